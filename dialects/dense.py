@@ -1,0 +1,79 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""NumPy views of byte-backed dense constants.
+
+Big constants never pass through Python numbers: an array becomes the bytes of a
+`dense<"0x…">` attribute and back without a loop.
+"""
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+from xdsl.dialects.builtin import (
+    AnyFloat,
+    BytesAttr,
+    DenseIntOrFPElementsAttr,
+    Float32Type,
+    Float64Type,
+    IntegerType,
+    TensorType,
+)
+from xdsl.ir import Attribute
+
+_FLOATS: dict[type[Attribute], str] = {Float32Type: "<f4", Float64Type: "<f8"}
+
+
+def storage_dtype(element_type: Attribute) -> np.dtype:
+    """The little-endian NumPy dtype in which xDSL stores elements of this type.
+
+    Integers take the next power of two of bytes, as in xDSL's packing.
+
+    Raises:
+        TypeError: the element type has no such storage.
+    """
+    if isinstance(element_type, IntegerType):
+        for size in (1, 2, 4, 8):
+            if element_type.width.data <= 8 * size:
+                return np.dtype(f"<i{size}")
+    for kind, name in _FLOATS.items():
+        if isinstance(element_type, kind):
+            return np.dtype(name)
+    raise TypeError(f"no array storage for elements of type {element_type}")
+
+
+def to_array(attribute: DenseIntOrFPElementsAttr) -> NDArray:
+    """A read-only array over the attribute's bytes, in the shape of its type."""
+    dtype = storage_dtype(attribute.get_element_type())
+    return np.frombuffer(attribute.data.data, dtype).reshape(attribute.get_shape())
+
+
+def from_array(
+    array: NDArray, element_type: IntegerType | AnyFloat, encoding: Attribute | None = None
+) -> DenseIntOrFPElementsAttr:
+    """The dense attribute holding `array`; values must fit the element type.
+
+    Raises:
+        ValueError: an integer lies outside the element type's signed range.
+    """
+    dtype = storage_dtype(element_type)
+    if isinstance(element_type, IntegerType) and array.size:
+        limit = 1 << (element_type.width.data - 1)
+        if array.min() < -limit or array.max() >= limit:
+            raise ValueError(f"values beyond {element_type}: {array.min()}..{array.max()}")
+    tensor_type = tensor(element_type, array.shape, encoding)
+    data = np.ascontiguousarray(array, dtype=dtype).tobytes()
+    return DenseIntOrFPElementsAttr(tensor_type, BytesAttr(data))
+
+
+def tensor(
+    element_type: Attribute, shape: tuple[int, ...], encoding: Attribute | None = None
+) -> TensorType:
+    """`tensor<shape x element_type, encoding>`."""
+    if encoding is None:
+        return TensorType(element_type, shape)
+    return TensorType(element_type, shape, encoding)
+
+
+def as_dtype(attribute: DenseIntOrFPElementsAttr, dtype: DTypeLike) -> NDArray:
+    """The attribute's values converted to `dtype`."""
+    return to_array(attribute).astype(dtype)

@@ -1,0 +1,12 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""The `dfke` dialect: fused kernels, their bit widths and their schedule."""
+
+from daqkf.dialects.dfke.attributes import Machine, MachineAttr, ScheduleAttr
+from daqkf.dialects.dfke.ops import KernelOp, YieldOp
+from xdsl.ir import Dialect
+
+DFKE = Dialect("dfke", [KernelOp, YieldOp], [MachineAttr, ScheduleAttr])
+
+__all__ = ["DFKE", "KernelOp", "Machine", "MachineAttr", "ScheduleAttr", "YieldOp"]

@@ -1,0 +1,92 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""Attributes of `dfke`: the machine a kernel is scheduled for, and its schedule."""
+
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from daqkf.dialects.dense import to_array
+from daqkf.dialects.keyed import KeyedData
+from numpy.typing import NDArray
+from xdsl.dialects.builtin import DenseIntOrFPElementsAttr
+from xdsl.ir import ParametrizedAttribute
+from xdsl.irdl import irdl_attr_definition
+from xdsl.utils.exceptions import VerifyException
+
+
+@dataclass(frozen=True)
+class Machine:
+    """The organisation of an array, as far as a schedule depends on it, and its limits.
+
+    Raises:
+        ValueError: a count below 1, a depth that is not a power of two, or lanes the post
+            unit cannot divide.
+    """
+
+    pes: int
+    """Processing elements P."""
+    lanes: int
+    """Tokens T of a tile."""
+    post_lanes: int
+    """Lanes the post-processing unit takes in a cycle."""
+    max_shift: int
+    """The largest gap step is `2^max_shift` levels."""
+    activation_depth: int
+    """Most rows of an activation memory; features K stay below it, one row being zeros."""
+    stream_depth: int
+    """Most words of a PE's stream."""
+    parameter_depth: int
+    """Most outputs of a PE."""
+    result_depth: int
+    """Most outputs N of a kernel."""
+
+    def __post_init__(self):
+        for name, value in asdict(self).items():
+            if value < (0 if name == "max_shift" else 1):
+                raise ValueError(f"a machine's {name} cannot be {value}")
+            if name.endswith("_depth") and (value < 2 or value & (value - 1)):
+                raise ValueError(f"a machine's {name} must be a power of two above 1, not {value}")
+        if self.lanes % self.post_lanes:
+            raise ValueError(f"post_lanes {self.post_lanes} do not divide {self.lanes} lanes")
+
+
+@irdl_attr_definition
+class MachineAttr(KeyedData[Machine]):
+    """`#dfke.machine<pes = 4, lanes = 8, …>`."""
+
+    name = "dfke.machine"
+    record = Machine
+
+
+@irdl_attr_definition
+class ScheduleAttr(ParametrizedAttribute):
+    """Which PE of a machine computes which outputs, in which order.
+
+    `outputs` [N] lists the output channels of PE 0, then of PE 1, …; `counts` [P] says how
+    many each has, and `words` [P] how many stream words, one a cycle, they take.
+    """
+
+    name = "dfke.schedule"
+
+    machine: MachineAttr
+    outputs: DenseIntOrFPElementsAttr
+    counts: DenseIntOrFPElementsAttr
+    words: DenseIntOrFPElementsAttr
+
+    def verify(self) -> None:
+        pes = self.machine.data.pes
+        outputs, counts = to_array(self.outputs), to_array(self.counts)
+        if counts.shape != (pes,) or self.words.get_shape() != (pes,):
+            raise VerifyException(f"a schedule for {pes} PEs needs as many counts and words")
+        if counts.min() < 0 or counts.sum() != len(outputs):
+            raise VerifyException(
+                f"the counts add up to {counts.sum()}, but {len(outputs)} outputs are scheduled"
+            )
+        if not np.array_equal(np.sort(outputs), np.arange(len(outputs))):
+            raise VerifyException("a schedule names each output channel exactly once")
+
+    def shares(self) -> list[NDArray[np.int32]]:
+        """The output channels of each PE, in order."""
+        ends = np.cumsum(to_array(self.counts))
+        return np.split(to_array(self.outputs), ends[:-1])

@@ -1,0 +1,34 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""What `dfke` operations compute: a kernel is its body."""
+
+from typing import Any
+
+from daqkf.dialects.dfke.ops import KernelOp, YieldOp
+from xdsl.interpreter import (
+    Interpreter,
+    InterpreterFunctions,
+    ReturnedValues,
+    TerminatorValue,
+    impl,
+    impl_terminator,
+    register_impls,
+)
+
+Values = tuple[Any, ...]
+
+
+@register_impls
+class DfkeFunctions(InterpreterFunctions):
+    """Implementations of the `dfke` operations."""
+
+    @impl(KernelOp)
+    def kernel(self, interpreter: Interpreter, op: KernelOp, args: Values) -> Values:
+        return interpreter.run_ssacfg_region(op.body, args, "kernel")
+
+    @impl_terminator(YieldOp)
+    def run_yield(
+        self, interpreter: Interpreter, op: YieldOp, args: Values
+    ) -> tuple[TerminatorValue, Values]:
+        return ReturnedValues(args), ()

@@ -1,0 +1,13 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""The `rpea` dialect: the array of processing elements and the programs it runs."""
+
+from daqkf.dialects.rpea.attributes import ConfigAttr
+from daqkf.dialects.rpea.layout import ArrayConfig
+from daqkf.dialects.rpea.ops import ArrayOp, ProgramOp, RunOp
+from xdsl.ir import Dialect
+
+RPEA = Dialect("rpea", [ArrayOp, ProgramOp, RunOp], [ConfigAttr])
+
+__all__ = ["RPEA", "ArrayConfig", "ArrayOp", "ConfigAttr", "ProgramOp", "RunOp"]

@@ -1,0 +1,56 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""What `rpea` operations compute: the golden model, word by word as the array plays them."""
+
+from typing import Any
+
+import numpy as np
+from daqkf.dialects.dense import to_array
+from daqkf.dialects.rpea.ops import ProgramOp, RunOp
+from daqkf.dialects.spaq import numerics
+from numpy.typing import NDArray
+from xdsl.interpreter import Interpreter, InterpreterFunctions, impl, register_impls
+
+Values = tuple[Any, ...]
+
+
+def play(program: ProgramOp, x: NDArray[np.int8]) -> NDArray[np.int8]:
+    """Run a program over int8 activations [T, K] → int8 [T, N], as the lanes would.
+
+    Every operation of the datapath appears: ones' complement items, running sum, shifted
+    steps, bias with its correction, requantisation and table.
+    """
+    config = program.target().config.data
+    words = config.stream_word.unpack(program.packed_stream())
+    # Features along the first axis, like the activation memory; its last row stays zero.
+    memory = np.zeros((config.activation_depth, len(x)), np.int64)
+    memory[: x.shape[1]] = x.T
+
+    sums = np.empty((program.channels, len(x)), np.int64)
+    running = accumulator = np.zeros(len(x), np.int64)
+    outputs = iter(to_array(program.outputs))
+    shifts = words.get("shift", np.zeros_like(words["step"]))
+    columns = (words[name] for name in ("index0", "negative0", "index1", "negative1"))
+    for index0, negative0, index1, negative1, shift, step, last in zip(
+        *columns, shifts, words["step"], words["last"], strict=True
+    ):
+        running = running + (memory[index0] ^ -negative0) + (memory[index1] ^ -negative1)
+        if step:
+            accumulator = accumulator + (running << shift)
+        if last:
+            sums[next(outputs)] = accumulator
+            running = accumulator = np.zeros(len(x), np.int64)
+
+    sums += to_array(program.bias)[:, np.newaxis]
+    levels = numerics.requantize(sums.T, to_array(program.multiplier), to_array(program.shift))
+    return numerics.look_up(to_array(program.table), levels)
+
+
+@register_impls
+class RpeaFunctions(InterpreterFunctions):
+    """Implementations of the `rpea` operations."""
+
+    @impl(RunOp)
+    def run(self, interpreter: Interpreter, op: RunOp, args: Values) -> Values:
+        return (play(op.target(), args[0]),)

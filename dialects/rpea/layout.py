@@ -1,0 +1,271 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""The array's shapes and bit layouts, each defined once.
+
+The stream word, the parameter row and the program image are read from here by the stream
+writer, the interpreter, the circuit generator and the simulator harness.
+"""
+
+import json
+import zlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from enum import IntEnum
+from functools import cached_property
+
+import numpy as np
+from daqkf.dialects.spaq.numerics import (
+    ACCUMULATOR_MAX_BITS,
+    ACTIVATION_BITS,
+    MULTIPLIER_BITS,
+    SHIFT_MAX,
+    TABLE_SIZE,
+)
+from numpy.typing import NDArray
+
+IMAGE_MAGIC = 0x464B5144
+"""`DQKF` in little-endian bytes, the first word of a program image."""
+
+IMAGE_VERSION = 1
+
+IMAGE_WORD_BITS = 32
+
+
+class Header(IntEnum):
+    """The words of a program image's header, in order; the body follows."""
+
+    MAGIC = 0
+    VERSION = 1
+    FINGERPRINT = 2
+    """CRC-32 of the array's configuration: `ArrayConfig.fingerprint`."""
+    LENGTH = 3
+    """Words of the body."""
+    CRC = 4
+    """CRC-32 of the body's bytes."""
+
+
+class Command(IntEnum):
+    """Commands of a program image's body.
+
+    A command is `{op[31:28], unit[27:0]}` and a second word: a count of rows, each row
+    `row_words` words, the least significant first. KERNEL has K as its second word and N
+    as its one row; END has a second word of 0 and no rows.
+    """
+
+    END = 0
+    STREAM = 1
+    """Rows of the stream memory of PE `unit`, from address 0."""
+    PARAMETERS = 2
+    """Rows of the parameter memory, from address 0: row `slot · parameter_stride + pe`."""
+    TABLE = 3
+    """The activation table: 256 rows of one byte."""
+    KERNEL = 4
+    """The kernel's features K and outputs N."""
+
+
+COMMAND_OP_SHIFT = 28
+
+
+class Phase(IntEnum):
+    """What the array is doing: its port `status_phase`."""
+
+    EMPTY = 0
+    LOADING_PROGRAM = 1
+    READY = 2
+    LOADING_ACTIVATIONS = 3
+    RUNNING = 4
+    STORING = 5
+    ERROR = 7
+
+
+class LoadError(IntEnum):
+    """Why the array refused a program: its port `status_error`."""
+
+    NONE = 0
+    MAGIC = 1
+    VERSION = 2
+    FINGERPRINT = 3
+    COMMAND = 4
+
+
+@dataclass(frozen=True)
+class Fields:
+    """A packed row: named unsigned fields, the first in the least significant bits."""
+
+    widths: Mapping[str, int]
+
+    @cached_property
+    def offsets(self) -> dict[str, int]:
+        """The lowest bit of each field."""
+        offsets, position = {}, 0
+        for name, width in self.widths.items():
+            offsets[name] = position
+            position += width
+        return offsets
+
+    @cached_property
+    def width(self) -> int:
+        """Bits of the row."""
+        return sum(self.widths.values())
+
+    @property
+    def words(self) -> int:
+        """32-bit words that carry a row in a program image."""
+        return -(-self.width // IMAGE_WORD_BITS)
+
+    def pack(self, fields: Mapping[str, NDArray]) -> NDArray[np.uint32]:
+        """Rows [n] of fields → words [n, words]; negative values wrap to their width.
+
+        Raises:
+            ValueError: a value does not fit its field.
+        """
+        rows = len(next(iter(fields.values())))
+        words = np.zeros((rows, self.words), np.uint64)
+        for name, width in self.widths.items():
+            values = np.asarray(fields[name], np.int64)
+            if values.size and (values.min() < -(1 << (width - 1)) or values.max() >> width):
+                raise ValueError(f"{name} does not fit {width} bits")
+            bits = values.astype(np.uint64) & np.uint64((1 << width) - 1)
+            index, shift = divmod(self.offsets[name], IMAGE_WORD_BITS)
+            taken = 0
+            while taken < width:
+                words[:, index] |= ((bits >> np.uint64(taken)) << np.uint64(shift)) & np.uint64(
+                    0xFFFFFFFF
+                )
+                taken += IMAGE_WORD_BITS - shift
+                index, shift = index + 1, 0
+        return words.astype(np.uint32)
+
+    def unpack(self, words: NDArray[np.uint32]) -> dict[str, NDArray[np.int64]]:
+        """Words [n, words] → the unsigned fields [n]: what `pack` was given, modulo 2^width."""
+        fields = {}
+        for name, width in self.widths.items():
+            index, shift = divmod(self.offsets[name], IMAGE_WORD_BITS)
+            value = words[:, index].astype(np.uint64) >> np.uint64(shift)
+            taken = IMAGE_WORD_BITS - shift
+            while taken < width:
+                index += 1
+                value |= words[:, index].astype(np.uint64) << np.uint64(taken)
+                taken += IMAGE_WORD_BITS
+            fields[name] = (value & np.uint64((1 << width) - 1)).astype(np.int64)
+        return fields
+
+
+@dataclass(frozen=True)
+class ArrayConfig:
+    """Everything that shapes the generated circuit; two arrays of one config are one circuit.
+
+    Raises:
+        ValueError: a count below 1, lanes the post unit cannot divide, a memory whose depth
+            is not a power of two, or sums wider than 32 bits.
+    """
+
+    pes: int
+    """Processing elements P, each with its own stream."""
+    lanes: int
+    """Tokens T that one item is broadcast to."""
+    post_lanes: int
+    """Lanes the post-processing unit takes in a cycle; divides `lanes`."""
+    max_shift: int
+    """The largest gap step is `2^max_shift` levels."""
+    activation_depth: int
+    """Rows of the activation memories; the last row is kept zero."""
+    stream_depth: int
+    """Words of each PE's stream memory."""
+    parameter_depth: int
+    """Outputs each PE may have."""
+    result_depth: int
+    """Rows of the result memory: outputs N of a kernel."""
+    running_sum_width: int
+    """Bits of a lane's running sum R."""
+    accumulator_width: int
+    """Bits of a lane's accumulator A."""
+    sum_width: int
+    """Bits of A + bias."""
+
+    def __post_init__(self):
+        for name, value in asdict(self).items():
+            if value < (0 if name == "max_shift" else 1):
+                raise ValueError(f"an array's {name} cannot be {value}")
+            if name.endswith("_depth") and (value < 2 or value & (value - 1)):
+                raise ValueError(f"an array's {name} must be a power of two above 1, not {value}")
+        if self.lanes % self.post_lanes:
+            raise ValueError(f"post_lanes {self.post_lanes} do not divide {self.lanes} lanes")
+        if self.max_shift > 7:
+            raise ValueError(f"max_shift {self.max_shift} is beyond the largest level")
+        if self.running_sum_width <= ACTIVATION_BITS:
+            raise ValueError("the running sum must be wider than an activation")
+        if not self.running_sum_width <= self.accumulator_width <= self.sum_width:
+            raise ValueError("widths must not shrink from running sum to accumulator to sum")
+        if self.sum_width > ACCUMULATOR_MAX_BITS:
+            raise ValueError(f"sums of {self.sum_width} bits; at most {ACCUMULATOR_MAX_BITS}")
+
+    @property
+    def address_width(self) -> int:
+        """Bits of an activation address."""
+        return self.activation_depth.bit_length() - 1
+
+    @property
+    def null_address(self) -> int:
+        """The address of the row that always holds zeros: all ones."""
+        return self.activation_depth - 1
+
+    @property
+    def shift_width(self) -> int:
+        """Bits of a stream word's gap shift; 0 if every step is one level."""
+        return self.max_shift.bit_length()
+
+    @property
+    def row_bits(self) -> int:
+        """Bits of an activation or result row: one int8 for each lane, lane 0 lowest."""
+        return ACTIVATION_BITS * self.lanes
+
+    @property
+    def parameter_stride(self) -> int:
+        """Parameter rows from one slot to the next: P, up to a power of two."""
+        return 1 << (self.pes - 1).bit_length()
+
+    @cached_property
+    def stream_word(self) -> Fields:
+        """A word of a PE's stream: two items and what follows them.
+
+        The items `±x[index]` join the running sum R; then, if `step`, A += R << shift.
+        `last` ends an output, `end` the stream. See dialects/rpea/RATIONALE.md.
+        """
+        fields = {"index0": self.address_width, "negative0": 1}
+        fields |= {"index1": self.address_width, "negative1": 1}
+        if self.shift_width:
+            fields["shift"] = self.shift_width
+        return Fields(fields | {"step": 1, "last": 1, "end": 1})
+
+    @cached_property
+    def parameter_row(self) -> Fields:
+        """What the post unit needs of one output channel.
+
+        `bias` already holds the correction Σ_{w<0}|w| of the ones' complement items.
+        """
+        return Fields(
+            {
+                "bias": self.sum_width,
+                "multiplier": MULTIPLIER_BITS,
+                "shift_minus_1": (SHIFT_MAX - 1).bit_length(),
+                "address": max(1, (self.result_depth - 1).bit_length()),
+            }
+        )
+
+    @cached_property
+    def table_row(self) -> Fields:
+        """A row of the activation table: one byte."""
+        return Fields({"value": ACTIVATION_BITS})
+
+    @property
+    def table_depth(self) -> int:
+        """Rows of the activation table."""
+        return TABLE_SIZE
+
+    @cached_property
+    def fingerprint(self) -> int:
+        """CRC-32 of the canonical JSON of this config and of the image version."""
+        canonical = json.dumps([IMAGE_VERSION, asdict(self)], sort_keys=True)
+        return zlib.crc32(canonical.encode())

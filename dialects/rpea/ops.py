@@ -1,0 +1,266 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""Operations of `rpea`: an array, the programs for it, and the call that runs one."""
+
+import numpy as np
+from daqkf.dialects.dense import to_array
+from daqkf.dialects.rpea.attributes import ConfigAttr
+from daqkf.dialects.rpea.layout import ArrayConfig
+from daqkf.dialects.spaq.numerics import (
+    MULTIPLIER_MAX,
+    SHIFT_MAX,
+    SHIFT_MIN,
+    TABLE_SIZE,
+)
+from daqkf.dialects.spaq.ops import activations
+from numpy.typing import NDArray
+from xdsl.dialects.builtin import (
+    DenseIntOrFPElementsAttr,
+    FlatSymbolRefAttr,
+    IntegerAttr,
+    StringAttr,
+    SymbolNameConstraint,
+    SymbolRefAttr,
+    TensorType,
+    i8,
+    i32,
+    i64,
+)
+from xdsl.ir import Operation, SSAValue
+from xdsl.irdl import (
+    IRDLOperation,
+    irdl_op_definition,
+    operand_def,
+    prop_def,
+    result_def,
+    traits_def,
+)
+from xdsl.traits import SymbolOpInterface, SymbolTable, SymbolUserOpInterface
+from xdsl.utils.exceptions import VerifyException
+
+
+def _require(condition: object, message: str) -> None:
+    if not condition:
+        raise VerifyException(message)
+
+
+@irdl_op_definition
+class ArrayOp(IRDLOperation):
+    """An array of processing elements, of which `lower-rpea-to-hw` makes the circuit.
+
+    ```mlir
+    rpea.array @array #rpea.config<pes = 4, lanes = 8, …>
+    ```
+    """
+
+    name = "rpea.array"
+
+    sym_name = prop_def(SymbolNameConstraint())
+    config = prop_def(ConfigAttr)
+
+    traits = traits_def(SymbolOpInterface())
+    assembly_format = "$sym_name $config attr-dict"
+
+    def __init__(self, name: str, config: ArrayConfig):
+        super().__init__(properties={"sym_name": StringAttr(name), "config": ConfigAttr(config)})
+
+
+class _UsesArray(SymbolUserOpInterface):
+    def verify(self, op: Operation) -> None:
+        assert isinstance(op, ProgramOp)
+        op.verify_against(op.target().config.data)
+
+
+@irdl_op_definition
+class ProgramOp(IRDLOperation):
+    """A kernel as an array plays it: a stream for each PE, and what the post unit needs.
+
+    All properties are byte-backed constants. The streams of the PEs follow one another in
+    `stream`, packed by `ArrayConfig.stream_word`; `outputs` names the channel of each output
+    in the order in which PE 0, PE 1, … complete them. `bias`, `multiplier` and `shift` go by
+    channel; the bias includes the correction of the ones' complement items.
+    """
+
+    name = "rpea.program"
+
+    sym_name = prop_def(SymbolNameConstraint())
+    array = prop_def(FlatSymbolRefAttr)
+    features = prop_def(IntegerAttr.constr(i64))
+    stream = prop_def(DenseIntOrFPElementsAttr)
+    rows = prop_def(DenseIntOrFPElementsAttr)
+    outputs = prop_def(DenseIntOrFPElementsAttr)
+    counts = prop_def(DenseIntOrFPElementsAttr)
+    bias = prop_def(DenseIntOrFPElementsAttr)
+    multiplier = prop_def(DenseIntOrFPElementsAttr)
+    shift = prop_def(DenseIntOrFPElementsAttr)
+    table = prop_def(DenseIntOrFPElementsAttr)
+
+    traits = traits_def(SymbolOpInterface(), _UsesArray())
+    assembly_format = (
+        "$sym_name `on` $array `features` $features `stream` $stream `rows` $rows "
+        "`outputs` $outputs `counts` $counts `bias` $bias `multiplier` $multiplier "
+        "`shift` $shift `table` $table attr-dict"
+    )
+
+    def __init__(self, name: str, array: str, features: int, **data: DenseIntOrFPElementsAttr):
+        super().__init__(
+            properties={
+                "sym_name": StringAttr(name),
+                "array": SymbolRefAttr(array),
+                "features": IntegerAttr(features, i64),
+                **data,
+            }
+        )
+
+    def target(self) -> ArrayOp:
+        """The array this program is for.
+
+        Raises:
+            VerifyException: the symbol names no rpea.array.
+        """
+        array = SymbolTable.lookup_symbol(self, self.array)
+        if not isinstance(array, ArrayOp):
+            raise VerifyException(f"{self.array} is not an rpea.array")
+        return array
+
+    @property
+    def channels(self) -> int:
+        """Output channels N."""
+        return self.outputs.get_shape()[0]
+
+    def packed_stream(self) -> NDArray[np.uint32]:
+        """[rows, words] packed stream words of all PEs."""
+        return to_array(self.stream).view("<u4")
+
+    def verify_(self) -> None:
+        channels = self.channels
+        for name, kind, shape in (
+            ("rows", i32, self.rows.get_shape()),
+            ("outputs", i32, (channels,)),
+            ("counts", i32, self.rows.get_shape()),
+            ("bias", i32, (channels,)),
+            ("multiplier", i32, (channels,)),
+            ("shift", i32, (channels,)),
+            ("table", i8, (TABLE_SIZE,)),
+        ):
+            attribute = self.properties[name]
+            assert isinstance(attribute, DenseIntOrFPElementsAttr)
+            _require(
+                attribute.get_shape() == shape
+                and attribute.get_element_type() == kind
+                and attribute.shape_is_complete
+                and len(shape) == 1,
+                f"{name} must be {TensorType(kind, shape)}",
+            )
+        multiplier, shift = to_array(self.multiplier), to_array(self.shift)
+        _require(
+            multiplier.min() >= 1 and multiplier.max() <= MULTIPLIER_MAX,
+            f"multipliers must be 1..{MULTIPLIER_MAX}",
+        )
+        _require(
+            shift.min() >= SHIFT_MIN and shift.max() <= SHIFT_MAX,
+            f"shifts must be {SHIFT_MIN}..{SHIFT_MAX}",
+        )
+        outputs, counts = to_array(self.outputs), to_array(self.counts)
+        _require(
+            np.array_equal(np.sort(outputs), np.arange(channels)),
+            "outputs must name each channel exactly once",
+        )
+        _require(counts.min() >= 0 and counts.sum() == channels, "counts must add up to outputs")
+
+    def verify_against(self, config: ArrayConfig) -> None:
+        """Hold the program against the array it is for.
+
+        Raises:
+            VerifyException: it does not fit, or a stream is malformed or truncated.
+        """
+        _require(self.rows.get_shape() == (config.pes,), f"{config.pes} PEs need as many streams")
+        count = self.features.value.data
+        _require(
+            0 < count <= config.null_address,
+            f"{count} features; the activation memory holds 1..{config.null_address}",
+        )
+        rows, counts = to_array(self.rows), to_array(self.counts)
+        for what, value, limit in (
+            ("stream words of a PE", rows.max(), config.stream_depth),
+            ("outputs of a PE", counts.max(), config.parameter_depth),
+            ("outputs", self.channels, config.result_depth),
+        ):
+            _require(value <= limit, f"{value} {what}; the array holds {limit}")
+        limit = 1 << (config.sum_width - 1)
+        bias = to_array(self.bias)
+        _require(
+            -limit <= bias.min() and bias.max() < limit,
+            f"a bias does not fit the array's sums of {config.sum_width} bits",
+        )
+        layout = config.stream_word
+        _require(
+            self.stream.get_element_type() == i32
+            and self.stream.get_shape() == (rows.sum(), layout.words)
+            and self.stream.shape_is_complete,
+            f"the stream must be {TensorType(i32, (int(rows.sum()), layout.words))}",
+        )
+        _require(rows.min() > 0, "every PE needs a stream of at least one word")
+        words = layout.unpack(self.packed_stream())
+        for name in ("index0", "index1"):
+            outside = (words[name] >= count) & (words[name] != config.null_address)
+            _require(
+                not outside.any(),
+                f"stream word {int(outside.argmax())} reads a feature beyond {count}",
+            )
+        ends = np.cumsum(rows) - 1
+        _require(
+            np.array_equal(np.flatnonzero(words["end"]), ends),
+            "exactly the final word of each PE's stream carries its end",
+        )
+        _require(
+            np.array_equal(np.add.reduceat(words["last"], ends - rows + 1), counts),
+            "the streams complete other numbers of outputs than the counts say",
+        )
+
+
+class _UsesProgram(SymbolUserOpInterface):
+    def verify(self, op: Operation) -> None:
+        assert isinstance(op, RunOp)
+        program = op.target()
+        expected = (
+            activations(program.features.value.data, i8),
+            activations(program.channels, i8),
+        )
+        _require(
+            (op.input.type, op.result.type) == expected,
+            f"{op.program} maps {expected[0]} to {expected[1]}",
+        )
+
+
+@irdl_op_definition
+class RunOp(IRDLOperation):
+    """Run a program on its array: int8 activations [T, K] → int8 results [T, N]."""
+
+    name = "rpea.run"
+
+    program = prop_def(FlatSymbolRefAttr)
+    input = operand_def(TensorType)
+    result = result_def(TensorType)
+
+    traits = traits_def(_UsesProgram())
+    assembly_format = "$program `(` $input `)` attr-dict `:` type($input) `->` type($result)"
+
+    def __init__(self, program: ProgramOp, value: SSAValue):
+        super().__init__(
+            operands=[value],
+            properties={"program": SymbolRefAttr(program.sym_name)},
+            result_types=[activations(program.channels, i8)],
+        )
+
+    def target(self) -> ProgramOp:
+        """The program that runs.
+
+        Raises:
+            VerifyException: the symbol names no rpea.program.
+        """
+        program = SymbolTable.lookup_symbol(self, self.program)
+        if not isinstance(program, ProgramOp):
+            raise VerifyException(f"{self.program} is not an rpea.program")
+        return program

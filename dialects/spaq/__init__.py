@@ -1,0 +1,55 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""The `spaq` dialect: sparsity and quantisation as types, attributes and operations."""
+
+from daqkf.dialects.spaq.attributes import (
+    EncodingAttr,
+    LevelSet,
+    LevelsAttr,
+    Sparsity,
+    SparsityAttr,
+)
+from daqkf.dialects.spaq.ops import (
+    ActivationOp,
+    AddOp,
+    CalibratedOp,
+    ConstantOp,
+    DequantizeOp,
+    MatmulOp,
+    QuantizeOp,
+    RequantizeOp,
+)
+from xdsl.ir import Dialect
+
+SPAQ = Dialect(
+    "spaq",
+    [
+        ActivationOp,
+        AddOp,
+        CalibratedOp,
+        ConstantOp,
+        DequantizeOp,
+        MatmulOp,
+        QuantizeOp,
+        RequantizeOp,
+    ],
+    [EncodingAttr, LevelsAttr, SparsityAttr],
+)
+
+__all__ = [
+    "SPAQ",
+    "ActivationOp",
+    "AddOp",
+    "CalibratedOp",
+    "ConstantOp",
+    "DequantizeOp",
+    "EncodingAttr",
+    "LevelSet",
+    "LevelsAttr",
+    "MatmulOp",
+    "QuantizeOp",
+    "RequantizeOp",
+    "Sparsity",
+    "SparsityAttr",
+]

@@ -1,0 +1,97 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""Attributes of `spaq`: what is known of a weight tensor's zeros and of its levels."""
+
+from dataclasses import dataclass
+
+from daqkf.dialects.keyed import KeyedData
+from daqkf.dialects.spaq.numerics import LEVEL_MAX
+from xdsl.dialects.builtin import NoneAttr
+from xdsl.ir import ParametrizedAttribute
+from xdsl.irdl import irdl_attr_definition
+
+PATTERNS = ("dense", "unstructured", "n:m", "column", "row", "empty")
+LEVEL_KINDS = ("uniform", "codebook")
+
+
+@dataclass(frozen=True)
+class Sparsity:
+    """Where the non-zeros of a [K, N] tensor are.
+
+    Raises:
+        ValueError: a negative count, or an unknown pattern.
+    """
+
+    nonzeros: int
+    """Non-zeros of the whole tensor."""
+    column_nonzeros: int
+    """The most non-zeros any output channel has."""
+    pattern: str
+    """The structure the zeros follow: one of PATTERNS."""
+
+    def __post_init__(self):
+        if self.nonzeros < 0 or self.column_nonzeros < 0:
+            raise ValueError("counts of non-zeros cannot be negative")
+        if self.pattern not in PATTERNS and not self.pattern.replace(":", "").isdigit():
+            raise ValueError(f"unknown sparsity pattern '{self.pattern}'")
+
+
+@dataclass(frozen=True)
+class LevelSet:
+    """The values that weights of an output channel may take: 0 and ± a few magnitudes.
+
+    Raises:
+        ValueError: an unknown kind, or counts outside 1..127.
+    """
+
+    kind: str
+    """`uniform`: magnitudes 1..maximum. `codebook`: free magnitudes up to maximum."""
+    magnitudes: int
+    """Distinct magnitudes besides zero that a channel may use."""
+    maximum: int
+    """The largest magnitude."""
+
+    def __post_init__(self):
+        if self.kind not in LEVEL_KINDS:
+            raise ValueError(
+                f"unknown kind of level set '{self.kind}' (known: {', '.join(LEVEL_KINDS)})"
+            )
+        if not 1 <= self.magnitudes <= self.maximum <= LEVEL_MAX:
+            raise ValueError(
+                f"a level set needs 1 <= magnitudes <= maximum <= {LEVEL_MAX}, "
+                f"not {self.magnitudes} magnitudes up to {self.maximum}"
+            )
+        if self.kind == "uniform" and self.magnitudes != self.maximum:
+            raise ValueError("the magnitudes of a uniform level set are 1..maximum")
+
+    @property
+    def bits(self) -> int:
+        """Bits that would name one level: ceil(log2(2·magnitudes + 1))."""
+        return (2 * self.magnitudes).bit_length()
+
+
+@irdl_attr_definition
+class SparsityAttr(KeyedData[Sparsity]):
+    """`#spaq.sparsity<nonzeros = 9, column_nonzeros = 3, pattern = "unstructured">`."""
+
+    name = "spaq.sparsity"
+    record = Sparsity
+
+
+@irdl_attr_definition
+class LevelsAttr(KeyedData[LevelSet]):
+    """`#spaq.levels<kind = "codebook", magnitudes = 15, maximum = 127>`."""
+
+    name = "spaq.levels"
+    record = LevelSet
+
+
+@irdl_attr_definition
+class EncodingAttr(ParametrizedAttribute):
+    """Tensor encoding of a weight matrix: its sparsity and, once quantised, its level set."""
+
+    name = "spaq.encoding"
+
+    sparsity: SparsityAttr
+    levels: LevelsAttr | NoneAttr

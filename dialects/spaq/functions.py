@@ -1,0 +1,50 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""The activation functions that `spaq.activation` knows by name."""
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+
+def _sigmoid(x: Array) -> Array:
+    from scipy.special import expit
+
+    return expit(x)
+
+
+def _gelu(x: Array) -> Array:
+    from scipy.special import ndtr
+
+    return x * ndtr(x)
+
+
+def _gelu_tanh(x: Array) -> Array:
+    return 0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)))
+
+
+FUNCTIONS: dict[str, Callable[[Array], Array]] = {
+    "relu": lambda x: np.maximum(x, 0),
+    "gelu": _gelu,
+    "gelu_tanh": _gelu_tanh,
+    "silu": lambda x: x * _sigmoid(x),
+    "sigmoid": _sigmoid,
+    "tanh": np.tanh,
+}
+"""Float references, over float64. `gelu` is x·Φ(x), `gelu_tanh` its usual approximation
+(Hendrycks and Gimpel, 2016), `silu` is x·sigmoid(x)."""
+
+
+def apply_function(name: str, x: NDArray) -> NDArray[np.float64]:
+    """The named function of each element, in float64.
+
+    Raises:
+        ValueError: no such function.
+    """
+    if name not in FUNCTIONS:
+        raise ValueError(f"unknown activation '{name}' (known: {', '.join(FUNCTIONS)})")
+    return FUNCTIONS[name](np.asarray(x, np.float64))

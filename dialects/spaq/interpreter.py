@@ -1,0 +1,82 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""What `spaq` operations compute, over NumPy arrays: int8, int64 for sums, or float32."""
+
+from typing import Any
+
+import numpy as np
+from daqkf.dialects.dense import to_array
+from daqkf.dialects.spaq import numerics
+from daqkf.dialects.spaq.functions import apply_function
+from daqkf.dialects.spaq.ops import (
+    ActivationOp,
+    AddOp,
+    CalibratedOp,
+    ConstantOp,
+    DequantizeOp,
+    MatmulOp,
+    QuantizeOp,
+    RequantizeOp,
+    element,
+)
+from numpy.typing import NDArray
+from xdsl.dialects.builtin import IntegerType
+from xdsl.interpreter import Interpreter, InterpreterFunctions, impl, register_impls
+from xdsl.ir import Operation
+from xdsl.utils.exceptions import InterpretationError
+
+Values = tuple[Any, ...]
+
+
+def _checked(op: Operation, sums: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The sums, which must fit the integer type that the IR gives them."""
+    kind = element(op.results[0])
+    if isinstance(kind, IntegerType) and sums.size:
+        bits = numerics.signed_bits(int(sums.min()), int(sums.max()))
+        if bits > kind.width.data:
+            raise InterpretationError(f"{op.name}: a sum needs {bits} bits, but its type is {kind}")
+    return sums
+
+
+@register_impls
+class SpaqFunctions(InterpreterFunctions):
+    """Implementations of the `spaq` operations."""
+
+    @impl(ConstantOp)
+    def constant(self, interpreter: Interpreter, op: ConstantOp, args: Values) -> Values:
+        return (op.array(),)
+
+    @impl(CalibratedOp)
+    def calibrated(self, interpreter: Interpreter, op: CalibratedOp, args: Values) -> Values:
+        return args
+
+    @impl(MatmulOp)
+    def matmul(self, interpreter: Interpreter, op: MatmulOp, args: Values) -> Values:
+        x, weights = args
+        if isinstance(element(op.result), IntegerType):
+            return (_checked(op, numerics.matmul(x, weights)),)
+        return (x @ weights,)
+
+    @impl(AddOp)
+    def add(self, interpreter: Interpreter, op: AddOp, args: Values) -> Values:
+        x, bias = args
+        return (_checked(op, x + bias.astype(x.dtype)),)
+
+    @impl(QuantizeOp)
+    def quantize(self, interpreter: Interpreter, op: QuantizeOp, args: Values) -> Values:
+        return (numerics.quantize(args[0], op.scale.value.data),)
+
+    @impl(DequantizeOp)
+    def dequantize(self, interpreter: Interpreter, op: DequantizeOp, args: Values) -> Values:
+        return (numerics.dequantize(args[0], op.scale.value.data),)
+
+    @impl(RequantizeOp)
+    def requantize(self, interpreter: Interpreter, op: RequantizeOp, args: Values) -> Values:
+        return (numerics.requantize(args[0], to_array(op.multiplier), to_array(op.shift)),)
+
+    @impl(ActivationOp)
+    def activation(self, interpreter: Interpreter, op: ActivationOp, args: Values) -> Values:
+        if op.table is not None:
+            return (numerics.look_up(to_array(op.table), args[0]),)
+        return (apply_function(op.function.data, args[0]).astype(np.float32),)

@@ -1,0 +1,83 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""What the numbers mean: the one definition of DAQKF's integer arithmetic.
+
+The interpreters, the golden model, the range analysis and the generated circuit are all
+held against the functions of this file, bit for bit.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+ACTIVATION_BITS = 8
+ACTIVATION_MIN, ACTIVATION_MAX = -128, 127
+"""Activations are int8, symmetric, with one scale per tensor."""
+
+LEVEL_MAX = 127
+"""Weights are integer levels of magnitude 0..127, with one scale per output channel."""
+
+MULTIPLIER_BITS = 16
+MULTIPLIER_MAX = (1 << MULTIPLIER_BITS) - 1
+SHIFT_MIN, SHIFT_MAX = 1, 47
+TABLE_SIZE = 1 << ACTIVATION_BITS
+
+ACCUMULATOR_MAX_BITS = 32
+"""Sums are carried in at most this many bits; range analysis rejects what needs more."""
+
+
+def signed_bits(low: int, high: int) -> int:
+    """The fewest bits of a two's complement integer that holds low..high."""
+    return max((~low if low < 0 else low).bit_length(), (~high if high < 0 else high).bit_length()) + 1
+
+
+def quantize(x: NDArray, scale: float) -> NDArray[np.int8]:
+    """`clamp(rint(x / scale), -128, 127)`, halves to even."""
+    levels = np.rint(np.asarray(x, np.float64) / scale)
+    return np.clip(levels, ACTIVATION_MIN, ACTIVATION_MAX).astype(np.int8)
+
+
+def dequantize(q: NDArray[np.int8], scale: float) -> NDArray[np.float32]:
+    """`q · scale` in float32."""
+    return (np.asarray(q, np.float64) * scale).astype(np.float32)
+
+
+def matmul(x: NDArray[np.int8], levels: NDArray[np.int8]) -> NDArray[np.int64]:
+    """The exact `x @ levels`, [T, K] × [K, N] → int64 [T, N].
+
+    Computed in float64: products are at most 2^14, so sums of fewer than 2^39 of them are
+    exact, and BLAS is far faster than NumPy's integer product.
+    """
+    return (x.astype(np.float64) @ levels.astype(np.float64)).astype(np.int64)
+
+
+def requantize(
+    accumulator: NDArray[np.int64], multiplier: NDArray, shift: NDArray
+) -> NDArray[np.int8]:
+    """`clamp((acc·M[n] + 2^(S[n]-1)) >> S[n], -128, 127)` over [T, N] with M, S of [N].
+
+    The shift is arithmetic. |acc| < 2^31 and M < 2^16 keep the product inside int64.
+    """
+    multiplier, shift = multiplier.astype(np.int64), shift.astype(np.int64)
+    product = accumulator.astype(np.int64) * multiplier + (np.int64(1) << (shift - 1))
+    return np.clip(product >> shift, ACTIVATION_MIN, ACTIVATION_MAX).astype(np.int8)
+
+
+def look_up(table: NDArray[np.int8], q: NDArray[np.int8]) -> NDArray[np.int8]:
+    """`table[q & 0xff]`: the table is indexed by the unsigned byte of its input."""
+    return table[q.view(np.uint8)]
+
+
+def accumulator_bound(levels: NDArray[np.int8]) -> NDArray[np.int64]:
+    """The largest |Σ x·w| any int8 activations can reach, per output channel [N]."""
+    return -ACTIVATION_MIN * np.abs(levels.astype(np.int64)).sum(axis=0)
+
+
+def running_sum_bound(levels: NDArray[np.int8]) -> NDArray[np.int64]:
+    """The largest |Σ ±x| over the non-zeros of an output channel [N]."""
+    return -ACTIVATION_MIN * np.count_nonzero(levels, axis=0).astype(np.int64)
+
+
+def width_for(bound: int) -> int:
+    """The bits of a signed integer that holds -bound..bound."""
+    return signed_bits(-bound, bound)

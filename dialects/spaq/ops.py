@@ -1,0 +1,495 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""Operations of `spaq`. A layer appears first over f32 and, once quantised, over integers.
+
+Activations are `tensor<?xKx…>`: any number of tokens, K features.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from daqkf.dialects.dense import tensor, to_array
+from daqkf.dialects.spaq.attributes import EncodingAttr, LevelsAttr
+from daqkf.dialects.spaq.numerics import (
+    ACCUMULATOR_MAX_BITS,
+    MULTIPLIER_MAX,
+    SHIFT_MAX,
+    SHIFT_MIN,
+    TABLE_SIZE,
+)
+from xdsl.dialects.builtin import (
+    DYNAMIC_INDEX,
+    DenseIntOrFPElementsAttr,
+    Float32Type,
+    Float64Type,
+    FloatAttr,
+    IntegerType,
+    StringAttr,
+    TensorType,
+    f64,
+    i8,
+    i32,
+)
+from xdsl.ir import Attribute, Operation, SSAValue
+from xdsl.irdl import (
+    IRDLOperation,
+    irdl_op_definition,
+    operand_def,
+    opt_prop_def,
+    prop_def,
+    result_def,
+    traits_def,
+)
+from xdsl.parser import Parser
+from xdsl.printer import Printer
+from xdsl.traits import ConstantLike, Pure
+from xdsl.utils.exceptions import VerifyException
+
+Tensor = TensorType[Attribute]
+
+
+def activations(features: int, element_type: Attribute) -> Tensor:
+    """`tensor<?xfeatures x element_type>`: any number of tokens."""
+    return tensor(element_type, (DYNAMIC_INDEX, features))
+
+
+def features(value: SSAValue) -> int:
+    """The second dimension of a value of tensor type [T, features]."""
+    assert isinstance(value.type, TensorType)
+    return value.type.get_shape()[1]
+
+
+def element(value: SSAValue) -> Attribute:
+    """The element type of a value of tensor type."""
+    assert isinstance(value.type, TensorType)
+    return value.type.element_type
+
+
+def _is_accumulator(kind: Attribute) -> bool:
+    return isinstance(kind, IntegerType) and 8 <= kind.width.data <= ACCUMULATOR_MAX_BITS
+
+
+def _require(condition: object, message: str) -> None:
+    if not condition:
+        raise VerifyException(message)
+
+
+def _require_activations(op: Operation) -> None:
+    """Every result, and the first operand, is a rank-2 tensor; token counts agree."""
+    values = [*op.operands[:1], *op.results]
+    shapes = [value.type.get_shape() for value in values if isinstance(value.type, TensorType)]
+    _require(
+        len(shapes) == len(values) and all(len(shape) == 2 for shape in shapes),
+        f"{op.name} works on tensors of two dimensions, tokens and features",
+    )
+    _require(
+        all(shape[1] > 0 for shape in shapes), f"{op.name} needs a static count of features above 0"
+    )
+    _require(
+        len({shape[0] for shape in shapes}) == 1, f"{op.name} cannot change the number of tokens"
+    )
+
+
+def _require_channels(op: Operation, name: str, attribute: DenseIntOrFPElementsAttr) -> None:
+    expected = (features(op.results[0]),)
+    _require(
+        attribute.get_shape() == expected and attribute.shape_is_complete,
+        f"{name} must have one entry for each of the {expected[0]} output channels",
+    )
+
+
+@irdl_op_definition
+class ConstantOp(IRDLOperation):
+    """A weight matrix [K, N] or a bias [N], f32 or integer, kept as bytes.
+
+    Integer weights may carry per-channel `scales` [N], so that `levels · scale` is the real
+    weight, and an encoding that states their sparsity and level set; the verifier holds the
+    encoding against the bytes.
+
+    ```mlir
+    %w = spaq.constant dense<[[0, 2], [-1, 0]]> : tensor<2x2xi8, #spaq.encoding<
+      #spaq.sparsity<nonzeros = 2, column_nonzeros = 1, pattern = "unstructured">,
+      #spaq.levels<kind = "uniform", magnitudes = 2, maximum = 2>>>
+    ```
+    """
+
+    name = "spaq.constant"
+
+    value = prop_def(DenseIntOrFPElementsAttr)
+    scales = opt_prop_def(DenseIntOrFPElementsAttr)
+    result = result_def(TensorType)
+
+    traits = traits_def(Pure(), ConstantLike())
+
+    def __init__(
+        self, value: DenseIntOrFPElementsAttr, scales: DenseIntOrFPElementsAttr | None = None
+    ):
+        super().__init__(
+            properties={"value": value, "scales": scales}, result_types=[value.get_type()]
+        )
+
+    @classmethod
+    def parse(cls, parser: Parser) -> "ConstantOp":
+        scales = None
+        if parser.parse_optional_keyword("scales") is not None:
+            scales = cls._parse_dense(parser)
+        attributes = parser.parse_optional_attr_dict()
+        value = cls._parse_dense(parser)
+        op = cls(value, scales)
+        op.attributes |= attributes
+        return op
+
+    @staticmethod
+    def _parse_dense(parser: Parser) -> DenseIntOrFPElementsAttr:
+        start = parser.pos
+        attribute = parser.parse_attribute()
+        if not isinstance(attribute, DenseIntOrFPElementsAttr):
+            parser.raise_error("expected a dense constant", start, parser.pos)
+        return attribute
+
+    def print(self, printer: Printer) -> None:
+        if self.scales is not None:
+            printer.print_string(" scales ")
+            printer.print_attribute(self.scales)
+        printer.print_op_attributes(self.attributes)
+        printer.print_string(" ")
+        printer.print_attribute(self.value)
+
+    def array(self) -> np.ndarray[Any, Any]:
+        """A read-only view of the constant, shaped [K, N] or [N]."""
+        return to_array(self.value)
+
+    @property
+    def encoding(self) -> EncodingAttr | None:
+        """What is stated of the zeros and levels, if anything."""
+        encoding = self.value.type.encoding if isinstance(self.value.type, TensorType) else None
+        return encoding if isinstance(encoding, EncodingAttr) else None
+
+    def verify_(self) -> None:
+        _require(self.value.get_type() == self.result.type, "value and result differ in type")
+        shape = self.value.get_shape()
+        _require(
+            len(shape) in (1, 2) and all(extent > 0 for extent in shape),
+            "a constant is a matrix [K, N] or a vector [N] with static, positive extents",
+        )
+        _require(self.value.shape_is_complete, "the bytes do not fill the tensor")
+        kind = self.value.get_element_type()
+        _require(isinstance(kind, IntegerType | Float32Type), "a constant is f32 or integer")
+        if isinstance(kind, Float32Type):
+            _require(np.isfinite(self.array()).all(), "a constant must be finite")
+        if self.scales is not None:
+            _require(
+                kind == i8 and len(shape) == 2 and self.scales.get_shape() == shape[1:],
+                "scales belong to an i8 matrix, one for each output channel",
+            )
+            scales = to_array(self.scales)
+            _require(
+                np.isfinite(scales).all() and (scales > 0).all(), "scales must be finite, above 0"
+            )
+        if self.encoding is not None:
+            self._verify_encoding(self.encoding)
+
+    def _verify_encoding(self, encoding: EncodingAttr) -> None:
+        array = self.array()
+        _require(array.ndim == 2, "only a matrix carries a sparsity encoding")
+        columns = np.count_nonzero(array, axis=0)
+        stated = encoding.sparsity.data
+        _require(
+            stated.nonzeros == columns.sum(),
+            f"{columns.sum()} non-zeros, but the encoding states {stated.nonzeros}",
+        )
+        _require(
+            stated.column_nonzeros == columns.max(),
+            f"the fullest channel has {columns.max()} non-zeros, but the encoding states "
+            f"{stated.column_nonzeros}",
+        )
+        if not isinstance(encoding.levels, LevelsAttr):
+            return
+        _require(self.value.get_element_type() == i8, "a level set belongs to i8 weights")
+        levels = encoding.levels.data
+        magnitudes = np.sort(np.abs(array.astype(np.int16)), axis=0)
+        _require(
+            magnitudes[-1].max() <= levels.maximum,
+            f"a weight of magnitude {magnitudes[-1].max()} is beyond the level set's maximum "
+            f"{levels.maximum}",
+        )
+        distinct = (np.diff(magnitudes, axis=0) != 0).sum(axis=0) + (magnitudes[0] != 0)
+        _require(
+            distinct.max() <= levels.magnitudes,
+            f"channel {int(distinct.argmax())} uses {distinct.max()} magnitudes, but its level "
+            f"set has {levels.magnitudes}",
+        )
+
+
+@irdl_op_definition
+class CalibratedOp(IRDLOperation):
+    """The identity, stating that |x| stays within `absmax` on the calibration data.
+
+    `spaq-quantize` turns the statement into a scale; values beyond it will saturate.
+    """
+
+    name = "spaq.calibrated"
+
+    input = operand_def(TensorType)
+    absmax = prop_def(FloatAttr.constr(Float64Type()))
+    result = result_def(TensorType)
+
+    traits = traits_def(Pure())
+    assembly_format = "$input `absmax` $absmax attr-dict `:` type($input) `->` type($result)"
+
+    def __init__(self, value: SSAValue, absmax: float):
+        super().__init__(
+            operands=[value],
+            properties={"absmax": FloatAttr(absmax, f64)},
+            result_types=[value.type],
+        )
+
+    def verify_(self) -> None:
+        _require_activations(self)
+        absmax = self.absmax.value.data
+        _require(np.isfinite(absmax) and absmax > 0, "absmax must be finite and above 0")
+        _require(self.input.type == self.result.type, "input and result differ in type")
+
+
+@irdl_op_definition
+class MatmulOp(IRDLOperation):
+    """`x · W`: [T, K] × [K, N] → [T, N], over f32, or exact over i8 into a wider integer."""
+
+    name = "spaq.matmul"
+
+    input = operand_def(TensorType)
+    weights = operand_def(TensorType)
+    result = result_def(TensorType)
+
+    traits = traits_def(Pure())
+    assembly_format = "operands attr-dict `:` functional-type(operands, results)"
+
+    def __init__(self, value: SSAValue, weights: SSAValue, result_type: Attribute):
+        super().__init__(operands=[value, weights], result_types=[result_type])
+
+    def verify_(self) -> None:
+        _require_activations(self)
+        weights = self.weights.type
+        assert isinstance(weights, TensorType)
+        _require(len(weights.get_shape()) == 2, "weights must be a matrix [K, N]")
+        rows, columns = weights.get_shape()
+        _require(
+            (rows, columns) == (features(self.input), features(self.result)),
+            f"weights of {rows}x{columns} do not map {features(self.input)} features to "
+            f"{features(self.result)}",
+        )
+        kinds = element(self.input), weights.element_type, element(self.result)
+        exact = kinds[:2] == (i8, i8) and _is_accumulator(kinds[2])
+        real = all(isinstance(kind, Float32Type) for kind in kinds)
+        _require(exact or real, "a product is f32 × f32 → f32, or i8 × i8 → i8..i32")
+
+
+@irdl_op_definition
+class AddOp(IRDLOperation):
+    """`x + b`: a bias [N] added to each row of [T, N]; integers may widen."""
+
+    name = "spaq.add"
+
+    input = operand_def(TensorType)
+    bias = operand_def(TensorType)
+    result = result_def(TensorType)
+
+    traits = traits_def(Pure())
+    assembly_format = "operands attr-dict `:` functional-type(operands, results)"
+
+    def __init__(self, value: SSAValue, bias: SSAValue, result_type: Attribute | None = None):
+        super().__init__(operands=[value, bias], result_types=[result_type or value.type])
+
+    def verify_(self) -> None:
+        _require_activations(self)
+        bias = self.bias.type
+        assert isinstance(bias, TensorType)
+        _require(features(self.input) == features(self.result), "input and result differ in shape")
+        _require(
+            bias.get_shape() == (features(self.input),),
+            f"a bias for {features(self.input)} features, not {list(bias.get_shape())}",
+        )
+        kinds = element(self.input), bias.element_type, element(self.result)
+        _require(
+            all(isinstance(kind, Float32Type) for kind in kinds)
+            or all(_is_accumulator(kind) for kind in kinds),
+            "a sum is over f32 alone, or over integers of 8..32 bits",
+        )
+
+
+@irdl_op_definition
+class QuantizeOp(IRDLOperation):
+    """`clamp(rint(x / scale), -128, 127)`: f32 → i8."""
+
+    name = "spaq.quantize"
+
+    input = operand_def(TensorType)
+    scale = prop_def(FloatAttr.constr(Float64Type()))
+    result = result_def(TensorType)
+
+    traits = traits_def(Pure())
+    assembly_format = "$input `scale` $scale attr-dict `:` type($input) `->` type($result)"
+
+    def __init__(self, value: SSAValue, scale: float):
+        super().__init__(
+            operands=[value],
+            properties={"scale": FloatAttr(scale, f64)},
+            result_types=[activations(features(value), i8)],
+        )
+
+    def verify_(self) -> None:
+        _require_activations(self)
+        _verify_scale(self, Float32Type(), i8)
+
+
+@irdl_op_definition
+class DequantizeOp(IRDLOperation):
+    """`q · scale`: i8 → f32."""
+
+    name = "spaq.dequantize"
+
+    input = operand_def(TensorType)
+    scale = prop_def(FloatAttr.constr(Float64Type()))
+    result = result_def(TensorType)
+
+    traits = traits_def(Pure())
+    assembly_format = "$input `scale` $scale attr-dict `:` type($input) `->` type($result)"
+
+    def __init__(self, value: SSAValue, scale: float):
+        super().__init__(
+            operands=[value],
+            properties={"scale": FloatAttr(scale, f64)},
+            result_types=[activations(features(value), Float32Type())],
+        )
+
+    def verify_(self) -> None:
+        _require_activations(self)
+        _verify_scale(self, i8, Float32Type())
+
+
+def _verify_scale(op: QuantizeOp | DequantizeOp, source: Attribute, result: Attribute) -> None:
+    scale = op.scale.value.data
+    _require(np.isfinite(scale) and scale > 0, "the scale must be finite and above 0")
+    _require(
+        (element(op.input), element(op.result)) == (source, result)
+        and features(op.input) == features(op.result),
+        f"{op.name} maps {source} to {result} in the same shape",
+    )
+
+
+@irdl_op_definition
+class RequantizeOp(IRDLOperation):
+    """`clamp((acc·M[n] + 2^(S[n]-1)) >> S[n], -128, 127)`: sums → i8, per output channel."""
+
+    name = "spaq.requantize"
+
+    input = operand_def(TensorType)
+    multiplier = prop_def(DenseIntOrFPElementsAttr)
+    shift = prop_def(DenseIntOrFPElementsAttr)
+    result = result_def(TensorType)
+
+    traits = traits_def(Pure())
+    assembly_format = (
+        "$input `multiplier` $multiplier `shift` $shift attr-dict "
+        "`:` type($input) `->` type($result)"
+    )
+
+    def __init__(
+        self,
+        value: SSAValue,
+        multiplier: DenseIntOrFPElementsAttr,
+        shift: DenseIntOrFPElementsAttr,
+    ):
+        super().__init__(
+            operands=[value],
+            properties={"multiplier": multiplier, "shift": shift},
+            result_types=[activations(features(value), i8)],
+        )
+
+    def verify_(self) -> None:
+        _require_activations(self)
+        _require(
+            _is_accumulator(element(self.input))
+            and element(self.result) == i8
+            and features(self.input) == features(self.result),
+            "requantize maps integers of 8..32 bits to i8 in the same shape",
+        )
+        for name, attribute, low, high in (
+            ("multiplier", self.multiplier, 1, MULTIPLIER_MAX),
+            ("shift", self.shift, SHIFT_MIN, SHIFT_MAX),
+        ):
+            _require(attribute.get_element_type() == i32, f"{name} must be of i32")
+            _require_channels(self, name, attribute)
+            values = to_array(attribute)
+            outside = np.flatnonzero((values < low) | (values > high))
+            _require(
+                not outside.size,
+                f"{name} of channel {outside[0] if outside.size else 0} is outside {low}..{high}",
+            )
+
+
+@irdl_op_definition
+class ActivationOp(IRDLOperation):
+    """A function of each element, over f32 by its name, or over i8 by a table of 256 entries.
+
+    The table is indexed by the unsigned byte of the element.
+    """
+
+    name = "spaq.activation"
+
+    function = prop_def(StringAttr)
+    input = operand_def(TensorType)
+    table = opt_prop_def(DenseIntOrFPElementsAttr)
+    result = result_def(TensorType)
+
+    traits = traits_def(Pure())
+    assembly_format = (
+        "$function $input (`table` $table^)? attr-dict `:` type($input) `->` type($result)"
+    )
+
+    def __init__(
+        self, function: str, value: SSAValue, table: DenseIntOrFPElementsAttr | None = None
+    ):
+        super().__init__(
+            operands=[value],
+            properties={"function": StringAttr(function), "table": table},
+            result_types=[value.type],
+        )
+
+    def verify_(self) -> None:
+        _require_activations(self)
+        _require(self.input.type == self.result.type, "input and result differ in type")
+        kind = element(self.input)
+        if isinstance(kind, Float32Type):
+            _require(self.table is None, "a table belongs to i8 elements")
+            return
+        _require(kind == i8, "an activation works on f32 or i8")
+        _require(
+            self.table is not None
+            and self.table.get_element_type() == i8
+            and self.table.get_shape() == (TABLE_SIZE,)
+            and self.table.shape_is_complete,
+            f"an activation over i8 needs a table of {TABLE_SIZE} i8 entries",
+        )
+
+
+def defining_constant(value: SSAValue) -> ConstantOp | None:
+    """The `spaq.constant` that makes this value, if one does."""
+    return value.owner if isinstance(value.owner, ConstantOp) else None
+
+
+def chain(start: Operation, kinds: Sequence[type[Operation]]) -> list[Operation]:
+    """The operations after `start` along single uses, as long as they are of `kinds`, in order.
+
+    Each kind is optional and matches at most once.
+    """
+    found: list[Operation] = []
+    value = start.results[0]
+    for kind in kinds:
+        user = value.get_user_of_unique_use()
+        if isinstance(user, kind) and user.operands[0] is value:
+            found.append(user)
+            value = user.results[0]
+    return found

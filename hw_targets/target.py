@@ -1,0 +1,61 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""Targets: the organisation and the limits of an array, one TOML file each."""
+
+import tomllib
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from daqkf.dialects.dfke.attributes import Machine
+
+_FOLDER = Path(__file__).parent
+
+
+class UnknownTargetError(ValueError):
+    """No such target, or a target file that cannot be read as one."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """A named machine to compile for."""
+
+    name: str
+    description: str
+    machine: Machine
+
+
+def target_names() -> list[str]:
+    """The targets that come with DAQKF."""
+    return sorted(path.stem for path in _FOLDER.glob("*.toml"))
+
+
+def load_target(name: str) -> Target:
+    """The target of this name, or of the TOML file at this path.
+
+    Raises:
+        UnknownTargetError: there is none, or its file lacks or has surplus entries.
+    """
+    path = Path(name) if name.endswith(".toml") else _FOLDER / f"{name}.toml"
+    if not path.is_file() or (path.parent == _FOLDER and path.stem not in target_names()):
+        known = ", ".join(target_names())
+        raise UnknownTargetError(f"unknown target '{name}' (known: {known}, or a .toml file)")
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise UnknownTargetError(f"{path}: {error}") from None
+    description = data.pop("description", "")
+    machine = data.pop("machine", None)
+    if data or not isinstance(machine, dict) or not isinstance(description, str):
+        raise UnknownTargetError(f"{path}: a target has a description and a table [machine]")
+    known = {field.name for field in fields(Machine)}
+    for entry in sorted(known ^ set(machine)):
+        problem = "lacks" if entry in known else "does not know"
+        raise UnknownTargetError(f"{path}: [machine] {problem} '{entry}'")
+    for entry, value in machine.items():
+        if type(value) is not int:
+            raise UnknownTargetError(f"{path}: [machine] '{entry}' must be an integer")
+    try:
+        return Target(path.stem, description, Machine(**machine))
+    except ValueError as error:
+        raise UnknownTargetError(f"{path}: {error}") from None

@@ -1,0 +1,211 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""`lower-dfke-to-rpea`: scheduled kernels → an array and its programs."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from daqkf.dialects.dense import from_array, to_array
+from daqkf.dialects.dfke import KernelOp
+from daqkf.dialects.rpea import ArrayConfig, ArrayOp, ProgramOp, RunOp
+from daqkf.dialects.rpea.layout import Fields
+from daqkf.dialects.spaq import numerics
+from daqkf.dialects.spaq.ops import element, features
+from daqkf.passes.maths import running_sum
+from numpy.typing import NDArray
+from xdsl.context import Context
+from xdsl.dialects.builtin import IntegerType, ModuleOp, i8, i32
+from xdsl.dialects.func import FuncOp
+from xdsl.passes import ModulePass
+from xdsl.rewriter import InsertPoint, Rewriter
+from xdsl.utils.exceptions import PassFailedException, VerifyException
+
+ARRAY_NAME = "array"
+
+
+def required_config(kernel: KernelOp) -> ArrayConfig:
+    """The smallest array of the schedule's machine that runs this kernel.
+
+    Memories are rounded up to powers of two: they are made of blocks of such sizes anyway,
+    and other kernels may then fit the same array.
+
+    Raises:
+        ValueError: the kernel has no schedule or no widths yet.
+    """
+    if kernel.schedule is None:
+        raise ValueError("a kernel has no schedule; run dfke-schedule first")
+    if kernel.running_sum is None:
+        raise ValueError("a kernel's sums have no widths; run dfke-specialize-bitwidth first")
+    machine = kernel.schedule.machine.data
+    body = kernel.parts()
+    accumulator, total = element(body.matmul.result), element(body.requantize.input)
+    assert isinstance(accumulator, IntegerType) and isinstance(total, IntegerType)
+    return ArrayConfig(
+        pes=machine.pes,
+        lanes=machine.lanes,
+        post_lanes=machine.post_lanes,
+        max_shift=machine.max_shift,
+        # One row more than the features: the one that stays zero.
+        activation_depth=_power_of_two(features(kernel.input) + 1),
+        stream_depth=_power_of_two(int(to_array(kernel.schedule.words).max())),
+        parameter_depth=_power_of_two(int(to_array(kernel.schedule.counts).max())),
+        result_depth=_power_of_two(features(kernel.result)),
+        running_sum_width=kernel.running_sum.width.data,
+        accumulator_width=accumulator.width.data,
+        sum_width=total.width.data,
+    )
+
+
+def _power_of_two(value: int) -> int:
+    return 1 << max(value - 1, 1).bit_length()
+
+
+def shared_config(configs: Sequence[ArrayConfig]) -> ArrayConfig:
+    """The smallest array that each of these configs' kernels fits.
+
+    Raises:
+        ValueError: the kernels are scheduled for machines of different organisation.
+    """
+    largest = {
+        name: max(getattr(config, name) for config in configs) for name in asdict(configs[0])
+    }
+    config = ArrayConfig(**largest)
+    for other in configs:
+        _require_organisation(config, other)
+    return config
+
+
+def _require_organisation(array: ArrayConfig, kernel: ArrayConfig) -> None:
+    for name in ("pes", "lanes", "post_lanes", "max_shift"):
+        if getattr(array, name) != getattr(kernel, name):
+            raise ValueError(
+                f"a kernel scheduled for {name} = {getattr(kernel, name)} cannot run on an array "
+                f"of {name} = {getattr(array, name)}"
+            )
+
+
+def require_fit(array: ArrayConfig, kernel: ArrayConfig) -> None:
+    """Check that a kernel that needs `kernel` runs on `array`.
+
+    Raises:
+        ValueError: another organisation, a memory too small, or a sum too narrow.
+    """
+    _require_organisation(array, kernel)
+    for name in (field for field in asdict(array) if field.endswith(("_depth", "_width"))):
+        if getattr(kernel, name) > getattr(array, name):
+            raise ValueError(
+                f"a kernel needs {name} = {getattr(kernel, name)}, but the array has "
+                f"{getattr(array, name)}"
+            )
+
+
+def pack_streams(
+    levels: NDArray[np.int8], shares: list[NDArray[np.int32]], config: ArrayConfig
+) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
+    """The streams of all PEs, packed [rows, words], and their lengths [P].
+
+    `shares` are the output channels of each PE, in order.
+    """
+    stream = running_sum.stream(levels, config.max_shift)
+    layout = config.stream_word
+    lengths = np.diff(stream.starts)
+    rows = [int(lengths[share].sum()) for share in shares]
+    packed: list[NDArray[np.uint32]] = []
+    for share, count in zip(shares, rows, strict=True):
+        if not count:
+            packed.append(_idle(layout, config))
+            continue
+        within = np.arange(count) - np.repeat(
+            np.cumsum(lengths[share]) - lengths[share], lengths[share]
+        )
+        take = np.repeat(stream.starts[share], lengths[share]) + within
+        fields = {
+            name: getattr(stream, name)[take] for name in layout.widths if name != "end"
+        }
+        for name in ("index0", "index1"):
+            fields[name] = np.where(fields[name] < 0, config.null_address, fields[name])
+        fields["end"] = np.arange(count) == count - 1
+        packed.append(layout.pack(fields))
+    return np.concatenate(packed), np.maximum(rows, 1)
+
+
+def _idle(layout: Fields, config: ArrayConfig) -> NDArray[np.uint32]:
+    """The stream of a PE without outputs: its end."""
+    fields = dict.fromkeys(layout.widths, np.zeros(1, np.int64))
+    null = np.array([config.null_address])
+    return layout.pack(fields | {"index0": null, "index1": null, "end": np.ones(1, np.int64)})
+
+
+def lower_kernel(kernel: KernelOp, name: str, array: str, config: ArrayConfig) -> ProgramOp:
+    """The program that runs a scheduled kernel on an array of this config.
+
+    Raises:
+        ValueError: the kernel does not fit the array.
+    """
+    require_fit(config, required_config(kernel))
+    assert kernel.schedule is not None
+    body = kernel.parts()
+    levels = body.weights.array()
+    bias = running_sum.correction(levels)
+    if body.bias is not None:
+        bias = bias + body.bias.array()
+    table = np.arange(numerics.TABLE_SIZE).astype(np.uint8).view(np.int8)
+    if body.activation is not None and body.activation.table is not None:
+        table = to_array(body.activation.table)
+    stream, rows = pack_streams(levels, kernel.schedule.shares(), config)
+    return ProgramOp(
+        name,
+        array,
+        levels.shape[0],
+        stream=from_array(stream.view(np.int32), i32),
+        rows=from_array(rows, i32),
+        outputs=kernel.schedule.outputs,
+        counts=kernel.schedule.counts,
+        bias=from_array(bias, i32),
+        multiplier=body.requantize.multiplier,
+        shift=body.requantize.shift,
+        table=from_array(table, i8),
+    )
+
+
+@dataclass(frozen=True)
+class LowerDfkeToRpeaPass(ModulePass):
+    """Turn scheduled `dfke.kernel`s into `rpea.program`s and the `rpea.run`s that play them.
+
+    A module that has an `rpea.array` already gets its kernels lowered onto that array, or
+    an error where one does not fit; otherwise one array is sized for all of the kernels.
+    """
+
+    name = "lower-dfke-to-rpea"
+
+    def apply(self, ctx: Context, op: ModuleOp) -> None:
+        kernels = [op for op in op.walk() if isinstance(op, KernelOp)]
+        if not kernels:
+            return
+        try:
+            self._lower(op, kernels)
+        except (ValueError, VerifyException) as error:
+            raise PassFailedException(f"{self.name}: {error}") from None
+
+    def _lower(self, module: ModuleOp, kernels: list[KernelOp]) -> None:
+        arrays = [op for op in module.ops if isinstance(op, ArrayOp)]
+        if len(arrays) > 1:
+            raise ValueError("a module with several arrays; kernels would not know theirs")
+        array = arrays[0] if arrays else None
+        if array is None:
+            config = shared_config([required_config(kernel) for kernel in kernels])
+            array = ArrayOp(ARRAY_NAME, config)
+            Rewriter.insert_op(array, InsertPoint.at_start(module.body.block))
+        place = InsertPoint.after(array)
+        for number, kernel in enumerate(kernels):
+            parent = kernel.parent_op()
+            base = parent.sym_name.data if isinstance(parent, FuncOp) else "kernel"
+            name = f"{base}_program" if len(kernels) == 1 else f"{base}_program_{number}"
+            program = lower_kernel(kernel, name, array.sym_name.data, array.config.data)
+            Rewriter.insert_op(program, place)
+            place = InsertPoint.after(program)
+            run = RunOp(program, kernel.input)
+            run.result.name_hint = kernel.result.name_hint
+            Rewriter.replace_op(kernel, run)

@@ -1,0 +1,139 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""`daqkf_array`: the elements, the post unit, the loader and the sequencer around them.
+
+Ports (docs/hardware-interface.md): a program stream, an activation stream of K beats for
+each tile of T tokens, a result stream of N beats, and two status words.
+"""
+
+from daqkf.dialects.rpea import ArrayConfig
+from daqkf.dialects.rpea.layout import IMAGE_WORD_BITS, Phase
+from daqkf.lowering.circuit import Circuit, Signal, mux
+from daqkf.lowering.rtl.element import build_element
+from daqkf.lowering.rtl.loader import build_loader
+from daqkf.lowering.rtl.post import build_post
+from daqkf.lowering.rtl.select import index_bits
+
+TOP = "daqkf_array"
+
+
+def build_array(config: ArrayConfig) -> Circuit:
+    """The whole array of this config."""
+    c = Circuit(TOP)
+    c.clock("clk")
+    rst = c.input("rst", 1)
+    c.reset(rst)
+    prog_tdata, prog_tvalid = c.input("prog_tdata", IMAGE_WORD_BITS), c.input("prog_tvalid", 1)
+    x_tdata, x_tvalid = c.input("x_tdata", config.row_bits), c.input("x_tvalid", 1)
+    y_tready = c.input("y_tready", 1)
+
+    phase = c.register("phase", 3, reset=Phase.EMPTY)
+    at = {kind: phase.eq(kind) for kind in Phase}
+
+    # Program: between kernels a new image may replace the old one; an error swallows the rest.
+    prog_tready = (
+        at[Phase.EMPTY] | at[Phase.LOADING_PROGRAM] | at[Phase.READY] | at[Phase.ERROR]
+    )
+    accepted = prog_tvalid & prog_tready
+    loader = c.instance(
+        "loader", build_loader(config), clk=c.clk, rst=rst, word=prog_tdata, valid=accepted
+    )
+    loading = accepted & loader["idle"] & ~at[Phase.ERROR]
+
+    # Activations: K rows, then the row of zeros that null items read.
+    result_bits = index_bits(config.result_depth)
+    count = c.register("count", max(config.address_width, result_bits + 1), reset=0)
+    features = loader["features"].zext(count.width)
+    outputs = loader["outputs"].zext(count.width)
+    complete = count.eq(features)
+    x_tready = (at[Phase.READY] & ~prog_tvalid) | (at[Phase.LOADING_ACTIVATIONS] & ~complete)
+    beat = x_tvalid & x_tready
+    start = at[Phase.LOADING_ACTIVATIONS] & complete
+    activation = {
+        "activation_address": mux(
+            start, c.const(config.null_address, config.address_width), count[: config.address_width]
+        ),
+        "activation_data": mux(start, c.const(0, config.row_bits), x_tdata),
+        "activation_write": beat | start,
+    }
+
+    groups = config.lanes // config.post_lanes
+    group = c.wire("group", index_bits(groups)) if groups > 1 else None
+    take = [c.wire(f"take{p}", 1) for p in range(config.pes)]
+    element = build_element(config)
+    elements: list[dict[str, Signal]] = []
+    for p in range(config.pes):
+        elements.append(
+            c.instance(
+                f"element{p}",
+                element,
+                clk=c.clk,
+                rst=rst,
+                start=start,
+                stream_address=loader["stream_address"],
+                stream_data=loader["stream_data"],
+                stream_write=loader[f"stream_write{p}"],
+                take=take[p],
+                **activation,
+                **({"group": group} if group else {}),
+            )
+        )
+    post = c.instance(
+        "post",
+        build_post(config),
+        clk=c.clk,
+        rst=rst,
+        start=start,
+        **{f"full{p}": outs["full"] for p, outs in enumerate(elements)},
+        **{f"sums{p}": outs["sums"] for p, outs in enumerate(elements)},
+        **{
+            f"{memory}_{port}": loader[f"{memory}_{port}"]
+            for memory in ("parameters", "table")
+            for port in ("address", "data", "write")
+        },
+    )
+    if group:
+        group.drive(post["group"])
+    for p, wire in enumerate(take):
+        wire.drive(post[f"take{p}"])
+
+    # Results: once all N rows are written they leave in order.
+    results = c.memory("results", config.result_depth, config.row_bits)
+    results.write(post["result_address"], post["result_data"], post["result_write"])
+    y_tvalid = c.register("y_valid", 1, reset=0)
+    advance = ~y_tvalid | y_tready
+    more = at[Phase.STORING] & count.ne(outputs)
+    y_tlast = c.delay((count + 1).eq(outputs), "y_last", enable=advance)
+    y_tvalid.drive(more, enable=advance)
+    y_tdata = results.read(count[:result_bits], advance, "y_row")
+    stored = y_tvalid & y_tready & y_tlast
+
+    written = at[Phase.RUNNING] & post["result_write"]
+    ran = written & (count + 1).eq(outputs)
+    counted = beat | written | (more & advance)
+    restart = start | ran | stored
+    count.drive(mux(restart, c.const(0, count.width), count + 1), enable=counted | restart)
+
+    following: Signal = phase
+    for condition, to in (
+        (loading, Phase.LOADING_PROGRAM),
+        (at[Phase.LOADING_PROGRAM] & loader["loaded"], Phase.READY),
+        (at[Phase.READY] & beat, Phase.LOADING_ACTIVATIONS),
+        (start, Phase.RUNNING),
+        (ran, Phase.STORING),
+        (stored, Phase.READY),
+        (loader["failed"], Phase.ERROR),
+    ):
+        following = mux(condition, c.const(to, phase.width), following)
+    phase.drive(following)
+
+    c.output("prog_tready", prog_tready)
+    c.output("x_tready", x_tready)
+    c.output("y_tdata", y_tdata)
+    c.output("y_tvalid", y_tvalid)
+    c.output("y_tlast", y_tlast)
+    c.output("status_phase", phase)
+    c.output("status_error", loader["error"])
+    c.finish()
+    return c

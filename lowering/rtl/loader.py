@@ -1,0 +1,177 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""`daqkf_loader`: plays a program image into the array's memories.
+
+It checks the header, then follows the commands (dialects/rpea/layout.py), row by row. A word
+it cannot accept ends in the error state, which only a reset leaves.
+"""
+
+from enum import IntEnum
+
+from daqkf.dialects.rpea import ArrayConfig
+from daqkf.dialects.rpea.layout import (
+    COMMAND_OP_SHIFT,
+    IMAGE_MAGIC,
+    IMAGE_VERSION,
+    IMAGE_WORD_BITS,
+    Command,
+    Fields,
+    Header,
+    LoadError,
+)
+from daqkf.lowering.circuit import Circuit, Signal, concat, mux
+from daqkf.lowering.rtl.select import index_bits
+
+
+class State(IntEnum):
+    """What the next word is."""
+
+    HEADER = 0
+    COMMAND = 1
+    COUNT = 2
+    ROWS = 3
+    OUTPUTS = 4
+    FAILED = 5
+
+
+def build_loader(config: ArrayConfig) -> Circuit:
+    """The loader: one image word in each cycle that `valid` is high.
+
+    `idle` says that no image has begun; `loaded` pulses after the last word of a good one.
+    """
+    c = Circuit("daqkf_loader")
+    c.clock("clk")
+    c.reset(c.input("rst", 1))
+    word = c.input("word", IMAGE_WORD_BITS)
+    valid = c.input("valid", 1)
+
+    state = c.register("state", 3, reset=State.HEADER)
+    at = {kind: state.eq(kind) for kind in State}
+    index = c.register("index", index_bits(len(Header)), reset=0)
+    final_header = index.eq(len(Header) - 1)
+
+    # Header: three words must match; length and CRC are for the host's tools.
+    wrong = {
+        error: at[State.HEADER] & index.eq(field) & word.ne(expected)
+        for error, field, expected in (
+            (LoadError.MAGIC, Header.MAGIC, IMAGE_MAGIC),
+            (LoadError.VERSION, Header.VERSION, IMAGE_VERSION),
+            (LoadError.FINGERPRINT, Header.FINGERPRINT, config.fingerprint),
+        )
+    }
+
+    # Commands: which memory, and how many rows.
+    op_bits = IMAGE_WORD_BITS - COMMAND_OP_SHIFT
+    op = c.register("op", op_bits)
+    unit = c.register("unit", index_bits(config.pes))
+    begin = valid & at[State.COMMAND]
+    op.drive(word[COMMAND_OP_SHIFT:], enable=begin)
+    unit.drive(word[: unit.width], enable=begin)
+    is_op = {code: op.eq(code) for code in Command}
+    new_op, new_unit = word[COMMAND_OP_SHIFT:], word[:COMMAND_OP_SHIFT]
+    known = new_op.ule(max(Command)) & new_unit.ult(
+        mux(new_op.eq(Command.STREAM), c.const(config.pes, COMMAND_OP_SHIFT), 1)
+    )
+
+    memories = {
+        Command.STREAM: (config.stream_word, config.stream_depth),
+        Command.PARAMETERS: (
+            config.parameter_row,
+            config.parameter_depth * config.parameter_stride,
+        ),
+        Command.TABLE: (config.table_row, config.table_depth),
+    }
+    limits = {code: depth for code, (_, depth) in memories.items()}
+    limits |= {Command.KERNEL: config.null_address, Command.END: 0}
+    limit = c.const(0, IMAGE_WORD_BITS)
+    for code, most in limits.items():
+        limit = mux(is_op[code], c.const(most, IMAGE_WORD_BITS), limit)
+    fits = word.ule(limit) & ~(is_op[Command.KERNEL] & ~word.any())
+    outputs_fit = word.any() & word.ule(config.result_depth)
+    wrong[LoadError.COMMAND] = (
+        (at[State.COMMAND] & ~known)
+        | (at[State.COUNT] & ~fits)
+        | (at[State.OUTPUTS] & ~outputs_fit)
+    )
+    failure = c.const(0, 1)
+    error = c.register("error", 4, reset=LoadError.NONE)
+    code_now = c.const(0, error.width)
+    for code, condition in wrong.items():
+        failure = failure | condition
+        code_now = mux(condition, c.const(code, error.width), code_now)
+    error.drive(code_now, enable=valid & failure)
+
+    # Rows: words gather in `earlier` until the row is whole.
+    most_words = max(layout.words for layout, _ in memories.values())
+    row_bits = IMAGE_WORD_BITS * most_words
+    whole = word
+    if most_words > 1:
+        earlier = c.register("earlier", row_bits - IMAGE_WORD_BITS)
+        whole = concat(word, earlier)
+        earlier.drive(whole[IMAGE_WORD_BITS:], enable=valid)
+    left = c.register("left", index_bits(max(limits.values()) + 1))
+    address = c.register("address", index_bits(max(depth for _, depth in memories.values())))
+    part = c.register("part", index_bits(most_words))
+    row_done = c.const(0, 1)
+    for code, (layout, _) in memories.items():
+        row_done = row_done | (is_op[code] & part.eq(layout.words - 1))
+    counted = valid & at[State.COUNT]
+    writing = valid & at[State.ROWS] & row_done
+    left.drive(mux(counted, word[: left.width], left - 1), enable=counted | writing)
+    zero = c.const(0, address.width)
+    address.drive(mux(counted, zero, address + 1), enable=counted | writing)
+    part.drive(
+        mux(counted | row_done, c.const(0, part.width), part + 1),
+        enable=counted | (valid & at[State.ROWS]),
+    )
+
+    for code, (layout, depth) in memories.items():
+        name = code.name.lower()
+        c.output(f"{name}_address", address[: index_bits(depth)])
+        c.output(f"{name}_data", _row(whole, layout))
+        if code is Command.STREAM:
+            for p in range(config.pes):
+                c.output(f"stream_write{p}", writing & is_op[code] & unit.eq(p))
+        else:
+            c.output(f"{name}_write", writing & is_op[code])
+
+    features = c.register("features", config.address_width)
+    features.drive(word[: features.width], enable=counted & is_op[Command.KERNEL])
+    outputs = c.register("outputs", index_bits(config.result_depth + 1))
+    outputs.drive(word[: outputs.width], enable=valid & at[State.OUTPUTS])
+
+    # Where the next word leads.
+    ended = at[State.COUNT] & is_op[Command.END]
+    last_row = at[State.ROWS] & row_done & left.eq(1)
+    nothing = at[State.COUNT] & ~word.any()
+    following: Signal = state
+    for condition, to in (
+        (at[State.HEADER] & final_header, State.COMMAND),
+        (at[State.COMMAND], State.COUNT),
+        (at[State.COUNT], State.ROWS),
+        (at[State.COUNT] & is_op[Command.KERNEL], State.OUTPUTS),
+        (last_row | nothing | at[State.OUTPUTS], State.COMMAND),
+        (ended, State.HEADER),
+        (failure, State.FAILED),
+    ):
+        following = mux(condition, c.const(to, state.width), following)
+    state.drive(following, enable=valid)
+    index.drive(
+        mux(final_header, c.const(0, index.width), index + 1), enable=valid & at[State.HEADER]
+    )
+
+    c.output("idle", at[State.HEADER] & ~index.any())
+    c.output("loaded", valid & ended & ~failure)
+    c.output("failed", at[State.FAILED])
+    c.output("error", error)
+    c.output("features", features)
+    c.output("outputs", outputs)
+    c.finish()
+    return c
+
+
+def _row(whole: Signal, layout: Fields) -> Signal:
+    """A row of this layout, whose last word is the highest of `whole`."""
+    low = whole.width - IMAGE_WORD_BITS * layout.words
+    return whole[low : low + layout.width]

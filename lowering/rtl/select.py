@@ -1,0 +1,24 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""Selecting among signals by an index."""
+
+from collections.abc import Sequence
+
+from daqkf.lowering.circuit import Signal, mux
+
+
+def choose(index: Signal, options: Sequence[Signal]) -> Signal:
+    """`options[index]`, as a tree of multiplexers; the last option also answers beyond the end."""
+    if len(options) == 1:
+        return options[0]
+    bits = (len(options) - 1).bit_length()
+    half = 1 << (bits - 1)
+    return mux(
+        index[bits - 1], choose(index, options[half:]), choose(index, options[:half])
+    )
+
+
+def index_bits(count: int) -> int:
+    """Bits of an index into `count` things; a single thing still takes one."""
+    return max(1, (count - 1).bit_length())

@@ -1,0 +1,70 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""`dfke-schedule`: share out a kernel's outputs over the elements of a target."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from daqkf.dialects.dense import from_array
+from daqkf.dialects.dfke import KernelOp, Machine, MachineAttr, ScheduleAttr
+from daqkf.hw_targets import UnknownTargetError, load_target
+from daqkf.passes.maths import running_sum
+from numpy.typing import NDArray
+from xdsl.context import Context
+from xdsl.dialects.builtin import ModuleOp, i32
+from xdsl.passes import ModulePass
+from xdsl.utils.exceptions import PassFailedException
+
+
+def schedule(levels: NDArray[np.int8], machine: Machine) -> ScheduleAttr:
+    """Balance the output channels of levels [K, N] over the machine's PEs by their words.
+
+    Raises:
+        ValueError: the kernel does not fit the machine; the message names the limit.
+    """
+    features, channels = levels.shape
+    costs = running_sum.cost(levels, machine.max_shift)
+    shares = running_sum.balance(costs, machine.pes)
+    counts = np.array([len(share) for share in shares])
+    words = np.array([costs[share].sum() for share in shares])
+    for what, value, limit in (
+        ("features", features, machine.activation_depth - 1),
+        ("outputs", channels, machine.result_depth),
+        ("outputs of a PE", int(counts.max()), machine.parameter_depth),
+        ("stream words of a PE", int(words.max()), machine.stream_depth),
+    ):
+        if value > limit:
+            raise ValueError(f"{value} {what}; the target holds at most {limit}")
+    return ScheduleAttr(
+        MachineAttr(machine),
+        from_array(np.concatenate(shares), i32),
+        from_array(counts, i32),
+        # A PE without outputs still plays one word, its end.
+        from_array(np.maximum(words, 1), i32),
+    )
+
+
+@dataclass(frozen=True)
+class DfkeSchedulePass(ModulePass):
+    """Assign each kernel's output channels to the PEs of a target, longest first.
+
+    - `target`: a target's name, or a .toml file.
+
+    The cost of a channel is the exact count of its stream words. Fails where the kernel
+    does not fit the target's memories.
+    """
+
+    name = "dfke-schedule"
+
+    target: str = "generic"
+
+    def apply(self, ctx: Context, op: ModuleOp) -> None:
+        try:
+            machine = load_target(self.target).machine
+            for kernel in (op for op in op.walk() if isinstance(op, KernelOp)):
+                kernel.schedule = schedule(kernel.parts().weights.array(), machine)
+        except UnknownTargetError as error:
+            raise PassFailedException(f"{self.name}: {error}") from None
+        except ValueError as error:
+            raise PassFailedException(f"{self.name}: {error} ('{self.target}')") from None
