@@ -1,0 +1,95 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""Circuit IR → SystemVerilog, by CIRCT in a child process.
+
+CIRCT's exporters report errors on stderr only, and some passes abort the whole process on
+bad input; in a child both become an exception.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from xdsl.dialects.builtin import ModuleOp
+
+PIPELINE = (
+    "builtin.module("
+    "hw.module(canonicalize,cse,hw-aggregate-to-comb),"
+    "hw.module(canonicalize,cse),"
+    "lower-seq-to-sv{disable-reg-randomization},"
+    "hw.module(canonicalize,cse,prettify-verilog,hw-cleanup))"
+)
+"""From hw, comb, seq and sv to what the exporter takes."""
+
+OPTIONS = "locationInfoStyle=none,omitVersionComment,disallowLocalVariables"
+"""yosys reads no variables declared inside processes."""
+
+
+class VerilogExportError(ValueError):
+    """CIRCT did not accept the circuit."""
+
+
+def emit_verilog(module: ModuleOp) -> dict[str, str]:
+    """SystemVerilog of each `hw.module`: file name → text, in the order of the IR.
+
+    Raises:
+        VerilogExportError: the IR is no circuit, or CIRCT failed; the message has its words.
+    """
+    paths = [path for path in sys.path if path]
+    with tempfile.TemporaryDirectory(prefix="daqkf-") as folder:
+        run = subprocess.run(
+            [sys.executable, "-m", "daqkf.lowering.export_verilog"],
+            input=str(module),
+            capture_output=True,
+            text=True,
+            cwd=folder,
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)},
+            check=False,
+        )
+    try:
+        files = json.loads(run.stdout) if run.returncode == 0 else {}
+    except json.JSONDecodeError:
+        files = {}
+    if run.stderr.strip() or not files:
+        lines = [line for line in run.stderr.splitlines() if "error" in line.lower()]
+        lines = lines or run.stderr.splitlines() or [f"exit code {run.returncode}"]
+        raise VerilogExportError(f"CIRCT cannot export the circuit: {lines[0].strip()}")
+    return files
+
+
+def single_file(files: dict[str, str]) -> str:
+    """All modules in one text."""
+    return "\n".join(text.strip("\n") + "\n" for text in files.values())
+
+
+def _child(text: str) -> dict[str, str]:
+    """Run the pipeline and the exporter; only ever called in a process of its own."""
+    import circt
+    from circt import ir, passmanager
+
+    with ir.Context() as context, tempfile.TemporaryDirectory() as folder:
+        circt.register_dialects(context)  # pyright: ignore[reportAttributeAccessIssue]
+        module = ir.Module.parse(text)
+        passmanager.PassManager.parse(PIPELINE).run(module.operation)
+        module.operation.attributes["circt.loweringOptions"] = ir.StringAttr.get(OPTIONS)
+        circt.export_split_verilog(module, folder)  # pyright: ignore[reportAttributeAccessIssue]
+        names = Path(folder, "filelist.f").read_text(encoding="utf-8").split()
+        return {name: Path(folder, name).read_text(encoding="utf-8") for name in names}
+
+
+def _main() -> int:
+    try:
+        files = _child(sys.stdin.read())
+    except Exception as error:  # whatever CIRCT raises becomes the parent's message
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    json.dump(files, sys.stdout)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(_main())

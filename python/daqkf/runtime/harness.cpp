@@ -1,0 +1,175 @@
+// Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Drives a verilated daqkf_array from files. Usage:
+//
+//   harness LANES SEED STALLS LIMIT (PROGRAM X Y TILES FEATURES OUTPUTS)...
+//
+// For each job: streams the words of the file PROGRAM ("-" keeps the last one), then TILES
+// tiles of FEATURES beats of LANES bytes from X, and writes TILES tiles of OUTPUTS beats to Y.
+// STALLS, out of 1000, is how often each stream pauses; LIMIT is how many cycles may pass
+// without a transfer. Prints one line a job: the cycles spent in each of the 8 phases.
+// Exit codes: 0 done, 2 the array refused a program, 3 it stopped or broke the protocol.
+
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
+#include <iterator>
+#include <memory>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "Vdaqkf_array.h"
+#include "verilated.h"
+
+namespace {
+
+using Bytes = std::vector<uint8_t>;
+
+// Rows of up to 64 bits are integers, wider ones arrays of 32-bit words; both little-endian.
+template <typename Port> void put(Port &port, const uint8_t *bytes, size_t count) {
+  std::memset(&port, 0, sizeof(port));
+  std::memcpy(&port, bytes, count);
+}
+
+template <typename Port> void get(const Port &port, uint8_t *bytes, size_t count) {
+  std::memcpy(bytes, &port, count);
+}
+
+[[noreturn]] void fail(int code, const std::string &message) {
+  std::fprintf(stderr, "%s\n", message.c_str());
+  std::exit(code);
+}
+
+Bytes readFile(const char *path) {
+  std::ifstream file(path, std::ios::binary);
+  if (!file)
+    fail(1, std::string("cannot read ") + path);
+  return Bytes(std::istreambuf_iterator<char>(file), {});
+}
+
+// One side of an AXI4-Stream: beats of a fixed size out of, or into, a buffer.
+struct Stream {
+  Bytes data;
+  size_t beat = 1, position = 0;
+  bool offered = false;
+  bool done() const { return position == data.size(); }
+  uint8_t *here() { return data.data() + position; }
+};
+
+struct Bench {
+  VerilatedContext context;
+  std::unique_ptr<Vdaqkf_array> top;
+  std::mt19937 random;
+  unsigned stalls = 0;
+  uint64_t limit = 0, idle = 0;
+  uint64_t phases[8] = {};
+
+  bool go() { return random() % 1000 >= stalls; }
+
+  void edge() {
+    top->clk = 1;
+    top->eval();
+    top->clk = 0;
+    top->eval();
+  }
+
+  // One cycle: offer, look at the handshakes, clock. An offer stands until it is taken.
+  void cycle(Stream &program, Stream &x, Stream &y, size_t outputs) {
+    program.offered = program.offered || (!program.done() && go());
+    x.offered = x.offered || (program.done() && !x.done() && go());
+    top->prog_tvalid = program.offered;
+    if (program.offered)
+      put(top->prog_tdata, program.here(), program.beat);
+    top->x_tvalid = x.offered;
+    if (x.offered)
+      put(top->x_tdata, x.here(), x.beat);
+    top->y_tready = go();
+    top->eval();
+
+    ++phases[top->status_phase];
+    bool moved = take(program, top->prog_tready);
+    moved |= take(x, top->x_tready);
+    if (top->y_tvalid && top->y_tready) {
+      if (y.done())
+        fail(3, "the array sent more results than the kernel has");
+      get(top->y_tdata, y.here(), y.beat);
+      y.position += y.beat;
+      if (bool(top->y_tlast) != (y.position / y.beat % outputs == 0))
+        fail(3, "y_tlast does not mark the last beat of a tile");
+      moved = true;
+    }
+    idle = moved ? 0 : idle + 1;
+    if (idle > limit)
+      fail(3, "no transfer in " + std::to_string(limit) + " cycles; the array is in phase " +
+                  std::to_string(top->status_phase));
+    if (top->status_phase == 7)
+      fail(2, "the array refused the program with error " + std::to_string(top->status_error));
+    edge();
+  }
+
+  static bool take(Stream &stream, bool ready) {
+    if (!stream.offered || !ready)
+      return false;
+    stream.offered = false;
+    stream.position += stream.beat;
+    return true;
+  }
+};
+
+} // namespace
+
+int main(int argc, char **argv) {
+  if (argc < 11 || (argc - 5) % 6 != 0)
+    fail(1, "usage: harness LANES SEED STALLS LIMIT (PROGRAM X Y TILES FEATURES OUTPUTS)...");
+  const size_t lanes = std::strtoul(argv[1], nullptr, 10);
+  Bench bench;
+  // Registers and memories start with random contents: only a reset may make them known.
+  bench.context.randReset(2);
+  bench.context.randSeed(std::atoi(argv[2]) + 1);
+  bench.random.seed(std::strtoul(argv[2], nullptr, 10));
+  bench.stalls = std::strtoul(argv[3], nullptr, 10);
+  bench.limit = std::strtoull(argv[4], nullptr, 10);
+  bench.top = std::make_unique<Vdaqkf_array>(&bench.context);
+
+  bench.top->rst = 1;
+  bench.top->clk = 0;
+  bench.top->prog_tvalid = bench.top->x_tvalid = bench.top->y_tready = 0;
+  bench.top->eval();
+  for (int i = 0; i < 4; ++i)
+    bench.edge();
+  bench.top->rst = 0;
+
+  for (int job = 5; job < argc; job += 6) {
+    const size_t tiles = std::strtoul(argv[job + 3], nullptr, 10);
+    const size_t features = std::strtoul(argv[job + 4], nullptr, 10);
+    const size_t outputs = std::strtoul(argv[job + 5], nullptr, 10);
+    Stream program, x, y;
+    program.beat = 4;
+    if (std::strcmp(argv[job], "-") != 0)
+      program.data = readFile(argv[job]);
+    x.beat = y.beat = lanes;
+    x.data = readFile(argv[job + 1]);
+    y.data.resize(tiles * outputs * lanes);
+    if (program.data.size() % program.beat || x.data.size() != tiles * features * lanes)
+      fail(1, "the files do not have the stated sizes");
+
+    std::memset(bench.phases, 0, sizeof(bench.phases));
+    bench.idle = 0;
+    while (!program.done() || !x.done() || !y.done())
+      bench.cycle(program, x, y, outputs);
+
+    std::ofstream file(argv[job + 2], std::ios::binary);
+    file.write(reinterpret_cast<const char *>(y.data.data()), std::streamsize(y.data.size()));
+    if (!file.flush())
+      fail(1, std::string("cannot write ") + argv[job + 2]);
+    for (uint64_t count : bench.phases)
+      std::printf("%llu ", static_cast<unsigned long long>(count));
+    std::printf("\n");
+  }
+  bench.top->final();
+  return 0;
+}

@@ -1,0 +1,193 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""Cycle-accurate simulation of a generated array: its RTL, verilated, behind a C++ harness."""
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from daqkf.dialects.rpea import ArrayConfig
+from daqkf.dialects.rpea.layout import LoadError, Phase
+from daqkf.lowering.rtl.array import TOP
+from daqkf.runtime import tools
+from numpy.typing import NDArray
+
+_HARNESS = Path(__file__).with_name("harness.cpp")
+_FLAGS = (
+    "--cc --exe --build -O3 --x-assign unique --x-initial unique --noassert -Wno-fatal "
+    "--top-module"
+).split()
+_CFLAGS = "-O1 -std=c++17"
+_MARGIN = 10_000
+
+
+class SimulationError(RuntimeError):
+    """The simulation could not be built, or the array did not finish its job."""
+
+
+@dataclass(frozen=True)
+class Cycles:
+    """Clock cycles spent by a simulation, over all its tiles."""
+
+    loading_program: int
+    loading_activations: int
+    running: int
+    storing: int
+
+
+@dataclass(frozen=True)
+class Job:
+    """A program image, activations int8 [T, K] for it, and how many outputs N it has.
+
+    Without an image, the array keeps the program of the job before.
+    """
+
+    image: bytes | None
+    x: NDArray[np.int8]
+    outputs: int
+
+
+def cache_folder() -> Path:
+    """Where built simulators are kept: `DAQKF_CACHE`, or the user's cache folder."""
+    if folder := os.environ.get("DAQKF_CACHE"):
+        return Path(folder).absolute()
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "daqkf"
+
+
+def build(files: Mapping[str, str]) -> Path:
+    """Build the simulator of these Verilog files, or find it in the cache.
+
+    Raises:
+        SimulationError: Verilator or the C++ compiler failed.
+        ToolNotFoundError: Verilator, Perl, make or a C++ compiler is missing.
+    """
+    verilator, compiler, make = tools.verilator(), tools.cxx_compiler(), tools.make()
+    harness = _HARNESS.read_bytes()
+    recipe = json.dumps([sorted(files.items()), _FLAGS, _CFLAGS, verilator.argv, compiler])
+    key = hashlib.sha256(recipe.encode() + harness).hexdigest()[:32]
+    target = cache_folder() / "simulators" / key / "simulator"
+    if target.is_file():
+        return target
+    target.parent.parent.mkdir(parents=True, exist_ok=True)
+    # Build beside the target and rename, so that an interrupted build leaves nothing behind.
+    with tempfile.TemporaryDirectory(dir=target.parent.parent, prefix="building-") as folder:
+        for name, text in files.items():
+            Path(folder, name).write_text(text, encoding="utf-8")
+        (Path(folder) / _HARNESS.name).write_bytes(harness)
+        jobs = str(os.cpu_count() or 1)
+        command = [*verilator.argv, *_FLAGS, TOP, "-j", jobs, "-CFLAGS", _CFLAGS]
+        command += ["-MAKEFLAGS", f"OPT_FAST= OPT_SLOW= OPT_GLOBAL= CXX={compiler}"]
+        command += ["-o", "simulator", _HARNESS.name, *files]
+        run = subprocess.run(
+            command,
+            cwd=folder,
+            env=verilator.env | {"MAKE": make},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        built = Path(folder, "obj_dir", "simulator")
+        if run.returncode or not built.is_file():
+            output = (run.stderr + run.stdout).splitlines()
+            lines = [line for line in output if "error" in line.lower()] or output or ["no output"]
+            raise SimulationError(f"building the simulator failed: {lines[0].strip()}")
+        ready = Path(folder, "ready")
+        ready.mkdir()
+        shutil.move(built, ready / "simulator")
+        try:
+            ready.rename(target.parent)
+        except OSError:
+            # Another process was faster; its simulator is the same.
+            if not target.is_file():
+                raise
+    return target
+
+
+class Simulator:
+    """A verilated array of one config."""
+
+    def __init__(self, files: Mapping[str, str], config: ArrayConfig):
+        self.config = config
+        self._binary = build(files)
+
+    def run(
+        self, jobs: Sequence[Job], *, stalls: float = 0.0, seed: int = 0
+    ) -> list[tuple[NDArray[np.int8], Cycles]]:
+        """Play jobs one after another on one array, without a reset between them.
+
+        Every stream pauses in a share `stalls` (0 ≤ stalls < 1) of the cycles, at random.
+        Returns, for each job, the results int8 [T, N] and the cycles spent.
+
+        Raises:
+            SimulationError: the array refused a program, stopped, or broke the protocol.
+        """
+        if not 0 <= stalls < 1:
+            raise SimulationError(f"stalls must be 0 <= stalls < 1, not {stalls}")
+        lanes = self.config.lanes
+        with tempfile.TemporaryDirectory(prefix="daqkf-") as folder:
+            arguments: list[str] = []
+            for number, job in enumerate(jobs):
+                tokens, features = job.x.shape
+                tiles = -(-tokens // lanes)
+                padded = np.zeros((tiles * lanes, features), np.int8)
+                padded[:tokens] = job.x
+                x, image = Path(folder, f"x{number}"), Path(folder, f"program{number}")
+                padded.reshape(tiles, lanes, features).transpose(0, 2, 1).tofile(x)
+                if job.image is not None:
+                    image.write_bytes(job.image)
+                arguments += ["-" if job.image is None else image.name, x.name, f"y{number}"]
+                arguments += [str(tiles), str(features), str(job.outputs)]
+            limit = int((self._longest_silence() + _MARGIN) / (1 - stalls))
+            command = [self._binary, lanes, seed, round(1000 * stalls), limit, *arguments]
+            run = subprocess.run(
+                [str(part) for part in command],
+                cwd=folder,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            if run.returncode:
+                raise SimulationError(_explain(run))
+            lines = run.stdout.splitlines()
+            return [
+                (self._results(Path(folder, f"y{number}"), job), _cycles(line))
+                for number, (job, line) in enumerate(zip(jobs, lines, strict=True))
+            ]
+
+    def _longest_silence(self) -> int:
+        """Cycles in which an array may work on a kernel without a transfer."""
+        config = self.config
+        groups = config.lanes // config.post_lanes + config.pes
+        return config.stream_depth + config.result_depth * groups
+
+    def _results(self, path: Path, job: Job) -> NDArray[np.int8]:
+        lanes = self.config.lanes
+        tiles = np.fromfile(path, np.int8).reshape(-1, job.outputs, lanes)
+        return tiles.transpose(0, 2, 1).reshape(-1, job.outputs)[: len(job.x)]
+
+
+def _cycles(line: str) -> Cycles:
+    phases = [int(count) for count in line.split()]
+    return Cycles(
+        loading_program=phases[Phase.LOADING_PROGRAM],
+        loading_activations=phases[Phase.LOADING_ACTIVATIONS],
+        running=phases[Phase.RUNNING],
+        storing=phases[Phase.STORING],
+    )
+
+
+def _explain(run: subprocess.CompletedProcess[str]) -> str:
+    message = run.stderr.strip().splitlines()[-1:] or [f"exit code {run.returncode}"]
+    words = message[0].split()
+    if run.returncode == 2 and words[-1].isdigit() and int(words[-1]) in set(LoadError):
+        return " ".join([*words[:-1], LoadError(int(words[-1])).name.lower()])
+    return message[0]

