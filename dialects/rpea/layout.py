@@ -124,7 +124,7 @@ class Fields:
         words = np.zeros((rows, self.words), np.uint64)
         for name, width in self.widths.items():
             values = np.asarray(fields[name], np.int64)
-            if values.size and (values.min() < -(1 << (width - 1)) or values.max() >> width):
+            if values.size and (values.min() < -(1 << (width - 1)) or values.max() >= 1 << width):
                 raise ValueError(f"{name} does not fit {width} bits")
             bits = values.astype(np.uint64) & np.uint64((1 << width) - 1)
             index, shift = divmod(self.offsets[name], IMAGE_WORD_BITS)
