@@ -1,4 +1,29 @@
 # Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-"""Where the level of the IR changes: imports, `dfke` → `rpea` → circuit → text and image."""
+"""Where the level of the IR changes: imports, `dfke` → `rpea` → circuit → text and image.
+
+`PASSES` maps each lowering's name to a factory that imports it only when it is asked for.
+"""
+
+from collections.abc import Callable
+
+from xdsl.passes import ModulePass
+
+
+def _lower_dfke_to_rpea() -> type[ModulePass]:
+    from daqkf.lowering.lower_dfke_to_rpea import LowerDfkeToRpeaPass
+
+    return LowerDfkeToRpeaPass
+
+
+def _lower_rpea_to_hw() -> type[ModulePass]:
+    from daqkf.lowering.lower_rpea_to_hw import LowerRpeaToHwPass
+
+    return LowerRpeaToHwPass
+
+
+PASSES: dict[str, Callable[[], type[ModulePass]]] = {
+    "lower-dfke-to-rpea": _lower_dfke_to_rpea,
+    "lower-rpea-to-hw": _lower_rpea_to_hw,
+}

@@ -16,15 +16,14 @@ from xdsl.dialects.func import FuncOp, ReturnOp
 from xdsl.ir import Block, Region
 
 
-def as_matrix(weights: Any) -> NDArray[np.float32]:
-    """Dense float32 [K, N] of a NumPy array or a SciPy sparse matrix.
+def as_matrix(weights: Any) -> tuple[NDArray[np.float32], bool]:
+    """Dense float32 [K, N] of an array or a SciPy sparse matrix, and whether it held integers.
 
     Raises:
         ValueError: not a finite real matrix with K and N above 0.
     """
-    if hasattr(weights, "toarray"):
-        weights = weights.toarray()
-    return _finite("weights", weights, 2)
+    array = np.asarray(weights.toarray() if hasattr(weights, "toarray") else weights)
+    return _finite("weights", array, 2), array.dtype.kind in "iu"
 
 
 def _finite(name: str, values: Any, rank: int) -> NDArray[np.float32]:
@@ -54,7 +53,7 @@ def import_layer(
         ValueError: values that are not finite, shapes that do not fit, or an unknown
             activation (known: the keys of `daqkf.dialects.spaq.functions.FUNCTIONS`).
     """
-    matrix = as_matrix(weights)
+    matrix, _ = as_matrix(weights)
     features, channels = matrix.shape
     if activation is not None and activation not in FUNCTIONS:
         raise ValueError(f"unknown activation '{activation}' (known: {', '.join(FUNCTIONS)})")

@@ -1,4 +1,64 @@
 # Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-"""Passes that keep the level of the IR: `spaq-*` and `dfke-*`."""
+"""Passes that keep the level of the IR: `spaq-*` and `dfke-*`.
+
+`PASSES` maps each pass's name to a factory that imports it only when it is asked for.
+"""
+
+from collections.abc import Callable
+
+from xdsl.passes import ModulePass
+
+
+def _spaq_analyze() -> type[ModulePass]:
+    from daqkf.passes.spaq_analyze import SpaqAnalyzePass
+
+    return SpaqAnalyzePass
+
+
+def _spaq_calibrate() -> type[ModulePass]:
+    from daqkf.passes.spaq_calibrate import SpaqCalibratePass
+
+    return SpaqCalibratePass
+
+
+def _spaq_prune() -> type[ModulePass]:
+    from daqkf.passes.spaq_prune import SpaqPrunePass
+
+    return SpaqPrunePass
+
+
+def _spaq_quantize() -> type[ModulePass]:
+    from daqkf.passes.spaq_quantize import SpaqQuantizePass
+
+    return SpaqQuantizePass
+
+
+def _dfke_fuse() -> type[ModulePass]:
+    from daqkf.passes.dfke_fuse import DfkeFusePass
+
+    return DfkeFusePass
+
+
+def _dfke_schedule() -> type[ModulePass]:
+    from daqkf.passes.dfke_schedule import DfkeSchedulePass
+
+    return DfkeSchedulePass
+
+
+def _dfke_specialize_bitwidth() -> type[ModulePass]:
+    from daqkf.passes.dfke_specialize_bitwidth import DfkeSpecializeBitwidthPass
+
+    return DfkeSpecializeBitwidthPass
+
+
+PASSES: dict[str, Callable[[], type[ModulePass]]] = {
+    "spaq-prune": _spaq_prune,
+    "spaq-calibrate": _spaq_calibrate,
+    "spaq-analyze": _spaq_analyze,
+    "spaq-quantize": _spaq_quantize,
+    "dfke-fuse": _dfke_fuse,
+    "dfke-specialize-bitwidth": _dfke_specialize_bitwidth,
+    "dfke-schedule": _dfke_schedule,
+}

@@ -1,0 +1,222 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""`spaq-quantize`: calibrated float layers → exact integers."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from daqkf.dialects.dense import from_array
+from daqkf.dialects.spaq import (
+    ActivationOp,
+    AddOp,
+    CalibratedOp,
+    ConstantOp,
+    DequantizeOp,
+    LevelSet,
+    LevelsAttr,
+    MatmulOp,
+    QuantizeOp,
+    RequantizeOp,
+    numerics,
+)
+from daqkf.dialects.spaq.ops import activations, chain, defining_constant, features
+from daqkf.passes.maths.lloyd_max import Fit, fit_codebook, fit_exact, fit_uniform
+from daqkf.passes.maths.quantization import activation_table, requantization, symmetric_scale
+from daqkf.passes.spaq_analyze import encode
+from daqkf.passes.weights import float_products
+from numpy.typing import NDArray
+from xdsl.context import Context
+from xdsl.dialects.builtin import ModuleOp, f32, i8, i32
+from xdsl.ir import Operation
+from xdsl.passes import ModulePass
+from xdsl.rewriter import InsertPoint, Rewriter
+from xdsl.utils.exceptions import PassFailedException
+
+_STAGES = (AddOp, CalibratedOp, ActivationOp, CalibratedOp)
+
+_BIAS_BITS = 24
+"""A channel's scale is coarse enough for its bias to fit these bits."""
+
+_RATIO_BITS = 30
+"""A channel's scale is at least 2^-30 of the scale its sums are requantised to."""
+
+_EMPTY_RATIO = 2.0**-8
+"""Scale of a channel without weights, as a share of the scale its bias is requantised to."""
+
+
+def fit_levels(weights: NDArray, levels: LevelSet, exact: bool = False) -> Fit:
+    """Fit a level set to each output channel of weights [K, N], or check that they are of it.
+
+    Raises:
+        ValueError: `exact`, and a weight is not of the level set.
+    """
+    if exact:
+        return fit_exact(weights, levels.magnitudes, levels.maximum)
+    if levels.kind == "uniform":
+        return fit_uniform(weights, levels.magnitudes)
+    return fit_codebook(weights, levels.magnitudes, levels.maximum)
+
+
+@dataclass(frozen=True)
+class _Layer:
+    """A calibrated float layer, as found in the IR."""
+
+    matmul: MatmulOp
+    weights: ConstantOp
+    bias: ConstantOp | None
+    activation: ActivationOp | None
+    last: Operation
+    input_scale: float
+    sum_scale: float
+    output_scale: float
+
+
+@dataclass(frozen=True)
+class SpaqQuantizePass(ModulePass):
+    """Quantise each calibrated float layer `act(x·W + b)` to int8 and exact integer sums.
+
+    Weights become levels with a scale per output channel, fitted by Lloyd-Max to the
+    non-zeros. Around the layer stand `spaq.quantize` and `spaq.dequantize`, so that the
+    function keeps its types. Every range must be stated by `spaq.calibrated`.
+
+    - `kind`: `uniform` (magnitudes 1..n times a fitted step) or `codebook` (free levels).
+    - `magnitudes`: distinct magnitudes besides zero that a channel may use, 1..127.
+    - `maximum`: the largest level of a codebook; by default 2·magnitudes + 1, where the free
+      levels have gained most of their accuracy while the steps between them are still few.
+    - `exact`: the weights are integer levels already; none may be outside the level set.
+    """
+
+    name = "spaq-quantize"
+
+    kind: str = "uniform"
+    magnitudes: int = 127
+    maximum: int | None = None
+    exact: bool = False
+
+    def level_set(self) -> LevelSet:
+        """The level set that the options describe.
+
+        Raises:
+            PassFailedException: there is no such level set.
+        """
+        default = self.magnitudes
+        if self.kind == "codebook":
+            default = min(2 * self.magnitudes + 1, numerics.LEVEL_MAX)
+        maximum = default if self.maximum is None else self.maximum
+        try:
+            return LevelSet(self.kind, self.magnitudes, maximum)
+        except ValueError as error:
+            raise PassFailedException(f"{self.name}: {error}") from None
+
+    def apply(self, ctx: Context, op: ModuleOp) -> None:
+        levels = self.level_set()
+        for matmul, constant in float_products(op):
+            try:
+                _quantize(_find(matmul, constant), levels, self.exact)
+            except ValueError as error:
+                raise PassFailedException(f"{self.name}: {error}") from None
+
+
+def _find(matmul: MatmulOp, weights: ConstantOp) -> _Layer:
+    before = matmul.input.owner
+    if not isinstance(before, CalibratedOp):
+        raise ValueError("the input of a product has no spaq.calibrated range")
+    stages = chain(matmul, _STAGES)
+    add = next((stage for stage in stages if isinstance(stage, AddOp)), None)
+    bias = defining_constant(add.bias) if add else None
+    if add is not None and bias is None:
+        raise ValueError("the bias of a layer must be a spaq.constant")
+    activation = next((stage for stage in stages if isinstance(stage, ActivationOp)), None)
+    ranges = [stage for stage in stages if isinstance(stage, CalibratedOp)]
+    if len(ranges) != (1 if activation is None else 2):
+        raise ValueError("the sums or the results of a product have no spaq.calibrated range")
+    scales = [symmetric_scale(op.absmax.value.data) for op in (before, *ranges)]
+    return _Layer(
+        matmul, weights, bias, activation, stages[-1], scales[0], scales[1], scales[-1]
+    )
+
+
+def _quantize(layer: _Layer, level_set: LevelSet, exact: bool) -> None:
+    weights = layer.weights.array().astype(np.float64)
+    bias = np.zeros(weights.shape[1])
+    if layer.bias is not None:
+        bias = layer.bias.array().astype(np.float64)
+    fit = fit_levels(weights, level_set, exact)
+    levels, scales = _bounded(fit, bias, layer)
+    sums = layer.input_scale * scales
+    multiplier, shift = requantization(sums / layer.sum_scale)
+
+    encoding = encode(levels, LevelsAttr(level_set))
+    channels = features(layer.matmul.result)
+    builder = _Builder(layer)
+    x = builder.add(QuantizeOp(layer.matmul.input, layer.input_scale), None)
+    constant = builder.add(
+        ConstantOp(from_array(levels, i8, encoding), from_array(scales, f32)), layer.weights
+    )
+    result = builder.add(
+        MatmulOp(x.results[0], constant.results[0], activations(channels, i32)), None
+    )
+    if layer.bias is not None:
+        integers = from_array(np.rint(bias / sums).astype(np.int64), i32)
+        offset = builder.add(ConstantOp(integers), layer.bias)
+        result = builder.add(AddOp(result.results[0], offset.results[0]), None)
+    result = builder.add(
+        RequantizeOp(result.results[0], from_array(multiplier, i32), from_array(shift, i32)), None
+    )
+    if layer.activation is not None:
+        function = layer.activation.function.data
+        table = activation_table(function, layer.sum_scale, layer.output_scale)
+        result = builder.add(ActivationOp(function, result.results[0], from_array(table, i8)), None)
+    result = builder.add(DequantizeOp(result.results[0], layer.output_scale), layer.last)
+    _replace(layer, result)
+
+
+def _bounded(
+    fit: Fit, bias: NDArray[np.float64], layer: _Layer
+) -> tuple[NDArray[np.int8], NDArray[np.float64]]:
+    """Levels and scales whose biases and requantisation factors the array can hold.
+
+    A channel with weights that are tiny beside its bias, or beside what its sums are
+    requantised to, gets a coarser scale; the levels are rounded to it, mostly to zero.
+    """
+    sum_unit = layer.sum_scale / layer.input_scale
+    empty = ~fit.levels.any(axis=0)
+    scales = np.where(empty, sum_unit * _EMPTY_RATIO, fit.scales)
+    floor = np.maximum(
+        np.abs(bias) / layer.input_scale / (1 << _BIAS_BITS), sum_unit / (1 << _RATIO_BITS)
+    )
+    coarse = scales < floor
+    rounded = np.rint(fit.levels * (scales / np.where(coarse, floor, scales)))
+    return rounded.astype(np.int8), np.where(coarse, floor, scales)
+
+
+@dataclass
+class _Builder:
+    """Puts new operations before a layer's product, named like what they stand for."""
+
+    layer: _Layer
+
+    def add(self, op: Operation, like: Operation | None) -> Operation:
+        if like is not None:
+            op.results[0].name_hint = like.results[0].name_hint
+        Rewriter.insert_op(op, InsertPoint.before(self.layer.matmul))
+        return op
+
+
+def _replace(layer: _Layer, result: Operation) -> None:
+    """Let the result take the layer's place, and drop what nothing uses any more."""
+    layer.last.results[0].replace_all_uses_with(result.results[0])
+    before = layer.matmul.input.owner
+    dead: Operation | None = layer.last
+    while isinstance(dead, Operation) and not any(value.uses for value in dead.results):
+        operands = list(dead.operands)
+        Rewriter.erase_op(dead)
+        for value in operands[1:]:
+            if isinstance(value.owner, ConstantOp) and not value.uses:
+                Rewriter.erase_op(value.owner)
+        first = operands[0].owner if operands else None
+        dead = first if isinstance(first, Operation) and first is not before else None
+    if isinstance(before, CalibratedOp):
+        # The range lives on in the scale.
+        Rewriter.replace_op(before, [], [before.input])

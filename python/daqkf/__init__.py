@@ -1,0 +1,37 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""DAQKF: pruned neural networks → verified SystemVerilog of a sparse, quantised engine.
+
+    import daqkf
+    design = daqkf.compile(weights, bias=bias, activation="gelu", sparsity=0.7)
+    y = design.simulate(x)
+    design.save("build/layer")
+"""
+
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+__all__ = ["DaqkfError", "Design", "LevelSet", "compile"]
+
+if TYPE_CHECKING:
+    from daqkf.api import Design, compile  # noqa: A004
+    from daqkf.dialects.spaq import LevelSet
+    from daqkf.errors import DaqkfError
+
+_HOMES = {
+    "DaqkfError": "daqkf.errors",
+    "Design": "daqkf.api",
+    "LevelSet": "daqkf.dialects.spaq",
+    "compile": "daqkf.api",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import the public names only when they are used."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'daqkf' has no attribute '{name}'")
+    import importlib
+
+    return getattr(importlib.import_module(_HOMES[name]), name)

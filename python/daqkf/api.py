@@ -1,0 +1,306 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""The Python face of the compiler: `compile` and the `Design` it gives."""
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from daqkf.cli.common import describe, make_context, write_atomically
+from daqkf.dialects.dense import to_array
+from daqkf.dialects.interpreting import run
+from daqkf.dialects.rpea import ArrayConfig, ArrayOp, ProgramOp
+from daqkf.dialects.rpea.layout import IMAGE_VERSION
+from daqkf.dialects.spaq import DequantizeOp, LevelSet, QuantizeOp, numerics
+from daqkf.errors import DaqkfError
+from daqkf.lowering import PASSES as LOWERINGS
+from daqkf.lowering.import_arrays import as_matrix, import_layer
+from daqkf.passes import PASSES
+from daqkf.passes.spaq_calibrate import calibrate
+from daqkf.pipelines import KERNELS, LOWER
+from daqkf.runtime.simulator import Cycles, Job, Simulator
+from numpy.typing import NDArray
+from xdsl.dialects.builtin import ModuleOp
+from xdsl.passes import PassPipeline
+from xdsl.rewriter import InsertPoint, Rewriter
+from xdsl.utils.exceptions import DiagnosticException
+
+Levels = LevelSet | str | int
+
+StageCallback = Callable[[str, ModuleOp], None]
+"""Called with a stage's name and the IR after it, which it must not change."""
+
+_CALIBRATION_TOKENS = 256
+
+_LEVELS = re.compile(r"(uniform|codebook)-(\d+)(?:-(\d+))?")
+
+
+def level_set(levels: Levels) -> LevelSet:
+    """A level set from its short form: `int8`, `uniform-15`, `codebook-15`, `codebook-15-31`.
+
+    The first number counts the magnitudes of a channel, the second is the largest level of a
+    codebook (by default 2·magnitudes + 1). A plain integer means `uniform`.
+
+    Raises:
+        DaqkfError: there is no such level set.
+    """
+    if isinstance(levels, LevelSet):
+        return levels
+    text = {"int8": "uniform-127"}.get(str(levels), str(levels))
+    match = _LEVELS.fullmatch(f"uniform-{text}" if text.isdigit() else text)
+    if match is None:
+        raise DaqkfError(
+            f"unknown level set '{levels}' (for example: int8, uniform-15, codebook-15-31)"
+        )
+    kind, magnitudes = match[1], int(match[2])
+    default = magnitudes if kind == "uniform" else min(2 * magnitudes + 1, numerics.LEVEL_MAX)
+    try:
+        return LevelSet(kind, magnitudes, int(match[3] or default))
+    except ValueError as error:
+        raise DaqkfError(str(error)) from None
+
+
+@dataclass(frozen=True)
+class Simulation:
+    """Results and cycle counts of a simulation."""
+
+    y: NDArray[Any]
+    """[T, N], int8 or float32 like the input."""
+    cycles: Cycles
+    tiles: int
+    """Passes over the array, of as many tokens as it has lanes."""
+
+
+@dataclass
+class Design:
+    """A compiled layer: its circuit, its program, and ways to run them."""
+
+    module: ModuleOp
+    """The IR at array level: `rpea.array`, `rpea.program` and the host function."""
+    golden: ModuleOp
+    """The integer layer before fusion, which defines the results."""
+    levels: LevelSet
+    target: str
+    """The target's name or file."""
+    stages: tuple[str, ...] = field(default=())
+    """Names of the stages that were run."""
+
+    @cached_property
+    def array(self) -> ArrayOp:
+        """The array."""
+        return next(op for op in self.module.ops if isinstance(op, ArrayOp))
+
+    @cached_property
+    def _program(self) -> ProgramOp:
+        return next(op for op in self.module.ops if isinstance(op, ProgramOp))
+
+    @property
+    def config(self) -> ArrayConfig:
+        """Everything that shapes the circuit."""
+        return self.array.config.data
+
+    @cached_property
+    def input_scale(self) -> float:
+        """What one int8 step of an input is worth."""
+        return next(op for op in self.golden.walk() if isinstance(op, QuantizeOp)).scale.value.data
+
+    @cached_property
+    def output_scale(self) -> float:
+        """What one int8 step of a result is worth."""
+        ops = (op for op in self.golden.walk() if isinstance(op, DequantizeOp))
+        return next(ops).scale.value.data
+
+    @cached_property
+    def circuit(self) -> ModuleOp:
+        """The IR at circuit level."""
+        module = self.module.clone()
+        _pipeline(("lower-rpea-to-hw",)).apply(make_context(), module)
+        return module
+
+    @cached_property
+    def verilog_files(self) -> dict[str, str]:
+        """SystemVerilog by file name, one module each.
+
+        Raises:
+            VerilogExportError: the exporter failed.
+        """
+        from daqkf.lowering.export_verilog import emit_verilog
+
+        return emit_verilog(self.circuit)
+
+    @property
+    def verilog(self) -> str:
+        """SystemVerilog of all modules; the top is `daqkf_array`."""
+        from daqkf.lowering.export_verilog import single_file
+
+        return single_file(self.verilog_files)
+
+    @cached_property
+    def program(self) -> bytes:
+        """The program image."""
+        from daqkf.lowering.program_image import encode
+
+        return encode(self._program)
+
+    @cached_property
+    def _simulator(self) -> Simulator:
+        return Simulator(self.verilog_files, self.config)
+
+    def measure(self, x: NDArray[Any], *, stalls: float = 0.0, seed: int = 0) -> Simulation:
+        """Simulate the generated RTL on activations [T, K], int8 or float.
+
+        Float activations are quantised first and the results scaled back. All streams pause
+        at random in a share `stalls` of the cycles.
+
+        Raises:
+            DaqkfError: activations of a wrong shape or type.
+            SimulationError, ToolNotFoundError: the simulation failed, or a tool is missing.
+        """
+        q, is_float = self._quantized(x)
+        job = Job(self.program, q, self._program.channels)
+        ((y, cycles),) = self._simulator.run([job], stalls=stalls, seed=seed)
+        tiles = -(-len(q) // self.config.lanes)
+        return Simulation(self._scaled(y, is_float), cycles, tiles)
+
+    def simulate(self, x: NDArray[Any], *, stalls: float = 0.0, seed: int = 0) -> NDArray[Any]:
+        """The results of `measure` alone: [T, N], int8 for int8 activations, else float32."""
+        return self.measure(x, stalls=stalls, seed=seed).y
+
+    def reference(self, x: NDArray[Any]) -> NDArray[Any]:
+        """What the integer golden model computes; `simulate` equals it bit for bit.
+
+        Raises:
+            DaqkfError: activations of a wrong shape or type.
+        """
+        q, is_float = self._quantized(x)
+        real = run(self.golden, numerics.dequantize(q, self.input_scale))
+        return self._scaled(numerics.quantize(real, self.output_scale), is_float)
+
+    def _quantized(self, x: NDArray[Any]) -> tuple[NDArray[np.int8], bool]:
+        x = np.asarray(x)
+        features = self._program.features.value.data
+        if x.ndim != 2 or x.shape[1] != features or not len(x):
+            raise DaqkfError(f"activations must have the shape [T, {features}], not {list(x.shape)}")
+        if x.dtype == np.int8:
+            return x, False
+        if x.dtype.kind != "f":
+            raise DaqkfError(f"activations must be int8 or float, not {x.dtype}")
+        if not np.isfinite(x).all():
+            raise DaqkfError("activations contain NaN or infinity")
+        return numerics.quantize(x, self.input_scale), True
+
+    def _scaled(self, y: NDArray[np.int8], is_float: bool) -> NDArray[Any]:
+        return numerics.dequantize(y, self.output_scale) if is_float else y
+
+    def summary(self) -> dict[str, Any]:
+        """Facts about the design, JSON-able."""
+        words = to_array(self._program.rows)
+        return {
+            "features": self._program.features.value.data,
+            "outputs": self._program.channels,
+            "levels": asdict(self.levels) | {"bits": self.levels.bits},
+            "array": asdict(self.config),
+            "fingerprint": f"{self.config.fingerprint:#010x}",
+            "image_version": IMAGE_VERSION,
+            "program_bytes": len(self.program),
+            "stream_words": [int(count) for count in words],
+            "input_scale": self.input_scale,
+            "output_scale": self.output_scale,
+        }
+
+    def save(self, folder: str | Path) -> None:
+        """Write `rtl/*.sv`, `program.bin`, `design.mlir` and `design.json` into a folder."""
+        folder = Path(folder)
+        contents = {f"rtl/{name}": text for name, text in self.verilog_files.items()}
+        contents["rtl/filelist.f"] = "".join(f"{name}\n" for name in self.verilog_files)
+        contents["design.mlir"] = f"{self.module}\n"
+        contents["design.json"] = json.dumps(self.summary(), indent=2) + "\n"
+        for name, text in contents.items():
+            write_atomically(folder / name, text.encode())
+        write_atomically(folder / "program.bin", self.program)
+
+
+def _pipeline(specs: tuple[str, ...], stage: StageCallback | None = None) -> PassPipeline:
+    """Passes by their specs, with the IR verified after each and shown to `stage`."""
+
+    def between(previous: Any, module: ModuleOp, following: Any) -> None:
+        module.verify()
+        if previous is not None and stage is not None:
+            stage(previous.name, module)
+
+    return PassPipeline.parse_spec(PASSES | LOWERINGS, ",".join(specs), between)
+
+
+def compile(
+    weights: Any,
+    *,
+    bias: Any = None,
+    activation: str | None = None,
+    sparsity: float | None = None,
+    levels: Levels = "int8",
+    calibration: NDArray[Any] | None = None,
+    target: "str | Design" = "generic",
+    on_stage: StageCallback | None = None,
+) -> Design:
+    """Compile one layer `act(x·W + b)` for an array.
+
+    Args:
+        weights: [K, N], a NumPy array or a SciPy sparse matrix. Floats are quantised;
+            integers are taken as levels and must be of the level set.
+        bias: [N], in the units of x·W.
+        activation: relu, gelu, gelu_tanh, silu, sigmoid or tanh.
+        sparsity: prune by magnitude to this share of zeros first.
+        levels: the level set; see `level_set`.
+        calibration: float activations [T, K] like those to come, which set the ranges of
+            int8. Without them, 256 tokens drawn from a standard normal distribution.
+        target: a target's name, a .toml file, or a Design whose array is to be used as it is.
+        on_stage: sees the IR after each pass.
+
+    Raises:
+        DaqkfError: bad weights, shapes, names, or a layer that does not fit the target.
+    """
+    chosen = level_set(levels)
+    stages: list[str] = []
+
+    def stage(name: str, module: ModuleOp) -> None:
+        stages.append(name)
+        if on_stage is not None:
+            on_stage(name, module)
+
+    try:
+        matrix, is_integer = as_matrix(weights)
+        module = import_layer(matrix, bias, activation)
+        stage("import", module)
+        context = make_context()
+        if sparsity is not None:
+            _pipeline((f"spaq-prune{{sparsity={float(sparsity)}}}",), stage).apply(context, module)
+        if calibration is None:
+            shape = _CALIBRATION_TOKENS, len(matrix)
+            calibration = np.random.default_rng(0).standard_normal(shape)
+        calibrate(module, calibration)
+        stage("spaq-calibrate", module)
+        quantize = ("spaq-analyze", _quantize_spec(chosen, is_integer))
+        _pipeline(quantize, stage).apply(context, module)
+        golden = module.clone()
+        machine = target.target if isinstance(target, Design) else target
+        if isinstance(target, Design):
+            array = target.array.clone()
+            Rewriter.insert_op(array, InsertPoint.at_start(module.body.block))
+        fuse, specialize, schedule = KERNELS
+        kernels = (fuse, specialize, f'{schedule}{{target="{machine}"}}')
+        _pipeline((*kernels, *LOWER), stage).apply(context, module)
+    except (DiagnosticException, ValueError, OSError) as error:
+        raise DaqkfError(describe(error)) from None
+    return Design(module, golden, chosen, machine, tuple(stages))
+
+
+def _quantize_spec(levels: LevelSet, exact: bool) -> str:
+    options = f"kind={levels.kind} magnitudes={levels.magnitudes} maximum={levels.maximum}"
+    return f"spaq-quantize{{{options} exact={str(exact).lower()}}}"
+

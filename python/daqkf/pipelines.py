@@ -1,0 +1,35 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""Named pipelines; the command lines and the Python API only pick one.
+
+A pipeline is a tuple of pass specs in the syntax of `-p`; each is there for the reason given.
+"""
+
+QUANTIZE = (
+    "spaq-analyze",  # states the sparsity, which the later levels and reports read
+    "spaq-quantize",  # float → exact integers; everything below is bit for bit
+)
+
+KERNELS = (
+    "dfke-fuse",  # one kernel per layer: nothing between product and table leaves the array
+    "dfke-specialize-bitwidth",  # sums as wide as the real weights need; before the schedule
+    "dfke-schedule",  # outputs to elements, by their exact cost in stream words
+)
+
+LOWER = (
+    "lower-dfke-to-rpea",  # sizes the array, lays out streams and parameters
+)
+
+CIRCUIT = (
+    "lower-rpea-to-hw",  # last: leaves hardware only, programs have been taken before
+)
+
+PIPELINES: dict[str, tuple[str, ...]] = {
+    "quantize": QUANTIZE,
+    "kernels": KERNELS,
+    "program": (*QUANTIZE, *KERNELS, *LOWER),
+    "circuit": (*QUANTIZE, *KERNELS, *LOWER, *CIRCUIT),
+}
+"""From calibrated float layers: to integers, to kernels (from integers), to array programs,
+to the circuit."""
