@@ -6,18 +6,18 @@
 import json
 import re
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from daqkf.cli.common import describe, make_context, write_atomically
+from daqkf.cli.common import describe, make_context, parse_module, write_atomically
 from daqkf.dialects.dense import to_array
 from daqkf.dialects.interpreting import run
 from daqkf.dialects.rpea import ArrayConfig, ArrayOp, ProgramOp
 from daqkf.dialects.rpea.layout import IMAGE_VERSION
-from daqkf.dialects.spaq import DequantizeOp, LevelSet, QuantizeOp, numerics
+from daqkf.dialects.spaq import ConstantOp, DequantizeOp, LevelSet, QuantizeOp, numerics
 from daqkf.errors import DaqkfError
 from daqkf.lowering import PASSES as LOWERINGS
 from daqkf.lowering.import_arrays import as_matrix, import_layer
@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.passes import PassPipeline
 from xdsl.rewriter import InsertPoint, Rewriter
-from xdsl.utils.exceptions import DiagnosticException
+from xdsl.utils.exceptions import DiagnosticException, ParseError
 
 Levels = LevelSet | str | int
 
@@ -88,8 +88,6 @@ class Design:
     levels: LevelSet
     target: str
     """The target's name or file."""
-    stages: tuple[str, ...] = field(default=())
-    """Names of the stages that were run."""
 
     @cached_property
     def array(self) -> ArrayOp:
@@ -115,6 +113,22 @@ class Design:
         """What one int8 step of a result is worth."""
         ops = (op for op in self.golden.walk() if isinstance(op, DequantizeOp))
         return next(ops).scale.value.data
+
+    @cached_property
+    def _weights(self) -> ConstantOp:
+        constants = (op for op in self.golden.walk() if isinstance(op, ConstantOp))
+        return next(op for op in constants if op.array().ndim == 2)
+
+    @property
+    def weight_levels(self) -> NDArray[np.int8]:
+        """The quantised weights [K, N]."""
+        return self._weights.array()
+
+    @property
+    def weight_scales(self) -> NDArray[np.float32]:
+        """What one level of a weight is worth, per output channel [N]."""
+        assert self._weights.scales is not None
+        return to_array(self._weights.scales)
 
     @cached_property
     def circuit(self) -> ModuleOp:
@@ -151,6 +165,16 @@ class Design:
     @cached_property
     def _simulator(self) -> Simulator:
         return Simulator(self.verilog_files, self.config)
+
+    def adopt_array(self, other: "Design") -> None:
+        """Use the RTL and the simulator of a design that has the same array.
+
+        Raises:
+            DaqkfError: its array is another one.
+        """
+        if other.config != self.config:
+            raise DaqkfError("the designs have different arrays")
+        self.__dict__ |= {"verilog_files": other.verilog_files, "_simulator": other._simulator}
 
     def measure(self, x: NDArray[Any], *, stalls: float = 0.0, seed: int = 0) -> Simulation:
         """Simulate the generated RTL on activations [T, K], int8 or float.
@@ -204,6 +228,7 @@ class Design:
         return {
             "features": self._program.features.value.data,
             "outputs": self._program.channels,
+            "target": self.target,
             "levels": asdict(self.levels) | {"bits": self.levels.bits},
             "array": asdict(self.config),
             "fingerprint": f"{self.config.fingerprint:#010x}",
@@ -215,15 +240,52 @@ class Design:
         }
 
     def save(self, folder: str | Path) -> None:
-        """Write `rtl/*.sv`, `program.bin`, `design.mlir` and `design.json` into a folder."""
+        """Write a folder that `load` reads back.
+
+        `rtl/*.sv`, `program.bin`, `design.mlir` (array level), `layer.mlir` (the integer layer)
+        and `design.json` (facts), each under a temporary name first.
+        """
         folder = Path(folder)
         contents = {f"rtl/{name}": text for name, text in self.verilog_files.items()}
         contents["rtl/filelist.f"] = "".join(f"{name}\n" for name in self.verilog_files)
         contents["design.mlir"] = f"{self.module}\n"
+        contents["layer.mlir"] = f"{self.golden}\n"
         contents["design.json"] = json.dumps(self.summary(), indent=2) + "\n"
         for name, text in contents.items():
             write_atomically(folder / name, text.encode())
         write_atomically(folder / "program.bin", self.program)
+
+    @classmethod
+    def load(cls, folder: str | Path) -> "Design":
+        """Read a design back; its RTL and its program are the files', not made anew.
+
+        Raises:
+            DaqkfError: a file is missing, malformed, truncated, or does not fit the others.
+        """
+        from daqkf.lowering.program_image import decode
+
+        folder = Path(folder)
+        context = make_context()
+        try:
+            facts = json.loads((folder / "design.json").read_text(encoding="utf-8"))
+            levels = LevelSet(*(facts["levels"][name] for name in ("kind", "magnitudes", "maximum")))
+            modules = [
+                parse_module(context, (folder / name).read_text(encoding="utf-8"), str(folder / name))
+                for name in ("design.mlir", "layer.mlir")
+            ]
+            design = cls(*modules, levels, facts["target"])
+            names = (folder / "rtl" / "filelist.f").read_text(encoding="utf-8").split()
+            files = {name: (folder / "rtl" / name).read_text(encoding="utf-8") for name in names}
+            program = (folder / "program.bin").read_bytes()
+            decode(program, design.config)
+        except KeyError as error:
+            raise DaqkfError(f"{folder / 'design.json'}: lacks {error}") from None
+        except (ParseError, DiagnosticException, ValueError, OSError) as error:
+            message = describe(error)
+            place = "" if str(folder) in message else f"{folder}: "
+            raise DaqkfError(f"{place}{message}") from None
+        design.__dict__ |= {"verilog_files": files, "program": program}
+        return design
 
 
 def _pipeline(specs: tuple[str, ...], stage: StageCallback | None = None) -> PassPipeline:
@@ -266,12 +328,7 @@ def compile(
         DaqkfError: bad weights, shapes, names, or a layer that does not fit the target.
     """
     chosen = level_set(levels)
-    stages: list[str] = []
-
-    def stage(name: str, module: ModuleOp) -> None:
-        stages.append(name)
-        if on_stage is not None:
-            on_stage(name, module)
+    stage = on_stage or (lambda name, module: None)
 
     try:
         matrix, is_integer = as_matrix(weights)
@@ -297,7 +354,7 @@ def compile(
         _pipeline((*kernels, *LOWER), stage).apply(context, module)
     except (DiagnosticException, ValueError, OSError) as error:
         raise DaqkfError(describe(error)) from None
-    return Design(module, golden, chosen, machine, tuple(stages))
+    return Design(module, golden, chosen, machine)
 
 
 def _quantize_spec(levels: LevelSet, exact: bool) -> str:

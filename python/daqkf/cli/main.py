@@ -1,0 +1,136 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""`daqkf`: the command line for people."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from daqkf.cli.common import guarded, write_atomically
+from daqkf.errors import DaqkfError
+
+
+def _load(path: str, what: str) -> np.ndarray:
+    """An array from a .npy file.
+
+    Raises:
+        DaqkfError: it is no such file.
+    """
+    try:
+        array = np.load(path, allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise DaqkfError(f"{path}: cannot be read as {what} in .npy format: {error}") from None
+    if not isinstance(array, np.ndarray):
+        raise DaqkfError(f"{path}: {what} must be one array in .npy format")
+    return array
+
+
+def _weights(path: str):
+    """Weights from .npy, or a SciPy sparse matrix from .npz."""
+    if not path.endswith(".npz"):
+        return _load(path, "weights")
+    from scipy import sparse
+
+    try:
+        return sparse.load_npz(path)
+    except (ValueError, KeyError) as error:
+        raise DaqkfError(f"{path}: cannot be read as a SciPy sparse matrix: {error}") from None
+
+
+def _compile(options: argparse.Namespace) -> int:
+    import daqkf
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    design = daqkf.compile(
+        _weights(options.weights),
+        bias=_load(options.bias, "a bias") if options.bias else None,
+        activation=options.activation,
+        sparsity=options.sparsity,
+        levels=options.levels,
+        calibration=_load(options.calibration, "activations") if options.calibration else None,
+        target=options.target,
+        on_stage=lambda name, _: console.print(f"[dim]{name}"),
+    )
+    design.save(options.output)
+    words = design.summary()["stream_words"]
+    console.print(f"{options.output}: {max(words)} stream words on the longest of {len(words)} PEs")
+    return 0
+
+
+def _simulate(options: argparse.Namespace) -> int:
+    from io import BytesIO
+
+    from daqkf.api import Design
+
+    design = Design.load(options.design)
+    result = design.measure(
+        _load(options.activations, "activations"), stalls=options.stalls, seed=options.seed
+    )
+    data = BytesIO()
+    np.save(data, result.y)
+    write_atomically(Path(options.output), data.getvalue())
+    print(f"{options.output}: {list(result.y.shape)} in {result.cycles.running} cycles of running")
+    return 0
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from daqkf.demo import run_demo
+
+    return run_demo(Path(options.output), sentences=options.sentences, sparsity=options.sparsity)
+
+
+def _targets(options: argparse.Namespace) -> int:
+    from daqkf.hw_targets import load_target, target_names
+
+    for name in target_names():
+        print(f"{name:10} {load_target(name).description}")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("daqkf", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    demo = commands.add_parser("demo", help="compile and simulate a layer of a real transformer")
+    demo.add_argument("-o", "--output", default="build/demo", help="folder (default: build/demo)")
+    demo.add_argument("--sentences", type=int, default=8, help="sentences to run (default: 8)")
+    demo.add_argument("--sparsity", type=float, default=0.7, help="default: 0.7")
+    demo.set_defaults(run=_demo)
+
+    compiler = commands.add_parser("compile", help="compile a layer from NumPy files")
+    compiler.add_argument("weights", help="[K, N] in .npy, or a SciPy sparse matrix in .npz")
+    compiler.add_argument("--bias", help="[N] in .npy")
+    compiler.add_argument("--activation", help="relu, gelu, gelu_tanh, silu, sigmoid, tanh")
+    compiler.add_argument("--sparsity", type=float, help="prune to this share of zeros first")
+    compiler.add_argument(
+        "--levels", default="int8", help="int8, uniform-15, codebook-15-31 … (default: int8)"
+    )
+    compiler.add_argument("--calibration", help="float activations [T, K] in .npy")
+    compiler.add_argument("--target", default="generic", help="see daqkf targets; or a .toml file")
+    compiler.add_argument("-o", "--output", required=True, help="folder for the design")
+    compiler.set_defaults(run=_compile)
+
+    simulator = commands.add_parser("simulate", help="simulate a compiled design's RTL")
+    simulator.add_argument("design", help="a folder written by daqkf compile")
+    simulator.add_argument("activations", help="[T, K] in .npy, int8 or float")
+    simulator.add_argument("-o", "--output", required=True, help="results [T, N], .npy")
+    simulator.add_argument("--stalls", type=float, default=0.0, help="share of stream pauses")
+    simulator.add_argument("--seed", type=int, default=0, help="of the pauses")
+    simulator.set_defaults(run=_simulate)
+
+    commands.add_parser("targets", help="list the targets").set_defaults(run=_targets)
+    return parser
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Entry point; returns the exit code."""
+    options = _parser().parse_args(args)
+    return guarded("daqkf", lambda: options.run(options))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,116 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""`daqkf-translate`: IR → SystemVerilog or program image, and arrays → IR."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from daqkf.cli.common import guarded, make_context, parse_module, read_text, write_atomically
+from daqkf.errors import DaqkfError
+from xdsl.dialects.builtin import ModuleOp
+
+TO = ("verilog", "split-verilog", "program", "mlir")
+
+
+def _program(module: ModuleOp) -> bytes:
+    from daqkf.dialects.rpea import ProgramOp
+    from daqkf.lowering.program_image import encode
+
+    programs = [op for op in module.ops if isinstance(op, ProgramOp)]
+    if len(programs) != 1:
+        raise DaqkfError(f"expected one rpea.program in the module, not {len(programs)}")
+    return encode(programs[0])
+
+
+def _verilog(module: ModuleOp) -> dict[str, str]:
+    from daqkf.lowering.export_verilog import emit_verilog
+    from xdsl.dialects.hw import HWModuleOp
+
+    if not any(isinstance(op, HWModuleOp) for op in module.ops):
+        raise DaqkfError("the module has no hw.module; run lower-rpea-to-hw first")
+    return emit_verilog(module)
+
+
+def _import(path: str) -> ModuleOp:
+    """The layer in an .npz file: `weights`, and optionally `bias`, `activation`, `samples`."""
+    from daqkf.lowering.import_arrays import import_layer
+    from daqkf.passes.spaq_calibrate import calibrate
+
+    with np.load(path, allow_pickle=False) as data:
+        if not hasattr(data, "files") or "weights" not in data.files:
+            raise DaqkfError(f"{path}: not an .npz file with an array 'weights'")
+        unknown = set(data.files) - {"weights", "bias", "activation", "samples"}
+        if unknown:
+            raise DaqkfError(f"{path}: unknown array '{min(unknown)}'")
+        arrays = {name: data[name] for name in data.files}
+    activation = str(arrays["activation"]) if "activation" in arrays else None
+    module = import_layer(arrays["weights"], arrays.get("bias"), activation)
+    if "samples" in arrays:
+        calibrate(module, arrays["samples"])
+    return module
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("daqkf-translate", description=__doc__)
+    parser.add_argument("input", nargs="?", help="a file of IR; standard input by default")
+    parser.add_argument(
+        "--import-npz",
+        metavar="FILE",
+        help="make float IR of the arrays in an .npz file instead: weights [K, N], and "
+        "optionally bias [N], activation (a name) and samples [T, K] to calibrate with",
+    )
+    parser.add_argument(
+        "--to",
+        choices=TO,
+        help="verilog: all modules in one text; split-verilog: a file for each in the folder "
+        "-o; program: the program image; mlir: the IR itself (the default for --import-npz)",
+    )
+    parser.add_argument("-o", "--output", help="output file or folder; by default, stdout")
+    return parser
+
+
+def _run(options: argparse.Namespace) -> int:
+    to = options.to or ("mlir" if options.import_npz else None)
+    if to is None:
+        raise DaqkfError(f"say what to translate to: --to {{{','.join(TO)}}}")
+    if to == "split-verilog" and not options.output:
+        raise DaqkfError("--to split-verilog needs a folder: -o FOLDER")
+    if options.import_npz:
+        module = _import(options.import_npz)
+    else:
+        text, name = read_text(options.input)
+        module = parse_module(make_context(), text, name)
+
+    if to == "split-verilog":
+        for name, text in _verilog(module).items():
+            write_atomically(Path(options.output, name), text.encode())
+        return 0
+    if to == "program":
+        data = _program(module)
+    elif to == "verilog":
+        from daqkf.lowering.export_verilog import single_file
+
+        data = single_file(_verilog(module)).encode()
+    else:
+        data = f"{module}\n".encode()
+    if options.output:
+        write_atomically(Path(options.output), data)
+    elif to == "program" and sys.stdout.isatty():
+        raise DaqkfError("a program image is binary: write it to a file with -o FILE")
+    else:
+        sys.stdout.buffer.write(data)
+    return 0
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Entry point; returns the exit code."""
+    options = _parser().parse_args(args)
+    return guarded("daqkf-translate", lambda: _run(options))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,177 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""`daqkf demo`: a layer of a real transformer, all the way to verified SystemVerilog."""
+
+import json
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import daqkf
+import numpy as np
+from daqkf.api import Design, StageCallback, level_set
+from daqkf.cli.common import write_atomically
+from daqkf.dialects.spaq.functions import apply_function
+from daqkf.errors import DaqkfError
+from daqkf.models.minilm import MiniLM, load_sentences
+from daqkf.passes.maths.pruning import magnitude_prune
+from daqkf.passes.maths.running_sum import ITEMS
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+from xdsl.dialects.builtin import ModuleOp
+
+LAYER = "layer.0.ffn.up"
+ACTIVATION = "gelu"
+LEVELS = ("int8", "uniform-15", "codebook-15")
+"""8 bits, and two level sets of 5 bits."""
+
+
+def _stage_writer(folder: Path, console: Console) -> StageCallback:
+    """Writes the IR after each stage into numbered files."""
+    count = 0
+
+    def write(name: str, module: ModuleOp) -> None:
+        nonlocal count
+        console.print(f"  [dim]{name}")
+        write_atomically(folder / "ir" / f"{count:02}-{name}.mlir", f"{module}\n".encode())
+        count += 1
+
+    return write
+
+
+def signal_to_noise(reference: NDArray[Any], result: NDArray[Any]) -> float:
+    """10·log10(Σ reference² / Σ (result - reference)²), in dB."""
+    noise = ((result.astype(np.float64) - reference) ** 2).sum()
+    return float(10 * np.log10((reference.astype(np.float64) ** 2).sum() / noise))
+
+
+def run_demo(folder: Path, sentences: int, sparsity: float) -> int:
+    """Compile, simulate and compare; returns 0 if every result is equal bit for bit.
+
+    The last `sentences` sentences are run, the others calibrate. Writes the IR after each
+    stage, the RTL, the program images and `summary.json` into `folder`.
+
+    Raises:
+        DaqkfError: more sentences than there are.
+        ModelNotFoundError: the MiniLM package is not installed.
+    """
+    console = Console()
+    corpus = load_sentences()
+    if not 0 < sentences < len(corpus):
+        raise DaqkfError(f"the demo has {len(corpus)} sentences: --sentences 1..{len(corpus) - 1}")
+    model = MiniLM.load()
+    weights, bias = model.linear(LAYER)
+    calibration = model.activations(LAYER, corpus[:-sentences])
+    x = model.activations(LAYER, corpus[-sentences:])
+    features, channels = weights.shape
+    console.print(
+        f"MiniLM {LAYER}: {features} → {channels} with {ACTIVATION}, pruned to {sparsity:.0%}, "
+        f"{len(x)} tokens of {sentences} sentences"
+    )
+
+    pruned = magnitude_prune(weights, sparsity)
+    reference = apply_function(ACTIVATION, x @ pruned + bias)
+    results: list[dict[str, Any]] = []
+    first: Design | None = None
+    for name in LEVELS:
+        console.print(f"[bold]{name}[/]")
+        start = time.perf_counter()
+        # The widest level set sizes the array; the others are programs for the same one.
+        design = daqkf.compile(
+            weights,
+            bias=bias,
+            activation=ACTIVATION,
+            sparsity=sparsity,
+            levels=name,
+            calibration=calibration,
+            target=first or "generic",
+            on_stage=(writer := _stage_writer(folder / name, console)),
+        )
+        write_atomically(folder / name / "program.bin", design.program)
+        if first is None:
+            first = design
+            writer("lower-rpea-to-hw", design.circuit)
+            console.print("  [dim]export-verilog")
+            for file, text in design.verilog_files.items():
+                write_atomically(folder / "rtl" / file, text.encode())
+        else:
+            design.adopt_array(first)
+        compiled = time.perf_counter()
+        console.print("  [dim]simulate")
+        results.append(_measure(design, x, reference, pruned))
+        results[-1] |= {
+            "name": name,
+            "seconds_compiling": round(compiled - start, 2),
+            "seconds_simulating": round(time.perf_counter() - compiled, 2),
+        }
+
+    summary = {
+        "model": "all-MiniLM-L6-v2",
+        "layer": LAYER,
+        "features": features,
+        "outputs": channels,
+        "sparsity": sparsity,
+        "tokens": len(x),
+        "designs": results,
+    }
+    write_atomically(folder / "summary.json", (json.dumps(summary, indent=2) + "\n").encode())
+    console.print(_table(results))
+    console.print(f"IR, RTL, program images and summary.json are in {folder}")
+    return 0 if all(result["bit_exact"] for result in results) else 1
+
+
+def _measure(
+    design: Design, x: NDArray[Any], reference: NDArray[Any], pruned: NDArray[Any]
+) -> dict[str, Any]:
+    simulation = design.measure(x)
+    config = design.config
+    per_tile = simulation.cycles.running / simulation.tiles
+    nonzeros = int(np.count_nonzero(design.weight_levels))
+    # One weight a cycle and element, broadcast to the same lanes, whether zero or not.
+    dense = pruned.size / config.pes
+    return design.summary() | {
+        "bit_exact": bool(np.array_equal(simulation.y, design.reference(x))),
+        "nonzeros": nonzeros,
+        "cycles": asdict(simulation.cycles),
+        "tiles": simulation.tiles,
+        "cycles_per_tile": per_tile,
+        "dense_cycles_per_tile": dense,
+        "speedup": dense / per_tile,
+        "utilisation": nonzeros / (ITEMS * config.pes * per_tile),
+        "weight_sqnr_db": signal_to_noise(pruned, design.weight_levels * design.weight_scales),
+        "output_sqnr_db": signal_to_noise(reference, simulation.y),
+    }
+
+
+def _table(results: list[dict[str, Any]]) -> Table:
+    table = Table(title="cycles are of one tile of tokens, all lanes busy")
+    for heading in (
+        "levels",
+        "bits",
+        "non-zeros",
+        "cycles",
+        "dense cycles",
+        "speed-up",
+        "lane use",
+        "weight SQNR",
+        "output SQNR",
+        "= golden",
+    ):
+        table.add_column(heading, justify="left" if heading == "levels" else "right")
+    for result in results:
+        table.add_row(
+            result["name"],
+            str(result["levels"]["bits"]),
+            str(result["nonzeros"]),
+            f"{result['cycles_per_tile']:.0f}",
+            f"{result['dense_cycles_per_tile']:.0f}",
+            f"{result['speedup']:.2f}x",
+            f"{result['utilisation']:.1%}",
+            f"{result['weight_sqnr_db']:.1f} dB",
+            f"{result['output_sqnr_db']:.1f} dB",
+            "yes" if result["bit_exact"] else "[red]NO[/]",
+        )
+    return table
