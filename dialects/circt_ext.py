@@ -360,9 +360,7 @@ class CompRegClockEnabledOp(IRDLOperation):
             raise VerifyException("a reset and its value come together")
 
 
-HW = Dialect(
-    "hw", [*hw.HW.operations], [*hw.HW.attributes, InOutType, UnpackedArrayType]
-)
+HW = Dialect("hw", [*hw.HW.operations], [*hw.HW.attributes, InOutType, UnpackedArrayType])
 
 SEQ = Dialect(
     "seq",

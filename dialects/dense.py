@@ -7,6 +7,8 @@ Big constants never pass through Python numbers: an array becomes the bytes of a
 `dense<"0x…">` attribute and back without a loop.
 """
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 from xdsl.dialects.builtin import (
@@ -60,7 +62,7 @@ def from_array(
         limit = 1 << (element_type.width.data - 1)
         if array.min() < -limit or array.max() >= limit:
             raise ValueError(f"values beyond {element_type}: {array.min()}..{array.max()}")
-    tensor_type = tensor(element_type, array.shape, encoding)
+    tensor_type: Any = tensor(element_type, array.shape, encoding)
     data = np.ascontiguousarray(array, dtype=dtype).tobytes()
     return DenseIntOrFPElementsAttr(tensor_type, BytesAttr(data))
 

@@ -5,15 +5,16 @@
 
 from typing import Any
 
-from daqkf.dialects.dfke.interpreter import DfkeFunctions
-from daqkf.dialects.rpea.interpreter import RpeaFunctions
-from daqkf.dialects.spaq.interpreter import SpaqFunctions
 from numpy.typing import NDArray
 from xdsl.dialects.builtin import ModuleOp, TensorType
 from xdsl.dialects.func import FuncOp
 from xdsl.interpreter import Interpreter
 from xdsl.interpreters.func import FuncFunctions
 from xdsl.utils.exceptions import InterpretationError
+
+from daqkf.dialects.dfke.interpreter import DfkeFunctions
+from daqkf.dialects.rpea.interpreter import RpeaFunctions
+from daqkf.dialects.spaq.interpreter import SpaqFunctions
 
 
 def only_function(module: ModuleOp) -> FuncOp:

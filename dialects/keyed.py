@@ -4,16 +4,14 @@
 """Attributes whose parameters are a frozen dataclass, spelled `<name = value, …>`."""
 
 import dataclasses
-from typing import Any, ClassVar, Generic, TypeVar, get_type_hints
+from typing import Any, ClassVar, get_type_hints
 
 from xdsl.ir import Data
 from xdsl.parser import AttrParser
 from xdsl.printer import Printer
 
-T = TypeVar("T")
 
-
-class KeyedData(Data[T], Generic[T]):
+class KeyedData[T](Data[T]):
     """Base of attributes over a dataclass with `int` and `str` fields.
 
     A subclass names the dataclass as `record`; the order of its fields is the order of

@@ -19,6 +19,17 @@ may be read before they are driven: a module's body is a graph.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from xdsl.dialects import comb, hw, seq
+from xdsl.dialects.builtin import (
+    ArrayAttr,
+    IntegerAttr,
+    IntegerType,
+    ModuleOp,
+    StringAttr,
+    SymbolRefAttr,
+)
+from xdsl.ir import Block, Operation, Region, SSAValue
+
 from daqkf.dialects.circt_ext import (
     AlwaysFFOp,
     ArrayIndexInOutOp,
@@ -31,17 +42,6 @@ from daqkf.dialects.circt_ext import (
     SVAttributeAttr,
     UnpackedArrayType,
 )
-from xdsl.dialects import comb, hw, seq
-from xdsl.dialects.builtin import (
-    ArrayAttr,
-    FlatSymbolRefAttr,
-    IntegerAttr,
-    IntegerType,
-    ModuleOp,
-    StringAttr,
-    SymbolRefAttr,
-)
-from xdsl.ir import Block, Operation, Region, SSAValue
 
 
 class CircuitError(ValueError):

@@ -12,7 +12,9 @@ import os
 import subprocess
 import sys
 import tempfile
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from xdsl.dialects.builtin import ModuleOp
 
@@ -68,15 +70,16 @@ def single_file(files: dict[str, str]) -> str:
 
 def _child(text: str) -> dict[str, str]:
     """Run the pipeline and the exporter; only ever called in a process of its own."""
-    import circt
-    from circt import ir, passmanager
+    circt: Any = import_module("circt")
+    ir: Any = import_module("circt.ir")
+    passmanager: Any = import_module("circt.passmanager")
 
     with ir.Context() as context, tempfile.TemporaryDirectory() as folder:
-        circt.register_dialects(context)  # pyright: ignore[reportAttributeAccessIssue]
+        circt.register_dialects(context)
         module = ir.Module.parse(text)
         passmanager.PassManager.parse(PIPELINE).run(module.operation)
         module.operation.attributes["circt.loweringOptions"] = ir.StringAttr.get(OPTIONS)
-        circt.export_split_verilog(module, folder)  # pyright: ignore[reportAttributeAccessIssue]
+        circt.export_split_verilog(module, folder)
         names = Path(folder, "filelist.f").read_text(encoding="utf-8").split()
         return {name: Path(folder, name).read_text(encoding="utf-8") for name in names}
 

@@ -6,14 +6,15 @@
 from typing import Any
 
 import numpy as np
-from daqkf.dialects.dense import from_array
-from daqkf.dialects.spaq import ActivationOp, AddOp, ConstantOp, MatmulOp
-from daqkf.dialects.spaq.functions import FUNCTIONS
-from daqkf.dialects.spaq.ops import activations
 from numpy.typing import NDArray
 from xdsl.dialects.builtin import FunctionType, ModuleOp, f32
 from xdsl.dialects.func import FuncOp, ReturnOp
 from xdsl.ir import Block, Region
+
+from daqkf.dialects.dense import from_array
+from daqkf.dialects.spaq import ActivationOp, AddOp, ConstantOp, MatmulOp
+from daqkf.dialects.spaq.functions import FUNCTIONS
+from daqkf.dialects.spaq.ops import activations
 
 
 def as_matrix(weights: Any) -> tuple[NDArray[np.float32], bool]:
@@ -40,7 +41,9 @@ def _finite(name: str, values: Any, rank: int) -> NDArray[np.float32]:
     bad = np.argwhere(~np.isfinite(array))
     if len(bad):
         place = ", ".join(str(index) for index in bad[0])
-        raise ValueError(f"{name}[{place}] is {array[tuple(bad[0])]}; all must be finite in float32")
+        raise ValueError(
+            f"{name}[{place}] is {array[tuple(bad[0])]}; all must be finite in float32"
+        )
     return array
 
 

@@ -7,13 +7,6 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
-from daqkf.dialects.dense import from_array, to_array
-from daqkf.dialects.dfke import KernelOp
-from daqkf.dialects.rpea import ArrayConfig, ArrayOp, ProgramOp, RunOp
-from daqkf.dialects.rpea.layout import Fields
-from daqkf.dialects.spaq import numerics
-from daqkf.dialects.spaq.ops import element, features
-from daqkf.passes.maths import running_sum
 from numpy.typing import NDArray
 from xdsl.context import Context
 from xdsl.dialects.builtin import IntegerType, ModuleOp, i8, i32
@@ -21,6 +14,14 @@ from xdsl.dialects.func import FuncOp
 from xdsl.passes import ModulePass
 from xdsl.rewriter import InsertPoint, Rewriter
 from xdsl.utils.exceptions import PassFailedException, VerifyException
+
+from daqkf.dialects.dense import from_array, to_array
+from daqkf.dialects.dfke import KernelOp
+from daqkf.dialects.rpea import ArrayConfig, ArrayOp, ProgramOp, RunOp
+from daqkf.dialects.rpea.layout import Fields
+from daqkf.dialects.spaq import numerics
+from daqkf.dialects.spaq.ops import element, features
+from daqkf.passes.maths import running_sum
 
 ARRAY_NAME = "array"
 
@@ -121,9 +122,7 @@ def pack_streams(
             np.cumsum(lengths[share]) - lengths[share], lengths[share]
         )
         take = np.repeat(stream.starts[share], lengths[share]) + within
-        fields = {
-            name: getattr(stream, name)[take] for name in layout.widths if name != "end"
-        }
+        fields = {name: getattr(stream, name)[take] for name in layout.widths if name != "end"}
         for name in ("index0", "index1"):
             fields[name] = np.where(fields[name] < 0, config.null_address, fields[name])
         fields["end"] = np.arange(count) == count - 1

@@ -5,14 +5,15 @@
 
 from dataclasses import dataclass
 
-from daqkf.dialects.rpea import ArrayOp
-from daqkf.lowering.circuit import circuit_module
-from daqkf.lowering.rtl.array import build_array
 from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.passes import ModulePass
 from xdsl.rewriter import Rewriter
 from xdsl.utils.exceptions import PassFailedException
+
+from daqkf.dialects.rpea import ArrayOp
+from daqkf.lowering.circuit import circuit_module
+from daqkf.lowering.rtl.array import build_array
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
+
 from daqkf.dialects.dense import to_array
 from daqkf.dialects.rpea import ArrayConfig, ProgramOp
 from daqkf.dialects.rpea.layout import (
@@ -17,7 +19,6 @@ from daqkf.dialects.rpea.layout import (
     Command,
     Header,
 )
-from numpy.typing import NDArray
 
 Words = NDArray[np.uint32]
 

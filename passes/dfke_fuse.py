@@ -5,15 +5,16 @@
 
 from dataclasses import dataclass
 
+from xdsl.context import Context
+from xdsl.dialects.builtin import ModuleOp, i8
+from xdsl.passes import ModulePass
+from xdsl.rewriter import Rewriter
+
 from daqkf.dialects.dfke import KernelOp
 from daqkf.dialects.dfke.ops import STAGES, kernel
 from daqkf.dialects.spaq import RequantizeOp
 from daqkf.dialects.spaq.ops import chain
 from daqkf.passes.weights import products
-from xdsl.context import Context
-from xdsl.dialects.builtin import ModuleOp, i8
-from xdsl.passes import ModulePass
-from xdsl.rewriter import Rewriter
 
 
 @dataclass(frozen=True)
@@ -29,9 +30,7 @@ class DfkeFusePass(ModulePass):
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         for matmul, constant in products(op):
-            if constant.value.get_element_type() != i8 or isinstance(
-                matmul.parent_op(), KernelOp
-            ):
+            if constant.value.get_element_type() != i8 or isinstance(matmul.parent_op(), KernelOp):
                 continue
             stages = [matmul, *chain(matmul, STAGES)]
             if not any(isinstance(stage, RequantizeOp) for stage in stages):

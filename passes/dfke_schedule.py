@@ -6,15 +6,16 @@
 from dataclasses import dataclass
 
 import numpy as np
-from daqkf.dialects.dense import from_array
-from daqkf.dialects.dfke import KernelOp, Machine, MachineAttr, ScheduleAttr
-from daqkf.hw_targets import UnknownTargetError, load_target
-from daqkf.passes.maths import running_sum
 from numpy.typing import NDArray
 from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp, i32
 from xdsl.passes import ModulePass
 from xdsl.utils.exceptions import PassFailedException
+
+from daqkf.dialects.dense import from_array
+from daqkf.dialects.dfke import KernelOp, Machine, MachineAttr, ScheduleAttr
+from daqkf.hw_targets import UnknownTargetError, load_target
+from daqkf.passes.maths import running_sum
 
 
 def schedule(levels: NDArray[np.int8], machine: Machine) -> ScheduleAttr:

@@ -6,15 +6,16 @@
 from dataclasses import dataclass
 
 import numpy as np
-from daqkf.dialects.dfke import KernelOp
-from daqkf.dialects.spaq import numerics
-from daqkf.dialects.spaq.ops import activations, features
 from xdsl.context import Context
 from xdsl.dialects.builtin import IntegerType, ModuleOp
 from xdsl.ir import OpResult
 from xdsl.passes import ModulePass
 from xdsl.rewriter import Rewriter
 from xdsl.utils.exceptions import PassFailedException
+
+from daqkf.dialects.dfke import KernelOp
+from daqkf.dialects.spaq import numerics
+from daqkf.dialects.spaq.ops import activations, features
 
 
 @dataclass(frozen=True)

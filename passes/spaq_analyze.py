@@ -5,13 +5,14 @@
 
 from dataclasses import dataclass
 
-from daqkf.dialects.spaq import EncodingAttr, LevelsAttr, Sparsity, SparsityAttr
-from daqkf.passes.maths.sparsity import analyze
-from daqkf.passes.weights import products, replace_constant
 from numpy.typing import NDArray
 from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp, NoneAttr
 from xdsl.passes import ModulePass
+
+from daqkf.dialects.spaq import EncodingAttr, LevelsAttr, Sparsity, SparsityAttr
+from daqkf.passes.maths.sparsity import analyze
+from daqkf.passes.weights import products, replace_constant
 
 
 def encode(array: NDArray, levels: LevelsAttr | None = None) -> EncodingAttr:

@@ -7,8 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from daqkf.dialects.interpreting import only_function, run
-from daqkf.dialects.spaq import ActivationOp, AddOp, CalibratedOp, MatmulOp
 from numpy.typing import NDArray
 from xdsl.context import Context
 from xdsl.dialects.builtin import Float32Type, ModuleOp, TensorType
@@ -17,6 +15,9 @@ from xdsl.ir import Operation, SSAValue
 from xdsl.passes import ModulePass
 from xdsl.rewriter import InsertPoint, Rewriter
 from xdsl.utils.exceptions import InterpretationError, PassFailedException
+
+from daqkf.dialects.interpreting import only_function, run
+from daqkf.dialects.spaq import ActivationOp, AddOp, CalibratedOp, MatmulOp
 
 
 @dataclass

@@ -5,12 +5,13 @@
 
 from dataclasses import dataclass
 
-from daqkf.passes.maths.pruning import magnitude_prune
-from daqkf.passes.weights import float_products, replace_constant
 from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.passes import ModulePass
 from xdsl.utils.exceptions import PassFailedException
+
+from daqkf.passes.maths.pruning import magnitude_prune
+from daqkf.passes.weights import float_products, replace_constant
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,14 @@
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
+from xdsl.context import Context
+from xdsl.dialects.builtin import ModuleOp, f32, i8, i32
+from xdsl.ir import Operation
+from xdsl.passes import ModulePass
+from xdsl.rewriter import InsertPoint, Rewriter
+from xdsl.utils.exceptions import PassFailedException
+
 from daqkf.dialects.dense import from_array
 from daqkf.dialects.spaq import (
     ActivationOp,
@@ -13,8 +21,8 @@ from daqkf.dialects.spaq import (
     CalibratedOp,
     ConstantOp,
     DequantizeOp,
-    LevelSet,
     LevelsAttr,
+    LevelSet,
     MatmulOp,
     QuantizeOp,
     RequantizeOp,
@@ -25,13 +33,6 @@ from daqkf.passes.maths.lloyd_max import Fit, fit_codebook, fit_exact, fit_unifo
 from daqkf.passes.maths.quantization import activation_table, requantization, symmetric_scale
 from daqkf.passes.spaq_analyze import encode
 from daqkf.passes.weights import float_products
-from numpy.typing import NDArray
-from xdsl.context import Context
-from xdsl.dialects.builtin import ModuleOp, f32, i8, i32
-from xdsl.ir import Operation
-from xdsl.passes import ModulePass
-from xdsl.rewriter import InsertPoint, Rewriter
-from xdsl.utils.exceptions import PassFailedException
 
 _STAGES = (AddOp, CalibratedOp, ActivationOp, CalibratedOp)
 
@@ -132,9 +133,7 @@ def _find(matmul: MatmulOp, weights: ConstantOp) -> _Layer:
     if len(ranges) != (1 if activation is None else 2):
         raise ValueError("the sums or the results of a product have no spaq.calibrated range")
     scales = [symmetric_scale(op.absmax.value.data) for op in (before, *ranges)]
-    return _Layer(
-        matmul, weights, bias, activation, stages[-1], scales[0], scales[1], scales[-1]
-    )
+    return _Layer(matmul, weights, bias, activation, stages[-1], scales[0], scales[1], scales[-1])
 
 
 def _quantize(layer: _Layer, level_set: LevelSet, exact: bool) -> None:

@@ -5,12 +5,13 @@
 
 from collections.abc import Iterator
 
-from daqkf.dialects.dense import from_array
-from daqkf.dialects.spaq import ConstantOp, EncodingAttr, MatmulOp
-from daqkf.dialects.spaq.ops import defining_constant
 from numpy.typing import NDArray
 from xdsl.dialects.builtin import Float32Type, ModuleOp
 from xdsl.rewriter import Rewriter
+
+from daqkf.dialects.dense import from_array
+from daqkf.dialects.spaq import ConstantOp, EncodingAttr, MatmulOp
+from daqkf.dialects.spaq.ops import defining_constant
 
 
 def products(module: ModuleOp) -> Iterator[tuple[MatmulOp, ConstantOp]]:

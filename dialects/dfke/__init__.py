@@ -3,9 +3,10 @@
 
 """The `dfke` dialect: fused kernels, their bit widths and their schedule."""
 
+from xdsl.ir import Dialect
+
 from daqkf.dialects.dfke.attributes import Machine, MachineAttr, ScheduleAttr
 from daqkf.dialects.dfke.ops import KernelOp, YieldOp
-from xdsl.ir import Dialect
 
 DFKE = Dialect("dfke", [KernelOp, YieldOp], [MachineAttr, ScheduleAttr])
 

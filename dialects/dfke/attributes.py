@@ -6,13 +6,14 @@
 from dataclasses import asdict, dataclass
 
 import numpy as np
-from daqkf.dialects.dense import to_array
-from daqkf.dialects.keyed import KeyedData
 from numpy.typing import NDArray
 from xdsl.dialects.builtin import DenseIntOrFPElementsAttr
 from xdsl.ir import ParametrizedAttribute
 from xdsl.irdl import irdl_attr_definition
 from xdsl.utils.exceptions import VerifyException
+
+from daqkf.dialects.dense import to_array
+from daqkf.dialects.keyed import KeyedData
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,7 @@ class ScheduleAttr(ParametrizedAttribute):
     words: DenseIntOrFPElementsAttr
 
     def verify(self) -> None:
+        """Hold the parts against one another."""
         pes = self.machine.data.pes
         outputs, counts = to_array(self.outputs), to_array(self.counts)
         if counts.shape != (pes,) or self.words.get_shape() != (pes,):

@@ -5,7 +5,6 @@
 
 from typing import Any
 
-from daqkf.dialects.dfke.ops import KernelOp, YieldOp
 from xdsl.interpreter import (
     Interpreter,
     InterpreterFunctions,
@@ -15,6 +14,8 @@ from xdsl.interpreter import (
     impl_terminator,
     register_impls,
 )
+
+from daqkf.dialects.dfke.ops import KernelOp, YieldOp
 
 Values = tuple[Any, ...]
 

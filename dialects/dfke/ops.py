@@ -5,15 +5,6 @@
 
 from dataclasses import dataclass
 
-from daqkf.dialects.dfke.attributes import ScheduleAttr
-from daqkf.dialects.spaq import (
-    ActivationOp,
-    AddOp,
-    ConstantOp,
-    MatmulOp,
-    RequantizeOp,
-)
-from daqkf.dialects.spaq.ops import chain, defining_constant, features
 from xdsl.dialects.builtin import IntegerType, TensorType
 from xdsl.dialects.utils import AbstractYieldOperation
 from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
@@ -31,6 +22,16 @@ from xdsl.parser import Parser
 from xdsl.printer import Printer
 from xdsl.traits import HasParent, IsolatedFromAbove, IsTerminator, Pure
 from xdsl.utils.exceptions import VerifyException
+
+from daqkf.dialects.dfke.attributes import ScheduleAttr
+from daqkf.dialects.spaq import (
+    ActivationOp,
+    AddOp,
+    ConstantOp,
+    MatmulOp,
+    RequantizeOp,
+)
+from daqkf.dialects.spaq.ops import chain, defining_constant, features
 
 STAGES: tuple[type[Operation], ...] = (AddOp, RequantizeOp, ActivationOp)
 """What may follow the product inside a kernel, in this order, each at most once."""

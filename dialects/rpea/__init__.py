@@ -3,10 +3,11 @@
 
 """The `rpea` dialect: the array of processing elements and the programs it runs."""
 
+from xdsl.ir import Dialect
+
 from daqkf.dialects.rpea.attributes import ConfigAttr
 from daqkf.dialects.rpea.layout import ArrayConfig
 from daqkf.dialects.rpea.ops import ArrayOp, ProgramOp, RunOp
-from xdsl.ir import Dialect
 
 RPEA = Dialect("rpea", [ArrayOp, ProgramOp, RunOp], [ConfigAttr])
 

@@ -3,9 +3,10 @@
 
 """Attributes of `rpea`."""
 
+from xdsl.irdl import irdl_attr_definition
+
 from daqkf.dialects.keyed import KeyedData
 from daqkf.dialects.rpea.layout import ArrayConfig
-from xdsl.irdl import irdl_attr_definition
 
 
 @irdl_attr_definition

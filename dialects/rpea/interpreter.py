@@ -6,11 +6,12 @@
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+from xdsl.interpreter import Interpreter, InterpreterFunctions, impl, register_impls
+
 from daqkf.dialects.dense import to_array
 from daqkf.dialects.rpea.ops import ProgramOp, RunOp
 from daqkf.dialects.spaq import numerics
-from numpy.typing import NDArray
-from xdsl.interpreter import Interpreter, InterpreterFunctions, impl, register_impls
 
 Values = tuple[Any, ...]
 

@@ -15,6 +15,8 @@ from enum import IntEnum
 from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
+
 from daqkf.dialects.spaq.numerics import (
     ACCUMULATOR_MAX_BITS,
     ACTIVATION_BITS,
@@ -22,7 +24,6 @@ from daqkf.dialects.spaq.numerics import (
     SHIFT_MAX,
     TABLE_SIZE,
 )
-from numpy.typing import NDArray
 
 IMAGE_MAGIC = 0x464B5144
 """`DQKF` in little-endian bytes, the first word of a program image."""

@@ -4,16 +4,6 @@
 """Operations of `rpea`: an array, the programs for it, and the call that runs one."""
 
 import numpy as np
-from daqkf.dialects.dense import to_array
-from daqkf.dialects.rpea.attributes import ConfigAttr
-from daqkf.dialects.rpea.layout import ArrayConfig
-from daqkf.dialects.spaq.numerics import (
-    MULTIPLIER_MAX,
-    SHIFT_MAX,
-    SHIFT_MIN,
-    TABLE_SIZE,
-)
-from daqkf.dialects.spaq.ops import activations
 from numpy.typing import NDArray
 from xdsl.dialects.builtin import (
     DenseIntOrFPElementsAttr,
@@ -38,6 +28,17 @@ from xdsl.irdl import (
 )
 from xdsl.traits import SymbolOpInterface, SymbolTable, SymbolUserOpInterface
 from xdsl.utils.exceptions import VerifyException
+
+from daqkf.dialects.dense import to_array
+from daqkf.dialects.rpea.attributes import ConfigAttr
+from daqkf.dialects.rpea.layout import ArrayConfig
+from daqkf.dialects.spaq.numerics import (
+    MULTIPLIER_MAX,
+    SHIFT_MAX,
+    SHIFT_MIN,
+    TABLE_SIZE,
+)
+from daqkf.dialects.spaq.ops import activations
 
 
 def _require(condition: object, message: str) -> None:

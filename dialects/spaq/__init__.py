@@ -3,10 +3,12 @@
 
 """The `spaq` dialect: sparsity and quantisation as types, attributes and operations."""
 
+from xdsl.ir import Dialect
+
 from daqkf.dialects.spaq.attributes import (
     EncodingAttr,
-    LevelSet,
     LevelsAttr,
+    LevelSet,
     Sparsity,
     SparsityAttr,
 )
@@ -20,7 +22,6 @@ from daqkf.dialects.spaq.ops import (
     QuantizeOp,
     RequantizeOp,
 )
-from xdsl.ir import Dialect
 
 SPAQ = Dialect(
     "spaq",

@@ -5,11 +5,12 @@
 
 from dataclasses import dataclass
 
-from daqkf.dialects.keyed import KeyedData
-from daqkf.dialects.spaq.numerics import LEVEL_MAX
 from xdsl.dialects.builtin import NoneAttr
 from xdsl.ir import ParametrizedAttribute
 from xdsl.irdl import irdl_attr_definition
+
+from daqkf.dialects.keyed import KeyedData
+from daqkf.dialects.spaq.numerics import LEVEL_MAX
 
 PATTERNS = ("dense", "unstructured", "n:m", "column", "row", "empty")
 LEVEL_KINDS = ("uniform", "codebook")

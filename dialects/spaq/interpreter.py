@@ -6,6 +6,12 @@
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+from xdsl.dialects.builtin import IntegerType
+from xdsl.interpreter import Interpreter, InterpreterFunctions, impl, register_impls
+from xdsl.ir import Operation
+from xdsl.utils.exceptions import InterpretationError
+
 from daqkf.dialects.dense import to_array
 from daqkf.dialects.spaq import numerics
 from daqkf.dialects.spaq.functions import apply_function
@@ -20,11 +26,6 @@ from daqkf.dialects.spaq.ops import (
     RequantizeOp,
     element,
 )
-from numpy.typing import NDArray
-from xdsl.dialects.builtin import IntegerType
-from xdsl.interpreter import Interpreter, InterpreterFunctions, impl, register_impls
-from xdsl.ir import Operation
-from xdsl.utils.exceptions import InterpretationError
 
 Values = tuple[Any, ...]
 

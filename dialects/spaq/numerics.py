@@ -28,7 +28,7 @@ ACCUMULATOR_MAX_BITS = 32
 
 def signed_bits(low: int, high: int) -> int:
     """The fewest bits of a two's complement integer that holds low..high."""
-    return max((~low if low < 0 else low).bit_length(), (~high if high < 0 else high).bit_length()) + 1
+    return 1 + max((~bound if bound < 0 else bound).bit_length() for bound in (low, high))
 
 
 def quantize(x: NDArray, scale: float) -> NDArray[np.int8]:

@@ -10,15 +10,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from daqkf.dialects.dense import tensor, to_array
-from daqkf.dialects.spaq.attributes import EncodingAttr, LevelsAttr
-from daqkf.dialects.spaq.numerics import (
-    ACCUMULATOR_MAX_BITS,
-    MULTIPLIER_MAX,
-    SHIFT_MAX,
-    SHIFT_MIN,
-    TABLE_SIZE,
-)
 from xdsl.dialects.builtin import (
     DYNAMIC_INDEX,
     DenseIntOrFPElementsAttr,
@@ -46,6 +37,16 @@ from xdsl.parser import Parser
 from xdsl.printer import Printer
 from xdsl.traits import ConstantLike, Pure
 from xdsl.utils.exceptions import VerifyException
+
+from daqkf.dialects.dense import tensor, to_array
+from daqkf.dialects.spaq.attributes import EncodingAttr, LevelsAttr
+from daqkf.dialects.spaq.numerics import (
+    ACCUMULATOR_MAX_BITS,
+    MULTIPLIER_MAX,
+    SHIFT_MAX,
+    SHIFT_MIN,
+    TABLE_SIZE,
+)
 
 Tensor = TensorType[Attribute]
 

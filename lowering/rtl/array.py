@@ -7,6 +7,8 @@ Ports (docs/hardware-interface.md): a program stream, an activation stream of K 
 each tile of T tokens, a result stream of N beats, and two status words.
 """
 
+from collections.abc import Mapping
+
 from daqkf.dialects.rpea import ArrayConfig
 from daqkf.dialects.rpea.layout import IMAGE_WORD_BITS, Phase
 from daqkf.lowering.circuit import Circuit, Signal, mux
@@ -32,9 +34,7 @@ def build_array(config: ArrayConfig) -> Circuit:
     at = {kind: phase.eq(kind) for kind in Phase}
 
     # Program: between kernels a new image may replace the old one; an error swallows the rest.
-    prog_tready = (
-        at[Phase.EMPTY] | at[Phase.LOADING_PROGRAM] | at[Phase.READY] | at[Phase.ERROR]
-    )
+    prog_tready = at[Phase.EMPTY] | at[Phase.LOADING_PROGRAM] | at[Phase.READY] | at[Phase.ERROR]
     accepted = prog_tvalid & prog_tready
     loader = c.instance(
         "loader", build_loader(config), clk=c.clk, rst=rst, word=prog_tdata, valid=accepted
@@ -62,7 +62,7 @@ def build_array(config: ArrayConfig) -> Circuit:
     group = c.wire("group", index_bits(groups)) if groups > 1 else None
     take = [c.wire(f"take{p}", 1) for p in range(config.pes)]
     element = build_element(config)
-    elements: list[dict[str, Signal]] = []
+    elements: list[Mapping[str, Signal]] = []
     for p in range(config.pes):
         elements.append(
             c.instance(

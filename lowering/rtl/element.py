@@ -122,6 +122,5 @@ def build_element(config: ArrayConfig) -> Circuit:
 def _fields(config: ArrayConfig, word: Signal) -> dict[str, Signal]:
     layout = config.stream_word
     return {
-        name: word[offset : offset + layout.widths[name]]
-        for name, offset in layout.offsets.items()
+        name: word[offset : offset + layout.widths[name]] for name, offset in layout.offsets.items()
     }

@@ -23,9 +23,7 @@ def build_lane(config: ArrayConfig) -> Circuit:
     c = Circuit("daqkf_lane")
     c.clock("clk")
     enable = c.input("enable", 1)
-    items = [
-        (c.input(f"x{i}", ACTIVATION_BITS), c.input(f"negative{i}", 1)) for i in range(2)
-    ]
+    items = [(c.input(f"x{i}", ACTIVATION_BITS), c.input(f"negative{i}", 1)) for i in range(2)]
     sum_enable, first = c.input("sum_enable", 1), c.input("first", 1)
     step_enable, fresh = c.input("step_enable", 1), c.input("fresh", 1)
     shift = c.input("shift", config.shift_width) if config.shift_width else None
@@ -39,9 +37,7 @@ def build_lane(config: ArrayConfig) -> Circuit:
 
     width = config.running_sum_width
     running = c.register("running_sum", width)
-    running.drive(
-        mux(first, c.const(0, width), running) + delta.sext(width), enable=sum_enable
-    )
+    running.drive(mux(first, c.const(0, width), running) + delta.sext(width), enable=sum_enable)
 
     width = config.accumulator_width
     accumulator = c.register("accumulator", width)

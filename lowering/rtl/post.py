@@ -76,8 +76,7 @@ def build_post(config: ArrayConfig) -> Circuit:
     row = parameters.read(address, taking, "parameter")
     layout = config.parameter_row
     parameter = {
-        name: row[offset : offset + layout.widths[name]]
-        for name, offset in layout.offsets.items()
+        name: row[offset : offset + layout.widths[name]] for name, offset in layout.offsets.items()
     }
 
     valid = c.delay(taking, "entered", reset=0)
@@ -138,9 +137,7 @@ class _Factors:
         return cls(parameter["bias"], multiplier[1:], shift[FINE:], fine_shift)
 
 
-def _requantize(
-    c: Circuit, config: ArrayConfig, lane: Signal, factors: _Factors, v: int
-) -> Signal:
+def _requantize(c: Circuit, config: ArrayConfig, lane: Signal, factors: _Factors, v: int) -> Signal:
     """clamp(((sum + bias)·M + 2^(S-1)) >> S), in `_REQUANTIZE_STAGES` stages.
 
     Computed as ((((sum + bias)·M) >> (S-1)) + 1) >> 1, which rounds the same.
@@ -152,9 +149,7 @@ def _requantize(
     # Flipping the sign bit adds 2^(width-1), so that the multiplier is an unsigned one.
     biased = concat(~total[width - 1], total[: width - 1])
     halves = [
-        c.delay(
-            biased.zext(width + HALF) * part.zext(width + HALF), f"product_{name}{v}"
-        )
+        c.delay(biased.zext(width + HALF) * part.zext(width + HALF), f"product_{name}{v}")
         for name, part in (("low", multiplier[:HALF]), ("high", multiplier[HALF:]))
     ]
 

@@ -14,9 +14,7 @@ def choose(index: Signal, options: Sequence[Signal]) -> Signal:
         return options[0]
     bits = (len(options) - 1).bit_length()
     half = 1 << (bits - 1)
-    return mux(
-        index[bits - 1], choose(index, options[half:]), choose(index, options[:half])
-    )
+    return mux(index[bits - 1], choose(index, options[half:]), choose(index, options[:half]))
 
 
 def index_bits(count: int) -> int:

@@ -78,9 +78,7 @@ def fit_exact(weights: NDArray, magnitudes: int, maximum: int) -> Fit:
     bad = np.argwhere((weights != np.rint(weights)) | (np.abs(weights) > maximum))
     if len(bad):
         k, n = bad[0]
-        raise ValueError(
-            f"weight [{k}, {n}] is {weights[k, n]:g}, not a level within ±{maximum}"
-        )
+        raise ValueError(f"weight [{k}, {n}] is {weights[k, n]:g}, not a level within ±{maximum}")
     sorted_magnitudes = np.sort(np.abs(weights), axis=0)
     distinct = (np.diff(sorted_magnitudes, axis=0) != 0).sum(axis=0) + (sorted_magnitudes[0] != 0)
     if distinct.max() > magnitudes:
@@ -217,6 +215,7 @@ def _round(
         codes = np.sort(np.clip(np.rint(levels / scales), 0, maximum), axis=0).astype(np.int64)
         # A table from every integer magnitude to the nearest code of its channel.
         candidates = np.concatenate([np.zeros((1, len(index)), np.int64), codes])
+        chosen = candidates[:1]
         for _ in range(2):
             middle = (candidates[1:] + candidates[:-1]) / 2 * scales
             chosen = np.take_along_axis(candidates, _place(absolute, middle), axis=0)
@@ -229,9 +228,7 @@ def _round(
     return _finish(best_codes, best_scales, weights)
 
 
-def _place(
-    values: NDArray[np.float64], thresholds: NDArray[np.float64]
-) -> NDArray[np.int64]:
+def _place(values: NDArray[np.float64], thresholds: NDArray[np.float64]) -> NDArray[np.int64]:
     """How many of the ascending thresholds [L, N] of its channel each value [K, N] exceeds."""
     channels = np.arange(values.shape[1])
     reach = 2 * np.maximum(values.max(axis=0), thresholds[-1])

@@ -4,6 +4,8 @@
 """Scales, fixed-point multipliers and activation tables."""
 
 import numpy as np
+from numpy.typing import NDArray
+
 from daqkf.dialects.spaq.functions import apply_function
 from daqkf.dialects.spaq.numerics import (
     ACTIVATION_MAX,
@@ -14,7 +16,6 @@ from daqkf.dialects.spaq.numerics import (
     TABLE_SIZE,
     quantize,
 )
-from numpy.typing import NDArray
 
 
 def symmetric_scale(absmax: float) -> float:

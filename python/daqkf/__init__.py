@@ -3,10 +3,10 @@
 
 """DAQKF: pruned neural networks → verified SystemVerilog of a sparse, quantised engine.
 
-    import daqkf
-    design = daqkf.compile(weights, bias=bias, activation="gelu", sparsity=0.7)
-    y = design.simulate(x)
-    design.save("build/layer")
+import daqkf
+design = daqkf.compile(weights, bias=bias, activation="gelu", sparsity=0.7)
+y = design.simulate(x)
+design.save("build/layer")
 """
 
 from typing import TYPE_CHECKING, Any

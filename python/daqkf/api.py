@@ -12,6 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+from xdsl.dialects.builtin import ModuleOp
+from xdsl.passes import PassPipeline
+from xdsl.rewriter import InsertPoint, Rewriter
+from xdsl.utils.exceptions import DiagnosticException, ParseError
+
 from daqkf.cli.common import describe, make_context, parse_module, write_atomically
 from daqkf.dialects.dense import to_array
 from daqkf.dialects.interpreting import run
@@ -25,11 +31,6 @@ from daqkf.passes import PASSES
 from daqkf.passes.spaq_calibrate import calibrate
 from daqkf.pipelines import KERNELS, LOWER
 from daqkf.runtime.simulator import Cycles, Job, Simulator
-from numpy.typing import NDArray
-from xdsl.dialects.builtin import ModuleOp
-from xdsl.passes import PassPipeline
-from xdsl.rewriter import InsertPoint, Rewriter
-from xdsl.utils.exceptions import DiagnosticException, ParseError
 
 Levels = LevelSet | str | int
 
@@ -210,7 +211,9 @@ class Design:
         x = np.asarray(x)
         features = self._program.features.value.data
         if x.ndim != 2 or x.shape[1] != features or not len(x):
-            raise DaqkfError(f"activations must have the shape [T, {features}], not {list(x.shape)}")
+            raise DaqkfError(
+                f"activations must have the shape [T, {features}], not {list(x.shape)}"
+            )
         if x.dtype == np.int8:
             return x, False
         if x.dtype.kind != "f":
@@ -268,12 +271,17 @@ class Design:
         context = make_context()
         try:
             facts = json.loads((folder / "design.json").read_text(encoding="utf-8"))
-            levels = LevelSet(*(facts["levels"][name] for name in ("kind", "magnitudes", "maximum")))
+            levels = LevelSet(
+                *(facts["levels"][name] for name in ("kind", "magnitudes", "maximum"))
+            )
             modules = [
-                parse_module(context, (folder / name).read_text(encoding="utf-8"), str(folder / name))
+                parse_module(
+                    context, (folder / name).read_text(encoding="utf-8"), str(folder / name)
+                )
                 for name in ("design.mlir", "layer.mlir")
             ]
-            design = cls(*modules, levels, facts["target"])
+            module, golden = modules
+            design = cls(module, golden, levels, facts["target"])
             names = (folder / "rtl" / "filelist.f").read_text(encoding="utf-8").split()
             files = {name: (folder / "rtl" / name).read_text(encoding="utf-8") for name in names}
             program = (folder / "program.bin").read_bytes()
@@ -360,4 +368,3 @@ def compile(
 def _quantize_spec(levels: LevelSet, exact: bool) -> str:
     options = f"kind={levels.kind} magnitudes={levels.magnitudes} maximum={levels.maximum}"
     return f"spaq-quantize{{{options} exact={str(exact).lower()}}}"
-

@@ -9,19 +9,20 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import daqkf
 import numpy as np
-from daqkf.api import Design, StageCallback, level_set
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+from xdsl.dialects.builtin import ModuleOp
+
+import daqkf
+from daqkf.api import Design, StageCallback
 from daqkf.cli.common import write_atomically
 from daqkf.dialects.spaq.functions import apply_function
 from daqkf.errors import DaqkfError
 from daqkf.models.minilm import MiniLM, load_sentences
 from daqkf.passes.maths.pruning import magnitude_prune
 from daqkf.passes.maths.running_sum import ITEMS
-from numpy.typing import NDArray
-from rich.console import Console
-from rich.table import Table
-from xdsl.dialects.builtin import ModuleOp
 
 LAYER = "layer.0.ffn.up"
 ACTIVATION = "gelu"

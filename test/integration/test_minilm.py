@@ -14,10 +14,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from daqkf.models import minilm
-from daqkf.models.minilm import MiniLM, ModelFileError, ModelNotFoundError
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
+
+from daqkf.models import minilm
+from daqkf.models.minilm import MiniLM, ModelFileError, ModelNotFoundError
 
 FILES = ("model.safetensors", "tokenizer.json", "config.json", "sentence_bert_config.json")
 UP = "layer.0.ffn.up"

@@ -11,7 +11,6 @@ from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
-from daqkf.dialects import DIALECTS
 from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.parser import Parser
@@ -23,6 +22,8 @@ from xdsl.utils.exceptions import (
     ParseError,
     UnregisteredConstructException,
 )
+
+from daqkf.dialects import DIALECTS
 
 
 def register_dialects(context: Context) -> None:

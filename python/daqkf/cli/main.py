@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+
 from daqkf.cli.common import guarded, write_atomically
 from daqkf.errors import DaqkfError
 
@@ -41,8 +42,9 @@ def _weights(path: str):
 
 
 def _compile(options: argparse.Namespace) -> int:
-    import daqkf
     from rich.console import Console
+
+    import daqkf
 
     console = Console(stderr=True)
     design = daqkf.compile(

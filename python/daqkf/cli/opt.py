@@ -10,13 +10,14 @@ from io import StringIO
 from pathlib import Path
 from typing import IO
 
+from xdsl.passes import ModulePass, get_pass_option_infos
+from xdsl.utils.arg_spec import parse_pipeline
+from xdsl.xdsl_opt_main import xDSLOptMain
+
 from daqkf.cli.common import guarded, register_dialects, write_atomically
 from daqkf.lowering import PASSES as LOWERINGS
 from daqkf.passes import PASSES
 from daqkf.pipelines import PIPELINES
-from xdsl.passes import ModulePass, get_pass_option_infos
-from xdsl.utils.arg_spec import parse_pipeline
-from xdsl.xdsl_opt_main import xDSLOptMain
 
 ALL_PASSES: dict[str, Callable[[], type[ModulePass]]] = {**PASSES, **LOWERINGS}
 

@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from xdsl.dialects.builtin import ModuleOp
+
 from daqkf.cli.common import guarded, make_context, parse_module, read_text, write_atomically
 from daqkf.errors import DaqkfError
-from xdsl.dialects.builtin import ModuleOp
 
 TO = ("verilog", "split-verilog", "program", "mlir")
 
@@ -27,8 +28,9 @@ def _program(module: ModuleOp) -> bytes:
 
 
 def _verilog(module: ModuleOp) -> dict[str, str]:
-    from daqkf.lowering.export_verilog import emit_verilog
     from xdsl.dialects.hw import HWModuleOp
+
+    from daqkf.lowering.export_verilog import emit_verilog
 
     if not any(isinstance(op, HWModuleOp) for op in module.ops):
         raise DaqkfError("the module has no hw.module; run lower-rpea-to-hw first")

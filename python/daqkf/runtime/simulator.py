@@ -14,17 +14,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
+
 from daqkf.dialects.rpea import ArrayConfig
 from daqkf.dialects.rpea.layout import LoadError, Phase
 from daqkf.lowering.rtl.array import TOP
 from daqkf.runtime import tools
-from numpy.typing import NDArray
 
 _HARNESS = Path(__file__).with_name("harness.cpp")
 _FLAGS = (
-    "--cc --exe --build -O3 --x-assign unique --x-initial unique --noassert -Wno-fatal "
-    "--top-module"
-).split()
+    *("--cc", "--exe", "--build", "-O3", "--noassert", "-Wno-fatal", "--top-module", TOP),
+    *("--x-assign", "unique", "--x-initial", "unique"),
+)
 _CFLAGS = "-O1 -std=c++17"
 _MARGIN = 10_000
 
@@ -84,7 +85,7 @@ def build(files: Mapping[str, str]) -> Path:
             Path(folder, name).write_text(text, encoding="utf-8")
         (Path(folder) / _HARNESS.name).write_bytes(harness)
         jobs = str(os.cpu_count() or 1)
-        command = [*verilator.argv, *_FLAGS, TOP, "-j", jobs, "-CFLAGS", _CFLAGS]
+        command = [*verilator.argv, *_FLAGS, "-j", jobs, "-CFLAGS", _CFLAGS]
         command += ["-MAKEFLAGS", f"OPT_FAST= OPT_SLOW= OPT_GLOBAL= CXX={compiler}"]
         command += ["-o", "simulator", _HARNESS.name, *files]
         run = subprocess.run(

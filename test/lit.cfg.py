@@ -1,0 +1,27 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""lit: one `.mlir` file per dialect and pass; no C++ compiler is needed."""
+
+import os
+import sys
+from pathlib import Path
+
+import lit.formats
+
+config.name = "DAQKF"
+config.test_format = lit.formats.ShTest(execute_external=False)
+config.suffixes = [".mlir"]
+config.test_source_root = str(Path(__file__).parent)
+config.test_exec_root = str(Path(__file__).parent.parent / "build" / "lit")
+
+# The tools that stand beside the Python that runs lit.
+binaries = str(Path(sys.executable).parent)
+config.environment["PATH"] = os.pathsep.join([binaries, os.environ["PATH"]])
+
+# Prints, parses and prints again; what comes out must be the same text.
+config.substitutions.append(
+    ("%roundtrip", "daqkf-opt %s > %t.1 && daqkf-opt %t.1 > %t.2 && diff %t.1 %t.2 && cat %t.2")
+)
+# Each chunk of a file must be refused, with the message that FileCheck expects.
+config.substitutions.append(("%invalid", "daqkf-opt %s --split-input-file --verify-diagnostics"))
