@@ -95,6 +95,8 @@ class DaqkfOptMain(xDSLOptMain):
         )
 
     def setup_pipeline(self) -> None:
+        # IR is read whatever its file is called.
+        self.args.frontend = self.args.frontend or "mlir"
         if self.args.pipeline:
             named = PIPELINES[self.args.pipeline]
             self.args.passes = ",".join([*named, *filter(None, [self.args.passes])])

@@ -1,0 +1,85 @@
+// RUN: %invalid | filecheck %s
+
+// CHECK: a kernel has a spaq.requantize after its product
+func.func @f(%x: tensor<?x2xi8>) {
+  %y = dfke.kernel(%k = %x) : tensor<?x2xi8> -> tensor<?x2xi32> {
+    %w = spaq.constant dense<1> : tensor<2x2xi8>
+    %0 = spaq.matmul %k, %w : (tensor<?x2xi8>, tensor<2x2xi8>) -> tensor<?x2xi32>
+    dfke.yield %0 : tensor<?x2xi32>
+  }
+  func.return
+}
+
+// -----
+
+// CHECK: a kernel's input goes to one spaq.matmul, as its activations
+func.func @f(%x: tensor<?x2xi8>) {
+  %y = dfke.kernel(%k = %x) : tensor<?x2xi8> -> tensor<?x2xi8> {
+    dfke.yield %k : tensor<?x2xi8>
+  }
+  func.return
+}
+
+// -----
+
+// CHECK: the body ends with a dfke.yield of the kernel's result
+func.func @f(%x: tensor<?x2xi8>) {
+  %y = dfke.kernel(%k = %x) : tensor<?x2xi8> -> tensor<?x3xi8> {
+    dfke.yield %k : tensor<?x2xi8>
+  }
+  func.return
+}
+
+// -----
+
+// CHECK: a kernel has no place for spaq.constant
+func.func @f(%x: tensor<?x2xi8>) {
+  %y = dfke.kernel(%k = %x) : tensor<?x2xi8> -> tensor<?x2xi8> {
+    %w = spaq.constant dense<1> : tensor<2x2xi8>
+    %stray = spaq.constant dense<1> : tensor<2x2xi8>
+    %0 = spaq.matmul %k, %w : (tensor<?x2xi8>, tensor<2x2xi8>) -> tensor<?x2xi32>
+    %1 = spaq.requantize %0 multiplier dense<3> : tensor<2xi32> shift dense<1> : tensor<2xi32>
+      : tensor<?x2xi32> -> tensor<?x2xi8>
+    dfke.yield %1 : tensor<?x2xi8>
+  }
+  func.return
+}
+
+// -----
+
+// CHECK: a schedule names each output channel exactly once
+"test.op"() {a = #dfke.schedule<#dfke.machine<pes = 1, lanes = 2, post_lanes = 1, max_shift = 0,
+  activation_depth = 64, stream_depth = 64, parameter_depth = 4, result_depth = 4>,
+  dense<[0, 0]> : tensor<2xi32>, dense<2> : tensor<1xi32>, dense<3> : tensor<1xi32>>} : () -> ()
+
+// -----
+
+// CHECK: the counts add up to 1, but 2 outputs are scheduled
+"test.op"() {a = #dfke.schedule<#dfke.machine<pes = 1, lanes = 2, post_lanes = 1, max_shift = 0,
+  activation_depth = 64, stream_depth = 64, parameter_depth = 4, result_depth = 4>,
+  dense<[0, 1]> : tensor<2xi32>, dense<1> : tensor<1xi32>, dense<3> : tensor<1xi32>>} : () -> ()
+
+// -----
+
+// CHECK: a schedule for 1 PEs needs as many counts and words
+"test.op"() {a = #dfke.schedule<#dfke.machine<pes = 1, lanes = 2, post_lanes = 1, max_shift = 0,
+  activation_depth = 64, stream_depth = 64, parameter_depth = 4, result_depth = 4>,
+  dense<[0, 1]> : tensor<2xi32>, dense<1> : tensor<2xi32>, dense<3> : tensor<1xi32>>} : () -> ()
+
+// -----
+
+// CHECK: the schedule has 1 outputs, the kernel 2
+func.func @f(%x: tensor<?x2xi8>) {
+  %y = dfke.kernel(%k = %x)
+      schedule #dfke.schedule<#dfke.machine<pes = 1, lanes = 2, post_lanes = 1, max_shift = 0,
+        activation_depth = 64, stream_depth = 64, parameter_depth = 4, result_depth = 4>,
+        dense<0> : tensor<1xi32>, dense<1> : tensor<1xi32>, dense<3> : tensor<1xi32>>
+      : tensor<?x2xi8> -> tensor<?x2xi8> {
+    %w = spaq.constant dense<1> : tensor<2x2xi8>
+    %0 = spaq.matmul %k, %w : (tensor<?x2xi8>, tensor<2x2xi8>) -> tensor<?x2xi32>
+    %1 = spaq.requantize %0 multiplier dense<3> : tensor<2xi32> shift dense<1> : tensor<2xi32>
+      : tensor<?x2xi32> -> tensor<?x2xi8>
+    dfke.yield %1 : tensor<?x2xi8>
+  }
+  func.return
+}

@@ -1,0 +1,37 @@
+// RUN: %roundtrip | filecheck %s
+
+// CHECK-LABEL: func.func @fused
+func.func @fused(%x: tensor<?x2xi8>) -> tensor<?x2xi8> {
+  // CHECK: %y = dfke.kernel(%k = %x) : tensor<?x2xi8> -> tensor<?x2xi8> {
+  %y = dfke.kernel(%k = %x) : tensor<?x2xi8> -> tensor<?x2xi8> {
+    %w = spaq.constant dense<[[0, 2], [-1, 0]]> : tensor<2x2xi8>
+    %0 = spaq.matmul %k, %w : (tensor<?x2xi8>, tensor<2x2xi8>) -> tensor<?x2xi32>
+    %1 = spaq.requantize %0 multiplier dense<3> : tensor<2xi32> shift dense<1> : tensor<2xi32>
+      : tensor<?x2xi32> -> tensor<?x2xi8>
+    // CHECK: dfke.yield %{{.*}} : tensor<?x2xi8>
+    dfke.yield %1 : tensor<?x2xi8>
+  }
+  func.return %y : tensor<?x2xi8>
+}
+
+#machine = #dfke.machine<pes = 2, lanes = 8, post_lanes = 2, max_shift = 3,
+  activation_depth = 64, stream_depth = 64, parameter_depth = 4, result_depth = 4>
+
+// CHECK-LABEL: func.func @scheduled
+func.func @scheduled(%x: tensor<?x2xi8>) -> tensor<?x2xi8> {
+  // CHECK: dfke.kernel(%k = %x) running_sum i9 schedule #dfke.schedule<#dfke.machine<pes = 2, lanes = 8, post_lanes = 2, max_shift = 3, activation_depth = 64, stream_depth = 64, parameter_depth = 4, result_depth = 4>, dense<[1, 0]> : tensor<2xi32>, dense<[2, 0]> : tensor<2xi32>, dense<[3, 1]> : tensor<2xi32>> attributes {"note"} : tensor<?x2xi8> -> tensor<?x2xi8> {
+  %y = dfke.kernel(%k = %x) running_sum i9
+      schedule #dfke.schedule<#machine, dense<[1, 0]> : tensor<2xi32>,
+        dense<[2, 0]> : tensor<2xi32>, dense<[3, 1]> : tensor<2xi32>>
+      attributes {note} : tensor<?x2xi8> -> tensor<?x2xi8> {
+    %w = spaq.constant dense<[[0, 2], [-1, 0]]> : tensor<2x2xi8>
+    %b = spaq.constant dense<[5, 6]> : tensor<2xi32>
+    %0 = spaq.matmul %k, %w : (tensor<?x2xi8>, tensor<2x2xi8>) -> tensor<?x2xi10>
+    %1 = spaq.add %0, %b : (tensor<?x2xi10>, tensor<2xi32>) -> tensor<?x2xi10>
+    %2 = spaq.requantize %1 multiplier dense<3> : tensor<2xi32> shift dense<1> : tensor<2xi32>
+      : tensor<?x2xi10> -> tensor<?x2xi8>
+    %3 = spaq.activation "relu" %2 table dense<0> : tensor<256xi8> : tensor<?x2xi8> -> tensor<?x2xi8>
+    dfke.yield %3 : tensor<?x2xi8>
+  }
+  func.return %y : tensor<?x2xi8>
+}

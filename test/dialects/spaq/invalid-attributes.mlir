@@ -1,0 +1,24 @@
+// RUN: daqkf-opt %s --split-input-file --parsing-diagnostics | filecheck %s
+
+// CHECK: unknown sparsity pattern 'checkered'
+"test.op"() {a = #spaq.sparsity<nonzeros = 1, column_nonzeros = 1, pattern = "checkered">} : () -> ()
+
+// -----
+
+// CHECK: counts of non-zeros cannot be negative
+"test.op"() {a = #spaq.sparsity<nonzeros = -1, column_nonzeros = 1, pattern = "dense">} : () -> ()
+
+// -----
+
+// CHECK: unknown kind of level set 'free' (known: uniform, codebook)
+"test.op"() {a = #spaq.levels<kind = "free", magnitudes = 1, maximum = 1>} : () -> ()
+
+// -----
+
+// CHECK: a level set needs 1 <= magnitudes <= maximum <= 127, not 3 magnitudes up to 2
+"test.op"() {a = #spaq.levels<kind = "codebook", magnitudes = 3, maximum = 2>} : () -> ()
+
+// -----
+
+// CHECK: the magnitudes of a uniform level set are 1..maximum
+"test.op"() {a = #spaq.levels<kind = "uniform", magnitudes = 3, maximum = 7>} : () -> ()

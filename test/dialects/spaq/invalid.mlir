@@ -1,0 +1,143 @@
+// RUN: %invalid | filecheck %s
+
+// CHECK: a constant must be finite
+%w = spaq.constant dense<"0x0000C07F0000803F0000803F0000803F"> : tensor<2x2xf32>
+
+// -----
+
+// CHECK: scales belong to an i8 matrix, one for each output channel
+%w = spaq.constant scales dense<1.0> : tensor<3xf32> dense<1> : tensor<2x2xi8>
+
+// -----
+
+// CHECK: scales must be finite, above 0
+%w = spaq.constant scales dense<0.0> : tensor<2xf32> dense<1> : tensor<2x2xi8>
+
+// -----
+
+// CHECK: 4 non-zeros, but the encoding states 3
+%w = spaq.constant dense<1> : tensor<2x2xi8, #spaq.encoding<
+  #spaq.sparsity<nonzeros = 3, column_nonzeros = 2, pattern = "dense">, none>>
+
+// -----
+
+// CHECK: the fullest channel has 2 non-zeros, but the encoding states 1
+%w = spaq.constant dense<1> : tensor<2x2xi8, #spaq.encoding<
+  #spaq.sparsity<nonzeros = 4, column_nonzeros = 1, pattern = "dense">, none>>
+
+// -----
+
+// CHECK: a weight of magnitude 9 is beyond the level set's maximum 7
+%w = spaq.constant dense<[[9, 1]]> : tensor<1x2xi8, #spaq.encoding<
+  #spaq.sparsity<nonzeros = 2, column_nonzeros = 1, pattern = "dense">,
+  #spaq.levels<kind = "uniform", magnitudes = 7, maximum = 7>>>
+
+// -----
+
+// CHECK: channel 0 uses 3 magnitudes, but its level set has 2
+%w = spaq.constant dense<[[1], [-2], [7]]> : tensor<3x1xi8, #spaq.encoding<
+  #spaq.sparsity<nonzeros = 3, column_nonzeros = 3, pattern = "dense">,
+  #spaq.levels<kind = "codebook", magnitudes = 2, maximum = 7>>>
+
+// -----
+
+// CHECK: absmax must be finite and above 0
+func.func @f(%x: tensor<?x2xf32>) {
+  %0 = spaq.calibrated %x absmax 0.0 : tensor<?x2xf32> -> tensor<?x2xf32>
+  func.return
+}
+
+// -----
+
+// CHECK: the scale must be finite and above 0
+func.func @f(%x: tensor<?x2xf32>) {
+  %0 = spaq.quantize %x scale -1.0 : tensor<?x2xf32> -> tensor<?x2xi8>
+  func.return
+}
+
+// -----
+
+// CHECK: spaq.dequantize maps i8 to f32 in the same shape
+func.func @f(%x: tensor<?x2xi8>) {
+  %0 = spaq.dequantize %x scale 1.0 : tensor<?x2xi8> -> tensor<?x3xf32>
+  func.return
+}
+
+// -----
+
+// CHECK: weights of 3x2 do not map 2 features to 2
+func.func @f(%x: tensor<?x2xi8>) {
+  %w = spaq.constant dense<1> : tensor<3x2xi8>
+  %0 = spaq.matmul %x, %w : (tensor<?x2xi8>, tensor<3x2xi8>) -> tensor<?x2xi32>
+  func.return
+}
+
+// -----
+
+// CHECK: a product is f32 × f32 → f32, or i8 × i8 → i8..i32
+func.func @f(%x: tensor<?x2xi8>) {
+  %w = spaq.constant dense<1> : tensor<2x2xi8>
+  %0 = spaq.matmul %x, %w : (tensor<?x2xi8>, tensor<2x2xi8>) -> tensor<?x2xf32>
+  func.return
+}
+
+// -----
+
+// CHECK: spaq.matmul works on tensors of two dimensions, tokens and features
+func.func @f(%x: tensor<?xi8>) {
+  %w = spaq.constant dense<1> : tensor<2x2xi8>
+  %0 = spaq.matmul %x, %w : (tensor<?xi8>, tensor<2x2xi8>) -> tensor<?x2xi32>
+  func.return
+}
+
+// -----
+
+// CHECK: a bias for 2 features, not [3]
+func.func @f(%x: tensor<?x2xi32>) {
+  %b = spaq.constant dense<1> : tensor<3xi32>
+  %0 = spaq.add %x, %b : (tensor<?x2xi32>, tensor<3xi32>) -> tensor<?x2xi32>
+  func.return
+}
+
+// -----
+
+// CHECK: multiplier of channel 1 is outside 1..65535
+func.func @f(%x: tensor<?x2xi32>) {
+  %0 = spaq.requantize %x multiplier dense<[1, 0]> : tensor<2xi32>
+    shift dense<1> : tensor<2xi32> : tensor<?x2xi32> -> tensor<?x2xi8>
+  func.return
+}
+
+// -----
+
+// CHECK: shift of channel 0 is outside 1..47
+func.func @f(%x: tensor<?x2xi32>) {
+  %0 = spaq.requantize %x multiplier dense<1> : tensor<2xi32>
+    shift dense<48> : tensor<2xi32> : tensor<?x2xi32> -> tensor<?x2xi8>
+  func.return
+}
+
+// -----
+
+// CHECK: shift must have one entry for each of the 2 output channels
+func.func @f(%x: tensor<?x2xi32>) {
+  %0 = spaq.requantize %x multiplier dense<1> : tensor<2xi32>
+    shift dense<4> : tensor<3xi32> : tensor<?x2xi32> -> tensor<?x2xi8>
+  func.return
+}
+
+// -----
+
+// CHECK: an activation over i8 needs a table of 256 i8 entries
+func.func @f(%x: tensor<?x2xi8>) {
+  %0 = spaq.activation "gelu" %x : tensor<?x2xi8> -> tensor<?x2xi8>
+  func.return
+}
+
+// -----
+
+// CHECK: a table belongs to i8 elements
+func.func @f(%x: tensor<?x2xf32>) {
+  %0 = spaq.activation "gelu" %x table dense<1> : tensor<256xi8> : tensor<?x2xf32> -> tensor<?x2xf32>
+  func.return
+}

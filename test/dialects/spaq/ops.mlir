@@ -1,0 +1,47 @@
+// RUN: %roundtrip | filecheck %s
+
+// A float layer.
+// CHECK-LABEL: func.func @real
+func.func @real(%x: tensor<?x3xf32>) -> tensor<?x2xf32> {
+  // CHECK: %w = spaq.constant dense<{{.*}}> : tensor<3x2xf32>
+  %w = spaq.constant dense<[[0.0, 2.0], [-1.0, 0.0], [0.5, 0.25]]> : tensor<3x2xf32>
+  // CHECK: %b = spaq.constant dense<{{.*}}> : tensor<2xf32>
+  %b = spaq.constant dense<[1.0, -1.0]> : tensor<2xf32>
+  // CHECK: spaq.calibrated %x absmax 2.500000e+00 : tensor<?x3xf32> -> tensor<?x3xf32>
+  %0 = spaq.calibrated %x absmax 2.5 : tensor<?x3xf32> -> tensor<?x3xf32>
+  // CHECK: spaq.matmul %0, %w : (tensor<?x3xf32>, tensor<3x2xf32>) -> tensor<?x2xf32>
+  %1 = spaq.matmul %0, %w : (tensor<?x3xf32>, tensor<3x2xf32>) -> tensor<?x2xf32>
+  // CHECK: spaq.add %1, %b : (tensor<?x2xf32>, tensor<2xf32>) -> tensor<?x2xf32>
+  %2 = spaq.add %1, %b : (tensor<?x2xf32>, tensor<2xf32>) -> tensor<?x2xf32>
+  // CHECK: spaq.activation "gelu" %2 : tensor<?x2xf32> -> tensor<?x2xf32>
+  %3 = spaq.activation "gelu" %2 : tensor<?x2xf32> -> tensor<?x2xf32>
+  func.return %3 : tensor<?x2xf32>
+}
+
+#weights = #spaq.encoding<
+  #spaq.sparsity<nonzeros = 4, column_nonzeros = 2, pattern = "unstructured">,
+  #spaq.levels<kind = "codebook", magnitudes = 2, maximum = 7>>
+
+// The same over integers: a level set and its sparsity are part of the weights' type.
+// CHECK-LABEL: func.func @exact
+func.func @exact(%x: tensor<?x3xf32>) -> tensor<?x2xf32> {
+  // CHECK: spaq.quantize %x scale 2.500000e-01 : tensor<?x3xf32> -> tensor<?x3xi8>
+  %0 = spaq.quantize %x scale 0.25 : tensor<?x3xf32> -> tensor<?x3xi8>
+  // CHECK: %w = spaq.constant scales dense<{{.*}}> : tensor<2xf32> dense<{{.*}}> : tensor<3x2xi8, #spaq.encoding<#spaq.sparsity<nonzeros = 4, column_nonzeros = 2, pattern = "unstructured">, #spaq.levels<kind = "codebook", magnitudes = 2, maximum = 7>>>
+  %w = spaq.constant scales dense<[0.5, 0.25]> : tensor<2xf32>
+    dense<[[0, 7], [-3, 0], [1, 7]]> : tensor<3x2xi8, #weights>
+  // CHECK: %b = spaq.constant dense<[100, -100]> : tensor<2xi32>
+  %b = spaq.constant dense<[100, -100]> : tensor<2xi32>
+  // CHECK: spaq.matmul {{.*}} -> tensor<?x2xi13>
+  %1 = spaq.matmul %0, %w : (tensor<?x3xi8>, tensor<3x2xi8, #weights>) -> tensor<?x2xi13>
+  // CHECK: spaq.add %1, %b : (tensor<?x2xi13>, tensor<2xi32>) -> tensor<?x2xi14>
+  %2 = spaq.add %1, %b : (tensor<?x2xi13>, tensor<2xi32>) -> tensor<?x2xi14>
+  // CHECK: spaq.requantize %2 multiplier dense<[65535, 1]> : tensor<2xi32> shift dense<[24, 1]> : tensor<2xi32> : tensor<?x2xi14> -> tensor<?x2xi8>
+  %3 = spaq.requantize %2 multiplier dense<[65535, 1]> : tensor<2xi32>
+    shift dense<[24, 1]> : tensor<2xi32> : tensor<?x2xi14> -> tensor<?x2xi8>
+  // CHECK: spaq.activation "relu" %3 table dense<1> : tensor<256xi8> : tensor<?x2xi8> -> tensor<?x2xi8>
+  %4 = spaq.activation "relu" %3 table dense<1> : tensor<256xi8> : tensor<?x2xi8> -> tensor<?x2xi8>
+  // CHECK: spaq.dequantize %4 scale 5.000000e-01 : tensor<?x2xi8> -> tensor<?x2xf32>
+  %5 = spaq.dequantize %4 scale 0.5 : tensor<?x2xi8> -> tensor<?x2xf32>
+  func.return %5 : tensor<?x2xf32>
+}
