@@ -70,6 +70,7 @@ class ArrayOp(IRDLOperation):
 class _UsesArray(SymbolUserOpInterface):
     def verify(self, op: Operation) -> None:
         assert isinstance(op, ProgramOp)
+        op.verify_shapes()
         op.verify_against(op.target().config.data)
 
 
@@ -134,7 +135,12 @@ class ProgramOp(IRDLOperation):
         """[rows, words] packed stream words of all PEs."""
         return to_array(self.stream).view("<u4")
 
-    def verify_(self) -> None:
+    def verify_shapes(self) -> None:
+        """Hold the properties against one another.
+
+        Raises:
+            VerifyException: shapes, ranges or counts that do not agree.
+        """
         channels = self.channels
         for name, kind, shape in (
             ("rows", i32, self.rows.get_shape()),

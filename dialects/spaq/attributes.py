@@ -6,8 +6,10 @@
 from dataclasses import dataclass
 
 from xdsl.dialects.builtin import NoneAttr
-from xdsl.ir import ParametrizedAttribute
+from xdsl.ir import Attribute, ParametrizedAttribute
 from xdsl.irdl import irdl_attr_definition
+from xdsl.parser import AttrParser
+from xdsl.printer import Printer
 
 from daqkf.dialects.keyed import KeyedData
 from daqkf.dialects.spaq.numerics import LEVEL_MAX
@@ -96,3 +98,21 @@ class EncodingAttr(ParametrizedAttribute):
 
     sparsity: SparsityAttr
     levels: LevelsAttr | NoneAttr
+
+    @classmethod
+    def parse_parameters(cls, parser: AttrParser) -> list[Attribute]:
+        """`<sparsity>` or `<sparsity, levels>`."""
+        with parser.in_angle_brackets():
+            sparsity = parser.parse_attribute()
+            levels = NoneAttr()
+            if parser.parse_optional_punctuation(",") is not None:
+                levels = parser.parse_attribute()
+        return [sparsity, levels]
+
+    def print_parameters(self, printer: Printer) -> None:
+        """As `parse_parameters` reads them."""
+        with printer.in_angle_brackets():
+            printer.print_attribute(self.sparsity)
+            if isinstance(self.levels, LevelsAttr):
+                printer.print_string(", ")
+                printer.print_attribute(self.levels)

@@ -19,7 +19,7 @@ func.func @fused(%x: tensor<?x2xi8>) -> tensor<?x2xi8> {
 
 // CHECK-LABEL: func.func @scheduled
 func.func @scheduled(%x: tensor<?x2xi8>) -> tensor<?x2xi8> {
-  // CHECK: dfke.kernel(%k = %x) running_sum i9 schedule #dfke.schedule<#dfke.machine<pes = 2, lanes = 8, post_lanes = 2, max_shift = 3, activation_depth = 64, stream_depth = 64, parameter_depth = 4, result_depth = 4>, dense<[1, 0]> : tensor<2xi32>, dense<[2, 0]> : tensor<2xi32>, dense<[3, 1]> : tensor<2xi32>> attributes {"note"} : tensor<?x2xi8> -> tensor<?x2xi8> {
+  // CHECK: dfke.kernel(%k = %x) running_sum i9 schedule #dfke.schedule<#dfke.machine<pes = 2, lanes = 8, post_lanes = 2, max_shift = 3, activation_depth = 64, stream_depth = 64, parameter_depth = 4, result_depth = 4>, dense<[1, 0]> : tensor<2xi32>, dense<[2, 0]> : tensor<2xi32>, dense<[3, 1]> : tensor<2xi32>> attributes {note} : tensor<?x2xi8> -> tensor<?x2xi8> {
   %y = dfke.kernel(%k = %x) running_sum i9
       schedule #dfke.schedule<#machine, dense<[1, 0]> : tensor<2xi32>,
         dense<[2, 0]> : tensor<2xi32>, dense<[3, 1]> : tensor<2xi32>>

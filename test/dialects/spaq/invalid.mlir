@@ -17,13 +17,13 @@
 
 // CHECK: 4 non-zeros, but the encoding states 3
 %w = spaq.constant dense<1> : tensor<2x2xi8, #spaq.encoding<
-  #spaq.sparsity<nonzeros = 3, column_nonzeros = 2, pattern = "dense">, none>>
+  #spaq.sparsity<nonzeros = 3, column_nonzeros = 2, pattern = "dense">>>
 
 // -----
 
 // CHECK: the fullest channel has 2 non-zeros, but the encoding states 1
 %w = spaq.constant dense<1> : tensor<2x2xi8, #spaq.encoding<
-  #spaq.sparsity<nonzeros = 4, column_nonzeros = 1, pattern = "dense">, none>>
+  #spaq.sparsity<nonzeros = 4, column_nonzeros = 1, pattern = "dense">>>
 
 // -----
 

@@ -1,0 +1,34 @@
+// RUN: daqkf-opt %s --split-input-file --parsing-diagnostics | filecheck %s
+
+// CHECK: an array's pes cannot be 0
+rpea.array @array <pes = 0, lanes = 2, post_lanes = 1, max_shift = 1, activation_depth = 4, stream_depth = 4, parameter_depth = 2, result_depth = 2, running_sum_width = 9, accumulator_width = 10, sum_width = 11>
+
+// -----
+
+// CHECK: post_lanes 3 do not divide 2 lanes
+rpea.array @array <pes = 2, lanes = 2, post_lanes = 3, max_shift = 1, activation_depth = 4, stream_depth = 4, parameter_depth = 2, result_depth = 2, running_sum_width = 9, accumulator_width = 10, sum_width = 11>
+
+// -----
+
+// CHECK: an array's stream_depth must be a power of two above 1, not 5
+rpea.array @array <pes = 2, lanes = 2, post_lanes = 1, max_shift = 1, activation_depth = 4, stream_depth = 5, parameter_depth = 2, result_depth = 2, running_sum_width = 9, accumulator_width = 10, sum_width = 11>
+
+// -----
+
+// CHECK: max_shift 8 is beyond the largest level
+rpea.array @array <pes = 2, lanes = 2, post_lanes = 1, max_shift = 8, activation_depth = 4, stream_depth = 4, parameter_depth = 2, result_depth = 2, running_sum_width = 9, accumulator_width = 10, sum_width = 11>
+
+// -----
+
+// CHECK: the running sum must be wider than an activation
+rpea.array @array <pes = 2, lanes = 2, post_lanes = 1, max_shift = 1, activation_depth = 4, stream_depth = 4, parameter_depth = 2, result_depth = 2, running_sum_width = 8, accumulator_width = 10, sum_width = 11>
+
+// -----
+
+// CHECK: widths must not shrink from running sum to accumulator to sum
+rpea.array @array <pes = 2, lanes = 2, post_lanes = 1, max_shift = 1, activation_depth = 4, stream_depth = 4, parameter_depth = 2, result_depth = 2, running_sum_width = 9, accumulator_width = 10, sum_width = 9>
+
+// -----
+
+// CHECK: sums of 33 bits; at most 32
+rpea.array @array <pes = 2, lanes = 2, post_lanes = 1, max_shift = 1, activation_depth = 4, stream_depth = 4, parameter_depth = 2, result_depth = 2, running_sum_width = 9, accumulator_width = 10, sum_width = 33>

@@ -1,0 +1,204 @@
+// RUN: %invalid | filecheck %s
+
+// CHECK: @nothing is not an rpea.array
+rpea.array @array <pes = 2, lanes = 2, post_lanes = 1, max_shift = 1, activation_depth = 4,
+  stream_depth = 4, parameter_depth = 2, result_depth = 2, running_sum_width = 9,
+  accumulator_width = 10, sum_width = 11>
+rpea.program @program on @nothing features 2
+  stream dense<[[985], [924]]> : tensor<2x1xi32> rows dense<1> : tensor<2xi32>
+  outputs dense<[0, 1]> : tensor<2xi32> counts dense<1> : tensor<2xi32>
+  bias dense<[0, 1]> : tensor<2xi32> multiplier dense<1> : tensor<2xi32>
+  shift dense<1> : tensor<2xi32> table dense<0> : tensor<256xi8>
+
+// -----
+
+// CHECK: 4 features; the activation memory holds 1..3
+rpea.array @array <pes = 2, lanes = 2, post_lanes = 1, max_shift = 1, activation_depth = 4,
+  stream_depth = 4, parameter_depth = 2, result_depth = 2, running_sum_width = 9,
+  accumulator_width = 10, sum_width = 11>
+rpea.program @program on @array features 4
+  stream dense<[[985], [924]]> : tensor<2x1xi32> rows dense<1> : tensor<2xi32>
+  outputs dense<[0, 1]> : tensor<2xi32> counts dense<1> : tensor<2xi32>
+  bias dense<[0, 1]> : tensor<2xi32> multiplier dense<1> : tensor<2xi32>
+  shift dense<1> : tensor<2xi32> table dense<0> : tensor<256xi8>
+
+// -----
+
+// CHECK: stream word 0 reads a feature beyond 1
+rpea.array @array <pes = 2, lanes = 2, post_lanes = 1, max_shift = 1, activation_depth = 4,
+  stream_depth = 4, parameter_depth = 2, result_depth = 2, running_sum_width = 9,
+  accumulator_width = 10, sum_width = 11>
+rpea.program @program on @array features 1
+  stream dense<[[985], [924]]> : tensor<2x1xi32> rows dense<1> : tensor<2xi32>
+  outputs dense<[0, 1]> : tensor<2xi32> counts dense<1> : tensor<2xi32>
+  bias dense<[0, 1]> : tensor<2xi32> multiplier dense<1> : tensor<2xi32>
+  shift dense<1> : tensor<2xi32> table dense<0> : tensor<256xi8>
+
+// -----
+
+// CHECK: table must be tensor<256xi8>
+rpea.array @array <pes = 2, lanes = 2, post_lanes = 1, max_shift = 1, activation_depth = 4,
+  stream_depth = 4, parameter_depth = 2, result_depth = 2, running_sum_width = 9,
+  accumulator_width = 10, sum_width = 11>
+rpea.program @program on @array features 2
+  stream dense<[[985], [924]]> : tensor<2x1xi32> rows dense<1> : tensor<2xi32>
+  outputs dense<[0, 1]> : tensor<2xi32> counts dense<1> : tensor<2xi32>
+  bias dense<[0, 1]> : tensor<2xi32> multiplier dense<1> : tensor<2xi32>
+  shift dense<1> : tensor<2xi32> table dense<0> : tensor<255xi8>
+
+// -----
+
+// CHECK: multipliers must be 1..65535
+rpea.array @array <pes = 2, lanes = 2, post_lanes = 1, max_shift = 1, activation_depth = 4,
+  stream_depth = 4, parameter_depth = 2, result_depth = 2, running_sum_width = 9,
+  accumulator_width = 10, sum_width = 11>
+rpea.program @program on @array features 2
+  stream dense<[[985], [924]]> : tensor<2x1xi32> rows dense<1> : tensor<2xi32>
+  outputs dense<[0, 1]> : tensor<2xi32> counts dense<1> : tensor<2xi32>
+  bias dense<[0, 1]> : tensor<2xi32> multiplier dense<0> : tensor<2xi32>
+  shift dense<1> : tensor<2xi32> table dense<0> : tensor<256xi8>
+
+// -----
+
+// CHECK: shifts must be 1..47
+rpea.array @array <pes = 2, lanes = 2, post_lanes = 1, max_shift = 1, activation_depth = 4,
+  stream_depth = 4, parameter_depth = 2, result_depth = 2, running_sum_width = 9,
+  accumulator_width = 10, sum_width = 11>
+rpea.program @program on @array features 2
+  stream dense<[[985], [924]]> : tensor<2x1xi32> rows dense<1> : tensor<2xi32>
+  outputs dense<[0, 1]> : tensor<2xi32> counts dense<1> : tensor<2xi32>
+  bias dense<[0, 1]> : tensor<2xi32> multiplier dense<1> : tensor<2xi32>
+  shift dense<48> : tensor<2xi32> table dense<0> : tensor<256xi8>
+
+// -----
+
+// CHECK: outputs must name each channel exactly once
+rpea.array @array <pes = 2, lanes = 2, post_lanes = 1, max_shift = 1, activation_depth = 4,
+  stream_depth = 4, parameter_depth = 2, result_depth = 2, running_sum_width = 9,
+  accumulator_width = 10, sum_width = 11>
+rpea.program @program on @array features 2
+  stream dense<[[985], [924]]> : tensor<2x1xi32> rows dense<1> : tensor<2xi32>
+  outputs dense<[1, 1]> : tensor<2xi32> counts dense<1> : tensor<2xi32>
+  bias dense<[0, 1]> : tensor<2xi32> multiplier dense<1> : tensor<2xi32>
+  shift dense<1> : tensor<2xi32> table dense<0> : tensor<256xi8>
+
+// -----
+
+// CHECK: counts must add up to outputs
+rpea.array @array <pes = 2, lanes = 2, post_lanes = 1, max_shift = 1, activation_depth = 4,
+  stream_depth = 4, parameter_depth = 2, result_depth = 2, running_sum_width = 9,
+  accumulator_width = 10, sum_width = 11>
+rpea.program @program on @array features 2
+  stream dense<[[985], [924]]> : tensor<2x1xi32> rows dense<1> : tensor<2xi32>
+  outputs dense<[0, 1]> : tensor<2xi32> counts dense<2> : tensor<2xi32>
+  bias dense<[0, 1]> : tensor<2xi32> multiplier dense<1> : tensor<2xi32>
+  shift dense<1> : tensor<2xi32> table dense<0> : tensor<256xi8>
+
+// -----
+
+// CHECK: 2 PEs need as many streams
+rpea.array @array <pes = 2, lanes = 2, post_lanes = 1, max_shift = 1, activation_depth = 4,
+  stream_depth = 4, parameter_depth = 2, result_depth = 2, running_sum_width = 9,
+  accumulator_width = 10, sum_width = 11>
+rpea.program @program on @array features 2
+  stream dense<[[985], [924]]> : tensor<2x1xi32> rows dense<2> : tensor<1xi32>
+  outputs dense<[0, 1]> : tensor<2xi32> counts dense<2> : tensor<1xi32>
+  bias dense<[0, 1]> : tensor<2xi32> multiplier dense<1> : tensor<2xi32>
+  shift dense<1> : tensor<2xi32> table dense<0> : tensor<256xi8>
+
+// -----
+
+// CHECK: 5 stream words of a PE; the array holds 4
+rpea.array @array <pes = 2, lanes = 2, post_lanes = 1, max_shift = 1, activation_depth = 4,
+  stream_depth = 4, parameter_depth = 2, result_depth = 2, running_sum_width = 9,
+  accumulator_width = 10, sum_width = 11>
+rpea.program @program on @array features 2
+  stream dense<0> : tensor<6x1xi32> rows dense<[1, 5]> : tensor<2xi32>
+  outputs dense<[0, 1]> : tensor<2xi32> counts dense<1> : tensor<2xi32>
+  bias dense<[0, 1]> : tensor<2xi32> multiplier dense<1> : tensor<2xi32>
+  shift dense<1> : tensor<2xi32> table dense<0> : tensor<256xi8>
+
+// -----
+
+// CHECK: a bias does not fit the array's sums of 11 bits
+rpea.array @array <pes = 2, lanes = 2, post_lanes = 1, max_shift = 1, activation_depth = 4,
+  stream_depth = 4, parameter_depth = 2, result_depth = 2, running_sum_width = 9,
+  accumulator_width = 10, sum_width = 11>
+rpea.program @program on @array features 2
+  stream dense<[[985], [924]]> : tensor<2x1xi32> rows dense<1> : tensor<2xi32>
+  outputs dense<[0, 1]> : tensor<2xi32> counts dense<1> : tensor<2xi32>
+  bias dense<[0, 1024]> : tensor<2xi32> multiplier dense<1> : tensor<2xi32>
+  shift dense<1> : tensor<2xi32> table dense<0> : tensor<256xi8>
+
+// -----
+
+// CHECK: the stream must be tensor<2x1xi32>
+rpea.array @array <pes = 2, lanes = 2, post_lanes = 1, max_shift = 1, activation_depth = 4,
+  stream_depth = 4, parameter_depth = 2, result_depth = 2, running_sum_width = 9,
+  accumulator_width = 10, sum_width = 11>
+rpea.program @program on @array features 2
+  stream dense<0> : tensor<3x1xi32> rows dense<1> : tensor<2xi32>
+  outputs dense<[0, 1]> : tensor<2xi32> counts dense<1> : tensor<2xi32>
+  bias dense<[0, 1]> : tensor<2xi32> multiplier dense<1> : tensor<2xi32>
+  shift dense<1> : tensor<2xi32> table dense<0> : tensor<256xi8>
+
+// -----
+
+// CHECK: every PE needs a stream of at least one word
+rpea.array @array <pes = 2, lanes = 2, post_lanes = 1, max_shift = 1, activation_depth = 4,
+  stream_depth = 4, parameter_depth = 2, result_depth = 2, running_sum_width = 9,
+  accumulator_width = 10, sum_width = 11>
+rpea.program @program on @array features 2
+  stream dense<[[985], [924]]> : tensor<2x1xi32> rows dense<[2, 0]> : tensor<2xi32>
+  outputs dense<[0, 1]> : tensor<2xi32> counts dense<1> : tensor<2xi32>
+  bias dense<[0, 1]> : tensor<2xi32> multiplier dense<1> : tensor<2xi32>
+  shift dense<1> : tensor<2xi32> table dense<0> : tensor<256xi8>
+
+// -----
+
+// CHECK: exactly the final word of each PE's stream carries its end
+rpea.array @array <pes = 2, lanes = 2, post_lanes = 1, max_shift = 1, activation_depth = 4,
+  stream_depth = 4, parameter_depth = 2, result_depth = 2, running_sum_width = 9,
+  accumulator_width = 10, sum_width = 11>
+rpea.program @program on @array features 2
+  stream dense<[[473], [924]]> : tensor<2x1xi32> rows dense<1> : tensor<2xi32>
+  outputs dense<[0, 1]> : tensor<2xi32> counts dense<1> : tensor<2xi32>
+  bias dense<[0, 1]> : tensor<2xi32> multiplier dense<1> : tensor<2xi32>
+  shift dense<1> : tensor<2xi32> table dense<0> : tensor<256xi8>
+
+// -----
+
+// CHECK: the streams complete other numbers of outputs than the counts say
+rpea.array @array <pes = 2, lanes = 2, post_lanes = 1, max_shift = 1, activation_depth = 4,
+  stream_depth = 4, parameter_depth = 2, result_depth = 2, running_sum_width = 9,
+  accumulator_width = 10, sum_width = 11>
+rpea.program @program on @array features 2
+  stream dense<[[729], [924]]> : tensor<2x1xi32> rows dense<1> : tensor<2xi32>
+  outputs dense<[0, 1]> : tensor<2xi32> counts dense<1> : tensor<2xi32>
+  bias dense<[0, 1]> : tensor<2xi32> multiplier dense<1> : tensor<2xi32>
+  shift dense<1> : tensor<2xi32> table dense<0> : tensor<256xi8>
+
+// -----
+
+// CHECK: @nothing is not an rpea.program
+func.func @layer(%x: tensor<?x2xi8>) {
+  %y = rpea.run @nothing(%x) : tensor<?x2xi8> -> tensor<?x2xi8>
+  func.return
+}
+
+// -----
+
+// CHECK: @program maps tensor<?x2xi8> to tensor<?x2xi8>
+rpea.array @array <pes = 2, lanes = 2, post_lanes = 1, max_shift = 1, activation_depth = 4,
+  stream_depth = 4, parameter_depth = 2, result_depth = 2, running_sum_width = 9,
+  accumulator_width = 10, sum_width = 11>
+rpea.program @program on @array features 2
+  stream dense<[[985], [924]]> : tensor<2x1xi32> rows dense<1> : tensor<2xi32>
+  outputs dense<[0, 1]> : tensor<2xi32> counts dense<1> : tensor<2xi32>
+  bias dense<[0, 1]> : tensor<2xi32> multiplier dense<1> : tensor<2xi32>
+  shift dense<1> : tensor<2xi32> table dense<0> : tensor<256xi8>
+
+func.func @layer(%x: tensor<?x3xi8>) {
+  %y = rpea.run @program(%x) : tensor<?x3xi8> -> tensor<?x2xi8>
+  func.return
+}
