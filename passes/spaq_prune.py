@@ -26,7 +26,7 @@ class SpaqPrunePass(ModulePass):
 
     name = "spaq-prune"
 
-    sparsity: float
+    sparsity: float | int
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         for _, constant in float_products(op):

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 _ITERATIONS = 20
-_SHRINKS = np.concatenate([np.linspace(1.0, 0.3, 15), np.linspace(0.25, 0.05, 5)])
-"""First steps to try, as shares of absmax / magnitudes."""
+_STARTS = np.concatenate([np.linspace(1.0, 0.3, 15), np.linspace(0.25, 0.05, 5), [1.25, 1.5, 2.0]])
+"""First steps to try, as shares of absmax / magnitudes; above 1, not all levels are used."""
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,8 @@ def fit_uniform(weights: NDArray, magnitudes: int) -> Fit:
         return ((absolute - assign(step) * step) ** 2).sum(axis=0)
 
     step, error = safe / magnitudes, squared_error(safe / magnitudes)
-    for shrink in _SHRINKS[1:]:
-        candidate = safe / magnitudes * shrink
+    for share in _STARTS[1:]:
+        candidate = safe / magnitudes * share
         candidate_error = squared_error(candidate)
         better = candidate_error < error
         step, error = np.where(better, candidate, step), np.minimum(candidate_error, error)

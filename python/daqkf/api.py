@@ -18,7 +18,7 @@ from xdsl.passes import PassPipeline
 from xdsl.rewriter import InsertPoint, Rewriter
 from xdsl.utils.exceptions import DiagnosticException, ParseError
 
-from daqkf.cli.common import describe, make_context, parse_module, write_atomically
+from daqkf.cli.common import describe, make_context, module_text, parse_module, write_atomically
 from daqkf.dialects.dense import to_array
 from daqkf.dialects.interpreting import run
 from daqkf.dialects.rpea import ArrayConfig, ArrayOp, ProgramOp
@@ -251,8 +251,8 @@ class Design:
         folder = Path(folder)
         contents = {f"rtl/{name}": text for name, text in self.verilog_files.items()}
         contents["rtl/filelist.f"] = "".join(f"{name}\n" for name in self.verilog_files)
-        contents["design.mlir"] = f"{self.module}\n"
-        contents["layer.mlir"] = f"{self.golden}\n"
+        contents["design.mlir"] = module_text(self.module)
+        contents["layer.mlir"] = module_text(self.golden)
         contents["design.json"] = json.dumps(self.summary(), indent=2) + "\n"
         for name, text in contents.items():
             write_atomically(folder / name, text.encode())

@@ -18,7 +18,7 @@ from xdsl.dialects.builtin import ModuleOp
 
 import daqkf
 from daqkf.api import Design, StageCallback
-from daqkf.cli.common import write_atomically
+from daqkf.cli.common import module_text, write_atomically
 from daqkf.dialects.spaq import numerics
 from daqkf.dialects.spaq.functions import apply_function
 from daqkf.errors import DaqkfError
@@ -39,7 +39,7 @@ def _stage_writer(folder: Path, console: Console) -> StageCallback:
     def write(name: str, module: ModuleOp) -> None:
         nonlocal count
         console.print(f"  [dim]{name}")
-        write_atomically(folder / "ir" / f"{count:02}-{name}.mlir", f"{module}\n".encode())
+        write_atomically(folder / "ir" / f"{count:02}-{name}.mlir", module_text(module).encode())
         count += 1
 
     return write

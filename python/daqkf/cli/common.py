@@ -50,6 +50,11 @@ def parse_module(context: Context, text: str, name: str) -> ModuleOp:
     return module
 
 
+def module_text(module: ModuleOp) -> str:
+    """The text of a module, as `parse_module` reads it."""
+    return f"{module!s}\n"
+
+
 def read_text(path: str | None) -> tuple[str, str]:
     """The text of a file, or of standard input for None or `-`, and a name for messages."""
     if path is None or path == "-":

@@ -5,13 +5,21 @@
 
 import argparse
 import sys
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from xdsl.dialects.builtin import ModuleOp
 
-from daqkf.cli.common import guarded, make_context, parse_module, read_text, write_atomically
+from daqkf.cli.common import (
+    guarded,
+    make_context,
+    module_text,
+    parse_module,
+    read_text,
+    write_atomically,
+)
 from daqkf.errors import DaqkfError
 
 TO = ("verilog", "split-verilog", "program", "mlir")
@@ -42,9 +50,11 @@ def _import(path: str) -> ModuleOp:
     from daqkf.lowering.import_arrays import import_layer
     from daqkf.passes.spaq_calibrate import calibrate
 
+    if not zipfile.is_zipfile(path):
+        raise DaqkfError(f"{path}: not an .npz file")
     with np.load(path, allow_pickle=False) as data:
-        if not hasattr(data, "files") or "weights" not in data.files:
-            raise DaqkfError(f"{path}: not an .npz file with an array 'weights'")
+        if "weights" not in data.files:
+            raise DaqkfError(f"{path}: has no array 'weights'")
         unknown = set(data.files) - {"weights", "bias", "activation", "samples"}
         if unknown:
             raise DaqkfError(f"{path}: unknown array '{min(unknown)}'")
@@ -98,7 +108,7 @@ def _run(options: argparse.Namespace) -> int:
 
         data = single_file(_verilog(module)).encode()
     else:
-        data = f"{module}\n".encode()
+        data = module_text(module).encode()
     if options.output:
         write_atomically(Path(options.output), data)
     elif to == "program" and sys.stdout.isatty():

@@ -1,0 +1,32 @@
+// RUN: not daqkf-opt %s -p no-such-pass 2>&1 | filecheck %s --check-prefix=PASS
+// RUN: not daqkf-opt %s -p 'dfke-schedule{goal=1}' 2>&1 | filecheck %s --check-prefix=OPTION
+// RUN: not daqkf-opt %s -p 'dfke-schedule{' 2>&1 | filecheck %s --check-prefix=SPEC
+// RUN: not daqkf-opt %s --no-such-flag 2>&1 | filecheck %s --check-prefix=FLAG
+// RUN: not daqkf-opt nowhere.mlir 2>&1 | filecheck %s --check-prefix=FILE
+// RUN: echo 'func.func @f( {' | not daqkf-opt 2>&1 | filecheck %s --check-prefix=SYNTAX
+// RUN: echo 'func.func @f() { %%0 = no.such_op : i8 }' | not daqkf-opt 2>&1 | filecheck %s --check-prefix=UNKNOWN
+// RUN: echo '%%w = spaq.constant dense<1> : tensor<2x2x2xi8>' | not daqkf-opt 2>&1 | filecheck %s --check-prefix=VERIFY
+// RUN: not daqkf-opt %s -o no/such/folder/../../x/. 2>&1 | filecheck %s --check-prefix=OUTPUT
+
+// Each is one line, without a traceback.
+// PASS: daqkf-opt: unknown pass 'no-such-pass' (known: spaq-prune, {{.*}}
+// PASS-NOT: {{.}}
+// OPTION: daqkf-opt: Provided arguments ["goal"] not found in expected arguments ["target"]
+// OPTION-NOT: {{.}}
+// SPEC: daqkf-opt: pass pipeline: {{.*}}
+// SPEC-NOT: {{.}}
+// FLAG: daqkf-opt: unrecognized arguments: --no-such-flag (see --help)
+// FLAG-NOT: {{.}}
+// FILE: daqkf-opt: nowhere.mlir: No such file or directory
+// FILE-NOT: {{.}}
+// SYNTAX: daqkf-opt: stdin:1:{{[0-9]+}}: {{.+}}
+// SYNTAX-NOT: {{.}}
+// UNKNOWN: daqkf-opt: stdin:1:{{[0-9]+}}: Operation no.such_op is not registered
+// UNKNOWN-NOT: {{.}}
+// VERIFY: daqkf-opt: spaq.constant: a constant is a matrix [K, N] or a vector [N] with static, positive extents
+// VERIFY-NOT: {{.}}
+// OUTPUT: daqkf-opt: {{.+}}
+// OUTPUT-NOT: {{.}}
+func.func @nothing() {
+  func.return
+}

@@ -1,0 +1,21 @@
+// RUN: daqkf-opt --help | filecheck %s
+// RUN: daqkf-opt --version | filecheck %s --check-prefix=VERSION
+
+// CHECK: spaq-prune
+// CHECK-NEXT: Zero the smallest weights
+// CHECK-NEXT: sparsity: float|int (default: required)
+// CHECK: spaq-calibrate
+// CHECK: samples: str (default: required)
+// CHECK: spaq-analyze
+// CHECK: spaq-quantize
+// CHECK: kind: str (default: uniform)
+// CHECK: magnitudes: int (default: 127)
+// CHECK: exact: bool (default: false)
+// CHECK: dfke-fuse
+// CHECK: dfke-specialize-bitwidth
+// CHECK: dfke-schedule
+// CHECK: target: str (default: generic)
+// CHECK: lower-dfke-to-rpea
+// CHECK: lower-rpea-to-hw
+// CHECK: --pipeline circuit
+// VERSION: daqkf-opt, with xDSL

@@ -1,0 +1,17 @@
+// RUN: not daqkf-translate %s 2>&1 | filecheck %s --check-prefix=TO
+// RUN: not daqkf-translate %s --to verilog 2>&1 | filecheck %s --check-prefix=CIRCUIT
+// RUN: not daqkf-translate %s --to program 2>&1 | filecheck %s --check-prefix=PROGRAM
+// RUN: not daqkf-translate %s --to split-verilog 2>&1 | filecheck %s --check-prefix=FOLDER
+// RUN: not daqkf-translate nowhere.mlir --to mlir 2>&1 | filecheck %s --check-prefix=FILE
+// RUN: python -c "open('%t.txt', 'w').write('x')"
+// RUN: not daqkf-translate --import-npz %t.txt 2>&1 | filecheck %s --check-prefix=NPZ
+
+// TO: daqkf-translate: say what to translate to: --to {verilog,split-verilog,program,mlir}
+// CIRCUIT: daqkf-translate: the module has no hw.module; run lower-rpea-to-hw first
+// PROGRAM: daqkf-translate: expected one rpea.program in the module, not 0
+// FOLDER: daqkf-translate: --to split-verilog needs a folder: -o FOLDER
+// FILE: daqkf-translate: nowhere.mlir: No such file or directory
+// NPZ: daqkf-translate: {{.*}}.txt: not an .npz file
+func.func @nothing() {
+  func.return
+}

@@ -1,0 +1,17 @@
+// RUN: daqkf-opt %s -p 'dfke-schedule{target=tiny}' | filecheck %s
+// RUN: daqkf-opt %s -p dfke-schedule | filecheck %s --check-prefix=GENERIC
+
+// Words: channel 0 has one item of magnitude 2, one step of 2 levels: 1. Channel 1 is empty: 1.
+// Channel 2 has 3, 2 and 1: three. Channel 3 has 1, 1, 1: two words.
+func.func @layer(%x: tensor<?x3xi8>) -> tensor<?x4xi8> {
+  // CHECK: schedule #dfke.schedule<#dfke.machine<pes = 2, lanes = 2, {{.*}}>, dense<[2, 1, 3, 0]> : tensor<4xi32>, dense<2> : tensor<2xi32>, dense<[4, 3]> : tensor<2xi32>>
+  // GENERIC: #dfke.machine<pes = 4, lanes = 8, {{.*}}>, dense<[2, 3, 0, 1]> : tensor<4xi32>, dense<1> : tensor<4xi32>, dense<[3, 2, 1, 1]> : tensor<4xi32>>
+  %y = dfke.kernel(%k = %x) : tensor<?x3xi8> -> tensor<?x4xi8> {
+    %w = spaq.constant dense<[[0, 0, 3, 1], [2, 0, -2, -1], [0, 0, 1, 1]]> : tensor<3x4xi8>
+    %0 = spaq.matmul %k, %w : (tensor<?x3xi8>, tensor<3x4xi8>) -> tensor<?x4xi32>
+    %1 = spaq.requantize %0 multiplier dense<3> : tensor<4xi32> shift dense<1> : tensor<4xi32>
+      : tensor<?x4xi32> -> tensor<?x4xi8>
+    dfke.yield %1 : tensor<?x4xi8>
+  }
+  func.return %y : tensor<?x4xi8>
+}

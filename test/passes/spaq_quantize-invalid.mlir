@@ -1,0 +1,48 @@
+// RUN: not daqkf-opt %s -p 'spaq-quantize{kind=free}' 2>&1 | filecheck %s --check-prefix=KIND
+// RUN: not daqkf-opt %s -p 'spaq-quantize{magnitudes=0}' 2>&1 | filecheck %s --check-prefix=COUNT
+// RUN: daqkf-opt %s --split-input-file --verify-diagnostics -p spaq-quantize | filecheck %s
+
+// KIND: daqkf-opt: spaq-quantize: unknown kind of level set 'free' (known: uniform, codebook)
+// COUNT: daqkf-opt: spaq-quantize: a level set needs 1 <= magnitudes <= maximum <= 127, not 0 magnitudes up to 0
+
+// CHECK: spaq-quantize: the sums or the results of a product have no spaq.calibrated range
+func.func @no_range_of_sums(%x: tensor<?x1xf32>) -> tensor<?x1xf32> {
+  %c = spaq.calibrated %x absmax 1.0 : tensor<?x1xf32> -> tensor<?x1xf32>
+  %w = spaq.constant dense<3.0> : tensor<1x1xf32>
+  %0 = spaq.matmul %c, %w : (tensor<?x1xf32>, tensor<1x1xf32>) -> tensor<?x1xf32>
+  func.return %0 : tensor<?x1xf32>
+}
+
+// -----
+
+// CHECK: spaq-quantize: the input of a product has no spaq.calibrated range
+func.func @no_range_of_input(%x: tensor<?x1xf32>) -> tensor<?x1xf32> {
+  %w = spaq.constant dense<3.0> : tensor<1x1xf32>
+  %0 = spaq.matmul %x, %w : (tensor<?x1xf32>, tensor<1x1xf32>) -> tensor<?x1xf32>
+  %1 = spaq.calibrated %0 absmax 1.0 : tensor<?x1xf32> -> tensor<?x1xf32>
+  func.return %1 : tensor<?x1xf32>
+}
+
+// -----
+
+// CHECK: spaq-quantize: channel 0 needs a requantisation by 4.72441e+07, outside 0..32767.5
+func.func @range_too_small(%x: tensor<?x1xf32>) -> tensor<?x1xf32> {
+  %c = spaq.calibrated %x absmax 1000.0 : tensor<?x1xf32> -> tensor<?x1xf32>
+  %w = spaq.constant dense<3.0> : tensor<1x1xf32>
+  %0 = spaq.matmul %c, %w : (tensor<?x1xf32>, tensor<1x1xf32>) -> tensor<?x1xf32>
+  %1 = spaq.calibrated %0 absmax 0.0000635 : tensor<?x1xf32> -> tensor<?x1xf32>
+  func.return %1 : tensor<?x1xf32>
+}
+
+// -----
+
+// CHECK: spaq-quantize: unknown activation 'swish'
+func.func @unknown_function(%x: tensor<?x1xf32>) -> tensor<?x1xf32> {
+  %c = spaq.calibrated %x absmax 1.0 : tensor<?x1xf32> -> tensor<?x1xf32>
+  %w = spaq.constant dense<3.0> : tensor<1x1xf32>
+  %0 = spaq.matmul %c, %w : (tensor<?x1xf32>, tensor<1x1xf32>) -> tensor<?x1xf32>
+  %1 = spaq.calibrated %0 absmax 1.0 : tensor<?x1xf32> -> tensor<?x1xf32>
+  %2 = spaq.activation "swish" %1 : tensor<?x1xf32> -> tensor<?x1xf32>
+  %3 = spaq.calibrated %2 absmax 1.0 : tensor<?x1xf32> -> tensor<?x1xf32>
+  func.return %3 : tensor<?x1xf32>
+}
