@@ -6,7 +6,7 @@
 // RUN: echo 'func.func @f( {' | not daqkf-opt 2>&1 | filecheck %s --check-prefix=SYNTAX
 // RUN: echo 'func.func @f() { %%0 = no.such_op : i8 }' | not daqkf-opt 2>&1 | filecheck %s --check-prefix=UNKNOWN
 // RUN: echo '%%w = spaq.constant dense<1> : tensor<2x2x2xi8>' | not daqkf-opt 2>&1 | filecheck %s --check-prefix=VERIFY
-// RUN: not daqkf-opt %s -o no/such/folder/../../x/. 2>&1 | filecheck %s --check-prefix=OUTPUT
+// RUN: not daqkf-opt %s -o %s/x 2>&1 | filecheck %s --check-prefix=OUTPUT
 
 // Each is one line, without a traceback.
 // PASS: daqkf-opt: unknown pass 'no-such-pass' (known: spaq-prune, {{.*}}

@@ -63,7 +63,13 @@ def read_text(path: str | None) -> tuple[str, str]:
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file under a temporary name beside it, then rename it into place."""
+    """Write a file under a temporary name beside it, then rename it into place.
+
+    What exists and is no regular file, like a pipe or a terminal, is written to directly.
+    """
+    if path.exists() and not path.is_file():
+        path.write_bytes(data)
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:

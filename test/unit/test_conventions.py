@@ -1,0 +1,193 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""What holds for every file, pass, dialect and target."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from xdsl.passes import ModulePass
+
+from daqkf.dialects import DIALECTS
+from daqkf.hw_targets import UnknownTargetError, load_target, target_names
+from daqkf.lowering import PASSES as LOWERINGS
+from daqkf.passes import PASSES
+from daqkf.pipelines import PIPELINES
+
+ROOT = Path(__file__).parents[2]
+ROOMS = ("dialects", "hw_targets", "passes", "lowering", "python/daqkf")
+"""In the order in which data flows: each room imports only from those before it, and itself."""
+
+SOURCES = sorted(
+    path
+    for room in (*ROOMS, "test", "benchmarks", "examples")
+    for path in (ROOT / room).rglob("*")
+    if path.suffix in (".py", ".cpp", ".toml")
+    and not any((ROOT / room / part).is_symlink() for part in path.relative_to(ROOT / room).parts)
+)
+
+
+def imported(source: str) -> set[str]:
+    """Every module a source imports, anywhere in it."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def upward(room: str, source: str) -> set[str]:
+    """The imports of a source in `room` that go against the flow."""
+    own = ROOMS.index(room)
+    below = tuple(f"daqkf.{name}." for name in ROOMS[: own + 1])
+    return {
+        name
+        for name in imported(source)
+        if name.startswith("daqkf") and not f"{name}.".startswith(below)
+    }
+
+
+@pytest.mark.parametrize("room", ROOMS[:-1])
+def test_data_flows_one_way(room: str):
+    for path in (ROOT / room).rglob("*.py"):
+        assert not upward(room, path.read_text()), path
+
+
+def test_the_flow_test_sees_violations():
+    inner = "def f():\n    from daqkf.lowering.circuit import mux\n"
+    assert upward("passes", inner) == {"daqkf.lowering.circuit.mux"}
+    assert upward("dialects", "import daqkf.api") == {"daqkf.api"}
+    assert not upward("lowering", inner)
+
+
+def test_dialects_and_targets_need_little():
+    allowed = {"daqkf", "numpy", "scipy", "xdsl"} | set(sys.stdlib_module_names)
+    for room in ("dialects", "hw_targets", "passes"):
+        for path in (ROOT / room).rglob("*.py"):
+            used = {name.split(".")[0] for name in imported(path.read_text())}
+            assert used <= allowed, path
+
+
+def test_heavy_libraries_are_imported_only_when_used():
+    script = (
+        "import sys, daqkf, daqkf.api, daqkf.dialects, daqkf.passes, daqkf.lowering, daqkf.cli.opt;"
+        "print(*{'circt', 'scipy', 'rich', 'tokenizers'} & set(sys.modules))"
+    )
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert run.stdout.split() == []
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_sources_have_a_licence_and_a_readable_size(path: Path):
+    if path.suffix == ".toml":
+        assert path.read_text().startswith("#"), "data files begin with what they are"
+        return
+    lines = path.read_text().splitlines()
+    assert "Apache License v2.0 with LLVM Exceptions" in lines[0]
+    assert "SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception" in lines[1]
+    assert len(lines) <= 600
+
+
+@pytest.mark.parametrize(
+    ("room", "name"),
+    [("passes", name) for name in PASSES] + [("lowering", name) for name in LOWERINGS],
+)
+def test_a_pass_is_registered_under_its_name_and_lives_in_its_file(room: str, name: str):
+    kind = (PASSES if room == "passes" else LOWERINGS)[name]()
+    assert issubclass(kind, ModulePass)
+    assert kind.name == name
+    assert kind.__module__ == f"daqkf.{room}.{name.replace('-', '_')}"
+    assert kind.__doc__
+    assert (ROOT / "test" / room / f"{name.replace('-', '_')}.mlir").is_file()
+
+
+def test_every_pass_file_is_registered():
+    for room, passes in (("passes", PASSES), ("lowering", LOWERINGS)):
+        files = {
+            path.stem for path in (ROOT / room).glob("*.py") if "(ModulePass)" in path.read_text()
+        }
+        assert files == {name.replace("-", "_") for name in passes}
+
+
+@pytest.mark.parametrize("name", DIALECTS)
+def test_operations_are_documented_and_tested(name: str):
+    dialect = DIALECTS[name]()
+    assert dialect.name == name
+    folder = (
+        ROOT / "test" / "dialects" / (name if name in ("spaq", "dfke", "rpea") else "circt_ext")
+    )
+    valid, invalid = (folder / "ops.mlir").read_text(), (folder / "invalid.mlir").read_text()
+    assert invalid.count("// CHECK") > 1
+    for op in dialect.operations:
+        if op.__module__.startswith("daqkf."):
+            assert op.__doc__, op.name
+            assert f"{op.name} " in valid or f"{op.name}(" in valid, f"no round trip of {op.name}"
+
+
+@pytest.mark.parametrize("name", ["spaq", "dfke", "rpea"])
+def test_dialects_have_a_rationale(name: str):
+    text = (ROOT / "dialects" / name / "RATIONALE.md").read_text()
+    assert "```mlir" in text
+
+
+def test_pipelines_name_known_passes():
+    for passes in PIPELINES.values():
+        assert set(passes) <= set(PASSES) | set(LOWERINGS)
+
+
+@pytest.mark.parametrize("name", target_names())
+def test_targets_load(name: str):
+    target = load_target(name)
+    assert target.name == name
+    assert target.description
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("machine = 3", "a target has a description and a table"),
+        ("[machine]\npes = 1", r"\[machine\] lacks 'activation_depth'"),
+        ("surplus = 1\n[machine]", "a target has a description and a table"),
+        ("[machine", "target.toml: "),
+    ],
+)
+def test_bad_target_files_are_named(tmp_path: Path, text: str, message: str):
+    path = tmp_path / "target.toml"
+    path.write_text(text)
+    with pytest.raises(UnknownTargetError, match=message):
+        load_target(str(path))
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ("pes = 0", "a machine's pes cannot be 0"),
+        ("lanes = 3", "post_lanes 2 do not divide 3 lanes"),
+        ("pes = true", "'pes' must be an integer"),
+        ("colour = 1", "does not know 'colour'"),
+    ],
+)
+def test_bad_machines_are_named(tmp_path: Path, entry: str, message: str):
+    entries = {"pes": 1, "lanes": 2, "post_lanes": 2, "max_shift": 0}
+    entries |= dict.fromkeys(
+        ("activation_depth", "stream_depth", "parameter_depth", "result_depth"), 16
+    )
+    name = entry.split()[0]
+    lines = [f"{key} = {value}" for key, value in entries.items() if key != name]
+    path = tmp_path / "target.toml"
+    path.write_text("\n".join(["[machine]", *lines, entry]))
+    with pytest.raises(UnknownTargetError, match=message):
+        load_target(str(path))
+
+
+def test_unknown_targets_are_named():
+    with pytest.raises(
+        UnknownTargetError, match=r"unknown target 'nowhere' \(known: generic, tiny"
+    ):
+        load_target("nowhere")

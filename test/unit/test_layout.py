@@ -1,0 +1,139 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""Packed rows, array configurations and program images."""
+
+import dataclasses
+import zlib
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from daqkf.cli.common import make_context, parse_module
+from daqkf.dialects.rpea import ArrayConfig, ProgramOp
+from daqkf.dialects.rpea.layout import Fields, Header
+from daqkf.lowering.program_image import ProgramImageError, decode, encode
+
+CONFIG = ArrayConfig(
+    pes=2,
+    lanes=2,
+    post_lanes=1,
+    max_shift=1,
+    activation_depth=4,
+    stream_depth=4,
+    parameter_depth=2,
+    result_depth=2,
+    running_sum_width=9,
+    accumulator_width=10,
+    sum_width=11,
+)
+
+PROGRAM = f"""
+rpea.array @array <{", ".join(f"{k} = {v}" for k, v in dataclasses.asdict(CONFIG).items())}>
+rpea.program @program on @array features 2
+  stream dense<[[985], [924]]> : tensor<2x1xi32> rows dense<1> : tensor<2xi32>
+  outputs dense<[1, 0]> : tensor<2xi32> counts dense<1> : tensor<2xi32>
+  bias dense<[-7, 1]> : tensor<2xi32> multiplier dense<[9, 8]> : tensor<2xi32>
+  shift dense<[3, 47]> : tensor<2xi32> table dense<5> : tensor<256xi8>
+"""
+
+
+@pytest.fixture(scope="module")
+def program() -> ProgramOp:
+    module = parse_module(make_context(), PROGRAM, "test")
+    return next(op for op in module.ops if isinstance(op, ProgramOp))
+
+
+@given(st.lists(st.integers(1, 40), min_size=1, max_size=6), st.data())
+def test_fields_come_back(widths: list[int], data: st.DataObject):
+    layout = Fields({f"f{i}": width for i, width in enumerate(widths)})
+    assert layout.width == sum(widths)
+    values = {
+        name: np.array(
+            data.draw(st.lists(st.integers(0, 2**width - 1), min_size=3, max_size=3)), np.int64
+        )
+        for name, width in layout.widths.items()
+    }
+    words = layout.pack(values)
+    assert words.shape == (3, -(-sum(widths) // 32))
+    back = layout.unpack(words)
+    assert all(np.array_equal(back[name], values[name]) for name in values)
+    # The first field is lowest: as one big integer, the row is what the offsets say.
+    whole = sum(int(word) << (32 * i) for i, word in enumerate(words[0]))
+    assert whole == sum(int(values[n][0]) << layout.offsets[n] for n in values)
+
+
+def test_fields_refuse_what_does_not_fit():
+    layout = Fields({"a": 3})
+    assert layout.pack({"a": np.array([-4, 7])}).tolist() == [[4], [7]]
+    for value in (8, -5):
+        with pytest.raises(ValueError, match="a does not fit 3 bits"):
+            layout.pack({"a": np.array([value])})
+
+
+def test_fingerprints_tell_configs_apart():
+    wider = dataclasses.replace(CONFIG, sum_width=12)
+    assert CONFIG.fingerprint == dataclasses.replace(CONFIG).fingerprint
+    assert wider.fingerprint != CONFIG.fingerprint
+
+
+def test_image_comes_back(program: ProgramOp):
+    image = decode(encode(program), CONFIG)
+    assert (image.features, image.channels) == (2, 2)
+    assert image.table.tolist() == [[5]] * 256
+    assert [image.streams[pe].tolist() for pe in (0, 1)] == [[[985]], [[924]]]
+    rows = CONFIG.parameter_row.unpack(image.parameters)
+    assert rows["address"].tolist() == [1, 0]
+    assert rows["bias"].tolist() == [1, 2**11 - 7]
+    assert rows["multiplier"].tolist() == [8, 9]
+    assert rows["shift_minus_1"].tolist() == [46, 2]
+
+
+def _change(data: bytes, word: int, value: int, *, seal: bool = False) -> bytes:
+    """Replace a word; with `seal`, correct the length and the CRC afterwards."""
+    words = np.frombuffer(data, "<u4").copy()
+    words[word] = value
+    if seal:
+        body = words[len(Header) :].tobytes()
+        words[Header.LENGTH], words[Header.CRC] = len(body) // 4, zlib.crc32(body)
+    return words.tobytes()
+
+
+@pytest.mark.parametrize(
+    ("word", "value", "message"),
+    [
+        (Header.MAGIC, 0, "not a DAQKF program image: magic 0x0"),
+        (Header.VERSION, 9, "another version: version 0x9, not 0x1"),
+        (Header.FINGERPRINT, 1, "the program is for another array: fingerprint 0x1"),
+        (Header.LENGTH, 3, "truncated: length 0x3"),
+        (len(Header) + 1, 3, "the program image is damaged: crc"),
+    ],
+)
+def test_damaged_images_are_refused(program: ProgramOp, word: int, value: int, message: str):
+    with pytest.raises(ProgramImageError, match=message):
+        decode(_change(encode(program), word, value), CONFIG)
+
+
+@pytest.mark.parametrize(
+    ("word", "value", "message"),
+    [
+        (0, 0x7000_0000, "word 0 is no command: 0x70000000"),
+        (3, 0x3000_0001, "lacks TABLE"),
+        (4, 5000, "the rows of command 3 run past the image"),
+        (-2, 0x2000_0000, "the program image has no end"),
+        (-5, 0x1000_0000, "lacks a stream for each of 2 PEs"),
+    ],
+)
+def test_malformed_bodies_are_refused(program: ProgramOp, word: int, value: int, message: str):
+    data = encode(program)
+    place = word + (len(Header) if word >= 0 else len(data) // 4)
+    with pytest.raises(ProgramImageError, match=message):
+        decode(_change(data, place, value, seal=True), CONFIG)
+
+
+@pytest.mark.parametrize("length", [0, 3, 16, 20, 400])
+def test_truncated_images_are_refused(program: ProgramOp, length: int):
+    with pytest.raises(ProgramImageError, match="truncated"):
+        decode(encode(program)[:length], CONFIG)

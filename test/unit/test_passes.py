@@ -1,0 +1,115 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""Every pass is checked by running the IR before and after."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from xdsl.dialects.builtin import ModuleOp
+from xdsl.passes import PassPipeline
+from xdsl.utils.exceptions import InterpretationError
+
+from daqkf.cli.common import make_context, module_text, parse_module
+from daqkf.dialects.interpreting import run
+from daqkf.lowering import PASSES as LOWERINGS
+from daqkf.lowering.import_arrays import import_layer
+from daqkf.passes import PASSES
+from daqkf.passes.spaq_calibrate import calibrate
+
+CONTEXT = make_context()
+INTEGER_PASSES = (
+    "dfke-fuse",
+    "dfke-specialize-bitwidth",
+    "dfke-schedule{target=tiny}",
+    "lower-dfke-to-rpea",
+)
+
+
+def apply(module: ModuleOp, spec: str) -> None:
+    PassPipeline.parse_spec(PASSES | LOWERINGS, spec).apply(CONTEXT, module)
+    module.verify()
+
+
+def layer(
+    seed: int, features: int, channels: int, density: float, activation: str | None
+) -> tuple[ModuleOp, NDArray[np.float32]]:
+    """A random calibrated float layer and activations for it."""
+    rng = np.random.default_rng(seed)
+    weights = rng.standard_normal((features, channels)) * (
+        rng.random((features, channels)) < density
+    )
+    bias = rng.standard_normal(channels) if seed % 2 else None
+    x = rng.standard_normal((9, features)).astype(np.float32)
+    module = import_layer(weights, bias, activation)
+    calibrate(module, x)
+    return module, x
+
+
+@given(
+    st.integers(0, 2**16),
+    st.integers(1, 40),
+    st.integers(1, 17),
+    st.sampled_from([0.0, 0.1, 0.5, 1.0]),
+    st.sampled_from([None, "relu", "gelu"]),
+    st.sampled_from(["", "{magnitudes=3}", "{kind=codebook magnitudes=5}"]),
+)
+@settings(max_examples=30)
+def test_integer_passes_change_no_bit(
+    seed: int, features: int, channels: int, density: float, activation: str | None, levels: str
+):
+    module, x = layer(seed, features, channels, density, activation)
+    apply(module, f"spaq-analyze,spaq-quantize{levels}")
+    expected = run(module, x)
+    for spec in INTEGER_PASSES:
+        apply(module, spec)
+        assert np.array_equal(run(module, x), expected), spec
+        again = parse_module(CONTEXT, module_text(module), "printed")
+        assert np.array_equal(run(again, x), expected), f"printed after {spec}"
+
+
+@pytest.mark.parametrize("activation", [None, "relu", "gelu", "silu", "tanh", "sigmoid"])
+def test_quantisation_stays_close(activation: str | None):
+    module, x = layer(3, 40, 16, 0.5, activation)
+    real = run(module, x)
+    apply(module, "spaq-analyze")
+    assert np.array_equal(run(module, x), real)
+    apply(module, "spaq-quantize")
+    error = np.sqrt(((run(module, x) - real) ** 2).mean())
+    assert error < 0.02 * np.abs(real).max()
+
+
+def test_pruning_is_seen_by_the_interpreter():
+    module, x = layer(5, 20, 6, 1.0, None)
+    before = run(module, x)
+    apply(module, "spaq-prune{sparsity=0.0}")
+    assert np.array_equal(run(module, x), before)
+    apply(module, "spaq-prune{sparsity=0.9}")
+    assert not np.array_equal(run(module, x), before)
+
+
+def test_tiny_weights_beside_a_large_bias_stay_representable():
+    weights = np.array([[1.0, 1e-30, 0.0], [0.5, -2e-30, 0.0]])
+    module = import_layer(weights, np.array([0.0, 5.0, -3.0]), None)
+    x = np.array([[1.0, -1.0], [0.25, 0.5]], np.float32)
+    calibrate(module, x)
+    real = run(module, x)
+    apply(module, "spaq-analyze,spaq-quantize," + ",".join(INTEGER_PASSES))
+    assert np.abs(run(module, x) - real).max() < 0.05
+
+
+def test_an_overflow_is_an_error_not_a_wrong_number():
+    text = """
+    func.func @f(%x: tensor<?x2xi8>) -> tensor<?x1xi8> {
+      %w = spaq.constant dense<127> : tensor<2x1xi8>
+      %0 = spaq.matmul %x, %w : (tensor<?x2xi8>, tensor<2x1xi8>) -> tensor<?x1xi15>
+      %1 = spaq.requantize %0 multiplier dense<1> : tensor<1xi32> shift dense<1> : tensor<1xi32>
+        : tensor<?x1xi15> -> tensor<?x1xi8>
+      func.return %1 : tensor<?x1xi8>
+    }"""
+    module = parse_module(CONTEXT, text, "test")
+    run(module, np.full((1, 2), 60, np.int8))
+    with pytest.raises(InterpretationError, match="a sum needs 16 bits, but its type is i15"):
+        run(module, np.full((1, 2), 127, np.int8))

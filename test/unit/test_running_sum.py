@@ -1,0 +1,94 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""Running-sum streams re-evaluate to the exact dot product, at the cost they announce."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from numpy.typing import NDArray
+
+from daqkf.passes.maths import running_sum
+
+MATRICES = hnp.arrays(
+    np.int8,
+    st.tuples(st.integers(1, 24), st.integers(1, 6)),
+    elements=st.one_of(st.just(0), st.integers(-3, 3), st.integers(-127, 127)),
+)
+
+
+def evaluate(stream: running_sum.Stream, x: NDArray[np.int8]) -> NDArray[np.int64]:
+    """Play a stream with true negation, one word at a time, over x [T, K]."""
+    memory = np.concatenate([x.astype(np.int64), np.zeros((len(x), 1), np.int64)], axis=1)
+    sums: list[NDArray[np.int64]] = []
+    running = total = np.zeros(len(x), np.int64)
+    for word in range(len(stream.step)):
+        for index, negative in (
+            (stream.index0[word], stream.negative0[word]),
+            (stream.index1[word], stream.negative1[word]),
+        ):
+            running = running + (1 - 2 * negative) * memory[:, index]
+        if stream.step[word]:
+            total = total + (running << stream.shift[word])
+        if stream.last[word]:
+            sums.append(total)
+            running = total = np.zeros(len(x), np.int64)
+    return np.array(sums).T
+
+
+@given(MATRICES, st.integers(0, 7), st.integers(0, 2**32 - 1))
+def test_stream_is_the_dot_product(levels: NDArray[np.int8], max_shift: int, seed: int):
+    x = np.random.default_rng(seed).integers(-128, 128, (3, len(levels))).astype(np.int8)
+    stream = running_sum.stream(levels, max_shift)
+    assert np.array_equal(evaluate(stream, x), x.astype(np.int64) @ levels.astype(np.int64))
+
+
+@given(MATRICES, st.integers(0, 7))
+def test_cost_is_the_length_of_the_stream(levels: NDArray[np.int8], max_shift: int):
+    stream = running_sum.stream(levels, max_shift)
+    assert np.array_equal(np.diff(stream.starts), running_sum.cost(levels, max_shift))
+    assert stream.last.sum() == levels.shape[1]
+    assert stream.step[stream.last == 1].all(), "the last word of an output steps"
+    assert stream.shift.max() <= max_shift
+    items = (stream.index0 >= 0).sum() + (stream.index1 >= 0).sum()
+    assert items == np.count_nonzero(levels)
+
+
+@given(st.integers(1, 127), st.integers(0, 7))
+def test_parts_are_the_fewest_powers_of_two(gap: int, max_shift: int):
+    best = [0] + [gap + 1] * gap
+    for amount in range(1, gap + 1):
+        best[amount] = 1 + min(best[amount - 2**s] for s in range(max_shift + 1) if 2**s <= amount)
+    assert running_sum.parts(np.array([gap]), max_shift)[0] == best[gap]
+
+
+@given(MATRICES)
+def test_correction_is_what_ones_complement_loses(levels: NDArray[np.int8]):
+    x = np.arange(len(levels)) % 256 - 128
+    weights = levels.astype(np.int64)
+    ones_complement = np.where(weights < 0, np.abs(weights) * ~x[:, np.newaxis], 0)
+    lost = (np.where(weights < 0, weights * x[:, np.newaxis], 0) - ones_complement).sum(axis=0)
+    assert np.array_equal(running_sum.correction(levels), lost)
+
+
+@given(st.lists(st.integers(1, 200), min_size=1, max_size=60), st.integers(1, 9))
+def test_balance_covers_every_job_within_grahams_bound(costs: list[int], workers: int):
+    array = np.array(costs)
+    shares = running_sum.balance(array, workers)
+    assert len(shares) == workers
+    assert sorted(np.concatenate(shares).tolist()) == list(range(len(costs)))
+    longest = max(int(array[share].sum()) for share in shares)
+    optimum = max(max(costs), -(-sum(costs) // workers))
+    # Against a lower bound of the optimum, so the factor is that of list scheduling.
+    assert longest <= optimum + max(costs) * (workers - 1) / workers
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (5, 3)])
+def test_all_zero_columns_have_one_word(shape: tuple[int, int]):
+    stream = running_sum.stream(np.zeros(shape, np.int8), 3)
+    assert np.array_equal(np.diff(stream.starts), np.ones(shape[1]))
+    assert (stream.index0 == -1).all()
+    assert stream.step.all()
+    assert stream.last.all()
