@@ -18,6 +18,13 @@ from xdsl.utils.exceptions import InterpretationError, PassFailedException
 
 from daqkf.dialects.interpreting import only_function, run
 from daqkf.dialects.spaq import ActivationOp, AddOp, CalibratedOp, MatmulOp
+from daqkf.dialects.spaq.functions import SATURATION
+
+
+def _function_of(value: SSAValue) -> str:
+    """The activation function that alone reads the value, if one does."""
+    user = value.get_user_of_unique_use()
+    return user.function.data if isinstance(user, ActivationOp) else ""
 
 
 @dataclass
@@ -32,12 +39,14 @@ class _Ranges(Interpreter.Listener):
         value = op.results[0]
         followed = isinstance(value.get_user_of_unique_use(), AddOp)
         if isinstance(value.type, TensorType) and not followed:
-            self.absmax[value] = float(np.abs(results[0]).max())
+            limit = SATURATION.get(_function_of(value), np.inf)
+            self.absmax[value] = min(float(np.abs(results[0]).max()), limit)
 
 
 def calibrate(module: ModuleOp, samples: NDArray) -> None:
     """Run the float module on `samples` [T, K] and put `spaq.calibrated` after every value
-    that will need a scale: the input, each complete sum, each activation.
+    that will need a scale: the input, each complete sum, each activation. Sums for a function
+    that saturates are stated up to where it does.
 
     Raises:
         ValueError: samples that are not finite, empty, or of another shape.

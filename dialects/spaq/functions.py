@@ -3,6 +3,7 @@
 
 """The activation functions that `spaq.activation` knows by name."""
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -37,6 +38,11 @@ FUNCTIONS: dict[str, Callable[[Array], Array]] = {
 }
 """Float references, over float64. `gelu` is x·Φ(x), `gelu_tanh` its usual approximation
 (Hendrycks and Gimpel, 2016), `silu` is x·sigmoid(x)."""
+
+
+SATURATION: dict[str, float] = {"sigmoid": math.log(253), "tanh": math.atanh(253 / 254)}
+"""Where |x| need not be told apart any more: beyond, the function is within half an int8 step
+of its limit, if 127 steps reach from 0 to 1."""
 
 
 def apply_function(name: str, x: NDArray) -> NDArray[np.float64]:

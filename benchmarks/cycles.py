@@ -1,0 +1,59 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""Cycles against a dense array with the same lanes, for sparsities and level sets.
+
+Stream words of the longest element, which is what the array takes apart from its latency;
+`daqkf demo` measures the cycles themselves. MiniLM's layer.0.ffn.up, pruned by magnitude.
+"""
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from daqkf.api import level_set
+from daqkf.hw_targets import load_target
+from daqkf.models.minilm import MiniLM
+from daqkf.passes.maths import running_sum
+from daqkf.passes.maths.pruning import magnitude_prune
+from daqkf.passes.spaq_quantize import fit_levels
+
+LEVELS = ("int8", "uniform-31", "uniform-15", "codebook-15", "codebook-7", "uniform-3")
+SPARSITIES = (0.0, 0.1, 0.3, 0.5, 0.7, 0.9)
+SHIFTS = (0, 1, 3)
+
+
+def main() -> None:
+    """Print both tables."""
+    weights, _ = MiniLM.load().linear("layer.0.ffn.up")
+    machine = load_target("generic").machine
+    dense = weights.size / machine.pes
+    console = Console()
+
+    def speedup(levels: np.ndarray, max_shift: int) -> float:
+        shares = running_sum.balance(costs := running_sum.cost(levels, max_shift), machine.pes)
+        return dense / max(costs[share].sum() for share in shares)
+
+    table = Table(title="dense cycles / stream words, by sparsity")
+    for heading in ("levels", *(f"{sparsity:.0%}" for sparsity in SPARSITIES)):
+        table.add_column(heading, justify="right")
+    for name in LEVELS:
+        row = []
+        for sparsity in SPARSITIES:
+            fit = fit_levels(magnitude_prune(weights, sparsity), level_set(name))
+            row.append(f"{speedup(fit.levels, machine.max_shift):.2f}x")
+        table.add_row(name, *row)
+    console.print(table)
+
+    table = Table(title="the same at 70 % sparsity, by the largest gap step 2^max_shift")
+    for heading in ("levels", *(f"max_shift {shift}" for shift in SHIFTS)):
+        table.add_column(heading, justify="right")
+    pruned = magnitude_prune(weights, 0.7)
+    for name in LEVELS:
+        fit = fit_levels(pruned, level_set(name))
+        table.add_row(name, *(f"{speedup(fit.levels, shift):.2f}x" for shift in SHIFTS))
+    console.print(table)
+
+
+if __name__ == "__main__":
+    main()

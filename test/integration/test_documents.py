@@ -1,0 +1,69 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""The examples in the documents run."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from daqkf.cli.common import make_context, module_text, parse_module
+
+ROOT = Path(__file__).parents[2]
+DOCUMENTS = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("dialects/*/*.md")]
+
+
+def blocks(path: Path, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", path.read_text(), re.MULTILINE | re.DOTALL)
+
+
+def examples(language: str) -> list[Any]:
+    return [
+        pytest.param(block, id=f"{path.relative_to(ROOT)}-{number}")
+        for path in DOCUMENTS
+        for number, block in enumerate(blocks(path, language))
+    ]
+
+
+@pytest.mark.parametrize("text", examples("mlir"))
+def test_ir_parses_verifies_and_comes_back(text: str):
+    context = make_context()
+    printed = module_text(parse_module(context, text, "document"))
+    assert module_text(parse_module(context, printed, "printed")) == printed
+
+
+def test_the_walkthrough_in_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    scope: dict[str, Any] = {}
+    for block in blocks(ROOT / "docs" / "walkthrough.md", "python"):
+        exec(block, scope)
+    assert (tmp_path / "layer" / "rtl" / "daqkf_array.sv").is_file()
+
+
+def test_the_walkthrough_in_the_shell(tmp_path: Path):
+    (script,) = blocks(ROOT / "docs" / "walkthrough.md", "sh")
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    run = subprocess.run(
+        ["sh", "-e", "-c", script],
+        cwd=tmp_path,
+        env=os.environ | {"PATH": path},
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 0, run.stderr
+    assert (tmp_path / "program.bin").read_bytes()[:4] == b"DQKF"
+    assert (tmp_path / "rtl" / "daqkf_array.sv").is_file()
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.py")), ids=lambda p: p.name)
+def test_examples_run(path: Path, tmp_path: Path):
+    run = subprocess.run(
+        [sys.executable, path], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert run.returncode == 0, run.stderr
+    assert run.stdout
