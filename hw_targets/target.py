@@ -7,7 +7,7 @@ import tomllib
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from daqkf.dialects.dfke.attributes import Machine
+from daqkf.dialects.dfke.machine import Machine
 
 _FOLDER = Path(__file__).parent
 

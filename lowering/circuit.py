@@ -66,6 +66,7 @@ class Signal:
         """The other operand, of the same width; an int becomes a constant."""
         if isinstance(other, int):
             return self.circuit.const(other, self.width)
+        self.circuit.own(other.value)
         if other.width != self.width:
             raise CircuitError(
                 f"{self.circuit.name}: {self.label} of {self.width} bits meets "
@@ -231,6 +232,7 @@ class Memory:
         return max(1, (self.depth - 1).bit_length())
 
     def _check(self, what: str, signal: Signal, width: int) -> None:
+        self.circuit.own(signal.value)
         if signal.width != width:
             raise CircuitError(
                 f"{self.circuit.name}: memory '{self.name}' has {what} of {width} bits, not "
@@ -288,7 +290,20 @@ class Circuit:
         self._clock: SSAValue | None = None
         self._reset: Signal | None = None
 
+    def own(self, value: SSAValue) -> None:
+        """Check that a value is of this circuit.
+
+        Raises:
+            CircuitError: it is another circuit's.
+        """
+        block = value.owner if isinstance(value.owner, Block) else value.owner.parent
+        if block is not self._block:
+            name = f"'{value.name_hint}'" if value.name_hint else "a signal"
+            raise CircuitError(f"{self.name}: {name} belongs to another circuit")
+
     def _add(self, op: Operation) -> None:
+        for operand in op.operands:
+            self.own(operand)
         last = self._block.last_op
         if isinstance(last, hw.OutputOp):
             self._block.insert_op_before(op, last)
@@ -344,6 +359,7 @@ class Circuit:
 
     def output(self, name: str, signal: Signal) -> None:
         """An output port and what it carries."""
+        self.own(signal.value)
         self._port(name, hw.Direction.OUTPUT, IntegerType(signal.width))
         self._outputs[name] = signal
 
@@ -445,7 +461,7 @@ class Circuit:
             [(port, values[port]) for port in expected],
             outputs,
         )
-        self._block.add_op(op)
+        self._add(op)
         self.instances.append(circuit)
         for (port, _), result in zip(outputs, op.results, strict=True):
             result.name_hint = f"{name}_{port}"
@@ -458,8 +474,11 @@ class Circuit:
         """Close the module: put registers, drivers and memories in their places.
 
         Raises:
-            CircuitError: a register or a wire that nothing drives, a memory without ports.
+            CircuitError: a register or a wire that nothing drives, a memory without ports, or
+                the module is already closed.
         """
+        if self.module is not None:
+            raise CircuitError(f"{self.name}: finished twice")
         if self._memories:
             clock = self.emit(FromClockOp(self.clk))
             for memory in self._memories:

@@ -9,6 +9,7 @@ bad input; in a child both become an exception.
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -41,7 +42,8 @@ def emit_verilog(module: ModuleOp) -> dict[str, str]:
     Raises:
         VerilogExportError: the IR is no circuit, or CIRCT failed; the message has its words.
     """
-    paths = [path for path in sys.path if path]
+    # Absolute: the child works in another folder. An empty entry is the current one.
+    paths = [os.path.abspath(path) for path in sys.path]
     with tempfile.TemporaryDirectory(prefix="daqkf-") as folder:
         run = subprocess.run(
             [sys.executable, "-m", "daqkf.lowering.export_verilog"],
@@ -57,10 +59,19 @@ def emit_verilog(module: ModuleOp) -> dict[str, str]:
     except json.JSONDecodeError:
         files = {}
     if run.stderr.strip() or not files:
-        lines = [line for line in run.stderr.splitlines() if "error" in line.lower()]
-        lines = lines or run.stderr.splitlines() or [f"exit code {run.returncode}"]
-        raise VerilogExportError(f"CIRCT cannot export the circuit: {lines[0].strip()}")
+        reason = _reason(run.returncode, run.stderr)
+        raise VerilogExportError(f"CIRCT cannot export the circuit: {reason}")
     return files
+
+
+def _reason(code: int, stderr: str) -> str:
+    """One line of what a failed child said."""
+    if code < 0:
+        return f"it crashed with {signal.Signals(-code).name}"
+    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
+    # A line that ends in a colon only introduces the error.
+    errors = [line for line in lines if "error" in line.lower() and not line.endswith(":")]
+    return next(iter(errors or lines), "there is no module in it" if code == 0 else f"exit {code}")
 
 
 def single_file(files: dict[str, str]) -> str:

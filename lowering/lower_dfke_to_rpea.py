@@ -17,6 +17,7 @@ from xdsl.utils.exceptions import PassFailedException, VerifyException
 
 from daqkf.dialects.dense import from_array, to_array
 from daqkf.dialects.dfke import KernelOp
+from daqkf.dialects.dfke.machine import ORGANISATION
 from daqkf.dialects.rpea import ArrayConfig, ArrayOp, ProgramOp, RunOp
 from daqkf.dialects.rpea.layout import Fields
 from daqkf.dialects.spaq import numerics
@@ -44,10 +45,7 @@ def required_config(kernel: KernelOp) -> ArrayConfig:
     accumulator, total = element(body.matmul.result), element(body.requantize.input)
     assert isinstance(accumulator, IntegerType) and isinstance(total, IntegerType)
     return ArrayConfig(
-        pes=machine.pes,
-        lanes=machine.lanes,
-        post_lanes=machine.post_lanes,
-        max_shift=machine.max_shift,
+        **{name: getattr(machine, name) for name in ORGANISATION},
         # One row more than the features: the one that stays zero.
         activation_depth=_power_of_two(features(kernel.input) + 1),
         stream_depth=_power_of_two(int(to_array(kernel.schedule.words).max())),
@@ -79,7 +77,7 @@ def shared_config(configs: Sequence[ArrayConfig]) -> ArrayConfig:
 
 
 def _require_organisation(array: ArrayConfig, kernel: ArrayConfig) -> None:
-    for name in ("pes", "lanes", "post_lanes", "max_shift"):
+    for name in ORGANISATION:
         if getattr(array, name) != getattr(kernel, name):
             raise ValueError(
                 f"a kernel scheduled for {name} = {getattr(kernel, name)} cannot run on an array "
@@ -94,7 +92,7 @@ def require_fit(array: ArrayConfig, kernel: ArrayConfig) -> None:
         ValueError: another organisation, a memory too small, or a sum too narrow.
     """
     _require_organisation(array, kernel)
-    for name in (field for field in asdict(array) if field.endswith(("_depth", "_width"))):
+    for name in (field for field in asdict(array) if field not in ORGANISATION):
         if getattr(kernel, name) > getattr(array, name):
             raise ValueError(
                 f"a kernel needs {name} = {getattr(kernel, name)}, but the array has "

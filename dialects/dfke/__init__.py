@@ -5,7 +5,8 @@
 
 from xdsl.ir import Dialect
 
-from daqkf.dialects.dfke.attributes import Machine, MachineAttr, ScheduleAttr
+from daqkf.dialects.dfke.attributes import MachineAttr, ScheduleAttr
+from daqkf.dialects.dfke.machine import Machine
 from daqkf.dialects.dfke.ops import KernelOp, YieldOp
 
 DFKE = Dialect("dfke", [KernelOp, YieldOp], [MachineAttr, ScheduleAttr])

@@ -3,8 +3,6 @@
 
 """Attributes of `dfke`: the machine a kernel is scheduled for, and its schedule."""
 
-from dataclasses import asdict, dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 from xdsl.dialects.builtin import DenseIntOrFPElementsAttr
@@ -13,43 +11,8 @@ from xdsl.irdl import irdl_attr_definition
 from xdsl.utils.exceptions import VerifyException
 
 from daqkf.dialects.dense import to_array
+from daqkf.dialects.dfke.machine import Machine
 from daqkf.dialects.keyed import KeyedData
-
-
-@dataclass(frozen=True)
-class Machine:
-    """The organisation of an array, as far as a schedule depends on it, and its limits.
-
-    Raises:
-        ValueError: a count below 1, a depth that is not a power of two, or lanes the post
-            unit cannot divide.
-    """
-
-    pes: int
-    """Processing elements P."""
-    lanes: int
-    """Tokens T of a tile."""
-    post_lanes: int
-    """Lanes the post-processing unit takes in a cycle."""
-    max_shift: int
-    """The largest gap step is `2^max_shift` levels."""
-    activation_depth: int
-    """Most rows of an activation memory; features K stay below it, one row being zeros."""
-    stream_depth: int
-    """Most words of a PE's stream."""
-    parameter_depth: int
-    """Most outputs of a PE."""
-    result_depth: int
-    """Most outputs N of a kernel."""
-
-    def __post_init__(self):
-        for name, value in asdict(self).items():
-            if value < (0 if name == "max_shift" else 1):
-                raise ValueError(f"a machine's {name} cannot be {value}")
-            if name.endswith("_depth") and (value < 2 or value & (value - 1)):
-                raise ValueError(f"a machine's {name} must be a power of two above 1, not {value}")
-        if self.lanes % self.post_lanes:
-            raise ValueError(f"post_lanes {self.post_lanes} do not divide {self.lanes} lanes")
 
 
 @irdl_attr_definition

@@ -17,6 +17,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from daqkf.dialects.dfke.machine import Machine
 from daqkf.dialects.spaq.numerics import (
     ACCUMULATOR_MAX_BITS,
     ACTIVATION_BITS,
@@ -154,30 +155,13 @@ class Fields:
 
 
 @dataclass(frozen=True)
-class ArrayConfig:
+class ArrayConfig(Machine):
     """Everything that shapes the generated circuit; two arrays of one config are one circuit.
 
     Raises:
-        ValueError: a count below 1, lanes the post unit cannot divide, a memory whose depth
-            is not a power of two, or sums wider than 32 bits.
+        ValueError: as for a machine, or widths that shrink or exceed 32 bits.
     """
 
-    pes: int
-    """Processing elements P, each with its own stream."""
-    lanes: int
-    """Tokens T that one item is broadcast to."""
-    post_lanes: int
-    """Lanes the post-processing unit takes in a cycle; divides `lanes`."""
-    max_shift: int
-    """The largest gap step is `2^max_shift` levels."""
-    activation_depth: int
-    """Rows of the activation memories; the last row is kept zero."""
-    stream_depth: int
-    """Words of each PE's stream memory."""
-    parameter_depth: int
-    """Outputs each PE may have."""
-    result_depth: int
-    """Rows of the result memory: outputs N of a kernel."""
     running_sum_width: int
     """Bits of a lane's running sum R."""
     accumulator_width: int
@@ -186,15 +170,7 @@ class ArrayConfig:
     """Bits of A + bias."""
 
     def __post_init__(self):
-        for name, value in asdict(self).items():
-            if value < (0 if name == "max_shift" else 1):
-                raise ValueError(f"an array's {name} cannot be {value}")
-            if name.endswith("_depth") and (value < 2 or value & (value - 1)):
-                raise ValueError(f"an array's {name} must be a power of two above 1, not {value}")
-        if self.lanes % self.post_lanes:
-            raise ValueError(f"post_lanes {self.post_lanes} do not divide {self.lanes} lanes")
-        if self.max_shift > 7:
-            raise ValueError(f"max_shift {self.max_shift} is beyond the largest level")
+        super().__post_init__()
         if self.running_sum_width <= ACTIVATION_BITS:
             raise ValueError("the running sum must be wider than an activation")
         if not self.running_sum_width <= self.accumulator_width <= self.sum_width:

@@ -131,7 +131,7 @@ class _Factors:
     def delayed(cls, c: Circuit, parameter: dict[str, Signal]) -> "_Factors":
         multiplier = [parameter["multiplier"]]
         for stage in range(1, 4):
-            multiplier.append(c.delay(multiplier[-1], f"multiplier_{stage}"))
+            multiplier.append(c.delay(multiplier[-1], f"multiplier{stage}"))
         shift = _delayed(c, parameter["shift_minus_1"], "shift", 4)
         fine_shift = c.delay(shift[:FINE], "fine_shift")
         return cls(parameter["bias"], multiplier[1:], shift[FINE:], fine_shift)
@@ -185,5 +185,5 @@ def _delayed(
     c: Circuit, signal: Signal, name: str, stages: int, reset: int | None = None
 ) -> Signal:
     for stage in range(stages):
-        signal = c.delay(signal, f"{name}_{stage + 1}", reset=reset)
+        signal = c.delay(signal, f"{name}{stage + 1}", reset=reset)
     return signal

@@ -18,14 +18,15 @@ from xdsl.passes import ModulePass, PassPipeline
 from xdsl.rewriter import InsertPoint, Rewriter
 from xdsl.utils.exceptions import DiagnosticException, ParseError
 
-from daqkf.cli.common import describe, make_context, module_text, parse_module, write_atomically
 from daqkf.dialects.dense import to_array
 from daqkf.dialects.interpreting import run
 from daqkf.dialects.rpea import ArrayConfig, ArrayOp, ProgramOp
 from daqkf.dialects.rpea.layout import IMAGE_VERSION
 from daqkf.dialects.spaq import ConstantOp, DequantizeOp, LevelSet, QuantizeOp, numerics
-from daqkf.errors import DaqkfError
+from daqkf.errors import DaqkfError, describe
+from daqkf.files import write_atomically
 from daqkf.hw_targets import load_target
+from daqkf.ir import make_context, module_text, parse_module
 from daqkf.lowering import PASSES as LOWERINGS
 from daqkf.lowering.import_arrays import as_matrix, import_layer
 from daqkf.passes import PASSES

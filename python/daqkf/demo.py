@@ -18,10 +18,11 @@ from xdsl.dialects.builtin import ModuleOp
 
 import daqkf
 from daqkf.api import Design, StageCallback
-from daqkf.cli.common import module_text, write_atomically
 from daqkf.dialects.spaq import numerics
 from daqkf.dialects.spaq.functions import apply_function
 from daqkf.errors import DaqkfError
+from daqkf.files import write_atomically
+from daqkf.ir import module_text
 from daqkf.models.minilm import MiniLM, load_sentences
 from daqkf.passes.maths.pruning import magnitude_prune
 from daqkf.passes.maths.running_sum import ITEMS

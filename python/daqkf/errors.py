@@ -1,8 +1,59 @@
 # Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-"""The error that the Python layer raises for bad input."""
+"""Errors of the user's input, and their one line."""
+
+import re
+from itertools import pairwise
+
+from xdsl.utils.exceptions import (
+    ArgSpecParseError,
+    DiagnosticException,
+    InvalidIRException,
+    ParseError,
+    UnregisteredConstructException,
+)
 
 
 class DaqkfError(ValueError):
     """Something the user can put right; the message is one line that names the place."""
+
+
+def describe(error: BaseException) -> str:
+    """One line for an error: where it is, if known, and what."""
+    if isinstance(error, ParseError):
+        return f"{error.span.get_location()}: {' '.join(error.msg.split())}"
+    if isinstance(error, ArgSpecParseError):
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        return f"pass pipeline: {lines[-1]} (at '{lines[-3]}')"
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    message = next((line for line in str(error).splitlines() if line.strip()), "")
+    message = message.strip() or type(error).__name__
+    operation = _failing_operation(error)
+    return f"{operation}: {message}" if operation and operation not in message else message
+
+
+def _failing_operation(error: BaseException) -> str | None:
+    """The name of the operation that a verifier's note points at."""
+    for note in getattr(error, "__notes__", ()):
+        lines = note.splitlines()
+        for line, below in pairwise(lines):
+            if below.strip().startswith("^^") and (found := _OPERATION.search(line)):
+                return found.group(1)
+    return None
+
+
+_OPERATION = re.compile(r'"([a-z_]+\.[\w.]+)"\(')
+
+EXPECTED = (
+    ArgSpecParseError,
+    DiagnosticException,
+    InvalidIRException,
+    OSError,
+    ParseError,
+    RuntimeError,
+    UnregisteredConstructException,
+    ValueError,
+)
+"""What bad input can raise; anything else is a bug and keeps its traceback."""

@@ -4,7 +4,7 @@
 """Generated arrays, simulated with random stalls, against NumPy arithmetic."""
 
 import subprocess
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -146,7 +146,7 @@ def test_many_kernels_on_one_array(name: str):
     machine = MACHINES[name]
     kernels = [Kernel.random(i, *shape) for i, shape in enumerate(SHAPES)]
     configs = [parts(kernel.lower(machine))[0] for kernel in kernels]
-    largest = {key: max(vars(c)[key] for c in configs) for key in ArrayConfig.__annotations__}
+    largest = {key: max(vars(c)[key] for c in configs) for key in asdict(configs[0])}
     config = ArrayConfig(**largest)
     rng = np.random.default_rng(7)
     jobs, expected = [], []

@@ -167,7 +167,7 @@ def test_bad_target_files_are_named(tmp_path: Path, text: str, message: str):
 @pytest.mark.parametrize(
     ("entry", "message"),
     [
-        ("pes = 0", "a machine's pes cannot be 0"),
+        ("pes = 0", "pes cannot be 0"),
         ("lanes = 3", "post_lanes 2 do not divide 3 lanes"),
         ("pes = true", "'pes' must be an integer"),
         ("colour = 1", "does not know 'colour'"),

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daqkf.cli.common import make_context, parse_module
 from daqkf.dialects.rpea import ArrayConfig, ProgramOp
 from daqkf.dialects.rpea.layout import Fields, Header
+from daqkf.ir import make_context, parse_module
 from daqkf.lowering.program_image import ProgramImageError, decode, encode
 
 CONFIG = ArrayConfig(

@@ -12,8 +12,8 @@ from xdsl.dialects.builtin import ModuleOp
 from xdsl.passes import PassPipeline
 from xdsl.utils.exceptions import InterpretationError
 
-from daqkf.cli.common import make_context, module_text, parse_module
 from daqkf.dialects.interpreting import run
+from daqkf.ir import make_context, module_text, parse_module
 from daqkf.lowering import PASSES as LOWERINGS
 from daqkf.lowering.import_arrays import import_layer
 from daqkf.passes import PASSES

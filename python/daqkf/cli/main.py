@@ -10,8 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from daqkf.cli.common import guarded, write_atomically
+from daqkf.cli.guard import guarded
 from daqkf.errors import DaqkfError
+from daqkf.files import write_atomically
 
 
 def _load(path: str, what: str) -> np.ndarray:

@@ -14,7 +14,9 @@ from xdsl.passes import ModulePass, get_pass_option_infos
 from xdsl.utils.arg_spec import parse_pipeline
 from xdsl.xdsl_opt_main import xDSLOptMain
 
-from daqkf.cli.common import guarded, register_dialects, write_atomically
+from daqkf.cli.guard import guarded
+from daqkf.files import write_atomically
+from daqkf.ir import register_dialects
 from daqkf.lowering import PASSES as LOWERINGS
 from daqkf.passes import PASSES
 from daqkf.pipelines import PIPELINES

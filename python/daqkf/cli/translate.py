@@ -12,15 +12,10 @@ from pathlib import Path
 import numpy as np
 from xdsl.dialects.builtin import ModuleOp
 
-from daqkf.cli.common import (
-    guarded,
-    make_context,
-    module_text,
-    parse_module,
-    read_text,
-    write_atomically,
-)
+from daqkf.cli.guard import guarded
 from daqkf.errors import DaqkfError
+from daqkf.files import write_atomically
+from daqkf.ir import make_context, module_text, parse_module
 
 TO = ("verilog", "split-verilog", "program", "mlir")
 
@@ -94,8 +89,9 @@ def _run(options: argparse.Namespace) -> int:
     if options.import_npz:
         module = _import(options.import_npz)
     else:
-        text, name = read_text(options.input)
-        module = parse_module(make_context(), text, name)
+        path = options.input if options.input != "-" else None
+        text = Path(path).read_text(encoding="utf-8") if path else sys.stdin.read()
+        module = parse_module(make_context(), text, path or "stdin")
 
     if to == "split-verilog":
         for name, text in _verilog(module).items():

@@ -1,12 +1,12 @@
 // RUN: daqkf-opt %s --split-input-file --parsing-diagnostics | filecheck %s
 
-// CHECK: a machine's lanes cannot be 0
+// CHECK: lanes cannot be 0
 "test.op"() {a = #dfke.machine<pes = 1, lanes = 0, post_lanes = 1, max_shift = 1, activation_depth = 4,
   stream_depth = 4, parameter_depth = 4, result_depth = 4>} : () -> ()
 
 // -----
 
-// CHECK: a machine's activation_depth must be a power of two above 1, not 3
+// CHECK: activation_depth must be a power of two above 1, not 3
 "test.op"() {a = #dfke.machine<pes = 1, lanes = 1, post_lanes = 1, max_shift = 1, activation_depth = 3,
   stream_depth = 4, parameter_depth = 4, result_depth = 4>} : () -> ()
 

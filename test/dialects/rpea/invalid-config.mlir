@@ -1,6 +1,6 @@
 // RUN: daqkf-opt %s --split-input-file --parsing-diagnostics | filecheck %s
 
-// CHECK: an array's pes cannot be 0
+// CHECK: pes cannot be 0
 rpea.array @array <pes = 0, lanes = 2, post_lanes = 1, max_shift = 1, activation_depth = 4, stream_depth = 4, parameter_depth = 2, result_depth = 2, running_sum_width = 9, accumulator_width = 10, sum_width = 11>
 
 // -----
@@ -10,7 +10,7 @@ rpea.array @array <pes = 2, lanes = 2, post_lanes = 3, max_shift = 1, activation
 
 // -----
 
-// CHECK: an array's stream_depth must be a power of two above 1, not 5
+// CHECK: stream_depth must be a power of two above 1, not 5
 rpea.array @array <pes = 2, lanes = 2, post_lanes = 1, max_shift = 1, activation_depth = 4, stream_depth = 5, parameter_depth = 2, result_depth = 2, running_sum_width = 9, accumulator_width = 10, sum_width = 11>
 
 // -----

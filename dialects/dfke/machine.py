@@ -1,0 +1,49 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""The organisation of an array, as far as a schedule depends on it."""
+
+from dataclasses import asdict, dataclass
+
+ORGANISATION = ("pes", "lanes", "post_lanes", "max_shift")
+"""What a schedule and the array that runs it must have in common."""
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Processing elements, lanes and memories.
+
+    For a target the depths are limits; an array's own are exact (`rpea.layout.ArrayConfig`).
+
+    Raises:
+        ValueError: a count below 1, a depth that is not a power of two, or lanes the post
+            unit cannot divide.
+    """
+
+    pes: int
+    """Processing elements P, each with its own stream."""
+    lanes: int
+    """Tokens T of a tile, to which one item is broadcast."""
+    post_lanes: int
+    """Lanes the post-processing unit takes in a cycle; divides `lanes`."""
+    max_shift: int
+    """The largest gap step is `2^max_shift` levels."""
+    activation_depth: int
+    """Rows of the activation memories. The last one is kept zero, so features K are fewer."""
+    stream_depth: int
+    """Words of each PE's stream memory."""
+    parameter_depth: int
+    """Outputs of a PE."""
+    result_depth: int
+    """Rows of the result memory: outputs N of a kernel."""
+
+    def __post_init__(self):
+        for name, value in asdict(self).items():
+            if value < (0 if name == "max_shift" else 1):
+                raise ValueError(f"{name} cannot be {value}")
+            if name.endswith("_depth") and (value < 2 or value & (value - 1)):
+                raise ValueError(f"{name} must be a power of two above 1, not {value}")
+        if self.lanes % self.post_lanes:
+            raise ValueError(f"post_lanes {self.post_lanes} do not divide {self.lanes} lanes")
+        if self.max_shift > 7:
+            raise ValueError(f"max_shift {self.max_shift} is beyond the largest level")

@@ -1,0 +1,28 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""How every command line ends: an exit code, and one line if something is wrong."""
+
+import os
+import sys
+from collections.abc import Callable
+
+from daqkf.errors import EXPECTED, describe
+
+
+def guarded(tool: str, main: Callable[[], int]) -> int:
+    """Run a command line's body; errors of its input become one line and exit code 1."""
+    try:
+        code = main()
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:
+        # The reader of our output has gone, which is its right.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except KeyboardInterrupt:
+        print(f"{tool}: interrupted", file=sys.stderr)
+        return 130
+    except EXPECTED as error:
+        print(f"{tool}: {describe(error)}", file=sys.stderr)
+        return 1

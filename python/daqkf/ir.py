@@ -1,0 +1,40 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""Reading and printing IR of every level."""
+
+from xdsl.context import Context
+from xdsl.dialects.builtin import ModuleOp
+from xdsl.parser import Parser
+from xdsl.universe import Universe
+
+from daqkf.dialects import DIALECTS
+
+
+def register_dialects(context: Context) -> None:
+    """Register xDSL's dialects and DAQKF's; each is imported when it is first met."""
+    for name, factory in (Universe.get_multiverse().all_dialects | DIALECTS).items():
+        context.register_dialect(name, factory)
+
+
+def make_context() -> Context:
+    """A context that knows every dialect."""
+    context = Context()
+    register_dialects(context)
+    return context
+
+
+def parse_module(context: Context, text: str, name: str) -> ModuleOp:
+    """Parse and verify a module.
+
+    Raises:
+        ParseError, VerifyException: malformed IR.
+    """
+    module = Parser(context, text, name).parse_module()
+    module.verify()
+    return module
+
+
+def module_text(module: ModuleOp) -> str:
+    """The text of a module, as `parse_module` reads it."""
+    return f"{module!s}\n"
