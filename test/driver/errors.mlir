@@ -4,6 +4,7 @@
 // RUN: not daqkf-opt %s --no-such-flag 2>&1 | filecheck %s --check-prefix=FLAG
 // RUN: not daqkf-opt nowhere.mlir 2>&1 | filecheck %s --check-prefix=FILE
 // RUN: echo 'func.func @f( {' | not daqkf-opt 2>&1 | filecheck %s --check-prefix=SYNTAX
+// RUN: echo '"test.op"() {a = "never closed, and long enough to matter' | not daqkf-opt 2>&1 | filecheck %s --check-prefix=STRING
 // RUN: echo 'func.func @f() { %%0 = no.such_op : i8 }' | not daqkf-opt 2>&1 | filecheck %s --check-prefix=UNKNOWN
 // RUN: echo '%%w = spaq.constant dense<1> : tensor<2x2x2xi8>' | not daqkf-opt 2>&1 | filecheck %s --check-prefix=VERIFY
 // RUN: not daqkf-opt %s -o %s/x 2>&1 | filecheck %s --check-prefix=OUTPUT
@@ -21,6 +22,8 @@
 // FILE-NOT: {{.}}
 // SYNTAX: daqkf-opt: stdin:1:{{[0-9]+}}: {{.+}}
 // SYNTAX-NOT: {{.}}
+// STRING: daqkf-opt: stdin:1:{{[0-9]+}}: End of file reached before closing string literal.
+// STRING-NOT: {{.}}
 // UNKNOWN: daqkf-opt: stdin:1:{{[0-9]+}}: Operation no.such_op is not registered
 // UNKNOWN-NOT: {{.}}
 // VERIFY: daqkf-opt: spaq.constant: a constant is a matrix [K, N] or a vector [N] with static, positive extents
