@@ -26,7 +26,6 @@ from daqkf.dialects.spaq import (
     MatmulOp,
     QuantizeOp,
     RequantizeOp,
-    numerics,
 )
 from daqkf.dialects.spaq.ops import activations, chain, defining_constant, features
 from daqkf.passes.maths.lloyd_max import Fit, fit_codebook, fit_exact, fit_uniform
@@ -83,8 +82,7 @@ class SpaqQuantizePass(ModulePass):
 
     - `kind`: `uniform` (magnitudes 1..n times a fitted step) or `codebook` (free levels).
     - `magnitudes`: distinct magnitudes besides zero that a channel may use, 1..127.
-    - `maximum`: the largest level of a codebook; by default 2·magnitudes + 1, where the free
-      levels have gained most of their accuracy while the steps between them are still few.
+    - `maximum`: the largest level of a codebook; by default 2·magnitudes + 1.
     - `exact`: the weights are integer levels already; none may be outside the level set.
     """
 
@@ -101,12 +99,8 @@ class SpaqQuantizePass(ModulePass):
         Raises:
             PassFailedException: there is no such level set.
         """
-        default = self.magnitudes
-        if self.kind == "codebook":
-            default = min(2 * self.magnitudes + 1, numerics.LEVEL_MAX)
-        maximum = default if self.maximum is None else self.maximum
         try:
-            return LevelSet(self.kind, self.magnitudes, maximum)
+            return LevelSet.of(self.kind, self.magnitudes, self.maximum)
         except ValueError as error:
             raise PassFailedException(f"{self.name}: {error}") from None
 

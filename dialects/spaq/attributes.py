@@ -3,6 +3,7 @@
 
 """Attributes of `spaq`: what is known of a weight tensor's zeros and of its levels."""
 
+import re
 from dataclasses import dataclass
 
 from xdsl.dialects.builtin import NoneAttr
@@ -14,7 +15,9 @@ from xdsl.printer import Printer
 from daqkf.dialects.keyed import KeyedData
 from daqkf.dialects.spaq.numerics import LEVEL_MAX
 
-PATTERNS = ("dense", "unstructured", "n:m", "column", "row", "empty")
+PATTERNS = ("dense", "unstructured", "column", "row", "empty")
+"""Structures that zeros may follow, beside `n:m` with two numbers."""
+
 LEVEL_KINDS = ("uniform", "codebook")
 
 
@@ -31,12 +34,12 @@ class Sparsity:
     column_nonzeros: int
     """The most non-zeros any output channel has."""
     pattern: str
-    """The structure the zeros follow: one of PATTERNS."""
+    """The structure the zeros follow: one of PATTERNS, or `n:m` as in "2:4"."""
 
     def __post_init__(self):
         if self.nonzeros < 0 or self.column_nonzeros < 0:
             raise ValueError("counts of non-zeros cannot be negative")
-        if self.pattern not in PATTERNS and not self.pattern.replace(":", "").isdigit():
+        if self.pattern not in PATTERNS and not re.fullmatch(r"\d+:\d+", self.pattern):
             raise ValueError(f"unknown sparsity pattern '{self.pattern}'")
 
 
@@ -67,6 +70,22 @@ class LevelSet:
             )
         if self.kind == "uniform" and self.magnitudes != self.maximum:
             raise ValueError("the magnitudes of a uniform level set are 1..maximum")
+
+    @classmethod
+    def of(cls, kind: str, magnitudes: int, maximum: int | None = None) -> "LevelSet":
+        """A level set with the usual maximum where none is given.
+
+        That of a codebook is 2·magnitudes + 1: the free levels have then gained most of their
+        accuracy, while the steps between them are still few.
+
+        Raises:
+            ValueError: there is no such level set.
+        """
+        if maximum is None:
+            maximum = magnitudes
+            if kind == "codebook":
+                maximum = min(2 * magnitudes + 1, LEVEL_MAX)
+        return cls(kind, magnitudes, maximum)
 
     @property
     def bits(self) -> int:

@@ -6,8 +6,9 @@
 Activations are `tensor<?xKx…>`: any number of tokens, K features.
 """
 
+from abc import ABC
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from xdsl.dialects.builtin import (
@@ -19,6 +20,7 @@ from xdsl.dialects.builtin import (
     IntegerType,
     StringAttr,
     TensorType,
+    f32,
     f64,
     i8,
     i32,
@@ -320,64 +322,53 @@ class AddOp(IRDLOperation):
         )
 
 
+class ScaleOperation(IRDLOperation, ABC):
+    """What quantize and dequantize share: a scale, and two element types."""
+
+    SOURCE: ClassVar[Attribute]
+    TARGET: ClassVar[Attribute]
+
+    input = operand_def(TensorType)
+    scale = prop_def(FloatAttr.constr(Float64Type()))
+    result = result_def(TensorType)
+
+    traits = traits_def(Pure())
+    assembly_format = "$input `scale` $scale attr-dict `:` type($input) `->` type($result)"
+
+    def __init__(self, value: SSAValue, scale: float):
+        super().__init__(
+            operands=[value],
+            properties={"scale": FloatAttr(scale, f64)},
+            result_types=[activations(features(value), self.TARGET)],
+        )
+
+    def verify_(self) -> None:
+        _require_activations(self)
+        scale = self.scale.value.data
+        _require(np.isfinite(scale) and scale > 0, "the scale must be finite and above 0")
+        _require(
+            (element(self.input), element(self.result)) == (self.SOURCE, self.TARGET)
+            and features(self.input) == features(self.result),
+            f"{self.name} maps {self.SOURCE} to {self.TARGET} in the same shape",
+        )
+
+
 @irdl_op_definition
-class QuantizeOp(IRDLOperation):
+class QuantizeOp(ScaleOperation):
     """`clamp(rint(x / scale), -128, 127)`: f32 → i8."""
 
     name = "spaq.quantize"
-
-    input = operand_def(TensorType)
-    scale = prop_def(FloatAttr.constr(Float64Type()))
-    result = result_def(TensorType)
-
-    traits = traits_def(Pure())
-    assembly_format = "$input `scale` $scale attr-dict `:` type($input) `->` type($result)"
-
-    def __init__(self, value: SSAValue, scale: float):
-        super().__init__(
-            operands=[value],
-            properties={"scale": FloatAttr(scale, f64)},
-            result_types=[activations(features(value), i8)],
-        )
-
-    def verify_(self) -> None:
-        _require_activations(self)
-        _verify_scale(self, Float32Type(), i8)
+    SOURCE: ClassVar[Attribute] = f32
+    TARGET: ClassVar[Attribute] = i8
 
 
 @irdl_op_definition
-class DequantizeOp(IRDLOperation):
+class DequantizeOp(ScaleOperation):
     """`q · scale`: i8 → f32."""
 
     name = "spaq.dequantize"
-
-    input = operand_def(TensorType)
-    scale = prop_def(FloatAttr.constr(Float64Type()))
-    result = result_def(TensorType)
-
-    traits = traits_def(Pure())
-    assembly_format = "$input `scale` $scale attr-dict `:` type($input) `->` type($result)"
-
-    def __init__(self, value: SSAValue, scale: float):
-        super().__init__(
-            operands=[value],
-            properties={"scale": FloatAttr(scale, f64)},
-            result_types=[activations(features(value), Float32Type())],
-        )
-
-    def verify_(self) -> None:
-        _require_activations(self)
-        _verify_scale(self, i8, Float32Type())
-
-
-def _verify_scale(op: QuantizeOp | DequantizeOp, source: Attribute, result: Attribute) -> None:
-    scale = op.scale.value.data
-    _require(np.isfinite(scale) and scale > 0, "the scale must be finite and above 0")
-    _require(
-        (element(op.input), element(op.result)) == (source, result)
-        and features(op.input) == features(op.result),
-        f"{op.name} maps {source} to {result} in the same shape",
-    )
+    SOURCE: ClassVar[Attribute] = i8
+    TARGET: ClassVar[Attribute] = f32
 
 
 @irdl_op_definition

@@ -64,10 +64,8 @@ def level_set(levels: Levels) -> LevelSet:
         raise DaqkfError(
             f"unknown level set '{levels}' (for example: int8, uniform-15, codebook-15-31)"
         )
-    kind, magnitudes = match[1], int(match[2])
-    default = magnitudes if kind == "uniform" else min(2 * magnitudes + 1, numerics.LEVEL_MAX)
     try:
-        return LevelSet(kind, magnitudes, int(match[3] or default))
+        return LevelSet.of(match[1], int(match[2]), int(match[3]) if match[3] else None)
     except ValueError as error:
         raise DaqkfError(str(error)) from None
 

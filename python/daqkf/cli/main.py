@@ -67,12 +67,14 @@ def _compile(options: argparse.Namespace) -> int:
 def _simulate(options: argparse.Namespace) -> int:
     from io import BytesIO
 
+    from rich.console import Console
+
     from daqkf.api import Design
 
     design = Design.load(options.design)
-    result = design.measure(
-        _load(options.activations, "activations"), stalls=options.stalls, seed=options.seed
-    )
+    x = _load(options.activations, "activations")
+    with Console(stderr=True).status("building the simulator and simulating"):
+        result = design.measure(x, stalls=options.stalls, seed=options.seed)
     data = BytesIO()
     np.save(data, result.y)
     write_atomically(Path(options.output), data.getvalue())
