@@ -116,10 +116,7 @@ def pack_streams(
         if not count:
             packed.append(_idle(layout, config))
             continue
-        within = np.arange(count) - np.repeat(
-            np.cumsum(lengths[share]) - lengths[share], lengths[share]
-        )
-        take = np.repeat(stream.starts[share], lengths[share]) + within
+        take = np.repeat(stream.starts[share], lengths[share]) + running_sum.ranks(lengths[share])
         fields = {name: getattr(stream, name)[take] for name in layout.widths if name != "end"}
         for name in ("index0", "index1"):
             fields[name] = np.where(fields[name] < 0, config.null_address, fields[name])

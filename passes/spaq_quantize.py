@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp, f32, i8, i32
-from xdsl.ir import Operation
+from xdsl.ir import Operation, SSAValue
 from xdsl.passes import ModulePass
 from xdsl.rewriter import InsertPoint, Rewriter
 from xdsl.utils.exceptions import PassFailedException
@@ -78,7 +78,8 @@ class SpaqQuantizePass(ModulePass):
 
     Weights become levels with a scale per output channel, fitted by Lloyd-Max to the
     non-zeros. Around the layer stand `spaq.quantize` and `spaq.dequantize`, so that the
-    function keeps its types. Every range must be stated by `spaq.calibrated`.
+    function keeps its types; between one layer and the next the integers stay. Every range
+    must be stated by `spaq.calibrated`.
 
     - `kind`: `uniform` (magnitudes 1..n times a fitted step) or `codebook` (free levels).
     - `magnitudes`: distinct magnitudes besides zero that a channel may use, 1..127.
@@ -115,7 +116,11 @@ class SpaqQuantizePass(ModulePass):
 
 def _find(matmul: MatmulOp, weights: ConstantOp) -> _Layer:
     before = matmul.input.owner
-    if not isinstance(before, CalibratedOp):
+    if isinstance(before, CalibratedOp):
+        input_scale = symmetric_scale(before.absmax.value.data)
+    elif isinstance(before, DequantizeOp):
+        input_scale = before.scale.value.data
+    else:
         raise ValueError("the input of a product has no spaq.calibrated range")
     stages = chain(matmul, _STAGES)
     add = next((stage for stage in stages if isinstance(stage, AddOp)), None)
@@ -126,8 +131,8 @@ def _find(matmul: MatmulOp, weights: ConstantOp) -> _Layer:
     ranges = [stage for stage in stages if isinstance(stage, CalibratedOp)]
     if len(ranges) != (1 if activation is None else 2):
         raise ValueError("the sums or the results of a product have no spaq.calibrated range")
-    scales = [symmetric_scale(op.absmax.value.data) for op in (before, *ranges)]
-    return _Layer(matmul, weights, bias, activation, stages[-1], scales[0], scales[1], scales[-1])
+    scales = [symmetric_scale(op.absmax.value.data) for op in ranges]
+    return _Layer(matmul, weights, bias, activation, stages[-1], input_scale, scales[0], scales[-1])
 
 
 def _quantize(layer: _Layer, level_set: LevelSet, exact: bool) -> None:
@@ -143,13 +148,11 @@ def _quantize(layer: _Layer, level_set: LevelSet, exact: bool) -> None:
     encoding = encode(levels, LevelsAttr(level_set))
     channels = features(layer.matmul.result)
     builder = _Builder(layer)
-    x = builder.add(QuantizeOp(layer.matmul.input, layer.input_scale), None)
+    x = _integers(layer, builder)
     constant = builder.add(
         ConstantOp(from_array(levels, i8, encoding), from_array(scales, f32)), layer.weights
     )
-    result = builder.add(
-        MatmulOp(x.results[0], constant.results[0], activations(channels, i32)), None
-    )
+    result = builder.add(MatmulOp(x, constant.results[0], activations(channels, i32)), None)
     if layer.bias is not None:
         integers = from_array(np.rint(bias / sums).astype(np.int64), i32)
         offset = builder.add(ConstantOp(integers), layer.bias)
@@ -197,6 +200,14 @@ class _Builder:
         return op
 
 
+def _integers(layer: _Layer, builder: _Builder) -> SSAValue:
+    """The layer's input as int8: what another layer has just left, or quantised."""
+    before = layer.matmul.input.owner
+    if isinstance(before, DequantizeOp):
+        return before.input
+    return builder.add(QuantizeOp(layer.matmul.input, layer.input_scale), None).results[0]
+
+
 def _replace(layer: _Layer, result: Operation) -> None:
     """Let the result take the layer's place, and drop what nothing uses any more."""
     layer.last.results[0].replace_all_uses_with(result.results[0])
@@ -213,3 +224,5 @@ def _replace(layer: _Layer, result: Operation) -> None:
     if isinstance(before, CalibratedOp):
         # The range lives on in the scale.
         Rewriter.replace_op(before, [], [before.input])
+    elif isinstance(before, DequantizeOp) and not before.result.uses:
+        Rewriter.erase_op(before)

@@ -79,6 +79,11 @@ def parts(gap: NDArray[np.int64], max_shift: int) -> NDArray[np.int64]:
     return whole + np.bitwise_count(gap - (whole << max_shift)).astype(np.int64)
 
 
+def ranks(counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """0, 1, … count-1 for each of the counts, one after another."""
+    return np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+
+
 def _words(groups: Groups, max_shift: int) -> NDArray[np.int64]:
     """[G] words of each group: its items, and the steps its last word does not carry."""
     return np.maximum(-(-groups.items // ITEMS), 1) + parts(groups.gap, max_shift) - 1
@@ -119,16 +124,14 @@ def stream(levels: NDArray[np.int8], max_shift: int) -> Stream:
 
     index = np.full((total, ITEMS), -1, np.int64)
     negative = np.zeros((total, ITEMS), np.int64)
-    position = np.arange(len(groups.index)) - np.repeat(
-        np.cumsum(groups.items) - groups.items, groups.items
-    )
+    position = ranks(groups.items)
     word = np.repeat(offsets, groups.items) + position // ITEMS
     index[word, position % ITEMS] = groups.index
     negative[word, position % ITEMS] = groups.negative
 
     # The steps of a gap, the largest first, end with the group's last word.
     steps = parts(groups.gap, max_shift)
-    rank = np.arange(steps.sum()) - np.repeat(np.cumsum(steps) - steps, steps)
+    rank = ranks(steps)
     gap = np.repeat(groups.gap, steps)
     whole = gap >> max_shift
     rest = gap - (whole << max_shift)
@@ -139,9 +142,7 @@ def stream(levels: NDArray[np.int8], max_shift: int) -> Stream:
         shift = np.where(partial, bit, shift)
         rest = np.where(partial & (rank > whole), rest - (1 << bit), rest)
         rank = np.where(partial & (rank > whole), rank - 1, rank)
-    at = np.repeat(ends - steps, steps) + (
-        np.arange(len(gap)) - np.repeat(np.cumsum(steps) - steps, steps)
-    )
+    at = np.repeat(ends - steps, steps) + ranks(steps)
     step = np.zeros(total, np.int64)
     shifts = np.zeros(total, np.int64)
     step[at], shifts[at] = 1, shift

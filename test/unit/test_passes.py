@@ -8,11 +8,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from xdsl.dialects.builtin import ModuleOp
+from xdsl.dialects.builtin import FunctionType, ModuleOp, f32
+from xdsl.dialects.func import FuncOp, ReturnOp
+from xdsl.ir import Block, Region, SSAValue
 from xdsl.passes import PassPipeline
 from xdsl.utils.exceptions import InterpretationError
 
+from daqkf.dialects.dense import from_array
 from daqkf.dialects.interpreting import run
+from daqkf.dialects.rpea import ArrayOp, RunOp
+from daqkf.dialects.spaq import ActivationOp, ConstantOp, MatmulOp
+from daqkf.dialects.spaq.ops import activations
 from daqkf.ir import make_context, module_text, parse_module
 from daqkf.lowering import PASSES as LOWERINGS
 from daqkf.lowering.import_arrays import import_layer
@@ -113,3 +119,28 @@ def test_an_overflow_is_an_error_not_a_wrong_number():
     run(module, np.full((1, 2), 60, np.int8))
     with pytest.raises(InterpretationError, match="a sum needs 16 bits, but its type is i15"):
         run(module, np.full((1, 2), 127, np.int8))
+
+
+def test_two_layers_run_on_one_array():
+    rng = np.random.default_rng(8)
+    x = rng.standard_normal((6, 12)).astype(np.float32)
+    block = Block(arg_types=[activations(12, f32)])
+    value: SSAValue = block.args[0]
+    for features, channels in ((12, 10), (10, 4)):
+        weights = ConstantOp(from_array(rng.standard_normal((features, channels)), f32))
+        product = MatmulOp(value, weights.result, activations(channels, f32))
+        result = ActivationOp("relu", product.result)
+        block.add_ops([weights, product, result])
+        value = result.result
+    block.add_op(ReturnOp(value))
+    kind = FunctionType.from_lists(list(block.arg_types), [value.type])
+    module = ModuleOp([FuncOp("network", kind, Region(block))])
+    calibrate(module, x)
+    real = run(module, x)
+    apply(module, "spaq-analyze,spaq-quantize")
+    expected = run(module, x)
+    assert np.sqrt(((expected - real) ** 2).mean()) < 0.03 * np.abs(real).max()
+    apply(module, ",".join(INTEGER_PASSES))
+    assert np.array_equal(run(module, x), expected)
+    assert sum(isinstance(op, RunOp) for op in module.walk()) == 2
+    assert sum(isinstance(op, ArrayOp) for op in module.walk()) == 1
