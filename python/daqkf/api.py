@@ -44,14 +44,17 @@ StageCallback = Callable[[str, ModuleOp], None]
 
 _CALIBRATION_TOKENS = 256
 
-_LEVELS = re.compile(r"(uniform|codebook)-(\d+)(?:-(\d+))?")
+_LEVELS = re.compile(r"(uniform|codebook)(?:-(\d+))?(?:-(\d+))?")
+_MAGNITUDES = 15
+"""Of a kind of level set that is named without a count: 31 levels, 5 bits."""
 
 
 def level_set(levels: Levels) -> LevelSet:
     """A level set from its short form: `int8`, `uniform-15`, `codebook-15`, `codebook-15-31`.
 
-    The first number counts the magnitudes of a channel, the second is the largest level of a
-    codebook (by default 2·magnitudes + 1). A plain integer means `uniform`.
+    The first number counts the magnitudes of a channel (by default 15, which is 5 bits), the
+    second is the largest level of a codebook (by default 2·magnitudes + 1). A plain integer
+    means `uniform`.
 
     Raises:
         DaqkfError: there is no such level set.
@@ -65,7 +68,9 @@ def level_set(levels: Levels) -> LevelSet:
             f"unknown level set '{levels}' (for example: int8, uniform-15, codebook-15-31)"
         )
     try:
-        return LevelSet.of(match[1], int(match[2]), int(match[3]) if match[3] else None)
+        return LevelSet.of(
+            match[1], int(match[2] or _MAGNITUDES), int(match[3]) if match[3] else None
+        )
     except ValueError as error:
         raise DaqkfError(str(error)) from None
 

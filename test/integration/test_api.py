@@ -155,6 +155,8 @@ def test_bad_activations_are_named(design: daqkf.Design, x: Any, message: str):
         ("int8", ("uniform", 127, 127)),
         ("uniform-15", ("uniform", 15, 15)),
         ("codebook-15", ("codebook", 15, 31)),
+        ("codebook", ("codebook", 15, 31)),
+        ("uniform", ("uniform", 15, 15)),
         ("codebook-100", ("codebook", 100, 127)),
         ("codebook-7-63", ("codebook", 7, 63)),
         (5, ("uniform", 5, 5)),
