@@ -173,7 +173,7 @@ class Design:
 
     @cached_property
     def _simulator(self) -> Simulator:
-        return Simulator(self.verilog_files, self.config)
+        return Simulator.verilated(self.verilog_files, self.config)
 
     def adopt_array(self, other: "Design") -> None:
         """Use the RTL and the simulator of a design that has the same array.

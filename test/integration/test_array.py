@@ -160,7 +160,7 @@ def test_many_kernels_on_one_array(name: str):
             jobs.append(Job(image, x, kernel.levels.shape[1]))
             expected.append(kernel.expected(x))
             assert np.array_equal(run(module, x), expected[-1]), "golden model"
-    simulator = Simulator(verilog(config), config)
+    simulator = Simulator.verilated(verilog(config), config)
     for stalls, seed in ((0.0, 0), (0.5, 1), (0.2, 2)):
         results = simulator.run(jobs, stalls=stalls, seed=seed)
         for (y, _), reference in zip(results, expected, strict=True):
@@ -173,7 +173,7 @@ def test_an_array_sized_for_its_kernel(features: int, channels: int, density: fl
     config, program = parts(kernel.lower(MACHINE))
     x = np.random.default_rng(1).integers(-128, 128, (5, features)).astype(np.int8)
     x[:2] = [[-128], [127]]
-    simulator = Simulator(verilog(config), config)
+    simulator = Simulator.verilated(verilog(config), config)
     ((y, cycles),) = simulator.run([Job(encode(program), x, channels)], stalls=0.1)
     assert np.array_equal(y, kernel.expected(x))
     assert cycles.running > 0
@@ -184,7 +184,7 @@ def test_running_takes_as_long_as_the_longest_stream():
     kernel = Kernel.random(4, 100, 12, 1.0)
     config, program = parts(kernel.lower(MACHINE))
     x = np.zeros((2, 100), np.int8)
-    simulator = Simulator(verilog(config), config)
+    simulator = Simulator.verilated(verilog(config), config)
     ((_, cycles),) = simulator.run([Job(encode(program), x, 12)])
     words = max(np.frombuffer(program.rows.data.data, "<i4"))
     assert words <= cycles.running <= words + 30
@@ -209,7 +209,7 @@ def test_a_bad_image_is_refused_with_its_reason(word: int, value: int, reason: s
     words = np.frombuffer(encode(program), "<u4").copy()
     words[word] = value
     job = Job(words.tobytes(), np.zeros((1, 100), np.int8), 12)
-    simulator = Simulator(verilog(config), config)
+    simulator = Simulator.verilated(verilog(config), config)
     with pytest.raises(SimulationError, match=f"refused the program with error {reason}$"):
         simulator.run([job], stalls=0.3)
 
@@ -221,7 +221,7 @@ def test_a_truncated_image_stops_with_a_message():
     with pytest.raises(
         SimulationError, match=r"no transfer in \d+ cycles; the array is in phase 1"
     ):
-        Simulator(verilog(config), config).run([job])
+        Simulator.verilated(verilog(config), config).run([job])
 
 
 def machine_config(machine: Machine) -> ArrayConfig:

@@ -25,7 +25,7 @@ SOURCES = sorted(
     path
     for room in (*ROOMS, "test", "benchmarks", "examples")
     for path in (ROOT / room).rglob("*")
-    if path.suffix in (".py", ".cpp", ".toml")
+    if path.suffix in (".py", ".cpp", ".h", ".toml")
     and not any((ROOT / room / part).is_symlink() for part in path.relative_to(ROOT / room).parts)
 )
 

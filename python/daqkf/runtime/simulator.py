@@ -21,7 +21,7 @@ from daqkf.dialects.rpea.layout import LoadError, Phase
 from daqkf.lowering.rtl.array import TOP
 from daqkf.runtime import tools
 
-_HARNESS = Path(__file__).with_name("harness.cpp")
+HARNESS = Path(__file__).with_name("harness.cpp")
 _FLAGS = (
     *("--cc", "--exe", "--build", "-O3", "--noassert", "-Wno-fatal", "--top-module", TOP),
     *("--x-assign", "unique", "--x-initial", "unique"),
@@ -72,7 +72,7 @@ def build(files: Mapping[str, str]) -> Path:
         ToolNotFoundError: Verilator, Perl, make or a C++ compiler is missing.
     """
     verilator, compiler, make = tools.verilator(), tools.cxx_compiler(), tools.make()
-    harness = _HARNESS.read_bytes()
+    harness = HARNESS.read_bytes()
     recipe = json.dumps([sorted(files.items()), _FLAGS, _CFLAGS, verilator.argv, compiler])
     key = hashlib.sha256(recipe.encode() + harness).hexdigest()[:32]
     target = cache_folder() / "simulators" / key / "simulator"
@@ -83,11 +83,11 @@ def build(files: Mapping[str, str]) -> Path:
     with tempfile.TemporaryDirectory(dir=target.parent.parent, prefix="building-") as folder:
         for name, text in files.items():
             Path(folder, name).write_text(text, encoding="utf-8")
-        (Path(folder) / _HARNESS.name).write_bytes(harness)
+        (Path(folder) / HARNESS.name).write_bytes(harness)
         jobs = str(os.cpu_count() or 1)
         command = [*verilator.argv, *_FLAGS, "-j", jobs, "-CFLAGS", _CFLAGS]
         command += ["-MAKEFLAGS", f"OPT_FAST= OPT_SLOW= OPT_GLOBAL= CXX={compiler}"]
-        command += ["-o", "simulator", _HARNESS.name, *files]
+        command += ["-o", "simulator", HARNESS.name, *files]
         run = subprocess.run(
             command,
             cwd=folder,
@@ -114,11 +114,16 @@ def build(files: Mapping[str, str]) -> Path:
 
 
 class Simulator:
-    """A verilated array of one config."""
+    """An array of one config, compiled with the harness into a program."""
 
-    def __init__(self, files: Mapping[str, str], config: ArrayConfig):
+    def __init__(self, binary: Path, config: ArrayConfig):
         self.config = config
-        self._binary = build(files)
+        self._binary = binary
+
+    @classmethod
+    def verilated(cls, files: Mapping[str, str], config: ArrayConfig) -> "Simulator":
+        """The simulator of these Verilog files; see `build`."""
+        return cls(build(files), config)
 
     def run(
         self, jobs: Sequence[Job], *, stalls: float = 0.0, seed: int = 0

