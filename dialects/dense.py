@@ -10,7 +10,7 @@ Big constants never pass through Python numbers: an array becomes the bytes of a
 from typing import Any
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import NDArray
 from xdsl.dialects.builtin import (
     AnyFloat,
     BytesAttr,
@@ -74,8 +74,3 @@ def tensor(
     if encoding is None:
         return TensorType(element_type, shape)
     return TensorType(element_type, shape, encoding)
-
-
-def as_dtype(attribute: DenseIntOrFPElementsAttr, dtype: DTypeLike) -> NDArray:
-    """The attribute's values converted to `dtype`."""
-    return to_array(attribute).astype(dtype)

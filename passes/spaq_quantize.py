@@ -205,7 +205,8 @@ def _integers(layer: _Layer, builder: _Builder) -> SSAValue:
     before = layer.matmul.input.owner
     if isinstance(before, DequantizeOp):
         return before.input
-    return builder.add(QuantizeOp(layer.matmul.input, layer.input_scale), None).results[0]
+    source = before.input if isinstance(before, CalibratedOp) else layer.matmul.input
+    return builder.add(QuantizeOp(source, layer.input_scale), None).results[0]
 
 
 def _replace(layer: _Layer, result: Operation) -> None:
@@ -221,8 +222,6 @@ def _replace(layer: _Layer, result: Operation) -> None:
                 Rewriter.erase_op(value.owner)
         first = operands[0].owner if operands else None
         dead = first if isinstance(first, Operation) and first is not before else None
-    if isinstance(before, CalibratedOp):
-        # The range lives on in the scale.
-        Rewriter.replace_op(before, [], [before.input])
-    elif isinstance(before, DequantizeOp) and not before.result.uses:
+    # Its range lives on in the scale; but another layer may still need the same input.
+    if isinstance(before, CalibratedOp | DequantizeOp) and not before.result.uses:
         Rewriter.erase_op(before)

@@ -13,7 +13,7 @@ taken does the whole element wait.
 from daqkf.dialects.rpea import ArrayConfig
 from daqkf.lowering.circuit import Circuit, Signal, concat, mux
 from daqkf.lowering.rtl.lane import build_lane
-from daqkf.lowering.rtl.select import choose, index_bits
+from daqkf.lowering.rtl.select import choose, index_bits, unpack
 
 
 def build_element(config: ArrayConfig) -> Circuit:
@@ -45,7 +45,7 @@ def build_element(config: ArrayConfig) -> Circuit:
     pc = c.register("pc", index_bits(config.stream_depth), reset=0)
     stream = c.memory("stream", config.stream_depth, config.stream_word.width)
     stream.write(*stream_write)
-    word = _fields(config, stream.read(pc, enable, "word"))
+    word = unpack(config.stream_word, stream.read(pc, enable, "word"))
     ending = word_valid & word["end"]
     fetching.drive(start | (fetching & ~(enable & ending)))
     pc.drive(mux(start, c.const(0, pc.width), pc + (enable & fetching).zext(pc.width)))
@@ -117,10 +117,3 @@ def build_element(config: ArrayConfig) -> Circuit:
     c.output("sums", choose(group[0], sums) if group else sums[0])
     c.finish()
     return c
-
-
-def _fields(config: ArrayConfig, word: Signal) -> dict[str, Signal]:
-    layout = config.stream_word
-    return {
-        name: word[offset : offset + layout.widths[name]] for name, offset in layout.offsets.items()
-    }

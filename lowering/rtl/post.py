@@ -19,7 +19,7 @@ from daqkf.dialects.spaq.numerics import (
     SHIFT_MAX,
 )
 from daqkf.lowering.circuit import Circuit, Signal, concat, mux
-from daqkf.lowering.rtl.select import choose, index_bits
+from daqkf.lowering.rtl.select import choose, index_bits, unpack
 
 HALF = MULTIPLIER_BITS // 2
 FINE = 3
@@ -73,11 +73,7 @@ def build_post(config: ArrayConfig) -> Circuit:
     address = choose(polled, slots)
     if config.pes > 1:
         address = concat(address, polled[: (config.parameter_stride - 1).bit_length()])
-    row = parameters.read(address, taking, "parameter")
-    layout = config.parameter_row
-    parameter = {
-        name: row[offset : offset + layout.widths[name]] for name, offset in layout.offsets.items()
-    }
+    parameter = unpack(config.parameter_row, parameters.read(address, taking, "parameter"))
 
     valid = c.delay(taking, "entered", reset=0)
     finishing = c.delay(final, "entered_final")

@@ -1,10 +1,11 @@
 # Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-"""Selecting among signals by an index."""
+"""Selecting among signals by an index, and fields out of a packed row."""
 
 from collections.abc import Sequence
 
+from daqkf.dialects.rpea.layout import Fields
 from daqkf.lowering.circuit import Signal, mux
 
 
@@ -20,3 +21,10 @@ def choose(index: Signal, options: Sequence[Signal]) -> Signal:
 def index_bits(count: int) -> int:
     """Bits of an index into `count` things; a single thing still takes one."""
     return max(1, (count - 1).bit_length())
+
+
+def unpack(layout: Fields, row: Signal) -> dict[str, Signal]:
+    """The fields of a packed row."""
+    return {
+        name: row[offset : offset + layout.widths[name]] for name, offset in layout.offsets.items()
+    }
