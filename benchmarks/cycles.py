@@ -16,8 +16,8 @@ from daqkf.api import level_set
 from daqkf.hw_targets import load_target
 from daqkf.models.minilm import MiniLM
 from daqkf.passes.maths import running_sum
+from daqkf.passes.maths.levels import fit
 from daqkf.passes.maths.pruning import magnitude_prune
-from daqkf.passes.spaq_quantize import fit_levels
 
 LEVELS = ("int8", "uniform-31", "uniform-15", "codebook-15", "codebook-7", "uniform-3")
 SPARSITIES = (0.0, 0.1, 0.3, 0.5, 0.7, 0.9)
@@ -43,8 +43,8 @@ def main() -> None:
     for name in LEVELS:
         row = []
         for sparsity in SPARSITIES:
-            fit = fit_levels(magnitude_prune(weights, sparsity), level_set(name))
-            row.append(f"{speedup(fit.levels, machine.max_shift):.2f}x")
+            levels = fit(magnitude_prune(weights, sparsity), level_set(name)).levels
+            row.append(f"{speedup(levels, machine.max_shift):.2f}x")
         table.add_row(name, *row)
     console.print(table)
 
@@ -53,8 +53,8 @@ def main() -> None:
         table.add_column(heading, justify="right")
     pruned = magnitude_prune(weights, 0.7)
     for name in LEVELS:
-        fit = fit_levels(pruned, level_set(name))
-        table.add_row(name, *(f"{speedup(fit.levels, shift):.2f}x" for shift in SHIFTS))
+        levels = fit(pruned, level_set(name)).levels
+        table.add_row(name, *(f"{speedup(levels, shift):.2f}x" for shift in SHIFTS))
     console.print(table)
 
 

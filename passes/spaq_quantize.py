@@ -28,7 +28,7 @@ from daqkf.dialects.spaq import (
     RequantizeOp,
 )
 from daqkf.dialects.spaq.ops import activations, chain, defining_constant, features
-from daqkf.passes.maths.lloyd_max import Fit, fit_codebook, fit_exact, fit_uniform
+from daqkf.passes.maths.levels import METHODS, Fit, fit, fit_exact
 from daqkf.passes.maths.quantization import activation_table, requantization, symmetric_scale
 from daqkf.passes.spaq_analyze import encode
 from daqkf.passes.weights import float_products
@@ -43,19 +43,6 @@ _RATIO_BITS = 30
 
 _EMPTY_RATIO = 2.0**-8
 """Scale of a channel without weights, as a share of the scale its bias is requantised to."""
-
-
-def fit_levels(weights: NDArray, levels: LevelSet, exact: bool = False) -> Fit:
-    """Fit a level set to each output channel of weights [K, N], or check that they are of it.
-
-    Raises:
-        ValueError: `exact`, and a weight is not of the level set.
-    """
-    if exact:
-        return fit_exact(weights, levels.magnitudes, levels.maximum)
-    if levels.kind == "uniform":
-        return fit_uniform(weights, levels.magnitudes)
-    return fit_codebook(weights, levels.magnitudes, levels.maximum)
 
 
 @dataclass(frozen=True)
@@ -76,23 +63,32 @@ class _Layer:
 class SpaqQuantizePass(ModulePass):
     """Quantise each calibrated float layer `act(x·W + b)` to int8 and exact integer sums.
 
-    Weights become levels with a scale per output channel, fitted by Lloyd-Max to the
-    non-zeros. Around the layer stand `spaq.quantize` and `spaq.dequantize`, so that the
-    function keeps its types; between one layer and the next the integers stay. Every range
-    must be stated by `spaq.calibrated`.
+    Weights become levels with a scale per output channel, fitted to the non-zeros. Around the
+    layer stand `spaq.quantize` and `spaq.dequantize`, so that the function keeps its types;
+    between one layer and the next the integers stay. Every range must be stated by
+    `spaq.calibrated`.
 
-    - `kind`: `uniform` (magnitudes 1..n times a fitted step) or `codebook` (free levels).
-    - `magnitudes`: distinct magnitudes besides zero that a channel may use, 1..127.
+    - `kind`: `uniform` (magnitudes 1..n times a fitted step), `codebook` (free levels),
+      `ternary` (0 and ±1 times a scale) or `binary` (±1 times a scale; only zeros stay zero).
+    - `magnitudes`: distinct magnitudes besides zero that a channel may use, 1..127; by default
+      127, and 1 for ternary and binary.
     - `maximum`: the largest level of a codebook; by default 2·magnitudes + 1.
+    - `method`: `lloyd-max` iterates, `optimal` takes the optimum and longer.
+    - `cycles-weight`: minimise error and cycles of the array; at 1, one per cent of the cycles is
+      worth one per cent of the error. By default 0, errors alone.
+    - `max-shift`: of the array whose cycles are counted; its steps are up to 2^max-shift.
     - `exact`: the weights are integer levels already; none may be outside the level set.
     """
 
     name = "spaq-quantize"
 
     kind: str = "uniform"
-    magnitudes: int = 127
+    magnitudes: int | None = None
     maximum: int | None = None
     exact: bool = False
+    method: str = METHODS[0]
+    cycles_weight: int | float = 0.0
+    max_shift: int = 3
 
     def level_set(self) -> LevelSet:
         """The level set that the options describe.
@@ -109,9 +105,21 @@ class SpaqQuantizePass(ModulePass):
         levels = self.level_set()
         for matmul, constant in float_products(op):
             try:
-                _quantize(_find(matmul, constant), levels, self.exact)
+                layer = _find(matmul, constant)
+                _quantize(layer, levels, self._fit(constant.array(), levels))
             except ValueError as error:
                 raise PassFailedException(f"{self.name}: {error}") from None
+
+    def _fit(self, weights: NDArray, levels: LevelSet) -> Fit:
+        if self.exact:
+            return fit_exact(weights, levels)
+        return fit(
+            weights,
+            levels,
+            method=self.method,
+            cycles_weight=self.cycles_weight,
+            max_shift=self.max_shift,
+        )
 
 
 def _find(matmul: MatmulOp, weights: ConstantOp) -> _Layer:
@@ -135,12 +143,10 @@ def _find(matmul: MatmulOp, weights: ConstantOp) -> _Layer:
     return _Layer(matmul, weights, bias, activation, stages[-1], input_scale, scales[0], scales[-1])
 
 
-def _quantize(layer: _Layer, level_set: LevelSet, exact: bool) -> None:
-    weights = layer.weights.array().astype(np.float64)
-    bias = np.zeros(weights.shape[1])
+def _quantize(layer: _Layer, level_set: LevelSet, fit: Fit) -> None:
+    bias = np.zeros(len(fit.scales))
     if layer.bias is not None:
         bias = layer.bias.array().astype(np.float64)
-    fit = fit_levels(weights, level_set, exact)
     levels, scales = _bounded(fit, bias, layer)
     sums = layer.input_scale * scales
     multiplier, shift = requantization(sums / layer.sum_scale)

@@ -18,7 +18,7 @@ from daqkf.dialects.spaq.numerics import LEVEL_MAX
 PATTERNS = ("dense", "unstructured", "column", "row", "empty")
 """Structures that zeros may follow, beside `n:m` with two numbers."""
 
-LEVEL_KINDS = ("uniform", "codebook")
+LEVEL_KINDS = ("uniform", "codebook", "ternary", "binary")
 
 
 @dataclass(frozen=True)
@@ -48,11 +48,12 @@ class LevelSet:
     """The values that weights of an output channel may take: 0 and ± a few magnitudes.
 
     Raises:
-        ValueError: an unknown kind, or counts outside 1..127.
+        ValueError: an unknown kind, counts outside 1..127, or counts that are not the kind's.
     """
 
     kind: str
-    """`uniform`: magnitudes 1..maximum. `codebook`: free magnitudes up to maximum."""
+    """`uniform`: magnitudes 1..maximum. `codebook`: free magnitudes up to maximum.
+    `ternary`: 0 and ±1. `binary`: ±1, and 0 only for what is exactly 0 before."""
     magnitudes: int
     """Distinct magnitudes besides zero that a channel may use."""
     maximum: int
@@ -70,17 +71,22 @@ class LevelSet:
             )
         if self.kind == "uniform" and self.magnitudes != self.maximum:
             raise ValueError("the magnitudes of a uniform level set are 1..maximum")
+        if self.kind in ("ternary", "binary") and self.maximum != 1:
+            raise ValueError(f"a {self.kind} level set has one magnitude, 1")
 
     @classmethod
-    def of(cls, kind: str, magnitudes: int, maximum: int | None = None) -> "LevelSet":
-        """A level set with the usual maximum where none is given.
+    def of(cls, kind: str, magnitudes: int | None = None, maximum: int | None = None) -> "LevelSet":
+        """A level set with the usual counts where none are given.
 
-        That of a codebook is 2·magnitudes + 1: the free levels have then gained most of their
-        accuracy, while the steps between them are still few.
+        As many magnitudes as there are (one, for ternary and binary). The maximum of a codebook
+        is 2·magnitudes + 1: the free levels have then gained most of their accuracy, while the
+        steps between them are still few.
 
         Raises:
             ValueError: there is no such level set.
         """
+        if magnitudes is None:
+            magnitudes = 1 if kind in ("ternary", "binary") else LEVEL_MAX
         if maximum is None:
             maximum = magnitudes
             if kind == "codebook":
@@ -89,7 +95,10 @@ class LevelSet:
 
     @property
     def bits(self) -> int:
-        """Bits that would name one level: ceil(log2(2·magnitudes + 1))."""
+        """Bits that would name one level: ceil(log2(2·magnitudes + 1)).
+
+        Binary counts as two: pruned weights are zeros among its levels.
+        """
         return (2 * self.magnitudes).bit_length()
 
 

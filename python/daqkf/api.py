@@ -44,13 +44,13 @@ StageCallback = Callable[[str, ModuleOp], None]
 
 _CALIBRATION_TOKENS = 256
 
-_LEVELS = re.compile(r"(uniform|codebook)(?:-(\d+))?(?:-(\d+))?")
-_MAGNITUDES = 15
+_LEVELS = re.compile(r"(uniform|codebook|ternary|binary)(?:-(\d+))?(?:-(\d+))?")
+_MAGNITUDES = {"uniform": 15, "codebook": 15}
 """Of a kind of level set that is named without a count: 31 levels, 5 bits."""
 
 
 def level_set(levels: Levels) -> LevelSet:
-    """A level set from its short form: `int8`, `uniform-15`, `codebook-15`, `codebook-15-31`.
+    """A level set from its short form: `int8`, `uniform-15`, `codebook-15-31`, `ternary`, `binary`.
 
     The first number counts the magnitudes of a channel (by default 15, which is 5 bits), the
     second is the largest level of a codebook (by default 2·magnitudes + 1). A plain integer
@@ -65,12 +65,11 @@ def level_set(levels: Levels) -> LevelSet:
     match = _LEVELS.fullmatch(f"uniform-{text}" if text.isdigit() else text)
     if match is None:
         raise DaqkfError(
-            f"unknown level set '{levels}' (for example: int8, uniform-15, codebook-15-31)"
+            f"unknown level set '{levels}' (for example: int8, uniform-15, codebook-15-31, ternary)"
         )
     try:
-        return LevelSet.of(
-            match[1], int(match[2] or _MAGNITUDES), int(match[3]) if match[3] else None
-        )
+        magnitudes = int(match[2]) if match[2] else _MAGNITUDES.get(match[1])
+        return LevelSet.of(match[1], magnitudes, int(match[3]) if match[3] else None)
     except ValueError as error:
         raise DaqkfError(str(error)) from None
 

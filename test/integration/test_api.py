@@ -119,6 +119,7 @@ def with_value(value: float) -> np.ndarray[Any, Any]:
         ({"levels": "int4"}, "unknown level set 'int4'"),
         ({"levels": "uniform-200"}, "a level set needs 1 <= magnitudes <= maximum <= 127"),
         ({"levels": "codebook-9-5"}, "not 9 magnitudes up to 5"),
+        ({"levels": "ternary-3"}, "a ternary level set has one magnitude, 1"),
         ({"target": "nowhere"}, r"unknown target 'nowhere' \(known: generic, tiny"),
         ({"weights": np.ones((64, 2))}, "64 features; the target holds at most 63"),
         ({"weights": np.ones((2, 33))}, "33 outputs; the target holds at most 32"),
@@ -159,6 +160,8 @@ def test_bad_activations_are_named(design: daqkf.Design, x: Any, message: str):
         ("uniform", ("uniform", 15, 15)),
         ("codebook-100", ("codebook", 100, 127)),
         ("codebook-7-63", ("codebook", 7, 63)),
+        ("ternary", ("ternary", 1, 1)),
+        ("binary", ("binary", 1, 1)),
         (5, ("uniform", 5, 5)),
     ],
 )

@@ -10,7 +10,7 @@
 
 // -----
 
-// CHECK: unknown kind of level set 'free' (known: uniform, codebook)
+// CHECK: unknown kind of level set 'free' (known: uniform, codebook, ternary, binary)
 "test.op"() {a = #spaq.levels<kind = "free", magnitudes = 1, maximum = 1>} : () -> ()
 
 // -----
@@ -22,3 +22,13 @@
 
 // CHECK: the magnitudes of a uniform level set are 1..maximum
 "test.op"() {a = #spaq.levels<kind = "uniform", magnitudes = 3, maximum = 7>} : () -> ()
+
+// -----
+
+// CHECK: a ternary level set has one magnitude, 1
+"test.op"() {a = #spaq.levels<kind = "ternary", magnitudes = 1, maximum = 7>} : () -> ()
+
+// -----
+
+// CHECK: a binary level set has one magnitude, 1
+"test.op"() {a = #spaq.levels<kind = "binary", magnitudes = 3, maximum = 3>} : () -> ()
