@@ -4,9 +4,11 @@
 """Finding and replacing the weight matrices of a module; shared by the `spaq` passes."""
 
 from collections.abc import Iterator
+from itertools import count
 
 from numpy.typing import NDArray
 from xdsl.dialects.builtin import Float32Type, ModuleOp
+from xdsl.dialects.func import FuncOp
 from xdsl.rewriter import Rewriter
 
 from daqkf.dialects.dense import from_array
@@ -21,6 +23,27 @@ def products(module: ModuleOp) -> Iterator[tuple[MatmulOp, ConstantOp]]:
         constant = defining_constant(matmul.weights)
         if constant is not None:
             yield matmul, constant
+
+
+def named_matrices(module: ModuleOp) -> dict[str, ConstantOp]:
+    """Every constant matrix of a product, once, by a name like `layer.weights`.
+
+    That is the function's name and the value's; a number follows if it is taken already.
+    """
+    names: dict[ConstantOp, str] = {}
+    for _, constant in products(module):
+        if constant in names:
+            continue
+        function = constant.parent_op()
+        while function is not None and not isinstance(function, FuncOp):
+            function = function.parent_op()
+        parts = function and function.sym_name.data, constant.result.name_hint or "weights"
+        name = base = ".".join(part for part in parts if part)
+        suffixes = count(1)
+        while name in names.values():
+            name = f"{base}.{next(suffixes)}"
+        names[constant] = name
+    return {name: constant for constant, name in names.items()}
 
 
 def float_products(module: ModuleOp) -> Iterator[tuple[MatmulOp, ConstantOp]]:

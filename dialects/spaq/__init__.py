@@ -5,6 +5,7 @@
 
 from xdsl.ir import Dialect
 
+from daqkf.dialects.spaq.analysis import AnalysisAttr
 from daqkf.dialects.spaq.attributes import (
     EncodingAttr,
     LevelsAttr,
@@ -35,13 +36,14 @@ SPAQ = Dialect(
         QuantizeOp,
         RequantizeOp,
     ],
-    [EncodingAttr, LevelsAttr, SparsityAttr],
+    [AnalysisAttr, EncodingAttr, LevelsAttr, SparsityAttr],
 )
 
 __all__ = [
     "SPAQ",
     "ActivationOp",
     "AddOp",
+    "AnalysisAttr",
     "CalibratedOp",
     "ConstantOp",
     "DequantizeOp",

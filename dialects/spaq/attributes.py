@@ -3,7 +3,6 @@
 
 """Attributes of `spaq`: what is known of a weight tensor's zeros and of its levels."""
 
-import re
 from dataclasses import dataclass
 
 from xdsl.dialects.builtin import NoneAttr
@@ -14,9 +13,7 @@ from xdsl.printer import Printer
 
 from daqkf.dialects.keyed import KeyedData
 from daqkf.dialects.spaq.numerics import LEVEL_MAX
-
-PATTERNS = ("dense", "unstructured", "column", "row", "empty")
-"""Structures that zeros may follow, beside `n:m` with two numbers."""
+from daqkf.dialects.spaq.zeros import check_pattern
 
 LEVEL_KINDS = ("uniform", "codebook", "ternary", "binary")
 
@@ -26,7 +23,7 @@ class Sparsity:
     """Where the non-zeros of a [K, N] tensor are.
 
     Raises:
-        ValueError: a negative count, or an unknown pattern.
+        ValueError: a negative count, or no pattern.
     """
 
     nonzeros: int
@@ -34,13 +31,12 @@ class Sparsity:
     column_nonzeros: int
     """The most non-zeros any output channel has."""
     pattern: str
-    """The structure the zeros follow: one of PATTERNS, or `n:m` as in "2:4"."""
+    """The structure that the zeros follow, as `zeros.PATTERNS` spells it."""
 
     def __post_init__(self):
         if self.nonzeros < 0 or self.column_nonzeros < 0:
             raise ValueError("counts of non-zeros cannot be negative")
-        if self.pattern not in PATTERNS and not re.fullmatch(r"\d+:\d+", self.pattern):
-            raise ValueError(f"unknown sparsity pattern '{self.pattern}'")
+        check_pattern(self.pattern)
 
 
 @dataclass(frozen=True)

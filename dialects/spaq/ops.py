@@ -41,6 +41,7 @@ from xdsl.traits import ConstantLike, Pure
 from xdsl.utils.exceptions import VerifyException
 
 from daqkf.dialects.dense import tensor, to_array
+from daqkf.dialects.spaq.analysis import KEY, AnalysisAttr
 from daqkf.dialects.spaq.attributes import EncodingAttr, LevelsAttr
 from daqkf.dialects.spaq.numerics import (
     ACCUMULATOR_MAX_BITS,
@@ -49,6 +50,7 @@ from daqkf.dialects.spaq.numerics import (
     SHIFT_MIN,
     TABLE_SIZE,
 )
+from daqkf.dialects.spaq.zeros import follows
 
 Tensor = TensorType[Attribute]
 
@@ -193,6 +195,14 @@ class ConstantOp(IRDLOperation):
             )
         if self.encoding is not None:
             self._verify_encoding(self.encoding)
+        analysis = self.attributes.get(KEY)
+        if analysis is not None:
+            _require(
+                isinstance(analysis, AnalysisAttr) and len(shape) == 2,
+                f"{KEY} belongs to a matrix and is a #{AnalysisAttr.name}",
+            )
+            assert isinstance(analysis, AnalysisAttr)
+            analysis.verify_against(self.array())
 
     def _verify_encoding(self, encoding: EncodingAttr) -> None:
         array = self.array()
@@ -207,6 +217,10 @@ class ConstantOp(IRDLOperation):
             stated.column_nonzeros == columns.max(),
             f"the fullest channel has {columns.max()} non-zeros, but the encoding states "
             f"{stated.column_nonzeros}",
+        )
+        _require(
+            follows(array != 0, stated.pattern),
+            f"the zeros do not follow the stated pattern '{stated.pattern}'",
         )
         if not isinstance(encoding.levels, LevelsAttr):
             return

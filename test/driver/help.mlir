@@ -7,6 +7,9 @@
 // CHECK: spaq-calibrate
 // CHECK: samples: str (default: required)
 // CHECK: spaq-analyze
+// CHECK: json: str|None (default: none)
+// CHECK: detail: bool (default: false)
+// CHECK: tile: int (default: 16)
 // CHECK: spaq-quantize
 // CHECK: kind: str (default: uniform)
 // CHECK: magnitudes: int (default: 127)

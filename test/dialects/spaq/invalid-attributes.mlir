@@ -5,6 +5,21 @@
 
 // -----
 
+// CHECK: a pattern N:M needs 1 <= N <= M, not '3:2'
+"test.op"() {a = #spaq.sparsity<nonzeros = 1, column_nonzeros = 1, pattern = "3:2">} : () -> ()
+
+// -----
+
+// CHECK: the blocks of a pattern need extents above 0, not 'block:4x0'
+"test.op"() {a = #spaq.sparsity<nonzeros = 1, column_nonzeros = 1, pattern = "block:4x0">} : () -> ()
+
+// -----
+
+// CHECK: dynamic_range is of another kind
+"test.op"() {a = #spaq.analysis<tile = 1, dynamic_range = 0 : i32, entropy = 1.0 : f64, channel_nonzeros = dense<1> : tensor<1xi32>, tile_nonzeros = dense<1> : tensor<1x1xi32>>} : () -> ()
+
+// -----
+
 // CHECK: counts of non-zeros cannot be negative
 "test.op"() {a = #spaq.sparsity<nonzeros = -1, column_nonzeros = 1, pattern = "dense">} : () -> ()
 

@@ -27,6 +27,71 @@
 
 // -----
 
+// CHECK: the zeros do not follow the stated pattern 'dense'
+%w = spaq.constant dense<[[1, 0]]> : tensor<1x2xi8, #spaq.encoding<
+  #spaq.sparsity<nonzeros = 1, column_nonzeros = 1, pattern = "dense">>>
+
+// -----
+
+// CHECK: the zeros do not follow the stated pattern 'block:2x2'
+%w = spaq.constant dense<[[1, 0, 0], [1, 0, 0]]> : tensor<2x3xi8, #spaq.encoding<
+  #spaq.sparsity<nonzeros = 2, column_nonzeros = 2, pattern = "block:2x2">>>
+
+// -----
+
+// CHECK: the zeros do not follow the stated pattern 'banded:0'
+%w = spaq.constant dense<[[1, 1, 0], [0, 1, 0], [0, 0, 0]]> : tensor<3x3xi8, #spaq.encoding<
+  #spaq.sparsity<nonzeros = 3, column_nonzeros = 2, pattern = "banded:0">>>
+
+// -----
+
+// CHECK: the zeros do not follow the stated pattern '1:4'
+%w = spaq.constant dense<[[1], [1], [0], [0]]> : tensor<4x1xi8, #spaq.encoding<
+  #spaq.sparsity<nonzeros = 2, column_nonzeros = 2, pattern = "1:4">>>
+
+// -----
+
+// CHECK: a tile has an extent above 0, not 0
+"test.op"() {a = #spaq.analysis<tile = 0, dynamic_range = 0.0 : f64, entropy = 0.0 : f64, channel_nonzeros = dense<1> : tensor<1xi32>, tile_nonzeros = dense<1> : tensor<1x1xi32>>} : () -> ()
+
+// -----
+
+// CHECK: entropy must be finite and not below 0
+"test.op"() {a = #spaq.analysis<tile = 1, dynamic_range = 0.0 : f64, entropy = -1.0 : f64, channel_nonzeros = dense<1> : tensor<1xi32>, tile_nonzeros = dense<1> : tensor<1x1xi32>>} : () -> ()
+
+// -----
+
+// CHECK: channel_nonzeros must be counts of i32
+"test.op"() {a = #spaq.analysis<tile = 1, dynamic_range = 0.0 : f64, entropy = 1.0 : f64, channel_nonzeros = dense<1> : tensor<1xi8>, tile_nonzeros = dense<1> : tensor<1x1xi32>>} : () -> ()
+
+// -----
+
+// CHECK: spaq.analysis belongs to a matrix and is a #spaq.analysis
+%w = spaq.constant {spaq.analysis = 1 : i32} dense<1> : tensor<2x2xi8>
+
+// -----
+
+// CHECK: channel_nonzeros has the shape [1], not [2]
+%w = spaq.constant {spaq.analysis = #spaq.analysis<tile = 2, dynamic_range = 0.0 : f64,
+  entropy = 0.0 : f64, channel_nonzeros = dense<2> : tensor<1xi32>,
+  tile_nonzeros = dense<4> : tensor<1x1xi32>>} dense<1> : tensor<2x2xi8>
+
+// -----
+
+// CHECK: channel_nonzeros[1] is 1, but there are 2 non-zeros
+%w = spaq.constant {spaq.analysis = #spaq.analysis<tile = 2, dynamic_range = 0.0 : f64,
+  entropy = 0.0 : f64, channel_nonzeros = dense<[2, 1]> : tensor<2xi32>,
+  tile_nonzeros = dense<4> : tensor<1x1xi32>>} dense<1> : tensor<2x2xi8>
+
+// -----
+
+// CHECK: tile_nonzeros[1, 0] is 3, but there are 2 non-zeros
+%w = spaq.constant {spaq.analysis = #spaq.analysis<tile = 2, dynamic_range = 0.0 : f64,
+  entropy = 0.0 : f64, channel_nonzeros = dense<3> : tensor<2xi32>,
+  tile_nonzeros = dense<[[4], [3]]> : tensor<2x1xi32>>} dense<1> : tensor<3x2xi8>
+
+// -----
+
 // CHECK: a weight of magnitude 9 is beyond the level set's maximum 7
 %w = spaq.constant dense<[[9, 1]]> : tensor<1x2xi8, #spaq.encoding<
   #spaq.sparsity<nonzeros = 2, column_nonzeros = 1, pattern = "dense">,

@@ -45,3 +45,14 @@ func.func @exact(%x: tensor<?x3xf32>) -> tensor<?x2xf32> {
   %5 = spaq.dequantize %4 scale 0.5 : tensor<?x2xi8> -> tensor<?x2xf32>
   func.return %5 : tensor<?x2xf32>
 }
+
+// What analysis found may stand on a constant; the counts are held against the weights.
+// CHECK-LABEL: func.func @analysed
+func.func @analysed(%x: tensor<?x3xi8>) -> tensor<?x2xi32> {
+  // CHECK: %w = spaq.constant {spaq.analysis = #spaq.analysis<tile = 2, dynamic_range = 6.020000e+00 : f64, entropy = 1.250000e+00 : f64, channel_nonzeros = dense<[1, 2]> : tensor<2xi32>, tile_nonzeros = dense<{{\[\[}}2], [1]]> : tensor<2x1xi32>>} dense<{{.*}}> : tensor<3x2xi8>
+  %w = spaq.constant {spaq.analysis = #spaq.analysis<tile = 2, dynamic_range = 6.02 : f64,
+    entropy = 1.25 : f64, channel_nonzeros = dense<[1, 2]> : tensor<2xi32>,
+    tile_nonzeros = dense<[[2], [1]]> : tensor<2x1xi32>>} dense<[[0, 1], [-1, 0], [0, 2]]> : tensor<3x2xi8>
+  %0 = spaq.matmul %x, %w : (tensor<?x3xi8>, tensor<3x2xi8>) -> tensor<?x2xi32>
+  func.return %0 : tensor<?x2xi32>
+}
