@@ -18,20 +18,22 @@ Mask = NDArray[np.bool]
 _Numbers = tuple[int, ...]
 
 
+def _starts(extent: int, step: int) -> NDArray[np.int64]:
+    """Where the aligned pieces of `step` begin; one piece if that is beyond the extent."""
+    return np.arange(0, extent, min(step, extent))
+
+
 def tile_counts(mask: Mask, rows: int, columns: int) -> NDArray[np.int64]:
     """Non-zeros of each aligned tile: [⌈K/rows⌉, ⌈N/columns⌉]; the last ones may be smaller."""
-    down = np.add.reduceat(mask, np.arange(0, mask.shape[0], rows), axis=0, dtype=np.int64)
-    return np.add.reduceat(down, np.arange(0, mask.shape[1], columns), axis=1)
+    down = np.add.reduceat(mask, _starts(len(mask), rows), axis=0, dtype=np.int64)
+    return np.add.reduceat(down, _starts(mask.shape[1], columns), axis=1)
 
 
 def tile_sizes(shape: tuple[int, int], rows: int, columns: int) -> NDArray[np.int64]:
     """Weights of each aligned tile, shaped as in `tile_counts`."""
-    return np.multiply.outer(
-        *(
-            np.diff(np.append(np.arange(0, extent, step), extent))
-            for extent, step in zip(shape, (rows, columns), strict=True)
-        )
-    )
+    heights = np.diff(_starts(shape[0], rows), append=shape[0])
+    widths = np.diff(_starts(shape[1], columns), append=shape[1])
+    return np.multiply.outer(heights, widths)
 
 
 def diagonal(shape: tuple[int, int]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

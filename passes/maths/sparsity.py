@@ -213,4 +213,4 @@ def _entropy(codes: NDArray[np.int64]) -> Entropy:
 def _bits(counts: NDArray[np.int64]) -> float:
     """Shannon's entropy of the shares that counts stand for, in bits."""
     shares = counts[counts > 0] / max(int(counts.sum()), 1)
-    return max(float(-(shares * np.log2(shares)).sum()), 0.0)
+    return max(0.0, float(-(shares * np.log2(shares)).sum()))

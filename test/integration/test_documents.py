@@ -56,6 +56,7 @@ def test_the_walkthrough_in_the_shell(tmp_path: Path):
         text=True,
     )
     assert run.returncode == 0, run.stderr
+    assert (tmp_path / "report" / "report.png").is_file()
     assert (tmp_path / "program.bin").read_bytes()[:4] == b"DQKF"
     assert (tmp_path / "rtl" / "daqkf_array.sv").is_file()
 

@@ -185,6 +185,12 @@ def test_the_least_int8_has_a_magnitude():
     )
 
 
+def test_a_tile_may_be_larger_than_any_matrix():
+    analysis = analyze_weights(np.eye(3), (10**30, 2))
+    assert analysis.tile_nonzeros.tolist() == [[2, 1]]
+    assert analysis.tile_density.tolist() == [[2 / 6, 1 / 3]]
+
+
 def test_facts_are_the_numbers():
     weights = np.zeros((40, 20))
     weights[:17, 3] = 1.0

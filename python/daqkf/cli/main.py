@@ -88,6 +88,53 @@ def _demo(options: argparse.Namespace) -> int:
     return run_demo(Path(options.output), sentences=options.sentences, sparsity=options.sparsity)
 
 
+def _matrices(source: str):
+    """The weight matrices of what `daqkf report` is given."""
+    from daqkf import report
+
+    path = Path(source)
+    if source == report.MINILM:
+        return report.of_minilm()
+    if path.is_dir():
+        from daqkf.api import Design
+
+        return report.of_module(source, Design.load(path).golden)
+    if path.suffix in (".npy", ".npz"):
+        return report.of_array(path.stem, _weights(source))
+    if path.suffix == ".mlir":
+        from daqkf.ir import make_context, parse_module
+
+        try:
+            text = path.read_text(encoding="utf-8")
+        except UnicodeDecodeError as error:
+            raise DaqkfError(f"{source}: not text: {error}") from None
+        return report.of_module(source, parse_module(make_context(), text, source))
+    path.stat()
+    raise DaqkfError(
+        f"{source}: expected weights (.npy, .npz), IR (.mlir), a design's folder, or "
+        f"'{report.MINILM}'"
+    )
+
+
+def _report(options: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    from daqkf import report
+    from daqkf.api import level_set
+
+    levels = level_set(options.levels)
+    matrices = report.choose(_matrices(options.source), options.layer or ())
+    if options.sparsity is not None:
+        matrices = [matrix.pruned(options.sparsity) for matrix in matrices]
+    entries = report.analyse(matrices, levels, options.tile)
+    report.write_report(entries, Path(options.output))
+    console = Console()
+    # A pipe has no width; the table must not be cut there.
+    (console if console.is_terminal else Console(width=140)).print(report.table(entries))
+    print(f"{options.output}: report.json, report.png, report.svg")
+    return 0
+
+
 def _targets(options: argparse.Namespace) -> int:
     from daqkf.hw_targets import load_target, target_names
 
@@ -126,6 +173,19 @@ def _parser() -> argparse.ArgumentParser:
     simulator.add_argument("--stalls", type=float, default=0.0, help="share of stream pauses")
     simulator.add_argument("--seed", type=int, default=0, help="of the pauses")
     simulator.set_defaults(run=_simulate)
+
+    reporter = commands.add_parser("report", help="analyse weights: table, JSON and pictures")
+    reporter.add_argument(
+        "source", help="weights in .npy or .npz, IR in .mlir, a design's folder, or 'minilm'"
+    )
+    reporter.add_argument("--layer", action="append", help="only the matrix of this name; repeats")
+    reporter.add_argument("--sparsity", type=float, help="prune to this share of zeros first")
+    reporter.add_argument(
+        "--levels", default="codebook-15", help="to fit to floats (default: codebook-15)"
+    )
+    reporter.add_argument("--tile", type=int, default=16, help="its extent (default: 16)")
+    reporter.add_argument("-o", "--output", required=True, help="folder for the report")
+    reporter.set_defaults(run=_report)
 
     commands.add_parser("targets", help="list the targets").set_defaults(run=_targets)
     return parser
