@@ -20,10 +20,10 @@ from daqkf.dialects.spaq import LevelsAttr, LevelSet
 from daqkf.errors import DaqkfError
 from daqkf.files import write_atomically
 from daqkf.lowering.import_arrays import as_matrix
+from daqkf.passes.maths.levels import fit
 from daqkf.passes.maths.pruning import magnitude_prune
 from daqkf.passes.maths.sparsity import TILE, WeightAnalysis, analyze_weights
 from daqkf.passes.spaq_analyze import analysis_json
-from daqkf.passes.spaq_quantize import fit_levels
 from daqkf.passes.weights import named_matrices
 
 if TYPE_CHECKING:
@@ -105,10 +105,10 @@ class Entry:
         if self.fitted is None:
             return None
         weights = matrix.weights.astype(np.float64)
-        fit = fit_levels(weights, self.fitted)
+        found = fit(weights, self.fitted)
         energy = float((weights**2).sum())
-        noise = float(fit.error(weights).sum()) / energy if energy else 0.0
-        return Quantised(fit.levels, fit.scales, self.fitted, fit.history, noise)
+        noise = float(found.error(weights).sum()) / energy if energy else 0.0
+        return Quantised(found.levels, found.scales, self.fitted, found.history, noise)
 
     def facts(self) -> dict[str, Any]:
         """Everything about the matrix, JSON-able."""
@@ -261,6 +261,8 @@ def _levels(found: Quantised | None) -> tuple[str, str]:
 
 def describe_levels(levels: LevelSet) -> str:
     """The short form that command lines take, like `codebook-15-31`."""
+    if levels.kind in ("ternary", "binary"):
+        return levels.kind
     if levels.magnitudes == levels.maximum:
         return f"{levels.kind}-{levels.magnitudes}"
     return f"{levels.kind}-{levels.magnitudes}-{levels.maximum}"

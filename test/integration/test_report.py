@@ -16,13 +16,14 @@ import pytest
 from scipy import sparse
 
 import daqkf
+from daqkf.api import level_set
 from daqkf.cli.main import main
 from daqkf.dialects.spaq import LevelSet
 from daqkf.figures import matrix_figure, overview_figure, rendered
 from daqkf.ir import module_text
 from daqkf.lowering.import_arrays import import_layer
 from daqkf.models.minilm import MiniLM
-from daqkf.report import analyse, of_array, of_module
+from daqkf.report import analyse, describe_levels, of_array, of_module
 
 RNG = np.random.default_rng(5)
 LEVELS = LevelSet.of("codebook", 7)
@@ -166,6 +167,8 @@ def test_the_overview_compares_all():
         (np.zeros((3, 2)), LEVELS),
         (np.eye(40) * 1e-38, LevelSet.of("uniform", 3)),
         (np.full((2, 3), -7), LEVELS),
+        (np.arange(1.0, 13).reshape(4, 3), LevelSet.of("binary")),
+        (np.arange(-6.0, 6).reshape(4, 3), LevelSet.of("ternary")),
     ],
 )
 def test_odd_matrices_are_drawn(weights: np.ndarray, levels: LevelSet):
@@ -224,6 +227,11 @@ def test_bad_input_is_one_line(
     assert output.err.startswith(message)
     assert output.err.count("\n") == 1 and not output.out
     assert not Path("out").exists()
+
+
+@pytest.mark.parametrize("name", ["uniform-3", "codebook-15-31", "codebook-3-127", "ternary"])
+def test_level_sets_are_named_as_they_are_given(name: str):
+    assert describe_levels(level_set(name)) == name
 
 
 def test_a_model_that_is_missing_is_named(
