@@ -45,10 +45,12 @@ def dequantize(q: NDArray[np.int8], scale: float) -> NDArray[np.float32]:
 def matmul(x: NDArray[np.int8], levels: NDArray[np.int8]) -> NDArray[np.int64]:
     """The exact `x @ levels`, [T, K] × [K, N] → int64 [T, N].
 
-    Computed in float64: products are at most 2^14, so sums of fewer than 2^39 of them are
-    exact, and BLAS is far faster than NumPy's integer product.
+    Computed in floating point, since BLAS is far faster than NumPy's integer product: float32
+    is exact while no partial sum can reach 2^24, float64 up to 2^53, for 2^39 products.
     """
-    return (x.astype(np.float64) @ levels.astype(np.float64)).astype(np.int64)
+    bound = accumulator_bound(levels).max(initial=0)
+    exact = np.float32 if bound < 1 << 24 else np.float64
+    return (x.astype(exact) @ levels.astype(exact)).astype(np.int64)
 
 
 def requantize(

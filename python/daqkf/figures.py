@@ -1,7 +1,7 @@
 # Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-"""The pictures of `daqkf report`.
+"""The pictures of `daqkf report` and `daqkf eval`.
 
 Colours are those of Okabe and Ito (2008) and the map "cividis" (Nuñez et al., 2018), which
 people with any colour vision can tell apart.
@@ -11,10 +11,10 @@ import math
 from collections.abc import Sequence
 from io import BytesIO
 from itertools import takewhile
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib import rc_context
+from matplotlib import colormaps, rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.image import AxesImage
@@ -24,6 +24,9 @@ from numpy.typing import NDArray
 
 from daqkf.passes.maths.sparsity import WeightAnalysis
 from daqkf.report import Entry, Quantised, describe_levels
+
+if TYPE_CHECKING:
+    from daqkf.network.evaluation import Row
 
 _BLUE, _ORANGE, _GREEN, _GREY = "#0072B2", "#D55E00", "#009E73", "#9A9A9A"
 _MAP = "cividis"
@@ -322,3 +325,30 @@ def _spreads(axes: Axes, channels: Sequence[NDArray[np.float64]]) -> None:
     axes.hlines(places, low, high, color=_BLUE, linewidth=1, label="all channels")
     axes.hlines(places, tenth, ninetieth, color=_BLUE, linewidth=4, label="80 % of them")
     axes.plot(middle, places, "o", color="black", markersize=3.5, label="median")
+
+
+def frontier_figure(rows: "Sequence[Row]") -> Figure:
+    """Accuracy against cycles of `daqkf eval`, a line for each sparsity."""
+    with rc_context(_STYLE):
+        figure = Figure(figsize=(7, 4.5), layout="constrained")
+        axes = figure.subplots()
+        shades = colormaps[_MAP](np.linspace(0, 0.85, len(rows)))
+        for row, shade in zip(rows, shades, strict=True):
+            points = sorted(row.points, key=lambda point: point.cycles)
+            axes.plot(
+                [point.cycles for point in points],
+                [1 - point.cosine_static for point in points],
+                "o-",
+                color=shade,
+                label=f"{row.sparsity:.0%} zeros",
+            )
+            axes.axvline(row.static_cycles, color=shade, linestyle=":", linewidth=1)
+        axes.set(
+            xlabel="cycles to run all layers over a tile (dotted: W8A8)",
+            ylabel="1 - cosine to W8A8 of the same pruned model",
+            yscale="log",
+            xlim=(0, None),
+            title="Levels chosen for accuracy: what the cycles buy",
+        )
+        axes.legend()
+        return figure

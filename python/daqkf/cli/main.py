@@ -135,6 +135,12 @@ def _report(options: argparse.Namespace) -> int:
     return 0
 
 
+def _eval(options: argparse.Namespace) -> int:
+    from daqkf.network.evaluation import run_eval
+
+    return run_eval(Path(options.output), options.sparsity, options.accuracy, options.target)
+
+
 def _targets(options: argparse.Namespace) -> int:
     from daqkf.hw_targets import load_target, target_names
 
@@ -186,6 +192,27 @@ def _parser() -> argparse.ArgumentParser:
     reporter.add_argument("--tile", type=int, default=16, help="its extent (default: 16)")
     reporter.add_argument("-o", "--output", required=True, help="folder for the report")
     reporter.set_defaults(run=_report)
+
+    evaluation = commands.add_parser(
+        "eval", help="prune and quantise MiniLM, and compare its embeddings"
+    )
+    evaluation.add_argument(
+        "--sparsity",
+        type=float,
+        nargs="+",
+        default=[0.0, 0.1, 0.3, 0.5, 0.7],
+        help="shares of zeros (default: 0 0.1 0.3 0.5 0.7)",
+    )
+    evaluation.add_argument(
+        "--accuracy",
+        type=float,
+        nargs="+",
+        default=[0.98, 0.99, 0.995],
+        help="cosines to W8A8 of the same pruned model (default: 0.98 0.99 0.995)",
+    )
+    evaluation.add_argument("--target", default="generic", help="whose cycles count")
+    evaluation.add_argument("-o", "--output", default="build/eval", help="default: build/eval")
+    evaluation.set_defaults(run=_eval)
 
     commands.add_parser("targets", help="list the targets").set_defaults(run=_targets)
     return parser

@@ -20,7 +20,7 @@ import json
 import math
 import os
 from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, cast
 
@@ -174,6 +174,21 @@ class MiniLM:
         """
         self._check_names((name,))
         return self.weights[f"{name}.weight"], self.weights[f"{name}.bias"]
+
+    def with_linears(self, layers: Mapping[str, tuple[Floats, Floats]]) -> Self:
+        """The same model with other weights [in, out] and biases [out] in some linear layers.
+
+        Raises `ValueError` for an unknown name or a wrong shape.
+        """
+        weights = dict(self.weights)
+        for name, arrays in layers.items():
+            for part, old, new in zip(("weight", "bias"), self.linear(name), arrays, strict=True):
+                if new.shape != old.shape:
+                    raise ValueError(
+                        f"{name}: {part} has the shape {list(new.shape)}, not {list(old.shape)}"
+                    )
+                weights[f"{name}.{part}"] = np.asarray(new, np.float32)
+        return replace(self, weights=weights)
 
     def tokenize(self, sentences: Sequence[str]) -> tuple[Ints, Ints]:
         """Token numbers and mask (1 token, 0 padding), both int64 [B, L].

@@ -1,0 +1,276 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""`daqkf eval`: what pruning and quantising do to the embeddings of MiniLM, and what they save.
+
+Everything is chosen on calibration sentences and measured on others.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from daqkf.dialects.dfke import Machine
+from daqkf.errors import DaqkfError
+from daqkf.files import write_atomically
+from daqkf.hw_targets import load_target
+from daqkf.models.minilm import Floats, MiniLM, load_calibration, load_sentences
+from daqkf.network.pruning import Progress, prune_network
+from daqkf.network.quantization import IntegerNetwork, NetworkQuantizer
+from daqkf.runtime.simulator import cache_folder
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+_TUNING_SENTENCES = 96
+"""Calibration sentences on which the real loss is measured, to correct the predicted one."""
+
+_TUNING_ROUNDS = 4
+
+_MARGIN = 0.95
+"""The share of the allowed loss that is aimed at on the tuning sentences; others may lose more."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """A quantised network, measured on the evaluation sentences."""
+
+    accuracy: float
+    """Asked for: the mean cosine to W8A8."""
+    cosine_static: float
+    """Mean cosine to the embeddings of W8A8 of the same pruned model."""
+    cosine_static_least: float
+    cosine_float: float
+    """Mean cosine to the embeddings of the float pruned model."""
+    predicted: float
+    """The cosine that the sensitivities predict for the errors of the weights."""
+    magnitudes: float
+    """Of a channel, on average."""
+    bits: float
+    sparsity: float
+    """Zeros among the integer weights."""
+    cycles: int
+    """To run all 36 layers over a tile."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """Everything of one sparsity."""
+
+    sparsity: float
+    cosine_pruned: float
+    """Mean cosine of the float pruned model to the dense one."""
+    static_cosine_float: float
+    """Mean cosine of W8A8 to the float pruned model."""
+    static_cycles: int
+    points: list[Point]
+
+
+def cosines(one: Floats, other: Floats) -> NDArray[np.float64]:
+    """The cosine [B] of each pair of embeddings of length one."""
+    return (one.astype(np.float64) * other).sum(axis=1)
+
+
+def evaluate(
+    sparsity: float,
+    accuracies: Sequence[float],
+    machine: Machine,
+    *,
+    cache: Path | None,
+    progress: Progress = lambda stage: None,
+) -> Row:
+    """Prune, quantise and measure MiniLM at one sparsity.
+
+    Raises:
+        DaqkfError: an accuracy that no choice of levels reaches.
+        ModelNotFoundError: the MiniLM package is not installed.
+    """
+    model, calibration, sentences = MiniLM.load(), load_calibration(), load_sentences()
+    pruned = prune_network(
+        model, calibration, sparsity, cache=cache, progress=lambda name: progress(f"prune {name}")
+    )
+    quantizer = NetworkQuantizer(
+        pruned,
+        calibration,
+        machine,
+        loss=1 - min(accuracies),
+        progress=lambda name: progress(f"quantise {name}"),
+    )
+    static = quantizer.static()
+    tuning = calibration[:: -(-len(calibration) // _TUNING_SENTENCES)]
+    tuned = static.encode(pruned, tuning)
+    references = static.encode(pruned, sentences), pruned.encode(sentences)
+    points = []
+    for accuracy in accuracies:
+        progress(f"choose for {accuracy:g}")
+        network = _tuned(quantizer, pruned, accuracy, tuning, tuned)
+        points.append(_measure(network, pruned, accuracy, sentences, references, machine))
+    return Row(
+        sparsity=sparsity,
+        cosine_pruned=float(cosines(references[1], model.encode(sentences)).mean()),
+        static_cosine_float=float(cosines(*references).mean()),
+        static_cycles=static.cycles(machine),
+        points=points,
+    )
+
+
+def _tuned(
+    quantizer: NetworkQuantizer,
+    pruned: MiniLM,
+    accuracy: float,
+    sentences: Sequence[str],
+    reference: Floats,
+) -> IntegerNetwork:
+    """The quickest network whose cosine to W8A8 on these sentences is `accuracy`.
+
+    The prediction is good within some per cent, but not exact: the budget is corrected by what
+    is measured, until it is met from the right side and nearly used up.
+    """
+    target = _MARGIN * (1 - accuracy)
+    budget, best = target, None
+    for _ in range(_TUNING_ROUNDS):
+        try:
+            network = quantizer.choose(most_loss=budget)
+        except ValueError as error:
+            if best is not None:
+                return best
+            raise DaqkfError(f"accuracy {accuracy:g} is out of reach: {error}") from None
+        loss = 1 - float(cosines(network.encode(pruned, sentences), reference).mean())
+        if loss <= target:
+            best = network
+            if loss > 0.95 * target:
+                break
+        budget *= 0.98 * target / max(loss, 0.25 * target)
+    if best is None:
+        raise DaqkfError(f"accuracy {accuracy:g} is out of reach on the calibration sentences")
+    return best
+
+
+def _measure(
+    network: IntegerNetwork,
+    pruned: MiniLM,
+    accuracy: float,
+    sentences: Sequence[str],
+    references: tuple[Floats, Floats],
+    machine: Machine,
+) -> Point:
+    embeddings = network.encode(pruned, sentences)
+    to_static, to_float = (cosines(embeddings, reference) for reference in references)
+    magnitudes, bits = network.magnitudes()
+    return Point(
+        accuracy=accuracy,
+        cosine_static=float(to_static.mean()),
+        cosine_static_least=float(to_static.min()),
+        cosine_float=float(to_float.mean()),
+        predicted=1 - network.predicted_loss,
+        magnitudes=magnitudes,
+        bits=bits,
+        sparsity=network.sparsity(),
+        cycles=network.cycles(machine),
+    )
+
+
+def run_eval(
+    folder: Path, sparsities: Sequence[float], accuracies: Sequence[float], target: str
+) -> int:
+    """Evaluate at each sparsity; print a table, write `eval.json` and a picture.
+
+    What is done is written after each sparsity, so an interruption loses only the one at work.
+
+    Raises:
+        DaqkfError: bad numbers, or an accuracy out of reach.
+    """
+    from rich.console import Console
+    from rich.progress import Progress as Bar
+    from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    for name, values, low in (("sparsity", sparsities, 0.0), ("accuracy", accuracies, 0.5)):
+        for value in values:
+            if not low <= value < 1:
+                raise DaqkfError(f"--{name} must be {low:g} or above and below 1, not {value:g}")
+    machine = load_target(target).machine
+    rows: list[Row] = []
+    columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
+    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
+        for sparsity in sparsities:
+            task = bar.add_task(f"{sparsity:.0%}")
+
+            def show(stage: str, task=task, sparsity: float = sparsity) -> None:
+                bar.update(task, description=f"{sparsity:.0%} zeros: {stage}")
+
+            rows.append(
+                evaluate(sparsity, accuracies, machine, cache=cache_folder(), progress=show)
+            )
+            bar.remove_task(task)
+            _write(folder, rows, target)
+    console = Console()
+    (console if console.is_terminal else Console(width=140)).print(table(rows))
+    print(f"{folder}: eval.json, eval.png")
+    return 0
+
+
+def _write(folder: Path, rows: Sequence[Row], target: str) -> None:
+    from daqkf.figures import frontier_figure, rendered
+
+    facts = {"model": "all-MiniLM-L6-v2", "target": target, "rows": [asdict(row) for row in rows]}
+    write_atomically(folder / "eval.json", (json.dumps(facts, indent=2) + "\n").encode())
+    write_atomically(folder / "eval.png", rendered(frontier_figure(rows), "png"))
+
+
+def table(rows: Sequence[Row]) -> "Table":
+    """The rows as a table: one line for W8A8 and one for each accuracy asked for."""
+    from rich.table import Table
+
+    found = Table(
+        title="MiniLM's embeddings with integer kernels; cosines are means over the evaluation "
+        "sentences"
+    )
+    for heading in (
+        "zeros",
+        "pruned to dense",
+        "levels for",
+        "to W8A8",
+        "  least",
+        "to float pruned",
+        "magnitudes",
+        "bits",
+        "zeros after",
+        "cycles a tile",
+        "W8A8 / ours",
+    ):
+        found.add_column(heading, justify="right")
+    for row in rows:
+        found.add_row(
+            f"{row.sparsity:.0%}",
+            f"{row.cosine_pruned:.4f}",
+            "W8A8",
+            "1",
+            "1",
+            f"{row.static_cosine_float:.4f}",
+            "127",
+            "8",
+            f"{row.sparsity:.1%}",
+            f"{row.static_cycles:,}",
+            "1",
+        )
+        for point in row.points:
+            found.add_row(
+                "",
+                "",
+                f"{point.accuracy:g}",
+                f"{point.cosine_static:.4f}",
+                f"{point.cosine_static_least:.4f}",
+                f"{point.cosine_float:.4f}",
+                f"{point.magnitudes:.1f}",
+                f"{point.bits:.2f}",
+                f"{point.sparsity:.1%}",
+                f"{point.cycles:,}",
+                f"{row.static_cycles / point.cycles:.2f}x",
+            )
+        found.add_section()
+    return found

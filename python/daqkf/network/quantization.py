@@ -1,0 +1,202 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""Quantising a network: levels for every kernel and group of channels, at the fewest cycles.
+
+`1 - cos` between the embeddings before and after is predicted by `½·Σ sensitivity·error` over
+all outputs of all layers (`models.sensitivity`, `InputStatistics`). It adds up, so a knapsack
+over the layers' channel groups finds the fewest stream words for a loss.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from xdsl.dialects.builtin import ModuleOp, i8
+
+from daqkf.dialects.dfke import Machine
+from daqkf.dialects.interpreting import run
+from daqkf.dialects.spaq import LevelSet
+from daqkf.lowering.import_arrays import import_layer
+from daqkf.models.minilm import Floats, MiniLM
+from daqkf.models.sensitivity import output_sensitivity
+from daqkf.network.pruning import SENSITIVITY_SENTENCES, Progress
+from daqkf.passes.maths import running_sum
+from daqkf.passes.maths.allocation import (
+    MENU,
+    Option,
+    allocate,
+    assemble,
+    channel_groups,
+    options,
+    totals,
+)
+from daqkf.passes.maths.input_statistics import InputStatistics
+from daqkf.passes.maths.levels import Fit, fit
+from daqkf.passes.spaq_calibrate import calibrate
+from daqkf.passes.spaq_quantize import quantize_layer
+from daqkf.passes.weights import float_products, products
+
+GROUPS = 4
+"""Channel groups of a kernel, by sensitivity."""
+
+STATIC = LevelSet.of("uniform", 127)
+"""What everything is compared with: 8 bits for every weight."""
+
+ACTIVATIONS = {"ffn.up": "gelu"}
+"""Functions that run on the array behind a layer's product."""
+
+
+@dataclass
+class _Layer:
+    """A layer with its ranges stated in float IR, and the ways to quantise it."""
+
+    module: ModuleOp
+    weights: Floats
+    bias: Floats
+    statistics: InputStatistics
+    options: list[Option]
+    groups: list[NDArray[np.intp]]
+
+    def quantized(self, level_set: LevelSet, found: Fit, split: float) -> ModuleOp:
+        """The exact integers of the layer with these levels, its bias corrected."""
+        shift = self.statistics.bias_shift(self.weights, found.levels * found.scales)
+        module = self.module.clone()
+        for matmul, constant in float_products(module):
+            quantize_layer(matmul, constant, level_set, lambda _: found, split, self.bias + shift)
+        module.verify()
+        return module
+
+
+@dataclass(frozen=True)
+class IntegerNetwork:
+    """Every linear layer of a model as exact integers, in IR."""
+
+    modules: dict[str, ModuleOp]
+    predicted_loss: float
+    """What `1 - cos` to the float model was expected to be by the weights' errors alone."""
+
+    def encode(self, model: MiniLM, sentences: Sequence[str]) -> Floats:
+        """Embeddings [B, hidden], with the IR interpreter in place of the linear layers."""
+        return model.encode(
+            sentences,
+            batch_size=64,
+            linear=lambda name, x: run(self.modules[name], x),
+            fused=True,
+        )
+
+    def levels(self) -> dict[str, NDArray[np.int8]]:
+        """The integer weights [K, N] of each layer, as the array gets them."""
+        return {
+            name: next(
+                constant.array()
+                for _, constant in products(module)
+                if constant.value.get_element_type() == i8
+            )
+            for name, module in self.modules.items()
+        }
+
+    def cycles(self, machine: Machine) -> int:
+        """Cycles in which all layers run over one tile of tokens, one after another."""
+        total = 0
+        for levels in self.levels().values():
+            words = running_sum.cost(levels, machine.max_shift)
+            shares = running_sum.balance(words, machine.pes)
+            total += max(int(words[share].sum()) for share in shares)
+        return total
+
+    def sparsity(self) -> float:
+        """The share of zeros among all weights."""
+        every = self.levels().values()
+        return 1 - sum(map(np.count_nonzero, every)) / sum(levels.size for levels in every)
+
+    def magnitudes(self) -> tuple[float, float]:
+        """The average number of magnitudes of a channel, and the bits that tell them and their
+        signs and zero apart."""
+        counts = np.concatenate([_distinct(levels) for levels in self.levels().values()])
+        return float(counts.mean()), float(np.log2(2 * counts + 1).mean())
+
+
+def _distinct(levels: NDArray[np.int8]) -> NDArray[np.int64]:
+    """How many magnitudes each channel [N] of levels [K, N] uses."""
+    ordered = np.sort(np.abs(levels.astype(np.int16)), axis=0)
+    return (np.diff(ordered, axis=0) != 0).sum(axis=0) + (ordered[0] != 0)
+
+
+class NetworkQuantizer:
+    """A model's layers with all their options, from which networks are put together.
+
+    Args:
+        model: the float model, pruned or not.
+        sentences: for calibration.
+        machine: whose cycles count.
+        loss: about what `1 - cos` is aimed at; it sets the price at which zeros are bought.
+        split: the budget of extra columns for outliers, see `spaq-quantize`.
+        menu: level sets and prices, see `passes.maths.allocation`.
+        progress: sees the name of each layer that is done.
+    """
+
+    def __init__(
+        self,
+        model: MiniLM,
+        sentences: Sequence[str],
+        machine: Machine,
+        *,
+        loss: float = 0.01,
+        split: float = 0.02,
+        menu: Sequence[tuple[LevelSet, float]] = MENU,
+        progress: Progress = lambda name: None,
+    ):
+        self.model, self.sentences, self.machine, self.split = model, sentences, machine, split
+        self.layers: dict[str, _Layer] = {}
+        sensitivity = output_sensitivity(model, sentences[:SENSITIVITY_SENTENCES])
+        nonzeros = sum(np.count_nonzero(model.linear(name)[0]) for name in model.linear_names)
+        price = loss * running_sum.ITEMS / max(nonzeros, 1)
+
+        def visit(name: str, x: Floats) -> Callable[[Floats], Floats]:
+            weights, bias = model.linear(name)
+            kind = name.split(".", 2)[2]
+            module = import_layer(weights, bias, ACTIVATIONS.get(kind))
+            calibrate(module, x)
+            statistics = InputStatistics.of(x)
+            mean = sensitivity[name].mean()
+            # An estimate; no channel is taken to matter not at all.
+            share = np.maximum(sensitivity[name], 0.05 * mean) / 2
+            found = options(weights, statistics.hessian(), share, price, machine.max_shift, menu)
+            groups = channel_groups(share, GROUPS)
+            self.layers[name] = _Layer(module, weights, bias, statistics, found, groups)
+            progress(name)
+            return lambda inputs: inputs @ weights + bias
+
+        model.sweep(sentences, visit)
+        tables = [totals(layer.options, layer.groups) for layer in self.layers.values()]
+        self.loss = np.concatenate([loss for loss, _ in tables])
+        self.words = np.concatenate([words for _, words in tables])
+
+    def static(self) -> IntegerNetwork:
+        """All weights in 8 bits, by nearest rounding: W8A8."""
+        modules = {
+            name: layer.quantized(STATIC, fit(layer.weights, STATIC), self.split)
+            for name, layer in self.layers.items()
+        }
+        return IntegerNetwork(modules, 0.0)
+
+    def choose(
+        self, *, most_loss: float | None = None, most_words: float | None = None
+    ) -> IntegerNetwork:
+        """The network of the fewest words within a loss, or of the least loss within words.
+
+        Raises:
+            ValueError: there is none.
+        """
+        choice = allocate(self.loss, self.words, most_loss=most_loss, most_words=most_words)
+        modules: dict[str, ModuleOp] = {}
+        first = 0
+        for name, layer in self.layers.items():
+            own = choice[first : first + len(layer.groups)].tolist()
+            first += len(layer.groups)
+            level_set, found = assemble(layer.options, layer.groups, own)
+            modules[name] = layer.quantized(level_set, found, self.split)
+        predicted = self.loss[np.arange(len(choice)), choice].sum()
+        return IntegerNetwork(modules, float(predicted))
