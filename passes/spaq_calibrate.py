@@ -19,6 +19,7 @@ from xdsl.utils.exceptions import InterpretationError, PassFailedException
 from daqkf.dialects.interpreting import only_function, run
 from daqkf.dialects.spaq import ActivationOp, AddOp, CalibratedOp, MatmulOp
 from daqkf.dialects.spaq.functions import SATURATION
+from daqkf.passes.maths.calibration import absmax_ranges, clipped_ranges
 
 
 def _function_of(value: SSAValue) -> str:
@@ -27,11 +28,28 @@ def _function_of(value: SSAValue) -> str:
     return user.function.data if isinstance(user, ActivationOp) else ""
 
 
+_SEARCH = {"absmax": absmax_ranges, "mse": clipped_ranges}
+GRANULARITIES = ("tensor", "channel")
+CLIPS = tuple(_SEARCH)
+
+
 @dataclass
 class _Ranges(Interpreter.Listener):
-    """The largest |x| seen of each value that quantisation needs a scale for."""
+    """The range of each value that quantisation needs a scale for."""
 
-    absmax: dict[SSAValue, float] = field(default_factory=dict[SSAValue, float])
+    per_feature: bool
+    clip: str
+    found: dict[SSAValue, float | NDArray[np.float64]] = field(
+        default_factory=dict[SSAValue, float | NDArray[np.float64]]
+    )
+
+    def observe(self, value: SSAValue, seen: NDArray) -> None:
+        """State the range of a value from what it was on all samples [T, K]."""
+        if not np.isfinite(seen).all():
+            raise ValueError("calibration samples: a sum is beyond float32")
+        ranges = _SEARCH[self.clip](seen, self.per_feature)
+        ranges = np.minimum(ranges, SATURATION.get(_function_of(value), np.inf))
+        self.found[value] = ranges if self.per_feature else float(ranges[0])
 
     def did_interpret_op(self, op: Operation, results: PythonValues) -> None:
         if not isinstance(op, MatmulOp | AddOp | ActivationOp):
@@ -39,36 +57,51 @@ class _Ranges(Interpreter.Listener):
         value = op.results[0]
         followed = isinstance(value.get_user_of_unique_use(), AddOp)
         if isinstance(value.type, TensorType) and not followed:
-            limit = SATURATION.get(_function_of(value), np.inf)
-            self.absmax[value] = min(float(np.abs(results[0]).max()), limit)
+            self.observe(value, results[0])
 
 
-def calibrate(module: ModuleOp, samples: NDArray) -> None:
+def calibrate(
+    module: ModuleOp, samples: NDArray, granularity: str = "channel", clip: str = "absmax"
+) -> None:
     """Run the float module on `samples` [T, K] and put `spaq.calibrated` after every value
     that will need a scale: the input, each complete sum, each activation. Sums for a function
     that saturates are stated up to where it does.
 
+    `granularity` and `clip` are those of `SpaqCalibratePass`.
+
     Raises:
-        ValueError: samples that are not finite, empty, or of another shape.
+        ValueError: samples that are not finite, empty, or of another shape; or an unknown
+            granularity or clip.
     """
+    for what, choice, known in (
+        ("granularity", granularity, GRANULARITIES),
+        ("clip", clip, CLIPS),
+    ):
+        if choice not in known:
+            raise ValueError(f"unknown {what} '{choice}' (known: {', '.join(known)})")
     samples = np.asarray(samples)
     if samples.ndim != 2 or not samples.size or not np.issubdtype(samples.dtype, np.number):
         raise ValueError(f"calibration samples must be numbers [T, K], not {samples.shape}")
-    if not np.isfinite(samples).all():
-        raise ValueError("calibration samples contain NaN or infinity")
-    samples = samples.astype(np.float32)
-    ranges = _Ranges()
+    with np.errstate(over="ignore"):
+        samples = samples.astype(np.float32)
+    bad = np.argwhere(~np.isfinite(samples))
+    if len(bad):
+        row, feature = bad[0]
+        raise ValueError(
+            f"calibration samples contain NaN or infinity, first in row {row}, feature {feature}"
+        )
+    ranges = _Ranges(granularity == "channel", clip)
     try:
-        run(module, samples, listeners=(ranges,))
+        with np.errstate(over="ignore", invalid="ignore"):
+            run(module, samples, listeners=(ranges,))
         (argument,) = only_function(module).args
     except InterpretationError as error:
         raise ValueError(f"calibration samples: {error}") from None
-    for value in [*ranges.absmax, argument]:
+    ranges.observe(argument, samples)
+    for value, found in ranges.found.items():
         if not isinstance(value.type, TensorType) or value.type.element_type != Float32Type():
             continue
-        absmax = ranges.absmax.get(value, float(np.abs(samples).max()))
-        # A value that is always zero has no scale of its own; any will do.
-        statement = CalibratedOp(value, absmax or 1.0)
+        statement = CalibratedOp(value, found)
         statement.result.name_hint = value.name_hint
         point = (
             InsertPoint.after(value.owner)
@@ -85,14 +118,20 @@ class SpaqCalibratePass(ModulePass):
     """Run the module's float function on samples, and state the ranges as `spaq.calibrated`.
 
     - `samples`: a `.npy` file with float activations [T, K].
+    - `granularity`: `channel`, a range for each feature, or `tensor`, one for all.
+    - `clip`: `absmax`, the largest magnitude, or `mse`, the range at which int8 has the least
+      squared error.
     """
 
     name = "spaq-calibrate"
 
     samples: str
+    granularity: str = "channel"
+    clip: str = "absmax"
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         try:
-            calibrate(op, np.load(Path(self.samples), allow_pickle=False))
+            samples = np.load(Path(self.samples), allow_pickle=False)
+            calibrate(op, samples, self.granularity, self.clip)
         except (OSError, ValueError) as error:
             raise PassFailedException(f"{self.name}: {error}") from None

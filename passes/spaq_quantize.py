@@ -28,8 +28,9 @@ from daqkf.dialects.spaq import (
     RequantizeOp,
 )
 from daqkf.dialects.spaq.ops import activations, chain, defining_constant, features
+from daqkf.passes.maths.calibration import HEADROOM, Columns, extra_columns, table_columns
 from daqkf.passes.maths.levels import METHODS, Fit, fit, fit_exact
-from daqkf.passes.maths.quantization import activation_table, requantization, symmetric_scale
+from daqkf.passes.maths.quantization import activation_table, requantization
 from daqkf.passes.spaq_analyze import encode
 from daqkf.passes.weights import float_products
 
@@ -54,9 +55,10 @@ class _Layer:
     bias: ConstantOp | None
     activation: ActivationOp | None
     last: Operation
-    input_scale: float
-    sum_scale: float
-    output_scale: float
+    input: Columns
+    sum_scales: NDArray[np.float64]
+    """[N] what one step of the requantised sums is worth."""
+    output: Columns
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,11 @@ class SpaqQuantizePass(ModulePass):
       worth one per cent of the error. By default 0, errors alone.
     - `max-shift`: of the array whose cycles are counted; its steps are up to 2^max-shift.
     - `exact`: the weights are integer levels already; none may be outside the level set.
+    - `split`: extra int8 columns for features of large range, as a share of the features:
+      those of the input, and those of a result behind relu, gelu or silu. 0 means none.
+
+    A range per feature gives sums without a function one scale for each channel; the input, a
+    function's table and what another product reads have one for all.
     """
 
     name = "spaq-quantize"
@@ -89,14 +96,16 @@ class SpaqQuantizePass(ModulePass):
     method: str = METHODS[0]
     cycles_weight: int | float = 0.0
     max_shift: int = 3
+    split: float | int = 0.02
 
     def level_set(self) -> LevelSet:
         """The level set that the options describe.
 
         Raises:
-            PassFailedException: there is no such level set.
+            PassFailedException: there is no such level set, or `split` is no share.
         """
         try:
+            extra_columns(1, self.split)
             return LevelSet.of(self.kind, self.magnitudes, self.maximum)
         except ValueError as error:
             raise PassFailedException(f"{self.name}: {error}") from None
@@ -105,8 +114,8 @@ class SpaqQuantizePass(ModulePass):
         levels = self.level_set()
         for matmul, constant in float_products(op):
             try:
-                layer = _find(matmul, constant)
-                _quantize(layer, levels, self._fit(constant.array(), levels))
+                found = self._fit(constant.array(), levels)
+                quantize_layer(matmul, constant, levels, found, self.split)
             except ValueError as error:
                 raise PassFailedException(f"{self.name}: {error}") from None
 
@@ -122,74 +131,138 @@ class SpaqQuantizePass(ModulePass):
         )
 
 
-def _find(matmul: MatmulOp, weights: ConstantOp) -> _Layer:
-    before = matmul.input.owner
-    if isinstance(before, CalibratedOp):
-        input_scale = symmetric_scale(before.absmax.value.data)
-    elif isinstance(before, DequantizeOp):
-        input_scale = before.scale.value.data
-    else:
-        raise ValueError("the input of a product has no spaq.calibrated range")
-    stages = chain(matmul, _STAGES)
-    add = next((stage for stage in stages if isinstance(stage, AddOp)), None)
-    bias = defining_constant(add.bias) if add else None
-    if add is not None and bias is None:
-        raise ValueError("the bias of a layer must be a spaq.constant")
-    activation = next((stage for stage in stages if isinstance(stage, ActivationOp)), None)
-    ranges = [stage for stage in stages if isinstance(stage, CalibratedOp)]
-    if len(ranges) != (1 if activation is None else 2):
-        raise ValueError("the sums or the results of a product have no spaq.calibrated range")
-    scales = [symmetric_scale(op.absmax.value.data) for op in ranges]
-    return _Layer(matmul, weights, bias, activation, stages[-1], input_scale, scales[0], scales[-1])
+def quantize_layer(
+    matmul: MatmulOp,
+    constant: ConstantOp,
+    level_set: LevelSet,
+    fitted: Fit,
+    split: float = 0.0,
+    bias: NDArray[np.float64] | None = None,
+) -> None:
+    """Put exact integers in place of the calibrated float layer that starts with a product.
 
+    Args:
+        matmul: the product, over f32.
+        constant: its weights.
+        level_set: what the levels of `fitted` are of; the weights' type will state it.
+        fitted: levels and scales of the weights [K, N].
+        split: the budget of extra columns, see `SpaqQuantizePass`.
+        bias: [N], in place of the layer's own.
 
-def _quantize(layer: _Layer, level_set: LevelSet, fit: Fit) -> None:
-    bias = np.zeros(len(fit.scales))
-    if layer.bias is not None:
-        bias = layer.bias.array().astype(np.float64)
-    levels, scales = _bounded(fit, bias, layer)
-    sums = layer.input_scale * scales
-    multiplier, shift = requantization(sums / layer.sum_scale)
+    Raises:
+        ValueError: a range is missing, or the layer cannot be expressed; the IR is as before.
+    """
+    layer = _find(matmul, constant, split)
+    if bias is None:
+        bias = np.zeros(len(fitted.scales))
+        if layer.bias is not None:
+            bias = layer.bias.array().astype(np.float64)
+
+    # Extra columns meet the same weights again; extra outputs have their channel's weights too,
+    # and another bias.
+    output = layer.output
+    levels = layer.input.repeat(output.repeat(fitted.levels, axis=1))
+    bias = output.shift(bias, layer.sum_scales)
+    sum_scales = output.repeat(layer.sum_scales)
+    input_scale = layer.input.scale
+    assert isinstance(input_scale, float)
+    levels, scales = _bounded(
+        levels, output.repeat(fitted.scales), bias / input_scale, sum_scales / input_scale
+    )
+    sums = input_scale * scales
+    multiplier, shift = requantization(sums / sum_scales)
+    table = None
+    if layer.activation is not None:
+        function = layer.activation.function.data
+        assert isinstance(output.scale, float)
+        table = activation_table(function, float(layer.sum_scales[0]), output.scale)
 
     encoding = encode(levels, LevelsAttr(level_set))
-    channels = features(layer.matmul.result)
     builder = _Builder(layer)
     x = _integers(layer, builder)
-    constant = builder.add(
+    weights = builder.add(
         ConstantOp(from_array(levels, i8, encoding), from_array(scales, f32)), layer.weights
     )
-    result = builder.add(MatmulOp(x, constant.results[0], activations(channels, i32)), None)
-    if layer.bias is not None:
+    channels = levels.shape[1]
+    result = builder.add(MatmulOp(x, weights.results[0], activations(channels, i32)), None)
+    if layer.bias is not None or bias.any():
         integers = from_array(np.rint(bias / sums).astype(np.int64), i32)
         offset = builder.add(ConstantOp(integers), layer.bias)
         result = builder.add(AddOp(result.results[0], offset.results[0]), None)
     result = builder.add(
         RequantizeOp(result.results[0], from_array(multiplier, i32), from_array(shift, i32)), None
     )
-    if layer.activation is not None:
+    if layer.activation is not None and table is not None:
         function = layer.activation.function.data
-        table = activation_table(function, layer.sum_scale, layer.output_scale)
         result = builder.add(ActivationOp(function, result.results[0], from_array(table, i8)), None)
-    result = builder.add(DequantizeOp(result.results[0], layer.output_scale), layer.last)
+    result = builder.add(DequantizeOp(result.results[0], output.scale, output.split), layer.last)
     _replace(layer, result)
 
 
+def _find(matmul: MatmulOp, weights: ConstantOp, budget: float) -> _Layer:
+    """The layer that starts with a product, and the int8 columns it reads and leaves.
+
+    Raises:
+        ValueError: a range is missing, or the bias is no constant.
+    """
+    stages = chain(matmul, _STAGES)
+    add = next((stage for stage in stages if isinstance(stage, AddOp)), None)
+    bias = defining_constant(add.bias) if add else None
+    if add is not None and bias is None:
+        raise ValueError("the bias of a layer must be a spaq.constant")
+    activation = next((stage for stage in stages if isinstance(stage, ActivationOp)), None)
+    ranges = [stage.ranges() for stage in stages if isinstance(stage, CalibratedOp)]
+    if len(ranges) != (1 if activation is None else 2):
+        raise ValueError("the sums or the results of a product have no spaq.calibrated range")
+    channels, last = features(matmul.result), stages[-1]
+    if activation is not None:
+        sum_scale, output = table_columns(
+            activation.function.data, ranges[0], np.broadcast_to(ranges[1], channels), budget
+        )
+    else:
+        # One multiplier and shift per channel are there anyway, so a scale for each is free.
+        # A product that reads the integers needs a common one.
+        common = any(isinstance(use.operation, MatmulOp) for use in last.results[0].uses)
+        found = float(np.max(ranges[0])) if common else ranges[0]
+        output = Columns.plain(found if isinstance(found, float) else found * HEADROOM)
+        sum_scale = output.scale
+    sum_scales = np.broadcast_to(np.asarray(sum_scale, np.float64), channels)
+    read = _input_columns(matmul, budget)
+    return _Layer(matmul, weights, bias, activation, last, read, sum_scales, output)
+
+
+def _input_columns(matmul: MatmulOp, budget: float) -> Columns:
+    before = matmul.input.owner
+    if isinstance(before, CalibratedOp):
+        return Columns.of(np.broadcast_to(before.ranges(), features(matmul.input)), budget)
+    if not isinstance(before, DequantizeOp):
+        raise ValueError("the input of a product has no spaq.calibrated range")
+    scale = before.scales()
+    if not isinstance(scale, float):
+        raise ValueError(
+            "the input of a product has a scale for each feature; state its range with "
+            "spaq.calibrated to quantise it anew"
+        )
+    return Columns(scale, before.columns())
+
+
 def _bounded(
-    fit: Fit, bias: NDArray[np.float64], layer: _Layer
+    levels: NDArray[np.int8],
+    scales: NDArray[np.float64],
+    bias: NDArray[np.float64],
+    sum_units: NDArray[np.float64],
 ) -> tuple[NDArray[np.int8], NDArray[np.float64]]:
     """Levels and scales whose biases and requantisation factors the array can hold.
 
     A channel with weights that are tiny beside its bias, or beside what its sums are
-    requantised to, gets a coarser scale; the levels are rounded to it, mostly to zero.
+    requantised to, gets a coarser scale; the levels are rounded to it, mostly to zero. Biases
+    and requantised steps [N] are in units of the input's scale.
     """
-    sum_unit = layer.sum_scale / layer.input_scale
-    empty = ~fit.levels.any(axis=0)
-    scales = np.where(empty, sum_unit * _EMPTY_RATIO, fit.scales)
-    floor = np.maximum(
-        np.abs(bias) / layer.input_scale / (1 << _BIAS_BITS), sum_unit / (1 << _RATIO_BITS)
-    )
+    empty = ~levels.any(axis=0)
+    scales = np.where(empty, sum_units * _EMPTY_RATIO, scales)
+    floor = np.maximum(np.abs(bias) / (1 << _BIAS_BITS), sum_units / (1 << _RATIO_BITS))
     coarse = scales < floor
-    rounded = np.rint(fit.levels * (scales / np.where(coarse, floor, scales)))
+    rounded = np.rint(levels * (scales / np.where(coarse, floor, scales)))
     return rounded.astype(np.int8), np.where(coarse, floor, scales)
 
 
@@ -212,7 +285,8 @@ def _integers(layer: _Layer, builder: _Builder) -> SSAValue:
     if isinstance(before, DequantizeOp):
         return before.input
     source = before.input if isinstance(before, CalibratedOp) else layer.matmul.input
-    return builder.add(QuantizeOp(source, layer.input_scale), None).results[0]
+    columns = layer.input
+    return builder.add(QuantizeOp(source, columns.scale, columns.split), None).results[0]
 
 
 def _replace(layer: _Layer, result: Operation) -> None:

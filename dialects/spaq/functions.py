@@ -44,6 +44,15 @@ SATURATION: dict[str, float] = {"sigmoid": math.log(253), "tanh": math.atanh(253
 """Where |x| need not be told apart any more: beyond, the function is within half an int8 step
 of its limit, if 127 steps reach from 0 to 1."""
 
+RECTIFIERS: dict[str, float] = {
+    "relu": 0.0,
+    "gelu": 2.6575,
+    "gelu_tanh": 2.6425,
+    "silu": math.log(253),
+}
+"""Functions with f(x) - f(-x) = x and f(-x) → 0, and the least range from which on |f(-x)| is
+within half an int8 step, if 127 steps reach that far: there they are zero and the identity."""
+
 
 def apply_function(name: str, x: NDArray) -> NDArray[np.float64]:
     """The named function of each element, in float64.

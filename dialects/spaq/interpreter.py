@@ -66,11 +66,11 @@ class SpaqFunctions(InterpreterFunctions):
 
     @impl(QuantizeOp)
     def quantize(self, interpreter: Interpreter, op: QuantizeOp, args: Values) -> Values:
-        return (numerics.quantize(args[0], op.scale.value.data),)
+        return (numerics.quantize(args[0], op.scales(), op.columns()),)
 
     @impl(DequantizeOp)
     def dequantize(self, interpreter: Interpreter, op: DequantizeOp, args: Values) -> Values:
-        return (numerics.dequantize(args[0], op.scale.value.data),)
+        return (numerics.dequantize(args[0], op.scales(), op.columns()),)
 
     @impl(RequantizeOp)
     def requantize(self, interpreter: Interpreter, op: RequantizeOp, args: Values) -> Values:

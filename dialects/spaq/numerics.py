@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 ACTIVATION_BITS = 8
 ACTIVATION_MIN, ACTIVATION_MAX = -128, 127
-"""Activations are int8, symmetric, with one scale per tensor."""
+"""Activations are int8, symmetric."""
 
 LEVEL_MAX = 127
 """Weights are integer levels of magnitude 0..127, with one scale per output channel."""
@@ -31,15 +31,44 @@ def signed_bits(low: int, high: int) -> int:
     return 1 + max((~bound if bound < 0 else bound).bit_length() for bound in (low, high))
 
 
-def quantize(x: NDArray, scale: float) -> NDArray[np.int8]:
-    """`clamp(rint(x / scale), -128, 127)`, halves to even."""
+def split_ranks(split: NDArray) -> NDArray[np.int64]:
+    """Of each extra column [E] its rank among those of its feature: 1 for the first.
+
+    `split` names the feature of each extra column, in ascending order.
+    """
+    return np.arange(len(split)) - np.searchsorted(split, split) + 1
+
+
+def quantize(x: NDArray, scale: float | NDArray, split: NDArray | None = None) -> NDArray[np.int8]:
+    """`clamp(rint(x / scale), -128, 127)`, halves to even: [T, K] → [T, K + E].
+
+    `scale` is one for all or [K]. The extra columns carry what the columns before them cannot:
+    for q = rint(x / scale), that of rank j holds clamp(q - 127·j, 0, 127) +
+    clamp(q + 128·j, -128, 0). So a feature with j of them reaches from -128·(j + 1) to
+    127·(j + 1), and q is the sum of its columns.
+    """
     levels = np.rint(np.asarray(x, np.float64) / scale)
-    return np.clip(levels, ACTIVATION_MIN, ACTIVATION_MAX).astype(np.int8)
+    own = np.clip(levels, ACTIVATION_MIN, ACTIVATION_MAX).astype(np.int8)
+    if split is None or not len(split):
+        return own
+    whole, ranks = levels[:, split], split_ranks(split)
+    above = np.clip(whole - ACTIVATION_MAX * ranks, 0, ACTIVATION_MAX)
+    below = np.clip(whole - ACTIVATION_MIN * ranks, ACTIVATION_MIN, 0)
+    return np.concatenate([own, (above + below).astype(np.int8)], axis=1)
 
 
-def dequantize(q: NDArray[np.int8], scale: float) -> NDArray[np.float32]:
-    """`q · scale` in float32."""
-    return (np.asarray(q, np.float64) * scale).astype(np.float32)
+def dequantize(
+    q: NDArray[np.int8], scale: float | NDArray, split: NDArray | None = None
+) -> NDArray[np.float32]:
+    """`q · scale` in float32, a feature's extra columns added to its own: [T, N + E] → [T, N].
+
+    `scale` is one for all or [N].
+    """
+    whole = np.asarray(q, np.float64)
+    if split is not None and len(split):
+        whole, extra = whole[:, : q.shape[1] - len(split)].copy(), whole[:, -len(split) :]
+        np.add.at(whole.T, split, extra.T)
+    return (whole * scale).astype(np.float32)
 
 
 def matmul(x: NDArray[np.int8], levels: NDArray[np.int8]) -> NDArray[np.int64]:

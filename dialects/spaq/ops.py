@@ -11,17 +11,15 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 from xdsl.dialects.builtin import (
     DYNAMIC_INDEX,
     DenseIntOrFPElementsAttr,
     Float32Type,
-    Float64Type,
-    FloatAttr,
     IntegerType,
     StringAttr,
     TensorType,
     f32,
-    f64,
     i8,
     i32,
 )
@@ -40,7 +38,7 @@ from xdsl.printer import Printer
 from xdsl.traits import ConstantLike, Pure
 from xdsl.utils.exceptions import VerifyException
 
-from daqkf.dialects.dense import tensor, to_array
+from daqkf.dialects.dense import from_array, tensor, to_array
 from daqkf.dialects.spaq.analysis import KEY, AnalysisAttr
 from daqkf.dialects.spaq.attributes import EncodingAttr, LevelsAttr
 from daqkf.dialects.spaq.numerics import (
@@ -49,6 +47,13 @@ from daqkf.dialects.spaq.numerics import (
     SHIFT_MAX,
     SHIFT_MIN,
     TABLE_SIZE,
+)
+from daqkf.dialects.spaq.reals import (
+    REALS,
+    Reals,
+    as_reals,
+    reals,
+    require_reals,
 )
 from daqkf.dialects.spaq.zeros import follows
 
@@ -244,29 +249,36 @@ class ConstantOp(IRDLOperation):
 class CalibratedOp(IRDLOperation):
     """The identity, stating that |x| stays within `absmax` on the calibration data.
 
-    `spaq-quantize` turns the statement into a scale; values beyond it will saturate.
+    One number for all features, or `dense<…>` with one for each. `spaq-quantize` turns the
+    statement into scales; values beyond it will saturate.
     """
 
     name = "spaq.calibrated"
 
     input = operand_def(TensorType)
-    absmax = prop_def(FloatAttr.constr(Float64Type()))
+    absmax = prop_def(REALS)
     result = result_def(TensorType)
 
     traits = traits_def(Pure())
-    assembly_format = "$input `absmax` $absmax attr-dict `:` type($input) `->` type($result)"
+    custom_directives = (Reals,)
+    assembly_format = (
+        "$input `absmax` custom<Reals>($absmax) attr-dict `:` type($input) `->` type($result)"
+    )
 
-    def __init__(self, value: SSAValue, absmax: float):
+    def __init__(self, value: SSAValue, absmax: float | NDArray[np.float64]):
         super().__init__(
             operands=[value],
-            properties={"absmax": FloatAttr(absmax, f64)},
+            properties={"absmax": as_reals(absmax)},
             result_types=[value.type],
         )
 
+    def ranges(self) -> float | NDArray[np.float64]:
+        """The stated range, of all features or [K] of each."""
+        return reals(self.absmax)
+
     def verify_(self) -> None:
         _require_activations(self)
-        absmax = self.absmax.value.data
-        _require(np.isfinite(absmax) and absmax > 0, "absmax must be finite and above 0")
+        require_reals(self, "absmax", self.absmax, features(self.input))
         _require(self.input.type == self.result.type, "input and result differ in type")
 
 
@@ -337,52 +349,111 @@ class AddOp(IRDLOperation):
 
 
 class ScaleOperation(IRDLOperation, ABC):
-    """What quantize and dequantize share: a scale, and two element types."""
+    """What quantize and dequantize share: scales, extra columns, and two element types."""
 
     SOURCE: ClassVar[Attribute]
     TARGET: ClassVar[Attribute]
+    WIDENS: ClassVar[bool]
+    """Whether the result has the extra columns, and not the input."""
 
     input = operand_def(TensorType)
-    scale = prop_def(FloatAttr.constr(Float64Type()))
+    scale = prop_def(REALS)
+    split = opt_prop_def(DenseIntOrFPElementsAttr)
     result = result_def(TensorType)
 
     traits = traits_def(Pure())
-    assembly_format = "$input `scale` $scale attr-dict `:` type($input) `->` type($result)"
+    custom_directives = (Reals,)
+    assembly_format = (
+        "$input `scale` custom<Reals>($scale) (`split` $split^)? attr-dict "
+        "`:` type($input) `->` type($result)"
+    )
 
-    def __init__(self, value: SSAValue, scale: float):
+    def __init__(
+        self,
+        value: SSAValue,
+        scale: float | NDArray[np.float64],
+        split: NDArray[np.integer] | None = None,
+    ):
+        extra = 0 if split is None else len(split)
+        columns = features(value) + (extra if self.WIDENS else -extra)
         super().__init__(
             operands=[value],
-            properties={"scale": FloatAttr(scale, f64)},
-            result_types=[activations(features(value), self.TARGET)],
+            properties={
+                "scale": as_reals(scale),
+                "split": from_array(split, i32) if split is not None and extra else None,
+            },
+            result_types=[activations(columns, self.TARGET)],
         )
+
+    def scales(self) -> float | NDArray[np.float64]:
+        """What one step is worth: of all features, or [K] of each."""
+        return reals(self.scale)
+
+    def columns(self) -> NDArray[np.int32]:
+        """The feature of each extra column [E], ascending."""
+        return np.empty(0, np.int32) if self.split is None else to_array(self.split)
 
     def verify_(self) -> None:
         _require_activations(self)
-        scale = self.scale.value.data
-        _require(np.isfinite(scale) and scale > 0, "the scale must be finite and above 0")
+        kinds = element(self.input), element(self.result)
+        ends = self.input, self.result
+        real, integer = ends if self.WIDENS else ends[::-1]
+        count = features(real)
+        require_reals(self, "the scale", self.scale, count)
+        if self.split is not None:
+            shape = self.split.get_shape()
+            _require(
+                self.split.get_element_type() == i32
+                and len(shape) == 1
+                and self.split.shape_is_complete,
+                "split is a vector of i32, the feature of each extra column",
+            )
+            split = self.columns()
+            _require((np.diff(split) >= 0).all(), "the features of split must ascend")
+            _require(
+                not len(split) or (split[0] >= 0 and split[-1] < count),
+                f"split names a feature outside 0..{count - 1}",
+            )
+        extra = len(self.columns())
         _require(
-            (element(self.input), element(self.result)) == (self.SOURCE, self.TARGET)
-            and features(self.input) == features(self.result),
-            f"{self.name} maps {self.SOURCE} to {self.TARGET} in the same shape",
+            kinds == (self.SOURCE, self.TARGET) and features(integer) == count + extra,
+            f"{self.name} maps {self.SOURCE} to {self.TARGET} in the same shape"
+            + (f", but for the {extra} extra columns of i8" if extra else ""),
         )
 
 
 @irdl_op_definition
 class QuantizeOp(ScaleOperation):
-    """`clamp(rint(x / scale), -128, 127)`: f32 → i8."""
+    """`clamp(rint(x / scale), -128, 127)`: f32 → i8, one scale for all features or one for each.
+
+    With `split`, features get extra columns behind all others, which carry what exceeds the
+    range of int8 (outlier channel splitting, Zhao et al., ICML 2019). Products repeat the
+    features' weights for them.
+
+    ```mlir
+    // x[1] = 35.0 becomes 127 in column 1, 127 in column 3 and 96 in column 4.
+    %q = spaq.quantize %x scale 0.1 split dense<[1, 1]> : tensor<2xi32>
+      : tensor<?x3xf32> -> tensor<?x5xi8>
+    ```
+    """
 
     name = "spaq.quantize"
     SOURCE: ClassVar[Attribute] = f32
     TARGET: ClassVar[Attribute] = i8
+    WIDENS: ClassVar[bool] = True
 
 
 @irdl_op_definition
 class DequantizeOp(ScaleOperation):
-    """`q · scale`: i8 → f32."""
+    """`q · scale`: i8 → f32, one scale for all features or one for each.
+
+    With `split`, a feature's extra columns are added to its own.
+    """
 
     name = "spaq.dequantize"
     SOURCE: ClassVar[Attribute] = i8
     TARGET: ClassVar[Attribute] = f32
+    WIDENS: ClassVar[bool] = False
 
 
 @irdl_op_definition

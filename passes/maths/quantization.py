@@ -18,9 +18,9 @@ from daqkf.dialects.spaq.numerics import (
 )
 
 
-def symmetric_scale(absmax: float) -> float:
+def symmetric_scale[R: float | NDArray[np.float64]](absmax: R) -> R:
     """The scale at which int8 just reaches ±absmax."""
-    return absmax / ACTIVATION_MAX
+    return absmax / ACTIVATION_MAX  # pyright: ignore[reportReturnType]
 
 
 def requantization(ratios: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -19,10 +19,11 @@ from xdsl.rewriter import InsertPoint, Rewriter
 from xdsl.utils.exceptions import DiagnosticException, ParseError
 
 from daqkf.dialects.dense import to_array
-from daqkf.dialects.interpreting import run
+from daqkf.dialects.interpreting import only_function, run
 from daqkf.dialects.rpea import ArrayConfig, ArrayOp, ProgramOp
 from daqkf.dialects.rpea.layout import IMAGE_VERSION
 from daqkf.dialects.spaq import ConstantOp, DequantizeOp, LevelSet, QuantizeOp, numerics
+from daqkf.dialects.spaq.ops import features
 from daqkf.errors import DaqkfError, describe
 from daqkf.files import write_atomically
 from daqkf.hw_targets import load_target
@@ -31,6 +32,7 @@ from daqkf.lowering import PASSES as LOWERINGS
 from daqkf.lowering.import_arrays import as_matrix, import_layer
 from daqkf.passes import PASSES
 from daqkf.passes.dfke_schedule import DfkeSchedulePass
+from daqkf.passes.maths.calibration import extra_columns
 from daqkf.passes.spaq_calibrate import calibrate
 from daqkf.passes.spaq_prune import SpaqPrunePass
 from daqkf.passes.spaq_quantize import SpaqQuantizePass
@@ -79,7 +81,7 @@ class Simulation:
     """Results and cycle counts of a simulation."""
 
     y: NDArray[Any]
-    """[T, N], int8 or float32 like the input."""
+    """float32 [T, N], or int8 columns [T, N + E'] for int8 inputs."""
     cycles: Cycles
     tiles: int
     """Passes over the array, of as many tokens as it has lanes."""
@@ -112,15 +114,52 @@ class Design:
         return self.array.config.data
 
     @cached_property
-    def input_scale(self) -> float:
-        """What one int8 step of an input is worth."""
-        return next(op for op in self.golden.walk() if isinstance(op, QuantizeOp)).scale.value.data
+    def _reads(self) -> QuantizeOp:
+        return next(op for op in self.golden.walk() if isinstance(op, QuantizeOp))
 
     @cached_property
-    def output_scale(self) -> float:
-        """What one int8 step of a result is worth."""
-        ops = (op for op in self.golden.walk() if isinstance(op, DequantizeOp))
-        return next(ops).scale.value.data
+    def _leaves(self) -> DequantizeOp:
+        return next(op for op in self.golden.walk() if isinstance(op, DequantizeOp))
+
+    @property
+    def features(self) -> int:
+        """K, the features of the layer; the array has as many columns, and `input_split` more."""
+        return features(self._reads.input)
+
+    @property
+    def outputs(self) -> int:
+        """N, the outputs of the layer; the array has as many, and `output_split` more."""
+        return features(self._leaves.result)
+
+    @property
+    def input_scale(self) -> float:
+        """What one int8 step of an input is worth."""
+        scale = self._reads.scales()
+        assert isinstance(scale, float)
+        return scale
+
+    @property
+    def output_scale(self) -> float | NDArray[np.float64]:
+        """What one int8 step of a result is worth: of all, or [N] of each output."""
+        return self._leaves.scales()
+
+    @property
+    def input_split(self) -> NDArray[np.int32]:
+        """[E] the feature of each extra column of the array's inputs, ascending."""
+        return self._reads.columns()
+
+    @property
+    def output_split(self) -> NDArray[np.int32]:
+        """[E'] the output of each extra column of the array's results, ascending."""
+        return self._leaves.columns()
+
+    def quantize_input(self, x: NDArray[Any]) -> NDArray[np.int8]:
+        """The array's columns [T, K + E] of real activations [T, K]."""
+        return numerics.quantize(x, self.input_scale, self.input_split)
+
+    def dequantize_output(self, y: NDArray[np.int8]) -> NDArray[np.float32]:
+        """The real results [T, N] of the array's columns [T, N + E']."""
+        return numerics.dequantize(y, self.output_scale, self.output_split)
 
     @cached_property
     def _weights(self) -> ConstantOp:
@@ -129,14 +168,18 @@ class Design:
 
     @property
     def weight_levels(self) -> NDArray[np.int8]:
-        """The quantised weights [K, N]."""
-        return self._weights.array()
+        """The quantised weights [K, N]; extra columns and outputs only repeat them."""
+        return self._weights.array()[: self.features, : self.outputs]
 
     @property
     def weight_scales(self) -> NDArray[np.float32]:
         """What one level of a weight is worth, per output channel [N]."""
         assert self._weights.scales is not None
-        return to_array(self._weights.scales)
+        return to_array(self._weights.scales)[: self.outputs]
+
+    @cached_property
+    def _integers(self) -> ModuleOp:
+        return _integers_only(self.golden)
 
     @cached_property
     def circuit(self) -> ModuleOp:
@@ -185,10 +228,11 @@ class Design:
         self.__dict__ |= {"verilog_files": other.verilog_files, "_simulator": other._simulator}
 
     def measure(self, x: NDArray[Any], *, stalls: float = 0.0, seed: int = 0) -> Simulation:
-        """Simulate the generated RTL on activations [T, K], int8 or float.
+        """Simulate the generated RTL on float activations [T, K] or int8 columns [T, K + E].
 
-        Float activations are quantised first and the results scaled back. All streams pause
-        at random in a share `stalls` of the cycles.
+        Float activations are quantised first and the results scaled back; int8 columns are the
+        array's own, `quantize_input` makes them. All streams pause at random in a share
+        `stalls` of the cycles.
 
         Raises:
             DaqkfError: activations of a wrong shape or type.
@@ -201,7 +245,7 @@ class Design:
         return Simulation(self._scaled(y, is_float), cycles, tiles)
 
     def simulate(self, x: NDArray[Any], *, stalls: float = 0.0, seed: int = 0) -> NDArray[Any]:
-        """The results of `measure` alone: [T, N], int8 for int8 activations, else float32."""
+        """The results of `measure` alone: float32 [T, N], or for int8 int8 [T, N + E']."""
         return self.measure(x, stalls=stalls, seed=seed).y
 
     def reference(self, x: NDArray[Any]) -> NDArray[Any]:
@@ -211,15 +255,17 @@ class Design:
             DaqkfError: activations of a wrong shape or type.
         """
         q, is_float = self._quantized(x)
-        real = run(self.golden, numerics.dequantize(q, self.input_scale))
-        return self._scaled(numerics.quantize(real, self.output_scale), is_float)
+        return self._scaled(run(self._integers, q), is_float)
 
     def _quantized(self, x: NDArray[Any]) -> tuple[NDArray[np.int8], bool]:
         x = np.asarray(x)
-        features = self._program.features.value.data
-        if x.ndim != 2 or x.shape[1] != features or not len(x):
+        columns = self._program.features.value.data if x.dtype == np.int8 else self.features
+        if x.ndim != 2 or x.shape[1] != columns or not len(x):
             raise DaqkfError(
-                f"activations must have the shape [T, {features}], not {list(x.shape)}"
+                f"activations must have the shape [T, {self.features}], not {list(x.shape)}"
+                if columns == self.features
+                else f"int8 activations must have the array's columns [T, {columns}], of which "
+                f"{columns - self.features} are extra, not {list(x.shape)}"
             )
         if x.dtype == np.int8:
             return x, False
@@ -227,17 +273,17 @@ class Design:
             raise DaqkfError(f"activations must be int8 or float, not {x.dtype}")
         if not np.isfinite(x).all():
             raise DaqkfError("activations contain NaN or infinity")
-        return numerics.quantize(x, self.input_scale), True
+        return self.quantize_input(x), True
 
     def _scaled(self, y: NDArray[np.int8], is_float: bool) -> NDArray[Any]:
-        return numerics.dequantize(y, self.output_scale) if is_float else y
+        return self.dequantize_output(y) if is_float else y
 
     def summary(self) -> dict[str, Any]:
         """Facts about the design, JSON-able."""
         words = to_array(self._program.rows)
         return {
-            "features": self._program.features.value.data,
-            "outputs": self._program.channels,
+            "features": self.features,
+            "outputs": self.outputs,
             "target": self.target,
             "levels": asdict(self.levels) | {"bits": self.levels.bits},
             "array": asdict(self.config),
@@ -246,7 +292,9 @@ class Design:
             "program_bytes": len(self.program),
             "stream_words": [int(count) for count in words],
             "input_scale": self.input_scale,
-            "output_scale": self.output_scale,
+            "output_scale": np.asarray(self.output_scale).tolist(),
+            "input_split": self.input_split.tolist(),
+            "output_split": self.output_split.tolist(),
         }
 
     def save(self, folder: str | Path) -> None:
@@ -318,6 +366,30 @@ def _run_passes(
     PassPipeline(tuple(instances), between).apply(make_context(), module)
 
 
+def _integers_only(module: ModuleOp) -> ModuleOp:
+    """A copy of a quantised layer without its `spaq.quantize` and `spaq.dequantize`.
+
+    Its function takes and gives the int8 columns themselves, as the array does.
+    """
+    copy = module.clone()
+    for op in list(copy.walk()):
+        if isinstance(op, QuantizeOp | DequantizeOp):
+            if isinstance(op, QuantizeOp):
+                Rewriter.replace_value_with_new_type(op.input, op.result.type)
+            Rewriter.replace_op(op, [], [op.input])
+    only_function(copy).update_function_type()
+    return copy
+
+
+def _affordable(split: float, shape: tuple[int, int], target: "str | Design") -> float:
+    """The share of extra columns, at most `split`, that fits beside weights [K, N]."""
+    extra_columns(1, split)  # refuses what is no share
+    machine = target.config if isinstance(target, Design) else load_target(target).machine
+    limits = machine.activation_depth - 1, machine.result_depth
+    spare = min(limit / extent - 1 for limit, extent in zip(limits, shape, strict=True))
+    return min(split, max(spare, 0.0))
+
+
 def compile(
     weights: Any,
     *,
@@ -326,6 +398,7 @@ def compile(
     sparsity: float | None = None,
     levels: Levels = "int8",
     calibration: NDArray[Any] | None = None,
+    split: float = 0.02,
     target: "str | Design" = "generic",
     on_stage: StageCallback | None = None,
 ) -> Design:
@@ -340,6 +413,9 @@ def compile(
         levels: the level set; see `level_set`.
         calibration: float activations [T, K] like those to come, which set the ranges of
             int8. Without them, 256 tokens drawn from a standard normal distribution.
+        split: how many more int8 columns the array may get for features of large range, as a
+            share of them, for inputs and for results behind relu, gelu or silu. 0 means none;
+            fewer than allowed are made where the target has no room.
         target: a target's name, a .toml file, or a Design whose array is to be used as it is.
         on_stage: sees the IR after each pass.
 
@@ -363,7 +439,11 @@ def compile(
         calibrate(module, calibration)
         stage("spaq-calibrate", module)
         quantize = SpaqQuantizePass(
-            chosen.kind, chosen.magnitudes, chosen.maximum, exact=is_integer
+            chosen.kind,
+            chosen.magnitudes,
+            chosen.maximum,
+            exact=is_integer,
+            split=_affordable(split, matrix.shape, target),
         )
         _run_passes(module, ["spaq-analyze", quantize], stage)
         golden = module.clone()

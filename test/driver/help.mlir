@@ -6,6 +6,7 @@
 // CHECK-NEXT: sparsity: float|int (default: required)
 // CHECK: spaq-calibrate
 // CHECK: samples: str (default: required)
+// CHECK-NEXT: granularity: str (default: channel)
 // CHECK: spaq-analyze
 // CHECK: json: str|None (default: none)
 // CHECK: detail: bool (default: false)
@@ -14,6 +15,7 @@
 // CHECK: kind: str (default: uniform)
 // CHECK: magnitudes: int (default: 127)
 // CHECK: exact: bool (default: false)
+// CHECK: split: float|int (default: 0.02)
 // CHECK: dfke-fuse
 // CHECK: dfke-specialize-bitwidth
 // CHECK: dfke-schedule

@@ -47,6 +47,86 @@ def test_int8_in_int8_out(design: daqkf.Design):
     assert np.array_equal(y, design.reference(q))
 
 
+@pytest.fixture(scope="module")
+def outliers() -> tuple[daqkf.Design, np.ndarray[Any, Any]]:
+    """A layer with features and channels that stand out, and activations for it."""
+    weights, x = WEIGHTS.copy(), np.tile(X, (4, 1))
+    x[:, [4, 31]] *= [[9, 25]]
+    weights[:, 5] *= 8
+    design = daqkf.compile(
+        weights,
+        bias=BIAS,
+        activation="gelu",
+        levels=15,
+        sparsity=0.6,
+        split=0.25,
+        calibration=x,
+        target="tiny",
+    )
+    return design, x
+
+
+def test_outliers_have_several_columns(outliers: tuple[daqkf.Design, np.ndarray[Any, Any]]):
+    design, x = outliers
+    assert set(design.input_split) == {4, 31}
+    assert len(design.output_split)
+    assert (design.features, design.outputs) == (40, 12)
+    assert design.weight_levels.shape == (40, 12)
+    assert design.weight_scales.shape == (12,)
+    y = design.simulate(x)
+    assert y.shape == (28, 12)
+    assert np.array_equal(y, design.reference(x))
+    single = daqkf.compile(
+        np.asarray(design.weight_levels) * design.weight_scales,
+        bias=BIAS,
+        activation="gelu",
+        levels=15,
+        split=0,
+        calibration=x,
+        target="tiny",
+    )
+    assert not len(single.input_split) and not len(single.output_split)
+    real = apply_function("gelu", x @ (design.weight_levels * design.weight_scales) + BIAS)
+    errors = [np.linalg.norm(result - real) for result in (y, single.reference(x))]
+    assert errors[0] < 0.5 * errors[1]
+    facts = design.summary()
+    assert facts["input_split"] == design.input_split.tolist()
+    assert facts["features"] == 40
+
+
+def test_int8_columns_are_the_arrays_own(outliers: tuple[daqkf.Design, np.ndarray[Any, Any]]):
+    design, x = outliers
+    columns = 40 + len(design.input_split)
+    # Not only those that quantisation makes.
+    q = RNG.integers(-128, 128, (5, columns)).astype(np.int8)
+    y = design.simulate(q)
+    assert y.shape == (5, 12 + len(design.output_split))
+    assert np.array_equal(y, design.reference(q))
+    ours = design.reference(design.quantize_input(x))
+    assert np.array_equal(design.dequantize_output(ours), design.reference(x))
+    with pytest.raises(daqkf.DaqkfError, match=rf"\[T, {columns}\], of which {columns - 40} are"):
+        design.simulate(q[:, :40])
+
+
+def test_sums_have_a_scale_for_each_output():
+    weights = WEIGHTS * np.logspace(0, 1, 12)
+    design = daqkf.compile(weights, levels=15, calibration=X, target="tiny")
+    scales = np.asarray(design.output_scale)
+    assert np.allclose(scales, np.abs(X @ weights).max(axis=0) * 1.1 / 127, rtol=1e-5)
+    error = np.abs(design.reference(X) - X @ weights).max(axis=0)
+    assert (error < 0.1 * np.abs(X @ weights).max(axis=0)).all()
+    assert design.summary()["output_scale"] == scales.tolist()
+
+
+def test_a_full_target_gets_no_extra_columns():
+    x = RNG.standard_normal((9, 63))
+    x[:, 0] *= 50
+    weights = RNG.standard_normal((63, 4))
+    assert not len(daqkf.compile(weights, calibration=x, split=0.5, target="tiny").input_split)
+    fewer = daqkf.compile(weights[:61], calibration=x[:, :61], split=0.5, target="tiny")
+    assert fewer.input_split.tolist() == [0, 0]
+
+
 def test_another_layer_runs_on_the_same_array(design: daqkf.Design):
     other = daqkf.compile(
         RNG.standard_normal((17, 9)), levels="codebook-7", sparsity=0.3, target=design
@@ -116,6 +196,8 @@ def with_value(value: float) -> np.ndarray[Any, Any]:
         ({"activation": "swish"}, r"unknown activation 'swish' \(known: relu, gelu"),
         ({"sparsity": 1.0}, "sparsity must be 0 <= sparsity < 1, not 1.0"),
         ({"sparsity": float("nan")}, "sparsity must be 0 <= sparsity < 1, not nan"),
+        ({"split": 1.0}, "split must be 0 <= split < 1, not 1.0"),
+        ({"split": float("nan")}, "split must be 0 <= split < 1, not nan"),
         ({"levels": "int4"}, "unknown level set 'int4'"),
         ({"levels": "uniform-200"}, "a level set needs 1 <= magnitudes <= maximum <= 127"),
         ({"levels": "codebook-9-5"}, "not 9 magnitudes up to 5"),
@@ -124,7 +206,10 @@ def with_value(value: float) -> np.ndarray[Any, Any]:
         ({"weights": np.ones((64, 2))}, "64 features; the target holds at most 63"),
         ({"weights": np.ones((2, 33))}, "33 outputs; the target holds at most 32"),
         ({"calibration": np.ones((3, 39))}, r"calibration samples: an array of shape \(3, 39\)"),
-        ({"calibration": np.full((3, 40), np.nan)}, "calibration samples contain NaN"),
+        (
+            {"calibration": np.where(np.arange(40) == 7, np.nan, np.ones((3, 40)))},
+            "calibration samples contain NaN or infinity, first in row 0, feature 7",
+        ),
         ({"calibration": np.ones(40)}, r"calibration samples must be numbers \[T, K\]"),
     ],
 )

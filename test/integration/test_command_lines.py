@@ -47,12 +47,13 @@ def test_compile_then_simulate(layer: Path):
     run = call(
         *("daqkf", "compile", "w.npy", "--bias", "b.npy", "--activation", "relu"),
         *("--sparsity", 0.5, "--levels", "codebook-7", "--calibration", "x.npy"),
-        *("--target", "tiny", "-o", "out"),
+        *("--split", 0.2, "--target", "tiny", "-o", "out"),
         cwd=layer,
     )
     assert run.returncode == 0, run.stderr
     facts = json.loads((layer / "out" / "design.json").read_text())
     assert facts["features"] == 20
+    assert 0 < len(facts["input_split"]) <= 4
     run = call("daqkf", "simulate", "out", "x.npy", "-o", "y.npy", "--stalls", 0.3, cwd=layer)
     assert run.returncode == 0, run.stderr
     weights, bias, x = (np.load(layer / f"{name}.npy") for name in "wbx")
@@ -90,6 +91,7 @@ def test_the_rtl_and_image_of_translate_are_those_of_compile(layer: Path):
         (["w.npy", "--levels", "int3"], "daqkf: unknown level set 'int3'"),
         (["w.npy", "--target", "moon"], "daqkf: unknown target 'moon' (known: generic, tiny"),
         (["w.npy", "--activation", "f"], "daqkf: unknown activation 'f'"),
+        (["w.npy", "--split", "2"], "daqkf: split must be 0 <= split < 1, not 2.0"),
         (["b.npy"], "daqkf: weights must have the shape [K, N], not [6]"),
         (["empty.npy"], "daqkf: weights must not be empty, but have the shape [0, 4]"),
         (["long.npy", "--target", "tiny"], "daqkf: dfke-schedule: 64 features; the target holds"),

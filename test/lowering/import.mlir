@@ -3,12 +3,12 @@
 // RUN: daqkf-translate --import-npz %t.npz | daqkf-opt --pipeline circuit | daqkf-translate --to verilog | filecheck %s --check-prefix=VERILOG
 
 // CHECK: func.func @layer(%x: tensor<?x2xf32>) -> tensor<?x2xf32> {
-// CHECK-NEXT: spaq.calibrated %x absmax 1.000000e+00
+// CHECK-NEXT: spaq.calibrated %x absmax dense<1.000000e+00> : tensor<2xf64>
 // CHECK-NEXT: %weights = spaq.constant dense<{{\[\[}}1.000000e+00, 0.000000e+00], [0.000000e+00, -2.000000e+00]]> : tensor<2x2xf32>
 // CHECK-NEXT: spaq.matmul
 // CHECK-NEXT: %bias = spaq.constant dense<1.000000e+00> : tensor<2xf32>
 // CHECK-NEXT: spaq.add
-// CHECK-NEXT: spaq.calibrated {{.*}} absmax 2.000000e+00
+// CHECK-NEXT: spaq.calibrated {{.*}} absmax dense<[2.000000e+00, 1.000000e+00]>
 // CHECK-NEXT: spaq.activation "relu"
-// CHECK-NEXT: spaq.calibrated {{.*}} absmax 2.000000e+00
+// CHECK-NEXT: spaq.calibrated {{.*}} absmax dense<[2.000000e+00, 1.000000e+00]>
 // VERILOG: module daqkf_array(

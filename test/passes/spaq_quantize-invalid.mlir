@@ -1,11 +1,13 @@
 // RUN: not daqkf-opt %s -p 'spaq-quantize{kind=free}' 2>&1 | filecheck %s --check-prefix=KIND
 // RUN: not daqkf-opt %s -p 'spaq-quantize{magnitudes=0}' 2>&1 | filecheck %s --check-prefix=COUNT
 // RUN: not daqkf-opt %s -p 'spaq-quantize{kind=binary magnitudes=2}' 2>&1 | filecheck %s --check-prefix=BINARY
+// RUN: not daqkf-opt %s -p 'spaq-quantize{split=1}' 2>&1 | filecheck %s --check-prefix=SHARE
 // RUN: daqkf-opt %s --split-input-file --verify-diagnostics -p spaq-quantize | filecheck %s
 
 // KIND: daqkf-opt: spaq-quantize: unknown kind of level set 'free' (known: uniform, codebook, ternary, binary)
 // COUNT: daqkf-opt: spaq-quantize: a level set needs 1 <= magnitudes <= maximum <= 127, not 0 magnitudes up to 0
 // BINARY: daqkf-opt: spaq-quantize: a binary level set has one magnitude, 1
+// SHARE: daqkf-opt: spaq-quantize: split must be 0 <= split < 1, not 1
 
 // CHECK: spaq-quantize: the sums or the results of a product have no spaq.calibrated range
 func.func @no_range_of_sums(%x: tensor<?x1xf32>) -> tensor<?x1xf32> {
@@ -21,6 +23,17 @@ func.func @no_range_of_sums(%x: tensor<?x1xf32>) -> tensor<?x1xf32> {
 func.func @no_range_of_input(%x: tensor<?x1xf32>) -> tensor<?x1xf32> {
   %w = spaq.constant dense<3.0> : tensor<1x1xf32>
   %0 = spaq.matmul %x, %w : (tensor<?x1xf32>, tensor<1x1xf32>) -> tensor<?x1xf32>
+  %1 = spaq.calibrated %0 absmax 1.0 : tensor<?x1xf32> -> tensor<?x1xf32>
+  func.return %1 : tensor<?x1xf32>
+}
+
+// -----
+
+// CHECK: spaq-quantize: the input of a product has a scale for each feature; state its range with spaq.calibrated to quantise it anew
+func.func @scales_of_input(%x: tensor<?x1xi8>) -> tensor<?x1xf32> {
+  %d = spaq.dequantize %x scale dense<1.0> : tensor<1xf64> : tensor<?x1xi8> -> tensor<?x1xf32>
+  %w = spaq.constant dense<3.0> : tensor<1x1xf32>
+  %0 = spaq.matmul %d, %w : (tensor<?x1xf32>, tensor<1x1xf32>) -> tensor<?x1xf32>
   %1 = spaq.calibrated %0 absmax 1.0 : tensor<?x1xf32> -> tensor<?x1xf32>
   func.return %1 : tensor<?x1xf32>
 }

@@ -3,6 +3,8 @@
 
 """The integers of the design, against arithmetic on Python's unbounded ones."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -52,6 +54,31 @@ def test_bounds_are_reached():
 def test_quantize_saturates_and_rounds_halves_to_even():
     x = np.array([[0.5, 1.5, -0.5, 1e9, -1e9, 3.2]])
     assert numerics.quantize(x, 1.0).tolist() == [[0, 2, 0, 127, -128, 3]]
+
+
+@given(st.integers(-2000, 2000), st.integers(0, 5))
+def test_extra_columns_carry_what_exceeds_int8(value: int, extra: int):
+    x, split = np.array([[7.0, value, -9.0]]), np.full(extra, 1)
+    columns = numerics.quantize(x, 1.0, split)
+    assert columns.shape == (1, 3 + extra)
+    reached = max(-128 * (extra + 1), min(127 * (extra + 1), value))
+    assert numerics.dequantize(columns, 1.0, split).tolist() == [[7, reached, -9]]
+    # A column is full before the next one begins.
+    parts = columns[0, [1, *range(3, 3 + extra)]].astype(int)
+    full = 127 if value > 0 else -128
+    assert all(left == full or right == 0 for left, right in pairwise(parts))
+
+
+def test_ranks_of_extra_columns():
+    assert numerics.split_ranks(np.array([0, 2, 2, 2, 5, 5])).tolist() == [1, 1, 2, 3, 1, 2]
+    assert numerics.split_ranks(np.empty(0, np.int32)).tolist() == []
+
+
+def test_scales_and_extra_columns_of_features():
+    q = np.array([[100, -100, 3, 7, 1]], np.int8)
+    real = numerics.dequantize(q, np.array([0.5, 2.0, 1.0]), np.array([0, 2]))
+    assert real.tolist() == [[53.5, -200.0, 4.0]]
+    assert numerics.quantize(real[:, 1:], np.array([2.0, 1.0])).tolist() == [[-100, 4]]
 
 
 @pytest.mark.parametrize("scale", [0.1, 1 / 3, 28.48 / 127, 1e-6, 1e6])

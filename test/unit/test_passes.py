@@ -3,6 +3,8 @@
 
 """Every pass is checked by running the IR before and after."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -17,13 +19,24 @@ from xdsl.utils.exceptions import InterpretationError
 from daqkf.dialects.dense import from_array
 from daqkf.dialects.interpreting import run
 from daqkf.dialects.rpea import ArrayOp, RunOp
-from daqkf.dialects.spaq import ActivationOp, ConstantOp, MatmulOp
-from daqkf.dialects.spaq.ops import activations
+from daqkf.dialects.spaq import (
+    ActivationOp,
+    ConstantOp,
+    DequantizeOp,
+    LevelSet,
+    MatmulOp,
+    QuantizeOp,
+)
+from daqkf.dialects.spaq.functions import apply_function
+from daqkf.dialects.spaq.ops import activations, defining_constant, features
 from daqkf.ir import make_context, module_text, parse_module
 from daqkf.lowering import PASSES as LOWERINGS
 from daqkf.lowering.import_arrays import import_layer
 from daqkf.passes import PASSES
+from daqkf.passes.maths.levels import Fit
 from daqkf.passes.spaq_calibrate import calibrate
+from daqkf.passes.spaq_quantize import quantize_layer
+from daqkf.passes.weights import float_products
 
 CONTEXT = make_context()
 INTEGER_PASSES = (
@@ -121,20 +134,30 @@ def test_an_overflow_is_an_error_not_a_wrong_number():
         run(module, np.full((1, 2), 127, np.int8))
 
 
-def test_two_layers_run_on_one_array():
-    rng = np.random.default_rng(8)
-    x = rng.standard_normal((6, 12)).astype(np.float32)
-    block = Block(arg_types=[activations(12, f32)])
+def network(
+    rng: np.random.Generator, widths: tuple[int, ...], activation: str, outliers: bool = False
+) -> ModuleOp:
+    """Random float layers without biases, each with an activation; some channels stand out."""
+    block = Block(arg_types=[activations(widths[0], f32)])
     value: SSAValue = block.args[0]
-    for features, channels in ((12, 10), (10, 4)):
-        weights = ConstantOp(from_array(rng.standard_normal((features, channels)), f32))
+    for inputs, channels in pairwise(widths):
+        matrix = rng.standard_normal((inputs, channels))
+        if outliers:
+            matrix[:, :: channels // 2] *= 6
+        weights = ConstantOp(from_array(matrix, f32))
         product = MatmulOp(value, weights.result, activations(channels, f32))
-        result = ActivationOp("relu", product.result)
+        result = ActivationOp(activation, product.result)
         block.add_ops([weights, product, result])
         value = result.result
     block.add_op(ReturnOp(value))
     kind = FunctionType.from_lists(list(block.arg_types), [value.type])
-    module = ModuleOp([FuncOp("network", kind, Region(block))])
+    return ModuleOp([FuncOp("network", kind, Region(block))])
+
+
+def test_two_layers_run_on_one_array():
+    rng = np.random.default_rng(8)
+    x = rng.standard_normal((6, 12)).astype(np.float32)
+    module = network(rng, (12, 10, 4), "relu")
     calibrate(module, x)
     real = run(module, x)
     apply(module, "spaq-analyze,spaq-quantize")
@@ -144,3 +167,77 @@ def test_two_layers_run_on_one_array():
     assert np.array_equal(run(module, x), expected)
     assert sum(isinstance(op, RunOp) for op in module.walk()) == 2
     assert sum(isinstance(op, ArrayOp) for op in module.walk()) == 1
+
+
+def relative_error(module: ModuleOp, x: NDArray[np.float32], real: NDArray[np.float32]) -> float:
+    return float(np.linalg.norm(run(module, x) - real) / np.linalg.norm(real))
+
+
+@pytest.mark.parametrize("activation", ["relu", "gelu", "silu"])
+def test_split_columns_go_from_layer_to_layer(activation: str):
+    rng = np.random.default_rng(5)
+    x = rng.standard_normal((40, 20)).astype(np.float32)
+    x[:, 3] *= 30
+    module = network(rng, (20, 16, 8), activation, outliers=True)
+    calibrate(module, x)
+    real = run(module, x)
+    single = module.clone()
+    apply(single, "spaq-quantize{split=0}")
+    apply(module, "spaq-quantize{split=0.3}")
+
+    quantize, dequantize = (
+        [op for op in module.walk() if isinstance(op, kind)] for kind in (QuantizeOp, DequantizeOp)
+    )
+    assert len(quantize) == len(dequantize) == 1, "between the layers the integers stay"
+    first, second = (op for op in module.walk() if isinstance(op, MatmulOp))
+    assert features(first.result) == features(second.input) > 16
+    weights = defining_constant(second.weights)
+    assert weights is not None
+    table = next(op for op in module.walk() if isinstance(op, ActivationOp))
+    assert table.result is second.input
+    # Each extra output repeats a channel, and the next layer repeats that channel's weights.
+    levels, following = defining_constant(first.weights), weights.array()
+    assert levels is not None
+    for column in range(16, features(first.result)):
+        same = (levels.array()[:, :16] == levels.array()[:, [column]]).all(axis=0)
+        assert (following[np.flatnonzero(same)] == following[column]).all(axis=1).any()
+
+    error = relative_error(module, x, real)
+    assert error < 0.5 * relative_error(single, x, real)
+    expected = run(module, x)
+    for spec in INTEGER_PASSES:
+        apply(module, spec)
+        assert np.array_equal(run(module, x), expected), spec
+
+
+def test_a_scale_for_each_channel():
+    rng = np.random.default_rng(6)
+    x = rng.standard_normal((50, 20)).astype(np.float32)
+    module = import_layer(rng.standard_normal((20, 12)) * 10.0 ** np.arange(-6, 6), None, None)
+    calibrate(module, x)
+    real = run(module, x)
+    apply(module, "spaq-quantize")
+    error = np.sqrt(((run(module, x) - real) ** 2).mean(axis=0)) / np.abs(real).max(axis=0)
+    assert error[-2:].max() < 0.01
+    # A channel far below the others is not resolved further than 127 · 127 steps of theirs.
+    dequantize = next(op for op in module.walk() if isinstance(op, DequantizeOp))
+    scales = np.asarray(dequantize.scales())
+    assert np.allclose(scales[:-2], scales[-1] / 127, rtol=0.5)
+
+
+def test_a_fit_of_ones_own_and_a_new_bias():
+    rng = np.random.default_rng(7)
+    x = rng.standard_normal((50, 30)).astype(np.float32)
+    x[:, 2] *= 20
+    module = import_layer(rng.standard_normal((30, 6)), None, "gelu")
+    calibrate(module, x)
+    ((matmul, constant),) = float_products(module)
+    fit = Fit(
+        np.ones((30, 6), np.int8), np.full(6, 0.5), np.ones((1, 6), np.int64), np.zeros((1, 6))
+    )
+    bias = np.linspace(-1, 1, 6)
+    quantize_layer(matmul, constant, LevelSet.of("uniform", 1), fit, split=0.2, bias=bias)
+    module.verify()
+    expected = apply_function("gelu", x @ np.full((30, 6), 0.5) + bias)
+    near = np.abs(expected) < 0.9 * np.abs(expected).max()
+    assert np.abs(run(module, x) - expected)[near].max() < 0.05 * np.abs(expected).max()

@@ -55,6 +55,7 @@ def _compile(options: argparse.Namespace) -> int:
         sparsity=options.sparsity,
         levels=options.levels,
         calibration=_load(options.calibration, "activations") if options.calibration else None,
+        split=options.split,
         target=options.target,
         on_stage=lambda name, _: console.print(f"[dim]{name}"),
     )
@@ -168,13 +169,21 @@ def _parser() -> argparse.ArgumentParser:
         "--levels", default="int8", help="int8, uniform-15, codebook-15-31 … (default: int8)"
     )
     compiler.add_argument("--calibration", help="float activations [T, K] in .npy")
+    compiler.add_argument(
+        "--split",
+        type=float,
+        default=0.02,
+        help="share of extra int8 columns for features of large range (default: 0.02; 0: none)",
+    )
     compiler.add_argument("--target", default="generic", help="see daqkf targets; or a .toml file")
     compiler.add_argument("-o", "--output", required=True, help="folder for the design")
     compiler.set_defaults(run=_compile)
 
     simulator = commands.add_parser("simulate", help="simulate a compiled design's RTL")
     simulator.add_argument("design", help="a folder written by daqkf compile")
-    simulator.add_argument("activations", help="[T, K] in .npy, int8 or float")
+    simulator.add_argument(
+        "activations", help="[T, K] in .npy, float, or the array's own int8 columns"
+    )
     simulator.add_argument("-o", "--output", required=True, help="results [T, N], .npy")
     simulator.add_argument("--stalls", type=float, default=0.0, help="share of stream pauses")
     simulator.add_argument("--seed", type=int, default=0, help="of the pauses")

@@ -64,7 +64,7 @@ class _Layer:
         shift = self.statistics.bias_shift(self.weights, found.levels * found.scales)
         module = self.module.clone()
         for matmul, constant in float_products(module):
-            quantize_layer(matmul, constant, level_set, lambda _: found, split, self.bias + shift)
+            quantize_layer(matmul, constant, level_set, found, split, self.bias + shift)
         module.verify()
         return module
 

@@ -47,3 +47,11 @@
 
 // CHECK: a binary level set has one magnitude, 1
 "test.op"() {a = #spaq.levels<kind = "binary", magnitudes = 3, maximum = 3>} : () -> ()
+
+// -----
+
+// CHECK: expected a number or a dense constant
+func.func @f(%x: tensor<?x2xf32>) {
+  %0 = spaq.calibrated %x absmax "much" : tensor<?x2xf32> -> tensor<?x2xf32>
+  func.return
+}

@@ -122,6 +122,70 @@ func.func @f(%x: tensor<?x2xf32>) {
 
 // -----
 
+// CHECK: absmax of feature 1 must be finite and above 0
+func.func @f(%x: tensor<?x2xf32>) {
+  %0 = spaq.calibrated %x absmax dense<[1.0, -1.0]> : tensor<2xf64> : tensor<?x2xf32> -> tensor<?x2xf32>
+  func.return
+}
+
+// -----
+
+// CHECK: absmax is one f64, or one for each of the 2 features of spaq.calibrated
+func.func @f(%x: tensor<?x2xf32>) {
+  %0 = spaq.calibrated %x absmax dense<1.0> : tensor<3xf64> : tensor<?x2xf32> -> tensor<?x2xf32>
+  func.return
+}
+
+// -----
+
+// CHECK: the scale is one f64, or one for each of the 2 features of spaq.dequantize
+func.func @f(%x: tensor<?x2xi8>) {
+  %0 = spaq.dequantize %x scale dense<1.0> : tensor<2xf32> : tensor<?x2xi8> -> tensor<?x2xf32>
+  func.return
+}
+
+// -----
+
+// CHECK: the features of split must ascend
+func.func @f(%x: tensor<?x2xf32>) {
+  %0 = spaq.quantize %x scale 1.0 split dense<[1, 0]> : tensor<2xi32> : tensor<?x2xf32> -> tensor<?x4xi8>
+  func.return
+}
+
+// -----
+
+// CHECK: split names a feature outside 0..1
+func.func @f(%x: tensor<?x2xf32>) {
+  %0 = spaq.quantize %x scale 1.0 split dense<2> : tensor<1xi32> : tensor<?x2xf32> -> tensor<?x3xi8>
+  func.return
+}
+
+// -----
+
+// CHECK: split is a vector of i32, the feature of each extra column
+func.func @f(%x: tensor<?x2xf32>) {
+  %0 = spaq.quantize %x scale 1.0 split dense<1> : tensor<1xi64> : tensor<?x2xf32> -> tensor<?x3xi8>
+  func.return
+}
+
+// -----
+
+// CHECK: spaq.quantize maps f32 to i8 in the same shape, but for the 1 extra columns of i8
+func.func @f(%x: tensor<?x2xf32>) {
+  %0 = spaq.quantize %x scale 1.0 split dense<1> : tensor<1xi32> : tensor<?x2xf32> -> tensor<?x2xi8>
+  func.return
+}
+
+// -----
+
+// CHECK: spaq.dequantize maps i8 to f32 in the same shape, but for the 2 extra columns of i8
+func.func @f(%x: tensor<?x3xi8>) {
+  %0 = spaq.dequantize %x scale 1.0 split dense<1> : tensor<2xi32> : tensor<?x3xi8> -> tensor<?x2xf32>
+  func.return
+}
+
+// -----
+
 // CHECK: spaq.dequantize maps i8 to f32 in the same shape
 func.func @f(%x: tensor<?x2xi8>) {
   %0 = spaq.dequantize %x scale 1.0 : tensor<?x2xi8> -> tensor<?x3xf32>

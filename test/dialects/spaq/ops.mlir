@@ -56,3 +56,19 @@ func.func @analysed(%x: tensor<?x3xi8>) -> tensor<?x2xi32> {
   %0 = spaq.matmul %x, %w : (tensor<?x3xi8>, tensor<3x2xi8>) -> tensor<?x2xi32>
   func.return %0 : tensor<?x2xi32>
 }
+
+// Features of their own range and scale, and of more columns than one.
+// CHECK-LABEL: func.func @split
+func.func @split(%x: tensor<?x3xf32>) -> tensor<?x3xf32> {
+  // CHECK: spaq.calibrated %x absmax dense<[2.500000e+00, 1.000000e-01, 3.000000e+01]> : tensor<3xf64> : tensor<?x3xf32> -> tensor<?x3xf32>
+  %0 = spaq.calibrated %x absmax dense<[2.5, 0.1, 30.0]> : tensor<3xf64> : tensor<?x3xf32> -> tensor<?x3xf32>
+  // CHECK: spaq.calibrated %0 absmax 12345678.0 :
+  %1 = spaq.calibrated %0 absmax 12345678.0 : tensor<?x3xf32> -> tensor<?x3xf32>
+  // CHECK: spaq.quantize %1 scale 2.500000e-01 split dense<[0, 2, 2]> : tensor<3xi32> : tensor<?x3xf32> -> tensor<?x6xi8>
+  %2 = spaq.quantize %1 scale 0.25 split dense<[0, 2, 2]> : tensor<3xi32>
+    : tensor<?x3xf32> -> tensor<?x6xi8>
+  // CHECK: spaq.dequantize %2 scale dense<[5.000000e-01, 0.333333333333333{{.*}}, 1.000000e+00]> : tensor<3xf64> split dense<[0, 2, 2]> : tensor<3xi32> : tensor<?x6xi8> -> tensor<?x3xf32>
+  %3 = spaq.dequantize %2 scale dense<[0.5, 0.33333333333333331, 1.0]> : tensor<3xf64>
+    split dense<[0, 2, 2]> : tensor<3xi32> : tensor<?x6xi8> -> tensor<?x3xf32>
+  func.return %3 : tensor<?x3xf32>
+}
