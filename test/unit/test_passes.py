@@ -73,7 +73,9 @@ def layer(
     st.integers(1, 17),
     st.sampled_from([0.0, 0.1, 0.5, 1.0]),
     st.sampled_from([None, "relu", "gelu"]),
-    st.sampled_from(["", "{magnitudes=3}", "{kind=codebook magnitudes=5}"]),
+    st.sampled_from(
+        ["", "{magnitudes=3 split=0.3}", "{magnitudes=3 split=0}", "{kind=codebook magnitudes=5}"]
+    ),
 )
 @settings(max_examples=30)
 def test_integer_passes_change_no_bit(
@@ -117,6 +119,20 @@ def test_tiny_weights_beside_a_large_bias_stay_representable():
     real = run(module, x)
     apply(module, "spaq-analyze,spaq-quantize," + ",".join(INTEGER_PASSES))
     assert np.abs(run(module, x) - real).max() < 0.05
+
+
+def test_tiny_weights_of_a_channel_with_extra_outputs_stay_representable():
+    # Channel 0 is all bias: its extra outputs begin far from what its weights reach.
+    weights = np.tile([1e-30, 1.0, 0.5, -0.25], (3, 1))
+    module = import_layer(weights, np.array([40.0, 0.0, 0.0, 0.0]), "relu")
+    x = np.random.default_rng(2).standard_normal((20, 3)).astype(np.float32)
+    calibrate(module, x)
+    real = run(module, x)
+    apply(module, "spaq-analyze,spaq-quantize{split=0.8}")
+    (dequantize,) = (op for op in module.walk() if isinstance(op, DequantizeOp))
+    assert set(dequantize.columns()) == {0}
+    apply(module, ",".join(INTEGER_PASSES))
+    assert np.abs(run(module, x) - real).max() < 0.15
 
 
 def test_an_overflow_is_an_error_not_a_wrong_number():
