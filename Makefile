@@ -76,7 +76,17 @@ format: venv ## let ruff rewrite what it can
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-bench: tools venv ## every benchmark
+# What only the benchmarks compare with.
+$(VENV)/.benchmarks: $(VENV)/.installed
+	@if command -v uv >/dev/null 2>&1; then \
+	  uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[dev,bench]'; \
+	else \
+	  $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
+	    -e '.[dev,bench]'; \
+	fi
+	@touch $@
+
+bench: tools venv $(VENV)/.benchmarks ## every benchmark
 	@set -e; for benchmark in benchmarks/*.py; do \
 	  echo "== $$benchmark"; $(BIN)/python "$$benchmark"; done
 

@@ -79,30 +79,36 @@ class Paths:
         cost[_EVEN if priced else 0, 0, 0] = 0
         paths = cls(gain, positions, columns.ascending.shape[1], word, limit, parts, cost)
         for code in range(1, maximum + 1):
-            reached, states = paths._arrivals(code)
-            target = cost[:, min(rows - 1, 1) :, code]
+            # More codes are never worse where they cost nothing: all of the limit will be used.
+            before = 0 if priced or rows == 1 else max(code - (maximum - limit) - 1, 0)
+            reached = paths._arrivals(code, before)
+            first = min(rows - 1, before + 1)
+            target = cost[:, first : first + len(reached), code]
             if not priced:
                 target[0] = reached.min(axis=1)
                 continue
+            states = paths._states(positions[code : 2 * code], positions[2 * code])
             for state in (_EMPTY, _EVEN, _ODD):
                 target[state] = np.where(states == state, reached, np.inf).min(axis=1)
         return paths
 
-    def _arrivals(self, code: int) -> tuple[Floats, Ints]:
-        """[codes, code, N] costs of the best ways to `code` over each lower one; [code, N] states.
+    def _arrivals(self, code: int, least: int) -> Floats:
+        """[codes, codes below, N] costs of the best ways to `code` over each lower one.
 
-        A way's number of codes is that of its last stop.
+        The first axis counts the codes before this, from `least` on, and the second begins with
+        the lowest that can be the last of these: `least` itself.
         """
-        sources = self.cost[:, : max(self.cost.shape[1] - 1, 1), :code]
-        upper = self.positions[code : 2 * code]
-        gaps = np.arange(code, 0, -1)[:, np.newaxis]
-        prices = self._prices(
-            gaps, self.gain[code : 2 * code], self.positions[: 2 * code : 2], upper
-        )
+        counted = self.cost.shape[1] > 1
+        rows = slice(least, min(self.limit, code)) if counted else slice(1)
+        sources = self.cost[:, rows, least:code]
+        sums = slice(code + least, 2 * code)
+        gaps = np.arange(code - least, 0, -1)[:, np.newaxis]
+        lower = self.positions[2 * least : 2 * code : 2]
+        prices = self._prices(gaps, self.gain[sums], lower, self.positions[sums])
         best = sources[0] + prices[0]
         for source, price in zip(sources[1:], prices[1:], strict=True):
             np.minimum(best, source + price, out=best)
-        return best, self._states(upper, self.positions[2 * code])
+        return best
 
     def _states(self, thresholds: Ints, code: Ints) -> Ints:
         """States at a code, given the magnitudes below its threshold and below itself."""

@@ -39,8 +39,10 @@ class Columns:
     """[N, K + 1] prefix sums of the importance; None where each is 1."""
     energy: Floats
     """[N] Σ importance · magnitude²."""
-    keys: Floats
-    """[N·K] channel + magnitude / 2: sorted as a whole."""
+    bins: NDArray[np.int32]
+    """[N, B] how many magnitudes lie below 0, 1/B, 2/B …; zeros lie below 0."""
+    padded: Floats
+    """[N, K + the least power of two above what is in any bin], ascending, ending in infinities."""
 
     @classmethod
     def sort(cls, weights: NDArray, importance: NDArray | None = None) -> "Columns":
@@ -64,16 +66,8 @@ class Columns:
             share = np.take_along_axis(share, order, axis=1)
             totals = _prefix(share)
             terms, squares = share * ascending, share * ascending * ascending
-        keys = ascending * 0.5 + np.arange(len(ascending))[:, np.newaxis]
-        return cls(
-            ascending,
-            exponent,
-            unit,
-            _prefix(terms),
-            totals,
-            squares.sum(axis=1),
-            keys.reshape(-1),
-        )
+        energy = squares.sum(axis=1)
+        return cls(ascending, exponent, unit, _prefix(terms), totals, energy, *_index(ascending))
 
     @property
     def largest(self) -> Floats:
@@ -98,11 +92,23 @@ class Columns:
         return np.count_nonzero(self.ascending == 0, axis=1)
 
     def below(self, thresholds: Floats) -> Ints:
-        """[L, N] how many magnitudes of each channel lie below each threshold [L, N] ≥ 0."""
-        channels = np.arange(len(self.ascending))
-        # A key halves the magnitude; none reaches half of the way to the next channel.
-        found = np.searchsorted(self.keys, np.minimum(thresholds * 0.5, 0.5) + channels)
-        return found - channels * self.ascending.shape[1]
+        """[L, N] how many magnitudes of each channel lie below each threshold [L, N] ≥ 0.
+
+        Zeros always do.
+        """
+        channels, width = self.padded.shape
+        channel = np.arange(channels)
+        size = self.bins.shape[1]
+        bins = np.minimum(thresholds * size, size - 1).astype(np.int64)
+        found = self.bins.reshape(-1)[bins + channel * size].astype(np.int64)
+        # Bisection from the bin's beginning; beyond its end all magnitudes are above.
+        found += channel * width
+        step = (width - self.ascending.shape[1]) // 2
+        while step:
+            below = self.padded.reshape(-1).take(found + (step - 1), mode="clip") < thresholds
+            found += below * step
+            step //= 2
+        return found - channel * width
 
     def sums_at(self, positions: Ints) -> Floats:
         """[L, N] Σ importance · magnitude of the first `positions` [L, N] of each channel."""
@@ -140,6 +146,21 @@ class Columns:
         """Squared errors [..., N] as those of the weights and importance as they were given."""
         with np.errstate(over="ignore", under="ignore"):
             return np.ldexp(np.maximum(error, 0.0) * self.unit, 2 * self.exponent)
+
+
+def _index(ascending: Floats) -> tuple[NDArray[np.int32], Floats]:
+    """What `below` looks positions up in: see `bins` and `padded`."""
+    channels, count = ascending.shape
+    zeros = np.count_nonzero(ascending == 0, axis=1)
+    size = 1 << count.bit_length() + 1
+    # A power of two, so that a magnitude and its bin never disagree.
+    place = (ascending * size).astype(np.int64) + np.arange(channels)[:, np.newaxis] * size
+    counts = np.bincount(place.reshape(-1), minlength=channels * size).reshape(channels, size)
+    counts[:, 0] -= zeros
+    bins = np.cumsum(counts, axis=1) - counts + zeros[:, np.newaxis]
+    padded = np.full((channels, count + (1 << int(counts.max()).bit_length())), np.inf)
+    padded[:, :count] = ascending
+    return bins.astype(np.int32), padded
 
 
 def _prefix(terms: Floats) -> Floats:

@@ -30,13 +30,10 @@ _BLOCK = 1 << 17
 _COARSE = 31
 """Grids up to this code are searched with all scales; finer ones from what a coarse one gave."""
 
-_MANY = 1 << 14
-"""Steps of a grid's paths from which on fewer scales are tried."""
-
 _COARSER_SCALES = 8
 """Scales that are tried beside that of the least error when cycles count."""
 
-_REFINEMENTS = 3
+_REFINEMENTS = 2
 """Times that the scale is fitted to the codes, and the codes to the scale."""
 
 
@@ -199,7 +196,8 @@ class _Block:
         tops = np.geomspace(maximum, max(limit / 2, 1), _COARSER_SCALES)
         candidates = [self.scales, *(reach / top for top in tops)]
         price = self.columns.in_own_units(word)
-        codes, scales = _best_codes(self.columns, limit, maximum, candidates, price, max_shift)
+        search = _Search(self.columns, maximum, limit, price, max_shift)
+        codes, scales = search.refined(search.best_of(candidates)[0])
         return replace(self, codes=codes, scales=scales, all_available=False)
 
     def finish(self, level_set: LevelSet) -> Fit:
@@ -223,40 +221,59 @@ class _Block:
 
 
 def _search(columns: Columns, level_set: LevelSet, step: Floats) -> tuple[Ints, Floats]:
-    """Codes [L, N] and scales [N] of a codebook with the least error, at least that of `step`."""
+    """Codes [L, N] and scales [N] of a codebook with the least error, at most that of `step`."""
     limit, maximum = level_set.magnitudes, level_set.maximum
     coarse = min(maximum, max(2 * limit + 1, _COARSE))
-    reach = np.where(columns.largest > 0, columns.largest, 1.0)
-    few = limit * coarse**2 > _MANY
-    shares = np.geomspace(1.6, 0.4, 5 if few else 13)
-    codes, scales = _best_codes(
-        columns, limit, coarse, [step, *(reach / coarse * share for share in shares)]
-    )
+    reach = np.where(columns.largest > 0, columns.largest, 1.0) / coarse
+    shares = np.geomspace(1.6, 0.4, 6)
+    between = np.sqrt(shares[:-1] / shares[1:]).mean()
+    search = _Search(columns, coarse, limit)
+    best = search.best_of([step, *(reach * share for share in shares)])
+    codes, scales = search.refined(search.best_of([best[0] * between, best[0] / between], best)[0])
     if coarse == maximum:
         return codes, scales
     finer = np.maximum(codes[-1], 1) * scales / maximum
-    return _best_codes(columns, limit, maximum, [scales, finer, 1.07 * finer])
+    search = _Search(columns, maximum, limit)
+    return search.refined(search.best_of([scales, finer, 1.07 * finer])[0])
 
 
-def _best_codes(
-    columns: Columns,
-    limit: int,
-    maximum: int,
-    candidates: list[Floats],
-    word: Floats | float = 0.0,
-    max_shift: int = 0,
-) -> tuple[Ints, Floats]:
-    """The best of several scales [N], fitted to its codes and tried again; codes and scales."""
-    scales = best = candidates[0]
-    least = np.full(len(best), np.inf)
-    for scales in candidates:
-        cost = Paths.search(columns, scales, maximum, limit, word, max_shift).best()
-        best = np.where(cost < least, scales, best)
-        least = np.minimum(cost, least)
-    for _ in range(_REFINEMENTS):
-        codes = Paths.search(columns, best, maximum, limit, word, max_shift).codes()
-        best = Assignment.nearest(columns, codes, best).best_scales(best)
-    return Paths.search(columns, best, maximum, limit, word, max_shift).codes(), best
+@dataclass(frozen=True)
+class _Search:
+    """Looks for the scales [N] whose best codes cost least."""
+
+    columns: Columns
+    maximum: int
+    limit: int
+    word: Floats | float = 0.0
+    max_shift: int = 0
+
+    def paths(self, scales: Floats) -> Paths:
+        """The best codes for given scales."""
+        return Paths.search(
+            self.columns, scales, self.maximum, self.limit, self.word, self.max_shift
+        )
+
+    def best_of(
+        self, candidates: list[Floats], known: tuple[Floats, Floats] | None = None
+    ) -> tuple[Floats, Floats]:
+        """The best of some scales for each channel, the first of equal ones, and its cost.
+
+        `known` are scales with their cost, of another call.
+        """
+        best, least = known or (candidates[0], np.full(len(candidates[0]), np.inf))
+        for scales in candidates:
+            cost = self.paths(scales).best()
+            best = np.where(cost < least, scales, best)
+            least = np.minimum(cost, least)
+        return best, least
+
+    def refined(self, scales: Floats) -> tuple[Ints, Floats]:
+        """Codes [L, N] and scales: the scales fitted to the best codes, and those to them."""
+        codes = self.paths(scales).codes()
+        for _ in range(_REFINEMENTS):
+            scales = Assignment.nearest(self.columns, codes, scales).best_scales(scales)
+            codes = self.paths(scales).codes()
+        return codes, scales
 
 
 def _nearest(weights: NDArray, exponent: NDArray, scales: Floats, codes: Ints) -> NDArray[np.int8]:

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from daqkf.passes.maths.columns import Columns, Floats, Ints
 
 _ITERATIONS = 40
-_SETTLED = 1e-5
-"""Iterations end when they change no channel's error by more than this share."""
+_SETTLED = 1e-4
+"""Iterations end when they change the channels' error by no more than this share."""
 
 _STARTS = np.concatenate([np.linspace(1.0, 0.3, 15), np.linspace(0.25, 0.05, 5), [1.25, 1.5, 2.0]])
 """First steps to try, as shares of absmax / magnitudes; above 1, not all levels are used."""
@@ -110,9 +110,9 @@ def fit_levels(columns: Columns, levels: Floats) -> tuple[Floats, Floats]:
 
 
 def _settled(history: list[Floats]) -> bool:
-    return len(history) > 1 and bool(
-        (history[-2] - history[-1] <= _SETTLED * history[-1] + 1e-15).all()
-    )
+    if len(history) < 2:
+        return False
+    return bool((history[-2] - history[-1]).sum() <= _SETTLED * history[-1].sum() + 1e-15)
 
 
 def padded(history: Floats, length: int) -> Floats:

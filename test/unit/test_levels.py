@@ -162,13 +162,14 @@ def test_ternary_and_binary_by_hand():
 @pytest.mark.parametrize("method", METHODS)
 def test_odd_channels(level_set: LevelSet, method: str):
     tiny = np.finfo(np.float64).smallest_subnormal
-    weights = np.zeros((6, 7))
+    weights = np.zeros((6, 8))
     weights[:, 1] = -0.25  # constant
     weights[2, 2] = 3.0  # a single non-zero
     weights[:, 3] = [tiny, -3 * tiny, 0, 0, 9 * tiny, 0]
     weights[:, 4] = [1e30, -2e30, 0, 0, 1e30, 0]
     weights[:, 5] = [1, 1e-30, 1e-300, 0, -1e-30, 0]
     weights[3, 6] = tiny
+    weights[:, 7] = np.array([1, -3, 0, 0, 9, 0]) * 2.0**-1050
     found = fit(weights, level_set, method=method)
     check_set(found, weights, level_set)
     assert found.scales[0] == 1 and not found.levels[:, 0].any()
@@ -177,8 +178,10 @@ def test_odd_channels(level_set: LevelSet, method: str):
         assert (found.levels[:, channel] * found.scales[channel] == weights[:, channel]).all()
     if level_set.kind == "codebook" and level_set.magnitudes > 2:
         assert found.error(weights)[4] < 1e-25 * 1e60, "two magnitudes, both of them levels"
-        # 1, 3 and 9 times the smallest number, as near as integers come.
-        assert np.abs(found.levels * found.scales - weights)[:, 3].max() <= 2 * tiny
+        # As near as integers come; the scale itself is a multiple of the smallest number.
+        distance = np.abs(found.levels * found.scales - weights).max(axis=0)
+        assert distance[3] <= level_set.maximum * tiny
+        assert distance[7] <= 2.0**-1050
 
 
 def test_fewer_non_zeros_than_levels_are_kept_as_well_as_integers_can():
