@@ -50,11 +50,14 @@ class Columns:
 
         The weights of a channel whose importance is zero throughout are equally important.
         """
-        absolute = np.ascontiguousarray(np.abs(weights.T), np.float64)
+        absolute = np.abs(np.ascontiguousarray(weights.T))
+        if importance is None:
+            absolute.sort(axis=1)
+        absolute = absolute.astype(np.float64)
         exponent = np.frexp(absolute.max(axis=1))[1]
         absolute = np.ldexp(absolute, -exponent[:, np.newaxis])
         if importance is None:
-            ascending, totals = np.sort(absolute, axis=1), None
+            ascending, totals = absolute, None
             terms, squares = ascending, ascending * ascending
             unit = np.ones(len(ascending))
         else:
@@ -100,7 +103,8 @@ class Columns:
         channel = np.arange(channels)
         size = self.bins.shape[1]
         bins = np.minimum(thresholds * size, size - 1).astype(np.int64)
-        found = self.bins.reshape(-1)[bins + channel * size].astype(np.int64)
+        bins += channel * size
+        found = self.bins.reshape(-1).take(bins, mode="clip").astype(np.int64)
         # Bisection from the bin's beginning; beyond its end all magnitudes are above.
         found += channel * width
         step = (width - self.ascending.shape[1]) // 2
@@ -171,4 +175,5 @@ def _prefix(terms: Floats) -> Floats:
 
 
 def _at(sums: Floats, positions: Ints) -> Floats:
-    return sums.reshape(-1)[positions + np.arange(len(sums)) * sums.shape[1]]
+    places = positions + np.arange(len(sums)) * sums.shape[1]
+    return sums.reshape(-1).take(places, mode="clip")

@@ -33,8 +33,8 @@ _COARSE = 31
 _COARSER_SCALES = 8
 """Scales that are tried beside that of the least error when cycles count."""
 
-_REFINEMENTS = 2
-"""Times that the scale is fitted to the codes, and the codes to the scale."""
+_REFINEMENTS = 1
+"""Times that the scale is fitted to the codes, and the codes to the scale again."""
 
 
 @dataclass(frozen=True)

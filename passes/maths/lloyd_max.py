@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from daqkf.passes.maths.columns import Columns, Floats, Ints
 
 _ITERATIONS = 40
-_SETTLED = 1e-4
+_SETTLED = 3e-4
 """Iterations end when they change the channels' error by no more than this share."""
 
 _STARTS = np.concatenate([np.linspace(1.0, 0.3, 15), np.linspace(0.25, 0.05, 5), [1.25, 1.5, 2.0]])
@@ -37,15 +37,18 @@ class Assignment:
 
     @classmethod
     def nearest(cls, columns: Columns, codes: NDArray, scales: Floats) -> "Assignment":
-        """For ascending codes [L, N], or [L, 1] for all channels, beside 0, and scales [N]."""
+        """For ascending codes [L, N], or [L, 1] for all channels, beside 0, and scales [N].
+
+        With scales [S, N] there are S assignments, along a first axis.
+        """
         below = np.concatenate([np.zeros_like(codes[:1]), codes[:-1]])
-        positions = columns.below((codes + below) * (0.5 * scales))
+        positions = columns.below((codes + below) * (0.5 * scales[..., np.newaxis, :]))
         # What lies above a threshold takes the step from one code to the next.
         sums = columns.sums[:, -1] - columns.sums_at(positions)
         totals = columns.total - columns.weights_at(positions)
         return cls(
-            ((codes - below) * sums).sum(axis=0),
-            ((codes * codes - below * below) * totals).sum(axis=0),
+            ((codes - below) * sums).sum(axis=-2),
+            ((codes * codes - below * below) * totals).sum(axis=-2),
             positions,
         )
 
@@ -73,12 +76,9 @@ def fit_step(columns: Columns, magnitudes: int) -> tuple[Floats, Floats]:
     """
     codes = np.arange(1, magnitudes + 1)[:, np.newaxis]
     reach = np.where(columns.largest > 0, columns.largest, 1.0) / magnitudes
-    step, best = reach, np.full(len(reach), np.inf)
-    for share in _STARTS:
-        error = Assignment.nearest(columns, codes, reach * share).error(columns, reach * share)
-        step = np.where(error < best, reach * share, step)
-        best = np.minimum(error, best)
-
+    steps = _STARTS[:, np.newaxis] * reach
+    errors = Assignment.nearest(columns, codes, steps).error(columns, steps)
+    step = steps[errors.argmin(axis=0), np.arange(len(reach))]
     history: list[Floats] = []
     for _ in range(_ITERATIONS):
         assignment = Assignment.nearest(columns, codes, step)
