@@ -4,7 +4,7 @@
 """`lower-dfke-to-rpea`: scheduled kernels → an array and its programs."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,9 +16,10 @@ from xdsl.rewriter import InsertPoint, Rewriter
 from xdsl.utils.exceptions import PassFailedException, VerifyException
 
 from daqkf.dialects.dense import from_array, to_array
-from daqkf.dialects.dfke import KernelOp
+from daqkf.dialects.dfke import DispatchOp, KernelOp
 from daqkf.dialects.dfke.machine import ORGANISATION
 from daqkf.dialects.rpea import ArrayConfig, ArrayOp, ProgramOp, RunOp
+from daqkf.dialects.rpea import DispatchOp as ProgramDispatchOp
 from daqkf.dialects.rpea.layout import Fields
 from daqkf.dialects.spaq import numerics
 from daqkf.dialects.spaq.ops import element, features
@@ -27,15 +28,18 @@ from daqkf.passes.maths import running_sum
 ARRAY_NAME = "array"
 
 
-def required_config(kernel: KernelOp) -> ArrayConfig:
-    """The smallest array of the schedule's machine that runs this kernel.
+def required_config(kernel: KernelOp | DispatchOp) -> ArrayConfig:
+    """The smallest array of the schedule's machine that runs this kernel, or its variants.
 
     Memories are rounded up to powers of two: they are made of blocks of such sizes anyway,
     and other kernels may then fit the same array.
 
     Raises:
-        ValueError: the kernel has no schedule or no widths yet.
+        ValueError: a kernel has no schedule or no widths yet, or variants that do not fit the
+            machine together.
     """
+    if isinstance(kernel, DispatchOp):
+        return _required_for_all(kernel)
     if kernel.schedule is None:
         raise ValueError("a kernel has no schedule; run dfke-schedule first")
     if kernel.running_sum is None:
@@ -55,6 +59,32 @@ def required_config(kernel: KernelOp) -> ArrayConfig:
         accumulator_width=accumulator.width.data,
         sum_width=total.width.data,
     )
+
+
+def _required_for_all(dispatch: DispatchOp) -> ArrayConfig:
+    """Of variants that stand one after another in the memories, and a table to pick by."""
+    variants, decision = dispatch.variants(), dispatch.decision.data
+    config = shared_config([required_config(variant) for variant in variants])
+    if decision.lanes != config.lanes:
+        raise ValueError(
+            f"a dispatch over tiles of {decision.lanes} tokens is scheduled for "
+            f"{config.lanes} lanes"
+        )
+    schedules = [variant.schedule for variant in variants if variant.schedule is not None]
+    depths: dict[str, int] = {}
+    for name, what, parts in (
+        ("stream_depth", "stream words", [schedule.words for schedule in schedules]),
+        ("parameter_depth", "outputs", [schedule.counts for schedule in schedules]),
+    ):
+        depth = sum(int(to_array(part).max()) for part in parts)
+        limit = min(getattr(schedule.machine.data, name) for schedule in schedules)
+        if depth > limit:
+            raise ValueError(
+                f"{depth} {what} of a PE in {len(variants)} variants; the target holds at most "
+                f"{limit}"
+            )
+        depths[name] = _power_of_two(depth)
+    return replace(config, **depths, buckets=len(decision.table))
 
 
 def _power_of_two(value: int) -> int:
@@ -168,6 +198,8 @@ def lower_kernel(kernel: KernelOp, name: str, array: str, config: ArrayConfig) -
 class LowerDfkeToRpeaPass(ModulePass):
     """Turn scheduled `dfke.kernel`s into `rpea.program`s and the `rpea.run`s that play them.
 
+    The kernels of a `dfke.dispatch` become programs under one `rpea.dispatch`.
+
     A module that has an `rpea.array` already gets its kernels lowered onto that array, or
     an error where one does not fit; otherwise one array is sized for all of the kernels.
     """
@@ -175,7 +207,12 @@ class LowerDfkeToRpeaPass(ModulePass):
     name = "lower-dfke-to-rpea"
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
-        kernels = [op for op in op.walk() if isinstance(op, KernelOp)]
+        kernels = [
+            op
+            for op in op.walk()
+            if isinstance(op, DispatchOp)
+            or (isinstance(op, KernelOp) and not isinstance(op.parent_op(), DispatchOp))
+        ]
         if not kernels:
             return
         try:
@@ -183,7 +220,7 @@ class LowerDfkeToRpeaPass(ModulePass):
         except (ValueError, VerifyException) as error:
             raise PassFailedException(f"{self.name}: {error}") from None
 
-    def _lower(self, module: ModuleOp, kernels: list[KernelOp]) -> None:
+    def _lower(self, module: ModuleOp, kernels: Sequence[KernelOp | DispatchOp]) -> None:
         arrays = [op for op in module.ops if isinstance(op, ArrayOp)]
         if len(arrays) > 1:
             raise ValueError("a module with several arrays; kernels would not know theirs")
@@ -197,9 +234,24 @@ class LowerDfkeToRpeaPass(ModulePass):
             parent = kernel.parent_op()
             base = parent.sym_name.data if isinstance(parent, FuncOp) else "kernel"
             name = f"{base}_program" if len(kernels) == 1 else f"{base}_program_{number}"
-            program = lower_kernel(kernel, name, array.sym_name.data, array.config.data)
-            Rewriter.insert_op(program, place)
-            place = InsertPoint.after(program)
-            run = RunOp(program, kernel.input)
+            for program in (programs := _programs(kernel, name, array)):
+                Rewriter.insert_op(program, place)
+                place = InsertPoint.after(program)
+            run = RunOp(programs[-1], kernel.input)
             run.result.name_hint = kernel.result.name_hint
             Rewriter.replace_op(kernel, run)
+
+
+def _programs(
+    kernel: KernelOp | DispatchOp, name: str, array: ArrayOp
+) -> list[ProgramOp | ProgramDispatchOp]:
+    """The programs of a kernel or of its variants; the last is the one to run."""
+    config, target = array.config.data, array.sym_name.data
+    if isinstance(kernel, KernelOp):
+        return [lower_kernel(kernel, name, target, config)]
+    require_fit(config, required_config(kernel))
+    variants = [
+        lower_kernel(variant, f"{name}_variant_{number}", target, config)
+        for number, variant in enumerate(kernel.variants())
+    ]
+    return [*variants, ProgramDispatchOp(name, variants, kernel.decision)]

@@ -1,17 +1,18 @@
 # Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-"""`rpea.program` ↔ the program image: the 32-bit words that an array is loaded with."""
+"""Programs ↔ the program image: the 32-bit words that an array is loaded with."""
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from xdsl.dialects.builtin import ModuleOp
 
 from daqkf.dialects.dense import to_array
-from daqkf.dialects.rpea import ArrayConfig, ProgramOp
+from daqkf.dialects.rpea import ArrayConfig, DispatchOp, ProgramOp
 from daqkf.dialects.rpea.layout import (
     COMMAND_OP_SHIFT,
     IMAGE_MAGIC,
@@ -25,6 +26,14 @@ Words = NDArray[np.uint32]
 
 class ProgramImageError(ValueError):
     """A program image that an array would refuse, or would play wrongly."""
+
+
+def playable(module: ModuleOp) -> list[ProgramOp | DispatchOp]:
+    """What a module's array can run: its dispatches, and the programs that are no variants."""
+    dispatches = [op for op in module.ops if isinstance(op, DispatchOp)]
+    variants = {program for dispatch in dispatches for program in dispatch.variants()}
+    programs = [op for op in module.ops if isinstance(op, ProgramOp) and op not in variants]
+    return [*programs, *dispatches]
 
 
 def _command(op: Command, unit: int, rows: Words) -> Iterator[Words]:
@@ -55,24 +64,51 @@ def parameter_rows(program: ProgramOp, config: ArrayConfig) -> Words:
     return rows
 
 
-def encode(program: ProgramOp) -> bytes:
-    """The image of a program for its array: header and body, little-endian 32-bit words."""
+def dispatch_rows(
+    config: ArrayConfig,
+    table: Sequence[int],
+    streams: NDArray[np.int64],
+    slots: NDArray[np.int64],
+) -> Words:
+    """The decision table, packed: where the variant of each bucket begins.
+
+    `streams` and `slots` are `DispatchOp.places`. A table shorter than the array's goes on
+    with its last entry, which is what any larger count of zeros means.
+    """
+    variant = np.pad(np.array(table), (0, config.buckets - len(table)), "edge")
+    return config.dispatch_row.pack(
+        {"stream": streams[variant], "slot": slots[variant], "variant": variant}
+    )
+
+
+def encode(program: ProgramOp | DispatchOp) -> bytes:
+    """The image of a program, or of all variants of one, for its array.
+
+    A header and a body of little-endian 32-bit words. For an array with a SPAQ unit, a
+    program without variants has a table that always takes the same.
+    """
     config = program.target().config.data
-    table = config.table_row.pack({"value": to_array(program.table).view(np.uint8)})
-    streams = np.split(program.packed_stream(), np.cumsum(to_array(program.rows))[:-1])
+    if isinstance(program, DispatchOp):
+        programs, decision = program.variants(), program.decision.data
+        table, shift = decision.table, decision.shift
+        places = program.places()
+    else:
+        programs, table, shift = [program], (0,), 0
+        places = np.zeros(1, np.int64), np.zeros(1, np.int64)
+    first = programs[0]
+    values = config.table_row.pack({"value": to_array(first.table).view(np.uint8)})
+    parameters = [parameter_rows(variant, config) for variant in programs]
     body: list[Words] = [
         np.array(
-            [
-                Command.KERNEL << COMMAND_OP_SHIFT,
-                program.features.value.data,
-                program.channels,
-            ],
+            [Command.KERNEL << COMMAND_OP_SHIFT, first.features.value.data, first.channels],
             np.uint32,
         ),
-        *_command(Command.TABLE, 0, table),
-        *_command(Command.PARAMETERS, 0, parameter_rows(program, config)),
+        *_command(Command.TABLE, 0, values),
+        *_command(Command.PARAMETERS, 0, np.concatenate(parameters)),
     ]
-    for pe, rows in enumerate(streams):
+    if config.dispatches:
+        body += _command(Command.DISPATCH, shift, dispatch_rows(config, table, *places))
+    for pe, rows in enumerate(_streams(programs)):
         body += _command(Command.STREAM, pe, rows)
     body.append(np.array([Command.END << COMMAND_OP_SHIFT, 0], np.uint32))
     data = np.concatenate(body).astype("<u4").tobytes()
@@ -86,6 +122,20 @@ def encode(program: ProgramOp) -> bytes:
     return np.array([header[field] for field in Header], "<u4").tobytes() + data
 
 
+def _streams(programs: Sequence[ProgramOp]) -> list[Words]:
+    """The streams of each PE, a variant after the other, each as long as its longest PE's."""
+    parts: list[list[Words]] = []
+    for number, program in enumerate(programs):
+        rows = to_array(program.rows)
+        streams = np.split(program.packed_stream(), np.cumsum(rows)[:-1])
+        # What follows the last variant is never reached, and need not be loaded.
+        length = rows.max() if number + 1 < len(programs) else 0
+        parts.append(
+            [np.pad(stream, ((0, max(length - len(stream), 0)), (0, 0))) for stream in streams]
+        )
+    return [np.concatenate(variants) for variants in zip(*parts, strict=True)]
+
+
 @dataclass(frozen=True)
 class Image:
     """What a program image says, by its commands."""
@@ -95,6 +145,10 @@ class Image:
     table: Words
     parameters: Words
     streams: dict[int, Words]
+    shift: int
+    """What makes a bucket of a count of zeros."""
+    dispatch: Words | None
+    """The decision table, for an array that has one."""
 
 
 def decode(data: bytes, config: ArrayConfig) -> Image:
@@ -128,6 +182,8 @@ def _decode_body(body: Words, config: ArrayConfig) -> Image:
         Command.PARAMETERS: config.parameter_row.words,
         Command.TABLE: config.table_row.words,
     }
+    if config.dispatches:
+        widths[Command.DISPATCH] = config.dispatch_row.words
     position = 0
     sections: dict[tuple[Command, int], Words] = {}
     sizes: tuple[int, int] | None = None
@@ -160,4 +216,38 @@ def _decode_body(body: Words, config: ArrayConfig) -> Image:
         table, parameters = sections[Command.TABLE, 0], sections[Command.PARAMETERS, 0]
     except KeyError as error:
         raise ProgramImageError(f"the program image lacks {error.args[0][0].name}") from None
-    return Image(*sizes, table, parameters, streams)
+    shift, dispatch = 0, None
+    if config.dispatches:
+        shift, dispatch = _decode_dispatch(config, sections, parameters, streams)
+    return Image(*sizes, table, parameters, streams, shift, dispatch)
+
+
+def _decode_dispatch(
+    config: ArrayConfig,
+    sections: dict[tuple[Command, int], Words],
+    parameters: Words,
+    streams: dict[int, Words],
+) -> tuple[int, Words]:
+    """The shift and the decision table, whose variants must begin inside what is loaded."""
+    tables = {unit: rows for (code, unit), rows in sections.items() if code == Command.DISPATCH}
+    if len(tables) != 1:
+        raise ProgramImageError(f"the program image has {len(tables)} decision tables, not one")
+    ((shift, table),) = tables.items()
+    if shift >= config.zeros_width or len(table) != config.buckets:
+        raise ProgramImageError(
+            f"a decision of {len(table)} buckets with a shift of {shift}; the array has "
+            f"{config.buckets}, and shifts below {config.zeros_width}"
+        )
+    rows = config.dispatch_row.unpack(table)
+    loaded = {
+        "stream": min(len(stream) for stream in streams.values()),
+        "slot": len(parameters) // config.parameter_stride,
+    }
+    for name, limit in loaded.items():
+        outside = np.flatnonzero(rows[name] >= limit)
+        if len(outside):
+            raise ProgramImageError(
+                f"bucket {outside[0]} begins at {name} {rows[name][outside[0]]}, beyond the "
+                f"{limit} of the image"
+            )
+    return shift, table

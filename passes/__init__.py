@@ -35,6 +35,12 @@ def _spaq_quantize() -> type[ModulePass]:
     return SpaqQuantizePass
 
 
+def _dfke_dispatch() -> type[ModulePass]:
+    from daqkf.passes.dfke_dispatch import DfkeDispatchPass
+
+    return DfkeDispatchPass
+
+
 def _dfke_fuse() -> type[ModulePass]:
     from daqkf.passes.dfke_fuse import DfkeFusePass
 
@@ -58,6 +64,7 @@ PASSES: dict[str, Callable[[], type[ModulePass]]] = {
     "spaq-calibrate": _spaq_calibrate,
     "spaq-analyze": _spaq_analyze,
     "spaq-quantize": _spaq_quantize,
+    "dfke-dispatch": _dfke_dispatch,
     "dfke-fuse": _dfke_fuse,
     "dfke-specialize-bitwidth": _dfke_specialize_bitwidth,
     "dfke-schedule": _dfke_schedule,

@@ -12,7 +12,7 @@ from xdsl.dialects.builtin import ModuleOp, i32
 from xdsl.passes import ModulePass
 from xdsl.utils.exceptions import PassFailedException
 
-from daqkf.dialects.dense import from_array
+from daqkf.dialects.dense import from_array, to_array
 from daqkf.dialects.dfke import KernelOp, Machine, MachineAttr, ScheduleAttr
 from daqkf.hw_targets import UnknownTargetError, load_target
 from daqkf.passes.maths import running_sum
@@ -44,6 +44,13 @@ def schedule(levels: NDArray[np.int8], machine: Machine) -> ScheduleAttr:
         # A PE without outputs still plays one word, its end.
         from_array(np.maximum(words, 1), i32),
     )
+
+
+def tile_cycles(schedule: ScheduleAttr) -> int:
+    """Cycles of a tile, apart from latency: of the longest PE, or of the post unit."""
+    machine = schedule.machine.data
+    post = schedule.outputs.get_shape()[0] * (machine.lanes // machine.post_lanes)
+    return max(int(to_array(schedule.words).max()), post)
 
 
 @dataclass(frozen=True)

@@ -1,14 +1,25 @@
 # Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-"""The `dfke` dialect: fused kernels, their bit widths and their schedule."""
+"""The `dfke` dialect: fused kernels, their widths, variants and schedule."""
 
 from xdsl.ir import Dialect
 
-from daqkf.dialects.dfke.attributes import MachineAttr, ScheduleAttr
+from daqkf.dialects.dfke.attributes import DecisionAttr, MachineAttr, ScheduleAttr
+from daqkf.dialects.dfke.decision import Decision
 from daqkf.dialects.dfke.machine import Machine
-from daqkf.dialects.dfke.ops import KernelOp, YieldOp
+from daqkf.dialects.dfke.ops import DispatchOp, KernelOp, YieldOp
 
-DFKE = Dialect("dfke", [KernelOp, YieldOp], [MachineAttr, ScheduleAttr])
+DFKE = Dialect("dfke", [DispatchOp, KernelOp, YieldOp], [DecisionAttr, MachineAttr, ScheduleAttr])
 
-__all__ = ["DFKE", "KernelOp", "Machine", "MachineAttr", "ScheduleAttr", "YieldOp"]
+__all__ = [
+    "DFKE",
+    "Decision",
+    "DecisionAttr",
+    "DispatchOp",
+    "KernelOp",
+    "Machine",
+    "MachineAttr",
+    "ScheduleAttr",
+    "YieldOp",
+]

@@ -1,7 +1,7 @@
 # Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-"""Attributes of `dfke`: the machine a kernel is scheduled for, and its schedule."""
+"""Attributes of `dfke`: the machine a kernel is scheduled for, its schedule, a decision."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,7 @@ from xdsl.irdl import irdl_attr_definition
 from xdsl.utils.exceptions import VerifyException
 
 from daqkf.dialects.dense import to_array
+from daqkf.dialects.dfke.decision import Decision
 from daqkf.dialects.dfke.machine import Machine
 from daqkf.dialects.keyed import KeyedData
 
@@ -21,6 +22,14 @@ class MachineAttr(KeyedData[Machine]):
 
     name = "dfke.machine"
     record = Machine
+
+
+@irdl_attr_definition
+class DecisionAttr(KeyedData[Decision]):
+    """`#dfke.decision<lanes = 8, shift = 9, table = [0, 0, 1, 1]>`."""
+
+    name = "dfke.decision"
+    record = Decision
 
 
 @irdl_attr_definition

@@ -1,7 +1,7 @@
 # Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-"""What `dfke` operations compute: a kernel is its body."""
+"""What `dfke` operations compute: a kernel is its body, a dispatch one of its kernels."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ from xdsl.interpreter import (
     register_impls,
 )
 
-from daqkf.dialects.dfke.ops import KernelOp, YieldOp
+from daqkf.dialects.dfke.ops import DispatchOp, KernelOp, YieldOp
 
 Values = tuple[Any, ...]
 
@@ -27,6 +27,11 @@ class DfkeFunctions(InterpreterFunctions):
     @impl(KernelOp)
     def kernel(self, interpreter: Interpreter, op: KernelOp, args: Values) -> Values:
         return interpreter.run_ssacfg_region(op.body, args, "kernel")
+
+    @impl(DispatchOp)
+    def dispatch(self, interpreter: Interpreter, op: DispatchOp, args: Values) -> Values:
+        results = interpreter.run_ssacfg_region(op.body, args, "dispatch")
+        return (op.decision.data.select(args[0], results),)
 
     @impl_terminator(YieldOp)
     def run_yield(

@@ -3,6 +3,7 @@
 
 """Operations of `dfke`."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from xdsl.dialects.builtin import IntegerType, TensorType
@@ -14,16 +15,18 @@ from xdsl.irdl import (
     lazy_traits_def,
     operand_def,
     opt_prop_def,
+    prop_def,
     region_def,
     result_def,
     traits_def,
 )
-from xdsl.parser import Parser
+from xdsl.parser import Parser, UnresolvedOperand
 from xdsl.printer import Printer
 from xdsl.traits import HasParent, IsolatedFromAbove, IsTerminator, Pure
 from xdsl.utils.exceptions import VerifyException
 
-from daqkf.dialects.dfke.attributes import ScheduleAttr
+from daqkf.dialects.dfke.attributes import DecisionAttr, ScheduleAttr
+from daqkf.dialects.dfke.decision import Decision
 from daqkf.dialects.spaq import (
     ActivationOp,
     AddOp,
@@ -39,11 +42,11 @@ STAGES: tuple[type[Operation], ...] = (AddOp, RequantizeOp, ActivationOp)
 
 @irdl_op_definition
 class YieldOp(AbstractYieldOperation[Attribute]):
-    """Ends a kernel's body with its result."""
+    """Ends a kernel's body with its result, or a dispatch with those of its variants."""
 
     name = "dfke.yield"
 
-    traits = lazy_traits_def(lambda: (IsTerminator(), HasParent(KernelOp), Pure()))
+    traits = lazy_traits_def(lambda: (IsTerminator(), HasParent(KernelOp, DispatchOp), Pure()))
 
 
 @dataclass(frozen=True)
@@ -104,10 +107,7 @@ class KernelOp(IRDLOperation):
 
     @classmethod
     def parse(cls, parser: Parser) -> "KernelOp":
-        with parser.in_parens():
-            argument = parser.parse_argument(expect_type=False)
-            parser.parse_punctuation("=")
-            operand = parser.parse_unresolved_operand()
+        argument, operand = _parse_capture(parser)
         running_sum = schedule = None
         start = parser.pos
         if parser.parse_optional_keyword("running_sum") is not None:
@@ -120,34 +120,20 @@ class KernelOp(IRDLOperation):
             if not isinstance(schedule, ScheduleAttr):
                 parser.raise_error("expected a #dfke.schedule", start, parser.pos)
         attributes = parser.parse_optional_attr_dict_with_keyword()
-        parser.parse_punctuation(":")
-        input_type = parser.parse_type()
-        parser.parse_punctuation("->")
-        result_type = parser.parse_type()
-        body = parser.parse_region([argument.resolve(input_type)])
-        value = parser.resolve_operand(operand, input_type)
+        value, result_type, body = _parse_body(parser, argument, operand)
         op = cls(value, result_type, body, running_sum, schedule)
         op.attributes |= attributes.data if attributes else {}
         return op
 
     def print(self, printer: Printer) -> None:
-        with printer.in_parens():
-            printer.print_ssa_value(self.body.block.args[0])
-            printer.print_string(" = ")
-            printer.print_ssa_value(self.input)
+        _print_capture(printer, self)
         if self.running_sum is not None:
             printer.print_string(" running_sum ")
             printer.print_attribute(self.running_sum)
         if self.schedule is not None:
             printer.print_string(" schedule ")
             printer.print_attribute(self.schedule)
-        printer.print_op_attributes(self.attributes, print_keyword=True)
-        printer.print_string(" : ")
-        printer.print_attribute(self.input.type)
-        printer.print_string(" -> ")
-        printer.print_attribute(self.result.type)
-        printer.print_string(" ")
-        printer.print_region(self.body, print_entry_block_args=False)
+        _print_body(printer, self)
 
     def verify_(self) -> None:
         block = self.body.block
@@ -210,6 +196,125 @@ class KernelOp(IRDLOperation):
         )
 
 
+@irdl_op_definition
+class DispatchOp(IRDLOperation):
+    """Variants of one kernel, among which each tile of activations picks by its zeros.
+
+    The body has a `dfke.kernel` for each variant, all of the dispatch's input, and yields
+    their results in the order in which the decision counts them. What a tile gives is what
+    its variant gives. The decision says how many tokens make a tile (`Decision`).
+
+    ```mlir
+    %y = dfke.dispatch(%k = %x) #dfke.decision<lanes = 2, shift = 1, table = [0, 1]>
+        : tensor<?x2xi8> -> tensor<?x2xi8> {
+      %0 = dfke.kernel(%a = %k) : tensor<?x2xi8> -> tensor<?x2xi8> { … }
+      %1 = dfke.kernel(%a = %k) : tensor<?x2xi8> -> tensor<?x2xi8> { … }
+      dfke.yield %0, %1 : tensor<?x2xi8>, tensor<?x2xi8>
+    }
+    ```
+    """
+
+    name = "dfke.dispatch"
+
+    input = operand_def(TensorType)
+    decision = prop_def(DecisionAttr)
+    body = region_def("single_block")
+    result = result_def(TensorType)
+
+    traits = traits_def(IsolatedFromAbove(), Pure())
+
+    def __init__(
+        self, value: SSAValue, result_type: Attribute, body: Region, decision: DecisionAttr
+    ):
+        super().__init__(
+            operands=[value],
+            result_types=[result_type],
+            properties={"decision": decision},
+            regions=[body],
+        )
+
+    @classmethod
+    def parse(cls, parser: Parser) -> "DispatchOp":
+        argument, operand = _parse_capture(parser)
+        start = parser.pos
+        decision = parser.parse_attribute()
+        if not isinstance(decision, DecisionAttr):
+            parser.raise_error("expected a #dfke.decision", start, parser.pos)
+        attributes = parser.parse_optional_attr_dict_with_keyword()
+        op = cls(*_parse_body(parser, argument, operand), decision)
+        op.attributes |= attributes.data if attributes else {}
+        return op
+
+    def print(self, printer: Printer) -> None:
+        _print_capture(printer, self)
+        printer.print_string(" ")
+        printer.print_attribute(self.decision)
+        _print_body(printer, self)
+
+    def verify_(self) -> None:
+        block = self.body.block
+        if tuple(block.arg_types) != (self.input.type,):
+            raise VerifyException("the body takes the dispatch's input as its one argument")
+        kernels = [op for op in block.ops if isinstance(op, KernelOp)]
+        terminator = block.last_op
+        if (
+            not isinstance(terminator, YieldOp)
+            or len(kernels) + 1 != len(block.ops)
+            or any(kernel.input is not block.args[0] for kernel in kernels)
+        ):
+            raise VerifyException("a dispatch has kernels of its input and a dfke.yield alone")
+        if tuple(terminator.operands) != tuple(kernel.result for kernel in kernels):
+            raise VerifyException("a dispatch yields the result of each of its kernels, in order")
+        if any(kernel.result.type != self.result.type for kernel in kernels):
+            raise VerifyException("the variants of a dispatch differ in the type of their result")
+        if max(self.decision.data.table) >= len(kernels):
+            raise VerifyException(
+                f"the decision names variant {max(self.decision.data.table)}, but there are "
+                f"{len(kernels)}"
+            )
+
+    def variants(self) -> list[KernelOp]:
+        """The kernels, by their number in the decision."""
+        return [op for op in self.body.block.ops if isinstance(op, KernelOp)]
+
+
+def _parse_capture(parser: Parser) -> tuple[Parser.UnresolvedArgument, UnresolvedOperand]:
+    """`(%inside = %outside)`."""
+    with parser.in_parens():
+        argument = parser.parse_argument(expect_type=False)
+        parser.parse_punctuation("=")
+        return argument, parser.parse_unresolved_operand()
+
+
+def _parse_body(
+    parser: Parser, argument: Parser.UnresolvedArgument, operand: UnresolvedOperand
+) -> tuple[SSAValue, Attribute, Region]:
+    """`: input -> result {…}`; the input, the result's type and the body."""
+    parser.parse_punctuation(":")
+    input_type = parser.parse_type()
+    parser.parse_punctuation("->")
+    result_type = parser.parse_type()
+    body = parser.parse_region([argument.resolve(input_type)])
+    return parser.resolve_operand(operand, input_type), result_type, body
+
+
+def _print_capture(printer: Printer, op: KernelOp | DispatchOp) -> None:
+    with printer.in_parens():
+        printer.print_ssa_value(op.body.block.args[0])
+        printer.print_string(" = ")
+        printer.print_ssa_value(op.input)
+
+
+def _print_body(printer: Printer, op: KernelOp | DispatchOp) -> None:
+    printer.print_op_attributes(op.attributes, print_keyword=True)
+    printer.print_string(" : ")
+    printer.print_attribute(op.input.type)
+    printer.print_string(" -> ")
+    printer.print_attribute(op.result.type)
+    printer.print_string(" ")
+    printer.print_region(op.body, print_entry_block_args=False)
+
+
 def kernel(value: SSAValue, stages: list[Operation]) -> KernelOp:
     """A kernel whose body is a copy of `stages` and of the constants they use.
 
@@ -226,3 +331,13 @@ def kernel(value: SSAValue, stages: list[Operation]) -> KernelOp:
     result = mapping[stages[-1].results[0]]
     block.add_op(YieldOp(result))
     return KernelOp(value, result.type, Region(block))
+
+
+def dispatch(value: SSAValue, kernels: Sequence[KernelOp], decision: Decision) -> DispatchOp:
+    """A dispatch among kernels that stand in no block yet, as variants 0, 1, …"""
+    block = Block(arg_types=[value.type])
+    for variant in kernels:
+        variant.operands[0] = block.args[0]
+        block.add_op(variant)
+    block.add_op(YieldOp(*(variant.result for variant in kernels)))
+    return DispatchOp(value, kernels[0].result.type, Region(block), DecisionAttr(decision))

@@ -7,8 +7,8 @@ from xdsl.ir import Dialect
 
 from daqkf.dialects.rpea.attributes import ConfigAttr
 from daqkf.dialects.rpea.layout import ArrayConfig
-from daqkf.dialects.rpea.ops import ArrayOp, ProgramOp, RunOp
+from daqkf.dialects.rpea.ops import ArrayOp, DispatchOp, ProgramOp, RunOp
 
-RPEA = Dialect("rpea", [ArrayOp, ProgramOp, RunOp], [ConfigAttr])
+RPEA = Dialect("rpea", [ArrayOp, DispatchOp, ProgramOp, RunOp], [ConfigAttr])
 
-__all__ = ["RPEA", "ArrayConfig", "ArrayOp", "ConfigAttr", "ProgramOp", "RunOp"]
+__all__ = ["RPEA", "ArrayConfig", "ArrayOp", "ConfigAttr", "DispatchOp", "ProgramOp", "RunOp"]

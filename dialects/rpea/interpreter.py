@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from xdsl.interpreter import Interpreter, InterpreterFunctions, impl, register_impls
 
 from daqkf.dialects.dense import to_array
-from daqkf.dialects.rpea.ops import ProgramOp, RunOp
+from daqkf.dialects.rpea.ops import DispatchOp, ProgramOp, RunOp
 from daqkf.dialects.spaq import numerics
 
 Values = tuple[Any, ...]
@@ -54,4 +54,8 @@ class RpeaFunctions(InterpreterFunctions):
 
     @impl(RunOp)
     def run(self, interpreter: Interpreter, op: RunOp, args: Values) -> Values:
-        return (play(op.target(), args[0]),)
+        (x,), program = args, op.target()
+        if not isinstance(program, DispatchOp):
+            return (play(program, x),)
+        results = tuple(play(variant, x) for variant in program.variants())
+        return (program.decision.data.select(x, results),)

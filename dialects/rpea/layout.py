@@ -17,6 +17,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from daqkf.dialects.dfke.decision import MAX_BUCKETS, MAX_VARIANTS
 from daqkf.dialects.dfke.machine import Machine
 from daqkf.dialects.spaq.numerics import (
     ACCUMULATOR_MAX_BITS,
@@ -29,7 +30,7 @@ from daqkf.dialects.spaq.numerics import (
 IMAGE_MAGIC = 0x464B5144
 """`DQKF` in little-endian bytes, the first word of a program image."""
 
-IMAGE_VERSION = 1
+IMAGE_VERSION = 2
 
 IMAGE_WORD_BITS = 32
 
@@ -64,9 +65,15 @@ class Command(IntEnum):
     """The activation table: 256 rows of one byte."""
     KERNEL = 4
     """The kernel's features K and outputs N."""
+    DISPATCH = 5
+    """Rows of the decision table, by bucket; `unit` is the shift that makes a bucket of a
+    count of zeros. Only for arrays that have a SPAQ unit."""
 
 
 COMMAND_OP_SHIFT = 28
+
+VARIANT_BITS = (MAX_VARIANTS - 1).bit_length()
+"""Of the port `status_variant`."""
 
 
 class Phase(IntEnum):
@@ -159,7 +166,8 @@ class ArrayConfig(Machine):
     """Everything that shapes the generated circuit; two arrays of one config are one circuit.
 
     Raises:
-        ValueError: as for a machine, or widths that shrink or exceed 32 bits.
+        ValueError: as for a machine, widths that shrink or exceed 32 bits, or buckets that
+            are not a power of two up to 64.
     """
 
     running_sum_width: int
@@ -168,6 +176,8 @@ class ArrayConfig(Machine):
     """Bits of a lane's accumulator A."""
     sum_width: int
     """Bits of A + bias."""
+    buckets: int = 1
+    """Rows of the SPAQ unit's decision table. With 1 there is no unit and nothing to decide."""
 
     def __post_init__(self):
         super().__post_init__()
@@ -177,6 +187,10 @@ class ArrayConfig(Machine):
             raise ValueError("widths must not shrink from running sum to accumulator to sum")
         if self.sum_width > ACCUMULATOR_MAX_BITS:
             raise ValueError(f"sums of {self.sum_width} bits; at most {ACCUMULATOR_MAX_BITS}")
+        if self.buckets > MAX_BUCKETS or self.buckets & (self.buckets - 1):
+            raise ValueError(
+                f"buckets must be a power of two, 1..{MAX_BUCKETS}, not {self.buckets}"
+            )
 
     @property
     def address_width(self) -> int:
@@ -240,6 +254,27 @@ class ArrayConfig(Machine):
     def table_depth(self) -> int:
         """Rows of the activation table."""
         return TABLE_SIZE
+
+    @property
+    def dispatches(self) -> bool:
+        """Whether the array has a SPAQ unit, which picks each tile's variant."""
+        return self.buckets > 1
+
+    @property
+    def zeros_width(self) -> int:
+        """Bits of a count of a tile's zeros; a decision's shift is below it."""
+        return (self.lanes * self.null_address).bit_length()
+
+    @cached_property
+    def dispatch_row(self) -> Fields:
+        """Where the variant of a bucket begins: in the streams, and in the parameters' slots."""
+        return Fields(
+            {
+                "stream": (self.stream_depth - 1).bit_length(),
+                "slot": (self.parameter_depth - 1).bit_length(),
+                "variant": VARIANT_BITS,
+            }
+        )
 
     @cached_property
     def fingerprint(self) -> int:

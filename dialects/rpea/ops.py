@@ -1,11 +1,14 @@
 # Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-"""Operations of `rpea`: an array, the programs for it, and the call that runs one."""
+"""Operations of `rpea`: an array, programs for it, variants of one, and the call that runs it."""
+
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 from xdsl.dialects.builtin import (
+    ArrayAttr,
     DenseIntOrFPElementsAttr,
     FlatSymbolRefAttr,
     IntegerAttr,
@@ -30,6 +33,7 @@ from xdsl.traits import SymbolOpInterface, SymbolTable, SymbolUserOpInterface
 from xdsl.utils.exceptions import VerifyException
 
 from daqkf.dialects.dense import to_array
+from daqkf.dialects.dfke.attributes import DecisionAttr
 from daqkf.dialects.rpea.attributes import ConfigAttr
 from daqkf.dialects.rpea.layout import ArrayConfig
 from daqkf.dialects.spaq.numerics import (
@@ -227,6 +231,123 @@ class ProgramOp(IRDLOperation):
         )
 
 
+class _UsesVariants(SymbolUserOpInterface):
+    def verify(self, op: Operation) -> None:
+        assert isinstance(op, DispatchOp)
+        op.verify_variants()
+        op.verify_against(op.target().config.data)
+
+
+@irdl_op_definition
+class DispatchOp(IRDLOperation):
+    """Variants of one program, among which the array's SPAQ unit picks one for each tile.
+
+    `variants` are programs for one array, of the same shape and the same activation table,
+    by their number in the decision. They share the array's memories: one after another, each
+    begins at the same address in every PE's stream memory, and at a slot of its own in the
+    parameter memory.
+
+    ```mlir
+    rpea.dispatch @both of [@fine, @coarse] by <lanes = 2, shift = 1, table = [0, 1]>
+    ```
+    """
+
+    name = "rpea.dispatch"
+
+    sym_name = prop_def(SymbolNameConstraint())
+    programs = prop_def(ArrayAttr[FlatSymbolRefAttr])
+    decision = prop_def(DecisionAttr)
+
+    traits = traits_def(SymbolOpInterface(), _UsesVariants())
+    assembly_format = "$sym_name `of` $programs `by` $decision attr-dict"
+
+    def __init__(self, name: str, programs: Sequence[ProgramOp], decision: DecisionAttr):
+        super().__init__(
+            properties={
+                "sym_name": StringAttr(name),
+                "programs": ArrayAttr(SymbolRefAttr(program.sym_name) for program in programs),
+                "decision": decision,
+            }
+        )
+
+    def variants(self) -> list[ProgramOp]:
+        """The programs.
+
+        Raises:
+            VerifyException: a symbol names no rpea.program.
+        """
+        return [_program(self, symbol) for symbol in self.programs]
+
+    def target(self) -> ArrayOp:
+        """The array that the variants are for."""
+        return self.variants()[0].target()
+
+    @property
+    def features(self) -> IntegerAttr:
+        """Input features K."""
+        return self.variants()[0].features
+
+    @property
+    def channels(self) -> int:
+        """Output channels N."""
+        return self.variants()[0].channels
+
+    def verify_variants(self) -> None:
+        """Hold the variants against one another and against the decision.
+
+        Raises:
+            VerifyException: other arrays, shapes or tables, or a variant that is not there.
+        """
+        _require(self.programs.data, "a dispatch needs variants")
+        first, *others = self.variants()
+        for other in others:
+            for name in ("array", "features", "table"):
+                _require(
+                    other.properties[name] == first.properties[name],
+                    f"@{other.sym_name.data} and @{first.sym_name.data} differ in their {name}",
+                )
+            _require(
+                other.channels == first.channels,
+                f"@{other.sym_name.data} and @{first.sym_name.data} differ in their outputs",
+            )
+        named, count = max(self.decision.data.table), len(self.programs)
+        _require(named < count, f"the decision names variant {named}, but there are {count}")
+
+    def verify_against(self, config: ArrayConfig) -> None:
+        """Hold the dispatch against the array.
+
+        Raises:
+            VerifyException: it does not fit.
+        """
+        decision = self.decision.data
+        _require(
+            decision.lanes == config.lanes,
+            f"a decision over tiles of {decision.lanes} tokens; the array has {config.lanes} lanes",
+        )
+        _require(
+            len(decision.table) <= config.buckets,
+            f"a decision of {len(decision.table)} buckets; the array has {config.buckets}",
+        )
+        _require(
+            decision.shift < config.zeros_width,
+            f"a decision's shift of {decision.shift}; the array counts zeros in "
+            f"{config.zeros_width} bits",
+        )
+        streams, slots = self.places()
+        for what, value, limit in (
+            ("stream words of a PE", streams[-1], config.stream_depth),
+            ("outputs of a PE", slots[-1], config.parameter_depth),
+        ):
+            _require(value <= limit, f"{value} {what} in all variants; the array holds {limit}")
+
+    def places(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Where each variant begins in the streams and in the slots, and both ends: [V + 1]."""
+        programs = self.variants()
+        streams = [int(to_array(program.rows).max()) for program in programs]
+        slots = [int(to_array(program.counts).max()) for program in programs]
+        return np.cumsum([0, *streams]), np.cumsum([0, *slots])
+
+
 class _UsesProgram(SymbolUserOpInterface):
     def verify(self, op: Operation) -> None:
         assert isinstance(op, RunOp)
@@ -243,7 +364,7 @@ class _UsesProgram(SymbolUserOpInterface):
 
 @irdl_op_definition
 class RunOp(IRDLOperation):
-    """Run a program on its array: int8 activations [T, K] → int8 results [T, N]."""
+    """Run a program or a dispatch on its array: int8 activations [T, K] → int8 results [T, N]."""
 
     name = "rpea.run"
 
@@ -254,20 +375,25 @@ class RunOp(IRDLOperation):
     traits = traits_def(_UsesProgram())
     assembly_format = "$program `(` $input `)` attr-dict `:` type($input) `->` type($result)"
 
-    def __init__(self, program: ProgramOp, value: SSAValue):
+    def __init__(self, program: ProgramOp | DispatchOp, value: SSAValue):
         super().__init__(
             operands=[value],
             properties={"program": SymbolRefAttr(program.sym_name)},
             result_types=[activations(program.channels, i8)],
         )
 
-    def target(self) -> ProgramOp:
-        """The program that runs.
+    def target(self) -> ProgramOp | DispatchOp:
+        """What runs.
 
         Raises:
-            VerifyException: the symbol names no rpea.program.
+            VerifyException: the symbol names no rpea.program and no rpea.dispatch.
         """
-        program = SymbolTable.lookup_symbol(self, self.program)
-        if not isinstance(program, ProgramOp):
-            raise VerifyException(f"{self.program} is not an rpea.program")
-        return program
+        dispatch = SymbolTable.lookup_symbol(self, self.program)
+        return dispatch if isinstance(dispatch, DispatchOp) else _program(self, self.program)
+
+
+def _program(user: Operation, symbol: SymbolRefAttr) -> ProgramOp:
+    program = SymbolTable.lookup_symbol(user, symbol)
+    if not isinstance(program, ProgramOp):
+        raise VerifyException(f"{symbol} is not an rpea.program")
+    return program

@@ -4,7 +4,8 @@
 """`daqkf_array`: the elements, the post unit, the loader and the sequencer around them.
 
 Ports (docs/hardware-interface.md): a program stream, an activation stream of K beats for
-each tile of T tokens, a result stream of N beats, and two status words.
+each tile of T tokens, a result stream of N beats, and status words. An array whose config
+has more than one bucket also has the SPAQ unit, which picks among a program's variants.
 """
 
 from collections.abc import Mapping
@@ -16,6 +17,7 @@ from daqkf.lowering.rtl.element import build_element
 from daqkf.lowering.rtl.loader import build_loader
 from daqkf.lowering.rtl.post import build_post
 from daqkf.lowering.rtl.select import index_bits
+from daqkf.lowering.rtl.spaq_unit import DECISION_CYCLES, build_spaq_unit
 
 TOP = "daqkf_array"
 
@@ -50,6 +52,26 @@ def build_array(config: ArrayConfig) -> Circuit:
     x_tready = (at[Phase.READY] & ~prog_tvalid) | (at[Phase.LOADING_ACTIVATIONS] & ~complete)
     beat = x_tvalid & x_tready
     start = at[Phase.LOADING_ACTIVATIONS] & complete
+    spaq: Mapping[str, Signal] = {}
+    if config.dispatches:
+        # The start waits for the decision.
+        decided = start
+        for cycle in range(DECISION_CYCLES):
+            decided = c.delay(decided, f"decided{cycle}", reset=0)
+        start = start & decided
+        spaq = c.instance(
+            "spaq",
+            build_spaq_unit(config),
+            clk=c.clk,
+            rst=rst,
+            beat=beat,
+            row=x_tdata,
+            start=start,
+            **{
+                port: loader[port]
+                for port in ("zero_shift", "dispatch_address", "dispatch_data", "dispatch_write")
+            },
+        )
     activation = {
         "activation_address": mux(
             start, c.const(config.null_address, config.address_width), count[: config.address_width]
@@ -77,6 +99,7 @@ def build_array(config: ArrayConfig) -> Circuit:
                 take=take[p],
                 **activation,
                 **({"group": group} if group else {}),
+                **({"stream_start": spaq["stream_start"]} if spaq else {}),
             )
         )
     post = c.instance(
@@ -85,6 +108,7 @@ def build_array(config: ArrayConfig) -> Circuit:
         clk=c.clk,
         rst=rst,
         start=start,
+        **({"slot_start": spaq["slot_start"]} if spaq else {}),
         **{f"full{p}": outs["full"] for p, outs in enumerate(elements)},
         **{f"sums{p}": outs["sums"] for p, outs in enumerate(elements)},
         **{
@@ -135,5 +159,7 @@ def build_array(config: ArrayConfig) -> Circuit:
     c.output("y_tlast", y_tlast)
     c.output("status_phase", phase)
     c.output("status_error", loader["error"])
+    if spaq:
+        c.output("status_variant", spaq["variant"])
     c.finish()
     return c

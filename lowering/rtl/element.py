@@ -22,8 +22,10 @@ def build_element(config: ArrayConfig) -> Circuit:
     c.clock("clk")
     c.reset(c.input("rst", 1))
     start = c.input("start", 1)
+    pc_bits = index_bits(config.stream_depth)
+    stream_start = c.input("stream_start", pc_bits) if config.dispatches else c.const(0, pc_bits)
     stream_write = (
-        c.input("stream_address", index_bits(config.stream_depth)),
+        c.input("stream_address", pc_bits),
         c.input("stream_data", config.stream_word.width),
         c.input("stream_write", 1),
     )
@@ -39,16 +41,16 @@ def build_element(config: ArrayConfig) -> Circuit:
     # Stalling stops every stage at once, memories included.
     enable = c.wire("enable", 1)
 
-    # Fetch: words follow one another until the one that carries the end.
+    # Fetch: from the variant's first word on, until the one that carries the end.
     word_valid = c.register("word_valid", 1, reset=0)
     fetching = c.register("fetching", 1, reset=0)
-    pc = c.register("pc", index_bits(config.stream_depth), reset=0)
+    pc = c.register("pc", pc_bits, reset=0)
     stream = c.memory("stream", config.stream_depth, config.stream_word.width)
     stream.write(*stream_write)
     word = unpack(config.stream_word, stream.read(pc, enable, "word"))
     ending = word_valid & word["end"]
     fetching.drive(start | (fetching & ~(enable & ending)))
-    pc.drive(mux(start, c.const(0, pc.width), pc + (enable & fetching).zext(pc.width)))
+    pc.drive(mux(start, stream_start, pc + (enable & fetching).zext(pc.width)))
     word_valid.drive(fetching & ~ending, enable=enable)
 
     # Operands: both items' rows of T activations.

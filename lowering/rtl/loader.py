@@ -64,15 +64,14 @@ def build_loader(config: ArrayConfig) -> Circuit:
     # Commands: which memory, and how many rows.
     op_bits = IMAGE_WORD_BITS - COMMAND_OP_SHIFT
     op = c.register("op", op_bits)
-    unit = c.register("unit", index_bits(config.pes))
+    unit_bits = index_bits(config.pes)
+    if config.dispatches:
+        unit_bits = max(unit_bits, index_bits(config.zeros_width))
+    unit = c.register("unit", unit_bits)
     begin = valid & at[State.COMMAND]
     op.drive(word[COMMAND_OP_SHIFT:], enable=begin)
     unit.drive(word[: unit.width], enable=begin)
     is_op = {code: op.eq(code) for code in Command}
-    new_op, new_unit = word[COMMAND_OP_SHIFT:], word[:COMMAND_OP_SHIFT]
-    known = new_op.ule(max(Command)) & new_unit.ult(
-        mux(new_op.eq(Command.STREAM), c.const(config.pes, COMMAND_OP_SHIFT), 1)
-    )
 
     memories = {
         Command.STREAM: (config.stream_word, config.stream_depth),
@@ -82,8 +81,17 @@ def build_loader(config: ArrayConfig) -> Circuit:
         ),
         Command.TABLE: (config.table_row, config.table_depth),
     }
+    units = {Command.STREAM: config.pes}
+    if config.dispatches:
+        memories[Command.DISPATCH] = config.dispatch_row, config.buckets
+        units[Command.DISPATCH] = config.zeros_width
     limits = {code: depth for code, (_, depth) in memories.items()}
     limits |= {Command.KERNEL: config.null_address, Command.END: 0}
+    new_op, new_unit = word[COMMAND_OP_SHIFT:], word[:COMMAND_OP_SHIFT]
+    most_units = c.const(1, new_unit.width)
+    for code, most in units.items():
+        most_units = mux(new_op.eq(code), c.const(most, new_unit.width), most_units)
+    known = new_op.ule(max(limits)) & new_unit.ult(most_units)
     limit = c.const(0, IMAGE_WORD_BITS)
     for code, most in limits.items():
         limit = mux(is_op[code], c.const(most, IMAGE_WORD_BITS), limit)
@@ -140,6 +148,11 @@ def build_loader(config: ArrayConfig) -> Circuit:
     features.drive(word[: features.width], enable=counted & is_op[Command.KERNEL])
     outputs = c.register("outputs", index_bits(config.result_depth + 1))
     outputs.drive(word[: outputs.width], enable=valid & at[State.OUTPUTS])
+
+    if config.dispatches:
+        zero_shift = c.register("zero_shift", index_bits(config.zeros_width))
+        zero_shift.drive(unit[: zero_shift.width], enable=counted & is_op[Command.DISPATCH])
+        c.output("zero_shift", zero_shift)
 
     # Where the next word leads.
     ended = at[State.COUNT] & is_op[Command.END]

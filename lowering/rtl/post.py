@@ -32,6 +32,8 @@ def build_post(config: ArrayConfig) -> Circuit:
     c.clock("clk")
     c.reset(c.input("rst", 1))
     start = c.input("start", 1)
+    slot_bits = index_bits(config.parameter_depth)
+    slot_start = c.input("slot_start", slot_bits) if config.dispatches else c.const(0, slot_bits)
     full = [c.input(f"full{p}", 1) for p in range(config.pes)]
     width = config.accumulator_width
     sums = [c.input(f"sums{p}", width * config.post_lanes) for p in range(config.pes)]
@@ -60,8 +62,8 @@ def build_post(config: ArrayConfig) -> Circuit:
     slots: list[Signal] = []
     for p in range(config.pes):
         chosen = polled.eq(p)
-        slot = c.register(f"slot{p}", index_bits(config.parameter_depth), reset=0)
-        following = mux(start, c.const(0, slot.width), slot + 1)
+        slot = c.register(f"slot{p}", slot_bits, reset=0)
+        following = mux(start, slot_start, slot + 1)
         slot.drive(following, enable=start | (done & chosen))
         slots.append(slot)
         c.output(f"take{p}", done & chosen)

@@ -5,7 +5,7 @@
 
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,10 +19,19 @@ from xdsl.rewriter import InsertPoint, Rewriter
 from xdsl.utils.exceptions import DiagnosticException, ParseError
 
 from daqkf.dialects.dense import to_array
+from daqkf.dialects.dfke import DispatchOp
 from daqkf.dialects.interpreting import only_function, run
 from daqkf.dialects.rpea import ArrayConfig, ArrayOp, ProgramOp
+from daqkf.dialects.rpea import DispatchOp as ProgramDispatchOp
 from daqkf.dialects.rpea.layout import IMAGE_VERSION
-from daqkf.dialects.spaq import ConstantOp, DequantizeOp, LevelSet, QuantizeOp, numerics
+from daqkf.dialects.spaq import (
+    ConstantOp,
+    DequantizeOp,
+    LevelsAttr,
+    LevelSet,
+    QuantizeOp,
+    numerics,
+)
 from daqkf.dialects.spaq.ops import features
 from daqkf.errors import DaqkfError, describe
 from daqkf.files import write_atomically
@@ -31,8 +40,10 @@ from daqkf.ir import make_context, module_text, parse_module
 from daqkf.lowering import PASSES as LOWERINGS
 from daqkf.lowering.import_arrays import as_matrix, import_layer
 from daqkf.passes import PASSES
+from daqkf.passes.dfke_dispatch import Dispatcher, Variant
 from daqkf.passes.dfke_schedule import DfkeSchedulePass
 from daqkf.passes.maths.calibration import extra_columns
+from daqkf.passes.maths.dispatch import BUDGET
 from daqkf.passes.spaq_calibrate import calibrate
 from daqkf.passes.spaq_prune import SpaqPrunePass
 from daqkf.passes.spaq_quantize import SpaqQuantizePass
@@ -85,6 +96,8 @@ class Simulation:
     cycles: Cycles
     tiles: int
     """Passes over the array, of as many tokens as it has lanes."""
+    variants: NDArray[np.int64]
+    """[tiles] the variant that each took, as the array reports it."""
 
 
 @dataclass
@@ -94,8 +107,9 @@ class Design:
     module: ModuleOp
     """The IR at array level: `rpea.array`, `rpea.program` and the host function."""
     golden: ModuleOp
-    """The integer layer before fusion, which defines the results."""
+    """The integer layer before fusion, which defines the results; or its variants, fused."""
     levels: LevelSet
+    """Of variant 0, like everything that is said of the weights."""
     target: str
     """The target's name or file."""
 
@@ -105,8 +119,21 @@ class Design:
         return next(op for op in self.module.ops if isinstance(op, ArrayOp))
 
     @cached_property
-    def _program(self) -> ProgramOp:
-        return next(op for op in self.module.ops if isinstance(op, ProgramOp))
+    def _program(self) -> ProgramOp | ProgramDispatchOp:
+        from daqkf.lowering.program_image import playable
+
+        return playable(self.module)[-1]
+
+    @cached_property
+    def _dispatch(self) -> DispatchOp | None:
+        return next((op for op in self.golden.walk() if isinstance(op, DispatchOp)), None)
+
+    @cached_property
+    def level_sets(self) -> tuple[LevelSet, ...]:
+        """The level set of each variant."""
+        encodings = (op.encoding for op in self.golden.walk() if isinstance(op, ConstantOp))
+        levels = (encoding.levels for encoding in encodings if encoding is not None)
+        return tuple(entry.data for entry in levels if isinstance(entry, LevelsAttr))
 
     @property
     def config(self) -> ArrayConfig:
@@ -240,9 +267,9 @@ class Design:
         """
         q, is_float = self._quantized(x)
         job = Job(self.program, q, self._program.channels)
-        ((y, cycles),) = self._simulator.run([job], stalls=stalls, seed=seed)
-        tiles = -(-len(q) // self.config.lanes)
-        return Simulation(self._scaled(y, is_float), cycles, tiles)
+        (trace,) = self._simulator.trace([job], stalls=stalls, seed=seed)
+        y = self._scaled(trace.y, is_float)
+        return Simulation(y, trace.cycles, len(trace.variants), trace.variants)
 
     def simulate(self, x: NDArray[Any], *, stalls: float = 0.0, seed: int = 0) -> NDArray[Any]:
         """The results of `measure` alone: float32 [T, N], or for int8 int8 [T, N + E']."""
@@ -256,6 +283,17 @@ class Design:
         """
         q, is_float = self._quantized(x)
         return self._scaled(run(self._integers, q), is_float)
+
+    def variants(self, x: NDArray[Any]) -> NDArray[np.int64]:
+        """[tiles] the variant that each tile of activations [T, K] takes, by the golden model.
+
+        Raises:
+            DaqkfError: activations of a wrong shape or type.
+        """
+        q, _ = self._quantized(x)
+        if self._dispatch is None:
+            return np.zeros(-(-len(q) // self.config.lanes), np.int64)
+        return self._dispatch.decision.data.variants(q)
 
     def _quantized(self, x: NDArray[Any]) -> tuple[NDArray[np.int8], bool]:
         x = np.asarray(x)
@@ -280,8 +318,11 @@ class Design:
 
     def summary(self) -> dict[str, Any]:
         """Facts about the design, JSON-able."""
-        words = to_array(self._program.rows)
-        return {
+        program = self._program
+        dispatches = isinstance(program, ProgramDispatchOp)
+        programs = program.variants() if dispatches else [program]
+        words = [to_array(entry.rows).tolist() for entry in programs]
+        facts = {
             "features": self.features,
             "outputs": self.outputs,
             "target": self.target,
@@ -290,12 +331,19 @@ class Design:
             "fingerprint": f"{self.config.fingerprint:#010x}",
             "image_version": IMAGE_VERSION,
             "program_bytes": len(self.program),
-            "stream_words": [int(count) for count in words],
+            "stream_words": words[0],
             "input_scale": self.input_scale,
             "output_scale": np.asarray(self.output_scale).tolist(),
             "input_split": self.input_split.tolist(),
             "output_split": self.output_split.tolist(),
         }
+        if dispatches:
+            facts["decision"] = asdict(program.decision.data)
+            facts["variants"] = [
+                {"levels": asdict(levels) | {"bits": levels.bits}, "stream_words": counts}
+                for levels, counts in zip(self.level_sets, words, strict=True)
+            ]
+        return facts
 
     def save(self, folder: str | Path) -> None:
         """Write a folder that `load` reads back.
@@ -390,13 +438,28 @@ def _affordable(split: float, shape: tuple[int, int], target: "str | Design") ->
     return min(split, max(spare, 0.0))
 
 
+def _variants(
+    levels: Levels | Sequence[Levels], sparsity: float | Sequence[float] | None
+) -> list[Variant]:
+    """The variants to compile, of one level set and one sparsity each."""
+    sets = [levels] if isinstance(levels, LevelSet | str | int) else list(levels)
+    shares = list(sparsity) if isinstance(sparsity, Sequence) else [sparsity]
+    count = max(len(sets), len(shares))
+    for what, entries in (("level sets", sets), ("sparsities", shares)):
+        if len(entries) not in (1, count):
+            raise DaqkfError(f"{len(entries)} {what} for {count} variants")
+    sets, shares = sets * (count // len(sets)), shares * (count // len(shares))
+    return [Variant(level_set(s), share) for s, share in zip(sets, shares, strict=True)]
+
+
 def compile(
     weights: Any,
     *,
     bias: Any = None,
     activation: str | None = None,
-    sparsity: float | None = None,
-    levels: Levels = "int8",
+    sparsity: float | Sequence[float] | None = None,
+    levels: Levels | Sequence[Levels] = "int8",
+    error_budget: float = BUDGET,
     calibration: NDArray[Any] | None = None,
     split: float = 0.02,
     target: "str | Design" = "generic",
@@ -410,7 +473,11 @@ def compile(
         bias: [N], in the units of x·W.
         activation: relu, gelu, gelu_tanh, silu, sigmoid or tanh.
         sparsity: prune by magnitude to this share of zeros first.
-        levels: the level set; see `level_set`.
+        levels: the level set; see `level_set`. Several level sets, or several sparsities, make
+            as many variants of the layer, among which the array picks for each tile of tokens
+            by the zeros of its activations.
+        error_budget: the RMS error, in int8 steps of the output, that variants may have in
+            the tiles that take them, by the calibration; the fastest that keeps it is taken.
         calibration: float activations [T, K] like those to come, which set the ranges of
             int8. Without them, 256 tokens drawn from a standard normal distribution.
         split: how many more int8 columns the array may get for features of large range, as a
@@ -422,7 +489,8 @@ def compile(
     Raises:
         DaqkfError: bad weights, shapes, names, or a layer that does not fit the target.
     """
-    chosen = level_set(levels)
+    variants = _variants(levels, sparsity)
+    chosen, least = variants[0].levels, min(v.sparsity or 0 for v in variants)
     stage = on_stage or (lambda name, module: None)
 
     machine = target.target if isinstance(target, Design) else target
@@ -432,20 +500,26 @@ def compile(
         module = import_layer(matrix, bias, activation)
         stage("import", module)
         if sparsity is not None:
-            _run_passes(module, [SpaqPrunePass(sparsity)], stage)
+            _run_passes(module, [SpaqPrunePass(least)], stage)
         if calibration is None:
             shape = _CALIBRATION_TOKENS, len(matrix)
             calibration = np.random.default_rng(0).standard_normal(shape)
         calibrate(module, calibration)
         stage("spaq-calibrate", module)
-        quantize = SpaqQuantizePass(
-            chosen.kind,
-            chosen.magnitudes,
-            chosen.maximum,
-            exact=is_integer,
-            split=_affordable(split, matrix.shape, target),
-        )
-        _run_passes(module, ["spaq-analyze", quantize], stage)
+        extra = _affordable(split, matrix.shape, target)
+        if len(variants) > 1:
+            _run_passes(module, ["spaq-analyze"], stage)
+            organisation = load_target(machine).machine
+            dispatcher = Dispatcher(
+                variants, organisation, error_budget, exact=is_integer, split=extra
+            )
+            dispatcher.apply(module, calibration)
+            stage("dfke-dispatch", module)
+        else:
+            quantize = SpaqQuantizePass(
+                chosen.kind, chosen.magnitudes, chosen.maximum, exact=is_integer, split=extra
+            )
+            _run_passes(module, ["spaq-analyze", quantize], stage)
         golden = module.clone()
         if isinstance(target, Design):
             array = target.array.clone()

@@ -13,9 +13,12 @@
 // CHECK: tile: int (default: 16)
 // CHECK: spaq-quantize
 // CHECK: kind: str (default: uniform)
-// CHECK: magnitudes: int (default: 127)
+// CHECK: magnitudes: int|None (default: none)
 // CHECK: exact: bool (default: false)
 // CHECK: split: float|int (default: 0.02)
+// CHECK: dfke-dispatch
+// CHECK: kinds: tuple[str, ...] (default: required)
+// CHECK: buckets: int (default: 64)
 // CHECK: dfke-fuse
 // CHECK: dfke-specialize-bitwidth
 // CHECK: dfke-schedule

@@ -5,6 +5,7 @@
 
 import json
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -63,6 +64,26 @@ def test_compile_then_simulate(layer: Path):
     assert np.sqrt(((y - real) ** 2).mean()) < 0.1 * np.abs(real).max()
 
 
+def test_variants(layer: Path):
+    np.save(layer / "x.npy", RNG.standard_normal((8, 20)) * (RNG.random((8, 1)) < 0.5))
+    run = call(
+        *("daqkf", "compile", "w.npy", "--levels", "codebook-15,uniform-3"),
+        *("--sparsity", "0.2,0.7", "--error-budget", "2", "--calibration", "x.npy"),
+        *("--target", "tiny", "-o", "out"),
+        cwd=layer,
+    )
+    assert run.returncode == 0, run.stderr
+    facts = json.loads((layer / "out" / "design.json").read_text())
+    assert [entry["levels"]["kind"] for entry in facts["variants"]] == ["codebook", "uniform"]
+    run = call("daqkf", "simulate", "out", "x.npy", "-o", "y.npy", cwd=layer)
+    assert run.returncode == 0, run.stderr
+    first, second = re.search(r"tiles by variant: 0: (\d), 1: (\d)", run.stdout).groups()  # pyright: ignore
+    assert int(first) + int(second) == 4
+    image = call("daqkf-translate", "out/design.mlir", "--to", "program", "-o", "p", cwd=layer)
+    assert image.returncode == 0
+    assert (layer / "p").read_bytes() == (layer / "out" / "program.bin").read_bytes()
+
+
 def test_sparse_files(layer: Path):
     sparse.save_npz(layer / "w.npz", sparse.random_array((20, 6), density=0.3, rng=RNG).tocsr())
     run = call("daqkf", "compile", "w.npz", "--target", "tiny", "-o", "out", cwd=layer)
@@ -89,6 +110,7 @@ def test_the_rtl_and_image_of_translate_are_those_of_compile(layer: Path):
         (["nan.npy"], "daqkf: weights[0, 1] is nan; all must be finite in float32"),
         (["w.npy", "--bias", "w.npy"], "daqkf: bias must have the shape [N], not [20, 6]"),
         (["w.npy", "--levels", "int3"], "daqkf: unknown level set 'int3'"),
+        (["w.npy", "--sparsity", "a"], "argument --sparsity: invalid _numbers value: 'a'"),
         (["w.npy", "--target", "moon"], "daqkf: unknown target 'moon' (known: generic, tiny"),
         (["w.npy", "--activation", "f"], "daqkf: unknown activation 'f'"),
         (["w.npy", "--split", "2"], "daqkf: split must be 0 <= split < 1, not 2.0"),

@@ -51,8 +51,14 @@ def test_yosys_simulates_the_same(name: str, tmp_path: Path):
         lines = [f"{key} = {value}" for key, value in entries.items()]
         target = str(tmp_path / "wide.toml")
         Path(target).write_text("\n".join(["[machine]", *lines]))
+    # The first layer comes in two variants, so the array has a SPAQ unit.
     first = daqkf.compile(
-        rng.standard_normal((50, 20)), activation="silu", sparsity=0.5, target=target
+        rng.standard_normal((50, 16)),
+        activation="silu",
+        sparsity=[0.6, 0.9],
+        levels="codebook-7",
+        error_budget=4.0,
+        target=target,
     )
     second = daqkf.compile(
         rng.standard_normal((9, 13)), bias=rng.standard_normal(13), levels=3, target=first
@@ -60,10 +66,13 @@ def test_yosys_simulates_the_same(name: str, tmp_path: Path):
     simulator = Simulator(build(first, tmp_path), first.config)
     jobs, expected = [], []
     for design, features in ((first, 50), (second, 9), (first, 50)):
-        x = rng.integers(-128, 128, (7, features)).astype(np.int8)
-        expected.append(design.reference(x))
-        jobs.append(Job(design.program, x, expected[-1].shape[1]))
+        x = rng.integers(-128, 128, (41, features)).astype(np.int8)
+        x[20:, : features - 1] = 0
+        expected.append((design.reference(x), design.variants(x)))
+        jobs.append(Job(design.program, x, expected[-1][0].shape[1]))
+    assert set(expected[0][1]) == {0, 1}
     for stalls in (0.0, 0.4):
-        results = simulator.run(jobs, stalls=stalls, seed=5)
-        for (y, _), reference in zip(results, expected, strict=True):
-            assert np.array_equal(y, reference)
+        traces = simulator.trace(jobs, stalls=stalls, seed=5)
+        for trace, (reference, variants) in zip(traces, expected, strict=True):
+            assert np.array_equal(trace.y, reference)
+            assert np.array_equal(trace.variants, variants)

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daqkf.dialects.rpea import ArrayConfig, ProgramOp
-from daqkf.dialects.rpea.layout import Fields, Header
+from daqkf.dialects.rpea import ArrayConfig, DispatchOp, ProgramOp
+from daqkf.dialects.rpea.layout import Command, Fields, Header
 from daqkf.ir import make_context, parse_module
 from daqkf.lowering.program_image import ProgramImageError, decode, encode
 
@@ -30,8 +30,14 @@ CONFIG = ArrayConfig(
     sum_width=11,
 )
 
+
+def array(config: ArrayConfig) -> str:
+    entries = ", ".join(f"{key} = {value}" for key, value in dataclasses.asdict(config).items())
+    return f"rpea.array @array <{entries}>"
+
+
 PROGRAM = f"""
-rpea.array @array <{", ".join(f"{k} = {v}" for k, v in dataclasses.asdict(CONFIG).items())}>
+{array(CONFIG)}
 rpea.program @program on @array features 2
   stream dense<[[985], [924]]> : tensor<2x1xi32> rows dense<1> : tensor<2xi32>
   outputs dense<[1, 0]> : tensor<2xi32> counts dense<1> : tensor<2xi32>
@@ -105,7 +111,7 @@ def _change(data: bytes, word: int, value: int, *, seal: bool = False) -> bytes:
     ("word", "value", "message"),
     [
         (Header.MAGIC, 0, "not a DAQKF program image: magic 0x0"),
-        (Header.VERSION, 9, "another version: version 0x9, not 0x1"),
+        (Header.VERSION, 9, "another version: version 0x9, not 0x2"),
         (Header.FINGERPRINT, 1, "the program is for another array: fingerprint 0x1"),
         (Header.LENGTH, 3, "truncated: length 0x3"),
         (len(Header) + 1, 3, "the program image is damaged: crc"),
@@ -137,3 +143,74 @@ def test_malformed_bodies_are_refused(program: ProgramOp, word: int, value: int,
 def test_truncated_images_are_refused(program: ProgramOp, length: int):
     with pytest.raises(ProgramImageError, match="truncated"):
         decode(encode(program)[:length], CONFIG)
+
+
+PICKING = dataclasses.replace(CONFIG, stream_depth=8, parameter_depth=8, buckets=4)
+"""An array with a SPAQ unit. A decision of two buckets leaves two of its rows to the last."""
+
+DISPATCH = f"""
+{array(PICKING)}
+rpea.program @a on @array features 2
+  stream dense<[[217], [985], [924]]> : tensor<3x1xi32> rows dense<[2, 1]> : tensor<2xi32>
+  outputs dense<[0, 1]> : tensor<2xi32> counts dense<1> : tensor<2xi32>
+  bias dense<[1, 2]> : tensor<2xi32> multiplier dense<3> : tensor<2xi32>
+  shift dense<4> : tensor<2xi32> table dense<5> : tensor<256xi8>
+rpea.program @b on @array features 2
+  stream dense<[[985], [924]]> : tensor<2x1xi32> rows dense<1> : tensor<2xi32>
+  outputs dense<[1, 0]> : tensor<2xi32> counts dense<1> : tensor<2xi32>
+  bias dense<[6, 7]> : tensor<2xi32> multiplier dense<8> : tensor<2xi32>
+  shift dense<9> : tensor<2xi32> table dense<5> : tensor<256xi8>
+rpea.dispatch @both of [@a, @b] by <lanes = 2, shift = 1, table = [1, 0]>
+"""
+
+
+@pytest.fixture(scope="module")
+def dispatch() -> DispatchOp:
+    module = parse_module(make_context(), DISPATCH, "test")
+    return next(op for op in module.ops if isinstance(op, DispatchOp))
+
+
+def test_variants_stand_one_after_another(dispatch: DispatchOp):
+    image = decode(encode(dispatch), PICKING)
+    assert image.shift == 1
+    assert image.dispatch is not None
+    rows = PICKING.dispatch_row.unpack(image.dispatch)
+    assert rows["variant"].tolist() == [1, 0, 0, 0]
+    # Variant 1 begins behind the longer stream of variant 0, on both PEs.
+    assert rows["stream"].tolist() == [2, 0, 0, 0]
+    assert rows["slot"].tolist() == [1, 0, 0, 0]
+    assert [image.streams[pe][:, 0].tolist() for pe in (0, 1)] == [[217, 985, 985], [924, 0, 924]]
+    parameters = PICKING.parameter_row.unpack(image.parameters)
+    assert parameters["bias"].tolist() == [1, 2, 7, 6]
+    assert parameters["address"].tolist() == [0, 1, 1, 0]
+
+
+def test_a_program_alone_runs_on_an_array_that_picks(dispatch: DispatchOp):
+    image = decode(encode(dispatch.variants()[1]), PICKING)
+    assert image.shift == 0
+    assert image.dispatch is not None
+    assert not image.dispatch.any()
+
+
+@pytest.mark.parametrize(
+    ("word", "value", "message"),
+    [
+        (0, Command.DISPATCH << 28 | 3, "4 buckets with a shift of 3; the array has 4, and shifts"),
+        (2, 3, "bucket 0 begins at stream 3, beyond the 3 of the image"),
+        (3, 2 << 3, "bucket 1 begins at slot 2, beyond the 2 of the image"),
+    ],
+)
+def test_bad_decisions_are_refused(dispatch: DispatchOp, word: int, value: int, message: str):
+    data = encode(dispatch)
+    words = np.frombuffer(data, "<u4")
+    (place,) = np.flatnonzero(words == (Command.DISPATCH << 28 | 1))
+    with pytest.raises(ProgramImageError, match=message):
+        decode(_change(data, int(place) + word, value, seal=True), PICKING)
+
+
+def test_an_image_without_its_decision_is_refused(dispatch: DispatchOp):
+    words = np.frombuffer(encode(dispatch), "<u4")
+    (place,) = np.flatnonzero(words == (Command.DISPATCH << 28 | 1))
+    data = np.delete(words, slice(int(place), int(place) + 6)).tobytes()
+    with pytest.raises(ProgramImageError, match="has 0 decision tables, not one"):
+        decode(_change(data, Header.MAGIC, int(words[0]), seal=True), PICKING)

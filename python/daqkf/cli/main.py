@@ -13,6 +13,7 @@ import numpy as np
 from daqkf.cli.guard import guarded
 from daqkf.errors import DaqkfError
 from daqkf.files import write_atomically
+from daqkf.passes.maths.dispatch import BUDGET
 
 
 def _load(path: str, what: str) -> np.ndarray:
@@ -42,6 +43,11 @@ def _weights(path: str):
         raise DaqkfError(f"{path}: cannot be read as a SciPy sparse matrix: {error}") from None
 
 
+def _numbers(text: str) -> list[float]:
+    """Numbers with commas between them."""
+    return [float(entry) for entry in text.split(",")]
+
+
 def _compile(options: argparse.Namespace) -> int:
     from rich.console import Console
 
@@ -53,7 +59,8 @@ def _compile(options: argparse.Namespace) -> int:
         bias=_load(options.bias, "a bias") if options.bias else None,
         activation=options.activation,
         sparsity=options.sparsity,
-        levels=options.levels,
+        levels=options.levels.split(","),
+        error_budget=options.error_budget,
         calibration=_load(options.calibration, "activations") if options.calibration else None,
         split=options.split,
         target=options.target,
@@ -80,6 +87,9 @@ def _simulate(options: argparse.Namespace) -> int:
     np.save(data, result.y)
     write_atomically(Path(options.output), data.getvalue())
     print(f"{options.output}: {list(result.y.shape)} in {result.cycles.running} cycles of running")
+    if len(design.level_sets) > 1:
+        tiles = np.bincount(result.variants, minlength=len(design.level_sets))
+        print(f"tiles by variant: {', '.join(f'{n}: {count}' for n, count in enumerate(tiles))}")
     return 0
 
 
@@ -164,9 +174,22 @@ def _parser() -> argparse.ArgumentParser:
     compiler.add_argument("weights", help="[K, N] in .npy, or a SciPy sparse matrix in .npz")
     compiler.add_argument("--bias", help="[N] in .npy")
     compiler.add_argument("--activation", help="relu, gelu, gelu_tanh, silu, sigmoid, tanh")
-    compiler.add_argument("--sparsity", type=float, help="prune to this share of zeros first")
     compiler.add_argument(
-        "--levels", default="int8", help="int8, uniform-15, codebook-15-31 … (default: int8)"
+        "--sparsity",
+        type=_numbers,
+        help="prune to this share of zeros first; one for each variant: 0.5,0.8",
+    )
+    compiler.add_argument(
+        "--levels",
+        default="int8",
+        help="int8, uniform-15, codebook-15-31 … (default: int8); with commas between them, "
+        "variants among which the array picks by the zeros of its inputs",
+    )
+    compiler.add_argument(
+        "--error-budget",
+        type=float,
+        default=BUDGET,
+        help=f"RMS error that variants may have, in steps of the output (default: {BUDGET})",
     )
     compiler.add_argument("--calibration", help="float activations [T, K] in .npy")
     compiler.add_argument(

@@ -21,10 +21,9 @@ TO = ("verilog", "split-verilog", "program", "mlir")
 
 
 def _program(module: ModuleOp) -> bytes:
-    from daqkf.dialects.rpea import ProgramOp
-    from daqkf.lowering.program_image import encode
+    from daqkf.lowering.program_image import encode, playable
 
-    programs = [op for op in module.ops if isinstance(op, ProgramOp)]
+    programs = playable(module)
     if len(programs) != 1:
         raise DaqkfError(f"expected one rpea.program in the module, not {len(programs)}")
     return encode(programs[0])

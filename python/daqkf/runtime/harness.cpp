@@ -8,7 +8,8 @@
 // For each job: streams the words of the file PROGRAM ("-" keeps the last one), then TILES
 // tiles of FEATURES beats of LANES bytes from X, and writes TILES tiles of OUTPUTS beats to Y.
 // STALLS, out of 1000, is how often each stream pauses; LIMIT is how many cycles may pass
-// without a transfer. Prints one line a job: the cycles spent in each of the 8 phases.
+// without a transfer. Prints one line a job: the cycles spent in each of the 8 phases, then the
+// variant that each tile took.
 // Exit codes: 0 done, 2 the array refused a program, 3 it stopped or broke the protocol.
 
 #include <cstdint>
@@ -39,6 +40,13 @@ template <typename Port> void get(const Port &port, uint8_t *bytes, size_t count
   std::memcpy(bytes, &port, count);
 }
 
+// The variant that runs; an array without a SPAQ unit has no such port, and one variant.
+template <typename Top>
+auto variantOf(const Top &top, int) -> decltype(unsigned(top.status_variant)) {
+  return top.status_variant;
+}
+template <typename Top> unsigned variantOf(const Top &, long) { return 0; }
+
 [[noreturn]] void fail(int code, const std::string &message) {
   std::fprintf(stderr, "%s\n", message.c_str());
   std::exit(code);
@@ -67,6 +75,7 @@ struct Bench {
   unsigned stalls = 0;
   uint64_t limit = 0, idle = 0;
   uint64_t phases[8] = {};
+  std::vector<unsigned> variants;
 
   bool go() { return random() % 1000 >= stalls; }
 
@@ -100,6 +109,8 @@ struct Bench {
       y.position += y.beat;
       if (bool(top->y_tlast) != (y.position / y.beat % outputs == 0))
         fail(3, "y_tlast does not mark the last beat of a tile");
+      if (top->y_tlast)
+        variants.push_back(variantOf(*top, 0));
       moved = true;
     }
     idle = moved ? 0 : idle + 1;
@@ -158,6 +169,7 @@ int main(int argc, char **argv) {
       fail(1, "the files do not have the stated sizes");
 
     std::memset(bench.phases, 0, sizeof(bench.phases));
+    bench.variants.clear();
     bench.idle = 0;
     while (!program.done() || !x.done() || !y.done())
       bench.cycle(program, x, y, outputs);
@@ -168,6 +180,8 @@ int main(int argc, char **argv) {
       fail(1, std::string("cannot write ") + argv[job + 2]);
     for (uint64_t count : bench.phases)
       std::printf("%llu ", static_cast<unsigned long long>(count));
+    for (unsigned variant : bench.variants)
+      std::printf("%u ", variant);
     std::printf("\n");
   }
   bench.top->final();

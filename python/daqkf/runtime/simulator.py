@@ -45,6 +45,17 @@ class Cycles:
 
 
 @dataclass(frozen=True)
+class Trace:
+    """What an array did with a job."""
+
+    y: NDArray[np.int8]
+    """[T, N] the results."""
+    cycles: Cycles
+    variants: NDArray[np.int64]
+    """[tiles] the variant that each tile took, by `status_variant`; 0 without a SPAQ unit."""
+
+
+@dataclass(frozen=True)
 class Job:
     """A program image, activations int8 [T, K] for it, and how many outputs N it has.
 
@@ -128,10 +139,14 @@ class Simulator:
     def run(
         self, jobs: Sequence[Job], *, stalls: float = 0.0, seed: int = 0
     ) -> list[tuple[NDArray[np.int8], Cycles]]:
+        """The results int8 [T, N] and the cycles of each job; see `trace`."""
+        traces = self.trace(jobs, stalls=stalls, seed=seed)
+        return [(trace.y, trace.cycles) for trace in traces]
+
+    def trace(self, jobs: Sequence[Job], *, stalls: float = 0.0, seed: int = 0) -> list[Trace]:
         """Play jobs one after another on one array, without a reset between them.
 
         Every stream pauses in a share `stalls` (0 ≤ stalls < 1) of the cycles, at random.
-        Returns, for each job, the results int8 [T, N] and the cycles spent.
 
         Raises:
             SimulationError: the array refused a program, stopped, or broke the protocol.
@@ -165,7 +180,7 @@ class Simulator:
                 raise SimulationError(_explain(run))
             lines = run.stdout.splitlines()
             return [
-                (self._results(Path(folder, f"y{number}"), job), _cycles(line))
+                self._trace(Path(folder, f"y{number}"), job, line)
                 for number, (job, line) in enumerate(zip(jobs, lines, strict=True))
             ]
 
@@ -175,14 +190,16 @@ class Simulator:
         groups = config.lanes // config.post_lanes + config.pes
         return config.stream_depth + config.result_depth * groups
 
-    def _results(self, path: Path, job: Job) -> NDArray[np.int8]:
+    def _trace(self, path: Path, job: Job, line: str) -> Trace:
         lanes = self.config.lanes
         tiles = np.fromfile(path, np.int8).reshape(-1, job.outputs, lanes)
-        return tiles.transpose(0, 2, 1).reshape(-1, job.outputs)[: len(job.x)]
+        y = tiles.transpose(0, 2, 1).reshape(-1, job.outputs)[: len(job.x)]
+        numbers = [int(number) for number in line.split()]
+        phases, variants = numbers[: max(Phase) + 1], numbers[max(Phase) + 1 :]
+        return Trace(y, _cycles(phases), np.array(variants, np.int64))
 
 
-def _cycles(line: str) -> Cycles:
-    phases = [int(count) for count in line.split()]
+def _cycles(phases: Sequence[int]) -> Cycles:
     return Cycles(
         loading_program=phases[Phase.LOADING_PROGRAM],
         loading_activations=phases[Phase.LOADING_ACTIVATIONS],

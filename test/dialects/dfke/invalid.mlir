@@ -83,3 +83,103 @@ func.func @f(%x: tensor<?x2xi8>) {
   }
   func.return
 }
+
+// -----
+
+// CHECK: a dispatch has kernels of its input and a dfke.yield alone
+func.func @f(%x: tensor<?x1xi8>) {
+  %y = dfke.dispatch(%k = %x) #dfke.decision<lanes = 2, shift = 1, table = [0, 1]>
+      : tensor<?x1xi8> -> tensor<?x1xi8> {
+    %a = dfke.kernel(%i = %k) : tensor<?x1xi8> -> tensor<?x1xi8> {
+      %w = spaq.constant dense<1> : tensor<1x1xi8>
+      %0 = spaq.matmul %i, %w : (tensor<?x1xi8>, tensor<1x1xi8>) -> tensor<?x1xi32>
+      %1 = spaq.requantize %0 multiplier dense<3> : tensor<1xi32> shift dense<1> : tensor<1xi32>
+        : tensor<?x1xi32> -> tensor<?x1xi8>
+      dfke.yield %1 : tensor<?x1xi8>
+    }
+    %b = dfke.kernel(%i = %a) : tensor<?x1xi8> -> tensor<?x1xi8> {
+      %w = spaq.constant dense<1> : tensor<1x1xi8>
+      %0 = spaq.matmul %i, %w : (tensor<?x1xi8>, tensor<1x1xi8>) -> tensor<?x1xi32>
+      %1 = spaq.requantize %0 multiplier dense<3> : tensor<1xi32> shift dense<1> : tensor<1xi32>
+        : tensor<?x1xi32> -> tensor<?x1xi8>
+      dfke.yield %1 : tensor<?x1xi8>
+    }
+    dfke.yield %a, %b : tensor<?x1xi8>, tensor<?x1xi8>
+  }
+  func.return
+}
+
+// -----
+
+// CHECK: a dispatch yields the result of each of its kernels, in order
+func.func @f(%x: tensor<?x1xi8>) {
+  %y = dfke.dispatch(%k = %x) #dfke.decision<lanes = 2, shift = 1, table = [0, 1]>
+      : tensor<?x1xi8> -> tensor<?x1xi8> {
+    %a = dfke.kernel(%i = %k) : tensor<?x1xi8> -> tensor<?x1xi8> {
+      %w = spaq.constant dense<1> : tensor<1x1xi8>
+      %0 = spaq.matmul %i, %w : (tensor<?x1xi8>, tensor<1x1xi8>) -> tensor<?x1xi32>
+      %1 = spaq.requantize %0 multiplier dense<3> : tensor<1xi32> shift dense<1> : tensor<1xi32>
+        : tensor<?x1xi32> -> tensor<?x1xi8>
+      dfke.yield %1 : tensor<?x1xi8>
+    }
+    %b = dfke.kernel(%i = %k) : tensor<?x1xi8> -> tensor<?x1xi8> {
+      %w = spaq.constant dense<1> : tensor<1x1xi8>
+      %0 = spaq.matmul %i, %w : (tensor<?x1xi8>, tensor<1x1xi8>) -> tensor<?x1xi32>
+      %1 = spaq.requantize %0 multiplier dense<3> : tensor<1xi32> shift dense<1> : tensor<1xi32>
+        : tensor<?x1xi32> -> tensor<?x1xi8>
+      dfke.yield %1 : tensor<?x1xi8>
+    }
+    dfke.yield %b, %a : tensor<?x1xi8>, tensor<?x1xi8>
+  }
+  func.return
+}
+
+// -----
+
+// CHECK: the variants of a dispatch differ in the type of their result
+func.func @f(%x: tensor<?x1xi8>) {
+  %y = dfke.dispatch(%k = %x) #dfke.decision<lanes = 2, shift = 1, table = [0, 1]>
+      : tensor<?x1xi8> -> tensor<?x1xi8> {
+    %a = dfke.kernel(%i = %k) : tensor<?x1xi8> -> tensor<?x1xi8> {
+      %w = spaq.constant dense<1> : tensor<1x1xi8>
+      %0 = spaq.matmul %i, %w : (tensor<?x1xi8>, tensor<1x1xi8>) -> tensor<?x1xi32>
+      %1 = spaq.requantize %0 multiplier dense<3> : tensor<1xi32> shift dense<1> : tensor<1xi32>
+        : tensor<?x1xi32> -> tensor<?x1xi8>
+      dfke.yield %1 : tensor<?x1xi8>
+    }
+    %b = dfke.kernel(%i = %k) : tensor<?x1xi8> -> tensor<?x2xi8> {
+      %w = spaq.constant dense<1> : tensor<1x2xi8>
+      %0 = spaq.matmul %i, %w : (tensor<?x1xi8>, tensor<1x2xi8>) -> tensor<?x2xi32>
+      %1 = spaq.requantize %0 multiplier dense<3> : tensor<2xi32> shift dense<1> : tensor<2xi32>
+        : tensor<?x2xi32> -> tensor<?x2xi8>
+      dfke.yield %1 : tensor<?x2xi8>
+    }
+    dfke.yield %a, %b : tensor<?x1xi8>, tensor<?x2xi8>
+  }
+  func.return
+}
+
+// -----
+
+// CHECK: the decision names variant 2, but there are 2
+func.func @f(%x: tensor<?x1xi8>) {
+  %y = dfke.dispatch(%k = %x) #dfke.decision<lanes = 2, shift = 1, table = [0, 2]>
+      : tensor<?x1xi8> -> tensor<?x1xi8> {
+    %a = dfke.kernel(%i = %k) : tensor<?x1xi8> -> tensor<?x1xi8> {
+      %w = spaq.constant dense<1> : tensor<1x1xi8>
+      %0 = spaq.matmul %i, %w : (tensor<?x1xi8>, tensor<1x1xi8>) -> tensor<?x1xi32>
+      %1 = spaq.requantize %0 multiplier dense<3> : tensor<1xi32> shift dense<1> : tensor<1xi32>
+        : tensor<?x1xi32> -> tensor<?x1xi8>
+      dfke.yield %1 : tensor<?x1xi8>
+    }
+    %b = dfke.kernel(%i = %k) : tensor<?x1xi8> -> tensor<?x1xi8> {
+      %w = spaq.constant dense<1> : tensor<1x1xi8>
+      %0 = spaq.matmul %i, %w : (tensor<?x1xi8>, tensor<1x1xi8>) -> tensor<?x1xi32>
+      %1 = spaq.requantize %0 multiplier dense<3> : tensor<1xi32> shift dense<1> : tensor<1xi32>
+        : tensor<?x1xi32> -> tensor<?x1xi8>
+      dfke.yield %1 : tensor<?x1xi8>
+    }
+    dfke.yield %a, %b : tensor<?x1xi8>, tensor<?x1xi8>
+  }
+  func.return
+}

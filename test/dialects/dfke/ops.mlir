@@ -35,3 +35,30 @@ func.func @scheduled(%x: tensor<?x2xi8>) -> tensor<?x2xi8> {
   }
   func.return %y : tensor<?x2xi8>
 }
+
+// CHECK-LABEL: func.func @dispatched
+func.func @dispatched(%x: tensor<?x2xi8>) -> tensor<?x2xi8> {
+  // CHECK: %y = dfke.dispatch(%k = %x) #dfke.decision<lanes = 4, shift = 1, table = [1, 1, 0, 0]> attributes {note} : tensor<?x2xi8> -> tensor<?x2xi8> {
+  %y = dfke.dispatch(%k = %x) #dfke.decision<lanes = 4, shift = 1, table = [1, 1, 0, 0]>
+      attributes {note} : tensor<?x2xi8> -> tensor<?x2xi8> {
+    // CHECK: %coarse = dfke.kernel(%a = %k) : tensor<?x2xi8> -> tensor<?x2xi8> {
+    %coarse = dfke.kernel(%a = %k) : tensor<?x2xi8> -> tensor<?x2xi8> {
+      %w = spaq.constant dense<[[0, 1], [0, 0]]> : tensor<2x2xi8>
+      %0 = spaq.matmul %a, %w : (tensor<?x2xi8>, tensor<2x2xi8>) -> tensor<?x2xi32>
+      %1 = spaq.requantize %0 multiplier dense<3> : tensor<2xi32> shift dense<1> : tensor<2xi32>
+        : tensor<?x2xi32> -> tensor<?x2xi8>
+      dfke.yield %1 : tensor<?x2xi8>
+    }
+    // CHECK: %fine = dfke.kernel(%b = %k) : tensor<?x2xi8> -> tensor<?x2xi8> {
+    %fine = dfke.kernel(%b = %k) : tensor<?x2xi8> -> tensor<?x2xi8> {
+      %w = spaq.constant dense<[[0, 2], [-1, 0]]> : tensor<2x2xi8>
+      %0 = spaq.matmul %b, %w : (tensor<?x2xi8>, tensor<2x2xi8>) -> tensor<?x2xi32>
+      %1 = spaq.requantize %0 multiplier dense<3> : tensor<2xi32> shift dense<2> : tensor<2xi32>
+        : tensor<?x2xi32> -> tensor<?x2xi8>
+      dfke.yield %1 : tensor<?x2xi8>
+    }
+    // CHECK: dfke.yield %coarse, %fine : tensor<?x2xi8>, tensor<?x2xi8>
+    dfke.yield %coarse, %fine : tensor<?x2xi8>, tensor<?x2xi8>
+  }
+  func.return %y : tensor<?x2xi8>
+}

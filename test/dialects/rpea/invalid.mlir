@@ -202,3 +202,165 @@ func.func @layer(%x: tensor<?x3xi8>) {
   %y = rpea.run @program(%x) : tensor<?x3xi8> -> tensor<?x2xi8>
   func.return
 }
+
+// -----
+
+// CHECK: @nothing is not an rpea.program
+rpea.array @array <pes = 2, lanes = 2, post_lanes = 1, max_shift = 1, activation_depth = 4,
+  stream_depth = 4, parameter_depth = 2, result_depth = 2, running_sum_width = 9,
+  accumulator_width = 10, sum_width = 11, buckets = 2>
+rpea.program @a on @array features 2
+  stream dense<[[985], [924]]> : tensor<2x1xi32> rows dense<1> : tensor<2xi32>
+  outputs dense<[0, 1]> : tensor<2xi32> counts dense<1> : tensor<2xi32>
+  bias dense<[0, 1]> : tensor<2xi32> multiplier dense<1> : tensor<2xi32>
+  shift dense<1> : tensor<2xi32> table dense<0> : tensor<256xi8>
+rpea.dispatch @both of [@a, @nothing] by <lanes = 2, shift = 1, table = [0, 1]>
+
+// -----
+
+// CHECK: a dispatch needs variants
+rpea.dispatch @both of [] by <lanes = 2, shift = 1, table = [0, 1]>
+
+// -----
+
+// CHECK: @b and @a differ in their table
+rpea.array @array <pes = 2, lanes = 2, post_lanes = 1, max_shift = 1, activation_depth = 4,
+  stream_depth = 4, parameter_depth = 2, result_depth = 2, running_sum_width = 9,
+  accumulator_width = 10, sum_width = 11, buckets = 2>
+rpea.program @a on @array features 2
+  stream dense<[[985], [924]]> : tensor<2x1xi32> rows dense<1> : tensor<2xi32>
+  outputs dense<[0, 1]> : tensor<2xi32> counts dense<1> : tensor<2xi32>
+  bias dense<[0, 1]> : tensor<2xi32> multiplier dense<1> : tensor<2xi32>
+  shift dense<1> : tensor<2xi32> table dense<0> : tensor<256xi8>
+rpea.program @b on @array features 2
+  stream dense<[[985], [924]]> : tensor<2x1xi32> rows dense<1> : tensor<2xi32>
+  outputs dense<[0, 1]> : tensor<2xi32> counts dense<1> : tensor<2xi32>
+  bias dense<[0, 1]> : tensor<2xi32> multiplier dense<1> : tensor<2xi32>
+  shift dense<1> : tensor<2xi32> table dense<1> : tensor<256xi8>
+rpea.dispatch @both of [@a, @b] by <lanes = 2, shift = 1, table = [0, 1]>
+
+// -----
+
+// CHECK: @b and @a differ in their features
+rpea.array @array <pes = 2, lanes = 2, post_lanes = 1, max_shift = 1, activation_depth = 4,
+  stream_depth = 4, parameter_depth = 2, result_depth = 2, running_sum_width = 9,
+  accumulator_width = 10, sum_width = 11, buckets = 2>
+rpea.program @a on @array features 2
+  stream dense<[[985], [924]]> : tensor<2x1xi32> rows dense<1> : tensor<2xi32>
+  outputs dense<[0, 1]> : tensor<2xi32> counts dense<1> : tensor<2xi32>
+  bias dense<[0, 1]> : tensor<2xi32> multiplier dense<1> : tensor<2xi32>
+  shift dense<1> : tensor<2xi32> table dense<0> : tensor<256xi8>
+rpea.program @b on @array features 3
+  stream dense<[[985], [924]]> : tensor<2x1xi32> rows dense<1> : tensor<2xi32>
+  outputs dense<[0, 1]> : tensor<2xi32> counts dense<1> : tensor<2xi32>
+  bias dense<[0, 1]> : tensor<2xi32> multiplier dense<1> : tensor<2xi32>
+  shift dense<1> : tensor<2xi32> table dense<0> : tensor<256xi8>
+rpea.dispatch @both of [@a, @b] by <lanes = 2, shift = 1, table = [0, 1]>
+
+// -----
+
+// CHECK: the decision names variant 2, but there are 2
+rpea.array @array <pes = 2, lanes = 2, post_lanes = 1, max_shift = 1, activation_depth = 4,
+  stream_depth = 4, parameter_depth = 2, result_depth = 2, running_sum_width = 9,
+  accumulator_width = 10, sum_width = 11, buckets = 2>
+rpea.program @a on @array features 2
+  stream dense<[[985], [924]]> : tensor<2x1xi32> rows dense<1> : tensor<2xi32>
+  outputs dense<[0, 1]> : tensor<2xi32> counts dense<1> : tensor<2xi32>
+  bias dense<[0, 1]> : tensor<2xi32> multiplier dense<1> : tensor<2xi32>
+  shift dense<1> : tensor<2xi32> table dense<0> : tensor<256xi8>
+rpea.program @b on @array features 2
+  stream dense<[[985], [924]]> : tensor<2x1xi32> rows dense<1> : tensor<2xi32>
+  outputs dense<[0, 1]> : tensor<2xi32> counts dense<1> : tensor<2xi32>
+  bias dense<[0, 1]> : tensor<2xi32> multiplier dense<1> : tensor<2xi32>
+  shift dense<1> : tensor<2xi32> table dense<0> : tensor<256xi8>
+rpea.dispatch @both of [@a, @b] by <lanes = 2, shift = 1, table = [0, 2]>
+
+// -----
+
+// CHECK: a decision over tiles of 3 tokens; the array has 2 lanes
+rpea.array @array <pes = 2, lanes = 2, post_lanes = 1, max_shift = 1, activation_depth = 4,
+  stream_depth = 4, parameter_depth = 2, result_depth = 2, running_sum_width = 9,
+  accumulator_width = 10, sum_width = 11, buckets = 2>
+rpea.program @a on @array features 2
+  stream dense<[[985], [924]]> : tensor<2x1xi32> rows dense<1> : tensor<2xi32>
+  outputs dense<[0, 1]> : tensor<2xi32> counts dense<1> : tensor<2xi32>
+  bias dense<[0, 1]> : tensor<2xi32> multiplier dense<1> : tensor<2xi32>
+  shift dense<1> : tensor<2xi32> table dense<0> : tensor<256xi8>
+rpea.program @b on @array features 2
+  stream dense<[[985], [924]]> : tensor<2x1xi32> rows dense<1> : tensor<2xi32>
+  outputs dense<[0, 1]> : tensor<2xi32> counts dense<1> : tensor<2xi32>
+  bias dense<[0, 1]> : tensor<2xi32> multiplier dense<1> : tensor<2xi32>
+  shift dense<1> : tensor<2xi32> table dense<0> : tensor<256xi8>
+rpea.dispatch @both of [@a, @b] by <lanes = 3, shift = 1, table = [0, 1]>
+
+// -----
+
+// CHECK: a decision of 4 buckets; the array has 2
+rpea.array @array <pes = 2, lanes = 2, post_lanes = 1, max_shift = 1, activation_depth = 4,
+  stream_depth = 4, parameter_depth = 2, result_depth = 2, running_sum_width = 9,
+  accumulator_width = 10, sum_width = 11, buckets = 2>
+rpea.program @a on @array features 2
+  stream dense<[[985], [924]]> : tensor<2x1xi32> rows dense<1> : tensor<2xi32>
+  outputs dense<[0, 1]> : tensor<2xi32> counts dense<1> : tensor<2xi32>
+  bias dense<[0, 1]> : tensor<2xi32> multiplier dense<1> : tensor<2xi32>
+  shift dense<1> : tensor<2xi32> table dense<0> : tensor<256xi8>
+rpea.program @b on @array features 2
+  stream dense<[[985], [924]]> : tensor<2x1xi32> rows dense<1> : tensor<2xi32>
+  outputs dense<[0, 1]> : tensor<2xi32> counts dense<1> : tensor<2xi32>
+  bias dense<[0, 1]> : tensor<2xi32> multiplier dense<1> : tensor<2xi32>
+  shift dense<1> : tensor<2xi32> table dense<0> : tensor<256xi8>
+rpea.dispatch @both of [@a, @b] by <lanes = 2, shift = 1, table = [0, 1, 1, 1]>
+
+// -----
+
+// CHECK: a decision of 2 buckets; the array has 1
+rpea.array @array <pes = 2, lanes = 2, post_lanes = 1, max_shift = 1, activation_depth = 4,
+  stream_depth = 4, parameter_depth = 2, result_depth = 2, running_sum_width = 9,
+  accumulator_width = 10, sum_width = 11>
+rpea.program @a on @array features 2
+  stream dense<[[985], [924]]> : tensor<2x1xi32> rows dense<1> : tensor<2xi32>
+  outputs dense<[0, 1]> : tensor<2xi32> counts dense<1> : tensor<2xi32>
+  bias dense<[0, 1]> : tensor<2xi32> multiplier dense<1> : tensor<2xi32>
+  shift dense<1> : tensor<2xi32> table dense<0> : tensor<256xi8>
+rpea.program @b on @array features 2
+  stream dense<[[985], [924]]> : tensor<2x1xi32> rows dense<1> : tensor<2xi32>
+  outputs dense<[0, 1]> : tensor<2xi32> counts dense<1> : tensor<2xi32>
+  bias dense<[0, 1]> : tensor<2xi32> multiplier dense<1> : tensor<2xi32>
+  shift dense<1> : tensor<2xi32> table dense<0> : tensor<256xi8>
+rpea.dispatch @both of [@a, @b] by <lanes = 2, shift = 1, table = [0, 1]>
+
+// -----
+
+// CHECK: a decision's shift of 3; the array counts zeros in 3 bits
+rpea.array @array <pes = 2, lanes = 2, post_lanes = 1, max_shift = 1, activation_depth = 4,
+  stream_depth = 4, parameter_depth = 2, result_depth = 2, running_sum_width = 9,
+  accumulator_width = 10, sum_width = 11, buckets = 2>
+rpea.program @a on @array features 2
+  stream dense<[[985], [924]]> : tensor<2x1xi32> rows dense<1> : tensor<2xi32>
+  outputs dense<[0, 1]> : tensor<2xi32> counts dense<1> : tensor<2xi32>
+  bias dense<[0, 1]> : tensor<2xi32> multiplier dense<1> : tensor<2xi32>
+  shift dense<1> : tensor<2xi32> table dense<0> : tensor<256xi8>
+rpea.program @b on @array features 2
+  stream dense<[[985], [924]]> : tensor<2x1xi32> rows dense<1> : tensor<2xi32>
+  outputs dense<[0, 1]> : tensor<2xi32> counts dense<1> : tensor<2xi32>
+  bias dense<[0, 1]> : tensor<2xi32> multiplier dense<1> : tensor<2xi32>
+  shift dense<1> : tensor<2xi32> table dense<0> : tensor<256xi8>
+rpea.dispatch @both of [@a, @b] by <lanes = 2, shift = 3, table = [0, 1]>
+
+// -----
+
+// CHECK: 3 outputs of a PE in all variants; the array holds 2
+rpea.array @array <pes = 2, lanes = 2, post_lanes = 1, max_shift = 1, activation_depth = 4,
+  stream_depth = 4, parameter_depth = 2, result_depth = 2, running_sum_width = 9,
+  accumulator_width = 10, sum_width = 11, buckets = 2>
+rpea.program @a on @array features 2
+  stream dense<[[985], [924]]> : tensor<2x1xi32> rows dense<1> : tensor<2xi32>
+  outputs dense<[0, 1]> : tensor<2xi32> counts dense<1> : tensor<2xi32>
+  bias dense<[0, 1]> : tensor<2xi32> multiplier dense<1> : tensor<2xi32>
+  shift dense<1> : tensor<2xi32> table dense<0> : tensor<256xi8>
+rpea.program @b on @array features 2
+  stream dense<[[985], [924]]> : tensor<2x1xi32> rows dense<1> : tensor<2xi32>
+  outputs dense<[0, 1]> : tensor<2xi32> counts dense<1> : tensor<2xi32>
+  bias dense<[0, 1]> : tensor<2xi32> multiplier dense<1> : tensor<2xi32>
+  shift dense<1> : tensor<2xi32> table dense<0> : tensor<256xi8>
+rpea.dispatch @both of [@a, @b, @a] by <lanes = 2, shift = 1, table = [0, 1]>

@@ -19,3 +19,27 @@ func.func @layer(%x: tensor<?x2xi8>) -> tensor<?x2xi8> {
   %y = rpea.run @program(%x) : tensor<?x2xi8> -> tensor<?x2xi8>
   func.return %y : tensor<?x2xi8>
 }
+
+// CHECK: rpea.array @picking <pes = 2, {{.*}} sum_width = 11, buckets = 4>
+rpea.array @picking <pes = 2, lanes = 2, post_lanes = 1, max_shift = 1, activation_depth = 4,
+  stream_depth = 4, parameter_depth = 2, result_depth = 2, running_sum_width = 9,
+  accumulator_width = 10, sum_width = 11, buckets = 4>
+rpea.program @fine on @picking features 2
+  stream dense<[[985], [924]]> : tensor<2x1xi32> rows dense<1> : tensor<2xi32>
+  outputs dense<[0, 1]> : tensor<2xi32> counts dense<1> : tensor<2xi32>
+  bias dense<[0, 1]> : tensor<2xi32> multiplier dense<1> : tensor<2xi32>
+  shift dense<1> : tensor<2xi32> table dense<0> : tensor<256xi8>
+rpea.program @coarse on @picking features 2
+  stream dense<[[985], [924]]> : tensor<2x1xi32> rows dense<1> : tensor<2xi32>
+  outputs dense<[0, 1]> : tensor<2xi32> counts dense<1> : tensor<2xi32>
+  bias dense<[0, 1]> : tensor<2xi32> multiplier dense<1> : tensor<2xi32>
+  shift dense<1> : tensor<2xi32> table dense<0> : tensor<256xi8>
+
+// CHECK: rpea.dispatch @both of [@fine, @coarse] by <lanes = 2, shift = 1, table = [0, 1]>
+rpea.dispatch @both of [@fine, @coarse] by <lanes = 2, shift = 1, table = [0, 1]>
+
+func.func @picked(%x: tensor<?x2xi8>) -> tensor<?x2xi8> {
+  // CHECK: rpea.run @both(%x) : tensor<?x2xi8> -> tensor<?x2xi8>
+  %y = rpea.run @both(%x) : tensor<?x2xi8> -> tensor<?x2xi8>
+  func.return %y : tensor<?x2xi8>
+}

@@ -19,6 +19,13 @@ template <size_t Bits> const cxxrtl::value<Bits> &current(const cxxrtl::wire<Bit
   return port.curr;
 }
 
+template <typename Model>
+auto variant(const Model &model, int) -> decltype(model.p_status__variant, uint8_t()) {
+  return current(model.p_status__variant).template get<uint8_t>();
+}
+
+template <typename Model> uint8_t variant(const Model &, long) { return 0; }
+
 } // namespace detail
 
 struct Vdaqkf_array {
@@ -28,7 +35,7 @@ struct Vdaqkf_array {
   decltype(model.p_prog__tdata) prog_tdata;
   decltype(model.p_x__tdata) x_tdata;
   uint8_t prog_tready = 0, x_tready = 0, y_tvalid = 0, y_tlast = 0;
-  uint8_t status_phase = 0, status_error = 0;
+  uint8_t status_phase = 0, status_error = 0, status_variant = 0;
   std::decay_t<decltype(detail::current(model.p_y__tdata))> y_tdata;
 
   explicit Vdaqkf_array(VerilatedContext *) {}
@@ -48,6 +55,7 @@ struct Vdaqkf_array {
     y_tlast = detail::current(model.p_y__tlast).get<uint8_t>();
     status_phase = detail::current(model.p_status__phase).get<uint8_t>();
     status_error = detail::current(model.p_status__error).get<uint8_t>();
+    status_variant = detail::variant(model, 0);
     y_tdata = detail::current(model.p_y__tdata);
   }
 

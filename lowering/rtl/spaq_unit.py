@@ -1,0 +1,72 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""`daqkf_spaq`: picks the variant of a tile by the zeros among its activations.
+
+    zero bytes of a beat → their number → total → bucket → row of the decision table
+
+It counts while the beats arrive, so the decision is there `DECISION_CYCLES` after the last
+one is counted in. What it decides is `dialects/dfke/decision.py`.
+"""
+
+from collections.abc import Sequence
+
+from daqkf.dialects.rpea import ArrayConfig
+from daqkf.dialects.rpea.layout import VARIANT_BITS
+from daqkf.dialects.spaq.numerics import ACTIVATION_BITS
+from daqkf.lowering.circuit import Circuit, Signal, mux
+from daqkf.lowering.rtl.select import choose, index_bits, unpack
+
+DECISION_CYCLES = 3
+"""From the cycle after the last beat to the first with its decision."""
+
+
+def build_spaq_unit(config: ArrayConfig) -> Circuit:
+    """The unit of an array whose decision table has more than one row."""
+    c = Circuit("daqkf_spaq")
+    c.clock("clk")
+    c.reset(c.input("rst", 1))
+    beat = c.input("beat", 1)
+    row = c.input("row", config.row_bits)
+    start = c.input("start", 1)
+    amount = c.input("zero_shift", index_bits(config.zeros_width))
+    table_write = (
+        c.input("dispatch_address", index_bits(config.buckets)),
+        c.input("dispatch_data", config.dispatch_row.width),
+        c.input("dispatch_write", 1),
+    )
+
+    # A cycle without a beat counts nothing, so no stage needs to know whether there was one.
+    lanes = [row[t * ACTIVATION_BITS : (t + 1) * ACTIVATION_BITS] for t in range(config.lanes)]
+    flags = [c.delay(beat & lane.eq(0), f"zero{t}") for t, lane in enumerate(lanes)]
+    count = c.delay(_count(flags), "count")
+    total = c.register("total", config.zeros_width, reset=0)
+    counted = total + count.zext(total.width)
+    total.drive(mux(start, c.const(0, total.width), counted))
+
+    shifted = choose(amount, [total[s:].zext(total.width) for s in range(total.width)])
+    bits = index_bits(config.buckets)
+    bucket = shifted.zext(max(bits, shifted.width))
+    if bucket.width > bits:
+        bucket = mux(bucket[bits:].any(), c.const(config.buckets - 1, bits), bucket[:bits])
+
+    table = c.memory("table", config.buckets, config.dispatch_row.width, style="distributed")
+    table.write(*table_write)
+    decision = unpack(config.dispatch_row, table.read(bucket, c.const(1, 1), "decision"))
+    c.output("stream_start", decision["stream"])
+    c.output("slot_start", decision["slot"])
+    variant = c.register("variant", VARIANT_BITS, reset=0)
+    variant.drive(decision["variant"], enable=start)
+    c.output("variant", variant)
+    c.finish()
+    return c
+
+
+def _count(flags: Sequence[Signal]) -> Signal:
+    """How many of the flags are set, as a tree of adders."""
+    if len(flags) == 1:
+        return flags[0]
+    half = len(flags) // 2
+    low, high = _count(flags[:half]), _count(flags[half:])
+    width = len(flags).bit_length()
+    return low.zext(width) + high.zext(width)
