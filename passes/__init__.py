@@ -41,6 +41,12 @@ def _dfke_dispatch() -> type[ModulePass]:
     return DfkeDispatchPass
 
 
+def _spaq_select_levels() -> type[ModulePass]:
+    from daqkf.passes.spaq_select_levels import SpaqSelectLevelsPass
+
+    return SpaqSelectLevelsPass
+
+
 def _dfke_fuse() -> type[ModulePass]:
     from daqkf.passes.dfke_fuse import DfkeFusePass
 
@@ -63,6 +69,7 @@ PASSES: dict[str, Callable[[], type[ModulePass]]] = {
     "spaq-prune": _spaq_prune,
     "spaq-calibrate": _spaq_calibrate,
     "spaq-analyze": _spaq_analyze,
+    "spaq-select-levels": _spaq_select_levels,
     "spaq-quantize": _spaq_quantize,
     "dfke-dispatch": _dfke_dispatch,
     "dfke-fuse": _dfke_fuse,

@@ -32,7 +32,7 @@ from daqkf.passes.maths.calibration import HEADROOM, Columns, extra_columns, tab
 from daqkf.passes.maths.levels import METHODS, Fit, fit, fit_exact
 from daqkf.passes.maths.quantization import activation_table, requantization
 from daqkf.passes.spaq_analyze import encode
-from daqkf.passes.weights import float_products
+from daqkf.passes.weights import float_products, stated_levels
 
 _STAGES = (AddOp, CalibratedOp, ActivationOp, CalibratedOp)
 
@@ -84,7 +84,8 @@ class SpaqQuantizePass(ModulePass):
       those of the input, and those of a result behind relu, gelu or silu. 0 means none.
 
     A range per feature gives sums without a function one scale for each channel; the input, a
-    function's table and what another product reads have one for all.
+    function's table and what another product reads have one for all. A product with the
+    attribute `spaq.levels` has the level set stated there instead.
     """
 
     name = "spaq-quantize"
@@ -114,8 +115,9 @@ class SpaqQuantizePass(ModulePass):
         levels = self.level_set()
         for matmul, constant in float_products(op):
             try:
-                found = self._fit(constant.array(), levels)
-                quantize_layer(matmul, constant, levels, found, self.split)
+                chosen = stated_levels(matmul) or levels
+                found = self._fit(constant.array(), chosen)
+                quantize_layer(matmul, constant, chosen, found, self.split)
             except ValueError as error:
                 raise PassFailedException(f"{self.name}: {error}") from None
 

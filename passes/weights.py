@@ -12,7 +12,7 @@ from xdsl.dialects.func import FuncOp
 from xdsl.rewriter import Rewriter
 
 from daqkf.dialects.dense import from_array
-from daqkf.dialects.spaq import ConstantOp, EncodingAttr, MatmulOp
+from daqkf.dialects.spaq import ConstantOp, EncodingAttr, LevelsAttr, LevelSet, MatmulOp
 from daqkf.dialects.spaq.ops import defining_constant
 
 
@@ -51,6 +51,24 @@ def float_products(module: ModuleOp) -> Iterator[tuple[MatmulOp, ConstantOp]]:
     for matmul, constant in products(module):
         if isinstance(constant.value.get_element_type(), Float32Type):
             yield matmul, constant
+
+
+LEVELS = LevelsAttr.name
+"""Attribute of a float product that states the level set its weights are to have."""
+
+
+def stated_levels(matmul: MatmulOp) -> LevelSet | None:
+    """The level set that `spaq-select-levels` stated for a float product, if it did.
+
+    Raises:
+        ValueError: the attribute is no level set.
+    """
+    attribute = matmul.attributes.get(LEVELS)
+    if attribute is None:
+        return None
+    if not isinstance(attribute, LevelsAttr):
+        raise ValueError(f"'{LEVELS}' of a product must be #{LEVELS}<...>, not {attribute}")
+    return attribute.data
 
 
 def replace_constant(

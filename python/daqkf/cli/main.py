@@ -4,6 +4,7 @@
 """`daqkf`: the command line for people."""
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from daqkf.cli.guard import guarded
 from daqkf.errors import DaqkfError
 from daqkf.files import write_atomically
 from daqkf.passes.maths.dispatch import BUDGET
+from daqkf.passes.maths.level_table import TABLE
 
 
 def _load(path: str, what: str) -> np.ndarray:
@@ -152,6 +154,12 @@ def _eval(options: argparse.Namespace) -> int:
     return run_eval(Path(options.output), options.sparsity, options.accuracy, options.target)
 
 
+def _spaq_profile(options: argparse.Namespace) -> int:
+    from daqkf.profiling.command import build_table, check_table
+
+    return (check_table if options.check else build_table)(Path(options.output), options.jobs)
+
+
 def _targets(options: argparse.Namespace) -> int:
     from daqkf.hw_targets import load_target, target_names
 
@@ -245,6 +253,14 @@ def _parser() -> argparse.ArgumentParser:
     evaluation.add_argument("--target", default="generic", help="whose cycles count")
     evaluation.add_argument("-o", "--output", default="build/eval", help="default: build/eval")
     evaluation.set_defaults(run=_eval)
+
+    profiler = commands.add_parser("spaq-profile", help="build the table of level sets")
+    profiler.add_argument("-o", "--output", default=str(TABLE), help="file (default: our own)")
+    profiler.add_argument(
+        "--check", action="store_true", help="compare the table with fits on unseen weights instead"
+    )
+    profiler.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes")
+    profiler.set_defaults(run=_spaq_profile)
 
     commands.add_parser("targets", help="list the targets").set_defaults(run=_targets)
     return parser
