@@ -28,9 +28,13 @@ from daqkf.dialects.spaq import (
     RequantizeOp,
 )
 from daqkf.dialects.spaq.ops import activations, chain, defining_constant, features
+from daqkf.passes.maths.allocation import LevelChooser, noise_share
 from daqkf.passes.maths.calibration import HEADROOM, Columns, extra_columns, table_columns
+from daqkf.passes.maths.compensation import compensate
+from daqkf.passes.maths.input_statistics import InputStatistics
 from daqkf.passes.maths.levels import METHODS, Fit, fit, fit_exact
 from daqkf.passes.maths.quantization import activation_table, requantization
+from daqkf.passes.samples import input_statistics, load_samples
 from daqkf.passes.spaq_analyze import encode
 from daqkf.passes.weights import float_products, stated_levels
 
@@ -41,6 +45,9 @@ _BIAS_BITS = 24
 
 _RATIO_BITS = 30
 """A channel's scale is at least 2^-30 of the scale its sums are requantised to."""
+
+_NOISE = 0.01
+"""What is aimed at where the words are given, as a share of the outputs' energy."""
 
 _EMPTY_RATIO = 2.0**-8
 """Scale of a channel without weights, as a share of the scale its bias is requantised to."""
@@ -80,6 +87,12 @@ class SpaqQuantizePass(ModulePass):
       worth one per cent of the error. By default 0, errors alone.
     - `max-shift`: of the array whose cycles are counted; its steps are up to 2^max-shift.
     - `exact`: the weights are integer levels already; none may be outside the level set.
+    - `samples`: a `.npy` file with float activations [T, K]. With it weights are rounded so that
+      their errors make up for each other in the outputs, and the bias takes up the rest.
+    - `accuracy`: with samples, choose levels for groups of channels such that the outputs keep
+      this accuracy, a cosine like 0.99 or an SQNR like 25dB, at the fewest cycles.
+    - `words`: with samples, choose them such that the products take at most this many stream
+      words together, extra columns not counted, at the best accuracy.
     - `split`: extra int8 columns for features of large range, as a share of the features:
       those of the input, and those of a result behind relu, gelu or silu. 0 means none.
 
@@ -97,6 +110,9 @@ class SpaqQuantizePass(ModulePass):
     method: str = METHODS[0]
     cycles_weight: int | float = 0.0
     max_shift: int = 3
+    samples: str | None = None
+    accuracy: str | float | None = None
+    words: int | None = None
     split: float | int = 0.02
 
     def level_set(self) -> LevelSet:
@@ -112,25 +128,75 @@ class SpaqQuantizePass(ModulePass):
             raise PassFailedException(f"{self.name}: {error}") from None
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
-        levels = self.level_set()
-        for matmul, constant in float_products(op):
-            try:
-                chosen = stated_levels(matmul) or levels
-                found = self._fit(constant.array(), chosen)
-                quantize_layer(matmul, constant, chosen, found, self.split)
-            except ValueError as error:
-                raise PassFailedException(f"{self.name}: {error}") from None
+        try:
+            self.quantize(op, None if self.samples is None else load_samples(self.samples))
+        except (OSError, ValueError) as error:
+            raise PassFailedException(f"{self.name}: {error}") from None
 
-    def _fit(self, weights: NDArray, levels: LevelSet) -> Fit:
+    def quantize(self, module: ModuleOp, samples: NDArray | None = None) -> None:
+        """Quantise a module as the options say, with samples [T, K] in memory.
+
+        Raises:
+            ValueError: options or samples that do not fit, or a layer that cannot be expressed.
+            PassFailedException: there is no such level set.
+        """
+        levels = self.level_set()
+        found = list(float_products(module))
+        choosing = self.accuracy is not None or self.words is not None
+        if choosing and (samples is None or self.exact or None not in (self.accuracy, self.words)):
+            raise ValueError("give accuracy or words, one of them, with samples and float weights")
+        statistics = {} if samples is None or self.exact else input_statistics(module, samples)
+        for matmul, constant in found:
+            weights = constant.array().astype(np.float64)
+            chosen, bias, seen = stated_levels(matmul) or levels, None, statistics.get(matmul)
+            if seen is None:
+                fitted = self._fit(weights, chosen)
+            else:
+                if choosing:
+                    chosen, fitted = self._choose(weights, seen, len(found))
+                else:
+                    fitted = self._compensated(weights, seen, chosen)
+                own = _bias_of(matmul)
+                bias = seen.bias_shift(weights, fitted.levels * fitted.scales)
+                bias = bias if own is None else bias + own.array()
+            quantize_layer(matmul, constant, chosen, fitted, self.split, bias)
+
+    def _fit(
+        self, weights: NDArray, levels: LevelSet, importance: NDArray[np.float64] | None = None
+    ) -> Fit:
         if self.exact:
             return fit_exact(weights, levels)
         return fit(
             weights,
             levels,
+            importance=importance,
             method=self.method,
             cycles_weight=self.cycles_weight,
             max_shift=self.max_shift,
         )
+
+    def _compensated(
+        self, weights: NDArray[np.float64], seen: InputStatistics, levels: LevelSet
+    ) -> Fit:
+        hessian = seen.hessian()
+        start = self._fit(weights, levels, np.diag(hessian))
+        return compensate(weights, hessian, start, zero=levels.kind != "binary")
+
+    def _choose(
+        self, weights: NDArray[np.float64], seen: InputStatistics, layers: int
+    ) -> tuple[LevelSet, Fit]:
+        noise = None if self.accuracy is None else noise_share(self.accuracy)
+        chooser = LevelChooser.of(weights, seen.hessian(), noise or _NOISE, self.max_shift)
+        # The words are shared out by the products' numbers alone.
+        words = None if self.words is None else self.words / layers
+        choice = chooser.within(noise=noise, words=words)
+        return choice.level_set, choice.fit
+
+
+def _bias_of(matmul: MatmulOp) -> ConstantOp | None:
+    """The constant bias of a product, if it has one."""
+    (add,) = chain(matmul, (AddOp,)) or (None,)
+    return None if add is None else defining_constant(add.operands[1])
 
 
 def quantize_layer(

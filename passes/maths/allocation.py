@@ -26,15 +26,14 @@ GAP = 1e-4
 _SECONDS = 30.0
 
 MENU: tuple[tuple[LevelSet, float], ...] = (
-    (LevelSet.of("ternary", 1), 0.0),
     (LevelSet.of("codebook", 3), 0.0),
-    (LevelSet.of("codebook", 5), 0.0),
     (LevelSet.of("codebook", 7), 0.0),
     (LevelSet.of("uniform", 10), 0.0),
     (LevelSet.of("uniform", 15), 0.0),
+    (LevelSet.of("uniform", 15), 4.0),
     (LevelSet.of("uniform", 15), 8.0),
-    (LevelSet.of("uniform", 31), 8.0),
     (LevelSet.of("uniform", 31), 0.0),
+    (LevelSet.of("uniform", 31), 4.0),
     (LevelSet.of("uniform", 127), 0.0),
 )
 """Level sets, and how many times the average price of a word half a word is charged for each
@@ -184,6 +183,94 @@ def _knapsack(
     if solution.x is None:  # the solver's time is up: the lightest choice is one
         return burden.argmin(axis=1)
     return solution.x.reshape(groups, count).argmax(axis=1)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Levels for the channels of one matrix."""
+
+    level_set: LevelSet
+    fit: Fit
+    noise: float
+    """The expected squared error of the outputs, as a share of their energy."""
+    words: int
+
+
+@dataclass(frozen=True)
+class LevelChooser:
+    """Chooses levels for the channels of one matrix [K, N], by what its inputs are like."""
+
+    options: list[Option]
+    groups: list[NDArray[np.intp]]
+    energy: float
+    """Expected squared sum of all outputs."""
+
+    @classmethod
+    def of(
+        cls,
+        weights: NDArray[np.floating],
+        hessian: NDArray[np.float64],
+        noise: float,
+        max_shift: int,
+        groups: int = 8,
+    ) -> "LevelChooser":
+        """Quantise weights [K, N] in every way of the menu.
+
+        `noise` is about the share of the outputs' energy that errors will take; `hessian` and
+        `max_shift` are those of `options`.
+        """
+        energy = output_error(weights, np.zeros_like(weights), hessian)
+        total = float(energy.sum()) or 1.0
+        price = noise * total * running_sum.ITEMS / max(np.count_nonzero(weights), 1)
+        found = options(weights, hessian, np.ones(weights.shape[1]), price, max_shift)
+        return cls(found, channel_groups(energy, groups), total)
+
+    def within(self, *, noise: float | None = None, words: float | None = None) -> Choice:
+        """The fewest words within a share of noise, or the least noise within words.
+
+        Raises:
+            ValueError: there is no such choice.
+        """
+        loss, costs = totals(self.options, self.groups)
+        return self._made(allocate(loss / self.energy, costs, most_loss=noise, most_words=words))
+
+    def front(self, points: int = 9) -> list[Choice]:
+        """Choices from the least noise to the fewest words, none of which another one beats."""
+        loss, costs = totals(self.options, self.groups)
+        return [self._made(choice) for choice in pareto(loss / self.energy, costs, points)]
+
+    def _made(self, choice: NDArray[np.intp]) -> Choice:
+        loss, costs = totals(self.options, self.groups)
+        index = np.arange(len(choice))
+        level_set, found = assemble(self.options, self.groups, choice.tolist())
+        return Choice(
+            level_set,
+            found,
+            float(loss[index, choice].sum() / self.energy),
+            int(costs[index, choice].sum()),
+        )
+
+
+def noise_share(accuracy: float | str) -> float:
+    """The share of noise that belongs to an accuracy: a cosine, or an SQNR as in "25dB".
+
+    For errors that do not follow the outputs, cos² = 1 / (1 + noise).
+
+    Raises:
+        ValueError: neither of these.
+    """
+    text = str(accuracy).strip()
+    try:
+        if text.lower().endswith("db"):
+            share = 10 ** (-float(text[:-2]) / 10)
+        else:
+            cosine = float(text)
+            share = 1 / cosine**2 - 1 if 0 < cosine < 1 else 0.0
+    except (ValueError, OverflowError):
+        share = 0.0
+    if not (np.isfinite(share) and share > 0):
+        raise ValueError(f"accuracy must be a cosine below 1 or like 25dB, not '{accuracy}'")
+    return share
 
 
 def pareto(

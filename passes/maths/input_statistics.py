@@ -32,6 +32,18 @@ class InputStatistics:
         """The moments of samples [T, K], of any floating type.
 
         Raises:
+            ValueError: as `check`.
+        """
+        cls.check(samples)
+        mean = samples.mean(axis=0, dtype=np.float64)
+        centred = samples - mean
+        return cls(mean, centred.T @ centred / len(samples))
+
+    @staticmethod
+    def check(samples: NDArray) -> None:
+        """Refuse samples that have no moments.
+
+        Raises:
             ValueError: no matrix, no tokens, or a value that is not finite; the message names
                 its token and feature.
         """
@@ -40,9 +52,6 @@ class InputStatistics:
         if not np.isfinite(samples).all():
             token, feature = np.argwhere(~np.isfinite(samples))[0]
             raise ValueError(f"sample [{token}, {feature}] is {samples[token, feature]}")
-        mean = samples.mean(axis=0, dtype=np.float64)
-        centred = samples - mean
-        return cls(mean, centred.T @ centred / len(samples))
 
     def hessian(self, *, with_bias: bool = True) -> NDArray[np.float64]:
         """The damped Hessian [K, K]; without a bias to take up the mean, its outer product too.

@@ -16,13 +16,14 @@ __version__ = "0.1.0"
 __all__ = ["DaqkfError", "Design", "LevelSet", "compile"]
 
 if TYPE_CHECKING:
-    from daqkf.api import Design, compile  # noqa: A004
+    from daqkf.api import compile  # noqa: A004
+    from daqkf.design import Design
     from daqkf.dialects.spaq import LevelSet
     from daqkf.errors import DaqkfError
 
 _HOMES = {
     "DaqkfError": "daqkf.errors",
-    "Design": "daqkf.api",
+    "Design": "daqkf.design",
     "LevelSet": "daqkf.dialects.spaq",
     "compile": "daqkf.api",
 }

@@ -17,14 +17,15 @@ from rich.table import Table
 from xdsl.dialects.builtin import ModuleOp
 
 import daqkf
-from daqkf.api import Design, StageCallback
+from daqkf.design import Design, StageCallback
 from daqkf.dialects.spaq.functions import apply_function
 from daqkf.errors import DaqkfError
 from daqkf.files import write_atomically
 from daqkf.ir import module_text
 from daqkf.models.minilm import MiniLM, load_sentences
 from daqkf.passes.maths.calibration import Columns, absmax_ranges
-from daqkf.passes.maths.pruning import magnitude_prune
+from daqkf.passes.maths.input_statistics import InputStatistics
+from daqkf.passes.maths.pruning import second_order_prune
 from daqkf.passes.maths.running_sum import ITEMS
 
 LAYER = "layer.0.ffn.up"
@@ -80,7 +81,10 @@ def run_demo(folder: Path, sentences: int, sparsity: float) -> int:
         f"{len(x)} tokens of {sentences} sentences"
     )
 
-    pruned = magnitude_prune(weights, sparsity)
+    # What the compiler is given is pruned already, so that the reference is the same.
+    statistics = InputStatistics.of(calibration)
+    pruned = second_order_prune(weights, statistics.hessian(), sparsity)
+    bias = (bias + statistics.bias_shift(weights, pruned)).astype(np.float32)
 
     def layer(inputs: NDArray[Any]) -> NDArray[Any]:
         return apply_function(ACTIVATION, inputs @ pruned + bias)
@@ -93,10 +97,9 @@ def run_demo(folder: Path, sentences: int, sparsity: float) -> int:
         start = time.perf_counter()
         # The widest level set sizes the array; the others are programs for the same one.
         design = daqkf.compile(
-            weights,
+            pruned,
             bias=bias,
             activation=ACTIVATION,
-            sparsity=sparsity,
             levels=name,
             calibration=calibration,
             target=first or "generic",

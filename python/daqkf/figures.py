@@ -18,7 +18,7 @@ from matplotlib import colormaps, rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.image import AxesImage
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 from matplotlib.transforms import ScaledTranslation
 from numpy.typing import NDArray
 
@@ -337,7 +337,7 @@ def frontier_figure(rows: "Sequence[Row]") -> Figure:
             points = sorted(row.points, key=lambda point: point.cycles)
             axes.plot(
                 [point.cycles for point in points],
-                [1 - point.cosine_static for point in points],
+                [point.cosine_static for point in points],
                 "o-",
                 color=shade,
                 label=f"{row.sparsity:.0%} zeros",
@@ -345,10 +345,10 @@ def frontier_figure(rows: "Sequence[Row]") -> Figure:
             axes.axvline(row.static_cycles, color=shade, linestyle=":", linewidth=1)
         axes.set(
             xlabel="cycles to run all layers over a tile (dotted: W8A8)",
-            ylabel="1 - cosine to W8A8 of the same pruned model",
-            yscale="log",
+            ylabel="cosine to W8A8 of the same pruned model",
             xlim=(0, None),
             title="Levels chosen for accuracy: what the cycles buy",
         )
-        axes.legend()
+        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+        axes.legend(loc="best")
         return figure

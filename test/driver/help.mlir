@@ -2,8 +2,9 @@
 // RUN: daqkf-opt --version | filecheck %s --check-prefix=VERSION
 
 // CHECK: spaq-prune
-// CHECK-NEXT: Zero the smallest weights
+// CHECK-NEXT: Zero the weights of every float matrix that matter least
 // CHECK-NEXT: sparsity: float|int (default: required)
+// CHECK-NEXT: samples: str|None (default: none)
 // CHECK: spaq-calibrate
 // CHECK: samples: str (default: required)
 // CHECK-NEXT: granularity: str (default: channel)
@@ -15,6 +16,9 @@
 // CHECK: kind: str (default: uniform)
 // CHECK: magnitudes: int|None (default: none)
 // CHECK: exact: bool (default: false)
+// CHECK: samples: str|None (default: none)
+// CHECK: accuracy: str|float|None (default: none)
+// CHECK: words: int|None (default: none)
 // CHECK: split: float|int (default: 0.02)
 // CHECK: dfke-dispatch
 // CHECK: kinds: tuple[str, ...] (default: required)

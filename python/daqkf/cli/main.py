@@ -53,25 +53,23 @@ def _numbers(text: str) -> list[float]:
 def _compile(options: argparse.Namespace) -> int:
     from rich.console import Console
 
-    import daqkf
+    from daqkf.cli import compiling
 
+    if not options.pareto and not options.output:
+        raise DaqkfError("compile needs -o, a folder for the design, or --pareto")
+    if options.accuracy is not None and options.cycles is not None:
+        raise DaqkfError("give --accuracy or --cycles, not both")
     console = Console(stderr=True)
-    design = daqkf.compile(
+    if options.weights == compiling.MINILM:
+        return compiling.compile_network(options, console)
+    calibration = _load(options.calibration, "activations") if options.calibration else None
+    return compiling.compile_layer(
+        options,
         _weights(options.weights),
-        bias=_load(options.bias, "a bias") if options.bias else None,
-        activation=options.activation,
-        sparsity=options.sparsity,
-        levels=options.levels.split(","),
-        error_budget=options.error_budget,
-        calibration=_load(options.calibration, "activations") if options.calibration else None,
-        split=options.split,
-        target=options.target,
-        on_stage=lambda name, _: console.print(f"[dim]{name}"),
+        _load(options.bias, "a bias") if options.bias else None,
+        calibration,
+        console,
     )
-    design.save(options.output)
-    words = design.summary()["stream_words"]
-    console.print(f"{options.output}: {max(words)} stream words on the longest of {len(words)} PEs")
-    return 0
 
 
 def _simulate(options: argparse.Namespace) -> int:
@@ -79,7 +77,7 @@ def _simulate(options: argparse.Namespace) -> int:
 
     from rich.console import Console
 
-    from daqkf.api import Design
+    from daqkf.design import Design
 
     design = Design.load(options.design)
     x = _load(options.activations, "activations")
@@ -109,7 +107,7 @@ def _matrices(source: str):
     if source == report.MINILM:
         return report.of_minilm()
     if path.is_dir():
-        from daqkf.api import Design
+        from daqkf.design import Design
 
         return report.of_module(source, Design.load(path).golden)
     if path.suffix in (".npy", ".npz"):
@@ -178,8 +176,11 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--sparsity", type=float, default=0.7, help="default: 0.7")
     demo.set_defaults(run=_demo)
 
-    compiler = commands.add_parser("compile", help="compile a layer from NumPy files")
-    compiler.add_argument("weights", help="[K, N] in .npy, or a SciPy sparse matrix in .npz")
+    compiler = commands.add_parser("compile", help="compile a layer, or MiniLM")
+    compiler.add_argument(
+        "weights",
+        help="[K, N] in .npy, a SciPy sparse matrix in .npz, or 'minilm' for all its layers",
+    )
     compiler.add_argument("--bias", help="[N] in .npy")
     compiler.add_argument("--activation", help="relu, gelu, gelu_tanh, silu, sigmoid, tanh")
     compiler.add_argument(
@@ -190,8 +191,8 @@ def _parser() -> argparse.ArgumentParser:
     compiler.add_argument(
         "--levels",
         default="int8",
-        help="int8, uniform-15, codebook-15-31 … (default: int8); with commas between them, "
-        "variants among which the array picks by the zeros of its inputs",
+        help="int8, uniform-15, codebook-15-31, auto-25dB … (default: int8); with commas between "
+        "them, variants among which the array picks by the zeros of its inputs",
     )
     compiler.add_argument(
         "--error-budget",
@@ -207,7 +208,18 @@ def _parser() -> argparse.ArgumentParser:
         help="share of extra int8 columns for features of large range (default: 0.02; 0: none)",
     )
     compiler.add_argument("--target", default="generic", help="see daqkf targets; or a .toml file")
-    compiler.add_argument("-o", "--output", required=True, help="folder for the design")
+    compiler.add_argument(
+        "--accuracy",
+        help="choose levels at the fewest cycles: a cosine like 0.99 of a layer's outputs or of "
+        "MiniLM's embeddings, or for a layer an SQNR like 25dB",
+    )
+    compiler.add_argument(
+        "--cycles", type=int, help="choose levels at the best accuracy: cycles a tile may take"
+    )
+    compiler.add_argument(
+        "--pareto", action="store_true", help="only print what accuracies cost which cycles"
+    )
+    compiler.add_argument("-o", "--output", help="folder for the design")
     compiler.set_defaults(run=_compile)
 
     simulator = commands.add_parser("simulate", help="simulate a compiled design's RTL")

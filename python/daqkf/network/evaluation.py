@@ -12,28 +12,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-
 from daqkf.dialects.dfke import Machine
 from daqkf.errors import DaqkfError
 from daqkf.files import write_atomically
 from daqkf.hw_targets import load_target
 from daqkf.models.minilm import Floats, MiniLM, load_calibration, load_sentences
 from daqkf.network.pruning import Progress, prune_network
-from daqkf.network.quantization import IntegerNetwork, NetworkQuantizer
+from daqkf.network.quantization import IntegerNetwork, NetworkQuantizer, cosines
 from daqkf.runtime.simulator import cache_folder
 
 if TYPE_CHECKING:
     from rich.table import Table
-
-_TUNING_SENTENCES = 96
-"""Calibration sentences on which the real loss is measured, to correct the predicted one."""
-
-_TUNING_ROUNDS = 4
-
-_MARGIN = 0.95
-"""The share of the allowed loss that is aimed at on the tuning sentences; others may lose more."""
 
 
 @dataclass(frozen=True)
@@ -71,11 +60,6 @@ class Row:
     points: list[Point]
 
 
-def cosines(one: Floats, other: Floats) -> NDArray[np.float64]:
-    """The cosine [B] of each pair of embeddings of length one."""
-    return (one.astype(np.float64) * other).sum(axis=1)
-
-
 def evaluate(
     sparsity: float,
     accuracies: Sequence[float],
@@ -102,13 +86,11 @@ def evaluate(
         progress=lambda name: progress(f"quantise {name}"),
     )
     static = quantizer.static()
-    tuning = calibration[:: -(-len(calibration) // _TUNING_SENTENCES)]
-    tuned = static.encode(pruned, tuning)
     references = static.encode(pruned, sentences), pruned.encode(sentences)
     points = []
     for accuracy in accuracies:
         progress(f"choose for {accuracy:g}")
-        network = _tuned(quantizer, pruned, accuracy, tuning, tuned)
+        network = quantizer.tuned(accuracy)
         points.append(_measure(network, pruned, accuracy, sentences, references, machine))
     return Row(
         sparsity=sparsity,
@@ -117,38 +99,6 @@ def evaluate(
         static_cycles=static.cycles(machine),
         points=points,
     )
-
-
-def _tuned(
-    quantizer: NetworkQuantizer,
-    pruned: MiniLM,
-    accuracy: float,
-    sentences: Sequence[str],
-    reference: Floats,
-) -> IntegerNetwork:
-    """The quickest network whose cosine to W8A8 on these sentences is `accuracy`.
-
-    The prediction is good within some per cent, but not exact: the budget is corrected by what
-    is measured, until it is met from the right side and nearly used up.
-    """
-    target = _MARGIN * (1 - accuracy)
-    budget, best = target, None
-    for _ in range(_TUNING_ROUNDS):
-        try:
-            network = quantizer.choose(most_loss=budget)
-        except ValueError as error:
-            if best is not None:
-                return best
-            raise DaqkfError(f"accuracy {accuracy:g} is out of reach: {error}") from None
-        loss = 1 - float(cosines(network.encode(pruned, sentences), reference).mean())
-        if loss <= target:
-            best = network
-            if loss > 0.95 * target:
-                break
-        budget *= 0.98 * target / max(loss, 0.25 * target)
-    if best is None:
-        raise DaqkfError(f"accuracy {accuracy:g} is out of reach on the calibration sentences")
-    return best
 
 
 def _measure(

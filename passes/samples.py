@@ -1,0 +1,58 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""Running a float module on samples, to see what its products read."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from xdsl.dialects.builtin import ModuleOp
+from xdsl.interpreter import Interpreter, PythonValues
+from xdsl.ir import Operation
+from xdsl.utils.exceptions import InterpretationError
+
+from daqkf.dialects.interpreting import run
+from daqkf.dialects.spaq import MatmulOp
+from daqkf.passes.maths.input_statistics import InputStatistics
+
+
+@dataclass
+class _Inputs(Interpreter.Listener):
+    """The statistics of what each product reads."""
+
+    found: dict[Operation, InputStatistics] = field(
+        default_factory=dict[Operation, InputStatistics]
+    )
+
+    def will_interpret_op(self, op: Operation, args: PythonValues) -> None:
+        if isinstance(op, MatmulOp):
+            self.found[op] = InputStatistics.of(args[0])
+
+
+def load_samples(path: str) -> NDArray:
+    """Float activations [T, K] from a `.npy` file.
+
+    Raises:
+        OSError, ValueError: the file cannot be read as such.
+    """
+    return np.load(Path(path), allow_pickle=False)
+
+
+def input_statistics(module: ModuleOp, samples: NDArray) -> dict[Operation, InputStatistics]:
+    """Run the module's one function on `samples` [T, K]: what each of its products reads.
+
+    Raises:
+        ValueError: samples that are not finite numbers, or of another shape.
+    """
+    samples = np.asarray(samples)
+    if samples.dtype.kind not in "fiu":
+        raise ValueError(f"samples must be numbers [T, K], not {samples.dtype}")
+    InputStatistics.check(samples)
+    listener = _Inputs()
+    try:
+        run(module, samples.astype(np.float32), listeners=(listener,))
+    except InterpretationError as error:
+        raise ValueError(f"samples: {error}") from None
+    return listener.found

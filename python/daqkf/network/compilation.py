@@ -1,0 +1,114 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""`daqkf compile minilm`: one array for all linear layers of a network, and a program for each."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from xdsl.dialects.builtin import ModuleOp, StringAttr
+from xdsl.dialects.func import FuncOp
+
+from daqkf.design import run_passes
+from daqkf.dialects.rpea import ArrayOp, ProgramOp
+from daqkf.errors import DaqkfError
+from daqkf.files import write_atomically
+from daqkf.hw_targets import load_target
+from daqkf.ir import module_text
+from daqkf.lowering.export_verilog import emit_verilog
+from daqkf.lowering.program_image import encode
+from daqkf.models.minilm import MiniLM, load_calibration
+from daqkf.network.pruning import Progress, prune_network
+from daqkf.network.quantization import IntegerNetwork, NetworkQuantizer
+from daqkf.passes.dfke_schedule import DfkeSchedulePass
+from daqkf.passes.maths.allocation import pareto
+from daqkf.pipelines import CIRCUIT, KERNELS, LOWER
+from daqkf.runtime.simulator import cache_folder
+
+
+def quantizer(
+    sparsity: float, target: str, loss: float, progress: Progress = lambda stage: None
+) -> NetworkQuantizer:
+    """MiniLM pruned to a sparsity, with all options to quantise it.
+
+    Raises:
+        DaqkfError: a sparsity outside 0 <= sparsity < 1.
+        ModelNotFoundError: the MiniLM package is not installed.
+    """
+    if not 0 <= sparsity < 1:
+        raise DaqkfError(f"sparsity must be 0 <= sparsity < 1, not {sparsity:g}")
+    machine = load_target(target).machine
+    calibration = load_calibration()
+    pruned = prune_network(
+        MiniLM.load(),
+        calibration,
+        sparsity,
+        cache=cache_folder(),
+        progress=lambda name: progress(f"prune {name}"),
+    )
+    return NetworkQuantizer(
+        pruned,
+        calibration,
+        machine,
+        loss=loss,
+        progress=lambda name: progress(f"quantise {name}"),
+    )
+
+
+def front(found: NetworkQuantizer, points: int = 9) -> list[tuple[float, int]]:
+    """Predicted cosines to the float model, and cycles a tile, from the best to the quickest."""
+    rows: list[tuple[float, int]] = []
+    for choice in pareto(found.loss, found.words, points):
+        index = range(len(choice)), choice
+        words = float(found.words[index].sum())
+        rows.append((1 - float(found.loss[index].sum()), round(words / found.machine.pes)))
+    return rows
+
+
+def write_network(network: IntegerNetwork, target: str, folder: Path) -> dict[str, Any]:
+    """Lower a network's layers to one array, and write its folder.
+
+    `rtl/*.sv`, `programs/<layer>.bin`, `layers.mlir` (the integer layers) and `network.json`,
+    each under a temporary name first. Returns the facts.
+
+    Raises:
+        DaqkfError: a layer does not fit the target.
+    """
+    functions: list[FuncOp] = []
+    for name, module in network.modules.items():
+        function = next(op for op in module.ops if isinstance(op, FuncOp)).clone()
+        function.sym_name = StringAttr(name.replace(".", "_"))
+        functions.append(function)
+    module = ModuleOp(functions)
+    write_atomically(folder / "layers.mlir", module_text(module).encode())
+    passes = [DfkeSchedulePass(target) if name == "dfke-schedule" else name for name in KERNELS]
+    run_passes(module, [*passes, *LOWER])
+    array = next(op for op in module.ops if isinstance(op, ArrayOp))
+    programs = [op for op in module.ops if isinstance(op, ProgramOp)]
+    images = {
+        name: encode(program) for name, program in zip(network.modules, programs, strict=True)
+    }
+    circuit = ModuleOp([array.clone()])
+    run_passes(circuit, CIRCUIT)
+    files = emit_verilog(circuit)
+    for name, text in files.items():
+        write_atomically(folder / "rtl" / name, text.encode())
+    write_atomically(folder / "rtl" / "filelist.f", "".join(f"{name}\n" for name in files).encode())
+    for name, image in images.items():
+        write_atomically(folder / "programs" / f"{name}.bin", image)
+    magnitudes, bits = network.magnitudes()
+    facts: dict[str, Any] = {
+        "target": target,
+        "array": asdict(array.config.data),
+        "fingerprint": f"{array.config.data.fingerprint:#010x}",
+        "predicted_cosine": 1 - network.predicted_loss,
+        "cycles": network.cycles(load_target(target).machine),
+        "magnitudes": magnitudes,
+        "bits": bits,
+        "sparsity": network.sparsity(),
+        "program_bytes": {name: len(image) for name, image in images.items()},
+    }
+    write_atomically(folder / "network.json", (json.dumps(facts, indent=2) + "\n").encode())
+    return facts
