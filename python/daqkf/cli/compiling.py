@@ -85,8 +85,6 @@ def compile_network(options: argparse.Namespace, console: "Console") -> int:
         accuracy = None if options.accuracy is None else float(options.accuracy)
     except ValueError:
         accuracy = math.nan
-    if accuracy is None and options.cycles is None and not options.pareto:
-        accuracy = 1 - _LOSS
     if accuracy is not None and not 0.5 <= accuracy < 1:
         raise DaqkfError(f"--accuracy must be a cosine of 0.5 to 1, not {options.accuracy}")
     with console.status("load") as status:
@@ -102,10 +100,10 @@ def compile_network(options: argparse.Namespace, console: "Console") -> int:
             _print_front(("predicted cosine", "cycles a tile"), rows)
             return 0
         status.update("choose levels")
-        if accuracy is not None:
-            network = found.tuned(accuracy)
+        if options.cycles is not None:
+            network = found.within(options.cycles)
         else:
-            network = found.within(int(options.cycles))
+            network = found.tuned(1 - _LOSS if accuracy is None else accuracy)
         status.update("lower to the array")
         facts = compilation.write_network(network, options.target, Path(options.output))
     console.print(
