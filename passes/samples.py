@@ -37,7 +37,13 @@ def load_samples(path: str) -> NDArray:
     Raises:
         OSError, ValueError: the file cannot be read as such.
     """
-    return np.load(Path(path), allow_pickle=False)
+    try:
+        samples = np.load(Path(path), allow_pickle=False)
+    except EOFError:
+        raise ValueError(f"{path}: the file is empty") from None
+    if not isinstance(samples, np.ndarray):
+        raise ValueError(f"{path}: expected one array in .npy format")
+    return samples
 
 
 def input_statistics(module: ModuleOp, samples: NDArray) -> dict[Operation, InputStatistics]:

@@ -4,7 +4,6 @@
 """`spaq-calibrate`: observe the ranges of a float layer's activations."""
 
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +19,7 @@ from daqkf.dialects.interpreting import only_function, run
 from daqkf.dialects.spaq import ActivationOp, AddOp, CalibratedOp, MatmulOp
 from daqkf.dialects.spaq.functions import SATURATION
 from daqkf.passes.maths.calibration import absmax_ranges, clipped_ranges
+from daqkf.passes.samples import load_samples
 
 
 def _function_of(value: SSAValue) -> str:
@@ -131,7 +131,6 @@ class SpaqCalibratePass(ModulePass):
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         try:
-            samples = np.load(Path(self.samples), allow_pickle=False)
-            calibrate(op, samples, self.granularity, self.clip)
+            calibrate(op, load_samples(self.samples), self.granularity, self.clip)
         except (OSError, ValueError) as error:
             raise PassFailedException(f"{self.name}: {error}") from None

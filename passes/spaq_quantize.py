@@ -46,8 +46,9 @@ _BIAS_BITS = 24
 _RATIO_BITS = 30
 """A channel's scale is at least 2^-30 of the scale its sums are requantised to."""
 
-_NOISE = 0.01
-"""What is aimed at where the words are given, as a share of the outputs' energy."""
+_NOISES = (0.01, 0.1, 0.5)
+"""What is aimed at where the words are given, as shares of the outputs' energy, in this order:
+more noise buys zeros, and so options of fewer words."""
 
 _EMPTY_RATIO = 2.0**-8
 """Scale of a channel without weights, as a share of the scale its bias is requantised to."""
@@ -111,7 +112,7 @@ class SpaqQuantizePass(ModulePass):
     cycles_weight: int | float = 0.0
     max_shift: int = 3
     samples: str | None = None
-    accuracy: str | float | None = None
+    accuracy: str | float | int | None = None
     words: int | None = None
     split: float | int = 0.02
 
@@ -186,9 +187,14 @@ class SpaqQuantizePass(ModulePass):
         self, weights: NDArray[np.float64], seen: InputStatistics, layers: int
     ) -> tuple[LevelSet, Fit]:
         noise = None if self.accuracy is None else noise_share(self.accuracy)
-        chooser = LevelChooser.of(weights, seen.hessian(), noise or _NOISE, self.max_shift)
         # The words are shared out by the products' numbers alone.
         words = None if self.words is None else self.words / layers
+        hessian = seen.hessian()
+        chooser = LevelChooser.of(weights, hessian, noise or _NOISES[0], self.max_shift)
+        for more in _NOISES[1:]:
+            if words is None or chooser.fewest_words <= words:
+                break
+            chooser = LevelChooser.of(weights, hessian, more, self.max_shift)
         choice = chooser.within(noise=noise, words=words)
         return choice.level_set, choice.fit
 

@@ -225,6 +225,11 @@ class LevelChooser:
         found = options(weights, hessian, np.ones(weights.shape[1]), price, max_shift)
         return cls(found, channel_groups(energy, groups), total)
 
+    @property
+    def fewest_words(self) -> int:
+        """Of any choice."""
+        return int(totals(self.options, self.groups)[1].min(axis=1).sum())
+
     def within(self, *, noise: float | None = None, words: float | None = None) -> Choice:
         """The fewest words within a share of noise, or the least noise within words.
 

@@ -195,6 +195,8 @@ def compile(
     stage = on_stage or (lambda name, module: None)
     if (accuracy is not None or cycles is not None) and (calibration is None or len(variants) > 1):
         raise DaqkfError("accuracy and cycles need calibration, and no variants")
+    if second_order and calibration is None:
+        raise DaqkfError("second_order needs calibration")
 
     machine = target.target if isinstance(target, Design) else target
     try:
@@ -203,9 +205,8 @@ def compile(
         module = import_layer(matrix, bias, activation)
         stage("import", module)
         if second_order is None:
-            second_order = calibration is not None and len(calibration) >= _PER_FEATURE * len(
-                matrix
-            )
+            tokens = 0 if calibration is None or not np.ndim(calibration) else len(calibration)
+            second_order = tokens >= _PER_FEATURE * len(matrix)
         choosing = accuracy is not None or cycles is not None
         samples = calibration if (second_order or choosing) and not is_integer else None
         if shares[0] is not None:

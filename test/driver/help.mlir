@@ -17,7 +17,7 @@
 // CHECK: magnitudes: int|None (default: none)
 // CHECK: exact: bool (default: false)
 // CHECK: samples: str|None (default: none)
-// CHECK: accuracy: str|float|None (default: none)
+// CHECK: accuracy: str|float|int|None (default: none)
 // CHECK: words: int|None (default: none)
 // CHECK: split: float|int (default: 0.02)
 // CHECK: dfke-dispatch

@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 from daqkf.dialects.spaq import LevelSet
 from daqkf.passes.maths import running_sum
 from daqkf.passes.maths.allocation import (
+    LevelChooser,
     allocate,
     assemble,
     channel_groups,
+    noise_share,
     options,
     pareto,
     totals,
@@ -108,3 +110,92 @@ def test_options_tell_the_truth_and_are_put_together_by_channel():
     assert level_set.maximum == np.abs(mixed.levels).max()
     # One option for all keeps its own level set.
     assert assemble(found, groups, [1, 1, 1])[0] == LevelSet.of("uniform", 7)
+
+
+@given(st.floats(0.01, 0.99999))
+def test_a_cosine_is_a_share_of_noise(cosine: float):
+    # Errors that do not follow the outputs make the outputs longer: cos = 1 / |y + e|.
+    noise = noise_share(cosine)
+    assert np.isclose(1 / np.sqrt(1 + noise), cosine)
+    assert noise_share(str(cosine)) == noise
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "share"),
+    [("20dB", 0.01), ("0 dB", 1.0), (" 30DB ", 0.001), ("-3dB", 1.9952623), ("2.5e1db", 0.0031623)],
+)
+def test_an_sqnr_is_a_share_of_noise(accuracy: str, share: float):
+    assert np.isclose(noise_share(accuracy), share)
+
+
+@pytest.mark.parametrize(
+    "accuracy",
+    ["abc", "", "dB", "xdB", 0, 1, 1.0, -0.5, 2, "nan", "nandB", "infdB", "-infdB", "-1e9dB", "25"],
+)
+def test_what_is_no_accuracy_is_named(accuracy: float | str):
+    message = f"accuracy must be a cosine below 1 or like 25dB, not '{accuracy}'"
+    with pytest.raises(ValueError, match=f"^{message}$"):
+        noise_share(accuracy)
+
+
+@pytest.fixture(scope="module")
+def layer() -> tuple[np.ndarray, np.ndarray]:
+    """Weights [24, 8], and the Hessian of inputs that go together."""
+    rng = np.random.default_rng(3)
+    samples = rng.standard_normal((200, 24)) @ rng.standard_normal((24, 24))
+    return rng.standard_normal((24, 8)), InputStatistics.of(samples).hessian()
+
+
+@pytest.fixture(scope="module")
+def chooser(layer: tuple[np.ndarray, np.ndarray]) -> LevelChooser:
+    return LevelChooser.of(*layer, noise=0.01, max_shift=3, groups=4)
+
+
+def test_noise_is_kept_and_more_of_it_takes_fewer_words(
+    chooser: LevelChooser, layer: tuple[np.ndarray, np.ndarray]
+):
+    weights, hessian = layer
+    energy = output_error(weights, np.zeros_like(weights), hessian).sum()
+    choices = [chooser.within(noise=noise) for noise in (0.0005, 0.003, 0.015)]
+    for choice, noise in zip(choices, (0.0005, 0.003, 0.015), strict=True):
+        assert choice.noise <= noise * (1 + 1e-6)
+        # It says of itself what comes out.
+        error = output_error(weights, choice.fit.levels * choice.fit.scales, hessian).sum()
+        assert np.isclose(error / energy, choice.noise)
+        assert running_sum.cost(choice.fit.levels, 3).sum() == choice.words
+        assert np.abs(choice.fit.levels.astype(int)).max() <= choice.level_set.maximum
+    assert choices[0].words > choices[1].words > choices[2].words
+
+
+def test_words_are_kept_and_more_of_them_make_less_noise(chooser: LevelChooser):
+    fewest = chooser.fewest_words
+    choices = [chooser.within(words=words) for words in (fewest, 1.3 * fewest, 2 * fewest)]
+    assert choices[0].words == fewest
+    assert choices[1].words <= 1.3 * fewest
+    assert choices[0].noise > choices[1].noise > choices[2].noise
+    message = f"the least stream words that can be had is {fewest}, not {fewest - 1}"
+    with pytest.raises(ValueError, match=message):
+        chooser.within(words=fewest - 1)
+
+
+def test_a_chooser_for_more_noise_has_fewer_words(
+    chooser: LevelChooser, layer: tuple[np.ndarray, np.ndarray]
+):
+    coarse = LevelChooser.of(*layer, noise=0.2, max_shift=3, groups=4)
+    assert coarse.fewest_words < 0.8 * chooser.fewest_words
+
+
+def test_the_front_of_a_layer_is_monotone(chooser: LevelChooser):
+    front = chooser.front(6)
+    assert len(front) > 3
+    assert front[-1].words <= 1.01 * chooser.fewest_words
+    for better, quicker in pairwise(front):
+        assert quicker.words < better.words
+        assert quicker.noise > better.noise
+
+
+def test_a_layer_without_weights_has_a_choice():
+    nothing = LevelChooser.of(np.zeros((4, 3)), np.eye(4), noise=0.01, max_shift=3)
+    choice = nothing.within(noise=0.01)
+    assert choice.noise == 0
+    assert not choice.fit.levels.any()
