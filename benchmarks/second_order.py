@@ -137,7 +137,7 @@ def pruning_table(
 ) -> Table:
     """Cosines to the dense model and times of all methods."""
     table = Table(title=f"{sparsity:.0%} zeros, {len(calibration)} calibration sentences")
-    for heading in ("", "zeros", "mean cosine", "least", "1 - mean", "seconds"):
+    for heading in ("", "zeros", "mean cosine", "least", "1 - mean", "processor s"):
         table.add_column(heading, justify="right" if heading else "left")
     dense = model.encode(sentences)
     first = None
@@ -205,7 +205,7 @@ def single_table(
             cells = [
                 cell
                 for e, b in zip(own, base, strict=True)
-                for cell in (f"{e:.4f}", f"{e / b:.2f}x")
+                for cell in (f"{e:.5f}", f"{e / b:.2f}x")
             ]
             table.add_row(name, method, *cells)
     return table

@@ -42,9 +42,10 @@ def second_order_prune(
     Minimises `Σ_n sensitivity[n] · D[:, n]ᵀ H D[:, n]`, D being the change, by the alternating
     direction method of multipliers (Boyd et al., 2011), which Meng et al. ("ALPS", NeurIPS
     2024) applied to this problem: a dense solution and its largest entries pull each other
-    together until they agree. Half the error of one pass of column-wise elimination (Frantar
-    and Alistarh, "SparseGPT", 2023) on MiniLM at 50 %: benchmarks/pruning.py. The zeros are
-    chosen over the whole matrix, so channels end with different counts.
+    together until they agree. On MiniLM at 50 % zeros it leaves two thirds of the loss of cosine
+    of one pass of column-wise elimination (Frantar and Alistarh, "SparseGPT", 2023), and 0.6 to
+    0.8 of the squared error of single layers: benchmarks/second_order.py. The zeros are chosen
+    over the whole matrix, so channels end with different counts.
 
     Args:
         weights: [K, N].

@@ -42,16 +42,13 @@ from daqkf.passes.weights import float_products, products
 GROUPS = 4
 """Channel groups of a kernel, by sensitivity."""
 
-TUNING_SENTENCES = 96
-"""Calibration sentences on which the real loss is measured, to correct the predicted one."""
+_TUNING_EVERY = 7
+"""Every seventh calibration sentence is not calibrated on: the real loss is measured there."""
 
 _TUNING_ROUNDS = 6
 
 _MARGIN = 0.85
 """The share of the allowed loss that is aimed at on the tuning sentences; others may lose more."""
-
-CORRECTION_SENTENCES = 96
-"""On which the predicted losses are compared with real ones."""
 
 STATIC = LevelSet.of("uniform", 127)
 """What everything is compared with: 8 bits for every weight."""
@@ -172,7 +169,10 @@ class NetworkQuantizer:
         menu: Sequence[tuple[LevelSet, float]] = MENU,
         progress: Progress = lambda name: None,
     ):
-        self.model, self.sentences, self.machine, self.split = model, sentences, machine, split
+        self.model, self.machine, self.split = model, machine, split
+        # What is tuned on must not be what the rounding was fitted to.
+        self._tuning = list(sentences[::_TUNING_EVERY])
+        sentences = [s for i, s in enumerate(sentences) if i % _TUNING_EVERY]
         self.layers: dict[str, _Layer] = {}
         self._reference: Floats | None = None
         sensitivity = output_sensitivity(model, sentences[:SENSITIVITY_SENTENCES])
@@ -206,7 +206,7 @@ class NetworkQuantizer:
         The prediction takes errors to follow neither each other nor the tokens. Rounding errors
         hardly do; but zeros that were bought all shrink the outputs, and lose up to twice as much.
         """
-        sentences = self.sentences[:CORRECTION_SENTENCES]
+        sentences = self._tuning
         reference = self.model.encode(sentences)
         for index, predicted in enumerate(self.loss.sum(axis=0)):
             layers = {name: layer.approximated(index) for name, layer in self.layers.items()}
@@ -232,7 +232,7 @@ class NetworkQuantizer:
         Raises:
             DaqkfError: it is out of reach.
         """
-        sentences = self.sentences[:: -(-len(self.sentences) // TUNING_SENTENCES)]
+        sentences = self._tuning
         if self._reference is None:
             self._reference = self.static().encode(self.model, sentences)
         target = _MARGIN * (1 - accuracy)
