@@ -28,7 +28,7 @@ from daqkf.dialects.spaq import (
     RequantizeOp,
 )
 from daqkf.dialects.spaq.ops import activations, chain, defining_constant, features
-from daqkf.passes.maths.allocation import LevelChooser, noise_share
+from daqkf.passes.maths.allocation import Choice, LevelChooser, noise_share
 from daqkf.passes.maths.calibration import HEADROOM, Columns, extra_columns, table_columns
 from daqkf.passes.maths.compensation import compensate
 from daqkf.passes.maths.input_statistics import InputStatistics
@@ -49,6 +49,12 @@ _RATIO_BITS = 30
 _NOISES = (0.01, 0.1, 0.5)
 """What is aimed at where the words are given, as shares of the outputs' energy, in this order:
 more noise buys zeros, and so options of fewer words."""
+
+_PRICES = (1.0, 3.0, 9.0)
+"""What is charged for noise where an accuracy is given, tried in this order, until …"""
+
+_USED = 0.8
+"""… the choice makes this share of the noise that it may."""
 
 _EMPTY_RATIO = 2.0**-8
 """Scale of a channel without weights, as a share of the scale its bias is requantised to."""
@@ -186,17 +192,39 @@ class SpaqQuantizePass(ModulePass):
     def _choose(
         self, weights: NDArray[np.float64], seen: InputStatistics, layers: int
     ) -> tuple[LevelSet, Fit]:
-        noise = None if self.accuracy is None else noise_share(self.accuracy)
-        # The words are shared out by the products' numbers alone.
-        words = None if self.words is None else self.words / layers
         hessian = seen.hessian()
-        chooser = LevelChooser.of(weights, hessian, noise or _NOISES[0], self.max_shift)
-        for more in _NOISES[1:]:
-            if words is None or chooser.fewest_words <= words:
+        if self.accuracy is not None:
+            choice = self._accurate(weights, hessian, noise_share(self.accuracy))
+            return choice.level_set, choice.fit
+        assert self.words is not None
+        # The words are shared out by the products' numbers alone.
+        words = self.words / layers
+        chooser = LevelChooser.of(weights, hessian, _NOISES[0], self.max_shift)
+        for noise in _NOISES[1:]:
+            if chooser.fewest_words <= words:
                 break
-            chooser = LevelChooser.of(weights, hessian, more, self.max_shift)
-        choice = chooser.within(noise=noise, words=words)
+            chooser = LevelChooser.of(weights, hessian, noise, self.max_shift)
+        choice = chooser.within(words=words)
         return choice.level_set, choice.fit
+
+    def _accurate(
+        self, weights: NDArray[np.float64], hessian: NDArray[np.float64], noise: float
+    ) -> Choice:
+        """The fewest words for a share of noise.
+
+        Where errors make up for each other the options make less noise than their prices are
+        for; then options of higher prices may still be good enough.
+        """
+        best: Choice | None = None
+        for price in _PRICES:
+            chooser = LevelChooser.of(weights, hessian, price * noise, self.max_shift)
+            choice = chooser.within(noise=noise)
+            if best is None or choice.words < best.words:
+                best = choice
+            if choice.noise > _USED * noise:
+                break
+        assert best is not None
+        return best
 
 
 def _bias_of(matmul: MatmulOp) -> ConstantOp | None:
