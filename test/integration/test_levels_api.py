@@ -195,7 +195,9 @@ def test_a_front_on_the_command_line(files: Path, capsys: pytest.CaptureFixture[
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([*COMPILE, "--accuracy", "0.9", "--cycles", "9", "-o", "out"], "not both"),
+        ([*COMPILE, "--accuracy", "0.9", "--cycles", "9", "-o", "out"], "give one of"),
+        ([*COMPILE, "--pareto", "--cycles", "9"], "give one of"),
+        (["compile", "minilm", "--sparsity", "0.5,0.7", "-o", "out"], "several sparsities"),
         ([*COMPILE, "--accuracy", "0.9"], "compile needs -o, a folder for the design, or --pareto"),
         ([*COMPILE, "--accuracy", "3", "-o", "out"], "accuracy must be a cosine below 1"),
         ([*COMPILE, "--cycles", "9", "-o", "out"], "the least stream words that can be had is"),

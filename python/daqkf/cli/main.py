@@ -57,8 +57,10 @@ def _compile(options: argparse.Namespace) -> int:
 
     if not options.pareto and not options.output:
         raise DaqkfError("compile needs -o, a folder for the design, or --pareto")
-    if options.accuracy is not None and options.cycles is not None:
-        raise DaqkfError("give --accuracy or --cycles, not both")
+    if sum((options.accuracy is not None, options.cycles is not None, options.pareto)) > 1:
+        raise DaqkfError("give one of --accuracy, --cycles and --pareto")
+    if len(options.sparsity or ()) > 1 and (options.pareto or options.weights == compiling.MINILM):
+        raise DaqkfError("several sparsities make variants, which only a single layer has")
     console = Console(stderr=True)
     if options.weights == compiling.MINILM:
         return compiling.compile_network(options, console)
