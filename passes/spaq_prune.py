@@ -12,11 +12,9 @@ from xdsl.dialects.builtin import ModuleOp
 from xdsl.passes import ModulePass
 from xdsl.utils.exceptions import PassFailedException
 
-from daqkf.dialects.spaq import AddOp
-from daqkf.dialects.spaq.ops import chain, defining_constant
 from daqkf.passes.maths.pruning import magnitude_prune, second_order_prune
 from daqkf.passes.samples import input_statistics, load_samples
-from daqkf.passes.weights import float_products, replace_constant
+from daqkf.passes.weights import bias_of, float_products, replace_constant
 
 
 def prune(module: ModuleOp, sparsity: float, samples: NDArray | None = None) -> None:
@@ -35,8 +33,7 @@ def prune(module: ModuleOp, sparsity: float, samples: NDArray | None = None) -> 
         if seen is None:
             replace_constant(constant, magnitude_prune(weights, sparsity), None)
             continue
-        (add,) = chain(matmul, (AddOp,)) or (None,)
-        bias = None if add is None else defining_constant(add.operands[1])
+        bias = bias_of(matmul)
         pruned = second_order_prune(weights, seen.hessian(with_bias=bias is not None), sparsity)
         if bias is not None:
             shifted = bias.array() + seen.bias_shift(weights, pruned)

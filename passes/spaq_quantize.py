@@ -36,7 +36,7 @@ from daqkf.passes.maths.levels import METHODS, Fit, fit, fit_exact
 from daqkf.passes.maths.quantization import activation_table, requantization
 from daqkf.passes.samples import input_statistics, load_samples
 from daqkf.passes.spaq_analyze import encode
-from daqkf.passes.weights import float_products, stated_levels
+from daqkf.passes.weights import bias_of, float_products, stated_levels
 
 _STAGES = (AddOp, CalibratedOp, ActivationOp, CalibratedOp)
 
@@ -163,7 +163,7 @@ class SpaqQuantizePass(ModulePass):
                     chosen, fitted = self._choose(weights, seen, len(found))
                 else:
                     fitted = self._compensated(weights, seen, chosen)
-                own = _bias_of(matmul)
+                own = bias_of(matmul)
                 bias = seen.bias_shift(weights, fitted.levels * fitted.scales)
                 bias = bias if own is None else bias + own.array()
             quantize_layer(matmul, constant, chosen, fitted, self.split, bias)
@@ -225,12 +225,6 @@ class SpaqQuantizePass(ModulePass):
                 break
         assert best is not None
         return best
-
-
-def _bias_of(matmul: MatmulOp) -> ConstantOp | None:
-    """The constant bias of a product, if it has one."""
-    (add,) = chain(matmul, (AddOp,)) or (None,)
-    return None if add is None else defining_constant(add.operands[1])
 
 
 def quantize_layer(

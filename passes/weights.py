@@ -12,8 +12,8 @@ from xdsl.dialects.func import FuncOp
 from xdsl.rewriter import Rewriter
 
 from daqkf.dialects.dense import from_array
-from daqkf.dialects.spaq import ConstantOp, EncodingAttr, LevelsAttr, LevelSet, MatmulOp
-from daqkf.dialects.spaq.ops import defining_constant
+from daqkf.dialects.spaq import AddOp, ConstantOp, EncodingAttr, LevelsAttr, LevelSet, MatmulOp
+from daqkf.dialects.spaq.ops import chain, defining_constant
 
 
 def products(module: ModuleOp) -> Iterator[tuple[MatmulOp, ConstantOp]]:
@@ -69,6 +69,12 @@ def stated_levels(matmul: MatmulOp) -> LevelSet | None:
     if not isinstance(attribute, LevelsAttr):
         raise ValueError(f"'{LEVELS}' of a product must be #{LEVELS}<...>, not {attribute}")
     return attribute.data
+
+
+def bias_of(matmul: MatmulOp) -> ConstantOp | None:
+    """The constant that is added to a product alone, if one is."""
+    (add,) = chain(matmul, (AddOp,)) or (None,)
+    return None if add is None else defining_constant(add.operands[1])
 
 
 def replace_constant(
