@@ -58,6 +58,7 @@ def test_yosys_simulates_the_same(name: str, tmp_path: Path):
         sparsity=[0.6, 0.9],
         levels="codebook-7",
         error_budget=4.0,
+        split=0,
         target=target,
     )
     second = daqkf.compile(
