@@ -109,6 +109,12 @@ def running_sum_bound(levels: NDArray[np.int8]) -> NDArray[np.int64]:
     return -ACTIVATION_MIN * np.count_nonzero(levels, axis=0).astype(np.int64)
 
 
+def distinct_magnitudes(levels: NDArray[np.integer]) -> NDArray[np.int64]:
+    """How many magnitudes besides zero each output channel [N] of levels [K, N] uses."""
+    ordered = np.sort(np.abs(levels.astype(np.int16)), axis=0)
+    return (np.diff(ordered, axis=0) != 0).sum(axis=0) + (ordered[0] != 0)
+
+
 def width_for(bound: int) -> int:
     """The bits of a signed integer that holds -bound..bound."""
     return signed_bits(-bound, bound)

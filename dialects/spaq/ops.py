@@ -47,6 +47,7 @@ from daqkf.dialects.spaq.numerics import (
     SHIFT_MAX,
     SHIFT_MIN,
     TABLE_SIZE,
+    distinct_magnitudes,
 )
 from daqkf.dialects.spaq.reals import (
     REALS,
@@ -231,13 +232,12 @@ class ConstantOp(IRDLOperation):
             return
         _require(self.value.get_element_type() == i8, "a level set belongs to i8 weights")
         levels = encoding.levels.data
-        magnitudes = np.sort(np.abs(array.astype(np.int16)), axis=0)
+        largest = np.abs(array.astype(np.int16)).max()
         _require(
-            magnitudes[-1].max() <= levels.maximum,
-            f"a weight of magnitude {magnitudes[-1].max()} is beyond the level set's maximum "
-            f"{levels.maximum}",
+            largest <= levels.maximum,
+            f"a weight of magnitude {largest} is beyond the level set's maximum {levels.maximum}",
         )
-        distinct = (np.diff(magnitudes, axis=0) != 0).sum(axis=0) + (magnitudes[0] != 0)
+        distinct = distinct_magnitudes(array)
         _require(
             distinct.max() <= levels.magnitudes,
             f"channel {int(distinct.argmax())} uses {distinct.max()} magnitudes, but its level "

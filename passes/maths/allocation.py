@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daqkf.dialects.spaq import LevelSet
+from daqkf.dialects.spaq.numerics import distinct_magnitudes
 from daqkf.passes.maths import running_sum
 from daqkf.passes.maths.compensation import compensate
 from daqkf.passes.maths.input_statistics import output_error
@@ -129,9 +130,9 @@ def _padded(magnitudes: NDArray[np.int64], length: int) -> NDArray[np.int64]:
 
 def _union(levels: NDArray[np.int8]) -> LevelSet:
     """The smallest codebook that channels of different level sets have in common."""
-    ordered = np.sort(np.abs(levels.astype(np.int16)), axis=0)
-    distinct = (np.diff(ordered, axis=0) != 0).sum(axis=0) + (ordered[0] != 0)
-    return LevelSet("codebook", max(1, int(distinct.max())), max(1, int(ordered[-1].max())))
+    distinct = int(distinct_magnitudes(levels).max())
+    largest = int(np.abs(levels.astype(np.int16)).max())
+    return LevelSet("codebook", max(1, distinct), max(1, largest))
 
 
 def allocate(

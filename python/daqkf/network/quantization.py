@@ -18,6 +18,7 @@ from xdsl.dialects.builtin import ModuleOp, i8
 from daqkf.dialects.dfke import Machine
 from daqkf.dialects.interpreting import run
 from daqkf.dialects.spaq import LevelSet
+from daqkf.dialects.spaq.numerics import distinct_magnitudes
 from daqkf.errors import DaqkfError
 from daqkf.lowering.import_arrays import import_layer
 from daqkf.models.minilm import Floats, MiniLM
@@ -130,19 +131,13 @@ class IntegerNetwork:
     def magnitudes(self) -> tuple[float, float]:
         """The average number of magnitudes of a channel, and the bits that tell them and their
         signs and zero apart."""
-        counts = np.concatenate([_distinct(levels) for levels in self.levels().values()])
+        counts = np.concatenate([distinct_magnitudes(levels) for levels in self.levels().values()])
         return float(counts.mean()), float(np.log2(2 * counts + 1).mean())
 
 
 def cosines(one: Floats, other: Floats) -> NDArray[np.float64]:
     """The cosine [B] of each pair of embeddings of length one."""
     return (one.astype(np.float64) * other).sum(axis=1)
-
-
-def _distinct(levels: NDArray[np.int8]) -> NDArray[np.int64]:
-    """How many magnitudes each channel [N] of levels [K, N] uses."""
-    ordered = np.sort(np.abs(levels.astype(np.int16)), axis=0)
-    return (np.diff(ordered, axis=0) != 0).sum(axis=0) + (ordered[0] != 0)
 
 
 class NetworkQuantizer:
