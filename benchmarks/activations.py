@@ -4,7 +4,8 @@
 """How to quantise activations: the MiniLM encoder with int8 weights, by several methods.
 
 Each row is the cosine of the sentence embeddings to those of the float model, its mean and its
-minimum. Ranges are calibrated on the first half of the sentences and evaluated on the second.
+minimum. Ranges are calibrated on a part of the calibration sentences, which keeps their inputs in
+memory.
 Weights have 127 magnitudes per output channel, without pruning.
 """
 
@@ -20,7 +21,7 @@ from rich.table import Table
 from daqkf.dialects.spaq import LevelSet
 from daqkf.dialects.spaq.functions import apply_function
 from daqkf.dialects.spaq.numerics import look_up, quantize
-from daqkf.models.minilm import MiniLM, load_sentences
+from daqkf.models.minilm import MiniLM, load_calibration, load_evaluation
 from daqkf.passes.maths.calibration import (
     HEADROOM,
     Columns,
@@ -32,6 +33,8 @@ from daqkf.passes.maths.levels import fit
 from daqkf.passes.maths.quantization import activation_table
 
 FUNCTION = "gelu"
+CALIBRATION_STEP = 7
+"""One calibration sentence in so many is used."""
 
 Floats = NDArray[np.floating]
 Stage = Callable[[str, Floats], Floats]
@@ -213,11 +216,9 @@ def tables(evaluation: Evaluation, seen: Observed) -> Iterator[tuple[str, NDArra
 
 def main() -> None:
     """Print the tables."""
-    sentences = load_sentences()
-    half = len(sentences) // 2
     model = MiniLM.load()
-    seen = Observed.on(model, sentences[:half])
-    evaluation = Evaluation(model, sentences[half:])
+    seen = Observed.on(model, load_calibration()[::CALIBRATION_STEP])
+    evaluation = Evaluation(model, load_evaluation())
     for title, methods in (("inputs", inputs), ("outputs", outputs), ("GELU", tables)):
         table = Table(title=f"int8 {title}: cosine to the float model")
         for heading, justify in (("method", "left"), ("mean", "right"), ("minimum", "right")):

@@ -26,7 +26,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from daqkf.dialects.spaq import LevelSet
-from daqkf.models.minilm import Floats, MiniLM, load_calibration, load_sentences
+from daqkf.models.minilm import Floats, MiniLM, load_calibration, load_evaluation
 from daqkf.models.sensitivity import output_sensitivity
 from daqkf.network.pruning import SENSITIVITY_SENTENCES, prune_network
 from daqkf.network.quantization import STATIC, cosines
@@ -314,7 +314,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if not all(0 < sparsity < 1 for sparsity in arguments.sparsity):
         parser.error("a sparsity must be between 0 and 1")
-    calibration, sentences = load_calibration(), load_sentences()
+    calibration, sentences = load_calibration(), load_evaluation()
     if not 1 <= arguments.sentences <= len(calibration):
         parser.error(f"there are 1..{len(calibration)} sentences for calibration")
     model, console = MiniLM.load(), Console()

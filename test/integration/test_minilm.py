@@ -439,8 +439,10 @@ def test_sensitivity_predicts_what_noise_does_to_the_embeddings(model: MiniLM):
 
 
 def test_calibration_is_apart_from_evaluation():
-    from daqkf.models.minilm import load_calibration, load_sentences
+    from daqkf.models.minilm import load_calibration, load_evaluation, load_sentences
 
-    calibration = load_calibration()
-    assert len(set(calibration)) == len(calibration) >= 500
-    assert not set(calibration) & set(load_sentences())
+    calibration, evaluation = set(load_calibration()), set(load_evaluation())
+    assert len(calibration) == len(load_calibration()) >= 500
+    assert len(evaluation) == len(load_evaluation()) >= 100
+    assert not calibration & (evaluation | set(load_sentences()))
+    assert not evaluation & set(load_sentences())

@@ -95,13 +95,18 @@ def find_model() -> Path:
 
 
 def load_sentences() -> list[str]:
-    """The sentences that come with DAQKF for evaluation, in file order."""
+    """Sentences to try things on, the first ones in pairs that say the same, in file order."""
     return _lines("sentences.txt")
 
 
 def load_calibration() -> list[str]:
     """The sentences for calibration, none of which is evaluated on, in file order."""
     return _lines("calibration.txt")
+
+
+def load_evaluation() -> list[str]:
+    """The sentences for final figures, which nothing was calibrated or tuned on, in file order."""
+    return _lines("evaluation.txt")
 
 
 def _lines(name: str) -> list[str]:

@@ -16,7 +16,7 @@ from daqkf.dialects.dfke import Machine
 from daqkf.errors import DaqkfError
 from daqkf.files import write_atomically
 from daqkf.hw_targets import load_target
-from daqkf.models.minilm import Floats, MiniLM, load_calibration, load_sentences
+from daqkf.models.minilm import Floats, MiniLM, load_calibration, load_evaluation
 from daqkf.network.pruning import Progress, prune_network
 from daqkf.network.quantization import IntegerNetwork, NetworkQuantizer, cosines
 from daqkf.runtime.simulator import cache_folder
@@ -74,7 +74,7 @@ def evaluate(
         DaqkfError: an accuracy that no choice of levels reaches.
         ModelNotFoundError: the MiniLM package is not installed.
     """
-    model, calibration, sentences = MiniLM.load(), load_calibration(), load_sentences()
+    model, calibration, sentences = MiniLM.load(), load_calibration(), load_evaluation()
     pruned = prune_network(
         model, calibration, sparsity, cache=cache, progress=lambda name: progress(f"prune {name}")
     )
