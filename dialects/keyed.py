@@ -4,6 +4,7 @@
 """Attributes whose parameters are a frozen dataclass, spelled `<name = value, …>`."""
 
 import dataclasses
+from functools import partial
 from typing import Any, ClassVar, get_type_hints
 
 from xdsl.ir import Data
@@ -12,11 +13,12 @@ from xdsl.printer import Printer
 
 
 class KeyedData[T](Data[T]):
-    """Base of attributes over a dataclass with `int`, `str` and `tuple[int, ...]` fields.
+    """Base of attributes over a dataclass whose fields are integers, strings or tuples of one.
 
     A subclass names the dataclass as `record`; the order of its fields is the order of
-    the text, and a ValueError from its `__post_init__` is a parse error at its place. The
-    last fields stay away where they have their defaults.
+    the text, and a ValueError from its `__post_init__` is a parse error at its place. Fields
+    with defaults follow the others, and stay away where they have them. Words in a tuple are
+    bare identifiers.
     """
 
     record: ClassVar[type]
@@ -26,50 +28,64 @@ class KeyedData[T](Data[T]):
         kinds = get_type_hints(cls.record)
         values: dict[str, Any] = {}
         start = parser.pos
+
+        def parse_value(name: str) -> None:
+            parser.parse_punctuation("=")
+            values[name] = _parse(parser, kinds[name])
+
         with parser.in_angle_brackets():
-            for position, field in enumerate(dataclasses.fields(cls.record)):
-                optional = field.default is not dataclasses.MISSING
-                if optional and parser.parse_optional_punctuation(",") is None:
-                    break
-                if position and not optional:
+            required, optional = _fields(cls.record)
+            for position, name in enumerate(required):
+                if position:
                     parser.parse_punctuation(",")
-                parser.parse_characters(field.name)
-                parser.parse_punctuation("=")
-                if kinds[field.name] is int:
-                    values[field.name] = parser.parse_integer(allow_boolean=False)
-                elif kinds[field.name] == tuple[int, ...]:
-                    values[field.name] = tuple(
-                        parser.parse_comma_separated_list(
-                            parser.Delimiter.SQUARE,
-                            lambda: parser.parse_integer(allow_boolean=False),
-                        )
-                    )
-                else:
-                    values[field.name] = parser.parse_str_literal()
+                parser.parse_characters(name)
+                parse_value(name)
+            while optional and parser.parse_optional_punctuation(",") is not None:
+                place = parser.pos
+                name = parser.parse_identifier()
+                if name not in optional or name in values:
+                    expected = ", ".join(name for name in optional if name not in values)
+                    parser.raise_error(f"expected one of {expected}", place, parser.pos)
+                parse_value(name)
         try:
             return cls.record(**values)
         except ValueError as error:
             parser.raise_error(str(error), start, parser.pos)
 
     def print_parameter(self, printer: Printer) -> None:
+        required, optional = _fields(self.record)
+        stated = [
+            *required,
+            *(name for name, default in optional.items() if getattr(self.data, name) != default),
+        ]
         with printer.in_angle_brackets():
-            for position, (name, value) in enumerate(self._stated().items()):
+            for position, name in enumerate(stated):
                 printer.print_string(", " if position else "")
                 printer.print_string(f"{name} = ")
-                if isinstance(value, int):
-                    printer.print_int(value)
-                elif isinstance(value, tuple):
-                    with printer.in_square_brackets():
-                        printer.print_list(value, printer.print_int)
-                else:
-                    printer.print_string_literal(value)
+                _print(printer, getattr(self.data, name))
 
-    def _stated(self) -> dict[str, Any]:
-        """The fields that the text needs: without the last ones that have their defaults."""
-        fields = dataclasses.fields(self.record)
-        values = {field.name: getattr(self.data, field.name) for field in fields}
-        for field in reversed(fields):
-            if values[field.name] != field.default:
-                break
-            del values[field.name]
-        return values
+
+def _fields(record: type) -> tuple[list[str], dict[str, Any]]:
+    """The fields without a default, and the others with theirs."""
+    fields = dataclasses.fields(record)
+    required = [field.name for field in fields if field.default is dataclasses.MISSING]
+    return required, {f.name: f.default for f in fields if f.name not in required}
+
+
+def _parse(parser: AttrParser, kind: Any) -> Any:
+    if kind is int:
+        return parser.parse_integer(allow_boolean=False)
+    if kind is str:
+        return parser.parse_str_literal()
+    element = parser.parse_identifier if kind == tuple[str, ...] else partial(_parse, parser, int)
+    return tuple(parser.parse_comma_separated_list(parser.Delimiter.SQUARE, element))
+
+
+def _print(printer: Printer, value: Any) -> None:
+    if isinstance(value, tuple):
+        with printer.in_square_brackets():
+            printer.print_list(value, lambda part: printer.print_string(str(part)))
+    elif isinstance(value, int):
+        printer.print_int(value)
+    else:
+        printer.print_string_literal(value)

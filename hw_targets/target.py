@@ -4,7 +4,7 @@
 """Targets: the organisation and the limits of an array, one TOML file each."""
 
 import tomllib
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 
 from daqkf.dialects.dfke.machine import Machine
@@ -48,12 +48,18 @@ def load_target(name: str) -> Target:
     machine = data.pop("machine", None)
     if data or not isinstance(machine, dict) or not isinstance(description, str):
         raise UnknownTargetError(f"{path}: a target has a description and a table [machine]")
-    known = {field.name for field in fields(Machine)}
-    for entry in sorted(known ^ set(machine)):
-        problem = "lacks" if entry in known else "does not know"
-        raise UnknownTargetError(f"{path}: [machine] {problem} '{entry}'")
+    defaults = {field.name: field.default for field in fields(Machine)}
+    for entry in sorted(defaults.keys() | machine.keys()):
+        if entry not in defaults:
+            raise UnknownTargetError(f"{path}: [machine] does not know '{entry}'")
+        if entry not in machine and defaults[entry] is MISSING:
+            raise UnknownTargetError(f"{path}: [machine] lacks '{entry}'")
     for entry, value in machine.items():
-        if type(value) is not int:
+        if entry == "families":
+            if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
+                raise UnknownTargetError(f"{path}: [machine] '{entry}' must be a list of names")
+            machine[entry] = tuple(value)
+        elif type(value) is not int:
             raise UnknownTargetError(f"{path}: [machine] '{entry}' must be an integer")
     try:
         return Target(path.stem, description, Machine(**machine))

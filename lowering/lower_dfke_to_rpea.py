@@ -20,10 +20,12 @@ from daqkf.dialects.dfke import DispatchOp, KernelOp
 from daqkf.dialects.dfke.machine import ORGANISATION
 from daqkf.dialects.rpea import ArrayConfig, ArrayOp, ProgramOp, RunOp
 from daqkf.dialects.rpea import DispatchOp as ProgramDispatchOp
-from daqkf.dialects.rpea.layout import Fields
+from daqkf.dialects.rpea.families import FAMILIES, Family
 from daqkf.dialects.spaq import numerics
 from daqkf.dialects.spaq.ops import element, features
 from daqkf.passes.maths import running_sum
+from daqkf.passes.maths.families import CODINGS
+from daqkf.passes.maths.running_sum import Stream
 
 ARRAY_NAME = "array"
 
@@ -137,29 +139,32 @@ def pack_streams(
 
     `shares` are the output channels of each PE, in order.
     """
-    stream = running_sum.stream(levels, config.max_shift)
-    layout = config.stream_word
-    lengths = np.diff(stream.starts)
-    rows = [int(lengths[share].sum()) for share in shares]
-    packed: list[NDArray[np.uint32]] = []
-    for share, count in zip(shares, rows, strict=True):
-        if not count:
-            packed.append(_idle(layout, config))
-            continue
-        take = np.repeat(stream.starts[share], lengths[share]) + running_sum.ranks(lengths[share])
-        fields = {name: getattr(stream, name)[take] for name in layout.widths if name != "end"}
-        for name in ("index0", "index1"):
-            fields[name] = np.where(fields[name] < 0, config.null_address, fields[name])
-        fields["end"] = np.arange(count) == count - 1
-        packed.append(layout.pack(fields))
-    return np.concatenate(packed), np.maximum(rows, 1)
+    packed: dict[int, NDArray[np.uint32]] = {}
+    for name, members in config.members().items():
+        stream = CODINGS[name].stream(levels, config)
+        for pe in members:
+            packed[pe] = _pack(stream, shares[pe], FAMILIES[name], config)
+    parts = [packed[pe] for pe in range(config.pes)]
+    return np.concatenate(parts), np.array([len(part) for part in parts])
 
 
-def _idle(layout: Fields, config: ArrayConfig) -> NDArray[np.uint32]:
-    """The stream of a PE without outputs: its end."""
-    fields = dict.fromkeys(layout.widths, np.zeros(1, np.int64))
-    null = np.array([config.null_address])
-    return layout.pack(fields | {"index0": null, "index1": null, "end": np.ones(1, np.int64)})
+def _pack(
+    stream: Stream, share: NDArray[np.int32], family: Family, config: ArrayConfig
+) -> NDArray[np.uint32]:
+    """The words of a share of the channels; a PE without outputs still plays its end."""
+    layout = config.stream_words[family.name]
+    lengths = np.diff(stream.starts)[share]
+    take = np.repeat(stream.starts[share], lengths) + running_sum.ranks(lengths)
+    count = max(len(take), 1)
+    fields = {name: np.zeros(1, np.int64) for name in layout.widths}
+    addresses = family.addresses(config)
+    fields |= {name: np.full(1, -1) for name in addresses}
+    if len(take):
+        fields = {name: stream.fields[name][take] for name in layout.widths if name != "end"}
+    for name in addresses:
+        fields[name] = np.where(fields[name] < 0, config.null_address, fields[name])
+    fields["end"] = np.arange(count) == count - 1
+    return layout.pack(fields)
 
 
 def lower_kernel(kernel: KernelOp, name: str, array: str, config: ArrayConfig) -> ProgramOp:
@@ -172,13 +177,14 @@ def lower_kernel(kernel: KernelOp, name: str, array: str, config: ArrayConfig) -
     assert kernel.schedule is not None
     body = kernel.parts()
     levels = body.weights.array()
-    bias = running_sum.correction(levels)
+    shares = kernel.schedule.shares()
+    bias = _correction(levels, shares, config)
     if body.bias is not None:
         bias = bias + body.bias.array()
     table = np.arange(numerics.TABLE_SIZE).astype(np.uint8).view(np.int8)
     if body.activation is not None and body.activation.table is not None:
         table = to_array(body.activation.table)
-    stream, rows = pack_streams(levels, kernel.schedule.shares(), config)
+    stream, rows = pack_streams(levels, shares, config)
     return ProgramOp(
         name,
         array,
@@ -192,6 +198,17 @@ def lower_kernel(kernel: KernelOp, name: str, array: str, config: ArrayConfig) -
         shift=body.requantize.shift,
         table=from_array(table, i8),
     )
+
+
+def _correction(
+    levels: NDArray[np.int8], shares: list[NDArray[np.int32]], config: ArrayConfig
+) -> NDArray[np.int64]:
+    """[N] what has to be added to each channel's sum, by the family that makes it."""
+    correction = np.zeros(levels.shape[1], np.int64)
+    for name, members in config.members().items():
+        own = np.concatenate([shares[pe] for pe in members])
+        correction[own] = CODINGS[name].correction(levels[:, own])
+    return correction
 
 
 @dataclass(frozen=True)

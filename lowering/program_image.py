@@ -178,7 +178,7 @@ def decode(data: bytes, config: ArrayConfig) -> Image:
 
 def _decode_body(body: Words, config: ArrayConfig) -> Image:
     widths = {
-        Command.STREAM: config.stream_word.words,
+        Command.STREAM: config.stream_row_words,
         Command.PARAMETERS: config.parameter_row.words,
         Command.TABLE: config.table_row.words,
     }

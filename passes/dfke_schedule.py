@@ -15,7 +15,7 @@ from xdsl.utils.exceptions import PassFailedException
 from daqkf.dialects.dense import from_array, to_array
 from daqkf.dialects.dfke import KernelOp, Machine, MachineAttr, ScheduleAttr
 from daqkf.hw_targets import UnknownTargetError, load_target
-from daqkf.passes.maths import running_sum
+from daqkf.passes.maths.families import balance
 
 
 def schedule(levels: NDArray[np.int8], machine: Machine) -> ScheduleAttr:
@@ -25,10 +25,8 @@ def schedule(levels: NDArray[np.int8], machine: Machine) -> ScheduleAttr:
         ValueError: the kernel does not fit the machine; the message names the limit.
     """
     features, channels = levels.shape
-    costs = running_sum.cost(levels, machine.max_shift)
-    shares = running_sum.balance(costs, machine.pes)
+    shares, words = balance(levels, machine)
     counts = np.array([len(share) for share in shares])
-    words = np.array([costs[share].sum() for share in shares])
     for what, value, limit in (
         ("features", features, machine.activation_depth - 1),
         ("outputs", channels, machine.result_depth),

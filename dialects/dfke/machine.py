@@ -3,10 +3,16 @@
 
 """The organisation of an array, as far as a schedule depends on it."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
-ORGANISATION = ("pes", "lanes", "post_lanes", "max_shift")
+ORGANISATION = ("pes", "lanes", "post_lanes", "max_shift", "items", "families")
 """What a schedule and the array that runs it must have in common."""
+
+FAMILIES = ("running_sum",)
+"""Kinds of processing elements. What they play is in `rpea.families`."""
+
+ITEM_COUNTS = (1, 2, 4)
+"""Items that a word of the running-sum family can have."""
 
 _MOST = {"pes": 1024, "lanes": 1024}
 """Beyond these a single array is no longer one circuit anybody would build."""
@@ -19,8 +25,8 @@ class Machine:
     For a target the depths are limits; an array's own are exact (`rpea.layout.ArrayConfig`).
 
     Raises:
-        ValueError: a count below 1, a depth that is not a power of two, or lanes the post
-            unit cannot divide.
+        ValueError: a count below 1, a depth that is not a power of two, lanes the post unit
+            cannot divide, or an unknown family.
     """
 
     pes: int
@@ -39,9 +45,15 @@ class Machine:
     """Outputs of a PE."""
     result_depth: int
     """Rows of the result memory: outputs N of a kernel."""
+    items: int = field(default=2, kw_only=True)
+    """Items of a running-sum word, all of which join the sum in one cycle."""
+    families: tuple[str, ...] = field(default=("running_sum",), kw_only=True)
+    """The families of PE 0, 1, …; a shorter list repeats."""
 
     def __post_init__(self):
         for name, value in asdict(self).items():
+            if not isinstance(value, int):
+                continue
             if value < (0 if name == "max_shift" else 1):
                 raise ValueError(f"{name} cannot be {value}")
             if value > _MOST.get(name, value):
@@ -52,3 +64,22 @@ class Machine:
             raise ValueError(f"post_lanes {self.post_lanes} do not divide {self.lanes} lanes")
         if self.max_shift > 7:
             raise ValueError(f"max_shift {self.max_shift} is beyond the largest level")
+        if self.items not in ITEM_COUNTS:
+            raise ValueError(f"items must be one of {ITEM_COUNTS}, not {self.items}")
+        for name in self.families:
+            if name not in FAMILIES:
+                known = ", ".join(FAMILIES)
+                raise ValueError(f"unknown family '{name}' of processing elements (known: {known})")
+        if not 0 < len(self.families) <= self.pes:
+            raise ValueError(f"{len(self.families)} families for {self.pes} PEs")
+
+    def family(self, pe: int) -> str:
+        """The family of a PE."""
+        return self.families[pe % len(self.families)]
+
+    def members(self) -> dict[str, list[int]]:
+        """The PEs of each family, in the order in which the families first appear."""
+        found: dict[str, list[int]] = {}
+        for pe in range(self.pes):
+            found.setdefault(self.family(pe), []).append(pe)
+        return found

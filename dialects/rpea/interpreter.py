@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from xdsl.interpreter import Interpreter, InterpreterFunctions, impl, register_impls
 
 from daqkf.dialects.dense import to_array
+from daqkf.dialects.rpea.families import FAMILIES
 from daqkf.dialects.rpea.ops import DispatchOp, ProgramOp, RunOp
 from daqkf.dialects.spaq import numerics
 
@@ -19,29 +20,19 @@ Values = tuple[Any, ...]
 def play(program: ProgramOp, x: NDArray[np.int8]) -> NDArray[np.int8]:
     """Run a program over int8 activations [T, K] → int8 [T, N], as the lanes would.
 
-    Every operation of the datapath appears: ones' complement items, running sum, shifted
-    steps, bias with its correction, requantisation and table.
+    Every operation of the datapath appears: what the PE's family does, bias with its
+    correction, requantisation and table.
     """
     config = program.target().config.data
-    words = config.stream_word.unpack(program.packed_stream())
     # Features along the first axis, like the activation memory; its last row stays zero.
     memory = np.zeros((config.activation_depth, len(x)), np.int64)
     memory[: x.shape[1]] = x.T
 
     sums = np.empty((program.channels, len(x)), np.int64)
-    running = accumulator = np.zeros(len(x), np.int64)
     outputs = iter(to_array(program.outputs))
-    shifts = words.get("shift", np.zeros_like(words["step"]))
-    columns = (words[name] for name in ("index0", "negative0", "index1", "negative1"))
-    for index0, negative0, index1, negative1, shift, step, last in zip(
-        *columns, shifts, words["step"], words["last"], strict=True
-    ):
-        running = running + (memory[index0] ^ -negative0) + (memory[index1] ^ -negative1)
-        if step:
-            accumulator = accumulator + (running << shift)
-        if last:
-            sums[next(outputs)] = accumulator
-            running = accumulator = np.zeros(len(x), np.int64)
+    for pe, words in enumerate(program.streams()):
+        for total in FAMILIES[config.family(pe)].sums(words, memory):
+            sums[next(outputs)] = total
 
     sums += to_array(program.bias)[:, np.newaxis]
     levels = numerics.requantize(sums.T, to_array(program.multiplier), to_array(program.shift))

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from daqkf.dialects.dfke.decision import MAX_BUCKETS, MAX_VARIANTS
 from daqkf.dialects.dfke.machine import Machine
+from daqkf.dialects.rpea.families import FAMILIES
 from daqkf.dialects.spaq.numerics import (
     ACCUMULATOR_MAX_BITS,
     ACTIVATION_BITS,
@@ -103,6 +104,8 @@ class Fields:
     """A packed row: named unsigned fields, the first in the least significant bits."""
 
     widths: Mapping[str, int]
+    row_words: int = 1
+    """The least number of 32-bit words of a row in a program image."""
 
     @cached_property
     def offsets(self) -> dict[str, int]:
@@ -121,7 +124,7 @@ class Fields:
     @property
     def words(self) -> int:
         """32-bit words that carry a row in a program image."""
-        return -(-self.width // IMAGE_WORD_BITS)
+        return max(-(-self.width // IMAGE_WORD_BITS), self.row_words)
 
     def pack(self, fields: Mapping[str, NDArray]) -> NDArray[np.uint32]:
         """Rows [n] of fields → words [n, words]; negative values wrap to their width.
@@ -218,17 +221,20 @@ class ArrayConfig(Machine):
         return 1 << (self.pes - 1).bit_length()
 
     @cached_property
-    def stream_word(self) -> Fields:
-        """A word of a PE's stream: two items and what follows them.
+    def stream_words(self) -> Mapping[str, Fields]:
+        """The word of a PE's stream, by family. All have the `row_words` of the widest one."""
+        words = {name: Fields(FAMILIES[name].fields(self)) for name in self.members()}
+        most = max(word.words for word in words.values())
+        return {name: Fields(word.widths, row_words=most) for name, word in words.items()}
 
-        The items `±x[index]` join the running sum R; then, if `step`, A += R << shift.
-        `last` ends an output, `end` the stream. See dialects/rpea/RATIONALE.md.
-        """
-        fields = {"index0": self.address_width, "negative0": 1}
-        fields |= {"index1": self.address_width, "negative1": 1}
-        if self.shift_width:
-            fields["shift"] = self.shift_width
-        return Fields(fields | {"step": 1, "last": 1, "end": 1})
+    def stream_word(self, pe: int) -> Fields:
+        """The word of this PE's stream."""
+        return self.stream_words[self.family(pe)]
+
+    @property
+    def stream_row_words(self) -> int:
+        """32-bit words of a stream's row in a program image."""
+        return self.stream_word(0).words
 
     @cached_property
     def parameter_row(self) -> Fields:

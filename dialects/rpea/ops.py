@@ -3,7 +3,7 @@
 
 """Operations of `rpea`: an array, programs for it, variants of one, and the call that runs it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +35,7 @@ from xdsl.utils.exceptions import VerifyException
 from daqkf.dialects.dense import to_array
 from daqkf.dialects.dfke.attributes import DecisionAttr
 from daqkf.dialects.rpea.attributes import ConfigAttr
+from daqkf.dialects.rpea.families import FAMILIES, Words
 from daqkf.dialects.rpea.layout import ArrayConfig
 from daqkf.dialects.spaq.numerics import (
     MULTIPLIER_MAX,
@@ -83,7 +84,7 @@ class ProgramOp(IRDLOperation):
     """A kernel as an array plays it: a stream for each PE, and what the post unit needs.
 
     All properties are byte-backed constants. The streams of the PEs follow one another in
-    `stream`, packed by `ArrayConfig.stream_word`; `outputs` names the channel of each output
+    `stream`, packed by `ArrayConfig.stream_words`; `outputs` names the channel of each output
     in the order in which PE 0, PE 1, … complete them. `bias`, `multiplier` and `shift` go by
     channel; the bias includes the correction of the ones' complement items.
     """
@@ -138,6 +139,13 @@ class ProgramOp(IRDLOperation):
     def packed_stream(self) -> NDArray[np.uint32]:
         """[rows, words] packed stream words of all PEs."""
         return to_array(self.stream).view("<u4")
+
+    def streams(self) -> Iterator[Words]:
+        """The words of each PE's stream, as fields [rows]."""
+        config = self.target().config.data
+        ends = np.cumsum(to_array(self.rows))
+        for pe, rows in enumerate(np.split(self.packed_stream(), ends[:-1])):
+            yield config.stream_word(pe).unpack(rows)
 
     def verify_shapes(self) -> None:
         """Hold the properties against one another.
@@ -205,30 +213,29 @@ class ProgramOp(IRDLOperation):
             -limit <= bias.min() and bias.max() < limit,
             f"a bias does not fit the array's sums of {config.sum_width} bits",
         )
-        layout = config.stream_word
+        shape = int(rows.sum()), config.stream_row_words
         _require(
             self.stream.get_element_type() == i32
-            and self.stream.get_shape() == (rows.sum(), layout.words)
+            and self.stream.get_shape() == shape
             and self.stream.shape_is_complete,
-            f"the stream must be {TensorType(i32, (int(rows.sum()), layout.words))}",
+            f"the stream must be {TensorType(i32, shape)}",
         )
         _require(rows.min() > 0, "every PE needs a stream of at least one word")
-        words = layout.unpack(self.packed_stream())
-        for name in ("index0", "index1"):
-            outside = (words[name] >= count) & (words[name] != config.null_address)
+        for pe, words in enumerate(self.streams()):
+            for name in FAMILIES[config.family(pe)].addresses(config):
+                outside = (words[name] >= count) & (words[name] != config.null_address)
+                _require(
+                    not outside.any(),
+                    f"word {int(outside.argmax())} of PE {pe} reads a feature beyond {count}",
+                )
             _require(
-                not outside.any(),
-                f"stream word {int(outside.argmax())} reads a feature beyond {count}",
+                np.array_equal(np.flatnonzero(words["end"]), [rows[pe] - 1]),
+                f"exactly the final word of a stream carries its end; PE {pe} has another",
             )
-        ends = np.cumsum(rows) - 1
-        _require(
-            np.array_equal(np.flatnonzero(words["end"]), ends),
-            "exactly the final word of each PE's stream carries its end",
-        )
-        _require(
-            np.array_equal(np.add.reduceat(words["last"], ends - rows + 1), counts),
-            "the streams complete other numbers of outputs than the counts say",
-        )
+            _require(
+                words["last"].sum() == counts[pe],
+                f"the stream of PE {pe} completes other numbers of outputs than the counts say",
+            )
 
 
 class _UsesVariants(SymbolUserOpInterface):

@@ -83,18 +83,18 @@ def build_array(config: ArrayConfig) -> Circuit:
     groups = config.lanes // config.post_lanes
     group = c.wire("group", index_bits(groups)) if groups > 1 else None
     take = [c.wire(f"take{p}", 1) for p in range(config.pes)]
-    element = build_element(config)
+    kinds = {family: build_element(config, family) for family in config.stream_words}
     elements: list[Mapping[str, Signal]] = []
     for p in range(config.pes):
         elements.append(
             c.instance(
                 f"element{p}",
-                element,
+                kinds[config.family(p)],
                 clk=c.clk,
                 rst=rst,
                 start=start,
                 stream_address=loader["stream_address"],
-                stream_data=loader["stream_data"],
+                stream_data=loader["stream_data"][: config.stream_word(p).width],
                 stream_write=loader[f"stream_write{p}"],
                 take=take[p],
                 **activation,

@@ -73,8 +73,9 @@ def build_loader(config: ArrayConfig) -> Circuit:
     unit.drive(word[: unit.width], enable=begin)
     is_op = {code: op.eq(code) for code in Command}
 
+    widest = max(config.stream_words.values(), key=lambda word: word.width)
     memories = {
-        Command.STREAM: (config.stream_word, config.stream_depth),
+        Command.STREAM: (widest, config.stream_depth),
         Command.PARAMETERS: (
             config.parameter_row,
             config.parameter_depth * config.parameter_stride,

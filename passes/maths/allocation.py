@@ -61,6 +61,7 @@ def options(
     word_price: float,
     max_shift: int,
     menu: Sequence[tuple[LevelSet, float]] = MENU,
+    items: int = running_sum.ITEMS,
 ) -> list[Option]:
     """Quantise weights [K, N] in every way of the menu.
 
@@ -71,19 +72,20 @@ def options(
         word_price: the average loss that a stream word may cost, in units of the losses.
         max_shift: of the array.
         menu: level sets and prices of items.
+        items: of a stream word of the array.
     """
     importance = np.diag(hessian)[:, np.newaxis] * np.maximum(sensitivity, 0)
     found: list[Option] = []
     for level_set, price in menu:
         start = fit(weights, level_set, importance=importance)
         with np.errstate(divide="ignore"):
-            item = price * word_price / running_sum.ITEMS / sensitivity if price else 0.0
+            item = price * word_price / items / sensitivity if price else 0.0
         item = np.where(np.isfinite(item), item, 0.0)
         result = compensate(
             weights, hessian, start, item_price=item, zero=level_set.kind != "binary"
         )
         loss = output_error(weights, result.levels * result.scales, hessian) * sensitivity
-        words = running_sum.cost(result.levels, max_shift)
+        words = running_sum.cost(result.levels, max_shift, items)
         found.append(Option(level_set, result, loss, words))
     return found
 

@@ -9,19 +9,20 @@ counts in A as often as its magnitude says, so A ends as Σ w·x without a multi
 Grouping an output's inputs by weight value is the factorisation of UCNN (Hegde et al., ISCA
 2018); letting the order of the groups stand for the values is this project's.
 
-A word holds two items and at most one step, which includes the word's own items. So an
+A word holds a few items and at most one step, which includes the word's own items. So an
 output costs, over its magnitudes m with c(m) items and gap g(m) to the next one below,
-`Σ ceil(c/2) + parts(g) - 1` words, where parts counts the powers of two that make the gap.
+`Σ ceil(c/items) + parts(g) - 1` words, where parts counts the powers of two that make the gap.
 """
 
 import heapq
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 ITEMS = 2
-"""Items of a stream word: the read ports of an activation memory."""
+"""Items of a stream word unless a machine says otherwise: the ports of a block RAM."""
 
 
 @dataclass(frozen=True)
@@ -84,15 +85,15 @@ def ranks(counts: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
 
 
-def _words(groups: Groups, max_shift: int) -> NDArray[np.int64]:
+def _words(groups: Groups, max_shift: int, items: int) -> NDArray[np.int64]:
     """[G] words of each group: its items, and the steps its last word does not carry."""
-    return np.maximum(-(-groups.items // ITEMS), 1) + parts(groups.gap, max_shift) - 1
+    return np.maximum(-(-groups.items // items), 1) + parts(groups.gap, max_shift) - 1
 
 
-def cost(levels: NDArray[np.int8], max_shift: int) -> NDArray[np.int64]:
+def cost(levels: NDArray[np.int8], max_shift: int, items: int = ITEMS) -> NDArray[np.int64]:
     """Words, which are cycles of a PE, of each output channel [N] of levels [K, N]."""
     groups = group(levels)
-    words = _words(groups, max_shift)
+    words = _words(groups, max_shift, items)
     return np.bincount(groups.column, words, levels.shape[1]).astype(np.int64)
 
 
@@ -103,31 +104,26 @@ class Stream:
     An item without a place has index -1.
     """
 
-    index0: NDArray[np.int64]
-    negative0: NDArray[np.int64]
-    index1: NDArray[np.int64]
-    negative1: NDArray[np.int64]
-    shift: NDArray[np.int64]
-    step: NDArray[np.int64]
-    last: NDArray[np.int64]
+    fields: Mapping[str, NDArray[np.int64]]
+    """By their names in the word, without `end`."""
     starts: NDArray[np.int64]
     """[N + 1] the first word of each channel, and the end."""
 
 
-def stream(levels: NDArray[np.int8], max_shift: int) -> Stream:
+def stream(levels: NDArray[np.int8], max_shift: int, items: int = ITEMS) -> Stream:
     """Lay out levels int8 [K, N] as running-sum words, channel after channel."""
     groups = group(levels)
-    words = _words(groups, max_shift)
+    words = _words(groups, max_shift, items)
     ends = np.cumsum(words)
     offsets = ends - words
     total = int(ends[-1])
 
-    index = np.full((total, ITEMS), -1, np.int64)
-    negative = np.zeros((total, ITEMS), np.int64)
+    index = np.full((total, items), -1, np.int64)
+    negative = np.zeros((total, items), np.int64)
     position = ranks(groups.items)
-    word = np.repeat(offsets, groups.items) + position // ITEMS
-    index[word, position % ITEMS] = groups.index
-    negative[word, position % ITEMS] = groups.negative
+    word = np.repeat(offsets, groups.items) + position // items
+    index[word, position % items] = groups.index
+    negative[word, position % items] = groups.negative
 
     # The steps of a gap, the largest first, end with the group's last word.
     steps = parts(groups.gap, max_shift)
@@ -152,16 +148,10 @@ def stream(levels: NDArray[np.int8], max_shift: int) -> Stream:
     )
     last = np.zeros(total, np.int64)
     last[starts[1:] - 1] = 1
-    return Stream(
-        index0=index[:, 0],
-        negative0=negative[:, 0],
-        index1=index[:, 1],
-        negative1=negative[:, 1],
-        shift=shifts,
-        step=step,
-        last=last,
-        starts=starts,
-    )
+    fields = {"shift": shifts, "step": step, "last": last}
+    for item in range(items):
+        fields |= {f"index{item}": index[:, item], f"negative{item}": negative[:, item]}
+    return Stream(fields, starts)
 
 
 def correction(levels: NDArray[np.int8]) -> NDArray[np.int64]:

@@ -22,10 +22,10 @@ from daqkf.hw_targets import load_target
 from daqkf.lowering.import_arrays import as_matrix, import_layer
 from daqkf.passes.dfke_dispatch import Dispatcher, Variant
 from daqkf.passes.dfke_schedule import DfkeSchedulePass
-from daqkf.passes.maths import running_sum
 from daqkf.passes.maths.allocation import Choice, LevelChooser
 from daqkf.passes.maths.calibration import extra_columns
 from daqkf.passes.maths.dispatch import BUDGET
+from daqkf.passes.maths.families import balance
 from daqkf.passes.samples import input_statistics
 from daqkf.passes.spaq_calibrate import calibrate
 from daqkf.passes.spaq_prune import prune
@@ -130,8 +130,7 @@ def _within(
         copy = module.clone()
         replace(quantize, words=int(words)).quantize(copy, samples)
         levels = next(constant.array() for _, constant in products(copy))
-        costs = running_sum.cost(levels, machine.max_shift)
-        most = max(int(costs[share].sum()) for share in running_sum.balance(costs, machine.pes))
+        most = int(balance(levels, machine)[1].max())
         if most <= cycles:
             return copy
         words *= cycles / most

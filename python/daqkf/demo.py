@@ -26,7 +26,6 @@ from daqkf.models.minilm import MiniLM, load_sentences
 from daqkf.passes.maths.calibration import Columns, absmax_ranges
 from daqkf.passes.maths.input_statistics import InputStatistics
 from daqkf.passes.maths.pruning import second_order_prune
-from daqkf.passes.maths.running_sum import ITEMS
 
 LAYER = "layer.0.ffn.up"
 ACTIVATION = "gelu"
@@ -176,7 +175,7 @@ def _measure(
         "total_cycles_per_tile": total / simulation.tiles,
         "dense_cycles_per_tile": dense,
         "speedup": dense / per_tile,
-        "utilisation": nonzeros / (ITEMS * config.pes * per_tile),
+        "utilisation": nonzeros / (config.items * config.pes * per_tile),
         "weight_sqnr_db": signal_to_noise(pruned, design.weight_levels * design.weight_scales),
         "activation_sqnr_db": signal_to_noise(reference, _between(columns, layer, x)),
         "single_scale_sqnr_db": signal_to_noise(reference, _between(single, layer, x)),

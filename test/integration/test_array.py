@@ -126,6 +126,8 @@ MACHINES = {
     "P3-T5-V5": replace(MACHINE, pes=3, lanes=5, post_lanes=5, max_shift=0),
     "P5-T3": replace(MACHINE, pes=5, lanes=3, max_shift=7),
     "P4-T12-V4": replace(MACHINE, pes=4, lanes=12, post_lanes=4, max_shift=3),
+    "one-item": replace(MACHINE, items=1),
+    "four-items": replace(MACHINE, pes=3, lanes=4, post_lanes=2, items=4, max_shift=2),
 }
 SHAPES = [
     # features, channels, density

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daqkf.dialects.rpea import ArrayConfig, DispatchOp, ProgramOp
+from daqkf.dialects.rpea import ArrayConfig, ConfigAttr, DispatchOp, ProgramOp
 from daqkf.dialects.rpea.layout import Command, Fields, Header
 from daqkf.ir import make_context, parse_module
 from daqkf.lowering.program_image import ProgramImageError, decode, encode
@@ -32,8 +32,7 @@ CONFIG = ArrayConfig(
 
 
 def array(config: ArrayConfig) -> str:
-    entries = ", ".join(f"{key} = {value}" for key, value in dataclasses.asdict(config).items())
-    return f"rpea.array @array <{entries}>"
+    return f"rpea.array @array {ConfigAttr(config)}".replace("#rpea.config", "")
 
 
 PROGRAM = f"""

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
+from daqkf.dialects.dfke.machine import ITEM_COUNTS
 from daqkf.passes.maths import running_sum
 
 MATRICES = hnp.arrays(
@@ -24,36 +25,40 @@ def evaluate(stream: running_sum.Stream, x: NDArray[np.int8]) -> NDArray[np.int6
     memory = np.concatenate([x.astype(np.int64), np.zeros((len(x), 1), np.int64)], axis=1)
     sums: list[NDArray[np.int64]] = []
     running = total = np.zeros(len(x), np.int64)
-    for word in range(len(stream.step)):
-        for index, negative in (
-            (stream.index0[word], stream.negative0[word]),
-            (stream.index1[word], stream.negative1[word]),
-        ):
+    fields = stream.fields
+    items = [name.removeprefix("index") for name in fields if name.startswith("index")]
+    for word in range(len(fields["step"])):
+        for item in items:
+            index, negative = fields[f"index{item}"][word], fields[f"negative{item}"][word]
             running = running + (1 - 2 * negative) * memory[:, index]
-        if stream.step[word]:
-            total = total + (running << stream.shift[word])
-        if stream.last[word]:
+        if fields["step"][word]:
+            total = total + (running << fields["shift"][word])
+        if fields["last"][word]:
             sums.append(total)
             running = total = np.zeros(len(x), np.int64)
     return np.array(sums).T
 
 
-@given(MATRICES, st.integers(0, 7), st.integers(0, 2**32 - 1))
-def test_stream_is_the_dot_product(levels: NDArray[np.int8], max_shift: int, seed: int):
+ITEMS = st.sampled_from(ITEM_COUNTS)
+
+
+@given(MATRICES, st.integers(0, 7), ITEMS, st.integers(0, 2**32 - 1))
+def test_stream_is_the_dot_product(levels: NDArray[np.int8], max_shift: int, items: int, seed: int):
     x = np.random.default_rng(seed).integers(-128, 128, (3, len(levels))).astype(np.int8)
-    stream = running_sum.stream(levels, max_shift)
+    stream = running_sum.stream(levels, max_shift, items)
     assert np.array_equal(evaluate(stream, x), x.astype(np.int64) @ levels.astype(np.int64))
 
 
-@given(MATRICES, st.integers(0, 7))
-def test_cost_is_the_length_of_the_stream(levels: NDArray[np.int8], max_shift: int):
-    stream = running_sum.stream(levels, max_shift)
-    assert np.array_equal(np.diff(stream.starts), running_sum.cost(levels, max_shift))
-    assert stream.last.sum() == levels.shape[1]
-    assert stream.step[stream.last == 1].all(), "the last word of an output steps"
-    assert stream.shift.max() <= max_shift
-    items = (stream.index0 >= 0).sum() + (stream.index1 >= 0).sum()
-    assert items == np.count_nonzero(levels)
+@given(MATRICES, st.integers(0, 7), ITEMS)
+def test_cost_is_the_length_of_the_stream(levels: NDArray[np.int8], max_shift: int, items: int):
+    stream = running_sum.stream(levels, max_shift, items)
+    fields = stream.fields
+    assert np.array_equal(np.diff(stream.starts), running_sum.cost(levels, max_shift, items))
+    assert fields["last"].sum() == levels.shape[1]
+    assert fields["step"][fields["last"] == 1].all(), "the last word of an output steps"
+    assert fields["shift"].max() <= max_shift
+    placed = sum(int((fields[f"index{item}"] >= 0).sum()) for item in range(items))
+    assert placed == np.count_nonzero(levels)
 
 
 @given(st.integers(1, 127), st.integers(0, 7))
@@ -89,6 +94,6 @@ def test_balance_covers_every_job_within_grahams_bound(costs: list[int], workers
 def test_all_zero_columns_have_one_word(shape: tuple[int, int]):
     stream = running_sum.stream(np.zeros(shape, np.int8), 3)
     assert np.array_equal(np.diff(stream.starts), np.ones(shape[1]))
-    assert (stream.index0 == -1).all()
-    assert stream.step.all()
-    assert stream.last.all()
+    assert (stream.fields["index0"] == -1).all()
+    assert stream.fields["step"].all()
+    assert stream.fields["last"].all()

@@ -24,7 +24,6 @@ from daqkf.lowering.import_arrays import import_layer
 from daqkf.models.minilm import Floats, MiniLM
 from daqkf.models.sensitivity import output_sensitivity
 from daqkf.network.pruning import SENSITIVITY_SENTENCES, Progress
-from daqkf.passes.maths import running_sum
 from daqkf.passes.maths.allocation import (
     MENU,
     Option,
@@ -34,6 +33,7 @@ from daqkf.passes.maths.allocation import (
     options,
     totals,
 )
+from daqkf.passes.maths.families import balance
 from daqkf.passes.maths.input_statistics import InputStatistics
 from daqkf.passes.maths.levels import Fit, fit
 from daqkf.passes.spaq_calibrate import calibrate
@@ -118,9 +118,8 @@ class IntegerNetwork:
         """Cycles in which all layers run over one tile of tokens, one after another."""
         total = 0
         for levels in self.levels().values():
-            words = running_sum.cost(levels, machine.max_shift)
-            shares = running_sum.balance(words, machine.pes)
-            total += max(int(words[share].sum()) for share in shares)
+            _, words = balance(levels, machine)
+            total += int(words.max())
         return total
 
     def sparsity(self) -> float:
@@ -172,7 +171,7 @@ class NetworkQuantizer:
         self._reference: Floats | None = None
         sensitivity = output_sensitivity(model, sentences[:SENSITIVITY_SENTENCES])
         nonzeros = sum(np.count_nonzero(model.linear(name)[0]) for name in model.linear_names)
-        price = loss * running_sum.ITEMS / max(nonzeros, 1)
+        price = loss * machine.items / max(nonzeros, 1)
 
         def visit(name: str, x: Floats) -> Callable[[Floats], Floats]:
             weights, bias = model.linear(name)
@@ -183,7 +182,8 @@ class NetworkQuantizer:
             mean = sensitivity[name].mean()
             # An estimate; no channel is taken to matter not at all.
             share = np.maximum(sensitivity[name], 0.05 * mean) / 2
-            found = options(weights, statistics.hessian(), share, price, machine.max_shift, menu)
+            hessian, shift = statistics.hessian(), machine.max_shift
+            found = options(weights, hessian, share, price, shift, menu, machine.items)
             groups = channel_groups(share, GROUPS)
             self.layers[name] = _Layer(module, weights, bias, statistics, found, groups)
             progress(name)

@@ -24,7 +24,7 @@ rpea.program @program on @array features 4
 
 // -----
 
-// CHECK: stream word 0 reads a feature beyond 1
+// CHECK: word 0 of PE 0 reads a feature beyond 1
 rpea.array @array <pes = 2, lanes = 2, post_lanes = 1, max_shift = 1, activation_depth = 4,
   stream_depth = 4, parameter_depth = 2, result_depth = 2, running_sum_width = 9,
   accumulator_width = 10, sum_width = 11>
@@ -156,7 +156,7 @@ rpea.program @program on @array features 2
 
 // -----
 
-// CHECK: exactly the final word of each PE's stream carries its end
+// CHECK: exactly the final word of a stream carries its end; PE {{[0-9]}} has another
 rpea.array @array <pes = 2, lanes = 2, post_lanes = 1, max_shift = 1, activation_depth = 4,
   stream_depth = 4, parameter_depth = 2, result_depth = 2, running_sum_width = 9,
   accumulator_width = 10, sum_width = 11>
@@ -168,7 +168,7 @@ rpea.program @program on @array features 2
 
 // -----
 
-// CHECK: the streams complete other numbers of outputs than the counts say
+// CHECK: the stream of PE {{[0-9]}} completes other numbers of outputs than the counts say
 rpea.array @array <pes = 2, lanes = 2, post_lanes = 1, max_shift = 1, activation_depth = 4,
   stream_depth = 4, parameter_depth = 2, result_depth = 2, running_sum_width = 9,
   accumulator_width = 10, sum_width = 11>

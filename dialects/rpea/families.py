@@ -1,0 +1,99 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""The families of processing elements: what a word of their streams says, and what it does.
+
+A family is described once in each room, under the same name: its stream word and its golden
+model here, how it lays out weights in `passes/maths/families.py`, its circuit in
+`lowering/rtl/families/`.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, ClassVar, override
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from daqkf.dialects.rpea.layout import ArrayConfig
+
+Words = Mapping[str, NDArray[np.int64]]
+"""The fields [rows] of stream words, unpacked and unsigned."""
+
+Ints = NDArray[np.int64]
+
+_CHUNK = 4096
+"""Words whose items are gathered at once."""
+
+
+class Family(ABC):
+    """One kind of processing element."""
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def fields(self, config: "ArrayConfig") -> dict[str, int]:
+        """The fields of a stream word and their bits, the lowest first.
+
+        Every word also has `last`, which ends an output, and `end`, which ends the stream.
+        """
+
+    def addresses(self, config: "ArrayConfig") -> tuple[str, ...]:
+        """The fields that hold rows of the activation memory; null items have the last row."""
+        return tuple(name for name in self.fields(config) if name.startswith("index"))
+
+    @abstractmethod
+    def sums(self, words: Words, memory: Ints) -> Iterator[Ints]:
+        """The golden model: the sums [T] of the outputs that a stream completes, in order.
+
+        `memory` is the activation memory [depth, T], features along the first axis.
+        """
+
+
+class RunningSum(Family):
+    """Two adders a lane: items join a running sum, steps add it to the accumulator.
+
+    The items `±x[index]` join R; then, if `step`, A += R << shift. See RATIONALE.md.
+    """
+
+    name = "running_sum"
+
+    @override
+    def fields(self, config: "ArrayConfig") -> dict[str, int]:
+        fields: dict[str, int] = {}
+        for item in range(config.items):
+            fields |= {f"index{item}": config.address_width, f"negative{item}": 1}
+        if config.shift_width:
+            fields["shift"] = config.shift_width
+        return fields | {"step": 1, "last": 1, "end": 1}
+
+    @override
+    def sums(self, words: Words, memory: Ints) -> Iterator[Ints]:
+        running = accumulator = np.zeros(memory.shape[1], np.int64)
+        shifts = words.get("shift", np.zeros_like(words["step"]))
+        joining = _joining(words, memory)
+        for terms, shift, step, last in zip(
+            joining, shifts, words["step"], words["last"], strict=True
+        ):
+            running = running + terms
+            if step:
+                accumulator = accumulator + (running << shift)
+            if last:
+                yield accumulator
+                running = accumulator = np.zeros(memory.shape[1], np.int64)
+
+
+def _joining(words: Words, memory: Ints) -> Iterator[Ints]:
+    """What each word adds to R [T]: a negative item is the ones' complement of its row."""
+    items = [name.removeprefix("index") for name in words if name.startswith("index")]
+    for start in range(0, len(words["end"]), _CHUNK):
+        part = slice(start, start + _CHUNK)
+        terms = [
+            memory[words[f"index{item}"][part]] ^ -words[f"negative{item}"][part, np.newaxis]
+            for item in items
+        ]
+        yield from np.sum(terms, axis=0)
+
+
+FAMILIES: Mapping[str, Family] = {family.name: family for family in (RunningSum(),)}

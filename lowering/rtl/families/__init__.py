@@ -1,0 +1,15 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""The circuits of the families of processing elements."""
+
+from collections.abc import Callable, Mapping
+
+from daqkf.dialects.rpea import ArrayConfig
+from daqkf.lowering.circuit import Circuit
+from daqkf.lowering.rtl.families import running_sum
+from daqkf.lowering.rtl.families.stage import Datapath, Operands
+
+type Builder = Callable[[Circuit, ArrayConfig, Operands], Datapath]
+
+DATAPATHS: Mapping[str, Builder] = {"running_sum": running_sum.build_datapath}

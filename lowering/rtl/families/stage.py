@@ -1,0 +1,37 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""What an element and the datapath of its family say to each other."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from daqkf.lowering.circuit import Signal
+
+
+@dataclass(frozen=True)
+class Operands:
+    """A word whose activation rows have arrived, and the element's control.
+
+    Every stage of a datapath moves when `enable`, so that a stall stops all at once.
+    """
+
+    start: Signal
+    enable: Signal
+    valid: Signal
+    fields: Mapping[str, Signal]
+    """The word without its addresses and its `end`."""
+    rows: Sequence[Signal]
+    """The rows of T activations, by address."""
+    hold_enable: Signal
+    """When a finished sum moves to the holding registers."""
+
+
+@dataclass(frozen=True)
+class Datapath:
+    """The end of a family's pipeline."""
+
+    finished: Signal
+    """A register: the sums of all lanes are complete, and may be held in this cycle."""
+    held: Sequence[Signal]
+    """The holding register of each lane, `accumulator_width` bits."""

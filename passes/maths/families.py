@@ -1,0 +1,111 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""How each family of processing elements lays out weights: what they cost it, and its stream."""
+
+import heapq
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, override
+
+import numpy as np
+from numpy.typing import NDArray
+
+from daqkf.dialects.dfke import Machine
+from daqkf.passes.maths import running_sum
+from daqkf.passes.maths.running_sum import Stream
+
+Levels = NDArray[np.int8]
+Ints = NDArray[np.int64]
+
+
+class Coding(ABC):
+    """The compiler's side of a family."""
+
+    most: ClassVar[int] = 127
+    """The largest magnitude that the family holds."""
+
+    @abstractmethod
+    def cost(self, levels: Levels, machine: Machine) -> Ints:
+        """Words, which are cycles of a PE, of each output channel [N] of levels [K, N]."""
+
+    @abstractmethod
+    def stream(self, levels: Levels, machine: Machine) -> Stream:
+        """The words of levels [K, N], channel after channel."""
+
+    def correction(self, levels: Levels) -> Ints:
+        """[N] what has to be added to the sums that a PE of this family makes."""
+        return np.zeros(levels.shape[1], np.int64)
+
+
+class RunningSumCoding(Coding):
+    """Items in the order of their magnitudes, and steps; see `running_sum`."""
+
+    @override
+    def cost(self, levels: Levels, machine: Machine) -> Ints:
+        return running_sum.cost(levels, machine.max_shift, machine.items)
+
+    @override
+    def stream(self, levels: Levels, machine: Machine) -> Stream:
+        return running_sum.stream(levels, machine.max_shift, machine.items)
+
+    @override
+    def correction(self, levels: Levels) -> Ints:
+        return running_sum.correction(levels)
+
+
+CODINGS: Mapping[str, Coding] = {"running_sum": RunningSumCoding()}
+
+
+def balance(levels: Levels, machine: Machine) -> tuple[list[Ints], Ints]:
+    """Share out the output channels of levels [K, N] over the PEs of a machine.
+
+    Returns the channels of each PE in order, and its words [P].
+
+    Raises:
+        ValueError: levels that a family of the machine cannot hold.
+    """
+    members = machine.members()
+    costs: dict[str, Ints] = {}
+    for name in members:
+        _require_levels(levels, name)
+        costs[name] = CODINGS[name].cost(levels, machine)
+    if len(members) == 1:
+        shares = running_sum.balance(costs[machine.family(0)], machine.pes)
+    else:
+        shares = balance_unrelated(
+            np.stack(list(costs.values())), [members[name] for name in costs]
+        )
+    words = [costs[machine.family(pe)][share].sum() for pe, share in enumerate(shares)]
+    return shares, np.array(words, np.int64)
+
+
+def _require_levels(levels: Levels, family: str) -> None:
+    largest, most = int(np.abs(levels.astype(np.int64)).max(initial=0)), CODINGS[family].most
+    if largest > most:
+        raise ValueError(f"a level of magnitude {largest}; a {family} element holds up to {most}")
+
+
+def balance_unrelated(costs: Ints, members: Sequence[Sequence[int]]) -> list[Ints]:
+    """Share out jobs over workers of several kinds, each to where it ends first.
+
+    List scheduling on unrelated machines by earliest completion time (Ibarra and Kim, 1977),
+    jobs with the longest least cost first; ties go to the lower worker.
+
+    Args:
+        costs: [kinds, N] of each job on a worker of each kind.
+        members: the workers of each kind.
+    """
+    shares: list[list[int]] = [[] for _ in range(sum(map(len, members)))]
+    queues = [[(0, worker) for worker in workers] for workers in members]
+    for queue in queues:
+        heapq.heapify(queue)
+    for job in np.argsort(-costs.min(axis=0), kind="stable"):
+        ends = [
+            (queue[0][0] + int(cost), queue[0][1], kind)
+            for kind, (queue, cost) in enumerate(zip(queues, costs[:, job], strict=True))
+        ]
+        end, worker, kind = min(ends)
+        shares[worker].append(int(job))
+        heapq.heapreplace(queues[kind], (end, worker))
+    return [np.array(share, np.int64) for share in shares]
