@@ -8,7 +8,10 @@ cycles, and a loss of accuracy. Losses add up, so choosing is a multiple-choice 
 (Sinha and Zoltners, 1979), solved as a mixed-integer program by HiGHS through SciPy.
 """
 
-from collections.abc import Sequence
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -160,6 +163,20 @@ def allocate(
     return _knapsack(loss, words, most_words, "stream words")
 
 
+@contextmanager
+def _silent_output() -> Iterator[None]:
+    """HiGHS writes lines for its developers to file descriptor 1, whatever its options say."""
+    sys.stdout.flush()
+    saved, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 1)
+        yield
+    finally:
+        os.dup2(saved, 1)
+        os.close(saved)
+        os.close(nowhere)
+
+
 def _knapsack(
     objective: NDArray[np.float64], burden: NDArray[np.float64], limit: float, what: str
 ) -> NDArray[np.intp]:
@@ -173,16 +190,17 @@ def _knapsack(
         raise ValueError(f"the least {what} that can be had is {lightest:.6g}, not {limit:.6g}")
     one_each = sparse.kron(sparse.eye_array(groups), np.ones((1, count)), format="csr")
     scale = objective.max() or 1.0
-    solution = milp(
-        objective.reshape(-1) / scale,
-        integrality=np.ones(groups * count),
-        bounds=Bounds(0, 1),
-        constraints=[
-            LinearConstraint(one_each, 1, 1),
-            LinearConstraint(burden.reshape(1, -1) / (limit or 1.0), -np.inf, 1.0),
-        ],
-        options={"mip_rel_gap": GAP, "time_limit": _SECONDS},
-    )
+    with _silent_output():
+        solution = milp(
+            objective.reshape(-1) / scale,
+            integrality=np.ones(groups * count),
+            bounds=Bounds(0, 1),
+            constraints=[
+                LinearConstraint(one_each, 1, 1),
+                LinearConstraint(burden.reshape(1, -1) / (limit or 1.0), -np.inf, 1.0),
+            ],
+            options={"mip_rel_gap": GAP, "time_limit": _SECONDS},
+        )
     if solution.x is None:  # the solver's time is up: the lightest choice is one
         return burden.argmin(axis=1)
     return solution.x.reshape(groups, count).argmax(axis=1)

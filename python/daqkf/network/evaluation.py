@@ -78,17 +78,23 @@ def evaluate(
     pruned = prune_network(
         model, calibration, sparsity, cache=cache, progress=lambda name: progress(f"prune {name}")
     )
-    quantizer = NetworkQuantizer(
-        pruned,
-        calibration,
-        machine,
-        loss=1 - min(accuracies),
-        progress=lambda name: progress(f"quantise {name}"),
-    )
+
+    def quantizer_for(accuracy: float) -> NetworkQuantizer:
+        """What may be chosen from depends on what accuracy is worth."""
+        return NetworkQuantizer(
+            pruned,
+            calibration,
+            machine,
+            loss=1 - accuracy,
+            progress=lambda name: progress(f"quantise {name} for {accuracy:g}"),
+        )
+
+    quantizer = quantizer_for(accuracies[0])
     static = quantizer.static()
     references = static.encode(pruned, sentences), pruned.encode(sentences)
     points = []
-    for accuracy in accuracies:
+    for number, accuracy in enumerate(accuracies):
+        quantizer = quantizer_for(accuracy) if number else quantizer
         progress(f"choose for {accuracy:g}")
         network = quantizer.tuned(accuracy)
         points.append(_measure(network, pruned, accuracy, sentences, references, machine))
