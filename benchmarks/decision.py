@@ -73,6 +73,7 @@ def main() -> None:
             f"{best:.0f}",
         )
     console = Console()
+    console = console if console.is_terminal else Console(width=140)
     console.print(output)
     console.print("ratio: fits / (features + look-up); in parentheses what the table predicts")
 
