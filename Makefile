@@ -36,7 +36,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt Makefile
 	  || { [ -z "$$uv" ] && ! $(BIN)/python -m pip --version >/dev/null 2>&1; }; then \
 	  rm -rf $(VENV); \
 	fi; \
-	echo 'Installing into $(VENV), once; about 800 MB on disk.'; \
+	echo 'Installing into $(VENV), once; about 950 MB on disk.'; \
 	if [ "$$uv" ]; then \
 	  [ -d $(VENV) ] || uv venv --quiet --python "$${python:-3.13}" $(VENV); \
 	  touch $(VENV)/.installing; \

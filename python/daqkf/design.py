@@ -4,11 +4,11 @@
 """A compiled layer: its circuit, its program, and ways to run them."""
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +39,9 @@ from daqkf.lowering import PASSES as LOWERINGS
 from daqkf.passes import PASSES
 from daqkf.pipelines import CIRCUIT
 from daqkf.runtime.simulator import Cycles, Job, Simulator
+
+if TYPE_CHECKING:
+    from daqkf.synthesis import Resources, Toggles
 
 StageCallback = Callable[[str, ModuleOp], None]
 """Called with a stage's name and the IR after it, which it must not change."""
@@ -251,6 +254,41 @@ class Design:
         if self._dispatch is None:
             return np.zeros(-(-len(q) // self.config.lanes), np.int64)
         return self._dispatch.decision.data.variants(q)
+
+    def synthesize(
+        self,
+        fabric: str = "xcup",
+        *,
+        place: bool = False,
+        seeds: Sequence[int] = (1,),
+        modules: bool = False,
+    ) -> "Resources":
+        """What the array takes of a fabric, and with `place` how fast it is there.
+
+        See `daqkf.synthesis.synthesize`, which says what the arguments mean and what is raised.
+        """
+        from daqkf.lowering.rtl.array import TOP
+        from daqkf.synthesis import synthesize
+
+        return synthesize(
+            self.verilog_files, TOP, fabric, place=place, seeds=seeds, modules=modules
+        )
+
+    def toggles(self, x: NDArray[Any], *, modules: bool = False) -> "Toggles":
+        """How often the nets of the synthesised array change for activations [T, K].
+
+        See `daqkf.synthesis.toggles`.
+
+        Raises:
+            DaqkfError: activations of a wrong shape or type.
+            SynthesisError, SimulationError, ToolNotFoundError: it failed, or a tool is missing.
+        """
+        from daqkf.synthesis import toggles
+
+        q, _ = self._quantized(x)
+        job = Job(self.program, q, self._program.channels)
+        expected = run(self._integers, q)
+        return toggles(self.verilog_files, self.config, job, expected, modules=modules)
 
     def _quantized(self, x: NDArray[Any]) -> tuple[NDArray[np.int8], bool]:
         x = np.asarray(x)

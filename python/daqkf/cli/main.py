@@ -154,6 +154,15 @@ def _eval(options: argparse.Namespace) -> int:
     return run_eval(Path(options.output), options.sparsity, options.accuracy, options.target)
 
 
+def _synth(options: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    from daqkf.cli import synthesizing
+
+    x = _load(options.toggles, "activations") if options.toggles else None
+    return synthesizing.synthesize_design(options, x, Console(stderr=True))
+
+
 def _spaq_profile(options: argparse.Namespace) -> int:
     from daqkf.profiling.command import build_table, check_table
 
@@ -233,6 +242,26 @@ def _parser() -> argparse.ArgumentParser:
     simulator.add_argument("--stalls", type=float, default=0.0, help="share of stream pauses")
     simulator.add_argument("--seed", type=int, default=0, help="of the pauses")
     simulator.set_defaults(run=_simulate)
+
+    synthesizer = commands.add_parser("synth", help="synthesise a compiled design's RTL")
+    synthesizer.add_argument("design", help="a folder written by daqkf compile")
+    synthesizer.add_argument(
+        "--fabric", default="xcup", help="xcup, xcup-dsp, ecp5, ecp5-dsp (default: xcup)"
+    )
+    synthesizer.add_argument(
+        "--place", action="store_true", help="place and route, for the frequency; ecp5 only"
+    )
+    synthesizer.add_argument(
+        "--seeds", type=int, default=1, help="placements to try (default: 1); the fastest counts"
+    )
+    synthesizer.add_argument("--modules", action="store_true", help="each module by itself, too")
+    synthesizer.add_argument(
+        "--toggles",
+        metavar="ACTIVATIONS",
+        help="[T, K] in .npy: play them on the netlist and count changes of nets; xcup only",
+    )
+    synthesizer.add_argument("--json", metavar="FILE", help="write the figures there, too")
+    synthesizer.set_defaults(run=_synth)
 
     reporter = commands.add_parser("report", help="analyse weights: table, JSON and pictures")
     reporter.add_argument(

@@ -127,9 +127,12 @@ def build(files: Mapping[str, str]) -> Path:
 class Simulator:
     """An array of one config, compiled with the harness into a program."""
 
-    def __init__(self, binary: Path, config: ArrayConfig):
+    def __init__(
+        self, binary: Path, config: ArrayConfig, environment: Mapping[str, str] | None = None
+    ):
         self.config = config
         self._binary = binary
+        self._environment = environment or {}
 
     @classmethod
     def verilated(cls, files: Mapping[str, str], config: ArrayConfig) -> "Simulator":
@@ -172,6 +175,7 @@ class Simulator:
             run = subprocess.run(
                 [str(part) for part in command],
                 cwd=folder,
+                env=os.environ | self._environment,
                 capture_output=True,
                 text=True,
                 check=False,

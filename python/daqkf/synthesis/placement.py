@@ -1,0 +1,179 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""Placing and routing on an ECP5 with nextpnr, for a clock frequency.
+
+An array has more ports than a device has pins, and paths through pins would say nothing of the
+array. So a frame stands around it: a shift register of one pin drives its inputs, and registers
+take its outputs, which leave through one more pin. Paths of the array's ports thus begin
+and end in a register next to it, as in a larger design.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from daqkf.hw_targets import Counts
+from daqkf.synthesis.running import SynthesisError, cached, keep, run_nextpnr, run_yosys
+
+CLOCK = "clk"
+_FRAME = "daqkf_frame"
+_TARGET_MHZ = 400
+"""Above what the devices reach: nextpnr stops where a target is met."""
+
+
+@dataclass(frozen=True)
+class Device:
+    """An ECP5 and what it has."""
+
+    name: str
+    option: str
+    package: str
+    logic_cells: int
+    block_rams_18k: int
+    dsps: int
+
+    def holds(self, counts: Counts) -> bool:
+        """Does a circuit leave it a tenth of its logic to route in?"""
+        return (
+            counts.logic_cells <= 0.9 * self.logic_cells
+            and counts.flip_flops <= 0.9 * self.logic_cells
+            and counts.block_rams_18k <= self.block_rams_18k
+            and counts.dsps <= self.dsps
+        )
+
+
+DEVICES = (
+    Device("LFE5U-45F", "--45k", "CABGA381", 43848, 108, 72),
+    Device("LFE5U-85F", "--85k", "CABGA381", 83640, 208, 156),
+)
+SPEED = 6
+"""The slowest speed grade."""
+
+
+@dataclass(frozen=True)
+class Placement:
+    """A circuit placed and routed."""
+
+    device: str
+    """Device and speed grade."""
+    seed: int
+    """Of the fastest placement."""
+    fmax_mhz: float
+    """By nextpnr's timing analysis, of the fastest placement."""
+    fmax_by_seed: dict[int, float]
+
+
+def place_and_route(
+    netlist: Path, top: str, counts: Counts, seeds: Sequence[int], work: Path | None = None
+) -> Placement:
+    """Place and route a synthesised netlist of ECP5 primitives on the smaller device that holds it.
+
+    Raises:
+        SynthesisError: it fits on no device, has no clock `clk`, or a tool failed.
+        ToolNotFoundError: a tool is missing.
+    """
+    device = next((device for device in DEVICES if device.holds(counts)), None)
+    if device is None:
+        raise SynthesisError(f"{top} fits on no ECP5: {_needs(counts)}")
+    if not seeds:
+        raise SynthesisError("placing needs a seed")
+    ports = _ports(netlist, top)
+    framed = _framed(netlist, top, frame(top, ports))
+    speeds = {}
+    for seed in seeds:
+        folder = _routed(framed, device, seed)
+        keep(folder, work)
+        report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+        speeds[seed] = min(clock["achieved"] for clock in report["fmax"].values())
+    best = max(seeds, key=lambda seed: speeds[seed])
+    return Placement(f"{device.name}-{SPEED}", best, speeds[best], speeds)
+
+
+def _needs(counts: Counts) -> str:
+    facts = {name: number for name, number in asdict(counts).items() if number}
+    return ", ".join(f"{number} {name.replace('_', ' ')}" for name, number in facts.items())
+
+
+def _ports(netlist: Path, top: str) -> dict[str, tuple[str, int]]:
+    """Direction and bits of each port."""
+    module: dict[str, Any] = json.loads(netlist.read_text(encoding="utf-8"))["modules"][top]
+    ports = {name: (port["direction"], len(port["bits"])) for name, port in module["ports"].items()}
+    if ports.get(CLOCK) != ("input", 1):
+        raise SynthesisError(f"{top} has no clock '{CLOCK}'")
+    return ports
+
+
+def frame(top: str, ports: dict[str, tuple[str, int]]) -> str:
+    """Verilog of the frame around a module with these ports (direction and bits by name)."""
+    inputs = {n: bits for n, (way, bits) in ports.items() if way == "input" and n != CLOCK}
+    outputs = {n: bits for n, (way, bits) in ports.items() if way == "output"}
+    # One bit more than needed, so that a circuit may do without inputs or outputs.
+    width, height = sum(inputs.values()) + 1, sum(outputs.values()) + 1
+    binds, low = [f".{CLOCK}({CLOCK})"], 0
+    for name, bits in inputs.items():
+        binds.append(f".{name}(driven[{low} +: {bits}])")
+        low += bits
+    low = 0
+    for name, bits in outputs.items():
+        binds.append(f".{name}(results[{low} +: {bits}])")
+        low += bits
+    return f"""module {_FRAME}(input {CLOCK}, input in, output out);
+  reg [{width - 1}:0] driven;
+  wire [{height - 1}:0] results;
+  reg [{height - 1}:0] taken, leaving;
+  assign results[{height - 1}] = driven[{width - 1}];
+  assign out = leaving[{height - 1}];
+  {top} array({", ".join(binds)});
+  always @(posedge {CLOCK}) begin
+    driven <= {{driven, in}};
+    taken <= results;
+    leaving <= taken ^ {{leaving, 1'b0}};
+  end
+endmodule
+"""
+
+
+def _framed(netlist: Path, top: str, text: str) -> Path:
+    """The folder with the frame and the untouched netlist in it, as `framed.json`."""
+    commands = [
+        f"read_json {netlist.name}",
+        f"setattr -mod -unset top {top}",
+        f"blackbox {top}",
+        "read_verilog -sv frame.sv",
+        f"synth_ecp5 -nolutram -top {_FRAME} -noflatten",
+        f"delete ={top}",
+        f"read_json {netlist.name}",
+        f"setattr -mod -unset top {top}",
+        f"hierarchy -check -top {_FRAME}",
+        "flatten",
+        "opt_clean",
+        "write_json framed.json",
+    ]
+
+    def make(folder: Path) -> None:
+        (folder / netlist.name).write_bytes(netlist.read_bytes())
+        (folder / "frame.sv").write_text(text, encoding="utf-8")
+        run_yosys(commands, folder)
+
+    return cached(["framed", netlist.parent.name, text, commands], make)
+
+
+def _routed(framed: Path, device: Device, seed: int) -> Path:
+    """The folder with nextpnr's `report.json`."""
+    arguments = [
+        *(device.option, "--package", device.package, "--speed", str(SPEED)),
+        *("--json", "framed.json", "--report", "report.json"),
+        *("--seed", str(seed), "--freq", str(_TARGET_MHZ)),
+        *("--timing-allow-fail", "--lpf-allow-unconstrained", "--quiet"),
+    ]
+
+    def make(folder: Path) -> None:
+        copy = folder / "framed.json"
+        copy.write_bytes((framed / "framed.json").read_bytes())
+        run_nextpnr(arguments, folder)
+        copy.unlink()
+
+    return cached(["routed", framed.name, arguments], make)

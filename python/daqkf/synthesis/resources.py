@@ -1,0 +1,132 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""What a circuit takes of a fabric."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from daqkf.hw_targets import Counts, Fabric, load_fabric
+from daqkf.hw_targets.fabric import UncountedPrimitiveError
+from daqkf.synthesis.placement import Placement, place_and_route
+from daqkf.synthesis.running import SynthesisError, cached, keep, run_yosys
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What a synthesised circuit takes."""
+
+    fabric: str
+    top: str
+    counts: Counts
+    cells: dict[str, int]
+    """How many primitives of each type the netlist has."""
+    modules: dict[str, Counts]
+    """What one instance of each module takes, less its submodules; empty unless asked for."""
+    placement: Placement | None
+
+    def facts(self) -> dict[str, Any]:
+        """Everything, JSON-able."""
+        facts = asdict(self)
+        facts["counts"]["block_rams_36k"] = self.counts.block_rams_36k
+        return facts
+
+
+def synthesize(
+    files: Mapping[str, str],
+    top: str,
+    fabric: str | Fabric,
+    *,
+    work: Path | None = None,
+    place: bool = False,
+    seeds: Sequence[int] = (1,),
+    modules: bool = False,
+) -> Resources:
+    """Synthesise SystemVerilog with yosys and count what it takes.
+
+    The counts are of the flattened circuit, without pads and clock buffers. Results are kept
+    in the cache, by everything that they depend on.
+
+    Args:
+        files: text by file name.
+        top: the module that becomes the circuit.
+        fabric: see `daqkf.hw_targets.fabric_names`.
+        work: a folder that gets the script, the log and the netlist.
+        place: place and route too, which only fabrics of ECP5 can.
+        seeds: placements to try; the fastest counts.
+        modules: count each module too, in a second run that keeps the hierarchy.
+
+    Raises:
+        SynthesisError: a tool failed, or the fabric cannot be placed and routed.
+        ToolNotFoundError: a tool is missing.
+        UnknownFabricError: there is no such fabric.
+    """
+    fabric = load_fabric(fabric) if isinstance(fabric, str) else fabric
+    if place and fabric.family != "ecp5":
+        raise SynthesisError(f"nothing here places and routes for {fabric.name}; ecp5 can")
+    folder = netlist(files, top, fabric.flat)
+    keep(folder, work)
+    try:
+        cells = _cells(folder)[top]
+        counts = fabric.count(cells)
+        parts = {}
+        if modules:
+            found = _cells(netlist(files, top, fabric.hierarchical))
+            parts = {name: fabric.count(_primitives(found, name)) for name in found}
+    except UncountedPrimitiveError as error:
+        raise SynthesisError(str(error)) from None
+    placement = None
+    if place:
+        placement = place_and_route(folder / "netlist.json", top, counts, seeds, work)
+    return Resources(fabric.name, top, counts, cells, parts, placement)
+
+
+def netlist(files: Mapping[str, str], top: str, synthesis: str) -> Path:
+    """The folder with `netlist.json` and `stat.json` of a circuit; see `cached`.
+
+    Raises:
+        SynthesisError, ToolNotFoundError: as `synthesize`.
+    """
+    commands = [
+        read_verilog(files),
+        f"hierarchy -check -top {top}",
+        f"{synthesis} -top {top}",
+        "tee -q -o stat.json stat -json",
+        # Only what is selected: the models of the primitives stay out.
+        "write_json -selected netlist.json",
+    ]
+
+    def make(folder: Path) -> None:
+        write_files(files, folder)
+        run_yosys(commands, folder)
+
+    return cached(["netlist", sorted(files.items()), commands], make)
+
+
+def read_verilog(files: Mapping[str, str]) -> str:
+    """The command of yosys that reads the files; headers are found by those that include them."""
+    names = [name for name in files if not name.endswith((".vh", ".svh"))]
+    return f"read_verilog -sv {' '.join(names)}"
+
+
+def write_files(files: Mapping[str, str], folder: Path) -> None:
+    """Lay out the files in a folder."""
+    for name, text in files.items():
+        (folder / name).write_text(text, encoding="utf-8")
+
+
+def _cells(folder: Path) -> dict[str, dict[str, int]]:
+    """How many cells of each type each module has; submodules count as cells."""
+    modules = json.loads((folder / "stat.json").read_text(encoding="utf-8"))["modules"]
+    return {
+        name.removeprefix("\\"): facts.get("num_cells_by_type", {})
+        | facts.get("num_submodules_by_type", {})
+        for name, facts in modules.items()
+    }
+
+
+def _primitives(modules: Mapping[str, Mapping[str, int]], name: str) -> dict[str, int]:
+    return {kind: count for kind, count in modules[name].items() if kind not in modules}

