@@ -169,6 +169,20 @@ def _spaq_profile(options: argparse.Namespace) -> int:
     return (check_table if options.check else build_table)(Path(options.output), options.jobs)
 
 
+def _bench(options: argparse.Namespace) -> int:
+    from daqkf.bench.command import run_bench
+
+    return run_bench(
+        Path(options.json) if options.json else None,
+        sparsities=options.sparsity,
+        fabrics=options.fabric,
+        only=options.array,
+        accuracy=options.accuracy,
+        place=options.place,
+        count_toggles=options.toggles,
+    )
+
+
 def _targets(options: argparse.Namespace) -> int:
     from daqkf.hw_targets import load_target, target_names
 
@@ -304,6 +318,27 @@ def _parser() -> argparse.ArgumentParser:
     )
     profiler.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes")
     profiler.set_defaults(run=_spaq_profile)
+
+    bench = commands.add_parser("bench", help="measure arrays against a dense one")
+    bench.add_argument("what", choices=("array",), help="array: every family of elements")
+    bench.add_argument(
+        "--sparsity",
+        type=float,
+        nargs="+",
+        default=[0.0, 0.1, 0.3, 0.5, 0.7],
+        help="of the pruned MiniLM (default: 0 0.1 0.3 0.5 0.7)",
+    )
+    bench.add_argument(
+        "--fabric", nargs="+", default=["xcup"], help="see daqkf synth (default: xcup)"
+    )
+    bench.add_argument("--array", nargs="+", default=[], help="only these (default: all)")
+    bench.add_argument(
+        "--accuracy", type=float, default=0.99, help="cosine to W8A8 that levels keep (0.99)"
+    )
+    bench.add_argument("--place", action="store_true", help="place and route on ecp5: clocks")
+    bench.add_argument("--toggles", action="store_true", help="count toggles of a layer, too")
+    bench.add_argument("--json", metavar="FILE", help="write everything there")
+    bench.set_defaults(run=_bench)
 
     commands.add_parser("targets", help="list the targets").set_defaults(run=_targets)
     return parser

@@ -1,0 +1,209 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""Work per second per logic cell of every family of elements, against a dense array.
+
+All arrays are compiled by the same passes from the same pruned model: the baselines run it in
+8 bits, the others with the levels that keep its accuracy. Cycles are those of the schedule over
+all 36 layers, and one layer is simulated and held against the golden model; resources are those
+of one array that holds all layers, from yosys, its clock from nextpnr.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from xdsl.dialects.func import FuncOp
+
+from daqkf.bench.workload import Progress, Workload, load_workload
+from daqkf.design import run_passes
+from daqkf.dialects.dfke import KernelOp, Machine
+from daqkf.dialects.rpea import ArrayConfig, ArrayOp, ProgramOp
+from daqkf.dialects.rpea.interpreter import play
+from daqkf.dialects.spaq import QuantizeOp
+from daqkf.dialects.spaq.numerics import quantize
+from daqkf.errors import DaqkfError
+from daqkf.hw_targets import load_target
+from daqkf.lowering.circuit import circuit_module
+from daqkf.lowering.export_verilog import emit_verilog
+from daqkf.lowering.program_image import encode
+from daqkf.lowering.rtl.array import TOP, build_array
+from daqkf.models.minilm import MiniLM, load_evaluation
+from daqkf.passes.dfke_schedule import schedule, tile_cycles
+from daqkf.pipelines import KERNELS, LOWER
+from daqkf.runtime.simulator import Job, Simulator
+from daqkf.synthesis import Resources, Toggles, synthesize, toggles
+
+LAYER = "layer.0.ffn.down"
+"""The projection of 1536 inputs: simulated, and shown on its own."""
+
+BASELINE = "dense"
+
+
+@dataclass(frozen=True)
+class Contender:
+    """An array to be measured."""
+
+    name: str
+    machine: Machine
+    tuned: bool
+    """Whether it runs tuned levels; otherwise 8 bits."""
+    dsp: bool = False
+    """Whether it is for fabrics with DSPs; otherwise for those without."""
+
+    def suits(self, fabric: str) -> bool:
+        """Whether it is measured on a fabric."""
+        return fabric.endswith("-dsp") == self.dsp
+
+
+def contenders() -> list[Contender]:
+    """The arrays, all with as many elements and lanes; the baseline first."""
+    base = load_target("generic").machine
+
+    def machine(family: str, **fields: Any) -> Machine:
+        return replace(base, families=(family,), **fields)
+
+    return [
+        Contender("running-sum-2", machine("running_sum", items=2), tuned=True),
+        Contender("running-sum-4", machine("running_sum", items=4, post_lanes=2), tuned=True),
+    ]
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """A contender at one sparsity, on one fabric."""
+
+    contender: str
+    fabric: str
+    sparsity: float
+    cosine: float
+    """To W8A8, on the evaluation sentences."""
+    cycles: int
+    """Of a tile through all layers."""
+    layer_cycles: int
+    """Of a tile through `LAYER`."""
+    simulated_cycles: int
+    """The same in simulation, with latencies and the wait for the post unit."""
+    resources: Resources
+    toggles: Toggles | None
+
+    def work_per_cell(self) -> float:
+        """Tiles per second and logic cell at 1 Hz, or at the clock where there is one."""
+        return self._clock() / (self.cycles * self.resources.counts.logic_cells)
+
+    def layer_work_per_cell(self) -> float:
+        """The same for `LAYER` alone."""
+        return self._clock() / (self.layer_cycles * self.resources.counts.logic_cells)
+
+    def work_per_dsp(self) -> float | None:
+        """Tiles per second and DSP, for fabrics that have them."""
+        dsps = self.resources.counts.dsps
+        return self._clock() / (self.cycles * dsps) if dsps else None
+
+    def _clock(self) -> float:
+        placement = self.resources.placement
+        return 1e6 * placement.fmax_mhz if placement else 1.0
+
+    def facts(self) -> dict[str, Any]:
+        """Everything, JSON-able."""
+        return asdict(self) | {
+            "resources": self.resources.facts(),
+            "toggles": self.toggles and self.toggles.facts(),
+        }
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """All layers for one array."""
+
+    config: ArrayConfig
+    files: Mapping[str, str]
+    cycles: Mapping[str, int]
+    """Of a tile, by layer."""
+    program: ProgramOp
+    """Of `LAYER`."""
+    x: NDArray[np.int8]
+    """[T, K] a tile of real activations for it."""
+
+
+def compile_workload(workload: Workload, machine: Machine, x: NDArray[np.floating]) -> Compiled:
+    """Lower all layers of a workload to one array.
+
+    `x` are float activations [T, K] of `LAYER`.
+    """
+    module = workload.module()
+    run_passes(module, [name for name in KERNELS if name != "dfke-schedule"])
+    cycles: dict[str, int] = {}
+    names: list[str] = []
+    columns = None
+    for function in (op for op in module.ops if isinstance(op, FuncOp)):
+        name = function.sym_name.data
+        names.append(name)
+        (kernel,) = (op for op in function.walk() if isinstance(op, KernelOp))
+        kernel.schedule = schedule(kernel.parts().weights.array(), machine)
+        cycles[name] = tile_cycles(kernel.schedule)
+        if name == LAYER:
+            (read,) = (op for op in function.walk() if isinstance(op, QuantizeOp))
+            columns = quantize(x, read.scales(), read.columns())
+    assert columns is not None
+    run_passes(module, LOWER)
+    array = next(op for op in module.ops if isinstance(op, ArrayOp))
+    programs = [op for op in module.ops if isinstance(op, ProgramOp)]
+    config = array.config.data
+    files = emit_verilog(circuit_module(build_array(config)))
+    return Compiled(config, files, cycles, programs[names.index(LAYER)], columns)
+
+
+def measure(
+    contender: Contender,
+    sparsity: float,
+    fabrics: Sequence[str],
+    *,
+    accuracy: float,
+    place: bool,
+    count_toggles: bool,
+    progress: Progress,
+) -> list[Measurement]:
+    """Compile, simulate and synthesise a contender.
+
+    Raises:
+        DaqkfError: the simulation differs from the golden model.
+        SimulationError, SynthesisError, ToolNotFoundError: a tool failed or is missing.
+    """
+    asked = accuracy if contender.tuned else None
+    workload = load_workload(sparsity, asked, contender.machine, progress)
+    progress("compile")
+    samples = MiniLM.load().activations(LAYER, load_evaluation()[:1])
+    found = compile_workload(workload, contender.machine, samples[: contender.machine.lanes])
+    progress("simulate")
+    job = Job(encode(found.program), found.x, found.program.channels)
+    expected = play(found.program, found.x)
+    (trace,) = Simulator.verilated(found.files, found.config).trace([job])
+    if not np.array_equal(trace.y, expected):
+        raise DaqkfError(f"{contender.name} computes something else than its golden model")
+    activity = None
+    if count_toggles:
+        progress("count toggles")
+        activity = toggles(found.files, found.config, job, expected)
+    rows: list[Measurement] = []
+    for fabric in fabrics:
+        if not contender.suits(fabric):
+            continue
+        progress(f"synthesise for {fabric}")
+        placed = place and fabric.startswith("ecp5")
+        rows.append(
+            Measurement(
+                contender.name,
+                fabric,
+                sparsity,
+                workload.cosine,
+                sum(found.cycles.values()),
+                found.cycles[LAYER],
+                trace.cycles.running,
+                synthesize(found.files, TOP, fabric, place=placed),
+                activity,
+            )
+        )
+    return rows

@@ -1,0 +1,134 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""What the arrays run: MiniLM's integer layers, pruned, in 8 bits or with tuned levels."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from xdsl.dialects.builtin import ModuleOp, StringAttr
+from xdsl.dialects.func import FuncOp
+
+from daqkf.dialects.dfke import Machine
+from daqkf.files import write_atomically
+from daqkf.ir import make_context, module_text, parse_module
+from daqkf.models.minilm import MiniLM, load_calibration, load_evaluation
+from daqkf.network.pruning import METHOD as PRUNING
+from daqkf.network.pruning import prune_network
+from daqkf.network.quantization import IntegerNetwork, NetworkQuantizer, cosines
+from daqkf.passes.maths.allocation import MENU
+from daqkf.passes.weights import products
+from daqkf.runtime.simulator import cache_folder
+
+METHOD = 1
+"""Counts changes of how workloads are made: what an older one left in the cache is not used."""
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Workload:
+    """Integer layers of one pruned model, as functions of a module named like the layers."""
+
+    sparsity: float
+    """Of the float model."""
+    accuracy: float | None
+    """The cosine to W8A8 that the levels were tuned for; None for W8A8 itself."""
+    cosine: float
+    """Mean cosine of the embeddings to W8A8's, on the evaluation sentences."""
+    text: str
+
+    def module(self) -> ModuleOp:
+        """The layers."""
+        return parse_module(make_context(), self.text, f"workload at {self.sparsity:g}")
+
+
+def load_workload(
+    sparsity: float,
+    accuracy: float | None,
+    machine: Machine,
+    progress: Progress = lambda stage: None,
+) -> Workload:
+    """MiniLM pruned to a sparsity, with levels for an accuracy at the machine's fewest cycles.
+
+    Without an accuracy it is W8A8, the same for all machines. Workloads take minutes to make
+    and are kept in the cache.
+
+    Raises:
+        DaqkfError: an accuracy out of reach.
+        ModelNotFoundError: the MiniLM package is not installed.
+    """
+    place = cache_folder() / "workloads" / _key(sparsity, accuracy, machine)
+    if (found := _read(place)) is not None:
+        return found
+    model, calibration, sentences = MiniLM.load(), load_calibration(), load_evaluation()
+    pruned = prune_network(
+        model,
+        calibration,
+        sparsity,
+        cache=cache_folder(),
+        progress=lambda name: progress(f"prune {name}"),
+    )
+    quantizer = NetworkQuantizer(
+        pruned,
+        calibration,
+        machine,
+        loss=0.01 if accuracy is None else 1 - accuracy,
+        menu=MENU if accuracy is not None else MENU[-1:],
+        progress=lambda name: progress(f"quantise {name}"),
+    )
+    network, cosine = quantizer.static(), 1.0
+    if accuracy is not None:
+        progress("choose levels")
+        reference = network.encode(pruned, sentences)
+        network = quantizer.tuned(accuracy)
+        cosine = float(cosines(network.encode(pruned, sentences), reference).mean())
+    workload = Workload(sparsity, accuracy, cosine, _text(network))
+    _write(place, workload)
+    return workload
+
+
+def _text(network: IntegerNetwork) -> str:
+    functions: list[FuncOp] = []
+    for name, module in network.modules.items():
+        function = next(op for op in module.ops if isinstance(op, FuncOp)).clone()
+        function.sym_name = StringAttr(name)
+        functions.append(function)
+    return module_text(ModuleOp(functions))
+
+
+def _key(sparsity: float, accuracy: float | None, machine: Machine) -> str:
+    cost = accuracy and (machine.max_shift, machine.items)
+    sentences = hashlib.sha256("\n".join(load_calibration() + load_evaluation()).encode())
+    recipe = [METHOD, PRUNING, sparsity, accuracy, cost, sentences.hexdigest()]
+    return hashlib.sha256(json.dumps(recipe).encode()).hexdigest()[:16]
+
+
+def _read(place: Path) -> Workload | None:
+    try:
+        facts = json.loads(place.with_suffix(".json").read_text(encoding="utf-8"))
+        text = place.with_suffix(".mlir").read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+    return Workload(facts["sparsity"], facts["accuracy"], facts["cosine"], text)
+
+
+def _write(place: Path, workload: Workload) -> None:
+    facts = {
+        "sparsity": workload.sparsity,
+        "accuracy": workload.accuracy,
+        "cosine": workload.cosine,
+    }
+    # The facts come last: without them a workload is not there.
+    write_atomically(place.with_suffix(".mlir"), workload.text.encode())
+    write_atomically(place.with_suffix(".json"), json.dumps(facts).encode())
+
+
+def zeros(module: ModuleOp) -> float:
+    """The share of zeros among the integer weights."""
+    every = [constant.array() for _, constant in products(module)]
+    return 1 - sum(map(np.count_nonzero, every)) / sum(levels.size for levels in every)
