@@ -18,6 +18,7 @@ from daqkf.dialects.spaq.functions import apply_function
 from daqkf.hw_targets import load_target
 from daqkf.models.minilm import MiniLM, load_sentences
 from daqkf.passes.maths import running_sum
+from daqkf.passes.maths.balance import share_out
 from daqkf.passes.maths.calibration import Columns, absmax_ranges, table_columns
 from daqkf.passes.maths.levels import fit
 from daqkf.passes.maths.pruning import magnitude_prune
@@ -46,7 +47,7 @@ def main() -> None:
     def speedup(levels: np.ndarray, max_shift: int) -> float:
         columns = read.repeat(leave.repeat(levels, axis=1))
         costs = running_sum.cost(columns, max_shift)
-        shares = running_sum.balance(costs, machine.pes)
+        shares = share_out(costs, machine.pes, machine.lanes // machine.post_lanes)
         longest = max(costs[share].sum() for share in shares)
         return dense / max(longest, post)
 

@@ -53,12 +53,13 @@ def tile_cycles(schedule: ScheduleAttr) -> int:
 
 @dataclass(frozen=True)
 class DfkeSchedulePass(ModulePass):
-    """Assign each kernel's output channels to the PEs of a target, longest first.
+    """Assign each kernel's output channels to the PEs of a target, in the order they run.
 
     - `target`: a target's name, or a .toml file.
 
-    The cost of a channel is the exact count of its stream words. Fails where the kernel
-    does not fit the target's memories.
+    The cost of a channel is the exact count of its stream words. Each PE gets as many, and
+    runs long and short channels in turns, which the post unit keeps up with best. Fails where
+    the kernel does not fit the target's memories.
     """
 
     name = "dfke-schedule"

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from daqkf.dialects.dfke import Machine
 from daqkf.passes.maths import running_sum
+from daqkf.passes.maths.balance import share_out
 from daqkf.passes.maths.running_sum import Stream
 
 Levels = NDArray[np.int8]
@@ -71,7 +72,9 @@ def balance(levels: Levels, machine: Machine) -> tuple[list[Ints], Ints]:
         _require_levels(levels, name)
         costs[name] = CODINGS[name].cost(levels, machine)
     if len(members) == 1:
-        shares = running_sum.balance(costs[machine.family(0)], machine.pes)
+        shares = share_out(
+            costs[machine.family(0)], machine.pes, machine.lanes // machine.post_lanes
+        )
     else:
         shares = balance_unrelated(
             np.stack(list(costs.values())), [members[name] for name in costs]

@@ -14,7 +14,6 @@ output costs, over its magnitudes m with c(m) items and gap g(m) to the next one
 `Σ ceil(c/items) + parts(g) - 1` words, where parts counts the powers of two that make the gap.
 """
 
-import heapq
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -160,18 +159,3 @@ def correction(levels: NDArray[np.int8]) -> NDArray[np.int64]:
     `~x = -x - 1` saves the carry of every negation; the array gets it back in the bias.
     """
     return -np.minimum(levels.astype(np.int64), 0).sum(axis=0)
-
-
-def balance(costs: NDArray[np.int64], workers: int) -> list[NDArray[np.int64]]:
-    """Share out jobs by longest processing time first (Graham, 1969).
-
-    Returns, for each of `workers`, its jobs, the longest first. The longest share exceeds
-    the optimum by at most a third; ties go by index, so the result is deterministic.
-    """
-    shares: list[list[int]] = [[] for _ in range(workers)]
-    loads = [(0, worker) for worker in range(workers)]
-    for job in np.argsort(-costs, kind="stable"):
-        load, worker = heapq.heappop(loads)
-        shares[worker].append(int(job))
-        heapq.heappush(loads, (load + int(costs[job]), worker))
-    return [np.array(share, np.int64) for share in shares]

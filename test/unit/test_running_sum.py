@@ -78,18 +78,6 @@ def test_correction_is_what_ones_complement_loses(levels: NDArray[np.int8]):
     assert np.array_equal(running_sum.correction(levels), lost)
 
 
-@given(st.lists(st.integers(1, 200), min_size=1, max_size=60), st.integers(1, 9))
-def test_balance_covers_every_job_within_grahams_bound(costs: list[int], workers: int):
-    array = np.array(costs)
-    shares = running_sum.balance(array, workers)
-    assert len(shares) == workers
-    assert sorted(np.concatenate(shares).tolist()) == list(range(len(costs)))
-    longest = max(int(array[share].sum()) for share in shares)
-    optimum = max(max(costs), -(-sum(costs) // workers))
-    # Against a lower bound of the optimum, so the factor is that of list scheduling.
-    assert longest <= optimum + max(costs) * (workers - 1) / workers
-
-
 @pytest.mark.parametrize("shape", [(1, 1), (5, 3)])
 def test_all_zero_columns_have_one_word(shape: tuple[int, int]):
     stream = running_sum.stream(np.zeros(shape, np.int8), 3)
