@@ -29,20 +29,29 @@ _NEVER = 1 << 60
 def share_out(costs: Ints, workers: int, post_cycles: int) -> list[Ints]:
     """The jobs of each of `workers`, in order; deterministic.
 
-    The better of two schedules by `run_cycles`: shares by differencing, in a mixed order, or the
-    longest job first, which can win where there are hardly any jobs.
+    The best of three schedules: shares by differencing in a mixed order, which end one after
+    another or together, and the longest job first, which can win where there are hardly any
+    jobs. The best takes the fewest cycles of those with the smallest stream memories, which
+    have a power of two of words.
 
     Args:
         costs: cycles of each job [N], at least 1.
         workers: P processing elements.
         post_cycles: of the post unit for a finished job: `lanes / post_lanes`.
     """
-    shares = [
-        _mixed(share, worker / workers)
-        for worker, share in enumerate(differencing(costs, workers, post_cycles))
+    schedules = [
+        [
+            _mixed(share, worker / workers)
+            for worker, share in enumerate(differencing(costs, workers, stagger))
+        ]
+        for stagger in (post_cycles, 0)
     ]
-    simple = longest_first(costs, workers)
-    return min(shares, simple, key=lambda found: run_cycles(costs, found, post_cycles))
+
+    def price(shares: list[Ints]) -> tuple[int, int]:
+        words = max(int(costs[share].sum()) for share in shares)
+        return (words - 1).bit_length(), run_cycles(costs, shares, post_cycles)
+
+    return min(longest_first(costs, workers), *schedules, key=price)
 
 
 def longest_first(costs: Ints, workers: int) -> list[Ints]:
