@@ -1,0 +1,197 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""How much of a run the lanes idle, over MiniLM's 36 matrices, and what scheduling takes.
+
+Idle is 1 - words / (P · cycles): words of all streams, and cycles from the start until the post
+unit has taken the last output. `shares` is the part that the longest stream is beyond the mean,
+`post` what the unit adds: elements that wait for it, and the queue at the end. The worst of the
+six layers of each kind, without extra columns for outliers.
+
+`post_lanes` are the fewest (a power of two) with which the unit is busy less than two thirds
+of the time; fewer, and it is what the run waits for.
+
+With --times: how long the pass and `daqkf-opt -p dfke-schedule` take.
+"""
+
+import argparse
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+
+from daqkf.api import level_set
+from daqkf.dialects.dfke import Machine
+from daqkf.hw_targets import load_target
+from daqkf.models.minilm import MiniLM
+from daqkf.passes.dfke_schedule import schedule
+from daqkf.passes.maths import running_sum
+from daqkf.passes.maths.balance import longest_first, run_cycles, share_out
+from daqkf.passes.maths.levels import fit
+from daqkf.passes.maths.pruning import magnitude_prune
+
+LEVELS = ("uniform-15", "codebook-15", "int8")
+SPARSITIES = (0.0, 0.3, 0.5, 0.7)
+PES = (4, 8, 16)
+LANES = 8
+LARGE = {
+    "pes": 4,
+    "lanes": LANES,
+    "post_lanes": 1,
+    "max_shift": 3,
+    "activation_depth": 4096,
+    "stream_depth": 1 << 22,
+    "parameter_depth": 4096,
+    "result_depth": 16384,
+}
+"""A machine that holds the largest of these shapes."""
+KERNEL = """
+func.func @layer(%x: tensor<?x{K}xi8>) -> tensor<?x{N}xi8> {{
+  %y = dfke.kernel(%k = %x) : tensor<?x{K}xi8> -> tensor<?x{N}xi8> {{
+    %w = spaq.constant dense<"0x{W}"> : tensor<{K}x{N}xi8>
+    %0 = spaq.matmul %k, %w : (tensor<?x{K}xi8>, tensor<{K}x{N}xi8>) -> tensor<?x{N}xi32>
+    %1 = spaq.requantize %0 multiplier dense<3> : tensor<{N}xi32> shift dense<9> : tensor<{N}xi32>
+      : tensor<?x{N}xi32> -> tensor<?x{N}xi8>
+    dfke.yield %1 : tensor<?x{N}xi8>
+  }}
+  func.return %y : tensor<?x{N}xi8>
+}}
+"""
+SHAPES = ((384, 384), (1536, 384), (384, 1536), (4095, 1024), (1024, 4096), (4095, 4096))
+
+
+@dataclass(frozen=True)
+class Idle:
+    """Shares of a run in which lanes idle."""
+
+    total: float
+    shares: float
+    post: float
+
+    @classmethod
+    def of(cls, costs: NDArray[np.int64], shares: list[NDArray[np.int64]], turn: int) -> "Idle":
+        """Of a schedule whose outputs take the post unit `turn` cycles each."""
+        cycles = run_cycles(costs, shares, turn)
+        longest = max(int(costs[share].sum()) for share in shares)
+        words = costs.sum() / len(shares)
+        return cls(1 - words / cycles, (longest - words) / cycles, 1 - longest / cycles)
+
+
+def post_lanes(costs: NDArray[np.int64], pes: int) -> int:
+    """The fewest with which the unit takes outputs in two thirds of the time."""
+    lanes = 1
+    while lanes < LANES and len(costs) * (LANES // lanes) > 2 / 3 * costs.sum() / pes:
+        lanes *= 2
+    return lanes
+
+
+def kinds(model: MiniLM) -> dict[str, list[str]]:
+    """The layers of each kind."""
+    found: dict[str, list[str]] = {}
+    for name in model.linear_names:
+        found.setdefault(name.split(".", 2)[2], []).append(name)
+    return found
+
+
+def costs_of(model: MiniLM, name: str, levels: str, sparsity: float) -> NDArray[np.int64]:
+    """Words of each output [N]."""
+    weights = magnitude_prune(model.linear(name)[0], sparsity)
+    return running_sum.cost(fit(weights, level_set(levels)).levels, 3)
+
+
+def idle(model: MiniLM, levels: str, sparsity: float) -> Table:
+    """The table for a level set and a sparsity."""
+    table = Table(title=f"{levels}, {sparsity:.0%} zeros: idle lanes, worst of six matrices")
+    for heading in ("layer", "PEs", "post_lanes", "longest first", "ours", "shares", "post"):
+        table.add_column(heading, justify="left" if heading == "layer" else "right")
+    for kind, names in kinds(model).items():
+        costs = [costs_of(model, name, levels, sparsity) for name in names]
+        for pes in PES:
+            lanes = max(post_lanes(c, pes) for c in costs)
+            turn = LANES // lanes
+            before = max(Idle.of(c, longest_first(c, pes), turn).total for c in costs)
+            ours = [Idle.of(c, share_out(c, pes, turn), turn) for c in costs]
+            worst = max(ours, key=lambda found: found.total)
+            figures = [before, worst.total, worst.shares, worst.post]
+            table.add_row(kind, str(pes), str(lanes), *(f"{100 * f:.2f} %" for f in figures))
+    return table
+
+
+def tile(model: MiniLM, levels: str, sparsity: float) -> Table:
+    """What a tile's cycles go into on the generic target, where nothing overlaps."""
+    machine = load_target("generic").machine
+    turn = machine.lanes // machine.post_lanes
+    table = Table(title=f"{levels}, {sparsity:.0%} zeros: cycles of a tile, generic target")
+    for heading in ("layer", "load", "run", "store", "run / tile"):
+        table.add_column(heading, justify="left" if heading == "layer" else "right")
+    for kind, names in kinds(model).items():
+        load, store = model.linear(names[0])[0].shape
+        costs = costs_of(model, names[0], levels, sparsity)
+        run = run_cycles(costs, share_out(costs, machine.pes, turn), turn)
+        cells = [f"{cycles:,}" for cycles in (load, run, store)]
+        table.add_row(kind, *cells, f"{run / (load + run + store):.1%}")
+    return table
+
+
+def random_levels(shape: tuple[int, int]) -> NDArray[np.int8]:
+    """Levels [K, N] within ±15, 70 % of them zero."""
+    rng = np.random.default_rng(0)
+    levels = rng.integers(-15, 16, shape, np.int8)
+    levels[rng.random(shape) < 0.7] = 0
+    return levels
+
+
+def seconds(shape: tuple[int, int], folder: str) -> tuple[float, float]:
+    """Of the schedule alone, and of `daqkf-opt -p dfke-schedule`, which also reads and prints."""
+    levels = random_levels(shape)
+    start = time.perf_counter()
+    schedule(levels, Machine(**LARGE))
+    alone = time.perf_counter() - start
+    features, outputs = shape
+    source = Path(folder, "layer.mlir")
+    source.write_text(KERNEL.format(K=features, N=outputs, W=levels.tobytes().hex().upper()))
+    target = Path(folder, "large.toml")
+    lines = [f"{name} = {value}" for name, value in LARGE.items()]
+    target.write_text("\n".join(["[machine]", *lines]))
+    command = [str(Path(sys.executable).with_name("daqkf-opt")), str(source)]
+    command += ["-p", f'dfke-schedule{{target="{target}"}}']
+    start = time.perf_counter()
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    return alone, time.perf_counter() - start
+
+
+def times() -> Table:
+    """How long scheduling takes."""
+    table = Table(title="seconds to schedule, 70 % zeros, 4 PEs")
+    for heading in ("K x N", "the pass", "daqkf-opt"):
+        table.add_column(heading, justify="right")
+    with tempfile.TemporaryDirectory() as folder:
+        for shape in SHAPES:
+            table.add_row("{} x {}".format(*shape), *(f"{s:.2f}" for s in seconds(shape, folder)))
+    return table
+
+
+def main() -> None:
+    """Print how much lanes idle, or how long scheduling takes."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("--times", action="store_true", help="how long scheduling takes")
+    console = Console(width=100)
+    if parser.parse_args().times:
+        console.print(times())
+        return
+    model = MiniLM.load()
+    for levels in LEVELS:
+        for sparsity in SPARSITIES:
+            console.print(idle(model, levels, sparsity))
+    console.print(tile(model, "uniform-15", 0.7))
+
+
+if __name__ == "__main__":
+    main()
