@@ -9,6 +9,8 @@ the cycles themselves. MiniLM's layer.0.ffn.up, pruned by magnitude, with the 2 
 that its outlier features and channels take; the dense array does without.
 """
 
+from dataclasses import replace
+
 import numpy as np
 from rich.console import Console
 from rich.table import Table
@@ -17,9 +19,8 @@ from daqkf.api import level_set
 from daqkf.dialects.spaq.functions import apply_function
 from daqkf.hw_targets import load_target
 from daqkf.models.minilm import MiniLM, load_sentences
-from daqkf.passes.maths import running_sum
-from daqkf.passes.maths.balance import share_out
 from daqkf.passes.maths.calibration import Columns, absmax_ranges, table_columns
+from daqkf.passes.maths.families import balance
 from daqkf.passes.maths.levels import fit
 from daqkf.passes.maths.pruning import magnitude_prune
 
@@ -46,10 +47,8 @@ def main() -> None:
 
     def speedup(levels: np.ndarray, max_shift: int) -> float:
         columns = read.repeat(leave.repeat(levels, axis=1))
-        costs = running_sum.cost(columns, max_shift)
-        shares = share_out(costs, machine.pes, machine.lanes // machine.post_lanes)
-        longest = max(costs[share].sum() for share in shares)
-        return dense / max(longest, post)
+        _, words = balance(columns, replace(machine, max_shift=max_shift))
+        return dense / max(words.max(), post)
 
     table = Table(title="dense cycles / cycles, by sparsity")
     for heading in ("levels", *(f"{sparsity:.0%}" for sparsity in SPARSITIES)):
