@@ -3,12 +3,13 @@
 
 """Bits per non-zero weight of MiniLM's streams, by the coding of their indices.
 
-Of all six matrices of a kind, pruned by magnitude: the running-sum stream with each coding of
-`passes.maths.index_coding`, at the field width that makes it smallest, all of its bits counted
-(signs, shifts, steps); a bitmap and compressed sparse rows, which need a multiplier; and the
-entropy bound. Then for the coding that `encode` makes: the bits of its field, the words that
-escapes add, and the RAMB36 of the stream memories of 4 PEs, of the matrix that needs most. With
-`--slowdown`, widths whose escapes add more than that share of the words are left out.
+Of the first matrix of each kind (`--all`: all six), pruned by magnitude: the running-sum stream
+with each coding of `passes.maths.index_coding`, at the field width that makes it smallest, all
+of its bits counted (signs, shifts, steps); a bitmap and compressed sparse rows, which need a
+multiplier; and the entropy bound. Then for the coding that `encode` makes, `order`: the bits of
+a delta, the words, which are cycles, that escapes add, and the RAMB36 of the stream memories of
+4 PEs, of the matrix that needs most; once at the smallest size, once with at most `--slowdown`
+more words.
 """
 
 import argparse
@@ -29,7 +30,7 @@ from daqkf.passes.maths.pruning import magnitude_prune
 LEVELS = ("ternary", "uniform-7", "uniform-15", "codebook-15", "int8")
 SPARSITIES = (0.0, 0.1, 0.3, 0.5, 0.7)
 PES, POST_CYCLES, MAX_SHIFT = 4, 8, 3
-KINDS = ("attention.query", "attention.value", "attention.output", "ffn.up", "ffn.down")
+KINDS = ("attention.query", "attention.output", "ffn.up", "ffn.down")
 
 RAMB36 = {512: 72, 1024: 36, 2048: 18, 4096: 9, 8192: 4, 16384: 2, 32768: 1}
 """Depths of a RAMB36 and their widths, the deepest for deeper memories (AMD UG573)."""
@@ -48,46 +49,64 @@ def blocks(coding: Coding) -> int:
     return PES * ramb36(words, coding.word)
 
 
-def row(matrices: list[NDArray[np.int8]], slowdown: float) -> list[str]:
-    """The cells for the matrices of a kind."""
-    found = [measure(levels, MAX_SHIFT) for levels in matrices]
-    nonzeros = sum(m.nonzeros for m in found)
-    plain = [m.codings["absolute"] for m in found]
-    ours = [
-        smallest(running_sum.group(m), m.shape, "order", MAX_SHIFT, slowdown=slowdown)
-        for m in matrices
-    ]
-    totals = [sum(m.codings[form].total for m in found) for form in FORMS]
-    totals += [sum(getattr(m, name) for m in found) for name in ("bitmap", "csr", "bound")]
+def order(matrices: list[NDArray[np.int8]], slowdown: float) -> list[str]:
+    """The cells of the coding that `encode` makes, with at most so many more words."""
+    groups = [(running_sum.group(levels), levels.shape) for levels in matrices]
+    plain, ours = (
+        [smallest(*entry, form, MAX_SHIFT, slowdown=slowdown) for entry in groups]
+        for form in ("absolute", "order")
+    )
+    nonzeros = sum(np.count_nonzero(levels) for levels in matrices)
     words = [sum(int(c.words.sum()) for c in codings) for codings in (plain, ours)]
-    fields = sorted({coding.bits for coding in ours})
     return [
-        *(f"{total / nonzeros:.2f}" for total in totals),
-        f"{plain[0].bits} > {'-'.join(str(bits) for bits in {fields[0], fields[-1]})}",
+        "-".join(str(bits) for bits in sorted({coding.bits for coding in ours})),
         f"{sum(c.total for c in ours) / nonzeros:.2f}",
         f"{words[1] / words[0] - 1:+.1%}",
         f"{max(map(blocks, plain))} > {max(map(blocks, ours))}",
     ]
 
 
+def sizes(matrices: list[NDArray[np.int8]]) -> list[str]:
+    """Bits per non-zero weight of everything that is measured."""
+    found = [measure(levels, MAX_SHIFT) for levels in matrices]
+    nonzeros = sum(m.nonzeros for m in found)
+    totals = [sum(m.codings[form].total for m in found) for form in FORMS]
+    totals += [sum(getattr(m, name) for m in found) for name in ("bitmap", "csr", "bound")]
+    return [f"{total / nonzeros:.2f}" for total in totals]
+
+
+def table(title: str, headings: tuple[str, ...]) -> Table:
+    """An empty table."""
+    made = Table(title=title)
+    for heading in ("layer", "zeros", *headings):
+        made.add_column(heading, justify="left" if heading == "layer" else "right")
+    return made
+
+
 def main() -> None:
     """Print the bits per non-zero weight of MiniLM's streams."""
     parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("--slowdown", type=float, default=0.01, help="default 0.01")
-    slowdown = parser.parse_args().slowdown
-    model, console = MiniLM.load(), Console(width=150)
+    parser.add_argument("--slowdown", type=float, default=0.02, help="default 0.02")
+    parser.add_argument("--all", action="store_true", help="all six matrices of a kind")
+    options = parser.parse_args()
+    model, console = MiniLM.load(), Console(width=120)
+    cells = ("delta", "bits", "words", "RAMB36")
     for levels in LEVELS:
-        table = Table(title=f"{levels}: bits per non-zero weight")
-        headings = (*FORMS, "bitmap", "CSR", "bound", "field", "order, limited", "words", "RAMB36")
-        for heading in ("layer", "zeros", *headings):
-            table.add_column(heading, justify="left" if heading == "layer" else "right")
+        compared = table(f"{levels}: bits per non-zero weight", (*FORMS, "bitmap", "CSR", "bound"))
+        most = f"at most {options.slowdown:.0%} more words"
+        coded = table(f"{levels}: `order`, the smallest, and with {most}", cells * 2)
         for kind in KINDS:
             names = [name for name in model.linear_names if name.endswith(f".{kind}")]
             for sparsity in SPARSITIES:
-                pruned = (magnitude_prune(model.linear(name)[0], sparsity) for name in names)
+                chosen = names if options.all else names[:1]
+                pruned = (magnitude_prune(model.linear(name)[0], sparsity) for name in chosen)
                 matrices = [fit(weights, level_set(levels)).levels for weights in pruned]
-                table.add_row(kind, f"{sparsity:.0%}", *row(matrices, slowdown))
-        console.print(table)
+                label = kind, f"{sparsity:.0%}"
+                compared.add_row(*label, *sizes(matrices))
+                limits = (np.inf, options.slowdown)
+                coded.add_row(*label, *(c for limit in limits for c in order(matrices, limit)))
+        console.print(compared)
+        console.print(coded)
 
 
 if __name__ == "__main__":

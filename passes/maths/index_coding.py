@@ -126,17 +126,19 @@ def smallest(
     address = _index_bits(rows + 1)  # one row more, of zeros
     control = max_shift.bit_length() + _CONTROL
 
-    def coding(bits: int, chosen: str) -> Coding:
-        slots = _slots(groups, chosen, bits, address, items)
-        words = np.maximum(slots, 1) + parts(groups.gap, max_shift) - 1
+    steps = parts(groups.gap, max_shift)
+
+    def coding(bits: int, distances: _Distances) -> Coding:
+        words = np.maximum(distances.words(bits), 1) + steps - 1
         each = np.bincount(groups.column, words, outputs).astype(np.int64)
         return Coding(bits, items * (bits + 1) + control, each)
 
-    plain = coding(address, "absolute")
+    plain = coding(address, _Distances.of(groups, "absolute", address, items))
     if form == "absolute":
         return plain
     most = plain.words.sum() * (1 + slowdown)
-    found = [coding(bits, form) for bits in range(1, address)]
+    distances = _Distances.of(groups, form, address, items)
+    found = [coding(bits, distances) for bits in range(1, address)]
     return min(
         (c for c in [*found, plain] if c.words.sum() <= most), key=lambda coding: coding.total
     )
@@ -217,33 +219,51 @@ def _index_bits(count: int) -> int:
     return (count - 1).bit_length()
 
 
-def _slots(groups: Groups, form: str, bits: int, address: int, items: int) -> Ints:
-    """[G] words that the items of each group take with their escapes."""
-    if form == "absolute":
-        return -(-groups.items // items)
-    of = np.repeat(np.arange(len(groups.items)), groups.items)
-    rank = ranks(groups.items)
-    apart = items if form.startswith("ports") else 1
-    previous = np.full(len(of), -1, np.int64)
-    previous[apart:] = groups.index[:-apart]
-    if "wrapping" in form:
-        delta = (groups.index - previous - 1) % (1 << address) + 1
-    else:
-        previous[rank < apart] = -1
-        delta = groups.index - previous
-    if form == "windows":
-        # One code is the null item's, so a window has 2^D - 1 rows.
-        window = groups.index // ((1 << bits) - 1)
-        before = np.where(rank == 0, 0, np.concatenate(([0], window[:-1])))
-        escapes = window - before
-    else:
-        escapes = (delta - 1) // ((1 << bits) - 1)
-    if apart == 1:
-        slots = np.bincount(of, escapes + 1, len(groups.items)).astype(np.int64)
-        return -(-slots // items)
-    port = of * items + rank % items
-    lengths = np.bincount(port, escapes + 1, len(groups.items) * items).astype(np.int64)
-    return lengths.reshape(-1, items).max(axis=1)
+@dataclass(frozen=True)
+class _Distances:
+    """What is between the items of each group and the ones before them."""
+
+    form: str
+    items: int
+    row: Ints
+    """[nnz] of each item."""
+    delta: Ints
+    """[nnz] from the item before."""
+    queue: Ints
+    """[nnz] the group of each item, or the port of its group."""
+    groups: int
+
+    @classmethod
+    def of(cls, groups: Groups, form: str, address: int, items: int) -> "_Distances":
+        count = len(groups.items)
+        queue, rank = np.repeat(np.arange(count), groups.items), ranks(groups.items)
+        apart = items if form.startswith("ports") else 1
+        previous = np.full(len(queue), -1, np.int64)
+        previous[apart:] = groups.index[:-apart]
+        if "wrapping" in form:
+            delta = (groups.index - previous - 1) % (1 << address) + 1
+        else:
+            delta = groups.index - np.where(rank < apart, -1, previous)
+        if apart > 1:
+            queue = queue * items + rank % items
+        return cls(form, items, groups.index, delta, queue, count)
+
+    def words(self, bits: int) -> Ints:
+        """[G] words that the items of each group take with their escapes."""
+        escape = (1 << bits) - 1
+        if self.form == "absolute":
+            escapes = np.zeros(len(self.row), np.int64)
+        elif self.form == "windows":
+            # One code is the null item's, so a window has 2^D - 1 rows.
+            before = np.maximum(self.row - self.delta, 0)
+            escapes = self.row // escape - before // escape
+        else:
+            escapes = (self.delta - 1) // escape
+        ports = self.items if self.form.startswith("ports") else 1
+        slots = np.bincount(self.queue, escapes + 1, self.groups * ports).astype(np.int64)
+        if ports > 1:
+            return slots.reshape(-1, ports).max(axis=1)
+        return -(-slots // self.items)
 
 
 def _arrangements(rows: int, groups: Groups, outputs: int) -> float:
