@@ -12,7 +12,15 @@ from xdsl.dialects.func import FuncOp
 from xdsl.rewriter import Rewriter
 
 from daqkf.dialects.dense import from_array
-from daqkf.dialects.spaq import AddOp, ConstantOp, EncodingAttr, LevelsAttr, LevelSet, MatmulOp
+from daqkf.dialects.spaq import (
+    AddOp,
+    ConstantOp,
+    EncodingAttr,
+    LevelsAttr,
+    LevelSet,
+    MatmulOp,
+    Semiring,
+)
 from daqkf.dialects.spaq.ops import chain, defining_constant
 
 
@@ -29,10 +37,11 @@ def named_matrices(module: ModuleOp) -> dict[str, ConstantOp]:
     """Every constant matrix of a product, once, by a name like `layer.weights`.
 
     That is the function's name and the value's; a number follows if it is taken already.
+    Other semirings' are left out: what is absent there is not what is zero.
     """
     names: dict[ConstantOp, str] = {}
-    for _, constant in products(module):
-        if constant in names:
+    for matmul, constant in products(module):
+        if constant in names or matmul.semiring.data is not Semiring.PLUS_TIMES:
             continue
         function = constant.parent_op()
         while function is not None and not isinstance(function, FuncOp):

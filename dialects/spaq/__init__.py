@@ -23,6 +23,7 @@ from daqkf.dialects.spaq.ops import (
     QuantizeOp,
     RequantizeOp,
 )
+from daqkf.dialects.spaq.semirings import Semiring, SemiringAttr
 
 SPAQ = Dialect(
     "spaq",
@@ -36,7 +37,7 @@ SPAQ = Dialect(
         QuantizeOp,
         RequantizeOp,
     ],
-    [AnalysisAttr, EncodingAttr, LevelsAttr, SparsityAttr],
+    [AnalysisAttr, EncodingAttr, LevelsAttr, SemiringAttr, SparsityAttr],
 )
 
 __all__ = [
@@ -53,6 +54,8 @@ __all__ = [
     "MatmulOp",
     "QuantizeOp",
     "RequantizeOp",
+    "Semiring",
+    "SemiringAttr",
     "Sparsity",
     "SparsityAttr",
 ]

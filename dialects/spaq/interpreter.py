@@ -26,6 +26,7 @@ from daqkf.dialects.spaq.ops import (
     RequantizeOp,
     element,
 )
+from daqkf.dialects.spaq.semirings import product
 
 Values = tuple[Any, ...]
 
@@ -56,7 +57,7 @@ class SpaqFunctions(InterpreterFunctions):
     def matmul(self, interpreter: Interpreter, op: MatmulOp, args: Values) -> Values:
         x, weights = args
         if isinstance(element(op.result), IntegerType):
-            return (_checked(op, numerics.matmul(x, weights)),)
+            return (_checked(op, product(x, weights, op.semiring.data)),)
         return (x @ weights,)
 
     @impl(AddOp)

@@ -56,6 +56,7 @@ from daqkf.dialects.spaq.reals import (
     reals,
     require_reals,
 )
+from daqkf.dialects.spaq.semirings import Semiring, SemiringAttr
 from daqkf.dialects.spaq.zeros import follows
 
 Tensor = TensorType[Attribute]
@@ -284,19 +285,38 @@ class CalibratedOp(IRDLOperation):
 
 @irdl_op_definition
 class MatmulOp(IRDLOperation):
-    """`x · W`: [T, K] × [K, N] → [T, N], over f32, or exact over i8 into a wider integer."""
+    """`x · W`: [T, K] × [K, N] → [T, N], over f32, or exact over i8 into a wider integer.
+
+    Over i8 it may be a product over another semiring (`semirings.Semiring`): `max_plus`,
+    `min_plus` or `or_and` in place of `plus_times`, which is not printed. An entry that holds
+    the semiring's zero (-128, 127, 0) is absent, in the weights as in the activations. A sum
+    of absent entries alone is -512 (`max_plus`), 511 (`min_plus`) or 0.
+    """
 
     name = "spaq.matmul"
 
     input = operand_def(TensorType)
     weights = operand_def(TensorType)
+    semiring = prop_def(SemiringAttr, default_value=SemiringAttr(Semiring.PLUS_TIMES))
     result = result_def(TensorType)
 
     traits = traits_def(Pure())
-    assembly_format = "operands attr-dict `:` functional-type(operands, results)"
+    assembly_format = (
+        "operands (`semiring` $semiring^)? attr-dict `:` functional-type(operands, results)"
+    )
 
-    def __init__(self, value: SSAValue, weights: SSAValue, result_type: Attribute):
-        super().__init__(operands=[value, weights], result_types=[result_type])
+    def __init__(
+        self,
+        value: SSAValue,
+        weights: SSAValue,
+        result_type: Attribute,
+        semiring: Semiring = Semiring.PLUS_TIMES,
+    ):
+        super().__init__(
+            operands=[value, weights],
+            properties={"semiring": SemiringAttr(semiring)},
+            result_types=[result_type],
+        )
 
     def verify_(self) -> None:
         _require_activations(self)
@@ -313,6 +333,10 @@ class MatmulOp(IRDLOperation):
         exact = kinds[:2] == (i8, i8) and _is_accumulator(kinds[2])
         real = all(isinstance(kind, Float32Type) for kind in kinds)
         _require(exact or real, "a product is f32 × f32 → f32, or i8 × i8 → i8..i32")
+        semiring, encoded = self.semiring.data, isinstance(weights.encoding, EncodingAttr)
+        if semiring is not Semiring.PLUS_TIMES:
+            _require(exact, f"a product over {semiring} is of i8")
+            _require(not encoded, f"weights over {semiring} have absent entries, and no encoding")
 
 
 @irdl_op_definition
