@@ -14,18 +14,21 @@ from xdsl.utils.exceptions import PassFailedException
 
 from daqkf.dialects.dense import from_array, to_array
 from daqkf.dialects.dfke import KernelOp, Machine, MachineAttr, ScheduleAttr
+from daqkf.dialects.spaq import Semiring
 from daqkf.hw_targets import UnknownTargetError, load_target
 from daqkf.passes.maths.families import balance
 
 
-def schedule(levels: NDArray[np.int8], machine: Machine) -> ScheduleAttr:
+def schedule(
+    levels: NDArray[np.int8], machine: Machine, semiring: Semiring = Semiring.PLUS_TIMES
+) -> ScheduleAttr:
     """Balance the output channels of levels [K, N] over the machine's PEs by their words.
 
     Raises:
         ValueError: the kernel does not fit the machine; the message names the limit.
     """
     features, channels = levels.shape
-    shares, words = balance(levels, machine)
+    shares, words = balance(levels, machine, semiring)
     counts = np.array([len(share) for share in shares])
     for what, value, limit in (
         ("features", features, machine.activation_depth - 1),
@@ -70,7 +73,9 @@ class DfkeSchedulePass(ModulePass):
         try:
             machine = load_target(self.target).machine
             for kernel in (op for op in op.walk() if isinstance(op, KernelOp)):
-                kernel.schedule = schedule(kernel.parts().weights.array(), machine)
+                body = kernel.parts()
+                levels, semiring = body.weights.array(), body.matmul.semiring.data
+                kernel.schedule = schedule(levels, machine, semiring)
         except UnknownTargetError as error:
             raise PassFailedException(f"{self.name}: {error}") from None
         except ValueError as error:

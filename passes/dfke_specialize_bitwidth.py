@@ -16,15 +16,16 @@ from xdsl.utils.exceptions import PassFailedException
 from daqkf.dialects.dfke import KernelOp
 from daqkf.dialects.spaq import numerics
 from daqkf.dialects.spaq.ops import activations, features
+from daqkf.passes.maths import semirings
 
 
 @dataclass(frozen=True)
 class DfkeSpecializeBitwidthPass(ModulePass):
     """Narrow the sums of each kernel to what its real weights can reach.
 
-    For any int8 activations: |R| ≤ 128·nnz of a channel, |A| ≤ 128·Σ|w|, and the complete
-    sum adds |bias|. The product's and the sum's types become those widths, and
-    `running_sum` is set. Fails where a sum would need more than 32 bits.
+    For any int8 activations; `semirings.ranges` says what they reach. The product's and the
+    sum's types become those widths, and `running_sum` is set. Fails where a sum would need
+    more than 32 bits.
     """
 
     name = "dfke-specialize-bitwidth"
@@ -36,15 +37,14 @@ class DfkeSpecializeBitwidthPass(ModulePass):
     def _narrow(self, kernel: KernelOp) -> None:
         body = kernel.parts()
         levels = body.weights.array()
-        reach = numerics.accumulator_bound(levels)
-        running_sum = numerics.width_for(int(numerics.running_sum_bound(levels).max()))
-        # An empty kernel still holds activations, and no sum is narrower than its terms.
-        running_sum = max(running_sum, numerics.ACTIVATION_BITS + 1)
-        accumulator = max(numerics.width_for(int(reach.max())), running_sum)
-        total = accumulator
+        bias = np.zeros(levels.shape[1], np.int64)
         if body.bias is not None:
-            bound = reach + np.abs(body.bias.array().astype(np.int64))
-            total = max(numerics.width_for(int(bound.max())), accumulator)
+            bias = body.bias.array().astype(np.int64)
+        reach = semirings.ranges(levels, bias, body.matmul.semiring.data)
+        # An empty kernel still holds activations, and no sum is narrower than its terms.
+        running_sum = max(numerics.signed_bits(*reach.running), numerics.ACTIVATION_BITS + 1)
+        accumulator = max(numerics.signed_bits(*reach.accumulator), running_sum)
+        total = max(numerics.signed_bits(*reach.total), accumulator)
         if total > numerics.ACCUMULATOR_MAX_BITS:
             raise PassFailedException(
                 f"{self.name}: the sums of a kernel with {levels.shape[0]} features need {total} "

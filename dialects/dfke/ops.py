@@ -6,6 +6,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from xdsl.dialects.builtin import IntegerType, TensorType
 from xdsl.dialects.utils import AbstractYieldOperation
 from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
@@ -25,6 +26,7 @@ from xdsl.printer import Printer
 from xdsl.traits import HasParent, IsolatedFromAbove, IsTerminator, Pure
 from xdsl.utils.exceptions import VerifyException
 
+from daqkf.dialects.dense import to_array
 from daqkf.dialects.dfke.attributes import DecisionAttr, ScheduleAttr
 from daqkf.dialects.dfke.decision import Decision
 from daqkf.dialects.spaq import (
@@ -33,6 +35,8 @@ from daqkf.dialects.spaq import (
     ConstantOp,
     MatmulOp,
     RequantizeOp,
+    Semiring,
+    numerics,
 )
 from daqkf.dialects.spaq.ops import chain, defining_constant, features
 
@@ -143,7 +147,7 @@ class KernelOp(IRDLOperation):
             value.type for value in block.last_op.operands
         ) != (self.result.type,):
             raise VerifyException("the body ends with a dfke.yield of the kernel's result")
-        self.parts()
+        _verify_semiring(self.parts())
         if self.schedule is not None and self.schedule.outputs.get_shape() != (
             features(self.result),
         ):
@@ -194,6 +198,28 @@ class KernelOp(IRDLOperation):
             requantize,
             activation if isinstance(activation, ActivationOp) else None,
         )
+
+
+def _verify_semiring(body: Body) -> None:
+    """Check what an array needs of a product that is not over (+, ×)."""
+    semiring, weights = body.matmul.semiring.data, body.weights.array()
+    if semiring is Semiring.OR_AND and not np.isin(weights, (0, -1)).all():
+        raise VerifyException("the weights of an or_and kernel are 0 or -1")
+    if semiring.tropical:
+        # A lane's infinity has a weight added to it, and must come out as infinity all the same.
+        bias = 0 if body.bias is None else body.bias.array().astype(np.int64)
+        nearest = np.broadcast_to(semiring.sum_zero + ~semiring.zero + bias, weights.shape[1:])
+        levels = numerics.requantize(
+            nearest[np.newaxis],
+            to_array(body.requantize.multiplier),
+            to_array(body.requantize.shift),
+        )[0]
+        finite = np.flatnonzero(levels != semiring.zero)
+        if len(finite):
+            raise VerifyException(
+                f"channel {finite[0]} of a {semiring} kernel requantises infinity to "
+                f"{levels[finite[0]]}, not {semiring.zero}"
+            )
 
 
 @irdl_op_definition

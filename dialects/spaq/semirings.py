@@ -8,13 +8,12 @@ the first operation and absorbs in the second. In (max, +) it stands for -∞, i
 +∞. See Kepner and Gilbert, Graph Algorithms in the Language of Linear Algebra (SIAM, 2011).
 """
 
-from enum import StrEnum
-
 import numpy as np
 from numpy.typing import NDArray
 from xdsl.dialects.utils import EnumAttribute
 from xdsl.ir import SpacedOpaqueSyntaxAttribute
 from xdsl.irdl import irdl_attr_definition
+from xdsl.utils.str_enum import StrEnum
 
 from daqkf.dialects.spaq import numerics
 

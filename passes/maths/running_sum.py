@@ -86,14 +86,18 @@ def ranks(counts: NDArray[np.int64]) -> NDArray[np.int64]:
 
 def _words(groups: Groups, max_shift: int, items: int) -> NDArray[np.int64]:
     """[G] words of each group: its items, and the steps its last word does not carry."""
-    return np.maximum(-(-groups.items // items), 1) + parts(groups.gap, max_shift) - 1
+    steps = np.maximum(parts(groups.gap, max_shift), 1)
+    return np.maximum(-(-groups.items // items), 1) + steps - 1
+
+
+def lengths(groups: Groups, max_shift: int, items: int) -> NDArray[np.int64]:
+    """Words of each output channel [N] of grouped levels."""
+    return np.bincount(groups.column, _words(groups, max_shift, items)).astype(np.int64)
 
 
 def cost(levels: NDArray[np.int8], max_shift: int, items: int = ITEMS) -> NDArray[np.int64]:
     """Words, which are cycles of a PE, of each output channel [N] of levels [K, N]."""
-    groups = group(levels)
-    words = _words(groups, max_shift, items)
-    return np.bincount(groups.column, words, levels.shape[1]).astype(np.int64)
+    return lengths(group(levels), max_shift, items)
 
 
 @dataclass(frozen=True)
@@ -111,7 +115,11 @@ class Stream:
 
 def stream(levels: NDArray[np.int8], max_shift: int, items: int = ITEMS) -> Stream:
     """Lay out levels int8 [K, N] as running-sum words, channel after channel."""
-    groups = group(levels)
+    return lay_out(group(levels), max_shift, items)
+
+
+def lay_out(groups: Groups, max_shift: int, items: int) -> Stream:
+    """The words of grouped levels, channel after channel. A gap of 0 has no step."""
     words = _words(groups, max_shift, items)
     ends = np.cumsum(words)
     offsets = ends - words
@@ -142,9 +150,7 @@ def stream(levels: NDArray[np.int8], max_shift: int, items: int = ITEMS) -> Stre
     shifts = np.zeros(total, np.int64)
     step[at], shifts[at] = 1, shift
 
-    starts = np.concatenate(
-        ([0], np.cumsum(np.bincount(groups.column, words, levels.shape[1]).astype(np.int64)))
-    )
+    starts = np.concatenate(([0], np.cumsum(lengths(groups, max_shift, items))))
     last = np.zeros(total, np.int64)
     last[starts[1:] - 1] = 1
     fields = {"shift": shifts, "step": step, "last": last}

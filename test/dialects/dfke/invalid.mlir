@@ -183,3 +183,48 @@ func.func @f(%x: tensor<?x1xi8>) {
   }
   func.return
 }
+
+// -----
+
+// CHECK: the weights of an or_and kernel are 0 or -1
+func.func @f(%x: tensor<?x1xi8>) {
+  %y = dfke.kernel(%k = %x) : tensor<?x1xi8> -> tensor<?x1xi8> {
+    %w = spaq.constant dense<1> : tensor<1x1xi8>
+    %0 = spaq.matmul %k, %w semiring or_and : (tensor<?x1xi8>, tensor<1x1xi8>) -> tensor<?x1xi32>
+    %1 = spaq.requantize %0 multiplier dense<2> : tensor<1xi32> shift dense<1> : tensor<1xi32>
+      : tensor<?x1xi32> -> tensor<?x1xi8>
+    dfke.yield %1 : tensor<?x1xi8>
+  }
+  func.return
+}
+
+// -----
+
+// -512 + 127 = -385 is the nearest that a lane's infinity comes to 0.
+// CHECK: channel 1 of a max_plus kernel requantises infinity to -96, not -128
+func.func @f(%x: tensor<?x1xi8>) {
+  %y = dfke.kernel(%k = %x) : tensor<?x1xi8> -> tensor<?x2xi8> {
+    %w = spaq.constant dense<1> : tensor<1x2xi8>
+    %0 = spaq.matmul %k, %w semiring max_plus : (tensor<?x1xi8>, tensor<1x2xi8>) -> tensor<?x2xi32>
+    %1 = spaq.requantize %0 multiplier dense<1> : tensor<2xi32> shift dense<[1, 2]> : tensor<2xi32>
+      : tensor<?x2xi32> -> tensor<?x2xi8>
+    dfke.yield %1 : tensor<?x2xi8>
+  }
+  func.return
+}
+
+// -----
+
+// CHECK: channel 0 of a min_plus kernel requantises infinity to 126, not 127
+func.func @f(%x: tensor<?x1xi8>) {
+  %y = dfke.kernel(%k = %x) : tensor<?x1xi8> -> tensor<?x1xi8> {
+    %w = spaq.constant dense<1> : tensor<1x1xi8>
+    %0 = spaq.matmul %k, %w semiring min_plus : (tensor<?x1xi8>, tensor<1x1xi8>) -> tensor<?x1xi32>
+    %b = spaq.constant dense<-257> : tensor<1xi32>
+    %1 = spaq.add %0, %b : (tensor<?x1xi32>, tensor<1xi32>) -> tensor<?x1xi32>
+    %2 = spaq.requantize %1 multiplier dense<2> : tensor<1xi32> shift dense<1> : tensor<1xi32>
+      : tensor<?x1xi32> -> tensor<?x1xi8>
+    dfke.yield %2 : tensor<?x1xi8>
+  }
+  func.return
+}

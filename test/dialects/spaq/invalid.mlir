@@ -270,3 +270,22 @@ func.func @f(%x: tensor<?x2xf32>) {
   %0 = spaq.activation "gelu" %x table dense<1> : tensor<256xi8> : tensor<?x2xf32> -> tensor<?x2xf32>
   func.return
 }
+
+// -----
+
+// CHECK: a product over max_plus is of i8
+func.func @f(%x: tensor<?x2xf32>, %w: tensor<2x2xf32>) {
+  %0 = spaq.matmul %x, %w semiring max_plus : (tensor<?x2xf32>, tensor<2x2xf32>) -> tensor<?x2xf32>
+  func.return
+}
+
+// -----
+
+// CHECK: weights over or_and have absent entries, and no encoding
+func.func @f(%x: tensor<?x1xi8>) {
+  %w = spaq.constant dense<[[-1, 0]]> : tensor<1x2xi8, #spaq.encoding<
+    #spaq.sparsity<nonzeros = 1, column_nonzeros = 1, pattern = "unstructured">>>
+  %0 = spaq.matmul %x, %w semiring or_and : (tensor<?x1xi8>, tensor<1x2xi8, #spaq.encoding<
+    #spaq.sparsity<nonzeros = 1, column_nonzeros = 1, pattern = "unstructured">>>) -> tensor<?x2xi32>
+  func.return
+}

@@ -57,6 +57,21 @@ func.func @analysed(%x: tensor<?x3xi8>) -> tensor<?x2xi32> {
   func.return %0 : tensor<?x2xi32>
 }
 
+// Other semirings, in which -128, 127 and 0 stand for an absent entry.
+// CHECK-LABEL: func.func @semirings
+func.func @semirings(%x: tensor<?x2xi8>) -> tensor<?x2xi32> {
+  %w = spaq.constant dense<[[0, -128], [5, -1]]> : tensor<2x2xi8>
+  // CHECK: spaq.matmul %x, %w semiring max_plus : (tensor<?x2xi8>, tensor<2x2xi8>) -> tensor<?x2xi32>
+  %0 = spaq.matmul %x, %w semiring max_plus : (tensor<?x2xi8>, tensor<2x2xi8>) -> tensor<?x2xi32>
+  // CHECK: spaq.matmul %x, %w semiring min_plus :
+  %1 = spaq.matmul %x, %w semiring min_plus : (tensor<?x2xi8>, tensor<2x2xi8>) -> tensor<?x2xi32>
+  // CHECK: spaq.matmul %x, %w semiring or_and :
+  %2 = spaq.matmul %x, %w semiring or_and : (tensor<?x2xi8>, tensor<2x2xi8>) -> tensor<?x2xi32>
+  // CHECK: spaq.matmul %x, %w : (
+  %3 = spaq.matmul %x, %w semiring plus_times : (tensor<?x2xi8>, tensor<2x2xi8>) -> tensor<?x2xi32>
+  func.return %0 : tensor<?x2xi32>
+}
+
 // Features of their own range and scale, and of more columns than one.
 // CHECK-LABEL: func.func @split
 func.func @split(%x: tensor<?x3xf32>) -> tensor<?x3xf32> {

@@ -1,0 +1,158 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""Sparse products over any semiring, as streams of the running-sum array.
+
+(max, +) walks an output's weights from the largest down. An offset, which a lane adds to its
+items before it joins them, begins at 0 and falls at every step from one weight to the next,
+so that `A = max(x + w) - w₁`, and the largest weight w₁ is a constant for the bias. (min, +)
+is the same of the complements, `min(x + w) = ~max(~x - w)`, from the smallest weight up.
+(or, and) joins its items and takes no steps.
+
+A join is idempotent: an item counts the same however often it is joined. So a word without
+enough items repeats one, and needs no null item, which would have to be the semiring's zero.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from daqkf.dialects.spaq import Semiring, numerics
+from daqkf.dialects.spaq.semirings import INFINITY
+from daqkf.passes.maths import running_sum
+from daqkf.passes.maths.running_sum import Groups, Stream
+
+Levels = NDArray[np.int8]
+
+
+def group(levels: Levels, semiring: Semiring) -> Groups:
+    """Sort and group the stored entries of [K, N] in the order in which they are walked."""
+    if semiring is Semiring.PLUS_TIMES:
+        return running_sum.group(levels)
+    channels = levels.shape[1]
+    column, index = np.nonzero((levels != semiring.zero).T)
+    height = _heights(levels, semiring)[index, column]
+    order = np.lexsort((index, -height, column))
+    column, index, height = column[order], index[order], height[order]
+
+    # A channel without entries has one group without items.
+    empty = np.setdiff1d(np.arange(channels), column)
+    fresh = np.ones(len(column), bool)
+    fresh[1:] = (np.diff(column) != 0) | (np.diff(height) != 0)
+    starts = np.flatnonzero(fresh)
+    items = np.diff(np.append(starts, len(column)))
+    column, height = column[starts], height[starts]
+    gap = np.zeros_like(height)
+    gap[:-1] = np.where(column[1:] == column[:-1], height[:-1] - height[1:], 0)
+    place = np.searchsorted(column, empty)
+    return Groups(
+        column=np.insert(column, place, empty),
+        items=np.insert(items, place, 0),
+        gap=np.insert(gap, place, 0),
+        index=index,
+        negative=np.full(len(index), semiring is Semiring.MIN_PLUS),
+    )
+
+
+def _heights(levels: Levels, semiring: Semiring) -> NDArray[np.int64]:
+    """What the walk descends, [K, N]: weights, negated ones, or nothing."""
+    sign = {Semiring.MAX_PLUS: 1, Semiring.MIN_PLUS: -1}.get(semiring, 0)
+    return sign * levels.astype(np.int64)
+
+
+def cost(levels: Levels, max_shift: int, semiring: Semiring) -> NDArray[np.int64]:
+    """Words, which are cycles of a PE, of each output channel [N] of levels [K, N]."""
+    return running_sum.lengths(group(levels, semiring), max_shift)
+
+
+def stream(levels: Levels, max_shift: int, semiring: Semiring) -> Stream:
+    """Lay out levels int8 [K, N] as words of this semiring, channel after channel."""
+    words = running_sum.lay_out(group(levels, semiring), max_shift)
+    return words if semiring is Semiring.PLUS_TIMES else _repeated(words, semiring)
+
+
+def _repeated(words: Stream, semiring: Semiring) -> Stream:
+    """Let words repeat the last item before, where they lack one.
+
+    Its offset has only fallen since, so that it changes nothing. A channel without entries
+    keeps its null items.
+    """
+    index = np.stack([words.index0, words.index1], axis=1).reshape(-1)
+    first = np.repeat(2 * words.starts[:-1], 2 * np.diff(words.starts))
+    latest = np.maximum.accumulate(np.where(index >= 0, np.arange(len(index)), -1))
+    index = np.where(latest >= first, index[np.maximum(latest, 0)], -1).reshape(-1, 2)
+    negative = np.full(len(index), int(semiring is Semiring.MIN_PLUS))
+    return replace(
+        words,
+        index0=index[:, 0],
+        index1=index[:, 1],
+        negative0=negative,
+        negative1=negative,
+    )
+
+
+def _ends(levels: Levels, semiring: Semiring) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The largest and the least height of each channel [N]; 0 where there are no entries."""
+    stored, heights = levels != semiring.zero, _heights(levels, semiring)
+    filled = stored.any(axis=0)
+    beyond = 1 << numerics.ACTIVATION_BITS
+    top = np.where(stored, heights, -beyond).max(axis=0)
+    bottom = np.where(stored, heights, beyond).min(axis=0)
+    return np.where(filled, top, 0), np.where(filled, bottom, 0)
+
+
+def correction(levels: Levels, semiring: Semiring) -> NDArray[np.int64]:
+    """What the bias of each channel [N] adds to a lane's sum.
+
+    The weight that the walk begins with; the sum's zero, where there are no entries.
+    """
+    if semiring is Semiring.PLUS_TIMES:
+        return running_sum.correction(levels)
+    top, _ = _ends(levels, semiring)
+    first = -top if semiring is Semiring.MIN_PLUS else top
+    return np.where((levels != semiring.zero).any(axis=0), first, semiring.sum_zero)
+
+
+Range = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Ranges:
+    """The lowest and the highest that a kernel's sums reach, for any int8 activations."""
+
+    running: Range
+    """Of what a lane joins."""
+    accumulator: Range
+    """Of the accumulator, and of the product itself."""
+    total: Range
+    """Of the sum with its bias."""
+
+
+def ranges(levels: Levels, bias: NDArray[np.int64], semiring: Semiring) -> Ranges:
+    """The ranges of a kernel of levels [K, N] and a bias [N].
+
+    In (+, ×), |R| ≤ 128·nnz of a channel, |A| ≤ 128·Σ|w|, and the complete sum adds |bias|.
+    In (max, +), R and A are items less the span of the weights, or infinity less that.
+    """
+    low, high = numerics.ACTIVATION_MIN, numerics.ACTIVATION_MAX
+    if semiring is Semiring.PLUS_TIMES:
+        reach = numerics.accumulator_bound(levels)
+        bounds = numerics.running_sum_bound(levels), reach, reach + np.abs(bias)
+        return Ranges(*((-int(bound.max()), int(bound.max())) for bound in bounds))
+    if semiring is Semiring.OR_AND:
+        return Ranges((low, high), (low, high), (low + int(bias.min()), high + int(bias.max())))
+    # In the direction of max; a min is the complement throughout.
+    minimum = semiring is Semiring.MIN_PLUS
+    top, bottom = _ends(levels, semiring)
+    bias = -bias if minimum else bias
+    lane = -INFINITY - int((top - bottom).max()), high
+    product = -INFINITY, 2 * high + 1
+    accumulator = lane[0], max(lane[1], product[1])
+    total = (
+        -INFINITY + int((np.minimum(bottom, 0) + bias).min()),
+        product[1] + int(bias.max()),
+    )
+    if minimum:
+        accumulator, total = (~accumulator[1], ~accumulator[0]), (~total[1], ~total[0])
+    return Ranges(lane, accumulator, total)

@@ -1,0 +1,190 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""Products over semirings: their definition, their streams and the ranges of their sums."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from numpy.typing import NDArray
+
+from daqkf.dialects.spaq import Semiring, numerics
+from daqkf.dialects.spaq.semirings import INFINITY, product
+from daqkf.passes.maths import running_sum, semirings
+
+Matrix = NDArray[np.int8]
+OTHERS = [semiring for semiring in Semiring if semiring is not Semiring.PLUS_TIMES]
+SHAPES = st.tuples(st.integers(1, 16), st.integers(1, 5))
+BYTES = st.one_of(st.sampled_from([-128, 127, 0]), st.integers(-3, 3), st.integers(-128, 127))
+
+
+@st.composite
+def matrices(draw: Callable[..., Matrix], semiring: Semiring) -> Matrix:
+    """Weights [K, N] that a kernel may have, about half of them absent."""
+    shape = draw(SHAPES)
+    stored = st.just(-1) if semiring is Semiring.OR_AND else BYTES
+    return draw(hnp.arrays(np.int8, shape, elements=st.one_of(st.just(semiring.zero), stored)))
+
+
+def kernels() -> st.SearchStrategy[tuple[Semiring, Matrix]]:
+    return st.sampled_from(OTHERS).flatmap(lambda s: st.tuples(st.just(s), matrices(s)))
+
+
+def activations(seed: int, features: int, semiring: Semiring) -> Matrix:
+    rng = np.random.default_rng(seed)
+    x = rng.integers(-128, 128, (4, features)).astype(np.int8)
+    x[rng.random(x.shape) < 0.3] = semiring.zero
+    return x
+
+
+def plain(x: Matrix, weights: Matrix, semiring: Semiring) -> list[list[int]]:
+    """The product by loops over Python's numbers."""
+    rows: list[list[int]] = []
+    for row in x.tolist():
+        sums: list[int] = []
+        for column in weights.T.tolist():
+            pairs = [
+                (a, w)
+                for a, w in zip(row, column, strict=True)
+                if a != semiring.zero and w != semiring.zero
+            ]
+            if semiring is Semiring.OR_AND:
+                joined = 0
+                for a, w in pairs:
+                    joined |= a & w
+                sums.append(joined)
+            elif semiring is Semiring.MAX_PLUS:
+                sums.append(max((a + w for a, w in pairs), default=-512))
+            else:
+                sums.append(min((a + w for a, w in pairs), default=511))
+        rows.append(sums)
+    return rows
+
+
+def play(
+    weights: Matrix, x: Matrix, max_shift: int, semiring: Semiring
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The lanes' sums [T, N] of a stream, and all that they joined, in the direction of max."""
+    stream = semirings.stream(weights, max_shift, semiring)
+    memory = np.concatenate([x.astype(np.int64), np.zeros((len(x), 1), np.int64)], axis=1)
+    offset, held, joined = 0, [], []
+    best: NDArray[np.int64] | None = None
+    for word in range(len(stream.step)):
+        items = (
+            memory[:, stream.index0[word]] ^ -stream.negative0[word],
+            memory[:, stream.index1[word]] ^ -stream.negative1[word],
+        )
+        if semiring is Semiring.OR_AND:
+            item = items[0] | items[1]
+            best = item if best is None else best | item
+        else:
+            item = np.maximum(*items)
+            item = np.where(item == -128, -INFINITY, item) + offset
+            best = item if best is None else np.maximum(best, item)
+        joined.append(item)
+        offset -= int(stream.step[word] << stream.shift[word])
+        if stream.last[word]:
+            held.append(~best if semiring is Semiring.MIN_PLUS else best)
+            best, offset = None, 0
+    return np.array(held).T, np.array(joined)
+
+
+@given(kernels(), st.integers(0, 2**16))
+def test_product_is_what_loops_compute(kernel: tuple[Semiring, Matrix], seed: int):
+    semiring, weights = kernel
+    x = activations(seed, len(weights), semiring)
+    assert product(x, weights, semiring).tolist() == plain(x, weights, semiring)
+
+
+@given(kernels(), st.integers(0, 7), st.integers(0, 2**16))
+def test_stream_gives_the_product(kernel: tuple[Semiring, Matrix], max_shift: int, seed: int):
+    semiring, weights = kernel
+    x = activations(seed, len(weights), semiring)
+    expected = np.array(plain(x, weights, semiring))
+    sums, _ = play(weights, x, max_shift, semiring)
+    sums = sums + semirings.correction(weights, semiring)
+    finite = np.abs(expected) < INFINITY - 1
+    assert np.array_equal(sums[finite], expected[finite])
+    # An infinite sum is one beyond every finite sum, which saturation makes one number.
+    outermost = expected[~finite]
+    assert ((sums[~finite] < -256 - 127) == (outermost < 0)).all()
+    assert ((sums[~finite] > 254 + 127) == (outermost > 0)).all()
+
+
+@given(kernels(), st.integers(0, 7))
+def test_cost_is_the_length_of_the_stream(kernel: tuple[Semiring, Matrix], max_shift: int):
+    semiring, weights = kernel
+    stream = semirings.stream(weights, max_shift, semiring)
+    assert np.array_equal(np.diff(stream.starts), semirings.cost(weights, max_shift, semiring))
+    assert stream.last.sum() == weights.shape[1]
+    if semiring is Semiring.OR_AND:
+        assert not stream.step.any()
+    filled = (weights != semiring.zero).any(axis=0)
+    for channel in np.flatnonzero(filled):
+        words = slice(stream.starts[channel], stream.starts[channel + 1])
+        read = np.concatenate([stream.index0[words], stream.index1[words]])
+        assert set(read) == set(np.flatnonzero(weights[:, channel] != semiring.zero))
+
+
+@given(kernels(), st.integers(0, 2**16), st.integers(-300, 300))
+def test_ranges_hold(kernel: tuple[Semiring, Matrix], seed: int, largest: int):
+    semiring, weights = kernel
+    rng = np.random.default_rng(seed)
+    x = activations(seed, len(weights), semiring)
+    x = np.concatenate([x, np.full_like(x[:1], -128), np.full_like(x[:1], 127)])
+    bias = rng.integers(-abs(largest), abs(largest) + 1, weights.shape[1])
+    ranges = semirings.ranges(weights, bias, semiring)
+    held, joined = play(weights, x, 3, semiring)
+    exact = np.array(plain(x, weights, semiring))
+    correction = semirings.correction(weights, semiring) + bias
+    for (low, high), values in (
+        (ranges.running, joined),
+        (ranges.accumulator, held),
+        (ranges.accumulator, exact),
+        (ranges.total, held + correction),
+        (ranges.total, exact + bias),
+        (ranges.total, correction),
+    ):
+        assert low <= values.min() and values.max() <= high
+    assert numerics.signed_bits(*ranges.running) <= 11
+
+
+@given(hnp.arrays(np.int8, SHAPES, elements=st.integers(-127, 127)), st.integers(0, 7))
+def test_plus_times_is_the_running_sum(weights: Matrix, max_shift: int):
+    kind = Semiring.PLUS_TIMES
+    ours, theirs = (
+        semirings.stream(weights, max_shift, kind),
+        running_sum.stream(weights, max_shift),
+    )
+    assert all(
+        np.array_equal(a, b)
+        for a, b in zip(vars(ours).values(), vars(theirs).values(), strict=True)
+    )
+    assert np.array_equal(semirings.correction(weights, kind), running_sum.correction(weights))
+
+
+def test_a_repeated_item_takes_the_place_of_a_null_item():
+    weights = np.array([[5, -128], [-2, -128], [5, -128], [5, -128]], np.int8)
+    stream = semirings.stream(weights, 1, Semiring.MAX_PLUS)
+    # Three items of weight 5, steps of 2, 2, 2 and 1 down to -2, one item; an empty channel.
+    assert stream.index0.tolist() == [0, 3, 3, 3, 3, 1, -1]
+    assert stream.index1.tolist() == [2, 3, 3, 3, 3, 1, -1]
+    assert stream.step.tolist() == [0, 1, 1, 1, 1, 0, 0]
+    assert stream.shift.tolist() == [0, 1, 1, 1, 0, 0, 0]
+    assert stream.last.tolist() == [0, 0, 0, 0, 0, 1, 1]
+    assert semirings.correction(weights, Semiring.MAX_PLUS).tolist() == [5, -512]
+
+
+@pytest.mark.parametrize("semiring", Semiring)
+def test_the_zero_is_neutral_and_absorbs(semiring: Semiring):
+    one = {Semiring.PLUS_TIMES: 1, Semiring.OR_AND: -1}.get(semiring, 0)
+    x = np.array([[5, semiring.zero], [semiring.zero, semiring.zero]], np.int8)
+    weights = np.array([[one, semiring.zero], [one, one]], np.int8)
+    assert product(x, weights, semiring).tolist() == [
+        [5, semiring.sum_zero],
+        [semiring.sum_zero, semiring.sum_zero],
+    ]
