@@ -13,15 +13,17 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
-__all__ = ["DaqkfError", "Design", "LevelSet", "compile"]
+__all__ = ["AssocArray", "DaqkfError", "Design", "LevelSet", "compile"]
 
 if TYPE_CHECKING:
     from daqkf.api import compile  # noqa: A004
+    from daqkf.assoc import AssocArray
     from daqkf.design import Design
     from daqkf.dialects.spaq import LevelSet
     from daqkf.errors import DaqkfError
 
 _HOMES = {
+    "AssocArray": "daqkf.assoc",
     "DaqkfError": "daqkf.errors",
     "Design": "daqkf.design",
     "LevelSet": "daqkf.dialects.spaq",
