@@ -21,10 +21,10 @@ from daqkf.dialects.dfke.machine import ORGANISATION
 from daqkf.dialects.rpea import ArrayConfig, ArrayOp, ProgramOp, RunOp
 from daqkf.dialects.rpea import DispatchOp as ProgramDispatchOp
 from daqkf.dialects.rpea.families import FAMILIES, Family
-from daqkf.dialects.spaq import numerics
+from daqkf.dialects.spaq import Semiring, numerics
 from daqkf.dialects.spaq.ops import element, features
 from daqkf.passes.maths import running_sum
-from daqkf.passes.maths.families import CODINGS
+from daqkf.passes.maths.families import codings
 from daqkf.passes.maths.running_sum import Stream
 
 ARRAY_NAME = "array"
@@ -133,15 +133,19 @@ def require_fit(array: ArrayConfig, kernel: ArrayConfig) -> None:
 
 
 def pack_streams(
-    levels: NDArray[np.int8], shares: list[NDArray[np.int32]], config: ArrayConfig
+    levels: NDArray[np.int8],
+    shares: list[NDArray[np.int32]],
+    config: ArrayConfig,
+    semiring: Semiring = Semiring.PLUS_TIMES,
 ) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
     """The streams of all PEs, packed [rows, words], and their lengths [P].
 
     `shares` are the output channels of each PE, in order.
     """
     packed: dict[int, NDArray[np.uint32]] = {}
+    able = codings(config, semiring)
     for name, members in config.members().items():
-        stream = CODINGS[name].stream(levels, config)
+        stream = able[name].stream(levels, config) if name in able else None
         for pe in members:
             packed[pe] = _pack(stream, shares[pe], FAMILIES[name], config)
     parts = [packed[pe] for pe in range(config.pes)]
@@ -149,17 +153,18 @@ def pack_streams(
 
 
 def _pack(
-    stream: Stream, share: NDArray[np.int32], family: Family, config: ArrayConfig
+    stream: Stream | None, share: NDArray[np.int32], family: Family, config: ArrayConfig
 ) -> NDArray[np.uint32]:
     """The words of a share of the channels; a PE without outputs still plays its end."""
     layout = config.stream_words[family.name]
-    lengths = np.diff(stream.starts)[share]
-    take = np.repeat(stream.starts[share], lengths) + running_sum.ranks(lengths)
-    count = max(len(take), 1)
     fields = {name: np.zeros(1, np.int64) for name in layout.widths}
     addresses = family.addresses(config)
     fields |= {name: np.full(1, -1) for name in addresses}
-    if len(take):
+    count = 1
+    if stream is not None and len(share):
+        lengths = np.diff(stream.starts)[share]
+        take = np.repeat(stream.starts[share], lengths) + running_sum.ranks(lengths)
+        count = len(take)
         fields = {name: stream.fields[name][take] for name in layout.widths if name != "end"}
     for name in addresses:
         fields[name] = np.where(fields[name] < 0, config.null_address, fields[name])
@@ -176,15 +181,15 @@ def lower_kernel(kernel: KernelOp, name: str, array: str, config: ArrayConfig) -
     require_fit(config, required_config(kernel))
     assert kernel.schedule is not None
     body = kernel.parts()
-    levels = body.weights.array()
+    levels, semiring = body.weights.array(), body.matmul.semiring.data
     shares = kernel.schedule.shares()
-    bias = _correction(levels, shares, config)
+    bias = _correction(levels, shares, config, semiring)
     if body.bias is not None:
         bias = bias + body.bias.array()
     table = np.arange(numerics.TABLE_SIZE).astype(np.uint8).view(np.int8)
     if body.activation is not None and body.activation.table is not None:
         table = to_array(body.activation.table)
-    stream, rows = pack_streams(levels, shares, config)
+    stream, rows = pack_streams(levels, shares, config, semiring)
     return ProgramOp(
         name,
         array,
@@ -201,13 +206,16 @@ def lower_kernel(kernel: KernelOp, name: str, array: str, config: ArrayConfig) -
 
 
 def _correction(
-    levels: NDArray[np.int8], shares: list[NDArray[np.int32]], config: ArrayConfig
+    levels: NDArray[np.int8],
+    shares: list[NDArray[np.int32]],
+    config: ArrayConfig,
+    semiring: Semiring,
 ) -> NDArray[np.int64]:
     """[N] what has to be added to each channel's sum, by the family that makes it."""
     correction = np.zeros(levels.shape[1], np.int64)
-    for name, members in config.members().items():
-        own = np.concatenate([shares[pe] for pe in members])
-        correction[own] = CODINGS[name].correction(levels[:, own])
+    for name, coding in codings(config, semiring).items():
+        own = np.concatenate([shares[pe] for pe in config.members()[name]])
+        correction[own] = coding.correction(levels[:, own])
     return correction
 
 

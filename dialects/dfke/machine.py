@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 ORGANISATION = ("pes", "lanes", "post_lanes", "max_shift", "items", "families")
 """What a schedule and the array that runs it must have in common."""
 
-FAMILIES = ("running_sum",)
+FAMILIES = ("running_sum", "semiring")
 """Kinds of processing elements. What they play is in `rpea.families`."""
 
 ITEM_COUNTS = (1, 2, 4)

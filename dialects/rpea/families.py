@@ -15,6 +15,9 @@ from typing import TYPE_CHECKING, ClassVar, override
 import numpy as np
 from numpy.typing import NDArray
 
+from daqkf.dialects.spaq.numerics import ACTIVATION_MIN
+from daqkf.dialects.spaq.semirings import INFINITY, Semiring
+
 if TYPE_CHECKING:
     from daqkf.dialects.rpea.layout import ArrayConfig
 
@@ -72,7 +75,7 @@ class RunningSum(Family):
     def sums(self, words: Words, memory: Ints) -> Iterator[Ints]:
         running = accumulator = np.zeros(memory.shape[1], np.int64)
         shifts = words.get("shift", np.zeros_like(words["step"]))
-        joining = _joining(words, memory)
+        joining = (terms.sum(axis=0) for terms in _items(words, memory))
         for terms, shift, step, last in zip(
             joining, shifts, words["step"], words["last"], strict=True
         ):
@@ -84,8 +87,54 @@ class RunningSum(Family):
                 running = accumulator = np.zeros(memory.shape[1], np.int64)
 
 
-def _joining(words: Words, memory: Ints) -> Iterator[Ints]:
-    """What each word adds to R [T]: a negative item is the ones' complement of its row."""
+SEMIRINGS = tuple(Semiring)
+"""By their code in a word of the semiring family."""
+
+
+class SemiringSum(Family):
+    """Joins over a semiring, which each word names, in the adders of a running sum.
+
+    For (+, ×) a word does what one of the running-sum family does. In a tropical semiring the
+    maximum of the items, less the steps of the output so far, joins A, which the output ends
+    as its complement in (min, +); an item of -128 is -∞. In (or, and) the items join A.
+    """
+
+    name = "semiring"
+
+    @override
+    def fields(self, config: "ArrayConfig") -> dict[str, int]:
+        semiring = {"semiring": (len(SEMIRINGS) - 1).bit_length()}
+        return semiring | RunningSum().fields(config)
+
+    @override
+    def sums(self, words: Words, memory: Ints) -> Iterator[Ints]:
+        nothing = np.zeros(memory.shape[1], np.int64)
+        steps = words["step"] << words.get("shift", np.zeros_like(words["step"]))
+        offset, fresh = 0, True
+        running = accumulator = nothing
+        for terms, code, step, last in zip(
+            _items(words, memory), words["semiring"], steps, words["last"], strict=True
+        ):
+            semiring = SEMIRINGS[code]
+            if semiring is Semiring.PLUS_TIMES:
+                running = running + terms.sum(axis=0)
+                accumulator = accumulator + running * step
+            elif semiring is Semiring.OR_AND:
+                accumulator = accumulator | np.bitwise_or.reduce(terms, axis=0)
+            else:
+                joined = terms.max(axis=0)
+                joined = np.where(joined == ACTIVATION_MIN, -INFINITY, joined) + offset
+                accumulator = joined if fresh else np.maximum(accumulator, joined)
+                offset -= int(step)
+            fresh = False
+            if last:
+                yield ~accumulator if semiring is Semiring.MIN_PLUS else accumulator
+                offset, fresh = 0, True
+                running = accumulator = nothing
+
+
+def _items(words: Words, memory: Ints) -> Iterator[Ints]:
+    """The items [items, T] of each word: a negative one is the ones' complement of its row."""
     items = [name.removeprefix("index") for name in words if name.startswith("index")]
     for start in range(0, len(words["end"]), _CHUNK):
         part = slice(start, start + _CHUNK)
@@ -93,7 +142,7 @@ def _joining(words: Words, memory: Ints) -> Iterator[Ints]:
             memory[words[f"index{item}"][part]] ^ -words[f"negative{item}"][part, np.newaxis]
             for item in items
         ]
-        yield from np.sum(terms, axis=0)
+        yield from np.stack(terms, axis=1)
 
 
-FAMILIES: Mapping[str, Family] = {family.name: family for family in (RunningSum(),)}
+FAMILIES: Mapping[str, Family] = {family.name: family for family in (RunningSum(), SemiringSum())}

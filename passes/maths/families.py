@@ -6,13 +6,16 @@
 import heapq
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import ClassVar, override
 
 import numpy as np
 from numpy.typing import NDArray
 
 from daqkf.dialects.dfke import Machine
-from daqkf.passes.maths import running_sum
+from daqkf.dialects.rpea.families import SEMIRINGS, SemiringSum
+from daqkf.dialects.spaq import Semiring
+from daqkf.passes.maths import running_sum, semirings
 from daqkf.passes.maths.balance import share_out
 from daqkf.passes.maths.running_sum import Stream
 
@@ -55,32 +58,81 @@ class RunningSumCoding(Coding):
         return running_sum.correction(levels)
 
 
-CODINGS: Mapping[str, Coding] = {"running_sum": RunningSumCoding()}
+@dataclass(frozen=True)
+class SemiringCoding(Coding):
+    """Items in the order of their weights; see `semirings`."""
+
+    semiring: Semiring = Semiring.PLUS_TIMES
+    most: ClassVar[int] = 128
+
+    @override
+    def cost(self, levels: Levels, machine: Machine) -> Ints:
+        return semirings.cost(levels, machine.max_shift, self.semiring, machine.items)
+
+    @override
+    def stream(self, levels: Levels, machine: Machine) -> Stream:
+        words = semirings.stream(levels, machine.max_shift, self.semiring, machine.items)
+        code = np.full(int(words.starts[-1]), SEMIRINGS.index(self.semiring))
+        return replace(words, fields={"semiring": code, **words.fields})
+
+    @override
+    def correction(self, levels: Levels) -> Ints:
+        return semirings.correction(levels, self.semiring)
 
 
-def balance(levels: Levels, machine: Machine) -> tuple[list[Ints], Ints]:
+CODINGS: Mapping[str, Coding] = {
+    "running_sum": RunningSumCoding(),
+    "semiring": SemiringCoding(),
+}
+
+
+def codings(machine: Machine, semiring: Semiring) -> Mapping[str, Coding]:
+    """How the families of a machine play a product over a semiring: those that can.
+
+    Raises:
+        ValueError: none can.
+    """
+    if semiring is Semiring.PLUS_TIMES:
+        return {name: CODINGS[name] for name in machine.members()}
+    name = SemiringSum.name
+    if name not in machine.members():
+        raise ValueError(
+            f"a product over {semiring} needs elements of the family {name}; there are those of "
+            f"{', '.join(machine.members())}"
+        )
+    return {name: SemiringCoding(semiring)}
+
+
+def balance(
+    levels: Levels, machine: Machine, semiring: Semiring = Semiring.PLUS_TIMES
+) -> tuple[list[Ints], Ints]:
     """Share out the output channels of levels [K, N] over the PEs of a machine.
 
     Returns the channels of each PE in order, and its words [P].
 
     Raises:
-        ValueError: levels that a family of the machine cannot hold.
+        ValueError: levels that a family of the machine cannot hold, or a semiring that none
+            can play.
     """
     members = machine.members()
     costs: dict[str, Ints] = {}
-    for name in members:
+    for name, coding in codings(machine, semiring).items():
         _require_levels(levels, name)
-        costs[name] = CODINGS[name].cost(levels, machine)
-    if len(members) == 1:
-        shares = share_out(
-            costs[machine.family(0)], machine.pes, machine.lanes // machine.post_lanes
-        )
+        costs[name] = coding.cost(levels, machine)
+    workers = [members[name] for name in costs]
+    if len(costs) == 1:
+        groups = machine.lanes // machine.post_lanes
+        found = share_out(next(iter(costs.values())), len(workers[0]), groups)
+        shares = [np.empty(0, np.int64)] * machine.pes
+        for pe, share in zip(workers[0], found, strict=True):
+            shares[pe] = share
     else:
-        shares = balance_unrelated(
-            np.stack(list(costs.values())), [members[name] for name in costs]
-        )
-    words = [costs[machine.family(pe)][share].sum() for pe, share in enumerate(shares)]
-    return shares, np.array(words, np.int64)
+        shares = balance_unrelated(np.stack(list(costs.values())), workers)
+    words = np.zeros(machine.pes, np.int64)
+    for name, cost in costs.items():
+        for pe in members[name]:
+            words[pe] = cost[shares[pe]].sum()
+    return shares, words
 
 
 def _require_levels(levels: Levels, family: str) -> None:

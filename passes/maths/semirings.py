@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from daqkf.dialects.spaq import Semiring, numerics
 from daqkf.dialects.spaq.semirings import INFINITY
 from daqkf.passes.maths import running_sum
-from daqkf.passes.maths.running_sum import Groups, Stream
+from daqkf.passes.maths.running_sum import ITEMS, Groups, Stream
 
 Levels = NDArray[np.int8]
 
@@ -61,14 +61,16 @@ def _heights(levels: Levels, semiring: Semiring) -> NDArray[np.int64]:
     return sign * levels.astype(np.int64)
 
 
-def cost(levels: Levels, max_shift: int, semiring: Semiring) -> NDArray[np.int64]:
+def cost(
+    levels: Levels, max_shift: int, semiring: Semiring, items: int = ITEMS
+) -> NDArray[np.int64]:
     """Words, which are cycles of a PE, of each output channel [N] of levels [K, N]."""
-    return running_sum.lengths(group(levels, semiring), max_shift)
+    return running_sum.lengths(group(levels, semiring), max_shift, items)
 
 
-def stream(levels: Levels, max_shift: int, semiring: Semiring) -> Stream:
+def stream(levels: Levels, max_shift: int, semiring: Semiring, items: int = ITEMS) -> Stream:
     """Lay out levels int8 [K, N] as words of this semiring, channel after channel."""
-    words = running_sum.lay_out(group(levels, semiring), max_shift)
+    words = running_sum.lay_out(group(levels, semiring), max_shift, items)
     return words if semiring is Semiring.PLUS_TIMES else _repeated(words, semiring)
 
 
@@ -78,18 +80,17 @@ def _repeated(words: Stream, semiring: Semiring) -> Stream:
     Its offset has only fallen since, so that it changes nothing. A channel without entries
     keeps its null items.
     """
-    index = np.stack([words.index0, words.index1], axis=1).reshape(-1)
-    first = np.repeat(2 * words.starts[:-1], 2 * np.diff(words.starts))
-    latest = np.maximum.accumulate(np.where(index >= 0, np.arange(len(index)), -1))
-    index = np.where(latest >= first, index[np.maximum(latest, 0)], -1).reshape(-1, 2)
+    names = [name for name in words.fields if name.startswith("index")]
+    index = np.stack([words.fields[name] for name in names], axis=1)
+    flat = index.reshape(-1)
+    first = np.repeat(len(names) * words.starts[:-1], len(names) * np.diff(words.starts))
+    latest = np.maximum.accumulate(np.where(flat >= 0, np.arange(len(flat)), -1))
+    index = np.where(latest >= first, flat[np.maximum(latest, 0)], -1).reshape(index.shape)
     negative = np.full(len(index), int(semiring is Semiring.MIN_PLUS))
-    return replace(
-        words,
-        index0=index[:, 0],
-        index1=index[:, 1],
-        negative0=negative,
-        negative1=negative,
-    )
+    fields = dict(words.fields)
+    for item, name in enumerate(names):
+        fields |= {name: index[:, item], name.replace("index", "negative"): negative}
+    return replace(words, fields=fields)
 
 
 def _ends(levels: Levels, semiring: Semiring) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -73,10 +73,10 @@ def play(
     memory = np.concatenate([x.astype(np.int64), np.zeros((len(x), 1), np.int64)], axis=1)
     offset, held, joined = 0, [], []
     best: NDArray[np.int64] | None = None
-    for word in range(len(stream.step)):
+    for word in range(len(stream.fields["step"])):
         items = (
-            memory[:, stream.index0[word]] ^ -stream.negative0[word],
-            memory[:, stream.index1[word]] ^ -stream.negative1[word],
+            memory[:, stream.fields["index0"][word]] ^ -stream.fields["negative0"][word],
+            memory[:, stream.fields["index1"][word]] ^ -stream.fields["negative1"][word],
         )
         if semiring is Semiring.OR_AND:
             item = items[0] | items[1]
@@ -86,8 +86,8 @@ def play(
             item = np.where(item == -128, -INFINITY, item) + offset
             best = item if best is None else np.maximum(best, item)
         joined.append(item)
-        offset -= int(stream.step[word] << stream.shift[word])
-        if stream.last[word]:
+        offset -= int(stream.fields["step"][word] << stream.fields["shift"][word])
+        if stream.fields["last"][word]:
             held.append(~best if semiring is Semiring.MIN_PLUS else best)
             best, offset = None, 0
     return np.array(held).T, np.array(joined)
@@ -120,13 +120,13 @@ def test_cost_is_the_length_of_the_stream(kernel: tuple[Semiring, Matrix], max_s
     semiring, weights = kernel
     stream = semirings.stream(weights, max_shift, semiring)
     assert np.array_equal(np.diff(stream.starts), semirings.cost(weights, max_shift, semiring))
-    assert stream.last.sum() == weights.shape[1]
+    assert stream.fields["last"].sum() == weights.shape[1]
     if semiring is Semiring.OR_AND:
-        assert not stream.step.any()
+        assert not stream.fields["step"].any()
     filled = (weights != semiring.zero).any(axis=0)
     for channel in np.flatnonzero(filled):
         words = slice(stream.starts[channel], stream.starts[channel + 1])
-        read = np.concatenate([stream.index0[words], stream.index1[words]])
+        read = np.concatenate([stream.fields["index0"][words], stream.fields["index1"][words]])
         assert set(read) == set(np.flatnonzero(weights[:, channel] != semiring.zero))
 
 
@@ -171,11 +171,11 @@ def test_a_repeated_item_takes_the_place_of_a_null_item():
     weights = np.array([[5, -128], [-2, -128], [5, -128], [5, -128]], np.int8)
     stream = semirings.stream(weights, 1, Semiring.MAX_PLUS)
     # Three items of weight 5, steps of 2, 2, 2 and 1 down to -2, one item; an empty channel.
-    assert stream.index0.tolist() == [0, 3, 3, 3, 3, 1, -1]
-    assert stream.index1.tolist() == [2, 3, 3, 3, 3, 1, -1]
-    assert stream.step.tolist() == [0, 1, 1, 1, 1, 0, 0]
-    assert stream.shift.tolist() == [0, 1, 1, 1, 0, 0, 0]
-    assert stream.last.tolist() == [0, 0, 0, 0, 0, 1, 1]
+    assert stream.fields["index0"].tolist() == [0, 3, 3, 3, 3, 1, -1]
+    assert stream.fields["index1"].tolist() == [2, 3, 3, 3, 3, 1, -1]
+    assert stream.fields["step"].tolist() == [0, 1, 1, 1, 1, 0, 0]
+    assert stream.fields["shift"].tolist() == [0, 1, 1, 1, 0, 0, 0]
+    assert stream.fields["last"].tolist() == [0, 0, 0, 0, 0, 1, 1]
     assert semirings.correction(weights, Semiring.MAX_PLUS).tolist() == [5, -512]
 
 
