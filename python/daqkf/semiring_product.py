@@ -10,22 +10,34 @@ to the sum. Nothing is ever lost; the ranges are known from the entries beforeha
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
 from xdsl.dialects.builtin import FunctionType, ModuleOp, i8, i32
 from xdsl.dialects.func import FuncOp, ReturnOp
 from xdsl.ir import Block, Region
+from xdsl.rewriter import InsertPoint, Rewriter
 
+from daqkf.design import run_passes
 from daqkf.dialects.dense import from_array
-from daqkf.dialects.dfke import Machine
+from daqkf.dialects.dfke import KernelOp, Machine
 from daqkf.dialects.interpreting import run
+from daqkf.dialects.rpea import ArrayConfig, ArrayOp, DispatchOp, ProgramOp
+from daqkf.dialects.rpea.families import SemiringSum
 from daqkf.dialects.spaq import AddOp, ConstantOp, MatmulOp, RequantizeOp, Semiring, numerics
 from daqkf.dialects.spaq.ops import activations
+from daqkf.dialects.spaq.semirings import INFINITY
 from daqkf.hw_targets import load_target
+from daqkf.lowering.circuit import circuit_module
+from daqkf.lowering.program_image import encode, playable
+from daqkf.lowering.rtl.array import build_array
+from daqkf.passes.dfke_schedule import schedule
 from daqkf.passes.maths import semirings
 from daqkf.passes.maths.running_sum import ranks
+from daqkf.pipelines import LOWER
+from daqkf.runtime.simulator import Job, Simulator
 
 WINDOW = numerics.ACTIVATION_MAX - numerics.ACTIVATION_MIN
 """How far one int8 reaches."""
@@ -135,7 +147,9 @@ class _Block:
         Each has as many outputs and stream words as a single element holds.
         """
         most = min(machine.result_depth, machine.parameter_depth)
-        words = semirings.cost(self.weights, machine.max_shift, semiring)[self.window_of]
+        words = semirings.cost(self.weights, machine.max_shift, semiring, machine.items)[
+            self.window_of
+        ]
         tiles: list[Tile] = []
         start = 0
         while start < len(words):
@@ -275,6 +289,63 @@ def _interpret(tiles: Sequence[Tile], semiring: Semiring, target: str) -> list[N
     return [run(_layer(tile, semiring), tile.x) for tile in tiles]
 
 
+def array_config(machine: Machine) -> ArrayConfig:
+    """The array that plays every tile: semiring elements, and sums as wide as any tile's."""
+    features = machine.activation_depth - 1
+    most = numerics.ACTIVATION_MIN * numerics.ACTIVATION_MIN
+    accumulator = numerics.width_for(features * most)
+    return ArrayConfig(
+        **asdict(_with_semirings(machine)),
+        running_sum_width=max(
+            numerics.width_for(-features * numerics.ACTIVATION_MIN), _TROPICAL_BITS
+        ),
+        accumulator_width=accumulator,
+        # A window's bias reaches as far as the sum.
+        sum_width=accumulator + 1,
+    )
+
+
+_TROPICAL_BITS = numerics.width_for(INFINITY + (numerics.ACTIVATION_MAX << 1))
+"""Of -∞ below a span of weights."""
+
+
+def _with_semirings(machine: Machine) -> Machine:
+    return replace(machine, families=(SemiringSum.name,))
+
+
+def _simulate(tiles: Sequence[Tile], semiring: Semiring, target: str) -> list[NDArray[np.int8]]:
+    """Play the tiles' programs one after another on the Verilated array."""
+    if not tiles:
+        return []
+    machine = _with_semirings(load_target(target).machine)
+    config = array_config(machine)
+    jobs = [
+        Job(encode(_program(tile, semiring, machine, config)), tile.x, len(tile.bias))
+        for tile in tiles
+    ]
+    return [y for y, _ in _simulator(config).run(jobs)]
+
+
+def _program(
+    tile: Tile, semiring: Semiring, machine: Machine, config: ArrayConfig
+) -> ProgramOp | DispatchOp:
+    """A tile's program for an array."""
+    module = _layer(tile, semiring)
+    run_passes(module, ["dfke-fuse", "dfke-specialize-bitwidth"])
+    for kernel in (op for op in module.walk() if isinstance(op, KernelOp)):
+        kernel.schedule = schedule(tile.weights, machine, semiring)
+    Rewriter.insert_op(ArrayOp("array", config), InsertPoint.at_start(module.body.block))
+    run_passes(module, LOWER)
+    return playable(module)[-1]
+
+
+@cache
+def _simulator(config: ArrayConfig) -> Simulator:
+    from daqkf.lowering.export_verilog import emit_verilog
+
+    return Simulator.verilated(emit_verilog(circuit_module(build_array(config))), config)
+
+
 Engine = Callable[[Sequence[Tile], Semiring, str], list[NDArray[np.int8]]]
 
-_ENGINES: dict[str, Engine] = {"golden": _interpret}
+_ENGINES: dict[str, Engine] = {"golden": _interpret, "rtl": _simulate}

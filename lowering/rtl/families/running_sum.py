@@ -91,15 +91,15 @@ def build_lane(config: ArrayConfig) -> Circuit:
 
     # A negative item enters as its ones' complement; the bias makes up for the missing ones.
     signed = [x ^ negative.replicate(ACTIVATION_BITS) for x, negative in items]
-    delta = c.delay(_added(signed), "delta", enable=enable)
+    delta = c.delay(added(signed), "delta", enable=enable)
 
     width = config.running_sum_width
     running = c.register("running_sum", width)
-    running.drive(mux(first, c.const(0, width), running) + _fitted(delta, width), enable=sum_enable)
+    running.drive(mux(first, c.const(0, width), running) + fitted(delta, width), enable=sum_enable)
 
     width = config.accumulator_width
     accumulator = c.register("accumulator", width)
-    term = _shifted(c, running.sext(width), shift, config.max_shift)
+    term = shifted(c, running.sext(width), shift, config.max_shift)
     accumulator.drive(mux(fresh, c.const(0, width), accumulator) + term, enable=step_enable)
 
     c.output("held", c.delay(accumulator, "held_sum", enable=hold_enable))
@@ -107,21 +107,22 @@ def build_lane(config: ArrayConfig) -> Circuit:
     return c
 
 
-def _added(terms: Sequence[Signal]) -> Signal:
+def added(terms: Sequence[Signal]) -> Signal:
     """The sum of a power of two of signed terms, as a tree, one bit wider at each level."""
     if len(terms) == 1:
         return terms[0]
     width = terms[0].width + 1
     pairs = zip(terms[::2], terms[1::2], strict=True)
-    return _added([a.sext(width) + b.sext(width) for a, b in pairs])
+    return added([a.sext(width) + b.sext(width) for a, b in pairs])
 
 
-def _fitted(value: Signal, width: int) -> Signal:
+def fitted(value: Signal, width: int) -> Signal:
     """Extended or cut to `width` bits: a sum that has so few bits is right modulo 2^width."""
     return value[:width] if width <= value.width else value.sext(width)
 
 
-def _shifted(c: Circuit, value: Signal, shift: Signal | None, max_shift: int) -> Signal:
+def shifted(c: Circuit, value: Signal, shift: Signal | None, max_shift: int) -> Signal:
+    """`value << shift`, of the same width; without a shift, the value."""
     if shift is None:
         return value
     options = [value]
