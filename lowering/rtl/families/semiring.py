@@ -51,6 +51,11 @@ class Kind:
         return self.any_of(Semiring.MAX_PLUS, Semiring.MIN_PLUS)
 
 
+def stages(config: ArrayConfig) -> Sequence[str]:
+    """The stages of a lane that depend on the semiring; a single item is joined with none."""
+    return ("delta", "sum", "join") if config.items > 1 else ("sum", "join")
+
+
 def build_datapath(c: Circuit, config: ArrayConfig, operands: Operands) -> Datapath:
     """The element's control, stage by stage, and its lanes."""
     enable, start = operands.enable, operands.start
@@ -87,6 +92,8 @@ def build_datapath(c: Circuit, config: ArrayConfig, operands: Operands) -> Datap
     complement = c.delay(minimum, "complement", enable=enable)
 
     lane = build_lane(config)
+    fields = {"delta": operand, "sum": delta, "join": summed}
+    semirings = {f"{stage}_semiring": fields[stage]["semiring"] for stage in stages(config)}
     held: list[Signal] = []
     for t in range(config.lanes):
         shift = {"shift": summed["shift"]} if "shift" in summed else {}
@@ -103,18 +110,16 @@ def build_datapath(c: Circuit, config: ArrayConfig, operands: Operands) -> Datap
             lane,
             clk=c.clk,
             enable=enable,
-            delta_semiring=operand["semiring"],
-            sum_semiring=delta["semiring"],
             sum_enable=sum_enable,
             first=first,
             offset=offset,
-            join_semiring=summed["semiring"],
             join_enable=join_enable,
             fresh=fresh,
             complement=complement,
             hold_enable=operands.hold_enable,
             **items,
             **shift,
+            **semirings,
         )
         held.append(outputs["held"])
     return Datapath(finished, held)
@@ -137,9 +142,7 @@ def build_lane(config: ArrayConfig) -> Circuit:
         (c.input(f"x{i}", ACTIVATION_BITS), c.input(f"negative{i}", 1)) for i in range(config.items)
     ]
     bits = (len(SEMIRINGS) - 1).bit_length()
-    at_delta, at_sum, at_join = (
-        Kind(c.input(f"{stage}_semiring", bits)) for stage in ("delta", "sum", "join")
-    )
+    at = {stage: Kind(c.input(f"{stage}_semiring", bits)) for stage in stages(config)}
     sum_enable, first = c.input("sum_enable", 1), c.input("first", 1)
     offset = c.input("offset", config.running_sum_width)
     join_enable, fresh = c.input("join_enable", 1), c.input("fresh", 1)
@@ -147,29 +150,32 @@ def build_lane(config: ArrayConfig) -> Circuit:
     complement, hold_enable = c.input("complement", 1), c.input("hold_enable", 1)
 
     signed = [x ^ negative.replicate(ACTIVATION_BITS) for x, negative in items]
-    total = added(signed)
-    most, some = (_tree(join, signed).sext(total.width) for join in (_larger, Signal.__or__))
-    joined = _select(at_delta, total, most, some)
+    joined = added(signed)
+    if "delta" in at:
+        most, some = (_tree(join, signed).sext(joined.width) for join in (_larger, Signal.__or__))
+        joined = _select(at["delta"], joined, most, some)
     delta = c.delay(joined, "delta", enable=enable)
 
     width = config.running_sum_width
     running = c.register("running_sum", width)
-    base = _select(at_sum, mux(first, 0, running), offset, c.const(0, width))
+    base = _select(at["sum"], mux(first, 0, running), offset, c.const(0, width))
     term = fitted(delta, width)
     if width >= _INFINITE_BITS:
         lowest = delta[ACTIVATION_BITS - 1] & ~delta[: ACTIVATION_BITS - 1].any()
-        infinite = at_sum.tropical & lowest
+        infinite = at["sum"].tropical & lowest
         term = mux(infinite, c.const(-INFINITY, width), term)
     running.drive(base + term, enable=sum_enable)
 
-    width = config.accumulator_width
+    # A maximum is no wider than what it is of.
+    narrow, width = width, config.accumulator_width
     accumulator = c.register("accumulator", width)
     term = running.sext(width)
+    largest = _larger(accumulator[:narrow], running).sext(width)
     so_far = mux(fresh, 0, accumulator)
     joined = _select(
-        at_join,
+        at["join"],
         so_far + shifted(c, term, shift, config.max_shift),
-        mux(fresh, term, _larger(accumulator, term)),
+        mux(fresh, term, largest),
         so_far | term,
     )
     accumulator.drive(joined, enable=join_enable)
@@ -192,9 +198,9 @@ def _select(kind: Kind, plus_times: Signal, tropical: Signal, or_and: Signal) ->
 
 
 def _larger(a: Signal, b: Signal) -> Signal:
-    """The larger of two signed signals."""
-    wide = a.width + 1
-    return mux((a.sext(wide) - b.sext(wide))[wide - 1], b, a)
+    """The larger of two signed signals: with their sign bits turned, they compare unsigned."""
+    sign = 1 << (a.width - 1)
+    return mux((a ^ sign).ult(b ^ sign), b, a)
 
 
 def _tree(join: Callable[[Signal, Signal], Signal], terms: Sequence[Signal]) -> Signal:
