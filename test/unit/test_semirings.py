@@ -7,14 +7,21 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
+from xdsl.passes import PassPipeline
 
+from daqkf.dialects.interpreting import run
 from daqkf.dialects.spaq import Semiring, numerics
 from daqkf.dialects.spaq.semirings import INFINITY, product
+from daqkf.ir import make_context, parse_module
+from daqkf.lowering import PASSES as LOWERINGS
+from daqkf.passes import PASSES
 from daqkf.passes.maths import running_sum, semirings
+
+CONTEXT = make_context()
 
 Matrix = NDArray[np.int8]
 OTHERS = [semiring for semiring in Semiring if semiring is not Semiring.PLUS_TIMES]
@@ -151,6 +158,42 @@ def test_ranges_hold(kernel: tuple[Semiring, Matrix], seed: int, largest: int):
     ):
         assert low <= values.min() and values.max() <= high
     assert numerics.signed_bits(*ranges.running) <= 11
+
+
+PASSES_OF_A_KERNEL = (
+    "dfke-fuse",
+    "dfke-specialize-bitwidth",
+    "dfke-schedule{target=tiny-semiring}",
+    "lower-dfke-to-rpea",
+)
+
+
+@given(kernels(), st.integers(0, 2**16))
+@settings(max_examples=25)
+def test_passes_change_no_bit(kernel: tuple[Semiring, Matrix], seed: int):
+    semiring, weights = kernel
+    (features, channels), x = weights.shape, activations(seed, len(weights), semiring)
+    literal = weights.tolist()
+    vector = f"tensor<{channels}xi32>"
+    module = parse_module(
+        CONTEXT,
+        f"""
+        func.func @f(%x: tensor<?x{features}xi8>) -> tensor<?x{channels}xi8> {{
+          %w = spaq.constant dense<{literal}> : tensor<{features}x{channels}xi8>
+          %0 = spaq.matmul %x, %w semiring {semiring} : (tensor<?x{features}xi8>,
+            tensor<{features}x{channels}xi8>) -> tensor<?x{channels}xi32>
+          %1 = spaq.requantize %0 multiplier dense<2> : {vector} shift dense<1> : {vector}
+            : tensor<?x{channels}xi32> -> tensor<?x{channels}xi8>
+          func.return %1 : tensor<?x{channels}xi8>
+        }}""",
+        "test",
+    )
+    expected = np.clip(plain(x, weights, semiring), -128, 127)
+    assert np.array_equal(run(module, x), expected)
+    for spec in PASSES_OF_A_KERNEL:
+        PassPipeline.parse_spec(PASSES | LOWERINGS, spec).apply(CONTEXT, module)
+        module.verify()
+        assert np.array_equal(run(module, x), expected), spec
 
 
 @given(hnp.arrays(np.int8, SHAPES, elements=st.integers(-127, 127)), st.integers(0, 7))
