@@ -1,0 +1,377 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""Bit vectors in linear form, so that a solver gets little more than it has to search for.
+
+A vector is a sum of multiples of atoms and an offset, modulo 2^width; an atom is a term of the
+solver with bounds of its value. Known control folds away while a circuit is unrolled. A sum
+whose bounds show that it does not overflow is the same sum in wider bits, so a tree of adders
+of growing widths becomes one sum, whichever way it was added up.
+"""
+
+import importlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache, cached_property
+from math import gcd
+from typing import Any
+
+from daqkf.runtime.tools import ToolNotFoundError
+
+type Value = Any
+"""An int, unsigned, or a Bitwuzla term: its package has no types."""
+
+
+@cache
+def solver_library() -> Any:
+    """Bitwuzla's Python package (Niemetz and Preiner, CAV 2023).
+
+    Raises:
+        ToolNotFoundError: it is missing.
+    """
+    try:
+        return importlib.import_module("bitwuzla")
+    except ImportError:
+        raise ToolNotFoundError("Bitwuzla is missing: pip install bitwuzla") from None
+
+
+@cache
+def manager() -> Any:
+    """The one place where terms live; equal terms are one object."""
+    return solver_library().TermManager()
+
+
+def term(kind: str, operands: Sequence[Value], indices: Sequence[int] = ()) -> Value:
+    """A term of a kind in SMT-LIB's terms, `BV_ADD` and so on."""
+    return manager().mk_term(solver_library().Kind[kind], list(operands), list(indices))
+
+
+type Bounds = tuple[int, int]
+"""The least and the largest signed number."""
+
+
+@dataclass(frozen=True, eq=False)
+class Atom:
+    """A term of the solver."""
+
+    width: int
+    term: Value
+    bounds: Bounds
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Atom) and self.term == other.term
+
+    def __hash__(self) -> int:
+        return hash(self.term)
+
+    def at(self, width: int) -> Value:
+        """The term, sign-extended or cut."""
+        if width == self.width:
+            return self.term
+        if width < self.width:
+            return term("BV_EXTRACT", [self.term], [width - 1, 0])
+        return term("BV_SIGN_EXTEND", [self.term], [width - self.width])
+
+
+@dataclass(frozen=True)
+class Bits:
+    """A bit vector. Operators take operands of equal width, and ints as constants."""
+
+    width: int
+    sum: Mapping[Atom, int]
+    """The atoms' factors, in (-2^(width-1), 2^(width-1)]; none is 0."""
+    offset: int
+    """In [-2^(width-1), 2^(width-1))."""
+
+    def __hash__(self) -> int:
+        return hash((self.width, self.offset, frozenset(self.sum.items())))
+
+    @property
+    def known(self) -> bool:
+        """Whether the bits are a number."""
+        return not self.sum
+
+    @property
+    def value(self) -> int:
+        """The number that known bits are, unsigned."""
+        assert self.known
+        return self.offset & _ones(self.width)
+
+    @cached_property
+    def bounds(self) -> Bounds:
+        """Of the sum in integers, which the bits are if it fits their width."""
+        low = high = self.offset
+        for atom, factor in self.sum.items():
+            ends = [factor * bound for bound in atom.bounds]
+            low, high = low + min(ends), high + max(ends)
+        return low, high
+
+    @cached_property
+    def term(self) -> Value:
+        """The bits for the solver."""
+        atoms = sorted(self.sum.items(), key=lambda item: item[0].term.id())
+        if len(atoms) == 1 and self.offset == -1 and atoms[0][1] == _centred(-1, self.width):
+            return term("BV_NOT", [atoms[0][0].at(self.width)])
+        parts = [
+            atom.at(self.width)
+            if factor == 1
+            else term("BV_MUL", [_literal(factor, self.width), atom.at(self.width)])
+            for atom, factor in atoms
+        ]
+        if self.offset or not parts:
+            parts.append(_literal(self.offset, self.width))
+        result = parts[0]
+        for part in parts[1:]:
+            result = term("BV_ADD", [result, part])
+        return result
+
+    def number(self, value: int) -> bool:
+        """Whether the bits are this number; -1 is all ones."""
+        return self.known and self.value == value & _ones(self.width)
+
+    def _with(self, other: "Bits | int") -> "Bits":
+        if isinstance(other, int):
+            return constant(other, self.width)
+        assert other.width == self.width
+        return other
+
+    def __add__(self, other: "Bits | int") -> "Bits":
+        other = self._with(other)
+        if not other.sum and not other.offset:
+            return self
+        total = dict(self.sum)
+        for atom, factor in other.sum.items():
+            total[atom] = total.get(atom, 0) + factor
+        return _linear(self.width, total, self.offset + other.offset)
+
+    def scaled(self, factor: int) -> "Bits":
+        """A multiple."""
+        return _linear(
+            self.width, {a: f * factor for a, f in self.sum.items()}, self.offset * factor
+        )
+
+    def __neg__(self) -> "Bits":
+        return self.scaled(-1)
+
+    def __sub__(self, other: "Bits | int") -> "Bits":
+        return self + -self._with(other)
+
+    def __mul__(self, other: "Bits | int") -> "Bits":
+        other = self._with(other)
+        if self.known or other.known:
+            return self.scaled(other.offset) if other.known else other.scaled(self.offset)
+        ends = [a * b for a in self.bounds for b in other.bounds]
+        return _atom(self.width, "BV_MUL", (self, other), (min(ends), max(ends)))
+
+    def __invert__(self) -> "Bits":
+        return -self - 1
+
+    def __and__(self, other: "Bits | int") -> "Bits":
+        other = self._with(other)
+        if self.known and other.known:
+            return constant(self.value & other.value, self.width)
+        if other.known:
+            self, other = other, self
+        if self.number(0) or self == other:
+            return self
+        if self.number(-1):
+            return other
+        return _atom(self.width, "BV_AND", (self, other))
+
+    def __or__(self, other: "Bits | int") -> "Bits":
+        return ~(~self & ~self._with(other))
+
+    def __xor__(self, other: "Bits | int") -> "Bits":
+        other = self._with(other)
+        if self.known and other.known:
+            return constant(self.value ^ other.value, self.width)
+        for a, b in ((self, other), (other, self)):
+            if b == b[:1].sext(b.width):  # all bits alike
+                return ite(b[:1], ~a, a)
+        return _atom(self.width, "BV_XOR", (self, other))
+
+    def __lshift__(self, amount: "Bits | int") -> "Bits":
+        amount = self._with(amount)
+        if amount.known:
+            return self.scaled(1 << amount.value)
+        return _atom(self.width, "BV_SHL", (self, amount))
+
+    def __rshift__(self, amount: "Bits | int") -> "Bits":
+        amount = self._with(amount)
+        if self.known and amount.known:
+            return constant(self.value >> amount.value, self.width)
+        return _atom(self.width, "BV_SHR", (self, amount))
+
+    def __getitem__(self, bits: slice) -> "Bits":
+        """The bits of a half-open range, counted from the least significant."""
+        low, high = bits.start or 0, self.width if bits.stop is None else bits.stop
+        if low == 0:
+            if high == self.width:
+                return self
+            cut: dict[Atom, int] = {}
+            for atom, factor in self.sum.items():
+                if atom.width > high and not _within(atom.bounds, high):
+                    atom = Atom(high, atom.at(high), _whole(high))
+                cut[atom] = cut.get(atom, 0) + factor
+            return _linear(high, cut, self.offset)
+        if self.known:
+            return constant(self.value >> low, high - low)
+        if _within(self.bounds, low + 1):  # nothing but the sign
+            return self._sign().sext(high - low)
+        middle = term("BV_EXTRACT", [self.term], [high - 1, low])
+        return _single(Atom(high - low, middle, _whole(high - low)))
+
+    def _sign(self) -> "Bits":
+        """The sign, taken from the narrowest form, so that equal numbers have one sign."""
+        core = self
+        if _within(self.bounds, self.width):
+            core = self[: max(_signed_bits(bound) for bound in self.bounds)]
+        if core.known:
+            return constant(core.offset >> core.width, 1)
+        if _within(core.bounds, core.width):
+            common = gcd(core.offset, *core.sum.values())
+            if common > 1:
+                reduced = {atom: factor // common for atom, factor in core.sum.items()}
+                return Bits(core.width, reduced, core.offset // common)._sign()
+        if core.width == 1:
+            return core
+        top = term("BV_EXTRACT", [core.term], [core.width - 1] * 2)
+        return _single(Atom(1, top, _whole(1)))
+
+    def concat(self, low: "Bits") -> "Bits":
+        """Both, `low` in the least significant bits."""
+        width = self.width + low.width
+        if self.number(0):
+            return low.zext(width)
+        if self == low._sign().sext(self.width):
+            return low.sext(width)
+        if low.number(0):
+            return self.sext(width) << low.width
+        joined = term("BV_CONCAT", [self.term, low.term])
+        return _single(Atom(width, joined, _whole(width)))
+
+    def sext(self, width: int) -> "Bits":
+        """Sign-extended, or cut, to `width` bits."""
+        if width <= self.width:
+            return self[:width]
+        if _within(self.bounds, self.width):
+            return Bits(width, self.sum, self.offset)
+        return Bits(width, {Atom(self.width, self.term, _whole(self.width)): 1}, 0)
+
+    def zext(self, width: int) -> "Bits":
+        """Zero-extended, or cut, to `width` bits."""
+        if width <= self.width:
+            return self[:width]
+        if self.known:
+            return constant(self.value, width)
+        if _within(self.bounds, self.width) and self.bounds[0] >= 0:
+            return self.sext(width)
+        wide = term("BV_ZERO_EXTEND", [self.term], [width - self.width])
+        return _single(Atom(width, wide, (0, _ones(self.width))))
+
+    def eq(self, other: "Bits | int") -> "Bits":
+        """One bit: equal."""
+        other = self._with(other)
+        difference = self - other
+        if difference.known:
+            return constant(int(difference.offset == 0), 1)
+        pair = sorted((self.term, other.term), key=lambda side: side.id())
+        return _single(Atom(1, term("BV_COMP", pair), _whole(1)))
+
+    def ult(self, other: "Bits | int", signed_too: bool = False) -> "Bits":
+        """One bit: below, unsigned or (`signed_too`) signed."""
+        other = self._with(other)
+        if self.known and other.known:
+            below = self.offset < other.offset if signed_too else self.value < other.value
+            return constant(int(below), 1)
+        test = term("BV_SLT" if signed_too else "BV_ULT", [self.term, other.term])
+        choice = term("ITE", [test, _literal(1, 1), _literal(0, 1)])
+        return _single(Atom(1, choice, _whole(1)))
+
+    def fits(self, width: int) -> "Bits":
+        """One bit: as a signed number, the bits need no more than `width`."""
+        return self.eq(self[:width].sext(self.width))
+
+
+def constant(number: int, width: int) -> Bits:
+    """A number modulo 2^width."""
+    return _linear(width, {}, number)
+
+
+def unknown(name: str, width: int) -> Bits:
+    """Any bits; two of one name are two unknowns."""
+    symbol = manager().mk_const(manager().mk_bv_sort(width), name)
+    return _single(Atom(width, symbol, _whole(width)))
+
+
+def ite(condition: Bits, true: Bits, false: Bits) -> Bits:
+    """`condition ? true : false`."""
+    if condition.known:
+        return true if condition.value else false
+    if true == false:
+        return true
+    if true.width == 1 and true.known:
+        return condition | false if true.value else ~condition & false
+    if true.width == 1 and false.known:
+        return ~condition | true if false.value else condition & true
+    # In the narrowest form: the same choice in other widths is then the same atom.
+    width = true.width
+    bounds = min(true.bounds[0], false.bounds[0]), max(true.bounds[1], false.bounds[1])
+    if _within(bounds, width):
+        width = max(_signed_bits(bound) for bound in bounds)
+    else:
+        bounds = _whole(width)
+    test = term("EQUAL", [condition.term, _literal(1, 1)])
+    choice = term("ITE", [test, true[:width].term, false[:width].term])
+    return _single(Atom(width, choice, bounds)).sext(true.width)
+
+
+def all_of(conditions: Sequence[Bits]) -> Bits:
+    """One bit: all conditions hold."""
+    result = constant(1, 1)
+    for condition in conditions:
+        result &= condition
+    return result
+
+
+def _linear(width: int, factors: Mapping[Atom, int], offset: int) -> Bits:
+    total = {atom: _centred(factor, width) for atom, factor in factors.items()}
+    total = {atom: factor for atom, factor in total.items() if factor}
+    return Bits(width, total, -_centred(-offset, width))
+
+
+def _single(atom: Atom) -> Bits:
+    return Bits(atom.width, {atom: 1}, 0)
+
+
+def _atom(width: int, kind: str, operands: Sequence[Bits], bounds: Bounds | None = None) -> Bits:
+    fits = bounds is not None and _within(bounds, width)
+    value = term(kind, [operand.term for operand in operands])
+    return _single(Atom(width, value, bounds if fits else _whole(width)))
+
+
+def _literal(number: int, width: int) -> Value:
+    return manager().mk_bv_value(manager().mk_bv_sort(width), number & _ones(width))
+
+
+def _centred(number: int, width: int) -> int:
+    """The number modulo 2^width, in (-2^(width-1), 2^(width-1)]."""
+    half = 1 << (width - 1)
+    return half - (half - number) % (1 << width)
+
+
+def _signed_bits(number: int) -> int:
+    return (number if number >= 0 else ~number).bit_length() + 1
+
+
+def _whole(width: int) -> Bounds:
+    return -(1 << (width - 1)), (1 << (width - 1)) - 1
+
+
+def _within(bounds: Bounds, width: int) -> bool:
+    low, high = _whole(width)
+    return low <= bounds[0] and bounds[1] <= high
+
+
+def _ones(width: int) -> int:
+    return (1 << width) - 1

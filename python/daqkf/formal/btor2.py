@@ -1,0 +1,155 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""Circuits in BTOR2, the word-level format of model checkers, and their steps.
+
+Niemetz, Preiner, Wolf and Biere, "BTOR2, BtorMC and Boolector 3.0", CAV 2018. Of it, what
+yosys writes for a synchronous circuit without memories.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from daqkf.errors import DaqkfError
+from daqkf.formal.bits import Bits, constant, ite, unknown
+
+type Values = Mapping[str, Bits]
+"""By the names of registers or ports."""
+
+_UNARY: Mapping[str, Callable[[Bits], Bits]] = {
+    "not": lambda a: ~a,
+    "neg": lambda a: -a,
+    "inc": lambda a: a + 1,
+    "dec": lambda a: a - 1,
+    "redor": lambda a: ~a.eq(0),
+    "redand": lambda a: a.eq(-1),
+    "redxor": lambda a: _parity(a),
+}
+
+_BINARY: Mapping[str, Callable[[Bits, Bits], Bits]] = {
+    "add": lambda a, b: a + b,
+    "sub": lambda a, b: a - b,
+    "mul": lambda a, b: a * b,
+    "and": lambda a, b: a & b,
+    "or": lambda a, b: a | b,
+    "xor": lambda a, b: a ^ b,
+    "nand": lambda a, b: ~(a & b),
+    "nor": lambda a, b: ~(a | b),
+    "xnor": lambda a, b: ~(a ^ b),
+    "iff": lambda a, b: a.eq(b),
+    "eq": lambda a, b: a.eq(b),
+    "neq": lambda a, b: ~a.eq(b),
+    "ult": lambda a, b: a.ult(b),
+    "ulte": lambda a, b: ~b.ult(a),
+    "ugt": lambda a, b: b.ult(a),
+    "ugte": lambda a, b: ~a.ult(b),
+    "slt": lambda a, b: a.ult(b, signed_too=True),
+    "slte": lambda a, b: ~b.ult(a, signed_too=True),
+    "sgt": lambda a, b: b.ult(a, signed_too=True),
+    "sgte": lambda a, b: ~a.ult(b, signed_too=True),
+    "sll": lambda a, b: a << b,
+    "srl": lambda a, b: a >> b,
+    "concat": lambda a, b: a.concat(b),
+}
+
+
+def _parity(a: Bits) -> Bits:
+    result = a[:1]
+    for bit in range(1, a.width):
+        result ^= a[bit : bit + 1]
+    return result
+
+
+@dataclass(frozen=True)
+class _Node:
+    """A line: what it computes, from the lines before it."""
+
+    line: int
+    kind: str
+    width: int
+    operands: tuple[int, ...]
+    """Lines; for `slice` and the extensions a line and numbers; for constants the number."""
+
+
+class TransitionSystem:
+    """A synchronous circuit: from its registers and inputs, its outputs and next registers."""
+
+    def __init__(self, text: str):
+        self.inputs: dict[str, int] = {}
+        """Widths by name."""
+        self.registers: dict[str, int] = {}
+        """Widths by name."""
+        self._nodes: list[_Node] = []
+        self._places: dict[int, tuple[str, str]] = {}
+        self._outputs: dict[str, int] = {}
+        self._next: dict[str, int] = {}
+        self._read(text)
+
+    def _read(self, text: str) -> None:
+        sorts: dict[int, int] = {}
+        for row in text.splitlines():
+            tokens = row.partition(";")[0].split()
+            if not tokens:
+                continue
+            line, kind, *rest = int(tokens[0]), *tokens[1:]
+            if kind == "sort":
+                if rest[0] != "bitvec":
+                    raise DaqkfError(f"the circuit has a memory: BTOR2 sort {rest[0]}")
+                sorts[line] = int(rest[1])
+            elif kind in ("input", "state"):
+                name = rest[1] if len(rest) > 1 else f"{kind}{line}"
+                (self.inputs if kind == "input" else self.registers)[name] = sorts[int(rest[0])]
+                self._places[line] = kind, name
+            elif kind == "output":
+                self._outputs[rest[1]] = int(rest[0])
+            elif kind == "next":
+                self._next[self._places[int(rest[1])][1]] = int(rest[2])
+            elif kind != "init":
+                self._nodes.append(_node(line, kind, sorts[int(rest[0])], rest[1:]))
+
+    def step(self, registers: Values, inputs: Values) -> tuple[Values, Values]:
+        """One clock cycle: the next registers, and the outputs during the cycle."""
+        values: dict[int, Bits] = {
+            line: (inputs if kind == "input" else registers)[name]
+            for line, (kind, name) in self._places.items()
+        }
+        for node in self._nodes:
+            values[node.line] = _evaluate(node, values)
+        after = {
+            name: values[self._next[name]] if name in self._next else registers[name]
+            for name in self.registers
+        }
+        return after, {name: values[line] for name, line in self._outputs.items()}
+
+    def any_state(self) -> Values:
+        """Registers of which nothing is known."""
+        return {name: unknown(name, width) for name, width in self.registers.items()}
+
+
+def _node(line: int, kind: str, width: int, rest: Sequence[str]) -> _Node:
+    bases = {"const": 2, "constd": 10, "consth": 16}
+    if kind in bases:
+        return _Node(line, "constant", width, (int(rest[0], bases[kind]),))
+    if kind in ("zero", "one", "ones"):
+        return _Node(line, "constant", width, ({"zero": 0, "one": 1, "ones": -1}[kind],))
+    counts = {"ite": 3, "slice": 3, "sext": 2, "uext": 2}
+    count = 1 if kind in _UNARY else 2 if kind in _BINARY else counts.get(kind)
+    if count is None:
+        raise DaqkfError(f"BTOR2 operator '{kind}' is not supported")
+    return _Node(line, kind, width, tuple(int(operand) for operand in rest[:count]))
+
+
+def _evaluate(node: _Node, values: Mapping[int, Bits]) -> Bits:
+    kind, operands = node.kind, node.operands
+    if kind == "constant":
+        return constant(operands[0], node.width)
+    first = values[operands[0]]
+    if kind in _UNARY:
+        return _UNARY[kind](first)
+    if kind in _BINARY:
+        return _BINARY[kind](first, values[operands[1]])
+    if kind == "ite":
+        return ite(first, values[operands[1]], values[operands[2]])
+    if kind == "slice":
+        return first[operands[2] : operands[1] + 1]
+    return first.sext(node.width) if kind == "sext" else first.zext(node.width)

@@ -1,0 +1,80 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""Questions to the solver, and its answers."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from daqkf.formal.bits import Bits, all_of, constant, manager, solver_library, term
+
+type Reader = Callable[[Bits], int]
+"""The number, unsigned, that bits have in a counterexample."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One thing to prove: the goals follow from what is given, whatever the unknowns are."""
+
+    theorem: str
+    goals: Sequence[Bits]
+    """One bit each."""
+    given: Bits
+    """One bit."""
+    explain: Callable[[Reader], list[str]]
+    """A counterexample in lines for people."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What became of a claim."""
+
+    claim: Claim
+    verdict: str
+    """`proved`, `refuted` or `timeout`."""
+    seconds: float
+    counterexample: Sequence[str] = ()
+
+
+def decide(claim: Claim, seconds: float) -> Answer:
+    """Prove or refute a claim, each of its goals within so many seconds."""
+    start = time.monotonic()
+    for goal in claim.goals:
+        against = claim.given & ~goal
+        if against.known and not against.value:
+            continue
+        verdict, lines = _search(claim, against, seconds)
+        if verdict != "proved":
+            return Answer(claim, verdict, time.monotonic() - start, lines)
+    return Answer(claim, "proved", time.monotonic() - start)
+
+
+def _search(claim: Claim, against: Bits, seconds: float) -> tuple[str, list[str]]:
+    library = solver_library()
+    options = library.Options()
+    options.set(library.Option.PRODUCE_MODELS, True)
+    options.set(library.Option.TIME_LIMIT_PER, int(seconds * 1000))
+    solver = library.Bitwuzla(manager(), options)
+    solver.assert_formula(term("EQUAL", [against.term, constant(1, 1).term]))
+    result = solver.check_sat()
+    if result == library.Result.UNSAT:
+        return "proved", []
+    if result != library.Result.SAT:
+        return "timeout", [f"no answer within {seconds:g} s"]
+
+    def read(bits: Bits) -> int:
+        return bits.value if bits.known else int(solver.get_value(bits.term).value(2), 2)
+
+    return "refuted", claim.explain(read)
+
+
+def merged(theorem: str, claims: Sequence[Claim], seconds: float) -> Answer:
+    """Decide claims one by one, up to the first that is not proved, and answer for all."""
+    start = time.monotonic()
+    for claim in claims:
+        answer = decide(claim, seconds)
+        if answer.verdict != "proved":
+            return Answer(claim, answer.verdict, time.monotonic() - start, answer.counterexample)
+    whole = Claim(theorem, (), all_of(()), lambda read: [])
+    return Answer(whole, "proved", time.monotonic() - start)

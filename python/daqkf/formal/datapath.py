@@ -1,0 +1,84 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""A family's datapath as a circuit of its own, and from there to BTOR2.
+
+The datapath goes the way of every array: CIRCT's SystemVerilog, read by yosys. So a proof
+also covers the export.
+"""
+
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from xdsl.dialects.builtin import ModuleOp
+
+from daqkf.dialects.rpea import ArrayConfig
+from daqkf.dialects.rpea.families import FAMILIES
+from daqkf.errors import DaqkfError
+from daqkf.formal.btor2 import TransitionSystem
+from daqkf.lowering.circuit import Circuit, circuit_module
+from daqkf.lowering.export_verilog import emit_verilog, single_file
+from daqkf.lowering.rtl.families import DATAPATHS
+from daqkf.lowering.rtl.families.stage import Operands
+from daqkf.runtime.tools import yosys
+
+TOP = "daqkf_datapath"
+
+_SCRIPT = "prep -flatten -top {top}; async2sync; dffunmap; opt_clean; write_btor {top}.btor"
+
+
+def build_datapath(config: ArrayConfig, family: str) -> ModuleOp:
+    """The datapath with a word's fields and rows, and the element's control, as ports.
+
+    A sum is held as soon as it is finished, as in an element whose post unit keeps up.
+    """
+    c = Circuit(TOP)
+    c.clock("clk")
+    c.reset(c.input("rst", 1))
+    start, enable, valid = (c.input(name, 1) for name in ("start", "enable", "valid"))
+    golden = FAMILIES[family]
+    addresses = golden.addresses(config)
+    fields = {
+        name: c.input(name, width)
+        for name, width in golden.fields(config).items()
+        if name not in (*addresses, "end")
+    }
+    rows = [c.input(f"row{number}", config.row_bits) for number in range(len(addresses))]
+    hold_enable = c.wire("hold_enable", 1)
+    operands = Operands(start, enable, valid, fields, rows, hold_enable)
+    datapath = DATAPATHS[family](c, config, operands)
+    hold_enable.drive(datapath.finished & enable)
+    c.output("finished", datapath.finished)
+    for lane, held in enumerate(datapath.held):
+        c.output(f"held{lane}", held)
+    c.finish()
+    return circuit_module(c)
+
+
+def transition_systems(circuits: ModuleOp, tops: list[str]) -> Mapping[str, TransitionSystem]:
+    """The circuits of some top modules, by name, in one run of each tool.
+
+    Raises:
+        DaqkfError: yosys did not read the SystemVerilog.
+        VerilogExportError: CIRCT did not write it.
+    """
+    tool = yosys()
+    read = "read_verilog -sv circuits.sv; design -save read"
+    script = [read, *(f"design -load read; {_SCRIPT.format(top=top)}" for top in tops)]
+    with tempfile.TemporaryDirectory(prefix="daqkf-") as folder:
+        Path(folder, "circuits.sv").write_text(single_file(emit_verilog(circuits)), "utf-8")
+        run = subprocess.run(
+            [*tool.argv, "-q", "-p", "; ".join(script)],
+            cwd=folder,
+            env=tool.env,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if run.returncode:
+            raise DaqkfError(f"yosys cannot read the circuit: {run.stderr.strip()[-300:]}")
+        return {
+            top: TransitionSystem(Path(folder, f"{top}.btor").read_text("utf-8")) for top in tops
+        }

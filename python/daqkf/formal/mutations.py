@@ -1,0 +1,153 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""Bugs to plant into a circuit, to see that the proofs find them.
+
+Each kind is a rewrite of one operation; a mutant is a circuit with one of them.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+from xdsl.builder import Builder
+from xdsl.dialects import comb, hw, seq
+from xdsl.dialects.builtin import IntegerAttr, IntegerType, ModuleOp, StringAttr, SymbolRefAttr
+from xdsl.ir import Operation, SSAValue
+from xdsl.rewriter import InsertPoint, Rewriter
+
+from daqkf.dialects.circt_ext import CompRegClockEnabledOp
+
+type Rewrite = Callable[[Operation], Operation | None]
+"""The operation to put in the place of another, or nothing if the bug does not apply."""
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A circuit with a bug."""
+
+    bug: str
+    """What was done, and where."""
+    circuit: ModuleOp
+
+
+def _width(value: SSAValue) -> int:
+    kind = value.type
+    return kind.width.data if isinstance(kind, IntegerType) else 0
+
+
+def _subtract(op: Operation) -> Operation | None:
+    if not isinstance(op, comb.AddOp) or len(op.operands) != 2:
+        return None
+    return comb.SubOp(*op.operands)
+
+
+def _without_carry(op: Operation) -> Operation | None:
+    return comb.XorOp(op.operands) if isinstance(op, comb.AddOp) else None
+
+
+def _swap_arms(op: Operation) -> Operation | None:
+    if not isinstance(op, comb.MuxOp):
+        return None
+    return comb.MuxOp(op.cond, op.false_value, op.true_value)
+
+
+def _zero_extend(op: Operation) -> Operation | None:
+    """A sign that is replicated becomes zeros."""
+    if not isinstance(op, comb.ReplicateOp) or _width(op.input) != 1:
+        return None
+    return hw.ConstantOp(0, _width(op.result))
+
+
+def _shift_by_one(op: Operation) -> Operation | None:
+    """Bits taken one further down."""
+    if not isinstance(op, comb.ExtractOp):
+        return None
+    low = op.low_bit.value.data
+    if not low or _width(op.result) == 1:
+        return None
+    return comb.ExtractOp(op.input, IntegerAttr(low - 1, 32), op.result.type)
+
+
+def _multiply_unsigned(op: Operation) -> Operation | None:
+    """A product becomes a sum."""
+    return comb.AddOp(op.operands) if isinstance(op, comb.MulOp) else None
+
+
+def _always_enabled(op: Operation) -> Operation | None:
+    if not isinstance(op, CompRegClockEnabledOp):
+        return None
+    reset = (op.reset, op.reset_value) if op.reset and op.reset_value else None
+    return seq.CompRegOp(op.input, op.clk, reset)
+
+
+def _narrow(op: Operation) -> Operation | None:
+    """The highest bit of what an adder adds up is lost and becomes the sign of the others."""
+    if not isinstance(op, comb.AddOp):
+        return None
+    width = _width(op.result)
+    block, total = op.parent, op.clone()
+    assert block is not None
+    builder = Builder(InsertPoint.before(op))
+    builder.insert(total)
+    low = builder.insert(comb.ExtractOp(total.result, IntegerAttr(0, 32), IntegerType(width - 1)))
+    sign = builder.insert(comb.ExtractOp(total.result, IntegerAttr(width - 2, 32), IntegerType(1)))
+    return comb.ConcatOp([sign.result, low.result], IntegerType(width))
+
+
+BUGS: Mapping[str, Rewrite] = {
+    "subtracts instead of adding": _subtract,
+    "adds without carries": _without_carry,
+    "adds in place of multiplying": _multiply_unsigned,
+    "a sum one bit narrower": _narrow,
+    "the arms of a multiplexer swapped": _swap_arms,
+    "zeros in place of a sign": _zero_extend,
+    "bits taken one place lower": _shift_by_one,
+    "a register without its enable": _always_enabled,
+}
+"""By what goes wrong."""
+
+
+def mutants(circuit: ModuleOp, limit: int | None = None) -> Iterator[Mutant]:
+    """Every bug at every place, or the first `limit` places of each kind, the last modules first.
+
+    The deepest modules come last in a circuit's order of use and first in its text: lanes are
+    where arithmetic is, so their places come first.
+    """
+    for bug, rewrite in BUGS.items():
+        planted = 0
+        for place, _ in enumerate(circuit.walk()):
+            if limit is not None and planted >= limit:
+                break
+            copy = circuit.clone()
+            op = list(copy.walk())[place]
+            module = _module_name(op)
+            name = next((r.name_hint for r in op.results if r.name_hint), None)
+            replacement = rewrite(op)
+            if replacement is None:
+                continue
+            Rewriter.replace_op(op, replacement)
+            planted += 1
+            where = f"{module}, {name or replacement.name} ({place})"
+            yield Mutant(f"{bug}: {where}", copy)
+
+
+def _module_name(op: Operation) -> str:
+    parent = op
+    while parent is not None and not isinstance(parent, hw.HWModuleOp):
+        parent = parent.parent_op()
+    return parent.sym_name.data if parent is not None else ""
+
+
+def joined(circuits: Mapping[str, ModuleOp]) -> ModuleOp:
+    """Circuits in one, the names of each one's modules with its key behind them."""
+    operations: list[Operation] = []
+    for key, circuit in circuits.items():
+        copy = circuit.clone()
+        for op in copy.walk():
+            if isinstance(op, hw.HWModuleOp):
+                op.properties["sym_name"] = StringAttr(op.sym_name.data + key)
+            elif isinstance(op, hw.InstanceOp):
+                target = op.module_name.root_reference.data + key
+                op.properties["moduleName"] = SymbolRefAttr(target)
+        operations += [op.detach() or op for op in list(copy.body.block.ops)]
+    return ModuleOp(operations)

@@ -1,0 +1,112 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""What each family's arithmetic has to be, as formulas over integers.
+
+A specification is all that a family adds. It knows nothing of the circuit: the state of an
+element is what can be seen by playing a last word into it, so stages, registers and number
+representations are the circuit's own affair.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, override
+
+from daqkf.dialects.rpea import ArrayConfig
+from daqkf.formal.bits import Bits, all_of, constant, ite
+
+INTEGER_BITS = 48
+"""Wide enough that no sum of a specification overflows: it computes with integers."""
+
+type State = Mapping[str, Bits]
+"""The quantities of an element between two words, integers."""
+
+type Word = Mapping[str, Bits]
+"""The fields of a word without its addresses and its `end`."""
+
+type Rows = Sequence[Sequence[Bits]]
+"""The activations that a word names, integers, by address and lane."""
+
+
+class Spec(ABC):
+    """The step of a family, and how to see its state."""
+
+    probes: ClassVar[Mapping[str, Sequence[Mapping[str, int]]]]
+    """Words without items that show the state in the sum that the last of them finishes.
+
+    Fields that are missing are 0.
+    """
+    control: ClassVar[Sequence[str]]
+    """Fields whose values are proved one by one, so that arithmetic alone is left."""
+    lanes: ClassVar[int] = 1
+
+    @abstractmethod
+    def state(self, seen: Mapping[str, Sequence[Bits]]) -> State:
+        """The state from the sums of the probes by lane, modulo 2^`accumulator_width`."""
+
+    @abstractmethod
+    def step(self, state: State, word: Word, rows: Rows) -> State:
+        """The state after a word, before a `last` clears it."""
+
+    @abstractmethod
+    def sums(self, state: State) -> Sequence[Bits]:
+        """The sums by lane that a `last` finishes in this state."""
+
+    @abstractmethod
+    def fits(self, config: ArrayConfig, state: State) -> Bits:
+        """Whether a state fits the widths that the compiler chose for the array."""
+
+    def valid(self, config: ArrayConfig, word: Word) -> Bits:
+        """Whether a compiler makes such words."""
+        return constant(1, 1)
+
+
+class RunningSumSpec(Spec):
+    """R += Σ ±x, where -x is taken as -x - 1; then, on a step, A += R · 2^shift.
+
+    The last word of an output always steps.
+    """
+
+    control: ClassVar = ("shift", "step", "last")
+    probes: ClassVar = {
+        "A + R": [{"step": 1, "last": 1}],
+        "A + 2R": [{"step": 1}, {"step": 1, "last": 1}],
+    }
+
+    @override
+    def state(self, seen: Mapping[str, Sequence[Bits]]) -> State:
+        (once,), (twice,) = seen["A + R"], seen["A + 2R"]
+        running = twice - once
+        return {"A": once - running, "R": running}
+
+    @override
+    def step(self, state: State, word: Word, rows: Rows) -> State:
+        running = state["R"]
+        for item, (x,) in enumerate(rows):
+            running += ite(word[f"negative{item}"], -x - 1, x)
+        shift = word.get("shift", constant(0, 1)).zext(INTEGER_BITS)
+        term = ite(word["step"], running << shift, constant(0, INTEGER_BITS))
+        return {"A": state["A"] + term, "R": running}
+
+    @override
+    def sums(self, state: State) -> Sequence[Bits]:
+        return [state["A"]]
+
+    @override
+    def fits(self, config: ArrayConfig, state: State) -> Bits:
+        return all_of(
+            [
+                state["A"].fits(config.accumulator_width),
+                state["R"].fits(config.running_sum_width),
+            ]
+        )
+
+    @override
+    def valid(self, config: ArrayConfig, word: Word) -> Bits:
+        stepped = ~word["last"] | word["step"]
+        if "shift" not in word:
+            return stepped
+        return stepped & ~constant(config.max_shift, word["shift"].width).ult(word["shift"])
+
+
+SPECS: Mapping[str, Spec] = {"running_sum": RunningSumSpec()}

@@ -1,0 +1,385 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""The theorems about a datapath, from which follows that every stream yields its dot product.
+
+`start`, `step` and `finish` are an induction over a stream's words with pauses in between;
+`bubble` takes the pauses away, `stall` adds the cycles in which nothing moves.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from itertools import product
+
+import numpy as np
+from numpy.typing import NDArray
+
+from daqkf.dialects.rpea import ArrayConfig
+from daqkf.dialects.rpea.families import FAMILIES
+from daqkf.dialects.spaq.numerics import ACTIVATION_BITS
+from daqkf.errors import DaqkfError
+from daqkf.formal.bits import Bits, all_of, constant, ite, unknown
+from daqkf.formal.btor2 import TransitionSystem, Values
+from daqkf.formal.claims import Claim, Reader
+from daqkf.formal.specs import INTEGER_BITS, Spec, State
+from daqkf.passes.maths.families import CODINGS
+
+DEEPEST = 32
+"""Cycles after which a datapath must have emptied itself."""
+
+
+class PipelineError(DaqkfError):
+    """A datapath that never empties, or never finishes a sum."""
+
+
+class Bench:
+    """A datapath, its specification, and words to play."""
+
+    def __init__(self, family: str, config: ArrayConfig, spec: Spec, system: TransitionSystem):
+        self.family, self.config, self.spec, self.system = family, config, spec, system
+        golden = FAMILIES[family]
+        self.addresses = golden.addresses(config)
+        self.fields = {
+            name: width
+            for name, width in golden.fields(config).items()
+            if name not in (*self.addresses, "end")
+        }
+        self.idle = self.word("idle")
+        """What stands at the inputs while no word is valid."""
+
+    def word(self, name: str) -> dict[str, Bits]:
+        """A word of which nothing is known, with its rows."""
+        fields = {field: unknown(f"{name}.{field}", w) for field, w in self.fields.items()}
+        rows = {
+            f"row{number}": unknown(f"{name}.row{number}", self.config.row_bits)
+            for number in range(len(self.addresses))
+        }
+        return fields | rows
+
+    def known(
+        self, fields: Mapping[str, int], rows: Mapping[str, Bits] | None = None
+    ) -> dict[str, Bits]:
+        """A word of which all fields are known; rows that are missing are zeros."""
+        word = {name: constant(fields.get(name, 0), width) for name, width in self.fields.items()}
+        for number in range(len(self.addresses)):
+            word[f"row{number}"] = constant(0, self.config.row_bits)
+        return word | dict(rows or {})
+
+    def activations(self, word: Values) -> list[list[Bits]]:
+        """The rows of a word as integers, by address and lane."""
+        return [
+            [
+                word[f"row{number}"][t * ACTIVATION_BITS : (t + 1) * ACTIVATION_BITS].sext(
+                    INTEGER_BITS
+                )
+                for t in range(self.config.lanes)
+            ]
+            for number in range(len(self.addresses))
+        ]
+
+    def cycle(
+        self, state: Values, word: Values | None = None, start: int = 0, enable: int = 1
+    ) -> Values:
+        """The registers after a cycle, with a word or a bubble."""
+        valid = constant(int(word is not None), 1)
+        return self.step(state, self.idle if word is None else word, valid, start, enable)[0]
+
+    def step(
+        self, state: Values, word: Values, valid: Bits, start: int = 0, enable: int = 1
+    ) -> tuple[Values, Values]:
+        """The registers after a cycle, and the outputs in it."""
+        control = {"clk": 0, "rst": 0, "start": start, "enable": enable}
+        inputs = {name: constant(value, 1) for name, value in control.items()}
+        return self.system.step(state, inputs | {"valid": valid} | dict(word))
+
+    def bubbles(self, state: Values, count: int) -> Values:
+        """The registers after some cycles without a word."""
+        for _ in range(count):
+            state = self.cycle(state)
+        return state
+
+    def outputs(self, state: Values) -> Values:
+        """The outputs in this state."""
+        return self.step(state, self.idle, constant(0, 1))[1]
+
+    def held(self, state: Values) -> list[Bits]:
+        """The holding registers by lane."""
+        outputs = self.outputs(state)
+        return [outputs[f"held{lane}"] for lane in range(self.config.lanes)]
+
+    @cached_property
+    def depth(self) -> int:
+        """Cycles after which any state has become one that bubbles do not change.
+
+        Raises:
+            PipelineError: there are more than `DEEPEST`.
+        """
+        state = self.system.any_state()
+        for count in range(DEEPEST):
+            after = self.cycle(state)
+            if after == state:
+                return count
+            state = after
+        raise PipelineError(f"{self.family}: the datapath is not empty after {DEEPEST} cycles")
+
+    @cached_property
+    def empty(self) -> Values:
+        """Every state of an empty pipeline, and perhaps more.
+
+        What all of them have in common is known; the rest is taken for unknown.
+        """
+        state = self.bubbles(self.system.any_state(), self.depth)
+        return {
+            name: bits if bits.known else unknown(f"empty.{name}", bits.width)
+            for name, bits in state.items()
+        }
+
+    @cached_property
+    def latency(self) -> int:
+        """Cycles from a last word to `finished`.
+
+        Raises:
+            PipelineError: there are more than `DEEPEST`.
+        """
+        state = self.cycle(self.cycle(self.empty, start=1), self.known({"last": 1}))
+        for count in range(DEEPEST):
+            if self.outputs(state)["finished"] == constant(1, 1):
+                return count
+            state = self.cycle(state)
+        raise PipelineError(f"{self.family}: no sum is finished within {DEEPEST} cycles")
+
+    def after(self, state: Values, word: Values) -> Values:
+        """The registers after a word, in an empty pipeline."""
+        return self.bubbles(self.cycle(state, word), self.depth)
+
+    def observed(self, state: Values) -> dict[str, Bits]:
+        """The quantities of the specification in the state of an empty pipeline."""
+        seen: dict[str, list[Bits]] = {}
+        for name, words in self.spec.probes.items():
+            after = state
+            for fields in words:
+                after = self.after(after, self.known(fields))
+            seen[name] = self.held(after)
+        return {name: bits.sext(INTEGER_BITS) for name, bits in self.spec.state(seen).items()}
+
+
+def _number(read: Reader, bits: Bits) -> int:
+    return constant(read(bits), bits.width).offset
+
+
+def _word_line(bench: Bench, read: Reader, word: Values) -> str:
+    fields = [f"{name} {read(word[name])}" for name in bench.fields]
+    rows = [
+        f"x{number} {' '.join(str(_number(read, x)) for x in lanes)}"
+        for number, lanes in enumerate(bench.activations(word))
+    ]
+    return "word: " + ", ".join(fields + rows)
+
+
+def _state_line(what: str, read: Reader, state: State) -> str:
+    values = ", ".join(f"{name} = {_number(read, bits)}" for name, bits in state.items())
+    return f"{what}: {values}"
+
+
+def _difference(read: Reader, one: Values, other: Values, words: tuple[str, str]) -> list[str]:
+    return [
+        f"register {name}: {read(one[name])} {words[0]}, {read(other[name])} {words[1]}"
+        for name in one
+        if read(one[name]) != read(other[name])
+    ]
+
+
+def _equal(one: Values, other: Values) -> list[Bits]:
+    return [one[name].eq(other[name]) for name in one]
+
+
+TRUE = constant(1, 1)
+
+
+def stall(bench: Bench) -> Iterator[Claim]:
+    """While not enabled, no register of the datapath changes."""
+    state, word = bench.system.any_state(), bench.word("word")
+    after = bench.step(state, word, unknown("valid", 1), enable=0)[0]
+    yield Claim(
+        "stall",
+        _equal(state, after),
+        TRUE,
+        lambda read: _difference(read, state, after, ("before a stalled cycle", "after")),
+    )
+
+
+def bubble(bench: Bench) -> Iterator[Claim]:
+    """A cycle without a word before a word is the same as one after it, in any state."""
+    state, word = bench.system.any_state(), bench.word("word")
+    late = bench.bubbles(bench.cycle(bench.cycle(state), word), bench.depth)
+    early = bench.bubbles(bench.cycle(state, word), bench.depth + 1)
+    yield Claim(
+        "bubble",
+        _equal(early, late),
+        TRUE,
+        lambda read: [
+            _word_line(bench, read, word),
+            *_difference(read, early, late, ("without a pause before the word", "with one")),
+        ],
+    )
+
+
+def start(bench: Bench) -> Iterator[Claim]:
+    """After a start, the state is zero, whatever came before."""
+    state = bench.bubbles(bench.cycle(bench.empty, start=1), bench.depth)
+    observed = bench.observed(state)
+    yield Claim(
+        "start",
+        [bits.eq(0) for bits in observed.values()],
+        TRUE,
+        lambda read: [_state_line("after a start", read, observed)],
+    )
+
+
+def step(bench: Bench) -> Iterator[Claim]:
+    """A word changes the state as the specification says, as long as that fits its widths.
+
+    A last word holds the sum of the new state, and clears it.
+    """
+    before = bench.observed(bench.empty)
+    splits = [name for name in bench.spec.control if name in bench.fields]
+    for values in product(*(range(1 << bench.fields[name]) for name in splits)):
+        known = {
+            name: constant(value, bench.fields[name])
+            for name, value in zip(splits, values, strict=True)
+        }
+        yield _step(bench, before, bench.word("word") | known)
+
+
+def _step(bench: Bench, before: State, word: Values) -> Claim:
+    spec, state = bench.spec, bench.after(bench.empty, word)
+    found, held = bench.observed(state), bench.held(state)
+    rows = bench.activations(word)
+    full = spec.step(before, word, rows)
+    zero = constant(0, INTEGER_BITS)
+    expected = {name: ite(word["last"], zero, bits) for name, bits in full.items()}
+    sums = spec.sums(full)
+    goals = [found[name].eq(expected[name]) for name in expected] + [
+        ~word["last"] | got.sext(INTEGER_BITS).eq(total)
+        for got, total in zip(held, sums, strict=True)
+    ]
+
+    def explain(read: Reader) -> list[str]:
+        lines = [
+            _state_line("state before", read, before),
+            _word_line(bench, read, word),
+            _state_line("state expected", read, expected),
+            _state_line("state found", read, found),
+        ]
+        if read(word["last"]):
+            lines.append(f"sums expected: {[_number(read, bits) for bits in sums]}")
+            lines.append(f"sums held: {[_number(read, bits) for bits in held]}")
+        return lines
+
+    given = spec.fits(bench.config, full) & spec.valid(bench.config, word)
+    return Claim("step", goals, given, explain)
+
+
+def finish(bench: Bench) -> Iterator[Claim]:
+    """`finished` follows a last word and nothing else, and later words do not disturb its sum."""
+    begin, word, valid = bench.system.any_state(), bench.word("word"), unknown("valid", 1)
+    state = bench.step(begin, word, valid)[0]
+    alone = bench.bubbles(state, bench.latency + 1)
+    following = [bench.word(f"later{n}") for n in range(bench.latency + 1)]
+    trace = [state]
+    for n, later in enumerate(following):
+        trace.append(bench.step(trace[-1], later, unknown(f"valid{n}", 1))[0])
+    due, finished = valid & word["last"], bench.outputs(trace[-2])["finished"]
+    held, quiet = bench.held(trace[-1]), bench.held(alone)
+    before = bench.held(trace[-2])
+    yield Claim(
+        "finish",
+        [
+            finished.eq(due),
+            *(~due | a.eq(b) for a, b in zip(held, quiet, strict=True)),
+            *(finished | a.eq(b) for a, b in zip(held, before, strict=True)),
+        ],
+        TRUE,
+        lambda read: [
+            f"valid {read(valid)}, {_word_line(bench, read, word)}",
+            *(f"then {_word_line(bench, read, later)}" for later in following),
+            f"finished {bench.latency} cycles later: {read(finished)}",
+            f"held: {[_number(read, bits) for bits in held]}, "
+            f"{[_number(read, bits) for bits in quiet]} without the later words",
+        ],
+    )
+
+
+def dot_products(bench: Bench, levels: NDArray[np.int8]) -> Iterator[Claim]:
+    """The compiler's stream of levels [K, N] yields Σ w·x for all activations.
+
+    All channels are one stream, as an element plays it.
+    """
+    coding = CODINGS[bench.family]
+    stream = coding.stream(levels, bench.config)
+    features = [unknown(f"x{k}", bench.config.row_bits) for k in range(len(levels))]
+    fields = {name: values.tolist() for name, values in stream.fields.items()}
+    state = bench.bubbles(bench.cycle(bench.empty, start=1), bench.depth)
+    held: list[list[Bits]] = []
+    due: dict[int, None] = {}
+    total = int(stream.starts[-1])
+    for number in range(total + bench.latency + 2):
+        if number in due:
+            held.append(bench.held(state))
+        if number >= total:
+            state = bench.cycle(state)
+            continue
+        rows = {
+            f"row{n}": features[fields[name][number]]
+            for n, name in enumerate(bench.addresses)
+            if fields[name][number] >= 0
+        }
+        word = bench.known({name: fields[name][number] for name in bench.fields}, rows)
+        if fields["last"][number]:
+            due[number + bench.latency + 2] = None
+        state = bench.cycle(state, word)
+    corrections = coding.correction(levels)
+    for channel, sums in enumerate(held):
+        yield _dot_product(bench, levels[:, channel], features, sums, int(corrections[channel]))
+
+
+def _dot_product(
+    bench: Bench,
+    weights: NDArray[np.int8],
+    features: Sequence[Bits],
+    sums: Sequence[Bits],
+    fix: int,
+) -> Claim:
+    lanes = [
+        [x[t * ACTIVATION_BITS : (t + 1) * ACTIVATION_BITS].sext(INTEGER_BITS) for x in features]
+        for t in range(bench.config.lanes)
+    ]
+    expected = []
+    for lane in lanes:
+        total = constant(0, INTEGER_BITS)
+        for weight, x in zip(weights.tolist(), lane, strict=True):
+            total += x * weight
+        expected.append(total)
+    found = [bits.sext(INTEGER_BITS) + fix for bits in sums]
+
+    def explain(read: Reader) -> list[str]:
+        lines = [f"weights {weights.tolist()}"]
+        for lane, want, got in zip(lanes, expected, found, strict=True):
+            x = [_number(read, bits) for bits in lane]
+            lines.append(
+                f"activations {x}: {_number(read, want)} expected, {_number(read, got)} found"
+            )
+        return lines
+
+    goals = [a.eq(b) for a, b in zip(found, expected, strict=True)]
+    return Claim("dot product", goals, TRUE, explain)
+
+
+def every_weight(most: int, features: int) -> NDArray[np.int8]:
+    """Levels [features, N] of all vectors of weights with magnitudes up to `most`."""
+    values = np.arange(-most, most + 1, dtype=np.int8)
+    grid = np.meshgrid(*[values] * features, indexing="ij")
+    return np.stack([axis.reshape(-1) for axis in grid])
+
+
+INDUCTION = {"stall": stall, "start": start, "step": step, "bubble": bubble, "finish": finish}
