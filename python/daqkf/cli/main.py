@@ -183,6 +183,12 @@ def _bench(options: argparse.Namespace) -> int:
     )
 
 
+def _prove(options: argparse.Namespace) -> int:
+    from daqkf.formal.command import run_prove
+
+    return run_prove(options.family, options.places, options.timeout)
+
+
 def _targets(options: argparse.Namespace) -> int:
     from daqkf.hw_targets import load_target, target_names
 
@@ -339,6 +345,21 @@ def _parser() -> argparse.ArgumentParser:
     bench.add_argument("--toggles", action="store_true", help="count toggles of a layer, too")
     bench.add_argument("--json", metavar="FILE", help="write everything there")
     bench.set_defaults(run=_bench)
+
+    prover = commands.add_parser(
+        "prove", help="prove that each family's circuit yields dot products, and find planted bugs"
+    )
+    prover.add_argument("--family", action="append", help="only this one (default: all); repeats")
+    prover.add_argument(
+        "--places",
+        type=int,
+        default=1,
+        help="where each kind of bug is planted: the first so many places, 0 for all (default: 1)",
+    )
+    prover.add_argument(
+        "--timeout", type=float, default=20.0, help="seconds for a query (default: 20)"
+    )
+    prover.set_defaults(run=_prove)
 
     commands.add_parser("targets", help="list the targets").set_defaults(run=_targets)
     return parser

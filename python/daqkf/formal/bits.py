@@ -345,9 +345,10 @@ def _single(atom: Atom) -> Bits:
 
 
 def _atom(width: int, kind: str, operands: Sequence[Bits], bounds: Bounds | None = None) -> Bits:
-    fits = bounds is not None and _within(bounds, width)
+    if bounds is None or not _within(bounds, width):
+        bounds = _whole(width)
     value = term(kind, [operand.term for operand in operands])
-    return _single(Atom(width, value, bounds if fits else _whole(width)))
+    return _single(Atom(width, value, bounds))
 
 
 def _literal(number: int, width: int) -> Value:

@@ -84,6 +84,7 @@ class TransitionSystem:
         self._outputs: dict[str, int] = {}
         self._next: dict[str, int] = {}
         self._read(text)
+        self._drop_unused()
 
     def _read(self, text: str) -> None:
         sorts: dict[int, int] = {}
@@ -106,6 +107,14 @@ class TransitionSystem:
                 self._next[self._places[int(rest[1])][1]] = int(rest[2])
             elif kind != "init":
                 self._nodes.append(_node(line, kind, sorts[int(rest[0])], rest[1:]))
+
+    def _drop_unused(self) -> None:
+        """Lines that only give names to others are most of them."""
+        needed = {*self._outputs.values(), *self._next.values()}
+        for node in reversed(self._nodes):
+            if node.line in needed and node.kind != "constant":
+                needed.update(node.operands[: _lines_read(node.kind)])
+        self._nodes = [node for node in self._nodes if node.line in needed]
 
     def step(self, registers: Values, inputs: Values) -> tuple[Values, Values]:
         """One clock cycle: the next registers, and the outputs during the cycle."""
@@ -132,11 +141,19 @@ def _node(line: int, kind: str, width: int, rest: Sequence[str]) -> _Node:
         return _Node(line, "constant", width, (int(rest[0], bases[kind]),))
     if kind in ("zero", "one", "ones"):
         return _Node(line, "constant", width, ({"zero": 0, "one": 1, "ones": -1}[kind],))
-    counts = {"ite": 3, "slice": 3, "sext": 2, "uext": 2}
-    count = 1 if kind in _UNARY else 2 if kind in _BINARY else counts.get(kind)
-    if count is None:
-        raise DaqkfError(f"BTOR2 operator '{kind}' is not supported")
+    count = _lines_read(kind) + {"slice": 2, "sext": 1, "uext": 1}.get(kind, 0)
     return _Node(line, kind, width, tuple(int(operand) for operand in rest[:count]))
+
+
+def _lines_read(kind: str) -> int:
+    """How many operands of an operator are lines."""
+    if kind in _UNARY or kind in ("slice", "sext", "uext"):
+        return 1
+    if kind in _BINARY:
+        return 2
+    if kind == "ite":
+        return 3
+    raise DaqkfError(f"BTOR2 operator '{kind}' is not supported")
 
 
 def _evaluate(node: _Node, values: Mapping[int, Bits]) -> Bits:

@@ -4,10 +4,10 @@
 """Questions to the solver, and its answers."""
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 
-from daqkf.formal.bits import Bits, all_of, constant, manager, solver_library, term
+from daqkf.formal.bits import Bits, constant, manager, solver_library, term
 
 type Reader = Callable[[Bits], int]
 """The number, unsigned, that bits have in a counterexample."""
@@ -30,7 +30,7 @@ class Claim:
 class Answer:
     """What became of a claim."""
 
-    claim: Claim
+    theorem: str
     verdict: str
     """`proved`, `refuted` or `timeout`."""
     seconds: float
@@ -46,8 +46,8 @@ def decide(claim: Claim, seconds: float) -> Answer:
             continue
         verdict, lines = _search(claim, against, seconds)
         if verdict != "proved":
-            return Answer(claim, verdict, time.monotonic() - start, lines)
-    return Answer(claim, "proved", time.monotonic() - start)
+            return Answer(claim.theorem, verdict, time.monotonic() - start, lines)
+    return Answer(claim.theorem, "proved", time.monotonic() - start)
 
 
 def _search(claim: Claim, against: Bits, seconds: float) -> tuple[str, list[str]]:
@@ -69,12 +69,11 @@ def _search(claim: Claim, against: Bits, seconds: float) -> tuple[str, list[str]
     return "refuted", claim.explain(read)
 
 
-def merged(theorem: str, claims: Sequence[Claim], seconds: float) -> Answer:
+def merged(theorem: str, claims: Iterable[Claim], seconds: float) -> Answer:
     """Decide claims one by one, up to the first that is not proved, and answer for all."""
     start = time.monotonic()
     for claim in claims:
         answer = decide(claim, seconds)
         if answer.verdict != "proved":
-            return Answer(claim, answer.verdict, time.monotonic() - start, answer.counterexample)
-    whole = Claim(theorem, (), all_of(()), lambda read: [])
-    return Answer(whole, "proved", time.monotonic() - start)
+            return replace(answer, theorem=theorem, seconds=time.monotonic() - start)
+    return Answer(theorem, "proved", time.monotonic() - start)

@@ -38,7 +38,7 @@ def _width(value: SSAValue) -> int:
 def _subtract(op: Operation) -> Operation | None:
     if not isinstance(op, comb.AddOp) or len(op.operands) != 2:
         return None
-    return comb.SubOp(*op.operands)
+    return comb.SubOp(op.operands[0], op.operands[1])
 
 
 def _without_carry(op: Operation) -> Operation | None:
@@ -68,7 +68,7 @@ def _shift_by_one(op: Operation) -> Operation | None:
     return comb.ExtractOp(op.input, IntegerAttr(low - 1, 32), op.result.type)
 
 
-def _multiply_unsigned(op: Operation) -> Operation | None:
+def _sum_of_factors(op: Operation) -> Operation | None:
     """A product becomes a sum."""
     return comb.AddOp(op.operands) if isinstance(op, comb.MulOp) else None
 
@@ -97,7 +97,7 @@ def _narrow(op: Operation) -> Operation | None:
 BUGS: Mapping[str, Rewrite] = {
     "subtracts instead of adding": _subtract,
     "adds without carries": _without_carry,
-    "adds in place of multiplying": _multiply_unsigned,
+    "adds in place of multiplying": _sum_of_factors,
     "a sum one bit narrower": _narrow,
     "the arms of a multiplexer swapped": _swap_arms,
     "zeros in place of a sign": _zero_extend,
@@ -108,10 +108,9 @@ BUGS: Mapping[str, Rewrite] = {
 
 
 def mutants(circuit: ModuleOp, limit: int | None = None) -> Iterator[Mutant]:
-    """Every bug at every place, or the first `limit` places of each kind, the last modules first.
+    """Every bug at every place, or at the first `limit` places of each kind.
 
-    The deepest modules come last in a circuit's order of use and first in its text: lanes are
-    where arithmetic is, so their places come first.
+    A circuit's leaves come first, and so do its lanes.
     """
     for bug, rewrite in BUGS.items():
         planted = 0
@@ -148,6 +147,6 @@ def joined(circuits: Mapping[str, ModuleOp]) -> ModuleOp:
                 op.properties["sym_name"] = StringAttr(op.sym_name.data + key)
             elif isinstance(op, hw.InstanceOp):
                 target = op.module_name.root_reference.data + key
-                op.properties["moduleName"] = SymbolRefAttr(target)
+                op.attributes["moduleName"] = SymbolRefAttr(target)
         operations += [op.detach() or op for op in list(copy.body.block.ops)]
     return ModuleOp(operations)

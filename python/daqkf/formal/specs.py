@@ -39,6 +39,8 @@ class Spec(ABC):
     control: ClassVar[Sequence[str]]
     """Fields whose values are proved one by one, so that arithmetic alone is left."""
     lanes: ClassVar[int] = 1
+    circuits: ClassVar[Sequence[Mapping[str, int | str]]] = ({},)
+    """Options of the array (`ArrayConfig`) whose circuits are proved; bugs go into the first."""
 
     @abstractmethod
     def state(self, seen: Mapping[str, Sequence[Bits]]) -> State:
@@ -68,6 +70,7 @@ class RunningSumSpec(Spec):
     """
 
     control: ClassVar = ("shift", "step", "last")
+    circuits: ClassVar = ({}, {"items": 1}, {"items": 4}, {"max_shift": 0})
     probes: ClassVar = {
         "A + R": [{"step": 1, "last": 1}],
         "A + 2R": [{"step": 1}, {"step": 1, "last": 1}],
@@ -110,3 +113,6 @@ class RunningSumSpec(Spec):
 
 
 SPECS: Mapping[str, Spec] = {"running_sum": RunningSumSpec()}
+
+UNPROVED: Mapping[str, str] = {}
+"""Families that have no specification yet, and why."""

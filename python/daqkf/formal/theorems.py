@@ -18,7 +18,7 @@ from daqkf.dialects.rpea import ArrayConfig
 from daqkf.dialects.rpea.families import FAMILIES
 from daqkf.dialects.spaq.numerics import ACTIVATION_BITS
 from daqkf.errors import DaqkfError
-from daqkf.formal.bits import Bits, all_of, constant, ite, unknown
+from daqkf.formal.bits import Bits, constant, ite, unknown
 from daqkf.formal.btor2 import TransitionSystem, Values
 from daqkf.formal.claims import Claim, Reader
 from daqkf.formal.specs import INTEGER_BITS, Spec, State
@@ -321,26 +321,26 @@ def dot_products(bench: Bench, levels: NDArray[np.int8]) -> Iterator[Claim]:
     fields = {name: values.tolist() for name, values in stream.fields.items()}
     state = bench.bubbles(bench.cycle(bench.empty, start=1), bench.depth)
     held: list[list[Bits]] = []
-    due: dict[int, None] = {}
     total = int(stream.starts[-1])
     for number in range(total + bench.latency + 2):
-        if number in due:
-            held.append(bench.held(state))
-        if number >= total:
-            state = bench.cycle(state)
-            continue
-        rows = {
-            f"row{n}": features[fields[name][number]]
-            for n, name in enumerate(bench.addresses)
-            if fields[name][number] >= 0
-        }
-        word = bench.known({name: fields[name][number] for name in bench.fields}, rows)
-        if fields["last"][number]:
-            due[number + bench.latency + 2] = None
-        state = bench.cycle(state, word)
+        word, valid = bench.idle, constant(int(number < total), 1)
+        if number < total:
+            rows = {
+                f"row{n}": features[fields[name][number]]
+                for n, name in enumerate(bench.addresses)
+                if fields[name][number] >= 0
+            }
+            word = bench.known({name: fields[name][number] for name in bench.fields}, rows)
+        state, outputs = bench.step(state, word, valid)
+        last = number - bench.latency - 2
+        if last >= 0 and fields["last"][last]:
+            held.append([outputs[f"held{lane}"] for lane in range(bench.config.lanes)])
     corrections = coding.correction(levels)
     for channel, sums in enumerate(held):
-        yield _dot_product(bench, levels[:, channel], features, sums, int(corrections[channel]))
+        part = range(*stream.starts[channel : channel + 2].tolist())
+        words = [{name: values[number] for name, values in fields.items()} for number in part]
+        fix = int(corrections[channel])
+        yield _dot_product(bench, levels[:, channel], features, sums, fix, words)
 
 
 def _dot_product(
@@ -349,7 +349,9 @@ def _dot_product(
     features: Sequence[Bits],
     sums: Sequence[Bits],
     fix: int,
+    words: Sequence[Mapping[str, int]],
 ) -> Claim:
+    """One output: its sums by lane, with `fix` added, and the words that make them."""
     lanes = [
         [x[t * ACTIVATION_BITS : (t + 1) * ACTIVATION_BITS].sext(INTEGER_BITS) for x in features]
         for t in range(bench.config.lanes)
@@ -364,6 +366,10 @@ def _dot_product(
 
     def explain(read: Reader) -> list[str]:
         lines = [f"weights {weights.tolist()}"]
+        for word in words:
+            # An item without a place reads the row of zeros.
+            fields = [f"{name} {word[name] if word[name] >= 0 else 'null'}" for name in word]
+            lines.append(f"word: {', '.join(fields)}")
         for lane, want, got in zip(lanes, expected, found, strict=True):
             x = [_number(read, bits) for bits in lane]
             lines.append(

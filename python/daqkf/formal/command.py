@@ -1,0 +1,68 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""`daqkf prove`."""
+
+import time
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.table import Table
+
+from daqkf.formal.prover import FEWER_PRODUCTS, PRODUCTS, Circuit, Hunt, chosen, hunt, prove
+from daqkf.formal.specs import SPECS, UNPROVED
+
+_PIPE_WIDTH = 140
+
+
+def run_prove(families: Sequence[str] | None, places: int, seconds: float) -> int:
+    """Prove every circuit, and find every planted bug; 1 if anything fails.
+
+    Args:
+        families: which, or all.
+        places: at how many places each kind of bug is planted; 0 for all.
+        seconds: that a query may take.
+    """
+    names = chosen(list(families) if families else None)
+    console = Console()
+    # A pipe has no width; the table must not be cut there.
+    console = console if console.is_terminal else Console(width=_PIPE_WIDTH)
+    start = time.monotonic()
+    failures = 0
+    for name in names:
+        failures += _prove_family(console, name, seconds)
+        failures += _hunt_family(console, name, places or None, seconds)
+    for name in UNPROVED if not families else ():
+        console.print(f"{name}: not proved, {UNPROVED[name]}")
+    console.print(f"{time.monotonic() - start:.0f} s")
+    return 1 if failures else 0
+
+
+def _prove_family(console: Console, family: str, seconds: float) -> int:
+    table = Table("circuit", "theorem", "verdict", "seconds")
+    failures: list[str] = []
+    for number, options in enumerate(SPECS[family].circuits):
+        circuit = Circuit(family, options)
+        products = FEWER_PRODUCTS if number else PRODUCTS
+        for answer in prove(circuit, products, seconds):
+            row = circuit.label, answer.theorem, answer.verdict, f"{answer.seconds:.2f}"
+            table.add_row(*row)
+            if answer.verdict != "proved":
+                where = f"{circuit.label}: {answer.theorem}: {answer.verdict}"
+                failures.append("\n  ".join((where, *answer.counterexample)))
+    console.print(table)
+    for failure in failures:
+        console.print(failure, markup=False)
+    return len(failures)
+
+
+def _hunt_family(console: Console, family: str, places: int | None, seconds: float) -> int:
+    table = Table("planted bug", "refuted by", "counterexample", show_lines=True)
+    hunts: list[Hunt] = list(hunt(family, places, seconds))
+    for item in hunts:
+        by = item.answer.theorem if item.found else "NOT FOUND"
+        table.add_row(item.bug, by, "\n".join(item.answer.counterexample))
+    console.print(table)
+    found = sum(item.found for item in hunts)
+    console.print(f"{family}: {found} of {len(hunts)} planted bugs found")
+    return len(hunts) - found

@@ -1,0 +1,145 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""Proving the circuits of a family, and looking for bugs that were planted into them."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from daqkf.dialects.rpea import ArrayConfig
+from daqkf.errors import DaqkfError
+from daqkf.formal.bits import solver_library
+from daqkf.formal.btor2 import TransitionSystem
+from daqkf.formal.claims import Answer, merged
+from daqkf.formal.datapath import TOP, build_datapath, transition_systems
+from daqkf.formal.mutations import joined, mutants
+from daqkf.formal.specs import SPECS, UNPROVED
+from daqkf.formal.theorems import INDUCTION, Bench, PipelineError, dot_products, every_weight
+
+SECONDS = 20.0
+"""That a single query may take."""
+
+PRODUCTS = ((127, 1), (3, 3), (2, 4))
+"""Largest magnitude and features of the weights that are all played."""
+
+FEWER_PRODUCTS = PRODUCTS[1:]
+"""For a family's further circuits."""
+
+FEWEST_PRODUCTS = ((3, 2),)
+"""To find a bug."""
+
+type Products = tuple[tuple[int, int], ...]
+
+
+def array(family: str, options: Mapping[str, int | str]) -> ArrayConfig:
+    """An array with the widths of a layer with 4095 features of 8-bit weights."""
+    shape: dict[str, int | str | tuple[str, ...]] = {
+        "pes": 1,
+        "lanes": SPECS[family].lanes,
+        "post_lanes": 1,
+        "max_shift": 3,
+        "activation_depth": 4096,
+        "stream_depth": 2,
+        "parameter_depth": 2,
+        "result_depth": 2,
+        "running_sum_width": 20,
+        "accumulator_width": 28,
+        "sum_width": 28,
+        "families": (family,),
+    }
+    return ArrayConfig(**(shape | dict(options)))  # pyright: ignore[reportArgumentType]
+
+
+@dataclass(frozen=True)
+class Circuit:
+    """A circuit to prove: a family, and the options of its array."""
+
+    family: str
+    options: Mapping[str, int | str] = field(default_factory=dict)
+
+    @property
+    def label(self) -> str:
+        """The family and the options in words."""
+        options = ", ".join(f"{name} {value}" for name, value in self.options.items())
+        return f"{self.family} ({options})" if options else self.family
+
+
+@dataclass(frozen=True)
+class Hunt:
+    """What became of a planted bug."""
+
+    bug: str
+    answer: Answer
+
+    @property
+    def found(self) -> bool:
+        """Whether a proof failed, as it has to."""
+        return self.answer.verdict == "refuted"
+
+
+def chosen(families: list[str] | None) -> list[str]:
+    """The families to prove: all, or some.
+
+    Raises:
+        DaqkfError: one that is unknown, or has no specification.
+        ToolNotFoundError: the solver is missing.
+    """
+    solver_library()
+    for name in families or ():
+        if name in UNPROVED:
+            raise DaqkfError(f"family '{name}' has no specification: {UNPROVED[name]}")
+        if name not in SPECS:
+            raise DaqkfError(f"unknown family '{name}' (known: {', '.join(SPECS)})")
+    return families or list(SPECS)
+
+
+def prove(
+    circuit: Circuit, products: Products = PRODUCTS, seconds: float = SECONDS
+) -> Iterator[Answer]:
+    """All theorems of a circuit, one answer for each."""
+    config = array(circuit.family, circuit.options)
+    module = build_datapath(config, circuit.family)
+    system = transition_systems(module, [TOP])[TOP]
+    yield from _theorems(circuit.family, config, system, products, seconds)
+
+
+def hunt(
+    family: str,
+    limit: int | None = 1,
+    seconds: float = SECONDS,
+    products: Products = FEWEST_PRODUCTS,
+) -> Iterator[Hunt]:
+    """Plant bugs into the family's first circuit, each kind at `limit` places, and look for them.
+
+    A bug is found as soon as one theorem fails.
+    """
+    config = array(family, SPECS[family].circuits[0])
+    planted = {f"_{n}": m for n, m in enumerate(mutants(build_datapath(config, family), limit))}
+    module = joined({key: mutant.circuit for key, mutant in planted.items()})
+    systems = transition_systems(module, [TOP + key for key in planted])
+    for key, mutant in planted.items():
+        answers = _theorems(family, config, systems[TOP + key], products, seconds)
+        answer: Answer | None = None
+        for answer in answers:
+            if answer.verdict == "refuted":
+                break
+        assert answer is not None
+        yield Hunt(mutant.bug, answer)
+
+
+def _theorems(
+    family: str,
+    config: ArrayConfig,
+    system: TransitionSystem,
+    products: Products,
+    seconds: float,
+) -> Iterator[Answer]:
+    bench = Bench(family, config, SPECS[family], system)
+    try:
+        for most, features in products:
+            name = f"dot product, K = {features}, |w| ≤ {most}"
+            yield merged(name, dot_products(bench, every_weight(most, features)), seconds)
+        for name, theorem in INDUCTION.items():
+            yield merged(name, theorem(bench), seconds)
+    except PipelineError as error:
+        yield Answer("pipeline", "refuted", 0.0, [str(error)])
