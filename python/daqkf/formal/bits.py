@@ -241,6 +241,8 @@ class Bits:
     def concat(self, low: "Bits") -> "Bits":
         """Both, `low` in the least significant bits."""
         width = self.width + low.width
+        if self.known and low.known:
+            return constant(self.value << low.width | low.value, width)
         if self.number(0):
             return low.zext(width)
         if self == low._sign().sext(self.width):
