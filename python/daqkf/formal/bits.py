@@ -161,7 +161,11 @@ class Bits:
         if self.known or other.known:
             return self.scaled(other.offset) if other.known else other.scaled(self.offset)
         ends = [a * b for a in self.bounds for b in other.bounds]
-        return _atom(self.width, "BV_MUL", (self, other), (min(ends), max(ends)))
+        bounds, width = (min(ends), max(ends)), self.width
+        if _within(bounds, width):  # in the narrowest form, as the same product in wider bits
+            width = max(_signed_bits(end) for end in ends)
+        pair = sorted((self[:width], other[:width]), key=lambda factor: factor.term.id())
+        return _atom(width, "BV_MUL", pair, bounds).sext(self.width)
 
     def __invert__(self) -> "Bits":
         return -self - 1

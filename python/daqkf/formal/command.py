@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
+from daqkf.errors import DaqkfError
 from daqkf.formal.prover import FEWER_PRODUCTS, PRODUCTS, Circuit, Hunt, chosen, hunt, prove
 from daqkf.formal.specs import SPECS, UNPROVED
 
@@ -22,7 +23,13 @@ def run_prove(families: Sequence[str] | None, places: int, seconds: float) -> in
         families: which, or all.
         places: at how many places each kind of bug is planted; 0 for all.
         seconds: that a query may take.
+
+    Raises:
+        DaqkfError: an unknown family, negative places or no time.
+        ToolNotFoundError: the solver or yosys is missing.
     """
+    if places < 0 or not seconds > 0:
+        raise DaqkfError("prove needs --places of at least 0 and a --timeout above 0")
     names = chosen(list(families) if families else None)
     console = Console()
     # A pipe has no width; the table must not be cut there.
