@@ -46,6 +46,14 @@ def term(kind: str, operands: Sequence[Value], indices: Sequence[int] = ()) -> V
     return manager().mk_term(solver_library().Kind[kind], list(operands), list(indices))
 
 
+def _extract(value: Value, high: int, low: int) -> Value:
+    """Bits of a term; bits of bits are taken from the whole, so that they have one form."""
+    if value.kind() == solver_library().Kind.BV_EXTRACT:
+        _, below = value.indices()
+        return _extract(value.children()[0], high + below, low + below)
+    return term("BV_EXTRACT", [value], [high, low])
+
+
 type Bounds = tuple[int, int]
 """The least and the largest signed number."""
 
@@ -69,7 +77,7 @@ class Atom:
         if width == self.width:
             return self.term
         if width < self.width:
-            return term("BV_EXTRACT", [self.term], [width - 1, 0])
+            return _extract(self.term, width - 1, 0)
         return term("BV_SIGN_EXTEND", [self.term], [width - self.width])
 
 
@@ -222,7 +230,7 @@ class Bits:
             return constant(self.value >> low, high - low)
         if _within(self.bounds, low + 1):  # nothing but the sign
             return self._sign().sext(high - low)
-        middle = term("BV_EXTRACT", [self.term], [high - 1, low])
+        middle = _extract(self.term, high - 1, low)
         return _single(Atom(high - low, middle, _whole(high - low)))
 
     def _sign(self) -> "Bits":
@@ -239,7 +247,7 @@ class Bits:
                 return Bits(core.width, reduced, core.offset // common)._sign()
         if core.width == 1:
             return core
-        top = term("BV_EXTRACT", [core.term], [core.width - 1] * 2)
+        top = _extract(core.term, core.width - 1, core.width - 1)
         return _single(Atom(1, top, _whole(1)))
 
     def concat(self, low: "Bits") -> "Bits":

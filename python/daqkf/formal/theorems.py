@@ -367,8 +367,10 @@ def _dot_product(
     def explain(read: Reader) -> list[str]:
         lines = [f"weights {weights.tolist()}"]
         for word in words:
-            # An item without a place reads the row of zeros.
-            fields = [f"{name} {word[name] if word[name] >= 0 else 'null'}" for name in word]
+            fields = [
+                f"{name} null" if name in bench.addresses and value < 0 else f"{name} {value}"
+                for name, value in word.items()
+            ]
             lines.append(f"word: {', '.join(fields)}")
         for lane, want, got in zip(lanes, expected, found, strict=True):
             x = [_number(read, bits) for bits in lane]
