@@ -25,6 +25,8 @@ type Rewrite = Callable[[Operation], Operation | None]
 class Mutant:
     """A circuit with a bug."""
 
+    kind: str
+    """A key of `BUGS`."""
     bug: str
     """What was done, and where."""
     circuit: ModuleOp
@@ -127,7 +129,7 @@ def mutants(circuit: ModuleOp, limit: int | None = None) -> Iterator[Mutant]:
             Rewriter.replace_op(op, replacement)
             planted += 1
             where = f"{module}, {name or replacement.name} ({place})"
-            yield Mutant(f"{bug}: {where}", copy)
+            yield Mutant(bug, f"{bug}: {where}", copy)
 
 
 def _module_name(op: Operation) -> str:

@@ -114,7 +114,8 @@ def hunt(
     A bug is found as soon as one theorem fails.
     """
     config = array(family, SPECS[family].circuits[0])
-    planted = {f"_{n}": m for n, m in enumerate(mutants(build_datapath(config, family), limit))}
+    circuit, without = build_datapath(config, family), SPECS[family].not_planted
+    planted = {f"_{n}": m for n, m in enumerate(mutants(circuit, limit)) if m.kind not in without}
     module = joined({key: mutant.circuit for key, mutant in planted.items()})
     systems = transition_systems(module, [TOP + key for key in planted])
     for key, mutant in planted.items():

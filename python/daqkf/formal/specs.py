@@ -13,7 +13,11 @@ from collections.abc import Mapping, Sequence
 from typing import ClassVar, override
 
 from daqkf.dialects.rpea import ArrayConfig
+from daqkf.dialects.rpea.families import SEMIRINGS
+from daqkf.dialects.spaq import Semiring
 from daqkf.formal.bits import Bits, all_of, constant, ite
+
+_PLUS_TIMES = SEMIRINGS.index(Semiring.PLUS_TIMES)
 
 INTEGER_BITS = 48
 """Wide enough that no sum of a specification overflows: it computes with integers."""
@@ -41,6 +45,9 @@ class Spec(ABC):
     lanes: ClassVar[int] = 1
     circuits: ClassVar[Sequence[Mapping[str, int | str]]] = ({},)
     """Options of the array (`ArrayConfig`) whose circuits are proved; bugs go into the first."""
+
+    not_planted: ClassVar[Sequence[str]] = ()
+    """Kinds of bugs (`mutations.BUGS`) that may reach only words without a specification."""
 
     @abstractmethod
     def state(self, seen: Mapping[str, Sequence[Bits]]) -> State:
@@ -112,7 +119,27 @@ class RunningSumSpec(Spec):
         return stepped & ~constant(config.max_shift, word["shift"].width).ult(word["shift"])
 
 
-SPECS: Mapping[str, Spec] = {"running_sum": RunningSumSpec()}
+class SemiringSpec(RunningSumSpec):
+    """The running sum of words over (+, ×); the other semirings have no dot product to prove.
+
+    Multiplexers that choose a maximum are not seen, and others come after them.
+    """
+
+    not_planted: ClassVar = ("the arms of a multiplexer swapped",)
+
+    control: ClassVar = ("semiring", *RunningSumSpec.control)
+    circuits: ClassVar = ({}, {"items": 1})
+    probes: ClassVar = {
+        name: [word | {"semiring": _PLUS_TIMES} for word in words]
+        for name, words in RunningSumSpec.probes.items()
+    }
+
+    @override
+    def valid(self, config: ArrayConfig, word: Word) -> Bits:
+        return super().valid(config, word) & word["semiring"].eq(_PLUS_TIMES)
+
+
+SPECS: Mapping[str, Spec] = {"running_sum": RunningSumSpec(), "semiring": SemiringSpec()}
 
 UNPROVED: Mapping[str, str] = {}
 """Families that have no specification yet, and why."""
