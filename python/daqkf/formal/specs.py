@@ -130,7 +130,7 @@ class SemiringSpec(RunningSumSpec):
     control: ClassVar = ("semiring", *RunningSumSpec.control)
     circuits: ClassVar = ({}, {"items": 1})
     probes: ClassVar = {
-        name: [word | {"semiring": _PLUS_TIMES} for word in words]
+        name: [{**word, "semiring": _PLUS_TIMES} for word in words]
         for name, words in RunningSumSpec.probes.items()
     }
 
