@@ -20,12 +20,10 @@ from daqkf.dialects.dfke import DispatchOp, KernelOp
 from daqkf.dialects.dfke.machine import ORGANISATION
 from daqkf.dialects.rpea import ArrayConfig, ArrayOp, ProgramOp, RunOp
 from daqkf.dialects.rpea import DispatchOp as ProgramDispatchOp
-from daqkf.dialects.rpea.families import FAMILIES, Family
+from daqkf.dialects.rpea.families import FAMILIES
 from daqkf.dialects.spaq import Semiring, numerics
 from daqkf.dialects.spaq.ops import element, features
-from daqkf.passes.maths import running_sum
-from daqkf.passes.maths.families import codings
-from daqkf.passes.maths.running_sum import Stream
+from daqkf.passes.maths.families import Coding, codings
 
 ARRAY_NAME = "array"
 
@@ -142,32 +140,28 @@ def pack_streams(
 
     `shares` are the output channels of each PE, in order.
     """
-    packed: dict[int, NDArray[np.uint32]] = {}
     able = codings(config, semiring)
-    for name, members in config.members().items():
-        stream = able[name].stream(levels, config) if name in able else None
-        for pe in members:
-            packed[pe] = _pack(stream, shares[pe], FAMILIES[name], config)
-    parts = [packed[pe] for pe in range(config.pes)]
-    return np.concatenate(parts), np.array([len(part) for part in parts])
+    packed = [
+        _pack(levels[:, share], able.get(config.family(pe)), config.family(pe), config)
+        for pe, share in enumerate(shares)
+    ]
+    return np.concatenate(packed), np.array([len(part) for part in packed])
 
 
 def _pack(
-    stream: Stream | None, share: NDArray[np.int32], family: Family, config: ArrayConfig
+    levels: NDArray[np.int8], coding: Coding | None, family: str, config: ArrayConfig
 ) -> NDArray[np.uint32]:
-    """The words of a share of the channels; a PE without outputs still plays its end."""
-    layout = config.stream_words[family.name]
-    fields = {name: np.zeros(1, np.int64) for name in layout.widths}
-    addresses = family.addresses(config)
-    fields |= {name: np.full(1, -1) for name in addresses}
-    count = 1
-    if stream is not None and len(share):
-        lengths = np.diff(stream.starts)[share]
-        take = np.repeat(stream.starts[share], lengths) + running_sum.ranks(lengths)
-        count = len(take)
-        fields = {name: stream.fields[name][take] for name in layout.widths if name != "end"}
+    """The words of a PE's channels; a PE without any still plays its end."""
+    layout = config.stream_words[family]
+    addresses = FAMILIES[family].addresses(config)
+    if coding is not None and levels.shape[1]:
+        fields = dict(coding.stream(levels, config).fields)
+    else:
+        fields = dict.fromkeys(layout.widths, np.zeros(1, np.int64))
+        fields |= dict.fromkeys(addresses, np.full(1, -1))
     for name in addresses:
         fields[name] = np.where(fields[name] < 0, config.null_address, fields[name])
+    count = len(fields["last"])
     fields["end"] = np.arange(count) == count - 1
     return layout.pack(fields)
 

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 ORGANISATION = ("pes", "lanes", "post_lanes", "max_shift", "items", "families")
 """What a schedule and the array that runs it must have in common."""
 
-FAMILIES = ("running_sum", "semiring")
+FAMILIES = ("running_sum", "semiring", "strassen")
 """Kinds of processing elements. What they play is in `rpea.families`."""
 
 ITEM_COUNTS = (1, 2, 4)
@@ -26,7 +26,7 @@ class Machine:
 
     Raises:
         ValueError: a count below 1, a depth that is not a power of two, lanes the post unit
-            cannot divide, or an unknown family.
+            cannot divide, an unknown family, or lanes that a family cannot pair.
     """
 
     pes: int
@@ -70,6 +70,8 @@ class Machine:
             if name not in FAMILIES:
                 known = ", ".join(FAMILIES)
                 raise ValueError(f"unknown family '{name}' of processing elements (known: {known})")
+        if "strassen" in self.families and self.lanes % 2:
+            raise ValueError(f"a strassen element pairs its lanes, and {self.lanes} are odd")
         if not 0 < len(self.families) <= self.pes:
             raise ValueError(f"{len(self.families)} families for {self.pes} PEs")
 

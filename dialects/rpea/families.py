@@ -29,6 +29,9 @@ Ints = NDArray[np.int64]
 _CHUNK = 4096
 """Words whose items are gathered at once."""
 
+_BLOCKS = 256
+"""Words whose blocks are multiplied at once."""
+
 
 class Family(ABC):
     """One kind of processing element."""
@@ -45,6 +48,10 @@ class Family(ABC):
     def addresses(self, config: "ArrayConfig") -> tuple[str, ...]:
         """The fields that hold rows of the activation memory; null items have the last row."""
         return tuple(name for name in self.fields(config) if name.startswith("index"))
+
+    def completed(self, words: Words) -> int:
+        """How many outputs a stream completes."""
+        return int(words["last"].sum())
 
     @abstractmethod
     def sums(self, words: Words, memory: Ints) -> Iterator[Ints]:
@@ -145,4 +152,72 @@ def _items(words: Words, memory: Ints) -> Iterator[Ints]:
         yield from np.stack(terms, axis=1)
 
 
-FAMILIES: Mapping[str, Family] = {family.name: family for family in (RunningSum(), SemiringSum())}
+class Strassen(Family):
+    """Seven multipliers for two lanes: 2×2 blocks of activations times 2×2 blocks of weights.
+
+    `m1` … `m7` are the weights' side of the seven products. If `third0` or `third1`, a direct
+    word multiplies a third row for that one of the pair's outputs. See RATIONALE.md.
+    """
+
+    name = "strassen"
+    operands: ClassVar[Mapping[str, int]] = {f"m{i}": 8 if i in (2, 5) else 9 for i in range(1, 8)}
+    """Bits of the products' weights."""
+
+    @override
+    def fields(self, config: "ArrayConfig") -> dict[str, int]:
+        indices = {f"index{row}": config.address_width for row in range(3)}
+        flags = dict.fromkeys(("third0", "third1", "both", "last", "end"), 1)
+        return indices | dict(self.operands) | flags
+
+    @override
+    def completed(self, words: Words) -> int:
+        return int(words["last"].sum() + words["both"].sum())
+
+    @override
+    def sums(self, words: Words, memory: Ints) -> Iterator[Ints]:
+        tokens = memory.shape[1]
+        memory = np.pad(memory, ((0, 0), (0, tokens % 2))).reshape(len(memory), -1, 2)
+        totals = np.zeros((2, *memory.shape[1:]), np.int64)
+        begin = 0
+        for end in np.flatnonzero(words["last"]) + 1:
+            for start in range(begin, end, _BLOCKS):
+                part = slice(start, min(start + _BLOCKS, end))
+                totals += self._blocks({name: words[name][part] for name in words}, memory)
+            for total in totals[: 1 + words["both"][end - 1]]:
+                yield total.reshape(-1)[:tokens]
+            totals, begin = np.zeros_like(totals), end
+
+    def _blocks(self, words: Words, memory: Ints) -> Ints:
+        """What words add to the two outputs [2, T/2, 2]; `memory` is [depth, T/2, 2]."""
+        rows = [np.moveaxis(memory[words[f"index{row}"]], 2, 0) for row in range(3)]
+        (a11, a21), (a12, a22), (d1, d2) = rows
+        third0, third1 = (words[f"third{output}"][:, np.newaxis] == 1 for output in range(2))
+        sides = (
+            np.where(third1, d2, np.where(third0, d1, a11 + a22)),
+            np.where(third0, d2, a21 + a22),
+            a11,
+            a22,
+            np.where(third1, d1, a11 + a12),
+            a21 - a11,
+            a12 - a22,
+        )
+        weights = [
+            _signed(words[name], bits)[:, np.newaxis] for name, bits in self.operands.items()
+        ]
+        m1, m2, m3, m4, m5, m6, m7 = (
+            side * weight for side, weight in zip(sides, weights, strict=True)
+        )
+        c11 = np.where(third1, 0, m1 - m5) + m4 + m7
+        c22 = np.where(third0, 0, m1 - m2) + m3 + m6
+        terms = np.array([[c11, m2 + m4], [m3 + m5, c22]])
+        return np.moveaxis(terms.sum(axis=2), 1, 2)
+
+
+def _signed(values: Ints, bits: int) -> Ints:
+    """Unsigned fields of `bits` bits as two's complement."""
+    return values - ((values >> (bits - 1)) << bits)
+
+
+FAMILIES: Mapping[str, Family] = {
+    family.name: family for family in (RunningSum(), SemiringSum(), Strassen())
+}

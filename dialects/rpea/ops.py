@@ -222,7 +222,8 @@ class ProgramOp(IRDLOperation):
         )
         _require(rows.min() > 0, "every PE needs a stream of at least one word")
         for pe, words in enumerate(self.streams()):
-            for name in FAMILIES[config.family(pe)].addresses(config):
+            family = FAMILIES[config.family(pe)]
+            for name in family.addresses(config):
                 outside = (words[name] >= count) & (words[name] != config.null_address)
                 _require(
                     not outside.any(),
@@ -233,7 +234,7 @@ class ProgramOp(IRDLOperation):
                 f"exactly the final word of a stream carries its end; PE {pe} has another",
             )
             _require(
-                words["last"].sum() == counts[pe],
+                family.completed(words) == counts[pe],
                 f"the stream of PE {pe} completes other numbers of outputs than the counts say",
             )
 

@@ -7,12 +7,15 @@
 
 One word enters in each cycle. A finished sum moves to the holding register, where the post
 unit takes it lane by lane while the next output is summed; only if that register is still
-taken does the whole element wait.
+taken does the whole element wait. A family that completes two outputs at once has two holding
+registers, which the unit takes in two turns.
 """
+
+from collections.abc import Sequence
 
 from daqkf.dialects.rpea import ArrayConfig
 from daqkf.dialects.rpea.families import FAMILIES
-from daqkf.lowering.circuit import Circuit, concat, mux
+from daqkf.lowering.circuit import Circuit, Signal, concat, mux
 from daqkf.lowering.rtl.families import DATAPATHS
 from daqkf.lowering.rtl.families.stage import Operands
 from daqkf.lowering.rtl.select import choose, index_bits, unpack
@@ -41,7 +44,7 @@ def build_element(config: ArrayConfig, family: str) -> Circuit:
         c.input("activation_write", 1),
     )
     groups = config.lanes // config.post_lanes
-    group = [c.input("group", index_bits(groups))] if groups > 1 else []
+    group = c.input("group", index_bits(groups)) if groups > 1 else None
     take = c.input("take", 1)
 
     # Stalling stops every stage at once, memories included.
@@ -82,14 +85,27 @@ def build_element(config: ArrayConfig, family: str) -> Circuit:
     full = c.register("full", 1, reset=0)
     enable.drive(~(datapath.finished & full))
     hold_enable.drive(datapath.finished & enable)
-    full.drive(hold_enable | (full & ~take))
+    held = _grouped(config, datapath.held, group)
+    more = c.const(0, 1)
+    if datapath.both is not None:
+        # The post unit takes the second output in another turn.
+        more = c.register("more", 1, reset=0)
+        more.drive((hold_enable & datapath.both) | (more & ~take))
+        second = c.register("second", 1, reset=0)
+        second.drive(~hold_enable, enable=hold_enable | take)
+        held = mux(second, _grouped(config, datapath.second_held, group), held)
+    full.drive(hold_enable | (full & ~take) | more)
 
-    held = datapath.held
+    c.output("full", full)
+    c.output("sums", held)
+    c.finish()
+    return c
+
+
+def _grouped(config: ArrayConfig, held: Sequence[Signal], group: Signal | None) -> Signal:
+    """The sums of the lanes that the post unit takes at once."""
     sums = [
         concat(*reversed(held[low : low + config.post_lanes]))
         for low in range(0, config.lanes, config.post_lanes)
     ]
-    c.output("full", full)
-    c.output("sums", choose(group[0], sums) if group else sums[0])
-    c.finish()
-    return c
+    return sums[0] if group is None else choose(group, sums)

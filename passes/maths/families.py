@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from daqkf.dialects.dfke import Machine
 from daqkf.dialects.rpea.families import SEMIRINGS, SemiringSum
 from daqkf.dialects.spaq import Semiring
-from daqkf.passes.maths import running_sum, semirings
+from daqkf.passes.maths import running_sum, semirings, strassen
 from daqkf.passes.maths.balance import share_out
 from daqkf.passes.maths.running_sum import Stream
 
@@ -29,13 +29,16 @@ class Coding(ABC):
     most: ClassVar[int] = 127
     """The largest magnitude that the family holds."""
 
+    group: ClassVar[int] = 1
+    """Consecutive channels that an element completes together; the last group may have fewer."""
+
     @abstractmethod
     def cost(self, levels: Levels, machine: Machine) -> Ints:
-        """Words, which are cycles of a PE, of each output channel [N] of levels [K, N]."""
+        """Words, which are cycles of a PE, of each group of the channels of levels [K, N]."""
 
     @abstractmethod
     def stream(self, levels: Levels, machine: Machine) -> Stream:
-        """The words of levels [K, N], channel after channel."""
+        """The words of levels [K, N], group after group; N > 0."""
 
     def correction(self, levels: Levels) -> Ints:
         """[N] what has to be added to the sums that a PE of this family makes."""
@@ -80,9 +83,24 @@ class SemiringCoding(Coding):
         return semirings.correction(levels, self.semiring)
 
 
+class StrassenCoding(Coding):
+    """Blocks of two features and two outputs; see `strassen`."""
+
+    group = 2
+
+    @override
+    def cost(self, levels: Levels, machine: Machine) -> Ints:
+        return strassen.cost(levels)
+
+    @override
+    def stream(self, levels: Levels, machine: Machine) -> Stream:
+        return strassen.stream(levels)
+
+
 CODINGS: Mapping[str, Coding] = {
     "running_sum": RunningSumCoding(),
     "semiring": SemiringCoding(),
+    "strassen": StrassenCoding(),
 }
 
 
@@ -115,14 +133,15 @@ def balance(
             can play.
     """
     members = machine.members()
-    costs: dict[str, Ints] = {}
-    for name, coding in codings(machine, semiring).items():
+    members, able = machine.members(), codings(machine, semiring)
+    for name in able:
         _require_levels(levels, name)
-        costs[name] = coding.cost(levels, machine)
+    jobs = _jobs(levels, max(coding.group for coding in able.values()))
+    costs = {name: _cost(levels, jobs, coding, machine) for name, coding in able.items()}
     workers = [members[name] for name in costs]
     if len(costs) == 1:
-        groups = machine.lanes // machine.post_lanes
-        found = share_out(next(iter(costs.values())), len(workers[0]), groups)
+        post_cycles = jobs.shape[1] * (machine.lanes // machine.post_lanes)
+        found = share_out(next(iter(costs.values())), len(workers[0]), post_cycles)
         shares = [np.empty(0, np.int64)] * machine.pes
         for pe, share in zip(workers[0], found, strict=True):
             shares[pe] = share
@@ -132,7 +151,25 @@ def balance(
     for name, cost in costs.items():
         for pe in members[name]:
             words[pe] = cost[shares[pe]].sum()
-    return shares, words
+    return [_channels(jobs, share) for share in shares], words
+
+
+def _jobs(levels: Levels, group: int) -> Ints:
+    """[jobs, group] channels that stay together; only the last job may lack one, which is -1."""
+    return np.arange(levels.shape[1])[:, np.newaxis] if group == 1 else strassen.pair(levels)
+
+
+def _cost(levels: Levels, jobs: Ints, coding: Coding, machine: Machine) -> Ints:
+    """Words of each job on an element of the family."""
+    cost = coding.cost(levels[:, jobs[jobs >= 0]], machine)
+    return np.add.reduceat(cost, np.arange(0, len(cost), jobs.shape[1] // coding.group))
+
+
+def _channels(jobs: Ints, share: Ints) -> Ints:
+    """The channels of a share of the jobs; one that is alone comes last."""
+    filled = jobs[share].min(axis=1, initial=0) >= 0
+    channels = jobs[np.concatenate((share[filled], share[~filled]))].ravel()
+    return channels[channels >= 0]
 
 
 def _require_levels(levels: Levels, family: str) -> None:

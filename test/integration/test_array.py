@@ -127,6 +127,9 @@ MACHINES = {
     "P5-T3": replace(MACHINE, pes=5, lanes=3, max_shift=7),
     "P4-T12-V4": replace(MACHINE, pes=4, lanes=12, post_lanes=4, max_shift=3),
     "one-item": replace(MACHINE, items=1),
+    "strassen": replace(MACHINE, lanes=4, post_lanes=2, families=("strassen",)),
+    "strassen-alone": replace(MACHINE, pes=1, families=("strassen",)),
+    "mixed": replace(MACHINE, pes=3, families=("strassen", "running_sum")),
     "four-items": replace(MACHINE, pes=3, lanes=4, post_lanes=2, items=4, max_shift=2),
 }
 SHAPES = [

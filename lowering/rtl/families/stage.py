@@ -35,3 +35,7 @@ class Datapath:
     """A register: the sums of all lanes are complete, and may be held in this cycle."""
     held: Sequence[Signal]
     """The holding register of each lane, `accumulator_width` bits."""
+    both: Signal | None = None
+    """For families that complete two outputs at once. A register: they do this time."""
+    second_held: Sequence[Signal] = ()
+    """The holding registers of the second output."""
