@@ -16,6 +16,7 @@ from daqkf.dialects.dense import from_array, to_array
 from daqkf.dialects.dfke import KernelOp, Machine, MachineAttr, ScheduleAttr
 from daqkf.dialects.spaq import Semiring
 from daqkf.hw_targets import UnknownTargetError, load_target
+from daqkf.passes.maths.cost_model import with_family
 from daqkf.passes.maths.families import balance
 
 
@@ -59,6 +60,8 @@ class DfkeSchedulePass(ModulePass):
     """Assign each kernel's output channels to the PEs of a target, in the order they run.
 
     - `target`: a target's name, or a .toml file.
+    - `family`: of all elements, in place of the target's own. `auto` picks one for all kernels
+      by the cost model, at the prices of `fabric`.
 
     The cost of a channel is the exact count of its stream words. Each PE gets as many, and
     runs long and short channels in turns, which the post unit keeps up with best. Fails where
@@ -68,11 +71,17 @@ class DfkeSchedulePass(ModulePass):
     name = "dfke-schedule"
 
     target: str = "generic"
+    family: str | None = None
+    fabric: str = "xcup"
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         try:
             machine = load_target(self.target).machine
-            for kernel in (op for op in op.walk() if isinstance(op, KernelOp)):
+            kernels = [op for op in op.walk() if isinstance(op, KernelOp)]
+            if self.family is not None:
+                every = [kernel.parts().weights.array() for kernel in kernels]
+                machine = with_family(every, machine, self.family, self.fabric)
+            for kernel in kernels:
                 body = kernel.parts()
                 levels, semiring = body.weights.array(), body.matmul.semiring.data
                 kernel.schedule = schedule(levels, machine, semiring)

@@ -1,0 +1,65 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""What elements of each family take of a fabric, one TOML file for a fabric."""
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from daqkf.hw_targets.fabric import UnknownFabricError
+
+_FOLDER = Path(__file__).parent / "prices"
+
+
+@dataclass(frozen=True)
+class Price:
+    """What an element takes: so much itself, so much for each of its lanes."""
+
+    element_cells: float
+    lane_cells: float
+    lane_dsps: float
+
+    def cells(self, lanes: int) -> float:
+        """Logic cells of an element."""
+        return self.element_cells + self.lane_cells * lanes
+
+    def dsps(self, lanes: int) -> float:
+        """DSP blocks of an element."""
+        return self.lane_dsps * lanes
+
+
+@dataclass(frozen=True)
+class Prices:
+    """What the families take of a fabric, and what its DSP blocks are worth."""
+
+    fabric: str
+    dsp_cells: float
+    """Logic cells that a DSP block is worth; 0 if DSP blocks would be idle otherwise."""
+    families: Mapping[str, Price]
+    """A family without a measured price is not known."""
+
+    def area(self, family: str, elements: int, lanes: int) -> float:
+        """Elements of a family in logic cells, DSP blocks included at their worth."""
+        price = self.families[family]
+        return elements * (price.cells(lanes) + self.dsp_cells * price.dsps(lanes))
+
+
+def priced_fabrics() -> list[str]:
+    """The fabrics that have prices."""
+    return sorted(path.stem for path in _FOLDER.glob("*.toml"))
+
+
+def load_prices(fabric: str) -> Prices:
+    """The prices on this fabric.
+
+    Raises:
+        UnknownFabricError: it has none.
+    """
+    if fabric not in priced_fabrics():
+        known = ", ".join(priced_fabrics())
+        raise UnknownFabricError(f"no prices for fabric '{fabric}' (known: {known})")
+    data = tomllib.loads((_FOLDER / f"{fabric}.toml").read_text(encoding="utf-8"))
+    prices = {family: Price(**price) for family, price in data["families"].items()}
+    return Prices(fabric, data["dsp_cells"], prices)

@@ -1,0 +1,84 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""Families are ranked by what they take, and declined where they lose."""
+
+import numpy as np
+import pytest
+
+from daqkf.dialects.dfke import Machine
+from daqkf.dialects.dfke.machine import FAMILIES
+from daqkf.hw_targets import UnknownFabricError
+from daqkf.hw_targets.prices import Price, Prices, load_prices, priced_fabrics
+from daqkf.passes.dfke_schedule import schedule, tile_cycles
+from daqkf.passes.maths.cost_model import rank, with_family
+
+MACHINE = Machine(2, 4, 4, 3, 256, 4096, 256, 256)
+
+
+def levels(density: float, largest: int) -> np.ndarray:
+    rng = np.random.default_rng(3)
+    values = rng.integers(1, largest + 1, (128, 24)) * rng.choice([-1, 1], (128, 24))
+    return (values * (rng.random((128, 24)) < density)).astype(np.int8)
+
+
+def prices(dsp_cells: float) -> Prices:
+    families = {"running_sum": Price(100, 50, 0), "strassen": Price(100, 60, 3.5)}
+    return Prices("sand", dsp_cells, families)
+
+
+def test_cycles_and_areas_are_those_of_the_schedules():
+    matrices = [levels(1.0, 127), levels(0.3, 7)]
+    best, other = rank(matrices, MACHINE, prices(10))
+    assert best.price <= other.price
+    for estimate in (best, other):
+        machine = with_family(matrices, MACHINE, estimate.family, "xcup")
+        assert estimate.cycles == sum(tile_cycles(schedule(m, machine)) for m in matrices)
+    strassen = best if best.family == "strassen" else other
+    assert (strassen.cells, strassen.dsps, strassen.area) == (680, 28, 960)
+
+
+@pytest.mark.parametrize(
+    ("density", "largest", "dsp_cells", "best"),
+    [
+        (1.0, 127, 20, "strassen"),
+        (1.0, 127, 200, "running_sum"),
+        (0.3, 1, 20, "running_sum"),
+    ],
+)
+def test_strassen_is_declined_where_it_loses(
+    density: float, largest: int, dsp_cells: float, best: str
+):
+    """It wins on dense int8 if DSP blocks are cheap, but neither if dear nor on few items."""
+    assert rank([levels(density, largest)], MACHINE, prices(dsp_cells))[0].family == best
+
+
+def test_auto_is_the_first():
+    matrices = [levels(0.3, 7)]
+    best = rank(matrices, MACHINE, load_prices("xcup"))[0].family
+    assert with_family(matrices, MACHINE, "auto", "xcup").families == (best,)
+
+
+def test_strassen_is_declined_in_logic_cells():
+    for density in (1.0, 0.3):
+        for largest in (127, 7):
+            order = rank([levels(density, largest)], MACHINE, load_prices("xcup"))
+            assert order[0].family != "strassen"
+
+
+def test_families_that_cannot_run_are_left_out():
+    odd = Machine(2, 3, 1, 3, 256, 4096, 256, 256)
+    assert "strassen" not in [e.family for e in rank([levels(1.0, 7)], odd, prices(0))]
+    with pytest.raises(ValueError, match="no family fits: a strassen element pairs its lanes"):
+        rank([levels(1.0, 7)], odd, prices(0), ["strassen"])
+    with pytest.raises(ValueError, match="fabric 'sand' has no price for 'abacus'"):
+        rank([levels(1.0, 7)], MACHINE, prices(0), ["abacus"])
+
+
+def test_prices_are_of_known_families():
+    for fabric in priced_fabrics():
+        found = load_prices(fabric)
+        assert set(found.families) <= set(FAMILIES)
+        assert all(price.cells(8) > 0 and price.dsps(8) >= 0 for price in found.families.values())
+    with pytest.raises(UnknownFabricError, match="no prices for fabric 'sand'"):
+        load_prices("sand")
