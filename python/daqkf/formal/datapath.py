@@ -53,6 +53,10 @@ def build_datapath(config: ArrayConfig, family: str) -> ModuleOp:
     c.output("finished", datapath.finished)
     for lane, held in enumerate(datapath.held):
         c.output(f"held{lane}", held)
+    if datapath.both is not None:
+        c.output("finished_both", datapath.both)
+        for lane, held in enumerate(datapath.second_held):
+            c.output(f"second{lane}", held)
     c.finish()
     return circuit_module(c)
 

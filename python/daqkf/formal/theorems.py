@@ -103,9 +103,13 @@ class Bench:
         return self.step(state, self.idle, constant(0, 1))[1]
 
     def held(self, state: Values) -> list[Bits]:
-        """The holding registers by lane."""
-        outputs = self.outputs(state)
-        return [outputs[f"held{lane}"] for lane in range(self.config.lanes)]
+        """The holding registers by lane, of one output or of two."""
+        return self.sums(self.outputs(state))
+
+    def sums(self, outputs: Values) -> list[Bits]:
+        """What the holding registers put out, by lane, of one output or of two."""
+        names = [name for name in ("held", "second") if f"{name}0" in outputs]
+        return [outputs[f"{name}{lane}"] for name in names for lane in range(self.config.lanes)]
 
     @cached_property
     def depth(self) -> int:
@@ -289,13 +293,19 @@ def finish(bench: Bench) -> Iterator[Claim]:
     trace = [state]
     for n, later in enumerate(following):
         trace.append(bench.step(trace[-1], later, unknown(f"valid{n}", 1))[0])
-    due, finished = valid & word["last"], bench.outputs(trace[-2])["finished"]
+    outputs = bench.outputs(trace[-2])
+    due, finished = valid & word["last"], outputs["finished"]
     held, quiet = bench.held(trace[-1]), bench.held(alone)
     before = bench.held(trace[-2])
     yield Claim(
         "finish",
         [
             finished.eq(due),
+            *(
+                [~due | outputs["finished_both"].eq(word["both"])]
+                if "finished_both" in outputs
+                else []
+            ),
             *(~due | a.eq(b) for a, b in zip(held, quiet, strict=True)),
             *(finished | a.eq(b) for a, b in zip(held, before, strict=True)),
         ],
@@ -321,6 +331,7 @@ def dot_products(bench: Bench, levels: NDArray[np.int8]) -> Iterator[Claim]:
     fields = {name: values.tolist() for name, values in stream.fields.items()}
     state = bench.bubbles(bench.cycle(bench.empty, start=1), bench.depth)
     held: list[list[Bits]] = []
+    lanes = bench.config.lanes
     total = int(stream.starts[-1])
     for number in range(total + bench.latency + 2):
         word, valid = bench.idle, constant(int(number < total), 1)
@@ -334,10 +345,13 @@ def dot_products(bench: Bench, levels: NDArray[np.int8]) -> Iterator[Claim]:
         state, outputs = bench.step(state, word, valid)
         last = number - bench.latency - 2
         if last >= 0 and fields["last"][last]:
-            held.append([outputs[f"held{lane}"] for lane in range(bench.config.lanes)])
+            sums = bench.sums(outputs)
+            completed = 1 + fields["both"][last] if coding.group > 1 else 1
+            held += [sums[n * lanes : (n + 1) * lanes] for n in range(completed)]
     corrections = coding.correction(levels)
     for channel, sums in enumerate(held):
-        part = range(*stream.starts[channel : channel + 2].tolist())
+        group = channel // coding.group
+        part = range(*stream.starts[group : group + 2].tolist())
         words = [{name: values[number] for name, values in fields.items()} for number in part]
         fix = int(corrections[channel])
         yield _dot_product(bench, levels[:, channel], features, sums, fix, words)
