@@ -32,9 +32,11 @@ from xdsl.irdl import (
     operand_def,
     opt_operand_def,
     opt_prop_def,
+    prop_def,
     region_def,
     result_def,
     traits_def,
+    var_operand_def,
 )
 from xdsl.parser import AttrParser, Parser
 from xdsl.printer import Printer
@@ -360,6 +362,32 @@ class CompRegClockEnabledOp(IRDLOperation):
             raise VerifyException("a reset and its value come together")
 
 
+@irdl_op_definition
+class VerbatimExprOp(IRDLOperation):
+    """An expression in SystemVerilog's own words; `{{0}}` stands for the first operand.
+
+    `sv.verbatim.expr "($signed({{0}}) * $signed({{1}}))"(%a, %b) : (i16, i16) -> i16`
+    """
+
+    name = "sv.verbatim.expr"
+
+    format_string = prop_def(StringAttr)
+    substitutions = var_operand_def(IntegerType)
+    result = result_def(IntegerType)
+
+    assembly_format = (
+        "$format_string `(` $substitutions `)` attr-dict `:` "
+        "functional-type($substitutions, $result)"
+    )
+
+    def __init__(self, text: str, operands: Sequence[SSAValue], kind: IntegerType):
+        super().__init__(
+            operands=[operands],
+            properties={"format_string": StringAttr(text)},
+            result_types=[kind],
+        )
+
+
 HW = Dialect("hw", [*hw.HW.operations], [*hw.HW.attributes, InOutType, UnpackedArrayType])
 
 SEQ = Dialect(
@@ -370,6 +398,6 @@ SEQ = Dialect(
 
 SV = Dialect(
     "sv",
-    [AlwaysFFOp, ArrayIndexInOutOp, IfOp, PAssignOp, ReadInOutOp, RegOp],
+    [AlwaysFFOp, ArrayIndexInOutOp, IfOp, PAssignOp, ReadInOutOp, RegOp, VerbatimExprOp],
     [SVAttributeAttr],
 )

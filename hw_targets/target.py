@@ -59,6 +59,9 @@ def load_target(name: str) -> Target:
             if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
                 raise UnknownTargetError(f"{path}: [machine] '{entry}' must be a list of names")
             machine[entry] = tuple(value)
+        elif entry == "multiplier":
+            if not isinstance(value, str):
+                raise UnknownTargetError(f"{path}: [machine] '{entry}' must be a name")
         elif type(value) is not int:
             raise UnknownTargetError(f"{path}: [machine] '{entry}' must be an integer")
     try:

@@ -41,6 +41,7 @@ from daqkf.dialects.circt_ext import (
     RegOp,
     SVAttributeAttr,
     UnpackedArrayType,
+    VerbatimExprOp,
 )
 
 
@@ -184,6 +185,25 @@ def mux(condition: Signal, true: "Signal | int", false: "Signal | int") -> Signa
     if condition.width != 1:
         raise CircuitError(f"{condition.circuit.name}: a mux needs a condition of one bit")
     return condition.circuit.emit(comb.MuxOp(condition.value, true.value, false.value))
+
+
+def signed_product(a: Signal, b: Signal, width: int) -> Signal:
+    """The product of two signed numbers in `width` bits, which have to hold it.
+
+    `comb.mul` would do, but is written without `$signed`: synthesis then takes the sign
+    extension for more bits to multiply.
+    """
+    values = [signal.sext(width).value for signal in (a, b)]
+    text = "($signed({{0}}) * $signed({{1}}))"
+    return a.circuit.emit(VerbatimExprOp(text, values, IntegerType(width)))
+
+
+def named(signal: Signal, name: str) -> Signal:
+    """The signal, with a name for the text. Verilator takes bits of an `unused` one as said."""
+    owner = signal.value.owner
+    assert isinstance(owner, Operation)
+    owner.attributes["sv.namehint"] = StringAttr(name)
+    return signal
 
 
 def concat(*signals: Signal) -> Signal:

@@ -21,6 +21,7 @@ from daqkf.dialects.dfke.machine import ORGANISATION
 from daqkf.dialects.rpea import ArrayConfig, ArrayOp, ProgramOp, RunOp
 from daqkf.dialects.rpea import DispatchOp as ProgramDispatchOp
 from daqkf.dialects.rpea.families import FAMILIES
+from daqkf.dialects.rpea.multiplication import PRODUCT_BITS
 from daqkf.dialects.spaq import Semiring, numerics
 from daqkf.dialects.spaq.ops import element, features
 from daqkf.passes.maths.families import Coding, codings
@@ -48,6 +49,10 @@ def required_config(kernel: KernelOp | DispatchOp) -> ArrayConfig:
     body = kernel.parts()
     accumulator, total = element(body.matmul.result), element(body.requantize.input)
     assert isinstance(accumulator, IntegerType) and isinstance(total, IntegerType)
+    widths = accumulator.width.data, total.width.data
+    if any(FAMILIES[name].modular for name in machine.families):
+        # No sum is narrower than its terms.
+        widths = (max(total.width.data, PRODUCT_BITS),) * 2
     return ArrayConfig(
         **{name: getattr(machine, name) for name in ORGANISATION},
         # One row more than the features: the one that stays zero.
@@ -56,8 +61,8 @@ def required_config(kernel: KernelOp | DispatchOp) -> ArrayConfig:
         parameter_depth=_power_of_two(int(to_array(kernel.schedule.counts).max())),
         result_depth=_power_of_two(features(kernel.result)),
         running_sum_width=kernel.running_sum.width.data,
-        accumulator_width=accumulator.width.data,
-        sum_width=total.width.data,
+        accumulator_width=widths[0],
+        sum_width=widths[1],
     )
 
 
@@ -161,7 +166,7 @@ def _pack(
         fields |= dict.fromkeys(addresses, np.full(1, -1))
     for name in addresses:
         fields[name] = np.where(fields[name] < 0, config.null_address, fields[name])
-    count = len(fields["last"])
+    count = len(next(iter(fields.values())))
     fields["end"] = np.arange(count) == count - 1
     return layout.pack(fields)
 
@@ -180,6 +185,7 @@ def lower_kernel(kernel: KernelOp, name: str, array: str, config: ArrayConfig) -
     bias = _correction(levels, shares, config, semiring)
     if body.bias is not None:
         bias = bias + body.bias.array()
+    bias = numerics.wrap(bias, config.sum_width)
     table = np.arange(numerics.TABLE_SIZE).astype(np.uint8).view(np.int8)
     if body.activation is not None and body.activation.table is not None:
         table = to_array(body.activation.table)
@@ -209,7 +215,7 @@ def _correction(
     correction = np.zeros(levels.shape[1], np.int64)
     for name, coding in codings(config, semiring).items():
         own = np.concatenate([shares[pe] for pe in config.members()[name]])
-        correction[own] = coding.correction(levels[:, own])
+        correction[own] = coding.correction(levels[:, own], config)
     return correction
 
 

@@ -5,11 +5,27 @@
 
 from dataclasses import asdict, dataclass, field
 
-ORGANISATION = ("pes", "lanes", "post_lanes", "max_shift", "items", "families")
+ORGANISATION = (
+    "pes",
+    "lanes",
+    "post_lanes",
+    "max_shift",
+    "items",
+    "families",
+    "weight_bits",
+    "multiplier",
+)
 """What a schedule and the array that runs it must have in common."""
 
-FAMILIES = ("running_sum", "semiring", "strassen")
+FAMILIES = ("running_sum", "semiring", "strassen", "multiply", "dense")
 """Kinds of processing elements. What they play is in `rpea.families`."""
+
+LOCKSTEP_FAMILIES = ("dense",)
+"""Kinds whose elements all do the same step at the same time, so that they share its control."""
+
+MULTIPLIERS = ("booth", "dsp", "packed")
+"""How lanes multiply: rows of radix-4 digits for LUTs, a product for a DSP block, or two lanes'
+products in one DSP block of 27×18 bits."""
 
 ITEM_COUNTS = (1, 2, 4)
 """Items that a word of the running-sum family can have."""
@@ -49,6 +65,10 @@ class Machine:
     """Items of a running-sum word, all of which join the sum in one cycle."""
     families: tuple[str, ...] = field(default=("running_sum",), kw_only=True)
     """The families of PE 0, 1, …; a shorter list repeats."""
+    weight_bits: int = field(default=8, kw_only=True)
+    """Bits of a weight of the multiply family: 8 with one item a word, 4 with two."""
+    multiplier: str = field(default="booth", kw_only=True)
+    """How the multiply and dense families multiply: one of `MULTIPLIERS`."""
 
     def __post_init__(self):
         for name, value in asdict(self).items():
@@ -66,6 +86,13 @@ class Machine:
             raise ValueError(f"max_shift {self.max_shift} is beyond the largest level")
         if self.items not in ITEM_COUNTS:
             raise ValueError(f"items must be one of {ITEM_COUNTS}, not {self.items}")
+        if self.weight_bits not in (4, 8):
+            raise ValueError(f"weight_bits must be 4 or 8, not {self.weight_bits}")
+        if self.multiplier not in MULTIPLIERS:
+            known = ", ".join(MULTIPLIERS)
+            raise ValueError(f"unknown multiplier '{self.multiplier}' (known: {known})")
+        if self.multiplier == "packed" and self.lanes % 2:
+            raise ValueError(f"packed products need an even number of lanes, not {self.lanes}")
         for name in self.families:
             if name not in FAMILIES:
                 known = ", ".join(FAMILIES)
@@ -74,6 +101,14 @@ class Machine:
             raise ValueError(f"a strassen element pairs its lanes, and {self.lanes} are odd")
         if not 0 < len(self.families) <= self.pes:
             raise ValueError(f"{len(self.families)} families for {self.pes} PEs")
+        alone = set(self.families) & set(LOCKSTEP_FAMILIES)
+        if alone and len(set(self.families)) > 1:
+            raise ValueError(f"{alone.pop()} elements share an array with no other family")
+
+    @property
+    def lockstep(self) -> bool:
+        """Whether all elements do the same step at the same time."""
+        return self.families[0] in LOCKSTEP_FAMILIES
 
     def family(self, pe: int) -> str:
         """The family of a PE."""

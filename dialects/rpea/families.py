@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, ClassVar, override
 import numpy as np
 from numpy.typing import NDArray
 
-from daqkf.dialects.spaq.numerics import ACTIVATION_MIN
+from daqkf.dialects.rpea import multiplication
+from daqkf.dialects.spaq.numerics import ACTIVATION_MIN, wrap
 from daqkf.dialects.spaq.semirings import INFINITY, Semiring
 
 if TYPE_CHECKING:
@@ -37,13 +38,20 @@ class Family(ABC):
     """One kind of processing element."""
 
     name: ClassVar[str]
+    modular: ClassVar[bool] = False
+    """Whether sums are right only modulo 2^accumulator_width, until the bias is added."""
 
     @abstractmethod
     def fields(self, config: "ArrayConfig") -> dict[str, int]:
         """The fields of a stream word and their bits, the lowest first.
 
-        Every word also has `last`, which ends an output, and `end`, which ends the stream.
+        Unless the array's counters supply them (`supplied`), every word also has `last`, which
+        ends an output, and `end`, which ends the stream.
         """
+
+    def supplied(self, words: int, features: int, outputs: int) -> Words:
+        """The fields of a PE's `words` that are not in the stream but made by the array."""
+        return {}
 
     def addresses(self, config: "ArrayConfig") -> tuple[str, ...]:
         """The fields that hold rows of the activation memory; null items have the last row."""
@@ -54,7 +62,7 @@ class Family(ABC):
         return int(words["last"].sum())
 
     @abstractmethod
-    def sums(self, words: Words, memory: Ints) -> Iterator[Ints]:
+    def sums(self, words: Words, memory: Ints, config: "ArrayConfig") -> Iterator[Ints]:
         """The golden model: the sums [T] of the outputs that a stream completes, in order.
 
         `memory` is the activation memory [depth, T], features along the first axis.
@@ -79,7 +87,7 @@ class RunningSum(Family):
         return fields | {"step": 1, "last": 1, "end": 1}
 
     @override
-    def sums(self, words: Words, memory: Ints) -> Iterator[Ints]:
+    def sums(self, words: Words, memory: Ints, config: "ArrayConfig") -> Iterator[Ints]:
         running = accumulator = np.zeros(memory.shape[1], np.int64)
         shifts = words.get("shift", np.zeros_like(words["step"]))
         joining = (terms.sum(axis=0) for terms in _items(words, memory))
@@ -114,7 +122,7 @@ class SemiringSum(Family):
         return semiring | RunningSum().fields(config)
 
     @override
-    def sums(self, words: Words, memory: Ints) -> Iterator[Ints]:
+    def sums(self, words: Words, memory: Ints, config: "ArrayConfig") -> Iterator[Ints]:
         nothing = np.zeros(memory.shape[1], np.int64)
         steps = words["step"] << words.get("shift", np.zeros_like(words["step"]))
         offset, fresh = 0, True
@@ -174,7 +182,7 @@ class Strassen(Family):
         return int(words["last"].sum() + words["both"].sum())
 
     @override
-    def sums(self, words: Words, memory: Ints) -> Iterator[Ints]:
+    def sums(self, words: Words, memory: Ints, config: "ArrayConfig") -> Iterator[Ints]:
         tokens = memory.shape[1]
         memory = np.pad(memory, ((0, 0), (0, tokens % 2))).reshape(len(memory), -1, 2)
         totals = np.zeros((2, *memory.shape[1:]), np.int64)
@@ -201,9 +209,7 @@ class Strassen(Family):
             a21 - a11,
             a12 - a22,
         )
-        weights = [
-            _signed(words[name], bits)[:, np.newaxis] for name, bits in self.operands.items()
-        ]
+        weights = [wrap(words[name], bits)[:, np.newaxis] for name, bits in self.operands.items()]
         m1, m2, m3, m4, m5, m6, m7 = (
             side * weight for side, weight in zip(sides, weights, strict=True)
         )
@@ -213,11 +219,61 @@ class Strassen(Family):
         return np.moveaxis(terms.sum(axis=2), 1, 2)
 
 
-def _signed(values: Ints, bits: int) -> Ints:
-    """Unsigned fields of `bits` bits as two's complement."""
-    return values - ((values >> (bits - 1)) << bits)
+class Multiply(Family):
+    """A multiplier a lane: A += Σ x[index]·weight, one item of 8 bits or two of 4."""
+
+    name = "multiply"
+    modular = True
+
+    @override
+    def fields(self, config: "ArrayConfig") -> dict[str, int]:
+        fields: dict[str, int] = {}
+        for item in range(multiplication.items(config.weight_bits)):
+            fields |= {f"index{item}": config.address_width, f"weight{item}": config.weight_bits}
+        return fields | {"last": 1, "end": 1}
+
+    @override
+    def sums(self, words: Words, memory: Ints, config: "ArrayConfig") -> Iterator[Ints]:
+        bits = self.fields(config)["weight0"]
+        items = [
+            (words[f"index{item}"], wrap(words[f"weight{item}"], bits))
+            for item in range(multiplication.items(bits))
+        ]
+        start = 0
+        for stop in np.flatnonzero(words["last"]) + 1:
+            part = slice(start, stop)
+            totals = [
+                weight[part] @ memory[index[part]]
+                + multiplication.surplus(weight[part], bits, config.multiplier).sum()
+                for index, weight in items
+            ]
+            yield np.sum(totals, axis=0)
+            start = stop
+
+
+class Dense(Multiply):
+    """The same with every weight in its place, zero or not: a stream of nothing but weights.
+
+    All elements play in step. The array counts features and outputs for them, and reads the
+    one activation memory; PE p makes the outputs p, p + P, …
+    """
+
+    name = "dense"
+
+    @override
+    def fields(self, config: "ArrayConfig") -> dict[str, int]:
+        return {"weight0": multiplication.DENSE_BITS}
+
+    @override
+    def supplied(self, words: int, features: int, outputs: int) -> Words:
+        output, index = np.divmod(np.arange(words), features)
+        return {
+            "index0": index,
+            "last": ((index == features - 1) & (output < outputs)).astype(np.int64),
+            "end": (np.arange(words) == words - 1).astype(np.int64),
+        }
 
 
 FAMILIES: Mapping[str, Family] = {
-    family.name: family for family in (RunningSum(), SemiringSum(), Strassen())
+    family.name: family for family in (RunningSum(), SemiringSum(), Strassen(), Multiply(), Dense())
 }

@@ -31,10 +31,11 @@ def play(program: ProgramOp, x: NDArray[np.int8]) -> NDArray[np.int8]:
     sums = np.empty((program.channels, len(x)), np.int64)
     outputs = iter(to_array(program.outputs))
     for pe, words in enumerate(program.streams()):
-        for total in FAMILIES[config.family(pe)].sums(words, memory):
+        for total in FAMILIES[config.family(pe)].sums(words, memory, config):
             sums[next(outputs)] = total
 
-    sums += to_array(program.bias)[:, np.newaxis]
+    # The bias brings sums that are right modulo 2^n into range.
+    sums = numerics.wrap(sums + to_array(program.bias)[:, np.newaxis], config.sum_width)
     levels = numerics.requantize(sums.T, to_array(program.multiplier), to_array(program.shift))
     return numerics.look_up(to_array(program.table), levels)
 

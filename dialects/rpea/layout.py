@@ -188,6 +188,13 @@ class ArrayConfig(Machine):
             raise ValueError("the running sum must be wider than an activation")
         if not self.running_sum_width <= self.accumulator_width <= self.sum_width:
             raise ValueError("widths must not shrink from running sum to accumulator to sum")
+        if self.accumulator_width < self.sum_width and any(
+            FAMILIES[name].modular for name in self.families
+        ):
+            raise ValueError(
+                f"accumulators of {self.accumulator_width} bits; these families need all "
+                f"{self.sum_width} of a sum"
+            )
         if self.sum_width > ACCUMULATOR_MAX_BITS:
             raise ValueError(f"sums of {self.sum_width} bits; at most {ACCUMULATOR_MAX_BITS}")
         if self.buckets > MAX_BUCKETS or self.buckets & (self.buckets - 1):
@@ -240,7 +247,7 @@ class ArrayConfig(Machine):
     def parameter_row(self) -> Fields:
         """What the post unit needs of one output channel.
 
-        `bias` already holds the correction Σ_{w<0}|w| of the ones' complement items.
+        `bias` already holds the correction of what the families' sums have too much.
         """
         return Fields(
             {

@@ -141,11 +141,12 @@ class ProgramOp(IRDLOperation):
         return to_array(self.stream).view("<u4")
 
     def streams(self) -> Iterator[Words]:
-        """The words of each PE's stream, as fields [rows]."""
-        config = self.target().config.data
-        ends = np.cumsum(to_array(self.rows))
+        """The words of each PE's stream, as fields [rows], with those that the array supplies."""
+        config, features = self.target().config.data, self.features.value.data
+        ends, counts = np.cumsum(to_array(self.rows)), to_array(self.counts)
         for pe, rows in enumerate(np.split(self.packed_stream(), ends[:-1])):
-            yield config.stream_word(pe).unpack(rows)
+            supplied = FAMILIES[config.family(pe)].supplied(len(rows), features, int(counts[pe]))
+            yield {**config.stream_word(pe).unpack(rows), **supplied}
 
     def verify_shapes(self) -> None:
         """Hold the properties against one another.
@@ -221,6 +222,12 @@ class ProgramOp(IRDLOperation):
             f"the stream must be {TensorType(i32, shape)}",
         )
         _require(rows.min() > 0, "every PE needs a stream of at least one word")
+        if config.lockstep:
+            spread = np.bincount(np.arange(self.channels) % config.pes, minlength=config.pes)
+            _require(
+                np.array_equal(counts, spread),
+                f"elements in step share {self.channels} outputs as {spread.tolist()}",
+            )
         for pe, words in enumerate(self.streams()):
             family = FAMILIES[config.family(pe)]
             for name in family.addresses(config):

@@ -115,6 +115,12 @@ def distinct_magnitudes(levels: NDArray[np.integer]) -> NDArray[np.int64]:
     return (np.diff(ordered, axis=0) != 0).sum(axis=0) + (ordered[0] != 0)
 
 
+def wrap(value: NDArray[np.int64], bits: int) -> NDArray[np.int64]:
+    """The two's complement number of `bits` bits that equals `value` modulo 2^bits."""
+    low = value & ((1 << bits) - 1)
+    return low - ((low >> (bits - 1)) << bits)
+
+
 def width_for(bound: int) -> int:
     """The bits of a signed integer that holds -bound..bound."""
     return signed_bits(-bound, bound)

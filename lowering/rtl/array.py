@@ -15,6 +15,7 @@ from daqkf.dialects.rpea.layout import IMAGE_WORD_BITS, Phase
 from daqkf.lowering.circuit import Circuit, Signal, mux
 from daqkf.lowering.rtl.element import build_element
 from daqkf.lowering.rtl.loader import build_loader
+from daqkf.lowering.rtl.lockstep import place_elements
 from daqkf.lowering.rtl.post import build_post
 from daqkf.lowering.rtl.select import index_bits
 from daqkf.lowering.rtl.spaq_unit import DECISION_CYCLES, build_spaq_unit
@@ -83,25 +84,29 @@ def build_array(config: ArrayConfig) -> Circuit:
     groups = config.lanes // config.post_lanes
     group = c.wire("group", index_bits(groups)) if groups > 1 else None
     take = [c.wire(f"take{p}", 1) for p in range(config.pes)]
-    kinds = {family: build_element(config, family) for family in config.stream_words}
-    elements: list[Mapping[str, Signal]] = []
-    for p in range(config.pes):
-        elements.append(
-            c.instance(
-                f"element{p}",
-                kinds[config.family(p)],
-                clk=c.clk,
-                rst=rst,
-                start=start,
-                stream_address=loader["stream_address"],
-                stream_data=loader["stream_data"][: config.stream_word(p).width],
-                stream_write=loader[f"stream_write{p}"],
-                take=take[p],
-                **activation,
-                **({"group": group} if group else {}),
-                **({"stream_start": spaq["stream_start"]} if spaq else {}),
-            )
-        )
+    control = {"rst": rst, "start": start, **activation}
+    if spaq:
+        control["stream_start"] = spaq["stream_start"]
+    own = [
+        {
+            "stream_address": loader["stream_address"],
+            "stream_data": loader["stream_data"][: config.stream_word(p).width],
+            "stream_write": loader[f"stream_write{p}"],
+            "take": take[p],
+            **({"group": group} if group else {}),
+        }
+        for p in range(config.pes)
+    ]
+    elements: list[Mapping[str, Signal]]
+    if config.lockstep:
+        control |= {name: loader[name] for name in ("features", "outputs")}
+        elements = place_elements(c, config, control, own)
+    else:
+        kinds = {family: build_element(config, family) for family in config.stream_words}
+        elements = [
+            c.instance(f"element{p}", kinds[config.family(p)], clk=c.clk, **control, **own[p])
+            for p in range(config.pes)
+        ]
     post = c.instance(
         "post",
         build_post(config),

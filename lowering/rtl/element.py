@@ -17,7 +17,7 @@ from daqkf.dialects.rpea import ArrayConfig
 from daqkf.dialects.rpea.families import FAMILIES
 from daqkf.lowering.circuit import Circuit, Signal, concat, mux
 from daqkf.lowering.rtl.families import DATAPATHS
-from daqkf.lowering.rtl.families.stage import Operands
+from daqkf.lowering.rtl.families.stage import Datapath, Operands
 from daqkf.lowering.rtl.select import choose, index_bits, unpack
 
 
@@ -43,10 +43,6 @@ def build_element(config: ArrayConfig, family: str) -> Circuit:
         c.input("activation_data", config.row_bits),
         c.input("activation_write", 1),
     )
-    groups = config.lanes // config.post_lanes
-    group = c.input("group", index_bits(groups)) if groups > 1 else None
-    take = c.input("take", 1)
-
     # Stalling stops every stage at once, memories included.
     enable = c.wire("enable", 1)
 
@@ -82,9 +78,19 @@ def build_element(config: ArrayConfig, family: str) -> Circuit:
     datapath = DATAPATHS[family](
         c, config, Operands(start, enable, operand_valid, fields, rows, hold_enable)
     )
-    full = c.register("full", 1, reset=0)
+    full = hold(c, config, datapath, enable)
     enable.drive(~(datapath.finished & full))
     hold_enable.drive(datapath.finished & enable)
+    c.finish()
+    return c
+
+
+def hold(c: Circuit, config: ArrayConfig, datapath: Datapath, enable: Signal) -> Signal:
+    """The end of an element: whether its holding registers are full, and their way out."""
+    groups = config.lanes // config.post_lanes
+    group = c.input("group", index_bits(groups)) if groups > 1 else None
+    take, hold_enable = c.input("take", 1), datapath.finished & enable
+    full = c.register("full", 1, reset=0)
     held = _grouped(config, datapath.held, group)
     more = c.const(0, 1)
     if datapath.both is not None:
@@ -95,11 +101,9 @@ def build_element(config: ArrayConfig, family: str) -> Circuit:
         second.drive(~hold_enable, enable=hold_enable | take)
         held = mux(second, _grouped(config, datapath.second_held, group), held)
     full.drive(hold_enable | (full & ~take) | more)
-
     c.output("full", full)
     c.output("sums", held)
-    c.finish()
-    return c
+    return full
 
 
 def _grouped(config: ArrayConfig, held: Sequence[Signal], group: Signal | None) -> Signal:

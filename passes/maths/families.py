@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from daqkf.dialects.dfke import Machine
 from daqkf.dialects.rpea.families import SEMIRINGS, SemiringSum
-from daqkf.dialects.spaq import Semiring
-from daqkf.passes.maths import running_sum, semirings, strassen
+from daqkf.dialects.spaq import Semiring, numerics
+from daqkf.passes.maths import multiply, running_sum, semirings, strassen
 from daqkf.passes.maths.balance import share_out
 from daqkf.passes.maths.running_sum import Stream
 
@@ -26,8 +26,9 @@ Ints = NDArray[np.int64]
 class Coding(ABC):
     """The compiler's side of a family."""
 
-    most: ClassVar[int] = 127
-    """The largest magnitude that the family holds."""
+    def most(self, machine: Machine) -> int:
+        """The largest magnitude that the family holds."""
+        return numerics.LEVEL_MAX
 
     group: ClassVar[int] = 1
     """Consecutive channels that an element completes together; the last group may have fewer."""
@@ -40,7 +41,7 @@ class Coding(ABC):
     def stream(self, levels: Levels, machine: Machine) -> Stream:
         """The words of levels [K, N], group after group; N > 0."""
 
-    def correction(self, levels: Levels) -> Ints:
+    def correction(self, levels: Levels, machine: Machine) -> Ints:
         """[N] what has to be added to the sums that a PE of this family makes."""
         return np.zeros(levels.shape[1], np.int64)
 
@@ -57,7 +58,7 @@ class RunningSumCoding(Coding):
         return running_sum.stream(levels, machine.max_shift, machine.items)
 
     @override
-    def correction(self, levels: Levels) -> Ints:
+    def correction(self, levels: Levels, machine: Machine) -> Ints:
         return running_sum.correction(levels)
 
 
@@ -66,7 +67,10 @@ class SemiringCoding(Coding):
     """Items in the order of their weights; see `semirings`."""
 
     semiring: Semiring = Semiring.PLUS_TIMES
-    most: ClassVar[int] = 128
+
+    @override
+    def most(self, machine: Machine) -> int:
+        return 128
 
     @override
     def cost(self, levels: Levels, machine: Machine) -> Ints:
@@ -79,7 +83,7 @@ class SemiringCoding(Coding):
         return replace(words, fields={"semiring": code, **words.fields})
 
     @override
-    def correction(self, levels: Levels) -> Ints:
+    def correction(self, levels: Levels, machine: Machine) -> Ints:
         return semirings.correction(levels, self.semiring)
 
 
@@ -97,10 +101,49 @@ class StrassenCoding(Coding):
         return strassen.stream(levels)
 
 
+class MultiplyCoding(Coding):
+    """The non-zeros with their weights; see `multiply`."""
+
+    @override
+    def most(self, machine: Machine) -> int:
+        return (1 << (machine.weight_bits - 1)) - 1
+
+    @override
+    def cost(self, levels: Levels, machine: Machine) -> Ints:
+        return multiply.cost(levels, machine.weight_bits)
+
+    @override
+    def stream(self, levels: Levels, machine: Machine) -> Stream:
+        return multiply.stream(levels, machine.weight_bits)
+
+    @override
+    def correction(self, levels: Levels, machine: Machine) -> Ints:
+        return multiply.correction(levels, machine.weight_bits, machine.multiplier)
+
+
+class DenseCoding(Coding):
+    """All weights, zero or not."""
+
+    @override
+    def cost(self, levels: Levels, machine: Machine) -> Ints:
+        features, channels = levels.shape
+        return np.full(channels, features, np.int64)
+
+    @override
+    def stream(self, levels: Levels, machine: Machine) -> Stream:
+        return multiply.dense_stream(levels)
+
+    @override
+    def correction(self, levels: Levels, machine: Machine) -> Ints:
+        return multiply.dense_correction(levels, machine.multiplier)
+
+
 CODINGS: Mapping[str, Coding] = {
     "running_sum": RunningSumCoding(),
     "semiring": SemiringCoding(),
     "strassen": StrassenCoding(),
+    "multiply": MultiplyCoding(),
+    "dense": DenseCoding(),
 }
 
 
@@ -132,14 +175,16 @@ def balance(
         ValueError: levels that a family of the machine cannot hold, or a semiring that none
             can play.
     """
-    members = machine.members()
     members, able = machine.members(), codings(machine, semiring)
     for name in able:
-        _require_levels(levels, name)
+        _require_levels(levels, name, machine)
     jobs = _jobs(levels, max(coding.group for coding in able.values()))
     costs = {name: _cost(levels, jobs, coding, machine) for name, coding in able.items()}
     workers = [members[name] for name in costs]
-    if len(costs) == 1:
+    if machine.lockstep:
+        # The array's counters give PE p the outputs p, p + P, …
+        shares = [np.arange(pe, levels.shape[1], machine.pes) for pe in range(machine.pes)]
+    elif len(costs) == 1:
         post_cycles = jobs.shape[1] * (machine.lanes // machine.post_lanes)
         found = share_out(next(iter(costs.values())), len(workers[0]), post_cycles)
         shares = [np.empty(0, np.int64)] * machine.pes
@@ -172,8 +217,9 @@ def _channels(jobs: Ints, share: Ints) -> Ints:
     return channels[channels >= 0]
 
 
-def _require_levels(levels: Levels, family: str) -> None:
-    largest, most = int(np.abs(levels.astype(np.int64)).max(initial=0)), CODINGS[family].most
+def _require_levels(levels: Levels, family: str, machine: Machine) -> None:
+    largest = int(np.abs(levels.astype(np.int64)).max(initial=0))
+    most = CODINGS[family].most(machine)
     if largest > most:
         raise ValueError(f"a level of magnitude {largest}; a {family} element holds up to {most}")
 

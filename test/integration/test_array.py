@@ -45,9 +45,11 @@ class Kernel:
     table: NDArray[np.int8]
 
     @classmethod
-    def random(cls, seed: int, features: int, channels: int, density: float) -> "Kernel":
+    def random(
+        cls, seed: int, features: int, channels: int, density: float, most: int = 127
+    ) -> "Kernel":
         rng = np.random.default_rng(seed)
-        largest = int(rng.choice([1, 7, 127]))
+        largest = min(int(rng.choice([1, 7, 127])), most)
         levels = rng.integers(1, largest + 1, (features, channels))
         levels *= rng.choice([-1, 1], levels.shape) * (rng.random(levels.shape) < density)
         # Mostly shifts that leave something to see, and some from the ends of the range.
@@ -131,6 +133,18 @@ MACHINES = {
     "strassen-alone": replace(MACHINE, pes=1, families=("strassen",)),
     "mixed": replace(MACHINE, pes=3, families=("strassen", "running_sum")),
     "four-items": replace(MACHINE, pes=3, lanes=4, post_lanes=2, items=4, max_shift=2),
+    "multiply": replace(MACHINE, pes=3, families=("multiply",)),
+    "multiply-dsp": replace(MACHINE, families=("multiply",), multiplier="dsp"),
+    "multiply-packed": replace(MACHINE, lanes=4, families=("multiply",), multiplier="packed"),
+    "multiply-4": replace(MACHINE, families=("multiply",), weight_bits=4),
+    "multiply-4-dsp": replace(MACHINE, families=("multiply",), weight_bits=4, multiplier="dsp"),
+    "multiply-4-packed": replace(
+        MACHINE, families=("multiply",), weight_bits=4, multiplier="packed"
+    ),
+    "mixed-multiply": replace(MACHINE, pes=5, families=("running_sum", "multiply")),
+    "dense": replace(MACHINE, pes=3, lanes=4, families=("dense",)),
+    "dense-one": replace(MACHINE, pes=1, lanes=1, families=("dense",), multiplier="dsp"),
+    "dense-packed": replace(MACHINE, pes=5, families=("dense",), multiplier="packed"),
 }
 SHAPES = [
     # features, channels, density
@@ -145,11 +159,15 @@ SHAPES = [
 ]
 
 
+def largest_level(machine: Machine) -> int:
+    return (1 << (machine.weight_bits - 1)) - 1
+
+
 @pytest.mark.parametrize("name", MACHINES)
 def test_many_kernels_on_one_array(name: str):
     """All-zero columns, single non-zeros, dense ones; more PEs than outputs, and fewer."""
     machine = MACHINES[name]
-    kernels = [Kernel.random(i, *shape) for i, shape in enumerate(SHAPES)]
+    kernels = [Kernel.random(i, *shape, largest_level(machine)) for i, shape in enumerate(SHAPES)]
     configs = [parts(kernel.lower(machine))[0] for kernel in kernels]
     largest = {key: max(vars(c)[key] for c in configs) for key in asdict(configs[0])}
     config = ArrayConfig(**largest)
@@ -230,7 +248,8 @@ def test_a_truncated_image_stops_with_a_message():
 
 
 def machine_config(machine: Machine) -> ArrayConfig:
-    return parts(Kernel.random(3, 63, 5, 0.3).lower(machine))[0]
+    kernel = Kernel.random(3, 63, 5, 0.3, largest_level(machine))
+    return parts(kernel.lower(machine))[0]
 
 
 @pytest.mark.parametrize("name", MACHINES)

@@ -71,7 +71,7 @@ def test_a_packed_stream_is_the_dot_product(levels: NDArray[np.int8], x: NDArray
     words = CONFIG.stream_word(0).unpack(packed)
     memory = np.zeros((CONFIG.activation_depth, len(x)), np.int64)
     memory[: len(levels)] = x.T
-    sums = list(FAMILIES["strassen"].sums(words, memory))
+    sums = list(FAMILIES["strassen"].sums(words, memory, CONFIG))
     assert np.array_equal(np.array(sums).T, x.astype(np.int64) @ levels.astype(np.int64))
     assert FAMILIES["strassen"].completed(words) == levels.shape[1]
     assert rows[0] == strassen.cost(levels).sum()

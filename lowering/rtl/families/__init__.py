@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 
 from daqkf.dialects.rpea import ArrayConfig
 from daqkf.lowering.circuit import Circuit
-from daqkf.lowering.rtl.families import running_sum, semiring, strassen
+from daqkf.lowering.rtl.families import multiply, running_sum, semiring, strassen
 from daqkf.lowering.rtl.families.stage import Datapath, Operands
 
 type Builder = Callable[[Circuit, ArrayConfig, Operands], Datapath]
@@ -16,4 +16,6 @@ DATAPATHS: Mapping[str, Builder] = {
     "running_sum": running_sum.build_datapath,
     "semiring": semiring.build_datapath,
     "strassen": strassen.build_datapath,
+    "multiply": multiply.build_datapath,
+    "dense": multiply.build_datapath,
 }

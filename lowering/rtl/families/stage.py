@@ -22,7 +22,7 @@ class Operands:
     fields: Mapping[str, Signal]
     """The word without its addresses and its `end`."""
     rows: Sequence[Signal]
-    """The rows of T activations, by address."""
+    """The rows of T activations, by item."""
     hold_enable: Signal
     """When a finished sum moves to the holding registers."""
 

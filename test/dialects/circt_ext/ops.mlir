@@ -39,3 +39,12 @@ hw.module @memory(in %clk: !seq.clock, in %rst: i1, in %we: i1, in %address: i9,
   %total = seq.compreg.ce %next, %clk, %we reset %rst, %zero : i8
   hw.output %q, %total : i16, i8
 }
+
+// CHECK-LABEL: hw.module @product
+// VERILOG: module product(
+hw.module @product(in %a: i8, in %b: i8, out p: i8) {
+  // CHECK: sv.verbatim.expr "($signed({{[{][{]}}0}}) * $signed({{[{][{]}}1}}))"(%a, %b) : (i8, i8) -> i8
+  // VERILOG: assign p = ($signed(a) * $signed(b));
+  %p = sv.verbatim.expr "($signed({{0}}) * $signed({{1}}))"(%a, %b) : (i8, i8) -> i8
+  hw.output %p : i8
+}

@@ -364,3 +364,27 @@ rpea.program @b on @array features 2
   bias dense<[0, 1]> : tensor<2xi32> multiplier dense<1> : tensor<2xi32>
   shift dense<1> : tensor<2xi32> table dense<0> : tensor<256xi8>
 rpea.dispatch @both of [@a, @b, @a] by <lanes = 2, shift = 1, table = [0, 1]>
+
+// -----
+
+// CHECK: elements in step share 2 outputs as [1, 1]
+rpea.array @stepping <pes = 2, lanes = 2, post_lanes = 1, max_shift = 0, activation_depth = 4,
+  stream_depth = 4, parameter_depth = 2, result_depth = 2, running_sum_width = 9,
+  accumulator_width = 18, sum_width = 18, families = [dense]>
+rpea.program @program on @stepping features 1
+  stream dense<[[3], [3], [0]]> : tensor<3x1xi32> rows dense<[2, 1]> : tensor<2xi32>
+  outputs dense<[0, 1]> : tensor<2xi32> counts dense<[2, 0]> : tensor<2xi32>
+  bias dense<0> : tensor<2xi32> multiplier dense<1> : tensor<2xi32>
+  shift dense<1> : tensor<2xi32> table dense<0> : tensor<256xi8>
+
+// -----
+
+// CHECK: the stream of PE 1 completes other numbers of outputs than the counts say
+rpea.array @stepping <pes = 2, lanes = 2, post_lanes = 1, max_shift = 0, activation_depth = 4,
+  stream_depth = 4, parameter_depth = 2, result_depth = 2, running_sum_width = 9,
+  accumulator_width = 18, sum_width = 18, families = [dense]>
+rpea.program @program on @stepping features 2
+  stream dense<[[3], [3], [0]]> : tensor<3x1xi32> rows dense<[2, 1]> : tensor<2xi32>
+  outputs dense<[0, 1]> : tensor<2xi32> counts dense<1> : tensor<2xi32>
+  bias dense<0> : tensor<2xi32> multiplier dense<1> : tensor<2xi32>
+  shift dense<1> : tensor<2xi32> table dense<0> : tensor<256xi8>

@@ -43,3 +43,32 @@ func.func @picked(%x: tensor<?x2xi8>) -> tensor<?x2xi8> {
   %y = rpea.run @both(%x) : tensor<?x2xi8> -> tensor<?x2xi8>
   func.return %y : tensor<?x2xi8>
 }
+
+// A word of the multiply family is index0 (2 bits), weight0, last, end: 2·x[1] and -x[0]. The bias
+// takes out 256·85, and what negative digits lack.
+// CHECK: rpea.array @multiplying <pes = 2, {{.*}} sum_width = 18, families = [multiply, running_sum]>
+rpea.array @multiplying <pes = 2, lanes = 2, post_lanes = 1, max_shift = 1, activation_depth = 4,
+  stream_depth = 4, parameter_depth = 2, result_depth = 2, running_sum_width = 9,
+  accumulator_width = 18, sum_width = 18, families = [multiply, running_sum]>
+rpea.program @multiplied on @multiplying features 2
+  stream dense<[[3081], [924]]> : tensor<2x1xi32> rows dense<1> : tensor<2xi32>
+  outputs dense<[0, 1]> : tensor<2xi32> counts dense<1> : tensor<2xi32>
+  bias dense<[-21755, 1]> : tensor<2xi32> multiplier dense<1> : tensor<2xi32>
+  shift dense<1> : tensor<2xi32> table dense<0> : tensor<256xi8>
+
+// CHECK: rpea.array @narrow <{{.*}} weight_bits = 4, multiplier = "dsp">
+rpea.array @narrow <pes = 1, lanes = 2, post_lanes = 1, max_shift = 0, activation_depth = 4,
+  stream_depth = 4, parameter_depth = 2, result_depth = 2, running_sum_width = 9,
+  accumulator_width = 18, sum_width = 18, families = [multiply], weight_bits = 4,
+  multiplier = "dsp">
+
+// A word of the dense family is its weight: 3·x[0] - x[1] on PE 0, and nothing on PE 1.
+// CHECK: rpea.array @stepping <{{.*}} families = [dense], multiplier = "packed">
+rpea.array @stepping <pes = 2, lanes = 2, post_lanes = 1, max_shift = 0, activation_depth = 4,
+  stream_depth = 4, parameter_depth = 2, result_depth = 2, running_sum_width = 9,
+  accumulator_width = 18, sum_width = 18, families = [dense], multiplier = "packed">
+rpea.program @dense on @stepping features 2
+  stream dense<[[3], [255], [0]]> : tensor<3x1xi32> rows dense<[2, 1]> : tensor<2xi32>
+  outputs dense<0> : tensor<1xi32> counts dense<[1, 0]> : tensor<2xi32>
+  bias dense<-256> : tensor<1xi32> multiplier dense<1> : tensor<1xi32>
+  shift dense<1> : tensor<1xi32> table dense<0> : tensor<256xi8>

@@ -1,0 +1,83 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""Logic cells, DSP blocks and block RAM of the arrays that multiply, from yosys.
+
+Arrays of 4 PEs × 8 lanes for K = 512 features and N = 64 outputs, for UltraScale+ with and
+without DSP blocks. An element is its lanes, its memories and its control; the array has four,
+the loader, the post unit and the results besides. Minutes.
+"""
+
+from rich.console import Console
+from rich.table import Table
+
+from daqkf.dialects.rpea import ArrayConfig
+from daqkf.lowering.circuit import circuit_module
+from daqkf.lowering.export_verilog import emit_verilog
+from daqkf.lowering.rtl.array import TOP, build_array
+from daqkf.synthesis import synthesize
+
+FEATURES, OUTPUTS, PES, LANES = 512, 64, 4, 8
+
+ARRAYS = (
+    # family, multiplier, bits of a weight, whether there are DSP blocks
+    ("dense", "dsp", 8, False),
+    ("dense", "booth", 8, False),
+    ("multiply", "booth", 8, False),
+    ("multiply", "booth", 4, False),
+    ("dense", "dsp", 8, True),
+    ("dense", "packed", 8, True),
+    ("multiply", "dsp", 8, True),
+    ("multiply", "packed", 8, True),
+    ("multiply", "dsp", 4, True),
+    ("multiply", "packed", 4, True),
+)
+
+
+def config(family: str, multiplier: str, bits: int) -> ArrayConfig:
+    """An array whose sums are as wide as K weights of so many bits can make them."""
+    width = (128 * ((1 << (bits - 1)) - 1) * FEATURES).bit_length() + 1
+    return ArrayConfig(
+        pes=PES,
+        lanes=LANES,
+        post_lanes=1,
+        max_shift=0,
+        activation_depth=2 * FEATURES,
+        stream_depth=FEATURES * OUTPUTS // PES,
+        parameter_depth=OUTPUTS // PES,
+        result_depth=OUTPUTS,
+        families=(family,),
+        multiplier=multiplier,
+        weight_bits=bits,
+        running_sum_width=9,
+        accumulator_width=width,
+        sum_width=width,
+    )
+
+
+def main() -> None:
+    """Print the table."""
+    table = Table(title=f"{PES} PEs × {LANES} lanes, K = {FEATURES}")
+    for heading in ("family", "multiplier", "bits", "array LC", "element LC / lane",
+                    "DSP", "RAMB36", "flip-flops"):  # fmt: skip
+        table.add_column(heading, justify="right")
+    for family, multiplier, bits, dsp in ARRAYS:
+        verilog = emit_verilog(circuit_module(build_array(config(family, multiplier, bits))))
+        fabric = "xcup-dsp" if dsp else "xcup"
+        array = synthesize(verilog, TOP, fabric).counts
+        element = synthesize(verilog, f"daqkf_{family}_element", fabric).counts
+        table.add_row(
+            family,
+            multiplier if dsp or multiplier == "booth" else "* in LUTs",
+            str(bits),
+            str(array.logic_cells),
+            f"{element.logic_cells / LANES:.1f}",
+            str(element.dsps * PES),
+            f"{array.block_rams_36k:g}",
+            str(array.flip_flops),
+        )
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()

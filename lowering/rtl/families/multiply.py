@@ -1,0 +1,278 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""The families that multiply, with non-zeros or with all weights.
+
+    operands → product, in a few stages → accumulator and held sum
+
+`dialects/rpea/multiplication.py` says what a lane computes. The accumulator is cleared behind
+the last item of an output instead of before the first: a flip-flop's reset costs no logic
+cell, a multiplexer in front of the adder does.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, override
+
+from daqkf.dialects.rpea import ArrayConfig
+from daqkf.dialects.rpea.multiplication import PRODUCT_BITS, ROW_BITS
+from daqkf.dialects.spaq.numerics import ACTIVATION_BITS
+from daqkf.lowering.circuit import Circuit, Signal, concat, mux, named, signed_product
+from daqkf.lowering.rtl.families.stage import Datapath, Operands
+
+FIELD = PRODUCT_BITS
+"""Bits between two activations that are packed side by side."""
+
+
+def build_datapath(c: Circuit, config: ArrayConfig, operands: Operands) -> Datapath:
+    """The element's control, stage by stage, and its lanes."""
+    enable, start = operands.enable, operands.start
+    weights = [operands.fields[f"weight{item}"] for item in range(len(operands.rows))]
+    style = STYLES[config.multiplier](config, [weight.width for weight in weights])
+    ports = style.spread(c, weights, enable)
+
+    valid, last = operands.valid, operands.fields["last"]
+    for stage in range(style.stages - 1):
+        valid = c.delay(valid, f"valid{stage}", enable=enable, reset=0)
+        last = c.delay(last, f"last{stage}", enable=enable)
+    product_valid = c.delay(valid, "product_valid", enable=enable, reset=0)
+    finished = c.delay(valid & last, "finished", enable=enable, reset=0)
+    step = enable & product_valid
+
+    lane = style.build()
+    held: list[Signal] = []
+    for t in range(0, config.lanes, style.lanes):
+        items = {
+            f"x{item}": row[ACTIVATION_BITS * t : ACTIVATION_BITS * (t + style.lanes)]
+            for item, row in enumerate(operands.rows)
+        }
+        outputs = c.instance(
+            f"lane{t}",
+            lane,
+            clk=c.clk,
+            enable=enable,
+            clear=start | finished,
+            accumulate=start | step,
+            hold_enable=operands.hold_enable,
+            **items,
+            **ports,
+        )
+        held += [outputs[f"held{lane}"] for lane in range(style.lanes)]
+    return Datapath(finished, held)
+
+
+@dataclass(frozen=True)
+class Style:
+    """How a lane, or a few that share a multiplier, makes the sum of a word's products."""
+
+    config: ArrayConfig
+    bits: Sequence[int]
+    """Of the weight of each item."""
+
+    lanes: ClassVar[int] = 1
+    """Lanes of one circuit."""
+
+    @property
+    def stages(self) -> int:
+        """Cycles from the operands to the sum of their products."""
+        raise NotImplementedError
+
+    def spread(self, c: Circuit, weights: Sequence[Signal], enable: Signal) -> dict[str, Signal]:
+        """What a lane's ports need of the weights, each in its cycle."""
+        return {f"weight{item}": weight for item, weight in enumerate(weights)}
+
+    def build(self) -> Circuit:
+        """The circuit of a lane, or of a few."""
+        raise NotImplementedError
+
+    def _begin(self, name: str) -> tuple[Circuit, Signal, list[Signal]]:
+        """A circuit with its clock, its enable and the activations of each item."""
+        c = Circuit(f"daqkf_{name}")
+        c.clock("clk")
+        enable = c.input("enable", 1)
+        width = ACTIVATION_BITS * self.lanes
+        return c, enable, [c.input(f"x{item}", width) for item in range(len(self.bits))]
+
+    def _finish(self, c: Circuit, terms: Sequence[Callable[[Signal], Signal]]) -> Circuit:
+        """Accumulators: a term maps one to its sum with a product; the ports, and the end."""
+        clear, accumulate = c.input("clear", 1), c.input("accumulate", 1)
+        hold_enable = c.input("hold_enable", 1)
+        width = self.config.accumulator_width
+        for lane, term in enumerate(terms):
+            accumulator = c.register(f"accumulator{lane}", width)
+            total = term(accumulator)
+            accumulator.drive(mux(clear, c.const(0, width), total), enable=accumulate)
+            c.output(f"held{lane}", c.delay(total, f"held_sum{lane}", enable=hold_enable))
+        c.finish()
+        return c
+
+
+class Booth(Style):
+    """One row of radix-4 digits a stage, each of them added to the rows before it.
+
+    A bit of a row is a function of two bits of the activation and three of the weight, so a bit
+    of the sum with the rows before it is one LUT of six inputs, and those rows are a raw
+    operand of the carry chain, which spares another one.
+    """
+
+    @property
+    def rows(self) -> list[tuple[int, int]]:
+        """The item of each row and its lower bit in the weight, the low ones first."""
+        return sorted(
+            ((item, low) for item, bits in enumerate(self.bits) for low in range(0, bits, 2)),
+            key=lambda row: row[1],
+        )
+
+    @property
+    @override
+    def stages(self) -> int:
+        return len(self.rows)
+
+    @override
+    def spread(self, c: Circuit, weights: Sequence[Signal], enable: Signal) -> dict[str, Signal]:
+        ports: dict[str, Signal] = {}
+        # Below its lowest bit a weight has a zero; bits that are done with fall off.
+        left = {item: concat(weight, c.const(0, 1)) for item, weight in enumerate(weights)}
+        for stage, (item, _) in enumerate(self.rows):
+            ports[f"digit{stage}"] = left[item][:3]
+            later = {later for later, _ in self.rows[stage + 1 :]}
+            left = {
+                number: c.delay(
+                    weight[2:] if number == item else weight,
+                    f"weight{number}_{stage + 1}",
+                    enable=enable,
+                )
+                for number, weight in left.items()
+                if number in later
+            }
+        return ports
+
+    @override
+    def build(self) -> Circuit:
+        c, enable, activations = self._begin("booth_lane")
+        total, most = None, 0
+        delayed = _delays(c, "x", activations, enable, self.stages)
+        for stage, (item, low) in enumerate(self.rows):
+            row = _row(c, delayed[stage][item], c.input(f"digit{stage}", 3))
+            most += ((1 << ROW_BITS) - 1) << low
+            total = _added(total, row, low, most.bit_length()) if total else row
+            total = c.delay(total, f"rows{stage}", enable=enable)
+        assert total is not None
+        product = total
+        return self._finish(c, [lambda a: a + _fitted(product, a.width)])
+
+
+def _delays(
+    c: Circuit, name: str, signals: Sequence[Signal], enable: Signal, stages: int
+) -> list[list[Signal]]:
+    """The signals as they are, and one cycle later, and so on, for as many stages."""
+    delayed = [list(signals)]
+    for stage in range(1, stages):
+        delayed.append(
+            [
+                c.delay(signal, f"{name}{item}_{stage}", enable=enable)
+                for item, signal in enumerate(delayed[-1])
+            ]
+        )
+    return delayed
+
+
+def _row(c: Circuit, x: Signal, digit: Signal) -> Signal:
+    """`digit·x - (digit < 0) + 256`; the digit as three bits of the weight, see `digits`."""
+    one = digit[0] ^ digit[1]
+    two = ~one & (digit[1] ^ digit[2])
+    negative = digit[2] & (one | two)
+    single, double = x.sext(ROW_BITS), concat(x, c.const(0, 1))
+    magnitude = (single & one.replicate(ROW_BITS)) | (double & two.replicate(ROW_BITS))
+    row = magnitude ^ negative.replicate(ROW_BITS)
+    return concat(~row[ROW_BITS - 1], row[: ROW_BITS - 1])
+
+
+def _added(total: Signal, row: Signal, low: int, width: int) -> Signal:
+    """`total + row·2^low`, unsigned, in `width` bits."""
+    high = total[low:].zext(width - low) + row.zext(width - low)
+    return concat(high, total[:low]) if low else high
+
+
+def _fitted(value: Signal, width: int) -> Signal:
+    return value[:width] if width <= value.width else value.zext(width)
+
+
+class Dsp(Style):
+    """A product for each item, which synthesis puts into a DSP block."""
+
+    @property
+    @override
+    def stages(self) -> int:
+        return len(self.bits)
+
+    @override
+    def build(self) -> Circuit:
+        c, enable, activations = self._begin("dsp_lane")
+        product = _products(c, enable, activations, self.bits)
+        return self._finish(c, [lambda a: a + _signed_fitted(product, a.width)])
+
+
+class Packed(Style):
+    """Two lanes side by side in one factor: `(x1·2^18 + x0)·w`, for multipliers of 27×18 bits."""
+
+    lanes: ClassVar[int] = 2
+
+    @property
+    @override
+    def stages(self) -> int:
+        return len(self.bits)
+
+    @override
+    def build(self) -> Circuit:
+        c, enable, activations = self._begin("packed_lanes")
+        packed: list[Signal] = []
+        for pair in activations:
+            low, high = (_unsigned(x) for x in (pair[:ACTIVATION_BITS], pair[ACTIVATION_BITS:]))
+            packed.append(concat(c.const(0, 1), high, c.const(0, FIELD - ACTIVATION_BITS), low))
+        product = _products(c, enable, packed, self.bits, FIELD + ACTIVATION_BITS)
+        low, high, borrow = product[:FIELD], product[FIELD:], product[FIELD - 1]
+
+        def lower(a: Signal) -> Signal:
+            return a + _signed_fitted(low, a.width)
+
+        def upper(a: Signal) -> Signal:
+            # The lower product's sign has gone into the upper one; a carry takes it out again.
+            term = concat(_signed_fitted(high, a.width), borrow)
+            return named(concat(a, c.const(1, 1)) + term, "carry_unused")[1:]
+
+        return self._finish(c, [lower, upper])
+
+
+def _unsigned(x: Signal) -> Signal:
+    """x + 128."""
+    return concat(~x[ACTIVATION_BITS - 1], x[: ACTIVATION_BITS - 1])
+
+
+def _products(
+    c: Circuit,
+    enable: Signal,
+    factors: Sequence[Signal],
+    bits: Sequence[int],
+    factor_bits: int = ACTIVATION_BITS,
+) -> Signal:
+    """The sum of the items' products: one stage, and another one if there are two.
+
+    `factor_bits` are those of a factor that count; an unsigned one has a zero above them.
+    """
+    products: list[Signal] = []
+    for item, (factor, width) in enumerate(zip(factors, bits, strict=True)):
+        weight = c.input(f"weight{item}", width)
+        product = signed_product(factor, weight, factor_bits + width)
+        products.append(c.delay(product, f"product{item}", enable=enable))
+    if len(products) == 1:
+        return products[0]
+    first, second = (product.sext(product.width + 1) for product in products)
+    return c.delay(first + second, "products", enable=enable)
+
+
+def _signed_fitted(value: Signal, width: int) -> Signal:
+    return value[:width] if width <= value.width else value.sext(width)
+
+
+STYLES: Mapping[str, type[Style]] = {"booth": Booth, "dsp": Dsp, "packed": Packed}

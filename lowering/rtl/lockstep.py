@@ -1,0 +1,135 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""Elements in step: one control and one activation memory for all.
+
+    counters → operands → each element's datapath → held sum
+
+Feature after feature is broadcast to all elements, and each element reads its own weight for
+it. If one has to wait, all do.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from daqkf.dialects.rpea import ArrayConfig
+from daqkf.lowering.circuit import Circuit, Signal, mux
+from daqkf.lowering.rtl.element import hold
+from daqkf.lowering.rtl.families import DATAPATHS
+from daqkf.lowering.rtl.families.stage import Operands
+from daqkf.lowering.rtl.select import index_bits, unpack
+
+
+def place_elements(
+    c: Circuit,
+    config: ArrayConfig,
+    control: Mapping[str, Signal],
+    elements: Sequence[Mapping[str, Signal]],
+) -> list[Mapping[str, Signal]]:
+    """The control and the elements in an array's circuit, and the elements' outputs.
+
+    Args:
+        control: what `build_control` has for inputs, but for `enable`.
+        elements: what the elements each need of the array.
+    """
+    enable = c.wire("enable", 1)
+    shared = c.instance(
+        "control",
+        build_control(config),
+        clk=c.clk,
+        rst=control["rst"],
+        enable=enable,
+        **{name: signal for name, signal in control.items() if name != "rst"},
+    )
+    kind = build_element(config)
+    common = {name: shared[name] for name in ("address", "valid", "row")}
+    placed = [
+        c.instance(
+            f"element{p}",
+            kind,
+            clk=c.clk,
+            rst=control["rst"],
+            start=control["start"],
+            enable=enable,
+            last=shared[f"last{p}"],
+            **common,
+            **own,
+        )
+        for p, own in enumerate(elements)
+    ]
+    waiting = placed[0]["waits"]
+    for outputs in placed[1:]:
+        waiting = waiting | outputs["waits"]
+    enable.drive(~waiting)
+    return placed
+
+
+def build_control(config: ArrayConfig) -> Circuit:
+    """The counters of features, outputs and stream words, and the activation memory."""
+    c = Circuit("daqkf_lockstep")
+    c.clock("clk")
+    c.reset(c.input("rst", 1))
+    start, enable = c.input("start", 1), c.input("enable", 1)
+    features = c.input("features", config.address_width)
+    outputs = c.input("outputs", index_bits(config.result_depth + 1))
+    pc_bits = index_bits(config.stream_depth)
+    stream_start = c.input("stream_start", pc_bits) if config.dispatches else c.const(0, pc_bits)
+    activation_write = (
+        c.input("activation_address", config.address_width),
+        c.input("activation_data", config.row_bits),
+        c.input("activation_write", 1),
+    )
+
+    running = c.register("running", 1, reset=0)
+    feature = c.register("feature", config.address_width, reset=0)
+    last = feature.eq(features - 1)
+    left = c.register("left", max(outputs.width, index_bits(config.pes + 1)), reset=0)
+    final = last & left.ule(config.pes)
+    running.drive(start | (running & ~(enable & final)))
+    step = enable & running
+    feature.drive(mux(start | last, c.const(0, feature.width), feature + 1), enable=start | step)
+    left.drive(
+        mux(start, outputs.zext(left.width), left - config.pes), enable=start | (step & last)
+    )
+    address = c.register("address", pc_bits, reset=0)
+    address.drive(mux(start, stream_start, address + 1), enable=start | step)
+
+    activations = c.memory("activations", config.activation_depth, config.row_bits)
+    activations.write(*activation_write)
+    c.output("row", activations.read(feature, enable, "row"))
+    c.output("address", address)
+    c.output("valid", c.delay(running, "operand_valid", enable=enable, reset=0))
+    for p in range(config.pes):
+        # The final round may have outputs for the first few elements only.
+        own = last & c.const(p, left.width).ult(left)
+        c.output(f"last{p}", c.delay(own, f"last{p}", enable=enable))
+    c.finish()
+    return c
+
+
+def build_element(config: ArrayConfig) -> Circuit:
+    """An element: its stream memory and its lanes."""
+    family = config.family(0)
+    c = Circuit(f"daqkf_{family}_element")
+    c.clock("clk")
+    c.reset(c.input("rst", 1))
+    layout = config.stream_words[family]
+    start, enable = c.input("start", 1), c.input("enable", 1)
+    pc_bits = index_bits(config.stream_depth)
+    stream_write = (
+        c.input("stream_address", pc_bits),
+        c.input("stream_data", layout.width),
+        c.input("stream_write", 1),
+    )
+    stream = c.memory("stream", config.stream_depth, layout.width)
+    stream.write(*stream_write)
+    word = unpack(layout, stream.read(c.input("address", pc_bits), enable, "word"))
+    fields = {**word, "last": c.input("last", 1)}
+    rows = [c.input("row", config.row_bits)]
+    hold_enable = c.wire("hold_enable", 1)
+    operands = Operands(start, enable, c.input("valid", 1), fields, rows, hold_enable)
+    datapath = DATAPATHS[family](c, config, operands)
+    full = hold(c, config, datapath, enable)
+    hold_enable.drive(datapath.finished & enable)
+    c.output("waits", datapath.finished & full)
+    c.finish()
+    return c

@@ -1,0 +1,148 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""Elements that multiply: what a lane adds up, streams, costs and corrections."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from numpy.typing import NDArray
+
+from daqkf.dialects.dfke.machine import MULTIPLIERS
+from daqkf.dialects.rpea import ArrayConfig, multiplication
+from daqkf.dialects.rpea.families import FAMILIES
+from daqkf.dialects.spaq.numerics import wrap
+from daqkf.passes.maths.families import CODINGS, balance
+
+CONFIG = ArrayConfig(
+    pes=3,
+    lanes=2,
+    post_lanes=1,
+    max_shift=0,
+    activation_depth=64,
+    stream_depth=256,
+    parameter_depth=8,
+    result_depth=8,
+    families=("multiply",),
+    running_sum_width=9,
+    accumulator_width=32,
+    sum_width=32,
+)
+X = np.arange(-128, 128)
+
+
+def weights(bits: int) -> NDArray[np.int64]:
+    return np.arange(-(1 << (bits - 1)), 1 << (bits - 1))
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+def test_digits_make_the_weight(bits: int):
+    digits = multiplication.digits(weights(bits), bits)
+    assert np.abs(digits).max() == 2
+    assert np.array_equal(digits @ (4 ** np.arange(bits // 2)), weights(bits))
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+def test_booth_rows_add_up_to_the_product_and_the_surplus(bits: int):
+    """Row by row in bits, as the lane makes them, for all activations and weights."""
+    w = weights(bits)[:, np.newaxis]
+    total = np.zeros((len(w), len(X)), np.int64)
+    for j in range(bits // 2):
+        triple = ((w << 1) >> (2 * j)) & 7
+        magnitude = np.array([0, 1, 1, 2, 2, 1, 1, 0])[triple] * X
+        row = np.where((triple >= 4) & (triple < 7), ~magnitude, magnitude)
+        total += ((row & 0x1FF) ^ 0x100) << (2 * j)
+    surplus = multiplication.surplus(weights(bits), bits, "booth")[:, np.newaxis]
+    assert np.array_equal(total, w * X + surplus)
+
+
+def test_packed_products_come_apart():
+    w, low, high = np.meshgrid(weights(8), X[::5], X[::7], indexing="ij")
+    product = (((high + 128) << 18) + low + 128) * w
+    lower = wrap(product, 18)
+    upper = (product >> 18) + ((product >> 17) & 1)
+    surplus = multiplication.surplus(w, 8, "packed")
+    assert np.array_equal(lower, low * w + surplus)
+    assert np.array_equal(upper, high * w + surplus)
+
+
+CASES = st.one_of(
+    st.tuples(st.just("multiply"), st.just(8)),
+    st.tuples(st.just("multiply"), st.just(4)),
+    st.tuples(st.just("dense"), st.just(8)),
+)
+
+
+@given(st.data(), CASES, st.sampled_from(MULTIPLIERS))
+def test_a_stream_with_its_correction_is_the_product(
+    data: st.DataObject, case: tuple[str, int], multiplier: str
+):
+    family, bits = case
+    config = replace(CONFIG, families=(family,), weight_bits=bits, multiplier=multiplier)
+    most = CODINGS[family].most(config)
+    shape = st.tuples(st.integers(1, 20), st.integers(1, 5))
+    elements = st.one_of(st.just(0), st.integers(-most, most))
+    levels = data.draw(hnp.arrays(np.int8, shape, elements=elements))
+    x = np.random.default_rng(data.draw(st.integers(0, 99))).integers(-128, 128, (3, len(levels)))
+    memory = np.zeros((config.activation_depth, len(x)), np.int64)
+    memory[: len(levels)] = x.T
+
+    stream = CODINGS[family].stream(levels, config)
+    assert np.array_equal(np.diff(stream.starts), CODINGS[family].cost(levels, config))
+    count, (features, channels) = int(stream.starts[-1]), levels.shape
+    layout = config.stream_words[family]
+    fields = {**stream.fields, "end": np.arange(count) == count - 1}
+    for name in FAMILIES[family].addresses(config):
+        fields[name] = np.where(fields[name] < 0, config.null_address, fields[name])
+    words = {
+        **layout.unpack(layout.pack(fields)),
+        **FAMILIES[family].supplied(count, features, channels),
+    }
+    sums = np.array(list(FAMILIES[family].sums(words, memory, config)))
+    correction = CODINGS[family].correction(levels, config)[:, np.newaxis]
+    assert np.array_equal(sums + correction, (x @ levels.astype(np.int64)).T)
+
+
+def test_costs():
+    levels = np.array([[1, 0, 5], [0, 0, -7], [3, 0, 2]], np.int8)
+    wide, narrow = CONFIG, replace(CONFIG, weight_bits=4)
+    assert CODINGS["multiply"].cost(levels, wide).tolist() == [2, 1, 3]
+    assert CODINGS["multiply"].cost(levels, narrow).tolist() == [1, 1, 2]
+    assert CODINGS["dense"].cost(levels, wide).tolist() == [3, 3, 3]
+
+
+def test_dense_outputs_go_round():
+    shares, words = balance(np.zeros((9, 7), np.int8), replace(CONFIG, families=("dense",)))
+    assert [share.tolist() for share in shares] == [[0, 3, 6], [1, 4], [2, 5]]
+    assert words.tolist() == [27, 18, 18]
+
+
+def test_narrow_weights_are_small():
+    levels = np.array([[8]], np.int8)
+    with pytest.raises(ValueError, match="magnitude 8; a multiply element holds up to 7"):
+        balance(levels, replace(CONFIG, weight_bits=4))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"weight_bits": 6}, "weight_bits must be 4 or 8, not 6"),
+        ({"multiplier": "wallace"}, "unknown multiplier 'wallace'"),
+        ({"multiplier": "packed", "lanes": 3}, "even number of lanes, not 3"),
+        ({"families": ("dense", "multiply")}, "dense elements share an array with no other"),
+        ({"accumulator_width": 31}, "accumulators of 31 bits; these families need all 32"),
+    ],
+)
+def test_what_no_array_can_be(changes: dict[str, Any], message: str):
+    with pytest.raises(ValueError, match=message):
+        replace(CONFIG, **changes)
+
+
+def test_a_machine_is_in_step_or_not():
+    assert not CONFIG.lockstep
+    assert replace(CONFIG, families=("dense",)).lockstep
