@@ -15,6 +15,7 @@ from xdsl.context import Context
 from xdsl.dialects.builtin import FunctionType, ModuleOp, i8, i32
 from xdsl.dialects.func import FuncOp, ReturnOp
 from xdsl.ir import Block, Region
+from xdsl.rewriter import InsertPoint, Rewriter
 
 from daqkf.dialects.dense import from_array
 from daqkf.dialects.dfke import Machine
@@ -91,7 +92,7 @@ class Kernel:
     def lower(self, machine: Machine, array: ArrayConfig | None = None) -> ModuleOp:
         context, module = Context(), self.module()
         if array is not None:
-            module.body.block.insert_op_before(ArrayOp("array", array), module.body.block.first_op)
+            Rewriter.insert_op(ArrayOp("array", array), InsertPoint.at_start(module.body.block))
         DfkeFusePass().apply(context, module)
         DfkeSpecializeBitwidthPass().apply(context, module)
         for op in module.walk():

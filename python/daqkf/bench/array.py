@@ -66,8 +66,15 @@ def contenders() -> list[Contender]:
         return replace(base, families=(family,), **fields)
 
     return [
-        Contender("running-sum-2", machine("running_sum", items=2), tuned=True),
-        Contender("running-sum-4", machine("running_sum", items=4, post_lanes=2), tuned=True),
+        Contender(BASELINE, machine("dense"), tuned=False),
+        Contender("baseline-sparse", machine("multiply"), tuned=False),
+        *(
+            Contender(f"running-sum-{items}", machine("running_sum", items=items), tuned=True)
+            for items in (2, 4)
+        ),
+        Contender(f"{BASELINE}-dsp", machine("dense", multiplier="packed"), False, dsp=True),
+        Contender("multiply-dsp", machine("multiply", multiplier="packed"), False, dsp=True),
+        Contender("strassen-dsp", machine("strassen"), False, dsp=True),
     ]
 
 
