@@ -58,6 +58,11 @@ class Contender:
         return fabric.endswith("-dsp") == self.dsp
 
 
+def tuning_machine() -> Machine:
+    """The machine whose cycles the levels are tuned for; all contenders run the same levels."""
+    return replace(load_target("generic").machine, items=4)
+
+
 def contenders() -> list[Contender]:
     """The arrays, all with as many elements and lanes; the baseline first."""
     base = load_target("generic").machine
@@ -180,7 +185,7 @@ def measure(
         SimulationError, SynthesisError, ToolNotFoundError: a tool failed or is missing.
     """
     asked = accuracy if contender.tuned else None
-    workload = load_workload(sparsity, asked, contender.machine, progress)
+    workload = load_workload(sparsity, asked, tuning_machine(), progress)
     progress("compile")
     samples = MiniLM.load().activations(LAYER, load_evaluation()[:1])
     found = compile_workload(workload, contender.machine, samples[: contender.machine.lanes])

@@ -121,7 +121,7 @@ def _ratios(row: Measurement, rows: Sequence[Measurement]) -> dict[str, Any]:
 
 _COLUMNS = (
     *("zeros", "array", "to W8A8", "cells", "LUTs", "FFs", "DSPs", "RAMB36", "MHz"),
-    *("cycles", LAYER, "simulated", "work/cell", LAYER, "work/DSP", "toggles"),
+    *("cycles", "of layer", "simulated", "work/cell", "of layer", "work/DSP", "toggles"),
 )
 
 
@@ -130,8 +130,8 @@ def table(fabric: str, rows: Sequence[Measurement]) -> "Table":
     from rich.table import Table
 
     found = Table(
-        title=f"{fabric}: cycles of a tile through MiniLM's 36 layers; work and toggles are "
-        "ratios to the dense array"
+        title=f"{fabric}: cycles of a tile through MiniLM's 36 layers, and through {LAYER}; work "
+        "and toggles are ratios to the dense array"
     )
     for heading in _COLUMNS:
         found.add_column(heading, justify="right")
