@@ -228,6 +228,7 @@ class Register(Signal):
     """A register on the circuit's clock."""
 
     reset_value: int | None = None
+    clear: Signal | None = None
 
     def drive(self, source: "Signal | int", enable: Signal | None = None) -> None:
         """Say what the register takes at each clock edge, or at those with `enable`, once."""
@@ -404,13 +405,15 @@ class Circuit:
         self._wires[wire] = None
         return wire
 
-    def register(self, name: str, width: int, reset: int | None = None) -> Register:
-        """A register, to be driven later; `reset` is its value after a reset, if it has one."""
-        if reset is not None and self._reset is None:
+    def register(
+        self, name: str, width: int, reset: int | None = None, clear: Signal | None = None
+    ) -> Register:
+        """A register, to be driven later; `reset` is its value after a reset or `clear`."""
+        if reset is not None and self._reset is None and clear is None:
             raise CircuitError(f"{self.name}: register '{name}' has a reset, the circuit none")
         op = hw.ConstantOp(0, IntegerType(width))
         self._block.add_op(op)
-        register = Register(self, op.results[0], reset)
+        register = Register(self, op.results[0], reset, clear)
         register.value.name_hint = name
         self._registers[register] = None
         return register
@@ -543,9 +546,10 @@ class Circuit:
 
     def _register(self, register: Register, source: Signal, enable: Signal | None) -> SSAValue:
         reset = None
-        if register.reset_value is not None and self._reset is not None:
+        clear = register.clear or self._reset
+        if register.reset_value is not None and clear is not None:
             value = self.const(register.reset_value, register.width)
-            reset = self._reset.value, value.value
+            reset = clear.value, value.value
         if enable is None:
             op = seq.CompRegOp(source.value, self.clk, reset)
         else:

@@ -24,7 +24,8 @@ from daqkf.dialects.rpea.families import FAMILIES
 from daqkf.dialects.rpea.multiplication import PRODUCT_BITS
 from daqkf.dialects.spaq import Semiring, numerics
 from daqkf.dialects.spaq.ops import element, features
-from daqkf.passes.maths.families import Coding, codings
+from daqkf.passes.maths.families import codings
+from daqkf.passes.maths.running_sum import Stream
 
 ARRAY_NAME = "array"
 
@@ -140,27 +141,29 @@ def pack_streams(
     shares: list[NDArray[np.int32]],
     config: ArrayConfig,
     semiring: Semiring = Semiring.PLUS_TIMES,
-) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
+) -> tuple[NDArray[np.uint32], NDArray[np.int64], NDArray[np.int64]]:
     """The streams of all PEs, packed [rows, words], and their lengths [P].
 
-    `shares` are the output channels of each PE, in order.
+    `shares` are the output channels of each PE, in order. Also what has to be added to the
+    sum of each channel [N].
     """
-    able = codings(config, semiring)
-    packed = [
-        _pack(levels[:, share], able.get(config.family(pe)), config.family(pe), config)
-        for pe, share in enumerate(shares)
-    ]
-    return np.concatenate(packed), np.array([len(part) for part in packed])
+    able, correction = codings(config, semiring), np.zeros(levels.shape[1], np.int64)
+    packed: list[NDArray[np.uint32]] = []
+    for pe, share in enumerate(shares):
+        family, stream = config.family(pe), None
+        if family in able and len(share):
+            stream = able[family].stream(levels[:, share], config)
+            correction[share] = stream.correction
+        packed.append(_pack(stream, family, config))
+    return np.concatenate(packed), np.array([len(part) for part in packed]), correction
 
 
-def _pack(
-    levels: NDArray[np.int8], coding: Coding | None, family: str, config: ArrayConfig
-) -> NDArray[np.uint32]:
+def _pack(stream: Stream | None, family: str, config: ArrayConfig) -> NDArray[np.uint32]:
     """The words of a PE's channels; a PE without any still plays its end."""
     layout = config.stream_words[family]
     addresses = FAMILIES[family].addresses(config)
-    if coding is not None and levels.shape[1]:
-        fields = dict(coding.stream(levels, config).fields)
+    if stream is not None:
+        fields = dict(stream.fields)
     else:
         fields = dict.fromkeys(layout.widths, np.zeros(1, np.int64))
         fields |= dict.fromkeys(addresses, np.full(1, -1))
@@ -182,14 +185,13 @@ def lower_kernel(kernel: KernelOp, name: str, array: str, config: ArrayConfig) -
     body = kernel.parts()
     levels, semiring = body.weights.array(), body.matmul.semiring.data
     shares = kernel.schedule.shares()
-    bias = _correction(levels, shares, config, semiring)
-    if body.bias is not None:
-        bias = bias + body.bias.array()
-    bias = numerics.wrap(bias, config.sum_width)
     table = np.arange(numerics.TABLE_SIZE).astype(np.uint8).view(np.int8)
     if body.activation is not None and body.activation.table is not None:
         table = to_array(body.activation.table)
-    stream, rows = pack_streams(levels, shares, config, semiring)
+    stream, rows, bias = pack_streams(levels, shares, config, semiring)
+    if body.bias is not None:
+        bias = bias + body.bias.array()
+    bias = numerics.wrap(bias, config.sum_width)
     return ProgramOp(
         name,
         array,
@@ -203,20 +205,6 @@ def lower_kernel(kernel: KernelOp, name: str, array: str, config: ArrayConfig) -
         shift=body.requantize.shift,
         table=from_array(table, i8),
     )
-
-
-def _correction(
-    levels: NDArray[np.int8],
-    shares: list[NDArray[np.int32]],
-    config: ArrayConfig,
-    semiring: Semiring,
-) -> NDArray[np.int64]:
-    """[N] what has to be added to each channel's sum, by the family that makes it."""
-    correction = np.zeros(levels.shape[1], np.int64)
-    for name, coding in codings(config, semiring).items():
-        own = np.concatenate([shares[pe] for pe in config.members()[name]])
-        correction[own] = coding.correction(levels[:, own], config)
-    return correction
 
 
 @dataclass(frozen=True)

@@ -53,7 +53,7 @@ def parameter_rows(program: ProgramOp, config: ArrayConfig) -> Words:
     row = slot * config.parameter_stride + np.repeat(np.arange(config.pes), counts)
     packed = config.parameter_row.pack(
         {
-            "bias": to_array(program.bias)[channels],
+            "negated_bias": -to_array(program.bias)[channels].astype(np.int64),
             "multiplier": to_array(program.multiplier)[channels],
             "shift_minus_1": to_array(program.shift)[channels] - 1,
             "address": channels,

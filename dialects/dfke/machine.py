@@ -27,7 +27,7 @@ MULTIPLIERS = ("booth", "dsp", "packed")
 """How lanes multiply: rows of radix-4 digits for LUTs, a product for a DSP block, or two lanes'
 products in one DSP block of 27×18 bits."""
 
-ITEM_COUNTS = (1, 2, 4)
+ITEM_COUNTS = (1, 2, 4, 8)
 """Items that a word of the running-sum family can have."""
 
 _MOST = {"pes": 1024, "lanes": 1024}

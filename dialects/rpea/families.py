@@ -70,9 +70,12 @@ class Family(ABC):
 
 
 class RunningSum(Family):
-    """Two adders a lane: items join a running sum, steps add it to the accumulator.
+    """Two adders a lane: steps add a running sum to the accumulator, items join it.
 
-    The items `±x[index]` join R; then, if `step`, A += R << shift. See RATIONALE.md.
+    If `step`, A -= Q << shift. Then Q becomes d - Q, or d + Q + 1 if `keep`: d is the sum of
+    the items with an even number, less those with an odd one, which a set `complement` turns
+    into their ones' complements. So Q is the running sum but for its sign and a constant. A
+    word with `last` completes the output instead. See RATIONALE.md.
     """
 
     name = "running_sum"
@@ -81,7 +84,10 @@ class RunningSum(Family):
     def fields(self, config: "ArrayConfig") -> dict[str, int]:
         fields: dict[str, int] = {}
         for item in range(config.items):
-            fields |= {f"index{item}": config.address_width, f"negative{item}": 1}
+            fields[f"index{item}"] = config.address_width
+            if item % 2:
+                fields[f"complement{item}"] = 1
+        fields["keep"] = 1
         if config.shift_width:
             fields["shift"] = config.shift_width
         return fields | {"step": 1, "last": 1, "end": 1}
@@ -90,16 +96,35 @@ class RunningSum(Family):
     def sums(self, words: Words, memory: Ints, config: "ArrayConfig") -> Iterator[Ints]:
         running = accumulator = np.zeros(memory.shape[1], np.int64)
         shifts = words.get("shift", np.zeros_like(words["step"]))
-        joining = (terms.sum(axis=0) for terms in _items(words, memory))
-        for terms, shift, step, last in zip(
-            joining, shifts, words["step"], words["last"], strict=True
+        for terms, keep, shift, step, last in zip(
+            _joining(words, memory),
+            words["keep"],
+            shifts,
+            words["step"],
+            words["last"],
+            strict=True,
         ):
-            running = running + terms
             if step:
-                accumulator = accumulator + (running << shift)
+                accumulator = accumulator - (running << shift)
+            running = terms - (running ^ -keep)
             if last:
                 yield accumulator
                 running = accumulator = np.zeros(memory.shape[1], np.int64)
+
+
+def _joining(words: Words, memory: Ints) -> Iterator[Ints]:
+    """The sum d of each word's items [T]."""
+    items = sum(name.startswith("index") for name in words)
+    for start in range(0, len(words["end"]), _CHUNK):
+        part = slice(start, start + _CHUNK)
+        terms = np.zeros((len(words["end"][part]), memory.shape[1]), np.int64)
+        for item in range(items):
+            row = memory[words[f"index{item}"][part]]
+            if item % 2:
+                terms -= row ^ -words[f"complement{item}"][part, np.newaxis]
+            else:
+                terms += row
+        yield from terms
 
 
 SEMIRINGS = tuple(Semiring)
@@ -109,17 +134,22 @@ SEMIRINGS = tuple(Semiring)
 class SemiringSum(Family):
     """Joins over a semiring, which each word names, in the adders of a running sum.
 
-    For (+, ×) a word does what one of the running-sum family does. In a tropical semiring the
-    maximum of the items, less the steps of the output so far, joins A, which the output ends
-    as its complement in (min, +); an item of -128 is -∞. In (or, and) the items join A.
+    For (+, ×) the items `±x[index]` join R; then, if `step`, A += R << shift. In a tropical
+    semiring the maximum of the items, less the steps of the output so far, joins A, which the
+    output ends as its complement in (min, +); an item of -128 is -∞. In (or, and) the items
+    join A.
     """
 
     name = "semiring"
 
     @override
     def fields(self, config: "ArrayConfig") -> dict[str, int]:
-        semiring = {"semiring": (len(SEMIRINGS) - 1).bit_length()}
-        return semiring | RunningSum().fields(config)
+        fields = {"semiring": (len(SEMIRINGS) - 1).bit_length()}
+        for item in range(config.items):
+            fields |= {f"index{item}": config.address_width, f"negative{item}": 1}
+        if config.shift_width:
+            fields["shift"] = config.shift_width
+        return fields | {"step": 1, "last": 1, "end": 1}
 
     @override
     def sums(self, words: Words, memory: Ints, config: "ArrayConfig") -> Iterator[Ints]:

@@ -31,7 +31,7 @@ from daqkf.dialects.spaq.numerics import (
 IMAGE_MAGIC = 0x464B5144
 """`DQKF` in little-endian bytes, the first word of a program image."""
 
-IMAGE_VERSION = 2
+IMAGE_VERSION = 3
 
 IMAGE_WORD_BITS = 32
 
@@ -247,11 +247,12 @@ class ArrayConfig(Machine):
     def parameter_row(self) -> Fields:
         """What the post unit needs of one output channel.
 
-        `bias` already holds the correction of what the families' sums have too much.
+        The bias already holds the correction of what the families' sums have too much; it is
+        negated, as the unit subtracts the rows of its product.
         """
         return Fields(
             {
-                "bias": self.sum_width,
+                "negated_bias": self.sum_width,
                 "multiplier": MULTIPLIER_BITS,
                 "shift_minus_1": (SHIFT_MAX - 1).bit_length(),
                 "address": max(1, (self.result_depth - 1).bit_length()),

@@ -105,8 +105,13 @@ def accumulator_bound(levels: NDArray[np.int8]) -> NDArray[np.int64]:
 
 
 def running_sum_bound(levels: NDArray[np.int8]) -> NDArray[np.int64]:
-    """The largest |Σ ±x| over the non-zeros of an output channel [N]."""
-    return -ACTIVATION_MIN * np.count_nonzero(levels, axis=0).astype(np.int64)
+    """The largest |Σ ±x| over the non-zeros of an output channel [N].
+
+    With one more for each word of a running-sum stream, at most one a non-zero and a level.
+    """
+    items = np.count_nonzero(levels, axis=0).astype(np.int64)
+    largest = np.abs(levels.astype(np.int64)).max(axis=0, initial=0)
+    return -ACTIVATION_MIN * items + items + largest
 
 
 def distinct_magnitudes(levels: NDArray[np.integer]) -> NDArray[np.int64]:

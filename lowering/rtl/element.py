@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from daqkf.dialects.rpea import ArrayConfig
 from daqkf.dialects.rpea.families import FAMILIES
 from daqkf.lowering.circuit import Circuit, Signal, concat, mux
-from daqkf.lowering.rtl.families import DATAPATHS
+from daqkf.lowering.rtl.families import DATAPATHS, STORED
 from daqkf.lowering.rtl.families.stage import Datapath, Operands
 from daqkf.lowering.rtl.select import choose, index_bits, unpack
 
@@ -43,6 +43,9 @@ def build_element(config: ArrayConfig, family: str) -> Circuit:
         c.input("activation_data", config.row_bits),
         c.input("activation_write", 1),
     )
+    if family in STORED:
+        address, row, writing = activation_write
+        activation_write = address, STORED[family](row), writing
     # Stalling stops every stage at once, memories included.
     enable = c.wire("enable", 1)
 
@@ -60,12 +63,7 @@ def build_element(config: ArrayConfig, family: str) -> Circuit:
 
     # Operands: the rows of T activations that the word names.
     addresses = FAMILIES[family].addresses(config)
-    activations = c.memory("activations", config.activation_depth, config.row_bits)
-    activations.write(*activation_write)
-    rows = [
-        activations.read(word[name], enable, f"row{number}")
-        for number, name in enumerate(addresses)
-    ]
+    rows = _read_rows(c, config, activation_write, [word[name] for name in addresses], enable)
     operand_valid = c.delay(word_valid, "operand_valid", enable=enable, reset=0)
     fields = {
         name: c.delay(word[name], f"operand_{name}", enable=enable)
@@ -113,3 +111,26 @@ def _grouped(config: ArrayConfig, held: Sequence[Signal], group: Signal | None) 
         for low in range(0, config.lanes, config.post_lanes)
     ]
     return sums[0] if group is None else choose(group, sums)
+
+
+def _read_rows(
+    c: Circuit,
+    config: ArrayConfig,
+    write: tuple[Signal, Signal, Signal],
+    addresses: Sequence[Signal],
+    enable: Signal,
+) -> list[Signal]:
+    """The rows at these addresses one cycle later, from as many memories as it takes.
+
+    A block RAM has two ports. Loading uses the first one of each memory, as the element does
+    not read meanwhile.
+    """
+    write_address, data, writing = write
+    rows: list[Signal] = []
+    for first in range(0, len(addresses), 2):
+        memory = c.memory(f"activations{first // 2}", config.activation_depth, config.row_bits)
+        own = mux(writing, write_address, addresses[first])
+        memory.write(own, data, writing)
+        for number, address in enumerate((own, *addresses[first + 1 : first + 2]), first):
+            rows.append(memory.read(address, enable & ~writing, f"row{number}"))
+    return rows

@@ -8,20 +8,18 @@ sum through bias → requantisation → saturation → table into a row of the r
 group of lanes enters in each cycle and nothing after the entry ever waits.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from daqkf.dialects.rpea import ArrayConfig
 from daqkf.dialects.spaq.numerics import (
     ACTIVATION_BITS,
-    ACTIVATION_MAX,
-    ACTIVATION_MIN,
     MULTIPLIER_BITS,
     SHIFT_MAX,
 )
 from daqkf.lowering.circuit import Circuit, Signal, concat, mux
 from daqkf.lowering.rtl.select import choose, index_bits, unpack
 
-HALF = MULTIPLIER_BITS // 2
 FINE = 3
 """Low bits of the shift that the second shifter stage handles."""
 
@@ -112,27 +110,37 @@ def build_post(config: ArrayConfig) -> Circuit:
     return c
 
 
-_REQUANTIZE_STAGES = 7
+_STAGE_BITS = 4
+"""Bits of the multiplier that a stage takes, two in a row."""
+_PRODUCT_STAGES = MULTIPLIER_BITS // _STAGE_BITS
+_REQUANTIZE_STAGES = 1 + 1 + _PRODUCT_STAGES + 3
+_VALUE_BITS = ACTIVATION_BITS + 1
+"""A result before its last halving, which rounds."""
+_WINDOW_BITS = _VALUE_BITS + (1 << FINE)
+"""What the fine shift can see of a product, with a bit that says the sign of the rest."""
 
 
 @dataclass(frozen=True)
 class _Factors:
     """The parameters of an output channel, each delayed to the stages that read it."""
 
-    bias: Signal
+    negated_bias: Signal
     multiplier: list[Signal]
-    """Of stages 1, 2 and 3."""
+    """Of each stage of the product, its bits."""
     coarse_shift: Signal
     fine_shift: Signal
 
     @classmethod
     def delayed(cls, c: Circuit, parameter: dict[str, Signal]) -> "_Factors":
-        multiplier = [parameter["multiplier"]]
-        for stage in range(1, 4):
-            multiplier.append(c.delay(multiplier[-1], f"multiplier{stage}"))
-        shift = _delayed(c, parameter["shift_minus_1"], "shift", 4)
+        bits = c.delay(parameter["multiplier"], "multiplier")
+        multiplier: list[Signal] = []
+        for stage in range(_PRODUCT_STAGES):
+            bits = c.delay(bits, f"multiplier{stage}")
+            multiplier.append(bits[:_STAGE_BITS])
+            bits = bits[_STAGE_BITS:] if bits.width > _STAGE_BITS else bits
+        shift = _delayed(c, parameter["shift_minus_1"], "shift", 2 + _PRODUCT_STAGES)
         fine_shift = c.delay(shift[:FINE], "fine_shift")
-        return cls(parameter["bias"], multiplier[1:], shift[FINE:], fine_shift)
+        return cls(parameter["negated_bias"], multiplier, shift[FINE:], fine_shift)
 
 
 def _requantize(c: Circuit, config: ArrayConfig, lane: Signal, factors: _Factors, v: int) -> Signal:
@@ -140,43 +148,74 @@ def _requantize(c: Circuit, config: ArrayConfig, lane: Signal, factors: _Factors
 
     Computed as ((((sum + bias)·M) >> (S-1)) + 1) >> 1, which rounds the same.
     """
-    width = config.sum_width
-    multiplier, _, multiplier_later = factors.multiplier
-    total = c.delay(lane.sext(width) + factors.bias, f"total{v}")
+    negated = factors.negated_bias - lane.sext(config.sum_width)
+    negated = c.delay(negated, f"negated{v}")
+    product = _product(c, negated, factors.multiplier, v)
 
-    # Flipping the sign bit adds 2^(width-1), so that the multiplier is an unsigned one.
-    biased = concat(~total[width - 1], total[: width - 1])
-    halves = [
-        c.delay(biased.zext(width + HALF) * part.zext(width + HALF), f"product_{name}{v}")
-        for name, part in (("low", multiplier[:HALF]), ("high", multiplier[HALF:]))
-    ]
+    # The coarse shift leaves a window; what it leaves out has to be the sign all over.
+    wide = product.width
+    sign = product[wide - 1]
+    windows: list[Signal] = []
+    beyond: list[Signal] = []
+    for amount in range(0, SHIFT_MAX, 1 << FINE):
+        shifted = product[min(amount, wide - 1) :]
+        shifted = shifted.sext(max(_WINDOW_BITS, shifted.width))
+        windows.append(shifted[:_WINDOW_BITS])
+        beyond.append(_differs(shifted[_WINDOW_BITS - 1 :]))
+    window = c.delay(choose(factors.coarse_shift, windows), f"window{v}")
+    over = c.delay(choose(factors.coarse_shift, beyond), f"beyond{v}")
+    sign = c.delay(sign, f"window_sign{v}")
 
-    wide = width + MULTIPLIER_BITS
-    low = halves[0].zext(wide)
-    product = c.delay(low + concat(halves[1], c.const(0, HALF)), f"product{v}")
-
-    # Take the 2^(width-1)·M out again; the lower bits have no part in it.
-    top = product[width - 1 :] - multiplier_later.zext(MULTIPLIER_BITS + 1)
-    product = c.delay(concat(top, product[: width - 1]), f"signed_product{v}")
-
-    coarse = [
-        product[min(amount, wide - 1) :].sext(wide) for amount in range(0, SHIFT_MAX, 1 << FINE)
-    ]
-    product = c.delay(choose(factors.coarse_shift, coarse), f"shifted_coarse{v}")
-    fine = [product[amount:].sext(wide) for amount in range(1 << FINE)]
-    product = c.delay(choose(factors.fine_shift, fine), f"shifted{v}")
-
-    # Halve with halves rounded up, then saturate.
-    bits = ACTIVATION_BITS + 1
-    rounded = product[1:].sext(wide) + product[0].zext(wide)
-    high = rounded[bits - 2 :]
-    fits = high.all() | ~high.any()
-    saturated = mux(
-        rounded[wide - 1],
-        c.const(ACTIVATION_MIN, ACTIVATION_BITS),
-        c.const(ACTIVATION_MAX, ACTIVATION_BITS),
+    # So does the fine one.
+    amounts = range(1 << FINE)
+    value = choose(factors.fine_shift, [window[n : n + _VALUE_BITS] for n in amounts])
+    over = over | choose(
+        factors.fine_shift, [_differs(window[n + _VALUE_BITS - 1 :]) for n in amounts]
     )
-    return c.delay(mux(fits, rounded[:ACTIVATION_BITS], saturated), f"level{v}")
+    value = c.delay(value, f"value{v}_doubled")
+    over = c.delay(over, f"over{v}")
+    sign = c.delay(sign, f"value_sign{v}")
+
+    # Halve with halves rounded up, unless that or what was left out saturates.
+    most = ~sign & value[:ACTIVATION_BITS].all()
+    limit = concat(sign, (~sign).replicate(ACTIVATION_BITS - 1))
+    up = value[0] & ~over & ~most
+    level = mux(over, limit, value[1:]) + up.zext(ACTIVATION_BITS)
+    return c.delay(level, f"level{v}")
+
+
+def _differs(bits: Signal) -> Signal:
+    """Whether the bits are not all the same."""
+    return bits.any() & ~bits.all()
+
+
+def _product(c: Circuit, negated: Signal, multiplier: Sequence[Signal], v: int) -> Signal:
+    """-negated · M, M unsigned, from its lowest bits on.
+
+    A row subtracts 0, 1, 2 or 3 times `negated`, a logic cell a bit: see
+    `families.running_sum`.
+    """
+    width = negated.width + 2
+    negated = negated.sext(width)
+    double = concat(negated[: width - 1], c.const(0, 1))
+    triple = c.delay(negated + double, f"triple{v}")
+    negated = c.delay(negated[: width - 2], f"factor{v}")
+    upper = c.const(0, width)
+    lower: list[Signal] = []
+    for stage, bits in enumerate(multiplier):
+        once = negated.sext(width)
+        double = concat(once[: width - 1], c.const(0, 1))
+        for row in range(0, bits.width, 2):
+            options = [c.const(0, width), once, double, triple]
+            upper = upper - choose(bits[row : row + 2], options)
+            lower.append(upper[:2])
+            upper = upper[2:].sext(width)
+        upper = c.delay(upper[: width - 2], f"product{v}_{stage}").sext(width)
+        lower = [c.delay(concat(*reversed(lower)), f"product{v}_{stage}_low")]
+        if stage + 1 < len(multiplier):
+            negated = c.delay(negated, f"factor{v}_{stage}")
+            triple = c.delay(triple, f"triple{v}_{stage}")
+    return concat(upper[: width - 2], *lower)
 
 
 def _delayed(

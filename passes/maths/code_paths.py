@@ -14,10 +14,11 @@ optimum for the scale s, exactly. The idea is that of optimal one-dimensional cl
 Song, "Ckmeans.1d.dp", 2011) with the grid's points in place of the weights.
 
 The words that an output costs in the running-sum array fit in, because they too are a sum over
-the path's steps: `running_sum` has Σ ceil(items/2) + parts(gap) - 1 over the codes that have
-weights. What a code's weights are rounded up by depends on both its neighbours, but only through
-whether their number is odd; so the path remembers one of three things about its last code: no
-weights yet, or an even or odd number of weights below its lower threshold.
+the path's steps: Σ ceil(items/2) + parts(gap) - 1 over the codes that have weights. (What
+`splitting` saves, and a word more for the signs of some codes, is left out.) What a code's weights
+are rounded up by depends on both its neighbours, but only through whether their number is odd; so
+the path remembers one of three things about its last code: no weights yet, or an even or odd
+number of weights below its lower threshold.
 """
 
 from dataclasses import dataclass

@@ -41,10 +41,6 @@ class Coding(ABC):
     def stream(self, levels: Levels, machine: Machine) -> Stream:
         """The words of levels [K, N], group after group; N > 0."""
 
-    def correction(self, levels: Levels, machine: Machine) -> Ints:
-        """[N] what has to be added to the sums that a PE of this family makes."""
-        return np.zeros(levels.shape[1], np.int64)
-
 
 class RunningSumCoding(Coding):
     """Items in the order of their magnitudes, and steps; see `running_sum`."""
@@ -56,10 +52,6 @@ class RunningSumCoding(Coding):
     @override
     def stream(self, levels: Levels, machine: Machine) -> Stream:
         return running_sum.stream(levels, machine.max_shift, machine.items)
-
-    @override
-    def correction(self, levels: Levels, machine: Machine) -> Ints:
-        return running_sum.correction(levels)
 
 
 @dataclass(frozen=True)
@@ -80,11 +72,11 @@ class SemiringCoding(Coding):
     def stream(self, levels: Levels, machine: Machine) -> Stream:
         words = semirings.stream(levels, machine.max_shift, self.semiring, machine.items)
         code = np.full(int(words.starts[-1]), SEMIRINGS.index(self.semiring))
-        return replace(words, fields={"semiring": code, **words.fields})
-
-    @override
-    def correction(self, levels: Levels, machine: Machine) -> Ints:
-        return semirings.correction(levels, self.semiring)
+        return replace(
+            words,
+            fields={"semiring": code, **words.fields},
+            correction=semirings.correction(levels, self.semiring),
+        )
 
 
 class StrassenCoding(Coding):
@@ -114,11 +106,9 @@ class MultiplyCoding(Coding):
 
     @override
     def stream(self, levels: Levels, machine: Machine) -> Stream:
-        return multiply.stream(levels, machine.weight_bits)
-
-    @override
-    def correction(self, levels: Levels, machine: Machine) -> Ints:
-        return multiply.correction(levels, machine.weight_bits, machine.multiplier)
+        bits = machine.weight_bits
+        correction = multiply.correction(levels, bits, machine.multiplier)
+        return replace(multiply.stream(levels, bits), correction=correction)
 
 
 class DenseCoding(Coding):
@@ -131,11 +121,8 @@ class DenseCoding(Coding):
 
     @override
     def stream(self, levels: Levels, machine: Machine) -> Stream:
-        return multiply.dense_stream(levels)
-
-    @override
-    def correction(self, levels: Levels, machine: Machine) -> Ints:
-        return multiply.dense_correction(levels, machine.multiplier)
+        correction = multiply.dense_correction(levels, machine.multiplier)
+        return replace(multiply.dense_stream(levels), correction=correction)
 
 
 CODINGS: Mapping[str, Coding] = {

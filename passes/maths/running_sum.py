@@ -9,9 +9,11 @@ counts in A as often as its magnitude says, so A ends as Σ w·x without a multi
 Grouping an output's inputs by weight value is the factorisation of UCNN (Hegde et al., ISCA
 2018); letting the order of the groups stand for the values is this project's.
 
-A word holds a few items and at most one step, which includes the word's own items. So an
-output costs, over its magnitudes m with c(m) items and gap g(m) to the next one below,
-`Σ ceil(c/items) + parts(g) - 1` words, where parts counts the powers of two that make the gap.
+A word has at most one step and a few items, which join R after the step; R starts from zero
+in a word of its own, the one with the output's last step. So an output costs, over its
+levels m with c(m) items and gap g(m) to the next one below, `1 + Σ ceil(c/items) + parts(g) - 1`
+words, where parts counts the powers of two of the gap, and at most one more for each level
+(`splitting.item_words`). Without shifts, `splitting` fills words that are half empty.
 """
 
 from collections.abc import Mapping
@@ -20,13 +22,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from daqkf.passes.maths.splitting import Items, item_words, split
+
 ITEMS = 2
 """Items of a stream word unless a machine says otherwise: the ports of a block RAM."""
 
 
 @dataclass(frozen=True)
 class Groups:
-    """The non-zeros of [K, N] levels, sorted by column and falling magnitude, and grouped.
+    """The items of levels [K, N], grouped by column and falling level.
 
     An all-zero column has one group without items, so that every column has an end.
     """
@@ -35,42 +39,45 @@ class Groups:
     """[G] output channel of each group, ascending."""
     items: NDArray[np.int64]
     """[G] items of each group."""
+    negatives: NDArray[np.int64]
+    """[G] items of each group whose weight is below zero."""
     gap: NDArray[np.int64]
     """[G] levels from this magnitude down to the column's next one, or to 0."""
     index: NDArray[np.int64]
-    """[nnz] row k of each item, in the order of the groups."""
+    """[items] row k of each item, in the order of the groups."""
     negative: NDArray[np.bool]
-    """[nnz] whether the item's weight is below zero."""
+    """[items] whether it is subtracted."""
 
 
-def group(levels: NDArray[np.int8]) -> Groups:
-    """Sort and group the non-zeros of `levels` int8 [K, N]."""
-    columns = levels.shape[1]
-    column, index = np.nonzero(levels.T)
-    weight = levels[index, column].astype(np.int64)
-    magnitude = np.abs(weight)
-    order = np.lexsort((index, -magnitude, column))
-    column, index, weight, magnitude = (a[order] for a in (column, index, weight, magnitude))
-
+def group(items: Items, columns: int) -> Groups:
+    """Group the sorted items of so many columns."""
+    column, level = items.column, items.level
     fresh = np.ones(len(column), bool)
-    fresh[1:] = (np.diff(column) != 0) | (np.diff(magnitude) != 0)
+    fresh[1:] = (np.diff(column) != 0) | (np.diff(level) != 0)
     starts = np.flatnonzero(fresh)
-    items = np.diff(np.append(starts, len(column)))
-    group_column, group_magnitude = column[starts], magnitude[starts]
+    counts = np.diff(np.append(starts, len(column)))
+    negatives = np.diff(np.append(0, np.cumsum(items.negative))[np.append(starts, len(column))])
+    group_column, group_level = column[starts], level[starts]
 
-    below = np.zeros_like(group_magnitude)
+    below = np.zeros_like(group_level)
     same = group_column[1:] == group_column[:-1]
-    below[:-1][same] = group_magnitude[1:][same]
+    below[:-1][same] = group_level[1:][same]
 
     empty = np.setdiff1d(np.arange(columns), group_column)
     place = np.searchsorted(group_column, empty)
     return Groups(
         column=np.insert(group_column, place, empty),
-        items=np.insert(items, place, 0),
-        gap=np.insert(group_magnitude - below, place, 1),
-        index=index,
-        negative=weight < 0,
+        items=np.insert(counts, place, 0),
+        negatives=np.insert(negatives, place, 0),
+        gap=np.insert(group_level - below, place, 1),
+        index=items.index,
+        negative=items.negative,
     )
+
+
+def items_of(levels: NDArray[np.int8], max_shift: int, items: int) -> Items:
+    """What joins R for levels [K, N]: see `splitting`, which shifts leave no room for."""
+    return Items.of(levels) if max_shift else split(levels, items)
 
 
 def parts(gap: NDArray[np.int64], max_shift: int) -> NDArray[np.int64]:
@@ -85,19 +92,20 @@ def ranks(counts: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def _words(groups: Groups, max_shift: int, items: int) -> NDArray[np.int64]:
-    """[G] words of each group: its items, and the steps its last word does not carry."""
-    steps = np.maximum(parts(groups.gap, max_shift), 1)
-    return np.maximum(-(-groups.items // items), 1) + steps - 1
+    """[G] words of each group: its items, and the steps that the next word does not carry."""
+    return item_words(groups.items, groups.negatives, items) + parts(groups.gap, max_shift) - 1
 
 
-def lengths(groups: Groups, max_shift: int, items: int) -> NDArray[np.int64]:
-    """Words of each output channel [N] of grouped levels."""
-    return np.bincount(groups.column, _words(groups, max_shift, items)).astype(np.int64)
+def _starts(groups: Groups, words: NDArray[np.int64], columns: int) -> NDArray[np.int64]:
+    """[N + 1] the first word of each column, and the end; a column's last word is extra."""
+    lengths = np.bincount(groups.column, words, columns).astype(np.int64) + 1
+    return np.concatenate(([0], np.cumsum(lengths)))
 
 
 def cost(levels: NDArray[np.int8], max_shift: int, items: int = ITEMS) -> NDArray[np.int64]:
     """Words, which are cycles of a PE, of each output channel [N] of levels [K, N]."""
-    return lengths(group(levels), max_shift, items)
+    groups = group(items_of(levels, max_shift, items), levels.shape[1])
+    return np.diff(_starts(groups, _words(groups, max_shift, items), levels.shape[1]))
 
 
 @dataclass(frozen=True)
@@ -111,31 +119,95 @@ class Stream:
     """By their names in the word, without `end`."""
     starts: NDArray[np.int64]
     """[N + 1] the first word of each channel, and the end."""
+    correction: NDArray[np.int64] | int = 0
+    """[N] what has to be added to the sums that a PE makes of these words."""
 
 
 def stream(levels: NDArray[np.int8], max_shift: int, items: int = ITEMS) -> Stream:
     """Lay out levels int8 [K, N] as running-sum words, channel after channel."""
-    return lay_out(group(levels), max_shift, items)
-
-
-def lay_out(groups: Groups, max_shift: int, items: int) -> Stream:
-    """The words of grouped levels, channel after channel. A gap of 0 has no step."""
+    groups = group(items_of(levels, max_shift, items), levels.shape[1])
     words = _words(groups, max_shift, items)
-    ends = np.cumsum(words)
-    offsets = ends - words
-    total = int(ends[-1])
+    starts = _starts(groups, words, levels.shape[1])
+    total = int(starts[-1])
+    first = np.cumsum(words) - words + groups.column  # a last word for each earlier column
 
-    index = np.full((total, items), -1, np.int64)
-    negative = np.zeros((total, items), np.int64)
-    position = ranks(groups.items)
-    word = np.repeat(offsets, groups.items) + position // items
-    index[word, position % items] = groups.index
-    negative[word, position % items] = groups.negative
+    word, slot, adding = _places(groups, items)
+    word += np.repeat(first, groups.items)
+    minus = np.ones(total, np.int64)
+    minus[np.repeat(first, adding) + ranks(adding)] = 0
+    # Before its first word, an output's register is as if it had subtracted.
+    before = np.append(1, minus[:-1])
+    fields = {"keep": (minus == before).astype(np.int64)}
+    for item in range(items):
+        here = slot == item
+        index = np.full(total, -1)
+        index[word[here]] = groups.index[here]
+        fields[f"index{item}"] = index
+        if item % 2:
+            complement = np.zeros(total, np.int64)
+            complement[word[here]] = groups.negative[here] == minus[word[here]]
+            fields[f"complement{item}"] = complement
 
-    # The steps of a gap, the largest first, end with the group's last word.
+    # The steps of a gap follow the group's words, the largest first.
     steps = parts(groups.gap, max_shift)
+    at = np.repeat(first + words + 1 - steps, steps) + ranks(steps)
+    for name in ("step", "shift", "last"):
+        fields[name] = np.zeros(total, np.int64)
+    fields["step"][at], fields["shift"][at] = 1, step_shifts(groups.gap, steps, max_shift)
+    fields["last"][starts[1:] - 1] = 1
+
+    # A lane takes x + 1 for an odd item of its word's sign, since ~x = -x - 1, and one more
+    # for each word: no adder needs a carry of its own. The bias gives it back, as often as
+    # steps follow the word.
+    steps_until = np.cumsum(fields["step"] << fields["shift"])
+    lengths = np.diff(starts)
+    following = np.repeat(steps_until[starts[1:] - 1], lengths) - steps_until
+    ones = 1 + np.sum([fields[f"complement{item}"] for item in range(1, items, 2)], axis=0)
+    excess = following * ones * (1 - 2 * minus)
+    correction = -np.add.reduceat(excess, starts[:-1])
+    return Stream(fields, starts, correction)
+
+
+def _places(
+    groups: Groups, items: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Each item's word in its group and number in the word [items]; adding words of a group [G].
+
+    The adding words come first. Even numbers go to items of the word's sign, as many as there
+    are, odd numbers to all that are left.
+    """
+    even = -(-items // 2)
+    odd = items - even
+    negatives = groups.negatives
+    words = item_words(groups.items, negatives, items)
+    positives = groups.items - negatives
+    # As many subtract as there are negative items, within what leaves every item a place.
+    fewest = np.maximum(-(-(negatives - odd * words) // even), 1)
+    most = np.minimum((items * words - positives) // even, words)
+    subtracting = np.clip(negatives // items, fewest, np.maximum(most, fewest))
+    adding = np.maximum(words - subtracting, 0)
+
+    def of_item(value: NDArray[np.int64]) -> NDArray[np.int64]:
+        return np.repeat(value, groups.items)
+
+    # Positive items stand first in a group.
+    rank = ranks(groups.items) - of_item(positives) * groups.negative
+    own = np.where(groups.negative, of_item(even * subtracting), of_item(even * adding))
+    left = np.maximum(positives - even * adding, 0)
+    rest = rank - own + of_item(left) * groups.negative
+    first = of_item(adding) * groups.negative
+    taken = rank < own
+    word = np.where(taken, first + rank // even, rest // max(odd, 1))
+    slot = np.where(taken, 2 * (rank % even), 2 * (rest % max(odd, 1)) + 1)
+    return word, slot, adding
+
+
+def step_shifts(
+    gap: NDArray[np.int64], steps: NDArray[np.int64], max_shift: int
+) -> NDArray[np.int64]:
+    """The shifts of the steps of all gaps, one gap after another, the largest first."""
     rank = ranks(steps)
-    gap = np.repeat(groups.gap, steps)
+    gap = np.repeat(gap, steps)
     whole = gap >> max_shift
     rest = gap - (whole << max_shift)
     shift = np.full(len(gap), max_shift, np.int64)
@@ -145,23 +217,4 @@ def lay_out(groups: Groups, max_shift: int, items: int) -> Stream:
         shift = np.where(partial, bit, shift)
         rest = np.where(partial & (rank > whole), rest - (1 << bit), rest)
         rank = np.where(partial & (rank > whole), rank - 1, rank)
-    at = np.repeat(ends - steps, steps) + ranks(steps)
-    step = np.zeros(total, np.int64)
-    shifts = np.zeros(total, np.int64)
-    step[at], shifts[at] = 1, shift
-
-    starts = np.concatenate(([0], np.cumsum(lengths(groups, max_shift, items))))
-    last = np.zeros(total, np.int64)
-    last[starts[1:] - 1] = 1
-    fields = {"shift": shifts, "step": step, "last": last}
-    for item in range(items):
-        fields |= {f"index{item}": index[:, item], f"negative{item}": negative[:, item]}
-    return Stream(fields, starts)
-
-
-def correction(levels: NDArray[np.int8]) -> NDArray[np.int64]:
-    """Σ_{w<0} |w| of each channel [N]: what A misses when -x is taken as its ones' complement.
-
-    `~x = -x - 1` saves the carry of every negation; the array gets it back in the bias.
-    """
-    return -np.minimum(levels.astype(np.int64), 0).sum(axis=0)
+    return shift

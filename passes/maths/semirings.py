@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 
 from daqkf.dialects.spaq import Semiring, numerics
 from daqkf.dialects.spaq.semirings import INFINITY
-from daqkf.passes.maths import running_sum
-from daqkf.passes.maths.running_sum import ITEMS, Groups, Stream
+from daqkf.passes.maths import joining
+from daqkf.passes.maths.joining import Groups
+from daqkf.passes.maths.running_sum import ITEMS, Stream
 
 Levels = NDArray[np.int8]
 
@@ -29,7 +30,7 @@ Levels = NDArray[np.int8]
 def group(levels: Levels, semiring: Semiring) -> Groups:
     """Sort and group the stored entries of [K, N] in the order in which they are walked."""
     if semiring is Semiring.PLUS_TIMES:
-        return running_sum.group(levels)
+        return joining.group(levels)
     channels = levels.shape[1]
     column, index = np.nonzero((levels != semiring.zero).T)
     height = _heights(levels, semiring)[index, column]
@@ -65,12 +66,12 @@ def cost(
     levels: Levels, max_shift: int, semiring: Semiring, items: int = ITEMS
 ) -> NDArray[np.int64]:
     """Words, which are cycles of a PE, of each output channel [N] of levels [K, N]."""
-    return running_sum.lengths(group(levels, semiring), max_shift, items)
+    return joining.lengths(group(levels, semiring), max_shift, items)
 
 
 def stream(levels: Levels, max_shift: int, semiring: Semiring, items: int = ITEMS) -> Stream:
     """Lay out levels int8 [K, N] as words of this semiring, channel after channel."""
-    words = running_sum.lay_out(group(levels, semiring), max_shift, items)
+    words = joining.lay_out(group(levels, semiring), max_shift, items)
     return words if semiring is Semiring.PLUS_TIMES else _repeated(words, semiring)
 
 
@@ -109,7 +110,7 @@ def correction(levels: Levels, semiring: Semiring) -> NDArray[np.int64]:
     The weight that the walk begins with; the sum's zero, where there are no entries.
     """
     if semiring is Semiring.PLUS_TIMES:
-        return running_sum.correction(levels)
+        return joining.correction(levels)
     top, _ = _ends(levels, semiring)
     first = -top if semiring is Semiring.MIN_PLUS else top
     return np.where((levels != semiring.zero).any(axis=0), first, semiring.sum_zero)

@@ -133,6 +133,7 @@ MACHINES = {
     "strassen": replace(MACHINE, lanes=4, post_lanes=2, families=("strassen",)),
     "strassen-alone": replace(MACHINE, pes=1, families=("strassen",)),
     "mixed": replace(MACHINE, pes=3, families=("strassen", "running_sum")),
+    "eight-items": replace(MACHINE, pes=2, lanes=3, items=8, max_shift=0),
     "four-items": replace(MACHINE, pes=3, lanes=4, post_lanes=2, items=4, max_shift=2),
     "multiply": replace(MACHINE, pes=3, families=("multiply",)),
     "multiply-dsp": replace(MACHINE, families=("multiply",), multiplier="dsp"),
@@ -211,7 +212,7 @@ def test_running_takes_as_long_as_the_longest_stream():
     simulator = Simulator.verilated(verilog(config), config)
     ((_, cycles),) = simulator.run([Job(encode(program), x, 12)])
     words = max(np.frombuffer(program.rows.data.data, "<i4"))
-    assert words <= cycles.running <= words + 30
+    assert words <= cycles.running <= words + 40
 
 
 @pytest.mark.parametrize(
@@ -280,7 +281,7 @@ def test_memories_become_block_ram(tmp_path: Path):
     files = " ".join(path.name for path in sorted(tmp_path.iterdir()))
     script = (
         f"read_verilog -sv {files}; synth_xilinx -family xcup -top {TOP} -run begin:map_ffram; "
-        "select -assert-none t:$mem*; select -assert-min 8 t:RAMB*"
+        "select -assert-none t:$mem*; select -assert-count 7 t:RAMB*"
     )
     run = subprocess.run(
         [*yosys.argv, "-q", "-p", script],

@@ -27,7 +27,7 @@ func.func @layer(%x: tensor<?x3xi8>) -> tensor<?x3xi8> {
 
 // CHECK: lower-dfke-to-rpea: a kernel needs buckets = 4, but the array has 1
 rpea.array @array <pes = 2, lanes = 2, post_lanes = 1, max_shift = 1, activation_depth = 4,
-  stream_depth = 4, parameter_depth = 4, result_depth = 4, running_sum_width = 10,
+  stream_depth = 8, parameter_depth = 4, result_depth = 4, running_sum_width = 10,
   accumulator_width = 10, sum_width = 10>
 
 func.func @layer(%x: tensor<?x3xi8>) -> tensor<?x3xi8> {

@@ -1,8 +1,8 @@
 // RUN: daqkf-opt %s -p dfke-specialize-bitwidth,dfke-schedule{target=tiny},lower-dfke-to-rpea | filecheck %s
 // RUN: daqkf-opt %s -p dfke-specialize-bitwidth,dfke-schedule{target=tiny},lower-dfke-to-rpea | daqkf-translate --to program -o %t
 
-// The memories hold all variants: 2 + 2 words of a PE, 2 + 2 outputs of a PE.
-// CHECK: rpea.array @array <pes = 2, lanes = 2, {{.*}} stream_depth = 4, parameter_depth = 4, {{.*}} buckets = 4>
+// The memories hold all variants: 3 + 3 words of a PE, 2 + 2 outputs of a PE.
+// CHECK: rpea.array @array <pes = 2, lanes = 2, {{.*}} stream_depth = 8, parameter_depth = 4, {{.*}} buckets = 4>
 // CHECK: rpea.program @layer_program_variant_0 on @array features 3
 // CHECK: rpea.program @layer_program_variant_1 on @array features 3
 // CHECK: rpea.dispatch @layer_program of [@layer_program_variant_0, @layer_program_variant_1] by <lanes = 2, shift = 1, table = [0, 0, 1, 1]>

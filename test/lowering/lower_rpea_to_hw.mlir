@@ -11,7 +11,7 @@
 // CHECK: seq.compreg.ce
 // CHECK: hw.module @daqkf_running_sum_element(
 // CHECK: %stream = sv.reg {{.*}} : !hw.inout<uarray<8xi10>>
-// CHECK: %activations = sv.reg {{.*}} : !hw.inout<uarray<4xi16>>
+// CHECK: %activations0 = sv.reg {{.*}} : !hw.inout<uarray<4xi16>>
 // CHECK: hw.instance "lane0" @daqkf_running_sum_lane
 // CHECK: hw.instance "lane1" @daqkf_running_sum_lane
 // CHECK: hw.module @daqkf_post(

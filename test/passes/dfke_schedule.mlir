@@ -3,14 +3,14 @@
 // RUN: daqkf-opt %s -p 'dfke-schedule{target="%S/targets/mixed.toml"}' | filecheck %s --check-prefix=MIXED
 // RUN: daqkf-opt %s -p 'dfke-schedule{target="%S/targets/dense.toml"}' | filecheck %s --check-prefix=DENSE
 
-// Words: channel 0 has one item of magnitude 2, one step of 2 levels: 1. Channel 1 is empty: 1.
-// Channel 2 has 3, 2 and 1: three. Channel 3 has 1, 1, 1: two words.
+// Words: channel 0 has one item of magnitude 2, one step of 2 levels: 2, with its last. Channel 1
+// is empty: 1. Channel 2 has 3, 2 and 1: four. Channel 3 has 1, -1, 1: three.
 func.func @layer(%x: tensor<?x3xi8>) -> tensor<?x4xi8> {
-  // CHECK: schedule #dfke.schedule<#dfke.machine<pes = 2, lanes = 2, {{.*}}>, dense<[2, 1, 3, 0]> : tensor<4xi32>, dense<2> : tensor<2xi32>, dense<[4, 3]> : tensor<2xi32>>
-  // A multiply element takes 1, 1, 2 and 2 words: channel 2 goes there, channel 3 does not.
-  // MIXED: pes = 2, {{.*}} families = [running_sum, multiply], weight_bits = 4>, dense<[3, 0, 2, 1]> : tensor<4xi32>, dense<2> : tensor<2xi32>, dense<3> : tensor<2xi32>
+  // CHECK: schedule #dfke.schedule<#dfke.machine<pes = 2, lanes = 2, {{.*}}>, dense<[3, 1, 0, 2]> : tensor<4xi32>, dense<2> : tensor<2xi32>, dense<[4, 6]> : tensor<2xi32>>
+  // A multiply element takes 1, 1, 2 and 2 words: channels 0 and 2 go there.
+  // MIXED: pes = 2, {{.*}} families = [running_sum, multiply], weight_bits = 4>, dense<[3, 1, 2, 0]> : tensor<4xi32>, dense<2> : tensor<2xi32>, dense<[4, 3]> : tensor<2xi32>
   // DENSE: pes = 3, {{.*}} families = [dense], multiplier = "packed">, dense<[0, 3, 1, 2]> : tensor<4xi32>, dense<[2, 1, 1]> : tensor<3xi32>, dense<[6, 3, 3]> : tensor<3xi32>
-  // GENERIC: #dfke.machine<pes = 4, lanes = 8, {{.*}}>, dense<[2, 3, 0, 1]> : tensor<4xi32>, dense<1> : tensor<4xi32>, dense<[3, 2, 1, 1]> : tensor<4xi32>>
+  // GENERIC: #dfke.machine<pes = 4, lanes = 8, {{.*}}>, dense<[2, 3, 0, 1]> : tensor<4xi32>, dense<1> : tensor<4xi32>, dense<[4, 3, 2, 1]> : tensor<4xi32>>
   %y = dfke.kernel(%k = %x) : tensor<?x3xi8> -> tensor<?x4xi8> {
     %w = spaq.constant dense<[[0, 0, 3, 1], [2, 0, -2, -1], [0, 0, 1, 1]]> : tensor<3x4xi8>
     %0 = spaq.matmul %k, %w : (tensor<?x3xi8>, tensor<3x4xi8>) -> tensor<?x4xi32>

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
-from daqkf.passes.maths import running_sum
+from daqkf.passes.maths import joining
 from daqkf.passes.maths.index_coding import FORMS, decode, encode, measure, smallest
 from daqkf.passes.maths.running_sum import Stream
 
@@ -61,7 +61,7 @@ def play(stream: Stream, bits: int, items: int, address_bits: int) -> list[tuple
 def test_coded_streams_play_the_same_items(
     levels: NDArray[np.int8], max_shift: int, items: int, bits: int
 ):
-    stream = running_sum.stream(levels, max_shift, items)
+    stream = joining.lay_out(joining.group(levels), max_shift, items)
     coded = encode(stream, bits, items)
     decoded = decode(coded, bits, items)
     assert items_by_step(decoded, items) == items_by_step(stream, items)
@@ -74,7 +74,7 @@ def test_coded_streams_play_the_same_items(
 @given(MATRICES, ITEMS, BITS)
 def test_decoding_is_what_the_registers_do(levels: NDArray[np.int8], items: int, bits: int):
     address_bits = len(levels).bit_length()
-    coded = encode(running_sum.stream(levels, 3, items), bits, items)
+    coded = encode(joining.lay_out(joining.group(levels), 3, items), bits, items)
     decoded = decode(coded, bits, items).fields
     index = np.stack([decoded[f"index{item}"] for item in range(items)], axis=1).ravel()
     negative = np.stack([decoded[f"negative{item}"] for item in range(items)], axis=1).ravel()
@@ -88,8 +88,8 @@ def test_decoding_is_what_the_registers_do(levels: NDArray[np.int8], items: int,
 def test_announced_words_are_those_of_the_stream(
     levels: NDArray[np.int8], max_shift: int, items: int
 ):
-    groups = running_sum.group(levels)
-    stream = running_sum.stream(levels, max_shift, items)
+    groups = joining.group(levels)
+    stream = joining.lay_out(joining.group(levels), max_shift, items)
     found = smallest(groups, levels.shape, "order", max_shift, items)
     plain = smallest(groups, levels.shape, "absolute", max_shift, items)
     assert np.array_equal(plain.words, np.diff(stream.starts))
@@ -101,7 +101,7 @@ def test_announced_words_are_those_of_the_stream(
 
 @given(MATRICES, SHIFTS, st.sampled_from([form for form in FORMS if form != "absolute"]))
 def test_slowdown_is_a_limit(levels: NDArray[np.int8], max_shift: int, form: str):
-    groups = running_sum.group(levels)
+    groups = joining.group(levels)
     plain = smallest(groups, levels.shape, "absolute", max_shift)
     bounded = smallest(groups, levels.shape, form, max_shift, slowdown=0.0)
     free = smallest(groups, levels.shape, form, max_shift)
@@ -150,6 +150,6 @@ def test_streams_that_cannot_be_coded(index: list[int], step: list[int], bits: i
 
 
 def test_unknown_forms_are_named():
-    groups = running_sum.group(np.ones((2, 1), np.int8))
+    groups = joining.group(np.ones((2, 1), np.int8))
     with pytest.raises(ValueError, match=r"unknown coding .huffman. \(known: absolute, order"):
         smallest(groups, (2, 1), "huffman", 3)

@@ -38,7 +38,7 @@ def array(config: ArrayConfig) -> str:
 PROGRAM = f"""
 {array(CONFIG)}
 rpea.program @program on @array features 2
-  stream dense<[[985], [924]]> : tensor<2x1xi32> rows dense<1> : tensor<2xi32>
+  stream dense<[[911], [975]]> : tensor<2x1xi32> rows dense<1> : tensor<2xi32>
   outputs dense<[1, 0]> : tensor<2xi32> counts dense<1> : tensor<2xi32>
   bias dense<[-7, 1]> : tensor<2xi32> multiplier dense<[9, 8]> : tensor<2xi32>
   shift dense<[3, 47]> : tensor<2xi32> table dense<5> : tensor<256xi8>
@@ -88,10 +88,10 @@ def test_image_comes_back(program: ProgramOp):
     image = decode(encode(program), CONFIG)
     assert (image.features, image.channels) == (2, 2)
     assert image.table.tolist() == [[5]] * 256
-    assert [image.streams[pe].tolist() for pe in (0, 1)] == [[[985]], [[924]]]
+    assert [image.streams[pe].tolist() for pe in (0, 1)] == [[[911]], [[975]]]
     rows = CONFIG.parameter_row.unpack(image.parameters)
     assert rows["address"].tolist() == [1, 0]
-    assert rows["bias"].tolist() == [1, 2**11 - 7]
+    assert rows["negated_bias"].tolist() == [2**11 - 1, 7]
     assert rows["multiplier"].tolist() == [8, 9]
     assert rows["shift_minus_1"].tolist() == [46, 2]
 
@@ -110,7 +110,7 @@ def _change(data: bytes, word: int, value: int, *, seal: bool = False) -> bytes:
     ("word", "value", "message"),
     [
         (Header.MAGIC, 0, "not a DAQKF program image: magic 0x0"),
-        (Header.VERSION, 9, "another version: version 0x9, not 0x2"),
+        (Header.VERSION, 9, "another version: version 0x9, not 0x3"),
         (Header.FINGERPRINT, 1, "the program is for another array: fingerprint 0x1"),
         (Header.LENGTH, 3, "truncated: length 0x3"),
         (len(Header) + 1, 3, "the program image is damaged: crc"),
@@ -150,12 +150,12 @@ PICKING = dataclasses.replace(CONFIG, stream_depth=8, parameter_depth=8, buckets
 DISPATCH = f"""
 {array(PICKING)}
 rpea.program @a on @array features 2
-  stream dense<[[217], [985], [924]]> : tensor<3x1xi32> rows dense<[2, 1]> : tensor<2xi32>
+  stream dense<[[143], [911], [975]]> : tensor<3x1xi32> rows dense<[2, 1]> : tensor<2xi32>
   outputs dense<[0, 1]> : tensor<2xi32> counts dense<1> : tensor<2xi32>
   bias dense<[1, 2]> : tensor<2xi32> multiplier dense<3> : tensor<2xi32>
   shift dense<4> : tensor<2xi32> table dense<5> : tensor<256xi8>
 rpea.program @b on @array features 2
-  stream dense<[[985], [924]]> : tensor<2x1xi32> rows dense<1> : tensor<2xi32>
+  stream dense<[[911], [975]]> : tensor<2x1xi32> rows dense<1> : tensor<2xi32>
   outputs dense<[1, 0]> : tensor<2xi32> counts dense<1> : tensor<2xi32>
   bias dense<[6, 7]> : tensor<2xi32> multiplier dense<8> : tensor<2xi32>
   shift dense<9> : tensor<2xi32> table dense<5> : tensor<256xi8>
@@ -178,9 +178,9 @@ def test_variants_stand_one_after_another(dispatch: DispatchOp):
     # Variant 1 begins behind the longer stream of variant 0, on both PEs.
     assert rows["stream"].tolist() == [2, 0, 0, 0]
     assert rows["slot"].tolist() == [1, 0, 0, 0]
-    assert [image.streams[pe][:, 0].tolist() for pe in (0, 1)] == [[217, 985, 985], [924, 0, 924]]
+    assert [image.streams[pe][:, 0].tolist() for pe in (0, 1)] == [[143, 911, 911], [975, 0, 975]]
     parameters = PICKING.parameter_row.unpack(image.parameters)
-    assert parameters["bias"].tolist() == [1, 2, 7, 6]
+    assert (2**11 - parameters["negated_bias"]).tolist() == [1, 2, 7, 6]
     assert parameters["address"].tolist() == [0, 1, 1, 0]
 
 

@@ -104,7 +104,7 @@ def test_a_stream_with_its_correction_is_the_product(
         **FAMILIES[family].supplied(count, features, channels),
     }
     sums = np.array(list(FAMILIES[family].sums(words, memory, config)))
-    correction = CODINGS[family].correction(levels, config)[:, np.newaxis]
+    correction = np.asarray(CODINGS[family].stream(levels, config).correction)[:, np.newaxis]
     assert np.array_equal(sums + correction, (x @ levels.astype(np.int64)).T)
 
 

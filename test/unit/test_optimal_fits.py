@@ -116,6 +116,13 @@ def test_the_optimum_is_never_worse_than_the_iteration(
     assert (columns.in_units_of_weights(error - history[-1]) <= slack).all()
 
 
+def priced_words(levels: NDArray[np.int64], max_shift: int) -> int:
+    """The words that a search prices: items in order, two a word, and the steps of the gaps."""
+    codes, counts = np.unique(levels[levels > 0], return_counts=True)
+    words = -(-counts // 2) + running_sum.parts(np.diff(codes, prepend=0), max_shift) - 1
+    return max(int(words.sum()), 1)
+
+
 def every_path(
     magnitudes: Floats,
     importance: Floats,
@@ -134,7 +141,7 @@ def every_path(
             thresholds = (values[1:] + values[:-1]) * (0.5 * scale)
             levels = values[np.searchsorted(thresholds, magnitudes, side="right")]
             error = (importance * (magnitudes - levels * scale) ** 2).sum()
-            words = running_sum.cost(levels[:, np.newaxis].astype(np.int8), max_shift)[0]
+            words = priced_words(levels, max_shift)
             best = min(best, error + word * words)
     return best
 
@@ -177,7 +184,7 @@ def test_paths_are_the_best_codes_for_errors_and_words(
         values = np.append(0, np.unique(codes[:, n][codes[:, n] > 0]))
         thresholds = (values[1:] + values[:-1]) * (0.5 * scale)
         levels = values[np.searchsorted(thresholds, column, side="right")]
-        words = running_sum.cost(levels[:, np.newaxis].astype(np.int8), max_shift)[0]
+        words = priced_words(levels, max_shift)
         error = (h * (column - levels * scale) ** 2).sum()
         assert np.isclose(error + word * words, least, atol=1e-9)
 

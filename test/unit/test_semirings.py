@@ -19,7 +19,7 @@ from daqkf.dialects.spaq.semirings import INFINITY, product
 from daqkf.ir import make_context, parse_module
 from daqkf.lowering import PASSES as LOWERINGS
 from daqkf.passes import PASSES
-from daqkf.passes.maths import running_sum, semirings
+from daqkf.passes.maths import semirings
 
 CONTEXT = make_context()
 
@@ -194,16 +194,6 @@ def test_passes_change_no_bit(kernel: tuple[Semiring, Matrix], seed: int):
         PassPipeline.parse_spec(PASSES | LOWERINGS, spec).apply(CONTEXT, module)
         module.verify()
         assert np.array_equal(run(module, x), expected), spec
-
-
-@given(hnp.arrays(np.int8, SHAPES, elements=st.integers(-127, 127)), st.integers(0, 7))
-def test_plus_times_is_the_running_sum(weights: Matrix, max_shift: int):
-    kind = Semiring.PLUS_TIMES
-    ours = semirings.stream(weights, max_shift, kind)
-    theirs = running_sum.stream(weights, max_shift)
-    assert np.array_equal(ours.starts, theirs.starts)
-    assert all(np.array_equal(ours.fields[name], theirs.fields[name]) for name in theirs.fields)
-    assert np.array_equal(semirings.correction(weights, kind), running_sum.correction(weights))
 
 
 def test_a_repeated_item_takes_the_place_of_a_null_item():

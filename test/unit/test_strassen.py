@@ -67,7 +67,7 @@ def test_a_packed_stream_is_the_dot_product(levels: NDArray[np.int8], x: NDArray
     """As the golden model plays the bits of the words, so that every field's width is enough."""
     x = x[:, : len(levels)]
     share = np.arange(levels.shape[1], dtype=np.int32)
-    packed, rows = pack_streams(levels, [share], CONFIG)
+    packed, rows, _ = pack_streams(levels, [share], CONFIG)
     words = CONFIG.stream_word(0).unpack(packed)
     memory = np.zeros((CONFIG.activation_depth, len(x)), np.int64)
     memory[: len(levels)] = x.T
@@ -140,7 +140,7 @@ def test_a_schedule_announces_the_words_of_its_streams(
     for pe, share in enumerate(shares):
         coding = CODINGS[config.family(pe)]
         assert words[pe] == (coding.cost(levels[:, share], config).sum() if len(share) else 0)
-    _, rows = pack_streams(levels, [share.astype(np.int32) for share in shares], config)
+    _, rows, _ = pack_streams(levels, [share.astype(np.int32) for share in shares], config)
     assert np.array_equal(rows, np.maximum(words, 1))
 
 

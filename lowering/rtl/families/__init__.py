@@ -6,7 +6,7 @@
 from collections.abc import Callable, Mapping
 
 from daqkf.dialects.rpea import ArrayConfig
-from daqkf.lowering.circuit import Circuit
+from daqkf.lowering.circuit import Circuit, Signal
 from daqkf.lowering.rtl.families import multiply, running_sum, semiring, strassen
 from daqkf.lowering.rtl.families.stage import Datapath, Operands
 
@@ -19,3 +19,6 @@ DATAPATHS: Mapping[str, Builder] = {
     "multiply": multiply.build_datapath,
     "dense": multiply.build_datapath,
 }
+
+STORED: Mapping[str, Callable[[Signal], Signal]] = {"running_sum": running_sum.offset_binary}
+"""The form in which a family's memories hold a row of activations, if not as it is."""

@@ -3,117 +3,127 @@
 
 """The running-sum family: adders and a shift in place of a multiplier.
 
-    operands → delta → running sum → accumulator → held sum
+    operands → tree of adders → running sum, accumulator → held sum
 
-`passes/maths/running_sum.py` has the method.
+`passes/maths/running_sum.py` has the method. An adder's bit is half a logic cell if its first
+operand is a plain register and the second takes at most one more signal. Synthesis sorts the
+operands of an addition, so where they differ, subtractions say which is the first.
 """
 
 from collections.abc import Sequence
 
 from daqkf.dialects.rpea import ArrayConfig
 from daqkf.dialects.spaq.numerics import ACTIVATION_BITS
-from daqkf.lowering.circuit import Circuit, Signal, concat, mux
+from daqkf.lowering.circuit import Circuit, Signal, concat
 from daqkf.lowering.rtl.families.stage import Datapath, Operands
 from daqkf.lowering.rtl.select import choose
 
 
 def build_datapath(c: Circuit, config: ArrayConfig, operands: Operands) -> Datapath:
     """The element's control, stage by stage, and its lanes."""
-    enable, start = operands.enable, operands.start
-    operand = operands.fields
+    enable, fields = operands.enable, operands.fields
 
-    # Delta: the items are added up; what follows them travels along.
-    delta_valid = c.delay(operands.valid, "delta_valid", enable=enable, reset=0)
-    delta = {
-        name: c.delay(operand[name], f"delta_{name}", enable=enable)
-        for name in operand
-        if not name.startswith("negative")
+    # Through the tree of adders, the word travels along.
+    valid = operands.valid
+    rest = {name: fields[name] for name in ("keep", "step", "last", "shift") if name in fields}
+    for level in range(_tree_levels(config)):
+        valid = c.delay(valid, f"tree{level}_valid", enable=enable, reset=0)
+        rest = {
+            name: c.delay(signal, f"tree{level}_{name}", enable=enable)
+            for name, signal in rest.items()
+        }
+
+    ending = enable & valid & rest["last"]
+    finished = c.delay(valid & rest["last"], "finished", enable=enable, reset=0)
+    control = {
+        "enable": enable,
+        "keep": rest["keep"],
+        "sum_enable": enable & valid,
+        "sum_clear": operands.start | ending,
+        "step_enable": enable & valid & rest["step"],
+        "accumulator_clear": operands.start | operands.hold_enable,
+        "hold_enable": operands.hold_enable,
+        **({"shift": rest["shift"]} if "shift" in rest else {}),
+        **{name: signal for name, signal in fields.items() if name.startswith("complement")},
     }
-    first = c.register("first", 1, reset=1)
-    sum_enable = enable & delta_valid
-    first.drive(start | delta["last"], enable=start | sum_enable)
-
-    # Running sum, then accumulator.
-    sum_valid = c.delay(delta_valid, "sum_valid", enable=enable, reset=0)
-    following = {name: c.delay(delta[name], f"sum_{name}", enable=enable) for name in delta}
-    fresh = c.register("fresh", 1, reset=1)
-    step_enable = enable & sum_valid & following["step"]
-    fresh.drive(start | following["last"], enable=start | step_enable)
-    finished = c.delay(sum_valid & following["last"], "finished", enable=enable, reset=0)
-
     lane = build_lane(config)
     held: list[Signal] = []
     for t in range(config.lanes):
-        shift = {"shift": following["shift"]} if "shift" in following else {}
+        low = ACTIVATION_BITS * t
         items = {
-            name: signal
-            for item, row in enumerate(operands.rows)
-            for name, signal in (
-                (f"x{item}", row[ACTIVATION_BITS * t : ACTIVATION_BITS * (t + 1)]),
-                (f"negative{item}", operand[f"negative{item}"]),
-            )
+            f"x{item}": row[low : low + ACTIVATION_BITS] for item, row in enumerate(operands.rows)
         }
-        outputs = c.instance(
-            f"lane{t}",
-            lane,
-            clk=c.clk,
-            enable=enable,
-            sum_enable=sum_enable,
-            first=first,
-            step_enable=step_enable,
-            fresh=fresh,
-            hold_enable=operands.hold_enable,
-            **items,
-            **shift,
-        )
-        held.append(outputs["held"])
+        held.append(c.instance(f"lane{t}", lane, clk=c.clk, **items, **control)["held"])
     return Datapath(finished, held)
 
 
 def build_lane(config: ArrayConfig) -> Circuit:
     """One token's lane; the element's control says in each stage what to do.
 
-    d ← Σ (x ^ n) over the items     when `enable`
-    R ← (first ? 0 : R) + d          when `sum_enable`
-    A ← (fresh ? 0 : A) + (R << s)   when `step_enable`
-    H ← A                            when `hold_enable`
+    d ← Σ even items - Σ odd items    when `enable`, in as many cycles as the tree has levels
+    Q ← d - (Q ^ keep)                when `sum_enable`; 0 when `sum_clear`
+    A ← A - (Q << s)                  when `step_enable`; 0 when `accumulator_clear`
+    H ← A                             when `hold_enable`
     """
     c = Circuit("daqkf_running_sum_lane")
     c.clock("clk")
     enable = c.input("enable", 1)
-    items = [
-        (c.input(f"x{i}", ACTIVATION_BITS), c.input(f"negative{i}", 1)) for i in range(config.items)
-    ]
-    sum_enable, first = c.input("sum_enable", 1), c.input("first", 1)
-    step_enable, fresh = c.input("step_enable", 1), c.input("fresh", 1)
+    items = [c.input(f"x{i}", ACTIVATION_BITS) for i in range(config.items)]
+    complement = [c.input(f"complement{i}", 1) for i in range(1, config.items, 2)]
+    keep = c.input("keep", 1)
+    sum_enable, sum_clear = c.input("sum_enable", 1), c.input("sum_clear", 1)
+    step_enable = c.input("step_enable", 1)
+    accumulator_clear = c.input("accumulator_clear", 1)
     shift = c.input("shift", config.shift_width) if config.shift_width else None
     hold_enable = c.input("hold_enable", 1)
 
-    # A negative item enters as its ones' complement; the bias makes up for the missing ones.
-    signed = [x ^ negative.replicate(ACTIVATION_BITS) for x, negative in items]
-    delta = c.delay(added(signed), "delta", enable=enable)
+    terms = [
+        x ^ complement[item // 2].replicate(ACTIVATION_BITS) if item % 2 else x
+        for item, x in enumerate(items)
+    ]
+    delta = _tree(c, terms, enable)
 
     width = config.running_sum_width
-    running = c.register("running_sum", width)
-    running.drive(mux(first, c.const(0, width), running) + fitted(delta, width), enable=sum_enable)
+    running = c.register("running_sum", width, reset=0, clear=sum_clear)
+    running.drive(fitted(delta, width) - (running ^ keep.replicate(width)), enable=sum_enable)
 
     width = config.accumulator_width
-    accumulator = c.register("accumulator", width)
+    accumulator = c.register("accumulator", width, reset=0, clear=accumulator_clear)
     term = shifted(c, running.sext(width), shift, config.max_shift)
-    accumulator.drive(mux(fresh, c.const(0, width), accumulator) + term, enable=step_enable)
+    accumulator.drive(accumulator - term, enable=step_enable)
 
     c.output("held", c.delay(accumulator, "held_sum", enable=hold_enable))
     c.finish()
     return c
 
 
-def added(terms: Sequence[Signal]) -> Signal:
-    """The sum of a power of two of signed terms, as a tree, one bit wider at each level."""
+def _tree_levels(config: ArrayConfig) -> int:
+    return max(1, (config.items - 1).bit_length())
+
+
+def _tree(c: Circuit, terms: Sequence[Signal], enable: Signal) -> Signal:
+    """The even terms less the odd ones, a power of two of them, a register after each level.
+
+    The terms are in offset binary, and so are sums on their way: no level extends a sign. The
+    last one takes the offset out again, which is an inverted top bit.
+    """
     if len(terms) == 1:
-        return terms[0]
-    width = terms[0].width + 1
-    pairs = zip(terms[::2], terms[1::2], strict=True)
-    return added([a.sext(width) + b.sext(width) for a, b in pairs])
+        return c.delay(offset_binary(terms[0]), "tree0_0", enable=enable)
+    for level in range((len(terms) - 1).bit_length()):
+        # The first level's offsets cancel, and it puts one in unless it is the last level, too.
+        top = c.const((level == 0) != (len(terms) == 2), 1)
+        sums: list[Signal] = []
+        for a, b in zip(terms[::2], terms[1::2], strict=True):
+            a, b = concat(top, a), b.zext(b.width + 1)
+            value = a + b if level else a - b
+            sums.append(c.delay(value, f"tree{level}_{len(sums)}", enable=enable))
+        terms = sums
+    return terms[0]
+
+
+def offset_binary(row: Signal) -> Signal:
+    """x + 128 for each signed byte x of a row, and back: the top bits inverted."""
+    return row ^ int.from_bytes([1 << (ACTIVATION_BITS - 1)] * (row.width // ACTIVATION_BITS))
 
 
 def fitted(value: Signal, width: int) -> Signal:

@@ -19,7 +19,7 @@ from daqkf.dialects.spaq import Semiring
 from daqkf.dialects.spaq.numerics import ACTIVATION_BITS
 from daqkf.dialects.spaq.semirings import INFINITY
 from daqkf.lowering.circuit import Circuit, Signal, mux
-from daqkf.lowering.rtl.families.running_sum import added, fitted, shifted
+from daqkf.lowering.rtl.families.running_sum import fitted, shifted
 from daqkf.lowering.rtl.families.stage import Datapath, Operands
 from daqkf.lowering.rtl.select import choose
 
@@ -150,7 +150,7 @@ def build_lane(config: ArrayConfig) -> Circuit:
     complement, hold_enable = c.input("complement", 1), c.input("hold_enable", 1)
 
     signed = [x ^ negative.replicate(ACTIVATION_BITS) for x, negative in items]
-    joined = added(signed)
+    joined = _added(signed)
     if "delta" in at:
         most, some = (_tree(join, signed).sext(joined.width) for join in (_larger, Signal.__or__))
         joined = _select(at["delta"], joined, most, some)
@@ -208,3 +208,12 @@ def _tree(join: Callable[[Signal, Signal], Signal], terms: Sequence[Signal]) -> 
     if len(terms) == 1:
         return terms[0]
     return _tree(join, [join(a, b) for a, b in zip(terms[::2], terms[1::2], strict=True)])
+
+
+def _added(terms: Sequence[Signal]) -> Signal:
+    """The sum of a power of two of signed terms, as a tree, one bit wider at each level."""
+    if len(terms) == 1:
+        return terms[0]
+    width = terms[0].width + 1
+    pairs = zip(terms[::2], terms[1::2], strict=True)
+    return _added([a.sext(width) + b.sext(width) for a, b in pairs])

@@ -20,7 +20,7 @@ from daqkf.errors import DaqkfError
 from daqkf.formal.btor2 import TransitionSystem
 from daqkf.lowering.circuit import Circuit, circuit_module
 from daqkf.lowering.export_verilog import emit_verilog, single_file
-from daqkf.lowering.rtl.families import DATAPATHS
+from daqkf.lowering.rtl.families import DATAPATHS, STORED
 from daqkf.lowering.rtl.families.stage import Operands
 from daqkf.runtime.tools import yosys
 
@@ -46,6 +46,8 @@ def build_datapath(config: ArrayConfig, family: str) -> ModuleOp:
         if name not in (*addresses, "end")
     }
     rows = [c.input(f"row{number}", config.row_bits) for number in range(len(addresses))]
+    if family in STORED:
+        rows = [STORED[family](row) for row in rows]
     hold_enable = c.wire("hold_enable", 1)
     operands = Operands(start, enable, valid, fields, rows, hold_enable)
     datapath = DATAPATHS[family](c, config, operands)

@@ -71,16 +71,68 @@ class Spec(ABC):
 
 
 class RunningSumSpec(Spec):
-    """R += Σ ±x, where -x is taken as -x - 1; then, on a step, A += R · 2^shift.
+    """On a step, A -= Q · 2^shift; then Q = d - Q, or d + Q + 1 if the word says `keep`.
 
-    The last word of an output always steps.
+    d is the sum of the even items less the odd ones, of which x may enter as -x - 1.
     """
 
-    control: ClassVar = ("shift", "step", "last")
+    control: ClassVar = ("shift", "keep", "step", "last")
     circuits: ClassVar = ({}, {"items": 1}, {"items": 4}, {"max_shift": 0})
+    probes: ClassVar = {"A": [{"last": 1}], "A - Q": [{"step": 1, "last": 1}]}
+
+    @override
+    def state(self, seen: Mapping[str, Sequence[Bits]]) -> State:
+        (before,), (after,) = seen["A"], seen["A - Q"]
+        return {"A": before, "Q": before - after}
+
+    @override
+    def step(self, state: State, word: Word, rows: Rows) -> State:
+        running = ite(word["keep"], state["Q"] + 1, -state["Q"])
+        for item, (x,) in enumerate(rows):
+            odd = item % 2
+            running += -ite(word[f"complement{item}"], -x - 1, x) if odd else x
+        shift = word.get("shift", constant(0, 1)).zext(INTEGER_BITS)
+        term = ite(word["step"], state["Q"] << shift, constant(0, INTEGER_BITS))
+        return {"A": state["A"] - term, "Q": running}
+
+    @override
+    def sums(self, state: State) -> Sequence[Bits]:
+        return [state["A"]]
+
+    @override
+    def fits(self, config: ArrayConfig, state: State) -> Bits:
+        return all_of(
+            [
+                state["A"].fits(config.accumulator_width),
+                state["Q"].fits(config.running_sum_width),
+            ]
+        )
+
+    @override
+    def valid(self, config: ArrayConfig, word: Word) -> Bits:
+        if "shift" not in word:
+            return constant(1, 1)
+        return ~constant(config.max_shift, word["shift"].width).ult(word["shift"])
+
+
+class SemiringSpec(Spec):
+    """The running sum of words over (+, ×); the other semirings have no dot product to prove.
+
+    R += Σ ±x, where -x is taken as -x - 1; then, on a step, A += R · 2^shift. The last word of
+    an output always steps. Multiplexers that choose a maximum are not seen, and others come
+    after them.
+    """
+
+    not_planted: ClassVar = ("the arms of a multiplexer swapped",)
+
+    control: ClassVar = ("semiring", "shift", "step", "last")
+    circuits: ClassVar = ({}, {"items": 1})
     probes: ClassVar = {
-        "A + R": [{"step": 1, "last": 1}],
-        "A + 2R": [{"step": 1}, {"step": 1, "last": 1}],
+        "A + R": [{"semiring": _PLUS_TIMES, "step": 1, "last": 1}],
+        "A + 2R": [
+            {"semiring": _PLUS_TIMES, "step": 1},
+            {"semiring": _PLUS_TIMES, "step": 1, "last": 1},
+        ],
     }
 
     @override
@@ -113,30 +165,10 @@ class RunningSumSpec(Spec):
 
     @override
     def valid(self, config: ArrayConfig, word: Word) -> Bits:
-        stepped = ~word["last"] | word["step"]
+        stepped = (~word["last"] | word["step"]) & word["semiring"].eq(_PLUS_TIMES)
         if "shift" not in word:
             return stepped
         return stepped & ~constant(config.max_shift, word["shift"].width).ult(word["shift"])
-
-
-class SemiringSpec(RunningSumSpec):
-    """The running sum of words over (+, ×); the other semirings have no dot product to prove.
-
-    Multiplexers that choose a maximum are not seen, and others come after them.
-    """
-
-    not_planted: ClassVar = ("the arms of a multiplexer swapped",)
-
-    control: ClassVar = ("semiring", *RunningSumSpec.control)
-    circuits: ClassVar = ({}, {"items": 1})
-    probes: ClassVar = {
-        name: [{**word, "semiring": _PLUS_TIMES} for word in words]
-        for name, words in RunningSumSpec.probes.items()
-    }
-
-    @override
-    def valid(self, config: ArrayConfig, word: Word) -> Bits:
-        return super().valid(config, word) & word["semiring"].eq(_PLUS_TIMES)
 
 
 class StrassenSpec(Spec):

@@ -348,7 +348,7 @@ def dot_products(bench: Bench, levels: NDArray[np.int8]) -> Iterator[Claim]:
             sums = bench.sums(outputs)
             completed = 1 + fields["both"][last] if coding.group > 1 else 1
             held += [sums[n * lanes : (n + 1) * lanes] for n in range(completed)]
-    corrections = coding.correction(levels, bench.config)
+    corrections = np.broadcast_to(stream.correction, levels.shape[1])
     for channel, sums in enumerate(held):
         group = channel // coding.group
         part = range(*stream.starts[group : group + 2].tolist())

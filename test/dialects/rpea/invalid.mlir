@@ -5,7 +5,7 @@ rpea.array @array <pes = 2, lanes = 2, post_lanes = 1, max_shift = 1, activation
   stream_depth = 4, parameter_depth = 2, result_depth = 2, running_sum_width = 9,
   accumulator_width = 10, sum_width = 11>
 rpea.program @program on @nothing features 2
-  stream dense<[[985], [924]]> : tensor<2x1xi32> rows dense<1> : tensor<2xi32>
+  stream dense<[[911], [975]]> : tensor<2x1xi32> rows dense<1> : tensor<2xi32>
   outputs dense<[0, 1]> : tensor<2xi32> counts dense<1> : tensor<2xi32>
   bias dense<[0, 1]> : tensor<2xi32> multiplier dense<1> : tensor<2xi32>
   shift dense<1> : tensor<2xi32> table dense<0> : tensor<256xi8>
@@ -17,7 +17,7 @@ rpea.array @array <pes = 2, lanes = 2, post_lanes = 1, max_shift = 1, activation
   stream_depth = 4, parameter_depth = 2, result_depth = 2, running_sum_width = 9,
   accumulator_width = 10, sum_width = 11>
 rpea.program @program on @array features 4
-  stream dense<[[985], [924]]> : tensor<2x1xi32> rows dense<1> : tensor<2xi32>
+  stream dense<[[911], [975]]> : tensor<2x1xi32> rows dense<1> : tensor<2xi32>
   outputs dense<[0, 1]> : tensor<2xi32> counts dense<1> : tensor<2xi32>
   bias dense<[0, 1]> : tensor<2xi32> multiplier dense<1> : tensor<2xi32>
   shift dense<1> : tensor<2xi32> table dense<0> : tensor<256xi8>
@@ -29,7 +29,7 @@ rpea.array @array <pes = 2, lanes = 2, post_lanes = 1, max_shift = 1, activation
   stream_depth = 4, parameter_depth = 2, result_depth = 2, running_sum_width = 9,
   accumulator_width = 10, sum_width = 11>
 rpea.program @program on @array features 1
-  stream dense<[[985], [924]]> : tensor<2x1xi32> rows dense<1> : tensor<2xi32>
+  stream dense<[[909], [975]]> : tensor<2x1xi32> rows dense<1> : tensor<2xi32>
   outputs dense<[0, 1]> : tensor<2xi32> counts dense<1> : tensor<2xi32>
   bias dense<[0, 1]> : tensor<2xi32> multiplier dense<1> : tensor<2xi32>
   shift dense<1> : tensor<2xi32> table dense<0> : tensor<256xi8>
@@ -41,7 +41,7 @@ rpea.array @array <pes = 2, lanes = 2, post_lanes = 1, max_shift = 1, activation
   stream_depth = 4, parameter_depth = 2, result_depth = 2, running_sum_width = 9,
   accumulator_width = 10, sum_width = 11>
 rpea.program @program on @array features 2
-  stream dense<[[985], [924]]> : tensor<2x1xi32> rows dense<1> : tensor<2xi32>
+  stream dense<[[911], [975]]> : tensor<2x1xi32> rows dense<1> : tensor<2xi32>
   outputs dense<[0, 1]> : tensor<2xi32> counts dense<1> : tensor<2xi32>
   bias dense<[0, 1]> : tensor<2xi32> multiplier dense<1> : tensor<2xi32>
   shift dense<1> : tensor<2xi32> table dense<0> : tensor<255xi8>
@@ -53,7 +53,7 @@ rpea.array @array <pes = 2, lanes = 2, post_lanes = 1, max_shift = 1, activation
   stream_depth = 4, parameter_depth = 2, result_depth = 2, running_sum_width = 9,
   accumulator_width = 10, sum_width = 11>
 rpea.program @program on @array features 2
-  stream dense<[[985], [924]]> : tensor<2x1xi32> rows dense<1> : tensor<2xi32>
+  stream dense<[[911], [975]]> : tensor<2x1xi32> rows dense<1> : tensor<2xi32>
   outputs dense<[0, 1]> : tensor<2xi32> counts dense<1> : tensor<2xi32>
   bias dense<[0, 1]> : tensor<2xi32> multiplier dense<0> : tensor<2xi32>
   shift dense<1> : tensor<2xi32> table dense<0> : tensor<256xi8>
@@ -65,7 +65,7 @@ rpea.array @array <pes = 2, lanes = 2, post_lanes = 1, max_shift = 1, activation
   stream_depth = 4, parameter_depth = 2, result_depth = 2, running_sum_width = 9,
   accumulator_width = 10, sum_width = 11>
 rpea.program @program on @array features 2
-  stream dense<[[985], [924]]> : tensor<2x1xi32> rows dense<1> : tensor<2xi32>
+  stream dense<[[911], [975]]> : tensor<2x1xi32> rows dense<1> : tensor<2xi32>
   outputs dense<[0, 1]> : tensor<2xi32> counts dense<1> : tensor<2xi32>
   bias dense<[0, 1]> : tensor<2xi32> multiplier dense<1> : tensor<2xi32>
   shift dense<48> : tensor<2xi32> table dense<0> : tensor<256xi8>
@@ -77,7 +77,7 @@ rpea.array @array <pes = 2, lanes = 2, post_lanes = 1, max_shift = 1, activation
   stream_depth = 4, parameter_depth = 2, result_depth = 2, running_sum_width = 9,
   accumulator_width = 10, sum_width = 11>
 rpea.program @program on @array features 2
-  stream dense<[[985], [924]]> : tensor<2x1xi32> rows dense<1> : tensor<2xi32>
+  stream dense<[[911], [975]]> : tensor<2x1xi32> rows dense<1> : tensor<2xi32>
   outputs dense<[1, 1]> : tensor<2xi32> counts dense<1> : tensor<2xi32>
   bias dense<[0, 1]> : tensor<2xi32> multiplier dense<1> : tensor<2xi32>
   shift dense<1> : tensor<2xi32> table dense<0> : tensor<256xi8>
@@ -89,7 +89,7 @@ rpea.array @array <pes = 2, lanes = 2, post_lanes = 1, max_shift = 1, activation
   stream_depth = 4, parameter_depth = 2, result_depth = 2, running_sum_width = 9,
   accumulator_width = 10, sum_width = 11>
 rpea.program @program on @array features 2
-  stream dense<[[985], [924]]> : tensor<2x1xi32> rows dense<1> : tensor<2xi32>
+  stream dense<[[911], [975]]> : tensor<2x1xi32> rows dense<1> : tensor<2xi32>
   outputs dense<[0, 1]> : tensor<2xi32> counts dense<2> : tensor<2xi32>
   bias dense<[0, 1]> : tensor<2xi32> multiplier dense<1> : tensor<2xi32>
   shift dense<1> : tensor<2xi32> table dense<0> : tensor<256xi8>
@@ -101,7 +101,7 @@ rpea.array @array <pes = 2, lanes = 2, post_lanes = 1, max_shift = 1, activation
   stream_depth = 4, parameter_depth = 2, result_depth = 2, running_sum_width = 9,
   accumulator_width = 10, sum_width = 11>
 rpea.program @program on @array features 2
-  stream dense<[[985], [924]]> : tensor<2x1xi32> rows dense<2> : tensor<1xi32>
+  stream dense<[[911], [975]]> : tensor<2x1xi32> rows dense<2> : tensor<1xi32>
   outputs dense<[0, 1]> : tensor<2xi32> counts dense<2> : tensor<1xi32>
   bias dense<[0, 1]> : tensor<2xi32> multiplier dense<1> : tensor<2xi32>
   shift dense<1> : tensor<2xi32> table dense<0> : tensor<256xi8>
@@ -125,7 +125,7 @@ rpea.array @array <pes = 2, lanes = 2, post_lanes = 1, max_shift = 1, activation
   stream_depth = 4, parameter_depth = 2, result_depth = 2, running_sum_width = 9,
   accumulator_width = 10, sum_width = 11>
 rpea.program @program on @array features 2
-  stream dense<[[985], [924]]> : tensor<2x1xi32> rows dense<1> : tensor<2xi32>
+  stream dense<[[911], [975]]> : tensor<2x1xi32> rows dense<1> : tensor<2xi32>
   outputs dense<[0, 1]> : tensor<2xi32> counts dense<1> : tensor<2xi32>
   bias dense<[0, 1024]> : tensor<2xi32> multiplier dense<1> : tensor<2xi32>
   shift dense<1> : tensor<2xi32> table dense<0> : tensor<256xi8>
@@ -149,7 +149,7 @@ rpea.array @array <pes = 2, lanes = 2, post_lanes = 1, max_shift = 1, activation
   stream_depth = 4, parameter_depth = 2, result_depth = 2, running_sum_width = 9,
   accumulator_width = 10, sum_width = 11>
 rpea.program @program on @array features 2
-  stream dense<[[985], [924]]> : tensor<2x1xi32> rows dense<[2, 0]> : tensor<2xi32>
+  stream dense<[[911], [975]]> : tensor<2x1xi32> rows dense<[2, 0]> : tensor<2xi32>
   outputs dense<[0, 1]> : tensor<2xi32> counts dense<1> : tensor<2xi32>
   bias dense<[0, 1]> : tensor<2xi32> multiplier dense<1> : tensor<2xi32>
   shift dense<1> : tensor<2xi32> table dense<0> : tensor<256xi8>
@@ -161,7 +161,7 @@ rpea.array @array <pes = 2, lanes = 2, post_lanes = 1, max_shift = 1, activation
   stream_depth = 4, parameter_depth = 2, result_depth = 2, running_sum_width = 9,
   accumulator_width = 10, sum_width = 11>
 rpea.program @program on @array features 2
-  stream dense<[[473], [924]]> : tensor<2x1xi32> rows dense<1> : tensor<2xi32>
+  stream dense<[[399], [975]]> : tensor<2x1xi32> rows dense<1> : tensor<2xi32>
   outputs dense<[0, 1]> : tensor<2xi32> counts dense<1> : tensor<2xi32>
   bias dense<[0, 1]> : tensor<2xi32> multiplier dense<1> : tensor<2xi32>
   shift dense<1> : tensor<2xi32> table dense<0> : tensor<256xi8>
@@ -173,7 +173,7 @@ rpea.array @array <pes = 2, lanes = 2, post_lanes = 1, max_shift = 1, activation
   stream_depth = 4, parameter_depth = 2, result_depth = 2, running_sum_width = 9,
   accumulator_width = 10, sum_width = 11>
 rpea.program @program on @array features 2
-  stream dense<[[729], [924]]> : tensor<2x1xi32> rows dense<1> : tensor<2xi32>
+  stream dense<[[655], [975]]> : tensor<2x1xi32> rows dense<1> : tensor<2xi32>
   outputs dense<[0, 1]> : tensor<2xi32> counts dense<1> : tensor<2xi32>
   bias dense<[0, 1]> : tensor<2xi32> multiplier dense<1> : tensor<2xi32>
   shift dense<1> : tensor<2xi32> table dense<0> : tensor<256xi8>
@@ -193,7 +193,7 @@ rpea.array @array <pes = 2, lanes = 2, post_lanes = 1, max_shift = 1, activation
   stream_depth = 4, parameter_depth = 2, result_depth = 2, running_sum_width = 9,
   accumulator_width = 10, sum_width = 11>
 rpea.program @program on @array features 2
-  stream dense<[[985], [924]]> : tensor<2x1xi32> rows dense<1> : tensor<2xi32>
+  stream dense<[[911], [975]]> : tensor<2x1xi32> rows dense<1> : tensor<2xi32>
   outputs dense<[0, 1]> : tensor<2xi32> counts dense<1> : tensor<2xi32>
   bias dense<[0, 1]> : tensor<2xi32> multiplier dense<1> : tensor<2xi32>
   shift dense<1> : tensor<2xi32> table dense<0> : tensor<256xi8>
@@ -210,7 +210,7 @@ rpea.array @array <pes = 2, lanes = 2, post_lanes = 1, max_shift = 1, activation
   stream_depth = 4, parameter_depth = 2, result_depth = 2, running_sum_width = 9,
   accumulator_width = 10, sum_width = 11, buckets = 2>
 rpea.program @a on @array features 2
-  stream dense<[[985], [924]]> : tensor<2x1xi32> rows dense<1> : tensor<2xi32>
+  stream dense<[[911], [975]]> : tensor<2x1xi32> rows dense<1> : tensor<2xi32>
   outputs dense<[0, 1]> : tensor<2xi32> counts dense<1> : tensor<2xi32>
   bias dense<[0, 1]> : tensor<2xi32> multiplier dense<1> : tensor<2xi32>
   shift dense<1> : tensor<2xi32> table dense<0> : tensor<256xi8>
@@ -228,12 +228,12 @@ rpea.array @array <pes = 2, lanes = 2, post_lanes = 1, max_shift = 1, activation
   stream_depth = 4, parameter_depth = 2, result_depth = 2, running_sum_width = 9,
   accumulator_width = 10, sum_width = 11, buckets = 2>
 rpea.program @a on @array features 2
-  stream dense<[[985], [924]]> : tensor<2x1xi32> rows dense<1> : tensor<2xi32>
+  stream dense<[[911], [975]]> : tensor<2x1xi32> rows dense<1> : tensor<2xi32>
   outputs dense<[0, 1]> : tensor<2xi32> counts dense<1> : tensor<2xi32>
   bias dense<[0, 1]> : tensor<2xi32> multiplier dense<1> : tensor<2xi32>
   shift dense<1> : tensor<2xi32> table dense<0> : tensor<256xi8>
 rpea.program @b on @array features 2
-  stream dense<[[985], [924]]> : tensor<2x1xi32> rows dense<1> : tensor<2xi32>
+  stream dense<[[911], [975]]> : tensor<2x1xi32> rows dense<1> : tensor<2xi32>
   outputs dense<[0, 1]> : tensor<2xi32> counts dense<1> : tensor<2xi32>
   bias dense<[0, 1]> : tensor<2xi32> multiplier dense<1> : tensor<2xi32>
   shift dense<1> : tensor<2xi32> table dense<1> : tensor<256xi8>
@@ -246,12 +246,12 @@ rpea.array @array <pes = 2, lanes = 2, post_lanes = 1, max_shift = 1, activation
   stream_depth = 4, parameter_depth = 2, result_depth = 2, running_sum_width = 9,
   accumulator_width = 10, sum_width = 11, buckets = 2>
 rpea.program @a on @array features 2
-  stream dense<[[985], [924]]> : tensor<2x1xi32> rows dense<1> : tensor<2xi32>
+  stream dense<[[911], [975]]> : tensor<2x1xi32> rows dense<1> : tensor<2xi32>
   outputs dense<[0, 1]> : tensor<2xi32> counts dense<1> : tensor<2xi32>
   bias dense<[0, 1]> : tensor<2xi32> multiplier dense<1> : tensor<2xi32>
   shift dense<1> : tensor<2xi32> table dense<0> : tensor<256xi8>
 rpea.program @b on @array features 3
-  stream dense<[[985], [924]]> : tensor<2x1xi32> rows dense<1> : tensor<2xi32>
+  stream dense<[[911], [975]]> : tensor<2x1xi32> rows dense<1> : tensor<2xi32>
   outputs dense<[0, 1]> : tensor<2xi32> counts dense<1> : tensor<2xi32>
   bias dense<[0, 1]> : tensor<2xi32> multiplier dense<1> : tensor<2xi32>
   shift dense<1> : tensor<2xi32> table dense<0> : tensor<256xi8>
@@ -264,12 +264,12 @@ rpea.array @array <pes = 2, lanes = 2, post_lanes = 1, max_shift = 1, activation
   stream_depth = 4, parameter_depth = 2, result_depth = 2, running_sum_width = 9,
   accumulator_width = 10, sum_width = 11, buckets = 2>
 rpea.program @a on @array features 2
-  stream dense<[[985], [924]]> : tensor<2x1xi32> rows dense<1> : tensor<2xi32>
+  stream dense<[[911], [975]]> : tensor<2x1xi32> rows dense<1> : tensor<2xi32>
   outputs dense<[0, 1]> : tensor<2xi32> counts dense<1> : tensor<2xi32>
   bias dense<[0, 1]> : tensor<2xi32> multiplier dense<1> : tensor<2xi32>
   shift dense<1> : tensor<2xi32> table dense<0> : tensor<256xi8>
 rpea.program @b on @array features 2
-  stream dense<[[985], [924]]> : tensor<2x1xi32> rows dense<1> : tensor<2xi32>
+  stream dense<[[911], [975]]> : tensor<2x1xi32> rows dense<1> : tensor<2xi32>
   outputs dense<[0, 1]> : tensor<2xi32> counts dense<1> : tensor<2xi32>
   bias dense<[0, 1]> : tensor<2xi32> multiplier dense<1> : tensor<2xi32>
   shift dense<1> : tensor<2xi32> table dense<0> : tensor<256xi8>
@@ -282,12 +282,12 @@ rpea.array @array <pes = 2, lanes = 2, post_lanes = 1, max_shift = 1, activation
   stream_depth = 4, parameter_depth = 2, result_depth = 2, running_sum_width = 9,
   accumulator_width = 10, sum_width = 11, buckets = 2>
 rpea.program @a on @array features 2
-  stream dense<[[985], [924]]> : tensor<2x1xi32> rows dense<1> : tensor<2xi32>
+  stream dense<[[911], [975]]> : tensor<2x1xi32> rows dense<1> : tensor<2xi32>
   outputs dense<[0, 1]> : tensor<2xi32> counts dense<1> : tensor<2xi32>
   bias dense<[0, 1]> : tensor<2xi32> multiplier dense<1> : tensor<2xi32>
   shift dense<1> : tensor<2xi32> table dense<0> : tensor<256xi8>
 rpea.program @b on @array features 2
-  stream dense<[[985], [924]]> : tensor<2x1xi32> rows dense<1> : tensor<2xi32>
+  stream dense<[[911], [975]]> : tensor<2x1xi32> rows dense<1> : tensor<2xi32>
   outputs dense<[0, 1]> : tensor<2xi32> counts dense<1> : tensor<2xi32>
   bias dense<[0, 1]> : tensor<2xi32> multiplier dense<1> : tensor<2xi32>
   shift dense<1> : tensor<2xi32> table dense<0> : tensor<256xi8>
@@ -300,12 +300,12 @@ rpea.array @array <pes = 2, lanes = 2, post_lanes = 1, max_shift = 1, activation
   stream_depth = 4, parameter_depth = 2, result_depth = 2, running_sum_width = 9,
   accumulator_width = 10, sum_width = 11, buckets = 2>
 rpea.program @a on @array features 2
-  stream dense<[[985], [924]]> : tensor<2x1xi32> rows dense<1> : tensor<2xi32>
+  stream dense<[[911], [975]]> : tensor<2x1xi32> rows dense<1> : tensor<2xi32>
   outputs dense<[0, 1]> : tensor<2xi32> counts dense<1> : tensor<2xi32>
   bias dense<[0, 1]> : tensor<2xi32> multiplier dense<1> : tensor<2xi32>
   shift dense<1> : tensor<2xi32> table dense<0> : tensor<256xi8>
 rpea.program @b on @array features 2
-  stream dense<[[985], [924]]> : tensor<2x1xi32> rows dense<1> : tensor<2xi32>
+  stream dense<[[911], [975]]> : tensor<2x1xi32> rows dense<1> : tensor<2xi32>
   outputs dense<[0, 1]> : tensor<2xi32> counts dense<1> : tensor<2xi32>
   bias dense<[0, 1]> : tensor<2xi32> multiplier dense<1> : tensor<2xi32>
   shift dense<1> : tensor<2xi32> table dense<0> : tensor<256xi8>
@@ -318,12 +318,12 @@ rpea.array @array <pes = 2, lanes = 2, post_lanes = 1, max_shift = 1, activation
   stream_depth = 4, parameter_depth = 2, result_depth = 2, running_sum_width = 9,
   accumulator_width = 10, sum_width = 11>
 rpea.program @a on @array features 2
-  stream dense<[[985], [924]]> : tensor<2x1xi32> rows dense<1> : tensor<2xi32>
+  stream dense<[[911], [975]]> : tensor<2x1xi32> rows dense<1> : tensor<2xi32>
   outputs dense<[0, 1]> : tensor<2xi32> counts dense<1> : tensor<2xi32>
   bias dense<[0, 1]> : tensor<2xi32> multiplier dense<1> : tensor<2xi32>
   shift dense<1> : tensor<2xi32> table dense<0> : tensor<256xi8>
 rpea.program @b on @array features 2
-  stream dense<[[985], [924]]> : tensor<2x1xi32> rows dense<1> : tensor<2xi32>
+  stream dense<[[911], [975]]> : tensor<2x1xi32> rows dense<1> : tensor<2xi32>
   outputs dense<[0, 1]> : tensor<2xi32> counts dense<1> : tensor<2xi32>
   bias dense<[0, 1]> : tensor<2xi32> multiplier dense<1> : tensor<2xi32>
   shift dense<1> : tensor<2xi32> table dense<0> : tensor<256xi8>
@@ -336,12 +336,12 @@ rpea.array @array <pes = 2, lanes = 2, post_lanes = 1, max_shift = 1, activation
   stream_depth = 4, parameter_depth = 2, result_depth = 2, running_sum_width = 9,
   accumulator_width = 10, sum_width = 11, buckets = 2>
 rpea.program @a on @array features 2
-  stream dense<[[985], [924]]> : tensor<2x1xi32> rows dense<1> : tensor<2xi32>
+  stream dense<[[911], [975]]> : tensor<2x1xi32> rows dense<1> : tensor<2xi32>
   outputs dense<[0, 1]> : tensor<2xi32> counts dense<1> : tensor<2xi32>
   bias dense<[0, 1]> : tensor<2xi32> multiplier dense<1> : tensor<2xi32>
   shift dense<1> : tensor<2xi32> table dense<0> : tensor<256xi8>
 rpea.program @b on @array features 2
-  stream dense<[[985], [924]]> : tensor<2x1xi32> rows dense<1> : tensor<2xi32>
+  stream dense<[[911], [975]]> : tensor<2x1xi32> rows dense<1> : tensor<2xi32>
   outputs dense<[0, 1]> : tensor<2xi32> counts dense<1> : tensor<2xi32>
   bias dense<[0, 1]> : tensor<2xi32> multiplier dense<1> : tensor<2xi32>
   shift dense<1> : tensor<2xi32> table dense<0> : tensor<256xi8>
@@ -354,12 +354,12 @@ rpea.array @array <pes = 2, lanes = 2, post_lanes = 1, max_shift = 1, activation
   stream_depth = 4, parameter_depth = 2, result_depth = 2, running_sum_width = 9,
   accumulator_width = 10, sum_width = 11, buckets = 2>
 rpea.program @a on @array features 2
-  stream dense<[[985], [924]]> : tensor<2x1xi32> rows dense<1> : tensor<2xi32>
+  stream dense<[[911], [975]]> : tensor<2x1xi32> rows dense<1> : tensor<2xi32>
   outputs dense<[0, 1]> : tensor<2xi32> counts dense<1> : tensor<2xi32>
   bias dense<[0, 1]> : tensor<2xi32> multiplier dense<1> : tensor<2xi32>
   shift dense<1> : tensor<2xi32> table dense<0> : tensor<256xi8>
 rpea.program @b on @array features 2
-  stream dense<[[985], [924]]> : tensor<2x1xi32> rows dense<1> : tensor<2xi32>
+  stream dense<[[911], [975]]> : tensor<2x1xi32> rows dense<1> : tensor<2xi32>
   outputs dense<[0, 1]> : tensor<2xi32> counts dense<1> : tensor<2xi32>
   bias dense<[0, 1]> : tensor<2xi32> multiplier dense<1> : tensor<2xi32>
   shift dense<1> : tensor<2xi32> table dense<0> : tensor<256xi8>

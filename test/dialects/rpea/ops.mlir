@@ -5,11 +5,11 @@ rpea.array @array <pes = 2, lanes = 2, post_lanes = 1, max_shift = 1, activation
   stream_depth = 4, parameter_depth = 2, result_depth = 2, running_sum_width = 9,
   accumulator_width = 10, sum_width = 11>
 
-// Channel 0 is 2·x[1] on PE 0; channel 1 is -x[0] on PE 1. A word is, from its lowest bit,
-// index0 (2 bits), negative0, index1, negative1, shift, step, last, end.
+// An empty channel on each PE: the one word that ends it, with null items. A word is, from its
+// lowest bit, index0 (2 bits), index1, complement1, keep, shift, step, last, end.
 // CHECK: rpea.program @program on @array features 2 stream dense<{{.*}}> : tensor<2x1xi32> rows dense<1> : tensor<2xi32> outputs dense<[0, 1]> : tensor<2xi32> counts dense<1> : tensor<2xi32> bias dense<[0, 1]> : tensor<2xi32> multiplier dense<1> : tensor<2xi32> shift dense<1> : tensor<2xi32> table dense<0> : tensor<256xi8>
 rpea.program @program on @array features 2
-  stream dense<[[985], [924]]> : tensor<2x1xi32> rows dense<1> : tensor<2xi32>
+  stream dense<[[911], [975]]> : tensor<2x1xi32> rows dense<1> : tensor<2xi32>
   outputs dense<[0, 1]> : tensor<2xi32> counts dense<1> : tensor<2xi32>
   bias dense<[0, 1]> : tensor<2xi32> multiplier dense<1> : tensor<2xi32>
   shift dense<1> : tensor<2xi32> table dense<0> : tensor<256xi8>
@@ -25,12 +25,12 @@ rpea.array @picking <pes = 2, lanes = 2, post_lanes = 1, max_shift = 1, activati
   stream_depth = 4, parameter_depth = 2, result_depth = 2, running_sum_width = 9,
   accumulator_width = 10, sum_width = 11, buckets = 4>
 rpea.program @fine on @picking features 2
-  stream dense<[[985], [924]]> : tensor<2x1xi32> rows dense<1> : tensor<2xi32>
+  stream dense<[[911], [975]]> : tensor<2x1xi32> rows dense<1> : tensor<2xi32>
   outputs dense<[0, 1]> : tensor<2xi32> counts dense<1> : tensor<2xi32>
   bias dense<[0, 1]> : tensor<2xi32> multiplier dense<1> : tensor<2xi32>
   shift dense<1> : tensor<2xi32> table dense<0> : tensor<256xi8>
 rpea.program @coarse on @picking features 2
-  stream dense<[[985], [924]]> : tensor<2x1xi32> rows dense<1> : tensor<2xi32>
+  stream dense<[[911], [975]]> : tensor<2x1xi32> rows dense<1> : tensor<2xi32>
   outputs dense<[0, 1]> : tensor<2xi32> counts dense<1> : tensor<2xi32>
   bias dense<[0, 1]> : tensor<2xi32> multiplier dense<1> : tensor<2xi32>
   shift dense<1> : tensor<2xi32> table dense<0> : tensor<256xi8>
