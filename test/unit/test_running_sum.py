@@ -65,7 +65,8 @@ def test_cost_is_the_length_of_the_stream(levels: NDArray[np.int8], max_shift: i
         assert (fields[f"index{item}"][fields["last"] == 1] == -1).all(), "nor has it items"
     assert fields["shift"].max() <= max_shift
     placed = sum(int((fields[f"index{item}"] >= 0).sum()) for item in range(items))
-    assert placed == np.count_nonzero(levels)
+    # Without shifts a weight may be two items.
+    assert np.count_nonzero(levels) <= placed <= np.count_nonzero(levels) * (1 if max_shift else 2)
 
 
 @given(st.integers(1, 127), st.integers(0, 7))
