@@ -65,6 +65,8 @@ class Atom:
     width: int
     term: Value
     bounds: Bounds
+    upper_of: "tuple[Bits, int] | None" = None
+    """Bits, not negative, and how many low ones of them are missing here, if it is known."""
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Atom) and self.term == other.term
@@ -230,8 +232,23 @@ class Bits:
             return constant(self.value >> low, high - low)
         if _within(self.bounds, low + 1):  # nothing but the sign
             return self._sign().sext(high - low)
+        if self._period() is not None:
+            return self._quotient(low)[: high - low]
         middle = _extract(self.term, high - 1, low)
         return _single(Atom(high - low, middle, _whole(high - low)))
+
+    def _period(self) -> int | None:
+        """What added to the sum in integers makes it the bits as an unsigned number."""
+        low, high = self.bounds
+        period = -(low >> self.width) << self.width
+        return period if high + period <= _ones(self.width) else None
+
+    def _quotient(self, low: int) -> "Bits":
+        """Without the `low` lowest bits, which a concatenation may put back again."""
+        whole = self.zext(self.width + 1)
+        bounds = whole.bounds[0] >> low, whole.bounds[1] >> low
+        upper = _extract(whole.term, self.width, low)
+        return Bits(self.width - low, {Atom(whole.width - low, upper, bounds, (whole, low)): 1}, 0)
 
     def _sign(self) -> "Bits":
         """The sign, taken from the narrowest form, so that equal numbers have one sign."""
@@ -261,6 +278,15 @@ class Bits:
             return low.sext(width)
         if low.number(0):
             return self.sext(width) << low.width
+        if self.width == 1:
+            whole = Bits(width, low.sum, low.offset)
+            if _within(whole.bounds, width) and self in (sign := whole._sign(), ~sign):
+                return whole if self == sign else whole + (1 << low.width)
+        for atom, factor in self.sum.items():
+            whole, cut = atom.upper_of or (self, 0)
+            if factor == 1 and cut == low.width and whole[:cut] == low:
+                rest = self - Bits(self.width, {atom: 1}, 0)
+                return (rest.sext(width) << cut) + whole.zext(width)
         joined = term("BV_CONCAT", [self.term, low.term])
         return _single(Atom(width, joined, _whole(width)))
 
@@ -278,8 +304,9 @@ class Bits:
             return self[:width]
         if self.known:
             return constant(self.value, width)
-        if _within(self.bounds, self.width) and self.bounds[0] >= 0:
-            return self.sext(width)
+        period = self._period()
+        if period is not None:
+            return _linear(width, self.sum, self.offset + period)
         wide = term("BV_ZERO_EXTEND", [self.term], [width - self.width])
         return _single(Atom(width, wide, (0, _ones(self.width))))
 

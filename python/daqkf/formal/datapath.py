@@ -29,6 +29,18 @@ TOP = "daqkf_datapath"
 _SCRIPT = "prep -flatten -top {top}; async2sync; dffunmap; opt_clean; write_btor {top}.btor"
 
 
+def operands(config: ArrayConfig, family: str) -> tuple[dict[str, int], tuple[str, ...]]:
+    """The fields of a word that reach the datapath, with their bits, and its addresses.
+
+    What the array's counters supply is part of the word.
+    """
+    golden = FAMILIES[family]
+    supplied = golden.supplied(words=1, features=1, outputs=1)
+    addresses = (*golden.addresses(config), *(name for name in supplied if "index" in name))
+    fields = golden.fields(config) | dict.fromkeys(supplied, 1)
+    return {n: bits for n, bits in fields.items() if n not in (*addresses, "end")}, addresses
+
+
 def build_datapath(config: ArrayConfig, family: str) -> ModuleOp:
     """The datapath with a word's fields and rows, and the element's control, as ports.
 
@@ -38,19 +50,14 @@ def build_datapath(config: ArrayConfig, family: str) -> ModuleOp:
     c.clock("clk")
     c.reset(c.input("rst", 1))
     start, enable, valid = (c.input(name, 1) for name in ("start", "enable", "valid"))
-    golden = FAMILIES[family]
-    addresses = golden.addresses(config)
-    fields = {
-        name: c.input(name, width)
-        for name, width in golden.fields(config).items()
-        if name not in (*addresses, "end")
-    }
+    widths, addresses = operands(config, family)
+    fields = {name: c.input(name, width) for name, width in widths.items()}
     rows = [c.input(f"row{number}", config.row_bits) for number in range(len(addresses))]
     if family in STORED:
         rows = [STORED[family](row) for row in rows]
     hold_enable = c.wire("hold_enable", 1)
-    operands = Operands(start, enable, valid, fields, rows, hold_enable)
-    datapath = DATAPATHS[family](c, config, operands)
+    word = Operands(start, enable, valid, fields, rows, hold_enable)
+    datapath = DATAPATHS[family](c, config, word)
     hold_enable.drive(datapath.finished & enable)
     c.output("finished", datapath.finished)
     for lane, held in enumerate(datapath.held):

@@ -10,10 +10,14 @@ representations are the circuit's own affair.
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import ClassVar, override
+
+import numpy as np
 
 from daqkf.dialects.rpea import ArrayConfig
 from daqkf.dialects.rpea.families import SEMIRINGS
+from daqkf.dialects.rpea.multiplication import DENSE_BITS, items, surplus
 from daqkf.dialects.spaq import Semiring
 from daqkf.formal.bits import Bits, all_of, constant, ite
 
@@ -48,6 +52,10 @@ class Spec(ABC):
 
     not_planted: ClassVar[Sequence[str]] = ()
     """Kinds of bugs (`mutations.BUGS`) that may reach only words without a specification."""
+
+    def of_array(self, config: ArrayConfig) -> "Spec":
+        """The specification for an array, if it makes a difference."""
+        return self
 
     @abstractmethod
     def state(self, seen: Mapping[str, Sequence[Bits]]) -> State:
@@ -216,12 +224,75 @@ class StrassenSpec(Spec):
         return ~(word["third0"] & word["third1"])
 
 
+@dataclass(frozen=True)
+class MultiplySpec(Spec):
+    """A += Σ x·w and a surplus of each weight, by lane, modulo 2^`accumulator_width`.
+
+    The bias takes the surpluses out again, and `dot product` covers that.
+    """
+
+    bits: int = DENSE_BITS
+    """Of a weight."""
+    multiplier: str = "booth"
+
+    control: ClassVar = ("weight0", "weight1", "last")
+    probes: ClassVar = {"A": [{"last": 1}]}
+    circuits: ClassVar = (
+        {},
+        {"weight_bits": 4},
+        {"multiplier": "dsp"},
+        {"multiplier": "dsp", "weight_bits": 4},
+        {"multiplier": "packed", "lanes": 2},
+        {"multiplier": "packed", "weight_bits": 4, "lanes": 2},
+    )
+
+    @override
+    def of_array(self, config: ArrayConfig) -> Spec:
+        return replace(self, bits=config.weight_bits, multiplier=config.multiplier)
+
+    @override
+    def state(self, seen: Mapping[str, Sequence[Bits]]) -> State:
+        null = items(self.bits) * self._surplus(0)
+        return {f"A{lane}": total - null for lane, total in enumerate(seen["A"])}
+
+    @override
+    def step(self, state: State, word: Word, rows: Rows) -> State:
+        sums = dict(state)
+        for item, activations in enumerate(rows):
+            weight = word[f"weight{item}"].offset
+            for lane, x in enumerate(activations):
+                sums[f"A{lane}"] += x * weight + self._surplus(weight)
+        return sums
+
+    def _surplus(self, weight: int) -> int:
+        return int(surplus(np.array(weight), self.bits, self.multiplier))
+
+    @override
+    def sums(self, state: State) -> Sequence[Bits]:
+        return list(state.values())
+
+    @override
+    def fits(self, config: ArrayConfig, state: State) -> Bits:
+        return constant(1, 1)  # A modular sum cannot overflow.
+
+
+class DenseSpec(MultiplySpec):
+    """The same with one weight of 8 bits a word, and all that the counters supply."""
+
+    circuits: ClassVar = ({}, {"multiplier": "dsp"}, {"multiplier": "packed", "lanes": 2})
+
+    @override
+    def of_array(self, config: ArrayConfig) -> Spec:
+        return replace(self, multiplier=config.multiplier)
+
+
 SPECS: Mapping[str, Spec] = {
     "running_sum": RunningSumSpec(),
     "semiring": SemiringSpec(),
     "strassen": StrassenSpec(),
+    "multiply": MultiplySpec(),
+    "dense": DenseSpec(),
 }
 
-_OF_ITS_OWN = "its sums have a surplus, and its accumulator is cleared behind an output"
-UNPROVED: Mapping[str, str] = {"multiply": _OF_ITS_OWN, "dense": _OF_ITS_OWN}
+UNPROVED: Mapping[str, str] = {}
 """Families that have no specification yet, and why."""

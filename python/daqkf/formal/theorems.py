@@ -21,6 +21,7 @@ from daqkf.errors import DaqkfError
 from daqkf.formal.bits import Bits, constant, ite, unknown
 from daqkf.formal.btor2 import TransitionSystem, Values
 from daqkf.formal.claims import Claim, Reader
+from daqkf.formal.datapath import operands
 from daqkf.formal.specs import INTEGER_BITS, Spec, State
 from daqkf.passes.maths.families import CODINGS
 
@@ -36,14 +37,9 @@ class Bench:
     """A datapath, its specification, and words to play."""
 
     def __init__(self, family: str, config: ArrayConfig, spec: Spec, system: TransitionSystem):
-        self.family, self.config, self.spec, self.system = family, config, spec, system
-        golden = FAMILIES[family]
-        self.addresses = golden.addresses(config)
-        self.fields = {
-            name: width
-            for name, width in golden.fields(config).items()
-            if name not in (*self.addresses, "end")
-        }
+        self.family, self.config, self.system = family, config, system
+        self.spec = spec.of_array(config)
+        self.fields, self.addresses = operands(config, family)
         self.idle = self.word("idle")
         """What stands at the inputs while no word is valid."""
 
@@ -152,6 +148,12 @@ class Bench:
             state = self.cycle(state)
         raise PipelineError(f"{self.family}: no sum is finished within {DEEPEST} cycles")
 
+    def wrapped(self, number: Bits) -> Bits:
+        """A sum as the circuit has to hold it: of modular families, modulo its width."""
+        if not FAMILIES[self.family].modular:
+            return number
+        return number[: self.config.accumulator_width].sext(INTEGER_BITS)
+
     def after(self, state: Values, word: Values) -> Values:
         """The registers after a word, in an empty pipeline."""
         return self.bubbles(self.cycle(state, word), self.depth)
@@ -259,7 +261,7 @@ def _step(bench: Bench, before: State, word: Values) -> Claim:
     spec, state = bench.spec, bench.after(bench.empty, word)
     found, held = bench.observed(state), bench.held(state)
     rows = bench.activations(word)
-    full = spec.step(before, word, rows)
+    full = {name: bench.wrapped(bits) for name, bits in spec.step(before, word, rows).items()}
     zero = constant(0, INTEGER_BITS)
     expected = {name: ite(word["last"], zero, bits) for name, bits in full.items()}
     sums = spec.sums(full)
@@ -328,11 +330,12 @@ def dot_products(bench: Bench, levels: NDArray[np.int8]) -> Iterator[Claim]:
     coding = CODINGS[bench.family]
     stream = coding.stream(levels, bench.config)
     features = [unknown(f"x{k}", bench.config.row_bits) for k in range(len(levels))]
-    fields = {name: values.tolist() for name, values in stream.fields.items()}
+    total = int(stream.starts[-1])
+    words = stream.fields | FAMILIES[bench.family].supplied(total, *levels.shape)
+    fields = {name: values.tolist() for name, values in words.items()}
     state = bench.bubbles(bench.cycle(bench.empty, start=1), bench.depth)
     held: list[list[Bits]] = []
     lanes = bench.config.lanes
-    total = int(stream.starts[-1])
     for number in range(total + bench.latency + 2):
         word, valid = bench.idle, constant(int(number < total), 1)
         if number < total:
@@ -376,7 +379,7 @@ def _dot_product(
         for weight, x in zip(weights.tolist(), lane, strict=True):
             total += x * weight
         expected.append(total)
-    found = [bits.sext(INTEGER_BITS) + fix for bits in sums]
+    found = [bench.wrapped(bits.sext(INTEGER_BITS) + fix) for bits in sums]
 
     def explain(read: Reader) -> list[str]:
         lines = [f"weights {weights.tolist()}"]
