@@ -5,15 +5,20 @@
 
 import sys
 
+import numpy as np
 import pytest
 
 from daqkf.cli.main import main
+from daqkf.dialects.rpea import multiplication
 from daqkf.dialects.rpea.families import FAMILIES
 from daqkf.errors import DaqkfError
 from daqkf.formal import bits, prover
+from daqkf.formal.claims import Claim, decide
+from daqkf.formal.datapath import TOP, build_datapath, transition_systems
 from daqkf.formal.mutations import BUGS, mutants
 from daqkf.formal.prover import Circuit, Hunt, chosen, hunt, prove
 from daqkf.formal.specs import SPECS, UNPROVED
+from daqkf.formal.theorems import Bench
 
 PRODUCTS = ((2, 2),)
 
@@ -41,9 +46,62 @@ def test_planted_bugs_are_found(family: str):
     assert any("weights" in line for item in hunts for line in item.answer.counterexample)
 
 
-def test_mutants_differ_from_the_circuit_and_from_each_other():
-    from daqkf.formal.datapath import build_datapath
+def test_a_booth_lane_yields_all_products():
+    """One query for all 2^16, against the numbers of the surplus by weight."""
+    config = prover.array("dense", {})
+    system = transition_systems(build_datapath(config, "dense"), [TOP])[TOP]
+    bench = Bench("dense", config, SPECS["dense"], system)
+    word = bench.known({"last": 1}) | {
+        "weight0": bits.unknown("w", multiplication.DENSE_BITS),
+        "row0": bits.unknown("x", config.row_bits),
+    }
+    started = bench.bubbles(bench.cycle(bench.empty, start=1), bench.depth)
+    (found,) = bench.held(bench.after(started, word))
+    weights = np.arange(-128, 128)
+    surplus = bits.constant(0, found.width)
+    for weight, number in zip(
+        weights.tolist(), multiplication.surplus(weights, 8, "booth").tolist(), strict=True
+    ):
+        known = bits.constant(number, found.width)
+        surplus = bits.ite(word["weight0"].eq(weight), known, surplus)
+    product = word["weight0"].sext(found.width) * word["row0"].sext(found.width)
 
+    def answer(expected: bits.Bits) -> str:
+        claim = Claim("products", [found.eq(expected)], bits.constant(1, 1), lambda read: [])
+        return decide(claim, seconds=60).verdict
+
+    assert answer(product + surplus) == "proved"
+    corner = word["weight0"].eq(-128) & word["row0"].eq(-128)
+    assert answer(product + surplus + corner.zext(found.width)) == "refuted"
+
+
+@pytest.mark.parametrize("signed", [-128, -127, -2, -1, 0, 1, 77, 127])
+def test_linear_forms_keep_what_slices_and_concatenations_mean(signed: int):
+    """Products taken apart and put together again, against Python's integers."""
+    x = bits.unknown("x", 8)
+    product = x.sext(20) * signed + 5 * signed
+    pair = (~x[7:]).concat(x[:7])  # x + 128, unsigned
+    whole = pair.zext(20) + 3
+    forms = {
+        "upper": (product[6:], lambda n: (n * signed + 5 * signed) >> 6),
+        "middle": (product[3:9], lambda n: (n * signed + 5 * signed) >> 3),
+        "sign": (product[19:], lambda n: (n * signed + 5 * signed) >> 19),
+        "joined": (
+            (product[4:] + x.sext(16)).concat(product[:4]),
+            lambda n: n * (signed + 16) + 5 * signed,
+        ),
+        "unsigned": ((whole[2:] + x.sext(18)).concat(whole[:2]), lambda n: n + 131 + 4 * n),
+        "packed": (x[7:].concat(x[:7].concat(pair.zext(12))), lambda n: (n << 12) + n + 128),
+    }
+    for name, (form, number) in forms.items():
+        table = bits.constant(0, form.width)
+        for n in range(-128, 128):
+            table = bits.ite(x.eq(n), bits.constant(number(n), form.width), table)
+        claim = Claim(name, [form.eq(table)], bits.constant(1, 1), lambda read: [str(read(x))])
+        assert decide(claim, seconds=20).verdict == "proved", name
+
+
+def test_mutants_differ_from_the_circuit_and_from_each_other():
     circuit = build_datapath(prover.array("running_sum", {}), "running_sum")
     texts = [str(mutant.circuit) for mutant in mutants(circuit)]
     assert len({str(circuit), *texts}) == len(texts) + 1

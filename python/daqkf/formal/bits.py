@@ -10,7 +10,7 @@ of growing widths becomes one sum, whichever way it was added up.
 """
 
 import importlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from math import gcd
@@ -67,6 +67,8 @@ class Atom:
     bounds: Bounds
     upper_of: "tuple[Bits, int] | None" = None
     """Bits, not negative, and how many low ones of them are missing here, if it is known."""
+    parts: "tuple[Bits, Bits] | None" = None
+    """The upper and the lower bits of a concatenation."""
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Atom) and self.term == other.term
@@ -232,10 +234,23 @@ class Bits:
             return constant(self.value >> low, high - low)
         if _within(self.bounds, low + 1):  # nothing but the sign
             return self._sign().sext(high - low)
+        multiple, rest = self[:high]._split(low)
+        if _within(rest.bounds, low + 1):
+            return multiple + rest._sign().sext(high - low)
         if self._period() is not None:
             return self._quotient(low)[: high - low]
         middle = _extract(self.term, high - 1, low)
         return _single(Atom(high - low, middle, _whole(high - low)))
+
+    def _split(self, low: int) -> tuple["Bits", "Bits"]:
+        """`multiple`, without its `low` lowest bits, and `rest` of multiple · 2^low + rest."""
+        rest = {atom: factor for atom, factor in self.sum.items() if factor % (1 << low)}
+        offset = _centred(self.offset, low)
+        multiple = {atom: f >> low for atom, f in self.sum.items() if atom not in rest}
+        return (
+            _linear(self.width - low, multiple, (self.offset - offset) >> low),
+            _linear(self.width, rest, offset),
+        )
 
     def _period(self) -> int | None:
         """What added to the sum in integers makes it the bits as an unsigned number."""
@@ -254,10 +269,17 @@ class Bits:
         """The sign, taken from the narrowest form, so that equal numbers have one sign."""
         core = self
         if _within(self.bounds, self.width):
+            if self.bounds[0] >= 0 or self.bounds[1] < 0:
+                return constant(int(self.bounds[1] < 0), 1)
             core = self[: max(_signed_bits(bound) for bound in self.bounds)]
         if core.known:
             return constant(core.offset >> core.width, 1)
         if _within(core.bounds, core.width):
+            low = max((f & -f).bit_length() - 1 for f in core.sum.values())
+            if 0 < low < core.width:
+                multiple, rest = core._split(low)
+                if multiple.sum and _within(rest.bounds, low + 1):
+                    return (multiple + rest._sign().sext(multiple.width))._sign()
             common = gcd(core.offset, *core.sum.values())
             if common > 1:
                 reduced = {atom: factor // common for atom, factor in core.sum.items()}
@@ -276,19 +298,34 @@ class Bits:
             return low.zext(width)
         if self == low._sign().sext(self.width):
             return low.sext(width)
-        if low.number(0):
-            return self.sext(width) << low.width
+        if low.known or (low._period() is not None and self._period() is not None):
+            return (_linear(width, self.sum, self.offset) << low.width) + low.zext(width)
+        if len(low.sum) == 1 and (parts := next(iter(low.sum)).parts):
+            return self.concat(parts[0]).concat(parts[1])
         if self.width == 1:
-            whole = Bits(width, low.sum, low.offset)
-            if _within(whole.bounds, width) and self in (sign := whole._sign(), ~sign):
-                return whole if self == sign else whole + (1 << low.width)
+            for whole in low._wider():
+                sign = whole._sign()
+                if self in (sign, ~sign):
+                    return whole if self == sign else whole + (1 << low.width)
         for atom, factor in self.sum.items():
             whole, cut = atom.upper_of or (self, 0)
             if factor == 1 and cut == low.width and whole[:cut] == low:
                 rest = self - Bits(self.width, {atom: 1}, 0)
                 return (rest.sext(width) << cut) + whole.zext(width)
         joined = term("BV_CONCAT", [self.term, low.term])
-        return _single(Atom(width, joined, _whole(width)))
+        return _single(Atom(width, joined, _whole(width), parts=(self, low)))
+
+    def _wider(self) -> Iterator["Bits"]:
+        """Bits with one more, whose lower ones these may be."""
+        width = self.width + 1
+        if _within(self.bounds, width):
+            yield Bits(width, self.sum, self.offset)
+        value = self.term
+        if value.kind() == solver_library().Kind.BV_EXTRACT:
+            high, low = value.indices()
+            whole = value.children()[0]
+            if high + 1 < whole.sort().bv_size():
+                yield _single(Atom(width, _extract(whole, high + 1, low), _whole(width)))
 
     def sext(self, width: int) -> "Bits":
         """Sign-extended, or cut, to `width` bits."""
@@ -334,6 +371,7 @@ class Bits:
         return self.eq(self[:width].sext(self.width))
 
 
+@cache
 def constant(number: int, width: int) -> Bits:
     """A number modulo 2^width."""
     return _linear(width, {}, number)

@@ -9,6 +9,7 @@ yosys writes for a synchronous circuit without memories.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from daqkf.errors import DaqkfError
 from daqkf.formal.bits import Bits, constant, ite, unknown
@@ -70,6 +71,11 @@ class _Node:
     operands: tuple[int, ...]
     """Lines; for `slice` and the extensions a line and numbers; for constants the number."""
 
+    @cached_property
+    def reads(self) -> tuple[int, ...]:
+        """The lines among the operands."""
+        return () if self.kind == "constant" else self.operands[: _lines_read(self.kind)]
+
 
 class TransitionSystem:
     """A synchronous circuit: from its registers and inputs, its outputs and next registers."""
@@ -83,6 +89,9 @@ class TransitionSystem:
         self._places: dict[int, tuple[str, str]] = {}
         self._outputs: dict[str, int] = {}
         self._next: dict[str, int] = {}
+        self._memory: dict[tuple[int, ...], tuple[list[Bits], Bits]] = {}
+        """What was computed, by line and operands; these are kept so that no other is in their
+        place. Most cycles differ little from others."""
         self._read(text)
         self._drop_unused()
 
@@ -112,8 +121,8 @@ class TransitionSystem:
         """Lines that only give names to others are most of them."""
         needed = {*self._outputs.values(), *self._next.values()}
         for node in reversed(self._nodes):
-            if node.line in needed and node.kind != "constant":
-                needed.update(node.operands[: _lines_read(node.kind)])
+            if node.line in needed:
+                needed.update(node.reads)
         self._nodes = [node for node in self._nodes if node.line in needed]
 
     def step(self, registers: Values, inputs: Values) -> tuple[Values, Values]:
@@ -123,7 +132,12 @@ class TransitionSystem:
             for line, (kind, name) in self._places.items()
         }
         for node in self._nodes:
-            values[node.line] = _evaluate(node, values)
+            read = [values[line] for line in node.reads]
+            key = node.line, *map(id, read)
+            known = self._memory.get(key)
+            if known is None:
+                known = self._memory[key] = read, _evaluate(node, read)
+            values[node.line] = known[1]
         after = {
             name: values[self._next[name]] if name in self._next else registers[name]
             for name in self.registers
@@ -156,17 +170,17 @@ def _lines_read(kind: str) -> int:
     raise DaqkfError(f"BTOR2 operator '{kind}' is not supported")
 
 
-def _evaluate(node: _Node, values: Mapping[int, Bits]) -> Bits:
+def _evaluate(node: _Node, read: Sequence[Bits]) -> Bits:
     kind, operands = node.kind, node.operands
     if kind == "constant":
         return constant(operands[0], node.width)
-    first = values[operands[0]]
     if kind in _UNARY:
-        return _UNARY[kind](first)
+        return _UNARY[kind](*read)
     if kind in _BINARY:
-        return _BINARY[kind](first, values[operands[1]])
+        return _BINARY[kind](*read)
     if kind == "ite":
-        return ite(first, values[operands[1]], values[operands[2]])
+        return ite(*read)
+    (first,) = read
     if kind == "slice":
         return first[operands[2] : operands[1] + 1]
     return first.sext(node.width) if kind == "sext" else first.zext(node.width)

@@ -243,7 +243,6 @@ class MultiplySpec(Spec):
         {"multiplier": "dsp"},
         {"multiplier": "dsp", "weight_bits": 4},
         {"multiplier": "packed", "lanes": 2},
-        {"multiplier": "packed", "weight_bits": 4, "lanes": 2},
     )
 
     @override
