@@ -13,7 +13,7 @@ from daqkf.dialects.rpea import multiplication
 from daqkf.dialects.rpea.families import FAMILIES
 from daqkf.errors import DaqkfError
 from daqkf.formal import bits, prover
-from daqkf.formal.claims import Claim, decide
+from daqkf.formal.claims import Answer, Claim, decide
 from daqkf.formal.datapath import TOP, build_datapath, transition_systems
 from daqkf.formal.mutations import BUGS, mutants
 from daqkf.formal.prover import Circuit, Hunt, chosen, hunt, prove
@@ -112,7 +112,7 @@ def test_mutants_differ_from_the_circuit_and_from_each_other():
 def test_a_bug_that_is_not_found_fails_the_command(monkeypatch: pytest.MonkeyPatch, capsys):
     from daqkf.formal import command
 
-    proved = prover.Answer("stall", "proved", 0.0)
+    proved = Answer("stall", "proved", 0.0)
     monkeypatch.setattr(command, "prove", lambda *args: [proved])
     monkeypatch.setattr(command, "hunt", lambda *args: [Hunt("a bug", proved)])
     assert main(["prove", "--family", "running_sum"]) == 1

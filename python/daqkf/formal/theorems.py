@@ -331,8 +331,8 @@ def dot_products(bench: Bench, levels: NDArray[np.int8]) -> Iterator[Claim]:
     stream = coding.stream(levels, bench.config)
     features = [unknown(f"x{k}", bench.config.row_bits) for k in range(len(levels))]
     total = int(stream.starts[-1])
-    words = stream.fields | FAMILIES[bench.family].supplied(total, *levels.shape)
-    fields = {name: values.tolist() for name, values in words.items()}
+    supplied = FAMILIES[bench.family].supplied(total, *levels.shape)
+    fields = {name: values.tolist() for name, values in {**stream.fields, **supplied}.items()}
     state = bench.bubbles(bench.cycle(bench.empty, start=1), bench.depth)
     held: list[list[Bits]] = []
     lanes = bench.config.lanes
