@@ -124,6 +124,8 @@ class TransitionSystem:
             if node.line in needed:
                 needed.update(node.reads)
         self._nodes = [node for node in self._nodes if node.line in needed]
+        # yosys makes inputs of what nothing drives, such as the operands of parts removed.
+        self._places = {line: place for line, place in self._places.items() if line in needed}
 
     def step(self, registers: Values, inputs: Values) -> tuple[Values, Values]:
         """One clock cycle: the next registers, and the outputs during the cycle."""
