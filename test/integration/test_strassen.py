@@ -1,13 +1,35 @@
 # Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-"""What yosys makes of the Strassen family's circuit. `test_array.py` simulates it."""
+"""What the tools make of the Strassen family's circuit. `test_array.py` simulates more of it."""
 
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import daqkf
 from daqkf.dialects.rpea import ArrayConfig
 from daqkf.lowering.circuit import circuit_module
 from daqkf.lowering.export_verilog import emit_verilog
+from daqkf.lowering.rtl.array import TOP
 from daqkf.lowering.rtl.families.strassen import build_pair
+from daqkf.runtime import tools
 from daqkf.synthesis import synthesize
+
+TARGET = """
+[machine]
+pes = 2
+lanes = 4
+post_lanes = 2
+max_shift = 1
+activation_depth = 64
+stream_depth = 64
+parameter_depth = 16
+result_depth = 16
+families = ["strassen"]
+"""
 
 
 def test_two_lanes_take_seven_dsp_blocks():
@@ -16,3 +38,27 @@ def test_two_lanes_take_seven_dsp_blocks():
     pair = build_pair(config)
     resources = synthesize(emit_verilog(circuit_module(pair)), pair.name, "xcup-dsp")
     assert resources.counts.dsps == 7
+
+
+@pytest.mark.parametrize(("largest", "features"), [(1, 3), (7, 4)])
+def test_sums_narrower_than_products(largest: int, features: int, tmp_path: Path):
+    """They are right modulo their width, and no bit of a product is left over."""
+    rng = np.random.default_rng(largest)
+    (tmp_path / "narrow.toml").write_text(TARGET)
+    levels = rng.integers(-largest, largest + 1, (features, 5))
+    design = daqkf.compile(levels, levels=largest, target=str(tmp_path / "narrow.toml"))
+    assert design.config.accumulator_width < 18
+    x = rng.integers(-128, 128, (9, features)).astype(np.int8)
+    x[:2] = [[-128], [127]]
+    expected = design.reference(x)
+    assert np.array_equal(design.simulate(x), expected)
+    assert np.array_equal(design.simulate(x, stalls=0.4), expected)
+
+    for file, text in design.verilog_files.items():
+        (tmp_path / file).write_text(text)
+    verilator = tools.verilator()
+    files = [path.name for path in tmp_path.glob("*.sv")]
+    lint = [*verilator.argv, "--lint-only", "-Wall", "--top-module", TOP, *files]
+    run = subprocess.run(lint, cwd=tmp_path, env=verilator.env, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    assert "Warning" not in run.stderr

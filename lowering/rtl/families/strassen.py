@@ -112,13 +112,15 @@ def build_pair(config: ArrayConfig) -> Circuit:
         a2 - a1,
         b1 - b2,
     )
+    # Sums of fewer bits need no more of the products.
+    width = config.accumulator_width
+    product_bits = min(PRODUCT_BITS, width)
     products: list[Signal] = []
     for number, (side, weight) in enumerate(zip(sides, weights, strict=True), 1):
         registered = c.delay(side, f"s{number}", enable=enable)
-        product = registered.sext(PRODUCT_BITS) * weight.sext(PRODUCT_BITS)
+        product = _fitted(registered, product_bits) * _fitted(weight, product_bits)
         products.append(c.delay(product, f"m{number}_product", enable=enable))
 
-    width = config.accumulator_width
     m1, m2, m3, m4, m5, m6, m7 = (_fitted(p, min(PRODUCT_BITS + 2, width)) for p in products)
     zero = c.const(0, m1.width)
     partial = {
