@@ -16,7 +16,7 @@ Then pairs of lanes that take two features and two outputs a cycle, as yosys map
 - `strassen late`: the seven products accumulated apart, to be combined once for each output; the
   combination itself, which groups of lanes could share, is not in the figure.
 
-With --prices also whole elements, which are the figures of `hw_targets/prices`.
+With --prices also whole elements, of other families too: the figures of `hw_targets/prices`.
 """
 
 import argparse
@@ -29,10 +29,12 @@ from rich.table import Table
 
 from daqkf.api import level_set
 from daqkf.dialects.rpea import ArrayConfig
+from daqkf.dialects.rpea import families as rpea
 from daqkf.hw_targets import Counts, load_target
 from daqkf.hw_targets.prices import load_prices
 from daqkf.lowering.circuit import Circuit, Signal, circuit_module, mux
 from daqkf.lowering.export_verilog import emit_verilog
+from daqkf.lowering.rtl import lockstep
 from daqkf.lowering.rtl.element import build_element
 from daqkf.lowering.rtl.families.strassen import build_pair
 from daqkf.models.minilm import MiniLM
@@ -45,8 +47,12 @@ from daqkf.synthesis import synthesize
 LAYER = "layer.0.ffn.up"
 LEVELS = "int8"
 FAMILIES = ("running_sum", "strassen")
+PRICED_FAMILIES = (*FAMILIES, "multiply", "dense")
 SPARSITIES = (0.0, 0.1, 0.3, 0.5, 0.7, 0.9)
 FABRICS = ("xcup-dsp", "xcup")
+MULTIPLIERS = {"xcup-dsp": "packed", "xcup": "booth"}
+"""What lanes that multiply have on each fabric."""
+
 CONFIG = ArrayConfig(
     pes=1,
     lanes=8,
@@ -190,20 +196,22 @@ def pairs_table() -> Table:
     for heading in FABRICS:
         table.add_column(heading, justify="right")
     for name, circuit in circuits.items():
-        files = emit_verilog(circuit_module(circuit))
-        counts = [synthesize(files, circuit.name, fabric).counts for fabric in FABRICS]
-        table.add_row(name, *(f"{count.logic_cells} + {count.dsps}" for count in counts))
+        found = [counts(circuit, fabric) for fabric in FABRICS]
+        table.add_row(name, *(f"{count.logic_cells} + {count.dsps}" for count in found))
     return table
 
 
 def prices_table() -> Table:
     """The figures of `hw_targets/prices`: elements of two and of four lanes."""
     table = Table(title="elements: logic cells, and DSP blocks a lane")
-    for heading in ("family", "fabric", "an element", "and a lane", "DSPs a lane"):
+    for heading in ("family", "fabric", "an element", "and a lane", "DSPs a lane", "shared"):
         table.add_column(heading, justify="right")
-    for family in FAMILIES:
+    for family in PRICED_FAMILIES:
         for fabric in FABRICS:
-            two, four = (element_counts(family, lanes, fabric) for lanes in (2, 4))
+            config = element_config(family, fabric)
+            two, four = (element_counts(replace(config, lanes=n), fabric) for n in (2, 4))
+            control = lockstep.build_control(config) if config.lockstep else None
+            shared = counts(control, fabric).logic_cells if control else 0
             lane = (four.logic_cells - two.logic_cells) / 2
             table.add_row(
                 family,
@@ -211,16 +219,32 @@ def prices_table() -> Table:
                 f"{two.logic_cells - 2 * lane:.0f}",
                 f"{lane:.1f}",
                 f"{two.dsps / 2:.1f}",
+                f"{shared}",
             )
     return table
 
 
-def element_counts(family: str, lanes: int, fabric: str) -> Counts:
+def element_config(family: str, fabric: str) -> ArrayConfig:
+    """An array of the family for the fabric."""
+    modular = rpea.FAMILIES[family].modular
+    return replace(
+        CONFIG,
+        families=(family,),
+        multiplier=MULTIPLIERS[fabric],
+        accumulator_width=CONFIG.sum_width if modular else CONFIG.accumulator_width,
+    )
+
+
+def element_counts(config: ArrayConfig, fabric: str) -> Counts:
     """What an element takes, with its control and its ports to the memories."""
-    config = replace(CONFIG, lanes=lanes, families=(family,))
-    element = build_element(config, family)
-    files = emit_verilog(circuit_module(element))
-    return synthesize(files, element.name, fabric).counts
+    if config.lockstep:
+        return counts(lockstep.build_element(config), fabric)
+    return counts(build_element(config, config.family(0)), fabric)
+
+
+def counts(circuit: Circuit, fabric: str) -> Counts:
+    """What a circuit takes."""
+    return synthesize(emit_verilog(circuit_module(circuit)), circuit.name, fabric).counts
 
 
 def words_table() -> Table:

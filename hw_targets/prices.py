@@ -4,10 +4,11 @@
 """What elements of each family take of a fabric, one TOML file for a fabric."""
 
 import tomllib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from daqkf.dialects.dfke import Machine
 from daqkf.hw_targets.fabric import UnknownFabricError
 
 _FOLDER = Path(__file__).parent / "prices"
@@ -20,6 +21,10 @@ class Price:
     element_cells: float
     lane_cells: float
     lane_dsps: float
+    shared_cells: float = 0
+    """Of an array, whatever its elements: the control of those in step."""
+    multiplier: str | None = None
+    """How lanes multiply (`Machine.multiplier`), if the family leaves a choice."""
 
     def cells(self, lanes: int) -> float:
         """Logic cells of an element."""
@@ -43,7 +48,19 @@ class Prices:
     def area(self, family: str, elements: int, lanes: int) -> float:
         """Elements of a family in logic cells, DSP blocks included at their worth."""
         price = self.families[family]
-        return elements * (price.cells(lanes) + self.dsp_cells * price.dsps(lanes))
+        each = price.cells(lanes) + self.dsp_cells * price.dsps(lanes)
+        return price.shared_cells + elements * each
+
+    def equip(self, machine: Machine, families: Sequence[str]) -> Machine:
+        """The machine with elements of these families, which multiply as suits the fabric.
+
+        Raises:
+            ValueError: the machine cannot have them.
+        """
+        prices = [self.families[name] for name in families if name in self.families]
+        multipliers = [price.multiplier for price in prices if price.multiplier]
+        multiplier = multipliers[0] if multipliers else machine.multiplier
+        return replace(machine, families=tuple(families), multiplier=multiplier)
 
 
 def priced_fabrics() -> list[str]:

@@ -3,7 +3,7 @@
 
 """`dfke-schedule`: share out a kernel's outputs over the elements of a target."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,9 +14,10 @@ from xdsl.utils.exceptions import PassFailedException
 
 from daqkf.dialects.dense import from_array, to_array
 from daqkf.dialects.dfke import KernelOp, Machine, MachineAttr, ScheduleAttr
+from daqkf.dialects.rpea import ArrayOp
 from daqkf.dialects.spaq import Semiring
 from daqkf.hw_targets import UnknownTargetError, load_target
-from daqkf.passes.maths.cost_model import with_family
+from daqkf.passes.maths.cost_model import Elements
 from daqkf.passes.maths.families import balance
 
 
@@ -60,8 +61,11 @@ class DfkeSchedulePass(ModulePass):
     """Assign each kernel's output channels to the PEs of a target, in the order they run.
 
     - `target`: a target's name, or a .toml file.
-    - `family`: of all elements, in place of the target's own. `auto` picks one for all kernels
-      by the cost model, at the prices of `fabric`.
+    - `family`: of the elements, in place of the target's own; several take turns. `auto` picks
+      one for all kernels by the cost model. If the module has an array already, elements are
+      by default as its own.
+    - `fabric`: at whose prices `auto` picks, by default xcup; and for which elements multiply,
+      by default as the target says.
 
     The cost of a channel is the exact count of its stream words. Each PE gets as many, and
     runs long and short channels in turns, which the post unit keeps up with best. Fails where
@@ -71,16 +75,18 @@ class DfkeSchedulePass(ModulePass):
     name = "dfke-schedule"
 
     target: str = "generic"
-    family: str | None = None
-    fabric: str = "xcup"
+    family: tuple[str, ...] | None = None
+    fabric: str | None = None
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         try:
             machine = load_target(self.target).machine
             kernels = [op for op in op.walk() if isinstance(op, KernelOp)]
-            if self.family is not None:
-                every = [kernel.parts().weights.array() for kernel in kernels]
-                machine = with_family(every, machine, self.family, self.fabric)
+            for array in (op for op in op.walk() if isinstance(op, ArrayOp)):
+                own = array.config.data
+                machine = replace(machine, families=own.families, multiplier=own.multiplier)
+            every = [kernel.parts().weights.array() for kernel in kernels]
+            machine = Elements(self.family, self.fabric).on(machine, every)
             for kernel in kernels:
                 body = kernel.parts()
                 levels, semiring = body.weights.array(), body.matmul.semiring.data

@@ -4,7 +4,8 @@
 """Which family of elements suits kernels best on a fabric: predicted cycles times area.
 
 Cycles come from the streams themselves, areas from synthesised elements (`hw_targets/prices`).
-Memories and the post unit are not in it: their number does not depend on the family.
+The post unit is not in it, which does not depend on the family, nor are memories, of which only
+dense elements need fewer.
 """
 
 from collections.abc import Iterable, Sequence
@@ -16,6 +17,11 @@ from numpy.typing import NDArray
 from daqkf.dialects.dfke import Machine
 from daqkf.hw_targets.prices import Prices, load_prices
 from daqkf.passes.maths.families import balance
+
+AUTO = "auto"
+"""In place of a family: the one that ranks best."""
+
+DEFAULT_FABRIC = "xcup"
 
 
 @dataclass(frozen=True)
@@ -71,7 +77,7 @@ def _estimate(
 ) -> Estimate:
     if family not in prices.families:
         raise ValueError(f"fabric '{prices.fabric}' has no price for '{family}'")
-    candidate = replace(machine, families=(family,))
+    candidate = prices.equip(machine, (family,))
     post_cycles = machine.lanes // machine.post_lanes
     cycles = 0
     for levels in kernels:
@@ -81,20 +87,49 @@ def _estimate(
     return Estimate(
         family,
         cycles,
-        machine.pes * price.cells(lanes),
+        price.shared_cells + machine.pes * price.cells(lanes),
         machine.pes * price.dsps(lanes),
         prices.area(family, machine.pes, lanes),
     )
 
 
-def with_family(
-    kernels: Sequence[NDArray[np.int8]], machine: Machine, family: str, fabric: str
-) -> Machine:
-    """The machine with elements of this family, or with `auto` of the one that ranks best.
+@dataclass(frozen=True)
+class Elements:
+    """What elements an array is to have in place of its target's."""
 
-    Raises:
-        ValueError: an unknown family or fabric, or no family that fits.
-    """
-    if family == "auto":
-        family = rank(kernels, machine, load_prices(fabric))[0].family
-    return replace(machine, families=(family,))
+    families: tuple[str, ...] | None = None
+    """Of PE 0, 1, …, as in `Machine`; `auto` alone is the one that ranks best; None leaves the
+    target's."""
+    fabric: str | None = None
+    """Whose prices `auto` goes by, by default `DEFAULT_FABRIC`; and for which elements multiply,
+    by default as the target says."""
+
+    @classmethod
+    def of(cls, family: str | Sequence[str] | None, fabric: str | None = None) -> "Elements":
+        """From names, or a text with commas between them."""
+        names = family.split(",") if isinstance(family, str) else family
+        return cls(None if names is None else tuple(names), fabric)
+
+    def on(self, machine: Machine, kernels: Sequence[NDArray[np.int8]] = ()) -> Machine:
+        """The machine with these elements, to run kernels of levels [K, N].
+
+        Without kernels, `auto` is any family.
+
+        Raises:
+            ValueError: an unknown family or fabric, families that the machine cannot have, no
+                family that fits, or a fabric without a family.
+        """
+        if self.families is None:
+            if self.fabric is not None:
+                raise ValueError(f"fabric '{self.fabric}' is for a family, and none is given")
+            return machine
+        if self.families == (AUTO,):
+            prices = load_prices(self.fabric or DEFAULT_FABRIC)
+            return prices.equip(machine, (rank(kernels, machine, prices)[0].family,))
+        if self.fabric is not None:
+            return load_prices(self.fabric).equip(machine, self.families)
+        return replace(machine, families=self.families)
+
+
+DEFAULT_ELEMENTS = Elements()
+"""The target's own."""

@@ -3,6 +3,8 @@
 
 """Families are ranked by what they take, and declined where they lose."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -11,7 +13,7 @@ from daqkf.dialects.dfke.machine import FAMILIES
 from daqkf.hw_targets import UnknownFabricError
 from daqkf.hw_targets.prices import Price, Prices, load_prices, priced_fabrics
 from daqkf.passes.dfke_schedule import schedule, tile_cycles
-from daqkf.passes.maths.cost_model import rank, with_family
+from daqkf.passes.maths.cost_model import Elements, rank
 
 MACHINE = Machine(2, 4, 4, 3, 256, 4096, 256, 256)
 
@@ -32,9 +34,11 @@ def test_cycles_and_areas_are_those_of_the_schedules():
     best, other = rank(matrices, MACHINE, prices(10))
     assert best.price <= other.price
     for estimate in (best, other):
-        machine = with_family(matrices, MACHINE, estimate.family, "xcup")
+        machine = Elements.of(estimate.family).on(MACHINE)
         assert estimate.cycles == sum(tile_cycles(schedule(m, machine)) for m in matrices)
     strassen = best if best.family == "strassen" else other
+    shared = replace(prices(10).families["running_sum"], shared_cells=40)
+    assert Prices("sand", 0, {"running_sum": shared}).area("running_sum", 2, 4) == 640
     assert (strassen.cells, strassen.dsps, strassen.area) == (680, 28, 960)
 
 
@@ -56,7 +60,7 @@ def test_strassen_is_declined_where_it_loses(
 def test_auto_is_the_first():
     matrices = [levels(0.3, 7)]
     best = rank(matrices, MACHINE, load_prices("xcup"))[0].family
-    assert with_family(matrices, MACHINE, "auto", "xcup").families == (best,)
+    assert Elements.of("auto", "xcup").on(MACHINE, matrices).families == (best,)
 
 
 def test_strassen_is_declined_in_logic_cells():
@@ -64,6 +68,21 @@ def test_strassen_is_declined_in_logic_cells():
         for largest in (127, 7):
             order = rank([levels(density, largest)], MACHINE, load_prices("xcup"))
             assert order[0].family != "strassen"
+
+
+def test_multipliers_are_ranked():
+    """All weights in step are cheapest in a large array, non-zeros if there are few of them."""
+    large = replace(MACHINE, pes=16)
+    for fabric, multiplier in (("xcup", "booth"), ("xcup-dsp", "packed")):
+        auto = Elements.of("auto", fabric)
+        for density, family in ((1.0, "dense"), (0.5, "multiply")):
+            machine = auto.on(large, [levels(density, 127)[:24]])
+            assert (machine.families, machine.multiplier) == ((family,), multiplier)
+        order = rank([levels(1.0, 127)], large, load_prices(fabric))
+        assert "semiring" not in [estimate.family for estimate in order]
+    odd = Machine(2, 3, 1, 3, 256, 4096, 256, 256)
+    order = rank([levels(1.0, 7)], odd, load_prices("xcup-dsp"))
+    assert [estimate.family for estimate in order] == ["running_sum"]
 
 
 def test_families_that_cannot_run_are_left_out():
