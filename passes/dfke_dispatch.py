@@ -23,6 +23,7 @@ from daqkf.dialects.spaq import DequantizeOp, LevelSet, QuantizeOp, numerics
 from daqkf.hw_targets import load_target
 from daqkf.passes.dfke_fuse import DfkeFusePass
 from daqkf.passes.dfke_schedule import schedule, tile_cycles
+from daqkf.passes.maths.cost_model import DEFAULT_ELEMENTS, Elements
 from daqkf.passes.maths.dispatch import (
     BUCKETS,
     BUDGET,
@@ -56,6 +57,8 @@ class Dispatcher:
     """As in `spaq-quantize`: the weights are integer levels already."""
     split: float = 0.0
     """As in `spaq-quantize`: the budget of extra columns."""
+    elements: Elements = DEFAULT_ELEMENTS
+    """In place of the machine's."""
 
     def apply(self, module: ModuleOp, samples: NDArray) -> None:
         """Replace the module's layer, judging by the tiles of `samples` [T, K].
@@ -121,7 +124,9 @@ class Dispatcher:
         decision = Decision(lanes, shift, (0,) * self.buckets)
         # A tile that is not full has other zeros; it only speaks where there is nothing else.
         tokens = len(x) // lanes * lanes or len(x)
-        schedules = [schedule(k.parts().weights.array(), self.machine) for k in kernels]
+        levels = [kernel.parts().weights.array() for kernel in kernels]
+        machine = self.elements.on(self.machine, levels)
+        schedules = [schedule(entry, machine) for entry in levels]
         table = decision_table(
             decision.zeros(x[:tokens]),
             np.array([tile_errors(reference[:tokens], y[:tokens], lanes) for y in results]),

@@ -24,6 +24,7 @@ from daqkf.passes.dfke_dispatch import Dispatcher, Variant
 from daqkf.passes.dfke_schedule import DfkeSchedulePass
 from daqkf.passes.maths.allocation import Choice, LevelChooser
 from daqkf.passes.maths.calibration import extra_columns
+from daqkf.passes.maths.cost_model import DEFAULT_ELEMENTS, Elements
 from daqkf.passes.maths.dispatch import BUDGET
 from daqkf.passes.maths.families import balance
 from daqkf.passes.samples import input_statistics
@@ -116,6 +117,7 @@ def _within(
     module: ModuleOp,
     samples: NDArray[Any] | None,
     machine: Machine,
+    elements: Elements,
 ) -> ModuleOp:
     """The module quantised so that its kernel takes at most so many cycles a tile.
 
@@ -130,7 +132,7 @@ def _within(
         copy = module.clone()
         replace(quantize, words=int(words)).quantize(copy, samples)
         levels = next(constant.array() for _, constant in products(copy))
-        most = int(balance(levels, machine)[1].max())
+        most = int(balance(levels, elements.on(machine, [levels]))[1].max())
         if most <= cycles:
             return copy
         words *= cycles / most
@@ -151,6 +153,8 @@ def compile(
     cycles: int | None = None,
     second_order: bool | None = None,
     target: "str | Design" = "generic",
+    family: str | Sequence[str] | None = None,
+    fabric: str | None = None,
     on_stage: StageCallback | None = None,
 ) -> Design:
     """Compile one layer `act(x·W + b)` for an array.
@@ -181,6 +185,11 @@ def compile(
             the calibration data. By default where that has at least two tokens for each feature:
             fewer say too little.
         target: a target's name, a .toml file, or a Design whose array is to be used as it is.
+        family: the kind of elements, in place of the target's: one of `dfke.machine.FAMILIES`,
+            several that take turns ("running_sum,multiply", or a list), or `auto`, which picks
+            one by predicted cycles times area.
+        fabric: xcup or xcup-dsp, for whose elements `auto` goes by its areas (by default xcup),
+            and on which elements multiply as suits it (by default as the target says).
         on_stage: sees the IR after each pass.
 
     Raises:
@@ -198,8 +207,15 @@ def compile(
         raise DaqkfError("second_order needs calibration")
 
     machine = target.target if isinstance(target, Design) else target
+    elements = Elements.of(family, fabric)
     try:
         organisation = load_target(machine).machine
+        if isinstance(target, Design):
+            if elements != DEFAULT_ELEMENTS:
+                raise ValueError("a design's array has its elements: no family or fabric with it")
+            own = target.config
+            organisation = replace(organisation, families=own.families, multiplier=own.multiplier)
+        elements.on(organisation)  # refuses unknown names before any work
         matrix, is_integer = as_matrix(weights)
         module = import_layer(matrix, bias, activation)
         stage("import", module)
@@ -222,7 +238,12 @@ def compile(
             run_passes(module, [SpaqSelectLevelsPass(float(lookup[1]), target=machine)], stage)
         if len(variants) > 1:
             dispatcher = Dispatcher(
-                variants, organisation, error_budget, exact=is_integer, split=extra
+                variants,
+                organisation,
+                error_budget,
+                exact=is_integer,
+                split=extra,
+                elements=elements,
             )
             dispatcher.apply(module, calibration)
             stage("dfke-dispatch", module)
@@ -239,7 +260,7 @@ def compile(
             if cycles is None:
                 quantize.quantize(module, samples)
             else:
-                module = _within(cycles, quantize, module, samples, organisation)
+                module = _within(cycles, quantize, module, samples, organisation, elements)
             module.verify()
             stage("spaq-quantize", module)
         golden = module.clone()
@@ -247,7 +268,8 @@ def compile(
         if isinstance(target, Design):
             array = target.array.clone()
             Rewriter.insert_op(array, InsertPoint.at_start(module.body.block))
-        passes = [DfkeSchedulePass(machine) if p == "dfke-schedule" else p for p in KERNELS]
+        scheduling = DfkeSchedulePass(machine, elements.families, elements.fabric)
+        passes = [scheduling if p == "dfke-schedule" else p for p in KERNELS]
         run_passes(module, [*passes, *LOWER], stage)
     except (DiagnosticException, ValueError, OSError) as error:
         raise DaqkfError(describe(error)) from None

@@ -65,17 +65,22 @@ def compile_layer(
         accuracy=options.accuracy,
         cycles=options.cycles,
         target=options.target,
+        family=options.family,
+        fabric=options.fabric,
         on_stage=lambda name, _: console.print(f"[dim]{name}"),
     )
     design.save(options.output)
     words = design.summary()["stream_words"]
-    console.print(f"{options.output}: {max(words)} stream words on the longest of {len(words)} PEs")
+    families = ", ".join(design.config.families)
+    most = f"{max(words)} stream words on the longest of {len(words)} PEs"
+    console.print(f"{options.output}: {most} ({families})")
     return 0
 
 
 def compile_network(options: argparse.Namespace, console: "Console") -> int:
     """Compile all linear layers of MiniLM, or print what accuracy costs; returns the exit code."""
     from daqkf.network import compilation
+    from daqkf.passes.maths.cost_model import Elements
 
     for name in ("bias", "activation", "calibration"):
         if getattr(options, name) is not None:
@@ -93,6 +98,7 @@ def compile_network(options: argparse.Namespace, console: "Console") -> int:
             options.target,
             _LOSS if accuracy is None else 1 - accuracy,
             lambda stage: status.update(stage),
+            Elements.of(options.family, options.fabric),
         )
         if options.pareto:
             status.stop()
@@ -105,7 +111,9 @@ def compile_network(options: argparse.Namespace, console: "Console") -> int:
         else:
             network = found.tuned(1 - _LOSS if accuracy is None else accuracy)
         status.update("lower to the array")
-        facts = compilation.write_network(network, options.target, Path(options.output))
+        facts = compilation.write_network(
+            network, options.target, Path(options.output), found.elements
+        )
     console.print(
         f"{options.output}: {len(network.modules)} programs, {facts['cycles']:,} cycles a tile, "
         f"{facts['bits']:.2f} bits a weight"

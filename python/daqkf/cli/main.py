@@ -12,8 +12,11 @@ from pathlib import Path
 import numpy as np
 
 from daqkf.cli.guard import guarded
+from daqkf.dialects.dfke.machine import FAMILIES
 from daqkf.errors import DaqkfError
 from daqkf.files import write_atomically
+from daqkf.hw_targets.prices import priced_fabrics
+from daqkf.passes.maths.cost_model import DEFAULT_FABRIC
 from daqkf.passes.maths.dispatch import BUDGET
 from daqkf.passes.maths.level_table import TABLE
 
@@ -59,6 +62,8 @@ def _compile(options: argparse.Namespace) -> int:
         raise DaqkfError("compile needs -o, a folder for the design, or --pareto")
     if sum((options.accuracy is not None, options.cycles is not None, options.pareto)) > 1:
         raise DaqkfError("give one of --accuracy, --cycles and --pareto")
+    if options.pareto and (options.family or options.fabric):
+        raise DaqkfError("--pareto counts the cycles of running_sum; it takes no --family")
     if len(options.sparsity or ()) > 1 and (options.pareto or options.weights == compiling.MINILM):
         raise DaqkfError("several sparsities make variants, which only a single layer has")
     console = Console(stderr=True)
@@ -239,6 +244,16 @@ def _parser() -> argparse.ArgumentParser:
         help="share of extra int8 columns for features of large range (default: 0.02; 0: none)",
     )
     compiler.add_argument("--target", default="generic", help="see daqkf targets; or a .toml file")
+    compiler.add_argument(
+        "--family",
+        help=f"elements in place of the target's: {', '.join(FAMILIES)}; several with commas "
+        "between them, which take turns; or auto, the one of the least cycles times area",
+    )
+    compiler.add_argument(
+        "--fabric",
+        help=f"that --family is for: {', '.join(priced_fabrics())} (default: for auto "
+        f"{DEFAULT_FABRIC}, otherwise whatever the target's elements are for)",
+    )
     compiler.add_argument(
         "--accuracy",
         help="choose levels at the fewest cycles: a cosine like 0.99 of a layer's outputs or of "

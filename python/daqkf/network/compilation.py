@@ -24,22 +24,29 @@ from daqkf.network.pruning import Progress, prune_network
 from daqkf.network.quantization import IntegerNetwork, NetworkQuantizer
 from daqkf.passes.dfke_schedule import DfkeSchedulePass
 from daqkf.passes.maths.allocation import pareto
+from daqkf.passes.maths.cost_model import DEFAULT_ELEMENTS, Elements
 from daqkf.pipelines import CIRCUIT, KERNELS, LOWER
 from daqkf.runtime.simulator import cache_folder
 
 
 def quantizer(
-    sparsity: float, target: str, loss: float, progress: Progress = lambda stage: None
+    sparsity: float,
+    target: str,
+    loss: float,
+    progress: Progress = lambda stage: None,
+    elements: Elements = DEFAULT_ELEMENTS,
 ) -> NetworkQuantizer:
     """MiniLM pruned to a sparsity, with all options to quantise it.
 
     Raises:
         DaqkfError: a sparsity outside 0 <= sparsity < 1.
         ModelNotFoundError: the MiniLM package is not installed.
+        ValueError: an unknown target, family or fabric.
     """
     if not 0 <= sparsity < 1:
         raise DaqkfError(f"sparsity must be 0 <= sparsity < 1, not {sparsity:g}")
     machine = load_target(target).machine
+    elements.on(machine)  # refuses unknown names before any work
     calibration = load_calibration()
     pruned = prune_network(
         MiniLM.load(),
@@ -53,6 +60,7 @@ def quantizer(
         calibration,
         machine,
         loss=loss,
+        elements=elements,
         progress=lambda name: progress(f"quantise {name}"),
     )
 
@@ -67,7 +75,9 @@ def front(found: NetworkQuantizer, points: int = 9) -> list[tuple[float, int]]:
     return rows
 
 
-def write_network(network: IntegerNetwork, target: str, folder: Path) -> dict[str, Any]:
+def write_network(
+    network: IntegerNetwork, target: str, folder: Path, elements: Elements = DEFAULT_ELEMENTS
+) -> dict[str, Any]:
     """Lower a network's layers to one array, and write its folder.
 
     `rtl/*.sv`, `programs/<layer>.bin`, `layers.mlir` (the integer layers) and `network.json`,
@@ -83,7 +93,8 @@ def write_network(network: IntegerNetwork, target: str, folder: Path) -> dict[st
         functions.append(function)
     module = ModuleOp(functions)
     write_atomically(folder / "layers.mlir", module_text(module).encode())
-    passes = [DfkeSchedulePass(target) if name == "dfke-schedule" else name for name in KERNELS]
+    scheduling = DfkeSchedulePass(target, elements.families, elements.fabric)
+    passes = [scheduling if name == "dfke-schedule" else name for name in KERNELS]
     run_passes(module, [*passes, *LOWER])
     array = next(op for op in module.ops if isinstance(op, ArrayOp))
     programs = [op for op in module.ops if isinstance(op, ProgramOp)]
@@ -104,7 +115,7 @@ def write_network(network: IntegerNetwork, target: str, folder: Path) -> dict[st
         "array": asdict(array.config.data),
         "fingerprint": f"{array.config.data.fingerprint:#010x}",
         "predicted_cosine": 1 - network.predicted_loss,
-        "cycles": network.cycles(load_target(target).machine),
+        "cycles": network.cycles(load_target(target).machine, elements),
         "magnitudes": magnitudes,
         "bits": bits,
         "sparsity": network.sparsity(),

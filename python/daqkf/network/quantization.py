@@ -33,6 +33,7 @@ from daqkf.passes.maths.allocation import (
     options,
     totals,
 )
+from daqkf.passes.maths.cost_model import DEFAULT_ELEMENTS, Elements
 from daqkf.passes.maths.families import balance
 from daqkf.passes.maths.input_statistics import InputStatistics
 from daqkf.passes.maths.levels import Fit, fit
@@ -114,10 +115,11 @@ class IntegerNetwork:
             for name, module in self.modules.items()
         }
 
-    def cycles(self, machine: Machine) -> int:
+    def cycles(self, machine: Machine, elements: Elements = DEFAULT_ELEMENTS) -> int:
         """Cycles in which all layers run over one tile of tokens, one after another."""
-        total = 0
-        for levels in self.levels().values():
+        total, every = 0, list(self.levels().values())
+        machine = elements.on(machine, every)
+        for levels in every:
             _, words = balance(levels, machine)
             total += int(words.max())
         return total
@@ -149,6 +151,7 @@ class NetworkQuantizer:
         loss: about what `1 - cos` is aimed at; it sets the price at which zeros are bought.
         split: the budget of extra columns for outliers, see `spaq-quantize`.
         menu: level sets and prices, see `passes.maths.allocation`.
+        elements: in place of the machine's.
         progress: sees the name of each layer that is done.
     """
 
@@ -161,9 +164,11 @@ class NetworkQuantizer:
         loss: float = 0.01,
         split: float = 0.02,
         menu: Sequence[tuple[LevelSet, float]] = MENU,
+        elements: Elements = DEFAULT_ELEMENTS,
         progress: Progress = lambda name: None,
     ):
         self.model, self.machine, self.split = model, machine, split
+        self.elements = elements
         # What is tuned on must not be what the rounding was fitted to.
         self._tuning = list(sentences[::_TUNING_EVERY])
         sentences = [s for i, s in enumerate(sentences) if i % _TUNING_EVERY]
@@ -266,7 +271,7 @@ class NetworkQuantizer:
                 network = self.choose(most_words=words)
             except ValueError as error:
                 raise DaqkfError(f"{cycles} cycles are out of reach: {error}") from None
-            found = network.cycles(self.machine)
+            found = network.cycles(self.machine, self.elements)
             if found <= cycles:
                 return network
             # Extra columns, which the choice does not count, take some per cent.

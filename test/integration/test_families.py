@@ -1,0 +1,134 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""The family of elements is chosen, from Python and from the command line."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import daqkf
+from daqkf.cli.main import main
+from daqkf.dialects.dfke.machine import FAMILIES
+from daqkf.hw_targets import load_target
+from daqkf.network.compilation import write_network
+from daqkf.network.quantization import IntegerNetwork
+from daqkf.passes.maths.cost_model import Elements
+
+RNG = np.random.default_rng(12)
+WEIGHTS, X = RNG.standard_normal((20, 6)), RNG.standard_normal((5, 20))
+
+OTHER_TARGET = """
+[machine]
+pes = 2
+lanes = {lanes}
+post_lanes = 1
+max_shift = 1
+activation_depth = 64
+stream_depth = 1024
+parameter_depth = 16
+result_depth = 32
+weight_bits = {weight_bits}
+"""
+
+
+def compile(**options: Any) -> daqkf.Design:
+    options = {"sparsity": 0.4, "calibration": X, "target": "tiny", **options}
+    return daqkf.compile(WEIGHTS, **options)
+
+
+def test_every_family_computes_the_same():
+    golden = compile().reference(X)
+    for family in (*FAMILIES, "running_sum,multiply"):
+        design = compile(family=family)
+        assert design.config.families == tuple(family.split(","))
+        assert np.array_equal(design.reference(X), golden), family
+        assert np.array_equal(design.simulate(X, stalls=0.2), golden), family
+
+
+def test_auto_takes_what_the_fabric_has():
+    """DSP blocks multiply int8 cheaply; ternary weights need no multiplier."""
+    design = compile(family="auto", fabric="xcup-dsp", sparsity=0.0)
+    assert (design.config.families, design.config.multiplier) == (("multiply",), "packed")
+    assert compile(family="auto", levels="ternary").config.families == ("running_sum",)
+    assert compile(family="multiply").config.multiplier == "booth"
+    assert compile(family="multiply", fabric="xcup-dsp").config.multiplier == "packed"
+
+
+def test_a_chosen_family_is_that_of_the_next_layer():
+    design = compile(family=["multiply"], fabric="xcup-dsp", cycles=60)
+    other = daqkf.compile(WEIGHTS[:, :4], levels=7, target=design)
+    assert other.config == design.config
+    with pytest.raises(daqkf.DaqkfError, match="a design's array has its elements"):
+        compile(target=design, family="dense")
+
+
+def test_variants_of_a_chosen_family():
+    design = compile(family="auto", levels=["codebook-7", "ternary"], sparsity=[0.2, 0.6])
+    assert len(design.level_sets) == 2
+    assert np.array_equal(design.simulate(X), design.reference(X))
+
+
+def test_a_network_of_a_chosen_family(tmp_path: Path):
+    network = IntegerNetwork({"layer": compile().golden}, 0.0)
+    facts = write_network(network, "tiny", tmp_path, Elements.of("auto"))
+    assert facts["array"]["families"] == ("multiply",)
+    machine = load_target("tiny").machine
+    assert facts["cycles"] == network.cycles(machine, Elements.of("multiply"))
+    assert facts["cycles"] < network.cycles(machine)
+
+
+COMPILE = ("compile", "w.npy", "--calibration", "x.npy", "-o", "out")
+
+
+@pytest.fixture
+def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    np.save(tmp_path / "w.npy", WEIGHTS)
+    np.save(tmp_path / "x.npy", X)
+    for lanes, weight_bits in ((3, 8), (2, 4)):
+        text = OTHER_TARGET.format(lanes=lanes, weight_bits=weight_bits)
+        (tmp_path / f"lanes{lanes}.toml").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_a_family_on_the_command_line(files: Path, capsys: pytest.CaptureFixture[str]):
+    assert main([*COMPILE, "--target", "tiny", "--family", "running_sum,strassen"]) == 0
+    assert "on the longest of 2 PEs (running_sum, strassen)" in " ".join(
+        capsys.readouterr().err.split()
+    )
+    assert daqkf.Design.load(files / "out").config.families == ("running_sum", "strassen")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--family", "abacus"], "unknown family 'abacus' of processing elements (known: "),
+        (["--family", "multiply,abacus"], "unknown family 'abacus'"),
+        (["--family", "auto,multiply"], "unknown family 'auto'"),
+        (["--family", "dense,multiply"], "dense elements share an array with no other family"),
+        (["--family", "multiply,dense"], "dense elements share an array with no other family"),
+        (["--family", "semiring,multiply,strassen"], "3 families for 2 PEs"),
+        (["--family", "strassen", "--target", "lanes3.toml"], "pairs its lanes, and 3 are odd"),
+        (["--family", "multiply", "--target", "lanes2.toml"], "a multiply element holds up to 7"),
+        (["--family", "auto", "--fabric", "sand"], "no prices for fabric 'sand'"),
+        (["--fabric", "xcup"], "fabric 'xcup' is for a family, and none is given"),
+        (["--family", "multiply", "--pareto"], "it takes no --family"),
+    ],
+)
+def test_the_command_line_names_what_is_wrong(
+    files: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+):
+    target = [] if "--target" in arguments else ["--target", "tiny"]
+    assert main([*COMPILE, *target, *arguments]) == 1
+    said = capsys.readouterr()
+    (line,) = [line for line in said.err.splitlines() if line.startswith("daqkf: ")]
+    assert message in line
+    assert not (files / "out").exists()
+
+
+def test_an_unknown_family_of_minilm_is_refused_at_once(capsys: pytest.CaptureFixture[str]):
+    assert main(["compile", "minilm", "--family", "abacus", "-o", "nowhere"]) == 1
+    assert "daqkf: unknown family 'abacus'" in capsys.readouterr().err
