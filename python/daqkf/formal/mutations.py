@@ -43,8 +43,12 @@ def _subtract(op: Operation) -> Operation | None:
     return comb.SubOp(op.operands[0], op.operands[1])
 
 
+def _add(op: Operation) -> Operation | None:
+    return comb.AddOp(op.operands) if isinstance(op, comb.SubOp) else None
+
+
 def _without_carry(op: Operation) -> Operation | None:
-    return comb.XorOp(op.operands) if isinstance(op, comb.AddOp) else None
+    return comb.XorOp(op.operands) if isinstance(op, comb.AddOp | comb.SubOp) else None
 
 
 def _swap_arms(op: Operation) -> Operation | None:
@@ -84,7 +88,7 @@ def _always_enabled(op: Operation) -> Operation | None:
 
 def _narrow(op: Operation) -> Operation | None:
     """The highest bit of what an adder adds up is lost and becomes the sign of the others."""
-    if not isinstance(op, comb.AddOp):
+    if not isinstance(op, comb.AddOp | comb.SubOp):
         return None
     width = _width(op.result)
     block, total = op.parent, op.clone()
@@ -98,6 +102,7 @@ def _narrow(op: Operation) -> Operation | None:
 
 BUGS: Mapping[str, Rewrite] = {
     "subtracts instead of adding": _subtract,
+    "adds instead of subtracting": _add,
     "adds without carries": _without_carry,
     "adds in place of multiplying": _sum_of_factors,
     "a sum one bit narrower": _narrow,
