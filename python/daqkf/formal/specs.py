@@ -131,7 +131,10 @@ class SemiringSpec(Spec):
     after them.
     """
 
-    not_planted: ClassVar = ("the arms of a multiplexer swapped",)
+    not_planted: ClassVar = (
+        "the arms of a multiplexer swapped",
+        "adds instead of subtracting",
+    )
 
     control: ClassVar = ("semiring", "shift", "step", "last")
     circuits: ClassVar = ({}, {"items": 1})
