@@ -1,0 +1,123 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""What `daqkf bench array` measures and how it compares, on a small layer."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from xdsl.dialects.builtin import StringAttr
+from xdsl.dialects.func import FuncOp
+
+from daqkf.api import compile as compile_layer
+from daqkf.bench import array, command
+from daqkf.bench.array import LAYER, Contender, Measurement, compile_workload, measure
+from daqkf.bench.workload import Workload, zeros
+from daqkf.errors import DaqkfError
+from daqkf.hw_targets import Counts, load_target
+from daqkf.ir import module_text
+from daqkf.models.minilm import MiniLM
+from daqkf.runtime.simulator import Simulator
+from daqkf.synthesis import Resources
+
+RNG = np.random.default_rng(3)
+TINY = load_target("tiny").machine
+X = RNG.standard_normal((2, 20)).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def workload() -> Workload:
+    """One layer of 20 features and 6 outputs in the place of MiniLM's."""
+    design = compile_layer(
+        RNG.standard_normal((20, 6)), sparsity=0.5, calibration=X, levels="int8", target="tiny"
+    )
+    module = design.golden.clone()
+    (function,) = (op for op in module.ops if isinstance(op, FuncOp))
+    function.sym_name = StringAttr(LAYER)
+    return Workload(0.5, None, 1.0, module_text(module))
+
+
+def measured(contender: str, cells: int, cycles: int) -> Measurement:
+    counts = Counts(cells, cells, 0, 0, 0, 0, 0)
+    resources = Resources("xcup", "daqkf_array", counts, {}, {}, None)
+    return Measurement(contender, "xcup", 0.5, 1.0, cycles, cycles // 2, cycles, resources, None)
+
+
+def test_a_workload_is_compiled_for_one_array(workload: Workload):
+    found = compile_workload(workload, replace(TINY, items=4), X)
+    assert found.config.items == 4
+    assert found.cycles.keys() == {LAYER}
+    assert found.x.dtype == np.int8
+    assert zeros(workload.module()) == pytest.approx(0.5, abs=0.05)
+
+
+def test_a_contender_is_held_against_its_golden_model(
+    workload: Workload, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(array, "load_workload", lambda *_: workload)
+    monkeypatch.setattr(MiniLM, "load", _OneLayer)
+    contender = Contender("two items", TINY, tuned=False)
+
+    def run(fabrics: tuple[str, ...] = ()) -> list[Measurement]:
+        return measure(
+            contender,
+            0.5,
+            fabrics,
+            accuracy=0.99,
+            place=False,
+            count_toggles=False,
+            progress=lambda stage: None,
+        )
+
+    assert run() == []
+    (row,) = run(("xcup",))
+    assert row.resources.counts.logic_cells > 100
+    assert row.cycles == row.layer_cycles <= row.simulated_cycles
+
+    trace = Simulator.trace
+    monkeypatch.setattr(
+        Simulator,
+        "trace",
+        lambda *arguments: [replace(found, y=found.y ^ 1) for found in trace(*arguments)],
+    )
+    with pytest.raises(DaqkfError, match="computes something else"):
+        run()
+
+
+class _OneLayer:
+    def activations(self, name: str, sentences: list[str]) -> np.ndarray:
+        assert name == LAYER
+        assert len(sentences) == 1
+        return X
+
+
+def test_work_is_compared_at_the_same_sparsity():
+    base, ours = measured("dense", 1000, 600), measured("ours", 500, 100)
+    other = replace(base, sparsity=0.9, cycles=1)
+    rows = [other, base, ours]
+    assert command._ratios(ours, rows)["to_baseline"]["work_per_cell"] == pytest.approx(12)
+    assert command._ratios(ours, rows)["to_baseline"]["layer_work_per_cell"] == pytest.approx(12)
+    assert command._ratios(ours, [ours]) == {}
+    assert command.table("xcup", rows).row_count == 3
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"sparsities": [1.0]}, "--sparsity must be"),
+        ({"accuracy": 0.2}, "--accuracy must be"),
+        ({"only": ["no-such"]}, "unknown array 'no-such'"),
+    ],
+)
+def test_bad_options_are_refused_before_any_work(options: dict, message: str):
+    asked = {
+        "sparsities": [0.5],
+        "fabrics": ["xcup"],
+        "only": [],
+        "accuracy": 0.99,
+        "place": False,
+        "count_toggles": False,
+    }
+    with pytest.raises(DaqkfError, match=message):
+        command.run_bench(None, **asked | options)
