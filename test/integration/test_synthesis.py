@@ -163,8 +163,8 @@ def test_the_netlist_computes_what_the_model_says(design: daqkf.Design, x: np.nd
     assert played.tiles == 4
     assert played.weighted > played.toggles > 0
     assert 0 < played.memory_writes < played.memory_reads
-    # What does not change costs little.
-    assert design.toggles(np.zeros_like(x)).weighted < 0.8 * played.weighted
+    # Not much less: the running sum changes its sign with every other word.
+    assert design.toggles(np.zeros_like(x)).weighted < played.weighted
     expected = design.reference(x)
     expected[3, 2] ^= 1
     job = Job(design.program, x, expected.shape[1])
