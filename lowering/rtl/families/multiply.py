@@ -10,6 +10,7 @@ the last item of an output instead of before the first: a flip-flop's reset cost
 cell, a multiplexer in front of the adder does.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, override
@@ -62,7 +63,7 @@ def build_datapath(c: Circuit, config: ArrayConfig, operands: Operands) -> Datap
 
 
 @dataclass(frozen=True)
-class Style:
+class Style(ABC):
     """How a lane, or a few that share a multiplier, makes the sum of a word's products."""
 
     config: ArrayConfig
@@ -74,16 +75,16 @@ class Style:
 
     @property
     def stages(self) -> int:
-        """Cycles from the operands to the sum of their products."""
-        raise NotImplementedError
+        """Cycles from the operands to the sum of their products: one for each item."""
+        return len(self.bits)
 
     def spread(self, c: Circuit, weights: Sequence[Signal], enable: Signal) -> dict[str, Signal]:
         """What a lane's ports need of the weights, each in its cycle."""
         return {f"weight{item}": weight for item, weight in enumerate(weights)}
 
+    @abstractmethod
     def build(self) -> Circuit:
         """The circuit of a lane, or of a few."""
-        raise NotImplementedError
 
     def _begin(self, name: str) -> tuple[Circuit, Signal, list[Signal]]:
         """A circuit with its clock, its enable and the activations of each item."""
@@ -201,11 +202,6 @@ def _fitted(value: Signal, width: int) -> Signal:
 class Dsp(Style):
     """A product for each item, which synthesis puts into a DSP block."""
 
-    @property
-    @override
-    def stages(self) -> int:
-        return len(self.bits)
-
     @override
     def build(self) -> Circuit:
         c, enable, activations = self._begin("dsp_lane")
@@ -217,11 +213,6 @@ class Packed(Style):
     """Two lanes side by side in one factor: `(x1·2^18 + x0)·w`, for multipliers of 27×18 bits."""
 
     lanes: ClassVar[int] = 2
-
-    @property
-    @override
-    def stages(self) -> int:
-        return len(self.bits)
 
     @override
     def build(self) -> Circuit:

@@ -123,10 +123,10 @@ class RunningSumSpec(Spec):
         return ~constant(config.max_shift, word["shift"].width).ult(word["shift"])
 
 
-class SemiringSpec(Spec):
+class SemiringSpec(RunningSumSpec):
     """The running sum of words over (+, ×); the other semirings have no dot product to prove.
 
-    R += Σ ±x, where -x is taken as -x - 1; then, on a step, A += R · 2^shift. The last word of
+    Q += Σ ±x, where -x is taken as -x - 1; then, on a step, A += Q · 2^shift. The last word of
     an output always steps. Multiplexers that choose a maximum are not seen, and others come
     after them.
     """
@@ -139,8 +139,8 @@ class SemiringSpec(Spec):
     control: ClassVar = ("semiring", "shift", "step", "last")
     circuits: ClassVar = ({}, {"items": 1})
     probes: ClassVar = {
-        "A + R": [{"semiring": _PLUS_TIMES, "step": 1, "last": 1}],
-        "A + 2R": [
+        "A + Q": [{"semiring": _PLUS_TIMES, "step": 1, "last": 1}],
+        "A + 2Q": [
             {"semiring": _PLUS_TIMES, "step": 1},
             {"semiring": _PLUS_TIMES, "step": 1, "last": 1},
         ],
@@ -148,38 +148,23 @@ class SemiringSpec(Spec):
 
     @override
     def state(self, seen: Mapping[str, Sequence[Bits]]) -> State:
-        (once,), (twice,) = seen["A + R"], seen["A + 2R"]
+        (once,), (twice,) = seen["A + Q"], seen["A + 2Q"]
         running = twice - once
-        return {"A": once - running, "R": running}
+        return {"A": once - running, "Q": running}
 
     @override
     def step(self, state: State, word: Word, rows: Rows) -> State:
-        running = state["R"]
+        running = state["Q"]
         for item, (x,) in enumerate(rows):
             running += ite(word[f"negative{item}"], -x - 1, x)
         shift = word.get("shift", constant(0, 1)).zext(INTEGER_BITS)
         term = ite(word["step"], running << shift, constant(0, INTEGER_BITS))
-        return {"A": state["A"] + term, "R": running}
-
-    @override
-    def sums(self, state: State) -> Sequence[Bits]:
-        return [state["A"]]
-
-    @override
-    def fits(self, config: ArrayConfig, state: State) -> Bits:
-        return all_of(
-            [
-                state["A"].fits(config.accumulator_width),
-                state["R"].fits(config.running_sum_width),
-            ]
-        )
+        return {"A": state["A"] + term, "Q": running}
 
     @override
     def valid(self, config: ArrayConfig, word: Word) -> Bits:
         stepped = (~word["last"] | word["step"]) & word["semiring"].eq(_PLUS_TIMES)
-        if "shift" not in word:
-            return stepped
-        return stepped & ~constant(config.max_shift, word["shift"].width).ult(word["shift"])
+        return stepped & super().valid(config, word)
 
 
 class StrassenSpec(Spec):
