@@ -12,9 +12,9 @@ import time
 from collections.abc import Callable
 
 import numpy as np
-from rich.console import Console
 from rich.table import Table
 
+from daqkf.console import table_console
 from daqkf.dialects.spaq import LevelSet
 from daqkf.hw_targets import load_target
 from daqkf.models.minilm import MiniLM
@@ -72,8 +72,7 @@ def main() -> None:
             f"{cycles:.0f} ({chosen.cycles:.0f})",
             f"{best:.0f}",
         )
-    console = Console()
-    console = console if console.is_terminal else Console(width=140)
+    console = table_console()
     console.print(output)
     console.print("ratio: fits / (features + look-up); in parentheses what the table predicts")
 

@@ -27,10 +27,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
 from rich.table import Table
 
 import daqkf
+from daqkf.console import table_console
 from daqkf.demo import signal_to_noise
 from daqkf.dialects.dfke import DecisionAttr, DispatchOp
 from daqkf.dialects.interpreting import run
@@ -121,8 +121,7 @@ def main() -> None:
     parser.add_argument("--rtl", type=int, default=8, help="tiles for the RTL (default: 8)")
     parser.add_argument("--cells", action="store_true", help="synthesise the array; minutes")
     options = parser.parse_args()
-    console = Console()
-    console = console if console.is_terminal else Console(width=140)
+    console = table_console()
     model, sentences = MiniLM.load(), load_sentences()
     rng = np.random.default_rng(0)
     for case in CASES:

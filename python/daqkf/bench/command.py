@@ -38,6 +38,8 @@ def run_bench(
     from rich.progress import Progress as Bar
     from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
 
+    from daqkf.console import table_console
+
     for sparsity in sparsities:
         if not 0 <= sparsity < 1:
             raise DaqkfError(f"--sparsity must be 0 or above and below 1, not {sparsity:g}")
@@ -67,8 +69,7 @@ def run_bench(
                 if output:
                     facts = [row.facts() | _ratios(row, rows) for row in rows]
                     write_atomically(output, (json.dumps(facts, indent=2) + "\n").encode())
-    console = Console()
-    console = console if console.is_terminal else Console(width=160)
+    console = table_console(160)
     for fabric in fabrics:
         console.print(table(fabric, [row for row in rows if row.fabric == fabric]))
     if output:

@@ -9,19 +9,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from xdsl.dialects.builtin import ModuleOp, StringAttr
-from xdsl.dialects.func import FuncOp
+from xdsl.dialects.builtin import ModuleOp
 
 from daqkf.dialects.dfke import Machine
 from daqkf.files import write_atomically
 from daqkf.ir import make_context, module_text, parse_module
-from daqkf.models.minilm import MiniLM, load_calibration, load_evaluation
+from daqkf.models.minilm import load_calibration, load_evaluation
+from daqkf.network.compilation import quantizer
 from daqkf.network.pruning import METHOD as PRUNING
-from daqkf.network.pruning import prune_network
-from daqkf.network.quantization import IntegerNetwork, NetworkQuantizer, cosines
+from daqkf.network.quantization import cosines
 from daqkf.passes.maths.allocation import MENU
-from daqkf.passes.weights import products
 from daqkf.runtime.simulator import cache_folder
 
 METHOD = 1
@@ -63,42 +60,25 @@ def load_workload(
         ModelNotFoundError: the MiniLM package is not installed.
     """
     place = cache_folder() / "workloads" / _key(sparsity, accuracy, machine)
-    if (found := _read(place)) is not None:
-        return found
-    model, calibration, sentences = MiniLM.load(), load_calibration(), load_evaluation()
-    pruned = prune_network(
-        model,
-        calibration,
+    if (kept := _read(place)) is not None:
+        return kept
+    found = quantizer(
         sparsity,
-        cache=cache_folder(),
-        progress=lambda name: progress(f"prune {name}"),
-    )
-    quantizer = NetworkQuantizer(
-        pruned,
-        calibration,
         machine,
-        loss=0.01 if accuracy is None else 1 - accuracy,
+        0.01 if accuracy is None else 1 - accuracy,
+        progress,
         menu=MENU if accuracy is not None else MENU[-1:],
-        progress=lambda name: progress(f"quantise {name}"),
     )
-    network, cosine = quantizer.static(), 1.0
+    network, cosine = found.static(), 1.0
     if accuracy is not None:
         progress("choose levels")
-        reference = network.encode(pruned, sentences)
-        network = quantizer.tuned(accuracy)
-        cosine = float(cosines(network.encode(pruned, sentences), reference).mean())
-    workload = Workload(sparsity, accuracy, cosine, _text(network))
+        sentences = load_evaluation()
+        reference = network.encode(found.model, sentences)
+        network = found.tuned(accuracy)
+        cosine = float(cosines(network.encode(found.model, sentences), reference).mean())
+    workload = Workload(sparsity, accuracy, cosine, module_text(network.module()))
     _write(place, workload)
     return workload
-
-
-def _text(network: IntegerNetwork) -> str:
-    functions: list[FuncOp] = []
-    for name, module in network.modules.items():
-        function = next(op for op in module.ops if isinstance(op, FuncOp)).clone()
-        function.sym_name = StringAttr(name)
-        functions.append(function)
-    return module_text(ModuleOp(functions))
 
 
 def _key(sparsity: float, accuracy: float | None, machine: Machine) -> str:
@@ -126,9 +106,3 @@ def _write(place: Path, workload: Workload) -> None:
     # The facts come last: without them a workload is not there.
     write_atomically(place.with_suffix(".mlir"), workload.text.encode())
     write_atomically(place.with_suffix(".json"), json.dumps(facts).encode())
-
-
-def zeros(module: ModuleOp) -> float:
-    """The share of zeros among the integer weights."""
-    every = [constant.array() for _, constant in products(module)]
-    return 1 - sum(map(np.count_nonzero, every)) / sum(levels.size for levels in every)

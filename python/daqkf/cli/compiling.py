@@ -79,6 +79,7 @@ def compile_layer(
 
 def compile_network(options: argparse.Namespace, console: "Console") -> int:
     """Compile all linear layers of MiniLM, or print what accuracy costs; returns the exit code."""
+    from daqkf.hw_targets import load_target
     from daqkf.network import compilation
     from daqkf.passes.maths.cost_model import Elements
 
@@ -95,7 +96,7 @@ def compile_network(options: argparse.Namespace, console: "Console") -> int:
     with console.status("load") as status:
         found = compilation.quantizer(
             sparsity,
-            options.target,
+            load_target(options.target).machine,
             _LOSS if accuracy is None else 1 - accuracy,
             lambda stage: status.update(stage),
             Elements.of(options.family, options.fabric),

@@ -135,10 +135,9 @@ def _matrices(source: str):
 
 
 def _report(options: argparse.Namespace) -> int:
-    from rich.console import Console
-
     from daqkf import report
     from daqkf.api import level_set
+    from daqkf.console import table_console
 
     levels = level_set(options.levels)
     matrices = report.choose(_matrices(options.source), options.layer or ())
@@ -146,9 +145,7 @@ def _report(options: argparse.Namespace) -> int:
         matrices = [matrix.pruned(options.sparsity) for matrix in matrices]
     entries = report.analyse(matrices, levels, options.tile)
     report.write_report(entries, Path(options.output))
-    console = Console()
-    # A pipe has no width; the table must not be cut there.
-    (console if console.is_terminal else Console(width=140)).print(report.table(entries))
+    table_console().print(report.table(entries))
     print(f"{options.output}: report.json, report.png, report.svg")
     return 0
 

@@ -67,13 +67,11 @@ def synthesize_design(
 
 
 def _print(resources: "Resources", toggles: "Toggles | None") -> None:
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console()
-    if not console.is_terminal:
-        # A pipe has no width; the tables must not be cut there.
-        console = Console(width=140)
+    from daqkf.console import table_console
+
+    console = table_console()
     table = Table(title=f"{resources.top} on {resources.fabric}", title_justify="left")
     table.add_column("module")
     for heading in _COLUMNS.values():

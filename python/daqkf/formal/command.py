@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
+from daqkf.console import table_console
 from daqkf.errors import DaqkfError
 from daqkf.formal.prover import FEWER_PRODUCTS, PRODUCTS, Circuit, Hunt, chosen, hunt, prove
 from daqkf.formal.specs import SPECS, UNPROVED
@@ -31,9 +32,7 @@ def run_prove(families: Sequence[str] | None, places: int, seconds: float) -> in
     if places < 0 or not seconds > 0:
         raise DaqkfError("prove needs --places of at least 0 and a --timeout above 0")
     names = chosen(list(families) if families else None)
-    console = Console()
-    # A pipe has no width; the table must not be cut there.
-    console = console if console.is_terminal else Console(width=_PIPE_WIDTH)
+    console = table_console(_PIPE_WIDTH)
     start = time.monotonic()
     failures = 0
     for name in names:

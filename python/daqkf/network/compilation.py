@@ -4,15 +4,17 @@
 """`daqkf compile minilm`: one array for all linear layers of a network, and a program for each."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from xdsl.dialects.builtin import ModuleOp, StringAttr
-from xdsl.dialects.func import FuncOp
+from xdsl.dialects.builtin import ModuleOp
 
 from daqkf.design import run_passes
+from daqkf.dialects.dfke import Machine
 from daqkf.dialects.rpea import ArrayOp, ProgramOp
+from daqkf.dialects.spaq import LevelSet
 from daqkf.errors import DaqkfError
 from daqkf.files import write_atomically
 from daqkf.hw_targets import load_target
@@ -23,7 +25,7 @@ from daqkf.models.minilm import MiniLM, load_calibration
 from daqkf.network.pruning import Progress, prune_network
 from daqkf.network.quantization import IntegerNetwork, NetworkQuantizer
 from daqkf.passes.dfke_schedule import DfkeSchedulePass
-from daqkf.passes.maths.allocation import pareto
+from daqkf.passes.maths.allocation import MENU, pareto
 from daqkf.passes.maths.cost_model import DEFAULT_ELEMENTS, Elements
 from daqkf.pipelines import CIRCUIT, KERNELS, LOWER
 from daqkf.runtime.simulator import cache_folder
@@ -31,21 +33,21 @@ from daqkf.runtime.simulator import cache_folder
 
 def quantizer(
     sparsity: float,
-    target: str,
+    machine: Machine,
     loss: float,
     progress: Progress = lambda stage: None,
     elements: Elements = DEFAULT_ELEMENTS,
+    menu: Sequence[tuple[LevelSet, float]] = MENU,
 ) -> NetworkQuantizer:
-    """MiniLM pruned to a sparsity, with all options to quantise it.
+    """MiniLM pruned to a sparsity, with all options of a menu to quantise it.
 
     Raises:
         DaqkfError: a sparsity outside 0 <= sparsity < 1.
         ModelNotFoundError: the MiniLM package is not installed.
-        ValueError: an unknown target, family or fabric.
+        ValueError: an unknown family or fabric.
     """
     if not 0 <= sparsity < 1:
         raise DaqkfError(f"sparsity must be 0 <= sparsity < 1, not {sparsity:g}")
-    machine = load_target(target).machine
     elements.on(machine)  # refuses unknown names before any work
     calibration = load_calibration()
     pruned = prune_network(
@@ -61,6 +63,7 @@ def quantizer(
         machine,
         loss=loss,
         elements=elements,
+        menu=menu,
         progress=lambda name: progress(f"quantise {name}"),
     )
 
@@ -86,12 +89,7 @@ def write_network(
     Raises:
         DaqkfError: a layer does not fit the target.
     """
-    functions: list[FuncOp] = []
-    for name, module in network.modules.items():
-        function = next(op for op in module.ops if isinstance(op, FuncOp)).clone()
-        function.sym_name = StringAttr(name.replace(".", "_"))
-        functions.append(function)
-    module = ModuleOp(functions)
+    module = network.module()
     write_atomically(folder / "layers.mlir", module_text(module).encode())
     scheduling = DfkeSchedulePass(target, elements.families, elements.fabric)
     passes = [scheduling if name == "dfke-schedule" else name for name in KERNELS]

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from daqkf.console import table_console
 from daqkf.dialects.dfke import Machine
 from daqkf.errors import DaqkfError
 from daqkf.files import write_atomically
@@ -164,8 +165,7 @@ def run_eval(
             )
             bar.remove_task(task)
             _write(folder, rows, target)
-    console = Console()
-    (console if console.is_terminal else Console(width=140)).print(table(rows))
+    table_console().print(table(rows))
     print(f"{folder}: eval.json, eval.png")
     return 0
 

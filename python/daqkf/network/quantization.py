@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from xdsl.dialects.builtin import ModuleOp, i8
+from xdsl.dialects.builtin import ModuleOp, StringAttr, i8
+from xdsl.dialects.func import FuncOp
 
 from daqkf.dialects.dfke import Machine
 from daqkf.dialects.interpreting import run
@@ -103,6 +104,15 @@ class IntegerNetwork:
             linear=lambda name, x: run(self.modules[name], x),
             fused=True,
         )
+
+    def module(self) -> ModuleOp:
+        """All layers in one module, each a function of the layer's name."""
+        functions: list[FuncOp] = []
+        for name, module in self.modules.items():
+            function = next(op for op in module.ops if isinstance(op, FuncOp)).clone()
+            function.sym_name = StringAttr(name)
+            functions.append(function)
+        return ModuleOp(functions)
 
     def levels(self) -> dict[str, NDArray[np.int8]]:
         """The integer weights [K, N] of each layer, as the array gets them."""
