@@ -21,7 +21,7 @@ from rich.table import Table
 
 from daqkf.api import level_set
 from daqkf.models.minilm import MiniLM
-from daqkf.passes.maths import running_sum
+from daqkf.passes.maths import joining
 from daqkf.passes.maths.balance import share_out
 from daqkf.passes.maths.index_coding import FORMS, Coding, measure, smallest
 from daqkf.passes.maths.levels import fit
@@ -51,7 +51,7 @@ def blocks(coding: Coding) -> int:
 
 def order(matrices: list[NDArray[np.int8]], slowdown: float) -> list[str]:
     """The cells of the coding that `encode` makes, with at most so many more words."""
-    groups = [(running_sum.group(levels), levels.shape) for levels in matrices]
+    groups = [(joining.group(levels), levels.shape) for levels in matrices]
     plain, ours = (
         [smallest(*entry, form, MAX_SHIFT, slowdown=slowdown) for entry in groups]
         for form in ("absolute", "order")

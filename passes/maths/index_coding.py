@@ -36,7 +36,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from daqkf.passes.maths.joining import Groups, group
+from daqkf.passes.maths.grouping import Groups
+from daqkf.passes.maths.joining import group
 from daqkf.passes.maths.running_sum import ITEMS, Stream, parts, ranks
 
 type Ints = NDArray[np.int64]

@@ -3,61 +3,20 @@
 
 """Words whose step includes the items beside it, as the semiring family plays them."""
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
+from daqkf.passes.maths.grouping import Groups, group_sorted
 from daqkf.passes.maths.running_sum import Stream, parts, ranks, step_shifts
 
 
-@dataclass(frozen=True)
-class Groups:
-    """The non-zeros of [K, N] levels, sorted by column and falling magnitude, and grouped.
-
-    An all-zero column has one group without items, so that every column has an end.
-    """
-
-    column: NDArray[np.int64]
-    """[G] output channel of each group, ascending."""
-    items: NDArray[np.int64]
-    """[G] items of each group."""
-    gap: NDArray[np.int64]
-    """[G] levels from this magnitude down to the column's next one, or to 0."""
-    index: NDArray[np.int64]
-    """[nnz] row k of each item, in the order of the groups."""
-    negative: NDArray[np.bool]
-    """[nnz] whether the item's weight is below zero."""
-
-
 def group(levels: NDArray[np.int8]) -> Groups:
-    """Sort and group the non-zeros of `levels` int8 [K, N]."""
-    columns = levels.shape[1]
+    """Sort and group the non-zeros of `levels` int8 [K, N]; rows ascend in a group."""
     column, index = np.nonzero(levels.T)
     weight = levels[index, column].astype(np.int64)
-    magnitude = np.abs(weight)
-    order = np.lexsort((index, -magnitude, column))
-    column, index, weight, magnitude = (a[order] for a in (column, index, weight, magnitude))
-
-    fresh = np.ones(len(column), bool)
-    fresh[1:] = (np.diff(column) != 0) | (np.diff(magnitude) != 0)
-    starts = np.flatnonzero(fresh)
-    items = np.diff(np.append(starts, len(column)))
-    group_column, group_magnitude = column[starts], magnitude[starts]
-
-    below = np.zeros_like(group_magnitude)
-    same = group_column[1:] == group_column[:-1]
-    below[:-1][same] = group_magnitude[1:][same]
-
-    empty = np.setdiff1d(np.arange(columns), group_column)
-    place = np.searchsorted(group_column, empty)
-    return Groups(
-        column=np.insert(group_column, place, empty),
-        items=np.insert(items, place, 0),
-        gap=np.insert(group_magnitude - below, place, 1),
-        index=index,
-        negative=weight < 0,
-    )
+    order = np.lexsort((index, -np.abs(weight), column))
+    column, index, weight = column[order], index[order], weight[order]
+    return group_sorted(column, np.abs(weight), index, weight < 0, levels.shape[1])
 
 
 def _words(groups: Groups, max_shift: int, items: int) -> NDArray[np.int64]:

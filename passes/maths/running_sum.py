@@ -22,57 +22,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from daqkf.passes.maths.grouping import Groups, group_sorted
 from daqkf.passes.maths.splitting import Items, item_words, split
 
 ITEMS = 2
 """Items of a stream word unless a machine says otherwise: the ports of a block RAM."""
 
 
-@dataclass(frozen=True)
-class Groups:
-    """The items of levels [K, N], grouped by column and falling level.
-
-    An all-zero column has one group without items, so that every column has an end.
-    """
-
-    column: NDArray[np.int64]
-    """[G] output channel of each group, ascending."""
-    items: NDArray[np.int64]
-    """[G] items of each group."""
-    negatives: NDArray[np.int64]
-    """[G] items of each group whose weight is below zero."""
-    gap: NDArray[np.int64]
-    """[G] levels from this magnitude down to the column's next one, or to 0."""
-    index: NDArray[np.int64]
-    """[items] row k of each item, in the order of the groups."""
-    negative: NDArray[np.bool]
-    """[items] whether it is subtracted."""
-
-
 def group(items: Items, columns: int) -> Groups:
     """Group the sorted items of so many columns."""
-    column, level = items.column, items.level
-    fresh = np.ones(len(column), bool)
-    fresh[1:] = (np.diff(column) != 0) | (np.diff(level) != 0)
-    starts = np.flatnonzero(fresh)
-    counts = np.diff(np.append(starts, len(column)))
-    negatives = np.diff(np.append(0, np.cumsum(items.negative))[np.append(starts, len(column))])
-    group_column, group_level = column[starts], level[starts]
-
-    below = np.zeros_like(group_level)
-    same = group_column[1:] == group_column[:-1]
-    below[:-1][same] = group_level[1:][same]
-
-    empty = np.setdiff1d(np.arange(columns), group_column)
-    place = np.searchsorted(group_column, empty)
-    return Groups(
-        column=np.insert(group_column, place, empty),
-        items=np.insert(counts, place, 0),
-        negatives=np.insert(negatives, place, 0),
-        gap=np.insert(group_level - below, place, 1),
-        index=items.index,
-        negative=items.negative,
-    )
+    return group_sorted(items.column, items.level, items.index, items.negative, columns)
 
 
 def items_of(levels: NDArray[np.int8], max_shift: int, items: int) -> Items:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from daqkf.dialects.spaq import Semiring, numerics
 from daqkf.dialects.spaq.semirings import INFINITY
 from daqkf.passes.maths import joining
-from daqkf.passes.maths.joining import Groups
+from daqkf.passes.maths.grouping import Groups, group_sorted
 from daqkf.passes.maths.running_sum import ITEMS, Stream
 
 Levels = NDArray[np.int8]
@@ -31,28 +31,12 @@ def group(levels: Levels, semiring: Semiring) -> Groups:
     """Sort and group the stored entries of [K, N] in the order in which they are walked."""
     if semiring is Semiring.PLUS_TIMES:
         return joining.group(levels)
-    channels = levels.shape[1]
     column, index = np.nonzero((levels != semiring.zero).T)
     height = _heights(levels, semiring)[index, column]
     order = np.lexsort((index, -height, column))
-    column, index, height = column[order], index[order], height[order]
-
-    # A channel without entries has one group without items.
-    empty = np.setdiff1d(np.arange(channels), column)
-    fresh = np.ones(len(column), bool)
-    fresh[1:] = (np.diff(column) != 0) | (np.diff(height) != 0)
-    starts = np.flatnonzero(fresh)
-    items = np.diff(np.append(starts, len(column)))
-    column, height = column[starts], height[starts]
-    gap = np.zeros_like(height)
-    gap[:-1] = np.where(column[1:] == column[:-1], height[:-1] - height[1:], 0)
-    place = np.searchsorted(column, empty)
-    return Groups(
-        column=np.insert(column, place, empty),
-        items=np.insert(items, place, 0),
-        gap=np.insert(gap, place, 0),
-        index=index,
-        negative=np.full(len(index), semiring is Semiring.MIN_PLUS),
+    negative = np.full(len(index), semiring is Semiring.MIN_PLUS)
+    return group_sorted(
+        column[order], height[order], index[order], negative, levels.shape[1], to_zero=False
     )
 
 
