@@ -15,6 +15,7 @@ benchmarks/balance.py has the figures; `run_cycles` is the model of the unit tha
 """
 
 import heapq
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -178,3 +179,28 @@ def run_cycles(costs: Ints, shares: list[Ints], post_cycles: int, polled: int = 
         queue = queues[found]
         held[found] = max(int(held[found]) + queue.pop(), now) if queue else _NEVER
     return now
+
+
+def share_out_unrelated(costs: Ints, members: Sequence[Sequence[int]]) -> list[Ints]:
+    """Share out jobs over workers of several kinds, each to where it ends first.
+
+    List scheduling on unrelated machines by earliest completion time (Ibarra and Kim, 1977),
+    jobs with the longest least cost first; ties go to the lower worker.
+
+    Args:
+        costs: [kinds, N] of each job on a worker of each kind.
+        members: the workers of each kind.
+    """
+    shares: list[list[int]] = [[] for _ in range(sum(map(len, members)))]
+    queues = [[(0, worker) for worker in workers] for workers in members]
+    for queue in queues:
+        heapq.heapify(queue)
+    for job in np.argsort(-costs.min(axis=0), kind="stable"):
+        ends = [
+            (queue[0][0] + int(cost), queue[0][1], kind)
+            for kind, (queue, cost) in enumerate(zip(queues, costs[:, job], strict=True))
+        ]
+        end, worker, kind = min(ends)
+        shares[worker].append(int(job))
+        heapq.heapreplace(queues[kind], (end, worker))
+    return [np.array(share, np.int64) for share in shares]

@@ -3,9 +3,8 @@
 
 """How each family of processing elements lays out weights: what they cost it, and its stream."""
 
-import heapq
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar, override
 
@@ -16,7 +15,7 @@ from daqkf.dialects.dfke import Machine
 from daqkf.dialects.rpea.families import SEMIRINGS, SemiringSum
 from daqkf.dialects.spaq import Semiring, numerics
 from daqkf.passes.maths import multiply, running_sum, semirings, strassen
-from daqkf.passes.maths.balance import share_out
+from daqkf.passes.maths.balance import share_out, share_out_unrelated
 from daqkf.passes.maths.running_sum import Stream
 
 Levels = NDArray[np.int8]
@@ -178,7 +177,7 @@ def balance(
         for pe, share in zip(workers[0], found, strict=True):
             shares[pe] = share
     else:
-        shares = balance_unrelated(np.stack(list(costs.values())), workers)
+        shares = share_out_unrelated(np.stack(list(costs.values())), workers)
     words = np.zeros(machine.pes, np.int64)
     for name, cost in costs.items():
         for pe in members[name]:
@@ -209,28 +208,3 @@ def _require_levels(levels: Levels, family: str, machine: Machine) -> None:
     most = CODINGS[family].most(machine)
     if largest > most:
         raise ValueError(f"a level of magnitude {largest}; a {family} element holds up to {most}")
-
-
-def balance_unrelated(costs: Ints, members: Sequence[Sequence[int]]) -> list[Ints]:
-    """Share out jobs over workers of several kinds, each to where it ends first.
-
-    List scheduling on unrelated machines by earliest completion time (Ibarra and Kim, 1977),
-    jobs with the longest least cost first; ties go to the lower worker.
-
-    Args:
-        costs: [kinds, N] of each job on a worker of each kind.
-        members: the workers of each kind.
-    """
-    shares: list[list[int]] = [[] for _ in range(sum(map(len, members)))]
-    queues = [[(0, worker) for worker in workers] for workers in members]
-    for queue in queues:
-        heapq.heapify(queue)
-    for job in np.argsort(-costs.min(axis=0), kind="stable"):
-        ends = [
-            (queue[0][0] + int(cost), queue[0][1], kind)
-            for kind, (queue, cost) in enumerate(zip(queues, costs[:, job], strict=True))
-        ]
-        end, worker, kind = min(ends)
-        shares[worker].append(int(job))
-        heapq.heapreplace(queues[kind], (end, worker))
-    return [np.array(share, np.int64) for share in shares]

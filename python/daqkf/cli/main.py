@@ -199,6 +199,16 @@ def _targets(options: argparse.Namespace) -> int:
     return 0
 
 
+def _add_sparsities(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--sparsity",
+        type=float,
+        nargs="+",
+        default=[0.0, 0.1, 0.3, 0.5, 0.7],
+        help="shares of zeros of the pruned MiniLM (default: 0 0.1 0.3 0.5 0.7)",
+    )
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("daqkf", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -311,13 +321,7 @@ def _parser() -> argparse.ArgumentParser:
     evaluation = commands.add_parser(
         "eval", help="prune and quantise MiniLM, and compare its embeddings"
     )
-    evaluation.add_argument(
-        "--sparsity",
-        type=float,
-        nargs="+",
-        default=[0.0, 0.1, 0.3, 0.5, 0.7],
-        help="shares of zeros (default: 0 0.1 0.3 0.5 0.7)",
-    )
+    _add_sparsities(evaluation)
     evaluation.add_argument(
         "--accuracy",
         type=float,
@@ -339,13 +343,7 @@ def _parser() -> argparse.ArgumentParser:
 
     bench = commands.add_parser("bench", help="measure arrays against a dense one")
     bench.add_argument("what", choices=("array",), help="array: every family of elements")
-    bench.add_argument(
-        "--sparsity",
-        type=float,
-        nargs="+",
-        default=[0.0, 0.1, 0.3, 0.5, 0.7],
-        help="of the pruned MiniLM (default: 0 0.1 0.3 0.5 0.7)",
-    )
+    _add_sparsities(bench)
     bench.add_argument(
         "--fabric", nargs="+", default=["xcup"], help="see daqkf synth (default: xcup)"
     )
