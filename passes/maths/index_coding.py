@@ -1,7 +1,7 @@
 # Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-"""Coding the indices of running-sum streams, and what each coding takes.
+"""Coding the indices of streams whose place is the value, and what each coding takes.
 
 Within a magnitude the items of an output are sorted by row, so an item needs only the distance
 to the item before it: fewer bits, the more items a magnitude has. `encode` makes such a stream,
@@ -24,6 +24,10 @@ For two items a stage of its own, after the word's register, holds a and a + b (
 D + 1 bits); the next has B + a and B + (a + b) as addresses of the two ports and the latter as
 new base, two adders side by side. Four items take the prefix sums of four deltas in the first
 stage. Every register there moves with the element's `enable`; base also on `start`.
+
+The words are those of `joining`, whose steps follow the items beside them. No array decodes them
+yet; in the running-sum family's own words the step comes first, and would set the base before
+the items.
 
 The alternatives that `measure` counts: a base for each port; bases that wrap around modulo 2^A
 instead of being set, which costs a turn of 2^A for each magnitude where setting costs nothing;
