@@ -73,12 +73,14 @@ def build_array(config: ArrayConfig) -> Circuit:
                 for port in ("zero_shift", "dispatch_address", "dispatch_data", "dispatch_write")
             },
         )
+    # A register on the way to all memories; nothing reads them until later.
+    null = c.const(config.null_address, config.address_width)
+    address = mux(start, null, count[: config.address_width])
+    row = mux(start, c.const(0, config.row_bits), x_tdata)
     activation = {
-        "activation_address": mux(
-            start, c.const(config.null_address, config.address_width), count[: config.address_width]
-        ),
-        "activation_data": mux(start, c.const(0, config.row_bits), x_tdata),
-        "activation_write": beat | start,
+        "activation_address": c.delay(address, "activation_address"),
+        "activation_data": c.delay(row, "activation_data"),
+        "activation_write": c.delay(beat | start, "activation_write", reset=0),
     }
 
     groups = config.lanes // config.post_lanes

@@ -5,10 +5,11 @@
 
     fetch → word → operands → the family's datapath → held sum
 
-One word enters in each cycle. A finished sum moves to the holding register, where the post
-unit takes it lane by lane while the next output is summed; only if that register is still
-taken does the whole element wait. A family that completes two outputs at once has two holding
-registers, which the unit takes in two turns.
+One word enters in each cycle. What a memory has read is registered before it is used: block RAM
+is slow to give it out, and several blocks may be put together there. A finished sum moves to the
+holding register, where the post unit takes it lane by lane while the next output is summed; only
+if that register is still taken does the whole element wait. A family that completes two outputs
+at once has two holding registers, which the unit takes in two turns.
 """
 
 from collections.abc import Sequence
@@ -51,22 +52,27 @@ def build_element(config: ArrayConfig, family: str) -> Circuit:
 
     # Fetch: from the variant's first word on, until the one that carries the end.
     word_valid = c.register("word_valid", 1, reset=0)
+    fetched = c.register("fetched", 1, reset=0)
     fetching = c.register("fetching", 1, reset=0)
     pc = c.register("pc", pc_bits, reset=0)
     stream = c.memory("stream", config.stream_depth, layout.width)
     stream.write(*stream_write)
-    word = unpack(layout, stream.read(pc, enable, "word"))
+    word = unpack(layout, c.delay(stream.read(pc, enable, "stream_row"), "word", enable=enable))
     ending = word_valid & word["end"]
     fetching.drive(start | (fetching & ~(enable & ending)))
     pc.drive(mux(start, stream_start, pc + (enable & fetching).zext(pc.width)))
-    word_valid.drive(fetching & ~ending, enable=enable)
+    fetched.drive(fetching & ~ending, enable=enable)
+    word_valid.drive(fetched & ~ending, enable=enable)
 
     # Operands: the rows of T activations that the word names.
     addresses = FAMILIES[family].addresses(config)
     rows = _read_rows(c, config, activation_write, [word[name] for name in addresses], enable)
-    operand_valid = c.delay(word_valid, "operand_valid", enable=enable, reset=0)
+    read_valid = c.delay(word_valid, "read_valid", enable=enable, reset=0)
+    operand_valid = c.delay(read_valid, "operand_valid", enable=enable, reset=0)
     fields = {
-        name: c.delay(word[name], f"operand_{name}", enable=enable)
+        name: c.delay(
+            c.delay(word[name], f"read_{name}", enable=enable), f"operand_{name}", enable=enable
+        )
         for name in word
         if name not in (*addresses, "end")
     }
@@ -120,7 +126,7 @@ def _read_rows(
     addresses: Sequence[Signal],
     enable: Signal,
 ) -> list[Signal]:
-    """The rows at these addresses one cycle later, from as many memories as it takes.
+    """The rows at these addresses two cycles later, from as many memories as it takes.
 
     A block RAM has two ports. Loading uses the first one of each memory, as the element does
     not read meanwhile.
@@ -132,5 +138,6 @@ def _read_rows(
         own = mux(writing, write_address, addresses[first])
         memory.write(own, data, writing)
         for number, address in enumerate((own, *addresses[first + 1 : first + 2]), first):
-            rows.append(memory.read(address, enable & ~writing, f"row{number}"))
+            row = memory.read(address, enable & ~writing, f"activations_row{number}")
+            rows.append(c.delay(row, f"row{number}", enable=enable))
     return rows

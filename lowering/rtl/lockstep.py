@@ -95,13 +95,16 @@ def build_control(config: ArrayConfig) -> Circuit:
 
     activations = c.memory("activations", config.activation_depth, config.row_bits)
     activations.write(*activation_write)
-    c.output("row", activations.read(feature, enable, "row"))
+    row = activations.read(feature, enable, "activations_row")
+    c.output("row", c.delay(row, "row", enable=enable))
     c.output("address", address)
-    c.output("valid", c.delay(running, "operand_valid", enable=enable, reset=0))
+    read_valid = c.delay(running, "read_valid", enable=enable, reset=0)
+    c.output("valid", c.delay(read_valid, "operand_valid", enable=enable, reset=0))
     for p in range(config.pes):
         # The final round may have outputs for the first few elements only.
         own = last & c.const(p, left.width).ult(left)
-        c.output(f"last{p}", c.delay(own, f"last{p}", enable=enable))
+        read_last = c.delay(own, f"read_last{p}", enable=enable)
+        c.output(f"last{p}", c.delay(read_last, f"last{p}", enable=enable))
     c.finish()
     return c
 
@@ -122,7 +125,8 @@ def build_element(config: ArrayConfig) -> Circuit:
     )
     stream = c.memory("stream", config.stream_depth, layout.width)
     stream.write(*stream_write)
-    word = unpack(layout, stream.read(c.input("address", pc_bits), enable, "word"))
+    row = stream.read(c.input("address", pc_bits), enable, "stream_row")
+    word = unpack(layout, c.delay(row, "word", enable=enable))
     fields = {**word, "last": c.input("last", 1)}
     rows = [c.input("row", config.row_bits)]
     hold_enable = c.wire("hold_enable", 1)

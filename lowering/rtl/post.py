@@ -73,11 +73,12 @@ def build_post(config: ArrayConfig) -> Circuit:
     address = choose(polled, slots)
     if config.pes > 1:
         address = concat(address, polled[: (config.parameter_stride - 1).bit_length()])
-    parameter = unpack(config.parameter_row, parameters.read(address, taking, "parameter"))
+    row = c.delay(parameters.read(address, taking, "parameter_row"), "parameter")
+    parameter = unpack(config.parameter_row, row)
 
-    valid = c.delay(taking, "entered", reset=0)
-    finishing = c.delay(final, "entered_final")
-    entered = c.delay(choose(polled, sums), "entered_sums")
+    valid = _delayed(c, taking, "entered", 2, reset=0)
+    finishing = _delayed(c, final, "entered_final", 2)
+    entered = _delayed(c, choose(polled, sums), "entered_sums", 2)
     lanes = [entered[width * v : width * (v + 1)] for v in range(config.post_lanes)]
 
     table = [

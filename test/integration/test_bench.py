@@ -41,7 +41,9 @@ def workload() -> Workload:
 def measured(contender: str, cells: int, cycles: int) -> Measurement:
     counts = Counts(cells, cells, 0, 0, 0, 0, 0)
     resources = Resources("xcup", "daqkf_array", counts, {}, {}, None)
-    return Measurement(contender, "xcup", 0.5, 1.0, cycles, cycles // 2, cycles, resources, None)
+    return Measurement(
+        contender, "xcup", 0.5, 1.0, cycles, cycles // 2, cycles, resources, None, None
+    )
 
 
 def test_a_workload_is_compiled_for_one_array(workload: Workload):
@@ -58,13 +60,13 @@ def test_a_contender_is_held_against_its_golden_model(
     monkeypatch.setattr(MiniLM, "load", _OneLayer)
     contender = Contender("two items", TINY, tuned=False)
 
-    def run(fabrics: tuple[str, ...] = ()) -> list[Measurement]:
+    def run(fabrics: tuple[str, ...] = (), seeds: tuple[int, ...] = ()) -> list[Measurement]:
         return measure(
             contender,
             0.5,
             fabrics,
             accuracy=0.99,
-            place=False,
+            seeds=seeds,
             count_toggles=False,
             progress=lambda stage: None,
         )
@@ -73,6 +75,13 @@ def test_a_contender_is_held_against_its_golden_model(
     (row,) = run(("xcup",))
     assert row.resources.counts.logic_cells > 100
     assert row.cycles == row.layer_cycles <= row.simulated_cycles
+    assert row.placement is None
+    (placed,) = run(("ecp5",), (2,))
+    assert placed.placement is not None
+    assert placed.placement.seed == 2
+    assert placed.work_per_cell() == pytest.approx(
+        1e6 * placed.placement.fmax_mhz / (placed.cycles * placed.resources.counts.logic_cells)
+    )
 
     trace = Simulator.trace
     monkeypatch.setattr(
@@ -107,6 +116,7 @@ def test_work_is_compared_at_the_same_sparsity():
         ({"sparsities": [1.0]}, "--sparsity must be"),
         ({"accuracy": 0.2}, "--accuracy must be"),
         ({"only": ["no-such"]}, "unknown array 'no-such'"),
+        ({"seeds": [1]}, "--place is for"),
     ],
 )
 def test_bad_options_are_refused_before_any_work(options: dict, message: str):
@@ -115,7 +125,7 @@ def test_bad_options_are_refused_before_any_work(options: dict, message: str):
         "fabrics": ["xcup"],
         "only": [],
         "accuracy": 0.99,
-        "place": False,
+        "seeds": [],
         "count_toggles": False,
     }
     with pytest.raises(DaqkfError, match=message):

@@ -6,7 +6,8 @@
 All arrays are compiled by the same passes from the same pruned model: the baselines run it in
 8 bits, the others with the levels that keep its accuracy. Cycles are those of the schedule over
 all 36 layers, and one layer is simulated and held against the golden model; resources are those
-of one array that holds all layers, from yosys, its clock from nextpnr.
+of one array that holds all layers, from yosys. Memories for all layers are in no ECP5, so the
+clock is that of the same array with smaller ones, from nextpnr.
 """
 
 from collections.abc import Mapping, Sequence
@@ -34,12 +35,20 @@ from daqkf.models.minilm import MiniLM, load_evaluation
 from daqkf.passes.dfke_schedule import schedule, tile_cycles
 from daqkf.pipelines import KERNELS, LOWER
 from daqkf.runtime.simulator import Job, Simulator
-from daqkf.synthesis import Resources, Toggles, synthesize, toggles
+from daqkf.synthesis import Placement, Resources, Toggles, synthesize, toggles
 
 LAYER = "layer.0.ffn.down"
 """The projection of 1536 inputs: simulated, and shown on its own."""
 
 BASELINE = "dense"
+
+CLOCK_DEPTHS = {
+    "activation_depth": 512,
+    "stream_depth": 2048,
+    "parameter_depth": 32,
+    "result_depth": 128,
+}
+"""Memories of the array that is placed and routed."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +109,8 @@ class Measurement:
     simulated_cycles: int
     """The same in simulation, with latencies and the wait for the post unit."""
     resources: Resources
+    placement: Placement | None
+    """Of the array with memories of `CLOCK_DEPTHS`."""
     toggles: Toggles | None
 
     def work_per_cell(self) -> float:
@@ -116,8 +127,7 @@ class Measurement:
         return self._clock() / (self.cycles * dsps) if dsps else None
 
     def _clock(self) -> float:
-        placement = self.resources.placement
-        return 1e6 * placement.fmax_mhz if placement else 1.0
+        return 1e6 * self.placement.fmax_mhz if self.placement else 1.0
 
     def facts(self) -> dict[str, Any]:
         """Everything, JSON-able."""
@@ -132,7 +142,6 @@ class Compiled:
     """All layers for one array."""
 
     config: ArrayConfig
-    files: Mapping[str, str]
     cycles: Mapping[str, int]
     """Of a tile, by layer."""
     program: ProgramOp
@@ -164,9 +173,18 @@ def compile_workload(workload: Workload, machine: Machine, x: NDArray[np.floatin
     run_passes(module, LOWER)
     array = next(op for op in module.ops if isinstance(op, ArrayOp))
     programs = [op for op in module.ops if isinstance(op, ProgramOp)]
-    config = array.config.data
-    files = emit_verilog(circuit_module(build_array(config)))
-    return Compiled(config, files, cycles, programs[names.index(LAYER)], columns)
+    return Compiled(array.config.data, cycles, programs[names.index(LAYER)], columns)
+
+
+def generate(config: ArrayConfig) -> dict[str, str]:
+    """The SystemVerilog of an array, text by file name."""
+    return emit_verilog(circuit_module(build_array(config)))
+
+
+def measure_clock(config: ArrayConfig, fabric: str, seeds: Sequence[int]) -> Placement | None:
+    """Place and route the array with memories of `CLOCK_DEPTHS`."""
+    files = generate(replace(config, **CLOCK_DEPTHS))
+    return synthesize(files, TOP, fabric, place=True, seeds=seeds).placement
 
 
 def measure(
@@ -175,11 +193,11 @@ def measure(
     fabrics: Sequence[str],
     *,
     accuracy: float,
-    place: bool,
+    seeds: Sequence[int],
     count_toggles: bool,
     progress: Progress,
 ) -> list[Measurement]:
-    """Compile, simulate and synthesise a contender.
+    """Compile, simulate and synthesise a contender; place it, once for each seed, on ECP5.
 
     Raises:
         DaqkfError: the simulation differs from the golden model.
@@ -193,19 +211,24 @@ def measure(
     progress("simulate")
     job = Job(encode(found.program), found.x, found.program.channels)
     expected = play(found.program, found.x)
-    (trace,) = Simulator.verilated(found.files, found.config).trace([job])
+    files = generate(found.config)
+    (trace,) = Simulator.verilated(files, found.config).trace([job])
     if not np.array_equal(trace.y, expected):
         raise DaqkfError(f"{contender.name} computes something else than its golden model")
     activity = None
     if count_toggles:
         progress("count toggles")
-        activity = toggles(found.files, found.config, job, expected)
+        activity = toggles(files, found.config, job, expected)
     rows: list[Measurement] = []
     for fabric in fabrics:
         if not contender.suits(fabric):
             continue
         progress(f"synthesise for {fabric}")
-        placed = place and fabric.startswith("ecp5")
+        resources = synthesize(files, TOP, fabric)
+        placement = None
+        if seeds and fabric.startswith("ecp5"):
+            progress(f"place and route for {fabric}")
+            placement = measure_clock(found.config, fabric, seeds)
         rows.append(
             Measurement(
                 contender.name,
@@ -215,7 +238,8 @@ def measure(
                 sum(found.cycles.values()),
                 found.cycles[LAYER],
                 trace.cycles.running,
-                synthesize(found.files, TOP, fabric, place=placed),
+                resources,
+                placement,
                 activity,
             )
         )

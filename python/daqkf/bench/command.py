@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from daqkf.bench.array import BASELINE, LAYER, Contender, Measurement, contenders, measure
 from daqkf.errors import DaqkfError
 from daqkf.files import write_atomically
+from daqkf.hw_targets import load_fabric
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -23,7 +24,7 @@ def run_bench(
     fabrics: Sequence[str],
     only: Sequence[str],
     accuracy: float,
-    place: bool,
+    seeds: Sequence[int],
     count_toggles: bool,
 ) -> int:
     """Measure every contender on its fabrics; print tables, write JSON.
@@ -33,6 +34,7 @@ def run_bench(
 
     Raises:
         DaqkfError: bad numbers or names, or an accuracy out of reach.
+        UnknownFabricError: there is no such fabric.
     """
     from rich.console import Console
     from rich.progress import Progress as Bar
@@ -45,6 +47,10 @@ def run_bench(
             raise DaqkfError(f"--sparsity must be 0 or above and below 1, not {sparsity:g}")
     if not 0.5 <= accuracy < 1:
         raise DaqkfError(f"--accuracy must be 0.5 or above and below 1, not {accuracy:g}")
+    if seeds and not any(fabric.startswith("ecp5") for fabric in fabrics):
+        raise DaqkfError("--place is for --fabric ecp5 or ecp5-dsp")
+    for fabric in fabrics:
+        load_fabric(fabric)
     chosen = _choose(contenders(), only, fabrics)
     rows: list[Measurement] = []
     columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
@@ -61,7 +67,7 @@ def run_bench(
                     sparsity,
                     fabrics,
                     accuracy=accuracy,
-                    place=place,
+                    seeds=seeds,
                     count_toggles=count_toggles,
                     progress=show,
                 )
@@ -137,7 +143,7 @@ def table(fabric: str, rows: Sequence[Measurement]) -> "Table":
     for heading in _COLUMNS:
         found.add_column(heading, justify="right")
     for row in rows:
-        counts, placement = row.resources.counts, row.resources.placement
+        counts, placement = row.resources.counts, row.placement
         ratios = _ratios(row, rows).get("to_baseline", {})
         shown = ("work_per_cell", "layer_work_per_cell", "work_per_dsp", "toggles")
         found.add_row(

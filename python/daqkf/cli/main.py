@@ -180,7 +180,7 @@ def _bench(options: argparse.Namespace) -> int:
         fabrics=options.fabric,
         only=options.array,
         accuracy=options.accuracy,
-        place=options.place,
+        seeds=range(1, options.place + 1),
         count_toggles=options.toggles,
     )
 
@@ -351,7 +351,15 @@ def _parser() -> argparse.ArgumentParser:
     bench.add_argument(
         "--accuracy", type=float, default=0.99, help="cosine to W8A8 that levels keep (0.99)"
     )
-    bench.add_argument("--place", action="store_true", help="place and route on ecp5: clocks")
+    bench.add_argument(
+        "--place",
+        type=int,
+        nargs="?",
+        const=1,
+        default=0,
+        metavar="SEEDS",
+        help="place and route on ecp5, for clocks; of several placements the fastest counts",
+    )
     bench.add_argument("--toggles", action="store_true", help="count toggles of a layer, too")
     bench.add_argument("--json", metavar="FILE", help="write everything there")
     bench.set_defaults(run=_bench)
