@@ -3,6 +3,9 @@
 
 """`daqkf_array`: the elements, the post unit, the loader and the sequencer around them.
 
+There are two result memories in turns, so that a tile's results leave while the next one is
+loaded and runs.
+
 Ports (docs/hardware-interface.md): a program stream, an activation stream of K beats for
 each tile of T tokens, a result stream of N beats, and status words. An array whose config
 has more than one bucket also has the SPAQ unit, which picks among a program's variants.
@@ -12,12 +15,12 @@ from collections.abc import Mapping
 
 from daqkf.dialects.rpea import ArrayConfig
 from daqkf.dialects.rpea.layout import IMAGE_WORD_BITS, Phase
-from daqkf.lowering.circuit import Circuit, Signal, mux
+from daqkf.lowering.circuit import Circuit, Signal, concat, mux
 from daqkf.lowering.rtl.element import build_element
 from daqkf.lowering.rtl.loader import build_loader
 from daqkf.lowering.rtl.lockstep import place_elements
 from daqkf.lowering.rtl.post import build_post
-from daqkf.lowering.rtl.select import index_bits
+from daqkf.lowering.rtl.select import choose, index_bits
 from daqkf.lowering.rtl.spaq_unit import DECISION_CYCLES, build_spaq_unit
 
 TOP = "daqkf_array"
@@ -36,11 +39,22 @@ def build_array(config: ArrayConfig) -> Circuit:
     phase = c.register("phase", 3, reset=Phase.EMPTY)
     at = {kind: phase.eq(kind) for kind in Phase}
 
+    # The results of a tile: the half of the memory that is written, and the one that leaves.
+    writing, leaving = c.register("writing", 1, reset=0), c.register("leaving", 1, reset=0)
+    full = [c.register(f"results{half}_full", 1, reset=0) for half in range(2)]
+    storing = full[0] | full[1]
+
     # Program: between kernels a new image may replace the old one; an error swallows the rest.
-    prog_tready = at[Phase.EMPTY] | at[Phase.LOADING_PROGRAM] | at[Phase.READY] | at[Phase.ERROR]
-    accepted = prog_tvalid & prog_tready
+    idle = at[Phase.READY] & ~storing
+    prog_tready = at[Phase.EMPTY] | at[Phase.LOADING_PROGRAM] | idle | at[Phase.ERROR]
+    accepted = c.delay(prog_tvalid & prog_tready, "word_accepted", reset=0)
     loader = c.instance(
-        "loader", build_loader(config), clk=c.clk, rst=rst, word=prog_tdata, valid=accepted
+        "loader",
+        build_loader(config),
+        clk=c.clk,
+        rst=rst,
+        word=c.delay(prog_tdata, "word"),
+        valid=accepted,
     )
     loading = accepted & loader["idle"] & ~at[Phase.ERROR]
 
@@ -50,9 +64,10 @@ def build_array(config: ArrayConfig) -> Circuit:
     features = loader["features"].zext(count.width)
     outputs = loader["outputs"].zext(count.width)
     complete = count.eq(features)
-    x_tready = (at[Phase.READY] & ~prog_tvalid) | (at[Phase.LOADING_ACTIVATIONS] & ~complete)
+    programming = prog_tvalid | accepted
+    x_tready = (at[Phase.READY] & ~programming) | (at[Phase.LOADING_ACTIVATIONS] & ~complete)
     beat = x_tvalid & x_tready
-    start = at[Phase.LOADING_ACTIVATIONS] & complete
+    start = at[Phase.LOADING_ACTIVATIONS] & complete & ~choose(writing, full)
     spaq: Mapping[str, Signal] = {}
     if config.dispatches:
         # The start waits for the decision.
@@ -129,22 +144,31 @@ def build_array(config: ArrayConfig) -> Circuit:
     for p, wire in enumerate(take):
         wire.drive(post[f"take{p}"])
 
-    # Results: once all N rows are written they leave in order.
-    results = c.memory("results", config.result_depth, config.row_bits)
-    results.write(post["result_address"], post["result_data"], post["result_write"])
-    y_tvalid = c.register("y_valid", 1, reset=0)
-    advance = ~y_tvalid | y_tready
-    more = at[Phase.STORING] & count.ne(outputs)
-    y_tlast = c.delay((count + 1).eq(outputs), "y_last", enable=advance)
-    y_tvalid.drive(more, enable=advance)
-    y_tdata = results.read(count[:result_bits], advance, "y_row")
-    stored = y_tvalid & y_tready & y_tlast
-
     written = at[Phase.RUNNING] & post["result_write"]
     ran = written & (count + 1).eq(outputs)
-    counted = beat | written | (more & advance)
-    restart = start | ran | stored
+    counted = beat | written
+    restart = start | ran
     count.drive(mux(restart, c.const(0, count.width), count + 1), enable=counted | restart)
+
+    # Results: once all N rows are written they leave in order.
+    results = c.memory("results", 2 * config.result_depth, config.row_bits)
+    result_address = concat(writing, post["result_address"])
+    results.write(result_address, post["result_data"], post["result_write"])
+    y_tvalid = c.register("y_valid", 1, reset=0)
+    advance = ~y_tvalid | y_tready
+    row = c.register("leaving_row", result_bits + 1, reset=0)
+    more = choose(leaving, full) & row.ne(outputs[: row.width])
+    y_tlast = c.delay((row + 1).eq(outputs[: row.width]), "y_last", enable=advance)
+    y_tvalid.drive(more, enable=advance)
+    y_tdata = results.read(concat(leaving, row[:result_bits]), advance, "y_row")
+    stored = y_tvalid & y_tready & y_tlast
+    moved = more & advance
+    row.drive(mux(stored, c.const(0, row.width), row + 1), enable=moved | stored)
+    writing.drive(~writing, enable=ran)
+    leaving.drive(~leaving, enable=stored)
+    for half, register in enumerate(full):
+        filled, emptied = ran & writing.eq(half), stored & leaving.eq(half)
+        register.drive(filled | (register & ~emptied))
 
     following: Signal = phase
     for condition, to in (
@@ -152,8 +176,7 @@ def build_array(config: ArrayConfig) -> Circuit:
         (at[Phase.LOADING_PROGRAM] & loader["loaded"], Phase.READY),
         (at[Phase.READY] & beat, Phase.LOADING_ACTIVATIONS),
         (start, Phase.RUNNING),
-        (ran, Phase.STORING),
-        (stored, Phase.READY),
+        (ran, Phase.READY),
         (loader["failed"], Phase.ERROR),
     ):
         following = mux(condition, c.const(to, phase.width), following)
@@ -164,9 +187,15 @@ def build_array(config: ArrayConfig) -> Circuit:
     c.output("y_tdata", y_tdata)
     c.output("y_tvalid", y_tvalid)
     c.output("y_tlast", y_tlast)
-    c.output("status_phase", phase)
+    waiting = at[Phase.READY] & storing
+    c.output("status_phase", mux(waiting, c.const(Phase.STORING, phase.width), phase))
     c.output("status_error", loader["error"])
     if spaq:
-        c.output("status_variant", spaq["variant"])
+        # Of the tile whose results leave.
+        variants = [
+            c.delay(spaq["variant"], f"variant{half}", enable=ran & writing.eq(half))
+            for half in range(2)
+        ]
+        c.output("status_variant", choose(leaving, variants))
     c.finish()
     return c

@@ -90,12 +90,12 @@ def build_post(config: ArrayConfig) -> Circuit:
     factors = _Factors.delayed(c, parameter)
     levels = [_requantize(c, config, lane, factors, v) for v, lane in enumerate(lanes)]
     values = [
-        memory.read(level, c.const(1, 1), f"value{v}")
+        c.delay(memory.read(level, c.const(1, 1), f"table_row{v}"), f"value{v}")
         for v, (memory, level) in enumerate(zip(table, levels, strict=True))
     ]
 
     # The row of T values fills from the top; after the last group, lane 0 is lowest.
-    latency = _REQUANTIZE_STAGES + 1
+    latency = _REQUANTIZE_STAGES + 2
     valid = _delayed(c, valid, "valid", latency, reset=0)
     finishing = _delayed(c, finishing, "final", latency)
     address = _delayed(c, parameter["address"], "address", latency)

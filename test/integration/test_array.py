@@ -281,7 +281,7 @@ def test_memories_become_block_ram(tmp_path: Path):
     files = " ".join(path.name for path in sorted(tmp_path.iterdir()))
     script = (
         f"read_verilog -sv {files}; synth_xilinx -family xcup -top {TOP} -run begin:map_ffram; "
-        "select -assert-none t:$mem*; select -assert-count 7 t:RAMB*"
+        "select -assert-none t:$mem*; select -assert-count 8 t:RAMB*"
     )
     run = subprocess.run(
         [*yosys.argv, "-q", "-p", script],

@@ -42,7 +42,18 @@ def measured(contender: str, cells: int, cycles: int) -> Measurement:
     counts = Counts(cells, cells, 0, 0, 0, 0, 0)
     resources = Resources("xcup", "daqkf_array", counts, {}, {}, None)
     return Measurement(
-        contender, "xcup", 0.5, 1.0, cycles, cycles // 2, cycles, resources, None, None
+        contender=contender,
+        fabric="xcup",
+        sparsity=0.5,
+        cosine=1.0,
+        cycles=cycles,
+        load_cycles=60,
+        layer_cycles=cycles // 2,
+        simulated_cycles=cycles,
+        simulated_period=cycles + 60,
+        resources=resources,
+        placement=None,
+        toggles=None,
     )
 
 
@@ -75,6 +86,7 @@ def test_a_contender_is_held_against_its_golden_model(
     (row,) = run(("xcup",))
     assert row.resources.counts.logic_cells > 100
     assert row.cycles == row.layer_cycles <= row.simulated_cycles
+    assert row.simulated_period == row.simulated_cycles + row.load_cycles
     assert row.placement is None
     (placed,) = run(("ecp5",), (2,))
     assert placed.placement is not None
@@ -96,7 +108,7 @@ def test_a_contender_is_held_against_its_golden_model(
 class _OneLayer:
     def activations(self, name: str, sentences: list[str]) -> np.ndarray:
         assert name == LAYER
-        assert len(sentences) == 1
+        assert len(sentences) == array.SENTENCES
         return X
 
 
@@ -106,6 +118,8 @@ def test_work_is_compared_at_the_same_sparsity():
     rows = [other, base, ours]
     assert command._ratios(ours, rows)["to_baseline"]["work_per_cell"] == pytest.approx(12)
     assert command._ratios(ours, rows)["to_baseline"]["layer_work_per_cell"] == pytest.approx(12)
+    loaded = command._ratios(ours, rows)["to_baseline"]["loaded_work_per_cell"]
+    assert loaded == pytest.approx(2 * 660 / 160)
     assert command._ratios(ours, [ours]) == {}
     assert command.table("xcup", rows).row_count == 3
 

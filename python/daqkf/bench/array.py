@@ -25,6 +25,7 @@ from daqkf.dialects.rpea import ArrayConfig, ArrayOp, ProgramOp
 from daqkf.dialects.rpea.interpreter import play
 from daqkf.dialects.spaq import QuantizeOp
 from daqkf.dialects.spaq.numerics import quantize
+from daqkf.dialects.spaq.ops import features
 from daqkf.errors import DaqkfError
 from daqkf.hw_targets import load_target
 from daqkf.lowering.circuit import circuit_module
@@ -40,11 +41,14 @@ from daqkf.synthesis import Placement, Resources, Toggles, synthesize, toggles
 LAYER = "layer.0.ffn.down"
 """The projection of 1536 inputs: simulated, and shown on its own."""
 
+SENTENCES, TILES = 3, 3
+"""What is simulated: so many tiles of so many sentences."""
+
 BASELINE = "dense"
 
 CLOCK_DEPTHS = {
     "activation_depth": 512,
-    "stream_depth": 2048,
+    "stream_depth": 1024,
     "parameter_depth": 32,
     "result_depth": 128,
 }
@@ -104,10 +108,14 @@ class Measurement:
     """To W8A8, on the evaluation sentences."""
     cycles: int
     """Of a tile through all layers."""
+    load_cycles: int
+    """Until its activations are in the memories, for all layers: nothing runs meanwhile."""
     layer_cycles: int
     """Of a tile through `LAYER`."""
-    simulated_cycles: int
+    simulated_cycles: float
     """The same in simulation, with latencies and the wait for the post unit."""
+    simulated_period: float
+    """From a tile to the next in simulation, with loading; storing goes on beside it."""
     resources: Resources
     placement: Placement | None
     """Of the array with memories of `CLOCK_DEPTHS`."""
@@ -120,6 +128,11 @@ class Measurement:
     def layer_work_per_cell(self) -> float:
         """The same for `LAYER` alone."""
         return self._clock() / (self.layer_cycles * self.resources.counts.logic_cells)
+
+    def loaded_work_per_cell(self) -> float:
+        """The same for all layers, loading included."""
+        cycles = self.cycles + self.load_cycles
+        return self._clock() / (cycles * self.resources.counts.logic_cells)
 
     def work_per_dsp(self) -> float | None:
         """Tiles per second and DSP, for fabrics that have them."""
@@ -144,20 +157,23 @@ class Compiled:
     config: ArrayConfig
     cycles: Mapping[str, int]
     """Of a tile, by layer."""
+    load_cycles: int
+    """Of a tile, for all layers."""
     program: ProgramOp
     """Of `LAYER`."""
     x: NDArray[np.int8]
-    """[T, K] a tile of real activations for it."""
+    """[tokens, K] real activations for it."""
 
 
 def compile_workload(workload: Workload, machine: Machine, x: NDArray[np.floating]) -> Compiled:
     """Lower all layers of a workload to one array.
 
-    `x` are float activations [T, K] of `LAYER`.
+    `x` are float activations [tokens, K] of `LAYER`.
     """
     module = workload.module()
     run_passes(module, [name for name in KERNELS if name != "dfke-schedule"])
     cycles: dict[str, int] = {}
+    load_cycles = 0
     names: list[str] = []
     columns = None
     for function in (op for op in module.ops if isinstance(op, FuncOp)):
@@ -166,6 +182,7 @@ def compile_workload(workload: Workload, machine: Machine, x: NDArray[np.floatin
         (kernel,) = (op for op in function.walk() if isinstance(op, KernelOp))
         kernel.schedule = schedule(kernel.parts().weights.array(), machine)
         cycles[name] = tile_cycles(kernel.schedule)
+        load_cycles += features(kernel.input)
         if name == LAYER:
             (read,) = (op for op in function.walk() if isinstance(op, QuantizeOp))
             columns = quantize(x, read.scales(), read.columns())
@@ -173,7 +190,8 @@ def compile_workload(workload: Workload, machine: Machine, x: NDArray[np.floatin
     run_passes(module, LOWER)
     array = next(op for op in module.ops if isinstance(op, ArrayOp))
     programs = [op for op in module.ops if isinstance(op, ProgramOp)]
-    return Compiled(array.config.data, cycles, programs[names.index(LAYER)], columns)
+    program = programs[names.index(LAYER)]
+    return Compiled(array.config.data, cycles, load_cycles, program, columns)
 
 
 def generate(config: ArrayConfig) -> dict[str, str]:
@@ -206,8 +224,9 @@ def measure(
     asked = accuracy if contender.tuned else None
     workload = load_workload(sparsity, asked, tuning_machine(), progress)
     progress("compile")
-    samples = MiniLM.load().activations(LAYER, load_evaluation()[:1])
-    found = compile_workload(workload, contender.machine, samples[: contender.machine.lanes])
+    lanes = contender.machine.lanes
+    samples = MiniLM.load().activations(LAYER, load_evaluation()[:SENTENCES])
+    found = compile_workload(workload, contender.machine, samples[: TILES * lanes])
     progress("simulate")
     job = Job(encode(found.program), found.x, found.program.channels)
     expected = play(found.program, found.x)
@@ -215,10 +234,13 @@ def measure(
     (trace,) = Simulator.verilated(files, found.config).trace([job])
     if not np.array_equal(trace.y, expected):
         raise DaqkfError(f"{contender.name} computes something else than its golden model")
+    tiles = -(-len(found.x) // lanes)
+    running = trace.cycles.running / tiles
     activity = None
     if count_toggles:
         progress("count toggles")
-        activity = toggles(files, found.config, job, expected)
+        tile = replace(job, x=found.x[:lanes])
+        activity = toggles(files, found.config, tile, expected[:lanes])
     rows: list[Measurement] = []
     for fabric in fabrics:
         if not contender.suits(fabric):
@@ -236,8 +258,10 @@ def measure(
                 sparsity,
                 workload.cosine,
                 sum(found.cycles.values()),
+                found.load_cycles,
                 found.cycles[LAYER],
-                trace.cycles.running,
+                running,
+                running + trace.cycles.loading_activations / tiles,
                 resources,
                 placement,
                 activity,

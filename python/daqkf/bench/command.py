@@ -117,6 +117,7 @@ def _ratios(row: Measurement, rows: Sequence[Measurement]) -> dict[str, Any]:
     ratios = {
         "work_per_cell": row.work_per_cell() / base.work_per_cell(),
         "layer_work_per_cell": row.layer_work_per_cell() / base.layer_work_per_cell(),
+        "loaded_work_per_cell": row.loaded_work_per_cell() / base.loaded_work_per_cell(),
     }
     work, least = row.work_per_dsp(), base.work_per_dsp()
     if work and least:
@@ -128,7 +129,8 @@ def _ratios(row: Measurement, rows: Sequence[Measurement]) -> dict[str, Any]:
 
 _COLUMNS = (
     *("zeros", "array", "to W8A8", "cells", "LUTs", "FFs", "DSPs", "RAMB36", "MHz"),
-    *("cycles", "of layer", "simulated", "work/cell", "of layer", "work/DSP", "toggles"),
+    *("cycles", "of layer", "simulated", "period", "work/cell", "of layer", "loaded", "work/DSP"),
+    "toggles",
 )
 
 
@@ -137,15 +139,18 @@ def table(fabric: str, rows: Sequence[Measurement]) -> "Table":
     from rich.table import Table
 
     found = Table(
-        title=f"{fabric}: cycles of a tile through MiniLM's 36 layers, and through {LAYER}; work "
-        "and toggles are ratios to the dense array"
+        title=f"{fabric}: cycles of a tile through MiniLM's 36 layers, and through {LAYER}, also "
+        "in simulation; a period includes loading; work and toggles are ratios to the dense array"
     )
     for heading in _COLUMNS:
         found.add_column(heading, justify="right")
     for row in rows:
         counts, placement = row.resources.counts, row.placement
         ratios = _ratios(row, rows).get("to_baseline", {})
-        shown = ("work_per_cell", "layer_work_per_cell", "work_per_dsp", "toggles")
+        shown = (
+            *("work_per_cell", "layer_work_per_cell", "loaded_work_per_cell"),
+            *("work_per_dsp", "toggles"),
+        )
         found.add_row(
             f"{row.sparsity:.0%}",
             row.contender,
@@ -158,7 +163,8 @@ def table(fabric: str, rows: Sequence[Measurement]) -> "Table":
             f"{placement.fmax_mhz:.0f}" if placement else "",
             f"{row.cycles:,}",
             f"{row.layer_cycles:,}",
-            f"{row.simulated_cycles:,}",
+            f"{row.simulated_cycles:,.0f}",
+            f"{row.simulated_period:,.0f}",
             *(f"{ratios[name]:.2f}x" if name in ratios else "" for name in shown),
         )
     return found

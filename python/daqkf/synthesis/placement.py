@@ -36,11 +36,11 @@ class Device:
     dsps: int
 
     def holds(self, counts: Counts) -> bool:
-        """Does a circuit leave it a tenth of its logic to route in?"""
+        """Does a circuit leave it a tenth of its logic and memories to place and route in?"""
         return (
             counts.logic_cells <= 0.9 * self.logic_cells
             and counts.flip_flops <= 0.9 * self.logic_cells
-            and counts.block_rams_18k <= self.block_rams_18k
+            and counts.block_rams_18k <= 0.9 * self.block_rams_18k
             and counts.dsps <= self.dsps
         )
 
