@@ -101,7 +101,7 @@ def run_demo(folder: Path, sentences: int, sparsity: float) -> int:
             activation=ACTIVATION,
             levels=name,
             calibration=calibration,
-            target=first or "generic",
+            target=first or "wide",
             on_stage=(writer := _stage_writer(folder / name, console)),
         )
         write_atomically(folder / name / "program.bin", design.program)
