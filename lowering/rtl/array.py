@@ -47,16 +47,11 @@ def build_array(config: ArrayConfig) -> Circuit:
     # Program: between kernels a new image may replace the old one; an error swallows the rest.
     idle = at[Phase.READY] & ~storing
     prog_tready = at[Phase.EMPTY] | at[Phase.LOADING_PROGRAM] | idle | at[Phase.ERROR]
-    accepted = c.delay(prog_tvalid & prog_tready, "word_accepted", reset=0)
+    accepted = prog_tvalid & prog_tready
     loader = c.instance(
-        "loader",
-        build_loader(config),
-        clk=c.clk,
-        rst=rst,
-        word=c.delay(prog_tdata, "word"),
-        valid=accepted,
+        "loader", build_loader(config), clk=c.clk, rst=rst, word=prog_tdata, valid=accepted
     )
-    loading = accepted & loader["idle"] & ~at[Phase.ERROR]
+    loading = loader["begun"] & ~at[Phase.ERROR]
 
     # Activations: K rows, then the row of zeros that null items read.
     result_bits = index_bits(config.result_depth)
@@ -64,7 +59,7 @@ def build_array(config: ArrayConfig) -> Circuit:
     features = loader["features"].zext(count.width)
     outputs = loader["outputs"].zext(count.width)
     complete = count.eq(features)
-    programming = prog_tvalid | accepted
+    programming = prog_tvalid | loader["acting"]
     x_tready = (at[Phase.READY] & ~programming) | (at[Phase.LOADING_ACTIVATIONS] & ~complete)
     beat = x_tvalid & x_tready
     start = at[Phase.LOADING_ACTIVATIONS] & complete & ~choose(writing, full)

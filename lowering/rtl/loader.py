@@ -38,13 +38,21 @@ class State(IntEnum):
 def build_loader(config: ArrayConfig) -> Circuit:
     """The loader: one image word in each cycle that `valid` is high.
 
-    `idle` says that no image has begun; `loaded` pulses after the last word of a good one.
+    It acts on a word a cycle later, and `acting` says so. `begun` pulses with the first word of
+    an image, `loaded` with the last one of a good one.
     """
     c = Circuit("daqkf_loader")
     c.clock("clk")
     c.reset(c.input("rst", 1))
-    word = c.input("word", IMAGE_WORD_BITS)
-    valid = c.input("valid", 1)
+    arriving = c.input("word", IMAGE_WORD_BITS)
+    word = c.delay(arriving, "current")
+    valid = c.delay(c.input("valid", 1), "acting", reset=0)
+
+    def known(condition: Signal, name: str) -> Signal:
+        """What depends on a word alone is found as it arrives."""
+        return c.delay(condition, name)
+
+    empty = known(~arriving.any(), "empty")
 
     state = c.register("state", 3, reset=State.HEADER)
     at = {kind: state.eq(kind) for kind in State}
@@ -53,7 +61,9 @@ def build_loader(config: ArrayConfig) -> Circuit:
 
     # Header: three words must match; length and CRC are for the host's tools.
     wrong = {
-        error: at[State.HEADER] & index.eq(field) & word.ne(expected)
+        error: at[State.HEADER]
+        & index.eq(field)
+        & known(arriving.ne(expected), f"not_{error.name.lower()}")
         for error, field, expected in (
             (LoadError.MAGIC, Header.MAGIC, IMAGE_MAGIC),
             (LoadError.VERSION, Header.VERSION, IMAGE_VERSION),
@@ -88,18 +98,17 @@ def build_loader(config: ArrayConfig) -> Circuit:
         units[Command.DISPATCH] = config.zeros_width
     limits = {code: depth for code, (_, depth) in memories.items()}
     limits |= {Command.KERNEL: config.null_address, Command.END: 0}
-    new_op, new_unit = word[COMMAND_OP_SHIFT:], word[:COMMAND_OP_SHIFT]
+    new_op, new_unit = arriving[COMMAND_OP_SHIFT:], arriving[:COMMAND_OP_SHIFT]
     most_units = c.const(1, new_unit.width)
     for code, most in units.items():
         most_units = mux(new_op.eq(code), c.const(most, new_unit.width), most_units)
-    known = new_op.ule(max(limits)) & new_unit.ult(most_units)
-    limit = c.const(0, IMAGE_WORD_BITS)
+    command = known(new_op.ule(max(limits)) & new_unit.ult(most_units), "command")
+    fits = ~(is_op[Command.KERNEL] & empty)
     for code, most in limits.items():
-        limit = mux(is_op[code], c.const(most, IMAGE_WORD_BITS), limit)
-    fits = word.ule(limit) & ~(is_op[Command.KERNEL] & ~word.any())
-    outputs_fit = word.any() & word.ule(config.result_depth)
+        fits = fits & (~is_op[code] | known(arriving.ule(most), f"{code.name.lower()}_fits"))
+    outputs_fit = ~empty & known(arriving.ule(config.result_depth), "outputs_fit")
     wrong[LoadError.COMMAND] = (
-        (at[State.COMMAND] & ~known)
+        (at[State.COMMAND] & ~command)
         | (at[State.COUNT] & ~fits)
         | (at[State.OUTPUTS] & ~outputs_fit)
     )
@@ -158,7 +167,7 @@ def build_loader(config: ArrayConfig) -> Circuit:
     # Where the next word leads.
     ended = at[State.COUNT] & is_op[Command.END]
     last_row = at[State.ROWS] & row_done & left.eq(1)
-    nothing = at[State.COUNT] & ~word.any()
+    nothing = at[State.COUNT] & empty
     following: Signal = state
     for condition, to in (
         (at[State.HEADER] & final_header, State.COMMAND),
@@ -175,7 +184,8 @@ def build_loader(config: ArrayConfig) -> Circuit:
         mux(final_header, c.const(0, index.width), index + 1), enable=valid & at[State.HEADER]
     )
 
-    c.output("idle", at[State.HEADER] & ~index.any())
+    c.output("acting", valid)
+    c.output("begun", valid & at[State.HEADER] & ~index.any())
     c.output("loaded", valid & ended & ~failure)
     c.output("failed", at[State.FAILED])
     c.output("error", error)
