@@ -441,12 +441,20 @@ class Circuit:
         self._wires[wire] = source
 
     def memory(self, name: str, depth: int, width: int, style: str = "block") -> Memory:
-        """A memory; `style` is the value of its `ram_style` attribute."""
-        attribute = SVAttributeAttr(StringAttr("ram_style"), StringAttr(f'"{style}"'))
+        """A memory; `style` is the value of its `ram_style` attribute.
+
+        Nothing may read a row in the cycle in which it is written: `no_rw_check` spares what
+        yosys would build around a block RAM to give out the old row.
+        """
+        expressions = {"ram_style": f'"{style}"', "no_rw_check": "1"}
+        attributes = [
+            SVAttributeAttr(StringAttr(attribute), StringAttr(expression))
+            for attribute, expression in expressions.items()
+        ]
         place = self.declare(
             RegOp(
                 UnpackedArrayType(depth, IntegerType(width)),
-                {"sv.attributes": ArrayAttr([attribute])},
+                {"sv.attributes": ArrayAttr(attributes)},
             ),
             name,
         )

@@ -58,10 +58,11 @@ def build_array(config: ArrayConfig) -> Circuit:
     count = c.register("count", max(config.address_width, result_bits + 1), reset=0)
     features = loader["features"].zext(count.width)
     outputs = loader["outputs"].zext(count.width)
-    complete = count.eq(features)
+    complete = c.register("complete", 1, reset=0)
     programming = prog_tvalid | loader["acting"]
     x_tready = (at[Phase.READY] & ~programming) | (at[Phase.LOADING_ACTIVATIONS] & ~complete)
     beat = x_tvalid & x_tready
+    complete.drive((beat & (count + 1).eq(features)) | (complete & at[Phase.LOADING_ACTIVATIONS]))
     start = at[Phase.LOADING_ACTIVATIONS] & complete & ~choose(writing, full)
     spaq: Mapping[str, Signal] = {}
     if config.dispatches:

@@ -10,7 +10,7 @@
 // CHECK: hw.instance "spaq" @daqkf_spaq
 
 // VERILOG: module daqkf_spaq(
-// VERILOG: (* ram_style = "distributed" *)
+// VERILOG: (* ram_style = "distributed", no_rw_check = 1 *)
 rpea.array @array <pes = 2, lanes = 2, post_lanes = 1, max_shift = 1, activation_depth = 4,
   stream_depth = 8, parameter_depth = 2, result_depth = 2, running_sum_width = 10,
   accumulator_width = 11, sum_width = 12, buckets = 4>

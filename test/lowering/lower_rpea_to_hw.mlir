@@ -23,7 +23,7 @@
 // VERILOG: module daqkf_running_sum_lane(
 // VERILOG: reg [9:0] running_sum;
 // VERILOG: module daqkf_running_sum_element(
-// VERILOG: (* ram_style = "block" *)
+// VERILOG: (* ram_style = "block", no_rw_check = 1 *)
 // VERILOG: module daqkf_post(
 // VERILOG: module daqkf_array(
 // VERILOG-NOT: initial
