@@ -57,7 +57,8 @@ def required_config(kernel: KernelOp | DispatchOp) -> ArrayConfig:
     return ArrayConfig(
         **{name: getattr(machine, name) for name in ORGANISATION},
         # One row more than the features: the one that stays zero.
-        activation_depth=_power_of_two(features(kernel.input) + 1),
+        # Indices of so many bits are for longer addresses.
+        activation_depth=max(_power_of_two(features(kernel.input) + 1), 2 << machine.index_bits),
         stream_depth=_power_of_two(int(to_array(kernel.schedule.words).max())),
         parameter_depth=_power_of_two(int(to_array(kernel.schedule.counts).max())),
         result_depth=_power_of_two(features(kernel.result)),
@@ -160,18 +161,15 @@ def pack_streams(
 
 def _pack(stream: Stream | None, family: str, config: ArrayConfig) -> NDArray[np.uint32]:
     """The words of a PE's channels; a PE without any still plays its end."""
-    layout = config.stream_words[family]
-    addresses = FAMILIES[family].addresses(config)
+    golden = FAMILIES[family]
     if stream is not None:
         fields = dict(stream.fields)
     else:
-        fields = dict.fromkeys(layout.widths, np.zeros(1, np.int64))
-        fields |= dict.fromkeys(addresses, np.full(1, -1))
-    for name in addresses:
-        fields[name] = np.where(fields[name] < 0, config.null_address, fields[name])
+        fields = dict.fromkeys(golden.fields(config), np.zeros(1, np.int64))
+        fields |= dict.fromkeys(golden.addresses(config), np.full(1, -1))
     count = len(next(iter(fields.values())))
     fields["end"] = np.arange(count) == count - 1
-    return layout.pack(fields)
+    return config.stream_words[family].pack(golden.encoded(fields, config))
 
 
 def lower_kernel(kernel: KernelOp, name: str, array: str, config: ArrayConfig) -> ProgramOp:

@@ -14,6 +14,7 @@ ORGANISATION = (
     "families",
     "weight_bits",
     "multiplier",
+    "index_bits",
 )
 """What a schedule and the array that runs it must have in common."""
 
@@ -22,6 +23,9 @@ FAMILIES = ("running_sum", "semiring", "strassen", "multiply", "dense")
 
 LOCKSTEP_FAMILIES = ("dense",)
 """Kinds whose elements all do the same step at the same time, so that they share its control."""
+
+INDEXED_FAMILIES = ("running_sum", "multiply")
+"""Kinds whose words can do without whole addresses: those with an `rpea.families` `indices`."""
 
 MULTIPLIERS = ("booth", "dsp", "packed")
 """How lanes multiply: rows of radix-4 digits for LUTs, a product for a DSP block, or two lanes'
@@ -69,12 +73,14 @@ class Machine:
     """Bits of a weight of the multiply family: 8 with one item a word, 4 with two."""
     multiplier: str = field(default="booth", kw_only=True)
     """How the multiply and dense families multiply: one of `MULTIPLIERS`."""
+    index_bits: int = field(default=0, kw_only=True)
+    """Bits that a stream word has for an item's row (`rpea.indices`); 0: a whole address."""
 
     def __post_init__(self):
         for name, value in asdict(self).items():
             if not isinstance(value, int):
                 continue
-            if value < (0 if name == "max_shift" else 1):
+            if value < (0 if name in ("max_shift", "index_bits") else 1):
                 raise ValueError(f"{name} cannot be {value}")
             if value > _MOST.get(name, value):
                 raise ValueError(f"{name} cannot be beyond {_MOST[name]}, as {value} is")
@@ -101,9 +107,25 @@ class Machine:
             raise ValueError(f"a strassen element pairs its lanes, and {self.lanes} are odd")
         if not 0 < len(self.families) <= self.pes:
             raise ValueError(f"{len(self.families)} families for {self.pes} PEs")
+        if self.index_bits:
+            self._require_indexed()
         alone = set(self.families) & set(LOCKSTEP_FAMILIES)
         if alone and len(set(self.families)) > 1:
             raise ValueError(f"{alone.pop()} elements share an array with no other family")
+
+    def _require_indexed(self) -> None:
+        """Whether `index_bits` mean something for these elements."""
+        address = self.activation_depth.bit_length() - 1
+        if not 2 <= self.index_bits < address:
+            raise ValueError(
+                f"index_bits must be 2..{address - 1} for addresses of {address} bits, "
+                f"not {self.index_bits}"
+            )
+        for name in self.families:
+            if name not in INDEXED_FAMILIES:
+                raise ValueError(f"{name} elements have no index_bits, but whole addresses")
+        if "running_sum" in self.families and self.items == 1:
+            raise ValueError("words of one item have nothing to share; they have no index_bits")
 
     @property
     def lockstep(self) -> bool:

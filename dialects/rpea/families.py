@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daqkf.dialects.rpea import multiplication
+from daqkf.dialects.rpea.indices import Deltas, IndexForm, Windows
 from daqkf.dialects.spaq.numerics import ACTIVATION_MIN, wrap
 from daqkf.dialects.spaq.semirings import INFINITY, Semiring
 
@@ -40,14 +41,43 @@ class Family(ABC):
     name: ClassVar[str]
     modular: ClassVar[bool] = False
     """Whether sums are right only modulo 2^accumulator_width, until the bias is added."""
+    indices: ClassVar[IndexForm | None] = None
+    """What words have in place of addresses, where the array has `index_bits`."""
 
     @abstractmethod
     def fields(self, config: "ArrayConfig") -> dict[str, int]:
-        """The fields of a stream word and their bits, the lowest first.
+        """The fields of a word with whole addresses and their bits, the lowest first.
 
         Unless the array's counters supply them (`supplied`), every word also has `last`, which
         ends an output, and `end`, which ends the stream.
         """
+
+    def stored(self, config: "ArrayConfig") -> dict[str, int]:
+        """The fields of a word as it is in the stream."""
+        fields = self.fields(config)
+        if config.index_bits and self.indices:
+            return self.indices.fields(fields, config)
+        return fields
+
+    def encoded(self, words: Words, config: "ArrayConfig") -> Words:
+        """Words with whole addresses, -1 for null items, as they are in the stream.
+
+        Raises:
+            ValueError: words that `index_bits` cannot tell.
+        """
+        if config.index_bits and self.indices:
+            return self.indices.coded(words, config)
+        null = {
+            name: np.where(words[name] < 0, config.null_address, words[name])
+            for name in self.addresses(config)
+        }
+        return dict(words) | null
+
+    def played(self, words: Words, config: "ArrayConfig") -> Words:
+        """Words as they are in the stream, with whole addresses."""
+        if config.index_bits and self.indices:
+            return self.indices.addressed(words, config)
+        return words
 
     def supplied(self, words: int, features: int, outputs: int) -> Words:
         """The fields of a PE's `words` that are not in the stream but made by the array."""
@@ -79,6 +109,7 @@ class RunningSum(Family):
     """
 
     name = "running_sum"
+    indices = Windows()
 
     @override
     def fields(self, config: "ArrayConfig") -> dict[str, int]:
@@ -254,6 +285,7 @@ class Multiply(Family):
 
     name = "multiply"
     modular = True
+    indices = Deltas()
 
     @override
     def fields(self, config: "ArrayConfig") -> dict[str, int]:
@@ -289,6 +321,7 @@ class Dense(Multiply):
     """
 
     name = "dense"
+    indices = None
 
     @override
     def fields(self, config: "ArrayConfig") -> dict[str, int]:

@@ -230,7 +230,7 @@ class ArrayConfig(Machine):
     @cached_property
     def stream_words(self) -> Mapping[str, Fields]:
         """The word of a PE's stream, by family. All have the `row_words` of the widest one."""
-        words = {name: Fields(FAMILIES[name].fields(self)) for name in self.members()}
+        words = {name: Fields(FAMILIES[name].stored(self)) for name in self.members()}
         most = max(word.words for word in words.values())
         return {name: Fields(word.widths, row_words=most) for name, word in words.items()}
 

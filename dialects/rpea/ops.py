@@ -145,8 +145,9 @@ class ProgramOp(IRDLOperation):
         config, features = self.target().config.data, self.features.value.data
         ends, counts = np.cumsum(to_array(self.rows)), to_array(self.counts)
         for pe, rows in enumerate(np.split(self.packed_stream(), ends[:-1])):
-            supplied = FAMILIES[config.family(pe)].supplied(len(rows), features, int(counts[pe]))
-            yield {**config.stream_word(pe).unpack(rows), **supplied}
+            family = FAMILIES[config.family(pe)]
+            supplied = family.supplied(len(rows), features, int(counts[pe]))
+            yield {**family.played(config.stream_word(pe).unpack(rows), config), **supplied}
 
     def verify_shapes(self) -> None:
         """Hold the properties against one another.

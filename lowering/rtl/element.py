@@ -3,7 +3,7 @@
 
 """A processing element, which plays its stream into T lanes.
 
-    fetch → word → operands → the family's datapath → held sum
+    fetch → word (→ addresses) → operands → the family's datapath → held sum
 
 One word enters in each cycle. What a memory has read is registered before it is used: block RAM
 is slow to give it out, and several blocks may be put together there. A finished sum moves to the
@@ -19,6 +19,7 @@ from daqkf.dialects.rpea.families import FAMILIES
 from daqkf.lowering.circuit import Circuit, Signal, concat, mux
 from daqkf.lowering.rtl.families import DATAPATHS, STORED
 from daqkf.lowering.rtl.families.stage import Datapath, Operands
+from daqkf.lowering.rtl.indices import locate
 from daqkf.lowering.rtl.select import choose, index_bits, unpack
 
 
@@ -65,6 +66,8 @@ def build_element(config: ArrayConfig, family: str) -> Circuit:
     word_valid.drive(fetched & ~ending, enable=enable)
 
     # Operands: the rows of T activations that the word names.
+    if config.index_bits:
+        word, word_valid = locate(c, config, family, word, word_valid, start, enable)
     addresses = FAMILIES[family].addresses(config)
     rows = _read_rows(c, config, activation_write, [word[name] for name in addresses], enable)
     read_valid = c.delay(word_valid, "read_valid", enable=enable, reset=0)

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from daqkf.dialects.spaq.functions import RECTIFIERS
 from daqkf.dialects.spaq.numerics import ACTIVATION_MAX, dequantize, quantize, split_ranks
+from daqkf.passes.maths.grouping import ranks
 from daqkf.passes.maths.quantization import symmetric_scale
-from daqkf.passes.maths.running_sum import ranks
 
 _SHARES = np.linspace(1.0, 0.2, 41)
 """Clipping ranges to try, as shares of the largest magnitude."""

@@ -46,11 +46,11 @@ class RunningSumCoding(Coding):
 
     @override
     def cost(self, levels: Levels, machine: Machine) -> Ints:
-        return running_sum.cost(levels, machine.max_shift, machine.items)
+        return running_sum.cost(levels, machine.max_shift, machine.items, machine.index_bits)
 
     @override
     def stream(self, levels: Levels, machine: Machine) -> Stream:
-        return running_sum.stream(levels, machine.max_shift, machine.items)
+        return running_sum.stream(levels, machine.max_shift, machine.items, machine.index_bits)
 
 
 @dataclass(frozen=True)
@@ -101,13 +101,13 @@ class MultiplyCoding(Coding):
 
     @override
     def cost(self, levels: Levels, machine: Machine) -> Ints:
-        return multiply.cost(levels, machine.weight_bits)
+        return multiply.cost(levels, machine.weight_bits, machine.index_bits)
 
     @override
     def stream(self, levels: Levels, machine: Machine) -> Stream:
-        bits = machine.weight_bits
-        correction = multiply.correction(levels, bits, machine.multiplier)
-        return replace(multiply.stream(levels, bits), correction=correction)
+        bits, index_bits = machine.weight_bits, machine.index_bits
+        correction = multiply.correction(levels, bits, machine.multiplier, index_bits)
+        return replace(multiply.stream(levels, bits, index_bits), correction=correction)
 
 
 class DenseCoding(Coding):

@@ -30,6 +30,11 @@ class Groups:
     """[items] whether it is subtracted, or taken as its complement."""
 
 
+def ranks(counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """0, 1, … count-1 for each of the counts, one after another."""
+    return np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+
+
 def group_sorted(
     column: NDArray[np.int64],
     level: NDArray[np.int64],

@@ -40,9 +40,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from daqkf.passes.maths.grouping import Groups
+from daqkf.passes.maths.grouping import Groups, ranks
 from daqkf.passes.maths.joining import group
-from daqkf.passes.maths.running_sum import ITEMS, Stream, parts, ranks
+from daqkf.passes.maths.running_sum import ITEMS, Stream, parts
 
 type Ints = NDArray[np.int64]
 

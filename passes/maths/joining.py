@@ -6,8 +6,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from daqkf.passes.maths.grouping import Groups, group_sorted
-from daqkf.passes.maths.running_sum import Stream, parts, ranks, step_shifts
+from daqkf.passes.maths.grouping import Groups, group_sorted, ranks
+from daqkf.passes.maths.running_sum import Stream, parts, step_shifts
 
 
 def group(levels: NDArray[np.int8]) -> Groups:

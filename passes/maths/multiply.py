@@ -7,22 +7,41 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daqkf.dialects.rpea import multiplication
-from daqkf.passes.maths.running_sum import Stream, ranks
+from daqkf.dialects.rpea.indices import deltas_reach
+from daqkf.passes.maths.grouping import ranks
+from daqkf.passes.maths.running_sum import Stream
 
 Levels = NDArray[np.int8]
 Ints = NDArray[np.int64]
 
 
-def cost(levels: Levels, bits: int) -> Ints:
-    """[N] words of each channel of levels [K, N]: its non-zeros, some to a word; at least one."""
-    return np.maximum(-(-np.count_nonzero(levels, axis=0) // multiplication.items(bits)), 1)
+def items_of(levels: Levels, index_bits: int) -> tuple[Ints, Ints]:
+    """Column and row of each item of levels [K, N], sorted.
 
-
-def stream(levels: Levels, bits: int) -> Stream:
-    """Lay out the non-zeros of levels [K, N], channel after channel, by rising row."""
-    items = multiplication.items(bits)
-    starts = np.append(0, np.cumsum(cost(levels, bits)))
+    Of the non-zeros, and of zeros that divide gaps too long for a delta of `index_bits`.
+    """
     column, row = np.nonzero(levels.T)
+    if not index_bits:
+        return column, row
+    reach, first = deltas_reach(index_bits), np.diff(column, prepend=-1) != 0
+    gap = row - np.where(first, 0, np.append(0, row[:-1]))
+    places = np.maximum(-(-gap // reach), 1)
+    column, before, gap = (np.repeat(of, places) for of in (column, row - gap, gap))
+    return column, before + np.minimum((ranks(places) + 1) * reach, gap)
+
+
+def cost(levels: Levels, bits: int, index_bits: int = 0) -> Ints:
+    """[N] words of each channel of levels [K, N]: its items, some to a word; at least one."""
+    column, _ = items_of(levels, index_bits)
+    counts = np.bincount(column, minlength=levels.shape[1])
+    return np.maximum(-(-counts // multiplication.items(bits)), 1)
+
+
+def stream(levels: Levels, bits: int, index_bits: int = 0) -> Stream:
+    """Lay out the items of levels [K, N], channel after channel, by rising row."""
+    items = multiplication.items(bits)
+    starts = np.append(0, np.cumsum(cost(levels, bits, index_bits)))
+    column, row = items_of(levels, index_bits)
     rank = ranks(np.bincount(column, minlength=levels.shape[1]))
     word, slot = starts[column] + rank // items, rank % items
     index = np.full((items, starts[-1]), -1)
@@ -36,9 +55,9 @@ def stream(levels: Levels, bits: int) -> Stream:
     return Stream(fields, starts)
 
 
-def correction(levels: Levels, bits: int, multiplier: str) -> Ints:
+def correction(levels: Levels, bits: int, multiplier: str, index_bits: int = 0) -> Ints:
     """[N] what takes out the surplus of all items, those without a weight included."""
-    slots = cost(levels, bits) * multiplication.items(bits)
+    slots = cost(levels, bits, index_bits) * multiplication.items(bits)
     null = multiplication.surplus(np.zeros((), np.int64), bits, multiplier)
     surplus = multiplication.surplus(levels.astype(np.int64), bits, multiplier)
     return -(surplus.sum(axis=0) + (slots - len(levels)) * null)

@@ -22,8 +22,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from daqkf.passes.maths.grouping import Groups, group_sorted
-from daqkf.passes.maths.splitting import Items, item_words, split
+from daqkf.passes.maths.grouping import Groups, group_sorted, ranks
+from daqkf.passes.maths.placing import place, word_counts
+from daqkf.passes.maths.splitting import Items, split
 
 ITEMS = 2
 """Items of a stream word unless a machine says otherwise: the ports of a block RAM."""
@@ -45,26 +46,20 @@ def parts(gap: NDArray[np.int64], max_shift: int) -> NDArray[np.int64]:
     return whole + np.bitwise_count(gap - (whole << max_shift)).astype(np.int64)
 
 
-def ranks(counts: NDArray[np.int64]) -> NDArray[np.int64]:
-    """0, 1, … count-1 for each of the counts, one after another."""
-    return np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
-
-
-def _words(groups: Groups, max_shift: int, items: int) -> NDArray[np.int64]:
-    """[G] words of each group: its items, and the steps that the next word does not carry."""
-    return item_words(groups.items, groups.negatives, items) + parts(groups.gap, max_shift) - 1
-
-
 def _starts(groups: Groups, words: NDArray[np.int64], columns: int) -> NDArray[np.int64]:
     """[N + 1] the first word of each column, and the end; a column's last word is extra."""
     lengths = np.bincount(groups.column, words, columns).astype(np.int64) + 1
     return np.concatenate(([0], np.cumsum(lengths)))
 
 
-def cost(levels: NDArray[np.int8], max_shift: int, items: int = ITEMS) -> NDArray[np.int64]:
+def cost(
+    levels: NDArray[np.int8], max_shift: int, items: int = ITEMS, index_bits: int = 0
+) -> NDArray[np.int64]:
     """Words, which are cycles of a PE, of each output channel [N] of levels [K, N]."""
     groups = group(items_of(levels, max_shift, items), levels.shape[1])
-    return np.diff(_starts(groups, _words(groups, max_shift, items), levels.shape[1]))
+    # Steps that the next word does not carry have words of their own.
+    words = word_counts(groups, items, index_bits) + parts(groups.gap, max_shift) - 1
+    return np.diff(_starts(groups, words, levels.shape[1]))
 
 
 @dataclass(frozen=True)
@@ -82,18 +77,20 @@ class Stream:
     """[N] what has to be added to the sums that a PE makes of these words."""
 
 
-def stream(levels: NDArray[np.int8], max_shift: int, items: int = ITEMS) -> Stream:
+def stream(
+    levels: NDArray[np.int8], max_shift: int, items: int = ITEMS, index_bits: int = 0
+) -> Stream:
     """Lay out levels int8 [K, N] as running-sum words, channel after channel."""
     groups = group(items_of(levels, max_shift, items), levels.shape[1])
-    words = _words(groups, max_shift, items)
+    placing = place(groups, items, index_bits)
+    words = placing.words + parts(groups.gap, max_shift) - 1
     starts = _starts(groups, words, levels.shape[1])
     total = int(starts[-1])
     first = np.cumsum(words) - words + groups.column  # a last word for each earlier column
 
-    word, slot, adding = _places(groups, items)
-    word += np.repeat(first, groups.items)
+    word, slot = placing.word + np.repeat(first, groups.items), placing.slot
     minus = np.ones(total, np.int64)
-    minus[np.repeat(first, adding) + ranks(adding)] = 0
+    minus[np.repeat(first, placing.words) + ranks(placing.words)] = ~placing.adding
     # Before its first word, an output's register is as if it had subtracted.
     before = np.append(1, minus[:-1])
     fields = {"keep": (minus == before).astype(np.int64)}
@@ -125,40 +122,6 @@ def stream(levels: NDArray[np.int8], max_shift: int, items: int = ITEMS) -> Stre
     excess = following * ones * (1 - 2 * minus)
     correction = -np.add.reduceat(excess, starts[:-1])
     return Stream(fields, starts, correction)
-
-
-def _places(
-    groups: Groups, items: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Each item's word in its group and number in the word [items]; adding words of a group [G].
-
-    The adding words come first. Even numbers go to items of the word's sign, as many as there
-    are, odd numbers to all that are left.
-    """
-    even = -(-items // 2)
-    odd = items - even
-    negatives = groups.negatives
-    words = item_words(groups.items, negatives, items)
-    positives = groups.items - negatives
-    # As many subtract as there are negative items, within what leaves every item a place.
-    fewest = np.maximum(-(-(negatives - odd * words) // even), 1)
-    most = np.minimum((items * words - positives) // even, words)
-    subtracting = np.clip(negatives // items, fewest, np.maximum(most, fewest))
-    adding = np.maximum(words - subtracting, 0)
-
-    def of_item(value: NDArray[np.int64]) -> NDArray[np.int64]:
-        return np.repeat(value, groups.items)
-
-    # Positive items stand first in a group.
-    rank = ranks(groups.items) - of_item(positives) * groups.negative
-    own = np.where(groups.negative, of_item(even * subtracting), of_item(even * adding))
-    left = np.maximum(positives - even * adding, 0)
-    rest = rank - own + of_item(left) * groups.negative
-    first = of_item(adding) * groups.negative
-    taken = rank < own
-    word = np.where(taken, first + rank // even, rest // max(odd, 1))
-    slot = np.where(taken, 2 * (rank % even), 2 * (rest % max(odd, 1)) + 1)
-    return word, slot, adding
 
 
 def step_shifts(

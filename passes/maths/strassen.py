@@ -22,7 +22,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from daqkf.passes.maths.running_sum import Stream, ranks
+from daqkf.passes.maths.grouping import ranks
+from daqkf.passes.maths.running_sum import Stream
 
 type Ints = NDArray[np.int64]
 

@@ -35,7 +35,7 @@ from daqkf.lowering.program_image import encode, playable
 from daqkf.lowering.rtl.array import build_array
 from daqkf.passes.dfke_schedule import schedule
 from daqkf.passes.maths import semirings
-from daqkf.passes.maths.running_sum import ranks
+from daqkf.passes.maths.grouping import ranks
 from daqkf.pipelines import LOWER
 from daqkf.runtime.simulator import Job, Simulator
 

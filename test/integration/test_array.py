@@ -144,6 +144,15 @@ MACHINES = {
         MACHINE, families=("multiply",), weight_bits=4, multiplier="packed"
     ),
     "mixed-multiply": replace(MACHINE, pes=5, families=("running_sum", "multiply")),
+    "windows": replace(MACHINE, pes=3, index_bits=3),
+    "windows-eight": replace(MACHINE, lanes=3, items=8, max_shift=0, index_bits=5),
+    "deltas": replace(MACHINE, pes=3, families=("multiply",), index_bits=2),
+    "deltas-4": replace(
+        MACHINE, families=("multiply",), weight_bits=4, multiplier="dsp", index_bits=3
+    ),
+    "windows-and-deltas": replace(
+        MACHINE, pes=5, families=("running_sum", "multiply"), items=4, index_bits=4
+    ),
     "dense": replace(MACHINE, pes=3, lanes=4, families=("dense",)),
     "dense-one": replace(MACHINE, pes=1, lanes=1, families=("dense",), multiplier="dsp"),
     "dense-packed": replace(MACHINE, pes=5, families=("dense",), multiplier="packed"),
