@@ -1,112 +1,133 @@
 # Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-"""Bits per non-zero weight of MiniLM's streams, by the coding of their indices.
+"""What windowed and delta indices save, and what they cost.
 
-Of the first matrix of each kind (`--all`: all six), pruned by magnitude: the running-sum stream
-with each coding of `passes.maths.index_coding`, at the field width that makes it smallest, all
-of its bits counted (signs, shifts, steps); a bitmap and compressed sparse rows, which need a
-multiplier; and the entropy bound. Then for the coding that `encode` makes, `order`: the bits of
-a delta, the words, which are cycles, that escapes add, and the RAMB36 of the stream memories of
-4 PEs, of the matrix that needs most; once at the smallest size, once with at most `--slowdown`
-more words.
+Of the first matrix of each kind of MiniLM, pruned by magnitude, on 4 PEs: bits per non-zero
+weight of the stream with whole addresses and with the `index_bits` that `auto` picks; of a bitmap
+and of compressed sparse rows, which need a multiplier and somebody who unpacks them; and the
+entropy bound. Then the cycles that the coding adds and the block RAM of the stream memories.
+`--cells` synthesises an element of 8 lanes for 1536 features with each, for UltraScale+. Minutes.
 """
 
 import argparse
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
 from daqkf.api import level_set
+from daqkf.dialects.dfke import Machine
+from daqkf.dialects.rpea.layout import ArrayConfig, smallest_array
+from daqkf.hw_targets import load_target
+from daqkf.lowering.circuit import circuit_module
+from daqkf.lowering.export_verilog import emit_verilog
+from daqkf.lowering.rtl.array import build_array
 from daqkf.models.minilm import MiniLM
-from daqkf.passes.maths import joining
-from daqkf.passes.maths.balance import share_out
-from daqkf.passes.maths.index_coding import FORMS, Coding, measure, smallest
+from daqkf.passes.maths.index_coding import Storage, Streams, choose
 from daqkf.passes.maths.levels import fit
 from daqkf.passes.maths.pruning import magnitude_prune
+from daqkf.synthesis import synthesize
 
-LEVELS = ("ternary", "uniform-7", "uniform-15", "codebook-15", "int8")
-SPARSITIES = (0.0, 0.1, 0.3, 0.5, 0.7)
-PES, POST_CYCLES, MAX_SHIFT = 4, 8, 3
-KINDS = ("attention.query", "attention.output", "ffn.up", "ffn.down")
-
-RAMB36 = {512: 72, 1024: 36, 2048: 18, 4096: 9, 8192: 4, 16384: 2, 32768: 1}
-"""Depths of a RAMB36 and their widths, the deepest for deeper memories (AMD UG573)."""
+LEVELS = ("uniform-7", "codebook-15", "int8")
+SPARSITIES = (0.0, 0.3, 0.5, 0.7)
+KINDS = ("attention.query", "ffn.up", "ffn.down")
+FEATURES, DEPTH = 1536, 8192
 
 
-def ramb36(words: int, width: int) -> int:
-    """Blocks of a memory whose depth is rounded up to a power of two."""
-    depth = 1 << (words - 1).bit_length()
-    return min(-(-depth // rows) * -(-width // bits) for rows, bits in RAMB36.items())
+def machines() -> dict[str, Machine]:
+    """The arrays by name."""
+    base = load_target("generic").machine
+    words = {
+        f"running_sum, {items} items": replace(base, items=items, max_shift=0)
+        for items in (2, 4, 8)
+    }
+    return {"multiply, 8 bits": replace(base, families=("multiply",)), **words}
 
 
-def blocks(coding: Coding) -> int:
-    """RAMB36 of the stream memories of 4 PEs."""
-    shares = share_out(coding.words, PES, POST_CYCLES)
-    words = max(int(coding.words[share].sum()) for share in shares)
-    return PES * ramb36(words, coding.word)
+def storage(machine: Machine, levels: str, model: MiniLM) -> Iterator[tuple[str, ...]]:
+    """The rows of a table, by kind of layer and sparsity."""
+    for kind in KINDS:
+        name = next(name for name in model.linear_names if name.endswith(f".{kind}"))
+        for sparsity in SPARSITIES:
+            weights = magnitude_prune(model.linear(name)[0], sparsity)
+            kernel = fit(weights, level_set(levels)).levels
+            whole = Streams.of([kernel], machine)
+            coded = Streams.of([kernel], choose([kernel], machine))
+            other = Storage.of(kernel)
+            sizes = whole.bits, coded.bits, other.bitmap, other.csr, other.bound
+            yield (
+                kind,
+                f"{sparsity:.0%}",
+                str(coded.machine.index_bits or "whole"),
+                *(f"{size / other.nonzeros:.2f}" for size in sizes),
+                f"{coded.cycles / whole.cycles - 1:+.1%}",
+                f"{whole.ramb18s / 2:g} > {coded.ramb18s / 2:g}",
+            )
 
 
-def order(matrices: list[NDArray[np.int8]], slowdown: float) -> list[str]:
-    """The cells of the coding that `encode` makes, with at most so many more words."""
-    groups = [(joining.group(levels), levels.shape) for levels in matrices]
-    plain, ours = (
-        [smallest(*entry, form, MAX_SHIFT, slowdown=slowdown) for entry in groups]
-        for form in ("absolute", "order")
-    )
-    nonzeros = sum(np.count_nonzero(levels) for levels in matrices)
-    words = [sum(int(c.words.sum()) for c in codings) for codings in (plain, ours)]
-    return [
-        "-".join(str(bits) for bits in sorted({coding.bits for coding in ours})),
-        f"{sum(c.total for c in ours) / nonzeros:.2f}",
-        f"{words[1] / words[0] - 1:+.1%}",
-        f"{max(map(blocks, plain))} > {max(map(blocks, ours))}",
-    ]
+def cells() -> Iterator[tuple[str, ...]]:
+    """The rows of a table: elements with whole addresses, and with indices of some bits."""
+    for name, machine in machines().items():
+        family = machine.family(0)
+        base = None
+        for bits in (0, 3, 4) if family == "multiply" else (0, 7, 8):
+            config = element(replace(machine, index_bits=bits))
+            verilog = emit_verilog(circuit_module(build_array(config)))
+            counts = synthesize(verilog, f"daqkf_{family}_element", "xcup").counts
+            base = base or counts.logic_cells
+            yield (
+                name,
+                str(bits or "whole"),
+                str(config.stream_word(0).width),
+                str(counts.logic_cells),
+                f"{counts.logic_cells / base - 1:+.1%}",
+                str(counts.flip_flops),
+                f"{counts.block_rams_36k:g}",
+            )
 
 
-def sizes(matrices: list[NDArray[np.int8]]) -> list[str]:
-    """Bits per non-zero weight of everything that is measured."""
-    found = [measure(levels, MAX_SHIFT) for levels in matrices]
-    nonzeros = sum(m.nonzeros for m in found)
-    totals = [sum(m.codings[form].total for m in found) for form in FORMS]
-    totals += [sum(getattr(m, name) for m in found) for name in ("bitmap", "csr", "bound")]
-    return [f"{total / nonzeros:.2f}" for total in totals]
+def element(machine: Machine) -> ArrayConfig:
+    """An array with the widths and depths of a layer of `FEATURES`."""
+    config = smallest_array(replace(machine, pes=1), FEATURES)
+    sizes: dict[str, Any] = {"stream_depth": DEPTH, "parameter_depth": 256, "result_depth": 1024}
+    if machine.family(0) != "multiply":
+        sizes |= {"running_sum_width": 16, "accumulator_width": 20, "sum_width": 21}
+    else:
+        sizes |= {"accumulator_width": 26, "sum_width": 26}
+    return replace(config, **sizes)
 
 
-def table(title: str, headings: tuple[str, ...]) -> Table:
-    """An empty table."""
+def table(title: str, headings: tuple[str, ...], rows: Iterator[tuple[str, ...]]) -> Table:
+    """A table with these rows."""
     made = Table(title=title)
-    for heading in ("layer", "zeros", *headings):
-        made.add_column(heading, justify="left" if heading == "layer" else "right")
+    for number, heading in enumerate(headings):
+        made.add_column(heading, justify="right" if number else "left")
+    for row in rows:
+        made.add_row(*row)
     return made
 
 
 def main() -> None:
-    """Print the bits per non-zero weight of MiniLM's streams."""
+    """Print what indices take in MiniLM's streams."""
     parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("--slowdown", type=float, default=0.02, help="default 0.02")
-    parser.add_argument("--all", action="store_true", help="all six matrices of a kind")
+    parser.add_argument("--levels", nargs="+", default=LEVELS)
+    parser.add_argument("--cells", action="store_true", help="logic cells of elements instead")
     options = parser.parse_args()
-    model, console = MiniLM.load(), Console(width=120)
-    cells = ("delta", "bits", "words", "RAMB36")
-    for levels in LEVELS:
-        compared = table(f"{levels}: bits per non-zero weight", (*FORMS, "bitmap", "CSR", "bound"))
-        most = f"at most {options.slowdown:.0%} more words"
-        coded = table(f"{levels}: `order`, the smallest, and with {most}", cells * 2)
-        for kind in KINDS:
-            names = [name for name in model.linear_names if name.endswith(f".{kind}")]
-            for sparsity in SPARSITIES:
-                chosen = names if options.all else names[:1]
-                pruned = (magnitude_prune(model.linear(name)[0], sparsity) for name in chosen)
-                matrices = [fit(weights, level_set(levels)).levels for weights in pruned]
-                label = kind, f"{sparsity:.0%}"
-                compared.add_row(*label, *sizes(matrices))
-                limits = (np.inf, options.slowdown)
-                coded.add_row(*label, *(c for limit in limits for c in order(matrices, limit)))
-        console.print(compared)
-        console.print(coded)
+    console = Console(width=120)
+    if options.cells:
+        headings = ("element", "index bits", "word", "cells", "", "flip-flops", "RAMB36")
+        console.print(table(f"8 lanes, K = {FEATURES}, {DEPTH} words", headings, cells()))
+        return
+    model = MiniLM.load()
+    headings = ("layer", "zeros", "index bits", "whole", "coded", "bitmap", "CSR", "bound",
+                "cycles", "RAMB36")  # fmt: skip
+    for name, machine in machines().items():
+        for levels in ("int8",) if name.startswith("multiply") else options.levels:
+            rows = storage(machine, levels, model)
+            console.print(table(f"{name}, {levels}: bits per non-zero weight", headings, rows))
 
 
 if __name__ == "__main__":

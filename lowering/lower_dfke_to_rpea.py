@@ -21,6 +21,7 @@ from daqkf.dialects.dfke.machine import ORGANISATION
 from daqkf.dialects.rpea import ArrayConfig, ArrayOp, ProgramOp, RunOp
 from daqkf.dialects.rpea import DispatchOp as ProgramDispatchOp
 from daqkf.dialects.rpea.families import FAMILIES
+from daqkf.dialects.rpea.layout import activation_rows
 from daqkf.dialects.rpea.multiplication import PRODUCT_BITS
 from daqkf.dialects.spaq import Semiring, numerics
 from daqkf.dialects.spaq.ops import element, features
@@ -56,9 +57,7 @@ def required_config(kernel: KernelOp | DispatchOp) -> ArrayConfig:
         widths = (max(total.width.data, PRODUCT_BITS),) * 2
     return ArrayConfig(
         **{name: getattr(machine, name) for name in ORGANISATION},
-        # One row more than the features: the one that stays zero.
-        # Indices of so many bits are for longer addresses.
-        activation_depth=max(_power_of_two(features(kernel.input) + 1), 2 << machine.index_bits),
+        activation_depth=activation_rows(features(kernel.input), machine.index_bits),
         stream_depth=_power_of_two(int(to_array(kernel.schedule.words).max())),
         parameter_depth=_power_of_two(int(to_array(kernel.schedule.counts).max())),
         result_depth=_power_of_two(features(kernel.result)),

@@ -3,7 +3,7 @@
 
 """`dfke-schedule`: share out a kernel's outputs over the elements of a target."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,6 +66,8 @@ class DfkeSchedulePass(ModulePass):
       by default as its own.
     - `fabric`: at whose prices `auto` picks, by default xcup; and for which elements multiply,
       by default as the target says.
+    - `index-bits`: of an item's row in a stream word, in place of the target's; 0 are whole
+      addresses, and `auto` those of the least block RAM times cycles.
 
     The cost of a channel is the exact count of its stream words. Each PE gets as many, and
     runs long and short channels in turns, which the post unit keeps up with best. Fails where
@@ -77,16 +79,17 @@ class DfkeSchedulePass(ModulePass):
     target: str = "generic"
     family: tuple[str, ...] | None = None
     fabric: str | None = None
+    index_bits: int | str | None = None
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         try:
             machine = load_target(self.target).machine
             kernels = [op for op in op.walk() if isinstance(op, KernelOp)]
             for array in (op for op in op.walk() if isinstance(op, ArrayOp)):
-                own = array.config.data
-                machine = replace(machine, families=own.families, multiplier=own.multiplier)
+                machine = machine.with_elements_of(array.config.data)
             every = [kernel.parts().weights.array() for kernel in kernels]
-            machine = Elements(self.family, self.fabric).on(machine, every)
+            elements = Elements(self.family, self.fabric, self.index_bits)
+            machine = elements.on(machine, every)
             for kernel in kernels:
                 body = kernel.parts()
                 levels, semiring = body.weights.array(), body.matmul.semiring.data

@@ -3,7 +3,7 @@
 
 """The organisation of an array, as far as a schedule depends on it."""
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 
 ORGANISATION = (
     "pes",
@@ -131,6 +131,15 @@ class Machine:
     def lockstep(self) -> bool:
         """Whether all elements do the same step at the same time."""
         return self.families[0] in LOCKSTEP_FAMILIES
+
+    def with_elements_of(self, other: "Machine") -> "Machine":
+        """This machine with the kind of elements that another one has.
+
+        Raises:
+            ValueError: it cannot have them.
+        """
+        kind = {name: getattr(other, name) for name in ("families", "multiplier", "index_bits")}
+        return replace(self, **kind)
 
     def family(self, pe: int) -> str:
         """The family of a PE."""

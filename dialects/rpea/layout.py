@@ -10,7 +10,7 @@ writer, the interpreter, the circuit generator and the simulator harness.
 import json
 import zlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from enum import IntEnum
 from functools import cached_property
 
@@ -295,3 +295,20 @@ class ArrayConfig(Machine):
         """CRC-32 of the canonical JSON of this config and of the image version."""
         canonical = json.dumps([IMAGE_VERSION, asdict(self)], sort_keys=True)
         return zlib.crc32(canonical.encode())
+
+
+def activation_rows(features: int, index_bits: int) -> int:
+    """Rows of the smallest activation memory for so many features and one row of zeros."""
+    # Indices of so many bits are for longer addresses.
+    return max(1 << features.bit_length(), 2 << index_bits)
+
+
+def smallest_array(machine: Machine, features: int) -> ArrayConfig:
+    """An array of the machine with words for so many features, and sums as wide as any."""
+    depth = activation_rows(features, machine.index_bits)
+    return ArrayConfig(
+        **asdict(replace(machine, activation_depth=depth)),
+        running_sum_width=ACTIVATION_BITS + 1,
+        accumulator_width=ACCUMULATOR_MAX_BITS,
+        sum_width=ACCUMULATOR_MAX_BITS,
+    )

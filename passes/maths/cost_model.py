@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from daqkf.dialects.dfke import Machine
 from daqkf.hw_targets.prices import Prices, load_prices
 from daqkf.passes.maths.families import balance
+from daqkf.passes.maths.index_coding import choose
 
 AUTO = "auto"
 """In place of a family: the one that ranks best."""
@@ -103,12 +104,22 @@ class Elements:
     fabric: str | None = None
     """Whose prices `auto` goes by, by default `DEFAULT_FABRIC`; and for which elements multiply,
     by default as the target says."""
+    index_bits: int | str | None = None
+    """As in `Machine`; `auto`: those of the least block RAM times cycles; None leaves the
+    target's."""
 
     @classmethod
-    def of(cls, family: str | Sequence[str] | None, fabric: str | None = None) -> "Elements":
+    def of(
+        cls,
+        family: str | Sequence[str] | None,
+        fabric: str | None = None,
+        index_bits: int | str | None = None,
+    ) -> "Elements":
         """From names, or a text with commas between them."""
         names = family.split(",") if isinstance(family, str) else family
-        return cls(None if names is None else tuple(names), fabric)
+        if isinstance(index_bits, str) and index_bits.isdecimal():
+            index_bits = int(index_bits)
+        return cls(None if names is None else tuple(names), fabric, index_bits)
 
     def on(self, machine: Machine, kernels: Sequence[NDArray[np.int8]] = ()) -> Machine:
         """The machine with these elements, to run kernels of levels [K, N].
@@ -116,9 +127,19 @@ class Elements:
         Without kernels, `auto` is any family.
 
         Raises:
-            ValueError: an unknown family or fabric, families that the machine cannot have, no
-                family that fits, or a fabric without a family.
+            ValueError: an unknown family or fabric, families or `index_bits` that the machine
+                cannot have, no family that fits, or a fabric without a family.
         """
+        machine = self._equipped(machine, kernels)
+        if self.index_bits is None:
+            return machine
+        if isinstance(self.index_bits, int):
+            return replace(machine, index_bits=self.index_bits)
+        if self.index_bits != AUTO:
+            raise ValueError(f"index_bits must be a number or {AUTO}, not '{self.index_bits}'")
+        return choose(kernels, machine) if kernels else machine
+
+    def _equipped(self, machine: Machine, kernels: Sequence[NDArray[np.int8]]) -> Machine:
         if self.families is None:
             if self.fabric is not None:
                 raise ValueError(f"fabric '{self.fabric}' is for a family, and none is given")

@@ -155,6 +155,7 @@ def compile(
     target: "str | Design" = "generic",
     family: str | Sequence[str] | None = None,
     fabric: str | None = None,
+    index_bits: int | str | None = None,
     on_stage: StageCallback | None = None,
 ) -> Design:
     """Compile one layer `act(x·W + b)` for an array.
@@ -190,6 +191,8 @@ def compile(
             one by predicted cycles times area.
         fabric: xcup or xcup-dsp, for whose elements `auto` goes by its areas (by default xcup),
             and on which elements multiply as suits it (by default as the target says).
+        index_bits: bits of an item's row in a stream word, in place of the target's: 0 for whole
+            addresses, or `auto`, which picks those of the least block RAM times cycles.
         on_stage: sees the IR after each pass.
 
     Raises:
@@ -207,14 +210,15 @@ def compile(
         raise DaqkfError("second_order needs calibration")
 
     machine = target.target if isinstance(target, Design) else target
-    elements = Elements.of(family, fabric)
+    elements = Elements.of(family, fabric, index_bits)
     try:
         organisation = load_target(machine).machine
         if isinstance(target, Design):
             if elements != DEFAULT_ELEMENTS:
-                raise ValueError("a design's array has its elements: no family or fabric with it")
-            own = target.config
-            organisation = replace(organisation, families=own.families, multiplier=own.multiplier)
+                raise ValueError(
+                    "a design's array has its elements: no family, fabric or index_bits with it"
+                )
+            organisation = organisation.with_elements_of(target.config)
         elements.on(organisation)  # refuses unknown names before any work
         matrix, is_integer = as_matrix(weights)
         module = import_layer(matrix, bias, activation)
@@ -268,7 +272,9 @@ def compile(
         if isinstance(target, Design):
             array = target.array.clone()
             Rewriter.insert_op(array, InsertPoint.at_start(module.body.block))
-        scheduling = DfkeSchedulePass(machine, elements.families, elements.fabric)
+        scheduling = DfkeSchedulePass(
+            machine, elements.families, elements.fabric, elements.index_bits
+        )
         passes = [scheduling if p == "dfke-schedule" else p for p in KERNELS]
         run_passes(module, [*passes, *LOWER], stage)
     except (DiagnosticException, ValueError, OSError) as error:

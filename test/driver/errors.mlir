@@ -12,7 +12,7 @@
 // Each is one line, without a traceback.
 // PASS: daqkf-opt: unknown pass 'no-such-pass' (known: spaq-prune, {{.*}}
 // PASS-NOT: {{.}}
-// OPTION: daqkf-opt: Provided arguments ["goal"] not found in expected arguments ["target", "family", "fabric"]
+// OPTION: daqkf-opt: Provided arguments ["goal"] not found in expected arguments ["target", "family", "fabric", "index_bits"]
 // OPTION-NOT: {{.}}
 // SPEC: daqkf-opt: pass pipeline: {{.*}}
 // SPEC-NOT: {{.}}

@@ -46,6 +46,29 @@ def test_planted_bugs_are_found(family: str):
     assert any("weights" in line for item in hunts for line in item.answer.counterexample)
 
 
+CODED = [
+    (family, options)
+    for family, spec in SPECS.items()
+    for options in spec.circuits
+    if "index_bits" in options
+]
+
+
+@pytest.mark.parametrize(("family", "options"), CODED)
+def test_addresses_are_proved(family: str, options: dict[str, int]):
+    *_, answer = prove(Circuit(family, options), ())
+    assert (answer.theorem, answer.verdict) == ("locate", "proved")
+
+
+@pytest.mark.parametrize(("family", "options"), CODED)
+def test_bugs_in_addresses_are_found(family: str, options: dict[str, int]):
+    hunts = list(prover.hunt_locator(family, options, limit=None, seconds=20))
+    assert len(hunts) >= 9
+    for item in hunts:
+        assert item.found and item.answer.counterexample, item.bug
+    assert any("expected" in line for item in hunts for line in item.answer.counterexample)
+
+
 def test_a_booth_lane_yields_all_products():
     """One query for all 2^16, against the numbers of the surplus by weight."""
     config = prover.array("dense", {})

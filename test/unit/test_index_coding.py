@@ -1,155 +1,120 @@
 # Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-"""Coded streams play the same items, and have the sizes that are announced."""
+"""What streams and other forms of weights take, and the indices that are chosen by it."""
 
+from dataclasses import replace
 from itertools import product
 from math import log2
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
-from daqkf.passes.maths import joining
-from daqkf.passes.maths.index_coding import FORMS, decode, encode, measure, smallest
-from daqkf.passes.maths.running_sum import Stream
+from daqkf.dialects.rpea.layout import smallest_array
+from daqkf.hw_targets import load_target
+from daqkf.hw_targets.block_ram import RAMB36, ramb18s
+from daqkf.passes.maths.cost_model import Elements
+from daqkf.passes.maths.families import balance
+from daqkf.passes.maths.index_coding import Storage, Streams, bits_per_weight, choose
 
-MATRICES = hnp.arrays(
-    np.int8,
-    st.tuples(st.integers(1, 70), st.integers(1, 5)),
-    elements=st.one_of(st.just(0), st.integers(-2, 2), st.integers(-127, 127)),
-)
-BITS = st.integers(1, 8)
-SHIFTS = st.integers(0, 7)
-ITEMS = st.sampled_from([1, 2, 4])
+MACHINE = replace(load_target("generic").machine, max_shift=0)
+MULTIPLY = replace(MACHINE, families=("multiply",))
 
 
-def items_by_step(stream: Stream, items: int) -> list[list[tuple[int, int]]]:
-    """The (row, sign) of the items that each step is the first to count, in order."""
-    found: list[list[tuple[int, int]]] = [[]]
-    for word, step in enumerate(stream.fields["step"]):
-        for item in range(items):
-            row = int(stream.fields[f"index{item}"][word])
-            if row >= 0:
-                found[-1].append((row, int(stream.fields[f"negative{item}"][word])))
-        if step:
-            found.append([])
-    return found
-
-
-def play(stream: Stream, bits: int, items: int, address_bits: int) -> list[tuple[int, int]]:
-    """The addresses and signs that the lanes get, register by register as in the docstring."""
-    null_address = (1 << address_bits) - 1
-    base, played = null_address, []
-    for word in range(len(stream.fields["step"])):
-        for item in range(items):
-            delta = int(stream.fields[f"delta{item}"][word])
-            sign = int(stream.fields[f"negative{item}"][word])
-            assert 0 <= delta < 1 << bits
-            null = delta == 0
-            base = (base + ((1 << bits) - 1 if null and sign else delta)) & null_address
-            played.append((null_address, 0) if null else (base, sign))
-        if stream.fields["step"][word]:
-            base = null_address
-    return played
-
-
-@given(MATRICES, SHIFTS, ITEMS, BITS)
-def test_coded_streams_play_the_same_items(
-    levels: NDArray[np.int8], max_shift: int, items: int, bits: int
-):
-    stream = joining.lay_out(joining.group(levels), max_shift, items)
-    coded = encode(stream, bits, items)
-    decoded = decode(coded, bits, items)
-    assert items_by_step(decoded, items) == items_by_step(stream, items)
-    for name in ("shift", "last"):
-        steps = [fields[name][fields["step"] == 1] for fields in (stream.fields, decoded.fields)]
-        assert np.array_equal(steps[0], steps[1])
-    assert not decoded.fields["last"][decoded.fields["step"] == 0].any()
-
-
-@given(MATRICES, ITEMS, BITS)
-def test_decoding_is_what_the_registers_do(levels: NDArray[np.int8], items: int, bits: int):
-    address_bits = len(levels).bit_length()
-    coded = encode(joining.lay_out(joining.group(levels), 3, items), bits, items)
-    decoded = decode(coded, bits, items).fields
-    index = np.stack([decoded[f"index{item}"] for item in range(items)], axis=1).ravel()
-    negative = np.stack([decoded[f"negative{item}"] for item in range(items)], axis=1).ravel()
-    index = np.where(index < 0, (1 << address_bits) - 1, index)
-    assert play(coded, bits, items, address_bits) == list(
-        zip(index.tolist(), negative.tolist(), strict=True)
-    )
-
-
-@given(MATRICES, SHIFTS, ITEMS)
-def test_announced_words_are_those_of_the_stream(
-    levels: NDArray[np.int8], max_shift: int, items: int
-):
-    groups = joining.group(levels)
-    stream = joining.lay_out(joining.group(levels), max_shift, items)
-    found = smallest(groups, levels.shape, "order", max_shift, items)
-    plain = smallest(groups, levels.shape, "absolute", max_shift, items)
-    assert np.array_equal(plain.words, np.diff(stream.starts))
-    assert found.total <= plain.total
-    if found.bits < plain.bits:
-        coded = encode(stream, found.bits, items)
-        assert np.array_equal(found.words, np.diff(coded.starts))
-
-
-@given(MATRICES, SHIFTS, st.sampled_from([form for form in FORMS if form != "absolute"]))
-def test_slowdown_is_a_limit(levels: NDArray[np.int8], max_shift: int, form: str):
-    groups = joining.group(levels)
-    plain = smallest(groups, levels.shape, "absolute", max_shift)
-    bounded = smallest(groups, levels.shape, form, max_shift, slowdown=0.0)
-    free = smallest(groups, levels.shape, form, max_shift)
-    assert bounded.words.sum() <= plain.words.sum()
-    assert free.total <= bounded.total <= plain.total
-
-
-@given(MATRICES)
-def test_deltas_need_no_more_escapes_than_windows(levels: NDArray[np.int8]):
-    codings = measure(levels, 3).codings
-    assert codings["order"].total <= codings["windows"].total
+def levels(features: int, channels: int, density: float, most: int) -> NDArray[np.int8]:
+    rng = np.random.default_rng(3)
+    values = rng.integers(1, most + 1, (features, channels)) * rng.choice([-1, 1], channels)
+    return (values * (rng.random(values.shape) < density)).astype(np.int8)
 
 
 def test_bound_is_the_count_of_matrices():
-    levels = np.array([[3], [-1], [0], [3], [0]], np.int8)
+    matrix = np.array([[3], [-1], [0], [3], [0]], np.int8)
     same = [
         column
         for column in product(range(-3, 4), repeat=5)
         if sorted(map(abs, column)) == [0, 0, 1, 3, 3]
     ]
-    assert measure(levels, 3).bound == pytest.approx(log2(len(same)))
+    assert Storage.of(matrix).bound == pytest.approx(log2(len(same)))
 
 
 def test_bitmap_and_csr_count_rows_and_values():
-    levels = np.array([[3, 0], [-1, 0], [0, 5], [3, 0], [0, 0]], np.int8)
-    found = measure(levels, 3)
+    matrix = np.array([[3, 0], [-1, 0], [0, 5], [3, 0], [0, 0]], np.int8)
+    found = Storage.of(matrix)
     assert found.nonzeros == 4
     assert found.bitmap == 10 + 4 * 2
     assert found.csr == 4 * (3 + 2) + 3 * 3
+    assert bits_per_weight(matrix, 44.0)["stream"] == 11
+
+
+def test_matrices_without_weights():
+    found = Storage.of(np.zeros((3, 2), np.int8))
+    assert (found.nonzeros, found.bitmap, found.bound) == (0, 6, 0)
+    assert bits_per_weight(np.zeros((3, 2), np.int8), 8.0)["stream"] == 8
 
 
 @pytest.mark.parametrize(
-    ("index", "step", "bits", "reason"),
-    [
-        ([3, 1], [0, 1], 3, "row 1 follows"),
-        ([1, 1], [0, 1], 3, "row 1 follows"),
-        ([1, 3], [1, 0], 3, "does not end with a step"),
-        ([1, 3], [0, 1], 0, "at least 1 bit"),
-    ],
-)
-def test_streams_that_cannot_be_coded(index: list[int], step: list[int], bits: int, reason: str):
-    fields = dict.fromkeys(("negative0", "shift", "last"), np.zeros(2, np.int64))
-    fields |= {"index0": np.array(index), "step": np.array(step)}
-    with pytest.raises(ValueError, match=reason):
-        encode(Stream(fields, np.array([0, 2])), bits, items=1)
+    ("depth", "width", "halves"),
+    [(512, 72, 2), (512, 73, 3), (1024, 18, 1), (1024, 36, 2), (2048, 20, 3), (2048, 28, 4),
+     (8192, 21, 11), (8192, 39, 20), (8192, 96, 44), (32768, 3, 6), (65536, 1, 4), (2, 1, 1)],
+)  # fmt: skip
+def test_block_ram(depth: int, width: int, halves: int):
+    assert ramb18s(depth, width) == halves
 
 
-def test_unknown_forms_are_named():
-    groups = joining.group(np.ones((2, 1), np.int8))
-    with pytest.raises(ValueError, match=r"unknown coding .huffman. \(known: absolute, order"):
-        smallest(groups, (2, 1), "huffman", 3)
+def test_block_ram_grows_with_width_and_depth():
+    for rows, width in product(RAMB36, range(1, 100)):
+        assert ramb18s(rows, width) <= ramb18s(rows, width + 1)
+        assert ramb18s(rows, width) <= ramb18s(2 * rows, width)
+
+
+def test_streams_are_those_of_the_schedule():
+    kernels = [levels(600, 40, 0.4, 7), levels(100, 80, 0.9, 3)]
+    machine = replace(MACHINE, items=4, index_bits=7)
+    found = Streams.of(kernels, machine)
+    words = [balance(kernel, machine)[1] for kernel in kernels]
+    assert [each.tolist() for each in found.words] == [each.tolist() for each in words]
+    assert found.depth == 1 << (max(int(each.max()) for each in words) - 1).bit_length()
+    width = smallest_array(machine, 600).stream_word(0).width
+    assert width == 4 * 7 + (10 - 7 + 1) + 2 + 1 + 3
+    assert found.bits == width * int(np.sum(words))
+    assert found.ramb18s == 4 * ramb18s(found.depth, width)
+
+
+def test_deltas_are_chosen_for_ascending_rows():
+    kernel = levels(1000, 64, 0.3, 127)
+    chosen = choose([kernel], MULTIPLY)
+    assert chosen.index_bits in (3, 4)
+    whole, coded = Streams.of([kernel], MULTIPLY), Streams.of([kernel], chosen)
+    assert coded.ramb18s < whole.ramb18s
+    others = (Streams.of([kernel], replace(MULTIPLY, index_bits=bits)) for bits in range(2, 10))
+    assert coded.price == min(other.price for other in others)
+    assert Elements.of(None, index_bits="auto").on(MULTIPLY, [kernel]) == chosen
+
+
+def test_whole_addresses_stay_where_nothing_is_saved():
+    small = levels(40, 4, 0.5, 3)  # one block RAM whatever the word
+    assert choose([small], MULTIPLY) == MULTIPLY
+    assert choose([small], replace(MULTIPLY, index_bits=4)) == MULTIPLY
+    for family in ("dense", "strassen"):
+        machine = replace(MACHINE, families=(family,))
+        assert choose([levels(600, 40, 0.4, 7)], machine) == machine
+    far = levels(1500, 64, 0.3, 127)  # most windows would have one item
+    assert not choose([far], MACHINE).index_bits
+
+
+def test_the_limit_of_the_streams_is_kept():
+    kernel = levels(1000, 64, 0.3, 127)
+    words = int(balance(kernel, MULTIPLY)[1].max())
+    limited = replace(MULTIPLY, stream_depth=1 << (words - 1).bit_length())
+    assert Streams.of([kernel], choose([kernel], limited)).depth <= limited.stream_depth
+
+
+def test_index_bits_of_elements():
+    assert Elements.of(None, index_bits="5").on(MACHINE).index_bits == 5
+    assert Elements.of("multiply", index_bits=0).on(replace(MULTIPLY, index_bits=3)) == MULTIPLY
+    assert Elements.of(None).on(replace(MACHINE, index_bits=3)).index_bits == 3
+    with pytest.raises(ValueError, match="index_bits must be a number or auto, not 'few'"):
+        Elements.of(None, index_bits="few").on(MACHINE)
+    with pytest.raises(ValueError, match=r"index_bits must be 2..11 for addresses of 12 bits"):
+        Elements.of(None, index_bits=12).on(MACHINE)

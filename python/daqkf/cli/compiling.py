@@ -67,6 +67,7 @@ def compile_layer(
         target=options.target,
         family=options.family,
         fabric=options.fabric,
+        index_bits=options.index_bits,
         on_stage=lambda name, _: console.print(f"[dim]{name}"),
     )
     design.save(options.output)
@@ -74,7 +75,20 @@ def compile_layer(
     families = ", ".join(design.config.families)
     most = f"{max(words)} stream words on the longest of {len(words)} PEs"
     console.print(f"{options.output}: {most} ({families})")
+    console.print(_storage(design.summary()))
     return 0
+
+
+def _storage(facts: "dict[str, Any]") -> str:
+    bits = facts["bits_per_weight"]
+    others = ", ".join(
+        f"{label} {bits[name]:.2f}"
+        for name, label in (("bitmap", "a bitmap"), ("csr", "CSR"), ("bound", "the entropy bound"))
+    )
+    return (
+        f"streams: {bits['stream']:.2f} bits per non-zero weight ({others}), "
+        f"{facts['stream_ramb36']:g} RAMB36"
+    )
 
 
 def compile_network(options: argparse.Namespace, console: "Console") -> int:
@@ -99,7 +113,7 @@ def compile_network(options: argparse.Namespace, console: "Console") -> int:
             load_target(options.target).machine,
             _LOSS if accuracy is None else 1 - accuracy,
             lambda stage: status.update(stage),
-            Elements.of(options.family, options.fabric),
+            Elements.of(options.family, options.fabric, options.index_bits),
         )
         if options.pareto:
             status.stop()

@@ -62,8 +62,10 @@ def _compile(options: argparse.Namespace) -> int:
         raise DaqkfError("compile needs -o, a folder for the design, or --pareto")
     if sum((options.accuracy is not None, options.cycles is not None, options.pareto)) > 1:
         raise DaqkfError("give one of --accuracy, --cycles and --pareto")
-    if options.pareto and (options.family or options.fabric):
-        raise DaqkfError("--pareto counts the cycles of running_sum; it takes no --family")
+    if options.pareto and (options.family or options.fabric or options.index_bits):
+        raise DaqkfError(
+            "--pareto counts the cycles of running_sum; it takes no --family or --index-bits"
+        )
     if len(options.sparsity or ()) > 1 and (options.pareto or options.weights == compiling.MINILM):
         raise DaqkfError("several sparsities make variants, which only a single layer has")
     console = Console(stderr=True)
@@ -260,6 +262,11 @@ def _parser() -> argparse.ArgumentParser:
         "--fabric",
         help=f"that --family is for: {', '.join(priced_fabrics())} (default: for auto "
         f"{DEFAULT_FABRIC}, otherwise whatever the target's elements are for)",
+    )
+    compiler.add_argument(
+        "--index-bits",
+        help="of an item's row in a stream word: 0 for whole addresses, or auto for the least "
+        "block RAM times cycles (default: as the target says, which is 0 in those that come along)",
     )
     compiler.add_argument(
         "--accuracy",

@@ -3,8 +3,10 @@
 
 """Proving the circuits of a family, and looking for bugs that were planted into them."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+
+from xdsl.dialects.builtin import ModuleOp
 
 from daqkf.dialects.rpea import ArrayConfig
 from daqkf.errors import DaqkfError
@@ -12,6 +14,7 @@ from daqkf.formal.bits import solver_library
 from daqkf.formal.btor2 import TransitionSystem
 from daqkf.formal.claims import Answer, merged
 from daqkf.formal.datapath import TOP, build_datapath, transition_systems
+from daqkf.formal.locating import build_locator, theorems
 from daqkf.formal.mutations import joined, mutants
 from daqkf.formal.specs import SPECS, UNPROVED
 from daqkf.formal.theorems import INDUCTION, Bench, PipelineError, dot_products, every_weight
@@ -101,6 +104,9 @@ def prove(
     module = build_datapath(config, circuit.family)
     system = transition_systems(module, [TOP])[TOP]
     yield from _theorems(circuit.family, config, system, products, seconds)
+    if config.index_bits:
+        locator = transition_systems(build_locator(config, circuit.family), [TOP])[TOP]
+        yield merged("locate", theorems(circuit.family, config, locator), seconds)
 
 
 def hunt(
@@ -111,17 +117,46 @@ def hunt(
 ) -> Iterator[Hunt]:
     """Plant bugs into the family's first circuit, each kind at `limit` places, and look for them.
 
-    A bug is found as soon as one theorem fails.
+    Then into the stage that finds addresses, if it has one. A bug is found as soon as one
+    theorem fails.
     """
-    config = array(family, SPECS[family].circuits[0])
-    circuit, without = build_datapath(config, family), SPECS[family].not_planted
+    spec = SPECS[family]
+    config = array(family, spec.circuits[0])
+    yield from _hunt(
+        build_datapath(config, family),
+        lambda system: _theorems(family, config, system, products, seconds),
+        limit,
+        spec.not_planted,
+    )
+    for options in spec.circuits:
+        if "index_bits" in options:
+            yield from hunt_locator(family, options, limit, seconds)
+
+
+def hunt_locator(
+    family: str, options: Mapping[str, int | str], limit: int | None, seconds: float
+) -> Iterator[Hunt]:
+    """Plant bugs into the stage that finds addresses, and look for them."""
+    config = array(family, options)
+
+    def theorem(system: TransitionSystem) -> Iterator[Answer]:
+        yield merged("locate", theorems(family, config, system), seconds)
+
+    yield from _hunt(build_locator(config, family), theorem, limit)
+
+
+def _hunt(
+    circuit: ModuleOp,
+    prove: Callable[[TransitionSystem], Iterator[Answer]],
+    limit: int | None,
+    without: Sequence[str] = (),
+) -> Iterator[Hunt]:
     planted = {f"_{n}": m for n, m in enumerate(mutants(circuit, limit)) if m.kind not in without}
     module = joined({key: mutant.circuit for key, mutant in planted.items()})
     systems = transition_systems(module, [TOP + key for key in planted])
     for key, mutant in planted.items():
-        answers = _theorems(family, config, systems[TOP + key], products, seconds)
         answer: Answer | None = None
-        for answer in answers:
+        for answer in prove(systems[TOP + key]):
             if answer.verdict == "refuted":
                 break
         assert answer is not None

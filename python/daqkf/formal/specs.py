@@ -85,7 +85,7 @@ class RunningSumSpec(Spec):
     """
 
     control: ClassVar = ("shift", "keep", "step", "last")
-    circuits: ClassVar = ({}, {"items": 1}, {"items": 4}, {"max_shift": 0})
+    circuits: ClassVar = ({}, {"items": 1}, {"items": 4}, {"max_shift": 0}, {"index_bits": 5})
     probes: ClassVar = {"A": [{"last": 1}], "A - Q": [{"step": 1, "last": 1}]}
 
     @override
@@ -231,6 +231,8 @@ class MultiplySpec(Spec):
         {"multiplier": "dsp"},
         {"multiplier": "dsp", "weight_bits": 4},
         {"multiplier": "packed", "lanes": 2},
+        {"index_bits": 4},
+        {"index_bits": 3, "weight_bits": 4},
     )
 
     @override

@@ -91,7 +91,7 @@ def write_network(
     """
     module = network.module()
     write_atomically(folder / "layers.mlir", module_text(module).encode())
-    scheduling = DfkeSchedulePass(target, elements.families, elements.fabric)
+    scheduling = DfkeSchedulePass(target, elements.families, elements.fabric, elements.index_bits)
     passes = [scheduling if name == "dfke-schedule" else name for name in KERNELS]
     run_passes(module, [*passes, *LOWER])
     array = next(op for op in module.ops if isinstance(op, ArrayOp))

@@ -1,0 +1,131 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""The stage that finds the addresses of a word's items, and its theorem.
+
+`locate`: a word leaves the stage with the addresses that its indices mean, whatever came before.
+Where they count from the word before, that is an induction: from a start, and from any word, with
+pauses and stalls in between.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from xdsl.dialects.builtin import ModuleOp
+
+from daqkf.dialects.rpea import ArrayConfig
+from daqkf.dialects.rpea.families import FAMILIES
+from daqkf.dialects.rpea.indices import DELTA, INDEX, OFFSET, WINDOW, Windows
+from daqkf.formal.bits import Bits, constant, ite, unknown
+from daqkf.formal.btor2 import TransitionSystem, Values
+from daqkf.formal.claims import Claim, Reader
+from daqkf.formal.datapath import TOP
+from daqkf.lowering.circuit import Circuit, circuit_module
+from daqkf.lowering.rtl.indices import locate
+
+Word = Mapping[str, Bits]
+
+
+def build_locator(config: ArrayConfig, family: str) -> ModuleOp:
+    """The stage, with the word's fields and the element's control as ports."""
+    c = Circuit(TOP)
+    c.clock("clk")
+    c.reset(c.input("rst", 1))
+    start, enable, valid = (c.input(name, 1) for name in ("start", "enable", "valid"))
+    word = {name: c.input(f"in_{name}", bits) for name, bits in _fields(config, family).items()}
+    located, located_valid = locate(c, config, family, word, valid, start, enable)
+    for name, signal in located.items():
+        c.output(name, signal)
+    c.output("located_valid", located_valid)
+    c.finish()
+    return circuit_module(c)
+
+
+def _fields(config: ArrayConfig, family: str) -> dict[str, int]:
+    fields = FAMILIES[family].stored(config)
+    return {name: bits for name, bits in fields.items() if name != "end"}
+
+
+class _Stage:
+    """The circuit, played cycle by cycle."""
+
+    def __init__(self, family: str, config: ArrayConfig, system: TransitionSystem):
+        self.config, self.system, self.fields = config, system, _fields(config, family)
+        self.windows = isinstance(FAMILIES[family].indices, Windows)
+
+    def word(self, name: str) -> Word:
+        return {field: unknown(f"{name}.{field}", bits) for field, bits in self.fields.items()}
+
+    def step(
+        self, state: Values, word: Word, valid: Bits, enable: Bits, start: int = 0
+    ) -> tuple[Values, Values]:
+        control = {"clk": constant(0, 1), "rst": constant(0, 1), "start": constant(start, 1)}
+        fields = {f"in_{name}": bits for name, bits in word.items()}
+        return self.system.step(state, control | {"valid": valid, "enable": enable} | fields)
+
+    def outputs(self, state: Values) -> Values:
+        return self.step(state, self.word("later"), constant(0, 1), constant(0, 1))[1]
+
+    def addresses(self, word: Word, base: Bits) -> list[Bits]:
+        """What a word's indices mean, by `rpea.indices`; `base` is where it counts from."""
+        width, addresses = self.config.address_width, list[Bits]()
+        for item in range(sum(name.startswith((OFFSET, DELTA)) for name in word)):
+            if self.windows:
+                offset = word[f"{OFFSET}{item}"]
+                begin = word[WINDOW].zext(width) << (offset.width - 1)
+                null = offset.eq(constant(-1, offset.width))
+                addresses.append(ite(null, constant(-1, width), begin + offset.zext(width)))
+            else:
+                base += word[f"{DELTA}{item}"].zext(width)
+                addresses.append(base)
+        return addresses
+
+
+def theorems(family: str, config: ArrayConfig, system: TransitionSystem) -> Iterator[Claim]:
+    """The claims of `locate`: after a start, after a word, and that a stall changes nothing."""
+    stage, one, zero = _Stage(family, config, system), constant(1, 1), constant(0, 1)
+    any_state = system.any_state()
+    started = stage.step(any_state, stage.word("idle"), zero, unknown("enable", 1), start=1)[0]
+    row_zero = constant(0, config.address_width)
+    yield _locate(stage, _paused(stage, started), row_zero, [])
+
+    before = stage.word("before")
+    played = stage.step(any_state, before, one, one)[0]
+    last = stage.outputs(played)[f"{INDEX}{len(stage.addresses(before, row_zero)) - 1}"]
+    base = ite(before["last"], row_zero, last)
+    yield _locate(stage, _paused(stage, played), base, [before])
+
+    after = stage.step(any_state, stage.word("word"), unknown("valid", 1), zero)[0]
+    yield Claim(
+        "locate",
+        [any_state[name].eq(after[name]) for name in after],
+        one,
+        lambda read: ["a register changes in a stalled cycle"],
+    )
+
+
+def _paused(stage: _Stage, state: Values) -> Values:
+    """After a cycle without a word."""
+    return stage.step(state, stage.word("pause"), constant(0, 1), unknown("paused", 1))[0]
+
+
+def _locate(stage: _Stage, state: Values, base: Bits, before: Sequence[Word]) -> Claim:
+    word, valid = stage.word("word"), unknown("valid", 1)
+    found = stage.outputs(stage.step(state, word, valid, constant(1, 1))[0])
+    expected = stage.addresses(word, base)
+    names = [f"{INDEX}{item}" for item in range(len(expected))]
+    rest = [name for name in word if name in found]
+
+    def explain(read: Reader) -> list[str]:
+        lines = [
+            "word: " + ", ".join(f"{name} {read(bits)}" for name, bits in played.items())
+            for played in (*before, word)
+        ]
+        wanted = [read(bits) for bits in expected]
+        return [*lines, f"addresses {wanted} expected, {[read(found[n]) for n in names]} found"]
+
+    goals = [
+        found["located_valid"].eq(valid),
+        *(~valid | found[name].eq(bits) for name, bits in zip(names, expected, strict=True)),
+        *(~valid | found[name].eq(word[name]) for name in rest),
+    ]
+    return Claim("locate", goals, constant(1, 1), explain)
