@@ -67,7 +67,7 @@ class DfkeSchedulePass(ModulePass):
     - `fabric`: at whose prices `auto` picks, by default xcup; and for which elements multiply,
       by default as the target says.
     - `index-bits`: of an item's row in a stream word, in place of the target's; 0 are whole
-      addresses, and `auto` those of the least block RAM times cycles.
+      addresses, and `auto` those that need the least block RAM at 5 % more cycles or less.
 
     The cost of a channel is the exact count of its stream words. Each PE gets as many, and
     runs long and short channels in turns, which the post unit keeps up with best. Fails where

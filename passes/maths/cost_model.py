@@ -105,7 +105,7 @@ class Elements:
     """Whose prices `auto` goes by, by default `DEFAULT_FABRIC`; and for which elements multiply,
     by default as the target says."""
     index_bits: int | str | None = None
-    """As in `Machine`; `auto`: those of the least block RAM times cycles; None leaves the
+    """As in `Machine`; `auto`: those of `index_coding.choose`; None leaves the
     target's."""
 
     @classmethod

@@ -19,6 +19,9 @@ from daqkf.passes.maths.splitting import Items
 Levels = NDArray[np.int8]
 Ints = NDArray[np.int64]
 
+SLOWDOWN = 0.05
+"""The share of cycles that may be spent on block RAM."""
+
 
 @dataclass(frozen=True)
 class Streams:
@@ -60,11 +63,6 @@ class Streams:
         return sum(ramb18s(self.depth, layout.width) for layout in self.layouts)
 
     @property
-    def price(self) -> int:
-        """Block RAM times cycles: less is better."""
-        return self.ramb18s * self.cycles
-
-    @property
     def bits(self) -> int:
         """Of all words, as they are in memory."""
         widths = np.array([layout.width for layout in self.layouts])
@@ -72,27 +70,29 @@ class Streams:
 
 
 def choose(kernels: Sequence[Levels], machine: Machine) -> Machine:
-    """The machine with the `index_bits` of least block RAM for streams times cycles.
+    """The machine with the `index_bits` at which the streams of kernels take least block RAM.
 
-    They are whole addresses, if none does better than those.
+    Of those that add at most `SLOWDOWN` to the cycles; of several the one of the fewest. They are
+    whole addresses, if none takes less than those.
 
     Raises:
         ValueError: levels that the machine's families cannot hold.
     """
     features = max(len(levels) for levels in kernels)
-    best = wider = Streams.of(kernels, replace(machine, index_bits=0))
-    for bits in range(smallest_array(best.machine, features).address_width - 1, 1, -1):
+    best = whole = Streams.of(kernels, replace(machine, index_bits=0))
+    for bits in range(smallest_array(whole.machine, features).address_width - 1, 1, -1):
         try:
             candidate = replace(machine, index_bits=bits)
         except ValueError:
             continue  # not for these elements
         # Fewer bits only make streams longer.
-        least = replace(wider, layouts=word_layouts(candidate, features))
-        if least.price >= best.price:
+        if replace(whole, layouts=word_layouts(candidate, features)).ramb18s >= best.ramb18s:
             continue
-        wider = Streams.of(kernels, candidate)
-        if wider.depth <= machine.stream_depth and wider.price < best.price:
-            best = wider
+        found = Streams.of(kernels, candidate)
+        if found.cycles > whole.cycles * (1 + SLOWDOWN):
+            break
+        if found.depth <= machine.stream_depth and found.ramb18s < best.ramb18s:
+            best = found
     return best.machine
 
 

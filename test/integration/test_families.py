@@ -3,6 +3,7 @@
 
 """The family of elements is chosen, from Python and from the command line."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,31 @@ def test_a_chosen_family_is_that_of_the_next_layer():
         compile(target=design, family="dense")
 
 
+def test_indices_of_few_bits_compute_the_same():
+    golden = compile().reference(X)
+    for family, bits in (("running_sum", 3), ("multiply", 2), ("running_sum,multiply", 4)):
+        design = compile(family=family, index_bits=bits)
+        assert design.config.index_bits == bits
+        assert np.array_equal(design.reference(X), golden), family
+        assert np.array_equal(design.simulate(X, stalls=0.3), golden), family
+    assert compile(index_bits="auto").config.index_bits == 0  # one block RAM holds any stream
+
+
+def test_indices_of_a_design_are_those_of_the_next_layer():
+    design = compile(family="multiply", index_bits=3)
+    other = daqkf.compile(WEIGHTS[:, :4], levels=7, sparsity=0.6, target=design)
+    assert other.config == design.config
+    assert np.array_equal(other.simulate(X), other.reference(X))
+    with pytest.raises(daqkf.DaqkfError, match="no family, fabric or index_bits with it"):
+        compile(target=design, index_bits=2)
+
+
+def test_variants_with_indices_of_few_bits():
+    design = compile(levels=["codebook-7", "ternary"], sparsity=[0.2, 0.6], index_bits=3)
+    assert len(design.level_sets) == 2
+    assert np.array_equal(design.simulate(X, stalls=0.2), design.reference(X))
+
+
 def test_variants_of_a_chosen_family():
     design = compile(family="auto", levels=["codebook-7", "ternary"], sparsity=[0.2, 0.6])
     assert len(design.level_sets) == 2
@@ -73,6 +99,8 @@ def test_variants_of_a_chosen_family():
 
 def test_a_network_of_a_chosen_family(tmp_path: Path):
     network = IntegerNetwork({"layer": compile().golden}, 0.0)
+    coded = write_network(network, "tiny", tmp_path / "coded", Elements.of("multiply", None, 2))
+    assert coded["array"]["index_bits"] == 2
     facts = write_network(network, "tiny", tmp_path, Elements.of("auto"))
     assert facts["array"]["families"] == ("multiply",)
     machine = load_target("tiny").machine
@@ -102,6 +130,22 @@ def test_a_family_on_the_command_line(files: Path, capsys: pytest.CaptureFixture
     assert daqkf.Design.load(files / "out").config.families == ("running_sum", "strassen")
 
 
+def test_what_streams_take_is_printed(files: Path, capsys: pytest.CaptureFixture[str]):
+    arguments = ("--target", "tiny", "--family", "multiply", "--index-bits", "3")
+    assert main([*COMPILE, *arguments, "--sparsity", "0.5"]) == 0
+    said = " ".join(capsys.readouterr().err.split())
+    facts = json.loads((files / "out" / "design.json").read_text())
+    bits, config = facts["bits_per_weight"], daqkf.Design.load(files / "out").config
+    assert f"streams: {bits['stream']:.2f} bits per non-zero weight (a bitmap " in said
+    assert f"the entropy bound {bits['bound']:.2f}), {facts['stream_ramb36']:g} RAMB36" in said
+    assert config.index_bits == 3
+    width = 3 + 8 + 2
+    assert config.stream_word(0).width == width
+    nonzeros = np.count_nonzero(daqkf.Design.load(files / "out").weight_levels)
+    assert bits["stream"] == pytest.approx(sum(facts["stream_words"]) * width / nonzeros, abs=1e-3)
+    assert bits["bound"] < bits["bitmap"] < bits["csr"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -116,6 +160,10 @@ def test_a_family_on_the_command_line(files: Path, capsys: pytest.CaptureFixture
         (["--family", "auto", "--fabric", "sand"], "no prices for fabric 'sand'"),
         (["--fabric", "xcup"], "fabric 'xcup' is for a family, and none is given"),
         (["--family", "multiply", "--pareto"], "it takes no --family"),
+        (["--index-bits", "0", "--pareto"], "it takes no --family or --index-bits"),
+        (["--index-bits", "6"], "index_bits must be 2..5 for addresses of 6 bits, not 6"),
+        (["--index-bits", "few"], "index_bits must be a number or auto, not 'few'"),
+        (["--index-bits", "2", "--family", "dense"], "dense elements have no index_bits"),
     ],
 )
 def test_the_command_line_names_what_is_wrong(

@@ -12,7 +12,7 @@
 // CHECK: index_bits = 3>, dense<0> : tensor<1xi32>, dense<[1, 0]> : tensor<2xi32>, dense<[3, 1]> : tensor<2xi32>>
 // Row 9 is further from row 0 than a delta of 3 bits reaches.
 // DELTA: families = [multiply], index_bits = 3>, dense<0> : tensor<1xi32>, dense<[1, 0]> : tensor<2xi32>, dense<[3, 1]> : tensor<2xi32>>
-// WHOLE: result_depth = 32>, dense<0> : tensor<1xi32>, dense<[1, 0]> : tensor<2xi32>, dense<[2, 1]> : tensor<2xi32>>
+// WHOLE: result_depth = 32>, dense<0> : tensor<1xi32>, dense<[0, 1]> : tensor<2xi32>, dense<[1, 2]> : tensor<2xi32>>
 // One block RAM a stream is as little as there is.
 // AUTO: result_depth = 32>, dense<0>
 // ARRAY: rpea.array @array <{{.*}}activation_depth = 16, stream_depth = 4, {{.*}}index_bits = 3

@@ -266,7 +266,7 @@ def _parser() -> argparse.ArgumentParser:
     compiler.add_argument(
         "--index-bits",
         help="of an item's row in a stream word: 0 for whole addresses, or auto for the least "
-        "block RAM times cycles (default: as the target says, which is 0 in those that come along)",
+        "block RAM at 5 %% more cycles or less (default: as the target says, mostly 0)",
     )
     compiler.add_argument(
         "--accuracy",

@@ -388,3 +388,15 @@ rpea.program @program on @stepping features 2
   outputs dense<[0, 1]> : tensor<2xi32> counts dense<1> : tensor<2xi32>
   bias dense<0> : tensor<2xi32> multiplier dense<1> : tensor<2xi32>
   shift dense<1> : tensor<2xi32> table dense<0> : tensor<256xi8>
+
+// -----
+
+// CHECK: word 1 of PE 0 reads a feature beyond 4
+rpea.array @distant <pes = 1, lanes = 2, post_lanes = 1, max_shift = 0, activation_depth = 8,
+  stream_depth = 4, parameter_depth = 2, result_depth = 2, running_sum_width = 9,
+  accumulator_width = 18, sum_width = 18, families = [multiply], index_bits = 2>
+rpea.program @distances on @distant features 4
+  stream dense<[[11], [4093]]> : tensor<2x1xi32> rows dense<2> : tensor<1xi32>
+  outputs dense<0> : tensor<1xi32> counts dense<1> : tensor<1xi32>
+  bias dense<-43520> : tensor<1xi32> multiplier dense<1> : tensor<1xi32>
+  shift dense<1> : tensor<1xi32> table dense<0> : tensor<256xi8>

@@ -72,3 +72,27 @@ rpea.program @dense on @stepping features 2
   outputs dense<0> : tensor<1xi32> counts dense<[1, 0]> : tensor<2xi32>
   bias dense<-256> : tensor<1xi32> multiplier dense<1> : tensor<1xi32>
   shift dense<1> : tensor<1xi32> table dense<0> : tensor<256xi8>
+
+// With index_bits, a word of the multiply family is delta0 (2 bits), weight0, last, end: 2·x[3] and,
+// one row on, -x[4].
+// CHECK: rpea.array @distant <{{.*}} families = [multiply], index_bits = 2>
+rpea.array @distant <pes = 1, lanes = 2, post_lanes = 1, max_shift = 0, activation_depth = 8,
+  stream_depth = 4, parameter_depth = 2, result_depth = 2, running_sum_width = 9,
+  accumulator_width = 18, sum_width = 18, families = [multiply], index_bits = 2>
+rpea.program @distances on @distant features 5
+  stream dense<[[11], [4093]]> : tensor<2x1xi32> rows dense<2> : tensor<1xi32>
+  outputs dense<0> : tensor<1xi32> counts dense<1> : tensor<1xi32>
+  bias dense<-43520> : tensor<1xi32> multiplier dense<1> : tensor<1xi32>
+  shift dense<1> : tensor<1xi32> table dense<0> : tensor<256xi8>
+
+// And one of the running sum a window (2 bits), offset0, offset1, complement1, keep, step, last,
+// end: x[4] - x[6] from a window at row 4, then the end. An offset of 3 is a null item's.
+// CHECK: rpea.array @windowed <{{.*}} sum_width = 11, index_bits = 2>
+rpea.array @windowed <pes = 1, lanes = 2, post_lanes = 1, max_shift = 0, activation_depth = 8,
+  stream_depth = 4, parameter_depth = 2, result_depth = 2, running_sum_width = 9,
+  accumulator_width = 10, sum_width = 11, index_bits = 2>
+rpea.program @windows on @windowed features 7
+  stream dense<[[34], [1852]]> : tensor<2x1xi32> rows dense<2> : tensor<1xi32>
+  outputs dense<0> : tensor<1xi32> counts dense<1> : tensor<1xi32>
+  bias dense<0> : tensor<1xi32> multiplier dense<1> : tensor<1xi32>
+  shift dense<1> : tensor<1xi32> table dense<0> : tensor<256xi8>
