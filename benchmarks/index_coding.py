@@ -40,11 +40,8 @@ FEATURES, DEPTH = 1536, 8192
 def machines() -> dict[str, Machine]:
     """The arrays by name."""
     base = load_target("generic").machine
-    words = {
-        f"running_sum, {items} items": replace(base, items=items, max_shift=0)
-        for items in (2, 4, 8)
-    }
-    return {"multiply, 8 bits": replace(base, families=("multiply",)), **words}
+    words = {f"running_sum-{items}": replace(base, items=items, max_shift=0) for items in (2, 4, 8)}
+    return {"multiply": replace(base, families=("multiply",)), **words}
 
 
 def storage(machine: Machine, levels: str, model: MiniLM) -> Iterator[tuple[str, ...]]:
@@ -68,9 +65,10 @@ def storage(machine: Machine, levels: str, model: MiniLM) -> Iterator[tuple[str,
             )
 
 
-def cells() -> Iterator[tuple[str, ...]]:
+def cells(names: list[str]) -> Iterator[tuple[str, ...]]:
     """The rows of a table: elements with whole addresses, and with indices of some bits."""
-    for name, machine in machines().items():
+    for name in names:
+        machine = machines()[name]
         family = machine.family(0)
         base = None
         for bits in (0, 3, 4) if family == "multiply" else (0, 7, 8):
@@ -113,20 +111,23 @@ def table(title: str, headings: tuple[str, ...], rows: Iterator[tuple[str, ...]]
 def main() -> None:
     """Print what indices take in MiniLM's streams."""
     parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("--levels", nargs="+", default=LEVELS)
+    parser.add_argument("--array", nargs="+", choices=machines(), default=list(machines()))
+    parser.add_argument("--levels", nargs="+", default=LEVELS, help="of running sums")
     parser.add_argument("--cells", action="store_true", help="logic cells of elements instead")
     options = parser.parse_args()
     console = Console(width=120)
     if options.cells:
         headings = ("element", "index bits", "word", "cells", "", "flip-flops", "RAMB36")
-        console.print(table(f"8 lanes, K = {FEATURES}, {DEPTH} words", headings, cells()))
+        console.print(
+            table(f"8 lanes, K = {FEATURES}, {DEPTH} words", headings, cells(options.array))
+        )
         return
     model = MiniLM.load()
     headings = ("layer", "zeros", "index bits", "whole", "coded", "bitmap", "CSR", "bound",
                 "cycles", "RAMB36")  # fmt: skip
-    for name, machine in machines().items():
+    for name in options.array:
         for levels in ("int8",) if name.startswith("multiply") else options.levels:
-            rows = storage(machine, levels, model)
+            rows = storage(machines()[name], levels, model)
             console.print(table(f"{name}, {levels}: bits per non-zero weight", headings, rows))
 
 

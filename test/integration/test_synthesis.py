@@ -13,6 +13,7 @@ import pytest
 import daqkf
 from daqkf.cli.main import main
 from daqkf.hw_targets import Counts
+from daqkf.hw_targets.block_ram import ramb18s
 from daqkf.hw_targets.fabric import xilinx_logic_cells
 from daqkf.lowering.circuit import Circuit, circuit_module
 from daqkf.lowering.export_verilog import emit_verilog
@@ -210,3 +211,8 @@ def test_the_command_prints_and_writes_the_figures(
         assert main(["synth", folder, *arguments]) == 1
         assert re.fullmatch(message + "\n", capsys.readouterr().err)
     assert not written.exists()
+
+
+@pytest.mark.parametrize(("depth", "width"), [(8192, 21), (8192, 39), (2048, 20), (512, 72)])
+def test_block_ram_is_predicted(depth: int, width: int):
+    assert counts(buffer(depth, width), "xcup").block_rams_18k == ramb18s(depth, width)
