@@ -5,12 +5,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from daqkf.dialects.dfke import Machine
-from daqkf.dialects.rpea.layout import Fields, smallest_array
+from daqkf.dialects.rpea.layout import ArrayConfig, Fields, smallest_array
 from daqkf.hw_targets.block_ram import ramb18s
 from daqkf.passes.maths.families import balance
 from daqkf.passes.maths.grouping import group_sorted
@@ -136,11 +137,29 @@ class Storage:
         )
 
 
-def bits_per_weight(levels: Levels, bits: float) -> dict[str, float]:
-    """A stream's bits, and other forms of levels [K, N], per non-zero weight; by name."""
-    storage = Storage.of(levels)
-    each = {"stream": bits, "bitmap": storage.bitmap, "csr": storage.csr, "bound": storage.bound}
-    return {name: round(total / max(storage.nonzeros, 1), 3) for name, total in each.items()}
+def storage_facts(
+    config: ArrayConfig, programs: Sequence[Ints], kernels: Sequence[Levels]
+) -> dict[str, Any]:
+    """What the streams of an array take, and other forms of the weights; JSON-able.
+
+    Args:
+        config: the array.
+        programs: [P] stream words of each PE, of each program.
+        kernels: levels [K, N] of each program.
+
+    Returns:
+        `stream_ramb36`, the block RAM of the stream memories; and `bits_per_weight`, bits per
+        non-zero weight of all streams and of the forms in `Storage`, by name.
+    """
+    widths = np.array([config.stream_word(pe).width for pe in range(config.pes)])
+    forms = [Storage.of(levels) for levels in kernels]
+    nonzeros = max(sum(form.nonzeros for form in forms), 1)
+    totals = {"stream": float(sum(words @ widths for words in programs))}
+    totals |= {name: sum(getattr(f, name) for f in forms) for name in ("bitmap", "csr", "bound")}
+    return {
+        "stream_ramb36": sum(ramb18s(config.stream_depth, int(width)) for width in widths) / 2,
+        "bits_per_weight": {name: round(bits / nonzeros, 3) for name, bits in totals.items()},
+    }
 
 
 def _index_bits(count: int) -> int:

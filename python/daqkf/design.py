@@ -34,11 +34,10 @@ from daqkf.dialects.spaq import (
 from daqkf.dialects.spaq.ops import features
 from daqkf.errors import DaqkfError, describe
 from daqkf.files import write_atomically
-from daqkf.hw_targets.block_ram import ramb18s
 from daqkf.ir import make_context, module_text, parse_module
 from daqkf.lowering import PASSES as LOWERINGS
 from daqkf.passes import PASSES
-from daqkf.passes.maths.index_coding import bits_per_weight
+from daqkf.passes.maths.index_coding import storage_facts
 from daqkf.pipelines import CIRCUIT
 from daqkf.runtime.simulator import Cycles, Job, Simulator
 
@@ -329,8 +328,7 @@ class Design:
             "image_version": IMAGE_VERSION,
             "program_bytes": len(self.program),
             "stream_words": words[0],
-            "stream_ramb36": self._stream_ramb36(),
-            "bits_per_weight": bits_per_weight(self._weights.array(), self._stream_bits(words[0])),
+            **storage_facts(self.config, [np.array(words[0])], [self._weights.array()]),
             "input_scale": self.input_scale,
             "output_scale": np.asarray(self.output_scale).tolist(),
             "input_split": self.input_split.tolist(),
@@ -343,16 +341,6 @@ class Design:
                 for levels, counts in zip(self.level_sets, words, strict=True)
             ]
         return facts
-
-    def _stream_bits(self, words: Sequence[int]) -> int:
-        """Of all words of a program."""
-        return sum(count * self.config.stream_word(pe).width for pe, count in enumerate(words))
-
-    def _stream_ramb36(self) -> float:
-        """Block RAM of the stream memories."""
-        config = self.config
-        widths = (config.stream_word(pe).width for pe in range(config.pes))
-        return sum(ramb18s(config.stream_depth, width) for width in widths) / 2
 
     def save(self, folder: str | Path) -> None:
         """Write a folder that `load` reads back.

@@ -101,6 +101,7 @@ def test_a_network_of_a_chosen_family(tmp_path: Path):
     network = IntegerNetwork({"layer": compile().golden}, 0.0)
     coded = write_network(network, "tiny", tmp_path / "coded", Elements.of("multiply", None, 2))
     assert coded["array"]["index_bits"] == 2
+    assert coded["bits_per_weight"]["bound"] < coded["bits_per_weight"]["stream"]
     facts = write_network(network, "tiny", tmp_path, Elements.of("auto"))
     assert facts["array"]["families"] == ("multiply",)
     machine = load_target("tiny").machine

@@ -16,7 +16,7 @@ from daqkf.hw_targets import load_target
 from daqkf.hw_targets.block_ram import RAMB36, ramb18s
 from daqkf.passes.maths.cost_model import Elements
 from daqkf.passes.maths.families import balance
-from daqkf.passes.maths.index_coding import SLOWDOWN, Storage, Streams, bits_per_weight, choose
+from daqkf.passes.maths.index_coding import SLOWDOWN, Storage, Streams, choose, storage_facts
 
 MACHINE = replace(load_target("generic").machine, max_shift=0)
 MULTIPLY = replace(MACHINE, families=("multiply",))
@@ -44,13 +44,24 @@ def test_bitmap_and_csr_count_rows_and_values():
     assert found.nonzeros == 4
     assert found.bitmap == 10 + 4 * 2
     assert found.csr == 4 * (3 + 2) + 3 * 3
-    assert bits_per_weight(matrix, 44.0)["stream"] == 11
 
 
 def test_matrices_without_weights():
     found = Storage.of(np.zeros((3, 2), np.int8))
     assert (found.nonzeros, found.bitmap, found.bound) == (0, 6, 0)
-    assert bits_per_weight(np.zeros((3, 2), np.int8), 8.0)["stream"] == 8
+
+
+def test_facts_add_up_over_programs():
+    config = smallest_array(replace(MULTIPLY, pes=2, stream_depth=2048), 5)
+    width = 3 + 8 + 2
+    matrix = np.array([[3, 0], [-1, 0], [0, 5], [3, 0], [0, 0]], np.int8)
+    words = [np.array([3, 1]), np.array([4, 0])]
+    facts = storage_facts(config, words, [matrix, matrix])
+    assert facts["stream_ramb36"] == 2 * 1
+    bits = facts["bits_per_weight"]
+    assert (bits["stream"], bits["bitmap"], bits["csr"]) == (width, 18 / 4, 29 / 4)
+    empty = storage_facts(config, words[:1], [np.zeros((5, 2), np.int8)])
+    assert empty["bits_per_weight"]["stream"] == 4 * width
 
 
 @pytest.mark.parametrize(

@@ -79,7 +79,7 @@ def compile_layer(
     return 0
 
 
-def _storage(facts: "dict[str, Any]") -> str:
+def _storage(facts: dict[str, Any]) -> str:
     bits = facts["bits_per_weight"]
     others = ", ".join(
         f"{label} {bits[name]:.2f}"
@@ -133,6 +133,7 @@ def compile_network(options: argparse.Namespace, console: "Console") -> int:
         f"{options.output}: {len(network.modules)} programs, {facts['cycles']:,} cycles a tile, "
         f"{facts['bits']:.2f} bits a weight"
     )
+    console.print(_storage(facts))
     return 0
 
 

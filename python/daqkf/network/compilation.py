@@ -12,6 +12,7 @@ from typing import Any
 from xdsl.dialects.builtin import ModuleOp
 
 from daqkf.design import run_passes
+from daqkf.dialects.dense import to_array
 from daqkf.dialects.dfke import Machine
 from daqkf.dialects.rpea import ArrayOp, ProgramOp
 from daqkf.dialects.spaq import LevelSet
@@ -27,6 +28,7 @@ from daqkf.network.quantization import IntegerNetwork, NetworkQuantizer
 from daqkf.passes.dfke_schedule import DfkeSchedulePass
 from daqkf.passes.maths.allocation import MENU, pareto
 from daqkf.passes.maths.cost_model import DEFAULT_ELEMENTS, Elements
+from daqkf.passes.maths.index_coding import storage_facts
 from daqkf.pipelines import CIRCUIT, KERNELS, LOWER
 from daqkf.runtime.simulator import cache_folder
 
@@ -117,6 +119,11 @@ def write_network(
         "magnitudes": magnitudes,
         "bits": bits,
         "sparsity": network.sparsity(),
+        **storage_facts(
+            array.config.data,
+            [to_array(program.rows) for program in programs],
+            list(network.levels().values()),
+        ),
         "program_bytes": {name: len(image) for name, image in images.items()},
     }
     write_atomically(folder / "network.json", (json.dumps(facts, indent=2) + "\n").encode())
