@@ -7,7 +7,8 @@ Of the first matrix of each kind of MiniLM, pruned by magnitude, on 4 PEs: bits 
 weight of the stream with whole addresses and with the `index_bits` that `auto` picks; of a bitmap
 and of compressed sparse rows, which need a multiplier and somebody who unpacks them; and the
 entropy bound. Then the cycles that the coding adds and the block RAM of the stream memories.
-`--cells` synthesises an element of 8 lanes for 1536 features with each, for UltraScale+. Minutes.
+`--cells` synthesises an element of 8 lanes for 1536 features with each, for UltraScale+; `--place`
+places and routes arrays of one element of 4 lanes on ECP5. Minutes.
 """
 
 import argparse
@@ -24,7 +25,7 @@ from daqkf.dialects.rpea.layout import ArrayConfig, smallest_array
 from daqkf.hw_targets import load_target
 from daqkf.lowering.circuit import circuit_module
 from daqkf.lowering.export_verilog import emit_verilog
-from daqkf.lowering.rtl.array import build_array
+from daqkf.lowering.rtl.array import TOP, build_array
 from daqkf.models.minilm import MiniLM
 from daqkf.passes.maths.index_coding import Storage, Streams, choose
 from daqkf.passes.maths.levels import fit
@@ -35,6 +36,8 @@ LEVELS = ("uniform-7", "codebook-15", "int8")
 SPARSITIES = (0.0, 0.3, 0.5, 0.7)
 KINDS = ("attention.query", "ffn.up", "ffn.down")
 FEATURES, DEPTH = 1536, 8192
+SMALL = 250
+"""Features of an array that is placed."""
 
 
 def machines() -> dict[str, Machine]:
@@ -87,10 +90,22 @@ def cells(names: list[str]) -> Iterator[tuple[str, ...]]:
             )
 
 
-def element(machine: Machine) -> ArrayConfig:
-    """An array with the widths and depths of a layer of `FEATURES`."""
-    config = smallest_array(replace(machine, pes=1), FEATURES)
-    sizes: dict[str, Any] = {"stream_depth": DEPTH, "parameter_depth": 256, "result_depth": 1024}
+def clocks(names: list[str]) -> Iterator[tuple[str, ...]]:
+    """The rows of a table: what arrays of one element reach on ECP5, at one placement."""
+    for name in names:
+        machine = replace(machines()[name], lanes=4)
+        for bits in (0, 4 if machine.family(0) == "multiply" else 6):
+            config = element(replace(machine, index_bits=bits), SMALL, 1024)
+            verilog = emit_verilog(circuit_module(build_array(config)))
+            placement = synthesize(verilog, TOP, "ecp5", place=True).placement
+            assert placement is not None
+            yield name, str(bits or "whole"), f"{placement.fmax_mhz:.1f}"
+
+
+def element(machine: Machine, features: int = FEATURES, depth: int = DEPTH) -> ArrayConfig:
+    """An array of one element, with the widths of a layer."""
+    config = smallest_array(replace(machine, pes=1), features)
+    sizes: dict[str, Any] = {"stream_depth": depth, "parameter_depth": 64, "result_depth": 64}
     if machine.family(0) != "multiply":
         sizes |= {"running_sum_width": 16, "accumulator_width": 20, "sum_width": 21}
     else:
@@ -114,6 +129,7 @@ def main() -> None:
     parser.add_argument("--array", nargs="+", choices=machines(), default=list(machines()))
     parser.add_argument("--levels", nargs="+", default=LEVELS, help="of running sums")
     parser.add_argument("--cells", action="store_true", help="logic cells of elements instead")
+    parser.add_argument("--place", action="store_true", help="clocks on ECP5 instead")
     options = parser.parse_args()
     console = Console(width=120)
     if options.cells:
@@ -121,6 +137,10 @@ def main() -> None:
         console.print(
             table(f"8 lanes, K = {FEATURES}, {DEPTH} words", headings, cells(options.array))
         )
+        return
+    if options.place:
+        title = f"4 lanes, K = {SMALL}, ECP5"
+        console.print(table(title, ("element", "index bits", "MHz"), clocks(options.array)))
         return
     model = MiniLM.load()
     headings = ("layer", "zeros", "index bits", "whole", "coded", "bitmap", "CSR", "bound",
