@@ -4,8 +4,8 @@
 """Logic cells, DSP blocks and block RAM of the arrays that multiply, from yosys.
 
 Arrays of 4 PEs × 8 lanes for K = 512 features and N = 64 outputs, for UltraScale+ with and
-without DSP blocks. An element is its lanes, its memories and its control; the array has four,
-the loader, the post unit and the results besides. Minutes.
+without DSP blocks, and for ECP5 with its smaller ones. An element is its lanes, its memories and
+its control; the array has four, the loader, the post unit and the results besides. Minutes.
 """
 
 from rich.console import Console
@@ -20,23 +20,28 @@ from daqkf.synthesis import synthesize
 FEATURES, OUTPUTS, PES, LANES = 512, 64, 4, 8
 
 ARRAYS = (
-    # family, multiplier, bits of a weight, whether there are DSP blocks
-    ("dense", "dsp", 8, False),
-    ("dense", "booth", 8, False),
-    ("multiply", "booth", 8, False),
-    ("multiply", "booth", 4, False),
-    ("dense", "dsp", 8, True),
-    ("dense", "packed", 8, True),
-    ("multiply", "dsp", 8, True),
-    ("multiply", "packed", 8, True),
-    ("multiply", "dsp", 4, True),
-    ("multiply", "packed", 4, True),
+    # family, multiplier, bits of a weight, fabric
+    ("dense", "dsp", (8,), "xcup"),
+    ("dense", "booth", (8,), "xcup"),
+    ("multiply", "booth", (8,), "xcup"),
+    ("multiply", "booth", (4,), "xcup"),
+    ("multiply", "booth", (4, 8), "xcup"),
+    ("dense", "dsp", (8,), "xcup-dsp"),
+    ("dense", "packed", (8,), "xcup-dsp"),
+    ("multiply", "dsp", (8,), "xcup-dsp"),
+    ("multiply", "packed", (8,), "xcup-dsp"),
+    ("multiply", "dsp", (4,), "xcup-dsp"),
+    ("multiply", "packed", (4,), "xcup-dsp"),
+    ("multiply", "dsp", (4, 8), "xcup-dsp"),
+    ("multiply", "dsp", (8,), "ecp5-dsp"),
+    ("multiply", "dsp", (4,), "ecp5-dsp"),
+    ("multiply", "dsp", (4, 8), "ecp5-dsp"),
 )
 
 
-def config(family: str, multiplier: str, bits: int) -> ArrayConfig:
+def config(family: str, multiplier: str, bits: tuple[int, ...]) -> ArrayConfig:
     """An array whose sums are as wide as K weights of so many bits can make them."""
-    width = (128 * ((1 << (bits - 1)) - 1) * FEATURES).bit_length() + 1
+    width = (128 * ((1 << (max(bits) - 1)) - 1) * FEATURES).bit_length() + 1
     return ArrayConfig(
         pes=PES,
         lanes=LANES,
@@ -58,18 +63,18 @@ def config(family: str, multiplier: str, bits: int) -> ArrayConfig:
 def main() -> None:
     """Print the table."""
     table = Table(title=f"{PES} PEs × {LANES} lanes, K = {FEATURES}")
-    for heading in ("family", "multiplier", "bits", "array LC", "element LC / lane",
+    for heading in ("family", "multiplier", "bits", "fabric", "array LC", "element LC / lane",
                     "DSP", "RAMB36", "flip-flops"):  # fmt: skip
         table.add_column(heading, justify="right")
-    for family, multiplier, bits, dsp in ARRAYS:
+    for family, multiplier, bits, fabric in ARRAYS:
         verilog = emit_verilog(circuit_module(build_array(config(family, multiplier, bits))))
-        fabric = "xcup-dsp" if dsp else "xcup"
         array = synthesize(verilog, TOP, fabric).counts
         element = synthesize(verilog, f"daqkf_{family}_element", fabric).counts
         table.add_row(
             family,
-            multiplier if dsp or multiplier == "booth" else "* in LUTs",
-            str(bits),
+            "* in LUTs" if fabric == "xcup" and multiplier == "dsp" else multiplier,
+            ", ".join(str(width) for width in bits),
+            fabric,
             str(array.logic_cells),
             f"{element.logic_cells / LANES:.1f}",
             str(element.dsps * PES),

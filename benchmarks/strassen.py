@@ -47,7 +47,8 @@ from daqkf.synthesis import synthesize
 LAYER = "layer.0.ffn.up"
 LEVELS = "int8"
 FAMILIES = ("running_sum", "strassen")
-PRICED_FAMILIES = (*FAMILIES, "multiply", "dense")
+PRICED_FAMILIES = (*FAMILIES, "multiply", "multiply modes", "dense")
+"""With `modes`, words of two weights of 4 bits or one of 8."""
 SPARSITIES = (0.0, 0.1, 0.3, 0.5, 0.7, 0.9)
 FABRICS = ("xcup-dsp", "xcup")
 MULTIPLIERS = {"xcup-dsp": "packed", "xcup": "booth"}
@@ -226,11 +227,14 @@ def prices_table() -> Table:
 
 def element_config(family: str, fabric: str) -> ArrayConfig:
     """An array of the family for the fabric."""
+    family, *modes = family.split()
     modular = rpea.FAMILIES[family].modular
+    packed = MULTIPLIERS[fabric] == "packed"
     return replace(
         CONFIG,
         families=(family,),
-        multiplier=MULTIPLIERS[fabric],
+        multiplier="dsp" if modes and packed else MULTIPLIERS[fabric],
+        weight_bits=(4, 8) if modes else (8,),
         accumulator_width=CONFIG.sum_width if modular else CONFIG.accumulator_width,
     )
 

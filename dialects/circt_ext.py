@@ -376,8 +376,8 @@ class VerbatimExprOp(IRDLOperation):
     result = result_def(IntegerType)
 
     assembly_format = (
-        "$format_string `(` $substitutions `)` attr-dict `:` "
-        "functional-type($substitutions, $result)"
+        "$format_string `(` $substitutions `)` `:` functional-type($substitutions, $result) "
+        "attr-dict"
     )
 
     def __init__(self, text: str, operands: Sequence[SSAValue], kind: IntegerType):

@@ -7,6 +7,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from daqkf.dialects.dfke import Machine
 from daqkf.hw_targets.fabric import UnknownFabricError
@@ -25,6 +26,8 @@ class Price:
     """Of an array, whatever its elements: the control of those in step."""
     multiplier: str | None = None
     """How lanes multiply (`Machine.multiplier`), if the family leaves a choice."""
+    modes: "Price | None" = None
+    """Where weights have several widths (`Machine.weight_bits`), if it makes a difference."""
 
     def cells(self, lanes: int) -> float:
         """Logic cells of an element."""
@@ -51,13 +54,21 @@ class Prices:
         each = price.cells(lanes) + self.dsp_cells * price.dsps(lanes)
         return price.shared_cells + elements * each
 
+    def suited(self, machine: Machine) -> "Prices":
+        """The prices of elements with the widths of weights that a machine has."""
+        if len(machine.weight_bits) == 1:
+            return self
+        families = {name: price.modes or price for name, price in self.families.items()}
+        return replace(self, families=families)
+
     def equip(self, machine: Machine, families: Sequence[str]) -> Machine:
         """The machine with elements of these families, which multiply as suits the fabric.
 
         Raises:
             ValueError: the machine cannot have them.
         """
-        prices = [self.families[name] for name in families if name in self.families]
+        known = self.suited(machine).families
+        prices = [known[name] for name in families if name in known]
         multipliers = [price.multiplier for price in prices if price.multiplier]
         multiplier = multipliers[0] if multipliers else machine.multiplier
         return replace(machine, families=tuple(families), multiplier=multiplier)
@@ -78,5 +89,9 @@ def load_prices(fabric: str) -> Prices:
         known = ", ".join(priced_fabrics())
         raise UnknownFabricError(f"no prices for fabric '{fabric}' (known: {known})")
     data = tomllib.loads((_FOLDER / f"{fabric}.toml").read_text(encoding="utf-8"))
-    prices = {family: Price(**price) for family, price in data["families"].items()}
+    prices = {family: _price(**price) for family, price in data["families"].items()}
     return Prices(fabric, data["dsp_cells"], prices)
+
+
+def _price(modes: Mapping[str, Any] | None = None, **figures: Any) -> Price:
+    return Price(**figures, modes=None if modes is None else Price(**modes))

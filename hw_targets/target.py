@@ -59,6 +59,10 @@ def load_target(name: str) -> Target:
             if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
                 raise UnknownTargetError(f"{path}: [machine] '{entry}' must be a list of names")
             machine[entry] = tuple(value)
+        elif entry == "weight_bits":
+            if not isinstance(value, list) or not all(type(bits) is int for bits in value):
+                raise UnknownTargetError(f"{path}: [machine] '{entry}' must be a list of integers")
+            machine[entry] = tuple(value)
         elif entry == "multiplier":
             if not isinstance(value, str):
                 raise UnknownTargetError(f"{path}: [machine] '{entry}' must be a name")

@@ -31,6 +31,9 @@ MULTIPLIERS = ("booth", "dsp", "packed")
 """How lanes multiply: rows of radix-4 digits for LUTs, a product for a DSP block, or two lanes'
 products in one DSP block of 27×18 bits."""
 
+WEIGHT_BITS = ((8,), (4,), (4, 8))
+"""Widths of weights that the multiply family can have."""
+
 ITEM_COUNTS = (1, 2, 4, 8)
 """Items that a word of the running-sum family can have."""
 
@@ -69,8 +72,9 @@ class Machine:
     """Items of a running-sum word, all of which join the sum in one cycle."""
     families: tuple[str, ...] = field(default=("running_sum",), kw_only=True)
     """The families of PE 0, 1, …; a shorter list repeats."""
-    weight_bits: int = field(default=8, kw_only=True)
-    """Bits of a weight of the multiply family: 8 with one item a word, 4 with two."""
+    weight_bits: tuple[int, ...] = field(default=(8,), kw_only=True)
+    """Bits of a weight of the multiply family: 8 with one item a word, 4 with two, or both, and
+    each word says which."""
     multiplier: str = field(default="booth", kw_only=True)
     """How the multiply and dense families multiply: one of `MULTIPLIERS`."""
     index_bits: int = field(default=0, kw_only=True)
@@ -92,11 +96,16 @@ class Machine:
             raise ValueError(f"max_shift {self.max_shift} is beyond the largest level")
         if self.items not in ITEM_COUNTS:
             raise ValueError(f"items must be one of {ITEM_COUNTS}, not {self.items}")
-        if self.weight_bits not in (4, 8):
-            raise ValueError(f"weight_bits must be 4 or 8, not {self.weight_bits}")
+        if self.weight_bits not in WEIGHT_BITS:
+            known = ", ".join(str(list(widths)) for widths in WEIGHT_BITS)
+            raise ValueError(f"weight_bits must be one of {known}, not {list(self.weight_bits)}")
         if self.multiplier not in MULTIPLIERS:
             known = ", ".join(MULTIPLIERS)
             raise ValueError(f"unknown multiplier '{self.multiplier}' (known: {known})")
+        if self.multiplier == "packed" and len(self.weight_bits) > 1:
+            raise ValueError(
+                f"packed products have weights of one width, not of {list(self.weight_bits)} bits"
+            )
         if self.multiplier == "packed" and self.lanes % 2:
             raise ValueError(f"packed products need an even number of lanes, not {self.lanes}")
         for name in self.families:
@@ -124,6 +133,8 @@ class Machine:
         for name in self.families:
             if name not in INDEXED_FAMILIES:
                 raise ValueError(f"{name} elements have no index_bits, but whole addresses")
+        if "multiply" in self.families and len(self.weight_bits) > 1:
+            raise ValueError("large weights come before small ones, which index_bits do not allow")
         if "running_sum" in self.families and self.items == 1:
             raise ValueError("words of one item have nothing to share; they have no index_bits")
 

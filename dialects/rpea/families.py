@@ -281,7 +281,11 @@ class Strassen(Family):
 
 
 class Multiply(Family):
-    """A multiplier a lane: A += Σ x[index]·weight, one item of 8 bits or two of 4."""
+    """A multiplier a lane: A += Σ x[index]·weight, one item of 8 bits or two of 4.
+
+    Of a machine with both, a word is `narrow` and has two items, or its weights are the halves
+    of one, and its indices are as `multiplication` says.
+    """
 
     name = "multiply"
     modular = True
@@ -290,26 +294,28 @@ class Multiply(Family):
     @override
     def fields(self, config: "ArrayConfig") -> dict[str, int]:
         fields: dict[str, int] = {}
+        bits = min(config.weight_bits)
         for item in range(multiplication.items(config.weight_bits)):
-            fields |= {f"index{item}": config.address_width, f"weight{item}": config.weight_bits}
-        return fields | {"last": 1, "end": 1}
+            fields |= {f"index{item}": config.address_width, f"weight{item}": bits}
+        modes = {"narrow": 1} if len(config.weight_bits) > 1 else {}
+        return fields | modes | {"last": 1, "end": 1}
+
+    def weight_bits(self, config: "ArrayConfig") -> tuple[int, ...]:
+        """Widths that a weight can have."""
+        return config.weight_bits
 
     @override
     def sums(self, words: Words, memory: Ints, config: "ArrayConfig") -> Iterator[Ints]:
-        bits = self.fields(config)["weight0"]
-        items = [
-            (words[f"index{item}"], wrap(words[f"weight{item}"], bits))
-            for item in range(multiplication.items(bits))
-        ]
+        bits = self.weight_bits(config)
+        factors, surplus = multiplication.weigh(words, bits, config.multiplier)
         start = 0
         for stop in np.flatnonzero(words["last"]) + 1:
             part = slice(start, stop)
             totals = [
-                weight[part] @ memory[index[part]]
-                + multiplication.surplus(weight[part], bits, config.multiplier).sum()
-                for index, weight in items
+                factor[part] @ memory[words[f"index{item}"][part]]
+                for item, factor in enumerate(factors)
             ]
-            yield np.sum(totals, axis=0)
+            yield np.sum(totals, axis=0) + surplus[part].sum()
             start = stop
 
 
@@ -326,6 +332,10 @@ class Dense(Multiply):
     @override
     def fields(self, config: "ArrayConfig") -> dict[str, int]:
         return {"weight0": multiplication.DENSE_BITS}
+
+    @override
+    def weight_bits(self, config: "ArrayConfig") -> tuple[int, ...]:
+        return (multiplication.DENSE_BITS,)
 
     @override
     def supplied(self, words: int, features: int, outputs: int) -> Words:

@@ -13,12 +13,21 @@ an unsigned number that needs no extension: `digit·x - (digit < 0) + 256`.
 
 Packed in a DSP block, `(x1·2^18 + x0)·w` needs no borrow between the activations if these are
 unsigned, `x + 128`.
+
+An array with weights of 4 and of 8 bits has words of either kind: two weights, or the halves of
+one. With rows of digits, both items of a wide word have one activation, and the upper half
+counts 16 times as much. In a DSP block, `(x0·2 + 1 + x1·2^14)·(w1 + w0·2^13)` has
+`x0·w0 + x1·w1` in the middle. Below it stands `w1·(2·x0 + 1)`, whose sign is that of w1 if x0 is
+unsigned, so what the middle lends to it is the compiler's. A wide weight takes the place of w1,
+with nothing for x0.
 """
+
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from daqkf.dialects.spaq.numerics import ACTIVATION_BITS
+from daqkf.dialects.spaq.numerics import ACTIVATION_BITS, wrap
 
 Ints = NDArray[np.int64]
 
@@ -32,9 +41,13 @@ ROW_BITS = ACTIVATION_BITS + 1
 """Bits of a digit's row."""
 
 
-def items(bits: int) -> int:
-    """Items of a word whose weights have so many bits."""
-    return 8 // bits
+MIDDLE = 14
+"""The lowest bit of the sum of two products in a product of a DSP block."""
+
+
+def items(weight_bits: Sequence[int]) -> int:
+    """Items of a word whose weights have so many bits, or one of so many."""
+    return 8 // min(weight_bits)
 
 
 def digits(weights: Ints, bits: int) -> Ints:
@@ -52,3 +65,23 @@ def surplus(weights: Ints, bits: int, multiplier: str) -> Ints:
     if multiplier == "packed":
         return weights << (ACTIVATION_BITS - 1)
     return np.zeros_like(weights)
+
+
+def weigh(
+    words: Mapping[str, Ints], weight_bits: Sequence[int], multiplier: str
+) -> tuple[list[Ints], Ints]:
+    """What a lane adds for words [n]: the factor [n] of each item's x, and the surplus [n]."""
+    bits = min(weight_bits)
+    weights = [wrap(words[f"weight{item}"], bits) for item in range(items(weight_bits))]
+    lone = np.sum([surplus(weight, bits, multiplier) for weight in weights], axis=0)
+    if len(weight_bits) == 1:
+        return weights, lone
+    narrow, (low, high) = words["narrow"] == 1, weights
+    wide = (high << bits) + (low & ((1 << bits) - 1))
+    if multiplier == "booth":
+        halves, extra = (low, wide - low), surplus(wide, 2 * bits, multiplier)
+    else:
+        halves, extra = (np.zeros_like(wide), wide), (wide + (wide << ACTIVATION_BITS)) >> MIDDLE
+        lone = (high + (low << (MIDDLE - 1)) + (low << (MIDDLE + ACTIVATION_BITS - 1))) >> MIDDLE
+    factors = [np.where(narrow, *pair) for pair in zip(weights, halves, strict=True)]
+    return factors, np.where(narrow, lone, extra)

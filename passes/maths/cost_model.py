@@ -61,6 +61,7 @@ def rank(
     Raises:
         ValueError: none of the families can run these kernels; the message is the last one's.
     """
+    prices = prices.suited(machine)
     found: list[Estimate] = []
     reason = "there are no candidates"
     for family in prices.families if families is None else families:

@@ -97,7 +97,7 @@ class MultiplyCoding(Coding):
 
     @override
     def most(self, machine: Machine) -> int:
-        return (1 << (machine.weight_bits - 1)) - 1
+        return (1 << (max(machine.weight_bits) - 1)) - 1
 
     @override
     def cost(self, levels: Levels, machine: Machine) -> Ints:
@@ -105,9 +105,7 @@ class MultiplyCoding(Coding):
 
     @override
     def stream(self, levels: Levels, machine: Machine) -> Stream:
-        bits, index_bits = machine.weight_bits, machine.index_bits
-        correction = multiply.correction(levels, bits, machine.multiplier, index_bits)
-        return replace(multiply.stream(levels, bits, index_bits), correction=correction)
+        return multiply.stream(levels, machine.weight_bits, machine.multiplier, machine.index_bits)
 
 
 class DenseCoding(Coding):
@@ -120,8 +118,7 @@ class DenseCoding(Coding):
 
     @override
     def stream(self, levels: Levels, machine: Machine) -> Stream:
-        correction = multiply.dense_correction(levels, machine.multiplier)
-        return replace(multiply.dense_stream(levels), correction=correction)
+        return multiply.dense_stream(levels, machine.multiplier)
 
 
 CODINGS: Mapping[str, Coding] = {

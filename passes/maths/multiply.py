@@ -1,7 +1,12 @@
 # Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-"""Streams of elements that multiply: non-zeros with their weights, or all weights."""
+"""Streams of elements that multiply: non-zeros with their weights, or all weights.
+
+Where words have two small weights or one large one, an output's large weights come first.
+"""
+
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,47 +35,66 @@ def items_of(levels: Levels, index_bits: int) -> tuple[Ints, Ints]:
     return column, before + np.minimum((ranks(places) + 1) * reach, gap)
 
 
-def cost(levels: Levels, bits: int, index_bits: int = 0) -> Ints:
+def cost(levels: Levels, weight_bits: Sequence[int], index_bits: int = 0) -> Ints:
     """[N] words of each channel of levels [K, N]: its items, some to a word; at least one."""
-    column, _ = items_of(levels, index_bits)
-    counts = np.bincount(column, minlength=levels.shape[1])
-    return np.maximum(-(-counts // multiplication.items(bits)), 1)
-
-
-def stream(levels: Levels, bits: int, index_bits: int = 0) -> Stream:
-    """Lay out the items of levels [K, N], channel after channel, by rising row."""
-    items = multiplication.items(bits)
-    starts = np.append(0, np.cumsum(cost(levels, bits, index_bits)))
     column, row = items_of(levels, index_bits)
-    rank = ranks(np.bincount(column, minlength=levels.shape[1]))
-    word, slot = starts[column] + rank // items, rank % items
+    places = _places(levels[row, column], weight_bits)
+    taken = np.bincount(column, places, levels.shape[1]).astype(np.int64)
+    return np.maximum(-(-taken // multiplication.items(weight_bits)), 1)
+
+
+def stream(
+    levels: Levels, weight_bits: Sequence[int], multiplier: str, index_bits: int = 0
+) -> Stream:
+    """Lay out the items of levels [K, N], channel after channel, by rising row."""
+    items = multiplication.items(weight_bits)
+    starts = np.append(0, np.cumsum(cost(levels, weight_bits, index_bits)))
+    column, row = items_of(levels, index_bits)
+    places = _places(levels[row, column], weight_bits)
+    order = np.lexsort((row, -places, column))
+    column, row, places = column[order], row[order], places[order]
+    before = np.cumsum(places) - places
+    taken = np.append(0, np.cumsum(np.bincount(column, places, levels.shape[1]))).astype(np.int64)
+    word, slot = np.divmod(before - taken[column], items)
+    word += starts[column]
+
     index = np.full((items, starts[-1]), -1)
     weight = np.zeros((items, starts[-1]), np.int64)
     index[slot, word], weight[slot, word] = row, levels[row, column]
     last = np.zeros(starts[-1], np.int64)
     last[starts[1:] - 1] = 1
     fields = {"last": last}
+    if len(weight_bits) > 1:
+        wide = word[places > 1]
+        fields["narrow"] = np.ones(starts[-1], np.int64)
+        fields["narrow"][wide] = 0
+        index[1, wide] = index[0, wide]
+        if multiplier != "booth":
+            index[0, wide] = -1
+        weight[1, wide], weight[0, wide] = np.divmod(weight[0, wide], 1 << min(weight_bits))
     for item in range(items):
         fields |= {f"index{item}": index[item], f"weight{item}": weight[item]}
-    return Stream(fields, starts)
+    return _corrected(fields, starts, weight_bits, multiplier)
 
 
-def correction(levels: Levels, bits: int, multiplier: str, index_bits: int = 0) -> Ints:
-    """[N] what takes out the surplus of all items, those without a weight included."""
-    slots = cost(levels, bits, index_bits) * multiplication.items(bits)
-    null = multiplication.surplus(np.zeros((), np.int64), bits, multiplier)
-    surplus = multiplication.surplus(levels.astype(np.int64), bits, multiplier)
-    return -(surplus.sum(axis=0) + (slots - len(levels)) * null)
+def _places(weights: Levels, weight_bits: Sequence[int]) -> Ints:
+    """Places of a word that weights take: one, or all if they need a wider word."""
+    bound = 1 << (min(weight_bits) - 1)
+    large = (weights < -bound) | (weights >= bound)
+    return np.where(large, multiplication.items(weight_bits), 1)
 
 
-def dense_stream(levels: Levels) -> Stream:
+def dense_stream(levels: Levels, multiplier: str) -> Stream:
     """All weights of levels [K, N], channel after channel."""
     features, channels = levels.shape
     fields = {"weight0": levels.T.reshape(-1).astype(np.int64)}
-    return Stream(fields, np.arange(channels + 1) * features)
+    starts = np.arange(channels + 1) * features
+    return _corrected(fields, starts, (multiplication.DENSE_BITS,), multiplier)
 
 
-def dense_correction(levels: Levels, multiplier: str) -> Ints:
-    """[N] what takes out the surplus of all weights."""
-    bits = multiplication.DENSE_BITS
-    return -multiplication.surplus(levels.astype(np.int64), bits, multiplier).sum(axis=0)
+def _corrected(
+    fields: Mapping[str, Ints], starts: Ints, weight_bits: Sequence[int], multiplier: str
+) -> Stream:
+    """The stream, with what takes out the surplus of its words."""
+    _, surplus = multiplication.weigh(fields, weight_bits, multiplier)
+    return Stream(fields, starts, -np.add.reduceat(surplus, starts[:-1]))

@@ -31,6 +31,7 @@ from daqkf.lowering.rtl.array import TOP, build_array
 from daqkf.passes.dfke_fuse import DfkeFusePass
 from daqkf.passes.dfke_schedule import schedule
 from daqkf.passes.dfke_specialize_bitwidth import DfkeSpecializeBitwidthPass
+from daqkf.passes.maths.families import CODINGS
 from daqkf.runtime import tools
 from daqkf.runtime.simulator import Job, SimulationError, Simulator
 
@@ -138,17 +139,21 @@ MACHINES = {
     "multiply": replace(MACHINE, pes=3, families=("multiply",)),
     "multiply-dsp": replace(MACHINE, families=("multiply",), multiplier="dsp"),
     "multiply-packed": replace(MACHINE, lanes=4, families=("multiply",), multiplier="packed"),
-    "multiply-4": replace(MACHINE, families=("multiply",), weight_bits=4),
-    "multiply-4-dsp": replace(MACHINE, families=("multiply",), weight_bits=4, multiplier="dsp"),
+    "multiply-4": replace(MACHINE, families=("multiply",), weight_bits=(4,)),
+    "multiply-4-dsp": replace(MACHINE, families=("multiply",), weight_bits=(4,), multiplier="dsp"),
     "multiply-4-packed": replace(
-        MACHINE, families=("multiply",), weight_bits=4, multiplier="packed"
+        MACHINE, families=("multiply",), weight_bits=(4,), multiplier="packed"
+    ),
+    "multiply-modes": replace(MACHINE, pes=3, families=("multiply",), weight_bits=(4, 8)),
+    "multiply-modes-dsp": replace(
+        MACHINE, lanes=3, families=("multiply",), weight_bits=(4, 8), multiplier="dsp"
     ),
     "mixed-multiply": replace(MACHINE, pes=5, families=("running_sum", "multiply")),
     "windows": replace(MACHINE, pes=3, index_bits=3),
     "windows-eight": replace(MACHINE, lanes=3, items=8, max_shift=0, index_bits=5),
     "deltas": replace(MACHINE, pes=3, families=("multiply",), index_bits=2),
     "deltas-4": replace(
-        MACHINE, families=("multiply",), weight_bits=4, multiplier="dsp", index_bits=3
+        MACHINE, families=("multiply",), weight_bits=(4,), multiplier="dsp", index_bits=3
     ),
     "windows-and-deltas": replace(
         MACHINE, pes=5, families=("running_sum", "multiply"), items=4, index_bits=4
@@ -171,7 +176,7 @@ SHAPES = [
 
 
 def largest_level(machine: Machine) -> int:
-    return (1 << (machine.weight_bits - 1)) - 1
+    return CODINGS["multiply"].most(machine)
 
 
 @pytest.mark.parametrize("name", MACHINES)

@@ -116,7 +116,7 @@ COMPILE = ("compile", "w.npy", "--calibration", "x.npy", "-o", "out")
 def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     np.save(tmp_path / "w.npy", WEIGHTS)
     np.save(tmp_path / "x.npy", X)
-    for lanes, weight_bits in ((3, 8), (2, 4)):
+    for lanes, weight_bits in ((3, [8]), (2, [4])):
         text = OTHER_TARGET.format(lanes=lanes, weight_bits=weight_bits)
         (tmp_path / f"lanes{lanes}.toml").write_text(text)
     monkeypatch.chdir(tmp_path)

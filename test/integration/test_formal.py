@@ -16,9 +16,19 @@ from daqkf.formal import bits, prover
 from daqkf.formal.claims import Answer, Claim, decide
 from daqkf.formal.datapath import TOP, build_datapath, transition_systems
 from daqkf.formal.mutations import BUGS, mutants
-from daqkf.formal.prover import Circuit, Hunt, chosen, hunt, prove
+from daqkf.formal.prover import (
+    Circuit,
+    Hunt,
+    chosen,
+    hunt,
+    hunt_locator,
+    indexed_circuits,
+    planted_circuits,
+    prove,
+)
 from daqkf.formal.specs import SPECS, UNPROVED
 from daqkf.formal.theorems import Bench
+from daqkf.passes.maths.families import CODINGS
 
 PRODUCTS = ((2, 2),)
 
@@ -28,41 +38,34 @@ def test_every_family_has_a_specification():
     assert not set(SPECS) & set(UNPROVED)
 
 
-@pytest.mark.parametrize("family", SPECS)
-def test_a_family_is_proved(family: str):
-    answers = list(prove(Circuit(family, SPECS[family].circuits[0]), PRODUCTS))
+@pytest.mark.parametrize("circuit", planted_circuits(SPECS), ids=lambda circuit: circuit.label)
+def test_a_family_is_proved(circuit: Circuit):
+    most = min(2, CODINGS[circuit.family].most(prover.array(circuit.family, circuit.options)))
+    answers = list(prove(circuit, PRODUCTS))
     assert {answer.theorem: answer.verdict for answer in answers} == {
-        "dot product, K = 2, |w| ≤ 2": "proved",
+        f"dot product, K = 2, |w| ≤ {most}": "proved",
         **dict.fromkeys(("stall", "start", "step", "bubble", "finish"), "proved"),
     }
 
 
-@pytest.mark.parametrize("family", SPECS)
-def test_planted_bugs_are_found(family: str):
-    hunts = list(hunt(family, limit=1, products=PRODUCTS))
+@pytest.mark.parametrize("circuit", planted_circuits(SPECS), ids=lambda circuit: circuit.label)
+def test_planted_bugs_are_found(circuit: Circuit):
+    hunts = list(hunt(circuit, limit=1, products=PRODUCTS))
     assert len(hunts) >= 3
     for item in hunts:
         assert item.found and item.answer.counterexample, item.bug
     assert any("weights" in line for item in hunts for line in item.answer.counterexample)
 
 
-CODED = [
-    (family, options)
-    for family, spec in SPECS.items()
-    for options in spec.circuits
-    if "index_bits" in options
-]
-
-
-@pytest.mark.parametrize(("family", "options"), CODED)
-def test_addresses_are_proved(family: str, options: dict[str, int]):
-    *_, answer = prove(Circuit(family, options), ())
+@pytest.mark.parametrize("circuit", indexed_circuits(SPECS), ids=lambda circuit: circuit.label)
+def test_addresses_are_proved(circuit: Circuit):
+    *_, answer = prove(circuit, ())
     assert (answer.theorem, answer.verdict) == ("locate", "proved")
 
 
-@pytest.mark.parametrize(("family", "options"), CODED)
-def test_bugs_in_addresses_are_found(family: str, options: dict[str, int]):
-    hunts = list(prover.hunt_locator(family, options, limit=None, seconds=20))
+@pytest.mark.parametrize("circuit", indexed_circuits(SPECS), ids=lambda circuit: circuit.label)
+def test_bugs_in_addresses_are_found(circuit: Circuit):
+    hunts = list(hunt_locator(circuit, limit=None))
     assert len(hunts) >= 9
     for item in hunts:
         assert item.found and item.answer.counterexample, item.bug
@@ -114,6 +117,12 @@ def test_linear_forms_keep_what_slices_and_concatenations_mean(signed: int):
             lambda n: n * (signed + 16) + 5 * signed,
         ),
         "unsigned": ((whole[2:] + x.sext(18)).concat(whole[:2]), lambda n: n + 131 + 4 * n),
+        "doubled": ((~x[7:]).concat(x[:7]).concat(bits.constant(1, 1)), lambda n: 2 * n + 257),
+        "signed above": (x.concat(x.zext(12)), lambda n: (n << 12) + (n & 0xFF)),
+        "middle of a multiple": (
+            (x.concat(pair.zext(12)).sext(24) * 4099)[12:],
+            lambda n: ((n << 12) + n + 128) * 4099 >> 12,
+        ),
         "packed": (x[7:].concat(x[:7].concat(pair.zext(12))), lambda n: (n << 12) + n + 128),
     }
     for name, (form, number) in forms.items():

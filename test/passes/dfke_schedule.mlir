@@ -8,7 +8,7 @@
 func.func @layer(%x: tensor<?x3xi8>) -> tensor<?x4xi8> {
   // CHECK: schedule #dfke.schedule<#dfke.machine<pes = 2, lanes = 2, {{.*}}>, dense<[3, 1, 0, 2]> : tensor<4xi32>, dense<2> : tensor<2xi32>, dense<[4, 6]> : tensor<2xi32>>
   // A multiply element takes 1, 1, 2 and 2 words: channels 0 and 2 go there.
-  // MIXED: pes = 2, {{.*}} families = [running_sum, multiply], weight_bits = 4>, dense<[3, 1, 2, 0]> : tensor<4xi32>, dense<2> : tensor<2xi32>, dense<[4, 3]> : tensor<2xi32>
+  // MIXED: pes = 2, {{.*}} families = [running_sum, multiply], weight_bits = [4]>, dense<[3, 1, 2, 0]> : tensor<4xi32>, dense<2> : tensor<2xi32>, dense<[4, 3]> : tensor<2xi32>
   // DENSE: pes = 3, {{.*}} families = [dense], multiplier = "packed">, dense<[0, 3, 1, 2]> : tensor<4xi32>, dense<[2, 1, 1]> : tensor<3xi32>, dense<[6, 3, 3]> : tensor<3xi32>
   // GENERIC: #dfke.machine<pes = 4, lanes = 8, {{.*}}>, dense<[2, 3, 0, 1]> : tensor<4xi32>, dense<1> : tensor<4xi32>, dense<[4, 3, 2, 1]> : tensor<4xi32>>
   %y = dfke.kernel(%k = %x) : tensor<?x3xi8> -> tensor<?x4xi8> {

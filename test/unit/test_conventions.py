@@ -171,6 +171,7 @@ def test_bad_target_files_are_named(tmp_path: Path, text: str, message: str):
         ("pes = 0", "pes cannot be 0"),
         ("lanes = 3", "post_lanes 2 do not divide 3 lanes"),
         ("pes = true", "'pes' must be an integer"),
+        ("weight_bits = 4", "'weight_bits' must be a list of integers"),
         ("colour = 1", "does not know 'colour'"),
     ],
 )

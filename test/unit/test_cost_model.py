@@ -85,6 +85,14 @@ def test_multipliers_are_ranked():
     assert [estimate.family for estimate in order] == ["running_sum"]
 
 
+def test_modes_have_their_own_price():
+    modes = replace(MACHINE, weight_bits=(4, 8))
+    assert Elements.of("multiply", "xcup-dsp").on(modes).multiplier == "dsp"
+    kernels, xcup = [levels(0.5, 20)], load_prices("xcup")
+    (one,), (either,) = (rank(kernels, m, xcup, ["multiply"]) for m in (MACHINE, modes))
+    assert either.cells > one.cells and either.cycles < one.cycles
+
+
 def test_families_that_cannot_run_are_left_out():
     odd = Machine(2, 3, 1, 3, 256, 4096, 256, 256)
     assert "strassen" not in [e.family for e in rank([levels(1.0, 7)], odd, prices(0))]

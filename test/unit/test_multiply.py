@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
-from daqkf.dialects.dfke.machine import MULTIPLIERS
+from daqkf.dialects.dfke.machine import MULTIPLIERS, WEIGHT_BITS
 from daqkf.dialects.rpea import ArrayConfig, multiplication
 from daqkf.dialects.rpea.families import FAMILIES
 from daqkf.dialects.spaq.numerics import wrap
@@ -34,6 +34,7 @@ CONFIG = ArrayConfig(
     sum_width=32,
 )
 X = np.arange(-128, 128)
+X_BYTES = st.integers(-128, 127)
 
 
 def weights(bits: int) -> NDArray[np.int64]:
@@ -61,6 +62,23 @@ def test_booth_rows_add_up_to_the_product_and_the_surplus(bits: int):
     assert np.array_equal(total, w * X + surplus)
 
 
+@given(X_BYTES, X_BYTES, st.integers(-8, 7), st.integers(-8, 7), st.integers(-128, 127))
+def test_two_products_or_one_are_in_the_middle_of_a_product(
+    x0: int, x1: int, low: int, high: int, wide: int
+):
+    """As `multiplication` says, in integers: the middle of a product, without its borrow."""
+    factor = (x1 << 14) + 2 * (x0 + 128) + 1
+    fields = {"weight0": np.array(low), "weight1": np.array(high), "narrow": np.array(1)}
+    _, surplus = multiplication.weigh(fields, (4, 8), "dsp")
+    middle = np.array((factor * (high + (low << 13))) >> 14)
+    assert wrap(middle, 13) == x0 * low + x1 * high + surplus
+
+    fields = {"weight0": np.array(wide), "weight1": np.array(wide >> 4), "narrow": np.array(0)}
+    _, surplus = multiplication.weigh(fields, (4, 8), "dsp")
+    middle = (((x1 << 14) + 257) * wide) >> 14
+    assert -(1 << 15) <= middle == x1 * wide + surplus < 1 << 15
+
+
 def test_packed_products_come_apart():
     w, low, high = np.meshgrid(weights(8), X[::5], X[::7], indexing="ij")
     product = (((high + 128) << 18) + low + 128) * w
@@ -72,21 +90,20 @@ def test_packed_products_come_apart():
 
 
 CASES = st.one_of(
-    st.tuples(st.just("multiply"), st.just(8)),
-    st.tuples(st.just("multiply"), st.just(4)),
-    st.tuples(st.just("dense"), st.just(8)),
-)
+    st.tuples(st.just("multiply"), st.sampled_from(WEIGHT_BITS), st.sampled_from(MULTIPLIERS)),
+    st.tuples(st.just("dense"), st.just((8,)), st.sampled_from(MULTIPLIERS)),
+).filter(lambda case: case[1:] != ((4, 8), "packed"))
 
 
-@given(st.data(), CASES, st.sampled_from(MULTIPLIERS))
+@given(st.data(), CASES)
 def test_a_stream_with_its_correction_is_the_product(
-    data: st.DataObject, case: tuple[str, int], multiplier: str
+    data: st.DataObject, case: tuple[str, tuple[int, ...], str]
 ):
-    family, bits = case
+    family, bits, multiplier = case
     config = replace(CONFIG, families=(family,), weight_bits=bits, multiplier=multiplier)
     most = CODINGS[family].most(config)
     shape = st.tuples(st.integers(1, 20), st.integers(1, 5))
-    elements = st.one_of(st.just(0), st.integers(-most, most))
+    elements = st.one_of(st.just(0), st.integers(-7, 7), st.integers(-most, most))
     levels = data.draw(hnp.arrays(np.int8, shape, elements=elements))
     x = np.random.default_rng(data.draw(st.integers(0, 99))).integers(-128, 128, (3, len(levels)))
     memory = np.zeros((config.activation_depth, len(x)), np.int64)
@@ -110,9 +127,13 @@ def test_a_stream_with_its_correction_is_the_product(
 
 def test_costs():
     levels = np.array([[1, 0, 5], [0, 0, -7], [3, 0, 2]], np.int8)
-    wide, narrow = CONFIG, replace(CONFIG, weight_bits=4)
+    wide, narrow = CONFIG, replace(CONFIG, weight_bits=(4,))
     assert CODINGS["multiply"].cost(levels, wide).tolist() == [2, 1, 3]
     assert CODINGS["multiply"].cost(levels, narrow).tolist() == [1, 1, 2]
+    mixed = np.array([[9, 0, -8], [8, 0, 7], [3, 0, 2], [1, 0, 0], [-9, 0, 0]], np.int8)
+    both = replace(CONFIG, weight_bits=(4, 8))
+    assert CODINGS["multiply"].cost(mixed, both).tolist() == [4, 1, 2]
+    assert CODINGS["multiply"].stream(mixed, both).fields["narrow"].tolist() == [0] * 3 + [1] * 4
     assert CODINGS["dense"].cost(levels, wide).tolist() == [3, 3, 3]
 
 
@@ -125,13 +146,17 @@ def test_dense_outputs_go_round():
 def test_narrow_weights_are_small():
     levels = np.array([[8]], np.int8)
     with pytest.raises(ValueError, match="magnitude 8; a multiply element holds up to 7"):
-        balance(levels, replace(CONFIG, weight_bits=4))
+        balance(levels, replace(CONFIG, weight_bits=(4,)))
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"weight_bits": 6}, "weight_bits must be 4 or 8, not 6"),
+        ({"weight_bits": (6,)}, r"weight_bits must be one of \[8\], \[4\], \[4, 8\], not \[6\]"),
+        (
+            {"weight_bits": (4, 8), "multiplier": "packed"},
+            r"packed products have weights of one width, not of \[4, 8\] bits",
+        ),
         ({"multiplier": "wallace"}, "unknown multiplier 'wallace'"),
         ({"multiplier": "packed", "lanes": 3}, "even number of lanes, not 3"),
         ({"families": ("dense", "multiply")}, "dense elements share an array with no other"),

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import ClassVar, override
 
 from daqkf.dialects.rpea import ArrayConfig
-from daqkf.dialects.rpea.multiplication import PRODUCT_BITS, ROW_BITS
+from daqkf.dialects.rpea.multiplication import MIDDLE, PRODUCT_BITS, ROW_BITS
 from daqkf.dialects.spaq.numerics import ACTIVATION_BITS
 from daqkf.lowering.circuit import Circuit, Signal, concat, mux, named, signed_product
 from daqkf.lowering.rtl.families.stage import Datapath, Operands
@@ -29,8 +29,10 @@ def build_datapath(c: Circuit, config: ArrayConfig, operands: Operands) -> Datap
     """The element's control, stage by stage, and its lanes."""
     enable, start = operands.enable, operands.start
     weights = [operands.fields[f"weight{item}"] for item in range(len(operands.rows))]
-    style = STYLES[config.multiplier](config, [weight.width for weight in weights])
-    ports = style.spread(c, weights, enable)
+    narrow = operands.fields.get("narrow")
+    styles = STYLES if narrow is None else MODAL_STYLES
+    style = styles[config.multiplier](config, [weight.width for weight in weights])
+    ports = style.spread(c, weights if narrow is None else [*weights, narrow], enable)
 
     valid, last = operands.valid, operands.fields["last"]
     for stage in range(style.stages - 1):
@@ -79,7 +81,7 @@ class Style(ABC):
         return len(self.bits)
 
     def spread(self, c: Circuit, weights: Sequence[Signal], enable: Signal) -> dict[str, Signal]:
-        """What a lane's ports need of the weights, each in its cycle."""
+        """What a lane's ports need of the weights, and of `narrow` behind them, in its cycle."""
         return {f"weight{item}": weight for item, weight in enumerate(weights)}
 
     @abstractmethod
@@ -161,6 +163,50 @@ class Booth(Style):
         assert total is not None
         product = total
         return self._finish(c, [lambda a: a + _fitted(product, a.width)])
+
+
+class ModalBooth(Style):
+    """Two rows for each item; those of the upper one count 16 times as much unless `narrow`.
+
+    In a wide word both items have one activation, so the rows need no multiplexer, and the one
+    of the shift is in front of an adder whose other operand is a register.
+    """
+
+    @property
+    @override
+    def stages(self) -> int:
+        return 3
+
+    @override
+    def spread(self, c: Circuit, weights: Sequence[Signal], enable: Signal) -> dict[str, Signal]:
+        low, high, narrow = weights
+        # The lowest digit of a wide weight's upper half looks at the lower half's top bit.
+        below = c.const(0, 1), low[low.width - 1] & ~narrow
+        ports: dict[str, Signal] = {}
+        for item, (weight, bit) in enumerate(zip((low, high), below, strict=True)):
+            digits = concat(weight, bit)
+            ports[f"digit{item}0"] = digits[:3]
+            ports[f"digit{item}1"] = c.delay(digits[2:], f"weight{item}_1", enable=enable)
+        for stage in range(1, self.stages):
+            narrow = c.delay(narrow, f"narrow_{stage}", enable=enable)
+        return ports | {"narrow": narrow}
+
+    @override
+    def build(self) -> Circuit:
+        c, enable, activations = self._begin("modal_booth_lane")
+        sums: list[Signal] = []
+        for item, (x, later) in enumerate(
+            zip(*_delays(c, "x", activations, enable, 2), strict=True)
+        ):
+            row = c.delay(_row(c, x, c.input(f"digit{item}0", 3)), f"row{item}", enable=enable)
+            upper = _row(c, later, c.input(f"digit{item}1", 3))
+            both = _added(row, upper, 2, (5 * ((1 << ROW_BITS) - 1)).bit_length())
+            sums.append(c.delay(both, f"rows{item}", enable=enable))
+        low, high = sums
+        raised = concat(high, c.const(0, self.bits[0]))
+        high = mux(c.input("narrow", 1), high.zext(raised.width), raised)
+        total = c.delay(low.zext(raised.width) + high, "rows", enable=enable)
+        return self._finish(c, [lambda a: a + _fitted(total, a.width)])
 
 
 def _delays(
@@ -266,4 +312,42 @@ def _signed_fitted(value: Signal, width: int) -> Signal:
     return value[:width] if width <= value.width else value.sext(width)
 
 
+class ModalDsp(Style):
+    """One or two products in one of 22×18 bits: `(x0·2 + 1 + x1·2^14)·(w1 + w0·2^13)`.
+
+    A wide weight takes the place of w1. What stands above the sum of two products is cut off
+    in front of the accumulator, where the sign's multiplexer is part of the adder's LUTs.
+    """
+
+    @property
+    @override
+    def stages(self) -> int:
+        return 1
+
+    @override
+    def spread(self, c: Circuit, weights: Sequence[Signal], enable: Signal) -> dict[str, Signal]:
+        low, high, narrow = weights
+        sign = high[high.width - 1]
+        upper = low.sext(low.width + 1) + sign.replicate(low.width + 1)
+        pair = concat(upper, high.sext(MIDDLE - 1))
+        weight = mux(narrow, pair, concat(high, low).sext(pair.width))
+        return {"weight": weight, "narrow": c.delay(narrow, "narrow_1", enable=enable)}
+
+    @override
+    def build(self) -> Circuit:
+        c, enable, (x0, x1) = self._begin("modal_dsp_lane")
+        gap = c.const(0, MIDDLE - 1 - ACTIVATION_BITS)
+        factor = concat(x1, gap, _unsigned(x0), c.const(1, 1))
+        weight = c.input("weight", MIDDLE + self.bits[0])
+        product = signed_product(factor, weight, factor.width + weight.width)
+        wide = named(product, "product_unused")[MIDDLE : MIDDLE + 2 * ACTIVATION_BITS]
+        wide = c.delay(wide, "products", enable=enable)
+        two = wide[: MIDDLE - 1].sext(wide.width)
+        total = mux(c.input("narrow", 1), two, wide)
+        return self._finish(c, [lambda a: a + _signed_fitted(total, a.width)])
+
+
 STYLES: Mapping[str, type[Style]] = {"booth": Booth, "dsp": Dsp, "packed": Packed}
+
+MODAL_STYLES: Mapping[str, type[Style]] = {"booth": ModalBooth, "dsp": ModalDsp}
+"""For words of two small weights or of a large one."""

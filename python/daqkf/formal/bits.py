@@ -51,6 +51,8 @@ def _extract(value: Value, high: int, low: int) -> Value:
     if value.kind() == solver_library().Kind.BV_EXTRACT:
         _, below = value.indices()
         return _extract(value.children()[0], high + below, low + below)
+    if not low and high + 1 == value.sort().bv_size():
+        return value
     return term("BV_EXTRACT", [value], [high, low])
 
 
@@ -244,9 +246,9 @@ class Bits:
 
     def _split(self, low: int) -> tuple["Bits", "Bits"]:
         """`multiple`, without its `low` lowest bits, and `rest` of multiple · 2^low + rest."""
-        rest = {atom: factor for atom, factor in self.sum.items() if factor % (1 << low)}
+        rest = {atom: _centred(factor, low) for atom, factor in self.sum.items()}
         offset = _centred(self.offset, low)
-        multiple = {atom: f >> low for atom, f in self.sum.items() if atom not in rest}
+        multiple = {atom: (f - rest[atom]) >> low for atom, f in self.sum.items()}
         return (
             _linear(self.width - low, multiple, (self.offset - offset) >> low),
             _linear(self.width, rest, offset),
@@ -312,6 +314,8 @@ class Bits:
             if factor == 1 and cut == low.width and whole[:cut] == low:
                 rest = self - Bits(self.width, {atom: 1}, 0)
                 return (rest.sext(width) << cut) + whole.zext(width)
+        if low._period() is not None and _within(self.bounds, self.width):
+            return (self.sext(width) << low.width) + low.zext(width)
         joined = term("BV_CONCAT", [self.term, low.term])
         return _single(Atom(width, joined, _whole(width), parts=(self, low)))
 
@@ -320,12 +324,18 @@ class Bits:
         width = self.width + 1
         if _within(self.bounds, width):
             yield Bits(width, self.sum, self.offset)
-        value = self.term
-        if value.kind() == solver_library().Kind.BV_EXTRACT:
-            high, low = value.indices()
-            whole = value.children()[0]
-            if high + 1 < whole.sort().bv_size():
-                yield _single(Atom(width, _extract(whole, high + 1, low), _whole(width)))
+        if len(self.sum) != 1:
+            return
+        ((atom, factor),) = self.sum.items()
+        if atom.term.kind() == solver_library().Kind.BV_EXTRACT:
+            high, low = atom.term.indices()
+            whole = atom.term.children()[0]
+            # The atom's next bit must be the one above all bits.
+            if high + 1 < whole.sort().bv_size() and factor == 1 << (self.width - atom.width):
+                wider = _single(
+                    Atom(atom.width + 1, _extract(whole, high + 1, low), _whole(atom.width + 1))
+                )
+                yield (wider.sext(width) << (self.width - atom.width)) + self.offset
 
     def sext(self, width: int) -> "Bits":
         """Sign-extended, or cut, to `width` bits."""

@@ -4,14 +4,25 @@
 """`daqkf prove`."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from rich.console import Console
 from rich.table import Table
 
 from daqkf.console import table_console
 from daqkf.errors import DaqkfError
-from daqkf.formal.prover import FEWER_PRODUCTS, PRODUCTS, Circuit, Hunt, chosen, hunt, prove
+from daqkf.formal.prover import (
+    FEWER_PRODUCTS,
+    PRODUCTS,
+    Circuit,
+    Hunt,
+    chosen,
+    hunt,
+    hunt_locator,
+    indexed_circuits,
+    planted_circuits,
+    prove,
+)
 from daqkf.formal.specs import SPECS, UNPROVED
 
 _PIPE_WIDTH = 140
@@ -37,7 +48,12 @@ def run_prove(families: Sequence[str] | None, places: int, seconds: float) -> in
     failures = 0
     for name in names:
         failures += _prove_family(console, name, seconds)
-        failures += _hunt_family(console, name, places or None, seconds)
+        for circuit in planted_circuits([name]):
+            hunts = hunt(circuit, places or None, seconds)
+            failures += _show_hunts(console, circuit.label, hunts)
+        for circuit in indexed_circuits([name]):
+            hunts = hunt_locator(circuit, places or None, seconds)
+            failures += _show_hunts(console, f"addresses of {circuit.label}", hunts)
     for name in UNPROVED if not families else ():
         console.print(f"{name}: not proved, {UNPROVED[name]}")
     console.print(f"{time.monotonic() - start:.0f} s")
@@ -62,13 +78,13 @@ def _prove_family(console: Console, family: str, seconds: float) -> int:
     return len(failures)
 
 
-def _hunt_family(console: Console, family: str, places: int | None, seconds: float) -> int:
+def _show_hunts(console: Console, what: str, going: Iterable[Hunt]) -> int:
     table = Table("planted bug", "refuted by", "counterexample", show_lines=True)
-    hunts: list[Hunt] = list(hunt(family, places, seconds))
+    hunts = list(going)
     for item in hunts:
         by = item.answer.theorem if item.found else "NOT FOUND"
         table.add_row(item.bug, by, "\n".join(item.answer.counterexample))
     console.print(table)
     found = sum(item.found for item in hunts)
-    console.print(f"{family}: {found} of {len(hunts)} planted bugs found")
+    console.print(f"{what}: {found} of {len(hunts)} planted bugs found")
     return len(hunts) - found

@@ -3,7 +3,7 @@
 
 """Proving the circuits of a family, and looking for bugs that were planted into them."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from xdsl.dialects.builtin import ModuleOp
@@ -16,8 +16,9 @@ from daqkf.formal.claims import Answer, merged
 from daqkf.formal.datapath import TOP, build_datapath, transition_systems
 from daqkf.formal.locating import build_locator, theorems
 from daqkf.formal.mutations import joined, mutants
-from daqkf.formal.specs import SPECS, UNPROVED
+from daqkf.formal.specs import SPECS, UNPROVED, Options
 from daqkf.formal.theorems import INDUCTION, Bench, PipelineError, dot_products, every_weight
+from daqkf.passes.maths.families import CODINGS
 
 SECONDS = 20.0
 """That a single query may take."""
@@ -25,7 +26,7 @@ SECONDS = 20.0
 PRODUCTS = ((127, 1), (3, 3), (2, 4))
 """Largest magnitude and features of the weights that are all played."""
 
-FEWER_PRODUCTS = PRODUCTS[1:]
+FEWER_PRODUCTS = ((9, 2), *PRODUCTS[1:])
 """For a family's further circuits."""
 
 FEWEST_PRODUCTS = ((3, 2),)
@@ -34,9 +35,9 @@ FEWEST_PRODUCTS = ((3, 2),)
 type Products = tuple[tuple[int, int], ...]
 
 
-def array(family: str, options: Mapping[str, int | str]) -> ArrayConfig:
+def array(family: str, options: Options) -> ArrayConfig:
     """An array with the widths of a layer with 4095 features of 8-bit weights."""
-    shape: dict[str, int | str | tuple[str, ...]] = {
+    shape: dict[str, int | str | tuple[int, ...] | tuple[str, ...]] = {
         "pes": 1,
         "lanes": SPECS[family].lanes,
         "post_lanes": 1,
@@ -58,7 +59,7 @@ class Circuit:
     """A circuit to prove: a family, and the options of its array."""
 
     family: str
-    options: Mapping[str, int | str] = field(default_factory=dict)
+    options: Options = field(default_factory=dict)
 
     @property
     def label(self) -> str:
@@ -109,35 +110,51 @@ def prove(
         yield merged("locate", theorems(circuit.family, config, locator), seconds)
 
 
+def planted_circuits(families: Iterable[str]) -> list[Circuit]:
+    """The circuits of some families into which bugs go."""
+    return [
+        Circuit(name, options)
+        for name in families
+        for options in SPECS[name].circuits[: SPECS[name].planted]
+    ]
+
+
 def hunt(
-    family: str,
+    circuit: Circuit,
     limit: int | None = 1,
     seconds: float = SECONDS,
     products: Products = FEWEST_PRODUCTS,
 ) -> Iterator[Hunt]:
-    """Plant bugs into the family's first circuit, each kind at `limit` places, and look for them.
+    """Plant bugs into a circuit, each kind at `limit` places, and look for them.
 
-    Then into the stage that finds addresses, if it has one. A bug is found as soon as one
-    theorem fails.
+    A bug is found as soon as one theorem fails.
     """
-    spec = SPECS[family]
-    config = array(family, spec.circuits[0])
+    family = circuit.family
+    config = array(family, circuit.options)
     yield from _hunt(
         build_datapath(config, family),
         lambda system: _theorems(family, config, system, products, seconds),
         limit,
-        spec.not_planted,
+        SPECS[family].not_planted,
     )
-    for options in spec.circuits:
-        if "index_bits" in options:
-            yield from hunt_locator(family, options, limit, seconds)
+
+
+def indexed_circuits(families: Iterable[str]) -> list[Circuit]:
+    """The circuits of some families that have a stage to find addresses."""
+    return [
+        Circuit(name, options)
+        for name in families
+        for options in SPECS[name].circuits
+        if "index_bits" in options
+    ]
 
 
 def hunt_locator(
-    family: str, options: Mapping[str, int | str], limit: int | None, seconds: float
+    circuit: Circuit, limit: int | None = 1, seconds: float = SECONDS
 ) -> Iterator[Hunt]:
     """Plant bugs into the stage that finds addresses, and look for them."""
-    config = array(family, options)
+    family = circuit.family
+    config = array(family, circuit.options)
 
     def theorem(system: TransitionSystem) -> Iterator[Answer]:
         yield merged("locate", theorems(family, config, system), seconds)
@@ -173,6 +190,7 @@ def _theorems(
     bench = Bench(family, config, SPECS[family], system)
     try:
         for most, features in products:
+            most = min(most, CODINGS[family].most(config))
             name = f"dot product, K = {features}, |w| ≤ {most}"
             yield merged(name, dot_products(bench, every_weight(most, features)), seconds)
         for name, theorem in INDUCTION.items():

@@ -17,7 +17,7 @@ import numpy as np
 
 from daqkf.dialects.rpea import ArrayConfig
 from daqkf.dialects.rpea.families import SEMIRINGS
-from daqkf.dialects.rpea.multiplication import DENSE_BITS, items, surplus
+from daqkf.dialects.rpea.multiplication import DENSE_BITS, weigh
 from daqkf.dialects.spaq import Semiring
 from daqkf.formal.bits import Bits, all_of, constant, ite
 
@@ -31,6 +31,9 @@ type State = Mapping[str, Bits]
 
 type Word = Mapping[str, Bits]
 """The fields of a word without its addresses and its `end`."""
+
+type Options = Mapping[str, int | str | tuple[int, ...]]
+"""Of an array (`ArrayConfig`)."""
 
 type Rows = Sequence[Sequence[Bits]]
 """The activations that a word names, integers, by address and lane."""
@@ -47,8 +50,10 @@ class Spec(ABC):
     control: ClassVar[Sequence[str]]
     """Fields whose values are proved one by one, so that arithmetic alone is left."""
     lanes: ClassVar[int] = 1
-    circuits: ClassVar[Sequence[Mapping[str, int | str]]] = ({},)
-    """Options of the array (`ArrayConfig`) whose circuits are proved; bugs go into the first."""
+    circuits: ClassVar[Sequence[Options]] = ({},)
+    """Options of arrays whose circuits are proved."""
+    planted: ClassVar[int] = 1
+    """Bugs go into so many of them, the first ones."""
 
     not_planted: ClassVar[Sequence[str]] = ()
     """Kinds of bugs (`mutations.BUGS`) that may reach only words without a specification."""
@@ -72,6 +77,10 @@ class Spec(ABC):
     @abstractmethod
     def fits(self, config: ArrayConfig, state: State) -> Bits:
         """Whether a state fits the widths that the compiler chose for the array."""
+
+    def rows(self, config: ArrayConfig, word: Word) -> Mapping[str, Bits]:
+        """Rows that are known of such words, as a compiler makes them."""
+        return {}
 
     def valid(self, config: ArrayConfig, word: Word) -> Bits:
         """Whether a compiler makes such words."""
@@ -219,21 +228,24 @@ class MultiplySpec(Spec):
     The bias takes the surpluses out again, and `dot product` covers that.
     """
 
-    bits: int = DENSE_BITS
-    """Of a weight."""
+    bits: tuple[int, ...] = (DENSE_BITS,)
+    """Widths of weights (`Machine.weight_bits`)."""
     multiplier: str = "booth"
 
-    control: ClassVar = ("weight0", "weight1", "last")
+    control: ClassVar = ("narrow", "weight0", "weight1", "last")
     probes: ClassVar = {"A": [{"last": 1}]}
     circuits: ClassVar = (
         {},
-        {"weight_bits": 4},
+        {"weight_bits": (4, 8)},
+        {"multiplier": "dsp", "weight_bits": (4, 8)},
+        {"weight_bits": (4,)},
         {"multiplier": "dsp"},
-        {"multiplier": "dsp", "weight_bits": 4},
+        {"multiplier": "dsp", "weight_bits": (4,)},
         {"multiplier": "packed", "lanes": 2},
         {"index_bits": 4},
-        {"index_bits": 3, "weight_bits": 4},
+        {"index_bits": 3, "weight_bits": (4,)},
     )
+    planted: ClassVar = 3
 
     @override
     def of_array(self, config: ArrayConfig) -> Spec:
@@ -241,20 +253,25 @@ class MultiplySpec(Spec):
 
     @override
     def state(self, seen: Mapping[str, Sequence[Bits]]) -> State:
-        null = items(self.bits) * self._surplus(0)
+        _, null = self._weigh(dict.fromkeys(self.control, 0))
         return {f"A{lane}": total - null for lane, total in enumerate(seen["A"])}
 
     @override
     def step(self, state: State, word: Word, rows: Rows) -> State:
         sums = dict(state)
-        for item, activations in enumerate(rows):
-            weight = word[f"weight{item}"].offset
-            for lane, x in enumerate(activations):
-                sums[f"A{lane}"] += x * weight + self._surplus(weight)
+        factors, surplus = self._weigh(
+            {name: word[name].value for name in self.control if name in word}
+        )
+        for lane in range(len(sums)):
+            sums[f"A{lane}"] += surplus
+            for factor, activations in zip(factors, rows, strict=True):
+                sums[f"A{lane}"] += activations[lane] * factor
         return sums
 
-    def _surplus(self, weight: int) -> int:
-        return int(surplus(np.array(weight), self.bits, self.multiplier))
+    def _weigh(self, word: Mapping[str, int]) -> tuple[list[int], int]:
+        fields = {name: np.array(value) for name, value in word.items()}
+        factors, surplus = weigh(fields, self.bits, self.multiplier)
+        return [int(factor) for factor in factors], int(surplus)
 
     @override
     def sums(self, state: State) -> Sequence[Bits]:
@@ -264,11 +281,17 @@ class MultiplySpec(Spec):
     def fits(self, config: ArrayConfig, state: State) -> Bits:
         return constant(1, 1)  # A modular sum cannot overflow.
 
+    @override
+    def rows(self, config: ArrayConfig, word: Word) -> Mapping[str, Bits]:
+        wide = "narrow" in word and not word["narrow"].value and self.multiplier == "dsp"
+        return {"row0": constant(0, config.row_bits)} if wide else {}
+
 
 class DenseSpec(MultiplySpec):
     """The same with one weight of 8 bits a word, and all that the counters supply."""
 
     circuits: ClassVar = ({}, {"multiplier": "dsp"}, {"multiplier": "packed", "lanes": 2})
+    planted: ClassVar = 1
 
     @override
     def of_array(self, config: ArrayConfig) -> Spec:

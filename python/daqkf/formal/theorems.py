@@ -254,6 +254,7 @@ def step(bench: Bench) -> Iterator[Claim]:
             name: constant(value, bench.fields[name])
             for name, value in zip(splits, values, strict=True)
         }
+        known |= bench.spec.rows(bench.config, known)
         yield _step(bench, before, bench.word("word") | known)
 
 

@@ -56,10 +56,10 @@ rpea.program @multiplied on @multiplying features 2
   bias dense<[-21755, 1]> : tensor<2xi32> multiplier dense<1> : tensor<2xi32>
   shift dense<1> : tensor<2xi32> table dense<0> : tensor<256xi8>
 
-// CHECK: rpea.array @narrow <{{.*}} weight_bits = 4, multiplier = "dsp">
+// CHECK: rpea.array @narrow <{{.*}} weight_bits = [4], multiplier = "dsp">
 rpea.array @narrow <pes = 1, lanes = 2, post_lanes = 1, max_shift = 0, activation_depth = 4,
   stream_depth = 4, parameter_depth = 2, result_depth = 2, running_sum_width = 9,
-  accumulator_width = 18, sum_width = 18, families = [multiply], weight_bits = 4,
+  accumulator_width = 18, sum_width = 18, families = [multiply], weight_bits = [4],
   multiplier = "dsp">
 
 // A word of the dense family is its weight: 3·x[0] - x[1] on PE 0, and nothing on PE 1.
