@@ -47,7 +47,7 @@ from daqkf.synthesis import synthesize
 LAYER = "layer.0.ffn.up"
 LEVELS = "int8"
 FAMILIES = ("running_sum", "strassen")
-PRICED_FAMILIES = (*FAMILIES, "multiply", "multiply modes", "dense")
+PRICED_FAMILIES = (*FAMILIES, "ternary", "multiply", "multiply modes", "dense")
 """With `modes`, words of two weights of 4 bits or one of 8."""
 SPARSITIES = (0.0, 0.1, 0.3, 0.5, 0.7, 0.9)
 FABRICS = ("xcup-dsp", "xcup")

@@ -18,7 +18,7 @@ ORGANISATION = (
 )
 """What a schedule and the array that runs it must have in common."""
 
-FAMILIES = ("running_sum", "semiring", "strassen", "multiply", "dense")
+FAMILIES = ("running_sum", "ternary", "semiring", "strassen", "multiply", "dense")
 """Kinds of processing elements. What they play is in `rpea.families`."""
 
 LOCKSTEP_FAMILIES = ("dense",)
@@ -69,7 +69,7 @@ class Machine:
     result_depth: int
     """Rows of the result memory: outputs N of a kernel."""
     items: int = field(default=2, kw_only=True)
-    """Items of a running-sum word, all of which join the sum in one cycle."""
+    """Items of a running-sum or ternary word, all of which join the sum in one cycle."""
     families: tuple[str, ...] = field(default=("running_sum",), kw_only=True)
     """The families of PE 0, 1, …; a shorter list repeats."""
     weight_bits: tuple[int, ...] = field(default=(8,), kw_only=True)

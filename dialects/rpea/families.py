@@ -143,6 +143,28 @@ class RunningSum(Family):
                 running = accumulator = np.zeros(memory.shape[1], np.int64)
 
 
+class Ternary(RunningSum):
+    """The running sum alone, for levels -1, 0 and 1: its sum is what a `last` word makes of Q."""
+
+    name = "ternary"
+
+    @override
+    def fields(self, config: "ArrayConfig") -> dict[str, int]:
+        fields = super().fields(config)
+        return {name: bits for name, bits in fields.items() if name not in ("step", "shift")}
+
+    @override
+    def sums(self, words: Words, memory: Ints, config: "ArrayConfig") -> Iterator[Ints]:
+        running = np.zeros(memory.shape[1], np.int64)
+        for terms, keep, last in zip(
+            _joining(words, memory), words["keep"], words["last"], strict=True
+        ):
+            running = terms - (running ^ -keep)
+            if last:
+                yield running
+                running = np.zeros_like(running)
+
+
 def _joining(words: Words, memory: Ints) -> Iterator[Ints]:
     """The sum d of each word's items [T]."""
     items = sum(name.startswith("index") for name in words)
@@ -348,5 +370,6 @@ class Dense(Multiply):
 
 
 FAMILIES: Mapping[str, Family] = {
-    family.name: family for family in (RunningSum(), SemiringSum(), Strassen(), Multiply(), Dense())
+    family.name: family
+    for family in (RunningSum(), Ternary(), SemiringSum(), Strassen(), Multiply(), Dense())
 }

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from daqkf.dialects.dfke import Machine
 from daqkf.dialects.rpea.families import SEMIRINGS, SemiringSum
 from daqkf.dialects.spaq import Semiring, numerics
-from daqkf.passes.maths import multiply, running_sum, semirings, strassen
+from daqkf.passes.maths import multiply, running_sum, semirings, strassen, ternary
 from daqkf.passes.maths.balance import share_out, share_out_unrelated
 from daqkf.passes.maths.running_sum import Stream
 
@@ -51,6 +51,22 @@ class RunningSumCoding(Coding):
     @override
     def stream(self, levels: Levels, machine: Machine) -> Stream:
         return running_sum.stream(levels, machine.max_shift, machine.items, machine.index_bits)
+
+
+class TernaryCoding(Coding):
+    """Items without steps; see `ternary`."""
+
+    @override
+    def most(self, machine: Machine) -> int:
+        return 1
+
+    @override
+    def cost(self, levels: Levels, machine: Machine) -> Ints:
+        return ternary.cost(levels, machine.items)
+
+    @override
+    def stream(self, levels: Levels, machine: Machine) -> Stream:
+        return ternary.stream(levels, machine.items)
 
 
 @dataclass(frozen=True)
@@ -123,6 +139,7 @@ class DenseCoding(Coding):
 
 CODINGS: Mapping[str, Coding] = {
     "running_sum": RunningSumCoding(),
+    "ternary": TernaryCoding(),
     "semiring": SemiringCoding(),
     "strassen": StrassenCoding(),
     "multiply": MultiplyCoding(),

@@ -148,6 +148,12 @@ MACHINES = {
     "multiply-modes-dsp": replace(
         MACHINE, lanes=3, families=("multiply",), weight_bits=(4, 8), multiplier="dsp"
     ),
+    "ternary": replace(MACHINE, families=("ternary",)),
+    "ternary-one-item": replace(MACHINE, pes=1, lanes=1, items=1, families=("ternary",)),
+    "ternary-eight-items": replace(MACHINE, lanes=3, items=8, families=("ternary",)),
+    "mixed-ternary": replace(
+        MACHINE, pes=5, items=4, families=("running_sum", "ternary", "multiply")
+    ),
     "mixed-multiply": replace(MACHINE, pes=5, families=("running_sum", "multiply")),
     "windows": replace(MACHINE, pes=3, index_bits=3),
     "windows-eight": replace(MACHINE, lanes=3, items=8, max_shift=0, index_bits=5),
@@ -176,7 +182,7 @@ SHAPES = [
 
 
 def largest_level(machine: Machine) -> int:
-    return CODINGS["multiply"].most(machine)
+    return min(CODINGS[family].most(machine) for family in machine.families)
 
 
 @pytest.mark.parametrize("name", MACHINES)

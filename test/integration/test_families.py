@@ -41,9 +41,13 @@ def compile(**options: Any) -> daqkf.Design:
 
 
 def test_every_family_computes_the_same():
-    golden = compile().reference(X)
-    for family in (*FAMILIES, "running_sum,multiply"):
-        design = compile(family=family)
+    levels = dict.fromkeys((*FAMILIES, "running_sum,multiply"), 127) | {
+        "ternary": "ternary",
+        "ternary,multiply": "ternary",
+    }
+    for family, chosen in levels.items():
+        golden = compile(levels=chosen).reference(X)
+        design = compile(levels=chosen, family=family)
         assert design.config.families == tuple(family.split(","))
         assert np.array_equal(design.reference(X), golden), family
         assert np.array_equal(design.simulate(X, stalls=0.2), golden), family
@@ -53,7 +57,8 @@ def test_auto_takes_what_the_fabric_has():
     """DSP blocks multiply int8 cheaply; ternary weights need no multiplier."""
     design = compile(family="auto", fabric="xcup-dsp", sparsity=0.0)
     assert (design.config.families, design.config.multiplier) == (("multiply",), "packed")
-    assert compile(family="auto", levels="ternary").config.families == ("running_sum",)
+    for levels in ("ternary", "binary", "uniform-1"):
+        assert compile(family="auto", levels=levels).config.families == ("ternary",)
     assert compile(family="multiply").config.multiplier == "booth"
     assert compile(family="multiply", fabric="xcup-dsp").config.multiplier == "packed"
 
@@ -157,6 +162,7 @@ def test_what_streams_take_is_printed(files: Path, capsys: pytest.CaptureFixture
         (["--family", "multiply,dense"], "dense elements share an array with no other family"),
         (["--family", "semiring,multiply,strassen"], "3 families for 2 PEs"),
         (["--family", "strassen", "--target", "lanes3.toml"], "pairs its lanes, and 3 are odd"),
+        (["--family", "ternary"], "a ternary element holds up to 1"),
         (["--family", "multiply", "--target", "lanes2.toml"], "a multiply element holds up to 7"),
         (["--family", "auto", "--fabric", "sand"], "no prices for fabric 'sand'"),
         (["--fabric", "xcup"], "fabric 'xcup' is for a family, and none is given"),

@@ -11,7 +11,8 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
 from daqkf.dialects.dfke.machine import ITEM_COUNTS
-from daqkf.passes.maths import running_sum
+from daqkf.dialects.spaq import numerics
+from daqkf.passes.maths import running_sum, ternary
 
 MATRICES = hnp.arrays(
     np.int8,
@@ -27,10 +28,10 @@ def evaluate(stream: running_sum.Stream, x: NDArray[np.int8]) -> NDArray[np.int6
     running = total = np.zeros(len(x), np.int64)
     fields = stream.fields
     items = sum(name.startswith("index") for name in fields)
-    for word in range(len(fields["step"])):
-        if fields["step"][word]:
+    for word in range(len(fields["last"])):
+        if "step" in fields and fields["step"][word]:
             total = total - (running << fields["shift"][word])
-        if fields["last"][word]:
+        if "step" in fields and fields["last"][word]:
             sums.append(total)
             running = total = np.zeros(len(x), np.int64)
             continue
@@ -40,6 +41,9 @@ def evaluate(stream: running_sum.Stream, x: NDArray[np.int8]) -> NDArray[np.int6
             if item % 2 and fields[f"complement{item}"][word]:
                 row = -row - 1
             running = running - row if item % 2 else running + row
+        if "step" not in fields and fields["last"][word]:
+            sums.append(running)
+            running = np.zeros_like(running)
     return np.array(sums).T + stream.correction
 
 
@@ -51,6 +55,35 @@ def test_stream_is_the_dot_product(levels: NDArray[np.int8], max_shift: int, ite
     x = np.random.default_rng(seed).integers(-128, 128, (3, len(levels))).astype(np.int8)
     stream = running_sum.stream(levels, max_shift, items)
     assert np.array_equal(evaluate(stream, x), x.astype(np.int64) @ levels.astype(np.int64))
+
+
+TERNARY = hnp.arrays(
+    np.int8, st.tuples(st.integers(1, 24), st.integers(1, 6)), elements=st.integers(-1, 1)
+)
+
+
+@given(TERNARY, ITEMS, st.integers(0, 2**32 - 1))
+def test_ternary_streams_need_no_steps(levels: NDArray[np.int8], items: int, seed: int):
+    """Each output is a word shorter than with steps, unless it has no items at all."""
+    x = np.random.default_rng(seed).integers(-128, 128, (3, len(levels))).astype(np.int8)
+    stream, cost = ternary.stream(levels, items), ternary.cost(levels, items)
+    assert np.array_equal(evaluate(stream, x), x.astype(np.int64) @ levels.astype(np.int64))
+    assert np.array_equal(np.diff(stream.starts), cost)
+    assert stream.fields["last"].sum() == levels.shape[1]
+    assert (cost >= np.maximum(-(-np.count_nonzero(levels, axis=0) // items), 1)).all()
+    steps = np.where(levels.any(axis=0), 1, 0)
+    assert np.array_equal(cost + steps, running_sum.cost(-levels, 0, items))
+
+
+@given(TERNARY, ITEMS)
+def test_ternary_sums_fit_the_accumulator(levels: NDArray[np.int8], items: int):
+    """With their surplus, for the activations that take each output furthest."""
+    stream, bounds = ternary.stream(levels, items), numerics.accumulator_bound(levels)
+    for low, high in ((-128, 127), (127, -128)):
+        x = np.where(levels > 0, high, low).astype(np.int8).T
+        sums = np.diag(evaluate(stream, x) - stream.correction)
+        for total, bound in zip(sums, bounds, strict=True):
+            assert numerics.width_for(abs(int(total))) <= max(numerics.width_for(int(bound)), 9)
 
 
 @given(MATRICES, st.integers(0, 7), ITEMS)

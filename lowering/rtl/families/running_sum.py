@@ -10,7 +10,7 @@ operand is a plain register and the second takes at most one more signal. Synthe
 operands of an addition, so where they differ, subtractions say which is the first.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from daqkf.dialects.rpea import ArrayConfig
 from daqkf.dialects.spaq.numerics import ACTIVATION_BITS
@@ -21,18 +21,10 @@ from daqkf.lowering.rtl.select import choose
 
 def build_datapath(c: Circuit, config: ArrayConfig, operands: Operands) -> Datapath:
     """The element's control, stage by stage, and its lanes."""
-    enable, fields = operands.enable, operands.fields
+    enable = operands.enable
 
     # Through the tree of adders, the word travels along.
-    valid = operands.valid
-    rest = {name: fields[name] for name in ("keep", "step", "last", "shift") if name in fields}
-    for level in range(_tree_levels(config)):
-        valid = c.delay(valid, f"tree{level}_valid", enable=enable, reset=0)
-        rest = {
-            name: c.delay(signal, f"tree{level}_{name}", enable=enable)
-            for name, signal in rest.items()
-        }
-
+    valid, rest = through_tree(c, operands, tree_levels(config))
     ending = enable & valid & rest["last"]
     finished = c.delay(valid & rest["last"], "finished", enable=enable, reset=0)
     control = {
@@ -44,17 +36,46 @@ def build_datapath(c: Circuit, config: ArrayConfig, operands: Operands) -> Datap
         "accumulator_clear": operands.start | operands.hold_enable,
         "hold_enable": operands.hold_enable,
         **({"shift": rest["shift"]} if "shift" in rest else {}),
-        **{name: signal for name, signal in fields.items() if name.startswith("complement")},
     }
-    lane = build_lane(config)
+    return Datapath(finished, place_lanes(c, config, operands, build_lane(config), control))
+
+
+def through_tree(
+    c: Circuit, operands: Operands, levels: int
+) -> tuple[Signal, Mapping[str, Signal]]:
+    """A word's `valid` and what the end of the lanes needs of it, after levels of the tree."""
+    enable, valid = operands.enable, operands.valid
+    names = ("keep", "step", "last", "shift")
+    rest = {name: operands.fields[name] for name in names if name in operands.fields}
+    for level in range(levels):
+        valid = c.delay(valid, f"tree{level}_valid", enable=enable, reset=0)
+        rest = {
+            name: c.delay(signal, f"tree{level}_{name}", enable=enable)
+            for name, signal in rest.items()
+        }
+    return valid, rest
+
+
+def place_lanes(
+    c: Circuit,
+    config: ArrayConfig,
+    operands: Operands,
+    lane: Circuit,
+    control: Mapping[str, Signal],
+) -> list[Signal]:
+    """Each token's lane, with its items and the control of all, and what it holds."""
+    fields = operands.fields
+    complements = {name: fields[name] for name in fields if name.startswith("complement")}
     held: list[Signal] = []
     for t in range(config.lanes):
         low = ACTIVATION_BITS * t
         items = {
             f"x{item}": row[low : low + ACTIVATION_BITS] for item, row in enumerate(operands.rows)
         }
-        held.append(c.instance(f"lane{t}", lane, clk=c.clk, **items, **control)["held"])
-    return Datapath(finished, held)
+        held.append(
+            c.instance(f"lane{t}", lane, clk=c.clk, **items, **control, **complements)["held"]
+        )
+    return held
 
 
 def build_lane(config: ArrayConfig) -> Circuit:
@@ -68,20 +89,13 @@ def build_lane(config: ArrayConfig) -> Circuit:
     c = Circuit("daqkf_running_sum_lane")
     c.clock("clk")
     enable = c.input("enable", 1)
-    items = [c.input(f"x{i}", ACTIVATION_BITS) for i in range(config.items)]
-    complement = [c.input(f"complement{i}", 1) for i in range(1, config.items, 2)]
+    delta = build_tree(c, config, enable)
     keep = c.input("keep", 1)
     sum_enable, sum_clear = c.input("sum_enable", 1), c.input("sum_clear", 1)
     step_enable = c.input("step_enable", 1)
     accumulator_clear = c.input("accumulator_clear", 1)
     shift = c.input("shift", config.shift_width) if config.shift_width else None
     hold_enable = c.input("hold_enable", 1)
-
-    terms = [
-        x ^ complement[item // 2].replicate(ACTIVATION_BITS) if item % 2 else x
-        for item, x in enumerate(items)
-    ]
-    delta = _tree(c, terms, enable)
 
     width = config.running_sum_width
     running = c.register("running_sum", width, reset=0, clear=sum_clear)
@@ -97,8 +111,20 @@ def build_lane(config: ArrayConfig) -> Circuit:
     return c
 
 
-def _tree_levels(config: ArrayConfig) -> int:
+def tree_levels(config: ArrayConfig) -> int:
+    """Cycles from a word's items to their sum."""
     return max(1, (config.items - 1).bit_length())
+
+
+def build_tree(c: Circuit, config: ArrayConfig, enable: Signal) -> Signal:
+    """A lane's items, as ports, and their sum: the even ones less the odd ones."""
+    items = [c.input(f"x{i}", ACTIVATION_BITS) for i in range(config.items)]
+    complement = [c.input(f"complement{i}", 1) for i in range(1, config.items, 2)]
+    terms = [
+        x ^ complement[item // 2].replicate(ACTIVATION_BITS) if item % 2 else x
+        for item, x in enumerate(items)
+    ]
+    return _tree(c, terms, enable)
 
 
 def _tree(c: Circuit, terms: Sequence[Signal], enable: Signal) -> Signal:

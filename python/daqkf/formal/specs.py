@@ -104,13 +104,17 @@ class RunningSumSpec(Spec):
 
     @override
     def step(self, state: State, word: Word, rows: Rows) -> State:
+        running = self._joined(state, word, rows)
+        shift = word.get("shift", constant(0, 1)).zext(INTEGER_BITS)
+        term = ite(word["step"], state["Q"] << shift, constant(0, INTEGER_BITS))
+        return {"A": state["A"] - term, "Q": running}
+
+    def _joined(self, state: State, word: Word, rows: Rows) -> Bits:
         running = ite(word["keep"], state["Q"] + 1, -state["Q"])
         for item, (x,) in enumerate(rows):
             odd = item % 2
             running += -ite(word[f"complement{item}"], -x - 1, x) if odd else x
-        shift = word.get("shift", constant(0, 1)).zext(INTEGER_BITS)
-        term = ite(word["step"], state["Q"] << shift, constant(0, INTEGER_BITS))
-        return {"A": state["A"] - term, "Q": running}
+        return running
 
     @override
     def sums(self, state: State) -> Sequence[Bits]:
@@ -130,6 +134,31 @@ class RunningSumSpec(Spec):
         if "shift" not in word:
             return constant(1, 1)
         return ~constant(config.max_shift, word["shift"].width).ult(word["shift"])
+
+
+class TernarySpec(RunningSumSpec):
+    """Q becomes d - Q or d + Q + 1, and a last word's Q is the sum."""
+
+    control: ClassVar = ("keep", "last")
+    circuits: ClassVar = ({}, {"items": 1}, {"items": 4})
+    probes: ClassVar = {"-Q": [{"last": 1}]}
+
+    @override
+    def state(self, seen: Mapping[str, Sequence[Bits]]) -> State:
+        (negated,) = seen["-Q"]
+        return {"Q": -negated}
+
+    @override
+    def step(self, state: State, word: Word, rows: Rows) -> State:
+        return {"Q": self._joined(state, word, rows)}
+
+    @override
+    def sums(self, state: State) -> Sequence[Bits]:
+        return [state["Q"]]
+
+    @override
+    def fits(self, config: ArrayConfig, state: State) -> Bits:
+        return state["Q"].fits(config.accumulator_width)
 
 
 class SemiringSpec(RunningSumSpec):
@@ -300,6 +329,7 @@ class DenseSpec(MultiplySpec):
 
 SPECS: Mapping[str, Spec] = {
     "running_sum": RunningSumSpec(),
+    "ternary": TernarySpec(),
     "semiring": SemiringSpec(),
     "strassen": StrassenSpec(),
     "multiply": MultiplySpec(),
