@@ -443,21 +443,12 @@ class Circuit:
     def memory(self, name: str, depth: int, width: int, style: str = "block") -> Memory:
         """A memory; `style` is the value of its `ram_style` attribute.
 
-        Nothing may read a row in the cycle in which it is written: `no_rw_check` spares what
-        yosys would build around a block RAM to give out the old row.
+        Nothing may read a row as it is written: `no_rw_check` spares logic for the old row.
         """
-        expressions = {"ram_style": f'"{style}"', "no_rw_check": "1"}
-        attributes = [
-            SVAttributeAttr(StringAttr(attribute), StringAttr(expression))
-            for attribute, expression in expressions.items()
-        ]
-        place = self.declare(
-            RegOp(
-                UnpackedArrayType(depth, IntegerType(width)),
-                {"sv.attributes": ArrayAttr(attributes)},
-            ),
-            name,
-        )
+        expressions = {"ram_style": f'"{style}"', "no_rw_check": "1"}.items()
+        attributes = [SVAttributeAttr(*map(StringAttr, item)) for item in expressions]
+        kind = UnpackedArrayType(depth, IntegerType(width))
+        place = self.declare(RegOp(kind, {"sv.attributes": ArrayAttr(attributes)}), name)
         memory = Memory(self, name, depth, width, place)
         self._memories.append(memory)
         return memory

@@ -141,7 +141,7 @@ def build_array(config: ArrayConfig) -> Circuit:
         wire.drive(post[f"take{p}"])
 
     written = at[Phase.RUNNING] & post["result_write"]
-    ran = written & (count + 1).eq(outputs)
+    ran = c.delay(written & (count + 1).eq(outputs), "ran", reset=0)
     counted = beat | written
     restart = start | ran
     count.drive(mux(restart, c.const(0, count.width), count + 1), enable=counted | restart)

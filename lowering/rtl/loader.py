@@ -144,15 +144,19 @@ def build_loader(config: ArrayConfig) -> Circuit:
         enable=counted | (valid & at[State.ROWS]),
     )
 
+    # A register on the way to memories, which may be far.
+    row, row_address = c.delay(whole, "row"), c.delay(address, "row_address")
     for code, (layout, depth) in memories.items():
         name = code.name.lower()
-        c.output(f"{name}_address", address[: index_bits(depth)])
-        c.output(f"{name}_data", _row(whole, layout))
+        c.output(f"{name}_address", row_address[: index_bits(depth)])
+        c.output(f"{name}_data", _row(row, layout))
+        own = writing & is_op[code]
         if code is Command.STREAM:
             for p in range(config.pes):
-                c.output(f"stream_write{p}", writing & is_op[code] & unit.eq(p))
+                write = f"stream_write{p}"
+                c.output(write, c.delay(own & unit.eq(p), write, reset=0))
         else:
-            c.output(f"{name}_write", writing & is_op[code])
+            c.output(f"{name}_write", c.delay(own, f"{name}_write", reset=0))
 
     features = c.register("features", config.address_width)
     features.drive(word[: features.width], enable=counted & is_op[Command.KERNEL])
