@@ -28,6 +28,7 @@ from rich.console import Console
 from rich.table import Table
 
 from daqkf.api import level_set
+from daqkf.dialects.dfke.machine import ITEM_COUNTS
 from daqkf.dialects.rpea import ArrayConfig
 from daqkf.dialects.rpea import families as rpea
 from daqkf.hw_targets import Counts, load_target
@@ -47,7 +48,7 @@ from daqkf.synthesis import synthesize
 LAYER = "layer.0.ffn.up"
 LEVELS = "int8"
 FAMILIES = ("running_sum", "strassen")
-PRICED_FAMILIES = (*FAMILIES, "ternary", "multiply", "multiply modes", "dense")
+PRICED_FAMILIES = ("strassen", "multiply", "multiply modes", "dense")
 """With `modes`, words of two weights of 4 bits or one of 8."""
 SPARSITIES = (0.0, 0.1, 0.3, 0.5, 0.7, 0.9)
 FABRICS = ("xcup-dsp", "xcup")
@@ -225,6 +226,35 @@ def prices_table() -> Table:
     return table
 
 
+def words_of(family: str) -> tuple[list[float], list[float]]:
+    """Cells of an element and of a lane: a constant, for each item, for each bit of a shift."""
+    shifts = (0, 1, 3) if family == "running_sum" else (0,)
+    rows: list[tuple[int, int, int]] = []
+    found: list[tuple[float, float]] = []
+    for items in ITEM_COUNTS:
+        for most in shifts:
+            config = replace(element_config(family, "xcup"), items=items, max_shift=most)
+            two, four = (
+                element_counts(replace(config, lanes=lanes), "xcup").logic_cells for lanes in (2, 4)
+            )
+            lane = (four - two) / 2
+            rows.append((1, items, most.bit_length()))
+            found.append((two - 2 * lane, lane))
+    fitted = np.linalg.lstsq(np.array(rows), np.array(found))[0]
+    return fitted[:, 0].tolist(), fitted[:, 1].tolist()
+
+
+def words_prices_table() -> Table:
+    """The figures of `hw_targets/prices` by a word's items and a shift's bits."""
+    table = Table(title="logic cells: a constant, for each item, for each bit of a shift")
+    for heading in ("family", "an element", "and a lane"):
+        table.add_column(heading, justify="right")
+    for family in ("running_sum", "ternary"):
+        figures = (", ".join(f"{cells:.1f}" for cells in part) for part in words_of(family))
+        table.add_row(family, *figures)
+    return table
+
+
 def element_config(family: str, fabric: str) -> ArrayConfig:
     """An array of the family for the fabric."""
     family, *modes = family.split()
@@ -298,6 +328,7 @@ def main() -> None:
     console.print(pairs_table())
     if options.prices:
         console.print(prices_table())
+        console.print(words_prices_table())
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@
 
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,18 +24,43 @@ class Price:
     lane_dsps: float
     shared_cells: float = 0
     """Of an array, whatever its elements: the control of those in step."""
+    element_item_cells: float = 0
+    """And an element for each item of a word (`Machine.items`)."""
+    lane_item_cells: float = 0
+    """And a lane for each item of a word."""
+    element_shift_cells: float = 0
+    """And an element for each bit of a gap's shift (`Machine.max_shift`)."""
+    lane_shift_cells: float = 0
+    """And a lane for each bit of a gap's shift."""
     multiplier: str | None = None
     """How lanes multiply (`Machine.multiplier`), if the family leaves a choice."""
     modes: "Price | None" = None
     """Where weights have several widths (`Machine.weight_bits`), if it makes a difference."""
 
+    def suited(self, machine: Machine) -> "Price":
+        """The price of elements with the words that a machine has."""
+        if len(machine.weight_bits) > 1 and self.modes is not None:
+            return self.modes.suited(replace(machine, weight_bits=machine.weight_bits[:1]))
+        items, bits = machine.items, machine.max_shift.bit_length()
+        element = self.element_item_cells * items + self.element_shift_cells * bits
+        lane = self.lane_item_cells * items + self.lane_shift_cells * bits
+        return replace(
+            self,
+            element_cells=self.element_cells + element,
+            lane_cells=self.lane_cells + lane,
+            **dict.fromkeys(_PER_WORD, 0),
+        )
+
     def cells(self, lanes: int) -> float:
-        """Logic cells of an element."""
+        """Logic cells of an element; see `suited`."""
         return self.element_cells + self.lane_cells * lanes
 
     def dsps(self, lanes: int) -> float:
         """DSP blocks of an element."""
         return self.lane_dsps * lanes
+
+
+_PER_WORD = tuple(f.name for f in fields(Price) if f.name.endswith(("_item_cells", "_shift_cells")))
 
 
 @dataclass(frozen=True)
@@ -55,10 +80,8 @@ class Prices:
         return price.shared_cells + elements * each
 
     def suited(self, machine: Machine) -> "Prices":
-        """The prices of elements with the widths of weights that a machine has."""
-        if len(machine.weight_bits) == 1:
-            return self
-        families = {name: price.modes or price for name, price in self.families.items()}
+        """The prices of elements with the words that a machine has."""
+        families = {name: price.suited(machine) for name, price in self.families.items()}
         return replace(self, families=families)
 
     def equip(self, machine: Machine, families: Sequence[str]) -> Machine:

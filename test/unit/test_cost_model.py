@@ -102,6 +102,14 @@ def test_families_that_cannot_run_are_left_out():
         rank([levels(1.0, 7)], MACHINE, prices(0), ["abacus"])
 
 
+def test_a_price_grows_with_the_words():
+    price = Price(10, 20, 0, element_item_cells=1, lane_item_cells=2, lane_shift_cells=4)
+    plain, wide = replace(MACHINE, items=2, max_shift=0), replace(MACHINE, items=8, max_shift=3)
+    assert price.suited(plain).cells(8) == 12 + 8 * 24
+    assert price.suited(wide).cells(8) == 18 + 8 * 44
+    assert price.suited(wide).suited(plain) == price.suited(wide)
+
+
 def test_prices_are_of_known_families():
     for fabric in priced_fabrics():
         found = load_prices(fabric)
