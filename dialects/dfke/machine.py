@@ -24,7 +24,7 @@ FAMILIES = ("running_sum", "ternary", "semiring", "strassen", "multiply", "dense
 LOCKSTEP_FAMILIES = ("dense",)
 """Kinds whose elements all do the same step at the same time, so that they share its control."""
 
-INDEXED_FAMILIES = ("running_sum", "multiply")
+INDEXED_FAMILIES = ("running_sum", "ternary", "multiply")
 """Kinds whose words can do without whole addresses: those with an `rpea.families` `indices`."""
 
 MULTIPLIERS = ("booth", "dsp", "packed")
@@ -135,7 +135,7 @@ class Machine:
                 raise ValueError(f"{name} elements have no index_bits, but whole addresses")
         if "multiply" in self.families and len(self.weight_bits) > 1:
             raise ValueError("large weights come before small ones, which index_bits do not allow")
-        if "running_sum" in self.families and self.items == 1:
+        if {"running_sum", "ternary"} & set(self.families) and self.items == 1:
             raise ValueError("words of one item have nothing to share; they have no index_bits")
 
     @property

@@ -145,11 +145,11 @@ def build_loader(config: ArrayConfig) -> Circuit:
     )
 
     # A register on the way to memories, which may be far.
-    row, row_address = c.delay(whole, "row"), c.delay(address, "row_address")
+    row_address = c.delay(address, "row_address")
     for code, (layout, depth) in memories.items():
         name = code.name.lower()
         c.output(f"{name}_address", row_address[: index_bits(depth)])
-        c.output(f"{name}_data", _row(row, layout))
+        c.output(f"{name}_data", c.delay(_row(whole, layout), f"{name}_row"))
         own = writing & is_op[code]
         if code is Command.STREAM:
             for p in range(config.pes):

@@ -62,11 +62,11 @@ class TernaryCoding(Coding):
 
     @override
     def cost(self, levels: Levels, machine: Machine) -> Ints:
-        return ternary.cost(levels, machine.items)
+        return ternary.cost(levels, machine.items, machine.index_bits)
 
     @override
     def stream(self, levels: Levels, machine: Machine) -> Stream:
-        return ternary.stream(levels, machine.items)
+        return ternary.stream(levels, machine.items, machine.index_bits)
 
 
 @dataclass(frozen=True)

@@ -14,14 +14,14 @@ from daqkf.passes.maths import running_sum
 from daqkf.passes.maths.running_sum import Stream
 
 
-def cost(levels: NDArray[np.int8], items: int) -> NDArray[np.int64]:
+def cost(levels: NDArray[np.int8], items: int, index_bits: int = 0) -> NDArray[np.int64]:
     """[N] words of each channel of levels [K, N]: its non-zeros, some to a word; at least one."""
-    return np.maximum(running_sum.cost(-levels, 0, items) - 1, 1)
+    return np.maximum(running_sum.cost(-levels, 0, items, index_bits) - 1, 1)
 
 
-def stream(levels: NDArray[np.int8], items: int) -> Stream:
+def stream(levels: NDArray[np.int8], items: int, index_bits: int = 0) -> Stream:
     """Lay out levels [K, N], channel after channel."""
-    whole = running_sum.stream(-levels, 0, items)
+    whole = running_sum.stream(-levels, 0, items, index_bits)
     lengths, ends = np.diff(whole.starts), whole.starts[1:] - 1
     empty = lengths == 1
     kept = np.ones(whole.starts[-1], bool)

@@ -157,6 +157,7 @@ MACHINES = {
     "mixed-multiply": replace(MACHINE, pes=5, families=("running_sum", "multiply")),
     "windows": replace(MACHINE, pes=3, index_bits=3),
     "windows-eight": replace(MACHINE, lanes=3, items=8, max_shift=0, index_bits=5),
+    "windows-ternary": replace(MACHINE, items=4, families=("ternary",), index_bits=3),
     "deltas": replace(MACHINE, pes=3, families=("multiply",), index_bits=2),
     "deltas-4": replace(
         MACHINE, families=("multiply",), weight_bits=(4,), multiplier="dsp", index_bits=3
