@@ -55,22 +55,23 @@ def build_array(config: ArrayConfig) -> Circuit:
 
     # Activations: K rows, then the row of zeros that null items read.
     result_bits = index_bits(config.result_depth)
-    count = c.register("count", max(config.address_width, result_bits + 1), reset=0)
-    features = loader["features"].zext(count.width)
-    outputs = loader["outputs"].zext(count.width)
+    start = c.wire("start", 1)
+    loaded = c.register("loaded", config.address_width, reset=0, clear=rst | start)
     complete = c.register("complete", 1, reset=0)
     programming = prog_tvalid | loader["acting"]
     x_tready = (at[Phase.READY] & ~programming) | (at[Phase.LOADING_ACTIVATIONS] & ~complete)
     beat = x_tvalid & x_tready
-    complete.drive((beat & (count + 1).eq(features)) | (complete & at[Phase.LOADING_ACTIVATIONS]))
-    start = at[Phase.LOADING_ACTIVATIONS] & complete & ~choose(writing, full)
+    loaded.drive(loaded + 1, enable=beat)
+    final_beat = beat & (loaded + 1).eq(loader["features"])
+    complete.drive(final_beat | (complete & at[Phase.LOADING_ACTIVATIONS]))
+    starting = at[Phase.LOADING_ACTIVATIONS] & complete & ~choose(writing, full)
     spaq: Mapping[str, Signal] = {}
     if config.dispatches:
         # The start waits for the decision.
-        decided = start
+        decided = starting
         for cycle in range(DECISION_CYCLES):
             decided = c.delay(decided, f"decided{cycle}", reset=0)
-        start = start & decided
+        starting = starting & decided
         spaq = c.instance(
             "spaq",
             build_spaq_unit(config),
@@ -84,9 +85,11 @@ def build_array(config: ArrayConfig) -> Circuit:
                 for port in ("zero_shift", "dispatch_address", "dispatch_data", "dispatch_write")
             },
         )
+    start.drive(starting)
+
     # A register on the way to all memories; nothing reads them until later.
     null = c.const(config.null_address, config.address_width)
-    address = mux(start, null, count[: config.address_width])
+    address = mux(start, null, loaded)
     row = mux(start, c.const(0, config.row_bits), x_tdata)
     activation = {
         "activation_address": c.delay(address, "activation_address"),
@@ -140,11 +143,12 @@ def build_array(config: ArrayConfig) -> Circuit:
     for p, wire in enumerate(take):
         wire.drive(post[f"take{p}"])
 
+    outputs = loader["outputs"]
     written = at[Phase.RUNNING] & post["result_write"]
-    ran = c.delay(written & (count + 1).eq(outputs), "ran", reset=0)
-    counted = beat | written
-    restart = start | ran
-    count.drive(mux(restart, c.const(0, count.width), count + 1), enable=counted | restart)
+    ran = c.wire("ran", 1)
+    count = c.register("count", outputs.width, reset=0, clear=rst | ran)
+    count.drive(count + 1, enable=written)
+    ran.drive(c.delay(written & (count + 1).eq(outputs), "finishing", reset=0))
 
     # Results: once all N rows are written they leave in order.
     results = c.memory("results", 2 * config.result_depth, config.row_bits)
@@ -152,9 +156,9 @@ def build_array(config: ArrayConfig) -> Circuit:
     results.write(result_address, post["result_data"], post["result_write"])
     y_tvalid = c.register("y_valid", 1, reset=0)
     advance = ~y_tvalid | y_tready
-    row = c.register("leaving_row", result_bits + 1, reset=0)
-    more = choose(leaving, full) & row.ne(outputs[: row.width])
-    y_tlast = c.delay((row + 1).eq(outputs[: row.width]), "y_last", enable=advance)
+    row = c.register("leaving_row", outputs.width, reset=0)
+    more = choose(leaving, full) & row.ne(outputs)
+    y_tlast = c.delay((row + 1).eq(outputs), "y_last", enable=advance)
     y_tvalid.drive(more, enable=advance)
     y_tdata = results.read(concat(leaving, row[:result_bits]), advance, "y_row")
     stored = y_tvalid & y_tready & y_tlast
