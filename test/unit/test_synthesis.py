@@ -3,6 +3,7 @@
 
 """Fabrics, netlists and the frame around a circuit, without any tool."""
 
+import copy
 import importlib.util
 from typing import Any
 
@@ -13,6 +14,7 @@ from daqkf.hw_targets.fabric import UncountedPrimitiveError
 from daqkf.runtime import tools
 from daqkf.synthesis import SynthesisError
 from daqkf.synthesis.netlist import load
+from daqkf.synthesis.output_registers import absorb_output_registers
 from daqkf.synthesis.placement import frame
 
 
@@ -120,3 +122,44 @@ def test_a_combinational_loop_is_refused():
     gates = [cell("INV", "io", {}, I=[4], O=[5]), cell("INV", "io", {}, I=[5], O=[4])]
     with pytest.raises(SynthesisError, match="combinational loop"):
         load({"top": module(gates, **PORTS)}, "top").encode()
+
+
+def block_ram(**registers: dict[str, list[Any]]) -> dict[str, Any]:
+    """A netlist of a block RAM with two outputs at port A, bits 10 and 11, and flip-flops."""
+    ram = {
+        "type": "DP16KD",
+        "parameters": {"REGMODE_A": "NOREG"},
+        "port_directions": {"CLKA": "input", "OCEA": "input", "DOA0": "output", "DOA1": "output"},
+        "connections": {"CLKA": [2], "OCEA": ["1"], "DOA0": [10], "DOA1": [11]},
+    }
+    cells = {"ram": ram}
+    for number, (name, changes) in enumerate(registers.items()):
+        wires = {"CLK": [2], "CE": [3], "LSR": ["0"], "DI": [10 + number], "Q": [20 + number]}
+        cells[name] = {
+            "type": "TRELLIS_FF",
+            "parameters": {},
+            "port_directions": dict.fromkeys(wires, "input") | {"Q": "output"},
+            "connections": wires | changes,
+        }
+    return {"cells": cells, "ports": {"y": {"direction": "output", "bits": [20, 21]}}}
+
+
+def test_registers_behind_a_block_ram_move_into_it():
+    module = block_ram(first={}, second={})
+    assert absorb_output_registers(module) == 2
+    assert list(module["cells"]) == ["ram"]
+    ram = module["cells"]["ram"]
+    assert ram["parameters"]["REGMODE_A"] == "OUTREG"
+    assert ram["connections"] == {"CLKA": [2], "OCEA": [3], "DOA0": [20], "DOA1": [21]}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"CLK": [4]}, {"CE": [4]}, {"LSR": [4]}, {"DI": [10]}],
+    ids=["clock", "enable", "reset", "two readers"],
+)
+def test_registers_that_differ_stay(changes: dict[str, list[int]]):
+    module = block_ram(first={}, second=changes)
+    before = copy.deepcopy(module)
+    assert absorb_output_registers(module) == 0
+    assert module == before

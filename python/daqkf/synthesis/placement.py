@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from daqkf.hw_targets import Counts
+from daqkf.synthesis.output_registers import absorb_output_registers
 from daqkf.synthesis.running import SynthesisError, cached, keep, run_nextpnr, run_yosys
 
 CLOCK = "clk"
@@ -137,7 +138,10 @@ endmodule
 
 
 def _framed(netlist: Path, top: str, text: str) -> Path:
-    """The folder with the frame and the untouched netlist in it, as `framed.json`."""
+    """The folder with the frame and the netlist in it, as `framed.json`.
+
+    The netlist is untouched but for registers that go into block RAM.
+    """
     commands = [
         f"read_json {netlist.name}",
         f"setattr -mod -unset top {top}",
@@ -157,8 +161,12 @@ def _framed(netlist: Path, top: str, text: str) -> Path:
         (folder / netlist.name).write_bytes(netlist.read_bytes())
         (folder / "frame.sv").write_text(text, encoding="utf-8")
         run_yosys(commands, folder)
+        framed = folder / "framed.json"
+        design = json.loads(framed.read_text(encoding="utf-8"))
+        absorb_output_registers(design["modules"][_FRAME])
+        framed.write_text(json.dumps(design), encoding="utf-8")
 
-    return cached(["framed", netlist.parent.name, text, commands], make)
+    return cached(["framed with output registers", netlist.parent.name, text, commands], make)
 
 
 def _routed(framed: Path, device: Device, seed: int) -> Path:
