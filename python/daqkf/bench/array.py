@@ -93,6 +93,12 @@ def contenders() -> list[Contender]:
         *(Contender(f"running-sum-{items}", running_sum(items), tuned=True) for items in (2, 4, 8)),
         Contender(f"{BASELINE}-dsp", machine("dense", multiplier="packed"), False, dsp=True),
         Contender("multiply-dsp", machine("multiply", multiplier="packed"), False, dsp=True),
+        Contender(
+            "multiply-modes-dsp",
+            machine("multiply", multiplier="dsp", weight_bits=(4, 8)),
+            True,
+            dsp=True,
+        ),
         Contender("strassen-dsp", machine("strassen"), False, dsp=True),
     ]
 
