@@ -14,10 +14,10 @@ from daqkf.dialects.rpea import ProgramOp
 from daqkf.passes.maths import running_sum
 from daqkf.passes.maths.balance import run_cycles
 
-LATENCY = 15
+LATENCY = 20
 """From the start to the first word, and from the post unit's entry to the result memory."""
 
-BEFORE = 5
+BEFORE = 8
 """Cycles from the reset to the run in which a simulation neither loads nor runs."""
 
 MACHINE = """[machine]
