@@ -314,7 +314,8 @@ class Bits:
             if factor == 1 and cut == low.width and whole[:cut] == low:
                 rest = self - Bits(self.width, {atom: 1}, 0)
                 return (rest.sext(width) << cut) + whole.zext(width)
-        if low._period() is not None and _within(self.bounds, self.width):
+        # An odd constant below: a factor that is packed with a sum. Others stay one atom.
+        if low.offset % 2 and low._period() is not None and _within(self.bounds, self.width):
             return (self.sext(width) << low.width) + low.zext(width)
         joined = term("BV_CONCAT", [self.term, low.term])
         return _single(Atom(width, joined, _whole(width), parts=(self, low)))
