@@ -131,7 +131,7 @@ def idle(model: MiniLM, levels: str, sparsity: float) -> Table:
 def tile(model: MiniLM, levels: str, sparsity: float) -> Table:
     """What a tile's cycles go into on the generic target; results leave beside the next tile."""
     machine = load_target("generic").machine
-    turn = machine.lanes // machine.post_lanes
+    turn = machine.post_cycles
     table = Table(title=f"{levels}, {sparsity:.0%} zeros: cycles of a tile, generic target")
     for heading in ("layer", "load", "run", "run / tile"):
         table.add_column(heading, justify="left" if heading == "layer" else "right")

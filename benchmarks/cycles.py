@@ -20,7 +20,7 @@ from daqkf.dialects.spaq.functions import apply_function
 from daqkf.hw_targets import load_target
 from daqkf.models.minilm import MiniLM, load_sentences
 from daqkf.passes.maths.calibration import Columns, absmax_ranges, table_columns
-from daqkf.passes.maths.families import balance
+from daqkf.passes.maths.families import share_out_channels
 from daqkf.passes.maths.levels import fit
 from daqkf.passes.maths.pruning import magnitude_prune
 
@@ -47,7 +47,7 @@ def main() -> None:
 
     def speedup(levels: np.ndarray, max_shift: int) -> float:
         columns = read.repeat(leave.repeat(levels, axis=1))
-        _, words = balance(columns, replace(machine, max_shift=max_shift))
+        _, words = share_out_channels(columns, replace(machine, max_shift=max_shift))
         return dense / max(words.max(), post)
 
     table = Table(title="dense cycles / cycles, by sparsity")

@@ -21,7 +21,7 @@ from daqkf.dialects.dfke.machine import ORGANISATION
 from daqkf.dialects.rpea import ArrayConfig, ArrayOp, ProgramOp, RunOp
 from daqkf.dialects.rpea import DispatchOp as ProgramDispatchOp
 from daqkf.dialects.rpea.families import FAMILIES
-from daqkf.dialects.rpea.layout import activation_rows
+from daqkf.dialects.rpea.layout import activation_rows, memory_depth
 from daqkf.dialects.rpea.multiplication import PRODUCT_BITS
 from daqkf.dialects.spaq import Semiring, numerics
 from daqkf.dialects.spaq.ops import element, features
@@ -58,9 +58,9 @@ def required_config(kernel: KernelOp | DispatchOp) -> ArrayConfig:
     return ArrayConfig(
         **{name: getattr(machine, name) for name in ORGANISATION},
         activation_depth=activation_rows(features(kernel.input), machine.index_bits),
-        stream_depth=_power_of_two(int(to_array(kernel.schedule.words).max())),
-        parameter_depth=_power_of_two(int(to_array(kernel.schedule.counts).max())),
-        result_depth=_power_of_two(features(kernel.result)),
+        stream_depth=memory_depth(int(to_array(kernel.schedule.words).max())),
+        parameter_depth=memory_depth(int(to_array(kernel.schedule.counts).max())),
+        result_depth=memory_depth(features(kernel.result)),
         running_sum_width=kernel.running_sum.width.data,
         accumulator_width=widths[0],
         sum_width=widths[1],
@@ -89,12 +89,8 @@ def _required_for_all(dispatch: DispatchOp) -> ArrayConfig:
                 f"{depth} {what} of a PE in {len(variants)} variants; the target holds at most "
                 f"{limit}"
             )
-        depths[name] = _power_of_two(depth)
+        depths[name] = memory_depth(depth)
     return replace(config, **depths, buckets=len(decision.table))
-
-
-def _power_of_two(value: int) -> int:
-    return 1 << max(value - 1, 1).bit_length()
 
 
 def shared_config(configs: Sequence[ArrayConfig]) -> ArrayConfig:

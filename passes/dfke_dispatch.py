@@ -22,7 +22,7 @@ from daqkf.dialects.interpreting import run
 from daqkf.dialects.spaq import DequantizeOp, LevelSet, QuantizeOp, numerics
 from daqkf.hw_targets import load_target
 from daqkf.passes.dfke_fuse import DfkeFusePass
-from daqkf.passes.dfke_schedule import schedule, tile_cycles
+from daqkf.passes.dfke_schedule import schedule, schedule_cycles
 from daqkf.passes.maths.cost_model import DEFAULT_ELEMENTS, Elements
 from daqkf.passes.maths.dispatch import (
     BUCKETS,
@@ -130,7 +130,7 @@ class Dispatcher:
         table = decision_table(
             decision.zeros(x[:tokens]),
             np.array([tile_errors(reference[:tokens], y[:tokens], lanes) for y in results]),
-            np.array([tile_cycles(entry) for entry in schedules]),
+            np.array([schedule_cycles(entry) for entry in schedules]),
             lanes * features,
             shift,
             self.buckets,

@@ -18,7 +18,7 @@ from daqkf.dialects.rpea import ArrayOp
 from daqkf.dialects.spaq import Semiring
 from daqkf.hw_targets import UnknownTargetError, load_target
 from daqkf.passes.maths.cost_model import Elements
-from daqkf.passes.maths.families import balance
+from daqkf.passes.maths.families import share_out_channels, tile_cycles
 
 
 def schedule(
@@ -30,7 +30,7 @@ def schedule(
         ValueError: the kernel does not fit the machine; the message names the limit.
     """
     features, channels = levels.shape
-    shares, words = balance(levels, machine, semiring)
+    shares, words = share_out_channels(levels, machine, semiring)
     counts = np.array([len(share) for share in shares])
     for what, value, limit in (
         ("features", features, machine.activation_depth - 1),
@@ -49,11 +49,10 @@ def schedule(
     )
 
 
-def tile_cycles(schedule: ScheduleAttr) -> int:
-    """Cycles of a tile, apart from latency: of the longest PE, or of the post unit."""
-    machine = schedule.machine.data
-    post = schedule.outputs.get_shape()[0] * (machine.lanes // machine.post_lanes)
-    return max(int(to_array(schedule.words).max()), post)
+def schedule_cycles(schedule: ScheduleAttr) -> int:
+    """Cycles of a tile; see `families.tile_cycles`."""
+    outputs = schedule.outputs.get_shape()[0]
+    return tile_cycles(to_array(schedule.words), outputs, schedule.machine.data)
 
 
 @dataclass(frozen=True)

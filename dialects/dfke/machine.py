@@ -139,6 +139,11 @@ class Machine:
             raise ValueError("words of one item have nothing to share; they have no index_bits")
 
     @property
+    def post_cycles(self) -> int:
+        """Cycles in which the post unit takes an output."""
+        return self.lanes // self.post_lanes
+
+    @property
     def lockstep(self) -> bool:
         """Whether all elements do the same step at the same time."""
         return self.families[0] in LOCKSTEP_FAMILIES

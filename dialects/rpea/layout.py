@@ -297,6 +297,11 @@ class ArrayConfig(Machine):
         return zlib.crc32(canonical.encode())
 
 
+def memory_depth(rows: int) -> int:
+    """Rows of a memory for so many: a power of two above 1, as block RAM has them anyway."""
+    return 1 << max(rows - 1, 1).bit_length()
+
+
 def activation_rows(features: int, index_bits: int) -> int:
     """Rows of the smallest activation memory for so many features and one row of zeros."""
     # Indices of so many bits are for longer addresses.

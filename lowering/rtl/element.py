@@ -20,7 +20,11 @@ from daqkf.lowering.circuit import Circuit, Signal, concat, mux
 from daqkf.lowering.rtl.families import DATAPATHS, STORED
 from daqkf.lowering.rtl.families.stage import Datapath, Operands
 from daqkf.lowering.rtl.indices import locate
+from daqkf.lowering.rtl.pipeline import delayed
 from daqkf.lowering.rtl.select import choose, index_bits, unpack
+
+READING = 2
+"""Cycles from an address to the row: the memory, and the register behind it."""
 
 
 def build_element(config: ArrayConfig, family: str) -> Circuit:
@@ -70,12 +74,9 @@ def build_element(config: ArrayConfig, family: str) -> Circuit:
         word, word_valid = locate(c, config, family, word, word_valid, start, enable)
     addresses = FAMILIES[family].addresses(config)
     rows = _read_rows(c, config, activation_write, [word[name] for name in addresses], enable)
-    read_valid = c.delay(word_valid, "read_valid", enable=enable, reset=0)
-    operand_valid = c.delay(read_valid, "operand_valid", enable=enable, reset=0)
+    operand_valid = delayed(c, word_valid, "operand_valid", READING, enable=enable, reset=0)
     fields = {
-        name: c.delay(
-            c.delay(word[name], f"read_{name}", enable=enable), f"operand_{name}", enable=enable
-        )
+        name: delayed(c, word[name], f"operand_{name}", READING, enable=enable)
         for name in word
         if name not in (*addresses, "end")
     }

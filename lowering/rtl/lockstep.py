@@ -13,9 +13,10 @@ from collections.abc import Mapping, Sequence
 
 from daqkf.dialects.rpea import ArrayConfig
 from daqkf.lowering.circuit import Circuit, Signal, mux
-from daqkf.lowering.rtl.element import hold
+from daqkf.lowering.rtl.element import READING, hold
 from daqkf.lowering.rtl.families import DATAPATHS
 from daqkf.lowering.rtl.families.stage import Operands
+from daqkf.lowering.rtl.pipeline import delayed
 from daqkf.lowering.rtl.select import index_bits, unpack
 
 
@@ -98,13 +99,11 @@ def build_control(config: ArrayConfig) -> Circuit:
     row = activations.read(feature, enable, "activations_row")
     c.output("row", c.delay(row, "row", enable=enable))
     c.output("address", address)
-    read_valid = c.delay(running, "read_valid", enable=enable, reset=0)
-    c.output("valid", c.delay(read_valid, "operand_valid", enable=enable, reset=0))
+    c.output("valid", delayed(c, running, "operand_valid", READING, enable=enable, reset=0))
     for p in range(config.pes):
         # The final round may have outputs for the first few elements only.
         own = last & c.const(p, left.width).ult(left)
-        read_last = c.delay(own, f"read_last{p}", enable=enable)
-        c.output(f"last{p}", c.delay(read_last, f"last{p}", enable=enable))
+        c.output(f"last{p}", delayed(c, own, f"last{p}_", READING, enable=enable))
     c.finish()
     return c
 

@@ -18,6 +18,7 @@ from daqkf.dialects.spaq.numerics import (
     SHIFT_MAX,
 )
 from daqkf.lowering.circuit import Circuit, Signal, concat, mux
+from daqkf.lowering.rtl.pipeline import delayed
 from daqkf.lowering.rtl.select import choose, index_bits, unpack
 
 FINE = 3
@@ -76,9 +77,9 @@ def build_post(config: ArrayConfig) -> Circuit:
     row = c.delay(parameters.read(address, taking, "parameter_row"), "parameter")
     parameter = unpack(config.parameter_row, row)
 
-    valid = _delayed(c, taking, "entered", 2, reset=0)
-    finishing = _delayed(c, final, "entered_final", 2)
-    entered = _delayed(c, choose(polled, sums), "entered_sums", 2)
+    valid = delayed(c, taking, "entered", 2, reset=0)
+    finishing = delayed(c, final, "entered_final", 2)
+    entered = delayed(c, choose(polled, sums), "entered_sums", 2)
     lanes = [entered[width * v : width * (v + 1)] for v in range(config.post_lanes)]
 
     table = [
@@ -96,9 +97,9 @@ def build_post(config: ArrayConfig) -> Circuit:
 
     # The row of T values fills from the top; after the last group, lane 0 is lowest.
     latency = _REQUANTIZE_STAGES + 2
-    valid = _delayed(c, valid, "valid", latency, reset=0)
-    finishing = _delayed(c, finishing, "final", latency)
-    address = _delayed(c, parameter["address"], "address", latency)
+    valid = delayed(c, valid, "valid", latency, reset=0)
+    finishing = delayed(c, finishing, "final", latency)
+    address = delayed(c, parameter["address"], "address", latency)
     taken = ACTIVATION_BITS * config.post_lanes
     value = concat(*reversed(values))
     result = c.register("result", config.row_bits)
@@ -139,7 +140,7 @@ class _Factors:
             bits = c.delay(bits, f"multiplier{stage}")
             multiplier.append(bits[:_STAGE_BITS])
             bits = bits[_STAGE_BITS:] if bits.width > _STAGE_BITS else bits
-        shift = _delayed(c, parameter["shift_minus_1"], "shift", 2 + _PRODUCT_STAGES)
+        shift = delayed(c, parameter["shift_minus_1"], "shift", 2 + _PRODUCT_STAGES)
         fine_shift = c.delay(shift[:FINE], "fine_shift")
         return cls(parameter["negated_bias"], multiplier, shift[FINE:], fine_shift)
 
@@ -217,11 +218,3 @@ def _product(c: Circuit, negated: Signal, multiplier: Sequence[Signal], v: int) 
             negated = c.delay(negated, f"factor{v}_{stage}")
             triple = c.delay(triple, f"triple{v}_{stage}")
     return concat(upper[: width - 2], *lower)
-
-
-def _delayed(
-    c: Circuit, signal: Signal, name: str, stages: int, reset: int | None = None
-) -> Signal:
-    for stage in range(stages):
-        signal = c.delay(signal, f"{name}{stage + 1}", reset=reset)
-    return signal

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from daqkf.dialects.dfke import Machine
 from daqkf.hw_targets.prices import Prices, load_prices
-from daqkf.passes.maths.families import balance
+from daqkf.passes.maths.families import share_out_channels, tile_cycles
 from daqkf.passes.maths.index_coding import choose
 
 AUTO = "auto"
@@ -80,11 +80,10 @@ def _estimate(
     if family not in prices.families:
         raise ValueError(f"fabric '{prices.fabric}' has no price for '{family}'")
     candidate = prices.equip(machine, (family,))
-    post_cycles = machine.lanes // machine.post_lanes
     cycles = 0
     for levels in kernels:
-        _, words = balance(levels, candidate)
-        cycles += max(int(words.max()), levels.shape[1] * post_cycles)
+        _, words = share_out_channels(levels, candidate)
+        cycles += tile_cycles(words, levels.shape[1], machine)
     price, lanes = prices.families[family], machine.lanes
     return Estimate(
         family,

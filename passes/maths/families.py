@@ -164,7 +164,7 @@ def codings(machine: Machine, semiring: Semiring) -> Mapping[str, Coding]:
     return {name: SemiringCoding(semiring)}
 
 
-def balance(
+def share_out_channels(
     levels: Levels, machine: Machine, semiring: Semiring = Semiring.PLUS_TIMES
 ) -> tuple[list[Ints], Ints]:
     """Share out the output channels of levels [K, N] over the PEs of a machine.
@@ -185,7 +185,7 @@ def balance(
         # The array's counters give PE p the outputs p, p + P, …
         shares = [np.arange(pe, levels.shape[1], machine.pes) for pe in range(machine.pes)]
     elif len(costs) == 1:
-        post_cycles = jobs.shape[1] * (machine.lanes // machine.post_lanes)
+        post_cycles = jobs.shape[1] * machine.post_cycles
         found = share_out(next(iter(costs.values())), len(workers[0]), post_cycles)
         shares = [np.empty(0, np.int64)] * machine.pes
         for pe, share in zip(workers[0], found, strict=True):
@@ -197,6 +197,11 @@ def balance(
         for pe in members[name]:
             words[pe] = cost[shares[pe]].sum()
     return [_channels(jobs, share) for share in shares], words
+
+
+def tile_cycles(words: Ints, outputs: int, machine: Machine) -> int:
+    """Cycles of a tile, apart from latency: of the longest PE of words [P], or of the post unit."""
+    return max(int(words.max()), outputs * machine.post_cycles)
 
 
 def _jobs(levels: Levels, group: int) -> Ints:

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daqkf.dialects.dfke import Machine
-from daqkf.dialects.rpea.layout import ArrayConfig, Fields, smallest_array
+from daqkf.dialects.rpea.layout import ArrayConfig, Fields, memory_depth, smallest_array
 from daqkf.hw_targets.block_ram import ramb18s
-from daqkf.passes.maths.families import balance
+from daqkf.passes.maths.families import share_out_channels, tile_cycles
 from daqkf.passes.maths.grouping import group_sorted
 from daqkf.passes.maths.splitting import Items
 
@@ -46,17 +46,16 @@ class Streams:
         layouts = word_layouts(machine, max(len(levels) for levels in kernels))
         words, cycles = list[Ints](), 0
         for levels in kernels:
-            _, each = balance(levels, machine)
+            _, each = share_out_channels(levels, machine)
             words.append(np.maximum(each, 1))
-            post = levels.shape[1] * (machine.lanes // machine.post_lanes)
-            cycles += max(int(words[-1].max()), post)
+            cycles += tile_cycles(words[-1], levels.shape[1], machine)
         return cls(machine, words, layouts, cycles)
 
     @property
     def depth(self) -> int:
         """Words of a PE's stream memory, a power of two."""
         most = max(int(each.max()) for each in self.words)
-        return 1 << max(most - 1, 1).bit_length()
+        return memory_depth(most)
 
     @property
     def ramb18s(self) -> int:

@@ -20,7 +20,7 @@ Levels = NDArray[np.int8]
 Ints = NDArray[np.int64]
 
 
-def items_of(levels: Levels, index_bits: int) -> tuple[Ints, Ints]:
+def _items(levels: Levels, index_bits: int) -> tuple[Ints, Ints]:
     """Column and row of each item of levels [K, N], sorted.
 
     Of the non-zeros, and of zeros that divide gaps too long for a delta of `index_bits`.
@@ -37,7 +37,7 @@ def items_of(levels: Levels, index_bits: int) -> tuple[Ints, Ints]:
 
 def cost(levels: Levels, weight_bits: Sequence[int], index_bits: int = 0) -> Ints:
     """[N] words of each channel of levels [K, N]: its items, some to a word; at least one."""
-    column, row = items_of(levels, index_bits)
+    column, row = _items(levels, index_bits)
     places = _places(levels[row, column], weight_bits)
     taken = np.bincount(column, places, levels.shape[1]).astype(np.int64)
     return np.maximum(-(-taken // multiplication.items(weight_bits)), 1)
@@ -49,7 +49,7 @@ def stream(
     """Lay out the items of levels [K, N], channel after channel, by rising row."""
     items = multiplication.items(weight_bits)
     starts = np.append(0, np.cumsum(cost(levels, weight_bits, index_bits)))
-    column, row = items_of(levels, index_bits)
+    column, row = _items(levels, index_bits)
     places = _places(levels[row, column], weight_bits)
     order = np.lexsort((row, -places, column))
     column, row, places = column[order], row[order], places[order]

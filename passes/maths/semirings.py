@@ -11,6 +11,8 @@ is the same of the complements, `min(x + w) = ~max(~x - w)`, from the smallest w
 
 A join is idempotent: an item counts the same however often it is joined. So a word without
 enough items repeats one, and needs no null item, which would have to be the semiring's zero.
+
+A step includes the items beside it, unlike in the words of the running-sum family.
 """
 
 from dataclasses import dataclass, replace
@@ -20,9 +22,10 @@ from numpy.typing import NDArray
 
 from daqkf.dialects.spaq import Semiring, numerics
 from daqkf.dialects.spaq.semirings import INFINITY
-from daqkf.passes.maths import joining
-from daqkf.passes.maths.grouping import Groups, group_sorted
-from daqkf.passes.maths.running_sum import ITEMS, Stream
+from daqkf.passes.maths import running_sum
+from daqkf.passes.maths.grouping import Groups, group_sorted, ranks
+from daqkf.passes.maths.running_sum import ITEMS, Stream, parts, step_shifts
+from daqkf.passes.maths.splitting import Items
 
 Levels = NDArray[np.int8]
 
@@ -30,7 +33,7 @@ Levels = NDArray[np.int8]
 def group(levels: Levels, semiring: Semiring) -> Groups:
     """Sort and group the stored entries of [K, N] in the order in which they are walked."""
     if semiring is Semiring.PLUS_TIMES:
-        return joining.group(levels)
+        return running_sum.group(Items.of(levels), levels.shape[1])
     column, index = np.nonzero((levels != semiring.zero).T)
     height = _heights(levels, semiring)[index, column]
     order = np.lexsort((index, -height, column))
@@ -50,12 +53,12 @@ def cost(
     levels: Levels, max_shift: int, semiring: Semiring, items: int = ITEMS
 ) -> NDArray[np.int64]:
     """Words, which are cycles of a PE, of each output channel [N] of levels [K, N]."""
-    return joining.lengths(group(levels, semiring), max_shift, items)
+    return _lengths(group(levels, semiring), max_shift, items)
 
 
 def stream(levels: Levels, max_shift: int, semiring: Semiring, items: int = ITEMS) -> Stream:
     """Lay out levels int8 [K, N] as words of this semiring, channel after channel."""
-    words = joining.lay_out(group(levels, semiring), max_shift, items)
+    words = _lay_out(group(levels, semiring), max_shift, items)
     return words if semiring is Semiring.PLUS_TIMES else _repeated(words, semiring)
 
 
@@ -94,10 +97,59 @@ def correction(levels: Levels, semiring: Semiring) -> NDArray[np.int64]:
     The weight that the walk begins with; the sum's zero, where there are no entries.
     """
     if semiring is Semiring.PLUS_TIMES:
-        return joining.correction(levels)
+        return _complements(levels)
     top, _ = _ends(levels, semiring)
     first = -top if semiring is Semiring.MIN_PLUS else top
     return np.where((levels != semiring.zero).any(axis=0), first, semiring.sum_zero)
+
+
+def _words(groups: Groups, max_shift: int, items: int) -> NDArray[np.int64]:
+    """[G] words of each group: its items, and the steps its last word does not carry."""
+    steps = np.maximum(parts(groups.gap, max_shift), 1)
+    return np.maximum(-(-groups.items // items), 1) + steps - 1
+
+
+def _lengths(groups: Groups, max_shift: int, items: int) -> NDArray[np.int64]:
+    """Words of each output channel [N] of grouped levels."""
+    return np.bincount(groups.column, _words(groups, max_shift, items)).astype(np.int64)
+
+
+def _lay_out(groups: Groups, max_shift: int, items: int) -> Stream:
+    """The words of grouped levels, channel after channel. A gap of 0 has no step."""
+    words = _words(groups, max_shift, items)
+    ends = np.cumsum(words)
+    offsets = ends - words
+    total = int(ends[-1])
+
+    index = np.full((total, items), -1, np.int64)
+    negative = np.zeros((total, items), np.int64)
+    position = ranks(groups.items)
+    word = np.repeat(offsets, groups.items) + position // items
+    index[word, position % items] = groups.index
+    negative[word, position % items] = groups.negative
+
+    # The steps of a gap, the largest first, end with the group's last word.
+    steps = parts(groups.gap, max_shift)
+    at = np.repeat(ends - steps, steps) + ranks(steps)
+    step = np.zeros(total, np.int64)
+    shifts = np.zeros(total, np.int64)
+    step[at], shifts[at] = 1, step_shifts(groups.gap, steps, max_shift)
+
+    starts = np.concatenate(([0], np.cumsum(_lengths(groups, max_shift, items))))
+    last = np.zeros(total, np.int64)
+    last[starts[1:] - 1] = 1
+    fields = {"shift": shifts, "step": step, "last": last}
+    for item in range(items):
+        fields |= {f"index{item}": index[:, item], f"negative{item}": negative[:, item]}
+    return Stream(fields, starts)
+
+
+def _complements(levels: Levels) -> NDArray[np.int64]:
+    """Σ_{w<0} |w| of each channel [N]: what A misses when -x is taken as its ones' complement.
+
+    `~x = -x - 1` saves the carry of every negation; the array gets it back in the bias.
+    """
+    return -np.minimum(levels.astype(np.int64), 0).sum(axis=0)
 
 
 Range = tuple[int, int]

@@ -26,7 +26,7 @@ from daqkf.passes.maths.allocation import Choice, LevelChooser
 from daqkf.passes.maths.calibration import extra_columns
 from daqkf.passes.maths.cost_model import DEFAULT_ELEMENTS, Elements
 from daqkf.passes.maths.dispatch import BUDGET
-from daqkf.passes.maths.families import balance
+from daqkf.passes.maths.families import share_out_channels, tile_cycles
 from daqkf.passes.samples import input_statistics
 from daqkf.passes.spaq_calibrate import calibrate
 from daqkf.passes.spaq_prune import prune
@@ -132,7 +132,8 @@ def _within(
         copy = module.clone()
         replace(quantize, words=int(words)).quantize(copy, samples)
         levels = next(constant.array() for _, constant in products(copy))
-        most = int(balance(levels, elements.on(machine, [levels]))[1].max())
+        own = elements.on(machine, [levels])
+        most = tile_cycles(share_out_channels(levels, own)[1], levels.shape[1], own)
         if most <= cycles:
             return copy
         words *= cycles / most

@@ -4,6 +4,7 @@
 """What `daqkf bench array` measures and how it compares, on a small layer."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,13 +15,12 @@ from daqkf.api import compile as compile_layer
 from daqkf.bench import array, command
 from daqkf.bench.array import LAYER, Contender, Measurement, compile_workload, measure
 from daqkf.bench.workload import Workload
-from daqkf.dialects.rpea import ArrayConfig
 from daqkf.errors import DaqkfError
 from daqkf.hw_targets import Counts, load_target
 from daqkf.ir import module_text
 from daqkf.models.minilm import MiniLM
 from daqkf.runtime.simulator import Simulator
-from daqkf.synthesis import Placement, Resources
+from daqkf.synthesis import Placement, Resources, synthesize
 
 RNG = np.random.default_rng(3)
 TINY = load_target("tiny").machine
@@ -90,11 +90,16 @@ def test_a_contender_is_held_against_its_golden_model(
     assert row.simulated_period == row.simulated_cycles + row.load_cycles
     assert row.placement is None
 
-    def place(config: ArrayConfig, fabric: str, seeds: tuple[int, ...]) -> Placement:
-        assert config.lanes == TINY.lanes
-        return Placement(fabric, seeds[0], 100.0, {seeds[0]: 100.0})
+    def place(files: dict[str, str], top: str, fabric: str, **options: Any) -> Resources:
+        if not options.get("place"):
+            return synthesize(files, top, fabric)
+        depth = array.CLOCK_DEPTHS["stream_depth"]
+        assert any(f"stream[0:{depth - 1}]" in text for text in files.values())
+        (seed,) = options["seeds"]
+        placement = Placement(fabric, seed, 100.0, {seed: 100.0})
+        return replace(row.resources, placement=placement)
 
-    monkeypatch.setattr(array, "measure_clock", place)
+    monkeypatch.setattr(array, "synthesize", place)
     (placed,) = run(("ecp5",), (2,))
     assert placed.placement == Placement("ecp5", 2, 100.0, {2: 100.0})
     assert placed.work_per_cell() == pytest.approx(

@@ -12,7 +12,7 @@ from daqkf.dialects.dfke import Machine
 from daqkf.dialects.dfke.machine import FAMILIES
 from daqkf.hw_targets import UnknownFabricError
 from daqkf.hw_targets.prices import Price, Prices, load_prices, priced_fabrics
-from daqkf.passes.dfke_schedule import schedule, tile_cycles
+from daqkf.passes.dfke_schedule import schedule, schedule_cycles
 from daqkf.passes.maths.cost_model import Elements, rank
 
 MACHINE = Machine(2, 4, 4, 3, 256, 4096, 256, 256)
@@ -35,7 +35,7 @@ def test_cycles_and_areas_are_those_of_the_schedules():
     assert best.price <= other.price
     for estimate in (best, other):
         machine = Elements.of(estimate.family).on(MACHINE)
-        assert estimate.cycles == sum(tile_cycles(schedule(m, machine)) for m in matrices)
+        assert estimate.cycles == sum(schedule_cycles(schedule(m, machine)) for m in matrices)
     strassen = best if best.family == "strassen" else other
     shared = replace(prices(10).families["running_sum"], shared_cells=40)
     assert Prices("sand", 0, {"running_sum": shared}).area("running_sum", 2, 4) == 640

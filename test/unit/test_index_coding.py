@@ -15,7 +15,7 @@ from daqkf.dialects.rpea.layout import smallest_array
 from daqkf.hw_targets import load_target
 from daqkf.hw_targets.block_ram import RAMB36, ramb18s
 from daqkf.passes.maths.cost_model import Elements
-from daqkf.passes.maths.families import balance
+from daqkf.passes.maths.families import share_out_channels
 from daqkf.passes.maths.index_coding import SLOWDOWN, Storage, Streams, choose, storage_facts
 
 MACHINE = replace(load_target("generic").machine, max_shift=0)
@@ -83,7 +83,7 @@ def test_streams_are_those_of_the_schedule():
     kernels = [levels(600, 40, 0.4, 7), levels(100, 80, 0.9, 3)]
     machine = replace(MACHINE, items=4, index_bits=7)
     found = Streams.of(kernels, machine)
-    words = [balance(kernel, machine)[1] for kernel in kernels]
+    words = [share_out_channels(kernel, machine)[1] for kernel in kernels]
     assert [each.tolist() for each in found.words] == [each.tolist() for each in words]
     assert found.depth == 1 << (max(int(each.max()) for each in words) - 1).bit_length()
     width = smallest_array(machine, 600).stream_word(0).width
@@ -118,7 +118,7 @@ def test_whole_addresses_stay_where_nothing_is_saved():
 
 def test_the_limit_of_the_streams_is_kept():
     kernel = levels(1000, 64, 0.3, 127)
-    words = int(balance(kernel, MULTIPLY)[1].max())
+    words = int(share_out_channels(kernel, MULTIPLY)[1].max())
     limited = replace(MULTIPLY, stream_depth=1 << (words - 1).bit_length())
     assert Streams.of([kernel], choose([kernel], limited)).depth <= limited.stream_depth
 

@@ -17,7 +17,7 @@ from daqkf.dialects.dfke.machine import MULTIPLIERS, WEIGHT_BITS
 from daqkf.dialects.rpea import ArrayConfig, multiplication
 from daqkf.dialects.rpea.families import FAMILIES
 from daqkf.dialects.spaq.numerics import wrap
-from daqkf.passes.maths.families import CODINGS, balance
+from daqkf.passes.maths.families import CODINGS, share_out_channels
 
 CONFIG = ArrayConfig(
     pes=3,
@@ -138,7 +138,9 @@ def test_costs():
 
 
 def test_dense_outputs_go_round():
-    shares, words = balance(np.zeros((9, 7), np.int8), replace(CONFIG, families=("dense",)))
+    shares, words = share_out_channels(
+        np.zeros((9, 7), np.int8), replace(CONFIG, families=("dense",))
+    )
     assert [share.tolist() for share in shares] == [[0, 3, 6], [1, 4], [2, 5]]
     assert words.tolist() == [27, 18, 18]
 
@@ -146,7 +148,7 @@ def test_dense_outputs_go_round():
 def test_narrow_weights_are_small():
     levels = np.array([[8]], np.int8)
     with pytest.raises(ValueError, match="magnitude 8; a multiply element holds up to 7"):
-        balance(levels, replace(CONFIG, weight_bits=(4,)))
+        share_out_channels(levels, replace(CONFIG, weight_bits=(4,)))
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from daqkf.dialects.rpea.families import FAMILIES
 from daqkf.lowering.lower_dfke_to_rpea import pack_streams
 from daqkf.passes.dfke_schedule import schedule
 from daqkf.passes.maths import strassen
-from daqkf.passes.maths.families import CODINGS, balance
+from daqkf.passes.maths.families import CODINGS, share_out_channels
 
 CONFIG = ArrayConfig(
     pes=1,
@@ -135,7 +135,7 @@ def test_a_schedule_announces_the_words_of_its_streams(
 ):
     families = ("running_sum", "strassen") if mixed and pes > 1 else ("strassen",)
     config = replace(CONFIG, pes=pes, families=families)
-    shares, words = balance(levels, config)
+    shares, words = share_out_channels(levels, config)
     assert np.array_equal(np.sort(np.concatenate(shares)), np.arange(levels.shape[1]))
     for pe, share in enumerate(shares):
         coding = CODINGS[config.family(pe)]

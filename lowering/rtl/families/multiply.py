@@ -19,6 +19,7 @@ from daqkf.dialects.rpea import ArrayConfig
 from daqkf.dialects.rpea.multiplication import MIDDLE, PRODUCT_BITS, ROW_BITS
 from daqkf.dialects.spaq.numerics import ACTIVATION_BITS
 from daqkf.lowering.circuit import Circuit, Signal, concat, mux, named, signed_product
+from daqkf.lowering.rtl.families.running_sum import fitted
 from daqkf.lowering.rtl.families.stage import Datapath, Operands
 
 FIELD = PRODUCT_BITS
@@ -252,7 +253,7 @@ class Dsp(Style):
     def build(self) -> Circuit:
         c, enable, activations = self._begin("dsp_lane")
         product = _products(c, enable, activations, self.bits)
-        return self._finish(c, [lambda a: a + _signed_fitted(product, a.width)])
+        return self._finish(c, [lambda a: a + fitted(product, a.width)])
 
 
 class Packed(Style):
@@ -271,11 +272,11 @@ class Packed(Style):
         low, high, borrow = product[:FIELD], product[FIELD:], product[FIELD - 1]
 
         def lower(a: Signal) -> Signal:
-            return a + _signed_fitted(low, a.width)
+            return a + fitted(low, a.width)
 
         def upper(a: Signal) -> Signal:
             # The lower product's sign has gone into the upper one; a carry takes it out again.
-            term = concat(_signed_fitted(high, a.width), borrow)
+            term = concat(fitted(high, a.width), borrow)
             return named(concat(a, c.const(1, 1)) + term, "carry_unused")[1:]
 
         return self._finish(c, [lower, upper])
@@ -306,10 +307,6 @@ def _products(
         return products[0]
     first, second = (product.sext(product.width + 1) for product in products)
     return c.delay(first + second, "products", enable=enable)
-
-
-def _signed_fitted(value: Signal, width: int) -> Signal:
-    return value[:width] if width <= value.width else value.sext(width)
 
 
 class ModalDsp(Style):
@@ -344,7 +341,7 @@ class ModalDsp(Style):
         wide = c.delay(wide, "products", enable=enable)
         two = wide[: MIDDLE - 1].sext(wide.width)
         total = mux(c.input("narrow", 1), two, wide)
-        return self._finish(c, [lambda a: a + _signed_fitted(total, a.width)])
+        return self._finish(c, [lambda a: a + fitted(total, a.width)])
 
 
 STYLES: Mapping[str, type[Style]] = {"booth": Booth, "dsp": Dsp, "packed": Packed}

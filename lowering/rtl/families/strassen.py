@@ -13,6 +13,7 @@ from daqkf.dialects.rpea import ArrayConfig
 from daqkf.dialects.rpea.families import Strassen
 from daqkf.dialects.spaq.numerics import ACTIVATION_BITS
 from daqkf.lowering.circuit import Circuit, Signal, mux
+from daqkf.lowering.rtl.families.running_sum import fitted
 from daqkf.lowering.rtl.families.stage import Datapath, Operands
 
 SIDE_BITS = ACTIVATION_BITS + 1
@@ -118,10 +119,10 @@ def build_pair(config: ArrayConfig) -> Circuit:
     products: list[Signal] = []
     for number, (side, weight) in enumerate(zip(sides, weights, strict=True), 1):
         registered = c.delay(side, f"s{number}", enable=enable)
-        product = _fitted(registered, product_bits) * _fitted(weight, product_bits)
+        product = fitted(registered, product_bits) * fitted(weight, product_bits)
         products.append(c.delay(product, f"m{number}_product", enable=enable))
 
-    m1, m2, m3, m4, m5, m6, m7 = (_fitted(p, min(PRODUCT_BITS + 2, width)) for p in products)
+    m1, m2, m3, m4, m5, m6, m7 = (fitted(p, min(PRODUCT_BITS + 2, width)) for p in products)
     zero = c.const(0, m1.width)
     partial = {
         "c11_main": mux(routed1, zero, m1 - m5),
@@ -145,8 +146,3 @@ def build_pair(config: ArrayConfig) -> Circuit:
         c.output(f"held{place}", c.delay(total, f"held_sum{place}", enable=hold_enable))
     c.finish()
     return c
-
-
-def _fitted(value: Signal, width: int) -> Signal:
-    """Extended or cut to `width` bits: a sum that has so few bits is right modulo 2^width."""
-    return value[:width] if width <= value.width else value.sext(width)

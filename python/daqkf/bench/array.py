@@ -33,7 +33,7 @@ from daqkf.lowering.export_verilog import emit_verilog
 from daqkf.lowering.program_image import encode
 from daqkf.lowering.rtl.array import TOP, build_array
 from daqkf.models.minilm import MiniLM, load_evaluation
-from daqkf.passes.dfke_schedule import schedule, tile_cycles
+from daqkf.passes.dfke_schedule import schedule, schedule_cycles
 from daqkf.pipelines import KERNELS, LOWER
 from daqkf.runtime.simulator import Job, Simulator
 from daqkf.synthesis import Placement, Resources, Toggles, synthesize, toggles
@@ -187,7 +187,7 @@ def compile_workload(workload: Workload, machine: Machine, x: NDArray[np.floatin
         names.append(name)
         (kernel,) = (op for op in function.walk() if isinstance(op, KernelOp))
         kernel.schedule = schedule(kernel.parts().weights.array(), machine)
-        cycles[name] = tile_cycles(kernel.schedule)
+        cycles[name] = schedule_cycles(kernel.schedule)
         load_cycles += features(kernel.input)
         if name == LAYER:
             (read,) = (op for op in function.walk() if isinstance(op, QuantizeOp))

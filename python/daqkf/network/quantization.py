@@ -35,7 +35,7 @@ from daqkf.passes.maths.allocation import (
     totals,
 )
 from daqkf.passes.maths.cost_model import DEFAULT_ELEMENTS, Elements
-from daqkf.passes.maths.families import balance
+from daqkf.passes.maths.families import share_out_channels, tile_cycles
 from daqkf.passes.maths.input_statistics import InputStatistics
 from daqkf.passes.maths.levels import Fit, fit
 from daqkf.passes.spaq_calibrate import calibrate
@@ -130,8 +130,8 @@ class IntegerNetwork:
         total, every = 0, list(self.levels().values())
         machine = elements.on(machine, every)
         for levels in every:
-            _, words = balance(levels, machine)
-            total += int(words.max())
+            _, words = share_out_channels(levels, machine)
+            total += tile_cycles(words, levels.shape[1], machine)
         return total
 
     def sparsity(self) -> float:
