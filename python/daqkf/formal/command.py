@@ -12,18 +12,16 @@ from rich.table import Table
 from daqkf.console import table_console
 from daqkf.errors import DaqkfError
 from daqkf.formal.prover import (
-    FEWER_PRODUCTS,
-    PRODUCTS,
-    Circuit,
     Hunt,
     chosen,
+    every_circuit,
     hunt,
     hunt_locator,
     indexed_circuits,
     planted_circuits,
     prove,
 )
-from daqkf.formal.specs import SPECS, UNPROVED
+from daqkf.formal.specs import UNPROVED
 
 _PIPE_WIDTH = 140
 
@@ -63,10 +61,8 @@ def run_prove(families: Sequence[str] | None, places: int, seconds: float) -> in
 def _prove_family(console: Console, family: str, seconds: float) -> int:
     table = Table("circuit", "theorem", "verdict", "seconds")
     failures: list[str] = []
-    for number, options in enumerate(SPECS[family].circuits):
-        circuit = Circuit(family, options)
-        products = FEWER_PRODUCTS if number else PRODUCTS
-        for answer in prove(circuit, products, seconds):
+    for circuit in every_circuit([family]):
+        for answer in prove(circuit, seconds=seconds):
             row = circuit.label, answer.theorem, answer.verdict, f"{answer.seconds:.2f}"
             table.add_row(*row)
             if answer.verdict != "proved":

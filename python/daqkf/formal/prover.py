@@ -67,6 +67,11 @@ class Circuit:
         options = ", ".join(f"{name} {value}" for name, value in self.options.items())
         return f"{self.family} ({options})" if options else self.family
 
+    @property
+    def products(self) -> Products:
+        """The weights that are all played: fewer for a family's further circuits."""
+        return FEWER_PRODUCTS if self.options else PRODUCTS
+
 
 @dataclass(frozen=True)
 class Hunt:
@@ -98,16 +103,22 @@ def chosen(families: list[str] | None) -> list[str]:
 
 
 def prove(
-    circuit: Circuit, products: Products = PRODUCTS, seconds: float = SECONDS
+    circuit: Circuit, products: Products | None = None, seconds: float = SECONDS
 ) -> Iterator[Answer]:
-    """All theorems of a circuit, one answer for each."""
+    """All theorems of a circuit, one answer for each; `products` of its own by default."""
     config = array(circuit.family, circuit.options)
     module = build_datapath(config, circuit.family)
     system = transition_systems(module, [TOP])[TOP]
+    products = circuit.products if products is None else products
     yield from _theorems(circuit.family, config, system, products, seconds)
     if config.index_bits:
         locator = transition_systems(build_locator(config, circuit.family), [TOP])[TOP]
         yield merged("locate", theorems(circuit.family, config, locator), seconds)
+
+
+def every_circuit(families: Iterable[str]) -> list[Circuit]:
+    """All circuits of some families."""
+    return [Circuit(name, options) for name in families for options in SPECS[name].circuits]
 
 
 def planted_circuits(families: Iterable[str]) -> list[Circuit]:
@@ -141,12 +152,7 @@ def hunt(
 
 def indexed_circuits(families: Iterable[str]) -> list[Circuit]:
     """The circuits of some families that have a stage to find addresses."""
-    return [
-        Circuit(name, options)
-        for name in families
-        for options in SPECS[name].circuits
-        if "index_bits" in options
-    ]
+    return [circuit for circuit in every_circuit(families) if "index_bits" in circuit.options]
 
 
 def hunt_locator(
