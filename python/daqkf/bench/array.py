@@ -23,7 +23,7 @@ from daqkf.design import run_passes
 from daqkf.dialects.dfke import KernelOp, Machine
 from daqkf.dialects.rpea import ArrayConfig, ArrayOp, ProgramOp
 from daqkf.dialects.rpea.interpreter import play
-from daqkf.dialects.spaq import QuantizeOp
+from daqkf.dialects.spaq import LevelSet, QuantizeOp
 from daqkf.dialects.spaq.numerics import quantize
 from daqkf.dialects.spaq.ops import features
 from daqkf.errors import DaqkfError
@@ -62,9 +62,11 @@ class Contender:
     name: str
     machine: Machine
     tuned: bool
-    """Whether it runs tuned levels; otherwise 8 bits."""
+    """Whether it runs tuned levels; otherwise 8 bits, or `levels`."""
     dsp: bool = False
     """Whether it is for fabrics with DSPs; otherwise for those without."""
+    levels: LevelSet | None = None
+    """Those of all weights, for elements that can do no others."""
 
     def suits(self, fabric: str) -> bool:
         """Whether it is measured on a fabric."""
@@ -91,6 +93,12 @@ def contenders() -> list[Contender]:
         Contender(BASELINE, machine("dense"), tuned=False),
         Contender("baseline-sparse", machine("multiply"), tuned=False),
         *(Contender(f"running-sum-{items}", running_sum(items), tuned=True) for items in (2, 4, 8)),
+        Contender(
+            "ternary-8",
+            machine("ternary", items=8, post_lanes=2),
+            tuned=False,
+            levels=LevelSet.of("ternary"),
+        ),
         Contender(f"{BASELINE}-dsp", machine("dense", multiplier="packed"), False, dsp=True),
         Contender("multiply-dsp", machine("multiply", multiplier="packed"), False, dsp=True),
         Contender(
@@ -228,7 +236,7 @@ def measure(
         SimulationError, SynthesisError, ToolNotFoundError: a tool failed or is missing.
     """
     asked = accuracy if contender.tuned else None
-    workload = load_workload(sparsity, asked, tuning_machine(), progress)
+    workload = load_workload(sparsity, asked, tuning_machine(), progress, contender.levels)
     progress("compile")
     lanes = contender.machine.lanes
     samples = MiniLM.load().activations(LAYER, load_evaluation()[:SENTENCES])

@@ -12,6 +12,7 @@ from pathlib import Path
 from xdsl.dialects.builtin import ModuleOp
 
 from daqkf.dialects.dfke import Machine
+from daqkf.dialects.spaq import LevelSet
 from daqkf.files import write_atomically
 from daqkf.ir import make_context, module_text, parse_module
 from daqkf.models.minilm import load_calibration, load_evaluation
@@ -34,7 +35,8 @@ class Workload:
     sparsity: float
     """Of the float model."""
     accuracy: float | None
-    """The cosine to W8A8 that the levels were tuned for; None for W8A8 itself."""
+    """The cosine to W8A8 that the levels were tuned for; None for W8A8 itself, and for levels
+    that are the same everywhere."""
     cosine: float
     """Mean cosine of the embeddings to W8A8's, on the evaluation sentences."""
     text: str
@@ -49,42 +51,41 @@ def load_workload(
     accuracy: float | None,
     machine: Machine,
     progress: Progress = lambda stage: None,
+    levels: LevelSet | None = None,
 ) -> Workload:
     """MiniLM pruned to a sparsity, with levels for an accuracy at the machine's fewest cycles.
 
-    Without an accuracy it is W8A8, the same for all machines. Workloads take minutes to make
-    and are kept in the cache.
+    Without an accuracy it is W8A8, the same for all machines; or has these `levels` everywhere,
+    whatever that does to it. Workloads take minutes to make and are kept in the cache.
 
     Raises:
         DaqkfError: an accuracy out of reach.
         ModelNotFoundError: the MiniLM package is not installed.
     """
-    place = cache_folder() / "workloads" / _key(sparsity, accuracy, machine)
+    place = cache_folder() / "workloads" / _key(sparsity, accuracy, machine, levels)
     if (kept := _read(place)) is not None:
         return kept
-    found = quantizer(
-        sparsity,
-        machine,
-        0.01 if accuracy is None else 1 - accuracy,
-        progress,
-        menu=MENU if accuracy is not None else MENU[-1:],
-    )
+    menu = MENU if accuracy is not None else MENU[-1:] if levels is None else ((levels, 0.0),)
+    loss = 0.01 if accuracy is None else 1 - accuracy
+    found = quantizer(sparsity, machine, loss, progress, menu=menu)
     network, cosine = found.static(), 1.0
-    if accuracy is not None:
+    if accuracy is not None or levels is not None:
         progress("choose levels")
         sentences = load_evaluation()
         reference = network.encode(found.model, sentences)
-        network = found.tuned(accuracy)
+        network = found.uniform() if accuracy is None else found.tuned(accuracy)
         cosine = float(cosines(network.encode(found.model, sentences), reference).mean())
     workload = Workload(sparsity, accuracy, cosine, module_text(network.module()))
     _write(place, workload)
     return workload
 
 
-def _key(sparsity: float, accuracy: float | None, machine: Machine) -> str:
+def _key(sparsity: float, accuracy: float | None, machine: Machine, levels: LevelSet | None) -> str:
     cost = accuracy and (machine.max_shift, machine.items)
     sentences = hashlib.sha256("\n".join(load_calibration() + load_evaluation()).encode())
     recipe = [METHOD, PRUNING, sparsity, accuracy, cost, sentences.hexdigest()]
+    if levels is not None:
+        recipe.append(str(levels))
     return hashlib.sha256(json.dumps(recipe).encode()).hexdigest()[:16]
 
 

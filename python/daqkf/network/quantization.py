@@ -296,7 +296,16 @@ class NetworkQuantizer:
         Raises:
             ValueError: there is none.
         """
-        choice = allocate(self.loss, self.words, most_loss=most_loss, most_words=most_words)
+        return self._assembled(
+            allocate(self.loss, self.words, most_loss=most_loss, most_words=most_words)
+        )
+
+    def uniform(self) -> IntegerNetwork:
+        """The network that has the first option of the menu everywhere."""
+        return self._assembled(np.zeros(len(self.loss), np.intp))
+
+    def _assembled(self, choice: NDArray[np.intp]) -> IntegerNetwork:
+        """The network with an option for each group of channels of all layers."""
         modules: dict[str, ModuleOp] = {}
         first = 0
         for name, layer in self.layers.items():
