@@ -16,12 +16,13 @@ from xdsl.rewriter import InsertPoint, Rewriter
 from xdsl.utils.exceptions import PassFailedException, VerifyException
 
 from daqkf.dialects.dense import from_array, to_array
-from daqkf.dialects.dfke import DispatchOp, KernelOp
+from daqkf.dialects.dfke import ChainOp, DispatchOp, KernelOp
 from daqkf.dialects.dfke.machine import ORGANISATION
-from daqkf.dialects.rpea import ArrayConfig, ArrayOp, ProgramOp, RunOp
+from daqkf.dialects.rpea import ArrayConfig, ArrayOp, Playable, ProgramOp, RunOp
+from daqkf.dialects.rpea import ChainOp as ProgramChainOp
 from daqkf.dialects.rpea import DispatchOp as ProgramDispatchOp
 from daqkf.dialects.rpea.families import FAMILIES
-from daqkf.dialects.rpea.layout import activation_rows, memory_depth
+from daqkf.dialects.rpea.layout import MAX_KERNELS, activation_rows, memory_depth
 from daqkf.dialects.rpea.multiplication import PRODUCT_BITS
 from daqkf.dialects.spaq import Semiring, numerics
 from daqkf.dialects.spaq.ops import element, features
@@ -31,18 +32,27 @@ from daqkf.passes.maths.running_sum import Stream
 ARRAY_NAME = "array"
 
 
-def required_config(kernel: KernelOp | DispatchOp) -> ArrayConfig:
-    """The smallest array of the schedule's machine that runs this kernel, or its variants.
+Runnable = KernelOp | DispatchOp | ChainOp
+"""What a program is made of."""
+
+
+def required_config(kernel: Runnable) -> ArrayConfig:
+    """The smallest array of the schedule's machine that runs this kernel, or all of them.
 
     Memories are rounded up to powers of two: they are made of blocks of such sizes anyway,
     and other kernels may then fit the same array.
 
     Raises:
-        ValueError: a kernel has no schedule or no widths yet, or variants that do not fit the
+        ValueError: a kernel has no schedule or no widths yet, or several do not fit the
             machine together.
     """
     if isinstance(kernel, DispatchOp):
-        return _required_for_all(kernel)
+        return _required_for_variants(kernel)
+    if isinstance(kernel, ChainOp):
+        kernels = kernel.kernels()
+        if len(kernels) > MAX_KERNELS:
+            raise ValueError(f"a chain of {len(kernels)} kernels; arrays chain {MAX_KERNELS}")
+        return replace(_required_for_all(kernels, "kernels"), kernels=memory_depth(len(kernels)))
     if kernel.schedule is None:
         raise ValueError("a kernel has no schedule; run dfke-schedule first")
     if kernel.running_sum is None:
@@ -67,16 +77,22 @@ def required_config(kernel: KernelOp | DispatchOp) -> ArrayConfig:
     )
 
 
-def _required_for_all(dispatch: DispatchOp) -> ArrayConfig:
-    """Of variants that stand one after another in the memories, and a table to pick by."""
-    variants, decision = dispatch.variants(), dispatch.decision.data
-    config = shared_config([required_config(variant) for variant in variants])
+def _required_for_variants(dispatch: DispatchOp) -> ArrayConfig:
+    """Of variants, and a table to pick by."""
+    decision = dispatch.decision.data
+    config = _required_for_all(dispatch.variants(), "variants")
     if decision.lanes != config.lanes:
         raise ValueError(
             f"a dispatch over tiles of {decision.lanes} tokens is scheduled for "
             f"{config.lanes} lanes"
         )
-    schedules = [variant.schedule for variant in variants if variant.schedule is not None]
+    return replace(config, buckets=len(decision.table))
+
+
+def _required_for_all(kernels: Sequence[KernelOp], plural: str) -> ArrayConfig:
+    """Of kernels that stand one after another in the memories."""
+    config = shared_config([required_config(kernel) for kernel in kernels])
+    schedules = [kernel.schedule for kernel in kernels if kernel.schedule is not None]
     depths: dict[str, int] = {}
     for name, what, parts in (
         ("stream_depth", "stream words", [schedule.words for schedule in schedules]),
@@ -86,11 +102,11 @@ def _required_for_all(dispatch: DispatchOp) -> ArrayConfig:
         limit = min(getattr(schedule.machine.data, name) for schedule in schedules)
         if depth > limit:
             raise ValueError(
-                f"{depth} {what} of a PE in {len(variants)} variants; the target holds at most "
+                f"{depth} {what} of a PE in {len(kernels)} {plural}; the target holds at most "
                 f"{limit}"
             )
         depths[name] = memory_depth(depth)
-    return replace(config, **depths, buckets=len(decision.table))
+    return replace(config, **depths)
 
 
 def shared_config(configs: Sequence[ArrayConfig]) -> ArrayConfig:
@@ -204,7 +220,8 @@ def lower_kernel(kernel: KernelOp, name: str, array: str, config: ArrayConfig) -
 class LowerDfkeToRpeaPass(ModulePass):
     """Turn scheduled `dfke.kernel`s into `rpea.program`s and the `rpea.run`s that play them.
 
-    The kernels of a `dfke.dispatch` become programs under one `rpea.dispatch`.
+    The kernels of a `dfke.dispatch` become programs under one `rpea.dispatch`, those of a
+    `dfke.chain` under one `rpea.chain`.
 
     A module that has an `rpea.array` already gets its kernels lowered onto that array, or
     an error where one does not fit; otherwise one array is sized for all of the kernels.
@@ -216,8 +233,7 @@ class LowerDfkeToRpeaPass(ModulePass):
         kernels = [
             op
             for op in op.walk()
-            if isinstance(op, DispatchOp)
-            or (isinstance(op, KernelOp) and not isinstance(op.parent_op(), DispatchOp))
+            if isinstance(op, Runnable) and not isinstance(op.parent_op(), DispatchOp | ChainOp)
         ]
         if not kernels:
             return
@@ -226,7 +242,7 @@ class LowerDfkeToRpeaPass(ModulePass):
         except (ValueError, VerifyException) as error:
             raise PassFailedException(f"{self.name}: {error}") from None
 
-    def _lower(self, module: ModuleOp, kernels: Sequence[KernelOp | DispatchOp]) -> None:
+    def _lower(self, module: ModuleOp, kernels: Sequence[Runnable]) -> None:
         arrays = [op for op in module.ops if isinstance(op, ArrayOp)]
         if len(arrays) > 1:
             raise ValueError("a module with several arrays; kernels would not know theirs")
@@ -248,14 +264,18 @@ class LowerDfkeToRpeaPass(ModulePass):
             Rewriter.replace_op(kernel, run)
 
 
-def _programs(
-    kernel: KernelOp | DispatchOp, name: str, array: ArrayOp
-) -> list[ProgramOp | ProgramDispatchOp]:
-    """The programs of a kernel or of its variants; the last is the one to run."""
+def _programs(kernel: Runnable, name: str, array: ArrayOp) -> list[Playable]:
+    """The programs of a kernel, or of several and what holds them; the last is what runs."""
     config, target = array.config.data, array.sym_name.data
     if isinstance(kernel, KernelOp):
         return [lower_kernel(kernel, name, target, config)]
     require_fit(config, required_config(kernel))
+    if isinstance(kernel, ChainOp):
+        programs = [
+            lower_kernel(part, f"{name}_kernel_{number}", target, config)
+            for number, part in enumerate(kernel.kernels())
+        ]
+        return [*programs, ProgramChainOp(name, programs)]
     variants = [
         lower_kernel(variant, f"{name}_variant_{number}", target, config)
         for number, variant in enumerate(kernel.variants())

@@ -4,7 +4,7 @@
 """Programs ↔ the program image: the 32-bit words that an array is loaded with."""
 
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from xdsl.dialects.builtin import ModuleOp
 
 from daqkf.dialects.dense import to_array
-from daqkf.dialects.rpea import ArrayConfig, DispatchOp, ProgramOp
+from daqkf.dialects.rpea import ArrayConfig, ChainOp, DispatchOp, Playable, ProgramOp
 from daqkf.dialects.rpea.layout import (
     COMMAND_OP_SHIFT,
     IMAGE_MAGIC,
@@ -20,6 +20,7 @@ from daqkf.dialects.rpea.layout import (
     Command,
     Header,
 )
+from daqkf.dialects.rpea.ops import places
 
 Words = NDArray[np.uint32]
 
@@ -28,12 +29,19 @@ class ProgramImageError(ValueError):
     """A program image that an array would refuse, or would play wrongly."""
 
 
-def playable(module: ModuleOp) -> list[ProgramOp | DispatchOp]:
-    """What a module's array can run: its dispatches, and the programs that are no variants."""
-    dispatches = [op for op in module.ops if isinstance(op, DispatchOp)]
-    variants = {program for dispatch in dispatches for program in dispatch.variants()}
-    programs = [op for op in module.ops if isinstance(op, ProgramOp) and op not in variants]
-    return [*programs, *dispatches]
+def playable(module: ModuleOp) -> list[Playable]:
+    """What a module's array can run: programs, unless they are part of something larger."""
+    whole = [op for op in module.ops if isinstance(op, DispatchOp | ChainOp)]
+    parts = {program for op in whole for program in parts_of(op)}
+    programs = [op for op in module.ops if isinstance(op, ProgramOp) and op not in parts]
+    return [*programs, *whole]
+
+
+def parts_of(program: Playable) -> list[ProgramOp]:
+    """The programs that are loaded together: variants, kernels of a chain, or one alone."""
+    if isinstance(program, DispatchOp):
+        return program.variants()
+    return program.kernels() if isinstance(program, ChainOp) else [program]
 
 
 def _command(op: Command, unit: int, rows: Words) -> Iterator[Words]:
@@ -72,7 +80,7 @@ def dispatch_rows(
 ) -> Words:
     """The decision table, packed: where the variant of each bucket begins.
 
-    `streams` and `slots` are `DispatchOp.places`. A table shorter than the array's goes on
+    `streams` and `slots` are `ops.places`. A table shorter than the array's goes on
     with its last entry, which is what any larger count of zeros means.
     """
     variant = np.pad(np.array(table), (0, config.buckets - len(table)), "edge")
@@ -81,33 +89,47 @@ def dispatch_rows(
     )
 
 
-def encode(program: ProgramOp | DispatchOp) -> bytes:
-    """The image of a program, or of all variants of one, for its array.
+def chain_rows(config: ArrayConfig, programs: Sequence[ProgramOp]) -> Words:
+    """The chain's table, packed: a row for each kernel."""
+    streams, slots = places(programs)
+    return config.chain_row.pack(
+        {
+            "stream": streams[:-1],
+            "slot": slots[:-1],
+            "features": np.array([program.features.value.data for program in programs]),
+            "outputs": np.array([program.channels for program in programs]),
+            "last": np.arange(len(programs)) == len(programs) - 1,
+        }
+    )
+
+
+def encode(program: Playable) -> bytes:
+    """The image of a program, of all variants of one or of all kernels of a chain.
 
     A header and a body of little-endian 32-bit words. For an array with a SPAQ unit, a
-    program without variants has a table that always takes the same.
+    program without variants has a table that always takes the same; for one that chains
+    kernels, a program alone is a chain of one.
     """
     config = program.target().config.data
-    if isinstance(program, DispatchOp):
-        programs, decision = program.variants(), program.decision.data
-        table, shift = decision.table, decision.shift
-        places = program.places()
-    else:
-        programs, table, shift = [program], (0,), 0
-        places = np.zeros(1, np.int64), np.zeros(1, np.int64)
-    first = programs[0]
-    values = config.table_row.pack({"value": to_array(first.table).view(np.uint8)})
-    parameters = [parameter_rows(variant, config) for variant in programs]
+    programs = parts_of(program)
+    tables = programs if isinstance(program, ChainOp) else programs[:1]
+    values = np.concatenate([to_array(part.table).view(np.uint8) for part in tables])
+    parameters = [parameter_rows(part, config) for part in programs]
     body: list[Words] = [
         np.array(
-            [Command.KERNEL << COMMAND_OP_SHIFT, first.features.value.data, first.channels],
+            [Command.KERNEL << COMMAND_OP_SHIFT, program.features.value.data, program.channels],
             np.uint32,
         ),
-        *_command(Command.TABLE, 0, values),
+        *_command(Command.TABLE, 0, config.table_row.pack({"value": values})),
         *_command(Command.PARAMETERS, 0, np.concatenate(parameters)),
     ]
     if config.dispatches:
-        body += _command(Command.DISPATCH, shift, dispatch_rows(config, table, *places))
+        table, shift = (0,), 0
+        if isinstance(program, DispatchOp):
+            table, shift = program.decision.data.table, program.decision.data.shift
+        body += _command(Command.DISPATCH, shift, dispatch_rows(config, table, *places(programs)))
+    if config.chains:
+        body += _command(Command.CHAIN, 0, chain_rows(config, programs))
     for pe, rows in enumerate(_streams(programs)):
         body += _command(Command.STREAM, pe, rows)
     body.append(np.array([Command.END << COMMAND_OP_SHIFT, 0], np.uint32))
@@ -123,17 +145,17 @@ def encode(program: ProgramOp | DispatchOp) -> bytes:
 
 
 def _streams(programs: Sequence[ProgramOp]) -> list[Words]:
-    """The streams of each PE, a variant after the other, each as long as its longest PE's."""
+    """The streams of each PE, a program after the other, each as long as its longest PE's."""
     parts: list[list[Words]] = []
     for number, program in enumerate(programs):
         rows = to_array(program.rows)
         streams = np.split(program.packed_stream(), np.cumsum(rows)[:-1])
-        # What follows the last variant is never reached, and need not be loaded.
+        # What follows the last program is never reached, and need not be loaded.
         length = rows.max() if number + 1 < len(programs) else 0
         parts.append(
             [np.pad(stream, ((0, max(length - len(stream), 0)), (0, 0))) for stream in streams]
         )
-    return [np.concatenate(variants) for variants in zip(*parts, strict=True)]
+    return [np.concatenate(streams) for streams in zip(*parts, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -149,6 +171,8 @@ class Image:
     """What makes a bucket of a count of zeros."""
     dispatch: Words | None
     """The decision table, for an array that has one."""
+    chain: Words | None
+    """The chain's table, for an array that chains kernels."""
 
 
 def decode(data: bytes, config: ArrayConfig) -> Image:
@@ -184,6 +208,8 @@ def _decode_body(body: Words, config: ArrayConfig) -> Image:
     }
     if config.dispatches:
         widths[Command.DISPATCH] = config.dispatch_row.words
+    if config.chains:
+        widths[Command.CHAIN] = config.chain_row.words
     position = 0
     sections: dict[tuple[Command, int], Words] = {}
     sizes: tuple[int, int] | None = None
@@ -219,7 +245,62 @@ def _decode_body(body: Words, config: ArrayConfig) -> Image:
     shift, dispatch = 0, None
     if config.dispatches:
         shift, dispatch = _decode_dispatch(config, sections, parameters, streams)
-    return Image(*sizes, table, parameters, streams, shift, dispatch)
+    chain = _decode_chain(config, sizes, sections, parameters, streams) if config.chains else None
+    return Image(*sizes, table, parameters, streams, shift, dispatch, chain)
+
+
+def _decode_chain(
+    config: ArrayConfig,
+    sizes: tuple[int, int],
+    sections: dict[tuple[Command, int], Words],
+    parameters: Words,
+    streams: dict[int, Words],
+) -> Words:
+    """The chain's table: it ends, its shapes follow, and its kernels begin inside what is loaded.
+
+    Raises:
+        ProgramImageError: anything of this fails.
+    """
+    table = sections.get((Command.CHAIN, 0))
+    if table is None or not 0 < len(table) <= config.kernels:
+        raise ProgramImageError(
+            f"the program image needs a chain of 1..{config.kernels} kernels, and has "
+            f"{0 if table is None else len(table)}"
+        )
+    rows = config.chain_row.unpack(table)
+    _require_loaded("kernel", rows, config, parameters, streams)
+    outputs = rows["outputs"]
+    features = rows.get("features", np.array([sizes[0], *outputs[:-1]]))
+    if (
+        not np.array_equal(np.flatnonzero(rows["last"]), [len(table) - 1])
+        or (int(features[0]), int(outputs[-1])) != sizes
+        or not np.array_equal(features[1:], outputs[:-1])
+    ):
+        raise ProgramImageError(
+            "the kernels of the program image's chain do not follow one another"
+        )
+    return table
+
+
+def _require_loaded(
+    what: str,
+    rows: Mapping[str, NDArray[np.int64]],
+    config: ArrayConfig,
+    parameters: Words,
+    streams: Mapping[int, Words],
+) -> None:
+    """Check that what begins at the rows' `stream` and `slot` is in the image."""
+    loaded = {
+        "stream": min(len(stream) for stream in streams.values()),
+        "slot": len(parameters) // config.parameter_stride,
+    }
+    for name, limit in loaded.items():
+        outside = np.flatnonzero(rows[name] >= limit)
+        if len(outside):
+            raise ProgramImageError(
+                f"{what} {outside[0]} begins at {name} {rows[name][outside[0]]}, beyond the "
+                f"{limit} of the image"
+            )
 
 
 def _decode_dispatch(
@@ -239,15 +320,5 @@ def _decode_dispatch(
             f"{config.buckets}, and shifts below {config.zeros_width}"
         )
     rows = config.dispatch_row.unpack(table)
-    loaded = {
-        "stream": min(len(stream) for stream in streams.values()),
-        "slot": len(parameters) // config.parameter_stride,
-    }
-    for name, limit in loaded.items():
-        outside = np.flatnonzero(rows[name] >= limit)
-        if len(outside):
-            raise ProgramImageError(
-                f"bucket {outside[0]} begins at {name} {rows[name][outside[0]]}, beyond the "
-                f"{limit} of the image"
-            )
+    _require_loaded("bucket", rows, config, parameters, streams)
     return shift, table

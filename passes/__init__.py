@@ -65,6 +65,12 @@ def _dfke_specialize_bitwidth() -> type[ModulePass]:
     return DfkeSpecializeBitwidthPass
 
 
+def _dfke_chain() -> type[ModulePass]:
+    from daqkf.passes.dfke_chain import DfkeChainPass
+
+    return DfkeChainPass
+
+
 PASSES: dict[str, Callable[[], type[ModulePass]]] = {
     "spaq-prune": _spaq_prune,
     "spaq-calibrate": _spaq_calibrate,
@@ -75,4 +81,5 @@ PASSES: dict[str, Callable[[], type[ModulePass]]] = {
     "dfke-fuse": _dfke_fuse,
     "dfke-specialize-bitwidth": _dfke_specialize_bitwidth,
     "dfke-schedule": _dfke_schedule,
+    "dfke-chain": _dfke_chain,
 }

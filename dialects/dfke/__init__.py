@@ -8,12 +8,17 @@ from xdsl.ir import Dialect
 from daqkf.dialects.dfke.attributes import DecisionAttr, MachineAttr, ScheduleAttr
 from daqkf.dialects.dfke.decision import Decision
 from daqkf.dialects.dfke.machine import Machine
-from daqkf.dialects.dfke.ops import DispatchOp, KernelOp, YieldOp
+from daqkf.dialects.dfke.ops import ChainOp, DispatchOp, KernelOp, YieldOp
 
-DFKE = Dialect("dfke", [DispatchOp, KernelOp, YieldOp], [DecisionAttr, MachineAttr, ScheduleAttr])
+DFKE = Dialect(
+    "dfke",
+    [ChainOp, DispatchOp, KernelOp, YieldOp],
+    [DecisionAttr, MachineAttr, ScheduleAttr],
+)
 
 __all__ = [
     "DFKE",
+    "ChainOp",
     "Decision",
     "DecisionAttr",
     "DispatchOp",

@@ -1,7 +1,8 @@
 # Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-"""What `dfke` operations compute: a kernel is its body, a dispatch one of its kernels."""
+"""What `dfke` operations compute: a kernel is its body, a dispatch one of its kernels,
+a chain all of them in turn."""
 
 from typing import Any
 
@@ -15,7 +16,7 @@ from xdsl.interpreter import (
     register_impls,
 )
 
-from daqkf.dialects.dfke.ops import DispatchOp, KernelOp, YieldOp
+from daqkf.dialects.dfke.ops import ChainOp, DispatchOp, KernelOp, YieldOp
 
 Values = tuple[Any, ...]
 
@@ -27,6 +28,10 @@ class DfkeFunctions(InterpreterFunctions):
     @impl(KernelOp)
     def kernel(self, interpreter: Interpreter, op: KernelOp, args: Values) -> Values:
         return interpreter.run_ssacfg_region(op.body, args, "kernel")
+
+    @impl(ChainOp)
+    def chain(self, interpreter: Interpreter, op: ChainOp, args: Values) -> Values:
+        return interpreter.run_ssacfg_region(op.body, args, "chain")
 
     @impl(DispatchOp)
     def dispatch(self, interpreter: Interpreter, op: DispatchOp, args: Values) -> Values:

@@ -46,11 +46,13 @@ STAGES: tuple[type[Operation], ...] = (AddOp, RequantizeOp, ActivationOp)
 
 @irdl_op_definition
 class YieldOp(AbstractYieldOperation[Attribute]):
-    """Ends a kernel's body with its result, or a dispatch with those of its variants."""
+    """Ends a kernel or a chain with its result, or a dispatch with those of its variants."""
 
     name = "dfke.yield"
 
-    traits = lazy_traits_def(lambda: (IsTerminator(), HasParent(KernelOp, DispatchOp), Pure()))
+    traits = lazy_traits_def(
+        lambda: (IsTerminator(), HasParent(KernelOp, DispatchOp, ChainOp), Pure())
+    )
 
 
 @dataclass(frozen=True)
@@ -304,6 +306,68 @@ class DispatchOp(IRDLOperation):
         return [op for op in self.body.block.ops if isinstance(op, KernelOp)]
 
 
+@irdl_op_definition
+class ChainOp(IRDLOperation):
+    """Kernels one after another, on the array all the time.
+
+    The first kernel is of the chain's input, each other one of the result before it, and the
+    last one's result is the chain's. So nothing between them leaves the array.
+
+    ```mlir
+    %y = dfke.chain(%k = %x) : tensor<?x2xi8> -> tensor<?x3xi8> {
+      %0 = dfke.kernel(%a = %k) : tensor<?x2xi8> -> tensor<?x8xi8> { … }
+      %1 = dfke.kernel(%a = %0) : tensor<?x8xi8> -> tensor<?x3xi8> { … }
+      dfke.yield %1 : tensor<?x3xi8>
+    }
+    ```
+    """
+
+    name = "dfke.chain"
+
+    input = operand_def(TensorType)
+    body = region_def("single_block")
+    result = result_def(TensorType)
+
+    traits = traits_def(IsolatedFromAbove(), Pure())
+
+    def __init__(self, value: SSAValue, result_type: Attribute, body: Region):
+        super().__init__(operands=[value], result_types=[result_type], regions=[body])
+
+    @classmethod
+    def parse(cls, parser: Parser) -> "ChainOp":
+        argument, operand = _parse_capture(parser)
+        attributes = parser.parse_optional_attr_dict_with_keyword()
+        op = cls(*_parse_body(parser, argument, operand))
+        op.attributes |= attributes.data if attributes else {}
+        return op
+
+    def print(self, printer: Printer) -> None:
+        _print_capture(printer, self)
+        _print_body(printer, self)
+
+    def verify_(self) -> None:
+        block = self.body.block
+        if tuple(block.arg_types) != (self.input.type,):
+            raise VerifyException("the body takes the chain's input as its one argument")
+        kernels = self.kernels()
+        terminator = block.last_op
+        if not isinstance(terminator, YieldOp) or len(kernels) + 1 != len(block.ops):
+            raise VerifyException("a chain has kernels and a dfke.yield alone")
+        value: SSAValue = block.args[0]
+        for number, kernel in enumerate(kernels):
+            if kernel.input is not value or len(list(value.uses)) != 1:
+                raise VerifyException(
+                    f"kernel {number} of a chain is of the result before it, as its only use"
+                )
+            value = kernel.result
+        if tuple(terminator.operands) != (value,) or value.type != self.result.type:
+            raise VerifyException("a chain yields the result of its last kernel")
+
+    def kernels(self) -> list[KernelOp]:
+        """The kernels, in order."""
+        return [op for op in self.body.block.ops if isinstance(op, KernelOp)]
+
+
 def _parse_capture(parser: Parser) -> tuple[Parser.UnresolvedArgument, UnresolvedOperand]:
     """`(%inside = %outside)`."""
     with parser.in_parens():
@@ -324,14 +388,14 @@ def _parse_body(
     return parser.resolve_operand(operand, input_type), result_type, body
 
 
-def _print_capture(printer: Printer, op: KernelOp | DispatchOp) -> None:
+def _print_capture(printer: Printer, op: KernelOp | DispatchOp | ChainOp) -> None:
     with printer.in_parens():
         printer.print_ssa_value(op.body.block.args[0])
         printer.print_string(" = ")
         printer.print_ssa_value(op.input)
 
 
-def _print_body(printer: Printer, op: KernelOp | DispatchOp) -> None:
+def _print_body(printer: Printer, op: KernelOp | DispatchOp | ChainOp) -> None:
     printer.print_op_attributes(op.attributes, print_keyword=True)
     printer.print_string(" : ")
     printer.print_attribute(op.input.type)
@@ -367,3 +431,16 @@ def dispatch(value: SSAValue, kernels: Sequence[KernelOp], decision: Decision) -
         block.add_op(variant)
     block.add_op(YieldOp(*(variant.result for variant in kernels)))
     return DispatchOp(value, kernels[0].result.type, Region(block), DecisionAttr(decision))
+
+
+def chain_kernels(kernels: Sequence[KernelOp]) -> ChainOp:
+    """A chain of kernels that stand in no block, each to be of the result of the one before."""
+    first = kernels[0].input
+    block = Block(arg_types=[first.type])
+    value: SSAValue = block.args[0]
+    for entry in kernels:
+        entry.operands[0] = value
+        block.add_op(entry)
+        value = entry.result
+    block.add_op(YieldOp(value))
+    return ChainOp(first, value.type, Region(block))

@@ -7,8 +7,18 @@ from xdsl.ir import Dialect
 
 from daqkf.dialects.rpea.attributes import ConfigAttr
 from daqkf.dialects.rpea.layout import ArrayConfig
-from daqkf.dialects.rpea.ops import ArrayOp, DispatchOp, ProgramOp, RunOp
+from daqkf.dialects.rpea.ops import ArrayOp, ChainOp, DispatchOp, Playable, ProgramOp, RunOp
 
-RPEA = Dialect("rpea", [ArrayOp, DispatchOp, ProgramOp, RunOp], [ConfigAttr])
+RPEA = Dialect("rpea", [ArrayOp, ChainOp, DispatchOp, ProgramOp, RunOp], [ConfigAttr])
 
-__all__ = ["RPEA", "ArrayConfig", "ArrayOp", "ConfigAttr", "DispatchOp", "ProgramOp", "RunOp"]
+__all__ = [
+    "RPEA",
+    "ArrayConfig",
+    "ArrayOp",
+    "ChainOp",
+    "ConfigAttr",
+    "DispatchOp",
+    "Playable",
+    "ProgramOp",
+    "RunOp",
+]

@@ -11,7 +11,7 @@ from xdsl.interpreter import Interpreter, InterpreterFunctions, impl, register_i
 
 from daqkf.dialects.dense import to_array
 from daqkf.dialects.rpea.families import FAMILIES
-from daqkf.dialects.rpea.ops import DispatchOp, ProgramOp, RunOp
+from daqkf.dialects.rpea.ops import ChainOp, ProgramOp, RunOp
 from daqkf.dialects.spaq import numerics
 
 Values = tuple[Any, ...]
@@ -47,7 +47,11 @@ class RpeaFunctions(InterpreterFunctions):
     @impl(RunOp)
     def run(self, interpreter: Interpreter, op: RunOp, args: Values) -> Values:
         (x,), program = args, op.target()
-        if not isinstance(program, DispatchOp):
+        if isinstance(program, ProgramOp):
             return (play(program, x),)
+        if isinstance(program, ChainOp):
+            for kernel in program.kernels():
+                x = play(kernel, x)
+            return (x,)
         results = tuple(play(variant, x) for variant in program.variants())
         return (program.decision.data.select(x, results),)

@@ -31,7 +31,7 @@ from daqkf.dialects.spaq.numerics import (
 IMAGE_MAGIC = 0x464B5144
 """`DQKF` in little-endian bytes, the first word of a program image."""
 
-IMAGE_VERSION = 3
+IMAGE_VERSION = 4
 
 IMAGE_WORD_BITS = 32
 
@@ -69,9 +69,15 @@ class Command(IntEnum):
     DISPATCH = 5
     """Rows of the decision table, by bucket; `unit` is the shift that makes a bucket of a
     count of zeros. Only for arrays that have a SPAQ unit."""
+    CHAIN = 6
+    """Rows of the chain's table, a kernel each. Only for arrays that chain kernels; KERNEL then
+    has the first one's K and the last one's N."""
 
 
 COMMAND_OP_SHIFT = 28
+
+MAX_KERNELS = 16
+"""Of a chain."""
 
 VARIANT_BITS = (MAX_VARIANTS - 1).bit_length()
 """Of the port `status_variant`."""
@@ -86,6 +92,8 @@ class Phase(IntEnum):
     LOADING_ACTIVATIONS = 3
     RUNNING = 4
     STORING = 5
+    CHAINING = 6
+    """Results of a kernel become the activations of the next one."""
     ERROR = 7
 
 
@@ -169,8 +177,8 @@ class ArrayConfig(Machine):
     """Everything that shapes the generated circuit; two arrays of one config are one circuit.
 
     Raises:
-        ValueError: as for a machine, widths that shrink or exceed 32 bits, or buckets that
-            are not a power of two up to 64.
+        ValueError: as for a machine, widths that shrink or exceed 32 bits, or counts of buckets
+            or kernels that are not powers of two within their limits.
     """
 
     running_sum_width: int
@@ -181,6 +189,8 @@ class ArrayConfig(Machine):
     """Bits of A + bias."""
     buckets: int = 1
     """Rows of the SPAQ unit's decision table. With 1 there is no unit and nothing to decide."""
+    kernels: int = 1
+    """Kernels that can follow one another on the array. With 1 nothing is chained."""
 
     def __post_init__(self):
         super().__post_init__()
@@ -201,6 +211,12 @@ class ArrayConfig(Machine):
             raise ValueError(
                 f"buckets must be a power of two, 1..{MAX_BUCKETS}, not {self.buckets}"
             )
+        if not 1 <= self.kernels <= MAX_KERNELS or self.kernels & (self.kernels - 1):
+            raise ValueError(
+                f"kernels must be a power of two, 1..{MAX_KERNELS}, not {self.kernels}"
+            )
+        if self.dispatches and self.chains:
+            raise ValueError("an array picks among variants or chains kernels, not both")
 
     @property
     def address_width(self) -> int:
@@ -266,8 +282,8 @@ class ArrayConfig(Machine):
 
     @property
     def table_depth(self) -> int:
-        """Rows of the activation table."""
-        return TABLE_SIZE
+        """Rows of the activation tables, one after another."""
+        return TABLE_SIZE * self.kernels
 
     @property
     def dispatches(self) -> bool:
@@ -275,9 +291,35 @@ class ArrayConfig(Machine):
         return self.buckets > 1
 
     @property
+    def chains(self) -> bool:
+        """Whether kernels follow one another on the array."""
+        return self.kernels > 1
+
+    @property
+    def relocates(self) -> bool:
+        """Whether what runs does not always begin at address 0 of the memories."""
+        return self.dispatches or self.chains
+
+    @property
     def zeros_width(self) -> int:
         """Bits of a count of a tile's zeros; a decision's shift is below it."""
         return (self.lanes * self.null_address).bit_length()
+
+    @cached_property
+    def chain_row(self) -> Fields:
+        """Where a kernel of a chain begins, its outputs, and whether it is the last.
+
+        Elements in step also need its features. Its activation table is the one of its number.
+        """
+        return Fields(
+            {
+                "stream": (self.stream_depth - 1).bit_length(),
+                "slot": (self.parameter_depth - 1).bit_length(),
+                **({"features": self.address_width} if self.lockstep else {}),
+                "outputs": self.result_depth.bit_length(),
+                "last": 1,
+            }
+        )
 
     @cached_property
     def dispatch_row(self) -> Fields:

@@ -1,9 +1,10 @@
 # Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-"""Operations of `rpea`: an array, programs for it, variants of one, and the call that runs it."""
+"""Operations of `rpea`: an array, programs for it, variants and chains of them, and the call."""
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -349,19 +350,115 @@ class DispatchOp(IRDLOperation):
             f"a decision's shift of {decision.shift}; the array counts zeros in "
             f"{config.zeros_width} bits",
         )
-        streams, slots = self.places()
-        for what, value, limit in (
-            ("stream words of a PE", streams[-1], config.stream_depth),
-            ("outputs of a PE", slots[-1], config.parameter_depth),
-        ):
-            _require(value <= limit, f"{value} {what} in all variants; the array holds {limit}")
+        _require_room(self.variants(), config, "variants")
 
-    def places(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Where each variant begins in the streams and in the slots, and both ends: [V + 1]."""
-        programs = self.variants()
-        streams = [int(to_array(program.rows).max()) for program in programs]
-        slots = [int(to_array(program.counts).max()) for program in programs]
-        return np.cumsum([0, *streams]), np.cumsum([0, *slots])
+
+def places(programs: Sequence[ProgramOp]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Where each of several programs begins in the streams and in the slots, and both ends.
+
+    They stand one after another in the memories: [V + 1] each.
+    """
+    streams = [int(to_array(program.rows).max()) for program in programs]
+    slots = [int(to_array(program.counts).max()) for program in programs]
+    return np.cumsum([0, *streams]), np.cumsum([0, *slots])
+
+
+def _require_room(programs: Sequence[ProgramOp], config: ArrayConfig, what: str) -> None:
+    streams, slots = places(programs)
+    for kind, value, limit in (
+        ("stream words of a PE", streams[-1], config.stream_depth),
+        ("outputs of a PE", slots[-1], config.parameter_depth),
+    ):
+        _require(value <= limit, f"{value} {kind} in all {what}; the array holds {limit}")
+
+
+class _UsesKernels(SymbolUserOpInterface):
+    def verify(self, op: Operation) -> None:
+        assert isinstance(op, ChainOp)
+        op.verify_kernels()
+        op.verify_against(op.target().config.data)
+
+
+@irdl_op_definition
+class ChainOp(IRDLOperation):
+    """Programs that an array plays one after another, each on the results of the one before.
+
+    They share the array's memories as the variants of a dispatch do; each has an activation
+    table of its own.
+
+    ```mlir
+    rpea.chain @block of [@up, @down]
+    ```
+    """
+
+    name = "rpea.chain"
+
+    sym_name = prop_def(SymbolNameConstraint())
+    programs = prop_def(ArrayAttr[FlatSymbolRefAttr])
+
+    traits = traits_def(SymbolOpInterface(), _UsesKernels())
+    assembly_format = "$sym_name `of` $programs attr-dict"
+
+    def __init__(self, name: str, programs: Sequence[ProgramOp]):
+        super().__init__(
+            properties={
+                "sym_name": StringAttr(name),
+                "programs": ArrayAttr(SymbolRefAttr(program.sym_name) for program in programs),
+            }
+        )
+
+    def kernels(self) -> list[ProgramOp]:
+        """The programs, in order.
+
+        Raises:
+            VerifyException: a symbol names no rpea.program.
+        """
+        return [_program(self, symbol) for symbol in self.programs]
+
+    def target(self) -> ArrayOp:
+        """The array that the programs are for."""
+        return self.kernels()[0].target()
+
+    @property
+    def features(self) -> IntegerAttr:
+        """Input features K of the first program."""
+        return self.kernels()[0].features
+
+    @property
+    def channels(self) -> int:
+        """Output channels N of the last program."""
+        return self.kernels()[-1].channels
+
+    def verify_kernels(self) -> None:
+        """Hold the programs against one another.
+
+        Raises:
+            VerifyException: other arrays, or shapes that do not follow.
+        """
+        _require(self.programs.data, "a chain needs programs")
+        programs = self.kernels()
+        for one, other in pairwise(programs):
+            names = f"@{one.sym_name.data} and @{other.sym_name.data}"
+            _require(one.array == other.array, f"{names} are for different arrays")
+            _require(
+                other.features.value.data == one.channels,
+                f"{names} do not follow: {one.channels} outputs, "
+                f"{other.features.value.data} features",
+            )
+
+    def verify_against(self, config: ArrayConfig) -> None:
+        """Hold the chain against the array.
+
+        Raises:
+            VerifyException: it does not fit.
+        """
+        count = len(self.programs)
+        _require(count <= config.kernels, f"{count} kernels; the array chains {config.kernels}")
+        _require_room(self.kernels(), config, "kernels")
+
+
+Playable = ProgramOp | DispatchOp | ChainOp
+"""What an array can be loaded with."""
 
 
 class _UsesProgram(SymbolUserOpInterface):
@@ -380,7 +477,7 @@ class _UsesProgram(SymbolUserOpInterface):
 
 @irdl_op_definition
 class RunOp(IRDLOperation):
-    """Run a program or a dispatch on its array: int8 activations [T, K] → int8 results [T, N]."""
+    """Run a program, or several that go together, on an array: int8 [T, K] → int8 [T, N]."""
 
     name = "rpea.run"
 
@@ -391,21 +488,21 @@ class RunOp(IRDLOperation):
     traits = traits_def(_UsesProgram())
     assembly_format = "$program `(` $input `)` attr-dict `:` type($input) `->` type($result)"
 
-    def __init__(self, program: ProgramOp | DispatchOp, value: SSAValue):
+    def __init__(self, program: Playable, value: SSAValue):
         super().__init__(
             operands=[value],
             properties={"program": SymbolRefAttr(program.sym_name)},
             result_types=[activations(program.channels, i8)],
         )
 
-    def target(self) -> ProgramOp | DispatchOp:
+    def target(self) -> Playable:
         """What runs.
 
         Raises:
-            VerifyException: the symbol names no rpea.program and no rpea.dispatch.
+            VerifyException: the symbol names nothing that an array plays.
         """
-        dispatch = SymbolTable.lookup_symbol(self, self.program)
-        return dispatch if isinstance(dispatch, DispatchOp) else _program(self, self.program)
+        found = SymbolTable.lookup_symbol(self, self.program)
+        return found if isinstance(found, DispatchOp | ChainOp) else _program(self, self.program)
 
 
 def _program(user: Operation, symbol: SymbolRefAttr) -> ProgramOp:

@@ -4,7 +4,8 @@
 """`daqkf_array`: the elements, the post unit, the loader and the sequencer around them.
 
 There are two result memories in turns, so that a tile's results leave while the next one is
-loaded and runs.
+loaded and runs. Between the kernels of a chain, what leaves the result memory goes to the
+activation memories instead.
 
 Ports (docs/hardware-interface.md): a program stream, an activation stream of K beats for
 each tile of T tokens, a result stream of N beats, and status words. An array whose config
@@ -16,6 +17,7 @@ from collections.abc import Mapping
 from daqkf.dialects.rpea import ArrayConfig
 from daqkf.dialects.rpea.layout import IMAGE_WORD_BITS, Phase
 from daqkf.lowering.circuit import Circuit, Signal, concat, mux
+from daqkf.lowering.rtl.chain import build_chain_unit
 from daqkf.lowering.rtl.element import build_element
 from daqkf.lowering.rtl.loader import build_loader
 from daqkf.lowering.rtl.lockstep import place_elements
@@ -85,24 +87,45 @@ def build_array(config: ArrayConfig) -> Circuit:
                 for port in ("zero_shift", "dispatch_address", "dispatch_data", "dispatch_write")
             },
         )
+    # The kernel that runs: where it stands, and what it has.
+    ran = c.wire("ran", 1)
+    kernel = {**loader, **spaq}
+    chain: Mapping[str, Signal] = {}
+    if config.chains:
+        chain = c.instance(
+            "chain",
+            build_chain_unit(config),
+            clk=c.clk,
+            rst=rst,
+            ran=ran,
+            free=~storing,
+            **{port: loader[port] for port in ("chain_address", "chain_data", "chain_write")},
+        )
+        starting = starting | chain["next"]
+        kernel = {**loader, **chain}
     start.drive(starting)
 
     # A register on the way to all memories; nothing reads them until later.
-    null = c.const(config.null_address, config.address_width)
-    address = mux(start, null, loaded)
-    row = mux(start, c.const(0, config.row_bits), x_tdata)
+    y_row = c.wire("result_row", config.row_bits)
+    address, row, writing_row = loaded, x_tdata, beat | start
+    if chain:
+        address = mux(chain["write"], chain["target"], address)
+        row = mux(chain["write"], y_row, row)
+        writing_row = writing_row | chain["write"]
+    address = mux(start, c.const(config.null_address, config.address_width), address)
+    row = mux(start, c.const(0, config.row_bits), row)
     activation = {
         "activation_address": c.delay(address, "activation_address"),
         "activation_data": c.delay(row, "activation_data"),
-        "activation_write": c.delay(beat | start, "activation_write", reset=0),
+        "activation_write": c.delay(writing_row, "activation_write", reset=0),
     }
 
     groups = config.lanes // config.post_lanes
     group = c.wire("group", index_bits(groups)) if groups > 1 else None
     take = [c.wire(f"take{p}", 1) for p in range(config.pes)]
     control = {"rst": rst, "start": start, **activation}
-    if spaq:
-        control["stream_start"] = spaq["stream_start"]
+    if config.relocates:
+        control["stream_start"] = kernel["stream_start"]
     own = [
         {
             "stream_address": loader["stream_address"],
@@ -115,7 +138,7 @@ def build_array(config: ArrayConfig) -> Circuit:
     ]
     elements: list[Mapping[str, Signal]]
     if config.lockstep:
-        control |= {name: loader[name] for name in ("features", "outputs")}
+        control |= {name: kernel[name] for name in ("features", "outputs")}
         elements = place_elements(c, config, control, own)
     else:
         kinds = {family: build_element(config, family) for family in config.stream_words}
@@ -129,7 +152,8 @@ def build_array(config: ArrayConfig) -> Circuit:
         clk=c.clk,
         rst=rst,
         start=start,
-        **({"slot_start": spaq["slot_start"]} if spaq else {}),
+        **({"slot_start": kernel["slot_start"]} if config.relocates else {}),
+        **({"kernel": kernel["kernel"]} if chain else {}),
         **{f"full{p}": outs["full"] for p, outs in enumerate(elements)},
         **{f"sums{p}": outs["sums"] for p, outs in enumerate(elements)},
         **{
@@ -143,31 +167,35 @@ def build_array(config: ArrayConfig) -> Circuit:
     for p, wire in enumerate(take):
         wire.drive(post[f"take{p}"])
 
-    outputs = loader["outputs"]
     written = at[Phase.RUNNING] & post["result_write"]
-    ran = c.wire("ran", 1)
-    count = c.register("count", outputs.width, reset=0, clear=rst | ran)
+    count = c.register("count", kernel["outputs"].width, reset=0, clear=rst | ran)
     count.drive(count + 1, enable=written)
-    ran.drive(c.delay(written & (count + 1).eq(outputs), "finishing", reset=0))
+    ran.drive(c.delay(written & (count + 1).eq(kernel["outputs"]), "finishing", reset=0))
+    done = ran & chain["last"] if chain else ran
 
     # Results: once all N rows are written they leave in order.
     results = c.memory("results", 2 * config.result_depth, config.row_bits)
     result_address = concat(writing, post["result_address"])
     results.write(result_address, post["result_data"], post["result_write"])
+    outputs = loader["outputs"]
     y_tvalid = c.register("y_valid", 1, reset=0)
     advance = ~y_tvalid | y_tready
     row = c.register("leaving_row", outputs.width, reset=0)
     more = choose(leaving, full) & row.ne(outputs)
     y_tlast = c.delay((row + 1).eq(outputs), "y_last", enable=advance)
     y_tvalid.drive(more, enable=advance)
-    y_tdata = results.read(concat(leaving, row[:result_bits]), advance, "y_row")
+    result_address = concat(leaving, row[:result_bits])
+    if chain:
+        result_address = mux(chain["read"], concat(writing, chain["source"]), result_address)
+    y_tdata = results.read(result_address, advance, "y_row")
+    y_row.drive(y_tdata)
     stored = y_tvalid & y_tready & y_tlast
     moved = more & advance
     row.drive(mux(stored, c.const(0, row.width), row + 1), enable=moved | stored)
-    writing.drive(~writing, enable=ran)
+    writing.drive(~writing, enable=done)
     leaving.drive(~leaving, enable=stored)
     for half, register in enumerate(full):
-        filled, emptied = ran & writing.eq(half), stored & leaving.eq(half)
+        filled, emptied = done & writing.eq(half), stored & leaving.eq(half)
         register.drive(filled | (register & ~emptied))
 
     following: Signal = phase
@@ -176,7 +204,8 @@ def build_array(config: ArrayConfig) -> Circuit:
         (at[Phase.LOADING_PROGRAM] & loader["loaded"], Phase.READY),
         (at[Phase.READY] & beat, Phase.LOADING_ACTIVATIONS),
         (start, Phase.RUNNING),
-        (ran, Phase.READY),
+        (ran, Phase.CHAINING if chain else Phase.READY),
+        *([(done, Phase.READY)] if chain else []),
         (loader["failed"], Phase.ERROR),
     ):
         following = mux(condition, c.const(to, phase.width), following)
@@ -193,7 +222,7 @@ def build_array(config: ArrayConfig) -> Circuit:
     if spaq:
         # Of the tile whose results leave.
         variants = [
-            c.delay(spaq["variant"], f"variant{half}", enable=ran & writing.eq(half))
+            c.delay(spaq["variant"], f"variant{half}", enable=done & writing.eq(half))
             for half in range(2)
         ]
         c.output("status_variant", choose(leaving, variants))

@@ -38,7 +38,7 @@ def build_element(config: ArrayConfig, family: str) -> Circuit:
     layout = config.stream_words[family]
     start = c.input("start", 1)
     pc_bits = index_bits(config.stream_depth)
-    stream_start = c.input("stream_start", pc_bits) if config.dispatches else c.const(0, pc_bits)
+    stream_start = c.input("stream_start", pc_bits) if config.relocates else c.const(0, pc_bits)
     stream_write = (
         c.input("stream_address", pc_bits),
         c.input("stream_data", layout.width),
@@ -55,7 +55,7 @@ def build_element(config: ArrayConfig, family: str) -> Circuit:
     # Stalling stops every stage at once, memories included.
     enable = c.wire("enable", 1)
 
-    # Fetch: from the variant's first word on, until the one that carries the end.
+    # Fetch: from the program's first word on, until the one that carries the end.
     word_valid = c.register("word_valid", 1, reset=0)
     fetched = c.register("fetched", 1, reset=0)
     fetching = c.register("fetching", 1, reset=0)

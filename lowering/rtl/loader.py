@@ -96,13 +96,18 @@ def build_loader(config: ArrayConfig) -> Circuit:
     if config.dispatches:
         memories[Command.DISPATCH] = config.dispatch_row, config.buckets
         units[Command.DISPATCH] = config.zeros_width
+    if config.chains:
+        memories[Command.CHAIN] = config.chain_row, config.kernels
     limits = {code: depth for code, (_, depth) in memories.items()}
     limits |= {Command.KERNEL: config.null_address, Command.END: 0}
     new_op, new_unit = arriving[COMMAND_OP_SHIFT:], arriving[:COMMAND_OP_SHIFT]
     most_units = c.const(1, new_unit.width)
     for code, most in units.items():
         most_units = mux(new_op.eq(code), c.const(most, new_unit.width), most_units)
-    command = known(new_op.ule(max(limits)) & new_unit.ult(most_units), "command")
+    command = new_op.ule(max(limits)) & new_unit.ult(most_units)
+    for code in set(range(max(limits))) - set(limits):
+        command = command & new_op.ne(code)
+    command = known(command, "command")
     fits = ~(is_op[Command.KERNEL] & empty)
     for code, most in limits.items():
         fits = fits & (~is_op[code] | known(arriving.ule(most), f"{code.name.lower()}_fits"))

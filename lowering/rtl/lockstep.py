@@ -73,7 +73,7 @@ def build_control(config: ArrayConfig) -> Circuit:
     features = c.input("features", config.address_width)
     outputs = c.input("outputs", index_bits(config.result_depth + 1))
     pc_bits = index_bits(config.stream_depth)
-    stream_start = c.input("stream_start", pc_bits) if config.dispatches else c.const(0, pc_bits)
+    stream_start = c.input("stream_start", pc_bits) if config.relocates else c.const(0, pc_bits)
     activation_write = (
         c.input("activation_address", config.address_width),
         c.input("activation_data", config.row_bits),

@@ -32,7 +32,8 @@ def build_post(config: ArrayConfig) -> Circuit:
     c.reset(c.input("rst", 1))
     start = c.input("start", 1)
     slot_bits = index_bits(config.parameter_depth)
-    slot_start = c.input("slot_start", slot_bits) if config.dispatches else c.const(0, slot_bits)
+    slot_start = c.input("slot_start", slot_bits) if config.relocates else c.const(0, slot_bits)
+    kernel = c.input("kernel", index_bits(config.kernels)) if config.chains else None
     full = [c.input(f"full{p}", 1) for p in range(config.pes)]
     width = config.accumulator_width
     sums = [c.input(f"sums{p}", width * config.post_lanes) for p in range(config.pes)]
@@ -90,6 +91,8 @@ def build_post(config: ArrayConfig) -> Circuit:
         memory.write(*table_write)
     factors = _Factors.delayed(c, parameter)
     levels = [_requantize(c, config, lane, factors, v) for v, lane in enumerate(lanes)]
+    if kernel:
+        levels = [concat(kernel, level) for level in levels]
     values = [
         c.delay(memory.read(level, c.const(1, 1), f"table_row{v}"), f"value{v}")
         for v, (memory, level) in enumerate(zip(table, levels, strict=True))

@@ -20,7 +20,7 @@ from xdsl.utils.exceptions import DiagnosticException, ParseError
 from daqkf.dialects.dense import to_array
 from daqkf.dialects.dfke import DispatchOp
 from daqkf.dialects.interpreting import only_function, run
-from daqkf.dialects.rpea import ArrayConfig, ArrayOp, ProgramOp
+from daqkf.dialects.rpea import ArrayConfig, ArrayOp, Playable
 from daqkf.dialects.rpea import DispatchOp as ProgramDispatchOp
 from daqkf.dialects.rpea.layout import IMAGE_VERSION
 from daqkf.dialects.spaq import (
@@ -80,7 +80,7 @@ class Design:
         return next(op for op in self.module.ops if isinstance(op, ArrayOp))
 
     @cached_property
-    def _program(self) -> ProgramOp | ProgramDispatchOp:
+    def _program(self) -> Playable:
         from daqkf.lowering.program_image import playable
 
         return playable(self.module)[-1]
@@ -314,9 +314,11 @@ class Design:
 
     def summary(self) -> dict[str, Any]:
         """Facts about the design, JSON-able."""
+        from daqkf.lowering.program_image import parts_of
+
         program = self._program
         dispatches = isinstance(program, ProgramDispatchOp)
-        programs = program.variants() if dispatches else [program]
+        programs = parts_of(program)
         words = [to_array(entry.rows).tolist() for entry in programs]
         facts = {
             "features": self.features,

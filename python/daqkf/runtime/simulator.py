@@ -44,6 +44,8 @@ class Cycles:
     loading_activations: int
     running: int
     storing: int
+    chaining: int = 0
+    """Between the kernels of a chain."""
 
 
 @dataclass(frozen=True)
@@ -211,6 +213,7 @@ def _cycles(phases: Sequence[int]) -> Cycles:
         loading_activations=phases[Phase.LOADING_ACTIVATIONS],
         running=phases[Phase.RUNNING],
         storing=phases[Phase.STORING],
+        chaining=phases[Phase.CHAINING],
     )
 
 

@@ -228,3 +228,27 @@ func.func @f(%x: tensor<?x1xi8>) {
   }
   func.return
 }
+
+// -----
+
+// CHECK: kernel 1 of a chain is of the result before it, as its only use
+func.func @f(%x: tensor<?x1xi8>) {
+  %y = dfke.chain(%k = %x) : tensor<?x1xi8> -> tensor<?x1xi8> {
+    %a = dfke.kernel(%i = %k) : tensor<?x1xi8> -> tensor<?x1xi8> {
+      %w = spaq.constant dense<1> : tensor<1x1xi8>
+      %0 = spaq.matmul %i, %w : (tensor<?x1xi8>, tensor<1x1xi8>) -> tensor<?x1xi32>
+      %1 = spaq.requantize %0 multiplier dense<2> : tensor<1xi32> shift dense<1> : tensor<1xi32>
+        : tensor<?x1xi32> -> tensor<?x1xi8>
+      dfke.yield %1 : tensor<?x1xi8>
+    }
+    %b = dfke.kernel(%i = %a) : tensor<?x1xi8> -> tensor<?x1xi8> {
+      %w = spaq.constant dense<1> : tensor<1x1xi8>
+      %0 = spaq.matmul %i, %w : (tensor<?x1xi8>, tensor<1x1xi8>) -> tensor<?x1xi32>
+      %1 = spaq.requantize %0 multiplier dense<2> : tensor<1xi32> shift dense<1> : tensor<1xi32>
+        : tensor<?x1xi32> -> tensor<?x1xi8>
+      dfke.yield %1 : tensor<?x1xi8>
+    }
+    dfke.yield %a, %b : tensor<?x1xi8>, tensor<?x1xi8>
+  }
+  func.return
+}

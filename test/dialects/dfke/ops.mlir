@@ -62,3 +62,29 @@ func.func @dispatched(%x: tensor<?x2xi8>) -> tensor<?x2xi8> {
   }
   func.return %y : tensor<?x2xi8>
 }
+
+// CHECK-LABEL: @chained
+func.func @chained(%x: tensor<?x2xi8>) -> tensor<?x1xi8> {
+  // CHECK: %y = dfke.chain(%k = %x) attributes {note} : tensor<?x2xi8> -> tensor<?x1xi8> {
+  %y = dfke.chain(%k = %x) attributes {note} : tensor<?x2xi8> -> tensor<?x1xi8> {
+    // CHECK: %wide = dfke.kernel(%a = %k) : tensor<?x2xi8> -> tensor<?x2xi8> {
+    %wide = dfke.kernel(%a = %k) : tensor<?x2xi8> -> tensor<?x2xi8> {
+      %w = spaq.constant dense<[[0, 1], [0, 0]]> : tensor<2x2xi8>
+      %0 = spaq.matmul %a, %w : (tensor<?x2xi8>, tensor<2x2xi8>) -> tensor<?x2xi32>
+      %1 = spaq.requantize %0 multiplier dense<3> : tensor<2xi32> shift dense<1> : tensor<2xi32>
+        : tensor<?x2xi32> -> tensor<?x2xi8>
+      dfke.yield %1 : tensor<?x2xi8>
+    }
+    // CHECK: %narrow = dfke.kernel(%b = %wide) : tensor<?x2xi8> -> tensor<?x1xi8> {
+    %narrow = dfke.kernel(%b = %wide) : tensor<?x2xi8> -> tensor<?x1xi8> {
+      %w = spaq.constant dense<[[2], [-1]]> : tensor<2x1xi8>
+      %0 = spaq.matmul %b, %w : (tensor<?x2xi8>, tensor<2x1xi8>) -> tensor<?x1xi32>
+      %1 = spaq.requantize %0 multiplier dense<3> : tensor<1xi32> shift dense<2> : tensor<1xi32>
+        : tensor<?x1xi32> -> tensor<?x1xi8>
+      dfke.yield %1 : tensor<?x1xi8>
+    }
+    // CHECK: dfke.yield %narrow : tensor<?x1xi8>
+    dfke.yield %narrow : tensor<?x1xi8>
+  }
+  func.return %y : tensor<?x1xi8>
+}

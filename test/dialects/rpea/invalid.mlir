@@ -400,3 +400,16 @@ rpea.program @distances on @distant features 4
   outputs dense<0> : tensor<1xi32> counts dense<1> : tensor<1xi32>
   bias dense<-43520> : tensor<1xi32> multiplier dense<1> : tensor<1xi32>
   shift dense<1> : tensor<1xi32> table dense<0> : tensor<256xi8>
+
+// -----
+
+// CHECK: 2 kernels; the array chains 1
+rpea.array @array <pes = 1, lanes = 2, post_lanes = 1, max_shift = 0, activation_depth = 2,
+  stream_depth = 4, parameter_depth = 2, result_depth = 2, running_sum_width = 9,
+  accumulator_width = 10, sum_width = 11>
+rpea.program @first on @array features 1
+  stream dense<[[9], [123]]> : tensor<2x1xi32> rows dense<2> : tensor<1xi32>
+  outputs dense<0> : tensor<1xi32> counts dense<1> : tensor<1xi32>
+  bias dense<1> : tensor<1xi32> multiplier dense<1> : tensor<1xi32>
+  shift dense<1> : tensor<1xi32> table dense<0> : tensor<256xi8>
+rpea.chain @twice of [@first, @first]

@@ -96,3 +96,16 @@ rpea.program @windows on @windowed features 7
   outputs dense<0> : tensor<1xi32> counts dense<1> : tensor<1xi32>
   bias dense<0> : tensor<1xi32> multiplier dense<1> : tensor<1xi32>
   shift dense<1> : tensor<1xi32> table dense<0> : tensor<256xi8>
+
+// An array that chains kernels.
+// CHECK: rpea.array @chaining <{{.*}} sum_width = 11, kernels = 2>
+rpea.array @chaining <pes = 1, lanes = 2, post_lanes = 1, max_shift = 0, activation_depth = 2,
+  stream_depth = 4, parameter_depth = 2, result_depth = 2, running_sum_width = 9,
+  accumulator_width = 10, sum_width = 11, kernels = 2>
+rpea.program @first on @chaining features 1
+  stream dense<[[9], [123]]> : tensor<2x1xi32> rows dense<2> : tensor<1xi32>
+  outputs dense<0> : tensor<1xi32> counts dense<1> : tensor<1xi32>
+  bias dense<1> : tensor<1xi32> multiplier dense<1> : tensor<1xi32>
+  shift dense<1> : tensor<1xi32> table dense<0> : tensor<256xi8>
+// CHECK: rpea.chain @twice of [@first, @first]
+rpea.chain @twice of [@first, @first]
