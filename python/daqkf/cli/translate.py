@@ -1,7 +1,7 @@
 # Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-"""`daqkf-translate`: IR → SystemVerilog or program image, and arrays → IR."""
+"""`daqkf-translate`: IR → SystemVerilog or program image, arrays → IR, registers → drivers."""
 
 import argparse
 import sys
@@ -16,8 +16,9 @@ from daqkf.cli.guard import guarded
 from daqkf.errors import DaqkfError
 from daqkf.files import write_atomically
 from daqkf.ir import make_context, module_text, parse_module
+from daqkf.lowering.export_registers import EXPORTS
 
-TO = ("verilog", "split-verilog", "program", "mlir")
+TO = ("verilog", "split-verilog", "program", "mlir", *EXPORTS)
 
 
 def _program(module: ModuleOp) -> bytes:
@@ -73,7 +74,9 @@ def _parser() -> argparse.ArgumentParser:
         "--to",
         choices=TO,
         help="verilog: all modules in one text; split-verilog: a file for each in the folder "
-        "-o; program: the program image; mlir: the IR itself (the default for --import-npz)",
+        "-o; program: the program image; mlir: the IR itself (the default for --import-npz); "
+        "without an input, the registers of daqkf_system as c-header, as python-constants, or as "
+        "the register-table of docs/registers.md",
     )
     parser.add_argument("-o", "--output", help="output file or folder; by default, stdout")
     return parser
@@ -85,6 +88,10 @@ def _run(options: argparse.Namespace) -> int:
         raise DaqkfError(f"say what to translate to: --to {{{','.join(TO)}}}")
     if to == "split-verilog" and not options.output:
         raise DaqkfError("--to split-verilog needs a folder: -o FOLDER")
+    if to in EXPORTS:
+        if options.input or options.import_npz:
+            raise DaqkfError(f"--to {to} is the same for all arrays, and takes no input")
+        return _write(options.output, EXPORTS[to]().encode())
     if options.import_npz:
         module = _import(options.import_npz)
     else:
@@ -104,10 +111,14 @@ def _run(options: argparse.Namespace) -> int:
         data = single_file(_verilog(module)).encode()
     else:
         data = module_text(module).encode()
-    if options.output:
-        write_atomically(Path(options.output), data)
-    elif to == "program" and sys.stdout.isatty():
+    if not options.output and to == "program" and sys.stdout.isatty():
         raise DaqkfError("a program image is binary: write it to a file with -o FILE")
+    return _write(options.output, data)
+
+
+def _write(output: str | None, data: bytes) -> int:
+    if output:
+        write_atomically(Path(output), data)
     else:
         sys.stdout.buffer.write(data)
     return 0
