@@ -14,6 +14,7 @@ from xdsl.utils.exceptions import PassFailedException
 from daqkf.dialects.rpea import ArrayOp
 from daqkf.lowering.circuit import circuit_module
 from daqkf.lowering.rtl.array import build_array
+from daqkf.lowering.rtl.system import build_system
 
 
 @dataclass(frozen=True)
@@ -27,13 +28,18 @@ class LowerRpeaToHwPass(ModulePass):
 
     name = "lower-rpea-to-hw"
 
+    system: bool = False
+    """Put the array into `daqkf_system`, which has AXI ports and registers."""
+
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         arrays = [array for array in op.ops if isinstance(array, ArrayOp)]
         if len(arrays) != 1:
             raise PassFailedException(
                 f"{self.name}: expected one rpea.array in the module, not {len(arrays)}"
             )
-        circuit = circuit_module(build_array(arrays[0].config.data))
+        circuit = circuit_module(
+            (build_system if self.system else build_array)(arrays[0].config.data)
+        )
         for old in list(op.ops):
             Rewriter.erase_op(old, safe_erase=False)
         block = op.body.block

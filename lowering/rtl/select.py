@@ -1,7 +1,7 @@
 # Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-"""Selecting among signals by an index, and fields out of a packed row."""
+"""Selecting among signals by an index, counting them, and fields out of a packed row."""
 
 from collections.abc import Sequence
 
@@ -28,3 +28,13 @@ def unpack(layout: Fields, row: Signal) -> dict[str, Signal]:
     return {
         name: row[offset : offset + layout.widths[name]] for name, offset in layout.offsets.items()
     }
+
+
+def count_ones(flags: Sequence[Signal]) -> Signal:
+    """How many of the flags are set, as a tree of adders."""
+    if len(flags) == 1:
+        return flags[0]
+    half = len(flags) // 2
+    low, high = count_ones(flags[:half]), count_ones(flags[half:])
+    width = len(flags).bit_length()
+    return low.zext(width) + high.zext(width)

@@ -9,13 +9,11 @@ It counts while the beats arrive, so the decision is there `DECISION_CYCLES` aft
 one is counted in. What it decides is `dialects/dfke/decision.py`.
 """
 
-from collections.abc import Sequence
-
 from daqkf.dialects.rpea import ArrayConfig
 from daqkf.dialects.rpea.layout import VARIANT_BITS
 from daqkf.dialects.spaq.numerics import ACTIVATION_BITS
-from daqkf.lowering.circuit import Circuit, Signal, mux
-from daqkf.lowering.rtl.select import choose, index_bits, unpack
+from daqkf.lowering.circuit import Circuit, mux
+from daqkf.lowering.rtl.select import choose, count_ones, index_bits, unpack
 
 DECISION_CYCLES = 3
 """From the cycle after the last beat to the first with its decision."""
@@ -39,7 +37,7 @@ def build_spaq_unit(config: ArrayConfig) -> Circuit:
     # A cycle without a beat counts nothing, so no stage needs to know whether there was one.
     lanes = [row[t * ACTIVATION_BITS : (t + 1) * ACTIVATION_BITS] for t in range(config.lanes)]
     flags = [c.delay(beat & lane.eq(0), f"zero{t}") for t, lane in enumerate(lanes)]
-    count = c.delay(_count(flags), "count")
+    count = c.delay(count_ones(flags), "count")
     total = c.register("total", config.zeros_width, reset=0)
     counted = total + count.zext(total.width)
     total.drive(mux(start, c.const(0, total.width), counted))
@@ -60,13 +58,3 @@ def build_spaq_unit(config: ArrayConfig) -> Circuit:
     c.output("variant", variant)
     c.finish()
     return c
-
-
-def _count(flags: Sequence[Signal]) -> Signal:
-    """How many of the flags are set, as a tree of adders."""
-    if len(flags) == 1:
-        return flags[0]
-    half = len(flags) // 2
-    low, high = _count(flags[:half]), _count(flags[half:])
-    width = len(flags).bit_length()
-    return low.zext(width) + high.zext(width)
