@@ -195,6 +195,19 @@ class Design:
         return single_file(self.verilog_files)
 
     @cached_property
+    def system_files(self) -> dict[str, str]:
+        """SystemVerilog by file name of `daqkf_system`, the array's files among them.
+
+        Raises:
+            VerilogExportError: the exporter failed.
+        """
+        from daqkf.lowering.circuit import circuit_module
+        from daqkf.lowering.export_verilog import emit_verilog
+        from daqkf.lowering.rtl.system import build_system
+
+        return emit_verilog(circuit_module(build_system(self.config))) | self.verilog_files
+
+    @cached_property
     def program(self) -> bytes:
         """The program image."""
         from daqkf.lowering.program_image import encode
@@ -347,12 +360,17 @@ class Design:
     def save(self, folder: str | Path) -> None:
         """Write a folder that `load` reads back.
 
-        `rtl/*.sv`, `program.bin`, `design.mlir` (array level), `layer.mlir` (the integer layer)
-        and `design.json` (facts), each under a temporary name first.
+        `rtl/*.sv`, `program.bin`, `design.mlir` (array level), `layer.mlir` (the integer layer),
+        `design.json` (facts) and `daqkf_registers.h`, each under a temporary name first. Of the
+        RTL, `rtl/filelist.f` lists the array, `rtl/system.f` the system around it, too.
         """
+        from daqkf.lowering.export_registers import c_header
+
         folder = Path(folder)
-        contents = {f"rtl/{name}": text for name, text in self.verilog_files.items()}
-        contents["rtl/filelist.f"] = "".join(f"{name}\n" for name in self.verilog_files)
+        contents = {f"rtl/{name}": text for name, text in self.system_files.items()}
+        for name, files in (("filelist", self.verilog_files), ("system", self.system_files)):
+            contents[f"rtl/{name}.f"] = "".join(f"{file}\n" for file in files)
+        contents["daqkf_registers.h"] = c_header()
         contents["design.mlir"] = module_text(self.module)
         contents["layer.mlir"] = module_text(self.golden)
         contents["design.json"] = json.dumps(self.summary(), indent=2) + "\n"

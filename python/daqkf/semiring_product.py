@@ -24,7 +24,7 @@ from daqkf.design import run_passes
 from daqkf.dialects.dense import from_array
 from daqkf.dialects.dfke import KernelOp, Machine
 from daqkf.dialects.interpreting import run
-from daqkf.dialects.rpea import ArrayConfig, ArrayOp, DispatchOp, ProgramOp
+from daqkf.dialects.rpea import ArrayConfig, ArrayOp, Playable
 from daqkf.dialects.rpea.families import SemiringSum
 from daqkf.dialects.spaq import AddOp, ConstantOp, MatmulOp, RequantizeOp, Semiring, numerics
 from daqkf.dialects.spaq.ops import activations
@@ -326,9 +326,7 @@ def _simulate(tiles: Sequence[Tile], semiring: Semiring, target: str) -> list[ND
     return [y for y, _ in _simulator(config).run(jobs)]
 
 
-def _program(
-    tile: Tile, semiring: Semiring, machine: Machine, config: ArrayConfig
-) -> ProgramOp | DispatchOp:
+def _program(tile: Tile, semiring: Semiring, machine: Machine, config: ArrayConfig) -> Playable:
     """A tile's program for an array."""
     module = _layer(tile, semiring)
     run_passes(module, ["dfke-fuse", "dfke-specialize-bitwidth"])

@@ -27,7 +27,7 @@ _FLAGS = (
     *("--x-assign", "unique", "--x-initial", "unique"),
 )
 _CFLAGS = "-O1 -std=c++17"
-_MAKE_VARIABLES = "OPT_FAST= OPT_SLOW= OPT_GLOBAL= CFG_CXXFLAGS_PCH_I=-include"
+MAKE_VARIABLES = "OPT_FAST= OPT_SLOW= OPT_GLOBAL= CFG_CXXFLAGS_PCH_I=-include"
 """The last one is empty in the wheel, and models of several files would not compile."""
 _MARGIN = 10_000
 
@@ -101,7 +101,7 @@ def build(files: Mapping[str, str]) -> Path:
         (Path(folder) / HARNESS.name).write_bytes(harness)
         jobs = str(os.cpu_count() or 1)
         command = [*verilator.argv, *_FLAGS, "-j", jobs, "-CFLAGS", _CFLAGS]
-        command += ["-MAKEFLAGS", f"{_MAKE_VARIABLES} CXX={compiler}"]
+        command += ["-MAKEFLAGS", f"{MAKE_VARIABLES} CXX={compiler}"]
         command += ["-o", "simulator", HARNESS.name, *files]
         run = subprocess.run(
             command,

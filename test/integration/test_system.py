@@ -1,0 +1,192 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""`daqkf_system` behind cocotb's AXI drivers, and for the other tools that read it."""
+
+import json
+import os
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import daqkf
+from daqkf.dialects.dfke import Machine
+from daqkf.dialects.rpea.layout import smallest_array
+from daqkf.lowering.circuit import circuit_module
+from daqkf.lowering.export_verilog import emit_verilog
+from daqkf.lowering.registers import constants, registers_of, variants_of
+from daqkf.lowering.rtl.system import TOP, build_system
+from daqkf.runtime import tools
+from daqkf.runtime.simulator import MAKE_VARIABLES
+
+RNG = np.random.default_rng(17)
+WEIGHTS = RNG.standard_normal((20, 9))
+TILES = 12
+BENCH = Path(__file__).with_name("system_bench.py")
+
+
+def activations(tokens: int) -> np.ndarray:
+    """Couples of tokens, from all zeros to none."""
+    dense = np.repeat(RNG.random((tokens // 2, 1)) ** 2, 2, axis=0)
+    x = RNG.standard_normal((tokens, WEIGHTS.shape[0]))
+    return x * (RNG.random(x.shape) < dense)
+
+
+def layer(**options: Any) -> daqkf.Design:
+    return daqkf.compile(
+        WEIGHTS,
+        bias=RNG.standard_normal(WEIGHTS.shape[1]),
+        activation="gelu",
+        calibration=activations(64),
+        target="tiny",
+        **options,
+    )
+
+
+def write_case(design: daqkf.Design, folder: Path) -> None:
+    """What the bench plays, and what the golden model makes of it."""
+    config = design.config
+    x = design.quantize_input(activations(TILES * config.lanes))
+    np.save(folder / "x.npy", x)
+    np.save(folder / "y.npy", design.reference(x))
+    (folder / "program.bin").write_bytes(design.program)
+    values = constants(config)
+    words = {
+        entry.name: sum(values[f"{entry.name}_{field.name}"] << field.low for field in entry.fields)
+        for entry in registers_of(config)
+        if all(f"{entry.name}_{field.name}" in values for field in entry.fields)
+    }
+    facts = {
+        "lanes": config.lanes,
+        "constants": words,
+        "has": [entry.name for entry in registers_of(config)],
+        "variants": design.variants(x).tolist(),
+        "countable_variants": variants_of(config),
+    }
+    (folder / "facts.json").write_text(json.dumps(facts))
+
+
+def run_bench(design: daqkf.Design, folder: Path, monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """Build the system with cocotb's runner and run the bench: the names of what passed."""
+    find_libpython = pytest.importorskip("find_libpython")
+    if find_libpython.find_libpython() is None:
+        pytest.skip("cocotb needs a Python with a shared library")
+    from cocotb_tools.runner import get_runner
+
+    sources = []
+    for name, text in design.system_files.items():
+        (folder / name).write_text(text)
+        sources.append(folder / name)
+    write_case(design, folder)
+    # The runner calls what the PATH has under this name, then make, with a PYTHONPATH that only
+    # this Python can use.
+    verilator = tools.verilator()
+    for name, value in verilator.env.items():
+        monkeypatch.setenv(name, value)
+    found = Path(verilator.argv[0]).parent
+    monkeypatch.setenv("PATH", os.pathsep.join([str(found), os.environ["PATH"]]))
+    variables = f"{MAKE_VARIABLES} CXX={tools.cxx_compiler()} PYTHON3={sys.executable}"
+    monkeypatch.setenv("MAKEFLAGS", variables)
+    monkeypatch.setenv("DAQKF_SYSTEM_TEST", str(folder))
+    monkeypatch.syspath_prepend(str(BENCH.parent))
+    runner = get_runner("verilator")
+    log = folder / "log"
+    try:
+        runner.build(
+            sources=sources,
+            hdl_toplevel=TOP,
+            build_dir=folder / "build",
+            build_args=["-CFLAGS", "-O1"],
+            timescale=("1ns", "1ps"),
+            log_file=log,
+        )
+        results = runner.test(
+            test_module=BENCH.stem,
+            hdl_toplevel=TOP,
+            build_dir=folder / "build",
+            test_dir=folder,
+            results_xml=str(folder / "results.xml"),
+            log_file=log,
+        )
+    except (RuntimeError, SystemExit) as error:
+        pytest.fail(f"{error}\n{log.read_text()[-5000:]}")
+    cases = list(ET.parse(results).getroot().iter("testcase"))
+    bad = ("failure", "error", "skipped")
+    passed = {c.attrib["name"] for c in cases if all(c.find(kind) is None for kind in bad)}
+    assert len(passed) == len(cases), log.read_text()[-8000:]
+    return passed
+
+
+EXPECTED = BENCH.read_text().count("\n@bench_test\n")
+
+
+def test_a_system_with_variants(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    design = layer(
+        sparsity=[0.2, 0.7, 0.8], levels=["codebook-15", "codebook-7", 3], error_budget=6.0
+    )
+    assert len(run_bench(design, tmp_path, monkeypatch)) == EXPECTED
+    taken = json.loads((tmp_path / "facts.json").read_text())["variants"]
+    assert len(set(taken)) > 1
+
+
+def test_a_system_without_variants(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    assert len(run_bench(layer(levels="codebook-7"), tmp_path, monkeypatch)) == EXPECTED
+
+
+MACHINE = Machine(
+    pes=2,
+    lanes=2,
+    post_lanes=1,
+    max_shift=1,
+    activation_depth=64,
+    stream_depth=64,
+    parameter_depth=64,
+    result_depth=64,
+)
+CONFIGS = {
+    "plain": smallest_array(MACHINE, 40),
+    "one": smallest_array(replace(MACHINE, pes=1, lanes=1), 1),
+    "variants": replace(smallest_array(MACHINE, 40), buckets=8),
+    "most-variants": replace(smallest_array(replace(MACHINE, lanes=5), 40), buckets=64),
+    "chain": replace(smallest_array(MACHINE, 40), kernels=4),
+    "dense": smallest_array(replace(MACHINE, families=("dense",)), 40),
+}
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_rtl_is_clean_for_verilator_and_yosys(name: str, tmp_path: Path):
+    files = emit_verilog(circuit_module(build_system(CONFIGS[name])))
+    for file, text in files.items():
+        (tmp_path / file).write_text(text)
+    verilator, yosys = tools.verilator(), tools.yosys()
+    lint = [*verilator.argv, "--lint-only", "-Wall", "--top-module", TOP, *files]
+    run = subprocess.run(lint, cwd=tmp_path, env=verilator.env, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    assert "Warning" not in run.stderr
+    script = f"read_verilog -sv {' '.join(files)}; hierarchy -check -top {TOP}; proc; check -assert"
+    read = [*yosys.argv, "-q", "-p", script]
+    run = subprocess.run(read, cwd=tmp_path, env=yosys.env, capture_output=True, text=True)
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert "Warning" not in run.stdout + run.stderr
+
+
+def test_a_saved_design_has_its_system(tmp_path: Path):
+    design = layer(levels="codebook-7")
+    design.save(tmp_path)
+    names = (tmp_path / "rtl" / "system.f").read_text().split()
+    assert {"daqkf_system.sv", "daqkf_registers.sv", "daqkf_counters.sv"} <= set(names)
+    verilator = tools.verilator()
+    lint = [*verilator.argv, "--lint-only", "-Wall", "--top-module", TOP, "-f", "system.f"]
+    run = subprocess.run(
+        lint, cwd=tmp_path / "rtl", env=verilator.env, capture_output=True, text=True
+    )
+    assert run.returncode == 0, run.stderr
+    assert "DAQKF_CONTROL_OFFSET" in (tmp_path / "daqkf_registers.h").read_text()
+    # The array's files are the same, and simulated by themselves.
+    assert daqkf.Design.load(tmp_path).verilog_files == design.verilog_files
