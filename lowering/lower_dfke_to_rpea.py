@@ -74,6 +74,7 @@ def required_config(kernel: Runnable) -> ArrayConfig:
         running_sum_width=kernel.running_sum.width.data,
         accumulator_width=widths[0],
         sum_width=widths[1],
+        banks=machine.banks,
     )
 
 

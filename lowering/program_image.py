@@ -17,6 +17,7 @@ from daqkf.dialects.rpea.layout import (
     COMMAND_OP_SHIFT,
     IMAGE_MAGIC,
     IMAGE_VERSION,
+    MAX_TILES,
     Command,
     Header,
 )
@@ -133,14 +134,33 @@ def encode(program: Playable) -> bytes:
     for pe, rows in enumerate(_streams(programs)):
         body += _command(Command.STREAM, pe, rows)
     body.append(np.array([Command.END << COMMAND_OP_SHIFT, 0], np.uint32))
-    data = np.concatenate(body).astype("<u4").tobytes()
-    header = dict(
-        zip(
-            Header,
-            (IMAGE_MAGIC, IMAGE_VERSION, config.fingerprint, len(data) // 4, zlib.crc32(data)),
-            strict=True,
-        )
-    )
+    return _image(np.concatenate(body), config)
+
+
+def for_tiles(image: bytes, tiles: int) -> bytes:
+    """The image of the same program for so many tiles, after which another one takes its place.
+
+    Raises:
+        ProgramImageError: beyond 1..MAX_TILES.
+    """
+    if not 1 <= tiles <= MAX_TILES:
+        raise ProgramImageError(f"a program for {tiles} tiles; it can be for 1..{MAX_TILES}")
+    words = np.frombuffer(image, "<u4").copy()
+    words[-1] = tiles
+    words[Header.CRC] = zlib.crc32(words[len(Header) :].tobytes())
+    return words.tobytes()
+
+
+def _image(body: Words, config: ArrayConfig) -> bytes:
+    """A body behind its header."""
+    data = body.astype("<u4").tobytes()
+    header = {
+        Header.MAGIC: IMAGE_MAGIC,
+        Header.VERSION: IMAGE_VERSION,
+        Header.FINGERPRINT: config.fingerprint,
+        Header.LENGTH: len(body),
+        Header.CRC: zlib.crc32(data),
+    }
     return np.array([header[field] for field in Header], "<u4").tobytes() + data
 
 
@@ -218,6 +238,8 @@ def _decode_body(body: Words, config: ArrayConfig) -> Image:
         code, unit = first >> COMMAND_OP_SHIFT, first & ((1 << COMMAND_OP_SHIFT) - 1)
         position += 2
         if code == Command.END:
+            if count > (MAX_TILES if config.double_buffered else 0):
+                raise ProgramImageError(f"a program for {count} tiles, on an array of one bank")
             break
         if code == Command.KERNEL and position < len(body):
             sizes = count, int(body[position])

@@ -79,6 +79,9 @@ class Machine:
     """How the multiply and dense families multiply: one of `MULTIPLIERS`."""
     index_bits: int = field(default=0, kw_only=True)
     """Bits that a stream word has for an item's row (`rpea.indices`); 0: a whole address."""
+    banks: int = field(default=1, kw_only=True)
+    """Program memories: with two, a program is loaded and checked while another one runs, and one
+    that is refused leaves it in place. The depths are those of a bank."""
 
     def __post_init__(self):
         for name, value in asdict(self).items():
@@ -94,6 +97,8 @@ class Machine:
             raise ValueError(f"post_lanes {self.post_lanes} do not divide {self.lanes} lanes")
         if self.max_shift > 7:
             raise ValueError(f"max_shift {self.max_shift} is beyond the largest level")
+        if self.banks > 2:
+            raise ValueError(f"banks must be 1 or 2, not {self.banks}")
         if self.items not in ITEM_COUNTS:
             raise ValueError(f"items must be one of {ITEM_COUNTS}, not {self.items}")
         if self.weight_bits not in WEIGHT_BITS:

@@ -31,7 +31,7 @@ from daqkf.dialects.spaq.numerics import (
 IMAGE_MAGIC = 0x464B5144
 """`DQKF` in little-endian bytes, the first word of a program image."""
 
-IMAGE_VERSION = 4
+IMAGE_VERSION = 5
 
 IMAGE_WORD_BITS = 32
 
@@ -54,7 +54,8 @@ class Command(IntEnum):
 
     A command is `{op[31:28], unit[27:0]}` and a second word: a count of rows, each row
     `row_words` words, the least significant first. KERNEL has K as its second word and N
-    as its one row; END has a second word of 0 and no rows.
+    as its one row; END has no rows, and as its second word the tiles that the program is for, or
+    0 if that is any number. Only arrays of two banks take a number other than 0.
     """
 
     END = 0
@@ -78,6 +79,9 @@ COMMAND_OP_SHIFT = 28
 
 MAX_KERNELS = 16
 """Of a chain."""
+
+MAX_TILES = (1 << 16) - 1
+"""That a program can say it is for."""
 
 VARIANT_BITS = (MAX_VARIANTS - 1).bit_length()
 """Of the port `status_variant`."""
@@ -105,6 +109,10 @@ class LoadError(IntEnum):
     VERSION = 2
     FINGERPRINT = 3
     COMMAND = 4
+    LENGTH = 5
+    """It ended before its header's length, or went on. Only seen by arrays of two banks."""
+    CHECKSUM = 6
+    """Its words are not those of its header's CRC-32. Only seen by arrays of two banks."""
 
 
 @dataclass(frozen=True)
@@ -298,7 +306,12 @@ class ArrayConfig(Machine):
     @property
     def relocates(self) -> bool:
         """Whether what runs does not always begin at address 0 of the memories."""
-        return self.dispatches or self.chains
+        return self.dispatches or self.chains or self.double_buffered
+
+    @property
+    def double_buffered(self) -> bool:
+        """Whether a program is loaded while another one runs."""
+        return self.banks > 1
 
     @property
     def zeros_width(self) -> int:

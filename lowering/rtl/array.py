@@ -5,14 +5,16 @@
 
 There are two result memories in turns, so that a tile's results leave while the next one is
 loaded and runs. Between the kernels of a chain, what leaves the result memory goes to the
-activation memories instead.
+activation memories instead. With two banks, a program is loaded while another one runs, and
+takes its place between two tiles.
 
 Ports (docs/hardware-interface.md): a program stream, an activation stream of K beats for
 each tile of T tokens, a result stream of N beats, and status words. An array whose config
 has more than one bucket also has the SPAQ unit, which picks among a program's variants.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from daqkf.dialects.rpea import ArrayConfig
 from daqkf.dialects.rpea.layout import IMAGE_WORD_BITS, Phase
@@ -46,25 +48,26 @@ def build_array(config: ArrayConfig) -> Circuit:
     full = [c.register(f"results{half}_full", 1, reset=0) for half in range(2)]
     storing = full[0] | full[1]
 
-    # Program: between kernels a new image may replace the old one; an error swallows the rest.
-    idle = at[Phase.READY] & ~storing
-    prog_tready = at[Phase.EMPTY] | at[Phase.LOADING_PROGRAM] | idle | at[Phase.ERROR]
-    accepted = prog_tvalid & prog_tready
-    loader = c.instance(
-        "loader", build_loader(config), clk=c.clk, rst=rst, word=prog_tdata, valid=accepted
-    )
-    loading = loader["begun"] & ~at[Phase.ERROR]
+    first_beat = c.wire("first_beat", 1)
+    if config.double_buffered:
+        programs = _take_turns(c, config, rst, at, prog_tdata, prog_tvalid, first_beat)
+    else:
+        idle = at[Phase.READY] & ~storing
+        programs = _replace(c, config, rst, at, prog_tdata, prog_tvalid, idle)
+    loader, program = programs.loader, programs.program
+    bank = [programs.bank] if programs.bank is not None else []
+    in_bank = {"bank": programs.bank} if programs.bank is not None else {}
 
     # Activations: K rows, then the row of zeros that null items read.
     result_bits = index_bits(config.result_depth)
     start = c.wire("start", 1)
     loaded = c.register("loaded", config.address_width, reset=0, clear=rst | start)
     complete = c.register("complete", 1, reset=0)
-    programming = prog_tvalid | loader["acting"]
-    x_tready = (at[Phase.READY] & ~programming) | (at[Phase.LOADING_ACTIVATIONS] & ~complete)
+    x_tready = (at[Phase.READY] & programs.stays) | (at[Phase.LOADING_ACTIVATIONS] & ~complete)
     beat = x_tvalid & x_tready
+    first_beat.drive(beat & at[Phase.READY])
     loaded.drive(loaded + 1, enable=beat)
-    final_beat = beat & (loaded + 1).eq(loader["features"])
+    final_beat = beat & (loaded + 1).eq(program["features"])
     complete.drive(final_beat | (complete & at[Phase.LOADING_ACTIVATIONS]))
     starting = at[Phase.LOADING_ACTIVATIONS] & complete & ~choose(writing, full)
     spaq: Mapping[str, Signal] = {}
@@ -82,14 +85,16 @@ def build_array(config: ArrayConfig) -> Circuit:
             beat=beat,
             row=x_tdata,
             start=start,
+            zero_shift=program["zero_shift"],
+            **in_bank,
             **{
-                port: loader[port]
-                for port in ("zero_shift", "dispatch_address", "dispatch_data", "dispatch_write")
+                f"dispatch_{port}": loader[f"dispatch_{port}"]
+                for port in ("address", "data", "write")
             },
         )
     # The kernel that runs: where it stands, and what it has.
     ran = c.wire("ran", 1)
-    kernel = {**loader, **spaq}
+    kernel = {**program, **spaq}
     chain: Mapping[str, Signal] = {}
     if config.chains:
         chain = c.instance(
@@ -99,11 +104,16 @@ def build_array(config: ArrayConfig) -> Circuit:
             rst=rst,
             ran=ran,
             free=~storing,
+            **in_bank,
             **{port: loader[port] for port in ("chain_address", "chain_data", "chain_write")},
         )
         starting = starting | chain["next"]
-        kernel = {**loader, **chain}
+        kernel = {**program, **chain}
     start.drive(starting)
+
+    def begin(name: str, depth: int) -> Signal:
+        """Where the kernel begins in memories of so many rows a bank."""
+        return concat(*bank, kernel.get(name, c.const(0, index_bits(depth))))
 
     # A register on the way to all memories; nothing reads them until later.
     y_row = c.wire("result_row", config.row_bits)
@@ -125,7 +135,7 @@ def build_array(config: ArrayConfig) -> Circuit:
     take = [c.wire(f"take{p}", 1) for p in range(config.pes)]
     control = {"rst": rst, "start": start, **activation}
     if config.relocates:
-        control["stream_start"] = kernel["stream_start"]
+        control["stream_start"] = begin("stream_start", config.stream_depth)
     own = [
         {
             "stream_address": loader["stream_address"],
@@ -152,7 +162,8 @@ def build_array(config: ArrayConfig) -> Circuit:
         clk=c.clk,
         rst=rst,
         start=start,
-        **({"slot_start": kernel["slot_start"]} if config.relocates else {}),
+        **in_bank,
+        **({"slot_start": begin("slot_start", config.parameter_depth)} if config.relocates else {}),
         **({"kernel": kernel["kernel"]} if chain else {}),
         **{f"full{p}": outs["full"] for p, outs in enumerate(elements)},
         **{f"sums{p}": outs["sums"] for p, outs in enumerate(elements)},
@@ -177,7 +188,13 @@ def build_array(config: ArrayConfig) -> Circuit:
     results = c.memory("results", 2 * config.result_depth, config.row_bits)
     result_address = concat(writing, post["result_address"])
     results.write(result_address, post["result_data"], post["result_write"])
-    outputs = loader["outputs"]
+    outputs = program["outputs"]
+    if config.double_buffered:
+        # Those of the program before may still leave.
+        both = [
+            c.delay(outputs, f"outputs{half}", enable=done & writing.eq(half)) for half in range(2)
+        ]
+        outputs = choose(leaving, both)
     y_tvalid = c.register("y_valid", 1, reset=0)
     advance = ~y_tvalid | y_tready
     row = c.register("leaving_row", outputs.width, reset=0)
@@ -200,24 +217,29 @@ def build_array(config: ArrayConfig) -> Circuit:
 
     following: Signal = phase
     for condition, to in (
-        (loading, Phase.LOADING_PROGRAM),
-        (at[Phase.LOADING_PROGRAM] & loader["loaded"], Phase.READY),
+        *programs.transitions,
         (at[Phase.READY] & beat, Phase.LOADING_ACTIVATIONS),
         (start, Phase.RUNNING),
         (ran, Phase.CHAINING if chain else Phase.READY),
         *([(done, Phase.READY)] if chain else []),
-        (loader["failed"], Phase.ERROR),
+        *programs.failures,
     ):
         following = mux(condition, c.const(to, phase.width), following)
     phase.drive(following)
 
-    c.output("prog_tready", prog_tready)
+    c.output("prog_tready", programs.ready)
     c.output("x_tready", x_tready)
     c.output("y_tdata", y_tdata)
     c.output("y_tvalid", y_tvalid)
     c.output("y_tlast", y_tlast)
     waiting = at[Phase.READY] & storing
-    c.output("status_phase", mux(waiting, c.const(Phase.STORING, phase.width), phase))
+    status = mux(waiting, c.const(Phase.STORING, phase.width), phase)
+    if config.double_buffered:
+        unhidden = loader["busy"] & (at[Phase.EMPTY] | (at[Phase.READY] & ~storing))
+        status = mux(unhidden, c.const(Phase.LOADING_PROGRAM, phase.width), status)
+        for event in ("loaded", "refused"):
+            c.output(f"status_{event}", loader[event])
+    c.output("status_phase", status)
     c.output("status_error", loader["error"])
     if spaq:
         # Of the tile whose results leave.
@@ -228,3 +250,102 @@ def build_array(config: ArrayConfig) -> Circuit:
         c.output("status_variant", choose(leaving, variants))
     c.finish()
     return c
+
+
+@dataclass(frozen=True)
+class _Programs:
+    """How programs come and go."""
+
+    loader: Mapping[str, Signal]
+    program: Mapping[str, Signal]
+    """`features`, `outputs` and `zero_shift` of the program that runs."""
+    ready: Signal
+    """Whether a word of an image can come."""
+    stays: Signal
+    """Whether the next tile is for the program that is there."""
+    transitions: Sequence[tuple[Signal, Phase]]
+    failures: Sequence[tuple[Signal, Phase]] = ()
+    bank: Signal | None = None
+    """The one that runs."""
+
+
+def _replace(
+    c: Circuit,
+    config: ArrayConfig,
+    rst: Signal,
+    at: Mapping[Phase, Signal],
+    prog_tdata: Signal,
+    prog_tvalid: Signal,
+    idle: Signal,
+) -> _Programs:
+    """Between tiles a new image may replace the old one; an error swallows the rest."""
+    ready = at[Phase.EMPTY] | at[Phase.LOADING_PROGRAM] | idle | at[Phase.ERROR]
+    loader = c.instance(
+        "loader",
+        build_loader(config),
+        clk=c.clk,
+        rst=rst,
+        word=prog_tdata,
+        valid=prog_tvalid & ready,
+    )
+    return _Programs(
+        loader=loader,
+        program=loader,
+        ready=ready,
+        stays=~(prog_tvalid | loader["acting"]),
+        transitions=(
+            (loader["begun"] & ~at[Phase.ERROR], Phase.LOADING_PROGRAM),
+            (at[Phase.LOADING_PROGRAM] & loader["loaded"], Phase.READY),
+        ),
+        failures=((loader["failed"], Phase.ERROR),),
+    )
+
+
+def _take_turns(
+    c: Circuit,
+    config: ArrayConfig,
+    rst: Signal,
+    at: Mapping[Phase, Signal],
+    prog_tdata: Signal,
+    prog_tvalid: Signal,
+    first_beat: Signal,
+) -> _Programs:
+    """A new image is loaded into the other bank, which runs once the tiles of this one have.
+
+    A program for any number of tiles gives way at the next one after the whole image has arrived.
+    """
+    bank, swap, ready = c.register("bank", 1, reset=1), c.wire("swap", 1), c.wire("ready", 1)
+    loader = c.instance(
+        "loader",
+        build_loader(config),
+        clk=c.clk,
+        rst=rst,
+        word=prog_tdata,
+        valid=prog_tvalid & ready,
+        last=c.input("prog_tlast", 1),
+        bank=~bank,
+        swap=swap,
+    )
+    ready.drive(loader["ready"])
+    bank.drive(~bank, enable=swap)
+    pending = c.register("pending", 1, reset=0)
+    pending.drive(loader["loaded"] | (pending & ~swap))
+    program = {
+        name: c.delay(loader[name], f"running_{name}", enable=swap)
+        for name in ("features", "outputs", "zero_shift")
+        if name in loader
+    }
+    tiles = c.register("tiles", loader["tiles"].width, reset=0)
+    tiles.drive(mux(swap, loader["tiles"], tiles - 1), enable=swap | first_beat)
+    limited = c.delay(loader["tiles"].any(), "limited", enable=swap, reset=0)
+    spent = c.register("spent", 1, reset=0)
+    spent.drive(((limited & first_beat & tiles.eq(1)) | spent) & ~swap)
+    swap.drive(pending & (spent | ~limited) & (at[Phase.EMPTY] | at[Phase.READY]))
+    return _Programs(
+        loader=loader,
+        program=program,
+        ready=ready,
+        stays=~spent & (limited | ready),
+        transitions=((swap, Phase.READY),),
+        bank=bank,
+    )

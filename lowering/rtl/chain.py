@@ -9,7 +9,7 @@ same way out, and go first.
 """
 
 from daqkf.dialects.rpea import ArrayConfig
-from daqkf.lowering.circuit import Circuit, mux
+from daqkf.lowering.circuit import Circuit, concat, mux
 from daqkf.lowering.rtl.pipeline import delayed
 from daqkf.lowering.rtl.select import index_bits, unpack
 
@@ -30,14 +30,17 @@ def build_chain_unit(config: ArrayConfig) -> Circuit:
     c.reset(rst)
     ran, free = c.input("ran", 1), c.input("free", 1)
     bits = index_bits(config.kernels)
-    table = c.memory("table", config.kernels, config.chain_row.width, style="distributed")
+    table = c.memory(
+        "table", config.banks * config.kernels, config.chain_row.width, style="distributed"
+    )
     table.write(
-        c.input("chain_address", bits),
+        c.input("chain_address", index_bits(config.banks * config.kernels)),
         c.input("chain_data", config.chain_row.width),
         c.input("chain_write", 1),
     )
     kernel = c.register("kernel", bits, reset=0)
-    row = unpack(config.chain_row, table.read(kernel, c.const(1, 1), "row"))
+    place = concat(c.input("bank", 1), kernel) if config.double_buffered else kernel
+    row = unpack(config.chain_row, table.read(place, c.const(1, 1), "row"))
 
     following = c.wire("following", 1)
     chaining = c.register("chaining", 1, reset=0)

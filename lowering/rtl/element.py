@@ -37,7 +37,7 @@ def build_element(config: ArrayConfig, family: str) -> Circuit:
     c.reset(c.input("rst", 1))
     layout = config.stream_words[family]
     start = c.input("start", 1)
-    pc_bits = index_bits(config.stream_depth)
+    pc_bits = index_bits(config.banks * config.stream_depth)
     stream_start = c.input("stream_start", pc_bits) if config.relocates else c.const(0, pc_bits)
     stream_write = (
         c.input("stream_address", pc_bits),
@@ -60,7 +60,7 @@ def build_element(config: ArrayConfig, family: str) -> Circuit:
     fetched = c.register("fetched", 1, reset=0)
     fetching = c.register("fetching", 1, reset=0)
     pc = c.register("pc", pc_bits, reset=0)
-    stream = c.memory("stream", config.stream_depth, layout.width)
+    stream = c.memory("stream", config.banks * config.stream_depth, layout.width)
     stream.write(*stream_write)
     word = unpack(layout, c.delay(stream.read(pc, enable, "stream_row"), "word", enable=enable))
     ending = word_valid & word["end"]

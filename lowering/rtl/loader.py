@@ -3,10 +3,15 @@
 
 """`daqkf_loader`: plays a program image into the array's memories.
 
-It checks the header, then follows the commands (dialects/rpea/layout.py), row by row. A word
-it cannot accept ends in the error state, which only a reset leaves.
+It checks the header, then follows the commands (dialects/rpea/layout.py), row by row. With one
+bank of memories, a word it cannot accept ends in the error state, which only a reset leaves.
+
+With two banks it fills the one that does not run, and also checks the length and the CRC-32. An
+image ends with `last`; then nothing more is taken until the array changes banks. What is left of
+an image that is refused is dropped.
 """
 
+from collections.abc import Mapping
 from enum import IntEnum
 
 from daqkf.dialects.rpea import ArrayConfig
@@ -15,12 +20,14 @@ from daqkf.dialects.rpea.layout import (
     IMAGE_MAGIC,
     IMAGE_VERSION,
     IMAGE_WORD_BITS,
+    MAX_TILES,
     Command,
     Fields,
     Header,
     LoadError,
 )
 from daqkf.lowering.circuit import Circuit, Signal, concat, mux
+from daqkf.lowering.rtl import crc32
 from daqkf.lowering.rtl.select import index_bits
 
 
@@ -40,26 +47,32 @@ def build_loader(config: ArrayConfig) -> Circuit:
 
     It acts on a word a cycle later, and `acting` says so. `begun` pulses with the first word of
     an image, `loaded` with the last one of a good one.
+
+    With two banks, `bank` is the one that it fills, and `swap` says that the array takes it.
+    Between the last word of an image and the swap, or the refusal, `ready` is low. `loaded` and
+    `refused` pulse two cycles after the last word.
     """
     c = Circuit("daqkf_loader")
     c.clock("clk")
     c.reset(c.input("rst", 1))
     arriving = c.input("word", IMAGE_WORD_BITS)
     word = c.delay(arriving, "current")
-    valid = c.delay(c.input("valid", 1), "acting", reset=0)
+    arriving_valid = c.input("valid", 1)
+    valid = c.delay(arriving_valid, "acting", reset=0)
 
     def known(condition: Signal, name: str) -> Signal:
         """What depends on a word alone is found as it arrives."""
         return c.delay(condition, name)
 
     empty = known(~arriving.any(), "empty")
+    checked = config.double_buffered
 
     state = c.register("state", 3, reset=State.HEADER)
     at = {kind: state.eq(kind) for kind in State}
     index = c.register("index", index_bits(len(Header)), reset=0)
     final_header = index.eq(len(Header) - 1)
 
-    # Header: three words must match; length and CRC are for the host's tools.
+    # Header: three words must match; with one bank, length and CRC are for the host's tools.
     wrong = {
         error: at[State.HEADER]
         & index.eq(field)
@@ -99,7 +112,8 @@ def build_loader(config: ArrayConfig) -> Circuit:
     if config.chains:
         memories[Command.CHAIN] = config.chain_row, config.kernels
     limits = {code: depth for code, (_, depth) in memories.items()}
-    limits |= {Command.KERNEL: config.null_address, Command.END: 0}
+    limits |= {Command.KERNEL: config.null_address}
+    limits[Command.END] = MAX_TILES if checked else 0
     new_op, new_unit = arriving[COMMAND_OP_SHIFT:], arriving[:COMMAND_OP_SHIFT]
     most_units = c.const(1, new_unit.width)
     for code, most in units.items():
@@ -117,13 +131,32 @@ def build_loader(config: ArrayConfig) -> Circuit:
         | (at[State.COUNT] & ~fits)
         | (at[State.OUTPUTS] & ~outputs_fit)
     )
+    ended = at[State.COUNT] & is_op[Command.END]
+    closing = last = ending = c.const(0, 1)
+    if checked:
+        closing = c.input("last", 1) & arriving_valid
+        last = c.delay(closing, "current_last", reset=0)
+        left_words = c.register("left_words", IMAGE_WORD_BITS)
+        in_body = valid & ~at[State.HEADER]
+        length = valid & at[State.HEADER] & index.eq(Header.LENGTH)
+        left_words.drive(mux(length, word, left_words - 1), enable=length | in_body)
+        ending = ended & last & left_words.eq(1)
+        wrong[LoadError.LENGTH] = ~at[State.FAILED] & (ended | last) & ~ending
     failure = c.const(0, 1)
     error = c.register("error", 4, reset=LoadError.NONE)
     code_now = c.const(0, error.width)
     for code, condition in wrong.items():
         failure = failure | condition
         code_now = mux(condition, c.const(code, error.width), code_now)
-    error.drive(code_now, enable=valid & failure)
+    verdict: dict[str, Signal] = {}
+    if checked:
+        verdict = _verdict(c, word, valid, at, index, last, ending & ~failure)
+        code_now = mux(verdict["mismatch"], c.const(LoadError.CHECKSUM, error.width), code_now)
+        code_now = mux(verdict["loaded"], c.const(LoadError.NONE, error.width), code_now)
+        judged = verdict["mismatch"] | verdict["loaded"]
+        error.drive(code_now, enable=(valid & failure) | judged)
+    else:
+        error.drive(code_now, enable=valid & failure)
 
     # Rows: words gather in `earlier` until the row is whole.
     most_words = max(layout.words for layout, _ in memories.values())
@@ -151,9 +184,10 @@ def build_loader(config: ArrayConfig) -> Circuit:
 
     # A register on the way to memories, which may be far.
     row_address = c.delay(address, "row_address")
+    bank = [c.input("bank", 1)] if checked else []
     for code, (layout, depth) in memories.items():
         name = code.name.lower()
-        c.output(f"{name}_address", row_address[: index_bits(depth)])
+        c.output(f"{name}_address", concat(*bank, row_address[: index_bits(depth)]))
         c.output(f"{name}_data", c.delay(_row(whole, layout), f"{name}_row"))
         own = writing & is_op[code]
         if code is Command.STREAM:
@@ -174,7 +208,6 @@ def build_loader(config: ArrayConfig) -> Circuit:
         c.output("zero_shift", zero_shift)
 
     # Where the next word leads.
-    ended = at[State.COUNT] & is_op[Command.END]
     last_row = at[State.ROWS] & row_done & left.eq(1)
     nothing = at[State.COUNT] & empty
     following: Signal = state
@@ -186,22 +219,62 @@ def build_loader(config: ArrayConfig) -> Circuit:
         (last_row | nothing | at[State.OUTPUTS], State.COMMAND),
         (ended, State.HEADER),
         (failure, State.FAILED),
+        *([(last, State.HEADER)] if checked else []),
     ):
         following = mux(condition, c.const(to, state.width), following)
     state.drive(following, enable=valid)
     index.drive(
-        mux(final_header, c.const(0, index.width), index + 1), enable=valid & at[State.HEADER]
+        mux(final_header | last, c.const(0, index.width), index + 1),
+        enable=(valid & at[State.HEADER]) | last,
     )
 
-    c.output("acting", valid)
-    c.output("begun", valid & at[State.HEADER] & ~index.any())
-    c.output("loaded", valid & ended & ~failure)
-    c.output("failed", at[State.FAILED])
+    if checked:
+        tiles = c.register("tiles", index_bits(MAX_TILES + 1))
+        tiles.drive(word[: tiles.width], enable=counted & is_op[Command.END])
+        closed = c.register("closed", 1, reset=0)
+        closed.drive(closing | (closed & ~(verdict["refused"] | c.input("swap", 1))))
+        c.output("tiles", tiles)
+        c.output("ready", ~closed)
+        c.output("busy", ~at[State.HEADER] | index.any() | closed)
+        c.output("loaded", verdict["loaded"])
+        c.output("refused", verdict["refused"])
+    else:
+        c.output("acting", valid)
+        c.output("begun", valid & at[State.HEADER] & ~index.any())
+        c.output("loaded", valid & ended & ~failure)
+        c.output("failed", at[State.FAILED])
     c.output("error", error)
     c.output("features", features)
     c.output("outputs", outputs)
     c.finish()
     return c
+
+
+def _verdict(
+    c: Circuit,
+    word: Signal,
+    valid: Signal,
+    at: Mapping[State, Signal],
+    index: Signal,
+    last: Signal,
+    good: Signal,
+) -> dict[str, Signal]:
+    """What becomes of an image, in the cycle after its last word acts.
+
+    `good` says that this word ends the image as it should. `mismatch` is one reason of `refused`.
+    """
+    header = valid & at[State.HEADER]
+    expected = c.delay(word, "expected", enable=header & index.eq(Header.CRC))
+    crc = c.register("crc", crc32.BITS)
+    initial = c.const(crc32.INITIAL, crc.width)
+    crc.drive(mux(at[State.HEADER], initial, crc32.following(crc, word)), enable=valid)
+    sealed = c.delay(good, "sealed", reset=0)
+    matches = (~crc).eq(expected)
+    return {
+        "loaded": sealed & matches,
+        "mismatch": sealed & ~matches,
+        "refused": (sealed & ~matches) | c.delay(last & ~good, "spoilt", reset=0),
+    }
 
 
 def _row(whole: Signal, layout: Fields) -> Signal:

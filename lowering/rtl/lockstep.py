@@ -72,7 +72,7 @@ def build_control(config: ArrayConfig) -> Circuit:
     start, enable = c.input("start", 1), c.input("enable", 1)
     features = c.input("features", config.address_width)
     outputs = c.input("outputs", index_bits(config.result_depth + 1))
-    pc_bits = index_bits(config.stream_depth)
+    pc_bits = index_bits(config.banks * config.stream_depth)
     stream_start = c.input("stream_start", pc_bits) if config.relocates else c.const(0, pc_bits)
     activation_write = (
         c.input("activation_address", config.address_width),
@@ -116,13 +116,13 @@ def build_element(config: ArrayConfig) -> Circuit:
     c.reset(c.input("rst", 1))
     layout = config.stream_words[family]
     start, enable = c.input("start", 1), c.input("enable", 1)
-    pc_bits = index_bits(config.stream_depth)
+    pc_bits = index_bits(config.banks * config.stream_depth)
     stream_write = (
         c.input("stream_address", pc_bits),
         c.input("stream_data", layout.width),
         c.input("stream_write", 1),
     )
-    stream = c.memory("stream", config.stream_depth, layout.width)
+    stream = c.memory("stream", config.banks * config.stream_depth, layout.width)
     stream.write(*stream_write)
     row = stream.read(c.input("address", pc_bits), enable, "stream_row")
     word = unpack(layout, c.delay(row, "word", enable=enable))

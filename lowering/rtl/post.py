@@ -31,20 +31,24 @@ def build_post(config: ArrayConfig) -> Circuit:
     c.clock("clk")
     c.reset(c.input("rst", 1))
     start = c.input("start", 1)
-    slot_bits = index_bits(config.parameter_depth)
+    slot_bits = index_bits(config.banks * config.parameter_depth)
     slot_start = c.input("slot_start", slot_bits) if config.relocates else c.const(0, slot_bits)
-    kernel = c.input("kernel", index_bits(config.kernels)) if config.chains else None
+    # Which of the activation tables: that of the bank and of the kernel.
+    chosen_table = [
+        *([c.input("bank", 1)] if config.double_buffered else []),
+        *([c.input("kernel", index_bits(config.kernels))] if config.chains else []),
+    ]
     full = [c.input(f"full{p}", 1) for p in range(config.pes)]
     width = config.accumulator_width
     sums = [c.input(f"sums{p}", width * config.post_lanes) for p in range(config.pes)]
-    rows = config.parameter_depth * config.parameter_stride
+    rows = config.banks * config.parameter_depth * config.parameter_stride
     parameter_write = (
         c.input("parameters_address", index_bits(rows)),
         c.input("parameters_data", config.parameter_row.width),
         c.input("parameters_write", 1),
     )
     table_write = (
-        c.input("table_address", index_bits(config.table_depth)),
+        c.input("table_address", index_bits(config.banks * config.table_depth)),
         c.input("table_data", config.table_row.width),
         c.input("table_write", 1),
     )
@@ -84,15 +88,14 @@ def build_post(config: ArrayConfig) -> Circuit:
     lanes = [entered[width * v : width * (v + 1)] for v in range(config.post_lanes)]
 
     table = [
-        c.memory(f"table{v}", config.table_depth, config.table_row.width)
+        c.memory(f"table{v}", config.banks * config.table_depth, config.table_row.width)
         for v in range(config.post_lanes)
     ]
     for memory in table:
         memory.write(*table_write)
     factors = _Factors.delayed(c, parameter)
     levels = [_requantize(c, config, lane, factors, v) for v, lane in enumerate(lanes)]
-    if kernel:
-        levels = [concat(kernel, level) for level in levels]
+    levels = [concat(*chosen_table, level) for level in levels]
     values = [
         c.delay(memory.read(level, c.const(1, 1), f"table_row{v}"), f"value{v}")
         for v, (memory, level) in enumerate(zip(table, levels, strict=True))

@@ -12,7 +12,7 @@ one is counted in. What it decides is `dialects/dfke/decision.py`.
 from daqkf.dialects.rpea import ArrayConfig
 from daqkf.dialects.rpea.layout import VARIANT_BITS
 from daqkf.dialects.spaq.numerics import ACTIVATION_BITS
-from daqkf.lowering.circuit import Circuit, mux
+from daqkf.lowering.circuit import Circuit, concat, mux
 from daqkf.lowering.rtl.select import choose, count_ones, index_bits, unpack
 
 DECISION_CYCLES = 3
@@ -29,7 +29,7 @@ def build_spaq_unit(config: ArrayConfig) -> Circuit:
     start = c.input("start", 1)
     amount = c.input("zero_shift", index_bits(config.zeros_width))
     table_write = (
-        c.input("dispatch_address", index_bits(config.buckets)),
+        c.input("dispatch_address", index_bits(config.banks * config.buckets)),
         c.input("dispatch_data", config.dispatch_row.width),
         c.input("dispatch_write", 1),
     )
@@ -48,7 +48,11 @@ def build_spaq_unit(config: ArrayConfig) -> Circuit:
     if bucket.width > bits:
         bucket = mux(bucket[bits:].any(), c.const(config.buckets - 1, bits), bucket[:bits])
 
-    table = c.memory("table", config.buckets, config.dispatch_row.width, style="distributed")
+    if config.double_buffered:
+        bucket = concat(c.input("bank", 1), bucket)
+    table = c.memory(
+        "table", config.banks * config.buckets, config.dispatch_row.width, style="distributed"
+    )
     table.write(*table_write)
     decision = unpack(config.dispatch_row, table.read(bucket, c.const(1, 1), "decision"))
     c.output("stream_start", decision["stream"])

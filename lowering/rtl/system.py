@@ -42,6 +42,7 @@ def build_system(config: ArrayConfig) -> Circuit:
     bus = {name: c.input(f"s_axi_{name}", width) for name, width in INPUTS.items()}
     prog_tdata = c.input("s_axis_prog_tdata", IMAGE_WORD_BITS)
     prog_tvalid = c.input("s_axis_prog_tvalid", 1)
+    prog_tlast = {"prog_tlast": c.input("s_axis_prog_tlast", 1)} if config.double_buffered else {}
     x_tdata, x_tvalid = c.input("s_axis_x_tdata", config.row_bits), c.input("s_axis_x_tvalid", 1)
     x_tlast = c.input("s_axis_x_tlast", 1)
     y_tready = c.input("m_axis_y_tready", 1)
@@ -55,6 +56,7 @@ def build_system(config: ArrayConfig) -> Circuit:
         rst=array_reset,
         prog_tdata=prog_tdata,
         prog_tvalid=prog_tvalid,
+        **prog_tlast,
         x_tdata=x_tdata,
         x_tvalid=x_tvalid,
         y_tready=y_tready,
@@ -65,17 +67,22 @@ def build_system(config: ArrayConfig) -> Circuit:
     y_tvalid = named(array["y_tvalid"] & ~array_reset, "y_tvalid")
 
     phase = array["status_phase"]
-    before = c.delay(phase, "phase_before", reset=Phase.EMPTY)
     stored = named(y_tvalid & y_tready & array["y_tlast"], "tile_done")
     beat = named(x_tvalid & x_tready, "x_beat")
     # While a tile is loaded, the array is ready for all but what follows its last beat.
     complete = phase.eq(Phase.LOADING_ACTIVATIONS) & ~array["x_tready"]
     arrived = c.delay(beat, "x_arrived", reset=0) & ~soft_reset
     said_last = c.delay(x_tlast, "x_said_last")
+    if config.double_buffered:
+        program_loaded, program_refused = array["status_loaded"], array["status_refused"]
+    else:
+        before = c.delay(phase, "phase_before", reset=Phase.EMPTY)
+        program_loaded = before.eq(Phase.LOADING_PROGRAM) & phase.eq(Phase.READY)
+        program_refused = before.ne(Phase.ERROR) & phase.eq(Phase.ERROR)
     events = {
         "tile_done": stored,
-        "program_loaded": before.eq(Phase.LOADING_PROGRAM) & phase.eq(Phase.READY),
-        "program_refused": before.ne(Phase.ERROR) & phase.eq(Phase.ERROR),
+        "program_loaded": program_loaded,
+        "program_refused": program_refused,
         "x_tlast_wrong": arrived & (said_last ^ complete),
     }
 

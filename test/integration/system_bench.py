@@ -345,7 +345,8 @@ async def refuses_a_bad_program_and_recovers(bench: Bench) -> None:
         await bench.load(bytes(image), "program_refused")
         status = await bench.read("status")
         fields = {field.name: field.get(status) for field in register("status").fields}
-        assert (fields["phase"], fields["error"]) == (Phase.ERROR, error)
+        after = Phase.ERROR if facts["banks"] == 1 else Phase.EMPTY
+        assert (fields["phase"], fields["error"]) == (after, error)
         await bench.snapshot("soft_reset")
         assert await bench.read("status") == Phase.EMPTY
         assert await bench.read("interrupt_enable") != 0, "registers stay"
@@ -353,6 +354,26 @@ async def refuses_a_bad_program_and_recovers(bench: Bench) -> None:
     await bench.run(0, 2)
     await bench.acknowledge("tile_done")
     assert await bench.read("fingerprint") == facts["constants"]["fingerprint"]
+
+
+@bench_test
+async def keeps_a_good_program_if_it_has_two_banks(bench: Bench) -> None:
+    if bench.case.facts["banks"] == 1:
+        return
+    bench.pause(0.3, 350)
+    good, cut = bench.case.program, bench.case.program[:-8]
+    damaged = bytearray(good)
+    damaged[len(good) // 2] ^= 4
+    await bench.load(good, "program_loaded")
+    for image, error in ((cut, LoadError.LENGTH), (bytes(damaged), LoadError.CHECKSUM)):
+        await bench.load(image, "program_refused")
+        assert register("status").fields[1].get(await bench.read("status")) == error
+        await bench.run(0, 2)
+        await bench.acknowledge("tile_done")
+    await bench.load(good, "program_loaded")
+    assert register("status").fields[1].get(await bench.read("status")) == LoadError.NONE
+    await bench.run(0, 2)
+    await bench.acknowledge("tile_done")
 
 
 @bench_test

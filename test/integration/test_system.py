@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ import pytest
 import daqkf
 from daqkf.dialects.dfke import Machine
 from daqkf.dialects.rpea.layout import smallest_array
+from daqkf.hw_targets.target import load_target
 from daqkf.lowering.circuit import circuit_module
 from daqkf.lowering.export_verilog import emit_verilog
 from daqkf.lowering.registers import constants, registers_of, variants_of
@@ -44,8 +45,7 @@ def layer(**options: Any) -> daqkf.Design:
         bias=RNG.standard_normal(WEIGHTS.shape[1]),
         activation="gelu",
         calibration=activations(64),
-        target="tiny",
-        **options,
+        **{"target": "tiny", **options},
     )
 
 
@@ -68,6 +68,7 @@ def write_case(design: daqkf.Design, folder: Path) -> None:
         "has": [entry.name for entry in registers_of(config)],
         "variants": design.variants(x).tolist(),
         "countable_variants": variants_of(config),
+        "banks": config.banks,
     }
     (folder / "facts.json").write_text(json.dumps(facts))
 
@@ -135,8 +136,13 @@ def test_a_system_with_variants(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert len(set(taken)) > 1
 
 
-def test_a_system_without_variants(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    assert len(run_bench(layer(levels="codebook-7"), tmp_path, monkeypatch)) == EXPECTED
+def test_a_system_of_two_banks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    target = tmp_path / "banks.toml"
+    machine = replace(load_target("tiny").machine, banks=2)
+    lines = [f"{name} = {json.dumps(value)}" for name, value in asdict(machine).items()]
+    target.write_text("\n".join(['description = "two banks"', "[machine]", *lines]) + "\n")
+    design = layer(levels="codebook-7", target=str(target))
+    assert len(run_bench(design, tmp_path, monkeypatch)) == EXPECTED
 
 
 MACHINE = Machine(
@@ -155,6 +161,7 @@ CONFIGS = {
     "variants": replace(smallest_array(MACHINE, 40), buckets=8),
     "most-variants": replace(smallest_array(replace(MACHINE, lanes=5), 40), buckets=64),
     "chain": replace(smallest_array(MACHINE, 40), kernels=4),
+    "banks": replace(smallest_array(MACHINE, 40), banks=2),
     "dense": smallest_array(replace(MACHINE, families=("dense",)), 40),
 }
 

@@ -3,13 +3,14 @@
 //
 // Drives a verilated daqkf_array from files. Usage:
 //
-//   harness LANES SEED STALLS LIMIT (PROGRAM X Y TILES FEATURES OUTPUTS)...
+//   harness LANES SEED STALLS LIMIT OVERLAP (PROGRAM X Y TILES FEATURES OUTPUTS)...
 //
 // For each job: streams the words of the file PROGRAM ("-" keeps the last one), then TILES
 // tiles of FEATURES beats of LANES bytes from X, and writes TILES tiles of OUTPUTS beats to Y.
 // STALLS, out of 1000, is how often each stream pauses; LIMIT is how many cycles may pass
-// without a transfer. Prints one line a job: the cycles spent in each of the 8 phases, then the
-// variant that each tile took.
+// without a transfer. With OVERLAP a stream goes on to the next job by itself; without, a job
+// begins after the one before, and its activations after its program. Prints one line a job: the
+// cycles spent in each of the 8 phases, then the variant that each tile took.
 // Exit codes: 0 done, 2 the array refused a program, 3 it stopped or broke the protocol.
 
 #include <cstdint>
@@ -47,6 +48,12 @@ auto variantOf(const Top &top, int) -> decltype(unsigned(top.status_variant)) {
 }
 template <typename Top> unsigned variantOf(const Top &, long) { return 0; }
 
+// The end of an image; an array of one bank counts its words instead.
+template <typename Top> auto setLast(Top &top, bool last, int) -> decltype(void(top.prog_tlast)) {
+  top.prog_tlast = last;
+}
+template <typename Top> void setLast(Top &, bool, long) {}
+
 [[noreturn]] void fail(int code, const std::string &message) {
   std::fprintf(stderr, "%s\n", message.c_str());
   std::exit(code);
@@ -68,14 +75,28 @@ struct Stream {
   uint8_t *here() { return data.data() + position; }
 };
 
+struct Job {
+  Stream program, x, y;
+  size_t outputs = 0;
+  const char *results = nullptr;
+  uint64_t phases[8] = {};
+  std::vector<unsigned> variants;
+};
+
+// The first job from the one at `number` on of whose stream something is left.
+size_t current(std::vector<Job> &jobs, size_t number, Stream Job::*stream) {
+  while (number < jobs.size() && (jobs[number].*stream).done())
+    ++number;
+  return number;
+}
+
 struct Bench {
   VerilatedContext context;
   std::unique_ptr<Vdaqkf_array> top;
   std::mt19937 random;
   unsigned stalls = 0;
+  bool overlap = false;
   uint64_t limit = 0, idle = 0;
-  uint64_t phases[8] = {};
-  std::vector<unsigned> variants;
 
   bool go() { return random() % 1000 >= stalls; }
 
@@ -86,47 +107,63 @@ struct Bench {
     top->eval();
   }
 
+  void run(std::vector<Job> &jobs) {
+    size_t program = 0, x = 0, y = 0;
+    while ((y = current(jobs, y, &Job::y)) < jobs.size()) {
+      program = current(jobs, program, &Job::program);
+      x = current(jobs, x, &Job::x);
+      const bool loads = program < jobs.size() && (overlap || program <= y);
+      const bool feeds = x < jobs.size() && (overlap || (x == y && !loads));
+      cycle(loads ? &jobs[program].program : nullptr, feeds ? &jobs[x].x : nullptr, jobs[y]);
+    }
+  }
+
   // One cycle: offer, look at the handshakes, clock. An offer stands until it is taken.
-  void cycle(Stream &program, Stream &x, Stream &y, size_t outputs) {
-    program.offered = program.offered || (!program.done() && go());
-    x.offered = x.offered || (program.done() && !x.done() && go());
-    top->prog_tvalid = program.offered;
-    if (program.offered)
-      put(top->prog_tdata, program.here(), program.beat);
-    top->x_tvalid = x.offered;
-    if (x.offered)
-      put(top->x_tdata, x.here(), x.beat);
+  void cycle(Stream *program, Stream *x, Job &job) {
+    top->prog_tvalid = offer(program);
+    if (top->prog_tvalid) {
+      put(top->prog_tdata, program->here(), program->beat);
+      setLast(*top, program->position + program->beat == program->data.size(), 0);
+    }
+    top->x_tvalid = offer(x);
+    if (top->x_tvalid)
+      put(top->x_tdata, x->here(), x->beat);
     top->y_tready = go();
     top->eval();
 
-    ++phases[top->status_phase];
+    ++job.phases[top->status_phase];
     bool moved = take(program, top->prog_tready);
     moved |= take(x, top->x_tready);
     if (top->y_tvalid && top->y_tready) {
-      if (y.done())
-        fail(3, "the array sent more results than the kernel has");
+      Stream &y = job.y;
       get(top->y_tdata, y.here(), y.beat);
       y.position += y.beat;
-      if (bool(top->y_tlast) != (y.position / y.beat % outputs == 0))
+      if (bool(top->y_tlast) != (y.position / y.beat % job.outputs == 0))
         fail(3, "y_tlast does not mark the last beat of a tile");
       if (top->y_tlast)
-        variants.push_back(variantOf(*top, 0));
+        job.variants.push_back(variantOf(*top, 0));
       moved = true;
     }
     idle = moved ? 0 : idle + 1;
     if (idle > limit)
       fail(3, "no transfer in " + std::to_string(limit) + " cycles; the array is in phase " +
                   std::to_string(top->status_phase));
-    if (top->status_phase == 7)
+    if (top->status_error)
       fail(2, "the array refused the program with error " + std::to_string(top->status_error));
     edge();
   }
 
-  static bool take(Stream &stream, bool ready) {
-    if (!stream.offered || !ready)
+  bool offer(Stream *stream) {
+    if (stream)
+      stream->offered = stream->offered || go();
+    return stream && stream->offered;
+  }
+
+  static bool take(Stream *stream, bool ready) {
+    if (!stream || !stream->offered || !ready)
       return false;
-    stream.offered = false;
-    stream.position += stream.beat;
+    stream->offered = false;
+    stream->position += stream->beat;
     return true;
   }
 };
@@ -134,8 +171,9 @@ struct Bench {
 } // namespace
 
 int main(int argc, char **argv) {
-  if (argc < 11 || (argc - 5) % 6 != 0)
-    fail(1, "usage: harness LANES SEED STALLS LIMIT (PROGRAM X Y TILES FEATURES OUTPUTS)...");
+  if (argc < 12 || (argc - 6) % 6 != 0)
+    fail(1,
+         "usage: harness LANES SEED STALLS LIMIT OVERLAP (PROGRAM X Y TILES FEATURES OUTPUTS)...");
   const size_t lanes = std::strtoul(argv[1], nullptr, 10);
   Bench bench;
   // Registers and memories start with random contents: only a reset may make them known.
@@ -144,6 +182,7 @@ int main(int argc, char **argv) {
   bench.random.seed(std::strtoul(argv[2], nullptr, 10));
   bench.stalls = std::strtoul(argv[3], nullptr, 10);
   bench.limit = std::strtoull(argv[4], nullptr, 10);
+  bench.overlap = std::strtoul(argv[5], nullptr, 10);
   bench.top = std::make_unique<Vdaqkf_array>(&bench.context);
 
   bench.top->rst = 1;
@@ -154,33 +193,35 @@ int main(int argc, char **argv) {
     bench.edge();
   bench.top->rst = 0;
 
-  for (int job = 5; job < argc; job += 6) {
-    const size_t tiles = std::strtoul(argv[job + 3], nullptr, 10);
-    const size_t features = std::strtoul(argv[job + 4], nullptr, 10);
-    const size_t outputs = std::strtoul(argv[job + 5], nullptr, 10);
-    Stream program, x, y;
-    program.beat = 4;
-    if (std::strcmp(argv[job], "-") != 0)
-      program.data = readFile(argv[job]);
-    x.beat = y.beat = lanes;
-    x.data = readFile(argv[job + 1]);
-    y.data.resize(tiles * outputs * lanes);
-    if (program.data.size() % program.beat || x.data.size() != tiles * features * lanes)
+  std::vector<Job> jobs((argc - 6) / 6);
+  for (size_t number = 0; number < jobs.size(); ++number) {
+    Job &job = jobs[number];
+    char **arguments = argv + 6 + 6 * number;
+    const size_t tiles = std::strtoul(arguments[3], nullptr, 10);
+    const size_t features = std::strtoul(arguments[4], nullptr, 10);
+    job.outputs = std::strtoul(arguments[5], nullptr, 10);
+    job.results = arguments[2];
+    job.program.beat = 4;
+    if (std::strcmp(arguments[0], "-") != 0)
+      job.program.data = readFile(arguments[0]);
+    job.x.beat = job.y.beat = lanes;
+    job.x.data = readFile(arguments[1]);
+    job.y.data.resize(tiles * job.outputs * lanes);
+    if (job.program.data.size() % job.program.beat ||
+        job.x.data.size() != tiles * features * lanes)
       fail(1, "the files do not have the stated sizes");
+  }
+  bench.run(jobs);
 
-    std::memset(bench.phases, 0, sizeof(bench.phases));
-    bench.variants.clear();
-    bench.idle = 0;
-    while (!program.done() || !x.done() || !y.done())
-      bench.cycle(program, x, y, outputs);
-
-    std::ofstream file(argv[job + 2], std::ios::binary);
-    file.write(reinterpret_cast<const char *>(y.data.data()), std::streamsize(y.data.size()));
+  for (const Job &job : jobs) {
+    std::ofstream file(job.results, std::ios::binary);
+    file.write(reinterpret_cast<const char *>(job.y.data.data()),
+               std::streamsize(job.y.data.size()));
     if (!file.flush())
-      fail(1, std::string("cannot write ") + argv[job + 2]);
-    for (uint64_t count : bench.phases)
+      fail(1, std::string("cannot write ") + job.results);
+    for (uint64_t count : job.phases)
       std::printf("%llu ", static_cast<unsigned long long>(count));
-    for (unsigned variant : bench.variants)
+    for (unsigned variant : job.variants)
       std::printf("%u ", variant);
     std::printf("\n");
   }

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from daqkf.dialects.rpea import ArrayConfig
 from daqkf.dialects.rpea.layout import LoadError, Phase
+from daqkf.lowering.program_image import for_tiles
 from daqkf.lowering.rtl.array import TOP
 from daqkf.runtime import tools
 
@@ -150,14 +151,27 @@ class Simulator:
         traces = self.trace(jobs, stalls=stalls, seed=seed)
         return [(trace.y, trace.cycles) for trace in traces]
 
-    def trace(self, jobs: Sequence[Job], *, stalls: float = 0.0, seed: int = 0) -> list[Trace]:
+    def trace(
+        self,
+        jobs: Sequence[Job],
+        *,
+        stalls: float = 0.0,
+        seed: int = 0,
+        overlap: bool = False,
+    ) -> list[Trace]:
         """Play jobs one after another on one array, without a reset between them.
 
-        Every stream pauses in a share `stalls` (0 ≤ stalls < 1) of the cycles, at random.
+        Every stream pauses in a share `stalls` (0 ≤ stalls < 1) of the cycles, at random. With
+        `overlap`, each stream goes on to the next job by itself, so that an array of two banks
+        loads a program while the one before runs; a cycle counts for the job whose results are
+        due.
 
         Raises:
-            SimulationError: the array refused a program, stopped, or broke the protocol.
+            SimulationError: the array refused a program, stopped, or broke the protocol; an
+                overlap of jobs without their own programs, or on an array of one bank.
         """
+        if overlap and not (self.config.double_buffered and all(job.image for job in jobs)):
+            raise SimulationError("overlapping jobs need two banks, and each its own program")
         if not 0 <= stalls < 1:
             raise SimulationError(f"stalls must be 0 <= stalls < 1, not {stalls}")
         lanes = self.config.lanes
@@ -171,11 +185,12 @@ class Simulator:
                 x, image = Path(folder, f"x{number}"), Path(folder, f"program{number}")
                 padded.reshape(tiles, lanes, features).transpose(0, 2, 1).tofile(x)
                 if job.image is not None:
-                    image.write_bytes(job.image)
+                    image.write_bytes(for_tiles(job.image, tiles) if overlap else job.image)
                 arguments += ["-" if job.image is None else image.name, x.name, f"y{number}"]
                 arguments += [str(tiles), str(features), str(job.outputs)]
             limit = int((self._longest_silence() + _MARGIN) / (1 - stalls))
-            command = [self._binary, lanes, seed, round(1000 * stalls), limit, *arguments]
+            command = [self._binary, lanes, seed, round(1000 * stalls), limit, int(overlap)]
+            command += arguments
             run = subprocess.run(
                 [str(part) for part in command],
                 cwd=folder,

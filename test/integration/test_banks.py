@@ -1,0 +1,177 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""Arrays of two banks: a program is loaded while another one runs."""
+
+import zlib
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+from networks import MACHINES as PLAIN
+from networks import Layers, activations_for, chained, config_of, lint, lowered
+
+from daqkf.dialects.rpea import ArrayConfig
+from daqkf.dialects.rpea.layout import MAX_TILES, Header
+from daqkf.lowering.circuit import circuit_module
+from daqkf.lowering.export_verilog import emit_verilog
+from daqkf.lowering.lower_dfke_to_rpea import shared_config
+from daqkf.lowering.program_image import ProgramImageError, decode, encode, for_tiles, playable
+from daqkf.lowering.rtl import crc32
+from daqkf.lowering.rtl.array import TOP, build_array
+from daqkf.runtime.simulator import Job, SimulationError, Simulator
+
+MACHINES = {name: replace(machine, banks=2) for name, machine in PLAIN.items()}
+SHAPES = ((24, 40, 9), (1, 3), (30, 30), (24, 17))
+SINGLE = ((1, 1), (24, 40), (30, 30))
+
+
+@cache
+def array(name: str, *, chains: bool) -> tuple[ArrayConfig, list[tuple[Layers, bytes]]]:
+    """An array, and the images of the networks that it runs."""
+    layers = [Layers.random(seed, shape) for seed, shape in enumerate(SHAPES if chains else SINGLE)]
+    modules = [entry.module(MACHINES[name]) for entry in layers]
+    if chains:
+        modules = [chained(module) for module in modules]
+    config = shared_config([config_of(lowered(module)) for module in modules])
+    images = [encode(playable(lowered(module, config))[-1]) for module in modules]
+    return config, list(zip(layers, images, strict=True))
+
+
+@cache
+def simulator(name: str, *, chains: bool) -> Simulator:
+    config, _ = array(name, chains=chains)
+    return Simulator.verilated(emit_verilog(circuit_module(build_array(config))), config)
+
+
+def jobs_of(name: str, *, chains: bool, tokens: int) -> tuple[list[Job], list[np.ndarray]]:
+    _, entries = array(name, chains=chains)
+    jobs, expected = [], []
+    for number, (layers, image) in enumerate([*entries, *entries[::-1]]):
+        x = activations_for(layers, tokens + number)
+        y = layers.expected(x)
+        jobs.append(Job(image, x, y.shape[1]))
+        expected.append(y)
+    return jobs, expected
+
+
+@pytest.mark.parametrize("name", MACHINES)
+@pytest.mark.parametrize("stalls", [0.0, 0.4])
+@pytest.mark.parametrize("overlap", [False, True])
+def test_programs_take_turns(name: str, stalls: float, overlap: bool):
+    chains = name != "dense"
+    jobs, expected = jobs_of(name, chains=chains, tokens=3)
+    traces = simulator(name, chains=chains).trace(jobs, stalls=stalls, seed=5, overlap=overlap)
+    for trace, y in zip(traces, expected, strict=True):
+        np.testing.assert_array_equal(trace.y, y)
+
+
+def test_loading_hides_behind_running():
+    """With enough tiles, only the first program is waited for."""
+    jobs, _ = jobs_of("P2-T2", chains=True, tokens=60)
+    one_by_one = simulator("P2-T2", chains=True).trace(jobs)
+    overlapped = simulator("P2-T2", chains=True).trace(jobs, overlap=True)
+    waits = [trace.cycles.loading_program for trace in one_by_one]
+    assert all(4 * waited >= len(job.image or b"") for waited, job in zip(waits, jobs, strict=True))
+    assert overlapped[0].cycles.loading_program >= len(jobs[0].image or b"") // 4
+    assert sum(trace.cycles.loading_program for trace in overlapped[1:]) < 0.1 * sum(waits[1:])
+
+
+def test_a_program_waits_for_its_turn():
+    """Whatever comes early, a program has exactly the tiles that it is for."""
+    jobs, expected = jobs_of("P2-T2", chains=False, tokens=1)
+    for seed in range(8):
+        traces = simulator("P2-T2", chains=False).trace(
+            jobs * 3, stalls=0.7, seed=seed, overlap=True
+        )
+        for trace, y in zip(traces, expected * 3, strict=True):
+            np.testing.assert_array_equal(trace.y, y)
+
+
+@pytest.mark.parametrize(
+    ("word", "error"),
+    [
+        (Header.MAGIC, "magic"),
+        (Header.VERSION, "version"),
+        (Header.FINGERPRINT, "fingerprint"),
+        (Header.LENGTH, "length"),
+        (Header.CRC, "checksum"),
+        (len(Header), "command"),
+        (-3, "checksum"),
+    ],
+)
+def test_a_flipped_word_is_refused(word: int, error: str):
+    _, ((layers, image), *_) = array("P2-T2", chains=False)
+    words = np.frombuffer(image, "<u4").copy()
+    words[word] ^= 0x4000_0001
+    x = activations_for(layers, 2)
+    with pytest.raises(SimulationError, match=error):
+        simulator("P2-T2", chains=False).trace([Job(words.tobytes(), x, 1)])
+
+
+def test_every_flipped_bit_of_a_body_is_refused():
+    _, ((layers, image), *_) = array("P2-T2", chains=False)
+    rng = np.random.default_rng(2)
+    x = activations_for(layers, 2)
+    for place in rng.choice(8 * (len(image) - 4 * len(Header)), 12, replace=False):
+        damaged = bytearray(image)
+        damaged[4 * len(Header) + place // 8] ^= 1 << (place % 8)
+        with pytest.raises(SimulationError, match=r"checksum|command|length"):
+            simulator("P2-T2", chains=False).trace([Job(bytes(damaged), x, 1)])
+
+
+@pytest.mark.parametrize("cut", [1, 3, 40])
+def test_a_truncated_image_is_refused(cut: int):
+    _, ((layers, image), *_) = array("P2-T2", chains=False)
+    x = activations_for(layers, 2)
+    with pytest.raises(SimulationError, match="length"):
+        simulator("P2-T2", chains=False).trace([Job(image[: -4 * cut], x, 1)])
+
+
+def test_words_behind_the_end_are_refused():
+    _, ((layers, image), *_) = array("P2-T2", chains=False)
+    words = np.append(np.frombuffer(image, "<u4"), np.uint32(0))
+    x = activations_for(layers, 2)
+    with pytest.raises(SimulationError, match="length"):
+        simulator("P2-T2", chains=False).trace([Job(words.tobytes(), x, 1)])
+
+
+def test_tiles_are_checked():
+    config, ((_, image), *_) = array("P2-T2", chains=False)
+    decode(for_tiles(image, MAX_TILES), config)
+    for tiles in (0, MAX_TILES + 1):
+        with pytest.raises(ProgramImageError, match=f"for {tiles} tiles"):
+            for_tiles(image, tiles)
+    with pytest.raises(ProgramImageError, match="for 3 tiles, on an array of one bank"):
+        decode(_refitted(for_tiles(image, 3), replace(config, banks=1)), replace(config, banks=1))
+
+
+def _refitted(image: bytes, config: ArrayConfig) -> bytes:
+    words = np.frombuffer(image, "<u4").copy()
+    words[Header.FINGERPRINT] = config.fingerprint
+    return words.tobytes()
+
+
+def test_overlap_needs_two_banks():
+    config, ((layers, image), *_) = array("P2-T2", chains=False)
+    single = Simulator(Path(), replace(config, banks=1))
+    job = Job(image, activations_for(layers, 2), 1)
+    with pytest.raises(SimulationError, match="two banks"):
+        single.trace([job], overlap=True)
+    with pytest.raises(SimulationError, match="own program"):
+        simulator("P2-T2", chains=False).trace([job, replace(job, image=None)], overlap=True)
+
+
+def test_crc32_is_that_of_zlib():
+    register, data = crc32.INITIAL, np.random.default_rng(0).bytes(64)
+    for word in np.frombuffer(data, "<u4"):
+        register = crc32.advance(register ^ int(word))
+    assert register ^ crc32.INITIAL == zlib.crc32(data)
+
+
+@pytest.mark.parametrize("name", MACHINES)
+def test_lint_and_yosys_take_the_circuit(name: str, tmp_path: Path):
+    config, _ = array(name, chains=name != "dense")
+    lint(emit_verilog(circuit_module(build_array(config))), TOP, tmp_path)
