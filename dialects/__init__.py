@@ -12,6 +12,12 @@ from collections.abc import Callable
 from xdsl.ir import Dialect
 
 
+def _nn() -> Dialect:
+    from daqkf.dialects.nn import NN
+
+    return NN
+
+
 def _spaq() -> Dialect:
     from daqkf.dialects.spaq import SPAQ
 
@@ -49,6 +55,7 @@ def _sv() -> Dialect:
 
 
 DIALECTS: dict[str, Callable[[], Dialect]] = {
+    "nn": _nn,
     "spaq": _spaq,
     "dfke": _dfke,
     "rpea": _rpea,

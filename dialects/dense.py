@@ -18,6 +18,7 @@ from xdsl.dialects.builtin import (
     Float32Type,
     Float64Type,
     IntegerType,
+    Signedness,
     TensorType,
 )
 from xdsl.ir import Attribute
@@ -34,9 +35,10 @@ def storage_dtype(element_type: Attribute) -> np.dtype:
         TypeError: the element type has no such storage.
     """
     if isinstance(element_type, IntegerType):
+        sign = "u" if element_type.signedness.data is Signedness.UNSIGNED else "i"
         for size in (1, 2, 4, 8):
             if element_type.width.data <= 8 * size:
-                return np.dtype(f"<i{size}")
+                return np.dtype(f"<{sign}{size}")
     for kind, name in _FLOATS.items():
         if isinstance(element_type, kind):
             return np.dtype(name)
@@ -59,12 +61,20 @@ def from_array(
     """
     dtype = storage_dtype(element_type)
     if isinstance(element_type, IntegerType) and array.size:
-        limit = 1 << (element_type.width.data - 1)
-        if array.min() < -limit or array.max() >= limit:
+        low, high = _range(element_type)
+        if array.min() < low or array.max() > high:
             raise ValueError(f"values beyond {element_type}: {array.min()}..{array.max()}")
     tensor_type: Any = tensor(element_type, array.shape, encoding)
     data = np.ascontiguousarray(array, dtype=dtype).tobytes()
     return DenseIntOrFPElementsAttr(tensor_type, BytesAttr(data))
+
+
+def _range(kind: IntegerType) -> tuple[int, int]:
+    """The least and the largest value; a single bit without a sign is 0 or 1."""
+    width = kind.width.data
+    if width == 1 or kind.signedness.data is Signedness.UNSIGNED:
+        return 0, (1 << width) - 1
+    return -(1 << (width - 1)), (1 << (width - 1)) - 1
 
 
 def tensor(

@@ -3,18 +3,23 @@
 
 """Run IR of any level above the circuit, over NumPy arrays."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from numpy.typing import NDArray
-from xdsl.dialects.builtin import ModuleOp, TensorType
+from xdsl.dialects.builtin import DYNAMIC_INDEX, ModuleOp, TensorType
 from xdsl.dialects.func import FuncOp
 from xdsl.interpreter import Interpreter
 from xdsl.interpreters.func import FuncFunctions
 from xdsl.utils.exceptions import InterpretationError
 
 from daqkf.dialects.dfke.interpreter import DfkeFunctions
+from daqkf.dialects.nn.interpreter import NnFunctions
 from daqkf.dialects.rpea.interpreter import RpeaFunctions
 from daqkf.dialects.spaq.interpreter import SpaqFunctions
+
+ENTRY = "main"
+"""The function of a network that has kernels as functions, too."""
 
 
 def only_function(module: ModuleOp) -> FuncOp:
@@ -29,6 +34,17 @@ def only_function(module: ModuleOp) -> FuncOp:
     return functions[0]
 
 
+def entry(module: ModuleOp) -> FuncOp:
+    """The function that a network begins with: its only one, or the one called `main`.
+
+    Raises:
+        InterpretationError: there is none.
+    """
+    functions = [op for op in module.ops if isinstance(op, FuncOp)]
+    mains = [op for op in functions if op.sym_name.data == ENTRY]
+    return mains[0] if mains else only_function(module)
+
+
 def run(
     module: ModuleOp, *arguments: NDArray[Any], listeners: tuple[Interpreter.Listener, ...] = ()
 ) -> NDArray[Any]:
@@ -39,14 +55,35 @@ def run(
     Raises:
         InterpretationError: an argument's shape does not fit, or a sum leaves its type.
     """
-    function = only_function(module)
+    return call(module, only_function(module), arguments, listeners)[0]
+
+
+def call(
+    module: ModuleOp,
+    function: FuncOp,
+    arguments: Sequence[NDArray[Any]],
+    listeners: tuple[Interpreter.Listener, ...] = (),
+    host: NnFunctions | None = None,
+) -> tuple[NDArray[Any], ...]:
+    """The results of a function of the module; `host` stands in for how `nn` is run.
+
+    Raises:
+        InterpretationError: an argument's shape does not fit, or a sum leaves its type.
+    """
     types = function.function_type.inputs.data
     if len(types) != len(arguments):
         raise InterpretationError(f"the function takes {len(types)} arguments")
     for kind, array in zip(types, arguments, strict=True):
-        if not isinstance(kind, TensorType) or array.shape[1:] != kind.get_shape()[1:]:
+        if not isinstance(kind, TensorType) or not _is(array.shape, kind.get_shape()):
             raise InterpretationError(f"an array of shape {array.shape} is not a {kind}")
     interpreter = Interpreter(module, listeners=listeners)
     for functions in (SpaqFunctions, DfkeFunctions, RpeaFunctions, FuncFunctions):
         interpreter.register_implementations(functions())
-    return interpreter.call_op(function, arguments)[0]
+    interpreter.register_implementations(host or NnFunctions())
+    return interpreter.call_op(function, tuple(arguments))
+
+
+def _is(shape: tuple[int, ...], kind: tuple[int, ...]) -> bool:
+    return len(shape) == len(kind) and all(
+        extent in (DYNAMIC_INDEX, own) for own, extent in zip(shape, kind, strict=True)
+    )

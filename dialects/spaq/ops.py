@@ -79,6 +79,15 @@ def element(value: SSAValue) -> Attribute:
     return value.type.element_type
 
 
+def parse_dense(parser: Parser) -> DenseIntOrFPElementsAttr:
+    """A dense constant, as MLIR spells it."""
+    start = parser.pos
+    attribute = parser.parse_attribute()
+    if not isinstance(attribute, DenseIntOrFPElementsAttr):
+        parser.raise_error("expected a dense constant", start, parser.pos)
+    return attribute
+
+
 def _is_accumulator(kind: Attribute) -> bool:
     return isinstance(kind, IntegerType) and 8 <= kind.width.data <= ACCUMULATOR_MAX_BITS
 
@@ -146,20 +155,12 @@ class ConstantOp(IRDLOperation):
     def parse(cls, parser: Parser) -> "ConstantOp":
         scales = None
         if parser.parse_optional_keyword("scales") is not None:
-            scales = cls._parse_dense(parser)
+            scales = parse_dense(parser)
         attributes = parser.parse_optional_attr_dict()
-        value = cls._parse_dense(parser)
+        value = parse_dense(parser)
         op = cls(value, scales)
         op.attributes |= attributes
         return op
-
-    @staticmethod
-    def _parse_dense(parser: Parser) -> DenseIntOrFPElementsAttr:
-        start = parser.pos
-        attribute = parser.parse_attribute()
-        if not isinstance(attribute, DenseIntOrFPElementsAttr):
-            parser.raise_error("expected a dense constant", start, parser.pos)
-        return attribute
 
     def print(self, printer: Printer) -> None:
         if self.scales is not None:

@@ -1,0 +1,81 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""The `nn` dialect: whole networks as the host runs them, between and around kernels."""
+
+from xdsl.ir import Dialect
+
+from daqkf.dialects.nn.ops import (
+    CastOp,
+    ConstantOp,
+    DequantizeOp,
+    ElementwiseOp,
+    LayerNormOp,
+    LinearOp,
+    MatmulOp,
+    ProductOp,
+    QuantizeOp,
+    ReduceOp,
+    SoftmaxOp,
+)
+from daqkf.dialects.nn.shaping import (
+    ConcatOp,
+    ExpandOp,
+    GatherOp,
+    ReshapeOp,
+    ShapeOp,
+    SliceOp,
+    SqueezeOp,
+    TransposeOp,
+    UnsqueezeOp,
+)
+
+NN = Dialect(
+    "nn",
+    [
+        CastOp,
+        ConcatOp,
+        ConstantOp,
+        DequantizeOp,
+        ElementwiseOp,
+        ExpandOp,
+        GatherOp,
+        LayerNormOp,
+        LinearOp,
+        MatmulOp,
+        ProductOp,
+        QuantizeOp,
+        ReduceOp,
+        ReshapeOp,
+        ShapeOp,
+        SliceOp,
+        SoftmaxOp,
+        SqueezeOp,
+        TransposeOp,
+        UnsqueezeOp,
+    ],
+)
+
+__all__ = [
+    "NN",
+    "CastOp",
+    "ConcatOp",
+    "ConstantOp",
+    "DequantizeOp",
+    "ElementwiseOp",
+    "ExpandOp",
+    "GatherOp",
+    "LayerNormOp",
+    "LinearOp",
+    "MatmulOp",
+    "ProductOp",
+    "QuantizeOp",
+    "ReduceOp",
+    "ReshapeOp",
+    "ShapeOp",
+    "SliceOp",
+    "SoftmaxOp",
+    "SqueezeOp",
+    "TransposeOp",
+    "UnsqueezeOp",
+]

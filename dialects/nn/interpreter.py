@@ -1,0 +1,235 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""What `nn` operations compute, over NumPy arrays of their element types."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from xdsl.dialects.builtin import TensorType, UnrankedTensorType
+from xdsl.dialects.func import FuncOp
+from xdsl.interpreter import Interpreter, InterpreterFunctions, impl, register_impls
+from xdsl.ir import SSAValue
+from xdsl.irdl import IRDLOperation
+from xdsl.traits import SymbolTable
+from xdsl.utils.exceptions import InterpretationError
+
+from daqkf.dialects.dense import storage_dtype
+from daqkf.dialects.nn.base import integers_of, node_name
+from daqkf.dialects.nn.elementwise import apply_elementwise
+from daqkf.dialects.nn.ops import (
+    REDUCTIONS,
+    CastOp,
+    ConstantOp,
+    DequantizeOp,
+    ElementwiseOp,
+    LayerNormOp,
+    LinearOp,
+    MatmulOp,
+    ProductOp,
+    QuantizeOp,
+    ReduceOp,
+    SoftmaxOp,
+)
+from daqkf.dialects.nn.shaping import (
+    ConcatOp,
+    ExpandOp,
+    GatherOp,
+    ReshapeOp,
+    ShapeOp,
+    SliceOp,
+    SqueezeOp,
+    TransposeOp,
+    UnsqueezeOp,
+)
+from daqkf.dialects.spaq import numerics
+
+Array = np.ndarray[Any, Any]
+Values = tuple[Any, ...]
+
+Kernel = Callable[[FuncOp, Array], Array]
+"""Runs a kernel's function on rows [T, K]: the rows [T, N]."""
+
+Product = Callable[[ProductOp, Array, Array], Array]
+"""The integer results [L, N] of int8 operands [L, K] and [K, N]."""
+
+
+def dtype_of(value: SSAValue) -> np.dtype[Any]:
+    """The NumPy type of a tensor's elements."""
+    assert isinstance(value.type, TensorType | UnrankedTensorType)
+    dtype = storage_dtype(value.type.element_type)
+    is_bool = str(value.type.element_type) == "i1"
+    return np.dtype(bool) if is_bool else dtype.newbyteorder("=")
+
+
+def integer_product(op: ProductOp, lhs: Array, rhs: Array) -> Array:
+    """`spaq.matmul` and `spaq.requantize` of int8 [L, K] and [K, N]: int8 [L, N]."""
+    multiplier, shift = op.requantization()
+    columns = np.ones(rhs.shape[1], np.int64)
+    return numerics.requantize(numerics.matmul(lhs, rhs), multiplier * columns, shift * columns)
+
+
+@register_impls
+class NnFunctions(InterpreterFunctions):
+    """Implementations of the `nn` operations.
+
+    `kernel` and `product` stand in for the interpreter where it meets `nn.linear` and
+    `nn.product`: an array, say.
+    """
+
+    def __init__(self, kernel: Kernel | None = None, product: Product = integer_product):
+        super().__init__()
+        self._kernel = kernel
+        self._product = product
+
+    @impl(ConstantOp)
+    def constant(self, interpreter: Interpreter, op: ConstantOp, args: Values) -> Values:
+        return (op.array().astype(dtype_of(op.result), copy=False),)
+
+    @impl(ElementwiseOp)
+    def elementwise(self, interpreter: Interpreter, op: ElementwiseOp, args: Values) -> Values:
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            result = _at(op, lambda: apply_elementwise(op.kind.data, args))
+        return (np.asarray(result).astype(dtype_of(op.result), copy=False),)
+
+    @impl(CastOp)
+    def cast(self, interpreter: Interpreter, op: CastOp, args: Values) -> Values:
+        return (args[0].astype(dtype_of(op.result)),)
+
+    @impl(MatmulOp)
+    def matmul(self, interpreter: Interpreter, op: MatmulOp, args: Values) -> Values:
+        return (_at(op, lambda: np.matmul(*args)),)
+
+    @impl(LinearOp)
+    def linear(self, interpreter: Interpreter, op: LinearOp, args: Values) -> Values:
+        (x,) = args
+        function = SymbolTable.lookup_symbol(op, op.callee)
+        assert isinstance(function, FuncOp)
+        rows = x.reshape(-1, x.shape[-1])
+        if self._kernel is not None:
+            y = self._kernel(function, rows)
+        else:
+            y = _at(op, lambda: interpreter.call_op(function, (rows,))[0])
+        return (y.reshape(*x.shape[:-1], y.shape[-1]),)
+
+    @impl(ProductOp)
+    def product(self, interpreter: Interpreter, op: ProductOp, args: Values) -> Values:
+        left, right, result = op.steps()
+        lhs, rhs = numerics.quantize(args[0], left), numerics.quantize(args[1], right)
+        batch = np.broadcast_shapes(lhs.shape[:-2], rhs.shape[:-2])
+        lhs = np.broadcast_to(lhs, batch + lhs.shape[-2:])
+        rhs = np.broadcast_to(rhs, batch + rhs.shape[-2:])
+        sums = [self._product(op, lhs[place], rhs[place]) for place in np.ndindex(batch)]
+        y = np.array(sums).reshape(*batch, lhs.shape[-2], rhs.shape[-1])
+        return (y.astype(np.float32) * np.float32(result),)
+
+    @impl(LayerNormOp)
+    def layer_norm(self, interpreter: Interpreter, op: LayerNormOp, args: Values) -> Values:
+        x, gamma, beta = args
+        centred = x - x.mean(axis=-1, keepdims=True)
+        variance = np.mean(centred * centred, axis=-1, keepdims=True)
+        epsilon = x.dtype.type(op.epsilon.value.data)
+        return (centred / np.sqrt(variance + epsilon) * gamma + beta,)
+
+    @impl(SoftmaxOp)
+    def softmax(self, interpreter: Interpreter, op: SoftmaxOp, args: Values) -> Values:
+        axis = op.axis.value.data
+        e = np.exp(args[0] - args[0].max(axis=axis, keepdims=True))
+        return (e / e.sum(axis=axis, keepdims=True),)
+
+    @impl(ReduceOp)
+    def reduce(self, interpreter: Interpreter, op: ReduceOp, args: Values) -> Values:
+        axes = tuple(integers_of(op.axes))
+        reduction: Callable[..., Array] = REDUCTIONS[op.kind.data]
+        result = reduction(args[0], axis=axes, keepdims=op.keep is not None)
+        return (np.asarray(result, dtype_of(op.result)),)
+
+    @impl(ReshapeOp)
+    def reshape(self, interpreter: Interpreter, op: ReshapeOp, args: Values) -> Values:
+        x, extents = args
+        shape = [x.shape[i] if extent == 0 else int(extent) for i, extent in enumerate(extents)]
+        return (_at(op, lambda: x.reshape(shape)),)
+
+    @impl(ExpandOp)
+    def expand(self, interpreter: Interpreter, op: ExpandOp, args: Values) -> Values:
+        x, extents = args
+        shape = _at(op, lambda: np.broadcast_shapes(x.shape, tuple(int(n) for n in extents)))
+        return (np.broadcast_to(x, shape),)
+
+    @impl(TransposeOp)
+    def transpose(self, interpreter: Interpreter, op: TransposeOp, args: Values) -> Values:
+        return (args[0].transpose(integers_of(op.axes)),)
+
+    @impl(UnsqueezeOp)
+    def unsqueeze(self, interpreter: Interpreter, op: UnsqueezeOp, args: Values) -> Values:
+        axes = tuple(integers_of(op.axes))
+        return (np.expand_dims(args[0], axes),)
+
+    @impl(SqueezeOp)
+    def squeeze(self, interpreter: Interpreter, op: SqueezeOp, args: Values) -> Values:
+        axes = tuple(integers_of(op.axes))
+        return (_at(op, lambda: np.squeeze(args[0], axes)),)
+
+    @impl(GatherOp)
+    def gather(self, interpreter: Interpreter, op: GatherOp, args: Values) -> Values:
+        axis = op.axis.value.data
+        return (_at(op, lambda: np.take(args[0], args[1], axis=axis, mode="raise")),)
+
+    @impl(ConcatOp)
+    def concat(self, interpreter: Interpreter, op: ConcatOp, args: Values) -> Values:
+        return (_at(op, lambda: np.concatenate(args, axis=op.axis.value.data)),)
+
+    @impl(SliceOp)
+    def slice(self, interpreter: Interpreter, op: SliceOp, args: Values) -> Values:
+        x, starts, ends = args
+        places = [slice(None)] * x.ndim
+        bounds = zip(integers_of(op.axes), starts, ends, integers_of(op.steps), strict=True)
+        for axis, start, end, step in bounds:
+            places[axis] = _slice(x.shape[axis], int(start), int(end), step)
+        return (x[tuple(places)],)
+
+    @impl(ShapeOp)
+    def shape(self, interpreter: Interpreter, op: ShapeOp, args: Values) -> Values:
+        return (np.array(args[0].shape, np.int64),)
+
+    @impl(QuantizeOp)
+    def quantize(self, interpreter: Interpreter, op: QuantizeOp, args: Values) -> Values:
+        x, scale, zero = args
+        info = np.iinfo(dtype_of(op.result))
+        axis = op.axis.value.data
+        levels = np.rint(x / _along(scale, x, axis)) + _along(zero, x, axis)
+        return (np.clip(levels, info.min, info.max).astype(info.dtype),)
+
+    @impl(DequantizeOp)
+    def dequantize(self, interpreter: Interpreter, op: DequantizeOp, args: Values) -> Values:
+        x, scale, zero = args
+        axis = op.axis.value.data
+        levels = x.astype(np.int32) - _along(zero, x, axis).astype(np.int32)
+        return ((levels * _along(scale, x, axis)).astype(dtype_of(op.result)),)
+
+
+def _along(factors: Array, x: Array, axis: int) -> Array:
+    """One factor, or a vector of them along an axis, ready to broadcast."""
+    if factors.size == 1:
+        return factors.reshape(())
+    shape = [1] * x.ndim
+    shape[axis] = len(factors)
+    return factors.reshape(shape)
+
+
+def _slice(extent: int, start: int, end: int, step: int) -> slice:
+    """ONNX's bounds, which are clamped after a negative one has counted from the end."""
+    first, last = (bound + extent if bound < 0 else bound for bound in (start, end))
+    if step > 0:
+        return slice(min(max(first, 0), extent), min(max(last, 0), extent), step)
+    first, last = min(max(first, 0), extent - 1), min(last, extent - 1)
+    return slice(first, None if last < 0 else last, step)
+
+
+def _at[T](op: IRDLOperation, compute: Callable[[], T]) -> T:
+    """The result, or an error that names the op."""
+    try:
+        return compute()
+    except (ValueError, IndexError) as error:
+        raise InterpretationError(f"{node_name(op)}: {error}") from None

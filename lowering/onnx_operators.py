@@ -1,0 +1,373 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""What each ONNX operator becomes: `nn` operations, or a constant if all it reads are."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from xdsl.dialects.builtin import (
+    IntegerType,
+    TensorType,
+)
+from xdsl.ir import SSAValue
+
+from daqkf.dialects.nn import (
+    CastOp,
+    ConcatOp,
+    DequantizeOp,
+    ElementwiseOp,
+    ExpandOp,
+    GatherOp,
+    LayerNormOp,
+    MatmulOp,
+    QuantizeOp,
+    ReduceOp,
+    ReshapeOp,
+    ShapeOp,
+    SliceOp,
+    SoftmaxOp,
+    SqueezeOp,
+    TransposeOp,
+    UnsqueezeOp,
+)
+from daqkf.lowering.import_onnx import Node
+
+Array = np.ndarray[Any, Any]
+
+
+def _elementwise(kind: str, arity: int | None = None) -> Callable[[Node], SSAValue | Array]:
+    def convert(node: Node) -> SSAValue | Array:
+        from daqkf.dialects.nn.elementwise import ARITY, apply_elementwise
+
+        count = arity or ARITY[kind]
+        arrays = [node.array(index) for index in range(count)]
+        if all(array is not None for array in arrays):
+            return np.asarray(apply_elementwise(kind, tuple(a for a in arrays if a is not None)))
+        inputs = [node.input(index) for index in range(count)]
+        return node.add(ElementwiseOp(kind, inputs, node.type))
+
+    return convert
+
+
+def _variadic(kind: str) -> Callable[[Node], SSAValue]:
+    def convert(node: Node) -> SSAValue:
+        result = node.input(0)
+        for index in range(1, len(node.names)):
+            result = node.add(ElementwiseOp(kind, [result, node.input(index)], node.type))
+        return result
+
+    return convert
+
+
+def _identity(node: Node) -> SSAValue | Array:
+    found = node.array(0)
+    return node.input(0) if found is None else found
+
+
+def _constant(node: Node) -> Array:
+    from onnx import numpy_helper
+
+    (name, value), *_ = node.attributes.items()
+    if name == "value":
+        return numpy_helper.to_array(value)
+    kinds = {"value_float": np.float32, "value_floats": np.float32}
+    kinds |= {"value_int": np.int64, "value_ints": np.int64}
+    if name not in kinds:
+        raise ValueError(f"a constant by {name} is not supported")
+    return np.array(value, kinds[name])
+
+
+def _constant_of_shape(node: Node) -> SSAValue | Array:
+    from onnx import numpy_helper
+
+    value = node.attributes.get("value")
+    fill = np.zeros(1, np.float32) if value is None else numpy_helper.to_array(value)
+    shape = node.array(0)
+    if shape is not None:
+        return np.full([int(extent) for extent in shape], fill[0], fill.dtype)
+    single = node.graph.constant(fill, f"{node.label}.value")
+    return node.add(ExpandOp(single, node.input(0), node.type))
+
+
+def _cast(node: Node) -> SSAValue | Array:
+    from onnx import helper
+
+    found = node.array(0)
+    if found is not None:
+        return found.astype(helper.tensor_dtype_to_np_dtype(node.attributes["to"]))
+    return node.add(CastOp(node.input(0), node.type))
+
+
+def _matmul(node: Node) -> SSAValue:
+    return node.add(MatmulOp(node.input(0), node.input(1), node.type))
+
+
+def _gemm(node: Node) -> SSAValue:
+    """alpha·A'·B' + beta·C; constant operands are transposed and scaled here."""
+    alpha, beta = (float(node.attributes.get(name, 1.0)) for name in ("alpha", "beta"))
+    operands: list[SSAValue] = []
+    for index, flag in enumerate(("transA", "transB")):
+        array, turned = node.array(index), bool(node.attributes.get(flag, 0))
+        if array is not None:
+            array = np.ascontiguousarray(array.T if turned else array)
+            array = array * array.dtype.type(alpha) if index == 1 and alpha != 1 else array
+            operands.append(node.graph.constant(array, node.names[index]))
+            continue
+        value = node.input(index)
+        if turned:
+            kind = value.type
+            assert isinstance(kind, TensorType)
+            turned_type = TensorType(kind.element_type, kind.get_shape()[::-1])
+            value = node.add(TransposeOp(value, [1, 0], turned_type))
+        operands.append(value)
+    if alpha != 1 and node.array(1) is None:
+        raise ValueError("alpha with a computed B is not supported")
+    result = node.add(MatmulOp(operands[0], operands[1], node.type))
+    if node.has(2):
+        bias = node.array(2)
+        if beta != 1 and bias is None:
+            raise ValueError("beta with a computed C is not supported")
+        addend = (
+            node.input(2)
+            if bias is None
+            else node.graph.constant(bias * bias.dtype.type(beta), node.names[2])
+        )
+        result = node.add(ElementwiseOp("add", [result, addend], node.type), f"{node.label}.bias")
+    return result
+
+
+def _wide(node: Node, index: int, zero: int) -> SSAValue:
+    """An int8 operand minus its zero point, as int32."""
+    value, array = node.input(index), node.array(index)
+    offset = node.array(zero) if node.has(zero) else np.zeros((), np.int32)
+    if offset is None:
+        kind = value.type
+        assert isinstance(kind, TensorType)
+        wide = TensorType(IntegerType(32), kind.get_shape())
+        single = node.input(zero).type
+        assert isinstance(single, TensorType)
+        casts = [
+            node.add(CastOp(value, wide)),
+            node.add(CastOp(node.input(zero), TensorType(IntegerType(32), single.get_shape()))),
+        ]
+        return node.add(ElementwiseOp("sub", casts, wide))
+    if array is not None:
+        offset = offset.astype(np.int32)
+        return node.graph.constant(array.astype(np.int32) - offset, node.names[index])
+    kind = value.type
+    assert isinstance(kind, TensorType)
+    wide = TensorType(IntegerType(32), kind.get_shape())
+    result = node.add(CastOp(value, wide))
+    if offset.any():
+        subtrahend = node.graph.constant(offset.astype(np.int32), f"{node.label}.zero_point")
+        result = node.add(ElementwiseOp("sub", [result, subtrahend], wide))
+    return result
+
+
+def _matmul_integer(node: Node) -> SSAValue:
+    return node.add(MatmulOp(_wide(node, 0, 2), _wide(node, 1, 3), node.type))
+
+
+def _quantization(node: Node, op: type[QuantizeOp | DequantizeOp]) -> SSAValue | Array:
+    axis = int(node.attributes.get("axis", 1))
+    if node.has(2):
+        zero = node.input(2)
+    else:
+        zero = node.graph.constant(np.zeros((), np.uint8), f"{node.label}.zero_point")
+    arrays = [node.array(index) for index in range(3)]
+    if op is DequantizeOp and arrays[0] is not None and arrays[1] is not None:
+        offset = arrays[2] if arrays[2] is not None else np.zeros((), np.int32)
+        shape = [1] * arrays[0].ndim
+        if arrays[1].size > 1:
+            shape[axis] = -1
+        scale, offset = arrays[1].reshape(shape), offset.astype(np.int32)
+        offset = offset.reshape(shape) if offset.size > 1 else offset.reshape(())
+        scale = scale if arrays[0].ndim else scale.reshape(())
+        return ((arrays[0].astype(np.int32) - offset) * scale).astype(np.float32)
+    rank = node.rank(0)
+    return node.add(op(node.input(0), (node.input(1), zero), axis % rank if rank else 0, node.type))
+
+
+def _layer_norm(node: Node) -> SSAValue:
+    axis = int(node.attributes.get("axis", -1))
+    if axis not in (-1, node.rank(0) - 1):
+        raise ValueError(f"normalises from axis {axis} on; only the last one is supported")
+    if node.has(2):
+        beta = node.input(2)
+    else:
+        gamma = node.input(1).type
+        assert isinstance(gamma, TensorType)
+        beta = node.graph.constant(np.zeros(gamma.get_shape(), np.float32), f"{node.label}.beta")
+    epsilon = float(node.attributes.get("epsilon", 1e-5))
+    return node.add(LayerNormOp(node.input(0), node.input(1), beta, epsilon))
+
+
+def _gelu(node: Node) -> SSAValue:
+    approximate = node.attributes.get("approximate", b"none")
+    kind = "gelu_tanh" if approximate == b"tanh" else "gelu"
+    return node.add(ElementwiseOp(kind, [node.input(0)], node.type))
+
+
+def _softmax(node: Node) -> SSAValue:
+    return node.add(SoftmaxOp(node.input(0), int(node.attributes.get("axis", -1))))
+
+
+def _reduce(kind: str) -> Callable[[Node], SSAValue]:
+    def convert(node: Node) -> SSAValue:
+        axes = node.integers(1, "axes", range(node.rank(0)))
+        keep = bool(node.attributes.get("keepdims", 1))
+        return node.add(ReduceOp(kind, node.input(0), axes, keep, node.type))
+
+    return convert
+
+
+def _reshape(node: Node) -> SSAValue | Array:
+    found, shape = node.array(0), node.array(1)
+    if node.attributes.get("allowzero", 0):
+        raise ValueError("allowzero is not supported")
+    if found is not None and shape is not None:
+        return found.reshape(
+            [found.shape[i] if extent == 0 else int(extent) for i, extent in enumerate(shape)]
+        )
+    return node.add(ReshapeOp(node.input(0), node.input(1), node.type))
+
+
+def _flatten(node: Node) -> SSAValue:
+    if int(node.attributes.get("axis", 1)) != 1:
+        raise ValueError("only axis 1 is supported")
+    return node.add(ReshapeOp(node.input(0), node.vector([0, -1]), node.type))
+
+
+def _transpose(node: Node) -> SSAValue | Array:
+    found = node.array(0)
+    axes = node.attributes.get("perm")
+    if found is not None:
+        return np.ascontiguousarray(found.transpose(axes))
+    order = list(axes) if axes is not None else list(reversed(range(node.rank(0))))
+    return node.add(TransposeOp(node.input(0), order, node.type))
+
+
+def _unsqueeze(node: Node) -> SSAValue | Array:
+    axes, found = node.integers(1, "axes"), node.array(0)
+    if found is not None:
+        return np.expand_dims(found, tuple(axes))
+    return node.add(UnsqueezeOp(node.input(0), axes, node.type))
+
+
+def _squeeze(node: Node) -> SSAValue | Array:
+    found = node.array(0)
+    if found is not None:
+        axes = node.integers(1, "axes", [i for i, n in enumerate(found.shape) if n == 1])
+        return np.squeeze(found, tuple(axes))
+    return node.add(SqueezeOp(node.input(0), node.integers(1, "axes"), node.type))
+
+
+def _gather(node: Node) -> SSAValue | Array:
+    axis, arrays = int(node.attributes.get("axis", 0)), (node.array(0), node.array(1))
+    if arrays[0] is not None and arrays[1] is not None:
+        return np.asarray(np.take(arrays[0], arrays[1], axis=axis))
+    return node.add(GatherOp(node.input(0), node.input(1), axis, node.type))
+
+
+def _concat(node: Node) -> SSAValue | Array:
+    axis, arrays = int(node.attributes["axis"]), [node.array(i) for i in range(len(node.names))]
+    if all(array is not None for array in arrays):
+        return np.concatenate([array for array in arrays if array is not None], axis)
+    inputs = [node.input(index) for index in range(len(node.names))]
+    return node.add(ConcatOp(inputs, axis, node.type))
+
+
+def _slice(node: Node) -> SSAValue | Array:
+    if node.has(1):
+        bounds = node.input(1), node.input(2)
+        count = node.input(1).type
+        assert isinstance(count, TensorType)
+        axes = node.integers(3, "axes", range(count.get_shape()[0]))
+        steps = node.integers(4, "steps", [1] * len(axes))
+    else:
+        bounds = tuple(node.vector(node.integers(9, name)) for name in ("starts", "ends"))
+        axes = node.integers(9, "axes", range(len(node.integers(9, "starts"))))
+        steps = [1] * len(axes)
+    rank = node.rank(0)
+    axes = [axis % rank for axis in axes]
+    return node.add(SliceOp(node.input(0), (bounds[0], bounds[1]), axes, steps, node.type))
+
+
+def _shape(node: Node) -> SSAValue | Array:
+    if {"start", "end"} & set(node.attributes):
+        raise ValueError("a part of a shape is not supported")
+    kind = node.input(0).type
+    if isinstance(kind, TensorType) and kind.has_static_shape():
+        return np.array(kind.get_shape(), np.int64)
+    return node.add(ShapeOp(node.input(0), node.type))
+
+
+def _expand(node: Node) -> SSAValue:
+    return node.add(ExpandOp(node.input(0), node.input(1), node.type))
+
+
+OPERATORS: Mapping[str, Callable[[Node], SSAValue | Array]] = {
+    **{
+        operator: _elementwise(kind)
+        for operator, kind in {
+            "Abs": "abs",
+            "Erf": "erf",
+            "Exp": "exp",
+            "Log": "log",
+            "Neg": "neg",
+            "Not": "not",
+            "Reciprocal": "reciprocal",
+            "Sqrt": "sqrt",
+            "Relu": "relu",
+            "Sigmoid": "sigmoid",
+            "Tanh": "tanh",
+            "Swish": "silu",
+            "Silu": "silu",
+            "Add": "add",
+            "Sub": "sub",
+            "Mul": "mul",
+            "Div": "div",
+            "Pow": "pow",
+            "And": "and",
+            "Or": "or",
+            "Equal": "equal",
+            "Greater": "greater",
+            "GreaterOrEqual": "greater_equal",
+            "Less": "less",
+            "LessOrEqual": "less_equal",
+            "Where": "where",
+        }.items()
+    },
+    "Max": _variadic("max"),
+    "Min": _variadic("min"),
+    "Sum": _variadic("add"),
+    **{
+        f"Reduce{kind.capitalize()}": _reduce(kind)
+        for kind in ("mean", "sum", "max", "min", "prod")
+    },
+    "Cast": _cast,
+    "Concat": _concat,
+    "Constant": _constant,
+    "ConstantOfShape": _constant_of_shape,
+    "DequantizeLinear": lambda node: _quantization(node, DequantizeOp),
+    "Dropout": _identity,
+    "Expand": _expand,
+    "Flatten": _flatten,
+    "Gather": _gather,
+    "Gelu": _gelu,
+    "Gemm": _gemm,
+    "Identity": _identity,
+    "LayerNormalization": _layer_norm,
+    "MatMul": _matmul,
+    "MatMulInteger": _matmul_integer,
+    "QuantizeLinear": lambda node: _quantization(node, QuantizeOp),
+    "Reshape": _reshape,
+    "Shape": _shape,
+    "Slice": _slice,
+    "Softmax": _softmax,
+    "Squeeze": _squeeze,
+    "Transpose": _transpose,
+    "Unsqueeze": _unsqueeze,
+}
