@@ -1,7 +1,7 @@
 # Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-"""Passes that keep the level of the IR: `spaq-*` and `dfke-*`.
+"""Passes that keep the level of the IR, `spaq-*` and `dfke-*`, or cut kernels out of `nn`.
 
 `PASSES` maps each pass's name to a factory that imports it only when it is asked for.
 """
@@ -9,6 +9,30 @@
 from collections.abc import Callable
 
 from xdsl.passes import ModulePass
+
+
+def _nn_raise() -> type[ModulePass]:
+    from daqkf.passes.nn_raise import NnRaisePass
+
+    return NnRaisePass
+
+
+def _nn_outline() -> type[ModulePass]:
+    from daqkf.passes.nn_outline import NnOutlinePass
+
+    return NnOutlinePass
+
+
+def _nn_merge() -> type[ModulePass]:
+    from daqkf.passes.nn_merge import NnMergePass
+
+    return NnMergePass
+
+
+def _nn_chain() -> type[ModulePass]:
+    from daqkf.passes.nn_chain import NnChainPass
+
+    return NnChainPass
 
 
 def _spaq_analyze() -> type[ModulePass]:
@@ -72,6 +96,10 @@ def _dfke_chain() -> type[ModulePass]:
 
 
 PASSES: dict[str, Callable[[], type[ModulePass]]] = {
+    "nn-raise": _nn_raise,
+    "nn-outline": _nn_outline,
+    "nn-merge": _nn_merge,
+    "nn-chain": _nn_chain,
     "spaq-prune": _spaq_prune,
     "spaq-calibrate": _spaq_calibrate,
     "spaq-analyze": _spaq_analyze,

@@ -1,0 +1,172 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""`nn-merge`: kernels of the same activations become one, side by side."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from xdsl.context import Context
+from xdsl.dialects.builtin import FunctionType, ModuleOp, StringAttr, TensorType, f32, i64
+from xdsl.dialects.func import FuncOp, ReturnOp
+from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
+from xdsl.passes import ModulePass
+from xdsl.rewriter import InsertPoint, Rewriter
+from xdsl.traits import SymbolTable
+
+from daqkf.dialects.dense import from_array
+from daqkf.dialects.nn import ConstantOp, LinearOp, SliceOp
+from daqkf.dialects.nn.base import NODE, shape_of
+from daqkf.dialects.spaq import ActivationOp, AddOp, MatmulOp
+from daqkf.dialects.spaq import ConstantOp as WeightsOp
+from daqkf.dialects.spaq.ops import activations
+from daqkf.hw_targets import load_target
+from daqkf.passes.nn_outline import free_name, insert_kernel
+
+
+@dataclass(frozen=True)
+class NnMergePass(ModulePass):
+    """Horizontal fusion: one kernel of `nn.linear`s that read the same value, say Q, K and V.
+
+    Each tile's activations then go to the array once: K bytes a token less for each kernel after
+    the first, and as many cycles a tile. Costs nothing, and is done wherever the outputs together
+    fit the target's result memory, and the kernels have the same function behind their sums.
+
+    - `target`: whose result memory.
+    """
+
+    name = "nn-merge"
+
+    target: str = "generic"
+
+    def apply(self, ctx: Context, op: ModuleOp) -> None:
+        most = load_target(self.target).machine.result_depth
+        readers: dict[SSAValue, list[LinearOp]] = {}
+        for call in [found for found in op.walk() if isinstance(found, LinearOp)]:
+            readers.setdefault(call.input, []).append(call)
+        for calls in readers.values():
+            groups: list[list[_Layer]] = []
+            for layer in (found for call in calls if (found := _Layer.of(call)) is not None):
+                for group in groups:
+                    channels = sum(member.channels for member in [*group, layer])
+                    if group[0].activation == layer.activation and channels <= most:
+                        group.append(layer)
+                        break
+                else:
+                    groups.append([layer])
+            for group in groups:
+                if len(group) > 1:
+                    _merge(op, group)
+
+
+@dataclass(frozen=True)
+class _Layer:
+    """A call of a kernel that is a single layer."""
+
+    call: LinearOp
+    function: FuncOp
+    weights: np.ndarray
+    bias: np.ndarray
+    activation: str | None
+
+    @property
+    def channels(self) -> int:
+        return self.weights.shape[1]
+
+    @classmethod
+    def of(cls, call: LinearOp) -> "_Layer | None":
+        function = SymbolTable.lookup_symbol(call, call.callee)
+        assert isinstance(function, FuncOp)
+        ops = list(function.walk())
+        products = [op for op in ops if isinstance(op, MatmulOp)]
+        known = (FuncOp, WeightsOp, MatmulOp, AddOp, ActivationOp, ReturnOp)
+        if len(products) != 1 or not all(isinstance(op, known) for op in ops):
+            return None
+        weights = products[0].weights.owner
+        assert isinstance(weights, WeightsOp)
+        bias = np.zeros(weights.array().shape[1], np.float32)
+        for op in ops:
+            if isinstance(op, AddOp):
+                assert isinstance(op.bias.owner, WeightsOp)
+                bias = op.bias.owner.array()
+        functions = [op.function.data for op in ops if isinstance(op, ActivationOp)]
+        activation = functions[0] if functions else None
+        return cls(call, function, weights.array(), bias, activation)
+
+
+def _merge(module: ModuleOp, layers: Sequence[_Layer]) -> None:
+    calls = [layer.call for layer in layers]
+    names = [layer.function.sym_name.data for layer in layers]
+    weights = np.concatenate([layer.weights for layer in layers], axis=1)
+    features, channels = weights.shape
+    block = Block(arg_types=[activations(features, f32)])
+    matrix = WeightsOp(from_array(weights, f32))
+    vector = WeightsOp(from_array(np.concatenate([layer.bias for layer in layers]), f32))
+    product = MatmulOp(block.args[0], matrix.result, activations(channels, f32))
+    total = AddOp(product.result, vector.result)
+    result: Operation = total
+    block.add_ops([matrix, product, vector, total])
+    if layers[0].activation is not None:
+        result = ActivationOp(layers[0].activation, total.result)
+        block.add_op(result)
+    block.add_op(ReturnOp(result.results[0]))
+    kind = FunctionType.from_lists(list(block.arg_types), [result.results[0].type])
+    name = free_name(module, joined(names))
+    insert_kernel(module, FuncOp(name, kind, Region(block)))
+
+    first = next(op for op in _in_order(calls[0]) if op in calls)
+    merged = LinearOp(name, calls[0].input, _with_last(calls[0].result, channels))
+    merged.attributes[NODE] = StringAttr(name)
+    rank = len(shape_of(calls[0].result) or ())
+    Rewriter.insert_op(merged, InsertPoint.before(first))
+    low = 0
+    for layer in layers:
+        bounds = [
+            ConstantOp(from_array(np.array([bound], np.int64), i64))
+            for bound in (low, low + layer.channels)
+        ]
+        low += layer.channels
+        part = SliceOp(
+            merged.result,
+            (bounds[0].result, bounds[1].result),
+            [rank - 1],
+            [1],
+            layer.call.result.type,
+        )
+        part.attributes[NODE] = StringAttr(layer.function.sym_name.data)
+        part.result.name_hint = layer.call.result.name_hint
+        Rewriter.insert_op([*bounds, part], InsertPoint.after(merged))
+        layer.call.result.replace_all_uses_with(part.result)
+        Rewriter.erase_op(layer.call)
+    remove_unused(module, [layer.function for layer in layers])
+
+
+def _in_order(op: Operation) -> Sequence[Operation]:
+    block = op.parent_block()
+    return list(block.ops) if block is not None else [op]
+
+
+def _with_last(value: SSAValue, extent: int) -> Attribute:
+    """The type of a value with another last extent."""
+    kind = value.type
+    assert isinstance(kind, TensorType)
+    return TensorType(kind.element_type, [*kind.get_shape()[:-1], extent])
+
+
+def joined(names: Sequence[str]) -> str:
+    """One name for kernels that were several: what they share, then what tells them apart."""
+    parts = [name.split(".") for name in names]
+    same = 0
+    while all(len(part) > same + 1 and part[same] == parts[0][same] for part in parts):
+        same += 1
+    shared = "".join(f"{part}." for part in parts[0][:same])
+    return shared + "_".join(name.removeprefix(shared) for name in names)
+
+
+def remove_unused(module: ModuleOp, functions: Sequence[FuncOp]) -> None:
+    """Erase functions that no `nn.linear` calls any more."""
+    called = {op.callee.root_reference.data for op in module.walk() if isinstance(op, LinearOp)}
+    for function in dict.fromkeys(functions):
+        if function.sym_name.data not in called:
+            Rewriter.erase_op(function)

@@ -1,0 +1,234 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""`nn-raise`: functions that a file spells out → operations of their own."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from xdsl.context import Context
+from xdsl.dialects.builtin import ModuleOp
+from xdsl.ir import Operation, SSAValue
+from xdsl.passes import ModulePass
+from xdsl.rewriter import InsertPoint, Rewriter
+from xdsl.transforms.dead_code_elimination import dce
+
+from daqkf.dialects.nn import ConstantOp, ElementwiseOp, LayerNormOp, ReduceOp, SoftmaxOp
+from daqkf.dialects.nn.base import NODE, integers_of, shape_of
+
+_CLOSE = 1e-3
+"""Relative: files round constants like √2, some to three digits."""
+
+
+@dataclass(frozen=True)
+class NnRaisePass(ModulePass):
+    """Find GELU (by erf and by tanh), SiLU, layer normalisation and softmax that are spelled out.
+
+    However their factors are ordered and nested, and where a division stands for a product. The
+    results differ by float rounding alone.
+    """
+
+    name = "nn-raise"
+
+    def apply(self, ctx: Context, op: ModuleOp) -> None:
+        for found in [entry for entry in op.walk() if isinstance(entry, ElementwiseOp)]:
+            for raised in (_gelu, _silu, _layer_norm, _softmax):
+                replacement = raised(found)
+                if replacement is None:
+                    continue
+                if name := found.attributes.get(NODE):
+                    replacement.attributes[NODE] = name
+                replacement.results[0].name_hint = found.result.name_hint
+                Rewriter.insert_op(replacement, InsertPoint.before(found))
+                found.result.replace_all_uses_with(replacement.results[0])
+                break
+        dce(op)
+
+
+def _inputs(value: SSAValue, kind: str) -> Sequence[SSAValue] | None:
+    """The operands of the function of this kind that computes a value."""
+    op = value.owner
+    return op.inputs if isinstance(op, ElementwiseOp) and op.kind.data == kind else None
+
+
+def _scalar(value: SSAValue) -> float | None:
+    """The number that a value is known to be."""
+    op = value.owner
+    if isinstance(op, ConstantOp) and op.array().size == 1:
+        return float(op.array().reshape(()))
+    return None
+
+
+def _near(value: float | None, expected: float) -> bool:
+    return value is not None and math.isclose(value, expected, rel_tol=_CLOSE)
+
+
+@dataclass
+class _Product:
+    """A product, taken apart: `factor · Π over / Π under`."""
+
+    factor: float = 1.0
+    over: list[SSAValue] = field(default_factory=list[SSAValue])
+    under: list[SSAValue] = field(default_factory=list[SSAValue])
+
+    @classmethod
+    def of(cls, value: SSAValue) -> "_Product":
+        found = cls()
+        found._take(value, inverted=False)
+        return found
+
+    def _take(self, value: SSAValue, *, inverted: bool) -> None:
+        if (number := _scalar(value)) is not None and number:
+            self.factor *= 1 / number if inverted else number
+        elif factors := _inputs(value, "mul"):
+            for part in factors:
+                self._take(part, inverted=inverted)
+        elif parts := _inputs(value, "div"):
+            self._take(parts[0], inverted=inverted)
+            self._take(parts[1], inverted=not inverted)
+        elif parts := _inputs(value, "reciprocal"):
+            self._take(parts[0], inverted=not inverted)
+        elif parts := _inputs(value, "neg"):
+            self.factor = -self.factor
+            self._take(parts[0], inverted=inverted)
+        elif (parts := _inputs(value, "pow")) and _whole(_scalar(parts[1])):
+            for _ in range(round(_scalar(parts[1]) or 0)):
+                self._take(parts[0], inverted=inverted)
+        else:
+            (self.under if inverted else self.over).append(value)
+
+    def is_power(self, x: SSAValue, exponent: int, factor: float) -> bool:
+        """Whether this is `factor · x^exponent`."""
+        return not self.under and self.over == [x] * exponent and _near(self.factor, factor)
+
+
+def _whole(number: float | None) -> bool:
+    return number in (2.0, 3.0)
+
+
+def _sum(value: SSAValue) -> tuple[list[SSAValue], float]:
+    """A sum, taken apart: its terms and what is added to them."""
+    if (number := _scalar(value)) is not None:
+        return [], number
+    if parts := _inputs(value, "add"):
+        (left, first), (right, second) = (_sum(part) for part in parts)
+        return left + right, first + second
+    return [value], 0.0
+
+
+def _gelu(op: ElementwiseOp) -> Operation | None:
+    """`x/2·(1 + erf(x/√2))` and `x/2·(1 + tanh(√(2/π)·(x + 0.044715·x³)))`."""
+    if op.kind.data not in ("mul", "div"):
+        return None
+    product = _Product.of(op.result)
+    if product.under or len(product.over) != 2 or not _near(product.factor, 0.5):
+        return None
+    for x, other in (product.over, product.over[::-1]):
+        terms, offset = _sum(other)
+        if len(terms) != 1 or not _near(offset, 1.0):
+            continue
+        for function, kind, argument in (
+            ("erf", "gelu", _is_scaled),
+            ("tanh", "gelu_tanh", _is_cubic),
+        ):
+            inner = _inputs(terms[0], function)
+            if inner and argument(inner[0], x):
+                return ElementwiseOp(kind, [x], op.result.type)
+    return None
+
+
+def _is_scaled(value: SSAValue, x: SSAValue) -> bool:
+    return _Product.of(value).is_power(x, 1, math.sqrt(0.5))
+
+
+def _is_cubic(value: SSAValue, x: SSAValue) -> bool:
+    """`√(2/π)·(x + 0.044715·x³)`, or with x taken out."""
+    product = _Product.of(value)
+    rest = [factor for factor in product.over if factor != x]
+    if product.under or len(rest) != 1 or not _near(product.factor, math.sqrt(2 / math.pi)):
+        return False
+    terms, offset = _sum(rest[0])
+    cubic = [term for term in terms if term != x]
+    if len(cubic) != 1:
+        return False
+    inside = _Product.of(cubic[0])
+    if len(product.over) == 1:
+        return offset == 0 and len(terms) == 2 and inside.is_power(x, 3, 0.044715)
+    return len(terms) == 1 and _near(offset, 1.0) and inside.is_power(x, 2, 0.044715)
+
+
+def _silu(op: ElementwiseOp) -> Operation | None:
+    """`x·sigmoid(x)`."""
+    if op.kind.data != "mul":
+        return None
+    for x, other in (op.inputs, op.inputs[::-1]):
+        inner = _inputs(other, "sigmoid")
+        if inner and inner[0] == x:
+            return ElementwiseOp("silu", [x], op.result.type)
+    return None
+
+
+def _reduced(value: SSAValue, kind: str) -> SSAValue | None:
+    """What is reduced along the last dimension, which stays."""
+    op = value.owner
+    if not isinstance(op, ReduceOp) or op.kind.data != kind or op.keep is None:
+        return None
+    shape = shape_of(op.input)
+    last = () if shape is None else (len(shape) - 1,)
+    axes = integers_of(op.axes)
+    return op.input if len(axes) == 1 and axes[0] in (-1, *last) else None
+
+
+def _centred(value: SSAValue) -> SSAValue | None:
+    """x, of `x - mean(x)`."""
+    parts = _inputs(value, "sub")
+    return parts[0] if parts and _reduced(parts[1], "mean") == parts[0] else None
+
+
+def _layer_norm(op: ElementwiseOp) -> Operation | None:
+    """`(x - mean(x)) / √(mean((x - mean(x))²) + ε) · γ + β`."""
+    if op.kind.data != "add":
+        return None
+    for scaled, beta in (op.inputs, op.inputs[::-1]):
+        product = _Product.of(scaled)
+        sides = [value for value in product.over if (x := _centred(value)) is not None]
+        gammas = [value for value in product.over if value not in sides]
+        if not (_is_vector(beta) and len(sides) == len(gammas) == len(product.under) == 1):
+            continue
+        x = _centred(sides[0])
+        epsilon = _deviation(product.under[0], x)
+        if x is None or epsilon is None or product.factor != 1 or not _is_vector(gammas[0]):
+            continue
+        return LayerNormOp(x, gammas[0], beta, epsilon)
+    return None
+
+
+def _deviation(value: SSAValue, x: SSAValue | None) -> float | None:
+    """ε, of `√(mean((x - mean(x))²) + ε)`."""
+    inner = _inputs(value, "sqrt")
+    terms, epsilon = _sum(inner[0]) if inner else ([], 0.0)
+    squares = _reduced(terms[0], "mean") if len(terms) == 1 else None
+    if squares is None:
+        return None
+    product = _Product.of(squares)
+    sides = {_centred(value) for value in product.over}
+    is_square = len(product.over) == 2 and not product.under and product.factor == 1
+    return epsilon if is_square and sides == {x} else None
+
+
+def _is_vector(value: SSAValue) -> bool:
+    return isinstance(value.owner, ConstantOp) and value.owner.array().ndim == 1
+
+
+def _softmax(op: ElementwiseOp) -> Operation | None:
+    """`exp(x - max(x)) / Σ exp(x - max(x))` along the last dimension."""
+    if op.kind.data != "div":
+        return None
+    exponentials, total = op.inputs
+    inner = _inputs(exponentials, "exp")
+    if not inner or _reduced(total, "sum") != exponentials:
+        return None
+    parts = _inputs(inner[0], "sub")
+    shifted = parts is not None and _reduced(parts[1], "max") == parts[0]
+    return SoftmaxOp(parts[0] if parts is not None and shifted else inner[0], -1)
