@@ -64,8 +64,9 @@ def call(
     arguments: Sequence[NDArray[Any]],
     listeners: tuple[Interpreter.Listener, ...] = (),
     host: NnFunctions | None = None,
+    array: RpeaFunctions | None = None,
 ) -> tuple[NDArray[Any], ...]:
-    """The results of a function of the module; `host` stands in for how `nn` is run.
+    """The results of a function of the module; `host` and `array` may say how `nn` and `rpea` run.
 
     Raises:
         InterpretationError: an argument's shape does not fit, or a sum leaves its type.
@@ -73,13 +74,14 @@ def call(
     types = function.function_type.inputs.data
     if len(types) != len(arguments):
         raise InterpretationError(f"the function takes {len(types)} arguments")
-    for kind, array in zip(types, arguments, strict=True):
-        if not isinstance(kind, TensorType) or not _is(array.shape, kind.get_shape()):
-            raise InterpretationError(f"an array of shape {array.shape} is not a {kind}")
+    for kind, argument in zip(types, arguments, strict=True):
+        if not isinstance(kind, TensorType) or not _is(argument.shape, kind.get_shape()):
+            raise InterpretationError(f"an array of shape {argument.shape} is not a {kind}")
     interpreter = Interpreter(module, listeners=listeners)
-    for functions in (SpaqFunctions, DfkeFunctions, RpeaFunctions, FuncFunctions):
+    for functions in (SpaqFunctions, DfkeFunctions, FuncFunctions):
         interpreter.register_implementations(functions())
     interpreter.register_implementations(host or NnFunctions())
+    interpreter.register_implementations(array or RpeaFunctions())
     return interpreter.call_op(function, tuple(arguments))
 
 

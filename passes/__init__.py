@@ -35,6 +35,12 @@ def _nn_chain() -> type[ModulePass]:
     return NnChainPass
 
 
+def _nn_product() -> type[ModulePass]:
+    from daqkf.passes.nn_product import NnProductPass
+
+    return NnProductPass
+
+
 def _spaq_analyze() -> type[ModulePass]:
     from daqkf.passes.spaq_analyze import SpaqAnalyzePass
 
@@ -100,6 +106,7 @@ PASSES: dict[str, Callable[[], type[ModulePass]]] = {
     "nn-outline": _nn_outline,
     "nn-merge": _nn_merge,
     "nn-chain": _nn_chain,
+    "nn-product": _nn_product,
     "spaq-prune": _spaq_prune,
     "spaq-calibrate": _spaq_calibrate,
     "spaq-analyze": _spaq_analyze,

@@ -116,7 +116,9 @@ class NnFunctions(InterpreterFunctions):
     @impl(ProductOp)
     def product(self, interpreter: Interpreter, op: ProductOp, args: Values) -> Values:
         left, right, result = op.steps()
-        lhs, rhs = numerics.quantize(args[0], left), numerics.quantize(args[1], right)
+        # The right side is weights, which have no -128.
+        lhs = numerics.quantize(args[0], left)
+        rhs = np.maximum(numerics.quantize(args[1], right), -numerics.LEVEL_MAX)
         batch = np.broadcast_shapes(lhs.shape[:-2], rhs.shape[:-2])
         lhs = np.broadcast_to(lhs, batch + lhs.shape[-2:])
         rhs = np.broadcast_to(rhs, batch + rhs.shape[-2:])

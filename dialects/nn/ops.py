@@ -219,8 +219,8 @@ class LinearOp(TensorOp):
 class ProductOp(TensorOp):
     """A product of activations in int8, as the array computes it once `rhs` is its program.
 
-    Both operands are quantised with one scale each, and so is the result, by an integer multiplier
-    and shift (`spaq.numerics`). Batched as `nn.matmul`.
+    Both operands are quantised with one scale each, the right one to weights of -127 … 127, and so
+    is the result, by an integer multiplier and shift (`spaq.numerics`). Batched as `nn.matmul`.
 
     ```mlir
     %y = nn.product %q, %k <{scales = array<f64: 0.5, 0.5, 1.0>, factors = array<i64: 32768, 17>}>

@@ -3,6 +3,7 @@
 
 """What `rpea` operations compute: the golden model, word by word as the array plays them."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,12 @@ from xdsl.interpreter import Interpreter, InterpreterFunctions, impl, register_i
 
 from daqkf.dialects.dense import to_array
 from daqkf.dialects.rpea.families import FAMILIES
-from daqkf.dialects.rpea.ops import ChainOp, ProgramOp, RunOp
+from daqkf.dialects.rpea.ops import ChainOp, Playable, ProgramOp, RunOp
 from daqkf.dialects.spaq import numerics
 
 Values = tuple[Any, ...]
+Device = Callable[[Playable, NDArray[np.int8]], NDArray[np.int8]]
+"""Plays a program over int8 [T, K] → int8 [T, N]."""
 
 
 def play(program: ProgramOp, x: NDArray[np.int8]) -> NDArray[np.int8]:
@@ -42,11 +45,20 @@ def play(program: ProgramOp, x: NDArray[np.int8]) -> NDArray[np.int8]:
 
 @register_impls
 class RpeaFunctions(InterpreterFunctions):
-    """Implementations of the `rpea` operations."""
+    """Implementations of the `rpea` operations.
+
+    `device` stands in for the golden model where a program runs: an array, say.
+    """
+
+    def __init__(self, device: Device | None = None):
+        super().__init__()
+        self._device = device
 
     @impl(RunOp)
     def run(self, interpreter: Interpreter, op: RunOp, args: Values) -> Values:
         (x,), program = args, op.target()
+        if self._device is not None:
+            return (self._device(program, x),)
         if isinstance(program, ProgramOp):
             return (play(program, x),)
         if isinstance(program, ChainOp):

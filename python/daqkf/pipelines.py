@@ -6,6 +6,13 @@
 A pipeline is a tuple of pass specs in the syntax of `-p`; each is there for the reason given.
 """
 
+NETWORK = (
+    "nn-raise",  # named functions first: kernels take GELU with them, not an erf and what is around
+    "nn-outline",  # products with constant weights become kernels
+    "nn-merge",  # side by side before behind one another: it knows kernels of one layer only
+    "nn-chain",
+)
+
 QUANTIZE = (
     "spaq-analyze",  # states the sparsity, which the later levels and reports read
     "spaq-quantize",  # float → exact integers; everything below is bit for bit
@@ -26,10 +33,11 @@ CIRCUIT = (
 )
 
 PIPELINES: dict[str, tuple[str, ...]] = {
+    "network": NETWORK,
     "quantize": QUANTIZE,
     "kernels": KERNELS,
     "program": (*QUANTIZE, *KERNELS, *LOWER),
     "circuit": (*QUANTIZE, *KERNELS, *LOWER, *CIRCUIT),
 }
-"""From calibrated float layers: to integers, to kernels (from integers), to array programs,
-to the circuit."""
+"""`network` cuts kernels out of a file's operators. From calibrated float layers, the others lead
+to integers, from those to kernels, to array programs, to the circuit."""

@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +47,15 @@ class Cycles:
     storing: int
     chaining: int = 0
     """Between the kernels of a chain."""
+
+    def __add__(self, other: "Cycles") -> "Cycles":
+        both = zip(astuple(self), astuple(other), strict=True)
+        return Cycles(*(mine + theirs for mine, theirs in both))
+
+    @property
+    def total(self) -> int:
+        """All of them."""
+        return sum(astuple(self))
 
 
 @dataclass(frozen=True)

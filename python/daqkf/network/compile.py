@@ -1,0 +1,229 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""From a network's file to a `CompiledNetwork`."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from xdsl.dialects.builtin import (
+    DYNAMIC_INDEX,
+    IntegerType,
+    ModuleOp,
+    TensorType,
+)
+from xdsl.dialects.func import FuncOp
+from xdsl.interpreter import Interpreter, PythonValues
+from xdsl.ir import Operation, SSAValue
+from xdsl.passes import ModulePass
+from xdsl.rewriter import InsertPoint, Rewriter
+from xdsl.utils.exceptions import DiagnosticException, InterpretationError
+
+from daqkf.design import run_passes
+from daqkf.dialects.dfke.ops import ChainOp, KernelOp
+from daqkf.dialects.interpreting import call, entry
+from daqkf.dialects.nn import GatherOp, LinearOp, ProductOp
+from daqkf.dialects.rpea import ArrayConfig, ArrayOp
+from daqkf.dialects.spaq import LevelSet
+from daqkf.errors import DaqkfError, describe
+from daqkf.frontends import load_network
+from daqkf.hw_targets import load_target
+from daqkf.lowering.lower_dfke_to_rpea import required_config, shared_config
+from daqkf.network.compiled import CompiledNetwork
+from daqkf.network.products import product_requirement
+from daqkf.passes.dfke_schedule import DfkeSchedulePass
+from daqkf.passes.nn_chain import NnChainPass
+from daqkf.passes.nn_merge import NnMergePass
+from daqkf.passes.nn_product import Inputs, in_order, input_names, quantize_products
+from daqkf.passes.spaq_calibrate import calibrate
+from daqkf.passes.spaq_prune import prune
+from daqkf.passes.spaq_quantize import SpaqQuantizePass
+from daqkf.pipelines import LOWER
+
+Progress = Callable[[str], None]
+
+_DRAWN = 16
+"""What extents that the file leaves open are in inputs that are drawn; 2 for a leading one."""
+
+_ROWS = 2048
+"""Rows of a kernel's inputs that are kept to calibrate on."""
+
+
+@dataclass
+class _Rows(Interpreter.Listener):
+    """What the kernels read, and the extents of products."""
+
+    rows: dict[str, list[NDArray[np.float32]]] = field(
+        default_factory=dict[str, list[NDArray[np.float32]]]
+    )
+
+    def will_interpret_op(self, op: Operation, args: PythonValues) -> None:
+        if isinstance(op, LinearOp):
+            x = args[0].reshape(-1, args[0].shape[-1])
+            kept = self.rows.setdefault(op.callee.root_reference.data, [])
+            kept.append(np.asarray(x, np.float32))
+
+
+def compile_network(
+    source: str | Path | ModuleOp,
+    *,
+    calibration: Inputs | None = None,
+    sparsity: float | None = None,
+    levels: LevelSet,
+    split: float = 0.02,
+    target: str = "generic",
+    fuse: bool = True,
+    products: bool = False,
+    second_order: bool | None = None,
+    max_tokens: int = 128,
+    progress: Progress = lambda name: None,
+) -> CompiledNetwork:
+    """Compile a whole network for one array; the host runs what is not a kernel.
+
+    Args:
+        source: a file that `load_network` reads, or its module of `nn`.
+        calibration: the network's inputs by name, to find the ranges of int8 on. Without it,
+            random ones: whole numbers that index something below its extent, ones for other whole
+            numbers, else a standard normal distribution.
+        sparsity: prune every kernel to this share of zeros first.
+        levels: the level set of all weights.
+        split: extra int8 columns for features of large range, as a share; see `daqkf.compile`.
+        target: a target's name, or a .toml file.
+        fuse: merge kernels of the same activations, and chain those that follow one another.
+        products: compute products of activations (attention) on the array, too.
+        second_order: prune and round on the calibration data; by default where that has two rows
+            for each feature.
+        max_tokens: the longest sequence that products are made for.
+        progress: told of each step.
+
+    Raises:
+        DaqkfError: a file that cannot be read or has something unsupported, inputs that do not
+            fit, or kernels that do not fit the target.
+    """
+    try:
+        machine = load_target(target).machine
+        progress("read")
+        network = source.clone() if isinstance(source, ModuleOp) else load_network(source)
+        fusing: list[ModulePass | str] = [NnMergePass(target), NnChainPass(target)]
+        progress("cut out kernels")
+        run_passes(network, ["nn-raise", "nn-outline", *(fusing if fuse else [])])
+        function = entry(network)
+        if calibration is None:
+            calibration = drawn_inputs(function)
+        listener = _Rows()
+        progress("calibrate")
+        call(network, function, in_order(function, calibration), (listener,))
+        if products:
+            quantize_products(network, calibration)
+        kernels = [op for op in network.ops if isinstance(op, FuncOp) and op is not function]
+        for kernel in kernels:
+            name = kernel.sym_name.data
+            progress(f"quantise {name}")
+            rows = _sample(np.concatenate(listener.rows[name]))
+            module = _quantized(kernel, rows, sparsity, levels, split, second_order, machine)
+            (integer,) = (op for op in module.ops if isinstance(op, FuncOp))
+            integer.detach()
+            Rewriter.replace_op(kernel, integer)
+        network.verify()
+        progress("schedule")
+        arrays = _arrays(network, target, fuse, products, max_tokens)
+    except (DiagnosticException, InterpretationError, ValueError, OSError) as error:
+        raise DaqkfError(describe(error)) from None
+    return CompiledNetwork(network, arrays, target)
+
+
+def _sample(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    """At most `_ROWS` rows, evenly spread."""
+    return rows[:: -(-len(rows) // _ROWS)]
+
+
+def _quantized(
+    kernel: FuncOp,
+    rows: NDArray[np.float32],
+    sparsity: float | None,
+    levels: LevelSet,
+    split: float,
+    second_order: bool | None,
+    machine: Any,
+) -> ModuleOp:
+    """A kernel as exact integers, in a module of its own."""
+    module = ModuleOp([kernel.clone()])
+    if second_order is None:
+        second_order = len(rows) >= 2 * rows.shape[1]
+    samples = rows if second_order else None
+    if sparsity is not None:
+        prune(module, sparsity, samples)
+    calibrate(module, rows)
+    run_passes(module, ["spaq-analyze"])
+    quantize = SpaqQuantizePass(
+        levels.kind, levels.magnitudes, levels.maximum, max_shift=machine.max_shift, split=split
+    )
+    quantize.quantize(module, samples)
+    module.verify()
+    return module
+
+
+def _arrays(
+    network: ModuleOp, target: str, fuse: bool, products: bool, max_tokens: int
+) -> ModuleOp:
+    """The kernels as programs of one array."""
+    main = entry(network)
+    module = ModuleOp([op.clone() for op in network.ops if op is not main])
+    passes = ["dfke-fuse", "dfke-specialize-bitwidth", DfkeSchedulePass(target)]
+    run_passes(module, [*passes, *(["dfke-chain"] if fuse else [])])
+    machine = load_target(target).machine
+    wanted: list[ArrayConfig] = []
+    if products:
+        for op in (found for found in main.walk() if isinstance(found, ProductOp)):
+            features, outputs = (
+                max_tokens if extent == DYNAMIC_INDEX else extent
+                for extent in _extents(op.rhs)[-2:]
+            )
+            wanted.append(product_requirement(features, outputs, machine))
+    if wanted:
+        runnable = [
+            op
+            for op in module.walk()
+            if isinstance(op, KernelOp | ChainOp) and not isinstance(op.parent_op(), ChainOp)
+        ]
+        config = shared_config([*(required_config(op) for op in runnable), *wanted])
+        Rewriter.insert_op(ArrayOp("array", config), InsertPoint.at_start(module.body.block))
+    run_passes(module, LOWER)
+    return module
+
+
+def _extents(value: SSAValue) -> tuple[int, ...]:
+    if not isinstance(value.type, TensorType):
+        raise ValueError("a product's operand has no rank; it cannot run on the array")
+    return value.type.get_shape()
+
+
+def drawn_inputs(function: FuncOp, seed: int = 0) -> dict[str, NDArray[Any]]:
+    """Random inputs of a network, by name; see `compile_network`."""
+    rng = np.random.default_rng(seed)
+    inputs: dict[str, NDArray[Any]] = {}
+    for name, argument in zip(input_names(function), function.body.block.args, strict=True):
+        shape = [
+            extent if extent != DYNAMIC_INDEX else (_DRAWN if axis else 2)
+            for axis, extent in enumerate(_extents(argument))
+        ]
+        assert isinstance(argument.type, TensorType)
+        kind = argument.type.element_type
+        if not isinstance(kind, IntegerType):
+            inputs[name] = rng.standard_normal(shape).astype(np.float32)
+            continue
+        gathers = [
+            use.operation
+            for use in argument.uses
+            if isinstance(use.operation, GatherOp) and use.index == 1
+        ]
+        if gathers:
+            extent = min(_extents(op.input)[op.axis.value.data] for op in gathers)
+            inputs[name] = rng.integers(0, max(extent, 1), shape)
+        else:
+            inputs[name] = np.ones(shape, np.int64 if kind.width.data > 1 else bool)
+    return inputs

@@ -1,0 +1,279 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""A compiled network: what the host runs, the kernels on one array, and ways to run both."""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from xdsl.dialects.builtin import ModuleOp
+from xdsl.dialects.func import FuncOp
+from xdsl.utils.exceptions import DiagnosticException, InterpretationError
+
+from daqkf.design import run_passes
+from daqkf.dialects.dense import to_array
+from daqkf.dialects.interpreting import call, entry
+from daqkf.dialects.nn import LinearOp, ProductOp
+from daqkf.dialects.nn.interpreter import NnFunctions, integer_product
+from daqkf.dialects.rpea import ArrayConfig, ArrayOp, ChainOp, Playable, RunOp
+from daqkf.dialects.rpea.interpreter import RpeaFunctions
+from daqkf.errors import DaqkfError, describe
+from daqkf.files import write_atomically
+from daqkf.hw_targets import load_target
+from daqkf.ir import module_text
+from daqkf.lowering.program_image import encode, parts_of
+from daqkf.network.accelerators import Accelerator, Resumable, SimulatedArray
+from daqkf.network.products import product_program
+from daqkf.passes.nn_product import Inputs, in_order, input_names, output_names
+from daqkf.pipelines import CIRCUIT
+from daqkf.runtime.simulator import Simulator
+
+Progress = Callable[[str], None]
+"""Called with the name of each kernel and product before it runs."""
+
+FAST, RTL = "fast", "rtl"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A program of a network, and what it moves for a token."""
+
+    name: str
+    """The kernel it is part of."""
+    program: Playable
+
+    @property
+    def features(self) -> int:
+        """Bytes of a token that go to the array."""
+        return self.program.features.value.data
+
+    @property
+    def outputs(self) -> int:
+        """Bytes of a token that come back."""
+        return self.program.channels
+
+    @property
+    def kernels(self) -> int:
+        """Layers that follow one another on the array."""
+        return len(parts_of(self.program)) if isinstance(self.program, ChainOp) else 1
+
+    @cached_property
+    def image(self) -> bytes:
+        """The program image."""
+        return encode(self.program)
+
+
+@dataclass(frozen=True, eq=False)
+class CompiledNetwork:
+    """A network whose kernels run on one array; the host runs the rest."""
+
+    network: ModuleOp
+    """`main` in `nn`, and each kernel as exact integers in `spaq`: what defines the results."""
+    arrays: ModuleOp
+    """The array, its programs, and each kernel as the host calls them."""
+    target: str
+
+    @cached_property
+    def config(self) -> ArrayConfig:
+        """Everything that shapes the circuit."""
+        return next(op for op in self.arrays.ops if isinstance(op, ArrayOp)).config.data
+
+    @property
+    def inputs(self) -> list[str]:
+        """The names of the network's inputs."""
+        return input_names(entry(self.network))
+
+    @property
+    def outputs(self) -> list[str]:
+        """The names of its outputs."""
+        return output_names(entry(self.network))
+
+    @cached_property
+    def kernels(self) -> dict[str, FuncOp]:
+        """The kernels by name, in the order in which they run."""
+        functions = {op.sym_name.data: op for op in self.arrays.ops if isinstance(op, FuncOp)}
+        calls = [op for op in self.network.walk() if isinstance(op, LinearOp)]
+        names = dict.fromkeys(op.callee.root_reference.data for op in calls)
+        return {name: functions[name] for name in names}
+
+    @cached_property
+    def stages(self) -> list[Stage]:
+        """Every program, in the order in which they run."""
+        return [
+            Stage(name, op.target())
+            for name, function in self.kernels.items()
+            for op in function.walk()
+            if isinstance(op, RunOp)
+        ]
+
+    @cached_property
+    def verilog_files(self) -> dict[str, str]:
+        """SystemVerilog of the array by file name, one module each."""
+        from daqkf.lowering.export_verilog import emit_verilog
+
+        array = next(op for op in self.arrays.ops if isinstance(op, ArrayOp))
+        circuit = ModuleOp([array.clone()])
+        run_passes(circuit, CIRCUIT)
+        return emit_verilog(circuit)
+
+    @cached_property
+    def simulated(self) -> SimulatedArray:
+        """The RTL in Verilator, built when it is first asked for."""
+        return SimulatedArray(Simulator.verilated(self.verilog_files, self.config))
+
+    def run(
+        self,
+        inputs: Inputs,
+        *,
+        accelerator: Accelerator | str = FAST,
+        only: str = "",
+        check: bool = False,
+        resume: str | Path | None = None,
+        progress: Progress = lambda name: None,
+    ) -> dict[str, NDArray[Any]]:
+        """The network's outputs by name.
+
+        Args:
+            inputs: arrays by name; see `inputs`.
+            accelerator: `fast`, the exact integers of the IR; `rtl`, the simulated array; or
+                anything that has `Accelerator`'s `run`, a board's driver, say.
+            only: kernels and products whose names begin so run on the accelerator, the others in
+                the fast model.
+            check: compare what the accelerator gives with the fast model, bit for bit.
+            resume: a folder in which the accelerator's results are kept, and found again.
+            progress: told what runs next.
+
+        Raises:
+            DaqkfError: inputs that do not fit, an unknown accelerator, a difference that `check`
+                finds.
+            SimulationError, ToolNotFoundError: the simulation failed, or a tool is missing.
+        """
+        if accelerator == RTL:
+            accelerator = self.simulated
+        if isinstance(accelerator, str) and accelerator != FAST:
+            raise DaqkfError(f"unknown accelerator '{accelerator}' (known: {FAST}, {RTL})")
+        device = None if isinstance(accelerator, str) else accelerator
+        if device is not None and resume is not None:
+            device = Resumable(device, Path(resume))
+        runner = _Runner(self, device, only, check, progress)
+        function = entry(self.network)
+        try:
+            results = call(
+                self.network,
+                function,
+                in_order(function, inputs),
+                host=NnFunctions(runner.kernel, runner.product),
+            )
+        except (InterpretationError, ValueError) as error:
+            raise DaqkfError(describe(error)) from None
+        return dict(zip(self.outputs, results, strict=True))
+
+    def traffic(self) -> list[dict[str, Any]]:
+        """A row for each program: what it moves a token, and its words and bytes."""
+        return [
+            {
+                "name": stage.name,
+                "kernels": stage.kernels,
+                "in": stage.features,
+                "out": stage.outputs,
+                "program_bytes": len(stage.image),
+                "words": sum(int(to_array(part.rows).max()) for part in parts_of(stage.program)),
+            }
+            for stage in self.stages
+        ]
+
+    def summary(self) -> dict[str, Any]:
+        """Facts about the network, JSON-able."""
+        rows = self.traffic()
+        return {
+            "target": self.target,
+            "inputs": self.inputs,
+            "outputs": self.outputs,
+            "array": asdict(self.config),
+            "fingerprint": f"{self.config.fingerprint:#010x}",
+            "bytes_per_token": sum(row["in"] + row["out"] for row in rows),
+            "programs": rows,
+            "products": sum(isinstance(op, ProductOp) for op in self.network.walk()),
+        }
+
+    def save(self, folder: str | Path) -> None:
+        """Write `rtl/*.sv`, `programs/*.bin`, `kernels.mlir` and `network.json`.
+
+        Each under a temporary name first.
+        """
+        folder = Path(folder)
+        for name, text in self.verilog_files.items():
+            write_atomically(folder / "rtl" / name, text.encode())
+        names = "".join(f"{name}\n" for name in self.verilog_files)
+        write_atomically(folder / "rtl" / "filelist.f", names.encode())
+        for number, stage in enumerate(self.stages):
+            path = folder / "programs" / f"{number:03}-{stage.name}.bin"
+            write_atomically(path, stage.image)
+        kernels = ModuleOp([op.clone() for op in self.network.ops if op is not entry(self.network)])
+        write_atomically(folder / "kernels.mlir", module_text(kernels).encode())
+        facts = json.dumps(self.summary(), indent=2) + "\n"
+        write_atomically(folder / "network.json", facts.encode())
+
+
+@dataclass(frozen=True)
+class _Runner:
+    """What stands in for `nn.linear` and `nn.product` in a run."""
+
+    compiled: CompiledNetwork
+    device: Accelerator | None
+    only: str
+    check: bool
+    progress: Progress
+
+    def kernel(self, function: FuncOp, x: NDArray[Any]) -> NDArray[Any]:
+        name = function.sym_name.data
+        self.progress(name)
+        on_device = self.device is not None and name.startswith(self.only)
+        fast = None
+        if not on_device or self.check:
+            (fast,) = call(self.compiled.network, function, (x,))
+            if not on_device:
+                return fast
+        lowered = self.compiled.kernels[name]
+        (y,) = call(self.compiled.arrays, lowered, (x,), array=RpeaFunctions(self._play))
+        self._compare(name, y, fast)
+        return y
+
+    def _play(self, program: Playable, x: NDArray[np.int8]) -> NDArray[np.int8]:
+        assert self.device is not None
+        image = next(stage.image for stage in self.compiled.stages if stage.program is program)
+        return self.device.run(image, x, program.channels)
+
+    def product(
+        self, op: ProductOp, lhs: NDArray[np.int8], rhs: NDArray[np.int8]
+    ) -> NDArray[np.int8]:
+        from daqkf.dialects.nn.base import node_name
+
+        name = node_name(op).strip("'")
+        self.progress(name)
+        on_device = self.device is not None and name.startswith(self.only)
+        fast = None
+        if not on_device or self.check:
+            fast = integer_product(op, lhs, rhs)
+            if not on_device:
+                return fast
+        assert self.device is not None
+        machine = load_target(self.compiled.target).machine
+        try:
+            image = product_program(rhs, op.requantization(), self.compiled.config, machine)
+        except (DiagnosticException, ValueError) as error:
+            raise DaqkfError(f"{name}: {describe(error)}") from None
+        y = self.device.run(image, lhs, rhs.shape[1])
+        self._compare(name, y, fast)
+        return y
+
+    def _compare(self, name: str, y: NDArray[Any], fast: NDArray[Any] | None) -> None:
+        if fast is not None and not np.array_equal(y, fast):
+            count = int((y != fast).sum())
+            raise DaqkfError(f"{name}: {count} of {y.size} results differ from the fast model's")
