@@ -5,7 +5,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,6 +22,7 @@ from daqkf.dialects.interpreting import call, entry
 from daqkf.dialects.nn import ConstantOp, MatmulOp, ProductOp
 from daqkf.dialects.spaq.numerics import ACTIVATION_MAX
 from daqkf.passes.maths.quantization import requantization
+from daqkf.passes.samples import load_inputs
 
 Inputs = Mapping[str, NDArray[Any]]
 
@@ -117,7 +117,6 @@ class NnProductPass(ModulePass):
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         try:
-            with np.load(Path(self.samples), allow_pickle=False) as arrays:
-                quantize_products(op, {name: arrays[name] for name in arrays.files})
-        except (OSError, ValueError, AttributeError, EOFError, TypeError) as error:
+            quantize_products(op, load_inputs(self.samples))
+        except (OSError, ValueError) as error:
             raise PassFailedException(f"{self.name}: {error}") from None

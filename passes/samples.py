@@ -5,6 +5,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,6 +45,19 @@ def load_samples(path: str) -> NDArray:
     if not isinstance(samples, np.ndarray):
         raise ValueError(f"{path}: expected one array in .npy format")
     return samples
+
+
+def load_inputs(path: str) -> dict[str, NDArray]:
+    """A network's inputs by name, from a `.npz` file.
+
+    Raises:
+        OSError, ValueError: the file cannot be read as such.
+    """
+    try:
+        with np.load(Path(path), allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in arrays.files}
+    except (ValueError, EOFError, AttributeError, TypeError, BadZipFile) as error:
+        raise ValueError(f"{path}: cannot be read as arrays by name in .npz: {error}") from None
 
 
 def input_statistics(module: ModuleOp, samples: NDArray) -> dict[Operation, InputStatistics]:

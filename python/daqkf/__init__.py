@@ -7,13 +7,16 @@ import daqkf
 design = daqkf.compile(weights, bias=bias, activation="gelu", sparsity=0.7)
 y = design.simulate(x)
 design.save("build/layer")
+
+network = daqkf.compile("model.onnx", calibration=inputs)
+outputs = network.run(inputs, accelerator="rtl")
 """
 
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
-__all__ = ["AssocArray", "DaqkfError", "Design", "LevelSet", "compile"]
+__all__ = ["AssocArray", "CompiledNetwork", "DaqkfError", "Design", "LevelSet", "compile"]
 
 if TYPE_CHECKING:
     from daqkf.api import compile  # noqa: A004
@@ -21,9 +24,11 @@ if TYPE_CHECKING:
     from daqkf.design import Design
     from daqkf.dialects.spaq import LevelSet
     from daqkf.errors import DaqkfError
+    from daqkf.network.compiled import CompiledNetwork
 
 _HOMES = {
     "AssocArray": "daqkf.assoc",
+    "CompiledNetwork": "daqkf.network.compiled",
     "DaqkfError": "daqkf.errors",
     "Design": "daqkf.design",
     "LevelSet": "daqkf.dialects.spaq",

@@ -1,12 +1,14 @@
 # Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-"""The Python face of the compiler: `compile`, which gives a `Design`."""
+"""The Python face of the compiler: `compile`, which gives a `Design` or a `CompiledNetwork`."""
 
+import inspect
 import re
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +36,9 @@ from daqkf.passes.spaq_quantize import SpaqQuantizePass
 from daqkf.passes.spaq_select_levels import SpaqSelectLevelsPass
 from daqkf.passes.weights import products
 from daqkf.pipelines import KERNELS, LOWER
+
+if TYPE_CHECKING:
+    from daqkf.network.compiled import CompiledNetwork
 
 Levels = LevelSet | str | int
 
@@ -140,7 +145,39 @@ def _within(
     raise ValueError(f"no levels were found for {cycles} cycles; the nearest take {most}")
 
 
-def compile(
+@overload
+def compile(  # pyright: ignore[reportOverlappingOverload]
+    weights: str | Path, **options: Any
+) -> "CompiledNetwork": ...
+
+
+@overload
+def compile(weights: Any, **options: Any) -> Design: ...
+
+
+def compile(weights: Any, **options: Any) -> "Design | CompiledNetwork":
+    """Compile a layer (`compile_layer`) or a network's file (`daqkf.network.compile_network`).
+
+    Args:
+        weights: a matrix [K, N]; or the path of a file that `daqkf.frontends.load_network` reads.
+        options: those of `compile_layer`, or of `compile_network`, whose `levels` are spelled as
+            those of a layer.
+
+    Raises:
+        DaqkfError: bad weights, files, names or options, or what does not fit the target.
+    """
+    if not isinstance(weights, str | Path):
+        return compile_layer(weights, **options)
+    from daqkf.network.compile import compile_network
+
+    known = inspect.signature(compile_network).parameters
+    if surplus := sorted(set(options) - set(known)):
+        raise DaqkfError(f"{surplus[0]} is for single layers, not for a network's file")
+    levels = level_set(options.pop("levels", "int8"))
+    return compile_network(weights, levels=levels, **options)
+
+
+def compile_layer(
     weights: Any,
     *,
     bias: Any = None,

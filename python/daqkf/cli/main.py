@@ -15,6 +15,7 @@ from daqkf.cli.guard import guarded
 from daqkf.dialects.dfke.machine import FAMILIES
 from daqkf.errors import DaqkfError
 from daqkf.files import write_atomically
+from daqkf.frontends import SUFFIXES
 from daqkf.hw_targets.prices import priced_fabrics
 from daqkf.passes.maths.cost_model import DEFAULT_FABRIC
 from daqkf.passes.maths.dispatch import BUDGET
@@ -56,7 +57,7 @@ def _numbers(text: str) -> list[float]:
 def _compile(options: argparse.Namespace) -> int:
     from rich.console import Console
 
-    from daqkf.cli import compiling
+    from daqkf.cli import compiling, networks
 
     if not options.pareto and not options.output:
         raise DaqkfError("compile needs -o, a folder for the design, or --pareto")
@@ -69,6 +70,10 @@ def _compile(options: argparse.Namespace) -> int:
     if len(options.sparsity or ()) > 1 and (options.pareto or options.weights == compiling.MINILM):
         raise DaqkfError("several sparsities make variants, which only a single layer has")
     console = Console(stderr=True)
+    if networks.is_network(options.weights):
+        return networks.compile_network(options, console)
+    if options.products or options.no_fuse:
+        raise DaqkfError("--products and --no-fuse are for a network's file")
     if options.weights == compiling.MINILM:
         return compiling.compile_network(options, console)
     calibration = _load(options.calibration, "activations") if options.calibration else None
@@ -79,6 +84,12 @@ def _compile(options: argparse.Namespace) -> int:
         calibration,
         console,
     )
+
+
+def _run(options: argparse.Namespace) -> int:
+    from daqkf.cli.networks import run_network
+
+    return run_network(options)
 
 
 def _simulate(options: argparse.Namespace) -> int:
@@ -221,10 +232,11 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--sparsity", type=float, default=0.7, help="default: 0.7")
     demo.set_defaults(run=_demo)
 
-    compiler = commands.add_parser("compile", help="compile a layer, or MiniLM")
+    compiler = commands.add_parser("compile", help="compile a layer, or a network")
     compiler.add_argument(
         "weights",
-        help="[K, N] in .npy, a SciPy sparse matrix in .npz, or 'minilm' for all its layers",
+        help="[K, N] in .npy, a SciPy sparse matrix in .npz, a network's file "
+        f"({', '.join(SUFFIXES)}), or 'minilm' for all its layers",
     )
     compiler.add_argument("--bias", help="[N] in .npy")
     compiler.add_argument("--activation", help="relu, gelu, gelu_tanh, silu, sigmoid, tanh")
@@ -245,7 +257,9 @@ def _parser() -> argparse.ArgumentParser:
         default=BUDGET,
         help=f"RMS error that variants may have, in steps of the output (default: {BUDGET})",
     )
-    compiler.add_argument("--calibration", help="float activations [T, K] in .npy")
+    compiler.add_argument(
+        "--calibration", help="float activations [T, K] in .npy; a network's inputs by name in .npz"
+    )
     compiler.add_argument(
         "--split",
         type=float,
@@ -279,8 +293,34 @@ def _parser() -> argparse.ArgumentParser:
     compiler.add_argument(
         "--pareto", action="store_true", help="only print what accuracies cost which cycles"
     )
+    compiler.add_argument(
+        "--products", action="store_true", help="networks: attention's products on the array, too"
+    )
+    compiler.add_argument(
+        "--max-tokens", type=int, default=128, help="networks: tokens of --products (default: 128)"
+    )
+    compiler.add_argument(
+        "--no-fuse", action="store_true", help="networks: neither merge nor chain kernels"
+    )
     compiler.add_argument("-o", "--output", help="folder for the design")
     compiler.set_defaults(run=_compile)
+
+    runner = commands.add_parser("run", help="run a compiled network")
+    runner.add_argument("network", help="a folder written by daqkf compile")
+    runner.add_argument("inputs", help="arrays by name, .npz")
+    runner.add_argument("-o", "--output", required=True, help="outputs by name, .npz")
+    runner.add_argument(
+        "--accelerator",
+        default="fast",
+        choices=("fast", "rtl"),
+        help="exact integers, or the simulated RTL (default: fast)",
+    )
+    runner.add_argument("--only", default="", help="kernels on it whose names begin so")
+    runner.add_argument(
+        "--check", action="store_true", help="compare with the fast model, bit for bit"
+    )
+    runner.add_argument("--resume", metavar="FOLDER", help="keep results there, and find them")
+    runner.set_defaults(run=_run)
 
     simulator = commands.add_parser("simulate", help="simulate a compiled design's RTL")
     simulator.add_argument("design", help="a folder written by daqkf compile")

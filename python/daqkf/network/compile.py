@@ -45,6 +45,7 @@ from daqkf.passes.spaq_quantize import SpaqQuantizePass
 from daqkf.pipelines import LOWER
 
 Progress = Callable[[str], None]
+"""Told of each step."""
 
 _DRAWN = 16
 """What extents that the file leaves open are in inputs that are drawn; 2 for a leading one."""

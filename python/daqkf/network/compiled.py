@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.dialects.func import FuncOp
-from xdsl.utils.exceptions import DiagnosticException, InterpretationError
+from xdsl.utils.exceptions import DiagnosticException, InterpretationError, ParseError
 
 from daqkf.design import run_passes
 from daqkf.dialects.dense import to_array
@@ -26,7 +26,7 @@ from daqkf.dialects.rpea.interpreter import RpeaFunctions
 from daqkf.errors import DaqkfError, describe
 from daqkf.files import write_atomically
 from daqkf.hw_targets import load_target
-from daqkf.ir import module_text
+from daqkf.ir import make_context, module_text, parse_module
 from daqkf.lowering.program_image import encode, parts_of
 from daqkf.network.accelerators import Accelerator, Resumable, SimulatedArray
 from daqkf.network.products import product_program
@@ -38,6 +38,9 @@ Progress = Callable[[str], None]
 """Called with the name of each kernel and product before it runs."""
 
 FAST, RTL = "fast", "rtl"
+
+_MODULES = ("network", "arrays")
+"""Those of a `CompiledNetwork`, each in a file of its name."""
 
 
 @dataclass(frozen=True)
@@ -203,9 +206,11 @@ class CompiledNetwork:
         }
 
     def save(self, folder: str | Path) -> None:
-        """Write `rtl/*.sv`, `programs/*.bin`, `kernels.mlir` and `network.json`.
+        """Write a folder that `load` reads back.
 
-        Each under a temporary name first.
+        `rtl/*.sv`, `programs/*.bin`, `network.mlir` (the host's part and the integer kernels),
+        `arrays.mlir` (the array level) and `network.json` (facts), each under a temporary name
+        first.
         """
         folder = Path(folder)
         for name, text in self.verilog_files.items():
@@ -215,10 +220,41 @@ class CompiledNetwork:
         for number, stage in enumerate(self.stages):
             path = folder / "programs" / f"{number:03}-{stage.name}.bin"
             write_atomically(path, stage.image)
-        kernels = ModuleOp([op.clone() for op in self.network.ops if op is not entry(self.network)])
-        write_atomically(folder / "kernels.mlir", module_text(kernels).encode())
+        for name in _MODULES:
+            text = module_text(getattr(self, name))
+            write_atomically(folder / f"{name}.mlir", text.encode())
         facts = json.dumps(self.summary(), indent=2) + "\n"
         write_atomically(folder / "network.json", facts.encode())
+
+    @classmethod
+    def load(cls, folder: str | Path) -> "CompiledNetwork":
+        """Read a network back; its RTL is the files', not made anew.
+
+        Raises:
+            DaqkfError: a file is missing, malformed, or does not fit the others.
+        """
+        folder = Path(folder)
+        try:
+            facts = json.loads((folder / "network.json").read_text(encoding="utf-8"))
+            modules = {
+                name: parse_module(make_context(), path.read_text(encoding="utf-8"), str(path))
+                for name, path in ((name, folder / f"{name}.mlir") for name in _MODULES)
+            }
+            network = cls(**modules, target=facts["target"])
+            if facts["fingerprint"] != f"{network.config.fingerprint:#010x}":
+                raise DaqkfError("network.json and arrays.mlir are of different arrays")
+            names = (folder / "rtl" / "filelist.f").read_text(encoding="utf-8").split()
+            files = {name: (folder / "rtl" / name).read_text(encoding="utf-8") for name in names}
+        except KeyError as error:
+            raise DaqkfError(f"{folder / 'network.json'}: lacks {error}") from None
+        except StopIteration:
+            raise DaqkfError(f"{folder / 'arrays.mlir'}: no rpea.array") from None
+        except (ParseError, DiagnosticException, ValueError, OSError) as error:
+            message = describe(error)
+            place = "" if str(folder) in message else f"{folder}: "
+            raise DaqkfError(f"{place}{message}") from None
+        network.__dict__["verilog_files"] = files
+        return network
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,98 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""`daqkf compile` of a network's file, and `daqkf run`."""
+
+import argparse
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from daqkf.errors import DaqkfError
+from daqkf.files import write_atomically
+from daqkf.frontends import SUFFIXES
+from daqkf.passes.samples import load_inputs
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from daqkf.network.compiled import CompiledNetwork
+
+_LAYER_OPTIONS = ("bias", "activation", "accuracy", "cycles", "family", "fabric", "index_bits")
+
+
+def is_network(path: str) -> bool:
+    """Whether this is a network's file, and not a layer's weights."""
+    return Path(path).suffix in SUFFIXES
+
+
+def compile_network(options: argparse.Namespace, console: "Console") -> int:
+    """Compile a network's file into a folder; returns the exit code."""
+    import daqkf
+
+    for name in _LAYER_OPTIONS:
+        if getattr(options, name) is not None:
+            raise DaqkfError(f"--{name.replace('_', '-')} is for single layers")
+    if options.pareto or len(options.sparsity or ()) > 1 or "," in options.levels:
+        raise DaqkfError("a network has one level set and one sparsity")
+    with console.status("read") as status:
+        network = daqkf.compile(
+            str(options.weights),
+            calibration=load_inputs(options.calibration) if options.calibration else None,
+            sparsity=options.sparsity[0] if options.sparsity else None,
+            levels=options.levels,
+            split=options.split,
+            target=options.target,
+            fuse=not options.no_fuse,
+            products=options.products,
+            max_tokens=options.max_tokens,
+            progress=status.update,
+        )
+        status.update("write")
+        network.save(options.output)
+    _print_traffic(network)
+    return 0
+
+
+def run_network(options: argparse.Namespace) -> int:
+    """Run a compiled network on inputs by name; returns the exit code."""
+    from rich.console import Console
+
+    from daqkf.network.compiled import FAST, CompiledNetwork
+
+    network = CompiledNetwork.load(options.network)
+    inputs = load_inputs(options.inputs)
+    with Console(stderr=True).status("run") as status:
+        results = network.run(
+            inputs,
+            accelerator=options.accelerator,
+            only=options.only,
+            check=options.check,
+            resume=options.resume,
+            progress=status.update,
+        )
+    data = BytesIO()
+    np.savez(data, allow_pickle=False, **results)
+    write_atomically(Path(options.output), data.getvalue())
+    shapes = ", ".join(f"{name} {list(array.shape)}" for name, array in results.items())
+    print(f"{options.output}: {shapes}")
+    if options.accelerator != FAST:
+        cycles = sum(entry.total for entry in network.simulated.cycles.values())
+        print(f"{cycles:,} cycles of the array, {len(network.simulated.cycles)} programs")
+    return 0
+
+
+def _print_traffic(network: "CompiledNetwork") -> None:
+    from rich.table import Table
+
+    from daqkf.console import table_console
+
+    table = Table(caption="bytes in and out are for a token")
+    for heading in ("program", "layers", "in", "out", "words a tile", "program bytes"):
+        table.add_column(heading, justify="left" if heading == "program" else "right")
+    for row in network.traffic():
+        cells = [row[name] for name in ("kernels", "in", "out", "words", "program_bytes")]
+        table.add_row(row["name"], *(f"{cell:,}" for cell in cells))
+    table_console().print(table)
