@@ -352,3 +352,28 @@ def frontier_figure(rows: "Sequence[Row]") -> Figure:
         axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
         axes.legend(loc="best")
         return figure
+
+
+def paired_bars(
+    panels: Sequence[tuple[str, dict[str, list[int]]]], variants: Sequence[str]
+) -> Figure:
+    """Panels of groups of bars, one bar for each variant; every bar says its number."""
+    with rc_context(_STYLE):
+        figure = Figure(figsize=(4.5 * len(panels), 3.4), layout="constrained")
+        for axes, (title, groups) in zip(
+            np.atleast_1d(figure.subplots(1, len(panels))), panels, strict=True
+        ):
+            places, width = np.arange(len(groups)), 0.8 / len(variants)
+            for number, (variant, colour) in enumerate(
+                zip(variants, (_GREY, _BLUE, _ORANGE, _GREEN), strict=False)
+            ):
+                heights = [values[number] for values in groups.values()]
+                offset = (number - (len(variants) - 1) / 2) * width
+                bars = axes.bar(places + offset, heights, width, color=colour, label=variant)
+                axes.bar_label(bars, fmt="{:,.0f}", fontsize=8)
+            axes.set_xticks(places, list(groups))
+            axes.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+            axes.set_title(title)
+            axes.legend()
+        _lay_out(figure)
+        return figure
