@@ -5,8 +5,8 @@
 
 Feed-forward networks of random weights (K = N = `--width`, GELU between layers), of 1, 2, … 16
 layers; and single layers of 1, 4 and 16 times the weights. Each in a process of its own, for its
-peak memory. `relative` is the time per non-zero in units of the first of its kind: 1 is linear. With
---minilm also the whole MiniLM encoder, as exported.
+peak memory. `relative` is the time per non-zero in units of the first of its kind: 1 is linear.
+With --minilm also the whole MiniLM encoder, as exported.
 """
 
 import argparse
@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ def feed_forward(widths: Sequence[int]) -> Any:
 
     rng = np.random.default_rng(0)
     nodes, constants, value = [], [], "x"
-    for number, (features, channels) in enumerate(zip(widths, widths[1:], strict=False)):
+    for number, (features, channels) in enumerate(pairwise(widths)):
         weights = rng.standard_normal((features, channels)).astype(np.float32)
         name = f"layer.{number}"
         constants.append(numpy_helper.from_array(weights, f"{name}.weight"))
@@ -63,7 +64,7 @@ def compile_once(path: Path, sparsity: float | None) -> dict[str, float]:
     network = compile_network(
         path, levels=level_set("uniform-15"), sparsity=sparsity, target="wide", second_order=False
     )
-    size = sum(len(stage.image) for stage in network.stages)
+    size = sum(row["program_bytes"] for row in network.traffic())
     seconds = time.perf_counter() - start
     constants = (op for op in network.network.walk() if isinstance(op, ConstantOp))
     nonzeros = sum(int(np.count_nonzero(op.array())) for op in constants if op.array().ndim == 2)

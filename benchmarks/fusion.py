@@ -34,7 +34,7 @@ from daqkf.network.accelerators import SimulatedArray
 from daqkf.network.compile import compile_network
 from daqkf.network.compiled import CompiledNetwork
 from daqkf.network.pruning import prune_network
-from daqkf.runtime.simulator import Job, cache_folder
+from daqkf.runtime.simulator import Cycles, Job, cache_folder
 
 BLOCKS = ("attention", "ffn")
 VARIANTS = ("plain", "fused")
@@ -49,10 +49,10 @@ class Recorder:
     array: SimulatedArray
     jobs: list[Job] = field(default_factory=list[Job])
 
-    def run(self, image: bytes, x: NDArray[np.int8], outputs: int) -> NDArray[np.int8]:
+    def play(self, jobs: Sequence[Job]) -> list[NDArray[np.int8]]:
         """Play, and keep what it was."""
-        self.jobs.append(Job(image, x, outputs))
-        return self.array.run(image, x, outputs)
+        self.jobs += jobs
+        return self.array.play(jobs)
 
 
 @dataclass(frozen=True)
@@ -83,19 +83,28 @@ def measure(network: CompiledNetwork, inputs: dict[str, NDArray[Any]]) -> Measur
     cycles: dict[str, int] = {}
     loading = 0
     for stage in network.stages:
-        block, spent = block_of(stage.name), network.simulated.cycles[stage.image]
+        images = [image for group in stage.images for image in group]
+        block, spent = block_of(stage.name), total_cycles(network, images)
         token_bytes[block] = token_bytes.get(block, 0) + stage.features + stage.outputs
         cycles[block] = cycles.get(block, 0) + spent.total
         loading += spent.loading_program
     traces = network.simulated.simulator.trace(recorder.jobs, overlap=True)
     return Measured(
         token_bytes,
-        sum(len(stage.image) for stage in network.stages),
+        sum(row["program_bytes"] for row in network.traffic()),
         cycles,
         loading,
         sum(trace.cycles.total for trace in traces),
         len(recorder.jobs[0].x),
     )
+
+
+def total_cycles(network: CompiledNetwork, images: Sequence[bytes]) -> Cycles:
+    """What all runs of some programs took."""
+    first, *others = (network.simulated.cycles[image] for image in images)
+    for other in others:
+        first = first + other
+    return first
 
 
 def compare(found: dict[str, Measured]) -> Table:

@@ -5,6 +5,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,9 +17,9 @@ from xdsl.rewriter import InsertPoint, Rewriter
 from xdsl.utils.exceptions import PassFailedException, VerifyException
 
 from daqkf.dialects.dense import from_array, to_array
-from daqkf.dialects.dfke import ChainOp, DispatchOp, KernelOp
+from daqkf.dialects.dfke import ChainOp, DispatchOp, KernelOp, ScheduleAttr, TilesAttr
 from daqkf.dialects.dfke.machine import ORGANISATION
-from daqkf.dialects.rpea import ArrayConfig, ArrayOp, Playable, ProgramOp, RunOp
+from daqkf.dialects.rpea import ArrayConfig, ArrayOp, ProgramOp, Runnable, RunOp, TiledOp
 from daqkf.dialects.rpea import ChainOp as ProgramChainOp
 from daqkf.dialects.rpea import DispatchOp as ProgramDispatchOp
 from daqkf.dialects.rpea.families import FAMILIES
@@ -32,11 +33,11 @@ from daqkf.passes.maths.running_sum import Stream
 ARRAY_NAME = "array"
 
 
-Runnable = KernelOp | DispatchOp | ChainOp
+Fused = KernelOp | DispatchOp | ChainOp
 """What a program is made of."""
 
 
-def required_config(kernel: Runnable) -> ArrayConfig:
+def required_config(kernel: Fused) -> ArrayConfig:
     """The smallest array of the schedule's machine that runs this kernel, or all of them.
 
     Memories are rounded up to powers of two: they are made of blocks of such sizes anyway,
@@ -53,11 +54,31 @@ def required_config(kernel: Runnable) -> ArrayConfig:
         if len(kernels) > MAX_KERNELS:
             raise ValueError(f"a chain of {len(kernels)} kernels; arrays chain {MAX_KERNELS}")
         return replace(_required_for_all(kernels, "kernels"), kernels=memory_depth(len(kernels)))
+    if kernel.tiles is not None:
+        return _required_for_tiles(kernel, kernel.tiles)
     if kernel.schedule is None:
         raise ValueError("a kernel has no schedule; run dfke-schedule first")
+    return _required_for(kernel, kernel.schedule, features(kernel.input))
+
+
+def _required_for_tiles(kernel: KernelOp, tiles: TilesAttr) -> ArrayConfig:
+    """Of the largest part, with sums for all of them."""
+    largest = max(tiles.parts())
+    config = shared_config(
+        [_required_for(kernel, schedule, largest) for schedule in tiles.schedules]
+    )
+    partial = memory_depth(max(tiles.groups())) if len(tiles.parts()) > 1 else 0
+    if partial:
+        # As many tiles go through a program before the next one as there is room for.
+        partial = max(partial, tiles.machine.data.partial_depth)
+    return replace(config, partial_depth=partial)
+
+
+def _required_for(kernel: KernelOp, schedule: ScheduleAttr, inputs: int) -> ArrayConfig:
+    """Of a schedule for so many features."""
     if kernel.running_sum is None:
         raise ValueError("a kernel's sums have no widths; run dfke-specialize-bitwidth first")
-    machine = kernel.schedule.machine.data
+    machine = schedule.machine.data
     body = kernel.parts()
     accumulator, total = element(body.matmul.result), element(body.requantize.input)
     assert isinstance(accumulator, IntegerType) and isinstance(total, IntegerType)
@@ -67,10 +88,10 @@ def required_config(kernel: Runnable) -> ArrayConfig:
         widths = (max(total.width.data, PRODUCT_BITS),) * 2
     return ArrayConfig(
         **{name: getattr(machine, name) for name in ORGANISATION},
-        activation_depth=activation_rows(features(kernel.input), machine.index_bits),
-        stream_depth=memory_depth(int(to_array(kernel.schedule.words).max())),
-        parameter_depth=memory_depth(int(to_array(kernel.schedule.counts).max())),
-        result_depth=memory_depth(features(kernel.result)),
+        activation_depth=activation_rows(inputs, machine.index_bits),
+        stream_depth=memory_depth(int(to_array(schedule.words).max())),
+        parameter_depth=memory_depth(int(to_array(schedule.counts).max())),
+        result_depth=memory_depth(schedule.outputs.get_shape()[0]),
         running_sum_width=kernel.running_sum.width.data,
         accumulator_width=widths[0],
         sum_width=widths[1],
@@ -192,15 +213,68 @@ def lower_kernel(kernel: KernelOp, name: str, array: str, config: ArrayConfig) -
     """
     require_fit(config, required_config(kernel))
     assert kernel.schedule is not None
+    return _program(kernel, name, array, config, _Part(kernel.schedule))
+
+
+def lower_tiles(
+    kernel: KernelOp, tiles: TilesAttr, name: str, array: str, config: ArrayConfig
+) -> list[ProgramOp]:
+    """The programs of a kernel's parts, group by group.
+
+    Raises:
+        ValueError: the kernel does not fit the array.
+    """
+    require_fit(config, required_config(kernel))
+    ends = [np.cumsum([0, *extents]).tolist() for extents in (tiles.parts(), tiles.groups())]
+    cells = [
+        (slice(*inputs), slice(*outputs))
+        for outputs in pairwise(ends[1])
+        for inputs in pairwise(ends[0])
+    ]
+    return [
+        _program(
+            kernel,
+            f"{name}_part_{number}",
+            array,
+            config,
+            _Part(
+                schedule,
+                inputs,
+                outputs,
+                adds=inputs.start > 0,
+                keeps=inputs.stop < ends[0][-1],
+            ),
+        )
+        for number, ((inputs, outputs), schedule) in enumerate(
+            zip(cells, tiles.schedules, strict=True)
+        )
+    ]
+
+
+@dataclass(frozen=True)
+class _Part:
+    """What of a kernel a program computes."""
+
+    schedule: ScheduleAttr
+    features: slice = slice(None)
+    outputs: slice = slice(None)
+    adds: bool = False
+    keeps: bool = False
+
+
+def _program(
+    kernel: KernelOp, name: str, array: str, config: ArrayConfig, part: _Part
+) -> ProgramOp:
     body = kernel.parts()
     levels, semiring = body.weights.array(), body.matmul.semiring.data
-    shares = kernel.schedule.shares()
+    levels = np.ascontiguousarray(levels[part.features, part.outputs])
+    shares = part.schedule.shares()
     table = np.arange(numerics.TABLE_SIZE).astype(np.uint8).view(np.int8)
     if body.activation is not None and body.activation.table is not None:
         table = to_array(body.activation.table)
     stream, rows, bias = pack_streams(levels, shares, config, semiring)
-    if body.bias is not None:
-        bias = bias + body.bias.array()
+    if body.bias is not None and not part.adds:
+        bias = bias + body.bias.array()[part.outputs]
     bias = numerics.wrap(bias, config.sum_width)
     return ProgramOp(
         name,
@@ -208,12 +282,14 @@ def lower_kernel(kernel: KernelOp, name: str, array: str, config: ArrayConfig) -
         levels.shape[0],
         stream=from_array(stream.view(np.int32), i32),
         rows=from_array(rows, i32),
-        outputs=kernel.schedule.outputs,
-        counts=kernel.schedule.counts,
+        outputs=part.schedule.outputs,
+        counts=part.schedule.counts,
         bias=from_array(bias, i32),
-        multiplier=body.requantize.multiplier,
-        shift=body.requantize.shift,
+        multiplier=from_array(to_array(body.requantize.multiplier)[part.outputs], i32),
+        shift=from_array(to_array(body.requantize.shift)[part.outputs], i32),
         table=from_array(table, i8),
+        adds=part.adds,
+        keeps=part.keeps,
     )
 
 
@@ -234,7 +310,7 @@ class LowerDfkeToRpeaPass(ModulePass):
         kernels = [
             op
             for op in op.walk()
-            if isinstance(op, Runnable) and not isinstance(op.parent_op(), DispatchOp | ChainOp)
+            if isinstance(op, Fused) and not isinstance(op.parent_op(), DispatchOp | ChainOp)
         ]
         if not kernels:
             return
@@ -243,7 +319,7 @@ class LowerDfkeToRpeaPass(ModulePass):
         except (ValueError, VerifyException) as error:
             raise PassFailedException(f"{self.name}: {error}") from None
 
-    def _lower(self, module: ModuleOp, kernels: Sequence[Runnable]) -> None:
+    def _lower(self, module: ModuleOp, kernels: Sequence[Fused]) -> None:
         arrays = [op for op in module.ops if isinstance(op, ArrayOp)]
         if len(arrays) > 1:
             raise ValueError("a module with several arrays; kernels would not know theirs")
@@ -265,9 +341,12 @@ class LowerDfkeToRpeaPass(ModulePass):
             Rewriter.replace_op(kernel, run)
 
 
-def _programs(kernel: Runnable, name: str, array: ArrayOp) -> list[Playable]:
+def _programs(kernel: Fused, name: str, array: ArrayOp) -> list[Runnable]:
     """The programs of a kernel, or of several and what holds them; the last is what runs."""
     config, target = array.config.data, array.sym_name.data
+    if isinstance(kernel, KernelOp) and kernel.tiles is not None:
+        parts = lower_tiles(kernel, kernel.tiles, name, target, config)
+        return [*parts, TiledOp(name, parts)]
     if isinstance(kernel, KernelOp):
         return [lower_kernel(kernel, name, target, config)]
     require_fit(config, required_config(kernel))

@@ -12,11 +12,13 @@ from numpy.typing import NDArray
 from xdsl.dialects.builtin import ModuleOp
 
 from daqkf.dialects.dense import to_array
-from daqkf.dialects.rpea import ArrayConfig, ChainOp, DispatchOp, Playable, ProgramOp
+from daqkf.dialects.rpea import ArrayConfig, ChainOp, DispatchOp, Playable, ProgramOp, TiledOp
 from daqkf.dialects.rpea.layout import (
     COMMAND_OP_SHIFT,
     IMAGE_MAGIC,
     IMAGE_VERSION,
+    KERNEL_ADDS,
+    KERNEL_KEEPS,
     MAX_TILES,
     Command,
     Header,
@@ -34,6 +36,8 @@ def playable(module: ModuleOp) -> list[Playable]:
     """What a module's array can run: programs, unless they are part of something larger."""
     whole = [op for op in module.ops if isinstance(op, DispatchOp | ChainOp)]
     parts = {program for op in whole for program in parts_of(op)}
+    for tiled in (op for op in module.ops if isinstance(op, TiledOp)):
+        parts |= {program for group in tiled.groups() for program in group}
     programs = [op for op in module.ops if isinstance(op, ProgramOp) and op not in parts]
     return [*programs, *whole]
 
@@ -118,7 +122,7 @@ def encode(program: Playable) -> bytes:
     parameters = [parameter_rows(part, config) for part in programs]
     body: list[Words] = [
         np.array(
-            [Command.KERNEL << COMMAND_OP_SHIFT, program.features.value.data, program.channels],
+            [Command.KERNEL << COMMAND_OP_SHIFT, program.features.value.data, _outputs(program)],
             np.uint32,
         ),
         *_command(Command.TABLE, 0, config.table_row.pack({"value": values})),
@@ -135,6 +139,15 @@ def encode(program: Playable) -> bytes:
         body += _command(Command.STREAM, pe, rows)
     body.append(np.array([Command.END << COMMAND_OP_SHIFT, 0], np.uint32))
     return _image(np.concatenate(body), config)
+
+
+def _outputs(program: Playable) -> int:
+    """N, and what becomes of the sums."""
+    flags = 0
+    if isinstance(program, ProgramOp):
+        flags |= KERNEL_ADDS if program.adds else 0
+        flags |= KERNEL_KEEPS if program.keeps else 0
+    return program.channels | flags
 
 
 def for_tiles(image: bytes, tiles: int) -> bytes:
@@ -242,7 +255,8 @@ def _decode_body(body: Words, config: ArrayConfig) -> Image:
                 raise ProgramImageError(f"a program for {count} tiles, on an array of one bank")
             break
         if code == Command.KERNEL and position < len(body):
-            sizes = count, int(body[position])
+            flags = KERNEL_ADDS | KERNEL_KEEPS if config.accumulates else 0
+            sizes = count, int(body[position]) & ~flags
             position += 1
         elif code in widths:
             width = widths[Command(code)]

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from xdsl.context import Context
-from xdsl.dialects.builtin import ModuleOp, i32
+from xdsl.dialects.builtin import ArrayAttr, DenseArrayBase, ModuleOp, i32, i64
 from xdsl.passes import ModulePass
 from xdsl.utils.exceptions import PassFailedException
 
 from daqkf.dialects.dense import from_array, to_array
-from daqkf.dialects.dfke import KernelOp, Machine, MachineAttr, ScheduleAttr
+from daqkf.dialects.dfke import KernelOp, Machine, MachineAttr, ScheduleAttr, TilesAttr
 from daqkf.dialects.rpea import ArrayOp
 from daqkf.dialects.spaq import Semiring
 from daqkf.hw_targets import UnknownTargetError, load_target
@@ -29,17 +29,71 @@ def schedule(
     Raises:
         ValueError: the kernel does not fit the machine; the message names the limit.
     """
-    features, channels = levels.shape
-    shares, words = share_out_channels(levels, machine, semiring)
-    counts = np.array([len(share) for share in shares])
+    found = _shared_out(levels, machine, semiring)
+    if surplus := _beyond(levels, found):
+        raise ValueError(surplus)
+    return found
+
+
+def _beyond(levels: NDArray[np.int8], schedule: ScheduleAttr) -> str | None:
+    """What of a kernel is too much for the machine."""
+    machine, (features, channels) = schedule.machine.data, levels.shape
     for what, value, limit in (
         ("features", features, machine.activation_depth - 1),
         ("outputs", channels, machine.result_depth),
-        ("outputs of a PE", int(counts.max()), machine.parameter_depth),
-        ("stream words of a PE", int(words.max()), machine.stream_depth),
+        ("outputs of a PE", int(to_array(schedule.counts).max()), machine.parameter_depth),
+        ("stream words of a PE", int(to_array(schedule.words).max()), machine.stream_depth),
     ):
         if value > limit:
-            raise ValueError(f"{value} {what}; the target holds at most {limit}")
+            return f"{value} {what}; the target holds at most {limit}"
+    return None
+
+
+def tiled_schedule(levels: NDArray[np.int8], machine: Machine) -> TilesAttr:
+    """Cut levels [K, N] that are too large for the machine, and schedule the parts.
+
+    As few parts of the features as there can be; then as few groups of outputs, all as large as
+    one another but for a single one.
+
+    Raises:
+        ValueError: features that would need partial sums, of a machine without, or a single output
+            that is too large.
+    """
+    features, channels = levels.shape
+    parts = np.array_split(np.arange(features), -(-features // (machine.activation_depth - 1)))
+    most = machine.result_depth
+    if len(parts) > 1:
+        if not machine.partial_depth:
+            raise ValueError(
+                f"{features} features; the target holds at most {machine.activation_depth - 1}, "
+                "and no partial sums"
+            )
+        most = min(most, machine.partial_depth)
+    groups = -(-channels // most)
+    while True:
+        split = np.array_split(np.arange(channels), groups)
+        schedules: list[ScheduleAttr] = []
+        problem = None
+        for group in split:
+            for part in parts:
+                own = levels[np.ix_(part, group)]
+                schedules.append(_shared_out(own, machine, Semiring.PLUS_TIMES))
+                problem = problem or _beyond(own, schedules[-1])
+        if problem is None:
+            break
+        if groups == channels:
+            raise ValueError(problem)
+        groups = min(2 * groups, channels)
+    return TilesAttr(
+        DenseArrayBase.from_list(i64, [len(part) for part in parts]),
+        DenseArrayBase.from_list(i64, [len(group) for group in split]),
+        ArrayAttr(schedules),
+    )
+
+
+def _shared_out(levels: NDArray[np.int8], machine: Machine, semiring: Semiring) -> ScheduleAttr:
+    shares, words = share_out_channels(levels, machine, semiring)
+    counts = np.array([len(share) for share in shares])
     return ScheduleAttr(
         MachineAttr(machine),
         from_array(np.concatenate(shares), i32),
@@ -70,7 +124,10 @@ class DfkeSchedulePass(ModulePass):
 
     The cost of a channel is the exact count of its stream words. Each PE gets as many, and
     runs long and short channels in turns, which the post unit keeps up with best. Fails where
-    the kernel does not fit the target's memories.
+    the kernel does not fit the target's memories, unless it may be cut.
+
+    - `tile`: cut kernels that do not fit into parts, whose programs are loaded in turns. More
+      features than the activation memories hold need a target that keeps partial sums.
     """
 
     name = "dfke-schedule"
@@ -79,6 +136,7 @@ class DfkeSchedulePass(ModulePass):
     family: tuple[str, ...] | None = None
     fabric: str | None = None
     index_bits: int | str | None = None
+    tile: bool = False
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         try:
@@ -92,7 +150,14 @@ class DfkeSchedulePass(ModulePass):
             for kernel in kernels:
                 body = kernel.parts()
                 levels, semiring = body.weights.array(), body.matmul.semiring.data
-                kernel.schedule = schedule(levels, machine, semiring)
+                found = _shared_out(levels, machine, semiring)
+                surplus = _beyond(levels, found)
+                if surplus and self.tile and semiring is Semiring.PLUS_TIMES:
+                    kernel.tiles = tiled_schedule(levels, machine)
+                elif surplus:
+                    raise ValueError(surplus)
+                else:
+                    kernel.schedule = found
         except UnknownTargetError as error:
             raise PassFailedException(f"{self.name}: {error}") from None
         except ValueError as error:

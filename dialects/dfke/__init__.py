@@ -5,7 +5,7 @@
 
 from xdsl.ir import Dialect
 
-from daqkf.dialects.dfke.attributes import DecisionAttr, MachineAttr, ScheduleAttr
+from daqkf.dialects.dfke.attributes import DecisionAttr, MachineAttr, ScheduleAttr, TilesAttr
 from daqkf.dialects.dfke.decision import Decision
 from daqkf.dialects.dfke.machine import Machine
 from daqkf.dialects.dfke.ops import ChainOp, DispatchOp, KernelOp, YieldOp
@@ -13,7 +13,7 @@ from daqkf.dialects.dfke.ops import ChainOp, DispatchOp, KernelOp, YieldOp
 DFKE = Dialect(
     "dfke",
     [ChainOp, DispatchOp, KernelOp, YieldOp],
-    [DecisionAttr, MachineAttr, ScheduleAttr],
+    [DecisionAttr, MachineAttr, ScheduleAttr, TilesAttr],
 )
 
 __all__ = [
@@ -26,5 +26,6 @@ __all__ = [
     "Machine",
     "MachineAttr",
     "ScheduleAttr",
+    "TilesAttr",
     "YieldOp",
 ]

@@ -5,7 +5,7 @@
 
 import numpy as np
 from numpy.typing import NDArray
-from xdsl.dialects.builtin import DenseIntOrFPElementsAttr
+from xdsl.dialects.builtin import ArrayAttr, DenseArrayBase, DenseIntOrFPElementsAttr
 from xdsl.ir import ParametrizedAttribute
 from xdsl.irdl import irdl_attr_definition
 from xdsl.utils.exceptions import VerifyException
@@ -64,3 +64,44 @@ class ScheduleAttr(ParametrizedAttribute):
         """The output channels of each PE, in order."""
         ends = np.cumsum(to_array(self.counts))
         return np.split(to_array(self.outputs), ends[:-1])
+
+
+@irdl_attr_definition
+class TilesAttr(ParametrizedAttribute):
+    """How a kernel that is too large for a machine is cut, and the schedules of its parts.
+
+    `features` has the features of each part of them, `outputs` the outputs of each group; the
+    schedules go by group, and by part within it.
+    """
+
+    name = "dfke.tiles"
+
+    features: DenseArrayBase
+    outputs: DenseArrayBase
+    schedules: ArrayAttr[ScheduleAttr]
+
+    def verify(self) -> None:
+        """Hold the parts against one another."""
+        parts, groups = self.parts(), self.groups()
+        schedules = self.schedules.data
+        if min([*parts, *groups], default=0) < 1 or len(schedules) != len(parts) * len(groups):
+            raise VerifyException(
+                f"{len(groups)} groups of {len(parts)} parts with {len(schedules)} schedules"
+            )
+        for number, schedule in enumerate(schedules):
+            expected = (groups[number // len(parts)],)
+            if schedule.outputs.get_shape() != expected or schedule.machine != self.machine:
+                raise VerifyException(f"schedule {number} is not one of {expected[0]} outputs")
+
+    def parts(self) -> list[int]:
+        """The features of each part."""
+        return np.frombuffer(self.features.data.data, "<i8").tolist()
+
+    def groups(self) -> list[int]:
+        """The outputs of each group."""
+        return np.frombuffer(self.outputs.data.data, "<i8").tolist()
+
+    @property
+    def machine(self) -> MachineAttr:
+        """What the parts are scheduled for."""
+        return self.schedules.data[0].machine

@@ -37,6 +37,8 @@ WEIGHT_BITS = ((8,), (4,), (4, 8))
 ITEM_COUNTS = (1, 2, 4, 8)
 """Items that a word of the running-sum family can have."""
 
+_MAY_BE_ZERO = ("max_shift", "index_bits", "partial_depth")
+
 _MOST = {"pes": 1024, "lanes": 1024}
 """Beyond these a single array is no longer one circuit anybody would build."""
 
@@ -79,6 +81,9 @@ class Machine:
     """How the multiply and dense families multiply: one of `MULTIPLIERS`."""
     index_bits: int = field(default=0, kw_only=True)
     """Bits that a stream word has for an item's row (`rpea.indices`); 0: a whole address."""
+    partial_depth: int = field(default=0, kw_only=True)
+    """Rows of partial sums, one for each lane. With any, kernels of more features than the
+    activation memories have rows run in parts; 0: there are none."""
     banks: int = field(default=1, kw_only=True)
     """Program memories: with two, a program is loaded and checked while another one runs, and one
     that is refused leaves it in place. The depths are those of a bank."""
@@ -87,10 +92,12 @@ class Machine:
         for name, value in asdict(self).items():
             if not isinstance(value, int):
                 continue
-            if value < (0 if name in ("max_shift", "index_bits") else 1):
+            if value < (0 if name in _MAY_BE_ZERO else 1):
                 raise ValueError(f"{name} cannot be {value}")
             if value > _MOST.get(name, value):
                 raise ValueError(f"{name} cannot be beyond {_MOST[name]}, as {value} is")
+            if name == "partial_depth" and not value:
+                continue
             if name.endswith("_depth") and (value < 2 or value & (value - 1)):
                 raise ValueError(f"{name} must be a power of two above 1, not {value}")
         if self.lanes % self.post_lanes:

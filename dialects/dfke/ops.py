@@ -27,7 +27,7 @@ from xdsl.traits import HasParent, IsolatedFromAbove, IsTerminator, Pure
 from xdsl.utils.exceptions import VerifyException
 
 from daqkf.dialects.dense import to_array
-from daqkf.dialects.dfke.attributes import DecisionAttr, ScheduleAttr
+from daqkf.dialects.dfke.attributes import DecisionAttr, ScheduleAttr, TilesAttr
 from daqkf.dialects.dfke.decision import Decision
 from daqkf.dialects.spaq import (
     ActivationOp,
@@ -74,7 +74,8 @@ class KernelOp(IRDLOperation):
     The body is `spaq.matmul`, then optionally `spaq.add` of a bias, `spaq.requantize`, and
     optionally `spaq.activation`; weights and bias are constants of the body. The types of the
     sums are their exact widths once `dfke-specialize-bitwidth` has run, which also sets
-    `running_sum`; `dfke-schedule` sets `schedule`.
+    `running_sum`; `dfke-schedule` sets `schedule`, or `tiles` where the kernel is too large for
+    the machine.
 
     ```mlir
     %y = dfke.kernel(%x = %0) : tensor<?x2xi8> -> tensor<?x2xi8> {
@@ -91,6 +92,7 @@ class KernelOp(IRDLOperation):
     input = operand_def(TensorType)
     running_sum = opt_prop_def(IntegerType)
     schedule = opt_prop_def(ScheduleAttr)
+    tiles = opt_prop_def(TilesAttr)
     body = region_def("single_block")
     result = result_def(TensorType)
 
@@ -103,18 +105,19 @@ class KernelOp(IRDLOperation):
         body: Region,
         running_sum: IntegerType | None = None,
         schedule: ScheduleAttr | None = None,
+        tiles: TilesAttr | None = None,
     ):
         super().__init__(
             operands=[value],
             result_types=[result_type],
-            properties={"running_sum": running_sum, "schedule": schedule},
+            properties={"running_sum": running_sum, "schedule": schedule, "tiles": tiles},
             regions=[body],
         )
 
     @classmethod
     def parse(cls, parser: Parser) -> "KernelOp":
         argument, operand = _parse_capture(parser)
-        running_sum = schedule = None
+        running_sum = schedule = tiles = None
         start = parser.pos
         if parser.parse_optional_keyword("running_sum") is not None:
             running_sum = parser.parse_type()
@@ -125,9 +128,14 @@ class KernelOp(IRDLOperation):
             schedule = parser.parse_attribute()
             if not isinstance(schedule, ScheduleAttr):
                 parser.raise_error("expected a #dfke.schedule", start, parser.pos)
+        start = parser.pos
+        if parser.parse_optional_keyword("tiles") is not None:
+            tiles = parser.parse_attribute()
+            if not isinstance(tiles, TilesAttr):
+                parser.raise_error("expected #dfke.tiles", start, parser.pos)
         attributes = parser.parse_optional_attr_dict_with_keyword()
         value, result_type, body = _parse_body(parser, argument, operand)
-        op = cls(value, result_type, body, running_sum, schedule)
+        op = cls(value, result_type, body, running_sum, schedule, tiles)
         op.attributes |= attributes.data if attributes else {}
         return op
 
@@ -139,6 +147,9 @@ class KernelOp(IRDLOperation):
         if self.schedule is not None:
             printer.print_string(" schedule ")
             printer.print_attribute(self.schedule)
+        if self.tiles is not None:
+            printer.print_string(" tiles ")
+            printer.print_attribute(self.tiles)
         _print_body(printer, self)
 
     def verify_(self) -> None:
@@ -156,6 +167,19 @@ class KernelOp(IRDLOperation):
             raise VerifyException(
                 f"the schedule has {self.schedule.outputs.get_shape()[0]} outputs, the kernel "
                 f"{features(self.result)}"
+            )
+
+        if self.tiles is not None:
+            self._verify_tiles(self.tiles)
+
+    def _verify_tiles(self, tiles: TilesAttr) -> None:
+        if self.schedule is not None:
+            raise VerifyException("a kernel has a schedule or tiles, not both")
+        found = sum(tiles.parts()), sum(tiles.groups())
+        if found != (features(self.input), features(self.result)):
+            raise VerifyException(
+                f"the tiles are of {found[0]} features and {found[1]} outputs, the kernel of "
+                f"{features(self.input)} and {features(self.result)}"
             )
 
     def parts(self) -> Body:

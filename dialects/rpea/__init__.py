@@ -7,9 +7,10 @@ from xdsl.ir import Dialect
 
 from daqkf.dialects.rpea.attributes import ConfigAttr
 from daqkf.dialects.rpea.layout import ArrayConfig
-from daqkf.dialects.rpea.ops import ArrayOp, ChainOp, DispatchOp, Playable, ProgramOp, RunOp
+from daqkf.dialects.rpea.ops import ArrayOp, ChainOp, DispatchOp, Playable, ProgramOp
+from daqkf.dialects.rpea.running import Runnable, RunOp, TiledOp
 
-RPEA = Dialect("rpea", [ArrayOp, ChainOp, DispatchOp, ProgramOp, RunOp], [ConfigAttr])
+RPEA = Dialect("rpea", [ArrayOp, ChainOp, DispatchOp, ProgramOp, RunOp, TiledOp], [ConfigAttr])
 
 __all__ = [
     "RPEA",
@@ -21,4 +22,6 @@ __all__ = [
     "Playable",
     "ProgramOp",
     "RunOp",
+    "Runnable",
+    "TiledOp",
 ]

@@ -12,11 +12,12 @@ from xdsl.interpreter import Interpreter, InterpreterFunctions, impl, register_i
 
 from daqkf.dialects.dense import to_array
 from daqkf.dialects.rpea.families import FAMILIES
-from daqkf.dialects.rpea.ops import ChainOp, Playable, ProgramOp, RunOp
+from daqkf.dialects.rpea.ops import ChainOp, ProgramOp
+from daqkf.dialects.rpea.running import Runnable, RunOp, TiledOp
 from daqkf.dialects.spaq import numerics
 
 Values = tuple[Any, ...]
-Device = Callable[[Playable, NDArray[np.int8]], NDArray[np.int8]]
+Device = Callable[[Runnable, NDArray[np.int8]], NDArray[np.int8]]
 """Plays a program over int8 [T, K] → int8 [T, N]."""
 
 
@@ -26,6 +27,28 @@ def play(program: ProgramOp, x: NDArray[np.int8]) -> NDArray[np.int8]:
     Every operation of the datapath appears: what the PE's family does, bias with its
     correction, requantisation and table.
     """
+    sums = partial_sums(program, x)
+    levels = numerics.requantize(sums.T, to_array(program.multiplier), to_array(program.shift))
+    return numerics.look_up(to_array(program.table), levels)
+
+
+def play_tiled(tiled: TiledOp, x: NDArray[np.int8]) -> NDArray[np.int8]:
+    """The same over the programs of a kernel in parts."""
+    columns: list[NDArray[np.int8]] = []
+    for group in tiled.groups():
+        sums, low = np.zeros((group[0].channels, len(x)), np.int64), 0
+        for part in group:
+            high = low + part.features.value.data
+            sums, low = sums + partial_sums(part, x[:, low:high]), high
+        last = group[-1]
+        sums = numerics.wrap(sums, last.target().config.data.sum_width)
+        levels = numerics.requantize(sums.T, to_array(last.multiplier), to_array(last.shift))
+        columns.append(numerics.look_up(to_array(last.table), levels))
+    return np.concatenate(columns, axis=1)
+
+
+def partial_sums(program: ProgramOp, x: NDArray[np.int8]) -> NDArray[np.int64]:
+    """The sums of a program with its bias: int8 [T, K] → int64 [N, T]."""
     config = program.target().config.data
     # Features along the first axis, like the activation memory; its last row stays zero.
     memory = np.zeros((config.activation_depth, len(x)), np.int64)
@@ -38,9 +61,7 @@ def play(program: ProgramOp, x: NDArray[np.int8]) -> NDArray[np.int8]:
             sums[next(outputs)] = total
 
     # The bias brings sums that are right modulo 2^n into range.
-    sums = numerics.wrap(sums + to_array(program.bias)[:, np.newaxis], config.sum_width)
-    levels = numerics.requantize(sums.T, to_array(program.multiplier), to_array(program.shift))
-    return numerics.look_up(to_array(program.table), levels)
+    return numerics.wrap(sums + to_array(program.bias)[:, np.newaxis], config.sum_width)
 
 
 @register_impls
@@ -59,6 +80,8 @@ class RpeaFunctions(InterpreterFunctions):
         (x,), program = args, op.target()
         if self._device is not None:
             return (self._device(program, x),)
+        if isinstance(program, TiledOp):
+            return (play_tiled(program, x),)
         if isinstance(program, ProgramOp):
             return (play(program, x),)
         if isinstance(program, ChainOp):

@@ -77,6 +77,10 @@ class Command(IntEnum):
 
 COMMAND_OP_SHIFT = 28
 
+KERNEL_ADDS, KERNEL_KEEPS = 1 << 30, 1 << 31
+"""Bits beside N in the row of KERNEL: its sums go on from partial sums, and stay partial ones.
+Only arrays that keep partial sums have them."""
+
 MAX_KERNELS = 16
 """Of a chain."""
 
@@ -307,6 +311,11 @@ class ArrayConfig(Machine):
     def relocates(self) -> bool:
         """Whether what runs does not always begin at address 0 of the memories."""
         return self.dispatches or self.chains or self.double_buffered
+
+    @property
+    def accumulates(self) -> bool:
+        """Whether sums can go on in another program."""
+        return self.partial_depth > 0
 
     @property
     def double_buffered(self) -> bool:

@@ -17,17 +17,17 @@ from xdsl.dialects.builtin import (
     SymbolNameConstraint,
     SymbolRefAttr,
     TensorType,
+    UnitAttr,
     i8,
     i32,
     i64,
 )
-from xdsl.ir import Operation, SSAValue
+from xdsl.ir import Operation
 from xdsl.irdl import (
     IRDLOperation,
     irdl_op_definition,
-    operand_def,
+    opt_prop_def,
     prop_def,
-    result_def,
     traits_def,
 )
 from xdsl.traits import SymbolOpInterface, SymbolTable, SymbolUserOpInterface
@@ -44,10 +44,10 @@ from daqkf.dialects.spaq.numerics import (
     SHIFT_MIN,
     TABLE_SIZE,
 )
-from daqkf.dialects.spaq.ops import activations
 
 
-def _require(condition: object, message: str) -> None:
+def require(condition: object, message: str) -> None:
+    """Raise a VerifyException with the message unless the condition holds."""
     if not condition:
         raise VerifyException(message)
 
@@ -88,6 +88,9 @@ class ProgramOp(IRDLOperation):
     `stream`, packed by `ArrayConfig.stream_words`; `outputs` names the channel of each output
     in the order in which PE 0, PE 1, … complete them. `bias`, `multiplier` and `shift` go by
     channel; the bias includes the correction of the ones' complement items.
+
+    A part of an `rpea.tiled` may go on from partial sums, `adds`, and leave its sums as such,
+    `keeps`, in place of results.
     """
 
     name = "rpea.program"
@@ -103,20 +106,33 @@ class ProgramOp(IRDLOperation):
     multiplier = prop_def(DenseIntOrFPElementsAttr)
     shift = prop_def(DenseIntOrFPElementsAttr)
     table = prop_def(DenseIntOrFPElementsAttr)
+    adds = opt_prop_def(UnitAttr)
+    keeps = opt_prop_def(UnitAttr)
 
     traits = traits_def(SymbolOpInterface(), _UsesArray())
     assembly_format = (
         "$sym_name `on` $array `features` $features `stream` $stream `rows` $rows "
         "`outputs` $outputs `counts` $counts `bias` $bias `multiplier` $multiplier "
-        "`shift` $shift `table` $table attr-dict"
+        "`shift` $shift `table` $table (`adds` $adds^)? (`keeps` $keeps^)? attr-dict"
     )
 
-    def __init__(self, name: str, array: str, features: int, **data: DenseIntOrFPElementsAttr):
+    def __init__(
+        self,
+        name: str,
+        array: str,
+        features: int,
+        *,
+        adds: bool = False,
+        keeps: bool = False,
+        **data: DenseIntOrFPElementsAttr,
+    ):
         super().__init__(
             properties={
                 "sym_name": StringAttr(name),
                 "array": SymbolRefAttr(array),
                 "features": IntegerAttr(features, i64),
+                "adds": UnitAttr() if adds else None,
+                "keeps": UnitAttr() if keeps else None,
                 **data,
             }
         )
@@ -168,7 +184,7 @@ class ProgramOp(IRDLOperation):
         ):
             attribute = self.properties[name]
             assert isinstance(attribute, DenseIntOrFPElementsAttr)
-            _require(
+            require(
                 attribute.get_shape() == shape
                 and attribute.get_element_type() == kind
                 and attribute.shape_is_complete
@@ -176,20 +192,20 @@ class ProgramOp(IRDLOperation):
                 f"{name} must be {TensorType(kind, shape)}",
             )
         multiplier, shift = to_array(self.multiplier), to_array(self.shift)
-        _require(
+        require(
             multiplier.min() >= 1 and multiplier.max() <= MULTIPLIER_MAX,
             f"multipliers must be 1..{MULTIPLIER_MAX}",
         )
-        _require(
+        require(
             shift.min() >= SHIFT_MIN and shift.max() <= SHIFT_MAX,
             f"shifts must be {SHIFT_MIN}..{SHIFT_MAX}",
         )
         outputs, counts = to_array(self.outputs), to_array(self.counts)
-        _require(
+        require(
             np.array_equal(np.sort(outputs), np.arange(channels)),
             "outputs must name each channel exactly once",
         )
-        _require(counts.min() >= 0 and counts.sum() == channels, "counts must add up to outputs")
+        require(counts.min() >= 0 and counts.sum() == channels, "counts must add up to outputs")
 
     def verify_against(self, config: ArrayConfig) -> None:
         """Hold the program against the array it is for.
@@ -197,9 +213,9 @@ class ProgramOp(IRDLOperation):
         Raises:
             VerifyException: it does not fit, or a stream is malformed or truncated.
         """
-        _require(self.rows.get_shape() == (config.pes,), f"{config.pes} PEs need as many streams")
+        require(self.rows.get_shape() == (config.pes,), f"{config.pes} PEs need as many streams")
         count = self.features.value.data
-        _require(
+        require(
             0 < count <= config.null_address,
             f"{count} features; the activation memory holds 1..{config.null_address}",
         )
@@ -209,24 +225,29 @@ class ProgramOp(IRDLOperation):
             ("outputs of a PE", counts.max(), config.parameter_depth),
             ("outputs", self.channels, config.result_depth),
         ):
-            _require(value <= limit, f"{value} {what}; the array holds {limit}")
+            require(value <= limit, f"{value} {what}; the array holds {limit}")
+        if self.adds or self.keeps:
+            require(
+                self.channels <= config.partial_depth,
+                f"{self.channels} partial sums; the array holds {config.partial_depth}",
+            )
         limit = 1 << (config.sum_width - 1)
         bias = to_array(self.bias)
-        _require(
+        require(
             -limit <= bias.min() and bias.max() < limit,
             f"a bias does not fit the array's sums of {config.sum_width} bits",
         )
         shape = int(rows.sum()), config.stream_row_words
-        _require(
+        require(
             self.stream.get_element_type() == i32
             and self.stream.get_shape() == shape
             and self.stream.shape_is_complete,
             f"the stream must be {TensorType(i32, shape)}",
         )
-        _require(rows.min() > 0, "every PE needs a stream of at least one word")
+        require(rows.min() > 0, "every PE needs a stream of at least one word")
         if config.lockstep:
             spread = np.bincount(np.arange(self.channels) % config.pes, minlength=config.pes)
-            _require(
+            require(
                 np.array_equal(counts, spread),
                 f"elements in step share {self.channels} outputs as {spread.tolist()}",
             )
@@ -234,15 +255,15 @@ class ProgramOp(IRDLOperation):
             family = FAMILIES[config.family(pe)]
             for name in family.addresses(config):
                 outside = (words[name] >= count) & (words[name] != config.null_address)
-                _require(
+                require(
                     not outside.any(),
                     f"word {int(outside.argmax())} of PE {pe} reads a feature beyond {count}",
                 )
-            _require(
+            require(
                 np.array_equal(np.flatnonzero(words["end"]), [rows[pe] - 1]),
                 f"exactly the final word of a stream carries its end; PE {pe} has another",
             )
-            _require(
+            require(
                 family.completed(words) == counts[pe],
                 f"the stream of PE {pe} completes other numbers of outputs than the counts say",
             )
@@ -293,7 +314,7 @@ class DispatchOp(IRDLOperation):
         Raises:
             VerifyException: a symbol names no rpea.program.
         """
-        return [_program(self, symbol) for symbol in self.programs]
+        return [program_of(self, symbol) for symbol in self.programs]
 
     def target(self) -> ArrayOp:
         """The array that the variants are for."""
@@ -315,20 +336,20 @@ class DispatchOp(IRDLOperation):
         Raises:
             VerifyException: other arrays, shapes or tables, or a variant that is not there.
         """
-        _require(self.programs.data, "a dispatch needs variants")
+        require(self.programs.data, "a dispatch needs variants")
         first, *others = self.variants()
         for other in others:
             for name in ("array", "features", "table"):
-                _require(
+                require(
                     other.properties[name] == first.properties[name],
                     f"@{other.sym_name.data} and @{first.sym_name.data} differ in their {name}",
                 )
-            _require(
+            require(
                 other.channels == first.channels,
                 f"@{other.sym_name.data} and @{first.sym_name.data} differ in their outputs",
             )
         named, count = max(self.decision.data.table), len(self.programs)
-        _require(named < count, f"the decision names variant {named}, but there are {count}")
+        require(named < count, f"the decision names variant {named}, but there are {count}")
 
     def verify_against(self, config: ArrayConfig) -> None:
         """Hold the dispatch against the array.
@@ -337,15 +358,15 @@ class DispatchOp(IRDLOperation):
             VerifyException: it does not fit.
         """
         decision = self.decision.data
-        _require(
+        require(
             decision.lanes == config.lanes,
             f"a decision over tiles of {decision.lanes} tokens; the array has {config.lanes} lanes",
         )
-        _require(
+        require(
             len(decision.table) <= config.buckets,
             f"a decision of {len(decision.table)} buckets; the array has {config.buckets}",
         )
-        _require(
+        require(
             decision.shift < config.zeros_width,
             f"a decision's shift of {decision.shift}; the array counts zeros in "
             f"{config.zeros_width} bits",
@@ -369,7 +390,7 @@ def _require_room(programs: Sequence[ProgramOp], config: ArrayConfig, what: str)
         ("stream words of a PE", streams[-1], config.stream_depth),
         ("outputs of a PE", slots[-1], config.parameter_depth),
     ):
-        _require(value <= limit, f"{value} {kind} in all {what}; the array holds {limit}")
+        require(value <= limit, f"{value} {kind} in all {what}; the array holds {limit}")
 
 
 class _UsesKernels(SymbolUserOpInterface):
@@ -413,7 +434,7 @@ class ChainOp(IRDLOperation):
         Raises:
             VerifyException: a symbol names no rpea.program.
         """
-        return [_program(self, symbol) for symbol in self.programs]
+        return [program_of(self, symbol) for symbol in self.programs]
 
     def target(self) -> ArrayOp:
         """The array that the programs are for."""
@@ -435,12 +456,12 @@ class ChainOp(IRDLOperation):
         Raises:
             VerifyException: other arrays, or shapes that do not follow.
         """
-        _require(self.programs.data, "a chain needs programs")
+        require(self.programs.data, "a chain needs programs")
         programs = self.kernels()
         for one, other in pairwise(programs):
             names = f"@{one.sym_name.data} and @{other.sym_name.data}"
-            _require(one.array == other.array, f"{names} are for different arrays")
-            _require(
+            require(one.array == other.array, f"{names} are for different arrays")
+            require(
                 other.features.value.data == one.channels,
                 f"{names} do not follow: {one.channels} outputs, "
                 f"{other.features.value.data} features",
@@ -453,7 +474,7 @@ class ChainOp(IRDLOperation):
             VerifyException: it does not fit.
         """
         count = len(self.programs)
-        _require(count <= config.kernels, f"{count} kernels; the array chains {config.kernels}")
+        require(count <= config.kernels, f"{count} kernels; the array chains {config.kernels}")
         _require_room(self.kernels(), config, "kernels")
 
 
@@ -461,51 +482,12 @@ Playable = ProgramOp | DispatchOp | ChainOp
 """What an array can be loaded with."""
 
 
-class _UsesProgram(SymbolUserOpInterface):
-    def verify(self, op: Operation) -> None:
-        assert isinstance(op, RunOp)
-        program = op.target()
-        expected = (
-            activations(program.features.value.data, i8),
-            activations(program.channels, i8),
-        )
-        _require(
-            (op.input.type, op.result.type) == expected,
-            f"{op.program} maps {expected[0]} to {expected[1]}",
-        )
+def program_of(user: Operation, symbol: SymbolRefAttr) -> ProgramOp:
+    """The program of this name.
 
-
-@irdl_op_definition
-class RunOp(IRDLOperation):
-    """Run a program, or several that go together, on an array: int8 [T, K] → int8 [T, N]."""
-
-    name = "rpea.run"
-
-    program = prop_def(FlatSymbolRefAttr)
-    input = operand_def(TensorType)
-    result = result_def(TensorType)
-
-    traits = traits_def(_UsesProgram())
-    assembly_format = "$program `(` $input `)` attr-dict `:` type($input) `->` type($result)"
-
-    def __init__(self, program: Playable, value: SSAValue):
-        super().__init__(
-            operands=[value],
-            properties={"program": SymbolRefAttr(program.sym_name)},
-            result_types=[activations(program.channels, i8)],
-        )
-
-    def target(self) -> Playable:
-        """What runs.
-
-        Raises:
-            VerifyException: the symbol names nothing that an array plays.
-        """
-        found = SymbolTable.lookup_symbol(self, self.program)
-        return found if isinstance(found, DispatchOp | ChainOp) else _program(self, self.program)
-
-
-def _program(user: Operation, symbol: SymbolRefAttr) -> ProgramOp:
+    Raises:
+        VerifyException: there is none.
+    """
     program = SymbolTable.lookup_symbol(user, symbol)
     if not isinstance(program, ProgramOp):
         raise VerifyException(f"{symbol} is not an rpea.program")

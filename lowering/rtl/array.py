@@ -156,6 +156,17 @@ def build_array(config: ArrayConfig) -> Circuit:
             c.instance(f"element{p}", kinds[config.family(p)], clk=c.clk, **control, **own[p])
             for p in range(config.pes)
         ]
+    done = c.wire("done", 1)
+    keeps: Signal = c.const(0, 1)
+    partial: dict[str, Signal] = {}
+    if config.accumulates:
+        # Each tile of a program has its partial sums behind those of the one before.
+        keeps = program["keeps"]
+        base = c.register("base", index_bits(config.partial_depth), clear=programs.fresh, reset=0)
+        wide = max(base.width, program["outputs"].width)
+        following = base.zext(wide) + program["outputs"].zext(wide)
+        base.drive(following[: base.width], enable=done)
+        partial = {"base": base, "adds": program["adds"], "keeps": keeps}
     post = c.instance(
         "post",
         build_post(config),
@@ -163,6 +174,7 @@ def build_array(config: ArrayConfig) -> Circuit:
         rst=rst,
         start=start,
         **in_bank,
+        **partial,
         **({"slot_start": begin("slot_start", config.parameter_depth)} if config.relocates else {}),
         **({"kernel": kernel["kernel"]} if chain else {}),
         **{f"full{p}": outs["full"] for p, outs in enumerate(elements)},
@@ -178,11 +190,13 @@ def build_array(config: ArrayConfig) -> Circuit:
     for p, wire in enumerate(take):
         wire.drive(post[f"take{p}"])
 
-    written = at[Phase.RUNNING] & post["result_write"]
+    stored = post["result_write"] | post["kept"] if partial else post["result_write"]
+    written = at[Phase.RUNNING] & stored
     count = c.register("count", kernel["outputs"].width, reset=0, clear=rst | ran)
     count.drive(count + 1, enable=written)
     ran.drive(c.delay(written & (count + 1).eq(kernel["outputs"]), "finishing", reset=0))
-    done = ran & chain["last"] if chain else ran
+    done.drive(ran & chain["last"] if chain else ran)
+    produced = done & ~keeps
 
     # Results: once all N rows are written they leave in order.
     results = c.memory("results", 2 * config.result_depth, config.row_bits)
@@ -192,7 +206,8 @@ def build_array(config: ArrayConfig) -> Circuit:
     if config.double_buffered:
         # Those of the program before may still leave.
         both = [
-            c.delay(outputs, f"outputs{half}", enable=done & writing.eq(half)) for half in range(2)
+            c.delay(outputs, f"outputs{half}", enable=produced & writing.eq(half))
+            for half in range(2)
         ]
         outputs = choose(leaving, both)
     y_tvalid = c.register("y_valid", 1, reset=0)
@@ -206,13 +221,13 @@ def build_array(config: ArrayConfig) -> Circuit:
         result_address = mux(chain["read"], concat(writing, chain["source"]), result_address)
     y_tdata = results.read(result_address, advance, "y_row")
     y_row.drive(y_tdata)
-    stored = y_tvalid & y_tready & y_tlast
+    left = y_tvalid & y_tready & y_tlast
     moved = more & advance
-    row.drive(mux(stored, c.const(0, row.width), row + 1), enable=moved | stored)
-    writing.drive(~writing, enable=done)
-    leaving.drive(~leaving, enable=stored)
+    row.drive(mux(left, c.const(0, row.width), row + 1), enable=moved | left)
+    writing.drive(~writing, enable=produced)
+    leaving.drive(~leaving, enable=left)
     for half, register in enumerate(full):
-        filled, emptied = done & writing.eq(half), stored & leaving.eq(half)
+        filled, emptied = produced & writing.eq(half), left & leaving.eq(half)
         register.drive(filled | (register & ~emptied))
 
     following: Signal = phase
@@ -244,7 +259,7 @@ def build_array(config: ArrayConfig) -> Circuit:
     if spaq:
         # Of the tile whose results leave.
         variants = [
-            c.delay(spaq["variant"], f"variant{half}", enable=done & writing.eq(half))
+            c.delay(spaq["variant"], f"variant{half}", enable=produced & writing.eq(half))
             for half in range(2)
         ]
         c.output("status_variant", choose(leaving, variants))
@@ -258,11 +273,13 @@ class _Programs:
 
     loader: Mapping[str, Signal]
     program: Mapping[str, Signal]
-    """`features`, `outputs` and `zero_shift` of the program that runs."""
+    """`features`, `outputs` and what else there is of the program that runs."""
     ready: Signal
     """Whether a word of an image can come."""
     stays: Signal
     """Whether the next tile is for the program that is there."""
+    fresh: Signal
+    """Another program comes."""
     transitions: Sequence[tuple[Signal, Phase]]
     failures: Sequence[tuple[Signal, Phase]] = ()
     bank: Signal | None = None
@@ -293,6 +310,7 @@ def _replace(
         program=loader,
         ready=ready,
         stays=~(prog_tvalid | loader["acting"]),
+        fresh=rst | loader["begun"],
         transitions=(
             (loader["begun"] & ~at[Phase.ERROR], Phase.LOADING_PROGRAM),
             (at[Phase.LOADING_PROGRAM] & loader["loaded"], Phase.READY),
@@ -332,7 +350,7 @@ def _take_turns(
     pending.drive(loader["loaded"] | (pending & ~swap))
     program = {
         name: c.delay(loader[name], f"running_{name}", enable=swap)
-        for name in ("features", "outputs", "zero_shift")
+        for name in ("features", "outputs", "zero_shift", "adds", "keeps")
         if name in loader
     }
     tiles = c.register("tiles", loader["tiles"].width, reset=0)
@@ -346,6 +364,7 @@ def _take_turns(
         program=program,
         ready=ready,
         stays=~spent & (limited | ready),
+        fresh=rst | swap,
         transitions=((swap, Phase.READY),),
         bank=bank,
     )

@@ -20,6 +20,8 @@ from daqkf.dialects.rpea.layout import (
     IMAGE_MAGIC,
     IMAGE_VERSION,
     IMAGE_WORD_BITS,
+    KERNEL_ADDS,
+    KERNEL_KEEPS,
     MAX_TILES,
     Command,
     Fields,
@@ -125,7 +127,12 @@ def build_loader(config: ArrayConfig) -> Circuit:
     fits = ~(is_op[Command.KERNEL] & empty)
     for code, most in limits.items():
         fits = fits & (~is_op[code] | known(arriving.ule(most), f"{code.name.lower()}_fits"))
-    outputs_fit = ~empty & known(arriving.ule(config.result_depth), "outputs_fit")
+    # N, beside which there may be what becomes of the sums.
+    number = arriving
+    if config.accumulates:
+        flags = KERNEL_ADDS | KERNEL_KEEPS
+        number = arriving & (c.const(~flags & (1 << IMAGE_WORD_BITS) - 1, IMAGE_WORD_BITS))
+    outputs_fit = known(number.any() & number.ule(config.result_depth), "outputs_fit")
     wrong[LoadError.COMMAND] = (
         (at[State.COMMAND] & ~command)
         | (at[State.COUNT] & ~fits)
@@ -201,6 +208,11 @@ def build_loader(config: ArrayConfig) -> Circuit:
     features.drive(word[: features.width], enable=counted & is_op[Command.KERNEL])
     outputs = c.register("outputs", index_bits(config.result_depth + 1))
     outputs.drive(word[: outputs.width], enable=valid & at[State.OUTPUTS])
+
+    if config.accumulates:
+        for name, flag in (("adds", KERNEL_ADDS), ("keeps", KERNEL_KEEPS)):
+            bit = word[flag.bit_length() - 1]
+            c.output(name, c.delay(bit, name, enable=valid & at[State.OUTPUTS], reset=0))
 
     if config.dispatches:
         zero_shift = c.register("zero_shift", index_bits(config.zeros_width))

@@ -6,6 +6,9 @@
 It polls the elements in turn, takes a finished output a few lanes at a time, and sends each
 sum through bias → requantisation → saturation → table into a row of the result memory. One
 group of lanes enters in each cycle and nothing after the entry ever waits.
+
+In an array that keeps partial sums, `adds` lets the sums go on from those of a program before, and
+`keeps` leaves them for a later one in place of results.
 """
 
 from collections.abc import Sequence
@@ -17,7 +20,7 @@ from daqkf.dialects.spaq.numerics import (
     MULTIPLIER_BITS,
     SHIFT_MAX,
 )
-from daqkf.lowering.circuit import Circuit, Signal, concat, mux
+from daqkf.lowering.circuit import Circuit, Memory, Signal, concat, mux
 from daqkf.lowering.rtl.pipeline import delayed
 from daqkf.lowering.rtl.select import choose, index_bits, unpack
 
@@ -85,6 +88,22 @@ def build_post(config: ArrayConfig) -> Circuit:
     valid = delayed(c, taking, "entered", 2, reset=0)
     finishing = delayed(c, final, "entered_final", 2)
     entered = delayed(c, choose(polled, sums), "entered_sums", 2)
+    partial: _Partial | None = None
+    if config.accumulates:
+        # The offset of each lane takes a while; everything else waits for it.
+        partial = _Partial.read(c, config, parameter["address"], delayed(c, group, "part", 2))
+        valid = delayed(c, valid, "summed", _PARTIAL_STAGES, reset=0)
+        finishing = delayed(c, finishing, "summed_final", _PARTIAL_STAGES)
+        entered = delayed(c, entered, "summed_sums", _PARTIAL_STAGES)
+        offset = c.delay(parameter["negated_bias"], "offset_bias")
+        parameter = {
+            name: delayed(c, field, f"summed_{name}", _PARTIAL_STAGES)
+            for name, field in parameter.items()
+            if name != "negated_bias"
+        }
+        offsets = partial.offsets(c, offset)
+    else:
+        offsets = [parameter["negated_bias"]] * config.post_lanes
     lanes = [entered[width * v : width * (v + 1)] for v in range(config.post_lanes)]
 
     table = [
@@ -94,7 +113,16 @@ def build_post(config: ArrayConfig) -> Circuit:
     for memory in table:
         memory.write(*table_write)
     factors = _Factors.delayed(c, parameter)
-    levels = [_requantize(c, config, lane, factors, v) for v, lane in enumerate(lanes)]
+    negated = [
+        c.delay(offset - lane.sext(config.sum_width), f"negated{v}")
+        for v, (offset, lane) in enumerate(zip(offsets, lanes, strict=True))
+    ]
+    if partial is not None:
+        keeps = c.input("keeps", 1)
+        partial.write(c, negated, c.delay(valid & keeps, "keeping", reset=0))
+        c.output("kept", c.delay(valid & finishing & keeps, "kept_last", reset=0))
+        valid = valid & ~keeps
+    levels = [_requantize(c, sums, factors, v) for v, sums in enumerate(negated)]
     levels = [concat(*chosen_table, level) for level in levels]
     values = [
         c.delay(memory.read(level, c.const(1, 1), f"table_row{v}"), f"value{v}")
@@ -118,6 +146,53 @@ def build_post(config: ArrayConfig) -> Circuit:
     return c
 
 
+_PARTIAL_STAGES = 3
+"""From a parameter row to the sums' offsets: the memory, the register behind it, an addition."""
+
+
+@dataclass(frozen=True)
+class _Partial:
+    """The memory of negated partial sums, a row for each group of lanes of each output.
+
+    The outputs of a tile are `base` and what follows it.
+    """
+
+    memory: Memory
+    place: Signal
+    rows: Signal
+    width: int
+
+    @classmethod
+    def read(cls, c: Circuit, config: ArrayConfig, address: Signal, group: Signal) -> "_Partial":
+        bits, groups = index_bits(config.partial_depth), config.lanes // config.post_lanes
+        base = c.input("base", bits)
+        wide = max(bits, address.width)
+        output = (base.zext(wide) + address.zext(wide))[:bits]
+        place = concat(output, group) if groups > 1 else output
+        width = config.sum_width * config.post_lanes
+        memory = c.memory("partial", config.partial_depth << group_bits(groups), width)
+        row = c.delay(memory.read(place, c.const(1, 1), "partial_row"), "partial_sums")
+        return cls(memory, delayed(c, place, "partial_place", 1 + _PARTIAL_STAGES), row, width)
+
+    def offsets(self, c: Circuit, bias: Signal) -> list[Signal]:
+        """What each lane's sum is subtracted from."""
+        bias, adds = c.delay(bias, "offset_of_all"), c.input("adds", 1)
+        lanes = [self.rows[low : low + bias.width] for low in range(0, self.width, bias.width)]
+        return [
+            c.delay(bias + (lane & adds.replicate(bias.width)), f"offset{v}")
+            for v, lane in enumerate(lanes)
+        ]
+
+    def write(self, c: Circuit, negated: Sequence[Signal], enable: Signal) -> None:
+        """Keep the negated sums of a group."""
+        self.memory.write(self.place, concat(*reversed(negated)), enable)
+
+
+def group_bits(groups: int) -> int:
+    """Address bits that tell groups of lanes apart."""
+    return (groups - 1).bit_length()
+
+
 _STAGE_BITS = 4
 """Bits of the multiplier that a stage takes, two in a row."""
 _PRODUCT_STAGES = MULTIPLIER_BITS // _STAGE_BITS
@@ -132,7 +207,6 @@ _WINDOW_BITS = _VALUE_BITS + (1 << FINE)
 class _Factors:
     """The parameters of an output channel, each delayed to the stages that read it."""
 
-    negated_bias: Signal
     multiplier: list[Signal]
     """Of each stage of the product, its bits."""
     coarse_shift: Signal
@@ -148,16 +222,15 @@ class _Factors:
             bits = bits[_STAGE_BITS:] if bits.width > _STAGE_BITS else bits
         shift = delayed(c, parameter["shift_minus_1"], "shift", 2 + _PRODUCT_STAGES)
         fine_shift = c.delay(shift[:FINE], "fine_shift")
-        return cls(parameter["negated_bias"], multiplier, shift[FINE:], fine_shift)
+        return cls(multiplier, shift[FINE:], fine_shift)
 
 
-def _requantize(c: Circuit, config: ArrayConfig, lane: Signal, factors: _Factors, v: int) -> Signal:
-    """clamp(((sum + bias)·M + 2^(S-1)) >> S), in `_REQUANTIZE_STAGES` stages.
+def _requantize(c: Circuit, negated: Signal, factors: _Factors, v: int) -> Signal:
+    """clamp(((sum + bias)·M + 2^(S-1)) >> S) of what is negated, in `_REQUANTIZE_STAGES` stages,
+    of which the negation has been the first.
 
     Computed as ((((sum + bias)·M) >> (S-1)) + 1) >> 1, which rounds the same.
     """
-    negated = factors.negated_bias - lane.sext(config.sum_width)
-    negated = c.delay(negated, f"negated{v}")
     product = _product(c, negated, factors.multiplier, v)
 
     # The coarse shift leaves a window; what it leaves out has to be the sign all over.

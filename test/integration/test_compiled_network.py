@@ -20,6 +20,7 @@ from daqkf.cli.main import main
 from daqkf.dialects.interpreting import call, entry
 from daqkf.network.accelerators import SimulatedArray
 from daqkf.network.compiled import CompiledNetwork
+from daqkf.runtime.simulator import Job
 
 WIDTH, INNER, HEADS = 10, 20, 2
 
@@ -156,7 +157,7 @@ def test_the_rtl_is_the_fast_model_bit_for_bit(model: Path, stalls: float):
     products = 3 * HEADS
     assert seen.count("scores") == seen.count("context") == products
     assert len(array.cycles) > products
-    chained = array.cycles[network.stages[-1].image]
+    chained = array.cycles[network.stages[-1].images[0][0]]
     assert chained.chaining > 0 and chained.total > 0
 
 
@@ -166,10 +167,10 @@ def test_a_part_runs_on_the_array(model: Path):
     class Board:
         calls = 0
 
-        def run(self, image: bytes, x: NDArray[np.int8], outputs: int) -> NDArray[np.int8]:
+        def play(self, jobs: Sequence[Job]) -> list[NDArray[np.int8]]:
             Board.calls += 1
-            assert x.dtype == np.int8
-            return network.simulated.run(image, x, outputs)
+            assert all(job.x.dtype == np.int8 for job in jobs)
+            return network.simulated.play(jobs)
 
     network.run(inputs(), accelerator=Board(), only="ffn", check=True)
     assert Board.calls == 1
@@ -177,8 +178,8 @@ def test_a_part_runs_on_the_array(model: Path):
 
 def test_a_difference_is_found(model: Path):
     class Broken:
-        def run(self, image: bytes, x: NDArray[np.int8], outputs: int) -> NDArray[np.int8]:
-            return np.zeros((len(x), outputs), np.int8)
+        def play(self, jobs: Sequence[Job]) -> list[NDArray[np.int8]]:
+            return [np.zeros((len(job.x), job.outputs), np.int8) for job in jobs]
 
     with pytest.raises(daqkf.DaqkfError, match=r"query_key_value: .* differ from the fast model"):
         compiled(model).run(inputs(), accelerator=Broken(), check=True)
@@ -190,19 +191,19 @@ def test_an_interrupted_run_goes_on(model: Path, tmp_path: Path):
     class Tired:
         left = 4
 
-        def run(self, image: bytes, x: NDArray[np.int8], outputs: int) -> NDArray[np.int8]:
+        def play(self, jobs: Sequence[Job]) -> list[NDArray[np.int8]]:
             if not self.left:
                 raise KeyboardInterrupt
             self.left -= 1
-            return network.simulated.run(image, x, outputs)
+            return network.simulated.play(jobs)
 
     with pytest.raises(KeyboardInterrupt):
         network.run(inputs(), accelerator=Tired(), resume=tmp_path)
-    assert len(list(tmp_path.glob("*.npy"))) == 4
+    assert len(list(tmp_path.glob("*.npz"))) == 4
     tired = Tired()
     tired.left = 100
     y = network.run(inputs(), accelerator=tired, resume=tmp_path)["y"]
-    assert tired.left == 100 - (len(list(tmp_path.glob("*.npy"))) - 4)
+    assert tired.left == 100 - (len(list(tmp_path.glob("*.npz"))) - 4)
     np.testing.assert_array_equal(y, network.run(inputs())["y"])
 
 
@@ -212,9 +213,11 @@ def test_a_folder_is_the_network(model: Path, tmp_path: Path):
     loaded = CompiledNetwork.load(tmp_path / "net")
     np.testing.assert_array_equal(loaded.run(inputs())["y"], network.run(inputs())["y"])
     assert loaded.summary() == network.summary()
-    assert [stage.image for stage in loaded.stages] == [stage.image for stage in network.stages]
+    assert [stage.images for stage in loaded.stages] == [stage.images for stage in network.stages]
     images = sorted((tmp_path / "net" / "programs").iterdir())
-    assert [path.read_bytes() for path in images] == [stage.image for stage in network.stages]
+    assert [path.read_bytes() for path in images] == [
+        stage.images[0][0] for stage in network.stages
+    ]
 
 
 def test_command_lines(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):

@@ -90,9 +90,10 @@ def _print_traffic(network: "CompiledNetwork") -> None:
     from daqkf.console import table_console
 
     table = Table(caption="bytes in and out are for a token")
-    for heading in ("program", "layers", "in", "out", "words a tile", "program bytes"):
-        table.add_column(heading, justify="left" if heading == "program" else "right")
+    for heading in ("kernel", "layers", "programs", "in", "out", "words a tile", "program bytes"):
+        table.add_column(heading, justify="left" if heading == "kernel" else "right")
     for row in network.traffic():
-        cells = [row[name] for name in ("kernels", "in", "out", "words", "program_bytes")]
+        names = ("kernels", "programs", "in", "out", "words", "program_bytes")
+        cells = [row[name] for name in names]
         table.add_row(row["name"], *(f"{cell:,}" for cell in cells))
     table_console().print(table)

@@ -174,7 +174,7 @@ def _arrays(
     """The kernels as programs of one array."""
     main = entry(network)
     module = ModuleOp([op.clone() for op in network.ops if op is not main])
-    passes = ["dfke-fuse", "dfke-specialize-bitwidth", DfkeSchedulePass(target)]
+    passes = ["dfke-fuse", "dfke-specialize-bitwidth", DfkeSchedulePass(target, tile=True)]
     run_passes(module, [*passes, *(["dfke-chain"] if fuse else [])])
     machine = load_target(target).machine
     wanted: list[ArrayConfig] = []

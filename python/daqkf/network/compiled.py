@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,15 @@ from daqkf.dialects.dense import to_array
 from daqkf.dialects.interpreting import call, entry
 from daqkf.dialects.nn import LinearOp, ProductOp
 from daqkf.dialects.nn.interpreter import NnFunctions, integer_product
-from daqkf.dialects.rpea import ArrayConfig, ArrayOp, ChainOp, Playable, RunOp
+from daqkf.dialects.rpea import (
+    ArrayConfig,
+    ArrayOp,
+    ChainOp,
+    Playable,
+    Runnable,
+    RunOp,
+    TiledOp,
+)
 from daqkf.dialects.rpea.interpreter import RpeaFunctions
 from daqkf.errors import DaqkfError, describe
 from daqkf.files import write_atomically
@@ -32,7 +41,7 @@ from daqkf.network.accelerators import Accelerator, Resumable, SimulatedArray
 from daqkf.network.products import product_program
 from daqkf.passes.nn_product import Inputs, in_order, input_names, output_names
 from daqkf.pipelines import CIRCUIT
-from daqkf.runtime.simulator import Simulator
+from daqkf.runtime.simulator import Job, Simulator
 
 Progress = Callable[[str], None]
 """Called with the name of each kernel and product before it runs."""
@@ -49,7 +58,7 @@ class Stage:
 
     name: str
     """The kernel it is part of."""
-    program: Playable
+    program: Runnable
 
     @property
     def features(self) -> int:
@@ -67,9 +76,48 @@ class Stage:
         return len(parts_of(self.program)) if isinstance(self.program, ChainOp) else 1
 
     @cached_property
-    def image(self) -> bytes:
-        """The program image."""
-        return encode(self.program)
+    def programs(self) -> list[list[Playable]]:
+        """What is loaded: one program, or the parts of each group of a kernel that is tiled."""
+        if isinstance(self.program, TiledOp):
+            return [list[Playable](group) for group in self.program.groups()]
+        return [[self.program]]
+
+    @cached_property
+    def images(self) -> list[list[bytes]]:
+        """The image of each program."""
+        return [[encode(program) for program in group] for group in self.programs]
+
+    def jobs(self, x: NDArray[np.int8]) -> list[list[Job]]:
+        """What an array has to play for activations [T, K], by group of outputs.
+
+        As many tiles as there are partial sums for go through a part before the next one.
+        """
+        config = self.program.target().config.data
+        groups: list[list[Job]] = []
+        for programs, images in zip(self.programs, self.images, strict=True):
+            rows, jobs = len(x), list[Job]()
+            if len(programs) > 1:
+                rows = config.lanes * (config.partial_depth // programs[0].channels)
+            for first in range(0, len(x), rows):
+                low = 0
+                for program, image in zip(programs, images, strict=True):
+                    high = low + program.features.value.data
+                    part = np.ascontiguousarray(x[first : first + rows, low:high])
+                    keeps = program is not programs[-1]
+                    jobs.append(Job(image, part, 0 if keeps else program.channels))
+                    low = high
+            groups.append(jobs)
+        return groups
+
+    def play(self, accelerator: Accelerator, x: NDArray[np.int8]) -> NDArray[np.int8]:
+        """The results int8 [T, N] of activations [T, K]."""
+        groups = self.jobs(x)
+        results = iter(accelerator.play([job for jobs in groups for job in jobs]))
+        columns: list[NDArray[np.int8]] = []
+        for jobs in groups:
+            own = zip(jobs, islice(results, len(jobs)), strict=True)
+            columns.append(np.concatenate([y for job, y in own if job.outputs]))
+        return np.concatenate(columns, axis=1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,7 +193,7 @@ class CompiledNetwork:
         Args:
             inputs: arrays by name; see `inputs`.
             accelerator: `fast`, the exact integers of the IR; `rtl`, the simulated array; or
-                anything that has `Accelerator`'s `run`, a board's driver, say.
+                anything that has `Accelerator`'s `play`, a board's driver, say.
             only: kernels and products whose names begin so run on the accelerator, the others in
                 the fast model.
             check: compare what the accelerator gives with the fast model, bit for bit.
@@ -183,10 +231,16 @@ class CompiledNetwork:
             {
                 "name": stage.name,
                 "kernels": stage.kernels,
-                "in": stage.features,
+                "programs": sum(len(group) for group in stage.programs),
+                "in": stage.features * len(stage.programs),
                 "out": stage.outputs,
-                "program_bytes": len(stage.image),
-                "words": sum(int(to_array(part.rows).max()) for part in parts_of(stage.program)),
+                "program_bytes": sum(len(image) for group in stage.images for image in group),
+                "words": sum(
+                    int(to_array(part.rows).max())
+                    for group in stage.programs
+                    for program in group
+                    for part in parts_of(program)
+                ),
             }
             for stage in self.stages
         ]
@@ -217,9 +271,14 @@ class CompiledNetwork:
             write_atomically(folder / "rtl" / name, text.encode())
         names = "".join(f"{name}\n" for name in self.verilog_files)
         write_atomically(folder / "rtl" / "filelist.f", names.encode())
-        for number, stage in enumerate(self.stages):
-            path = folder / "programs" / f"{number:03}-{stage.name}.bin"
-            write_atomically(path, stage.image)
+        images = [
+            (stage.name, image)
+            for stage in self.stages
+            for group in stage.images
+            for image in group
+        ]
+        for number, (name, image) in enumerate(images):
+            write_atomically(folder / "programs" / f"{number:03}-{name}.bin", image)
         for name in _MODULES:
             text = module_text(getattr(self, name))
             write_atomically(folder / f"{name}.mlir", text.encode())
@@ -281,10 +340,10 @@ class _Runner:
         self._compare(name, y, fast)
         return y
 
-    def _play(self, program: Playable, x: NDArray[np.int8]) -> NDArray[np.int8]:
+    def _play(self, program: Runnable, x: NDArray[np.int8]) -> NDArray[np.int8]:
         assert self.device is not None
-        image = next(stage.image for stage in self.compiled.stages if stage.program is program)
-        return self.device.run(image, x, program.channels)
+        stage = next(stage for stage in self.compiled.stages if stage.program is program)
+        return stage.play(self.device, x)
 
     def product(
         self, op: ProductOp, lhs: NDArray[np.int8], rhs: NDArray[np.int8]
@@ -305,7 +364,7 @@ class _Runner:
             image = product_program(rhs, op.requantization(), self.compiled.config, machine)
         except (DiagnosticException, ValueError) as error:
             raise DaqkfError(f"{name}: {describe(error)}") from None
-        y = self.device.run(image, lhs, rhs.shape[1])
+        (y,) = self.device.play([Job(image, lhs, rhs.shape[1])])
         self._compare(name, y, fast)
         return y
 

@@ -13,6 +13,7 @@
 // cycles spent in each of the 8 phases, then the variant that each tile took.
 // Exit codes: 0 done, 2 the array refused a program, 3 it stopped or broke the protocol.
 
+#include <algorithm>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -112,8 +113,10 @@ struct Bench {
     while ((y = current(jobs, y, &Job::y)) < jobs.size()) {
       program = current(jobs, program, &Job::program);
       x = current(jobs, x, &Job::x);
-      const bool loads = program < jobs.size() && (overlap || program <= y);
-      const bool feeds = x < jobs.size() && (overlap || (x == y && !loads));
+      // One by one, a job that has no results is over with its activations.
+      const size_t job = std::min(x, y);
+      const bool loads = program < jobs.size() && (overlap || program <= job);
+      const bool feeds = x < jobs.size() && (overlap || (x <= y && !loads));
       cycle(loads ? &jobs[program].program : nullptr, feeds ? &jobs[x].x : nullptr, jobs[y]);
     }
   }

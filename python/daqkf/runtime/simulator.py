@@ -73,7 +73,8 @@ class Trace:
 class Job:
     """A program image, activations int8 [T, K] for it, and how many outputs N it has.
 
-    Without an image, the array keeps the program of the job before.
+    Without an image, the array keeps the program of the job before. A program that keeps its sums
+    has no outputs: N is 0.
     """
 
     image: bytes | None
@@ -224,8 +225,9 @@ class Simulator:
 
     def _trace(self, path: Path, job: Job, line: str) -> Trace:
         lanes = self.config.lanes
-        tiles = np.fromfile(path, np.int8).reshape(-1, job.outputs, lanes)
-        y = tiles.transpose(0, 2, 1).reshape(-1, job.outputs)[: len(job.x)]
+        count = -(-len(job.x) // lanes)
+        tiles = np.fromfile(path, np.int8).reshape(count, job.outputs, lanes)
+        y = tiles.transpose(0, 2, 1).reshape(count * lanes, job.outputs)[: len(job.x)]
         numbers = [int(number) for number in line.split()]
         phases, variants = numbers[: max(Phase) + 1], numbers[max(Phase) + 1 :]
         return Trace(y, _cycles(phases), np.array(variants, np.int64))

@@ -1,0 +1,176 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""Operations of `rpea` that run programs: one at a time, or in turns."""
+
+from collections.abc import Sequence
+
+from xdsl.dialects.builtin import (
+    ArrayAttr,
+    FlatSymbolRefAttr,
+    IntegerAttr,
+    StringAttr,
+    SymbolNameConstraint,
+    SymbolRefAttr,
+    TensorType,
+    i8,
+    i64,
+)
+from xdsl.ir import Operation, SSAValue
+from xdsl.irdl import (
+    IRDLOperation,
+    irdl_op_definition,
+    operand_def,
+    prop_def,
+    result_def,
+    traits_def,
+)
+from xdsl.traits import SymbolOpInterface, SymbolTable, SymbolUserOpInterface
+
+from daqkf.dialects.rpea.ops import (
+    ArrayOp,
+    ChainOp,
+    DispatchOp,
+    Playable,
+    ProgramOp,
+    program_of,
+    require,
+)
+from daqkf.dialects.spaq.ops import activations
+
+
+class _UsesParts(SymbolUserOpInterface):
+    def verify(self, op: Operation) -> None:
+        assert isinstance(op, TiledOp)
+        op.verify_parts()
+
+
+@irdl_op_definition
+class TiledOp(IRDLOperation):
+    """A kernel that is too large for the array, as programs that are loaded in turns.
+
+    Its outputs are in groups, one after another, each of all features. The features of a group are
+    in parts: all but the first part add to the sums before, and all but the last keep theirs.
+
+    ```mlir
+    rpea.tiled @large of [@first, @rest]
+    ```
+    """
+
+    name = "rpea.tiled"
+
+    sym_name = prop_def(SymbolNameConstraint())
+    programs = prop_def(ArrayAttr[FlatSymbolRefAttr])
+
+    traits = traits_def(SymbolOpInterface(), _UsesParts())
+    assembly_format = "$sym_name `of` $programs attr-dict"
+
+    def __init__(self, name: str, programs: Sequence[ProgramOp]):
+        super().__init__(
+            properties={
+                "sym_name": StringAttr(name),
+                "programs": ArrayAttr(SymbolRefAttr(program.sym_name) for program in programs),
+            }
+        )
+
+    def groups(self) -> list[list[ProgramOp]]:
+        """The parts of each group of outputs.
+
+        Raises:
+            VerifyException: a symbol names no rpea.program.
+        """
+        groups: list[list[ProgramOp]] = [[]]
+        for symbol in self.programs:
+            groups[-1].append(program := program_of(self, symbol))
+            if not program.keeps:
+                groups.append([])
+        return groups if groups[-1] else groups[:-1]
+
+    @property
+    def features(self) -> IntegerAttr:
+        """Input features K, of all parts."""
+        return IntegerAttr(sum(part.features.value.data for part in self.groups()[0]), i64)
+
+    @property
+    def channels(self) -> int:
+        """Output channels N, of all groups."""
+        return sum(group[0].channels for group in self.groups())
+
+    def target(self) -> ArrayOp:
+        """The array that the programs are for."""
+        return self.groups()[0][0].target()
+
+    def verify_parts(self) -> None:
+        """Hold the programs against one another.
+
+        Raises:
+            VerifyException: other arrays or shapes, or sums that nothing goes on from or ends.
+        """
+        require(self.programs.data, "a tiled kernel needs programs")
+        groups = self.groups()
+        for group in groups:
+            names = ", ".join(f"@{part.sym_name.data}" for part in group)
+            adds = [part.adds is not None for part in group]
+            require(
+                adds == [number > 0 for number in range(len(group))] and not group[-1].keeps,
+                f"{names}: all but the first part add to sums, and all but the last keep them",
+            )
+            require(len({part.channels for part in group}) == 1, f"{names} differ in their outputs")
+            require(
+                {part.array for part in group} == {groups[0][0].array},
+                f"{names} are for different arrays",
+            )
+            features = sum(part.features.value.data for part in group)
+            require(
+                features == self.features.value.data,
+                f"{names} have {features} features, others {self.features.value.data}",
+            )
+
+
+Runnable = Playable | TiledOp
+"""What an `rpea.run` can name."""
+
+
+class _UsesProgram(SymbolUserOpInterface):
+    def verify(self, op: Operation) -> None:
+        assert isinstance(op, RunOp)
+        program = op.target()
+        expected = (
+            activations(program.features.value.data, i8),
+            activations(program.channels, i8),
+        )
+        require(
+            (op.input.type, op.result.type) == expected,
+            f"{op.program} maps {expected[0]} to {expected[1]}",
+        )
+
+
+@irdl_op_definition
+class RunOp(IRDLOperation):
+    """Run a program, or several that go together, on an array: int8 [T, K] → int8 [T, N]."""
+
+    name = "rpea.run"
+
+    program = prop_def(FlatSymbolRefAttr)
+    input = operand_def(TensorType)
+    result = result_def(TensorType)
+
+    traits = traits_def(_UsesProgram())
+    assembly_format = "$program `(` $input `)` attr-dict `:` type($input) `->` type($result)"
+
+    def __init__(self, program: Runnable, value: SSAValue):
+        super().__init__(
+            operands=[value],
+            properties={"program": SymbolRefAttr(program.sym_name)},
+            result_types=[activations(program.channels, i8)],
+        )
+
+    def target(self) -> Runnable:
+        """What runs.
+
+        Raises:
+            VerifyException: the symbol names nothing that an array plays.
+        """
+        found = SymbolTable.lookup_symbol(self, self.program)
+        whole = isinstance(found, DispatchOp | ChainOp | TiledOp)
+        return found if whole else program_of(self, self.program)
