@@ -21,10 +21,10 @@ def _erf(x: Array) -> Array:
 
 def _divide(a: Array, b: Array) -> Array:
     """Of integers, the quotient towards zero, as ONNX has it."""
-    if a.dtype.kind not in "iu":
-        return a / b
-    quotient, rest = np.divmod(a, b)
-    return quotient + ((rest != 0) & ((a < 0) != (b < 0))).astype(quotient.dtype)
+    if a.dtype.kind in "iu":
+        quotient, rest = np.divmod(a, b)
+        return quotient + ((rest != 0) & ((a < 0) != (b < 0)))
+    return a / b
 
 
 def _activation(name: str) -> Callable[[Array], Array]:
