@@ -3,6 +3,7 @@
 
 """ONNX models → `nn`. An operator that is not supported is named, with its node and file."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from daqkf.dialects.nn import (
     ConstantOp,
 )
 from daqkf.dialects.nn.base import NODE
+from daqkf.dialects.nn.interpreter import element_dtype
 
 Array = np.ndarray[Any, Any]
 
@@ -75,20 +77,24 @@ def import_onnx(path: Path) -> ModuleOp:
         raise OnnxImportError(f"{path}: not readable as ONNX ({reason})") from None
     if not model.graph.output:
         raise OnnxImportError(f"{path}: the graph has no outputs")
-    graph = _Graph(path, model.graph)
-    return graph.module()
+    versions = {entry.domain: entry.version for entry in model.opset_import}
+    try:
+        graph = _Graph(path, model.graph, versions.get("", versions.get("ai.onnx", 1)))
+        return graph.module()
+    except VerifyException as error:
+        raise OnnxImportError(f"{path}: {str(error).splitlines()[0]}") from None
 
 
 class _Graph:
     """A graph under way: its values by name, and those that are constants."""
 
-    def __init__(self, path: Path, graph: Any):
-        from onnx import numpy_helper
-
-        self.path, self.graph = path, graph
+    def __init__(self, path: Path, graph: Any, opset: int):
+        self.path, self.graph, self.opset = path, graph, opset
         self.arrays: dict[str, Array] = {
-            tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer
+            tensor.name: self.read(tensor) for tensor in graph.initializer
         }
+        self.used = {name for node in graph.node for name in node.input}
+        self.used |= {info.name for info in graph.output}
         self.types: dict[str, Attribute] = {}
         for info in (*graph.value_info, *graph.input, *graph.output):
             self.types[info.name] = self._type(info)
@@ -144,6 +150,20 @@ class _Graph:
         self.block.add_op(op)
         return op.result
 
+    def read(self, tensor: Any) -> Array:
+        """The array in a TensorProto."""
+        from onnx import numpy_helper
+
+        try:
+            return numpy_helper.to_array(tensor)
+        except (ValueError, TypeError, KeyError) as error:
+            reason = (
+                f"has elements of unknown type {error}"
+                if isinstance(error, KeyError)
+                else f"cannot be read ({error})"
+            )
+            raise OnnxImportError(f"{self.path}: constant '{tensor.name}' {reason}") from None
+
     def _element(self, name: str, value: str) -> Attribute:
         if name not in _TYPES:
             known = ", ".join(kind.lower() for kind in _TYPES)
@@ -192,19 +212,45 @@ class Node:
         if self.node.domain not in ("", "ai.onnx") or convert is None:
             domain = f" of {self.node.domain}" if self.node.domain else ""
             raise self.graph.error(self.node, self.label, f"operator{domain} not supported")
-        used = [name for name in self.node.output if name]
-        if len(used) > 1:
-            raise self.graph.error(self.node, self.label, "more than one result is used")
+        self._check_attributes()
         found = convert(self)  # pyright: ignore[reportArgumentType]
-        if isinstance(found, np.ndarray):
-            self.graph.arrays[used[0]] = found
-        else:
-            self.graph.values[used[0]] = found
+        results = found if isinstance(found, tuple) else (found,)
+        for index, name in enumerate(self.node.output):
+            if index >= len(results):
+                if name and name in self.graph.used:
+                    raise ValueError(f"its result '{name}' is not supported")
+            elif isinstance(result := results[index], np.ndarray):
+                self.graph.arrays[name] = self._typed(name, result)
+            else:
+                self.graph.values[name] = result
+
+    def _check_attributes(self) -> None:
+        """Raise a ValueError for an attribute that would change what the node computes.
+
+        One that we do not know means nothing where it is zero or empty, as its default is.
+        """
+        from daqkf.lowering.onnx_operators import ATTRIBUTES
+
+        known = ATTRIBUTES.get(self.node.op_type, ())
+        for name, value in self.attributes.items():
+            if name not in known and value:
+                raise ValueError(f"attribute '{name}' is not supported")
+
+    def _typed(self, name: str, array: Array) -> Array:
+        """A folded constant in the element type that ONNX gives it, which NumPy may not."""
+        kind = self.graph.types.get(name)
+        if not isinstance(kind, TensorType | UnrankedTensorType):
+            return array
+        return array.astype(element_dtype(kind.element_type), copy=False)
 
     @property
     def type(self) -> Attribute:
         """What shape inference says of the result."""
-        name = self.node.output[0]
+        return self.type_of(0)
+
+    def type_of(self, index: int) -> Attribute:
+        """What shape inference says of one of several results."""
+        name = self.node.output[index]
         if name not in self.graph.types:
             raise ValueError("its shape is not known; run ONNX's shape inference")
         return self.graph.types[name]
@@ -261,8 +307,12 @@ class Node:
 
 
 def _identifier(name: str) -> str | None:
-    """A name as SSA values may have one."""
-    kept = "".join(letter if letter.isalnum() or letter == "_" else "_" for letter in name)
+    """A name as SSA values may have one.
+
+    Without numbers behind underscores: the printer appends such to tell equal names apart, and
+    takes one off what it is given, so that `a_1_2` and a second `a` would both become `a_1`.
+    """
+    kept = re.sub(r"(_\d+)+$", "", re.sub(r"[^A-Za-z0-9_.]", "_", name))
     return kept if kept and not kept[0].isdigit() else None
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from xdsl.dialects.builtin import (
+    DYNAMIC_INDEX,
     IntegerType,
     TensorType,
 )
@@ -32,9 +33,14 @@ from daqkf.dialects.nn import (
     TransposeOp,
     UnsqueezeOp,
 )
+from daqkf.dialects.nn.interpreter import element_dtype
+from daqkf.dialects.nn.ops import REDUCTIONS
 from daqkf.lowering.import_onnx import Node
 
 Array = np.ndarray[Any, Any]
+
+_SOFTMAX_OF_AXIS = 13
+"""The opset since which softmax is along its axis alone, not over all dimensions from it on."""
 
 
 def _elementwise(kind: str, arity: int | None = None) -> Callable[[Node], SSAValue | Array]:
@@ -67,11 +73,9 @@ def _identity(node: Node) -> SSAValue | Array:
 
 
 def _constant(node: Node) -> Array:
-    from onnx import numpy_helper
-
     (name, value), *_ = node.attributes.items()
     if name == "value":
-        return numpy_helper.to_array(value)
+        return node.graph.read(value)
     kinds = {"value_float": np.float32, "value_floats": np.float32}
     kinds |= {"value_int": np.int64, "value_ints": np.int64}
     if name not in kinds:
@@ -80,10 +84,8 @@ def _constant(node: Node) -> Array:
 
 
 def _constant_of_shape(node: Node) -> SSAValue | Array:
-    from onnx import numpy_helper
-
     value = node.attributes.get("value")
-    fill = np.zeros(1, np.float32) if value is None else numpy_helper.to_array(value)
+    fill = np.zeros(1, np.float32) if value is None else node.graph.read(value)
     shape = node.array(0)
     if shape is not None:
         return np.full([int(extent) for extent in shape], fill[0], fill.dtype)
@@ -122,20 +124,29 @@ def _gemm(node: Node) -> SSAValue:
             turned_type = TensorType(kind.element_type, kind.get_shape()[::-1])
             value = node.add(TransposeOp(value, [1, 0], turned_type))
         operands.append(value)
-    if alpha != 1 and node.array(1) is None:
-        raise ValueError("alpha with a computed B is not supported")
     result = node.add(MatmulOp(operands[0], operands[1], node.type))
+    if node.array(1) is None:
+        result = _scaled(node, result, alpha)
     if node.has(2):
         bias = node.array(2)
-        if beta != 1 and bias is None:
-            raise ValueError("beta with a computed C is not supported")
         addend = (
-            node.input(2)
+            _scaled(node, node.input(2), beta)
             if bias is None
             else node.graph.constant(bias * bias.dtype.type(beta), node.names[2])
         )
         result = node.add(ElementwiseOp("add", [result, addend], node.type), f"{node.label}.bias")
     return result
+
+
+def _scaled(node: Node, value: SSAValue, factor: float) -> SSAValue:
+    if factor == 1:
+        return value
+    kind = value.type
+    assert isinstance(kind, TensorType)
+    scale = np.array(factor, element_dtype(kind.element_type))
+    return node.add(
+        ElementwiseOp("mul", [value, node.graph.constant(scale, f"{node.label}.factor")], kind)
+    )
 
 
 def _wide(node: Node, index: int, zero: int) -> SSAValue:
@@ -190,6 +201,29 @@ def _quantization(node: Node, op: type[QuantizeOp | DequantizeOp]) -> SSAValue |
     return node.add(op(node.input(0), (node.input(1), zero), axis % rank if rank else 0, node.type))
 
 
+def _dynamic_quantize(node: Node) -> tuple[SSAValue, SSAValue, SSAValue]:
+    """uint8 over the range of the tensor itself, which 0 is in; its scale and its zero point."""
+    x = node.input(0)
+    kinds = [node.type_of(index) for index in range(3)]
+    zero = node.graph.constant(np.zeros((), np.float32), f"{node.label}.zero")
+    unit = node.graph.constant(np.ones((), np.float32), f"{node.label}.unit")
+    count = node.graph.constant(np.array(255, np.float32), f"{node.label}.steps")
+    level = node.graph.constant(np.zeros((), np.uint8), f"{node.label}.level")
+
+    def scalar(kind: str, *inputs: SSAValue) -> SSAValue:
+        result = TensorType(IntegerType(1), []) if kind == "equal" else zero.type
+        return node.add(ElementwiseOp(kind, inputs, result))
+
+    low, high = (
+        scalar(kind, node.add(ReduceOp(kind, x, range(node.rank(0)), False, zero.type)), zero)
+        for kind in ("min", "max")
+    )
+    step = scalar("div", scalar("sub", high, low), count)
+    scale = scalar("where", scalar("equal", step, zero), unit, step)
+    point = node.add(QuantizeOp(scalar("neg", low), (scale, level), 0, kinds[2]))
+    return node.add(QuantizeOp(x, (scale, point), 0, kinds[0])), scale, point
+
+
 def _layer_norm(node: Node) -> SSAValue:
     axis = int(node.attributes.get("axis", -1))
     if axis not in (-1, node.rank(0) - 1):
@@ -211,12 +245,18 @@ def _gelu(node: Node) -> SSAValue:
 
 
 def _softmax(node: Node) -> SSAValue:
-    return node.add(SoftmaxOp(node.input(0), int(node.attributes.get("axis", -1))))
+    axis = int(node.attributes.get("axis", 1 if node.graph.opset < _SOFTMAX_OF_AXIS else -1))
+    if node.graph.opset < _SOFTMAX_OF_AXIS and axis not in (-1, node.rank(0) - 1):
+        raise ValueError(f"of all dimensions from {axis} on, as before opset 13, not supported")
+    return node.add(SoftmaxOp(node.input(0), axis))
 
 
-def _reduce(kind: str) -> Callable[[Node], SSAValue]:
-    def convert(node: Node) -> SSAValue:
-        axes = node.integers(1, "axes", range(node.rank(0)))
+def _reduce(kind: str) -> Callable[[Node], SSAValue | Array]:
+    def convert(node: Node) -> SSAValue | Array:
+        axes = node.integers(1, "axes", ())
+        if not axes and node.attributes.get("noop_with_empty_axes", 0):
+            return _identity(node)
+        axes = axes or range(node.rank(0))
         keep = bool(node.attributes.get("keepdims", 1))
         return node.add(ReduceOp(kind, node.input(0), axes, keep, node.type))
 
@@ -225,8 +265,6 @@ def _reduce(kind: str) -> Callable[[Node], SSAValue]:
 
 def _reshape(node: Node) -> SSAValue | Array:
     found, shape = node.array(0), node.array(1)
-    if node.attributes.get("allowzero", 0):
-        raise ValueError("allowzero is not supported")
     if found is not None and shape is not None:
         return found.reshape(
             [found.shape[i] if extent == 0 else int(extent) for i, extent in enumerate(shape)]
@@ -295,9 +333,45 @@ def _slice(node: Node) -> SSAValue | Array:
     return node.add(SliceOp(node.input(0), (bounds[0], bounds[1]), axes, steps, node.type))
 
 
+def _split(node: Node) -> tuple[SSAValue, ...]:
+    axis, rank = int(node.attributes.get("axis", 0)), node.rank(0)
+    axis %= rank
+    count = len(node.node.output)
+    sizes = node.integers(1, "split", ())
+    if not sizes:
+        kind = node.input(0).type
+        extent = kind.get_shape()[axis] if isinstance(kind, TensorType) else DYNAMIC_INDEX
+        if extent == DYNAMIC_INDEX:
+            raise ValueError(f"the extent of axis {axis} is not known")
+        share = -(-extent // count)
+        sizes = [min(share, extent - share * part) for part in range(count)]
+    ends = np.cumsum(sizes).tolist()
+    bounds = [
+        (node.vector([end - size]), node.vector([end]))
+        for size, end in zip(sizes, ends, strict=True)
+    ]
+    return tuple(
+        node.add(SliceOp(node.input(0), bound, [axis], [1], node.type_of(part)))
+        for part, bound in enumerate(bounds)
+    )
+
+
+def _clip(node: Node) -> SSAValue:
+    """Bounds are attributes before opset 11, and inputs that may be missing since."""
+    result = node.input(0)
+    for index, (bound, kind) in enumerate((("min", "max"), ("max", "min")), start=1):
+        if bound in node.attributes:
+            array = np.array(node.attributes[bound], np.float32)
+            limit = node.graph.constant(array, f"{node.label}.{bound}")
+        elif node.has(index):
+            limit = node.input(index)
+        else:
+            continue
+        result = node.add(ElementwiseOp(kind, [result, limit], node.type))
+    return result
+
+
 def _shape(node: Node) -> SSAValue | Array:
-    if {"start", "end"} & set(node.attributes):
-        raise ValueError("a part of a shape is not supported")
     kind = node.input(0).type
     if isinstance(kind, TensorType) and kind.has_static_shape():
         return np.array(kind.get_shape(), np.int64)
@@ -308,7 +382,36 @@ def _expand(node: Node) -> SSAValue:
     return node.add(ExpandOp(node.input(0), node.input(1), node.type))
 
 
-OPERATORS: Mapping[str, Callable[[Node], SSAValue | Array]] = {
+ATTRIBUTES: Mapping[str, tuple[str, ...]] = {
+    "Cast": ("to", "saturate"),
+    "Clip": ("min", "max"),
+    "Concat": ("axis",),
+    "Constant": ("value", "value_float", "value_floats", "value_int", "value_ints"),
+    "ConstantOfShape": ("value",),
+    "DequantizeLinear": ("axis",),
+    "Dropout": ("ratio", "seed"),
+    "Flatten": ("axis",),
+    "Gather": ("axis",),
+    "Gelu": ("approximate",),
+    "Gemm": ("alpha", "beta", "transA", "transB"),
+    "LayerNormalization": ("axis", "epsilon", "stash_type"),
+    "QuantizeLinear": ("axis", "saturate"),
+    **{
+        f"Reduce{kind.capitalize()}": ("axes", "keepdims", "noop_with_empty_axes")
+        for kind in REDUCTIONS
+    },
+    "Slice": ("starts", "ends", "axes"),
+    "Softmax": ("axis",),
+    "Split": ("axis", "num_outputs", "split"),
+    "Squeeze": ("axes",),
+    "Transpose": ("perm",),
+    "Unsqueeze": ("axes",),
+}
+"""Attributes of operators that are heeded, or that change nothing here."""
+
+Converted = SSAValue | Array | tuple[SSAValue, ...]
+
+OPERATORS: Mapping[str, Callable[[Node], Converted]] = {
     **{
         operator: _elementwise(kind)
         for operator, kind in {
@@ -343,16 +446,15 @@ OPERATORS: Mapping[str, Callable[[Node], SSAValue | Array]] = {
     "Max": _variadic("max"),
     "Min": _variadic("min"),
     "Sum": _variadic("add"),
-    **{
-        f"Reduce{kind.capitalize()}": _reduce(kind)
-        for kind in ("mean", "sum", "max", "min", "prod")
-    },
+    **{f"Reduce{kind.capitalize()}": _reduce(kind) for kind in REDUCTIONS},
     "Cast": _cast,
+    "Clip": _clip,
     "Concat": _concat,
     "Constant": _constant,
     "ConstantOfShape": _constant_of_shape,
     "DequantizeLinear": lambda node: _quantization(node, DequantizeOp),
     "Dropout": _identity,
+    "DynamicQuantizeLinear": _dynamic_quantize,
     "Expand": _expand,
     "Flatten": _flatten,
     "Gather": _gather,
@@ -367,6 +469,7 @@ OPERATORS: Mapping[str, Callable[[Node], SSAValue | Array]] = {
     "Shape": _shape,
     "Slice": _slice,
     "Softmax": _softmax,
+    "Split": _split,
     "Squeeze": _squeeze,
     "Transpose": _transpose,
     "Unsqueeze": _unsqueeze,

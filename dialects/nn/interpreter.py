@@ -10,7 +10,7 @@ import numpy as np
 from xdsl.dialects.builtin import TensorType, UnrankedTensorType
 from xdsl.dialects.func import FuncOp
 from xdsl.interpreter import Interpreter, InterpreterFunctions, impl, register_impls
-from xdsl.ir import SSAValue
+from xdsl.ir import Attribute, SSAValue
 from xdsl.irdl import IRDLOperation
 from xdsl.traits import SymbolTable
 from xdsl.utils.exceptions import InterpretationError
@@ -58,9 +58,12 @@ Product = Callable[[ProductOp, Array, Array], Array]
 def dtype_of(value: SSAValue) -> np.dtype[Any]:
     """The NumPy type of a tensor's elements."""
     assert isinstance(value.type, TensorType | UnrankedTensorType)
-    dtype = storage_dtype(value.type.element_type)
-    is_bool = str(value.type.element_type) == "i1"
-    return np.dtype(bool) if is_bool else dtype.newbyteorder("=")
+    return element_dtype(value.type.element_type)
+
+
+def element_dtype(kind: Attribute) -> np.dtype[Any]:
+    """The NumPy type that arrays of an element type have while they are computed with."""
+    return np.dtype(bool) if str(kind) == "i1" else storage_dtype(kind).newbyteorder("=")
 
 
 def integer_product(op: ProductOp, lhs: Array, rhs: Array) -> Array:
@@ -200,7 +203,8 @@ class NnFunctions(InterpreterFunctions):
         x, scale, zero = args
         info = np.iinfo(dtype_of(op.result))
         axis = op.axis.value.data
-        levels = np.rint(x / _along(scale, x, axis)) + _along(zero, x, axis)
+        with np.errstate(over="ignore"):
+            levels = np.rint(x / _along(scale, x, axis)) + _along(zero, x, axis)
         return (np.clip(levels, info.min, info.max).astype(info.dtype),)
 
     @impl(DequantizeOp)

@@ -7,6 +7,7 @@ They mean what the operators of the same name mean in ONNX, which is mostly what
 them. An op that comes from a file carries the name it has there as the attribute `node`.
 """
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -39,7 +40,7 @@ from xdsl.parser import Parser
 from xdsl.printer import Printer
 from xdsl.traits import ConstantLike, Pure, SymbolTable
 
-from daqkf.dialects.dense import to_array
+from daqkf.dialects.dense import storage_dtype, to_array
 from daqkf.dialects.nn.base import (
     PLAIN,
     TENSOR,
@@ -88,7 +89,9 @@ class ConstantOp(IRDLOperation):
 
     def verify_(self) -> None:
         require(self.value.get_type() == self.result.type, "value and result differ in type")
-        require(self.value.shape_is_complete, "the bytes do not fill the tensor")
+        count = math.prod(self.value.get_shape())
+        size = storage_dtype(self.value.get_element_type()).itemsize
+        require(len(self.value.data.data) == count * size, "the bytes do not fill the tensor")
 
     def array(self) -> np.ndarray:
         """A read-only view of the constant."""

@@ -169,6 +169,17 @@ def _eval(options: argparse.Namespace) -> int:
     return run_eval(Path(options.output), options.sparsity, options.accuracy, options.target)
 
 
+def _export_onnx(options: argparse.Namespace) -> int:
+    from daqkf.models.export_onnx import export_minilm
+    from daqkf.models.minilm import MiniLM
+
+    model = export_minilm(MiniLM.load(), options.layers, options.decomposed, options.embedded)
+    data = model.SerializeToString()
+    write_atomically(Path(options.output), data)
+    print(f"{options.output}: {len(model.graph.node)} nodes, {len(data)} bytes")
+    return 0
+
+
 def _synth(options: argparse.Namespace) -> int:
     from rich.console import Console
 
@@ -379,6 +390,20 @@ def _parser() -> argparse.ArgumentParser:
     evaluation.add_argument("--target", default="generic", help="whose cycles count")
     evaluation.add_argument("-o", "--output", default="build/eval", help="default: build/eval")
     evaluation.set_defaults(run=_eval)
+
+    exporter = commands.add_parser("export-onnx", help="write MiniLM's encoder as an ONNX model")
+    exporter.add_argument("model", choices=("minilm",))
+    exporter.add_argument("--layers", type=int, help="only the first so many (default: all)")
+    exporter.add_argument(
+        "--decomposed",
+        action="store_true",
+        help="write LayerNormalization and Gelu as older exporters do, in simpler operators",
+    )
+    exporter.add_argument(
+        "--embedded", action="store_true", help="start from embedded tokens in place of ids"
+    )
+    exporter.add_argument("-o", "--output", required=True, help="file, .onnx")
+    exporter.set_defaults(run=_export_onnx)
 
     profiler = commands.add_parser("spaq-profile", help="build the table of level sets")
     profiler.add_argument("-o", "--output", default=str(TABLE), help="file (default: our own)")

@@ -4,8 +4,8 @@
 """MiniLM's encoder as an ONNX model, from its real weights.
 
 Inputs `input_ids` and `attention_mask`, int64 [B, L]; output `last_hidden_state`, float32
-[B, L, hidden]. The normalisations and GELU are operators of their own, or decomposed as older
-exporters write them.
+[B, L, hidden]. Or the layers alone: `hidden_states`, float32 [B, L, hidden], in place of the ids.
+The normalisations and GELU are operators of their own, or decomposed as older exporters write them.
 """
 
 import math
@@ -23,8 +23,15 @@ OPSET = 20
 _IR_VERSION = 10
 
 
-def export_minilm(model: MiniLM, layers: int | None = None, decomposed: bool = False) -> Any:
+def export_minilm(
+    model: MiniLM,
+    layers: int | None = None,
+    decomposed: bool = False,
+    embedded: bool = False,
+) -> Any:
     """An `onnx.ModelProto` of the encoder, of its first `layers` if given.
+
+    With `embedded`, it begins with the embedded tokens.
 
     Raises:
         ValueError: it has fewer layers.
@@ -35,23 +42,25 @@ def export_minilm(model: MiniLM, layers: int | None = None, decomposed: bool = F
     if not 0 <= count <= model.architecture.layers:
         raise ValueError(f"the encoder has {model.architecture.layers} layers, not {count}")
     writer = _Writer(model, decomposed)
-    x = writer.embeddings()
+    writer.mask()
+    x = "hidden_states" if embedded else writer.embeddings()
     for layer in range(count):
         x = writer.layer(f"layer.{layer}", x)
     writer.node("Identity", [x], "last_hidden_state")
     tokens = ["batch", "length"]
+
+    def whole(name: str) -> Any:
+        return helper.make_tensor_value_info(name, TensorProto.INT64, tokens)
+
+    def states(name: str) -> Any:
+        shape = [*tokens, model.architecture.hidden]
+        return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+
     graph = helper.make_graph(
         writer.nodes,
         "minilm",
-        [
-            helper.make_tensor_value_info(name, TensorProto.INT64, tokens)
-            for name in ("input_ids", "attention_mask")
-        ],
-        [
-            helper.make_tensor_value_info(
-                "last_hidden_state", TensorProto.FLOAT, [*tokens, model.architecture.hidden]
-            )
-        ],
+        [states("hidden_states") if embedded else whole("input_ids"), whole("attention_mask")],
+        [states("last_hidden_state")],
         writer.constants,
     )
     return helper.make_model(
@@ -97,8 +106,16 @@ class _Writer:
     def vector(self, *values: int) -> str:
         return self.constant(f"vector.{values}", np.array(values, np.int64))
 
+    def mask(self) -> str:
+        """What scores of padding are lowered by, [B, 1, 1, L]."""
+        mask = self.node("Unsqueeze", ["attention_mask", self.vector(1, 2)], "mask.wide")
+        zero = self.constant("zero", np.array(0, np.int64))
+        seen = self.node("Greater", [mask, zero], "mask.seen")
+        least = self.constant("least", np.array(np.finfo(np.float32).min, np.float32))
+        return self.node("Where", [seen, self.scalar(0), least], "mask.bias")
+
     def embeddings(self) -> str:
-        """Token, position and segment embeddings, normalised; and the mask's bias."""
+        """Token, position and segment embeddings, normalised."""
         ids, weights = "input_ids", self.model.weights
         shape = self.node("Shape", [ids], "ids.shape")
         length = self.node("Gather", [shape, self.vector(1)], "ids.length")
@@ -109,11 +126,6 @@ class _Writer:
         x = self.node("Add", [word, position], "embeddings.placed")
         segment = self.constant("embeddings.segment.0", weights["embeddings.segment"][0])
         x = self.node("Add", [x, segment], "embeddings.sum")
-        mask = self.node("Unsqueeze", ["attention_mask", self.vector(1, 2)], "mask.wide")
-        zero = self.constant("zero", np.array(0, np.int64))
-        seen = self.node("Greater", [mask, zero], "mask.seen")
-        least = self.constant("least", np.array(np.finfo(np.float32).min, np.float32))
-        self.node("Where", [seen, self.scalar(0), least], "mask.bias")
         return self.norm("embeddings.norm", x)
 
     def linear(self, name: str, x: str) -> str:

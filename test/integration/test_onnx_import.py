@@ -1,0 +1,314 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""ONNX files of other versions, with attributes, quantised or damaged, against onnxruntime."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+from numpy.typing import NDArray
+from onnx import helper, numpy_helper
+
+from daqkf.cli.main import main
+from daqkf.dialects.interpreting import call, entry
+from daqkf.errors import EXPECTED, describe
+from daqkf.ir import make_context, module_text, parse_module
+from daqkf.lowering.import_onnx import OnnxImportError, import_onnx
+from daqkf.models.export_onnx import export_minilm
+from daqkf.models.minilm import MiniLM, load_sentences
+
+type Arrays = Mapping[str, NDArray[Any]]
+
+RNG = np.random.default_rng(5)
+OPSET = 20
+
+
+def floats(*shape: int) -> NDArray[np.float32]:
+    return RNG.normal(size=shape).astype(np.float32)
+
+
+def whole(*values: int) -> NDArray[np.int64]:
+    return np.array(values, np.int64)
+
+
+def node(kind: str, inputs: Sequence[str], *outputs: str, **attributes: Any) -> Any:
+    return helper.make_node(kind, inputs, outputs or ["y"], f"the {kind}", **attributes)
+
+
+def save(
+    path: Path, nodes: Sequence[Any], feeds: Arrays, constants: Arrays, results: Arrays, opset: int
+) -> None:
+    def info(name: str, array: NDArray[Any]) -> Any:
+        kind = helper.np_dtype_to_tensor_dtype(array.dtype)
+        return helper.make_tensor_value_info(name, kind, array.shape)
+
+    graph = helper.make_graph(
+        nodes,
+        "graph",
+        [info(name, array) for name, array in feeds.items()],
+        [info(name, array) for name, array in results.items()],
+        [numpy_helper.from_array(np.asarray(array), name) for name, array in constants.items()],
+    )
+    opsets = [helper.make_opsetid("", opset)]
+    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=10), path)
+
+
+def runtime(path: Path, feeds: Arrays) -> Sequence[NDArray[Any]]:
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    return [np.asarray(result) for result in session.run(None, dict(feeds))]
+
+
+def interpreted(path: Path, feeds: Arrays) -> Sequence[NDArray[Any]]:
+    """By way of the module's text."""
+    module = parse_module(make_context(), module_text(import_onnx(path)), "module")
+    return call(module, entry(module), list(feeds.values()))
+
+
+X = floats(3, 4)
+SAME: dict[str, tuple[list[Any], Arrays, Arrays, dict[str, NDArray[Any]], int]] = {
+    "names beyond ASCII": (
+        [node("Add", ["ä/0", "b"], 'é"x'), node("Mul", ['é"x', "b"])],
+        {"ä/0": X},
+        {"b": floats(4)},
+        {"y": X},
+        OPSET,
+    ),
+    "names that end in numbers": (
+        [node("Add", ["a", "a.b_1_2"], "a_1"), node("Mul", ["a_1", "a_1_2"])],
+        {"a": X},
+        {"a.b_1_2": floats(4), "a_1_2": floats(4)},
+        {"y": X},
+        OPSET,
+    ),
+    "a constant's type is ONNX's, not NumPy's": (
+        [node("Pow", ["k", "two"], "squares"), node("MatMul", ["x", "squares"])],
+        {"x": X},
+        {"k": floats(4, 5), "two": np.array(2, np.int64)},
+        {"y": floats(3, 5)},
+        OPSET,
+    ),
+    "integers divide exactly": (
+        [node("Div", ["x", "d"])],
+        {"x": whole(2**60 + 1, -7, 7)},
+        {"d": whole(3, 2, -2)},
+        {"y": whole(0, 0, 0)},
+        OPSET,
+    ),
+    "no axes, which is all of them": (
+        [node("ReduceMean", ["x", "axes"])],
+        {"x": X},
+        {"axes": whole()},
+        {"y": floats(1, 1)},
+        OPSET,
+    ),
+    "no axes, which is none of them": (
+        [node("ReduceMean", ["x"], noop_with_empty_axes=1)],
+        {"x": X},
+        {},
+        {"y": X},
+        OPSET,
+    ),
+    "a reshape to a scalar": (
+        [node("Reshape", ["x", "s"])],
+        {"x": floats(1)},
+        {"s": whole()},
+        {"y": floats()},
+        OPSET,
+    ),
+    "softmax of the last axis before opset 13": (
+        [node("Softmax", ["x"])],
+        {"x": X},
+        {},
+        {"y": X},
+        11,
+    ),
+    "Gemm of computed operands": (
+        [node("Gemm", ["x", "b", "c"], alpha=0.5, beta=3.0, transB=1)],
+        {"x": X, "b": floats(5, 4), "c": floats(5)},
+        {},
+        {"y": floats(3, 5)},
+        OPSET,
+    ),
+    "Clip by attributes": ([node("Clip", ["x"], min=-0.5, max=0.5)], {"x": X}, {}, {"y": X}, 9),
+    "Clip with one bound": (
+        [node("Clip", ["x", "", "b"])],
+        {"x": X},
+        {"b": np.array(0.1, np.float32)},
+        {"y": X},
+        OPSET,
+    ),
+    "Split in equal parts": (
+        [node("Split", ["x"], "y", "z", axis=0, num_outputs=2)],
+        {"x": X},
+        {},
+        {"y": floats(2, 4), "z": floats(1, 4)},
+        OPSET,
+    ),
+    "Split in given parts": (
+        [node("Split", ["x", "s"], "y", "z", axis=-1)],
+        {"x": X},
+        {"s": whole(3, 1)},
+        {"y": floats(3, 3), "z": floats(3, 1)},
+        OPSET,
+    ),
+    "LayerNormalization whose mean nothing reads": (
+        [node("LayerNormalization", ["x", "g"], "y", "mean")],
+        {"x": X},
+        {"g": floats(4)},
+        {"y": X},
+        OPSET,
+    ),
+    **{
+        f"DynamicQuantizeLinear, {name}": (
+            [node("DynamicQuantizeLinear", ["x"], "q", "s", "z")],
+            {"x": x},
+            {},
+            {"q": x.astype(np.uint8), "s": floats(), "z": np.zeros((), np.uint8)},
+            OPSET,
+        )
+        for name, x in {"both signs": X, "one sign": np.abs(X), "nothing": 0 * X}.items()
+    },
+    "quantisation beyond the range": (
+        [node("QuantizeLinear", ["x", "s", "z"])],
+        {"x": np.array([1e9, -1e9, 0.015, 0.045, 3e38], np.float32)},
+        {"s": np.array(0.03, np.float32), "z": np.array(3, np.uint8)},
+        {"y": np.zeros(5, np.uint8)},
+        OPSET,
+    ),
+}
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("name", SAME)
+def test_results_are_those_of_onnxruntime(name: str, tmp_path: Path):
+    nodes, feeds, constants, results, opset = SAME[name]
+    path = tmp_path / "model.onnx"
+    save(path, nodes, feeds, constants, results, opset)
+    pairs = zip(interpreted(path, feeds), runtime(path, feeds), strict=True)
+    for found, expected in pairs:
+        assert found.dtype == expected.dtype
+        np.testing.assert_allclose(found, expected, rtol=2e-6, atol=1e-6)
+
+
+REFUSED: dict[str, tuple[Any, Arrays, NDArray[Any], int]] = {
+    "of all dimensions from 1 on": (node("Softmax", ["x"]), {}, floats(2, 3, 4), 11),
+    "attribute 'block_size' is not supported": (
+        node("DequantizeLinear", ["k", "s"], axis=0, block_size=2),
+        {"k": np.ones((4, 5), np.int8), "s": floats(2, 5)},
+        floats(4, 5),
+        21,
+    ),
+    "attribute 'start' is not supported": (node("Shape", ["x"], start=1), {}, whole(3, 4), OPSET),
+    "attribute 'allowzero' is not supported": (
+        node("Reshape", ["x", "s"], allowzero=1),
+        {"s": whole(4, 6)},
+        floats(4, 6),
+        OPSET,
+    ),
+    "operator not supported": (node("Elu", ["x"]), {}, floats(2, 3, 4), OPSET),
+}
+
+
+@pytest.mark.parametrize("message", REFUSED)
+def test_what_would_change_the_result_is_named_with_node_and_file(message: str, tmp_path: Path):
+    refused, constants, result, opset = REFUSED[message]
+    path = tmp_path / "model.onnx"
+    save(path, [refused], {"x": floats(2, 3, 4)}, constants, {"y": result}, opset)
+    with pytest.raises(OnnxImportError) as caught:
+        import_onnx(path)
+    assert message in str(caught.value)
+    assert str(caught.value).startswith(f"{path}: {refused.op_type} 'the {refused.op_type}': ")
+
+
+def test_a_result_that_is_used_but_not_computed_is_named(tmp_path: Path):
+    path = tmp_path / "model.onnx"
+    norm = node("LayerNormalization", ["x", "g"], "y", "mean")
+    save(path, [norm], {"x": X}, {"g": floats(4)}, {"y": X, "mean": floats(3, 1)}, OPSET)
+    with pytest.raises(OnnxImportError, match="its result 'mean' is not supported"):
+        import_onnx(path)
+
+
+def refusal(path: Path) -> str | None:
+    """What the command line would say."""
+    try:
+        import_onnx(path)
+    except EXPECTED as error:
+        return describe(error)
+    return None
+
+
+def test_damaged_files_are_one_line_with_the_file(tmp_path: Path):
+    path = tmp_path / "model.onnx"
+    nodes = [node("MatMul", ["x", "k"], "a"), node("Add", ["a", "b"], "c"), node("Gelu", ["c"])]
+    save(path, nodes, {"x": X}, {"k": floats(4, 4), "b": floats(4)}, {"y": X}, OPSET)
+    whole_file = path.read_bytes()
+    rng = np.random.default_rng(2)
+    damaged = [whole_file[:length] for length in range(0, len(whole_file), 7)]
+    for _ in range(300):
+        changed = bytearray(whole_file)
+        changed[rng.integers(len(changed))] = rng.integers(256)
+        damaged.append(bytes(changed))
+    refusals = 0
+    for data in damaged:
+        path.write_bytes(data)
+        message = refusal(path)
+        refusals += message is not None
+        assert message is None or message.startswith(f"{path}: ")
+    assert refusals > len(damaged) // 2
+
+
+@pytest.fixture(scope="module")
+def minilm() -> MiniLM:
+    return MiniLM.load()
+
+
+@pytest.fixture(scope="module")
+def tokens(minilm: MiniLM) -> Arrays:
+    ids, mask = minilm.tokenize(load_sentences()[:2])
+    return {"input_ids": ids, "attention_mask": mask}
+
+
+def test_quantised_minilm_is_what_onnxruntime_computes(
+    minilm: MiniLM, tokens: Arrays, tmp_path: Path
+):
+    from onnxruntime.quantization import CalibrationDataReader, quantize_dynamic, quantize_static
+
+    class Reader(CalibrationDataReader):
+        def __init__(self):
+            self.left = [dict(tokens)]
+
+        def get_next(self) -> Any:
+            return self.left.pop() if self.left else None
+
+    path = tmp_path / "model.onnx"
+    onnx.save(export_minilm(minilm, layers=1), path)
+    dynamic, static = tmp_path / "dynamic.onnx", tmp_path / "static.onnx"
+    quantize_dynamic(path, dynamic)
+    linear = ["MatMul", "Add"]
+    quantize_static(path, static, Reader(), op_types_to_quantize=linear, per_channel=True)
+    for quantised, operator in ((dynamic, "MatMulInteger"), (static, "QuantizeLinear")):
+        assert operator in {found.op_type for found in onnx.load(quantised).graph.node}
+        (found,), (expected,) = interpreted(quantised, tokens), runtime(quantised, tokens)
+        np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+def test_minilm_from_embedded_tokens(minilm: MiniLM, tokens: Arrays, tmp_path: Path):
+    path = tmp_path / "model.onnx"
+    arguments = ["export-onnx", "minilm", "--embedded", "--decomposed", "-o", str(path)]
+    assert main(arguments) == 0
+    ids, mask = tokens.values()
+    first = "layer.0.attention.query"
+    expected = minilm.forward(ids, mask, capture=[first])
+    states = expected.captured[first].reshape(*ids.shape, -1)
+    feeds = {"hidden_states": states, "attention_mask": mask}
+    real = mask.astype(bool)
+    for (found,) in (interpreted(path, feeds), runtime(path, feeds)):
+        np.testing.assert_allclose(found[real], expected.hidden[real], atol=1e-4)
+    assert main([*arguments, "--layers", "7"]) == 1
