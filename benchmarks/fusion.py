@@ -27,9 +27,11 @@ from rich.table import Table
 
 from daqkf.api import level_set
 from daqkf.console import table_console
+from daqkf.dialects.interpreting import call, entry
 from daqkf.files import write_atomically
+from daqkf.frontends import load_network
 from daqkf.models.export_onnx import export_minilm
-from daqkf.models.minilm import MiniLM, load_calibration, load_sentences
+from daqkf.models.minilm import MiniLM, load_calibration, load_sentences, pool
 from daqkf.network.accelerators import SimulatedArray
 from daqkf.network.compile import compile_network
 from daqkf.network.compiled import CompiledNetwork
@@ -68,6 +70,8 @@ class Measured:
     """Cycles of those that only load programs."""
     overlapped: int
     tokens: int
+    cosines: NDArray[np.float32]
+    """[B] of the embeddings to those of the float model that was compiled."""
 
 
 def block_of(name: str) -> str:
@@ -75,10 +79,14 @@ def block_of(name: str) -> str:
     return ".".join(name.split(".")[:3])
 
 
-def measure(network: CompiledNetwork, inputs: dict[str, NDArray[Any]]) -> Measured:
-    """Bytes and cycles of a network on its inputs."""
+def measure(
+    network: CompiledNetwork, inputs: dict[str, NDArray[Any]], hidden: NDArray[np.float32]
+) -> Measured:
+    """Bytes and cycles of a network on its inputs, and how near it is to the states [B, L, D]."""
     recorder = Recorder(network.simulated)
-    network.run(inputs, accelerator=recorder, check=True)
+    (found,) = network.run(inputs, accelerator=recorder, check=True).values()
+    embeddings = (pool(states, inputs["attention_mask"]) for states in (found, hidden))
+    cosines = np.sum(next(embeddings) * next(embeddings), axis=1)
     token_bytes: dict[str, int] = {}
     cycles: dict[str, int] = {}
     loading = 0
@@ -96,7 +104,15 @@ def measure(network: CompiledNetwork, inputs: dict[str, NDArray[Any]]) -> Measur
         loading,
         sum(trace.cycles.total for trace in traces),
         len(recorder.jobs[0].x),
+        cosines,
     )
+
+
+def entry_states(path: Path, inputs: dict[str, NDArray[Any]]) -> NDArray[np.float32]:
+    """The float model's last states."""
+    module = load_network(path)
+    (states,) = call(module, entry(module), list(inputs.values()))
+    return states
 
 
 def total_cycles(network: CompiledNetwork, images: Sequence[bytes]) -> Cycles:
@@ -188,6 +204,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 load_sentences()[: options.sentences],
             )
         )
+        hidden = entry_states(path, inputs)
         for variant in VARIANTS:
             network = compile_network(
                 path,
@@ -199,15 +216,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 progress=lambda name, variant=variant: status.update(f"{variant}: {name}"),
             )
             status.update(f"{variant}: simulate")
-            found[variant] = measure(network, inputs)
+            found[variant] = measure(network, inputs, hidden)
     output = table_console()
     output.print(compare(found))
-    for variant, entry in found.items():
-        total = sum(entry.cycles.values())
+    for variant, result in found.items():
+        total = sum(result.cycles.values())
         output.print(
-            f"{variant}: {entry.program_bytes:,} bytes of programs; {entry.loading:,} of "
-            f"{total:,} cycles only load them; overlapped {total / entry.overlapped:.2f} times "
-            f"faster, {entry.tokens} tokens"
+            f"{variant}: {result.program_bytes:,} bytes of programs; {result.loading:,} of "
+            f"{total:,} cycles only load them; overlapped {total / result.overlapped:.2f} times "
+            f"faster, {result.tokens} tokens; cosine to float {result.cosines.mean():.4f}, least "
+            f"{result.cosines.min():.4f}"
         )
     if options.output:
         from daqkf.figures import rendered

@@ -2,9 +2,14 @@
 // RUN: daqkf-opt %s -p dfke-schedule | filecheck %s --check-prefix=GENERIC
 // RUN: daqkf-opt %s -p 'dfke-schedule{target="%S/targets/mixed.toml"}' | filecheck %s --check-prefix=MIXED
 // RUN: daqkf-opt %s -p 'dfke-schedule{target="%S/targets/dense.toml"}' | filecheck %s --check-prefix=DENSE
+// RUN: daqkf-opt %s -p 'dfke-schedule{target="%S/targets/small.toml" tile=true}' | filecheck %s --check-prefix=TILED
+// RUN: not daqkf-opt %s -p 'dfke-schedule{target="%S/targets/small.toml"}' 2>&1 | filecheck %s --check-prefix=LARGE
 
 // Words: channel 0 has one item of magnitude 2, one step of 2 levels: 2, with its last. Channel 1
 // is empty: 1. Channel 2 has 3, 2 and 1: four. Channel 3 has 1, -1, 1: three.
+// LARGE: dfke-schedule: 3 features; the target holds at most 1
+// Three parts of a feature each, and two groups of outputs.
+// TILED: dfke.kernel(%k = %x) tiles #dfke.tiles<array<i64: 1, 1, 1>, array<i64: 2, 2>, [#dfke.schedule<{{.*}}>, #dfke.schedule<
 func.func @layer(%x: tensor<?x3xi8>) -> tensor<?x4xi8> {
   // CHECK: schedule #dfke.schedule<#dfke.machine<pes = 2, lanes = 2, {{.*}}>, dense<[3, 1, 0, 2]> : tensor<4xi32>, dense<2> : tensor<2xi32>, dense<[4, 6]> : tensor<2xi32>>
   // A multiply element takes 1, 1, 2 and 2 words: channels 0 and 2 go there.

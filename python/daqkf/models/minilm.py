@@ -248,7 +248,7 @@ class MiniLM:
                 name, x = steps.send(product(name, x))
             except StopIteration as end:
                 hidden: Floats = end.value
-                return Encoding(hidden, _pool(hidden, mask), captured)
+                return Encoding(hidden, pool(hidden, mask), captured)
 
     def sweep(
         self,
@@ -398,7 +398,7 @@ def _layer_norm(x: Floats, weight: Floats, bias: Floats, epsilon: float) -> Floa
     return cast(Floats, centred / np.sqrt(variance + np.float32(epsilon)) * weight + bias)
 
 
-def _pool(hidden: Floats, mask: Ints) -> Floats:
+def pool(hidden: Floats, mask: Ints) -> Floats:
     """Mean over the tokens that are not padding, then L2 normalisation: [B, L, F] to [B, F]."""
     # The mean's divisor would cancel in the normalisation, so the sum does.
     total = (hidden * mask[:, :, None].astype(np.float32)).sum(axis=1)

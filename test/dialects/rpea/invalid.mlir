@@ -413,3 +413,67 @@ rpea.program @first on @array features 1
   bias dense<1> : tensor<1xi32> multiplier dense<1> : tensor<1xi32>
   shift dense<1> : tensor<1xi32> table dense<0> : tensor<256xi8>
 rpea.chain @twice of [@first, @first]
+
+// -----
+
+// CHECK: 1 partial sums; the array holds 0
+rpea.array @adding <pes = 1, lanes = 2, post_lanes = 1, max_shift = 0, activation_depth = 2,
+  stream_depth = 4, parameter_depth = 2, result_depth = 2, running_sum_width = 9,
+  accumulator_width = 10, sum_width = 11, partial_depth = 0>
+rpea.program @begins on @adding features 1
+  stream dense<[[9], [123]]> : tensor<2x1xi32> rows dense<2> : tensor<1xi32>
+  outputs dense<0> : tensor<1xi32> counts dense<1> : tensor<1xi32>
+  bias dense<1> : tensor<1xi32> multiplier dense<1> : tensor<1xi32>
+  shift dense<1> : tensor<1xi32> table dense<0> : tensor<256xi8> keeps
+
+// -----
+
+// CHECK: @begins, @begins: all but the first part add to sums
+rpea.array @adding <pes = 1, lanes = 2, post_lanes = 1, max_shift = 0, activation_depth = 2,
+  stream_depth = 4, parameter_depth = 2, result_depth = 2, running_sum_width = 9,
+  accumulator_width = 10, sum_width = 11, partial_depth = 4>
+rpea.program @begins on @adding features 1
+  stream dense<[[9], [123]]> : tensor<2x1xi32> rows dense<2> : tensor<1xi32>
+  outputs dense<0> : tensor<1xi32> counts dense<1> : tensor<1xi32>
+  bias dense<1> : tensor<1xi32> multiplier dense<1> : tensor<1xi32>
+  shift dense<1> : tensor<1xi32> table dense<0> : tensor<256xi8> keeps
+rpea.tiled @large of [@begins, @begins]
+
+// -----
+
+// CHECK: have 2 features, others 1
+rpea.array @adding <pes = 1, lanes = 2, post_lanes = 1, max_shift = 0, activation_depth = 2,
+  stream_depth = 4, parameter_depth = 2, result_depth = 2, running_sum_width = 9,
+  accumulator_width = 10, sum_width = 11, partial_depth = 4>
+rpea.program @alone on @adding features 1
+  stream dense<[[9], [123]]> : tensor<2x1xi32> rows dense<2> : tensor<1xi32>
+  outputs dense<0> : tensor<1xi32> counts dense<1> : tensor<1xi32>
+  bias dense<1> : tensor<1xi32> multiplier dense<1> : tensor<1xi32>
+  shift dense<1> : tensor<1xi32> table dense<0> : tensor<256xi8>
+rpea.program @begins on @adding features 1
+  stream dense<[[9], [123]]> : tensor<2x1xi32> rows dense<2> : tensor<1xi32>
+  outputs dense<0> : tensor<1xi32> counts dense<1> : tensor<1xi32>
+  bias dense<1> : tensor<1xi32> multiplier dense<1> : tensor<1xi32>
+  shift dense<1> : tensor<1xi32> table dense<0> : tensor<256xi8> keeps
+rpea.program @ends on @adding features 1
+  stream dense<[[9], [123]]> : tensor<2x1xi32> rows dense<2> : tensor<1xi32>
+  outputs dense<0> : tensor<1xi32> counts dense<1> : tensor<1xi32>
+  bias dense<1> : tensor<1xi32> multiplier dense<1> : tensor<1xi32>
+  shift dense<1> : tensor<1xi32> table dense<0> : tensor<256xi8> adds
+rpea.tiled @large of [@alone, @begins, @ends]
+
+// -----
+
+// CHECK: a tiled kernel needs programs
+rpea.array @adding <pes = 1, lanes = 2, post_lanes = 1, max_shift = 0, activation_depth = 2,
+  stream_depth = 4, parameter_depth = 2, result_depth = 2, running_sum_width = 9,
+  accumulator_width = 10, sum_width = 11, partial_depth = 4>
+rpea.tiled @large of []
+
+// -----
+
+// CHECK: @nothing is not an rpea.program
+rpea.array @adding <pes = 1, lanes = 2, post_lanes = 1, max_shift = 0, activation_depth = 2,
+  stream_depth = 4, parameter_depth = 2, result_depth = 2, running_sum_width = 9,
+  accumulator_width = 10, sum_width = 11, partial_depth = 4>
+rpea.tiled @large of [@nothing]

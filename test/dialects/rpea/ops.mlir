@@ -109,3 +109,23 @@ rpea.program @first on @chaining features 1
   shift dense<1> : tensor<1xi32> table dense<0> : tensor<256xi8>
 // CHECK: rpea.chain @twice of [@first, @first]
 rpea.chain @twice of [@first, @first]
+
+// An array that keeps partial sums, and a kernel in two parts.
+// CHECK: rpea.array @adding <{{.*}} partial_depth = 4>
+rpea.array @adding <pes = 1, lanes = 2, post_lanes = 1, max_shift = 0, activation_depth = 2,
+  stream_depth = 4, parameter_depth = 2, result_depth = 2, running_sum_width = 9,
+  accumulator_width = 10, sum_width = 11, partial_depth = 4>
+// CHECK: table dense<0> : tensor<256xi8> keeps
+rpea.program @begins on @adding features 1
+  stream dense<[[9], [123]]> : tensor<2x1xi32> rows dense<2> : tensor<1xi32>
+  outputs dense<0> : tensor<1xi32> counts dense<1> : tensor<1xi32>
+  bias dense<1> : tensor<1xi32> multiplier dense<1> : tensor<1xi32>
+  shift dense<1> : tensor<1xi32> table dense<0> : tensor<256xi8> keeps
+// CHECK: table dense<0> : tensor<256xi8> adds
+rpea.program @ends on @adding features 1
+  stream dense<[[9], [123]]> : tensor<2x1xi32> rows dense<2> : tensor<1xi32>
+  outputs dense<0> : tensor<1xi32> counts dense<1> : tensor<1xi32>
+  bias dense<1> : tensor<1xi32> multiplier dense<1> : tensor<1xi32>
+  shift dense<1> : tensor<1xi32> table dense<0> : tensor<256xi8> adds
+// CHECK: rpea.tiled @large of [@begins, @ends, @begins, @ends]
+rpea.tiled @large of [@begins, @ends, @begins, @ends]
