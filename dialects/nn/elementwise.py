@@ -22,7 +22,8 @@ def _erf(x: Array) -> Array:
 def _divide(a: Array, b: Array) -> Array:
     """Of integers, the quotient towards zero, as ONNX has it."""
     if a.dtype.kind in "iu":
-        return np.trunc(a / b).astype(a.dtype)
+        quotient, rest = np.divmod(a, b)
+        return quotient + ((rest != 0) & ((a < 0) != (b < 0)))
     return a / b
 
 

@@ -41,6 +41,7 @@ from xdsl.traits import ConstantLike, Pure, SymbolTable
 
 from daqkf.dialects.dense import to_array
 from daqkf.dialects.nn.base import (
+    INTEGERS,
     PLAIN,
     TENSOR,
     TensorOp,
@@ -48,6 +49,8 @@ from daqkf.dialects.nn.base import (
     integers,
     integers_of,
     require,
+    require_elements,
+    require_product,
     shape_of,
 )
 from daqkf.dialects.nn.elementwise import ARITY
@@ -88,6 +91,7 @@ class ConstantOp(IRDLOperation):
 
     def verify_(self) -> None:
         require(self.value.get_type() == self.result.type, "value and result differ in type")
+        require_elements(self.value.get_element_type())
         require(self.value.shape_is_complete, "the bytes do not fill the tensor")
 
     def array(self) -> np.ndarray:
@@ -167,11 +171,7 @@ class MatmulOp(TensorOp):
         super().__init__(operands=[lhs, rhs], result_types=[result])
 
     def _check(self) -> None:
-        lhs, rhs = shape_of(self.lhs), shape_of(self.rhs)
-        if lhs is not None and rhs is not None:
-            require(min(len(lhs), len(rhs)) > 0, "a product of scalars is none of matrices")
-            columns, rows = lhs[-1], rhs[max(len(rhs) - 2, 0)]
-            require(not differ(columns, rows), f"{columns} columns meet {rows} rows")
+        require_product(self.lhs, self.rhs)
 
 
 @irdl_op_definition
@@ -198,7 +198,10 @@ class LinearOp(TensorOp):
 
     def _check(self) -> None:
         function = SymbolTable.lookup_symbol(self, self.callee)
-        require(isinstance(function, FuncOp), f"no function {self.callee}")
+        require(
+            isinstance(function, FuncOp) and not function.is_declaration,
+            f"no function {self.callee} with a body",
+        )
         assert isinstance(function, FuncOp)
         ends = (*function.function_type.inputs, *function.function_type.outputs)
         columns = [
@@ -223,7 +226,7 @@ class ProductOp(TensorOp):
     is the result, by an integer multiplier and shift (`spaq.numerics`). Batched as `nn.matmul`.
 
     ```mlir
-    %y = nn.product %q, %k <{scales = array<f64: 0.5, 0.5, 1.0>, factors = array<i64: 32768, 17>}>
+    %y = nn.product %q, %k {factors = array<i64: 32768, 17>, scales = array<f64: 0.5, 0.5, 1.0>}
       : (tensor<?x4x8xf32>, tensor<?x8x4xf32>) -> tensor<?x4x4xf32>
     ```
     """
@@ -232,8 +235,8 @@ class ProductOp(TensorOp):
 
     lhs = operand_def(TENSOR)
     rhs = operand_def(TENSOR)
-    scales = prop_def(DenseArrayBase)
-    factors = prop_def(DenseArrayBase)
+    scales = prop_def(DenseArrayBase.constr(f64))
+    factors = prop_def(INTEGERS)
     result = result_def(TENSOR)
 
     assembly_format = PLAIN
@@ -266,6 +269,10 @@ class ProductOp(TensorOp):
         return multiplier, shift
 
     def _check(self) -> None:
+        require_product(self.lhs, self.rhs)
+        for value in (self.lhs, self.rhs):
+            shape = shape_of(value)
+            require(shape is None or len(shape) > 1, f"{value.type} is no matrix, nor many")
         values = np.frombuffer(self.scales.data.data, "<f8")
         require(
             len(values) == 3 and np.all(np.isfinite(values) & (values > 0)),
@@ -340,7 +347,7 @@ class ReduceOp(TensorOp):
 
     kind = prop_def(StringAttr)
     input = operand_def(TENSOR)
-    axes = prop_def(DenseArrayBase)
+    axes = prop_def(INTEGERS)
     keep = opt_prop_def(IntegerAttr)
     result = result_def(TENSOR)
 
