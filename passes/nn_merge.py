@@ -20,7 +20,7 @@ from daqkf.dialects.nn import ConstantOp, LinearOp, SliceOp
 from daqkf.dialects.nn.base import NODE, shape_of
 from daqkf.dialects.spaq import ActivationOp, AddOp, MatmulOp
 from daqkf.dialects.spaq import ConstantOp as WeightsOp
-from daqkf.dialects.spaq.ops import activations
+from daqkf.dialects.spaq.ops import activations, chain, defining_constant, element
 from daqkf.hw_targets import load_target
 from daqkf.passes.nn_outline import free_name, insert_kernel
 
@@ -78,21 +78,20 @@ class _Layer:
     def of(cls, call: LinearOp) -> "_Layer | None":
         function = SymbolTable.lookup_symbol(call, call.callee)
         assert isinstance(function, FuncOp)
-        ops = list(function.walk())
-        products = [op for op in ops if isinstance(op, MatmulOp)]
-        known = (FuncOp, WeightsOp, MatmulOp, AddOp, ActivationOp, ReturnOp)
-        if len(products) != 1 or not all(isinstance(op, known) for op in ops):
+        block = function.body.block
+        product = block.args[0].get_user_of_unique_use()
+        if not isinstance(product, MatmulOp) or element(product.result) != f32:
             return None
-        weights = products[0].weights.owner
-        assert isinstance(weights, WeightsOp)
-        bias = np.zeros(weights.array().shape[1], np.float32)
-        for op in ops:
-            if isinstance(op, AddOp):
-                assert isinstance(op.bias.owner, WeightsOp)
-                bias = op.bias.owner.array()
-        functions = [op.function.data for op in ops if isinstance(op, ActivationOp)]
-        activation = functions[0] if functions else None
-        return cls(call, function, weights.array(), bias, activation)
+        layer = [product, *chain(product, (AddOp, ActivationOp))]
+        last = layer[-1].results[0].get_user_of_unique_use()
+        constants = [defining_constant(op.operands[1]) for op in layer if len(op.operands) > 1]
+        arrays = [constant.array() for constant in constants if constant is not None]
+        if not isinstance(last, ReturnOp) or len(arrays) < len(constants):
+            return None
+        weights, *biases = arrays
+        bias = biases[0] if biases else np.zeros(weights.shape[1], np.float32)
+        functions = [op.function.data for op in layer if isinstance(op, ActivationOp)]
+        return cls(call, function, weights, bias, functions[0] if functions else None)
 
 
 def _merge(module: ModuleOp, layers: Sequence[_Layer]) -> None:
@@ -115,11 +114,10 @@ def _merge(module: ModuleOp, layers: Sequence[_Layer]) -> None:
     name = free_name(module, joined(names))
     insert_kernel(module, FuncOp(name, kind, Region(block)))
 
-    first = next(op for op in _in_order(calls[0]) if op in calls)
     merged = LinearOp(name, calls[0].input, _with_last(calls[0].result, channels))
     merged.attributes[NODE] = StringAttr(name)
     rank = len(shape_of(calls[0].result) or ())
-    Rewriter.insert_op(merged, InsertPoint.before(first))
+    Rewriter.insert_op(merged, InsertPoint.before(calls[0]))
     low = 0
     for layer in layers:
         bounds = [
@@ -142,15 +140,11 @@ def _merge(module: ModuleOp, layers: Sequence[_Layer]) -> None:
     remove_unused(module, [layer.function for layer in layers])
 
 
-def _in_order(op: Operation) -> Sequence[Operation]:
-    block = op.parent_block()
-    return list(block.ops) if block is not None else [op]
-
-
 def _with_last(value: SSAValue, extent: int) -> Attribute:
     """The type of a value with another last extent."""
     kind = value.type
-    assert isinstance(kind, TensorType)
+    if not isinstance(kind, TensorType):
+        return kind
     return TensorType(kind.element_type, [*kind.get_shape()[:-1], extent])
 
 

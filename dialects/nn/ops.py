@@ -17,9 +17,11 @@ from xdsl.dialects.builtin import (
     FlatSymbolRefAttrConstr,
     FloatAttr,
     IntegerAttr,
+    IntegerType,
     StringAttr,
     SymbolRefAttr,
     TensorType,
+    UnrankedTensorType,
     f64,
     i64,
 )
@@ -92,7 +94,8 @@ class ConstantOp(IRDLOperation):
     def verify_(self) -> None:
         require(self.value.get_type() == self.result.type, "value and result differ in type")
         require_elements(self.value.get_element_type())
-        require(self.value.shape_is_complete, "the bytes do not fill the tensor")
+        empty = 0 in self.value.get_shape() and not self.value.data.data
+        require(empty or self.value.shape_is_complete, "the bytes do not fill the tensor")
 
     def array(self) -> np.ndarray:
         """A read-only view of the constant."""
@@ -393,12 +396,25 @@ class _Quantization(TensorOp):
             result_types=[result],
         )
 
+    def _check(self) -> None:
+        if shape_of(self.scale) not in ((), (1,)):
+            self.require_axis(self.axis.value.data, self.input)
+
 
 @irdl_op_definition
 class QuantizeOp(_Quantization):
     """`clamp(round(x / scale) + zero_point)`, halves to even, to the element type's range."""
 
     name = "nn.quantize"
+
+    def _check(self) -> None:
+        super()._check()
+        assert isinstance(self.result.type, TensorType | UnrankedTensorType)
+        kind = self.result.type.element_type
+        require(
+            isinstance(kind, IntegerType) and kind.width.data in (8, 16, 32),
+            f"{self.name} gives integers of 8, 16 or 32 bits, not {kind}",
+        )
 
 
 @irdl_op_definition
