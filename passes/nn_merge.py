@@ -67,7 +67,7 @@ class _Layer:
     call: LinearOp
     function: FuncOp
     weights: np.ndarray
-    bias: np.ndarray
+    bias: np.ndarray | None
     activation: str | None
 
     @property
@@ -89,7 +89,7 @@ class _Layer:
         if not isinstance(last, ReturnOp) or len(arrays) < len(constants):
             return None
         weights, *biases = arrays
-        bias = biases[0] if biases else np.zeros(weights.shape[1], np.float32)
+        bias = biases[0] if biases else None
         functions = [op.function.data for op in layer if isinstance(op, ActivationOp)]
         return cls(call, function, weights, bias, functions[0] if functions else None)
 
@@ -101,13 +101,17 @@ def _merge(module: ModuleOp, layers: Sequence[_Layer]) -> None:
     features, channels = weights.shape
     block = Block(arg_types=[activations(features, f32)])
     matrix = WeightsOp(from_array(weights, f32))
-    vector = WeightsOp(from_array(np.concatenate([layer.bias for layer in layers]), f32))
-    product = MatmulOp(block.args[0], matrix.result, activations(channels, f32))
-    total = AddOp(product.result, vector.result)
-    result: Operation = total
-    block.add_ops([matrix, product, vector, total])
+    result: Operation = MatmulOp(block.args[0], matrix.result, activations(channels, f32))
+    block.add_ops([matrix, result])
+    if any(layer.bias is not None for layer in layers):
+        biases = [
+            np.zeros(layer.channels) if layer.bias is None else layer.bias for layer in layers
+        ]
+        vector = WeightsOp(from_array(np.concatenate(biases), f32))
+        result = AddOp(result.results[0], vector.result)
+        block.add_ops([vector, result])
     if layers[0].activation is not None:
-        result = ActivationOp(layers[0].activation, total.result)
+        result = ActivationOp(layers[0].activation, result.results[0])
         block.add_op(result)
     block.add_op(ReturnOp(result.results[0]))
     kind = FunctionType.from_lists(list(block.arg_types), [result.results[0].type])

@@ -83,11 +83,11 @@ def _named(op: IRDLOperation) -> Iterator[None]:
 def _impl[Op: IRDLOperation](
     kind: type[Op],
 ) -> Callable[[Callable[["NnFunctions", Interpreter, Op, Values], Values]], Any]:
-    """As `impl`, but errors name the op."""
+    """As `impl`, but errors name the op, and infinities and NaNs come without warnings."""
 
     def named(method: Callable[["NnFunctions", Interpreter, Op, Values], Values]) -> Any:
         def run(functions: "NnFunctions", interpreter: Interpreter, op: Op, args: Values) -> Values:
-            with _named(op):
+            with _named(op), np.errstate(all="ignore"):
                 return method(functions, interpreter, op, args)
 
         return impl(kind)(run)
@@ -114,8 +114,7 @@ class NnFunctions(InterpreterFunctions):
 
     @_impl(ElementwiseOp)
     def elementwise(self, interpreter: Interpreter, op: ElementwiseOp, args: Values) -> Values:
-        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            result = apply_elementwise(op.kind.data, args)
+        result = apply_elementwise(op.kind.data, args)
         return (np.asarray(result).astype(dtype_of(op.result), copy=False),)
 
     @_impl(CastOp)

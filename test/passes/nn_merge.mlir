@@ -15,7 +15,7 @@
 
 // The same kernel twice, and a function of the sums.
 // CHECK: func.func @gate_gate
-// CHECK: %[[SUM:.*]] = spaq.add
+// CHECK: %[[SUM:.*]] = spaq.matmul
 // CHECK-NEXT: %[[GATE:.*]] = spaq.activation "silu" %[[SUM]]
 // CHECK-NEXT: func.return %[[GATE]]
 

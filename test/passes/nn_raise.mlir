@@ -1,7 +1,4 @@
 // RUN: daqkf-opt %s -p nn-raise --split-input-file | filecheck %s
-// RUN: not daqkf-opt %s -p 'nn-raise{close=1}' --split-input-file 2>&1 | filecheck %s --check-prefix=OPTION
-
-// OPTION: daqkf-opt: Provided arguments ["close"] not found in expected arguments []
 
 // The whole goes by the name of its last node; what nothing reads any more falls away.
 // CHECK-LABEL: @gelu
