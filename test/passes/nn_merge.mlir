@@ -1,5 +1,4 @@
 // RUN: daqkf-opt %s -p 'nn-merge{target=tiny}' | filecheck %s
-// RUN: daqkf-opt %s -p nn-merge | filecheck %s --check-prefix=GENERIC
 // RUN: not daqkf-opt %s -p 'nn-merge{target=nowhere}' 2>&1 | filecheck %s --check-prefix=TARGET
 
 // TARGET: daqkf-opt: unknown target 'nowhere' (known: generic
@@ -32,9 +31,6 @@
 // CHECK: %o = nn.linear @layer.0.key %q
 // CHECK: %w = nn.linear @layer.0.wide %x
 // CHECK: func.return %q, %k, %g, %h, %o, %w
-
-// GENERIC-LABEL: @main
-// GENERIC: nn.linear @layer.0.query_key_wide %x
 func.func @layer.0.query(%x: tensor<?x2xf32>) -> tensor<?x2xf32> {
   %w = spaq.constant dense<[[1.0, 2.0], [1.0, 2.0]]> : tensor<2x2xf32>
   %0 = spaq.matmul %x, %w : (tensor<?x2xf32>, tensor<2x2xf32>) -> tensor<?x2xf32>

@@ -14,7 +14,7 @@ from nn_networks import CONTEXT, Builder, Floats, found, results, tensor, transf
 from numpy.typing import NDArray
 from xdsl.dialects.builtin import ModuleOp, StringAttr, UnrankedTensorType, f32
 from xdsl.dialects.func import FuncOp
-from xdsl.utils.exceptions import PassFailedException
+from xdsl.utils.exceptions import InterpretationError, PassFailedException
 
 from daqkf.dialects.nn import LinearOp, MatmulOp, ProductOp, SliceOp
 from daqkf.dialects.nn.base import NODE
@@ -53,7 +53,7 @@ layers = st.lists(
 
 
 @given(layers, layers, st.sampled_from([(), (3,), (2, 4)]))
-@settings(max_examples=25)
+@settings(max_examples=15)
 def test_networks_compute_the_same(
     beside: list[tuple[int, bool, str | None]],
     behind: list[tuple[int, bool, str | None]],
@@ -288,3 +288,12 @@ def test_one_array_is_no_file_of_inputs(tmp_path: Path):
     np.save(tmp_path / "x.npy", np.zeros(3))
     with pytest.raises(PassFailedException, match=r"^nn-product: .*x\.npy"):
         NnProductPass(str(tmp_path / "x.npy")).apply(CONTEXT, attention(3)[0])
+
+
+def test_kernels_need_a_network_that_they_belong_to():
+    builder = Builder((2, 3))
+    module = builder.module(builder.layer(builder.inputs[0], random(3, 3), None, None))
+    names = module_text(module).replace("@main", "@one"), module_text(module).replace("@main", "@b")
+    bodies = "\n".join(text.split("{", 1)[1].rsplit("}", 1)[0] for text in names)
+    with pytest.raises(InterpretationError, match=r"expected one func\.func in the module, not 2"):
+        transformed(parse_module(CONTEXT, bodies, "test"), "nn-outline")
