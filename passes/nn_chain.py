@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from xdsl.context import Context
-from xdsl.dialects.builtin import FunctionType, ModuleOp, StringAttr
+from xdsl.dialects.builtin import FunctionType, ModuleOp, StringAttr, TensorType
 from xdsl.dialects.func import FuncOp, ReturnOp
 from xdsl.ir import Block, Region, SSAValue
 from xdsl.passes import ModulePass
@@ -17,7 +17,6 @@ from xdsl.traits import SymbolTable
 from daqkf.dialects.nn import LinearOp
 from daqkf.dialects.nn.base import NODE
 from daqkf.dialects.rpea.layout import MAX_KERNELS
-from daqkf.dialects.spaq.ops import features
 from daqkf.hw_targets import load_target
 from daqkf.passes.nn_merge import joined, remove_unused
 from daqkf.passes.nn_outline import free_name, insert_kernel
@@ -61,8 +60,9 @@ def _kernel(call: LinearOp) -> FuncOp:
 
 def _only_reader(call: LinearOp, most: int) -> LinearOp | None:
     reader = call.result.get_user_of_unique_use()
-    between = features(_kernel(call).body.block.args[0])
-    return reader if isinstance(reader, LinearOp) and between <= most else None
+    (between,) = _kernel(call).function_type.outputs
+    fits = isinstance(between, TensorType) and between.get_shape()[1] <= most
+    return reader if isinstance(reader, LinearOp) and fits else None
 
 
 def _join(module: ModuleOp, calls: Sequence[LinearOp]) -> None:

@@ -20,7 +20,7 @@ from daqkf.dialects.nn import ConstantOp, LinearOp, SliceOp
 from daqkf.dialects.nn.base import NODE, shape_of
 from daqkf.dialects.spaq import ActivationOp, AddOp, MatmulOp
 from daqkf.dialects.spaq import ConstantOp as WeightsOp
-from daqkf.dialects.spaq.ops import activations
+from daqkf.dialects.spaq.ops import activations, chain, defining_constant, element
 from daqkf.hw_targets import load_target
 from daqkf.passes.nn_outline import free_name, insert_kernel
 
@@ -67,7 +67,7 @@ class _Layer:
     call: LinearOp
     function: FuncOp
     weights: np.ndarray
-    bias: np.ndarray
+    bias: np.ndarray | None
     activation: str | None
 
     @property
@@ -78,21 +78,20 @@ class _Layer:
     def of(cls, call: LinearOp) -> "_Layer | None":
         function = SymbolTable.lookup_symbol(call, call.callee)
         assert isinstance(function, FuncOp)
-        ops = list(function.walk())
-        products = [op for op in ops if isinstance(op, MatmulOp)]
-        known = (FuncOp, WeightsOp, MatmulOp, AddOp, ActivationOp, ReturnOp)
-        if len(products) != 1 or not all(isinstance(op, known) for op in ops):
+        block = function.body.block
+        product = block.args[0].get_user_of_unique_use()
+        if not isinstance(product, MatmulOp) or element(product.result) != f32:
             return None
-        weights = products[0].weights.owner
-        assert isinstance(weights, WeightsOp)
-        bias = np.zeros(weights.array().shape[1], np.float32)
-        for op in ops:
-            if isinstance(op, AddOp):
-                assert isinstance(op.bias.owner, WeightsOp)
-                bias = op.bias.owner.array()
-        functions = [op.function.data for op in ops if isinstance(op, ActivationOp)]
-        activation = functions[0] if functions else None
-        return cls(call, function, weights.array(), bias, activation)
+        layer = [product, *chain(product, (AddOp, ActivationOp))]
+        last = layer[-1].results[0].get_user_of_unique_use()
+        constants = [defining_constant(op.operands[1]) for op in layer if len(op.operands) > 1]
+        arrays = [constant.array() for constant in constants if constant is not None]
+        if not isinstance(last, ReturnOp) or len(arrays) < len(constants):
+            return None
+        weights, *biases = arrays
+        bias = biases[0] if biases else None
+        functions = [op.function.data for op in layer if isinstance(op, ActivationOp)]
+        return cls(call, function, weights, bias, functions[0] if functions else None)
 
 
 def _merge(module: ModuleOp, layers: Sequence[_Layer]) -> None:
@@ -102,24 +101,27 @@ def _merge(module: ModuleOp, layers: Sequence[_Layer]) -> None:
     features, channels = weights.shape
     block = Block(arg_types=[activations(features, f32)])
     matrix = WeightsOp(from_array(weights, f32))
-    vector = WeightsOp(from_array(np.concatenate([layer.bias for layer in layers]), f32))
-    product = MatmulOp(block.args[0], matrix.result, activations(channels, f32))
-    total = AddOp(product.result, vector.result)
-    result: Operation = total
-    block.add_ops([matrix, product, vector, total])
+    result: Operation = MatmulOp(block.args[0], matrix.result, activations(channels, f32))
+    block.add_ops([matrix, result])
+    if any(layer.bias is not None for layer in layers):
+        biases = [
+            np.zeros(layer.channels) if layer.bias is None else layer.bias for layer in layers
+        ]
+        vector = WeightsOp(from_array(np.concatenate(biases), f32))
+        result = AddOp(result.results[0], vector.result)
+        block.add_ops([vector, result])
     if layers[0].activation is not None:
-        result = ActivationOp(layers[0].activation, total.result)
+        result = ActivationOp(layers[0].activation, result.results[0])
         block.add_op(result)
     block.add_op(ReturnOp(result.results[0]))
     kind = FunctionType.from_lists(list(block.arg_types), [result.results[0].type])
     name = free_name(module, joined(names))
     insert_kernel(module, FuncOp(name, kind, Region(block)))
 
-    first = next(op for op in _in_order(calls[0]) if op in calls)
     merged = LinearOp(name, calls[0].input, _with_last(calls[0].result, channels))
     merged.attributes[NODE] = StringAttr(name)
     rank = len(shape_of(calls[0].result) or ())
-    Rewriter.insert_op(merged, InsertPoint.before(first))
+    Rewriter.insert_op(merged, InsertPoint.before(calls[0]))
     low = 0
     for layer in layers:
         bounds = [
@@ -142,15 +144,11 @@ def _merge(module: ModuleOp, layers: Sequence[_Layer]) -> None:
     remove_unused(module, [layer.function for layer in layers])
 
 
-def _in_order(op: Operation) -> Sequence[Operation]:
-    block = op.parent_block()
-    return list(block.ops) if block is not None else [op]
-
-
 def _with_last(value: SSAValue, extent: int) -> Attribute:
     """The type of a value with another last extent."""
     kind = value.type
-    assert isinstance(kind, TensorType)
+    if not isinstance(kind, TensorType):
+        return kind
     return TensorType(kind.element_type, [*kind.get_shape()[:-1], extent])
 
 

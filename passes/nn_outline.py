@@ -50,8 +50,6 @@ class NnOutlinePass(ModulePass):
                 continue
             if weights.dtype != np.float32 or not weights.size:
                 continue
-            if not np.isfinite(weights).all():
-                raise PassFailedException(f"{self.name}: {_name(matmul)} has weights that are NaN")
             _outline(op, matmul, weights)
         dce(op)
 
@@ -94,6 +92,7 @@ def _bias(product: SSAValue, channels: int) -> tuple[ElementwiseOp, np.ndarray] 
 
 def _outline(module: ModuleOp, matmul: MatmulOp, weights: np.ndarray) -> None:
     features, channels = weights.shape
+    _require_finite(matmul, "weights", weights)
     block = Block(arg_types=[activations(features, f32)])
     block.args[0].name_hint = "x"
     constant = WeightsOp(from_array(weights, f32))
@@ -103,6 +102,7 @@ def _outline(module: ModuleOp, matmul: MatmulOp, weights: np.ndarray) -> None:
     taken: list[Operation] = [matmul]
     if found := _bias(matmul.result, channels):
         addition, vector = found
+        _require_finite(matmul, "a bias", vector)
         constant = WeightsOp(from_array(vector, f32))
         constant.result.name_hint = "bias"
         inside = AddOp(inside.results[0], constant.result)
@@ -125,6 +125,12 @@ def _outline(module: ModuleOp, matmul: MatmulOp, weights: np.ndarray) -> None:
     last.results[0].replace_all_uses_with(call.result)
     for op in reversed(taken):
         Rewriter.erase_op(op)
+
+
+def _require_finite(matmul: MatmulOp, what: str, values: np.ndarray) -> None:
+    if not np.isfinite(values).all():
+        name = _name(matmul)
+        raise PassFailedException(f"{NnOutlinePass.name}: {name} has {what} beyond finite numbers")
 
 
 def free_name(module: ModuleOp, name: str) -> str:

@@ -20,6 +20,7 @@ from xdsl.utils.exceptions import InterpretationError, PassFailedException
 
 from daqkf.dialects.interpreting import call, entry
 from daqkf.dialects.nn import ConstantOp, MatmulOp, ProductOp
+from daqkf.dialects.nn.base import node_name
 from daqkf.dialects.spaq.numerics import ACTIVATION_MAX
 from daqkf.passes.maths.quantization import requantization
 from daqkf.passes.samples import load_inputs
@@ -69,10 +70,16 @@ class _Ranges(Interpreter.Listener):
         self._reads = args
 
     def did_interpret_op(self, op: Operation, results: PythonValues) -> None:
-        if isinstance(op, MatmulOp) and not isinstance(op.rhs.owner, ConstantOp):
+        if isinstance(op, MatmulOp) and _is_of_activations(op, self._reads):
             seen = [float(np.abs(value).max(initial=0)) for value in (*self._reads, *results)]
             before = self.found.get(op, [0.0] * 3)
             self.found[op] = [max(pair) for pair in zip(seen, before, strict=True)]
+
+
+def _is_of_activations(op: MatmulOp, operands: PythonValues) -> bool:
+    return not isinstance(op.rhs.owner, ConstantOp) and all(
+        value.dtype == np.float32 and value.ndim > 1 for value in operands
+    )
 
 
 def quantize_products(module: ModuleOp, samples: Inputs) -> int:
@@ -92,8 +99,10 @@ def quantize_products(module: ModuleOp, samples: Inputs) -> int:
     for op, found in ranges.found.items():
         assert isinstance(op, MatmulOp)
         scales = [(value or 1.0) / ACTIVATION_MAX for value in found]
+        # A step of the result that is finer than one of the sums says nothing.
+        scales[2] = max(scales[2], scales[0] * scales[1])
         if not np.isfinite(scales).all():
-            raise ValueError("samples: a product is beyond float32")
+            raise ValueError(f"samples: {node_name(op)} reads or gives what is not finite")
         multiplier, shift = requantization(np.array([scales[0] * scales[1] / scales[2]]))
         factors = int(multiplier[0]), int(shift[0])
         product = ProductOp(op.lhs, op.rhs, scales, factors, op.result.type)

@@ -4,8 +4,9 @@
 """`nn-raise`: functions that a file spells out → operations of their own."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
@@ -15,8 +16,10 @@ from xdsl.rewriter import InsertPoint, Rewriter
 from xdsl.transforms.dead_code_elimination import dce
 
 from daqkf.dialects.nn import ConstantOp, ElementwiseOp, LayerNormOp, ReduceOp, SoftmaxOp
-from daqkf.dialects.nn.base import NODE, integers_of, shape_of
+from daqkf.dialects.nn.base import NODE, differ, integers_of, shape_of
 
+_DEPTH = 6
+"""How deep products and sums are taken apart; what is looked for nests less."""
 _CLOSE = 1e-3
 """Relative: files round constants like √2, some to three digits."""
 
@@ -37,6 +40,9 @@ class NnRaisePass(ModulePass):
                 replacement = raised(found)
                 if replacement is None:
                     continue
+                if not _same_shape(found, replacement):
+                    replacement.erase()
+                    continue
                 if name := found.attributes.get(NODE):
                     replacement.attributes[NODE] = name
                 replacement.results[0].name_hint = found.result.name_hint
@@ -44,6 +50,17 @@ class NnRaisePass(ModulePass):
                 found.result.replace_all_uses_with(replacement.results[0])
                 break
         dce(op)
+
+
+def _same_shape(op: Operation, other: Operation) -> bool:
+    """Whether, as far as they are known, the result of one has the shape of what the other reads.
+
+    Not if a constant broadcasts it.
+    """
+    shape, read = shape_of(op.results[0]), shape_of(other.operands[0])
+    if shape is None or read is None:
+        return True
+    return len(shape) == len(read) and not any(map(differ, shape, read))
 
 
 def _inputs(value: SSAValue, kind: str) -> Sequence[SSAValue] | None:
@@ -66,35 +83,39 @@ def _near(value: float | None, expected: float) -> bool:
 
 @dataclass
 class _Product:
-    """A product, taken apart: `factor · Π over / Π under`."""
+    """A product, taken apart down to what is `whole`: `factor · Π over / Π under`."""
 
+    whole: SSAValue | None = None
     factor: float = 1.0
     over: list[SSAValue] = field(default_factory=list[SSAValue])
     under: list[SSAValue] = field(default_factory=list[SSAValue])
 
     @classmethod
-    def of(cls, value: SSAValue) -> "_Product":
-        found = cls()
+    def of(cls, value: SSAValue, whole: SSAValue | None = None) -> "_Product":
+        found = cls(whole)
         found._take(value, inverted=False)
         return found
 
-    def _take(self, value: SSAValue, *, inverted: bool) -> None:
-        if (number := _scalar(value)) is not None and number:
+    def _take(self, value: SSAValue, *, inverted: bool, depth: int = _DEPTH) -> None:
+        take = partial(self._take, depth=depth - 1)
+        if value == self.whole or not depth:
+            (self.under if inverted else self.over).append(value)
+        elif (number := _scalar(value)) is not None and number:
             self.factor *= 1 / number if inverted else number
         elif factors := _inputs(value, "mul"):
             for part in factors:
-                self._take(part, inverted=inverted)
+                take(part, inverted=inverted)
         elif parts := _inputs(value, "div"):
-            self._take(parts[0], inverted=inverted)
-            self._take(parts[1], inverted=not inverted)
+            take(parts[0], inverted=inverted)
+            take(parts[1], inverted=not inverted)
         elif parts := _inputs(value, "reciprocal"):
-            self._take(parts[0], inverted=not inverted)
+            take(parts[0], inverted=not inverted)
         elif parts := _inputs(value, "neg"):
             self.factor = -self.factor
-            self._take(parts[0], inverted=inverted)
+            take(parts[0], inverted=inverted)
         elif (parts := _inputs(value, "pow")) and _whole(_scalar(parts[1])):
             for _ in range(round(_scalar(parts[1]) or 0)):
-                self._take(parts[0], inverted=inverted)
+                take(parts[0], inverted=inverted)
         else:
             (self.under if inverted else self.over).append(value)
 
@@ -107,12 +128,12 @@ def _whole(number: float | None) -> bool:
     return number in (2.0, 3.0)
 
 
-def _sum(value: SSAValue) -> tuple[list[SSAValue], float]:
+def _sum(value: SSAValue, depth: int = _DEPTH) -> tuple[list[SSAValue], float]:
     """A sum, taken apart: its terms and what is added to them."""
     if (number := _scalar(value)) is not None:
         return [], number
-    if parts := _inputs(value, "add"):
-        (left, first), (right, second) = (_sum(part) for part in parts)
+    if depth and (parts := _inputs(value, "add")):
+        (left, first), (right, second) = (_sum(part, depth - 1) for part in parts)
         return left + right, first + second
     return [value], 0.0
 
@@ -121,12 +142,13 @@ def _gelu(op: ElementwiseOp) -> Operation | None:
     """`x/2·(1 + erf(x/√2))` and `x/2·(1 + tanh(√(2/π)·(x + 0.044715·x³)))`."""
     if op.kind.data not in ("mul", "div"):
         return None
-    product = _Product.of(op.result)
-    if product.under or len(product.over) != 2 or not _near(product.factor, 0.5):
-        return None
-    for x, other in (product.over, product.over[::-1]):
-        terms, offset = _sum(other)
-        if len(terms) != 1 or not _near(offset, 1.0):
+    for x in _factors(op):
+        product = _Product.of(op.result, x)
+        others = [factor for factor in product.over if factor != x]
+        if product.under or len(product.over) != 2 or len(others) != 1:
+            continue
+        terms, offset = _sum(others[0])
+        if len(terms) != 1 or not (_near(offset, 1.0) and _near(product.factor, 0.5)):
             continue
         for function, kind, argument in (
             ("erf", "gelu", _is_scaled),
@@ -138,21 +160,35 @@ def _gelu(op: ElementwiseOp) -> Operation | None:
     return None
 
 
+def _factors(op: ElementwiseOp, depth: int = 3) -> Iterator[SSAValue]:
+    """What a product is of, and what that is of, if it is a product itself."""
+    for part in op.inputs:
+        yield part
+        if depth and (_inputs(part, "mul") or _inputs(part, "div")):
+            assert isinstance(part.owner, ElementwiseOp)
+            yield from _factors(part.owner, depth - 1)
+
+
 def _is_scaled(value: SSAValue, x: SSAValue) -> bool:
-    return _Product.of(value).is_power(x, 1, math.sqrt(0.5))
+    return _Product.of(value, x).is_power(x, 1, math.sqrt(0.5))
 
 
 def _is_cubic(value: SSAValue, x: SSAValue) -> bool:
     """`√(2/π)·(x + 0.044715·x³)`, or with x taken out."""
-    product = _Product.of(value)
+    product = _Product.of(value, x)
     rest = [factor for factor in product.over if factor != x]
-    if product.under or len(rest) != 1 or not _near(product.factor, math.sqrt(2 / math.pi)):
+    if (
+        product.under
+        or len(product.over) > 2
+        or len(rest) != 1
+        or not _near(product.factor, math.sqrt(2 / math.pi))
+    ):
         return False
     terms, offset = _sum(rest[0])
     cubic = [term for term in terms if term != x]
     if len(cubic) != 1:
         return False
-    inside = _Product.of(cubic[0])
+    inside = _Product.of(cubic[0], x)
     if len(product.over) == 1:
         return offset == 0 and len(terms) == 2 and inside.is_power(x, 3, 0.044715)
     return len(terms) == 1 and _near(offset, 1.0) and inside.is_power(x, 2, 0.044715)
@@ -198,7 +234,9 @@ def _layer_norm(op: ElementwiseOp) -> Operation | None:
             continue
         x = _centred(sides[0])
         epsilon = _deviation(product.under[0], x)
-        if x is None or epsilon is None or product.factor != 1 or not _is_vector(gammas[0]):
+        if x is None or epsilon is None or epsilon < 0 or product.factor != 1:
+            continue
+        if not _is_vector(gammas[0]):
             continue
         return LayerNormOp(x, gammas[0], beta, epsilon)
     return None

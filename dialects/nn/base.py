@@ -24,11 +24,14 @@ from xdsl.irdl import (
 from xdsl.traits import Pure
 from xdsl.utils.exceptions import VerifyException
 
+from daqkf.dialects.dense import storage_dtype
+
 NODE = "node"
 """The attribute with the name that an op has in the file it comes from."""
 
 Tensor = TensorType[Attribute] | UnrankedTensorType[Attribute]
 TENSOR = AnyAttr()
+INTEGERS = DenseArrayBase.constr(i64)
 PLAIN = "operands attr-dict `:` functional-type(operands, results)"
 
 
@@ -64,6 +67,23 @@ def differ(a: int, b: int) -> bool:
     return DYNAMIC_INDEX not in (a, b) and a != b
 
 
+def require_elements(kind: Attribute) -> None:
+    """Check that arrays can hold elements of this type."""
+    try:
+        storage_dtype(kind)
+    except TypeError as error:
+        raise VerifyException(str(error)) from None
+
+
+def require_product(lhs: SSAValue, rhs: SSAValue) -> None:
+    """Check that two tensors, as far as their shapes are known, have a product of matrices."""
+    left, right = shape_of(lhs), shape_of(rhs)
+    if left is not None and right is not None:
+        require(min(len(left), len(right)) > 0, "a product of scalars is none of matrices")
+        columns, rows = left[-1], right[max(len(right) - 2, 0)]
+        require(not differ(columns, rows), f"{columns} columns meet {rows} rows")
+
+
 class TensorOp(IRDLOperation):
     """A pure operation on tensors."""
 
@@ -77,6 +97,8 @@ class TensorOp(IRDLOperation):
                 isinstance(value.type, TensorType | UnrankedTensorType),
                 f"{self.name} works on tensors, not on {value.type}",
             )
+            assert isinstance(value.type, TensorType | UnrankedTensorType)
+            require_elements(value.type.element_type)
         self._check()
 
     def _check(self) -> None:

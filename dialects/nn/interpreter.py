@@ -3,7 +3,8 @@
 
 """What `nn` operations compute, over NumPy arrays of their element types."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -73,6 +74,30 @@ def integer_product(op: ProductOp, lhs: Array, rhs: Array) -> Array:
     return numerics.requantize(numerics.matmul(lhs, rhs), multiplier * columns, shift * columns)
 
 
+@contextmanager
+def _named(op: IRDLOperation) -> Iterator[None]:
+    """Turn what NumPy refuses into an error that names the op."""
+    try:
+        yield
+    except (ValueError, IndexError) as error:
+        raise InterpretationError(f"{node_name(op)}: {error}") from None
+
+
+def _impl[Op: IRDLOperation](
+    kind: type[Op],
+) -> Callable[[Callable[["NnFunctions", Interpreter, Op, Values], Values]], Any]:
+    """As `impl`, but errors name the op, and infinities and NaNs come without warnings."""
+
+    def named(method: Callable[["NnFunctions", Interpreter, Op, Values], Values]) -> Any:
+        def run(functions: "NnFunctions", interpreter: Interpreter, op: Op, args: Values) -> Values:
+            with _named(op), np.errstate(all="ignore"):
+                return method(functions, interpreter, op, args)
+
+        return impl(kind)(run)
+
+    return named
+
+
 @register_impls
 class NnFunctions(InterpreterFunctions):
     """Implementations of the `nn` operations.
@@ -86,34 +111,35 @@ class NnFunctions(InterpreterFunctions):
         self._kernel = kernel
         self._product = product
 
-    @impl(ConstantOp)
+    @_impl(ConstantOp)
     def constant(self, interpreter: Interpreter, op: ConstantOp, args: Values) -> Values:
         return (op.array().astype(dtype_of(op.result), copy=False),)
 
-    @impl(ElementwiseOp)
+    @_impl(ElementwiseOp)
     def elementwise(self, interpreter: Interpreter, op: ElementwiseOp, args: Values) -> Values:
-        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            result = _at(op, lambda: apply_elementwise(op.kind.data, args))
+        result = apply_elementwise(op.kind.data, args)
         return (np.asarray(result).astype(dtype_of(op.result), copy=False),)
 
-    @impl(CastOp)
+    @_impl(CastOp)
     def cast(self, interpreter: Interpreter, op: CastOp, args: Values) -> Values:
         return (args[0].astype(dtype_of(op.result)),)
 
-    @impl(MatmulOp)
+    @_impl(MatmulOp)
     def matmul(self, interpreter: Interpreter, op: MatmulOp, args: Values) -> Values:
-        return (_at(op, lambda: np.matmul(*args)),)
+        return (np.matmul(*args),)
 
     @impl(LinearOp)
     def linear(self, interpreter: Interpreter, op: LinearOp, args: Values) -> Values:
         (x,) = args
         function = SymbolTable.lookup_symbol(op, op.callee)
         assert isinstance(function, FuncOp)
-        rows = x.reshape(-1, x.shape[-1])
+        with _named(op):
+            rows = x.reshape(-1, x.shape[-1])
         if self._kernel is not None:
             y = self._kernel(function, rows)
         else:
-            y = _at(op, lambda: interpreter.call_op(function, (rows,))[0])
+            with _named(op):
+                (y,) = interpreter.call_op(function, (rows,))
         return (y.reshape(*x.shape[:-1], y.shape[-1]),)
 
     @impl(ProductOp)
@@ -122,14 +148,16 @@ class NnFunctions(InterpreterFunctions):
         # The right side is weights, which have no -128.
         lhs = numerics.quantize(args[0], left)
         rhs = np.maximum(numerics.quantize(args[1], right), -numerics.LEVEL_MAX)
-        batch = np.broadcast_shapes(lhs.shape[:-2], rhs.shape[:-2])
+        with _named(op):
+            _require_matrices(lhs, rhs)
+            batch = np.broadcast_shapes(lhs.shape[:-2], rhs.shape[:-2])
         lhs = np.broadcast_to(lhs, batch + lhs.shape[-2:])
         rhs = np.broadcast_to(rhs, batch + rhs.shape[-2:])
         sums = [self._product(op, lhs[place], rhs[place]) for place in np.ndindex(batch)]
         y = np.array(sums).reshape(*batch, lhs.shape[-2], rhs.shape[-1])
         return (y.astype(np.float32) * np.float32(result),)
 
-    @impl(LayerNormOp)
+    @_impl(LayerNormOp)
     def layer_norm(self, interpreter: Interpreter, op: LayerNormOp, args: Values) -> Values:
         x, gamma, beta = args
         centred = x - x.mean(axis=-1, keepdims=True)
@@ -137,55 +165,55 @@ class NnFunctions(InterpreterFunctions):
         epsilon = x.dtype.type(op.epsilon.value.data)
         return (centred / np.sqrt(variance + epsilon) * gamma + beta,)
 
-    @impl(SoftmaxOp)
+    @_impl(SoftmaxOp)
     def softmax(self, interpreter: Interpreter, op: SoftmaxOp, args: Values) -> Values:
         axis = op.axis.value.data
         e = np.exp(args[0] - args[0].max(axis=axis, keepdims=True))
         return (e / e.sum(axis=axis, keepdims=True),)
 
-    @impl(ReduceOp)
+    @_impl(ReduceOp)
     def reduce(self, interpreter: Interpreter, op: ReduceOp, args: Values) -> Values:
         axes = tuple(integers_of(op.axes))
         reduction: Callable[..., Array] = REDUCTIONS[op.kind.data]
         result = reduction(args[0], axis=axes, keepdims=op.keep is not None)
         return (np.asarray(result, dtype_of(op.result)),)
 
-    @impl(ReshapeOp)
+    @_impl(ReshapeOp)
     def reshape(self, interpreter: Interpreter, op: ReshapeOp, args: Values) -> Values:
         x, extents = args
         shape = [x.shape[i] if extent == 0 else int(extent) for i, extent in enumerate(extents)]
-        return (_at(op, lambda: x.reshape(shape)),)
+        return (x.reshape(shape),)
 
-    @impl(ExpandOp)
+    @_impl(ExpandOp)
     def expand(self, interpreter: Interpreter, op: ExpandOp, args: Values) -> Values:
         x, extents = args
-        shape = _at(op, lambda: np.broadcast_shapes(x.shape, tuple(int(n) for n in extents)))
+        shape = np.broadcast_shapes(x.shape, tuple(int(n) for n in extents))
         return (np.broadcast_to(x, shape),)
 
-    @impl(TransposeOp)
+    @_impl(TransposeOp)
     def transpose(self, interpreter: Interpreter, op: TransposeOp, args: Values) -> Values:
         return (args[0].transpose(integers_of(op.axes)),)
 
-    @impl(UnsqueezeOp)
+    @_impl(UnsqueezeOp)
     def unsqueeze(self, interpreter: Interpreter, op: UnsqueezeOp, args: Values) -> Values:
         axes = tuple(integers_of(op.axes))
         return (np.expand_dims(args[0], axes),)
 
-    @impl(SqueezeOp)
+    @_impl(SqueezeOp)
     def squeeze(self, interpreter: Interpreter, op: SqueezeOp, args: Values) -> Values:
         axes = tuple(integers_of(op.axes))
-        return (_at(op, lambda: np.squeeze(args[0], axes)),)
+        return (np.squeeze(args[0], axes),)
 
-    @impl(GatherOp)
+    @_impl(GatherOp)
     def gather(self, interpreter: Interpreter, op: GatherOp, args: Values) -> Values:
         axis = op.axis.value.data
-        return (_at(op, lambda: np.take(args[0], args[1], axis=axis, mode="raise")),)
+        return (np.take(args[0], args[1], axis=axis, mode="raise"),)
 
-    @impl(ConcatOp)
+    @_impl(ConcatOp)
     def concat(self, interpreter: Interpreter, op: ConcatOp, args: Values) -> Values:
-        return (_at(op, lambda: np.concatenate(args, axis=op.axis.value.data)),)
+        return (np.concatenate(args, axis=op.axis.value.data),)
 
-    @impl(SliceOp)
+    @_impl(SliceOp)
     def slice(self, interpreter: Interpreter, op: SliceOp, args: Values) -> Values:
         x, starts, ends = args
         places = [slice(None)] * x.ndim
@@ -194,11 +222,11 @@ class NnFunctions(InterpreterFunctions):
             places[axis] = _slice(x.shape[axis], int(start), int(end), step)
         return (x[tuple(places)],)
 
-    @impl(ShapeOp)
+    @_impl(ShapeOp)
     def shape(self, interpreter: Interpreter, op: ShapeOp, args: Values) -> Values:
         return (np.array(args[0].shape, np.int64),)
 
-    @impl(QuantizeOp)
+    @_impl(QuantizeOp)
     def quantize(self, interpreter: Interpreter, op: QuantizeOp, args: Values) -> Values:
         x, scale, zero = args
         info = np.iinfo(dtype_of(op.result))
@@ -207,12 +235,20 @@ class NnFunctions(InterpreterFunctions):
             levels = np.rint(x / _along(scale, x, axis)) + _along(zero, x, axis)
         return (np.clip(levels, info.min, info.max).astype(info.dtype),)
 
-    @impl(DequantizeOp)
+    @_impl(DequantizeOp)
     def dequantize(self, interpreter: Interpreter, op: DequantizeOp, args: Values) -> Values:
         x, scale, zero = args
         axis = op.axis.value.data
         levels = x.astype(np.int32) - _along(zero, x, axis).astype(np.int32)
-        return ((levels * _along(scale, x, axis)).astype(dtype_of(op.result)),)
+        return (levels * _along(scale, x, axis)).astype(
+            dtype_of(op.result),
+        )
+
+
+def _require_matrices(lhs: Array, rhs: Array) -> None:
+    """Raise a ValueError unless the last two dimensions have a product."""
+    if min(lhs.ndim, rhs.ndim) < 2 or lhs.shape[-1] != rhs.shape[-2]:
+        raise ValueError(f"{lhs.shape} and {rhs.shape} have no product of matrices")
 
 
 def _along(factors: Array, x: Array, axis: int) -> Array:
@@ -231,11 +267,3 @@ def _slice(extent: int, start: int, end: int, step: int) -> slice:
         return slice(min(max(first, 0), extent), min(max(last, 0), extent), step)
     first, last = min(max(first, 0), extent - 1), min(last, extent - 1)
     return slice(first, None if last < 0 else last, step)
-
-
-def _at[T](op: IRDLOperation, compute: Callable[[], T]) -> T:
-    """The result, or an error that names the op."""
-    try:
-        return compute()
-    except (ValueError, IndexError) as error:
-        raise InterpretationError(f"{node_name(op)}: {error}") from None

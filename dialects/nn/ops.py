@@ -18,9 +18,11 @@ from xdsl.dialects.builtin import (
     FlatSymbolRefAttrConstr,
     FloatAttr,
     IntegerAttr,
+    IntegerType,
     StringAttr,
     SymbolRefAttr,
     TensorType,
+    UnrankedTensorType,
     f64,
     i64,
 )
@@ -42,6 +44,7 @@ from xdsl.traits import ConstantLike, Pure, SymbolTable
 
 from daqkf.dialects.dense import storage_dtype, to_array
 from daqkf.dialects.nn.base import (
+    INTEGERS,
     PLAIN,
     TENSOR,
     TensorOp,
@@ -49,6 +52,8 @@ from daqkf.dialects.nn.base import (
     integers,
     integers_of,
     require,
+    require_elements,
+    require_product,
     shape_of,
 )
 from daqkf.dialects.nn.elementwise import ARITY
@@ -89,6 +94,7 @@ class ConstantOp(IRDLOperation):
 
     def verify_(self) -> None:
         require(self.value.get_type() == self.result.type, "value and result differ in type")
+        require_elements(self.value.get_element_type())
         count = math.prod(self.value.get_shape())
         size = storage_dtype(self.value.get_element_type()).itemsize
         require(len(self.value.data.data) == count * size, "the bytes do not fill the tensor")
@@ -170,11 +176,7 @@ class MatmulOp(TensorOp):
         super().__init__(operands=[lhs, rhs], result_types=[result])
 
     def _check(self) -> None:
-        lhs, rhs = shape_of(self.lhs), shape_of(self.rhs)
-        if lhs is not None and rhs is not None:
-            require(min(len(lhs), len(rhs)) > 0, "a product of scalars is none of matrices")
-            columns, rows = lhs[-1], rhs[max(len(rhs) - 2, 0)]
-            require(not differ(columns, rows), f"{columns} columns meet {rows} rows")
+        require_product(self.lhs, self.rhs)
 
 
 @irdl_op_definition
@@ -201,7 +203,10 @@ class LinearOp(TensorOp):
 
     def _check(self) -> None:
         function = SymbolTable.lookup_symbol(self, self.callee)
-        require(isinstance(function, FuncOp), f"no function {self.callee}")
+        require(
+            isinstance(function, FuncOp) and not function.is_declaration,
+            f"no function {self.callee} with a body",
+        )
         assert isinstance(function, FuncOp)
         ends = (*function.function_type.inputs, *function.function_type.outputs)
         columns = [
@@ -226,7 +231,7 @@ class ProductOp(TensorOp):
     is the result, by an integer multiplier and shift (`spaq.numerics`). Batched as `nn.matmul`.
 
     ```mlir
-    %y = nn.product %q, %k <{scales = array<f64: 0.5, 0.5, 1.0>, factors = array<i64: 32768, 17>}>
+    %y = nn.product %q, %k {factors = array<i64: 32768, 17>, scales = array<f64: 0.5, 0.5, 1.0>}
       : (tensor<?x4x8xf32>, tensor<?x8x4xf32>) -> tensor<?x4x4xf32>
     ```
     """
@@ -235,8 +240,8 @@ class ProductOp(TensorOp):
 
     lhs = operand_def(TENSOR)
     rhs = operand_def(TENSOR)
-    scales = prop_def(DenseArrayBase)
-    factors = prop_def(DenseArrayBase)
+    scales = prop_def(DenseArrayBase.constr(f64))
+    factors = prop_def(INTEGERS)
     result = result_def(TENSOR)
 
     assembly_format = PLAIN
@@ -269,6 +274,10 @@ class ProductOp(TensorOp):
         return multiplier, shift
 
     def _check(self) -> None:
+        require_product(self.lhs, self.rhs)
+        for value in (self.lhs, self.rhs):
+            shape = shape_of(value)
+            require(shape is None or len(shape) > 1, f"{value.type} is no matrix, nor many")
         values = np.frombuffer(self.scales.data.data, "<f8")
         require(
             len(values) == 3 and np.all(np.isfinite(values) & (values > 0)),
@@ -343,7 +352,7 @@ class ReduceOp(TensorOp):
 
     kind = prop_def(StringAttr)
     input = operand_def(TENSOR)
-    axes = prop_def(DenseArrayBase)
+    axes = prop_def(INTEGERS)
     keep = opt_prop_def(IntegerAttr)
     result = result_def(TENSOR)
 
@@ -389,12 +398,25 @@ class _Quantization(TensorOp):
             result_types=[result],
         )
 
+    def _check(self) -> None:
+        if shape_of(self.scale) not in ((), (1,)):
+            self.require_axis(self.axis.value.data, self.input)
+
 
 @irdl_op_definition
 class QuantizeOp(_Quantization):
     """`clamp(round(x / scale) + zero_point)`, halves to even, to the element type's range."""
 
     name = "nn.quantize"
+
+    def _check(self) -> None:
+        super()._check()
+        assert isinstance(self.result.type, TensorType | UnrankedTensorType)
+        kind = self.result.type.element_type
+        require(
+            isinstance(kind, IntegerType) and kind.width.data in (8, 16, 32),
+            f"{self.name} gives integers of 8, 16 or 32 bits, not {kind}",
+        )
 
 
 @irdl_op_definition

@@ -6,7 +6,6 @@
 from collections.abc import Sequence
 
 from xdsl.dialects.builtin import (
-    DenseArrayBase,
     IntegerAttr,
     i64,
 )
@@ -19,7 +18,16 @@ from xdsl.irdl import (
     var_operand_def,
 )
 
-from daqkf.dialects.nn.base import PLAIN, TENSOR, TensorOp, integers, integers_of, require, shape_of
+from daqkf.dialects.nn.base import (
+    INTEGERS,
+    PLAIN,
+    TENSOR,
+    TensorOp,
+    integers,
+    integers_of,
+    require,
+    shape_of,
+)
 
 
 class _Shaped(TensorOp):
@@ -53,7 +61,7 @@ class _Axes(TensorOp):
     """A tensor and axes of it."""
 
     input = operand_def(TENSOR)
-    axes = prop_def(DenseArrayBase)
+    axes = prop_def(INTEGERS)
     result = result_def(TENSOR)
 
     assembly_format = PLAIN
@@ -160,8 +168,8 @@ class SliceOp(TensorOp):
     input = operand_def(TENSOR)
     starts = operand_def(TENSOR)
     ends = operand_def(TENSOR)
-    axes = prop_def(DenseArrayBase)
-    steps = prop_def(DenseArrayBase)
+    axes = prop_def(INTEGERS)
+    steps = prop_def(INTEGERS)
     result = result_def(TENSOR)
 
     assembly_format = PLAIN

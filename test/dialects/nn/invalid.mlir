@@ -1,0 +1,300 @@
+// RUN: %invalid | filecheck %s
+
+// CHECK: value and result differ in type
+%c = "nn.constant"() <{value = dense<1> : tensor<2xi32>}> : () -> tensor<3xi32>
+
+// -----
+
+// CHECK: no array storage for elements of type f16
+%c = nn.constant dense<1.0> : tensor<2xf16>
+
+// -----
+
+// CHECK: nn.shape works on tensors, not on i32
+func.func @f(%x: i32) {
+  %y = nn.shape %x : (i32) -> tensor<1xi64>
+  func.return
+}
+
+// -----
+
+// CHECK: no array storage for elements of type index
+func.func @f(%x: tensor<2xf32>) {
+  %y = nn.cast %x : (tensor<2xf32>) -> tensor<2xindex>
+  func.return
+}
+
+// -----
+
+// CHECK: unknown function 'cbrt' (known: abs, add,
+func.func @f(%x: tensor<2xf32>) {
+  %y = nn.elementwise "cbrt" %x : (tensor<2xf32>) -> tensor<2xf32>
+  func.return
+}
+
+// -----
+
+// CHECK: add is of 2 tensors, not of 1
+func.func @f(%x: tensor<2xf32>) {
+  %y = nn.elementwise "add" %x : (tensor<2xf32>) -> tensor<2xf32>
+  func.return
+}
+
+// -----
+
+// CHECK: extents [2, 3] do not broadcast
+func.func @f(%x: tensor<?x2xf32>, %y: tensor<1x3xf32>) {
+  %z = nn.elementwise "add" %x, %y : (tensor<?x2xf32>, tensor<1x3xf32>) -> tensor<?x3xf32>
+  func.return
+}
+
+// -----
+
+// CHECK: 2 columns meet 3 rows
+func.func @f(%x: tensor<?x2xf32>, %y: tensor<3x4xf32>) {
+  %z = nn.matmul %x, %y : (tensor<?x2xf32>, tensor<3x4xf32>) -> tensor<?x4xf32>
+  func.return
+}
+
+// -----
+
+// CHECK: a product of scalars is none of matrices
+func.func @f(%x: tensor<?x2xf32>, %y: tensor<f32>) {
+  %z = nn.matmul %x, %y : (tensor<?x2xf32>, tensor<f32>) -> tensor<?x2xf32>
+  func.return
+}
+
+// -----
+
+// CHECK: no function @nowhere with a body
+func.func @f(%x: tensor<?x2xf32>) {
+  %y = nn.linear @nowhere %x : (tensor<?x2xf32>) -> tensor<?x2xf32>
+  func.return
+}
+
+// -----
+
+// CHECK: no function @elsewhere with a body
+func.func private @elsewhere(tensor<?x2xf32>) -> tensor<?x2xf32>
+func.func @f(%x: tensor<?x2xf32>) {
+  %y = nn.linear @elsewhere %x : (tensor<?x2xf32>) -> tensor<?x2xf32>
+  func.return
+}
+
+// -----
+
+// CHECK: @k is no kernel of [T, K] → [T, N]
+func.func @k(%x: tensor<?x2xf32>, %y: tensor<?x2xf32>) -> tensor<?x2xf32> {
+  func.return %x : tensor<?x2xf32>
+}
+func.func @f(%x: tensor<?x2xf32>) {
+  %y = nn.linear @k %x : (tensor<?x2xf32>) -> tensor<?x2xf32>
+  func.return
+}
+
+// -----
+
+// CHECK: @k has 2 columns, tensor<4x?x3xf32> has not
+func.func @k(%x: tensor<?x2xf32>) -> tensor<?x2xf32> {
+  func.return %x : tensor<?x2xf32>
+}
+func.func @f(%x: tensor<4x?x2xf32>) {
+  %y = nn.linear @k %x : (tensor<4x?x2xf32>) -> tensor<4x?x3xf32>
+  func.return
+}
+
+// -----
+
+// CHECK: @k has 2 columns, tensor<f32> has not
+func.func @k(%x: tensor<?x2xf32>) -> tensor<?x2xf32> {
+  func.return %x : tensor<?x2xf32>
+}
+func.func @f(%x: tensor<f32>) {
+  %y = nn.linear @k %x : (tensor<f32>) -> tensor<?x2xf32>
+  func.return
+}
+
+// -----
+
+// CHECK: 2 columns meet 3 rows
+func.func @f(%x: tensor<?x2xf32>, %y: tensor<3x4xf32>) {
+  %z = nn.product %x, %y {factors = array<i64: 1, 1>, scales = array<f64: 0.5, 0.5, 1.0>}
+    : (tensor<?x2xf32>, tensor<3x4xf32>) -> tensor<?x4xf32>
+  func.return
+}
+
+// -----
+
+// CHECK: tensor<2xf32> is no matrix, nor many
+func.func @f(%x: tensor<?x2xf32>, %y: tensor<2xf32>) {
+  %z = nn.product %x, %y {factors = array<i64: 1, 1>, scales = array<f64: 0.5, 0.5, 1.0>}
+    : (tensor<?x2xf32>, tensor<2xf32>) -> tensor<?xf32>
+  func.return
+}
+
+// -----
+
+// CHECK: scales are three positive numbers
+func.func @f(%x: tensor<2x2xf32>) {
+  %z = nn.product %x, %x {factors = array<i64: 1, 1>, scales = array<f64: 0.5, 0.0, 1.0>}
+    : (tensor<2x2xf32>, tensor<2x2xf32>) -> tensor<2x2xf32>
+  func.return
+}
+
+// -----
+
+// CHECK: scales are three positive numbers
+func.func @f(%x: tensor<2x2xf32>) {
+  %z = nn.product %x, %x {factors = array<i64: 1, 1>, scales = array<f64: 0.5, 1.0>}
+    : (tensor<2x2xf32>, tensor<2x2xf32>) -> tensor<2x2xf32>
+  func.return
+}
+
+// -----
+
+// CHECK: factors are a multiplier of 1..65535 and a shift of 1..47
+func.func @f(%x: tensor<2x2xf32>) {
+  %z = nn.product %x, %x {factors = array<i64: 65536, 1>, scales = array<f64: 0.5, 0.5, 1.0>}
+    : (tensor<2x2xf32>, tensor<2x2xf32>) -> tensor<2x2xf32>
+  func.return
+}
+
+// -----
+
+// CHECK: factors are a multiplier of 1..65535 and a shift of 1..47
+func.func @f(%x: tensor<2x2xf32>) {
+  %z = nn.product %x, %x {factors = array<i64: 1, 48>, scales = array<f64: 0.5, 0.5, 1.0>}
+    : (tensor<2x2xf32>, tensor<2x2xf32>) -> tensor<2x2xf32>
+  func.return
+}
+
+// -----
+
+// CHECK: epsilon is negative
+func.func @f(%x: tensor<2x2xf32>, %g: tensor<2xf32>) {
+  %z = nn.layer_norm %x, %g, %g {epsilon = -1.0 : f64} : (tensor<2x2xf32>, tensor<2xf32>, tensor<2xf32>) -> tensor<2x2xf32>
+  func.return
+}
+
+// -----
+
+// CHECK: axis 2 of a tensor of 2 dimensions
+func.func @f(%x: tensor<2x2xf32>) {
+  %z = nn.softmax %x {axis = 2 : i64} : (tensor<2x2xf32>) -> tensor<2x2xf32>
+  func.return
+}
+
+// -----
+
+// CHECK: unknown reduction (known: mean, sum, max, min, prod)
+func.func @f(%x: tensor<2x2xf32>) {
+  %z = nn.reduce "median" %x {axes = array<i64: 0>} : (tensor<2x2xf32>) -> tensor<2xf32>
+  func.return
+}
+
+// -----
+
+// CHECK: axis -3 of a tensor of 2 dimensions
+func.func @f(%x: tensor<2x2xf32>) {
+  %z = nn.reduce "sum" %x {axes = array<i64: 0, -3>} : (tensor<2x2xf32>) -> tensor<2xf32>
+  func.return
+}
+
+// -----
+
+// CHECK: Expected attribute i64 but got i32
+func.func @f(%x: tensor<2x2xf32>) {
+  %z = nn.reduce "sum" %x {axes = array<i32: 0>} : (tensor<2x2xf32>) -> tensor<2xf32>
+  func.return
+}
+
+// -----
+
+// CHECK: axis 2 of a tensor of 2 dimensions
+func.func @f(%x: tensor<?x2xf32>, %s: tensor<3xf32>) {
+  %q = nn.quantize %x, %s, %s {axis = 2 : i64} : (tensor<?x2xf32>, tensor<3xf32>, tensor<3xf32>) -> tensor<?x2xi8>
+  func.return
+}
+
+// -----
+
+// CHECK: nn.quantize gives integers of 8, 16 or 32 bits, not f32
+func.func @f(%x: tensor<?x2xf32>, %s: tensor<f32>) {
+  %q = nn.quantize %x, %s, %s {axis = 0 : i64} : (tensor<?x2xf32>, tensor<f32>, tensor<f32>) -> tensor<?x2xf32>
+  func.return
+}
+
+// -----
+
+// CHECK: [0, 0] is no order of 2 dimensions
+func.func @f(%x: tensor<2x2xf32>) {
+  %z = nn.transpose %x {axes = array<i64: 0, 0>} : (tensor<2x2xf32>) -> tensor<2x2xf32>
+  func.return
+}
+
+// -----
+
+// CHECK: axis 3 of a tensor of 3 dimensions
+func.func @f(%x: tensor<2x2xf32>) {
+  %z = nn.unsqueeze %x {axes = array<i64: 3>} : (tensor<2x2xf32>) -> tensor<2x2x1xf32>
+  func.return
+}
+
+// -----
+
+// CHECK: axis 2 of a tensor of 2 dimensions
+func.func @f(%x: tensor<2x1xf32>) {
+  %z = nn.squeeze %x {axes = array<i64: 2>} : (tensor<2x1xf32>) -> tensor<2xf32>
+  func.return
+}
+
+// -----
+
+// CHECK: axis 1 of a tensor of 1 dimensions
+func.func @f(%x: tensor<4xf32>, %i: tensor<i64>) {
+  %z = nn.gather %x, %i {axis = 1 : i64} : (tensor<4xf32>, tensor<i64>) -> tensor<f32>
+  func.return
+}
+
+// -----
+
+// CHECK: nothing to put together
+func.func @f() {
+  %z = nn.concat {axis = 0 : i64} : () -> tensor<0xf32>
+  func.return
+}
+
+// -----
+
+// CHECK: axis 1 of a tensor of 1 dimensions
+func.func @f(%x: tensor<4xf32>) {
+  %z = nn.concat %x {axis = 1 : i64} : (tensor<4xf32>) -> tensor<4xf32>
+  func.return
+}
+
+// -----
+
+// CHECK: one step for each axis
+func.func @f(%x: tensor<4xf32>, %i: tensor<1xi64>) {
+  %z = nn.slice %x, %i, %i {axes = array<i64: 0>, steps = array<i64: 1, 1>}
+    : (tensor<4xf32>, tensor<1xi64>, tensor<1xi64>) -> tensor<?xf32>
+  func.return
+}
+
+// -----
+
+// CHECK: a step of 0
+func.func @f(%x: tensor<4xf32>, %i: tensor<1xi64>) {
+  %z = nn.slice %x, %i, %i {axes = array<i64: 0>, steps = array<i64: 0>}
+    : (tensor<4xf32>, tensor<1xi64>, tensor<1xi64>) -> tensor<?xf32>
+  func.return
+}
+
+// -----
+
+// CHECK: axis 1 of a tensor of 1 dimensions
+func.func @f(%x: tensor<4xf32>, %i: tensor<1xi64>) {
+  %z = nn.slice %x, %i, %i {axes = array<i64: 1>, steps = array<i64: 1>}
+    : (tensor<4xf32>, tensor<1xi64>, tensor<1xi64>) -> tensor<?xf32>
+  func.return
+}

@@ -1,0 +1,85 @@
+// RUN: %roundtrip | filecheck %s
+
+// CHECK-LABEL: func.func @up(
+func.func @up(%x: tensor<?x2xf32>) -> tensor<?x3xf32> {
+  %w = spaq.constant dense<1.0> : tensor<2x3xf32>
+  %y = spaq.matmul %x, %w : (tensor<?x2xf32>, tensor<2x3xf32>) -> tensor<?x3xf32>
+  func.return %y : tensor<?x3xf32>
+}
+
+// CHECK-LABEL: func.func @constants
+func.func @constants() {
+  // CHECK-NEXT: %a = nn.constant {node = "layer/weight"} dense<[5.000000e-01, 1.000000e+00]> : tensor<2xf32>
+  %a = nn.constant {node = "layer/weight"} dense<[0.5, 1.0]> : tensor<2xf32>
+  // Any rank, and what is not finite.
+  // CHECK: %b = nn.constant dense<[0xff800000, 0x7fc00000, 1.000000e+00]> : tensor<3xf32>
+  %b = nn.constant dense<[0xFF800000, 0x7FC00000, 0x3F800000]> : tensor<3xf32>
+  // CHECK: %c = nn.constant dense<> : tensor<0xi64>
+  %c = nn.constant dense<[]> : tensor<0xi64>
+  // CHECK: %d = nn.constant dense<true> : tensor<1x1x2xi1>
+  %d = nn.constant dense<true> : tensor<1x1x2xi1>
+  // CHECK: %e = nn.constant dense<255> : tensor<1xui8>
+  %e = nn.constant dense<255> : tensor<1xui8>
+  func.return
+}
+
+// CHECK-LABEL: func.func @arithmetic
+func.func @arithmetic(%x: tensor<?x?x2xf32>, %b: tensor<2xf32>, %m: tensor<?x?x2xi1>, %u: tensor<*xf32>) {
+  // CHECK-NEXT: %0 = nn.elementwise "gelu" %x {node = "act"} : (tensor<?x?x2xf32>) -> tensor<?x?x2xf32>
+  %0 = nn.elementwise "gelu" %x {node = "act"} : (tensor<?x?x2xf32>) -> tensor<?x?x2xf32>
+  // CHECK-NEXT: %1 = nn.elementwise "add" %0, %b : (tensor<?x?x2xf32>, tensor<2xf32>) -> tensor<?x?x2xf32>
+  %1 = nn.elementwise "add" %0, %b : (tensor<?x?x2xf32>, tensor<2xf32>) -> tensor<?x?x2xf32>
+  // CHECK-NEXT: %2 = nn.elementwise "where" %m, %1, %b : (tensor<?x?x2xi1>, tensor<?x?x2xf32>, tensor<2xf32>) -> tensor<?x?x2xf32>
+  %2 = nn.elementwise "where" %m, %1, %b : (tensor<?x?x2xi1>, tensor<?x?x2xf32>, tensor<2xf32>) -> tensor<?x?x2xf32>
+  // CHECK-NEXT: %3 = nn.cast %m : (tensor<?x?x2xi1>) -> tensor<?x?x2xf32>
+  %3 = nn.cast %m : (tensor<?x?x2xi1>) -> tensor<?x?x2xf32>
+  // CHECK-NEXT: %4 = nn.matmul %2, %b {node = "scores"} : (tensor<?x?x2xf32>, tensor<2xf32>) -> tensor<?x?xf32>
+  %4 = nn.matmul %2, %b {node = "scores"} : (tensor<?x?x2xf32>, tensor<2xf32>) -> tensor<?x?xf32>
+  // CHECK-NEXT: %5 = nn.linear @up %2 {node = "up"} : (tensor<?x?x2xf32>) -> tensor<?x?x3xf32>
+  %5 = nn.linear @up %2 {node = "up"} : (tensor<?x?x2xf32>) -> tensor<?x?x3xf32>
+  // CHECK-NEXT: %6 = nn.product %x, %u {scales = array<f64: 5.000000e-01, 2.500000e-01, 1.000000e+00>, factors = array<i64: 32768, 17>} : (tensor<?x?x2xf32>, tensor<*xf32>) -> tensor<?x?x?xf32>
+  %6 = nn.product %x, %u {scales = array<f64: 0.5, 0.25, 1.0>, factors = array<i64: 32768, 17>}
+    : (tensor<?x?x2xf32>, tensor<*xf32>) -> tensor<?x?x?xf32>
+  // CHECK-NEXT: %7 = nn.layer_norm %x, %b, %b {epsilon = 1.000000e-12 : f64} : (tensor<?x?x2xf32>, tensor<2xf32>, tensor<2xf32>) -> tensor<?x?x2xf32>
+  %7 = nn.layer_norm %x, %b, %b {epsilon = 1.0e-12 : f64} : (tensor<?x?x2xf32>, tensor<2xf32>, tensor<2xf32>) -> tensor<?x?x2xf32>
+  // CHECK-NEXT: %8 = nn.softmax %7 {axis = -1 : i64} : (tensor<?x?x2xf32>) -> tensor<?x?x2xf32>
+  %8 = nn.softmax %7 {axis = -1 : i64} : (tensor<?x?x2xf32>) -> tensor<?x?x2xf32>
+  // CHECK-NEXT: %9 = nn.reduce "mean" %8 {axes = array<i64: 0, -1>, keep = 1 : i64} : (tensor<?x?x2xf32>) -> tensor<1x?x1xf32>
+  %9 = nn.reduce "mean" %8 {axes = array<i64: 0, -1>, keep = 1 : i64} : (tensor<?x?x2xf32>) -> tensor<1x?x1xf32>
+  // CHECK-NEXT: %10 = nn.reduce "max" %u {axes = array<i64: 3>} : (tensor<*xf32>) -> tensor<*xf32>
+  %10 = nn.reduce "max" %u {axes = array<i64: 3>} : (tensor<*xf32>) -> tensor<*xf32>
+  func.return
+}
+
+// CHECK-LABEL: func.func @quantised
+func.func @quantised(%x: tensor<?x2xf32>, %s: tensor<2xf32>, %z: tensor<2xui8>) {
+  // CHECK-NEXT: %q = nn.quantize %x, %s, %z {axis = 1 : i64} : (tensor<?x2xf32>, tensor<2xf32>, tensor<2xui8>) -> tensor<?x2xui8>
+  %q = nn.quantize %x, %s, %z {axis = 1 : i64} : (tensor<?x2xf32>, tensor<2xf32>, tensor<2xui8>) -> tensor<?x2xui8>
+  // CHECK-NEXT: %r = nn.dequantize %q, %s, %z {axis = -1 : i64} : (tensor<?x2xui8>, tensor<2xf32>, tensor<2xui8>) -> tensor<?x2xf32>
+  %r = nn.dequantize %q, %s, %z {axis = -1 : i64} : (tensor<?x2xui8>, tensor<2xf32>, tensor<2xui8>) -> tensor<?x2xf32>
+  func.return
+}
+
+// CHECK-LABEL: func.func @shapes
+func.func @shapes(%x: tensor<?x4xf32>, %i: tensor<?xi64>, %one: tensor<1xi64>) {
+  // CHECK-NEXT: %0 = nn.shape %x : (tensor<?x4xf32>) -> tensor<2xi64>
+  %0 = nn.shape %x : (tensor<?x4xf32>) -> tensor<2xi64>
+  // CHECK-NEXT: %1 = nn.reshape %x, %0 : (tensor<?x4xf32>, tensor<2xi64>) -> tensor<?x?xf32>
+  %1 = nn.reshape %x, %0 : (tensor<?x4xf32>, tensor<2xi64>) -> tensor<?x?xf32>
+  // CHECK-NEXT: %2 = nn.expand %x, %0 : (tensor<?x4xf32>, tensor<2xi64>) -> tensor<?x4xf32>
+  %2 = nn.expand %x, %0 : (tensor<?x4xf32>, tensor<2xi64>) -> tensor<?x4xf32>
+  // CHECK-NEXT: %3 = nn.transpose %x {axes = array<i64: 1, 0>} : (tensor<?x4xf32>) -> tensor<4x?xf32>
+  %3 = nn.transpose %x {axes = array<i64: 1, 0>} : (tensor<?x4xf32>) -> tensor<4x?xf32>
+  // CHECK-NEXT: %4 = nn.unsqueeze %x {axes = array<i64: 0, 3>} : (tensor<?x4xf32>) -> tensor<1x?x4x1xf32>
+  %4 = nn.unsqueeze %x {axes = array<i64: 0, 3>} : (tensor<?x4xf32>) -> tensor<1x?x4x1xf32>
+  // CHECK-NEXT: %5 = nn.squeeze %4 {axes = array<i64: -1>} : (tensor<1x?x4x1xf32>) -> tensor<1x?x4xf32>
+  %5 = nn.squeeze %4 {axes = array<i64: -1>} : (tensor<1x?x4x1xf32>) -> tensor<1x?x4xf32>
+  // CHECK-NEXT: %6 = nn.gather %x, %i {axis = 0 : i64} : (tensor<?x4xf32>, tensor<?xi64>) -> tensor<?x4xf32>
+  %6 = nn.gather %x, %i {axis = 0 : i64} : (tensor<?x4xf32>, tensor<?xi64>) -> tensor<?x4xf32>
+  // CHECK-NEXT: %7 = nn.concat %x, %6 {axis = 0 : i64} : (tensor<?x4xf32>, tensor<?x4xf32>) -> tensor<?x4xf32>
+  %7 = nn.concat %x, %6 {axis = 0 : i64} : (tensor<?x4xf32>, tensor<?x4xf32>) -> tensor<?x4xf32>
+  // CHECK-NEXT: %8 = nn.slice %x, %one, %one {axes = array<i64: 1>, steps = array<i64: -1>} : (tensor<?x4xf32>, tensor<1xi64>, tensor<1xi64>) -> tensor<?x?xf32>
+  %8 = nn.slice %x, %one, %one {axes = array<i64: 1>, steps = array<i64: -1>}
+    : (tensor<?x4xf32>, tensor<1xi64>, tensor<1xi64>) -> tensor<?x?xf32>
+  func.return
+}
