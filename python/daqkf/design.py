@@ -364,13 +364,8 @@ class Design:
         `design.json` (facts) and `daqkf_registers.h`, each under a temporary name first. Of the
         RTL, `rtl/filelist.f` lists the array, `rtl/system.f` the system around it, too.
         """
-        from daqkf.lowering.export_registers import c_header
-
         folder = Path(folder)
-        contents = {f"rtl/{name}": text for name, text in self.system_files.items()}
-        for name, files in (("filelist", self.verilog_files), ("system", self.system_files)):
-            contents[f"rtl/{name}.f"] = "".join(f"{file}\n" for file in files)
-        contents["daqkf_registers.h"] = c_header()
+        contents = rtl_contents(self.verilog_files, self.system_files)
         contents["design.mlir"] = module_text(self.module)
         contents["layer.mlir"] = module_text(self.golden)
         contents["design.json"] = json.dumps(self.summary(), indent=2) + "\n"
@@ -414,6 +409,17 @@ class Design:
             raise DaqkfError(f"{place}{message}") from None
         design.__dict__ |= {"verilog_files": files, "program": program}
         return design
+
+
+def rtl_contents(array: dict[str, str], system: dict[str, str]) -> dict[str, str]:
+    """What a folder has of RTL, by path: the files of a system, two lists, and its registers."""
+    from daqkf.lowering.export_registers import c_header
+
+    contents = {f"rtl/{name}": text for name, text in system.items()}
+    for name, files in (("filelist", array), ("system", system)):
+        contents[f"rtl/{name}.f"] = "".join(f"{file}\n" for file in files)
+    contents["daqkf_registers.h"] = c_header()
+    return contents
 
 
 def run_passes(

@@ -17,7 +17,7 @@ from xdsl.dialects.builtin import ModuleOp
 from xdsl.dialects.func import FuncOp
 from xdsl.utils.exceptions import DiagnosticException, InterpretationError, ParseError
 
-from daqkf.design import run_passes
+from daqkf.design import rtl_contents, run_passes
 from daqkf.dialects.dense import to_array
 from daqkf.dialects.interpreting import call, entry
 from daqkf.dialects.nn import LinearOp, ProductOp
@@ -174,6 +174,15 @@ class CompiledNetwork:
         return emit_verilog(circuit)
 
     @cached_property
+    def system_files(self) -> dict[str, str]:
+        """SystemVerilog by file name of `daqkf_system`, the array's files among them."""
+        from daqkf.lowering.circuit import circuit_module
+        from daqkf.lowering.export_verilog import emit_verilog
+        from daqkf.lowering.rtl.system import build_system
+
+        return emit_verilog(circuit_module(build_system(self.config))) | self.verilog_files
+
+    @cached_property
     def simulated(self) -> SimulatedArray:
         """The RTL in Verilator, built when it is first asked for."""
         return SimulatedArray(Simulator.verilated(self.verilog_files, self.config))
@@ -262,15 +271,13 @@ class CompiledNetwork:
     def save(self, folder: str | Path) -> None:
         """Write a folder that `load` reads back.
 
-        `rtl/*.sv`, `programs/*.bin`, `network.mlir` (the host's part and the integer kernels),
-        `arrays.mlir` (the array level) and `network.json` (facts), each under a temporary name
-        first.
+        `rtl/*.sv` with the system and `daqkf_registers.h` (see `Design.save`), `programs/*.bin`,
+        `network.mlir` (the host's part and the integer kernels), `arrays.mlir` (the array level)
+        and `network.json` (facts), each under a temporary name first.
         """
         folder = Path(folder)
-        for name, text in self.verilog_files.items():
-            write_atomically(folder / "rtl" / name, text.encode())
-        names = "".join(f"{name}\n" for name in self.verilog_files)
-        write_atomically(folder / "rtl" / "filelist.f", names.encode())
+        for name, text in rtl_contents(self.verilog_files, self.system_files).items():
+            write_atomically(folder / name, text.encode())
         images = [
             (stage.name, image)
             for stage in self.stages
