@@ -131,6 +131,9 @@ def test_kernels_are_merged_and_chained(model: Path):
     moved = [(stage.features, stage.outputs, stage.kernels) for stage in fused.stages]
     assert moved == [(WIDTH, 3 * WIDTH, 1), (WIDTH, WIDTH, 1), (WIDTH, WIDTH, 2)]
     assert fused.summary()["bytes_per_token"] == 8 * WIDTH
+    host = fused.host()
+    assert (host["layer_norm"], host["softmax"], host["add"], host["slice"]) == (1, 1, 2, 3)
+    assert "gelu" not in host and "gelu" not in plain.host()
     assert plain.summary()["bytes_per_token"] == 10 * WIDTH + 2 * INNER
 
 
@@ -227,7 +230,9 @@ def test_command_lines(model: Path, tmp_path: Path, capsys: pytest.CaptureFixtur
     compiling = ["compile", str(model), "--target", "tiny", "-o", folder, "--products"]
     compiling += ["--calibration", str(tmp_path / "calibration.npz"), "--split", "0"]
     assert main([*compiling, "--max-tokens", "8"]) == 0
-    assert "ffn.up_down" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "ffn.up_down" in printed and "on the host: " in printed
+    assert f"{8 * WIDTH} bytes a token" in printed
     running = ["run", folder, str(tmp_path / "x.npz"), "-o", out]
     assert main([*running, "--accelerator", "rtl", "--check"]) == 0
     assert "cycles of the array" in capsys.readouterr().out

@@ -96,4 +96,11 @@ def _print_traffic(network: "CompiledNetwork") -> None:
         names = ("kernels", "programs", "in", "out", "words", "program_bytes")
         cells = [row[name] for name in names]
         table.add_row(row["name"], *(f"{cell:,}" for cell in cells))
-    table_console().print(table)
+    console = table_console()
+    console.print(table)
+    facts = network.summary()
+    console.print(f"{facts['bytes_per_token']:,} bytes a token to the array and back")
+    if facts["products"]:
+        console.print(f"on the array, too: {facts['products']} products of activations")
+    rest = ", ".join(f"{count} {kind}" for kind, count in facts["host"].items())
+    console.print(f"on the host: {rest or 'nothing'}")

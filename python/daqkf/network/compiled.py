@@ -4,6 +4,7 @@
 """A compiled network: what the host runs, the kernels on one array, and ways to run both."""
 
 import json
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -20,7 +21,7 @@ from xdsl.utils.exceptions import DiagnosticException, InterpretationError, Pars
 from daqkf.design import rtl_contents, run_passes
 from daqkf.dialects.dense import to_array
 from daqkf.dialects.interpreting import call, entry
-from daqkf.dialects.nn import LinearOp, ProductOp
+from daqkf.dialects.nn import ConstantOp, ElementwiseOp, LinearOp, ProductOp, ReduceOp
 from daqkf.dialects.nn.interpreter import NnFunctions, integer_product
 from daqkf.dialects.rpea import (
     ArrayConfig,
@@ -254,6 +255,15 @@ class CompiledNetwork:
             for stage in self.stages
         ]
 
+    def host(self) -> dict[str, int]:
+        """What the host runs: operations of `main` by kind, and how many there are."""
+        found: Counter[str] = Counter()
+        for op in entry(self.network).body.block.ops:
+            if op.name.startswith("nn.") and not isinstance(op, LinearOp | ProductOp | ConstantOp):
+                kind = op.kind.data if isinstance(op, ElementwiseOp | ReduceOp) else None
+                found[kind or op.name.removeprefix("nn.")] += 1
+        return dict(found.most_common())
+
     def summary(self) -> dict[str, Any]:
         """Facts about the network, JSON-able."""
         rows = self.traffic()
@@ -265,6 +275,7 @@ class CompiledNetwork:
             "fingerprint": f"{self.config.fingerprint:#010x}",
             "bytes_per_token": sum(row["in"] + row["out"] for row in rows),
             "programs": rows,
+            "host": self.host(),
             "products": sum(isinstance(op, ProductOp) for op in self.network.walk()),
         }
 
