@@ -240,9 +240,7 @@ class NnFunctions(InterpreterFunctions):
         x, scale, zero = args
         axis = op.axis.value.data
         levels = x.astype(np.int32) - _along(zero, x, axis).astype(np.int32)
-        return (levels * _along(scale, x, axis)).astype(
-            dtype_of(op.result),
-        )
+        return ((levels * _along(scale, x, axis)).astype(dtype_of(op.result)),)
 
 
 def _require_matrices(lhs: Array, rhs: Array) -> None:

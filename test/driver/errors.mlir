@@ -10,9 +10,9 @@
 // RUN: not daqkf-opt %s -o %s/x 2>&1 | filecheck %s --check-prefix=OUTPUT
 
 // Each is one line, without a traceback.
-// PASS: daqkf-opt: unknown pass 'no-such-pass' (known: spaq-prune, {{.*}}
+// PASS: daqkf-opt: unknown pass 'no-such-pass' (known: nn-raise, {{.*}}
 // PASS-NOT: {{.}}
-// OPTION: daqkf-opt: Provided arguments ["goal"] not found in expected arguments ["target", "family", "fabric", "index_bits"]
+// OPTION: daqkf-opt: Provided arguments ["goal"] not found in expected arguments ["target", "family", "fabric", "index_bits", "tile"]
 // OPTION-NOT: {{.}}
 // SPEC: daqkf-opt: pass pipeline: {{.*}}
 // SPEC-NOT: {{.}}

@@ -193,6 +193,21 @@ def test_infinities_come_without_warnings(kind: str, expected: float):
     assert np.all(run(text, np.zeros((2, 3), np.float32)) == expected)
 
 
+def test_quantisation_along_an_axis_rounds_halves_to_even_and_saturates():
+    text = """
+    func.func @main(%x: tensor<?x3xf32>) -> tensor<?x3xf32> {
+      %s = nn.constant dense<[1.0, 2.0, 0.5]> : tensor<3xf32>
+      %z = nn.constant dense<[0, 10, 128]> : tensor<3xui8>
+      %q = nn.quantize %x, %s, %z {axis = 1 : i64}
+        : (tensor<?x3xf32>, tensor<3xf32>, tensor<3xui8>) -> tensor<?x3xui8>
+      %y = nn.dequantize %q, %s, %z {axis = -1 : i64}
+        : (tensor<?x3xui8>, tensor<3xf32>, tensor<3xui8>) -> tensor<?x3xf32>
+      func.return %y : tensor<?x3xf32>
+    }"""
+    x = np.array([[2.5, 3.0, -1e3], [-7.0, -1.0, 1e3]], np.float32)
+    assert np.array_equal(run(text, x), [[2, 4, -64], [0, 0, 63.5]])
+
+
 IDENTITY = "func.func @main(%x: tensor<?x3xf32>) -> tensor<?x3xf32> { return %x : tensor<?x3xf32> }"
 
 
