@@ -6,7 +6,8 @@
 `plain` sends every layer's activations to the array and back, `fused` merges Q, K and V and
 chains the two layers of the feed-forward block. Both are compiled from the same pruned model for
 the same machine, and run on the same sentences in Verilator; what host and array do together is
-held against the fast model, bit for bit.
+held against the fast model, bit for bit. With --products so are attention's scores and contexts,
+whose programs are made of activations (their bytes are not counted).
 
 Cycles are those of the whole run: of `one by one` a program is loaded when the one before is
 done, of `overlapped` while it runs (two banks). With -o also a picture.
@@ -79,6 +80,9 @@ def block_of(name: str) -> str:
     return ".".join(name.split(".")[:3])
 
 
+PRODUCTS = "attention's products"
+
+
 def measure(
     network: CompiledNetwork, inputs: dict[str, NDArray[Any]], hidden: NDArray[np.float32]
 ) -> Measured:
@@ -96,6 +100,12 @@ def measure(
         token_bytes[block] = token_bytes.get(block, 0) + stage.features + stage.outputs
         cycles[block] = cycles.get(block, 0) + spent.total
         loading += spent.loading_program
+    others = set(network.simulated.cycles) - {
+        image for stage in network.stages for group in stage.images for image in group
+    }
+    if others:
+        token_bytes[PRODUCTS] = 0
+        cycles[PRODUCTS] = total_cycles(network, [*others]).total
     traces = network.simulated.simulator.trace(recorder.jobs, overlap=True)
     return Measured(
         token_bytes,
@@ -115,7 +125,7 @@ def entry_states(path: Path, inputs: dict[str, NDArray[Any]]) -> NDArray[np.floa
     return states
 
 
-def total_cycles(network: CompiledNetwork, images: Sequence[bytes]) -> Cycles:
+def total_cycles(network: CompiledNetwork, images: Sequence[bytes | None]) -> Cycles:
     """What all runs of some programs took."""
     first, *others = (network.simulated.cycles[image] for image in images)
     for other in others:
@@ -136,7 +146,8 @@ def compare(found: dict[str, Measured]) -> Table:
     def row(name: str, *pairs: tuple[int, int]) -> None:
         cells: list[str] = []
         for before, after in pairs:
-            cells += [f"{before:,}", f"{after:,}", f"{before / after:.2f}"]
+            ratio = f"{before / after:.2f}" if after else ""
+            cells += [f"{before:,}", f"{after:,}", ratio]
         table.add_row(name, *cells)
 
     for block in plain.token_bytes:
@@ -186,6 +197,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--levels", default="uniform-15", help="default: uniform-15")
     parser.add_argument("--sentences", type=int, default=32, help="default: 32")
     parser.add_argument("--layers", type=int, default=6, help="of the encoder (default: 6)")
+    parser.add_argument(
+        "--products", action="store_true", help="attention's products on the array, too"
+    )
     parser.add_argument("--target", default="wide-banks", help="default: wide-banks")
     parser.add_argument("-o", "--output", type=Path, help="folder for fusion.png and fusion.svg")
     options = parser.parse_args(arguments)
@@ -213,6 +227,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 target=options.target,
                 fuse=variant == "fused",
                 second_order=False,
+                products=options.products,
                 progress=lambda name, variant=variant: status.update(f"{variant}: {name}"),
             )
             status.update(f"{variant}: simulate")

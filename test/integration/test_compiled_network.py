@@ -135,6 +135,8 @@ def test_kernels_are_merged_and_chained(model: Path):
     assert (host["layer_norm"], host["softmax"], host["add"], host["slice"]) == (1, 1, 2, 3)
     assert "gelu" not in host and "gelu" not in plain.host()
     assert plain.summary()["bytes_per_token"] == 10 * WIDTH + 2 * INNER
+    assert fused.saved() == 2 * WIDTH + 2 * INNER
+    assert plain.saved() == 0
 
 
 def test_fusion_side_by_side_changes_nothing(model: Path):

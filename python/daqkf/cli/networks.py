@@ -99,7 +99,10 @@ def _print_traffic(network: "CompiledNetwork") -> None:
     console = table_console()
     console.print(table)
     facts = network.summary()
-    console.print(f"{facts['bytes_per_token']:,} bytes a token to the array and back")
+    console.print(
+        f"{facts['bytes_per_token']:,} bytes a token to the array and back; fusion saves "
+        f"{facts['saved_by_fusion']:,}"
+    )
     if facts["products"]:
         console.print(f"on the array, too: {facts['products']} products of activations")
     rest = ", ".join(f"{count} {kind}" for kind, count in facts["host"].items())

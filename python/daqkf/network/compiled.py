@@ -21,7 +21,7 @@ from xdsl.utils.exceptions import DiagnosticException, InterpretationError, Pars
 from daqkf.design import rtl_contents, run_passes
 from daqkf.dialects.dense import to_array
 from daqkf.dialects.interpreting import call, entry
-from daqkf.dialects.nn import ConstantOp, ElementwiseOp, LinearOp, ProductOp, ReduceOp
+from daqkf.dialects.nn import ConstantOp, ElementwiseOp, LinearOp, ProductOp, ReduceOp, SliceOp
 from daqkf.dialects.nn.interpreter import NnFunctions, integer_product
 from daqkf.dialects.rpea import (
     ArrayConfig,
@@ -33,6 +33,7 @@ from daqkf.dialects.rpea import (
     TiledOp,
 )
 from daqkf.dialects.rpea.interpreter import RpeaFunctions
+from daqkf.dialects.spaq.ops import features as columns_of
 from daqkf.errors import DaqkfError, describe
 from daqkf.files import write_atomically
 from daqkf.hw_targets import load_target
@@ -75,6 +76,13 @@ class Stage:
     def kernels(self) -> int:
         """Layers that follow one another on the array."""
         return len(parts_of(self.program)) if isinstance(self.program, ChainOp) else 1
+
+    @property
+    def saved(self) -> int:
+        """Bytes of a token that neither leave nor come back, as layers follow one another."""
+        if not isinstance(self.program, ChainOp):
+            return 0
+        return 2 * sum(part.channels for part in parts_of(self.program)[:-1])
 
     @cached_property
     def programs(self) -> list[list[Playable]]:
@@ -255,6 +263,16 @@ class CompiledNetwork:
             for stage in self.stages
         ]
 
+    def saved(self) -> int:
+        """Bytes a token that fusion saves: what merged kernels read once, and chains never move."""
+        merged = 0
+        for op in self.network.walk():
+            if isinstance(op, LinearOp):
+                slices = [use for use in op.result.uses if isinstance(use.operation, SliceOp)]
+                features = self.kernels[op.callee.root_reference.data].body.block.args[0]
+                merged += max(len(slices) - 1, 0) * columns_of(features)
+        return merged + sum(stage.saved for stage in self.stages)
+
     def host(self) -> dict[str, int]:
         """What the host runs: operations of `main` by kind, and how many there are."""
         found: Counter[str] = Counter()
@@ -274,6 +292,7 @@ class CompiledNetwork:
             "array": asdict(self.config),
             "fingerprint": f"{self.config.fingerprint:#010x}",
             "bytes_per_token": sum(row["in"] + row["out"] for row in rows),
+            "saved_by_fusion": self.saved(),
             "programs": rows,
             "host": self.host(),
             "products": sum(isinstance(op, ProductOp) for op in self.network.walk()),
