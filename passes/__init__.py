@@ -17,6 +17,12 @@ def _nn_raise() -> type[ModulePass]:
     return NnRaisePass
 
 
+def _nn_dequantize() -> type[ModulePass]:
+    from daqkf.passes.nn_dequantize import NnDequantizePass
+
+    return NnDequantizePass
+
+
 def _nn_outline() -> type[ModulePass]:
     from daqkf.passes.nn_outline import NnOutlinePass
 
@@ -102,6 +108,7 @@ def _dfke_chain() -> type[ModulePass]:
 
 
 PASSES: dict[str, Callable[[], type[ModulePass]]] = {
+    "nn-dequantize": _nn_dequantize,
     "nn-raise": _nn_raise,
     "nn-outline": _nn_outline,
     "nn-merge": _nn_merge,

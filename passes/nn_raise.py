@@ -4,9 +4,8 @@
 """`nn-raise`: functions that a file spells out → operations of their own."""
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from functools import partial
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
@@ -17,11 +16,7 @@ from xdsl.transforms.dead_code_elimination import dce
 
 from daqkf.dialects.nn import ConstantOp, ElementwiseOp, LayerNormOp, ReduceOp, SoftmaxOp
 from daqkf.dialects.nn.base import NODE, differ, integers_of, shape_of
-
-_DEPTH = 6
-"""How deep products and sums are taken apart; what is looked for nests less."""
-_CLOSE = 1e-3
-"""Relative: files round constants like √2, some to three digits."""
+from daqkf.passes.nn_terms import Product, inputs_of, near, terms_of
 
 
 @dataclass(frozen=True)
@@ -63,98 +58,23 @@ def _same_shape(op: Operation, other: Operation) -> bool:
     return len(shape) == len(read) and not any(map(differ, shape, read))
 
 
-def _inputs(value: SSAValue, kind: str) -> Sequence[SSAValue] | None:
-    """The operands of the function of this kind that computes a value."""
-    op = value.owner
-    return op.inputs if isinstance(op, ElementwiseOp) and op.kind.data == kind else None
-
-
-def _scalar(value: SSAValue) -> float | None:
-    """The number that a value is known to be."""
-    op = value.owner
-    if isinstance(op, ConstantOp) and op.array().size == 1:
-        return float(op.array().reshape(()))
-    return None
-
-
-def _near(value: float | None, expected: float) -> bool:
-    return value is not None and math.isclose(value, expected, rel_tol=_CLOSE)
-
-
-@dataclass
-class _Product:
-    """A product, taken apart down to what is `whole`: `factor · Π over / Π under`."""
-
-    whole: SSAValue | None = None
-    factor: float = 1.0
-    over: list[SSAValue] = field(default_factory=list[SSAValue])
-    under: list[SSAValue] = field(default_factory=list[SSAValue])
-
-    @classmethod
-    def of(cls, value: SSAValue, whole: SSAValue | None = None) -> "_Product":
-        found = cls(whole)
-        found._take(value, inverted=False)
-        return found
-
-    def _take(self, value: SSAValue, *, inverted: bool, depth: int = _DEPTH) -> None:
-        take = partial(self._take, depth=depth - 1)
-        if value == self.whole or not depth:
-            (self.under if inverted else self.over).append(value)
-        elif (number := _scalar(value)) is not None and number:
-            self.factor *= 1 / number if inverted else number
-        elif factors := _inputs(value, "mul"):
-            for part in factors:
-                take(part, inverted=inverted)
-        elif parts := _inputs(value, "div"):
-            take(parts[0], inverted=inverted)
-            take(parts[1], inverted=not inverted)
-        elif parts := _inputs(value, "reciprocal"):
-            take(parts[0], inverted=not inverted)
-        elif parts := _inputs(value, "neg"):
-            self.factor = -self.factor
-            take(parts[0], inverted=inverted)
-        elif (parts := _inputs(value, "pow")) and _whole(_scalar(parts[1])):
-            for _ in range(round(_scalar(parts[1]) or 0)):
-                take(parts[0], inverted=inverted)
-        else:
-            (self.under if inverted else self.over).append(value)
-
-    def is_power(self, x: SSAValue, exponent: int, factor: float) -> bool:
-        """Whether this is `factor · x^exponent`."""
-        return not self.under and self.over == [x] * exponent and _near(self.factor, factor)
-
-
-def _whole(number: float | None) -> bool:
-    return number in (2.0, 3.0)
-
-
-def _sum(value: SSAValue, depth: int = _DEPTH) -> tuple[list[SSAValue], float]:
-    """A sum, taken apart: its terms and what is added to them."""
-    if (number := _scalar(value)) is not None:
-        return [], number
-    if depth and (parts := _inputs(value, "add")):
-        (left, first), (right, second) = (_sum(part, depth - 1) for part in parts)
-        return left + right, first + second
-    return [value], 0.0
-
-
 def _gelu(op: ElementwiseOp) -> Operation | None:
     """`x/2·(1 + erf(x/√2))` and `x/2·(1 + tanh(√(2/π)·(x + 0.044715·x³)))`."""
     if op.kind.data not in ("mul", "div"):
         return None
     for x in _factors(op):
-        product = _Product.of(op.result, x)
+        product = Product.of(op.result, x)
         others = [factor for factor in product.over if factor != x]
         if product.under or len(product.over) != 2 or len(others) != 1:
             continue
-        terms, offset = _sum(others[0])
-        if len(terms) != 1 or not (_near(offset, 1.0) and _near(product.factor, 0.5)):
+        terms, offset = terms_of(others[0])
+        if len(terms) != 1 or not (near(offset, 1.0) and near(product.factor, 0.5)):
             continue
         for function, kind, argument in (
             ("erf", "gelu", _is_scaled),
             ("tanh", "gelu_tanh", _is_cubic),
         ):
-            inner = _inputs(terms[0], function)
+            inner = inputs_of(terms[0], function)
             if inner and argument(inner[0], x):
                 return ElementwiseOp(kind, [x], op.result.type)
     return None
@@ -164,34 +84,34 @@ def _factors(op: ElementwiseOp, depth: int = 3) -> Iterator[SSAValue]:
     """What a product is of, and what that is of, if it is a product itself."""
     for part in op.inputs:
         yield part
-        if depth and (_inputs(part, "mul") or _inputs(part, "div")):
+        if depth and (inputs_of(part, "mul") or inputs_of(part, "div")):
             assert isinstance(part.owner, ElementwiseOp)
             yield from _factors(part.owner, depth - 1)
 
 
 def _is_scaled(value: SSAValue, x: SSAValue) -> bool:
-    return _Product.of(value, x).is_power(x, 1, math.sqrt(0.5))
+    return Product.of(value, x).is_power(x, 1, math.sqrt(0.5))
 
 
 def _is_cubic(value: SSAValue, x: SSAValue) -> bool:
     """`√(2/π)·(x + 0.044715·x³)`, or with x taken out."""
-    product = _Product.of(value, x)
+    product = Product.of(value, x)
     rest = [factor for factor in product.over if factor != x]
     if (
         product.under
         or len(product.over) > 2
         or len(rest) != 1
-        or not _near(product.factor, math.sqrt(2 / math.pi))
+        or not near(product.factor, math.sqrt(2 / math.pi))
     ):
         return False
-    terms, offset = _sum(rest[0])
+    terms, offset = terms_of(rest[0])
     cubic = [term for term in terms if term != x]
     if len(cubic) != 1:
         return False
-    inside = _Product.of(cubic[0], x)
+    inside = Product.of(cubic[0], x)
     if len(product.over) == 1:
         return offset == 0 and len(terms) == 2 and inside.is_power(x, 3, 0.044715)
-    return len(terms) == 1 and _near(offset, 1.0) and inside.is_power(x, 2, 0.044715)
+    return len(terms) == 1 and near(offset, 1.0) and inside.is_power(x, 2, 0.044715)
 
 
 def _silu(op: ElementwiseOp) -> Operation | None:
@@ -199,7 +119,7 @@ def _silu(op: ElementwiseOp) -> Operation | None:
     if op.kind.data != "mul":
         return None
     for x, other in (op.inputs, op.inputs[::-1]):
-        inner = _inputs(other, "sigmoid")
+        inner = inputs_of(other, "sigmoid")
         if inner and inner[0] == x:
             return ElementwiseOp("silu", [x], op.result.type)
     return None
@@ -218,7 +138,7 @@ def _reduced(value: SSAValue, kind: str) -> SSAValue | None:
 
 def _centred(value: SSAValue) -> SSAValue | None:
     """x, of `x - mean(x)`."""
-    parts = _inputs(value, "sub")
+    parts = inputs_of(value, "sub")
     return parts[0] if parts and _reduced(parts[1], "mean") == parts[0] else None
 
 
@@ -227,7 +147,7 @@ def _layer_norm(op: ElementwiseOp) -> Operation | None:
     if op.kind.data != "add":
         return None
     for scaled, beta in (op.inputs, op.inputs[::-1]):
-        product = _Product.of(scaled)
+        product = Product.of(scaled)
         sides = [value for value in product.over if (x := _centred(value)) is not None]
         gammas = [value for value in product.over if value not in sides]
         if not (_is_vector(beta) and len(sides) == len(gammas) == len(product.under) == 1):
@@ -244,12 +164,12 @@ def _layer_norm(op: ElementwiseOp) -> Operation | None:
 
 def _deviation(value: SSAValue, x: SSAValue | None) -> float | None:
     """ε, of `√(mean((x - mean(x))²) + ε)`."""
-    inner = _inputs(value, "sqrt")
-    terms, epsilon = _sum(inner[0]) if inner else ([], 0.0)
+    inner = inputs_of(value, "sqrt")
+    terms, epsilon = terms_of(inner[0]) if inner else ([], 0.0)
     squares = _reduced(terms[0], "mean") if len(terms) == 1 else None
     if squares is None:
         return None
-    product = _Product.of(squares)
+    product = Product.of(squares)
     sides = {_centred(value) for value in product.over}
     is_square = len(product.over) == 2 and not product.under and product.factor == 1
     return epsilon if is_square and sides == {x} else None
@@ -264,9 +184,9 @@ def _softmax(op: ElementwiseOp) -> Operation | None:
     if op.kind.data != "div":
         return None
     exponentials, total = op.inputs
-    inner = _inputs(exponentials, "exp")
+    inner = inputs_of(exponentials, "exp")
     if not inner or _reduced(total, "sum") != exponentials:
         return None
-    parts = _inputs(inner[0], "sub")
+    parts = inputs_of(inner[0], "sub")
     shifted = parts is not None and _reduced(parts[1], "max") == parts[0]
     return SoftmaxOp(parts[0] if parts is not None and shifted else inner[0], -1)

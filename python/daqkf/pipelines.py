@@ -7,6 +7,7 @@ A pipeline is a tuple of pass specs in the syntax of `-p`; each is there for the
 """
 
 NETWORK = (
+    "nn-dequantize",  # kernels find their own scales; and named functions stand free of roundings
     "nn-raise",  # named functions first: kernels take GELU with them, not an erf and what is around
     "nn-outline",  # products with constant weights become kernels
     "nn-merge",  # side by side before behind one another: it knows kernels of one layer only

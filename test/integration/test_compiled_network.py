@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import onnx
@@ -122,6 +122,38 @@ def noise(y: NDArray[Any], reference: NDArray[Any]) -> float:
 def test_the_fast_model_is_close_to_onnxruntime(model: Path, fuse: bool):
     y = compiled(model, fuse).run(inputs())["y"]
     assert noise(y, expected(model, inputs())) < 1e-3
+
+
+@pytest.mark.parametrize("kind", ["dynamic", "static"])
+def test_a_quantised_file_has_the_same_kernels(model: Path, kind: str, tmp_path: Path):
+    """As onnxruntime quantises it, with MatMulInteger or with QuantizeLinear around everything."""
+    from onnxruntime import quantization
+
+    class Reader(quantization.CalibrationDataReader):
+        left: ClassVar = [inputs(40)]
+
+        def get_next(self) -> Any:
+            return self.left.pop() if self.left else None
+
+    path = tmp_path / "quantised.onnx"
+    if kind == "dynamic":
+        quantization.quantize_dynamic(model, path, per_channel=True)
+    else:
+        kinds = {"activation_type": quantization.QuantType.QInt8, "per_channel": True}
+        quantization.quantize_static(model, path, Reader(), **kinds)
+    network = daqkf.compile(path, calibration=inputs(40), target="tiny", split=0.0)
+    assert len(network.kernels) == 3
+    assert "quantize" not in network.host() and "matmul" in network.host()
+    assert noise(network.run(inputs())["y"], expected(model, inputs())) < 2e-3
+
+
+def test_without_kernels_there_is_no_array(tmp_path: Path):
+    names = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [2]) for name in "xy"]
+    graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "g", names[:1], names[1:])
+    opset = [helper.make_opsetid("", 20)]
+    onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=10), tmp_path / "relu.onnx")
+    with pytest.raises(daqkf.DaqkfError, match="no product of constant weights"):
+        daqkf.compile(tmp_path / "relu.onnx")
 
 
 def test_kernels_are_merged_and_chained(model: Path):

@@ -111,7 +111,7 @@ def compile_network(
         network = source.clone() if isinstance(source, ModuleOp) else load_network(source)
         fusing: list[ModulePass | str] = [NnMergePass(target), NnChainPass(target)]
         progress("cut out kernels")
-        run_passes(network, ["nn-raise", "nn-outline", *(fusing if fuse else [])])
+        run_passes(network, ["nn-dequantize", "nn-raise", "nn-outline", *(fusing if fuse else [])])
         function = entry(network)
         if calibration is None:
             calibration = drawn_inputs(function)
@@ -121,6 +121,8 @@ def compile_network(
         if products:
             quantize_products(network, calibration)
         kernels = [op for op in network.ops if isinstance(op, FuncOp) and op is not function]
+        if not kernels and not products:
+            raise ValueError("the network has no product of constant weights for an array")
         for kernel in kernels:
             name = kernel.sym_name.data
             progress(f"quantise {name}")
