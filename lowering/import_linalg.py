@@ -1,0 +1,121 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""MLIR in linalg on tensors, as torch-mlir and IREE print it → `nn`.
+
+What is not supported is an error that has the operation's name and its place in the text.
+"""
+
+from bisect import bisect_right
+
+from xdsl.context import Context
+from xdsl.dialects.builtin import (
+    ArrayAttr,
+    FileLineColLoc,
+    FunctionType,
+    IntAttr,
+    ModuleOp,
+    StringAttr,
+)
+from xdsl.dialects.cf import AssertOp
+from xdsl.dialects.func import FuncOp, ReturnOp
+from xdsl.dialects.ml_program import GlobalOp
+from xdsl.ir import Block, Operation, Region
+from xdsl.parser import Parser
+from xdsl.transforms.dead_code_elimination import dce
+from xdsl.utils.exceptions import InterpretationError, VerifyException
+
+from daqkf.dialects.interpreting import ENTRY, entry
+from daqkf.lowering.linalg_operations import convert
+from daqkf.lowering.linalg_values import LinalgImportError, Values
+
+_IMPORTED = {"linalg", "tensor", "arith"}
+"""Dialects that make a module one to import."""
+
+
+def parse_network(context: Context, text: str, name: str) -> ModuleOp:
+    """A module of `nn`: the one in the text, or what its linalg on tensors becomes.
+
+    Raises:
+        LinalgImportError: an operation or a type is not supported.
+        ParseError, VerifyException: malformed IR.
+    """
+    module = _Parser(context, text, name).parse_module()
+    module.verify()
+    if not any(op.dialect_name() in _IMPORTED for op in module.walk()):
+        return module
+    return import_linalg(module, name)
+
+
+def import_linalg(module: ModuleOp, name: str) -> ModuleOp:
+    """The network of linalg on tensors as the function `main` of `nn` operations.
+
+    It is the module's only function, or the one that is called `main`. Constants are moved and
+    reshaped here; a broadcast is left to the functions that read it, as far as it can be.
+
+    Raises:
+        LinalgImportError: an operation or a type is not supported; with its place, or with `name`.
+    """
+    for op in module.ops:
+        # A global that is read is refused where it is read.
+        if not isinstance(op, FuncOp | GlobalOp):
+            raise LinalgImportError.at(op, "not supported in a module")
+    try:
+        source = entry(module)
+    except InterpretationError as error:
+        raise LinalgImportError(f"{name}: {error}") from None
+    if len(source.body.blocks) != 1:
+        raise LinalgImportError.at(source, "a body of one block is expected")
+    values = Values(source)
+    for op in source.body.block.ops:
+        try:
+            _convert(values, op)
+        except (ValueError, VerifyException) as error:
+            raise LinalgImportError.at(op, str(error).splitlines()[0]) from None
+    function = _function(source, values.block)
+    imported = ModuleOp([function])
+    dce(imported)
+    imported.verify()
+    return imported
+
+
+def _convert(values: Values, op: Operation) -> None:
+    values.current = op
+    if isinstance(op, ReturnOp):
+        values.block.add_op(ReturnOp(*map(values.whole, op.arguments)))
+    elif isinstance(op, AssertOp):
+        # It is about extents, which the interpreter checks as it runs.
+        return
+    else:
+        convert(op, values)
+
+
+def _function(source: FuncOp, block: Block) -> FuncOp:
+    last = block.last_op
+    assert last is not None
+    kind = FunctionType.from_lists(list(block.arg_types), list(last.operand_types))
+    function = FuncOp(ENTRY, kind, Region(block))
+    names = [arg.name_hint or f"input{arg.index}" for arg in source.body.block.args]
+    function.attributes["inputs"] = ArrayAttr([StringAttr(found) for found in names])
+    return function
+
+
+class _Parser(Parser):
+    """Keeps where each operation begins."""
+
+    def parse_operation(self) -> Operation:
+        start = self.pos
+        op = super().parse_operation()
+        line = bisect_right(self._line_starts(), start)
+        column = start - self._line_starts()[line - 1] + 1
+        op.location = FileLineColLoc(
+            StringAttr(self.lexer.input.name), IntAttr(line), IntAttr(column)
+        )
+        return op
+
+    def _line_starts(self) -> list[int]:
+        if not hasattr(self, "_starts"):
+            text, self._starts = self.lexer.input.content, [0]
+            while (end := text.find("\n", self._starts[-1])) >= 0:
+                self._starts.append(end + 1)
+        return self._starts
