@@ -16,7 +16,9 @@ from xdsl.dialects import arith, tensor
 from xdsl.dialects.builtin import (
     DYNAMIC_INDEX,
     AffineMapAttr,
+    ArrayAttr,
     DenseIntOrFPElementsAttr,
+    IntegerAttr,
     TensorType,
 )
 from xdsl.dialects.linalg.abstract_ops import LinalgStructuredOperation
@@ -78,7 +80,11 @@ def _(op: tensor.ConcatOp, values: Values) -> None:
 
 @convert.register
 def _(op: tensor.CollapseShapeOp, values: Values) -> None:
-    groups = [[entry.value.data for entry in group] for group in op.reassociation]
+    groups = _groups(op.reassociation)
+    ones = _ones(groups, shape(op.src))
+    if ones is not None:
+        values[op.result] = values.squeeze(values.whole(op.src), ones)
+        return
     # 0 keeps an extent, which is right where nothing before it has moved.
     kept = [group == [axis] for axis, group in enumerate(groups)]
     values[op.result] = _reshaped(values, op.src, op.result, kept)
@@ -86,12 +92,31 @@ def _(op: tensor.CollapseShapeOp, values: Values) -> None:
 
 @convert.register
 def _(op: tensor.ExpandShapeOp, values: Values) -> None:
-    groups = [[entry.value.data for entry in group] for group in op.reassociation]
-    kept = [False] * len(shape(op.result))
-    for axis, group in enumerate(groups):
-        if group == [axis]:
-            kept[axis] = True
+    groups = _groups(op.reassociation)
+    ones = _ones(groups, shape(op.result))
+    if ones is not None:
+        values[op.result] = values.unsqueeze(values.whole(op.src), ones)
+        return
+    kept = [axis < len(groups) and groups[axis] == [axis] for axis in range(len(shape(op.result)))]
     values[op.result] = _reshaped(values, op.src, op.result, kept, tuple(op.dynamic_output_shape))
+
+
+def _groups(reassociation: ArrayAttr[ArrayAttr[IntegerAttr]]) -> list[list[int]]:
+    """The dimensions of the longer shape that are one of the shorter."""
+    return [[entry.value.data for entry in group] for group in reassociation]
+
+
+def _ones(groups: Sequence[Sequence[int]], extents: Sequence[int]) -> list[int] | None:
+    """The dimensions of extent 1 of the longer shape, if all others have a group of their own."""
+    ones: list[int] = []
+    for group in groups:
+        spare = [axis for axis in group if extents[axis] == 1]
+        if len(spare) == len(group):
+            spare = spare[:-1]
+        if len(group) - len(spare) != 1:
+            return None
+        ones += spare
+    return ones if groups else None
 
 
 def _reshaped(

@@ -28,13 +28,14 @@ from daqkf.dialects.nn import (
     ElementwiseOp,
     ExpandOp,
     GatherOp,
+    ReduceOp,
     ReshapeOp,
     ShapeOp,
     SqueezeOp,
     TransposeOp,
     UnsqueezeOp,
 )
-from daqkf.dialects.nn.base import NODE
+from daqkf.dialects.nn.base import NODE, integers_of
 from daqkf.dialects.nn.elementwise import apply_elementwise
 
 Array = np.ndarray[Any, Any]
@@ -201,7 +202,11 @@ class Values:
         extents = list(shape(value))
         for axis in sorted(axes):
             extents.insert(axis, 1)
-        return self.add(UnsqueezeOp(value, axes, TensorType(element(value), extents)))
+        kind = TensorType(element(value), extents)
+        reduction = value.owner
+        if isinstance(reduction, ReduceOp) and integers_of(reduction.axes) == list(axes):
+            return self.add(ReduceOp(reduction.kind.data, reduction.input, axes, True, kind))
+        return self.add(UnsqueezeOp(value, axes, kind))
 
     def squeeze(self, value: SSAValue, axes: Sequence[int]) -> SSAValue:
         """Extents of 1 removed.
