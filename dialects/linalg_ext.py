@@ -10,14 +10,68 @@ See https://mlir.llvm.org/docs/Dialects/Linalg/.
 
 from abc import ABC
 from collections.abc import Sequence
+from typing import Self
 
-from xdsl.dialects.builtin import ArrayAttr
+from xdsl.dialects.builtin import AffineMapAttr, ArrayAttr, StringAttr
 from xdsl.dialects.linalg import Linalg, ops
 from xdsl.dialects.linalg.abstract_ops import ConvOperation, NamedOperation
-from xdsl.dialects.linalg.attrs import IteratorTypeAttr
+from xdsl.dialects.linalg.attrs import IteratorType, IteratorTypeAttr
 from xdsl.ir import Attribute, Dialect, Region, SSAValue
 from xdsl.ir.affine import AffineMap
 from xdsl.irdl import irdl_op_definition
+from xdsl.parser import Parser
+from xdsl.utils.hints import isa
+
+
+class GenericOp(ops.GenericOp):
+    """A body for each point of a space of loops; xDSL's, but for several results."""
+
+    @classmethod
+    def parse(cls, parser: Parser) -> Self:
+        """As MLIR prints it, results in parentheses if there are several."""
+        start = parser.pos
+        attributes = parser.parse_optional_attr_dict()
+        maps, iterators = (attributes.pop(key, None) for key in ("indexing_maps", "iterator_types"))
+        if not isa(maps, ArrayAttr[AffineMapAttr]) or not isinstance(iterators, ArrayAttr):
+            parser.raise_error("linalg.generic has indexing_maps and iterator_types", start)
+        inputs, outputs = (_operands(parser, keyword) for keyword in ("ins", "outs"))
+        if parser.parse_optional_keyword("attrs"):
+            parser.parse_punctuation("=")
+            attributes |= parser.parse_optional_attr_dict()
+        body = parser.parse_region()
+        results: Sequence[Attribute] = ()
+        if parser.parse_optional_punctuation("->"):
+            results = parser.parse_optional_comma_separated_list(
+                parser.Delimiter.PAREN, parser.parse_type
+            ) or [parser.parse_type()]
+        op = cls(inputs, outputs, body, maps, _iterator_types(parser, start, iterators), results)
+        op.attributes |= attributes
+        return op
+
+
+def _operands(parser: Parser, keyword: str) -> Sequence[SSAValue]:
+    """`keyword(%a, %b : type, type)`."""
+    start = parser.pos
+    if not parser.parse_optional_keyword(keyword):
+        return ()
+    separate = parser.parse_comma_separated_list
+    with parser.in_parens():
+        names = separate(parser.Delimiter.NONE, parser.parse_unresolved_operand)
+        parser.parse_punctuation(":")
+        types = separate(parser.Delimiter.NONE, parser.parse_type)
+    return parser.resolve_operands(names, types, start)
+
+
+def _iterator_types(parser: Parser, start: int, names: ArrayAttr) -> list[IteratorTypeAttr]:
+    found: list[IteratorTypeAttr] = []
+    for name in names:
+        if isinstance(name, StringAttr) and name.data in list(IteratorType):
+            found.append(IteratorTypeAttr(IteratorType(name.data)))
+        elif isinstance(name, IteratorTypeAttr):
+            found.append(name)
+        else:
+            parser.raise_error(f"unknown iterator type {name}", start)
+    return found
 
 
 class _Product(NamedOperation, ABC):
@@ -79,6 +133,40 @@ class BatchMatmulOp(_Product):
         )
 
 
-_STOCK = [op for op in Linalg.operations if op is not ops.MatmulOp]
+@irdl_op_definition
+class MatvecOp(_Product):
+    """A product of a matrix and a vector: [M, K], [K]."""
 
-LINALG = Dialect("linalg", [*_STOCK, MatmulOp, BatchMatmulOp], [*Linalg.attributes])
+    name = "linalg.matvec"
+
+    def get_default_indexing_maps(self) -> Sequence[AffineMap]:
+        """Row, and what is reduced."""
+        return (
+            AffineMap.from_callable(lambda m, k: (m, k)),
+            AffineMap.from_callable(lambda m, k: (k,)),
+            AffineMap.from_callable(lambda m, k: (m,)),
+        )
+
+
+@irdl_op_definition
+class VecmatOp(_Product):
+    """A product of a vector and a matrix: [K], [K, N]."""
+
+    name = "linalg.vecmat"
+
+    def get_default_indexing_maps(self) -> Sequence[AffineMap]:
+        """Column, and what is reduced."""
+        return (
+            AffineMap.from_callable(lambda n, k: (k,)),
+            AffineMap.from_callable(lambda n, k: (k, n)),
+            AffineMap.from_callable(lambda n, k: (n,)),
+        )
+
+
+_ADDED = {op.name: op for op in (GenericOp, MatmulOp, BatchMatmulOp, MatvecOp, VecmatOp)}
+
+LINALG = Dialect(
+    "linalg",
+    [*(op for op in Linalg.operations if op.name not in _ADDED), *_ADDED.values()],
+    [*Linalg.attributes],
+)

@@ -31,7 +31,7 @@ from daqkf.dialects.dense import to_array
 from daqkf.dialects.nn import ConcatOp, MatmulOp, SliceOp
 from daqkf.dialects.nn import ReduceOp as NnReduceOp
 from daqkf.lowering.linalg_bodies import Body, cast_to
-from daqkf.lowering.linalg_values import Values, constant, element, shape
+from daqkf.lowering.linalg_values import Values, broadcast, constant, element, shape
 
 _REDUCTIONS = {"add": "sum", "mul": "prod", "max": "max", "min": "min"}
 """What reduces by each combining function."""
@@ -299,34 +299,43 @@ class _Loops:
 
     def _product(self, factors: tuple[int, int]) -> SSAValue:
         """The product of two operands over the loop that only they have."""
-        values = self.values
-        kind = element(self.operands[-1])
-        lhs, rhs = (cast_to(values, values.whole(self.operands[n]), kind) for n in factors)
         left, right, out = (
             [place for place in self.places[n] if place is not None] for n in (*factors, -1)
         )
-        if sum(map(len, (left, right, out))) < sum(map(len, self.places)) or len(self.axes) != 1:
-            raise ValueError("a product by these maps is not supported")
-        (k,) = self.axes
+        whole = sum(map(len, (left, right, out))) == sum(map(len, self.places))
         batch = [loop for loop in out if loop in left and loop in right]
         rows = [loop for loop in out if loop in left and loop not in right]
         columns = [loop for loop in out if loop in right and loop not in left]
-        if k not in left or k not in right or len(columns) > 1 or (batch and len(rows) > 1):
+        (k, *more) = self.axes
+        fits = whole and not more and k in left and k in right
+        if not fits or len(columns) > 1 or (batch and len(rows) > 1):
             raise ValueError("a product by these maps is not supported")
-        lhs = self._ordered(lhs, left, [*batch, *rows, k])
-        rhs = self._ordered(rhs, right, [*batch, k, *columns])
-        order = [*batch, *rows, *columns]
+        values, (first, second) = self.values, factors
+        lhs = self._ordered(self._factor(first, [*rows, k]), left, [*batch, *rows, k])
+        rhs = self._ordered(self._factor(second, [k, *columns]), right, [*batch, k, *columns])
         if not rows:
             lhs = values.unsqueeze(lhs, [len(batch)])
         if not columns:
             rhs = values.unsqueeze(rhs, [len(batch) + 1])
-        extents = [*shape(lhs)[:-1], shape(rhs)[-1]]
-        result = values.add(MatmulOp(lhs, rhs, TensorType(kind, extents)))
+        if constant(rhs) is not None and set(shape(rhs)[:-2]) == {1}:
+            # One matrix for all of a batch: weights.
+            rhs = values.squeeze(rhs, range(len(batch)))
+        extents = [*broadcast([shape(lhs)[:-2], shape(rhs)[:-2]]), shape(lhs)[-2], shape(rhs)[-1]]
+        kind = TensorType(element(self.operands[-1]), extents)
+        result = values.add(MatmulOp(lhs, rhs, kind))
         if not columns:
             result = values.squeeze(result, [len(extents) - 1])
         if not rows:
             result = values.squeeze(result, [len(batch)])
-        return self._ordered(result, order, out)
+        return self._ordered(result, [*batch, *rows, *columns], out)
+
+    def _factor(self, operand: int, loops: list[int]) -> SSAValue:
+        """An operand of a product in its type, in its full extents along these loops at least."""
+        old, places = self.operands[operand], self.places[operand]
+        value = self.values.padded(self.values[old], len(places))
+        if any(shape(value)[axis] == 1 != shape(old)[axis] for axis in map(places.index, loops)):
+            value = self.values.whole(old)
+        return cast_to(self.values, value, element(self.operands[-1]))
 
     def _ordered(self, value: SSAValue, places: list[int], wanted: list[int]) -> SSAValue:
         return self.values.transpose(value, [places.index(loop) for loop in wanted])

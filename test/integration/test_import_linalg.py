@@ -3,6 +3,7 @@
 
 """linalg on tensors into `nn`, run against NumPy; and what is refused, with its place."""
 
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -345,3 +346,210 @@ def test_named_products_of_integers_and_batches(tmp_path: Path):
     inputs = [real(5, 2, 3), real(5, 3, 4), real(5, 2, 4)]
     text = function(f"%a: {kind[0]}, %b: {kind[1]}, %c: {kind[2]}", kind[2], body)
     check(tmp_path, text, inputs, inputs[0] @ inputs[1] + inputs[2])
+
+
+def dense(array: Array) -> str:
+    """A constant as torch-mlir prints big ones."""
+    kind = "x".join([*map(str, array.shape), "f32"])
+    return (
+        f'arith.constant dense<"0x{array.astype("<f4").tobytes().hex().upper()}"> : tensor<{kind}>'
+    )
+
+
+PARALLEL = ", ".join(['"parallel"'] * 3)
+BLOCK = Path(__file__).parents[1] / "lowering" / "import_linalg.mlir"
+
+
+def test_a_block_as_torch_mlir_prints_it(tmp_path: Path):
+    text = BLOCK.read_text()
+    w, gamma, beta = (
+        np.frombuffer(bytes.fromhex(data), "<f4")
+        for data in re.findall(r"dense<\"0x(\w+)\">", text)
+    )
+    w = w.reshape(8, 8)
+    x = real(2, 3, 8)
+    centred = x - x.mean(-1, keepdims=True)
+    normed = centred / np.sqrt((centred**2).mean(-1, keepdims=True) + 1e-5) * gamma + beta
+    heads = (normed @ w.T + beta).reshape(2, 3, 2, 4).transpose(0, 2, 1, 3)
+    scores = heads @ heads.transpose(0, 1, 3, 2)
+    shares = np.exp(scores - scores.max(-1, keepdims=True))
+    mixed = (shares / shares.sum(-1, keepdims=True)) @ heads
+    mixed = mixed.transpose(0, 2, 1, 3).reshape(2, 3, 8)
+    expected = mixed / (1 + np.exp(-mixed)) + np.maximum(x, 0)
+    module = check(tmp_path, text, [x], expected.astype(np.float32))
+    assert kinds(module) == [
+        *("layer_norm", "matmul", "add", "reshape", "transpose", "transpose", "matmul"),
+        *("softmax", "matmul", "transpose", "reshape", "silu", "relu", "add"),
+    ]
+    run_passes(module, ["nn-outline"])
+    assert kinds(module)[1] == "linear"
+    np.testing.assert_allclose(outcome(module, x), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_rows_of_a_table(tmp_path: Path):
+    """An embedding, as torch-mlir spells it; the loop along the row is an index of its own."""
+    body = f"""
+      %c0 = arith.constant 0 : index
+      %w = {dense(table := real(5, 3))}
+      %n = tensor.dim %ids, %c0 : tensor<?x2xi64>
+      %e = tensor.empty(%n) : tensor<?x2x3xf32>
+      %y = linalg.generic {{
+        indexing_maps = [
+          affine_map<(d0, d1, d2) -> (d0, d1)>, affine_map<(d0, d1, d2) -> (d0, d1, d2)>
+        ],
+        iterator_types = [{PARALLEL}]
+      }} ins(%ids : tensor<?x2xi64>) outs(%e : tensor<?x2x3xf32>) {{
+      ^bb0(%in: i64, %out: f32):
+        %i = arith.index_cast %in : i64 to index
+        %j = linalg.index 2 : index
+        %v = tensor.extract %w[%i, %j] : tensor<5x3xf32>
+        linalg.yield %v : f32
+      }} -> tensor<?x2x3xf32>
+      return %y : tensor<?x2x3xf32>"""
+    ids = np.array([[0, 4], [1, 1], [3, 2]])
+    check(tmp_path, function("%ids: tensor<?x2xi64>", "tensor<?x2x3xf32>", body), [ids], table[ids])
+
+
+def test_shapes(tmp_path: Path):
+    """Slices, concatenation, and extents that come and go."""
+    body = """
+      %c0 = arith.constant 0 : index
+      %n = tensor.dim %x, %c0 : tensor<?x6xf32>
+      %a = tensor.extract_slice %x[0, 1] [2, 3] [1, 2] : tensor<?x6xf32> to tensor<2x3xf32>
+      %b = tensor.concat dim(1) %a, %a : (tensor<2x3xf32>, tensor<2x3xf32>) -> tensor<2x6xf32>
+      %c = tensor.collapse_shape %b [[0, 1]] : tensor<2x6xf32> into tensor<12xf32>
+      %d = tensor.expand_shape %c [[0, 1, 2]] output_shape [3, 1, 4]
+        : tensor<12xf32> into tensor<3x1x4xf32>
+      %e = tensor.collapse_shape %d [[0], [1, 2]] : tensor<3x1x4xf32> into tensor<3x4xf32>
+      %f = tensor.cast %e : tensor<3x4xf32> to tensor<?x4xf32>
+      return %f : tensor<?x4xf32>"""
+    x = real(4, 6)
+    part = x[:2, 1::2]
+    expected = np.concatenate([part, part], axis=1).reshape(3, 4)
+    check(tmp_path, function("%x: tensor<?x6xf32>", "tensor<?x4xf32>", body), [x], expected)
+
+
+def test_a_module_of_nn_stays_as_it_is(tmp_path: Path):
+    text = """
+    func.func @main(%x: tensor<2xf32>) -> tensor<2xf32> {
+      %y = nn.elementwise "relu" %x : (tensor<2xf32>) -> tensor<2xf32>
+      func.return %y : tensor<2xf32>
+    }"""
+    assert kinds(load(tmp_path, text)) == ["relu"]
+
+
+def one_op(op: str, result: str = "tensor<2x3xf32>") -> str:
+    return function("%x: tensor<2x3xf32>", result, f"%y = {op}\nreturn %y : {result}")
+
+
+CONV = (
+    "linalg.conv_2d_nchw_fchw {dilations = dense<1> : tensor<2xi64>, strides = dense<1> : "
+    "tensor<2xi64>} ins(%x, %w : tensor<1x1x3x3xf32>, tensor<1x1x2x2xf32>) "
+    "outs(%e : tensor<1x1x2x2xf32>) -> tensor<1x1x2x2xf32>"
+)
+IDENTITY = "affine_map<(d0, d1) -> (d0, d1)>"
+REFUSED = {
+    "unknown": (one_op("linalg.dot ins(%x)"), ":2:17: Operation linalg.dot is not registered"),
+    "tensor": (
+        one_op(
+            "tensor.pad %x low[0, 0] high[0, 0] {\n^bb0(%i: index, %j: index):\n"
+            "%c = arith.constant 0.0 : f32\ntensor.yield %c : f32\n} "
+            ": tensor<2x3xf32> to tensor<2x3xf32>"
+        ),
+        ":2:1: tensor.pad: operation not supported",
+    ),
+    "map": (
+        function(
+            "%x: tensor<1x1x3x3xf32>, %w: tensor<1x1x2x2xf32>, %e: tensor<1x1x2x2xf32>",
+            "tensor<1x1x2x2xf32>",
+            f"%y = {CONV}\nreturn %y : tensor<1x1x2x2xf32>",
+        ),
+        ":2:1: linalg.conv_2d_nchw_fchw: the indexing map (d0, d1, d2, d3, d4, d5, d6) -> (d0, d4, "
+        "(d2 + d5), (d3 + d6)) is not supported",
+    ),
+    "body": (
+        one_op(
+            generic(
+                f"{IDENTITY}, {IDENTITY}",
+                "pp",
+                "ins(%x : tensor<2x3xf32>) outs(%x : tensor<2x3xf32>)",
+                "^bb0(%a: f32, %o: f32):\n%s = math.sin %a : f32\nlinalg.yield %s : f32",
+            )
+            + " -> tensor<2x3xf32>"
+        ),
+        ":2:1: linalg.generic: math.sin in a body is not supported",
+    ),
+    "reduction": (
+        one_op(
+            generic(
+                f"{IDENTITY}, affine_map<(d0, d1) -> (d0)>",
+                "pr",
+                "ins(%x : tensor<2x3xf32>) outs(%f : tensor<2xf32>)",
+                "^bb0(%a: f32, %o: f32):\n%s = arith.subf %a, %o : f32\nlinalg.yield %s : f32",
+            )
+            + " -> tensor<2xf32>",
+            "tensor<2xf32>",
+        ).replace("{\n", "{\n%f = arith.constant dense<0.0> : tensor<2xf32>\n", 1),
+        ":3:1: linalg.generic: a reduction by this body is not supported",
+    ),
+    "uninitialised": (
+        one_op(
+            "linalg.add ins(%x, %e : tensor<2x3xf32>, tensor<2x3xf32>) "
+            "outs(%e : tensor<2x3xf32>) -> tensor<2x3xf32>"
+        ).replace("{\n", "{\n%e = tensor.empty() : tensor<2x3xf32>\n", 1),
+        ":3:1: linalg.add: reads the elements of tensor.empty, which has none",
+    ),
+    "elided": (
+        one_op("arith.constant dense_resource<__elided__> : tensor<2x3xf32>"),
+        ":2:1: arith.constant: its elements are not in the text; only dense<…> is supported",
+    ),
+    "half": (
+        "func.func @f(%x: tensor<2xf16>) -> tensor<2xf16> {\n"
+        "%e = tensor.empty() : tensor<2xf16>\nreturn %x : tensor<2xf16>\n}",
+        ":1:1: func.func: elements of f16 are not supported",
+    ),
+    "scalar": (
+        "func.func @f(%x: f32) -> f32 {\n%e = tensor.empty() : tensor<2xf32>\nreturn %x : f32\n}",
+        ":1:1: func.func: an argument is of f32, no tensor",
+    ),
+    "several": (
+        one_op("tensor.empty() : tensor<2x3xf32>")
+        + one_op("tensor.empty() : tensor<2x3xf32>").replace("@forward", "@other"),
+        ": expected one func.func in the module, not 2",
+    ),
+    "call": (
+        "func.func @main(%x: tensor<2xf32>) -> tensor<2xf32> {\n"
+        "%e = tensor.empty() : tensor<2xf32>\n"
+        "%y = func.call @f(%x) : (tensor<2xf32>) -> tensor<2xf32>\nreturn %y : tensor<2xf32>\n}\n"
+        "func.func private @f(%x: tensor<2xf32>) -> tensor<2xf32> {\nreturn %x : tensor<2xf32>\n}",
+        ":3:1: func.call: operation not supported",
+    ),
+    "maps": (
+        one_op('linalg.generic {iterator_types = ["parallel"]}'),
+        ":2:21: linalg.generic has indexing_maps and iterator_types",
+    ),
+    "iterators": (
+        one_op(
+            f'linalg.generic {{indexing_maps = [{IDENTITY}], iterator_types = ["sideways"]}} '
+            "outs(%x : tensor<2x3xf32>) {\n^bb0(%o: f32):\nlinalg.yield %o : f32\n}"
+            " -> tensor<2x3xf32>"
+        ),
+        ':2:21: unknown iterator type "sideways"',
+    ),
+    "hex": (
+        one_op('arith.constant dense<"0x0000803F0000803F"> : tensor<2x3xf32>'),
+        ":3:1: Shape mismatch in dense literal.",
+    ),
+    "half a file": (one_op("tensor.empty() : tensor<2x3xf32>")[:60], ":1:61: "),
+    "text": ("weights, and more", ":1:8: Operation weights is not registered"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_is_not_supported_is_named_with_its_place(tmp_path: Path, name: str):
+    text, message = REFUSED[name]
+    with pytest.raises(DaqkfError) as caught:
+        load(tmp_path, text)
+    found = str(caught.value)
+    assert "\n" not in found
+    assert found.startswith(f"{tmp_path / 'network.mlir'}{message}")
