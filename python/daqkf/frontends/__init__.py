@@ -92,6 +92,8 @@ def load_network(path: str | Path, file_format: str | None = None) -> ModuleOp:
     if file_format is None:
         raise DaqkfError(f"{path}: not a network's file (known: {', '.join(SUFFIXES)})")
     try:
+        with path.open("rb"):  # not all readers say which file is missing
+            pass
         return FORMATS[file_format](path)
     except DaqkfError:
         raise

@@ -102,11 +102,14 @@ class _Tensors:
         self._path, self._names = path, set(self._file.keys())
 
     def read(self, name: str) -> NDArray[Any]:
-        """A tensor; raises a ValueError if there is none, or NumPy has not its element type."""
+        """A tensor, those of bfloat16 and the like as float32.
+
+        Raises:
+            ValueError: there is none of this name.
+        """
+        import ml_dtypes  # noqa: F401  # gives NumPy bfloat16; `onnx` depends on it
+
         if name not in self._names:
             raise ValueError(f"{self._path.name} has no tensor '{name}'")
-        try:
-            return np.asarray(self._file.get_tensor(name))
-        except (TypeError, AttributeError):
-            kind = self._file.get_slice(name).get_dtype()
-            raise ValueError(f"'{name}' has elements of {kind}, which NumPy has not") from None
+        array = np.asarray(self._file.get_tensor(name))
+        return array.astype(np.float32) if array.dtype.kind == "V" else array

@@ -33,11 +33,50 @@ def read_mtx(path: Path) -> ModuleOp:
     Raises:
         DaqkfError: it cannot be read, or is no finite real matrix.
     """
-    from scipy.io import mmread
+    return _layer(path, _read(path, "Matrix Market", lambda: _market(path)))
 
-    with path.open("rb"):  # mmread does not say which file is missing
-        pass
-    return _layer(path, _read(path, "Matrix Market", lambda: mmread(path)))
+
+def _market(path: Path) -> Any:
+    """The matrix in a file; raises a ValueError for what is none, or is complex.
+
+    SciPy reads the header only: its `mmread` ends the process at a malformed number.
+    """
+    from scipy.io import mminfo
+    from scipy.sparse import coo_array
+
+    rows, columns, count, layout, field, symmetry = mminfo(path)
+    if field == "complex":
+        raise ValueError("complex numbers")
+    if rows * columns > _LARGEST:
+        raise ValueError(f"{rows} × {columns} is too large a matrix")
+    sparse, pattern = layout == "coordinate", field == "pattern"
+    width = (2 if pattern else 3) if sparse else 1
+    # The first line says the extents, in three columns if the matrix is sparse and in two if not.
+    columns_read = None if width == 3 else range(width)
+    found = np.loadtxt(path, comments="%", ndmin=2, usecols=columns_read)[1:]
+    whole = not sparse and symmetry == "general"
+    if len(found) != (count if sparse or whole else _stored(rows, symmetry)):
+        raise ValueError(f"{len(found)} entries, not as many as the header says")
+    if whole:
+        return found.reshape(columns, rows).T
+    if sparse:
+        row, column = (found[:, :2].T - 1).astype(np.int64)
+        if not np.all((found[:, :2] >= 1) & (found[:, :2] <= (rows, columns))):
+            raise ValueError("an index outside the matrix")
+        values = np.ones(len(found)) if pattern else found[:, 2]
+    else:
+        column, row = np.triu_indices(rows, symmetry == "skew-symmetric")
+        values = found[:, 0]
+    if symmetry != "general":
+        mirrored, sign = row != column, -1 if symmetry == "skew-symmetric" else 1
+        row, column = np.append(row, column[mirrored]), np.append(column, row[mirrored])
+        values = np.append(values, sign * values[mirrored])
+    return coo_array((values, (row, column)), (rows, columns))
+
+
+def _stored(extent: int, symmetry: str) -> int:
+    """Entries of the lower triangle, which has no diagonal if it is skew."""
+    return extent * (extent + (-1 if symmetry == "skew-symmetric" else 1)) // 2
 
 
 def read_npy(path: Path) -> ModuleOp:
@@ -84,8 +123,6 @@ def _archive(path: Path) -> tuple[set[str], dict[str, Any]]:
 def _read[T](path: Path, what: str, read: Callable[[], T]) -> T:
     try:
         return read()
-    except FileNotFoundError:
-        raise
     # The readers raise whatever a damaged file makes them stumble over.
     except Exception as error:
         lines = str(error).strip().splitlines() or [type(error).__name__]
