@@ -7,6 +7,8 @@ What is not supported is an error that has the operation's name and its place in
 """
 
 from bisect import bisect_right
+from collections.abc import Mapping
+from types import MappingProxyType
 
 from xdsl.context import Context
 from xdsl.dialects.builtin import (
@@ -40,18 +42,22 @@ def parse_network(context: Context, text: str, name: str) -> ModuleOp:
         LinalgImportError: an operation or a type is not supported.
         ParseError, VerifyException: malformed IR.
     """
-    module = _Parser(context, text, name).parse_module()
+    parser = _Parser(context, text, name)
+    module = parser.parse_module()
     module.verify()
     if not any(op.dialect_name() in _IMPORTED for op in module.walk()):
         return module
-    return import_linalg(module, name)
+    return import_linalg(module, name, parser.blobs)
 
 
-def import_linalg(module: ModuleOp, name: str) -> ModuleOp:
+def import_linalg(
+    module: ModuleOp, name: str, blobs: Mapping[str, str] = MappingProxyType({})
+) -> ModuleOp:
     """The network of linalg on tensors as the function `main` of `nn` operations.
 
     It is the module's only function, or the one that is called `main`. Constants are moved and
     reshaped here; a broadcast is left to the functions that read it, as far as it can be.
+    `blobs` are the resources that constants name, in hexadecimal.
 
     Raises:
         LinalgImportError: an operation or a type is not supported; with its place, or with `name`.
@@ -66,7 +72,7 @@ def import_linalg(module: ModuleOp, name: str) -> ModuleOp:
         raise LinalgImportError(f"{name}: {error}") from None
     if len(source.body.blocks) != 1:
         raise LinalgImportError.at(source, "a body of one block is expected")
-    values = Values(source)
+    values = Values(source, blobs)
     for op in source.body.block.ops:
         try:
             _convert(values, op)
@@ -101,21 +107,32 @@ def _function(source: FuncOp, block: Block) -> FuncOp:
 
 
 class _Parser(Parser):
-    """Keeps where each operation begins."""
+    """Keeps where each operation begins, and resources apart from those of other texts.
+
+    xDSL has one store of resources for all texts, in which a name that comes again is a new one.
+    """
+
+    def __init__(self, context: Context, text: str, name: str):
+        super().__init__(context, text, name)
+        self.blobs: dict[str, str] = {}
+        self._starts = [0]
+        while (end := text.find("\n", self._starts[-1])) >= 0:
+            self._starts.append(end + 1)
 
     def parse_operation(self) -> Operation:
         start = self.pos
         op = super().parse_operation()
-        line = bisect_right(self._line_starts(), start)
-        column = start - self._line_starts()[line - 1] + 1
+        line = bisect_right(self._starts, start)
+        column = start - self._starts[line - 1] + 1
         op.location = FileLineColLoc(
             StringAttr(self.lexer.input.name), IntAttr(line), IntAttr(column)
         )
         return op
 
-    def _line_starts(self) -> list[int]:
-        if not hasattr(self, "_starts"):
-            text, self._starts = self.lexer.input.content, [0]
-            while (end := text.find("\n", self._starts[-1])) >= 0:
-                self._starts.append(end + 1)
-        return self._starts
+    def _parse_dialect_resource_handle(self, dialect_name: str, interface: object) -> str:
+        return self.parse_identifier(" for resource handle")
+
+    def _parse_resource(self, dialect_name: str, interface: object) -> None:
+        key = self.parse_identifier(" for a resource")
+        self.parse_punctuation(":")
+        self.blobs[key] = self.parse_str_literal()

@@ -7,7 +7,7 @@ Structured operations, named ones as well as `linalg.generic`, are read by their
 alone: what is parallel is a chain of functions, what is reduced is a product or a reduction.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import singledispatch
 
@@ -18,6 +18,7 @@ from xdsl.dialects.builtin import (
     AffineMapAttr,
     ArrayAttr,
     DenseIntOrFPElementsAttr,
+    DenseResourceAttr,
     IntegerAttr,
     TensorType,
 )
@@ -27,7 +28,7 @@ from xdsl.dialects.linalg.ops import BroadcastOp, ReduceOp
 from xdsl.ir import Block, BlockArgument, Operation, SSAValue
 from xdsl.ir.affine import AffineConstantExpr, AffineDimExpr
 
-from daqkf.dialects.dense import to_array
+from daqkf.dialects.dense import storage_dtype, to_array
 from daqkf.dialects.nn import ConcatOp, MatmulOp, SliceOp
 from daqkf.dialects.nn import ReduceOp as NnReduceOp
 from daqkf.lowering.linalg_bodies import Body, cast_to
@@ -61,9 +62,27 @@ def _(op: tensor.EmptyOp, values: Values) -> None:
 def _(op: arith.ConstantOp, values: Values) -> None:
     if not isinstance(op.result.type, TensorType):
         return
-    if not isinstance(op.value, DenseIntOrFPElementsAttr):
-        raise ValueError("its elements are not in the text; only dense<…> is supported")
-    values[op.result] = values.constant(to_array(op.value), element(op.result))
+    kind = element(op.result)
+    if isinstance(op.value, DenseIntOrFPElementsAttr):
+        values[op.result] = values.constant(to_array(op.value), kind)
+    elif isinstance(op.value, DenseResourceAttr):
+        array = _resource(values.blobs, op.value.resource_handle.data, storage_dtype(kind))
+        values[op.result] = values.constant(array.reshape(shape(op.result)), kind)
+
+
+def _resource(blobs: Mapping[str, str], name: str, dtype: np.dtype) -> np.ndarray:
+    """The elements of a resource, which follow four bytes with its alignment.
+
+    Raises:
+        ValueError: the text has no such resource, or it is malformed.
+    """
+    if name not in blobs:
+        raise ValueError(f"its elements are not in the text, which has no resource '{name}'")
+    try:
+        data = bytes.fromhex(blobs[name].removeprefix("0x"))
+        return np.frombuffer(data, dtype, offset=4)
+    except ValueError as error:
+        raise ValueError(f"resource '{name}': {error}") from None
 
 
 @convert.register

@@ -3,7 +3,7 @@
 
 """What the values of an imported function become, and the shaping between them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -104,7 +104,7 @@ class Values:
     A new value may be narrower than the old one, which it then broadcasts to, as NumPy does.
     """
 
-    def __init__(self, source: FuncOp):
+    def __init__(self, source: FuncOp, blobs: Mapping[str, str]):
         for argument in source.body.block.args:
             if not isinstance(argument.type, TensorType):
                 raise LinalgImportError.at(source, f"an argument is of {argument.type}, no tensor")
@@ -115,6 +115,7 @@ class Values:
             raise LinalgImportError.at(source, str(error)) from None
         self.block = Block(arg_types=kinds)
         self.current: Operation = source
+        self.blobs = blobs
         self._known: dict[SSAValue, SSAValue] = {}
         for old, new in zip(args, self.block.args, strict=True):
             new.name_hint = old.name_hint

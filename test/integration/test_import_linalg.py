@@ -410,6 +410,25 @@ def test_rows_of_a_table(tmp_path: Path):
     check(tmp_path, function("%ids: tensor<?x2xi64>", "tensor<?x2x3xf32>", body), [ids], table[ids])
 
 
+def resources(name: str, array: Array) -> str:
+    """The end of a file, with the elements of a constant in it."""
+    data = (4).to_bytes(4, "little") + array.astype("<f4").tobytes()
+    return f'{{-# dialect_resources: {{ builtin: {{ {name}: "0x{data.hex().upper()}" }} }} #-}}\n'
+
+
+def test_resources(tmp_path: Path):
+    """Constants behind the function, as torch-mlir prints those of files; each text has its own."""
+    body = """
+      %w = arith.constant dense_resource<torch_tensor_3_4_torch.float32> : tensor<3x4xf32>
+      %y = linalg.mul ins(%x, %w : tensor<3x4xf32>, tensor<3x4xf32>)
+        outs(%w : tensor<3x4xf32>) -> tensor<3x4xf32>
+      return %y : tensor<3x4xf32>"""
+    text = function("%x: tensor<3x4xf32>", "tensor<3x4xf32>", body)
+    for w in (Y, real(3, 4)):
+        tail = resources("torch_tensor_3_4_torch.float32", w)
+        check(tmp_path, text + tail, [X], X * w)
+
+
 def test_shapes(tmp_path: Path):
     """Slices, concatenation, and extents that come and go."""
     body = """
@@ -501,7 +520,17 @@ REFUSED = {
     ),
     "elided": (
         one_op("arith.constant dense_resource<__elided__> : tensor<2x3xf32>"),
-        ":2:1: arith.constant: its elements are not in the text; only dense<…> is supported",
+        ":2:1: arith.constant: its elements are not in the text, which has no resource "
+        "'__elided__'",
+    ),
+    "short": (
+        one_op("arith.constant dense_resource<w.1> : tensor<2x3xf32>") + resources("w.1", X[0, :3]),
+        ":2:1: arith.constant: cannot reshape array of size 3 into shape (2,3)",
+    ),
+    "no blob": (
+        one_op("arith.constant dense_resource<w.1> : tensor<2x3xf32>")
+        + resources("w.1", X).replace("0x04", "0xy4"),
+        ":2:1: arith.constant: resource 'w.1': non-hexadecimal number found in fromhex()",
     ),
     "half": (
         "func.func @f(%x: tensor<2xf16>) -> tensor<2xf16> {\n"
