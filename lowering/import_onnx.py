@@ -47,6 +47,10 @@ _TYPES: dict[str, Attribute] = {
 """By the name of ONNX's element type."""
 
 
+_OLDEST = 7
+"""The opset from which on operators broadcast as NumPy does."""
+
+
 class OnnxImportError(ValueError):
     """A model that cannot be read, or that has something unsupported; the message has its place."""
 
@@ -78,9 +82,11 @@ def import_onnx(path: Path) -> ModuleOp:
     if not model.graph.output:
         raise OnnxImportError(f"{path}: the graph has no outputs")
     versions = {entry.domain: entry.version for entry in model.opset_import}
+    opset = versions.get("", versions.get("ai.onnx", 1))
+    if opset < _OLDEST:
+        raise OnnxImportError(f"{path}: opset {opset} is not supported ({_OLDEST} or newer)")
     try:
-        graph = _Graph(path, model.graph, versions.get("", versions.get("ai.onnx", 1)))
-        return graph.module()
+        return _Graph(path, model.graph, opset).module()
     except VerifyException as error:
         raise OnnxImportError(f"{path}: {str(error).splitlines()[0]}") from None
 

@@ -168,6 +168,9 @@ CASES = [
     case("Cast", ints(3, 4), to=TensorProto.FLOAT),
     case("Cast", ints(3, 4), constants=[0], to=TensorProto.FLOAT),
     case("Cast", real(3), to=TensorProto.DOUBLE, result=TensorProto.DOUBLE),
+    case("Clip", real(2, 3), np.array(-0.5, np.float32), None),
+    case("Clip", real(2, 3), np.array(-0.5, np.float32), np.array(0.5, np.float32), constants=[2]),
+    case("Clip", real(2, 3), max=0.1, opset=7),
     case("Concat", real(2, 3), real(1, 3), axis=0),
     case("Concat", real(2, 3), real(2, 1), constants=[1], axis=-1),
     case("Concat", ints(1), ints(2, 3), constants=[0, 1], axis=0, result=INT64),
@@ -256,10 +259,16 @@ CASES = [
 
 # Each with the message that names what is not supported.
 REFUSED = [
-    (case("Softmax", X, opset=11), "over all dimensions from 1 on; only the last one"),
+    (
+        case("Softmax", X, opset=11),
+        "of all dimensions from 1 on, as before opset 13, not supported",
+    ),
     (case("Celu", X), "operator not supported"),
     (case("LayerNormalization", X, real(3, 4), axis=1), "normalises from axis 1 on"),
-    (case("Reshape", X, ints(2, 12), allowzero=1, rank=2), "allowzero is not supported"),
+    (
+        case("Reshape", X, ints(2, 12), allowzero=1, rank=2),
+        "attribute 'allowzero' is not supported",
+    ),
     (case("Squeeze", real(1, 3), ints(0), rank=1), "axes are computed at run time"),
     (case("Dropout", X, None, np.array(True), constants=[2]), "training is not supported"),
     (
@@ -271,7 +280,7 @@ REFUSED = [
             block_size=2,
             rank=2,
         ),
-        "scales for blocks are not supported",
+        "attribute 'block_size' is not supported",
     ),
     (
         case(
@@ -295,7 +304,9 @@ def test_an_operator_is_as_onnxruntime_has_it(tmp_path: Path, node: Case, dynami
 
 
 def test_every_operator_is_tested():
-    assert {node.operator for node in CASES} == set(OPERATORS)
+    """Those of several results are in test_onnx_import.py."""
+    several = {"DynamicQuantizeLinear", "Split"}
+    assert {node.operator for node in CASES} == set(OPERATORS) - several
 
 
 def refusal(path: Path) -> str:
@@ -321,18 +332,6 @@ def test_slices_of_unknown_axes_are_refused(tmp_path: Path):
         refusal(write(tmp_path / "m.onnx", model, 3))
         == "Slice 'node': the number of axes is not known"
     )
-
-
-def test_files_that_are_no_models_are_named(tmp_path: Path):
-    path = tmp_path / "m.onnx"
-    assert refusal(path) == "No such file or directory"
-    model, _ = build(case("MatMul", real(2, 3), real(3, 4), constants=[1]), dynamic=False)
-    data = write(path, model, 2).read_bytes()
-    for length in (0, 10, len(data) // 2, len(data) - 1):
-        path.write_bytes(data[:length])
-        assert refusal(path).startswith(("not readable as ONNX (", "the graph has no outputs"))
-    path.write_text("no model")
-    assert refusal(path).startswith("not readable as ONNX (")
 
 
 def test_unknown_elements_and_old_opsets_are_named(tmp_path: Path):
