@@ -54,11 +54,12 @@ class NnRaisePass(ModulePass):
 
 
 def _same_shape(op: Operation, other: Operation) -> bool:
-    """Whether, as far as they are known, the result of one has the shape of what the other reads.
+    """Whether, as far as they are known, the result of one has the shape of what the other gives.
 
-    Not if a constant broadcasts it.
+    That is the shape of what it reads, but for a reduction. Not if a constant broadcasts it.
     """
-    shape, read = shape_of(op.results[0]), shape_of(other.operands[0])
+    given = other.results[0] if isinstance(other, ReduceOp) else other.operands[0]
+    shape, read = shape_of(op.results[0]), shape_of(given)
     if shape is None or read is None:
         return True
     return len(shape) == len(read) and not any(map(differ, shape, read))
