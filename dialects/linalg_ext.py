@@ -18,8 +18,9 @@ from xdsl.dialects.linalg.abstract_ops import ConvOperation, NamedOperation
 from xdsl.dialects.linalg.attrs import IteratorType, IteratorTypeAttr
 from xdsl.ir import Attribute, Dialect, Region, SSAValue
 from xdsl.ir.affine import AffineMap
-from xdsl.irdl import irdl_op_definition
+from xdsl.irdl import irdl_op_definition, opt_prop_def
 from xdsl.parser import Parser
+from xdsl.printer import Printer
 from xdsl.utils.hints import isa
 
 
@@ -75,7 +76,12 @@ def _iterator_types(parser: Parser, start: int, names: ArrayAttr) -> list[Iterat
 
 
 class _Product(NamedOperation, ABC):
-    """A product, whose last loop is reduced, and whose elements may be widened first."""
+    """A product, whose last loop is reduced, and whose elements may be widened first.
+
+    Maps of its own let it read an operand that is stored across.
+    """
+
+    indexing_maps = opt_prop_def(ArrayAttr[AffineMapAttr])
 
     def __init__(
         self,
@@ -96,6 +102,30 @@ class _Product(NamedOperation, ABC):
     def get_hidden_region(cls, inputs: Sequence[SSAValue], outputs: Sequence[SSAValue]) -> Region:
         """The body: that of a convolution, which unlike that of xDSL's products widens."""
         return ConvOperation.get_hidden_region(inputs, outputs)
+
+    @classmethod
+    def parse(cls, parser: Parser) -> Self:
+        """As MLIR prints it, `indexing_maps = […]` in front if they are not the usual ones."""
+        maps, start = None, parser.pos
+        if parser.parse_optional_keyword("indexing_maps"):
+            parser.parse_punctuation("=")
+            maps = parser.parse_attribute()
+            if not isa(maps, ArrayAttr[AffineMapAttr]):
+                parser.raise_error("indexing_maps are a list of affine maps", start)
+        op = super().parse(parser)
+        op.indexing_maps = maps
+        return op
+
+    def print(self, printer: Printer) -> None:
+        """As `parse` reads it."""
+        if self.indexing_maps is not None:
+            printer.print_string(" indexing_maps = ")
+            printer.print_attribute(self.indexing_maps)
+        super().print(printer)
+
+    def get_indexing_maps(self) -> ArrayAttr[AffineMapAttr]:
+        """Its own maps, or else the usual ones."""
+        return super().get_indexing_maps() if self.indexing_maps is None else self.indexing_maps
 
     def get_iterator_types(self) -> ArrayAttr[IteratorTypeAttr]:
         """As the maps have it."""

@@ -47,3 +47,13 @@ func.func @results(%a: tensor<2x3xf32>, %m: tensor<2xf32>, %s: tensor<2xf32>)
   } -> (tensor<2xf32>, tensor<2xf32>)
   func.return %r#0, %r#1 : tensor<2xf32>, tensor<2xf32>
 }
+
+// CHECK-LABEL: func.func @across
+func.func @across(%a: tensor<2x3xf32>, %b: tensor<4x3xf32>, %c: tensor<2x4xf32>) -> tensor<2x4xf32> {
+  // CHECK: linalg.matmul indexing_maps = [affine_map<(d0, d1, d2) -> (d0, d2)>, affine_map<(d0, d1, d2) -> (d1, d2)>, affine_map<(d0, d1, d2) -> (d0, d1)>] ins(%a, %b : tensor<2x3xf32>, tensor<4x3xf32>) outs(%c : tensor<2x4xf32>) -> tensor<2x4xf32>
+  %d = linalg.matmul indexing_maps = [
+      affine_map<(m, n, k) -> (m, k)>, affine_map<(m, n, k) -> (n, k)>,
+      affine_map<(m, n, k) -> (m, n)>
+    ] ins(%a, %b : tensor<2x3xf32>, tensor<4x3xf32>) outs(%c : tensor<2x4xf32>) -> tensor<2x4xf32>
+  func.return %d : tensor<2x4xf32>
+}
