@@ -39,15 +39,29 @@ def parse_network(context: Context, text: str, name: str) -> ModuleOp:
     """A module of `nn`: the one in the text, or what its linalg on tensors becomes.
 
     Raises:
-        LinalgImportError: an operation or a type is not supported.
-        ParseError, VerifyException: malformed IR.
+        LinalgImportError: an operation or a type is not supported, or does not verify.
+        ParseError: malformed text.
     """
     parser = _Parser(context, text, name)
     module = parser.parse_module()
-    module.verify()
+    _verify(module)
     if not any(op.dialect_name() in _IMPORTED for op in module.walk()):
         return module
     return import_linalg(module, name, parser.blobs)
+
+
+def _verify(module: ModuleOp) -> None:
+    """Raise a LinalgImportError with the place of what does not verify."""
+    try:
+        module.verify()
+    # xDSL's verifiers of linalg stumble over operands that are missing.
+    except (VerifyException, LookupError):
+        for op in module.walk():
+            try:
+                op.verify(verify_nested_ops=False)
+            except (VerifyException, LookupError) as error:
+                raise LinalgImportError.at(op, str(error).strip().splitlines()[0]) from None
+        raise
 
 
 def import_linalg(

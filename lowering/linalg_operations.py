@@ -196,6 +196,8 @@ def _(op: ReduceOp, values: Values) -> None:
 
 @convert.register
 def _(op: LinalgStructuredOperation, values: Values) -> None:
+    if len(op.res) != len(op.outputs) or not op.res:
+        raise ValueError("works on no tensors, or has no outputs; only tensors are supported")
     kinds = [entry.data for entry in op.get_iterator_types()]
     places = [_places(entry) for entry in op.get_indexing_maps()]
     axes = {axis for axis, kind in enumerate(kinds) if kind != IteratorType.PARALLEL}

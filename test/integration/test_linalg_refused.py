@@ -69,6 +69,22 @@ REFUSED = {
         ).replace("{\n", "{\n%f = arith.constant dense<0.0> : tensor<2xf32>\n", 1),
         ":3:1: linalg.generic: a reduction by this body is not supported",
     ),
+    "memory": (
+        one_op("tensor.empty() : tensor<2x3xf32>").replace(
+            "{\n",
+            "{\n%m = memref.alloc() : memref<2xf32>\n%c = arith.constant 0.0 : f32\n"
+            "linalg.fill ins(%c : f32) outs(%m : memref<2xf32>)\n",
+            1,
+        ),
+        ":4:1: linalg.fill: works on no tensors, or has no outputs; only tensors are supported",
+    ),
+    "verifier": (
+        one_op(
+            "linalg.matmul ins(%x, %x : tensor<2x3xf32>, tensor<2x3xf32>) "
+            "outs(%x : tensor<2x3xf32>) -> tensor<2x3xf32>"
+        ),
+        ":2:1: linalg.matmul: inferred input/output operand #1 has shape's dimension #0 to be 3",
+    ),
     "uninitialised": (
         one_op(
             "linalg.add ins(%x, %e : tensor<2x3xf32>, tensor<2x3xf32>) "

@@ -25,7 +25,12 @@ def _linalg(path: Path) -> ModuleOp:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError:
         raise DaqkfError(f"{path}: not a text file") from None
-    return parse_network(make_context(), text, str(path))
+    try:
+        return parse_network(make_context(), text, str(path))
+    except EXPECTED as error:
+        message = describe(error)
+        place = "" if message.startswith(str(path)) else f"{path}: "
+        raise DaqkfError(f"{place}{message}") from None
 
 
 def _mtx(path: Path) -> ModuleOp:
