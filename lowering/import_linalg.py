@@ -135,7 +135,10 @@ class _Parser(Parser):
 
     def parse_operation(self) -> Operation:
         start = self.pos
-        op = super().parse_operation()
+        try:
+            op = super().parse_operation()
+        except IndexError:  # of xDSL's, where a named operation lacks its operands
+            self.raise_error("an operation that lacks operands", start, self.pos)
         line = bisect_right(self._starts, start)
         column = start - self._starts[line - 1] + 1
         op.location = FileLineColLoc(

@@ -78,6 +78,10 @@ REFUSED = {
         ),
         ":4:1: linalg.fill: works on no tensors, or has no outputs; only tensors are supported",
     ),
+    "operands": (
+        one_op("linalg.fill -> tensor<2x3xf32>"),
+        ":2:1: an operation that lacks operands",
+    ),
     "verifier": (
         one_op(
             "linalg.matmul ins(%x, %x : tensor<2x3xf32>, tensor<2x3xf32>) "
