@@ -340,6 +340,9 @@ def test_unknown_elements_and_old_opsets_are_named(tmp_path: Path):
     assert refusal(write(path, model, 1)).startswith("'x0' has elements of float16 (supported: ")
     model, _ = build(case("Cast", real(2), to=10, result=10), dynamic=False)
     assert refusal(write(path, model, 1)).startswith("'y' has elements of float16 (supported: ")
+    model, _ = build(case("Relu", real(2)), dynamic=False)
+    model.graph.value_info.append(helper.make_tensor_value_info("z", 99, []))
+    assert refusal(write(path, model, 1)).startswith("'z' has elements of type 99 (supported: ")
     model, _ = build(case("Relu", real(2), opset=6), dynamic=False)
     assert refusal(write(path, model, 1)) == "opset 6 is not supported (7 or newer)"
 
