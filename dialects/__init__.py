@@ -4,7 +4,7 @@
 """IR vocabulary: the dialects, their types, attributes and operations.
 
 `DIALECTS` maps each dialect's name to a factory that imports it only when it is needed.
-`hw` and `seq` are CIRCT's with additions and stand in for xDSL's own.
+`hw`, `seq` and `linalg` have additions and stand in for xDSL's own.
 """
 
 from collections.abc import Callable
@@ -16,6 +16,12 @@ def _nn() -> Dialect:
     from daqkf.dialects.nn import NN
 
     return NN
+
+
+def _linalg() -> Dialect:
+    from daqkf.dialects.linalg_ext import LINALG
+
+    return LINALG
 
 
 def _spaq() -> Dialect:
@@ -62,4 +68,5 @@ DIALECTS: dict[str, Callable[[], Dialect]] = {
     "hw": _hw,
     "seq": _seq,
     "sv": _sv,
+    "linalg": _linalg,
 }

@@ -24,10 +24,15 @@ def as_matrix(weights: Any) -> tuple[NDArray[np.float32], bool]:
         ValueError: not a finite real matrix with K and N above 0.
     """
     array = np.asarray(weights.toarray() if hasattr(weights, "toarray") else weights)
-    return _finite("weights", array, 2), array.dtype.kind in "iu"
+    return finite("weights", array, 2), array.dtype.kind in "iu"
 
 
-def _finite(name: str, values: Any, rank: int) -> NDArray[np.float32]:
+def finite(name: str, values: Any, rank: int) -> NDArray[np.float32]:
+    """Dense float32 of 1 or 2 dimensions, by its name in messages.
+
+    Raises:
+        ValueError: not finite real numbers in as many dimensions, none of extent 0.
+    """
     array = np.asarray(values)
     if array.dtype.kind not in "fiub":
         raise ValueError(f"{name} must be real numbers, not {array.dtype}")
@@ -68,7 +73,7 @@ def import_layer(
     result = MatmulOp(block.args[0], constant.result, activations(channels, f32))
     block.add_ops([constant, result])
     if bias is not None:
-        vector = _finite("bias", bias, 1)
+        vector = finite("bias", bias, 1)
         if len(vector) != channels:
             raise ValueError(f"bias has {len(vector)} entries for {channels} output channels")
         constant = ConstantOp(from_array(vector, f32))

@@ -47,6 +47,10 @@ _TYPES: dict[str, Attribute] = {
 """By the name of ONNX's element type."""
 
 
+_OLDEST = 7
+"""The opset from which on operators broadcast as NumPy does."""
+
+
 class OnnxImportError(ValueError):
     """A model that cannot be read, or that has something unsupported; the message has its place."""
 
@@ -78,9 +82,11 @@ def import_onnx(path: Path) -> ModuleOp:
     if not model.graph.output:
         raise OnnxImportError(f"{path}: the graph has no outputs")
     versions = {entry.domain: entry.version for entry in model.opset_import}
+    opset = versions.get("", versions.get("ai.onnx", 1))
+    if opset < _OLDEST:
+        raise OnnxImportError(f"{path}: opset {opset} is not supported ({_OLDEST} or newer)")
     try:
-        graph = _Graph(path, model.graph, versions.get("", versions.get("ai.onnx", 1)))
-        return graph.module()
+        return _Graph(path, model.graph, opset).module()
     except VerifyException as error:
         raise OnnxImportError(f"{path}: {str(error).splitlines()[0]}") from None
 
@@ -140,10 +146,10 @@ class _Graph:
 
     def constant(self, array: Array, name: str) -> SSAValue:
         """A constant in the IR, under the name it has in the file."""
-        from onnx import TensorProto, helper
+        from onnx import helper
 
         code = helper.np_dtype_to_tensor_dtype(array.dtype)
-        kind = self._element(TensorProto.DataType.Name(code), name)
+        kind = self._element(code, name)
         op = ConstantOp(from_array(np.asarray(array), kind))  # pyright: ignore[reportArgumentType]
         op.result.name_hint = _identifier(name)
         op.attributes[NODE] = StringAttr(name)
@@ -164,7 +170,11 @@ class _Graph:
             )
             raise OnnxImportError(f"{self.path}: constant '{tensor.name}' {reason}") from None
 
-    def _element(self, name: str, value: str) -> Attribute:
+    def _element(self, code: int, value: str) -> Attribute:
+        from onnx import TensorProto
+
+        names = {number: name for name, number in TensorProto.DataType.items()}
+        name = names.get(code, f"type {code}")
         if name not in _TYPES:
             known = ", ".join(kind.lower() for kind in _TYPES)
             raise OnnxImportError(
@@ -173,12 +183,11 @@ class _Graph:
         return _TYPES[name]
 
     def _type(self, info: Any) -> Attribute:
-        from onnx import TensorProto
 
         if not info.type.HasField("tensor_type"):
             raise OnnxImportError(f"{self.path}: '{info.name}' is no tensor")
         tensor = info.type.tensor_type
-        kind = self._element(TensorProto.DataType.Name(tensor.elem_type), info.name)
+        kind = self._element(tensor.elem_type, info.name)
         if not tensor.HasField("shape"):
             return UnrankedTensorType(kind)
         extents = [

@@ -3,6 +3,7 @@
 
 """What each ONNX operator becomes: `nn` operations, or a constant if all it reads are."""
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -11,6 +12,7 @@ from xdsl.dialects.builtin import (
     DYNAMIC_INDEX,
     IntegerType,
     TensorType,
+    i64,
 )
 from xdsl.ir import SSAValue
 
@@ -65,6 +67,13 @@ def _variadic(kind: str) -> Callable[[Node], SSAValue]:
         return result
 
     return convert
+
+
+def _dropout(node: Node) -> SSAValue | Array:
+    training = node.array(2) if node.has(2) else np.array(False)
+    if training is None or training.any():
+        raise ValueError("training is not supported")
+    return _identity(node)
 
 
 def _identity(node: Node) -> SSAValue | Array:
@@ -153,6 +162,8 @@ def _wide(node: Node, index: int, zero: int) -> SSAValue:
     """An int8 operand minus its zero point, as int32."""
     value, array = node.input(index), node.array(index)
     offset = node.array(zero) if node.has(zero) else np.zeros((), np.int32)
+    if index == 0 and (offset is None or offset.size > 1) and node.rank(zero):
+        raise ValueError("a zero point for each row is not supported")
     if offset is None:
         kind = value.type
         assert isinstance(kind, TensorType)
@@ -231,9 +242,7 @@ def _layer_norm(node: Node) -> SSAValue:
     if node.has(2):
         beta = node.input(2)
     else:
-        gamma = node.input(1).type
-        assert isinstance(gamma, TensorType)
-        beta = node.graph.constant(np.zeros(gamma.get_shape(), np.float32), f"{node.label}.beta")
+        beta = node.graph.constant(np.zeros(1, np.float32), f"{node.label}.beta")
     epsilon = float(node.attributes.get("epsilon", 1e-5))
     return node.add(LayerNormOp(node.input(0), node.input(1), beta, epsilon))
 
@@ -273,9 +282,23 @@ def _reshape(node: Node) -> SSAValue | Array:
 
 
 def _flatten(node: Node) -> SSAValue:
-    if int(node.attributes.get("axis", 1)) != 1:
-        raise ValueError("only axis 1 is supported")
-    return node.add(ReshapeOp(node.input(0), node.vector([0, -1]), node.type))
+    """[Π of the extents before the axis, Π of the others]."""
+    rank, axis = node.rank(0), int(node.attributes.get("axis", 1))
+    axis = axis + rank if axis < 0 else axis
+    kind = node.input(0).type
+    assert isinstance(kind, TensorType)
+    before = kind.get_shape()[:axis]
+    if DYNAMIC_INDEX not in before:
+        extents = node.vector([math.prod(before), -1])
+    elif axis == 1:
+        extents = node.vector([0, -1])
+    else:
+        extents = node.add(ShapeOp(node.input(0), TensorType(i64, [rank])))
+        bounds = node.vector([0]), node.vector([axis])
+        extents = node.add(SliceOp(extents, bounds, [0], [1], TensorType(i64, [axis])))
+        extents = node.add(ReduceOp("prod", extents, [0], True, TensorType(i64, [1])))
+        extents = node.add(ConcatOp([extents, node.vector([-1])], 0, TensorType(i64, [2])))
+    return node.add(ReshapeOp(node.input(0), extents, node.type))
 
 
 def _transpose(node: Node) -> SSAValue | Array:
@@ -322,6 +345,8 @@ def _slice(node: Node) -> SSAValue | Array:
         bounds = node.input(1), node.input(2)
         count = node.input(1).type
         assert isinstance(count, TensorType)
+        if DYNAMIC_INDEX in count.get_shape() and not node.has(3):
+            raise ValueError("the number of axes is not known")
         axes = node.integers(3, "axes", range(count.get_shape()[0]))
         steps = node.integers(4, "steps", [1] * len(axes))
     else:
@@ -372,10 +397,16 @@ def _clip(node: Node) -> SSAValue:
 
 
 def _shape(node: Node) -> SSAValue | Array:
-    kind = node.input(0).type
+    kind, rank = node.input(0).type, node.rank(0)
+    start, end = (int(node.attributes.get(*entry)) for entry in (("start", 0), ("end", rank)))
+    first, last, _ = slice(start, end).indices(rank)
     if isinstance(kind, TensorType) and kind.has_static_shape():
-        return np.array(kind.get_shape(), np.int64)
-    return node.add(ShapeOp(node.input(0), node.type))
+        return np.array(kind.get_shape()[first:last], np.int64)
+    extents = node.add(ShapeOp(node.input(0), TensorType(i64, [rank])))
+    if (first, last) == (0, rank):
+        return extents
+    bounds = node.vector([first]), node.vector([last])
+    return node.add(SliceOp(extents, bounds, [0], [1], node.type))
 
 
 def _expand(node: Node) -> SSAValue:
@@ -400,6 +431,7 @@ ATTRIBUTES: Mapping[str, tuple[str, ...]] = {
         f"Reduce{kind.capitalize()}": ("axes", "keepdims", "noop_with_empty_axes")
         for kind in REDUCTIONS
     },
+    "Shape": ("start", "end"),
     "Slice": ("starts", "ends", "axes"),
     "Softmax": ("axis",),
     "Split": ("axis", "num_outputs", "split"),
@@ -427,7 +459,6 @@ OPERATORS: Mapping[str, Callable[[Node], Converted]] = {
             "Sigmoid": "sigmoid",
             "Tanh": "tanh",
             "Swish": "silu",
-            "Silu": "silu",
             "Add": "add",
             "Sub": "sub",
             "Mul": "mul",
@@ -453,7 +484,7 @@ OPERATORS: Mapping[str, Callable[[Node], Converted]] = {
     "Constant": _constant,
     "ConstantOfShape": _constant_of_shape,
     "DequantizeLinear": lambda node: _quantization(node, DequantizeOp),
-    "Dropout": _identity,
+    "Dropout": _dropout,
     "DynamicQuantizeLinear": _dynamic_quantize,
     "Expand": _expand,
     "Flatten": _flatten,

@@ -16,12 +16,13 @@ from xdsl.transforms.dead_code_elimination import dce
 
 from daqkf.dialects.nn import ConstantOp, ElementwiseOp, LayerNormOp, ReduceOp, SoftmaxOp
 from daqkf.dialects.nn.base import NODE, differ, integers_of, shape_of
-from daqkf.passes.nn_terms import Product, inputs_of, near, terms_of
+from daqkf.passes.nn_terms import Product, inputs_of, near, scalar_of, terms_of
 
 
 @dataclass(frozen=True)
 class NnRaisePass(ModulePass):
-    """Find GELU (by erf and by tanh), SiLU, layer normalisation and softmax that are spelled out.
+    """Find functions that are spelled out: ReLU, sigmoid, SiLU, GELU by erf and by tanh, means,
+    layer normalisation and softmax.
 
     However their factors are ordered and nested, and where a division stands for a product. The
     results differ by float rounding alone.
@@ -31,7 +32,7 @@ class NnRaisePass(ModulePass):
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         for found in [entry for entry in op.walk() if isinstance(entry, ElementwiseOp)]:
-            for raised in (_gelu, _silu, _layer_norm, _softmax):
+            for raised in (_relu, _sigmoid, _silu, _gelu, _mean, _layer_norm, _softmax):
                 replacement = raised(found)
                 if replacement is None:
                     continue
@@ -48,11 +49,12 @@ class NnRaisePass(ModulePass):
 
 
 def _same_shape(op: Operation, other: Operation) -> bool:
-    """Whether, as far as they are known, the result of one has the shape of what the other reads.
+    """Whether, as far as they are known, the result of one has the shape of what the other gives.
 
-    Not if a constant broadcasts it.
+    That is the shape of what it reads, but for a reduction. Not if a constant broadcasts it.
     """
-    shape, read = shape_of(op.results[0]), shape_of(other.operands[0])
+    given = other.results[0] if isinstance(other, ReduceOp) else other.operands[0]
+    shape, read = shape_of(op.results[0]), shape_of(given)
     if shape is None or read is None:
         return True
     return len(shape) == len(read) and not any(map(differ, shape, read))
@@ -114,15 +116,73 @@ def _is_cubic(value: SSAValue, x: SSAValue) -> bool:
     return len(terms) == 1 and near(offset, 1.0) and inside.is_power(x, 2, 0.044715)
 
 
-def _silu(op: ElementwiseOp) -> Operation | None:
-    """`x·sigmoid(x)`."""
-    if op.kind.data != "mul":
-        return None
-    for x, other in (op.inputs, op.inputs[::-1]):
-        inner = inputs_of(other, "sigmoid")
-        if inner and inner[0] == x:
-            return ElementwiseOp("silu", [x], op.result.type)
+def _relu(op: ElementwiseOp) -> Operation | None:
+    """`max(x, 0)`, and `x` where not `x ≤ 0`, which is 0 elsewhere: both keep NaN."""
+    if op.kind.data == "max":
+        for x, other in (op.inputs, op.inputs[::-1]):
+            if scalar_of(other) == 0:
+                return ElementwiseOp("relu", [x], op.result.type)
+    elif op.kind.data == "where":
+        condition, x, other = op.inputs
+        outer = inputs_of(condition, "not")
+        inner = inputs_of(outer[0], "less_equal") if outer else None
+        if inner and inner[0] == x and scalar_of(inner[1]) == scalar_of(other) == 0:
+            return ElementwiseOp("relu", [x], op.result.type)
     return None
+
+
+def _logistic(value: SSAValue) -> SSAValue | None:
+    """x, of `1 + exp(-x)`."""
+    terms, offset = terms_of(value)
+    inner = inputs_of(terms[0], "exp") if len(terms) == 1 else None
+    if not inner or not near(offset, 1.0):
+        return None
+    product = Product.of(inner[0])
+    is_negated = product.factor == -1 and len(product.over) == 1 and not product.under
+    return product.over[0] if is_negated else None
+
+
+def _sigmoid(op: ElementwiseOp) -> Operation | None:
+    """`1 / (1 + exp(-x))`."""
+    if op.kind.data not in ("div", "reciprocal"):
+        return None
+    product = Product.of(op.result)
+    if product.over or len(product.under) != 1 or not near(product.factor, 1.0):
+        return None
+    x = _logistic(product.under[0])
+    return None if x is None else ElementwiseOp("sigmoid", [x], op.result.type)
+
+
+def _silu(op: ElementwiseOp) -> Operation | None:
+    """`x·sigmoid(x)` and `x / (1 + exp(-x))`."""
+    if op.kind.data == "mul":
+        for x, other in (op.inputs, op.inputs[::-1]):
+            inner = inputs_of(other, "sigmoid")
+            if inner and inner[0] == x:
+                return ElementwiseOp("silu", [x], op.result.type)
+    elif op.kind.data == "div" and _logistic(op.inputs[1]) == op.inputs[0]:
+        return ElementwiseOp("silu", [op.inputs[0]], op.result.type)
+    return None
+
+
+def _mean(op: ElementwiseOp) -> Operation | None:
+    """`Σx / N`, of N elements."""
+    if op.kind.data not in ("mul", "div"):
+        return None
+    product = Product.of(op.result)
+    if len(product.over) != 1 or product.under:
+        return None
+    total = product.over[0].owner
+    if not isinstance(total, ReduceOp) or total.kind.data != "sum":
+        return None
+    extents, axes = shape_of(total.input), integers_of(total.axes)
+    if extents is None or op.result.type != total.result.type:
+        return None
+    count = math.prod(extents[axis] for axis in axes)
+    # As near as float32 is: a variance may be by N - 1.
+    if count < 1 or not math.isclose(product.factor * count, 1, rel_tol=1e-6):
+        return None
+    return ReduceOp("mean", total.input, axes, total.keep is not None, op.result.type)
 
 
 def _reduced(value: SSAValue, kind: str) -> SSAValue | None:

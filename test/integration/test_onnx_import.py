@@ -205,7 +205,6 @@ REFUSED: dict[str, tuple[Any, Arrays, NDArray[Any], int]] = {
         floats(4, 5),
         21,
     ),
-    "attribute 'start' is not supported": (node("Shape", ["x"], start=1), {}, whole(3, 4), OPSET),
     "attribute 'allowzero' is not supported": (
         node("Reshape", ["x", "s"], allowzero=1),
         {"s": whole(4, 6)},

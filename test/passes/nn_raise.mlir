@@ -97,3 +97,107 @@ func.func @wider(%x: tensor<?x1xf32>, %z: tensor<2xf32>) -> (tensor<?x2xf32>, te
   %w = nn.elementwise "mul" %11, %half : (tensor<2xf32>, tensor<1x1xf32>) -> tensor<1x2xf32>
   func.return %y, %w : tensor<?x2xf32>, tensor<1x2xf32>
 }
+
+// -----
+
+// CHECK-LABEL: @relu
+// CHECK: %a = nn.elementwise "relu" %x
+// CHECK-NEXT: %b = nn.elementwise "relu" %x
+// CHECK-NEXT: func.return %a, %b
+func.func @relu(%x: tensor<?x2xf32>) -> (tensor<?x2xf32>, tensor<?x2xf32>) {
+  %zero = nn.constant dense<0.0> : tensor<f32>
+  %a = nn.elementwise "max" %zero, %x : (tensor<f32>, tensor<?x2xf32>) -> tensor<?x2xf32>
+  %0 = nn.elementwise "less_equal" %x, %zero : (tensor<?x2xf32>, tensor<f32>) -> tensor<?x2xi1>
+  %1 = nn.elementwise "not" %0 : (tensor<?x2xi1>) -> tensor<?x2xi1>
+  %b = nn.elementwise "where" %1, %x, %zero : (tensor<?x2xi1>, tensor<?x2xf32>, tensor<f32>) -> tensor<?x2xf32>
+  func.return %a, %b : tensor<?x2xf32>, tensor<?x2xf32>
+}
+
+// -----
+
+// What is NaN would come out as NaN, not as 0; and what is not compared with 0.
+// CHECK-LABEL: @no_relu
+// CHECK-NOT: "relu"
+func.func @no_relu(%x: tensor<?x2xf32>) -> (tensor<?x2xf32>, tensor<?x2xf32>, tensor<3x2xf32>) {
+  %zero = nn.constant dense<0.0> : tensor<f32>
+  %one = nn.constant dense<1.0> : tensor<f32>
+  %0 = nn.elementwise "greater" %x, %zero : (tensor<?x2xf32>, tensor<f32>) -> tensor<?x2xi1>
+  %a = nn.elementwise "where" %0, %x, %zero : (tensor<?x2xi1>, tensor<?x2xf32>, tensor<f32>) -> tensor<?x2xf32>
+  %b = nn.elementwise "max" %one, %x : (tensor<f32>, tensor<?x2xf32>) -> tensor<?x2xf32>
+  %1 = nn.constant dense<[1.0, -1.0]> : tensor<2xf32>
+  %2 = nn.constant dense<0.0> : tensor<3x2xf32>
+  %c = nn.elementwise "max" %1, %2 : (tensor<2xf32>, tensor<3x2xf32>) -> tensor<3x2xf32>
+  func.return %a, %b, %c : tensor<?x2xf32>, tensor<?x2xf32>, tensor<3x2xf32>
+}
+
+// -----
+
+// CHECK-LABEL: @sigmoid
+// CHECK: %a = nn.elementwise "sigmoid" %x
+// CHECK-NEXT: %b = nn.elementwise "sigmoid" %x
+// CHECK-NEXT: %c = nn.elementwise "silu" %x
+// CHECK-NEXT: %d = nn.elementwise "silu" %x
+// CHECK-NEXT: func.return
+func.func @sigmoid(%x: tensor<2xf32>) -> (tensor<2xf32>, tensor<2xf32>, tensor<2xf32>, tensor<2xf32>) {
+  %one = nn.constant dense<1.0> : tensor<f32>
+  %0 = nn.elementwise "neg" %x : (tensor<2xf32>) -> tensor<2xf32>
+  %1 = nn.elementwise "exp" %0 : (tensor<2xf32>) -> tensor<2xf32>
+  %2 = nn.elementwise "add" %1, %one : (tensor<2xf32>, tensor<f32>) -> tensor<2xf32>
+  %a = nn.elementwise "div" %one, %2 : (tensor<f32>, tensor<2xf32>) -> tensor<2xf32>
+  %b = nn.elementwise "reciprocal" %2 : (tensor<2xf32>) -> tensor<2xf32>
+  %c = nn.elementwise "div" %x, %2 : (tensor<2xf32>, tensor<2xf32>) -> tensor<2xf32>
+  %d = nn.elementwise "mul" %a, %x : (tensor<2xf32>, tensor<2xf32>) -> tensor<2xf32>
+  func.return %a, %b, %c, %d : tensor<2xf32>, tensor<2xf32>, tensor<2xf32>, tensor<2xf32>
+}
+
+// -----
+
+// CHECK-LABEL: @no_sigmoid
+// CHECK-NOT: "sigmoid"
+// CHECK-NOT: "silu"
+func.func @no_sigmoid(%x: tensor<2xf32>, %z: tensor<2xf32>) -> (tensor<2xf32>, tensor<2xf32>, tensor<2xf32>) {
+  %one = nn.constant dense<1.0> : tensor<f32>
+  %two = nn.constant dense<2.0> : tensor<f32>
+  %0 = nn.elementwise "exp" %x : (tensor<2xf32>) -> tensor<2xf32>
+  %1 = nn.elementwise "add" %0, %one : (tensor<2xf32>, tensor<f32>) -> tensor<2xf32>
+  %a = nn.elementwise "div" %one, %1 : (tensor<f32>, tensor<2xf32>) -> tensor<2xf32>
+  %2 = nn.elementwise "neg" %x : (tensor<2xf32>) -> tensor<2xf32>
+  %3 = nn.elementwise "exp" %2 : (tensor<2xf32>) -> tensor<2xf32>
+  %4 = nn.elementwise "add" %3, %one : (tensor<2xf32>, tensor<f32>) -> tensor<2xf32>
+  %b = nn.elementwise "div" %two, %4 : (tensor<f32>, tensor<2xf32>) -> tensor<2xf32>
+  %c = nn.elementwise "div" %z, %4 : (tensor<2xf32>, tensor<2xf32>) -> tensor<2xf32>
+  func.return %a, %b, %c : tensor<2xf32>, tensor<2xf32>, tensor<2xf32>
+}
+
+// -----
+
+// CHECK-LABEL: @mean
+// CHECK: %a = nn.reduce "mean" %x {axes = array<i64: 1>, keep = 1 : i64}
+// CHECK: %b = nn.reduce "mean" %x {axes = array<i64: 1>}
+// CHECK: func.return
+func.func @mean(%x: tensor<?x4xf32>) -> (tensor<?x1xf32>, tensor<?xf32>) {
+  %n = nn.constant dense<4.0> : tensor<f32>
+  %part = nn.constant dense<0.25> : tensor<f32>
+  %0 = nn.reduce "sum" %x {axes = array<i64: 1>, keep = 1 : i64} : (tensor<?x4xf32>) -> tensor<?x1xf32>
+  %a = nn.elementwise "div" %0, %n : (tensor<?x1xf32>, tensor<f32>) -> tensor<?x1xf32>
+  %1 = nn.reduce "sum" %x {axes = array<i64: 1>} : (tensor<?x4xf32>) -> tensor<?xf32>
+  %b = nn.elementwise "mul" %part, %1 : (tensor<f32>, tensor<?xf32>) -> tensor<?xf32>
+  func.return %a, %b : tensor<?x1xf32>, tensor<?xf32>
+}
+
+// -----
+
+// A variance by N - 1, a maximum, and a number of rows that is not known.
+// CHECK-LABEL: @no_mean
+// CHECK-NOT: "mean"
+func.func @no_mean(%x: tensor<?x4096xf32>) -> (tensor<?x1xf32>, tensor<?x1xf32>, tensor<1x4096xf32>) {
+  %n = nn.constant dense<4096.0> : tensor<f32>
+  %less = nn.constant dense<4095.0> : tensor<f32>
+  %0 = nn.reduce "sum" %x {axes = array<i64: 1>, keep = 1 : i64} : (tensor<?x4096xf32>) -> tensor<?x1xf32>
+  %a = nn.elementwise "div" %0, %less : (tensor<?x1xf32>, tensor<f32>) -> tensor<?x1xf32>
+  %1 = nn.reduce "max" %x {axes = array<i64: 1>, keep = 1 : i64} : (tensor<?x4096xf32>) -> tensor<?x1xf32>
+  %b = nn.elementwise "div" %1, %n : (tensor<?x1xf32>, tensor<f32>) -> tensor<?x1xf32>
+  %2 = nn.reduce "sum" %x {axes = array<i64: 0>, keep = 1 : i64} : (tensor<?x4096xf32>) -> tensor<1x4096xf32>
+  %c = nn.elementwise "div" %2, %n : (tensor<1x4096xf32>, tensor<f32>) -> tensor<1x4096xf32>
+  func.return %a, %b, %c : tensor<?x1xf32>, tensor<?x1xf32>, tensor<1x4096xf32>
+}

@@ -1,7 +1,7 @@
 # Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-"""`daqkf-translate`: IR → SystemVerilog or program image, arrays → IR, registers → drivers."""
+"""`daqkf-translate`: IR → SystemVerilog or program image; networks, arrays → IR; registers."""
 
 import argparse
 import sys
@@ -15,6 +15,7 @@ from xdsl.dialects.builtin import ModuleOp
 from daqkf.cli.guard import guarded
 from daqkf.errors import DaqkfError
 from daqkf.files import write_atomically
+from daqkf.frontends import FORMATS, load_network
 from daqkf.ir import make_context, module_text, parse_module
 from daqkf.lowering.export_registers import EXPORTS
 
@@ -63,7 +64,17 @@ def _import(path: str) -> ModuleOp:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("daqkf-translate", description=__doc__)
-    parser.add_argument("input", nargs="?", help="a file of IR; standard input by default")
+    parser.add_argument(
+        "input", nargs="?", help="a file of IR, by default standard input; or what --from says"
+    )
+    parser.add_argument(
+        "--from",
+        dest="source",
+        choices=FORMATS,
+        help="make IR of a network's file: an ONNX model; linalg on tensors in MLIR; a matrix in "
+        "Matrix Market's or NumPy's format; or a .toml file that describes layers in a "
+        "safetensors file",
+    )
     parser.add_argument(
         "--import-npz",
         metavar="FILE",
@@ -74,7 +85,7 @@ def _parser() -> argparse.ArgumentParser:
         "--to",
         choices=TO,
         help="verilog: all modules in one text; split-verilog: a file for each in the folder "
-        "-o; program: the program image; mlir: the IR itself (the default for --import-npz); "
+        "-o; program: the program image; mlir: the IR itself (what imports make by default); "
         "without an input, the registers of daqkf_system as c-header, as python-constants, or as "
         "the register-table of docs/registers.md",
     )
@@ -83,17 +94,21 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(options: argparse.Namespace) -> int:
-    to = options.to or ("mlir" if options.import_npz else None)
+    to = options.to or ("mlir" if options.import_npz or options.source else None)
     if to is None:
         raise DaqkfError(f"say what to translate to: --to {{{','.join(TO)}}}")
     if to == "split-verilog" and not options.output:
         raise DaqkfError("--to split-verilog needs a folder: -o FOLDER")
     if to in EXPORTS:
-        if options.input or options.import_npz:
+        if options.input or options.import_npz or options.source:
             raise DaqkfError(f"--to {to} is the same for all arrays, and takes no input")
         return _write(options.output, EXPORTS[to]().encode())
+    if options.source and (options.import_npz or options.input in (None, "-")):
+        raise DaqkfError(f"--from {options.source} needs a file, and no --import-npz")
     if options.import_npz:
         module = _import(options.import_npz)
+    elif options.source:
+        module = load_network(options.input, options.source)
     else:
         path = options.input if options.input != "-" else None
         text = Path(path).read_text(encoding="utf-8") if path else sys.stdin.read()
