@@ -1,0 +1,267 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""Program images → `rpea`: the inverse of `program_image.encode`, and what validates an image."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from xdsl.dialects.builtin import ModuleOp, i8, i32
+from xdsl.utils.exceptions import VerifyException
+
+from daqkf.dialects.dense import from_array
+from daqkf.dialects.dfke.attributes import DecisionAttr
+from daqkf.dialects.dfke.decision import Decision
+from daqkf.dialects.rpea import ArrayConfig, ArrayOp, ChainOp, DispatchOp, Playable, ProgramOp
+from daqkf.dialects.rpea.families import FAMILIES
+from daqkf.dialects.rpea.layout import Command, Header
+from daqkf.dialects.spaq.numerics import TABLE_SIZE, wrap
+from daqkf.lowering.program_image import (
+    Image,
+    ProgramImageError,
+    Section,
+    byte_at,
+    decode,
+    encode,
+    for_tiles,
+)
+
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Where one of the programs of an image stands."""
+
+    features: int
+    channels: int
+    stream: slice
+    slots: slice
+    last: bool
+    """Whether nothing follows it in the memories."""
+
+
+def import_program(data: bytes, array: ArrayOp, name: str = "program") -> ModuleOp:
+    """The array and what an image says that it plays: `encode` makes the same image of it.
+
+    The tiles that an image is for are not part of the IR; `Image.tiles` has them.
+
+    Raises:
+        ProgramImageError: an image that an array would refuse or play wrongly; that its own
+            encoder would write otherwise, in rows that nothing reads, say; or that has variants
+            which no bucket names.
+    """
+    array = array.clone()
+    config, module = array.config.data, ModuleOp([array])
+    image = decode(data, config)
+    parts = _parts(image, config)
+    names = [name]
+    if len(parts) > 1 or image.shift:
+        kind = "variant" if config.dispatches else "kernel"
+        names = [f"{name}_{kind}_{number}" for number in range(len(parts))]
+    programs = [
+        _program(image, part, number, names[number], array) for number, part in enumerate(parts)
+    ]
+    module.body.block.add_ops(programs)
+    whole: Playable = programs[0]
+    if config.chains and len(parts) > 1:
+        whole = ChainOp(name, programs)
+    elif len(parts) > 1 or image.shift:
+        whole = _dispatch(image, name, programs, config)
+    if whole is not programs[0]:
+        module.body.block.add_op(whole)
+    try:
+        module.verify()
+    except VerifyException as error:
+        raise ProgramImageError(str(error)) from None
+    _require_same(data, image, encode(whole))
+    return module
+
+
+def _parts(image: Image, config: ArrayConfig) -> list[_Part]:
+    """The programs of an image, in the order in which they stand in the memories."""
+    sizes = [(image.features, image.channels)]
+    streams, slots = np.zeros(1, np.int64), np.zeros(1, np.int64)
+    if image.chain is not None:
+        rows = config.chain_row.unpack(image.chain)
+        streams, slots = rows["stream"], rows["slot"]
+        outputs = rows["outputs"].tolist()
+        sizes = list(zip([image.features, *outputs[:-1]], outputs, strict=True))
+        _require_rising(image.section(Command.CHAIN), np.arange(len(streams)), streams, slots)
+    elif image.dispatch is not None:
+        rows, section = config.dispatch_row.unpack(image.dispatch), image.section(Command.DISPATCH)
+        variants, first = np.unique(rows["variant"], return_index=True)
+        if not np.array_equal(variants, np.arange(len(variants))):
+            raise ProgramImageError(
+                f"{byte_at(section.place)}, DISPATCH: no bucket takes variant "
+                f"{np.setdiff1d(np.arange(variants.max()), variants)[0]}, so its place is unknown"
+            )
+        streams, slots = rows["stream"][first], rows["slot"][first]
+        for bucket, variant in enumerate(rows["variant"]):
+            for column, places in (("stream", streams), ("slot", slots)):
+                if rows[column][bucket] != places[variant]:
+                    raise ProgramImageError(
+                        f"{byte_at(section.word(bucket))}, bucket {bucket}: variant {variant} "
+                        f"begins at {column} {rows[column][bucket]}, and at {places[variant]} in "
+                        f"bucket {first[variant]}"
+                    )
+        _require_rising(section, first, streams, slots)
+        sizes *= len(streams)
+    ends = [*streams[1:].tolist(), None], [*slots[1:].tolist(), None]
+    return [
+        _Part(
+            *sizes[number],
+            slice(int(streams[number]), ends[0][number]),
+            slice(int(slots[number]), ends[1][number]),
+            number == len(streams) - 1,
+        )
+        for number in range(len(streams))
+    ]
+
+
+def _require_rising(section: Section, rows: Ints, streams: Ints, slots: Ints) -> None:
+    """Check that programs stand one after another, the first at the beginning."""
+    for what, places in (("stream", streams), ("slot", slots)):
+        wrong = np.flatnonzero(np.append(places[0] != 0, np.diff(places) <= 0))
+        if len(wrong):
+            raise ProgramImageError(
+                f"{byte_at(section.word(int(rows[wrong[0]])))}, {section.title}: {what} "
+                f"{places[wrong[0]]} is not where the next program begins"
+            )
+
+
+def _program(image: Image, part: _Part, number: int, name: str, array: ArrayOp) -> ProgramOp:
+    config = array.config.data
+    spread = np.bincount(np.arange(part.channels) % config.pes, minlength=config.pes)
+    streams, counts = [], []
+    for pe in range(config.pes):
+        rows, count = _stream(image, part, pe, config)
+        streams.append(rows)
+        counts.append(int(spread[pe]) if config.lockstep else count)
+    columns = _parameters(image, part, counts, config)
+    table = image.table[:, 0].astype(np.uint8).view(np.int8)
+    if image.chain is not None:
+        table = table[TABLE_SIZE * number : TABLE_SIZE * (number + 1)]
+    if len(table) != TABLE_SIZE:
+        place = byte_at(image.section(Command.TABLE).place)
+        raise ProgramImageError(f"{place}, TABLE: {len(table)} rows, not {TABLE_SIZE}")
+    return ProgramOp(
+        name,
+        array.sym_name.data,
+        part.features,
+        stream=from_array(np.concatenate(streams).view(np.int32), i32),
+        rows=from_array(np.array([len(rows) for rows in streams]), i32),
+        outputs=from_array(columns.pop("outputs"), i32),
+        counts=from_array(np.array(counts), i32),
+        table=from_array(table, i8),
+        **{column: from_array(values, i32) for column, values in columns.items()},
+    )
+
+
+def _stream(
+    image: Image, part: _Part, pe: int, config: ArrayConfig
+) -> tuple[NDArray[np.uint32], int]:
+    """The rows of a PE's stream up to its end, and the outputs that they complete."""
+    section = image.section(Command.STREAM, pe)
+    family, rows = FAMILIES[config.family(pe)], section.rows[part.stream]
+    if config.lockstep:
+        return rows, 0
+    fields = config.stream_word(pe).unpack(rows)
+    ends = np.flatnonzero(fields["end"])
+    begin = part.stream.start
+    if not len(ends):
+        raise ProgramImageError(
+            f"{byte_at(section.word(begin))}, row {begin} of {section.title}: nothing from there "
+            "on carries an end"
+        )
+    length = int(ends[0]) + 1
+    words = family.played({name: values[:length] for name, values in fields.items()}, config)
+    for name in family.addresses(config):
+        outside = (words[name] >= part.features) & (words[name] != config.null_address)
+        if outside.any():
+            row = begin + int(outside.argmax())
+            raise ProgramImageError(
+                f"{byte_at(section.word(row))}, row {row} of {section.title}: {name} reads feature "
+                f"{words[name][row - begin]} of {part.features}"
+            )
+    return rows[:length], family.completed(words)
+
+
+def _parameters(
+    image: Image, part: _Part, counts: Sequence[int], config: ArrayConfig
+) -> dict[str, Ints]:
+    """The outputs in order, and by channel what the parameter memory has of them."""
+    section = image.section(Command.PARAMETERS)
+    row = np.concatenate(
+        [
+            (part.slots.start + np.arange(count)) * config.parameter_stride + pe
+            for pe, count in enumerate(counts)
+        ]
+    )
+    missing = row[row >= len(section.rows)]
+    if len(missing):
+        raise ProgramImageError(
+            f"{byte_at(section.place)}, PARAMETERS: {len(section.rows)} rows, but PE "
+            f"{missing[0] % config.parameter_stride} has an output at row {missing[0]}"
+        )
+    if len(row) != part.channels:
+        raise ProgramImageError(
+            f"{byte_at(image.section(Command.KERNEL).place)}, KERNEL: {part.channels} outputs, but "
+            f"the streams complete {len(row)}: {list(counts)} by element"
+        )
+    fields = config.parameter_row.unpack(section.rows[row])
+    channels = fields["address"]
+    order = np.argsort(channels, kind="stable")
+    wrong = np.flatnonzero(channels[order] != np.arange(len(order)))
+    if len(wrong):
+        place = int(row[order[wrong[0]]])
+        raise ProgramImageError(
+            f"{byte_at(section.word(place))}, row {place} of PARAMETERS: output "
+            f"{channels[order[wrong[0]]]} of {part.channels} comes twice, or is none"
+        )
+    zero = row[fields["multiplier"] == 0]
+    if len(zero):
+        raise ProgramImageError(
+            f"{byte_at(section.word(int(zero[0])))}, row {zero[0]} of PARAMETERS: a multiplier of 0"
+        )
+    return {
+        "outputs": channels,
+        "bias": wrap(-fields["negated_bias"], config.sum_width)[order],
+        "multiplier": fields["multiplier"][order],
+        "shift": (fields["shift_minus_1"] + 1)[order],
+    }
+
+
+def _dispatch(
+    image: Image, name: str, programs: Sequence[ProgramOp], config: ArrayConfig
+) -> DispatchOp:
+    assert image.dispatch is not None
+    table = config.dispatch_row.unpack(image.dispatch)["variant"]
+    decision = Decision(config.lanes, image.shift, tuple(table.tolist()))
+    return DispatchOp(name, programs, DecisionAttr(decision))
+
+
+def _require_same(data: bytes, image: Image, again: bytes) -> None:
+    """Check that an image is what its program is encoded as."""
+    if image.tiles:
+        again = for_tiles(again, image.tiles)
+    words, expected = np.frombuffer(data, "<u4"), np.frombuffer(again, "<u4")
+    length = min(len(words), len(expected))
+    # A body that differs also has another CRC.
+    body = slice(len(Header), length)
+    different = np.flatnonzero(words[body] != expected[body]) + len(Header)
+    if not len(different) and len(words) == len(expected):
+        return
+    place = int(different[0]) if len(different) else length
+    section = next((s for s in reversed(image.sections) if s.place <= place), None)
+    row = ""
+    if section is not None and place >= section.place + 2 and section.rows.size:
+        row = f"row {(place - section.place - 2) // section.rows.shape[1]} of "
+    found = f"{int(words[place]):#x}" if place < len(words) else "missing"
+    encoded = f"{int(expected[place]):#x}" if place < len(expected) else "nothing"
+    title = "the header" if section is None else section.title
+    raise ProgramImageError(
+        f"{byte_at(place)}, {row}{title}: {found}, where the same program is encoded as {encoded}"
+    )
