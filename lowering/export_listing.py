@@ -90,8 +90,9 @@ def _parameters(section: Section, config: ArrayConfig) -> Iterator[str]:
         slot, pe = divmod(row, config.parameter_stride)
         text = "unused"
         if words.any():
+            sign = "-" if bias[row] < 0 else "+"
             text = (
-                f"output {fields['address'][row]} = (sum {'-' if bias[row] < 0 else '+'} {abs(bias[row])}) * "
+                f"output {fields['address'][row]} = (sum {sign} {abs(bias[row])}) * "
                 f"{fields['multiplier'][row]} >> {fields['shift_minus_1'][row] + 1}"
             )
         yield f"slot {slot} of PE {pe}: {text}"
@@ -120,16 +121,15 @@ def _items(family: Family, words: Words, config: ArrayConfig) -> list[list[str]]
     """By item, what each word says of it; nothing of a null item."""
     if isinstance(family, Multiply):
         factors, _ = weigh(words, family.weight_bits(config), config.multiplier)
-        # Words without addresses have the weights of one feature after the other.
-        rows = [words.get(f"index{item}", None) for item in range(len(factors))]
-        return [
-            [
-                f"{w:+}" if row is None else f"{w:+}*x[{row[n]}]" if w else ""
-                for n, w in enumerate(factor)
-            ]
-            for factor, row in zip(factors, rows, strict=True)
-        ]
-    texts: list[list[str]] = []
+        texts = []
+        for item, factor in enumerate(factors):
+            row = words.get(f"index{item}")
+            # Words without addresses have the weights of one feature after the other.
+            names = [""] * len(factor) if row is None else [f"*x[{k}]" for k in row.tolist()]
+            pairs = zip(factor.tolist(), names, strict=True)
+            texts.append([f"{w:+}{name}" if w or not name else "" for w, name in pairs])
+        return texts
+    texts = []
     for item, name in enumerate(family.addresses(config)):
         sign = "-" if isinstance(family, RunningSum) and item % 2 else "+"
         none = np.zeros_like(words[name])

@@ -17,7 +17,7 @@ from daqkf.dialects.dfke.decision import Decision
 from daqkf.dialects.rpea import ArrayConfig, ArrayOp, ChainOp, DispatchOp, Playable, ProgramOp
 from daqkf.dialects.rpea.families import FAMILIES
 from daqkf.dialects.rpea.layout import Command, Header
-from daqkf.dialects.spaq.numerics import TABLE_SIZE, wrap
+from daqkf.dialects.spaq.numerics import MULTIPLIER_MAX, SHIFT_MAX, SHIFT_MIN, TABLE_SIZE, wrap
 from daqkf.lowering.program_image import (
     Image,
     ProgramImageError,
@@ -173,8 +173,8 @@ def _stream(
     begin = part.stream.start
     if not len(ends):
         raise ProgramImageError(
-            f"{byte_at(section.word(begin))}, row {begin} of {section.title}: nothing from there "
-            "on carries an end"
+            f"{byte_at(section.word(begin))}, {section.title}: none of the {len(rows)} rows from "
+            f"row {begin} on carries the end of a stream"
         )
     length = int(ends[0]) + 1
     words = family.played({name: values[:length] for name, values in fields.items()}, config)
@@ -221,16 +221,21 @@ def _parameters(
             f"{byte_at(section.word(place))}, row {place} of PARAMETERS: output "
             f"{channels[order[wrong[0]]]} of {part.channels} comes twice, or is none"
         )
-    zero = row[fields["multiplier"] == 0]
-    if len(zero):
-        raise ProgramImageError(
-            f"{byte_at(section.word(int(zero[0])))}, row {zero[0]} of PARAMETERS: a multiplier of 0"
-        )
+    shift = fields["shift_minus_1"] + 1
+    for name, values, low, high in (
+        ("multiplier", fields["multiplier"], 1, MULTIPLIER_MAX),
+        ("shift", shift, SHIFT_MIN, SHIFT_MAX),
+    ):
+        for wrong in np.flatnonzero((values < low) | (values > high)):
+            raise ProgramImageError(
+                f"{byte_at(section.word(int(row[wrong])))}, row {row[wrong]} of PARAMETERS: a "
+                f"{name} of {values[wrong]}, not {low}..{high}"
+            )
     return {
         "outputs": channels,
         "bias": wrap(-fields["negated_bias"], config.sum_width)[order],
         "multiplier": fields["multiplier"][order],
-        "shift": (fields["shift_minus_1"] + 1)[order],
+        "shift": shift[order],
     }
 
 

@@ -312,13 +312,10 @@ def _sections(body: Words, config: ArrayConfig) -> list[Section]:
             raise ProgramImageError(f"{byte_at(place)} is no command: {first:#010x}")
         width, most, units = known[Command(code)]
         rows = 1 if code == Command.KERNEL else count * bool(width)
-        section = Section(
-            Command(code),
-            unit,
-            count,
-            place,
-            body[position + 2 : position + 2 + rows * width].reshape(-1, max(width, 1)),
-        )
+        start, end = position + 2, position + 2 + rows * width
+        content = body[start:end] if end <= len(body) else body[:0]
+        content = content.reshape(-1, max(width, 1))
+        section = Section(Command(code), unit, count, place, content)
         where = f"{byte_at(place)}, {section.title}"
         if unit >= units:
             raise ProgramImageError(f"{where}: unit {unit}; the array has 0..{units - 1}")
@@ -330,12 +327,12 @@ def _sections(body: Words, config: ArrayConfig) -> list[Section]:
                 if not most
                 else f"{where}: a program for {count} tiles; at most {most}"
             )
-        if section.rows.size != rows * width:
+        if end > len(body):
             raise ProgramImageError(f"{where}: the rows of command {code} run past the image")
         if count > most or (code == Command.KERNEL and not count):
             raise ProgramImageError(f"{where}: a count of {count}; the array holds {most}")
         sections.append(section)
-        position += 2 + rows * width
+        position = end
         if code == Command.END:
             break
     else:
