@@ -3,8 +3,9 @@
 
 """Program images read back: as IR, as listings, and what is found wrong in them."""
 
+import json
 import zlib
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import cache
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from daqkf.cli.translate import main
 from daqkf.dialects.dfke.attributes import DecisionAttr
 from daqkf.dialects.dfke.decision import Decision
 from daqkf.dialects.interpreting import run
-from daqkf.dialects.rpea import ArrayConfig, ArrayOp, DispatchOp, Playable, ProgramOp
+from daqkf.dialects.rpea import ArrayConfig, DispatchOp, Playable, ProgramOp
 from daqkf.dialects.rpea.layout import Command, Header
 from daqkf.ir import make_context, module_text, parse_module
 from daqkf.lowering.export_listing import listing
@@ -320,13 +321,17 @@ def test_the_ir_of_an_image_computes_what_its_layer_did():
 
 def test_the_command_names_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     program = loaded("P2-T2", "kernel")
-    image, array = tmp_path / "p.bin", tmp_path / "design.mlir"
+    (tmp_path / "programs").mkdir()
+    image, facts = tmp_path / "programs" / "p.bin", tmp_path / "network.json"
     image.write_bytes(encode(program))
+    facts.write_text(json.dumps({"array": asdict(config_of(program))}))
+    array = tmp_path / "array.mlir"
     module = program.parent_op()
     assert isinstance(module, ModuleOp)
     array.write_text(module_text(module))
-    assert main(["--validate", str(image)]) == 0
-    assert "24 features, 5 outputs, for any number of tiles" in capsys.readouterr().out
+    for options in ([], ["--array", str(array)], ["--array", str(tmp_path)]):
+        assert main(["--validate", str(image), *options]) == 0
+        assert "24 features, 5 outputs, for any number of tiles" in capsys.readouterr().out
     bad = tmp_path / "bad.bin"
     bad.write_bytes(changed(program, Command.STREAM, 3, index0=25))
     binary, out = str(bad), str(tmp_path / "out")
@@ -347,6 +352,12 @@ def test_the_command_names_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureF
         assert message in line
     assert not Path(out).exists()
     array.write_text("func.func @nothing() {\n  func.return\n}\n")
-    assert main(["--validate", str(image)]) == 1
+    assert main(["--validate", str(image), "--array", str(array)]) == 1
     assert "expected one rpea.array in the module, not 0" in capsys.readouterr().err
-    assert isinstance(program.target(), ArrayOp)
+    for text in ("{", "[]", "{}", '{"array": {"pes": 2}}', '{"array": 3}'):
+        facts.write_text(text)
+        assert main(["--validate", str(image)]) == 1
+        assert "network.json: not the facts of a design" in capsys.readouterr().err
+    facts.unlink()
+    assert main(["--validate", str(image)]) == 1
+    assert "programs: has no design.json or network.json; say --array" in capsys.readouterr().err

@@ -4,16 +4,18 @@
 """`daqkf-translate`: IR ↔ program image, IR → SystemVerilog, arrays → IR, registers → drivers."""
 
 import argparse
+import json
 import sys
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from xdsl.dialects.builtin import ModuleOp
 
 from daqkf.cli.guard import guarded
-from daqkf.dialects.rpea import ArrayOp, Playable
+from daqkf.dialects.rpea import ArrayConfig, ArrayOp, Playable
 from daqkf.errors import DaqkfError
 from daqkf.files import write_atomically
 from daqkf.ir import make_context, module_text, parse_module
@@ -31,19 +33,41 @@ def _program(module: ModuleOp) -> Playable:
     return programs[0]
 
 
+_FACTS = ("design.json", "network.json")
+"""That the folder of a design or a network has."""
+
+
 def _array(path: Path) -> ArrayOp:
-    """The array of a file of IR, or of a design's folder."""
+    """The array of a file of IR or of facts, or of a folder that has the latter."""
     if path.is_dir():
-        path = path / "design.mlir"
+        found = [path / name for name in _FACTS if (path / name).is_file()]
+        if not found:
+            raise DaqkfError(f"{path}: has no {' or '.join(_FACTS)}; say --array")
+        path = found[0]
     try:
         text = path.read_text(encoding="utf-8")
+        if path.suffix == ".json":
+            facts = json.loads(text)["array"].items()
+            config: dict[str, Any] = {
+                name: tuple(v) if isinstance(v, list) else v for name, v in facts
+            }
+            return ArrayOp("array", ArrayConfig(**config))
     except UnicodeDecodeError as error:
         raise DaqkfError(f"{path}: not text: {error}") from None
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise DaqkfError(f"{path}: not the facts of a design: {error}") from None
     module = parse_module(make_context(), text, str(path))
     arrays = [op for op in module.ops if isinstance(op, ArrayOp)]
     if len(arrays) != 1:
         raise DaqkfError(f"{path}: expected one rpea.array in the module, not {len(arrays)}")
     return arrays[0]
+
+
+def _array_of(image: Path) -> ArrayOp:
+    """The array of the design or the network in whose folder an image is."""
+    folders = [image.parent, image.absolute().parent.parent]
+    beside = [folder for folder in folders if any((folder / name).is_file() for name in _FACTS)]
+    return _array(beside[0] if beside else image.parent)
 
 
 def _read_image(options: argparse.Namespace) -> int:
@@ -58,7 +82,8 @@ def _read_image(options: argparse.Namespace) -> int:
         raise DaqkfError("--validate translates to nothing, and takes no --to")
     if to not in ("mlir", "listing"):
         raise DaqkfError(f"--disassemble translates to mlir or listing, not to {to}")
-    data, array = path.read_bytes(), _array(Path(options.array or path.parent))
+    data = path.read_bytes()
+    array = _array(Path(options.array)) if options.array else _array_of(path)
     try:
         if to == "listing":
             return _write(options.output, listing(data, array.config.data).encode())
@@ -132,8 +157,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--array",
         metavar="PATH",
-        help="that the image is for: a file of IR with an rpea.array, or a design's folder (by "
-        "default, the image's own)",
+        help="that the image is for: IR with an rpea.array, or the folder of a design or a network "
+        "(by default, the one that the image is in)",
     )
     parser.add_argument(
         "--to",
