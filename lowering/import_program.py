@@ -21,7 +21,6 @@ from daqkf.dialects.spaq.numerics import MULTIPLIER_MAX, SHIFT_MAX, SHIFT_MIN, T
 from daqkf.lowering.program_image import (
     Image,
     ProgramImageError,
-    Section,
     byte_at,
     decode,
     encode,
@@ -29,18 +28,21 @@ from daqkf.lowering.program_image import (
 )
 
 Ints = NDArray[np.int64]
+Words = NDArray[np.uint32]
 
 
 @dataclass(frozen=True)
 class _Part:
-    """Where one of the programs of an image stands."""
+    """A program of an image."""
 
     features: int
     channels: int
-    stream: slice
-    slots: slice
-    last: bool
-    """Whether nothing follows it in the memories."""
+    streams: Sequence[Words]
+    """Its rows by element."""
+    counts: Sequence[int]
+    """The outputs of each element."""
+    slot: int
+    """Where its parameters begin."""
 
 
 def import_program(data: bytes, array: ArrayOp, name: str = "program") -> ModuleOp:
@@ -49,9 +51,8 @@ def import_program(data: bytes, array: ArrayOp, name: str = "program") -> Module
     The tiles that an image is for are not part of the IR; `Image.tiles` has them.
 
     Raises:
-        ProgramImageError: an image that an array would refuse or play wrongly; that its own
-            encoder would write otherwise, in rows that nothing reads, say; or that has variants
-            which no bucket names.
+        ProgramImageError: an image that an array would refuse or play wrongly, or that its
+            encoder would write otherwise: with rows that nothing reads, say.
     """
     array = array.clone()
     config, module = array.config.data, ModuleOp([array])
@@ -81,66 +82,35 @@ def import_program(data: bytes, array: ArrayOp, name: str = "program") -> Module
 
 
 def _parts(image: Image, config: ArrayConfig) -> list[_Part]:
-    """The programs of an image, in the order in which they stand in the memories."""
+    """The programs of an image, one after another in the memories.
+
+    Each is as long as the longest stream of an element up to its end.
+    """
     sizes = [(image.features, image.channels)]
-    streams, slots = np.zeros(1, np.int64), np.zeros(1, np.int64)
     if image.chain is not None:
-        rows = config.chain_row.unpack(image.chain)
-        streams, slots = rows["stream"], rows["slot"]
-        outputs = rows["outputs"].tolist()
+        outputs = config.chain_row.unpack(image.chain)["outputs"].tolist()
         sizes = list(zip([image.features, *outputs[:-1]], outputs, strict=True))
-        _require_rising(image.section(Command.CHAIN), np.arange(len(streams)), streams, slots)
-    elif image.dispatch is not None:
-        rows, section = config.dispatch_row.unpack(image.dispatch), image.section(Command.DISPATCH)
-        variants, first = np.unique(rows["variant"], return_index=True)
-        if not np.array_equal(variants, np.arange(len(variants))):
-            raise ProgramImageError(
-                f"{byte_at(section.place)}, DISPATCH: no bucket takes variant "
-                f"{np.setdiff1d(np.arange(variants.max()), variants)[0]}, so its place is unknown"
-            )
-        streams, slots = rows["stream"][first], rows["slot"][first]
-        for bucket, variant in enumerate(rows["variant"]):
-            for column, places in (("stream", streams), ("slot", slots)):
-                if rows[column][bucket] != places[variant]:
-                    raise ProgramImageError(
-                        f"{byte_at(section.word(bucket))}, bucket {bucket}: variant {variant} "
-                        f"begins at {column} {rows[column][bucket]}, and at {places[variant]} in "
-                        f"bucket {first[variant]}"
-                    )
-        _require_rising(section, first, streams, slots)
-        sizes *= len(streams)
-    ends = [*streams[1:].tolist(), None], [*slots[1:].tolist(), None]
-    return [
-        _Part(
-            *sizes[number],
-            slice(int(streams[number]), ends[0][number]),
-            slice(int(slots[number]), ends[1][number]),
-            number == len(streams) - 1,
-        )
-        for number in range(len(streams))
-    ]
-
-
-def _require_rising(section: Section, rows: Ints, streams: Ints, slots: Ints) -> None:
-    """Check that programs stand one after another, the first at the beginning."""
-    for what, places in (("stream", streams), ("slot", slots)):
-        wrong = np.flatnonzero(np.append(places[0] != 0, np.diff(places) <= 0))
-        if len(wrong):
-            raise ProgramImageError(
-                f"{byte_at(section.word(int(rows[wrong[0]])))}, {section.title}: {what} "
-                f"{places[wrong[0]]} is not where the next program begins"
-            )
+    shortest = min(len(rows) for rows in image.streams.values())
+    parts: list[_Part] = []
+    begin = slot = 0
+    while begin < shortest if image.dispatch is not None else len(parts) < len(sizes):
+        features, channels = sizes[min(len(parts), len(sizes) - 1)]
+        if config.lockstep:
+            counts = np.bincount(np.arange(channels) % config.pes, minlength=config.pes).tolist()
+            length = features * max(counts)
+            end = begin + length if begin + length < shortest else None
+            streams = [image.streams[pe][begin:end] for pe in range(config.pes)]
+        else:
+            found = [_stream(image, pe, begin, features, config) for pe in range(config.pes)]
+            streams, counts = [rows for rows, _ in found], [count for _, count in found]
+            length = max(len(rows) for rows in streams)
+        parts.append(_Part(features, channels, streams, counts, slot))
+        begin, slot = begin + length, slot + max(counts)
+    return parts
 
 
 def _program(image: Image, part: _Part, number: int, name: str, array: ArrayOp) -> ProgramOp:
-    config = array.config.data
-    spread = np.bincount(np.arange(part.channels) % config.pes, minlength=config.pes)
-    streams, counts = [], []
-    for pe in range(config.pes):
-        rows, count = _stream(image, part, pe, config)
-        streams.append(rows)
-        counts.append(int(spread[pe]) if config.lockstep else count)
-    columns = _parameters(image, part, counts, config)
+    columns = _parameters(image, part, array.config.data)
     table = image.table[:, 0].astype(np.uint8).view(np.int8)
     if image.chain is not None:
         table = table[TABLE_SIZE * number : TABLE_SIZE * (number + 1)]
@@ -151,26 +121,22 @@ def _program(image: Image, part: _Part, number: int, name: str, array: ArrayOp) 
         name,
         array.sym_name.data,
         part.features,
-        stream=from_array(np.concatenate(streams).view(np.int32), i32),
-        rows=from_array(np.array([len(rows) for rows in streams]), i32),
-        outputs=from_array(columns.pop("outputs"), i32),
-        counts=from_array(np.array(counts), i32),
+        stream=from_array(np.concatenate(part.streams).view(np.int32), i32),
+        rows=from_array(np.array([len(rows) for rows in part.streams]), i32),
+        counts=from_array(np.array(part.counts), i32),
         table=from_array(table, i8),
         **{column: from_array(values, i32) for column, values in columns.items()},
     )
 
 
 def _stream(
-    image: Image, part: _Part, pe: int, config: ArrayConfig
-) -> tuple[NDArray[np.uint32], int]:
-    """The rows of a PE's stream up to its end, and the outputs that they complete."""
-    section = image.section(Command.STREAM, pe)
-    family, rows = FAMILIES[config.family(pe)], section.rows[part.stream]
-    if config.lockstep:
-        return rows, 0
+    image: Image, pe: int, begin: int, features: int, config: ArrayConfig
+) -> tuple[Words, int]:
+    """The rows of a PE's stream from one to its end, and the outputs that they complete."""
+    section, family = image.section(Command.STREAM, pe), FAMILIES[config.family(pe)]
+    rows = section.rows[begin:]
     fields = config.stream_word(pe).unpack(rows)
     ends = np.flatnonzero(fields["end"])
-    begin = part.stream.start
     if not len(ends):
         raise ProgramImageError(
             f"{byte_at(section.word(begin))}, {section.title}: none of the {len(rows)} rows from "
@@ -179,25 +145,23 @@ def _stream(
     length = int(ends[0]) + 1
     words = family.played({name: values[:length] for name, values in fields.items()}, config)
     for name in family.addresses(config):
-        outside = (words[name] >= part.features) & (words[name] != config.null_address)
+        outside = (words[name] >= features) & (words[name] != config.null_address)
         if outside.any():
-            row = begin + int(outside.argmax())
+            row = int(outside.argmax())
             raise ProgramImageError(
-                f"{byte_at(section.word(row))}, row {row} of {section.title}: {name} reads feature "
-                f"{words[name][row - begin]} of {part.features}"
+                f"{byte_at(section.word(begin + row))}, row {begin + row} of {section.title}: "
+                f"{name} reads feature {words[name][row]} of {features}"
             )
     return rows[:length], family.completed(words)
 
 
-def _parameters(
-    image: Image, part: _Part, counts: Sequence[int], config: ArrayConfig
-) -> dict[str, Ints]:
+def _parameters(image: Image, part: _Part, config: ArrayConfig) -> dict[str, Ints]:
     """The outputs in order, and by channel what the parameter memory has of them."""
     section = image.section(Command.PARAMETERS)
     row = np.concatenate(
         [
-            (part.slots.start + np.arange(count)) * config.parameter_stride + pe
-            for pe, count in enumerate(counts)
+            (part.slot + np.arange(count)) * config.parameter_stride + pe
+            for pe, count in enumerate(part.counts)
         ]
     )
     missing = row[row >= len(section.rows)]
@@ -209,7 +173,7 @@ def _parameters(
     if len(row) != part.channels:
         raise ProgramImageError(
             f"{byte_at(image.section(Command.KERNEL).place)}, KERNEL: {part.channels} outputs, but "
-            f"the streams complete {len(row)}: {list(counts)} by element"
+            f"the streams complete {len(row)}: {list(part.counts)} by element"
         )
     fields = config.parameter_row.unpack(section.rows[row])
     channels = fields["address"]
@@ -244,6 +208,13 @@ def _dispatch(
 ) -> DispatchOp:
     assert image.dispatch is not None
     table = config.dispatch_row.unpack(image.dispatch)["variant"]
+    unknown = np.flatnonzero(table >= len(programs))
+    if len(unknown):
+        section = image.section(Command.DISPATCH)
+        raise ProgramImageError(
+            f"{byte_at(section.word(int(unknown[0])))}, row {unknown[0]} of DISPATCH: variant "
+            f"{table[unknown[0]]} of {len(programs)}"
+        )
     decision = Decision(config.lanes, image.shift, tuple(table.tolist()))
     return DispatchOp(name, programs, DecisionAttr(decision))
 

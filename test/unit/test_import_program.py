@@ -111,6 +111,14 @@ def test_images_come_back(name: str, shape: str):
 
 
 def test_a_dispatch_that_always_takes_the_same_comes_back():
+    for table in ((0, 0, 0, 0), (1, 1, 1, 1)):
+        for name in ("P2-T2", "dense"):
+            program = dispatched(name, table, 0)
+            module = import_program(encode(program), program.target())
+            (again,) = playable(module)
+            assert isinstance(again, DispatchOp)
+            assert len(again.variants()) == 2
+            assert encode(again) == encode(program)
     program = dispatched("P2-T2", (0, 0, 0, 0), 1)
     first = program.variants()[0]
     alone = DispatchOp("one", [first], DecisionAttr(Decision(2, 1, (0, 0))))
@@ -202,11 +210,17 @@ def changed(program: Playable, command: Command, row: int, unit: int = 0, **fiel
             Command.CHAIN,
             1,
             {"stream": 3},
-            "none of the 3 rows from row 0 on",
+            "row 1 of CHAIN: .* is encoded as",
         ),
-        ("chain", Command.CHAIN, 1, {"slot": 0}, "CHAIN: slot 0 is not where the next program"),
-        ("dispatch", Command.DISPATCH, 2, {"slot": 1}, "bucket 2: variant 0 begins at slot 1"),
-        ("dispatch", Command.DISPATCH, 0, {"variant": 5}, "no bucket takes variant 2"),
+        ("chain", Command.CHAIN, 1, {"slot": 0}, "row 1 of CHAIN: .* is encoded as"),
+        ("dispatch", Command.DISPATCH, 2, {"slot": 1}, "row 2 of DISPATCH: .* is encoded as"),
+        (
+            "dispatch",
+            Command.DISPATCH,
+            0,
+            {"variant": 5},
+            "row 0 of DISPATCH: variant 5 of 2",
+        ),
     ],
 )
 def test_what_is_wrong_is_named(
