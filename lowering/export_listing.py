@@ -38,15 +38,16 @@ def listing(data: bytes, config: ArrayConfig) -> str:
     lines = [f"; {len(words)} words for the array {config.fingerprint:#010x}"]
     lines += [f"{field:6}  {field.name.lower():12} {int(words[field]):#010x}" for field in Header]
     for section in image.sections:
-        lines.append(f"{section.place:6}  {_heading(section, config)}")
+        lines.append(f"{section.place:6}  {_heading(section, image, config)}")
         rows = _rows(section, image, config)
         lines += [f"{section.word(row):6}    {text}" for row, text in rows]
     return "\n".join(lines) + "\n"
 
 
-def _heading(section: Section, config: ArrayConfig) -> str:
+def _heading(section: Section, image: Image, config: ArrayConfig) -> str:
     if section.command is Command.KERNEL:
-        return f"KERNEL features {section.count} outputs {section.rows[0, 0]}"
+        flags = " adds" * image.adds + " keeps" * image.keeps
+        return f"KERNEL features {image.features} outputs {image.channels}{flags}"
     if section.command is Command.END:
         return f"END after {section.count or 'any number of'} tiles"
     notes = {

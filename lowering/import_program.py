@@ -121,6 +121,8 @@ def _program(image: Image, part: _Part, number: int, name: str, array: ArrayOp) 
         name,
         array.sym_name.data,
         part.features,
+        adds=image.adds,
+        keeps=image.keeps,
         stream=from_array(np.concatenate(part.streams).view(np.int32), i32),
         rows=from_array(np.array([len(rows) for rows in part.streams]), i32),
         counts=from_array(np.array(part.counts), i32),

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from networks import MACHINE, MACHINES, Layers, activations_for, chained, lowered
-from xdsl.dialects.builtin import ModuleOp
+from xdsl.dialects.builtin import ModuleOp, UnitAttr
 
 from daqkf.cli.translate import main
 from daqkf.dialects.dfke.attributes import DecisionAttr
@@ -126,6 +126,21 @@ def test_a_dispatch_that_always_takes_the_same_comes_back():
     data = encode(alone)
     assert encode(playable(import_program(data, first.target()))[-1]) == data
     assert encode(playable(import_program(encode(first), first.target()))[-1]) == encode(first)
+
+
+@pytest.mark.parametrize("flags", [{"adds"}, {"keeps"}, {"adds", "keeps"}])
+def test_partial_sums_come_back(flags: set[str]):
+    module = lowered(layers("P2-T2", "kernel").module(MACHINE))
+    (program,) = playable(module)
+    array = program.target()
+    array.properties["config"] = type(array.config)(replace(array.config.data, partial_depth=8))
+    program.properties.update(dict.fromkeys(flags, UnitAttr()))
+    data = encode(program)
+    (again,) = playable(import_program(data, array))
+    assert encode(again) == data
+    assert flags == {"adds", "keeps"} & again.properties.keys()
+    kernel = f"KERNEL features 24 outputs 5 {' '.join(sorted(flags))}"
+    assert kernel in listing(data, array.config.data)
 
 
 def test_tiles_are_told():
