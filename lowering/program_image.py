@@ -27,6 +27,8 @@ from daqkf.dialects.rpea.ops import places
 
 Words = NDArray[np.uint32]
 
+MAX_UNIT = (1 << COMMAND_OP_SHIFT) - 1
+
 
 class ProgramImageError(ValueError):
     """A program image that an array would refuse, or would play wrongly."""
@@ -192,6 +194,30 @@ def _streams(programs: Sequence[ProgramOp]) -> list[Words]:
 
 
 @dataclass(frozen=True)
+class Section:
+    """A command of an image, and what follows it."""
+
+    command: Command
+    unit: int
+    count: int
+    """Its second word."""
+    place: int
+    """The word of the image where it stands."""
+    rows: Words
+    """[rows, words]; of KERNEL, N."""
+
+    @property
+    def title(self) -> str:
+        """What it is, for messages."""
+        of = f" of PE {self.unit}" if self.command is Command.STREAM else ""
+        return f"{self.command.name}{of}"
+
+    def word(self, row: int) -> int:
+        """The word of the image where a row begins."""
+        return self.place + 2 + row * self.rows.shape[1]
+
+
+@dataclass(frozen=True)
 class Image:
     """What a program image says, by its commands."""
 
@@ -206,6 +232,27 @@ class Image:
     """The decision table, for an array that has one."""
     chain: Words | None
     """The chain's table, for an array that chains kernels."""
+    adds: bool
+    """Whether its sums go on from partial ones."""
+    keeps: bool
+    """Whether its sums stay partial ones."""
+    tiles: int
+    """That the program is for, or 0 if that is any number."""
+    sections: Sequence[Section]
+    """Its commands, in order."""
+
+    def section(self, command: Command, unit: int = 0) -> Section:
+        """The section of a command that the image has."""
+        return next(
+            section
+            for section in self.sections
+            if section.command == command and (command is Command.DISPATCH or section.unit == unit)
+        )
+
+
+def byte_at(word: int) -> str:
+    """Where a word of an image is, for messages."""
+    return f"word {word} (byte {4 * word:#x})"
 
 
 def decode(data: bytes, config: ArrayConfig) -> Image:
@@ -233,44 +280,85 @@ def decode(data: bytes, config: ArrayConfig) -> Image:
     return _decode_body(body, config)
 
 
-def _decode_body(body: Words, config: ArrayConfig) -> Image:
-    widths = {
-        Command.STREAM: config.stream_row_words,
-        Command.PARAMETERS: config.parameter_row.words,
-        Command.TABLE: config.table_row.words,
+def _sections(body: Words, config: ArrayConfig) -> list[Section]:
+    """The commands of a body.
+
+    Raises:
+        ProgramImageError: the array would refuse one, or it comes twice.
+    """
+    # By command: the words of a row, and the limits of the count and of the unit.
+    known = {
+        Command.END: (0, MAX_TILES if config.double_buffered else 0, 1),
+        Command.KERNEL: (1, config.null_address, 1),
+        Command.STREAM: (config.stream_row_words, config.stream_depth, config.pes),
+        Command.PARAMETERS: (
+            config.parameter_row.words,
+            config.parameter_depth * config.parameter_stride,
+            1,
+        ),
+        Command.TABLE: (config.table_row.words, config.table_depth, 1),
     }
     if config.dispatches:
-        widths[Command.DISPATCH] = config.dispatch_row.words
+        known[Command.DISPATCH] = config.dispatch_row.words, config.buckets, MAX_UNIT + 1
     if config.chains:
-        widths[Command.CHAIN] = config.chain_row.words
+        known[Command.CHAIN] = config.chain_row.words, config.kernels, 1
     position = 0
-    sections: dict[tuple[Command, int], Words] = {}
-    sizes: tuple[int, int] | None = None
+    sections: list[Section] = []
     while position + 2 <= len(body):
         first, count = int(body[position]), int(body[position + 1])
-        code, unit = first >> COMMAND_OP_SHIFT, first & ((1 << COMMAND_OP_SHIFT) - 1)
-        position += 2
+        code, unit = first >> COMMAND_OP_SHIFT, first & MAX_UNIT
+        place = position + len(Header)
+        if code not in known:
+            raise ProgramImageError(f"{byte_at(place)} is no command: {first:#010x}")
+        width, most, units = known[Command(code)]
+        rows = 1 if code == Command.KERNEL else count * bool(width)
+        start, end = position + 2, position + 2 + rows * width
+        content = body[start:end] if end <= len(body) else body[:0]
+        content = content.reshape(-1, max(width, 1))
+        section = Section(Command(code), unit, count, place, content)
+        where = f"{byte_at(place)}, {section.title}"
+        if unit >= units:
+            raise ProgramImageError(f"{where}: unit {unit}; the array has 0..{units - 1}")
+        if any((old.command, old.unit) == (code, unit) for old in sections):
+            raise ProgramImageError(f"{where}: a second time")
+        if code == Command.END and count > most:
+            raise ProgramImageError(
+                f"{where}: a program for {count} tiles, on an array of one bank"
+                if not most
+                else f"{where}: a program for {count} tiles; at most {most}"
+            )
+        if end > len(body):
+            raise ProgramImageError(f"{where}: the rows of command {code} run past the image")
+        if count > most or (code == Command.KERNEL and not count):
+            raise ProgramImageError(f"{where}: a count of {count}; the array holds {most}")
+        sections.append(section)
+        position = end
         if code == Command.END:
-            if count > (MAX_TILES if config.double_buffered else 0):
-                raise ProgramImageError(f"a program for {count} tiles, on an array of one bank")
             break
-        if code == Command.KERNEL and position < len(body):
-            flags = KERNEL_ADDS | KERNEL_KEEPS if config.accumulates else 0
-            sizes = count, int(body[position]) & ~flags
-            position += 1
-        elif code in widths:
-            width = widths[Command(code)]
-            rows = body[position : position + count * width]
-            if len(rows) != count * width:
-                raise ProgramImageError(f"the rows of command {code} run past the image")
-            sections[Command(code), unit] = rows.reshape(count, width)
-            position += len(rows)
-        else:
-            raise ProgramImageError(f"word {position - 2} is no command: {first:#010x}")
     else:
         raise ProgramImageError("the program image has no end")
-    if position != len(body) or sizes is None:
-        raise ProgramImageError("the program image lacks its kernel, or goes on past its end")
+    if position != len(body):
+        raise ProgramImageError(
+            f"{byte_at(position + len(Header))}: the program image goes on past its end"
+        )
+    return sections
+
+
+def _decode_body(body: Words, config: ArrayConfig) -> Image:
+    found = _sections(body, config)
+    sections = {(section.command, section.unit): section.rows for section in found}
+    kernel = next((section for section in found if section.command == Command.KERNEL), None)
+    if kernel is None:
+        raise ProgramImageError("the program image lacks KERNEL")
+    flags = KERNEL_ADDS | KERNEL_KEEPS if config.accumulates else 0
+    outputs = int(kernel.rows[0, 0])
+    sizes = kernel.count, outputs & ~flags
+    adds, keeps = (bool(outputs & flags & flag) for flag in (KERNEL_ADDS, KERNEL_KEEPS))
+    if not 0 < sizes[1] <= config.result_depth:
+        raise ProgramImageError(
+            f"{byte_at(kernel.word(0))}: {sizes[1]} outputs; the array holds "
+            f"1..{config.result_depth}"
+        )
     streams = {unit: rows for (code, unit), rows in sections.items() if code == Command.STREAM}
     if sorted(streams) != list(range(config.pes)):
         raise ProgramImageError(f"the program image lacks a stream for each of {config.pes} PEs")
@@ -282,7 +370,19 @@ def _decode_body(body: Words, config: ArrayConfig) -> Image:
     if config.dispatches:
         shift, dispatch = _decode_dispatch(config, sections, parameters, streams)
     chain = _decode_chain(config, sizes, sections, parameters, streams) if config.chains else None
-    return Image(*sizes, table, parameters, streams, shift, dispatch, chain)
+    return Image(
+        *sizes,
+        table,
+        parameters,
+        streams,
+        shift,
+        dispatch,
+        chain,
+        adds,
+        keeps,
+        found[-1].count,
+        found,
+    )
 
 
 def _decode_chain(

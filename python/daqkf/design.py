@@ -5,7 +5,7 @@
 
 import json
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,13 +33,14 @@ from daqkf.dialects.spaq import (
 )
 from daqkf.dialects.spaq.ops import features
 from daqkf.errors import DaqkfError, describe
-from daqkf.files import write_atomically
+from daqkf.files import replacing, write_atomically
 from daqkf.ir import make_context, module_text, parse_module
 from daqkf.lowering import PASSES as LOWERINGS
 from daqkf.passes import PASSES
 from daqkf.passes.maths.index_coding import storage_facts
 from daqkf.pipelines import CIRCUIT
-from daqkf.runtime.simulator import Cycles, Job, Simulator
+from daqkf.runtime.simulator import Cycles, Job, Simulator, Trace
+from daqkf.runtime.waveforms import TILES, Waveform, gtkwave_view
 
 if TYPE_CHECKING:
     from daqkf.synthesis import Resources, Toggles
@@ -228,26 +229,62 @@ class Design:
             raise DaqkfError("the designs have different arrays")
         self.__dict__ |= {"verilog_files": other.verilog_files, "_simulator": other._simulator}
 
-    def measure(self, x: NDArray[Any], *, stalls: float = 0.0, seed: int = 0) -> Simulation:
+    def measure(
+        self,
+        x: NDArray[Any],
+        *,
+        stalls: float = 0.0,
+        seed: int = 0,
+        trace: str | Path | None = None,
+        trace_tiles: int = TILES,
+    ) -> Simulation:
         """Simulate the generated RTL on float activations [T, K] or int8 columns [T, K + E].
 
         Float activations are quantised first and the results scaled back; int8 columns are the
         array's own, `quantize_input` makes them. All streams pause at random in a share
         `stalls` of the cycles.
 
+        `trace` is a file for the waveform of the first `trace_tiles` tiles, `.vcd` or `.fst`;
+        GTKWave opens it in groups with the file `.gtkw` beside it.
+
         Raises:
-            DaqkfError: activations of a wrong shape or type.
+            DaqkfError: activations of a wrong shape or type, or a waveform of another format.
+            OSError: the waveform cannot be written there.
             SimulationError, ToolNotFoundError: the simulation failed, or a tool is missing.
         """
+        waveform = Waveform(Path(trace), trace_tiles) if trace is not None else None
         q, is_float = self._quantized(x)
         job = Job(self.program, q, self._program.channels)
-        (trace,) = self._simulator.trace([job], stalls=stalls, seed=seed)
-        y = self._scaled(trace.y, is_float)
-        return Simulation(y, trace.cycles, len(trace.variants), trace.variants)
+        if waveform is None:
+            (played,) = self._simulator.trace([job], stalls=stalls, seed=seed)
+        else:
+            played = self._traced(job, waveform, stalls=stalls, seed=seed)
+        y = self._scaled(played.y, is_float)
+        return Simulation(y, played.cycles, len(played.variants), played.variants)
 
-    def simulate(self, x: NDArray[Any], *, stalls: float = 0.0, seed: int = 0) -> NDArray[Any]:
+    def _traced(self, job: Job, waveform: Waveform, *, stalls: float, seed: int) -> Trace:
+        view = gtkwave_view(waveform, self.verilog_files)
+        with replacing(waveform.path) as temporary:
+            # Whether it can be written shows before the simulator is built.
+            temporary.touch()
+            simulator = Simulator.verilated(self.verilog_files, self.config, waveform.format)
+            (played,) = simulator.trace(
+                [job], stalls=stalls, seed=seed, waveform=replace(waveform, path=temporary)
+            )
+        write_atomically(waveform.view, view.encode())
+        return played
+
+    def simulate(
+        self,
+        x: NDArray[Any],
+        *,
+        stalls: float = 0.0,
+        seed: int = 0,
+        trace: str | Path | None = None,
+        trace_tiles: int = TILES,
+    ) -> NDArray[Any]:
         """The results of `measure` alone: float32 [T, N], or for int8 int8 [T, N + E']."""
-        return self.measure(x, stalls=stalls, seed=seed).y
+        return self.measure(x, stalls=stalls, seed=seed, trace=trace, trace_tiles=trace_tiles).y
 
     def reference(self, x: NDArray[Any]) -> NDArray[Any]:
         """What the integer golden model computes; `simulate` equals it bit for bit.

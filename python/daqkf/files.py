@@ -3,6 +3,6 @@
 
 """Writing files whole or not at all; passes write so, too."""
 
-from daqkf.passes.files import write_atomically
+from daqkf.passes.files import replacing, write_atomically
 
-__all__ = ["write_atomically"]
+__all__ = ["replacing", "write_atomically"]

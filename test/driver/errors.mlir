@@ -10,7 +10,7 @@
 // RUN: not daqkf-opt %s -o %s/x 2>&1 | filecheck %s --check-prefix=OUTPUT
 
 // Each is one line, without a traceback.
-// PASS: daqkf-opt: unknown pass 'no-such-pass' (known: nn-raise, {{.*}}
+// PASS: daqkf-opt: unknown pass 'no-such-pass' (known: nn-dequantize, {{.*}}
 // PASS-NOT: {{.}}
 // OPTION: daqkf-opt: Provided arguments ["goal"] not found in expected arguments ["target", "family", "fabric", "index_bits", "tile"]
 // OPTION-NOT: {{.}}

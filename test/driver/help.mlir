@@ -1,7 +1,7 @@
 // RUN: daqkf-opt --help | filecheck %s
 // RUN: daqkf-opt --version | filecheck %s --check-prefix=VERSION
 
-// CHECK: spaq-prune
+// CHECK: {{^ *}}spaq-prune{{$}}
 // CHECK-NEXT: Zero the weights of every float matrix that matter least
 // CHECK-NEXT: sparsity: float|int (default: required)
 // CHECK-NEXT: samples: str|None (default: none)

@@ -124,11 +124,11 @@ def test_damaged_images_are_refused(program: ProgramOp, word: int, value: int, m
 @pytest.mark.parametrize(
     ("word", "value", "message"),
     [
-        (0, 0x7000_0000, "word 0 is no command: 0x70000000"),
-        (3, 0x3000_0001, "lacks TABLE"),
+        (0, 0x7000_0000, r"word 5 \(byte 0x14\) is no command: 0x70000000"),
+        (3, 0x3000_0001, r"word 8 \(byte 0x20\), TABLE: unit 1; the array has 0..0"),
         (4, 5000, "the rows of command 3 run past the image"),
-        (-2, 0x2000_0000, "the program image has no end"),
-        (-5, 0x1000_0000, "lacks a stream for each of 2 PEs"),
+        (-2, 0x1000_0000, r"STREAM of PE 0: a second time"),
+        (-5, 0x1000_0000, "STREAM of PE 0: a second time"),
     ],
 )
 def test_malformed_bodies_are_refused(program: ProgramOp, word: int, value: int, message: str):

@@ -20,6 +20,7 @@ from daqkf.hw_targets.prices import priced_fabrics
 from daqkf.passes.maths.cost_model import DEFAULT_FABRIC
 from daqkf.passes.maths.dispatch import BUDGET
 from daqkf.passes.maths.level_table import TABLE
+from daqkf.runtime.waveforms import TILES
 
 
 def _load(path: str, what: str) -> np.ndarray:
@@ -102,11 +103,20 @@ def _simulate(options: argparse.Namespace) -> int:
     design = Design.load(options.design)
     x = _load(options.activations, "activations")
     with Console(stderr=True).status("building the simulator and simulating"):
-        result = design.measure(x, stalls=options.stalls, seed=options.seed)
+        result = design.measure(
+            x,
+            stalls=options.stalls,
+            seed=options.seed,
+            trace=options.trace,
+            trace_tiles=options.trace_tiles,
+        )
     data = BytesIO()
     np.save(data, result.y)
     write_atomically(Path(options.output), data.getvalue())
     print(f"{options.output}: {list(result.y.shape)} in {result.cycles.running} cycles of running")
+    if options.trace:
+        shown = min(options.trace_tiles, result.tiles)
+        print(f"{options.trace}: waveform of {shown} of {result.tiles} tiles")
     if len(design.level_sets) > 1:
         tiles = np.bincount(result.variants, minlength=len(design.level_sets))
         print(f"tiles by variant: {', '.join(f'{n}: {count}' for n, count in enumerate(tiles))}")
@@ -341,6 +351,18 @@ def _parser() -> argparse.ArgumentParser:
     simulator.add_argument("-o", "--output", required=True, help="results [T, N], .npy")
     simulator.add_argument("--stalls", type=float, default=0.0, help="share of stream pauses")
     simulator.add_argument("--seed", type=int, default=0, help="of the pauses")
+    simulator.add_argument(
+        "--trace",
+        metavar="FILE",
+        help="write a waveform there, .vcd or .fst, and beside it a .gtkw that opens it in GTKWave",
+    )
+    simulator.add_argument(
+        "--trace-tiles",
+        type=int,
+        default=TILES,
+        metavar="N",
+        help=f"tiles that the waveform shows, from the first on (default: {TILES})",
+    )
     simulator.set_defaults(run=_simulate)
 
     synthesizer = commands.add_parser("synth", help="synthesise a compiled design's RTL")

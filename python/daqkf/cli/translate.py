@@ -1,34 +1,105 @@
 # Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-"""`daqkf-translate`: IR → SystemVerilog or program image; networks, arrays → IR; registers."""
+"""`daqkf-translate`: IR ↔ program image, IR → SystemVerilog; networks, arrays → IR; registers."""
 
 import argparse
+import json
 import sys
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from xdsl.dialects.builtin import ModuleOp
 
 from daqkf.cli.guard import guarded
+from daqkf.dialects.rpea import ArrayConfig, ArrayOp, Playable
 from daqkf.errors import DaqkfError
 from daqkf.files import write_atomically
 from daqkf.frontends import FORMATS, load_network
 from daqkf.ir import make_context, module_text, parse_module
 from daqkf.lowering.export_registers import EXPORTS
 
-TO = ("verilog", "split-verilog", "program", "mlir", *EXPORTS)
+TO = ("verilog", "split-verilog", "program", "listing", "mlir", *EXPORTS)
 
 
-def _program(module: ModuleOp) -> bytes:
-    from daqkf.lowering.program_image import encode, playable
+def _program(module: ModuleOp) -> Playable:
+    from daqkf.lowering.program_image import playable
 
     programs = playable(module)
     if len(programs) != 1:
         raise DaqkfError(f"expected one rpea.program in the module, not {len(programs)}")
-    return encode(programs[0])
+    return programs[0]
+
+
+_FACTS = ("design.json", "network.json")
+"""That the folder of a design or a network has."""
+
+
+def _array(path: Path) -> ArrayOp:
+    """The array of a file of IR or of facts, or of a folder that has the latter."""
+    if path.is_dir():
+        found = [path / name for name in _FACTS if (path / name).is_file()]
+        if not found:
+            raise DaqkfError(f"{path}: has no {' or '.join(_FACTS)}; say --array")
+        path = found[0]
+    try:
+        text = path.read_text(encoding="utf-8")
+        if path.suffix == ".json":
+            facts = json.loads(text)["array"].items()
+            config: dict[str, Any] = {
+                name: tuple(v) if isinstance(v, list) else v for name, v in facts
+            }
+            return ArrayOp("array", ArrayConfig(**config))
+    except UnicodeDecodeError as error:
+        raise DaqkfError(f"{path}: not text: {error}") from None
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise DaqkfError(f"{path}: not the facts of a design: {error}") from None
+    module = parse_module(make_context(), text, str(path))
+    arrays = [op for op in module.ops if isinstance(op, ArrayOp)]
+    if len(arrays) != 1:
+        raise DaqkfError(f"{path}: expected one rpea.array in the module, not {len(arrays)}")
+    return arrays[0]
+
+
+def _array_of(image: Path) -> ArrayOp:
+    """The array of the design or the network in whose folder an image is."""
+    folders = [image.parent, image.absolute().parent.parent]
+    beside = [folder for folder in folders if any((folder / name).is_file() for name in _FACTS)]
+    return _array(beside[0] if beside else image.parent)
+
+
+def _read_image(options: argparse.Namespace) -> int:
+    """Disassemble or validate a program image."""
+    from daqkf.lowering.export_listing import listing
+    from daqkf.lowering.import_program import import_program
+    from daqkf.lowering.program_image import ProgramImageError, decode
+
+    path = Path(options.disassemble or options.validate)
+    to = options.to or "mlir"
+    if options.validate and options.to:
+        raise DaqkfError("--validate translates to nothing, and takes no --to")
+    if to not in ("mlir", "listing"):
+        raise DaqkfError(f"--disassemble translates to mlir or listing, not to {to}")
+    data = path.read_bytes()
+    array = _array(Path(options.array)) if options.array else _array_of(path)
+    try:
+        if to == "listing":
+            return _write(options.output, listing(data, array.config.data).encode())
+        module = import_program(data, array)
+    except ProgramImageError as error:
+        raise DaqkfError(f"{path}: {error}") from None
+    if options.disassemble:
+        return _write(options.output, module_text(module).encode())
+    image = decode(data, array.config.data)
+    tiles = image.tiles or "any number of"
+    print(
+        f"{path}: a valid program of {len(data)} bytes, {image.features} features, "
+        f"{image.channels} outputs, for {tiles} tiles"
+    )
+    return 0
 
 
 def _verilog(module: ModuleOp) -> dict[str, str]:
@@ -81,11 +152,31 @@ def _parser() -> argparse.ArgumentParser:
         help="make float IR of the arrays in an .npz file instead: weights [K, N], and "
         "optionally bias [N], activation (a name) and samples [T, K] to calibrate with",
     )
+    images = parser.add_mutually_exclusive_group()
+    images.add_argument(
+        "--disassemble",
+        metavar="IMAGE",
+        help="read a program image instead: its programs as IR, which translates back to the same "
+        "image, or with --to listing a line for each row",
+    )
+    images.add_argument(
+        "--validate",
+        metavar="IMAGE",
+        help="check all that the hardware checks of a program image, and that it plays it "
+        "rightly: every output once, no feature beyond the last, nothing that is not read",
+    )
+    parser.add_argument(
+        "--array",
+        metavar="PATH",
+        help="that the image is for: IR with an rpea.array, or the folder of a design or a network "
+        "(by default, the one that the image is in)",
+    )
     parser.add_argument(
         "--to",
         choices=TO,
         help="verilog: all modules in one text; split-verilog: a file for each in the folder "
-        "-o; program: the program image; mlir: the IR itself (what imports make by default); "
+        "-o; program: the program image; listing: the program image as text; mlir: the IR itself "
+        "(what imports and --disassemble make by default); "
         "without an input, the registers of daqkf_system as c-header, as python-constants, or as "
         "the register-table of docs/registers.md",
     )
@@ -94,6 +185,12 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(options: argparse.Namespace) -> int:
+    if options.disassemble or options.validate:
+        if options.input or options.import_npz or options.source:
+            raise DaqkfError("an image is read by itself: no other input")
+        return _read_image(options)
+    if options.array:
+        raise DaqkfError("--array is for --disassemble and --validate")
     to = options.to or ("mlir" if options.import_npz or options.source else None)
     if to is None:
         raise DaqkfError(f"say what to translate to: --to {{{','.join(TO)}}}")
@@ -118,8 +215,14 @@ def _run(options: argparse.Namespace) -> int:
         for name, text in _verilog(module).items():
             write_atomically(Path(options.output, name), text.encode())
         return 0
-    if to == "program":
-        data = _program(module)
+    if to in ("program", "listing"):
+        from daqkf.lowering.export_listing import listing
+        from daqkf.lowering.program_image import encode
+
+        program = _program(module)
+        data = encode(program)
+        if to == "listing":
+            data = listing(data, program.target().config.data).encode()
     elif to == "verilog":
         from daqkf.lowering.export_verilog import single_file
 

@@ -3,17 +3,21 @@
 //
 // Drives a verilated daqkf_array from files. Usage:
 //
-//   harness LANES SEED STALLS LIMIT OVERLAP (PROGRAM X Y TILES FEATURES OUTPUTS)...
+//   harness LANES SEED STALLS LIMIT OVERLAP WAVEFORM SHOWN (PROGRAM X Y TILES FEATURES OUTPUTS)...
 //
 // For each job: streams the words of the file PROGRAM ("-" keeps the last one), then TILES
 // tiles of FEATURES beats of LANES bytes from X, and writes TILES tiles of OUTPUTS beats to Y.
 // STALLS, out of 1000, is how often each stream pauses; LIMIT is how many cycles may pass
 // without a transfer. With OVERLAP a stream goes on to the next job by itself; without, a job
-// begins after the one before, and its activations after its program. Prints one line a job: the
+// begins after the one before, and its activations after its program. The file WAVEFORM ("-" for
+// none) shows what happens until SHOWN tiles have left: a cycle takes 10 ns, the clock rises in
+// its middle, and inputs change at its beginning. Prints one line a job: the
 // cycles spent in each of the 8 phases, then the variant that each tile took.
 // Exit codes: 0 done, 2 the array refused a program, 3 it stopped or broke the protocol.
 
 #include <algorithm>
+#include <cerrno>
+#include <csignal>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -27,6 +31,12 @@
 
 #include "Vdaqkf_array.h"
 #include "verilated.h"
+
+#if VM_TRACE_FST
+#include "verilated_fst_c.h"
+#elif VM_TRACE_VCD
+#include "verilated_vcd_c.h"
+#endif
 
 namespace {
 
@@ -59,6 +69,64 @@ template <typename Top> void setLast(Top &, bool, long) {}
   std::fprintf(stderr, "%s\n", message.c_str());
   std::exit(code);
 }
+
+#if VM_TRACE
+#if !VM_TRACE_FST
+// Verilator's own way out of an error waits forever for a lock that it holds.
+struct File : VerilatedVcdFile {
+  ssize_t write(const char *data, ssize_t count) override {
+    const ssize_t written = VerilatedVcdFile::write(data, count);
+    if (written < 0 && errno != EAGAIN && errno != EINTR)
+      fail(1, std::string("cannot write the waveform: ") + std::strerror(errno));
+    return written;
+  }
+};
+#endif
+
+class Waveform {
+public:
+  void open(VerilatedContext &context, Vdaqkf_array &top, const char *file, uint64_t tiles) {
+#if VM_TRACE_FST
+    // Its writer aborts if the disk is full.
+    std::signal(SIGABRT, [](int) { fail(1, "cannot write the waveform"); });
+#endif
+    context.traceEverOn(true);
+    top.trace(&writer, 99);
+    writer.set_time_unit("1ns");
+    writer.set_time_resolution("1ns");
+    writer.open(file);
+    left = tiles;
+    if (!writer.isOpen())
+      fail(1, "cannot write the waveform");
+  }
+  // Half a cycle.
+  void step() {
+    if (left)
+      writer.dump(now);
+    now += 5;
+  }
+  void tileHasLeft() { left -= left != 0; }
+  void close() { writer.close(); }
+
+private:
+#if VM_TRACE_FST
+  VerilatedFstC writer;
+#else
+  File file;
+  VerilatedVcdC writer{&file};
+#endif
+  uint64_t left = 0, now = 0;
+};
+#else
+struct Waveform {
+  template <typename... Arguments> void open(Arguments &&...) {
+    fail(1, "this simulator was built without waveforms");
+  }
+  void step() {}
+  void tileHasLeft() {}
+  void close() {}
+};
+#endif
 
 Bytes readFile(const char *path) {
   std::ifstream file(path, std::ios::binary);
@@ -94,6 +162,7 @@ size_t current(std::vector<Job> &jobs, size_t number, Stream Job::*stream) {
 struct Bench {
   VerilatedContext context;
   std::unique_ptr<Vdaqkf_array> top;
+  Waveform waveform;
   std::mt19937 random;
   unsigned stalls = 0;
   bool overlap = false;
@@ -102,8 +171,10 @@ struct Bench {
   bool go() { return random() % 1000 >= stalls; }
 
   void edge() {
+    waveform.step();
     top->clk = 1;
     top->eval();
+    waveform.step();
     top->clk = 0;
     top->eval();
   }
@@ -135,6 +206,7 @@ struct Bench {
     top->eval();
 
     ++job.phases[top->status_phase];
+    const bool leaves = top->y_tvalid && top->y_tready && top->y_tlast;
     bool moved = take(program, top->prog_tready);
     moved |= take(x, top->x_tready);
     if (top->y_tvalid && top->y_tready) {
@@ -143,7 +215,7 @@ struct Bench {
       y.position += y.beat;
       if (bool(top->y_tlast) != (y.position / y.beat % job.outputs == 0))
         fail(3, "y_tlast does not mark the last beat of a tile");
-      if (top->y_tlast)
+      if (leaves)
         job.variants.push_back(variantOf(*top, 0));
       moved = true;
     }
@@ -154,6 +226,8 @@ struct Bench {
     if (top->status_error)
       fail(2, "the array refused the program with error " + std::to_string(top->status_error));
     edge();
+    if (leaves)
+      waveform.tileHasLeft();
   }
 
   bool offer(Stream *stream) {
@@ -174,9 +248,9 @@ struct Bench {
 } // namespace
 
 int main(int argc, char **argv) {
-  if (argc < 12 || (argc - 6) % 6 != 0)
-    fail(1,
-         "usage: harness LANES SEED STALLS LIMIT OVERLAP (PROGRAM X Y TILES FEATURES OUTPUTS)...");
+  if (argc < 14 || (argc - 8) % 6 != 0)
+    fail(1, "usage: harness LANES SEED STALLS LIMIT OVERLAP WAVEFORM SHOWN "
+            "(PROGRAM X Y TILES FEATURES OUTPUTS)...");
   const size_t lanes = std::strtoul(argv[1], nullptr, 10);
   Bench bench;
   // Registers and memories start with random contents: only a reset may make them known.
@@ -187,6 +261,8 @@ int main(int argc, char **argv) {
   bench.limit = std::strtoull(argv[4], nullptr, 10);
   bench.overlap = std::strtoul(argv[5], nullptr, 10);
   bench.top = std::make_unique<Vdaqkf_array>(&bench.context);
+  if (std::strcmp(argv[6], "-") != 0)
+    bench.waveform.open(bench.context, *bench.top, argv[6], std::strtoull(argv[7], nullptr, 10));
 
   bench.top->rst = 1;
   bench.top->clk = 0;
@@ -196,10 +272,10 @@ int main(int argc, char **argv) {
     bench.edge();
   bench.top->rst = 0;
 
-  std::vector<Job> jobs((argc - 6) / 6);
+  std::vector<Job> jobs((argc - 8) / 6);
   for (size_t number = 0; number < jobs.size(); ++number) {
     Job &job = jobs[number];
-    char **arguments = argv + 6 + 6 * number;
+    char **arguments = argv + 8 + 6 * number;
     const size_t tiles = std::strtoul(arguments[3], nullptr, 10);
     const size_t features = std::strtoul(arguments[4], nullptr, 10);
     job.outputs = std::strtoul(arguments[5], nullptr, 10);
@@ -215,6 +291,7 @@ int main(int argc, char **argv) {
       fail(1, "the files do not have the stated sizes");
   }
   bench.run(jobs);
+  bench.waveform.close();
 
   for (const Job &job : jobs) {
     std::ofstream file(job.results, std::ios::binary);

@@ -21,12 +21,14 @@ from daqkf.dialects.rpea.layout import LoadError, Phase
 from daqkf.lowering.program_image import for_tiles
 from daqkf.lowering.rtl.array import TOP
 from daqkf.runtime import tools
+from daqkf.runtime.waveforms import Waveform, phase_names
 
 HARNESS = Path(__file__).with_name("harness.cpp")
 _FLAGS = (
     *("--cc", "--exe", "--build", "-O3", "--noassert", "-Wno-fatal", "--top-module", TOP),
     *("--x-assign", "unique", "--x-initial", "unique"),
 )
+_WAVEFORM_FLAGS = ("--trace-max-width", "0")
 _CFLAGS = "-O1 -std=c++17"
 MAKE_VARIABLES = "OPT_FAST= OPT_SLOW= OPT_GLOBAL= CFG_CXXFLAGS_PCH_I=-include"
 """The last one is empty in the wheel, and models of several files would not compile."""
@@ -90,20 +92,27 @@ def cache_folder() -> Path:
     return Path(base) / "daqkf"
 
 
-def build(files: Mapping[str, str]) -> Path:
+def build(files: Mapping[str, str], waveforms: str | None = None) -> Path:
     """Build the simulator of these Verilog files, or find it in the cache.
 
+    It can write `waveforms` of this format (`waveforms.FORMATS`).
+
     Raises:
-        SimulationError: Verilator or the C++ compiler failed.
+        SimulationError: Verilator or the C++ compiler failed, or lacks what FST needs.
         ToolNotFoundError: Verilator, Perl, make or a C++ compiler is missing.
     """
     verilator, compiler, make = tools.verilator(), tools.cxx_compiler(), tools.make()
-    harness = HARNESS.read_bytes()
-    recipe = json.dumps([sorted(files.items()), _FLAGS, _CFLAGS, verilator.argv, compiler])
+    harness, flags = HARNESS.read_bytes(), _FLAGS
+    if waveforms:
+        files = {**files, **phase_names()}
+        flags = (*_FLAGS, *_WAVEFORM_FLAGS, f"--trace-{waveforms}")
+    recipe = json.dumps([sorted(files.items()), flags, _CFLAGS, verilator.argv, compiler])
     key = hashlib.sha256(recipe.encode() + harness).hexdigest()[:32]
     target = cache_folder() / "simulators" / key / "simulator"
     if target.is_file():
         return target
+    if waveforms == "fst":
+        require_compression(compiler)
     target.parent.parent.mkdir(parents=True, exist_ok=True)
     # Build beside the target and rename, so that an interrupted build leaves nothing behind.
     with tempfile.TemporaryDirectory(dir=target.parent.parent, prefix="building-") as folder:
@@ -111,7 +120,7 @@ def build(files: Mapping[str, str]) -> Path:
             Path(folder, name).write_text(text, encoding="utf-8")
         (Path(folder) / HARNESS.name).write_bytes(harness)
         jobs = str(os.cpu_count() or 1)
-        command = [*verilator.argv, *_FLAGS, "-j", jobs, "-CFLAGS", _CFLAGS]
+        command = [*verilator.argv, *flags, "-j", jobs, "-CFLAGS", _CFLAGS]
         command += ["-MAKEFLAGS", f"{MAKE_VARIABLES} CXX={compiler}"]
         command += ["-o", "simulator", HARNESS.name, *files]
         run = subprocess.run(
@@ -139,6 +148,23 @@ def build(files: Mapping[str, str]) -> Path:
     return target
 
 
+def require_compression(compiler: str) -> None:
+    """Check that a C++ compiler has the libraries that FST files are written with.
+
+    Raises:
+        SimulationError: it has not.
+    """
+    program = "#include <lz4.h>\n#include <zlib.h>\nint main() { return !zlibVersion(); }\n"
+    with tempfile.TemporaryDirectory() as folder:
+        command = [compiler, "-x", "c++", "-", "-o", str(Path(folder, "probe")), "-llz4", "-lz"]
+        run = subprocess.run(command, input=program, capture_output=True, text=True, check=False)
+    if run.returncode:
+        raise SimulationError(
+            "the C++ compiler finds no zlib or lz4, which .fst files need: install zlib1g-dev and "
+            "liblz4-dev, or write a .vcd file"
+        )
+
+
 class Simulator:
     """An array of one config, compiled with the harness into a program."""
 
@@ -150,9 +176,11 @@ class Simulator:
         self._environment = environment or {}
 
     @classmethod
-    def verilated(cls, files: Mapping[str, str], config: ArrayConfig) -> "Simulator":
+    def verilated(
+        cls, files: Mapping[str, str], config: ArrayConfig, waveforms: str | None = None
+    ) -> "Simulator":
         """The simulator of these Verilog files; see `build`."""
-        return cls(build(files), config)
+        return cls(build(files, waveforms), config)
 
     def run(
         self, jobs: Sequence[Job], *, stalls: float = 0.0, seed: int = 0
@@ -168,13 +196,14 @@ class Simulator:
         stalls: float = 0.0,
         seed: int = 0,
         overlap: bool = False,
+        waveform: Waveform | None = None,
     ) -> list[Trace]:
         """Play jobs one after another on one array, without a reset between them.
 
         Every stream pauses in a share `stalls` (0 ≤ stalls < 1) of the cycles, at random. With
         `overlap`, each stream goes on to the next job by itself, so that an array of two banks
         loads a program while the one before runs; a cycle counts for the job whose results are
-        due.
+        due. A simulator that was built for it writes a `waveform`.
 
         Raises:
             SimulationError: the array refused a program, stopped, or broke the protocol; an
@@ -200,6 +229,7 @@ class Simulator:
                 arguments += [str(tiles), str(features), str(job.outputs)]
             limit = int((self._longest_silence() + _MARGIN) / (1 - stalls))
             command = [self._binary, lanes, seed, round(1000 * stalls), limit, int(overlap)]
+            command += (waveform.path.absolute(), waveform.tiles) if waveform else ("-", 0)
             command += arguments
             run = subprocess.run(
                 [str(part) for part in command],

@@ -1,0 +1,392 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""Program images read back: as IR, as listings, and what is found wrong in them."""
+
+import json
+import zlib
+from dataclasses import asdict, replace
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+from networks import MACHINE, MACHINES, Layers, activations_for, chained, lowered
+from xdsl.dialects.builtin import ModuleOp, UnitAttr
+
+from daqkf.cli.translate import main
+from daqkf.dialects.dfke.attributes import DecisionAttr
+from daqkf.dialects.dfke.decision import Decision
+from daqkf.dialects.interpreting import run
+from daqkf.dialects.rpea import ArrayConfig, DispatchOp, Playable, ProgramOp
+from daqkf.dialects.rpea.layout import Command, Header
+from daqkf.ir import make_context, module_text, parse_module
+from daqkf.lowering.export_listing import listing
+from daqkf.lowering.import_program import import_program
+from daqkf.lowering.program_image import (
+    ProgramImageError,
+    Section,
+    decode,
+    encode,
+    for_tiles,
+    playable,
+)
+
+FAMILIES = {
+    **MACHINES,
+    "ternary": replace(MACHINE, families=("ternary",)),
+    "semiring": replace(MACHINE, families=("semiring",)),
+    "strassen": replace(MACHINE, families=("strassen",)),
+    "narrow": replace(MACHINE, families=("multiply",), weight_bits=(4, 8)),
+    "windows": replace(MACHINE, index_bits=3),
+    "deltas": replace(MACHINE, families=("multiply",), index_bits=2),
+    "banks": replace(MACHINE, banks=2),
+}
+SHAPES = {"kernel": (24, 5), "chain": (24, 11, 9)}
+
+
+def layers(name: str, shape: str) -> Layers:
+    made = Layers.random(3, SHAPES[shape])
+    if name == "ternary":
+        return Layers([np.sign(levels) for levels in made.levels], made.shifts, made.tables)
+    return made
+
+
+@cache
+def loaded(name: str, shape: str) -> Playable:
+    """What an array of this machine plays: a kernel, a chain, or a dispatch of two kernels."""
+    machine = FAMILIES[name]
+    if shape == "dispatch":
+        return dispatched(name, (1, 0, 0, 1), 2)
+    module = layers(name, shape).module(machine)
+    return playable(lowered(chained(module) if shape == "chain" else module))[-1]
+
+
+def dispatched(name: str, table: tuple[int, ...], shift: int) -> DispatchOp:
+    """Two programs of one shape on one array, and a decision between them."""
+    module = lowered(layers(name, "kernel").module(FAMILIES[name]))
+    (program,) = playable(module)
+    assert isinstance(program, ProgramOp)
+    array = program.target()
+    config = array.config.data
+    depths = {
+        "stream_depth": 2 * config.stream_depth,
+        "parameter_depth": 2 * config.parameter_depth,
+    }
+    array.properties["config"] = type(array.config)(replace(config, buckets=4, **depths))
+    other = program.clone()
+    other.properties["sym_name"] = type(program.sym_name)("other")
+    other.properties["bias"], other.properties["shift"] = program.shift, program.shift
+    op = DispatchOp("both", [program, other], DecisionAttr(Decision(config.lanes, shift, table)))
+    module.body.block.insert_ops_after([other, op], program)
+    module.verify()
+    return op
+
+
+def sealed(words: np.ndarray) -> bytes:
+    """An image with the length and the CRC of its body."""
+    body = words[len(Header) :].tobytes()
+    words[Header.LENGTH], words[Header.CRC] = len(body) // 4, zlib.crc32(body)
+    return words.tobytes()
+
+
+def config_of(program: Playable) -> ArrayConfig:
+    return program.target().config.data
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("shape", ["kernel", "chain", "dispatch"])
+def test_images_come_back(name: str, shape: str):
+    program = loaded(name, shape)
+    data = encode(program)
+    module = import_program(data, program.target())
+    text = module_text(module)
+    again = playable(parse_module(make_context(), text, "text"))
+    assert [type(op) for op in again] == [type(program)]
+    assert encode(again[-1]) == data
+    lines = listing(data, config_of(program)).splitlines()
+    sections = decode(data, config_of(program)).sections
+    rows = sum(len(s.rows) for s in sections if s.command in (Command.STREAM, Command.PARAMETERS))
+    assert sum("slot" in line or "x[" in line or "+" in line for line in lines) > rows / 2
+
+
+def test_a_dispatch_that_always_takes_the_same_comes_back():
+    for table in ((0, 0, 0, 0), (1, 1, 1, 1)):
+        for name in ("P2-T2", "dense"):
+            program = dispatched(name, table, 0)
+            module = import_program(encode(program), program.target())
+            (again,) = playable(module)
+            assert isinstance(again, DispatchOp)
+            assert len(again.variants()) == 2
+            assert encode(again) == encode(program)
+    program = dispatched("P2-T2", (0, 0, 0, 0), 1)
+    first = program.variants()[0]
+    alone = DispatchOp("one", [first], DecisionAttr(Decision(2, 1, (0, 0))))
+    program.parent_block().insert_ops_after([alone], program)  # pyright: ignore
+    data = encode(alone)
+    assert encode(playable(import_program(data, first.target()))[-1]) == data
+    assert encode(playable(import_program(encode(first), first.target()))[-1]) == encode(first)
+
+
+@pytest.mark.parametrize("flags", [{"adds"}, {"keeps"}, {"adds", "keeps"}])
+def test_partial_sums_come_back(flags: set[str]):
+    module = lowered(layers("P2-T2", "kernel").module(MACHINE))
+    (program,) = playable(module)
+    array = program.target()
+    array.properties["config"] = type(array.config)(replace(array.config.data, partial_depth=8))
+    program.properties.update(dict.fromkeys(flags, UnitAttr()))
+    data = encode(program)
+    (again,) = playable(import_program(data, array))
+    assert encode(again) == data
+    assert flags == {"adds", "keeps"} & again.properties.keys()
+    kernel = f"KERNEL features 24 outputs 5 {' '.join(sorted(flags))}"
+    assert kernel in listing(data, array.config.data)
+
+
+def test_tiles_are_told():
+    program = loaded("banks", "kernel")
+    data = for_tiles(encode(program), 12)
+    assert encode(playable(import_program(data, program.target()))[-1]) == encode(program)
+    assert listing(data, config_of(program)).endswith("END after 12 tiles\n")
+
+
+def test_a_listing_says_what_the_weights_are():
+    """Of multipliers, every item is a weight and its row."""
+    made, program = layers("mixed", "kernel"), loaded("mixed", "kernel")
+    assert isinstance(program, ProgramOp)
+    lines = listing(encode(program), config_of(program)).splitlines()
+    start = next(n for n, line in enumerate(lines) if "STREAM of PE 1 (multiply)" in line)
+    image = decode(encode(program), config_of(program))
+    fields = config_of(program).parameter_row.unpack(image.parameters)
+    outputs = iter(fields["address"][1::2].tolist())
+    output, found = next(outputs), np.zeros_like(made.levels[0])
+    for line in lines[start + 1 : -1]:
+        for term in line.split()[1:]:
+            if "*" in term:
+                weight, row = term.removesuffix("]").split("*x[")
+                found[int(row), output] += int(weight)
+        if "last" in line and "end" not in line:
+            output = next(outputs)
+    mine = found.any(axis=0)
+    assert mine.sum() == 2
+    np.testing.assert_array_equal(found[:, mine], made.levels[0][:, mine])
+
+
+def changed(program: Playable, command: Command, row: int, unit: int = 0, **fields: int) -> bytes:
+    """An image with other fields in a row."""
+    config, data = config_of(program), encode(program)
+    section = decode(data, config).section(command, unit)
+    layout = {
+        Command.STREAM: config.stream_word(unit),
+        Command.PARAMETERS: config.parameter_row,
+        Command.TABLE: config.table_row,
+        Command.DISPATCH: config.dispatch_row,
+        Command.CHAIN: config.chain_row,
+    }[command]
+    values = layout.unpack(section.rows[row : row + 1])
+    values |= {name: np.array([value]) for name, value in fields.items()}
+    words = np.frombuffer(data, "<u4").copy()
+    words[section.word(row) : section.word(row) + layout.words] = layout.pack(values)[0]
+    return sealed(words)
+
+
+@pytest.mark.parametrize(
+    ("shape", "command", "row", "fields", "message"),
+    [
+        ("kernel", Command.STREAM, 3, {"index0": 25}, "row 3 of STREAM of PE 0: index0 reads"),
+        ("kernel", Command.STREAM, 0, {"last": 1}, "KERNEL: 5 outputs, but the streams complete 6"),
+        (
+            "kernel",
+            Command.STREAM,
+            -1,
+            {"end": 0},
+            "none of the 27 rows from row 0",
+        ),
+        ("kernel", Command.STREAM, 5, {"end": 1}, "KERNEL: 5 outputs, but the streams complete"),
+        ("kernel", Command.PARAMETERS, 1, {"address": 0}, "row 1 of PARAMETERS: output 0 of 5 c"),
+        ("kernel", Command.PARAMETERS, 0, {"address": 7}, "of PARAMETERS: output"),
+        (
+            "kernel",
+            Command.PARAMETERS,
+            2,
+            {"multiplier": 0},
+            "a multiplier of 0, not 1..65535",
+        ),
+        ("kernel", Command.PARAMETERS, 4, {"address": 1}, "row 4 of PARAMETERS: .* is encoded as"),
+        (
+            "kernel",
+            Command.PARAMETERS,
+            0,
+            {"shift_minus_1": 63},
+            "a shift of 64, not 1..47",
+        ),
+        (
+            "chain",
+            Command.CHAIN,
+            1,
+            {"stream": 3},
+            "row 1 of CHAIN: .* is encoded as",
+        ),
+        ("chain", Command.CHAIN, 1, {"slot": 0}, "row 1 of CHAIN: .* is encoded as"),
+        ("dispatch", Command.DISPATCH, 2, {"slot": 1}, "row 2 of DISPATCH: .* is encoded as"),
+        (
+            "dispatch",
+            Command.DISPATCH,
+            0,
+            {"variant": 5},
+            "row 0 of DISPATCH: variant 5 of 2",
+        ),
+    ],
+)
+def test_what_is_wrong_is_named(
+    shape: str, command: Command, row: int, fields: dict[str, int], message: str
+):
+    program = loaded("P2-T2", shape)
+    section = decode(encode(program), config_of(program)).section(command)
+    data = changed(program, command, row % len(section.rows), **fields)
+    decode(data, config_of(program))
+    with pytest.raises(ProgramImageError, match=rf"^(word \d+ \(byte 0x.*|){message}"):
+        import_program(data, program.target())
+
+
+def cut(program: Playable, section: Section) -> np.ndarray:
+    """The words of an image without a section."""
+    words = np.frombuffer(encode(program), "<u4")
+    end = section.place + 2 + section.rows.size
+    return np.delete(words, slice(section.place, end))
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        (Command.END, "the program image has no end"),
+        (Command.KERNEL, "the program image lacks KERNEL"),
+        (Command.TABLE, "the program image lacks TABLE"),
+        (Command.PARAMETERS, "the program image lacks PARAMETERS"),
+        (Command.STREAM, "the program image lacks a stream for each of 2 PEs"),
+    ],
+)
+def test_every_command_is_needed(command: Command, message: str):
+    program = loaded("P2-T2", "kernel")
+    section = decode(encode(program), config_of(program)).section(command)
+    with pytest.raises(ProgramImageError, match=message):
+        import_program(sealed(cut(program, section)), program.target())
+
+
+def test_sizes_are_those_of_the_memories():
+    program = loaded("P2-T2", "kernel")
+    data, config = encode(program), config_of(program)
+    image = decode(data, config)
+    kernel = image.section(Command.KERNEL).place
+    stream, table = image.section(Command.STREAM).place, image.section(Command.TABLE)
+    for word, value, message in (
+        (kernel + 1, 0, "KERNEL: a count of 0; the array holds 31"),
+        (kernel + 1, 32, "KERNEL: a count of 32; the array holds 31"),
+        (kernel + 2, 9, "9 outputs; the array holds 1..8"),
+        (stream, 0x1000_0002, "STREAM of PE 2: unit 2; the array has 0..1"),
+        (table.word(3), 0x1FF, "row 3 of TABLE: 0x1ff, where the same program is encoded as 0xff"),
+    ):
+        words = np.frombuffer(data, "<u4").copy()
+        words[word] = value
+        with pytest.raises(ProgramImageError, match=message):
+            import_program(sealed(words), program.target())
+    words = np.delete(np.frombuffer(data, "<u4"), slice(table.word(0), table.word(6)))
+    words[table.place + 1] -= 6
+    with pytest.raises(ProgramImageError, match="TABLE: 250 rows, not 256"):
+        import_program(sealed(words), program.target())
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [
+        ("P2-T2", "kernel"),
+        ("P2-T2", "chain"),
+        ("P2-T2", "dispatch"),
+        ("mixed", "dispatch"),
+        ("dense", "chain"),
+        ("strassen", "kernel"),
+        ("windows", "kernel"),
+        ("deltas", "kernel"),
+        ("banks", "kernel"),
+    ],
+)
+def test_flipped_bytes_are_found_or_make_another_good_program(name: str, shape: str):
+    """With the CRC of what they make; half of them next to the commands."""
+    program = loaded(name, shape)
+    data, array = encode(program), program.target()
+    rng = np.random.default_rng(11)
+    starts = [4 * section.place for section in decode(data, config_of(program)).sections]
+    places = rng.integers(4 * len(Header), len(data), 40).tolist()
+    places += [min(int(rng.choice(starts) + rng.integers(0, 20)), len(data) - 1) for _ in range(40)]
+    refused = 0
+    for place in places:
+        damaged = bytearray(data)
+        damaged[place] ^= int(rng.integers(1, 256))
+        with pytest.raises(ProgramImageError, match="damaged"):
+            import_program(bytes(damaged), array)
+        again = sealed(np.frombuffer(bytes(damaged), "<u4").copy())
+        try:
+            module = import_program(again, array)
+        except ProgramImageError:
+            refused += 1
+            continue
+        image = decode(again, config_of(program))
+        encoded = encode(playable(module)[-1])
+        assert (for_tiles(encoded, image.tiles) if image.tiles else encoded) == again
+        listing(again, config_of(program))
+    assert refused > 20
+
+
+def test_the_ir_of_an_image_computes_what_its_layer_did():
+    made, program = layers("P2-T2", "chain"), loaded("P2-T2", "chain")
+    module = import_program(encode(program), program.target(), name=program.sym_name.data)
+    original = lowered(chained(made.module(FAMILIES["P2-T2"])))
+    parts = {op.sym_name.data: op for op in module.ops if isinstance(op, ProgramOp)}
+    for op in [op for op in original.ops if isinstance(op, ProgramOp)]:
+        op.properties.update(parts[op.sym_name.data].properties)
+    x = activations_for(made, 4)
+    np.testing.assert_array_equal(run(original, x), made.expected(x))
+
+
+def test_the_command_names_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    program = loaded("P2-T2", "kernel")
+    (tmp_path / "programs").mkdir()
+    image, facts = tmp_path / "programs" / "p.bin", tmp_path / "network.json"
+    image.write_bytes(encode(program))
+    facts.write_text(json.dumps({"array": asdict(config_of(program))}))
+    array = tmp_path / "array.mlir"
+    module = program.parent_op()
+    assert isinstance(module, ModuleOp)
+    array.write_text(module_text(module))
+    for options in ([], ["--array", str(array)], ["--array", str(tmp_path)]):
+        assert main(["--validate", str(image), *options]) == 0
+        assert "24 features, 5 outputs, for any number of tiles" in capsys.readouterr().out
+    bad = tmp_path / "bad.bin"
+    bad.write_bytes(changed(program, Command.STREAM, 3, index0=25))
+    binary, out = str(bad), str(tmp_path / "out")
+    for arguments, message in (
+        (["--validate", binary], f"{bad}: word 285 (byte 0x474), row 3 of STREAM of PE 0: index0"),
+        (["--disassemble", binary, "-o", out], f"{bad}: word 285"),
+        (["--disassemble", binary, "--to", "program"], "translates to mlir or listing, not to pro"),
+        (["--validate", binary, "--to", "mlir"], "--validate translates to nothing"),
+        (["--validate", binary, "x.mlir"], "an image is read by itself: no other input"),
+        (["--array", binary, "--to", "mlir"], "--array is for --disassemble and --validate"),
+        (["--validate", binary, "--array", binary], f"{bad}: not text"),
+        (["--validate", str(tmp_path / "none")], "none: No such file or directory"),
+        (["--validate", binary, "--array", str(tmp_path / "no")], "no: No such file or directory"),
+    ):
+        assert main(arguments) == 1
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith("daqkf-translate: ")
+        assert message in line
+    assert not Path(out).exists()
+    array.write_text("func.func @nothing() {\n  func.return\n}\n")
+    assert main(["--validate", str(image), "--array", str(array)]) == 1
+    assert "expected one rpea.array in the module, not 0" in capsys.readouterr().err
+    for text in ("{", "[]", "{}", '{"array": {"pes": 2}}', '{"array": 3}'):
+        facts.write_text(text)
+        assert main(["--validate", str(image)]) == 1
+        assert "network.json: not the facts of a design" in capsys.readouterr().err
+    facts.unlink()
+    assert main(["--validate", str(image)]) == 1
+    assert "programs: has no design.json or network.json; say --array" in capsys.readouterr().err
