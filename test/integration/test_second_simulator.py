@@ -41,7 +41,9 @@ def build(design: daqkf.Design, folder: Path) -> Path:
     return folder / "simulator"
 
 
-@pytest.mark.parametrize("name", TARGETS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[] if n == "tiny" else pytest.mark.slow) for n in TARGETS]
+)
 def test_yosys_simulates_the_same(name: str, tmp_path: Path):
     rng = np.random.default_rng(31)
     target, machine = name, TARGETS[name]

@@ -129,6 +129,7 @@ def test_a_program_serves_as_many_tiles_as_there_is_room_for(tmp_path: Path):
         assert [job.outputs > 0 for job in jobs] == [False, True] * (len(jobs) // 2)
 
 
+@pytest.mark.slow
 def test_with_two_banks_loading_hides(tmp_path: Path):
     machine = replace(PLAIN["P2-T2"], **SMALL | {"partial_depth": 256})
     layers, totals = None, dict[int, int]()

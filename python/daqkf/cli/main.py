@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 
 from daqkf.cli.guard import guarded
+from daqkf.cli.networks import NETWORKS
 from daqkf.dialects.dfke.machine import FAMILIES
 from daqkf.errors import DaqkfError
 from daqkf.files import write_atomically
-from daqkf.frontends import SUFFIXES
 from daqkf.hw_targets.prices import priced_fabrics
 from daqkf.passes.maths.cost_model import DEFAULT_FABRIC
 from daqkf.passes.maths.dispatch import BUDGET
@@ -257,7 +257,7 @@ def _parser() -> argparse.ArgumentParser:
     compiler.add_argument(
         "weights",
         help="[K, N] in .npy, a SciPy sparse matrix in .npz, a network's file "
-        f"({', '.join(SUFFIXES)}), or 'minilm' for all its layers",
+        f"({', '.join(NETWORKS)}), or 'minilm' for all its layers",
     )
     compiler.add_argument("--bias", help="[N] in .npy")
     compiler.add_argument("--activation", help="relu, gelu, gelu_tanh, silu, sigmoid, tanh")

@@ -23,9 +23,13 @@ if TYPE_CHECKING:
 _LAYER_OPTIONS = ("bias", "activation", "accuracy", "cycles", "family", "fabric", "index_bits")
 
 
+NETWORKS = tuple(suffix for suffix in SUFFIXES if suffix not in (".npy", ".npz"))
+"""Suffixes of networks' files on the command line, where .npy and .npz are a layer's weights."""
+
+
 def is_network(path: str) -> bool:
     """Whether this is a network's file, and not a layer's weights."""
-    return Path(path).suffix in SUFFIXES
+    return Path(path).suffix in NETWORKS
 
 
 def compile_network(options: argparse.Namespace, console: "Console") -> int:
