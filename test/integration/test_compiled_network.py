@@ -147,6 +147,16 @@ def test_a_quantised_file_has_the_same_kernels(model: Path, kind: str, tmp_path:
     assert noise(network.run(inputs())["y"], expected(model, inputs())) < 2e-3
 
 
+def test_inputs_are_drawn_where_none_are_given(model: Path):
+    from daqkf.frontends import load_network
+    from daqkf.network.compile import drawn_inputs
+
+    drawn = drawn_inputs(entry(load_network(model)))
+    assert drawn["x"].shape == (2, 16, WIDTH)
+    network = daqkf.compile(str(model), target="tiny", split=0.0)
+    assert noise(network.run(inputs())["y"], expected(model, inputs())) < 1e-2
+
+
 def test_without_kernels_there_is_no_array(tmp_path: Path):
     names = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [2]) for name in "xy"]
     graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "g", names[:1], names[1:])

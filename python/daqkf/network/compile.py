@@ -48,7 +48,10 @@ Progress = Callable[[str], None]
 """Told of each step."""
 
 _DRAWN = 16
-"""What extents that the file leaves open are in inputs that are drawn; 2 for a leading one."""
+"""What extents that the file leaves open are in inputs that are drawn, but for a leading one."""
+
+_DRAWN_BATCH, _DRAWN_ROWS = 2, 256
+"""A leading one: of batches, and of rows [T, K]."""
 
 _ROWS = 2048
 """Rows of a kernel's inputs that are kept to calibrate on."""
@@ -210,9 +213,12 @@ def drawn_inputs(function: FuncOp, seed: int = 0) -> dict[str, NDArray[Any]]:
     rng = np.random.default_rng(seed)
     inputs: dict[str, NDArray[Any]] = {}
     for name, argument in zip(input_names(function), function.body.block.args, strict=True):
+        extents = _extents(argument)
+        rows = len(extents) == 2 and extents[1] != DYNAMIC_INDEX
+        leading = _DRAWN_ROWS if rows else _DRAWN_BATCH
         shape = [
-            extent if extent != DYNAMIC_INDEX else (_DRAWN if axis else 2)
-            for axis, extent in enumerate(_extents(argument))
+            extent if extent != DYNAMIC_INDEX else (_DRAWN if axis else leading)
+            for axis, extent in enumerate(extents)
         ]
         assert isinstance(argument.type, TensorType)
         kind = argument.type.element_type
