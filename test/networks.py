@@ -10,6 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 from xdsl.context import Context
 from xdsl.dialects.builtin import FunctionType, ModuleOp, i8, i32
@@ -44,6 +45,10 @@ MACHINES = {
     "mixed": replace(MACHINE, families=("running_sum", "multiply")),
     "dense": replace(MACHINE, families=("dense",)),
 }
+SOME = [
+    pytest.param(name, marks=pytest.mark.slow if name == "P3-T5-V5" else ()) for name in MACHINES
+]
+"""Their names, for tests that build a simulator."""
 
 
 @dataclass(frozen=True)

@@ -187,24 +187,8 @@ def largest_level(machine: Machine) -> int:
 
 
 QUICK = (
-    *(
-        "P2-T2",
-        "one",
-        "P5-T3",
-        "strassen",
-        "mixed",
-        "eight-items",
-        "multiply-modes",
-        "mixed-ternary",
-    ),
-    *(
-        "multiply-packed",
-        "ternary-eight-items",
-        "windows-eight",
-        "deltas-4",
-        "dense",
-        "dense-packed",
-    ),
+    *("P2-T2", "one", "strassen", "mixed", "eight-items", "multiply-modes", "multiply-packed"),
+    *("ternary-eight-items", "windows-eight", "deltas-4", "dense-packed"),
 )
 """Machines that between them have every family, multiplier and kind of index."""
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from networks import MACHINES as PLAIN
-from networks import Layers, activations_for, chained, config_of, lint, lowered
+from networks import SOME, Layers, activations_for, chained, config_of, lint, lowered
 
 from daqkf.dialects.rpea import ArrayConfig
 from daqkf.dialects.rpea.layout import MAX_TILES, Header
@@ -57,7 +57,7 @@ def jobs_of(name: str, *, chains: bool, tokens: int) -> tuple[list[Job], list[np
     return jobs, expected
 
 
-@pytest.mark.parametrize("name", MACHINES)
+@pytest.mark.parametrize("name", SOME)
 @pytest.mark.parametrize("stalls", [0.0, 0.4])
 @pytest.mark.parametrize("overlap", [False, True])
 def test_programs_take_turns(name: str, stalls: float, overlap: bool):
@@ -171,7 +171,7 @@ def test_crc32_is_that_of_zlib():
     assert register ^ crc32.INITIAL == zlib.crc32(data)
 
 
-@pytest.mark.parametrize("name", MACHINES)
+@pytest.mark.parametrize("name", SOME)
 def test_lint_and_yosys_take_the_circuit(name: str, tmp_path: Path):
     config, _ = array(name, chains=name != "dense")
     lint(emit_verilog(circuit_module(build_array(config))), TOP, tmp_path)

@@ -65,6 +65,7 @@ def test_a_workload_is_compiled_for_one_array(workload: Workload):
     assert found.x.dtype == np.int8
 
 
+@pytest.mark.slow
 def test_a_contender_is_held_against_its_golden_model(
     workload: Workload, monkeypatch: pytest.MonkeyPatch
 ):

@@ -106,6 +106,7 @@ def test_a_small_table_predicts_what_it_has_not_seen(measurements: list[Measurem
     assert set(left_out) == {"gaussian"}
 
 
+@pytest.mark.slow
 def test_the_shipped_table_predicts_what_it_has_not_seen():
     """A quick part of `daqkf spaq-profile --check`: other families and seeds."""
     table = load_table()
@@ -220,6 +221,7 @@ def test_the_install_command_has_the_pinned_version():
     assert f'"{pin}"' in (ROOT / "pyproject.toml").read_text()
 
 
+@pytest.mark.slow
 def test_interruption_ends_every_process():
     script = (
         "import sys\n"
