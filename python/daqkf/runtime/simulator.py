@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
@@ -33,6 +34,8 @@ _CFLAGS = "-O1 -std=c++17"
 MAKE_VARIABLES = "OPT_FAST= OPT_SLOW= OPT_GLOBAL= CFG_CXXFLAGS_PCH_I=-include"
 """The last one is empty in the wheel, and models of several files would not compile."""
 _MARGIN = 10_000
+_AHEAD = 3600.0
+"""Seconds that no build takes."""
 
 
 class SimulationError(RuntimeError):
@@ -119,6 +122,14 @@ def build(files: Mapping[str, str], waveforms: str | None = None) -> Path:
         for name, text in files.items():
             Path(folder, name).write_text(text, encoding="utf-8")
         (Path(folder) / HARNESS.name).write_bytes(harness)
+        objects = Path(folder, "obj_dir")
+        library = _library([*flags, _CFLAGS, compiler], verilator.argv)
+        if library.is_dir():
+            # Later than the Makefile that Verilator is about to write, on which they depend.
+            objects.mkdir()
+            later = time.time() + _AHEAD
+            for built in library.iterdir():
+                os.utime(shutil.copyfile(built, objects / built.name), (later, later))
         jobs = str(os.cpu_count() or 1)
         command = [*verilator.argv, *flags, "-j", jobs, "-CFLAGS", _CFLAGS]
         command += ["-MAKEFLAGS", f"{MAKE_VARIABLES} CXX={compiler}"]
@@ -131,21 +142,32 @@ def build(files: Mapping[str, str], waveforms: str | None = None) -> Path:
             text=True,
             check=False,
         )
-        built = Path(folder, "obj_dir", "simulator")
+        built = objects / "simulator"
         if run.returncode or not built.is_file():
             output = (run.stderr + run.stdout).splitlines()
             lines = [line for line in output if "error" in line.lower()] or output or ["no output"]
             raise SimulationError(f"building the simulator failed: {lines[0].strip()}")
-        ready = Path(folder, "ready")
+        ready, kept = Path(folder, "ready"), Path(folder, "library")
         ready.mkdir()
         shutil.move(built, ready / "simulator")
-        try:
-            ready.rename(target.parent)
-        except OSError:
-            # Another process was faster; its simulator is the same.
-            if not target.is_file():
-                raise
+        kept.mkdir()
+        for built in objects.glob("verilated*.o"):
+            shutil.move(built, kept)
+        for source, place in ((ready, target.parent), (kept, library)):
+            try:
+                source.rename(place)
+            except OSError:
+                # Another process was faster; what it built is the same.
+                if not place.is_dir():
+                    raise
     return target
+
+
+def _library(recipe: Sequence[str], verilator: Sequence[str]) -> Path:
+    """Where Verilator's own objects are kept, which are the same for all simulators of a recipe."""
+    changed = [Path(part).stat().st_mtime_ns for part in verilator if Path(part).is_file()]
+    key = hashlib.sha256(json.dumps([*recipe, *verilator, *changed]).encode()).hexdigest()[:32]
+    return cache_folder() / "simulators" / f"library-{key}"
 
 
 def require_compression(compiler: str) -> None:
