@@ -37,7 +37,7 @@ WEIGHT_BITS = ((8,), (4,), (4, 8))
 ITEM_COUNTS = (1, 2, 4, 8)
 """Items that a word of the running-sum family can have."""
 
-_MAY_BE_ZERO = ("max_shift", "index_bits", "partial_depth")
+_MAY_BE_ZERO = ("max_shift", "index_bits", "partial_depth", "residual_depth", "normalizes")
 
 _MOST = {"pes": 1024, "lanes": 1024}
 """Beyond these a single array is no longer one circuit anybody would build."""
@@ -84,6 +84,11 @@ class Machine:
     partial_depth: int = field(default=0, kw_only=True)
     """Rows of partial sums, one for each lane. With any, kernels of more features than the
     activation memories have rows run in parts; 0: there are none."""
+    residual_depth: int = field(default=0, kw_only=True)
+    """Rows of activations that are kept, to be added to the sums of a kernel later in a chain; 0:
+    there are none."""
+    normalizes: bool = field(default=False, kw_only=True)
+    """Whether a unit normalises the results of a kernel, token by token, in a chain."""
     banks: int = field(default=1, kw_only=True)
     """Program memories: with two, a program is loaded and checked while another one runs, and one
     that is refused leaves it in place. The depths are those of a bank."""
@@ -96,7 +101,7 @@ class Machine:
                 raise ValueError(f"{name} cannot be {value}")
             if value > _MOST.get(name, value):
                 raise ValueError(f"{name} cannot be beyond {_MOST[name]}, as {value} is")
-            if name == "partial_depth" and not value:
+            if name in ("partial_depth", "residual_depth") and not value:
                 continue
             if name.endswith("_depth") and (value < 2 or value & (value - 1)):
                 raise ValueError(f"{name} must be a power of two above 1, not {value}")

@@ -23,7 +23,9 @@ from daqkf.dialects.rpea.families import FAMILIES
 from daqkf.dialects.spaq.numerics import (
     ACCUMULATOR_MAX_BITS,
     ACTIVATION_BITS,
+    EXPONENT_BITS,
     MULTIPLIER_BITS,
+    NORMALIZED_BITS,
     SHIFT_MAX,
     TABLE_SIZE,
 )
@@ -229,6 +231,13 @@ class ArrayConfig(Machine):
             )
         if self.dispatches and self.chains:
             raise ValueError("an array picks among variants or chains kernels, not both")
+        if (self.residual_depth or self.normalizes) and not self.chains:
+            raise ValueError("residuals and normalisation are for arrays that chain kernels")
+        if self.normalizes and self.accumulator_width < NORMALIZED_BITS:
+            raise ValueError(
+                f"accumulators of {self.accumulator_width} bits; normalised values have "
+                f"{NORMALIZED_BITS}"
+            )
 
     @property
     def address_width(self) -> int:
@@ -276,7 +285,9 @@ class ArrayConfig(Machine):
         """What the post unit needs of one output channel.
 
         The bias already holds the correction of what the families' sums have too much; it is
-        negated, as the unit subtracts the rows of its product.
+        negated, as the unit subtracts the rows of its product. `residual` is what the kept
+        activation of the output's number is multiplied by, and `exponent` what the output says
+        of itself to the unit that normalises.
         """
         return Fields(
             {
@@ -284,6 +295,8 @@ class ArrayConfig(Machine):
                 "multiplier": MULTIPLIER_BITS,
                 "shift_minus_1": (SHIFT_MAX - 1).bit_length(),
                 "address": max(1, (self.result_depth - 1).bit_length()),
+                **({"residual": MULTIPLIER_BITS} if self.residual_depth else {}),
+                **({"exponent": EXPONENT_BITS} if self.normalizes else {}),
             }
         )
 
@@ -332,6 +345,8 @@ class ArrayConfig(Machine):
         """Where a kernel of a chain begins, its outputs, and whether it is the last.
 
         Elements in step also need its features. Its activation table is the one of its number.
+        `saves` says that its activations are kept for residuals. A kernel that `normalizes` is the
+        row unit's: it takes the results of the one before as they stand in the result memory.
         """
         return Fields(
             {
@@ -340,6 +355,8 @@ class ArrayConfig(Machine):
                 **({"features": self.address_width} if self.lockstep else {}),
                 "outputs": self.result_depth.bit_length(),
                 "last": 1,
+                **({"saves": 1} if self.residual_depth else {}),
+                **({"normalizes": 1} if self.normalizes else {}),
             }
         )
 

@@ -22,6 +22,20 @@ MULTIPLIER_MAX = (1 << MULTIPLIER_BITS) - 1
 SHIFT_MIN, SHIFT_MAX = 1, 47
 TABLE_SIZE = 1 << ACTIVATION_BITS
 
+EXPONENT_BITS = 2
+EXPONENT_MAX = (1 << EXPONENT_BITS) - 1
+"""Before normalisation, channels of a larger range count 2^exponent times."""
+MEAN_FRACTION = 4
+"""Bits of a mean behind the binary point."""
+FACTOR_BITS = 12
+"""Significant bits of a reciprocal of a standard deviation."""
+NORMALIZED_FRACTION = 10
+"""Bits of a normalised value behind the binary point."""
+NORMALIZED_BITS = 18
+"""Bits of a normalised value, which is within ±√N."""
+NORMALIZED_FEATURES = 1 << (FACTOR_BITS - 1)
+"""The most that are normalised together."""
+
 ACCUMULATOR_MAX_BITS = 32
 """Sums are carried in at most this many bits; range analysis rejects what needs more."""
 
@@ -92,6 +106,48 @@ def requantize(
     multiplier, shift = multiplier.astype(np.int64), shift.astype(np.int64)
     product = accumulator.astype(np.int64) * multiplier + (np.int64(1) << (shift - 1))
     return np.clip(product >> shift, ACTIVATION_MIN, ACTIVATION_MAX).astype(np.int8)
+
+
+def add_residual(
+    accumulator: NDArray[np.int64], residual: NDArray[np.int8], multiplier: NDArray
+) -> NDArray[np.int64]:
+    """`acc + r·M[n]`: [T, N] and [T, R], of which the first N count, M in 0..MULTIPLIER_MAX."""
+    kept = residual[:, : accumulator.shape[1]].astype(np.int64)
+    return accumulator + kept * multiplier.astype(np.int64)
+
+
+def normalize(q: NDArray[np.int8], exponent: NDArray) -> NDArray[np.int64]:
+    """`(u - mean(u)) / std(u)` of u = q·2^exponent[n], for each token: [T, N] → [T, N].
+
+    In steps of 2^-NORMALIZED_FRACTION, rounded down. As the circuit computes it:
+
+    - Q = ⌊√(N·Σu² - (Σu)²)⌋, N times the standard deviation, at least 1;
+    - m = ⌊Σu·2^MEAN_FRACTION / N⌋;
+    - g = ⌊N·2^k / Q⌋ with the least k ≥ 0 for which it has FACTOR_BITS bits;
+    - z = (u·2^MEAN_FRACTION - m)·g >> (k + MEAN_FRACTION - NORMALIZED_FRACTION), where a negative
+      shift is none: so large a factor is only that of values which hardly differ.
+
+    Raises:
+        ValueError: N is beyond NORMALIZED_FEATURES.
+    """
+    count = q.shape[1]
+    if count > NORMALIZED_FEATURES:
+        raise ValueError(f"{count} features to normalise; at most {NORMALIZED_FEATURES}")
+    u = q.astype(np.int64) << exponent.astype(np.int64)
+    total, squares = u.sum(axis=1), (u * u).sum(axis=1)
+    # Below 2^52 the rounded root of a float has the right integer part.
+    deviation = np.sqrt((count * squares - total * total).astype(np.float64)).astype(np.int64)
+    deviation = np.maximum(deviation, 1)
+    mean = (total << MEAN_FRACTION) // count
+    exact = np.log2((deviation << (FACTOR_BITS - 1)) / count)
+    k = np.maximum(np.ceil(exact).astype(np.int64), 0)
+    factor = (count << k) // deviation
+    short = factor < 1 << (FACTOR_BITS - 1)
+    k = k + short
+    factor = (count << k) // deviation
+    shift = np.maximum(k + MEAN_FRACTION - NORMALIZED_FRACTION, 0)
+    centred = (u << MEAN_FRACTION) - mean[:, np.newaxis]
+    return centred * factor[:, np.newaxis] >> shift[:, np.newaxis]
 
 
 def look_up(table: NDArray[np.int8], q: NDArray[np.int8]) -> NDArray[np.int8]:

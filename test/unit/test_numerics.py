@@ -3,6 +3,7 @@
 
 """The integers of the design, against arithmetic on Python's unbounded ones."""
 
+import math
 from itertools import pairwise
 
 import numpy as np
@@ -92,3 +93,46 @@ def test_table_is_indexed_by_the_unsigned_byte():
     table = np.arange(256).astype(np.uint8).view(np.int8)
     every = np.arange(-128, 128, dtype=np.int8)
     assert np.array_equal(numerics.look_up(table, every), every)
+
+
+def test_a_residual_is_added_by_its_columns():
+    sums = np.array([[1, -2], [3, 4]], np.int64)
+    kept = np.array([[1, 2, 99], [-128, 127, 99]], np.int8)
+    total = numerics.add_residual(sums, kept, np.array([10, 65535]))
+    assert total.tolist() == [[11, 131068], [-1277, 8322949]]
+
+
+@pytest.mark.parametrize("features", [1, 2, 3, 7, 384, 2047, 2048])
+def test_normalized_values_are_those_of_long_division(features: int):
+    rng = np.random.default_rng(features)
+    for lowest, highest in ((-128, 127), (5, 6), (-2, 1), (0, 0)):
+        q = rng.integers(lowest, highest + 1, (20, features)).astype(np.int8)
+        q[0], q[1:3, 0] = -128, 127
+        exponent = rng.integers(0, numerics.EXPONENT_MAX + 1, features)
+        found = numerics.normalize(q, exponent)
+        for row, values in zip(q.tolist(), found.tolist(), strict=True):
+            u = [value << int(e) for value, e in zip(row, exponent, strict=True)]
+            total, squares = sum(u), sum(value * value for value in u)
+            deviation = max(math.isqrt(features * squares - total * total), 1)
+            mean = (total << numerics.MEAN_FRACTION) // features
+            k = 0
+            while (features << k) // deviation < 1 << (numerics.FACTOR_BITS - 1):
+                k += 1
+            factor = (features << k) // deviation
+            assert factor < 1 << numerics.FACTOR_BITS
+            shift = max(k + numerics.MEAN_FRACTION - numerics.NORMALIZED_FRACTION, 0)
+            expected = [((value << numerics.MEAN_FRACTION) - mean) * factor >> shift for value in u]
+            assert values == expected
+        assert np.abs(found).max() < 1 << (numerics.NORMALIZED_BITS - 1)
+
+
+def test_normalized_values_have_mean_0_and_deviation_1():
+    q = np.clip(np.random.default_rng(0).normal(5, 30, (50, 384)).round(), -128, 127)
+    z = numerics.normalize(q.astype(np.int8), np.arange(384) % 3) / 2.0**10
+    assert np.abs(z.mean(axis=1)).max() < 0.002
+    assert np.abs(z.std(axis=1) - 1).max() < 0.002
+
+
+def test_too_many_features_to_normalize_are_refused():
+    with pytest.raises(ValueError, match="2049 features to normalise; at most 2048"):
+        numerics.normalize(np.zeros((1, 2049), np.int8), np.zeros(2049, np.int64))
