@@ -23,6 +23,7 @@ from daqkf.dialects.spaq.ops import (
     QuantizeOp,
     RequantizeOp,
 )
+from daqkf.dialects.spaq.rows import ColumnsOp, ConcatOp, LayerNormOp, NormalizeOp, ResidualOp
 from daqkf.dialects.spaq.semirings import Semiring, SemiringAttr
 
 SPAQ = Dialect(
@@ -31,11 +32,16 @@ SPAQ = Dialect(
         ActivationOp,
         AddOp,
         CalibratedOp,
+        ColumnsOp,
+        ConcatOp,
         ConstantOp,
         DequantizeOp,
+        LayerNormOp,
         MatmulOp,
+        NormalizeOp,
         QuantizeOp,
         RequantizeOp,
+        ResidualOp,
     ],
     [AnalysisAttr, EncodingAttr, LevelsAttr, SemiringAttr, SparsityAttr],
 )
@@ -46,14 +52,19 @@ __all__ = [
     "AddOp",
     "AnalysisAttr",
     "CalibratedOp",
+    "ColumnsOp",
+    "ConcatOp",
     "ConstantOp",
     "DequantizeOp",
     "EncodingAttr",
+    "LayerNormOp",
     "LevelSet",
     "LevelsAttr",
     "MatmulOp",
+    "NormalizeOp",
     "QuantizeOp",
     "RequantizeOp",
+    "ResidualOp",
     "Semiring",
     "SemiringAttr",
     "Sparsity",

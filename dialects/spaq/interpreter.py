@@ -25,7 +25,9 @@ from daqkf.dialects.spaq.ops import (
     QuantizeOp,
     RequantizeOp,
     element,
+    features,
 )
+from daqkf.dialects.spaq.rows import ColumnsOp, ConcatOp, LayerNormOp, NormalizeOp, ResidualOp
 from daqkf.dialects.spaq.semirings import product
 
 Values = tuple[Any, ...]
@@ -82,3 +84,31 @@ class SpaqFunctions(InterpreterFunctions):
         if op.table is not None:
             return (numerics.look_up(to_array(op.table), args[0]),)
         return (apply_function(op.function.data, args[0]).astype(np.float32),)
+
+    @impl(ResidualOp)
+    def residual(self, interpreter: Interpreter, op: ResidualOp, args: Values) -> Values:
+        x, kept = args
+        if op.multiplier is None:
+            return (x + kept,)
+        return (_checked(op, numerics.add_residual(x, kept, to_array(op.multiplier))),)
+
+    @impl(LayerNormOp)
+    def layer_norm(self, interpreter: Interpreter, op: LayerNormOp, args: Values) -> Values:
+        x, gamma, beta = (np.asarray(value, np.float64) for value in args)
+        centred = x - x.mean(axis=1, keepdims=True)
+        variance = (centred**2).mean(axis=1, keepdims=True)
+        normal = centred / np.sqrt(variance + op.epsilon.value.data)
+        return ((normal * gamma + beta).astype(np.float32),)
+
+    @impl(NormalizeOp)
+    def normalize(self, interpreter: Interpreter, op: NormalizeOp, args: Values) -> Values:
+        return (numerics.normalize(args[0], to_array(op.exponent)),)
+
+    @impl(ColumnsOp)
+    def columns(self, interpreter: Interpreter, op: ColumnsOp, args: Values) -> Values:
+        first = op.first.value.data
+        return (args[0][:, first : first + features(op.result)],)
+
+    @impl(ConcatOp)
+    def concat(self, interpreter: Interpreter, op: ConcatOp, args: Values) -> Values:
+        return (np.concatenate(args, axis=1),)

@@ -88,34 +88,37 @@ def parse_dense(parser: Parser) -> DenseIntOrFPElementsAttr:
     return attribute
 
 
-def _is_accumulator(kind: Attribute) -> bool:
+def is_accumulator(kind: Attribute) -> bool:
+    """Whether sums may be of this type."""
     return isinstance(kind, IntegerType) and 8 <= kind.width.data <= ACCUMULATOR_MAX_BITS
 
 
-def _require(condition: object, message: str) -> None:
+def require(condition: object, message: str) -> None:
+    """Fail verification with the message unless the condition holds."""
     if not condition:
         raise VerifyException(message)
 
 
-def _require_activations(op: Operation) -> None:
-    """Every result, and the first operand, is a rank-2 tensor; token counts agree."""
-    values = [*op.operands[:1], *op.results]
+def require_activations(op: Operation, *others: SSAValue) -> None:
+    """Every result, the first operand and `others` are rank-2 tensors; token counts agree."""
+    values = [*op.operands[:1], *others, *op.results]
     shapes = [value.type.get_shape() for value in values if isinstance(value.type, TensorType)]
-    _require(
+    require(
         len(shapes) == len(values) and all(len(shape) == 2 for shape in shapes),
         f"{op.name} works on tensors of two dimensions, tokens and features",
     )
-    _require(
+    require(
         all(shape[1] > 0 for shape in shapes), f"{op.name} needs a static count of features above 0"
     )
-    _require(
+    require(
         len({shape[0] for shape in shapes}) == 1, f"{op.name} cannot change the number of tokens"
     )
 
 
-def _require_channels(op: Operation, name: str, attribute: DenseIntOrFPElementsAttr) -> None:
+def require_channels(op: Operation, name: str, attribute: DenseIntOrFPElementsAttr) -> None:
+    """The attribute has one entry for each feature of the op's result."""
     expected = (features(op.results[0]),)
-    _require(
+    require(
         attribute.get_shape() == expected and attribute.shape_is_complete,
         f"{name} must have one entry for each of the {expected[0]} output channels",
     )
@@ -181,31 +184,31 @@ class ConstantOp(IRDLOperation):
         return encoding if isinstance(encoding, EncodingAttr) else None
 
     def verify_(self) -> None:
-        _require(self.value.get_type() == self.result.type, "value and result differ in type")
+        require(self.value.get_type() == self.result.type, "value and result differ in type")
         shape = self.value.get_shape()
-        _require(
+        require(
             len(shape) in (1, 2) and all(extent > 0 for extent in shape),
             "a constant is a matrix [K, N] or a vector [N] with static, positive extents",
         )
-        _require(self.value.shape_is_complete, "the bytes do not fill the tensor")
+        require(self.value.shape_is_complete, "the bytes do not fill the tensor")
         kind = self.value.get_element_type()
-        _require(isinstance(kind, IntegerType | Float32Type), "a constant is f32 or integer")
+        require(isinstance(kind, IntegerType | Float32Type), "a constant is f32 or integer")
         if isinstance(kind, Float32Type):
-            _require(np.isfinite(self.array()).all(), "a constant must be finite")
+            require(np.isfinite(self.array()).all(), "a constant must be finite")
         if self.scales is not None:
-            _require(
+            require(
                 kind == i8 and len(shape) == 2 and self.scales.get_shape() == shape[1:],
                 "scales belong to an i8 matrix, one for each output channel",
             )
             scales = to_array(self.scales)
-            _require(
+            require(
                 np.isfinite(scales).all() and (scales > 0).all(), "scales must be finite, above 0"
             )
         if self.encoding is not None:
             self._verify_encoding(self.encoding)
         analysis = self.attributes.get(KEY)
         if analysis is not None:
-            _require(
+            require(
                 isinstance(analysis, AnalysisAttr) and len(shape) == 2,
                 f"{KEY} belongs to a matrix and is a #{AnalysisAttr.name}",
             )
@@ -214,33 +217,33 @@ class ConstantOp(IRDLOperation):
 
     def _verify_encoding(self, encoding: EncodingAttr) -> None:
         array = self.array()
-        _require(array.ndim == 2, "only a matrix carries a sparsity encoding")
+        require(array.ndim == 2, "only a matrix carries a sparsity encoding")
         columns = np.count_nonzero(array, axis=0)
         stated = encoding.sparsity.data
-        _require(
+        require(
             stated.nonzeros == columns.sum(),
             f"{columns.sum()} non-zeros, but the encoding states {stated.nonzeros}",
         )
-        _require(
+        require(
             stated.column_nonzeros == columns.max(),
             f"the fullest channel has {columns.max()} non-zeros, but the encoding states "
             f"{stated.column_nonzeros}",
         )
-        _require(
+        require(
             follows(array != 0, stated.pattern),
             f"the zeros do not follow the stated pattern '{stated.pattern}'",
         )
         if not isinstance(encoding.levels, LevelsAttr):
             return
-        _require(self.value.get_element_type() == i8, "a level set belongs to i8 weights")
+        require(self.value.get_element_type() == i8, "a level set belongs to i8 weights")
         levels = encoding.levels.data
         largest = np.abs(array.astype(np.int16)).max()
-        _require(
+        require(
             largest <= levels.maximum,
             f"a weight of magnitude {largest} is beyond the level set's maximum {levels.maximum}",
         )
         distinct = distinct_magnitudes(array)
-        _require(
+        require(
             distinct.max() <= levels.magnitudes,
             f"channel {int(distinct.argmax())} uses {distinct.max()} magnitudes, but its level "
             f"set has {levels.magnitudes}",
@@ -279,9 +282,9 @@ class CalibratedOp(IRDLOperation):
         return reals(self.absmax)
 
     def verify_(self) -> None:
-        _require_activations(self)
+        require_activations(self)
         require_reals(self, "absmax", self.absmax, features(self.input))
-        _require(self.input.type == self.result.type, "input and result differ in type")
+        require(self.input.type == self.result.type, "input and result differ in type")
 
 
 @irdl_op_definition
@@ -320,24 +323,24 @@ class MatmulOp(IRDLOperation):
         )
 
     def verify_(self) -> None:
-        _require_activations(self)
+        require_activations(self)
         weights = self.weights.type
         assert isinstance(weights, TensorType)
-        _require(len(weights.get_shape()) == 2, "weights must be a matrix [K, N]")
+        require(len(weights.get_shape()) == 2, "weights must be a matrix [K, N]")
         rows, columns = weights.get_shape()
-        _require(
+        require(
             (rows, columns) == (features(self.input), features(self.result)),
             f"weights of {rows}x{columns} do not map {features(self.input)} features to "
             f"{features(self.result)}",
         )
         kinds = element(self.input), weights.element_type, element(self.result)
-        exact = kinds[:2] == (i8, i8) and _is_accumulator(kinds[2])
+        exact = kinds[:2] == (i8, i8) and is_accumulator(kinds[2])
         real = all(isinstance(kind, Float32Type) for kind in kinds)
-        _require(exact or real, "a product is f32 × f32 → f32, or i8 × i8 → i8..i32")
+        require(exact or real, "a product is f32 × f32 → f32, or i8 × i8 → i8..i32")
         semiring, encoded = self.semiring.data, isinstance(weights.encoding, EncodingAttr)
         if semiring is not Semiring.PLUS_TIMES:
-            _require(exact, f"a product over {semiring} is of i8")
-            _require(not encoded, f"weights over {semiring} have absent entries, and no encoding")
+            require(exact, f"a product over {semiring} is of i8")
+            require(not encoded, f"weights over {semiring} have absent entries, and no encoding")
 
 
 @irdl_op_definition
@@ -357,18 +360,18 @@ class AddOp(IRDLOperation):
         super().__init__(operands=[value, bias], result_types=[result_type or value.type])
 
     def verify_(self) -> None:
-        _require_activations(self)
+        require_activations(self)
         bias = self.bias.type
         assert isinstance(bias, TensorType)
-        _require(features(self.input) == features(self.result), "input and result differ in shape")
-        _require(
+        require(features(self.input) == features(self.result), "input and result differ in shape")
+        require(
             bias.get_shape() == (features(self.input),),
             f"a bias for {features(self.input)} features, not {list(bias.get_shape())}",
         )
         kinds = element(self.input), bias.element_type, element(self.result)
-        _require(
+        require(
             all(isinstance(kind, Float32Type) for kind in kinds)
-            or all(_is_accumulator(kind) for kind in kinds),
+            or all(is_accumulator(kind) for kind in kinds),
             "a sum is over f32 alone, or over integers of 8..32 bits",
         )
 
@@ -419,7 +422,7 @@ class ScaleOperation(IRDLOperation, ABC):
         return np.empty(0, np.int32) if self.split is None else to_array(self.split)
 
     def verify_(self) -> None:
-        _require_activations(self)
+        require_activations(self)
         kinds = element(self.input), element(self.result)
         ends = self.input, self.result
         real, integer = ends if self.WIDENS else ends[::-1]
@@ -427,20 +430,20 @@ class ScaleOperation(IRDLOperation, ABC):
         require_reals(self, "the scale", self.scale, count)
         if self.split is not None:
             shape = self.split.get_shape()
-            _require(
+            require(
                 self.split.get_element_type() == i32
                 and len(shape) == 1
                 and self.split.shape_is_complete,
                 "split is a vector of i32, the feature of each extra column",
             )
             split = self.columns()
-            _require((np.diff(split) >= 0).all(), "the features of split must ascend")
-            _require(
+            require((np.diff(split) >= 0).all(), "the features of split must ascend")
+            require(
                 not len(split) or (split[0] >= 0 and split[-1] < count),
                 f"split names a feature outside 0..{count - 1}",
             )
         extra = len(self.columns())
-        _require(
+        require(
             kinds == (self.SOURCE, self.TARGET) and features(integer) == count + extra,
             f"{self.name} maps {self.SOURCE} to {self.TARGET} in the same shape"
             + (f", but for the {extra} extra columns of i8" if extra else ""),
@@ -511,9 +514,9 @@ class RequantizeOp(IRDLOperation):
         )
 
     def verify_(self) -> None:
-        _require_activations(self)
-        _require(
-            _is_accumulator(element(self.input))
+        require_activations(self)
+        require(
+            is_accumulator(element(self.input))
             and element(self.result) == i8
             and features(self.input) == features(self.result),
             "requantize maps integers of 8..32 bits to i8 in the same shape",
@@ -522,11 +525,11 @@ class RequantizeOp(IRDLOperation):
             ("multiplier", self.multiplier, 1, MULTIPLIER_MAX),
             ("shift", self.shift, SHIFT_MIN, SHIFT_MAX),
         ):
-            _require(attribute.get_element_type() == i32, f"{name} must be of i32")
-            _require_channels(self, name, attribute)
+            require(attribute.get_element_type() == i32, f"{name} must be of i32")
+            require_channels(self, name, attribute)
             values = to_array(attribute)
             outside = np.flatnonzero((values < low) | (values > high))
-            _require(
+            require(
                 not outside.size,
                 f"{name} of channel {outside[0] if outside.size else 0} is outside {low}..{high}",
             )
@@ -561,14 +564,14 @@ class ActivationOp(IRDLOperation):
         )
 
     def verify_(self) -> None:
-        _require_activations(self)
-        _require(self.input.type == self.result.type, "input and result differ in type")
+        require_activations(self)
+        require(self.input.type == self.result.type, "input and result differ in type")
         kind = element(self.input)
         if isinstance(kind, Float32Type):
-            _require(self.table is None, "a table belongs to i8 elements")
+            require(self.table is None, "a table belongs to i8 elements")
             return
-        _require(kind == i8, "an activation works on f32 or i8")
-        _require(
+        require(kind == i8, "an activation works on f32 or i8")
+        require(
             self.table is not None
             and self.table.get_element_type() == i8
             and self.table.get_shape() == (TABLE_SIZE,)

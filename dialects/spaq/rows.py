@@ -1,0 +1,272 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""Operations of `spaq` on whole rows, the features of a token: residuals, layer normalisation, and
+rows that are cut and put together."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from xdsl.dialects.builtin import (
+    DenseIntOrFPElementsAttr,
+    Float32Type,
+    FloatAttr,
+    IntegerAttr,
+    IntegerType,
+    TensorType,
+    f32,
+    f64,
+    i8,
+    i32,
+    i64,
+)
+from xdsl.ir import Attribute, SSAValue
+from xdsl.irdl import (
+    IRDLOperation,
+    irdl_op_definition,
+    operand_def,
+    opt_prop_def,
+    prop_def,
+    result_def,
+    traits_def,
+    var_operand_def,
+)
+from xdsl.traits import Pure
+
+from daqkf.dialects.dense import to_array
+from daqkf.dialects.spaq.numerics import (
+    EXPONENT_MAX,
+    MULTIPLIER_MAX,
+    NORMALIZED_BITS,
+    NORMALIZED_FEATURES,
+)
+from daqkf.dialects.spaq.ops import (
+    activations,
+    element,
+    features,
+    is_accumulator,
+    require,
+    require_activations,
+    require_channels,
+)
+
+
+def _require_within(name: str, attribute: DenseIntOrFPElementsAttr, most: int) -> None:
+    require(attribute.get_element_type() == i32, f"{name} must be of i32")
+    values = to_array(attribute)
+    outside = np.flatnonzero((values < 0) | (values > most))
+    require(
+        not outside.size,
+        f"{name} of channel {outside[0] if outside.size else 0} is outside 0..{most}",
+    )
+
+
+@irdl_op_definition
+class ResidualOp(IRDLOperation):
+    """`x + r`: the activations of an earlier layer, added to sums before they are requantised.
+
+    Over f32, or exactly over integers, `x + r·M[n]` with `r` of i8 (`numerics.add_residual`); of
+    `r` the first N columns count.
+
+    ```mlir
+    %2 = spaq.residual %1, %r multiplier dense<[1700, 1693]> : tensor<2xi32>
+      : (tensor<?x2xi20>, tensor<?x3xi8>) -> tensor<?x2xi24>
+    ```
+    """
+
+    name = "spaq.residual"
+
+    input = operand_def(TensorType)
+    kept = operand_def(TensorType)
+    multiplier = opt_prop_def(DenseIntOrFPElementsAttr)
+    result = result_def(TensorType)
+
+    traits = traits_def(Pure())
+    assembly_format = (
+        "$input `,` $kept (`multiplier` $multiplier^)? attr-dict `:` "
+        "functional-type(operands, results)"
+    )
+
+    def __init__(
+        self,
+        value: SSAValue,
+        kept: SSAValue,
+        multiplier: DenseIntOrFPElementsAttr | None = None,
+        result_type: Attribute | None = None,
+    ):
+        super().__init__(
+            operands=[value, kept],
+            properties={"multiplier": multiplier},
+            result_types=[result_type or value.type],
+        )
+
+    def verify_(self) -> None:
+        require_activations(self, self.kept)
+        count = features(self.input)
+        require(count == features(self.result), "input and result differ in shape")
+        kinds = [element(value) for value in (self.input, self.kept, self.result)]
+        if self.multiplier is None:
+            require(
+                all(isinstance(kind, Float32Type) for kind in kinds)
+                and features(self.kept) == count,
+                "a residual without multipliers is over f32, in the shape of the input",
+            )
+            return
+        require(
+            is_accumulator(kinds[0]) and kinds[1] == i8 and is_accumulator(kinds[2]),
+            "a residual with multipliers is of i8, added to integers of 8..32 bits",
+        )
+        require(
+            features(self.kept) >= count,
+            f"a residual of {features(self.kept)} columns for {count} features",
+        )
+        require_channels(self, "multiplier", self.multiplier)
+        _require_within("multiplier", self.multiplier, MULTIPLIER_MAX)
+
+
+@irdl_op_definition
+class LayerNormOp(IRDLOperation):
+    """`(x - mean(x)) / √(var(x) + ε) · γ + β` over the features of each token, over f32.
+
+    Ba et al., "Layer Normalization", 2016.
+    """
+
+    name = "spaq.layer_norm"
+
+    input = operand_def(TensorType)
+    gamma = operand_def(TensorType)
+    beta = operand_def(TensorType)
+    epsilon = prop_def(FloatAttr.constr(f64))
+    result = result_def(TensorType)
+
+    traits = traits_def(Pure())
+    assembly_format = "operands `epsilon` $epsilon attr-dict `:` functional-type(operands, results)"
+
+    def __init__(self, value: SSAValue, gamma: SSAValue, beta: SSAValue, epsilon: float):
+        super().__init__(
+            operands=[value, gamma, beta],
+            properties={"epsilon": FloatAttr(epsilon, f64)},
+            result_types=[value.type],
+        )
+
+    def verify_(self) -> None:
+        require_activations(self)
+        require(
+            self.input.type == self.result.type and element(self.input) == f32,
+            "a layer is normalised over f32, in the same shape",
+        )
+        for name, value in (("gamma", self.gamma), ("beta", self.beta)):
+            require(
+                value.type == TensorType(f32, [features(self.input)]),
+                f"{name} has one f32 for each of the {features(self.input)} features",
+            )
+        require(self.epsilon.value.data >= 0, "epsilon is negative")
+
+
+@irdl_op_definition
+class NormalizeOp(IRDLOperation):
+    """`(u - mean(u)) / std(u)` over the features of each token, `u = x·2^exponent[n]`, exactly as
+    the array computes it: i8 → integers in steps of 2^-NORMALIZED_FRACTION (`numerics.normalize`).
+
+    ```mlir
+    %z = spaq.normalize %x exponent dense<[0, 3]> : tensor<2xi32>
+      : tensor<?x2xi8> -> tensor<?x2xi18>
+    ```
+    """
+
+    name = "spaq.normalize"
+
+    input = operand_def(TensorType)
+    exponent = prop_def(DenseIntOrFPElementsAttr)
+    result = result_def(TensorType)
+
+    traits = traits_def(Pure())
+    assembly_format = "$input `exponent` $exponent attr-dict `:` type($input) `->` type($result)"
+
+    def __init__(self, value: SSAValue, exponent: DenseIntOrFPElementsAttr):
+        super().__init__(
+            operands=[value],
+            properties={"exponent": exponent},
+            result_types=[activations(features(value), IntegerType(NORMALIZED_BITS))],
+        )
+
+    def verify_(self) -> None:
+        require_activations(self)
+        count = features(self.input)
+        require(
+            element(self.input) == i8
+            and element(self.result) == IntegerType(NORMALIZED_BITS)
+            and count == features(self.result),
+            f"normalize maps i8 to i{NORMALIZED_BITS} in the same shape",
+        )
+        require(
+            count <= NORMALIZED_FEATURES,
+            f"{count} features to normalise; at most {NORMALIZED_FEATURES}",
+        )
+        require_channels(self, "exponent", self.exponent)
+        _require_within("exponent", self.exponent, EXPONENT_MAX)
+
+
+@irdl_op_definition
+class ColumnsOp(IRDLOperation):
+    """Neighbouring features of a tensor, the first of which is number `first`.
+
+    ```mlir
+    %1 = spaq.columns %0 from 384 : tensor<?x768xf32> -> tensor<?x384xf32>
+    ```
+    """
+
+    name = "spaq.columns"
+
+    input = operand_def(TensorType)
+    first = prop_def(IntegerAttr.constr(i64))
+    result = result_def(TensorType)
+
+    traits = traits_def(Pure())
+    assembly_format = "$input `from` $first attr-dict `:` type($input) `->` type($result)"
+
+    def __init__(self, value: SSAValue, first: int, count: int):
+        super().__init__(
+            operands=[value],
+            properties={"first": IntegerAttr(first, i64)},
+            result_types=[activations(count, element(value))],
+        )
+
+    def verify_(self) -> None:
+        require_activations(self)
+        first, count = self.first.value.data, features(self.result)
+        require(element(self.input) == element(self.result), "element types differ")
+        require(
+            0 <= first <= features(self.input) - count,
+            f"features {first}..{first + count - 1} of {features(self.input)}",
+        )
+
+
+@irdl_op_definition
+class ConcatOp(IRDLOperation):
+    """The features of several tensors side by side."""
+
+    name = "spaq.concat"
+
+    inputs = var_operand_def(TensorType)
+    result = result_def(TensorType)
+
+    traits = traits_def(Pure())
+    assembly_format = "$inputs attr-dict `:` functional-type($inputs, $result)"
+
+    def __init__(self, inputs: Sequence[SSAValue]):
+        count = sum(features(value) for value in inputs)
+        super().__init__(operands=[inputs], result_types=[activations(count, element(inputs[0]))])
+
+    def verify_(self) -> None:
+        require(self.inputs, "nothing to put together")
+        require_activations(self, *self.inputs)
+        require(
+            {element(value) for value in self.inputs} == {element(self.result)},
+            "element types differ",
+        )
+        count = sum(features(value) for value in self.inputs)
+        require(
+            count == features(self.result),
+            f"{count} features together, not {features(self.result)}",
+        )

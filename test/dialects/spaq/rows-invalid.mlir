@@ -1,0 +1,101 @@
+// RUN: %invalid | filecheck %s
+
+// CHECK: a residual without multipliers is over f32, in the shape of the input
+func.func @shape(%x: tensor<?x2xf32>, %r: tensor<?x3xf32>) {
+  %0 = spaq.residual %x, %r : (tensor<?x2xf32>, tensor<?x3xf32>) -> tensor<?x2xf32>
+  func.return
+}
+
+// -----
+
+// CHECK: a residual with multipliers is of i8, added to integers of 8..32 bits
+func.func @kinds(%x: tensor<?x2xi20>, %r: tensor<?x2xi20>) {
+  %0 = spaq.residual %x, %r multiplier dense<1> : tensor<2xi32>
+    : (tensor<?x2xi20>, tensor<?x2xi20>) -> tensor<?x2xi24>
+  func.return
+}
+
+// -----
+
+// CHECK: a residual of 1 columns for 2 features
+func.func @narrow(%x: tensor<?x2xi20>, %r: tensor<?x1xi8>) {
+  %0 = spaq.residual %x, %r multiplier dense<1> : tensor<2xi32>
+    : (tensor<?x2xi20>, tensor<?x1xi8>) -> tensor<?x2xi24>
+  func.return
+}
+
+// -----
+
+// CHECK: multiplier of channel 1 is outside 0..65535
+func.func @multiplier(%x: tensor<?x2xi20>, %r: tensor<?x2xi8>) {
+  %0 = spaq.residual %x, %r multiplier dense<[0, 65536]> : tensor<2xi32>
+    : (tensor<?x2xi20>, tensor<?x2xi8>) -> tensor<?x2xi24>
+  func.return
+}
+
+// -----
+
+// CHECK: beta has one f32 for each of the 2 features
+func.func @beta(%x: tensor<?x2xf32>, %g: tensor<2xf32>, %b: tensor<3xf32>) {
+  %0 = spaq.layer_norm %x, %g, %b epsilon 1.0e-05
+    : (tensor<?x2xf32>, tensor<2xf32>, tensor<3xf32>) -> tensor<?x2xf32>
+  func.return
+}
+
+// -----
+
+// CHECK: epsilon is negative
+func.func @epsilon(%x: tensor<?x2xf32>, %g: tensor<2xf32>) {
+  %0 = spaq.layer_norm %x, %g, %g epsilon -1.0
+    : (tensor<?x2xf32>, tensor<2xf32>, tensor<2xf32>) -> tensor<?x2xf32>
+  func.return
+}
+
+// -----
+
+// CHECK: normalize maps i8 to i18 in the same shape
+func.func @result(%x: tensor<?x2xi8>) {
+  %0 = spaq.normalize %x exponent dense<0> : tensor<2xi32> : tensor<?x2xi8> -> tensor<?x2xi20>
+  func.return
+}
+
+// -----
+
+// CHECK: exponent of channel 0 is outside 0..3
+func.func @exponent(%x: tensor<?x2xi8>) {
+  %0 = spaq.normalize %x exponent dense<[4, 0]> : tensor<2xi32> : tensor<?x2xi8> -> tensor<?x2xi18>
+  func.return
+}
+
+// -----
+
+// CHECK: 2049 features to normalise; at most 2048
+func.func @many(%x: tensor<?x2049xi8>) {
+  %0 = spaq.normalize %x exponent dense<0> : tensor<2049xi32>
+    : tensor<?x2049xi8> -> tensor<?x2049xi18>
+  func.return
+}
+
+// -----
+
+// CHECK: features 3..4 of 4
+func.func @beyond(%x: tensor<?x4xf32>) {
+  %0 = spaq.columns %x from 3 : tensor<?x4xf32> -> tensor<?x2xf32>
+  func.return
+}
+
+// -----
+
+// CHECK: 4 features together, not 5
+func.func @together(%x: tensor<?x2xi8>) {
+  %0 = spaq.concat %x, %x : (tensor<?x2xi8>, tensor<?x2xi8>) -> tensor<?x5xi8>
+  func.return
+}
+
+// -----
+
+// CHECK: element types differ
+func.func @types(%x: tensor<?x2xi8>, %y: tensor<?x2xf32>) {
+  %0 = spaq.concat %x, %y : (tensor<?x2xi8>, tensor<?x2xf32>) -> tensor<?x4xi8>
+  func.return
+}
