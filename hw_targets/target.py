@@ -66,6 +66,9 @@ def load_target(name: str) -> Target:
         elif entry == "multiplier":
             if not isinstance(value, str):
                 raise UnknownTargetError(f"{path}: [machine] '{entry}' must be a name")
+        elif entry == "normalizes":
+            if not isinstance(value, bool):
+                raise UnknownTargetError(f"{path}: [machine] '{entry}' must be true or false")
         elif type(value) is not int:
             raise UnknownTargetError(f"{path}: [machine] '{entry}' must be an integer")
     try:

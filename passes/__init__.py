@@ -41,6 +41,12 @@ def _nn_chain() -> type[ModulePass]:
     return NnChainPass
 
 
+def _nn_normalize() -> type[ModulePass]:
+    from daqkf.passes.nn_normalize import NnNormalizePass
+
+    return NnNormalizePass
+
+
 def _nn_product() -> type[ModulePass]:
     from daqkf.passes.nn_product import NnProductPass
 
@@ -113,6 +119,7 @@ PASSES: dict[str, Callable[[], type[ModulePass]]] = {
     "nn-outline": _nn_outline,
     "nn-merge": _nn_merge,
     "nn-chain": _nn_chain,
+    "nn-normalize": _nn_normalize,
     "nn-product": _nn_product,
     "spaq-prune": _spaq_prune,
     "spaq-calibrate": _spaq_calibrate,

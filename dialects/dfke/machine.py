@@ -37,6 +37,9 @@ WEIGHT_BITS = ((8,), (4,), (4, 8))
 ITEM_COUNTS = (1, 2, 4, 8)
 """Items that a word of the running-sum family can have."""
 
+SOLVING_CYCLES = 80
+"""In which the row unit finds the mean and the deviation of a token, about."""
+
 _MAY_BE_ZERO = ("max_shift", "index_bits", "partial_depth", "residual_depth", "normalizes")
 
 _MOST = {"pes": 1024, "lanes": 1024}
@@ -159,6 +162,10 @@ class Machine:
     def post_cycles(self) -> int:
         """Cycles in which the post unit takes an output."""
         return self.lanes // self.post_lanes
+
+    def normalization_cycles(self, features: int) -> int:
+        """Cycles in which the row unit normalises a tile's results, once they are complete."""
+        return self.lanes * SOLVING_CYCLES + features * self.post_cycles
 
     @property
     def lockstep(self) -> bool:
