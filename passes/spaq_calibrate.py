@@ -16,7 +16,15 @@ from xdsl.rewriter import InsertPoint, Rewriter
 from xdsl.utils.exceptions import InterpretationError, PassFailedException
 
 from daqkf.dialects.interpreting import only_function, run
-from daqkf.dialects.spaq import ActivationOp, AddOp, CalibratedOp, MatmulOp
+from daqkf.dialects.spaq import (
+    ActivationOp,
+    AddOp,
+    CalibratedOp,
+    ColumnsOp,
+    LayerNormOp,
+    MatmulOp,
+    ResidualOp,
+)
 from daqkf.dialects.spaq.functions import SATURATION
 from daqkf.passes.maths.calibration import absmax_ranges, clipped_ranges
 from daqkf.passes.samples import load_samples
@@ -31,6 +39,9 @@ def _function_of(value: SSAValue) -> str:
 _SEARCH = {"absmax": absmax_ranges, "mse": clipped_ranges}
 GRANULARITIES = ("tensor", "channel")
 CLIPS = tuple(_SEARCH)
+
+
+_OBSERVED = (MatmulOp, AddOp, ResidualOp, ActivationOp, LayerNormOp, ColumnsOp)
 
 
 @dataclass
@@ -52,10 +63,12 @@ class _Ranges(Interpreter.Listener):
         self.found[value] = ranges if self.per_feature else float(ranges[0])
 
     def did_interpret_op(self, op: Operation, results: PythonValues) -> None:
-        if not isinstance(op, MatmulOp | AddOp | ActivationOp):
+        if not isinstance(op, _OBSERVED):
             return
         value = op.results[0]
-        followed = isinstance(value.get_user_of_unique_use(), AddOp)
+        followed = isinstance(op, MatmulOp | AddOp) and isinstance(
+            value.get_user_of_unique_use(), AddOp | ResidualOp
+        )
         if isinstance(value.type, TensorType) and not followed:
             self.observe(value, results[0])
 
@@ -64,8 +77,8 @@ def calibrate(
     module: ModuleOp, samples: NDArray, granularity: str = "channel", clip: str = "absmax"
 ) -> None:
     """Run the float module on `samples` [T, K] and put `spaq.calibrated` after every value
-    that will need a scale: the input, each complete sum, each activation. Sums for a function
-    that saturates are stated up to where it does.
+    that will need a scale: the input or its columns, each complete sum, each activation, what is
+    normalised. Sums for a function that saturates are stated up to where it does.
 
     `granularity` and `clip` are those of `SpaqCalibratePass`.
 
@@ -97,7 +110,8 @@ def calibrate(
         (argument,) = only_function(module).args
     except InterpretationError as error:
         raise ValueError(f"calibration samples: {error}") from None
-    ranges.observe(argument, samples)
+    if not all(isinstance(use.operation, ColumnsOp) for use in argument.uses):
+        ranges.observe(argument, samples)
     for value, found in ranges.found.items():
         if not isinstance(value.type, TensorType) or value.type.element_type != Float32Type():
             continue

@@ -21,24 +21,37 @@ from daqkf.dialects.spaq import (
     CalibratedOp,
     ConstantOp,
     DequantizeOp,
+    LayerNormOp,
     LevelsAttr,
     LevelSet,
     MatmulOp,
+    NormalizeOp,
     QuantizeOp,
     RequantizeOp,
+    ResidualOp,
 )
+from daqkf.dialects.spaq.numerics import MULTIPLIER_MAX
 from daqkf.dialects.spaq.ops import activations, chain, defining_constant, features
 from daqkf.passes.maths.allocation import Choice, LevelChooser, noise_share
-from daqkf.passes.maths.calibration import HEADROOM, Columns, extra_columns, table_columns
+from daqkf.passes.maths.calibration import (
+    HEADROOM,
+    Columns,
+    extra_columns,
+    table_columns,
+)
 from daqkf.passes.maths.compensation import compensate
 from daqkf.passes.maths.input_statistics import InputStatistics
 from daqkf.passes.maths.levels import METHODS, Fit, fit, fit_exact
+from daqkf.passes.maths.normalization import affine_factors, exponents_of, summable_scales
 from daqkf.passes.maths.quantization import activation_table, requantization
 from daqkf.passes.samples import input_statistics, load_samples
 from daqkf.passes.spaq_analyze import encode
 from daqkf.passes.weights import bias_of, float_products, stated_levels
 
-_STAGES = (AddOp, CalibratedOp, ActivationOp, CalibratedOp)
+_STAGES = (AddOp, ResidualOp, CalibratedOp, ActivationOp, CalibratedOp)
+
+_DEAD = (ConstantOp, CalibratedOp, DequantizeOp)
+"""What is not needed once nothing reads it."""
 
 _BIAS_BITS = 24
 """A channel's scale is coarse enough for its bias to fit these bits."""
@@ -67,6 +80,7 @@ class _Layer:
     matmul: MatmulOp
     weights: ConstantOp
     bias: ConstantOp | None
+    residual: ResidualOp | None
     activation: ActivationOp | None
     last: Operation
     input: Columns
@@ -104,8 +118,10 @@ class SpaqQuantizePass(ModulePass):
       those of the input, and those of a result behind relu, gelu or silu. 0 means none.
 
     A range per feature gives sums without a function one scale for each channel; the input, a
-    function's table and what another product reads have one for all. A product with the
-    attribute `spaq.levels` has the level set stated there instead.
+    function's table and what another product reads have one for all. What is added as a residual
+    has larger scales for features of large range, and no extra columns: weights that meet such
+    features are scaled up. A product with the attribute `spaq.levels` has the level set stated
+    there instead.
     """
 
     name = "spaq-quantize"
@@ -156,6 +172,10 @@ class SpaqQuantizePass(ModulePass):
         for matmul, constant in found:
             weights = constant.array().astype(np.float64)
             chosen, bias, seen = stated_levels(matmul) or levels, None, statistics.get(matmul)
+            norm = _normalization(matmul)
+            if (factors := _input_factors(matmul, self.split)) is not None:
+                weights = weights * factors[:, np.newaxis]
+                seen = seen and seen.divided(factors)
             if seen is None:
                 fitted = self._fit(weights, chosen)
             else:
@@ -167,6 +187,8 @@ class SpaqQuantizePass(ModulePass):
                 bias = seen.bias_shift(weights, fitted.levels * fitted.scales)
                 bias = bias if own is None else bias + own.array()
             quantize_layer(matmul, constant, chosen, fitted, self.split, bias)
+            if norm is not None:
+                _quantize_normalization(norm, self.split)
 
     def _fit(
         self, weights: NDArray, levels: LevelSet, importance: NDArray[np.float64] | None = None
@@ -241,7 +263,8 @@ def quantize_layer(
         matmul: the product, over f32.
         constant: its weights.
         level_set: what the levels of `fitted` are of; the weights' type will state it.
-        fitted: levels and scales of the weights [K, N].
+        fitted: levels and scales of the weights [K, N]; each row times its feature's scale, in
+            units of the smallest, where the features read have several.
         split: the budget of extra columns, see `SpaqQuantizePass`.
         bias: [N], in place of the layer's own.
 
@@ -260,10 +283,15 @@ def quantize_layer(
     levels = layer.input.repeat(output.repeat(fitted.levels, axis=1))
     bias = output.shift(bias, layer.sum_scales)
     sum_scales = output.repeat(layer.sum_scales)
-    input_scale = layer.input.scale
-    assert isinstance(input_scale, float)
+    input_scale = float(np.min(layer.input.scale))
+    builder = _Builder(layer)
+    kept, steps = _kept(layer, builder, split)
+    floor = np.maximum(
+        np.maximum(np.abs(bias) / (1 << _BIAS_BITS), sum_scales / (1 << _RATIO_BITS)),
+        steps / MULTIPLIER_MAX,
+    )
     levels, scales = _bounded(
-        levels, output.repeat(fitted.scales), bias / input_scale, sum_scales / input_scale
+        levels, output.repeat(fitted.scales), floor / input_scale, sum_scales / input_scale
     )
     sums = input_scale * scales
     multiplier, shift = requantization(sums / sum_scales)
@@ -274,7 +302,6 @@ def quantize_layer(
         table = activation_table(function, float(layer.sum_scales[0]), output.scale)
 
     encoding = encode(levels, LevelsAttr(level_set))
-    builder = _Builder(layer)
     x = _integers(layer, builder)
     weights = builder.add(
         ConstantOp(from_array(levels, i8, encoding), from_array(scales, f32)), layer.weights
@@ -285,6 +312,9 @@ def quantize_layer(
         integers = from_array(np.rint(bias / sums).astype(np.int64), i32)
         offset = builder.add(ConstantOp(integers), layer.bias)
         result = builder.add(AddOp(result.results[0], offset.results[0]), None)
+    if kept is not None:
+        factors = from_array(np.rint(steps / sums).astype(np.int64), i32)
+        result = builder.add(ResidualOp(result.results[0], kept, factors), layer.residual)
     result = builder.add(
         RequantizeOp(result.results[0], from_array(multiplier, i32), from_array(shift, i32)), None
     )
@@ -306,7 +336,10 @@ def _find(matmul: MatmulOp, weights: ConstantOp, budget: float) -> _Layer:
     bias = defining_constant(add.bias) if add else None
     if add is not None and bias is None:
         raise ValueError("the bias of a layer must be a spaq.constant")
+    residual = next((stage for stage in stages if isinstance(stage, ResidualOp)), None)
     activation = next((stage for stage in stages if isinstance(stage, ActivationOp)), None)
+    if residual is not None and activation is not None:
+        raise ValueError("a function stands behind a residual; nothing but a normalisation may")
     ranges = [stage.ranges() for stage in stages if isinstance(stage, CalibratedOp)]
     if len(ranges) != (1 if activation is None else 2):
         raise ValueError("the sums or the results of a product have no spaq.calibrated range")
@@ -315,6 +348,9 @@ def _find(matmul: MatmulOp, weights: ConstantOp, budget: float) -> _Layer:
         sum_scale, output = table_columns(
             activation.function.data, ranges[0], np.broadcast_to(ranges[1], channels), budget
         )
+    elif _normalization(matmul) is not None:
+        sum_scale = summable_scales(np.broadcast_to(ranges[0], channels))
+        output = Columns(sum_scale, np.empty(0, np.int32))
     else:
         # One multiplier and shift per channel are there anyway, so a scale for each is free.
         # A product that reads the integers needs a common one.
@@ -324,39 +360,115 @@ def _find(matmul: MatmulOp, weights: ConstantOp, budget: float) -> _Layer:
         sum_scale = output.scale
     sum_scales = np.broadcast_to(np.asarray(sum_scale, np.float64), channels)
     read = _input_columns(matmul, budget)
-    return _Layer(matmul, weights, bias, activation, last, read, sum_scales, output)
+    return _Layer(matmul, weights, bias, residual, activation, last, read, sum_scales, output)
+
+
+def _normalization(matmul: MatmulOp) -> LayerNormOp | None:
+    """The normalisation of a layer's sums, if there is one."""
+    last = [matmul, *chain(matmul, _STAGES)][-1]
+    reader = last.results[0].get_user_of_unique_use()
+    return reader if isinstance(reader, LayerNormOp) else None
 
 
 def _input_columns(matmul: MatmulOp, budget: float) -> Columns:
     before = matmul.input.owner
     if isinstance(before, CalibratedOp):
-        return Columns.of(np.broadcast_to(before.ranges(), features(matmul.input)), budget)
+        return _stated_columns(before, budget)
     if not isinstance(before, DequantizeOp):
         raise ValueError("the input of a product has no spaq.calibrated range")
-    scale = before.scales()
-    if not isinstance(scale, float):
-        raise ValueError(
-            "the input of a product has a scale for each feature; state its range with "
-            "spaq.calibrated to quantise it anew"
-        )
-    return Columns(scale, before.columns())
+    return Columns(before.scales(), before.columns())
+
+
+def _input_factors(matmul: MatmulOp, budget: float) -> NDArray[np.float64] | None:
+    """[K] the scales of the features that a product reads, in units of the smallest one; None
+    if all are the same."""
+    scale = _input_columns(matmul, budget).scale
+    return scale / scale.min() if isinstance(scale, np.ndarray) else None
+
+
+def _stated_columns(calibrated: CalibratedOp, budget: float) -> Columns:
+    """The int8 columns of a value whose range is stated.
+
+    What is added to sums has one column for each feature.
+    """
+    ranges = np.broadcast_to(calibrated.ranges(), features(calibrated.result))
+    readers = [use.operation for use in calibrated.result.uses]
+    if not any(isinstance(reader, ResidualOp) for reader in readers):
+        return Columns.of(ranges, budget)
+    multiplied = any(isinstance(reader, MatmulOp) for reader in readers)
+    return _single_columns(ranges, budget) if multiplied else Columns.plain(ranges)
+
+
+def _single_columns(ranges: NDArray[np.float64], budget: float) -> Columns:
+    """A common scale, but for as many features of large range as extra columns would be for."""
+    place = len(ranges) - 1 - extra_columns(len(ranges), budget)
+    return Columns.plain(np.maximum(ranges, np.partition(ranges, place)[place]))
+
+
+def _kept(
+    layer: _Layer, builder: "_Builder", budget: float
+) -> tuple[SSAValue | None, NDArray[np.float64]]:
+    """What is added to a layer's sums, as int8, and what its steps are worth [N]."""
+    if layer.residual is None:
+        return None, np.zeros(1)
+    kept = layer.residual.kept
+    before, count = kept.owner, features(kept)
+    if isinstance(before, DequantizeOp) and not len(before.columns()):
+        return before.input, np.broadcast_to(before.scales(), count)
+    if not isinstance(before, CalibratedOp):
+        raise ValueError("a residual has no spaq.calibrated range, nor one int8 column a feature")
+    columns = _stated_columns(before, budget)
+    return builder.quantized(before.input, columns), np.broadcast_to(columns.scale, count)
+
+
+def _quantize_normalization(norm: LayerNormOp, budget: float) -> None:
+    """Normalise what a layer has just left, as integers.
+
+    Raises:
+        ValueError: the range of the result is missing, or γ or β are no constants.
+    """
+    before, after = norm.input.owner, norm.result.get_user_of_unique_use()
+    gamma, beta = defining_constant(norm.gamma), defining_constant(norm.beta)
+    if not isinstance(after, CalibratedOp):
+        raise ValueError("the result of a normalisation has no spaq.calibrated range")
+    if not isinstance(before, DequantizeOp) or gamma is None or beta is None:
+        raise ValueError("a normalisation is of a layer's sums, and has constants γ and β")
+    count = features(norm.input)
+    exponents = exponents_of(np.broadcast_to(before.scales(), count).astype(np.float64))
+    ranges = np.broadcast_to(after.ranges(), count)
+    inside = any(isinstance(use.operation, MatmulOp | ResidualOp) for use in after.result.uses)
+    columns = _single_columns(ranges, budget) if inside else Columns.plain(ranges * HEADROOM)
+    scales = np.broadcast_to(columns.scale, count)
+    bias, multiplier, shift = affine_factors(
+        gamma.array().astype(np.float64), beta.array().astype(np.float64), scales
+    )
+    normal = NormalizeOp(before.input, from_array(exponents, i32))
+    offset = ConstantOp(from_array(bias, i32))
+    sums = AddOp(normal.result, offset.result, activations(count, i32))
+    level = RequantizeOp(sums.result, from_array(multiplier, i32), from_array(shift, i32))
+    result = DequantizeOp(level.result, columns.scale)
+    result.result.name_hint = norm.result.name_hint
+    Rewriter.insert_op([normal, offset, sums, level, result], InsertPoint.before(norm))
+    after.result.replace_all_uses_with(result.result)
+    for op in (after, norm, before, gamma, beta):
+        if not any(value.uses for value in op.results):
+            Rewriter.erase_op(op)
 
 
 def _bounded(
     levels: NDArray[np.int8],
     scales: NDArray[np.float64],
-    bias: NDArray[np.float64],
+    floor: NDArray[np.float64],
     sum_units: NDArray[np.float64],
 ) -> tuple[NDArray[np.int8], NDArray[np.float64]]:
     """Levels and scales whose biases and requantisation factors the array can hold.
 
-    A channel with weights that are tiny beside its bias, or beside what its sums are
-    requantised to, gets a coarser scale; the levels are rounded to it, mostly to zero. Biases
-    and requantised steps [N] are in units of the input's scale.
+    A channel with weights that are tiny beside its bias, what is added to it, or what its sums are
+    requantised to, gets a coarser scale, `floor` [N]; the levels are rounded to it, mostly to zero.
+    That and the requantised steps [N] are in units of the input's scale.
     """
     empty = ~levels.any(axis=0)
     scales = np.where(empty, sum_units * _EMPTY_RATIO, scales)
-    floor = np.maximum(np.abs(bias) / (1 << _BIAS_BITS), sum_units / (1 << _RATIO_BITS))
     coarse = scales < floor
     rounded = np.rint(levels * (scales / np.where(coarse, floor, scales)))
     return rounded.astype(np.int8), np.where(coarse, floor, scales)
@@ -374,6 +486,16 @@ class _Builder:
         Rewriter.insert_op(op, InsertPoint.before(self.layer.matmul))
         return op
 
+    def quantized(self, value: SSAValue, columns: Columns) -> SSAValue:
+        """A value as int8, once for all who read the same columns."""
+        new = QuantizeOp(value, columns.scale, columns.split)
+        for use in value.uses:
+            old = use.operation
+            if isinstance(old, QuantizeOp) and old is not new and old.properties == new.properties:
+                new.drop_all_references()
+                return old.result
+        return self.add(new, None).results[0]
+
 
 def _integers(layer: _Layer, builder: _Builder) -> SSAValue:
     """The layer's input as int8: what another layer has just left, or quantised."""
@@ -381,8 +503,7 @@ def _integers(layer: _Layer, builder: _Builder) -> SSAValue:
     if isinstance(before, DequantizeOp):
         return before.input
     source = before.input if isinstance(before, CalibratedOp) else layer.matmul.input
-    columns = layer.input
-    return builder.add(QuantizeOp(source, columns.scale, columns.split), None).results[0]
+    return builder.quantized(source, layer.input)
 
 
 def _replace(layer: _Layer, result: Operation) -> None:
@@ -394,7 +515,7 @@ def _replace(layer: _Layer, result: Operation) -> None:
         operands = list(dead.operands)
         Rewriter.erase_op(dead)
         for value in operands[1:]:
-            if isinstance(value.owner, ConstantOp) and not value.uses:
+            if isinstance(value.owner, _DEAD) and not value.uses:
                 Rewriter.erase_op(value.owner)
         first = operands[0].owner if operands else None
         dead = first if isinstance(first, Operation) and first is not before else None

@@ -29,13 +29,57 @@ func.func @no_range_of_input(%x: tensor<?x1xf32>) -> tensor<?x1xf32> {
 
 // -----
 
-// CHECK: spaq-quantize: the input of a product has a scale for each feature; state its range with spaq.calibrated to quantise it anew
-func.func @scales_of_input(%x: tensor<?x1xi8>) -> tensor<?x1xf32> {
-  %d = spaq.dequantize %x scale dense<1.0> : tensor<1xf64> : tensor<?x1xi8> -> tensor<?x1xf32>
+// CHECK: spaq-quantize: the result of a normalisation has no spaq.calibrated range
+func.func @normalized(%x: tensor<?x1xf32>) -> tensor<?x1xf32> {
+  %c = spaq.calibrated %x absmax 1.0 : tensor<?x1xf32> -> tensor<?x1xf32>
   %w = spaq.constant dense<3.0> : tensor<1x1xf32>
-  %0 = spaq.matmul %d, %w : (tensor<?x1xf32>, tensor<1x1xf32>) -> tensor<?x1xf32>
-  %1 = spaq.calibrated %0 absmax 1.0 : tensor<?x1xf32> -> tensor<?x1xf32>
-  func.return %1 : tensor<?x1xf32>
+  %0 = spaq.matmul %c, %w : (tensor<?x1xf32>, tensor<1x1xf32>) -> tensor<?x1xf32>
+  %1 = spaq.calibrated %0 absmax 3.0 : tensor<?x1xf32> -> tensor<?x1xf32>
+  %g = spaq.constant dense<1.0> : tensor<1xf32>
+  %2 = spaq.layer_norm %1, %g, %g epsilon 0.0
+    : (tensor<?x1xf32>, tensor<1xf32>, tensor<1xf32>) -> tensor<?x1xf32>
+  func.return %2 : tensor<?x1xf32>
+}
+
+// -----
+
+// CHECK: spaq-quantize: channel 0 has a scale that is not positive
+func.func @gamma(%x: tensor<?x1xf32>) -> tensor<?x1xf32> {
+  %c = spaq.calibrated %x absmax 1.0 : tensor<?x1xf32> -> tensor<?x1xf32>
+  %w = spaq.constant dense<3.0> : tensor<1x1xf32>
+  %0 = spaq.matmul %c, %w : (tensor<?x1xf32>, tensor<1x1xf32>) -> tensor<?x1xf32>
+  %1 = spaq.calibrated %0 absmax 3.0 : tensor<?x1xf32> -> tensor<?x1xf32>
+  %g = spaq.constant dense<-1.0> : tensor<1xf32>
+  %2 = spaq.layer_norm %1, %g, %g epsilon 0.0
+    : (tensor<?x1xf32>, tensor<1xf32>, tensor<1xf32>) -> tensor<?x1xf32>
+  %3 = spaq.calibrated %2 absmax 3.0 : tensor<?x1xf32> -> tensor<?x1xf32>
+  func.return %3 : tensor<?x1xf32>
+}
+
+// -----
+
+// CHECK: spaq-quantize: a residual has no spaq.calibrated range, nor one int8 column a feature
+func.func @residual(%x: tensor<?x1xf32>, %r: tensor<?x1xf32>) -> tensor<?x1xf32> {
+  %c = spaq.calibrated %x absmax 1.0 : tensor<?x1xf32> -> tensor<?x1xf32>
+  %w = spaq.constant dense<3.0> : tensor<1x1xf32>
+  %0 = spaq.matmul %c, %w : (tensor<?x1xf32>, tensor<1x1xf32>) -> tensor<?x1xf32>
+  %1 = spaq.residual %0, %r : (tensor<?x1xf32>, tensor<?x1xf32>) -> tensor<?x1xf32>
+  %2 = spaq.calibrated %1 absmax 3.0 : tensor<?x1xf32> -> tensor<?x1xf32>
+  func.return %2 : tensor<?x1xf32>
+}
+
+// -----
+
+// CHECK: spaq-quantize: a function stands behind a residual; nothing but a normalisation may
+func.func @function(%x: tensor<?x1xf32>) -> tensor<?x1xf32> {
+  %c = spaq.calibrated %x absmax 1.0 : tensor<?x1xf32> -> tensor<?x1xf32>
+  %w = spaq.constant dense<3.0> : tensor<1x1xf32>
+  %0 = spaq.matmul %c, %w : (tensor<?x1xf32>, tensor<1x1xf32>) -> tensor<?x1xf32>
+  %1 = spaq.residual %0, %c : (tensor<?x1xf32>, tensor<?x1xf32>) -> tensor<?x1xf32>
+  %2 = spaq.calibrated %1 absmax 3.0 : tensor<?x1xf32> -> tensor<?x1xf32>
+  %3 = spaq.activation "relu" %2 : tensor<?x1xf32> -> tensor<?x1xf32>
+  %4 = spaq.calibrated %3 absmax 3.0 : tensor<?x1xf32> -> tensor<?x1xf32>
+  func.return %4 : tensor<?x1xf32>
 }
 
 // -----
