@@ -27,6 +27,7 @@ from daqkf.dialects.spaq import (
     MatmulOp,
     NormalizeOp,
     QuantizeOp,
+    RepeatOp,
     RequantizeOp,
     ResidualOp,
 )
@@ -118,10 +119,10 @@ class SpaqQuantizePass(ModulePass):
       those of the input, and those of a result behind relu, gelu or silu. 0 means none.
 
     A range per feature gives sums without a function one scale for each channel; the input, a
-    function's table and what another product reads have one for all. What is added as a residual
-    has larger scales for features of large range, and no extra columns: weights that meet such
-    features are scaled up. A product with the attribute `spaq.levels` has the level set stated
-    there instead.
+    function's table and what another product reads have one for all. What is added as a residual,
+    or normalised and read again, has larger scales for features of large range in place of extra
+    columns, and products read those features several times (`spaq.repeat`). A product with the
+    attribute `spaq.levels` has the level set stated there instead.
     """
 
     name = "spaq-quantize"
@@ -173,9 +174,6 @@ class SpaqQuantizePass(ModulePass):
             weights = constant.array().astype(np.float64)
             chosen, bias, seen = stated_levels(matmul) or levels, None, statistics.get(matmul)
             norm = _normalization(matmul)
-            if (factors := _input_factors(matmul, self.split)) is not None:
-                weights = weights * factors[:, np.newaxis]
-                seen = seen and seen.divided(factors)
             if seen is None:
                 fitted = self._fit(weights, chosen)
             else:
@@ -263,8 +261,7 @@ def quantize_layer(
         matmul: the product, over f32.
         constant: its weights.
         level_set: what the levels of `fitted` are of; the weights' type will state it.
-        fitted: levels and scales of the weights [K, N]; each row times its feature's scale, in
-            units of the smallest, where the features read have several.
+        fitted: levels and scales of the weights [K, N].
         split: the budget of extra columns, see `SpaqQuantizePass`.
         bias: [N], in place of the layer's own.
 
@@ -283,7 +280,8 @@ def quantize_layer(
     levels = layer.input.repeat(output.repeat(fitted.levels, axis=1))
     bias = output.shift(bias, layer.sum_scales)
     sum_scales = output.repeat(layer.sum_scales)
-    input_scale = float(np.min(layer.input.scale))
+    input_scale = layer.input.scale
+    assert isinstance(input_scale, float)
     builder = _Builder(layer)
     kept, steps = _kept(layer, builder, split)
     floor = np.maximum(
@@ -302,7 +300,7 @@ def quantize_layer(
         table = activation_table(function, float(layer.sum_scales[0]), output.scale)
 
     encoding = encode(levels, LevelsAttr(level_set))
-    x = _integers(layer, builder)
+    x = _integers(layer, builder, split)
     weights = builder.add(
         ConstantOp(from_array(levels, i8, encoding), from_array(scales, f32)), layer.weights
     )
@@ -371,19 +369,24 @@ def _normalization(matmul: MatmulOp) -> LayerNormOp | None:
 
 
 def _input_columns(matmul: MatmulOp, budget: float) -> Columns:
+    """The columns that a product reads, some of them repeated ones."""
     before = matmul.input.owner
     if isinstance(before, CalibratedOp):
-        return _stated_columns(before, budget)
-    if not isinstance(before, DequantizeOp):
+        stated = _stated_columns(before, budget)
+    elif isinstance(before, DequantizeOp):
+        stated = Columns(before.scales(), before.columns())
+    else:
         raise ValueError("the input of a product has no spaq.calibrated range")
-    return Columns(before.scales(), before.columns())
-
-
-def _input_factors(matmul: MatmulOp, budget: float) -> NDArray[np.float64] | None:
-    """[K] the scales of the features that a product reads, in units of the smallest one; None
-    if all are the same."""
-    scale = _input_columns(matmul, budget).scale
-    return scale / scale.min() if isinstance(scale, np.ndarray) else None
+    if not isinstance(stated.scale, np.ndarray):
+        return stated
+    scale = float(stated.scale.min())
+    counts = np.rint(stated.scale / scale).astype(np.int64)
+    if len(stated.split) or not np.allclose(stated.scale, counts * scale):
+        raise ValueError(
+            "the input of a product has a scale for each feature; state its range with "
+            "spaq.calibrated to quantise it anew"
+        )
+    return Columns(scale, np.repeat(np.arange(len(counts)), counts - 1).astype(np.int32))
 
 
 def _stated_columns(calibrated: CalibratedOp, budget: float) -> Columns:
@@ -396,13 +399,7 @@ def _stated_columns(calibrated: CalibratedOp, budget: float) -> Columns:
     if not any(isinstance(reader, ResidualOp) for reader in readers):
         return Columns.of(ranges, budget)
     multiplied = any(isinstance(reader, MatmulOp) for reader in readers)
-    return _single_columns(ranges, budget) if multiplied else Columns.plain(ranges)
-
-
-def _single_columns(ranges: NDArray[np.float64], budget: float) -> Columns:
-    """A common scale, but for as many features of large range as extra columns would be for."""
-    place = len(ranges) - 1 - extra_columns(len(ranges), budget)
-    return Columns.plain(np.maximum(ranges, np.partition(ranges, place)[place]))
+    return Columns.single(ranges, budget) if multiplied else Columns.plain(ranges)
 
 
 def _kept(
@@ -437,7 +434,7 @@ def _quantize_normalization(norm: LayerNormOp, budget: float) -> None:
     exponents = exponents_of(np.broadcast_to(before.scales(), count).astype(np.float64))
     ranges = np.broadcast_to(after.ranges(), count)
     inside = any(isinstance(use.operation, MatmulOp | ResidualOp) for use in after.result.uses)
-    columns = _single_columns(ranges, budget) if inside else Columns.plain(ranges * HEADROOM)
+    columns = Columns.single(ranges, budget) if inside else Columns.plain(ranges * HEADROOM)
     scales = np.broadcast_to(columns.scale, count)
     bias, multiplier, shift = affine_factors(
         gamma.array().astype(np.float64), beta.array().astype(np.float64), scales
@@ -497,13 +494,17 @@ class _Builder:
         return self.add(new, None).results[0]
 
 
-def _integers(layer: _Layer, builder: _Builder) -> SSAValue:
+def _integers(layer: _Layer, builder: _Builder, budget: float) -> SSAValue:
     """The layer's input as int8: what another layer has just left, or quantised."""
     before = layer.matmul.input.owner
     if isinstance(before, DequantizeOp):
-        return before.input
-    source = before.input if isinstance(before, CalibratedOp) else layer.matmul.input
-    return builder.quantized(source, layer.input)
+        found = before.input
+    else:
+        assert isinstance(before, CalibratedOp)
+        found = builder.quantized(before.input, _stated_columns(before, budget))
+    split = layer.input.split
+    missing = features(layer.matmul.input) + len(split) - features(found)
+    return builder.add(RepeatOp(found, split), None).results[0] if missing else found
 
 
 def _replace(layer: _Layer, result: Operation) -> None:

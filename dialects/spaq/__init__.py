@@ -23,7 +23,14 @@ from daqkf.dialects.spaq.ops import (
     QuantizeOp,
     RequantizeOp,
 )
-from daqkf.dialects.spaq.rows import ColumnsOp, ConcatOp, LayerNormOp, NormalizeOp, ResidualOp
+from daqkf.dialects.spaq.rows import (
+    ColumnsOp,
+    ConcatOp,
+    LayerNormOp,
+    NormalizeOp,
+    RepeatOp,
+    ResidualOp,
+)
 from daqkf.dialects.spaq.semirings import Semiring, SemiringAttr
 
 SPAQ = Dialect(
@@ -40,6 +47,7 @@ SPAQ = Dialect(
         MatmulOp,
         NormalizeOp,
         QuantizeOp,
+        RepeatOp,
         RequantizeOp,
         ResidualOp,
     ],
@@ -63,6 +71,7 @@ __all__ = [
     "MatmulOp",
     "NormalizeOp",
     "QuantizeOp",
+    "RepeatOp",
     "RequantizeOp",
     "ResidualOp",
     "Semiring",

@@ -27,7 +27,14 @@ from daqkf.dialects.spaq.ops import (
     element,
     features,
 )
-from daqkf.dialects.spaq.rows import ColumnsOp, ConcatOp, LayerNormOp, NormalizeOp, ResidualOp
+from daqkf.dialects.spaq.rows import (
+    ColumnsOp,
+    ConcatOp,
+    LayerNormOp,
+    NormalizeOp,
+    RepeatOp,
+    ResidualOp,
+)
 from daqkf.dialects.spaq.semirings import product
 
 Values = tuple[Any, ...]
@@ -108,6 +115,10 @@ class SpaqFunctions(InterpreterFunctions):
     def columns(self, interpreter: Interpreter, op: ColumnsOp, args: Values) -> Values:
         first = op.first.value.data
         return (args[0][:, first : first + features(op.result)],)
+
+    @impl(RepeatOp)
+    def repeat(self, interpreter: Interpreter, op: RepeatOp, args: Values) -> Values:
+        return (args[0][:, op.sources()],)
 
     @impl(ConcatOp)
     def concat(self, interpreter: Interpreter, op: ConcatOp, args: Values) -> Values:

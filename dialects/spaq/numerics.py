@@ -22,7 +22,7 @@ MULTIPLIER_MAX = (1 << MULTIPLIER_BITS) - 1
 SHIFT_MIN, SHIFT_MAX = 1, 47
 TABLE_SIZE = 1 << ACTIVATION_BITS
 
-EXPONENT_BITS = 2
+EXPONENT_BITS = 3
 EXPONENT_MAX = (1 << EXPONENT_BITS) - 1
 """Before normalisation, channels of a larger range count 2^exponent times."""
 MEAN_FRACTION = 4

@@ -7,6 +7,7 @@ rows that are cut and put together."""
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 from xdsl.dialects.builtin import (
     DenseIntOrFPElementsAttr,
     Float32Type,
@@ -33,7 +34,7 @@ from xdsl.irdl import (
 )
 from xdsl.traits import Pure
 
-from daqkf.dialects.dense import to_array
+from daqkf.dialects.dense import from_array, to_array
 from daqkf.dialects.spaq.numerics import (
     EXPONENT_MAX,
     MULTIPLIER_MAX,
@@ -239,6 +240,58 @@ class ColumnsOp(IRDLOperation):
         require(
             0 <= first <= features(self.input) - count,
             f"features {first}..{first + count - 1} of {features(self.input)}",
+        )
+
+
+@irdl_op_definition
+class RepeatOp(IRDLOperation):
+    """Features, and behind them some once more: those that `columns` names, in ascending order.
+
+    A feature of large range with a scale that is m times the others' is read m times over. To the
+    array that is reading the same row again.
+
+    ```mlir
+    %1 = spaq.repeat %0 columns dense<[1, 1]> : tensor<2xi32> : tensor<?x3xi8> -> tensor<?x5xi8>
+    ```
+    """
+
+    name = "spaq.repeat"
+
+    input = operand_def(TensorType)
+    columns = prop_def(DenseIntOrFPElementsAttr)
+    result = result_def(TensorType)
+
+    traits = traits_def(Pure())
+    assembly_format = "$input `columns` $columns attr-dict `:` type($input) `->` type($result)"
+
+    def __init__(self, value: SSAValue, columns: NDArray[np.integer]):
+        super().__init__(
+            operands=[value],
+            properties={"columns": from_array(columns, i32)},
+            result_types=[activations(features(value) + len(columns), element(value))],
+        )
+
+    def sources(self) -> NDArray[np.int64]:
+        """The feature of the input [K + E] that each one of the result is."""
+        return np.concatenate([np.arange(features(self.input)), to_array(self.columns)])
+
+    def verify_(self) -> None:
+        require_activations(self)
+        kind, shape = self.columns.get_element_type(), self.columns.get_shape()
+        require(
+            kind == i32 and len(shape) == 1 and self.columns.shape_is_complete,
+            "columns are a vector of i32",
+        )
+        columns, count = to_array(self.columns), features(self.input)
+        require((np.diff(columns) >= 0).all(), "columns must ascend")
+        require(
+            len(columns) and columns[0] >= 0 and columns[-1] < count,
+            f"columns name a feature outside 0..{count - 1}",
+        )
+        require(
+            element(self.input) == element(self.result)
+            and features(self.result) == count + len(columns),
+            f"{count} features and {len(columns)} more, of the same type",
         )
 
 

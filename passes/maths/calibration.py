@@ -117,6 +117,18 @@ class Columns:
         reach, split = split_outliers(ranges, extra_columns(len(ranges), budget), least)
         return cls(symmetric_scale(reach), split)
 
+    @classmethod
+    def single(cls, ranges: NDArray[np.float64], budget: float) -> "Columns":
+        """One column for each feature of ranges [K], whose scale is m times the common one where
+        there would be m columns.
+
+        Raises:
+            ValueError: the budget is no share.
+        """
+        columns = cls.of(ranges, budget)
+        counts = 1.0 + np.bincount(columns.split, minlength=len(ranges))
+        return cls(counts * float(columns.scale), np.empty(0, np.int32))
+
     def shift(self, values: NDArray, step: NDArray | float) -> NDArray:
         """`values` […, N] of each column […, N + E], less what the columns before it hold.
 

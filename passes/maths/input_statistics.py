@@ -39,12 +39,6 @@ class InputStatistics:
         centred = samples - mean
         return cls(mean, centred.T @ centred / len(samples))
 
-    def divided(self, factors: NDArray[np.float64]) -> "InputStatistics":
-        """The moments of the activations divided by a factor [K] for each feature."""
-        return InputStatistics(
-            self.mean / factors, self.covariance / np.multiply.outer(factors, factors)
-        )
-
     @staticmethod
     def check(samples: NDArray) -> None:
         """Refuse samples that have no moments.

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daqkf.dialects.spaq.numerics import EXPONENT_MAX, NORMALIZED_FRACTION
+from daqkf.passes.maths.calibration import HEADROOM
 from daqkf.passes.maths.quantization import requantization, symmetric_scale
 
 _SHIFT_BITS = 20
@@ -14,11 +15,12 @@ _SHIFT_BITS = 20
 
 
 def summable_scales(ranges: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Scales [N] that reach ranges [N] and are powers of two times a common one.
+    """Scales [N] that reach beyond ranges [N] and are powers of two times a common one.
 
     The largest range sets the common one; what is more than 2^EXPONENT_MAX times smaller has it,
     too, and loses precision.
     """
+    ranges = ranges * HEADROOM
     common = symmetric_scale(float(ranges.max())) / (1 << EXPONENT_MAX)
     exponents = np.ceil(np.log2(symmetric_scale(ranges) / common) - 1e-9)
     return common * 2.0 ** np.clip(exponents, 0, EXPONENT_MAX)

@@ -29,6 +29,17 @@ func.func @no_range_of_input(%x: tensor<?x1xf32>) -> tensor<?x1xf32> {
 
 // -----
 
+// CHECK: spaq-quantize: the input of a product has a scale for each feature; state its range with spaq.calibrated to quantise it anew
+func.func @scales_of_input(%x: tensor<?x2xi8>) -> tensor<?x1xf32> {
+  %d = spaq.dequantize %x scale dense<[1.0, 1.5]> : tensor<2xf64> : tensor<?x2xi8> -> tensor<?x2xf32>
+  %w = spaq.constant dense<3.0> : tensor<2x1xf32>
+  %0 = spaq.matmul %d, %w : (tensor<?x2xf32>, tensor<2x1xf32>) -> tensor<?x1xf32>
+  %1 = spaq.calibrated %0 absmax 1.0 : tensor<?x1xf32> -> tensor<?x1xf32>
+  func.return %1 : tensor<?x1xf32>
+}
+
+// -----
+
 // CHECK: spaq-quantize: the result of a normalisation has no spaq.calibrated range
 func.func @normalized(%x: tensor<?x1xf32>) -> tensor<?x1xf32> {
   %c = spaq.calibrated %x absmax 1.0 : tensor<?x1xf32> -> tensor<?x1xf32>

@@ -34,13 +34,13 @@ func.func @tail(%x: tensor<?x4xf32>) -> tensor<?x2xf32> {
   func.return %3 : tensor<?x2xf32>
 }
 
-// What is added and read has larger scales for features of large range, here the second one; the
-// weights that it meets are five times as large.
+// What is added and read has a larger scale for a feature of large range, which is read twice.
 // CHECK-LABEL: func.func @both
-// CHECK: %[[X:.*]] = spaq.quantize %x scale dense<[1.000000e+00, 5.000000e+00]>
-// CHECK: dense<{{\[\[}}1, 0], [10, 15]]> : tensor<2x2xi8,
-// CHECK: spaq.matmul %[[X]]
-// CHECK: spaq.residual %{{.*}}, %[[X]] multiplier dense<[1, 5]>
+// CHECK: %[[X:.*]] = spaq.quantize %x scale dense<[2.500000e+00, 5.000000e+00]>
+// CHECK: %[[TWICE:.*]] = spaq.repeat %[[X]] columns dense<1> : tensor<1xi32> : tensor<?x2xi8> -> tensor<?x3xi8>
+// CHECK: dense<{{\[\[}}1, 0], [2, 3], [2, 3]]> : tensor<3x2xi8,
+// CHECK: spaq.matmul %[[TWICE]]
+// CHECK: spaq.residual %{{.*}}, %[[X]] multiplier dense<[1, 2]>
 func.func @both(%x: tensor<?x2xf32>) -> tensor<?x2xf32> {
   %c = spaq.calibrated %x absmax dense<[127.0, 635.0]> : tensor<2xf64> : tensor<?x2xf32> -> tensor<?x2xf32>
   %w = spaq.constant dense<[[1.0, 0.0], [2.0, 3.0]]> : tensor<2x2xf32>

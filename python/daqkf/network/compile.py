@@ -38,6 +38,7 @@ from daqkf.network.products import product_requirement
 from daqkf.passes.dfke_schedule import DfkeSchedulePass
 from daqkf.passes.nn_chain import NnChainPass
 from daqkf.passes.nn_merge import NnMergePass
+from daqkf.passes.nn_normalize import NnNormalizePass
 from daqkf.passes.nn_product import Inputs, in_order, input_names, quantize_products
 from daqkf.passes.spaq_calibrate import calibrate
 from daqkf.passes.spaq_prune import prune
@@ -81,6 +82,7 @@ def compile_network(
     split: float = 0.02,
     target: str = "generic",
     fuse: bool = True,
+    host_cycles: float = 4.0,
     products: bool = False,
     second_order: bool | None = None,
     max_tokens: int = 128,
@@ -97,7 +99,9 @@ def compile_network(
         levels: the level set of all weights.
         split: extra int8 columns for features of large range, as a share; see `daqkf.compile`.
         target: a target's name, or a .toml file.
-        fuse: merge kernels of the same activations, and chain those that follow one another.
+        fuse: merge kernels of the same activations, chain those that follow one another, and
+            normalise on the array where that pays.
+        host_cycles: the array's cycles in which the host adds and normalises one value.
         products: compute products of activations (attention) on the array, too.
         second_order: prune and round on the calibration data; by default where that has two rows
             for each feature.
@@ -112,7 +116,12 @@ def compile_network(
         machine = load_target(target).machine
         progress("read")
         network = source.clone() if isinstance(source, ModuleOp) else load_network(source)
-        fusing: list[ModulePass | str] = [NnMergePass(target), NnChainPass(target)]
+        fusing: list[ModulePass | str] = [
+            NnMergePass(target),
+            NnChainPass(target),
+            NnNormalizePass(target, host_cycles),
+            NnChainPass(target),
+        ]
         progress("cut out kernels")
         run_passes(network, ["nn-dequantize", "nn-raise", "nn-outline", *(fusing if fuse else [])])
         function = entry(network)

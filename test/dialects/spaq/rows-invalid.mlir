@@ -61,9 +61,9 @@ func.func @result(%x: tensor<?x2xi8>) {
 
 // -----
 
-// CHECK: exponent of channel 0 is outside 0..3
+// CHECK: exponent of channel 0 is outside 0..7
 func.func @exponent(%x: tensor<?x2xi8>) {
-  %0 = spaq.normalize %x exponent dense<[4, 0]> : tensor<2xi32> : tensor<?x2xi8> -> tensor<?x2xi18>
+  %0 = spaq.normalize %x exponent dense<[8, 0]> : tensor<2xi32> : tensor<?x2xi8> -> tensor<?x2xi18>
   func.return
 }
 
@@ -81,6 +81,22 @@ func.func @many(%x: tensor<?x2049xi8>) {
 // CHECK: features 3..4 of 4
 func.func @beyond(%x: tensor<?x4xf32>) {
   %0 = spaq.columns %x from 3 : tensor<?x4xf32> -> tensor<?x2xf32>
+  func.return
+}
+
+// -----
+
+// CHECK: columns name a feature outside 0..1
+func.func @repeated(%x: tensor<?x2xi8>) {
+  %0 = spaq.repeat %x columns dense<2> : tensor<1xi32> : tensor<?x2xi8> -> tensor<?x3xi8>
+  func.return
+}
+
+// -----
+
+// CHECK: 2 features and 1 more, of the same type
+func.func @repeated(%x: tensor<?x2xi8>) {
+  %0 = spaq.repeat %x columns dense<1> : tensor<1xi32> : tensor<?x2xi8> -> tensor<?x4xi8>
   func.return
 }
 

@@ -22,6 +22,8 @@ func.func @exact(%x: tensor<?x2xi20>, %r: tensor<?x3xi8>, %y: tensor<?x2xi8>) ->
     : (tensor<?x2xi20>, tensor<?x3xi8>) -> tensor<?x2xi24>
   // CHECK: spaq.concat %y, %r : (tensor<?x2xi8>, tensor<?x3xi8>) -> tensor<?x5xi8>
   %1 = spaq.concat %y, %r : (tensor<?x2xi8>, tensor<?x3xi8>) -> tensor<?x5xi8>
+  // CHECK: spaq.repeat %r columns dense<[0, 2, 2]> : tensor<3xi32> : tensor<?x3xi8> -> tensor<?x6xi8>
+  %3 = spaq.repeat %r columns dense<[0, 2, 2]> : tensor<3xi32> : tensor<?x3xi8> -> tensor<?x6xi8>
   // CHECK: spaq.normalize %y exponent dense<[0, 3]> : tensor<2xi32> : tensor<?x2xi8> -> tensor<?x2xi18>
   %2 = spaq.normalize %y exponent dense<[0, 3]> : tensor<2xi32> : tensor<?x2xi8> -> tensor<?x2xi18>
   func.return %2 : tensor<?x2xi18>
