@@ -106,7 +106,7 @@ class NormalizationOp(IRDLOperation):
     @property
     def slots(self) -> int:
         """Slots of the parameter memory, whose rows follow one another here."""
-        return -(-self.channels // self.target().config.data.parameter_stride)
+        return self.target().config.data.slots(self.channels)
 
     def verify_shapes(self) -> None:
         """Hold the properties against one another.

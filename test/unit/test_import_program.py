@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from networks import MACHINE, MACHINES, Layers, activations_for, chained, lowered
+from row_networks import Rows
 from xdsl.dialects.builtin import ModuleOp, UnitAttr
 
 from daqkf.cli.translate import main
@@ -42,7 +43,8 @@ FAMILIES = {
     "deltas": replace(MACHINE, families=("multiply",), index_bits=2),
     "banks": replace(MACHINE, banks=2),
 }
-SHAPES = {"kernel": (24, 5), "chain": (24, 11, 9)}
+SHAPES = {"kernel": (24, 5), "chain": (24, 11, 9), "rows": (24, 20, 24, 11)}
+ROWS = {"saves": (0, 2), "adds": (1, 2), "normalizes": (1, 2)}
 
 
 def layers(name: str, shape: str) -> Layers:
@@ -54,10 +56,14 @@ def layers(name: str, shape: str) -> Layers:
 
 @cache
 def loaded(name: str, shape: str) -> Playable:
-    """What an array of this machine plays: a kernel, a chain, or a dispatch of two kernels."""
+    """What an array of this machine plays: a kernel, a chain, one that normalises as well, or a
+    dispatch of two kernels."""
     machine = FAMILIES[name]
     if shape == "dispatch":
         return dispatched(name, (1, 0, 0, 1), 2)
+    if shape == "rows":
+        made = replace(Rows.random(3, SHAPES[shape], **ROWS), layers=layers(name, shape))
+        return playable(made.module(machine))[-1]
     module = layers(name, shape).module(machine)
     return playable(lowered(chained(module) if shape == "chain" else module))[-1]
 
@@ -95,7 +101,7 @@ def config_of(program: Playable) -> ArrayConfig:
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-@pytest.mark.parametrize("shape", ["kernel", "chain", "dispatch"])
+@pytest.mark.parametrize("shape", ["kernel", "chain", "rows", "dispatch"])
 def test_images_come_back(name: str, shape: str):
     program = loaded(name, shape)
     data = encode(program)
