@@ -13,7 +13,7 @@ from xdsl.printer import Printer
 
 
 class KeyedData[T](Data[T]):
-    """Base of attributes over a dataclass whose fields are integers, truth values, strings or tuples of one.
+    """Base of attributes over a dataclass of integers, truth values, strings or tuples of one.
 
     A subclass names the dataclass as `record`; the order of its fields is the order of
     the text, and a ValueError from its `__post_init__` is a parse error at its place. Fields

@@ -4,13 +4,13 @@
 """Program images read back: as IR, as listings, and what is found wrong in them."""
 
 import json
-import zlib
 from dataclasses import asdict, replace
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
+from images import changed, sealed
 from networks import MACHINE, MACHINES, Layers, activations_for, chained, lowered
 from row_networks import Rows
 from xdsl.dialects.builtin import ModuleOp, UnitAttr
@@ -87,13 +87,6 @@ def dispatched(name: str, table: tuple[int, ...], shift: int) -> DispatchOp:
     module.body.block.insert_ops_after([other, op], program)
     module.verify()
     return op
-
-
-def sealed(words: np.ndarray) -> bytes:
-    """An image with the length and the CRC of its body."""
-    body = words[len(Header) :].tobytes()
-    words[Header.LENGTH], words[Header.CRC] = len(body) // 4, zlib.crc32(body)
-    return words.tobytes()
 
 
 def config_of(program: Playable) -> ArrayConfig:
@@ -178,24 +171,6 @@ def test_a_listing_says_what_the_weights_are():
     np.testing.assert_array_equal(found[:, mine], made.levels[0][:, mine])
 
 
-def changed(program: Playable, command: Command, row: int, unit: int = 0, **fields: int) -> bytes:
-    """An image with other fields in a row."""
-    config, data = config_of(program), encode(program)
-    section = decode(data, config).section(command, unit)
-    layout = {
-        Command.STREAM: config.stream_word(unit),
-        Command.PARAMETERS: config.parameter_row,
-        Command.TABLE: config.table_row,
-        Command.DISPATCH: config.dispatch_row,
-        Command.CHAIN: config.chain_row,
-    }[command]
-    values = layout.unpack(section.rows[row : row + 1])
-    values |= {name: np.array([value]) for name, value in fields.items()}
-    words = np.frombuffer(data, "<u4").copy()
-    words[section.word(row) : section.word(row) + layout.words] = layout.pack(values)[0]
-    return sealed(words)
-
-
 @pytest.mark.parametrize(
     ("shape", "command", "row", "fields", "message"),
     [
@@ -234,6 +209,21 @@ def changed(program: Playable, command: Command, row: int, unit: int = 0, **fiel
             "row 1 of CHAIN: .* is encoded as",
         ),
         ("chain", Command.CHAIN, 1, {"slot": 0}, "row 1 of CHAIN: .* is encoded as"),
+        # Rows 0 to 19 are a program's, 20 to 43 another's, 44 to 67 of a normalisation.
+        ("rows", Command.CHAIN, 2, {"stream": 3}, "row 2 of CHAIN: .* is encoded as"),
+        ("rows", Command.CHAIN, 2, {"slot": 3}, "row 2 of CHAIN: .* is encoded as"),
+        (
+            "rows",
+            Command.CHAIN,
+            0,
+            {"saves": 0},
+            "row 20 of PARAMETERS: a residual of 24 outputs, of 0 activations that are kept",
+        ),
+        ("rows", Command.PARAMETERS, 3, {"exponent": 1}, "row 3 of PARAMETERS: .* is encoded as"),
+        ("rows", Command.PARAMETERS, 44, {"exponent": 1}, "row 44 of PARAMETERS: .* is encoded as"),
+        ("rows", Command.PARAMETERS, 44, {"residual": 1}, "row 44 of PARAMETERS: .* is encoded as"),
+        ("rows", Command.PARAMETERS, 44, {"address": 1}, "row 44 of PARAMETERS: output 1 of 24"),
+        ("rows", Command.PARAMETERS, 67, {"multiplier": 0}, "row 67 of PARAMETERS: a multiplier"),
         ("dispatch", Command.DISPATCH, 2, {"slot": 1}, "row 2 of DISPATCH: .* is encoded as"),
         (
             "dispatch",
@@ -310,6 +300,8 @@ def test_sizes_are_those_of_the_memories():
         ("P2-T2", "dispatch"),
         ("mixed", "dispatch"),
         ("dense", "chain"),
+        ("P2-T2", "rows"),
+        ("dense", "rows"),
         ("strassen", "kernel"),
         ("windows", "kernel"),
         ("deltas", "kernel"),
