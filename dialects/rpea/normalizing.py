@@ -91,7 +91,7 @@ class NormalizationOp(IRDLOperation):
     @property
     def channels(self) -> int:
         """Channels N, as many out as in."""
-        return self.exponent.get_shape()[0]
+        return require_length("exponent", self.exponent)
 
     @property
     def features(self) -> IntegerAttr:
@@ -114,7 +114,7 @@ class NormalizationOp(IRDLOperation):
         Raises:
             VerifyException: shapes or ranges that do not agree.
         """
-        channels = require_length("exponent", self.exponent)
+        channels = self.channels
         for name in ("exponent", "bias", "multiplier", "shift"):
             require_tensor(name, self.properties[name], i32, channels)
         require_tensor("table", self.table, i8, TABLE_SIZE)

@@ -205,7 +205,7 @@ class ProgramOp(IRDLOperation):
     @property
     def channels(self) -> int:
         """Output channels N."""
-        return self.outputs.get_shape()[0]
+        return require_length("outputs", self.outputs)
 
     @property
     def longest(self) -> int:
@@ -236,7 +236,7 @@ class ProgramOp(IRDLOperation):
         Raises:
             VerifyException: shapes, ranges or counts that do not agree.
         """
-        channels = require_length("outputs", self.outputs)
+        channels = self.channels
         elements = require_length("rows", self.rows)
         for name, kind, length in (
             ("rows", i32, elements),

@@ -7,6 +7,7 @@ import json
 from dataclasses import asdict, replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -127,12 +128,23 @@ def test_a_dispatch_that_always_takes_the_same_comes_back():
     assert encode(playable(import_program(encode(first), first.target()))[-1]) == encode(first)
 
 
+UNITS = {
+    "accumulator_width": 20,
+    "sum_width": 20,
+    "kernels": 4,
+    "residual_depth": 8,
+    "normalizes": True,
+}
+
+
+@pytest.mark.parametrize("units", [{}, UNITS])
 @pytest.mark.parametrize("flags", [{"adds"}, {"keeps"}, {"adds", "keeps"}])
-def test_partial_sums_come_back(flags: set[str]):
+def test_partial_sums_come_back(flags: set[str], units: dict[str, Any]):
     module = lowered(layers("P2-T2", "kernel").module(MACHINE))
     (program,) = playable(module)
     array = program.target()
-    array.properties["config"] = type(array.config)(replace(array.config.data, partial_depth=8))
+    config = replace(array.config.data, partial_depth=8, **units)
+    array.properties["config"] = type(array.config)(config)
     program.properties.update(dict.fromkeys(flags, UnitAttr()))
     data = encode(program)
     (again,) = playable(import_program(data, array))
