@@ -13,7 +13,7 @@ from xdsl.printer import Printer
 
 
 class KeyedData[T](Data[T]):
-    """Base of attributes over a dataclass whose fields are integers, strings or tuples of one.
+    """Base of attributes over a dataclass of integers, truth values, strings or tuples of one.
 
     A subclass names the dataclass as `record`; the order of its fields is the order of
     the text, and a ValueError from its `__post_init__` is a parse error at its place. Fields
@@ -73,6 +73,8 @@ def _fields(record: type) -> tuple[list[str], dict[str, Any]]:
 
 
 def _parse(parser: AttrParser, kind: Any) -> Any:
+    if kind is bool:
+        return parser.parse_boolean()
     if kind is int:
         return parser.parse_integer(allow_boolean=False)
     if kind is str:
@@ -85,6 +87,8 @@ def _print(printer: Printer, value: Any) -> None:
     if isinstance(value, tuple):
         with printer.in_square_brackets():
             printer.print_list(value, lambda part: printer.print_string(str(part)))
+    elif isinstance(value, bool):
+        printer.print_string(str(value).lower())
     elif isinstance(value, int):
         printer.print_int(value)
     else:

@@ -14,7 +14,7 @@ from daqkf.dialects.rpea.indices import DELTA, INDEX, OFFSET, WINDOW
 from daqkf.dialects.rpea.layout import Command, Fields, Header
 from daqkf.dialects.rpea.multiplication import weigh
 from daqkf.dialects.spaq.numerics import wrap
-from daqkf.lowering.program_image import Image, Section, decode
+from daqkf.lowering.program_image import Image, Section, chain_fields, decode
 
 Words = Mapping[str, NDArray[np.int64]]
 
@@ -64,7 +64,7 @@ def _rows(section: Section, image: Image, config: ArrayConfig) -> Iterator[tuple
         for row in range(0, len(values), _TABLE_COLUMNS):
             yield row, " ".join(f"{value:4}" for value in values[row : row + _TABLE_COLUMNS])
     elif section.command is Command.PARAMETERS:
-        yield from enumerate(_parameters(section, config))
+        yield from enumerate(_parameters(section, image, config))
     elif section.command is Command.STREAM:
         yield from enumerate(_stream(section, config))
     elif section.command in (Command.DISPATCH, Command.CHAIN):
@@ -84,19 +84,38 @@ def _named(layout: Fields, rows: NDArray[np.uint32]) -> list[str]:
     ]
 
 
-def _parameters(section: Section, config: ArrayConfig) -> Iterator[str]:
+def _parameters(section: Section, image: Image, config: ArrayConfig) -> Iterator[str]:
     fields = config.parameter_row.unpack(section.rows)
     bias = wrap(-fields["negated_bias"], config.sum_width).tolist()
+    normalizing = _normalizing(section, image, config)
     for row, words in enumerate(section.rows):
         slot, pe = divmod(row, config.parameter_stride)
+        where = "a normalisation" if normalizing[row] else f"PE {pe}"
         text = "unused"
         if words.any():
-            sign = "-" if bias[row] < 0 else "+"
+            output, sign = fields["address"][row], "-" if bias[row] < 0 else "+"
+            terms = f"{'z' if normalizing[row] else 'sum'} {sign} {abs(bias[row])}"
+            if residual := fields.get("residual", {row: 0})[row]:
+                terms += f" + kept {output} * {residual}"
             text = (
-                f"output {fields['address'][row]} = (sum {sign} {abs(bias[row])}) * "
-                f"{fields['multiplier'][row]} >> {fields['shift_minus_1'][row] + 1}"
+                f"output {output} = ({terms}) * {fields['multiplier'][row]} >> "
+                f"{fields['shift_minus_1'][row] + 1}"
             )
-        yield f"slot {slot} of PE {pe}: {text}"
+            if exponent := fields.get("exponent", {row: 0})[row]:
+                text += f", exponent {exponent}"
+        yield f"slot {slot} of {where}: {text}"
+
+
+def _normalizing(section: Section, image: Image, config: ArrayConfig) -> NDArray[np.bool_]:
+    """Which rows of the parameter memory are in the slots of a normalisation."""
+    found = np.zeros(len(section.rows), np.bool_)
+    if image.chain is not None:
+        chain = chain_fields(config, image.chain)
+        for kernel in np.flatnonzero(chain["normalizes"]):
+            start, slots = chain["slot"][kernel], config.slots(int(chain["outputs"][kernel]))
+            stride = config.parameter_stride
+            found[start * stride : (start + slots) * stride] = True
+    return found
 
 
 def _stream(section: Section, config: ArrayConfig) -> Iterator[str]:

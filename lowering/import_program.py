@@ -14,7 +14,16 @@ from xdsl.utils.exceptions import VerifyException
 from daqkf.dialects.dense import from_array
 from daqkf.dialects.dfke.attributes import DecisionAttr
 from daqkf.dialects.dfke.decision import Decision
-from daqkf.dialects.rpea import ArrayConfig, ArrayOp, ChainOp, DispatchOp, Playable, ProgramOp
+from daqkf.dialects.rpea import (
+    ArrayConfig,
+    ArrayOp,
+    ChainOp,
+    DispatchOp,
+    Kernel,
+    NormalizationOp,
+    Playable,
+    ProgramOp,
+)
 from daqkf.dialects.rpea.families import FAMILIES
 from daqkf.dialects.rpea.layout import Command, Header
 from daqkf.dialects.spaq.numerics import MULTIPLIER_MAX, SHIFT_MAX, SHIFT_MIN, TABLE_SIZE, wrap
@@ -22,7 +31,9 @@ from daqkf.lowering.program_image import (
     Image,
     ProgramImageError,
     byte_at,
+    chain_fields,
     decode,
+    element_rows,
     encode,
     for_tiles,
 )
@@ -33,16 +44,18 @@ Words = NDArray[np.uint32]
 
 @dataclass(frozen=True)
 class _Part:
-    """A program of an image."""
+    """A program or a normalisation of an image."""
 
     features: int
     channels: int
     streams: Sequence[Words]
-    """Its rows by element."""
+    """Its rows by element; of a normalisation, none."""
     counts: Sequence[int]
-    """The outputs of each element."""
-    slot: int
-    """Where its parameters begin."""
+    """The outputs of each element; of a normalisation, none."""
+    rows: Ints
+    """Of the parameter memory, by output in the order in which they are completed."""
+    kept: int
+    """Activations that are kept for residuals when it runs."""
 
 
 def import_program(data: bytes, array: ArrayOp, name: str = "program") -> ModuleOp:
@@ -58,20 +71,20 @@ def import_program(data: bytes, array: ArrayOp, name: str = "program") -> Module
     config, module = array.config.data, ModuleOp([array])
     image = decode(data, config)
     parts = _parts(image, config)
-    names = [name]
-    if len(parts) > 1 or image.shift:
+    names, saved = [name], _marked(image, "saves", config)
+    together = bool(len(parts) > 1 or image.shift or saved)
+    if together:
         kind = "variant" if config.dispatches else "kernel"
         names = [f"{name}_{kind}_{number}" for number in range(len(parts))]
-    programs = [
-        _program(image, part, number, names[number], array) for number, part in enumerate(parts)
-    ]
-    module.body.block.add_ops(programs)
+    kernels = _kernels(image, parts, names, array)
+    programs = [kernel for kernel in kernels if isinstance(kernel, ProgramOp)]
+    module.body.block.add_ops(kernels)
     whole: Playable = programs[0]
-    if config.chains and len(parts) > 1:
-        whole = ChainOp(name, programs)
-    elif len(parts) > 1 or image.shift:
+    if together and config.chains:
+        whole = ChainOp(name, kernels, saved)
+    elif together:
         whole = _dispatch(image, name, programs, config)
-    if whole is not programs[0]:
+    if together:
         module.body.block.add_op(whole)
     try:
         module.verify()
@@ -81,54 +94,97 @@ def import_program(data: bytes, array: ArrayOp, name: str = "program") -> Module
     return module
 
 
-def _parts(image: Image, config: ArrayConfig) -> list[_Part]:
-    """The programs of an image, one after another in the memories.
+def _marked(image: Image, field: str, config: ArrayConfig) -> list[int]:
+    """The numbers of the kernels of a chain that have a field of its table set."""
+    if image.chain is None:
+        return []
+    return np.flatnonzero(chain_fields(config, image.chain)[field]).tolist()
 
-    Each is as long as the longest stream of an element up to its end.
+
+def _parts(image: Image, config: ArrayConfig) -> list[_Part]:
+    """The programs and normalisations of an image, one after another in the memories.
+
+    A program is as long as the longest stream of an element up to its end.
     """
     sizes = [(image.features, image.channels)]
     if image.chain is not None:
         outputs = config.chain_row.unpack(image.chain)["outputs"].tolist()
         sizes = list(zip([image.features, *outputs[:-1]], outputs, strict=True))
+    saved, normalizing = (_marked(image, field, config) for field in ("saves", "normalizes"))
     shortest = min(len(rows) for rows in image.streams.values())
     parts: list[_Part] = []
-    begin = slot = 0
+    begin = row = kept = 0
     while begin < shortest if image.dispatch is not None else len(parts) < len(sizes):
         features, channels = sizes[min(len(parts), len(sizes) - 1)]
-        if config.lockstep:
-            counts = np.bincount(np.arange(channels) % config.pes, minlength=config.pes).tolist()
-            length = features * max(counts)
-            end = begin + length if begin + length < shortest else None
-            streams = [image.streams[pe][begin:end] for pe in range(config.pes)]
+        if len(parts) in saved:
+            kept = min(features, config.residual_depth)
+        if len(parts) in normalizing:
+            streams, counts, rows, slots = [], [], np.arange(channels), config.slots(channels)
         else:
-            found = [_stream(image, pe, begin, features, config) for pe in range(config.pes)]
-            streams, counts = [rows for rows, _ in found], [count for _, count in found]
-            length = max(len(rows) for rows in streams)
-        parts.append(_Part(features, channels, streams, counts, slot))
-        begin, slot = begin + length, slot + max(counts)
+            streams, counts = _streams(image, begin, features, channels, config)
+            rows, slots = element_rows(counts, config), max(counts)
+            begin += features * slots if config.lockstep else max(len(words) for words in streams)
+        parts.append(_Part(features, channels, streams, counts, row + rows, kept))
+        row += slots * config.parameter_stride
     return parts
 
 
-def _program(image: Image, part: _Part, number: int, name: str, array: ArrayOp) -> ProgramOp:
-    columns = _parameters(image, part, array.config.data)
+def _streams(
+    image: Image, begin: int, features: int, channels: int, config: ArrayConfig
+) -> tuple[list[Words], list[int]]:
+    """A program's rows and its outputs by element."""
+    if not config.lockstep:
+        found = [_stream(image, pe, begin, features, config) for pe in range(config.pes)]
+        return [rows for rows, _ in found], [count for _, count in found]
+    counts = np.bincount(np.arange(channels) % config.pes, minlength=config.pes).tolist()
+    end = begin + features * max(counts)
+    last = end >= min(len(rows) for rows in image.streams.values())
+    return [image.streams[pe][begin : None if last else end] for pe in range(config.pes)], counts
+
+
+def _kernels(
+    image: Image, parts: Sequence[_Part], names: Sequence[str], array: ArrayOp
+) -> list[Kernel]:
+    """The operations of the parts."""
+    kernels: list[Kernel] = []
+    exponents = np.empty(0, np.int64)
+    for number, (part, name) in enumerate(zip(parts, names, strict=True)):
+        columns = _parameters(image, part, array.config.data)
+        # They stand with the results that are normalised, so in the part before.
+        own, exponents = exponents, columns.pop("exponent")
+        outputs, residual = columns.pop("outputs"), columns.pop("residual")
+        data = {column: from_array(values, i32) for column, values in columns.items()}
+        data["table"] = from_array(_table(image, number), i8)
+        target = array.sym_name.data
+        if part.streams:
+            kernel = ProgramOp(
+                name,
+                target,
+                part.features,
+                adds=image.adds,
+                keeps=image.keeps,
+                stream=from_array(np.concatenate(part.streams).view(np.int32), i32),
+                rows=from_array(np.array([len(rows) for rows in part.streams]), i32),
+                outputs=from_array(outputs, i32),
+                counts=from_array(np.array(part.counts), i32),
+                residual=from_array(residual, i32) if residual.any() else None,
+                **data,
+            )
+        else:
+            kernel = NormalizationOp(name, target, exponent=from_array(own, i32), **data)
+        kernels.append(kernel)
+    return kernels
+
+
+def _table(image: Image, number: int) -> NDArray[np.int8]:
+    """The activation table of a kernel; of variants, they are one."""
     table = image.table[:, 0].astype(np.uint8).view(np.int8)
     if image.chain is not None:
         table = table[TABLE_SIZE * number : TABLE_SIZE * (number + 1)]
     if len(table) != TABLE_SIZE:
         place = byte_at(image.section(Command.TABLE).place)
         raise ProgramImageError(f"{place}, TABLE: {len(table)} rows, not {TABLE_SIZE}")
-    return ProgramOp(
-        name,
-        array.sym_name.data,
-        part.features,
-        adds=image.adds,
-        keeps=image.keeps,
-        stream=from_array(np.concatenate(part.streams).view(np.int32), i32),
-        rows=from_array(np.array([len(rows) for rows in part.streams]), i32),
-        counts=from_array(np.array(part.counts), i32),
-        table=from_array(table, i8),
-        **{column: from_array(values, i32) for column, values in columns.items()},
-    )
+    return table
 
 
 def _stream(
@@ -159,18 +215,12 @@ def _stream(
 
 def _parameters(image: Image, part: _Part, config: ArrayConfig) -> dict[str, Ints]:
     """The outputs in order, and by channel what the parameter memory has of them."""
-    section = image.section(Command.PARAMETERS)
-    row = np.concatenate(
-        [
-            (part.slot + np.arange(count)) * config.parameter_stride + pe
-            for pe, count in enumerate(part.counts)
-        ]
-    )
+    section, row = image.section(Command.PARAMETERS), part.rows
     missing = row[row >= len(section.rows)]
     if len(missing):
         raise ProgramImageError(
-            f"{byte_at(section.place)}, PARAMETERS: {len(section.rows)} rows, but PE "
-            f"{missing[0] % config.parameter_stride} has an output at row {missing[0]}"
+            f"{byte_at(section.place)}, PARAMETERS: {len(section.rows)} rows, but there is an "
+            f"output at row {missing[0]}"
         )
     if len(row) != part.channels:
         raise ProgramImageError(
@@ -197,8 +247,18 @@ def _parameters(image: Image, part: _Part, config: ArrayConfig) -> dict[str, Int
                 f"{byte_at(section.word(int(row[wrong])))}, row {row[wrong]} of PARAMETERS: a "
                 f"{name} of {values[wrong]}, not {low}..{high}"
             )
+    nothing = np.zeros_like(channels)
+    residual, exponent = fields.get("residual", nothing), fields.get("exponent", nothing)
+    if residual.any() and part.channels > part.kept:
+        place = int(row[(residual != 0).argmax()])
+        raise ProgramImageError(
+            f"{byte_at(section.word(place))}, row {place} of PARAMETERS: a residual of "
+            f"{part.channels} outputs, of {part.kept} activations that are kept"
+        )
     return {
         "outputs": channels,
+        "residual": residual[order],
+        "exponent": exponent[order],
         "bias": wrap(-fields["negated_bias"], config.sum_width)[order],
         "multiplier": fields["multiplier"][order],
         "shift": shift[order],

@@ -12,7 +12,16 @@ from numpy.typing import NDArray
 from xdsl.dialects.builtin import ModuleOp
 
 from daqkf.dialects.dense import to_array
-from daqkf.dialects.rpea import ArrayConfig, ChainOp, DispatchOp, Playable, ProgramOp, TiledOp
+from daqkf.dialects.rpea import (
+    ArrayConfig,
+    ChainOp,
+    DispatchOp,
+    Kernel,
+    NormalizationOp,
+    Playable,
+    ProgramOp,
+    TiledOp,
+)
 from daqkf.dialects.rpea.layout import (
     COMMAND_OP_SHIFT,
     IMAGE_MAGIC,
@@ -24,7 +33,9 @@ from daqkf.dialects.rpea.layout import (
     Header,
 )
 from daqkf.dialects.rpea.ops import places
+from daqkf.dialects.spaq.numerics import NORMALIZED_FEATURES
 
+Ints = NDArray[np.int64]
 Words = NDArray[np.uint32]
 
 MAX_UNIT = (1 << COMMAND_OP_SHIFT) - 1
@@ -35,17 +46,24 @@ class ProgramImageError(ValueError):
 
 
 def playable(module: ModuleOp) -> list[Playable]:
-    """What a module's array can run: programs, unless they are part of something larger."""
+    """What a module's array can run: programs, unless they are part of something larger.
+
+    One that adds a residual only ever is.
+    """
     whole = [op for op in module.ops if isinstance(op, DispatchOp | ChainOp)]
     parts = {program for op in whole for program in parts_of(op)}
     for tiled in (op for op in module.ops if isinstance(op, TiledOp)):
         parts |= {program for group in tiled.groups() for program in group}
-    programs = [op for op in module.ops if isinstance(op, ProgramOp) and op not in parts]
+    programs = [
+        op
+        for op in module.ops
+        if isinstance(op, ProgramOp) and op not in parts and op.residual is None
+    ]
     return [*programs, *whole]
 
 
-def parts_of(program: Playable) -> list[ProgramOp]:
-    """The programs that are loaded together: variants, kernels of a chain, or one alone."""
+def parts_of(program: Playable) -> Sequence[Kernel]:
+    """What is loaded together: variants, kernels of a chain, or one program alone."""
     if isinstance(program, DispatchOp):
         return program.variants()
     return program.kernels() if isinstance(program, ChainOp) else [program]
@@ -56,27 +74,41 @@ def _command(op: Command, unit: int, rows: Words) -> Iterator[Words]:
     yield rows.reshape(-1)
 
 
-def parameter_rows(program: ProgramOp, config: ArrayConfig) -> Words:
-    """The parameter memory, packed: row `slot · stride + pe` for each PE's outputs in order.
-
-    Rows of the padding between PEs are zero.
-    """
-    counts = to_array(program.counts)
-    channels = to_array(program.outputs)
-    slots = int(counts.max())
+def element_rows(counts: Sequence[int] | Ints, config: ArrayConfig) -> Ints:
+    """Rows `slot · stride + pe` of the outputs [N] of all elements: those of PE 0, of PE 1, …"""
     slot = np.concatenate([np.arange(count) for count in counts])
-    row = slot * config.parameter_stride + np.repeat(np.arange(config.pes), counts)
-    packed = config.parameter_row.pack(
-        {
-            "negated_bias": -to_array(program.bias)[channels].astype(np.int64),
-            "multiplier": to_array(program.multiplier)[channels],
-            "shift_minus_1": to_array(program.shift)[channels] - 1,
-            "address": channels,
-        }
-    )
-    rows = np.zeros((slots * config.parameter_stride, packed.shape[1]), np.uint32)
-    rows[row] = packed
-    return rows
+    return slot * config.parameter_stride + np.repeat(np.arange(config.pes), counts)
+
+
+def parameter_rows(kernels: Sequence[Kernel], config: ArrayConfig) -> Words:
+    """The parameter memory, packed: rows of each PE's outputs in order, or of a normalisation's.
+
+    Rows of the padding between them are zero.
+    """
+    parts: list[Words] = []
+    for kernel, following in zip(kernels, [*kernels[1:], None], strict=True):
+        program = isinstance(kernel, ProgramOp)
+        numbers = np.arange(kernel.channels)
+        place = element_rows(to_array(kernel.counts), config) if program else numbers
+        channels = to_array(kernel.outputs) if program else numbers
+        residual = kernel.residual if program else None
+        # What normalises the results gets their exponents with them.
+        exponent = following.exponent if isinstance(following, NormalizationOp) else None
+        nothing = np.zeros_like(numbers)
+        packed = config.parameter_row.pack(
+            {
+                "negated_bias": -to_array(kernel.bias)[channels].astype(np.int64),
+                "multiplier": to_array(kernel.multiplier)[channels],
+                "shift_minus_1": to_array(kernel.shift)[channels] - 1,
+                "address": channels,
+                "residual": nothing if residual is None else to_array(residual)[channels],
+                "exponent": nothing if exponent is None else to_array(exponent)[channels],
+            }
+        )
+        rows = np.zeros((kernel.slots * config.parameter_stride, packed.shape[1]), np.uint32)
+        rows[place] = packed
+        parts.append(rows)
+    return np.concatenate(parts)
 
 
 def dispatch_rows(
@@ -96,18 +128,28 @@ def dispatch_rows(
     )
 
 
-def chain_rows(config: ArrayConfig, programs: Sequence[ProgramOp]) -> Words:
+def chain_rows(config: ArrayConfig, kernels: Sequence[Kernel], saved: Sequence[int]) -> Words:
     """The chain's table, packed: a row for each kernel."""
-    streams, slots = places(programs)
+    streams, slots = places(kernels)
+    numbers = np.arange(len(kernels))
     return config.chain_row.pack(
         {
-            "stream": streams[:-1],
+            # A normalisation has no stream, so it may name the end of a full memory: wrapped.
+            "stream": streams[:-1] % config.stream_depth,
             "slot": slots[:-1],
-            "features": np.array([program.features.value.data for program in programs]),
-            "outputs": np.array([program.channels for program in programs]),
-            "last": np.arange(len(programs)) == len(programs) - 1,
+            "features": np.array([kernel.features.value.data for kernel in kernels]),
+            "outputs": np.array([kernel.channels for kernel in kernels]),
+            "last": numbers == len(kernels) - 1,
+            "saves": np.isin(numbers, saved),
+            "normalizes": np.array([isinstance(kernel, NormalizationOp) for kernel in kernels]),
         }
     )
+
+
+def chain_fields(config: ArrayConfig, table: Words) -> dict[str, Ints]:
+    """The fields [kernels] of a chain's table; 0 for units that the array lacks."""
+    nothing = np.zeros(len(table), np.int64)
+    return {"saves": nothing, "normalizes": nothing, **config.chain_row.unpack(table)}
 
 
 def encode(program: Playable) -> bytes:
@@ -119,16 +161,16 @@ def encode(program: Playable) -> bytes:
     """
     config = program.target().config.data
     programs = parts_of(program)
-    tables = programs if isinstance(program, ChainOp) else programs[:1]
+    chain = program if isinstance(program, ChainOp) else None
+    tables = programs if chain else programs[:1]
     values = np.concatenate([to_array(part.table).view(np.uint8) for part in tables])
-    parameters = [parameter_rows(part, config) for part in programs]
     body: list[Words] = [
         np.array(
             [Command.KERNEL << COMMAND_OP_SHIFT, program.features.value.data, _outputs(program)],
             np.uint32,
         ),
         *_command(Command.TABLE, 0, config.table_row.pack({"value": values})),
-        *_command(Command.PARAMETERS, 0, np.concatenate(parameters)),
+        *_command(Command.PARAMETERS, 0, parameter_rows(programs, config)),
     ]
     if config.dispatches:
         table, shift = (0,), 0
@@ -136,8 +178,9 @@ def encode(program: Playable) -> bytes:
             table, shift = program.decision.data.table, program.decision.data.shift
         body += _command(Command.DISPATCH, shift, dispatch_rows(config, table, *places(programs)))
     if config.chains:
-        body += _command(Command.CHAIN, 0, chain_rows(config, programs))
-    for pe, rows in enumerate(_streams(programs)):
+        saved = chain.saved if chain else ()
+        body += _command(Command.CHAIN, 0, chain_rows(config, programs, saved))
+    for pe, rows in enumerate(_streams([op for op in programs if isinstance(op, ProgramOp)])):
         body += _command(Command.STREAM, pe, rows)
     body.append(np.array([Command.END << COMMAND_OP_SHIFT, 0], np.uint32))
     return _image(np.concatenate(body), config)
@@ -369,7 +412,10 @@ def _decode_body(body: Words, config: ArrayConfig) -> Image:
     shift, dispatch = 0, None
     if config.dispatches:
         shift, dispatch = _decode_dispatch(config, sections, parameters, streams)
-    chain = _decode_chain(config, sizes, sections, parameters, streams) if config.chains else None
+    chain = None
+    if config.chains:
+        section = next((section for section in found if section.command == Command.CHAIN), None)
+        chain = _decode_chain(config, sizes, section, parameters, streams)
     return Image(
         *sizes,
         table,
@@ -388,7 +434,7 @@ def _decode_body(body: Words, config: ArrayConfig) -> Image:
 def _decode_chain(
     config: ArrayConfig,
     sizes: tuple[int, int],
-    sections: dict[tuple[Command, int], Words],
+    section: Section | None,
     parameters: Words,
     streams: dict[int, Words],
 ) -> Words:
@@ -397,25 +443,43 @@ def _decode_chain(
     Raises:
         ProgramImageError: anything of this fails.
     """
-    table = sections.get((Command.CHAIN, 0))
-    if table is None or not 0 < len(table) <= config.kernels:
+    if section is None or not section.count:
         raise ProgramImageError(
-            f"the program image needs a chain of 1..{config.kernels} kernels, and has "
-            f"{0 if table is None else len(table)}"
+            f"the program image needs a chain of 1..{config.kernels} kernels, and has 0"
         )
-    rows = config.chain_row.unpack(table)
-    _require_loaded("kernel", rows, config, parameters, streams)
+    rows = chain_fields(config, section.rows)
+    begins = {"stream": rows["stream"] * (1 - rows["normalizes"]), "slot": rows["slot"]}
+    _require_loaded("kernel", begins, config, parameters, streams)
     outputs = rows["outputs"]
     features = rows.get("features", np.array([sizes[0], *outputs[:-1]]))
     if (
-        not np.array_equal(np.flatnonzero(rows["last"]), [len(table) - 1])
+        not np.array_equal(np.flatnonzero(rows["last"]), [section.count - 1])
         or (int(features[0]), int(outputs[-1])) != sizes
         or not np.array_equal(features[1:], outputs[:-1])
     ):
         raise ProgramImageError(
             "the kernels of the program image's chain do not follow one another"
         )
-    return table
+    _require_normalized(rows, features, section)
+    return section.rows
+
+
+def _require_normalized(rows: Mapping[str, Ints], features: Ints, section: Section) -> None:
+    """Check that a chain normalises results of programs, and saves only what these read."""
+    for kernel in np.flatnonzero(rows["normalizes"]).tolist():
+        count = int(rows["outputs"][kernel])
+        wrong = ""
+        if not kernel or rows["normalizes"][kernel - 1]:
+            wrong = "normalises what no program before it has computed"
+        elif rows["saves"][kernel]:
+            wrong = "saves activations, and has none"
+        elif count != features[kernel]:
+            wrong = f"normalises {features[kernel]} features as {count}"
+        elif count > NORMALIZED_FEATURES:
+            wrong = f"normalises {count} features; at most {NORMALIZED_FEATURES}"
+        if wrong:
+            place = byte_at(section.word(kernel))
+            raise ProgramImageError(f"{place}, row {kernel} of CHAIN: kernel {kernel} {wrong}")
 
 
 def _require_loaded(

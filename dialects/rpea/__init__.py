@@ -6,11 +6,15 @@
 from xdsl.ir import Dialect
 
 from daqkf.dialects.rpea.attributes import ConfigAttr
+from daqkf.dialects.rpea.chaining import ChainOp, Kernel, Playable
 from daqkf.dialects.rpea.layout import ArrayConfig
-from daqkf.dialects.rpea.ops import ArrayOp, ChainOp, DispatchOp, Playable, ProgramOp
+from daqkf.dialects.rpea.normalizing import NormalizationOp
+from daqkf.dialects.rpea.ops import ArrayOp, DispatchOp, ProgramOp
 from daqkf.dialects.rpea.running import Runnable, RunOp, TiledOp
 
-RPEA = Dialect("rpea", [ArrayOp, ChainOp, DispatchOp, ProgramOp, RunOp, TiledOp], [ConfigAttr])
+RPEA = Dialect(
+    "rpea", [ArrayOp, ChainOp, DispatchOp, NormalizationOp, ProgramOp, RunOp, TiledOp], [ConfigAttr]
+)
 
 __all__ = [
     "RPEA",
@@ -19,6 +23,8 @@ __all__ = [
     "ChainOp",
     "ConfigAttr",
     "DispatchOp",
+    "Kernel",
+    "NormalizationOp",
     "Playable",
     "ProgramOp",
     "RunOp",

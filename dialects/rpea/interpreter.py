@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from xdsl.interpreter import Interpreter, InterpreterFunctions, impl, register_impls
 
 from daqkf.dialects.dense import to_array
+from daqkf.dialects.rpea.chaining import ChainOp, Kernel
 from daqkf.dialects.rpea.families import FAMILIES
-from daqkf.dialects.rpea.ops import ChainOp, ProgramOp
+from daqkf.dialects.rpea.ops import ProgramOp
 from daqkf.dialects.rpea.running import Runnable, RunOp, TiledOp
 from daqkf.dialects.spaq import numerics
 
@@ -21,15 +22,34 @@ Device = Callable[[Runnable, NDArray[np.int8]], NDArray[np.int8]]
 """Plays a program over int8 [T, K] → int8 [T, N]."""
 
 
-def play(program: ProgramOp, x: NDArray[np.int8]) -> NDArray[np.int8]:
-    """Run a program over int8 activations [T, K] → int8 [T, N], as the lanes would.
+def play(
+    kernel: Kernel, x: NDArray[np.int8], kept: NDArray[np.int8] | None = None
+) -> NDArray[np.int8]:
+    """Run a kernel over int8 activations [T, K] → int8 [T, N], as the lanes would.
 
-    Every operation of the datapath appears: what the PE's family does, bias with its
-    correction, requantisation and table.
+    Every operation of the datapath appears: what the PE's family does, or the row unit, bias with
+    its correction, residual, requantisation and table. `kept` are the activations [T, R] for the
+    residual.
     """
-    sums = partial_sums(program, x)
-    levels = numerics.requantize(sums.T, to_array(program.multiplier), to_array(program.shift))
-    return numerics.look_up(to_array(program.table), levels)
+    if isinstance(kernel, ProgramOp):
+        sums = partial_sums(kernel, x).T
+        if kernel.residual is not None:
+            assert kept is not None
+            sums = numerics.add_residual(sums, kept, to_array(kernel.residual))
+    else:
+        sums = numerics.normalize(x, to_array(kernel.exponent)) + to_array(kernel.bias)
+    sums = numerics.wrap(sums, kernel.target().config.data.sum_width)
+    levels = numerics.requantize(sums, to_array(kernel.multiplier), to_array(kernel.shift))
+    return numerics.look_up(to_array(kernel.table), levels)
+
+
+def play_chain(chain: ChainOp, x: NDArray[np.int8]) -> NDArray[np.int8]:
+    """The same over the kernels of a chain."""
+    kept = None
+    for number, kernel in enumerate(chain.kernels()):
+        kept = x if number in chain.saved else kept
+        x = play(kernel, x, kept)
+    return x
 
 
 def play_tiled(tiled: TiledOp, x: NDArray[np.int8]) -> NDArray[np.int8]:
@@ -85,8 +105,6 @@ class RpeaFunctions(InterpreterFunctions):
         if isinstance(program, ProgramOp):
             return (play(program, x),)
         if isinstance(program, ChainOp):
-            for kernel in program.kernels():
-                x = play(kernel, x)
-            return (x,)
+            return (play_chain(program, x),)
         results = tuple(play(variant, x) for variant in program.variants())
         return (program.decision.data.select(x, results),)

@@ -1,10 +1,10 @@
 # Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-"""Operations of `rpea`: an array, programs for it, variants and chains of them, and the call."""
+"""Operations of `rpea`: an array, programs for it, and variants of them."""
 
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,7 @@ from xdsl.dialects.builtin import (
     i32,
     i64,
 )
-from xdsl.ir import Operation
+from xdsl.ir import Attribute, Operation
 from xdsl.irdl import (
     IRDLOperation,
     irdl_op_definition,
@@ -50,6 +50,60 @@ def require(condition: object, message: str) -> None:
     """Raise a VerifyException with the message unless the condition holds."""
     if not condition:
         raise VerifyException(message)
+
+
+def require_length(name: str, attribute: DenseIntOrFPElementsAttr) -> int:
+    """The length of a property that is a list of something.
+
+    Raises:
+        VerifyException: it is of another rank, or empty.
+    """
+    shape = attribute.get_shape()
+    require(len(shape) == 1 and shape[0], f"{name} must be a tensor of one dimension, not empty")
+    return shape[0]
+
+
+def require_tensor(name: str, attribute: Attribute | None, kind: Attribute, length: int) -> None:
+    """Check that a property is a dense constant [length].
+
+    Raises:
+        VerifyException: it is not.
+    """
+    assert isinstance(attribute, DenseIntOrFPElementsAttr)
+    require(
+        attribute.get_element_type() == kind
+        and attribute.get_shape() == (length,)
+        and attribute.shape_is_complete,
+        f"{name} must be {TensorType(kind, (length,))}",
+    )
+
+
+def require_range(
+    names: str, attribute: DenseIntOrFPElementsAttr, least: int, greatest: int
+) -> None:
+    """Check that all values are within bounds.
+
+    Raises:
+        VerifyException: one is not.
+    """
+    values = to_array(attribute)
+    require(
+        values.min() >= least and values.max() <= greatest,
+        f"{names} must be {least}..{greatest}",
+    )
+
+
+def require_bias(attribute: DenseIntOrFPElementsAttr, config: ArrayConfig) -> None:
+    """Check that the array can add a bias.
+
+    Raises:
+        VerifyException: it is too large.
+    """
+    limit, bias = 1 << (config.sum_width - 1), to_array(attribute)
+    require(
+        -limit <= bias.min() and bias.max() < limit,
+        f"a bias does not fit the array's sums of {config.sum_width} bits",
+    )
 
 
 @irdl_op_definition
@@ -90,7 +144,8 @@ class ProgramOp(IRDLOperation):
     channel; the bias includes the correction of the ones' complement items.
 
     A part of an `rpea.tiled` may go on from partial sums, `adds`, and leave its sums as such,
-    `keeps`, in place of results.
+    `keeps`, in place of results. A kernel of an `rpea.chain` may add to its sums the activations
+    that the chain keeps, each times the `residual` of the output of its number.
     """
 
     name = "rpea.program"
@@ -106,6 +161,7 @@ class ProgramOp(IRDLOperation):
     multiplier = prop_def(DenseIntOrFPElementsAttr)
     shift = prop_def(DenseIntOrFPElementsAttr)
     table = prop_def(DenseIntOrFPElementsAttr)
+    residual = opt_prop_def(DenseIntOrFPElementsAttr)
     adds = opt_prop_def(UnitAttr)
     keeps = opt_prop_def(UnitAttr)
 
@@ -113,7 +169,8 @@ class ProgramOp(IRDLOperation):
     assembly_format = (
         "$sym_name `on` $array `features` $features `stream` $stream `rows` $rows "
         "`outputs` $outputs `counts` $counts `bias` $bias `multiplier` $multiplier "
-        "`shift` $shift `table` $table (`adds` $adds^)? (`keeps` $keeps^)? attr-dict"
+        "`shift` $shift `table` $table (`residual` $residual^)? (`adds` $adds^)? "
+        "(`keeps` $keeps^)? attr-dict"
     )
 
     def __init__(
@@ -124,7 +181,7 @@ class ProgramOp(IRDLOperation):
         *,
         adds: bool = False,
         keeps: bool = False,
-        **data: DenseIntOrFPElementsAttr,
+        **data: DenseIntOrFPElementsAttr | None,
     ):
         super().__init__(
             properties={
@@ -143,15 +200,22 @@ class ProgramOp(IRDLOperation):
         Raises:
             VerifyException: the symbol names no rpea.array.
         """
-        array = SymbolTable.lookup_symbol(self, self.array)
-        if not isinstance(array, ArrayOp):
-            raise VerifyException(f"{self.array} is not an rpea.array")
-        return array
+        return array_of(self, self.array)
 
     @property
     def channels(self) -> int:
         """Output channels N."""
-        return self.outputs.get_shape()[0]
+        return require_length("outputs", self.outputs)
+
+    @property
+    def longest(self) -> int:
+        """Words of the longest stream."""
+        return int(to_array(self.rows).max())
+
+    @property
+    def slots(self) -> int:
+        """Outputs of the element that has most."""
+        return int(to_array(self.counts).max())
 
     def packed_stream(self) -> NDArray[np.uint32]:
         """[rows, words] packed stream words of all PEs."""
@@ -173,33 +237,22 @@ class ProgramOp(IRDLOperation):
             VerifyException: shapes, ranges or counts that do not agree.
         """
         channels = self.channels
-        for name, kind, shape in (
-            ("rows", i32, self.rows.get_shape()),
-            ("outputs", i32, (channels,)),
-            ("counts", i32, self.rows.get_shape()),
-            ("bias", i32, (channels,)),
-            ("multiplier", i32, (channels,)),
-            ("shift", i32, (channels,)),
-            ("table", i8, (TABLE_SIZE,)),
+        elements = require_length("rows", self.rows)
+        for name, kind, length in (
+            ("rows", i32, elements),
+            ("outputs", i32, channels),
+            ("counts", i32, elements),
+            ("bias", i32, channels),
+            ("multiplier", i32, channels),
+            ("shift", i32, channels),
+            ("table", i8, TABLE_SIZE),
         ):
-            attribute = self.properties[name]
-            assert isinstance(attribute, DenseIntOrFPElementsAttr)
-            require(
-                attribute.get_shape() == shape
-                and attribute.get_element_type() == kind
-                and attribute.shape_is_complete
-                and len(shape) == 1,
-                f"{name} must be {TensorType(kind, shape)}",
-            )
-        multiplier, shift = to_array(self.multiplier), to_array(self.shift)
-        require(
-            multiplier.min() >= 1 and multiplier.max() <= MULTIPLIER_MAX,
-            f"multipliers must be 1..{MULTIPLIER_MAX}",
-        )
-        require(
-            shift.min() >= SHIFT_MIN and shift.max() <= SHIFT_MAX,
-            f"shifts must be {SHIFT_MIN}..{SHIFT_MAX}",
-        )
+            require_tensor(name, self.properties[name], kind, length)
+        require_range("multipliers", self.multiplier, 1, MULTIPLIER_MAX)
+        require_range("shifts", self.shift, SHIFT_MIN, SHIFT_MAX)
+        if self.residual is not None:
+            require_tensor("residual", self.residual, i32, channels)
+            require_range("multipliers of a residual", self.residual, 0, MULTIPLIER_MAX)
         outputs, counts = to_array(self.outputs), to_array(self.counts)
         require(
             np.array_equal(np.sort(outputs), np.arange(channels)),
@@ -231,12 +284,12 @@ class ProgramOp(IRDLOperation):
                 self.channels <= config.partial_depth,
                 f"{self.channels} partial sums; the array holds {config.partial_depth}",
             )
-        limit = 1 << (config.sum_width - 1)
-        bias = to_array(self.bias)
-        require(
-            -limit <= bias.min() and bias.max() < limit,
-            f"a bias does not fit the array's sums of {config.sum_width} bits",
-        )
+        if self.residual is not None:
+            require(
+                self.channels <= config.residual_depth,
+                f"a residual of {self.channels} outputs; the array keeps {config.residual_depth}",
+            )
+        require_bias(self.bias, config)
         shape = int(rows.sum()), config.stream_row_words
         require(
             self.stream.get_element_type() == i32
@@ -371,20 +424,38 @@ class DispatchOp(IRDLOperation):
             f"a decision's shift of {decision.shift}; the array counts zeros in "
             f"{config.zeros_width} bits",
         )
-        _require_room(self.variants(), config, "variants")
+        require_room(self.variants(), config, "variants")
 
 
-def places(programs: Sequence[ProgramOp]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+class Loaded(Protocol):
+    """What takes room in the memories of an array."""
+
+    @property
+    def longest(self) -> int:
+        """Words of the longest stream."""
+        ...
+
+    @property
+    def slots(self) -> int:
+        """Slots of the parameter memory."""
+        ...
+
+
+def places(programs: Sequence[Loaded]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Where each of several programs begins in the streams and in the slots, and both ends.
 
     They stand one after another in the memories: [V + 1] each.
     """
-    streams = [int(to_array(program.rows).max()) for program in programs]
-    slots = [int(to_array(program.counts).max()) for program in programs]
-    return np.cumsum([0, *streams]), np.cumsum([0, *slots])
+    streams = np.cumsum([0, *(program.longest for program in programs)])
+    return streams, np.cumsum([0, *(program.slots for program in programs)])
 
 
-def _require_room(programs: Sequence[ProgramOp], config: ArrayConfig, what: str) -> None:
+def require_room(programs: Sequence[Loaded], config: ArrayConfig, what: str) -> None:
+    """Check that several programs fit the array's memories together.
+
+    Raises:
+        VerifyException: they do not.
+    """
     streams, slots = places(programs)
     for kind, value, limit in (
         ("stream words of a PE", streams[-1], config.stream_depth),
@@ -393,102 +464,26 @@ def _require_room(programs: Sequence[ProgramOp], config: ArrayConfig, what: str)
         require(value <= limit, f"{value} {kind} in all {what}; the array holds {limit}")
 
 
-class _UsesKernels(SymbolUserOpInterface):
-    def verify(self, op: Operation) -> None:
-        assert isinstance(op, ChainOp)
-        op.verify_kernels()
-        op.verify_against(op.target().config.data)
-
-
-@irdl_op_definition
-class ChainOp(IRDLOperation):
-    """Programs that an array plays one after another, each on the results of the one before.
-
-    They share the array's memories as the variants of a dispatch do; each has an activation
-    table of its own.
-
-    ```mlir
-    rpea.chain @block of [@up, @down]
-    ```
-    """
-
-    name = "rpea.chain"
-
-    sym_name = prop_def(SymbolNameConstraint())
-    programs = prop_def(ArrayAttr[FlatSymbolRefAttr])
-
-    traits = traits_def(SymbolOpInterface(), _UsesKernels())
-    assembly_format = "$sym_name `of` $programs attr-dict"
-
-    def __init__(self, name: str, programs: Sequence[ProgramOp]):
-        super().__init__(
-            properties={
-                "sym_name": StringAttr(name),
-                "programs": ArrayAttr(SymbolRefAttr(program.sym_name) for program in programs),
-            }
-        )
-
-    def kernels(self) -> list[ProgramOp]:
-        """The programs, in order.
-
-        Raises:
-            VerifyException: a symbol names no rpea.program.
-        """
-        return [program_of(self, symbol) for symbol in self.programs]
-
-    def target(self) -> ArrayOp:
-        """The array that the programs are for."""
-        return self.kernels()[0].target()
-
-    @property
-    def features(self) -> IntegerAttr:
-        """Input features K of the first program."""
-        return self.kernels()[0].features
-
-    @property
-    def channels(self) -> int:
-        """Output channels N of the last program."""
-        return self.kernels()[-1].channels
-
-    def verify_kernels(self) -> None:
-        """Hold the programs against one another.
-
-        Raises:
-            VerifyException: other arrays, or shapes that do not follow.
-        """
-        require(self.programs.data, "a chain needs programs")
-        programs = self.kernels()
-        for one, other in pairwise(programs):
-            names = f"@{one.sym_name.data} and @{other.sym_name.data}"
-            require(one.array == other.array, f"{names} are for different arrays")
-            require(
-                other.features.value.data == one.channels,
-                f"{names} do not follow: {one.channels} outputs, "
-                f"{other.features.value.data} features",
-            )
-
-    def verify_against(self, config: ArrayConfig) -> None:
-        """Hold the chain against the array.
-
-        Raises:
-            VerifyException: it does not fit.
-        """
-        count = len(self.programs)
-        require(count <= config.kernels, f"{count} kernels; the array chains {config.kernels}")
-        _require_room(self.kernels(), config, "kernels")
-
-
-Playable = ProgramOp | DispatchOp | ChainOp
-"""What an array can be loaded with."""
-
-
-def program_of(user: Operation, symbol: SymbolRefAttr) -> ProgramOp:
-    """The program of this name.
+def array_of(user: Operation, symbol: SymbolRefAttr) -> ArrayOp:
+    """The array of this name.
 
     Raises:
         VerifyException: there is none.
     """
+    array = SymbolTable.lookup_symbol(user, symbol)
+    if not isinstance(array, ArrayOp):
+        raise VerifyException(f"{symbol} is not an rpea.array")
+    return array
+
+
+def program_of(user: Operation, symbol: SymbolRefAttr) -> ProgramOp:
+    """The program of this name, which needs nothing that only a chain has.
+
+    Raises:
+        VerifyException: there is none, or it adds a residual.
+    """
     program = SymbolTable.lookup_symbol(user, symbol)
     if not isinstance(program, ProgramOp):
         raise VerifyException(f"{symbol} is not an rpea.program")
+    require(program.residual is None, f"{symbol} adds a residual, which only a chain keeps")
     return program

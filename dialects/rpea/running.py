@@ -27,15 +27,8 @@ from xdsl.irdl import (
 )
 from xdsl.traits import SymbolOpInterface, SymbolTable, SymbolUserOpInterface
 
-from daqkf.dialects.rpea.ops import (
-    ArrayOp,
-    ChainOp,
-    DispatchOp,
-    Playable,
-    ProgramOp,
-    program_of,
-    require,
-)
+from daqkf.dialects.rpea.chaining import ChainOp, Playable
+from daqkf.dialects.rpea.ops import ArrayOp, DispatchOp, ProgramOp, program_of, require
 from daqkf.dialects.spaq.ops import activations
 
 

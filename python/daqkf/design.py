@@ -20,7 +20,7 @@ from xdsl.utils.exceptions import DiagnosticException, ParseError
 from daqkf.dialects.dense import to_array
 from daqkf.dialects.dfke import DispatchOp
 from daqkf.dialects.interpreting import only_function, run
-from daqkf.dialects.rpea import ArrayConfig, ArrayOp, Playable
+from daqkf.dialects.rpea import ArrayConfig, ArrayOp, Playable, ProgramOp
 from daqkf.dialects.rpea import DispatchOp as ProgramDispatchOp
 from daqkf.dialects.rpea.layout import IMAGE_VERSION
 from daqkf.dialects.spaq import (
@@ -368,7 +368,7 @@ class Design:
 
         program = self._program
         dispatches = isinstance(program, ProgramDispatchOp)
-        programs = parts_of(program)
+        programs = [part for part in parts_of(program) if isinstance(part, ProgramOp)]
         words = [to_array(entry.rows).tolist() for entry in programs]
         facts = {
             "features": self.features,

@@ -4,14 +4,16 @@
 """Program images read back: as IR, as listings, and what is found wrong in them."""
 
 import json
-import zlib
 from dataclasses import asdict, replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from images import changed, sealed
 from networks import MACHINE, MACHINES, Layers, activations_for, chained, lowered
+from row_networks import Rows
 from xdsl.dialects.builtin import ModuleOp, UnitAttr
 
 from daqkf.cli.translate import main
@@ -42,7 +44,8 @@ FAMILIES = {
     "deltas": replace(MACHINE, families=("multiply",), index_bits=2),
     "banks": replace(MACHINE, banks=2),
 }
-SHAPES = {"kernel": (24, 5), "chain": (24, 11, 9)}
+SHAPES = {"kernel": (24, 5), "chain": (24, 11, 9), "rows": (24, 20, 24, 11)}
+ROWS = {"saves": (0, 2), "adds": (1, 2), "normalizes": (1, 2)}
 
 
 def layers(name: str, shape: str) -> Layers:
@@ -54,10 +57,14 @@ def layers(name: str, shape: str) -> Layers:
 
 @cache
 def loaded(name: str, shape: str) -> Playable:
-    """What an array of this machine plays: a kernel, a chain, or a dispatch of two kernels."""
+    """What an array of this machine plays: a kernel, a chain, one that normalises as well, or a
+    dispatch of two kernels."""
     machine = FAMILIES[name]
     if shape == "dispatch":
         return dispatched(name, (1, 0, 0, 1), 2)
+    if shape == "rows":
+        made = replace(Rows.random(3, SHAPES[shape], **ROWS), layers=layers(name, shape))
+        return playable(made.module(machine))[-1]
     module = layers(name, shape).module(machine)
     return playable(lowered(chained(module) if shape == "chain" else module))[-1]
 
@@ -83,19 +90,12 @@ def dispatched(name: str, table: tuple[int, ...], shift: int) -> DispatchOp:
     return op
 
 
-def sealed(words: np.ndarray) -> bytes:
-    """An image with the length and the CRC of its body."""
-    body = words[len(Header) :].tobytes()
-    words[Header.LENGTH], words[Header.CRC] = len(body) // 4, zlib.crc32(body)
-    return words.tobytes()
-
-
 def config_of(program: Playable) -> ArrayConfig:
     return program.target().config.data
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-@pytest.mark.parametrize("shape", ["kernel", "chain", "dispatch"])
+@pytest.mark.parametrize("shape", ["kernel", "chain", "rows", "dispatch"])
 def test_images_come_back(name: str, shape: str):
     program = loaded(name, shape)
     data = encode(program)
@@ -128,12 +128,23 @@ def test_a_dispatch_that_always_takes_the_same_comes_back():
     assert encode(playable(import_program(encode(first), first.target()))[-1]) == encode(first)
 
 
+UNITS = {
+    "accumulator_width": 20,
+    "sum_width": 20,
+    "kernels": 4,
+    "residual_depth": 8,
+    "normalizes": True,
+}
+
+
+@pytest.mark.parametrize("units", [{}, UNITS])
 @pytest.mark.parametrize("flags", [{"adds"}, {"keeps"}, {"adds", "keeps"}])
-def test_partial_sums_come_back(flags: set[str]):
+def test_partial_sums_come_back(flags: set[str], units: dict[str, Any]):
     module = lowered(layers("P2-T2", "kernel").module(MACHINE))
     (program,) = playable(module)
     array = program.target()
-    array.properties["config"] = type(array.config)(replace(array.config.data, partial_depth=8))
+    config = replace(array.config.data, partial_depth=8, **units)
+    array.properties["config"] = type(array.config)(config)
     program.properties.update(dict.fromkeys(flags, UnitAttr()))
     data = encode(program)
     (again,) = playable(import_program(data, array))
@@ -170,24 +181,6 @@ def test_a_listing_says_what_the_weights_are():
     mine = found.any(axis=0)
     assert mine.sum() == 2
     np.testing.assert_array_equal(found[:, mine], made.levels[0][:, mine])
-
-
-def changed(program: Playable, command: Command, row: int, unit: int = 0, **fields: int) -> bytes:
-    """An image with other fields in a row."""
-    config, data = config_of(program), encode(program)
-    section = decode(data, config).section(command, unit)
-    layout = {
-        Command.STREAM: config.stream_word(unit),
-        Command.PARAMETERS: config.parameter_row,
-        Command.TABLE: config.table_row,
-        Command.DISPATCH: config.dispatch_row,
-        Command.CHAIN: config.chain_row,
-    }[command]
-    values = layout.unpack(section.rows[row : row + 1])
-    values |= {name: np.array([value]) for name, value in fields.items()}
-    words = np.frombuffer(data, "<u4").copy()
-    words[section.word(row) : section.word(row) + layout.words] = layout.pack(values)[0]
-    return sealed(words)
 
 
 @pytest.mark.parametrize(
@@ -228,6 +221,21 @@ def changed(program: Playable, command: Command, row: int, unit: int = 0, **fiel
             "row 1 of CHAIN: .* is encoded as",
         ),
         ("chain", Command.CHAIN, 1, {"slot": 0}, "row 1 of CHAIN: .* is encoded as"),
+        # Rows 0 to 19 are a program's, 20 to 43 another's, 44 to 67 of a normalisation.
+        ("rows", Command.CHAIN, 2, {"stream": 3}, "row 2 of CHAIN: .* is encoded as"),
+        ("rows", Command.CHAIN, 2, {"slot": 3}, "row 2 of CHAIN: .* is encoded as"),
+        (
+            "rows",
+            Command.CHAIN,
+            0,
+            {"saves": 0},
+            "row 20 of PARAMETERS: a residual of 24 outputs, of 0 activations that are kept",
+        ),
+        ("rows", Command.PARAMETERS, 3, {"exponent": 1}, "row 3 of PARAMETERS: .* is encoded as"),
+        ("rows", Command.PARAMETERS, 44, {"exponent": 1}, "row 44 of PARAMETERS: .* is encoded as"),
+        ("rows", Command.PARAMETERS, 44, {"residual": 1}, "row 44 of PARAMETERS: .* is encoded as"),
+        ("rows", Command.PARAMETERS, 44, {"address": 1}, "row 44 of PARAMETERS: output 1 of 24"),
+        ("rows", Command.PARAMETERS, 67, {"multiplier": 0}, "row 67 of PARAMETERS: a multiplier"),
         ("dispatch", Command.DISPATCH, 2, {"slot": 1}, "row 2 of DISPATCH: .* is encoded as"),
         (
             "dispatch",
@@ -304,6 +312,8 @@ def test_sizes_are_those_of_the_memories():
         ("P2-T2", "dispatch"),
         ("mixed", "dispatch"),
         ("dense", "chain"),
+        ("P2-T2", "rows"),
+        ("dense", "rows"),
         ("strassen", "kernel"),
         ("windows", "kernel"),
         ("deltas", "kernel"),

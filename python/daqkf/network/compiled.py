@@ -19,7 +19,6 @@ from xdsl.dialects.func import FuncOp
 from xdsl.utils.exceptions import DiagnosticException, InterpretationError, ParseError
 
 from daqkf.design import rtl_contents, run_passes
-from daqkf.dialects.dense import to_array
 from daqkf.dialects.interpreting import call, entry
 from daqkf.dialects.nn import ConstantOp, ElementwiseOp, LinearOp, ProductOp, ReduceOp, SliceOp
 from daqkf.dialects.nn.interpreter import NnFunctions, integer_product
@@ -254,7 +253,7 @@ class CompiledNetwork:
                 "out": stage.outputs,
                 "program_bytes": sum(len(image) for group in stage.images for image in group),
                 "words": sum(
-                    int(to_array(part.rows).max())
+                    part.longest
                     for group in stage.programs
                     for program in group
                     for part in parts_of(program)

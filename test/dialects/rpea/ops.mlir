@@ -129,3 +129,30 @@ rpea.program @ends on @adding features 1
   shift dense<1> : tensor<1xi32> table dense<0> : tensor<256xi8> adds
 // CHECK: rpea.tiled @large of [@begins, @ends, @begins, @ends]
 rpea.tiled @large of [@begins, @ends, @begins, @ends]
+
+// An array that keeps activations for residuals, and normalises.
+// CHECK: rpea.array @rows <{{.*}} sum_width = 19, residual_depth = 2, normalizes = true, kernels = 4>
+rpea.array @rows <pes = 2, lanes = 2, post_lanes = 1, max_shift = 1, activation_depth = 4,
+  stream_depth = 4, parameter_depth = 4, result_depth = 2, running_sum_width = 9,
+  accumulator_width = 18, sum_width = 19, residual_depth = 2, normalizes = true, kernels = 4>
+// CHECK: table dense<0> : tensor<256xi8>{{$}}
+rpea.program @up on @rows features 2
+  stream dense<[[911], [975]]> : tensor<2x1xi32> rows dense<1> : tensor<2xi32>
+  outputs dense<[0, 1]> : tensor<2xi32> counts dense<1> : tensor<2xi32>
+  bias dense<[0, 1]> : tensor<2xi32> multiplier dense<1> : tensor<2xi32>
+  shift dense<1> : tensor<2xi32> table dense<0> : tensor<256xi8>
+// CHECK: table dense<0> : tensor<256xi8> residual dense<[65535, 0]> : tensor<2xi32>
+rpea.program @down on @rows features 2
+  stream dense<[[911], [975]]> : tensor<2x1xi32> rows dense<1> : tensor<2xi32>
+  outputs dense<[0, 1]> : tensor<2xi32> counts dense<1> : tensor<2xi32>
+  bias dense<[0, 1]> : tensor<2xi32> multiplier dense<1> : tensor<2xi32>
+  shift dense<1> : tensor<2xi32> table dense<0> : tensor<256xi8>
+  residual dense<[65535, 0]> : tensor<2xi32>
+// CHECK: rpea.normalization @norm for @rows exponent dense<[0, 3]> : tensor<2xi32> bias dense<[1024, -7]> : tensor<2xi32> multiplier dense<3> : tensor<2xi32> shift dense<7> : tensor<2xi32> table dense<0> : tensor<256xi8>
+rpea.normalization @norm for @rows exponent dense<[0, 3]> : tensor<2xi32>
+  bias dense<[1024, -7]> : tensor<2xi32> multiplier dense<3> : tensor<2xi32>
+  shift dense<7> : tensor<2xi32> table dense<0> : tensor<256xi8>
+// CHECK: rpea.chain @block of [@up, @down, @norm] saves [0]
+rpea.chain @block of [@up, @down, @norm] saves [0]
+// CHECK: rpea.chain @again of [@down, @norm, @down] saves [0, 2]
+rpea.chain @again of [@down, @norm, @down] saves [0, 2]

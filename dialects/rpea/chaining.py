@@ -1,0 +1,219 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""Chains of kernels, and what else an array can be loaded with."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+from xdsl.dialects.builtin import (
+    ArrayAttr,
+    DenseArrayBase,
+    FlatSymbolRefAttr,
+    IntegerAttr,
+    StringAttr,
+    SymbolNameConstraint,
+    SymbolRefAttr,
+    i64,
+)
+from xdsl.ir import Operation
+from xdsl.irdl import IRDLOperation, irdl_op_definition, opt_prop_def, prop_def, traits_def
+from xdsl.irdl.declarative_assembly_format import (
+    AttributeVariable,
+    CustomDirective,
+    ParsingState,
+    PrintingState,
+    irdl_custom_directive,
+)
+from xdsl.parser import Parser
+from xdsl.printer import Printer
+from xdsl.traits import SymbolOpInterface, SymbolTable, SymbolUserOpInterface
+from xdsl.utils.exceptions import VerifyException
+
+from daqkf.dialects.rpea.layout import ArrayConfig
+from daqkf.dialects.rpea.normalizing import NormalizationOp
+from daqkf.dialects.rpea.ops import ArrayOp, DispatchOp, ProgramOp, require, require_room
+
+Kernel = ProgramOp | NormalizationOp
+"""What a chain is made of."""
+
+
+class _UsesKernels(SymbolUserOpInterface):
+    def verify(self, op: Operation) -> None:
+        assert isinstance(op, ChainOp)
+        op.verify_kernels()
+        op.verify_saves()
+        op.verify_against(op.target().config.data)
+
+
+@irdl_custom_directive
+class Saves(CustomDirective):
+    """`saves [0, 2]`, or nothing."""
+
+    numbers: AttributeVariable
+
+    def parse(self, parser: Parser, state: ParsingState) -> None:
+        """Read what `print` has written."""
+        if parser.parse_optional_keyword("saves"):
+            numbers = parser.parse_comma_separated_list(
+                parser.Delimiter.SQUARE, lambda: parser.parse_integer(allow_boolean=False)
+            )
+            self.numbers.set(state, DenseArrayBase.from_list(i64, numbers))
+
+    def print(self, printer: Printer, state: PrintingState, op: IRDLOperation) -> None:
+        """Write the numbers."""
+        numbers = self.numbers.get(op)
+        if isinstance(numbers, DenseArrayBase):
+            state.print_whitespace(printer)
+            printer.print_string(f"saves {list(numbers.get_values())}")
+
+
+@irdl_op_definition
+class ChainOp(IRDLOperation):
+    """Kernels that an array plays one after another, each on the results of the one before.
+
+    They share the array's memories as the variants of a dispatch do; each has an activation
+    table of its own. A kernel is an `rpea.program`, or an `rpea.normalization` behind one.
+
+    `saves` are the numbers of kernels whose activations, what they read, are kept for the
+    residuals of themselves and of those behind them, until other ones are. Of these, the first
+    `residual_depth` features are kept.
+
+    ```mlir
+    rpea.chain @block of [@out, @norm, @up, @down] saves [2]
+    ```
+    """
+
+    name = "rpea.chain"
+
+    sym_name = prop_def(SymbolNameConstraint())
+    programs = prop_def(ArrayAttr[FlatSymbolRefAttr])
+    saves = opt_prop_def(DenseArrayBase.constr(i64))
+
+    traits = traits_def(SymbolOpInterface(), _UsesKernels())
+    custom_directives = (Saves,)
+    assembly_format = "$sym_name `of` $programs custom<Saves>($saves) attr-dict"
+
+    def __init__(self, name: str, programs: Sequence[Kernel], saves: Sequence[int] = ()):
+        super().__init__(
+            properties={
+                "sym_name": StringAttr(name),
+                "programs": ArrayAttr(SymbolRefAttr(program.sym_name) for program in programs),
+                "saves": DenseArrayBase.from_list(i64, list(saves)) if saves else None,
+            }
+        )
+
+    def kernels(self) -> list[Kernel]:
+        """The kernels, in order.
+
+        Raises:
+            VerifyException: a symbol names none.
+        """
+        return [kernel_of(self, symbol) for symbol in self.programs]
+
+    @property
+    def saved(self) -> tuple[int, ...]:
+        """The numbers of the kernels whose activations are kept, ascending."""
+        return () if self.saves is None else self.saves.get_values()
+
+    def target(self) -> ArrayOp:
+        """The array that the kernels are for."""
+        return self.kernels()[0].target()
+
+    @property
+    def features(self) -> IntegerAttr:
+        """Input features K of the first kernel."""
+        return self.kernels()[0].features
+
+    @property
+    def channels(self) -> int:
+        """Output channels N of the last kernel."""
+        return self.kernels()[-1].channels
+
+    def verify_kernels(self) -> None:
+        """Hold the kernels against one another.
+
+        Raises:
+            VerifyException: other arrays, shapes that do not follow, or a normalisation of what
+                no program has computed.
+        """
+        require(self.programs.data, "a chain needs programs")
+        first, *_ = kernels = self.kernels()
+        require(
+            isinstance(first, ProgramOp),
+            f"@{first.sym_name.data} normalises what no program of the chain has computed",
+        )
+        for one, other in pairwise(kernels):
+            names = f"@{one.sym_name.data} and @{other.sym_name.data}"
+            require(one.array == other.array, f"{names} are for different arrays")
+            require(
+                other.features.value.data == one.channels,
+                f"{names} do not follow: {one.channels} outputs, "
+                f"{other.features.value.data} features",
+            )
+            require(
+                isinstance(one, ProgramOp) or isinstance(other, ProgramOp),
+                f"{names} both normalise; there is a program between two that do",
+            )
+
+    def verify_saves(self) -> None:
+        """Hold what is kept against the residuals that are added.
+
+        Raises:
+            VerifyException: `saves` name no programs in order, or a residual is of what is not
+                kept.
+        """
+        kernels = self.kernels()
+        require(
+            self.saves is None or self.saved,
+            "a chain that saves nothing has no list of what it saves",
+        )
+        require(
+            all(one < other for one, other in pairwise(self.saved)),
+            f"saves must ascend, not {list(self.saved)}",
+        )
+        for number in self.saved:
+            require(
+                0 <= number < len(kernels) and isinstance(kernels[number], ProgramOp),
+                f"the chain saves what kernel {number} reads, which is no program",
+            )
+        kept = 0
+        for number, kernel in enumerate(kernels):
+            if number in self.saved:
+                kept = kernel.features.value.data
+            if isinstance(kernel, ProgramOp) and kernel.residual is not None:
+                require(
+                    kernel.channels <= kept,
+                    f"@{kernel.sym_name.data} adds a residual of {kernel.channels} columns; the "
+                    f"chain has saved {kept}",
+                )
+
+    def verify_against(self, config: ArrayConfig) -> None:
+        """Hold the chain against the array.
+
+        Raises:
+            VerifyException: it does not fit.
+        """
+        count = len(self.programs)
+        require(count <= config.kernels, f"{count} kernels; the array chains {config.kernels}")
+        require(
+            not self.saved or config.residual_depth,
+            "the chain saves activations; the array keeps none",
+        )
+        require_room(self.kernels(), config, "kernels")
+
+
+Playable = ProgramOp | DispatchOp | ChainOp
+"""What an array can be loaded with."""
+
+
+def kernel_of(user: Operation, symbol: SymbolRefAttr) -> Kernel:
+    """The kernel of this name.
+
+    Raises:
+        VerifyException: there is none.
+    """
+    kernel = SymbolTable.lookup_symbol(user, symbol)
+    if not isinstance(kernel, Kernel):
+        raise VerifyException(f"{symbol} is not an rpea.program or rpea.normalization")
+    return kernel

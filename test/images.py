@@ -1,0 +1,37 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""Program images with something changed."""
+
+import zlib
+
+import numpy as np
+
+from daqkf.dialects.rpea import Playable
+from daqkf.dialects.rpea.layout import Command, Header
+from daqkf.lowering.program_image import decode, encode
+
+
+def sealed(words: np.ndarray) -> bytes:
+    """An image with the length and the CRC of its body."""
+    body = words[len(Header) :].tobytes()
+    words[Header.LENGTH], words[Header.CRC] = len(body) // 4, zlib.crc32(body)
+    return words.tobytes()
+
+
+def changed(program: Playable, command: Command, row: int, unit: int = 0, **fields: int) -> bytes:
+    """An image with other fields in a row."""
+    config, data = program.target().config.data, encode(program)
+    section = decode(data, config).section(command, unit)
+    layout = {
+        Command.STREAM: config.stream_word(unit),
+        Command.PARAMETERS: config.parameter_row,
+        Command.TABLE: config.table_row,
+        Command.DISPATCH: config.dispatch_row,
+        Command.CHAIN: config.chain_row,
+    }[command]
+    values = layout.unpack(section.rows[row : row + 1])
+    values |= {name: np.array([value]) for name, value in fields.items()}
+    words = np.frombuffer(data, "<u4").copy()
+    words[section.word(row) : section.word(row) + layout.words] = layout.pack(values)[0]
+    return sealed(words)

@@ -1,0 +1,159 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""Residuals and normalisations on arrays: the golden model, and where the image has what."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from images import changed, sealed
+from networks import MACHINE, MACHINES, activations_for
+from row_networks import Rows
+from xdsl.dialects.func import FuncOp
+
+from daqkf.dialects.dense import to_array
+from daqkf.dialects.interpreting import run
+from daqkf.dialects.rpea import ChainOp, NormalizationOp, ProgramOp
+from daqkf.dialects.rpea.layout import Command
+from daqkf.dialects.spaq.numerics import NORMALIZED_FEATURES
+from daqkf.lowering.import_program import import_program
+from daqkf.lowering.program_image import (
+    ProgramImageError,
+    chain_fields,
+    decode,
+    encode,
+    playable,
+)
+
+CASES: Mapping[str, tuple[Sequence[int], dict[str, Any]]] = {
+    "residual": ((24, 40, 20), {"saves": [0], "adds": [1]}),
+    "own residual": ((24, 9), {"saves": [0], "adds": [0]}),
+    "normalisation": ((24, 40, 9), {"normalizes": [0]}),
+    "normalisation last": ((24, 13), {"normalizes": [0]}),
+    "block": ((24, 20, 24, 40, 24), {"saves": [0, 2], "adds": [1, 3], "normalizes": [1, 3]}),
+    "another save": ((24, 20, 11, 9), {"saves": [0, 1], "adds": [0, 1, 2], "normalizes": [0]}),
+}
+
+
+def rows(case: str) -> Rows:
+    shape, options = CASES[case]
+    return Rows.random(5, shape, **options)
+
+
+@pytest.mark.parametrize("name", MACHINES)
+@pytest.mark.parametrize("case", CASES)
+def test_the_golden_model_is_the_formulas(case: str, name: str):
+    made = rows(case)
+    x = activations_for(made.layers, 9)
+    y = run(made.module(MACHINES[name]), x)
+    np.testing.assert_array_equal(y, made.expected(x))
+    # Tokens and channels differ, so a test of equality means something.
+    assert len(np.unique(y)) > y.size // 8
+
+
+def chain(case: str, name: str = "P2-T2") -> ChainOp:
+    (op,) = playable(rows(case).module(MACHINES[name]))
+    assert isinstance(op, ChainOp)
+    return op
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_images_come_back_with_what_they_save(case: str):
+    op = chain(case)
+    (again,) = playable(import_program(encode(op), op.target()))
+    assert isinstance(again, ChainOp)
+    assert again.saved == op.saved
+    assert [type(kernel) for kernel in again.kernels()] == [type(k) for k in op.kernels()]
+    assert encode(again) == encode(op)
+
+
+def test_parameters_stand_where_the_circuit_reads_them():
+    """Those of a normalisation one after another, but its exponents with the results before."""
+    op = chain("block", "P3-T5-V5")
+    config = op.target().config.data
+    image = decode(encode(op), config)
+    assert image.chain is not None
+    fields, table = config.parameter_row.unpack(image.parameters), chain_fields(config, image.chain)
+    assert table["normalizes"].tolist() == [0, 0, 1, 0, 0, 1]
+    assert table["saves"].tolist() == [1, 0, 0, 1, 0, 0]
+    ends = [*(table["slot"] * config.parameter_stride).tolist(), len(image.parameters)]
+    for number, kernel in enumerate(op.kernels()):
+        part = {name: v[ends[number] : ends[number + 1]] for name, v in fields.items()}
+        used = part["multiplier"] > 0
+        address = part["address"][used]
+        if isinstance(kernel, NormalizationOp):
+            np.testing.assert_array_equal(used, np.arange(len(used)) < kernel.channels)
+            np.testing.assert_array_equal(address, np.arange(kernel.channels))
+            assert not part["residual"].any()
+            assert not part["exponent"].any()
+            continue
+        following, nothing = op.kernels()[number + 1], np.zeros(kernel.channels)
+        residual = nothing if kernel.residual is None else to_array(kernel.residual)
+        normalized = isinstance(following, NormalizationOp)
+        exponent = to_array(following.exponent) if normalized else nothing
+        np.testing.assert_array_equal(part["residual"][used], residual[address])
+        np.testing.assert_array_equal(part["exponent"][used], exponent[address])
+
+
+@pytest.mark.parametrize(
+    ("row", "fields", "message"),
+    [
+        (0, {"normalizes": 1}, "normalises what no program before it has computed"),
+        (1, {"normalizes": 1}, "normalises 20 features as 24"),
+        (2, {"saves": 1}, "saves activations, and has none"),
+        (3, {"normalizes": 1}, "normalises what no program before it has computed"),
+    ],
+)
+def test_a_bad_chain_is_refused(row: int, fields: dict[str, int], message: str):
+    op = chain("block")
+    place = decode(encode(op), config := op.target().config.data).section(Command.CHAIN).word(row)
+    data = changed(op, Command.CHAIN, row, **fields)
+    expected = rf"^word {place} \(.*, row {row} of CHAIN: kernel {row} {message}"
+    with pytest.raises(ProgramImageError, match=expected):
+        decode(data, config)
+
+
+def test_so_many_are_normalised_and_not_more():
+    most = NORMALIZED_FEATURES
+    machine = replace(MACHINE, parameter_depth=2 * most, result_depth=2 * most)
+    made = Rows.random(1, (3, most), normalizes=[0])
+    config = replace(made.config(machine), result_depth=2 * most)
+    module = made.module(machine, config)
+    x = activations_for(made.layers, 2)
+    np.testing.assert_array_equal(run(module, x), made.expected(x))
+    (op,) = playable(module)
+    words = np.frombuffer(encode(op), "<u4").copy()
+    image = decode(words.tobytes(), config)
+    section = image.section(Command.CHAIN)
+    rows = config.chain_row.unpack(section.rows)
+    rows["outputs"] += 1
+    words[section.word(0) : section.word(2)] = config.chain_row.pack(rows).reshape(-1)
+    words[image.section(Command.KERNEL).word(0)] += 1
+    with pytest.raises(ProgramImageError, match="kernel 1 normalises 2049 features; at most 2048"):
+        decode(sealed(words), config)
+
+
+def test_a_residual_is_played_in_chains_alone():
+    module = rows("residual").module(MACHINE)
+    (op,) = playable(module)
+    module.body.block.erase_op(next(op for op in module.ops if isinstance(op, FuncOp)))
+    module.body.block.erase_op(op)
+    assert [program.residual for program in playable(module) if isinstance(program, ProgramOp)] == [
+        None
+    ]
+
+
+def test_only_arrays_with_the_units_have_the_bits():
+    with_residual, normalizing = (
+        rows(case).config(MACHINE) for case in ("residual", "normalisation")
+    )
+    for config, parameters, chained in (
+        (with_residual, {"residual"}, {"saves"}),
+        (normalizing, {"exponent"}, {"normalizes"}),
+        (replace(normalizing, normalizes=False), set[str](), set[str]()),
+    ):
+        assert {"residual", "exponent"} & config.parameter_row.widths.keys() == parameters
+        assert {"saves", "normalizes"} & config.chain_row.widths.keys() == chained
