@@ -12,20 +12,30 @@ from numpy.typing import NDArray
 from xdsl.context import Context
 from xdsl.dialects.builtin import IntegerType, ModuleOp, i8, i32
 from xdsl.dialects.func import FuncOp
+from xdsl.ir import SSAValue
 from xdsl.passes import ModulePass
 from xdsl.rewriter import InsertPoint, Rewriter
 from xdsl.utils.exceptions import PassFailedException, VerifyException
 
 from daqkf.dialects.dense import from_array, to_array
-from daqkf.dialects.dfke import ChainOp, DispatchOp, KernelOp, ScheduleAttr, TilesAttr
+from daqkf.dialects.dfke import (
+    ChainOp,
+    DispatchOp,
+    KernelOp,
+    NormalizationOp,
+    ScheduleAttr,
+    TilesAttr,
+)
 from daqkf.dialects.dfke.machine import ORGANISATION
 from daqkf.dialects.rpea import ArrayConfig, ArrayOp, ProgramOp, Runnable, RunOp, TiledOp
 from daqkf.dialects.rpea import ChainOp as ProgramChainOp
 from daqkf.dialects.rpea import DispatchOp as ProgramDispatchOp
+from daqkf.dialects.rpea import NormalizationOp as ProgramNormalizationOp
 from daqkf.dialects.rpea.families import FAMILIES
 from daqkf.dialects.rpea.layout import MAX_KERNELS, activation_rows, memory_depth
 from daqkf.dialects.rpea.multiplication import PRODUCT_BITS
-from daqkf.dialects.spaq import Semiring, numerics
+from daqkf.dialects.spaq import ActivationOp, Semiring, numerics
+from daqkf.dialects.spaq.numerics import NORMALIZED_BITS
 from daqkf.dialects.spaq.ops import element, features
 from daqkf.passes.maths.families import codings
 from daqkf.passes.maths.running_sum import Stream
@@ -50,15 +60,40 @@ def required_config(kernel: Fused) -> ArrayConfig:
     if isinstance(kernel, DispatchOp):
         return _required_for_variants(kernel)
     if isinstance(kernel, ChainOp):
-        kernels = kernel.kernels()
-        if len(kernels) > MAX_KERNELS:
-            raise ValueError(f"a chain of {len(kernels)} kernels; arrays chain {MAX_KERNELS}")
-        return replace(_required_for_all(kernels, "kernels"), kernels=memory_depth(len(kernels)))
+        return _required_for_chain(kernel)
     if kernel.tiles is not None:
         return _required_for_tiles(kernel, kernel.tiles)
     if kernel.schedule is None:
         raise ValueError("a kernel has no schedule; run dfke-schedule first")
     return _required_for(kernel, kernel.schedule, features(kernel.input))
+
+
+def _required_for_chain(chain: ChainOp) -> ArrayConfig:
+    """Of kernels one after another, and of what normalises and adds between them."""
+    parts, kernels = chain.parts(), chain.kernels()
+    if len(parts) > MAX_KERNELS:
+        raise ValueError(f"a chain of {len(parts)} kernels; arrays chain {MAX_KERNELS}")
+    norms = [part for part in parts if isinstance(part, NormalizationOp)]
+    rows = [features(norm.result) for norm in norms]
+    config = _required_for_all(kernels, "kernels", rows)
+    added = [features(part.result) for part in kernels if part.kept is not None]
+    sums = [config.sum_width, *(_bits(norm.parts().requantize.input) for norm in norms)]
+    accumulator = max(config.accumulator_width, NORMALIZED_BITS if norms else 0)
+    return replace(
+        config,
+        kernels=memory_depth(len(parts)),
+        result_depth=memory_depth(max([config.result_depth, *rows])),
+        accumulator_width=accumulator,
+        sum_width=max(accumulator, *sums),
+        residual_depth=memory_depth(max(added)) if added else 0,
+        normalizes=bool(norms),
+    )
+
+
+def _bits(value: SSAValue) -> int:
+    kind = element(value)
+    assert isinstance(kind, IntegerType)
+    return kind.width.data
 
 
 def _required_for_tiles(kernel: KernelOp, tiles: TilesAttr) -> ArrayConfig:
@@ -80,12 +115,10 @@ def _required_for(kernel: KernelOp, schedule: ScheduleAttr, inputs: int) -> Arra
         raise ValueError("a kernel's sums have no widths; run dfke-specialize-bitwidth first")
     machine = schedule.machine.data
     body = kernel.parts()
-    accumulator, total = element(body.matmul.result), element(body.requantize.input)
-    assert isinstance(accumulator, IntegerType) and isinstance(total, IntegerType)
-    widths = accumulator.width.data, total.width.data
+    widths = _bits(body.matmul.result), _bits(body.requantize.input)
     if any(FAMILIES[name].modular for name in machine.families):
         # No sum is narrower than its terms.
-        widths = (max(total.width.data, PRODUCT_BITS),) * 2
+        widths = (max(widths[1], PRODUCT_BITS),) * 2
     return ArrayConfig(
         **{name: getattr(machine, name) for name in ORGANISATION},
         activation_depth=activation_rows(inputs, machine.index_bits),
@@ -111,8 +144,10 @@ def _required_for_variants(dispatch: DispatchOp) -> ArrayConfig:
     return replace(config, buckets=len(decision.table))
 
 
-def _required_for_all(kernels: Sequence[KernelOp], plural: str) -> ArrayConfig:
-    """Of kernels that stand one after another in the memories."""
+def _required_for_all(
+    kernels: Sequence[KernelOp], plural: str, rows: Sequence[int] = ()
+) -> ArrayConfig:
+    """Of kernels that stand one after another in the memories, and of so many more parameters."""
     config = shared_config([required_config(kernel) for kernel in kernels])
     schedules = [kernel.schedule for kernel in kernels if kernel.schedule is not None]
     depths: dict[str, int] = {}
@@ -121,6 +156,8 @@ def _required_for_all(kernels: Sequence[KernelOp], plural: str) -> ArrayConfig:
         ("parameter_depth", "outputs", [schedule.counts for schedule in schedules]),
     ):
         depth = sum(int(to_array(part).max()) for part in parts)
+        if name == "parameter_depth":
+            depth += sum(config.slots(count) for count in rows)
         limit = min(getattr(schedule.machine.data, name) for schedule in schedules)
         if depth > limit:
             raise ValueError(
@@ -175,12 +212,19 @@ def pack_streams(
     shares: list[NDArray[np.int32]],
     config: ArrayConfig,
     semiring: Semiring = Semiring.PLUS_TIMES,
+    rows: NDArray[np.int32] | None = None,
 ) -> tuple[NDArray[np.uint32], NDArray[np.int64], NDArray[np.int64]]:
     """The streams of all PEs, packed [rows, words], and their lengths [P].
 
-    `shares` are the output channels of each PE, in order. Also what has to be added to the
-    sum of each channel [N].
+    `shares` are the output channels of each PE, in order, and `rows` [K] where the features stand
+    in the activation memories, if not in order. Also what has to be added to the sum of each
+    channel [N].
+
+    Raises:
+        ValueError: `rows`, of an array whose words have no whole addresses.
     """
+    if rows is not None and config.index_bits:
+        raise ValueError("features out of order need whole addresses, index_bits = 0")
     able, correction = codings(config, semiring), np.zeros(levels.shape[1], np.int64)
     packed: list[NDArray[np.uint32]] = []
     for pe, share in enumerate(shares):
@@ -188,11 +232,13 @@ def pack_streams(
         if family in able and len(share):
             stream = able[family].stream(levels[:, share], config)
             correction[share] = stream.correction
-        packed.append(_pack(stream, family, config))
+        packed.append(_pack(stream, family, config, rows))
     return np.concatenate(packed), np.array([len(part) for part in packed]), correction
 
 
-def _pack(stream: Stream | None, family: str, config: ArrayConfig) -> NDArray[np.uint32]:
+def _pack(
+    stream: Stream | None, family: str, config: ArrayConfig, rows: NDArray[np.int32] | None
+) -> NDArray[np.uint32]:
     """The words of a PE's channels; a PE without any still plays its end."""
     golden = FAMILIES[family]
     if stream is not None:
@@ -200,6 +246,10 @@ def _pack(stream: Stream | None, family: str, config: ArrayConfig) -> NDArray[np
     else:
         fields = dict.fromkeys(golden.fields(config), np.zeros(1, np.int64))
         fields |= dict.fromkeys(golden.addresses(config), np.full(1, -1))
+    if rows is not None:
+        # The last place stands for the row of zeros.
+        places = np.append(rows, -1)
+        fields |= {name: places[fields[name]] for name in golden.addresses(config)}
     count = len(next(iter(fields.values())))
     fields["end"] = np.arange(count) == count - 1
     return config.stream_words[family].pack(golden.encoded(fields, config))
@@ -269,17 +319,20 @@ def _program(
     levels, semiring = body.weights.array(), body.matmul.semiring.data
     levels = np.ascontiguousarray(levels[part.features, part.outputs])
     shares = part.schedule.shares()
-    table = np.arange(numerics.TABLE_SIZE).astype(np.uint8).view(np.int8)
-    if body.activation is not None and body.activation.table is not None:
-        table = to_array(body.activation.table)
-    stream, rows, bias = pack_streams(levels, shares, config, semiring)
+    columns, inputs = None, levels.shape[0]
+    if body.gather is not None:
+        columns, inputs = body.gather.array(), features(kernel.input)
+    stream, rows, bias = pack_streams(levels, shares, config, semiring, columns)
+    residual = None
+    if body.residual is not None and body.residual.multiplier is not None:
+        residual = from_array(to_array(body.residual.multiplier)[part.outputs], i32)
     if body.bias is not None and not part.adds:
         bias = bias + body.bias.array()[part.outputs]
     bias = numerics.wrap(bias, config.sum_width)
     return ProgramOp(
         name,
         array,
-        levels.shape[0],
+        inputs,
         stream=from_array(stream.view(np.int32), i32),
         rows=from_array(rows, i32),
         outputs=part.schedule.outputs,
@@ -287,10 +340,34 @@ def _program(
         bias=from_array(bias, i32),
         multiplier=from_array(to_array(body.requantize.multiplier)[part.outputs], i32),
         shift=from_array(to_array(body.requantize.shift)[part.outputs], i32),
-        table=from_array(table, i8),
+        table=from_array(_table(body.activation), i8),
         adds=part.adds,
         keeps=part.keeps,
+        residual=residual,
     )
+
+
+def lower_normalization(
+    normalization: NormalizationOp, name: str, array: str
+) -> ProgramNormalizationOp:
+    """What the row unit of an array is to do for a normalisation."""
+    body, count = normalization.parts(), features(normalization.result)
+    bias = np.zeros(count, np.int64) if body.bias is None else body.bias.array()
+    return ProgramNormalizationOp(
+        name,
+        array,
+        exponent=body.normalize.exponent,
+        bias=from_array(bias, i32),
+        multiplier=body.requantize.multiplier,
+        shift=body.requantize.shift,
+        table=from_array(_table(body.activation), i8),
+    )
+
+
+def _table(activation: ActivationOp | None) -> NDArray[np.int8]:
+    if activation is not None and activation.table is not None:
+        return to_array(activation.table)
+    return np.arange(numerics.TABLE_SIZE).astype(np.uint8).view(np.int8)
 
 
 @dataclass(frozen=True)
@@ -336,26 +413,34 @@ class LowerDfkeToRpeaPass(ModulePass):
             for program in (programs := _programs(kernel, name, array)):
                 Rewriter.insert_op(program, place)
                 place = InsertPoint.after(program)
-            run = RunOp(programs[-1], kernel.input)
+            last = programs[-1]
+            assert isinstance(last, Runnable)
+            run = RunOp(last, kernel.input)
             run.result.name_hint = kernel.result.name_hint
             Rewriter.replace_op(kernel, run)
 
 
-def _programs(kernel: Fused, name: str, array: ArrayOp) -> list[Runnable]:
+def _programs(
+    kernel: Fused, name: str, array: ArrayOp
+) -> Sequence[Runnable | ProgramNormalizationOp]:
     """The programs of a kernel, or of several and what holds them; the last is what runs."""
     config, target = array.config.data, array.sym_name.data
     if isinstance(kernel, KernelOp) and kernel.tiles is not None:
         parts = lower_tiles(kernel, kernel.tiles, name, target, config)
         return [*parts, TiledOp(name, parts)]
     if isinstance(kernel, KernelOp):
+        if kernel.kept is not None:
+            raise ValueError("a kernel that adds activations runs in a chain; run dfke-chain first")
         return [lower_kernel(kernel, name, target, config)]
     require_fit(config, required_config(kernel))
     if isinstance(kernel, ChainOp):
         programs = [
             lower_kernel(part, f"{name}_kernel_{number}", target, config)
-            for number, part in enumerate(kernel.kernels())
+            if isinstance(part, KernelOp)
+            else lower_normalization(part, f"{name}_kernel_{number}", target)
+            for number, part in enumerate(kernel.parts())
         ]
-        return [*programs, ProgramChainOp(name, programs)]
+        return [*programs, ProgramChainOp(name, programs, kernel.saves())]
     variants = [
         lower_kernel(variant, f"{name}_variant_{number}", target, config)
         for number, variant in enumerate(kernel.variants())

@@ -14,10 +14,10 @@ from xdsl.passes import ModulePass
 from xdsl.rewriter import InsertPoint, Rewriter
 
 from daqkf.dialects.dense import to_array
-from daqkf.dialects.dfke import KernelOp
-from daqkf.dialects.dfke.ops import chain_kernels
+from daqkf.dialects.dfke import KernelOp, NormalizationOp
+from daqkf.dialects.dfke.chaining import Part, chain_parts, unsound
 from daqkf.dialects.rpea.layout import MAX_KERNELS
-from daqkf.dialects.spaq import DequantizeOp, QuantizeOp
+from daqkf.dialects.spaq import ConcatOp, DequantizeOp, GatherOp, QuantizeOp
 from daqkf.dialects.spaq.ops import features
 
 _SAME_SCALE = 2.0**-20
@@ -34,7 +34,9 @@ class DfkeChainPass(ModulePass):
 
     A chain moves an output and an input of the array less for each feature between its
     kernels, and costs nothing but room: it ends where the streams or the outputs of a PE would
-    not fit the target's memories together.
+    not fit the target's memories together. It has the normalisations of its kernels' results. What
+    a kernel adds is what it, or one before it in the chain, reads, or comes in front of that
+    (`spaq.concat`).
     """
 
     name = "dfke-chain"
@@ -42,10 +44,12 @@ class DfkeChainPass(ModulePass):
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         for quantize in [found for found in op.walk() if isinstance(found, QuantizeOp)]:
             _take_columns(quantize)
+        for kernel in [found for found in op.walk() if isinstance(found, KernelOp)]:
+            _bring_along(kernel)
         for block in {
             kernel.parent_block() for kernel in op.walk() if isinstance(kernel, KernelOp)
         }:
-            if block is not None and not isinstance(block.parent_op(), KernelOp):
+            if block is not None and not isinstance(block.parent_op(), Part):
                 _chain_in(block)
 
 
@@ -82,43 +86,81 @@ def _chain_in(block: Block) -> None:
     for kernel in [op for op in block.ops if isinstance(op, KernelOp)]:
         if kernel in taken or kernel.schedule is None:
             continue
-        kernels = [kernel]
-        while (following := _only_reader(kernels[-1])) and _fits([*kernels, following]):
-            kernels.append(following)
-        if len(kernels) > 1:
-            taken.update(kernels)
-            _replace(kernels)
+        parts: list[Part] = [kernel]
+        while (following := _reader(parts[-1])) and _fits([*parts, following]):
+            parts.append(following)
+        while len(parts) > 1 and unsound(kernel.input, parts):
+            parts.pop()
+        if len(parts) > 1:
+            taken.update(parts)
+            _replace(parts)
 
 
-def _only_reader(kernel: KernelOp) -> KernelOp | None:
-    """The kernel of the same block that alone reads this one's result."""
-    readers = [use.operation for use in kernel.result.uses]
-    if len(readers) != 1 or not isinstance(readers[0], KernelOp):
+def _reader(part: Part) -> Part | None:
+    """The one part of the same block that reads this one's result, other than to add it."""
+    readers = [
+        use.operation
+        for use in part.result.uses
+        if not (isinstance(use.operation, KernelOp) and use.index == 1)
+    ]
+    if len(readers) != 1 or not isinstance(readers[0], Part):
         return None
-    return readers[0] if readers[0].parent_block() is kernel.parent_block() else None
+    return readers[0] if readers[0].parent_block() is part.parent_block() else None
 
 
-def _fits(kernels: Sequence[KernelOp]) -> bool:
+def _fits(parts: Sequence[Part]) -> bool:
     """Whether the kernels share an organisation, and the target's memories."""
+    kernels = [part for part in parts if isinstance(part, KernelOp)]
     schedules = [kernel.schedule for kernel in kernels if kernel.schedule is not None]
     machine = schedules[0].machine.data
-    if len(schedules) != len(kernels) or len(kernels) > MAX_KERNELS:
+    if len(schedules) != len(kernels) or len(parts) > MAX_KERNELS:
         return False
     words = sum(int(to_array(schedule.words).max()) for schedule in schedules)
     outputs = sum(int(to_array(schedule.counts).max()) for schedule in schedules)
+    outputs += sum(
+        machine.slots(features(part.result)) for part in parts if isinstance(part, NormalizationOp)
+    )
+    added = [features(kernel.result) for kernel in kernels if kernel.kept is not None]
     return (
         all(schedule.machine.data == machine for schedule in schedules)
         and words <= machine.stream_depth
         and outputs <= machine.parameter_depth
+        and max(added, default=0) <= machine.residual_depth
+        and (machine.normalizes or len(kernels) == len(parts))
     )
 
 
-def _replace(kernels: Sequence[KernelOp]) -> None:
-    last = kernels[-1]
-    copies = [kernel.clone() for kernel in kernels]
-    chain = chain_kernels(copies)
+def _replace(parts: Sequence[Part]) -> None:
+    last = parts[-1]
+    chain = chain_parts(parts)
     chain.result.name_hint = last.result.name_hint
     Rewriter.insert_op(chain, InsertPoint.before(last))
     last.result.replace_all_uses_with(chain.result)
-    for kernel in reversed(kernels):
-        Rewriter.erase_op(kernel)
+    for part in reversed(parts):
+        Rewriter.erase_op(part)
+
+
+def _bring_along(kernel: KernelOp) -> None:
+    """Put what a kernel adds in front of what it reads, if no kernel reads it anyway."""
+    kept = kernel.kept
+    if kept is None or kernel.input is kept:
+        return
+    if any(isinstance(use.operation, KernelOp) and use.index == 0 for use in kept.uses):
+        return
+    joined = ConcatOp([kept, kernel.input])
+    new = kernel.clone()
+    body, block = new.parts(), new.body.block
+    old = list(block.args)
+    x, added = (block.insert_arg(joined.result.type, number) for number in range(2))
+    columns = np.arange(features(kernel.input)) if body.gather is None else body.gather.array()
+    gather = GatherOp(x, features(kept) + columns)
+    Rewriter.insert_op(gather, InsertPoint.at_start(block))
+    body.matmul.operands[0] = gather.result
+    if body.gather is not None:
+        Rewriter.erase_op(body.gather)
+    old[1].replace_all_uses_with(added)
+    for argument in old:
+        block.erase_arg(argument)
+    new.operands = [joined.result, joined.result]
+    new.result.name_hint = kernel.result.name_hint
+    Rewriter.replace_op(kernel, [joined, new], [new.result])

@@ -3,16 +3,26 @@
 
 """`dfke-fuse`: gather a product and what follows it into one kernel."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp, i8
+from xdsl.ir import Operation
 from xdsl.passes import ModulePass
 from xdsl.rewriter import Rewriter
 
-from daqkf.dialects.dfke import KernelOp
-from daqkf.dialects.dfke.ops import STAGES, kernel
-from daqkf.dialects.spaq import RequantizeOp
+from daqkf.dialects.dfke import KernelOp, NormalizationOp
+from daqkf.dialects.dfke.chaining import NORMALIZATION_STAGES
+from daqkf.dialects.dfke.ops import STAGES, body_of, kernel
+from daqkf.dialects.spaq import (
+    ConstantOp,
+    GatherOp,
+    MatmulOp,
+    NormalizeOp,
+    RequantizeOp,
+    ResidualOp,
+)
 from daqkf.dialects.spaq.ops import chain
 from daqkf.passes.weights import products
 
@@ -21,9 +31,10 @@ from daqkf.passes.weights import products
 class DfkeFusePass(ModulePass):
     """Make a `dfke.kernel` of each integer product by constants and its followers.
 
-    A kernel takes `spaq.matmul`, `spaq.add`, `spaq.requantize` and `spaq.activation`, as far
-    as each has no other user. A product that is not requantised is left alone: its sums
-    would have to leave the array.
+    A kernel takes `spaq.gather` in front, `spaq.matmul`, `spaq.add`, `spaq.residual`,
+    `spaq.requantize` and `spaq.activation`, as far as each has no other user. A product that is not
+    requantised is left alone: its sums would have to leave the array. `spaq.normalize` and what
+    follows it become a `dfke.normalization`.
     """
 
     name = "dfke-fuse"
@@ -32,15 +43,42 @@ class DfkeFusePass(ModulePass):
         for matmul, constant in products(op):
             if constant.value.get_element_type() != i8 or isinstance(matmul.parent_op(), KernelOp):
                 continue
-            stages = [matmul, *chain(matmul, STAGES)]
-            if not any(isinstance(stage, RequantizeOp) for stage in stages):
-                continue
-            fused = kernel(matmul.input, stages)
-            fused.result.name_hint = stages[-1].results[0].name_hint
-            Rewriter.replace_op(stages[-1], fused)
-            for stage in reversed(stages[:-1]):
-                constants = stage.operands[1:]
-                Rewriter.erase_op(stage)
-                for value in constants:
-                    if not value.uses and value.owner is not None:
-                        Rewriter.erase_op(value.owner)
+            _fuse(matmul)
+        for normalize in [found for found in op.walk() if isinstance(found, NormalizeOp)]:
+            if not isinstance(normalize.parent_op(), NormalizationOp):
+                _fuse_normalization(normalize)
+
+
+def _requantized(stages: Sequence[Operation]) -> bool:
+    return any(isinstance(stage, RequantizeOp) for stage in stages)
+
+
+def _fuse(matmul: MatmulOp) -> None:
+    stages = [matmul, *chain(matmul, STAGES)]
+    if not _requantized(stages):
+        return
+    value, gather = matmul.input, matmul.input.owner
+    if isinstance(gather, GatherOp) and gather.result.get_user_of_unique_use() is matmul:
+        stages, value = [gather, *stages], gather.input
+    kept = next((stage.kept for stage in stages if isinstance(stage, ResidualOp)), None)
+    _replace(stages, kernel(value, stages, kept))
+
+
+def _fuse_normalization(normalize: NormalizeOp) -> None:
+    stages = [normalize, *chain(normalize, NORMALIZATION_STAGES)]
+    if _requantized(stages):
+        value = normalize.input
+        body = body_of([value.type], [value], stages)
+        _replace(stages, NormalizationOp(value, stages[-1].results[0].type, body))
+
+
+def _replace(stages: Sequence[Operation], fused: Operation) -> None:
+    """Put a fused operation in the place of its stages and their constants."""
+    fused.results[0].name_hint = stages[-1].results[0].name_hint
+    Rewriter.replace_op(stages[-1], fused)
+    for stage in reversed(stages[:-1]):
+        constants = stage.operands[1:]
+        Rewriter.erase_op(stage)
+        for value in constants:
+            if not value.uses and isinstance(value.owner, ConstantOp):
+                Rewriter.erase_op(value.owner)

@@ -152,7 +152,8 @@ class DfkeSchedulePass(ModulePass):
                 levels, semiring = body.weights.array(), body.matmul.semiring.data
                 found = _shared_out(levels, machine, semiring)
                 surplus = _beyond(levels, found)
-                if surplus and self.tile and semiring is Semiring.PLUS_TIMES:
+                plain = body.gather is None and body.residual is None
+                if surplus and self.tile and plain and semiring is Semiring.PLUS_TIMES:
                     kernel.tiles = tiled_schedule(levels, machine)
                 elif surplus:
                     raise ValueError(surplus)

@@ -13,7 +13,8 @@ from xdsl.passes import ModulePass
 from xdsl.rewriter import Rewriter
 from xdsl.utils.exceptions import PassFailedException
 
-from daqkf.dialects.dfke import KernelOp
+from daqkf.dialects.dense import to_array
+from daqkf.dialects.dfke import KernelOp, NormalizationOp
 from daqkf.dialects.spaq import numerics
 from daqkf.dialects.spaq.ops import activations, features
 from daqkf.passes.maths import semirings
@@ -24,15 +25,18 @@ class DfkeSpecializeBitwidthPass(ModulePass):
     """Narrow the sums of each kernel to what its real weights can reach.
 
     For any int8 activations; `semirings.ranges` says what they reach. The product's and the
-    sum's types become those widths, and `running_sum` is set. Fails where a sum would need
+    sums' types become those widths, and `running_sum` is set. Fails where a sum would need
     more than 32 bits.
     """
 
     name = "dfke-specialize-bitwidth"
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
-        for kernel in (op for op in op.walk() if isinstance(op, KernelOp)):
-            self._narrow(kernel)
+        for found in op.walk():
+            if isinstance(found, KernelOp):
+                self._narrow(found)
+            elif isinstance(found, NormalizationOp):
+                self._narrow_normalization(found)
 
     def _narrow(self, kernel: KernelOp) -> None:
         body = kernel.parts()
@@ -44,16 +48,35 @@ class DfkeSpecializeBitwidthPass(ModulePass):
         # An empty kernel still holds activations, and no sum is narrower than its terms.
         running_sum = max(numerics.signed_bits(*reach.running), numerics.ACTIVATION_BITS + 1)
         accumulator = max(numerics.signed_bits(*reach.accumulator), running_sum)
-        total = max(numerics.signed_bits(*reach.total), accumulator)
-        if total > numerics.ACCUMULATOR_MAX_BITS:
-            raise PassFailedException(
-                f"{self.name}: the sums of a kernel with {levels.shape[0]} features need {total} "
-                f"bits, more than {numerics.ACCUMULATOR_MAX_BITS}"
-            )
+        sums = max(numerics.signed_bits(*reach.total), accumulator)
+        total = sums
+        if body.residual is not None and body.residual.multiplier is not None:
+            added = -numerics.ACTIVATION_MIN * int(to_array(body.residual.multiplier).max())
+            low, high = reach.total
+            total = max(numerics.signed_bits(low - added, high + added), sums)
+        self._check(total, levels.shape[0])
         kernel.running_sum = IntegerType(running_sum)
         _retype(body.matmul.result, accumulator)
         if body.add is not None:
+            _retype(body.add.result, sums)
+        if body.residual is not None:
+            _retype(body.residual.result, total)
+
+    def _narrow_normalization(self, normalization: NormalizationOp) -> None:
+        body = normalization.parts()
+        if body.add is not None and body.bias is not None:
+            bias, reach = body.bias.array().astype(np.int64), 1 << (numerics.NORMALIZED_BITS - 1)
+            low, high = int(bias.min()) - reach, int(bias.max()) + reach - 1
+            total = max(numerics.signed_bits(low, high), numerics.NORMALIZED_BITS)
+            self._check(total, features(normalization.input))
             _retype(body.add.result, total)
+
+    def _check(self, bits: int, count: int) -> None:
+        if bits > numerics.ACCUMULATOR_MAX_BITS:
+            raise PassFailedException(
+                f"{self.name}: the sums of a kernel with {count} features need {bits} bits, more "
+                f"than {numerics.ACCUMULATOR_MAX_BITS}"
+            )
 
 
 def _retype(value: OpResult, width: int) -> None:

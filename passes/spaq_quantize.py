@@ -21,13 +21,13 @@ from daqkf.dialects.spaq import (
     CalibratedOp,
     ConstantOp,
     DequantizeOp,
+    GatherOp,
     LayerNormOp,
     LevelsAttr,
     LevelSet,
     MatmulOp,
     NormalizeOp,
     QuantizeOp,
-    RepeatOp,
     RequantizeOp,
     ResidualOp,
 )
@@ -121,7 +121,7 @@ class SpaqQuantizePass(ModulePass):
     A range per feature gives sums without a function one scale for each channel; the input, a
     function's table and what another product reads have one for all. What is added as a residual,
     or normalised and read again, has larger scales for features of large range in place of extra
-    columns, and products read those features several times (`spaq.repeat`). A product with the
+    columns, and products read those features several times (`spaq.gather`). A product with the
     attribute `spaq.levels` has the level set stated there instead.
     """
 
@@ -502,9 +502,10 @@ def _integers(layer: _Layer, builder: _Builder, budget: float) -> SSAValue:
     else:
         assert isinstance(before, CalibratedOp)
         found = builder.quantized(before.input, _stated_columns(before, budget))
-    split = layer.input.split
-    missing = features(layer.matmul.input) + len(split) - features(found)
-    return builder.add(RepeatOp(found, split), None).results[0] if missing else found
+    columns = layer.input.repeat(np.arange(features(layer.matmul.input), dtype=np.int32))
+    if len(columns) == features(found):
+        return found
+    return builder.add(GatherOp(found, columns), None).results[0]
 
 
 def _replace(layer: _Layer, result: Operation) -> None:

@@ -6,13 +6,14 @@
 from xdsl.ir import Dialect
 
 from daqkf.dialects.dfke.attributes import DecisionAttr, MachineAttr, ScheduleAttr, TilesAttr
+from daqkf.dialects.dfke.chaining import ChainOp, NormalizationOp
 from daqkf.dialects.dfke.decision import Decision
 from daqkf.dialects.dfke.machine import Machine
-from daqkf.dialects.dfke.ops import ChainOp, DispatchOp, KernelOp, YieldOp
+from daqkf.dialects.dfke.ops import DispatchOp, KernelOp, YieldOp
 
 DFKE = Dialect(
     "dfke",
-    [ChainOp, DispatchOp, KernelOp, YieldOp],
+    [ChainOp, DispatchOp, KernelOp, NormalizationOp, YieldOp],
     [DecisionAttr, MachineAttr, ScheduleAttr, TilesAttr],
 )
 
@@ -25,6 +26,7 @@ __all__ = [
     "KernelOp",
     "Machine",
     "MachineAttr",
+    "NormalizationOp",
     "ScheduleAttr",
     "TilesAttr",
     "YieldOp",

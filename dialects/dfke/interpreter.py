@@ -16,7 +16,8 @@ from xdsl.interpreter import (
     register_impls,
 )
 
-from daqkf.dialects.dfke.ops import ChainOp, DispatchOp, KernelOp, YieldOp
+from daqkf.dialects.dfke.chaining import ChainOp, NormalizationOp
+from daqkf.dialects.dfke.ops import DispatchOp, KernelOp, YieldOp
 
 Values = tuple[Any, ...]
 
@@ -28,6 +29,10 @@ class DfkeFunctions(InterpreterFunctions):
     @impl(KernelOp)
     def kernel(self, interpreter: Interpreter, op: KernelOp, args: Values) -> Values:
         return interpreter.run_ssacfg_region(op.body, args, "kernel")
+
+    @impl(NormalizationOp)
+    def normalization(self, interpreter: Interpreter, op: NormalizationOp, args: Values) -> Values:
+        return interpreter.run_ssacfg_region(op.body, args, "normalization")
 
     @impl(ChainOp)
     def chain(self, interpreter: Interpreter, op: ChainOp, args: Values) -> Values:

@@ -163,6 +163,15 @@ class Machine:
         """Cycles in which the post unit takes an output."""
         return self.lanes // self.post_lanes
 
+    @property
+    def parameter_stride(self) -> int:
+        """Parameter rows from one slot to the next: P, up to a power of two."""
+        return 1 << (self.pes - 1).bit_length()
+
+    def slots(self, rows: int) -> int:
+        """Slots that so many parameter rows take, one after another."""
+        return -(-rows // self.parameter_stride)
+
     def normalization_cycles(self, features: int) -> int:
         """Cycles in which the row unit normalises a tile's results, once they are complete."""
         return self.lanes * SOLVING_CYCLES + features * self.post_cycles

@@ -15,6 +15,7 @@ from xdsl.irdl import (
     irdl_op_definition,
     lazy_traits_def,
     operand_def,
+    opt_operand_def,
     opt_prop_def,
     prop_def,
     region_def,
@@ -33,14 +34,16 @@ from daqkf.dialects.spaq import (
     ActivationOp,
     AddOp,
     ConstantOp,
+    GatherOp,
     MatmulOp,
     RequantizeOp,
+    ResidualOp,
     Semiring,
     numerics,
 )
 from daqkf.dialects.spaq.ops import chain, defining_constant, features
 
-STAGES: tuple[type[Operation], ...] = (AddOp, RequantizeOp, ActivationOp)
+STAGES: tuple[type[Operation], ...] = (AddOp, ResidualOp, RequantizeOp, ActivationOp)
 """What may follow the product inside a kernel, in this order, each at most once."""
 
 
@@ -50,19 +53,25 @@ class YieldOp(AbstractYieldOperation[Attribute]):
 
     name = "dfke.yield"
 
-    traits = lazy_traits_def(
-        lambda: (IsTerminator(), HasParent(KernelOp, DispatchOp, ChainOp), Pure())
-    )
+    traits = lazy_traits_def(lambda: (IsTerminator(), HasParent(*_regions()), Pure()))
+
+
+def _regions() -> tuple[type[Operation], ...]:
+    from daqkf.dialects.dfke.chaining import ChainOp, NormalizationOp
+
+    return KernelOp, DispatchOp, ChainOp, NormalizationOp
 
 
 @dataclass(frozen=True)
 class Body:
-    """The operations of a kernel's body `act(requantize(x·W + b))`."""
+    """The operations of a kernel's body `act(requantize(x·W + b + r))`."""
 
+    gather: GatherOp | None
     weights: ConstantOp
     matmul: MatmulOp
     add: AddOp | None
     bias: ConstantOp | None
+    residual: ResidualOp | None
     requantize: RequantizeOp
     activation: ActivationOp | None
 
@@ -71,8 +80,10 @@ class Body:
 class KernelOp(IRDLOperation):
     """One fused kernel: integer activations in, integer activations out, nothing between.
 
-    The body is `spaq.matmul`, then optionally `spaq.add` of a bias, `spaq.requantize`, and
-    optionally `spaq.activation`; weights and bias are constants of the body. The types of the
+    The body is optionally `spaq.gather` of what it reads, `spaq.matmul`, then optionally `spaq.add`
+    of a bias and `spaq.residual` of a second operand, `spaq.requantize`, and optionally
+    `spaq.activation`; weights and bias are constants of the body. A kernel with a residual runs
+    on the array in a chain. The types of the
     sums are their exact widths once `dfke-specialize-bitwidth` has run, which also sets
     `running_sum`; `dfke-schedule` sets `schedule`, or `tiles` where the kernel is too large for
     the machine.
@@ -90,6 +101,7 @@ class KernelOp(IRDLOperation):
     name = "dfke.kernel"
 
     input = operand_def(TensorType)
+    kept = opt_operand_def(TensorType)
     running_sum = opt_prop_def(IntegerType)
     schedule = opt_prop_def(ScheduleAttr)
     tiles = opt_prop_def(TilesAttr)
@@ -106,9 +118,10 @@ class KernelOp(IRDLOperation):
         running_sum: IntegerType | None = None,
         schedule: ScheduleAttr | None = None,
         tiles: TilesAttr | None = None,
+        kept: SSAValue | None = None,
     ):
         super().__init__(
-            operands=[value],
+            operands=[value, kept],
             result_types=[result_type],
             properties={"running_sum": running_sum, "schedule": schedule, "tiles": tiles},
             regions=[body],
@@ -116,7 +129,7 @@ class KernelOp(IRDLOperation):
 
     @classmethod
     def parse(cls, parser: Parser) -> "KernelOp":
-        argument, operand = _parse_capture(parser)
+        captures = parse_captures(parser, most=2)
         running_sum = schedule = tiles = None
         start = parser.pos
         if parser.parse_optional_keyword("running_sum") is not None:
@@ -134,13 +147,13 @@ class KernelOp(IRDLOperation):
             if not isinstance(tiles, TilesAttr):
                 parser.raise_error("expected #dfke.tiles", start, parser.pos)
         attributes = parser.parse_optional_attr_dict_with_keyword()
-        value, result_type, body = _parse_body(parser, argument, operand)
-        op = cls(value, result_type, body, running_sum, schedule, tiles)
+        (value, *kept), result_type, body = parse_body(parser, captures)
+        op = cls(value, result_type, body, running_sum, schedule, tiles, *kept)
         op.attributes |= attributes.data if attributes else {}
         return op
 
     def print(self, printer: Printer) -> None:
-        _print_capture(printer, self)
+        print_captures(printer, self)
         if self.running_sum is not None:
             printer.print_string(" running_sum ")
             printer.print_attribute(self.running_sum)
@@ -150,12 +163,12 @@ class KernelOp(IRDLOperation):
         if self.tiles is not None:
             printer.print_string(" tiles ")
             printer.print_attribute(self.tiles)
-        _print_body(printer, self)
+        print_body(printer, self)
 
     def verify_(self) -> None:
         block = self.body.block
-        if tuple(block.arg_types) != (self.input.type,):
-            raise VerifyException("the body takes the kernel's input as its one argument")
+        if tuple(block.arg_types) != tuple(value.type for value in self.operands):
+            raise VerifyException("the body takes the kernel's operands as its arguments")
         if not isinstance(block.last_op, YieldOp) or tuple(
             value.type for value in block.last_op.operands
         ) != (self.result.type,):
@@ -186,12 +199,16 @@ class KernelOp(IRDLOperation):
         """The stages of the body.
 
         Raises:
-            VerifyException: the body is not act(requantize(x·W + b)) over constants.
+            VerifyException: the body is not act(requantize(x·W + b + r)) over constants.
         """
         block = self.body.block
-        users = [use.operation for use in block.args[0].uses]
-        matmul = users[0] if len(users) == 1 else None
-        if not isinstance(matmul, MatmulOp) or matmul.input is not block.args[0]:
+        x, *kept = block.args
+        reader = x.get_user_of_unique_use()
+        gather = reader if isinstance(reader, GatherOp) else None
+        if gather is not None:
+            x, reader = gather.result, gather.result.get_user_of_unique_use()
+        matmul = reader
+        if not isinstance(matmul, MatmulOp) or matmul.input is not x:
             raise VerifyException("a kernel's input goes to one spaq.matmul, as its activations")
         stages = chain(matmul, STAGES)
         by_kind = {type(stage): stage for stage in stages}
@@ -202,25 +219,31 @@ class KernelOp(IRDLOperation):
         terminator = block.last_op
         if terminator is None or last not in terminator.operands:
             raise VerifyException(
-                "a kernel is spaq.matmul, spaq.add, spaq.requantize and spaq.activation, in "
-                "this order"
+                "a kernel is spaq.matmul, spaq.add, spaq.residual, spaq.requantize and "
+                "spaq.activation, in this order"
             )
         add = by_kind.get(AddOp)
         add = add if isinstance(add, AddOp) else None
+        residual = by_kind.get(ResidualOp)
+        residual = residual if isinstance(residual, ResidualOp) else None
+        if [value.get_user_of_unique_use() for value in kept] != ([residual] if residual else []):
+            raise VerifyException("a kernel's second operand goes to one spaq.residual")
         activation = by_kind.get(ActivationOp)
         weights = defining_constant(matmul.weights)
         bias = defining_constant(add.bias) if add else None
         if weights is None or (add is not None and bias is None):
             raise VerifyException("a kernel's weights and bias are spaq.constant")
-        used = {matmul, weights, bias, terminator, *stages}
+        used = {gather, matmul, weights, bias, terminator, *stages}
         stray = next((op for op in block.ops if op not in used), None)
         if stray is not None:
             raise VerifyException(f"a kernel has no place for {stray.name}")
         return Body(
+            gather,
             weights,
             matmul,
             add,
             bias,
+            residual,
             requantize,
             activation if isinstance(activation, ActivationOp) else None,
         )
@@ -287,21 +310,22 @@ class DispatchOp(IRDLOperation):
 
     @classmethod
     def parse(cls, parser: Parser) -> "DispatchOp":
-        argument, operand = _parse_capture(parser)
+        captures = parse_captures(parser)
         start = parser.pos
         decision = parser.parse_attribute()
         if not isinstance(decision, DecisionAttr):
             parser.raise_error("expected a #dfke.decision", start, parser.pos)
         attributes = parser.parse_optional_attr_dict_with_keyword()
-        op = cls(*_parse_body(parser, argument, operand), decision)
+        (value,), result_type, body = parse_body(parser, captures)
+        op = cls(value, result_type, body, decision)
         op.attributes |= attributes.data if attributes else {}
         return op
 
     def print(self, printer: Printer) -> None:
-        _print_capture(printer, self)
+        print_captures(printer, self)
         printer.print_string(" ")
         printer.print_attribute(self.decision)
-        _print_body(printer, self)
+        print_body(printer, self)
 
     def verify_(self) -> None:
         block = self.body.block
@@ -330,121 +354,99 @@ class DispatchOp(IRDLOperation):
         return [op for op in self.body.block.ops if isinstance(op, KernelOp)]
 
 
-@irdl_op_definition
-class ChainOp(IRDLOperation):
-    """Kernels one after another, on the array all the time.
-
-    The first kernel is of the chain's input, each other one of the result before it, and the
-    last one's result is the chain's. So nothing between them leaves the array.
-
-    ```mlir
-    %y = dfke.chain(%k = %x) : tensor<?x2xi8> -> tensor<?x3xi8> {
-      %0 = dfke.kernel(%a = %k) : tensor<?x2xi8> -> tensor<?x8xi8> { … }
-      %1 = dfke.kernel(%a = %0) : tensor<?x8xi8> -> tensor<?x3xi8> { … }
-      dfke.yield %1 : tensor<?x3xi8>
-    }
-    ```
-    """
-
-    name = "dfke.chain"
-
-    input = operand_def(TensorType)
-    body = region_def("single_block")
-    result = result_def(TensorType)
-
-    traits = traits_def(IsolatedFromAbove(), Pure())
-
-    def __init__(self, value: SSAValue, result_type: Attribute, body: Region):
-        super().__init__(operands=[value], result_types=[result_type], regions=[body])
-
-    @classmethod
-    def parse(cls, parser: Parser) -> "ChainOp":
-        argument, operand = _parse_capture(parser)
-        attributes = parser.parse_optional_attr_dict_with_keyword()
-        op = cls(*_parse_body(parser, argument, operand))
-        op.attributes |= attributes.data if attributes else {}
-        return op
-
-    def print(self, printer: Printer) -> None:
-        _print_capture(printer, self)
-        _print_body(printer, self)
-
-    def verify_(self) -> None:
-        block = self.body.block
-        if tuple(block.arg_types) != (self.input.type,):
-            raise VerifyException("the body takes the chain's input as its one argument")
-        kernels = self.kernels()
-        terminator = block.last_op
-        if not isinstance(terminator, YieldOp) or len(kernels) + 1 != len(block.ops):
-            raise VerifyException("a chain has kernels and a dfke.yield alone")
-        value: SSAValue = block.args[0]
-        for number, kernel in enumerate(kernels):
-            if kernel.input is not value or len(list(value.uses)) != 1:
-                raise VerifyException(
-                    f"kernel {number} of a chain is of the result before it, as its only use"
-                )
-            value = kernel.result
-        if tuple(terminator.operands) != (value,) or value.type != self.result.type:
-            raise VerifyException("a chain yields the result of its last kernel")
-
-    def kernels(self) -> list[KernelOp]:
-        """The kernels, in order."""
-        return [op for op in self.body.block.ops if isinstance(op, KernelOp)]
+Capture = tuple[Parser.UnresolvedArgument, UnresolvedOperand]
 
 
-def _parse_capture(parser: Parser) -> tuple[Parser.UnresolvedArgument, UnresolvedOperand]:
-    """`(%inside = %outside)`."""
-    with parser.in_parens():
+def parse_captures(parser: Parser, most: int = 1) -> list[Capture]:
+    """`(%inside = %outside, …)`, at most so many."""
+    start = parser.pos
+
+    def capture() -> Capture:
         argument = parser.parse_argument(expect_type=False)
         parser.parse_punctuation("=")
         return argument, parser.parse_unresolved_operand()
 
+    captures = parser.parse_comma_separated_list(parser.Delimiter.PAREN, capture)
+    if len(captures) > most:
+        parser.raise_error(f"expected at most {most} operands", start, parser.pos)
+    return captures
 
-def _parse_body(
-    parser: Parser, argument: Parser.UnresolvedArgument, operand: UnresolvedOperand
-) -> tuple[SSAValue, Attribute, Region]:
-    """`: input -> result {…}`; the input, the result's type and the body."""
+
+def parse_body(
+    parser: Parser, captures: Sequence[Capture]
+) -> tuple[Sequence[SSAValue], Attribute, Region]:
+    """`: input, … -> result {…}`; the inputs, the result's type and the body."""
     parser.parse_punctuation(":")
-    input_type = parser.parse_type()
+    types = [parser.parse_type()]
+    for _ in captures[1:]:
+        parser.parse_punctuation(",")
+        types.append(parser.parse_type())
     parser.parse_punctuation("->")
     result_type = parser.parse_type()
-    body = parser.parse_region([argument.resolve(input_type)])
-    return parser.resolve_operand(operand, input_type), result_type, body
+    body = parser.parse_region(
+        [argument.resolve(kind) for (argument, _), kind in zip(captures, types, strict=True)]
+    )
+    operands = [
+        parser.resolve_operand(operand, kind)
+        for (_, operand), kind in zip(captures, types, strict=True)
+    ]
+    return operands, result_type, body
 
 
-def _print_capture(printer: Printer, op: KernelOp | DispatchOp | ChainOp) -> None:
+def print_captures(printer: Printer, op: Operation) -> None:
+    """What `parse_captures` reads."""
     with printer.in_parens():
-        printer.print_ssa_value(op.body.block.args[0])
-        printer.print_string(" = ")
-        printer.print_ssa_value(op.input)
+        pairs = zip(op.regions[0].block.args, op.operands, strict=True)
+        for number, (argument, operand) in enumerate(pairs):
+            printer.print_string(", " if number else "")
+            printer.print_ssa_value(argument)
+            printer.print_string(" = ")
+            printer.print_ssa_value(operand)
 
 
-def _print_body(printer: Printer, op: KernelOp | DispatchOp | ChainOp) -> None:
+def print_body(printer: Printer, op: Operation) -> None:
+    """What `parse_body` reads, and attributes."""
     printer.print_op_attributes(op.attributes, print_keyword=True)
     printer.print_string(" : ")
-    printer.print_attribute(op.input.type)
+    printer.print_list(op.operands, lambda value: printer.print_attribute(value.type))
     printer.print_string(" -> ")
-    printer.print_attribute(op.result.type)
+    printer.print_attribute(op.results[0].type)
     printer.print_string(" ")
-    printer.print_region(op.body, print_entry_block_args=False)
+    printer.print_region(op.regions[0], print_entry_block_args=False)
 
 
-def kernel(value: SSAValue, stages: list[Operation]) -> KernelOp:
+def kernel(value: SSAValue, stages: Sequence[Operation], kept: SSAValue | None = None) -> KernelOp:
     """A kernel whose body is a copy of `stages` and of the constants they use.
 
-    `stages` start with a spaq.matmul of `value` and follow each other by single uses.
+    `stages` start with a spaq.gather or spaq.matmul of `value` and follow each other by single
+    uses; `kept` is what a spaq.residual among them adds.
     """
-    block = Block(arg_types=[value.type])
-    mapping: dict[SSAValue, SSAValue] = {value: block.args[0]}
+    operands = [value] if kept is None else [value, kept]
+    body = body_of([operand.type for operand in operands], operands[:1], stages, operands[1:])
+    return KernelOp(value, stages[-1].results[0].type, body, kept=kept)
+
+
+def body_of(
+    types: Sequence[Attribute],
+    values: Sequence[SSAValue],
+    stages: Sequence[Operation],
+    kept: Sequence[SSAValue] = (),
+) -> Region:
+    """A region of these arguments, which stand for values and for what a spaq.residual adds."""
+    block = Block(arg_types=types)
+    mapping: dict[SSAValue, SSAValue] = dict(zip(values, block.args, strict=False))
     for stage in stages:
         for operand in stage.operands:
             constant = defining_constant(operand)
             if constant is not None and operand not in mapping:
                 block.add_op(constant.clone(mapping))
-        block.add_op(stage.clone(mapping))
-    result = mapping[stages[-1].results[0]]
-    block.add_op(YieldOp(result))
-    return KernelOp(value, result.type, Region(block))
+        copy = stage.clone(mapping)
+        if isinstance(copy, ResidualOp) and kept:
+            copy.operands[1] = block.args[-1]
+        block.add_op(copy)
+        mapping[stage.results[0]] = copy.results[0]
+    block.add_op(YieldOp(mapping[stages[-1].results[0]]))
+    return Region(block)
 
 
 def dispatch(value: SSAValue, kernels: Sequence[KernelOp], decision: Decision) -> DispatchOp:
@@ -455,16 +457,3 @@ def dispatch(value: SSAValue, kernels: Sequence[KernelOp], decision: Decision) -
         block.add_op(variant)
     block.add_op(YieldOp(*(variant.result for variant in kernels)))
     return DispatchOp(value, kernels[0].result.type, Region(block), DecisionAttr(decision))
-
-
-def chain_kernels(kernels: Sequence[KernelOp]) -> ChainOp:
-    """A chain of kernels that stand in no block, each to be of the result of the one before."""
-    first = kernels[0].input
-    block = Block(arg_types=[first.type])
-    value: SSAValue = block.args[0]
-    for entry in kernels:
-        entry.operands[0] = value
-        block.add_op(entry)
-        value = entry.result
-    block.add_op(YieldOp(value))
-    return ChainOp(first, value.type, Region(block))

@@ -259,15 +259,6 @@ class ArrayConfig(Machine):
         """Bits of an activation or result row: one int8 for each lane, lane 0 lowest."""
         return ACTIVATION_BITS * self.lanes
 
-    @property
-    def parameter_stride(self) -> int:
-        """Parameter rows from one slot to the next: P, up to a power of two."""
-        return 1 << (self.pes - 1).bit_length()
-
-    def slots(self, rows: int) -> int:
-        """Slots that so many parameter rows take, one after another."""
-        return -(-rows // self.parameter_stride)
-
     @cached_property
     def stream_words(self) -> Mapping[str, Fields]:
         """The word of a PE's stream, by family. All have the `row_words` of the widest one."""

@@ -30,9 +30,9 @@ from daqkf.dialects.spaq.ops import (
 from daqkf.dialects.spaq.rows import (
     ColumnsOp,
     ConcatOp,
+    GatherOp,
     LayerNormOp,
     NormalizeOp,
-    RepeatOp,
     ResidualOp,
 )
 from daqkf.dialects.spaq.semirings import product
@@ -116,9 +116,9 @@ class SpaqFunctions(InterpreterFunctions):
         first = op.first.value.data
         return (args[0][:, first : first + features(op.result)],)
 
-    @impl(RepeatOp)
-    def repeat(self, interpreter: Interpreter, op: RepeatOp, args: Values) -> Values:
-        return (args[0][:, op.sources()],)
+    @impl(GatherOp)
+    def gather(self, interpreter: Interpreter, op: GatherOp, args: Values) -> Values:
+        return (args[0][:, op.array()],)
 
     @impl(ConcatOp)
     def concat(self, interpreter: Interpreter, op: ConcatOp, args: Values) -> Values:

@@ -244,18 +244,18 @@ class ColumnsOp(IRDLOperation):
 
 
 @irdl_op_definition
-class RepeatOp(IRDLOperation):
-    """Features, and behind them some once more: those that `columns` names, in ascending order.
+class GatherOp(IRDLOperation):
+    """The features that `columns` names, in that order: some of them, or some more than once.
 
     A feature of large range with a scale that is m times the others' is read m times over. To the
     array that is reading the same row again.
 
     ```mlir
-    %1 = spaq.repeat %0 columns dense<[1, 1]> : tensor<2xi32> : tensor<?x3xi8> -> tensor<?x5xi8>
+    %1 = spaq.gather %0 columns dense<[0, 1, 1]> : tensor<3xi32> : tensor<?x2xi8> -> tensor<?x3xi8>
     ```
     """
 
-    name = "spaq.repeat"
+    name = "spaq.gather"
 
     input = operand_def(TensorType)
     columns = prop_def(DenseIntOrFPElementsAttr)
@@ -268,30 +268,23 @@ class RepeatOp(IRDLOperation):
         super().__init__(
             operands=[value],
             properties={"columns": from_array(columns, i32)},
-            result_types=[activations(features(value) + len(columns), element(value))],
+            result_types=[activations(len(columns), element(value))],
         )
 
-    def sources(self) -> NDArray[np.int64]:
-        """The feature of the input [K + E] that each one of the result is."""
-        return np.concatenate([np.arange(features(self.input)), to_array(self.columns)])
+    def array(self) -> NDArray[np.int32]:
+        """The columns, one for each feature of the result."""
+        return to_array(self.columns)
 
     def verify_(self) -> None:
         require_activations(self)
-        kind, shape = self.columns.get_element_type(), self.columns.get_shape()
+        require(self.columns.get_element_type() == i32, "columns are of i32")
+        require_channels(self, "columns", self.columns)
+        require(element(self.input) == element(self.result), "element types differ")
+        count, columns = features(self.input), self.array()
+        outside = np.flatnonzero((columns < 0) | (columns >= count))
         require(
-            kind == i32 and len(shape) == 1 and self.columns.shape_is_complete,
-            "columns are a vector of i32",
-        )
-        columns, count = to_array(self.columns), features(self.input)
-        require((np.diff(columns) >= 0).all(), "columns must ascend")
-        require(
-            len(columns) and columns[0] >= 0 and columns[-1] < count,
-            f"columns name a feature outside 0..{count - 1}",
-        )
-        require(
-            element(self.input) == element(self.result)
-            and features(self.result) == count + len(columns),
-            f"{count} features and {len(columns)} more, of the same type",
+            not len(outside),
+            f"column {columns[outside[0]] if len(outside) else 0} of {count} features",
         )
 
 

@@ -126,7 +126,7 @@ class Columns:
             ValueError: the budget is no share.
         """
         columns = cls.of(ranges, budget)
-        counts = 1.0 + np.bincount(columns.split, minlength=len(ranges))
+        counts = 1 + np.bincount(columns.split, minlength=len(ranges)).astype(np.float64)
         return cls(counts * float(columns.scale), np.empty(0, np.int32))
 
     def shift(self, values: NDArray, step: NDArray | float) -> NDArray:

@@ -37,7 +37,7 @@ func.func @tail(%x: tensor<?x4xf32>) -> tensor<?x2xf32> {
 // What is added and read has a larger scale for a feature of large range, which is read twice.
 // CHECK-LABEL: func.func @both
 // CHECK: %[[X:.*]] = spaq.quantize %x scale dense<[2.500000e+00, 5.000000e+00]>
-// CHECK: %[[TWICE:.*]] = spaq.repeat %[[X]] columns dense<1> : tensor<1xi32> : tensor<?x2xi8> -> tensor<?x3xi8>
+// CHECK: %[[TWICE:.*]] = spaq.gather %[[X]] columns dense<[0, 1, 1]> : tensor<3xi32> : tensor<?x2xi8> -> tensor<?x3xi8>
 // CHECK: dense<{{\[\[}}1, 0], [2, 3], [2, 3]]> : tensor<3x2xi8,
 // CHECK: spaq.matmul %[[TWICE]]
 // CHECK: spaq.residual %{{.*}}, %[[X]] multiplier dense<[1, 2]>

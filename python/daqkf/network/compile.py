@@ -24,7 +24,7 @@ from xdsl.rewriter import InsertPoint, Rewriter
 from xdsl.utils.exceptions import DiagnosticException, InterpretationError
 
 from daqkf.design import run_passes
-from daqkf.dialects.dfke.ops import ChainOp, KernelOp
+from daqkf.dialects.dfke import ChainOp, KernelOp
 from daqkf.dialects.interpreting import call, entry
 from daqkf.dialects.nn import GatherOp, LinearOp, ProductOp
 from daqkf.dialects.rpea import ArrayConfig, ArrayOp

@@ -231,7 +231,7 @@ func.func @f(%x: tensor<?x1xi8>) {
 
 // -----
 
-// CHECK: kernel 1 of a chain is of the result before it, as its only use
+// CHECK: a chain yields the result of its last kernel
 func.func @f(%x: tensor<?x1xi8>) {
   %y = dfke.chain(%k = %x) : tensor<?x1xi8> -> tensor<?x1xi8> {
     %a = dfke.kernel(%i = %k) : tensor<?x1xi8> -> tensor<?x1xi8> {
@@ -249,6 +249,139 @@ func.func @f(%x: tensor<?x1xi8>) {
       dfke.yield %1 : tensor<?x1xi8>
     }
     dfke.yield %a, %b : tensor<?x1xi8>, tensor<?x1xi8>
+  }
+  func.return
+}
+
+// -----
+
+// CHECK: kernel 1 of a chain is of the result before it
+func.func @f(%x: tensor<?x1xi8>) {
+  %y = dfke.chain(%k = %x) : tensor<?x1xi8> -> tensor<?x1xi8> {
+    %a = dfke.kernel(%i = %k) : tensor<?x1xi8> -> tensor<?x1xi8> {
+      %w = spaq.constant dense<1> : tensor<1x1xi8>
+      %0 = spaq.matmul %i, %w : (tensor<?x1xi8>, tensor<1x1xi8>) -> tensor<?x1xi32>
+      %1 = spaq.requantize %0 multiplier dense<2> : tensor<1xi32> shift dense<1> : tensor<1xi32>
+        : tensor<?x1xi32> -> tensor<?x1xi8>
+      dfke.yield %1 : tensor<?x1xi8>
+    }
+    %b = dfke.kernel(%i = %k) : tensor<?x1xi8> -> tensor<?x1xi8> {
+      %w = spaq.constant dense<1> : tensor<1x1xi8>
+      %0 = spaq.matmul %i, %w : (tensor<?x1xi8>, tensor<1x1xi8>) -> tensor<?x1xi32>
+      %1 = spaq.requantize %0 multiplier dense<2> : tensor<1xi32> shift dense<1> : tensor<1xi32>
+        : tensor<?x1xi32> -> tensor<?x1xi8>
+      dfke.yield %1 : tensor<?x1xi8>
+    }
+    dfke.yield %b : tensor<?x1xi8>
+  }
+  func.return
+}
+
+// -----
+
+// CHECK: kernel 0 of a chain normalises what no kernel has computed
+func.func @f(%x: tensor<?x1xi8>) {
+  %y = dfke.chain(%k = %x) : tensor<?x1xi8> -> tensor<?x1xi8> {
+    %a = dfke.normalization(%i = %k) : tensor<?x1xi8> -> tensor<?x1xi8> {
+      %0 = spaq.normalize %i exponent dense<0> : tensor<1xi32> : tensor<?x1xi8> -> tensor<?x1xi18>
+      %1 = spaq.requantize %0 multiplier dense<2> : tensor<1xi32> shift dense<1> : tensor<1xi32>
+        : tensor<?x1xi18> -> tensor<?x1xi8>
+      dfke.yield %1 : tensor<?x1xi8>
+    }
+    dfke.yield %a : tensor<?x1xi8>
+  }
+  func.return
+}
+
+// -----
+
+// CHECK: kernel 2 of a chain adds what no kernel reads
+func.func @f(%x: tensor<?x1xi8>) {
+  %y = dfke.chain(%k = %x) : tensor<?x1xi8> -> tensor<?x1xi8> {
+    %a = dfke.kernel(%i = %k) : tensor<?x1xi8> -> tensor<?x1xi8> {
+      %w = spaq.constant dense<1> : tensor<1x1xi8>
+      %0 = spaq.matmul %i, %w : (tensor<?x1xi8>, tensor<1x1xi8>) -> tensor<?x1xi32>
+      %1 = spaq.requantize %0 multiplier dense<2> : tensor<1xi32> shift dense<1> : tensor<1xi32>
+        : tensor<?x1xi32> -> tensor<?x1xi8>
+      dfke.yield %1 : tensor<?x1xi8>
+    }
+    %b = dfke.normalization(%i = %a) : tensor<?x1xi8> -> tensor<?x1xi8> {
+      %0 = spaq.normalize %i exponent dense<0> : tensor<1xi32> : tensor<?x1xi8> -> tensor<?x1xi18>
+      %1 = spaq.requantize %0 multiplier dense<2> : tensor<1xi32> shift dense<1> : tensor<1xi32>
+        : tensor<?x1xi18> -> tensor<?x1xi8>
+      dfke.yield %1 : tensor<?x1xi8>
+    }
+    %c = dfke.kernel(%i = %b, %r = %a) : tensor<?x1xi8>, tensor<?x1xi8> -> tensor<?x1xi8> {
+      %w = spaq.constant dense<1> : tensor<1x1xi8>
+      %0 = spaq.matmul %i, %w : (tensor<?x1xi8>, tensor<1x1xi8>) -> tensor<?x1xi32>
+      %1 = spaq.residual %0, %r multiplier dense<2> : tensor<1xi32>
+        : (tensor<?x1xi32>, tensor<?x1xi8>) -> tensor<?x1xi32>
+      %2 = spaq.requantize %1 multiplier dense<2> : tensor<1xi32> shift dense<1> : tensor<1xi32>
+        : tensor<?x1xi32> -> tensor<?x1xi8>
+      dfke.yield %2 : tensor<?x1xi8>
+    }
+    dfke.yield %c : tensor<?x1xi8>
+  }
+  func.return
+}
+
+// -----
+
+// CHECK: what kernel 2 of a chain adds is not kept until then
+func.func @f(%x: tensor<?x1xi8>) {
+  %y = dfke.chain(%k = %x) : tensor<?x1xi8> -> tensor<?x1xi8> {
+    %a = dfke.kernel(%i = %k) : tensor<?x1xi8> -> tensor<?x1xi8> {
+      %w = spaq.constant dense<1> : tensor<1x1xi8>
+      %0 = spaq.matmul %i, %w : (tensor<?x1xi8>, tensor<1x1xi8>) -> tensor<?x1xi32>
+      %1 = spaq.requantize %0 multiplier dense<2> : tensor<1xi32> shift dense<1> : tensor<1xi32>
+        : tensor<?x1xi32> -> tensor<?x1xi8>
+      dfke.yield %1 : tensor<?x1xi8>
+    }
+    %b = dfke.kernel(%i = %a, %r = %a) : tensor<?x1xi8>, tensor<?x1xi8> -> tensor<?x1xi8> {
+      %w = spaq.constant dense<1> : tensor<1x1xi8>
+      %0 = spaq.matmul %i, %w : (tensor<?x1xi8>, tensor<1x1xi8>) -> tensor<?x1xi32>
+      %1 = spaq.residual %0, %r multiplier dense<2> : tensor<1xi32>
+        : (tensor<?x1xi32>, tensor<?x1xi8>) -> tensor<?x1xi32>
+      %2 = spaq.requantize %1 multiplier dense<2> : tensor<1xi32> shift dense<1> : tensor<1xi32>
+        : tensor<?x1xi32> -> tensor<?x1xi8>
+      dfke.yield %2 : tensor<?x1xi8>
+    }
+    %c = dfke.kernel(%i = %b, %r = %k) : tensor<?x1xi8>, tensor<?x1xi8> -> tensor<?x1xi8> {
+      %w = spaq.constant dense<1> : tensor<1x1xi8>
+      %0 = spaq.matmul %i, %w : (tensor<?x1xi8>, tensor<1x1xi8>) -> tensor<?x1xi32>
+      %1 = spaq.residual %0, %r multiplier dense<2> : tensor<1xi32>
+        : (tensor<?x1xi32>, tensor<?x1xi8>) -> tensor<?x1xi32>
+      %2 = spaq.requantize %1 multiplier dense<2> : tensor<1xi32> shift dense<1> : tensor<1xi32>
+        : tensor<?x1xi32> -> tensor<?x1xi8>
+      dfke.yield %2 : tensor<?x1xi8>
+    }
+    dfke.yield %c : tensor<?x1xi8>
+  }
+  func.return
+}
+
+// -----
+
+// CHECK: a kernel's second operand goes to one spaq.residual
+func.func @f(%x: tensor<?x1xi8>) {
+  %y = dfke.kernel(%i = %x, %r = %x) : tensor<?x1xi8>, tensor<?x1xi8> -> tensor<?x1xi8> {
+    %w = spaq.constant dense<1> : tensor<1x1xi8>
+    %0 = spaq.matmul %i, %w : (tensor<?x1xi8>, tensor<1x1xi8>) -> tensor<?x1xi32>
+    %1 = spaq.requantize %0 multiplier dense<2> : tensor<1xi32> shift dense<1> : tensor<1xi32>
+      : tensor<?x1xi32> -> tensor<?x1xi8>
+    dfke.yield %1 : tensor<?x1xi8>
+  }
+  func.return
+}
+
+// -----
+
+// CHECK: a normalisation's input goes to one spaq.normalize
+func.func @f(%x: tensor<?x1xi18>) {
+  %y = dfke.normalization(%i = %x) : tensor<?x1xi18> -> tensor<?x1xi8> {
+    %1 = spaq.requantize %i multiplier dense<2> : tensor<1xi32> shift dense<1> : tensor<1xi32>
+      : tensor<?x1xi18> -> tensor<?x1xi8>
+    dfke.yield %1 : tensor<?x1xi8>
   }
   func.return
 }

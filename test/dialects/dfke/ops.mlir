@@ -88,3 +88,30 @@ func.func @chained(%x: tensor<?x2xi8>) -> tensor<?x1xi8> {
   }
   func.return %y : tensor<?x1xi8>
 }
+
+// CHECK-LABEL: func.func @rows
+func.func @rows(%x: tensor<?x1xi8>) -> tensor<?x1xi8> {
+  // CHECK: %y = dfke.chain(%k = %x) attributes {note} : tensor<?x1xi8> -> tensor<?x1xi8> {
+  %y = dfke.chain(%k = %x) attributes {note} : tensor<?x1xi8> -> tensor<?x1xi8> {
+    // CHECK: %a = dfke.kernel(%i = %k, %r = %k) : tensor<?x1xi8>, tensor<?x1xi8> -> tensor<?x1xi8> {
+    %a = dfke.kernel(%i = %k, %r = %k) : tensor<?x1xi8>, tensor<?x1xi8> -> tensor<?x1xi8> {
+      %w = spaq.constant dense<1> : tensor<1x1xi8>
+      %g = spaq.gather %i columns dense<0> : tensor<1xi32> : tensor<?x1xi8> -> tensor<?x1xi8>
+      %0 = spaq.matmul %g, %w : (tensor<?x1xi8>, tensor<1x1xi8>) -> tensor<?x1xi32>
+      %1 = spaq.residual %0, %r multiplier dense<2> : tensor<1xi32>
+        : (tensor<?x1xi32>, tensor<?x1xi8>) -> tensor<?x1xi32>
+      %2 = spaq.requantize %1 multiplier dense<2> : tensor<1xi32> shift dense<1> : tensor<1xi32>
+        : tensor<?x1xi32> -> tensor<?x1xi8>
+      dfke.yield %2 : tensor<?x1xi8>
+    }
+    // CHECK: %b = dfke.normalization(%{{.*}} = %a) attributes {note} : tensor<?x1xi8> -> tensor<?x1xi8> {
+    %b = dfke.normalization(%i = %a) attributes {note} : tensor<?x1xi8> -> tensor<?x1xi8> {
+      %0 = spaq.normalize %i exponent dense<0> : tensor<1xi32> : tensor<?x1xi8> -> tensor<?x1xi18>
+      %1 = spaq.requantize %0 multiplier dense<2> : tensor<1xi32> shift dense<1> : tensor<1xi32>
+        : tensor<?x1xi18> -> tensor<?x1xi8>
+      dfke.yield %1 : tensor<?x1xi8>
+    }
+    dfke.yield %b : tensor<?x1xi8>
+  }
+  func.return %y : tensor<?x1xi8>
+}

@@ -86,17 +86,17 @@ func.func @beyond(%x: tensor<?x4xf32>) {
 
 // -----
 
-// CHECK: columns name a feature outside 0..1
-func.func @repeated(%x: tensor<?x2xi8>) {
-  %0 = spaq.repeat %x columns dense<2> : tensor<1xi32> : tensor<?x2xi8> -> tensor<?x3xi8>
+// CHECK: column 2 of 2 features
+func.func @outside(%x: tensor<?x2xi8>) {
+  %0 = spaq.gather %x columns dense<2> : tensor<3xi32> : tensor<?x2xi8> -> tensor<?x3xi8>
   func.return
 }
 
 // -----
 
-// CHECK: 2 features and 1 more, of the same type
-func.func @repeated(%x: tensor<?x2xi8>) {
-  %0 = spaq.repeat %x columns dense<1> : tensor<1xi32> : tensor<?x2xi8> -> tensor<?x4xi8>
+// CHECK: columns must have one entry for each of the 4 output channels
+func.func @gathered(%x: tensor<?x2xi8>) {
+  %0 = spaq.gather %x columns dense<1> : tensor<1xi32> : tensor<?x2xi8> -> tensor<?x4xi8>
   func.return
 }
 

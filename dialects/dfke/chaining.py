@@ -1,0 +1,257 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""Chains of kernels, and the normalisations that stand between them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from xdsl.dialects.builtin import TensorType
+from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
+from xdsl.irdl import (
+    IRDLOperation,
+    irdl_op_definition,
+    operand_def,
+    region_def,
+    result_def,
+    traits_def,
+)
+from xdsl.parser import Parser
+from xdsl.printer import Printer
+from xdsl.traits import IsolatedFromAbove, Pure
+from xdsl.utils.exceptions import VerifyException
+
+from daqkf.dialects.dfke.ops import (
+    KernelOp,
+    YieldOp,
+    parse_body,
+    parse_captures,
+    print_body,
+    print_captures,
+)
+from daqkf.dialects.spaq import ActivationOp, AddOp, ConstantOp, NormalizeOp, RequantizeOp
+from daqkf.dialects.spaq.ops import chain, defining_constant
+
+NORMALIZATION_STAGES: tuple[type[Operation], ...] = (AddOp, RequantizeOp, ActivationOp)
+"""What may follow `spaq.normalize`, in this order, each at most once."""
+
+
+@dataclass(frozen=True)
+class NormalizationBody:
+    """The operations of the body `act(requantize(normalize(x) + b))`."""
+
+    normalize: NormalizeOp
+    add: AddOp | None
+    bias: ConstantOp | None
+    requantize: RequantizeOp
+    activation: ActivationOp | None
+
+
+@irdl_op_definition
+class NormalizationOp(IRDLOperation):
+    """Layer normalisation of a kernel's results, which the array's row unit does in a chain.
+
+    The body is `spaq.normalize`, then optionally `spaq.add` of a constant, `spaq.requantize`, and
+    optionally `spaq.activation`.
+
+    ```mlir
+    %y = dfke.normalization(%x = %0) : tensor<?x2xi8> -> tensor<?x2xi8> {
+      %1 = spaq.normalize %x exponent … : tensor<?x2xi8> -> tensor<?x2xi18>
+      %2 = spaq.requantize %1 multiplier … shift … : tensor<?x2xi18> -> tensor<?x2xi8>
+      dfke.yield %2 : tensor<?x2xi8>
+    }
+    ```
+    """
+
+    name = "dfke.normalization"
+
+    input = operand_def(TensorType)
+    body = region_def("single_block")
+    result = result_def(TensorType)
+
+    traits = traits_def(IsolatedFromAbove(), Pure())
+
+    def __init__(self, value: SSAValue, result_type: Attribute, body: Region):
+        super().__init__(operands=[value], result_types=[result_type], regions=[body])
+
+    @classmethod
+    def parse(cls, parser: Parser) -> "NormalizationOp":
+        captures = parse_captures(parser)
+        attributes = parser.parse_optional_attr_dict_with_keyword()
+        (value,), result_type, body = parse_body(parser, captures)
+        op = cls(value, result_type, body)
+        op.attributes |= attributes.data if attributes else {}
+        return op
+
+    def print(self, printer: Printer) -> None:
+        print_captures(printer, self)
+        print_body(printer, self)
+
+    def verify_(self) -> None:
+        block = self.body.block
+        if tuple(block.arg_types) != (self.input.type,):
+            raise VerifyException("the body takes the normalisation's input as its one argument")
+        last = block.last_op
+        if not isinstance(last, YieldOp) or [value.type for value in last.operands] != [
+            self.result.type
+        ]:
+            raise VerifyException("the body ends with a dfke.yield of the normalisation's result")
+        self.parts()
+
+    def parts(self) -> NormalizationBody:
+        """The stages of the body.
+
+        Raises:
+            VerifyException: the body is not act(requantize(normalize(x) + b)).
+        """
+        block = self.body.block
+        normalize = block.args[0].get_user_of_unique_use()
+        if not isinstance(normalize, NormalizeOp):
+            raise VerifyException("a normalisation's input goes to one spaq.normalize")
+        stages = chain(normalize, NORMALIZATION_STAGES)
+        add = next((stage for stage in stages if isinstance(stage, AddOp)), None)
+        bias = defining_constant(add.bias) if add else None
+        requantize = next((stage for stage in stages if isinstance(stage, RequantizeOp)), None)
+        activation = next((stage for stage in stages if isinstance(stage, ActivationOp)), None)
+        if requantize is None or (add is not None and bias is None):
+            raise VerifyException(
+                "a normalisation is spaq.normalize, spaq.add of a constant, spaq.requantize and "
+                "spaq.activation, in this order"
+            )
+        used = {normalize, bias, *stages, block.last_op}
+        stray = next((op for op in block.ops if op not in used), None)
+        if stray is not None or [stages[-1].results[0]] != list(used_by(block.last_op)):
+            what = stray.name if stray is not None else "what it does not yield"
+            raise VerifyException(f"a normalisation has no place for {what}")
+        return NormalizationBody(normalize, add, bias, requantize, activation)
+
+
+def used_by(op: Operation | None) -> Sequence[SSAValue]:
+    """The operands of an operation, none of no operation."""
+    return op.operands if op is not None else ()
+
+
+Part = KernelOp | NormalizationOp
+"""What a chain is made of."""
+
+
+@irdl_op_definition
+class ChainOp(IRDLOperation):
+    """Kernels one after another, on the array all the time.
+
+    The first kernel is of the chain's input, each other one of the result before it, and the
+    last one's result is the chain's. So nothing between them leaves the array. Behind a kernel
+    there may be a normalisation of its results, and a kernel may add what it, or a kernel before
+    it, reads: that is kept until something else is.
+
+    ```mlir
+    %y = dfke.chain(%k = %x) : tensor<?x2xi8> -> tensor<?x3xi8> {
+      %0 = dfke.kernel(%a = %k) : tensor<?x2xi8> -> tensor<?x8xi8> { … }
+      %1 = dfke.kernel(%a = %0) : tensor<?x8xi8> -> tensor<?x3xi8> { … }
+      dfke.yield %1 : tensor<?x3xi8>
+    }
+    ```
+    """
+
+    name = "dfke.chain"
+
+    input = operand_def(TensorType)
+    body = region_def("single_block")
+    result = result_def(TensorType)
+
+    traits = traits_def(IsolatedFromAbove(), Pure())
+
+    def __init__(self, value: SSAValue, result_type: Attribute, body: Region):
+        super().__init__(operands=[value], result_types=[result_type], regions=[body])
+
+    @classmethod
+    def parse(cls, parser: Parser) -> "ChainOp":
+        captures = parse_captures(parser)
+        attributes = parser.parse_optional_attr_dict_with_keyword()
+        (value,), result_type, body = parse_body(parser, captures)
+        op = cls(value, result_type, body)
+        op.attributes |= attributes.data if attributes else {}
+        return op
+
+    def print(self, printer: Printer) -> None:
+        print_captures(printer, self)
+        print_body(printer, self)
+
+    def verify_(self) -> None:
+        block = self.body.block
+        if tuple(block.arg_types) != (self.input.type,):
+            raise VerifyException("the body takes the chain's input as its one argument")
+        parts = self.parts()
+        terminator = block.last_op
+        if not isinstance(terminator, YieldOp) or len(parts) + 1 != len(block.ops) or not parts:
+            raise VerifyException(
+                "a chain has kernels, normalisations between them and a dfke.yield alone"
+            )
+        if tuple(terminator.operands) != (parts[-1].result,) or (
+            parts[-1].result.type != self.result.type
+        ):
+            raise VerifyException("a chain yields the result of its last kernel")
+        if problem := unsound(block.args[0], parts):
+            raise VerifyException(problem)
+
+    def parts(self) -> list[Part]:
+        """The kernels and normalisations, in order."""
+        return [op for op in self.body.block.ops if isinstance(op, Part)]
+
+    def kernels(self) -> list[KernelOp]:
+        """The kernels, in order."""
+        return [op for op in self.body.block.ops if isinstance(op, KernelOp)]
+
+    def saves(self) -> list[int]:
+        """The numbers of the parts whose input is kept, ascending."""
+        return saves_of(self.parts())
+
+
+def saves_of(parts: Sequence[Part]) -> list[int]:
+    """The numbers of the parts that read what one of them adds."""
+    kept = [part.kept for part in parts if isinstance(part, KernelOp) and part.kept is not None]
+    return [number for number, part in enumerate(parts) if part.input in kept]
+
+
+def unsound(value: SSAValue, parts: Sequence[Part]) -> str | None:
+    """Why an array cannot play parts one after another on a value, if so."""
+    readers = set(parts)
+    for number, part in enumerate(parts):
+        if part.input is not value:
+            return f"kernel {number} of a chain is of the result before it"
+        others = [
+            use.operation
+            for use in value.uses
+            if not (use.operation is part and use.index == 0)
+            and not (isinstance(use.operation, KernelOp) and use.index == 1)
+        ]
+        if number and (others or any(use.operation not in readers for use in value.uses)):
+            return f"what kernel {number} of a chain is of has other readers"
+        if isinstance(part, NormalizationOp) and not (
+            number and isinstance(parts[number - 1], KernelOp)
+        ):
+            return f"kernel {number} of a chain normalises what no kernel has computed"
+        value = part.result
+    saves = saves_of(parts)
+    for number, part in enumerate(parts):
+        if isinstance(part, KernelOp) and part.kept is not None:
+            last = max((save for save in saves if save <= number), default=None)
+            if last is None or parts[last].input is not part.kept:
+                return f"what kernel {number} of a chain adds is not kept until then"
+            if not isinstance(parts[last], KernelOp):
+                return f"kernel {number} of a chain adds what no kernel reads"
+    return None
+
+
+def chain_parts(parts: Sequence[Part]) -> ChainOp:
+    """A chain of copies of parts that follow one another."""
+    value = parts[0].input
+    block = Block(arg_types=[value.type])
+    mapping: dict[SSAValue, SSAValue] = {value: block.args[0]}
+    for part in parts:
+        copy = part.clone(mapping)
+        block.add_op(copy)
+        mapping[part.result] = copy.result
+    result = mapping[parts[-1].result]
+    block.add_op(YieldOp(result))
+    return ChainOp(value, result.type, Region(block))
