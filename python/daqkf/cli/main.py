@@ -321,7 +321,16 @@ def _parser() -> argparse.ArgumentParser:
         "--max-tokens", type=int, default=128, help="networks: tokens of --products (default: 128)"
     )
     compiler.add_argument(
-        "--no-fuse", action="store_true", help="networks: neither merge nor chain kernels"
+        "--no-fuse",
+        action="store_true",
+        help="networks: neither merge nor chain kernels, nor normalise on the array",
+    )
+    compiler.add_argument(
+        "--host-cycles",
+        type=float,
+        default=4.0,
+        help="networks: the array's cycles in which the host adds and normalises a value, which "
+        "decides who does (default: 4)",
     )
     compiler.add_argument("-o", "--output", help="folder for the design")
     compiler.set_defaults(run=_compile)

@@ -50,6 +50,7 @@ def compile_network(options: argparse.Namespace, console: "Console") -> int:
             split=options.split,
             target=options.target,
             fuse=not options.no_fuse,
+            host_cycles=options.host_cycles,
             products=options.products,
             max_tokens=options.max_tokens,
             progress=status.update,
@@ -109,5 +110,9 @@ def _print_traffic(network: "CompiledNetwork") -> None:
     )
     if facts["products"]:
         console.print(f"on the array, too: {facts['products']} products of activations")
+    if count := sum(row["normalizations"] for row in facts["programs"]):
+        console.print(f"on the array, too: {count} layer normalisations, with what they add")
     rest = ", ".join(f"{count} {kind}" for kind, count in facts["host"].items())
     console.print(f"on the host: {rest or 'nothing'}")
+    for name, reason in facts["host_normalizations"].items():
+        console.print(f"  {name} is normalised there: {reason}")

@@ -5,7 +5,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from itertools import islice
@@ -14,24 +14,35 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from xdsl.dialects.builtin import ModuleOp
+from xdsl.dialects.builtin import ModuleOp, StringAttr
 from xdsl.dialects.func import FuncOp
 from xdsl.utils.exceptions import DiagnosticException, InterpretationError, ParseError
 
 from daqkf.design import rtl_contents, run_passes
 from daqkf.dialects.interpreting import call, entry
-from daqkf.dialects.nn import ConstantOp, ElementwiseOp, LinearOp, ProductOp, ReduceOp, SliceOp
+from daqkf.dialects.nn import (
+    ConstantOp,
+    ElementwiseOp,
+    LayerNormOp,
+    LinearOp,
+    ProductOp,
+    ReduceOp,
+    SliceOp,
+)
+from daqkf.dialects.nn.base import node_name
 from daqkf.dialects.nn.interpreter import NnFunctions, integer_product
 from daqkf.dialects.rpea import (
     ArrayConfig,
     ArrayOp,
     ChainOp,
     Playable,
+    ProgramOp,
     Runnable,
     RunOp,
     TiledOp,
 )
 from daqkf.dialects.rpea.interpreter import RpeaFunctions
+from daqkf.dialects.spaq import ConcatOp
 from daqkf.dialects.spaq.ops import features as columns_of
 from daqkf.errors import DaqkfError, describe
 from daqkf.files import write_atomically
@@ -40,6 +51,7 @@ from daqkf.ir import make_context, module_text, parse_module
 from daqkf.lowering.program_image import encode, parts_of
 from daqkf.network.accelerators import Accelerator, Resumable, SimulatedArray
 from daqkf.network.products import product_program
+from daqkf.passes.nn_normalize import HOST
 from daqkf.passes.nn_product import Inputs, in_order, input_names, output_names
 from daqkf.pipelines import CIRCUIT
 from daqkf.runtime.simulator import Job, Simulator
@@ -60,6 +72,8 @@ class Stage:
     name: str
     """The kernel it is part of."""
     program: Runnable
+    brought: int = 0
+    """Bytes of a token that go to the array only to be added there."""
 
     @property
     def features(self) -> int:
@@ -74,14 +88,25 @@ class Stage:
     @property
     def kernels(self) -> int:
         """Layers that follow one another on the array."""
-        return len(parts_of(self.program)) if isinstance(self.program, ChainOp) else 1
+        return len(self._layers)
+
+    @property
+    def normalizations(self) -> int:
+        """Normalisations between and behind them."""
+        parts = parts_of(self.program) if isinstance(self.program, ChainOp) else []
+        return len(parts) - len(self._layers) if parts else 0
 
     @property
     def saved(self) -> int:
-        """Bytes of a token that neither leave nor come back, as layers follow one another."""
+        """Bytes of a token that neither leave nor come back, as layers follow one another, less
+        those that go to the array to be added."""
+        return 2 * sum(layer.channels for layer in self._layers[:-1]) - self.brought
+
+    @property
+    def _layers(self) -> Sequence[Runnable]:
         if not isinstance(self.program, ChainOp):
-            return 0
-        return 2 * sum(part.channels for part in parts_of(self.program)[:-1])
+            return [self.program]
+        return [part for part in parts_of(self.program) if isinstance(part, ProgramOp)]
 
     @cached_property
     def programs(self) -> list[list[Playable]]:
@@ -128,6 +153,11 @@ class Stage:
         return np.concatenate(columns, axis=1)
 
 
+def _brought(op: RunOp) -> int:
+    joined = op.input.owner
+    return columns_of(joined.inputs[0]) if isinstance(joined, ConcatOp) else 0
+
+
 @dataclass(frozen=True, eq=False)
 class CompiledNetwork:
     """A network whose kernels run on one array; the host runs the rest."""
@@ -165,7 +195,7 @@ class CompiledNetwork:
     def stages(self) -> list[Stage]:
         """Every program, in the order in which they run."""
         return [
-            Stage(name, op.target())
+            Stage(name, op.target(), _brought(op))
             for name, function in self.kernels.items()
             for op in function.walk()
             if isinstance(op, RunOp)
@@ -248,6 +278,7 @@ class CompiledNetwork:
             {
                 "name": stage.name,
                 "kernels": stage.kernels,
+                "normalizations": stage.normalizations,
                 "programs": sum(len(group) for group in stage.programs),
                 "in": stage.features * len(stage.programs),
                 "out": stage.outputs,
@@ -281,6 +312,15 @@ class CompiledNetwork:
                 found[kind or op.name.removeprefix("nn.")] += 1
         return dict(found.most_common())
 
+    def left(self) -> dict[str, str]:
+        """The layer normalisations that the host does, and why the array does not."""
+        return {
+            node_name(op).strip("'"): reason.data
+            for op in self.network.walk()
+            if isinstance(op, LayerNormOp)
+            and isinstance(reason := op.attributes.get(HOST), StringAttr)
+        }
+
     def summary(self) -> dict[str, Any]:
         """Facts about the network, JSON-able."""
         rows = self.traffic()
@@ -294,6 +334,7 @@ class CompiledNetwork:
             "saved_by_fusion": self.saved(),
             "programs": rows,
             "host": self.host(),
+            "host_normalizations": self.left(),
             "products": sum(isinstance(op, ProductOp) for op in self.network.walk()),
         }
 
@@ -384,8 +425,6 @@ class _Runner:
     def product(
         self, op: ProductOp, lhs: NDArray[np.int8], rhs: NDArray[np.int8]
     ) -> NDArray[np.int8]:
-        from daqkf.dialects.nn.base import node_name
-
         name = node_name(op).strip("'")
         self.progress(name)
         on_device = self.device is not None and name.startswith(self.only)

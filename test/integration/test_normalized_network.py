@@ -1,0 +1,118 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""Networks whose residuals and normalisations are the array's."""
+
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+from nn_networks import Builder, results
+from numpy.typing import NDArray
+from xdsl.dialects.builtin import ModuleOp
+
+from daqkf.dialects.interpreting import call
+from daqkf.dialects.nn import LayerNormOp
+from daqkf.dialects.rpea import ArrayOp, ChainOp, RunOp
+from daqkf.dialects.rpea.interpreter import RpeaFunctions
+from daqkf.dialects.spaq import LevelSet
+from daqkf.network.compile import compile_network
+from daqkf.network.compiled import CompiledNetwork
+
+TARGET = str(Path(__file__).parents[1] / "passes" / "targets" / "rows.toml")
+WIDTH, HIDDEN = 10, 16
+
+
+def tail(*, second: bool = True) -> ModuleOp:
+    """What follows the attention in an encoder's layer: of its context and of the layer's input."""
+    rng = np.random.default_rng(5)
+    b = Builder((40, HIDDEN), (40, WIDTH))
+    context, x = b.inputs
+
+    def weights(*shape: int) -> NDArray[np.float32]:
+        return (rng.standard_normal(shape) / np.sqrt(shape[0])).astype(np.float32)
+
+    def normalized(value, residual):
+        gamma = b.constant(rng.uniform(0.5, 2.0, WIDTH))
+        beta = b.constant(rng.standard_normal(WIDTH) / 4)
+        return b.add(LayerNormOp(b.apply("add", value, residual), gamma, beta, 1e-12))
+
+    bias = rng.standard_normal(WIDTH).astype(np.float32)
+    y = normalized(b.layer(context, weights(HIDDEN, WIDTH), bias, None), x)
+    if second:
+        inner = b.layer(y, weights(WIDTH, HIDDEN), None, "gelu")
+        y = normalized(b.layer(inner, weights(HIDDEN, WIDTH), bias, None), y)
+    return b.module(y)
+
+
+def inputs(seed: int = 0) -> dict[str, NDArray[np.float32]]:
+    rng = np.random.default_rng(seed)
+    x = rng.standard_normal((40, WIDTH))
+    # Channels of a large range, as transformers have them.
+    x[:, 3] *= 6
+    context = rng.standard_normal((40, HIDDEN))
+    return {"input0": context.astype(np.float32), "input1": x.astype(np.float32)}
+
+
+@cache
+def compiled(second: bool = True, host_cycles: float = 100.0) -> CompiledNetwork:
+    return compile_network(
+        tail(second=second),
+        calibration=inputs(),
+        levels=LevelSet.of("uniform", 127),
+        target=TARGET,
+        split=0.1,
+        host_cycles=host_cycles,
+    )
+
+
+def test_the_tail_is_one_chain():
+    network = compiled()
+    (stage,) = network.stages
+    assert isinstance(stage.program, ChainOp)
+    assert (stage.kernels, stage.normalizations) == (3, 2)
+    assert stage.program.saved == (0, 2)
+    # One column of the context has an extra one.
+    assert stage.features == WIDTH + HIDDEN + 1
+    # Both results of the first two kernels stay, but the layer's input comes along.
+    assert network.saved() == 2 * (WIDTH + HIDDEN) - WIDTH
+    assert network.host() == {"concat": 1}
+
+
+@pytest.mark.parametrize("second", [True, False])
+def test_the_fast_model_is_close_to_float(second: bool):
+    x = inputs()
+    (expected,) = results(tail(second=second), *x.values())
+    (found,) = compiled(second).run(x).values()
+    assert ((found - expected) ** 2).sum() / (expected**2).sum() < 1e-3
+
+
+@pytest.mark.parametrize("second", [True, False])
+def test_the_programs_are_the_fast_model_bit_for_bit(second: bool):
+    network, x = compiled(second), inputs()
+    ((name, function),) = network.kernels.items()
+    rows = np.concatenate([x["input1"], x["input0"]], axis=1)
+    (y,) = call(network.arrays, function, (rows,), array=RpeaFunctions())
+    (fast,) = network.run(x).values()
+    np.testing.assert_array_equal(y, fast, err_msg=name)
+    # The extra columns are rows that are read again.
+    (op,) = (found for found in function.walk() if isinstance(found, RunOp))
+    config = next(found for found in network.arrays.ops if isinstance(found, ArrayOp)).config.data
+    assert op.target().features.value.data < config.activation_depth
+
+
+def test_the_host_normalises_where_that_is_faster():
+    network = compiled(host_cycles=0.5)
+    assert network.host() == {"add": 2, "layer_norm": 2}
+    assert set(network.left().values()) == {"180 cycles a tile, the host's 10"}
+    assert not network.config.normalizes
+
+
+def test_a_folder_is_the_network(tmp_path: Path):
+    network = compiled()
+    network.save(tmp_path)
+    loaded = CompiledNetwork.load(tmp_path)
+    assert loaded.summary() == network.summary()
+    for one, other in zip(loaded.stages, network.stages, strict=True):
+        assert one.images == other.images
