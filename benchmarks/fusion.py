@@ -4,18 +4,22 @@
 """What fusion saves on MiniLM's encoder: bytes over the array's ports, and cycles of its RTL.
 
 `plain` sends every layer's activations to the array and back, `fused` merges Q, K and V and
-chains the two layers of the feed-forward block. Both are compiled from the same pruned model for
-the same machine, and run on the same sentences in Verilator; what host and array do together is
-held against the fast model, bit for bit. With --products so are attention's scores and contexts,
-whose programs are made of activations (their bytes are not counted).
+chains the two layers of the feed-forward block, and `normalised` also adds residuals and
+normalises on the array, so that all from the attention's output projection to the layer's end is
+one chain. All are compiled from the same pruned model for the same machine, and run on the same
+sentences in Verilator; what host and array do together is held against the fast model, bit for bit. With
+--products so are attention's scores and contexts, whose programs are made of activations (their
+bytes are not counted).
 
 Cycles are those of the whole run: of `one by one` a program is loaded when the one before is
-done, of `overlapped` while it runs (two banks). With -o also a picture.
+done, of `overlapped` while it runs (two banks). The host's own time is in none. With -o also a
+picture.
 """
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -39,8 +43,12 @@ from daqkf.network.compiled import CompiledNetwork
 from daqkf.network.pruning import prune_network
 from daqkf.runtime.simulator import Cycles, Job, cache_folder
 
-BLOCKS = ("attention", "ffn")
-VARIANTS = ("plain", "fused")
+VARIANTS: dict[str, dict[str, Any]] = {
+    "plain": {"fuse": False},
+    "fused": {"host_cycles": 0.0},
+    "normalised": {},
+}
+"""Options of each."""
 CALIBRATION = 200
 """Sentences."""
 
@@ -78,6 +86,11 @@ class Measured:
 def block_of(name: str) -> str:
     """`layer.0.ffn` of `layer.0.ffn.up`."""
     return ".".join(name.split(".")[:3])
+
+
+def layer_of(block: str) -> str:
+    """`layer.0` of `layer.0.ffn`."""
+    return ".".join(block.split(".")[:2])
 
 
 PRODUCTS = "attention's products"
@@ -133,58 +146,80 @@ def total_cycles(network: CompiledNetwork, images: Sequence[bytes | None]) -> Cy
     return first
 
 
+def per_layer(counts: dict[str, int]) -> dict[str, int]:
+    """Counts by block, added up by layer."""
+    found: dict[str, int] = {}
+    for block, count in counts.items():
+        found[layer_of(block)] = found.get(layer_of(block), 0) + count
+    return found
+
+
 def compare(found: dict[str, Measured]) -> Table:
-    """A row for each block, and for all."""
+    """A row for each block and layer, and for all."""
     table = Table()
-    table.add_column("block")
+    table.add_column("")
     for what in ("bytes a token", "cycles"):
         for variant in VARIANTS:
             table.add_column(f"{what}, {variant}", justify="right")
         table.add_column("ratio", justify="right")
-    plain, fused = (found[variant] for variant in VARIANTS)
 
-    def row(name: str, *pairs: tuple[int, int]) -> None:
+    def row(name: str, *counts: Sequence[int | None]) -> None:
         cells: list[str] = []
-        for before, after in pairs:
-            ratio = f"{before / after:.2f}" if after else ""
-            cells += [f"{before:,}", f"{after:,}", ratio]
+        for values in counts:
+            known = [value for value in values if value]
+            ratio = f"{known[0] / known[-1]:.2f}" if len(known) > 1 else ""
+            cells += ["" if value is None else f"{value:,}" for value in values] + [ratio]
         table.add_row(name, *cells)
 
-    for block in plain.token_bytes:
+    def both(name: str, count: Callable[[dict[str, int]], int | None]) -> None:
         row(
-            block,
-            (plain.token_bytes[block], fused.token_bytes[block]),
-            (plain.cycles[block], fused.cycles[block]),
+            name,
+            [count(result.token_bytes) for result in found.values()],
+            [count(result.cycles) for result in found.values()],
         )
+
+    def of_layer(layer: str, counts: dict[str, int]) -> int | None:
+        return per_layer(counts).get(layer)
+
+    def of_block(block: str, counts: dict[str, int]) -> int | None:
+        # A chain over the blocks of a layer is no block's.
+        return counts.get(block) if set(counts) >= blocks else None
+
+    blocks = set(found["plain"].token_bytes)
+    for block in found["plain"].token_bytes:
+        both(block, partial(of_block, block))
     table.add_section()
-    total = sum(plain.token_bytes.values()), sum(fused.token_bytes.values())
-    row("all, one by one", total, (sum(plain.cycles.values()), sum(fused.cycles.values())))
-    row("all, overlapped", total, (plain.overlapped, fused.overlapped))
+    for layer in per_layer(found["plain"].token_bytes):
+        both(layer, partial(of_layer, layer))
+    table.add_section()
+    results = found.values()
+    total = [sum(result.token_bytes.values()) for result in results]
+    row("all, one by one", total, [sum(result.cycles.values()) for result in results])
+    row("all, overlapped", total, [result.overlapped for result in results])
     return table
 
 
 def picture(found: dict[str, Measured]) -> Figure:
-    """Bytes a token of each block, and cycles of the whole, one by one and overlapped."""
+    """Bytes a token of each layer, and cycles of the whole, one by one and overlapped."""
     from daqkf.figures import paired_bars
 
-    plain, fused = (found[variant] for variant in VARIANTS)
-    kinds = {
-        kind: [
-            sum(count for name, count in entry.token_bytes.items() if name.endswith(kind))
-            for entry in (plain, fused)
-        ]
-        for kind in BLOCKS
-    }
+    results = found.values()
+    layers = [per_layer(result.token_bytes) for result in results]
     cycles = {
-        "one by one": [sum(plain.cycles.values()), sum(fused.cycles.values())],
-        "overlapped": [plain.overlapped, fused.overlapped],
+        "one by one": [sum(result.cycles.values()) for result in results],
+        "overlapped": [result.overlapped for result in results],
     }
+    tokens = found["plain"].tokens
     return paired_bars(
         [
-            ("Bytes a token, all layers", kinds),
-            (f"Cycles for {plain.tokens} tokens, programs included", cycles),
+            (
+                "Bytes a token",
+                {"first layer": [counts["layer.0"] for counts in layers]}
+                | {"all": [sum(counts.values()) for counts in layers]},
+            ),
+            (f"Cycles for {tokens} tokens, programs included", cycles),
         ],
-        VARIANTS,
+        list(VARIANTS),
     )
 
 
@@ -200,7 +235,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--products", action="store_true", help="attention's products on the array, too"
     )
-    parser.add_argument("--target", default="wide-banks", help="default: wide-banks")
+    parser.add_argument("--target", default="wide-norm", help="default: wide-norm")
     parser.add_argument("-o", "--output", type=Path, help="folder for fusion.png and fusion.svg")
     options = parser.parse_args(arguments)
     console = Console(stderr=True)
@@ -219,15 +254,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
             )
         )
         hidden = entry_states(path, inputs)
-        for variant in VARIANTS:
+        for variant, chosen in VARIANTS.items():
             network = compile_network(
                 path,
                 calibration=calibration,
                 levels=level_set(options.levels),
                 target=options.target,
-                fuse=variant == "fused",
                 second_order=False,
                 products=options.products,
+                **chosen,
                 progress=lambda name, variant=variant: status.update(f"{variant}: {name}"),
             )
             status.update(f"{variant}: simulate")

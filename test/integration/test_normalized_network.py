@@ -75,8 +75,9 @@ def test_the_tail_is_one_chain():
     assert stage.program.saved == (0, 2)
     # One column of the context has an extra one.
     assert stage.features == WIDTH + HIDDEN + 1
-    # Both results of the first two kernels stay, but the layer's input comes along.
-    assert network.saved() == 2 * (WIDTH + HIDDEN) - WIDTH
+    # The results of the first two kernels stay, one with an extra column, but the layer's input
+    # comes along.
+    assert network.saved() == 2 * (WIDTH + HIDDEN + 1) - WIDTH
     assert network.host() == {"concat": 1}
 
 
