@@ -5,11 +5,11 @@
 
 `plain` sends every layer's activations to the array and back, `fused` merges Q, K and V and
 chains the two layers of the feed-forward block, and `normalised` also adds residuals and
-normalises on the array, so that all from the attention's output projection to the layer's end is
-one chain. All are compiled from the same pruned model for the same machine, and run on the same
-sentences in Verilator; what host and array do together is held against the fast model, bit for bit. With
---products so are attention's scores and contexts, whose programs are made of activations (their
-bytes are not counted).
+normalises on the array: all from the attention's output projection to the layer's end is one
+chain. All are compiled from the same pruned model for the same machine, and run on the same
+sentences in Verilator; what host and array do together is held against the fast model, bit for
+bit. With --products so are attention's scores and contexts, whose programs are made of activations
+(their bytes are not counted).
 
 Cycles are those of the whole run: of `one by one` a program is loaded when the one before is
 done, of `overlapped` while it runs (two banks). The host's own time is in none. With -o also a

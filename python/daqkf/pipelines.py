@@ -12,6 +12,8 @@ NETWORK = (
     "nn-outline",  # products with constant weights become kernels
     "nn-merge",  # side by side before behind one another: it knows kernels of one layer only
     "nn-chain",
+    "nn-normalize",  # what a chain reads may be what is added behind it
+    "nn-chain",  # and what is normalised may be read by the next chain
 )
 
 QUANTIZE = (
