@@ -17,6 +17,7 @@ from daqkf.dialects.nn import LayerNormOp
 from daqkf.dialects.rpea import ArrayOp, ChainOp, RunOp
 from daqkf.dialects.rpea.interpreter import RpeaFunctions
 from daqkf.dialects.spaq import LevelSet
+from daqkf.network.accelerators import SimulatedArray
 from daqkf.network.compile import compile_network
 from daqkf.network.compiled import CompiledNetwork
 
@@ -101,6 +102,14 @@ def test_the_programs_are_the_fast_model_bit_for_bit(second: bool):
     (op,) = (found for found in function.walk() if isinstance(found, RunOp))
     config = next(found for found in network.arrays.ops if isinstance(found, ArrayOp)).config.data
     assert op.target().features.value.data < config.activation_depth
+
+
+@pytest.mark.parametrize("stalls", [0.0, 0.3])
+def test_the_rtl_is_the_fast_model_bit_for_bit(stalls: float):
+    network, x = compiled(), inputs()
+    array = SimulatedArray(network.simulated.simulator, stalls=stalls)
+    (y,) = network.run(x, accelerator=array, check=True).values()
+    np.testing.assert_array_equal(y, next(iter(network.run(x).values())))
 
 
 def test_the_host_normalises_where_that_is_faster():
