@@ -39,6 +39,8 @@ class NnNormalizePass(ModulePass):
     `nn-chain` before, for what is added may be what a whole chain reads, and after, for what
     follows may then be chained to it.
 
+    The array multiplies by positive numbers; where γ is negative, the host puts in the sign.
+
     It pays where the array takes fewer cycles to normalise a tile, and to take in what is added,
     than the host. A normalisation that stays with the host says why (`host`).
 
@@ -72,8 +74,8 @@ class NnNormalizePass(ModulePass):
         channels = features(found.last.results[0])
         if gamma is None or beta is None or not len(gamma) == len(beta) == channels:
             return "its scale or shift is no constant"
-        if not (np.isfinite(gamma).all() and np.isfinite(beta).all() and (gamma > 0).all()):
-            return "its scale is not positive"
+        if not (np.isfinite(gamma).all() and np.isfinite(beta).all() and gamma.all()):
+            return "its scale is zero somewhere, or not finite"
         most = min(NORMALIZED_FEATURES, machine.result_depth)
         if found.residual is not None:
             most = min(most, machine.residual_depth)
@@ -158,10 +160,9 @@ def _absorb(module: ModuleOp, norm: HostLayerNormOp, found: _Sum) -> None:
             kept = _widen(function, channels)
         ops.append(ResidualOp(value, kept))
         value = ops[-1].results[0]
-    constants = [_vector(parameter) for parameter in (norm.gamma, norm.beta)]
-    factors = [
-        WeightsOp(from_array(np.asarray(constant, np.float32), f32)) for constant in constants
-    ]
+    gamma, beta = (np.asarray(_vector(value), np.float32) for value in (norm.gamma, norm.beta))
+    signs = np.sign(gamma)
+    factors = [WeightsOp(from_array(signs * vector, f32)) for vector in (gamma, beta)]
     for name, factor in zip(("gamma", "beta"), factors, strict=True):
         factor.result.name_hint = name
     epsilon = norm.epsilon.value.data
@@ -176,10 +177,21 @@ def _absorb(module: ModuleOp, norm: HostLayerNormOp, found: _Sum) -> None:
     normalized.attributes[NODE] = StringAttr(name)
     normalized.result.name_hint = norm.result.name_hint
     Rewriter.insert_op(normalized, InsertPoint.before(norm))
-    norm.result.replace_all_uses_with(normalized.result)
+    result = normalized.result
+    if (signs < 0).any():
+        result = _signed(result, signs, norm)
+    norm.result.replace_all_uses_with(result)
     for old in (norm, found.addition, call):
         if old is not None:
             Rewriter.erase_op(old)
+
+
+def _signed(value: SSAValue, signs: np.ndarray, before: Operation) -> SSAValue:
+    """A value times the signs of its channels, which the host puts in."""
+    constant = ConstantOp(from_array(signs, f32))
+    product = ElementwiseOp("mul", [value, constant.result], value.type)
+    Rewriter.insert_op([constant, product], InsertPoint.before(before))
+    return product.result
 
 
 def _own(module: ModuleOp, call: LinearOp, function: FuncOp) -> FuncOp:

@@ -68,7 +68,7 @@ func.func @main(%x: tensor<?x3xf32>, %r: tensor<?x2xf32>) -> (tensor<?x2xf32>, t
 // CHECK: spaq.layer_norm
 // CHECK: %a = nn.linear @alone.1
 // CHECK: nn.layer_norm %{{.*}} {host = "it is not of a kernel's sums alone", epsilon
-// CHECK: nn.layer_norm %{{.*}} {host = "its scale is not positive", epsilon
+// CHECK: nn.layer_norm %{{.*}} {host = "its scale is zero somewhere, or not finite", epsilon
 func.func @alone(%x: tensor<?x2xf32>) -> tensor<?x2xf32> {
   %w = spaq.constant dense<1.0> : tensor<2x2xf32>
   %0 = spaq.matmul %x, %w : (tensor<?x2xf32>, tensor<2x2xf32>) -> tensor<?x2xf32>
@@ -82,7 +82,7 @@ func.func @rectified(%x: tensor<?x2xf32>) -> tensor<?x2xf32> {
 }
 func.func @main(%x: tensor<?x2xf32>) -> tensor<?x2xf32> {
   %g = nn.constant dense<1.0> : tensor<2xf32>
-  %n = nn.constant dense<[1.0, -1.0]> : tensor<2xf32>
+  %n = nn.constant dense<[1.0, 0.0]> : tensor<2xf32>
   %0 = nn.linear @alone %x : (tensor<?x2xf32>) -> tensor<?x2xf32>
   %a = nn.layer_norm %0, %g, %g {epsilon = 0.0 : f64}
     : (tensor<?x2xf32>, tensor<2xf32>, tensor<2xf32>) -> tensor<?x2xf32>
@@ -93,4 +93,28 @@ func.func @main(%x: tensor<?x2xf32>) -> tensor<?x2xf32> {
   %c = nn.layer_norm %2, %n, %g {epsilon = 0.0 : f64}
     : (tensor<?x2xf32>, tensor<2xf32>, tensor<2xf32>) -> tensor<?x2xf32>
   func.return %c : tensor<?x2xf32>
+}
+
+// -----
+
+// The host puts in the sign of a negative scale.
+// CHECK-LABEL: func.func @signed
+// CHECK: %gamma = spaq.constant dense<[1.000000e+00, 2.000000e+00]>
+// CHECK-NEXT: %beta = spaq.constant dense<[3.000000e+00, -4.000000e+00]>
+// CHECK: %[[Y:.*]] = nn.linear @signed %x
+// CHECK-NEXT: %[[SIGNS:.*]] = nn.constant dense<[1.000000e+00, -1.000000e+00]> : tensor<2xf32>
+// CHECK-NEXT: %[[Z:.*]] = nn.elementwise "mul" %[[Y]], %[[SIGNS]]
+// CHECK-NEXT: func.return %[[Z]]
+func.func @signed(%x: tensor<?x2xf32>) -> tensor<?x2xf32> {
+  %w = spaq.constant dense<1.0> : tensor<2x2xf32>
+  %0 = spaq.matmul %x, %w : (tensor<?x2xf32>, tensor<2x2xf32>) -> tensor<?x2xf32>
+  func.return %0 : tensor<?x2xf32>
+}
+func.func @main(%x: tensor<?x2xf32>) -> tensor<?x2xf32> {
+  %g = nn.constant dense<[1.0, -2.0]> : tensor<2xf32>
+  %b = nn.constant dense<[3.0, 4.0]> : tensor<2xf32>
+  %0 = nn.linear @signed %x : (tensor<?x2xf32>) -> tensor<?x2xf32>
+  %a = nn.layer_norm %0, %g, %b {epsilon = 0.0 : f64}
+    : (tensor<?x2xf32>, tensor<2xf32>, tensor<2xf32>) -> tensor<?x2xf32>
+  func.return %a : tensor<?x2xf32>
 }
