@@ -34,12 +34,7 @@ from daqkf.dialects.spaq import (
 from daqkf.dialects.spaq.numerics import MULTIPLIER_MAX
 from daqkf.dialects.spaq.ops import activations, chain, defining_constant, features
 from daqkf.passes.maths.allocation import Choice, LevelChooser, noise_share
-from daqkf.passes.maths.calibration import (
-    HEADROOM,
-    Columns,
-    extra_columns,
-    table_columns,
-)
+from daqkf.passes.maths.calibration import HEADROOM, Columns, extra_columns, table_columns
 from daqkf.passes.maths.compensation import compensate
 from daqkf.passes.maths.input_statistics import InputStatistics
 from daqkf.passes.maths.levels import METHODS, Fit, fit, fit_exact
@@ -392,8 +387,11 @@ def _input_columns(matmul: MatmulOp, budget: float) -> Columns:
 def _stated_columns(calibrated: CalibratedOp, budget: float) -> Columns:
     """The int8 columns of a value whose range is stated.
 
-    What is added to sums has one column for each feature.
+    What is added to sums has one column for each feature; and what has been quantised stays so.
     """
+    for use in calibrated.input.uses:
+        if isinstance(use.operation, QuantizeOp):
+            return Columns(use.operation.scales(), use.operation.columns())
     ranges = np.broadcast_to(calibrated.ranges(), features(calibrated.result))
     readers = [use.operation for use in calibrated.result.uses]
     if not any(isinstance(reader, ResidualOp) for reader in readers):
@@ -428,8 +426,9 @@ def _quantize_normalization(norm: LayerNormOp, budget: float) -> None:
     gamma, beta = defining_constant(norm.gamma), defining_constant(norm.beta)
     if not isinstance(after, CalibratedOp):
         raise ValueError("the result of a normalisation has no spaq.calibrated range")
-    if not isinstance(before, DequantizeOp) or gamma is None or beta is None:
+    if not isinstance(before, DequantizeOp) or len(before.columns()) or None in (gamma, beta):
         raise ValueError("a normalisation is of a layer's sums, and has constants γ and β")
+    assert gamma is not None and beta is not None
     count = features(norm.input)
     exponents = exponents_of(np.broadcast_to(before.scales(), count).astype(np.float64))
     ranges = np.broadcast_to(after.ranges(), count)

@@ -120,15 +120,12 @@ class NormalizationOp(IRDLOperation):
             )
         used = {normalize, bias, *stages, block.last_op}
         stray = next((op for op in block.ops if op not in used), None)
-        if stray is not None or [stages[-1].results[0]] != list(used_by(block.last_op)):
-            what = stray.name if stray is not None else "what it does not yield"
-            raise VerifyException(f"a normalisation has no place for {what}")
+        if stray is not None:
+            raise VerifyException(f"a normalisation has no place for {stray.name}")
+        terminator = block.last_op
+        if terminator is None or terminator.operands[0] is not stages[-1].results[0]:
+            raise VerifyException("a normalisation yields the last of its stages")
         return NormalizationBody(normalize, add, bias, requantize, activation)
-
-
-def used_by(op: Operation | None) -> Sequence[SSAValue]:
-    """The operands of an operation, none of no operation."""
-    return op.operands if op is not None else ()
 
 
 Part = KernelOp | NormalizationOp

@@ -51,6 +51,18 @@ def tail(*, second: bool = True) -> ModuleOp:
     return b.module(y)
 
 
+def block() -> ModuleOp:
+    """A feed-forward block: what is added is what the chain reads."""
+    rng = np.random.default_rng(6)
+    b = Builder((40, WIDTH))
+    (x,) = b.inputs
+    shapes = (WIDTH, HIDDEN), (HIDDEN, WIDTH)
+    up, down = (rng.standard_normal(shape).astype(np.float32) / 4 for shape in shapes)
+    inner = b.layer(b.layer(x, up, None, "relu"), down, None, None)
+    ones, zeros = b.constant(np.ones(WIDTH)), b.constant(np.zeros(WIDTH))
+    return b.module(b.add(LayerNormOp(b.apply("add", x, inner), ones, zeros, 1e-5)))
+
+
 def inputs(seed: int = 0) -> dict[str, NDArray[np.float32]]:
     rng = np.random.default_rng(seed)
     x = rng.standard_normal((40, WIDTH))
@@ -118,6 +130,24 @@ def test_the_rtl_is_the_fast_model_bit_for_bit(stalls: float):
     array = SimulatedArray(network.simulated.simulator, stalls=stalls)
     (y,) = network.run(x, accelerator=array, check=True).values()
     np.testing.assert_array_equal(y, next(iter(network.run(x).values())))
+
+
+def test_what_a_chain_reads_is_added_behind_it():
+    x = {"input0": inputs()["input1"]}
+    network = compile_network(
+        block(),
+        calibration=x,
+        levels=LevelSet.of("uniform", 127),
+        target=TARGET,
+        split=0.1,
+        host_cycles=100.0,
+    )
+    (stage,) = network.stages
+    assert isinstance(stage.program, ChainOp)
+    assert (stage.features, stage.outputs, stage.program.saved) == (WIDTH, WIDTH, (0,))
+    (found,) = network.run(x, accelerator="rtl", check=True).values()
+    (expected,) = results(block(), *x.values())
+    assert ((found - expected) ** 2).sum() / (expected**2).sum() < 1e-3
 
 
 def test_the_host_normalises_where_that_is_faster():
