@@ -7,7 +7,8 @@
 
 One multiplier and one adder do both: they sum squares while the results of a kernel are
 written, and normalise these afterwards. Lanes of other groups take turns; their sums go around in a
-ring, their factors are in a memory.
+ring, their factors are in a memory. To be solved, the sums of all lanes go through one shift register,
+whose parts the rings are.
 """
 
 from itertools import pairwise
@@ -16,22 +17,19 @@ from daqkf.dialects.rpea import ArrayConfig
 from daqkf.dialects.spaq.numerics import (
     ACTIVATION_BITS,
     EXPONENT_BITS,
-    FACTOR_BITS,
     MEAN_FRACTION,
     NORMALIZED_BITS,
 )
 from daqkf.lowering.circuit import Circuit, Signal, concat
 from daqkf.lowering.rtl import booth
 from daqkf.lowering.rtl.pipeline import delayed
-from daqkf.lowering.rtl.row_solver import MAX_SHIFT, SCALED_BITS, SOLUTION, RowWidths
+from daqkf.lowering.rtl.row_solver import MAX_STEPS, SCALED_BITS, SHIFT_STEP, SOLUTION, RowWidths
 from daqkf.lowering.rtl.select import choose, index_bits
 
-_FINE = 2
-"""Low bits of the shift that its second stage handles."""
 _MULTIPLYING = booth.stages(SCALED_BITS)
 SUMMING = 3 + _MULTIPLYING
 """Cycles from a value to the addition: registers for it, for u, and for the multiplicand."""
-NORMALIZING = SUMMING + 3
+NORMALIZING = SUMMING + 2
 """Cycles from a value to its sum for the post unit."""
 OFFSET_READING = SUMMING - 2
 """Cycles from a value to the read of its offset, which takes as long as one of its factor."""
@@ -41,14 +39,15 @@ def build_row_lane(config: ArrayConfig) -> Circuit:
     """The lane. While `streaming` it normalises what is `selected`, else it sums what is `snooped`.
 
     A value comes with its group, the exponent a cycle later, `fresh` and `advance` by `SUMMING`
-    later: these say that it is of the first output, and that the sums are to move on. `store`
-    writes what the solver says of the lane in the group `stored`.
+    later: these say that it is of the first output, and that the sums are to move on. In place of
+    a sum, `unload` takes the one of the next lane. `store` writes what the solver says of the lane in
+    the group `stored`.
     """
     widths = RowWidths.of(config)
     c = Circuit("daqkf_row_lane")
     c.clock("clk")
     streaming = c.input("streaming", 1)
-    summing = ~streaming
+    summing = c.input("valid", 1) & ~streaming
     values = {name: c.input(name, ACTIVATION_BITS) for name in ("snooped", "selected")}
     exponent = c.input("exponent", EXPONENT_BITS)
     groups = config.lanes // config.post_lanes
@@ -70,55 +69,48 @@ def build_row_lane(config: ArrayConfig) -> Circuit:
     scaled = choose(exponent, [option.sext(SCALED_BITS) for option in options])
     u = c.delay(scaled, "u")
 
-    factors = c.memory("factors", groups, FACTOR_BITS, style="distributed")
-    factors.write(stored, c.input("factor", FACTOR_BITS), store)
+    bits = SOLUTION["factor"]
+    factors = c.memory("factors", groups, bits, style="distributed")
+    factors.write(stored, c.input("factor", bits), store)
     factor = only(factors.read(group, c.const(1, 1), "factor_row"), "streaming_factor", streaming)
-    multiplicand = only(scaled, "summing_u", summing) | factor.zext(SCALED_BITS)
+    multiplicand = only(scaled, "summing_u", ~streaming).sext(bits + 1) | factor.zext(bits + 1)
     multiplicand = c.delay(multiplicand, "multiplicand")
     u = c.delay(u, "multiplier")
     product = booth.multiply(c, multiplicand, u, "product")
 
-    offset_bits, shift_bits = SOLUTION["offset"], SOLUTION["shift"]
-    offsets = c.memory("offsets", groups, offset_bits + shift_bits, style="distributed")
-    row = concat(c.input("shift", shift_bits), c.input("offset", offset_bits))
+    bits, steps_bits = SOLUTION["offset"], SOLUTION["steps"]
+    offsets = c.memory("offsets", groups, bits + steps_bits, style="distributed")
+    row = concat(c.input("steps", steps_bits), c.input("offset", bits))
     offsets.write(stored, row, store)
     row = offsets.read(offset_group, c.const(1, 1), "offset_row")
-    offset = only(row[:offset_bits], "streaming_offset", streaming)
-    shift = delayed(c, row[offset_bits:], "shift", 2)
+    offset = only(row[:bits], "streaming_offset", streaming)
+    steps = delayed(c, row[bits:], "steps", 2)
 
     # The sums so far, at the end of the ring, unless there are none.
-    fresh, advance = c.input("fresh", 1), c.input("advance", 1)
-    squares, total = (
-        [c.register(f"{name}{n}", bits) for n in range(groups)]
-        for name, bits in (("squares", widths.squares), ("total", widths.total))
-    )
-    ended = ~(fresh | streaming)
-    addend = squares[-1] & ended.replicate(widths.squares)
-    addend = addend | offset[MEAN_FRACTION:].sext(widths.squares)
-    squares[0].drive(_fitted(product, widths.squares) + addend, enable=advance)
-    addend = total[-1] & (~fresh).replicate(widths.total)
-    own = delayed(c, u, "summed_u", _MULTIPLYING).sext(widths.total)
-    total[0].drive(own + addend, enable=advance)
-    for ring in (squares, total):
-        for earlier, later in pairwise(ring):
-            later.drive(earlier, enable=advance)
+    fresh, advance, unload = (c.input(name, 1) for name in ("fresh", "advance", "unload"))
+    adds = ~(fresh | streaming | unload)
 
+    def ring(name: str, width: int, own: Signal, other: Signal | None = None) -> Signal:
+        """The first register of a ring; `other` is 0 while it has a sum to go on from."""
+        parts = [c.register(f"{name}{n}", width) for n in range(groups)]
+        following = c.input(f"next_{name}", width)
+        addend = (parts[-1] & adds.replicate(width)) | (following & unload.replicate(width))
+        addend = addend | other.sext(width) if other is not None else addend
+        parts[0].drive((own[:width] if own.width > width else own.sext(width)) + addend, advance)
+        for earlier, later in pairwise(parts):
+            later.drive(earlier, enable=advance)
+        c.output(name, parts[-1])
+        return parts[0]
+
+    ring("total", widths.total, delayed(c, u, "summed_u", _MULTIPLYING))
     # What is below the multiples of u·g only has the offset.
+    total = ring("squares", widths.squares, product, offset[MEAN_FRACTION:])
+    total = total[: bits + 1 - MEAN_FRACTION]
     low = c.delay(offset[:MEAN_FRACTION], "offset_low")
-    upper = offset_bits + 1 - MEAN_FRACTION
-    summed, window = concat(squares[0][:upper], low), NORMALIZED_BITS + (1 << _FINE) - 1
-    amounts = range(0, MAX_SHIFT + 1, 1 << _FINE)
-    summed = summed.sext(max(summed.width, amounts[-1] + window))
-    coarse = choose(shift[_FINE:], [summed[amount : amount + window] for amount in amounts])
-    coarse = c.delay(coarse, "coarse")
-    amount = c.delay(shift[:_FINE], "fine_shift")
-    sums = choose(amount, [coarse[n : n + NORMALIZED_BITS] for n in range(1 << _FINE)])
+
+    amounts = [SHIFT_STEP * n for n in range(MAX_STEPS + 1)]
+    sums = concat(total, low).sext(max(bits + 1, amounts[-1] + NORMALIZED_BITS))
+    sums = choose(steps, [sums[amount : amount + NORMALIZED_BITS] for amount in amounts])
     c.output("sums", only(sums, "normalized", streaming))
-    c.output("squares", squares[-1])
-    c.output("total", total[-1])
     c.finish()
     return c
-
-
-def _fitted(value: Signal, width: int) -> Signal:
-    return value[:width] if width <= value.width else value.sext(width)

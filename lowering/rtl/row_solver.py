@@ -27,14 +27,18 @@ from daqkf.lowering.rtl.select import choose, index_bits
 
 SCALED_BITS = ACTIVATION_BITS + EXPONENT_MAX
 """Bits of u, a value times 2 to its channel's exponent."""
-_SHIFT_OFFSET = NORMALIZED_FRACTION - MEAN_FRACTION
-"""By so much the shift is below the factor's exponent k."""
-MAX_SHIFT = FACTOR_BITS - 1 + SCALED_BITS - 1 - _SHIFT_OFFSET
+_STEP_BITS = 2
+SHIFT_STEP = 1 << _STEP_BITS
+"""Shifts are multiples of it: factor and offset go up to them, once for all values of a token."""
+_EXPONENT_MAX = FACTOR_BITS - 1 + SCALED_BITS - 1
+"""The largest k, that of a deviation of 2^(SCALED_BITS - 1)."""
+MAX_STEPS = -(-(_EXPONENT_MAX + MEAN_FRACTION - NORMALIZED_FRACTION) // SHIFT_STEP)
 _MEAN_BITS = SCALED_BITS + MEAN_FRACTION
+_RAISED_BITS = FACTOR_BITS + SHIFT_STEP - 1
 SOLUTION = {
-    "factor": FACTOR_BITS,
-    "offset": _MEAN_BITS + FACTOR_BITS,
-    "shift": MAX_SHIFT.bit_length(),
+    "factor": _RAISED_BITS,
+    "offset": _MEAN_BITS + _RAISED_BITS,
+    "steps": MAX_STEPS.bit_length(),
 }
 """Bits of what the solver says of a token."""
 
@@ -62,8 +66,9 @@ class RowWidths:
 
     @property
     def squares(self) -> int:
-        """Of Σu²."""
-        return self.log_features + 2 * (SCALED_BITS - 1) + 1
+        """Of Σu², and of normalised values before their shift."""
+        squares = self.log_features + 2 * (SCALED_BITS - 1) + 1
+        return max(squares, SOLUTION["offset"] + 1 - MEAN_FRACTION)
 
     @property
     def root(self) -> int:
@@ -75,8 +80,8 @@ def build_row_solver(config: ArrayConfig) -> Circuit:
     """The unit, which solves one token at a time.
 
     `start` comes a cycle before the sums, which then stay. With `solved` there are the `factor` g,
-    the `offset` -m·g and the `shift`, of which `(u·g·2^MEAN_FRACTION + offset) >> shift` is what
-    `normalize` says.
+    the `offset` -m·g and the `steps` of which `(u·g·2^MEAN_FRACTION + offset) >> steps·SHIFT_STEP`
+    is what `normalize` says.
     """
     widths = RowWidths.of(config)
     c = Circuit("daqkf_row_solver")
@@ -159,23 +164,27 @@ def build_row_solver(config: ArrayConfig) -> Circuit:
     root_bit = root_bit | ~(below | seen)
     root.drive(concat(root[: widths.root - 1], root_bit), enable=shifting)
 
-    # As many bits of the quotient as the factor has, with the offset's product beside it.
-    offset_bits, shift_bits = SOLUTION["offset"], SOLUTION["shift"]
-    factor = c.register("factor", FACTOR_BITS, reset=0, clear=~dividing)
-    offset = c.register("offset", offset_bits, reset=0, clear=~dividing)
-    solved = dividing & factor[FACTOR_BITS - 1]
+    # As many bits of the quotient as the factor has, with the offset's product beside it; then both
+    # go up until the shift, of which the counter knows, has only whole steps.
+    factor = c.register("factor", SOLUTION["factor"], reset=0, clear=~dividing)
+    offset = c.register("offset", SOLUTION["offset"], reset=0, clear=~dividing)
+    found = factor[FACTOR_BITS - 1 :].any()
+    # It is one ahead of k.
+    shift = counter - (1 + NORMALIZED_FRACTION - MEAN_FRACTION)
+    none = shift[bits - 1]
+    solved = dividing & found & (none | ~shift[:_STEP_BITS].any())
     dividing.drive((rooting & ~below) | (dividing & ~solved))
     going = began["dividing"] & ~solved
-    factor.drive(concat(factor[: FACTOR_BITS - 1], less), enable=going)
-    product = mean.sext(offset_bits) & less.replicate(offset_bits)
-    offset.drive(concat(offset[: offset_bits - 1], c.const(0, 1)) - product, enable=going)
+    quotient_bit = less & ~found
+    factor.drive(concat(factor[: factor.width - 1], quotient_bit), enable=going)
+    product = mean.sext(offset.width) & quotient_bit.replicate(offset.width)
+    offset.drive(concat(offset[: offset.width - 1], c.const(0, 1)) - product, enable=going)
+    steps = shift[_STEP_BITS : _STEP_BITS + SOLUTION["steps"]]
 
-    # The counter is one ahead of k.
-    shift = counter - (1 + _SHIFT_OFFSET)
     c.output("solved", solved)
     c.output("factor", factor)
     c.output("offset", offset)
-    c.output("shift", shift[:shift_bits] & (~shift[bits - 1]).replicate(shift_bits))
+    c.output("steps", steps & (~none).replicate(steps.width))
     c.finish()
     return c
 

@@ -8,6 +8,8 @@ solves one token after another, then takes the rows of results through the same 
 into the post unit, as if from one more element.
 """
 
+from collections.abc import Mapping
+
 from daqkf.dialects.rpea import ArrayConfig
 from daqkf.dialects.spaq.numerics import ACTIVATION_BITS, EXPONENT_BITS
 from daqkf.lowering.circuit import Circuit, Signal, concat, mux
@@ -46,12 +48,12 @@ def build_row_unit(config: ArrayConfig) -> Circuit:
     fresh = c.register("fresh", 1, reset=0)
     fresh.drive((delayed(c, start, "started", SUMMING, reset=0) | fresh) & ~(summed & final_part))
 
-    # Lane after lane is solved, once the last values are in the sums.
+    # Lane after lane is solved, once the last values are in the sums: the first of each group, then
+    # the second ones, as they come out of the rings.
     solve, solved = c.wire("solve", 1), c.wire("solved", 1)
-    lane, final_lane = _turns(c, "lane", config.post_lanes, solved)
-    next_group = solved & final_lane
-    solving, final_group = _turns(c, "solving", groups, next_group)
-    streams = next_group & final_group
+    solving, final_group = _turns(c, "solving", groups, solved)
+    lane, final_lane = _turns(c, "lane", config.post_lanes, solved & final_group)
+    streams = solved & final_group & final_lane
     solve.drive(delayed(c, normalize, "settled", SUMMING, reset=0) | (solved & ~streams))
     streaming.drive((streams | streaming) & ~ran)
 
@@ -71,22 +73,30 @@ def build_row_unit(config: ArrayConfig) -> Circuit:
         "offset_group": delayed(c, part, "offset_part", OFFSET_READING),
         "stored": solving,
         "fresh": fresh,
-        "advance": summed | streaming | next_group,
+        "advance": summed | streaming | solved,
+        "unload": solved,
+        "valid": values_valid,
     }
     solution = {name: c.wire(name, bits) for name, bits in SOLUTION.items()}
-    lanes = [
-        c.instance(
+    sums = {"total": widths.total, "squares": widths.squares}
+    following = {f"next_{name}": c.const(0, bits) for name, bits in sums.items()}
+    lanes: list[Mapping[str, Signal]] = []
+    # From the last one on, as each unloads into the one before.
+    for v in reversed(range(config.post_lanes)):
+        low = ACTIVATION_BITS * v
+        own = c.instance(
             f"lane{v}",
             row_lane,
             clk=c.clk,
             **common,
             **solution,
+            **following,
             store=solved & lane.eq(v),
             snooped=values[low : low + ACTIVATION_BITS],
             selected=selected[low : low + ACTIVATION_BITS],
         )
-        for v, low in enumerate(range(0, together, ACTIVATION_BITS))
-    ]
+        following = {f"next_{name}": own[name] for name in sums}
+        lanes.append(own)
     solver = c.instance(
         "solver",
         build_row_solver(config),
@@ -94,7 +104,7 @@ def build_row_unit(config: ArrayConfig) -> Circuit:
         rst=rst,
         start=solve,
         count=count.zext(max(count.width, widths.count))[: widths.count],
-        **{name: choose(lane, [own[name] for own in lanes]) for name in ("total", "squares")},
+        **{name: lanes[-1][name] for name in sums},
     )
     solved.drive(solver["solved"])
     for name, wire in solution.items():
@@ -106,7 +116,7 @@ def build_row_unit(config: ArrayConfig) -> Circuit:
     c.output("wants", streaming & ~holds)
     early = NORMALIZING - rows_stages(config)
     c.output("valid", delayed(c, present, "valid", early, reset=0))
-    c.output("sums", concat(*reversed([own["sums"] for own in lanes])))
+    c.output("sums", concat(*(own["sums"] for own in lanes)))
     c.finish()
     return c
 
