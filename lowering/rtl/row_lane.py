@@ -6,9 +6,9 @@
     value → u, scaled by the exponent → u·u or u·g → running sum of squares or + offset → shift
 
 One multiplier and one adder do both: they sum squares while the results of a kernel are
-written, and normalise these afterwards. Lanes of other groups take turns; their sums go around in a
-ring, their factors are in a memory. To be solved, the sums of all lanes go through one shift register,
-whose parts the rings are.
+written, and normalise these afterwards. Lanes of other groups take turns; their sums go around in
+a ring, their factors are in a memory. To be solved, the sums of all lanes go through one shift
+register, of which the rings are parts.
 """
 
 from itertools import pairwise
@@ -40,8 +40,8 @@ def build_row_lane(config: ArrayConfig) -> Circuit:
 
     A value comes with its group, the exponent a cycle later, `fresh` and `advance` by `SUMMING`
     later: these say that it is of the first output, and that the sums are to move on. In place of
-    a sum, `unload` takes the one of the next lane. `store` writes what the solver says of the lane in
-    the group `stored`.
+    a sum, `unload` takes the one of the next lane. `store` writes what the solver says of the lane
+    in the group `stored`.
     """
     widths = RowWidths.of(config)
     c = Circuit("daqkf_row_lane")

@@ -21,7 +21,7 @@ from daqkf.dialects.spaq.numerics import (
     NORMALIZED_FEATURES,
     NORMALIZED_FRACTION,
 )
-from daqkf.lowering.circuit import Circuit, Signal, concat, mux
+from daqkf.lowering.circuit import Circuit, Signal, concat, mux, named
 from daqkf.lowering.rtl.booth import add
 from daqkf.lowering.rtl.select import choose, index_bits
 
@@ -170,7 +170,7 @@ def build_row_solver(config: ArrayConfig) -> Circuit:
     offset = c.register("offset", SOLUTION["offset"], reset=0, clear=~dividing)
     found = factor[FACTOR_BITS - 1 :].any()
     # It is one ahead of k.
-    shift = counter - (1 + NORMALIZED_FRACTION - MEAN_FRACTION)
+    shift = named(counter - (1 + NORMALIZED_FRACTION - MEAN_FRACTION), "shift_unused")
     none = shift[bits - 1]
     solved = dividing & found & (none | ~shift[:_STEP_BITS].any())
     dividing.drive((rooting & ~below) | (dividing & ~solved))
