@@ -5,8 +5,8 @@
 
 There are two result memories in turns, so that a tile's results leave while the next one is
 loaded and runs. Between the kernels of a chain, what leaves the result memory goes to the
-activation memories instead. With two banks, a program is loaded while another one runs, and
-takes its place between two tiles.
+activation memories instead, or to the row unit, which normalises it. With two banks, a program is
+loaded while another one runs, and takes its place between two tiles.
 
 Ports (docs/hardware-interface.md): a program stream, an activation stream of K beats for
 each tile of T tokens, a result stream of N beats, and status words. An array whose config
@@ -18,12 +18,14 @@ from dataclasses import dataclass
 
 from daqkf.dialects.rpea import ArrayConfig
 from daqkf.dialects.rpea.layout import IMAGE_WORD_BITS, Phase
-from daqkf.lowering.circuit import Circuit, Signal, concat, mux
+from daqkf.dialects.spaq.numerics import ACTIVATION_BITS, EXPONENT_BITS
+from daqkf.lowering.circuit import Circuit, Signal, Wire, concat, mux
 from daqkf.lowering.rtl.chain import build_chain_unit
 from daqkf.lowering.rtl.element import build_element
 from daqkf.lowering.rtl.loader import build_loader
 from daqkf.lowering.rtl.lockstep import place_elements
 from daqkf.lowering.rtl.post import build_post
+from daqkf.lowering.rtl.rows import build_row_unit
 from daqkf.lowering.rtl.select import choose, index_bits
 from daqkf.lowering.rtl.spaq_unit import DECISION_CYCLES, build_spaq_unit
 
@@ -96,7 +98,10 @@ def build_array(config: ArrayConfig) -> Circuit:
     ran = c.wire("ran", 1)
     kernel = {**program, **spaq}
     chain: Mapping[str, Signal] = {}
+    wants: dict[str, Wire] = {}
     if config.chains:
+        if config.normalizes:
+            wants = {"wants": c.wire("wants", 1)}
         chain = c.instance(
             "chain",
             build_chain_unit(config),
@@ -104,6 +109,7 @@ def build_array(config: ArrayConfig) -> Circuit:
             rst=rst,
             ran=ran,
             free=~storing,
+            **wants,
             **in_bank,
             **{port: loader[port] for port in ("chain_address", "chain_data", "chain_write")},
         )
@@ -156,6 +162,33 @@ def build_array(config: ArrayConfig) -> Circuit:
             c.instance(f"element{p}", kinds[config.family(p)], clk=c.clk, **control, **own[p])
             for p in range(config.pes)
         ]
+    rows: Mapping[str, Signal] = {}
+    unit: dict[str, Wire] = {}
+    if config.normalizes:
+        value_bits = ACTIVATION_BITS * config.post_lanes
+        unit = {
+            name: c.wire(name, bits)
+            for name, bits in (
+                ("values", value_bits),
+                ("values_valid", 1),
+                ("values_exponent", EXPONENT_BITS),
+                ("row_exponent", EXPONENT_BITS),
+            )
+        }
+        rows = c.instance(
+            "rows",
+            build_row_unit(config),
+            clk=c.clk,
+            rst=rst,
+            start=start,
+            normalize=chain["normalize"],
+            ran=ran,
+            read=chain["read"],
+            row=y_row,
+            outputs=chain["outputs"],
+            **unit,
+        )
+        wants["wants"].drive(rows["wants"])
     done = c.wire("done", 1)
     keeps: Signal = c.const(0, 1)
     partial: dict[str, Signal] = {}
@@ -172,9 +205,19 @@ def build_array(config: ArrayConfig) -> Circuit:
         build_post(config),
         clk=c.clk,
         rst=rst,
-        start=start,
+        start=start | rows["streams"] if rows else start,
         **in_bank,
         **partial,
+        **({"saves": chain["saves"], **activation} if config.residual_depth else {}),
+        **(
+            {
+                "streaming": rows["streaming"],
+                "rows_valid": rows["valid"],
+                "rows_sums": rows["sums"],
+            }
+            if rows
+            else {}
+        ),
         **({"slot_start": begin("slot_start", config.parameter_depth)} if config.relocates else {}),
         **({"kernel": kernel["kernel"]} if chain else {}),
         **{f"full{p}": outs["full"] for p, outs in enumerate(elements)},
@@ -185,6 +228,8 @@ def build_array(config: ArrayConfig) -> Circuit:
             for port in ("address", "data", "write")
         },
     )
+    for name in unit.keys() - {"row_exponent"}:
+        unit[name].drive(post[name])
     if group:
         group.drive(post["group"])
     for p, wire in enumerate(take):
@@ -199,9 +244,11 @@ def build_array(config: ArrayConfig) -> Circuit:
     produced = done & ~keeps
 
     # Results: once all N rows are written they leave in order.
-    results = c.memory("results", 2 * config.result_depth, config.row_bits)
+    exponent = [post["result_exponent"]] if rows else []
+    result = concat(*exponent, post["result_data"])
+    results = c.memory("results", 2 * config.result_depth, result.width)
     result_address = concat(writing, post["result_address"])
-    results.write(result_address, post["result_data"], post["result_write"])
+    results.write(result_address, result, post["result_write"])
     outputs = program["outputs"]
     if config.double_buffered:
         # Those of the program before may still leave.
@@ -219,8 +266,12 @@ def build_array(config: ArrayConfig) -> Circuit:
     result_address = concat(leaving, row[:result_bits])
     if chain:
         result_address = mux(chain["read"], concat(writing, chain["source"]), result_address)
-    y_tdata = results.read(result_address, advance, "y_row")
+    moves = advance & ~rows["holds"] if rows else advance
+    result = results.read(result_address, moves, "y_row")
+    y_tdata = result[: config.row_bits]
     y_row.drive(y_tdata)
+    if rows:
+        unit["row_exponent"].drive(result[config.row_bits :])
     left = y_tvalid & y_tready & y_tlast
     moved = more & advance
     row.drive(mux(left, c.const(0, row.width), row + 1), enable=moved | left)
@@ -234,7 +285,7 @@ def build_array(config: ArrayConfig) -> Circuit:
     for condition, to in (
         *programs.transitions,
         (at[Phase.READY] & beat, Phase.LOADING_ACTIVATIONS),
-        (start, Phase.RUNNING),
+        (start | chain["normalize"] if rows else start, Phase.RUNNING),
         (ran, Phase.CHAINING if chain else Phase.READY),
         *([(done, Phase.READY)] if chain else []),
         *programs.failures,

@@ -5,16 +5,13 @@
 
 Once a kernel has written all its results, they move from the result memory to the activation
 memories, one row a cycle; then the next kernel starts. The results of the tile before use the
-same way out, and go first.
+same way out, and go first. If the next kernel is a normalisation, the row unit starts instead,
+and reads the results the same way when it is ready for them.
 """
 
 from daqkf.dialects.rpea import ArrayConfig
 from daqkf.lowering.circuit import Circuit, concat, mux
-from daqkf.lowering.rtl.pipeline import delayed
 from daqkf.lowering.rtl.select import index_bits, unpack
-
-SETTLING = 2
-"""Cycles from the last row that is read to the next kernel's row of the table."""
 
 
 def build_chain_unit(config: ArrayConfig) -> Circuit:
@@ -23,6 +20,9 @@ def build_chain_unit(config: ArrayConfig) -> Circuit:
     `ran` pulses when a kernel has written its results, `free` says that no others are leaving.
     In a cycle with `read` the result row `source` is read, in the next one, with `write`, it
     goes to the activations' row `target`. `next` pulses when the next kernel may start.
+
+    With a row unit, `normalize` pulses when that one starts; then a row is read only when it
+    asks for one with `wants`, and goes nowhere else.
     """
     c = Circuit("daqkf_chain")
     c.clock("clk")
@@ -42,29 +42,40 @@ def build_chain_unit(config: ArrayConfig) -> Circuit:
     place = concat(c.input("bank", 1), kernel) if config.double_buffered else kernel
     row = unpack(config.chain_row, table.read(place, c.const(1, 1), "row"))
 
-    following = c.wire("following", 1)
+    # The row of the kernel that follows is there two cycles after `ran`.
+    kernel.drive(mux(row["last"], c.const(0, bits), kernel + 1), enable=ran)
+    results = c.delay(row["outputs"], "results", enable=ran)
+    following, normalize = c.wire("following", 1), c.wire("starts_normalizing", 1)
     chaining = c.register("chaining", 1, reset=0)
-    chaining.drive((ran & ~row["last"]) | (chaining & ~following))
+    chaining.drive((ran & ~row["last"]) | (chaining & ~following & ~normalize))
+    known = chaining & c.delay(chaining, "settled", reset=0)
     moved = c.register("moved", 1, reset=0)
-    reading = chaining & free & ~moved
-    source = c.register("source", row["outputs"].width, reset=0, clear=rst | following)
+    moving, asked = known, c.const(0, 1)
+    if config.normalizes:
+        moving = known & ~row["normalizes"]
+        normalizing = c.register("normalizing", 1, reset=0)
+        normalizing.drive((normalize | normalizing) & ~ran)
+        asked = normalizing & c.input("wants", 1)
+    normalize.drive(known & ~moving)
+    reading = (moving | asked) & free & ~moved
+    source = c.register("source", results.width, reset=0, clear=rst | ran)
     source.drive(source + 1, enable=reading)
-    final = reading & (source + 1).eq(row["outputs"])
-    moved.drive((final | moved) & ~following)
-    following.drive(chaining & delayed(c, moved, "settled", SETTLING, reset=0))
-    rewind = ran & row["last"]
-    kernel.drive(mux(rewind, c.const(0, bits), kernel + 1), enable=final | rewind)
+    final = reading & (source + 1).eq(results)
+    moved.drive((final | moved) & ~(following | ran))
+    following.drive(known & c.delay(moved, "arrived", reset=0))
 
     c.output("kernel", kernel)
     c.output("stream_start", row["stream"])
     c.output("slot_start", row["slot"])
-    for name in sorted(row.keys() - {"stream", "slot"}):
+    for name in sorted(row.keys() - {"stream", "slot", "normalizes"}):
         c.output(name, row[name])
     c.output("next", following)
     c.output("source", source[: index_bits(config.result_depth)])
     c.output("read", reading)
     target = source.zext(max(source.width, config.address_width))[: config.address_width]
     c.output("target", c.delay(target, "target"))
-    c.output("write", c.delay(reading, "writing", reset=0))
+    c.output("write", c.delay(reading & ~asked, "writing", reset=0))
+    if config.normalizes:
+        c.output("normalize", normalize)
     c.finish()
     return c

@@ -8,7 +8,9 @@ sum through bias → requantisation → saturation → table into a row of the r
 group of lanes enters in each cycle and nothing after the entry ever waits.
 
 In an array that keeps partial sums, `adds` lets the sums go on from those of a program before, and
-`keeps` leaves them for a later one in place of results.
+`keeps` leaves them for a later one in place of results. In one that keeps activations, those of a
+kernel that `saves` join the sums as residuals. In one that normalises, the row unit gives sums
+in place of the elements while `streaming`, and gets each value that leaves.
 """
 
 from collections.abc import Sequence
@@ -18,10 +20,17 @@ from daqkf.dialects.rpea import ArrayConfig
 from daqkf.dialects.spaq.numerics import (
     ACTIVATION_BITS,
     MULTIPLIER_BITS,
+    NORMALIZED_BITS,
     SHIFT_MAX,
 )
 from daqkf.lowering.circuit import Circuit, Memory, Signal, concat, mux
 from daqkf.lowering.rtl.pipeline import delayed
+from daqkf.lowering.rtl.residual import (
+    MULTIPLYING,
+    READING,
+    read_kept,
+    subtract_residuals,
+)
 from daqkf.lowering.rtl.select import choose, index_bits, unpack
 
 FINE = 3
@@ -32,7 +41,8 @@ def build_post(config: ArrayConfig) -> Circuit:
     """The unit, with its parameter memory and its activation table."""
     c = Circuit("daqkf_post")
     c.clock("clk")
-    c.reset(c.input("rst", 1))
+    rst = c.input("rst", 1)
+    c.reset(rst)
     start = c.input("start", 1)
     slot_bits = index_bits(config.banks * config.parameter_depth)
     slot_start = c.input("slot_start", slot_bits) if config.relocates else c.const(0, slot_bits)
@@ -58,22 +68,32 @@ def build_post(config: ArrayConfig) -> Circuit:
 
     # Entry: the polled element, the group of lanes, and how many outputs it has given.
     groups = config.lanes // config.post_lanes
-    polled = c.register("polled", index_bits(config.pes), reset=0)
+    turns, rewind, streaming = config.pes, None, c.const(0, 1)
+    if config.normalizes:
+        # The parameters of normalised sums follow one another, through the padding of slots too.
+        turns, rewind, streaming = config.parameter_stride, rst | start, c.input("streaming", 1)
+    polled = c.register("polled", index_bits(turns), reset=0, clear=rewind)
     group = c.register("group", index_bits(groups), reset=0)
     taking = choose(polled, full)
+    final_turn = polled.eq(config.pes - 1)
+    if config.normalizes:
+        taking = taking | c.input("rows_valid", 1)
+        if turns > config.pes:
+            final_turn = final_turn & ~streaming
     final = group.eq(groups - 1)
     done = taking & final
     group.drive(mux(done, c.const(0, group.width), group + 1), enable=taking)
-    around = mux(polled.eq(config.pes - 1), c.const(0, polled.width), polled + 1)
-    polled.drive(around, enable=done | ~taking)
+    around = mux(final_turn, c.const(0, polled.width), polled + 1)
+    polled.drive(around, enable=done | ~(taking | streaming))
     slots: list[Signal] = []
-    for p in range(config.pes):
+    for p in range(turns):
         chosen = polled.eq(p)
         slot = c.register(f"slot{p}", slot_bits, reset=0)
         following = mux(start, slot_start, slot + 1)
         slot.drive(following, enable=start | (done & chosen))
         slots.append(slot)
-        c.output(f"take{p}", done & chosen)
+        if p < config.pes:
+            c.output(f"take{p}", done & chosen)
     if groups > 1:
         c.output("group", group)
 
@@ -85,26 +105,46 @@ def build_post(config: ArrayConfig) -> Circuit:
     row = c.delay(parameters.read(address, taking, "parameter_row"), "parameter")
     parameter = unpack(config.parameter_row, row)
 
-    valid = delayed(c, taking, "entered", 2, reset=0)
-    finishing = delayed(c, final, "entered_final", 2)
-    entered = delayed(c, choose(polled, sums), "entered_sums", 2)
+    valid = delayed(c, taking, "entered", _ENTRY_STAGES, reset=0)
+    finishing = delayed(c, final, "entered_final", _ENTRY_STAGES)
+    polled_sums = c.delay(choose(polled, sums), "polled_sums")
+    # The row unit's sums take the place of zeros.
+    entered = c.register(
+        "entered_sums",
+        polled_sums.width,
+        reset=0 if config.normalizes else None,
+        clear=streaming if config.normalizes else None,
+    )
+    entered.drive(polled_sums)
+
+    # The offset of each lane may take a while; everything else waits for it.
+    waiting = _offset_stages(config)
+    bias = parameter.pop("negated_bias")
+    offsets, late = [bias] * config.post_lanes, 0
+    part = delayed(c, group, "part", _ENTRY_STAGES)
     partial: _Partial | None = None
     if config.accumulates:
-        # The offset of each lane takes a while; everything else waits for it.
-        partial = _Partial.read(c, config, parameter["address"], delayed(c, group, "part", 2))
-        valid = delayed(c, valid, "summed", _PARTIAL_STAGES, reset=0)
-        finishing = delayed(c, finishing, "summed_final", _PARTIAL_STAGES)
-        entered = delayed(c, entered, "summed_sums", _PARTIAL_STAGES)
-        offset = c.delay(parameter["negated_bias"], "offset_bias")
-        parameter = {
-            name: delayed(c, field, f"summed_{name}", _PARTIAL_STAGES)
-            for name, field in parameter.items()
-            if name != "negated_bias"
-        }
-        offsets = partial.offsets(c, offset)
-    else:
-        offsets = [parameter["negated_bias"]] * config.post_lanes
+        partial = _Partial.read(c, config, parameter["address"], part, waiting)
+        offsets = partial.offsets(c, c.delay(bias, "offset_bias"))
+        late = _PARTIAL_STAGES - READING
+    if config.residual_depth:
+        kept = read_kept(c, config, parameter["address"], part)
+        if not late:
+            offsets = [delayed(c, bias, "offset_bias", READING)] * config.post_lanes
+        offsets = subtract_residuals(c, offsets, kept, parameter.pop("residual"), late)
+    valid = delayed(c, valid, "summed", waiting, reset=0)
+    finishing = delayed(c, finishing, "summed_final", waiting)
+    entered = delayed(c, entered, "summed_sums", waiting)
+    parameter = {
+        name: delayed(c, field, f"summed_{name}", waiting) for name, field in parameter.items()
+    }
     lanes = [entered[width * v : width * (v + 1)] for v in range(config.post_lanes)]
+    if config.normalizes:
+        bits = NORMALIZED_BITS
+        normalized = c.input("rows_sums", bits * config.post_lanes)
+        lanes = [
+            lane | normalized[bits * v : bits * (v + 1)].sext(width) for v, lane in enumerate(lanes)
+        ]
 
     table = [
         c.memory(f"table{v}", config.banks * config.table_depth, config.table_row.width)
@@ -136,6 +176,12 @@ def build_post(config: ArrayConfig) -> Circuit:
     address = delayed(c, parameter["address"], "address", latency)
     taken = ACTIVATION_BITS * config.post_lanes
     value = concat(*reversed(values))
+    if config.normalizes:
+        exponent = delayed(c, parameter["exponent"], "exponent", latency)
+        c.output("values_exponent", exponent)
+        c.output("values", value)
+        c.output("values_valid", valid)
+        c.output("result_exponent", c.delay(exponent, "result_row_exponent"))
     result = c.register("result", config.row_bits)
     kept = [result[taken:]] if taken < config.row_bits else []
     result.drive(concat(value, *kept), enable=valid)
@@ -146,8 +192,21 @@ def build_post(config: ArrayConfig) -> Circuit:
     return c
 
 
+_ENTRY_STAGES = 2
+"""From a group of lanes that is taken to its sums, beside which there are the parameters."""
 _PARTIAL_STAGES = 3
 """From a parameter row to the sums' offsets: the memory, the register behind it, an addition."""
+
+
+def _offset_stages(config: ArrayConfig) -> int:
+    """Cycles from the parameters to the offsets of the sums."""
+    stages = _PARTIAL_STAGES if config.accumulates else 0
+    return max(stages, READING) + MULTIPLYING if config.residual_depth else stages
+
+
+def rows_stages(config: ArrayConfig) -> int:
+    """Cycles from `rows_valid` to the `rows_sums` that it is for."""
+    return _ENTRY_STAGES + _offset_stages(config)
 
 
 @dataclass(frozen=True)
@@ -163,7 +222,9 @@ class _Partial:
     width: int
 
     @classmethod
-    def read(cls, c: Circuit, config: ArrayConfig, address: Signal, group: Signal) -> "_Partial":
+    def read(
+        cls, c: Circuit, config: ArrayConfig, address: Signal, group: Signal, waiting: int
+    ) -> "_Partial":
         bits, groups = index_bits(config.partial_depth), config.lanes // config.post_lanes
         base = c.input("base", bits)
         wide = max(bits, address.width)
@@ -172,7 +233,7 @@ class _Partial:
         width = config.sum_width * config.post_lanes
         memory = c.memory("partial", config.partial_depth << group_bits(groups), width)
         row = c.delay(memory.read(place, c.const(1, 1), "partial_row"), "partial_sums")
-        return cls(memory, delayed(c, place, "partial_place", 1 + _PARTIAL_STAGES), row, width)
+        return cls(memory, delayed(c, place, "partial_place", 1 + waiting), row, width)
 
     def offsets(self, c: Circuit, bias: Signal) -> list[Signal]:
         """What each lane's sum is subtracted from."""

@@ -5,12 +5,19 @@
 
 import importlib.util
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import pytest
+from networks import MACHINE, activations_for
+from row_networks import Rows
 
 import daqkf
+from daqkf.lowering.circuit import circuit_module
+from daqkf.lowering.export_verilog import emit_verilog
+from daqkf.lowering.program_image import encode, playable
+from daqkf.lowering.rtl.array import build_array
 from daqkf.runtime import tools
 from daqkf.runtime.simulator import HARNESS, Job, Simulator
 
@@ -21,13 +28,13 @@ TARGETS = {
 }
 
 
-def build(design: daqkf.Design, folder: Path) -> Path:
-    """The array of a design, through yosys and a C++ compiler."""
-    for name, text in design.verilog_files.items():
+def build(files: Mapping[str, str], folder: Path) -> Path:
+    """An array, through yosys and a C++ compiler."""
+    for name, text in files.items():
         (folder / name).write_text(text)
     yosys = tools.yosys()
     script = (
-        f"read_verilog -sv {' '.join(design.verilog_files)}; hierarchy -check -top daqkf_array; "
+        f"read_verilog -sv {' '.join(files)}; hierarchy -check -top daqkf_array; "
         "proc; flatten; write_cxxrtl -header model.cpp"
     )
     subprocess.run([*yosys.argv, "-q", "-p", script], cwd=folder, env=yosys.env, check=True)
@@ -66,7 +73,7 @@ def test_yosys_simulates_the_same(name: str, tmp_path: Path):
     second = daqkf.compile(
         rng.standard_normal((9, 13)), bias=rng.standard_normal(13), levels=3, target=first
     )
-    simulator = Simulator(build(first, tmp_path), first.config)
+    simulator = Simulator(build(first.verilog_files, tmp_path), first.config)
     jobs, expected = [], []
     for design, features in ((first, 50), (second, 9), (first, 50)):
         x = rng.integers(-128, 128, (41, features)).astype(np.int8)
@@ -79,3 +86,16 @@ def test_yosys_simulates_the_same(name: str, tmp_path: Path):
         for trace, (reference, variants) in zip(traces, expected, strict=True):
             assert np.array_equal(trace.y, reference)
             assert np.array_equal(trace.variants, variants)
+
+
+def test_yosys_simulates_residuals_and_normalisations_the_same(tmp_path: Path):
+    made = Rows.random(5, (12, 10, 12), saves=[0], adds=[1], normalizes=[0, 1])
+    (program,) = playable(made.module(MACHINE))
+    config = program.target().config.data
+    files = emit_verilog(circuit_module(build_array(config)))
+    x = activations_for(made.layers, 3 * config.lanes)
+    jobs = [Job(encode(program), x, program.channels)]
+    simulator = Simulator(build(files, tmp_path), config)
+    for stalls in (0.0, 0.4):
+        (trace,) = simulator.trace(jobs, stalls=stalls, seed=5)
+        np.testing.assert_array_equal(trace.y, made.expected(x))

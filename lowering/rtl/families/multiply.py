@@ -19,6 +19,7 @@ from daqkf.dialects.rpea import ArrayConfig
 from daqkf.dialects.rpea.multiplication import MIDDLE, PRODUCT_BITS, ROW_BITS
 from daqkf.dialects.spaq.numerics import ACTIVATION_BITS
 from daqkf.lowering.circuit import Circuit, Signal, concat, mux, named, signed_product
+from daqkf.lowering.rtl import booth
 from daqkf.lowering.rtl.families.running_sum import fitted
 from daqkf.lowering.rtl.families.stage import Datapath, Operands
 
@@ -157,7 +158,7 @@ class Booth(Style):
         total, most = None, 0
         delayed = _delays(c, "x", activations, enable, self.stages)
         for stage, (item, low) in enumerate(self.rows):
-            row = _row(c, delayed[stage][item], c.input(f"digit{stage}", 3))
+            row = _row(delayed[stage][item], c.input(f"digit{stage}", 3))
             most += ((1 << ROW_BITS) - 1) << low
             total = _added(total, row, low, most.bit_length()) if total else row
             total = c.delay(total, f"rows{stage}", enable=enable)
@@ -199,8 +200,8 @@ class ModalBooth(Style):
         for item, (x, later) in enumerate(
             zip(*_delays(c, "x", activations, enable, 2), strict=True)
         ):
-            row = c.delay(_row(c, x, c.input(f"digit{item}0", 3)), f"row{item}", enable=enable)
-            upper = _row(c, later, c.input(f"digit{item}1", 3))
+            row = c.delay(_row(x, c.input(f"digit{item}0", 3)), f"row{item}", enable=enable)
+            upper = _row(later, c.input(f"digit{item}1", 3))
             both = _added(row, upper, 2, (5 * ((1 << ROW_BITS) - 1)).bit_length())
             sums.append(c.delay(both, f"rows{item}", enable=enable))
         low, high = sums
@@ -225,14 +226,9 @@ def _delays(
     return delayed
 
 
-def _row(c: Circuit, x: Signal, digit: Signal) -> Signal:
-    """`digit·x - (digit < 0) + 256`; the digit as three bits of the weight, see `digits`."""
-    one = digit[0] ^ digit[1]
-    two = ~one & (digit[1] ^ digit[2])
-    negative = digit[2] & (one | two)
-    single, double = x.sext(ROW_BITS), concat(x, c.const(0, 1))
-    magnitude = (single & one.replicate(ROW_BITS)) | (double & two.replicate(ROW_BITS))
-    row = magnitude ^ negative.replicate(ROW_BITS)
+def _row(x: Signal, digit: Signal) -> Signal:
+    """`digit·x - (digit < 0) + 256`, unsigned; see `booth.row`."""
+    row, _ = booth.row(x, digit, ROW_BITS)
     return concat(~row[ROW_BITS - 1], row[: ROW_BITS - 1])
 
 

@@ -1,0 +1,193 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""`daqkf_row_solver`: what a token's normalisation multiplies by and adds, bit by bit.
+
+    sums of u and u² → N·Σu² - (Σu)² and the mean → its root → the factor, N over the root
+
+Products by Horner's scheme, root and quotients without restoring: a negative remainder stays, and
+the next step adds. Either way a step is one addition, and its result's sign is a bit of the root
+or the quotient. What it computes is `numerics.normalize`.
+"""
+
+from dataclasses import dataclass
+
+from daqkf.dialects.rpea import ArrayConfig
+from daqkf.dialects.spaq.numerics import (
+    ACTIVATION_BITS,
+    EXPONENT_MAX,
+    FACTOR_BITS,
+    MEAN_FRACTION,
+    NORMALIZED_FEATURES,
+    NORMALIZED_FRACTION,
+)
+from daqkf.lowering.circuit import Circuit, Signal, concat, mux, named
+from daqkf.lowering.rtl.booth import add
+from daqkf.lowering.rtl.select import choose, index_bits
+
+SCALED_BITS = ACTIVATION_BITS + EXPONENT_MAX
+"""Bits of u, a value times 2 to its channel's exponent."""
+_STEP_BITS = 2
+SHIFT_STEP = 1 << _STEP_BITS
+"""Shifts are multiples of it: factor and offset go up to them, once for all values of a token."""
+_EXPONENT_MAX = FACTOR_BITS - 1 + SCALED_BITS - 1
+"""The largest k, that of a deviation of 2^(SCALED_BITS - 1)."""
+MAX_STEPS = -(-(_EXPONENT_MAX + MEAN_FRACTION - NORMALIZED_FRACTION) // SHIFT_STEP)
+_MEAN_BITS = SCALED_BITS + MEAN_FRACTION
+_RAISED_BITS = FACTOR_BITS + SHIFT_STEP - 1
+SOLUTION = {
+    "factor": _RAISED_BITS,
+    "offset": _MEAN_BITS + _RAISED_BITS,
+    "steps": MAX_STEPS.bit_length(),
+}
+"""Bits of what the solver says of a token."""
+
+
+@dataclass(frozen=True)
+class RowWidths:
+    """Bits of what depends on how many features, 2^`log_features`, a row has at most."""
+
+    log_features: int
+
+    @classmethod
+    def of(cls, config: ArrayConfig) -> "RowWidths":
+        """Those of an array's rows."""
+        return cls(min(NORMALIZED_FEATURES, config.result_depth).bit_length() - 1)
+
+    @property
+    def count(self) -> int:
+        """Of N."""
+        return self.log_features + 1
+
+    @property
+    def total(self) -> int:
+        """Of Σu, signed."""
+        return self.log_features + SCALED_BITS
+
+    @property
+    def squares(self) -> int:
+        """Of Σu², and of normalised values before their shift."""
+        squares = self.log_features + 2 * (SCALED_BITS - 1) + 1
+        return max(squares, SOLUTION["offset"] + 1 - MEAN_FRACTION)
+
+    @property
+    def root(self) -> int:
+        """Of Q: half of those of N·Σu² - (Σu)², as a deviation is below 2^(SCALED_BITS - 1)."""
+        return self.log_features + SCALED_BITS - 1
+
+
+def build_row_solver(config: ArrayConfig) -> Circuit:
+    """The unit, which solves one token at a time.
+
+    `start` comes a cycle before the sums, which then stay. With `solved` there are the `factor` g,
+    the `offset` -m·g and the `steps` of which `(u·g·2^MEAN_FRACTION + offset) >> steps·SHIFT_STEP`
+    is what `normalize` says.
+    """
+    widths = RowWidths.of(config)
+    c = Circuit("daqkf_row_solver")
+    c.clock("clk")
+    c.reset(c.input("rst", 1))
+    start, count = c.input("start", 1), c.input("count", widths.count)
+    total, squares = c.input("total", widths.total), c.input("squares", widths.squares)
+
+    # Three phases, in each of which a counter goes up to 0; the last one then goes on.
+    summing, rooting, dividing = (
+        c.register(name, 1, reset=0) for name in ("summing", "rooting", "dividing")
+    )
+    root_cycles = 2 * widths.root
+    bits = 1 + max(root_cycles, widths.total).bit_length()
+    counter = c.register("counter", bits, reset=0)
+    below = counter[bits - 1]
+    following: Signal = counter + 1
+    for condition, cycles in (
+        (start, widths.total),
+        (summing & ~below, root_cycles),
+        (rooting & ~below, widths.count),
+    ):
+        following = mux(condition, c.const(-cycles, bits), following)
+    counter.drive(following)
+    summing.drive(start | (summing & below))
+    rooting.drive((summing & ~below) | (rooting & below))
+    began = {
+        name: c.delay(phase, f"was_{name}", reset=0)
+        for name, phase in (("summing", summing), ("rooting", rooting), ("dividing", dividing))
+    }
+    early = summing | rooting
+
+    # Highest bits first, those of the count beside the last ones of the total.
+    number = (~counter)[: index_bits(widths.total)]
+    counts = [count[n] for n in range(widths.count)]
+    counts += [c.const(0, 1)] * (widths.total - widths.count)
+    count_bit = choose(number, counts) & below
+    total_bit = choose(number, [total[n] for n in range(widths.total)]) & summing & below
+
+    # The mean: the total's sign, then its other bits and those of the fraction against the count.
+    width = widths.count
+    rest = c.register("mean_rest", width, reset=0, clear=~early)
+    first = summing & ~began["summing"]
+    less = ~rest[width - 1] & ~first
+    term = mux(
+        first,
+        concat(total_bit.replicate(width - 1), c.const(0, 1)),
+        count ^ less.replicate(width),
+    )
+    rest.drive(add(concat(rest[: width - 1], total_bit), term, less))
+    mean = c.register("mean", _MEAN_BITS)
+    fraction = below & counter.ult((1 << bits) - root_cycles + MEAN_FRACTION)
+    mean.drive(
+        concat(mean[: _MEAN_BITS - 1], ~rest[width - 1]), enable=summing | (rooting & fraction)
+    )
+
+    # N·Σu² - (Σu)², and then its bits into the root, two for each of its own.
+    step = c.register("step", widths.squares + 1, reset=0, clear=~summing)
+    added = squares.zext(step.width) & count_bit.replicate(step.width)
+    taken = total.sext(step.width) & total_bit.replicate(step.width)
+    # The total's sign counts the other way.
+    step.drive(add(added, taken ^ (~first).replicate(step.width), ~first))
+    variance = c.register("variance", root_cycles, reset=0, clear=~early)
+    doubled = concat(variance[: root_cycles - 1], c.const(0, 1))
+    variance.drive(doubled + _fitted(step, root_cycles))
+
+    # The root by the digits of the variance, and the quotient by those of the count.
+    width = widths.root + 3
+    root = c.register("root", widths.root, reset=0, clear=~(rooting | dividing))
+    rest = c.register("rest", width, reset=0, clear=~((rooting & below) | dividing))
+    less = ~rest[width - 1]
+    trial = concat(root, ~less, c.const(1, 1)).zext(width) & (rooting & counter[0]).replicate(width)
+    trial = trial | (root.zext(width) & dividing.replicate(width))
+    digit = mux(dividing, count_bit, variance[root_cycles - 1])
+    rest.drive(add(concat(rest[: width - 1], digit), trial ^ less.replicate(width), less))
+    # At the end at least 1.
+    seen, shifting = c.register("root_seen", 1, reset=0), rooting & ~counter[0]
+    root_bit = less & began["rooting"]
+    seen.drive((seen | (root_bit & shifting)) & rooting)
+    root_bit = root_bit | ~(below | seen)
+    root.drive(concat(root[: widths.root - 1], root_bit), enable=shifting)
+
+    # As many bits of the quotient as the factor has, with the offset's product beside it; then both
+    # go up until the shift, of which the counter knows, has only whole steps.
+    factor = c.register("factor", SOLUTION["factor"], reset=0, clear=~dividing)
+    offset = c.register("offset", SOLUTION["offset"], reset=0, clear=~dividing)
+    found = factor[FACTOR_BITS - 1 :].any()
+    # It is one ahead of k.
+    shift = named(counter - (1 + NORMALIZED_FRACTION - MEAN_FRACTION), "shift_unused")
+    none = shift[bits - 1]
+    solved = dividing & found & (none | ~shift[:_STEP_BITS].any())
+    dividing.drive((rooting & ~below) | (dividing & ~solved))
+    going = began["dividing"] & ~solved
+    quotient_bit = less & ~found
+    factor.drive(concat(factor[: factor.width - 1], quotient_bit), enable=going)
+    product = mean.sext(offset.width) & quotient_bit.replicate(offset.width)
+    offset.drive(concat(offset[: offset.width - 1], c.const(0, 1)) - product, enable=going)
+    steps = shift[_STEP_BITS : _STEP_BITS + SOLUTION["steps"]]
+
+    c.output("solved", solved)
+    c.output("factor", factor)
+    c.output("offset", offset)
+    c.output("steps", steps & (~none).replicate(steps.width))
+    c.finish()
+    return c
+
+
+def _fitted(value: Signal, width: int) -> Signal:
+    return value[:width] if width <= value.width else value.sext(width)
