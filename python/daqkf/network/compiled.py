@@ -312,14 +312,14 @@ class CompiledNetwork:
                 found[kind or op.name.removeprefix("nn.")] += 1
         return dict(found.most_common())
 
-    def left(self) -> dict[str, str]:
-        """The layer normalisations that the host does, and why the array does not."""
-        return {
-            node_name(op).strip("'"): reason.data
+    def left(self) -> list[dict[str, str]]:
+        """The layer normalisations that the host does: `name`, and `why` the array does not."""
+        return [
+            {"name": node_name(op).strip("'"), "why": why.data}
             for op in self.network.walk()
             if isinstance(op, LayerNormOp)
-            and isinstance(reason := op.attributes.get(HOST), StringAttr)
-        }
+            and isinstance(why := op.attributes.get(HOST), StringAttr)
+        ]
 
     def summary(self) -> dict[str, Any]:
         """Facts about the network, JSON-able."""
