@@ -173,6 +173,8 @@ def test_bad_target_files_are_named(tmp_path: Path, text: str, message: str):
         ("lanes = 3", "post_lanes 2 do not divide 3 lanes"),
         ("pes = true", "'pes' must be an integer"),
         ("weight_bits = 4", "'weight_bits' must be a list of integers"),
+        ("normalizes = 1", "'normalizes' must be true or false"),
+        ("residual_depth = 3", "residual_depth must be a power of two above 1, not 3"),
         ("colour = 1", "does not know 'colour'"),
     ],
 )
