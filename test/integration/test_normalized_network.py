@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from nn_networks import Builder, results
+from nn_networks import Builder, found, results, transformed
 from numpy.typing import NDArray
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.dialects.func import FuncOp
 from xdsl.ir import SSAValue
 
-from daqkf.dialects.interpreting import call
+from daqkf.dialects.interpreting import call, entry
 from daqkf.dialects.nn import LayerNormOp
 from daqkf.dialects.rpea import ArrayOp, ChainOp, RunOp
 from daqkf.dialects.rpea.interpreter import RpeaFunctions
@@ -85,6 +85,18 @@ def compiled(second: bool = True, host_cycles: float = 100.0) -> CompiledNetwork
     )
 
 
+@pytest.mark.parametrize("module", [tail(), block()], ids=["tail", "block"])
+def test_the_pass_changes_no_result(module: ModuleOp):
+    spec = f'nn-outline,nn-chain,nn-normalize{{target="{TARGET}" host-cycles=100.0}},nn-chain'
+    x = inputs() if len(entry(module).args) == 2 else {"input0": inputs()["input1"]}
+    normalized = transformed(module, spec)
+    assert not found(normalized, LayerNormOp)
+    for one, other in zip(
+        results(normalized, *x.values()), results(module, *x.values()), strict=True
+    ):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+
+
 def test_the_tail_is_one_chain():
     network = compiled()
     (stage,) = network.stages
@@ -103,8 +115,8 @@ def test_the_tail_is_one_chain():
 def test_the_fast_model_is_close_to_float(second: bool):
     x = inputs()
     (expected,) = results(tail(second=second), *x.values())
-    (found,) = compiled(second).run(x).values()
-    assert ((found - expected) ** 2).sum() / (expected**2).sum() < 1e-3
+    (y,) = compiled(second).run(x).values()
+    assert ((y - expected) ** 2).sum() / (expected**2).sum() < 1e-3
 
 
 @pytest.mark.parametrize("second", [True, False])
@@ -120,8 +132,8 @@ def test_the_programs_are_the_fast_model_bit_for_bit(second: bool):
     (fast,) = call(network.network, exact, (rows,))
     np.testing.assert_array_equal(y, fast, err_msg=name)
     # The extra columns are rows that are read again.
-    (op,) = (found for found in function.walk() if isinstance(found, RunOp))
-    config = next(found for found in network.arrays.ops if isinstance(found, ArrayOp)).config.data
+    (op,) = (run for run in function.walk() if isinstance(run, RunOp))
+    config = next(op for op in network.arrays.ops if isinstance(op, ArrayOp)).config.data
     assert op.target().features.value.data < config.activation_depth
 
 
@@ -146,9 +158,9 @@ def test_what_a_chain_reads_is_added_behind_it():
     (stage,) = network.stages
     assert isinstance(stage.program, ChainOp)
     assert (stage.features, stage.outputs, stage.program.saved) == (WIDTH, WIDTH, (0,))
-    (found,) = network.run(x, accelerator="rtl", check=True).values()
+    (y,) = network.run(x, accelerator="rtl", check=True).values()
     (expected,) = results(block(), *x.values())
-    assert ((found - expected) ** 2).sum() / (expected**2).sum() < 1e-3
+    assert ((y - expected) ** 2).sum() / (expected**2).sum() < 1e-3
 
 
 def test_the_host_normalises_where_that_is_faster():
