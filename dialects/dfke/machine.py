@@ -37,7 +37,7 @@ WEIGHT_BITS = ((8,), (4,), (4, 8))
 ITEM_COUNTS = (1, 2, 4, 8)
 """Items that a word of the running-sum family can have."""
 
-SOLVING_CYCLES = 100
+SOLVING_CYCLES = 80
 """In which the row unit finds the mean and the deviation of a token, about."""
 
 _MAY_BE_ZERO = ("max_shift", "index_bits", "partial_depth", "residual_depth", "normalizes")

@@ -228,7 +228,7 @@ def build_array(config: ArrayConfig) -> Circuit:
             for port in ("address", "data", "write")
         },
     )
-    for name in unit.keys() - {"row_exponent"}:
+    for name in sorted(unit.keys() - {"row_exponent"}):
         unit[name].drive(post[name])
     if group:
         group.drive(post["group"])

@@ -94,14 +94,13 @@ def build_row_solver(config: ArrayConfig) -> Circuit:
     summing, rooting, dividing = (
         c.register(name, 1, reset=0) for name in ("summing", "rooting", "dividing")
     )
-    root_cycles = 2 * widths.root
-    bits = 1 + max(root_cycles, widths.total).bit_length()
+    bits = 1 + max(widths.total, _EXPONENT_MAX + SHIFT_STEP).bit_length()
     counter = c.register("counter", bits, reset=0)
     below = counter[bits - 1]
     following: Signal = counter + 1
     for condition, cycles in (
         (start, widths.total),
-        (summing & ~below, root_cycles),
+        (summing & ~below, widths.root),
         (rooting & ~below, widths.count),
     ):
         following = mux(condition, c.const(-cycles, bits), following)
@@ -133,36 +132,38 @@ def build_row_solver(config: ArrayConfig) -> Circuit:
     )
     rest.drive(add(concat(rest[: width - 1], total_bit), term, less))
     mean = c.register("mean", _MEAN_BITS)
-    fraction = below & counter.ult((1 << bits) - root_cycles + MEAN_FRACTION)
+    fraction = below & counter.ult((1 << bits) - widths.root + MEAN_FRACTION)
     mean.drive(
         concat(mean[: _MEAN_BITS - 1], ~rest[width - 1]), enable=summing | (rooting & fraction)
     )
 
-    # N·Σu² - (Σu)², and then its bits into the root, two for each of its own.
+    # N·Σu² - (Σu)².
     step = c.register("step", widths.squares + 1, reset=0, clear=~summing)
     added = squares.zext(step.width) & count_bit.replicate(step.width)
     taken = total.sext(step.width) & total_bit.replicate(step.width)
     # The total's sign counts the other way.
     step.drive(add(added, taken ^ (~first).replicate(step.width), ~first))
-    variance = c.register("variance", root_cycles, reset=0, clear=~early)
-    doubled = concat(variance[: root_cycles - 1], c.const(0, 1))
-    variance.drive(doubled + _fitted(step, root_cycles))
+    variance = c.register("variance", 2 * widths.root, reset=0, clear=~early)
+    doubled = concat(variance[: variance.width - 1], c.const(0, 1))
+    variance.drive(doubled + _fitted(step, variance.width), enable=summing)
 
-    # The root by the digits of the variance, and the quotient by those of the count.
-    width = widths.root + 3
+    # The root by pairs of the variance's bits, and the quotient by the count's.
+    width = widths.root + 2
     root = c.register("root", widths.root, reset=0, clear=~(rooting | dividing))
     rest = c.register("rest", width, reset=0, clear=~((rooting & below) | dividing))
     less = ~rest[width - 1]
-    trial = concat(root, ~less, c.const(1, 1)).zext(width) & (rooting & counter[0]).replicate(width)
-    trial = trial | (root.zext(width) & dividing.replicate(width))
-    digit = mux(dividing, count_bit, variance[root_cycles - 1])
-    rest.drive(add(concat(rest[: width - 1], digit), trial ^ less.replicate(width), less))
-    # At the end at least 1.
-    seen, shifting = c.register("root_seen", 1, reset=0), rooting & ~counter[0]
     root_bit = less & began["rooting"]
-    seen.drive((seen | (root_bit & shifting)) & rooting)
+    trial = concat(root, root_bit, ~less, c.const(1, 1))[:width] & rooting.replicate(width)
+    trial = trial | (root.zext(width) & dividing.replicate(width))
+    pairs = [variance[2 * n : 2 * n + 2] for n in range(widths.root)]
+    rooted = concat(rest[: width - 2], choose(number[: index_bits(widths.root)], pairs))
+    divided = concat(rest[: width - 1], count_bit)
+    rest.drive(add(mux(rooting, rooted, divided), trial ^ less.replicate(width), less))
+    # At the end at least 1.
+    seen = c.register("root_seen", 1, reset=0)
+    seen.drive((seen | root_bit) & rooting)
     root_bit = root_bit | ~(below | seen)
-    root.drive(concat(root[: widths.root - 1], root_bit), enable=shifting)
+    root.drive(concat(root[: widths.root - 1], root_bit), enable=rooting)
 
     # As many bits of the quotient as the factor has, with the offset's product beside it; then both
     # go up until the shift, of which the counter knows, has only whole steps.

@@ -16,7 +16,7 @@
 // CHECK: %z = nn.linear @same %x {node = "same"} : (tensor<4x?x2xf32>) -> tensor<4x?x2xf32>
 // CHECK-NEXT: func.return %z
 // COSTS: nn.linear @same %x :
-// COSTS: nn.layer_norm %s, %g, %b {host = "204 cycles a tile, the host's 16", epsilon
+// COSTS: nn.layer_norm %s, %g, %b {host = "164 cycles a tile, the host's 16", epsilon
 // UNIT: nn.layer_norm {{.*}}host = "the target has no unit for it"
 func.func @same(%x: tensor<?x2xf32>) -> tensor<?x2xf32> {
   %w = spaq.constant dense<1.0> : tensor<2x2xf32>
