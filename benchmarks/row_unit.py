@@ -1,0 +1,70 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""What the residual memory and the row unit cost in logic, synthesised for UltraScale+.
+
+Of the array of target `wide`, with small memories and sums of 24 bits: chains alone, with
+residuals, with normalisation, with both. Then the cycles in which a tile is normalised.
+"""
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+
+from rich.console import Console
+from rich.table import Table
+
+from daqkf.console import table_console
+from daqkf.dialects.rpea.layout import ArrayConfig
+from daqkf.hw_targets import load_target
+from daqkf.lowering.circuit import circuit_module
+from daqkf.lowering.export_verilog import emit_verilog
+from daqkf.lowering.rtl.array import TOP, build_array
+from daqkf.synthesis import synthesize
+
+FEATURES = 384
+MEMORIES = {
+    "activation_depth": 512,
+    "stream_depth": 1024,
+    "parameter_depth": 256,
+    "result_depth": 512,
+}
+WIDTHS = {"running_sum_width": 18, "accumulator_width": 24, "sum_width": 24}
+UNITS = {
+    "chains alone": {},
+    "+ residuals": {"residual_depth": 512},
+    "+ normalisation": {"normalizes": True},
+    "+ both": {"residual_depth": 512, "normalizes": True},
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--fabric", default="xcup", help="default: xcup")
+    options = parser.parse_args(arguments)
+    machine = replace(load_target("wide").machine, **MEMORIES)
+    config = ArrayConfig(**asdict(machine), **WIDTHS, kernels=8)
+    table = Table()
+    for heading in ("array", "logic cells", "of chains alone"):
+        table.add_column(heading, justify="left" if heading == "array" else "right")
+    base = 0
+    with Console(stderr=True).status("synthesise") as status:
+        for name, units in UNITS.items():
+            status.update(f"synthesise: {name}")
+            verilog = emit_verilog(circuit_module(build_array(replace(config, **units))))
+            cells = synthesize(verilog, TOP, options.fabric).counts.logic_cells
+            base = base or cells
+            table.add_row(name, f"{cells:,}", f"{cells / base:.2f}x")
+    console = table_console()
+    console.print(table)
+    console.print(
+        f"a tile of {machine.lanes} tokens and {FEATURES} features is normalised in about "
+        f"{machine.normalization_cycles(FEATURES):,} cycles"
+    )
+
+
+if __name__ == "__main__":
+    main()
