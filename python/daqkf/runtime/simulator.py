@@ -270,10 +270,12 @@ class Simulator:
             ]
 
     def _longest_silence(self) -> int:
-        """Cycles in which an array may work on a kernel without a transfer."""
+        """Cycles in which an array may work on a chain of kernels without a transfer."""
         config = self.config
-        groups = config.lanes // config.post_lanes + config.pes
-        return config.stream_depth + config.result_depth * groups
+        results = config.result_depth * (config.post_cycles + config.pes)
+        moves = config.result_depth if config.chains else 0
+        rows = config.normalization_cycles(config.result_depth) if config.normalizes else 0
+        return config.stream_depth + config.kernels * (results + moves + rows)
 
     def _trace(self, path: Path, job: Job, line: str) -> Trace:
         lanes = self.config.lanes
