@@ -95,22 +95,29 @@ class _Places:
         bound = self.words[columns]
         bound[:, level] = 0  # nothing arrives where it leaves
         left, moves = leaving.copy(), list[_Move]()
+        # By sign and level; most pairs of levels have no room, and are passed over.
+        rooms = np.maximum(self.room(counts, bound), 0)
+        some, pending = rooms.any(axis=1).tolist(), left.any(axis=1).tolist()
         for high, low in self._pairs(level):
             for sign in (0, 1):
                 other = sign ^ (low < 0)
-                a = self.room(counts[:, :, high], bound[:, high])
-                b = self.room(counts[:, :, abs(low)], bound[:, abs(low)])
-                places = a[sign] // 2 if high == low else np.minimum(a[sign], b[other])
-                taken = np.clip(places, 0, left[sign])
+                if not (pending[sign] and some[sign][high] and some[other][abs(low)]):
+                    continue
+                a, b = rooms[sign, :, high], rooms[other, :, abs(low)]
+                taken = np.minimum(a // 2 if high == low else np.minimum(a, b), left[sign])
                 if not taken.any():
                     continue
                 counts[sign, :, high] += taken
                 counts[other, :, abs(low)] += taken
-                arrived[:, high] |= taken > 0
-                arrived[:, abs(low)] |= taken > 0
+                for filled in {high, abs(low)}:
+                    arrived[:, filled] |= taken > 0
+                    room = np.maximum(self.room(counts[:, :, filled], bound[:, filled]), 0)
+                    rooms[:, :, filled] = room
+                    some[0][filled], some[1][filled] = room.any(axis=1).tolist()
                 left[sign] -= taken
+                pending[sign] = left[sign].any()
                 moves.append(_Move(sign, level, columns, taken, high, low))
-            if not left.any():
+            if not any(pending):
                 break
         counts[:, :, level] -= leaving
         done = ~left.any(axis=0) & (self.budget[columns] >= leaving.sum(axis=0))
