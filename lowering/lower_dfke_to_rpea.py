@@ -226,13 +226,18 @@ def pack_streams(
     if rows is not None and config.index_bits:
         raise ValueError("features out of order need whole addresses, index_bits = 0")
     able, correction = codings(config, semiring), np.zeros(levels.shape[1], np.int64)
+    streams: dict[int, Stream] = {}
+    for family, pes in config.members().items():
+        own = [pe for pe in pes if family in able and len(shares[pe])]
+        if own:
+            found = able[family].streams(levels, [shares[pe] for pe in own], config)
+            streams |= dict(zip(own, found, strict=True))
     packed: list[NDArray[np.uint32]] = []
     for pe, share in enumerate(shares):
-        family, stream = config.family(pe), None
-        if family in able and len(share):
-            stream = able[family].stream(levels[:, share], config)
+        stream = streams.get(pe)
+        if stream is not None:
             correction[share] = stream.correction
-        packed.append(_pack(stream, family, config, rows))
+        packed.append(_pack(stream, config.family(pe), config, rows))
     return np.concatenate(packed), np.array([len(part) for part in packed]), correction
 
 

@@ -4,7 +4,7 @@
 """How each family of processing elements lays out weights: what they cost it, and its stream."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, override
 
@@ -40,6 +40,12 @@ class Coding(ABC):
     def stream(self, levels: Levels, machine: Machine) -> Stream:
         """The words of levels [K, N], group after group; N > 0."""
 
+    def streams(
+        self, levels: Levels, shares: Sequence[NDArray[np.integer]], machine: Machine
+    ) -> list[Stream]:
+        """The words of several elements, each of a share of the columns of levels [K, N]."""
+        return [self.stream(levels[:, share], machine) for share in shares]
+
 
 class RunningSumCoding(Coding):
     """Items in the order of their magnitudes, and steps; see `running_sum`."""
@@ -51,6 +57,14 @@ class RunningSumCoding(Coding):
     @override
     def stream(self, levels: Levels, machine: Machine) -> Stream:
         return running_sum.stream(levels, machine.max_shift, machine.items, machine.index_bits)
+
+    @override
+    def streams(
+        self, levels: Levels, shares: Sequence[NDArray[np.integer]], machine: Machine
+    ) -> list[Stream]:
+        # Columns know nothing of one another, and all at once take a fraction of the time.
+        whole = self.stream(levels[:, np.concatenate(shares)], machine)
+        return whole.cut([len(share) for share in shares])
 
 
 class TernaryCoding(Coding):

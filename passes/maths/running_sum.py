@@ -16,8 +16,9 @@ words, where parts counts the powers of two of the gap, and at most one more for
 (`splitting.item_words`). Without shifts, `splitting` fills words that are half empty.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,6 +76,19 @@ class Stream:
     """[N + 1] the first word of each channel, and the end."""
     correction: NDArray[np.int64] | int = 0
     """[N] what has to be added to the sums that a PE makes of these words."""
+
+    def cut(self, channels: Sequence[int]) -> "list[Stream]":
+        """The streams of so many channels each, one after another."""
+        ends = np.cumsum([0, *channels])
+        correction = np.broadcast_to(self.correction, len(self.starts) - 1)
+        return [
+            Stream(
+                {name: words[slice(*self.starts[[a, b]])] for name, words in self.fields.items()},
+                self.starts[a : b + 1] - self.starts[a],
+                correction[a:b],
+            )
+            for a, b in pairwise(ends.tolist())
+        ]
 
 
 def stream(
