@@ -7,6 +7,7 @@ CIRCT's exporters report errors on stderr only, and some passes abort the whole 
 bad input; in a child both become an exception.
 """
 
+import errno
 import json
 import os
 import signal
@@ -66,6 +67,9 @@ def emit_verilog(module: ModuleOp) -> dict[str, str]:
 
 def _reason(code: int, stderr: str) -> str:
     """One line of what a failed child said."""
+    if code == -signal.SIGXFSZ:
+        # LLVM takes the signal that a file beyond the limit sends, if it is faster than the error.
+        return os.strerror(errno.EFBIG)
     if code < 0:
         return f"it crashed with {signal.Signals(-code).name}"
     lines = [line.strip() for line in stderr.splitlines() if line.strip()]
