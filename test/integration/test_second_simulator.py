@@ -88,6 +88,7 @@ def test_yosys_simulates_the_same(name: str, tmp_path: Path):
             assert np.array_equal(trace.variants, variants)
 
 
+@pytest.mark.slow
 def test_yosys_simulates_residuals_and_normalisations_the_same(tmp_path: Path):
     made = Rows.random(5, (12, 10, 12), saves=[0], adds=[1], normalizes=[0, 1])
     (program,) = playable(made.module(MACHINE))

@@ -127,6 +127,7 @@ def run_bench(design: daqkf.Design, folder: Path, monkeypatch: pytest.MonkeyPatc
 EXPECTED = BENCH.read_text().count("\n@bench_test\n")
 
 
+@pytest.mark.slow
 def test_a_system_with_variants(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     design = layer(
         sparsity=[0.2, 0.7, 0.8], levels=["codebook-15", "codebook-7", 3], error_budget=6.0
