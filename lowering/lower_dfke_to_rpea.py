@@ -35,8 +35,8 @@ from daqkf.dialects.rpea.families import FAMILIES
 from daqkf.dialects.rpea.layout import MAX_KERNELS, activation_rows, memory_depth
 from daqkf.dialects.rpea.multiplication import PRODUCT_BITS
 from daqkf.dialects.spaq import ActivationOp, Semiring, numerics
+from daqkf.dialects.spaq.checks import element, features
 from daqkf.dialects.spaq.numerics import NORMALIZED_BITS
-from daqkf.dialects.spaq.ops import element, features
 from daqkf.passes.maths.families import codings
 from daqkf.passes.maths.running_sum import Stream
 
@@ -212,18 +212,18 @@ def pack_streams(
     shares: list[NDArray[np.int32]],
     config: ArrayConfig,
     semiring: Semiring = Semiring.PLUS_TIMES,
-    rows: NDArray[np.int32] | None = None,
+    addresses: NDArray[np.int32] | None = None,
 ) -> tuple[NDArray[np.uint32], NDArray[np.int64], NDArray[np.int64]]:
     """The streams of all PEs, packed [rows, words], and their lengths [P].
 
-    `shares` are the output channels of each PE, in order, and `rows` [K] where the features stand
-    in the activation memories, if not in order. Also what has to be added to the sum of each
+    `shares` are the output channels of each PE, in order, and `addresses` [K] where the features
+    stand in the activation memories, if not in order. Also what has to be added to the sum of each
     channel [N].
 
     Raises:
-        ValueError: `rows`, of an array whose words have no whole addresses.
+        ValueError: `addresses`, of an array whose words have no whole addresses.
     """
-    if rows is not None and config.index_bits:
+    if addresses is not None and config.index_bits:
         raise ValueError("features out of order need whole addresses, index_bits = 0")
     able, correction = codings(config, semiring), np.zeros(levels.shape[1], np.int64)
     streams: dict[int, Stream] = {}
@@ -237,12 +237,12 @@ def pack_streams(
         stream = streams.get(pe)
         if stream is not None:
             correction[share] = stream.correction
-        packed.append(_pack(stream, config.family(pe), config, rows))
+        packed.append(_pack(stream, config.family(pe), config, addresses))
     return np.concatenate(packed), np.array([len(part) for part in packed]), correction
 
 
 def _pack(
-    stream: Stream | None, family: str, config: ArrayConfig, rows: NDArray[np.int32] | None
+    stream: Stream | None, family: str, config: ArrayConfig, addresses: NDArray[np.int32] | None
 ) -> NDArray[np.uint32]:
     """The words of a PE's channels; a PE without any still plays its end."""
     golden = FAMILIES[family]
@@ -251,10 +251,10 @@ def _pack(
     else:
         fields = dict.fromkeys(golden.fields(config), np.zeros(1, np.int64))
         fields |= dict.fromkeys(golden.addresses(config), np.full(1, -1))
-    if rows is not None:
-        # The last place stands for the row of zeros.
-        places = np.append(rows, -1)
-        fields |= {name: places[fields[name]] for name in golden.addresses(config)}
+    if addresses is not None:
+        # Index -1, an item without a place, stays what it is.
+        gathered = np.append(addresses, -1)
+        fields |= {name: gathered[fields[name]] for name in golden.addresses(config)}
     count = len(next(iter(fields.values())))
     fields["end"] = np.arange(count) == count - 1
     return config.stream_words[family].pack(golden.encoded(fields, config))

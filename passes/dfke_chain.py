@@ -18,7 +18,7 @@ from daqkf.dialects.dfke import KernelOp, NormalizationOp
 from daqkf.dialects.dfke.chaining import Part, chain_parts, unsound
 from daqkf.dialects.rpea.layout import MAX_KERNELS
 from daqkf.dialects.spaq import ConcatOp, DequantizeOp, GatherOp, QuantizeOp
-from daqkf.dialects.spaq.ops import features
+from daqkf.dialects.spaq.checks import features
 
 _SAME_SCALE = 2.0**-20
 """Relative difference of scales that no value of a few int8 columns can tell."""

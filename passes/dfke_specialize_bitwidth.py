@@ -16,7 +16,8 @@ from xdsl.utils.exceptions import PassFailedException
 from daqkf.dialects.dense import to_array
 from daqkf.dialects.dfke import KernelOp, NormalizationOp
 from daqkf.dialects.spaq import numerics
-from daqkf.dialects.spaq.ops import activations, features
+from daqkf.dialects.spaq.checks import features
+from daqkf.dialects.spaq.ops import activations
 from daqkf.passes.maths import semirings
 
 

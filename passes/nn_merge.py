@@ -20,7 +20,8 @@ from daqkf.dialects.nn import ConstantOp, LinearOp, SliceOp
 from daqkf.dialects.nn.base import NODE, shape_of
 from daqkf.dialects.spaq import ActivationOp, AddOp, MatmulOp
 from daqkf.dialects.spaq import ConstantOp as WeightsOp
-from daqkf.dialects.spaq.ops import activations, chain, defining_constant, element
+from daqkf.dialects.spaq.checks import element
+from daqkf.dialects.spaq.ops import activations, chain, defining_constant
 from daqkf.hw_targets import load_target
 from daqkf.passes.nn_outline import free_name, insert_kernel
 

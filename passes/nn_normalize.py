@@ -21,8 +21,9 @@ from daqkf.dialects.nn import LayerNormOp as HostLayerNormOp
 from daqkf.dialects.nn.base import NODE, shape_of
 from daqkf.dialects.spaq import AddOp, ColumnsOp, LayerNormOp, MatmulOp, ResidualOp
 from daqkf.dialects.spaq import ConstantOp as WeightsOp
+from daqkf.dialects.spaq.checks import features
 from daqkf.dialects.spaq.numerics import NORMALIZED_FEATURES
-from daqkf.dialects.spaq.ops import activations, features
+from daqkf.dialects.spaq.ops import activations
 from daqkf.hw_targets import load_target
 from daqkf.passes.nn_outline import free_name, insert_kernel
 

@@ -31,8 +31,9 @@ from daqkf.dialects.spaq import (
     RequantizeOp,
     ResidualOp,
 )
+from daqkf.dialects.spaq.checks import features
 from daqkf.dialects.spaq.numerics import MULTIPLIER_MAX
-from daqkf.dialects.spaq.ops import activations, chain, defining_constant, features
+from daqkf.dialects.spaq.ops import activations, chain, defining_constant
 from daqkf.passes.maths.allocation import Choice, LevelChooser, noise_share
 from daqkf.passes.maths.calibration import HEADROOM, Columns, extra_columns, table_columns
 from daqkf.passes.maths.compensation import compensate

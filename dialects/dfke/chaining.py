@@ -6,29 +6,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from xdsl.dialects.builtin import TensorType
-from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
-from xdsl.irdl import (
-    IRDLOperation,
-    irdl_op_definition,
-    operand_def,
-    region_def,
-    result_def,
-    traits_def,
-)
-from xdsl.parser import Parser
-from xdsl.printer import Printer
-from xdsl.traits import IsolatedFromAbove, Pure
+from xdsl.ir import Block, Operation, Region, SSAValue
+from xdsl.irdl import irdl_op_definition
 from xdsl.utils.exceptions import VerifyException
 
-from daqkf.dialects.dfke.ops import (
-    KernelOp,
-    YieldOp,
-    parse_body,
-    parse_captures,
-    print_body,
-    print_captures,
-)
+from daqkf.dialects.dfke.ops import KernelOp, RegionOperation, YieldOp
 from daqkf.dialects.spaq import ActivationOp, AddOp, ConstantOp, NormalizeOp, RequantizeOp
 from daqkf.dialects.spaq.ops import chain, defining_constant
 
@@ -48,7 +30,7 @@ class NormalizationBody:
 
 
 @irdl_op_definition
-class NormalizationOp(IRDLOperation):
+class NormalizationOp(RegionOperation):
     """Layer normalisation of a kernel's results, which the array's row unit does in a chain.
 
     The body is `spaq.normalize`, then optionally `spaq.add` of a constant, `spaq.requantize`, and
@@ -65,33 +47,9 @@ class NormalizationOp(IRDLOperation):
 
     name = "dfke.normalization"
 
-    input = operand_def(TensorType)
-    body = region_def("single_block")
-    result = result_def(TensorType)
-
-    traits = traits_def(IsolatedFromAbove(), Pure())
-
-    def __init__(self, value: SSAValue, result_type: Attribute, body: Region):
-        super().__init__(operands=[value], result_types=[result_type], regions=[body])
-
-    @classmethod
-    def parse(cls, parser: Parser) -> "NormalizationOp":
-        captures = parse_captures(parser)
-        attributes = parser.parse_optional_attr_dict_with_keyword()
-        (value,), result_type, body = parse_body(parser, captures)
-        op = cls(value, result_type, body)
-        op.attributes |= attributes.data if attributes else {}
-        return op
-
-    def print(self, printer: Printer) -> None:
-        print_captures(printer, self)
-        print_body(printer, self)
-
     def verify_(self) -> None:
-        block = self.body.block
-        if tuple(block.arg_types) != (self.input.type,):
-            raise VerifyException("the body takes the normalisation's input as its one argument")
-        last = block.last_op
+        self.verify_argument()
+        last = self.body.block.last_op
         if not isinstance(last, YieldOp) or [value.type for value in last.operands] != [
             self.result.type
         ]:
@@ -133,7 +91,7 @@ Part = KernelOp | NormalizationOp
 
 
 @irdl_op_definition
-class ChainOp(IRDLOperation):
+class ChainOp(RegionOperation):
     """Kernels one after another, on the array all the time.
 
     The first kernel is of the chain's input, each other one of the result before it, and the
@@ -152,32 +110,9 @@ class ChainOp(IRDLOperation):
 
     name = "dfke.chain"
 
-    input = operand_def(TensorType)
-    body = region_def("single_block")
-    result = result_def(TensorType)
-
-    traits = traits_def(IsolatedFromAbove(), Pure())
-
-    def __init__(self, value: SSAValue, result_type: Attribute, body: Region):
-        super().__init__(operands=[value], result_types=[result_type], regions=[body])
-
-    @classmethod
-    def parse(cls, parser: Parser) -> "ChainOp":
-        captures = parse_captures(parser)
-        attributes = parser.parse_optional_attr_dict_with_keyword()
-        (value,), result_type, body = parse_body(parser, captures)
-        op = cls(value, result_type, body)
-        op.attributes |= attributes.data if attributes else {}
-        return op
-
-    def print(self, printer: Printer) -> None:
-        print_captures(printer, self)
-        print_body(printer, self)
-
     def verify_(self) -> None:
+        self.verify_argument()
         block = self.body.block
-        if tuple(block.arg_types) != (self.input.type,):
-            raise VerifyException("the body takes the chain's input as its one argument")
         parts = self.parts()
         terminator = block.last_op
         if not isinstance(terminator, YieldOp) or len(parts) + 1 != len(block.ops) or not parts:
@@ -212,17 +147,10 @@ def saves_of(parts: Sequence[Part]) -> list[int]:
 
 def unsound(value: SSAValue, parts: Sequence[Part]) -> str | None:
     """Why an array cannot play parts one after another on a value, if so."""
-    readers = set(parts)
     for number, part in enumerate(parts):
         if part.input is not value:
             return f"kernel {number} of a chain is of the result before it"
-        others = [
-            use.operation
-            for use in value.uses
-            if not (use.operation is part and use.index == 0)
-            and not (isinstance(use.operation, KernelOp) and use.index == 1)
-        ]
-        if number and (others or any(use.operation not in readers for use in value.uses)):
+        if number and any(use.operation not in parts for use in value.uses):
             return f"what kernel {number} of a chain is of has other readers"
         if isinstance(part, NormalizationOp) and not (
             number and isinstance(parts[number - 1], KernelOp)

@@ -3,8 +3,10 @@
 
 """Operations of `dfke`."""
 
+from abc import ABC
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 from xdsl.dialects.builtin import IntegerType, TensorType
@@ -41,7 +43,8 @@ from daqkf.dialects.spaq import (
     Semiring,
     numerics,
 )
-from daqkf.dialects.spaq.ops import chain, defining_constant, features
+from daqkf.dialects.spaq.checks import features
+from daqkf.dialects.spaq.ops import chain, defining_constant
 
 STAGES: tuple[type[Operation], ...] = (AddOp, ResidualOp, RequantizeOp, ActivationOp)
 """What may follow the product inside a kernel, in this order, each at most once."""
@@ -269,6 +272,41 @@ def _verify_semiring(body: Body) -> None:
                 f"channel {finite[0]} of a {semiring} kernel requantises infinity to "
                 f"{levels[finite[0]]}, not {semiring.zero}"
             )
+
+
+class RegionOperation(IRDLOperation, ABC):
+    """What has one operand, a region that it is the argument of, and one result."""
+
+    input = operand_def(TensorType)
+    body = region_def("single_block")
+    result = result_def(TensorType)
+
+    traits = traits_def(IsolatedFromAbove(), Pure())
+
+    def __init__(self, value: SSAValue, result_type: Attribute, body: Region):
+        super().__init__(operands=[value], result_types=[result_type], regions=[body])
+
+    @classmethod
+    def parse(cls, parser: Parser) -> Self:
+        captures = parse_captures(parser)
+        attributes = parser.parse_optional_attr_dict_with_keyword()
+        (value,), result_type, body = parse_body(parser, captures)
+        op = cls(value, result_type, body)
+        op.attributes |= attributes.data if attributes else {}
+        return op
+
+    def print(self, printer: Printer) -> None:
+        print_captures(printer, self)
+        print_body(printer, self)
+
+    def verify_argument(self) -> None:
+        """Check that the region is of the operand.
+
+        Raises:
+            VerifyException: it is not.
+        """
+        if tuple(self.body.block.arg_types) != (self.input.type,):
+            raise VerifyException(f"the body of {self.name} takes its input as the one argument")
 
 
 @irdl_op_definition

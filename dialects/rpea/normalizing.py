@@ -10,7 +10,6 @@ from xdsl.dialects.builtin import (
     StringAttr,
     SymbolNameConstraint,
     SymbolRefAttr,
-    i8,
     i32,
     i64,
 )
@@ -25,17 +24,11 @@ from daqkf.dialects.rpea.ops import (
     require,
     require_bias,
     require_length,
+    require_post,
     require_range,
     require_tensor,
 )
-from daqkf.dialects.spaq.numerics import (
-    EXPONENT_MAX,
-    MULTIPLIER_MAX,
-    NORMALIZED_FEATURES,
-    SHIFT_MAX,
-    SHIFT_MIN,
-    TABLE_SIZE,
-)
+from daqkf.dialects.spaq.numerics import EXPONENT_MAX, NORMALIZED_FEATURES
 
 
 class _UsesArray(SymbolUserOpInterface):
@@ -115,12 +108,9 @@ class NormalizationOp(IRDLOperation):
             VerifyException: shapes or ranges that do not agree.
         """
         channels = self.channels
-        for name in ("exponent", "bias", "multiplier", "shift"):
-            require_tensor(name, self.properties[name], i32, channels)
-        require_tensor("table", self.table, i8, TABLE_SIZE)
+        require_tensor("exponent", self.exponent, i32, channels)
         require_range("exponents", self.exponent, 0, EXPONENT_MAX)
-        require_range("multipliers", self.multiplier, 1, MULTIPLIER_MAX)
-        require_range("shifts", self.shift, SHIFT_MIN, SHIFT_MAX)
+        require_post(self, channels)
         require(
             channels <= NORMALIZED_FEATURES,
             f"{channels} features to normalise; at most {NORMALIZED_FEATURES}",

@@ -127,6 +127,19 @@ class ArrayOp(IRDLOperation):
         super().__init__(properties={"sym_name": StringAttr(name), "config": ConfigAttr(config)})
 
 
+def require_post(op: Operation, channels: int) -> None:
+    """Check what the post unit gets: bias, multiplier, shift [N] and the table.
+
+    Raises:
+        VerifyException: another type or length, or a value that is out of range.
+    """
+    for name in ("bias", "multiplier", "shift"):
+        require_tensor(name, op.properties[name], i32, channels)
+    require_tensor("table", op.properties["table"], i8, TABLE_SIZE)
+    require_range("multipliers", op.properties["multiplier"], 1, MULTIPLIER_MAX)
+    require_range("shifts", op.properties["shift"], SHIFT_MIN, SHIFT_MAX)
+
+
 class _UsesArray(SymbolUserOpInterface):
     def verify(self, op: Operation) -> None:
         assert isinstance(op, ProgramOp)
@@ -242,14 +255,9 @@ class ProgramOp(IRDLOperation):
             ("rows", i32, elements),
             ("outputs", i32, channels),
             ("counts", i32, elements),
-            ("bias", i32, channels),
-            ("multiplier", i32, channels),
-            ("shift", i32, channels),
-            ("table", i8, TABLE_SIZE),
         ):
             require_tensor(name, self.properties[name], kind, length)
-        require_range("multipliers", self.multiplier, 1, MULTIPLIER_MAX)
-        require_range("shifts", self.shift, SHIFT_MIN, SHIFT_MAX)
+        require_post(self, channels)
         if self.residual is not None:
             require_tensor("residual", self.residual, i32, channels)
             require_range("multipliers of a residual", self.residual, 0, MULTIPLIER_MAX)

@@ -14,6 +14,7 @@ from xdsl.utils.exceptions import InterpretationError
 
 from daqkf.dialects.dense import to_array
 from daqkf.dialects.spaq import numerics
+from daqkf.dialects.spaq.checks import element, features
 from daqkf.dialects.spaq.functions import apply_function
 from daqkf.dialects.spaq.ops import (
     ActivationOp,
@@ -24,8 +25,6 @@ from daqkf.dialects.spaq.ops import (
     MatmulOp,
     QuantizeOp,
     RequantizeOp,
-    element,
-    features,
 )
 from daqkf.dialects.spaq.rows import (
     ColumnsOp,

@@ -36,13 +36,19 @@ from xdsl.irdl import (
 from xdsl.parser import Parser
 from xdsl.printer import Printer
 from xdsl.traits import ConstantLike, Pure
-from xdsl.utils.exceptions import VerifyException
 
 from daqkf.dialects.dense import from_array, tensor, to_array
 from daqkf.dialects.spaq.analysis import KEY, AnalysisAttr
 from daqkf.dialects.spaq.attributes import EncodingAttr, LevelsAttr
+from daqkf.dialects.spaq.checks import (
+    element,
+    features,
+    is_accumulator,
+    require,
+    require_activations,
+    require_within,
+)
 from daqkf.dialects.spaq.numerics import (
-    ACCUMULATOR_MAX_BITS,
     MULTIPLIER_MAX,
     SHIFT_MAX,
     SHIFT_MIN,
@@ -67,18 +73,6 @@ def activations(features: int, element_type: Attribute) -> Tensor:
     return tensor(element_type, (DYNAMIC_INDEX, features))
 
 
-def features(value: SSAValue) -> int:
-    """The second dimension of a value of tensor type [T, features]."""
-    assert isinstance(value.type, TensorType)
-    return value.type.get_shape()[1]
-
-
-def element(value: SSAValue) -> Attribute:
-    """The element type of a value of tensor type."""
-    assert isinstance(value.type, TensorType)
-    return value.type.element_type
-
-
 def parse_dense(parser: Parser) -> DenseIntOrFPElementsAttr:
     """A dense constant, as MLIR spells it."""
     start = parser.pos
@@ -86,42 +80,6 @@ def parse_dense(parser: Parser) -> DenseIntOrFPElementsAttr:
     if not isinstance(attribute, DenseIntOrFPElementsAttr):
         parser.raise_error("expected a dense constant", start, parser.pos)
     return attribute
-
-
-def is_accumulator(kind: Attribute) -> bool:
-    """Whether sums may be of this type."""
-    return isinstance(kind, IntegerType) and 8 <= kind.width.data <= ACCUMULATOR_MAX_BITS
-
-
-def require(condition: object, message: str) -> None:
-    """Fail verification with the message unless the condition holds."""
-    if not condition:
-        raise VerifyException(message)
-
-
-def require_activations(op: Operation, *others: SSAValue) -> None:
-    """Every result, the first operand and `others` are rank-2 tensors; token counts agree."""
-    values = [*op.operands[:1], *others, *op.results]
-    shapes = [value.type.get_shape() for value in values if isinstance(value.type, TensorType)]
-    require(
-        len(shapes) == len(values) and all(len(shape) == 2 for shape in shapes),
-        f"{op.name} works on tensors of two dimensions, tokens and features",
-    )
-    require(
-        all(shape[1] > 0 for shape in shapes), f"{op.name} needs a static count of features above 0"
-    )
-    require(
-        len({shape[0] for shape in shapes}) == 1, f"{op.name} cannot change the number of tokens"
-    )
-
-
-def require_channels(op: Operation, name: str, attribute: DenseIntOrFPElementsAttr) -> None:
-    """The attribute has one entry for each feature of the op's result."""
-    expected = (features(op.results[0]),)
-    require(
-        attribute.get_shape() == expected and attribute.shape_is_complete,
-        f"{name} must have one entry for each of the {expected[0]} output channels",
-    )
 
 
 @irdl_op_definition
@@ -521,18 +479,8 @@ class RequantizeOp(IRDLOperation):
             and features(self.input) == features(self.result),
             "requantize maps integers of 8..32 bits to i8 in the same shape",
         )
-        for name, attribute, low, high in (
-            ("multiplier", self.multiplier, 1, MULTIPLIER_MAX),
-            ("shift", self.shift, SHIFT_MIN, SHIFT_MAX),
-        ):
-            require(attribute.get_element_type() == i32, f"{name} must be of i32")
-            require_channels(self, name, attribute)
-            values = to_array(attribute)
-            outside = np.flatnonzero((values < low) | (values > high))
-            require(
-                not outside.size,
-                f"{name} of channel {outside[0] if outside.size else 0} is outside {low}..{high}",
-            )
+        require_within(self, "multiplier", self.multiplier, 1, MULTIPLIER_MAX)
+        require_within(self, "shift", self.shift, SHIFT_MIN, SHIFT_MAX)
 
 
 @irdl_op_definition

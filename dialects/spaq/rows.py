@@ -35,31 +35,22 @@ from xdsl.irdl import (
 from xdsl.traits import Pure
 
 from daqkf.dialects.dense import from_array, to_array
-from daqkf.dialects.spaq.numerics import (
-    EXPONENT_MAX,
-    MULTIPLIER_MAX,
-    NORMALIZED_BITS,
-    NORMALIZED_FEATURES,
-)
-from daqkf.dialects.spaq.ops import (
-    activations,
+from daqkf.dialects.spaq.checks import (
     element,
     features,
     is_accumulator,
     require,
     require_activations,
     require_channels,
+    require_within,
 )
-
-
-def _require_within(name: str, attribute: DenseIntOrFPElementsAttr, most: int) -> None:
-    require(attribute.get_element_type() == i32, f"{name} must be of i32")
-    values = to_array(attribute)
-    outside = np.flatnonzero((values < 0) | (values > most))
-    require(
-        not outside.size,
-        f"{name} of channel {outside[0] if outside.size else 0} is outside 0..{most}",
-    )
+from daqkf.dialects.spaq.numerics import (
+    EXPONENT_MAX,
+    MULTIPLIER_MAX,
+    NORMALIZED_BITS,
+    NORMALIZED_FEATURES,
+)
+from daqkf.dialects.spaq.ops import activations
 
 
 @irdl_op_definition
@@ -121,8 +112,7 @@ class ResidualOp(IRDLOperation):
             features(self.kept) >= count,
             f"a residual of {features(self.kept)} columns for {count} features",
         )
-        require_channels(self, "multiplier", self.multiplier)
-        _require_within("multiplier", self.multiplier, MULTIPLIER_MAX)
+        require_within(self, "multiplier", self.multiplier, 0, MULTIPLIER_MAX)
 
 
 @irdl_op_definition
@@ -204,8 +194,7 @@ class NormalizeOp(IRDLOperation):
             count <= NORMALIZED_FEATURES,
             f"{count} features to normalise; at most {NORMALIZED_FEATURES}",
         )
-        require_channels(self, "exponent", self.exponent)
-        _require_within("exponent", self.exponent, EXPONENT_MAX)
+        require_within(self, "exponent", self.exponent, 0, EXPONENT_MAX)
 
 
 @irdl_op_definition

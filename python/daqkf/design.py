@@ -31,7 +31,7 @@ from daqkf.dialects.spaq import (
     QuantizeOp,
     numerics,
 )
-from daqkf.dialects.spaq.ops import features
+from daqkf.dialects.spaq.checks import features
 from daqkf.errors import DaqkfError, describe
 from daqkf.files import replacing, write_atomically
 from daqkf.ir import make_context, module_text, parse_module

@@ -16,9 +16,9 @@ from xdsl.ir import SSAValue
 
 from daqkf.dialects.interpreting import call, entry
 from daqkf.dialects.nn import LayerNormOp
-from daqkf.dialects.rpea import ArrayOp, ChainOp, RunOp
+from daqkf.dialects.rpea import ChainOp
 from daqkf.dialects.rpea.interpreter import RpeaFunctions
-from daqkf.dialects.spaq import LevelSet
+from daqkf.dialects.spaq import GatherOp, LevelSet
 from daqkf.hw_targets import load_target
 from daqkf.network.accelerators import SimulatedArray
 from daqkf.network.compile import compile_network
@@ -131,10 +131,17 @@ def test_the_programs_are_the_fast_model_bit_for_bit(second: bool):
     assert isinstance(exact, FuncOp)
     (fast,) = call(network.network, exact, (rows,))
     np.testing.assert_array_equal(y, fast, err_msg=name)
-    # The extra columns are rows that are read again.
-    (op,) = (run for run in function.walk() if isinstance(run, RunOp))
-    config = next(op for op in network.arrays.ops if isinstance(op, ArrayOp)).config.data
-    assert op.target().features.value.data < config.activation_depth
+
+
+def test_extra_columns_behind_a_normalisation_take_no_room():
+    network = compiled()
+    (gather,) = found(network.network, GatherOp)
+    assert isinstance(gather, GatherOp)
+    # A feature that reaches further is read again, and stands in one row all the same.
+    assert len(gather.array()) == WIDTH + 1
+    (stage,) = network.stages
+    assert isinstance(stage.program, ChainOp)
+    assert stage.program.kernels()[2].features.value.data == WIDTH
 
 
 @pytest.mark.parametrize("stalls", [0.0, 0.3])

@@ -27,8 +27,9 @@ from daqkf.dialects.spaq import (
     MatmulOp,
     QuantizeOp,
 )
+from daqkf.dialects.spaq.checks import features
 from daqkf.dialects.spaq.functions import apply_function
-from daqkf.dialects.spaq.ops import activations, defining_constant, features
+from daqkf.dialects.spaq.ops import activations, defining_constant
 from daqkf.ir import make_context, module_text, parse_module
 from daqkf.lowering import PASSES as LOWERINGS
 from daqkf.lowering.import_arrays import import_layer

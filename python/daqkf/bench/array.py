@@ -24,8 +24,8 @@ from daqkf.dialects.dfke import KernelOp, Machine
 from daqkf.dialects.rpea import ArrayConfig, ArrayOp, ProgramOp
 from daqkf.dialects.rpea.interpreter import play
 from daqkf.dialects.spaq import LevelSet, QuantizeOp
+from daqkf.dialects.spaq.checks import features
 from daqkf.dialects.spaq.numerics import quantize
-from daqkf.dialects.spaq.ops import features
 from daqkf.errors import DaqkfError
 from daqkf.hw_targets import load_target
 from daqkf.lowering.circuit import circuit_module

@@ -43,7 +43,7 @@ from daqkf.dialects.rpea import (
 )
 from daqkf.dialects.rpea.interpreter import RpeaFunctions
 from daqkf.dialects.spaq import ConcatOp
-from daqkf.dialects.spaq.ops import features as columns_of
+from daqkf.dialects.spaq.checks import features as columns_of
 from daqkf.errors import DaqkfError, describe
 from daqkf.files import write_atomically
 from daqkf.hw_targets import load_target
