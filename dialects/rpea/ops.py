@@ -136,8 +136,11 @@ def require_post(op: Operation, channels: int) -> None:
     for name in ("bias", "multiplier", "shift"):
         require_tensor(name, op.properties[name], i32, channels)
     require_tensor("table", op.properties["table"], i8, TABLE_SIZE)
-    require_range("multipliers", op.properties["multiplier"], 1, MULTIPLIER_MAX)
-    require_range("shifts", op.properties["shift"], SHIFT_MIN, SHIFT_MAX)
+    multiplier, shift = (op.properties[name] for name in ("multiplier", "shift"))
+    assert isinstance(multiplier, DenseIntOrFPElementsAttr)
+    assert isinstance(shift, DenseIntOrFPElementsAttr)
+    require_range("multipliers", multiplier, 1, MULTIPLIER_MAX)
+    require_range("shifts", shift, SHIFT_MIN, SHIFT_MAX)
 
 
 class _UsesArray(SymbolUserOpInterface):
