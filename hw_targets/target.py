@@ -7,7 +7,7 @@ import tomllib
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 
-from daqkf.dialects.dfke.machine import Machine
+from daqkf.dialects.dfke.machine import UNITS, Machine
 
 _FOLDER = Path(__file__).parent
 
@@ -66,7 +66,7 @@ def load_target(name: str) -> Target:
         elif entry == "multiplier":
             if not isinstance(value, str):
                 raise UnknownTargetError(f"{path}: [machine] '{entry}' must be a name")
-        elif entry == "normalizes":
+        elif entry in UNITS:
             if not isinstance(value, bool):
                 raise UnknownTargetError(f"{path}: [machine] '{entry}' must be true or false")
         elif type(value) is not int:

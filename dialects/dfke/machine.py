@@ -40,7 +40,10 @@ ITEM_COUNTS = (1, 2, 4, 8)
 SOLVING_CYCLES = 80
 """In which the row unit finds the mean and the deviation of a token, about."""
 
-_MAY_BE_ZERO = ("max_shift", "index_bits", "partial_depth", "residual_depth", "normalizes")
+UNITS = ("normalizes", "gates", "softmax")
+"""What a row unit can do."""
+
+_MAY_BE_ZERO = ("max_shift", "index_bits", "partial_depth", "residual_depth", *UNITS)
 
 _MOST = {"pes": 1024, "lanes": 1024}
 """Beyond these a single array is no longer one circuit anybody would build."""
@@ -91,7 +94,11 @@ class Machine:
     """Rows of activations that are kept, to be added to the sums of a kernel later in a chain; 0:
     there are none."""
     normalizes: bool = field(default=False, kw_only=True)
-    """Whether a unit normalises the results of a kernel, token by token, in a chain."""
+    """Whether the row unit normalises the results of a kernel, token by token, in a chain."""
+    gates: bool = field(default=False, kw_only=True)
+    """Whether it multiplies neighbouring results: gates, and what they let through."""
+    softmax: bool = field(default=False, kw_only=True)
+    """Whether it turns scores into their softmax; only if it normalises, too."""
     banks: int = field(default=1, kw_only=True)
     """Program memories: with two, a program is loaded and checked while another one runs, and one
     that is refused leaves it in place. The depths are those of a bank."""
@@ -138,6 +145,8 @@ class Machine:
             raise ValueError(f"{len(self.families)} families for {self.pes} PEs")
         if self.index_bits:
             self._require_indexed()
+        if self.softmax and not self.normalizes:
+            raise ValueError("a row unit with softmax also normalises, as it divides for both")
         alone = set(self.families) & set(LOCKSTEP_FAMILIES)
         if alone and len(set(self.families)) > 1:
             raise ValueError(f"{alone.pop()} elements share an array with no other family")

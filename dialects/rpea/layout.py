@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daqkf.dialects.dfke.decision import MAX_BUCKETS, MAX_VARIANTS
-from daqkf.dialects.dfke.machine import Machine
+from daqkf.dialects.dfke.machine import UNITS, Machine
 from daqkf.dialects.rpea.families import FAMILIES
 from daqkf.dialects.spaq.numerics import (
     ACCUMULATOR_MAX_BITS,
@@ -33,7 +33,7 @@ from daqkf.dialects.spaq.numerics import (
 IMAGE_MAGIC = 0x464B5144
 """`DQKF` in little-endian bytes, the first word of a program image."""
 
-IMAGE_VERSION = 5
+IMAGE_VERSION = 6
 
 IMAGE_WORD_BITS = 32
 
@@ -231,11 +231,11 @@ class ArrayConfig(Machine):
             )
         if self.dispatches and self.chains:
             raise ValueError("an array picks among variants or chains kernels, not both")
-        if (self.residual_depth or self.normalizes) and not self.chains:
-            raise ValueError("residuals and normalisation are for arrays that chain kernels")
-        if self.normalizes and self.accumulator_width < NORMALIZED_BITS:
+        if (self.residual_depth or self.has_rows) and not self.chains:
+            raise ValueError("residuals and row units are for arrays that chain kernels")
+        if self.has_rows and self.accumulator_width < NORMALIZED_BITS:
             raise ValueError(
-                f"accumulators of {self.accumulator_width} bits; normalised values have "
+                f"accumulators of {self.accumulator_width} bits; what a row unit gives has "
                 f"{NORMALIZED_BITS}"
             )
 
@@ -282,7 +282,7 @@ class ArrayConfig(Machine):
         The bias already holds the correction of what the families' sums have too much; it is
         negated, as the unit subtracts the rows of its product. `residual` is what the kept
         activation of the output's number is multiplied by, and `exponent` what the output says
-        of itself to the unit that normalises.
+        of itself to the unit that normalises. A `plain` output does without the activation table.
         """
         return Fields(
             {
@@ -292,6 +292,7 @@ class ArrayConfig(Machine):
                 "address": max(1, (self.result_depth - 1).bit_length()),
                 **({"residual": MULTIPLIER_BITS} if self.residual_depth else {}),
                 **({"exponent": EXPONENT_BITS} if self.normalizes else {}),
+                **({"plain": 1} if self.gates or self.softmax else {}),
             }
         )
 
@@ -321,6 +322,11 @@ class ArrayConfig(Machine):
         return self.dispatches or self.chains or self.double_buffered
 
     @property
+    def has_rows(self) -> bool:
+        """Whether the array has a row unit, which works on the results of a kernel."""
+        return any(getattr(self, name) for name in UNITS)
+
+    @property
     def accumulates(self) -> bool:
         """Whether sums can go on in another program."""
         return self.partial_depth > 0
@@ -340,8 +346,11 @@ class ArrayConfig(Machine):
         """Where a kernel of a chain begins, its outputs, and whether it is the last.
 
         Elements in step also need its features. Its activation table is the one of its number.
-        `saves` says that its activations are kept for residuals. A kernel that `normalizes` is the
-        row unit's: it takes the results of the one before as they stand in the result memory.
+        `saves` says that its activations are kept for residuals. A kernel that `normalizes`,
+        `gates` or has `keys` is the row unit's: it takes the results of the one before as they
+        stand in the result memory. `gates` takes two for each of its own, of which the second one
+        was plain. `keys` are how many neighbouring results share a softmax, or 0: its parameters
+        are those of exponentials and of shares in turns, for each group of keys; shares are plain.
         """
         return Fields(
             {
@@ -352,6 +361,8 @@ class ArrayConfig(Machine):
                 "last": 1,
                 **({"saves": 1} if self.residual_depth else {}),
                 **({"normalizes": 1} if self.normalizes else {}),
+                **({"gates": 1} if self.gates else {}),
+                **({"keys": self.result_depth.bit_length()} if self.softmax else {}),
             }
         )
 

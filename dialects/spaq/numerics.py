@@ -34,7 +34,14 @@ NORMALIZED_FRACTION = 10
 NORMALIZED_BITS = 18
 """Bits of a normalised value, which is within ±√N."""
 NORMALIZED_FEATURES = 1 << (FACTOR_BITS - 1)
-"""The most that are normalised together."""
+"""The most that are normalised together, or that share a softmax."""
+
+GATED_BITS = 2 * ACTIVATION_BITS
+"""Bits of the product of a gate and what it lets through."""
+SHARE_LOG_COUNT = 6
+"""Shares are counted as if of 2^so many: what a quotient has that is at least 1."""
+SHARE_FRACTION = SHARE_LOG_COUNT + NORMALIZED_FRACTION
+"""Bits of a share behind the binary point."""
 
 ACCUMULATOR_MAX_BITS = 32
 """Sums are carried in at most this many bits; range analysis rejects what needs more."""
@@ -137,17 +144,56 @@ def normalize(q: NDArray[np.int8], exponent: NDArray) -> NDArray[np.int64]:
     total, squares = u.sum(axis=1), (u * u).sum(axis=1)
     # Below 2^52 the rounded root of a float has the right integer part.
     deviation = np.sqrt((count * squares - total * total).astype(np.float64)).astype(np.int64)
-    deviation = np.maximum(deviation, 1)
     mean = (total << MEAN_FRACTION) // count
-    exact = np.log2((deviation << (FACTOR_BITS - 1)) / count)
-    k = np.maximum(np.ceil(exact).astype(np.int64), 0)
-    factor = (count << k) // deviation
-    short = factor < 1 << (FACTOR_BITS - 1)
-    k = k + short
-    factor = (count << k) // deviation
-    shift = np.maximum(k + MEAN_FRACTION - NORMALIZED_FRACTION, 0)
+    factor, shift = _quotient(count, np.maximum(deviation, 1))
     centred = (u << MEAN_FRACTION) - mean[:, np.newaxis]
     return centred * factor[:, np.newaxis] >> shift[:, np.newaxis]
+
+
+def _quotient(count: int, divisor: NDArray[np.int64]) -> tuple[NDArray[np.int64], ...]:
+    """g and the shift of `normalize`: u·2^MEAN_FRACTION·g >> shift is about u·count / divisor."""
+    exact = np.log2((divisor << (FACTOR_BITS - 1)) / count)
+    k = np.maximum(np.ceil(exact).astype(np.int64), 0)
+    k = k + ((count << k) // divisor < 1 << (FACTOR_BITS - 1))
+    return (count << k) // divisor, np.maximum(k + MEAN_FRACTION - NORMALIZED_FRACTION, 0)
+
+
+def gate(q: NDArray[np.int8], table: NDArray[np.int8]) -> NDArray[np.int64]:
+    """`table[q[2n]] · q[2n + 1]`, each gate and its value side by side: [T, 2N] → [T, N]."""
+    return look_up(table, q[:, 0::2].copy()).astype(np.int64) * q[:, 1::2]
+
+
+def exponentials(
+    q: NDArray[np.int8], keys: int, offset: NDArray, table: NDArray[np.int8]
+) -> NDArray[np.int8]:
+    """`table[clamp(q - max(q) + offset[n])]`, for `keys` neighbours of a token: [T, N] → [T, N].
+
+    The first step of a softmax. With an offset of ACTIVATION_MAX the largest of them reads the
+    table's entry for that; with a negative one of the largest magnitude a key is masked, as it
+    reads the entry for ACTIVATION_MIN.
+    """
+    grouped = q.astype(np.int64).reshape(len(q), -1, keys)
+    below = (grouped - grouped.max(axis=2, keepdims=True)).reshape(q.shape)
+    level = np.clip(below + offset.astype(np.int64), ACTIVATION_MIN, ACTIVATION_MAX)
+    return look_up(table, level.astype(np.int8))
+
+
+def shares(e: NDArray[np.int8], keys: int) -> NDArray[np.int64]:
+    """`e / Σe`, for `keys` neighbours of a token, in steps of 2^-SHARE_FRACTION: [T, N] → [T, N].
+
+    The second step of a softmax; e ≥ 0. With Q = Σe, at least 1, and g and k as `normalize` has
+    them for N = 2^SHARE_LOG_COUNT: `e·2^MEAN_FRACTION·g >> (k + MEAN_FRACTION -
+    NORMALIZED_FRACTION)`. So a share is at most 1, and rounded down.
+
+    Raises:
+        ValueError: keys are beyond NORMALIZED_FEATURES.
+    """
+    if keys > NORMALIZED_FEATURES:
+        raise ValueError(f"{keys} keys share a softmax; at most {NORMALIZED_FEATURES}")
+    grouped = e.astype(np.int64).reshape(len(e), -1, keys)
+    total = np.maximum(grouped.sum(axis=2, keepdims=True), 1)
+    factor, shift = _quotient(1 << SHARE_LOG_COUNT, total)
+    return ((grouped << MEAN_FRACTION) * factor >> shift).reshape(e.shape)
 
 
 def look_up(table: NDArray[np.int8], q: NDArray[np.int8]) -> NDArray[np.int8]:

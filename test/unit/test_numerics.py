@@ -136,3 +136,39 @@ def test_normalized_values_have_mean_0_and_deviation_1():
 def test_too_many_features_to_normalize_are_refused():
     with pytest.raises(ValueError, match="2049 features to normalise; at most 2048"):
         numerics.normalize(np.zeros((1, 2049), np.int8), np.zeros(2049, np.int64))
+
+
+def test_gates_multiply_neighbours():
+    table = np.arange(256).astype(np.uint8).view(np.int8)
+    table[3] = 7
+    q = np.array([[-128, -128, 3, -5], [127, -128, 0, 3]], np.int8)
+    np.testing.assert_array_equal(numerics.gate(q, table), [[16384, -35], [-16256, 0]])
+    assert numerics.signed_bits(-16256, 16384) == numerics.GATED_BITS
+
+
+def test_exponentials_are_of_what_is_below_the_largest_of_their_group():
+    table = np.arange(256).astype(np.uint8).view(np.int8)
+    q = np.array([[5, -128, 127, -128, 7, 7]], np.int8)
+    offset = np.array([127, 127, 127, 127, 127, -(1 << 20)])
+    e = numerics.exponentials(q, 2, offset, table)
+    np.testing.assert_array_equal(e, [[127, -6, 127, -128, 127, -128]])
+
+
+@pytest.mark.parametrize("keys", [1, 3, 2048])
+def test_shares_are_quotients_rounded_down(keys: int):
+    e = np.random.default_rng(keys).integers(0, 128, (50, 2 * keys)).astype(np.int8)
+    e[0] = 0
+    e[1] = 127
+    z = numerics.shares(e, keys)
+    total = e.astype(np.int64).reshape(50, 2, keys).sum(axis=2, keepdims=True)
+    exact = e.reshape(50, 2, keys) / np.maximum(total, 1) * 2**numerics.SHARE_FRACTION
+    below = exact.reshape(z.shape) - z
+    # The quotient has FACTOR_BITS bits, and what is shifted out makes one step.
+    assert below.min() >= 0
+    assert (below <= 1 + z * 2.0 ** (2 - numerics.FACTOR_BITS)).all()
+    assert z.max() <= 1 << numerics.SHARE_FRACTION < 1 << (numerics.NORMALIZED_BITS - 1)
+
+
+def test_too_many_keys_are_refused():
+    with pytest.raises(ValueError, match="2049 keys share a softmax; at most 2048"):
+        numerics.shares(np.zeros((1, 2049), np.int8), 2049)

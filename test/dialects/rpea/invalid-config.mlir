@@ -63,14 +63,14 @@ rpea.array @array <pes = 2, lanes = 2, post_lanes = 1, max_shift = 1, activation
 
 // -----
 
-// CHECK: residuals and normalisation are for arrays that chain kernels
+// CHECK: residuals and row units are for arrays that chain kernels
 rpea.array @array <pes = 2, lanes = 2, post_lanes = 1, max_shift = 1, activation_depth = 8,
   stream_depth = 4, parameter_depth = 2, result_depth = 2, running_sum_width = 9,
   accumulator_width = 18, sum_width = 18, residual_depth = 2>
 
 // -----
 
-// CHECK: accumulators of 17 bits; normalised values have 18
+// CHECK: accumulators of 17 bits; what a row unit gives has 18
 rpea.array @array <pes = 2, lanes = 2, post_lanes = 1, max_shift = 1, activation_depth = 8,
   stream_depth = 4, parameter_depth = 2, result_depth = 2, running_sum_width = 9,
   accumulator_width = 17, sum_width = 18, normalizes = true, kernels = 2>
