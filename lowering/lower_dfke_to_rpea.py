@@ -10,9 +10,8 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 from xdsl.context import Context
-from xdsl.dialects.builtin import IntegerType, ModuleOp, i8, i32
+from xdsl.dialects.builtin import ModuleOp, i8, i32
 from xdsl.dialects.func import FuncOp
-from xdsl.ir import SSAValue
 from xdsl.passes import ModulePass
 from xdsl.rewriter import InsertPoint, Rewriter
 from xdsl.utils.exceptions import PassFailedException, VerifyException
@@ -21,8 +20,10 @@ from daqkf.dialects.dense import from_array, to_array
 from daqkf.dialects.dfke import (
     ChainOp,
     DispatchOp,
+    GatingOp,
     KernelOp,
     NormalizationOp,
+    RowOperation,
     ScheduleAttr,
     TilesAttr,
 )
@@ -30,12 +31,13 @@ from daqkf.dialects.dfke.machine import ORGANISATION
 from daqkf.dialects.rpea import ArrayConfig, ArrayOp, ProgramOp, Runnable, RunOp, TiledOp
 from daqkf.dialects.rpea import ChainOp as ProgramChainOp
 from daqkf.dialects.rpea import DispatchOp as ProgramDispatchOp
+from daqkf.dialects.rpea import GatingOp as ProgramGatingOp
 from daqkf.dialects.rpea import NormalizationOp as ProgramNormalizationOp
 from daqkf.dialects.rpea.families import FAMILIES
 from daqkf.dialects.rpea.layout import MAX_KERNELS, activation_rows, memory_depth
 from daqkf.dialects.rpea.multiplication import PRODUCT_BITS
-from daqkf.dialects.spaq import ActivationOp, Semiring, numerics
-from daqkf.dialects.spaq.checks import element, features
+from daqkf.dialects.spaq import ActivationOp, GateOp, NormalizeOp, Semiring, numerics
+from daqkf.dialects.spaq.checks import features, width
 from daqkf.dialects.spaq.numerics import NORMALIZED_BITS
 from daqkf.passes.maths.families import codings
 from daqkf.passes.maths.running_sum import Stream
@@ -45,6 +47,9 @@ ARRAY_NAME = "array"
 
 Fused = KernelOp | DispatchOp | ChainOp
 """What a program is made of."""
+
+RowProgram = ProgramNormalizationOp | ProgramGatingOp
+"""What the row unit does with a program's results."""
 
 
 def required_config(kernel: Fused) -> ArrayConfig:
@@ -69,31 +74,26 @@ def required_config(kernel: Fused) -> ArrayConfig:
 
 
 def _required_for_chain(chain: ChainOp) -> ArrayConfig:
-    """Of kernels one after another, and of what normalises and adds between them."""
+    """Of kernels one after another, and of what works on rows and adds between them."""
     parts, kernels = chain.parts(), chain.kernels()
     if len(parts) > MAX_KERNELS:
         raise ValueError(f"a chain of {len(parts)} kernels; arrays chain {MAX_KERNELS}")
-    norms = [part for part in parts if isinstance(part, NormalizationOp)]
-    rows = [features(norm.result) for norm in norms]
-    config = _required_for_all(kernels, "kernels", rows)
+    rows = [part for part in parts if isinstance(part, RowOperation)]
+    outputs = [features(row.result) for row in rows]
+    config = _required_for_all(kernels, "kernels", outputs)
     added = [features(part.result) for part in kernels if part.kept is not None]
-    sums = [config.sum_width, *(_bits(norm.parts().requantize.input) for norm in norms)]
-    accumulator = max(config.accumulator_width, NORMALIZED_BITS if norms else 0)
+    sums = [config.sum_width, *(width(row.parts().requantize.input) for row in rows)]
+    accumulator = max(config.accumulator_width, NORMALIZED_BITS if rows else 0)
     return replace(
         config,
         kernels=memory_depth(len(parts)),
-        result_depth=memory_depth(max([config.result_depth, *rows])),
+        result_depth=memory_depth(max([config.result_depth, *outputs])),
         accumulator_width=accumulator,
         sum_width=max(accumulator, *sums),
         residual_depth=memory_depth(max(added)) if added else 0,
-        normalizes=bool(norms),
+        normalizes=any(isinstance(row, NormalizationOp) for row in rows),
+        gates=any(isinstance(row, GatingOp) for row in rows),
     )
-
-
-def _bits(value: SSAValue) -> int:
-    kind = element(value)
-    assert isinstance(kind, IntegerType)
-    return kind.width.data
 
 
 def _required_for_tiles(kernel: KernelOp, tiles: TilesAttr) -> ArrayConfig:
@@ -115,7 +115,7 @@ def _required_for(kernel: KernelOp, schedule: ScheduleAttr, inputs: int) -> Arra
         raise ValueError("a kernel's sums have no widths; run dfke-specialize-bitwidth first")
     machine = schedule.machine.data
     body = kernel.parts()
-    widths = _bits(body.matmul.result), _bits(body.requantize.input)
+    widths = width(body.matmul.result), width(body.requantize.input)
     if any(FAMILIES[name].modular for name in machine.families):
         # No sum is narrower than its terms.
         widths = (max(widths[1], PRODUCT_BITS),) * 2
@@ -352,24 +352,23 @@ def _program(
     )
 
 
-def lower_normalization(
-    normalization: NormalizationOp, name: str, array: str
-) -> ProgramNormalizationOp:
-    """What the row unit of an array is to do for a normalisation."""
-    body, count = normalization.parts(), features(normalization.result)
+def lower_row(row: RowOperation, name: str, array: str) -> RowProgram:
+    """What the row unit of an array is to do."""
+    body, count = row.parts(), features(row.result)
     bias = np.zeros(count, np.int64) if body.bias is None else body.bias.array()
-    return ProgramNormalizationOp(
-        name,
-        array,
-        exponent=body.normalize.exponent,
-        bias=from_array(bias, i32),
-        multiplier=body.requantize.multiplier,
-        shift=body.requantize.shift,
-        table=from_array(_table(body.activation), i8),
-    )
+    post = {
+        "bias": from_array(bias, i32),
+        "multiplier": body.requantize.multiplier,
+        "shift": body.requantize.shift,
+        "table": from_array(_table(body.activation), i8),
+    }
+    if isinstance(body.first, GateOp):
+        return ProgramGatingOp(name, array, gate=from_array(_table(body.first), i8), **post)
+    assert isinstance(body.first, NormalizeOp)
+    return ProgramNormalizationOp(name, array, exponent=body.first.exponent, **post)
 
 
-def _table(activation: ActivationOp | None) -> NDArray[np.int8]:
+def _table(activation: ActivationOp | GateOp | None) -> NDArray[np.int8]:
     if activation is not None and activation.table is not None:
         return to_array(activation.table)
     return np.arange(numerics.TABLE_SIZE).astype(np.uint8).view(np.int8)
@@ -425,9 +424,7 @@ class LowerDfkeToRpeaPass(ModulePass):
             Rewriter.replace_op(kernel, run)
 
 
-def _programs(
-    kernel: Fused, name: str, array: ArrayOp
-) -> Sequence[Runnable | ProgramNormalizationOp]:
+def _programs(kernel: Fused, name: str, array: ArrayOp) -> Sequence[Runnable | RowProgram]:
     """The programs of a kernel, or of several and what holds them; the last is what runs."""
     config, target = array.config.data, array.sym_name.data
     if isinstance(kernel, KernelOp) and kernel.tiles is not None:
@@ -442,7 +439,7 @@ def _programs(
         programs = [
             lower_kernel(part, f"{name}_kernel_{number}", target, config)
             if isinstance(part, KernelOp)
-            else lower_normalization(part, f"{name}_kernel_{number}", target)
+            else lower_row(part, f"{name}_kernel_{number}", target)
             for number, part in enumerate(kernel.parts())
         ]
         return [*programs, ProgramChainOp(name, programs, kernel.saves())]

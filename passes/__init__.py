@@ -41,6 +41,12 @@ def _nn_chain() -> type[ModulePass]:
     return NnChainPass
 
 
+def _nn_gate() -> type[ModulePass]:
+    from daqkf.passes.nn_gate import NnGatePass
+
+    return NnGatePass
+
+
 def _nn_normalize() -> type[ModulePass]:
     from daqkf.passes.nn_normalize import NnNormalizePass
 
@@ -119,6 +125,7 @@ PASSES: dict[str, Callable[[], type[ModulePass]]] = {
     "nn-outline": _nn_outline,
     "nn-merge": _nn_merge,
     "nn-chain": _nn_chain,
+    "nn-gate": _nn_gate,
     "nn-normalize": _nn_normalize,
     "nn-product": _nn_product,
     "spaq-prune": _spaq_prune,

@@ -14,7 +14,7 @@ from xdsl.passes import ModulePass
 from xdsl.rewriter import InsertPoint, Rewriter
 
 from daqkf.dialects.dense import to_array
-from daqkf.dialects.dfke import KernelOp, NormalizationOp
+from daqkf.dialects.dfke import GatingOp, KernelOp, NormalizationOp, RowOperation
 from daqkf.dialects.dfke.chaining import Part, chain_parts, unsound
 from daqkf.dialects.rpea.layout import MAX_KERNELS
 from daqkf.dialects.spaq import ConcatOp, DequantizeOp, GatherOp, QuantizeOp
@@ -34,7 +34,8 @@ class DfkeChainPass(ModulePass):
 
     A chain moves an output and an input of the array less for each feature between its
     kernels, and costs nothing but room: it ends where the streams or the outputs of a PE would
-    not fit the target's memories together. It has the normalisations of its kernels' results. What
+    not fit the target's memories together. It has what the row unit does with its kernels' results,
+    normalisations and gatings. What
     a kernel adds is what it, or one before it in the chain, reads, or comes in front of that
     (`spaq.concat`).
     """
@@ -118,7 +119,7 @@ def _fits(parts: Sequence[Part]) -> bool:
     words = sum(int(to_array(schedule.words).max()) for schedule in schedules)
     outputs = sum(int(to_array(schedule.counts).max()) for schedule in schedules)
     outputs += sum(
-        machine.slots(features(part.result)) for part in parts if isinstance(part, NormalizationOp)
+        machine.slots(features(part.result)) for part in parts if isinstance(part, RowOperation)
     )
     added = [features(kernel.result) for kernel in kernels if kernel.kept is not None]
     return (
@@ -126,7 +127,8 @@ def _fits(parts: Sequence[Part]) -> bool:
         and words <= machine.stream_depth
         and outputs <= machine.parameter_depth
         and max(added, default=0) <= machine.residual_depth
-        and (machine.normalizes or len(kernels) == len(parts))
+        and (machine.normalizes or not any(isinstance(part, NormalizationOp) for part in parts))
+        and (machine.gates or not any(isinstance(part, GatingOp) for part in parts))
     )
 
 

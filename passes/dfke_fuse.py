@@ -12,14 +12,13 @@ from xdsl.ir import Operation
 from xdsl.passes import ModulePass
 from xdsl.rewriter import Rewriter
 
-from daqkf.dialects.dfke import KernelOp, NormalizationOp
-from daqkf.dialects.dfke.chaining import NORMALIZATION_STAGES
+from daqkf.dialects.dfke import GatingOp, KernelOp, NormalizationOp, RowOperation
+from daqkf.dialects.dfke.chaining import ROW_STAGES
 from daqkf.dialects.dfke.ops import STAGES, body_of, kernel
 from daqkf.dialects.spaq import (
     ConstantOp,
     GatherOp,
     MatmulOp,
-    NormalizeOp,
     RequantizeOp,
     ResidualOp,
 )
@@ -34,7 +33,7 @@ class DfkeFusePass(ModulePass):
     A kernel takes `spaq.gather` in front, `spaq.matmul`, `spaq.add`, `spaq.residual`,
     `spaq.requantize` and `spaq.activation`, as far as each has no other user. A product that is not
     requantised is left alone: its sums would have to leave the array. `spaq.normalize` and what
-    follows it become a `dfke.normalization`.
+    follows it become a `dfke.normalization`, `spaq.gate` and what follows it a `dfke.gating`.
     """
 
     name = "dfke-fuse"
@@ -44,9 +43,10 @@ class DfkeFusePass(ModulePass):
             if constant.value.get_element_type() != i8 or isinstance(matmul.parent_op(), KernelOp):
                 continue
             _fuse(matmul)
-        for normalize in [found for found in op.walk() if isinstance(found, NormalizeOp)]:
-            if not isinstance(normalize.parent_op(), NormalizationOp):
-                _fuse_normalization(normalize)
+        for kind in (NormalizationOp, GatingOp):
+            for first in [found for found in op.walk() if isinstance(found, kind.FIRST)]:
+                if not isinstance(first.parent_op(), kind):
+                    _fuse_row(first, kind)
 
 
 def _requantized(stages: Sequence[Operation]) -> bool:
@@ -64,12 +64,12 @@ def _fuse(matmul: MatmulOp) -> None:
     _replace(stages, kernel(value, stages, kept))
 
 
-def _fuse_normalization(normalize: NormalizeOp) -> None:
-    stages = [normalize, *chain(normalize, NORMALIZATION_STAGES)]
+def _fuse_row(first: Operation, kind: type[RowOperation]) -> None:
+    stages = [first, *chain(first, ROW_STAGES)]
     if _requantized(stages):
-        value = normalize.input
+        value = first.operands[0]
         body = body_of([value.type], [value], stages)
-        _replace(stages, NormalizationOp(value, stages[-1].results[0].type, body))
+        _replace(stages, kind(value, stages[-1].results[0].type, body))
 
 
 def _replace(stages: Sequence[Operation], fused: Operation) -> None:

@@ -14,9 +14,9 @@ from xdsl.rewriter import Rewriter
 from xdsl.utils.exceptions import PassFailedException
 
 from daqkf.dialects.dense import to_array
-from daqkf.dialects.dfke import KernelOp, NormalizationOp
+from daqkf.dialects.dfke import KernelOp, RowOperation
 from daqkf.dialects.spaq import numerics
-from daqkf.dialects.spaq.checks import features
+from daqkf.dialects.spaq.checks import features, width
 from daqkf.dialects.spaq.ops import activations
 from daqkf.passes.maths import semirings
 
@@ -36,8 +36,8 @@ class DfkeSpecializeBitwidthPass(ModulePass):
         for found in op.walk():
             if isinstance(found, KernelOp):
                 self._narrow(found)
-            elif isinstance(found, NormalizationOp):
-                self._narrow_normalization(found)
+            elif isinstance(found, RowOperation):
+                self._narrow_row(found)
 
     def _narrow(self, kernel: KernelOp) -> None:
         body = kernel.parts()
@@ -63,13 +63,14 @@ class DfkeSpecializeBitwidthPass(ModulePass):
         if body.residual is not None:
             _retype(body.residual.result, total)
 
-    def _narrow_normalization(self, normalization: NormalizationOp) -> None:
-        body = normalization.parts()
+    def _narrow_row(self, row: RowOperation) -> None:
+        body = row.parts()
         if body.add is not None and body.bias is not None:
-            bias, reach = body.bias.array().astype(np.int64), 1 << (numerics.NORMALIZED_BITS - 1)
+            bits = width(body.first.results[0])
+            bias, reach = body.bias.array().astype(np.int64), 1 << (bits - 1)
             low, high = int(bias.min()) - reach, int(bias.max()) + reach - 1
-            total = max(numerics.signed_bits(low, high), numerics.NORMALIZED_BITS)
-            self._check(total, features(normalization.input))
+            total = max(numerics.signed_bits(low, high), bits)
+            self._check(total, features(row.input))
             _retype(body.add.result, total)
 
     def _check(self, bits: int, count: int) -> None:

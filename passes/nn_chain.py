@@ -7,19 +7,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from xdsl.context import Context
-from xdsl.dialects.builtin import FunctionType, ModuleOp, StringAttr, TensorType
+from xdsl.dialects.builtin import ModuleOp, TensorType
 from xdsl.dialects.func import FuncOp, ReturnOp
-from xdsl.ir import Block, Region, SSAValue
+from xdsl.ir import Block, Operation, SSAValue
 from xdsl.passes import ModulePass
 from xdsl.rewriter import InsertPoint, Rewriter
 from xdsl.traits import SymbolTable
 
 from daqkf.dialects.nn import LinearOp
-from daqkf.dialects.nn.base import NODE
 from daqkf.dialects.rpea.layout import MAX_KERNELS
 from daqkf.hw_targets import load_target
 from daqkf.passes.nn_merge import joined, remove_unused
-from daqkf.passes.nn_outline import free_name, insert_kernel
+from daqkf.passes.nn_outline import insert_kernel, kernel_call
 
 
 @dataclass(frozen=True)
@@ -79,14 +78,11 @@ def _join(module: ModuleOp, calls: Sequence[LinearOp]) -> None:
                 op.drop_all_references()
             else:
                 block.add_op(op)
-    block.add_op(ReturnOp(value))
-    kind = FunctionType.from_lists(list(block.arg_types), [value.type])
-    name = free_name(module, joined([function.sym_name.data for function in functions]))
-    insert_kernel(module, FuncOp(name, kind, Region(block)))
+    names = [function.sym_name.data for function in functions]
+    assert isinstance(value.owner, Operation)
+    name = insert_kernel(module, joined(names), block, value.owner)
     last = calls[-1]
-    call = LinearOp(name, calls[0].input, last.result.type)
-    call.attributes[NODE] = StringAttr(name)
-    call.result.name_hint = last.result.name_hint
+    call = kernel_call(name, calls[0].input, last.result)
     Rewriter.insert_op(call, InsertPoint.before(last))
     last.result.replace_all_uses_with(call.result)
     for old in reversed(calls):

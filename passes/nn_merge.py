@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from xdsl.context import Context
-from xdsl.dialects.builtin import FunctionType, ModuleOp, StringAttr, TensorType, f32, i64
+from xdsl.dialects.builtin import ModuleOp, StringAttr, TensorType, f32, i64
 from xdsl.dialects.func import FuncOp, ReturnOp
-from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
+from xdsl.ir import Attribute, SSAValue
 from xdsl.passes import ModulePass
 from xdsl.rewriter import InsertPoint, Rewriter
 from xdsl.traits import SymbolTable
@@ -19,11 +19,10 @@ from daqkf.dialects.dense import from_array
 from daqkf.dialects.nn import ConstantOp, LinearOp, SliceOp
 from daqkf.dialects.nn.base import NODE, shape_of
 from daqkf.dialects.spaq import ActivationOp, AddOp, MatmulOp
-from daqkf.dialects.spaq import ConstantOp as WeightsOp
 from daqkf.dialects.spaq.checks import element
-from daqkf.dialects.spaq.ops import activations, chain, defining_constant
+from daqkf.dialects.spaq.ops import chain, defining_constant
 from daqkf.hw_targets import load_target
-from daqkf.passes.nn_outline import free_name, insert_kernel
+from daqkf.passes.nn_outline import insert_kernel, layer_block
 
 
 @dataclass(frozen=True)
@@ -47,8 +46,8 @@ class NnMergePass(ModulePass):
         for call in [found for found in op.walk() if isinstance(found, LinearOp)]:
             readers.setdefault(call.input, []).append(call)
         for calls in readers.values():
-            groups: list[list[_Layer]] = []
-            for layer in (found for call in calls if (found := _Layer.of(call)) is not None):
+            groups: list[list[Layer]] = []
+            for layer in (found for call in calls if (found := Layer.of(call)) is not None):
                 for group in groups:
                     channels = sum(member.channels for member in [*group, layer])
                     if group[0].activation == layer.activation and channels <= most:
@@ -62,7 +61,7 @@ class NnMergePass(ModulePass):
 
 
 @dataclass(frozen=True)
-class _Layer:
+class Layer:
     """A call of a kernel that is a single layer."""
 
     call: LinearOp
@@ -73,10 +72,17 @@ class _Layer:
 
     @property
     def channels(self) -> int:
+        """Outputs."""
         return self.weights.shape[1]
 
+    @property
+    def offsets(self) -> np.ndarray:
+        """The bias [N], zeros if there is none."""
+        return np.zeros(self.channels, np.float32) if self.bias is None else self.bias
+
     @classmethod
-    def of(cls, call: LinearOp) -> "_Layer | None":
+    def of(cls, call: LinearOp) -> "Layer | None":
+        """The layer that is called, if it is one."""
         function = SymbolTable.lookup_symbol(call, call.callee)
         assert isinstance(function, FuncOp)
         block = function.body.block
@@ -95,29 +101,18 @@ class _Layer:
         return cls(call, function, weights, bias, functions[0] if functions else None)
 
 
-def _merge(module: ModuleOp, layers: Sequence[_Layer]) -> None:
+def _merge(module: ModuleOp, layers: Sequence[Layer]) -> None:
     calls = [layer.call for layer in layers]
     names = [layer.function.sym_name.data for layer in layers]
     weights = np.concatenate([layer.weights for layer in layers], axis=1)
-    features, channels = weights.shape
-    block = Block(arg_types=[activations(features, f32)])
-    matrix = WeightsOp(from_array(weights, f32))
-    result: Operation = MatmulOp(block.args[0], matrix.result, activations(channels, f32))
-    block.add_ops([matrix, result])
+    channels, bias = weights.shape[1], None
     if any(layer.bias is not None for layer in layers):
-        biases = [
-            np.zeros(layer.channels) if layer.bias is None else layer.bias for layer in layers
-        ]
-        vector = WeightsOp(from_array(np.concatenate(biases), f32))
-        result = AddOp(result.results[0], vector.result)
-        block.add_ops([vector, result])
+        bias = np.concatenate([layer.offsets for layer in layers])
+    block, result = layer_block(weights, bias)
     if layers[0].activation is not None:
         result = ActivationOp(layers[0].activation, result.results[0])
         block.add_op(result)
-    block.add_op(ReturnOp(result.results[0]))
-    kind = FunctionType.from_lists(list(block.arg_types), [result.results[0].type])
-    name = free_name(module, joined(names))
-    insert_kernel(module, FuncOp(name, kind, Region(block)))
+    name = insert_kernel(module, joined(names), block, result)
 
     merged = LinearOp(name, calls[0].input, _with_last(calls[0].result, channels))
     merged.attributes[NODE] = StringAttr(name)

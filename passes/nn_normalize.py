@@ -18,17 +18,14 @@ from daqkf.dialects.dense import from_array
 from daqkf.dialects.dfke.machine import Machine
 from daqkf.dialects.nn import ConcatOp, ConstantOp, ElementwiseOp, LinearOp
 from daqkf.dialects.nn import LayerNormOp as HostLayerNormOp
-from daqkf.dialects.nn.base import NODE, shape_of
+from daqkf.dialects.nn.base import HOST, shape_of
 from daqkf.dialects.spaq import AddOp, ColumnsOp, LayerNormOp, MatmulOp, ResidualOp
 from daqkf.dialects.spaq import ConstantOp as WeightsOp
 from daqkf.dialects.spaq.checks import features
 from daqkf.dialects.spaq.numerics import NORMALIZED_FEATURES
 from daqkf.dialects.spaq.ops import activations
 from daqkf.hw_targets import load_target
-from daqkf.passes.nn_outline import free_name, insert_kernel
-
-HOST = "host"
-"""The attribute that says why a normalisation stays with the host."""
+from daqkf.passes.nn_outline import free_name, insert_function, kernel_call
 
 
 @dataclass(frozen=True)
@@ -174,9 +171,7 @@ def _absorb(module: ModuleOp, norm: HostLayerNormOp, found: _Sum) -> None:
     function.function_type = kind
 
     name = function.sym_name.data
-    normalized = LinearOp(name, source, norm.result.type)
-    normalized.attributes[NODE] = StringAttr(name)
-    normalized.result.name_hint = norm.result.name_hint
+    normalized = kernel_call(name, source, norm.result)
     Rewriter.insert_op(normalized, InsertPoint.before(norm))
     result = normalized.result
     if (signs < 0).any():
@@ -202,7 +197,7 @@ def _own(module: ModuleOp, call: LinearOp, function: FuncOp) -> FuncOp:
         return function
     copy = function.clone()
     copy.sym_name = StringAttr(free_name(module, function.sym_name.data))
-    insert_kernel(module, copy)
+    insert_function(module, copy)
     return copy
 
 

@@ -91,36 +91,23 @@ def _bias(product: SSAValue, channels: int) -> tuple[ElementwiseOp, np.ndarray] 
 
 
 def _outline(module: ModuleOp, matmul: MatmulOp, weights: np.ndarray) -> None:
-    features, channels = weights.shape
+    channels = weights.shape[1]
     _require_finite(matmul, "weights", weights)
-    block = Block(arg_types=[activations(features, f32)])
-    block.args[0].name_hint = "x"
-    constant = WeightsOp(from_array(weights, f32))
-    constant.result.name_hint = "weights"
-    inside: Operation = KernelMatmulOp(block.args[0], constant.result, activations(channels, f32))
-    block.add_ops([constant, inside])
     taken: list[Operation] = [matmul]
+    bias = None
     if found := _bias(matmul.result, channels):
-        addition, vector = found
-        _require_finite(matmul, "a bias", vector)
-        constant = WeightsOp(from_array(vector, f32))
-        constant.result.name_hint = "bias"
-        inside = AddOp(inside.results[0], constant.result)
-        block.add_ops([constant, inside])
+        addition, bias = found
+        _require_finite(matmul, "a bias", bias)
         taken.append(addition)
+    block, inside = layer_block(weights, bias)
     reader = taken[-1].results[0].get_user_of_unique_use()
     if isinstance(reader, ElementwiseOp) and reader.kind.data in FUNCTIONS:
         inside = ActivationOp(reader.kind.data, inside.results[0])
         block.add_op(inside)
         taken.append(reader)
-    block.add_op(ReturnOp(inside.results[0]))
-    kind = FunctionType.from_lists(list(block.arg_types), [inside.results[0].type])
-    name = free_name(module, _name(matmul))
-    insert_kernel(module, FuncOp(name, kind, Region(block)))
+    name = insert_kernel(module, _name(matmul), block, inside)
     last = taken[-1]
-    call = LinearOp(name, matmul.lhs, last.results[0].type)
-    call.attributes[NODE] = StringAttr(name)
-    call.result.name_hint = last.results[0].name_hint
+    call = kernel_call(name, matmul.lhs, last.results[0])
     Rewriter.insert_op(call, InsertPoint.before(last))
     last.results[0].replace_all_uses_with(call.result)
     for op in reversed(taken):
@@ -142,6 +129,42 @@ def free_name(module: ModuleOp, name: str) -> str:
     return found
 
 
-def insert_kernel(module: ModuleOp, function: FuncOp) -> None:
+def layer_block(weights: np.ndarray, bias: np.ndarray | None) -> tuple[Block, Operation]:
+    """A block of `x·W + b` over f32, weights [K, N] and bias [N], and its last operation."""
+    features, channels = weights.shape
+    block = Block(arg_types=[activations(features, f32)])
+    block.args[0].name_hint = "x"
+    matrix = WeightsOp(from_array(weights, f32))
+    matrix.result.name_hint = "weights"
+    last: Operation = KernelMatmulOp(block.args[0], matrix.result, activations(channels, f32))
+    block.add_ops([matrix, last])
+    if bias is not None:
+        vector = WeightsOp(from_array(bias, f32))
+        vector.result.name_hint = "bias"
+        last = AddOp(last.results[0], vector.result)
+        block.add_ops([vector, last])
+    return block, last
+
+
+def insert_kernel(module: ModuleOp, name: str, block: Block, last: Operation) -> str:
+    """Put a kernel that returns its last operation's result before the network, behind the kernels
+    that are there; its name, which is the one given if that is free."""
+    value = last.results[0]
+    block.add_op(ReturnOp(value))
+    kind = FunctionType.from_lists(list(block.arg_types), [value.type])
+    name = free_name(module, name)
+    insert_function(module, FuncOp(name, kind, Region(block)))
+    return name
+
+
+def insert_function(module: ModuleOp, function: FuncOp) -> None:
     """Put a kernel in front of the network, behind the kernels that are there."""
     Rewriter.insert_op(function, InsertPoint.before(entry(module)))
+
+
+def kernel_call(name: str, value: SSAValue, like: SSAValue) -> LinearOp:
+    """A call of a kernel, for a result that is named and typed like another value."""
+    call = LinearOp(name, value, like.type)
+    call.attributes[NODE] = StringAttr(name)
+    call.result.name_hint = like.name_hint
+    return call

@@ -21,6 +21,7 @@ from daqkf.dialects.spaq import (
     AddOp,
     CalibratedOp,
     ColumnsOp,
+    GateOp,
     LayerNormOp,
     MatmulOp,
     ResidualOp,
@@ -41,7 +42,7 @@ GRANULARITIES = ("tensor", "channel")
 CLIPS = tuple(_SEARCH)
 
 
-_OBSERVED = (MatmulOp, AddOp, ResidualOp, ActivationOp, LayerNormOp, ColumnsOp)
+_OBSERVED = (MatmulOp, AddOp, ResidualOp, ActivationOp, LayerNormOp, GateOp, ColumnsOp)
 
 
 @dataclass
@@ -78,7 +79,7 @@ def calibrate(
 ) -> None:
     """Run the float module on `samples` [T, K] and put `spaq.calibrated` after every value
     that will need a scale: the input or its columns, each complete sum, each activation, what is
-    normalised. Sums for a function that saturates are stated up to where it does.
+    normalised or gated. Sums for a function that saturates are stated up to where it does.
 
     `granularity` and `clip` are those of `SpaqCalibratePass`.
 

@@ -21,6 +21,7 @@ from daqkf.dialects.spaq import (
     CalibratedOp,
     ConstantOp,
     DequantizeOp,
+    GateOp,
     GatherOp,
     LayerNormOp,
     LevelsAttr,
@@ -37,6 +38,7 @@ from daqkf.dialects.spaq.ops import activations, chain, defining_constant
 from daqkf.passes.maths.allocation import Choice, LevelChooser, noise_share
 from daqkf.passes.maths.calibration import HEADROOM, Columns, extra_columns, table_columns
 from daqkf.passes.maths.compensation import compensate
+from daqkf.passes.maths.gating import gate_scales, gated_scale
 from daqkf.passes.maths.input_statistics import InputStatistics
 from daqkf.passes.maths.levels import METHODS, Fit, fit, fit_exact
 from daqkf.passes.maths.normalization import affine_factors, exponents_of, summable_scales
@@ -115,10 +117,10 @@ class SpaqQuantizePass(ModulePass):
       those of the input, and those of a result behind relu, gelu or silu. 0 means none.
 
     A range per feature gives sums without a function one scale for each channel; the input, a
-    function's table and what another product reads have one for all. What is added as a residual,
-    or normalised and read again, has larger scales for features of large range in place of extra
-    columns, and products read those features several times (`spaq.gather`). A product with the
-    attribute `spaq.levels` has the level set stated there instead.
+    function's table, gates and what another product reads have one for all. What is added as a
+    residual, or normalised or gated and read again, has larger scales for features of large range
+    in place of extra columns, and products read those features several times (`spaq.gather`). A
+    product with the attribute `spaq.levels` has the level set stated there instead.
     """
 
     name = "spaq-quantize"
@@ -169,7 +171,7 @@ class SpaqQuantizePass(ModulePass):
         for matmul, constant in found:
             weights = constant.array().astype(np.float64)
             chosen, bias, seen = stated_levels(matmul) or levels, None, statistics.get(matmul)
-            norm = _normalization(matmul)
+            row = _row(matmul)
             if seen is None:
                 fitted = self._fit(weights, chosen)
             else:
@@ -181,8 +183,10 @@ class SpaqQuantizePass(ModulePass):
                 bias = seen.bias_shift(weights, fitted.levels * fitted.scales)
                 bias = bias if own is None else bias + own.array()
             quantize_layer(matmul, constant, chosen, fitted, self.split, bias)
-            if norm is not None:
-                _quantize_normalization(norm, self.split)
+            if isinstance(row, LayerNormOp):
+                _quantize_normalization(row, self.split)
+            elif row is not None:
+                _quantize_gate(row, self.split)
 
     def _fit(
         self, weights: NDArray, levels: LevelSet, importance: NDArray[np.float64] | None = None
@@ -342,8 +346,12 @@ def _find(matmul: MatmulOp, weights: ConstantOp, budget: float) -> _Layer:
         sum_scale, output = table_columns(
             activation.function.data, ranges[0], np.broadcast_to(ranges[1], channels), budget
         )
-    elif _normalization(matmul) is not None:
-        sum_scale = summable_scales(np.broadcast_to(ranges[0], channels))
+    elif (row := _row(matmul)) is not None:
+        found = np.broadcast_to(ranges[0], channels)
+        if isinstance(row, GateOp):
+            sum_scale = gate_scales(row.function.data, found)
+        else:
+            sum_scale = summable_scales(found)
         output = Columns(sum_scale, np.empty(0, np.int32))
     else:
         # One multiplier and shift per channel are there anyway, so a scale for each is free.
@@ -357,11 +365,11 @@ def _find(matmul: MatmulOp, weights: ConstantOp, budget: float) -> _Layer:
     return _Layer(matmul, weights, bias, residual, activation, last, read, sum_scales, output)
 
 
-def _normalization(matmul: MatmulOp) -> LayerNormOp | None:
-    """The normalisation of a layer's sums, if there is one."""
+def _row(matmul: MatmulOp) -> LayerNormOp | GateOp | None:
+    """The normalisation or the gate of a layer's sums, if there is one."""
     last = [matmul, *chain(matmul, _STAGES)][-1]
     reader = last.results[0].get_user_of_unique_use()
-    return reader if isinstance(reader, LayerNormOp) else None
+    return reader if isinstance(reader, LayerNormOp | GateOp) else None
 
 
 def _input_columns(matmul: MatmulOp, budget: float) -> Columns:
@@ -423,33 +431,88 @@ def _quantize_normalization(norm: LayerNormOp, budget: float) -> None:
     Raises:
         ValueError: the range of the result is missing, or γ or β are no constants.
     """
-    before, after = norm.input.owner, norm.result.get_user_of_unique_use()
     gamma, beta = defining_constant(norm.gamma), defining_constant(norm.beta)
-    if not isinstance(after, CalibratedOp):
-        raise ValueError("the result of a normalisation has no spaq.calibrated range")
-    if not isinstance(before, DequantizeOp) or len(before.columns()) or None in (gamma, beta):
-        raise ValueError("a normalisation is of a layer's sums, and has constants γ and β")
-    assert gamma is not None and beta is not None
-    count = features(norm.input)
-    exponents = exponents_of(np.broadcast_to(before.scales(), count).astype(np.float64))
-    ranges = np.broadcast_to(after.ranges(), count)
-    inside = any(isinstance(use.operation, MatmulOp | ResidualOp) for use in after.result.uses)
-    columns = Columns.single(ranges, budget) if inside else Columns.plain(ranges * HEADROOM)
-    scales = np.broadcast_to(columns.scale, count)
+    if gamma is None or beta is None:
+        raise ValueError("a normalisation has constants γ and β")
+    before, scales = _left(norm)
+    columns = _row_columns(norm, budget)
     bias, multiplier, shift = affine_factors(
-        gamma.array().astype(np.float64), beta.array().astype(np.float64), scales
+        gamma.array().astype(np.float64),
+        beta.array().astype(np.float64),
+        np.broadcast_to(columns.scale, len(scales)),
     )
-    normal = NormalizeOp(before.input, from_array(exponents, i32))
+    normal = NormalizeOp(before.input, from_array(exponents_of(scales), i32))
     offset = ConstantOp(from_array(bias, i32))
-    sums = AddOp(normal.result, offset.result, activations(count, i32))
-    level = RequantizeOp(sums.result, from_array(multiplier, i32), from_array(shift, i32))
-    result = DequantizeOp(level.result, columns.scale)
-    result.result.name_hint = norm.result.name_hint
-    Rewriter.insert_op([normal, offset, sums, level, result], InsertPoint.before(norm))
-    after.result.replace_all_uses_with(result.result)
-    for op in (after, norm, before, gamma, beta):
+    sums = AddOp(normal.result, offset.result, activations(len(scales), i32))
+    Rewriter.insert_op([normal, offset, sums], InsertPoint.before(norm))
+    _finish_row(norm, sums.result, multiplier, shift, columns)
+    for op in (before, gamma, beta):
         if not any(value.uses for value in op.results):
             Rewriter.erase_op(op)
+
+
+def _quantize_gate(gate: GateOp, budget: float) -> None:
+    """Gate what a layer has just left, as integers.
+
+    Raises:
+        ValueError: the range of the result is missing.
+    """
+    function = gate.function.data
+    before, scales = _left(gate)
+    columns = _row_columns(gate, budget)
+    scale = gated_scale(function, float(scales[0]))
+    table = activation_table(function, float(scales[0]), scale)
+    product = GateOp(function, before.input, from_array(table, i8))
+    Rewriter.insert_op(product, InsertPoint.before(gate))
+    multiplier, shift = requantization(scale * scales[1::2] / columns.scale)
+    _finish_row(gate, product.result, multiplier, shift, columns)
+    Rewriter.erase_op(before)
+
+
+def _left(row: LayerNormOp | GateOp) -> tuple[DequantizeOp, NDArray[np.float64]]:
+    """What a layer has left for a row's operation, and its scales [N].
+
+    Raises:
+        ValueError: it is not what a layer has left.
+    """
+    before = row.input.owner
+    if not isinstance(before, DequantizeOp) or len(before.columns()):
+        raise ValueError(f"{row.name} is not of a layer's sums")
+    scales = np.broadcast_to(before.scales(), features(row.input))
+    return before, scales.astype(np.float64)
+
+
+def _row_columns(row: LayerNormOp | GateOp, budget: float) -> Columns:
+    """The int8 columns of a row's operation, from what is stated behind it.
+
+    Raises:
+        ValueError: its range is missing.
+    """
+    after = row.result.get_user_of_unique_use()
+    if not isinstance(after, CalibratedOp):
+        raise ValueError(f"the result of {row.name} has no spaq.calibrated range")
+    ranges = np.broadcast_to(after.ranges(), features(row.result))
+    inside = any(isinstance(use.operation, MatmulOp | ResidualOp) for use in after.result.uses)
+    return Columns.single(ranges, budget) if inside else Columns.plain(ranges * HEADROOM)
+
+
+def _finish_row(
+    row: LayerNormOp | GateOp,
+    sums: SSAValue,
+    multiplier: NDArray[np.int64],
+    shift: NDArray[np.int64],
+    columns: Columns,
+) -> None:
+    """Requantise sums in the place of a row's operation and its stated range, which go."""
+    after = row.result.get_user_of_unique_use()
+    assert isinstance(after, CalibratedOp)
+    level = RequantizeOp(sums, from_array(multiplier, i32), from_array(shift, i32))
+    result = DequantizeOp(level.result, columns.scale)
+    result.result.name_hint = row.result.name_hint
+    Rewriter.insert_op([level, result], InsertPoint.before(row))
+    after.result.replace_all_uses_with(result.result)
+    for op in (after, row):
+        Rewriter.erase_op(op)
 
 
 def _bounded(

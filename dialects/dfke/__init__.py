@@ -6,14 +6,14 @@
 from xdsl.ir import Dialect
 
 from daqkf.dialects.dfke.attributes import DecisionAttr, MachineAttr, ScheduleAttr, TilesAttr
-from daqkf.dialects.dfke.chaining import ChainOp, NormalizationOp
+from daqkf.dialects.dfke.chaining import ChainOp, GatingOp, NormalizationOp, RowOperation
 from daqkf.dialects.dfke.decision import Decision
 from daqkf.dialects.dfke.machine import Machine
 from daqkf.dialects.dfke.ops import DispatchOp, KernelOp, YieldOp
 
 DFKE = Dialect(
     "dfke",
-    [ChainOp, DispatchOp, KernelOp, NormalizationOp, YieldOp],
+    [ChainOp, DispatchOp, GatingOp, KernelOp, NormalizationOp, YieldOp],
     [DecisionAttr, MachineAttr, ScheduleAttr, TilesAttr],
 )
 
@@ -23,10 +23,12 @@ __all__ = [
     "Decision",
     "DecisionAttr",
     "DispatchOp",
+    "GatingOp",
     "KernelOp",
     "Machine",
     "MachineAttr",
     "NormalizationOp",
+    "RowOperation",
     "ScheduleAttr",
     "TilesAttr",
     "YieldOp",

@@ -1,40 +1,94 @@
 # Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-"""Chains of kernels, and the normalisations that stand between them."""
+"""Chains of kernels, and what the row unit does between them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from xdsl.ir import Block, Operation, Region, SSAValue
 from xdsl.irdl import irdl_op_definition
 from xdsl.utils.exceptions import VerifyException
 
 from daqkf.dialects.dfke.ops import KernelOp, RegionOperation, YieldOp
-from daqkf.dialects.spaq import ActivationOp, AddOp, ConstantOp, NormalizeOp, RequantizeOp
+from daqkf.dialects.spaq import (
+    ActivationOp,
+    AddOp,
+    ConstantOp,
+    GateOp,
+    NormalizeOp,
+    RequantizeOp,
+)
 from daqkf.dialects.spaq.ops import chain, defining_constant
 
-NORMALIZATION_STAGES: tuple[type[Operation], ...] = (AddOp, RequantizeOp, ActivationOp)
-"""What may follow `spaq.normalize`, in this order, each at most once."""
+ROW_STAGES: tuple[type[Operation], ...] = (AddOp, RequantizeOp, ActivationOp)
+"""What may follow the first operation of a row unit's kernel, in this order, each at most once."""
 
 
 @dataclass(frozen=True)
-class NormalizationBody:
-    """The operations of the body `act(requantize(normalize(x) + b))`."""
+class RowBody:
+    """The operations of the body `act(requantize(first(x) + b))`."""
 
-    normalize: NormalizeOp
+    first: Operation
     add: AddOp | None
     bias: ConstantOp | None
     requantize: RequantizeOp
     activation: ActivationOp | None
 
 
-@irdl_op_definition
-class NormalizationOp(RegionOperation):
-    """Layer normalisation of a kernel's results, which the array's row unit does in a chain.
+class RowOperation(RegionOperation):
+    """What the array's row unit does with a kernel's results, in a chain.
 
-    The body is `spaq.normalize`, then optionally `spaq.add` of a constant, `spaq.requantize`, and
-    optionally `spaq.activation`.
+    The body is the operation that gives it its name, then optionally `spaq.add` of a constant,
+    `spaq.requantize`, and optionally `spaq.activation`.
+    """
+
+    FIRST: ClassVar[type[Operation]]
+    """What the body begins with."""
+
+    def verify_(self) -> None:
+        self.verify_argument()
+        last = self.body.block.last_op
+        if not isinstance(last, YieldOp) or [value.type for value in last.operands] != [
+            self.result.type
+        ]:
+            raise VerifyException(f"the body ends with a dfke.yield of the result of {self.name}")
+        self.parts()
+
+    def parts(self) -> RowBody:
+        """The stages of the body.
+
+        Raises:
+            VerifyException: the body is not act(requantize(first(x) + b)).
+        """
+        block = self.body.block
+        first, name = block.args[0].get_user_of_unique_use(), self.FIRST.name
+        if not isinstance(first, self.FIRST):
+            raise VerifyException(f"the input of {self.name} goes to one {name}")
+        stages = chain(first, ROW_STAGES)
+        add = next((stage for stage in stages if isinstance(stage, AddOp)), None)
+        bias = defining_constant(add.bias) if add else None
+        requantize = next((stage for stage in stages if isinstance(stage, RequantizeOp)), None)
+        activation = next((stage for stage in stages if isinstance(stage, ActivationOp)), None)
+        if requantize is None or (add is not None and bias is None):
+            raise VerifyException(
+                f"{self.name} is {name}, spaq.add of a constant, spaq.requantize and "
+                "spaq.activation, in this order"
+            )
+        used = {first, bias, *stages, block.last_op}
+        stray = next((op for op in block.ops if op not in used), None)
+        if stray is not None:
+            raise VerifyException(f"{self.name} has no place for {stray.name}")
+        terminator = block.last_op
+        if terminator is None or terminator.operands[0] is not stages[-1].results[0]:
+            raise VerifyException(f"{self.name} yields the last of its stages")
+        return RowBody(first, add, bias, requantize, activation)
+
+
+@irdl_op_definition
+class NormalizationOp(RowOperation):
+    """Layer normalisation of a kernel's results.
 
     ```mlir
     %y = dfke.normalization(%x = %0) : tensor<?x2xi8> -> tensor<?x2xi8> {
@@ -47,46 +101,28 @@ class NormalizationOp(RegionOperation):
 
     name = "dfke.normalization"
 
-    def verify_(self) -> None:
-        self.verify_argument()
-        last = self.body.block.last_op
-        if not isinstance(last, YieldOp) or [value.type for value in last.operands] != [
-            self.result.type
-        ]:
-            raise VerifyException("the body ends with a dfke.yield of the normalisation's result")
-        self.parts()
-
-    def parts(self) -> NormalizationBody:
-        """The stages of the body.
-
-        Raises:
-            VerifyException: the body is not act(requantize(normalize(x) + b)).
-        """
-        block = self.body.block
-        normalize = block.args[0].get_user_of_unique_use()
-        if not isinstance(normalize, NormalizeOp):
-            raise VerifyException("a normalisation's input goes to one spaq.normalize")
-        stages = chain(normalize, NORMALIZATION_STAGES)
-        add = next((stage for stage in stages if isinstance(stage, AddOp)), None)
-        bias = defining_constant(add.bias) if add else None
-        requantize = next((stage for stage in stages if isinstance(stage, RequantizeOp)), None)
-        activation = next((stage for stage in stages if isinstance(stage, ActivationOp)), None)
-        if requantize is None or (add is not None and bias is None):
-            raise VerifyException(
-                "a normalisation is spaq.normalize, spaq.add of a constant, spaq.requantize and "
-                "spaq.activation, in this order"
-            )
-        used = {normalize, bias, *stages, block.last_op}
-        stray = next((op for op in block.ops if op not in used), None)
-        if stray is not None:
-            raise VerifyException(f"a normalisation has no place for {stray.name}")
-        terminator = block.last_op
-        if terminator is None or terminator.operands[0] is not stages[-1].results[0]:
-            raise VerifyException("a normalisation yields the last of its stages")
-        return NormalizationBody(normalize, add, bias, requantize, activation)
+    FIRST: ClassVar = NormalizeOp
 
 
-Part = KernelOp | NormalizationOp
+@irdl_op_definition
+class GatingOp(RowOperation):
+    """Every other one of a kernel's results, times a function of the one before.
+
+    ```mlir
+    %y = dfke.gating(%x = %0) : tensor<?x4xi8> -> tensor<?x2xi8> {
+      %1 = spaq.gate "silu" %x table … : tensor<?x4xi8> -> tensor<?x2xi16>
+      %2 = spaq.requantize %1 multiplier … shift … : tensor<?x2xi16> -> tensor<?x2xi8>
+      dfke.yield %2 : tensor<?x2xi8>
+    }
+    ```
+    """
+
+    name = "dfke.gating"
+
+    FIRST: ClassVar = GateOp
+
+
+Part = KernelOp | RowOperation
 """What a chain is made of."""
 
 
@@ -96,8 +132,8 @@ class ChainOp(RegionOperation):
 
     The first kernel is of the chain's input, each other one of the result before it, and the
     last one's result is the chain's. So nothing between them leaves the array. Behind a kernel
-    there may be a normalisation of its results, and a kernel may add what it, or a kernel before
-    it, reads: that is kept until something else is.
+    there may be a normalisation or a gating of its results, and a kernel may add what it, or a
+    kernel before it, reads: that is kept until something else is.
 
     ```mlir
     %y = dfke.chain(%k = %x) : tensor<?x2xi8> -> tensor<?x3xi8> {
@@ -117,7 +153,7 @@ class ChainOp(RegionOperation):
         terminator = block.last_op
         if not isinstance(terminator, YieldOp) or len(parts) + 1 != len(block.ops) or not parts:
             raise VerifyException(
-                "a chain has kernels, normalisations between them and a dfke.yield alone"
+                "a chain has kernels, what the row unit does between them and a dfke.yield alone"
             )
         if tuple(terminator.operands) != (parts[-1].result,) or (
             parts[-1].result.type != self.result.type
@@ -127,7 +163,7 @@ class ChainOp(RegionOperation):
             raise VerifyException(problem)
 
     def parts(self) -> list[Part]:
-        """The kernels and normalisations, in order."""
+        """The kernels, and what the row unit does, in order."""
         return [op for op in self.body.block.ops if isinstance(op, Part)]
 
     def kernels(self) -> list[KernelOp]:
@@ -152,10 +188,15 @@ def unsound(value: SSAValue, parts: Sequence[Part]) -> str | None:
             return f"kernel {number} of a chain is of the result before it"
         if number and any(use.operation not in parts for use in value.uses):
             return f"what kernel {number} of a chain is of has other readers"
-        if isinstance(part, NormalizationOp) and not (
-            number and isinstance(parts[number - 1], KernelOp)
+        behind = parts[number - 1] if number else None
+        if isinstance(part, RowOperation) and not isinstance(behind, KernelOp):
+            return f"kernel {number} of a chain works on rows that no kernel has computed"
+        if (
+            isinstance(part, GatingOp)
+            and isinstance(behind, KernelOp)
+            and behind.parts().activation is not None
         ):
-            return f"kernel {number} of a chain normalises what no kernel has computed"
+            return f"what kernel {number} of a chain gates has a function of its own"
         value = part.result
     saves = saves_of(parts)
     for number, part in enumerate(parts):

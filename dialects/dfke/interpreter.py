@@ -16,7 +16,7 @@ from xdsl.interpreter import (
     register_impls,
 )
 
-from daqkf.dialects.dfke.chaining import ChainOp, NormalizationOp
+from daqkf.dialects.dfke.chaining import ChainOp, GatingOp, NormalizationOp
 from daqkf.dialects.dfke.ops import DispatchOp, KernelOp, YieldOp
 
 Values = tuple[Any, ...]
@@ -33,6 +33,10 @@ class DfkeFunctions(InterpreterFunctions):
     @impl(NormalizationOp)
     def normalization(self, interpreter: Interpreter, op: NormalizationOp, args: Values) -> Values:
         return interpreter.run_ssacfg_region(op.body, args, "normalization")
+
+    @impl(GatingOp)
+    def gating(self, interpreter: Interpreter, op: GatingOp, args: Values) -> Values:
+        return interpreter.run_ssacfg_region(op.body, args, "gating")
 
     @impl(ChainOp)
     def chain(self, interpreter: Interpreter, op: ChainOp, args: Values) -> Values:

@@ -181,6 +181,10 @@ class Machine:
         """Slots that so many parameter rows take, one after another."""
         return -(-rows // self.parameter_stride)
 
+    def gating_cycles(self, outputs: int) -> int:
+        """Cycles in which the row unit multiplies a tile's gates and values."""
+        return 2 * outputs * self.post_cycles
+
     def normalization_cycles(self, features: int) -> int:
         """Cycles in which the row unit normalises a tile's results, once they are complete."""
         return self.lanes * SOLVING_CYCLES + features * self.post_cycles

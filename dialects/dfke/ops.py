@@ -60,9 +60,9 @@ class YieldOp(AbstractYieldOperation[Attribute]):
 
 
 def _regions() -> tuple[type[Operation], ...]:
-    from daqkf.dialects.dfke.chaining import ChainOp, NormalizationOp
+    from daqkf.dialects.dfke.chaining import ChainOp, GatingOp, NormalizationOp
 
-    return KernelOp, DispatchOp, ChainOp, NormalizationOp
+    return KernelOp, DispatchOp, ChainOp, NormalizationOp, GatingOp
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,9 @@ from daqkf.dialects.dense import storage_dtype
 NODE = "node"
 """The attribute with the name that an op has in the file it comes from."""
 
+HOST = "host"
+"""The attribute that says why an op which the array might do stays with the host."""
+
 Tensor = TensorType[Attribute] | UnrankedTensorType[Attribute]
 TENSOR = AnyAttr()
 INTEGERS = DenseArrayBase.constr(i64)

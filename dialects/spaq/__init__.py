@@ -26,6 +26,7 @@ from daqkf.dialects.spaq.ops import (
 from daqkf.dialects.spaq.rows import (
     ColumnsOp,
     ConcatOp,
+    GateOp,
     GatherOp,
     LayerNormOp,
     NormalizeOp,
@@ -43,6 +44,7 @@ SPAQ = Dialect(
         ConcatOp,
         ConstantOp,
         DequantizeOp,
+        GateOp,
         GatherOp,
         LayerNormOp,
         MatmulOp,
@@ -65,6 +67,7 @@ __all__ = [
     "ConstantOp",
     "DequantizeOp",
     "EncodingAttr",
+    "GateOp",
     "GatherOp",
     "LayerNormOp",
     "LevelSet",

@@ -29,6 +29,7 @@ from daqkf.dialects.spaq.ops import (
 from daqkf.dialects.spaq.rows import (
     ColumnsOp,
     ConcatOp,
+    GateOp,
     GatherOp,
     LayerNormOp,
     NormalizeOp,
@@ -109,6 +110,14 @@ class SpaqFunctions(InterpreterFunctions):
     @impl(NormalizeOp)
     def normalize(self, interpreter: Interpreter, op: NormalizeOp, args: Values) -> Values:
         return (numerics.normalize(args[0], to_array(op.exponent)),)
+
+    @impl(GateOp)
+    def gate(self, interpreter: Interpreter, op: GateOp, args: Values) -> Values:
+        (x,) = args
+        if op.table is not None:
+            return (numerics.gate(x, to_array(op.table)),)
+        gates = apply_function(op.function.data, x[:, 0::2])
+        return ((gates * x[:, 1::2]).astype(np.float32),)
 
     @impl(ColumnsOp)
     def columns(self, interpreter: Interpreter, op: ColumnsOp, args: Values) -> Values:

@@ -46,13 +46,13 @@ from daqkf.dialects.spaq.checks import (
     is_accumulator,
     require,
     require_activations,
+    require_function,
     require_within,
 )
 from daqkf.dialects.spaq.numerics import (
     MULTIPLIER_MAX,
     SHIFT_MAX,
     SHIFT_MIN,
-    TABLE_SIZE,
     distinct_magnitudes,
 )
 from daqkf.dialects.spaq.reals import (
@@ -514,18 +514,7 @@ class ActivationOp(IRDLOperation):
     def verify_(self) -> None:
         require_activations(self)
         require(self.input.type == self.result.type, "input and result differ in type")
-        kind = element(self.input)
-        if isinstance(kind, Float32Type):
-            require(self.table is None, "a table belongs to i8 elements")
-            return
-        require(kind == i8, "an activation works on f32 or i8")
-        require(
-            self.table is not None
-            and self.table.get_element_type() == i8
-            and self.table.get_shape() == (TABLE_SIZE,)
-            and self.table.shape_is_complete,
-            f"an activation over i8 needs a table of {TABLE_SIZE} i8 entries",
-        )
+        require_function(element(self.input), self.table, "an activation")
 
 
 def defining_constant(value: SSAValue) -> ConstantOp | None:

@@ -1,8 +1,8 @@
 # Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-"""Operations of `spaq` on whole rows, the features of a token: residuals, layer normalisation, and
-rows that are cut and put together."""
+"""Operations of `spaq` on whole rows, the features of a token: residuals, layer normalisation,
+gates, and rows that are cut and put together."""
 
 from collections.abc import Sequence
 
@@ -14,6 +14,7 @@ from xdsl.dialects.builtin import (
     FloatAttr,
     IntegerAttr,
     IntegerType,
+    StringAttr,
     TensorType,
     f32,
     f64,
@@ -42,10 +43,12 @@ from daqkf.dialects.spaq.checks import (
     require,
     require_activations,
     require_channels,
+    require_function,
     require_within,
 )
 from daqkf.dialects.spaq.numerics import (
     EXPONENT_MAX,
+    GATED_BITS,
     MULTIPLIER_MAX,
     NORMALIZED_BITS,
     NORMALIZED_FEATURES,
@@ -195,6 +198,50 @@ class NormalizeOp(IRDLOperation):
             f"{count} features to normalise; at most {NORMALIZED_FEATURES}",
         )
         require_within(self, "exponent", self.exponent, 0, EXPONENT_MAX)
+
+
+@irdl_op_definition
+class GateOp(IRDLOperation):
+    """`f(x[2n]) · x[2n + 1]` over the features of each token: gates and what they let through.
+
+    Over f32 with the function's name, or exactly over i8 with a table of it, which gives integers
+    of GATED_BITS (`numerics.gate`). Shazeer, "GLU Variants Improve Transformer", 2020.
+
+    ```mlir
+    %y = spaq.gate "silu" %x : tensor<?x6xf32> -> tensor<?x3xf32>
+    ```
+    """
+
+    name = "spaq.gate"
+
+    function = prop_def(StringAttr)
+    input = operand_def(TensorType)
+    table = opt_prop_def(DenseIntOrFPElementsAttr)
+    result = result_def(TensorType)
+
+    traits = traits_def(Pure())
+    assembly_format = (
+        "$function $input (`table` $table^)? attr-dict `:` type($input) `->` type($result)"
+    )
+
+    def __init__(
+        self, function: str, value: SSAValue, table: DenseIntOrFPElementsAttr | None = None
+    ):
+        kind = f32 if table is None else IntegerType(GATED_BITS)
+        super().__init__(
+            operands=[value],
+            properties={"function": StringAttr(function), "table": table},
+            result_types=[activations(features(value) // 2, kind)],
+        )
+
+    def verify_(self) -> None:
+        require_activations(self)
+        require_function(element(self.input), self.table, "a gate")
+        count, kind = features(self.result), f32 if self.table is None else IntegerType(GATED_BITS)
+        require(
+            features(self.input) == 2 * count and element(self.result) == kind,
+            f"{features(self.input)} features gate one another to half as many of {kind}",
+        )
 
 
 @irdl_op_definition

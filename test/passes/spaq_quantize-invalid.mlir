@@ -40,7 +40,7 @@ func.func @scales_of_input(%x: tensor<?x2xi8>) -> tensor<?x1xf32> {
 
 // -----
 
-// CHECK: spaq-quantize: the result of a normalisation has no spaq.calibrated range
+// CHECK: spaq-quantize: the result of spaq.layer_norm has no spaq.calibrated range
 func.func @normalized(%x: tensor<?x1xf32>) -> tensor<?x1xf32> {
   %c = spaq.calibrated %x absmax 1.0 : tensor<?x1xf32> -> tensor<?x1xf32>
   %w = spaq.constant dense<3.0> : tensor<1x1xf32>
@@ -126,4 +126,16 @@ func.func @levels_of_another_kind(%x: tensor<?x1xf32>) -> tensor<?x1xf32> {
   %0 = spaq.matmul %c, %w {spaq.levels = "uniform"} : (tensor<?x1xf32>, tensor<1x1xf32>) -> tensor<?x1xf32>
   %1 = spaq.calibrated %0 absmax 3.0 : tensor<?x1xf32> -> tensor<?x1xf32>
   func.return %1 : tensor<?x1xf32>
+}
+
+// -----
+
+// CHECK: spaq-quantize: the result of spaq.gate has no spaq.calibrated range
+func.func @gate(%x: tensor<?x1xf32>) -> tensor<?x1xf32> {
+  %c = spaq.calibrated %x absmax 1.0 : tensor<?x1xf32> -> tensor<?x1xf32>
+  %w = spaq.constant dense<3.0> : tensor<1x2xf32>
+  %0 = spaq.matmul %c, %w : (tensor<?x1xf32>, tensor<1x2xf32>) -> tensor<?x2xf32>
+  %1 = spaq.calibrated %0 absmax 3.0 : tensor<?x2xf32> -> tensor<?x2xf32>
+  %2 = spaq.gate "silu" %1 : tensor<?x2xf32> -> tensor<?x1xf32>
+  func.return %2 : tensor<?x1xf32>
 }

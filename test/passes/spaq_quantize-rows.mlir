@@ -49,3 +49,21 @@ func.func @both(%x: tensor<?x2xf32>) -> tensor<?x2xf32> {
   %2 = spaq.calibrated %1 absmax 2540.0 : tensor<?x2xf32> -> tensor<?x2xf32>
   func.return %2 : tensor<?x2xf32>
 }
+
+// Gates have one scale, and each value its own; so has each product, unless a product reads it.
+// CHECK-LABEL: func.func @gated
+// CHECK: %[[SUM:.*]] = spaq.matmul
+// CHECK-NEXT: %[[V:.*]] = spaq.requantize %[[SUM]] multiplier dense<[32768, 47663, 32768, 47663]> : tensor<4xi32> shift dense<[17, 18, 17, 18]>
+// CHECK-NEXT: %[[P:.*]] = spaq.gate "relu" %[[V]] table dense<"0x000102
+// CHECK-SAME: 7E7F00{{(00)*}}"> : tensor<256xi8> : tensor<?x4xi8> -> tensor<?x2xi16>
+// CHECK-NEXT: %[[Y:.*]] = spaq.requantize %[[P]] multiplier
+// CHECK-NEXT: spaq.dequantize %[[Y]] scale dense<[8.800000e+01, 2.200000e+01]>
+func.func @gated(%x: tensor<?x1xf32>) -> tensor<?x2xf32> {
+  %c = spaq.calibrated %x absmax 127.0 : tensor<?x1xf32> -> tensor<?x1xf32>
+  %w = spaq.constant dense<[[1.0, 2.0, 1.0, 8.0]]> : tensor<1x4xf32>
+  %0 = spaq.matmul %c, %w : (tensor<?x1xf32>, tensor<1x4xf32>) -> tensor<?x4xf32>
+  %1 = spaq.calibrated %0 absmax dense<[508.0, 635.0, 254.0, 635.0]> : tensor<4xf64> : tensor<?x4xf32> -> tensor<?x4xf32>
+  %2 = spaq.gate "relu" %1 : tensor<?x4xf32> -> tensor<?x2xf32>
+  %3 = spaq.calibrated %2 absmax dense<[10160.0, 2540.0]> : tensor<2xf64> : tensor<?x2xf32> -> tensor<?x2xf32>
+  func.return %3 : tensor<?x2xf32>
+}

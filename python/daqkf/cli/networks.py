@@ -114,5 +114,5 @@ def _print_traffic(network: "CompiledNetwork") -> None:
         console.print(f"on the array, too: {count} layer normalisations, with what they add")
     rest = ", ".join(f"{count} {kind}" for kind, count in facts["host"].items())
     console.print(f"on the host: {rest or 'nothing'}")
-    for row in facts["host_normalizations"]:
-        console.print(f"  {row['name']} is normalised there: {row['why']}")
+    for row in facts["left"]:
+        console.print(f"  {row['does']} {row['name']} stays there: {row['why']}")

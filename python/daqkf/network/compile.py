@@ -37,6 +37,7 @@ from daqkf.network.compiled import CompiledNetwork
 from daqkf.network.products import product_requirement
 from daqkf.passes.dfke_schedule import DfkeSchedulePass
 from daqkf.passes.nn_chain import NnChainPass
+from daqkf.passes.nn_gate import NnGatePass
 from daqkf.passes.nn_merge import NnMergePass
 from daqkf.passes.nn_normalize import NnNormalizePass
 from daqkf.passes.nn_product import Inputs, in_order, input_names, quantize_products
@@ -100,8 +101,8 @@ def compile_network(
         split: extra int8 columns for features of large range, as a share; see `daqkf.compile`.
         target: a target's name, or a .toml file.
         fuse: merge kernels of the same activations, chain those that follow one another, and
-            normalise on the array where that pays.
-        host_cycles: the array's cycles in which the host adds and normalises one value.
+            gate and normalise on the array where that pays.
+        host_cycles: the array's cycles in which the host gates, or adds and normalises, one value.
         products: compute products of activations (attention) on the array, too.
         second_order: prune and round on the calibration data; by default where that has two rows
             for each feature.
@@ -117,6 +118,7 @@ def compile_network(
         progress("read")
         network = source.clone() if isinstance(source, ModuleOp) else load_network(source)
         fusing: list[ModulePass | str] = [
+            NnGatePass(target, host_cycles),
             NnMergePass(target),
             NnChainPass(target),
             NnNormalizePass(target, host_cycles),

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from xdsl.dialects.builtin import ModuleOp, StringAttr
 from xdsl.dialects.func import FuncOp
+from xdsl.irdl import IRDLOperation
 from xdsl.utils.exceptions import DiagnosticException, InterpretationError, ParseError
 
 from daqkf.design import rtl_contents, run_passes
@@ -23,13 +24,12 @@ from daqkf.dialects.interpreting import call, entry
 from daqkf.dialects.nn import (
     ConstantOp,
     ElementwiseOp,
-    LayerNormOp,
     LinearOp,
     ProductOp,
     ReduceOp,
     SliceOp,
 )
-from daqkf.dialects.nn.base import node_name
+from daqkf.dialects.nn.base import HOST, node_name
 from daqkf.dialects.nn.interpreter import NnFunctions, integer_product
 from daqkf.dialects.rpea import (
     ArrayConfig,
@@ -51,7 +51,6 @@ from daqkf.ir import make_context, module_text, parse_module
 from daqkf.lowering.program_image import encode, parts_of
 from daqkf.network.accelerators import Accelerator, Resumable, SimulatedArray
 from daqkf.network.products import product_program
-from daqkf.passes.nn_normalize import HOST
 from daqkf.passes.nn_product import Inputs, in_order, input_names, output_names
 from daqkf.pipelines import CIRCUIT
 from daqkf.runtime.simulator import Job, Simulator
@@ -307,17 +306,18 @@ class CompiledNetwork:
         """What the host runs: operations of `main` by kind, and how many there are."""
         found: Counter[str] = Counter()
         for op in entry(self.network).body.block.ops:
-            if op.name.startswith("nn.") and not isinstance(op, LinearOp | ProductOp | ConstantOp):
-                kind = op.kind.data if isinstance(op, ElementwiseOp | ReduceOp) else None
-                found[kind or op.name.removeprefix("nn.")] += 1
+            if isinstance(op, LinearOp | ProductOp | ConstantOp) or not op.name.startswith("nn."):
+                continue
+            assert isinstance(op, IRDLOperation)
+            found[_kind(op)] += 1
         return dict(found.most_common())
 
     def left(self) -> list[dict[str, str]]:
-        """The layer normalisations that the host does: `name`, and `why` the array does not."""
+        """What the host does that arrays can: `name`, what it `does`, `why` it does it."""
         return [
-            {"name": node_name(op).strip("'"), "why": why.data}
+            {"name": node_name(op).strip("'"), "does": _kind(op), "why": why.data}
             for op in self.network.walk()
-            if isinstance(op, LayerNormOp)
+            if isinstance(op, IRDLOperation)
             and isinstance(why := op.attributes.get(HOST), StringAttr)
         ]
 
@@ -334,7 +334,7 @@ class CompiledNetwork:
             "saved_by_fusion": self.saved(),
             "programs": rows,
             "host": self.host(),
-            "host_normalizations": self.left(),
+            "left": self.left(),
             "products": sum(isinstance(op, ProductOp) for op in self.network.walk()),
         }
 
@@ -391,6 +391,12 @@ class CompiledNetwork:
             raise DaqkfError(f"{place}{message}") from None
         network.__dict__["verilog_files"] = files
         return network
+
+
+def _kind(op: IRDLOperation) -> str:
+    """What an operation of the host does, in a word."""
+    named = isinstance(op, ElementwiseOp | ReduceOp)
+    return op.kind.data if named else op.name.removeprefix("nn.")
 
 
 @dataclass(frozen=True)

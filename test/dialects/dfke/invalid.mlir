@@ -279,7 +279,7 @@ func.func @f(%x: tensor<?x1xi8>) {
 
 // -----
 
-// CHECK: kernel 0 of a chain normalises what no kernel has computed
+// CHECK: kernel 0 of a chain works on rows that no kernel has computed
 func.func @f(%x: tensor<?x1xi8>) {
   %y = dfke.chain(%k = %x) : tensor<?x1xi8> -> tensor<?x1xi8> {
     %a = dfke.normalization(%i = %k) : tensor<?x1xi8> -> tensor<?x1xi8> {
@@ -376,12 +376,47 @@ func.func @f(%x: tensor<?x1xi8>) {
 
 // -----
 
-// CHECK: a normalisation's input goes to one spaq.normalize
+// CHECK: the input of dfke.normalization goes to one spaq.normalize
 func.func @f(%x: tensor<?x1xi18>) {
   %y = dfke.normalization(%i = %x) : tensor<?x1xi18> -> tensor<?x1xi8> {
     %1 = spaq.requantize %i multiplier dense<2> : tensor<1xi32> shift dense<1> : tensor<1xi32>
       : tensor<?x1xi18> -> tensor<?x1xi8>
     dfke.yield %1 : tensor<?x1xi8>
+  }
+  func.return
+}
+
+// -----
+
+// CHECK: what kernel 1 of a chain gates has a function of its own
+func.func @f(%x: tensor<?x1xi8>) {
+  %y = dfke.chain(%k = %x) : tensor<?x1xi8> -> tensor<?x1xi8> {
+    %a = dfke.kernel(%i = %k) : tensor<?x1xi8> -> tensor<?x2xi8> {
+      %w = spaq.constant dense<1> : tensor<1x2xi8>
+      %0 = spaq.matmul %i, %w : (tensor<?x1xi8>, tensor<1x2xi8>) -> tensor<?x2xi32>
+      %1 = spaq.requantize %0 multiplier dense<2> : tensor<2xi32> shift dense<1> : tensor<2xi32>
+        : tensor<?x2xi32> -> tensor<?x2xi8>
+      %2 = spaq.activation "silu" %1 table dense<1> : tensor<256xi8> : tensor<?x2xi8> -> tensor<?x2xi8>
+      dfke.yield %2 : tensor<?x2xi8>
+    }
+    %b = dfke.gating(%i = %a) : tensor<?x2xi8> -> tensor<?x1xi8> {
+      %0 = spaq.gate "silu" %i table dense<1> : tensor<256xi8> : tensor<?x2xi8> -> tensor<?x1xi16>
+      %1 = spaq.requantize %0 multiplier dense<2> : tensor<1xi32> shift dense<1> : tensor<1xi32>
+        : tensor<?x1xi16> -> tensor<?x1xi8>
+      dfke.yield %1 : tensor<?x1xi8>
+    }
+    dfke.yield %b : tensor<?x1xi8>
+  }
+  func.return
+}
+
+// -----
+
+// CHECK: dfke.gating is spaq.gate, spaq.add of a constant, spaq.requantize and spaq.activation, in this order
+func.func @f(%x: tensor<?x2xi8>) {
+  %y = dfke.gating(%i = %x) : tensor<?x2xi8> -> tensor<?x1xi16> {
+    %0 = spaq.gate "silu" %i table dense<1> : tensor<256xi8> : tensor<?x2xi8> -> tensor<?x1xi16>
+    dfke.yield %0 : tensor<?x1xi16>
   }
   func.return
 }

@@ -115,3 +115,26 @@ func.func @rows(%x: tensor<?x1xi8>) -> tensor<?x1xi8> {
   }
   func.return %y : tensor<?x1xi8>
 }
+
+// CHECK-LABEL: func.func @gates
+func.func @gates(%x: tensor<?x1xi8>) -> tensor<?x1xi8> {
+  %y = dfke.chain(%k = %x) : tensor<?x1xi8> -> tensor<?x1xi8> {
+    %a = dfke.kernel(%i = %k) : tensor<?x1xi8> -> tensor<?x2xi8> {
+      %w = spaq.constant dense<1> : tensor<1x2xi8>
+      %0 = spaq.matmul %i, %w : (tensor<?x1xi8>, tensor<1x2xi8>) -> tensor<?x2xi32>
+      %1 = spaq.requantize %0 multiplier dense<2> : tensor<2xi32> shift dense<1> : tensor<2xi32>
+        : tensor<?x2xi32> -> tensor<?x2xi8>
+      dfke.yield %1 : tensor<?x2xi8>
+    }
+    // CHECK: %b = dfke.gating(%{{.*}} = %a) attributes {note} : tensor<?x2xi8> -> tensor<?x1xi8> {
+    %b = dfke.gating(%i = %a) attributes {note} : tensor<?x2xi8> -> tensor<?x1xi8> {
+      // CHECK-NEXT: spaq.gate "silu"
+      %0 = spaq.gate "silu" %i table dense<1> : tensor<256xi8> : tensor<?x2xi8> -> tensor<?x1xi16>
+      %1 = spaq.requantize %0 multiplier dense<2> : tensor<1xi32> shift dense<1> : tensor<1xi32>
+        : tensor<?x1xi16> -> tensor<?x1xi8>
+      dfke.yield %1 : tensor<?x1xi8>
+    }
+    dfke.yield %b : tensor<?x1xi8>
+  }
+  func.return %y : tensor<?x1xi8>
+}

@@ -100,11 +100,15 @@ func.func @rows(%x: tensor<?x5xf32>) -> tensor<?x2xf32> {
   // CHECK: spaq.layer_norm %2, %gamma, %beta epsilon 1.000000e-05 : (tensor<?x2xf32>, tensor<2xf32>, tensor<2xf32>) -> tensor<?x2xf32>
   %3 = spaq.layer_norm %2, %gamma, %beta epsilon 1.0e-05
     : (tensor<?x2xf32>, tensor<2xf32>, tensor<2xf32>) -> tensor<?x2xf32>
+  // CHECK: spaq.gate "silu" %3 : tensor<?x2xf32> -> tensor<?x1xf32>
+  %4 = spaq.gate "silu" %3 : tensor<?x2xf32> -> tensor<?x1xf32>
   func.return %3 : tensor<?x2xf32>
 }
 
 // CHECK-LABEL: func.func @exact_rows
 func.func @exact_rows(%x: tensor<?x2xi20>, %r: tensor<?x3xi8>, %y: tensor<?x2xi8>) -> tensor<?x2xi18> {
+  // CHECK: spaq.gate "silu" %y table dense<1> : tensor<256xi8> : tensor<?x2xi8> -> tensor<?x1xi16>
+  %4 = spaq.gate "silu" %y table dense<1> : tensor<256xi8> : tensor<?x2xi8> -> tensor<?x1xi16>
   // CHECK: spaq.residual %x, %r multiplier dense<[1700, 0]> : tensor<2xi32> : (tensor<?x2xi20>, tensor<?x3xi8>) -> tensor<?x2xi24>
   %0 = spaq.residual %x, %r multiplier dense<[1700, 0]> : tensor<2xi32>
     : (tensor<?x2xi20>, tensor<?x3xi8>) -> tensor<?x2xi24>

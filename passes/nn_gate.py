@@ -1,0 +1,102 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""`nn-gate`: a gate and what it lets through become one kernel."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from xdsl.context import Context
+from xdsl.dialects.builtin import ModuleOp, StringAttr
+from xdsl.passes import ModulePass
+from xdsl.rewriter import InsertPoint, Rewriter
+
+from daqkf.dialects.dfke.machine import Machine
+from daqkf.dialects.nn import ElementwiseOp, LinearOp
+from daqkf.dialects.nn.base import HOST
+from daqkf.dialects.spaq import GateOp
+from daqkf.hw_targets import load_target
+from daqkf.passes.nn_merge import Layer, joined, remove_unused
+from daqkf.passes.nn_outline import insert_kernel, kernel_call, layer_block
+
+
+@dataclass(frozen=True)
+class NnGatePass(ModulePass):
+    """Where the target has a unit for it, and it pays, multiply gates and values on the array.
+
+    `f(x·G + a) · (x·U + b)` of two kernels becomes one, whose outputs are gates and values in
+    turns, with `spaq.gate` behind them: the feed-forward blocks of Llama and its kin. Each tile's
+    activations then go to the array once, half as many results leave it, and what follows may be
+    chained to it.
+
+    It pays where the array takes fewer cycles to multiply a tile than the host. A product that
+    stays with the host says why (`host`).
+
+    - `target`: whose unit and memories.
+    - `host-cycles`: the array's cycles in which the host multiplies one value.
+    """
+
+    name = "nn-gate"
+
+    target: str = "generic"
+    host_cycles: float | int = 4.0
+
+    def apply(self, ctx: Context, op: ModuleOp) -> None:
+        machine = load_target(self.target).machine
+        for product in [found for found in op.walk() if isinstance(found, ElementwiseOp)]:
+            pair = _pair(product)
+            if pair is None:
+                continue
+            reason = self._why_not(pair[0].channels, machine)
+            if reason:
+                product.attributes[HOST] = StringAttr(reason)
+            else:
+                _join(op, product, *pair)
+
+    def _why_not(self, channels: int, machine: Machine) -> str:
+        """Why the host has to multiply, or nothing."""
+        if not machine.gates:
+            return "the target has no unit for it"
+        if 2 * channels > machine.result_depth:
+            return f"{2 * channels} results, and the target has room for {machine.result_depth}"
+        array = machine.gating_cycles(channels)
+        host = round(self.host_cycles * channels * machine.lanes)
+        return f"{array} cycles a tile, the host's {host}" if array >= host else ""
+
+
+def _pair(product: ElementwiseOp) -> tuple[Layer, Layer] | None:
+    """The gate and the value of a product, if both are layers of the same activations."""
+    if product.kind.data != "mul" or len(product.inputs) != 2:
+        return None
+    layers: list[Layer] = []
+    for value in product.inputs:
+        call = value.owner
+        if not isinstance(call, LinearOp) or value.get_user_of_unique_use() is not product:
+            return None
+        layer = Layer.of(call)
+        if layer is None or value.type != product.result.type:
+            return None
+        layers.append(layer)
+    gate, up = sorted(layers, key=lambda layer: layer.activation is None)
+    same = gate.call.input is up.call.input and gate.channels == up.channels
+    return (gate, up) if same and gate.activation and not up.activation else None
+
+
+def _join(module: ModuleOp, product: ElementwiseOp, gate: Layer, up: Layer) -> None:
+    assert gate.activation is not None
+    weights = np.stack([gate.weights, up.weights], axis=2).reshape(len(gate.weights), -1)
+    bias = None
+    if gate.bias is not None or up.bias is not None:
+        bias = np.stack([gate.offsets, up.offsets], axis=1).reshape(-1)
+    block, sums = layer_block(weights, bias)
+    gated = GateOp(gate.activation, sums.results[0])
+    block.add_op(gated)
+    functions = [gate.function, up.function]
+    names = [function.sym_name.data for function in functions]
+    name = insert_kernel(module, joined(names), block, gated)
+    call = kernel_call(name, gate.call.input, product.result)
+    Rewriter.insert_op(call, InsertPoint.before(product))
+    product.result.replace_all_uses_with(call.result)
+    for op in (product, gate.call, up.call):
+        Rewriter.erase_op(op)
+    remove_unused(module, functions)
