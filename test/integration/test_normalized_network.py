@@ -101,7 +101,7 @@ def test_the_tail_is_one_chain():
     network = compiled()
     (stage,) = network.stages
     assert isinstance(stage.program, ChainOp)
-    assert (stage.kernels, stage.normalizations) == (3, 2)
+    assert (stage.kernels, stage.rows) == (3, {"normalization": 2})
     assert stage.program.saved == (0, 2)
     # One column of the context has an extra one.
     assert stage.features == WIDTH + HIDDEN + 1

@@ -12,7 +12,7 @@
 // CHECK: dfke.kernel(%{{.*}} = %[[H]])
 
 // The array gates, and does not normalise.
-// ARRAY: rpea.array @array #rpea.config<{{.*}}gates
+// ARRAY: rpea.array @array <{{.*}}, gates = true
 // ARRAY-NOT: normalizes
 // ARRAY: rpea.gating @ffn_program_kernel_1 for @array gate dense<5> : tensor<256xi8> bias dense<0> : tensor<2xi32>
 // ARRAY: rpea.chain @ffn_program of [@ffn_program_kernel_0, @ffn_program_kernel_1, @ffn_program_kernel_2]

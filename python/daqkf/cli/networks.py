@@ -4,6 +4,7 @@
 """`daqkf compile` of a network's file, and `daqkf run`."""
 
 import argparse
+from collections import Counter
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -110,8 +111,12 @@ def _print_traffic(network: "CompiledNetwork") -> None:
     )
     if facts["products"]:
         console.print(f"on the array, too: {facts['products']} products of activations")
-    if count := sum(row["normalizations"] for row in facts["programs"]):
-        console.print(f"on the array, too: {count} layer normalisations, with what they add")
+    rows = Counter[str]()
+    for program in facts["programs"]:
+        rows.update(program["rows"])
+    if rows:
+        kinds = ", ".join(f"{count} {kind}" for kind, count in rows.items())
+        console.print(f"in its row unit: {kinds}")
     rest = ", ".join(f"{count} {kind}" for kind, count in facts["host"].items())
     console.print(f"on the host: {rest or 'nothing'}")
     for row in facts["left"]:

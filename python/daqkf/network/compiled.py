@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -90,16 +90,18 @@ class Stage:
         return len(self._layers)
 
     @property
-    def normalizations(self) -> int:
-        """Normalisations between and behind them."""
+    def rows(self) -> dict[str, int]:
+        """What the row unit does between and behind them, and how often."""
         parts = parts_of(self.program) if isinstance(self.program, ChainOp) else []
-        return len(parts) - len(self._layers) if parts else 0
+        kinds = [part.name for part in parts if not isinstance(part, ProgramOp)]
+        return dict(Counter(kind.removeprefix("rpea.") for kind in kinds))
 
     @property
     def saved(self) -> int:
         """Bytes of a token that neither leave nor come back, as layers follow one another, less
         those that go to the array to be added."""
-        return 2 * sum(layer.channels for layer in self._layers[:-1]) - self.brought
+        pairs = pairwise(self._layers)
+        return sum(one.channels + two.features.value.data for one, two in pairs) - self.brought
 
     @property
     def _layers(self) -> Sequence[Runnable]:
@@ -277,7 +279,7 @@ class CompiledNetwork:
             {
                 "name": stage.name,
                 "kernels": stage.kernels,
-                "normalizations": stage.normalizations,
+                "rows": stage.rows,
                 "programs": sum(len(group) for group in stage.programs),
                 "in": stage.features * len(stage.programs),
                 "out": stage.outputs,

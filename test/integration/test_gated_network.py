@@ -1,0 +1,126 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""Gated feed-forward blocks, as Llama and its kin have them, with gates on the array."""
+
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+from nn_networks import Builder, found, results, transformed
+from numpy.typing import NDArray
+from xdsl.dialects.builtin import ModuleOp
+from xdsl.dialects.func import FuncOp
+
+from daqkf.dialects.interpreting import call
+from daqkf.dialects.nn import ElementwiseOp
+from daqkf.dialects.rpea import ChainOp
+from daqkf.dialects.rpea.interpreter import RpeaFunctions
+from daqkf.dialects.spaq import LevelSet
+from daqkf.network.accelerators import SimulatedArray
+from daqkf.network.compile import compile_network
+from daqkf.network.compiled import CompiledNetwork
+
+TARGET = str(Path(__file__).parents[1] / "passes" / "targets" / "gates.toml")
+WIDTH, HIDDEN = 12, 14
+
+
+def block(function: str = "silu", bias: bool = False) -> ModuleOp:
+    """`(f(x·G) · (x·U))·D`, the value first and spelled out where the function is SiLU."""
+    rng = np.random.default_rng(8)
+    b = Builder((40, WIDTH))
+    (x,) = b.inputs
+    shapes = (WIDTH, HIDDEN), (WIDTH, HIDDEN), (HIDDEN, WIDTH)
+    gate, up, down = (
+        (rng.standard_normal(shape) / np.sqrt(shape[0])).astype(np.float32) for shape in shapes
+    )
+    # Values of different ranges.
+    up *= np.geomspace(0.4, 2.5, HIDDEN, dtype=np.float32)
+    down /= np.geomspace(0.4, 2.5, HIDDEN, dtype=np.float32)[:, np.newaxis]
+    offset = rng.standard_normal(HIDDEN).astype(np.float32) if bias else None
+    value = b.layer(x, up, offset, None)
+    gates = b.layer(x, gate, None, None if function == "silu" else function)
+    if function == "silu":
+        gates = b.apply("mul", gates, b.apply("sigmoid", gates))
+    return b.module(b.layer(b.apply("mul", value, gates), down, None, None))
+
+
+def inputs(seed: int = 0) -> NDArray[np.float32]:
+    return np.random.default_rng(seed).standard_normal((40, WIDTH)).astype(np.float32)
+
+
+@cache
+def compiled(function: str = "silu", bias: bool = False) -> CompiledNetwork:
+    return compile_network(
+        block(function, bias),
+        calibration={"input0": inputs()},
+        levels=LevelSet.of("uniform", 127),
+        target=TARGET,
+        split=0.1,
+    )
+
+
+@pytest.mark.parametrize("function", ["silu", "gelu", "sigmoid"])
+@pytest.mark.parametrize("bias", [False, True])
+def test_the_pass_changes_no_result(function: str, bias: bool):
+    module = block(function, bias)
+    gated = transformed(module, f'nn-raise,nn-outline,nn-gate{{target="{TARGET}"}},nn-chain')
+    assert not found(gated, ElementwiseOp)
+    (one,), (other,) = results(gated, inputs()), results(module, inputs())
+    np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+
+
+def test_the_block_is_one_chain():
+    network = compiled()
+    (stage,) = network.stages
+    assert isinstance(stage.program, ChainOp)
+    assert (stage.kernels, stage.rows) == (2, {"gating": 1})
+    assert network.left() == []
+    assert set(network.host()) == set()
+    assert network.saved() == 2 * HIDDEN + HIDDEN
+    assert network.config.gates
+    assert not network.config.normalizes
+
+
+@pytest.mark.parametrize("function", ["silu", "gelu", "sigmoid"])
+def test_outputs_are_close_to_float(function: str):
+    x = inputs()
+    (expected,) = results(block(function), x)
+    (y,) = compiled(function).run({"input0": x}).values()
+    noise = ((y - expected) ** 2).sum() / (expected**2).sum()
+    assert noise < 1e-3
+
+
+def test_the_programs_are_the_fast_model_bit_for_bit():
+    network, x = compiled(bias=True), inputs(2)
+    ((_, function),) = network.kernels.items()
+    (y,) = call(network.arrays, function, (x,), array=RpeaFunctions())
+    exact = next(
+        op for op in network.network.ops if getattr(op, "sym_name", None) == function.sym_name
+    )
+    assert isinstance(exact, FuncOp)
+    (fast,) = call(network.network, exact, (x,))
+    np.testing.assert_array_equal(y, fast)
+
+
+def test_the_rtl_is_the_fast_model():
+    network, x = compiled(bias=True), inputs(3)
+    device = SimulatedArray(network.simulated.simulator, stalls=0.3)
+    fast = network.run({"input0": x})
+    rtl = network.run({"input0": x}, accelerator=device, check=True)
+    for name, y in fast.items():
+        np.testing.assert_array_equal(rtl[name], y)
+
+
+def test_the_host_gates_where_the_target_cannot():
+    network = compile_network(
+        block(),
+        calibration={"input0": inputs()},
+        levels=LevelSet.of("uniform", 15),
+        target="tiny",
+    )
+    assert [(row["does"], row["why"]) for row in network.left()] == [
+        ("mul", "the target has no unit for it")
+    ]
+    assert network.host() == {"mul": 1}
