@@ -96,6 +96,24 @@ def _required_for_chain(chain: ChainOp) -> ArrayConfig:
     )
 
 
+def softmax_chain_config(kernels: Sequence[KernelOp], scores: int) -> ArrayConfig:
+    """The smallest array for scheduled kernels with a softmax of so many scores between them.
+
+    Raises:
+        ValueError: they do not fit the machine together.
+    """
+    config = _required_for_all(kernels, "kernels", [2 * scores])
+    accumulator = max(config.accumulator_width, NORMALIZED_BITS)
+    return replace(
+        config,
+        kernels=memory_depth(len(kernels) + 1),
+        accumulator_width=accumulator,
+        sum_width=max(config.sum_width, accumulator),
+        normalizes=True,
+        softmax=True,
+    )
+
+
 def _required_for_tiles(kernel: KernelOp, tiles: TilesAttr) -> ArrayConfig:
     """Of the largest part, with sums for all of them."""
     largest = max(tiles.parts())

@@ -41,6 +41,12 @@ def _nn_chain() -> type[ModulePass]:
     return NnChainPass
 
 
+def _nn_attention() -> type[ModulePass]:
+    from daqkf.passes.nn_attention import NnAttentionPass
+
+    return NnAttentionPass
+
+
 def _nn_gate() -> type[ModulePass]:
     from daqkf.passes.nn_gate import NnGatePass
 
@@ -125,6 +131,7 @@ PASSES: dict[str, Callable[[], type[ModulePass]]] = {
     "nn-outline": _nn_outline,
     "nn-merge": _nn_merge,
     "nn-chain": _nn_chain,
+    "nn-attention": _nn_attention,
     "nn-gate": _nn_gate,
     "nn-normalize": _nn_normalize,
     "nn-product": _nn_product,

@@ -5,6 +5,7 @@
 
 from xdsl.ir import Dialect
 
+from daqkf.dialects.nn.attention import AttentionOp
 from daqkf.dialects.nn.ops import (
     CastOp,
     ConstantOp,
@@ -33,6 +34,7 @@ from daqkf.dialects.nn.shaping import (
 NN = Dialect(
     "nn",
     [
+        AttentionOp,
         CastOp,
         ConcatOp,
         ConstantOp,
@@ -58,6 +60,7 @@ NN = Dialect(
 
 __all__ = [
     "NN",
+    "AttentionOp",
     "CastOp",
     "ConcatOp",
     "ConstantOp",

@@ -17,6 +17,7 @@ from xdsl.traits import SymbolTable
 from xdsl.utils.exceptions import InterpretationError
 
 from daqkf.dialects.dense import storage_dtype
+from daqkf.dialects.nn.attention import AttentionOp, Operands
 from daqkf.dialects.nn.base import integers_of, node_name
 from daqkf.dialects.nn.elementwise import apply_elementwise
 from daqkf.dialects.nn.ops import (
@@ -54,6 +55,10 @@ Kernel = Callable[[FuncOp, Array], Array]
 
 Product = Callable[[ProductOp, Array, Array], Array]
 """The integer results [L, N] of int8 operands [L, K] and [K, N]."""
+
+
+Attention = Callable[[AttentionOp, Array, Operands], Array]
+"""The integer results [L, H·D] of int8 queries [L, H·D] and a sequence's keys and values."""
 
 
 def dtype_of(value: SSAValue) -> np.dtype[Any]:
@@ -102,14 +107,20 @@ def _impl[Op: IRDLOperation](
 class NnFunctions(InterpreterFunctions):
     """Implementations of the `nn` operations.
 
-    `kernel` and `product` stand in for the interpreter where it meets `nn.linear` and
-    `nn.product`: an array, say.
+    `kernel`, `product` and `attention` stand in for the interpreter where it meets `nn.linear`,
+    `nn.product` and `nn.attention`: an array, say.
     """
 
-    def __init__(self, kernel: Kernel | None = None, product: Product = integer_product):
+    def __init__(
+        self,
+        kernel: Kernel | None = None,
+        product: Product = integer_product,
+        attention: Attention = AttentionOp.integers,
+    ):
         super().__init__()
         self._kernel = kernel
         self._product = product
+        self._attention = attention
 
     @_impl(ConstantOp)
     def constant(self, interpreter: Interpreter, op: ConstantOp, args: Values) -> Values:
@@ -156,6 +167,25 @@ class NnFunctions(InterpreterFunctions):
         sums = [self._product(op, lhs[place], rhs[place]) for place in np.ndindex(batch)]
         y = np.array(sums).reshape(*batch, lhs.shape[-2], rhs.shape[-1])
         return (y.astype(np.float32) * np.float32(result),)
+
+    @impl(AttentionOp)
+    def attention(self, interpreter: Interpreter, op: AttentionOp, args: Values) -> Values:
+        queries, keys, values, *masks = args
+        with _named(op):
+            _require_heads(op, queries, keys, values)
+            shape = (len(keys), op.heads, 1, keys.shape[3])
+            masks = [np.broadcast_to(mask, shape)[:, :, 0] for mask in masks]
+        steps = op.steps()
+        tokens = numerics.quantize(queries, steps.queries).transpose(0, 2, 1, 3)
+        batch, length, heads, features = tokens.shape
+        results: list[Array] = []
+        for sequence, rows in enumerate(tokens.reshape(batch, length, -1)):
+            mask = masks[0][sequence] if masks else None
+            with np.errstate(over="ignore"):
+                operands = op.operands_of(keys[sequence], values[sequence], mask)
+            results.append(self._attention(op, rows, operands))
+        y = np.array(results).reshape(batch, length, heads, features).transpose(0, 2, 1, 3)
+        return ((y * steps.results[:, np.newaxis, np.newaxis]).astype(np.float32),)
 
     @_impl(LayerNormOp)
     def layer_norm(self, interpreter: Interpreter, op: LayerNormOp, args: Values) -> Values:
@@ -241,6 +271,20 @@ class NnFunctions(InterpreterFunctions):
         axis = op.axis.value.data
         levels = x.astype(np.int32) - _along(zero, x, axis).astype(np.int32)
         return ((levels * _along(scale, x, axis)).astype(dtype_of(op.result)),)
+
+
+def _require_heads(op: AttentionOp, queries: Array, keys: Array, values: Array) -> None:
+    """Raise a ValueError for tensors that attention is not of."""
+    batch, heads, features = len(queries), op.heads, queries.shape[-1]
+    length = keys.shape[-1]
+    expected = (
+        (batch, heads, queries.shape[-2], features),
+        (batch, heads, features, length),
+        (batch, heads, length, features),
+    )
+    found = queries.shape, keys.shape, values.shape
+    if found != expected or not length:
+        raise ValueError(f"attention of {heads} heads over {', '.join(map(str, found))}")
 
 
 def _require_matrices(lhs: Array, rhs: Array) -> None:

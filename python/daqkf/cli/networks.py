@@ -109,8 +109,9 @@ def _print_traffic(network: "CompiledNetwork") -> None:
         f"{facts['bytes_per_token']:,} bytes a token to the array and back; fusion saves "
         f"{facts['saved_by_fusion']:,}"
     )
-    if facts["products"]:
-        console.print(f"on the array, too: {facts['products']} products of activations")
+    for kind in ("attentions", "products"):
+        if facts[kind]:
+            console.print(f"on the array, too: {facts[kind]} {kind} of activations")
     rows = Counter[str]()
     for program in facts["programs"]:
         rows.update(program["rows"])

@@ -26,7 +26,8 @@ from xdsl.utils.exceptions import DiagnosticException, InterpretationError
 from daqkf.design import run_passes
 from daqkf.dialects.dfke import ChainOp, KernelOp
 from daqkf.dialects.interpreting import call, entry
-from daqkf.dialects.nn import GatherOp, LinearOp, ProductOp
+from daqkf.dialects.nn import AttentionOp, GatherOp, LinearOp, ProductOp
+from daqkf.dialects.nn.attention import extents
 from daqkf.dialects.rpea import ArrayConfig, ArrayOp
 from daqkf.dialects.spaq import LevelSet
 from daqkf.errors import DaqkfError, describe
@@ -34,8 +35,9 @@ from daqkf.frontends import load_network
 from daqkf.hw_targets import load_target
 from daqkf.lowering.lower_dfke_to_rpea import required_config, shared_config
 from daqkf.network.compiled import CompiledNetwork
-from daqkf.network.products import product_requirement
+from daqkf.network.products import attention_requirement, product_requirement
 from daqkf.passes.dfke_schedule import DfkeSchedulePass
+from daqkf.passes.nn_attention import quantize_attention
 from daqkf.passes.nn_chain import NnChainPass
 from daqkf.passes.nn_gate import NnGatePass
 from daqkf.passes.nn_merge import NnMergePass
@@ -85,6 +87,7 @@ def compile_network(
     fuse: bool = True,
     host_cycles: float = 4.0,
     products: bool = False,
+    attention_levels: int = 31,
     second_order: bool | None = None,
     max_tokens: int = 128,
     progress: Progress = lambda name: None,
@@ -103,7 +106,10 @@ def compile_network(
         fuse: merge kernels of the same activations, chain those that follow one another, and
             gate and normalise on the array where that pays.
         host_cycles: the array's cycles in which the host gates, or adds and normalises, one value.
-        products: compute products of activations (attention) on the array, too.
+        products: compute attention on the array, too: with its softmax where the target has a unit
+            for that and it pays, else its products; and other products of activations.
+        attention_levels: the largest level of attention's keys and values; 31 keep the cosine of
+            MiniLM's embeddings at .998, 127 at .9996, for more words of streams.
         second_order: prune and round on the calibration data; by default where that has two rows
             for each feature.
         max_tokens: the longest sequence that products are made for.
@@ -133,6 +139,8 @@ def compile_network(
         progress("calibrate")
         call(network, function, in_order(function, calibration), (listener,))
         if products:
+            machine = load_target(target).machine
+            quantize_attention(network, calibration, machine, host_cycles, attention_levels)
             quantize_products(network, calibration)
         kernels = [op for op in network.ops if isinstance(op, FuncOp) and op is not function]
         if not kernels and not products:
@@ -147,7 +155,7 @@ def compile_network(
             Rewriter.replace_op(kernel, integer)
         network.verify()
         progress("schedule")
-        arrays = _arrays(network, target, fuse, products, max_tokens)
+        arrays = _arrays(network, target, fuse, max_tokens)
     except (DiagnosticException, InterpretationError, ValueError, OSError) as error:
         raise DaqkfError(describe(error)) from None
     return CompiledNetwork(network, arrays, target)
@@ -184,9 +192,7 @@ def _quantized(
     return module
 
 
-def _arrays(
-    network: ModuleOp, target: str, fuse: bool, products: bool, max_tokens: int
-) -> ModuleOp:
+def _arrays(network: ModuleOp, target: str, fuse: bool, max_tokens: int) -> ModuleOp:
     """The kernels as programs of one array."""
     main = entry(network)
     module = ModuleOp([op.clone() for op in network.ops if op is not main])
@@ -194,13 +200,16 @@ def _arrays(
     run_passes(module, [*passes, *(["dfke-chain"] if fuse else [])])
     machine = load_target(target).machine
     wanted: list[ArrayConfig] = []
-    if products:
-        for op in (found for found in main.walk() if isinstance(found, ProductOp)):
+    for op in main.walk():
+        if isinstance(op, ProductOp):
             features, outputs = (
                 max_tokens if extent == DYNAMIC_INDEX else extent
                 for extent in _extents(op.rhs)[-2:]
             )
             wanted.append(product_requirement(features, outputs, machine))
+        elif isinstance(op, AttentionOp):
+            _, features, keys = extents(op, max_tokens)
+            wanted.append(attention_requirement(op, features, keys, machine))
     if wanted:
         runnable = [
             op

@@ -20,8 +20,10 @@ from xdsl.irdl import IRDLOperation
 from xdsl.utils.exceptions import DiagnosticException, InterpretationError, ParseError
 
 from daqkf.design import rtl_contents, run_passes
+from daqkf.dialects.dfke import Machine
 from daqkf.dialects.interpreting import call, entry
 from daqkf.dialects.nn import (
+    AttentionOp,
     ConstantOp,
     ElementwiseOp,
     LinearOp,
@@ -29,6 +31,7 @@ from daqkf.dialects.nn import (
     ReduceOp,
     SliceOp,
 )
+from daqkf.dialects.nn.attention import Operands
 from daqkf.dialects.nn.base import HOST, node_name
 from daqkf.dialects.nn.interpreter import NnFunctions, integer_product
 from daqkf.dialects.rpea import (
@@ -50,13 +53,15 @@ from daqkf.hw_targets import load_target
 from daqkf.ir import make_context, module_text, parse_module
 from daqkf.lowering.program_image import encode, parts_of
 from daqkf.network.accelerators import Accelerator, Resumable, SimulatedArray
-from daqkf.network.products import product_program
+from daqkf.network.products import attention_program, product_program
 from daqkf.passes.nn_product import Inputs, in_order, input_names, output_names
 from daqkf.pipelines import CIRCUIT
 from daqkf.runtime.simulator import Job, Simulator
 
 Progress = Callable[[str], None]
 """Called with the name of each kernel and product before it runs."""
+
+_ON_ARRAY = LinearOp | ProductOp | AttentionOp
 
 FAST, RTL = "fast", "rtl"
 
@@ -242,8 +247,8 @@ class CompiledNetwork:
             inputs: arrays by name; see `inputs`.
             accelerator: `fast`, the exact integers of the IR; `rtl`, the simulated array; or
                 anything that has `Accelerator`'s `play`, a board's driver, say.
-            only: kernels and products whose names begin so run on the accelerator, the others in
-                the fast model.
+            only: kernels, products and attentions whose names begin so run on the accelerator, the
+                others in the fast model.
             check: compare what the accelerator gives with the fast model, bit for bit.
             resume: a folder in which the accelerator's results are kept, and found again.
             progress: told what runs next.
@@ -267,7 +272,7 @@ class CompiledNetwork:
                 self.network,
                 function,
                 in_order(function, inputs),
-                host=NnFunctions(runner.kernel, runner.product),
+                host=NnFunctions(runner.kernel, runner.product, runner.attention),
             )
         except (InterpretationError, ValueError) as error:
             raise DaqkfError(describe(error)) from None
@@ -308,7 +313,7 @@ class CompiledNetwork:
         """What the host runs: operations of `main` by kind, and how many there are."""
         found: Counter[str] = Counter()
         for op in entry(self.network).body.block.ops:
-            if isinstance(op, LinearOp | ProductOp | ConstantOp) or not op.name.startswith("nn."):
+            if isinstance(op, _ON_ARRAY | ConstantOp) or not op.name.startswith("nn."):
                 continue
             assert isinstance(op, IRDLOperation)
             found[_kind(op)] += 1
@@ -338,6 +343,7 @@ class CompiledNetwork:
             "host": self.host(),
             "left": self.left(),
             "products": sum(isinstance(op, ProductOp) for op in self.network.walk()),
+            "attentions": sum(isinstance(op, AttentionOp) for op in self.network.walk()),
         }
 
     def save(self, folder: str | Path) -> None:
@@ -403,7 +409,7 @@ def _kind(op: IRDLOperation) -> str:
 
 @dataclass(frozen=True)
 class _Runner:
-    """What stands in for `nn.linear` and `nn.product` in a run."""
+    """What stands in for `nn.linear`, `nn.product` and `nn.attention` in a run."""
 
     compiled: CompiledNetwork
     device: Accelerator | None
@@ -433,21 +439,50 @@ class _Runner:
     def product(
         self, op: ProductOp, lhs: NDArray[np.int8], rhs: NDArray[np.int8]
     ) -> NDArray[np.int8]:
+        return self._made(
+            op,
+            lhs,
+            rhs.shape[1],
+            lambda: integer_product(op, lhs, rhs),
+            lambda machine: product_program(
+                rhs, op.requantization(), self.compiled.config, machine
+            ),
+        )
+
+    def attention(
+        self, op: AttentionOp, queries: NDArray[np.int8], operands: Operands
+    ) -> NDArray[np.int8]:
+        return self._made(
+            op,
+            queries,
+            queries.shape[1],
+            lambda: op.integers(queries, operands),
+            lambda machine: attention_program(op, operands, self.compiled.config, machine),
+        )
+
+    def _made(
+        self,
+        op: IRDLOperation,
+        x: NDArray[np.int8],
+        outputs: int,
+        exact: Callable[[], NDArray[np.int8]],
+        program: Callable[[Machine], bytes],
+    ) -> NDArray[np.int8]:
+        """The results of a program that is made at run time, for an operation of the network."""
         name = node_name(op).strip("'")
         self.progress(name)
         on_device = self.device is not None and name.startswith(self.only)
         fast = None
         if not on_device or self.check:
-            fast = integer_product(op, lhs, rhs)
+            fast = exact()
             if not on_device:
                 return fast
         assert self.device is not None
-        machine = load_target(self.compiled.target).machine
         try:
-            image = product_program(rhs, op.requantization(), self.compiled.config, machine)
+            image = program(load_target(self.compiled.target).machine)
         except (DiagnosticException, ValueError) as error:
             raise DaqkfError(f"{name}: {describe(error)}") from None
-        (y,) = self.device.play([Job(image, lhs, rhs.shape[1])])
+        (y,) = self.device.play([Job(image, x, outputs)])
         self._compare(name, y, fast)
         return y
 

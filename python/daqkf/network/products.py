@@ -1,49 +1,68 @@
 # Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-"""Programs that are made at run time, of activations: the right side of a product."""
+"""Programs that are made at run time, of activations: right sides of products, and attention."""
+
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from xdsl.dialects.builtin import FunctionType, ModuleOp, i8, i32
+from xdsl.dialects.builtin import FunctionType, IntegerAttr, ModuleOp, i8, i32, i64
 from xdsl.dialects.func import FuncOp, ReturnOp
-from xdsl.ir import Block, Region
+from xdsl.ir import Block, Operation, Region
 from xdsl.rewriter import InsertPoint, Rewriter
+from xdsl.utils.exceptions import VerifyException
 
 from daqkf.design import run_passes
 from daqkf.dialects.dense import from_array
 from daqkf.dialects.dfke import KernelOp, Machine
-from daqkf.dialects.rpea import ArrayConfig, ArrayOp
-from daqkf.dialects.spaq import ConstantOp, MatmulOp, RequantizeOp
+from daqkf.dialects.nn import AttentionOp
+from daqkf.dialects.nn.attention import Operands
+from daqkf.dialects.rpea import ArrayConfig, ArrayOp, ChainOp, SoftmaxOp
+from daqkf.dialects.spaq import AddOp, ConstantOp, MatmulOp, RequantizeOp
 from daqkf.dialects.spaq.numerics import LEVEL_MAX
 from daqkf.dialects.spaq.ops import activations
-from daqkf.lowering.lower_dfke_to_rpea import required_config
+from daqkf.lowering.lower_dfke_to_rpea import (
+    ARRAY_NAME,
+    lower_kernel,
+    required_config,
+    softmax_chain_config,
+)
 from daqkf.lowering.program_image import encode, playable
 from daqkf.passes.dfke_schedule import schedule
 from daqkf.pipelines import LOWER
 
+Factors = tuple[NDArray[np.int64], NDArray[np.int64]]
+"""Multipliers and shifts [N]."""
+
 
 def product_kernel(
-    levels: NDArray[np.int8], factors: tuple[int, int], machine: Machine
+    levels: NDArray[np.int8],
+    factors: Factors,
+    machine: Machine,
+    bias: NDArray[np.int64] | None = None,
 ) -> ModuleOp:
-    """A scheduled kernel of int8 [T, K] → int8 [T, N] with these weights [K, N]."""
+    """A scheduled kernel of int8 [T, K] → int8 [T, N] with these weights [K, N] and bias [N]."""
     features, channels = levels.shape
-    multiplier, shift = factors
     block = Block(arg_types=[activations(features, i8)])
     weights = ConstantOp(from_array(levels, i8))
-    product = MatmulOp(block.args[0], weights.result, activations(channels, i32))
-    result = RequantizeOp(
-        product.result,
-        from_array(np.full(channels, multiplier), i32),
-        from_array(np.full(channels, shift), i32),
-    )
-    block.add_ops([weights, product, result, ReturnOp(result.result)])
+    sums: Operation = MatmulOp(block.args[0], weights.result, activations(channels, i32))
+    block.add_ops([weights, sums])
+    if bias is not None:
+        constant = ConstantOp(from_array(bias, i32))
+        sums = AddOp(sums.results[0], constant.result)
+        block.add_ops([constant, sums])
+    result = RequantizeOp(sums.results[0], *(from_array(part, i32) for part in factors))
+    block.add_ops([result, ReturnOp(result.result)])
     kind = FunctionType.from_lists(list(block.arg_types), [result.result.type])
     module = ModuleOp([FuncOp("product", kind, Region(block))])
     run_passes(module, ["dfke-fuse", "dfke-specialize-bitwidth"])
-    for kernel in (op for op in module.walk() if isinstance(op, KernelOp)):
-        kernel.schedule = schedule(kernel.parts().weights.array(), machine)
+    _kernel_of(module).schedule = schedule(levels, machine)
     return module
+
+
+def _kernel_of(module: ModuleOp) -> KernelOp:
+    return next(op for op in module.walk() if isinstance(op, KernelOp))
 
 
 def product_program(
@@ -54,10 +73,68 @@ def product_program(
     Raises:
         ValueError: it does not fit the array.
     """
-    module = product_kernel(levels, factors, machine)
-    Rewriter.insert_op(ArrayOp("array", config), InsertPoint.at_start(module.body.block))
+    ones = np.ones(levels.shape[1], np.int64)
+    module = product_kernel(levels, (factors[0] * ones, factors[1] * ones), machine)
+    Rewriter.insert_op(ArrayOp(ARRAY_NAME, config), InsertPoint.at_start(module.body.block))
     run_passes(module, LOWER)
     return encode(playable(module)[-1])
+
+
+def attention_program(
+    op: AttentionOp, operands: Operands, config: ArrayConfig, machine: Machine
+) -> bytes:
+    """The image of a sequence's attention for an array: a chain of scores, softmax and results.
+
+    Activations are the queries of all heads side by side, and so are scores. Each head's products
+    have weights of its own features alone; what is zero takes no room.
+
+    Raises:
+        ValueError: it does not fit the array.
+    """
+    _, features, keys = operands.keys.shape
+    factors = {
+        name: (np.repeat(multiplier, count), np.repeat(shift, count))
+        for (name, (multiplier, shift)), count in zip(
+            op.requantization().items(), (keys, keys, features), strict=True
+        )
+    }
+    offset = operands.offset.reshape(-1)
+    scores = product_kernel(
+        _side_by_side(operands.keys),
+        factors["scores"],
+        machine,
+        operands.bias.reshape(-1),
+    )
+    context = product_kernel(_side_by_side(operands.values), factors["results"], machine)
+    parts = [
+        lower_kernel(_kernel_of(module), name, ARRAY_NAME, config)
+        for name, module in (("scores", scores), ("context", context))
+    ]
+    shares = SoftmaxOp(
+        "shares",
+        ARRAY_NAME,
+        keys=IntegerAttr(keys, i64),
+        table=op.table,
+        offset=from_array(offset, i32),
+        multiplier=from_array(factors["shares"][0], i32),
+        shift=from_array(factors["shares"][1], i32),
+    )
+    chain = ChainOp("attention", [parts[0], shares, parts[1]])
+    module = ModuleOp([ArrayOp(ARRAY_NAME, config), parts[0], shares, parts[1], chain])
+    try:
+        module.verify()
+    except VerifyException as error:
+        raise ValueError(str(error)) from None
+    return encode(chain)
+
+
+def _side_by_side(weights: NDArray[np.int8]) -> NDArray[np.int8]:
+    """Weights of heads [H, K, N] as those of all of them, [H·K, H·N]."""
+    heads, features, channels = weights.shape
+    whole = np.zeros((heads, features, heads, channels), np.int8)
+    every = np.arange(heads)
+    whole[every, :, every] = weights
+    return whole.reshape(heads * features, heads * channels)
 
 
 def product_requirement(features: int, outputs: int, machine: Machine) -> ArrayConfig:
@@ -66,18 +143,50 @@ def product_requirement(features: int, outputs: int, machine: Machine) -> ArrayC
     Sums are widest where all weights are; streams are longest where no two magnitudes are the
     same, and none is zero.
     """
-    magnitudes = 1 + np.arange(features * outputs).reshape(outputs, features).T % LEVEL_MAX
+    ones = np.ones(outputs, np.int64)
+    return _largest(
+        [
+            required_config(_kernel_of(product_kernel(levels, (ones, ones), machine)))
+            for levels in _worst(features, outputs, LEVEL_MAX)
+        ]
+    )
+
+
+def attention_requirement(
+    op: AttentionOp, features: int, keys: int, machine: Machine
+) -> ArrayConfig:
+    """The array that the attention of any sequence of so many keys fits.
+
+    Raises:
+        ValueError: the target cannot hold it.
+    """
+    heads, levels = op.heads, op.levels.value.data
+    most = op.most_bias()
+    found: list[ArrayConfig] = []
+    for wide in range(2):
+        kernels: list[KernelOp] = []
+        for rows, columns, bias in ((features, keys, most), (keys, features, None)):
+            own = _worst(rows, columns, levels)[wide]
+            ones = np.ones(heads * columns, np.int64)
+            added = None if bias is None else np.repeat(bias, columns)
+            whole = _side_by_side(np.stack([own] * heads))
+            kernels.append(_kernel_of(product_kernel(whole, (ones, ones), machine, added)))
+        found.append(softmax_chain_config(kernels, heads * keys))
+    return _largest(found)
+
+
+def _worst(features: int, outputs: int, most: int) -> list[NDArray[np.int8]]:
+    """Weights [K, N] that take the most words, and those that reach the largest sums."""
+    magnitudes = 1 + np.arange(features * outputs).reshape(outputs, features).T % most
     signs = 1 - 2 * (np.arange(features) % 2)
     spread = (magnitudes * signs[:, np.newaxis]).astype(np.int8)
-    widest = np.full((features, outputs), LEVEL_MAX, np.int8)
-    found: list[ArrayConfig] = []
-    for levels in (spread, widest):
-        module = product_kernel(levels, (1, 1), machine)
-        kernel = next(op for op in module.walk() if isinstance(op, KernelOp))
-        found.append(required_config(kernel))
+    return [spread, np.full((features, outputs), most, np.int8)]
+
+
+def _largest(configs: Sequence[ArrayConfig]) -> ArrayConfig:
     return ArrayConfig(
         **{
-            name: max(getattr(config, name) for config in found)
+            name: max(getattr(config, name) for config in configs)
             for name in ArrayConfig.__dataclass_fields__
         }
     )

@@ -1,0 +1,237 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""`nn-attention`: softmax attention → int8, as the array computes all of it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from xdsl.context import Context
+from xdsl.dialects.builtin import ModuleOp, StringAttr
+from xdsl.interpreter import Interpreter, PythonValues
+from xdsl.ir import Operation, SSAValue
+from xdsl.passes import ModulePass
+from xdsl.rewriter import Rewriter
+from xdsl.utils.exceptions import InterpretationError, PassFailedException
+
+from daqkf.dialects.dfke.machine import Machine
+from daqkf.dialects.interpreting import call, entry
+from daqkf.dialects.nn import AttentionOp, ConstantOp, ElementwiseOp, MatmulOp, SoftmaxOp
+from daqkf.dialects.nn.base import HOST, node_name, shape_of
+from daqkf.dialects.spaq.numerics import LEVEL_MAX, NORMALIZED_FEATURES
+from daqkf.hw_targets import load_target
+from daqkf.passes.maths.attention import attention_scales, exponential_table
+from daqkf.passes.nn_product import in_order
+from daqkf.passes.samples import load_inputs
+
+_NEGLIGIBLE = 2.0**-8
+"""Shares below it say nothing of the scores' range: exponentials have seven bits."""
+
+
+@dataclass(frozen=True)
+class _Attention:
+    """The operations of an attention, from its scores on."""
+
+    scores: MatmulOp
+    softmax: SoftmaxOp
+    context: MatmulOp
+    between: list[ElementwiseOp]
+    """What scales and masks scores, the last one first."""
+    scale: float
+    mask: SSAValue | None
+
+    @classmethod
+    def of(cls, softmax: SoftmaxOp) -> "_Attention | None":
+        """The attention that a softmax is of, if it is one that arrays compute."""
+        context, shape = softmax.result.get_user_of_unique_use(), shape_of(softmax.input)
+        if not isinstance(context, MatmulOp) or context.lhs is not softmax.result:
+            return None
+        if shape is None or len(shape) != 4 or softmax.axis.value.data not in (-1, 3):
+            return None
+        between: list[ElementwiseOp] = []
+        value, scale, mask = softmax.input, 1.0, None
+        while not isinstance(op := value.owner, MatmulOp):
+            if not isinstance(op, ElementwiseOp) or not value.get_user_of_unique_use():
+                return None
+            between.append(op)
+            factor = _scalar(op.inputs[-1])
+            if op.kind.data == "add" and mask is None and scale == 1.0:
+                value, mask = _masked(op)
+            elif op.kind.data in ("mul", "div") and factor is not None and factor > 0:
+                value, scale = op.inputs[0], scale * factor ** (1 if op.kind.data == "mul" else -1)
+            else:
+                return None
+            if value is None:
+                return None
+        shapes = [shape_of(one) for one in (op.lhs, op.rhs, context.rhs)]
+        if not value.get_user_of_unique_use() or any(
+            found is None or len(found) != 4 or found[1] != shape[1] or shape[1] < 0
+            for found in shapes
+        ):
+            return None
+        return cls(op, softmax, context, between, scale, mask)
+
+
+def _scalar(value: SSAValue) -> float | None:
+    array = value.owner.array() if isinstance(value.owner, ConstantOp) else None
+    return float(array.reshape(())) if array is not None and array.size == 1 else None
+
+
+def _masked(op: ElementwiseOp) -> tuple[SSAValue | None, SSAValue | None]:
+    """What an addition masks, and the mask, which is the same for all queries."""
+    for value, mask in (op.inputs, reversed(op.inputs)):
+        shape, whole = list(shape_of(mask) or ()), list(shape_of(value) or ())
+        fits = len(shape) == len(whole) == 4 and shape[2] == 1 and shape[1] in (1, whole[1])
+        if fits and whole[2] != 1:
+            return value, mask
+    return None, None
+
+
+@dataclass
+class _Ranges(Interpreter.Listener):
+    """The largest magnitudes [H] of what attentions read and give, and their extents."""
+
+    attentions: Mapping[Operation, _Attention]
+    found: dict[tuple[SoftmaxOp, str], NDArray[np.float64]] = field(default_factory=dict)
+    keys: dict[SoftmaxOp, int] = field(default_factory=dict[SoftmaxOp, int])
+    _reads: PythonValues = ()
+
+    def will_interpret_op(self, op: Operation, args: PythonValues) -> None:
+        self._reads = args
+
+    def did_interpret_op(self, op: Operation, results: PythonValues) -> None:
+        attention = self.attentions.get(op)
+        if attention is None:
+            return
+        seen: dict[str, NDArray[Any]] = {}
+        if op is attention.scores:
+            seen = dict(zip(("queries", "keys"), self._reads, strict=True))
+        elif op is attention.softmax:
+            (scores,), (shares,) = self._reads, results
+            seen = {"scores": np.where(shares > _NEGLIGIBLE, scores, 0)}
+            length = scores.shape[-1]
+            self.keys[attention.softmax] = max(length, self.keys.get(attention.softmax, 0))
+        else:
+            names = "shares", "values", "results"
+            seen = dict(zip(names, (*self._reads, *results), strict=True))
+        for name, values in seen.items():
+            most = np.abs(values).max(axis=(0, 2, 3), initial=0).astype(np.float64)
+            place = attention.softmax, name
+            self.found[place] = np.maximum(most, self.found.get(place, most))
+
+
+def quantize_attention(
+    module: ModuleOp,
+    samples: Mapping[str, NDArray[Any]],
+    machine: Machine,
+    host_cycles: float = 4.0,
+    levels: int = LEVEL_MAX,
+) -> int:
+    """Turn a network's softmax attentions into `nn.attention`s where that pays; returns how many.
+
+    Their scales are those of the largest magnitudes on the samples, the network's inputs by name.
+
+    Raises:
+        ValueError: inputs that do not fit, levels beyond 1..127.
+    """
+    if not 0 < levels <= LEVEL_MAX:
+        raise ValueError(f"levels must be 1..{LEVEL_MAX}, not {levels}")
+    found: list[_Attention] = []
+    for softmax in [op for op in module.walk() if isinstance(op, SoftmaxOp)]:
+        attention = _Attention.of(softmax)
+        if not machine.softmax:
+            softmax.attributes[HOST] = StringAttr("the target has no unit for it")
+        elif attention is None:
+            reason = "it is not of products of heads, with a mask that is the same for all queries"
+            softmax.attributes[HOST] = StringAttr(reason)
+        else:
+            found.append(attention)
+    if not found:
+        return 0
+    parts: dict[Operation, _Attention] = {
+        op: attention
+        for attention in found
+        for op in (attention.scores, attention.softmax, attention.context)
+    }
+    ranges, function = _Ranges(parts), entry(module)
+    try:
+        call(module, function, in_order(function, samples), (ranges,))
+    except InterpretationError as error:
+        raise ValueError(f"samples: {error}") from None
+    count = 0
+    for attention in found:
+        softmax = attention.softmax
+        own = {name: most for (op, name), most in ranges.found.items() if op is softmax}
+        reason = _why_not(len(own["keys"]), ranges.keys[softmax], machine, host_cycles)
+        if reason:
+            softmax.attributes[HOST] = StringAttr(reason)
+            continue
+        try:
+            _replace(attention, own, levels)
+        except ValueError as error:
+            raise ValueError(f"samples: {node_name(softmax)} reads or gives {error}") from None
+        count += 1
+    return count
+
+
+def _why_not(heads: int, keys: int, machine: Machine, host_cycles: float) -> str:
+    """Why the host has to take a softmax, or nothing."""
+    most = min(NORMALIZED_FEATURES, machine.result_depth // heads)
+    if keys > most:
+        return f"{keys} keys of {heads} heads, and the target has room for {most}"
+    array = machine.softmax_cycles(heads * keys, keys)
+    host = round(host_cycles * heads * keys * machine.lanes)
+    return f"{array} cycles a tile, the host's {host}" if array >= host else ""
+
+
+def _replace(attention: _Attention, ranges: dict[str, NDArray[np.float64]], levels: int) -> None:
+    context, scores = attention.context, attention.scores
+    scales, factors = attention_scales(ranges, attention.scale, levels)
+    new = AttentionOp(
+        [scores.lhs, scores.rhs, context.rhs],
+        attention.mask,
+        attention.scale,
+        levels,
+        scales,
+        factors,
+        exponential_table(scales.scores),
+        context.result.type,
+    )
+    new.attributes |= context.attributes
+    new.result.name_hint = context.result.name_hint
+    Rewriter.replace_op(context, new)
+    for op in (attention.softmax, *attention.between, scores):
+        Rewriter.erase_op(op)
+
+
+@dataclass(frozen=True)
+class NnAttentionPass(ModulePass):
+    """Compute `softmax(q·k·scale + mask)·v` of heads in int8, the softmax in the array's row unit.
+
+    Where the target has the unit, the mask is the same for all queries, and the array takes fewer
+    cycles for the softmax of a tile than the host. One that stays with the host says why (`host`).
+
+    - `samples`: a `.npz` file with the network's inputs by name, on which it runs to find the
+      scales.
+    - `target`: whose unit and memories.
+    - `host-cycles`: the array's cycles in which the host makes one share of scores.
+    - `levels`: the largest level of keys and values; fewer levels take fewer cycles.
+    """
+
+    name = "nn-attention"
+
+    samples: str
+    target: str = "generic"
+    host_cycles: float | int = 4.0
+    levels: int = LEVEL_MAX
+
+    def apply(self, ctx: Context, op: ModuleOp) -> None:
+        machine = load_target(self.target).machine
+        try:
+            samples = load_inputs(self.samples)
+            quantize_attention(op, samples, machine, self.host_cycles, self.levels)
+        except (OSError, ValueError) as error:
+            raise PassFailedException(f"{self.name}: {error}") from None
