@@ -4,11 +4,11 @@
 """Program images → `rpea`: the inverse of `program_image.encode`, and what validates an image."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from xdsl.dialects.builtin import ModuleOp, i8, i32
+from xdsl.dialects.builtin import IntegerAttr, ModuleOp, i8, i32, i64
 from xdsl.utils.exceptions import VerifyException
 
 from daqkf.dialects.dense import from_array
@@ -19,13 +19,16 @@ from daqkf.dialects.rpea import (
     ArrayOp,
     ChainOp,
     DispatchOp,
+    GatingOp,
     Kernel,
     NormalizationOp,
     Playable,
     ProgramOp,
+    SoftmaxOp,
 )
 from daqkf.dialects.rpea.families import FAMILIES
 from daqkf.dialects.rpea.layout import Command, Header
+from daqkf.dialects.rpea.rows import IDENTITY
 from daqkf.dialects.spaq.numerics import MULTIPLIER_MAX, SHIFT_MAX, SHIFT_MIN, TABLE_SIZE, wrap
 from daqkf.lowering.program_image import (
     Image,
@@ -36,26 +39,36 @@ from daqkf.lowering.program_image import (
     element_rows,
     encode,
     for_tiles,
+    softmax_rows,
 )
 
 Ints = NDArray[np.int64]
 Words = NDArray[np.uint32]
 
+_WAYS = ("looked up in the table", "plain")
+"""What becomes of a requantised sum, by the bit `plain`."""
+
 
 @dataclass(frozen=True)
 class _Part:
-    """A program or a normalisation of an image."""
+    """A kernel of an image: a program, or one of the row unit."""
 
     features: int
     channels: int
     streams: Sequence[Words]
-    """Its rows by element; of a normalisation, none."""
+    """Its rows by element; of the row unit, none."""
     counts: Sequence[int]
-    """The outputs of each element; of a normalisation, none."""
+    """The outputs of each element; of the row unit, none."""
     rows: Ints
     """Of the parameter memory, by output in the order in which they are completed."""
     kept: int
     """Activations that are kept for residuals when it runs."""
+    gates: bool
+    """Whether it gates, if it is of the row unit; if not, whether its results are gated."""
+    keys: int = 0
+    """Those that share a softmax. Its parameters are here those of exponentials alone."""
+    shares: Ints | None = None
+    """Of the parameter memory, the rows of a softmax's shares, by output."""
 
 
 def import_program(data: bytes, array: ArrayOp, name: str = "program") -> ModuleOp:
@@ -102,31 +115,45 @@ def _marked(image: Image, field: str, config: ArrayConfig) -> list[int]:
 
 
 def _parts(image: Image, config: ArrayConfig) -> list[_Part]:
-    """The programs and normalisations of an image, one after another in the memories.
+    """The kernels of an image, one after another in the memories.
 
     A program is as long as the longest stream of an element up to its end.
     """
-    sizes = [(image.features, image.channels)]
+    sizes, keys = [(image.features, image.channels)], [0]
     if image.chain is not None:
-        outputs = config.chain_row.unpack(image.chain)["outputs"].tolist()
+        chain = chain_fields(config, image.chain)
+        outputs, keys = chain["outputs"].tolist(), chain["keys"].tolist()
         sizes = list(zip([image.features, *outputs[:-1]], outputs, strict=True))
-    saved, normalizing = (_marked(image, field, config) for field in ("saves", "normalizes"))
+    saved, of_rows, gating = (_marked(image, field, config) for field in ("saves", "rows", "gates"))
     shortest = min(len(rows) for rows in image.streams.values())
     parts: list[_Part] = []
     begin = row = kept = 0
     while begin < shortest if image.dispatch is not None else len(parts) < len(sizes):
-        features, channels = sizes[min(len(parts), len(sizes) - 1)]
-        if len(parts) in saved:
+        number = len(parts)
+        features, channels = sizes[min(number, len(sizes) - 1)]
+        if number in saved:
             kept = min(features, config.residual_depth)
-        if len(parts) in normalizing:
-            streams, counts, rows, slots = [], [], np.arange(channels), config.slots(channels)
+        if number in of_rows:
+            gates = number in gating
+            part = _Part(features, channels, [], [], row + np.arange(channels), kept, gates)
+            if keys[number]:
+                part = _softmax(part, row, keys[number])
+            slots = config.slots(channels * (2 if part.keys else 1))
         else:
             streams, counts = _streams(image, begin, features, channels, config)
-            rows, slots = element_rows(counts, config), max(counts)
+            rows, slots = row + element_rows(counts, config), max(counts)
             begin += features * slots if config.lockstep else max(len(words) for words in streams)
-        parts.append(_Part(features, channels, streams, counts, row + rows, kept))
+            part = _Part(features, channels, streams, counts, rows, kept, number + 1 in gating)
+        parts.append(part)
         row += slots * config.parameter_stride
     return parts
+
+
+def _softmax(part: _Part, row: int, keys: int) -> _Part:
+    """The part as a softmax, whose parameters begin at a row."""
+    _, of_shares = softmax_rows(part.channels, keys)
+    exponentials, shares = (row + np.flatnonzero(of_shares == step) for step in (0, 1))
+    return replace(part, rows=exponentials, keys=keys, shares=shares)
 
 
 def _streams(
@@ -147,16 +174,24 @@ def _kernels(
 ) -> list[Kernel]:
     """The operations of the parts."""
     kernels: list[Kernel] = []
-    exponents = np.empty(0, np.int64)
+    exponents, gate = np.empty(0, np.int64), IDENTITY
+    config, target = array.config.data, array.sym_name.data
     for number, (part, name) in enumerate(zip(parts, names, strict=True)):
-        columns = _parameters(image, part, array.config.data)
+        columns = _parameters(image, part, config)
+        table = _table(image, number)
+        if part.streams and part.gates:
+            table, gate = IDENTITY, table
         # They stand with the results that are normalised, so in the part before.
         own, exponents = exponents, columns.pop("exponent")
         outputs, residual = columns.pop("outputs"), columns.pop("residual")
         data = {column: from_array(values, i32) for column, values in columns.items()}
-        data["table"] = from_array(_table(image, number), i8)
-        target = array.sym_name.data
-        if part.streams:
+        data["table"] = from_array(table, i8)
+        if part.shares is not None:
+            shares = _parameters(image, replace(part, rows=part.shares), config, plain=True)
+            data["offset"] = data.pop("bias")
+            data |= {name: from_array(shares[name], i32) for name in ("multiplier", "shift")}
+            kernel = SoftmaxOp(name, target, keys=IntegerAttr(part.keys, i64), **data)
+        elif part.streams:
             kernel = ProgramOp(
                 name,
                 target,
@@ -170,6 +205,8 @@ def _kernels(
                 residual=from_array(residual, i32) if residual.any() else None,
                 **data,
             )
+        elif part.gates:
+            kernel = GatingOp(name, target, gate=from_array(gate, i8), **data)
         else:
             kernel = NormalizationOp(name, target, exponent=from_array(own, i32), **data)
         kernels.append(kernel)
@@ -213,8 +250,13 @@ def _stream(
     return rows[:length], family.completed(words)
 
 
-def _parameters(image: Image, part: _Part, config: ArrayConfig) -> dict[str, Ints]:
-    """The outputs in order, and by channel what the parameter memory has of them."""
+def _parameters(
+    image: Image, part: _Part, config: ArrayConfig, *, plain: bool = False
+) -> dict[str, Ints]:
+    """The outputs in order, and by channel what the parameter memory has of them.
+
+    They are to be plain where the results are gated, or all of them.
+    """
     section, row = image.section(Command.PARAMETERS), part.rows
     missing = row[row >= len(section.rows)]
     if len(missing):
@@ -248,6 +290,13 @@ def _parameters(image: Image, part: _Part, config: ArrayConfig) -> dict[str, Int
                 f"{name} of {values[wrong]}, not {low}..{high}"
             )
     nothing = np.zeros_like(channels)
+    due = nothing + plain if not (part.streams and part.gates) else channels % 2
+    for wrong in np.flatnonzero(fields.get("plain", nothing) != due)[:1]:
+        raise ProgramImageError(
+            f"{byte_at(section.word(int(row[wrong])))}, row {row[wrong]} of PARAMETERS: output "
+            f"{channels[wrong]} is {_WAYS[1 - due[wrong]]}, and in this chain it has to be "
+            f"{_WAYS[due[wrong]]}"
+        )
     residual, exponent = fields.get("residual", nothing), fields.get("exponent", nothing)
     if residual.any() and part.channels > part.kept:
         place = int(row[(residual != 0).argmax()])

@@ -16,10 +16,12 @@ from daqkf.dialects.rpea import (
     ArrayConfig,
     ChainOp,
     DispatchOp,
+    GatingOp,
     Kernel,
     NormalizationOp,
     Playable,
     ProgramOp,
+    SoftmaxOp,
     TiledOp,
 )
 from daqkf.dialects.rpea.layout import (
@@ -39,6 +41,9 @@ Ints = NDArray[np.int64]
 Words = NDArray[np.uint32]
 
 MAX_UNIT = (1 << COMMAND_OP_SHIFT) - 1
+
+ROW_FIELDS = {op.FIELD: op for op in (NormalizationOp, GatingOp, SoftmaxOp)}
+"""The row unit's kernels by what the chain's table says of them."""
 
 
 class ProgramImageError(ValueError):
@@ -80,35 +85,74 @@ def element_rows(counts: Sequence[int] | Ints, config: ArrayConfig) -> Ints:
     return slot * config.parameter_stride + np.repeat(np.arange(config.pes), counts)
 
 
+def softmax_rows(channels: int, keys: int) -> tuple[Ints, Ints]:
+    """The outputs of a softmax's rows [2N] of parameters, and which of them are of shares.
+
+    Those of a group's exponentials come before those of its shares.
+    """
+    groups = np.arange(channels).reshape(-1, 1, keys)
+    outputs, shares = np.broadcast_arrays(groups, np.arange(2).reshape(1, 2, 1))
+    return outputs.reshape(-1), shares.reshape(-1)
+
+
 def parameter_rows(kernels: Sequence[Kernel], config: ArrayConfig) -> Words:
-    """The parameter memory, packed: rows of each PE's outputs in order, or of a normalisation's.
+    """The parameter memory, packed: rows of each PE's outputs in order, or of the row unit's.
 
     Rows of the padding between them are zero.
     """
     parts: list[Words] = []
     for kernel, following in zip(kernels, [*kernels[1:], None], strict=True):
+        fields = _softmax(kernel) if isinstance(kernel, SoftmaxOp) else _outputs(kernel, following)
+        packed = config.parameter_row.pack(fields)
         program = isinstance(kernel, ProgramOp)
-        numbers = np.arange(kernel.channels)
-        place = element_rows(to_array(kernel.counts), config) if program else numbers
-        channels = to_array(kernel.outputs) if program else numbers
-        residual = kernel.residual if program else None
-        # What normalises the results gets their exponents with them.
-        exponent = following.exponent if isinstance(following, NormalizationOp) else None
-        nothing = np.zeros_like(numbers)
-        packed = config.parameter_row.pack(
-            {
-                "negated_bias": -to_array(kernel.bias)[channels].astype(np.int64),
-                "multiplier": to_array(kernel.multiplier)[channels],
-                "shift_minus_1": to_array(kernel.shift)[channels] - 1,
-                "address": channels,
-                "residual": nothing if residual is None else to_array(residual)[channels],
-                "exponent": nothing if exponent is None else to_array(exponent)[channels],
-            }
-        )
+        counts = to_array(kernel.counts) if program else None
+        place = np.arange(len(packed)) if counts is None else element_rows(counts, config)
         rows = np.zeros((kernel.slots * config.parameter_stride, packed.shape[1]), np.uint32)
         rows[place] = packed
         parts.append(rows)
     return np.concatenate(parts)
+
+
+def _outputs(
+    kernel: ProgramOp | NormalizationOp | GatingOp, following: Kernel | None
+) -> dict[str, Ints]:
+    """What the post unit needs of a kernel's outputs, in their order."""
+    program = isinstance(kernel, ProgramOp)
+    channels = to_array(kernel.outputs) if program else np.arange(kernel.channels)
+    residual = kernel.residual if program else None
+    # What normalises the results gets their exponents with them.
+    exponent = following.exponent if isinstance(following, NormalizationOp) else None
+    nothing = np.zeros_like(channels)
+    return {
+        "negated_bias": -to_array(kernel.bias)[channels].astype(np.int64),
+        "multiplier": to_array(kernel.multiplier)[channels],
+        "shift_minus_1": to_array(kernel.shift)[channels] - 1,
+        "address": channels,
+        "residual": nothing if residual is None else to_array(residual)[channels],
+        "exponent": nothing if exponent is None else to_array(exponent)[channels],
+        # The table is the gates'; what they let through stays as it is.
+        "plain": channels % 2 if isinstance(following, GatingOp) else nothing,
+    }
+
+
+def _softmax(kernel: SoftmaxOp) -> dict[str, Ints]:
+    """What the post unit needs for exponentials and shares, which it gets in turns."""
+    channels, shares = softmax_rows(kernel.channels, kernel.keys.value.data)
+    offset, multiplier, shift = (
+        to_array(values)[channels].astype(np.int64)
+        for values in (kernel.offset, kernel.multiplier, kernel.shift)
+    )
+    nothing = np.zeros_like(channels)
+    return {
+        "negated_bias": np.where(shares, 0, -offset),
+        # Twice and half of it is what it was.
+        "multiplier": np.where(shares, multiplier, 2),
+        "shift_minus_1": np.where(shares, shift - 1, 0),
+        "address": channels,
+        "residual": nothing,
+        "exponent": nothing,
+        "plain": shares,
+    }
 
 
 def dispatch_rows(
@@ -132,24 +176,33 @@ def chain_rows(config: ArrayConfig, kernels: Sequence[Kernel], saved: Sequence[i
     """The chain's table, packed: a row for each kernel."""
     streams, slots = places(kernels)
     numbers = np.arange(len(kernels))
+    keys = [kernel.keys.value.data if isinstance(kernel, SoftmaxOp) else 0 for kernel in kernels]
     return config.chain_row.pack(
         {
-            # A normalisation has no stream, so it may name the end of a full memory: wrapped.
+            # The row unit has no stream, so it may name the end of a full memory: wrapped. Nor
+            # does it take its features from the activation memory, which may be smaller.
             "stream": streams[:-1] % config.stream_depth,
             "slot": slots[:-1],
-            "features": np.array([kernel.features.value.data for kernel in kernels]),
+            "features": np.array([kernel.features.value.data for kernel in kernels])
+            % config.activation_depth,
             "outputs": np.array([kernel.channels for kernel in kernels]),
             "last": numbers == len(kernels) - 1,
             "saves": np.isin(numbers, saved),
             "normalizes": np.array([isinstance(kernel, NormalizationOp) for kernel in kernels]),
+            "gates": np.array([isinstance(kernel, GatingOp) for kernel in kernels]),
+            "keys": np.array(keys),
         }
     )
 
 
 def chain_fields(config: ArrayConfig, table: Words) -> dict[str, Ints]:
-    """The fields [kernels] of a chain's table; 0 for units that the array lacks."""
+    """The fields [kernels] of a chain's table; 0 for units that the array lacks.
+
+    With one more, `rows`: whether a kernel is the row unit's.
+    """
     nothing = np.zeros(len(table), np.int64)
-    return {"saves": nothing, "normalizes": nothing, **config.chain_row.unpack(table)}
+    fields = {**dict.fromkeys(["saves", *ROW_FIELDS], nothing), **config.chain_row.unpack(table)}
+    return {**fields, "rows": np.any([fields[name] for name in ROW_FIELDS], axis=0).astype(int)}
 
 
 def encode(program: Playable) -> bytes:
@@ -162,11 +215,10 @@ def encode(program: Playable) -> bytes:
     config = program.target().config.data
     programs = parts_of(program)
     chain = program if isinstance(program, ChainOp) else None
-    tables = programs if chain else programs[:1]
-    values = np.concatenate([to_array(part.table).view(np.uint8) for part in tables])
+    values = np.concatenate(_tables(programs if chain else programs[:1])).view(np.uint8)
     body: list[Words] = [
         np.array(
-            [Command.KERNEL << COMMAND_OP_SHIFT, program.features.value.data, _outputs(program)],
+            [Command.KERNEL << COMMAND_OP_SHIFT, program.features.value.data, _sizes(program)],
             np.uint32,
         ),
         *_command(Command.TABLE, 0, config.table_row.pack({"value": values})),
@@ -186,7 +238,16 @@ def encode(program: Playable) -> bytes:
     return _image(np.concatenate(body), config)
 
 
-def _outputs(program: Playable) -> int:
+def _tables(kernels: Sequence[Kernel]) -> list[NDArray[np.int8]]:
+    """The activation table of each; that of what is gated holds the gates."""
+    following = [*kernels[1:], None]
+    return [
+        to_array(after.gate if isinstance(after, GatingOp) else kernel.table)
+        for kernel, after in zip(kernels, following, strict=True)
+    ]
+
+
+def _sizes(program: Playable) -> int:
     """N, and what becomes of the sums."""
     flags = 0
     if isinstance(program, ProgramOp):
@@ -448,38 +509,46 @@ def _decode_chain(
             f"the program image needs a chain of 1..{config.kernels} kernels, and has 0"
         )
     rows = chain_fields(config, section.rows)
-    begins = {"stream": rows["stream"] * (1 - rows["normalizes"]), "slot": rows["slot"]}
+    begins = {"stream": rows["stream"] * (1 - rows["rows"]), "slot": rows["slot"]}
     _require_loaded("kernel", begins, config, parameters, streams)
     outputs = rows["outputs"]
-    features = rows.get("features", np.array([sizes[0], *outputs[:-1]]))
+    features = np.array([sizes[0], *outputs[:-1]])
+    # The row unit's have lost the bits that the activation memory has no rows for.
+    told = np.where(rows["rows"], features % config.activation_depth, features)
     if (
         not np.array_equal(np.flatnonzero(rows["last"]), [section.count - 1])
-        or (int(features[0]), int(outputs[-1])) != sizes
-        or not np.array_equal(features[1:], outputs[:-1])
+        or outputs[-1] != sizes[1]
+        or not np.array_equal(rows.get("features", told), told)
     ):
         raise ProgramImageError(
             "the kernels of the program image's chain do not follow one another"
         )
-    _require_normalized(rows, features, section)
+    for kernel in np.flatnonzero(rows["rows"]).tolist():
+        if wrong := _wrong_rows(rows, kernel, int(features[kernel])):
+            place = byte_at(section.word(kernel))
+            raise ProgramImageError(f"{place}, row {kernel} of CHAIN: kernel {kernel} {wrong}")
     return section.rows
 
 
-def _require_normalized(rows: Mapping[str, Ints], features: Ints, section: Section) -> None:
-    """Check that a chain normalises results of programs, and saves only what these read."""
-    for kernel in np.flatnonzero(rows["normalizes"]).tolist():
-        count = int(rows["outputs"][kernel])
-        wrong = ""
-        if not kernel or rows["normalizes"][kernel - 1]:
-            wrong = "normalises what no program before it has computed"
-        elif rows["saves"][kernel]:
-            wrong = "saves activations, and has none"
-        elif count != features[kernel]:
-            wrong = f"normalises {features[kernel]} features as {count}"
-        elif count > NORMALIZED_FEATURES:
-            wrong = f"normalises {count} features; at most {NORMALIZED_FEATURES}"
-        if wrong:
-            place = byte_at(section.word(kernel))
-            raise ProgramImageError(f"{place}, row {kernel} of CHAIN: kernel {kernel} {wrong}")
+def _wrong_rows(rows: Mapping[str, Ints], kernel: int, features: int) -> str:
+    """What is wrong with a kernel of the row unit: it works on results of a program, and saves
+    nothing."""
+    verb, *more = [op.VERB for name, op in ROW_FIELDS.items() if rows[name][kernel]]
+    count, gates, keys = (int(rows[name][kernel]) for name in ("outputs", "gates", "keys"))
+    if more:
+        return f"{verb} and {more[0]} results at once"
+    if not kernel or rows["rows"][kernel - 1]:
+        return f"{verb} what no program before it has computed"
+    if rows["saves"][kernel]:
+        return "saves activations, and has none"
+    if features != (2 * count if gates else count):
+        return f"{verb} {features} features as {count}"
+    if keys and count % keys:
+        return f"{verb} {count} features in groups of {keys} keys"
+    together = 0 if gates else keys or count
+    if together > NORMALIZED_FEATURES:
+        return f"{verb} {together} features; at most {NORMALIZED_FEATURES}"
+    return ""
 
 
 def _require_loaded(

@@ -22,6 +22,7 @@ from daqkf.dialects.dfke import Machine
 from daqkf.dialects.dfke.ops import kernel
 from daqkf.dialects.rpea import ArrayConfig, ArrayOp
 from daqkf.dialects.spaq import ActivationOp, ConstantOp, MatmulOp, RequantizeOp
+from daqkf.dialects.spaq.checks import features
 from daqkf.dialects.spaq.ops import activations
 from daqkf.lowering.lower_dfke_to_rpea import LowerDfkeToRpeaPass
 from daqkf.passes.dfke_chain import DfkeChainPass
@@ -61,19 +62,28 @@ class Layers:
 
     @classmethod
     def random(cls, seed: int, shape: Sequence[int]) -> "Layers":
+        return cls.of_shapes(seed, list(pairwise(shape)))
+
+    @classmethod
+    def of_shapes(cls, seed: int, shapes: Sequence[tuple[int, int]]) -> "Layers":
         rng = np.random.default_rng(seed)
         levels = [
             (rng.integers(-9, 10, pair) * (rng.random(pair) < 0.6)).astype(np.int8)
-            for pair in pairwise(shape)
+            for pair in shapes
         ]
         tables = [rng.permutation(256).astype(np.uint8).view(np.int8) for _ in levels]
         return cls(levels, [int(rng.integers(4, 9)) for _ in levels], tables)
 
     def module(self, machine: Machine) -> ModuleOp:
-        """Kernels of the result before, with their schedules."""
+        """Kernels of the result before, with their schedules.
+
+        Where that has another number of features, a kernel is of an argument.
+        """
         block = Block(arg_types=[activations(len(self.levels[0]), i8)])
         value = block.args[0]
         for levels, shift, table in zip(self.levels, self.shifts, self.tables, strict=True):
+            if features(value) != len(levels):
+                value = block.insert_arg(activations(len(levels), i8), len(block.args))
             channels = levels.shape[1]
             weights = ConstantOp(from_array(levels, i8))
             product = MatmulOp(value, weights.result, activations(channels, i32))

@@ -1,16 +1,16 @@
 # Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-"""Small random chains with residuals and normalisations, and what they compute."""
+"""Small random chains with residuals and what the row unit does, and what they compute."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from math import isqrt
 
 import numpy as np
 from networks import Layers, config_of, lowered
 from numpy.typing import NDArray
-from xdsl.dialects.builtin import FunctionType, ModuleOp, i8, i32
+from xdsl.dialects.builtin import FunctionType, IntegerAttr, ModuleOp, i8, i32, i64
 from xdsl.dialects.func import FuncOp, ReturnOp
 from xdsl.ir import Block, Region
 
@@ -19,17 +19,27 @@ from daqkf.dialects.dfke import Machine
 from daqkf.dialects.rpea import (
     ArrayConfig,
     ChainOp,
+    GatingOp,
     Kernel,
     NormalizationOp,
     ProgramOp,
+    RowOperation,
     RunOp,
+    SoftmaxOp,
 )
 from daqkf.dialects.spaq.ops import activations
 
 Ints = NDArray[np.int64]
 
 SUM_BITS = 28
-"""Room for sums, residuals and normalised values."""
+"""Room for sums, residuals, normalised values and offsets that mask."""
+
+MASKED = -(1 << 20)
+"""The offset of a key that has no share."""
+
+
+IDENTITY = np.arange(256).astype(np.uint8).view(np.int8)
+"""The table of a layer in front of a gating."""
 
 
 def up_to_power(value: int) -> int:
@@ -72,6 +82,100 @@ class Normalization:
         return self.table[np.clip(levels, -128, 127) & 0xFF]
 
 
+def clamped(value: int) -> int:
+    return min(max(value, -128), 127)
+
+
+@dataclass(frozen=True)
+class Gating:
+    """The parameters of one."""
+
+    gate: NDArray[np.int8]
+    bias: Ints
+    multiplier: Ints
+    shift: Ints
+    table: NDArray[np.int8]
+
+    @classmethod
+    def random(cls, rng: np.random.Generator, channels: int) -> "Gating":
+        gate, table = (rng.permutation(256).astype(np.uint8).view(np.int8) for _ in range(2))
+        return cls(
+            gate,
+            rng.integers(-2000, 2000, channels),
+            rng.integers(1500, 6000, channels),
+            rng.integers(17, 19, channels),
+            table,
+        )
+
+    def expected(self, q: NDArray[np.int8]) -> NDArray[np.int8]:
+        """Straight from the formulas, in Python's integers."""
+        rows: list[list[int]] = []
+        for token in q.tolist():
+            rows.append([])
+            for n, (bias, multiplier, shift) in enumerate(
+                zip(self.bias.tolist(), self.multiplier.tolist(), self.shift.tolist(), strict=True)
+            ):
+                total = int(self.gate[token[2 * n] & 0xFF]) * token[2 * n + 1] + bias
+                level = clamped((total * multiplier + (1 << (shift - 1))) >> shift)
+                rows[-1].append(int(self.table[level & 0xFF]))
+        return np.array(rows, np.int8)
+
+
+@dataclass(frozen=True)
+class Softmax:
+    """The parameters of one."""
+
+    keys: int
+    table: NDArray[np.int8]
+    offset: Ints
+    multiplier: Ints
+    shift: Ints
+
+    @classmethod
+    def random(cls, rng: np.random.Generator, channels: int, keys: int) -> "Softmax":
+        """Some keys are masked; the table has no order but that it ends in 0."""
+        table = rng.integers(0, 128, 256).astype(np.int8)
+        table[0x80] = 0
+        offset = np.where(rng.random(channels) < 0.2, MASKED, rng.integers(90, 128, channels))
+        shift = rng.integers(20, 22, channels) - (keys // 2).bit_length()
+        return cls(keys, table, offset, rng.integers(1500, 6000, channels), shift)
+
+    def expected(self, q: NDArray[np.int8]) -> NDArray[np.int8]:
+        """Straight from the formulas, in Python's integers."""
+        return np.array([self._token(token) for token in q.tolist()], np.int8)
+
+    def _token(self, token: list[int]) -> list[int]:
+        row: list[int] = []
+        offset, multiplier, shift = (v.tolist() for v in (self.offset, self.multiplier, self.shift))
+        for start in range(0, len(token), self.keys):
+            group = range(start, start + self.keys)
+            most = max(token[n] for n in group)
+            e = [int(self.table[clamped(token[n] - most + offset[n]) & 0xFF]) for n in group]
+            total = max(sum(e), 1)
+            k = next(k for k in range(64) if (64 << k) // total >= 1 << 11)
+            for n, value in zip(group, e, strict=True):
+                share = (value << 4) * ((64 << k) // total) >> max(k - 6, 0)
+                scaled = (share * multiplier[n] + (1 << (shift[n] - 1))) >> shift[n]
+                row.append(clamped(scaled))
+        return row
+
+
+RowKernel = Normalization | Gating | Softmax
+"""What the row unit does behind a layer."""
+
+
+def row_operation(made: RowKernel, name: str, array: str) -> NormalizationOp | GatingOp | SoftmaxOp:
+    """The operation with these parameters."""
+    kind = {Normalization: NormalizationOp, Gating: GatingOp, Softmax: SoftmaxOp}[type(made)]
+    data = {
+        key: IntegerAttr(value, i64)
+        if key == "keys"
+        else from_array(value, i8 if key in ("table", "gate") else i32)
+        for key, value in asdict(made).items()
+    }
+    return kind(name, array, **data)
+
+
 @dataclass(frozen=True)
 class Rows:
     """Layers that follow one another, some of which add what others have read."""
@@ -83,6 +187,10 @@ class Rows:
     """The multipliers of the layers that add them."""
     normalizations: Mapping[int, Normalization]
     """Behind layers."""
+    gatings: Mapping[int, Gating] = field(default_factory=dict)
+    """Behind other layers, whose tables change nothing; the next ones have half their features."""
+    softmaxes: Mapping[int, Softmax] = field(default_factory=dict)
+    """Behind yet others."""
 
     @classmethod
     def random(
@@ -92,24 +200,51 @@ class Rows:
         saves: Collection[int] = (),
         adds: Collection[int] = (),
         normalizes: Collection[int] = (),
+        gates: Collection[int] = (),
+        softmaxes: Mapping[int, int] | None = None,
     ) -> "Rows":
+        """`shape` has the outputs of the layers, of which a gating leaves half; `softmaxes` the
+        keys of each."""
         rng = np.random.default_rng(seed)
+        features = [n // 2 if layer - 1 in gates else n for layer, n in enumerate(shape)]
+        layers = Layers.of_shapes(seed, list(zip(features, shape[1:], strict=False)))
         return cls(
-            Layers.random(seed, shape),
+            replace(
+                layers,
+                tables=[
+                    IDENTITY if layer in gates else table
+                    for layer, table in enumerate(layers.tables)
+                ],
+            ),
             tuple(saves),
             {layer: rng.integers(0, 40, shape[layer + 1]) for layer in adds},
             {layer: Normalization.random(rng, shape[layer + 1]) for layer in normalizes},
+            {layer: Gating.random(rng, shape[layer + 1] // 2) for layer in gates},
+            {
+                layer: Softmax.random(rng, shape[layer + 1], keys)
+                for layer, keys in (softmaxes or {}).items()
+            },
         )
+
+    @property
+    def behind(self) -> Mapping[int, RowKernel]:
+        """What the row unit does, by the layer before."""
+        return {**self.normalizations, **self.gatings, **self.softmaxes}
 
     def config(self, machine: Machine) -> ArrayConfig:
         """An array for the chain."""
         config = config_of(lowered(self.layers.module(machine)))
         count = len(self.layers.levels)
         outputs = [levels.shape[1] for levels in self.layers.levels]
-        extra = {layer: config.slots(outputs[layer]) for layer in self.normalizations}
+        # A softmax has two rows of parameters for each output.
+        rows = [
+            len(made.multiplier) * (2 if isinstance(made, Softmax) else 1)
+            for made in self.behind.values()
+        ]
+        extra = sum(config.slots(number) for number in rows)
         depths = {
             "stream_depth": up_to_power(count * config.stream_depth),
-            "parameter_depth": up_to_power(count * config.parameter_depth + sum(extra.values())),
+            "parameter_depth": up_to_power(count * config.parameter_depth + extra),
         }
         widths = {"accumulator_width": SUM_BITS, "sum_width": SUM_BITS}
         kept = [outputs[layer] for layer in self.residuals]
@@ -117,9 +252,11 @@ class Rows:
             config,
             **depths,
             **widths,
-            kernels=up_to_power(count + len(extra)),
+            kernels=up_to_power(count + len(rows)),
             residual_depth=up_to_power(max(kept)) if kept else 0,
-            normalizes=bool(extra),
+            normalizes=bool(self.normalizations or self.softmaxes),
+            gates=bool(self.gatings),
+            softmax=bool(self.softmaxes),
         )
 
     def module(self, machine: Machine, array: ArrayConfig | None = None) -> ModuleOp:
@@ -134,16 +271,12 @@ class Rows:
             if layer in self.residuals:
                 program.properties["residual"] = from_array(self.residuals[layer], i32)
             kernels.append(program)
-            if layer in self.normalizations:
-                norm = asdict(self.normalizations[layer])
-                table = from_array(norm.pop("table"), i8)
-                data = {name: from_array(values, i32) for name, values in norm.items()}
-                target = program.target().sym_name.data
-                name = f"{program.sym_name.data}_norm"
-                kernels.append(NormalizationOp(name, target, table=table, **data))
+            if layer in self.behind:
+                target, name = program.target().sym_name.data, f"{program.sym_name.data}_rows"
+                kernels.append(row_operation(self.behind[layer], name, target))
         module.body.block.erase_op(next(op for op in module.ops if isinstance(op, FuncOp)))
-        norms = [kernel for kernel in kernels if isinstance(kernel, NormalizationOp)]
-        module.body.block.add_ops([*norms, chain := ChainOp("chain", kernels, saves)])
+        rows = [kernel for kernel in kernels if isinstance(kernel, RowOperation)]
+        module.body.block.add_ops([*rows, chain := ChainOp("chain", kernels, saves)])
         block = Block(arg_types=[activations(chain.features.value.data, i8)])
         run = RunOp(chain, block.args[0])
         block.add_ops([run, ReturnOp(run)])
@@ -162,6 +295,6 @@ class Rows:
                 total += kept[:, : levels.shape[1]] * self.residuals[layer]
             total = (3 * total + (1 << (made.shifts[layer] - 1))) >> made.shifts[layer]
             x = made.tables[layer][np.clip(total, -128, 127) & 0xFF]
-            if layer in self.normalizations:
-                x = self.normalizations[layer].expected(x)
+            if layer in self.behind:
+                x = self.behind[layer].expected(x)
         return x

@@ -8,12 +8,24 @@ from xdsl.ir import Dialect
 from daqkf.dialects.rpea.attributes import ConfigAttr
 from daqkf.dialects.rpea.chaining import ChainOp, Kernel, Playable
 from daqkf.dialects.rpea.layout import ArrayConfig
-from daqkf.dialects.rpea.normalizing import NormalizationOp
 from daqkf.dialects.rpea.ops import ArrayOp, DispatchOp, ProgramOp
+from daqkf.dialects.rpea.rows import GatingOp, NormalizationOp, RowOperation, SoftmaxOp
 from daqkf.dialects.rpea.running import Runnable, RunOp, TiledOp
 
 RPEA = Dialect(
-    "rpea", [ArrayOp, ChainOp, DispatchOp, NormalizationOp, ProgramOp, RunOp, TiledOp], [ConfigAttr]
+    "rpea",
+    [
+        ArrayOp,
+        ChainOp,
+        DispatchOp,
+        GatingOp,
+        NormalizationOp,
+        ProgramOp,
+        RunOp,
+        SoftmaxOp,
+        TiledOp,
+    ],
+    [ConfigAttr],
 )
 
 __all__ = [
@@ -23,11 +35,14 @@ __all__ = [
     "ChainOp",
     "ConfigAttr",
     "DispatchOp",
+    "GatingOp",
     "Kernel",
     "NormalizationOp",
     "Playable",
     "ProgramOp",
+    "RowOperation",
     "RunOp",
     "Runnable",
+    "SoftmaxOp",
     "TiledOp",
 ]

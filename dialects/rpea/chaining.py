@@ -6,6 +6,7 @@
 from collections.abc import Sequence
 from itertools import pairwise
 
+import numpy as np
 from xdsl.dialects.builtin import (
     ArrayAttr,
     DenseArrayBase,
@@ -30,11 +31,12 @@ from xdsl.printer import Printer
 from xdsl.traits import SymbolOpInterface, SymbolTable, SymbolUserOpInterface
 from xdsl.utils.exceptions import VerifyException
 
+from daqkf.dialects.dense import to_array
 from daqkf.dialects.rpea.layout import ArrayConfig
-from daqkf.dialects.rpea.normalizing import NormalizationOp
 from daqkf.dialects.rpea.ops import ArrayOp, DispatchOp, ProgramOp, require, require_room
+from daqkf.dialects.rpea.rows import IDENTITY, GatingOp, NormalizationOp, RowOperation, SoftmaxOp
 
-Kernel = ProgramOp | NormalizationOp
+Kernel = ProgramOp | NormalizationOp | GatingOp | SoftmaxOp
 """What a chain is made of."""
 
 
@@ -73,7 +75,8 @@ class ChainOp(IRDLOperation):
     """Kernels that an array plays one after another, each on the results of the one before.
 
     They share the array's memories as the variants of a dispatch do; each has an activation
-    table of its own. A kernel is an `rpea.program`, or an `rpea.normalization` behind one.
+    table of its own. A kernel is an `rpea.program`, or one of the row unit behind one: an
+    `rpea.normalization`, `rpea.gating` or `rpea.softmax`.
 
     `saves` are the numbers of kernels whose activations, what they read, are kept for the
     residuals of themselves and of those behind them, until other ones are. Of these, the first
@@ -134,15 +137,15 @@ class ChainOp(IRDLOperation):
         """Hold the kernels against one another.
 
         Raises:
-            VerifyException: other arrays, shapes that do not follow, or a normalisation of what
-                no program has computed.
+            VerifyException: other arrays, shapes that do not follow, a kernel of the row unit
+                on what no program has computed, or a gating of what is not plain.
         """
         require(self.programs.data, "a chain needs programs")
         first, *_ = kernels = self.kernels()
-        require(
-            isinstance(first, ProgramOp),
-            f"@{first.sym_name.data} normalises what no program of the chain has computed",
-        )
+        if isinstance(first, RowOperation):
+            raise VerifyException(
+                f"@{first.sym_name.data} {first.VERB} what no program of the chain has computed"
+            )
         for one, other in pairwise(kernels):
             names = f"@{one.sym_name.data} and @{other.sym_name.data}"
             require(one.array == other.array, f"{names} are for different arrays")
@@ -153,7 +156,12 @@ class ChainOp(IRDLOperation):
             )
             require(
                 isinstance(one, ProgramOp) or isinstance(other, ProgramOp),
-                f"{names} both normalise; there is a program between two that do",
+                f"{names} both work on rows; there is a program between two that do",
+            )
+            require(
+                not isinstance(other, GatingOp) or np.array_equal(to_array(one.table), IDENTITY),
+                f"@{one.sym_name.data} has an activation table of its own, where the array looks "
+                f"up the gates of @{other.sym_name.data}",
             )
 
     def verify_saves(self) -> None:
@@ -215,5 +223,5 @@ def kernel_of(user: Operation, symbol: SymbolRefAttr) -> Kernel:
     """
     kernel = SymbolTable.lookup_symbol(user, symbol)
     if not isinstance(kernel, Kernel):
-        raise VerifyException(f"{symbol} is not an rpea.program or rpea.normalization")
+        raise VerifyException(f"{symbol} is no rpea.program, and nothing that works on rows")
     return kernel

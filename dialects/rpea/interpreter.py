@@ -14,6 +14,7 @@ from daqkf.dialects.dense import to_array
 from daqkf.dialects.rpea.chaining import ChainOp, Kernel
 from daqkf.dialects.rpea.families import FAMILIES
 from daqkf.dialects.rpea.ops import ProgramOp
+from daqkf.dialects.rpea.rows import GatingOp, SoftmaxOp
 from daqkf.dialects.rpea.running import Runnable, RunOp, TiledOp
 from daqkf.dialects.spaq import numerics
 
@@ -31,11 +32,19 @@ def play(
     its correction, residual, requantisation and table. `kept` are the activations [T, R] for the
     residual.
     """
+    if isinstance(kernel, SoftmaxOp):
+        keys = kernel.keys.value.data
+        e = numerics.exponentials(x, keys, to_array(kernel.offset), to_array(kernel.table))
+        return numerics.requantize(
+            numerics.shares(e, keys), to_array(kernel.multiplier), to_array(kernel.shift)
+        )
     if isinstance(kernel, ProgramOp):
         sums = partial_sums(kernel, x).T
         if kernel.residual is not None:
             assert kept is not None
             sums = numerics.add_residual(sums, kept, to_array(kernel.residual))
+    elif isinstance(kernel, GatingOp):
+        sums = numerics.gate(x, to_array(kernel.gate)) + to_array(kernel.bias)
     else:
         sums = numerics.normalize(x, to_array(kernel.exponent)) + to_array(kernel.bias)
     sums = numerics.wrap(sums, kernel.target().config.data.sum_width)

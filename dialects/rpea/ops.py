@@ -93,16 +93,18 @@ def require_range(
     )
 
 
-def require_bias(attribute: DenseIntOrFPElementsAttr, config: ArrayConfig) -> None:
-    """Check that the array can add a bias.
+def require_bias(
+    name: str, attribute: DenseIntOrFPElementsAttr, config: ArrayConfig, least: int = 0
+) -> None:
+    """Check that the array can add a bias, and to no less than `least`.
 
     Raises:
         VerifyException: it is too large.
     """
-    limit, bias = 1 << (config.sum_width - 1), to_array(attribute)
+    limit, bias = 1 << (config.sum_width - 1), to_array(attribute).astype(np.int64)
     require(
-        -limit <= bias.min() and bias.max() < limit,
-        f"a bias does not fit the array's sums of {config.sum_width} bits",
+        -limit <= bias.min() + least and bias.max() < limit,
+        f"{name} does not fit the array's sums of {config.sum_width} bits",
     )
 
 
@@ -127,13 +129,15 @@ class ArrayOp(IRDLOperation):
         super().__init__(properties={"sym_name": StringAttr(name), "config": ConfigAttr(config)})
 
 
-def require_post(op: Operation, channels: int) -> None:
+def require_post(op: Operation, channels: int, bias: str = "bias") -> None:
     """Check what the post unit gets: bias, multiplier, shift [N] and the table.
+
+    `bias` is the name of the property.
 
     Raises:
         VerifyException: another type or length, or a value that is out of range.
     """
-    for name in ("bias", "multiplier", "shift"):
+    for name in (bias, "multiplier", "shift"):
         require_tensor(name, op.properties[name], i32, channels)
     require_tensor("table", op.properties["table"], i8, TABLE_SIZE)
     multiplier, shift = (op.properties[name] for name in ("multiplier", "shift"))
@@ -300,7 +304,7 @@ class ProgramOp(IRDLOperation):
                 self.channels <= config.residual_depth,
                 f"a residual of {self.channels} outputs; the array keeps {config.residual_depth}",
             )
-        require_bias(self.bias, config)
+        require_bias("a bias", self.bias, config)
         shape = int(rows.sum()), config.stream_row_words
         require(
             self.stream.get_element_type() == i32

@@ -35,6 +35,16 @@ CASES: Mapping[str, tuple[Sequence[int], dict[str, Any]]] = {
     "normalisation last": ((24, 13), {"normalizes": [0]}),
     "block": ((24, 20, 24, 40, 24), {"saves": [0, 2], "adds": [1, 3], "normalizes": [1, 3]}),
     "another save": ((24, 20, 11, 9), {"saves": [0, 1], "adds": [0, 1, 2], "normalizes": [0]}),
+    "gating": ((24, 40, 9), {"gates": [0]}),
+    "gating last": ((24, 13, 26), {"saves": [0], "adds": [0], "gates": [1]}),
+    "softmax": ((24, 30, 9), {"softmaxes": {0: 6}}),
+    "softmax last": ((24, 20), {"softmaxes": {0: 20}}),
+    # What follows is the same for all tokens, but for the residual.
+    "softmax of one": ((24, 13, 9), {"saves": [0], "adds": [1], "softmaxes": {0: 1}}),
+    "all": (
+        (24, 32, 24, 20, 40, 24),
+        {"saves": [0], "adds": [1], "gates": [0, 3], "normalizes": [1, 4], "softmaxes": {2: 5}},
+    ),
 }
 
 

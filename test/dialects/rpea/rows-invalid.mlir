@@ -221,7 +221,7 @@ rpea.chain @block of [@norm, @up]
 
 // -----
 
-// CHECK: @norm and @norm both normalise; there is a program between two that do
+// CHECK: @norm and @norm both work on rows; there is a program between two that do
 rpea.array @rows <pes = 2, lanes = 2, post_lanes = 1, max_shift = 1, activation_depth = 4,
   stream_depth = 4, parameter_depth = 4, result_depth = 2, running_sum_width = 9,
   accumulator_width = 18, sum_width = 19, residual_depth = 2, normalizes = true, kernels = 4>
@@ -288,7 +288,7 @@ func.func @alone(%x: tensor<?x2xi8>) -> tensor<?x2xi8> {
 
 // -----
 
-// CHECK: @rows is not an rpea.program or rpea.normalization
+// CHECK: @rows is no rpea.program, and nothing that works on rows
 rpea.array @rows <pes = 2, lanes = 2, post_lanes = 1, max_shift = 1, activation_depth = 4,
   stream_depth = 4, parameter_depth = 4, result_depth = 2, running_sum_width = 9,
   accumulator_width = 18, sum_width = 19, residual_depth = 2, normalizes = true, kernels = 4>
@@ -308,7 +308,7 @@ rpea.normalization @norm for @nothing exponent dense<[0, 3]> : tensor<2xi32>
 
 // -----
 
-// CHECK: the array has no unit that normalises
+// CHECK: the array has no unit that normalises results
 rpea.array @rows <pes = 2, lanes = 2, post_lanes = 1, max_shift = 1, activation_depth = 4,
   stream_depth = 4, parameter_depth = 4, result_depth = 2, running_sum_width = 9,
   accumulator_width = 18, sum_width = 19, residual_depth = 2, kernels = 4>
@@ -318,7 +318,7 @@ rpea.normalization @norm for @rows exponent dense<[0, 3]> : tensor<2xi32>
 
 // -----
 
-// CHECK: 3 features to normalise; the array holds 2
+// CHECK: @norm normalises 3 features; the array holds 2
 rpea.array @rows <pes = 2, lanes = 2, post_lanes = 1, max_shift = 1, activation_depth = 4,
   stream_depth = 4, parameter_depth = 4, result_depth = 2, running_sum_width = 9,
   accumulator_width = 18, sum_width = 19, residual_depth = 2, normalizes = true, kernels = 4>

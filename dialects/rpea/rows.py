@@ -1,0 +1,291 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""What the row unit of an array does between two kernels of a chain."""
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+import numpy as np
+from xdsl.dialects.builtin import (
+    DenseIntOrFPElementsAttr,
+    FlatSymbolRefAttr,
+    IntegerAttr,
+    StringAttr,
+    SymbolNameConstraint,
+    SymbolRefAttr,
+    i8,
+    i32,
+    i64,
+)
+from xdsl.ir import Operation
+from xdsl.irdl import IRDLOperation, irdl_op_definition, prop_def, traits_def
+from xdsl.traits import SymbolOpInterface, SymbolUserOpInterface
+
+from daqkf.dialects.rpea.layout import ArrayConfig
+from daqkf.dialects.rpea.ops import (
+    ArrayOp,
+    array_of,
+    require,
+    require_bias,
+    require_length,
+    require_post,
+    require_range,
+    require_tensor,
+)
+from daqkf.dialects.spaq.numerics import (
+    ACTIVATION_MAX,
+    ACTIVATION_MIN,
+    EXPONENT_MAX,
+    NORMALIZED_FEATURES,
+    TABLE_SIZE,
+)
+
+IDENTITY = np.arange(TABLE_SIZE).astype(np.uint8).view(np.int8)
+"""The activation table that changes nothing."""
+
+
+class _UsesArray(SymbolUserOpInterface):
+    def verify(self, op: Operation) -> None:
+        assert isinstance(op, RowOperation)
+        op.verify_shapes()
+        op.verify_against(op.target().config.data)
+
+
+class RowOperation(IRDLOperation, ABC):
+    """A kernel of the row unit: int8 [T, K] → int8 [T, N], token by token.
+
+    Only in an `rpea.chain`, behind a program whose results it takes. It has no stream; its rows of
+    the parameter memory follow one another.
+    """
+
+    UNIT: ClassVar[str]
+    """The field of a config that says whether the array has this."""
+    FIELD: ClassVar[str]
+    """The field of a chain's row that is not 0 for these kernels."""
+    VERB: ClassVar[str]
+    """What it does with its features, for messages."""
+
+    sym_name = prop_def(SymbolNameConstraint())
+    array = prop_def(FlatSymbolRefAttr)
+    multiplier = prop_def(DenseIntOrFPElementsAttr)
+    shift = prop_def(DenseIntOrFPElementsAttr)
+    table = prop_def(DenseIntOrFPElementsAttr)
+
+    traits = traits_def(SymbolOpInterface(), _UsesArray())
+
+    def __init__(self, name: str, array: str, **data: DenseIntOrFPElementsAttr | IntegerAttr):
+        super().__init__(
+            properties={"sym_name": StringAttr(name), "array": SymbolRefAttr(array), **data}
+        )
+
+    def target(self) -> ArrayOp:
+        """The array this is for.
+
+        Raises:
+            VerifyException: the symbol names no rpea.array.
+        """
+        return array_of(self, self.array)
+
+    @property
+    @abstractmethod
+    def channels(self) -> int:
+        """Output channels N."""
+
+    @property
+    def features(self) -> IntegerAttr:
+        """Input features K: as many, unless it says otherwise."""
+        return IntegerAttr(self.channels, i64)
+
+    @property
+    def longest(self) -> int:
+        """Words of streams: none."""
+        return 0
+
+    @property
+    def rows(self) -> int:
+        """Rows of the parameter memory: one for each output, unless it says otherwise."""
+        return self.channels
+
+    @property
+    def slots(self) -> int:
+        """Slots of the parameter memory, whose rows follow one another here."""
+        return self.target().config.data.slots(self.rows)
+
+    @abstractmethod
+    def verify_shapes(self) -> None:
+        """Hold the properties against one another.
+
+        Raises:
+            VerifyException: shapes or ranges that do not agree.
+        """
+
+    def verify_against(self, config: ArrayConfig) -> None:
+        """Hold the kernel against the array it is for.
+
+        Raises:
+            VerifyException: the array does not do this, or not so much.
+        """
+        count = self.features.value.data
+        require(getattr(config, self.UNIT), f"the array has no unit that {self.VERB} results")
+        require(
+            count <= config.result_depth,
+            f"@{self.sym_name.data} {self.VERB} {count} features; the array holds "
+            f"{config.result_depth}",
+        )
+
+
+@irdl_op_definition
+class NormalizationOp(RowOperation):
+    """Layer normalisation of a kernel's results: int8 [T, N] → int8 [T, N], token by token.
+
+    `look_up(table, requantize(normalize(q, exponent) + bias, multiplier, shift))`, by the
+    functions of `spaq.numerics`. Only a kernel of an `rpea.chain`.
+
+    ```mlir
+    rpea.normalization @norm for @array exponent dense<[0, 2]> : tensor<2xi32>
+      bias dense<[1024, -7]> : tensor<2xi32> multiplier dense<3> : tensor<2xi32>
+      shift dense<7> : tensor<2xi32> table dense<0> : tensor<256xi8>
+    ```
+    """
+
+    name = "rpea.normalization"
+
+    UNIT: ClassVar = "normalizes"
+    FIELD: ClassVar = "normalizes"
+    VERB: ClassVar = "normalises"
+
+    exponent = prop_def(DenseIntOrFPElementsAttr)
+    bias = prop_def(DenseIntOrFPElementsAttr)
+
+    assembly_format = (
+        "$sym_name `for` $array `exponent` $exponent `bias` $bias `multiplier` $multiplier "
+        "`shift` $shift `table` $table attr-dict"
+    )
+
+    @property
+    def channels(self) -> int:
+        """Channels N, as many out as in."""
+        return require_length("exponent", self.exponent)
+
+    def verify_shapes(self) -> None:
+        """As of any kernel; no more features than are normalised together."""
+        channels = self.channels
+        require_tensor("exponent", self.exponent, i32, channels)
+        require_range("exponents", self.exponent, 0, EXPONENT_MAX)
+        require_post(self, channels)
+        require(
+            channels <= NORMALIZED_FEATURES,
+            f"{channels} features to normalise; at most {NORMALIZED_FEATURES}",
+        )
+
+    def verify_against(self, config: ArrayConfig) -> None:
+        """As of any kernel; the biases too."""
+        super().verify_against(config)
+        require_bias("a bias", self.bias, config)
+
+
+@irdl_op_definition
+class GatingOp(RowOperation):
+    """Every second result, times a function of the one before: int8 [T, 2N] → int8 [T, N].
+
+    `look_up(table, requantize(gate(q, gate) + bias, multiplier, shift))`, by the functions of
+    `spaq.numerics`. The program before it in its `rpea.chain` has no activation of its own: the
+    array looks up `gate` when that one's results are made.
+
+    ```mlir
+    rpea.gating @gate for @array gate dense<1> : tensor<256xi8>
+      bias dense<[64, -7]> : tensor<2xi32> multiplier dense<3> : tensor<2xi32>
+      shift dense<7> : tensor<2xi32> table dense<0> : tensor<256xi8>
+    ```
+    """
+
+    name = "rpea.gating"
+
+    UNIT: ClassVar = "gates"
+    FIELD: ClassVar = "gates"
+    VERB: ClassVar = "gates"
+
+    gate = prop_def(DenseIntOrFPElementsAttr)
+    bias = prop_def(DenseIntOrFPElementsAttr)
+
+    assembly_format = (
+        "$sym_name `for` $array `gate` $gate `bias` $bias `multiplier` $multiplier "
+        "`shift` $shift `table` $table attr-dict"
+    )
+
+    @property
+    def channels(self) -> int:
+        """Channels N, half of the features."""
+        return require_length("bias", self.bias)
+
+    @property
+    def features(self) -> IntegerAttr:
+        """2N: gates and what they let through, side by side."""
+        return IntegerAttr(2 * self.channels, i64)
+
+    def verify_shapes(self) -> None:
+        """As of any kernel."""
+        require_tensor("gate", self.gate, i8, TABLE_SIZE)
+        require_post(self, self.channels)
+
+    def verify_against(self, config: ArrayConfig) -> None:
+        """As of any kernel; the biases too."""
+        super().verify_against(config)
+        require_bias("a bias", self.bias, config)
+
+
+@irdl_op_definition
+class SoftmaxOp(RowOperation):
+    """Softmax of scores, over each `keys` neighbours: int8 [T, N] → int8 [T, N], token by token.
+
+    `requantize(shares(exponentials(q, keys, offset, table), keys), multiplier, shift)`, by the
+    functions of `spaq.numerics`. Only a kernel of an `rpea.chain`. It has two rows of parameters
+    for each output: of each group of keys, those of its exponentials, then those of its shares.
+
+    ```mlir
+    rpea.softmax @attend for @array keys 2 table dense<1> : tensor<256xi8>
+      offset dense<[127, -4096]> : tensor<2xi32> multiplier dense<3> : tensor<2xi32>
+      shift dense<7> : tensor<2xi32>
+    ```
+    """
+
+    name = "rpea.softmax"
+
+    UNIT: ClassVar = "softmax"
+    FIELD: ClassVar = "keys"
+    VERB: ClassVar = "takes the softmax of"
+
+    keys = prop_def(IntegerAttr.constr(i64))
+    offset = prop_def(DenseIntOrFPElementsAttr)
+
+    assembly_format = (
+        "$sym_name `for` $array `keys` $keys `table` $table `offset` $offset "
+        "`multiplier` $multiplier `shift` $shift attr-dict"
+    )
+
+    @property
+    def channels(self) -> int:
+        """Channels N, as many out as in."""
+        return require_length("offset", self.offset)
+
+    @property
+    def rows(self) -> int:
+        """Rows of the parameter memory: two for each output."""
+        return 2 * self.channels
+
+    def verify_shapes(self) -> None:
+        """As of any kernel; whole groups of keys, and no exponential below 0."""
+        channels, keys = self.channels, self.keys.value.data
+        require_post(self, channels, bias="offset")
+        require_range("exponentials", self.table, 0, ACTIVATION_MAX)
+        require(
+            0 < keys <= NORMALIZED_FEATURES,
+            f"{keys} keys share a softmax; there can be 1..{NORMALIZED_FEATURES}",
+        )
+        require(channels % keys == 0, f"{channels} features are not in groups of {keys} keys")
+
+    def verify_against(self, config: ArrayConfig) -> None:
+        """As of any kernel; the offsets too, which are added to what is not above 0."""
+        super().verify_against(config)
+        require_bias("an offset", self.offset, config, ACTIVATION_MIN - ACTIVATION_MAX)
