@@ -40,6 +40,12 @@ ITEM_COUNTS = (1, 2, 4, 8)
 SOLVING_CYCLES = 80
 """In which the row unit finds the mean and the deviation of a token, about."""
 
+SHARING_CYCLES = 28
+"""In which it divides for the shares of a token, about."""
+
+EMPTYING_CYCLES = 26
+"""In which the last of its rows become results, about."""
+
 UNITS = ("normalizes", "gates", "softmax")
 """What a row unit can do."""
 
@@ -184,6 +190,16 @@ class Machine:
     def normalization_cycles(self, features: int) -> int:
         """Cycles in which the row unit normalises a tile's results, once they are complete."""
         return self.lanes * SOLVING_CYCLES + features * self.post_cycles
+
+    def gating_cycles(self, outputs: int) -> int:
+        """Cycles in which it makes so many products of a tile's results."""
+        return 2 * outputs * self.post_cycles + EMPTYING_CYCLES
+
+    def softmax_cycles(self, outputs: int, keys: int) -> int:
+        """Cycles in which it turns them into their softmax, in groups of so many keys."""
+        # For the maxima, the exponentials and the shares.
+        reading = 3 * keys * self.post_cycles + 2 * EMPTYING_CYCLES
+        return outputs // keys * (reading + self.lanes * SHARING_CYCLES)
 
     @property
     def lockstep(self) -> bool:

@@ -212,8 +212,9 @@ class _Softmax:
         count.drive(count + 1, enable=read)
         whole = runs & count.eq(keys)
         last = whole & passed
-        following = mux(last & ~scoring, c.const(latency, draining.width), draining - 1)
-        draining.drive(following, enable=last | draining.any())
+        ending = last & ~scoring
+        following = mux(ending, c.const(latency, draining.width), draining - 1)
+        draining.drive(following, enable=ending | draining.any())
 
         opens.drive((begins & runs) | (drained & ~raising & streaming))
         scoring.drive((opens | (scoring & ~last)) & ~ran)
