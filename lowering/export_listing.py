@@ -14,7 +14,7 @@ from daqkf.dialects.rpea.indices import DELTA, INDEX, OFFSET, WINDOW
 from daqkf.dialects.rpea.layout import Command, Fields, Header
 from daqkf.dialects.rpea.multiplication import weigh
 from daqkf.dialects.spaq.numerics import wrap
-from daqkf.lowering.program_image import Image, Section, chain_fields, decode
+from daqkf.lowering.program_image import Image, Section, chain_fields, decode, softmax_rows
 
 Words = Mapping[str, NDArray[np.int64]]
 
@@ -87,14 +87,14 @@ def _named(layout: Fields, rows: NDArray[np.uint32]) -> list[str]:
 def _parameters(section: Section, image: Image, config: ArrayConfig) -> Iterator[str]:
     fields = config.parameter_row.unpack(section.rows)
     bias = wrap(-fields["negated_bias"], config.sum_width).tolist()
-    normalizing = _normalizing(section, image, config)
+    working = _working(image, config)
     for row, words in enumerate(section.rows):
         slot, pe = divmod(row, config.parameter_stride)
-        where = "a normalisation" if normalizing[row] else f"PE {pe}"
+        where, term = working.get(row, (f"PE {pe}", "sum"))
         text = "unused"
         if words.any():
             output, sign = fields["address"][row], "-" if bias[row] < 0 else "+"
-            terms = f"{'z' if normalizing[row] else 'sum'} {sign} {abs(bias[row])}"
+            terms = f"{term} {sign} {abs(bias[row])}"
             if residual := fields.get("residual", {row: 0})[row]:
                 terms += f" + kept {output} * {residual}"
             text = (
@@ -103,18 +103,30 @@ def _parameters(section: Section, image: Image, config: ArrayConfig) -> Iterator
             )
             if exponent := fields.get("exponent", {row: 0})[row]:
                 text += f", exponent {exponent}"
+            if fields.get("plain", {row: 0})[row]:
+                text += ", plain"
         yield f"slot {slot} of {where}: {text}"
 
 
-def _normalizing(section: Section, image: Image, config: ArrayConfig) -> NDArray[np.bool_]:
-    """Which rows of the parameter memory are in the slots of a normalisation."""
-    found = np.zeros(len(section.rows), np.bool_)
-    if image.chain is not None:
-        chain = chain_fields(config, image.chain)
-        for kernel in np.flatnonzero(chain["normalizes"]):
-            start, slots = chain["slot"][kernel], config.slots(int(chain["outputs"][kernel]))
-            stride = config.parameter_stride
-            found[start * stride : (start + slots) * stride] = True
+def _working(image: Image, config: ArrayConfig) -> dict[int, tuple[str, str]]:
+    """The rows in slots of the row unit: of what they are, and what they get."""
+    found: dict[int, tuple[str, str]] = {}
+    if image.chain is None:
+        return found
+    chain, stride = chain_fields(config, image.chain), config.parameter_stride
+    for kernel in np.flatnonzero(chain["rows"]).tolist():
+        slot, count, gates, keys = (
+            int(chain[name][kernel]) for name in ("slot", "outputs", "gates", "keys")
+        )
+        if keys:
+            where, rows = "a softmax", zip(*softmax_rows(count, keys), strict=True)
+            terms = [f"e[{n}] / sum" if share else f"x[{n}] - max" for n, share in rows]
+        elif gates:
+            where, terms = "a gating", [f"x[{2 * n}] * x[{2 * n + 1}]" for n in range(count)]
+        else:
+            where, terms = "a normalisation", ["z"] * count
+        terms += [""] * (config.slots(len(terms)) * stride - len(terms))
+        found |= {slot * stride + row: (where, term) for row, term in enumerate(terms)}
     return found
 
 

@@ -4,6 +4,7 @@
 """Program images read back: as IR, as listings, and what is found wrong in them."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from functools import cache
 from pathlib import Path
@@ -44,26 +45,38 @@ FAMILIES = {
     "deltas": replace(MACHINE, families=("multiply",), index_bits=2),
     "banks": replace(MACHINE, banks=2),
 }
-SHAPES = {"kernel": (24, 5), "chain": (24, 11, 9), "rows": (24, 20, 24, 11)}
-ROWS = {"saves": (0, 2), "adds": (1, 2), "normalizes": (1, 2)}
+SHAPES = {
+    "kernel": (24, 5),
+    "chain": (24, 11, 9),
+    "rows": (24, 20, 24, 11),
+    "units": (24, 40, 18, 12),
+}
+ROWS: Mapping[str, dict[str, Any]] = {
+    "rows": {"saves": (0, 2), "adds": (1, 2), "normalizes": (1, 2)},
+    "units": {"saves": (0,), "adds": (1,), "gates": (0,), "softmaxes": {1: 6}, "normalizes": (2,)},
+}
 
 
 def layers(name: str, shape: str) -> Layers:
-    made = Layers.random(3, SHAPES[shape])
+    made = rows(shape).layers if shape in ROWS else Layers.random(3, SHAPES[shape])
     if name == "ternary":
         return Layers([np.sign(levels) for levels in made.levels], made.shifts, made.tables)
     return made
 
 
+def rows(shape: str) -> Rows:
+    return Rows.random(3, SHAPES[shape], **ROWS[shape])
+
+
 @cache
 def loaded(name: str, shape: str) -> Playable:
-    """What an array of this machine plays: a kernel, a chain, one that normalises as well, or a
-    dispatch of two kernels."""
+    """What an array of this machine plays: a kernel, a chain, one that normalises as well or does
+    all that a row unit can, or a dispatch of two kernels."""
     machine = FAMILIES[name]
     if shape == "dispatch":
         return dispatched(name, (1, 0, 0, 1), 2)
-    if shape == "rows":
-        made = replace(Rows.random(3, SHAPES[shape], **ROWS), layers=layers(name, shape))
+    if shape in ROWS:
+        made = replace(rows(shape), layers=layers(name, shape))
         return playable(made.module(machine))[-1]
     module = layers(name, shape).module(machine)
     return playable(lowered(chained(module) if shape == "chain" else module))[-1]
@@ -95,7 +108,7 @@ def config_of(program: Playable) -> ArrayConfig:
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-@pytest.mark.parametrize("shape", ["kernel", "chain", "rows", "dispatch"])
+@pytest.mark.parametrize("shape", [*SHAPES, "dispatch"])
 def test_images_come_back(name: str, shape: str):
     program = loaded(name, shape)
     data = encode(program)
@@ -236,6 +249,35 @@ def test_a_listing_says_what_the_weights_are():
         ("rows", Command.PARAMETERS, 44, {"residual": 1}, "row 44 of PARAMETERS: .* is encoded as"),
         ("rows", Command.PARAMETERS, 44, {"address": 1}, "row 44 of PARAMETERS: output 1 of 24"),
         ("rows", Command.PARAMETERS, 67, {"multiplier": 0}, "row 67 of PARAMETERS: a multiplier"),
+        # Rows 0 to 39 are gated, 40 to 59 are of the gating, 60 to 77 are scores, 78 to 113 are of
+        # the softmax: 6 rows of exponentials, 6 of shares, and so on.
+        (
+            "units",
+            Command.PARAMETERS,
+            0,
+            {"plain": 1},
+            "row 0 of PARAMETERS: output 8 is plain, and in this chain it has to be looked up",
+        ),
+        (
+            "units",
+            Command.PARAMETERS,
+            1,
+            {"plain": 0},
+            "row 1 of PARAMETERS: output 31 is looked up in the table, and .* has to be plain",
+        ),
+        ("units", Command.PARAMETERS, 41, {"plain": 1}, "row 41 of PARAMETERS: output 1 is plain"),
+        ("units", Command.PARAMETERS, 60, {"plain": 1}, "row 60 of PARAMETERS: output 16 is plain"),
+        ("units", Command.PARAMETERS, 78, {"plain": 1}, "row 78 of PARAMETERS: output 0 is plain"),
+        ("units", Command.PARAMETERS, 84, {"plain": 0}, "row 84 of PARAMETERS: output 0 is looked"),
+        ("units", Command.PARAMETERS, 78, {"multiplier": 3}, "row 78 .* is encoded as"),
+        ("units", Command.PARAMETERS, 78, {"shift_minus_1": 1}, "row 78 .* is encoded as"),
+        ("units", Command.PARAMETERS, 84, {"negated_bias": 1}, "row 84 .* is encoded as"),
+        ("units", Command.PARAMETERS, 84, {"address": 1}, "row 84 .*: output 1 of 18 comes twice"),
+        ("units", Command.PARAMETERS, 90, {"multiplier": 0}, "row 90 .*: a multiplier of 0"),
+        ("units", Command.PARAMETERS, 96, {"multiplier": 0}, "row 96 .*: a multiplier of 0"),
+        ("units", Command.PARAMETERS, 78, {"residual": 1}, "row 78 .* is encoded as"),
+        ("units", Command.CHAIN, 3, {"keys": 9}, "row 84 of PARAMETERS: output 0 of 18 comes twi"),
+        ("units", Command.TABLE, 3 * 256, {"value": 128}, "exponentials must be 0..127"),
         ("dispatch", Command.DISPATCH, 2, {"slot": 1}, "row 2 of DISPATCH: .* is encoded as"),
         (
             "dispatch",

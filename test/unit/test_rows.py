@@ -1,10 +1,11 @@
 # Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-"""Residuals and normalisations on arrays: the golden model, and where the image has what."""
+"""Residuals and kernels of the row unit: the golden model, and where the image has what."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -70,9 +71,10 @@ def chain(case: str, name: str = "P2-T2") -> ChainOp:
     return op
 
 
+@pytest.mark.parametrize("name", ["P2-T2", "dense"])
 @pytest.mark.parametrize("case", CASES)
-def test_images_come_back_with_what_they_save(case: str):
-    op = chain(case)
+def test_images_come_back_with_what_they_save(case: str, name: str):
+    op = chain(case, name)
     (again,) = playable(import_program(encode(op), op.target()))
     assert isinstance(again, ChainOp)
     assert again.saved == op.saved
@@ -108,17 +110,70 @@ def test_parameters_stand_where_the_circuit_reads_them():
         np.testing.assert_array_equal(part["exponent"][used], exponent[address])
 
 
+def test_gates_and_shares_stand_where_the_circuit_reads_them():
+    """The gates' table with the results that are gated; a softmax's parameters group by group."""
+    made, op = rows("all"), chain("all", "P3-T5-V5")
+    config = op.target().config.data
+    image = decode(encode(op), config)
+    assert image.chain is not None
+    fields, table = config.parameter_row.unpack(image.parameters), chain_fields(config, image.chain)
+    assert table["gates"].tolist() == [0, 1, 0, 0, 0, 0, 0, 1, 0, 0]
+    assert table["normalizes"].tolist() == [0, 0, 0, 1, 0, 0, 0, 0, 0, 1]
+    assert table["keys"].tolist() == [0, 0, 0, 0, 0, 5, 0, 0, 0, 0]
+    pages = image.table[:, 0].astype(np.uint8).view(np.int8).reshape(-1, 256)
+    for number, values in (
+        (0, made.gatings[0].gate),
+        (1, made.gatings[0].table),
+        (4, made.layers.tables[2]),
+        (5, made.softmaxes[2].table),
+        (6, made.gatings[3].gate),
+    ):
+        np.testing.assert_array_equal(pages[number], values)
+    begins = [*(table["slot"] * config.parameter_stride).tolist(), len(image.parameters)]
+    parts = [{name: v[begin:end] for name, v in fields.items()} for begin, end in pairwise(begins)]
+    for number, part in enumerate(parts):
+        address = part["address"][part["multiplier"] > 0]
+        if number != 5:
+            gated = number in (0, 6)
+            plain = part["plain"][part["multiplier"] > 0]
+            np.testing.assert_array_equal(plain, address % 2 if gated else 0 * address)
+    softmax, attend = parts[5], made.softmaxes[2]
+    groups = [(start, share) for start in range(0, 20, 5) for share in (0, 1)]
+    for begin, (start, share) in zip(range(0, 40, 5), groups, strict=True):
+        own, group = slice(begin, begin + 5), slice(start, start + 5)
+        found = {name: values[own].tolist() for name, values in softmax.items()}
+        assert found["address"] == list(range(start, start + 5))
+        assert found["plain"] == [share] * 5
+        offset = [] if share else attend.offset[group].tolist()
+        wrapped = [-value % (1 << config.sum_width) for value in offset]
+        assert found["negated_bias"] == (wrapped or [0] * 5)
+        multiplier, shift = attend.multiplier[group].tolist(), attend.shift[group].tolist()
+        assert found["multiplier"] == (multiplier if share else [2] * 5)
+        assert found["shift_minus_1"] == ([s - 1 for s in shift] if share else [0] * 5)
+
+
 @pytest.mark.parametrize(
-    ("row", "fields", "message"),
+    ("case", "row", "fields", "message"),
     [
-        (0, {"normalizes": 1}, "normalises what no program before it has computed"),
-        (1, {"normalizes": 1}, "normalises 20 features as 24"),
-        (2, {"saves": 1}, "saves activations, and has none"),
-        (3, {"normalizes": 1}, "normalises what no program before it has computed"),
+        ("block", 0, {"normalizes": 1}, "normalises what no program before it has computed"),
+        ("block", 1, {"normalizes": 1}, "normalises 20 features as 24"),
+        ("block", 2, {"saves": 1}, "saves activations, and has none"),
+        ("block", 3, {"normalizes": 1}, "normalises what no program before it has computed"),
+        ("all", 0, {"gates": 1}, "gates what no program before it has computed"),
+        ("all", 2, {"gates": 1}, "gates what no program before it has computed"),
+        ("all", 4, {"keys": 5}, "takes the softmax of what no program before it has computed"),
+        ("all", 1, {"saves": 1}, "saves activations, and has none"),
+        ("all", 5, {"saves": 1}, "saves activations, and has none"),
+        ("all", 1, {"normalizes": 1}, "normalises and gates results at once"),
+        ("all", 5, {"gates": 1}, "gates and takes the softmax of results at once"),
+        ("all", 1, {"gates": 0, "keys": 4}, "takes the softmax of 32 features as 16"),
+        ("all", 5, {"gates": 1, "keys": 0}, "gates 20 features as 20"),
+        ("all", 5, {"keys": 3}, "takes the softmax of 20 features in groups of 3 keys"),
+        ("all", 5, {"keys": 21}, "takes the softmax of 20 features in groups of 21 keys"),
     ],
 )
-def test_a_bad_chain_is_refused(row: int, fields: dict[str, int], message: str):
-    op = chain("block")
+def test_a_bad_chain_is_refused(case: str, row: int, fields: dict[str, int], message: str):
+    op = chain(case)
     place = decode(encode(op), config := op.target().config.data).section(Command.CHAIN).word(row)
     data = changed(op, Command.CHAIN, row, **fields)
     expected = rf"^word {place} \(.*, row {row} of CHAIN: kernel {row} {message}"
@@ -126,10 +181,12 @@ def test_a_bad_chain_is_refused(row: int, fields: dict[str, int], message: str):
         decode(data, config)
 
 
-def test_so_many_are_normalised_and_not_more():
+@pytest.mark.parametrize("verb", ["normalises", "takes the softmax of"])
+def test_so_many_go_together_and_not_more(verb: str):
     most = NORMALIZED_FEATURES
     machine = replace(MACHINE, parameter_depth=2 * most, result_depth=2 * most)
-    made = Rows.random(1, (3, most), normalizes=[0])
+    options = {"normalizes": [0]} if verb == "normalises" else {"softmaxes": {0: most}}
+    made = Rows.random(1, (3, most), **options)
     config = replace(made.config(machine), result_depth=2 * most)
     module = made.module(machine, config)
     x = activations_for(made.layers, 2)
@@ -140,9 +197,11 @@ def test_so_many_are_normalised_and_not_more():
     section = image.section(Command.CHAIN)
     rows = config.chain_row.unpack(section.rows)
     rows["outputs"] += 1
+    if "keys" in rows:
+        rows["keys"][1] += 1
     words[section.word(0) : section.word(2)] = config.chain_row.pack(rows).reshape(-1)
     words[image.section(Command.KERNEL).word(0)] += 1
-    with pytest.raises(ProgramImageError, match="kernel 1 normalises 2049 features; at most 2048"):
+    with pytest.raises(ProgramImageError, match=f"kernel 1 {verb} 2049 features; at most 2048"):
         decode(sealed(words), config)
 
 
@@ -157,13 +216,17 @@ def test_a_residual_is_played_in_chains_alone():
 
 
 def test_only_arrays_with_the_units_have_the_bits():
-    with_residual, normalizing = (
-        rows(case).config(MACHINE) for case in ("residual", "normalisation")
+    with_residual, normalizing, gating, attending = (
+        rows(case).config(MACHINE) for case in ("residual", "normalisation", "gating", "softmax")
     )
     for config, parameters, chained in (
         (with_residual, {"residual"}, {"saves"}),
         (normalizing, {"exponent"}, {"normalizes"}),
+        (gating, {"plain"}, {"gates"}),
+        (attending, {"exponent", "plain"}, {"normalizes", "keys"}),
         (replace(normalizing, normalizes=False), set[str](), set[str]()),
     ):
-        assert {"residual", "exponent"} & config.parameter_row.widths.keys() == parameters
-        assert {"saves", "normalizes"} & config.chain_row.widths.keys() == chained
+        widths = config.parameter_row.widths
+        assert {"residual", "exponent", "plain"} & widths.keys() == parameters
+        fields = {"saves", "normalizes", "gates", "keys"}
+        assert fields & config.chain_row.widths.keys() == chained
