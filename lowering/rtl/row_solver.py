@@ -141,7 +141,12 @@ def build_row_solver(config: ArrayConfig) -> Circuit:
         count ^ less.replicate(width),
     )
     rest.drive(add(concat(rest[: width - 1], total_bit), term, less))
-    mean = c.register("mean", _MEAN_BITS, *((0, sharing) if config.softmax else ()))
+    mean = c.register(
+        "mean",
+        _MEAN_BITS,
+        reset=0 if config.softmax else None,
+        clear=sharing if config.softmax else None,
+    )
     fraction = below & counter.ult((1 << bits) - widths.root + MEAN_FRACTION)
     mean.drive(
         concat(mean[: _MEAN_BITS - 1], ~rest[width - 1]), enable=summing | (rooting & fraction)

@@ -85,15 +85,15 @@ def build_row_unit(config: ArrayConfig) -> Circuit:
         first.drive(mux(passed, gating & ~first, first) | begins | softmax.opens)
         silent = silent | (gating & first)
         modes["present"] = present
-    if config.gates:
-        modes["gating"] = gating
-    if config.softmax:
-        returned = c.delay(values_valid & softmax.raising, "returned", reset=0)
-        modes |= {
-            "raising": softmax.raising,
-            "first": first,
-            "total_advance": summed | solved | returned,
-        }
+        if config.gates:
+            modes["gating"] = gating
+        if config.softmax:
+            returned = c.delay(values_valid & softmax.raising, "returned", reset=0)
+            modes |= {
+                "raising": softmax.raising,
+                "first": first,
+                "total_advance": summed | solved | returned,
+            }
 
     # The rows: each stays for its groups.
     selected = choose(part, [row[low : low + together] for low in range(0, row.width, together)])

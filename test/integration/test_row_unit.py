@@ -41,7 +41,6 @@ CASES: Mapping[str, Sequence[tuple[Sequence[int], Mapping[str, Any]]]] = {
     "gates": (
         ((24, 40, 9), {"gates": [0]}),
         ((24, 18, 2), {"gates": [0, 1]}),
-        ((24, 13, 26), {"saves": [0], "adds": [0], "gates": [1]}),
     ),
     "softmaxes": (
         ((24, 30, 9), {"softmaxes": {0: 6}}),
@@ -49,6 +48,7 @@ CASES: Mapping[str, Sequence[tuple[Sequence[int], Mapping[str, Any]]]] = {
         ((5, 12, 10), {"softmaxes": {1: 2}}),
     ),
     "together": (
+        ((24, 13, 26), {"saves": [0], "adds": [0], "gates": [1]}),
         (
             (24, 32, 24, 20, 40, 24),
             {"saves": [0], "adds": [1], "gates": [0, 3], "normalizes": [1, 4], "softmaxes": {2: 5}},
