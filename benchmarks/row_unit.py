@@ -4,7 +4,7 @@
 """What the residual memory and the row unit cost in logic, synthesised for UltraScale+.
 
 Of the array of target `wide`, with small memories and sums of 24 bits: chains alone, with
-residuals, with normalisation, with both. Then the cycles in which a tile is normalised.
+residuals, with each kind of row unit, with all. Then the cycles in which this works on a tile.
 """
 
 import argparse
@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from daqkf.console import table_console
+from daqkf.dialects.dfke.machine import UNITS
 from daqkf.dialects.rpea.layout import ArrayConfig
 from daqkf.hw_targets import load_target
 from daqkf.lowering.circuit import circuit_module
@@ -23,6 +24,7 @@ from daqkf.lowering.rtl.array import TOP, build_array
 from daqkf.synthesis import synthesize
 
 FEATURES = 384
+KEYS = 64
 MEMORIES = {
     "activation_depth": 512,
     "stream_depth": 1024,
@@ -30,11 +32,15 @@ MEMORIES = {
     "result_depth": 512,
 }
 WIDTHS = {"running_sum_width": 18, "accumulator_width": 24, "sum_width": 24}
-UNITS = {
+VARIANTS = {
     "chains alone": {},
     "+ residuals": {"residual_depth": 512},
     "+ normalisation": {"normalizes": True},
-    "+ both": {"residual_depth": 512, "normalizes": True},
+    "+ residuals and normalisation": {"residual_depth": 512, "normalizes": True},
+    "+ gating": {"gates": True},
+    "+ normalisation and gating": {"normalizes": True, "gates": True},
+    "+ normalisation and softmax": {"normalizes": True, "softmax": True},
+    "+ everything": {"residual_depth": 512, **dict.fromkeys(UNITS, True)},
 }
 
 
@@ -52,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         table.add_column(heading, justify="left" if heading == "array" else "right")
     base = 0
     with Console(stderr=True).status("synthesise") as status:
-        for name, units in UNITS.items():
+        for name, units in VARIANTS.items():
             status.update(f"synthesise: {name}")
             verilog = emit_verilog(circuit_module(build_array(replace(config, **units))))
             cells = synthesize(verilog, TOP, options.fabric).counts.logic_cells
@@ -62,7 +68,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     console.print(table)
     console.print(
         f"a tile of {machine.lanes} tokens and {FEATURES} features is normalised in about "
-        f"{machine.normalization_cycles(FEATURES):,} cycles"
+        f"{machine.normalization_cycles(FEATURES):,} cycles, gated in "
+        f"{machine.gating_cycles(FEATURES // 2):,}, and turned into softmaxes of {KEYS} keys in "
+        f"{machine.softmax_cycles(FEATURES, KEYS):,}"
     )
 
 

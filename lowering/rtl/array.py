@@ -5,7 +5,7 @@
 
 There are two result memories in turns, so that a tile's results leave while the next one is
 loaded and runs. Between the kernels of a chain, what leaves the result memory goes to the
-activation memories instead, or to the row unit, which normalises it. With two banks, a program is
+activation memories instead, or to the row unit. With two banks, a program is
 loaded while another one runs, and takes its place between two tiles.
 
 Ports (docs/hardware-interface.md): a program stream, an activation stream of K beats for
@@ -25,6 +25,7 @@ from daqkf.lowering.rtl.element import build_element
 from daqkf.lowering.rtl.loader import build_loader
 from daqkf.lowering.rtl.lockstep import place_elements
 from daqkf.lowering.rtl.post import build_post
+from daqkf.lowering.rtl.row_gates import build_gate_unit
 from daqkf.lowering.rtl.rows import build_row_unit
 from daqkf.lowering.rtl.select import choose, index_bits
 from daqkf.lowering.rtl.spaq_unit import DECISION_CYCLES, build_spaq_unit
@@ -99,9 +100,10 @@ def build_array(config: ArrayConfig) -> Circuit:
     kernel = {**program, **spaq}
     chain: Mapping[str, Signal] = {}
     wants: dict[str, Wire] = {}
+    rewind = ("rewind",) if config.softmax else ()
     if config.chains:
-        if config.normalizes:
-            wants = {"wants": c.wire("wants", 1)}
+        if config.has_rows:
+            wants = {name: c.wire(name, 1) for name in ("wants", *rewind)}
         chain = c.instance(
             "chain",
             build_chain_unit(config),
@@ -165,30 +167,41 @@ def build_array(config: ArrayConfig) -> Circuit:
     rows: Mapping[str, Signal] = {}
     unit: dict[str, Wire] = {}
     if config.normalizes:
-        value_bits = ACTIVATION_BITS * config.post_lanes
-        unit = {
-            name: c.wire(name, bits)
-            for name, bits in (
-                ("values", value_bits),
-                ("values_valid", 1),
-                ("values_exponent", EXPONENT_BITS),
-                ("row_exponent", EXPONENT_BITS),
-            )
+        widths = {
+            "values": ACTIVATION_BITS * config.post_lanes,
+            "values_valid": 1,
+            "values_exponent": EXPONENT_BITS,
+            "row_exponent": EXPONENT_BITS,
+            **({"written": 1} if config.softmax else {}),
         }
+        unit = {name: c.wire(name, bits) for name, bits in widths.items()}
         rows = c.instance(
             "rows",
             build_row_unit(config),
             clk=c.clk,
             rst=rst,
             start=start,
-            normalize=chain["normalize"],
+            row_start=chain["row_start"],
             ran=ran,
             read=chain["read"],
             row=y_row,
             outputs=chain["outputs"],
+            **{name: chain[name] for name in ("gates", "keys") if name in chain},
             **unit,
         )
-        wants["wants"].drive(rows["wants"])
+    elif config.gates:
+        rows = c.instance(
+            "rows",
+            build_gate_unit(config),
+            clk=c.clk,
+            rst=rst,
+            row_start=chain["row_start"],
+            ran=ran,
+            read=chain["read"],
+            row=y_row,
+        )
+    for name, wire in wants.items():
+        wire.drive(rows[name])
     done = c.wire("done", 1)
     keeps: Signal = c.const(0, 1)
     partial: dict[str, Signal] = {}
@@ -228,14 +241,19 @@ def build_array(config: ArrayConfig) -> Circuit:
             for port in ("address", "data", "write")
         },
     )
-    for name in sorted(unit.keys() - {"row_exponent"}):
+    for name in sorted(unit.keys() - {"row_exponent", "written"}):
         unit[name].drive(post[name])
+    if config.softmax:
+        unit["written"].drive(post["result_write"])
     if group:
         group.drive(post["group"])
     for p, wire in enumerate(take):
         wire.drive(post[f"take{p}"])
 
     stored = post["result_write"] | post["kept"] if partial else post["result_write"]
+    if config.softmax:
+        # Exponentials are on the way to shares.
+        stored = stored & ~rows["raising"]
     written = at[Phase.RUNNING] & stored
     count = c.register("count", kernel["outputs"].width, reset=0, clear=rst | ran)
     count.drive(count + 1, enable=written)
@@ -244,7 +262,7 @@ def build_array(config: ArrayConfig) -> Circuit:
     produced = done & ~keeps
 
     # Results: once all N rows are written they leave in order.
-    exponent = [post["result_exponent"]] if rows else []
+    exponent = [post["result_exponent"]] if unit else []
     result = concat(*exponent, post["result_data"])
     results = c.memory("results", 2 * config.result_depth, result.width)
     result_address = concat(writing, post["result_address"])
@@ -270,7 +288,7 @@ def build_array(config: ArrayConfig) -> Circuit:
     result = results.read(result_address, moves, "y_row")
     y_tdata = result[: config.row_bits]
     y_row.drive(y_tdata)
-    if rows:
+    if unit:
         unit["row_exponent"].drive(result[config.row_bits :])
     left = y_tvalid & y_tready & y_tlast
     moved = more & advance
@@ -285,7 +303,7 @@ def build_array(config: ArrayConfig) -> Circuit:
     for condition, to in (
         *programs.transitions,
         (at[Phase.READY] & beat, Phase.LOADING_ACTIVATIONS),
-        (start | chain["normalize"] if rows else start, Phase.RUNNING),
+        (start | chain["row_start"] if rows else start, Phase.RUNNING),
         (ran, Phase.CHAINING if chain else Phase.READY),
         *([(done, Phase.READY)] if chain else []),
         *programs.failures,

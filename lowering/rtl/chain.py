@@ -11,6 +11,7 @@ and reads the results the same way when it is ready for them.
 
 from daqkf.dialects.rpea import ArrayConfig
 from daqkf.lowering.circuit import Circuit, concat, mux
+from daqkf.lowering.rtl.booth import add
 from daqkf.lowering.rtl.select import index_bits, unpack
 
 
@@ -21,8 +22,9 @@ def build_chain_unit(config: ArrayConfig) -> Circuit:
     In a cycle with `read` the result row `source` is read, in the next one, with `write`, it
     goes to the activations' row `target`. `next` pulses when the next kernel may start.
 
-    With a row unit, `normalize` pulses when that one starts; then a row is read only when it
-    asks for one with `wants`, and goes nowhere else.
+    With a row unit, `row_start` pulses when that one starts; then a row is read only when it
+    asks for one with `wants`, and goes nowhere else. With `rewind` it goes back by the `keys` of
+    a softmax.
     """
     c = Circuit("daqkf_chain")
     c.clock("clk")
@@ -45,29 +47,38 @@ def build_chain_unit(config: ArrayConfig) -> Circuit:
     # The row of the kernel that follows is there two cycles after `ran`.
     kernel.drive(mux(row["last"], c.const(0, bits), kernel + 1), enable=ran)
     results = c.delay(row["outputs"], "results", enable=ran)
-    following, normalize = c.wire("following", 1), c.wire("starts_normalizing", 1)
+    following, row_start = c.wire("following", 1), c.wire("starts_rows", 1)
     chaining = c.register("chaining", 1, reset=0)
-    chaining.drive((ran & ~row["last"]) | (chaining & ~following & ~normalize))
+    chaining.drive((ran & ~row["last"]) | (chaining & ~following & ~row_start))
     known = chaining & c.delay(chaining, "settled", reset=0)
     moved = c.register("moved", 1, reset=0)
     moving, asked = known, c.const(0, 1)
-    if config.normalizes:
-        moving = known & ~row["normalizes"]
-        normalizing = c.register("normalizing", 1, reset=0)
-        normalizing.drive((normalize | normalizing) & ~ran)
-        asked = normalizing & c.input("wants", 1)
-    normalize.drive(known & ~moving)
+    if config.has_rows:
+        kinds = [row[name].any() for name in ("normalizes", "gates", "keys") if name in row]
+        moving = known & ~concat(*kinds).any()
+        begun = c.register("begun", 1, reset=0)
+        begun.drive((row_start | begun) & ~ran)
+        asked = begun & c.input("wants", 1)
+    row_start.drive(known & ~moving)
     reading = (moving | asked) & free & ~moved
     source = c.register("source", results.width, reset=0, clear=rst | ran)
-    source.drive(source + 1, enable=reading)
-    final = reading & (source + 1).eq(results)
-    moved.drive((final | moved) & ~(following | ran))
+    rewind = c.input("rewind", 1) if config.softmax else c.const(0, 1)
+    if config.softmax:
+        back = ~row["keys"] & rewind.replicate(source.width)
+        following_source = add(source, back, c.const(1, 1))
+    else:
+        following_source = source + 1
+    source.drive(following_source, enable=reading | rewind)
+    final = reading & following_source.eq(results)
+    moved.drive((final | moved) & ~(following | ran | rewind))
     following.drive(known & c.delay(moved, "arrived", reset=0))
 
     c.output("kernel", kernel)
     c.output("stream_start", row["stream"])
     c.output("slot_start", row["slot"])
-    for name in sorted(row.keys() - {"stream", "slot", "normalizes"}):
+    # A unit that only gates need not be told.
+    silent = {"normalizes"} if config.normalizes else {"gates"}
+    for name in sorted(row.keys() - {"stream", "slot", *silent}):
         c.output(name, row[name])
     c.output("next", following)
     c.output("source", source[: index_bits(config.result_depth)])
@@ -75,7 +86,7 @@ def build_chain_unit(config: ArrayConfig) -> Circuit:
     target = source.zext(max(source.width, config.address_width))[: config.address_width]
     c.output("target", c.delay(target, "target"))
     c.output("write", c.delay(reading & ~asked, "writing", reset=0))
-    if config.normalizes:
-        c.output("normalize", normalize)
+    if config.has_rows:
+        c.output("row_start", row_start)
     c.finish()
     return c

@@ -9,8 +9,8 @@ group of lanes enters in each cycle and nothing after the entry ever waits.
 
 In an array that keeps partial sums, `adds` lets the sums go on from those of a program before, and
 `keeps` leaves them for a later one in place of results. In one that keeps activations, those of a
-kernel that `saves` join the sums as residuals. In one that normalises, the row unit gives sums
-in place of the elements while `streaming`, and gets each value that leaves.
+kernel that `saves` join the sums as residuals. In one with a row unit this gives sums
+in place of the elements while `streaming`, and, if it normalises, gets each value that leaves.
 """
 
 from collections.abc import Sequence
@@ -69,14 +69,14 @@ def build_post(config: ArrayConfig) -> Circuit:
     # Entry: the polled element, the group of lanes, and how many outputs it has given.
     groups = config.lanes // config.post_lanes
     turns, rewind, streaming = config.pes, None, c.const(0, 1)
-    if config.normalizes:
-        # The parameters of normalised sums follow one another, through the padding of slots too.
+    if config.has_rows:
+        # The parameters of its sums follow one another, through the padding of slots too.
         turns, rewind, streaming = config.parameter_stride, rst | start, c.input("streaming", 1)
     polled = c.register("polled", index_bits(turns), reset=0, clear=rewind)
     group = c.register("group", index_bits(groups), reset=0)
     taking = choose(polled, full)
     final_turn = polled.eq(config.pes - 1)
-    if config.normalizes:
+    if config.has_rows:
         taking = taking | c.input("rows_valid", 1)
         if turns > config.pes:
             final_turn = final_turn & ~streaming
@@ -112,8 +112,8 @@ def build_post(config: ArrayConfig) -> Circuit:
     entered = c.register(
         "entered_sums",
         polled_sums.width,
-        reset=0 if config.normalizes else None,
-        clear=streaming if config.normalizes else None,
+        reset=0 if config.has_rows else None,
+        clear=streaming if config.has_rows else None,
     )
     entered.drive(polled_sums)
 
@@ -139,11 +139,11 @@ def build_post(config: ArrayConfig) -> Circuit:
         name: delayed(c, field, f"summed_{name}", waiting) for name, field in parameter.items()
     }
     lanes = [entered[width * v : width * (v + 1)] for v in range(config.post_lanes)]
-    if config.normalizes:
+    if config.has_rows:
         bits = NORMALIZED_BITS
-        normalized = c.input("rows_sums", bits * config.post_lanes)
+        rows_sums = c.input("rows_sums", bits * config.post_lanes)
         lanes = [
-            lane | normalized[bits * v : bits * (v + 1)].sext(width) for v, lane in enumerate(lanes)
+            lane | rows_sums[bits * v : bits * (v + 1)].sext(width) for v, lane in enumerate(lanes)
         ]
 
     table = [
@@ -163,11 +163,17 @@ def build_post(config: ArrayConfig) -> Circuit:
         c.output("kept", c.delay(valid & finishing & keeps, "kept_last", reset=0))
         valid = valid & ~keeps
     levels = [_requantize(c, sums, factors, v) for v, sums in enumerate(negated)]
-    levels = [concat(*chosen_table, level) for level in levels]
     values = [
-        c.delay(memory.read(level, c.const(1, 1), f"table_row{v}"), f"value{v}")
+        memory.read(concat(*chosen_table, level), c.const(1, 1), f"table_row{v}")
         for v, (memory, level) in enumerate(zip(table, levels, strict=True))
     ]
+    if "plain" in parameter:
+        plain = delayed(c, parameter["plain"], "plain", _REQUANTIZE_STAGES + 1)
+        values = [
+            mux(plain, c.delay(level, f"plain_level{v}"), value)
+            for v, (level, value) in enumerate(zip(levels, values, strict=True))
+        ]
+    values = [c.delay(value, f"value{v}") for v, value in enumerate(values)]
 
     # The row of T values fills from the top; after the last group, lane 0 is lowest.
     latency = _REQUANTIZE_STAGES + 2
@@ -207,6 +213,11 @@ def _offset_stages(config: ArrayConfig) -> int:
 def rows_stages(config: ArrayConfig) -> int:
     """Cycles from `rows_valid` to the `rows_sums` that it is for."""
     return _ENTRY_STAGES + _offset_stages(config)
+
+
+def result_stages() -> int:
+    """Cycles from `rows_sums` to the write of the results that they become."""
+    return _REQUANTIZE_STAGES + 3
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@
 
 Products by Horner's scheme, root and quotients without restoring: a negative remainder stays, and
 the next step adds. Either way a step is one addition, and its result's sign is a bit of the root
-or the quotient. What it computes is `numerics.normalize`.
+or the quotient. What it computes is `numerics.normalize`, and the quotients of `numerics.shares`.
 """
 
 from dataclasses import dataclass
@@ -20,6 +20,7 @@ from daqkf.dialects.spaq.numerics import (
     MEAN_FRACTION,
     NORMALIZED_FEATURES,
     NORMALIZED_FRACTION,
+    SHARE_LOG_COUNT,
 )
 from daqkf.lowering.circuit import Circuit, Signal, concat, mux, named
 from daqkf.lowering.rtl.booth import add
@@ -48,16 +49,18 @@ class RowWidths:
     """Bits of what depends on how many features, 2^`log_features`, a row has at most."""
 
     log_features: int
+    shares: bool
 
     @classmethod
     def of(cls, config: ArrayConfig) -> "RowWidths":
         """Those of an array's rows."""
-        return cls(min(NORMALIZED_FEATURES, config.result_depth).bit_length() - 1)
+        log_features = min(NORMALIZED_FEATURES, config.result_depth).bit_length() - 1
+        return cls(log_features, config.softmax)
 
     @property
     def count(self) -> int:
         """Of N."""
-        return self.log_features + 1
+        return 1 + max(self.log_features, SHARE_LOG_COUNT if self.shares else 0)
 
     @property
     def total(self) -> int:
@@ -81,7 +84,8 @@ def build_row_solver(config: ArrayConfig) -> Circuit:
 
     `start` comes a cycle before the sums, which then stay. With `solved` there are the `factor` g,
     the `offset` -m·g and the `steps` of which `(u·g·2^MEAN_FRACTION + offset) >> steps·SHIFT_STEP`
-    is what `normalize` says.
+    is what `normalize` says. Of `shares` the total is what to divide the count by,
+    2^SHARE_LOG_COUNT, and the offset is 0.
     """
     widths = RowWidths.of(config)
     c = Circuit("daqkf_row_solver")
@@ -90,22 +94,28 @@ def build_row_solver(config: ArrayConfig) -> Circuit:
     start, count = c.input("start", 1), c.input("count", widths.count)
     total, squares = c.input("total", widths.total), c.input("squares", widths.squares)
 
-    # Three phases, in each of which a counter goes up to 0; the last one then goes on.
+    # Three phases, in each of which a counter goes up to 0; the last one then goes on. Shares only
+    # need this one.
     summing, rooting, dividing = (
         c.register(name, 1, reset=0) for name in ("summing", "rooting", "dividing")
     )
+    sharing, solve = c.const(0, 1), start
+    if config.softmax:
+        shares = c.input("shares", 1)
+        sharing, solve = c.delay(start & shares, "sharing", reset=0), start & ~shares
     bits = 1 + max(widths.total, _EXPONENT_MAX + SHIFT_STEP).bit_length()
     counter = c.register("counter", bits, reset=0)
     below = counter[bits - 1]
     following: Signal = counter + 1
     for condition, cycles in (
-        (start, widths.total),
+        (solve, widths.total),
         (summing & ~below, widths.root),
         (rooting & ~below, widths.count),
+        *([(sharing, SHARE_LOG_COUNT + 1)] if config.softmax else []),
     ):
         following = mux(condition, c.const(-cycles, bits), following)
     counter.drive(following)
-    summing.drive(start | (summing & below))
+    summing.drive(solve | (summing & below))
     rooting.drive((summing & ~below) | (rooting & below))
     began = {
         name: c.delay(phase, f"was_{name}", reset=0)
@@ -131,7 +141,12 @@ def build_row_solver(config: ArrayConfig) -> Circuit:
         count ^ less.replicate(width),
     )
     rest.drive(add(concat(rest[: width - 1], total_bit), term, less))
-    mean = c.register("mean", _MEAN_BITS)
+    mean = c.register(
+        "mean",
+        _MEAN_BITS,
+        reset=0 if config.softmax else None,
+        clear=sharing if config.softmax else None,
+    )
     fraction = below & counter.ult((1 << bits) - widths.root + MEAN_FRACTION)
     mean.drive(
         concat(mean[: _MEAN_BITS - 1], ~rest[width - 1]), enable=summing | (rooting & fraction)
@@ -145,11 +160,11 @@ def build_row_solver(config: ArrayConfig) -> Circuit:
     step.drive(add(added, taken ^ (~first).replicate(step.width), ~first))
     variance = c.register("variance", 2 * widths.root, reset=0, clear=~early)
     doubled = concat(variance[: variance.width - 1], c.const(0, 1))
-    variance.drive(doubled + _fitted(step, variance.width), enable=summing)
+    variance.drive(doubled + fitted(step, variance.width), enable=summing)
 
     # The root by pairs of the variance's bits, and the quotient by the count's.
     width = widths.root + 2
-    root = c.register("root", widths.root, reset=0, clear=~(rooting | dividing))
+    root = c.register("root", widths.root, reset=0, clear=~(rooting | sharing | dividing))
     rest = c.register("rest", width, reset=0, clear=~((rooting & below) | dividing))
     less = ~rest[width - 1]
     root_bit = less & began["rooting"]
@@ -163,7 +178,12 @@ def build_row_solver(config: ArrayConfig) -> Circuit:
     seen = c.register("root_seen", 1, reset=0)
     seen.drive((seen | root_bit) & rooting)
     root_bit = root_bit | ~(below | seen)
-    root.drive(concat(root[: widths.root - 1], root_bit), enable=rooting)
+    following = concat(root[: widths.root - 1], root_bit)
+    if config.softmax:
+        # All exponentials may be 0.
+        divisor = fitted(total, widths.root) | (~total.any()).zext(widths.root)
+        following = mux(sharing, divisor, following)
+    root.drive(following, enable=rooting | sharing)
 
     # As many bits of the quotient as the factor has, with the offset's product beside it; then both
     # go up until the shift, of which the counter knows, has only whole steps.
@@ -174,7 +194,7 @@ def build_row_solver(config: ArrayConfig) -> Circuit:
     shift = named(counter - (1 + NORMALIZED_FRACTION - MEAN_FRACTION), "shift_unused")
     none = shift[bits - 1]
     solved = dividing & found & (none | ~shift[:_STEP_BITS].any())
-    dividing.drive((rooting & ~below) | (dividing & ~solved))
+    dividing.drive((rooting & ~below) | sharing | (dividing & ~solved))
     going = began["dividing"] & ~solved
     quotient_bit = less & ~found
     factor.drive(concat(factor[: factor.width - 1], quotient_bit), enable=going)
@@ -190,5 +210,6 @@ def build_row_solver(config: ArrayConfig) -> Circuit:
     return c
 
 
-def _fitted(value: Signal, width: int) -> Signal:
+def fitted(value: Signal, width: int) -> Signal:
+    """The signed number in so many bits."""
     return value[:width] if width <= value.width else value.sext(width)

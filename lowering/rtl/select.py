@@ -1,12 +1,12 @@
 # Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-"""Selecting among signals by an index, counting them, and fields out of a packed row."""
+"""Selecting among signals by an index, in turns, counting them, and fields out of a packed row."""
 
 from collections.abc import Sequence
 
 from daqkf.dialects.rpea.layout import Fields
-from daqkf.lowering.circuit import Signal, mux
+from daqkf.lowering.circuit import Circuit, Signal, mux
 
 
 def choose(index: Signal, options: Sequence[Signal]) -> Signal:
@@ -21,6 +21,14 @@ def choose(index: Signal, options: Sequence[Signal]) -> Signal:
 def index_bits(count: int) -> int:
     """Bits of an index into `count` things; a single thing still takes one."""
     return max(1, (count - 1).bit_length())
+
+
+def turns(c: Circuit, name: str, most: int, enable: Signal) -> tuple[Signal, Signal]:
+    """A counter, and whether it is at the last number, behind which it begins again."""
+    counter = c.register(name, index_bits(most), reset=0)
+    final = counter.eq(most - 1)
+    counter.drive(mux(final, c.const(0, counter.width), counter + 1), enable=enable)
+    return counter, final
 
 
 def unpack(layout: Fields, row: Signal) -> dict[str, Signal]:

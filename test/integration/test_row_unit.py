@@ -1,7 +1,7 @@
 # Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-"""Arrays that add residuals and normalise, against the formulas."""
+"""Arrays that add residuals and have a row unit, against the formulas."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from networks import MACHINE, MACHINES, Layers, activations_for, lint
 from numpy.typing import NDArray
-from row_networks import Normalization, Rows
+from row_networks import IDENTITY, MASKED, Gating, Normalization, RowKernel, Rows, Softmax
 
 from daqkf.dialects.dfke import Machine
 from daqkf.dialects.rpea import ArrayConfig
@@ -28,30 +28,81 @@ ROW_MACHINES: Mapping[str, Machine] = {
     **MACHINES,
     "banks": replace(MACHINE, pes=4, lanes=8, post_lanes=2, items=8, banks=2, partial_depth=64),
 }
+CASES: Mapping[str, Sequence[tuple[Sequence[int], Mapping[str, Any]]]] = {
+    "normalizes": (
+        ((24, 33, 20), {"saves": [0], "adds": [1]}),
+        ((12, 9), {"saves": [0], "adds": [0]}),
+        ((24, 13), {"normalizes": [0]}),
+        ((5, 21, 1), {"normalizes": [0, 1]}),
+        ((24, 20, 24, 40, 24), {"saves": [0, 2], "adds": [1, 3], "normalizes": [1, 3]}),
+        ((24, 20, 11, 9), {"saves": [0, 1], "adds": [0, 1, 2], "normalizes": [0]}),
+        ((24, 40, 9), {}),
+    ),
+    "gates": (
+        ((24, 40, 9), {"gates": [0]}),
+        ((24, 18, 2), {"gates": [0, 1]}),
+    ),
+    "softmaxes": (
+        ((24, 30, 9), {"softmaxes": {0: 6}}),
+        ((24, 13, 21), {"softmaxes": {0: 13, 1: 1}}),
+        ((5, 12, 10), {"softmaxes": {1: 2}}),
+    ),
+    "together": (
+        ((24, 13, 26), {"saves": [0], "adds": [0], "gates": [1]}),
+        (
+            (24, 32, 24, 20, 40, 24),
+            {"saves": [0], "adds": [1], "gates": [0, 3], "normalizes": [1, 4], "softmaxes": {2: 5}},
+        ),
+    ),
+}
+UNITS: Mapping[str, Sequence[str]] = {
+    "normalizes": ("normalizes",),
+    "gates": ("gates",),
+    "both": ("normalizes", "gates"),
+    "softmax": ("normalizes", "softmaxes"),
+    "all": tuple(CASES),
+}
+"""What arrays play, by what their row units can do."""
+QUICK = [("P2-T2", "gates"), ("P2-T2", "all"), ("banks", "all")]
 SOME = [
-    pytest.param(name, marks=() if name in ("P2-T2", "banks") else pytest.mark.slow)
-    for name in ROW_MACHINES
+    pytest.param(name, unit, marks=() if (name, unit) in QUICK else pytest.mark.slow)
+    for unit in UNITS
+    for name in (ROW_MACHINES if unit in ("normalizes", "all") else ("P2-T2", "banks"))
 ]
-CASES: Sequence[tuple[Sequence[int], Mapping[str, Any]]] = (
-    ((24, 33, 20), {"saves": [0], "adds": [1]}),
-    ((12, 9), {"saves": [0], "adds": [0]}),
-    ((24, 13), {"normalizes": [0]}),
-    ((5, 21, 1), {"normalizes": [0, 1]}),
-    ((24, 20, 24, 40, 24), {"saves": [0, 2], "adds": [1, 3], "normalizes": [1, 3]}),
-    ((24, 20, 11, 9), {"saves": [0, 1], "adds": [0, 1, 2], "normalizes": [0]}),
-    ((24, 40, 9), {}),
-)
 
 
-def mirror(features: int, exponent: NDArray[np.int64]) -> Rows:
-    """A kernel whose results are about its activations, and the normalisation behind it."""
+def mirror(features: int, behind: RowKernel) -> Rows:
+    """A kernel whose results are about its activations, and one of the row unit behind it."""
+    layers = Layers([43 * np.eye(features, dtype=np.int8)], [7], [IDENTITY])
+    kinds = (Normalization, Gating, Softmax)
+    return Rows(
+        layers, (), {}, *({0: behind} if isinstance(behind, kind) else {} for kind in kinds)
+    )
+
+
+def mirrored(features: int, exponent: NDArray[np.int64]) -> Rows:
+    """A normalisation of about the activations."""
     rng = np.random.default_rng(features)
-    table = np.arange(256).astype(np.uint8).view(np.int8)
-    layers = Layers([43 * np.eye(features, dtype=np.int8)], [7], [table])
     wide = rng.integers(40, 200, features)
     norm = Normalization.random(rng, features)
-    norm = replace(norm, exponent=exponent, multiplier=wide, shift=np.full(features, 13))
-    return Rows(layers, (), {}, {0: norm})
+    shift = np.full(features, 13)
+    return mirror(features, replace(norm, exponent=exponent, multiplier=wide, shift=shift))
+
+
+def gated(outputs: int) -> Rows:
+    """Products of about the activations, the largest one too."""
+    made = Gating.random(np.random.default_rng(outputs), outputs)
+    fitting = {"multiplier": np.full(outputs, 1 << 9), "bias": 0 * made.bias}
+    return mirror(2 * outputs, replace(made, gate=IDENTITY, **fitting))
+
+
+def attending(features: int, keys: int) -> list[Rows]:
+    """Softmaxes of about the activations: with masked keys, with all keys masked, with
+    exponentials as large as they can be, and with none."""
+    made = Softmax.random(np.random.default_rng(features), features, keys)
+    masked = replace(made, offset=np.full(features, MASKED))
+    same = [replace(made, table=np.full(256, value, np.int8)) for value in (127, 0)]
+    return [mirror(features, behind) for behind in (made, masked, *same)]
 
 
 def extremes(features: int) -> NDArray[np.int8]:
@@ -90,12 +141,22 @@ def for_all(configs: Sequence[ArrayConfig]) -> ArrayConfig:
     )
 
 
+def extreme_rows(cases: str) -> list[Rows]:
+    """What the row unit does with activations that hardly differ, or as much as any."""
+    return {
+        "normalizes": [mirrored(n, e) for n in (1, 2, 21) for e in exponents(n)],
+        "gates": [gated(n) for n in (1, 10)],
+        "softmaxes": [rows for keys in (1, 7, 21) for rows in attending(21, keys)],
+    }.get(cases, [])
+
+
 @cache
-def chains(name: str) -> tuple[ArrayConfig, list[tuple[Rows, bytes, int]]]:
+def chains(name: str, unit: str) -> tuple[ArrayConfig, list[tuple[Rows, bytes, int]]]:
     """An array, and programs for it with what they compute and their outputs."""
     machine = ROW_MACHINES[name]
-    made = [Rows.random(seed, shape, **options) for seed, (shape, options) in enumerate(CASES)]
-    made += [mirror(n, e) for n in (1, 2, 21) for e in exponents(n)]
+    cases = [case for kind in UNITS[unit] for case in CASES[kind]]
+    made = [Rows.random(seed, shape, **options) for seed, (shape, options) in enumerate(cases)]
+    made += [rows for kind in UNITS[unit] for rows in extreme_rows(kind)]
     config = for_all([rows.config(machine) for rows in made])
     found: list[tuple[Rows, bytes, int]] = []
     for rows in made:
@@ -105,8 +166,8 @@ def chains(name: str) -> tuple[ArrayConfig, list[tuple[Rows, bytes, int]]]:
 
 
 @cache
-def files(name: str) -> dict[str, str]:
-    return emit_verilog(circuit_module(build_array(chains(name)[0])))
+def files(name: str, unit: str) -> dict[str, str]:
+    return emit_verilog(circuit_module(build_array(chains(name, unit)[0])))
 
 
 def activations(rows: Rows, lanes: int) -> NDArray[np.int8]:
@@ -116,40 +177,54 @@ def activations(rows: Rows, lanes: int) -> NDArray[np.int8]:
     return x if rows.layers.levels[0].shape[1] != features else np.vstack([extremes(features), x])
 
 
-@pytest.mark.parametrize("name", SOME)
+@pytest.mark.parametrize(("name", "unit"), SOME)
 @pytest.mark.parametrize("stalls", [0.0, 0.4])
-def test_the_rtl_is_the_formulas(name: str, stalls: float):
-    config, programs = chains(name)
+def test_the_rtl_is_the_formulas(name: str, unit: str, stalls: float):
+    config, programs = chains(name, unit)
     inputs = [activations(rows, config.lanes) for rows, _, _ in programs]
     jobs = [Job(image, x, outputs) for (_, image, outputs), x in zip(programs, inputs, strict=True)]
-    simulator = Simulator.verilated(files(name), config)
+    simulator = Simulator.verilated(files(name, unit), config)
     overlap = config.double_buffered
     traces = simulator.trace(jobs, stalls=stalls, seed=3, overlap=overlap)
     for (rows, _, _), x, trace in zip(programs, inputs, traces, strict=True):
         np.testing.assert_array_equal(trace.y, rows.expected(x))
 
 
-def test_a_normalisation_takes_as_long_as_the_machine_says():
-    config, programs = chains("banks")
-    *_, (normalized, first, outputs) = programs
-    (plain,) = playable(
-        replace(normalized, normalizations={}).module(ROW_MACHINES["banks"], config)
-    )
-    x = activations_for(normalized.layers, config.lanes)
-    jobs = [Job(image, x, outputs) for image in (first, encode(plain))]
-    with_unit, without = Simulator.verilated(files("banks"), config).trace(jobs)
-    cycles = with_unit.cycles.running - without.cycles.running
-    expected = config.normalization_cycles(outputs)
-    assert abs(cycles - expected) < expected // 10
-    # The unit asks at once, and nothing moves.
-    assert with_unit.cycles.chaining < 4
+def cycles_of(rows: Rows, config: ArrayConfig) -> int:
+    """What the machine says of the one kernel of the row unit."""
+    behind = rows.behind[0]
+    outputs = len(behind.multiplier)
+    if isinstance(behind, Softmax):
+        return config.softmax_cycles(outputs, behind.keys)
+    if isinstance(behind, Gating):
+        return config.gating_cycles(outputs)
+    return config.normalization_cycles(outputs)
+
+
+def test_row_kernels_take_as_long_as_the_machine_says():
+    name, unit = "banks", "all"
+    config, _ = chains(name, unit)
+    simulator = Simulator.verilated(files(name, unit), config)
+    softmaxes = [attending(21, keys)[0] for keys in (7, 21)]
+    for rows in (mirrored(21, exponents(21)[-1]), gated(10), *softmaxes):
+        both = [rows, Rows(rows.layers, (), {}, {})]
+        programs = [playable(made.module(ROW_MACHINES[name], config))[0] for made in both]
+        x = activations_for(rows.layers, config.lanes)
+        jobs = [Job(encode(program), x, program.channels) for program in programs]
+        with_unit, without = simulator.trace(jobs)
+        cycles = with_unit.cycles.running - without.cycles.running
+        expected = cycles_of(rows, config)
+        assert abs(cycles - expected) < expected // 10
+        # The unit asks at once, and nothing moves.
+        assert with_unit.cycles.chaining < 4
 
 
 @pytest.mark.slow
-def test_the_longest_rows_are_normalised():
+@pytest.mark.parametrize("kind", [Normalization, Softmax])
+def test_the_unit_takes_the_longest_rows(kind: type[RowKernel]):
     features = NORMALIZED_FEATURES
-    for exponent in exponents(features)[1:]:
-        rows = mirror(features, exponent)
+    norms = [mirrored(features, exponent) for exponent in exponents(features)[1:]]
+    for rows in norms if kind is Normalization else attending(features, features):
         depths = dict.fromkeys(("stream_depth", "parameter_depth", "activation_depth"), 2**15)
         machine = replace(MACHINE, result_depth=features, **depths)
         (program,) = playable(rows.module(machine))
@@ -161,7 +236,16 @@ def test_the_longest_rows_are_normalised():
         np.testing.assert_array_equal(trace.y, rows.expected(x))
 
 
-@pytest.mark.parametrize("name", SOME)
-def test_lint_and_yosys_take_the_circuit(name: str, tmp_path: Path):
-    assert {"daqkf_rows.sv", "daqkf_row_lane.sv", "daqkf_row_solver.sv"} < files(name).keys()
-    lint(files(name), TOP, tmp_path)
+@pytest.mark.parametrize(("name", "unit"), SOME)
+def test_lint_and_yosys_take_the_circuit(name: str, unit: str, tmp_path: Path):
+    config, _ = chains(name, unit)
+    assert (config.normalizes, config.gates, config.softmax) == (
+        unit != "gates",
+        unit in ("gates", "both", "all"),
+        unit in ("softmax", "all"),
+    )
+    # An array that only gates has nothing to solve, nor anything to sum.
+    solves = {"daqkf_row_lane.sv", "daqkf_row_solver.sv"} if config.normalizes else set[str]()
+    made = {file for file in files(name, unit) if file.startswith("daqkf_row")}
+    assert made == {"daqkf_rows.sv", *solves}
+    lint(files(name, unit), TOP, tmp_path)

@@ -7,6 +7,7 @@ import importlib.util
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -89,8 +90,18 @@ def test_yosys_simulates_the_same(name: str, tmp_path: Path):
 
 
 @pytest.mark.slow
-def test_yosys_simulates_residuals_and_normalisations_the_same(tmp_path: Path):
-    made = Rows.random(5, (12, 10, 12), saves=[0], adds=[1], normalizes=[0, 1])
+@pytest.mark.parametrize(
+    "behind",
+    [
+        {"normalizes": [0, 1]},
+        {"gates": [0, 1]},
+        {"softmaxes": {0: 5}, "gates": [1]},
+    ],
+)
+def test_yosys_simulates_residuals_and_row_units_the_same(
+    behind: Mapping[str, Any], tmp_path: Path
+):
+    made = Rows.random(5, (12, 10, 12), saves=[0], adds=[1], **behind)
     (program,) = playable(made.module(MACHINE))
     config = program.target().config.data
     files = emit_verilog(circuit_module(build_array(config)))

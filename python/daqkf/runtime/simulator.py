@@ -274,8 +274,12 @@ class Simulator:
         config = self.config
         results = config.result_depth * (config.post_cycles + config.pes)
         moves = config.result_depth if config.chains else 0
-        rows = config.normalization_cycles(config.result_depth) if config.normalizes else 0
-        return config.stream_depth + config.kernels * (results + moves + rows)
+        rows = [
+            *([config.normalization_cycles(config.result_depth)] if config.normalizes else []),
+            *([config.gating_cycles(config.result_depth // 2)] if config.gates else []),
+            *([config.softmax_cycles(config.result_depth, 1)] if config.softmax else []),
+        ]
+        return config.stream_depth + config.kernels * (results + moves + max(rows, default=0))
 
     def _trace(self, path: Path, job: Job, line: str) -> Trace:
         lanes = self.config.lanes
