@@ -32,47 +32,59 @@ _NEGLIGIBLE = 2.0**-8
 
 
 @dataclass(frozen=True)
+class _Scores:
+    """A product, scaled and masked."""
+
+    product: MatmulOp
+    between: tuple[ElementwiseOp, ...] = ()
+    """What scales and masks, the last one first."""
+    scale: float = 1.0
+    mask: SSAValue | None = None
+
+    @classmethod
+    def of(cls, value: SSAValue, masks: bool = True) -> "_Scores | None":
+        """What a value that is read once is made of; no mask stands before a scale."""
+        op = value.owner
+        if value.get_user_of_unique_use() is None:
+            return None
+        if isinstance(op, MatmulOp):
+            return cls(op)
+        if not isinstance(op, ElementwiseOp) or len(op.inputs) != 2:
+            return None
+        first, second = op.inputs
+        if op.kind.data == "add" and masks:
+            for inner, mask in ((first, second), (second, first)):
+                found = cls.of(inner, masks=False) if _masks(mask, inner) else None
+                if found is not None:
+                    return cls(found.product, (op, *found.between), found.scale, mask)
+        factor = _scalar(second)
+        found = cls.of(first, masks=False) if factor is not None and factor > 0 else None
+        if found is None or factor is None or op.kind.data not in ("mul", "div"):
+            return None
+        scale = found.scale * factor if op.kind.data == "mul" else found.scale / factor
+        return cls(found.product, (op, *found.between), scale)
+
+
+@dataclass(frozen=True)
 class _Attention:
     """The operations of an attention, from its scores on."""
 
-    scores: MatmulOp
+    scores: _Scores
     softmax: SoftmaxOp
     context: MatmulOp
-    between: list[ElementwiseOp]
-    """What scales and masks scores, the last one first."""
-    scale: float
-    mask: SSAValue | None
 
     @classmethod
     def of(cls, softmax: SoftmaxOp) -> "_Attention | None":
         """The attention that a softmax is of, if it is one that arrays compute."""
-        context, shape = softmax.result.get_user_of_unique_use(), shape_of(softmax.input)
+        context, scores = softmax.result.get_user_of_unique_use(), _Scores.of(softmax.input)
         if not isinstance(context, MatmulOp) or context.lhs is not softmax.result:
             return None
-        if shape is None or len(shape) != 4 or softmax.axis.value.data not in (-1, 3):
+        if scores is None or softmax.axis.value.data not in (-1, 3):
             return None
-        between: list[ElementwiseOp] = []
-        value, scale, mask = softmax.input, 1.0, None
-        while not isinstance(op := value.owner, MatmulOp):
-            if not isinstance(op, ElementwiseOp) or not value.get_user_of_unique_use():
-                return None
-            between.append(op)
-            factor = _scalar(op.inputs[-1])
-            if op.kind.data == "add" and mask is None and scale == 1.0:
-                value, mask = _masked(op)
-            elif op.kind.data in ("mul", "div") and factor is not None and factor > 0:
-                value, scale = op.inputs[0], scale * factor ** (1 if op.kind.data == "mul" else -1)
-            else:
-                return None
-            if value is None:
-                return None
-        shapes = [shape_of(one) for one in (op.lhs, op.rhs, context.rhs)]
-        if not value.get_user_of_unique_use() or any(
-            found is None or len(found) != 4 or found[1] != shape[1] or shape[1] < 0
-            for found in shapes
-        ):
-            return None
-        return cls(op, softmax, context, between, scale, mask)
+        product = scores.product
+        shapes = [shape_of(value) for value in (product.lhs, product.rhs, context.rhs)]
+        heads = {shape[1] if shape is not None and len(shape) == 4 else -1 for shape in shapes}
+        return cls(scores, softmax, context) if len(heads) == 1 and min(heads) > 0 else None
 
 
 def _scalar(value: SSAValue) -> float | None:
@@ -80,14 +92,12 @@ def _scalar(value: SSAValue) -> float | None:
     return float(array.reshape(())) if array is not None and array.size == 1 else None
 
 
-def _masked(op: ElementwiseOp) -> tuple[SSAValue | None, SSAValue | None]:
-    """What an addition masks, and the mask, which is the same for all queries."""
-    for value, mask in (op.inputs, reversed(op.inputs)):
-        shape, whole = list(shape_of(mask) or ()), list(shape_of(value) or ())
-        fits = len(shape) == len(whole) == 4 and shape[2] == 1 and shape[1] in (1, whole[1])
-        if fits and whole[2] != 1:
-            return value, mask
-    return None, None
+def _masks(mask: SSAValue, value: SSAValue) -> bool:
+    """Whether the first is the same for all queries of the second."""
+    shape, whole = shape_of(mask), shape_of(value)
+    if shape is None or whole is None or not len(shape) == len(whole) == 4:
+        return False
+    return shape[2] == 1 and shape[1] in (1, whole[1])
 
 
 @dataclass
@@ -107,7 +117,7 @@ class _Ranges(Interpreter.Listener):
         if attention is None:
             return
         seen: dict[str, NDArray[Any]] = {}
-        if op is attention.scores:
+        if op is attention.scores.product:
             seen = dict(zip(("queries", "keys"), self._reads, strict=True))
         elif op is attention.softmax:
             (scores,), (shares,) = self._reads, results
@@ -154,7 +164,7 @@ def quantize_attention(
     parts: dict[Operation, _Attention] = {
         op: attention
         for attention in found
-        for op in (attention.scores, attention.softmax, attention.context)
+        for op in (attention.scores.product, attention.softmax, attention.context)
     }
     ranges, function = _Ranges(parts), entry(module)
     try:
@@ -189,11 +199,11 @@ def _why_not(heads: int, keys: int, machine: Machine, host_cycles: float) -> str
 
 def _replace(attention: _Attention, ranges: dict[str, NDArray[np.float64]], levels: int) -> None:
     context, scores = attention.context, attention.scores
-    scales, factors = attention_scales(ranges, attention.scale, levels)
+    scales, factors = attention_scales(ranges, scores.scale, levels)
     new = AttentionOp(
-        [scores.lhs, scores.rhs, context.rhs],
-        attention.mask,
-        attention.scale,
+        [scores.product.lhs, scores.product.rhs, context.rhs],
+        scores.mask,
+        scores.scale,
         levels,
         scales,
         factors,
@@ -203,7 +213,7 @@ def _replace(attention: _Attention, ranges: dict[str, NDArray[np.float64]], leve
     new.attributes |= context.attributes
     new.result.name_hint = context.result.name_hint
     Rewriter.replace_op(context, new)
-    for op in (attention.softmax, *attention.between, scores):
+    for op in (attention.softmax, *scores.between, scores.product):
         Rewriter.erase_op(op)
 
 

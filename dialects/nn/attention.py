@@ -143,8 +143,8 @@ class AttentionOp(TensorOp):
         super().__init__(
             operands=[*operands, mask],
             properties={
-                "scale": FloatAttr(scale, f64),
                 "levels": IntegerAttr(levels, i64),
+                "scale": FloatAttr(scale, f64),
                 "scales": DenseArrayBase.from_list(f64, scales.array().tolist()),
                 "multipliers": integers(multipliers),
                 "shifts": integers(shifts),

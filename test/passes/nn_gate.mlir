@@ -1,5 +1,5 @@
-// RUN: daqkf-opt %s -p 'nn-gate{target="%S/targets/gates.toml"}' | filecheck %s
-// RUN: daqkf-opt %s -p 'nn-gate{target="%S/targets/gates.toml" host-cycles=2}' | filecheck %s --check-prefix=COSTS
+// RUN: daqkf-opt %s -p 'nn-gate{target="%S/targets/gates.toml" host-cycles=100}' | filecheck %s
+// RUN: daqkf-opt %s -p 'nn-gate{target="%S/targets/gates.toml"}' | filecheck %s --check-prefix=COSTS
 // RUN: daqkf-opt %s -p nn-gate | filecheck %s --check-prefix=UNIT
 // RUN: not daqkf-opt %s -p 'nn-gate{target=nowhere}' 2>&1 | filecheck %s --check-prefix=TARGET
 
@@ -26,7 +26,7 @@
 // Other activations, a gate that is read twice, two functions, and 17 gates for 32 results.
 // CHECK: nn.elementwise "mul" %{{.*}} {host = "34 results, and the target has room for 32"}
 // CHECK-NOT: host
-// COSTS: %h = nn.elementwise "mul" %{{.*}} {host = "8 cycles a tile, the host's 8"}
+// COSTS: %h = nn.elementwise "mul" %{{.*}} {host = "34 cycles a tile, the host's 16"}
 // UNIT: %h = nn.elementwise "mul" %{{.*}} {host = "the target has no unit for it"}
 func.func @mlp.gate(%x: tensor<?x2xf32>) -> tensor<?x2xf32> {
   %w = spaq.constant dense<[[1.0, 2.0], [3.0, 4.0]]> : tensor<2x2xf32>

@@ -315,7 +315,13 @@ def _parser() -> argparse.ArgumentParser:
         "--pareto", action="store_true", help="only print what accuracies cost which cycles"
     )
     compiler.add_argument(
-        "--products", action="store_true", help="networks: attention's products on the array, too"
+        "--products", action="store_true", help="networks: attention on the array, too"
+    )
+    compiler.add_argument(
+        "--attention-levels",
+        type=int,
+        default=31,
+        help="networks: the largest level of keys and values, 1..127 (default: 31)",
     )
     compiler.add_argument(
         "--max-tokens", type=int, default=128, help="networks: tokens of --products (default: 128)"
@@ -329,8 +335,8 @@ def _parser() -> argparse.ArgumentParser:
         "--host-cycles",
         type=float,
         default=4.0,
-        help="networks: the array's cycles in which the host adds and normalises a value, which "
-        "decides who does (default: 4)",
+        help="networks: the array's cycles in which the host gates a value, adds and normalises "
+        "it, or makes a share of a score, which decides who does (default: 4)",
     )
     compiler.add_argument("-o", "--output", help="folder for the design")
     compiler.set_defaults(run=_compile)

@@ -53,6 +53,7 @@ def compile_network(options: argparse.Namespace, console: "Console") -> int:
             fuse=not options.no_fuse,
             host_cycles=options.host_cycles,
             products=options.products,
+            attention_levels=options.attention_levels,
             max_tokens=options.max_tokens,
             progress=status.update,
         )

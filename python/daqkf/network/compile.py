@@ -27,7 +27,6 @@ from daqkf.design import run_passes
 from daqkf.dialects.dfke import ChainOp, KernelOp
 from daqkf.dialects.interpreting import call, entry
 from daqkf.dialects.nn import AttentionOp, GatherOp, LinearOp, ProductOp
-from daqkf.dialects.nn.attention import extents
 from daqkf.dialects.rpea import ArrayConfig, ArrayOp
 from daqkf.dialects.spaq import LevelSet
 from daqkf.errors import DaqkfError, describe
@@ -207,9 +206,8 @@ def _arrays(network: ModuleOp, target: str, fuse: bool, max_tokens: int) -> Modu
                 for extent in _extents(op.rhs)[-2:]
             )
             wanted.append(product_requirement(features, outputs, machine))
-        elif isinstance(op, AttentionOp):
-            _, features, keys = extents(op, max_tokens)
-            wanted.append(attention_requirement(op, features, keys, machine))
+    attentions = [op for op in main.walk() if isinstance(op, AttentionOp)]
+    wanted += attention_requirement(attentions, max_tokens, machine)
     if wanted:
         runnable = [
             op

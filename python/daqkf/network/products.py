@@ -17,7 +17,7 @@ from daqkf.design import run_passes
 from daqkf.dialects.dense import from_array
 from daqkf.dialects.dfke import KernelOp, Machine
 from daqkf.dialects.nn import AttentionOp
-from daqkf.dialects.nn.attention import Operands
+from daqkf.dialects.nn.attention import Operands, extents
 from daqkf.dialects.rpea import ArrayConfig, ArrayOp, ChainOp, SoftmaxOp
 from daqkf.dialects.spaq import AddOp, ConstantOp, MatmulOp, RequantizeOp
 from daqkf.dialects.spaq.numerics import LEVEL_MAX
@@ -153,26 +153,29 @@ def product_requirement(features: int, outputs: int, machine: Machine) -> ArrayC
 
 
 def attention_requirement(
-    op: AttentionOp, features: int, keys: int, machine: Machine
-) -> ArrayConfig:
-    """The array that the attention of any sequence of so many keys fits.
+    ops: Sequence[AttentionOp], most: int, machine: Machine
+) -> list[ArrayConfig]:
+    """Arrays that the attentions of any sequences of at most so many keys fit.
 
     Raises:
-        ValueError: the target cannot hold it.
+        ValueError: the target cannot hold one, or its heads' features are not known.
     """
-    heads, levels = op.heads, op.levels.value.data
-    most = op.most_bias()
+    alike: dict[tuple[int, ...], list[AttentionOp]] = {}
+    for op in ops:
+        alike.setdefault((*extents(op, most), op.levels.value.data), []).append(op)
     found: list[ArrayConfig] = []
-    for wide in range(2):
-        kernels: list[KernelOp] = []
-        for rows, columns, bias in ((features, keys, most), (keys, features, None)):
-            own = _worst(rows, columns, levels)[wide]
-            ones = np.ones(heads * columns, np.int64)
-            added = None if bias is None else np.repeat(bias, columns)
-            whole = _side_by_side(np.stack([own] * heads))
-            kernels.append(_kernel_of(product_kernel(whole, (ones, ones), machine, added)))
-        found.append(softmax_chain_config(kernels, heads * keys))
-    return _largest(found)
+    for (heads, features, keys, levels), group in alike.items():
+        bias = np.repeat(np.max([op.most_bias() for op in group], axis=0), keys)
+        for wide in range(2):
+            kernels: list[KernelOp] = []
+            for rows, columns, added in ((features, keys, bias), (keys, features, None)):
+                own = _worst(rows, columns, levels)[wide]
+                whole = _side_by_side(np.stack([own] * heads))
+                ones = np.ones(heads * columns, np.int64)
+                module = product_kernel(whole, (ones, ones), machine, added)
+                kernels.append(_kernel_of(module))
+            found.append(softmax_chain_config(kernels, heads * keys))
+    return found
 
 
 def _worst(features: int, outputs: int, most: int) -> list[NDArray[np.int8]]:

@@ -83,3 +83,20 @@ func.func @shapes(%x: tensor<?x4xf32>, %i: tensor<?xi64>, %one: tensor<1xi64>) {
     : (tensor<?x4xf32>, tensor<1xi64>, tensor<1xi64>) -> tensor<?x?xf32>
   func.return
 }
+
+// CHECK-LABEL: func.func @attention
+func.func @attention(
+    %q: tensor<?x1x?x4xf32>, %k: tensor<?x1x4x?xf32>, %v: tensor<?x1x?x4xf32>, %m: tensor<?x1x1x?xf32>
+) -> tensor<?x1x?x4xf32> {
+  // CHECK-NEXT: %0 = nn.attention %q, %k, %v, %m {levels = 15 : i64, scale = 5.000000e-01 : f64, scales = array<f64: 5.000000e-01, 1.000000e+00, 5.000000e-01, 5.000000e-01, 5.000000e-01, 5.000000e-01>, multipliers = array<i64: 3, 4, 5>, shifts = array<i64: 6, 7, 8>, table = dense<1> : tensor<256xi8>} : (tensor<?x1x?x4xf32>, tensor<?x1x4x?xf32>, tensor<?x1x?x4xf32>, tensor<?x1x1x?xf32>) -> tensor<?x1x?x4xf32>
+  %0 = nn.attention %q, %k, %v, %m {levels = 15 : i64, scale = 0.5 : f64,
+      scales = array<f64: 0.5, 1.0, 0.5, 0.5, 0.5, 0.5>, multipliers = array<i64: 3, 4, 5>,
+      shifts = array<i64: 6, 7, 8>, table = dense<1> : tensor<256xi8>}
+    : (tensor<?x1x?x4xf32>, tensor<?x1x4x?xf32>, tensor<?x1x?x4xf32>, tensor<?x1x1x?xf32>) -> tensor<?x1x?x4xf32>
+  // CHECK-NEXT: %1 = nn.attention %0, %k, %v {levels
+  %1 = nn.attention %0, %k, %v {levels = 15 : i64, scale = 0.5 : f64,
+      scales = array<f64: 0.5, 1.0, 0.5, 0.5, 0.5, 0.5>, multipliers = array<i64: 3, 4, 5>,
+      shifts = array<i64: 6, 7, 8>, table = dense<1> : tensor<256xi8>}
+    : (tensor<?x1x?x4xf32>, tensor<?x1x4x?xf32>, tensor<?x1x?x4xf32>) -> tensor<?x1x?x4xf32>
+  func.return %1 : tensor<?x1x?x4xf32>
+}
