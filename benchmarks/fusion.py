@@ -4,12 +4,12 @@
 """What fusion saves on MiniLM's encoder: bytes over the array's ports, and cycles of its RTL.
 
 `plain` sends every layer's activations to the array and back, `fused` merges Q, K and V and
-chains the two layers of the feed-forward block, and `normalised` also adds residuals and
-normalises on the array: all from the attention's output projection to the layer's end is one
-chain. All are compiled from the same pruned model for the same machine, and run on the same
-sentences in Verilator; what host and array do together is held against the fast model, bit for
-bit. With --products so are attention's scores and contexts, whose programs are made of activations
-(their bytes are not counted).
+chains the two layers of the feed-forward block, `normalised` also adds residuals and normalises on
+the array: all from the attention's output projection to the layer's end is one chain. `attended`
+also takes scores, softmax and context there, so that the host computes nothing between a layer's
+programs; those of keys and values are made for each sequence, and their bytes count as moved. All
+are compiled from the same pruned model for the same machine, and run on the same sentences in
+Verilator; what host and array do together is held against the fast model, bit for bit.
 
 Cycles are those of the whole run: of `one by one` a program is loaded when the one before is
 done, of `overlapped` while it runs (two banks). The host's own time is in none. With -o also a
@@ -17,6 +17,7 @@ picture.
 """
 
 import argparse
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -41,12 +42,13 @@ from daqkf.network.accelerators import SimulatedArray
 from daqkf.network.compile import compile_network
 from daqkf.network.compiled import CompiledNetwork
 from daqkf.network.pruning import prune_network
-from daqkf.runtime.simulator import Cycles, Job, cache_folder
+from daqkf.runtime.simulator import Job, cache_folder
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "plain": {"fuse": False},
     "fused": {"host_cycles": 0.0},
     "normalised": {},
+    "attended": {"products": True},
 }
 """Options of each."""
 CALIBRATION = 200
@@ -55,15 +57,24 @@ CALIBRATION = 200
 
 @dataclass
 class Recorder:
-    """An array that keeps what it was asked."""
+    """An array that keeps what it was asked, and for what."""
 
     array: SimulatedArray
     jobs: list[Job] = field(default_factory=list[Job])
+    names: list[str] = field(default_factory=list[str])
+    """Of each job's kernel or attention."""
+    name: str = ""
+    """Of those that come next."""
 
     def play(self, jobs: Sequence[Job]) -> list[NDArray[np.int8]]:
         """Play, and keep what it was."""
         self.jobs += jobs
+        self.names += [self.name] * len(jobs)
         return self.array.play(jobs)
+
+    def begins(self, name: str) -> None:
+        """What is played next."""
+        self.name = name
 
 
 @dataclass(frozen=True)
@@ -71,7 +82,9 @@ class Measured:
     """A variant's bytes and cycles."""
 
     token_bytes: dict[str, int]
-    """A token's, in and out, by layer and block."""
+    """A token's, in and out, by layer and block, those of programs of its keys and values too."""
+    made_bytes: int
+    """Of these, those of such programs."""
     program_bytes: int
     cycles: dict[str, int]
     """One by one, by layer and block."""
@@ -93,40 +106,40 @@ def layer_of(block: str) -> str:
     return ".".join(block.split(".")[:2])
 
 
-PRODUCTS = "attention's products"
-
-
 def measure(
     network: CompiledNetwork, inputs: dict[str, NDArray[Any]], hidden: NDArray[np.float32]
 ) -> Measured:
     """Bytes and cycles of a network on its inputs, and how near it is to the states [B, L, D]."""
     recorder = Recorder(network.simulated)
-    (found,) = network.run(inputs, accelerator=recorder, check=True).values()
+    outputs = network.run(inputs, accelerator=recorder, check=True, progress=recorder.begins)
+    (found,) = outputs.values()
     embeddings = (pool(states, inputs["attention_mask"]) for states in (found, hidden))
     cosines = np.sum(next(embeddings) * next(embeddings), axis=1)
-    token_bytes: dict[str, int] = {}
-    cycles: dict[str, int] = {}
+    compiled = {image for stage in network.stages for group in stage.images for image in group}
+    tokens = inputs["input_ids"].size
+    moved, made, cycles = Counter[str](), Counter[str](), Counter[str]()
+    seen: set[bytes] = set()
     loading = 0
-    for stage in network.stages:
-        images = [image for group in stage.images for image in group]
-        block, spent = block_of(stage.name), total_cycles(network, images)
-        token_bytes[block] = token_bytes.get(block, 0) + stage.features + stage.outputs
-        cycles[block] = cycles.get(block, 0) + spent.total
+    for name, job in zip(recorder.names, recorder.jobs, strict=True):
+        block = block_of(name)
+        moved[block] += job.x.size + len(job.x) * job.outputs
+        if job.image is None or job.image in seen:
+            continue
+        seen.add(job.image)
+        spent = network.simulated.cycles[job.image]
+        cycles[block] += spent.total
         loading += spent.loading_program
-    others = set(network.simulated.cycles) - {
-        image for stage in network.stages for group in stage.images for image in group
-    }
-    if others:
-        token_bytes[PRODUCTS] = 0
-        cycles[PRODUCTS] = total_cycles(network, [*others]).total
+        if job.image not in compiled:
+            made[block] += len(job.image)
     traces = network.simulated.simulator.trace(recorder.jobs, overlap=True)
     return Measured(
-        token_bytes,
+        {block: (count + made[block]) // tokens for block, count in moved.items()},
+        made.total() // tokens,
         sum(row["program_bytes"] for row in network.traffic()),
         cycles,
         loading,
         sum(trace.cycles.total for trace in traces),
-        len(recorder.jobs[0].x),
+        tokens,
         cosines,
     )
 
@@ -136,14 +149,6 @@ def entry_states(path: Path, inputs: dict[str, NDArray[Any]]) -> NDArray[np.floa
     module = load_network(path)
     (states,) = call(module, entry(module), list(inputs.values()))
     return states
-
-
-def total_cycles(network: CompiledNetwork, images: Sequence[bytes | None]) -> Cycles:
-    """What all runs of some programs took."""
-    first, *others = (network.simulated.cycles[image] for image in images)
-    for other in others:
-        first = first + other
-    return first
 
 
 def per_layer(counts: dict[str, int]) -> dict[str, int]:
@@ -232,9 +237,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--levels", default="uniform-15", help="default: uniform-15")
     parser.add_argument("--sentences", type=int, default=32, help="default: 32")
     parser.add_argument("--layers", type=int, default=6, help="of the encoder (default: 6)")
-    parser.add_argument(
-        "--products", action="store_true", help="attention's products on the array, too"
-    )
     parser.add_argument("--target", default="wide-norm", help="default: wide-norm")
     parser.add_argument("-o", "--output", type=Path, help="folder for fusion.png and fusion.svg")
     options = parser.parse_args(arguments)
@@ -261,7 +263,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 levels=level_set(options.levels),
                 target=options.target,
                 second_order=False,
-                products=options.products,
                 **chosen,
                 progress=lambda name, variant=variant: status.update(f"{variant}: {name}"),
             )
@@ -272,7 +273,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for variant, result in found.items():
         total = sum(result.cycles.values())
         output.print(
-            f"{variant}: {result.program_bytes:,} bytes of programs; {result.loading:,} of "
+            f"{variant}: {result.program_bytes:,} bytes of programs, and {result.made_bytes:,} a "
+            f"token of those that are made for a sequence; {result.loading:,} of "
             f"{total:,} cycles only load them; overlapped {total / result.overlapped:.2f} times "
             f"faster, {result.tokens} tokens; cosine to float {result.cosines.mean():.4f}, least "
             f"{result.cosines.min():.4f}"

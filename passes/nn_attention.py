@@ -193,8 +193,8 @@ def _why_not(heads: int, keys: int, machine: Machine, host_cycles: float) -> str
     if keys > most:
         return f"{keys} keys of {heads} heads, and the target has room for {most}"
     array = machine.softmax_cycles(heads * keys, keys)
-    host = round(host_cycles * heads * keys * machine.lanes)
-    return f"{array} cycles a tile, the host's {host}" if array >= host else ""
+    host = host_cycles * heads * keys * machine.lanes
+    return f"{array} cycles a tile, the host's {round(host)}" if array >= host else ""
 
 
 def _replace(attention: _Attention, ranges: dict[str, NDArray[np.float64]], levels: int) -> None:

@@ -1,0 +1,116 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""What int8 attention with few levels of keys and values does to MiniLM's embeddings.
+
+All else is in float. For each number of levels the cosine to the float model, and the bytes of the
+programs that keys and values become, a token and layer: of some sequences and layers.
+"""
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+
+from daqkf.console import table_console
+from daqkf.design import run_passes
+from daqkf.dialects.dfke import Machine
+from daqkf.dialects.interpreting import call, entry
+from daqkf.dialects.nn import AttentionOp
+from daqkf.dialects.nn.attention import Operands
+from daqkf.dialects.nn.interpreter import NnFunctions
+from daqkf.dialects.rpea import ArrayConfig
+from daqkf.frontends import load_network
+from daqkf.hw_targets import load_target
+from daqkf.lowering.lower_dfke_to_rpea import shared_config
+from daqkf.models.export_onnx import export_minilm
+from daqkf.models.minilm import MiniLM, load_calibration, load_sentences, pool
+from daqkf.network.products import attention_program, attention_requirement
+from daqkf.passes.nn_attention import quantize_attention
+
+LEVELS = 7, 15, 31, 63, 127
+EVERY = 24
+"""Of so many sequences and layers one is packed, to count its bytes."""
+CALIBRATION = 200
+"""Sentences."""
+
+
+@dataclass
+class Packed:
+    """Counts what the programs of sequences have, and computes their results."""
+
+    config: ArrayConfig
+    machine: Machine
+    sequences: int = 0
+    tokens: int = 0
+    bytes: int = 0
+    """Of those that are packed."""
+
+    def attention(
+        self, op: AttentionOp, queries: NDArray[np.int8], operands: Operands
+    ) -> NDArray[np.int8]:
+        """The exact integers; some programs are measured."""
+        if self.sequences % EVERY == 0:
+            self.tokens += len(queries)
+            self.bytes += len(attention_program(op, operands, self.config, self.machine))
+        self.sequences += 1
+        return op.integers(queries, operands)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--sentences", type=int, default=32, help="default: 32")
+    parser.add_argument("--target", default="wide-norm", help="default: wide-norm")
+    options = parser.parse_args(arguments)
+    machine, model = load_target(options.target).machine, MiniLM.load()
+    calibration, inputs = (
+        dict(zip(("input_ids", "attention_mask"), model.tokenize(sentences), strict=True))
+        for sentences in (load_calibration()[:CALIBRATION], load_sentences()[: options.sentences])
+    )
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "encoder.onnx"
+        path.write_bytes(export_minilm(model).SerializeToString())
+        network = load_network(path)
+    run_passes(network, ["nn-raise"])
+    reference = embeddings(call(network, entry(network), list(inputs.values())), inputs)
+    table = Table("levels", "cosine to float", "least", "bytes of programs, a token and layer")
+    with Console(stderr=True).status("") as status:
+        for levels in LEVELS:
+            status.update(f"{levels} levels")
+            integer = network.clone()
+            quantize_attention(integer, calibration, machine, np.inf, levels)
+            ops = [op for op in integer.walk() if isinstance(op, AttentionOp)]
+            most = inputs["input_ids"].shape[1]
+            packed = Packed(shared_config(attention_requirement(ops, most, machine)), machine)
+            host = NnFunctions(attention=packed.attention)
+            found = call(integer, entry(integer), list(inputs.values()), host=host)
+            cosines = np.sum(embeddings(found, inputs) * reference, axis=1)
+            table.add_row(
+                str(levels),
+                f"{cosines.mean():.4f}",
+                f"{cosines.min():.4f}",
+                f"{packed.bytes / packed.tokens:,.0f}",
+            )
+    table_console().print(table)
+
+
+def embeddings(
+    states: Sequence[NDArray[Any]], inputs: dict[str, NDArray[Any]]
+) -> NDArray[np.float32]:
+    """[B, D] of the last states [B, L, D]."""
+    (found,) = states
+    return pool(found, inputs["attention_mask"])
+
+
+if __name__ == "__main__":
+    main()
