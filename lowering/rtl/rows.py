@@ -219,6 +219,7 @@ class _Softmax:
         opens.drive((begins & runs) | (drained & ~raising & streaming))
         scoring.drive((opens | (scoring & ~last)) & ~ran)
         raising.drive((opens | (raising & ~drained)) & ~ran)
-        rewind.drive((last & scoring) | (complete & runs))
+        # A cycle later, as `complete` comes late in its own.
+        rewind.drive(c.delay((last & scoring) | (complete & runs), "rewinds", reset=0))
         raised, written = drained & raising, c.input("written", 1)
         return cls(runs, opens, scoring, raising, raised, written & raising, whole, rewind)
