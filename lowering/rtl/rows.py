@@ -48,6 +48,7 @@ def build_row_unit(config: ArrayConfig) -> Circuit:
     count = c.input("outputs", index_bits(config.result_depth + 1))
     count = count.zext(max(count.width, widths.count))[: widths.count]
     gating = c.input("gates", 1) if config.gates else c.const(0, 1)
+    late = _comparing(config)
 
     # The groups of what is summed, or of what streams: never both at once.
     streaming, present = (c.register(name, 1, reset=0) for name in ("streaming", "present"))
@@ -84,30 +85,29 @@ def build_row_unit(config: ArrayConfig) -> Circuit:
         first = c.register("first", 1, reset=0)
         first.drive(mux(passed, gating & ~first, first) | begins | softmax.opens)
         silent = silent | (gating & first)
-        modes["present"] = present
+        modes["present"] = delayed(c, present, "selected_present", late, reset=0)
         if config.gates:
             modes["gating"] = gating
         if config.softmax:
             returned = c.delay(values_valid & softmax.raising, "returned", reset=0)
             modes |= {
                 "raising": softmax.raising,
-                "first": first,
+                "first": delayed(c, first, "selected_first", late),
                 "total_advance": summed | solved | returned,
             }
 
     # The rows: each stays for its groups.
     selected = choose(part, [row[low : low + together] for low in range(0, row.width, together)])
-    exponent = c.delay(
-        mux(streaming, exponents["row"], exponents["values"]),
-        "exponent",
-    )
+    selected = delayed(c, selected, "selected", late)
+    exponent = delayed(c, exponents["row"], "selected_exponent", late)
+    exponent = c.delay(mux(streaming, exponent, exponents["values"]), "exponent")
     row_lane = build_row_lane(config)
     common = {
         **modes,
         "streaming": streaming,
         "exponent": exponent,
-        "group": part,
-        "offset_group": delayed(c, part, "offset_part", OFFSET_READING),
+        "group": delayed(c, part, "selected_part", late),
+        "offset_group": delayed(c, part, "offset_part", OFFSET_READING + late),
         "stored": solving,
         "fresh": fresh,
         "advance": summed | streaming | solved,
@@ -152,7 +152,7 @@ def build_row_unit(config: ArrayConfig) -> Circuit:
     c.output("streams", streams)
     c.output("holds", holds)
     c.output("wants", streaming & ~holds & ~softmax.read)
-    early = NORMALIZING - rows_stages(config)
+    early = late + NORMALIZING - rows_stages(config)
     c.output("valid", delayed(c, present & ~silent, "valid", early, reset=0))
     c.output("sums", concat(*(own["sums"] for own in lanes)))
     if config.softmax:
@@ -160,6 +160,11 @@ def build_row_unit(config: ArrayConfig) -> Circuit:
         c.output("rewind", softmax.rewind)
     c.finish()
     return c
+
+
+def _comparing(config: ArrayConfig) -> int:
+    """Cycles from the rows to the lanes: a softmax's begin with a comparison, in a cycle alone."""
+    return int(config.softmax)
 
 
 @dataclass(frozen=True)
@@ -200,17 +205,18 @@ class _Softmax:
     ) -> "_Softmax":
         """`passed` pulses with the last group of a row, `complete` when all tokens are solved."""
         keys = c.input("keys", config.chain_row.widths["keys"])
-        runs = keys.any()
+        runs = c.delay(keys.any(), "softmax", reset=0)
         scoring, raising = (c.register(name, 1, reset=0) for name in ("scoring", "raising"))
 
         # Behind the last row the pipeline runs empty, unless nothing came of the rows.
-        latency = NORMALIZING + result_stages()
+        latency = _comparing(config) + NORMALIZING + result_stages()
         draining = c.register("draining", latency.bit_length(), reset=0)
         drained = draining.eq(1)
         rewind, opens = c.wire("rewound", 1), c.wire("opens", 1)
         count = c.register("rows_read", keys.width, reset=0, clear=rewind | opens)
         count.drive(count + 1, enable=read)
-        whole = runs & count.eq(keys)
+        whole = c.register("whole", 1, reset=0)
+        whole.drive(((runs & read & (count + 1).eq(keys)) | whole) & ~(rewind | opens))
         last = whole & passed
         ending = last & ~scoring
         following = mux(ending, c.const(latency, draining.width), draining - 1)
@@ -219,6 +225,7 @@ class _Softmax:
         opens.drive((begins & runs) | (drained & ~raising & streaming))
         scoring.drive((opens | (scoring & ~last)) & ~ran)
         raising.drive((opens | (raising & ~drained)) & ~ran)
-        rewind.drive((last & scoring) | (complete & runs))
+        # A cycle later, as `complete` comes late in its own.
+        rewind.drive(c.delay((last & scoring) | (complete & runs), "rewinds", reset=0))
         raised, written = drained & raising, c.input("written", 1)
         return cls(runs, opens, scoring, raising, raised, written & raising, whole, rewind)
