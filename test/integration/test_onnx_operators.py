@@ -216,15 +216,16 @@ CASES = [
     case("MatMul", real(5, 1, 2, 3), real(2, 3, 4)),
     case("MatMul", real(3), real(3, 4)),
     case("MatMul", real(2, 3), real(3)),
-    case("MatMulInteger", levels(np.uint8, 2, 3), levels(np.int8, 3, 4), result=INT32),
+    # On CPUs without VNNI onnxruntime adds pairs of products in 16 bits, which saturate.
+    case("MatMulInteger", levels(np.uint8, 2, 3), levels(np.int8, 3, 4) // 2, result=INT32),
     case(
         *("MatMulInteger", levels(np.uint8, 2, 3), levels(np.uint8, 3, 4), ZERO, ZERO),
         constants=[1, 2, 3],
         result=INT32,
     ),
     case(
-        *("MatMulInteger", levels(np.uint8, 2, 3), levels(np.int8, 3, 4)),
-        *(ZERO, levels(np.int8, 4)),
+        *("MatMulInteger", levels(np.uint8, 2, 3), levels(np.int8, 3, 4) // 2),
+        *(ZERO, levels(np.int8, 4) // 2),
         constants=[1, 3],
         result=INT32,
     ),

@@ -63,7 +63,7 @@ UNITS: Mapping[str, Sequence[str]] = {
     "all": tuple(CASES),
 }
 """What arrays play, by what their row units can do."""
-QUICK = [("P2-T2", "gates"), ("P2-T2", "all"), ("banks", "all")]
+QUICK = [("P2-T2", "gates"), ("banks", "all")]
 SOME = [
     pytest.param(name, unit, marks=() if (name, unit) in QUICK else pytest.mark.slow)
     for unit in UNITS
