@@ -28,8 +28,14 @@ from daqkf.dialects.rpea import (
 )
 from daqkf.dialects.rpea.families import FAMILIES
 from daqkf.dialects.rpea.layout import Command, Header
-from daqkf.dialects.rpea.rows import IDENTITY
-from daqkf.dialects.spaq.numerics import MULTIPLIER_MAX, SHIFT_MAX, SHIFT_MIN, TABLE_SIZE, wrap
+from daqkf.dialects.spaq.numerics import (
+    IDENTITY,
+    MULTIPLIER_MAX,
+    SHIFT_MAX,
+    SHIFT_MIN,
+    TABLE_SIZE,
+    wrap,
+)
 from daqkf.lowering.program_image import (
     Image,
     ProgramImageError,

@@ -80,16 +80,13 @@ def _required_for_chain(chain: ChainOp) -> ArrayConfig:
         raise ValueError(f"a chain of {len(parts)} kernels; arrays chain {MAX_KERNELS}")
     rows = [part for part in parts if isinstance(part, RowOperation)]
     outputs = [features(row.result) for row in rows]
-    config = _required_for_all(kernels, "kernels", outputs)
+    config = _chained(kernels, len(parts), outputs)
     added = [features(part.result) for part in kernels if part.kept is not None]
-    sums = [config.sum_width, *(width(row.parts().requantize.input) for row in rows)]
-    accumulator = max(config.accumulator_width, NORMALIZED_BITS if rows else 0)
+    sums = (width(row.parts().requantize.input) for row in rows)
     return replace(
         config,
-        kernels=memory_depth(len(parts)),
         result_depth=memory_depth(max([config.result_depth, *outputs])),
-        accumulator_width=accumulator,
-        sum_width=max(accumulator, *sums),
+        sum_width=max([config.sum_width, *sums]),
         residual_depth=memory_depth(max(added)) if added else 0,
         normalizes=any(isinstance(row, NormalizationOp) for row in rows),
         gates=any(isinstance(row, GatingOp) for row in rows),
@@ -102,15 +99,19 @@ def softmax_chain_config(kernels: Sequence[KernelOp], scores: int) -> ArrayConfi
     Raises:
         ValueError: they do not fit the machine together.
     """
-    config = _required_for_all(kernels, "kernels", [2 * scores])
-    accumulator = max(config.accumulator_width, NORMALIZED_BITS)
+    config = _chained(kernels, len(kernels) + 1, [2 * scores])
+    return replace(config, normalizes=True, softmax=True)
+
+
+def _chained(kernels: Sequence[KernelOp], count: int, rows: Sequence[int]) -> ArrayConfig:
+    """Of a chain of `count`, some of which are the row unit's and have so many parameters."""
+    config = _required_for_all(kernels, "kernels", rows)
+    accumulator = max(config.accumulator_width, NORMALIZED_BITS if rows else 0)
     return replace(
         config,
-        kernels=memory_depth(len(kernels) + 1),
+        kernels=memory_depth(count),
         accumulator_width=accumulator,
         sum_width=max(config.sum_width, accumulator),
-        normalizes=True,
-        softmax=True,
     )
 
 
@@ -389,7 +390,7 @@ def lower_row(row: RowOperation, name: str, array: str) -> RowProgram:
 def _table(activation: ActivationOp | GateOp | None) -> NDArray[np.int8]:
     if activation is not None and activation.table is not None:
         return to_array(activation.table)
-    return np.arange(numerics.TABLE_SIZE).astype(np.uint8).view(np.int8)
+    return numerics.IDENTITY
 
 
 @dataclass(frozen=True)

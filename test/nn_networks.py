@@ -17,7 +17,9 @@ from daqkf.dialects.dense import from_array
 from daqkf.dialects.interpreting import call, entry
 from daqkf.dialects.nn import ConstantOp, ElementwiseOp, MatmulOp, ReduceOp
 from daqkf.dialects.nn.base import shape_of
+from daqkf.dialects.rpea.interpreter import RpeaFunctions
 from daqkf.ir import make_context
+from daqkf.network.compiled import CompiledNetwork
 from daqkf.passes import PASSES
 
 Floats = NDArray[np.float32]
@@ -97,3 +99,15 @@ def results(module: ModuleOp, *inputs: NDArray[Any]) -> tuple[NDArray[Any], ...]
 def found(module: ModuleOp, *kinds: type[Operation]) -> list[Operation]:
     """The module's operations of these kinds, in order."""
     return [op for op in module.walk() if isinstance(op, kinds)]
+
+
+def programs_and_integers(
+    network: CompiledNetwork, x: NDArray[Any]
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """What the programs of a network's one kernel make of rows [T, K], and its exact integers."""
+    ((name, lowered),) = network.kernels.items()
+    (y,) = call(network.arrays, lowered, (x,), array=RpeaFunctions())
+    exact = next(
+        op for op in network.network.ops if isinstance(op, FuncOp) and op.sym_name.data == name
+    )
+    return y, call(network.network, exact, (x,))[0]

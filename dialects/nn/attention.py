@@ -47,6 +47,9 @@ from daqkf.dialects.spaq.numerics import (
 _HEAD_SCALES = "keys", "shares", "values", "results"
 _PRODUCTS = "scores", "shares", "results"
 
+Factors = tuple[NDArray[np.int64], NDArray[np.int64]]
+"""Multipliers and shifts."""
+
 MASKED = ACTIVATION_MIN
 """The offset of what `numerics.exponentials` is to make nothing of."""
 
@@ -164,7 +167,7 @@ class AttentionOp(TensorOp):
         heads = np.array(rest).reshape(len(_HEAD_SCALES), -1)
         return Scales(queries, scores, *heads)
 
-    def requantization(self) -> dict[str, tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    def factors(self) -> dict[str, Factors]:
         """Multipliers and shifts [H] of `scores`, `shares` and `results`."""
         multipliers, shifts = (
             np.array(integers_of(found)).reshape(len(_PRODUCTS), -1)
@@ -172,13 +175,23 @@ class AttentionOp(TensorOp):
         )
         return dict(zip(_PRODUCTS, zip(multipliers, shifts, strict=True), strict=True))
 
+    def channel_factors(self, keys: int) -> dict[str, Factors]:
+        """The same for each channel [H·S], and [H·D] of results."""
+        shape = shape_of(self.keys)
+        assert shape is not None
+        counts = {"scores": keys, "shares": keys, "results": shape[2]}
+        return {
+            name: (np.repeat(multiplier, counts[name]), np.repeat(shift, counts[name]))
+            for name, (multiplier, shift) in self.factors().items()
+        }
+
     def exponentials(self) -> NDArray[np.int8]:
         """The table [256]."""
         return to_array(self.table)
 
     def most_bias(self) -> NDArray[np.int64]:
         """What a mask takes from sums at most, [H]: so much is below any score."""
-        multiplier, shift = self.requantization()["scores"]
+        multiplier, shift = self.factors()["scores"]
         return _BEYOND * (1 << shift) // multiplier + 1
 
     def operands_of(
@@ -208,23 +221,20 @@ class AttentionOp(TensorOp):
 
     def integers(self, queries: NDArray[np.int8], operands: Operands) -> NDArray[np.int8]:
         """What the array makes of queries [L, H·D] and a sequence: int8 [L, H·D]."""
-        factors = self.requantization()
-        heads, features, keys = operands.keys.shape
-        results: list[NDArray[np.int8]] = []
-        for head in range(heads):
+        heads, _, keys = operands.keys.shape
+        factors = self.channel_factors(keys)
 
-            def requantized(name: str, sums: NDArray[np.int64], head: int = head) -> NDArray:
-                columns = np.ones(sums.shape[1], np.int64)
-                multiplier, shift = (found[head] * columns for found in factors[name])
-                return numerics.requantize(sums, multiplier, shift)
+        def product(x: NDArray[np.int8], weights: NDArray[np.int8]) -> NDArray[np.int64]:
+            """Each head's own, side by side."""
+            parts = np.split(x, heads, axis=1)
+            return np.concatenate(list(map(numerics.matmul, parts, weights)), axis=1)
 
-            own = np.ascontiguousarray(queries[:, features * head : features * (head + 1)])
-            sums = numerics.matmul(own, operands.keys[head]) + operands.bias[head]
-            scores = requantized("scores", sums)
-            e = numerics.exponentials(scores, keys, operands.offset[head], self.exponentials())
-            shares = requantized("shares", numerics.shares(e, keys))
-            results.append(requantized("results", numerics.matmul(shares, operands.values[head])))
-        return np.concatenate(results, axis=1)
+        sums = product(queries, operands.keys) + operands.bias.reshape(-1)
+        scores = numerics.requantize(sums, *factors["scores"])
+        offset = operands.offset.reshape(-1)
+        e = numerics.exponentials(scores, keys, offset, self.exponentials())
+        shares = numerics.requantize(numerics.shares(e, keys), *factors["shares"])
+        return numerics.requantize(product(shares, operands.values), *factors["results"])
 
     def _check(self) -> None:
         require_product(self.queries, self.keys)

@@ -34,7 +34,8 @@ from xdsl.utils.exceptions import VerifyException
 from daqkf.dialects.dense import to_array
 from daqkf.dialects.rpea.layout import ArrayConfig
 from daqkf.dialects.rpea.ops import ArrayOp, DispatchOp, ProgramOp, require, require_room
-from daqkf.dialects.rpea.rows import IDENTITY, GatingOp, NormalizationOp, RowOperation, SoftmaxOp
+from daqkf.dialects.rpea.rows import GatingOp, NormalizationOp, RowOperation, SoftmaxOp
+from daqkf.dialects.spaq.numerics import IDENTITY
 
 Kernel = ProgramOp | NormalizationOp | GatingOp | SoftmaxOp
 """What a chain is made of."""

@@ -6,7 +6,6 @@
 from abc import ABC, abstractmethod
 from typing import ClassVar
 
-import numpy as np
 from xdsl.dialects.builtin import (
     DenseIntOrFPElementsAttr,
     FlatSymbolRefAttr,
@@ -40,9 +39,6 @@ from daqkf.dialects.spaq.numerics import (
     NORMALIZED_FEATURES,
     TABLE_SIZE,
 )
-
-IDENTITY = np.arange(TABLE_SIZE).astype(np.uint8).view(np.int8)
-"""The activation table that changes nothing."""
 
 
 class _UsesArray(SymbolUserOpInterface):
@@ -135,8 +131,19 @@ class RowOperation(IRDLOperation, ABC):
         )
 
 
+class _BiasedOperation(RowOperation):
+    """One whose results have a bias before they are requantised."""
+
+    bias = prop_def(DenseIntOrFPElementsAttr)
+
+    def verify_against(self, config: ArrayConfig) -> None:
+        """As of any kernel; the biases too."""
+        super().verify_against(config)
+        require_bias("a bias", self.bias, config)
+
+
 @irdl_op_definition
-class NormalizationOp(RowOperation):
+class NormalizationOp(_BiasedOperation):
     """Layer normalisation of a kernel's results: int8 [T, N] → int8 [T, N], token by token.
 
     `look_up(table, requantize(normalize(q, exponent) + bias, multiplier, shift))`, by the
@@ -156,7 +163,6 @@ class NormalizationOp(RowOperation):
     VERB: ClassVar = "normalises"
 
     exponent = prop_def(DenseIntOrFPElementsAttr)
-    bias = prop_def(DenseIntOrFPElementsAttr)
 
     assembly_format = (
         "$sym_name `for` $array `exponent` $exponent `bias` $bias `multiplier` $multiplier "
@@ -179,14 +185,9 @@ class NormalizationOp(RowOperation):
             f"{channels} features to normalise; at most {NORMALIZED_FEATURES}",
         )
 
-    def verify_against(self, config: ArrayConfig) -> None:
-        """As of any kernel; the biases too."""
-        super().verify_against(config)
-        require_bias("a bias", self.bias, config)
-
 
 @irdl_op_definition
-class GatingOp(RowOperation):
+class GatingOp(_BiasedOperation):
     """Every second result, times a function of the one before: int8 [T, 2N] → int8 [T, N].
 
     `look_up(table, requantize(gate(q, gate) + bias, multiplier, shift))`, by the functions of
@@ -207,7 +208,6 @@ class GatingOp(RowOperation):
     VERB: ClassVar = "gates"
 
     gate = prop_def(DenseIntOrFPElementsAttr)
-    bias = prop_def(DenseIntOrFPElementsAttr)
 
     assembly_format = (
         "$sym_name `for` $array `gate` $gate `bias` $bias `multiplier` $multiplier "
@@ -228,11 +228,6 @@ class GatingOp(RowOperation):
         """As of any kernel."""
         require_tensor("gate", self.gate, i8, TABLE_SIZE)
         require_post(self, self.channels)
-
-    def verify_against(self, config: ArrayConfig) -> None:
-        """As of any kernel; the biases too."""
-        super().verify_against(config)
-        require_bias("a bias", self.bias, config)
 
 
 @irdl_op_definition

@@ -6,17 +6,15 @@
 import numpy as np
 from xdsl.dialects.builtin import (
     DenseIntOrFPElementsAttr,
-    Float32Type,
     IntegerType,
     TensorType,
-    i8,
     i32,
 )
 from xdsl.ir import Attribute, Operation, SSAValue
 from xdsl.utils.exceptions import VerifyException
 
 from daqkf.dialects.dense import to_array
-from daqkf.dialects.spaq.numerics import ACCUMULATOR_MAX_BITS, TABLE_SIZE
+from daqkf.dialects.spaq.numerics import ACCUMULATOR_MAX_BITS
 
 
 def features(value: SSAValue) -> int:
@@ -71,21 +69,6 @@ def require_channels(op: Operation, name: str, attribute: DenseIntOrFPElementsAt
     require(
         attribute.get_shape() == expected and attribute.shape_is_complete,
         f"{name} must have one entry for each of the {expected[0]} output channels",
-    )
-
-
-def require_function(kind: Attribute, table: DenseIntOrFPElementsAttr | None, what: str) -> None:
-    """A function of elements of this type: of f32 by its name, or of i8 by a table."""
-    if isinstance(kind, Float32Type):
-        require(table is None, "a table belongs to i8 elements")
-        return
-    require(kind == i8, f"{what} works on f32 or i8")
-    require(
-        table is not None
-        and table.get_element_type() == i8
-        and table.get_shape() == (TABLE_SIZE,)
-        and table.shape_is_complete,
-        f"{what} over i8 needs a table of {TABLE_SIZE} i8 entries",
     )
 
 

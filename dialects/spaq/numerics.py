@@ -21,6 +21,8 @@ MULTIPLIER_BITS = 16
 MULTIPLIER_MAX = (1 << MULTIPLIER_BITS) - 1
 SHIFT_MIN, SHIFT_MAX = 1, 47
 TABLE_SIZE = 1 << ACTIVATION_BITS
+IDENTITY = np.arange(TABLE_SIZE, dtype=np.uint8).view(np.int8)
+"""The activation table that changes nothing: the int8 that each entry is for."""
 
 EXPONENT_BITS = 3
 EXPONENT_MAX = (1 << EXPONENT_BITS) - 1

@@ -6,7 +6,7 @@
 Activations are `tensor<?xKx…>`: any number of tokens, K features.
 """
 
-from abc import ABC
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -46,13 +46,13 @@ from daqkf.dialects.spaq.checks import (
     is_accumulator,
     require,
     require_activations,
-    require_function,
     require_within,
 )
 from daqkf.dialects.spaq.numerics import (
     MULTIPLIER_MAX,
     SHIFT_MAX,
     SHIFT_MIN,
+    TABLE_SIZE,
     distinct_magnitudes,
 )
 from daqkf.dialects.spaq.reals import (
@@ -483,14 +483,11 @@ class RequantizeOp(IRDLOperation):
         require_within(self, "shift", self.shift, SHIFT_MIN, SHIFT_MAX)
 
 
-@irdl_op_definition
-class ActivationOp(IRDLOperation):
-    """A function of each element, over f32 by its name, or over i8 by a table of 256 entries.
+class FunctionOperation(IRDLOperation, ABC):
+    """A function over f32 by its name, or over i8 by a table of 256 entries.
 
     The table is indexed by the unsigned byte of the element.
     """
-
-    name = "spaq.activation"
 
     function = prop_def(StringAttr)
     input = operand_def(TensorType)
@@ -508,13 +505,47 @@ class ActivationOp(IRDLOperation):
         super().__init__(
             operands=[value],
             properties={"function": StringAttr(function), "table": table},
-            result_types=[value.type],
+            result_types=[self.result_of(value)],
         )
+
+    @staticmethod
+    @abstractmethod
+    def result_of(value: SSAValue) -> Attribute:
+        """The type of the result."""
 
     def verify_(self) -> None:
         require_activations(self)
-        require(self.input.type == self.result.type, "input and result differ in type")
-        require_function(element(self.input), self.table, "an activation")
+        kind = element(self.input)
+        if isinstance(kind, Float32Type):
+            require(self.table is None, "a table belongs to i8 elements")
+        else:
+            require(kind == i8, f"{self.name} works on f32 or i8")
+            require(
+                self.table is not None
+                and self.table.get_element_type() == i8
+                and self.table.get_shape() == (TABLE_SIZE,)
+                and self.table.shape_is_complete,
+                f"{self.name} over i8 needs a table of {TABLE_SIZE} i8 entries",
+            )
+        expected = self.result_of(self.input)
+        require(self.result.type == expected, f"{self.name} of this input is of {expected}")
+
+
+@irdl_op_definition
+class ActivationOp(FunctionOperation):
+    """A function of each element.
+
+    ```mlir
+    %1 = spaq.activation "relu" %0 : tensor<?x2xf32> -> tensor<?x2xf32>
+    ```
+    """
+
+    name = "spaq.activation"
+
+    @staticmethod
+    def result_of(value: SSAValue) -> Attribute:
+        """That of the input."""
+        return value.type
 
 
 def defining_constant(value: SSAValue) -> ConstantOp | None:

@@ -14,7 +14,6 @@ from xdsl.dialects.builtin import (
     FloatAttr,
     IntegerAttr,
     IntegerType,
-    StringAttr,
     TensorType,
     f32,
     f64,
@@ -43,7 +42,6 @@ from daqkf.dialects.spaq.checks import (
     require,
     require_activations,
     require_channels,
-    require_function,
     require_within,
 )
 from daqkf.dialects.spaq.numerics import (
@@ -53,7 +51,7 @@ from daqkf.dialects.spaq.numerics import (
     NORMALIZED_BITS,
     NORMALIZED_FEATURES,
 )
-from daqkf.dialects.spaq.ops import activations
+from daqkf.dialects.spaq.ops import FunctionOperation, activations
 
 
 @irdl_op_definition
@@ -201,11 +199,11 @@ class NormalizeOp(IRDLOperation):
 
 
 @irdl_op_definition
-class GateOp(IRDLOperation):
+class GateOp(FunctionOperation):
     """`f(x[2n]) · x[2n + 1]` over the features of each token: gates and what they let through.
 
-    Over f32 with the function's name, or exactly over i8 with a table of it, which gives integers
-    of GATED_BITS (`numerics.gate`). Shazeer, "GLU Variants Improve Transformer", 2020.
+    Over i8 exactly, which gives integers of GATED_BITS (`numerics.gate`). Shazeer, "GLU Variants
+    Improve Transformer", 2020.
 
     ```mlir
     %y = spaq.gate "silu" %x : tensor<?x6xf32> -> tensor<?x3xf32>
@@ -214,34 +212,13 @@ class GateOp(IRDLOperation):
 
     name = "spaq.gate"
 
-    function = prop_def(StringAttr)
-    input = operand_def(TensorType)
-    table = opt_prop_def(DenseIntOrFPElementsAttr)
-    result = result_def(TensorType)
-
-    traits = traits_def(Pure())
-    assembly_format = (
-        "$function $input (`table` $table^)? attr-dict `:` type($input) `->` type($result)"
-    )
-
-    def __init__(
-        self, function: str, value: SSAValue, table: DenseIntOrFPElementsAttr | None = None
-    ):
-        kind = f32 if table is None else IntegerType(GATED_BITS)
-        super().__init__(
-            operands=[value],
-            properties={"function": StringAttr(function), "table": table},
-            result_types=[activations(features(value) // 2, kind)],
-        )
-
-    def verify_(self) -> None:
-        require_activations(self)
-        require_function(element(self.input), self.table, "a gate")
-        count, kind = features(self.result), f32 if self.table is None else IntegerType(GATED_BITS)
-        require(
-            features(self.input) == 2 * count and element(self.result) == kind,
-            f"{features(self.input)} features gate one another to half as many of {kind}",
-        )
+    @staticmethod
+    def result_of(value: SSAValue) -> Attribute:
+        """Half as many features."""
+        require(features(value) % 2 == 0, f"{features(value)} features are no gates and values")
+        kind = f32 if element(value) == f32 else IntegerType(GATED_BITS)
+        assert isinstance(value.type, TensorType)
+        return TensorType(kind, [value.type.get_shape()[0], features(value) // 2])
 
 
 @irdl_op_definition

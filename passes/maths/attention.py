@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daqkf.dialects.nn.attention import Scales
-from daqkf.dialects.spaq.numerics import ACTIVATION_MAX, ACTIVATION_MIN, SHARE_FRACTION, TABLE_SIZE
+from daqkf.dialects.spaq.numerics import ACTIVATION_MAX, ACTIVATION_MIN, IDENTITY, SHARE_FRACTION
 from daqkf.passes.maths.quantization import requantization, symmetric_scale
 
 Floats = NDArray[np.float64]
@@ -46,6 +46,6 @@ def exponential_table(step: float) -> NDArray[np.int8]:
 
     Its last entry, that of what is masked, is 0.
     """
-    levels = np.arange(TABLE_SIZE).astype(np.uint8).view(np.int8).astype(np.float64)
-    table = np.rint(ACTIVATION_MAX * np.exp((levels - ACTIVATION_MAX) * step))
-    return np.where(levels == ACTIVATION_MIN, 0, table).astype(np.int8)
+    below = IDENTITY.astype(np.float64) - ACTIVATION_MAX
+    table = np.rint(ACTIVATION_MAX * np.exp(below * step))
+    return np.where(IDENTITY == ACTIVATION_MIN, 0, table).astype(np.int8)

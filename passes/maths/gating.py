@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daqkf.dialects.spaq.functions import SATURATION, apply_function
-from daqkf.dialects.spaq.numerics import ACTIVATION_MIN
+from daqkf.dialects.spaq.numerics import IDENTITY
 from daqkf.passes.maths.calibration import HEADROOM
 from daqkf.passes.maths.quantization import symmetric_scale
 
@@ -24,5 +24,4 @@ def gate_scales(function: str, ranges: NDArray[np.float64]) -> NDArray[np.float6
 
 def gated_scale(function: str, scale: float) -> float:
     """The scale at which int8 just reaches a function of int8 at another scale."""
-    levels = np.arange(ACTIVATION_MIN, -ACTIVATION_MIN)
-    return symmetric_scale(float(np.abs(apply_function(function, levels * scale)).max()))
+    return symmetric_scale(float(np.abs(apply_function(function, IDENTITY * scale)).max()))

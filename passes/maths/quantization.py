@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 from daqkf.dialects.spaq.functions import apply_function
 from daqkf.dialects.spaq.numerics import (
     ACTIVATION_MAX,
+    IDENTITY,
     MULTIPLIER_BITS,
     MULTIPLIER_MAX,
     SHIFT_MAX,
     SHIFT_MIN,
-    TABLE_SIZE,
     quantize,
 )
 
@@ -58,5 +58,4 @@ def activation_table(function: str, input_scale: float, output_scale: float) -> 
     Raises:
         ValueError: an unknown function.
     """
-    levels = np.arange(TABLE_SIZE).astype(np.uint8).view(np.int8)
-    return quantize(apply_function(function, levels * input_scale), output_scale)
+    return quantize(apply_function(function, IDENTITY * input_scale), output_scale)

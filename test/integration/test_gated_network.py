@@ -8,15 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from nn_networks import Builder, found, results, transformed
+from nn_networks import Builder, found, programs_and_integers, results, transformed
 from numpy.typing import NDArray
 from xdsl.dialects.builtin import ModuleOp
-from xdsl.dialects.func import FuncOp
 
-from daqkf.dialects.interpreting import call
 from daqkf.dialects.nn import ElementwiseOp
 from daqkf.dialects.rpea import ChainOp
-from daqkf.dialects.rpea.interpreter import RpeaFunctions
 from daqkf.dialects.spaq import LevelSet
 from daqkf.network.accelerators import SimulatedArray
 from daqkf.network.compile import compile_network
@@ -93,15 +90,7 @@ def test_outputs_are_close_to_float(function: str):
 
 
 def test_the_programs_are_the_fast_model_bit_for_bit():
-    network, x = compiled(bias=True), inputs(2)
-    ((_, function),) = network.kernels.items()
-    (y,) = call(network.arrays, function, (x,), array=RpeaFunctions())
-    exact = next(
-        op for op in network.network.ops if getattr(op, "sym_name", None) == function.sym_name
-    )
-    assert isinstance(exact, FuncOp)
-    (fast,) = call(network.network, exact, (x,))
-    np.testing.assert_array_equal(y, fast)
+    np.testing.assert_array_equal(*programs_and_integers(compiled(bias=True), inputs(2)))
 
 
 def test_the_rtl_is_the_fast_model():

@@ -138,7 +138,6 @@ def compile_network(
         progress("calibrate")
         call(network, function, in_order(function, calibration), (listener,))
         if products:
-            machine = load_target(target).machine
             quantize_attention(network, calibration, machine, host_cycles, attention_levels)
             quantize_products(network, calibration)
         kernels = [op for op in network.ops if isinstance(op, FuncOp) and op is not function]

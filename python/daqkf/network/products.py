@@ -26,6 +26,7 @@ from daqkf.lowering.lower_dfke_to_rpea import (
     ARRAY_NAME,
     lower_kernel,
     required_config,
+    shared_config,
     softmax_chain_config,
 )
 from daqkf.lowering.program_image import encode, playable
@@ -91,14 +92,8 @@ def attention_program(
     Raises:
         ValueError: it does not fit the array.
     """
-    _, features, keys = operands.keys.shape
-    factors = {
-        name: (np.repeat(multiplier, count), np.repeat(shift, count))
-        for (name, (multiplier, shift)), count in zip(
-            op.requantization().items(), (keys, keys, features), strict=True
-        )
-    }
-    offset = operands.offset.reshape(-1)
+    keys = operands.keys.shape[2]
+    factors = op.channel_factors(keys)
     scores = product_kernel(
         _side_by_side(operands.keys),
         factors["scores"],
@@ -115,7 +110,7 @@ def attention_program(
         ARRAY_NAME,
         keys=IntegerAttr(keys, i64),
         table=op.table,
-        offset=from_array(offset, i32),
+        offset=from_array(operands.offset.reshape(-1), i32),
         multiplier=from_array(factors["shares"][0], i32),
         shift=from_array(factors["shares"][1], i32),
     )
@@ -144,7 +139,7 @@ def product_requirement(features: int, outputs: int, machine: Machine) -> ArrayC
     same, and none is zero.
     """
     ones = np.ones(outputs, np.int64)
-    return _largest(
+    return shared_config(
         [
             required_config(_kernel_of(product_kernel(levels, (ones, ones), machine)))
             for levels in _worst(features, outputs, LEVEL_MAX)
@@ -184,12 +179,3 @@ def _worst(features: int, outputs: int, most: int) -> list[NDArray[np.int8]]:
     signs = 1 - 2 * (np.arange(features) % 2)
     spread = (magnitudes * signs[:, np.newaxis]).astype(np.int8)
     return [spread, np.full((features, outputs), most, np.int8)]
-
-
-def _largest(configs: Sequence[ArrayConfig]) -> ArrayConfig:
-    return ArrayConfig(
-        **{
-            name: max(getattr(config, name) for config in configs)
-            for name in ArrayConfig.__dataclass_fields__
-        }
-    )

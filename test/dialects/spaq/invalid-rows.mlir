@@ -118,7 +118,7 @@ func.func @types(%x: tensor<?x2xi8>, %y: tensor<?x2xf32>) {
 
 // -----
 
-// CHECK: 5 features gate one another to half as many of f32
+// CHECK: 5 features are no gates and values
 func.func @odd(%x: tensor<?x5xf32>) {
   %0 = spaq.gate "silu" %x : tensor<?x5xf32> -> tensor<?x2xf32>
   func.return
@@ -126,7 +126,7 @@ func.func @odd(%x: tensor<?x5xf32>) {
 
 // -----
 
-// CHECK: 4 features gate one another to half as many of i16
+// CHECK: spaq.gate of this input is of tensor<?x2xi16>
 func.func @bits(%x: tensor<?x4xi8>) {
   %0 = spaq.gate "silu" %x table dense<1> : tensor<256xi8> : tensor<?x4xi8> -> tensor<?x2xi20>
   func.return
@@ -134,7 +134,7 @@ func.func @bits(%x: tensor<?x4xi8>) {
 
 // -----
 
-// CHECK: a gate over i8 needs a table of 256 i8 entries
+// CHECK: spaq.gate over i8 needs a table of 256 i8 entries
 func.func @table(%x: tensor<?x4xi8>) {
   %0 = spaq.gate "silu" %x : tensor<?x4xi8> -> tensor<?x2xi16>
   func.return

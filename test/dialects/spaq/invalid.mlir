@@ -257,7 +257,7 @@ func.func @f(%x: tensor<?x2xi32>) {
 
 // -----
 
-// CHECK: an activation over i8 needs a table of 256 i8 entries
+// CHECK: spaq.activation over i8 needs a table of 256 i8 entries
 func.func @f(%x: tensor<?x2xi8>) {
   %0 = spaq.activation "gelu" %x : tensor<?x2xi8> -> tensor<?x2xi8>
   func.return
@@ -287,5 +287,13 @@ func.func @f(%x: tensor<?x1xi8>) {
     #spaq.sparsity<nonzeros = 1, column_nonzeros = 1, pattern = "unstructured">>>
   %0 = spaq.matmul %x, %w semiring or_and : (tensor<?x1xi8>, tensor<1x2xi8, #spaq.encoding<
     #spaq.sparsity<nonzeros = 1, column_nonzeros = 1, pattern = "unstructured">>>) -> tensor<?x2xi32>
+  func.return
+}
+
+// -----
+
+// CHECK: spaq.activation of this input is of tensor<?x2xf32>
+func.func @f(%x: tensor<?x2xf32>) {
+  %0 = spaq.activation "gelu" %x : tensor<?x2xf32> -> tensor<?x3xf32>
   func.return
 }
