@@ -49,7 +49,9 @@ EMPTYING_CYCLES = 26
 UNITS = ("normalizes", "gates", "softmax")
 """What a row unit can do."""
 
-_MAY_BE_ZERO = ("max_shift", "index_bits", "partial_depth", "residual_depth", *UNITS)
+_OPTIONAL_DEPTHS = ("partial_depth", "residual_depth", "operand_depth")
+
+_MAY_BE_ZERO = ("max_shift", "index_bits", *_OPTIONAL_DEPTHS, *UNITS)
 
 _MOST = {"pes": 1024, "lanes": 1024}
 """Beyond these a single array is no longer one circuit anybody would build."""
@@ -105,6 +107,9 @@ class Machine:
     """Whether it multiplies neighbouring results: gates, and what they let through."""
     softmax: bool = field(default=False, kw_only=True)
     """Whether it turns scores into their softmax; only if it normalises, too."""
+    operand_depth: int = field(default=0, kw_only=True)
+    """Words of each PE's operand memory, with which a chain multiplies results by results: those of
+    attention (`rpea.operands`); 0: there is none."""
     banks: int = field(default=1, kw_only=True)
     """Program memories: with two, a program is loaded and checked while another one runs, and one
     that is refused leaves it in place. The depths are those of a bank."""
@@ -117,7 +122,7 @@ class Machine:
                 raise ValueError(f"{name} cannot be {value}")
             if value > _MOST.get(name, value):
                 raise ValueError(f"{name} cannot be beyond {_MOST[name]}, as {value} is")
-            if name in ("partial_depth", "residual_depth") and not value:
+            if name in _OPTIONAL_DEPTHS and not value:
                 continue
             if name.endswith("_depth") and (value < 2 or value & (value - 1)):
                 raise ValueError(f"{name} must be a power of two above 1, not {value}")
@@ -153,6 +158,8 @@ class Machine:
             self._require_indexed()
         if self.softmax and not self.normalizes:
             raise ValueError("a row unit with softmax also normalises, as it divides for both")
+        if self.operand_depth:
+            self._require_operands()
         alone = set(self.families) & set(LOCKSTEP_FAMILIES)
         if alone and len(set(self.families)) > 1:
             raise ValueError(f"{alone.pop()} elements share an array with no other family")
@@ -172,6 +179,20 @@ class Machine:
             raise ValueError("large weights come before small ones, which index_bits do not allow")
         if {"running_sum", "ternary"} & set(self.families) and self.items == 1:
             raise ValueError("words of one item have nothing to share; they have no index_bits")
+
+    def _require_operands(self) -> None:
+        """Whether these elements can have operand memories."""
+        if not self.softmax:
+            raise ValueError("operand memories are for attention, which needs softmax")
+        if set(self.families) != {"running_sum"} or self.index_bits:
+            raise ValueError(
+                "operand memories are for running_sum elements with whole addresses, index_bits = 0"
+            )
+        if self.lanes != self.items or self.lanes % self.pes or self.lanes == 1:
+            raise ValueError(
+                f"operand memories need as many lanes as items, and PEs that divide them; there are "
+                f"{self.lanes} lanes, {self.items} items and {self.pes} PEs"
+            )
 
     @property
     def post_cycles(self) -> int:

@@ -106,6 +106,9 @@ class RunningSum(Family):
     the items with an even number, less those with an odd one, which a set `complement` turns
     into their ones' complements. So Q is the running sum but for its sign and a constant. A
     word with `last` completes the output instead. See RATIONALE.md.
+
+    Elements with operand memories also have Q `double`d first, and words that are `gated`
+    (`operands`).
     """
 
     name = "running_sum"
@@ -121,23 +124,26 @@ class RunningSum(Family):
         fields["keep"] = 1
         if config.shift_width:
             fields["shift"] = config.shift_width
+        if config.operand_depth:
+            fields |= {"gated": 1, "double": 1}
         return fields | {"step": 1, "last": 1, "end": 1}
 
     @override
     def sums(self, words: Words, memory: Ints, config: "ArrayConfig") -> Iterator[Ints]:
         running = accumulator = np.zeros(memory.shape[1], np.int64)
-        shifts = words.get("shift", np.zeros_like(words["step"]))
-        for terms, keep, shift, step, last in zip(
+        nothing = np.zeros_like(words["step"])
+        for terms, keep, double, shift, step, last in zip(
             _joining(words, memory),
             words["keep"],
-            shifts,
+            words.get("double", nothing),
+            words.get("shift", nothing),
             words["step"],
             words["last"],
             strict=True,
         ):
             if step:
                 accumulator = accumulator - (running << shift)
-            running = terms - (running ^ -keep)
+            running = terms - ((running << double) ^ -keep)
             if last:
                 yield accumulator
                 running = accumulator = np.zeros(memory.shape[1], np.int64)

@@ -33,7 +33,7 @@ from daqkf.dialects.spaq.numerics import (
 IMAGE_MAGIC = 0x464B5144
 """`DQKF` in little-endian bytes, the first word of a program image."""
 
-IMAGE_VERSION = 6
+IMAGE_VERSION = 7
 
 IMAGE_WORD_BITS = 32
 
@@ -79,9 +79,10 @@ class Command(IntEnum):
 
 COMMAND_OP_SHIFT = 28
 
-KERNEL_ADDS, KERNEL_KEEPS = 1 << 30, 1 << 31
-"""Bits beside N in the row of KERNEL: its sums go on from partial sums, and stay partial ones.
-Only arrays that keep partial sums have them."""
+KERNEL_ATTENDS, KERNEL_ADDS, KERNEL_KEEPS = 1 << 29, 1 << 30, 1 << 31
+"""Bits beside N in the row of KERNEL: its activations are sequences (`operands`), only of arrays
+with operand memories; its sums go on from partial sums, and stay partial ones, only of arrays that
+keep these."""
 
 MAX_KERNELS = 16
 """Of a chain."""
@@ -91,6 +92,16 @@ MAX_TILES = (1 << 16) - 1
 
 VARIANT_BITS = (MAX_VARIANTS - 1).bit_length()
 """Of the port `status_variant`."""
+
+
+class Fills(IntEnum):
+    """Whether a kernel's results become operands, and which: `rpea.operands`."""
+
+    NOTHING = 0
+    FEATURES = 1
+    """An operand word has features of a token: keys."""
+    TOKENS = 2
+    """An operand word has tokens of a feature: values."""
 
 
 class Phase(IntEnum):
@@ -231,6 +242,7 @@ class ArrayConfig(Machine):
             )
         if self.dispatches and self.chains:
             raise ValueError("an array picks among variants or chains kernels, not both")
+        # Softmax, which operands need, is a row unit's.
         if (self.residual_depth or self.has_rows) and not self.chains:
             raise ValueError("residuals and row units are for arrays that chain kernels")
         if self.has_rows and self.accumulator_width < NORMALIZED_BITS:
@@ -327,6 +339,11 @@ class ArrayConfig(Machine):
         return any(getattr(self, name) for name in UNITS)
 
     @property
+    def tokens_width(self) -> int:
+        """Bits of the tokens of a sequence, in the row before its activations."""
+        return self.result_depth.bit_length()
+
+    @property
     def accumulates(self) -> bool:
         """Whether sums can go on in another program."""
         return self.partial_depth > 0
@@ -351,6 +368,10 @@ class ArrayConfig(Machine):
         stand in the result memory. `gates` takes two for each of its own, of which the second one
         was plain. `keys` are how many neighbouring results share a softmax, or 0: its parameters
         are those of exponentials and of shares in turns, for each group of keys; shares are plain.
+
+        What a kernel `fills` with its results are the operand words from `operands` on; of TOKENS,
+        `stride` from one to the next. Other kernels take theirs from there. Behind one that
+        `pauses`, the tile has no results yet.
         """
         return Fields(
             {
@@ -363,6 +384,16 @@ class ArrayConfig(Machine):
                 **({"normalizes": 1} if self.normalizes else {}),
                 **({"gates": 1} if self.gates else {}),
                 **({"keys": self.result_depth.bit_length()} if self.softmax else {}),
+                **(
+                    {
+                        "fills": max(Fills).bit_length(),
+                        "pauses": 1,
+                        "operands": (self.operand_depth - 1).bit_length(),
+                        "stride": self.operand_depth.bit_length(),
+                    }
+                    if self.operand_depth
+                    else {}
+                ),
             }
         )
 

@@ -166,18 +166,27 @@ def gate(q: NDArray[np.int8], table: NDArray[np.int8]) -> NDArray[np.int64]:
 
 
 def exponentials(
-    q: NDArray[np.int8], keys: int, offset: NDArray, table: NDArray[np.int8]
+    q: NDArray[np.int8],
+    keys: int,
+    offset: NDArray,
+    table: NDArray[np.int8],
+    present: int | None = None,
 ) -> NDArray[np.int8]:
     """`table[clamp(q - max(q) + offset[n])]`, for `keys` neighbours of a token: [T, N] → [T, N].
 
     The first step of a softmax. With an offset of ACTIVATION_MAX the largest of them reads the
     table's entry for that; with a negative one of the largest magnitude a key is masked, as it
-    reads the entry for ACTIVATION_MIN.
+    reads the entry for ACTIVATION_MIN. Only the first `present` keys are there, by default all; the
+    others are no maximum, and have exponentials of 0.
     """
     grouped = q.astype(np.int64).reshape(len(q), -1, keys)
-    below = (grouped - grouped.max(axis=2, keepdims=True)).reshape(q.shape)
+    largest = grouped[:, :, :present].max(axis=2, keepdims=True)
+    below = (grouped - largest).reshape(q.shape)
     level = np.clip(below + offset.astype(np.int64), ACTIVATION_MIN, ACTIVATION_MAX)
-    return look_up(table, level.astype(np.int8))
+    found = look_up(table, level.astype(np.int8)).reshape(grouped.shape)
+    if present is not None:
+        found[:, :, present:] = 0
+    return found.reshape(q.shape)
 
 
 def shares(e: NDArray[np.int8], keys: int) -> NDArray[np.int64]:
