@@ -14,7 +14,8 @@ from daqkf.dialects.rpea.indices import DELTA, INDEX, OFFSET, WINDOW
 from daqkf.dialects.rpea.layout import Command, Fields, Header
 from daqkf.dialects.rpea.multiplication import weigh
 from daqkf.dialects.spaq.numerics import wrap
-from daqkf.lowering.program_image import Image, Section, chain_fields, decode, softmax_rows
+from daqkf.lowering.chain_table import chain_fields
+from daqkf.lowering.program_image import Image, Section, decode, softmax_rows
 
 Words = Mapping[str, NDArray[np.int64]]
 
@@ -46,7 +47,7 @@ def listing(data: bytes, config: ArrayConfig) -> str:
 
 def _heading(section: Section, image: Image, config: ArrayConfig) -> str:
     if section.command is Command.KERNEL:
-        flags = " adds" * image.adds + " keeps" * image.keeps
+        flags = " adds" * image.adds + " keeps" * image.keeps + " attends" * image.attends
         return f"KERNEL features {image.features} outputs {image.channels}{flags}"
     if section.command is Command.END:
         return f"END after {section.count or 'any number of'} tiles"

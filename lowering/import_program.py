@@ -26,6 +26,7 @@ from daqkf.dialects.rpea import (
     ProgramOp,
     SoftmaxOp,
 )
+from daqkf.dialects.rpea.chaining import CONTEXT, SCORES, VALUES
 from daqkf.dialects.rpea.families import FAMILIES
 from daqkf.dialects.rpea.layout import Command, Header
 from daqkf.dialects.spaq.numerics import (
@@ -36,11 +37,11 @@ from daqkf.dialects.spaq.numerics import (
     TABLE_SIZE,
     wrap,
 )
+from daqkf.lowering.chain_table import chain_fields, read_features
 from daqkf.lowering.program_image import (
     Image,
     ProgramImageError,
     byte_at,
-    chain_fields,
     decode,
     element_rows,
     encode,
@@ -75,6 +76,8 @@ class _Part:
     """Those that share a softmax. Its parameters are here those of exponentials alone."""
     shares: Ints | None = None
     """Of the parameter memory, the rows of a softmax's shares, by output."""
+    operands: int | None = None
+    """Where those of a program that has some begin."""
 
 
 def import_program(data: bytes, array: ArrayOp, name: str = "program") -> ModuleOp:
@@ -100,7 +103,7 @@ def import_program(data: bytes, array: ArrayOp, name: str = "program") -> Module
     module.body.block.add_ops(kernels)
     whole: Playable = programs[0]
     if together and config.chains:
-        whole = ChainOp(name, kernels, saved)
+        whole = ChainOp(name, kernels, saved, _tiles(image, config))
     elif together:
         whole = _dispatch(image, name, programs, config)
     if together:
@@ -120,16 +123,23 @@ def _marked(image: Image, field: str, config: ArrayConfig) -> list[int]:
     return np.flatnonzero(chain_fields(config, image.chain)[field]).tolist()
 
 
+def _tiles(image: Image, config: ArrayConfig) -> int | None:
+    """The most tiles of a sequence, if activations are sequences."""
+    if not image.attends or image.chain is None:
+        return None
+    return int(chain_fields(config, image.chain)["stride"][VALUES])
+
+
 def _parts(image: Image, config: ArrayConfig) -> list[_Part]:
     """The kernels of an image, one after another in the memories.
 
     A program is as long as the longest stream of an element up to its end.
     """
-    sizes, keys = [(image.features, image.channels)], [0]
+    sizes, keys, chain = [(image.features, image.channels)], [0], dict[str, Ints]()
     if image.chain is not None:
         chain = chain_fields(config, image.chain)
         outputs, keys = chain["outputs"].tolist(), chain["keys"].tolist()
-        sizes = list(zip([image.features, *outputs[:-1]], outputs, strict=True))
+        sizes = list(zip(read_features(chain, image.features).tolist(), outputs, strict=True))
     saved, of_rows, gating = (_marked(image, field, config) for field in ("saves", "rows", "gates"))
     shortest = min(len(rows) for rows in image.streams.values())
     parts: list[_Part] = []
@@ -150,6 +160,8 @@ def _parts(image: Image, config: ArrayConfig) -> list[_Part]:
             rows, slots = row + element_rows(counts, config), max(counts)
             begin += features * slots if config.lockstep else max(len(words) for words in streams)
             part = _Part(features, channels, streams, counts, rows, kept, number + 1 in gating)
+            if image.attends and number in (SCORES, CONTEXT):
+                part = replace(part, operands=int(chain["operands"][number]))
         parts.append(part)
         row += slots * config.parameter_stride
     return parts
@@ -204,6 +216,7 @@ def _kernels(
                 part.features,
                 adds=image.adds,
                 keeps=image.keeps,
+                operands_from=part.operands,
                 stream=from_array(np.concatenate(part.streams).view(np.int32), i32),
                 rows=from_array(np.array([len(rows) for rows in part.streams]), i32),
                 outputs=from_array(outputs, i32),

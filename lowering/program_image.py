@@ -29,21 +29,25 @@ from daqkf.dialects.rpea.layout import (
     IMAGE_MAGIC,
     IMAGE_VERSION,
     KERNEL_ADDS,
+    KERNEL_ATTENDS,
     KERNEL_KEEPS,
     MAX_TILES,
     Command,
     Header,
 )
 from daqkf.dialects.rpea.ops import places
-from daqkf.dialects.spaq.numerics import NORMALIZED_FEATURES
+from daqkf.lowering.chain_table import (
+    chain_fields,
+    chain_problem,
+    chain_rows,
+    read_features,
+    wrong_rows,
+)
 
 Ints = NDArray[np.int64]
 Words = NDArray[np.uint32]
 
 MAX_UNIT = (1 << COMMAND_OP_SHIFT) - 1
-
-ROW_FIELDS = {op.FIELD: op for op in (NormalizationOp, GatingOp, SoftmaxOp)}
-"""The row unit's kernels by what the chain's table says of them."""
 
 
 class ProgramImageError(ValueError):
@@ -172,39 +176,6 @@ def dispatch_rows(
     )
 
 
-def chain_rows(config: ArrayConfig, kernels: Sequence[Kernel], saved: Sequence[int]) -> Words:
-    """The chain's table, packed: a row for each kernel."""
-    streams, slots = places(kernels)
-    numbers = np.arange(len(kernels))
-    keys = [kernel.keys.value.data if isinstance(kernel, SoftmaxOp) else 0 for kernel in kernels]
-    return config.chain_row.pack(
-        {
-            # The row unit has no stream, so it may name the end of a full memory: wrapped. Nor
-            # does it take its features from the activation memory, which may be smaller.
-            "stream": streams[:-1] % config.stream_depth,
-            "slot": slots[:-1],
-            "features": np.array([kernel.features.value.data for kernel in kernels])
-            % config.activation_depth,
-            "outputs": np.array([kernel.channels for kernel in kernels]),
-            "last": numbers == len(kernels) - 1,
-            "saves": np.isin(numbers, saved),
-            "normalizes": np.array([isinstance(kernel, NormalizationOp) for kernel in kernels]),
-            "gates": np.array([isinstance(kernel, GatingOp) for kernel in kernels]),
-            "keys": np.array(keys),
-        }
-    )
-
-
-def chain_fields(config: ArrayConfig, table: Words) -> dict[str, Ints]:
-    """The fields [kernels] of a chain's table; 0 for units that the array lacks.
-
-    With one more, `rows`: whether a kernel is the row unit's.
-    """
-    nothing = np.zeros(len(table), np.int64)
-    fields = {**dict.fromkeys(["saves", *ROW_FIELDS], nothing), **config.chain_row.unpack(table)}
-    return {**fields, "rows": np.any([fields[name] for name in ROW_FIELDS], axis=0).astype(int)}
-
-
 def encode(program: Playable) -> bytes:
     """The image of a program, of all variants of one or of all kernels of a chain.
 
@@ -231,7 +202,8 @@ def encode(program: Playable) -> bytes:
         body += _command(Command.DISPATCH, shift, dispatch_rows(config, table, *places(programs)))
     if config.chains:
         saved = chain.saved if chain else ()
-        body += _command(Command.CHAIN, 0, chain_rows(config, programs, saved))
+        tiles = chain.tiles.value.data if chain and chain.tiles else None
+        body += _command(Command.CHAIN, 0, chain_rows(config, programs, saved, tiles))
     for pe, rows in enumerate(_streams([op for op in programs if isinstance(op, ProgramOp)])):
         body += _command(Command.STREAM, pe, rows)
     body.append(np.array([Command.END << COMMAND_OP_SHIFT, 0], np.uint32))
@@ -248,8 +220,8 @@ def _tables(kernels: Sequence[Kernel]) -> list[NDArray[np.int8]]:
 
 
 def _sizes(program: Playable) -> int:
-    """N, and what becomes of the sums."""
-    flags = 0
+    """N, what becomes of the sums, and whether activations are sequences."""
+    flags = KERNEL_ATTENDS if isinstance(program, ChainOp) and program.tiles else 0
     if isinstance(program, ProgramOp):
         flags |= KERNEL_ADDS if program.adds else 0
         flags |= KERNEL_KEEPS if program.keeps else 0
@@ -340,6 +312,8 @@ class Image:
     """Whether its sums go on from partial ones."""
     keeps: bool
     """Whether its sums stay partial ones."""
+    attends: bool
+    """Whether its activations are sequences."""
     tiles: int
     """That the program is for, or 0 if that is any number."""
     sections: Sequence[Section]
@@ -455,9 +429,12 @@ def _decode_body(body: Words, config: ArrayConfig) -> Image:
     if kernel is None:
         raise ProgramImageError("the program image lacks KERNEL")
     flags = KERNEL_ADDS | KERNEL_KEEPS if config.accumulates else 0
+    flags |= KERNEL_ATTENDS if config.operand_depth else 0
     outputs = int(kernel.rows[0, 0])
     sizes = kernel.count, outputs & ~flags
-    adds, keeps = (bool(outputs & flags & flag) for flag in (KERNEL_ADDS, KERNEL_KEEPS))
+    adds, keeps, attends = (
+        bool(outputs & flags & flag) for flag in (KERNEL_ADDS, KERNEL_KEEPS, KERNEL_ATTENDS)
+    )
     if not 0 < sizes[1] <= config.result_depth:
         raise ProgramImageError(
             f"{byte_at(kernel.word(0))}: {sizes[1]} outputs; the array holds "
@@ -476,7 +453,7 @@ def _decode_body(body: Words, config: ArrayConfig) -> Image:
     chain = None
     if config.chains:
         section = next((section for section in found if section.command == Command.CHAIN), None)
-        chain = _decode_chain(config, sizes, section, parameters, streams)
+        chain = _decode_chain(config, sizes, section, parameters, streams, attends)
     return Image(
         *sizes,
         table,
@@ -487,6 +464,7 @@ def _decode_body(body: Words, config: ArrayConfig) -> Image:
         chain,
         adds,
         keeps,
+        attends,
         found[-1].count,
         found,
     )
@@ -498,6 +476,7 @@ def _decode_chain(
     section: Section | None,
     parameters: Words,
     streams: dict[int, Words],
+    attends: bool,
 ) -> Words:
     """The chain's table: it ends, its shapes follow, and its kernels begin inside what is loaded.
 
@@ -511,44 +490,14 @@ def _decode_chain(
     rows = chain_fields(config, section.rows)
     begins = {"stream": rows["stream"] * (1 - rows["rows"]), "slot": rows["slot"]}
     _require_loaded("kernel", begins, config, parameters, streams)
-    outputs = rows["outputs"]
-    features = np.array([sizes[0], *outputs[:-1]])
-    # The row unit's have lost the bits that the activation memory has no rows for.
-    told = np.where(rows["rows"], features % config.activation_depth, features)
-    if (
-        not np.array_equal(np.flatnonzero(rows["last"]), [section.count - 1])
-        or outputs[-1] != sizes[1]
-        or not np.array_equal(rows.get("features", told), told)
-    ):
-        raise ProgramImageError(
-            "the kernels of the program image's chain do not follow one another"
-        )
+    if problem := chain_problem(rows, sizes, attends, config):
+        raise ProgramImageError(problem)
+    features = read_features(rows, sizes[0])
     for kernel in np.flatnonzero(rows["rows"]).tolist():
-        if wrong := _wrong_rows(rows, kernel, int(features[kernel])):
+        if wrong := wrong_rows(rows, kernel, int(features[kernel])):
             place = byte_at(section.word(kernel))
             raise ProgramImageError(f"{place}, row {kernel} of CHAIN: kernel {kernel} {wrong}")
     return section.rows
-
-
-def _wrong_rows(rows: Mapping[str, Ints], kernel: int, features: int) -> str:
-    """What is wrong with a kernel of the row unit: it works on results of a program, and saves
-    nothing."""
-    verb, *more = [op.VERB for name, op in ROW_FIELDS.items() if rows[name][kernel]]
-    count, gates, keys = (int(rows[name][kernel]) for name in ("outputs", "gates", "keys"))
-    if more:
-        return f"{verb} and {more[0]} results at once"
-    if not kernel or rows["rows"][kernel - 1]:
-        return f"{verb} what no program before it has computed"
-    if rows["saves"][kernel]:
-        return "saves activations, and has none"
-    if features != (2 * count if gates else count):
-        return f"{verb} {features} features as {count}"
-    if keys and count % keys:
-        return f"{verb} {count} features in groups of {keys} keys"
-    together = 0 if gates else keys or count
-    if together > NORMALIZED_FEATURES:
-        return f"{verb} {together} features; at most {NORMALIZED_FEATURES}"
-    return ""
 
 
 def _require_loaded(

@@ -190,7 +190,7 @@ class Machine:
             )
         if self.lanes != self.items or self.lanes % self.pes or self.lanes == 1:
             raise ValueError(
-                f"operand memories need as many lanes as items, and PEs that divide them; there are "
+                "operand memories need as many lanes as items, and PEs that divide them, not "
                 f"{self.lanes} lanes, {self.items} items and {self.pes} PEs"
             )
 

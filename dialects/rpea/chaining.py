@@ -33,9 +33,13 @@ from xdsl.utils.exceptions import VerifyException
 
 from daqkf.dialects.dense import to_array
 from daqkf.dialects.rpea.layout import ArrayConfig
+from daqkf.dialects.rpea.operands import feature_words, token_words
 from daqkf.dialects.rpea.ops import ArrayOp, DispatchOp, ProgramOp, require, require_room
 from daqkf.dialects.rpea.rows import GatingOp, NormalizationOp, RowOperation, SoftmaxOp
 from daqkf.dialects.spaq.numerics import IDENTITY
+
+KEYS, VALUES, QUERIES, SCORES, SHARES, CONTEXT = range(6)
+"""The first kernels of a chain of sequences."""
 
 Kernel = ProgramOp | NormalizationOp | GatingOp | SoftmaxOp
 """What a chain is made of."""
@@ -79,12 +83,18 @@ class ChainOp(IRDLOperation):
     table of its own. A kernel is an `rpea.program`, or one of the row unit behind one: an
     `rpea.normalization`, `rpea.gating` or `rpea.softmax`.
 
+    With `tiles`, activations are sequences of at most so many, and the array computes their
+    attention (`operands`): the chain begins with kernels of keys, of values and of queries, which
+    all read the activations; then come scores, which have the keys for operands, their softmax, and
+    results, which have the values.
+
     `saves` are the numbers of kernels whose activations, what they read, are kept for the
     residuals of themselves and of those behind them, until other ones are. Of these, the first
     `residual_depth` features are kept.
 
     ```mlir
     rpea.chain @block of [@out, @norm, @up, @down] saves [2]
+    rpea.chain @layer of [@keys, @values, @queries, @scores, @shares, @results, @out] tiles 3
     ```
     """
 
@@ -93,17 +103,25 @@ class ChainOp(IRDLOperation):
     sym_name = prop_def(SymbolNameConstraint())
     programs = prop_def(ArrayAttr[FlatSymbolRefAttr])
     saves = opt_prop_def(DenseArrayBase.constr(i64))
+    tiles = opt_prop_def(IntegerAttr.constr(i64))
 
     traits = traits_def(SymbolOpInterface(), _UsesKernels())
     custom_directives = (Saves,)
-    assembly_format = "$sym_name `of` $programs custom<Saves>($saves) attr-dict"
+    assembly_format = "$sym_name `of` $programs custom<Saves>($saves) (`tiles` $tiles^)? attr-dict"
 
-    def __init__(self, name: str, programs: Sequence[Kernel], saves: Sequence[int] = ()):
+    def __init__(
+        self,
+        name: str,
+        programs: Sequence[Kernel],
+        saves: Sequence[int] = (),
+        tiles: int | None = None,
+    ):
         super().__init__(
             properties={
                 "sym_name": StringAttr(name),
                 "programs": ArrayAttr(SymbolRefAttr(program.sym_name) for program in programs),
                 "saves": DenseArrayBase.from_list(i64, list(saves)) if saves else None,
+                "tiles": None if tiles is None else IntegerAttr(tiles, i64),
             }
         )
 
@@ -147,6 +165,11 @@ class ChainOp(IRDLOperation):
             raise VerifyException(
                 f"@{first.sym_name.data} {first.VERB} what no program of the chain has computed"
             )
+        operands = [kernel for kernel in kernels if _has_operands(kernel)]
+        if self.tiles is None:
+            require(not operands, "the chain has operands, and no number of tiles")
+        else:
+            kernels = self._verify_attention(kernels)
         for one, other in pairwise(kernels):
             names = f"@{one.sym_name.data} and @{other.sym_name.data}"
             require(one.array == other.array, f"{names} are for different arrays")
@@ -164,6 +187,53 @@ class ChainOp(IRDLOperation):
                 f"@{one.sym_name.data} has an activation table of its own, where the array looks "
                 f"up the gates of @{other.sym_name.data}",
             )
+
+    @property
+    def tokens(self) -> int | None:
+        """The most tokens of a sequence, if activations are sequences."""
+        tiles = self.tiles
+        return None if tiles is None else tiles.value.data * self.target().config.data.lanes
+
+    def _verify_attention(self, kernels: Sequence[Kernel]) -> Sequence[Kernel]:
+        """Hold the kernels of an attention against one another; those from the queries on."""
+        config, tokens = self.target().config.data, self.tokens
+        assert tokens is not None and self.tiles is not None
+        tiles = self.tiles.value.data
+        require(
+            [type(kernel) for kernel in kernels[:6]] == [*[ProgramOp] * 4, SoftmaxOp, ProgramOp]
+            and [_has_operands(kernel) for kernel in kernels]
+            == [number in (SCORES, CONTEXT) for number in range(len(kernels))],
+            "a chain of sequences has keys, values, queries, scores of operands, a softmax and "
+            "results of operands",
+        )
+        keys, values, queries, scores, shares, context = kernels[:6]
+        assert isinstance(scores, ProgramOp) and isinstance(context, ProgramOp)
+        assert isinstance(shares, SoftmaxOp)
+        for one in (keys, values):
+            require(
+                one.features == queries.features and one.array == queries.array,
+                f"@{one.sym_name.data} and @{queries.sym_name.data} read other activations",
+            )
+        require(
+            shares.keys.value.data == tokens and tiles > 0,
+            f"a softmax of {shares.keys.value.data} keys in a chain of {tokens} tokens",
+        )
+        require(
+            keys.channels == queries.channels and values.channels == context.channels,
+            f"{keys.channels} features of keys and {queries.channels} of queries, "
+            f"{values.channels} of values and {context.channels} of results",
+        )
+        room = feature_words(keys.channels, tiles, config)
+        room += token_words(values.channels, tiles, config)
+        require(
+            room <= config.operand_depth,
+            f"{room} operand words of a PE; the array holds {config.operand_depth}",
+        )
+        begins = [kernel.operands_from for kernel in (scores, context)]
+        expected = [0, feature_words(keys.channels, tiles, config)]
+        found = [place.value.data for place in begins if place is not None]
+        require(found == expected, f"operands from words {found}, not {expected}")
+        return kernels[QUERIES:]
 
     def verify_saves(self) -> None:
         """Hold what is kept against the residuals that are added.
@@ -214,6 +284,10 @@ class ChainOp(IRDLOperation):
 
 Playable = ProgramOp | DispatchOp | ChainOp
 """What an array can be loaded with."""
+
+
+def _has_operands(kernel: Kernel) -> bool:
+    return isinstance(kernel, ProgramOp) and kernel.operands_from is not None
 
 
 def kernel_of(user: Operation, symbol: SymbolRefAttr) -> Kernel:

@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from xdsl.interpreter import Interpreter, InterpreterFunctions, impl, register_impls
+from xdsl.utils.exceptions import InterpretationError
 
 from daqkf.dialects.dense import to_array
-from daqkf.dialects.rpea.chaining import ChainOp, Kernel
+from daqkf.dialects.rpea.chaining import CONTEXT, KEYS, QUERIES, VALUES, ChainOp, Kernel
 from daqkf.dialects.rpea.families import FAMILIES
+from daqkf.dialects.rpea.operands import empty_operands, fill_features, fill_tokens, gated
 from daqkf.dialects.rpea.ops import ProgramOp
 from daqkf.dialects.rpea.rows import GatingOp, SoftmaxOp
 from daqkf.dialects.rpea.running import Runnable, RunOp, TiledOp
@@ -24,22 +26,25 @@ Device = Callable[[Runnable, NDArray[np.int8]], NDArray[np.int8]]
 
 
 def play(
-    kernel: Kernel, x: NDArray[np.int8], kept: NDArray[np.int8] | None = None
+    kernel: Kernel,
+    x: NDArray[np.int8],
+    kept: NDArray[np.int8] | None = None,
+    operands: NDArray[np.int8] | None = None,
 ) -> NDArray[np.int8]:
     """Run a kernel over int8 activations [T, K] → int8 [T, N], as the lanes would.
 
     Every operation of the datapath appears: what the PE's family does, or the row unit, bias with
     its correction, residual, requantisation and table. `kept` are the activations [T, R] for the
-    residual.
+    residual; `operands` [P, depth, items] are the operand memories of a chain whose sequence x is.
     """
     if isinstance(kernel, SoftmaxOp):
-        keys = kernel.keys.value.data
-        e = numerics.exponentials(x, keys, to_array(kernel.offset), to_array(kernel.table))
+        keys, present = kernel.keys.value.data, None if operands is None else len(x)
+        e = numerics.exponentials(x, keys, to_array(kernel.offset), to_array(kernel.table), present)
         return numerics.requantize(
             numerics.shares(e, keys), to_array(kernel.multiplier), to_array(kernel.shift)
         )
     if isinstance(kernel, ProgramOp):
-        sums = partial_sums(kernel, x).T
+        sums = partial_sums(kernel, x, operands).T
         if kernel.residual is not None:
             assert kept is not None
             sums = numerics.add_residual(sums, kept, to_array(kernel.residual))
@@ -53,12 +58,36 @@ def play(
 
 
 def play_chain(chain: ChainOp, x: NDArray[np.int8]) -> NDArray[np.int8]:
-    """The same over the kernels of a chain."""
-    kept = None
-    for number, kernel in enumerate(chain.kernels()):
+    """The same over the kernels of a chain, which may be one of sequences: then x is one of them.
+
+    Raises:
+        ValueError: a sequence of more tokens than there is room for.
+    """
+    kept, kernels, operands, first = None, chain.kernels(), None, 0
+    if chain.tiles is not None:
+        require_tokens(chain, len(x))
+        config, first = chain.target().config.data, QUERIES
+        operands = empty_operands(config)
+        context = kernels[CONTEXT]
+        assert isinstance(context, ProgramOp) and context.operands_from is not None
+        place = context.operands_from.value.data
+        fill_features(operands, play(kernels[KEYS], x), 0)
+        fill_tokens(operands, play(kernels[VALUES], x), place, chain.tiles.value.data)
+    for number, kernel in enumerate(kernels[first:], first):
         kept = x if number in chain.saved else kept
-        x = play(kernel, x, kept)
+        x = play(kernel, x, kept, operands)
     return x
+
+
+def require_tokens(chain: ChainOp, tokens: int) -> None:
+    """Check that a chain of sequences has room for one of so many tokens.
+
+    Raises:
+        ValueError: it has not, or there are none.
+    """
+    most = chain.tokens
+    if most is not None and not 0 < tokens <= most:
+        raise ValueError(f"a sequence of {tokens} tokens; @{chain.sym_name.data} is for 1..{most}")
 
 
 def play_tiled(tiled: TiledOp, x: NDArray[np.int8]) -> NDArray[np.int8]:
@@ -76,8 +105,13 @@ def play_tiled(tiled: TiledOp, x: NDArray[np.int8]) -> NDArray[np.int8]:
     return np.concatenate(columns, axis=1)
 
 
-def partial_sums(program: ProgramOp, x: NDArray[np.int8]) -> NDArray[np.int64]:
-    """The sums of a program with its bias: int8 [T, K] → int64 [N, T]."""
+def partial_sums(
+    program: ProgramOp, x: NDArray[np.int8], operands: NDArray[np.int8] | None = None
+) -> NDArray[np.int64]:
+    """The sums of a program with its bias: int8 [T, K] → int64 [N, T].
+
+    `operands` [P, depth, items] are those of a program that has some.
+    """
     config = program.target().config.data
     # Features along the first axis, like the activation memory; its last row stays zero.
     memory = np.zeros((config.activation_depth, len(x)), np.int64)
@@ -86,6 +120,9 @@ def partial_sums(program: ProgramOp, x: NDArray[np.int8]) -> NDArray[np.int64]:
     sums = np.empty((program.channels, len(x)), np.int64)
     outputs = iter(to_array(program.outputs))
     for pe, words in enumerate(program.streams()):
+        if program.operands_from is not None:
+            assert operands is not None
+            words = gated(words, operands[pe], program.operands_from.value.data, config)
         for total in FAMILIES[config.family(pe)].sums(words, memory, config):
             sums[next(outputs)] = total
 
@@ -114,6 +151,9 @@ class RpeaFunctions(InterpreterFunctions):
         if isinstance(program, ProgramOp):
             return (play(program, x),)
         if isinstance(program, ChainOp):
-            return (play_chain(program, x),)
+            try:
+                return (play_chain(program, x),)
+            except ValueError as error:
+                raise InterpretationError(str(error)) from None
         results = tuple(play(variant, x) for variant in program.variants())
         return (program.decision.data.select(x, results),)

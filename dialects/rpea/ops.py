@@ -165,7 +165,8 @@ class ProgramOp(IRDLOperation):
 
     A part of an `rpea.tiled` may go on from partial sums, `adds`, and leave its sums as such,
     `keeps`, in place of results. A kernel of an `rpea.chain` may add to its sums the activations
-    that the chain keeps, each times the `residual` of the output of its number.
+    that the chain keeps, each times the `residual` of the output of its number. It may also have
+    words that are gated, by the `operands` of each PE from that word of its operand memory on.
     """
 
     name = "rpea.program"
@@ -182,6 +183,7 @@ class ProgramOp(IRDLOperation):
     shift = prop_def(DenseIntOrFPElementsAttr)
     table = prop_def(DenseIntOrFPElementsAttr)
     residual = opt_prop_def(DenseIntOrFPElementsAttr)
+    operands_from = opt_prop_def(IntegerAttr.constr(i64), prop_name="operands")
     adds = opt_prop_def(UnitAttr)
     keeps = opt_prop_def(UnitAttr)
 
@@ -189,8 +191,8 @@ class ProgramOp(IRDLOperation):
     assembly_format = (
         "$sym_name `on` $array `features` $features `stream` $stream `rows` $rows "
         "`outputs` $outputs `counts` $counts `bias` $bias `multiplier` $multiplier "
-        "`shift` $shift `table` $table (`residual` $residual^)? (`adds` $adds^)? "
-        "(`keeps` $keeps^)? attr-dict"
+        "`shift` $shift `table` $table (`residual` $residual^)? "
+        "(`operands` $operands^)? (`adds` $adds^)? (`keeps` $keeps^)? attr-dict"
     )
 
     def __init__(
@@ -201,8 +203,10 @@ class ProgramOp(IRDLOperation):
         *,
         adds: bool = False,
         keeps: bool = False,
+        operands_from: int | None = None,
         **data: DenseIntOrFPElementsAttr | None,
     ):
+        place = None if operands_from is None else IntegerAttr(operands_from, i64)
         super().__init__(
             properties={
                 "sym_name": StringAttr(name),
@@ -210,6 +214,7 @@ class ProgramOp(IRDLOperation):
                 "features": IntegerAttr(features, i64),
                 "adds": UnitAttr() if adds else None,
                 "keeps": UnitAttr() if keeps else None,
+                "operands": place,
                 **data,
             }
         )
@@ -304,6 +309,12 @@ class ProgramOp(IRDLOperation):
                 self.channels <= config.residual_depth,
                 f"a residual of {self.channels} outputs; the array keeps {config.residual_depth}",
             )
+        if self.operands_from is not None:
+            place = self.operands_from.value.data
+            require(
+                0 <= place < config.operand_depth,
+                f"operands from word {place}; the array holds {config.operand_depth}",
+            )
         require_bias("a bias", self.bias, config)
         shape = int(rows.sum()), config.stream_row_words
         require(
@@ -327,6 +338,10 @@ class ProgramOp(IRDLOperation):
                     not outside.any(),
                     f"word {int(outside.argmax())} of PE {pe} reads a feature beyond {count}",
                 )
+            require(
+                self.operands_from is not None or not words.get("gated", words["end"][:0]).any(),
+                f"the stream of PE {pe} is gated by operands, and the program has none",
+            )
             require(
                 np.array_equal(np.flatnonzero(words["end"]), [rows[pe] - 1]),
                 f"exactly the final word of a stream carries its end; PE {pe} has another",
@@ -495,10 +510,11 @@ def program_of(user: Operation, symbol: SymbolRefAttr) -> ProgramOp:
     """The program of this name, which needs nothing that only a chain has.
 
     Raises:
-        VerifyException: there is none, or it adds a residual.
+        VerifyException: there is none, or it adds a residual or has operands.
     """
     program = SymbolTable.lookup_symbol(user, symbol)
     if not isinstance(program, ProgramOp):
         raise VerifyException(f"{symbol} is not an rpea.program")
     require(program.residual is None, f"{symbol} adds a residual, which only a chain keeps")
+    require(program.operands_from is None, f"{symbol} has operands, which only a chain fills")
     return program

@@ -20,10 +20,10 @@ from daqkf.dialects.interpreting import run
 from daqkf.dialects.rpea import ChainOp, NormalizationOp, ProgramOp
 from daqkf.dialects.rpea.layout import Command
 from daqkf.dialects.spaq.numerics import NORMALIZED_FEATURES
+from daqkf.lowering.chain_table import chain_fields
 from daqkf.lowering.import_program import import_program
 from daqkf.lowering.program_image import (
     ProgramImageError,
-    chain_fields,
     decode,
     encode,
     playable,

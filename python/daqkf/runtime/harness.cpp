@@ -3,10 +3,10 @@
 //
 // Drives a verilated daqkf_array from files. Usage:
 //
-//   harness LANES SEED STALLS LIMIT OVERLAP WAVEFORM SHOWN (PROGRAM X Y TILES FEATURES OUTPUTS)...
+//   harness LANES SEED STALLS LIMIT OVERLAP WAVEFORM SHOWN (PROGRAM X Y TILES BEATS OUTPUTS)...
 //
-// For each job: streams the words of the file PROGRAM ("-" keeps the last one), then TILES
-// tiles of FEATURES beats of LANES bytes from X, and writes TILES tiles of OUTPUTS beats to Y.
+// For each job: streams the words of the file PROGRAM ("-" keeps the last one), then BEATS beats
+// of LANES bytes from X, and writes TILES tiles of OUTPUTS beats to Y.
 // STALLS, out of 1000, is how often each stream pauses; LIMIT is how many cycles may pass
 // without a transfer. With OVERLAP a stream goes on to the next job by itself; without, a job
 // begins after the one before, and its activations after its program. The file WAVEFORM ("-" for
@@ -250,7 +250,7 @@ struct Bench {
 int main(int argc, char **argv) {
   if (argc < 14 || (argc - 8) % 6 != 0)
     fail(1, "usage: harness LANES SEED STALLS LIMIT OVERLAP WAVEFORM SHOWN "
-            "(PROGRAM X Y TILES FEATURES OUTPUTS)...");
+            "(PROGRAM X Y TILES BEATS OUTPUTS)...");
   const size_t lanes = std::strtoul(argv[1], nullptr, 10);
   Bench bench;
   // Registers and memories start with random contents: only a reset may make them known.
@@ -277,7 +277,7 @@ int main(int argc, char **argv) {
     Job &job = jobs[number];
     char **arguments = argv + 8 + 6 * number;
     const size_t tiles = std::strtoul(arguments[3], nullptr, 10);
-    const size_t features = std::strtoul(arguments[4], nullptr, 10);
+    const size_t beats = std::strtoul(arguments[4], nullptr, 10);
     job.outputs = std::strtoul(arguments[5], nullptr, 10);
     job.results = arguments[2];
     job.program.beat = 4;
@@ -287,7 +287,7 @@ int main(int argc, char **argv) {
     job.x.data = readFile(arguments[1]);
     job.y.data.resize(tiles * job.outputs * lanes);
     if (job.program.data.size() % job.program.beat ||
-        job.x.data.size() != tiles * features * lanes)
+        job.x.data.size() != beats * lanes)
       fail(1, "the files do not have the stated sizes");
   }
   bench.run(jobs);

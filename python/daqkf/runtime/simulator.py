@@ -79,12 +79,34 @@ class Job:
     """A program image, activations int8 [T, K] for it, and how many outputs N it has.
 
     Without an image, the array keeps the program of the job before. A program that keeps its sums
-    has no outputs: N is 0.
+    has no outputs: N is 0. If the program `attends`, the activations are a sequence.
     """
 
     image: bytes | None
     x: NDArray[np.int8]
     outputs: int
+    attends: bool = False
+
+    def beats(self, lanes: int) -> NDArray[np.int8]:
+        """The rows [beats, T] of its activations, as an array of T lanes takes them.
+
+        Tile by tile, of which the last may have tokens of zeros; of a sequence, twice, behind its
+        number of tokens (`rpea.operands`).
+        """
+        tokens, features = self.x.shape
+        tiles = self.tiles(lanes)
+        padded = np.zeros((tiles * lanes, features), np.int8)
+        padded[:tokens] = self.x
+        beats = padded.reshape(tiles, lanes, features).transpose(0, 2, 1).reshape(-1, lanes)
+        if not self.attends:
+            return beats
+        header = np.zeros((1, lanes), np.int8)
+        header[0, :2] = np.array([tokens], "<u2").view(np.int8)
+        return np.concatenate([header, beats, beats])
+
+    def tiles(self, lanes: int) -> int:
+        """Tiles of T lanes that its results are."""
+        return -(-len(self.x) // lanes)
 
 
 def cache_folder() -> Path:
@@ -239,16 +261,14 @@ class Simulator:
         with tempfile.TemporaryDirectory(prefix="daqkf-") as folder:
             arguments: list[str] = []
             for number, job in enumerate(jobs):
-                tokens, features = job.x.shape
-                tiles = -(-tokens // lanes)
-                padded = np.zeros((tiles * lanes, features), np.int8)
-                padded[:tokens] = job.x
+                tiles, beats = job.tiles(lanes), job.beats(lanes)
                 x, image = Path(folder, f"x{number}"), Path(folder, f"program{number}")
-                padded.reshape(tiles, lanes, features).transpose(0, 2, 1).tofile(x)
+                beats.tofile(x)
                 if job.image is not None:
-                    image.write_bytes(for_tiles(job.image, tiles) if overlap else job.image)
+                    played = tiles * (1 + job.attends)
+                    image.write_bytes(for_tiles(job.image, played) if overlap else job.image)
                 arguments += ["-" if job.image is None else image.name, x.name, f"y{number}"]
-                arguments += [str(tiles), str(features), str(job.outputs)]
+                arguments += [str(tiles), str(len(beats)), str(job.outputs)]
             limit = int((self._longest_silence() + _MARGIN) / (1 - stalls))
             command = [self._binary, lanes, seed, round(1000 * stalls), limit, int(overlap)]
             command += (waveform.path.absolute(), waveform.tiles) if waveform else ("-", 0)
@@ -283,7 +303,7 @@ class Simulator:
 
     def _trace(self, path: Path, job: Job, line: str) -> Trace:
         lanes = self.config.lanes
-        count = -(-len(job.x) // lanes)
+        count = job.tiles(lanes)
         tiles = np.fromfile(path, np.int8).reshape(count, job.outputs, lanes)
         y = tiles.transpose(0, 2, 1).reshape(count * lanes, job.outputs)[: len(job.x)]
         numbers = [int(number) for number in line.split()]
