@@ -27,8 +27,9 @@ from daqkf.dialects.dfke import (
     ScheduleAttr,
     TilesAttr,
 )
+from daqkf.dialects.dfke.chaining import ATTEND, attends, program_count
 from daqkf.dialects.dfke.machine import ORGANISATION
-from daqkf.dialects.rpea import ArrayConfig, ArrayOp, ProgramOp, Runnable, RunOp, TiledOp
+from daqkf.dialects.rpea import ArrayConfig, ArrayOp, ProgramOp, Runnable, RunOp, SoftmaxOp, TiledOp
 from daqkf.dialects.rpea import ChainOp as ProgramChainOp
 from daqkf.dialects.rpea import DispatchOp as ProgramDispatchOp
 from daqkf.dialects.rpea import GatingOp as ProgramGatingOp
@@ -36,11 +37,12 @@ from daqkf.dialects.rpea import NormalizationOp as ProgramNormalizationOp
 from daqkf.dialects.rpea.families import FAMILIES
 from daqkf.dialects.rpea.layout import MAX_KERNELS, activation_rows, memory_depth
 from daqkf.dialects.rpea.multiplication import PRODUCT_BITS
-from daqkf.dialects.spaq import ActivationOp, GateOp, NormalizeOp, Semiring, numerics
+from daqkf.dialects.spaq import ActivationOp, AttendOp, GateOp, NormalizeOp, numerics
 from daqkf.dialects.spaq.checks import features, width
 from daqkf.dialects.spaq.numerics import NORMALIZED_BITS
-from daqkf.passes.maths.families import codings
-from daqkf.passes.maths.running_sum import Stream
+from daqkf.lowering.lower_attention import lower_attend
+from daqkf.lowering.streams import pack_streams
+from daqkf.passes.maths.operands import attention_need
 
 ARRAY_NAME = "array"
 
@@ -48,7 +50,7 @@ ARRAY_NAME = "array"
 Fused = KernelOp | DispatchOp | ChainOp
 """What a program is made of."""
 
-RowProgram = ProgramNormalizationOp | ProgramGatingOp
+RowProgram = ProgramNormalizationOp | ProgramGatingOp | SoftmaxOp
 """What the row unit does with a program's results."""
 
 
@@ -76,11 +78,14 @@ def required_config(kernel: Fused) -> ArrayConfig:
 def _required_for_chain(chain: ChainOp) -> ArrayConfig:
     """Of kernels one after another, and of what works on rows and adds between them."""
     parts, kernels = chain.parts(), chain.kernels()
-    if len(parts) > MAX_KERNELS:
-        raise ValueError(f"a chain of {len(parts)} kernels; arrays chain {MAX_KERNELS}")
+    count = program_count(parts)
+    if count > MAX_KERNELS:
+        raise ValueError(f"a chain of {count} kernels; arrays chain {MAX_KERNELS}")
     rows = [part for part in parts if isinstance(part, RowOperation)]
     outputs = [features(row.result) for row in rows]
-    config = _chained(kernels, len(parts), outputs)
+    config = _chained(kernels, count, outputs)
+    if attends(parts) and isinstance(attend := parts[ATTEND], AttendOp):
+        config = _attending(config, attend, kernels, outputs)
     added = [features(part.result) for part in kernels if part.kept is not None]
     sums = (width(row.parts().requantize.input) for row in rows)
     return replace(
@@ -88,8 +93,46 @@ def _required_for_chain(chain: ChainOp) -> ArrayConfig:
         result_depth=memory_depth(max([config.result_depth, *outputs])),
         sum_width=max([config.sum_width, *sums]),
         residual_depth=memory_depth(max(added)) if added else 0,
-        normalizes=any(isinstance(row, NormalizationOp) for row in rows),
+        normalizes=config.softmax or any(isinstance(row, NormalizationOp) for row in rows),
         gates=any(isinstance(row, GatingOp) for row in rows),
+    )
+
+
+def _attending(
+    config: ArrayConfig, attend: AttendOp, kernels: Sequence[KernelOp], rows: Sequence[int]
+) -> ArrayConfig:
+    """The array of a chain, with what its attention takes.
+
+    Raises:
+        ValueError: the target does not hold it.
+    """
+    machine = kernels[0].schedule.machine.data if kernels[0].schedule else config
+    need = attention_need(attend, machine)
+    schedules = [kernel.schedule for kernel in kernels if kernel.schedule is not None]
+    words = sum(int(to_array(schedule.words).max()) for schedule in schedules)
+    outputs = sum(int(to_array(schedule.counts).max()) for schedule in schedules)
+    slots = outputs + sum(config.slots(count) for count in rows)
+    wanted = {
+        "stream_depth": need.words + words,
+        "parameter_depth": need.slots + slots,
+        "result_depth": max(need.scores, config.result_depth),
+        "operand_depth": need.operands,
+        "activation_depth": max(need.scores + 1, config.activation_depth),
+    }
+    for name, value in wanted.items():
+        limit = getattr(machine, name)
+        if value > limit:
+            raise ValueError(
+                f"attention of {attend.tokens.value.data} tokens takes {name} = {value}; the "
+                f"target holds {limit}"
+            )
+    widths = ("running_sum_width", "accumulator_width", "sum_width")
+    return replace(
+        config,
+        **{name: memory_depth(value) for name, value in wanted.items()},
+        **{name: max(getattr(config, name), need.width) for name in widths},
+        normalizes=True,
+        softmax=True,
     )
 
 
@@ -224,59 +267,6 @@ def require_fit(array: ArrayConfig, kernel: ArrayConfig) -> None:
                 f"a kernel needs {name} = {getattr(kernel, name)}, but the array has "
                 f"{getattr(array, name)}"
             )
-
-
-def pack_streams(
-    levels: NDArray[np.int8],
-    shares: list[NDArray[np.int32]],
-    config: ArrayConfig,
-    semiring: Semiring = Semiring.PLUS_TIMES,
-    addresses: NDArray[np.int32] | None = None,
-) -> tuple[NDArray[np.uint32], NDArray[np.int64], NDArray[np.int64]]:
-    """The streams of all PEs, packed [rows, words], and their lengths [P].
-
-    `shares` are the output channels of each PE, in order, and `addresses` [K] where the features
-    stand in the activation memories, if not in order. Also what has to be added to the sum of each
-    channel [N].
-
-    Raises:
-        ValueError: `addresses`, of an array whose words have no whole addresses.
-    """
-    if addresses is not None and config.index_bits:
-        raise ValueError("features out of order need whole addresses, index_bits = 0")
-    able, correction = codings(config, semiring), np.zeros(levels.shape[1], np.int64)
-    streams: dict[int, Stream] = {}
-    for family, pes in config.members().items():
-        own = [pe for pe in pes if family in able and len(shares[pe])]
-        if own:
-            found = able[family].streams(levels, [shares[pe] for pe in own], config)
-            streams |= dict(zip(own, found, strict=True))
-    packed: list[NDArray[np.uint32]] = []
-    for pe, share in enumerate(shares):
-        stream = streams.get(pe)
-        if stream is not None:
-            correction[share] = stream.correction
-        packed.append(_pack(stream, config.family(pe), config, addresses))
-    return np.concatenate(packed), np.array([len(part) for part in packed]), correction
-
-
-def _pack(
-    stream: Stream | None, family: str, config: ArrayConfig, addresses: NDArray[np.int32] | None
-) -> NDArray[np.uint32]:
-    """The words of a PE's channels; a PE without any still plays its end."""
-    golden = FAMILIES[family]
-    if stream is not None:
-        fields = dict(stream.fields)
-    else:
-        fields = dict.fromkeys(golden.fields(config), np.zeros(1, np.int64))
-        fields |= dict.fromkeys(golden.addresses(config), np.full(1, -1))
-    if addresses is not None:
-        # Index -1, an item without a place, stays what it is.
-        gathered = np.append(addresses, -1)
-        fields |= {name: gathered[fields[name]] for name in golden.addresses(config)}
-    count = len(next(iter(fields.values())))
-    fields["end"] = np.arange(count) == count - 1
-    return config.stream_words[family].pack(golden.encoded(fields, config))
 
 
 def lower_kernel(kernel: KernelOp, name: str, array: str, config: ArrayConfig) -> ProgramOp:
@@ -455,15 +445,31 @@ def _programs(kernel: Fused, name: str, array: ArrayOp) -> Sequence[Runnable | R
         return [lower_kernel(kernel, name, target, config)]
     require_fit(config, required_config(kernel))
     if isinstance(kernel, ChainOp):
-        programs = [
-            lower_kernel(part, f"{name}_kernel_{number}", target, config)
-            if isinstance(part, KernelOp)
-            else lower_row(part, f"{name}_kernel_{number}", target)
-            for number, part in enumerate(kernel.parts())
-        ]
-        return [*programs, ProgramChainOp(name, programs, kernel.saves())]
+        return _chain(kernel, name, target, config)
     variants = [
         lower_kernel(variant, f"{name}_variant_{number}", target, config)
         for number, variant in enumerate(kernel.variants())
     ]
     return [*variants, ProgramDispatchOp(name, variants, kernel.decision)]
+
+
+def _chain(
+    chain: ChainOp, name: str, array: str, config: ArrayConfig
+) -> list[ProgramOp | RowProgram | ProgramChainOp]:
+    """The programs of a chain, and it."""
+    programs: list[ProgramOp | RowProgram] = []
+    begins: list[int] = []
+    tiles = None
+    for part in chain.parts():
+        number = len(programs)
+        begins.append(number)
+        own = f"{name}_kernel_{number}"
+        if isinstance(part, KernelOp):
+            programs.append(lower_kernel(part, own, array, config))
+        elif isinstance(part, AttendOp):
+            tiles = attention_need(part, config).tiles
+            programs += lower_attend(part, f"{name}_attention", array, config)
+        else:
+            programs.append(lower_row(part, own, array))
+    saves = [begins[number] for number in chain.saves()]
+    return [*programs, ProgramChainOp(name, programs, saves, tiles)]

@@ -15,10 +15,11 @@ from xdsl.rewriter import InsertPoint, Rewriter
 
 from daqkf.dialects.dense import to_array
 from daqkf.dialects.dfke import GatingOp, KernelOp, NormalizationOp, RowOperation
-from daqkf.dialects.dfke.chaining import Part, chain_parts, unsound
+from daqkf.dialects.dfke.chaining import Part, chain_parts, program_count, unsound
 from daqkf.dialects.rpea.layout import MAX_KERNELS
-from daqkf.dialects.spaq import ConcatOp, DequantizeOp, GatherOp, QuantizeOp
+from daqkf.dialects.spaq import AttendOp, ConcatOp, DequantizeOp, GatherOp, QuantizeOp
 from daqkf.dialects.spaq.checks import features
+from daqkf.passes.maths.operands import attention_need
 
 _SAME_SCALE = 2.0**-20
 """Relative difference of scales that no value of a few int8 columns can tell."""
@@ -38,6 +39,9 @@ class DfkeChainPass(ModulePass):
     normalisations and gatings. What
     a kernel adds is what it, or one before it in the chain, reads, or comes in front of that
     (`spaq.concat`).
+
+    `spaq.attend` of three kernels of one input, of a machine with operand memories, begins a chain
+    with them.
     """
 
     name = "dfke-chain"
@@ -84,10 +88,11 @@ def _repeats(kernel: KernelOp, split: np.ndarray) -> bool:
 
 def _chain_in(block: Block) -> None:
     taken: set[Operation] = set()
+    attentions = {kernel: found for op in block.ops for kernel, found in _attention(op)}
     for kernel in [op for op in block.ops if isinstance(op, KernelOp)]:
         if kernel in taken or kernel.schedule is None:
             continue
-        parts: list[Part] = [kernel]
+        parts = attentions.get(kernel, [kernel])
         while (following := _reader(parts[-1])) and _fits([*parts, following]):
             parts.append(following)
         while len(parts) > 1 and unsound(kernel.input, parts):
@@ -95,6 +100,17 @@ def _chain_in(block: Block) -> None:
         if len(parts) > 1:
             taken.update(parts)
             _replace(parts)
+
+
+def _attention(op: Operation) -> list[tuple[KernelOp, list[Part]]]:
+    """The parts that an attention and its kernels begin a chain with, by each of these."""
+    if not isinstance(op, AttendOp):
+        return []
+    kernels = [value.owner for value in (op.keys, op.values, op.queries)]
+    found = [kernel for kernel in kernels if isinstance(kernel, KernelOp)]
+    parts: list[Part] = [*found, op]
+    sound = len(found) == len(kernels) and not unsound(found[0].input, parts)
+    return [(kernel, parts) for kernel in found] if sound and _fits(parts) else []
 
 
 def _reader(part: Part) -> Part | None:
@@ -114,13 +130,18 @@ def _fits(parts: Sequence[Part]) -> bool:
     kernels = [part for part in parts if isinstance(part, KernelOp)]
     schedules = [kernel.schedule for kernel in kernels if kernel.schedule is not None]
     machine = schedules[0].machine.data
-    if len(schedules) != len(kernels) or len(parts) > MAX_KERNELS:
+    if len(schedules) != len(kernels) or program_count(parts) > MAX_KERNELS:
         return False
     words = sum(int(to_array(schedule.words).max()) for schedule in schedules)
     outputs = sum(int(to_array(schedule.counts).max()) for schedule in schedules)
     outputs += sum(
         machine.slots(features(part.result)) for part in parts if isinstance(part, RowOperation)
     )
+    for attend in (part for part in parts if isinstance(part, AttendOp)):
+        need = attention_need(attend, machine)
+        if need.operands > machine.operand_depth or need.scores > machine.result_depth:
+            return False
+        words, outputs = words + need.words, outputs + need.slots
     added = [features(kernel.result) for kernel in kernels if kernel.kept is not None]
     return (
         all(schedule.machine.data == machine for schedule in schedules)

@@ -15,6 +15,7 @@ from daqkf.dialects.dfke.ops import KernelOp, RegionOperation, YieldOp
 from daqkf.dialects.spaq import (
     ActivationOp,
     AddOp,
+    AttendOp,
     ConstantOp,
     GateOp,
     NormalizeOp,
@@ -122,7 +123,10 @@ class GatingOp(RowOperation):
     FIRST: ClassVar = GateOp
 
 
-Part = KernelOp | RowOperation
+KEYS, VALUES, QUERIES, ATTEND = range(4)
+"""The first parts of a chain of sequences."""
+
+Part = KernelOp | RowOperation | AttendOp
 """What a chain is made of."""
 
 
@@ -176,14 +180,35 @@ class ChainOp(RegionOperation):
 
 
 def saves_of(parts: Sequence[Part]) -> list[int]:
-    """The numbers of the parts that read what one of them adds."""
+    """The numbers of the parts that read what one of them adds.
+
+    Of those that read the input of a chain of sequences, the last one: the others are of the pass
+    before.
+    """
     kept = [part.kept for part in parts if isinstance(part, KernelOp) and part.kept is not None]
-    return [number for number, part in enumerate(parts) if part.input in kept]
+    first = QUERIES if attends(parts) else 0
+    return [
+        number
+        for number, part in enumerate(parts)
+        if number >= first and not isinstance(part, AttendOp) and part.input in kept
+    ]
+
+
+def attends(parts: Sequence[Part]) -> bool:
+    """Whether parts begin as a chain of sequences does."""
+    return len(parts) > ATTEND and isinstance(parts[ATTEND], AttendOp)
 
 
 def unsound(value: SSAValue, parts: Sequence[Part]) -> str | None:
     """Why an array cannot play parts one after another on a value, if so."""
-    for number, part in enumerate(parts):
+    first = 0
+    if attends(parts):
+        if problem := _unsound_attention(value, parts):
+            return problem
+        value, first = parts[ATTEND].result, ATTEND + 1
+    for number, part in enumerate(parts[first:], first):
+        if isinstance(part, AttendOp):
+            return "attention is of the first three kernels of a chain: keys, values and queries"
         if part.input is not value:
             return f"kernel {number} of a chain is of the result before it"
         if number and any(use.operation not in parts for use in value.uses):
@@ -202,16 +227,39 @@ def unsound(value: SSAValue, parts: Sequence[Part]) -> str | None:
     for number, part in enumerate(parts):
         if isinstance(part, KernelOp) and part.kept is not None:
             last = max((save for save in saves if save <= number), default=None)
-            if last is None or parts[last].input is not part.kept:
-                return f"what kernel {number} of a chain adds is not kept until then"
-            if not isinstance(parts[last], KernelOp):
+            saver = None if last is None else parts[last]
+            if isinstance(saver, RowOperation) and saver.input is part.kept:
                 return f"kernel {number} of a chain adds what no kernel reads"
+            if not isinstance(saver, KernelOp) or saver.input is not part.kept:
+                return f"what kernel {number} of a chain adds is not kept until then"
     return None
+
+
+def _unsound_attention(value: SSAValue, parts: Sequence[Part]) -> str | None:
+    """Why an array cannot compute the attention that parts begin with, if so."""
+    attend, kernels = parts[ATTEND], parts[:ATTEND]
+    assert isinstance(attend, AttendOp)
+    for number, kernel in enumerate(kernels):
+        if not isinstance(kernel, KernelOp) or kernel.input is not value or kernel.kept is not None:
+            return f"kernel {number} of a chain that attends is of the chain's input alone"
+    found = (attend.keys, attend.values, attend.queries)
+    if found != tuple(kernel.result for kernel in kernels):
+        return "attention is of the first three kernels of a chain: keys, values and queries"
+    if any(kernel.result.get_user_of_unique_use() is None for kernel in kernels):
+        return "keys, values and queries of a chain have no other readers"
+    return None
+
+
+def program_count(parts: Sequence[Part]) -> int:
+    """Kernels that an array plays for parts: attention is scores, their softmax and results."""
+    return sum(3 if isinstance(part, AttendOp) else 1 for part in parts)
 
 
 def chain_parts(parts: Sequence[Part]) -> ChainOp:
     """A chain of copies of parts that follow one another."""
-    value = parts[0].input
+    first = parts[0]
+    assert not isinstance(first, AttendOp)
+    value = first.input
     block = Block(arg_types=[value.type])
     mapping: dict[SSAValue, SSAValue] = {value: block.args[0]}
     for part in parts:

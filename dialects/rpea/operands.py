@@ -18,6 +18,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from daqkf.dialects.dfke.machine import Machine
 from daqkf.dialects.rpea.layout import ArrayConfig
 from daqkf.dialects.spaq.numerics import ACTIVATION_BITS
 
@@ -33,12 +34,12 @@ def empty_operands(config: ArrayConfig) -> NDArray[np.int8]:
     return np.zeros((config.pes, config.operand_depth, config.items), np.int8)
 
 
-def feature_words(features: int, tiles: int, config: ArrayConfig) -> int:
+def feature_words(features: int, tiles: int, config: Machine) -> int:
     """Operand words of a PE for the features of so many tiles' tokens."""
     return tiles * (config.lanes // config.pes) * -(-features // config.items)
 
 
-def token_words(features: int, tiles: int, config: ArrayConfig) -> int:
+def token_words(features: int, tiles: int, config: Machine) -> int:
     """Operand words of a PE for the tokens of so many tiles, feature by feature."""
     return tiles * -(-features // config.pes)
 

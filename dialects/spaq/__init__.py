@@ -6,6 +6,7 @@
 from xdsl.ir import Dialect
 
 from daqkf.dialects.spaq.analysis import AnalysisAttr
+from daqkf.dialects.spaq.attention import AttendOp, AttentionOp, SequenceOperation
 from daqkf.dialects.spaq.attributes import (
     EncodingAttr,
     LevelsAttr,
@@ -39,6 +40,8 @@ SPAQ = Dialect(
     [
         ActivationOp,
         AddOp,
+        AttendOp,
+        AttentionOp,
         CalibratedOp,
         ColumnsOp,
         ConcatOp,
@@ -61,6 +64,8 @@ __all__ = [
     "ActivationOp",
     "AddOp",
     "AnalysisAttr",
+    "AttendOp",
+    "AttentionOp",
     "CalibratedOp",
     "ColumnsOp",
     "ConcatOp",
@@ -79,6 +84,7 @@ __all__ = [
     "ResidualOp",
     "Semiring",
     "SemiringAttr",
+    "SequenceOperation",
     "Sparsity",
     "SparsityAttr",
 ]

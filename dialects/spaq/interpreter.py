@@ -14,6 +14,7 @@ from xdsl.utils.exceptions import InterpretationError
 
 from daqkf.dialects.dense import to_array
 from daqkf.dialects.spaq import numerics
+from daqkf.dialects.spaq.attention import AttendOp, AttentionOp, SequenceOperation
 from daqkf.dialects.spaq.checks import element, features
 from daqkf.dialects.spaq.functions import apply_function
 from daqkf.dialects.spaq.ops import (
@@ -48,6 +49,31 @@ def _checked(op: Operation, sums: NDArray[np.int64]) -> NDArray[np.int64]:
         if bits > kind.width.data:
             raise InterpretationError(f"{op.name}: a sum needs {bits} bits, but its type is {kind}")
     return sums
+
+
+def _require_tokens(op: SequenceOperation, tokens: int) -> None:
+    most = op.tokens.value.data
+    if not 0 < tokens <= most:
+        raise InterpretationError(f"{op.name}: a sequence of {tokens} tokens; it is for 1..{most}")
+
+
+def _by_head(op: SequenceOperation, x: NDArray[np.float32]) -> NDArray[np.float64]:
+    """The features [H, T, D] of each head."""
+    return np.stack(np.split(x.astype(np.float64), op.heads.value.data, axis=1))
+
+
+def attention_scores(
+    op: AttentionOp, queries: NDArray[np.float32], keys: NDArray[np.float32]
+) -> NDArray[np.float64]:
+    """What the softmax is of, [H, T, T]."""
+    product = _by_head(op, queries) @ _by_head(op, keys).swapaxes(1, 2)
+    return product * op.scale.value.data
+
+
+def softmax(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Shares along the last axis."""
+    e = np.exp(scores - scores.max(axis=-1, keepdims=True))
+    return e / e.sum(axis=-1, keepdims=True)
 
 
 @register_impls
@@ -118,6 +144,21 @@ class SpaqFunctions(InterpreterFunctions):
             return (numerics.gate(x, to_array(op.table)),)
         gates = apply_function(op.function.data, x[:, 0::2])
         return ((gates * x[:, 1::2]).astype(np.float32),)
+
+    @impl(AttentionOp)
+    def attention(self, interpreter: Interpreter, op: AttentionOp, args: Values) -> Values:
+        _require_tokens(op, len(args[0]))
+        shares = softmax(attention_scores(op, *args[:2]))
+        values = _by_head(op, args[2])
+        return (np.concatenate(list(shares @ values), axis=1).astype(np.float32),)
+
+    @impl(AttendOp)
+    def attend(self, interpreter: Interpreter, op: AttendOp, args: Values) -> Values:
+        _require_tokens(op, len(args[0]))
+        heads, table = op.heads.value.data, to_array(op.table)
+        scores, results = op.score_factors(), op.result_factors()
+        q, k, v = args
+        return (numerics.attend(q, k, v, heads, scores, table, results),)
 
     @impl(ColumnsOp)
     def columns(self, interpreter: Interpreter, op: ColumnsOp, args: Values) -> Values:

@@ -45,6 +45,9 @@ SHARE_LOG_COUNT = 6
 SHARE_FRACTION = SHARE_LOG_COUNT + NORMALIZED_FRACTION
 """Bits of a share behind the binary point."""
 
+SHARE_FACTORS = ACTIVATION_MAX, SHARE_FRACTION
+"""Multiplier and shift with which a share of 1 becomes ACTIVATION_MAX."""
+
 ACCUMULATOR_MAX_BITS = 32
 """Sums are carried in at most this many bits; range analysis rejects what needs more."""
 
@@ -205,6 +208,36 @@ def shares(e: NDArray[np.int8], keys: int) -> NDArray[np.int64]:
     total = np.maximum(grouped.sum(axis=2, keepdims=True), 1)
     factor, shift = _quotient(1 << SHARE_LOG_COUNT, total)
     return ((grouped << MEAN_FRACTION) * factor >> shift).reshape(e.shape)
+
+
+def attend(
+    q: NDArray[np.int8],
+    k: NDArray[np.int8],
+    v: NDArray[np.int8],
+    heads: int,
+    scores: tuple[NDArray, NDArray],
+    table: NDArray[np.int8],
+    results: tuple[NDArray, NDArray],
+) -> NDArray[np.int8]:
+    """Softmax attention of a sequence, each of `heads` apart: three of [T, N] → [T, N].
+
+    `scores` are multipliers and shifts [H] of q·kᵀ, `results` those [N] of what shares, in steps
+    of 1/ACTIVATION_MAX, make of the values.
+    """
+    tokens = len(q)
+
+    def product(x: NDArray[np.int8], operands: list[NDArray[np.int8]]) -> NDArray[np.int64]:
+        parts = np.split(x, heads, axis=1)
+        return np.concatenate(list(map(matmul, parts, operands)), axis=1)
+
+    keys = [part.T for part in np.split(k, heads, axis=1)]
+    multiplier, shift = (np.repeat(factor, tokens) for factor in scores)
+    level = requantize(product(q, keys), multiplier, shift)
+    offset = np.full(heads * tokens, ACTIVATION_MAX)
+    share = requantize(
+        shares(exponentials(level, tokens, offset, table), tokens), *map(np.array, SHARE_FACTORS)
+    )
+    return requantize(product(share, np.split(v, heads, axis=1)), *results)
 
 
 def look_up(table: NDArray[np.int8], q: NDArray[np.int8]) -> NDArray[np.int8]:

@@ -3,13 +3,17 @@
 
 """Streams of products with operands: all of them compiled, but for the operands."""
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
 from daqkf.dialects.dfke import Machine
 from daqkf.dialects.rpea.families import RunningSum
 from daqkf.dialects.rpea.layout import ArrayConfig
-from daqkf.dialects.rpea.operands import OPERAND_BITS
+from daqkf.dialects.rpea.operands import OPERAND_BITS, feature_words, token_words
+from daqkf.dialects.spaq import AttendOp
+from daqkf.dialects.spaq.checks import features
 from daqkf.dialects.spaq.numerics import ACTIVATION_BITS, width_for
 from daqkf.passes.maths.running_sum import Stream
 
@@ -55,6 +59,49 @@ def width(count: int, items: int) -> int:
     """
     most = (1 << (2 * ACTIVATION_BITS - 2)) * count
     return width_for(most + (1 << OPERAND_BITS) * -(-count // items) * (items // 2 + 1))
+
+
+@dataclass(frozen=True)
+class Need:
+    """What an attention takes of an array."""
+
+    tiles: int
+    """Of a sequence."""
+    scores: int
+    """Outputs of the kernel of scores."""
+    words: int
+    """Of the streams of a PE."""
+    slots: int
+    """Of the parameter memory."""
+    operands: int
+    """Operand words of a PE."""
+    width: int
+    """Bits of its sums."""
+
+
+def attention_need(attend: AttendOp, machine: Machine) -> Need:
+    """What an attention takes of an array of a machine.
+
+    Raises:
+        ValueError: the features of a head are not in whole operand words.
+    """
+    channels, heads = features(attend.queries), attend.heads.value.data
+    lanes, pes, items = machine.lanes, machine.pes, machine.items
+    if channels // heads % items:
+        raise ValueError(
+            f"heads of {channels // heads} features; the target's operand words have {items}"
+        )
+    tiles = -(-attend.tokens.value.data // lanes)
+    scores, results = heads * tiles * lanes, -(-channels // pes)
+    groups = channels // heads // items
+    return Need(
+        tiles,
+        scores,
+        scores // pes * cost(groups) + results * cost(tiles),
+        scores // pes + machine.slots(2 * scores) + results,
+        feature_words(channels, tiles, machine) + token_words(channels, tiles, machine),
+        max(width(channels // heads, items), width(tiles * lanes, items)),
+    )
 
 
 def stream(rows: Ints, config: ArrayConfig) -> Stream:

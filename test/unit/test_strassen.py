@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from daqkf.dialects.dfke import Machine
 from daqkf.dialects.rpea import ArrayConfig
 from daqkf.dialects.rpea.families import FAMILIES
-from daqkf.lowering.lower_dfke_to_rpea import pack_streams
+from daqkf.lowering.streams import pack_streams
 from daqkf.passes.dfke_schedule import schedule
 from daqkf.passes.maths import strassen
 from daqkf.passes.maths.families import CODINGS, share_out_channels
