@@ -3,12 +3,13 @@
 
 """`spaq-calibrate`: observe the ranges of a float layer's activations."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 from xdsl.context import Context
-from xdsl.dialects.builtin import Float32Type, ModuleOp, TensorType
+from xdsl.dialects.builtin import Float32Type, FloatAttr, ModuleOp, TensorType, f64
 from xdsl.interpreter import Interpreter, PythonValues
 from xdsl.ir import Operation, SSAValue
 from xdsl.passes import ModulePass
@@ -19,6 +20,7 @@ from daqkf.dialects.interpreting import only_function, run
 from daqkf.dialects.spaq import (
     ActivationOp,
     AddOp,
+    AttentionOp,
     CalibratedOp,
     ColumnsOp,
     GateOp,
@@ -27,6 +29,7 @@ from daqkf.dialects.spaq import (
     ResidualOp,
 )
 from daqkf.dialects.spaq.functions import SATURATION
+from daqkf.dialects.spaq.interpreter import attention_scores, softmax
 from daqkf.passes.maths.calibration import absmax_ranges, clipped_ranges
 from daqkf.passes.samples import load_samples
 
@@ -42,7 +45,19 @@ GRANULARITIES = ("tensor", "channel")
 CLIPS = tuple(_SEARCH)
 
 
-_OBSERVED = (MatmulOp, AddOp, ResidualOp, ActivationOp, LayerNormOp, GateOp, ColumnsOp)
+_OBSERVED = (
+    MatmulOp,
+    AddOp,
+    ResidualOp,
+    ActivationOp,
+    LayerNormOp,
+    GateOp,
+    ColumnsOp,
+    AttentionOp,
+)
+
+NEGLIGIBLE = 2.0**-8
+"""Shares below it say nothing of the scores' range: exponentials have seven bits."""
 
 
 @dataclass
@@ -51,6 +66,8 @@ class _Ranges(Interpreter.Listener):
 
     per_feature: bool
     clip: str
+    seen: dict[SSAValue, list[NDArray]] = field(default_factory=dict[SSAValue, list[NDArray]])
+    scores: dict[AttentionOp, float] = field(default_factory=dict[AttentionOp, float])
     found: dict[SSAValue, float | NDArray[np.float64]] = field(
         default_factory=dict[SSAValue, float | NDArray[np.float64]]
     )
@@ -63,6 +80,17 @@ class _Ranges(Interpreter.Listener):
         ranges = np.minimum(ranges, SATURATION.get(_function_of(value), np.inf))
         self.found[value] = ranges if self.per_feature else float(ranges[0])
 
+    def observe_all(self) -> None:
+        """State the ranges of all values from what they were in all runs."""
+        for value, seen in self.seen.items():
+            self.observe(value, np.concatenate(seen))
+
+    def will_interpret_op(self, op: Operation, args: PythonValues) -> None:
+        if isinstance(op, AttentionOp):
+            scores = attention_scores(op, *args[:2])
+            counted = np.where(softmax(scores) > NEGLIGIBLE, np.abs(scores), 0)
+            self.scores[op] = max(float(counted.max(initial=0)), self.scores.get(op, 0.0))
+
     def did_interpret_op(self, op: Operation, results: PythonValues) -> None:
         if not isinstance(op, _OBSERVED):
             return
@@ -71,15 +99,20 @@ class _Ranges(Interpreter.Listener):
             value.get_user_of_unique_use(), AddOp | ResidualOp
         )
         if isinstance(value.type, TensorType) and not followed:
-            self.observe(value, results[0])
+            self.seen.setdefault(value, []).append(results[0])
 
 
 def calibrate(
-    module: ModuleOp, samples: NDArray, granularity: str = "channel", clip: str = "absmax"
+    module: ModuleOp,
+    samples: NDArray | Sequence[NDArray],
+    granularity: str = "channel",
+    clip: str = "absmax",
 ) -> None:
     """Run the float module on `samples` [T, K] and put `spaq.calibrated` after every value
     that will need a scale: the input or its columns, each complete sum, each activation, what is
     normalised or gated. Sums for a function that saturates are stated up to where it does.
+
+    Of a function with attention, samples are a sequence of tokens, or several of them.
 
     `granularity` and `clip` are those of `SpaqCalibratePass`.
 
@@ -93,7 +126,8 @@ def calibrate(
     ):
         if choice not in known:
             raise ValueError(f"unknown {what} '{choice}' (known: {', '.join(known)})")
-    samples = np.asarray(samples)
+    sequences = list(samples) if isinstance(samples, Sequence) else [samples]
+    samples = np.concatenate(sequences) if sequences else np.empty((0, 0))
     if samples.ndim != 2 or not samples.size or not np.issubdtype(samples.dtype, np.number):
         raise ValueError(f"calibration samples must be numbers [T, K], not {samples.shape}")
     with np.errstate(over="ignore"):
@@ -107,12 +141,16 @@ def calibrate(
     ranges = _Ranges(granularity == "channel", clip)
     try:
         with np.errstate(over="ignore", invalid="ignore"):
-            run(module, samples, listeners=(ranges,))
+            for part in np.split(samples, np.cumsum([len(part) for part in sequences[:-1]])):
+                run(module, part, listeners=(ranges,))
         (argument,) = only_function(module).args
     except InterpretationError as error:
         raise ValueError(f"calibration samples: {error}") from None
     if not all(isinstance(use.operation, ColumnsOp) for use in argument.uses):
         ranges.observe(argument, samples)
+    ranges.observe_all()
+    for op, most in ranges.scores.items():
+        op.scores = FloatAttr(most or 1.0, f64)
     for value, found in ranges.found.items():
         if not isinstance(value.type, TensorType) or value.type.element_type != Float32Type():
             continue

@@ -27,7 +27,6 @@ from daqkf.dialects.spaq import (
     LevelsAttr,
     LevelSet,
     MatmulOp,
-    NormalizeOp,
     QuantizeOp,
     RequantizeOp,
     ResidualOp,
@@ -38,11 +37,19 @@ from daqkf.dialects.spaq.ops import activations, chain, defining_constant
 from daqkf.passes.maths.allocation import Choice, LevelChooser, noise_share
 from daqkf.passes.maths.calibration import HEADROOM, Columns, extra_columns, table_columns
 from daqkf.passes.maths.compensation import compensate
-from daqkf.passes.maths.gating import gate_scales, gated_scale
+from daqkf.passes.maths.gating import gate_scales
 from daqkf.passes.maths.input_statistics import InputStatistics
 from daqkf.passes.maths.levels import METHODS, Fit, fit, fit_exact
-from daqkf.passes.maths.normalization import affine_factors, exponents_of, summable_scales
+from daqkf.passes.maths.normalization import summable_scales
 from daqkf.passes.maths.quantization import activation_table, requantization
+from daqkf.passes.quantize_rows import (
+    attention_of,
+    complete_attentions,
+    head_ranges,
+    quantize_attention,
+    quantize_gate,
+    quantize_normalization,
+)
 from daqkf.passes.samples import input_statistics, load_samples
 from daqkf.passes.spaq_analyze import encode
 from daqkf.passes.weights import bias_of, float_products, stated_levels
@@ -183,10 +190,12 @@ class SpaqQuantizePass(ModulePass):
                 bias = seen.bias_shift(weights, fitted.levels * fitted.scales)
                 bias = bias if own is None else bias + own.array()
             quantize_layer(matmul, constant, chosen, fitted, self.split, bias)
+            for attention in complete_attentions(module):
+                quantize_attention(attention, self.split)
             if isinstance(row, LayerNormOp):
-                _quantize_normalization(row, self.split)
+                quantize_normalization(row, self.split)
             elif row is not None:
-                _quantize_gate(row, self.split)
+                quantize_gate(row, self.split)
 
     def _fit(
         self, weights: NDArray, levels: LevelSet, importance: NDArray[np.float64] | None = None
@@ -353,6 +362,9 @@ def _find(matmul: MatmulOp, weights: ConstantOp, budget: float) -> _Layer:
         else:
             sum_scale = summable_scales(found)
         output = Columns(sum_scale, np.empty(0, np.int32))
+    elif (attention := attention_of(last.results[0])) is not None:
+        output = Columns.plain(head_ranges(attention, ranges[0]) * HEADROOM)
+        sum_scale = output.scale
     else:
         # One multiplier and shift per channel are there anyway, so a scale for each is free.
         # A product that reads the integers needs a common one.
@@ -423,96 +435,6 @@ def _kept(
         raise ValueError("a residual has no spaq.calibrated range, nor one int8 column a feature")
     columns = _stated_columns(before, budget)
     return builder.quantized(before.input, columns), np.broadcast_to(columns.scale, count)
-
-
-def _quantize_normalization(norm: LayerNormOp, budget: float) -> None:
-    """Normalise what a layer has just left, as integers.
-
-    Raises:
-        ValueError: the range of the result is missing, or γ or β are no constants.
-    """
-    gamma, beta = defining_constant(norm.gamma), defining_constant(norm.beta)
-    if gamma is None or beta is None:
-        raise ValueError("a normalisation has constants γ and β")
-    before, scales = _left(norm)
-    columns = _row_columns(norm, budget)
-    bias, multiplier, shift = affine_factors(
-        gamma.array().astype(np.float64),
-        beta.array().astype(np.float64),
-        np.broadcast_to(columns.scale, len(scales)),
-    )
-    normal = NormalizeOp(before.input, from_array(exponents_of(scales), i32))
-    offset = ConstantOp(from_array(bias, i32))
-    sums = AddOp(normal.result, offset.result, activations(len(scales), i32))
-    Rewriter.insert_op([normal, offset, sums], InsertPoint.before(norm))
-    _finish_row(norm, sums.result, multiplier, shift, columns)
-    for op in (before, gamma, beta):
-        if not any(value.uses for value in op.results):
-            Rewriter.erase_op(op)
-
-
-def _quantize_gate(gate: GateOp, budget: float) -> None:
-    """Gate what a layer has just left, as integers.
-
-    Raises:
-        ValueError: the range of the result is missing.
-    """
-    function = gate.function.data
-    before, scales = _left(gate)
-    columns = _row_columns(gate, budget)
-    scale = gated_scale(function, float(scales[0]))
-    table = activation_table(function, float(scales[0]), scale)
-    product = GateOp(function, before.input, from_array(table, i8))
-    Rewriter.insert_op(product, InsertPoint.before(gate))
-    multiplier, shift = requantization(scale * scales[1::2] / columns.scale)
-    _finish_row(gate, product.result, multiplier, shift, columns)
-    Rewriter.erase_op(before)
-
-
-def _left(row: LayerNormOp | GateOp) -> tuple[DequantizeOp, NDArray[np.float64]]:
-    """What a layer has left for a row's operation, and its scales [N].
-
-    Raises:
-        ValueError: it is not what a layer has left.
-    """
-    before = row.input.owner
-    if not isinstance(before, DequantizeOp) or len(before.columns()):
-        raise ValueError(f"{row.name} is not of a layer's sums")
-    scales = np.broadcast_to(before.scales(), features(row.input))
-    return before, scales.astype(np.float64)
-
-
-def _row_columns(row: LayerNormOp | GateOp, budget: float) -> Columns:
-    """The int8 columns of a row's operation, from what is stated behind it.
-
-    Raises:
-        ValueError: its range is missing.
-    """
-    after = row.result.get_user_of_unique_use()
-    if not isinstance(after, CalibratedOp):
-        raise ValueError(f"the result of {row.name} has no spaq.calibrated range")
-    ranges = np.broadcast_to(after.ranges(), features(row.result))
-    inside = any(isinstance(use.operation, MatmulOp | ResidualOp) for use in after.result.uses)
-    return Columns.single(ranges, budget) if inside else Columns.plain(ranges * HEADROOM)
-
-
-def _finish_row(
-    row: LayerNormOp | GateOp,
-    sums: SSAValue,
-    multiplier: NDArray[np.int64],
-    shift: NDArray[np.int64],
-    columns: Columns,
-) -> None:
-    """Requantise sums in the place of a row's operation and its stated range, which go."""
-    after = row.result.get_user_of_unique_use()
-    assert isinstance(after, CalibratedOp)
-    level = RequantizeOp(sums, from_array(multiplier, i32), from_array(shift, i32))
-    result = DequantizeOp(level.result, columns.scale)
-    result.result.name_hint = row.result.name_hint
-    Rewriter.insert_op([level, result], InsertPoint.before(row))
-    after.result.replace_all_uses_with(result.result)
-    for op in (after, row):
-        Rewriter.erase_op(op)
 
 
 def _bounded(

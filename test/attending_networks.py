@@ -39,9 +39,7 @@ class Attending:
     residual: NDArray[np.int64]
 
     @classmethod
-    def random(
-        cls, seed: int, features: int, heads: int, width: int, tokens: int
-    ) -> "Attending":
+    def random(cls, seed: int, features: int, heads: int, width: int, tokens: int) -> "Attending":
         """`width` features of a head."""
         rng = np.random.default_rng(seed)
         shapes = dict.fromkeys(("keys", "values", "queries"), (features, heads * width))
