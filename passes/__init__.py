@@ -41,6 +41,12 @@ def _nn_chain() -> type[ModulePass]:
     return NnChainPass
 
 
+def _nn_attend() -> type[ModulePass]:
+    from daqkf.passes.nn_attend import NnAttendPass
+
+    return NnAttendPass
+
+
 def _nn_attention() -> type[ModulePass]:
     from daqkf.passes.nn_attention import NnAttentionPass
 
@@ -131,6 +137,7 @@ PASSES: dict[str, Callable[[], type[ModulePass]]] = {
     "nn-outline": _nn_outline,
     "nn-merge": _nn_merge,
     "nn-chain": _nn_chain,
+    "nn-attend": _nn_attend,
     "nn-attention": _nn_attention,
     "nn-gate": _nn_gate,
     "nn-normalize": _nn_normalize,

@@ -26,9 +26,7 @@ from daqkf.hw_targets import load_target
 from daqkf.passes.maths.attention import attention_scales, exponential_table
 from daqkf.passes.nn_product import in_order
 from daqkf.passes.samples import load_inputs
-
-_NEGLIGIBLE = 2.0**-8
-"""Shares below it say nothing of the scores' range: exponentials have seven bits."""
+from daqkf.passes.spaq_calibrate import NEGLIGIBLE
 
 
 @dataclass(frozen=True)
@@ -66,7 +64,7 @@ class _Scores:
 
 
 @dataclass(frozen=True)
-class _Attention:
+class Attention:
     """The operations of an attention, from its scores on."""
 
     scores: _Scores
@@ -74,7 +72,7 @@ class _Attention:
     context: MatmulOp
 
     @classmethod
-    def of(cls, softmax: SoftmaxOp) -> "_Attention | None":
+    def of(cls, softmax: SoftmaxOp) -> "Attention | None":
         """The attention that a softmax is of, if it is one that arrays compute."""
         context, scores = softmax.result.get_user_of_unique_use(), _Scores.of(softmax.input)
         if not isinstance(context, MatmulOp) or context.lhs is not softmax.result:
@@ -104,7 +102,7 @@ def _masks(mask: SSAValue, value: SSAValue) -> bool:
 class _Ranges(Interpreter.Listener):
     """The largest magnitudes [H] of what attentions read and give, and their extents."""
 
-    attentions: Mapping[Operation, _Attention]
+    attentions: Mapping[Operation, Attention]
     found: dict[tuple[SoftmaxOp, str], NDArray[np.float64]] = field(default_factory=dict)
     keys: dict[SoftmaxOp, int] = field(default_factory=dict[SoftmaxOp, int])
     _reads: PythonValues = ()
@@ -121,7 +119,7 @@ class _Ranges(Interpreter.Listener):
             seen = dict(zip(("queries", "keys"), self._reads, strict=True))
         elif op is attention.softmax:
             (scores,), (shares,) = self._reads, results
-            seen = {"scores": np.where(shares > _NEGLIGIBLE, scores, 0)}
+            seen = {"scores": np.where(shares > NEGLIGIBLE, scores, 0)}
             length = scores.shape[-1]
             self.keys[attention.softmax] = max(length, self.keys.get(attention.softmax, 0))
         else:
@@ -149,9 +147,9 @@ def quantize_attention(
     """
     if not 0 < levels <= LEVEL_MAX:
         raise ValueError(f"levels must be 1..{LEVEL_MAX}, not {levels}")
-    found: list[_Attention] = []
+    found: list[Attention] = []
     for softmax in [op for op in module.walk() if isinstance(op, SoftmaxOp)]:
-        attention = _Attention.of(softmax)
+        attention = Attention.of(softmax)
         if not machine.softmax:
             softmax.attributes[HOST] = StringAttr("the target has no unit for it")
         elif attention is None:
@@ -161,7 +159,7 @@ def quantize_attention(
             found.append(attention)
     if not found:
         return 0
-    parts: dict[Operation, _Attention] = {
+    parts: dict[Operation, Attention] = {
         op: attention
         for attention in found
         for op in (attention.scores.product, attention.softmax, attention.context)
@@ -197,7 +195,7 @@ def _why_not(heads: int, keys: int, machine: Machine, host_cycles: float) -> str
     return f"{array} cycles a tile, the host's {round(host)}" if array >= host else ""
 
 
-def _replace(attention: _Attention, ranges: dict[str, NDArray[np.float64]], levels: int) -> None:
+def _replace(attention: Attention, ranges: dict[str, NDArray[np.float64]], levels: int) -> None:
     context, scores = attention.context, attention.scores
     scales, factors = attention_scales(ranges, scores.scale, levels)
     new = AttentionOp(

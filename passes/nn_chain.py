@@ -15,6 +15,7 @@ from xdsl.rewriter import InsertPoint, Rewriter
 from xdsl.traits import SymbolTable
 
 from daqkf.dialects.nn import LinearOp
+from daqkf.dialects.nn.ops import attends
 from daqkf.dialects.rpea.layout import MAX_KERNELS
 from daqkf.hw_targets import load_target
 from daqkf.passes.nn_merge import joined, remove_unused
@@ -61,7 +62,10 @@ def _only_reader(call: LinearOp, most: int) -> LinearOp | None:
     reader = call.result.get_user_of_unique_use()
     (between,) = _kernel(call).function_type.outputs
     fits = isinstance(between, TensorType) and between.get_shape()[1] <= most
-    return reader if isinstance(reader, LinearOp) and fits else None
+    if not isinstance(reader, LinearOp) or attends(_kernel(reader)):
+        # Attention is what a chain begins with.
+        return None
+    return reader if fits else None
 
 
 def _join(module: ModuleOp, calls: Sequence[LinearOp]) -> None:
@@ -82,7 +86,7 @@ def _join(module: ModuleOp, calls: Sequence[LinearOp]) -> None:
     assert isinstance(value.owner, Operation)
     name = insert_kernel(module, joined(names), block, value.owner)
     last = calls[-1]
-    call = kernel_call(name, calls[0].input, last.result)
+    call = kernel_call(name, calls[0].input, last.result, calls[0].mask)
     Rewriter.insert_op(call, InsertPoint.before(last))
     last.result.replace_all_uses_with(call.result)
     for old in reversed(calls):

@@ -171,7 +171,7 @@ def _absorb(module: ModuleOp, norm: HostLayerNormOp, found: _Sum) -> None:
     function.function_type = kind
 
     name = function.sym_name.data
-    normalized = kernel_call(name, source, norm.result)
+    normalized = kernel_call(name, source, norm.result, call.mask)
     Rewriter.insert_op(normalized, InsertPoint.before(norm))
     result = normalized.result
     if (signs < 0).any():

@@ -162,9 +162,11 @@ def insert_function(module: ModuleOp, function: FuncOp) -> None:
     Rewriter.insert_op(function, InsertPoint.before(entry(module)))
 
 
-def kernel_call(name: str, value: SSAValue, like: SSAValue) -> LinearOp:
+def kernel_call(
+    name: str, value: SSAValue, like: SSAValue, mask: SSAValue | None = None
+) -> LinearOp:
     """A call of a kernel, for a result that is named and typed like another value."""
-    call = LinearOp(name, value, like.type)
+    call = LinearOp(name, value, like.type, mask)
     call.attributes[NODE] = StringAttr(name)
     call.result.name_hint = like.name_hint
     return call

@@ -3,6 +3,7 @@
 
 """Running a float module on samples, to see what its products read."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from zipfile import BadZipFile
@@ -23,13 +24,23 @@ from daqkf.passes.maths.input_statistics import InputStatistics
 class _Inputs(Interpreter.Listener):
     """The statistics of what each product reads."""
 
-    found: dict[Operation, InputStatistics] = field(
-        default_factory=dict[Operation, InputStatistics]
-    )
+    read: dict[Operation, list[NDArray]] = field(default_factory=dict[Operation, list[NDArray]])
 
     def will_interpret_op(self, op: Operation, args: PythonValues) -> None:
         if isinstance(op, MatmulOp):
-            self.found[op] = InputStatistics.of(args[0])
+            self.read.setdefault(op, []).append(args[0])
+
+    def found(self) -> dict[Operation, InputStatistics]:
+        return {op: InputStatistics.of(np.concatenate(read)) for op, read in self.read.items()}
+
+
+Samples = NDArray | Sequence[NDArray]
+"""Activations [T, K], or of a function with attention several sequences of them."""
+
+
+def parts_of(samples: Samples) -> list[NDArray]:
+    """What a function is run on, one after another."""
+    return [np.asarray(samples)] if isinstance(samples, np.ndarray) else list(samples)
 
 
 def load_samples(path: str) -> NDArray:
@@ -60,19 +71,19 @@ def load_inputs(path: str) -> dict[str, NDArray]:
         raise ValueError(f"{path}: cannot be read as arrays by name in .npz: {error}") from None
 
 
-def input_statistics(module: ModuleOp, samples: NDArray) -> dict[Operation, InputStatistics]:
+def input_statistics(module: ModuleOp, samples: Samples) -> dict[Operation, InputStatistics]:
     """Run the module's one function on `samples` [T, K]: what each of its products reads.
 
     Raises:
         ValueError: samples that are not finite numbers, or of another shape.
     """
-    samples = np.asarray(samples)
-    if samples.dtype.kind not in "fiu":
-        raise ValueError(f"samples must be numbers [T, K], not {samples.dtype}")
-    InputStatistics.check(samples)
     listener = _Inputs()
-    try:
-        run(module, samples.astype(np.float32), listeners=(listener,))
-    except InterpretationError as error:
-        raise ValueError(f"samples: {error}") from None
-    return listener.found
+    for part in parts_of(samples):
+        if part.dtype.kind not in "fiu":
+            raise ValueError(f"samples must be numbers [T, K], not {part.dtype}")
+        InputStatistics.check(part)
+        try:
+            run(module, part.astype(np.float32), listeners=(listener,))
+        except InterpretationError as error:
+            raise ValueError(f"samples: {error}") from None
+    return listener.found()

@@ -3,7 +3,6 @@
 
 """`spaq-calibrate`: observe the ranges of a float layer's activations."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -31,7 +30,7 @@ from daqkf.dialects.spaq import (
 from daqkf.dialects.spaq.functions import SATURATION
 from daqkf.dialects.spaq.interpreter import attention_scores, softmax
 from daqkf.passes.maths.calibration import absmax_ranges, clipped_ranges
-from daqkf.passes.samples import load_samples
+from daqkf.passes.samples import Samples, load_samples, parts_of
 
 
 def _function_of(value: SSAValue) -> str:
@@ -104,7 +103,7 @@ class _Ranges(Interpreter.Listener):
 
 def calibrate(
     module: ModuleOp,
-    samples: NDArray | Sequence[NDArray],
+    samples: Samples,
     granularity: str = "channel",
     clip: str = "absmax",
 ) -> None:
@@ -126,7 +125,7 @@ def calibrate(
     ):
         if choice not in known:
             raise ValueError(f"unknown {what} '{choice}' (known: {', '.join(known)})")
-    sequences = list(samples) if isinstance(samples, Sequence) else [samples]
+    sequences = parts_of(samples)
     samples = np.concatenate(sequences) if sequences else np.empty((0, 0))
     if samples.ndim != 2 or not samples.size or not np.issubdtype(samples.dtype, np.number):
         raise ValueError(f"calibration samples must be numbers [T, K], not {samples.shape}")

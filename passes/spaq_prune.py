@@ -6,18 +6,17 @@
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.passes import ModulePass
 from xdsl.utils.exceptions import PassFailedException
 
 from daqkf.passes.maths.pruning import magnitude_prune, second_order_prune
-from daqkf.passes.samples import input_statistics, load_samples
+from daqkf.passes.samples import Samples, input_statistics, load_samples
 from daqkf.passes.weights import bias_of, float_products, replace_constant
 
 
-def prune(module: ModuleOp, sparsity: float, samples: NDArray | None = None) -> None:
+def prune(module: ModuleOp, sparsity: float, samples: Samples | None = None) -> None:
     """Prune every float matrix of a module to a share of zeros.
 
     By magnitude; or with samples [T, K] of the function's input so that the outputs change

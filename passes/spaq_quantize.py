@@ -50,7 +50,7 @@ from daqkf.passes.quantize_rows import (
     quantize_gate,
     quantize_normalization,
 )
-from daqkf.passes.samples import input_statistics, load_samples
+from daqkf.passes.samples import Samples, input_statistics, load_samples
 from daqkf.passes.spaq_analyze import encode
 from daqkf.passes.weights import bias_of, float_products, stated_levels
 
@@ -162,7 +162,7 @@ class SpaqQuantizePass(ModulePass):
         except (OSError, ValueError) as error:
             raise PassFailedException(f"{self.name}: {error}") from None
 
-    def quantize(self, module: ModuleOp, samples: NDArray | None = None) -> None:
+    def quantize(self, module: ModuleOp, samples: Samples | None = None) -> None:
         """Quantise a module as the options say, with samples [T, K] in memory.
 
         Raises:

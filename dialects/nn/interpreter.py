@@ -3,11 +3,13 @@
 
 """What `nn` operations compute, over NumPy arrays of their element types."""
 
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from xdsl.dialects.builtin import TensorType, UnrankedTensorType
 from xdsl.dialects.func import FuncOp
 from xdsl.interpreter import Interpreter, InterpreterFunctions, impl, register_impls
@@ -21,6 +23,7 @@ from daqkf.dialects.nn.attention import AttentionOp, Operands
 from daqkf.dialects.nn.base import integers_of, node_name
 from daqkf.dialects.nn.elementwise import apply_elementwise
 from daqkf.dialects.nn.ops import (
+    ABSENT,
     REDUCTIONS,
     CastOp,
     ConstantOp,
@@ -33,6 +36,7 @@ from daqkf.dialects.nn.ops import (
     QuantizeOp,
     ReduceOp,
     SoftmaxOp,
+    attends,
 )
 from daqkf.dialects.nn.shaping import (
     ConcatOp,
@@ -50,8 +54,9 @@ from daqkf.dialects.spaq import numerics
 Array = np.ndarray[Any, Any]
 Values = tuple[Any, ...]
 
-Kernel = Callable[[FuncOp, Array], Array]
-"""Runs a kernel's function on rows [T, K]: the rows [T, N]."""
+Kernel = Callable[[FuncOp, Array, Sequence[int] | None], Array]
+"""Runs a kernel's function on rows [T, K]: the rows [T, N]. One with attention gets the tokens of
+each sequence, which follow one another."""
 
 Product = Callable[[ProductOp, Array, Array], Array]
 """The integer results [L, N] of int8 operands [L, K] and [K, N]."""
@@ -77,6 +82,30 @@ def integer_product(op: ProductOp, lhs: Array, rhs: Array) -> Array:
     multiplier, shift = op.requantization()
     columns = np.ones(rhs.shape[1], np.int64)
     return numerics.requantize(numerics.matmul(lhs, rhs), multiplier * columns, shift * columns)
+
+
+def tokens_of(x: Array, mask: Array | None = None) -> tuple[NDArray[np.bool_], list[int]]:
+    """Which of the tokens [B·L] of x [B, L, K] are there, and how many of each sequence are.
+
+    Raises:
+        ValueError: a mask that is neither 0 nor at most ABSENT, or that is not [B, 1, 1, L].
+    """
+    if mask is None:
+        mask = np.zeros((1, 1, 1, 1))
+    if not np.all((mask == 0) | (mask <= ABSENT)):
+        raise ValueError(f"a mask of sequences is 0 or at most {ABSENT:g}")
+    there = np.broadcast_to(mask[:, 0, 0] == 0, x.shape[:2])
+    counts = there.sum(axis=1)
+    return there.reshape(-1), counts[counts > 0].tolist()
+
+
+def in_sequences(
+    function: Callable[[Array], Array], rows: Array, lengths: Sequence[int] | None
+) -> Array:
+    """A function of each sequence of rows, or of all rows if they are of none."""
+    if not lengths:
+        return function(rows)
+    return np.concatenate([function(part) for part in np.split(rows, np.cumsum(lengths[:-1]))])
 
 
 @contextmanager
@@ -141,17 +170,24 @@ class NnFunctions(InterpreterFunctions):
 
     @impl(LinearOp)
     def linear(self, interpreter: Interpreter, op: LinearOp, args: Values) -> Values:
-        (x,) = args
+        x, *mask = args
         function = SymbolTable.lookup_symbol(op, op.callee)
         assert isinstance(function, FuncOp)
         with _named(op):
-            rows = x.reshape(-1, x.shape[-1])
+            rows, there, lengths = x.reshape(-1, x.shape[-1]), np.s_[:], None
+            if attends(function):
+                there, lengths = tokens_of(x, *mask)
+            rows = rows[there]
         if self._kernel is not None:
-            y = self._kernel(function, rows)
+            y = self._kernel(function, rows, lengths)
         else:
             with _named(op):
-                (y,) = interpreter.call_op(function, (rows,))
-        return (y.reshape(*x.shape[:-1], y.shape[-1]),)
+                y = in_sequences(
+                    lambda part: interpreter.call_op(function, (part,))[0], rows, lengths
+                )
+        whole = np.zeros((math.prod(x.shape[:-1]), y.shape[1]), y.dtype)
+        whole[there] = y
+        return (whole.reshape(*x.shape[:-1], y.shape[-1]),)
 
     @impl(ProductOp)
     def product(self, interpreter: Interpreter, op: ProductOp, args: Values) -> Values:

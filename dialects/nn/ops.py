@@ -32,6 +32,7 @@ from xdsl.irdl import (
     IRDLOperation,
     irdl_op_definition,
     operand_def,
+    opt_operand_def,
     opt_prop_def,
     prop_def,
     result_def,
@@ -57,6 +58,7 @@ from daqkf.dialects.nn.base import (
     shape_of,
 )
 from daqkf.dialects.nn.elementwise import ARITY
+from daqkf.dialects.spaq.attention import SequenceOperation
 from daqkf.dialects.spaq.numerics import MULTIPLIER_MAX, SHIFT_MAX, SHIFT_MIN
 from daqkf.dialects.spaq.ops import parse_dense
 
@@ -179,12 +181,27 @@ class MatmulOp(TensorOp):
         require_product(self.lhs, self.rhs)
 
 
+ABSENT = -1e4
+"""What a mask has at most of tokens that are not there."""
+
+
+def attends(function: FuncOp) -> bool:
+    """Whether a kernel has attention, so that its tokens are a sequence."""
+    return any(isinstance(op, SequenceOperation) for op in function.body.block.ops)
+
+
 @irdl_op_definition
 class LinearOp(TensorOp):
     """The rows along the last dimension through a kernel, a function of [T, K] → [T, N].
 
+    One with attention (`spaq.attention`) takes sequences [B, L, K], each by itself. A token of
+    which the mask [B, 1, 1, L] is at most ABSENT, and not 0, is not part of its sequence, and has
+    results of 0.
+
     ```mlir
     %y = nn.linear @up %x : (tensor<?x?x384xf32>) -> tensor<?x?x1536xf32>
+    %z = nn.linear @layer %x mask %m
+      : (tensor<?x?x384xf32>, tensor<?x1x1x?xf32>) -> tensor<?x?x384xf32>
     ```
     """
 
@@ -192,13 +209,20 @@ class LinearOp(TensorOp):
 
     callee = prop_def(FlatSymbolRefAttrConstr)
     input = operand_def(TENSOR)
+    mask = opt_operand_def(TENSOR)
     result = result_def(TENSOR)
 
-    assembly_format = "$callee $input attr-dict `:` functional-type($input, $result)"
+    assembly_format = (
+        "$callee $input (`mask` $mask^)? attr-dict `:` functional-type(operands, results)"
+    )
 
-    def __init__(self, callee: str, value: SSAValue, result: Attribute):
+    def __init__(
+        self, callee: str, value: SSAValue, result: Attribute, mask: SSAValue | None = None
+    ):
         super().__init__(
-            properties={"callee": SymbolRefAttr(callee)}, operands=[value], result_types=[result]
+            properties={"callee": SymbolRefAttr(callee)},
+            operands=[value, mask],
+            result_types=[result],
         )
 
     def _check(self) -> None:
@@ -215,6 +239,14 @@ class LinearOp(TensorOp):
             if isinstance(end, TensorType) and len(end.get_shape()) == 2
         ]
         require(len(columns) == len(ends) == 2, f"{self.callee} is no kernel of [T, K] → [T, N]")
+        if self.mask is not None:
+            shape, own = shape_of(self.mask), shape_of(self.input)
+            require(
+                (shape is None or (len(shape) == 4 and shape[1:3] == (1, 1)))
+                and (own is None or len(own) == 3),
+                f"a mask is of [B, 1, 1, L] for sequences [B, L, K], not {self.mask.type} for "
+                f"{self.input.type}",
+            )
         for value, count in zip((self.input, self.result), columns, strict=True):
             own = shape_of(value)
             require(

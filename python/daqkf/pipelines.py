@@ -11,6 +11,7 @@ NETWORK = (
     "nn-raise",  # named functions first: kernels take GELU with them, not an erf and what is around
     "nn-outline",  # products with constant weights become kernels
     "nn-gate",  # before gates are merged with what else reads the same
+    "nn-attend",  # takes the layers of queries, keys and values before they are merged
     "nn-merge",  # side by side before behind one another: it knows kernels of one layer only
     "nn-chain",
     "nn-normalize",  # what a chain reads may be what is added behind it

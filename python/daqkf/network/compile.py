@@ -3,7 +3,7 @@
 
 """From a network's file to a `CompiledNetwork`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,22 +12,28 @@ import numpy as np
 from numpy.typing import NDArray
 from xdsl.dialects.builtin import (
     DYNAMIC_INDEX,
+    IntegerAttr,
     IntegerType,
     ModuleOp,
     TensorType,
+    i64,
 )
 from xdsl.dialects.func import FuncOp
 from xdsl.interpreter import Interpreter, PythonValues
 from xdsl.ir import Operation, SSAValue
 from xdsl.passes import ModulePass
 from xdsl.rewriter import InsertPoint, Rewriter
+from xdsl.traits import SymbolTable
 from xdsl.utils.exceptions import DiagnosticException, InterpretationError
 
 from daqkf.design import run_passes
 from daqkf.dialects.dfke import ChainOp, KernelOp
 from daqkf.dialects.interpreting import call, entry
 from daqkf.dialects.nn import AttentionOp, GatherOp, LinearOp, ProductOp
+from daqkf.dialects.nn.interpreter import tokens_of
+from daqkf.dialects.nn.ops import attends
 from daqkf.dialects.rpea import ArrayConfig, ArrayOp
+from daqkf.dialects.spaq import AttentionOp as SpaqAttentionOp
 from daqkf.dialects.spaq import LevelSet
 from daqkf.errors import DaqkfError, describe
 from daqkf.frontends import load_network
@@ -36,12 +42,14 @@ from daqkf.lowering.lower_dfke_to_rpea import required_config, shared_config
 from daqkf.network.compiled import CompiledNetwork
 from daqkf.network.products import attention_requirement, product_requirement
 from daqkf.passes.dfke_schedule import DfkeSchedulePass
+from daqkf.passes.nn_attend import NnAttendPass
 from daqkf.passes.nn_attention import quantize_attention
 from daqkf.passes.nn_chain import NnChainPass
 from daqkf.passes.nn_gate import NnGatePass
 from daqkf.passes.nn_merge import NnMergePass
 from daqkf.passes.nn_normalize import NnNormalizePass
 from daqkf.passes.nn_product import Inputs, in_order, input_names, quantize_products
+from daqkf.passes.samples import Samples, parts_of
 from daqkf.passes.spaq_calibrate import calibrate
 from daqkf.passes.spaq_prune import prune
 from daqkf.passes.spaq_quantize import SpaqQuantizePass
@@ -56,23 +64,33 @@ _DRAWN = 16
 _DRAWN_BATCH, _DRAWN_ROWS = 2, 256
 """A leading one: of batches, and of rows [T, K]."""
 
+_TOKENS = 128
+"""Of the longest sequence, if nothing says."""
+
 _ROWS = 2048
 """Rows of a kernel's inputs that are kept to calibrate on."""
 
 
 @dataclass
 class _Rows(Interpreter.Listener):
-    """What the kernels read, and the extents of products."""
+    """What the kernels read: rows, or sequences of them."""
 
     rows: dict[str, list[NDArray[np.float32]]] = field(
         default_factory=dict[str, list[NDArray[np.float32]]]
     )
 
     def will_interpret_op(self, op: Operation, args: PythonValues) -> None:
-        if isinstance(op, LinearOp):
-            x = args[0].reshape(-1, args[0].shape[-1])
-            kept = self.rows.setdefault(op.callee.root_reference.data, [])
-            kept.append(np.asarray(x, np.float32))
+        if not isinstance(op, LinearOp):
+            return
+        function = SymbolTable.lookup_symbol(op, op.callee)
+        assert isinstance(function, FuncOp)
+        x = np.asarray(args[0].reshape(-1, args[0].shape[-1]), np.float32)
+        kept = self.rows.setdefault(op.callee.root_reference.data, [])
+        if attends(function):
+            there, lengths = tokens_of(*args)
+            kept += np.split(x[there], np.cumsum(lengths[:-1]))
+        else:
+            kept.append(x)
 
 
 def compile_network(
@@ -88,7 +106,7 @@ def compile_network(
     products: bool = False,
     attention_levels: int = 31,
     second_order: bool | None = None,
-    max_tokens: int = 128,
+    max_tokens: int | None = None,
     progress: Progress = lambda name: None,
 ) -> CompiledNetwork:
     """Compile a whole network for one array; the host runs what is not a kernel.
@@ -111,7 +129,8 @@ def compile_network(
             MiniLM's embeddings at .998, 127 at .9996, for more words of streams.
         second_order: prune and round on the calibration data; by default where that has two rows
             for each feature.
-        max_tokens: the longest sequence that products are made for.
+        max_tokens: the longest sequence that attention and products are made for; by default 128,
+            and where the whole attention is the array's, the longest one of the calibration.
         progress: told of each step.
 
     Raises:
@@ -122,8 +141,10 @@ def compile_network(
         machine = load_target(target).machine
         progress("read")
         network = source.clone() if isinstance(source, ModuleOp) else load_network(source)
+        most = max_tokens or _TOKENS
         fusing: list[ModulePass | str] = [
             NnGatePass(target, host_cycles),
+            *([NnAttendPass(target, max_tokens or machine.lanes)] if products else []),
             NnMergePass(target),
             NnChainPass(target),
             NnNormalizePass(target, host_cycles),
@@ -132,11 +153,16 @@ def compile_network(
         progress("cut out kernels")
         run_passes(network, ["nn-dequantize", "nn-raise", "nn-outline", *(fusing if fuse else [])])
         function = entry(network)
+        _set_tokens(network, most)
+        given = calibration is not None
         if calibration is None:
             calibration = drawn_inputs(function)
         listener = _Rows()
         progress("calibrate")
         call(network, function, in_order(function, calibration), (listener,))
+        if given and max_tokens is None:
+            for name, rows in listener.rows.items():
+                _set_tokens(network, max(map(len, rows)), name)
         if products:
             quantize_attention(network, calibration, machine, host_cycles, attention_levels)
             quantize_products(network, calibration)
@@ -146,27 +172,36 @@ def compile_network(
         for kernel in kernels:
             name = kernel.sym_name.data
             progress(f"quantise {name}")
-            rows = _sample(np.concatenate(listener.rows[name]))
+            rows = _sample(listener.rows[name], attends(kernel))
             module = _quantized(kernel, rows, sparsity, levels, split, second_order, machine)
             (integer,) = (op for op in module.ops if isinstance(op, FuncOp))
             integer.detach()
             Rewriter.replace_op(kernel, integer)
         network.verify()
         progress("schedule")
-        arrays = _arrays(network, target, fuse, max_tokens)
+        arrays = _arrays(network, target, fuse, most)
     except (DiagnosticException, InterpretationError, ValueError, OSError) as error:
         raise DaqkfError(describe(error)) from None
     return CompiledNetwork(network, arrays, target)
 
 
-def _sample(rows: NDArray[np.float32]) -> NDArray[np.float32]:
-    """At most `_ROWS` rows, evenly spread."""
-    return rows[:: -(-len(rows) // _ROWS)]
+def _set_tokens(network: ModuleOp, most: int, kernel: str | None = None) -> None:
+    """Say what the longest sequence of the kernels is, or of one of them."""
+    for function in [op for op in network.ops if isinstance(op, FuncOp)]:
+        for op in function.body.block.ops:
+            if isinstance(op, SpaqAttentionOp) and kernel in (None, function.sym_name.data):
+                op.tokens = IntegerAttr(most, i64)
+
+
+def _sample(rows: Sequence[NDArray[np.float32]], sequences: bool) -> Samples:
+    """At most about `_ROWS` rows, evenly spread, or whole sequences of them."""
+    every = -(-sum(map(len, rows)) // _ROWS)
+    return list(rows[::every]) if sequences else np.concatenate(rows)[::every]
 
 
 def _quantized(
     kernel: FuncOp,
-    rows: NDArray[np.float32],
+    rows: Samples,
     sparsity: float | None,
     levels: LevelSet,
     split: float,
@@ -176,7 +211,8 @@ def _quantized(
     """A kernel as exact integers, in a module of its own."""
     module = ModuleOp([kernel.clone()])
     if second_order is None:
-        second_order = len(rows) >= 2 * rows.shape[1]
+        parts = parts_of(rows)
+        second_order = sum(map(len, parts)) >= 2 * parts[0].shape[1]
     samples = rows if second_order else None
     if sparsity is not None:
         prune(module, sparsity, samples)

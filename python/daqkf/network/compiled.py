@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from itertools import islice, pairwise
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ from daqkf.dialects.nn import (
 )
 from daqkf.dialects.nn.attention import Operands
 from daqkf.dialects.nn.base import HOST, node_name
-from daqkf.dialects.nn.interpreter import NnFunctions, integer_product
+from daqkf.dialects.nn.interpreter import NnFunctions, in_sequences, integer_product
 from daqkf.dialects.rpea import (
     ArrayConfig,
     ArrayOp,
@@ -44,7 +44,8 @@ from daqkf.dialects.rpea import (
     RunOp,
     TiledOp,
 )
-from daqkf.dialects.rpea.interpreter import RpeaFunctions
+from daqkf.dialects.rpea.chaining import QUERIES
+from daqkf.dialects.rpea.interpreter import RpeaFunctions, require_tokens
 from daqkf.dialects.spaq import ConcatOp
 from daqkf.dialects.spaq.checks import features as columns_of
 from daqkf.errors import DaqkfError, describe
@@ -80,9 +81,14 @@ class Stage:
     """Bytes of a token that go to the array only to be added there."""
 
     @property
+    def attends(self) -> bool:
+        """Whether activations are sequences."""
+        return isinstance(self.program, ChainOp) and self.program.tiles is not None
+
+    @property
     def features(self) -> int:
-        """Bytes of a token that go to the array."""
-        return self.program.features.value.data
+        """Bytes of a token that go to the array; those of sequences go twice."""
+        return self.program.features.value.data * (1 + self.attends)
 
     @property
     def outputs(self) -> int:
@@ -105,14 +111,21 @@ class Stage:
     def saved(self) -> int:
         """Bytes of a token that neither leave nor come back, as layers follow one another, less
         those that go to the array to be added."""
-        pairs = pairwise(self._layers)
-        return sum(one.channels + two.features.value.data for one, two in pairs) - self.brought
+        # Of attention, the host would get all that it is of, and give the results.
+        first = QUERIES + 1 if self.attends else 1
+        leave = sum(layer.channels for layer in self._layers[:-1])
+        come = sum(layer.features.value.data for layer in self._layers[first:])
+        return leave + come - self.brought - self.features // 2 * self.attends
 
     @property
     def _layers(self) -> Sequence[Runnable]:
         if not isinstance(self.program, ChainOp):
             return [self.program]
-        return [part for part in parts_of(self.program) if isinstance(part, ProgramOp)]
+        return [
+            part
+            for part in parts_of(self.program)
+            if isinstance(part, ProgramOp) and part.operands_from is None
+        ]
 
     @cached_property
     def programs(self) -> list[list[Playable]]:
@@ -126,12 +139,20 @@ class Stage:
         """The image of each program."""
         return [[encode(program) for program in group] for group in self.programs]
 
-    def jobs(self, x: NDArray[np.int8]) -> list[list[Job]]:
+    def jobs(self, x: NDArray[np.int8], lengths: Sequence[int] | None = None) -> list[list[Job]]:
         """What an array has to play for activations [T, K], by group of outputs.
 
-        As many tiles as there are partial sums for go through a part before the next one.
+        Activations may be sequences of these lengths, all for one program. As many tiles as there
+        are partial sums for go through a part before the next one.
         """
         config = self.program.target().config.data
+        if isinstance(self.program, ChainOp) and self.attends:
+            ((image,),), jobs = self.images, list[Job]()
+            for part in np.split(x, np.cumsum((lengths or [len(x)])[:-1])):
+                require_tokens(self.program, len(part))
+                own = None if jobs else image
+                jobs.append(Job(own, part, self.program.channels, attends=True))
+            return [jobs]
         groups: list[list[Job]] = []
         for programs, images in zip(self.programs, self.images, strict=True):
             rows, jobs = len(x), list[Job]()
@@ -148,9 +169,14 @@ class Stage:
             groups.append(jobs)
         return groups
 
-    def play(self, accelerator: Accelerator, x: NDArray[np.int8]) -> NDArray[np.int8]:
-        """The results int8 [T, N] of activations [T, K]."""
-        groups = self.jobs(x)
+    def play(
+        self,
+        accelerator: Accelerator,
+        x: NDArray[np.int8],
+        lengths: Sequence[int] | None = None,
+    ) -> NDArray[np.int8]:
+        """The results int8 [T, N] of activations [T, K], which may be sequences."""
+        groups = self.jobs(x, lengths)
         results = iter(accelerator.play([job for jobs in groups for job in jobs]))
         columns: list[NDArray[np.int8]] = []
         for jobs in groups:
@@ -417,24 +443,30 @@ class _Runner:
     check: bool
     progress: Progress
 
-    def kernel(self, function: FuncOp, x: NDArray[Any]) -> NDArray[Any]:
+    def kernel(
+        self, function: FuncOp, x: NDArray[Any], lengths: Sequence[int] | None
+    ) -> NDArray[Any]:
         name = function.sym_name.data
         self.progress(name)
         on_device = self.device is not None and name.startswith(self.only)
         fast = None
         if not on_device or self.check:
-            (fast,) = call(self.compiled.network, function, (x,))
+            fast = in_sequences(
+                lambda part: call(self.compiled.network, function, (part,))[0], x, lengths
+            )
             if not on_device:
                 return fast
         lowered = self.compiled.kernels[name]
-        (y,) = call(self.compiled.arrays, lowered, (x,), array=RpeaFunctions(self._play))
+
+        def play(program: Runnable, x: NDArray[np.int8]) -> NDArray[np.int8]:
+            assert self.device is not None
+            stage = next(stage for stage in self.compiled.stages if stage.program is program)
+            return stage.play(self.device, x, lengths)
+
+        # All sequences at once: what is around the program does not know of them.
+        (y,) = call(self.compiled.arrays, lowered, (x,), array=RpeaFunctions(play))
         self._compare(name, y, fast)
         return y
-
-    def _play(self, program: Runnable, x: NDArray[np.int8]) -> NDArray[np.int8]:
-        assert self.device is not None
-        stage = next(stage for stage in self.compiled.stages if stage.program is program)
-        return stage.play(self.device, x)
 
     def product(
         self, op: ProductOp, lhs: NDArray[np.int8], rhs: NDArray[np.int8]
