@@ -389,7 +389,7 @@ class ArrayConfig(Machine):
                         "fills": max(Fills).bit_length(),
                         "pauses": 1,
                         "operands": (self.operand_depth - 1).bit_length(),
-                        "stride": self.operand_depth.bit_length(),
+                        "stride": (self.operand_depth - 1).bit_length(),
                     }
                     if self.operand_depth
                     else {}

@@ -39,6 +39,7 @@ from daqkf.dialects.spaq.checks import (
     require_within,
 )
 from daqkf.dialects.spaq.numerics import (
+    ACTIVATION_MIN,
     MULTIPLIER_MAX,
     NORMALIZED_FEATURES,
     SHIFT_MAX,
@@ -136,7 +137,7 @@ class AttendOp(SequenceOperation):
 
     ```mlir
     %y = spaq.attend %q, %k, %v heads 2 tokens 16 scores by dense<900> : tensor<2xi32>
-      shift dense<20> : tensor<2xi32> table dense<1> : tensor<256xi8>
+      shift dense<20> : tensor<2xi32> table dense<0> : tensor<256xi8>
       results by dense<300> : tensor<8xi32> shift dense<15> : tensor<8xi32>
       : (tensor<?x8xi8>, tensor<?x8xi8>, tensor<?x8xi8>) -> tensor<?x8xi8>
     ```
@@ -209,6 +210,7 @@ class AttendOp(SequenceOperation):
         require(
             self.table.get_element_type() == i8
             and table.shape == (TABLE_SIZE,)
-            and (table >= 0).all(),
-            f"the table has {TABLE_SIZE} i8 entries, none below 0",
+            and (table >= 0).all()
+            and table[ACTIVATION_MIN] == 0,
+            f"the table has {TABLE_SIZE} i8 entries, none below 0, and 0 for {ACTIVATION_MIN}",
         )

@@ -179,17 +179,16 @@ def exponentials(
 
     The first step of a softmax. With an offset of ACTIVATION_MAX the largest of them reads the
     table's entry for that; with a negative one of the largest magnitude a key is masked, as it
-    reads the entry for ACTIVATION_MIN. Only the first `present` keys are there, by default all; the
-    others are no maximum, and have exponentials of 0.
+    reads the entry for ACTIVATION_MIN. So do all behind the first `present` keys, by default none,
+    whose scores count for nothing.
     """
     grouped = q.astype(np.int64).reshape(len(q), -1, keys)
     largest = grouped[:, :, :present].max(axis=2, keepdims=True)
     below = (grouped - largest).reshape(q.shape)
     level = np.clip(below + offset.astype(np.int64), ACTIVATION_MIN, ACTIVATION_MAX)
-    found = look_up(table, level.astype(np.int8)).reshape(grouped.shape)
     if present is not None:
-        found[:, :, present:] = 0
-    return found.reshape(q.shape)
+        level.reshape(grouped.shape)[:, :, present:] = ACTIVATION_MIN
+    return look_up(table, level.astype(np.int8))
 
 
 def shares(e: NDArray[np.int8], keys: int) -> NDArray[np.int64]:

@@ -13,7 +13,8 @@ each tile of T tokens, a result stream of N beats, and status words. An array wh
 has more than one bucket also has the SPAQ unit, which picks among a program's variants.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from collections.abc import Sequence as Several
 from dataclasses import dataclass
 
 from daqkf.dialects.rpea import ArrayConfig
@@ -24,10 +25,12 @@ from daqkf.lowering.rtl.chain import build_chain_unit
 from daqkf.lowering.rtl.element import build_element
 from daqkf.lowering.rtl.loader import build_loader
 from daqkf.lowering.rtl.lockstep import place_elements
+from daqkf.lowering.rtl.operands import build_fill_unit
 from daqkf.lowering.rtl.post import build_post
 from daqkf.lowering.rtl.row_gates import build_gate_unit
 from daqkf.lowering.rtl.rows import build_row_unit
 from daqkf.lowering.rtl.select import choose, index_bits
+from daqkf.lowering.rtl.sequence import Sequence, follow
 from daqkf.lowering.rtl.spaq_unit import DECISION_CYCLES, build_spaq_unit
 
 TOP = "daqkf_array"
@@ -52,11 +55,12 @@ def build_array(config: ArrayConfig) -> Circuit:
     storing = full[0] | full[1]
 
     first_beat = c.wire("first_beat", 1)
+    within = c.wire("within", 1) if config.operand_depth else c.const(0, 1)
     if config.double_buffered:
-        programs = _take_turns(c, config, rst, at, prog_tdata, prog_tvalid, first_beat)
+        programs = _take_turns(c, config, rst, at, prog_tdata, prog_tvalid, first_beat, within)
     else:
-        idle = at[Phase.READY] & ~storing
-        programs = _replace(c, config, rst, at, prog_tdata, prog_tvalid, idle)
+        idle = at[Phase.READY] & ~storing & ~within
+        programs = _replace(c, config, rst, at, prog_tdata, prog_tvalid, idle, within)
     loader, program = programs.loader, programs.program
     bank = [programs.bank] if programs.bank is not None else []
     in_bank = {"bank": programs.bank} if programs.bank is not None else {}
@@ -68,6 +72,14 @@ def build_array(config: ArrayConfig) -> Circuit:
     complete = c.register("complete", 1, reset=0)
     x_tready = (at[Phase.READY] & programs.stays) | (at[Phase.LOADING_ACTIVATIONS] & ~complete)
     beat = x_tvalid & x_tready
+    done = c.wire("done", 1)
+    sequence: Sequence | None = None
+    if isinstance(within, Wire):
+        due = c.wire("header_due", 1)
+        header, beat = beat & due, beat & ~due
+        sequence = follow(c, config, program["attends"], header, x_tdata, done)
+        due.drive(sequence.due)
+        within.drive(sequence.within)
     first_beat.drive(beat & at[Phase.READY])
     loaded.drive(loaded + 1, enable=beat)
     final_beat = beat & (loaded + 1).eq(program["features"])
@@ -111,6 +123,7 @@ def build_array(config: ArrayConfig) -> Circuit:
             rst=rst,
             ran=ran,
             free=~storing,
+            **({"final": sequence.final} if sequence else {}),
             **wants,
             **in_bank,
             **{port: loader[port] for port in ("chain_address", "chain_data", "chain_write")},
@@ -142,6 +155,22 @@ def build_array(config: ArrayConfig) -> Circuit:
     group = c.wire("group", index_bits(groups)) if groups > 1 else None
     take = [c.wire(f"take{p}", 1) for p in range(config.pes)]
     control = {"rst": rst, "start": start, **activation}
+    fill: Mapping[str, Signal] = {}
+    if sequence:
+        fill = c.instance(
+            "fill",
+            build_fill_unit(config),
+            clk=c.clk,
+            rst=rst,
+            row=y_row,
+            tile=sequence.tile,
+            **{
+                name: chain[f"fill_{name}"]
+                for name in ("begins", "tokens", "operands", "stride", "write")
+            },
+            **({"round": chain["fill_round"]} if "fill_round" in chain else {}),
+        )
+        control |= {"operand_start": chain["operands"], "operand_address": fill["address"]}
     if config.relocates:
         control["stream_start"] = begin("stream_start", config.stream_depth)
     own = [
@@ -151,6 +180,11 @@ def build_array(config: ArrayConfig) -> Circuit:
             "stream_write": loader[f"stream_write{p}"],
             "take": take[p],
             **({"group": group} if group else {}),
+            **(
+                {f"operand_{port}": fill[f"{port}{p}"] for port in ("data", "write")}
+                if fill
+                else {}
+            ),
         }
         for p in range(config.pes)
     ]
@@ -186,6 +220,7 @@ def build_array(config: ArrayConfig) -> Circuit:
             read=chain["read"],
             row=y_row,
             outputs=chain["outputs"],
+            **({"tokens": sequence.tokens, "attends": program["attends"]} if sequence else {}),
             **{name: chain[name] for name in ("gates", "keys") if name in chain},
             **unit,
         )
@@ -202,7 +237,6 @@ def build_array(config: ArrayConfig) -> Circuit:
         )
     for name, wire in wants.items():
         wire.drive(rows[name])
-    done = c.wire("done", 1)
     keeps: Signal = c.const(0, 1)
     partial: dict[str, Signal] = {}
     if config.accumulates:
@@ -258,8 +292,9 @@ def build_array(config: ArrayConfig) -> Circuit:
     count = c.register("count", kernel["outputs"].width, reset=0, clear=rst | ran)
     count.drive(count + 1, enable=written)
     ran.drive(c.delay(written & (count + 1).eq(kernel["outputs"]), "finishing", reset=0))
-    done.drive(ran & chain["last"] if chain else ran)
-    produced = done & ~keeps
+    produced = ran & chain["last"] if chain else ran
+    done.drive(produced | chain["paused"] if sequence else produced)
+    produced = produced & ~keeps
 
     # Results: once all N rows are written they leave in order.
     exponent = [post["result_exponent"]] if unit else []
@@ -349,8 +384,8 @@ class _Programs:
     """Whether the next tile is for the program that is there."""
     fresh: Signal
     """Another program comes."""
-    transitions: Sequence[tuple[Signal, Phase]]
-    failures: Sequence[tuple[Signal, Phase]] = ()
+    transitions: Several[tuple[Signal, Phase]]
+    failures: Several[tuple[Signal, Phase]] = ()
     bank: Signal | None = None
     """The one that runs."""
 
@@ -363,6 +398,7 @@ def _replace(
     prog_tdata: Signal,
     prog_tvalid: Signal,
     idle: Signal,
+    within: Signal,
 ) -> _Programs:
     """Between tiles a new image may replace the old one; an error swallows the rest."""
     ready = at[Phase.EMPTY] | at[Phase.LOADING_PROGRAM] | idle | at[Phase.ERROR]
@@ -378,7 +414,7 @@ def _replace(
         loader=loader,
         program=loader,
         ready=ready,
-        stays=~(prog_tvalid | loader["acting"]),
+        stays=~(prog_tvalid | loader["acting"]) | within,
         fresh=rst | loader["begun"],
         transitions=(
             (loader["begun"] & ~at[Phase.ERROR], Phase.LOADING_PROGRAM),
@@ -396,6 +432,7 @@ def _take_turns(
     prog_tdata: Signal,
     prog_tvalid: Signal,
     first_beat: Signal,
+    within: Signal,
 ) -> _Programs:
     """A new image is loaded into the other bank, which runs once the tiles of this one have.
 
@@ -419,7 +456,7 @@ def _take_turns(
     pending.drive(loader["loaded"] | (pending & ~swap))
     program = {
         name: c.delay(loader[name], f"running_{name}", enable=swap)
-        for name in ("features", "outputs", "zero_shift", "adds", "keeps")
+        for name in ("features", "outputs", "zero_shift", "adds", "keeps", "attends")
         if name in loader
     }
     tiles = c.register("tiles", loader["tiles"].width, reset=0)
@@ -427,12 +464,12 @@ def _take_turns(
     limited = c.delay(loader["tiles"].any(), "limited", enable=swap, reset=0)
     spent = c.register("spent", 1, reset=0)
     spent.drive(((limited & first_beat & tiles.eq(1)) | spent) & ~swap)
-    swap.drive(pending & (spent | ~limited) & (at[Phase.EMPTY] | at[Phase.READY]))
+    swap.drive(pending & (spent | ~limited) & ~within & (at[Phase.EMPTY] | at[Phase.READY]))
     return _Programs(
         loader=loader,
         program=program,
         ready=ready,
-        stays=~spent & (limited | ready),
+        stays=(~spent & (limited | ready)) | within,
         fresh=rst | swap,
         transitions=((swap, Phase.READY),),
         bank=bank,

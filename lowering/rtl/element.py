@@ -3,7 +3,7 @@
 
 """A processing element, which plays its stream into T lanes.
 
-    fetch → word (→ addresses) → operands → the family's datapath → held sum
+    fetch → word (→ addresses) (→ gates) → operands → the family's datapath → held sum
 
 One word enters in each cycle. What a memory has read is registered before it is used: block RAM
 is slow to give it out, and several blocks may be put together there. A finished sum moves to the
@@ -20,6 +20,7 @@ from daqkf.lowering.circuit import Circuit, Signal, concat, mux
 from daqkf.lowering.rtl.families import DATAPATHS, STORED
 from daqkf.lowering.rtl.families.stage import Datapath, Operands
 from daqkf.lowering.rtl.indices import locate
+from daqkf.lowering.rtl.operands import gate
 from daqkf.lowering.rtl.pipeline import delayed
 from daqkf.lowering.rtl.select import choose, index_bits, unpack
 
@@ -72,6 +73,8 @@ def build_element(config: ArrayConfig, family: str) -> Circuit:
     # Operands: the rows of T activations that the word names.
     if config.index_bits:
         word, word_valid = locate(c, config, family, word, word_valid, start, enable)
+    if config.operand_depth:
+        word, word_valid = gate(c, config, word, word_valid, start, enable)
     addresses = FAMILIES[family].addresses(config)
     rows = _read_rows(c, config, activation_write, [word[name] for name in addresses], enable)
     operand_valid = delayed(c, word_valid, "operand_valid", READING, enable=enable, reset=0)

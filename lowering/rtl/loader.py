@@ -21,6 +21,7 @@ from daqkf.dialects.rpea.layout import (
     IMAGE_VERSION,
     IMAGE_WORD_BITS,
     KERNEL_ADDS,
+    KERNEL_ATTENDS,
     KERNEL_KEEPS,
     MAX_TILES,
     Command,
@@ -127,11 +128,15 @@ def build_loader(config: ArrayConfig) -> Circuit:
     fits = ~(is_op[Command.KERNEL] & empty)
     for code, most in limits.items():
         fits = fits & (~is_op[code] | known(arriving.ule(most), f"{code.name.lower()}_fits"))
-    # N, beside which there may be what becomes of the sums.
+    # N, beside which there may be flags.
+    flags = {
+        **({"attends": KERNEL_ATTENDS} if config.operand_depth else {}),
+        **({"adds": KERNEL_ADDS, "keeps": KERNEL_KEEPS} if config.accumulates else {}),
+    }
     number = arriving
-    if config.accumulates:
-        flags = KERNEL_ADDS | KERNEL_KEEPS
-        number = arriving & (c.const(~flags & (1 << IMAGE_WORD_BITS) - 1, IMAGE_WORD_BITS))
+    if flags:
+        plain = ~sum(flags.values()) & (1 << IMAGE_WORD_BITS) - 1
+        number = arriving & c.const(plain, IMAGE_WORD_BITS)
     outputs_fit = known(number.any() & number.ule(config.result_depth), "outputs_fit")
     wrong[LoadError.COMMAND] = (
         (at[State.COMMAND] & ~command)
@@ -209,10 +214,9 @@ def build_loader(config: ArrayConfig) -> Circuit:
     outputs = c.register("outputs", index_bits(config.result_depth + 1))
     outputs.drive(word[: outputs.width], enable=valid & at[State.OUTPUTS])
 
-    if config.accumulates:
-        for name, flag in (("adds", KERNEL_ADDS), ("keeps", KERNEL_KEEPS)):
-            bit = word[flag.bit_length() - 1]
-            c.output(name, c.delay(bit, name, enable=valid & at[State.OUTPUTS], reset=0))
+    for name, flag in flags.items():
+        bit = word[flag.bit_length() - 1]
+        c.output(name, c.delay(bit, name, enable=valid & at[State.OUTPUTS], reset=0))
 
     if config.dispatches:
         zero_shift = c.register("zero_shift", index_bits(config.zeros_width))

@@ -91,6 +91,8 @@ def build_row_lane(config: ArrayConfig) -> Circuit:
             most = held[-1] & raising.replicate(ACTIVATION_BITS)
             selected = kept.sext(ACTIVATION_BITS + 1) - most.sext(ACTIVATION_BITS + 1)
             larger = ~selected[ACTIVATION_BITS]
+            if config.operand_depth:
+                larger = larger & ~c.input("absent", 1)
             kept = mux(c.input("first", 1) | larger, kept, held[-1])
         present = c.input("present", 1)
         for register, before in zip(held, [kept, *held], strict=False):
@@ -167,6 +169,10 @@ def build_row_lane(config: ArrayConfig) -> Circuit:
     amounts = [SHIFT_STEP * n for n in range(MAX_STEPS + 1)]
     sums = concat(total, low).sext(max(bits + 1, amounts[-1] + NORMALIZED_BITS))
     sums = choose(steps, [sums[amount : amount + NORMALIZED_BITS] for amount in amounts])
+    if config.operand_depth:
+        # So far below the largest one that there is no exponential.
+        least = c.const(1 << (NORMALIZED_BITS - 1), NORMALIZED_BITS)
+        sums = mux(c.input("absent_sums", 1), least, sums)
     c.output("sums", only(sums, "normalized", streaming))
     c.finish()
     return c

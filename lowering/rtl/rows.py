@@ -33,7 +33,8 @@ def build_row_unit(config: ArrayConfig) -> Circuit:
     sums it is for.
 
     With softmax, `rewind` asks for the rows of the last `keys` again, and results that are
-    written while it is `raising` are only exponentials.
+    written while it is `raising` are only exponentials. Of a program that `attends`, only the
+    first `tokens` keys of each group are there.
     """
     c = Circuit("daqkf_rows")
     c.clock("clk")
@@ -93,6 +94,7 @@ def build_row_unit(config: ArrayConfig) -> Circuit:
             modes |= {
                 "raising": softmax.raising,
                 "first": delayed(c, first, "selected_first", late),
+                **_absence(c, config, softmax, read, late),
                 "total_advance": summed | solved | returned,
             }
 
@@ -186,10 +188,12 @@ class _Softmax:
     read: Signal
     """Whether all rows have been read that can be."""
     rewind: Signal
+    count: Signal
+    """Of the keys that have been read."""
 
     @classmethod
     def absent(cls, c: Circuit) -> "_Softmax":
-        return cls(*[c.const(0, 1)] * 8)
+        return cls(*[c.const(0, 1)] * 9)
 
     @classmethod
     def build(
@@ -228,4 +232,17 @@ class _Softmax:
         # A cycle later, as `complete` comes late in its own.
         rewind.drive(c.delay((last & scoring) | (complete & runs), "rewinds", reset=0))
         raised, written = drained & raising, c.input("written", 1)
-        return cls(runs, opens, scoring, raising, raised, written & raising, whole, rewind)
+        return cls(runs, opens, scoring, raising, raised, written & raising, whole, rewind, count)
+
+
+def _absence(
+    c: Circuit, config: ArrayConfig, softmax: _Softmax, read: Signal, late: int
+) -> dict[str, Signal]:
+    """Which of the selected values are of keys that are not there, and which sums then."""
+    if not config.operand_depth:
+        return {}
+    count, tokens = softmax.count, c.input("tokens", config.tokens_width)
+    absent = c.input("attends", 1) & ~count.ult(tokens)
+    absent = delayed(c, c.delay(absent, "absent", enable=read), "selected_absent", late)
+    sums = delayed(c, absent & softmax.raising, "absent_sums", NORMALIZING - 1, reset=0)
+    return {"absent": absent, "absent_sums": sums}

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 
 from daqkf.dialects.rpea import ArrayConfig
 from daqkf.dialects.spaq.numerics import ACTIVATION_BITS
-from daqkf.lowering.circuit import Circuit, Signal, concat
+from daqkf.lowering.circuit import Circuit, Signal, concat, mux
 from daqkf.lowering.rtl.families.stage import Datapath, Operands
 from daqkf.lowering.rtl.select import choose
 
@@ -29,7 +29,7 @@ def build_datapath(c: Circuit, config: ArrayConfig, operands: Operands) -> Datap
     finished = c.delay(valid & rest["last"], "finished", enable=enable, reset=0)
     control = {
         "enable": enable,
-        "keep": rest["keep"],
+        **{name: rest[name] for name in ("keep", "double") if name in rest},
         "sum_enable": enable & valid,
         "sum_clear": operands.start | ending,
         "step_enable": enable & valid & rest["step"],
@@ -45,7 +45,7 @@ def through_tree(
 ) -> tuple[Signal, Mapping[str, Signal]]:
     """A word's `valid` and what the end of the lanes needs of it, after levels of the tree."""
     enable, valid = operands.enable, operands.valid
-    names = ("keep", "step", "last", "shift")
+    names = ("keep", "double", "step", "last", "shift")
     rest = {name: operands.fields[name] for name in names if name in operands.fields}
     for level in range(levels):
         valid = c.delay(valid, f"tree{level}_valid", enable=enable, reset=0)
@@ -82,7 +82,7 @@ def build_lane(config: ArrayConfig) -> Circuit:
     """One token's lane; the element's control says in each stage what to do.
 
     d ← Σ even items - Σ odd items    when `enable`, in as many cycles as the tree has levels
-    Q ← d - (Q ^ keep)                when `sum_enable`; 0 when `sum_clear`
+    Q ← d - (Q ^ keep)                when `sum_enable`; 0 when `sum_clear`; of 2Q when `double`
     A ← A - (Q << s)                  when `step_enable`; 0 when `accumulator_clear`
     H ← A                             when `hold_enable`
     """
@@ -99,7 +99,11 @@ def build_lane(config: ArrayConfig) -> Circuit:
 
     width = config.running_sum_width
     running = c.register("running_sum", width, reset=0, clear=sum_clear)
-    running.drive(fitted(delta, width) - (running ^ keep.replicate(width)), enable=sum_enable)
+    before: Signal = running
+    if config.operand_depth:
+        twice = concat(running[: width - 1], c.const(0, 1))
+        before = mux(c.input("double", 1), twice, running)
+    running.drive(fitted(delta, width) - (before ^ keep.replicate(width)), enable=sum_enable)
 
     width = config.accumulator_width
     accumulator = c.register("accumulator", width, reset=0, clear=accumulator_clear)
