@@ -122,7 +122,8 @@ def measure(
     loading = 0
     for name, job in zip(recorder.names, recorder.jobs, strict=True):
         block = block_of(name)
-        moved[block] += job.x.size + len(job.x) * job.outputs
+        # Sequences go to the array twice.
+        moved[block] += job.x.size * (1 + bool(job.sequences)) + len(job.x) * job.outputs
         if job.image is None or job.image in seen:
             continue
         seen.add(job.image)

@@ -324,7 +324,10 @@ def _parser() -> argparse.ArgumentParser:
         help="networks: the largest level of keys and values, 1..127 (default: 31)",
     )
     compiler.add_argument(
-        "--max-tokens", type=int, default=128, help="networks: tokens of --products (default: 128)"
+        "--max-tokens",
+        type=int,
+        help="networks: the most tokens of a sequence, for --products (default: 128, and where an "
+        "array does whole attention, the most of the calibration)",
     )
     compiler.add_argument(
         "--no-fuse",

@@ -66,7 +66,7 @@ class Resumable:
         key = hashlib.sha256()
         for job in jobs:
             key.update(hashlib.sha256(job.image or b"").digest())
-            key.update(np.array([*job.x.shape, job.outputs], np.int64).tobytes())
+            key.update(np.array([*job.x.shape, job.outputs, *job.sequences], np.int64).tobytes())
             key.update(np.ascontiguousarray(job.x).tobytes())
         path = self.folder / f"{key.hexdigest()[:32]}.npz"
         if path.is_file():

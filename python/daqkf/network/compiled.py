@@ -147,12 +147,11 @@ class Stage:
         """
         config = self.program.target().config.data
         if isinstance(self.program, ChainOp) and self.attends:
-            ((image,),), jobs = self.images, list[Job]()
-            for part in np.split(x, np.cumsum((lengths or [len(x)])[:-1])):
-                require_tokens(self.program, len(part))
-                own = None if jobs else image
-                jobs.append(Job(own, part, self.program.channels, attends=True))
-            return [jobs]
+            ((image,),) = self.images
+            sequences = tuple(lengths or [len(x)])
+            for tokens in sequences:
+                require_tokens(self.program, tokens)
+            return [[Job(image, x, self.program.channels, sequences)]]
         groups: list[list[Job]] = []
         for programs, images in zip(self.programs, self.images, strict=True):
             rows, jobs = len(x), list[Job]()

@@ -79,13 +79,17 @@ class Job:
     """A program image, activations int8 [T, K] for it, and how many outputs N it has.
 
     Without an image, the array keeps the program of the job before. A program that keeps its sums
-    has no outputs: N is 0. If the program `attends`, the activations are a sequence.
+    has no outputs: N is 0. If the program attends, activations are sequences of so many tokens.
     """
 
     image: bytes | None
     x: NDArray[np.int8]
     outputs: int
-    attends: bool = False
+    sequences: tuple[int, ...] = ()
+
+    def tiles(self, lanes: int) -> list[int]:
+        """Tiles of T lanes of each sequence, or of all tokens."""
+        return [-(-tokens // lanes) for tokens in self.sequences or (len(self.x),)]
 
     def beats(self, lanes: int) -> NDArray[np.int8]:
         """The rows [beats, T] of its activations, as an array of T lanes takes them.
@@ -93,20 +97,24 @@ class Job:
         Tile by tile, of which the last may have tokens of zeros; of a sequence, twice, behind its
         number of tokens (`rpea.operands`).
         """
-        tokens, features = self.x.shape
-        tiles = self.tiles(lanes)
-        padded = np.zeros((tiles * lanes, features), np.int8)
-        padded[:tokens] = self.x
-        beats = padded.reshape(tiles, lanes, features).transpose(0, 2, 1).reshape(-1, lanes)
-        if not self.attends:
-            return beats
-        header = np.zeros((1, lanes), np.int8)
-        header[0, :2] = np.array([tokens], "<u2").view(np.int8)
-        return np.concatenate([header, beats, beats])
+        found: list[NDArray[np.int8]] = []
+        begins = np.cumsum(self.sequences[:-1], dtype=np.int64)
+        for part, tiles in zip(np.split(self.x, begins), self.tiles(lanes), strict=True):
+            padded = np.zeros((tiles * lanes, self.x.shape[1]), np.int8)
+            padded[: len(part)] = part
+            beats = padded.reshape(tiles, lanes, -1).transpose(0, 2, 1).reshape(-1, lanes)
+            header = np.resize(np.array([len(part)], "<u2").view(np.int8), (1, lanes))
+            found += [header, beats, beats] if self.sequences else [beats]
+        return np.concatenate(found)
 
-    def tiles(self, lanes: int) -> int:
-        """Tiles of T lanes that its results are."""
-        return -(-len(self.x) // lanes)
+    def results(self, tiles: NDArray[np.int8]) -> NDArray[np.int8]:
+        """The results [T, N] of tokens in tiles [tiles, N, lanes]."""
+        lanes = tiles.shape[2]
+        rows = tiles.transpose(0, 2, 1).reshape(-1, self.outputs)
+        ends = lanes * np.cumsum(self.tiles(lanes))
+        parts = np.split(rows, ends[:-1])
+        lengths = self.sequences or (len(self.x),)
+        return np.concatenate([part[:n] for part, n in zip(parts, lengths, strict=True)])
 
 
 def cache_folder() -> Path:
@@ -261,11 +269,11 @@ class Simulator:
         with tempfile.TemporaryDirectory(prefix="daqkf-") as folder:
             arguments: list[str] = []
             for number, job in enumerate(jobs):
-                tiles, beats = job.tiles(lanes), job.beats(lanes)
+                tiles, beats = sum(job.tiles(lanes)), job.beats(lanes)
                 x, image = Path(folder, f"x{number}"), Path(folder, f"program{number}")
                 beats.tofile(x)
                 if job.image is not None:
-                    played = tiles * (1 + job.attends)
+                    played = 2 * tiles if job.sequences else tiles
                     image.write_bytes(for_tiles(job.image, played) if overlap else job.image)
                 arguments += ["-" if job.image is None else image.name, x.name, f"y{number}"]
                 arguments += [str(tiles), str(len(beats)), str(job.outputs)]
@@ -303,9 +311,8 @@ class Simulator:
 
     def _trace(self, path: Path, job: Job, line: str) -> Trace:
         lanes = self.config.lanes
-        count = job.tiles(lanes)
-        tiles = np.fromfile(path, np.int8).reshape(count, job.outputs, lanes)
-        y = tiles.transpose(0, 2, 1).reshape(count * lanes, job.outputs)[: len(job.x)]
+        tiles = np.fromfile(path, np.int8).reshape(-1, job.outputs, lanes) if job.outputs else None
+        y = np.empty((len(job.x), 0), np.int8) if tiles is None else job.results(tiles)
         numbers = [int(number) for number in line.split()]
         phases, variants = numbers[: max(Phase) + 1], numbers[max(Phase) + 1 :]
         return Trace(y, _cycles(phases), np.array(variants, np.int64))
