@@ -41,6 +41,11 @@ VARIANTS = {
     "+ normalisation and gating": {"normalizes": True, "gates": True},
     "+ normalisation and softmax": {"normalizes": True, "softmax": True},
     "+ everything": {"residual_depth": 512, **dict.fromkeys(UNITS, True)},
+    "+ operand memories": {
+        "residual_depth": 512,
+        **dict.fromkeys(UNITS, True),
+        "operand_depth": 1024,
+    },
 }
 
 

@@ -383,6 +383,10 @@ def _table(activation: ActivationOp | GateOp | None) -> NDArray[np.int8]:
     return numerics.IDENTITY
 
 
+def _alone(attend: AttendOp) -> bool:
+    return not isinstance(attend.parent_op(), ChainOp)
+
+
 @dataclass(frozen=True)
 class LowerDfkeToRpeaPass(ModulePass):
     """Turn scheduled `dfke.kernel`s into `rpea.program`s and the `rpea.run`s that play them.
@@ -404,6 +408,11 @@ class LowerDfkeToRpeaPass(ModulePass):
         ]
         if not kernels:
             return
+        if any(isinstance(found, AttendOp) and _alone(found) for found in op.walk()):
+            raise PassFailedException(
+                f"{self.name}: attention runs in a chain, with operand memories; run dfke-chain "
+                "first"
+            )
         try:
             self._lower(op, kernels)
         except (ValueError, VerifyException) as error:

@@ -3,6 +3,7 @@
 
 """What `nn` computes beyond ONNX's operators, and how it refuses what does not fit."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -62,7 +63,8 @@ def test_linear_takes_rows_of_any_rank(rows: tuple[int, ...]):
 def test_linear_hands_rows_to_what_stands_in():
     seen: list[tuple[str, tuple[int, ...]]] = []
 
-    def kernel(function: FuncOp, rows: NDArray[Any]) -> NDArray[Any]:
+    def kernel(function: FuncOp, rows: NDArray[Any], lengths: Sequence[int] | None) -> NDArray[Any]:
+        assert lengths is None
         seen.append((function.sym_name.data, rows.shape))
         return rows[:, ::-1]
 

@@ -298,3 +298,14 @@ func.func @f(%x: tensor<4xf32>, %i: tensor<1xi64>) {
     : (tensor<4xf32>, tensor<1xi64>, tensor<1xi64>) -> tensor<?xf32>
   func.return
 }
+
+// -----
+
+// CHECK: a mask is of [B, 1, 1, L] for sequences [B, L, K], not tensor<?x2x1x?xf32> for tensor<?x?x2xf32>
+func.func @k(%x: tensor<?x2xf32>) -> tensor<?x2xf32> {
+  func.return %x : tensor<?x2xf32>
+}
+func.func @f(%x: tensor<?x?x2xf32>, %m: tensor<?x2x1x?xf32>) {
+  %y = nn.linear @k %x mask %m : (tensor<?x?x2xf32>, tensor<?x2x1x?xf32>) -> tensor<?x?x2xf32>
+  func.return
+}

@@ -100,3 +100,10 @@ func.func @attention(
     : (tensor<?x1x?x4xf32>, tensor<?x1x4x?xf32>, tensor<?x1x?x4xf32>) -> tensor<?x1x?x4xf32>
   func.return %1 : tensor<?x1x?x4xf32>
 }
+
+// CHECK-LABEL: func.func @sequences
+func.func @sequences(%x: tensor<?x?x2xf32>, %m: tensor<?x1x1x?xf32>) -> tensor<?x?x3xf32> {
+  // CHECK-NEXT: %y = nn.linear @up %x mask %m : (tensor<?x?x2xf32>, tensor<?x1x1x?xf32>) -> tensor<?x?x3xf32>
+  %y = nn.linear @up %x mask %m : (tensor<?x?x2xf32>, tensor<?x1x1x?xf32>) -> tensor<?x?x3xf32>
+  func.return %y : tensor<?x?x3xf32>
+}

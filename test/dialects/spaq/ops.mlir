@@ -120,3 +120,21 @@ func.func @exact_rows(%x: tensor<?x2xi20>, %r: tensor<?x3xi8>, %y: tensor<?x2xi8
   %2 = spaq.normalize %y exponent dense<[0, 3]> : tensor<2xi32> : tensor<?x2xi8> -> tensor<?x2xi18>
   func.return %2 : tensor<?x2xi18>
 }
+
+// Attention of a sequence, over f32 and exactly.
+// CHECK-LABEL: func.func @attention
+func.func @attention(%q: tensor<?x4xf32>, %k: tensor<?x4xf32>, %v: tensor<?x4xf32>, %i: tensor<?x4xi8>)
+    -> (tensor<?x4xf32>, tensor<?x4xi8>) {
+  // CHECK-NEXT: %0 = spaq.attention %q, %k, %v heads 2 tokens 16 scale 5.000000e-01 : (tensor<?x4xf32>, tensor<?x4xf32>, tensor<?x4xf32>) -> tensor<?x4xf32>
+  %0 = spaq.attention %q, %k, %v heads 2 tokens 16 scale 0.5
+    : (tensor<?x4xf32>, tensor<?x4xf32>, tensor<?x4xf32>) -> tensor<?x4xf32>
+  // CHECK-NEXT: %1 = spaq.attention %0, %k, %v heads 1 tokens 3 scale 5.000000e-01 scores 1.200000e+01 : (tensor<?x4xf32>, tensor<?x4xf32>, tensor<?x4xf32>) -> tensor<?x4xf32>
+  %1 = spaq.attention %0, %k, %v heads 1 tokens 3 scale 0.5 scores 12.0
+    : (tensor<?x4xf32>, tensor<?x4xf32>, tensor<?x4xf32>) -> tensor<?x4xf32>
+  // CHECK-NEXT: %2 = spaq.attend %i, %i, %i heads 2 tokens 16 scores by dense<[900, 1]> : tensor<2xi32> shift dense<20> : tensor<2xi32> table dense<0> : tensor<256xi8> results by dense<300> : tensor<4xi32> shift dense<15> : tensor<4xi32> : (tensor<?x4xi8>, tensor<?x4xi8>, tensor<?x4xi8>) -> tensor<?x4xi8>
+  %2 = spaq.attend %i, %i, %i heads 2 tokens 16 scores by dense<[900, 1]> : tensor<2xi32>
+    shift dense<20> : tensor<2xi32> table dense<0> : tensor<256xi8>
+    results by dense<300> : tensor<4xi32> shift dense<15> : tensor<4xi32>
+    : (tensor<?x4xi8>, tensor<?x4xi8>, tensor<?x4xi8>) -> tensor<?x4xi8>
+  func.return %1, %2 : tensor<?x4xf32>, tensor<?x4xi8>
+}
