@@ -6,9 +6,9 @@
 `plain` sends every layer's activations to the array and back, `fused` merges Q, K and V and
 chains the two layers of the feed-forward block, `normalised` also adds residuals and normalises on
 the array: all from the attention's output projection to the layer's end is one chain. `attended`
-also takes scores, softmax and context there, so that the host computes nothing between a layer's
-programs; those of keys and values are made for each sequence, and their bytes count as moved. All
-are compiled from the same pruned model for the same machine, and run on the same sentences in
+also takes scores, softmax and context there, on a target with operand memories: a layer is one
+program, and its activations go in twice and come out once. Tokens of padding do not, so its
+sentences are no longer than they are. All are compiled from the same pruned model for the same machine, and run on the same sentences in
 Verilator; what host and array do together is held against the fast model, bit for bit.
 
 Cycles are those of the whole run: of `one by one` a program is loaded when the one before is
@@ -264,6 +264,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 levels=level_set(options.levels),
                 target=options.target,
                 second_order=False,
+                max_tokens=inputs["input_ids"].shape[1],
                 **chosen,
                 progress=lambda name, variant=variant: status.update(f"{variant}: {name}"),
             )
