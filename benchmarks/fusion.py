@@ -7,8 +7,8 @@
 chains the two layers of the feed-forward block, `normalised` also adds residuals and normalises on
 the array: all from the attention's output projection to the layer's end is one chain. `attended`
 also takes scores, softmax and context there, on a target with operand memories: a layer is one
-program, and its activations go in twice and come out once. Tokens of padding do not, so its
-sentences are no longer than they are. All are compiled from the same pruned model for the same machine, and run on the same sentences in
+program, and its activations go in twice and come out once. Tokens of padding do not. All are
+compiled from the same pruned model for the same machine, and run on the same sentences in
 Verilator; what host and array do together is held against the fast model, bit for bit.
 
 Cycles are those of the whole run: of `one by one` a program is loaded when the one before is

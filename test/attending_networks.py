@@ -3,9 +3,10 @@
 
 """Small random layers with attention, and what they compute."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+from networks import MACHINE
 from numpy.typing import NDArray
 from xdsl.context import Context
 from xdsl.dialects.builtin import FunctionType, ModuleOp, i8, i32
@@ -24,6 +25,19 @@ from daqkf.passes.dfke_chain import DfkeChainPass
 from daqkf.passes.dfke_fuse import DfkeFusePass
 from daqkf.passes.dfke_schedule import schedule
 from daqkf.passes.dfke_specialize_bitwidth import DfkeSpecializeBitwidthPass
+
+SEQUENCES = replace(
+    MACHINE,
+    lanes=4,
+    items=4,
+    post_lanes=2,
+    max_shift=0,
+    parameter_depth=1024,
+    residual_depth=64,
+    operand_depth=512,
+    normalizes=True,
+    softmax=True,
+)
 
 
 @dataclass(frozen=True)

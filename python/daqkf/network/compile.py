@@ -33,8 +33,8 @@ from daqkf.dialects.nn import AttentionOp, GatherOp, LinearOp, ProductOp
 from daqkf.dialects.nn.interpreter import tokens_of
 from daqkf.dialects.nn.ops import attends
 from daqkf.dialects.rpea import ArrayConfig, ArrayOp
-from daqkf.dialects.spaq import AttentionOp as SpaqAttentionOp
-from daqkf.dialects.spaq import LevelSet
+from daqkf.dialects.spaq import LevelSet, SequenceOperation
+from daqkf.dialects.spaq.numerics import NORMALIZED_FEATURES
 from daqkf.errors import DaqkfError, describe
 from daqkf.frontends import load_network
 from daqkf.hw_targets import load_target
@@ -153,16 +153,13 @@ def compile_network(
         progress("cut out kernels")
         run_passes(network, ["nn-dequantize", "nn-raise", "nn-outline", *(fusing if fuse else [])])
         function = entry(network)
-        _set_tokens(network, most)
+        _set_tokens(network, NORMALIZED_FEATURES)
         given = calibration is not None
         if calibration is None:
             calibration = drawn_inputs(function)
         listener = _Rows()
         progress("calibrate")
         call(network, function, in_order(function, calibration), (listener,))
-        if given and max_tokens is None:
-            for name, rows in listener.rows.items():
-                _set_tokens(network, max(map(len, rows)), name)
         if products:
             quantize_attention(network, calibration, machine, host_cycles, attention_levels)
             quantize_products(network, calibration)
@@ -177,6 +174,10 @@ def compile_network(
             (integer,) = (op for op in module.ops if isinstance(op, FuncOp))
             integer.detach()
             Rewriter.replace_op(kernel, integer)
+        _set_tokens(network, most)
+        if given and max_tokens is None:
+            for name, rows in listener.rows.items():
+                _set_tokens(network, max(map(len, rows)), name)
         network.verify()
         progress("schedule")
         arrays = _arrays(network, target, fuse, most)
@@ -189,7 +190,7 @@ def _set_tokens(network: ModuleOp, most: int, kernel: str | None = None) -> None
     """Say what the longest sequence of the kernels is, or of one of them."""
     for function in [op for op in network.ops if isinstance(op, FuncOp)]:
         for op in function.body.block.ops:
-            if isinstance(op, SpaqAttentionOp) and kernel in (None, function.sym_name.data):
+            if isinstance(op, SequenceOperation) and kernel in (None, function.sym_name.data):
                 op.tokens = IntegerAttr(most, i64)
 
 
