@@ -37,6 +37,10 @@ class Builder:
         self._block = Block(arg_types=[tensor(shape) for shape in shapes])
         self.inputs: Sequence[SSAValue] = self._block.args
 
+    @staticmethod
+    def tensor(shape: Sequence[int]) -> TensorType:
+        return tensor(shape)
+
     def add(self, op: Operation) -> SSAValue:
         self._block.add_op(op)
         return op.results[0]
