@@ -274,9 +274,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     output.print(compare(found))
     for variant, result in found.items():
         total = sum(result.cycles.values())
+        made = f", {result.made_bytes:,} a token of those for a sequence" * bool(result.made_bytes)
         output.print(
-            f"{variant}: {result.program_bytes:,} bytes of programs, and {result.made_bytes:,} a "
-            f"token of those that are made for a sequence; {result.loading:,} of "
+            f"{variant}: {result.program_bytes:,} bytes of programs{made}; {result.loading:,} of "
             f"{total:,} cycles only load them; overlapped {total / result.overlapped:.2f} times "
             f"faster, {result.tokens} tokens; cosine to float {result.cosines.mean():.4f}, least "
             f"{result.cosines.min():.4f}"
