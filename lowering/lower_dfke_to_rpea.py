@@ -113,10 +113,10 @@ def _attending(
     outputs = sum(int(to_array(schedule.counts).max()) for schedule in schedules)
     slots = outputs + sum(config.slots(count) for count in rows)
     wanted = {
+        "operand_depth": need.operands,
         "stream_depth": need.words + words,
         "parameter_depth": need.slots + slots,
         "result_depth": max(need.scores, config.result_depth),
-        "operand_depth": need.operands,
         "activation_depth": max(need.scores + 1, config.activation_depth),
     }
     for name, value in wanted.items():
@@ -383,8 +383,20 @@ def _table(activation: ActivationOp | GateOp | None) -> NDArray[np.int8]:
     return numerics.IDENTITY
 
 
-def _alone(attend: AttendOp) -> bool:
-    return not isinstance(attend.parent_op(), ChainOp)
+def _refuse(attend: AttendOp) -> None:
+    """Say why an attention that is in no chain cannot run.
+
+    Raises:
+        ValueError: the target does not hold it, or nothing has made a chain of it.
+    """
+    owners = [value.owner for value in attend.operands]
+    kernels = [owner for owner in owners if isinstance(owner, KernelOp)]
+    if len(kernels) == len(owners):
+        _attending(_chained(kernels, len(kernels), []), attend, kernels, [])
+    raise ValueError(
+        "attention runs in a chain, with the kernels of its queries, keys and values; run "
+        "dfke-chain first"
+    )
 
 
 @dataclass(frozen=True)
@@ -408,12 +420,10 @@ class LowerDfkeToRpeaPass(ModulePass):
         ]
         if not kernels:
             return
-        if any(isinstance(found, AttendOp) and _alone(found) for found in op.walk()):
-            raise PassFailedException(
-                f"{self.name}: attention runs in a chain, with operand memories; run dfke-chain "
-                "first"
-            )
         try:
+            for found in op.walk():
+                if isinstance(found, AttendOp) and not isinstance(found.parent_op(), ChainOp):
+                    _refuse(found)
             self._lower(op, kernels)
         except (ValueError, VerifyException) as error:
             raise PassFailedException(f"{self.name}: {error}") from None

@@ -223,6 +223,10 @@ class ChainOp(IRDLOperation):
             f"{keys.channels} features of keys and {queries.channels} of queries, "
             f"{values.channels} of values and {context.channels} of results",
         )
+        require(
+            keys.channels % config.items == 0,
+            f"{keys.channels} features of keys are not in whole operand words of {config.items}",
+        )
         room = feature_words(keys.channels, tiles, config)
         room += token_words(values.channels, tiles, config)
         require(

@@ -99,18 +99,27 @@ def inputs(seed: int = 0, lengths: tuple[int, ...] = (9, 4, 6)) -> dict[str, NDA
     return {"input0": x, "input1": mask}
 
 
-@cache
-def compiled(layers: int = 1, max_tokens: int | None = None) -> CompiledNetwork:
+def compiled_for(
+    calibration: dict[str, NDArray[np.float32]],
+    layers: int = 1,
+    target: str = TARGET,
+    max_tokens: int | None = None,
+) -> CompiledNetwork:
     return compile_network(
         encoder(layers),
-        calibration=inputs(),
+        calibration=calibration,
         levels=LevelSet.of("uniform", 127),
-        target=TARGET,
+        target=target,
         host_cycles=1000.0,
         products=True,
         max_tokens=max_tokens,
         second_order=False,
     )
+
+
+@cache
+def compiled(layers: int = 1) -> CompiledNetwork:
+    return compiled_for(inputs(), layers)
 
 
 def there(x: dict[str, NDArray[np.float32]]) -> NDArray[np.bool_]:
@@ -172,19 +181,11 @@ def test_saved_and_loaded(tmp_path: Path):
 
 def test_longer_sequences_are_for_max_tokens():
     short = {name: value.copy() for name, value in inputs(0, (5, 4, 5)).items()}
-    network = compile_network(
-        encoder(),
-        calibration=short,
-        levels=LevelSet.of("uniform", 127),
-        target=TARGET,
-        host_cycles=1000.0,
-        products=True,
-        second_order=False,
-    )
+    network = compiled_for(short)
     network.run(short)
     with pytest.raises(DaqkfError, match=r"a sequence of 9 tokens; it is for 1\.\.5"):
         network.run(inputs())
-    wide = compiled(max_tokens=16)
+    wide = compiled_for(inputs(), max_tokens=16)
     assert isinstance(wide.stages[0].program, ChainOp)
     assert wide.stages[0].program.tokens == 16
 
@@ -198,14 +199,6 @@ def test_a_soft_mask_is_refused():
 
 def test_targets_without_operand_memories_attend_as_before():
     target = str(Path(TARGET).with_name("attends.toml"))
-    network = compile_network(
-        encoder(),
-        calibration=inputs(),
-        levels=LevelSet.of("uniform", 127),
-        target=target,
-        host_cycles=1000.0,
-        products=True,
-        second_order=False,
-    )
+    network = compiled_for(inputs(), target=target)
     assert len(found(network.network, AttentionOp)) == 1
     assert all(call.mask is None for call in found(network.network, LinearOp))

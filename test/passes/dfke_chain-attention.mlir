@@ -1,9 +1,11 @@
 // RUN: daqkf-opt %s -p 'dfke-fuse,dfke-specialize-bitwidth,dfke-schedule{target="%S/targets/sequences.toml"},dfke-chain' | filecheck %s
 // RUN: daqkf-opt %s -p 'dfke-fuse,dfke-specialize-bitwidth,dfke-schedule{target="%S/targets/sequences.toml"},dfke-chain,lower-dfke-to-rpea' | filecheck %s --check-prefix=LOWERED
 // RUN: daqkf-opt %s -p 'dfke-fuse,dfke-specialize-bitwidth,dfke-schedule{target=tiny},dfke-chain' | filecheck %s --check-prefix=TINY
-// RUN: not daqkf-opt %s -p 'dfke-fuse,dfke-specialize-bitwidth,dfke-schedule{target=tiny},dfke-chain,lower-dfke-to-rpea' 2>&1 | filecheck %s --check-prefix=ALONE
+// RUN: not daqkf-opt %s -p 'dfke-fuse,dfke-specialize-bitwidth,dfke-schedule{target=tiny},dfke-chain,lower-dfke-to-rpea' 2>&1 | filecheck %s --check-prefix=ROOM
+// RUN: not daqkf-opt %s -p 'dfke-fuse,dfke-specialize-bitwidth,dfke-schedule{target="%S/targets/sequences.toml"},lower-dfke-to-rpea' 2>&1 | filecheck %s --check-prefix=ALONE
 
-// ALONE: lower-dfke-to-rpea: attention runs in a chain, with operand memories; run dfke-chain first
+// ROOM: lower-dfke-to-rpea: attention of 6 tokens takes operand_depth = {{[0-9]+}}; the target holds 0
+// ALONE: lower-dfke-to-rpea: attention runs in a chain, with the kernels of its queries, keys and values; run dfke-chain first
 
 // CHECK-LABEL: func.func @layer
 // CHECK: %y = dfke.chain(%[[X:.*]] = %x) : tensor<?x2xi8> -> tensor<?x2xi8> {

@@ -273,8 +273,14 @@ def test_machines_that_cannot_have_them(change: dict[str, object], message: str)
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"stream_depth": 128}, "run dfke-chain first"),
-        ({"operand_depth": 8}, "run dfke-chain first"),
+        (
+            {"stream_depth": 128},
+            "attention of 6 tokens takes stream_depth = [0-9]+; the target holds 128",
+        ),
+        (
+            {"operand_depth": 8},
+            "attention of 6 tokens takes operand_depth = 16; the target holds 8",
+        ),
     ],
 )
 def test_targets_that_are_too_small(change: dict[str, int], message: str):

@@ -302,6 +302,9 @@ class Simulator:
         config = self.config
         results = config.result_depth * (config.post_cycles + config.pes)
         moves = config.result_depth if config.chains else 0
+        if config.operand_depth:
+            # Rows of features are read for each token of a PE.
+            moves *= config.lanes // config.pes
         rows = [
             *([config.normalization_cycles(config.result_depth)] if config.normalizes else []),
             *([config.gating_cycles(config.result_depth // 2)] if config.gates else []),
