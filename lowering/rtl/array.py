@@ -13,8 +13,7 @@ each tile of T tokens, a result stream of N beats, and status words. An array wh
 has more than one bucket also has the SPAQ unit, which picks among a program's variants.
 """
 
-from collections.abc import Mapping
-from collections.abc import Sequence as Several
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from daqkf.dialects.rpea import ArrayConfig
@@ -30,7 +29,7 @@ from daqkf.lowering.rtl.post import build_post
 from daqkf.lowering.rtl.row_gates import build_gate_unit
 from daqkf.lowering.rtl.rows import build_row_unit
 from daqkf.lowering.rtl.select import choose, index_bits
-from daqkf.lowering.rtl.sequence import Sequence, follow
+from daqkf.lowering.rtl.sequence import SequenceState, follow
 from daqkf.lowering.rtl.spaq_unit import DECISION_CYCLES, build_spaq_unit
 
 TOP = "daqkf_array"
@@ -73,7 +72,7 @@ def build_array(config: ArrayConfig) -> Circuit:
     x_tready = (at[Phase.READY] & programs.stays) | (at[Phase.LOADING_ACTIVATIONS] & ~complete)
     beat = x_tvalid & x_tready
     done = c.wire("done", 1)
-    sequence: Sequence | None = None
+    sequence: SequenceState | None = None
     if isinstance(within, Wire):
         due = c.wire("header_due", 1)
         header, beat = beat & due, beat & ~due
@@ -384,8 +383,8 @@ class _Programs:
     """Whether the next tile is for the program that is there."""
     fresh: Signal
     """Another program comes."""
-    transitions: Several[tuple[Signal, Phase]]
-    failures: Several[tuple[Signal, Phase]] = ()
+    transitions: Sequence[tuple[Signal, Phase]]
+    failures: Sequence[tuple[Signal, Phase]] = ()
     bank: Signal | None = None
     """The one that runs."""
 

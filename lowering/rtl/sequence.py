@@ -11,7 +11,7 @@ from daqkf.lowering.rtl.select import index_bits
 
 
 @dataclass(frozen=True)
-class Sequence:
+class SequenceState:
     """What the array knows of it; of other programs, every tile is a last one."""
 
     due: Signal
@@ -28,7 +28,7 @@ class Sequence:
 
 def follow(
     c: Circuit, config: ArrayConfig, attends: Signal, header: Signal, row: Signal, done: Signal
-) -> Sequence:
+) -> SequenceState:
     """`header` pulses with the row that has the tokens, `done` at the end of each tile."""
     width = config.tokens_width
     tokens = c.register("tokens", width)
@@ -48,4 +48,4 @@ def follow(
     second.drive(~second, enable=ends & final)
     complete = ends & final & second
     opening.drive(complete, enable=header | complete)
-    return Sequence(attends & opening, attends & ~opening, final | ~attends, tile, tokens)
+    return SequenceState(attends & opening, attends & ~opening, final | ~attends, tile, tokens)

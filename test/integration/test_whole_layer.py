@@ -27,6 +27,9 @@ from daqkf.dialects.nn.base import shape_of
 from daqkf.dialects.rpea import ChainOp
 from daqkf.dialects.spaq import LevelSet
 from daqkf.errors import DaqkfError
+from daqkf.frontends import load_network
+from daqkf.models.export_onnx import export_minilm
+from daqkf.models.minilm import MiniLM, load_calibration, load_sentences
 from daqkf.network.accelerators import SimulatedArray
 from daqkf.network.compile import compile_network
 from daqkf.network.compiled import CompiledNetwork
@@ -202,3 +205,29 @@ def test_targets_without_operand_memories_attend_as_before():
     network = compiled_for(inputs(), target=target)
     assert len(found(network.network, AttentionOp)) == 1
     assert all(call.mask is None for call in found(network.network, LinearOp))
+
+
+@pytest.mark.slow
+def test_a_layer_of_minilm_does_not_leave_the_array(tmp_path: Path):
+    model, path = MiniLM.load(), tmp_path / "layer.onnx"
+    path.write_bytes(export_minilm(model, layers=1).SerializeToString())
+    calibration, x = (
+        dict(zip(("input_ids", "attention_mask"), model.tokenize(sentences), strict=True))
+        for sentences in (load_calibration()[:40], load_sentences()[:3])
+    )
+    network = compile_network(
+        path,
+        calibration=calibration,
+        levels=LevelSet.of("uniform", 15),
+        target="wide-norm",
+        products=True,
+    )
+    (stage,) = network.stages
+    assert (stage.features, stage.outputs) == (768, 384)
+    assert network.host()["layer_norm"] == 1  # The embeddings'.
+    (y,) = network.run(x, accelerator="rtl", check=True).values()
+    module = load_network(path)
+    (expected,) = results(module, *x.values())
+    counted = x["attention_mask"] > 0
+    noise = np.sum((y - expected)[counted] ** 2) / np.sum(expected[counted] ** 2)
+    assert noise < 0.02
