@@ -46,16 +46,21 @@ def entry(module: ModuleOp) -> FuncOp:
 
 
 def run(
-    module: ModuleOp, *arguments: NDArray[Any], listeners: tuple[Interpreter.Listener, ...] = ()
+    module: ModuleOp,
+    *arguments: NDArray[Any],
+    listeners: tuple[Interpreter.Listener, ...] = (),
+    sequences: Sequence[int] = (),
 ) -> NDArray[Any]:
     """Call the module's one function and give back its one result.
 
-    Arguments are [T, K] float32 or int8, as the function's types say.
+    Arguments are [T, K] float32 or int8, as the function's types say; to attention, all tokens are
+    one sequence, or `sequences` of so many.
 
     Raises:
         InterpretationError: an argument's shape does not fit, or a sum leaves its type.
     """
-    return call(module, only_function(module), arguments, listeners)[0]
+    function = only_function(module)
+    return call(module, function, arguments, listeners, sequences=sequences)[0]
 
 
 def call(
@@ -65,6 +70,7 @@ def call(
     listeners: tuple[Interpreter.Listener, ...] = (),
     host: NnFunctions | None = None,
     array: RpeaFunctions | None = None,
+    sequences: Sequence[int] = (),
 ) -> tuple[NDArray[Any], ...]:
     """The results of a function of the module; `host` and `array` may say how `nn` and `rpea` run.
 
@@ -78,8 +84,8 @@ def call(
         if not isinstance(kind, TensorType) or not _is(argument.shape, kind.get_shape()):
             raise InterpretationError(f"an array of shape {argument.shape} is not a {kind}")
     interpreter = Interpreter(module, listeners=listeners)
-    for functions in (SpaqFunctions, DfkeFunctions, FuncFunctions):
-        interpreter.register_implementations(functions())
+    for functions in (SpaqFunctions(sequences), DfkeFunctions(), FuncFunctions()):
+        interpreter.register_implementations(functions)
     interpreter.register_implementations(host or NnFunctions())
     interpreter.register_implementations(array or RpeaFunctions())
     return interpreter.call_op(function, tuple(arguments))

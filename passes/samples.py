@@ -24,23 +24,31 @@ from daqkf.passes.maths.input_statistics import InputStatistics
 class _Inputs(Interpreter.Listener):
     """The statistics of what each product reads."""
 
-    read: dict[Operation, list[NDArray]] = field(default_factory=dict[Operation, list[NDArray]])
+    found: dict[Operation, InputStatistics] = field(
+        default_factory=dict[Operation, InputStatistics]
+    )
 
     def will_interpret_op(self, op: Operation, args: PythonValues) -> None:
         if isinstance(op, MatmulOp):
-            self.read.setdefault(op, []).append(args[0])
-
-    def found(self) -> dict[Operation, InputStatistics]:
-        return {op: InputStatistics.of(np.concatenate(read)) for op, read in self.read.items()}
+            self.found[op] = InputStatistics.of(args[0])
 
 
 Samples = NDArray | Sequence[NDArray]
 """Activations [T, K], or of a function with attention several sequences of them."""
 
 
-def parts_of(samples: Samples) -> list[NDArray]:
-    """What a function is run on, one after another."""
-    return [np.asarray(samples)] if isinstance(samples, np.ndarray) else list(samples)
+def rows_of(samples: Samples) -> tuple[NDArray, list[int]]:
+    """All of them [T, K], and how many tokens each sequence has; none, if nothing says.
+
+    Raises:
+        ValueError: something else than numbers [T, K].
+    """
+    parts = [samples] if isinstance(samples, np.ndarray) else list(samples)
+    for part in parts or [np.empty(0)]:
+        if part.ndim != 2 or not part.size or part.dtype.kind not in "fiu":
+            raise ValueError(f"samples must be numbers [T, K], not {part.dtype} {part.shape}")
+    lengths = [] if isinstance(samples, np.ndarray) else [len(part) for part in parts]
+    return np.concatenate(parts), lengths
 
 
 def load_samples(path: str) -> NDArray:
@@ -77,13 +85,11 @@ def input_statistics(module: ModuleOp, samples: Samples) -> dict[Operation, Inpu
     Raises:
         ValueError: samples that are not finite numbers, or of another shape.
     """
+    rows, lengths = rows_of(samples)
+    InputStatistics.check(rows)
     listener = _Inputs()
-    for part in parts_of(samples):
-        if part.dtype.kind not in "fiu":
-            raise ValueError(f"samples must be numbers [T, K], not {part.dtype}")
-        InputStatistics.check(part)
-        try:
-            run(module, part.astype(np.float32), listeners=(listener,))
-        except InterpretationError as error:
-            raise ValueError(f"samples: {error}") from None
-    return listener.found()
+    try:
+        run(module, rows.astype(np.float32), listeners=(listener,), sequences=lengths)
+    except InterpretationError as error:
+        raise ValueError(f"samples: {error}") from None
+    return listener.found

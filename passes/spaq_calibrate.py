@@ -28,9 +28,9 @@ from daqkf.dialects.spaq import (
     ResidualOp,
 )
 from daqkf.dialects.spaq.functions import SATURATION
-from daqkf.dialects.spaq.interpreter import attention_scores, softmax
+from daqkf.dialects.spaq.interpreter import attention_scores, softmax, split_sequences
 from daqkf.passes.maths.calibration import absmax_ranges, clipped_ranges
-from daqkf.passes.samples import Samples, load_samples, parts_of
+from daqkf.passes.samples import Samples, load_samples, rows_of
 
 
 def _function_of(value: SSAValue) -> str:
@@ -65,7 +65,7 @@ class _Ranges(Interpreter.Listener):
 
     per_feature: bool
     clip: str
-    seen: dict[SSAValue, list[NDArray]] = field(default_factory=dict[SSAValue, list[NDArray]])
+    sequences: list[int]
     scores: dict[AttentionOp, float] = field(default_factory=dict[AttentionOp, float])
     found: dict[SSAValue, float | NDArray[np.float64]] = field(
         default_factory=dict[SSAValue, float | NDArray[np.float64]]
@@ -79,16 +79,12 @@ class _Ranges(Interpreter.Listener):
         ranges = np.minimum(ranges, SATURATION.get(_function_of(value), np.inf))
         self.found[value] = ranges if self.per_feature else float(ranges[0])
 
-    def observe_all(self) -> None:
-        """State the ranges of all values from what they were in all runs."""
-        for value, seen in self.seen.items():
-            self.observe(value, np.concatenate(seen))
-
     def will_interpret_op(self, op: Operation, args: PythonValues) -> None:
         if isinstance(op, AttentionOp):
-            scores = attention_scores(op, *args[:2])
-            counted = np.where(softmax(scores) > NEGLIGIBLE, np.abs(scores), 0)
-            self.scores[op] = max(float(counted.max(initial=0)), self.scores.get(op, 0.0))
+            for q, k in zip(*(split_sequences(x, self.sequences) for x in args[:2]), strict=True):
+                scores = attention_scores(op, q, k)
+                counted = np.where(softmax(scores) > NEGLIGIBLE, np.abs(scores), 0)
+                self.scores[op] = max(float(counted.max(initial=0)), self.scores.get(op, 0.0))
 
     def did_interpret_op(self, op: Operation, results: PythonValues) -> None:
         if not isinstance(op, _OBSERVED):
@@ -98,7 +94,7 @@ class _Ranges(Interpreter.Listener):
             value.get_user_of_unique_use(), AddOp | ResidualOp
         )
         if isinstance(value.type, TensorType) and not followed:
-            self.seen.setdefault(value, []).append(results[0])
+            self.observe(value, results[0])
 
 
 def calibrate(
@@ -125,10 +121,10 @@ def calibrate(
     ):
         if choice not in known:
             raise ValueError(f"unknown {what} '{choice}' (known: {', '.join(known)})")
-    sequences = parts_of(samples)
-    samples = np.concatenate(sequences) if sequences else np.empty((0, 0))
-    if samples.ndim != 2 or not samples.size or not np.issubdtype(samples.dtype, np.number):
-        raise ValueError(f"calibration samples must be numbers [T, K], not {samples.shape}")
+    try:
+        samples, sequences = rows_of(samples)
+    except ValueError as error:
+        raise ValueError(f"calibration {error}") from None
     with np.errstate(over="ignore"):
         samples = samples.astype(np.float32)
     bad = np.argwhere(~np.isfinite(samples))
@@ -137,17 +133,15 @@ def calibrate(
         raise ValueError(
             f"calibration samples contain NaN or infinity, first in row {row}, feature {feature}"
         )
-    ranges = _Ranges(granularity == "channel", clip)
+    ranges = _Ranges(granularity == "channel", clip, sequences)
     try:
         with np.errstate(over="ignore", invalid="ignore"):
-            for part in np.split(samples, np.cumsum([len(part) for part in sequences[:-1]])):
-                run(module, part, listeners=(ranges,))
+            run(module, samples, listeners=(ranges,), sequences=sequences)
         (argument,) = only_function(module).args
     except InterpretationError as error:
         raise ValueError(f"calibration samples: {error}") from None
     if not all(isinstance(use.operation, ColumnsOp) for use in argument.uses):
         ranges.observe(argument, samples)
-    ranges.observe_all()
     for op, most in ranges.scores.items():
         op.scores = FloatAttr(most or 1.0, f64)
     for value, found in ranges.found.items():

@@ -3,6 +3,7 @@
 
 """What `spaq` operations compute, over NumPy arrays: int8, int64 for sums, or float32."""
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -51,6 +52,11 @@ def _checked(op: Operation, sums: NDArray[np.int64]) -> NDArray[np.int64]:
     return sums
 
 
+def split_sequences(rows: NDArray[Any], sequences: Sequence[int]) -> list[NDArray[Any]]:
+    """The rows of each sequence; of one, if nothing says."""
+    return np.split(rows, np.cumsum(sequences[:-1], dtype=np.int64))
+
+
 def _require_tokens(op: SequenceOperation, tokens: int) -> None:
     most = op.tokens.value.data
     if not 0 < tokens <= most:
@@ -78,7 +84,14 @@ def softmax(scores: NDArray[np.float64]) -> NDArray[np.float64]:
 
 @register_impls
 class SpaqFunctions(InterpreterFunctions):
-    """Implementations of the `spaq` operations."""
+    """Implementations of the `spaq` operations.
+
+    Tokens are of `sequences` of so many, one after another, or all of one.
+    """
+
+    def __init__(self, sequences: Sequence[int] = ()):
+        super().__init__()
+        self._sequences = sequences
 
     @impl(ConstantOp)
     def constant(self, interpreter: Interpreter, op: ConstantOp, args: Values) -> Values:
@@ -147,18 +160,34 @@ class SpaqFunctions(InterpreterFunctions):
 
     @impl(AttentionOp)
     def attention(self, interpreter: Interpreter, op: AttentionOp, args: Values) -> Values:
-        _require_tokens(op, len(args[0]))
-        shares = softmax(attention_scores(op, *args[:2]))
-        values = _by_head(op, args[2])
-        return (np.concatenate(list(shares @ values), axis=1).astype(np.float32),)
+        def attend(
+            q: NDArray[np.float32], k: NDArray[np.float32], v: NDArray[np.float32]
+        ) -> NDArray[np.float32]:
+            shares = softmax(attention_scores(op, q, k))
+            return np.concatenate(list(shares @ _by_head(op, v)), axis=1).astype(np.float32)
+
+        return (self._each(op, attend, args),)
 
     @impl(AttendOp)
     def attend(self, interpreter: Interpreter, op: AttendOp, args: Values) -> Values:
-        _require_tokens(op, len(args[0]))
         heads, table = op.heads.value.data, to_array(op.table)
         scores, results = op.score_factors(), op.result_factors()
-        q, k, v = args
-        return (numerics.attend(q, k, v, heads, scores, table, results),)
+
+        def attend(
+            q: NDArray[np.int8], k: NDArray[np.int8], v: NDArray[np.int8]
+        ) -> NDArray[np.int8]:
+            return numerics.attend(q, k, v, heads, scores, table, results)
+
+        return (self._each(op, attend, args),)
+
+    def _each(
+        self, op: SequenceOperation, attend: Callable[..., NDArray[Any]], args: Values
+    ) -> NDArray[Any]:
+        """Attention of each sequence by itself."""
+        parts = [split_sequences(value, self._sequences) for value in args]
+        for part in parts[0]:
+            _require_tokens(op, len(part))
+        return np.concatenate([attend(*own) for own in zip(*parts, strict=True)])
 
     @impl(ColumnsOp)
     def columns(self, interpreter: Interpreter, op: ColumnsOp, args: Values) -> Values:

@@ -253,7 +253,7 @@ def test_running_takes_as_long_as_the_longest_stream():
     ("word", "value", "reason"),
     [
         (0, 1, "magic"),
-        (1, 7, "version"),
+        (1, 9, "version"),
         (2, 1, "fingerprint"),
         (5, 0x9000_0000, "command"),
         (6, 0, "command"),

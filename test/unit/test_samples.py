@@ -69,8 +69,8 @@ def test_each_product_sees_its_own_input():
     ("samples", "message"),
     [
         (np.ones((2, 3)), r"samples: an array of shape \(2, 3\) is not a tensor<\?x2xf32>"),
-        (np.ones(2), r"samples must be activations \[T, K\], not \[2\]"),
-        (np.ones((0, 2)), r"samples must be activations \[T, K\], not \[0, 2\]"),
+        (np.ones(2), r"samples must be numbers \[T, K\], not float64 \(2,\)"),
+        (np.ones((0, 2)), r"samples must be numbers \[T, K\], not float64 \(0, 2\)"),
         (np.array([["a", "b"]]), r"samples must be numbers \[T, K\], not <U1"),
         (np.array([[1.0, 2.0], [1.0, np.inf]]), r"sample \[1, 1\] is inf"),
     ],

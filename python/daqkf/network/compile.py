@@ -49,7 +49,7 @@ from daqkf.passes.nn_gate import NnGatePass
 from daqkf.passes.nn_merge import NnMergePass
 from daqkf.passes.nn_normalize import NnNormalizePass
 from daqkf.passes.nn_product import Inputs, in_order, input_names, quantize_products
-from daqkf.passes.samples import Samples, parts_of
+from daqkf.passes.samples import Samples, rows_of
 from daqkf.passes.spaq_calibrate import calibrate
 from daqkf.passes.spaq_prune import prune
 from daqkf.passes.spaq_quantize import SpaqQuantizePass
@@ -212,8 +212,8 @@ def _quantized(
     """A kernel as exact integers, in a module of its own."""
     module = ModuleOp([kernel.clone()])
     if second_order is None:
-        parts = parts_of(rows)
-        second_order = sum(map(len, parts)) >= 2 * parts[0].shape[1]
+        whole, _ = rows_of(rows)
+        second_order = len(whole) >= 2 * whole.shape[1]
     samples = rows if second_order else None
     if sparsity is not None:
         prune(module, sparsity, samples)
