@@ -33,7 +33,7 @@ from daqkf.dialects.nn import (
 )
 from daqkf.dialects.nn.attention import Operands
 from daqkf.dialects.nn.base import HOST, node_name
-from daqkf.dialects.nn.interpreter import NnFunctions, in_sequences, integer_product
+from daqkf.dialects.nn.interpreter import NnFunctions, integer_product
 from daqkf.dialects.rpea import (
     ArrayConfig,
     ArrayOp,
@@ -450,9 +450,7 @@ class _Runner:
         on_device = self.device is not None and name.startswith(self.only)
         fast = None
         if not on_device or self.check:
-            fast = in_sequences(
-                lambda part: call(self.compiled.network, function, (part,))[0], x, lengths
-            )
+            (fast,) = call(self.compiled.network, function, (x,), sequences=lengths or ())
             if not on_device:
                 return fast
         lowered = self.compiled.kernels[name]
