@@ -64,13 +64,11 @@ def build_chain_unit(config: ArrayConfig) -> Circuit:
     kernel.drive(mux(row["last"], begin, following_kernel), enable=ran)
     results = c.delay(row["outputs"], "results", enable=ran)
     following, row_start = c.wire("following", 1), c.wire("starts_rows", 1)
-    over = following | row_start
     if config.operand_depth:
         paused = c.wire("pausing", 1)
         filling = c.delay(row["fills"].any(), "filling", enable=ran, reset=0)
-        over = over | paused
     chaining = c.register("chaining", 1, reset=0)
-    chaining.drive((ran & ~row["last"]) | (chaining & ~over))
+    chaining.drive((ran & ~row["last"]) | (chaining & ~following & ~row_start & ~paused))
     known = chaining & c.delay(chaining, "settled", reset=0)
     moved = c.register("moved", 1, reset=0)
     moving, asked = known, c.const(0, 1)
