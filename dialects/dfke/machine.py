@@ -184,6 +184,11 @@ class Machine:
         """Whether these elements can have operand memories."""
         if not self.softmax:
             raise ValueError("operand memories are for attention, which needs softmax")
+        if self.result_depth < self.lanes:
+            raise ValueError(
+                f"operand memories need results for the {self.lanes} keys of a tile, not "
+                f"{self.result_depth}"
+            )
         if set(self.families) != {"running_sum"} or self.index_bits:
             raise ValueError(
                 "operand memories are for running_sum elements with whole addresses, index_bits = 0"

@@ -260,6 +260,7 @@ def test_chains_of_sequences_are_verified(change: Callable[[ChainOp], object], m
         ({"softmax": False}, "operand memories are for attention, which needs softmax"),
         ({"families": ("ternary",)}, "for running_sum elements with whole addresses"),
         ({"index_bits": 3}, "for running_sum elements with whole addresses"),
+        ({"result_depth": 2}, "need results for the 4 keys of a tile, not 2"),
         ({"items": 2}, "not 4 lanes, 2 items and 2 PEs"),
         ({"pes": 3}, "not 4 lanes, 4 items and 3 PEs"),
         ({"operand_depth": 3}, "operand_depth must be a power of two above 1, not 3"),
