@@ -138,8 +138,12 @@ def _fits(parts: Sequence[Part]) -> bool:
         machine.slots(features(part.result)) for part in parts if isinstance(part, RowOperation)
     )
     for attend in (part for part in parts if isinstance(part, AttendOp)):
-        need = attention_need(attend, machine)
-        if need.operands > machine.operand_depth or need.scores > machine.result_depth:
+        try:
+            need = attention_need(attend, machine)
+        except ValueError:
+            return False
+        rows = min(machine.result_depth, machine.activation_depth - 1)
+        if need.operands > machine.operand_depth or need.scores > rows:
             return False
         words, outputs = words + need.words, outputs + need.slots
     added = [features(kernel.result) for kernel in kernels if kernel.kept is not None]

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from attending_networks import Attending
 from images import changed, sealed
 from networks import MACHINE, MACHINES, Layers, activations_for, chained, lowered
 from row_networks import Rows
@@ -70,9 +71,13 @@ def rows(shape: str) -> Rows:
 
 @cache
 def loaded(name: str, shape: str) -> Playable:
-    """What an array of this machine plays: a kernel, a chain, one that normalises as well or does
-    all that a row unit can, or a dispatch of two kernels."""
+    """What an array of this machine plays: a kernel, a chain, one that normalises as well, does
+    all that a row unit can or attends, or a dispatch of two kernels."""
     machine = FAMILIES[name]
+    if shape == "attends":
+        made = Attending.random(3, 6, 2, machine.items, 3)
+        units = {"normalizes": True, "softmax": True, "residual_depth": 8, "operand_depth": 16}
+        return playable(made.lowered(replace(machine, max_shift=1, **units)))[-1]
     if shape == "dispatch":
         return dispatched(name, (1, 0, 0, 1), 2)
     if shape in ROWS:
@@ -356,6 +361,7 @@ def test_sizes_are_those_of_the_memories():
         ("dense", "chain"),
         ("P2-T2", "rows"),
         ("dense", "rows"),
+        ("P2-T2", "attends"),
         ("strassen", "kernel"),
         ("windows", "kernel"),
         ("deltas", "kernel"),

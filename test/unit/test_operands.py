@@ -290,5 +290,7 @@ def test_targets_that_are_too_small(change: dict[str, int], message: str):
 
 
 def test_heads_are_of_whole_words():
-    with pytest.raises(ValueError, match="heads of 3 features; the target's operand words have 4"):
+    with pytest.raises(
+        PassFailedException, match="heads of 3 features; the target's operand words have 4"
+    ):
         Attending.random(3, 6, 2, 3, 6).lowered(SEQUENCES)
