@@ -126,11 +126,14 @@ def _attending(
                 f"attention of {attend.tokens.value.data} tokens takes {name} = {value}; the "
                 f"target holds {limit}"
             )
-    widths = ("running_sum_width", "accumulator_width", "sum_width")
+    # The softmax's sums take the way of an element's.
+    accumulator = max(config.accumulator_width, need.width, NORMALIZED_BITS)
     return replace(
         config,
         **{name: memory_depth(value) for name, value in wanted.items()},
-        **{name: max(getattr(config, name), need.width) for name in widths},
+        running_sum_width=max(config.running_sum_width, need.width),
+        accumulator_width=accumulator,
+        sum_width=max(config.sum_width, accumulator),
         normalizes=True,
         softmax=True,
     )

@@ -175,7 +175,8 @@ def test_keys_that_are_not_there_count_for_nothing():
 
 
 @pytest.mark.parametrize(
-    ("features", "heads", "width", "tokens"), [(12, 2, 8, 10), (5, 1, 4, 4), (9, 3, 4, 13)]
+    ("features", "heads", "width", "tokens"),
+    [(12, 2, 8, 10), (5, 1, 4, 4), (9, 3, 4, 13), (2, 1, 4, 1)],
 )
 def test_formulas_ir_and_array_agree(features: int, heads: int, width: int, tokens: int):
     layer = Attending.random(features, features, heads, width, tokens)

@@ -138,3 +138,50 @@ func.func @gates(%x: tensor<?x1xi8>) -> tensor<?x1xi8> {
   }
   func.return %y : tensor<?x1xi8>
 }
+
+// Keys, values and queries, their attention, and a kernel that adds what they have read.
+// CHECK-LABEL: @sequences
+func.func @sequences(%x: tensor<?x2xi8>) -> tensor<?x2xi8> {
+  // CHECK: dfke.chain(%c = %x) : tensor<?x2xi8> -> tensor<?x2xi8> {
+  %y = dfke.chain(%c = %x) : tensor<?x2xi8> -> tensor<?x2xi8> {
+    %k = dfke.kernel(%i = %c) : tensor<?x2xi8> -> tensor<?x2xi8> {
+      %w = spaq.constant dense<1> : tensor<2x2xi8>
+      %0 = spaq.matmul %i, %w : (tensor<?x2xi8>, tensor<2x2xi8>) -> tensor<?x2xi32>
+      %1 = spaq.requantize %0 multiplier dense<2> : tensor<2xi32> shift dense<1> : tensor<2xi32>
+        : tensor<?x2xi32> -> tensor<?x2xi8>
+      dfke.yield %1 : tensor<?x2xi8>
+    }
+    %v = dfke.kernel(%i = %c) : tensor<?x2xi8> -> tensor<?x2xi8> {
+      %w = spaq.constant dense<1> : tensor<2x2xi8>
+      %0 = spaq.matmul %i, %w : (tensor<?x2xi8>, tensor<2x2xi8>) -> tensor<?x2xi32>
+      %1 = spaq.requantize %0 multiplier dense<2> : tensor<2xi32> shift dense<1> : tensor<2xi32>
+        : tensor<?x2xi32> -> tensor<?x2xi8>
+      dfke.yield %1 : tensor<?x2xi8>
+    }
+    %q = dfke.kernel(%i = %c) : tensor<?x2xi8> -> tensor<?x2xi8> {
+      %w = spaq.constant dense<1> : tensor<2x2xi8>
+      %0 = spaq.matmul %i, %w : (tensor<?x2xi8>, tensor<2x2xi8>) -> tensor<?x2xi32>
+      %1 = spaq.requantize %0 multiplier dense<2> : tensor<2xi32> shift dense<1> : tensor<2xi32>
+        : tensor<?x2xi32> -> tensor<?x2xi8>
+      dfke.yield %1 : tensor<?x2xi8>
+    }
+    // CHECK: %a = spaq.attend %q, %k, %v heads 1 tokens 4
+    %a = spaq.attend %q, %k, %v heads 1 tokens 4
+      scores by dense<1> : tensor<1xi32> shift dense<1> : tensor<1xi32>
+      table dense<0> : tensor<256xi8>
+      results by dense<1> : tensor<2xi32> shift dense<1> : tensor<2xi32>
+      : (tensor<?x2xi8>, tensor<?x2xi8>, tensor<?x2xi8>) -> tensor<?x2xi8>
+    // CHECK-NEXT: %o = dfke.kernel(%i = %a, %r = %c)
+    %o = dfke.kernel(%i = %a, %r = %c) : tensor<?x2xi8>, tensor<?x2xi8> -> tensor<?x2xi8> {
+      %w = spaq.constant dense<1> : tensor<2x2xi8>
+      %0 = spaq.matmul %i, %w : (tensor<?x2xi8>, tensor<2x2xi8>) -> tensor<?x2xi32>
+      %1 = spaq.residual %0, %r multiplier dense<2> : tensor<2xi32>
+        : (tensor<?x2xi32>, tensor<?x2xi8>) -> tensor<?x2xi32>
+      %2 = spaq.requantize %1 multiplier dense<2> : tensor<2xi32> shift dense<1> : tensor<2xi32>
+        : tensor<?x2xi32> -> tensor<?x2xi8>
+      dfke.yield %2 : tensor<?x2xi8>
+    }
+    dfke.yield %o : tensor<?x2xi8>
+  }
+  func.return %y : tensor<?x2xi8>
+}

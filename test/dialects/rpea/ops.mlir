@@ -179,3 +179,32 @@ rpea.softmax @attend for @all keys 2 table dense<1> : tensor<256xi8>
 rpea.chain @gates of [@gated, @gate]
 // CHECK: rpea.chain @attends of [@gated, @attend]
 rpea.chain @attends of [@gated, @attend]
+
+// A chain of sequences, of queries, keys and values of 0. A word is, from its lowest bit, index0 (2
+// bits), index1 (2 bits), complement1, keep, gated, double, step, last, end. An output of operands has
+// a word that is gated for each of their bits, of which all but the first one double.
+// CHECK: rpea.array @attending <{{.*}}, normalizes = true, softmax = true, operand_depth = 4, kernels = 8>
+rpea.array @attending <pes = 1, lanes = 2, post_lanes = 1, max_shift = 0, activation_depth = 4,
+  stream_depth = 64, parameter_depth = 16, result_depth = 2, running_sum_width = 17,
+  accumulator_width = 18, sum_width = 18, normalizes = true, softmax = true, operand_depth = 4, kernels = 8>
+rpea.program @nothing on @attending features 2
+  stream dense<[[783], [1807]]> : tensor<2x1xi32>
+  rows dense<2> : tensor<1xi32> outputs dense<[0, 1]> : tensor<2xi32> counts dense<2> : tensor<1xi32>
+  bias dense<0> : tensor<2xi32> multiplier dense<1> : tensor<2xi32>
+  shift dense<1> : tensor<2xi32> table dense<0> : tensor<256xi8>
+// CHECK: rpea.program @scores {{.*}} table dense<0> : tensor<256xi8> operands 0{{$}}
+rpea.program @scores on @attending features 2
+  stream dense<[[84], [212], [244], [244], [244], [244], [244], [244], [15], [783], [84], [212], [244], [244], [244], [244], [244], [244], [15], [1807]]> : tensor<20x1xi32>
+  rows dense<20> : tensor<1xi32> outputs dense<[0, 1]> : tensor<2xi32> counts dense<2> : tensor<1xi32>
+  bias dense<0> : tensor<2xi32> multiplier dense<1> : tensor<2xi32>
+  shift dense<1> : tensor<2xi32> table dense<0> : tensor<256xi8> operands 0
+rpea.softmax @shares for @attending keys 2 table dense<1> : tensor<256xi8>
+  offset dense<127> : tensor<2xi32> multiplier dense<127> : tensor<2xi32> shift dense<16> : tensor<2xi32>
+// CHECK: rpea.program @results {{.*}} operands 2{{$}}
+rpea.program @results on @attending features 2
+  stream dense<[[84], [212], [244], [244], [244], [244], [244], [244], [15], [783], [84], [212], [244], [244], [244], [244], [244], [244], [15], [1807]]> : tensor<20x1xi32>
+  rows dense<20> : tensor<1xi32> outputs dense<[0, 1]> : tensor<2xi32> counts dense<2> : tensor<1xi32>
+  bias dense<0> : tensor<2xi32> multiplier dense<1> : tensor<2xi32>
+  shift dense<1> : tensor<2xi32> table dense<0> : tensor<256xi8> operands 2
+// CHECK: rpea.chain @sequences of [@nothing, @nothing, @nothing, @scores, @shares, @results, @nothing] tiles 1{{$}}
+rpea.chain @sequences of [@nothing, @nothing, @nothing, @scores, @shares, @results, @nothing] tiles 1
