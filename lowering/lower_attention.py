@@ -13,9 +13,8 @@ from daqkf.dialects.dense import from_array
 from daqkf.dialects.rpea import ArrayConfig, ProgramOp, SoftmaxOp
 from daqkf.dialects.rpea.operands import feature_words
 from daqkf.dialects.spaq import AttendOp
-from daqkf.dialects.spaq.attention import Factors
 from daqkf.dialects.spaq.checks import features
-from daqkf.dialects.spaq.numerics import ACTIVATION_MAX, IDENTITY, SHARE_FACTORS, wrap
+from daqkf.dialects.spaq.numerics import ACTIVATION_MAX, IDENTITY, wrap
 from daqkf.lowering.streams import pack
 from daqkf.passes.maths import operands
 
@@ -33,17 +32,17 @@ def lower_attend(
     need = operands.attention_need(attend, config)
     channels, heads = features(attend.queries), attend.heads.value.data
     keys, own, items = need.scores // heads, channels // heads, config.items
-    multiplier, shift = (np.repeat(factor, keys) for factor in attend.score_factors())
+    factors = attend.channel_factors(keys)
 
     def program(
         kind: str,
         count: int,
         shares: list[Ints],
         rows: Callable[[Ints], Ints],
-        factors: Factors,
         place: int,
     ) -> ProgramOp:
         """A kernel of so many activations, of outputs that are shared out to PEs."""
+        multiplier, shift = factors[kind]
         streams = [operands.stream(rows(share), config) for share in shares]
         packed = [pack(stream, "running_sum", config, None) for stream in streams]
         bias = np.zeros(sum(map(len, shares)), np.int64)
@@ -59,19 +58,18 @@ def lower_attend(
             outputs=from_array(np.concatenate(shares), i32),
             counts=from_array(np.array(list(map(len, shares))), i32),
             bias=from_array(wrap(bias, config.sum_width), i32),
-            multiplier=from_array(factors[0], i32),
-            shift=from_array(factors[1], i32),
+            multiplier=from_array(multiplier, i32),
+            shift=from_array(shift, i32),
             table=from_array(IDENTITY, i8),
         )
 
-    factor, down = (np.full(need.scores, value) for value in SHARE_FACTORS)
+    multiplier, shift = factors["shares"]
     return [
         program(
             "scores",
             channels,
             operands.score_outputs(heads, need.tiles, config),
             lambda outputs: operands.score_rows(outputs, keys, own, items),
-            (multiplier, shift),
             0,
         ),
         SoftmaxOp(
@@ -80,15 +78,14 @@ def lower_attend(
             keys=IntegerAttr(keys, i64),
             table=attend.table,
             offset=from_array(np.full(need.scores, ACTIVATION_MAX), i32),
-            multiplier=from_array(factor, i32),
-            shift=from_array(down, i32),
+            multiplier=from_array(multiplier, i32),
+            shift=from_array(shift, i32),
         ),
         program(
             "results",
             need.scores,
             operands.context_outputs(channels, config),
             lambda outputs: operands.context_rows(outputs, keys, own, items),
-            attend.result_factors(),
             feature_words(channels, need.tiles, config),
         ),
     ]

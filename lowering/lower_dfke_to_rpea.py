@@ -42,7 +42,7 @@ from daqkf.dialects.spaq.checks import features, width
 from daqkf.dialects.spaq.numerics import NORMALIZED_BITS
 from daqkf.lowering.lower_attention import lower_attend
 from daqkf.lowering.streams import pack_streams
-from daqkf.passes.maths.operands import attention_need
+from daqkf.passes.maths.operands import Need, attention_need
 
 ARRAY_NAME = "array"
 
@@ -83,9 +83,11 @@ def _required_for_chain(chain: ChainOp) -> ArrayConfig:
         raise ValueError(f"a chain of {count} kernels; arrays chain {MAX_KERNELS}")
     rows = [part for part in parts if isinstance(part, RowOperation)]
     outputs = [features(row.result) for row in rows]
-    config = _chained(kernels, count, outputs)
-    if attends(parts) and isinstance(attend := parts[ATTEND], AttendOp):
-        config = _attending(config, attend, kernels, outputs)
+    attend = parts[ATTEND] if attends(parts) else None
+    if isinstance(attend, AttendOp):
+        config = _attending(kernels, attend, count, outputs)
+    else:
+        config = _chained(kernels, count, outputs)
     added = [features(part.result) for part in kernels if part.kept is not None]
     sums = (width(row.parts().requantize.input) for row in rows)
     return replace(
@@ -99,41 +101,38 @@ def _required_for_chain(chain: ChainOp) -> ArrayConfig:
 
 
 def _attending(
-    config: ArrayConfig, attend: AttendOp, kernels: Sequence[KernelOp], rows: Sequence[int]
+    kernels: Sequence[KernelOp], attend: AttendOp, count: int, rows: Sequence[int]
 ) -> ArrayConfig:
-    """The array of a chain, with what its attention takes.
+    """Of a chain with an attention; see `_chained`.
 
     Raises:
         ValueError: the target does not hold it.
     """
-    machine = kernels[0].schedule.machine.data if kernels[0].schedule else config
+    schedule = kernels[0].schedule
+    if schedule is None:
+        raise ValueError("a kernel has no schedule; run dfke-schedule first")
+    machine = schedule.machine.data
     need = attention_need(attend, machine)
-    schedules = [kernel.schedule for kernel in kernels if kernel.schedule is not None]
-    words = sum(int(to_array(schedule.words).max()) for schedule in schedules)
-    outputs = sum(int(to_array(schedule.counts).max()) for schedule in schedules)
-    slots = outputs + sum(config.slots(count) for count in rows)
-    wanted = {
-        "operand_depth": need.operands,
-        "stream_depth": need.words + words,
-        "parameter_depth": need.slots + slots,
-        "result_depth": max(need.scores, config.result_depth),
-        "activation_depth": max(need.scores + 1, config.activation_depth),
-    }
-    for name, value in wanted.items():
+    for name, value in (
+        ("operand_depth", need.operands),
+        ("result_depth", need.scores),
+        ("activation_depth", need.scores + 1),
+    ):
         limit = getattr(machine, name)
         if value > limit:
             raise ValueError(
                 f"attention of {attend.tokens.value.data} tokens takes {name} = {value}; the "
                 f"target holds {limit}"
             )
-    # The softmax's sums take the way of an element's.
-    accumulator = max(config.accumulator_width, need.width, NORMALIZED_BITS)
+    config = _chained(kernels, count, rows, need)
     return replace(
         config,
-        **{name: memory_depth(value) for name, value in wanted.items()},
+        operand_depth=memory_depth(need.operands),
+        result_depth=max(config.result_depth, memory_depth(need.scores)),
+        activation_depth=max(config.activation_depth, memory_depth(need.scores + 1)),
         running_sum_width=max(config.running_sum_width, need.width),
-        accumulator_width=accumulator,
-        sum_width=max(config.sum_width, accumulator),
+        accumulator_width=max(config.accumulator_width, need.width),
+        sum_width=max(config.sum_width, need.width),
         normalizes=True,
         softmax=True,
     )
@@ -149,10 +148,12 @@ def softmax_chain_config(kernels: Sequence[KernelOp], scores: int) -> ArrayConfi
     return replace(config, normalizes=True, softmax=True)
 
 
-def _chained(kernels: Sequence[KernelOp], count: int, rows: Sequence[int]) -> ArrayConfig:
+def _chained(
+    kernels: Sequence[KernelOp], count: int, rows: Sequence[int], more: Need | None = None
+) -> ArrayConfig:
     """Of a chain of `count`, some of which are the row unit's and have so many parameters."""
-    config = _required_for_all(kernels, "kernels", rows)
-    accumulator = max(config.accumulator_width, NORMALIZED_BITS if rows else 0)
+    config = _required_for_all(kernels, "kernels", rows, more)
+    accumulator = max(config.accumulator_width, NORMALIZED_BITS if rows or more else 0)
     return replace(
         config,
         kernels=memory_depth(count),
@@ -210,19 +211,25 @@ def _required_for_variants(dispatch: DispatchOp) -> ArrayConfig:
 
 
 def _required_for_all(
-    kernels: Sequence[KernelOp], plural: str, rows: Sequence[int] = ()
+    kernels: Sequence[KernelOp],
+    plural: str,
+    rows: Sequence[int] = (),
+    more: Need | None = None,
 ) -> ArrayConfig:
-    """Of kernels that stand one after another in the memories, and of so many more parameters."""
+    """Of kernels that stand one after another in the memories, and of so many more parameters.
+
+    There may be an attention that needs `more`.
+    """
     config = shared_config([required_config(kernel) for kernel in kernels])
     schedules = [kernel.schedule for kernel in kernels if kernel.schedule is not None]
     depths: dict[str, int] = {}
-    for name, what, parts in (
-        ("stream_depth", "stream words", [schedule.words for schedule in schedules]),
-        ("parameter_depth", "outputs", [schedule.counts for schedule in schedules]),
+    words, slots = (more.words, more.slots) if more else (0, 0)
+    slots += sum(config.slots(count) for count in rows)
+    for name, what, extra, parts in (
+        ("stream_depth", "stream words", words, [schedule.words for schedule in schedules]),
+        ("parameter_depth", "outputs", slots, [schedule.counts for schedule in schedules]),
     ):
-        depth = sum(int(to_array(part).max()) for part in parts)
-        if name == "parameter_depth":
-            depth += sum(config.slots(count) for count in rows)
+        depth = extra + sum(int(to_array(part).max()) for part in parts)
         limit = min(getattr(schedule.machine.data, name) for schedule in schedules)
         if depth > limit:
             raise ValueError(
@@ -395,7 +402,7 @@ def _refuse(attend: AttendOp) -> None:
     owners = [value.owner for value in attend.operands]
     kernels = [owner for owner in owners if isinstance(owner, KernelOp)]
     if len(kernels) == len(owners):
-        _attending(_chained(kernels, len(kernels), []), attend, kernels, [])
+        _attending(kernels, attend, len(kernels), [])
     raise ValueError(
         "attention runs in a chain, with the kernels of its queries, keys and values; run "
         "dfke-chain first"

@@ -221,20 +221,15 @@ class AttentionOp(TensorOp):
 
     def integers(self, queries: NDArray[np.int8], operands: Operands) -> NDArray[np.int8]:
         """What the array makes of queries [L, H·D] and a sequence: int8 [L, H·D]."""
-        heads, _, keys = operands.keys.shape
-        factors = self.channel_factors(keys)
-
-        def product(x: NDArray[np.int8], weights: NDArray[np.int8]) -> NDArray[np.int64]:
-            """Each head's own, side by side."""
-            parts = np.split(x, heads, axis=1)
-            return np.concatenate(list(map(numerics.matmul, parts, weights)), axis=1)
-
-        sums = product(queries, operands.keys) + operands.bias.reshape(-1)
-        scores = numerics.requantize(sums, *factors["scores"])
-        offset = operands.offset.reshape(-1)
-        e = numerics.exponentials(scores, keys, offset, self.exponentials())
-        shares = numerics.requantize(numerics.shares(e, keys), *factors["shares"])
-        return numerics.requantize(product(shares, operands.values), *factors["results"])
+        return numerics.attend(
+            queries,
+            operands.keys,
+            operands.values,
+            self.channel_factors(operands.keys.shape[2]),
+            self.exponentials(),
+            operands.bias.reshape(-1),
+            operands.offset.reshape(-1),
+        )
 
     def _check(self) -> None:
         require_product(self.queries, self.keys)

@@ -50,11 +50,12 @@ from daqkf.dialects.nn.shaping import (
     UnsqueezeOp,
 )
 from daqkf.dialects.spaq import numerics
+from daqkf.dialects.spaq.interpreter import split_sequences
 
 Array = np.ndarray[Any, Any]
 Values = tuple[Any, ...]
 
-Kernel = Callable[[FuncOp, Array, Sequence[int] | None], Array]
+Kernel = Callable[[FuncOp, Array, Sequence[int]], Array]
 """Runs a kernel's function on rows [T, K]: the rows [T, N]. One with attention gets the tokens of
 each sequence, which follow one another."""
 
@@ -97,15 +98,6 @@ def tokens_of(x: Array, mask: Array | None = None) -> tuple[NDArray[np.bool_], l
     there = np.broadcast_to(mask[:, 0, 0] == 0, x.shape[:2])
     counts = there.sum(axis=1)
     return there.reshape(-1), counts[counts > 0].tolist()
-
-
-def in_sequences(
-    function: Callable[[Array], Array], rows: Array, lengths: Sequence[int] | None
-) -> Array:
-    """A function of each sequence of rows, or of all rows if they are of none."""
-    if not lengths:
-        return function(rows)
-    return np.concatenate([function(part) for part in np.split(rows, np.cumsum(lengths[:-1]))])
 
 
 @contextmanager
@@ -174,7 +166,7 @@ class NnFunctions(InterpreterFunctions):
         function = SymbolTable.lookup_symbol(op, op.callee)
         assert isinstance(function, FuncOp)
         with _named(op):
-            rows, there, lengths = x.reshape(-1, x.shape[-1]), np.s_[:], None
+            rows, there, lengths = x.reshape(-1, x.shape[-1]), np.s_[:], ()
             if attends(function):
                 there, lengths = tokens_of(x, *mask)
             rows = rows[there]
@@ -182,9 +174,8 @@ class NnFunctions(InterpreterFunctions):
             y = self._kernel(function, rows, lengths)
         else:
             with _named(op):
-                y = in_sequences(
-                    lambda part: interpreter.call_op(function, (part,))[0], rows, lengths
-                )
+                parts = split_sequences(rows, lengths)
+                y = np.concatenate([interpreter.call_op(function, (part,))[0] for part in parts])
         whole = np.zeros((math.prod(x.shape[:-1]), y.shape[1]), y.dtype)
         whole[there] = y
         return (whole.reshape(*x.shape[:-1], y.shape[-1]),)

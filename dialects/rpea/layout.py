@@ -242,7 +242,6 @@ class ArrayConfig(Machine):
             )
         if self.dispatches and self.chains:
             raise ValueError("an array picks among variants or chains kernels, not both")
-        # Softmax, which operands need, is a row unit's.
         if (self.residual_depth or self.has_rows) and not self.chains:
             raise ValueError("residuals and row units are for arrays that chain kernels")
         if self.has_rows and self.accumulator_width < NORMALIZED_BITS:

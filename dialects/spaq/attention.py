@@ -42,6 +42,8 @@ from daqkf.dialects.spaq.numerics import (
     ACTIVATION_MIN,
     MULTIPLIER_MAX,
     NORMALIZED_FEATURES,
+    SHARE_MULTIPLIER,
+    SHARE_SHIFT,
     SHIFT_MAX,
     SHIFT_MIN,
     TABLE_SIZE,
@@ -180,13 +182,16 @@ class AttendOp(SequenceOperation):
             operands=operands, properties=properties, result_types=[activations(count, i8)]
         )
 
-    def score_factors(self) -> Factors:
-        """Multipliers and shifts [H] of scores."""
-        return to_array(self.score_multiplier), to_array(self.score_shift)
-
-    def result_factors(self) -> Factors:
-        """Multipliers and shifts [N] of results."""
-        return to_array(self.multiplier), to_array(self.shift)
+    def channel_factors(self, keys: int) -> dict[str, Factors]:
+        """Multipliers and shifts of `scores` and `shares`, [H·S] of S keys, and `results`, [N]."""
+        count = self.heads.value.data * keys
+        scores = self.score_multiplier, self.score_shift
+        multiplier, shift = (np.repeat(to_array(factor), keys) for factor in scores)
+        return {
+            "scores": (multiplier, shift),
+            "shares": (np.full(count, SHARE_MULTIPLIER), np.full(count, SHARE_SHIFT)),
+            "results": (to_array(self.multiplier), to_array(self.shift)),
+        }
 
     def verify_(self) -> None:
         self.require_heads()

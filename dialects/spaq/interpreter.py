@@ -63,23 +63,24 @@ def _require_tokens(op: SequenceOperation, tokens: int) -> None:
         raise InterpretationError(f"{op.name}: a sequence of {tokens} tokens; it is for 1..{most}")
 
 
-def _by_head(op: SequenceOperation, x: NDArray[np.float32]) -> NDArray[np.float64]:
+def _by_head(op: SequenceOperation, x: NDArray[Any]) -> NDArray[Any]:
     """The features [H, T, D] of each head."""
-    return np.stack(np.split(x.astype(np.float64), op.heads.value.data, axis=1))
+    return np.stack(np.split(x, op.heads.value.data, axis=1))
 
 
 def attention_scores(
     op: AttentionOp, queries: NDArray[np.float32], keys: NDArray[np.float32]
-) -> NDArray[np.float64]:
+) -> NDArray[np.float32]:
     """What the softmax is of, [H, T, T]."""
     product = _by_head(op, queries) @ _by_head(op, keys).swapaxes(1, 2)
-    return product * op.scale.value.data
+    return product * np.float32(op.scale.value.data)
 
 
-def softmax(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+def softmax(scores: NDArray[np.float32]) -> NDArray[np.float32]:
     """Shares along the last axis."""
-    e = np.exp(scores - scores.max(axis=-1, keepdims=True))
-    return e / e.sum(axis=-1, keepdims=True)
+    from scipy.special import softmax as shares
+
+    return shares(scores, axis=-1)
 
 
 @register_impls
@@ -164,19 +165,19 @@ class SpaqFunctions(InterpreterFunctions):
             q: NDArray[np.float32], k: NDArray[np.float32], v: NDArray[np.float32]
         ) -> NDArray[np.float32]:
             shares = softmax(attention_scores(op, q, k))
-            return np.concatenate(list(shares @ _by_head(op, v)), axis=1).astype(np.float32)
+            return np.concatenate(list(shares @ _by_head(op, v)), axis=1)
 
         return (self._each(op, attend, args),)
 
     @impl(AttendOp)
     def attend(self, interpreter: Interpreter, op: AttendOp, args: Values) -> Values:
-        heads, table = op.heads.value.data, to_array(op.table)
-        scores, results = op.score_factors(), op.result_factors()
+        table = to_array(op.table)
 
         def attend(
             q: NDArray[np.int8], k: NDArray[np.int8], v: NDArray[np.int8]
         ) -> NDArray[np.int8]:
-            return numerics.attend(q, k, v, heads, scores, table, results)
+            keys, values = _by_head(op, k).swapaxes(1, 2), _by_head(op, v)
+            return numerics.attend(q, keys, values, op.channel_factors(len(k)), table)
 
         return (self._each(op, attend, args),)
 

@@ -7,6 +7,8 @@ The interpreters, the golden model, the range analysis and the generated circuit
 held against the functions of this file, bit for bit.
 """
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -45,8 +47,8 @@ SHARE_LOG_COUNT = 6
 SHARE_FRACTION = SHARE_LOG_COUNT + NORMALIZED_FRACTION
 """Bits of a share behind the binary point."""
 
-SHARE_FACTORS = ACTIVATION_MAX, SHARE_FRACTION
-"""Multiplier and shift with which a share of 1 becomes ACTIVATION_MAX."""
+SHARE_MULTIPLIER, SHARE_SHIFT = ACTIVATION_MAX, SHARE_FRACTION
+"""With which a share of 1 becomes ACTIVATION_MAX."""
 
 ACCUMULATOR_MAX_BITS = 32
 """Sums are carried in at most this many bits; range analysis rejects what needs more."""
@@ -211,32 +213,28 @@ def shares(e: NDArray[np.int8], keys: int) -> NDArray[np.int64]:
 
 def attend(
     q: NDArray[np.int8],
-    k: NDArray[np.int8],
-    v: NDArray[np.int8],
-    heads: int,
-    scores: tuple[NDArray, NDArray],
+    keys: NDArray[np.int8],
+    values: NDArray[np.int8],
+    factors: Mapping[str, tuple[NDArray, NDArray]],
     table: NDArray[np.int8],
-    results: tuple[NDArray, NDArray],
+    bias: NDArray | int = 0,
+    offset: NDArray | int = ACTIVATION_MAX,
 ) -> NDArray[np.int8]:
-    """Softmax attention of a sequence, each of `heads` apart: three of [T, N] → [T, N].
+    """Softmax attention of queries [T, H·D] to keys [H, D, S] and values [H, S, D]: [T, H·D].
 
-    `scores` are multipliers and shifts [H] of q·kᵀ, `results` those [N] of what shares, in steps
-    of 1/ACTIVATION_MAX, make of the values.
+    `factors` are the multipliers and shifts of `scores` and `shares`, [H·S], and of `results`,
+    [H·D]. `bias` is added to the sums of scores, `offset` and `table` are those of `exponentials`.
     """
-    tokens = len(q)
+    heads, _, count = keys.shape
 
-    def product(x: NDArray[np.int8], operands: list[NDArray[np.int8]]) -> NDArray[np.int64]:
-        parts = np.split(x, heads, axis=1)
-        return np.concatenate(list(map(matmul, parts, operands)), axis=1)
+    def product(x: NDArray[np.int8], operands: NDArray[np.int8]) -> NDArray[np.int64]:
+        """Each head's own, side by side."""
+        return np.concatenate(list(map(matmul, np.split(x, heads, axis=1), operands)), axis=1)
 
-    keys = [part.T for part in np.split(k, heads, axis=1)]
-    multiplier, shift = (np.repeat(factor, tokens) for factor in scores)
-    level = requantize(product(q, keys), multiplier, shift)
-    offset = np.full(heads * tokens, ACTIVATION_MAX)
-    share = requantize(
-        shares(exponentials(level, tokens, offset, table), tokens), *map(np.array, SHARE_FACTORS)
-    )
-    return requantize(product(share, np.split(v, heads, axis=1)), *results)
+    scores = requantize(product(q, keys) + bias, *factors["scores"])
+    e = exponentials(scores, count, np.broadcast_to(offset, heads * count), table)
+    share = requantize(shares(e, count), *factors["shares"])
+    return requantize(product(share, values), *factors["results"])
 
 
 def look_up(table: NDArray[np.int8], q: NDArray[np.int8]) -> NDArray[np.int8]:

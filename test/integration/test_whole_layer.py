@@ -151,10 +151,17 @@ def test_it_is_near_the_float_network():
     counted = there(x)
     noise = np.sum((y - expected)[counted] ** 2) / np.sum(expected[counted] ** 2)
     assert noise < 0.01
-    # Without attention it would not be.
-    shuffled = {**x, "input0": x["input0"][::-1].copy()}
-    (other,) = results(encoder(), *shuffled.values())
-    assert np.sum((other[::-1] - expected)[counted] ** 2) > 10 * noise
+
+
+def test_tokens_see_one_another():
+    x, other = inputs(2), inputs(2)
+    # The first tokens stay as they are.
+    other["input0"][:, 1:] = inputs(6)["input0"][:, 1:]
+    (expected,), (y,) = results(encoder(), *other.values()), compiled().run(other).values()
+    (before,) = results(encoder(), *x.values())
+    first = np.s_[::2, 0]  # The second sequence has its padding there.
+    moved = np.sum((expected - before)[first] ** 2)
+    assert np.sum((y - expected)[first] ** 2) < moved / 20
 
 
 def test_tokens_that_are_not_there_do_not_matter():

@@ -63,8 +63,8 @@ def test_linear_takes_rows_of_any_rank(rows: tuple[int, ...]):
 def test_linear_hands_rows_to_what_stands_in():
     seen: list[tuple[str, tuple[int, ...]]] = []
 
-    def kernel(function: FuncOp, rows: NDArray[Any], lengths: Sequence[int] | None) -> NDArray[Any]:
-        assert lengths is None
+    def kernel(function: FuncOp, rows: NDArray[Any], lengths: Sequence[int]) -> NDArray[Any]:
+        assert not lengths
         seen.append((function.sym_name.data, rows.shape))
         return rows[:, ::-1]
 

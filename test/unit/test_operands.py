@@ -277,7 +277,7 @@ def test_machines_that_cannot_have_them(change: dict[str, object], message: str)
     [
         (
             {"stream_depth": 128},
-            "attention of 6 tokens takes stream_depth = [0-9]+; the target holds 128",
+            "stream words of a PE in 3 kernels; the target holds at most 128",
         ),
         (
             {"operand_depth": 8},

@@ -34,6 +34,7 @@ from daqkf.dialects.nn.interpreter import tokens_of
 from daqkf.dialects.nn.ops import attends
 from daqkf.dialects.rpea import ArrayConfig, ArrayOp
 from daqkf.dialects.spaq import LevelSet, SequenceOperation
+from daqkf.dialects.spaq.interpreter import split_sequences
 from daqkf.dialects.spaq.numerics import NORMALIZED_FEATURES
 from daqkf.errors import DaqkfError, describe
 from daqkf.frontends import load_network
@@ -88,7 +89,7 @@ class _Rows(Interpreter.Listener):
         kept = self.rows.setdefault(op.callee.root_reference.data, [])
         if attends(function):
             there, lengths = tokens_of(*args)
-            kept += np.split(x[there], np.cumsum(lengths[:-1]))
+            kept += split_sequences(x[there], lengths)
         else:
             kept.append(x)
 

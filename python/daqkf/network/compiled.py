@@ -139,7 +139,7 @@ class Stage:
         """The image of each program."""
         return [[encode(program) for program in group] for group in self.programs]
 
-    def jobs(self, x: NDArray[np.int8], lengths: Sequence[int] | None = None) -> list[list[Job]]:
+    def jobs(self, x: NDArray[np.int8], lengths: Sequence[int] = ()) -> list[list[Job]]:
         """What an array has to play for activations [T, K], by group of outputs.
 
         Activations may be sequences of these lengths, all for one program. As many tiles as there
@@ -148,7 +148,7 @@ class Stage:
         config = self.program.target().config.data
         if isinstance(self.program, ChainOp) and self.attends:
             ((image,),) = self.images
-            sequences = tuple(lengths or [len(x)])
+            sequences = tuple(lengths) or (len(x),)
             for tokens in sequences:
                 require_tokens(self.program, tokens)
             return [[Job(image, x, self.program.channels, sequences)]]
@@ -172,7 +172,7 @@ class Stage:
         self,
         accelerator: Accelerator,
         x: NDArray[np.int8],
-        lengths: Sequence[int] | None = None,
+        lengths: Sequence[int] = (),
     ) -> NDArray[np.int8]:
         """The results int8 [T, N] of activations [T, K], which may be sequences."""
         groups = self.jobs(x, lengths)
@@ -442,15 +442,13 @@ class _Runner:
     check: bool
     progress: Progress
 
-    def kernel(
-        self, function: FuncOp, x: NDArray[Any], lengths: Sequence[int] | None
-    ) -> NDArray[Any]:
+    def kernel(self, function: FuncOp, x: NDArray[Any], lengths: Sequence[int]) -> NDArray[Any]:
         name = function.sym_name.data
         self.progress(name)
         on_device = self.device is not None and name.startswith(self.only)
         fast = None
         if not on_device or self.check:
-            (fast,) = call(self.compiled.network, function, (x,), sequences=lengths or ())
+            (fast,) = call(self.compiled.network, function, (x,), sequences=lengths)
             if not on_device:
                 return fast
         lowered = self.compiled.kernels[name]
