@@ -19,18 +19,18 @@ from rich.console import Console
 from rich.table import Table
 
 from daqkf.dialects.spaq import LevelSet
-from daqkf.dialects.spaq.functions import apply_function
-from daqkf.dialects.spaq.numerics import look_up, quantize
-from daqkf.models.minilm import MiniLM, load_calibration, load_evaluation
-from daqkf.passes.maths.calibration import (
+from daqkf.hw_targets.functions import apply_function
+from daqkf.hw_targets.numerics import look_up, quantize
+from daqkf.passes.quantize.calibration import (
     HEADROOM,
     Columns,
     absmax_ranges,
     clipped_ranges,
     table_columns,
 )
-from daqkf.passes.maths.levels import fit
-from daqkf.passes.maths.quantization import activation_table
+from daqkf.passes.quantize.levels import fit
+from daqkf.passes.quantize.quantization import activation_table
+from daqkf.studies.minilm.model import MiniLM, load_calibration, load_evaluation
 
 FUNCTION = "gelu"
 CALIBRATION_STEP = 7

@@ -19,21 +19,21 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from daqkf.console import table_console
-from daqkf.design import run_passes
+from daqkf.compiler.design import run_passes
+from daqkf.compiler.formats import load_network
+from daqkf.compiler.products import attention_program, attention_requirement
 from daqkf.dialects.dfke import Machine
 from daqkf.dialects.interpreting import call, entry
 from daqkf.dialects.nn import AttentionOp
 from daqkf.dialects.nn.attention import Operands
 from daqkf.dialects.nn.interpreter import NnFunctions
 from daqkf.dialects.rpea import ArrayConfig
-from daqkf.frontends import load_network
 from daqkf.hw_targets import load_target
-from daqkf.lowering.lower_dfke_to_rpea import shared_config
-from daqkf.models.export_onnx import export_minilm
-from daqkf.models.minilm import MiniLM, load_calibration, load_sentences, pool
-from daqkf.network.products import attention_program, attention_requirement
+from daqkf.lowering.conversions.dfke_to_rpea import shared_config
 from daqkf.passes.nn_attention import quantize_attention
+from daqkf.studies.minilm.export_onnx import export_minilm
+from daqkf.studies.minilm.model import MiniLM, load_calibration, load_sentences, pool
+from daqkf.support.console import table_console
 
 LEVELS = 7, 15, 31, 63, 127
 EVERY = 24

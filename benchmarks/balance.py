@@ -27,15 +27,15 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from daqkf.api import level_set
+from daqkf.compiler.layer import level_set
 from daqkf.dialects.dfke import Machine
 from daqkf.hw_targets import load_target
-from daqkf.models.minilm import MiniLM
 from daqkf.passes.dfke_schedule import schedule
-from daqkf.passes.maths import running_sum
-from daqkf.passes.maths.balance import longest_first, run_cycles, share_out
-from daqkf.passes.maths.levels import fit
-from daqkf.passes.maths.pruning import magnitude_prune
+from daqkf.passes.encode import running_sum
+from daqkf.passes.encode.balance import longest_first, run_cycles, share_out
+from daqkf.passes.quantize.levels import fit
+from daqkf.passes.quantize.pruning import magnitude_prune
+from daqkf.studies.minilm.model import MiniLM
 
 LEVELS = ("uniform-15", "codebook-15", "int8")
 SPARSITIES = (0.0, 0.3, 0.5, 0.7)

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
-from daqkf.console import table_console
+from daqkf.support.console import table_console
 
 DEPTHS = (1, 2, 4, 8, 16)
 FACTORS = (1, 2, 4)
@@ -56,9 +56,9 @@ def feed_forward(widths: Sequence[int]) -> Any:
 
 def compile_once(path: Path, sparsity: float | None) -> dict[str, float]:
     """Seconds, mebibytes at most, and non-zeros of one compilation, images included."""
-    from daqkf.api import level_set
+    from daqkf.compiler.layer import level_set
+    from daqkf.compiler.network import compile_network
     from daqkf.dialects.spaq import ConstantOp
-    from daqkf.network.compile import compile_network
 
     start = time.perf_counter()
     network = compile_network(
@@ -117,8 +117,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 _add_row(table, name, found, f"{rate / first:.2f}")
             table.add_section()
         if options.minilm:
-            from daqkf.models.export_onnx import export_minilm
-            from daqkf.models.minilm import MiniLM
+            from daqkf.studies.minilm.export_onnx import export_minilm
+            from daqkf.studies.minilm.model import MiniLM
 
             path.write_bytes(export_minilm(MiniLM.load()).SerializeToString())
             _add_row(table, "MiniLM's encoder, unpruned", measured(path, None), "")

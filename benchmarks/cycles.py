@@ -15,14 +15,14 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from daqkf.api import level_set
-from daqkf.dialects.spaq.functions import apply_function
+from daqkf.compiler.layer import level_set
 from daqkf.hw_targets import load_target
-from daqkf.models.minilm import MiniLM, load_sentences
-from daqkf.passes.maths.calibration import Columns, absmax_ranges, table_columns
-from daqkf.passes.maths.families import share_out_channels
-from daqkf.passes.maths.levels import fit
-from daqkf.passes.maths.pruning import magnitude_prune
+from daqkf.hw_targets.functions import apply_function
+from daqkf.passes.encode.codings import share_out_channels
+from daqkf.passes.quantize.calibration import Columns, absmax_ranges, table_columns
+from daqkf.passes.quantize.levels import fit
+from daqkf.passes.quantize.pruning import magnitude_prune
+from daqkf.studies.minilm.model import MiniLM, load_sentences
 
 LAYER = "layer.0.ffn.up"
 SPLIT = 0.02

@@ -14,14 +14,14 @@ from collections.abc import Callable
 import numpy as np
 from rich.table import Table
 
-from daqkf.console import table_console
 from daqkf.dialects.spaq import LevelSet
 from daqkf.hw_targets import load_target
-from daqkf.models.minilm import MiniLM
-from daqkf.passes.maths import running_sum
-from daqkf.passes.maths.level_table import Features, load_table
-from daqkf.passes.maths.levels import fit
-from daqkf.passes.maths.pruning import magnitude_prune
+from daqkf.passes.encode import running_sum
+from daqkf.passes.quantize.level_table import Features, load_table
+from daqkf.passes.quantize.levels import fit
+from daqkf.passes.quantize.pruning import magnitude_prune
+from daqkf.studies.minilm.model import MiniLM
+from daqkf.support.console import table_console
 
 TARGET = 25.0
 SHIFT = load_target("generic").machine.max_shift

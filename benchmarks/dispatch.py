@@ -30,18 +30,18 @@ from numpy.typing import NDArray
 from rich.table import Table
 
 import daqkf
-from daqkf.console import table_console
-from daqkf.demo import signal_to_noise
 from daqkf.dialects.dfke import DecisionAttr, DispatchOp
 from daqkf.dialects.interpreting import run
 from daqkf.dialects.rpea import ArrayConfig
-from daqkf.dialects.spaq.functions import apply_function
-from daqkf.lowering.circuit import circuit_module
-from daqkf.lowering.export_verilog import emit_verilog
+from daqkf.hw_targets.functions import apply_function
+from daqkf.lowering.hdl.circuit import circuit_module
+from daqkf.lowering.hdl.verilog import emit_verilog
 from daqkf.lowering.rtl.array import TOP, build_array
-from daqkf.models.minilm import MiniLM, load_sentences
-from daqkf.passes.maths.pruning import magnitude_prune
+from daqkf.passes.quantize.pruning import magnitude_prune
 from daqkf.runtime import tools
+from daqkf.studies.demo import signal_to_noise
+from daqkf.studies.minilm.model import MiniLM, load_sentences
+from daqkf.support.console import table_console
 
 CALIBRATION = 60
 """Sentences that calibrate; the others are run."""

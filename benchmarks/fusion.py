@@ -31,18 +31,18 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from daqkf.api import level_set
-from daqkf.console import table_console
+from daqkf.compiler.compiled_network import CompiledNetwork
+from daqkf.compiler.formats import load_network
+from daqkf.compiler.layer import level_set
+from daqkf.compiler.network import compile_network
 from daqkf.dialects.interpreting import call, entry
-from daqkf.files import write_atomically
-from daqkf.frontends import load_network
-from daqkf.models.export_onnx import export_minilm
-from daqkf.models.minilm import MiniLM, load_calibration, load_sentences, pool
-from daqkf.network.accelerators import SimulatedArray
-from daqkf.network.compile import compile_network
-from daqkf.network.compiled import CompiledNetwork
-from daqkf.network.pruning import prune_network
+from daqkf.passes.files import write_atomically
+from daqkf.runtime.accelerators import SimulatedArray
 from daqkf.runtime.simulator import Job, cache_folder
+from daqkf.studies.minilm.export_onnx import export_minilm
+from daqkf.studies.minilm.model import MiniLM, load_calibration, load_sentences, pool
+from daqkf.studies.minilm.pruning import prune_network
+from daqkf.support.console import table_console
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "plain": {"fuse": False},
@@ -207,7 +207,7 @@ def compare(found: dict[str, Measured]) -> Table:
 
 def picture(found: dict[str, Measured]) -> Figure:
     """Bytes a token of each layer, and cycles of the whole, one by one and overlapped."""
-    from daqkf.figures import paired_bars
+    from daqkf.reports.figures import paired_bars
 
     results = found.values()
     layers = [per_layer(result.token_bytes) for result in results]
@@ -282,7 +282,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             f"{result.cosines.min():.4f}"
         )
     if options.output:
-        from daqkf.figures import rendered
+        from daqkf.reports.figures import rendered
 
         for kind in ("png", "svg"):
             target = options.output / f"fusion.{kind}"

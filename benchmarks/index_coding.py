@@ -19,17 +19,17 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from daqkf.api import level_set
+from daqkf.compiler.layer import level_set
 from daqkf.dialects.dfke import Machine
-from daqkf.dialects.rpea.layout import ArrayConfig, smallest_array
 from daqkf.hw_targets import load_target
-from daqkf.lowering.circuit import circuit_module
-from daqkf.lowering.export_verilog import emit_verilog
+from daqkf.hw_targets.layout import ArrayConfig, smallest_array
+from daqkf.lowering.hdl.circuit import circuit_module
+from daqkf.lowering.hdl.verilog import emit_verilog
 from daqkf.lowering.rtl.array import TOP, build_array
-from daqkf.models.minilm import MiniLM
-from daqkf.passes.maths.index_coding import Storage, Streams, choose
-from daqkf.passes.maths.levels import fit
-from daqkf.passes.maths.pruning import magnitude_prune
+from daqkf.passes.encode.index_coding import Storage, Streams, choose
+from daqkf.passes.quantize.levels import fit
+from daqkf.passes.quantize.pruning import magnitude_prune
+from daqkf.studies.minilm.model import MiniLM
 from daqkf.synthesis import synthesize
 
 LEVELS = ("uniform-7", "codebook-15", "int8")

@@ -28,10 +28,10 @@ from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_limits
 
 from daqkf.dialects.spaq import LevelSet
-from daqkf.models.minilm import MiniLM
-from daqkf.passes.maths import running_sum
-from daqkf.passes.maths.levels import Fit, fit
-from daqkf.passes.maths.pruning import magnitude_prune
+from daqkf.passes.encode import running_sum
+from daqkf.passes.quantize.levels import Fit, fit
+from daqkf.passes.quantize.pruning import magnitude_prune
+from daqkf.studies.minilm.model import MiniLM
 
 SPARSITIES = (0.0, 0.5)
 PRICES = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0)

@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.table import Table
 
 from daqkf.dialects.rpea import ArrayConfig
-from daqkf.lowering.circuit import circuit_module
-from daqkf.lowering.export_verilog import emit_verilog
+from daqkf.lowering.hdl.circuit import circuit_module
+from daqkf.lowering.hdl.verilog import emit_verilog
 from daqkf.lowering.rtl.array import TOP, build_array
 from daqkf.synthesis import synthesize
 

@@ -14,13 +14,13 @@ from dataclasses import asdict, replace
 from rich.console import Console
 from rich.table import Table
 
-from daqkf.console import table_console
-from daqkf.dialects.dfke.machine import UNITS
-from daqkf.dialects.rpea.layout import ArrayConfig
 from daqkf.hw_targets import load_target
-from daqkf.lowering.circuit import circuit_module
-from daqkf.lowering.export_verilog import emit_verilog
+from daqkf.hw_targets.layout import ArrayConfig
+from daqkf.hw_targets.machine import UNITS
+from daqkf.lowering.hdl.circuit import circuit_module
+from daqkf.lowering.hdl.verilog import emit_verilog
 from daqkf.lowering.rtl.array import TOP, build_array
+from daqkf.support.console import table_console
 from daqkf.synthesis import synthesize
 
 FEATURES = 384

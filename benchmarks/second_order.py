@@ -26,15 +26,15 @@ from rich.progress import Progress
 from rich.table import Table
 
 from daqkf.dialects.spaq import LevelSet
-from daqkf.models.minilm import Floats, MiniLM, load_calibration, load_evaluation
-from daqkf.models.sensitivity import output_sensitivity
-from daqkf.network.pruning import SENSITIVITY_SENTENCES, prune_network
-from daqkf.network.quantization import STATIC, cosines
-from daqkf.passes.maths.compensation import compensate
-from daqkf.passes.maths.input_statistics import InputStatistics
-from daqkf.passes.maths.levels import Fit, fit
-from daqkf.passes.maths.pruning import magnitude_prune, second_order_prune
+from daqkf.passes.quantize.compensation import compensate
+from daqkf.passes.quantize.input_statistics import InputStatistics
+from daqkf.passes.quantize.levels import Fit, fit
+from daqkf.passes.quantize.pruning import magnitude_prune, second_order_prune
 from daqkf.runtime.simulator import cache_folder
+from daqkf.studies.minilm.model import Floats, MiniLM, load_calibration, load_evaluation
+from daqkf.studies.minilm.pruning import SENSITIVITY_SENTENCES, prune_network
+from daqkf.studies.minilm.quantization import STATIC, cosines
+from daqkf.studies.minilm.sensitivity import output_sensitivity
 
 SINGLE = ("layer.2.ffn.up", "layer.2.ffn.down")
 

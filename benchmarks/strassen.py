@@ -27,22 +27,22 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from daqkf.api import level_set
-from daqkf.dialects.dfke.machine import ITEM_COUNTS
+from daqkf.compiler.layer import level_set
 from daqkf.dialects.rpea import ArrayConfig
-from daqkf.dialects.rpea import families as rpea
 from daqkf.hw_targets import Counts, load_target
+from daqkf.hw_targets import families as rpea
+from daqkf.hw_targets.machine import ITEM_COUNTS
 from daqkf.hw_targets.prices import load_prices
-from daqkf.lowering.circuit import Circuit, Signal, circuit_module, mux
-from daqkf.lowering.export_verilog import emit_verilog
+from daqkf.lowering.hdl.circuit import Circuit, Signal, circuit_module, mux
+from daqkf.lowering.hdl.verilog import emit_verilog
 from daqkf.lowering.rtl import lockstep
 from daqkf.lowering.rtl.element import build_element
 from daqkf.lowering.rtl.families.strassen import build_pair
-from daqkf.models.minilm import MiniLM
-from daqkf.passes.maths import strassen
-from daqkf.passes.maths.cost_model import rank
-from daqkf.passes.maths.levels import fit
-from daqkf.passes.maths.pruning import magnitude_prune
+from daqkf.passes.encode import strassen
+from daqkf.passes.encode.cost_model import rank
+from daqkf.passes.quantize.levels import fit
+from daqkf.passes.quantize.pruning import magnitude_prune
+from daqkf.studies.minilm.model import MiniLM
 from daqkf.synthesis import synthesize
 
 LAYER = "layer.0.ffn.up"

@@ -9,8 +9,8 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from daqkf.dialects.dfke import Machine
 from daqkf.hw_targets.fabric import UnknownFabricError
+from daqkf.hw_targets.machine import Machine
 
 _FOLDER = Path(__file__).parent / "prices"
 

@@ -7,9 +7,9 @@ import tomllib
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 
-from daqkf.dialects.dfke.machine import UNITS, Machine
+from daqkf.hw_targets.machine import UNITS, Machine
 
-_FOLDER = Path(__file__).parent
+_FOLDER = Path(__file__).parent / "targets"
 
 
 class UnknownTargetError(ValueError):

@@ -12,13 +12,13 @@ from xdsl.passes import ModulePass
 
 
 def _lower_dfke_to_rpea() -> type[ModulePass]:
-    from daqkf.lowering.lower_dfke_to_rpea import LowerDfkeToRpeaPass
+    from daqkf.lowering.conversions.dfke_to_rpea import LowerDfkeToRpeaPass
 
     return LowerDfkeToRpeaPass
 
 
 def _lower_rpea_to_hw() -> type[ModulePass]:
-    from daqkf.lowering.lower_rpea_to_hw import LowerRpeaToHwPass
+    from daqkf.lowering.conversions.rpea_to_hw import LowerRpeaToHwPass
 
     return LowerRpeaToHwPass
 

@@ -16,10 +16,10 @@ from xdsl.rewriter import InsertPoint, Rewriter
 from daqkf.dialects.dense import to_array
 from daqkf.dialects.dfke import GatingOp, KernelOp, NormalizationOp, RowOperation
 from daqkf.dialects.dfke.chaining import Part, chain_parts, program_count, unsound
-from daqkf.dialects.rpea.layout import MAX_KERNELS
 from daqkf.dialects.spaq import AttendOp, ConcatOp, DequantizeOp, GatherOp, QuantizeOp
 from daqkf.dialects.spaq.checks import features
-from daqkf.passes.maths.operands import attention_need
+from daqkf.hw_targets.layout import MAX_KERNELS
+from daqkf.passes.encode.operands import attention_need
 
 _SAME_SCALE = 2.0**-20
 """Relative difference of scales that no value of a few int8 columns can tell."""

@@ -16,24 +16,24 @@ from xdsl.rewriter import InsertPoint, Rewriter
 from xdsl.utils.exceptions import InterpretationError, PassFailedException
 
 from daqkf.dialects.dfke import Decision, KernelOp, Machine
-from daqkf.dialects.dfke.decision import MAX_VARIANTS
 from daqkf.dialects.dfke.ops import dispatch
 from daqkf.dialects.interpreting import run
-from daqkf.dialects.spaq import DequantizeOp, LevelSet, QuantizeOp, numerics
-from daqkf.hw_targets import load_target
+from daqkf.dialects.spaq import DequantizeOp, LevelSet, QuantizeOp
+from daqkf.hw_targets import load_target, numerics
+from daqkf.hw_targets.decision import MAX_VARIANTS
 from daqkf.passes.dfke_fuse import DfkeFusePass
 from daqkf.passes.dfke_schedule import schedule, schedule_cycles
-from daqkf.passes.maths.cost_model import DEFAULT_ELEMENTS, Elements
-from daqkf.passes.maths.dispatch import (
+from daqkf.passes.encode.cost_model import DEFAULT_ELEMENTS, Elements
+from daqkf.passes.quantize.dispatch import (
     BUCKETS,
     BUDGET,
     bucket_shift,
     decision_table,
     tile_errors,
 )
+from daqkf.passes.quantize.weights import float_products
 from daqkf.passes.spaq_prune import SpaqPrunePass
 from daqkf.passes.spaq_quantize import SpaqQuantizePass
-from daqkf.passes.weights import float_products
 
 
 @dataclass(frozen=True)

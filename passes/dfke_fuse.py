@@ -23,7 +23,7 @@ from daqkf.dialects.spaq import (
     ResidualOp,
 )
 from daqkf.dialects.spaq.ops import chain
-from daqkf.passes.weights import products
+from daqkf.passes.quantize.weights import products
 
 
 @dataclass(frozen=True)

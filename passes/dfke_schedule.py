@@ -17,8 +17,8 @@ from daqkf.dialects.dfke import KernelOp, Machine, MachineAttr, ScheduleAttr, Ti
 from daqkf.dialects.rpea import ArrayOp
 from daqkf.dialects.spaq import Semiring
 from daqkf.hw_targets import UnknownTargetError, load_target
-from daqkf.passes.maths.cost_model import Elements
-from daqkf.passes.maths.families import share_out_channels, tile_cycles
+from daqkf.passes.encode.codings import share_out_channels, tile_cycles
+from daqkf.passes.encode.cost_model import Elements
 
 
 def schedule(

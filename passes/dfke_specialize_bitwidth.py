@@ -15,10 +15,10 @@ from xdsl.utils.exceptions import PassFailedException
 
 from daqkf.dialects.dense import to_array
 from daqkf.dialects.dfke import KernelOp, RowOperation
-from daqkf.dialects.spaq import numerics
 from daqkf.dialects.spaq.checks import features, width
 from daqkf.dialects.spaq.ops import activations
-from daqkf.passes.maths import semirings
+from daqkf.hw_targets import numerics
+from daqkf.passes.encode import semirings
 
 
 @dataclass(frozen=True)

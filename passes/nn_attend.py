@@ -13,13 +13,13 @@ from xdsl.passes import ModulePass
 from xdsl.rewriter import InsertPoint, Rewriter
 from xdsl.transforms.dead_code_elimination import dce
 
-from daqkf.dialects.dfke.machine import Machine
 from daqkf.dialects.nn import LinearOp, ReshapeOp, SoftmaxOp, TransposeOp
 from daqkf.dialects.nn.base import integers_of, shape_of
-from daqkf.dialects.rpea.operands import feature_words, token_words
 from daqkf.dialects.spaq import AttentionOp
 from daqkf.dialects.spaq.ops import activations
 from daqkf.hw_targets import load_target
+from daqkf.hw_targets.machine import Machine
+from daqkf.hw_targets.operands import feature_words, token_words
 from daqkf.passes.nn_attention import Attention
 from daqkf.passes.nn_merge import Layer, joined, remove_unused
 from daqkf.passes.nn_outline import insert_kernel, kernel_call, layer_block

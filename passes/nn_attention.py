@@ -17,15 +17,15 @@ from xdsl.passes import ModulePass
 from xdsl.rewriter import Rewriter
 from xdsl.utils.exceptions import InterpretationError, PassFailedException
 
-from daqkf.dialects.dfke.machine import Machine
 from daqkf.dialects.interpreting import call, entry
 from daqkf.dialects.nn import AttentionOp, ConstantOp, ElementwiseOp, MatmulOp, SoftmaxOp
 from daqkf.dialects.nn.base import HOST, node_name, shape_of
-from daqkf.dialects.spaq.numerics import LEVEL_MAX, NORMALIZED_FEATURES
 from daqkf.hw_targets import load_target
-from daqkf.passes.maths.attention import attention_scales, exponential_table
+from daqkf.hw_targets.machine import Machine
+from daqkf.hw_targets.numerics import LEVEL_MAX, NORMALIZED_FEATURES
 from daqkf.passes.nn_product import in_order
-from daqkf.passes.samples import load_inputs
+from daqkf.passes.quantize.attention import attention_scales, exponential_table
+from daqkf.passes.quantize.samples import load_inputs
 from daqkf.passes.spaq_calibrate import NEGLIGIBLE
 
 

@@ -11,11 +11,11 @@ from xdsl.dialects.builtin import ModuleOp, StringAttr
 from xdsl.passes import ModulePass
 from xdsl.rewriter import InsertPoint, Rewriter
 
-from daqkf.dialects.dfke.machine import Machine
 from daqkf.dialects.nn import ElementwiseOp, LinearOp
 from daqkf.dialects.nn.base import HOST
 from daqkf.dialects.spaq import GateOp
 from daqkf.hw_targets import load_target
+from daqkf.hw_targets.machine import Machine
 from daqkf.passes.nn_merge import Layer, joined, remove_unused
 from daqkf.passes.nn_outline import insert_kernel, kernel_call, layer_block
 

@@ -15,16 +15,16 @@ from xdsl.rewriter import InsertPoint, Rewriter
 from xdsl.traits import SymbolTable
 
 from daqkf.dialects.dense import from_array
-from daqkf.dialects.dfke.machine import Machine
 from daqkf.dialects.nn import ConcatOp, ConstantOp, ElementwiseOp, LinearOp
 from daqkf.dialects.nn import LayerNormOp as HostLayerNormOp
 from daqkf.dialects.nn.base import HOST, shape_of
 from daqkf.dialects.spaq import AddOp, ColumnsOp, LayerNormOp, MatmulOp, ResidualOp
 from daqkf.dialects.spaq import ConstantOp as WeightsOp
 from daqkf.dialects.spaq.checks import features
-from daqkf.dialects.spaq.numerics import NORMALIZED_FEATURES
 from daqkf.dialects.spaq.ops import activations
 from daqkf.hw_targets import load_target
+from daqkf.hw_targets.machine import Machine
+from daqkf.hw_targets.numerics import NORMALIZED_FEATURES
 from daqkf.passes.nn_outline import free_name, insert_function, kernel_call
 
 

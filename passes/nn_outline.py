@@ -22,8 +22,8 @@ from daqkf.dialects.nn.base import NODE
 from daqkf.dialects.spaq import ActivationOp, AddOp
 from daqkf.dialects.spaq import ConstantOp as WeightsOp
 from daqkf.dialects.spaq import MatmulOp as KernelMatmulOp
-from daqkf.dialects.spaq.functions import FUNCTIONS
 from daqkf.dialects.spaq.ops import activations
+from daqkf.hw_targets.functions import FUNCTIONS
 
 _SUFFIXES = (".weight", ".product", "/MatMul", "/Gemm")
 """What a layer's name ends with in the names of its parts."""

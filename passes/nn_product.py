@@ -21,9 +21,9 @@ from xdsl.utils.exceptions import InterpretationError, PassFailedException
 from daqkf.dialects.interpreting import call, entry
 from daqkf.dialects.nn import ConstantOp, MatmulOp, ProductOp
 from daqkf.dialects.nn.base import node_name
-from daqkf.dialects.spaq.numerics import ACTIVATION_MAX
-from daqkf.passes.maths.quantization import requantization
-from daqkf.passes.samples import load_inputs
+from daqkf.hw_targets.numerics import ACTIVATION_MAX
+from daqkf.passes.quantize.quantization import requantization
+from daqkf.passes.quantize.samples import load_inputs
 
 Inputs = Mapping[str, NDArray[Any]]
 

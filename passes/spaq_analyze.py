@@ -18,8 +18,8 @@ from xdsl.utils.exceptions import PassFailedException
 from daqkf.dialects.spaq import AnalysisAttr, EncodingAttr, LevelsAttr, Sparsity, SparsityAttr
 from daqkf.dialects.spaq.analysis import KEY
 from daqkf.passes.files import write_atomically
-from daqkf.passes.maths.sparsity import TILE, SparsitySummary, analyze, analyze_weights
-from daqkf.passes.weights import named_matrices, replace_constant
+from daqkf.passes.quantize.sparsity import TILE, SparsitySummary, analyze, analyze_weights
+from daqkf.passes.quantize.weights import named_matrices, replace_constant
 
 JSON_VERSION = 1
 

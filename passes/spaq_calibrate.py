@@ -27,10 +27,10 @@ from daqkf.dialects.spaq import (
     MatmulOp,
     ResidualOp,
 )
-from daqkf.dialects.spaq.functions import SATURATION
 from daqkf.dialects.spaq.interpreter import attention_scores, softmax, split_sequences
-from daqkf.passes.maths.calibration import absmax_ranges, clipped_ranges
-from daqkf.passes.samples import Samples, load_samples, rows_of
+from daqkf.hw_targets.functions import SATURATION
+from daqkf.passes.quantize.calibration import absmax_ranges, clipped_ranges
+from daqkf.passes.quantize.samples import Samples, load_samples, rows_of
 
 
 def _function_of(value: SSAValue) -> str:

@@ -11,9 +11,9 @@ from xdsl.dialects.builtin import ModuleOp
 from xdsl.passes import ModulePass
 from xdsl.utils.exceptions import PassFailedException
 
-from daqkf.passes.maths.pruning import magnitude_prune, second_order_prune
-from daqkf.passes.samples import Samples, input_statistics, load_samples
-from daqkf.passes.weights import bias_of, float_products, replace_constant
+from daqkf.passes.quantize.pruning import magnitude_prune, second_order_prune
+from daqkf.passes.quantize.samples import Samples, input_statistics, load_samples
+from daqkf.passes.quantize.weights import bias_of, float_products, replace_constant
 
 
 def prune(module: ModuleOp, sparsity: float, samples: Samples | None = None) -> None:

@@ -32,17 +32,17 @@ from daqkf.dialects.spaq import (
     ResidualOp,
 )
 from daqkf.dialects.spaq.checks import features
-from daqkf.dialects.spaq.numerics import MULTIPLIER_MAX
 from daqkf.dialects.spaq.ops import activations, chain, defining_constant
-from daqkf.passes.maths.allocation import Choice, LevelChooser, noise_share
-from daqkf.passes.maths.calibration import HEADROOM, Columns, extra_columns, table_columns
-from daqkf.passes.maths.compensation import compensate
-from daqkf.passes.maths.gating import gate_scales
-from daqkf.passes.maths.input_statistics import InputStatistics
-from daqkf.passes.maths.levels import METHODS, Fit, fit, fit_exact
-from daqkf.passes.maths.normalization import summable_scales
-from daqkf.passes.maths.quantization import activation_table, requantization
-from daqkf.passes.quantize_rows import (
+from daqkf.hw_targets.numerics import MULTIPLIER_MAX
+from daqkf.passes.quantize.allocation import Choice, LevelChooser, noise_share
+from daqkf.passes.quantize.calibration import HEADROOM, Columns, extra_columns, table_columns
+from daqkf.passes.quantize.compensation import compensate
+from daqkf.passes.quantize.gating import gate_scales
+from daqkf.passes.quantize.input_statistics import InputStatistics
+from daqkf.passes.quantize.levels import METHODS, Fit, fit, fit_exact
+from daqkf.passes.quantize.normalization import summable_scales
+from daqkf.passes.quantize.quantization import activation_table, requantization
+from daqkf.passes.quantize.rows import (
     attention_of,
     complete_attentions,
     head_ranges,
@@ -50,9 +50,9 @@ from daqkf.passes.quantize_rows import (
     quantize_gate,
     quantize_normalization,
 )
-from daqkf.passes.samples import Samples, input_statistics, load_samples
+from daqkf.passes.quantize.samples import Samples, input_statistics, load_samples
+from daqkf.passes.quantize.weights import bias_of, float_products, stated_levels
 from daqkf.passes.spaq_analyze import encode
-from daqkf.passes.weights import bias_of, float_products, stated_levels
 
 _STAGES = (AddOp, ResidualOp, CalibratedOp, ActivationOp, CalibratedOp)
 

@@ -13,8 +13,8 @@ from xdsl.utils.exceptions import PassFailedException
 
 from daqkf.dialects.spaq import LevelsAttr
 from daqkf.hw_targets import load_target
-from daqkf.passes.maths.level_table import Decision, Features, load_table
-from daqkf.passes.weights import LEVELS, float_products
+from daqkf.passes.quantize.level_table import Decision, Features, load_table
+from daqkf.passes.quantize.weights import LEVELS, float_products
 
 
 def select_levels(

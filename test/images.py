@@ -8,8 +8,8 @@ import zlib
 import numpy as np
 
 from daqkf.dialects.rpea import Playable
-from daqkf.dialects.rpea.layout import Command, Header
-from daqkf.lowering.program_image import decode, encode
+from daqkf.hw_targets.layout import Command, Header
+from daqkf.lowering.image.encode import decode, encode
 
 
 def sealed(words: np.ndarray) -> bytes:

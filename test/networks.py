@@ -24,7 +24,7 @@ from daqkf.dialects.rpea import ArrayConfig, ArrayOp
 from daqkf.dialects.spaq import ActivationOp, ConstantOp, MatmulOp, RequantizeOp
 from daqkf.dialects.spaq.checks import features
 from daqkf.dialects.spaq.ops import activations
-from daqkf.lowering.lower_dfke_to_rpea import LowerDfkeToRpeaPass
+from daqkf.lowering.conversions.dfke_to_rpea import LowerDfkeToRpeaPass
 from daqkf.passes.dfke_chain import DfkeChainPass
 from daqkf.passes.dfke_schedule import schedule
 from daqkf.passes.dfke_specialize_bitwidth import DfkeSpecializeBitwidthPass

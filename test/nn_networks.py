@@ -13,14 +13,14 @@ from xdsl.dialects.func import FuncOp, ReturnOp
 from xdsl.ir import Block, Operation, Region, SSAValue
 from xdsl.passes import PassPipeline
 
+from daqkf.compiler.compiled_network import CompiledNetwork
 from daqkf.dialects.dense import from_array
 from daqkf.dialects.interpreting import call, entry
 from daqkf.dialects.nn import ConstantOp, ElementwiseOp, MatmulOp, ReduceOp
 from daqkf.dialects.nn.base import shape_of
 from daqkf.dialects.rpea.interpreter import RpeaFunctions
-from daqkf.ir import make_context
-from daqkf.network.compiled import CompiledNetwork
 from daqkf.passes import PASSES
+from daqkf.support.ir import make_context
 
 Floats = NDArray[np.float32]
 CONTEXT = make_context()

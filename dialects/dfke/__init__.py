@@ -7,9 +7,9 @@ from xdsl.ir import Dialect
 
 from daqkf.dialects.dfke.attributes import DecisionAttr, MachineAttr, ScheduleAttr, TilesAttr
 from daqkf.dialects.dfke.chaining import ChainOp, GatingOp, NormalizationOp, RowOperation
-from daqkf.dialects.dfke.decision import Decision
-from daqkf.dialects.dfke.machine import Machine
 from daqkf.dialects.dfke.ops import DispatchOp, KernelOp, YieldOp
+from daqkf.hw_targets.decision import Decision
+from daqkf.hw_targets.machine import Machine
 
 DFKE = Dialect(
     "dfke",

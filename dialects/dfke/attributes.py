@@ -11,9 +11,9 @@ from xdsl.irdl import irdl_attr_definition
 from xdsl.utils.exceptions import VerifyException
 
 from daqkf.dialects.dense import to_array
-from daqkf.dialects.dfke.decision import Decision
-from daqkf.dialects.dfke.machine import Machine
 from daqkf.dialects.keyed import KeyedData
+from daqkf.hw_targets.decision import Decision
+from daqkf.hw_targets.machine import Machine
 
 
 @irdl_attr_definition

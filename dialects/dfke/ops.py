@@ -31,7 +31,6 @@ from xdsl.utils.exceptions import VerifyException
 
 from daqkf.dialects.dense import to_array
 from daqkf.dialects.dfke.attributes import DecisionAttr, ScheduleAttr, TilesAttr
-from daqkf.dialects.dfke.decision import Decision
 from daqkf.dialects.spaq import (
     ActivationOp,
     AddOp,
@@ -41,10 +40,11 @@ from daqkf.dialects.spaq import (
     RequantizeOp,
     ResidualOp,
     Semiring,
-    numerics,
 )
 from daqkf.dialects.spaq.checks import features
 from daqkf.dialects.spaq.ops import chain, defining_constant
+from daqkf.hw_targets import numerics
+from daqkf.hw_targets.decision import Decision
 
 STAGES: tuple[type[Operation], ...] = (AddOp, ResidualOp, RequantizeOp, ActivationOp)
 """What may follow the product inside a kernel, in this order, each at most once."""

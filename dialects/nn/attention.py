@@ -33,8 +33,8 @@ from daqkf.dialects.nn.base import (
     require_product,
     shape_of,
 )
-from daqkf.dialects.spaq import numerics
-from daqkf.dialects.spaq.numerics import (
+from daqkf.hw_targets import numerics
+from daqkf.hw_targets.numerics import (
     ACTIVATION_MAX,
     ACTIVATION_MIN,
     LEVEL_MAX,

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from daqkf.dialects.spaq.functions import FUNCTIONS, apply_function
+from daqkf.hw_targets.functions import FUNCTIONS, apply_function
 
 Array = np.ndarray[Any, Any]
 

@@ -49,8 +49,8 @@ from daqkf.dialects.nn.shaping import (
     TransposeOp,
     UnsqueezeOp,
 )
-from daqkf.dialects.spaq import numerics
 from daqkf.dialects.spaq.interpreter import split_sequences
+from daqkf.hw_targets import numerics
 
 Array = np.ndarray[Any, Any]
 Values = tuple[Any, ...]

@@ -59,8 +59,8 @@ from daqkf.dialects.nn.base import (
 )
 from daqkf.dialects.nn.elementwise import ARITY
 from daqkf.dialects.spaq.attention import SequenceOperation
-from daqkf.dialects.spaq.numerics import MULTIPLIER_MAX, SHIFT_MAX, SHIFT_MIN
 from daqkf.dialects.spaq.ops import parse_dense
+from daqkf.hw_targets.numerics import MULTIPLIER_MAX, SHIFT_MAX, SHIFT_MIN
 
 
 @irdl_op_definition

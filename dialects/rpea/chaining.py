@@ -32,11 +32,11 @@ from xdsl.traits import SymbolOpInterface, SymbolTable, SymbolUserOpInterface
 from xdsl.utils.exceptions import VerifyException
 
 from daqkf.dialects.dense import to_array
-from daqkf.dialects.rpea.layout import ArrayConfig
-from daqkf.dialects.rpea.operands import feature_words, token_words
 from daqkf.dialects.rpea.ops import ArrayOp, DispatchOp, ProgramOp, require, require_room
 from daqkf.dialects.rpea.rows import GatingOp, NormalizationOp, RowOperation, SoftmaxOp
-from daqkf.dialects.spaq.numerics import IDENTITY
+from daqkf.hw_targets.layout import ArrayConfig
+from daqkf.hw_targets.numerics import IDENTITY
+from daqkf.hw_targets.operands import feature_words, token_words
 
 KEYS, VALUES, QUERIES, SCORES, SHARES, CONTEXT = range(6)
 """The first kernels of a chain of sequences."""

@@ -13,12 +13,12 @@ from xdsl.utils.exceptions import InterpretationError
 
 from daqkf.dialects.dense import to_array
 from daqkf.dialects.rpea.chaining import CONTEXT, KEYS, QUERIES, VALUES, ChainOp, Kernel
-from daqkf.dialects.rpea.families import FAMILIES
-from daqkf.dialects.rpea.operands import empty_operands, fill_features, fill_tokens, gated
 from daqkf.dialects.rpea.ops import ProgramOp
 from daqkf.dialects.rpea.rows import GatingOp, SoftmaxOp
 from daqkf.dialects.rpea.running import Runnable, RunOp, TiledOp
-from daqkf.dialects.spaq import numerics
+from daqkf.hw_targets import numerics
+from daqkf.hw_targets.families import FAMILIES
+from daqkf.hw_targets.operands import empty_operands, fill_features, fill_tokens, gated
 
 Values = tuple[Any, ...]
 Device = Callable[[Runnable, NDArray[np.int8]], NDArray[np.int8]]

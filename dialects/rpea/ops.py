@@ -36,9 +36,9 @@ from xdsl.utils.exceptions import VerifyException
 from daqkf.dialects.dense import to_array
 from daqkf.dialects.dfke.attributes import DecisionAttr
 from daqkf.dialects.rpea.attributes import ConfigAttr
-from daqkf.dialects.rpea.families import FAMILIES, Words
-from daqkf.dialects.rpea.layout import ArrayConfig
-from daqkf.dialects.spaq.numerics import (
+from daqkf.hw_targets.families import FAMILIES, Words
+from daqkf.hw_targets.layout import ArrayConfig
+from daqkf.hw_targets.numerics import (
     MULTIPLIER_MAX,
     SHIFT_MAX,
     SHIFT_MIN,

@@ -21,7 +21,6 @@ from xdsl.ir import Operation
 from xdsl.irdl import IRDLOperation, irdl_op_definition, prop_def, traits_def
 from xdsl.traits import SymbolOpInterface, SymbolUserOpInterface
 
-from daqkf.dialects.rpea.layout import ArrayConfig
 from daqkf.dialects.rpea.ops import (
     ArrayOp,
     array_of,
@@ -32,7 +31,8 @@ from daqkf.dialects.rpea.ops import (
     require_range,
     require_tensor,
 )
-from daqkf.dialects.spaq.numerics import (
+from daqkf.hw_targets.layout import ArrayConfig
+from daqkf.hw_targets.numerics import (
     ACTIVATION_MAX,
     ACTIVATION_MIN,
     EXPONENT_MAX,

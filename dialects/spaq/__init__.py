@@ -11,6 +11,7 @@ from daqkf.dialects.spaq.attributes import (
     EncodingAttr,
     LevelsAttr,
     LevelSet,
+    SemiringAttr,
     Sparsity,
     SparsityAttr,
 )
@@ -33,7 +34,7 @@ from daqkf.dialects.spaq.rows import (
     NormalizeOp,
     ResidualOp,
 )
-from daqkf.dialects.spaq.semirings import Semiring, SemiringAttr
+from daqkf.hw_targets.semirings import Semiring
 
 SPAQ = Dialect(
     "spaq",

@@ -16,7 +16,7 @@ from xdsl.printer import Printer
 from xdsl.utils.exceptions import VerifyException
 
 from daqkf.dialects.dense import from_array, to_array
-from daqkf.dialects.spaq.zeros import tile_counts
+from daqkf.hw_targets.zeros import tile_counts
 
 KEY = "spaq.analysis"
 """Under this name a `spaq.constant` carries its analysis, if it was asked for."""

@@ -38,7 +38,8 @@ from daqkf.dialects.spaq.checks import (
     require_activations,
     require_within,
 )
-from daqkf.dialects.spaq.numerics import (
+from daqkf.dialects.spaq.ops import activations
+from daqkf.hw_targets.numerics import (
     ACTIVATION_MIN,
     MULTIPLIER_MAX,
     NORMALIZED_FEATURES,
@@ -48,7 +49,6 @@ from daqkf.dialects.spaq.numerics import (
     SHIFT_MIN,
     TABLE_SIZE,
 )
-from daqkf.dialects.spaq.ops import activations
 
 Factors = tuple[NDArray[np.int64], NDArray[np.int64]]
 """Multipliers and shifts."""

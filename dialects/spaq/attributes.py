@@ -6,14 +6,16 @@
 from dataclasses import dataclass
 
 from xdsl.dialects.builtin import NoneAttr
-from xdsl.ir import Attribute, ParametrizedAttribute
+from xdsl.dialects.utils import EnumAttribute
+from xdsl.ir import Attribute, ParametrizedAttribute, SpacedOpaqueSyntaxAttribute
 from xdsl.irdl import irdl_attr_definition
 from xdsl.parser import AttrParser
 from xdsl.printer import Printer
 
 from daqkf.dialects.keyed import KeyedData
-from daqkf.dialects.spaq.numerics import LEVEL_MAX
-from daqkf.dialects.spaq.zeros import check_pattern
+from daqkf.hw_targets.numerics import LEVEL_MAX
+from daqkf.hw_targets.semirings import Semiring
+from daqkf.hw_targets.zeros import check_pattern
 
 LEVEL_KINDS = ("uniform", "codebook", "ternary", "binary")
 
@@ -140,3 +142,10 @@ class EncodingAttr(ParametrizedAttribute):
             if isinstance(self.levels, LevelsAttr):
                 printer.print_string(", ")
                 printer.print_attribute(self.levels)
+
+
+@irdl_attr_definition
+class SemiringAttr(EnumAttribute[Semiring], SpacedOpaqueSyntaxAttribute):
+    """`#spaq<semiring max_plus>`, or in a product `semiring max_plus`."""
+
+    name = "spaq.semiring"

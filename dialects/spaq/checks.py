@@ -14,7 +14,7 @@ from xdsl.ir import Attribute, Operation, SSAValue
 from xdsl.utils.exceptions import VerifyException
 
 from daqkf.dialects.dense import to_array
-from daqkf.dialects.spaq.numerics import ACCUMULATOR_MAX_BITS
+from daqkf.hw_targets.numerics import ACCUMULATOR_MAX_BITS
 
 
 def features(value: SSAValue) -> int:

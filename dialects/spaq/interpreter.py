@@ -14,10 +14,8 @@ from xdsl.ir import Operation
 from xdsl.utils.exceptions import InterpretationError
 
 from daqkf.dialects.dense import to_array
-from daqkf.dialects.spaq import numerics
 from daqkf.dialects.spaq.attention import AttendOp, AttentionOp, SequenceOperation
 from daqkf.dialects.spaq.checks import element, features
-from daqkf.dialects.spaq.functions import apply_function
 from daqkf.dialects.spaq.ops import (
     ActivationOp,
     AddOp,
@@ -37,7 +35,9 @@ from daqkf.dialects.spaq.rows import (
     NormalizeOp,
     ResidualOp,
 )
-from daqkf.dialects.spaq.semirings import product
+from daqkf.hw_targets import numerics
+from daqkf.hw_targets.functions import apply_function
+from daqkf.hw_targets.semirings import product
 
 Values = tuple[Any, ...]
 

@@ -39,7 +39,7 @@ from xdsl.traits import ConstantLike, Pure
 
 from daqkf.dialects.dense import from_array, tensor, to_array
 from daqkf.dialects.spaq.analysis import KEY, AnalysisAttr
-from daqkf.dialects.spaq.attributes import EncodingAttr, LevelsAttr
+from daqkf.dialects.spaq.attributes import EncodingAttr, LevelsAttr, SemiringAttr
 from daqkf.dialects.spaq.checks import (
     element,
     features,
@@ -48,13 +48,6 @@ from daqkf.dialects.spaq.checks import (
     require_activations,
     require_within,
 )
-from daqkf.dialects.spaq.numerics import (
-    MULTIPLIER_MAX,
-    SHIFT_MAX,
-    SHIFT_MIN,
-    TABLE_SIZE,
-    distinct_magnitudes,
-)
 from daqkf.dialects.spaq.reals import (
     REALS,
     Reals,
@@ -62,8 +55,15 @@ from daqkf.dialects.spaq.reals import (
     reals,
     require_reals,
 )
-from daqkf.dialects.spaq.semirings import Semiring, SemiringAttr
-from daqkf.dialects.spaq.zeros import follows
+from daqkf.hw_targets.numerics import (
+    MULTIPLIER_MAX,
+    SHIFT_MAX,
+    SHIFT_MIN,
+    TABLE_SIZE,
+    distinct_magnitudes,
+)
+from daqkf.hw_targets.semirings import Semiring
+from daqkf.hw_targets.zeros import follows
 
 Tensor = TensorType[Attribute]
 

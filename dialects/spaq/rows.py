@@ -44,14 +44,14 @@ from daqkf.dialects.spaq.checks import (
     require_channels,
     require_within,
 )
-from daqkf.dialects.spaq.numerics import (
+from daqkf.dialects.spaq.ops import FunctionOperation, activations
+from daqkf.hw_targets.numerics import (
     EXPONENT_MAX,
     GATED_BITS,
     MULTIPLIER_MAX,
     NORMALIZED_BITS,
     NORMALIZED_FEATURES,
 )
-from daqkf.dialects.spaq.ops import FunctionOperation, activations
 
 
 @irdl_op_definition

@@ -17,9 +17,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from daqkf.dialects.rpea import ArrayConfig
-from daqkf.dialects.rpea.layout import IMAGE_WORD_BITS, Phase
-from daqkf.dialects.spaq.numerics import ACTIVATION_BITS, EXPONENT_BITS
-from daqkf.lowering.circuit import Circuit, Signal, Wire, concat, mux
+from daqkf.hw_targets.layout import IMAGE_WORD_BITS, Phase
+from daqkf.hw_targets.numerics import ACTIVATION_BITS, EXPONENT_BITS
+from daqkf.lowering.hdl.circuit import Circuit, Signal, Wire, concat, mux
+from daqkf.lowering.hdl.select import choose, index_bits
 from daqkf.lowering.rtl.chain import build_chain_unit
 from daqkf.lowering.rtl.element import build_element
 from daqkf.lowering.rtl.loader import build_loader
@@ -28,7 +29,6 @@ from daqkf.lowering.rtl.operands import build_fill_unit
 from daqkf.lowering.rtl.post import build_post
 from daqkf.lowering.rtl.row_gates import build_gate_unit
 from daqkf.lowering.rtl.rows import build_row_unit
-from daqkf.lowering.rtl.select import choose, index_bits
 from daqkf.lowering.rtl.sequence import SequenceState, follow
 from daqkf.lowering.rtl.spaq_unit import DECISION_CYCLES, build_spaq_unit
 

@@ -8,7 +8,7 @@ the sum with the rows before it is one LUT of six inputs, and those rows are a r
 carry chain.
 """
 
-from daqkf.lowering.circuit import Circuit, Signal, concat, named
+from daqkf.lowering.hdl.circuit import Circuit, Signal, concat, named
 
 _DIGIT = 2
 """Bits of a digit."""

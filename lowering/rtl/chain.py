@@ -13,10 +13,10 @@ operands go to their memories, and the next kernel is of the same activations.
 from collections.abc import Mapping
 
 from daqkf.dialects.rpea import ArrayConfig
-from daqkf.dialects.rpea.layout import Fills
-from daqkf.lowering.circuit import Circuit, Signal, Wire, concat, mux
+from daqkf.hw_targets.layout import Fills
+from daqkf.lowering.hdl.circuit import Circuit, Signal, Wire, concat, mux
+from daqkf.lowering.hdl.select import index_bits, turns, unpack
 from daqkf.lowering.rtl.booth import add
-from daqkf.lowering.rtl.select import index_bits, turns, unpack
 
 
 def build_chain_unit(config: ArrayConfig) -> Circuit:

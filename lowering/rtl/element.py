@@ -15,14 +15,14 @@ at once has two holding registers, which the unit takes in two turns.
 from collections.abc import Sequence
 
 from daqkf.dialects.rpea import ArrayConfig
-from daqkf.dialects.rpea.families import FAMILIES
-from daqkf.lowering.circuit import Circuit, Signal, concat, mux
+from daqkf.hw_targets.families import FAMILIES
+from daqkf.lowering.hdl.circuit import Circuit, Signal, concat, mux
+from daqkf.lowering.hdl.pipeline import delayed
+from daqkf.lowering.hdl.select import choose, index_bits, unpack
 from daqkf.lowering.rtl.families import DATAPATHS, STORED
 from daqkf.lowering.rtl.families.stage import Datapath, Operands
 from daqkf.lowering.rtl.indices import locate
 from daqkf.lowering.rtl.operands import gate
-from daqkf.lowering.rtl.pipeline import delayed
-from daqkf.lowering.rtl.select import choose, index_bits, unpack
 
 READING = 2
 """Cycles from an address to the row: the memory, and the register behind it."""

@@ -3,16 +3,16 @@
 
 """From the indices of a stream word to addresses, in a stage of its own.
 
-`dialects/rpea/indices.py` says what they mean. The registers of this stage are the addresses, so
+`hw_targets/index_coding.py` says what they mean. The registers of this stage are the addresses, so
 that neither the stream memory's nor the activation memory's side becomes longer.
 """
 
 from collections.abc import Callable, Mapping
 
 from daqkf.dialects.rpea import ArrayConfig
-from daqkf.dialects.rpea.families import FAMILIES
-from daqkf.dialects.rpea.indices import DELTA, INDEX, OFFSET, WINDOW, Deltas, IndexForm, Windows
-from daqkf.lowering.circuit import Circuit, Signal, concat, mux
+from daqkf.hw_targets.families import FAMILIES
+from daqkf.hw_targets.index_coding import DELTA, INDEX, OFFSET, WINDOW, Deltas, IndexForm, Windows
+from daqkf.lowering.hdl.circuit import Circuit, Signal, concat, mux
 
 Word = Mapping[str, Signal]
 

@@ -3,7 +3,7 @@
 
 """`daqkf_loader`: plays a program image into the array's memories.
 
-It checks the header, then follows the commands (dialects/rpea/layout.py), row by row. With one
+It checks the header, then follows the commands (hw_targets/layout.py), row by row. With one
 bank of memories, a word it cannot accept ends in the error state, which only a reset leaves.
 
 With two banks it fills the one that does not run, and also checks the length and the CRC-32. An
@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from enum import IntEnum
 
 from daqkf.dialects.rpea import ArrayConfig
-from daqkf.dialects.rpea.layout import (
+from daqkf.hw_targets.layout import (
     COMMAND_OP_SHIFT,
     IMAGE_MAGIC,
     IMAGE_VERSION,
@@ -29,9 +29,9 @@ from daqkf.dialects.rpea.layout import (
     Header,
     LoadError,
 )
-from daqkf.lowering.circuit import Circuit, Signal, concat, mux
-from daqkf.lowering.rtl import crc32
-from daqkf.lowering.rtl.select import index_bits
+from daqkf.lowering.hdl import crc32
+from daqkf.lowering.hdl.circuit import Circuit, Signal, concat, mux
+from daqkf.lowering.hdl.select import index_bits
 
 
 class State(IntEnum):

@@ -12,12 +12,12 @@ it. If one has to wait, all do.
 from collections.abc import Mapping, Sequence
 
 from daqkf.dialects.rpea import ArrayConfig
-from daqkf.lowering.circuit import Circuit, Signal, mux
+from daqkf.lowering.hdl.circuit import Circuit, Signal, mux
+from daqkf.lowering.hdl.pipeline import delayed
+from daqkf.lowering.hdl.select import index_bits, unpack
 from daqkf.lowering.rtl.element import READING, hold
 from daqkf.lowering.rtl.families import DATAPATHS
 from daqkf.lowering.rtl.families.stage import Operands
-from daqkf.lowering.rtl.pipeline import delayed
-from daqkf.lowering.rtl.select import index_bits, unpack
 
 
 def place_elements(

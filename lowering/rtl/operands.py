@@ -3,18 +3,18 @@
 
 """Operand memories: how words are gated by what is in them, and `daqkf_fill`, which fills them.
 
-`dialects/rpea/operands.py` says what they mean. An item whose operand's bit is not set reads the
+`hw_targets/operands.py` says what they mean. An item whose operand's bit is not set reads the
 row of zeros, so a gate is a bit of each address, whatever the number of lanes.
 """
 
 from collections.abc import Mapping
 
 from daqkf.dialects.rpea import ArrayConfig
-from daqkf.dialects.rpea.operands import OPERAND_BITS
-from daqkf.dialects.spaq.numerics import ACTIVATION_BITS
-from daqkf.lowering.circuit import Circuit, Signal, concat, mux
-from daqkf.lowering.rtl.pipeline import delayed
-from daqkf.lowering.rtl.select import choose, index_bits
+from daqkf.hw_targets.numerics import ACTIVATION_BITS
+from daqkf.hw_targets.operands import OPERAND_BITS
+from daqkf.lowering.hdl.circuit import Circuit, Signal, concat, mux
+from daqkf.lowering.hdl.pipeline import delayed
+from daqkf.lowering.hdl.select import choose, index_bits
 
 Word = Mapping[str, Signal]
 

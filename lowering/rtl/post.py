@@ -17,21 +17,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from daqkf.dialects.rpea import ArrayConfig
-from daqkf.dialects.spaq.numerics import (
+from daqkf.hw_targets.numerics import (
     ACTIVATION_BITS,
     MULTIPLIER_BITS,
     NORMALIZED_BITS,
     SHIFT_MAX,
 )
-from daqkf.lowering.circuit import Circuit, Memory, Signal, concat, mux
-from daqkf.lowering.rtl.pipeline import delayed
+from daqkf.lowering.hdl.circuit import Circuit, Memory, Signal, concat, mux
+from daqkf.lowering.hdl.pipeline import delayed
+from daqkf.lowering.hdl.select import choose, index_bits, unpack
 from daqkf.lowering.rtl.residual import (
     MULTIPLYING,
     READING,
     read_kept,
     subtract_residuals,
 )
-from daqkf.lowering.rtl.select import choose, index_bits, unpack
 
 FINE = 3
 """Low bits of the shift that the second shifter stage handles."""

@@ -11,8 +11,8 @@ and has no ports.
 from collections.abc import Callable, Mapping, Sequence
 from enum import IntEnum
 
-from daqkf.lowering.circuit import Circuit, Signal, concat, mux
-from daqkf.lowering.registers import (
+from daqkf.lowering.hdl.circuit import Circuit, Signal, concat, mux
+from daqkf.lowering.rtl.registers import (
     ADDRESS_BITS,
     REGISTER_BITS,
     REGISTER_BYTES,

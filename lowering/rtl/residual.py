@@ -6,11 +6,11 @@
 from collections.abc import Sequence
 
 from daqkf.dialects.rpea import ArrayConfig
-from daqkf.dialects.spaq.numerics import ACTIVATION_BITS
-from daqkf.lowering.circuit import Circuit, Signal
+from daqkf.hw_targets.numerics import ACTIVATION_BITS
+from daqkf.lowering.hdl.circuit import Circuit, Signal
+from daqkf.lowering.hdl.pipeline import delayed
+from daqkf.lowering.hdl.select import choose
 from daqkf.lowering.rtl import booth
-from daqkf.lowering.rtl.pipeline import delayed
-from daqkf.lowering.rtl.select import choose
 
 READING = 2
 """Cycles from an output's number to the kept activations: the memory, and the choice of lanes."""

@@ -4,13 +4,13 @@
 """`daqkf_rows` of an array that gates and does not normalise: products of neighbouring results."""
 
 from daqkf.dialects.rpea import ArrayConfig
-from daqkf.dialects.spaq.numerics import ACTIVATION_BITS, NORMALIZED_BITS
-from daqkf.lowering.circuit import Circuit, concat
+from daqkf.hw_targets.numerics import ACTIVATION_BITS, NORMALIZED_BITS
+from daqkf.lowering.hdl.circuit import Circuit, concat
+from daqkf.lowering.hdl.pipeline import delayed
+from daqkf.lowering.hdl.select import choose, turns
 from daqkf.lowering.rtl import booth
-from daqkf.lowering.rtl.pipeline import delayed
 from daqkf.lowering.rtl.post import rows_stages
 from daqkf.lowering.rtl.row_solver import fitted
-from daqkf.lowering.rtl.select import choose, turns
 
 _GATING = 1 + booth.stages(ACTIVATION_BITS)
 """Cycles from a value to its product: a register for it, and the multiplication."""

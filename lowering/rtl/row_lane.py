@@ -18,15 +18,16 @@ snooped, go into the running sums. Both need one more ring.
 from itertools import pairwise
 
 from daqkf.dialects.rpea import ArrayConfig
-from daqkf.dialects.spaq.numerics import (
+from daqkf.hw_targets.numerics import (
     ACTIVATION_BITS,
     EXPONENT_BITS,
     MEAN_FRACTION,
     NORMALIZED_BITS,
 )
-from daqkf.lowering.circuit import Circuit, Register, Signal, concat, mux
+from daqkf.lowering.hdl.circuit import Circuit, Register, Signal, concat, mux
+from daqkf.lowering.hdl.pipeline import delayed
+from daqkf.lowering.hdl.select import choose, index_bits
 from daqkf.lowering.rtl import booth
-from daqkf.lowering.rtl.pipeline import delayed
 from daqkf.lowering.rtl.row_solver import (
     MAX_STEPS,
     SCALED_BITS,
@@ -35,7 +36,6 @@ from daqkf.lowering.rtl.row_solver import (
     RowWidths,
     fitted,
 )
-from daqkf.lowering.rtl.select import choose, index_bits
 
 _MULTIPLYING = booth.stages(SCALED_BITS)
 SUMMING = 3 + _MULTIPLYING

@@ -13,7 +13,7 @@ or the quotient. What it computes is `numerics.normalize`, and the quotients of 
 from dataclasses import dataclass
 
 from daqkf.dialects.rpea import ArrayConfig
-from daqkf.dialects.spaq.numerics import (
+from daqkf.hw_targets.numerics import (
     ACTIVATION_BITS,
     EXPONENT_MAX,
     FACTOR_BITS,
@@ -22,9 +22,9 @@ from daqkf.dialects.spaq.numerics import (
     NORMALIZED_FRACTION,
     SHARE_LOG_COUNT,
 )
-from daqkf.lowering.circuit import Circuit, Signal, concat, mux, named
+from daqkf.lowering.hdl.circuit import Circuit, Signal, concat, mux, named
+from daqkf.lowering.hdl.select import choose, index_bits
 from daqkf.lowering.rtl.booth import add
-from daqkf.lowering.rtl.select import choose, index_bits
 
 SCALED_BITS = ACTIVATION_BITS + EXPONENT_MAX
 """Bits of u, a value times 2 to its channel's exponent."""

@@ -14,13 +14,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from daqkf.dialects.rpea import ArrayConfig
-from daqkf.dialects.spaq.numerics import ACTIVATION_BITS, EXPONENT_BITS, SHARE_LOG_COUNT
-from daqkf.lowering.circuit import Circuit, Signal, concat, mux
-from daqkf.lowering.rtl.pipeline import delayed
+from daqkf.hw_targets.numerics import ACTIVATION_BITS, EXPONENT_BITS, SHARE_LOG_COUNT
+from daqkf.lowering.hdl.circuit import Circuit, Signal, concat, mux
+from daqkf.lowering.hdl.pipeline import delayed
+from daqkf.lowering.hdl.select import choose, index_bits, turns
 from daqkf.lowering.rtl.post import result_stages, rows_stages
 from daqkf.lowering.rtl.row_lane import NORMALIZING, OFFSET_READING, SUMMING, build_row_lane
 from daqkf.lowering.rtl.row_solver import SOLUTION, RowWidths, build_row_solver
-from daqkf.lowering.rtl.select import choose, index_bits, turns
 
 
 def build_row_unit(config: ArrayConfig) -> Circuit:

@@ -6,8 +6,8 @@
 from dataclasses import dataclass
 
 from daqkf.dialects.rpea import ArrayConfig
-from daqkf.lowering.circuit import Circuit, Signal, mux
-from daqkf.lowering.rtl.select import index_bits
+from daqkf.lowering.hdl.circuit import Circuit, Signal, mux
+from daqkf.lowering.hdl.select import index_bits
 
 
 @dataclass(frozen=True)

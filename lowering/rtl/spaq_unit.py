@@ -6,14 +6,14 @@
     zero bytes of a beat → their number → total → bucket → row of the decision table
 
 It counts while the beats arrive, so the decision is there `DECISION_CYCLES` after the last
-one is counted in. What it decides is `dialects/dfke/decision.py`.
+one is counted in. What it decides is `hw_targets/decision.py`.
 """
 
 from daqkf.dialects.rpea import ArrayConfig
-from daqkf.dialects.rpea.layout import VARIANT_BITS
-from daqkf.dialects.spaq.numerics import ACTIVATION_BITS
-from daqkf.lowering.circuit import Circuit, concat, mux
-from daqkf.lowering.rtl.select import choose, count_ones, index_bits, unpack
+from daqkf.hw_targets.layout import VARIANT_BITS
+from daqkf.hw_targets.numerics import ACTIVATION_BITS
+from daqkf.lowering.hdl.circuit import Circuit, concat, mux
+from daqkf.lowering.hdl.select import choose, count_ones, index_bits, unpack
 
 DECISION_CYCLES = 3
 """From the cycle after the last beat to the first with its decision."""

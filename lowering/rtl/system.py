@@ -13,10 +13,14 @@ from collections.abc import Mapping
 from functools import reduce
 
 from daqkf.dialects.rpea import ArrayConfig
-from daqkf.dialects.rpea.layout import IMAGE_WORD_BITS, VARIANT_BITS, Phase
-from daqkf.dialects.spaq.numerics import ACTIVATION_BITS
-from daqkf.lowering.circuit import Circuit, Signal, named
-from daqkf.lowering.registers import (
+from daqkf.hw_targets.layout import IMAGE_WORD_BITS, VARIANT_BITS, Phase
+from daqkf.hw_targets.numerics import ACTIVATION_BITS
+from daqkf.lowering.hdl.circuit import Circuit, Signal, named
+from daqkf.lowering.hdl.counters import build_counters
+from daqkf.lowering.hdl.select import count_ones
+from daqkf.lowering.rtl.array import build_array
+from daqkf.lowering.rtl.register_file import INPUTS, OUTPUTS, build_register_file, port_of
+from daqkf.lowering.rtl.registers import (
     COUNTERS,
     REGISTER_BITS,
     Counter,
@@ -25,10 +29,6 @@ from daqkf.lowering.registers import (
     registers_of,
     variants_of,
 )
-from daqkf.lowering.rtl.array import build_array
-from daqkf.lowering.rtl.counters import build_counters
-from daqkf.lowering.rtl.register_file import INPUTS, OUTPUTS, build_register_file, port_of
-from daqkf.lowering.rtl.select import count_ones
 
 TOP = "daqkf_system"
 

@@ -19,20 +19,20 @@ __version__ = "0.1.0"
 __all__ = ["AssocArray", "CompiledNetwork", "DaqkfError", "Design", "LevelSet", "compile"]
 
 if TYPE_CHECKING:
-    from daqkf.api import compile  # noqa: A004
-    from daqkf.assoc import AssocArray
-    from daqkf.design import Design
+    from daqkf.assoc.array import AssocArray
+    from daqkf.compiler.compiled_network import CompiledNetwork
+    from daqkf.compiler.design import Design
+    from daqkf.compiler.layer import compile  # noqa: A004
     from daqkf.dialects.spaq import LevelSet
-    from daqkf.errors import DaqkfError
-    from daqkf.network.compiled import CompiledNetwork
+    from daqkf.support.errors import DaqkfError
 
 _HOMES = {
-    "AssocArray": "daqkf.assoc",
-    "CompiledNetwork": "daqkf.network.compiled",
-    "DaqkfError": "daqkf.errors",
-    "Design": "daqkf.design",
+    "AssocArray": "daqkf.assoc.array",
+    "CompiledNetwork": "daqkf.compiler.compiled_network",
+    "DaqkfError": "daqkf.support.errors",
+    "Design": "daqkf.compiler.design",
     "LevelSet": "daqkf.dialects.spaq",
-    "compile": "daqkf.api",
+    "compile": "daqkf.compiler.layer",
 }
 
 

@@ -26,8 +26,8 @@ from cocotbext.axi import (
     AxiStreamSource,
 )
 
-from daqkf.dialects.rpea.layout import LoadError, Phase
-from daqkf.lowering.registers import COUNTERS, REGISTER_BYTES, REGISTERS, register
+from daqkf.hw_targets.layout import LoadError, Phase
+from daqkf.lowering.rtl.registers import COUNTERS, REGISTER_BYTES, REGISTERS, register
 
 FOLDER = Path(os.environ.get("DAQKF_SYSTEM_TEST", "."))
 INTERRUPTS = register("interrupt_status")

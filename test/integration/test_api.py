@@ -11,8 +11,8 @@ import pytest
 from scipy import sparse
 
 import daqkf
-from daqkf.api import level_set
-from daqkf.dialects.spaq.functions import apply_function
+from daqkf.compiler.layer import level_set
+from daqkf.hw_targets.functions import apply_function
 
 RNG = np.random.default_rng(11)
 WEIGHTS = RNG.standard_normal((40, 12))

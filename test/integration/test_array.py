@@ -23,15 +23,15 @@ from daqkf.dialects.interpreting import run
 from daqkf.dialects.rpea import ArrayConfig, ArrayOp, ProgramOp
 from daqkf.dialects.spaq import ActivationOp, AddOp, ConstantOp, MatmulOp, RequantizeOp
 from daqkf.dialects.spaq.ops import activations
-from daqkf.lowering.circuit import circuit_module
-from daqkf.lowering.export_verilog import emit_verilog
-from daqkf.lowering.lower_dfke_to_rpea import LowerDfkeToRpeaPass
-from daqkf.lowering.program_image import encode
+from daqkf.lowering.conversions.dfke_to_rpea import LowerDfkeToRpeaPass
+from daqkf.lowering.hdl.circuit import circuit_module
+from daqkf.lowering.hdl.verilog import emit_verilog
+from daqkf.lowering.image.encode import encode
 from daqkf.lowering.rtl.array import TOP, build_array
 from daqkf.passes.dfke_fuse import DfkeFusePass
 from daqkf.passes.dfke_schedule import schedule
 from daqkf.passes.dfke_specialize_bitwidth import DfkeSpecializeBitwidthPass
-from daqkf.passes.maths.families import CODINGS
+from daqkf.passes.encode.codings import CODINGS
 from daqkf.runtime import tools
 from daqkf.runtime.simulator import Job, SimulationError, Simulator
 

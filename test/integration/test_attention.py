@@ -13,20 +13,20 @@ from nn_networks import Builder, found, results, transformed
 from numpy.typing import NDArray
 from xdsl.dialects.builtin import ModuleOp
 
+from daqkf.compiler.compiled_network import CompiledNetwork
+from daqkf.compiler.network import compile_network
+from daqkf.compiler.products import attention_program
 from daqkf.dialects.nn import AttentionOp, MatmulOp, ProductOp, SoftmaxOp
 from daqkf.dialects.nn.base import HOST
 from daqkf.dialects.rpea import ArrayOp, ChainOp
 from daqkf.dialects.rpea.interpreter import play_chain
 from daqkf.dialects.spaq import LevelSet
-from daqkf.errors import DaqkfError
 from daqkf.hw_targets import load_target
-from daqkf.lowering.import_program import import_program
-from daqkf.lowering.program_image import playable
-from daqkf.network.accelerators import SimulatedArray
-from daqkf.network.compile import compile_network
-from daqkf.network.compiled import CompiledNetwork
-from daqkf.network.products import attention_program
+from daqkf.lowering.image.disassemble import import_program
+from daqkf.lowering.image.encode import playable
 from daqkf.passes.nn_attention import quantize_attention
+from daqkf.runtime.accelerators import SimulatedArray
+from daqkf.support.errors import DaqkfError
 
 TARGET = str(Path(__file__).parents[1] / "passes" / "targets" / "attends.toml")
 BATCH, HEADS, QUERIES, WIDTH, KEYS = 2, 3, 5, 4, 7

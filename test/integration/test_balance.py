@@ -11,8 +11,8 @@ import pytest
 import daqkf
 from daqkf.dialects.dense import to_array
 from daqkf.dialects.rpea import ProgramOp
-from daqkf.passes.maths import running_sum
-from daqkf.passes.maths.balance import run_cycles
+from daqkf.passes.encode import running_sum
+from daqkf.passes.encode.balance import run_cycles
 
 LATENCY = 20
 """From the start to the first word, and from the post unit's entry to the result memory."""

@@ -14,12 +14,12 @@ from networks import MACHINES as PLAIN
 from networks import SOME, Layers, activations_for, chained, config_of, lint, lowered
 
 from daqkf.dialects.rpea import ArrayConfig
-from daqkf.dialects.rpea.layout import MAX_TILES, Header
-from daqkf.lowering.circuit import circuit_module
-from daqkf.lowering.export_verilog import emit_verilog
-from daqkf.lowering.lower_dfke_to_rpea import shared_config
-from daqkf.lowering.program_image import ProgramImageError, decode, encode, for_tiles, playable
-from daqkf.lowering.rtl import crc32
+from daqkf.hw_targets.layout import MAX_TILES, Header
+from daqkf.lowering.conversions.dfke_to_rpea import shared_config
+from daqkf.lowering.hdl import crc32
+from daqkf.lowering.hdl.circuit import circuit_module
+from daqkf.lowering.hdl.verilog import emit_verilog
+from daqkf.lowering.image.encode import ProgramImageError, decode, encode, for_tiles, playable
 from daqkf.lowering.rtl.array import TOP, build_array
 from daqkf.runtime.simulator import Job, SimulationError, Simulator
 

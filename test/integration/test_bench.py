@@ -11,15 +11,15 @@ import pytest
 from xdsl.dialects.builtin import StringAttr
 from xdsl.dialects.func import FuncOp
 
-from daqkf.api import compile as compile_layer
-from daqkf.bench import array, command
-from daqkf.bench.array import LAYER, Contender, Measurement, compile_workload, measure
-from daqkf.bench.workload import Workload
-from daqkf.errors import DaqkfError
+from daqkf.compiler.layer import compile as compile_layer
 from daqkf.hw_targets import Counts, load_target
-from daqkf.ir import module_text
-from daqkf.models.minilm import MiniLM
 from daqkf.runtime.simulator import Simulator
+from daqkf.studies.bench import array, command
+from daqkf.studies.bench.array import LAYER, Contender, Measurement, compile_workload, measure
+from daqkf.studies.bench.workload import Workload
+from daqkf.studies.minilm.model import MiniLM
+from daqkf.support.errors import DaqkfError
+from daqkf.support.ir import module_text
 from daqkf.synthesis import Placement, Resources, synthesize
 
 RNG = np.random.default_rng(3)

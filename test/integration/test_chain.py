@@ -27,10 +27,10 @@ from daqkf.dialects.dfke import ChainOp
 from daqkf.dialects.interpreting import run
 from daqkf.dialects.rpea import ArrayConfig
 from daqkf.dialects.rpea import ChainOp as ProgramChainOp
-from daqkf.lowering.circuit import circuit_module
-from daqkf.lowering.export_verilog import emit_verilog
-from daqkf.lowering.lower_dfke_to_rpea import shared_config
-from daqkf.lowering.program_image import ProgramImageError, decode, encode, playable
+from daqkf.lowering.conversions.dfke_to_rpea import shared_config
+from daqkf.lowering.hdl.circuit import circuit_module
+from daqkf.lowering.hdl.verilog import emit_verilog
+from daqkf.lowering.image.encode import ProgramImageError, decode, encode, playable
 from daqkf.lowering.rtl.array import TOP, build_array
 from daqkf.runtime.simulator import Job, SimulationError, Simulator
 

@@ -17,9 +17,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 import daqkf
 from daqkf.cli.main import main
+from daqkf.compiler.compiled_network import CompiledNetwork
 from daqkf.dialects.interpreting import call, entry
-from daqkf.network.accelerators import SimulatedArray
-from daqkf.network.compiled import CompiledNetwork
+from daqkf.runtime.accelerators import SimulatedArray
 from daqkf.runtime.simulator import Job
 
 WIDTH, INNER, HEADS = 10, 20, 2
@@ -148,8 +148,8 @@ def test_a_quantised_file_has_the_same_kernels(model: Path, kind: str, tmp_path:
 
 
 def test_inputs_are_drawn_where_none_are_given(model: Path):
-    from daqkf.frontends import load_network
-    from daqkf.network.compile import drawn_inputs
+    from daqkf.compiler.formats import load_network
+    from daqkf.compiler.network import drawn_inputs
 
     drawn = drawn_inputs(entry(load_network(model)))
     assert drawn["x"].shape == (2, 16, WIDTH)
@@ -183,8 +183,8 @@ def test_kernels_are_merged_and_chained(model: Path):
 
 def test_fusion_side_by_side_changes_nothing(model: Path):
     """Merged kernels have the same levels and scales as apart."""
-    from daqkf.design import run_passes
-    from daqkf.frontends import load_network
+    from daqkf.compiler.design import run_passes
+    from daqkf.compiler.formats import load_network
     from daqkf.passes.nn_merge import NnMergePass
 
     apart, merged = load_network(model), load_network(model)

@@ -26,14 +26,14 @@ from daqkf.dialects.interpreting import run
 from daqkf.dialects.rpea import ArrayConfig, ArrayOp, DispatchOp, ProgramOp
 from daqkf.dialects.spaq import ActivationOp, AddOp, ConstantOp, MatmulOp, RequantizeOp
 from daqkf.dialects.spaq.ops import activations
-from daqkf.lowering.circuit import circuit_module
-from daqkf.lowering.export_verilog import emit_verilog
-from daqkf.lowering.lower_dfke_to_rpea import LowerDfkeToRpeaPass
-from daqkf.lowering.program_image import decode, encode
+from daqkf.lowering.conversions.dfke_to_rpea import LowerDfkeToRpeaPass
+from daqkf.lowering.hdl.circuit import circuit_module
+from daqkf.lowering.hdl.verilog import emit_verilog
+from daqkf.lowering.image.encode import decode, encode
 from daqkf.lowering.rtl.array import TOP, build_array
 from daqkf.passes.dfke_schedule import schedule
 from daqkf.passes.dfke_specialize_bitwidth import DfkeSpecializeBitwidthPass
-from daqkf.passes.maths.dispatch import BUCKETS
+from daqkf.passes.quantize.dispatch import BUCKETS
 from daqkf.runtime import tools
 from daqkf.runtime.simulator import Job, SimulationError, Simulator
 

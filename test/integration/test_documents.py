@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from daqkf.ir import make_context, module_text, parse_module
+from daqkf.support.ir import make_context, module_text, parse_module
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("dialects/*/*.md")]

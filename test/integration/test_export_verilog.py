@@ -12,8 +12,8 @@ import pytest
 from xdsl.dialects import hw
 from xdsl.dialects.builtin import ModuleOp, SymbolRefAttr
 
-from daqkf.lowering.circuit import Circuit, circuit_module, concat, mux
-from daqkf.lowering.export_verilog import VerilogExportError, emit_verilog, single_file
+from daqkf.lowering.hdl.circuit import Circuit, circuit_module, concat, mux
+from daqkf.lowering.hdl.verilog import VerilogExportError, emit_verilog, single_file
 from daqkf.runtime import tools
 
 

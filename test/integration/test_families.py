@@ -12,11 +12,11 @@ import pytest
 
 import daqkf
 from daqkf.cli.main import main
-from daqkf.dialects.dfke.machine import FAMILIES
 from daqkf.hw_targets import load_target
-from daqkf.network.compilation import write_network
-from daqkf.network.quantization import IntegerNetwork
-from daqkf.passes.maths.cost_model import Elements
+from daqkf.hw_targets.machine import FAMILIES
+from daqkf.passes.encode.cost_model import Elements
+from daqkf.studies.minilm.compilation import write_network
+from daqkf.studies.minilm.quantization import IntegerNetwork
 
 RNG = np.random.default_rng(12)
 WEIGHTS, X = RNG.standard_normal((20, 6)), RNG.standard_normal((5, 20))

@@ -9,9 +9,6 @@ import numpy as np
 import pytest
 
 from daqkf.cli.main import main
-from daqkf.dialects.rpea import multiplication
-from daqkf.dialects.rpea.families import FAMILIES
-from daqkf.errors import DaqkfError
 from daqkf.formal import bits, prover
 from daqkf.formal.claims import Answer, Claim, decide
 from daqkf.formal.datapath import TOP, build_datapath, transition_systems
@@ -29,6 +26,9 @@ from daqkf.formal.prover import (
 )
 from daqkf.formal.specs import SPECS, UNPROVED
 from daqkf.formal.theorems import Bench
+from daqkf.hw_targets import multiplication
+from daqkf.hw_targets.families import FAMILIES
+from daqkf.support.errors import DaqkfError
 
 PRODUCTS = ((2, 2),)
 

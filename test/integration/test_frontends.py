@@ -14,11 +14,11 @@ from scipy.io import mmwrite
 from xdsl.dialects.builtin import ModuleOp
 
 from daqkf.cli.translate import main as translate
-from daqkf.design import run_passes
+from daqkf.compiler.design import run_passes
+from daqkf.compiler.formats import FORMATS, SUFFIXES, load_network
 from daqkf.dialects.interpreting import call, entry
-from daqkf.dialects.spaq.functions import apply_function
-from daqkf.errors import DaqkfError
-from daqkf.frontends import FORMATS, SUFFIXES, load_network
+from daqkf.hw_targets.functions import apply_function
+from daqkf.support.errors import DaqkfError
 
 Array = np.ndarray[Any, Any]
 RNG = np.random.default_rng(17)

@@ -12,12 +12,12 @@ from nn_networks import Builder, found, programs_and_integers, results, transfor
 from numpy.typing import NDArray
 from xdsl.dialects.builtin import ModuleOp
 
+from daqkf.compiler.compiled_network import CompiledNetwork
+from daqkf.compiler.network import compile_network
 from daqkf.dialects.nn import ElementwiseOp
 from daqkf.dialects.rpea import ChainOp
 from daqkf.dialects.spaq import LevelSet
-from daqkf.network.accelerators import SimulatedArray
-from daqkf.network.compile import compile_network
-from daqkf.network.compiled import CompiledNetwork
+from daqkf.runtime.accelerators import SimulatedArray
 
 TARGET = str(Path(__file__).parents[1] / "passes" / "targets" / "gates.toml")
 WIDTH, HIDDEN = 12, 14

@@ -14,10 +14,10 @@ from linalg_text import dense, function, generic, resources
 from scipy.special import erf
 from xdsl.dialects.builtin import ModuleOp
 
-from daqkf.design import run_passes
+from daqkf.compiler.design import run_passes
+from daqkf.compiler.formats import load_network
 from daqkf.dialects.interpreting import call, entry
 from daqkf.dialects.nn import ElementwiseOp
-from daqkf.frontends import load_network
 
 Array = np.ndarray[Any, Any]
 RNG = np.random.default_rng(9)

@@ -15,8 +15,8 @@ import pytest
 from numpy.typing import NDArray
 
 import daqkf
-from daqkf.api import pareto
 from daqkf.cli.main import main
+from daqkf.compiler.layer import pareto
 from daqkf.hw_targets import load_target
 
 RNG = np.random.default_rng(8)

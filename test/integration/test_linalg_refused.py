@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from linalg_text import function, generic, resources
 
-from daqkf.errors import DaqkfError
-from daqkf.frontends import load_network
+from daqkf.compiler.formats import load_network
+from daqkf.support.errors import DaqkfError
 
 SIX = np.arange(6, dtype=np.float32)
 

@@ -17,8 +17,8 @@ import pytest
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
-from daqkf.models import minilm
-from daqkf.models.minilm import MiniLM, ModelFileError, ModelNotFoundError
+from daqkf.studies.minilm import model as minilm
+from daqkf.studies.minilm.model import MiniLM, ModelFileError, ModelNotFoundError
 
 FILES = ("model.safetensors", "tokenizer.json", "config.json", "sentence_bert_config.json")
 UP = "layer.0.ffn.up"
@@ -407,7 +407,8 @@ def test_wrong_configuration(copy: Path, name: str, key: str, value: object, mes
 
 def test_import_and_search_stay_light():
     code = (
-        "import sys; from daqkf.models import minilm; minilm.find_model(); minilm.load_sentences();"
+        "import sys; from daqkf.studies.minilm import model; model.find_model();"
+        "model.load_sentences();"
         "print(*{m.partition('.')[0] for m in sys.modules})"
     )
     run = subprocess.run(
@@ -419,8 +420,8 @@ def test_import_and_search_stay_light():
 
 
 def test_sensitivity_predicts_what_noise_does_to_the_embeddings(model: MiniLM):
-    from daqkf.models.minilm import load_calibration
-    from daqkf.models.sensitivity import output_sensitivity
+    from daqkf.studies.minilm.model import load_calibration
+    from daqkf.studies.minilm.sensitivity import output_sensitivity
 
     sentences = load_calibration()[:24]
     sensitivity = output_sensitivity(model, sentences)
@@ -439,7 +440,7 @@ def test_sensitivity_predicts_what_noise_does_to_the_embeddings(model: MiniLM):
 
 
 def test_calibration_is_apart_from_evaluation():
-    from daqkf.models.minilm import load_calibration, load_evaluation, load_sentences
+    from daqkf.studies.minilm.model import load_calibration, load_evaluation, load_sentences
 
     calibration, evaluation = set(load_calibration()), set(load_evaluation())
     assert len(calibration) == len(load_calibration()) >= 500

@@ -13,16 +13,16 @@ import pytest
 from daqkf.dialects.interpreting import run
 from daqkf.dialects.rpea import ArrayConfig
 from daqkf.dialects.spaq import LevelSet
-from daqkf.errors import DaqkfError
-from daqkf.figures import frontier_figure, rendered
 from daqkf.hw_targets import load_target
-from daqkf.lowering.program_image import decode
-from daqkf.models.minilm import MiniLM, load_calibration, load_sentences
-from daqkf.network.compilation import front, write_network
-from daqkf.network.evaluation import Point, Row, table
-from daqkf.network.pruning import prune_network
-from daqkf.network.quantization import NetworkQuantizer, cosines
-from daqkf.passes.maths.pruning import magnitude_prune
+from daqkf.lowering.image.encode import decode
+from daqkf.passes.quantize.pruning import magnitude_prune
+from daqkf.reports.figures import frontier_figure, rendered
+from daqkf.studies.minilm.compilation import front, write_network
+from daqkf.studies.minilm.evaluation import Point, Row, table
+from daqkf.studies.minilm.model import MiniLM, load_calibration, load_sentences
+from daqkf.studies.minilm.pruning import prune_network
+from daqkf.studies.minilm.quantization import NetworkQuantizer, cosines
+from daqkf.support.errors import DaqkfError
 
 MACHINE = load_target("generic").machine
 CALIBRATION, SENTENCES = load_calibration()[:60], load_sentences()[:24]

@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.ir import SSAValue
 
+from daqkf.compiler.compiled_network import CompiledNetwork
+from daqkf.compiler.network import compile_network
 from daqkf.dialects.interpreting import entry
 from daqkf.dialects.nn import LayerNormOp
 from daqkf.dialects.rpea import ChainOp
 from daqkf.dialects.spaq import GatherOp, LevelSet
 from daqkf.hw_targets import load_target
-from daqkf.network.accelerators import SimulatedArray
-from daqkf.network.compile import compile_network
-from daqkf.network.compiled import CompiledNetwork
+from daqkf.runtime.accelerators import SimulatedArray
 
 TARGET = str(Path(__file__).parents[1] / "passes" / "targets" / "rows.toml")
 WIDTH, HIDDEN = 10, 16

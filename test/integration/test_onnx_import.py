@@ -16,11 +16,11 @@ from onnx import helper, numpy_helper
 
 from daqkf.cli.main import main
 from daqkf.dialects.interpreting import call, entry
-from daqkf.errors import EXPECTED, describe
-from daqkf.ir import make_context, module_text, parse_module
-from daqkf.lowering.import_onnx import OnnxImportError, import_onnx
-from daqkf.models.export_onnx import export_minilm
-from daqkf.models.minilm import MiniLM, load_sentences
+from daqkf.lowering.frontends.onnx.graph import OnnxImportError, import_onnx
+from daqkf.studies.minilm.export_onnx import export_minilm
+from daqkf.studies.minilm.model import MiniLM, load_sentences
+from daqkf.support.errors import EXPECTED, describe
+from daqkf.support.ir import make_context, module_text, parse_module
 
 type Arrays = Mapping[str, NDArray[Any]]
 

@@ -14,12 +14,12 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from daqkf.compiler.formats import load_network
 from daqkf.dialects.interpreting import call, entry
-from daqkf.errors import DaqkfError
-from daqkf.frontends import load_network
-from daqkf.lowering.onnx_operators import OPERATORS
-from daqkf.models.export_onnx import export_minilm
-from daqkf.models.minilm import MiniLM
+from daqkf.lowering.frontends.onnx.operators import OPERATORS
+from daqkf.studies.minilm.export_onnx import export_minilm
+from daqkf.studies.minilm.model import MiniLM
+from daqkf.support.errors import DaqkfError
 
 Array = np.ndarray[Any, Any]
 RNG = np.random.default_rng(5)

@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 
 from daqkf.dialects.rpea import ArrayConfig, ChainOp, ProgramOp
 from daqkf.dialects.rpea.interpreter import play, play_chain
-from daqkf.dialects.spaq.numerics import ACTIVATION_MAX, ACTIVATION_MIN
-from daqkf.lowering.circuit import circuit_module
-from daqkf.lowering.export_verilog import emit_verilog
-from daqkf.lowering.lower_dfke_to_rpea import shared_config
-from daqkf.lowering.program_image import encode, playable
+from daqkf.hw_targets.numerics import ACTIVATION_MAX, ACTIVATION_MIN
+from daqkf.lowering.conversions.dfke_to_rpea import shared_config
+from daqkf.lowering.hdl.circuit import circuit_module
+from daqkf.lowering.hdl.verilog import emit_verilog
+from daqkf.lowering.image.encode import encode, playable
 from daqkf.lowering.rtl.array import TOP, build_array
 from daqkf.runtime.simulator import Job, Simulator
 

@@ -18,11 +18,11 @@ import pytest
 from numpy.typing import NDArray
 
 from daqkf.dialects.spaq import LevelSet
-from daqkf.models import packaged
-from daqkf.models.minilm import MiniLM, ModelFileError, ModelNotFoundError
-from daqkf.passes.maths.level_table import LevelTable, load_table
-from daqkf.passes.maths.sparsity import analyze
-from daqkf.profiling.build import (
+from daqkf.passes.quantize.level_table import LevelTable, load_table
+from daqkf.passes.quantize.sparsity import analyze
+from daqkf.studies.minilm import packaged
+from daqkf.studies.minilm.model import MiniLM, ModelFileError, ModelNotFoundError
+from daqkf.studies.profiling.build import (
     Decisions,
     Measurement,
     Outcome,
@@ -31,7 +31,7 @@ from daqkf.profiling.build import (
     leave_one_model_out,
     measure_all,
 )
-from daqkf.profiling.matrices import (
+from daqkf.studies.profiling.matrices import (
     FAMILIES,
     MASKS,
     UNSEEN_FAMILIES,
@@ -226,8 +226,8 @@ def test_interruption_ends_every_process():
     script = (
         "import sys\n"
         "from daqkf.cli.guard import guarded\n"
-        "from daqkf.profiling.build import measure_all\n"
-        "from daqkf.profiling.matrices import FAMILIES, synthetic\n"
+        "from daqkf.studies.profiling.build import measure_all\n"
+        "from daqkf.studies.profiling.matrices import FAMILIES, synthetic\n"
         "def seen(source):\n"
         "    print(source.name, flush=True)\n"
         "def main():\n"

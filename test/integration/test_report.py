@@ -16,14 +16,14 @@ import pytest
 from scipy import sparse
 
 import daqkf
-from daqkf.api import level_set
 from daqkf.cli.main import main
+from daqkf.compiler.layer import level_set
 from daqkf.dialects.spaq import LevelSet
-from daqkf.figures import matrix_figure, overview_figure, rendered
-from daqkf.ir import module_text
-from daqkf.lowering.import_arrays import import_layer
-from daqkf.models.minilm import MiniLM
-from daqkf.report import analyse, describe_levels, of_array, of_module
+from daqkf.lowering.frontends.arrays import import_layer
+from daqkf.reports.figures import matrix_figure, overview_figure, rendered
+from daqkf.reports.report import analyse, describe_levels, of_array, of_module
+from daqkf.studies.minilm.model import MiniLM
+from daqkf.support.ir import module_text
 
 RNG = np.random.default_rng(5)
 LEVELS = LevelSet.of("codebook", 7)

@@ -17,10 +17,10 @@ from row_networks import IDENTITY, MASKED, Gating, Normalization, RowKernel, Row
 
 from daqkf.dialects.dfke import Machine
 from daqkf.dialects.rpea import ArrayConfig
-from daqkf.dialects.spaq.numerics import EXPONENT_MAX, NORMALIZED_FEATURES
-from daqkf.lowering.circuit import circuit_module
-from daqkf.lowering.export_verilog import emit_verilog
-from daqkf.lowering.program_image import encode, playable
+from daqkf.hw_targets.numerics import EXPONENT_MAX, NORMALIZED_FEATURES
+from daqkf.lowering.hdl.circuit import circuit_module
+from daqkf.lowering.hdl.verilog import emit_verilog
+from daqkf.lowering.image.encode import encode, playable
 from daqkf.lowering.rtl.array import TOP, build_array
 from daqkf.runtime.simulator import Job, Simulator
 

@@ -15,9 +15,9 @@ from networks import MACHINE, activations_for
 from row_networks import Rows
 
 import daqkf
-from daqkf.lowering.circuit import circuit_module
-from daqkf.lowering.export_verilog import emit_verilog
-from daqkf.lowering.program_image import encode, playable
+from daqkf.lowering.hdl.circuit import circuit_module
+from daqkf.lowering.hdl.verilog import emit_verilog
+from daqkf.lowering.image.encode import encode, playable
 from daqkf.lowering.rtl.array import build_array
 from daqkf.runtime import tools
 from daqkf.runtime.simulator import HARNESS, Job, Simulator

@@ -31,10 +31,14 @@ from daqkf.dialects.spaq import (
     Semiring,
 )
 from daqkf.dialects.spaq.ops import activations
-from daqkf.lowering.circuit import circuit_module
-from daqkf.lowering.export_verilog import emit_verilog
-from daqkf.lowering.lower_dfke_to_rpea import LowerDfkeToRpeaPass, required_config, shared_config
-from daqkf.lowering.program_image import encode
+from daqkf.lowering.conversions.dfke_to_rpea import (
+    LowerDfkeToRpeaPass,
+    required_config,
+    shared_config,
+)
+from daqkf.lowering.hdl.circuit import circuit_module
+from daqkf.lowering.hdl.verilog import emit_verilog
+from daqkf.lowering.image.encode import encode
 from daqkf.lowering.rtl.array import TOP, build_array
 from daqkf.passes.dfke_fuse import DfkeFusePass
 from daqkf.passes.dfke_schedule import schedule

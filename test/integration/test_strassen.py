@@ -11,8 +11,8 @@ import pytest
 
 import daqkf
 from daqkf.dialects.rpea import ArrayConfig
-from daqkf.lowering.circuit import circuit_module
-from daqkf.lowering.export_verilog import emit_verilog
+from daqkf.lowering.hdl.circuit import circuit_module
+from daqkf.lowering.hdl.verilog import emit_verilog
 from daqkf.lowering.rtl.array import TOP
 from daqkf.lowering.rtl.families.strassen import build_pair
 from daqkf.runtime import tools

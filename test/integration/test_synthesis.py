@@ -15,8 +15,8 @@ from daqkf.cli.main import main
 from daqkf.hw_targets import Counts
 from daqkf.hw_targets.block_ram import ramb18s
 from daqkf.hw_targets.fabric import xilinx_logic_cells
-from daqkf.lowering.circuit import Circuit, circuit_module
-from daqkf.lowering.export_verilog import emit_verilog
+from daqkf.lowering.hdl.circuit import Circuit, circuit_module
+from daqkf.lowering.hdl.verilog import emit_verilog
 from daqkf.runtime import tools
 from daqkf.runtime.simulator import Job
 from daqkf.synthesis import SynthesisError, synthesize, toggles

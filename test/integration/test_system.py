@@ -17,11 +17,11 @@ import pytest
 
 import daqkf
 from daqkf.dialects.dfke import Machine
-from daqkf.dialects.rpea.layout import smallest_array
+from daqkf.hw_targets.layout import smallest_array
 from daqkf.hw_targets.target import load_target
-from daqkf.lowering.circuit import circuit_module
-from daqkf.lowering.export_verilog import emit_verilog
-from daqkf.lowering.registers import constants, registers_of, variants_of
+from daqkf.lowering.hdl.circuit import circuit_module
+from daqkf.lowering.hdl.verilog import emit_verilog
+from daqkf.lowering.rtl.registers import constants, registers_of, variants_of
 from daqkf.lowering.rtl.system import TOP, build_system
 from daqkf.runtime import tools
 from daqkf.runtime.simulator import MAKE_VARIABLES

@@ -17,19 +17,19 @@ from numpy.typing import NDArray
 from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
 
+from daqkf.compiler.compiled_network import Stage
 from daqkf.dialects.dense import to_array
 from daqkf.dialects.dfke import KernelOp, Machine
 from daqkf.dialects.interpreting import run
 from daqkf.dialects.rpea import ArrayConfig, ArrayOp, RunOp, TiledOp
-from daqkf.lowering.circuit import circuit_module
-from daqkf.lowering.export_verilog import emit_verilog
-from daqkf.lowering.lower_dfke_to_rpea import LowerDfkeToRpeaPass
-from daqkf.lowering.program_image import decode
+from daqkf.lowering.conversions.dfke_to_rpea import LowerDfkeToRpeaPass
+from daqkf.lowering.hdl.circuit import circuit_module
+from daqkf.lowering.hdl.verilog import emit_verilog
+from daqkf.lowering.image.encode import decode
 from daqkf.lowering.rtl.array import TOP, build_array
-from daqkf.network.accelerators import SimulatedArray
-from daqkf.network.compiled import Stage
 from daqkf.passes.dfke_schedule import DfkeSchedulePass
 from daqkf.passes.dfke_specialize_bitwidth import DfkeSpecializeBitwidthPass
+from daqkf.runtime.accelerators import SimulatedArray
 from daqkf.runtime.simulator import Simulator
 
 FEATURES, OUTPUTS = 50, 21

@@ -14,14 +14,14 @@ import pytest
 import pywellen
 
 import daqkf
-from daqkf.design import Simulation
-from daqkf.dialects.dfke.machine import FAMILIES
-from daqkf.dialects.rpea.layout import Phase
-from daqkf.errors import DaqkfError
+from daqkf.compiler.design import Simulation
+from daqkf.hw_targets.layout import Phase
+from daqkf.hw_targets.machine import FAMILIES
 from daqkf.lowering.rtl.array import TOP
 from daqkf.runtime import tools
 from daqkf.runtime.simulator import Job, SimulationError, Simulator, require_compression
 from daqkf.runtime.waveforms import Waveform, gtkwave_view
+from daqkf.support.errors import DaqkfError
 
 RNG = np.random.default_rng(5)
 WEIGHTS = RNG.standard_normal((12, 5))

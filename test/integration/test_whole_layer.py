@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 from xdsl.dialects.builtin import ModuleOp, i64
 from xdsl.ir import SSAValue
 
+from daqkf.compiler.compiled_network import CompiledNetwork
+from daqkf.compiler.formats import load_network
+from daqkf.compiler.network import compile_network
 from daqkf.dialects.dense import from_array
 from daqkf.dialects.nn import (
     AttentionOp,
@@ -26,13 +29,10 @@ from daqkf.dialects.nn import (
 from daqkf.dialects.nn.base import shape_of
 from daqkf.dialects.rpea import ChainOp
 from daqkf.dialects.spaq import LevelSet
-from daqkf.errors import DaqkfError
-from daqkf.frontends import load_network
-from daqkf.models.export_onnx import export_minilm
-from daqkf.models.minilm import MiniLM, load_calibration, load_sentences
-from daqkf.network.accelerators import SimulatedArray
-from daqkf.network.compile import compile_network
-from daqkf.network.compiled import CompiledNetwork
+from daqkf.runtime.accelerators import SimulatedArray
+from daqkf.studies.minilm.export_onnx import export_minilm
+from daqkf.studies.minilm.model import MiniLM, load_calibration, load_sentences
+from daqkf.support.errors import DaqkfError
 
 TARGET = str(Path(__file__).parents[1] / "passes" / "targets" / "sequences.toml")
 BATCH, TOKENS, FEATURES, HEADS, WIDTH, INNER = 3, 9, 12, 2, 8, 20

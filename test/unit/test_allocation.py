@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from daqkf.dialects.spaq import LevelSet
-from daqkf.passes.maths import running_sum
-from daqkf.passes.maths.allocation import (
+from daqkf.passes.encode import running_sum
+from daqkf.passes.quantize.allocation import (
     LevelChooser,
     allocate,
     assemble,
@@ -22,7 +22,7 @@ from daqkf.passes.maths.allocation import (
     pareto,
     totals,
 )
-from daqkf.passes.maths.input_statistics import InputStatistics, output_error
+from daqkf.passes.quantize.input_statistics import InputStatistics, output_error
 
 MENU = (
     (LevelSet.of("ternary", 1), 0.0),

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from daqkf.passes.maths import running_sum
-from daqkf.passes.maths.balance import differencing, longest_first, run_cycles, share_out
-from daqkf.passes.maths.pruning import magnitude_prune
+from daqkf.passes.encode import running_sum
+from daqkf.passes.encode.balance import differencing, longest_first, run_cycles, share_out
+from daqkf.passes.quantize.pruning import magnitude_prune
 
 COSTS = st.lists(st.integers(1, 200), min_size=1, max_size=60).map(np.array)
 WORKERS = st.integers(1, 9)

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daqkf.dialects.spaq.functions import FUNCTIONS, RECTIFIERS, apply_function
-from daqkf.dialects.spaq.numerics import look_up, quantize
-from daqkf.passes.maths.calibration import (
+from daqkf.hw_targets.functions import FUNCTIONS, RECTIFIERS, apply_function
+from daqkf.hw_targets.numerics import look_up, quantize
+from daqkf.passes.quantize.calibration import (
     Columns,
     absmax_ranges,
     clipped_ranges,
@@ -18,7 +18,7 @@ from daqkf.passes.maths.calibration import (
     split_outliers,
     table_columns,
 )
-from daqkf.passes.maths.quantization import activation_table
+from daqkf.passes.quantize.quantization import activation_table
 
 RANGES = st.lists(st.floats(1e-3, 1e3), min_size=1, max_size=30)
 

@@ -5,7 +5,7 @@
 
 import pytest
 
-from daqkf.lowering.circuit import Circuit, CircuitError, circuit_module, concat, mux
+from daqkf.lowering.hdl.circuit import Circuit, CircuitError, circuit_module, concat, mux
 
 
 def counter(name: str = "counter") -> Circuit:

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daqkf.dialects.spaq import LevelSet
-from daqkf.passes.maths.compensation import compensate, nearest_codes
-from daqkf.passes.maths.input_statistics import InputStatistics, output_error
-from daqkf.passes.maths.levels import fit
+from daqkf.passes.quantize.compensation import compensate, nearest_codes
+from daqkf.passes.quantize.input_statistics import InputStatistics, output_error
+from daqkf.passes.quantize.levels import fit
 
 SETS = [
     LevelSet.of("ternary", 1),

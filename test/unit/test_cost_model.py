@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from daqkf.dialects.dfke import Machine
-from daqkf.dialects.dfke.machine import FAMILIES
 from daqkf.hw_targets import UnknownFabricError
+from daqkf.hw_targets.machine import FAMILIES
 from daqkf.hw_targets.prices import Price, Prices, load_prices, priced_fabrics
 from daqkf.passes.dfke_schedule import schedule, schedule_cycles
-from daqkf.passes.maths.cost_model import Elements, rank
+from daqkf.passes.encode.cost_model import Elements, rank
 
 MACHINE = Machine(2, 4, 4, 3, 256, 4096, 256, 256)
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from daqkf.dialects.dfke import Decision
 from daqkf.dialects.interpreting import run
-from daqkf.ir import make_context, parse_module
+from daqkf.support.ir import make_context, parse_module
 
 ACTIVATIONS = st.tuples(st.integers(1, 20), st.integers(1, 6)).flatmap(
     lambda shape: arrays(np.int8, shape, elements=st.sampled_from([0, 0, 0, 1, -1, -128]))

@@ -16,11 +16,10 @@ from xdsl.passes import PassPipeline
 from daqkf.dialects.dfke import DispatchOp
 from daqkf.dialects.interpreting import run
 from daqkf.dialects.rpea import ArrayOp
-from daqkf.ir import make_context, module_text, parse_module
 from daqkf.lowering import PASSES as LOWERINGS
-from daqkf.lowering.import_arrays import import_layer
+from daqkf.lowering.frontends.arrays import import_layer
 from daqkf.passes import PASSES
-from daqkf.passes.maths.dispatch import (
+from daqkf.passes.quantize.dispatch import (
     BUCKETS,
     bucket_shift,
     decision_table,
@@ -28,6 +27,7 @@ from daqkf.passes.maths.dispatch import (
     tile_errors,
 )
 from daqkf.passes.spaq_calibrate import calibrate
+from daqkf.support.ir import make_context, module_text, parse_module
 
 CONTEXT = make_context()
 LOWERING = ("dfke-fuse", "dfke-specialize-bitwidth", "dfke-schedule{target=tiny}")

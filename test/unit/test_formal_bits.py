@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from daqkf.errors import DaqkfError
 from daqkf.formal.bits import Bits, constant, ite, unknown
 from daqkf.formal.btor2 import TransitionSystem
 from daqkf.formal.claims import Claim, decide
+from daqkf.support.errors import DaqkfError
 
 A, B, C = (unknown(name, width) for name, width in (("a", 8), ("b", 8), ("c", 1)))
 

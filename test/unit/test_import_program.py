@@ -20,14 +20,12 @@ from xdsl.dialects.builtin import ModuleOp, UnitAttr
 
 from daqkf.cli.translate import main
 from daqkf.dialects.dfke.attributes import DecisionAttr
-from daqkf.dialects.dfke.decision import Decision
 from daqkf.dialects.interpreting import run
 from daqkf.dialects.rpea import ArrayConfig, DispatchOp, Playable, ProgramOp
-from daqkf.dialects.rpea.layout import Command, Header
-from daqkf.ir import make_context, module_text, parse_module
-from daqkf.lowering.export_listing import listing
-from daqkf.lowering.import_program import import_program
-from daqkf.lowering.program_image import (
+from daqkf.hw_targets.decision import Decision
+from daqkf.hw_targets.layout import Command, Header
+from daqkf.lowering.image.disassemble import import_program
+from daqkf.lowering.image.encode import (
     ProgramImageError,
     Section,
     decode,
@@ -35,6 +33,8 @@ from daqkf.lowering.program_image import (
     for_tiles,
     playable,
 )
+from daqkf.lowering.image.listing import listing
+from daqkf.support.ir import make_context, module_text, parse_module
 
 FAMILIES = {
     **MACHINES,

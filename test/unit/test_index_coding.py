@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from daqkf.dialects.rpea.layout import smallest_array
 from daqkf.hw_targets import load_target
 from daqkf.hw_targets.block_ram import RAMB36, ramb18s
-from daqkf.passes.maths.cost_model import Elements
-from daqkf.passes.maths.families import share_out_channels
-from daqkf.passes.maths.index_coding import SLOWDOWN, Storage, Streams, choose, storage_facts
+from daqkf.hw_targets.layout import smallest_array
+from daqkf.passes.encode.codings import share_out_channels
+from daqkf.passes.encode.cost_model import Elements
+from daqkf.passes.encode.index_coding import SLOWDOWN, Storage, Streams, choose, storage_facts
 
 MACHINE = replace(load_target("generic").machine, max_shift=0)
 MULTIPLY = replace(MACHINE, families=("multiply",))

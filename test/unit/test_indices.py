@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
-from daqkf.dialects.dfke.machine import INDEXED_FAMILIES
 from daqkf.dialects.rpea import ArrayConfig
-from daqkf.dialects.rpea.families import FAMILIES
-from daqkf.dialects.rpea.indices import Deltas, Windows
-from daqkf.passes.maths.families import CODINGS
+from daqkf.hw_targets.families import FAMILIES
+from daqkf.hw_targets.index_coding import Deltas, Windows
+from daqkf.hw_targets.machine import INDEXED_FAMILIES
+from daqkf.passes.encode.codings import CODINGS
 
 CONFIG = ArrayConfig(
     pes=1,

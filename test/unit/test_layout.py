@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daqkf.dialects.rpea import ArrayConfig, ConfigAttr, DispatchOp, ProgramOp
-from daqkf.dialects.rpea.layout import Command, Fields, Header
-from daqkf.ir import make_context, parse_module
-from daqkf.lowering.program_image import ProgramImageError, decode, encode
+from daqkf.hw_targets.layout import Command, Fields, Header
+from daqkf.lowering.image.encode import ProgramImageError, decode, encode
+from daqkf.support.ir import make_context, parse_module
 
 CONFIG = ArrayConfig(
     pes=2,

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from daqkf.passes.maths import running_sum
-from daqkf.passes.maths.level_table import (
+from daqkf.passes.encode import running_sum
+from daqkf.passes.quantize.level_table import (
     CLASSES,
     SQNR_LIMIT,
     TABLE,
@@ -25,8 +25,8 @@ from daqkf.passes.maths.level_table import (
     load_table,
     pattern_class,
 )
-from daqkf.passes.maths.levels import fit
-from daqkf.passes.maths.pruning import magnitude_prune
+from daqkf.passes.quantize.levels import fit
+from daqkf.passes.quantize.pruning import magnitude_prune
 from daqkf.passes.spaq_select_levels import select_levels
 
 SHIFT = 3
@@ -203,7 +203,7 @@ def test_damaged_tables_are_refused(tmp_path: Path):
 )
 def test_wrong_entries_are_named(change, message: str):
     """Even with a checksum that is right."""
-    from daqkf.passes.maths.level_table import _checksum
+    from daqkf.passes.quantize.level_table import _checksum
 
     document = json.loads(TABLE.read_text())
     del document["checksum"]

@@ -11,7 +11,7 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
 from daqkf.dialects.spaq import LevelSet
-from daqkf.passes.maths.levels import METHODS, Fit, fit, fit_exact
+from daqkf.passes.quantize.levels import METHODS, Fit, fit, fit_exact
 
 WEIGHTS = hnp.arrays(
     np.float64,

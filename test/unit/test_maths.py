@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daqkf.dialects.spaq.functions import FUNCTIONS, apply_function
-from daqkf.passes.maths.pruning import magnitude_prune
-from daqkf.passes.maths.quantization import activation_table, requantization
-from daqkf.passes.maths.sparsity import analyze
+from daqkf.hw_targets.functions import FUNCTIONS, apply_function
+from daqkf.passes.quantize.pruning import magnitude_prune
+from daqkf.passes.quantize.quantization import activation_table, requantization
+from daqkf.passes.quantize.sparsity import analyze
 
 
 @given(st.integers(0, 2**32 - 1), st.floats(0, 0.99))

@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
-from daqkf.dialects.dfke.machine import MULTIPLIERS, WEIGHT_BITS
-from daqkf.dialects.rpea import ArrayConfig, multiplication
-from daqkf.dialects.rpea.families import FAMILIES
-from daqkf.dialects.spaq.numerics import wrap
-from daqkf.passes.maths.families import CODINGS, share_out_channels
+from daqkf.dialects.rpea import ArrayConfig
+from daqkf.hw_targets import multiplication
+from daqkf.hw_targets.families import FAMILIES
+from daqkf.hw_targets.machine import MULTIPLIERS, WEIGHT_BITS
+from daqkf.hw_targets.numerics import wrap
+from daqkf.passes.encode.codings import CODINGS, share_out_channels
 
 CONFIG = ArrayConfig(
     pes=3,

@@ -27,7 +27,7 @@ from daqkf.dialects.interpreting import call, entry
 from daqkf.dialects.nn import ConstantOp, ProductOp
 from daqkf.dialects.nn.elementwise import apply_elementwise
 from daqkf.dialects.nn.interpreter import NnFunctions, integer_product
-from daqkf.ir import module_text, parse_module
+from daqkf.support.ir import module_text, parse_module
 
 KERNEL = """
 func.func @half(%x: tensor<?x2xf32>) -> tensor<?x3xf32> {

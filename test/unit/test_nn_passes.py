@@ -18,11 +18,11 @@ from xdsl.utils.exceptions import InterpretationError, PassFailedException
 
 from daqkf.dialects.nn import LinearOp, MatmulOp, ProductOp, SliceOp
 from daqkf.dialects.nn.base import NODE
-from daqkf.dialects.rpea.layout import MAX_KERNELS
 from daqkf.dialects.spaq import ActivationOp, AddOp
 from daqkf.dialects.spaq import MatmulOp as KernelMatmulOp
-from daqkf.ir import module_text, parse_module
+from daqkf.hw_targets.layout import MAX_KERNELS
 from daqkf.passes.nn_product import NnProductPass, quantize_products
+from daqkf.support.ir import module_text, parse_module
 
 RNG = np.random.default_rng(11)
 FUNCTIONS = [None, "relu", "gelu", "gelu_tanh", "silu", "sigmoid", "tanh"]

@@ -6,9 +6,9 @@
 import numpy as np
 import pytest
 
-from daqkf.dialects.spaq import numerics
-from daqkf.passes.maths.calibration import HEADROOM, Columns
-from daqkf.passes.maths.normalization import affine_factors, exponents_of, summable_scales
+from daqkf.hw_targets import numerics
+from daqkf.passes.quantize.calibration import HEADROOM, Columns
+from daqkf.passes.quantize.normalization import affine_factors, exponents_of, summable_scales
 
 
 def test_scales_are_powers_of_two_apart_and_reach_the_ranges():

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daqkf.dialects.spaq import numerics
+from daqkf.hw_targets import numerics
 
 
 @given(

@@ -18,15 +18,15 @@ from xdsl.utils.exceptions import PassFailedException, VerifyException
 from daqkf.dialects.dfke import Machine
 from daqkf.dialects.interpreting import run
 from daqkf.dialects.rpea import ArrayConfig, ArrayOp, ChainOp
-from daqkf.dialects.rpea import operands as memories
-from daqkf.dialects.rpea.families import RunningSum
-from daqkf.dialects.rpea.layout import Command, Header
-from daqkf.dialects.spaq import numerics
-from daqkf.lowering.export_listing import listing
-from daqkf.lowering.import_program import import_program
-from daqkf.lowering.program_image import ProgramImageError, decode, encode, playable
-from daqkf.passes.maths import operands as coding
-from daqkf.passes.maths.running_sum import Stream
+from daqkf.hw_targets import numerics
+from daqkf.hw_targets import operands as memories
+from daqkf.hw_targets.families import RunningSum
+from daqkf.hw_targets.layout import Command, Header
+from daqkf.lowering.image.disassemble import import_program
+from daqkf.lowering.image.encode import ProgramImageError, decode, encode, playable
+from daqkf.lowering.image.listing import listing
+from daqkf.passes.encode import operands as coding
+from daqkf.passes.encode.running_sum import Stream
 
 Int8 = NDArray[np.int8]
 HEADS, WIDTH, TILES = 2, 16, 2

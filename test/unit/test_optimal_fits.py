@@ -13,11 +13,12 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
 from daqkf.dialects.spaq import LevelSet
-from daqkf.passes.maths import lloyd_max, running_sum
-from daqkf.passes.maths.code_paths import Paths
-from daqkf.passes.maths.columns import Columns
-from daqkf.passes.maths.levels import fit
-from daqkf.passes.maths.optimal_levels import optimal_levels, optimal_step
+from daqkf.passes.encode import running_sum
+from daqkf.passes.quantize import lloyd_max
+from daqkf.passes.quantize.code_paths import Paths
+from daqkf.passes.quantize.columns import Columns
+from daqkf.passes.quantize.levels import fit
+from daqkf.passes.quantize.optimal_levels import optimal_levels, optimal_step
 
 type Floats = NDArray[np.float64]
 

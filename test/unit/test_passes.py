@@ -28,16 +28,16 @@ from daqkf.dialects.spaq import (
     QuantizeOp,
 )
 from daqkf.dialects.spaq.checks import features
-from daqkf.dialects.spaq.functions import apply_function
 from daqkf.dialects.spaq.ops import activations, defining_constant
-from daqkf.ir import make_context, module_text, parse_module
+from daqkf.hw_targets.functions import apply_function
 from daqkf.lowering import PASSES as LOWERINGS
-from daqkf.lowering.import_arrays import import_layer
+from daqkf.lowering.frontends.arrays import import_layer
 from daqkf.passes import PASSES
-from daqkf.passes.maths.levels import Fit
+from daqkf.passes.quantize.levels import Fit
+from daqkf.passes.quantize.weights import float_products
 from daqkf.passes.spaq_calibrate import calibrate
 from daqkf.passes.spaq_quantize import quantize_layer
-from daqkf.passes.weights import float_products
+from daqkf.support.ir import make_context, module_text, parse_module
 
 CONTEXT = make_context()
 INTEGER_PASSES = (

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daqkf.passes.maths.input_statistics import DAMPING, InputStatistics, output_error
-from daqkf.passes.maths.pruning import allocate_sparsity, magnitude_prune, second_order_prune
+from daqkf.passes.quantize.input_statistics import DAMPING, InputStatistics, output_error
+from daqkf.passes.quantize.pruning import allocate_sparsity, magnitude_prune, second_order_prune
 
 
 def problem(seed: int, features: int = 24, channels: int = 10, tokens: int = 200):

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from daqkf.dialects.dfke import Machine
-from daqkf.dialects.rpea.layout import LoadError, Phase, smallest_array
-from daqkf.lowering.export_registers import c_header, markdown_table, python_constants
-from daqkf.lowering.registers import (
+from daqkf.hw_targets.layout import LoadError, Phase, smallest_array
+from daqkf.lowering.rtl.register_map import c_header, markdown_table, python_constants
+from daqkf.lowering.rtl.registers import (
     ADDRESS_BITS,
     REGISTER_BITS,
     REGISTER_BYTES,

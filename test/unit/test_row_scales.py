@@ -6,11 +6,11 @@
 import numpy as np
 import pytest
 
-from daqkf.dialects.spaq.functions import SATURATION
-from daqkf.dialects.spaq.numerics import SHARE_FRACTION
-from daqkf.passes.maths.attention import attention_scales, exponential_table
-from daqkf.passes.maths.calibration import HEADROOM
-from daqkf.passes.maths.gating import gate_scales, gated_scale
+from daqkf.hw_targets.functions import SATURATION
+from daqkf.hw_targets.numerics import SHARE_FRACTION
+from daqkf.passes.quantize.attention import attention_scales, exponential_table
+from daqkf.passes.quantize.calibration import HEADROOM
+from daqkf.passes.quantize.gating import gate_scales, gated_scale
 
 
 def test_gates_share_a_scale_and_values_have_their_own():

@@ -18,11 +18,11 @@ from xdsl.dialects.func import FuncOp
 from daqkf.dialects.dense import to_array
 from daqkf.dialects.interpreting import run
 from daqkf.dialects.rpea import ChainOp, NormalizationOp, ProgramOp
-from daqkf.dialects.rpea.layout import Command
-from daqkf.dialects.spaq.numerics import NORMALIZED_FEATURES
-from daqkf.lowering.chain_table import chain_fields
-from daqkf.lowering.import_program import import_program
-from daqkf.lowering.program_image import (
+from daqkf.hw_targets.layout import Command
+from daqkf.hw_targets.numerics import NORMALIZED_FEATURES
+from daqkf.lowering.image.chain_table import chain_fields
+from daqkf.lowering.image.disassemble import import_program
+from daqkf.lowering.image.encode import (
     ProgramImageError,
     decode,
     encode,

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
-from daqkf.dialects.dfke.machine import ITEM_COUNTS
-from daqkf.dialects.spaq import numerics
-from daqkf.passes.maths import running_sum, ternary
+from daqkf.hw_targets import numerics
+from daqkf.hw_targets.machine import ITEM_COUNTS
+from daqkf.passes.encode import running_sum, ternary
 
 MATRICES = hnp.arrays(
     np.int8,

@@ -13,15 +13,15 @@ from xdsl.dialects.builtin import ModuleOp
 from daqkf.dialects.interpreting import run
 from daqkf.dialects.spaq import AddOp
 from daqkf.dialects.spaq.ops import defining_constant
-from daqkf.ir import make_context, parse_module
-from daqkf.lowering.import_arrays import import_layer
-from daqkf.passes.maths import running_sum
-from daqkf.passes.maths.input_statistics import InputStatistics
-from daqkf.passes.samples import input_statistics, load_samples
+from daqkf.lowering.frontends.arrays import import_layer
+from daqkf.passes.encode import running_sum
+from daqkf.passes.quantize.input_statistics import InputStatistics
+from daqkf.passes.quantize.samples import input_statistics, load_samples
+from daqkf.passes.quantize.weights import float_products, products
 from daqkf.passes.spaq_calibrate import calibrate
 from daqkf.passes.spaq_prune import prune
 from daqkf.passes.spaq_quantize import SpaqQuantizePass
-from daqkf.passes.weights import float_products, products
+from daqkf.support.ir import make_context, parse_module
 
 TWO_LAYERS = """
 func.func @two(%x: tensor<?x2xf32>) -> tensor<?x1xf32> {

@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 from xdsl.passes import PassPipeline
 
 from daqkf.dialects.interpreting import run
-from daqkf.dialects.spaq import Semiring, numerics
-from daqkf.dialects.spaq.semirings import INFINITY, product
-from daqkf.ir import make_context, parse_module
+from daqkf.dialects.spaq import Semiring
+from daqkf.hw_targets import numerics
+from daqkf.hw_targets.semirings import INFINITY, product
 from daqkf.lowering import PASSES as LOWERINGS
 from daqkf.passes import PASSES
-from daqkf.passes.maths import semirings
+from daqkf.passes.encode import semirings
+from daqkf.support.ir import make_context, parse_module
 
 CONTEXT = make_context()
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
-from daqkf.dialects.spaq.zeros import (
+from daqkf.hw_targets.zeros import (
     band_size,
     check_pattern,
     follows,
@@ -22,7 +22,7 @@ from daqkf.dialects.spaq.zeros import (
     tile_counts,
     tile_sizes,
 )
-from daqkf.passes.maths.sparsity import analyze, analyze_weights
+from daqkf.passes.quantize.sparsity import analyze, analyze_weights
 
 Mask = NDArray[np.bool]
 

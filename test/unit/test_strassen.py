@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 
 from daqkf.dialects.dfke import Machine
 from daqkf.dialects.rpea import ArrayConfig
-from daqkf.dialects.rpea.families import FAMILIES
-from daqkf.lowering.streams import pack_streams
+from daqkf.hw_targets.families import FAMILIES
+from daqkf.lowering.conversions.streams import pack_streams
 from daqkf.passes.dfke_schedule import schedule
-from daqkf.passes.maths import strassen
-from daqkf.passes.maths.families import CODINGS, share_out_channels
+from daqkf.passes.encode import strassen
+from daqkf.passes.encode.codings import CODINGS, share_out_channels
 
 CONFIG = ArrayConfig(
     pes=1,

@@ -6,7 +6,7 @@
 from collections.abc import Callable, Mapping
 
 from daqkf.dialects.rpea import ArrayConfig
-from daqkf.lowering.circuit import Circuit, Signal
+from daqkf.lowering.hdl.circuit import Circuit, Signal
 from daqkf.lowering.rtl.families import multiply, running_sum, semiring, strassen, ternary
 from daqkf.lowering.rtl.families.stage import Datapath, Operands
 

@@ -5,7 +5,7 @@
 
     operands → product, in a few stages → accumulator and held sum
 
-`dialects/rpea/multiplication.py` says what a lane computes. The accumulator is cleared behind
+`hw_targets/multiplication.py` says what a lane computes. The accumulator is cleared behind
 the last item of an output instead of before the first: a flip-flop's reset costs no logic
 cell, a multiplexer in front of the adder does.
 """
@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from typing import ClassVar, override
 
 from daqkf.dialects.rpea import ArrayConfig
-from daqkf.dialects.rpea.multiplication import MIDDLE, PRODUCT_BITS, ROW_BITS
-from daqkf.dialects.spaq.numerics import ACTIVATION_BITS
-from daqkf.lowering.circuit import Circuit, Signal, concat, mux, named, signed_product
+from daqkf.hw_targets.multiplication import MIDDLE, PRODUCT_BITS, ROW_BITS
+from daqkf.hw_targets.numerics import ACTIVATION_BITS
+from daqkf.lowering.hdl.circuit import Circuit, Signal, concat, mux, named, signed_product
 from daqkf.lowering.rtl import booth
 from daqkf.lowering.rtl.families.running_sum import fitted
 from daqkf.lowering.rtl.families.stage import Datapath, Operands

@@ -5,7 +5,7 @@
 
     operands → tree of adders → running sum, accumulator → held sum
 
-`passes/maths/running_sum.py` has the method. An adder's bit is half a logic cell if its first
+`passes/encode/running_sum.py` has the method. An adder's bit is half a logic cell if its first
 operand is a plain register and the second takes at most one more signal. Synthesis sorts the
 operands of an addition, so where they differ, subtractions say which is the first.
 """
@@ -13,10 +13,10 @@ operands of an addition, so where they differ, subtractions say which is the fir
 from collections.abc import Mapping, Sequence
 
 from daqkf.dialects.rpea import ArrayConfig
-from daqkf.dialects.spaq.numerics import ACTIVATION_BITS
-from daqkf.lowering.circuit import Circuit, Signal, concat, mux
+from daqkf.hw_targets.numerics import ACTIVATION_BITS
+from daqkf.lowering.hdl.circuit import Circuit, Signal, concat, mux
+from daqkf.lowering.hdl.select import choose
 from daqkf.lowering.rtl.families.stage import Datapath, Operands
-from daqkf.lowering.rtl.select import choose
 
 
 def build_datapath(c: Circuit, config: ArrayConfig, operands: Operands) -> Datapath:

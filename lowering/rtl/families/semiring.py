@@ -7,21 +7,21 @@
 
 For (max, +), the adder of the running sum adds the output's offset, which only steps change
 and all lanes have in common. So no sum goes around, and the maximum is a stage of its own.
-`passes/maths/semirings.py` has the method.
+`passes/encode/semirings.py` has the method.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from daqkf.dialects.rpea import ArrayConfig
-from daqkf.dialects.rpea.families import SEMIRINGS
 from daqkf.dialects.spaq import Semiring
-from daqkf.dialects.spaq.numerics import ACTIVATION_BITS
-from daqkf.dialects.spaq.semirings import INFINITY
-from daqkf.lowering.circuit import Circuit, Signal, mux
+from daqkf.hw_targets.families import SEMIRINGS
+from daqkf.hw_targets.numerics import ACTIVATION_BITS
+from daqkf.hw_targets.semirings import INFINITY
+from daqkf.lowering.hdl.circuit import Circuit, Signal, mux
+from daqkf.lowering.hdl.select import choose
 from daqkf.lowering.rtl.families.running_sum import fitted, shifted
 from daqkf.lowering.rtl.families.stage import Datapath, Operands
-from daqkf.lowering.rtl.select import choose
 
 _INFINITE_BITS = INFINITY.bit_length()
 """Of a signed -INFINITY."""

@@ -6,7 +6,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from daqkf.lowering.circuit import Signal
+from daqkf.lowering.hdl.circuit import Signal
 
 
 @dataclass(frozen=True)

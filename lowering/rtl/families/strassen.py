@@ -5,14 +5,14 @@
 
     operands → sides → products → partial sums → terms → accumulators → held sums
 
-`passes/maths/strassen.py` has the method. The products are combined in every cycle, so that a
+`passes/encode/strassen.py` has the method. The products are combined in every cycle, so that a
 pair of lanes has four accumulators: one for each of its sums.
 """
 
 from daqkf.dialects.rpea import ArrayConfig
-from daqkf.dialects.rpea.families import Strassen
-from daqkf.dialects.spaq.numerics import ACTIVATION_BITS
-from daqkf.lowering.circuit import Circuit, Signal, mux
+from daqkf.hw_targets.families import Strassen
+from daqkf.hw_targets.numerics import ACTIVATION_BITS
+from daqkf.lowering.hdl.circuit import Circuit, Signal, mux
 from daqkf.lowering.rtl.families.running_sum import fitted
 from daqkf.lowering.rtl.families.stage import Datapath, Operands
 

@@ -5,12 +5,12 @@
 
     operands → tree of adders → running sum and held sum
 
-`passes/maths/ternary.py` has the method. The sum is held as it leaves its adder, and the
+`passes/encode/ternary.py` has the method. The sum is held as it leaves its adder, and the
 register cleared by its reset in the same cycle.
 """
 
 from daqkf.dialects.rpea import ArrayConfig
-from daqkf.lowering.circuit import Circuit
+from daqkf.lowering.hdl.circuit import Circuit
 from daqkf.lowering.rtl.families.running_sum import (
     build_tree,
     fitted,

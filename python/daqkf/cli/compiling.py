@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-from daqkf.errors import DaqkfError
+from daqkf.support.errors import DaqkfError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -31,7 +31,7 @@ def compile_layer(
 ) -> int:
     """Compile one layer, or print what accuracy costs; returns the exit code."""
     import daqkf
-    from daqkf.api import pareto
+    from daqkf.compiler.layer import pareto
     from daqkf.hw_targets import load_target
 
     if options.pareto:
@@ -94,8 +94,8 @@ def _storage(facts: dict[str, Any]) -> str:
 def compile_network(options: argparse.Namespace, console: "Console") -> int:
     """Compile all linear layers of MiniLM, or print what accuracy costs; returns the exit code."""
     from daqkf.hw_targets import load_target
-    from daqkf.network import compilation
-    from daqkf.passes.maths.cost_model import Elements
+    from daqkf.passes.encode.cost_model import Elements
+    from daqkf.studies.minilm import compilation
 
     for name in ("bias", "activation", "calibration"):
         if getattr(options, name) is not None:

@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Callable
 
-from daqkf.errors import EXPECTED, describe
+from daqkf.support.errors import EXPECTED, describe
 
 
 def guarded(tool: str, main: Callable[[], int]) -> int:

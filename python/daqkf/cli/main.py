@@ -13,14 +13,14 @@ import numpy as np
 
 from daqkf.cli.guard import guarded
 from daqkf.cli.networks import NETWORKS
-from daqkf.dialects.dfke.machine import FAMILIES
-from daqkf.errors import DaqkfError
-from daqkf.files import write_atomically
+from daqkf.hw_targets.machine import FAMILIES
 from daqkf.hw_targets.prices import priced_fabrics
-from daqkf.passes.maths.cost_model import DEFAULT_FABRIC
-from daqkf.passes.maths.dispatch import BUDGET
-from daqkf.passes.maths.level_table import TABLE
+from daqkf.passes.encode.cost_model import DEFAULT_FABRIC
+from daqkf.passes.files import write_atomically
+from daqkf.passes.quantize.dispatch import BUDGET
+from daqkf.passes.quantize.level_table import TABLE
 from daqkf.runtime.waveforms import TILES
+from daqkf.support.errors import DaqkfError
 
 
 def _load(path: str, what: str) -> np.ndarray:
@@ -98,7 +98,7 @@ def _simulate(options: argparse.Namespace) -> int:
 
     from rich.console import Console
 
-    from daqkf.design import Design
+    from daqkf.compiler.design import Design
 
     design = Design.load(options.design)
     x = _load(options.activations, "activations")
@@ -124,26 +124,26 @@ def _simulate(options: argparse.Namespace) -> int:
 
 
 def _demo(options: argparse.Namespace) -> int:
-    from daqkf.demo import run_demo
+    from daqkf.studies.demo import run_demo
 
     return run_demo(Path(options.output), sentences=options.sentences, sparsity=options.sparsity)
 
 
 def _matrices(source: str):
     """The weight matrices of what `daqkf report` is given."""
-    from daqkf import report
+    from daqkf.reports import report
 
     path = Path(source)
     if source == report.MINILM:
         return report.of_minilm()
     if path.is_dir():
-        from daqkf.design import Design
+        from daqkf.compiler.design import Design
 
         return report.of_module(source, Design.load(path).golden)
     if path.suffix in (".npy", ".npz"):
         return report.of_array(path.stem, _weights(source))
     if path.suffix == ".mlir":
-        from daqkf.ir import make_context, parse_module
+        from daqkf.support.ir import make_context, parse_module
 
         try:
             text = path.read_text(encoding="utf-8")
@@ -158,9 +158,9 @@ def _matrices(source: str):
 
 
 def _report(options: argparse.Namespace) -> int:
-    from daqkf import report
-    from daqkf.api import level_set
-    from daqkf.console import table_console
+    from daqkf.compiler.layer import level_set
+    from daqkf.reports import report
+    from daqkf.support.console import table_console
 
     levels = level_set(options.levels)
     matrices = report.choose(_matrices(options.source), options.layer or ())
@@ -174,14 +174,14 @@ def _report(options: argparse.Namespace) -> int:
 
 
 def _eval(options: argparse.Namespace) -> int:
-    from daqkf.network.evaluation import run_eval
+    from daqkf.studies.minilm.evaluation import run_eval
 
     return run_eval(Path(options.output), options.sparsity, options.accuracy, options.target)
 
 
 def _export_onnx(options: argparse.Namespace) -> int:
-    from daqkf.models.export_onnx import export_minilm
-    from daqkf.models.minilm import MiniLM
+    from daqkf.studies.minilm.export_onnx import export_minilm
+    from daqkf.studies.minilm.model import MiniLM
 
     model = export_minilm(MiniLM.load(), options.layers, options.decomposed, options.embedded)
     data = model.SerializeToString()
@@ -200,13 +200,13 @@ def _synth(options: argparse.Namespace) -> int:
 
 
 def _spaq_profile(options: argparse.Namespace) -> int:
-    from daqkf.profiling.command import build_table, check_table
+    from daqkf.studies.profiling.command import build_table, check_table
 
     return (check_table if options.check else build_table)(Path(options.output), options.jobs)
 
 
 def _bench(options: argparse.Namespace) -> int:
-    from daqkf.bench.command import run_bench
+    from daqkf.studies.bench.command import run_bench
 
     return run_bench(
         Path(options.json) if options.json else None,

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from daqkf.errors import DaqkfError
-from daqkf.files import write_atomically
-from daqkf.frontends import SUFFIXES
-from daqkf.passes.samples import load_inputs
+from daqkf.compiler.formats import SUFFIXES
+from daqkf.passes.files import write_atomically
+from daqkf.passes.quantize.samples import load_inputs
+from daqkf.support.errors import DaqkfError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from daqkf.network.compiled import CompiledNetwork
+    from daqkf.compiler.compiled_network import CompiledNetwork
 
 _LAYER_OPTIONS = ("bias", "activation", "accuracy", "cycles", "family", "fabric", "index_bits")
 
@@ -67,7 +67,7 @@ def run_network(options: argparse.Namespace) -> int:
     """Run a compiled network on inputs by name; returns the exit code."""
     from rich.console import Console
 
-    from daqkf.network.compiled import FAST, CompiledNetwork
+    from daqkf.compiler.compiled_network import FAST, CompiledNetwork
 
     network = CompiledNetwork.load(options.network)
     inputs = load_inputs(options.inputs)
@@ -94,7 +94,7 @@ def run_network(options: argparse.Namespace) -> int:
 def _print_traffic(network: "CompiledNetwork") -> None:
     from rich.table import Table
 
-    from daqkf.console import table_console
+    from daqkf.support.console import table_console
 
     table = Table(caption="bytes in and out are for a token")
     for heading in ("kernel", "layers", "programs", "in", "out", "words a tile", "program bytes"):

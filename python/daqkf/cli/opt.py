@@ -15,11 +15,11 @@ from xdsl.utils.arg_spec import parse_pipeline
 from xdsl.xdsl_opt_main import xDSLOptMain
 
 from daqkf.cli.guard import guarded
-from daqkf.files import write_atomically
-from daqkf.ir import register_dialects
+from daqkf.compiler.pipelines import PIPELINES
 from daqkf.lowering import PASSES as LOWERINGS
 from daqkf.passes import PASSES
-from daqkf.pipelines import PIPELINES
+from daqkf.passes.files import write_atomically
+from daqkf.support.ir import register_dialects
 
 ALL_PASSES: dict[str, Callable[[], type[ModulePass]]] = {**PASSES, **LOWERINGS}
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-from daqkf.errors import DaqkfError
-from daqkf.files import write_atomically
+from daqkf.passes.files import write_atomically
+from daqkf.support.errors import DaqkfError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -36,7 +36,7 @@ def synthesize_design(
     options: argparse.Namespace, x: NDArray[Any] | None, console: "Console"
 ) -> int:
     """Synthesise a design's array and print what it takes; returns the exit code."""
-    from daqkf.design import Design
+    from daqkf.compiler.design import Design
     from daqkf.hw_targets import load_fabric
     from daqkf.synthesis.toggles import FABRIC
 
@@ -69,7 +69,7 @@ def synthesize_design(
 def _print(resources: "Resources", toggles: "Toggles | None") -> None:
     from rich.table import Table
 
-    from daqkf.console import table_console
+    from daqkf.support.console import table_console
 
     console = table_console()
     table = Table(title=f"{resources.top} on {resources.fabric}", title_justify="left")

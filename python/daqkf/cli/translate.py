@@ -15,18 +15,18 @@ import numpy as np
 from xdsl.dialects.builtin import ModuleOp
 
 from daqkf.cli.guard import guarded
+from daqkf.compiler.formats import FORMATS, load_network
 from daqkf.dialects.rpea import ArrayConfig, ArrayOp, Playable
-from daqkf.errors import DaqkfError
-from daqkf.files import write_atomically
-from daqkf.frontends import FORMATS, load_network
-from daqkf.ir import make_context, module_text, parse_module
-from daqkf.lowering.export_registers import EXPORTS
+from daqkf.lowering.rtl.register_map import EXPORTS
+from daqkf.passes.files import write_atomically
+from daqkf.support.errors import DaqkfError
+from daqkf.support.ir import make_context, module_text, parse_module
 
 TO = ("verilog", "split-verilog", "program", "listing", "mlir", *EXPORTS)
 
 
 def _program(module: ModuleOp) -> Playable:
-    from daqkf.lowering.program_image import playable
+    from daqkf.lowering.image.encode import playable
 
     programs = playable(module)
     if len(programs) != 1:
@@ -73,9 +73,9 @@ def _array_of(image: Path) -> ArrayOp:
 
 def _read_image(options: argparse.Namespace) -> int:
     """Disassemble or validate a program image."""
-    from daqkf.lowering.export_listing import listing
-    from daqkf.lowering.import_program import import_program
-    from daqkf.lowering.program_image import ProgramImageError, decode
+    from daqkf.lowering.image.disassemble import import_program
+    from daqkf.lowering.image.encode import ProgramImageError, decode
+    from daqkf.lowering.image.listing import listing
 
     path = Path(options.disassemble or options.validate)
     to = options.to or "mlir"
@@ -105,7 +105,7 @@ def _read_image(options: argparse.Namespace) -> int:
 def _verilog(module: ModuleOp) -> dict[str, str]:
     from xdsl.dialects.hw import HWModuleOp
 
-    from daqkf.lowering.export_verilog import emit_verilog
+    from daqkf.lowering.hdl.verilog import emit_verilog
 
     if not any(isinstance(op, HWModuleOp) for op in module.ops):
         raise DaqkfError("the module has no hw.module; run lower-rpea-to-hw first")
@@ -114,7 +114,7 @@ def _verilog(module: ModuleOp) -> dict[str, str]:
 
 def _import(path: str) -> ModuleOp:
     """The layer in an .npz file: `weights`, and optionally `bias`, `activation`, `samples`."""
-    from daqkf.lowering.import_arrays import import_layer
+    from daqkf.lowering.frontends.arrays import import_layer
     from daqkf.passes.spaq_calibrate import calibrate
 
     if not zipfile.is_zipfile(path):
@@ -216,15 +216,15 @@ def _run(options: argparse.Namespace) -> int:
             write_atomically(Path(options.output, name), text.encode())
         return 0
     if to in ("program", "listing"):
-        from daqkf.lowering.export_listing import listing
-        from daqkf.lowering.program_image import encode
+        from daqkf.lowering.image.encode import encode
+        from daqkf.lowering.image.listing import listing
 
         program = _program(module)
         data = encode(program)
         if to == "listing":
             data = listing(data, program.target().config.data).encode()
     elif to == "verilog":
-        from daqkf.lowering.export_verilog import single_file
+        from daqkf.lowering.hdl.verilog import single_file
 
         data = single_file(_verilog(module)).encode()
     else:

@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from daqkf.errors import DaqkfError
 from daqkf.formal.bits import Bits, constant, ite, unknown
+from daqkf.support.errors import DaqkfError
 
 type Values = Mapping[str, Bits]
 """By the names of registers or ports."""

@@ -9,8 +9,6 @@ from collections.abc import Iterable, Sequence
 from rich.console import Console
 from rich.table import Table
 
-from daqkf.console import table_console
-from daqkf.errors import DaqkfError
 from daqkf.formal.prover import (
     Hunt,
     chosen,
@@ -22,6 +20,8 @@ from daqkf.formal.prover import (
     prove,
 )
 from daqkf.formal.specs import UNPROVED
+from daqkf.support.console import table_console
+from daqkf.support.errors import DaqkfError
 
 _PIPE_WIDTH = 140
 

@@ -15,14 +15,14 @@ from pathlib import Path
 from xdsl.dialects.builtin import ModuleOp
 
 from daqkf.dialects.rpea import ArrayConfig
-from daqkf.dialects.rpea.families import FAMILIES
-from daqkf.errors import DaqkfError
 from daqkf.formal.btor2 import TransitionSystem
-from daqkf.lowering.circuit import Circuit, circuit_module
-from daqkf.lowering.export_verilog import emit_verilog, single_file
+from daqkf.hw_targets.families import FAMILIES
+from daqkf.lowering.hdl.circuit import Circuit, circuit_module
+from daqkf.lowering.hdl.verilog import emit_verilog, single_file
 from daqkf.lowering.rtl.families import DATAPATHS, STORED
 from daqkf.lowering.rtl.families.stage import Operands
 from daqkf.runtime.tools import yosys
+from daqkf.support.errors import DaqkfError
 
 TOP = "daqkf_datapath"
 

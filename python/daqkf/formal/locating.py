@@ -13,13 +13,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from xdsl.dialects.builtin import ModuleOp
 
 from daqkf.dialects.rpea import ArrayConfig
-from daqkf.dialects.rpea.families import FAMILIES
-from daqkf.dialects.rpea.indices import DELTA, INDEX, OFFSET, WINDOW, Windows
 from daqkf.formal.bits import Bits, constant, ite, unknown
 from daqkf.formal.btor2 import TransitionSystem, Values
 from daqkf.formal.claims import Claim, Reader
 from daqkf.formal.datapath import TOP
-from daqkf.lowering.circuit import Circuit, circuit_module
+from daqkf.hw_targets.families import FAMILIES
+from daqkf.hw_targets.index_coding import DELTA, INDEX, OFFSET, WINDOW, Windows
+from daqkf.lowering.hdl.circuit import Circuit, circuit_module
 from daqkf.lowering.rtl.indices import locate
 
 Word = Mapping[str, Bits]

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from xdsl.dialects.builtin import ModuleOp
 
 from daqkf.dialects.rpea import ArrayConfig
-from daqkf.errors import DaqkfError
 from daqkf.formal.bits import solver_library
 from daqkf.formal.btor2 import TransitionSystem
 from daqkf.formal.claims import Answer, merged
@@ -18,7 +17,8 @@ from daqkf.formal.locating import build_locator, theorems
 from daqkf.formal.mutations import joined, mutants
 from daqkf.formal.specs import SPECS, UNPROVED, Options
 from daqkf.formal.theorems import INDUCTION, Bench, PipelineError, dot_products, every_weight
-from daqkf.passes.maths.families import CODINGS
+from daqkf.passes.encode.codings import CODINGS
+from daqkf.support.errors import DaqkfError
 
 SECONDS = 20.0
 """That a single query may take."""

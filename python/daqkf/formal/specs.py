@@ -16,10 +16,10 @@ from typing import ClassVar, override
 import numpy as np
 
 from daqkf.dialects.rpea import ArrayConfig
-from daqkf.dialects.rpea.families import SEMIRINGS
-from daqkf.dialects.rpea.multiplication import DENSE_BITS, weigh
 from daqkf.dialects.spaq import Semiring
 from daqkf.formal.bits import Bits, all_of, constant, ite
+from daqkf.hw_targets.families import SEMIRINGS
+from daqkf.hw_targets.multiplication import DENSE_BITS, weigh
 
 _PLUS_TIMES = SEMIRINGS.index(Semiring.PLUS_TIMES)
 

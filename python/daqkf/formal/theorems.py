@@ -15,15 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daqkf.dialects.rpea import ArrayConfig
-from daqkf.dialects.rpea.families import FAMILIES
-from daqkf.dialects.spaq.numerics import ACTIVATION_BITS
-from daqkf.errors import DaqkfError
 from daqkf.formal.bits import Bits, constant, ite, unknown
 from daqkf.formal.btor2 import TransitionSystem, Values
 from daqkf.formal.claims import Claim, Reader
 from daqkf.formal.datapath import operands
 from daqkf.formal.specs import INTEGER_BITS, Spec, State
-from daqkf.passes.maths.families import CODINGS
+from daqkf.hw_targets.families import FAMILIES
+from daqkf.hw_targets.numerics import ACTIVATION_BITS
+from daqkf.passes.encode.codings import CODINGS
+from daqkf.support.errors import DaqkfError
 
 DEEPEST = 32
 """Cycles after which a datapath must have emptied itself."""

@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daqkf.dialects.rpea import ArrayConfig
-from daqkf.dialects.rpea.layout import LoadError, Phase
-from daqkf.lowering.program_image import for_tiles
+from daqkf.hw_targets.layout import LoadError, Phase
+from daqkf.lowering.image.encode import for_tiles
 from daqkf.lowering.rtl.array import TOP
 from daqkf.runtime import tools
 from daqkf.runtime.waveforms import Waveform, phase_names

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
 
-from daqkf.dialects.rpea.layout import Phase
-from daqkf.errors import DaqkfError
+from daqkf.hw_targets.layout import Phase
 from daqkf.lowering.rtl.array import TOP
+from daqkf.support.errors import DaqkfError
 
 FORMATS = ("vcd", "fst")
 

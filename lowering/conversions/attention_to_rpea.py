@@ -1,0 +1,91 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""`spaq.attend` → the kernels of a chain of sequences: scores, their softmax, results."""
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+from xdsl.dialects.builtin import IntegerAttr, i8, i32, i64
+
+from daqkf.dialects.dense import from_array
+from daqkf.dialects.rpea import ArrayConfig, ProgramOp, SoftmaxOp
+from daqkf.dialects.spaq import AttendOp
+from daqkf.dialects.spaq.checks import features
+from daqkf.hw_targets.numerics import ACTIVATION_MAX, IDENTITY, wrap
+from daqkf.hw_targets.operands import feature_words
+from daqkf.lowering.conversions.streams import pack
+from daqkf.passes.encode import operands
+
+Ints = NDArray[np.int64]
+
+
+def lower_attend(
+    attend: AttendOp, name: str, array: str, config: ArrayConfig
+) -> list[ProgramOp | SoftmaxOp]:
+    """The kernels of an attention, behind those of its keys, values and queries.
+
+    Raises:
+        ValueError: the features of a head are not in whole operand words.
+    """
+    need = operands.attention_need(attend, config)
+    channels, heads = features(attend.queries), attend.heads.value.data
+    keys, own, items = need.scores // heads, channels // heads, config.items
+    factors = attend.channel_factors(keys)
+
+    def program(
+        kind: str,
+        count: int,
+        shares: list[Ints],
+        rows: Callable[[Ints], Ints],
+        place: int,
+    ) -> ProgramOp:
+        """A kernel of so many activations, of outputs that are shared out to PEs."""
+        multiplier, shift = factors[kind]
+        streams = [operands.stream(rows(share), config) for share in shares]
+        packed = [pack(stream, "running_sum", config, None) for stream in streams]
+        bias = np.zeros(sum(map(len, shares)), np.int64)
+        for share, stream in zip(shares, streams, strict=True):
+            bias[share] = stream.correction
+        return ProgramOp(
+            f"{name}_{kind}",
+            array,
+            count,
+            operands_from=place,
+            stream=from_array(np.concatenate(packed).view(np.int32), i32),
+            rows=from_array(np.array(list(map(len, packed))), i32),
+            outputs=from_array(np.concatenate(shares), i32),
+            counts=from_array(np.array(list(map(len, shares))), i32),
+            bias=from_array(wrap(bias, config.sum_width), i32),
+            multiplier=from_array(multiplier, i32),
+            shift=from_array(shift, i32),
+            table=from_array(IDENTITY, i8),
+        )
+
+    multiplier, shift = factors["shares"]
+    return [
+        program(
+            "scores",
+            channels,
+            operands.score_outputs(heads, need.tiles, config),
+            lambda outputs: operands.score_rows(outputs, keys, own, items),
+            0,
+        ),
+        SoftmaxOp(
+            f"{name}_shares",
+            array,
+            keys=IntegerAttr(keys, i64),
+            table=attend.table,
+            offset=from_array(np.full(need.scores, ACTIVATION_MAX), i32),
+            multiplier=from_array(multiplier, i32),
+            shift=from_array(shift, i32),
+        ),
+        program(
+            "results",
+            need.scores,
+            operands.context_outputs(channels, config),
+            lambda outputs: operands.context_rows(outputs, keys, own, items),
+            feature_words(channels, need.tiles, config),
+        ),
+    ]

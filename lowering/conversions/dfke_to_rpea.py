@@ -1,0 +1,505 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""`lower-dfke-to-rpea`: scheduled kernels → an array and its programs."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+from xdsl.context import Context
+from xdsl.dialects.builtin import ModuleOp, i8, i32
+from xdsl.dialects.func import FuncOp
+from xdsl.passes import ModulePass
+from xdsl.rewriter import InsertPoint, Rewriter
+from xdsl.utils.exceptions import PassFailedException, VerifyException
+
+from daqkf.dialects.dense import from_array, to_array
+from daqkf.dialects.dfke import (
+    ChainOp,
+    DispatchOp,
+    GatingOp,
+    KernelOp,
+    NormalizationOp,
+    RowOperation,
+    ScheduleAttr,
+    TilesAttr,
+)
+from daqkf.dialects.dfke.chaining import ATTEND, attends, program_count
+from daqkf.dialects.rpea import ArrayConfig, ArrayOp, ProgramOp, Runnable, RunOp, SoftmaxOp, TiledOp
+from daqkf.dialects.rpea import ChainOp as ProgramChainOp
+from daqkf.dialects.rpea import DispatchOp as ProgramDispatchOp
+from daqkf.dialects.rpea import GatingOp as ProgramGatingOp
+from daqkf.dialects.rpea import NormalizationOp as ProgramNormalizationOp
+from daqkf.dialects.spaq import ActivationOp, AttendOp, GateOp, NormalizeOp
+from daqkf.dialects.spaq.checks import features, width
+from daqkf.hw_targets import numerics
+from daqkf.hw_targets.families import FAMILIES
+from daqkf.hw_targets.layout import MAX_KERNELS, activation_rows, memory_depth
+from daqkf.hw_targets.machine import ORGANISATION
+from daqkf.hw_targets.multiplication import PRODUCT_BITS
+from daqkf.hw_targets.numerics import NORMALIZED_BITS
+from daqkf.lowering.conversions.attention_to_rpea import lower_attend
+from daqkf.lowering.conversions.streams import pack_streams
+from daqkf.passes.encode.operands import Need, attention_need
+
+ARRAY_NAME = "array"
+
+
+Fused = KernelOp | DispatchOp | ChainOp
+"""What a program is made of."""
+
+RowProgram = ProgramNormalizationOp | ProgramGatingOp | SoftmaxOp
+"""What the row unit does with a program's results."""
+
+
+def required_config(kernel: Fused) -> ArrayConfig:
+    """The smallest array of the schedule's machine that runs this kernel, or all of them.
+
+    Memories are rounded up to powers of two: they are made of blocks of such sizes anyway,
+    and other kernels may then fit the same array.
+
+    Raises:
+        ValueError: a kernel has no schedule or no widths yet, or several do not fit the
+            machine together.
+    """
+    if isinstance(kernel, DispatchOp):
+        return _required_for_variants(kernel)
+    if isinstance(kernel, ChainOp):
+        return _required_for_chain(kernel)
+    if kernel.tiles is not None:
+        return _required_for_tiles(kernel, kernel.tiles)
+    if kernel.schedule is None:
+        raise ValueError("a kernel has no schedule; run dfke-schedule first")
+    return _required_for(kernel, kernel.schedule, features(kernel.input))
+
+
+def _required_for_chain(chain: ChainOp) -> ArrayConfig:
+    """Of kernels one after another, and of what works on rows and adds between them."""
+    parts, kernels = chain.parts(), chain.kernels()
+    count = program_count(parts)
+    if count > MAX_KERNELS:
+        raise ValueError(f"a chain of {count} kernels; arrays chain {MAX_KERNELS}")
+    rows = [part for part in parts if isinstance(part, RowOperation)]
+    outputs = [features(row.result) for row in rows]
+    attend = parts[ATTEND] if attends(parts) else None
+    if isinstance(attend, AttendOp):
+        config = _attending(kernels, attend, count, outputs)
+    else:
+        config = _chained(kernels, count, outputs)
+    added = [features(part.result) for part in kernels if part.kept is not None]
+    sums = (width(row.parts().requantize.input) for row in rows)
+    return replace(
+        config,
+        result_depth=memory_depth(max([config.result_depth, *outputs])),
+        sum_width=max([config.sum_width, *sums]),
+        residual_depth=memory_depth(max(added)) if added else 0,
+        normalizes=config.softmax or any(isinstance(row, NormalizationOp) for row in rows),
+        gates=any(isinstance(row, GatingOp) for row in rows),
+    )
+
+
+def _attending(
+    kernels: Sequence[KernelOp], attend: AttendOp, count: int, rows: Sequence[int]
+) -> ArrayConfig:
+    """Of a chain with an attention; see `_chained`.
+
+    Raises:
+        ValueError: the target does not hold it.
+    """
+    schedule = kernels[0].schedule
+    if schedule is None:
+        raise ValueError("a kernel has no schedule; run dfke-schedule first")
+    machine = schedule.machine.data
+    need = attention_need(attend, machine)
+    for name, value in (
+        ("operand_depth", need.operands),
+        ("result_depth", need.scores),
+        ("activation_depth", need.scores + 1),
+    ):
+        limit = getattr(machine, name)
+        if value > limit:
+            raise ValueError(
+                f"attention of {attend.tokens.value.data} tokens takes {name} = {value}; the "
+                f"target holds {limit}"
+            )
+    config = _chained(kernels, count, rows, need)
+    return replace(
+        config,
+        operand_depth=memory_depth(need.operands),
+        result_depth=max(config.result_depth, memory_depth(need.scores)),
+        activation_depth=max(config.activation_depth, memory_depth(need.scores + 1)),
+        running_sum_width=max(config.running_sum_width, need.width),
+        accumulator_width=max(config.accumulator_width, need.width),
+        sum_width=max(config.sum_width, need.width),
+        normalizes=True,
+        softmax=True,
+    )
+
+
+def softmax_chain_config(kernels: Sequence[KernelOp], scores: int) -> ArrayConfig:
+    """The smallest array for scheduled kernels with a softmax of so many scores between them.
+
+    Raises:
+        ValueError: they do not fit the machine together.
+    """
+    config = _chained(kernels, len(kernels) + 1, [2 * scores])
+    return replace(config, normalizes=True, softmax=True)
+
+
+def _chained(
+    kernels: Sequence[KernelOp], count: int, rows: Sequence[int], more: Need | None = None
+) -> ArrayConfig:
+    """Of a chain of `count`, some of which are the row unit's and have so many parameters."""
+    config = _required_for_all(kernels, "kernels", rows, more)
+    accumulator = max(config.accumulator_width, NORMALIZED_BITS if rows or more else 0)
+    return replace(
+        config,
+        kernels=memory_depth(count),
+        accumulator_width=accumulator,
+        sum_width=max(config.sum_width, accumulator),
+    )
+
+
+def _required_for_tiles(kernel: KernelOp, tiles: TilesAttr) -> ArrayConfig:
+    """Of the largest part, with sums for all of them."""
+    largest = max(tiles.parts())
+    config = shared_config(
+        [_required_for(kernel, schedule, largest) for schedule in tiles.schedules]
+    )
+    partial = memory_depth(max(tiles.groups())) if len(tiles.parts()) > 1 else 0
+    if partial:
+        # As many tiles go through a program before the next one as there is room for.
+        partial = max(partial, tiles.machine.data.partial_depth)
+    return replace(config, partial_depth=partial)
+
+
+def _required_for(kernel: KernelOp, schedule: ScheduleAttr, inputs: int) -> ArrayConfig:
+    """Of a schedule for so many features."""
+    if kernel.running_sum is None:
+        raise ValueError("a kernel's sums have no widths; run dfke-specialize-bitwidth first")
+    machine = schedule.machine.data
+    body = kernel.parts()
+    widths = width(body.matmul.result), width(body.requantize.input)
+    if any(FAMILIES[name].modular for name in machine.families):
+        # No sum is narrower than its terms.
+        widths = (max(widths[1], PRODUCT_BITS),) * 2
+    return ArrayConfig(
+        **{name: getattr(machine, name) for name in ORGANISATION},
+        activation_depth=activation_rows(inputs, machine.index_bits),
+        stream_depth=memory_depth(int(to_array(schedule.words).max())),
+        parameter_depth=memory_depth(int(to_array(schedule.counts).max())),
+        result_depth=memory_depth(schedule.outputs.get_shape()[0]),
+        running_sum_width=kernel.running_sum.width.data,
+        accumulator_width=widths[0],
+        sum_width=widths[1],
+        banks=machine.banks,
+    )
+
+
+def _required_for_variants(dispatch: DispatchOp) -> ArrayConfig:
+    """Of variants, and a table to pick by."""
+    decision = dispatch.decision.data
+    config = _required_for_all(dispatch.variants(), "variants")
+    if decision.lanes != config.lanes:
+        raise ValueError(
+            f"a dispatch over tiles of {decision.lanes} tokens is scheduled for "
+            f"{config.lanes} lanes"
+        )
+    return replace(config, buckets=len(decision.table))
+
+
+def _required_for_all(
+    kernels: Sequence[KernelOp],
+    plural: str,
+    rows: Sequence[int] = (),
+    more: Need | None = None,
+) -> ArrayConfig:
+    """Of kernels that stand one after another in the memories, and of so many more parameters.
+
+    There may be an attention that needs `more`.
+    """
+    config = shared_config([required_config(kernel) for kernel in kernels])
+    schedules = [kernel.schedule for kernel in kernels if kernel.schedule is not None]
+    depths: dict[str, int] = {}
+    words, slots = (more.words, more.slots) if more else (0, 0)
+    slots += sum(config.slots(count) for count in rows)
+    for name, what, extra, parts in (
+        ("stream_depth", "stream words", words, [schedule.words for schedule in schedules]),
+        ("parameter_depth", "outputs", slots, [schedule.counts for schedule in schedules]),
+    ):
+        depth = extra + sum(int(to_array(part).max()) for part in parts)
+        limit = min(getattr(schedule.machine.data, name) for schedule in schedules)
+        if depth > limit:
+            raise ValueError(
+                f"{depth} {what} of a PE in {len(kernels)} {plural}; the target holds at most "
+                f"{limit}"
+            )
+        depths[name] = memory_depth(depth)
+    return replace(config, **depths)
+
+
+def shared_config(configs: Sequence[ArrayConfig]) -> ArrayConfig:
+    """The smallest array that each of these configs' kernels fits.
+
+    Raises:
+        ValueError: the kernels are scheduled for machines of different organisation.
+    """
+    largest = {
+        name: max(getattr(config, name) for config in configs) for name in asdict(configs[0])
+    }
+    config = ArrayConfig(**largest)
+    for other in configs:
+        _require_organisation(config, other)
+    return config
+
+
+def _require_organisation(array: ArrayConfig, kernel: ArrayConfig) -> None:
+    for name in ORGANISATION:
+        if getattr(array, name) != getattr(kernel, name):
+            raise ValueError(
+                f"a kernel scheduled for {name} = {getattr(kernel, name)} cannot run on an array "
+                f"of {name} = {getattr(array, name)}"
+            )
+
+
+def require_fit(array: ArrayConfig, kernel: ArrayConfig) -> None:
+    """Check that a kernel that needs `kernel` runs on `array`.
+
+    Raises:
+        ValueError: another organisation, a memory too small, or a sum too narrow.
+    """
+    _require_organisation(array, kernel)
+    for name in (field for field in asdict(array) if field not in ORGANISATION):
+        if getattr(kernel, name) > getattr(array, name):
+            raise ValueError(
+                f"a kernel needs {name} = {getattr(kernel, name)}, but the array has "
+                f"{getattr(array, name)}"
+            )
+
+
+def lower_kernel(kernel: KernelOp, name: str, array: str, config: ArrayConfig) -> ProgramOp:
+    """The program that runs a scheduled kernel on an array of this config.
+
+    Raises:
+        ValueError: the kernel does not fit the array.
+    """
+    require_fit(config, required_config(kernel))
+    assert kernel.schedule is not None
+    return _program(kernel, name, array, config, _Part(kernel.schedule))
+
+
+def lower_tiles(
+    kernel: KernelOp, tiles: TilesAttr, name: str, array: str, config: ArrayConfig
+) -> list[ProgramOp]:
+    """The programs of a kernel's parts, group by group.
+
+    Raises:
+        ValueError: the kernel does not fit the array.
+    """
+    require_fit(config, required_config(kernel))
+    ends = [np.cumsum([0, *extents]).tolist() for extents in (tiles.parts(), tiles.groups())]
+    cells = [
+        (slice(*inputs), slice(*outputs))
+        for outputs in pairwise(ends[1])
+        for inputs in pairwise(ends[0])
+    ]
+    return [
+        _program(
+            kernel,
+            f"{name}_part_{number}",
+            array,
+            config,
+            _Part(
+                schedule,
+                inputs,
+                outputs,
+                adds=inputs.start > 0,
+                keeps=inputs.stop < ends[0][-1],
+            ),
+        )
+        for number, ((inputs, outputs), schedule) in enumerate(
+            zip(cells, tiles.schedules, strict=True)
+        )
+    ]
+
+
+@dataclass(frozen=True)
+class _Part:
+    """What of a kernel a program computes."""
+
+    schedule: ScheduleAttr
+    features: slice = slice(None)
+    outputs: slice = slice(None)
+    adds: bool = False
+    keeps: bool = False
+
+
+def _program(
+    kernel: KernelOp, name: str, array: str, config: ArrayConfig, part: _Part
+) -> ProgramOp:
+    body = kernel.parts()
+    levels, semiring = body.weights.array(), body.matmul.semiring.data
+    levels = np.ascontiguousarray(levels[part.features, part.outputs])
+    shares = part.schedule.shares()
+    columns, inputs = None, levels.shape[0]
+    if body.gather is not None:
+        columns, inputs = body.gather.array(), features(kernel.input)
+    stream, rows, bias = pack_streams(levels, shares, config, semiring, columns)
+    residual = None
+    if body.residual is not None and body.residual.multiplier is not None:
+        residual = from_array(to_array(body.residual.multiplier)[part.outputs], i32)
+    if body.bias is not None and not part.adds:
+        bias = bias + body.bias.array()[part.outputs]
+    bias = numerics.wrap(bias, config.sum_width)
+    return ProgramOp(
+        name,
+        array,
+        inputs,
+        stream=from_array(stream.view(np.int32), i32),
+        rows=from_array(rows, i32),
+        outputs=part.schedule.outputs,
+        counts=part.schedule.counts,
+        bias=from_array(bias, i32),
+        multiplier=from_array(to_array(body.requantize.multiplier)[part.outputs], i32),
+        shift=from_array(to_array(body.requantize.shift)[part.outputs], i32),
+        table=from_array(_table(body.activation), i8),
+        adds=part.adds,
+        keeps=part.keeps,
+        residual=residual,
+    )
+
+
+def lower_row(row: RowOperation, name: str, array: str) -> RowProgram:
+    """What the row unit of an array is to do."""
+    body, count = row.parts(), features(row.result)
+    bias = np.zeros(count, np.int64) if body.bias is None else body.bias.array()
+    post = {
+        "bias": from_array(bias, i32),
+        "multiplier": body.requantize.multiplier,
+        "shift": body.requantize.shift,
+        "table": from_array(_table(body.activation), i8),
+    }
+    if isinstance(body.first, GateOp):
+        return ProgramGatingOp(name, array, gate=from_array(_table(body.first), i8), **post)
+    assert isinstance(body.first, NormalizeOp)
+    return ProgramNormalizationOp(name, array, exponent=body.first.exponent, **post)
+
+
+def _table(activation: ActivationOp | GateOp | None) -> NDArray[np.int8]:
+    if activation is not None and activation.table is not None:
+        return to_array(activation.table)
+    return numerics.IDENTITY
+
+
+def _refuse(attend: AttendOp) -> None:
+    """Say why an attention that is in no chain cannot run.
+
+    Raises:
+        ValueError: the target does not hold it, or nothing has made a chain of it.
+    """
+    owners = [value.owner for value in attend.operands]
+    kernels = [owner for owner in owners if isinstance(owner, KernelOp)]
+    if len(kernels) == len(owners):
+        _attending(kernels, attend, len(kernels), [])
+    raise ValueError(
+        "attention runs in a chain, with the kernels of its queries, keys and values; run "
+        "dfke-chain first"
+    )
+
+
+@dataclass(frozen=True)
+class LowerDfkeToRpeaPass(ModulePass):
+    """Turn scheduled `dfke.kernel`s into `rpea.program`s and the `rpea.run`s that play them.
+
+    The kernels of a `dfke.dispatch` become programs under one `rpea.dispatch`, those of a
+    `dfke.chain` under one `rpea.chain`.
+
+    A module that has an `rpea.array` already gets its kernels lowered onto that array, or
+    an error where one does not fit; otherwise one array is sized for all of the kernels.
+    """
+
+    name = "lower-dfke-to-rpea"
+
+    def apply(self, ctx: Context, op: ModuleOp) -> None:
+        kernels = [
+            op
+            for op in op.walk()
+            if isinstance(op, Fused) and not isinstance(op.parent_op(), DispatchOp | ChainOp)
+        ]
+        if not kernels:
+            return
+        try:
+            for found in op.walk():
+                if isinstance(found, AttendOp) and not isinstance(found.parent_op(), ChainOp):
+                    _refuse(found)
+            self._lower(op, kernels)
+        except (ValueError, VerifyException) as error:
+            raise PassFailedException(f"{self.name}: {error}") from None
+
+    def _lower(self, module: ModuleOp, kernels: Sequence[Fused]) -> None:
+        arrays = [op for op in module.ops if isinstance(op, ArrayOp)]
+        if len(arrays) > 1:
+            raise ValueError("a module with several arrays; kernels would not know theirs")
+        array = arrays[0] if arrays else None
+        if array is None:
+            config = shared_config([required_config(kernel) for kernel in kernels])
+            array = ArrayOp(ARRAY_NAME, config)
+            Rewriter.insert_op(array, InsertPoint.at_start(module.body.block))
+        place = InsertPoint.after(array)
+        for number, kernel in enumerate(kernels):
+            parent = kernel.parent_op()
+            base = parent.sym_name.data if isinstance(parent, FuncOp) else "kernel"
+            name = f"{base}_program" if len(kernels) == 1 else f"{base}_program_{number}"
+            for program in (programs := _programs(kernel, name, array)):
+                Rewriter.insert_op(program, place)
+                place = InsertPoint.after(program)
+            last = programs[-1]
+            assert isinstance(last, Runnable)
+            run = RunOp(last, kernel.input)
+            run.result.name_hint = kernel.result.name_hint
+            Rewriter.replace_op(kernel, run)
+
+
+def _programs(kernel: Fused, name: str, array: ArrayOp) -> Sequence[Runnable | RowProgram]:
+    """The programs of a kernel, or of several and what holds them; the last is what runs."""
+    config, target = array.config.data, array.sym_name.data
+    if isinstance(kernel, KernelOp) and kernel.tiles is not None:
+        parts = lower_tiles(kernel, kernel.tiles, name, target, config)
+        return [*parts, TiledOp(name, parts)]
+    if isinstance(kernel, KernelOp):
+        if kernel.kept is not None:
+            raise ValueError("a kernel that adds activations runs in a chain; run dfke-chain first")
+        return [lower_kernel(kernel, name, target, config)]
+    require_fit(config, required_config(kernel))
+    if isinstance(kernel, ChainOp):
+        return _chain(kernel, name, target, config)
+    variants = [
+        lower_kernel(variant, f"{name}_variant_{number}", target, config)
+        for number, variant in enumerate(kernel.variants())
+    ]
+    return [*variants, ProgramDispatchOp(name, variants, kernel.decision)]
+
+
+def _chain(
+    chain: ChainOp, name: str, array: str, config: ArrayConfig
+) -> list[ProgramOp | RowProgram | ProgramChainOp]:
+    """The programs of a chain, and it."""
+    programs: list[ProgramOp | RowProgram] = []
+    begins: list[int] = []
+    tiles = None
+    for part in chain.parts():
+        number = len(programs)
+        begins.append(number)
+        own = f"{name}_kernel_{number}"
+        if isinstance(part, KernelOp):
+            programs.append(lower_kernel(part, own, array, config))
+        elif isinstance(part, AttendOp):
+            tiles = attention_need(part, config).tiles
+            programs += lower_attend(part, f"{name}_attention", array, config)
+        else:
+            programs.append(lower_row(part, own, array))
+    saves = [begins[number] for number in chain.saves()]
+    return [*programs, ProgramChainOp(name, programs, saves, tiles)]

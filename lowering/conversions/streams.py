@@ -1,0 +1,68 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""The streams of an array's elements, packed."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from daqkf.dialects.rpea import ArrayConfig
+from daqkf.dialects.spaq import Semiring
+from daqkf.hw_targets.families import FAMILIES
+from daqkf.passes.encode.codings import codings
+from daqkf.passes.encode.running_sum import Stream
+
+
+def pack_streams(
+    levels: NDArray[np.int8],
+    shares: list[NDArray[np.int32]],
+    config: ArrayConfig,
+    semiring: Semiring = Semiring.PLUS_TIMES,
+    addresses: NDArray[np.int32] | None = None,
+) -> tuple[NDArray[np.uint32], NDArray[np.int64], NDArray[np.int64]]:
+    """The streams of all PEs, packed [rows, words], and their lengths [P].
+
+    `shares` are the output channels of each PE, in order, and `addresses` [K] where the features
+    stand in the activation memories, if not in order. Also what has to be added to the sum of each
+    channel [N].
+
+    Raises:
+        ValueError: `addresses`, of an array whose words have no whole addresses.
+    """
+    if addresses is not None and config.index_bits:
+        raise ValueError("features out of order need whole addresses, index_bits = 0")
+    able, correction = codings(config, semiring), np.zeros(levels.shape[1], np.int64)
+    streams: dict[int, Stream] = {}
+    for family, pes in config.members().items():
+        own = [pe for pe in pes if family in able and len(shares[pe])]
+        if own:
+            found = able[family].streams(levels, [shares[pe] for pe in own], config)
+            streams |= dict(zip(own, found, strict=True))
+    packed: list[NDArray[np.uint32]] = []
+    for pe, share in enumerate(shares):
+        stream = streams.get(pe)
+        if stream is not None:
+            correction[share] = stream.correction
+        packed.append(pack(stream, config.family(pe), config, addresses))
+    return np.concatenate(packed), np.array([len(part) for part in packed]), correction
+
+
+def pack(
+    stream: Stream | None, family: str, config: ArrayConfig, addresses: NDArray[np.int32] | None
+) -> NDArray[np.uint32]:
+    """The words of a PE's channels; a PE without any still plays its end."""
+    golden = FAMILIES[family]
+    if stream is not None:
+        fields = dict(stream.fields)
+    else:
+        fields = dict.fromkeys(golden.fields(config), np.zeros(1, np.int64))
+        fields |= dict.fromkeys(golden.addresses(config), np.full(1, -1))
+    if addresses is not None:
+        # Index -1, an item without a place, stays what it is.
+        gathered = np.append(addresses, -1)
+        fields |= {name: gathered[fields[name]] for name in golden.addresses(config)}
+    count = len(next(iter(fields.values())))
+    if config.operand_depth:
+        fields = dict.fromkeys(("gated", "double"), np.zeros(count, np.int64)) | fields
+    fields["end"] = np.arange(count) == count - 1
+    return config.stream_words[family].pack(golden.encoded(fields, config))

@@ -1,0 +1,88 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""NumPy arrays and SciPy sparse matrices → a float layer in `spaq`."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from xdsl.dialects.builtin import FunctionType, ModuleOp, f32
+from xdsl.dialects.func import FuncOp, ReturnOp
+from xdsl.ir import Block, Region
+
+from daqkf.dialects.dense import from_array
+from daqkf.dialects.spaq import ActivationOp, AddOp, ConstantOp, MatmulOp
+from daqkf.dialects.spaq.ops import activations
+from daqkf.hw_targets.functions import FUNCTIONS
+
+
+def as_matrix(weights: Any) -> tuple[NDArray[np.float32], bool]:
+    """Dense float32 [K, N] of an array or a SciPy sparse matrix, and whether it held integers.
+
+    Raises:
+        ValueError: not a finite real matrix with K and N above 0.
+    """
+    array = np.asarray(weights.toarray() if hasattr(weights, "toarray") else weights)
+    return finite("weights", array, 2), array.dtype.kind in "iu"
+
+
+def finite(name: str, values: Any, rank: int) -> NDArray[np.float32]:
+    """Dense float32 of 1 or 2 dimensions, by its name in messages.
+
+    Raises:
+        ValueError: not finite real numbers in as many dimensions, none of extent 0.
+    """
+    array = np.asarray(values)
+    if array.dtype.kind not in "fiub":
+        raise ValueError(f"{name} must be real numbers, not {array.dtype}")
+    if array.ndim != rank:
+        expected = "[K, N]" if rank == 2 else "[N]"
+        raise ValueError(f"{name} must have the shape {expected}, not {list(array.shape)}")
+    if not array.size:
+        raise ValueError(f"{name} must not be empty, but have the shape {list(array.shape)}")
+    with np.errstate(over="ignore"):
+        array = array.astype(np.float32)
+    bad = np.argwhere(~np.isfinite(array))
+    if len(bad):
+        place = ", ".join(str(index) for index in bad[0])
+        raise ValueError(
+            f"{name}[{place}] is {array[tuple(bad[0])]}; all must be finite in float32"
+        )
+    return array
+
+
+def import_layer(
+    weights: Any, bias: Any = None, activation: str | None = None, name: str = "layer"
+) -> ModuleOp:
+    """The module of `act(x·W + b)` over f32, [T, K] → [T, N].
+
+    Raises:
+        ValueError: values that are not finite, shapes that do not fit, or an unknown
+            activation (known: the keys of `daqkf.hw_targets.functions.FUNCTIONS`).
+    """
+    matrix, _ = as_matrix(weights)
+    features, channels = matrix.shape
+    if activation is not None and activation not in FUNCTIONS:
+        raise ValueError(f"unknown activation '{activation}' (known: {', '.join(FUNCTIONS)})")
+
+    block = Block(arg_types=[activations(features, f32)])
+    block.args[0].name_hint = "x"
+    constant = ConstantOp(from_array(matrix, f32))
+    constant.result.name_hint = "weights"
+    result = MatmulOp(block.args[0], constant.result, activations(channels, f32))
+    block.add_ops([constant, result])
+    if bias is not None:
+        vector = finite("bias", bias, 1)
+        if len(vector) != channels:
+            raise ValueError(f"bias has {len(vector)} entries for {channels} output channels")
+        constant = ConstantOp(from_array(vector, f32))
+        constant.result.name_hint = "bias"
+        result = AddOp(result.result, constant.result)
+        block.add_ops([constant, result])
+    if activation is not None:
+        result = ActivationOp(activation, result.result)
+        block.add_op(result)
+    block.add_op(ReturnOp(result.result))
+    kind = FunctionType.from_lists(list(block.arg_types), [result.result.type])
+    return ModuleOp([FuncOp(name, kind, Region(block))])

@@ -1,0 +1,331 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""ONNX models → `nn`. An operator that is not supported is named, with its node and file."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from xdsl.dialects.builtin import (
+    DYNAMIC_INDEX,
+    Float32Type,
+    Float64Type,
+    FunctionType,
+    IntegerType,
+    ModuleOp,
+    Signedness,
+    StringAttr,
+    TensorType,
+    UnrankedTensorType,
+)
+from xdsl.dialects.func import FuncOp, ReturnOp
+from xdsl.ir import Attribute, Block, Region, SSAValue
+from xdsl.utils.exceptions import VerifyException
+
+from daqkf.dialects.dense import from_array
+from daqkf.dialects.interpreting import ENTRY
+from daqkf.dialects.nn import (
+    ConstantOp,
+)
+from daqkf.dialects.nn.base import NODE
+from daqkf.dialects.nn.interpreter import element_dtype
+
+Array = np.ndarray[Any, Any]
+
+_TYPES: dict[str, Attribute] = {
+    "FLOAT": Float32Type(),
+    "DOUBLE": Float64Type(),
+    "INT64": IntegerType(64),
+    "INT32": IntegerType(32),
+    "INT8": IntegerType(8),
+    "UINT8": IntegerType(8, Signedness.UNSIGNED),
+    "BOOL": IntegerType(1),
+}
+"""By the name of ONNX's element type."""
+
+
+_OLDEST = 7
+"""The opset from which on operators broadcast as NumPy does."""
+
+
+class OnnxImportError(ValueError):
+    """A model that cannot be read, or that has something unsupported; the message has its place."""
+
+
+def import_onnx(path: Path) -> ModuleOp:
+    """The graph of an ONNX model as the function `main` of `nn` operations.
+
+    Weights stay as they are; extents that the file does not fix are `?`.
+
+    Raises:
+        OnnxImportError: no ONNX model, an unsupported operator or type, or shapes that do not fit.
+        ImportError: the package `onnx` is missing.
+        OSError: the file cannot be read.
+    """
+    import onnx
+    from onnx import shape_inference
+
+    if not path.is_file():
+        raise OnnxImportError(f"{path}: no such file")
+    try:
+        model = onnx.load(path)
+        onnx.checker.check_model(model)
+        model = shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
+    except OSError:
+        raise
+    except Exception as error:  # protobuf's, the checker's and the inference's have no common base
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise OnnxImportError(f"{path}: not readable as ONNX ({reason})") from None
+    if not model.graph.output:
+        raise OnnxImportError(f"{path}: the graph has no outputs")
+    versions = {entry.domain: entry.version for entry in model.opset_import}
+    opset = versions.get("", versions.get("ai.onnx", 1))
+    if opset < _OLDEST:
+        raise OnnxImportError(f"{path}: opset {opset} is not supported ({_OLDEST} or newer)")
+    try:
+        return _Graph(path, model.graph, opset).module()
+    except VerifyException as error:
+        raise OnnxImportError(f"{path}: {str(error).splitlines()[0]}") from None
+
+
+class _Graph:
+    """A graph under way: its values by name, and those that are constants."""
+
+    def __init__(self, path: Path, graph: Any, opset: int):
+        self.path, self.graph, self.opset = path, graph, opset
+        self.arrays: dict[str, Array] = {
+            tensor.name: self.read(tensor) for tensor in graph.initializer
+        }
+        self.used = {name for node in graph.node for name in node.input}
+        self.used |= {info.name for info in graph.output}
+        self.types: dict[str, Attribute] = {}
+        for info in (*graph.value_info, *graph.input, *graph.output):
+            self.types[info.name] = self._type(info)
+        self.inputs = [info for info in graph.input if info.name not in self.arrays]
+        self.block = Block(arg_types=[self.types[info.name] for info in self.inputs])
+        self.values: dict[str, SSAValue] = {}
+        for info, argument in zip(self.inputs, self.block.args, strict=True):
+            argument.name_hint = _identifier(info.name)
+            self.values[info.name] = argument
+
+    def module(self) -> ModuleOp:
+        for position, node in enumerate(self.graph.node):
+            label = node.name or f"{node.op_type}_{position}"
+            try:
+                Node(self, node, label).convert()
+            except (OnnxImportError, OSError):
+                raise
+            except (ValueError, IndexError, KeyError, TypeError, VerifyException) as error:
+                reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+                raise self.error(node, label, reason) from None
+        results = [self.value(info.name) for info in self.graph.output]
+        self.block.add_op(ReturnOp(*results))
+        kind = FunctionType.from_lists(
+            list(self.block.arg_types), [result.type for result in results]
+        )
+        function = FuncOp(ENTRY, kind, Region(self.block))
+        function.attributes["inputs"] = _names(self.inputs)
+        function.attributes["outputs"] = _names(self.graph.output)
+        module = ModuleOp([function])
+        module.verify()
+        return module
+
+    def error(self, node: Any, label: str, reason: str) -> OnnxImportError:
+        return OnnxImportError(f"{self.path}: {node.op_type} '{label}': {reason}")
+
+    def value(self, name: str) -> SSAValue:
+        """The value of this name; a constant is made where it is first needed."""
+        if name not in self.values:
+            if name not in self.arrays:
+                raise OnnxImportError(f"{self.path}: nothing computes '{name}'")
+            self.values[name] = self.constant(self.arrays[name], name)
+        return self.values[name]
+
+    def constant(self, array: Array, name: str) -> SSAValue:
+        """A constant in the IR, under the name it has in the file."""
+        from onnx import helper
+
+        code = helper.np_dtype_to_tensor_dtype(array.dtype)
+        kind = self._element(code, name)
+        op = ConstantOp(from_array(np.asarray(array), kind))  # pyright: ignore[reportArgumentType]
+        op.result.name_hint = _identifier(name)
+        op.attributes[NODE] = StringAttr(name)
+        self.block.add_op(op)
+        return op.result
+
+    def read(self, tensor: Any) -> Array:
+        """The array in a TensorProto."""
+        from onnx import numpy_helper
+
+        try:
+            return numpy_helper.to_array(tensor)
+        except (ValueError, TypeError, KeyError) as error:
+            reason = (
+                f"has elements of unknown type {error}"
+                if isinstance(error, KeyError)
+                else f"cannot be read ({error})"
+            )
+            raise OnnxImportError(f"{self.path}: constant '{tensor.name}' {reason}") from None
+
+    def _element(self, code: int, value: str) -> Attribute:
+        from onnx import TensorProto
+
+        names = {number: name for name, number in TensorProto.DataType.items()}
+        name = names.get(code, f"type {code}")
+        if name not in _TYPES:
+            known = ", ".join(kind.lower() for kind in _TYPES)
+            raise OnnxImportError(
+                f"{self.path}: '{value}' has elements of {name.lower()} (supported: {known})"
+            )
+        return _TYPES[name]
+
+    def _type(self, info: Any) -> Attribute:
+
+        if not info.type.HasField("tensor_type"):
+            raise OnnxImportError(f"{self.path}: '{info.name}' is no tensor")
+        tensor = info.type.tensor_type
+        kind = self._element(tensor.elem_type, info.name)
+        if not tensor.HasField("shape"):
+            return UnrankedTensorType(kind)
+        extents = [
+            extent.dim_value if extent.HasField("dim_value") else DYNAMIC_INDEX
+            for extent in tensor.shape.dim
+        ]
+        return TensorType(kind, extents)
+
+
+class Node:
+    """A node, its attributes and its inputs."""
+
+    def __init__(self, graph: _Graph, node: Any, label: str):
+        from onnx import helper
+
+        self.graph, self.node, self.label = graph, node, label
+        self.attributes: dict[str, Any] = {
+            entry.name: helper.get_attribute_value(entry) for entry in node.attribute
+        }
+        self.names = list(node.input)
+
+    def convert(self) -> None:
+        """Make the node's result a value or a constant of the graph.
+
+        Raises:
+            OnnxImportError: it is not supported, or does not fit.
+        """
+        from daqkf.lowering.frontends.onnx.operators import OPERATORS
+
+        convert = OPERATORS.get(self.node.op_type)
+        if self.node.domain not in ("", "ai.onnx") or convert is None:
+            domain = f" of {self.node.domain}" if self.node.domain else ""
+            raise self.graph.error(self.node, self.label, f"operator{domain} not supported")
+        self._check_attributes()
+        found = convert(self)  # pyright: ignore[reportArgumentType]
+        results = found if isinstance(found, tuple) else (found,)
+        for index, name in enumerate(self.node.output):
+            if index >= len(results):
+                if name and name in self.graph.used:
+                    raise ValueError(f"its result '{name}' is not supported")
+            elif isinstance(result := results[index], np.ndarray):
+                self.graph.arrays[name] = self._typed(name, result)
+            else:
+                self.graph.values[name] = result
+
+    def _check_attributes(self) -> None:
+        """Raise a ValueError for an attribute that would change what the node computes.
+
+        One that we do not know means nothing where it is zero or empty, as its default is.
+        """
+        from daqkf.lowering.frontends.onnx.operators import ATTRIBUTES
+
+        known = ATTRIBUTES.get(self.node.op_type, ())
+        for name, value in self.attributes.items():
+            if name not in known and value:
+                raise ValueError(f"attribute '{name}' is not supported")
+
+    def _typed(self, name: str, array: Array) -> Array:
+        """A folded constant in the element type that ONNX gives it, which NumPy may not."""
+        kind = self.graph.types.get(name)
+        if not isinstance(kind, TensorType | UnrankedTensorType):
+            return array
+        return array.astype(element_dtype(kind.element_type), copy=False)
+
+    @property
+    def type(self) -> Attribute:
+        """What shape inference says of the result."""
+        return self.type_of(0)
+
+    def type_of(self, index: int) -> Attribute:
+        """What shape inference says of one of several results."""
+        name = self.node.output[index]
+        if name not in self.graph.types:
+            raise ValueError("its shape is not known; run ONNX's shape inference")
+        return self.graph.types[name]
+
+    def has(self, index: int) -> bool:
+        """Whether there is such an input."""
+        return index < len(self.names) and bool(self.names[index])
+
+    def input(self, index: int) -> SSAValue:
+        """The input as a value; raises a ValueError if it is missing."""
+        if not self.has(index):
+            raise ValueError(f"input {index} is missing")
+        return self.graph.value(self.names[index])
+
+    def array(self, index: int) -> Array | None:
+        """The input if it is a constant."""
+        return self.graph.arrays.get(self.names[index]) if self.has(index) else None
+
+    def integers(self, index: int, name: str, default: Sequence[int] | None = None) -> list[int]:
+        """Integers that are an attribute in older versions of the operator, and an input since.
+
+        Raises:
+            ValueError: they are computed at run time, or missing.
+        """
+        if name in self.attributes:
+            return [int(value) for value in self.attributes[name]]
+        if self.has(index):
+            found = self.array(index)
+            if found is None:
+                raise ValueError(f"{name} are computed at run time")
+            return [int(value) for value in np.atleast_1d(found)]
+        if default is None:
+            raise ValueError(f"{name} are missing")
+        return list(default)
+
+    def rank(self, index: int) -> int:
+        """Dimensions of an input."""
+        kind = self.input(index).type
+        if not isinstance(kind, TensorType):
+            raise ValueError("the rank of its input is not known")
+        return len(kind.get_shape())
+
+    def add(self, op: Any, name: str | None = None) -> SSAValue:
+        """The result of an op, put into the function under the node's name."""
+        op.attributes[NODE] = StringAttr(name or self.label)
+        op.verify_()
+        self.graph.block.add_op(op)
+        op.results[0].name_hint = _identifier(self.node.output[0])
+        return op.results[0]
+
+    def vector(self, values: Sequence[int]) -> SSAValue:
+        """A constant vector."""
+        return self.graph.constant(np.array(values, np.int64), f"{self.label}.bounds")
+
+
+def _identifier(name: str) -> str | None:
+    """A name as SSA values may have one.
+
+    Without numbers behind underscores: the printer appends such to tell equal names apart, and
+    takes one off what it is given, so that `a_1_2` and a second `a` would both become `a_1`.
+    """
+    kept = re.sub(r"(_\d+)+$", "", re.sub(r"[^A-Za-z0-9_.]", "_", name))
+    return kept if kept and not kept[0].isdigit() else None
+
+
+def _names(infos: Sequence[Any]) -> Attribute:
+    from xdsl.dialects.builtin import ArrayAttr
+
+    return ArrayAttr([StringAttr(info.name) for info in infos])

@@ -1,0 +1,156 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""The running-sum form of a sparse integer matrix product.
+
+Sort the non-zeros of an output by magnitude, the largest first. Add ±x of each to a running
+sum R, and at every step from one magnitude down to the next do `A += R << s`: an item then
+counts in A as often as its magnitude says, so A ends as Σ w·x without a multiplication.
+Grouping an output's inputs by weight value is the factorisation of UCNN (Hegde et al., ISCA
+2018); letting the order of the groups stand for the values is this project's.
+
+A word has at most one step and a few items, which join R after the step; R starts from zero
+in a word of its own, the one with the output's last step. So an output costs, over its
+levels m with c(m) items and gap g(m) to the next one below, `1 + Σ ceil(c/items) + parts(g) - 1`
+words, where parts counts the powers of two of the gap, and at most one more for each level
+(`splitting.item_words`). Without shifts, `splitting` fills words that are half empty.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from daqkf.passes.encode.grouping import Groups, group_sorted, ranks
+from daqkf.passes.encode.placing import place, word_counts
+from daqkf.passes.encode.splitting import Items, split
+
+ITEMS = 2
+"""Items of a stream word unless a machine says otherwise: the ports of a block RAM."""
+
+
+def group(items: Items, columns: int) -> Groups:
+    """Group the sorted items of so many columns."""
+    return group_sorted(items.column, items.level, items.index, items.negative, columns)
+
+
+def items_of(levels: NDArray[np.int8], max_shift: int, items: int) -> Items:
+    """What joins R for levels [K, N]: see `splitting`, which shifts leave no room for."""
+    return Items.of(levels) if max_shift else split(levels, items)
+
+
+def parts(gap: NDArray[np.int64], max_shift: int) -> NDArray[np.int64]:
+    """How many steps of 1, 2, 4 … 2^max_shift levels the gaps take at least."""
+    whole = gap >> max_shift
+    return whole + np.bitwise_count(gap - (whole << max_shift)).astype(np.int64)
+
+
+def _starts(groups: Groups, words: NDArray[np.int64], columns: int) -> NDArray[np.int64]:
+    """[N + 1] the first word of each column, and the end; a column's last word is extra."""
+    lengths = np.bincount(groups.column, words, columns).astype(np.int64) + 1
+    return np.concatenate(([0], np.cumsum(lengths)))
+
+
+def cost(
+    levels: NDArray[np.int8], max_shift: int, items: int = ITEMS, index_bits: int = 0
+) -> NDArray[np.int64]:
+    """Words, which are cycles of a PE, of each output channel [N] of levels [K, N]."""
+    groups = group(items_of(levels, max_shift, items), levels.shape[1])
+    # Steps that the next word does not carry have words of their own.
+    words = word_counts(groups, items, index_bits) + parts(groups.gap, max_shift) - 1
+    return np.diff(_starts(groups, words, levels.shape[1]))
+
+
+@dataclass(frozen=True)
+class Stream:
+    """Words of all output channels, one after another. Arrays are [words], int64.
+
+    An item without a place has index -1.
+    """
+
+    fields: Mapping[str, NDArray[np.int64]]
+    """By their names in the word, without `end`."""
+    starts: NDArray[np.int64]
+    """[N + 1] the first word of each channel, and the end."""
+    correction: NDArray[np.int64] | int = 0
+    """[N] what has to be added to the sums that a PE makes of these words."""
+
+    def cut(self, channels: Sequence[int]) -> "list[Stream]":
+        """The streams of so many channels each, one after another."""
+        ends = np.cumsum([0, *channels])
+        correction = np.broadcast_to(self.correction, len(self.starts) - 1)
+        return [
+            Stream(
+                {name: words[slice(*self.starts[[a, b]])] for name, words in self.fields.items()},
+                self.starts[a : b + 1] - self.starts[a],
+                correction[a:b],
+            )
+            for a, b in pairwise(ends.tolist())
+        ]
+
+
+def stream(
+    levels: NDArray[np.int8], max_shift: int, items: int = ITEMS, index_bits: int = 0
+) -> Stream:
+    """Lay out levels int8 [K, N] as running-sum words, channel after channel."""
+    groups = group(items_of(levels, max_shift, items), levels.shape[1])
+    placing = place(groups, items, index_bits)
+    words = placing.words + parts(groups.gap, max_shift) - 1
+    starts = _starts(groups, words, levels.shape[1])
+    total = int(starts[-1])
+    first = np.cumsum(words) - words + groups.column  # a last word for each earlier column
+
+    word, slot = placing.word + np.repeat(first, groups.items), placing.slot
+    minus = np.ones(total, np.int64)
+    minus[np.repeat(first, placing.words) + ranks(placing.words)] = ~placing.adding
+    # Before its first word, an output's register is as if it had subtracted.
+    before = np.append(1, minus[:-1])
+    fields = {"keep": (minus == before).astype(np.int64)}
+    for item in range(items):
+        here = slot == item
+        index = np.full(total, -1)
+        index[word[here]] = groups.index[here]
+        fields[f"index{item}"] = index
+        if item % 2:
+            complement = np.zeros(total, np.int64)
+            complement[word[here]] = groups.negative[here] == minus[word[here]]
+            fields[f"complement{item}"] = complement
+
+    # The steps of a gap follow the group's words, the largest first.
+    steps = parts(groups.gap, max_shift)
+    at = np.repeat(first + words + 1 - steps, steps) + ranks(steps)
+    for name in ("step", "shift", "last"):
+        fields[name] = np.zeros(total, np.int64)
+    fields["step"][at], fields["shift"][at] = 1, step_shifts(groups.gap, steps, max_shift)
+    fields["last"][starts[1:] - 1] = 1
+
+    # A lane takes x + 1 for an odd item of its word's sign, since ~x = -x - 1, and one more
+    # for each word: no adder needs a carry of its own. The bias gives it back, as often as
+    # steps follow the word.
+    steps_until = np.cumsum(fields["step"] << fields["shift"])
+    lengths = np.diff(starts)
+    following = np.repeat(steps_until[starts[1:] - 1], lengths) - steps_until
+    ones = 1 + np.sum([fields[f"complement{item}"] for item in range(1, items, 2)], axis=0)
+    excess = following * ones * (1 - 2 * minus)
+    correction = -np.add.reduceat(excess, starts[:-1])
+    return Stream(fields, starts, correction)
+
+
+def step_shifts(
+    gap: NDArray[np.int64], steps: NDArray[np.int64], max_shift: int
+) -> NDArray[np.int64]:
+    """The shifts of the steps of all gaps, one gap after another, the largest first."""
+    rank = ranks(steps)
+    gap = np.repeat(gap, steps)
+    whole = gap >> max_shift
+    rest = gap - (whole << max_shift)
+    shift = np.full(len(gap), max_shift, np.int64)
+    for _ in range(max_shift):  # peel the highest bit of what is left, one rank at a time
+        partial = rank >= whole
+        bit = np.frexp(np.maximum(rest, 1))[1] - 1
+        shift = np.where(partial, bit, shift)
+        rest = np.where(partial & (rank > whole), rest - (1 << bit), rest)
+        rank = np.where(partial & (rank > whole), rank - 1, rank)
+    return shift

@@ -1,0 +1,187 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""What `spaq-quantize` makes of operations between layers: normalisations, gates, attention."""
+
+import numpy as np
+from numpy.typing import NDArray
+from xdsl.dialects.builtin import ModuleOp, i8, i32
+from xdsl.ir import SSAValue
+from xdsl.rewriter import InsertPoint, Rewriter
+
+from daqkf.dialects.dense import from_array
+from daqkf.dialects.spaq import (
+    AddOp,
+    AttendOp,
+    AttentionOp,
+    CalibratedOp,
+    ConstantOp,
+    DequantizeOp,
+    GateOp,
+    LayerNormOp,
+    MatmulOp,
+    NormalizeOp,
+    RequantizeOp,
+    ResidualOp,
+)
+from daqkf.dialects.spaq.checks import features
+from daqkf.dialects.spaq.ops import activations, defining_constant
+from daqkf.hw_targets.numerics import ACTIVATION_MAX
+from daqkf.passes.quantize.attention import exponential_table
+from daqkf.passes.quantize.calibration import HEADROOM, Columns
+from daqkf.passes.quantize.gating import gated_scale
+from daqkf.passes.quantize.normalization import affine_factors, exponents_of
+from daqkf.passes.quantize.quantization import activation_table, requantization, symmetric_scale
+
+Row = LayerNormOp | GateOp | AttentionOp
+
+
+def attention_of(value: SSAValue) -> AttentionOp | None:
+    """The attention that a layer's sums alone are for, if there is one."""
+    reader = value.get_user_of_unique_use()
+    return reader if isinstance(reader, AttentionOp) else None
+
+
+def head_ranges(attention: AttentionOp, ranges: float | NDArray[np.float64]) -> NDArray[np.float64]:
+    """One range for all features of a head: [N]."""
+    count = features(attention.result)
+    whole = np.broadcast_to(ranges, count).reshape(attention.heads.value.data, -1)
+    return np.repeat(whole.max(axis=1), whole.shape[1])
+
+
+def complete_attentions(module: ModuleOp) -> list[AttentionOp]:
+    """Those whose queries, keys and values are all quantised."""
+    return [
+        op
+        for op in module.walk()
+        if isinstance(op, AttentionOp)
+        and all(isinstance(value.owner, DequantizeOp) for value in op.operands)
+    ]
+
+
+def quantize_attention(attention: AttentionOp, budget: float) -> None:
+    """Compute attention of what three layers have just left, as integers.
+
+    Raises:
+        ValueError: the range of the scores or of the result is missing.
+    """
+    if attention.scores is None:
+        raise ValueError("the scores of spaq.attention have no range; run spaq-calibrate")
+    heads = attention.heads.value.data
+    left = [op for value in attention.operands if isinstance(op := value.owner, DequantizeOp)]
+    queries, keys, values = (
+        np.broadcast_to(op.scales(), features(op.result)).astype(np.float64) for op in left
+    )
+    sums = (queries * keys).reshape(heads, -1)[:, 0] * attention.scale.value.data
+    # What is finer than a step of the sums says nothing.
+    step = max(float(symmetric_scale(attention.scores.value.data)), float(sums.max()))
+    columns = _row_columns(attention, budget)
+    attend = AttendOp(
+        [op.input for op in left],
+        heads,
+        attention.tokens.value.data,
+        requantization(sums / step),
+        exponential_table(step),
+        requantization(values / ACTIVATION_MAX / columns.scale),
+    )
+    Rewriter.insert_op(attend, InsertPoint.before(attention))
+    _finish(attention, attend.result, columns)
+    for op in left:
+        if not op.result.uses:
+            Rewriter.erase_op(op)
+
+
+def quantize_normalization(norm: LayerNormOp, budget: float) -> None:
+    """Normalise what a layer has just left, as integers.
+
+    Raises:
+        ValueError: the range of the result is missing, or γ or β are no constants.
+    """
+    gamma, beta = defining_constant(norm.gamma), defining_constant(norm.beta)
+    if gamma is None or beta is None:
+        raise ValueError("a normalisation has constants γ and β")
+    before, scales = _left(norm)
+    columns = _row_columns(norm, budget)
+    bias, multiplier, shift = affine_factors(
+        gamma.array().astype(np.float64),
+        beta.array().astype(np.float64),
+        np.broadcast_to(columns.scale, len(scales)),
+    )
+    normal = NormalizeOp(before.input, from_array(exponents_of(scales), i32))
+    offset = ConstantOp(from_array(bias, i32))
+    sums = AddOp(normal.result, offset.result, activations(len(scales), i32))
+    Rewriter.insert_op([normal, offset, sums], InsertPoint.before(norm))
+    _finish_row(norm, sums.result, multiplier, shift, columns)
+    for op in (before, gamma, beta):
+        if not any(value.uses for value in op.results):
+            Rewriter.erase_op(op)
+
+
+def quantize_gate(gate: GateOp, budget: float) -> None:
+    """Gate what a layer has just left, as integers.
+
+    Raises:
+        ValueError: the range of the result is missing.
+    """
+    function = gate.function.data
+    before, scales = _left(gate)
+    columns = _row_columns(gate, budget)
+    scale = gated_scale(function, float(scales[0]))
+    table = activation_table(function, float(scales[0]), scale)
+    product = GateOp(function, before.input, from_array(table, i8))
+    Rewriter.insert_op(product, InsertPoint.before(gate))
+    multiplier, shift = requantization(scale * scales[1::2] / columns.scale)
+    _finish_row(gate, product.result, multiplier, shift, columns)
+    Rewriter.erase_op(before)
+
+
+def _left(row: LayerNormOp | GateOp) -> tuple[DequantizeOp, NDArray[np.float64]]:
+    """What a layer has left for a row's operation, and its scales [N].
+
+    Raises:
+        ValueError: it is not what a layer has left.
+    """
+    before = row.input.owner
+    if not isinstance(before, DequantizeOp) or len(before.columns()):
+        raise ValueError(f"{row.name} is not of a layer's sums")
+    scales = np.broadcast_to(before.scales(), features(row.input))
+    return before, scales.astype(np.float64)
+
+
+def _row_columns(row: Row, budget: float) -> Columns:
+    """The int8 columns of a row's operation, from what is stated behind it.
+
+    Raises:
+        ValueError: its range is missing.
+    """
+    after = row.result.get_user_of_unique_use()
+    if not isinstance(after, CalibratedOp):
+        raise ValueError(f"the result of {row.name} has no spaq.calibrated range")
+    ranges = np.broadcast_to(after.ranges(), features(row.result))
+    inside = any(isinstance(use.operation, MatmulOp | ResidualOp) for use in after.result.uses)
+    return Columns.single(ranges, budget) if inside else Columns.plain(ranges * HEADROOM)
+
+
+def _finish_row(
+    row: LayerNormOp | GateOp,
+    sums: SSAValue,
+    multiplier: NDArray[np.int64],
+    shift: NDArray[np.int64],
+    columns: Columns,
+) -> None:
+    """Requantise sums in the place of a row's operation."""
+    level = RequantizeOp(sums, from_array(multiplier, i32), from_array(shift, i32))
+    Rewriter.insert_op(level, InsertPoint.before(row))
+    _finish(row, level.result, columns)
+
+
+def _finish(row: Row, level: SSAValue, columns: Columns) -> None:
+    """Put int8 columns in the place of a row's operation and its stated range, which go."""
+    after = row.result.get_user_of_unique_use()
+    assert isinstance(after, CalibratedOp)
+    result = DequantizeOp(level, columns.scale)
+    result.result.name_hint = row.result.name_hint
+    Rewriter.insert_op(result, InsertPoint.before(row))
+    after.result.replace_all_uses_with(result.result)
+    for op in (after, row):
+        Rewriter.erase_op(op)

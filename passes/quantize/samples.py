@@ -1,0 +1,95 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""Running a float module on samples, to see what its products read."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from zipfile import BadZipFile
+
+import numpy as np
+from numpy.typing import NDArray
+from xdsl.dialects.builtin import ModuleOp
+from xdsl.interpreter import Interpreter, PythonValues
+from xdsl.ir import Operation
+from xdsl.utils.exceptions import InterpretationError
+
+from daqkf.dialects.interpreting import run
+from daqkf.dialects.spaq import MatmulOp
+from daqkf.passes.quantize.input_statistics import InputStatistics
+
+
+@dataclass
+class _Inputs(Interpreter.Listener):
+    """The statistics of what each product reads."""
+
+    found: dict[Operation, InputStatistics] = field(
+        default_factory=dict[Operation, InputStatistics]
+    )
+
+    def will_interpret_op(self, op: Operation, args: PythonValues) -> None:
+        if isinstance(op, MatmulOp):
+            self.found[op] = InputStatistics.of(args[0])
+
+
+Samples = NDArray | Sequence[NDArray]
+"""Activations [T, K], or of a function with attention several sequences of them."""
+
+
+def rows_of(samples: Samples) -> tuple[NDArray, list[int]]:
+    """All of them [T, K], and how many tokens each sequence has; none, if nothing says.
+
+    Raises:
+        ValueError: something else than numbers [T, K].
+    """
+    parts = [samples] if isinstance(samples, np.ndarray) else list(samples)
+    for part in parts or [np.empty(0)]:
+        if part.ndim != 2 or not part.size or part.dtype.kind not in "fiu":
+            raise ValueError(f"samples must be numbers [T, K], not {part.dtype} {part.shape}")
+    lengths = [] if isinstance(samples, np.ndarray) else [len(part) for part in parts]
+    return np.concatenate(parts), lengths
+
+
+def load_samples(path: str) -> NDArray:
+    """Float activations [T, K] from a `.npy` file.
+
+    Raises:
+        OSError, ValueError: the file cannot be read as such.
+    """
+    try:
+        samples = np.load(Path(path), allow_pickle=False)
+    except EOFError:
+        raise ValueError(f"{path}: the file is empty") from None
+    if not isinstance(samples, np.ndarray):
+        raise ValueError(f"{path}: expected one array in .npy format")
+    return samples
+
+
+def load_inputs(path: str) -> dict[str, NDArray]:
+    """A network's inputs by name, from a `.npz` file.
+
+    Raises:
+        OSError, ValueError: the file cannot be read as such.
+    """
+    try:
+        with np.load(Path(path), allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in arrays.files}
+    except (ValueError, EOFError, AttributeError, TypeError, BadZipFile) as error:
+        raise ValueError(f"{path}: cannot be read as arrays by name in .npz: {error}") from None
+
+
+def input_statistics(module: ModuleOp, samples: Samples) -> dict[Operation, InputStatistics]:
+    """Run the module's one function on `samples` [T, K]: what each of its products reads.
+
+    Raises:
+        ValueError: samples that are not finite numbers, or of another shape.
+    """
+    rows, lengths = rows_of(samples)
+    InputStatistics.check(rows)
+    listener = _Inputs()
+    try:
+        run(module, rows.astype(np.float32), listeners=(listener,), sequences=lengths)
+    except InterpretationError as error:
+        raise ValueError(f"samples: {error}") from None
+    return listener.found

@@ -1,0 +1,519 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""A compiled network: what the host runs, the kernels on one array, and ways to run both."""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from xdsl.dialects.builtin import ModuleOp, StringAttr
+from xdsl.dialects.func import FuncOp
+from xdsl.irdl import IRDLOperation
+from xdsl.utils.exceptions import DiagnosticException, InterpretationError, ParseError
+
+from daqkf.compiler.design import rtl_contents, run_passes
+from daqkf.compiler.pipelines import CIRCUIT
+from daqkf.compiler.products import attention_program, product_program
+from daqkf.dialects.dfke import Machine
+from daqkf.dialects.interpreting import call, entry
+from daqkf.dialects.nn import (
+    AttentionOp,
+    ConstantOp,
+    ElementwiseOp,
+    LinearOp,
+    ProductOp,
+    ReduceOp,
+    SliceOp,
+)
+from daqkf.dialects.nn.attention import Operands
+from daqkf.dialects.nn.base import HOST, node_name
+from daqkf.dialects.nn.interpreter import NnFunctions, integer_product
+from daqkf.dialects.rpea import (
+    ArrayConfig,
+    ArrayOp,
+    ChainOp,
+    Playable,
+    ProgramOp,
+    Runnable,
+    RunOp,
+    TiledOp,
+)
+from daqkf.dialects.rpea.chaining import QUERIES
+from daqkf.dialects.rpea.interpreter import RpeaFunctions, require_tokens
+from daqkf.dialects.spaq import ConcatOp
+from daqkf.dialects.spaq.checks import features as columns_of
+from daqkf.hw_targets import load_target
+from daqkf.lowering.image.encode import encode, parts_of
+from daqkf.passes.files import write_atomically
+from daqkf.passes.nn_product import Inputs, in_order, input_names, output_names
+from daqkf.runtime.accelerators import Accelerator, Resumable, SimulatedArray
+from daqkf.runtime.simulator import Job, Simulator
+from daqkf.support.errors import DaqkfError, describe
+from daqkf.support.ir import make_context, module_text, parse_module
+
+Progress = Callable[[str], None]
+"""Called with the name of each kernel and product before it runs."""
+
+_ON_ARRAY = LinearOp | ProductOp | AttentionOp
+
+FAST, RTL = "fast", "rtl"
+
+_MODULES = ("network", "arrays")
+"""Those of a `CompiledNetwork`, each in a file of its name."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A program of a network, and what it moves for a token."""
+
+    name: str
+    """The kernel it is part of."""
+    program: Runnable
+    brought: int = 0
+    """Bytes of a token that go to the array only to be added there."""
+
+    @property
+    def attends(self) -> bool:
+        """Whether activations are sequences."""
+        return isinstance(self.program, ChainOp) and self.program.tiles is not None
+
+    @property
+    def features(self) -> int:
+        """Bytes of a token that go to the array; those of sequences go twice."""
+        return self.program.features.value.data * (1 + self.attends)
+
+    @property
+    def outputs(self) -> int:
+        """Bytes of a token that come back."""
+        return self.program.channels
+
+    @property
+    def kernels(self) -> int:
+        """Layers that follow one another on the array."""
+        return len(self._layers)
+
+    @property
+    def rows(self) -> dict[str, int]:
+        """What the row unit does between and behind them, and how often."""
+        parts = parts_of(self.program) if isinstance(self.program, ChainOp) else []
+        kinds = [part.name for part in parts if not isinstance(part, ProgramOp)]
+        return dict(Counter(kind.removeprefix("rpea.") for kind in kinds))
+
+    @property
+    def saved(self) -> int:
+        """Bytes of a token that neither leave nor come back, as layers follow one another, less
+        those that go to the array to be added."""
+        # Of attention, the host would get all that it is of, and give the results.
+        first = QUERIES + 1 if self.attends else 1
+        leave = sum(layer.channels for layer in self._layers[:-1])
+        come = sum(layer.features.value.data for layer in self._layers[first:])
+        return leave + come - self.brought - self.features // 2 * self.attends
+
+    @property
+    def _layers(self) -> Sequence[Runnable]:
+        if not isinstance(self.program, ChainOp):
+            return [self.program]
+        return [
+            part
+            for part in parts_of(self.program)
+            if isinstance(part, ProgramOp) and part.operands_from is None
+        ]
+
+    @cached_property
+    def programs(self) -> list[list[Playable]]:
+        """What is loaded: one program, or the parts of each group of a kernel that is tiled."""
+        if isinstance(self.program, TiledOp):
+            return [list[Playable](group) for group in self.program.groups()]
+        return [[self.program]]
+
+    @cached_property
+    def images(self) -> list[list[bytes]]:
+        """The image of each program."""
+        return [[encode(program) for program in group] for group in self.programs]
+
+    def jobs(self, x: NDArray[np.int8], lengths: Sequence[int] = ()) -> list[list[Job]]:
+        """What an array has to play for activations [T, K], by group of outputs.
+
+        Activations may be sequences of these lengths, all for one program. As many tiles as there
+        are partial sums for go through a part before the next one.
+        """
+        config = self.program.target().config.data
+        if isinstance(self.program, ChainOp) and self.attends:
+            ((image,),) = self.images
+            sequences = tuple(lengths) or (len(x),)
+            for tokens in sequences:
+                require_tokens(self.program, tokens)
+            return [[Job(image, x, self.program.channels, sequences)]]
+        groups: list[list[Job]] = []
+        for programs, images in zip(self.programs, self.images, strict=True):
+            rows, jobs = len(x), list[Job]()
+            if len(programs) > 1:
+                rows = config.lanes * (config.partial_depth // programs[0].channels)
+            for first in range(0, len(x), rows):
+                low = 0
+                for program, image in zip(programs, images, strict=True):
+                    high = low + program.features.value.data
+                    part = np.ascontiguousarray(x[first : first + rows, low:high])
+                    keeps = program is not programs[-1]
+                    jobs.append(Job(image, part, 0 if keeps else program.channels))
+                    low = high
+            groups.append(jobs)
+        return groups
+
+    def play(
+        self,
+        accelerator: Accelerator,
+        x: NDArray[np.int8],
+        lengths: Sequence[int] = (),
+    ) -> NDArray[np.int8]:
+        """The results int8 [T, N] of activations [T, K], which may be sequences."""
+        groups = self.jobs(x, lengths)
+        results = iter(accelerator.play([job for jobs in groups for job in jobs]))
+        columns: list[NDArray[np.int8]] = []
+        for jobs in groups:
+            own = zip(jobs, islice(results, len(jobs)), strict=True)
+            columns.append(np.concatenate([y for job, y in own if job.outputs]))
+        return np.concatenate(columns, axis=1)
+
+
+def _brought(op: RunOp) -> int:
+    joined = op.input.owner
+    return columns_of(joined.inputs[0]) if isinstance(joined, ConcatOp) else 0
+
+
+@dataclass(frozen=True, eq=False)
+class CompiledNetwork:
+    """A network whose kernels run on one array; the host runs the rest."""
+
+    network: ModuleOp
+    """`main` in `nn`, and each kernel as exact integers in `spaq`: what defines the results."""
+    arrays: ModuleOp
+    """The array, its programs, and each kernel as the host calls them."""
+    target: str
+
+    @cached_property
+    def config(self) -> ArrayConfig:
+        """Everything that shapes the circuit."""
+        return next(op for op in self.arrays.ops if isinstance(op, ArrayOp)).config.data
+
+    @property
+    def inputs(self) -> list[str]:
+        """The names of the network's inputs."""
+        return input_names(entry(self.network))
+
+    @property
+    def outputs(self) -> list[str]:
+        """The names of its outputs."""
+        return output_names(entry(self.network))
+
+    @cached_property
+    def kernels(self) -> dict[str, FuncOp]:
+        """The kernels by name, in the order in which they run."""
+        functions = {op.sym_name.data: op for op in self.arrays.ops if isinstance(op, FuncOp)}
+        calls = [op for op in self.network.walk() if isinstance(op, LinearOp)]
+        names = dict.fromkeys(op.callee.root_reference.data for op in calls)
+        return {name: functions[name] for name in names}
+
+    @cached_property
+    def stages(self) -> list[Stage]:
+        """Every program, in the order in which they run."""
+        return [
+            Stage(name, op.target(), _brought(op))
+            for name, function in self.kernels.items()
+            for op in function.walk()
+            if isinstance(op, RunOp)
+        ]
+
+    @cached_property
+    def verilog_files(self) -> dict[str, str]:
+        """SystemVerilog of the array by file name, one module each."""
+        from daqkf.lowering.hdl.verilog import emit_verilog
+
+        array = next(op for op in self.arrays.ops if isinstance(op, ArrayOp))
+        circuit = ModuleOp([array.clone()])
+        run_passes(circuit, CIRCUIT)
+        return emit_verilog(circuit)
+
+    @cached_property
+    def system_files(self) -> dict[str, str]:
+        """SystemVerilog by file name of `daqkf_system`, the array's files among them."""
+        from daqkf.lowering.hdl.circuit import circuit_module
+        from daqkf.lowering.hdl.verilog import emit_verilog
+        from daqkf.lowering.rtl.system import build_system
+
+        return emit_verilog(circuit_module(build_system(self.config))) | self.verilog_files
+
+    @cached_property
+    def simulated(self) -> SimulatedArray:
+        """The RTL in Verilator, built when it is first asked for."""
+        return SimulatedArray(Simulator.verilated(self.verilog_files, self.config))
+
+    def run(
+        self,
+        inputs: Inputs,
+        *,
+        accelerator: Accelerator | str = FAST,
+        only: str = "",
+        check: bool = False,
+        resume: str | Path | None = None,
+        progress: Progress = lambda name: None,
+    ) -> dict[str, NDArray[Any]]:
+        """The network's outputs by name.
+
+        Args:
+            inputs: arrays by name; see `inputs`.
+            accelerator: `fast`, the exact integers of the IR; `rtl`, the simulated array; or
+                anything that has `Accelerator`'s `play`, a board's driver, say.
+            only: kernels, products and attentions whose names begin so run on the accelerator, the
+                others in the fast model.
+            check: compare what the accelerator gives with the fast model, bit for bit.
+            resume: a folder in which the accelerator's results are kept, and found again.
+            progress: told what runs next.
+
+        Raises:
+            DaqkfError: inputs that do not fit, an unknown accelerator, a difference that `check`
+                finds.
+            SimulationError, ToolNotFoundError: the simulation failed, or a tool is missing.
+        """
+        if accelerator == RTL:
+            accelerator = self.simulated
+        if isinstance(accelerator, str) and accelerator != FAST:
+            raise DaqkfError(f"unknown accelerator '{accelerator}' (known: {FAST}, {RTL})")
+        device = None if isinstance(accelerator, str) else accelerator
+        if device is not None and resume is not None:
+            device = Resumable(device, Path(resume))
+        runner = _Runner(self, device, only, check, progress)
+        function = entry(self.network)
+        try:
+            results = call(
+                self.network,
+                function,
+                in_order(function, inputs),
+                host=NnFunctions(runner.kernel, runner.product, runner.attention),
+            )
+        except (InterpretationError, ValueError) as error:
+            raise DaqkfError(describe(error)) from None
+        return dict(zip(self.outputs, results, strict=True))
+
+    def traffic(self) -> list[dict[str, Any]]:
+        """A row for each program: what it moves a token, and its words and bytes."""
+        return [
+            {
+                "name": stage.name,
+                "kernels": stage.kernels,
+                "rows": stage.rows,
+                "programs": sum(len(group) for group in stage.programs),
+                "in": stage.features * len(stage.programs),
+                "out": stage.outputs,
+                "program_bytes": sum(len(image) for group in stage.images for image in group),
+                "words": sum(
+                    part.longest
+                    for group in stage.programs
+                    for program in group
+                    for part in parts_of(program)
+                ),
+            }
+            for stage in self.stages
+        ]
+
+    def saved(self) -> int:
+        """Bytes a token that fusion saves: what merged kernels read once, and chains never move."""
+        merged = 0
+        for op in self.network.walk():
+            if isinstance(op, LinearOp):
+                slices = [use for use in op.result.uses if isinstance(use.operation, SliceOp)]
+                features = self.kernels[op.callee.root_reference.data].body.block.args[0]
+                merged += max(len(slices) - 1, 0) * columns_of(features)
+        return merged + sum(stage.saved for stage in self.stages)
+
+    def host(self) -> dict[str, int]:
+        """What the host runs: operations of `main` by kind, and how many there are."""
+        found: Counter[str] = Counter()
+        for op in entry(self.network).body.block.ops:
+            if isinstance(op, _ON_ARRAY | ConstantOp) or not op.name.startswith("nn."):
+                continue
+            assert isinstance(op, IRDLOperation)
+            found[_kind(op)] += 1
+        return dict(found.most_common())
+
+    def left(self) -> list[dict[str, str]]:
+        """What the host does that arrays can: `name`, what it `does`, `why` it does it."""
+        return [
+            {"name": node_name(op).strip("'"), "does": _kind(op), "why": why.data}
+            for op in self.network.walk()
+            if isinstance(op, IRDLOperation)
+            and isinstance(why := op.attributes.get(HOST), StringAttr)
+        ]
+
+    def summary(self) -> dict[str, Any]:
+        """Facts about the network, JSON-able."""
+        rows = self.traffic()
+        return {
+            "target": self.target,
+            "inputs": self.inputs,
+            "outputs": self.outputs,
+            "array": asdict(self.config),
+            "fingerprint": f"{self.config.fingerprint:#010x}",
+            "bytes_per_token": sum(row["in"] + row["out"] for row in rows),
+            "saved_by_fusion": self.saved(),
+            "programs": rows,
+            "host": self.host(),
+            "left": self.left(),
+            "products": sum(isinstance(op, ProductOp) for op in self.network.walk()),
+            "attentions": sum(isinstance(op, AttentionOp) for op in self.network.walk()),
+        }
+
+    def save(self, folder: str | Path) -> None:
+        """Write a folder that `load` reads back.
+
+        `rtl/*.sv` with the system and `daqkf_registers.h` (see `Design.save`), `programs/*.bin`,
+        `network.mlir` (the host's part and the integer kernels), `arrays.mlir` (the array level)
+        and `network.json` (facts), each under a temporary name first.
+        """
+        folder = Path(folder)
+        for name, text in rtl_contents(self.verilog_files, self.system_files).items():
+            write_atomically(folder / name, text.encode())
+        images = [
+            (stage.name, image)
+            for stage in self.stages
+            for group in stage.images
+            for image in group
+        ]
+        for number, (name, image) in enumerate(images):
+            write_atomically(folder / "programs" / f"{number:03}-{name}.bin", image)
+        for name in _MODULES:
+            text = module_text(getattr(self, name))
+            write_atomically(folder / f"{name}.mlir", text.encode())
+        facts = json.dumps(self.summary(), indent=2) + "\n"
+        write_atomically(folder / "network.json", facts.encode())
+
+    @classmethod
+    def load(cls, folder: str | Path) -> "CompiledNetwork":
+        """Read a network back; its RTL is the files', not made anew.
+
+        Raises:
+            DaqkfError: a file is missing, malformed, or does not fit the others.
+        """
+        folder = Path(folder)
+        try:
+            facts = json.loads((folder / "network.json").read_text(encoding="utf-8"))
+            modules = {
+                name: parse_module(make_context(), path.read_text(encoding="utf-8"), str(path))
+                for name, path in ((name, folder / f"{name}.mlir") for name in _MODULES)
+            }
+            network = cls(**modules, target=facts["target"])
+            if facts["fingerprint"] != f"{network.config.fingerprint:#010x}":
+                raise DaqkfError("network.json and arrays.mlir are of different arrays")
+            names = (folder / "rtl" / "filelist.f").read_text(encoding="utf-8").split()
+            files = {name: (folder / "rtl" / name).read_text(encoding="utf-8") for name in names}
+        except KeyError as error:
+            raise DaqkfError(f"{folder / 'network.json'}: lacks {error}") from None
+        except StopIteration:
+            raise DaqkfError(f"{folder / 'arrays.mlir'}: no rpea.array") from None
+        except (ParseError, DiagnosticException, ValueError, OSError) as error:
+            message = describe(error)
+            place = "" if str(folder) in message else f"{folder}: "
+            raise DaqkfError(f"{place}{message}") from None
+        network.__dict__["verilog_files"] = files
+        return network
+
+
+def _kind(op: IRDLOperation) -> str:
+    """What an operation of the host does, in a word."""
+    named = isinstance(op, ElementwiseOp | ReduceOp)
+    return op.kind.data if named else op.name.removeprefix("nn.")
+
+
+@dataclass(frozen=True)
+class _Runner:
+    """What stands in for `nn.linear`, `nn.product` and `nn.attention` in a run."""
+
+    compiled: CompiledNetwork
+    device: Accelerator | None
+    only: str
+    check: bool
+    progress: Progress
+
+    def kernel(self, function: FuncOp, x: NDArray[Any], lengths: Sequence[int]) -> NDArray[Any]:
+        name = function.sym_name.data
+        self.progress(name)
+        on_device = self.device is not None and name.startswith(self.only)
+        fast = None
+        if not on_device or self.check:
+            (fast,) = call(self.compiled.network, function, (x,), sequences=lengths)
+            if not on_device:
+                return fast
+        lowered = self.compiled.kernels[name]
+
+        def play(program: Runnable, x: NDArray[np.int8]) -> NDArray[np.int8]:
+            assert self.device is not None
+            stage = next(stage for stage in self.compiled.stages if stage.program is program)
+            return stage.play(self.device, x, lengths)
+
+        # All sequences at once: what is around the program does not know of them.
+        (y,) = call(self.compiled.arrays, lowered, (x,), array=RpeaFunctions(play))
+        self._compare(name, y, fast)
+        return y
+
+    def product(
+        self, op: ProductOp, lhs: NDArray[np.int8], rhs: NDArray[np.int8]
+    ) -> NDArray[np.int8]:
+        return self._made(
+            op,
+            lhs,
+            rhs.shape[1],
+            lambda: integer_product(op, lhs, rhs),
+            lambda machine: product_program(
+                rhs, op.requantization(), self.compiled.config, machine
+            ),
+        )
+
+    def attention(
+        self, op: AttentionOp, queries: NDArray[np.int8], operands: Operands
+    ) -> NDArray[np.int8]:
+        return self._made(
+            op,
+            queries,
+            queries.shape[1],
+            lambda: op.integers(queries, operands),
+            lambda machine: attention_program(op, operands, self.compiled.config, machine),
+        )
+
+    def _made(
+        self,
+        op: IRDLOperation,
+        x: NDArray[np.int8],
+        outputs: int,
+        exact: Callable[[], NDArray[np.int8]],
+        program: Callable[[Machine], bytes],
+    ) -> NDArray[np.int8]:
+        """The results of a program that is made at run time, for an operation of the network."""
+        name = node_name(op).strip("'")
+        self.progress(name)
+        on_device = self.device is not None and name.startswith(self.only)
+        fast = None
+        if not on_device or self.check:
+            fast = exact()
+            if not on_device:
+                return fast
+        assert self.device is not None
+        try:
+            image = program(load_target(self.compiled.target).machine)
+        except (DiagnosticException, ValueError) as error:
+            raise DaqkfError(f"{name}: {describe(error)}") from None
+        (y,) = self.device.play([Job(image, x, outputs)])
+        self._compare(name, y, fast)
+        return y
+
+    def _compare(self, name: str, y: NDArray[Any], fast: NDArray[Any] | None) -> None:
+        if fast is not None and not np.array_equal(y, fast):
+            count = int((y != fast).sum())
+            raise DaqkfError(f"{name}: {count} of {y.size} results differ from the fast model's")

@@ -1,0 +1,106 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""Files that networks come in, each read into `nn`."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from xdsl.dialects.builtin import ModuleOp
+
+from daqkf.support.errors import EXPECTED, DaqkfError, describe
+
+
+def _onnx(path: Path) -> ModuleOp:
+    from daqkf.lowering.frontends.onnx.graph import import_onnx
+
+    return import_onnx(path)
+
+
+def _linalg(path: Path) -> ModuleOp:
+    from daqkf.lowering.frontends.linalg.module import parse_network
+    from daqkf.support.ir import make_context
+
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise DaqkfError(f"{path}: not a text file") from None
+    try:
+        return parse_network(make_context(), text, str(path))
+    except EXPECTED as error:
+        message = describe(error)
+        place = "" if message.startswith(str(path)) else f"{path}: "
+        raise DaqkfError(f"{place}{message}") from None
+
+
+def _mtx(path: Path) -> ModuleOp:
+    from daqkf.lowering.frontends.matrices import read_mtx
+
+    return read_mtx(path)
+
+
+def _npy(path: Path) -> ModuleOp:
+    from daqkf.lowering.frontends.matrices import read_npy
+
+    return read_npy(path)
+
+
+def _npz(path: Path) -> ModuleOp:
+    from daqkf.lowering.frontends.matrices import read_npz
+
+    return read_npz(path)
+
+
+def _safetensors(path: Path) -> ModuleOp:
+    from daqkf.lowering.frontends.description import read_description
+
+    return read_description(path)
+
+
+FORMATS: dict[str, Callable[[Path], ModuleOp]] = {
+    "onnx": _onnx,
+    "linalg": _linalg,
+    "mtx": _mtx,
+    "npy": _npy,
+    "npz": _npz,
+    "safetensors": _safetensors,
+}
+"""What reads each format; it is imported only then."""
+
+SUFFIXES = {
+    ".onnx": "onnx",
+    ".mlir": "linalg",
+    ".mtx": "mtx",
+    ".npy": "npy",
+    ".npz": "npz",
+    ".toml": "safetensors",
+}
+
+
+def load_network(path: str | Path, file_format: str | None = None) -> ModuleOp:
+    """A network's file as a module of `nn`, whose function `main` is the network.
+
+    - `.onnx`: an ONNX model.
+    - `.mlir`: linalg on tensors, as torch-mlir and IREE print it; or a module of `nn`.
+    - `.mtx`, `.npy`, `.npz`: one layer; see `daqkf.lowering.frontends.matrices`.
+    - `.toml`: layers in a safetensors file; see `daqkf.lowering.frontends.description`.
+
+    Args:
+        path: the file.
+        file_format: one of `FORMATS`, in place of what the suffix says.
+
+    Raises:
+        DaqkfError: an unknown suffix, or a file that cannot be read or has something unsupported.
+    """
+    path = Path(path)
+    file_format = file_format or SUFFIXES.get(path.suffix)
+    if file_format is None:
+        raise DaqkfError(f"{path}: not a network's file (known: {', '.join(SUFFIXES)})")
+    try:
+        with path.open("rb"):  # not all readers say which file is missing
+            pass
+        return FORMATS[file_format](path)
+    except DaqkfError:
+        raise
+    except EXPECTED as error:
+        raise DaqkfError(describe(error)) from None

@@ -1,0 +1,360 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""The Python face of the compiler: `compile`, which gives a `Design` or a `CompiledNetwork`."""
+
+import inspect
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, overload
+
+import numpy as np
+from numpy.typing import NDArray
+from xdsl.dialects.builtin import ModuleOp
+from xdsl.rewriter import InsertPoint, Rewriter
+from xdsl.utils.exceptions import DiagnosticException
+
+from daqkf.compiler.design import Design, StageCallback, run_passes
+from daqkf.compiler.pipelines import KERNELS, LOWER
+from daqkf.dialects.dfke import Machine
+from daqkf.dialects.spaq import LevelsAttr, LevelSet
+from daqkf.hw_targets import load_target
+from daqkf.lowering.frontends.arrays import as_matrix, import_layer
+from daqkf.passes.dfke_dispatch import Dispatcher, Variant
+from daqkf.passes.dfke_schedule import DfkeSchedulePass
+from daqkf.passes.encode.codings import share_out_channels, tile_cycles
+from daqkf.passes.encode.cost_model import DEFAULT_ELEMENTS, Elements
+from daqkf.passes.quantize.allocation import Choice, LevelChooser
+from daqkf.passes.quantize.calibration import extra_columns
+from daqkf.passes.quantize.dispatch import BUDGET
+from daqkf.passes.quantize.samples import input_statistics
+from daqkf.passes.quantize.weights import products
+from daqkf.passes.spaq_calibrate import calibrate
+from daqkf.passes.spaq_prune import prune
+from daqkf.passes.spaq_quantize import SpaqQuantizePass
+from daqkf.passes.spaq_select_levels import SpaqSelectLevelsPass
+from daqkf.support.errors import DaqkfError, describe
+
+if TYPE_CHECKING:
+    from daqkf.compiler.compiled_network import CompiledNetwork
+
+Levels = LevelSet | str | int
+
+_CALIBRATION_TOKENS = 256
+
+_ATTEMPTS = 5
+"""To meet a budget of cycles."""
+
+_NOISE = 0.01
+"""The share of noise around which a front lies: 20 dB."""
+
+_PER_FEATURE = 2
+"""Calibration tokens a feature from which on second-order methods are used by themselves."""
+
+_SQNR = re.compile(r"auto-(\d+(?:\.\d+)?)dB", re.IGNORECASE)
+
+_LEVELS = re.compile(r"(uniform|codebook|ternary|binary)(?:-(\d+))?(?:-(\d+))?")
+_MAGNITUDES = {"uniform": 15, "codebook": 15}
+"""Of a kind of level set that is named without a count: 31 levels, 5 bits."""
+
+
+def level_set(levels: Levels) -> LevelSet:
+    """A level set from its short form: `int8`, `uniform-15`, `codebook-15-31`, `ternary`, `binary`.
+
+    The first number counts the magnitudes of a channel (by default 15, which is 5 bits), the
+    second is the largest level of a codebook (by default 2·magnitudes + 1). A plain integer
+    means `uniform`.
+
+    Raises:
+        DaqkfError: there is no such level set.
+    """
+    if isinstance(levels, LevelSet):
+        return levels
+    text = {"int8": "uniform-127"}.get(str(levels), str(levels))
+    match = _LEVELS.fullmatch(f"uniform-{text}" if text.isdigit() else text)
+    if match is None:
+        raise DaqkfError(
+            f"unknown level set '{levels}' (for example: int8, uniform-15, codebook-15-31, ternary)"
+        )
+    try:
+        magnitudes = int(match[2]) if match[2] else _MAGNITUDES.get(match[1])
+        return LevelSet.of(match[1], magnitudes, int(match[3]) if match[3] else None)
+    except ValueError as error:
+        raise DaqkfError(str(error)) from None
+
+
+def _affordable(split: float, shape: tuple[int, int], target: "str | Design") -> float:
+    """The share of extra columns, at most `split`, that fits beside weights [K, N]."""
+    extra_columns(1, split)  # refuses what is no share
+    machine = target.config if isinstance(target, Design) else load_target(target).machine
+    limits = machine.activation_depth - 1, machine.result_depth
+    spare = min(limit / extent - 1 for limit, extent in zip(limits, shape, strict=True))
+    return min(split, max(spare, 0.0))
+
+
+def _variants(
+    levels: Levels | Sequence[Levels], sparsity: float | Sequence[float] | None
+) -> list[Variant]:
+    """The variants to compile, of one level set and one sparsity each."""
+    sets = [levels] if isinstance(levels, LevelSet | str | int) else list(levels)
+    shares = list(sparsity) if isinstance(sparsity, Sequence) else [sparsity]
+    count = max(len(sets), len(shares))
+    for what, entries in (("level sets", sets), ("sparsities", shares)):
+        if len(entries) not in (1, count):
+            raise DaqkfError(f"{len(entries)} {what} for {count} variants")
+    sets, shares = sets * (count // len(sets)), shares * (count // len(shares))
+    return [Variant(level_set(s), share) for s, share in zip(sets, shares, strict=True)]
+
+
+def _stated(module: ModuleOp) -> LevelSet | None:
+    """The level set of a quantised module's weights, if it has one for all of them."""
+    encodings = [constant.encoding for _, constant in products(module)]
+    stated = {found.levels for found in encodings if found is not None}
+    (levels,) = stated if len(stated) == 1 else (None,)
+    return levels.data if isinstance(levels, LevelsAttr) else None
+
+
+def _within(
+    cycles: int,
+    quantize: SpaqQuantizePass,
+    module: ModuleOp,
+    samples: NDArray[Any] | None,
+    machine: Machine,
+    elements: Elements,
+) -> ModuleOp:
+    """The module quantised so that its kernel takes at most so many cycles a tile.
+
+    What is chosen counts neither extra columns nor how well the outputs share out, so the
+    budget is corrected by what comes out.
+
+    Raises:
+        ValueError: there are no such levels.
+    """
+    words, most = float(cycles * machine.pes), 0
+    for _ in range(_ATTEMPTS):
+        copy = module.clone()
+        replace(quantize, words=int(words)).quantize(copy, samples)
+        levels = next(constant.array() for _, constant in products(copy))
+        own = elements.on(machine, [levels])
+        most = tile_cycles(share_out_channels(levels, own)[1], levels.shape[1], own)
+        if most <= cycles:
+            return copy
+        words *= cycles / most
+    raise ValueError(f"no levels were found for {cycles} cycles; the nearest take {most}")
+
+
+@overload
+def compile(  # pyright: ignore[reportOverlappingOverload]
+    weights: str | Path, **options: Any
+) -> "CompiledNetwork": ...
+
+
+@overload
+def compile(weights: Any, **options: Any) -> Design: ...
+
+
+def compile(weights: Any, **options: Any) -> "Design | CompiledNetwork":
+    """Compile a layer (`compile_layer`) or a network's file (`daqkf.compiler.compile_network`).
+
+    Args:
+        weights: a matrix [K, N]; or the path of a file that
+            `daqkf.compiler.formats.load_network` reads.
+        options: those of `compile_layer`, or of `compile_network`, whose `levels` are spelled as
+            those of a layer.
+
+    Raises:
+        DaqkfError: bad weights, files, names or options, or what does not fit the target.
+    """
+    if not isinstance(weights, str | Path):
+        return compile_layer(weights, **options)
+    from daqkf.compiler.network import compile_network
+
+    known = inspect.signature(compile_network).parameters
+    if surplus := sorted(set(options) - set(known)):
+        raise DaqkfError(f"{surplus[0]} is for single layers, not for a network's file")
+    levels = level_set(options.pop("levels", "int8"))
+    return compile_network(weights, levels=levels, **options)
+
+
+def compile_layer(
+    weights: Any,
+    *,
+    bias: Any = None,
+    activation: str | None = None,
+    sparsity: float | Sequence[float] | None = None,
+    levels: Levels | Sequence[Levels] = "int8",
+    error_budget: float = BUDGET,
+    calibration: NDArray[Any] | None = None,
+    split: float = 0.02,
+    accuracy: float | str | None = None,
+    cycles: int | None = None,
+    second_order: bool | None = None,
+    target: "str | Design" = "generic",
+    family: str | Sequence[str] | None = None,
+    fabric: str | None = None,
+    index_bits: int | str | None = None,
+    on_stage: StageCallback | None = None,
+) -> Design:
+    """Compile one layer `act(x·W + b)` for an array.
+
+    Args:
+        weights: [K, N], a NumPy array or a SciPy sparse matrix. Floats are quantised;
+            integers are taken as levels and must be of the level set.
+        bias: [N], in the units of x·W.
+        activation: relu, gelu, gelu_tanh, silu, sigmoid or tanh.
+        sparsity: prune to this share of zeros first.
+        levels: the level set; see `level_set`. `auto-25dB` looks one up in the table of profiled
+            weights that keeps this SQNR of the weights at the fewest cycles. Several level sets,
+            or several sparsities, make as many variants of the layer, among which the array
+            picks for each tile of tokens by the zeros of its activations.
+        error_budget: the RMS error, in int8 steps of the output, that variants may have in
+            the tiles that take them, by the calibration; the fastest that keeps it is taken.
+        calibration: float activations [T, K] like those to come, which set the ranges of
+            int8. Without them, 256 tokens drawn from a standard normal distribution.
+        split: how many more int8 columns the array may get for features of large range, as a
+            share of them, for inputs and for results behind relu, gelu or silu. 0 means none;
+            fewer than allowed are made where the target has no room.
+        accuracy: choose levels, in place of `levels`, for groups of channels at the fewest
+            cycles such that the outputs keep this accuracy in the face of the weights' errors: a
+            cosine like 0.99, or an SQNR like "25dB". Needs `calibration`.
+        cycles: choose them at the best accuracy such that a tile takes at most so many cycles.
+            Needs `calibration`.
+        second_order: prune and round such that errors make up for each other in the outputs on
+            the calibration data. By default where that has at least two tokens for each feature:
+            fewer say too little.
+        target: a target's name, a .toml file, or a Design whose array is to be used as it is.
+        family: the kind of elements, in place of the target's: one of `dfke.machine.FAMILIES`,
+            several that take turns ("running_sum,multiply", or a list), or `auto`, which picks
+            one by predicted cycles times area.
+        fabric: xcup or xcup-dsp, for whose elements `auto` goes by its areas (by default xcup),
+            and on which elements multiply as suits it (by default as the target says).
+        index_bits: bits of an item's row in a stream word, in place of the target's: 0 for whole
+            addresses, or `auto`, which picks those of the least block RAM at 5 % more cycles
+            or less.
+        on_stage: sees the IR after each pass.
+
+    Raises:
+        DaqkfError: bad weights, shapes, names, or a layer that does not fit the target.
+    """
+    if isinstance(levels, Sequence) and not isinstance(levels, str) and len(levels) == 1:
+        levels = levels[0]
+    lookup = _SQNR.fullmatch(levels) if isinstance(levels, str) else None
+    variants = _variants("int8" if lookup else levels, sparsity)
+    chosen, shares = variants[0].levels, [variant.sparsity for variant in variants]
+    stage = on_stage or (lambda name, module: None)
+    if (accuracy is not None or cycles is not None) and (calibration is None or len(variants) > 1):
+        raise DaqkfError("accuracy and cycles need calibration, and no variants")
+    if second_order and calibration is None:
+        raise DaqkfError("second_order needs calibration")
+
+    machine = target.target if isinstance(target, Design) else target
+    elements = Elements.of(family, fabric, index_bits)
+    try:
+        organisation = load_target(machine).machine
+        if isinstance(target, Design):
+            if elements != DEFAULT_ELEMENTS:
+                raise ValueError(
+                    "a design's array has its elements: no family, fabric or index_bits with it"
+                )
+            organisation = organisation.with_elements_of(target.config)
+        elements.on(organisation)  # refuses unknown names before any work
+        matrix, is_integer = as_matrix(weights)
+        module = import_layer(matrix, bias, activation)
+        stage("import", module)
+        if second_order is None:
+            tokens = 0 if calibration is None or not np.ndim(calibration) else len(calibration)
+            second_order = tokens >= _PER_FEATURE * len(matrix)
+        choosing = accuracy is not None or cycles is not None
+        samples = calibration if (second_order or choosing) and not is_integer else None
+        if shares[0] is not None:
+            prune(module, min(share or 0.0 for share in shares), samples)
+            stage("spaq-prune", module)
+        if calibration is None:
+            shape = _CALIBRATION_TOKENS, len(matrix)
+            calibration = np.random.default_rng(0).standard_normal(shape)
+        calibrate(module, calibration)
+        stage("spaq-calibrate", module)
+        extra = _affordable(split, matrix.shape, target)
+        run_passes(module, ["spaq-analyze"], stage)
+        if lookup:
+            run_passes(module, [SpaqSelectLevelsPass(float(lookup[1]), target=machine)], stage)
+        if len(variants) > 1:
+            dispatcher = Dispatcher(
+                variants,
+                organisation,
+                error_budget,
+                exact=is_integer,
+                split=extra,
+                elements=elements,
+            )
+            dispatcher.apply(module, calibration)
+            stage("dfke-dispatch", module)
+        else:
+            quantize = SpaqQuantizePass(
+                chosen.kind,
+                chosen.magnitudes,
+                chosen.maximum,
+                exact=is_integer,
+                max_shift=organisation.max_shift,
+                accuracy=accuracy,
+                split=extra,
+            )
+            if cycles is None:
+                quantize.quantize(module, samples)
+            else:
+                module = _within(cycles, quantize, module, samples, organisation, elements)
+            module.verify()
+            stage("spaq-quantize", module)
+        golden = module.clone()
+        chosen = _stated(golden) or chosen
+        if isinstance(target, Design):
+            array = target.array.clone()
+            Rewriter.insert_op(array, InsertPoint.at_start(module.body.block))
+        scheduling = DfkeSchedulePass(
+            machine, elements.families, elements.fabric, elements.index_bits
+        )
+        passes = [scheduling if p == "dfke-schedule" else p for p in KERNELS]
+        run_passes(module, [*passes, *LOWER], stage)
+    except (DiagnosticException, ValueError, OSError) as error:
+        raise DaqkfError(describe(error)) from None
+    return Design(module, golden, chosen, machine)
+
+
+def pareto(
+    weights: Any,
+    calibration: NDArray[Any],
+    *,
+    sparsity: float | None = None,
+    target: str = "generic",
+    points: int = 9,
+) -> list[Choice]:
+    """What accuracy costs: levels for a layer, from the best to the quickest.
+
+    Args:
+        weights: real [K, N].
+        calibration: float activations [T, K] like those to come.
+        sparsity: prune to this share of zeros first.
+        target: whose cycles count; a tile takes about `words / pes` of them.
+        points: accuracies to try, over which the front is spread.
+
+    Raises:
+        DaqkfError: bad weights, shapes or names.
+    """
+    try:
+        machine = load_target(target).machine
+        matrix, is_integer = as_matrix(weights)
+        if is_integer:
+            raise ValueError("integer weights have their levels already")
+        module = import_layer(matrix)
+        if sparsity is not None:
+            prune(module, sparsity, calibration)
+        ((matmul, constant),) = products(module)
+        seen = input_statistics(module, calibration)[matmul]
+        chooser = LevelChooser.of(
+            constant.array().astype(np.float64), seen.hessian(), _NOISE, machine.max_shift
+        )
+        return chooser.front(points)
+    except (DiagnosticException, ValueError, OSError) as error:
+        raise DaqkfError(describe(error)) from None

@@ -1,0 +1,181 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""Programs that are made at run time, of activations: right sides of products, and attention."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from xdsl.dialects.builtin import FunctionType, IntegerAttr, ModuleOp, i8, i32, i64
+from xdsl.dialects.func import FuncOp, ReturnOp
+from xdsl.ir import Block, Operation, Region
+from xdsl.rewriter import InsertPoint, Rewriter
+from xdsl.utils.exceptions import VerifyException
+
+from daqkf.compiler.design import run_passes
+from daqkf.compiler.pipelines import LOWER
+from daqkf.dialects.dense import from_array
+from daqkf.dialects.dfke import KernelOp, Machine
+from daqkf.dialects.nn import AttentionOp
+from daqkf.dialects.nn.attention import Operands, extents
+from daqkf.dialects.rpea import ArrayConfig, ArrayOp, ChainOp, SoftmaxOp
+from daqkf.dialects.spaq import AddOp, ConstantOp, MatmulOp, RequantizeOp
+from daqkf.dialects.spaq.ops import activations
+from daqkf.hw_targets.numerics import LEVEL_MAX
+from daqkf.lowering.conversions.dfke_to_rpea import (
+    ARRAY_NAME,
+    lower_kernel,
+    required_config,
+    shared_config,
+    softmax_chain_config,
+)
+from daqkf.lowering.image.encode import encode, playable
+from daqkf.passes.dfke_schedule import schedule
+
+Factors = tuple[NDArray[np.int64], NDArray[np.int64]]
+"""Multipliers and shifts [N]."""
+
+
+def product_kernel(
+    levels: NDArray[np.int8],
+    factors: Factors,
+    machine: Machine,
+    bias: NDArray[np.int64] | None = None,
+) -> ModuleOp:
+    """A scheduled kernel of int8 [T, K] → int8 [T, N] with these weights [K, N] and bias [N]."""
+    features, channels = levels.shape
+    block = Block(arg_types=[activations(features, i8)])
+    weights = ConstantOp(from_array(levels, i8))
+    sums: Operation = MatmulOp(block.args[0], weights.result, activations(channels, i32))
+    block.add_ops([weights, sums])
+    if bias is not None:
+        constant = ConstantOp(from_array(bias, i32))
+        sums = AddOp(sums.results[0], constant.result)
+        block.add_ops([constant, sums])
+    result = RequantizeOp(sums.results[0], *(from_array(part, i32) for part in factors))
+    block.add_ops([result, ReturnOp(result.result)])
+    kind = FunctionType.from_lists(list(block.arg_types), [result.result.type])
+    module = ModuleOp([FuncOp("product", kind, Region(block))])
+    run_passes(module, ["dfke-fuse", "dfke-specialize-bitwidth"])
+    _kernel_of(module).schedule = schedule(levels, machine)
+    return module
+
+
+def _kernel_of(module: ModuleOp) -> KernelOp:
+    return next(op for op in module.walk() if isinstance(op, KernelOp))
+
+
+def product_program(
+    levels: NDArray[np.int8], factors: tuple[int, int], config: ArrayConfig, machine: Machine
+) -> bytes:
+    """The image of a product's right side [K, N] for an array.
+
+    Raises:
+        ValueError: it does not fit the array.
+    """
+    ones = np.ones(levels.shape[1], np.int64)
+    module = product_kernel(levels, (factors[0] * ones, factors[1] * ones), machine)
+    Rewriter.insert_op(ArrayOp(ARRAY_NAME, config), InsertPoint.at_start(module.body.block))
+    run_passes(module, LOWER)
+    return encode(playable(module)[-1])
+
+
+def attention_program(
+    op: AttentionOp, operands: Operands, config: ArrayConfig, machine: Machine
+) -> bytes:
+    """The image of a sequence's attention for an array: a chain of scores, softmax and results.
+
+    Activations are the queries of all heads side by side, and so are scores. Each head's products
+    have weights of its own features alone; what is zero takes no room.
+
+    Raises:
+        ValueError: it does not fit the array.
+    """
+    keys = operands.keys.shape[2]
+    factors = op.channel_factors(keys)
+    scores = product_kernel(
+        _side_by_side(operands.keys),
+        factors["scores"],
+        machine,
+        operands.bias.reshape(-1),
+    )
+    context = product_kernel(_side_by_side(operands.values), factors["results"], machine)
+    parts = [
+        lower_kernel(_kernel_of(module), name, ARRAY_NAME, config)
+        for name, module in (("scores", scores), ("context", context))
+    ]
+    shares = SoftmaxOp(
+        "shares",
+        ARRAY_NAME,
+        keys=IntegerAttr(keys, i64),
+        table=op.table,
+        offset=from_array(operands.offset.reshape(-1), i32),
+        multiplier=from_array(factors["shares"][0], i32),
+        shift=from_array(factors["shares"][1], i32),
+    )
+    chain = ChainOp("attention", [parts[0], shares, parts[1]])
+    module = ModuleOp([ArrayOp(ARRAY_NAME, config), parts[0], shares, parts[1], chain])
+    try:
+        module.verify()
+    except VerifyException as error:
+        raise ValueError(str(error)) from None
+    return encode(chain)
+
+
+def _side_by_side(weights: NDArray[np.int8]) -> NDArray[np.int8]:
+    """Weights of heads [H, K, N] as those of all of them, [H·K, H·N]."""
+    heads, features, channels = weights.shape
+    whole = np.zeros((heads, features, heads, channels), np.int8)
+    every = np.arange(heads)
+    whole[every, :, every] = weights
+    return whole.reshape(heads * features, heads * channels)
+
+
+def product_requirement(features: int, outputs: int, machine: Machine) -> ArrayConfig:
+    """The array that any product of this size fits.
+
+    Sums are widest where all weights are; streams are longest where no two magnitudes are the
+    same, and none is zero.
+    """
+    ones = np.ones(outputs, np.int64)
+    return shared_config(
+        [
+            required_config(_kernel_of(product_kernel(levels, (ones, ones), machine)))
+            for levels in _worst(features, outputs, LEVEL_MAX)
+        ]
+    )
+
+
+def attention_requirement(
+    ops: Sequence[AttentionOp], most: int, machine: Machine
+) -> list[ArrayConfig]:
+    """Arrays that the attentions of any sequences of at most so many keys fit.
+
+    Raises:
+        ValueError: the target cannot hold one, or its heads' features are not known.
+    """
+    alike: dict[tuple[int, ...], list[AttentionOp]] = {}
+    for op in ops:
+        alike.setdefault((*extents(op, most), op.levels.value.data), []).append(op)
+    found: list[ArrayConfig] = []
+    for (heads, features, keys, levels), group in alike.items():
+        bias = np.repeat(np.max([op.most_bias() for op in group], axis=0), keys)
+        for wide in range(2):
+            kernels: list[KernelOp] = []
+            for rows, columns, added in ((features, keys, bias), (keys, features, None)):
+                own = _worst(rows, columns, levels)[wide]
+                whole = _side_by_side(np.stack([own] * heads))
+                ones = np.ones(heads * columns, np.int64)
+                module = product_kernel(whole, (ones, ones), machine, added)
+                kernels.append(_kernel_of(module))
+            found.append(softmax_chain_config(kernels, heads * keys))
+    return found
+
+
+def _worst(features: int, outputs: int, most: int) -> list[NDArray[np.int8]]:
+    """Weights [K, N] that take the most words, and those that reach the largest sums."""
+    magnitudes = 1 + np.arange(features * outputs).reshape(outputs, features).T % most
+    signs = 1 - 2 * (np.arange(features) % 2)
+    spread = (magnitudes * signs[:, np.newaxis]).astype(np.int8)
+    return [spread, np.full((features, outputs), most, np.int8)]

@@ -1,0 +1,80 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""What a network's kernels run on: simulated RTL, or whatever takes images and activations."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from io import BytesIO
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from daqkf.passes.files import write_atomically
+from daqkf.runtime.simulator import Cycles, Job, Simulator
+
+
+class Accelerator(Protocol):
+    """An array, on a board or in a simulator."""
+
+    def play(self, jobs: Sequence[Job]) -> list[NDArray[np.int8]]:
+        """Programs and their activations, one after another without a reset between them.
+
+        The int8 results [T, N] of each job; a program that keeps its sums has none, N = 0.
+        """
+        ...
+
+
+@dataclass
+class SimulatedArray:
+    """The generated RTL in Verilator. With two banks, a program loads while another one runs."""
+
+    simulator: Simulator
+    stalls: float = 0.0
+    seed: int = 0
+    cycles: dict[bytes | None, Cycles] = field(default_factory=dict[bytes | None, Cycles])
+    """What all runs of a program took together, by image."""
+
+    def play(self, jobs: Sequence[Job]) -> list[NDArray[np.int8]]:
+        """See `Accelerator`.
+
+        Raises:
+            SimulationError: the array refused an image, stopped, or broke the protocol.
+        """
+        overlap = self.simulator.config.double_buffered and all(job.image for job in jobs)
+        traces = self.simulator.trace(
+            jobs, stalls=self.stalls, seed=self.seed, overlap=overlap and len(jobs) > 1
+        )
+        for job, trace in zip(jobs, traces, strict=True):
+            before = self.cycles.get(job.image)
+            self.cycles[job.image] = before + trace.cycles if before else trace.cycles
+        return [trace.y for trace in traces]
+
+
+@dataclass(frozen=True)
+class Resumable:
+    """Keeps every result in a folder, so that a run that was interrupted goes on from there."""
+
+    accelerator: Accelerator
+    folder: Path
+
+    def play(self, jobs: Sequence[Job]) -> list[NDArray[np.int8]]:
+        """See `Accelerator`; results that are there already are not computed again."""
+        key = hashlib.sha256()
+        for job in jobs:
+            key.update(hashlib.sha256(job.image or b"").digest())
+            key.update(np.array([*job.x.shape, job.outputs, *job.sequences], np.int64).tobytes())
+            key.update(np.ascontiguousarray(job.x).tobytes())
+        path = self.folder / f"{key.hexdigest()[:32]}.npz"
+        if path.is_file():
+            with np.load(path, allow_pickle=False) as arrays:
+                return [arrays[f"y{number}"] for number in range(len(jobs))]
+        results = self.accelerator.play(jobs)
+        data = BytesIO()
+        arrays = {f"y{number}": y for number, y in enumerate(results)}
+        np.savez(data, allow_pickle=False, **arrays)
+        write_atomically(path, data.getvalue())
+        return results

@@ -1,0 +1,284 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""Work per second per logic cell of every family of elements, against a dense array.
+
+All arrays are compiled by the same passes from the same pruned model: the baselines run it in
+8 bits, the others with the levels that keep its accuracy. Cycles are those of the schedule over
+all 36 layers, and one layer is simulated and held against the golden model; resources are those
+of one array that holds all layers, from yosys. Memories for all layers are in no ECP5, so the
+clock is that of the same array with smaller ones, from nextpnr.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from xdsl.dialects.func import FuncOp
+
+from daqkf.compiler.design import run_passes
+from daqkf.compiler.pipelines import KERNELS, LOWER
+from daqkf.dialects.dfke import KernelOp, Machine
+from daqkf.dialects.rpea import ArrayConfig, ArrayOp, ProgramOp
+from daqkf.dialects.rpea.interpreter import play
+from daqkf.dialects.spaq import LevelSet, QuantizeOp
+from daqkf.dialects.spaq.checks import features
+from daqkf.hw_targets import load_target
+from daqkf.hw_targets.numerics import quantize
+from daqkf.lowering.hdl.circuit import circuit_module
+from daqkf.lowering.hdl.verilog import emit_verilog
+from daqkf.lowering.image.encode import encode
+from daqkf.lowering.rtl.array import TOP, build_array
+from daqkf.passes.dfke_schedule import schedule, schedule_cycles
+from daqkf.runtime.simulator import Job, Simulator
+from daqkf.studies.bench.workload import Progress, Workload, load_workload
+from daqkf.studies.minilm.model import MiniLM, load_evaluation
+from daqkf.support.errors import DaqkfError
+from daqkf.synthesis import Placement, Resources, Toggles, synthesize, toggles
+
+LAYER = "layer.0.ffn.down"
+"""The projection of 1536 inputs: simulated, and shown on its own."""
+
+SENTENCES, TILES = 3, 3
+"""What is simulated: so many tiles of so many sentences."""
+
+BASELINE = "dense"
+
+CLOCK_DEPTHS = {
+    "activation_depth": 512,
+    "stream_depth": 1024,
+    "parameter_depth": 32,
+    "result_depth": 128,
+}
+"""Memories of the array that is placed and routed."""
+
+
+@dataclass(frozen=True)
+class Contender:
+    """An array to be measured."""
+
+    name: str
+    machine: Machine
+    tuned: bool
+    """Whether it runs tuned levels; otherwise 8 bits, or `levels`."""
+    dsp: bool = False
+    """Whether it is for fabrics with DSPs; otherwise for those without."""
+    levels: LevelSet | None = None
+    """Those of all weights, for elements that can do no others."""
+
+    def suits(self, fabric: str) -> bool:
+        """Whether it is measured on a fabric."""
+        return fabric.endswith("-dsp") == self.dsp
+
+
+def tuning_machine() -> Machine:
+    """The machine whose cycles the levels are tuned for; all contenders run the same levels."""
+    return replace(load_target("generic").machine, items=4)
+
+
+def contenders() -> list[Contender]:
+    """The arrays, all with as many elements and lanes; the baseline first."""
+    base = load_target("generic").machine
+
+    def machine(family: str, **fields: Any) -> Machine:
+        return replace(base, families=(family,), **fields)
+
+    def running_sum(items: int) -> Machine:
+        # Weights are split where there are no shifts, and short outputs keep the post unit busy.
+        return machine("running_sum", items=items, max_shift=0, post_lanes=max(items // 4, 1))
+
+    return [
+        Contender(BASELINE, machine("dense"), tuned=False),
+        Contender("baseline-sparse", machine("multiply"), tuned=False),
+        *(Contender(f"running-sum-{items}", running_sum(items), tuned=True) for items in (2, 4, 8)),
+        Contender(
+            "ternary-8",
+            machine("ternary", items=8, post_lanes=2),
+            tuned=False,
+            levels=LevelSet.of("ternary"),
+        ),
+        Contender(f"{BASELINE}-dsp", machine("dense", multiplier="packed"), False, dsp=True),
+        Contender("multiply-dsp", machine("multiply", multiplier="packed"), False, dsp=True),
+        Contender(
+            "multiply-modes-dsp",
+            machine("multiply", multiplier="dsp", weight_bits=(4, 8)),
+            True,
+            dsp=True,
+        ),
+        Contender("strassen-dsp", machine("strassen"), False, dsp=True),
+    ]
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """A contender at one sparsity, on one fabric."""
+
+    contender: str
+    fabric: str
+    sparsity: float
+    cosine: float
+    """To W8A8, on the evaluation sentences."""
+    cycles: int
+    """Of a tile through all layers."""
+    load_cycles: int
+    """Until its activations are in the memories, for all layers: nothing runs meanwhile."""
+    layer_cycles: int
+    """Of a tile through `LAYER`."""
+    simulated_cycles: float
+    """The same in simulation, with latencies and the wait for the post unit."""
+    simulated_period: float
+    """From a tile to the next in simulation, with loading; storing goes on beside it."""
+    resources: Resources
+    placement: Placement | None
+    """Of the array with memories of `CLOCK_DEPTHS`."""
+    toggles: Toggles | None
+
+    def work_per_cell(self) -> float:
+        """Tiles per second and logic cell at 1 Hz, or at the clock where there is one."""
+        return self._clock() / (self.cycles * self.resources.counts.logic_cells)
+
+    def layer_work_per_cell(self) -> float:
+        """The same for `LAYER` alone."""
+        return self._clock() / (self.layer_cycles * self.resources.counts.logic_cells)
+
+    def loaded_work_per_cell(self) -> float:
+        """The same for all layers, loading included."""
+        cycles = self.cycles + self.load_cycles
+        return self._clock() / (cycles * self.resources.counts.logic_cells)
+
+    def work_per_dsp(self) -> float | None:
+        """Tiles per second and DSP, for fabrics that have them."""
+        dsps = self.resources.counts.dsps
+        return self._clock() / (self.cycles * dsps) if dsps else None
+
+    def _clock(self) -> float:
+        return 1e6 * self.placement.fmax_mhz if self.placement else 1.0
+
+    def facts(self) -> dict[str, Any]:
+        """Everything, JSON-able."""
+        return asdict(self) | {
+            "resources": self.resources.facts(),
+            "toggles": self.toggles and self.toggles.facts(),
+        }
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """All layers for one array."""
+
+    config: ArrayConfig
+    cycles: Mapping[str, int]
+    """Of a tile, by layer."""
+    load_cycles: int
+    """Of a tile, for all layers."""
+    program: ProgramOp
+    """Of `LAYER`."""
+    x: NDArray[np.int8]
+    """[tokens, K] real activations for it."""
+
+
+def compile_workload(workload: Workload, machine: Machine, x: NDArray[np.floating]) -> Compiled:
+    """Lower all layers of a workload to one array.
+
+    `x` are float activations [tokens, K] of `LAYER`.
+    """
+    module = workload.module()
+    run_passes(module, [name for name in KERNELS if name != "dfke-schedule"])
+    cycles: dict[str, int] = {}
+    load_cycles = 0
+    names: list[str] = []
+    columns = None
+    for function in (op for op in module.ops if isinstance(op, FuncOp)):
+        name = function.sym_name.data
+        names.append(name)
+        (kernel,) = (op for op in function.walk() if isinstance(op, KernelOp))
+        kernel.schedule = schedule(kernel.parts().weights.array(), machine)
+        cycles[name] = schedule_cycles(kernel.schedule)
+        load_cycles += features(kernel.input)
+        if name == LAYER:
+            (read,) = (op for op in function.walk() if isinstance(op, QuantizeOp))
+            columns = quantize(x, read.scales(), read.columns())
+    assert columns is not None
+    run_passes(module, LOWER)
+    array = next(op for op in module.ops if isinstance(op, ArrayOp))
+    programs = [op for op in module.ops if isinstance(op, ProgramOp)]
+    program = programs[names.index(LAYER)]
+    return Compiled(array.config.data, cycles, load_cycles, program, columns)
+
+
+def generate(config: ArrayConfig) -> dict[str, str]:
+    """The SystemVerilog of an array, text by file name."""
+    return emit_verilog(circuit_module(build_array(config)))
+
+
+def measure_clock(config: ArrayConfig, fabric: str, seeds: Sequence[int]) -> Placement | None:
+    """Place and route the array with memories of `CLOCK_DEPTHS`."""
+    files = generate(replace(config, **CLOCK_DEPTHS))
+    return synthesize(files, TOP, fabric, place=True, seeds=seeds).placement
+
+
+def measure(
+    contender: Contender,
+    sparsity: float,
+    fabrics: Sequence[str],
+    *,
+    accuracy: float,
+    seeds: Sequence[int],
+    count_toggles: bool,
+    progress: Progress,
+) -> list[Measurement]:
+    """Compile, simulate and synthesise a contender; place it, once for each seed, on ECP5.
+
+    Raises:
+        DaqkfError: the simulation differs from the golden model.
+        SimulationError, SynthesisError, ToolNotFoundError: a tool failed or is missing.
+    """
+    asked = accuracy if contender.tuned else None
+    workload = load_workload(sparsity, asked, tuning_machine(), progress, contender.levels)
+    progress("compile")
+    lanes = contender.machine.lanes
+    samples = MiniLM.load().activations(LAYER, load_evaluation()[:SENTENCES])
+    found = compile_workload(workload, contender.machine, samples[: TILES * lanes])
+    progress("simulate")
+    job = Job(encode(found.program), found.x, found.program.channels)
+    expected = play(found.program, found.x)
+    files = generate(found.config)
+    (trace,) = Simulator.verilated(files, found.config).trace([job])
+    if not np.array_equal(trace.y, expected):
+        raise DaqkfError(f"{contender.name} computes something else than its golden model")
+    tiles = -(-len(found.x) // lanes)
+    running = trace.cycles.running / tiles
+    activity = None
+    if count_toggles:
+        progress("count toggles")
+        tile = replace(job, x=found.x[:lanes])
+        activity = toggles(files, found.config, tile, expected[:lanes])
+    rows: list[Measurement] = []
+    for fabric in fabrics:
+        if not contender.suits(fabric):
+            continue
+        progress(f"synthesise for {fabric}")
+        resources = synthesize(files, TOP, fabric)
+        placement = None
+        if seeds and fabric.startswith("ecp5"):
+            progress(f"place and route for {fabric}")
+            placement = measure_clock(found.config, fabric, seeds)
+        rows.append(
+            Measurement(
+                contender.name,
+                fabric,
+                sparsity,
+                workload.cosine,
+                sum(found.cycles.values()),
+                found.load_cycles,
+                found.cycles[LAYER],
+                running,
+                running + trace.cycles.loading_activations / tiles,
+                resources,
+                placement,
+                activity,
+            )
+        )
+    return rows

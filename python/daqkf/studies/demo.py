@@ -1,0 +1,216 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""`daqkf demo`: a layer of a real transformer, all the way to verified SystemVerilog."""
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+from xdsl.dialects.builtin import ModuleOp
+
+import daqkf
+from daqkf.compiler.design import Design, StageCallback
+from daqkf.hw_targets.functions import apply_function
+from daqkf.passes.files import write_atomically
+from daqkf.passes.quantize.calibration import Columns, absmax_ranges
+from daqkf.passes.quantize.input_statistics import InputStatistics
+from daqkf.passes.quantize.pruning import second_order_prune
+from daqkf.studies.minilm.model import MiniLM, load_sentences
+from daqkf.support.errors import DaqkfError
+from daqkf.support.ir import module_text
+
+LAYER = "layer.0.ffn.up"
+ACTIVATION = "gelu"
+LEVELS = ("int8", "uniform-15", "codebook-15")
+"""8 bits, and two level sets of 5 bits."""
+
+
+Layer = Callable[[NDArray[Any]], NDArray[Any]]
+"""The pruned float layer."""
+
+
+def _stage_writer(folder: Path, console: Console) -> StageCallback:
+    """Writes the IR after each stage into numbered files."""
+    count = 0
+
+    def write(name: str, module: ModuleOp) -> None:
+        nonlocal count
+        console.print(f"  [dim]{name}")
+        write_atomically(folder / "ir" / f"{count:02}-{name}.mlir", module_text(module).encode())
+        count += 1
+
+    return write
+
+
+def signal_to_noise(reference: NDArray[Any], result: NDArray[Any]) -> float:
+    """10·log10(Σ reference² / Σ (result - reference)²), in dB."""
+    noise = ((result.astype(np.float64) - reference) ** 2).sum()
+    return float(10 * np.log10((reference.astype(np.float64) ** 2).sum() / noise))
+
+
+def run_demo(folder: Path, sentences: int, sparsity: float) -> int:
+    """Compile, simulate and compare; returns 0 if every result is equal bit for bit.
+
+    The last `sentences` sentences are run, the others calibrate. Writes the IR after each
+    stage, the RTL, the program images and `summary.json` into `folder`.
+
+    Raises:
+        DaqkfError: more sentences than there are.
+        ModelNotFoundError: the MiniLM package is not installed.
+    """
+    console = Console()
+    corpus = load_sentences()
+    if not 0 < sentences < len(corpus):
+        raise DaqkfError(f"the demo has {len(corpus)} sentences: --sentences 1..{len(corpus) - 1}")
+    model = MiniLM.load()
+    weights, bias = model.linear(LAYER)
+    calibration = model.activations(LAYER, corpus[:-sentences])
+    x = model.activations(LAYER, corpus[-sentences:])
+    features, channels = weights.shape
+    console.print(
+        f"MiniLM {LAYER}: {features} → {channels} with {ACTIVATION}, pruned to {sparsity:.0%}, "
+        f"{len(x)} tokens of {sentences} sentences"
+    )
+
+    # What the compiler is given is pruned already, so that the reference is the same.
+    statistics = InputStatistics.of(calibration)
+    pruned = second_order_prune(weights, statistics.hessian(), sparsity)
+    bias = (bias + statistics.bias_shift(weights, pruned)).astype(np.float32)
+
+    def layer(inputs: NDArray[Any]) -> NDArray[Any]:
+        return apply_function(ACTIVATION, inputs @ pruned + bias)
+
+    single = (_single_scale(calibration), _single_scale(layer(calibration)))
+    results: list[dict[str, Any]] = []
+    first: Design | None = None
+    for name in LEVELS:
+        console.print(f"[bold]{name}[/]")
+        start = time.perf_counter()
+        # The widest level set sizes the array; the others are programs for the same one.
+        design = daqkf.compile(
+            pruned,
+            bias=bias,
+            activation=ACTIVATION,
+            levels=name,
+            calibration=calibration,
+            target=first or "wide",
+            on_stage=(writer := _stage_writer(folder / name, console)),
+        )
+        write_atomically(folder / name / "program.bin", design.program)
+        if first is None:
+            first = design
+            writer("lower-rpea-to-hw", design.circuit)
+            console.print("  [dim]export-verilog")
+            for file, text in design.verilog_files.items():
+                write_atomically(folder / "rtl" / file, text.encode())
+        else:
+            design.adopt_array(first)
+        compiled = time.perf_counter()
+        console.print("  [dim]simulate")
+        results.append(_measure(design, x, layer, pruned, single))
+        results[-1] |= {
+            "name": name,
+            "seconds_compiling": round(compiled - start, 2),
+            "seconds_simulating": round(time.perf_counter() - compiled, 2),
+        }
+
+    summary = {
+        "model": "all-MiniLM-L6-v2",
+        "layer": LAYER,
+        "features": features,
+        "outputs": channels,
+        "sparsity": sparsity,
+        "tokens": len(x),
+        "designs": results,
+    }
+    write_atomically(folder / "summary.json", (json.dumps(summary, indent=2) + "\n").encode())
+    console.print(_table(results))
+    console.print(f"IR, RTL, program images and summary.json are in {folder}")
+    return 0 if all(result["bit_exact"] for result in results) else 1
+
+
+def _single_scale(samples: NDArray[Any]) -> Columns:
+    return Columns.plain(float(absmax_ranges(samples, per_feature=False)[0]))
+
+
+def _between(columns: tuple[Columns, Columns], layer: Layer, x: NDArray[Any]) -> NDArray[Any]:
+    """The float layer between int8 columns."""
+    read, leave = columns
+    return leave.dequantize(leave.quantize(layer(read.dequantize(read.quantize(x)))))
+
+
+def _measure(
+    design: Design,
+    x: NDArray[Any],
+    layer: Layer,
+    pruned: NDArray[Any],
+    single: tuple[Columns, Columns],
+) -> dict[str, Any]:
+    reference = layer(x)
+    simulation = design.measure(x)
+    config = design.config
+    per_tile = simulation.cycles.running / simulation.tiles
+    nonzeros = int(np.count_nonzero(design.weight_levels))
+    # One weight a cycle and element, broadcast to the same lanes, whether zero or not.
+    dense = pruned.size / config.pes
+    total = sum(asdict(simulation.cycles).values()) - simulation.cycles.loading_program
+    columns = (
+        Columns(design.input_scale, design.input_split),
+        Columns(design.output_scale, design.output_split),
+    )
+    return design.summary() | {
+        "bit_exact": bool(np.array_equal(simulation.y, design.reference(x))),
+        "nonzeros": nonzeros,
+        "cycles": asdict(simulation.cycles),
+        "tiles": simulation.tiles,
+        "cycles_per_tile": per_tile,
+        "total_cycles_per_tile": total / simulation.tiles,
+        "dense_cycles_per_tile": dense,
+        "speedup": dense / per_tile,
+        "utilisation": nonzeros / (config.items * config.pes * per_tile),
+        "weight_sqnr_db": signal_to_noise(pruned, design.weight_levels * design.weight_scales),
+        "activation_sqnr_db": signal_to_noise(reference, _between(columns, layer, x)),
+        "single_scale_sqnr_db": signal_to_noise(reference, _between(single, layer, x)),
+        "output_sqnr_db": signal_to_noise(reference, simulation.y),
+    }
+
+
+def _extra(result: dict[str, Any]) -> str:
+    return f"{len(result['input_split'])} and {len(result['output_split'])}"
+
+
+_ROWS: tuple[tuple[str, Callable[[dict[str, Any]], str]], ...] = (
+    ("bits of a level", lambda r: str(r["levels"]["bits"])),
+    ("magnitudes a channel", lambda r: str(r["levels"]["magnitudes"])),
+    ("non-zeros", lambda r: f"{r['nonzeros']:,}"),
+    ("extra columns of inputs and results", _extra),
+    ("cycles a tile", lambda r: f"{r['cycles_per_tile']:,.0f}"),
+    ("  dense array, one weight a cycle", lambda r: f"{r['dense_cycles_per_tile']:,.0f}"),
+    ("  dense / ours", lambda r: f"{r['speedup']:.2f}x"),
+    ("  with loading and storing", lambda r: f"{r['total_cycles_per_tile']:,.0f}"),
+    ("utilisation of the lanes", lambda r: f"{r['utilisation']:.1%}"),
+    ("SQNR of the output", lambda r: f"{r['output_sqnr_db']:.1f} dB"),
+    ("  of the weights alone", lambda r: f"{r['weight_sqnr_db']:.1f} dB"),
+    ("  with float weights, int8 in and out", lambda r: f"{r['activation_sqnr_db']:.1f} dB"),
+    ("  the same with one scale per tensor", lambda r: f"{r['single_scale_sqnr_db']:.1f} dB"),
+    ("equal to the golden model", lambda r: "yes" if r["bit_exact"] else "[red]NO[/]"),
+)
+
+
+def _table(results: list[dict[str, Any]]) -> Table:
+    lanes = results[0]["array"]["lanes"]
+    table = Table(title=f"a tile is {lanes} tokens; errors are against the pruned float layer")
+    table.add_column("")
+    for result in results:
+        table.add_column(result["name"], justify="right")
+    for heading, show in _ROWS:
+        table.add_row(heading, *(show(result) for result in results))
+    return table
