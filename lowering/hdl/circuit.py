@@ -387,17 +387,18 @@ class Circuit:
         return self.module
 
     def _names(self) -> set[str]:
-        """The names that are taken, of ports, registers, memories and what these read.
+        """The names that are taken, of ports, registers, memories and signals with a name.
 
         Raises:
-            CircuitError: two registers or memories have the same name, of which the exporter
-                would change one.
+            CircuitError: two of them have the same name, of which the exporter would change one.
         """
         ports = {port.port_name.data for port in self._inputs} | set(self._outputs)
         names = [self._name_of(register) for register in self._registers]
         for memory in self._memories:
             names += [memory.name, *memory.read_names]
         names += self._localparams
+        hints = (op.attributes.get("sv.namehint") for op in self._block.ops)
+        names += [hint.data for hint in hints if isinstance(hint, StringAttr)]
         taken = set(ports)
         for name in names:
             if name in taken:

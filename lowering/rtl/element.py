@@ -22,7 +22,6 @@ from daqkf.lowering.hdl.pipeline import delayed
 from daqkf.lowering.hdl.select import choose, index_bits, unpack
 from daqkf.lowering.rtl.families import DATAPATHS, STORED
 from daqkf.lowering.rtl.families.stage import Datapath, Operands
-from daqkf.lowering.rtl.frame import origin
 from daqkf.lowering.rtl.indices import locate
 from daqkf.lowering.rtl.operands import gate
 
@@ -35,7 +34,7 @@ def build_element(config: ArrayConfig, family: str) -> Circuit:
 
     `stream_data` is a row for any family of the array; the element takes the bits of its word.
     """
-    c = Circuit(f"daqkf_{family}_element", f"an element of the family {family}.", origin(config))
+    c = Circuit(f"daqkf_{family}_element", f"an element of the family {family}.")
     c.clock("clk")
     c.reset(c.input("rst", 1))
     start = c.input("start", 1)

@@ -30,10 +30,14 @@ def place_rows(
     address = c.register("address", index_bits(most_rows))
     part = c.register("part", index_bits(most_words))
     row_done = c.const(0, 1)
+    ends = {
+        words: named(part.eq(words - 1), f"part_is_{words - 1}")
+        for words in range(1, most_words + 1)
+    }
     for code, (layout, _) in limits.memories.items():
-        row_done = row_done | (instruction.op.at(code) & part.eq(layout.words - 1))
+        row_done = row_done | (instruction.op.at(code) & ends[layout.words])
     row_done = named(row_done, "row_done")
-    counted = cursor.counted(word)
+    counted = cursor.counted
     in_rows = named(word.valid & cursor.at(State.ROWS), "in_rows")
     writing = named(in_rows & row_done, "row_write")
     begins = counted | writing

@@ -68,30 +68,38 @@ class Cursor:
     index: Register
     """Of a word of the header."""
     final_header: Signal
+    first_header: Signal
+    in_header: Signal
+    """A word of the header acts."""
+    counted: Signal
+    """A command's count, or K, acts."""
 
     @classmethod
-    def declare(cls, c: Circuit) -> "Cursor":
+    def declare(cls, c: Circuit, word: Word) -> "Cursor":
         """The registers, to be driven by `drive`."""
         c.section("Where the loader stands in the image.")
         state = StateMachine(c, "state", State, reset=State.HEADER)
         index = c.register("index", index_bits(len(Header)), reset=0)
-        return cls(state, index, named(index.eq(len(Header) - 1), "final_header"))
+        return cls(
+            state=state,
+            index=index,
+            final_header=named(index.eq(len(Header) - 1), "final_header"),
+            first_header=named(index.eq(0), "first_header"),
+            in_header=named(word.valid & state.at(State.HEADER), "in_header"),
+            counted=named(word.valid & state.at(State.COUNT), "counted"),
+        )
 
     def at(self, state: State) -> Signal:
         """Whether it is the turn of such a word."""
         return self.state.at(state)
 
-    def counted(self, word: Word) -> Signal:
-        """Whether a command's count, or K, acts."""
-        return named(word.valid & self.at(State.COUNT), "counted")
-
     def drive(self, word: Word, transitions: Sequence[tuple[Signal, State]], last: Signal) -> None:
         """Say where a word leads, and that the `last` one of an image leads to the next header."""
         self.state.drive(transitions, enable=word.valid)
-        index, header = self.index, word.valid & self.at(State.HEADER)
+        index = self.index
         index.drive(
             mux(self.final_header | last, word.circuit.const(0, index.width), index + 1),
-            enable=header | last,
+            enable=self.in_header | last,
         )
 
 

@@ -28,7 +28,6 @@ from daqkf.lowering.hdl import crc32
 from daqkf.lowering.hdl.circuit import Circuit, Signal, mux, named
 from daqkf.lowering.hdl.fsm import Enumeration
 from daqkf.lowering.hdl.select import index_bits
-from daqkf.lowering.rtl.frame import origin
 from daqkf.lowering.rtl.image_rows import place_rows
 from daqkf.lowering.rtl.image_words import Cursor, Instruction, State, Word
 
@@ -43,11 +42,11 @@ def build_loader(config: ArrayConfig) -> Circuit:
     Between the last word of an image and the swap, or the refusal, `ready` is low. `loaded` and
     `refused` pulse two cycles after the last word.
     """
-    c = Circuit("daqkf_loader", "writes program images to the array's memories.", origin(config))
+    c = Circuit("daqkf_loader", "writes program images to the array's memories.")
     c.clock("clk")
     c.reset(c.input("rst", 1))
     word = Word.receive(c, c.input("word", IMAGE_WORD_BITS), c.input("valid", 1))
-    cursor = Cursor.declare(c)
+    cursor = Cursor.declare(c, word)
     wrong = _header_errors(c, config, word, cursor)
     instruction = Instruction.decode(c, config, word, cursor)
     wrong[LoadError.COMMAND] = instruction.wrong(cursor)
@@ -78,8 +77,7 @@ def build_loader(config: ArrayConfig) -> Circuit:
         _show_bank(c, word, cursor, instruction, end, verdict)
     else:
         c.output("acting", word.valid)
-        first = named(cursor.index.eq(0), "first_header")
-        c.output("begun", word.valid & cursor.at(State.HEADER) & first)
+        c.output("begun", cursor.in_header & cursor.first_header)
         c.output("loaded", word.valid & end.ended & ~failure)
         c.output("failed", cursor.at(State.FAILED))
     c.finish()
@@ -130,8 +128,7 @@ class _End:
         closing = c.input("last", 1) & word.arriving_valid
         last = c.delay(closing, "current_last", reset=0)
         left = c.register("left_words", IMAGE_WORD_BITS)
-        header = word.valid & cursor.at(State.HEADER)
-        length = named(header & cursor.index.eq(Header.LENGTH), "gives_length")
+        length = named(cursor.in_header & cursor.index.eq(Header.LENGTH), "gives_length")
         in_body = word.valid & ~cursor.at(State.HEADER)
         left.drive(mux(length, word.current, left - 1), enable=length | in_body)
         return cls(ended, closing, last, named(ended & last & left.eq(1), "good_end"))
@@ -176,8 +173,8 @@ def _verdict(
     `good` says that this word ends the image as it should. `mismatch` is one reason of `refused`.
     """
     c.section("The CRC-32 of the body, and the one that the header gave.")
-    header = word.valid & cursor.at(State.HEADER)
-    expected = c.delay(word.current, "expected", enable=header & cursor.index.eq(Header.CRC))
+    gives_crc = cursor.in_header & cursor.index.eq(Header.CRC)
+    expected = c.delay(word.current, "expected", enable=gives_crc)
     crc = c.register("crc", crc32.BITS)
     initial = c.const(crc32.INITIAL, crc.width)
     following = mux(cursor.at(State.HEADER), initial, crc32.following(crc, word.current))
@@ -198,7 +195,7 @@ def _place_kernel(
     """The ports of K and N and of what else commands say without rows of a memory."""
     c.section("The kernel: its features K, its outputs N and its flags.")
     features = c.register("features", config.address_width)
-    kernel = cursor.counted(word) & instruction.op.at(Command.KERNEL)
+    kernel = cursor.counted & instruction.op.at(Command.KERNEL)
     features.drive(word.current[: features.width], enable=kernel)
     said = word.valid & cursor.at(State.OUTPUTS)
     outputs = c.register("outputs", index_bits(config.result_depth + 1))
@@ -212,7 +209,7 @@ def _place_kernel(
         zero_shift = c.register("zero_shift", index_bits(config.zeros_width))
         zero_shift.drive(
             instruction.unit[: zero_shift.width],
-            enable=cursor.counted(word) & instruction.op.at(Command.DISPATCH),
+            enable=cursor.counted & instruction.op.at(Command.DISPATCH),
         )
         c.output("zero_shift", zero_shift)
 
@@ -228,12 +225,12 @@ def _show_bank(
     """The ports of a loader that fills one bank while the other one runs."""
     c.section("The bank that is filled: it stays closed from the last word to the swap.")
     tiles = c.register("tiles", index_bits(MAX_TILES + 1))
-    whole = cursor.counted(word) & instruction.op.at(Command.END)
+    whole = cursor.counted & instruction.op.at(Command.END)
     tiles.drive(word.current[: tiles.width], enable=whole)
     closed = c.register("closed", 1, reset=0)
     closed.drive(end.closing | (closed & ~(verdict["refused"] | c.input("swap", 1))))
     c.output("tiles", tiles)
     c.output("ready", ~closed)
-    c.output("busy", ~cursor.at(State.HEADER) | cursor.index.any() | closed)
+    c.output("busy", ~cursor.at(State.HEADER) | ~cursor.first_header | closed)
     c.output("loaded", verdict["loaded"])
     c.output("refused", verdict["refused"])

@@ -23,7 +23,6 @@ from daqkf.lowering.hdl.circuit import Circuit, Signal, concat, mux
 from daqkf.lowering.hdl.pipeline import delayed
 from daqkf.lowering.hdl.select import index_bits
 from daqkf.lowering.rtl import partial, post_entry, requantize
-from daqkf.lowering.rtl.frame import origin
 from daqkf.lowering.rtl.partial import Partial
 from daqkf.lowering.rtl.post_entry import Entry, lanes_of
 from daqkf.lowering.rtl.requantize import Factors
@@ -37,7 +36,7 @@ from daqkf.lowering.rtl.residual import (
 
 def build_post(config: ArrayConfig) -> Circuit:
     """The unit, with its parameter memory and its activation table."""
-    c = Circuit("daqkf_post", "makes results of the elements' sums.", origin(config))
+    c = Circuit("daqkf_post", "makes results of the elements' sums.")
     c.clock("clk")
     rst = c.input("rst", 1)
     c.reset(rst)

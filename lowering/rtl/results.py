@@ -21,20 +21,16 @@ class Halves:
     writing: Register
     leaving: Register
     full: Sequence[Register]
+    storing: Signal
+    """Results are leaving."""
 
     @classmethod
     def declare(cls, c: Circuit) -> "Halves":
         """The registers, to be driven by `drive`."""
         c.section("The halves of the result memory, which take turns.")
         writing, leaving = c.register("writing", 1, reset=0), c.register("leaving", 1, reset=0)
-        return cls(
-            writing, leaving, [c.register(f"results{half}_full", 1, reset=0) for half in range(2)]
-        )
-
-    @property
-    def storing(self) -> Signal:
-        """Whether results are leaving."""
-        return named(self.full[0] | self.full[1], "storing")
+        full = [c.register(f"results{half}_full", 1, reset=0) for half in range(2)]
+        return cls(writing, leaving, full, named(full[0] | full[1], "storing"))
 
     @property
     def occupied(self) -> Signal:

@@ -12,7 +12,7 @@ one is counted in. What it decides is `hw_targets/decision.py`.
 from daqkf.dialects.rpea import ArrayConfig
 from daqkf.hw_targets.layout import VARIANT_BITS
 from daqkf.hw_targets.numerics import ACTIVATION_BITS
-from daqkf.lowering.hdl.circuit import Circuit, concat, mux
+from daqkf.lowering.hdl.circuit import Circuit, concat, mux, named
 from daqkf.lowering.hdl.select import choose, count_ones, index_bits, unpack
 
 DECISION_CYCLES = 3
@@ -21,7 +21,7 @@ DECISION_CYCLES = 3
 
 def build_spaq_unit(config: ArrayConfig) -> Circuit:
     """The unit of an array whose decision table has more than one row."""
-    c = Circuit("daqkf_spaq")
+    c = Circuit("daqkf_spaq", "picks a variant of a program by a tile's zeros.")
     c.clock("clk")
     c.reset(c.input("rst", 1))
     beat = c.input("beat", 1)
@@ -34,6 +34,7 @@ def build_spaq_unit(config: ArrayConfig) -> Circuit:
         c.input("dispatch_write", 1),
     )
 
+    c.section("The zeros of the tile, counted as they arrive.")
     # A cycle without a beat counts nothing, so no stage needs to know whether there was one.
     lanes = [row[t * ACTIVATION_BITS : (t + 1) * ACTIVATION_BITS] for t in range(config.lanes)]
     flags = [c.delay(beat & lane.eq(0), f"zero{t}") for t, lane in enumerate(lanes)]
@@ -42,7 +43,9 @@ def build_spaq_unit(config: ArrayConfig) -> Circuit:
     counted = total + count.zext(total.width)
     total.drive(mux(start, c.const(0, total.width), counted))
 
+    c.section("The bucket of that number, and its row of the decision table.")
     shifted = choose(amount, [total[s:].zext(total.width) for s in range(total.width)])
+    shifted = named(shifted, "shifted")
     bits = index_bits(config.buckets)
     bucket = shifted.zext(max(bits, shifted.width))
     if bucket.width > bits:
@@ -51,7 +54,7 @@ def build_spaq_unit(config: ArrayConfig) -> Circuit:
     if config.double_buffered:
         bucket = concat(c.input("bank", 1), bucket)
     table = c.memory(
-        "table", config.banks * config.buckets, config.dispatch_row.width, style="distributed"
+        "decisions", config.banks * config.buckets, config.dispatch_row.width, style="distributed"
     )
     table.write(*table_write)
     decision = unpack(config.dispatch_row, table.read(bucket, c.const(1, 1), "decision"))

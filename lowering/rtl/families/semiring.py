@@ -18,7 +18,7 @@ from daqkf.dialects.spaq import Semiring
 from daqkf.hw_targets.families import SEMIRINGS
 from daqkf.hw_targets.numerics import ACTIVATION_BITS
 from daqkf.hw_targets.semirings import INFINITY
-from daqkf.lowering.hdl.circuit import Circuit, Signal, mux
+from daqkf.lowering.hdl.circuit import Circuit, Signal, mux, named
 from daqkf.lowering.hdl.select import choose
 from daqkf.lowering.rtl.families.running_sum import fitted, shifted
 from daqkf.lowering.rtl.families.stage import Datapath, Operands
@@ -135,7 +135,7 @@ def build_lane(config: ArrayConfig) -> Circuit:
 
     In a tropical semiring, a `d` of -128 makes R -512, whatever the offset; a fresh A takes R.
     """
-    c = Circuit("daqkf_semiring_lane")
+    c = Circuit("daqkf_semiring_lane", "a lane of a semiring element.")
     c.clock("clk")
     enable = c.input("enable", 1)
     items = [
@@ -149,13 +149,18 @@ def build_lane(config: ArrayConfig) -> Circuit:
     shift = c.input("shift", config.shift_width) if config.shift_width else None
     complement, hold_enable = c.input("complement", 1), c.input("hold_enable", 1)
 
-    signed = [x ^ negative.replicate(ACTIVATION_BITS) for x, negative in items]
+    c.section("The items of a word, joined.")
+    signed = [
+        named(x ^ negative.replicate(ACTIVATION_BITS), f"signed{item}")
+        for item, (x, negative) in enumerate(items)
+    ]
     joined = _added(signed)
     if "delta" in at:
         most, some = (_tree(join, signed).sext(joined.width) for join in (_larger, Signal.__or__))
         joined = _select(at["delta"], joined, most, some)
     delta = c.delay(joined, "delta", enable=enable)
 
+    c.section("The running sum, or the offset added.")
     width = config.running_sum_width
     running = c.register("running_sum", width)
     base = _select(at["sum"], mux(first, 0, running), offset, c.const(0, width))
@@ -166,12 +171,13 @@ def build_lane(config: ArrayConfig) -> Circuit:
         term = mux(infinite, c.const(-INFINITY, width), term)
     running.drive(base + term, enable=sum_enable)
 
+    c.section("The accumulator.")
     # A maximum is no wider than what it is of.
     narrow, width = width, config.accumulator_width
     accumulator = c.register("accumulator", width)
-    term = running.sext(width)
-    largest = _larger(accumulator[:narrow], running).sext(width)
-    so_far = mux(fresh, 0, accumulator)
+    term = named(running.sext(width), "term")
+    largest = named(_larger(accumulator[:narrow], running), "largest").sext(width)
+    so_far = named(mux(fresh, 0, accumulator), "so_far")
     joined = _select(
         at["join"],
         so_far + shifted(c, term, shift, config.max_shift),
@@ -180,6 +186,7 @@ def build_lane(config: ArrayConfig) -> Circuit:
     )
     accumulator.drive(joined, enable=join_enable)
 
+    c.section("The sum that is held for the post unit.")
     held = accumulator ^ complement.replicate(width)
     c.output("held", c.delay(held, "held_sum", enable=hold_enable))
     c.finish()
