@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from daqkf.cli.guard import guarded
+from daqkf.cli.loading import load_array, load_weights
 from daqkf.cli.networks import NETWORKS
 from daqkf.hw_targets.machine import FAMILIES
 from daqkf.hw_targets.prices import priced_fabrics
@@ -21,33 +22,6 @@ from daqkf.passes.quantize.dispatch import BUDGET
 from daqkf.passes.quantize.level_table import TABLE
 from daqkf.runtime.waveforms import TILES
 from daqkf.support.errors import DaqkfError
-
-
-def _load(path: str, what: str) -> np.ndarray:
-    """An array from a .npy file.
-
-    Raises:
-        DaqkfError: it is no such file.
-    """
-    try:
-        array = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        raise DaqkfError(f"{path}: cannot be read as {what} in .npy format: {error}") from None
-    if not isinstance(array, np.ndarray):
-        raise DaqkfError(f"{path}: {what} must be one array in .npy format")
-    return array
-
-
-def _weights(path: str):
-    """Weights from .npy, or a SciPy sparse matrix from .npz."""
-    if not path.endswith(".npz"):
-        return _load(path, "weights")
-    from scipy import sparse
-
-    try:
-        return sparse.load_npz(path)
-    except (ValueError, KeyError) as error:
-        raise DaqkfError(f"{path}: cannot be read as a SciPy sparse matrix: {error}") from None
 
 
 def _numbers(text: str) -> list[float]:
@@ -77,11 +51,11 @@ def _compile(options: argparse.Namespace) -> int:
         raise DaqkfError("--products and --no-fuse are for a network's file")
     if options.weights == compiling.MINILM:
         return compiling.compile_network(options, console)
-    calibration = _load(options.calibration, "activations") if options.calibration else None
+    calibration = load_array(options.calibration, "activations") if options.calibration else None
     return compiling.compile_layer(
         options,
-        _weights(options.weights),
-        _load(options.bias, "a bias") if options.bias else None,
+        load_weights(options.weights),
+        load_array(options.bias, "a bias") if options.bias else None,
         calibration,
         console,
     )
@@ -101,7 +75,7 @@ def _simulate(options: argparse.Namespace) -> int:
     from daqkf.compiler.design import Design
 
     design = Design.load(options.design)
-    x = _load(options.activations, "activations")
+    x = load_array(options.activations, "activations")
     with Console(stderr=True).status("building the simulator and simulating"):
         result = design.measure(
             x,
@@ -129,48 +103,10 @@ def _demo(options: argparse.Namespace) -> int:
     return run_demo(Path(options.output), sentences=options.sentences, sparsity=options.sparsity)
 
 
-def _matrices(source: str):
-    """The weight matrices of what `daqkf report` is given."""
-    from daqkf.reports import report
-
-    path = Path(source)
-    if source == report.MINILM:
-        return report.of_minilm()
-    if path.is_dir():
-        from daqkf.compiler.design import Design
-
-        return report.of_module(source, Design.load(path).golden)
-    if path.suffix in (".npy", ".npz"):
-        return report.of_array(path.stem, _weights(source))
-    if path.suffix == ".mlir":
-        from daqkf.support.ir import make_context, parse_module
-
-        try:
-            text = path.read_text(encoding="utf-8")
-        except UnicodeDecodeError as error:
-            raise DaqkfError(f"{source}: not text: {error}") from None
-        return report.of_module(source, parse_module(make_context(), text, source))
-    path.stat()
-    raise DaqkfError(
-        f"{source}: expected weights (.npy, .npz), IR (.mlir), a design's folder, or "
-        f"'{report.MINILM}'"
-    )
-
-
 def _report(options: argparse.Namespace) -> int:
-    from daqkf.compiler.layer import level_set
-    from daqkf.reports import report
-    from daqkf.support.console import table_console
+    from daqkf.cli.reporting import report
 
-    levels = level_set(options.levels)
-    matrices = report.choose(_matrices(options.source), options.layer or ())
-    if options.sparsity is not None:
-        matrices = [matrix.pruned(options.sparsity) for matrix in matrices]
-    entries = report.analyse(matrices, levels, options.tile)
-    report.write_report(entries, Path(options.output))
-    table_console().print(report.table(entries))
-    print(f"{options.output}: report.json, report.png, report.svg")
-    return 0
+    return report(options)
 
 
 def _eval(options: argparse.Namespace) -> int:
@@ -195,7 +131,7 @@ def _synth(options: argparse.Namespace) -> int:
 
     from daqkf.cli import synthesizing
 
-    x = _load(options.toggles, "activations") if options.toggles else None
+    x = load_array(options.toggles, "activations") if options.toggles else None
     return synthesizing.synthesize_design(options, x, Console(stderr=True))
 
 
