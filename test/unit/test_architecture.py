@@ -16,7 +16,7 @@ LONGEST = 60
 """Lines of a function, its docstring not counted."""
 
 LONG = {
-    "daqkf.cli.main._parser": "one entry for each option of each command",
+    "daqkf.cli.main._add_compile": "one entry for each option",
     "daqkf.studies.demo.run_demo": "the demo is a story, told from top to bottom",
 }
 """Longer functions, each with the reason."""
