@@ -41,6 +41,7 @@ from daqkf.dialects.circt_ext import (
     VerbatimOp,
 )
 from daqkf.lowering.hdl.memory import Memory
+from daqkf.lowering.hdl.naming import derived_name
 from daqkf.lowering.hdl.signal import (
     CircuitError,
     Register,
@@ -88,6 +89,7 @@ class Circuit:
         self.instances: list[Circuit] = []
         self._block = Block()
         self._inputs: list[hw.ModulePort] = []
+        self._input_names: set[str] = set()
         self._outputs: dict[str, Signal] = {}
         self._constants: dict[tuple[int, int], Signal] = {}
         self._localparams: dict[str, tuple[LocalParamOp, int, str]] = {}
@@ -155,9 +157,10 @@ class Circuit:
         return op.results[0]
 
     def _port(self, name: str, direction: hw.Direction, kind: IntegerType | seq.ClockType):
-        names = {port.port_name.data for port in self._inputs} | set(self._outputs)
-        if name in names:
+        if name in self._input_names or name in self._outputs:
             raise CircuitError(f"{self.name}: two ports called '{name}'")
+        if direction is hw.Direction.INPUT:
+            self._input_names.add(name)
         return hw.ModulePort(StringAttr(name), kind, hw.DirectionAttr(direction))
 
     def clock(self, name: str) -> SSAValue:
@@ -392,7 +395,7 @@ class Circuit:
         Raises:
             CircuitError: two of them have the same name, of which the exporter would change one.
         """
-        ports = {port.port_name.data for port in self._inputs} | set(self._outputs)
+        ports = self._input_names | set(self._outputs)
         names = [self._name_of(register) for register in self._registers]
         for memory in self._memories:
             names += [memory.name, *memory.read_names]
@@ -408,11 +411,11 @@ class Circuit:
 
     def _name_of(self, register: Register) -> str:
         """A register's name in the text, where a port may have the same one."""
-        ports = {port.port_name.data for port in self._inputs} | set(self._outputs)
-        return f"{register.name}_reg" if register.name in ports else register.name
+        port = register.name in self._input_names or register.name in self._outputs
+        return f"{register.name}_reg" if port else register.name
 
     def _name_feeds(self, taken: set[str], drivers: Mapping[Wire, Signal]) -> None:
-        """Name signals that have no name for what they drive, wires first.
+        """Name signals that have no name: for what they drive, wires first, or for what they are.
 
         Only those that are used several times, or before they are declared, become wires of the
         text.
@@ -421,6 +424,12 @@ class Circuit:
             ((source.value, wire.name) for wire, source in drivers.items()), self._driven()
         ):
             if name not in taken and hint(value, name):
+                taken.add(name)
+        known = {register.value: self._name_of(register) for register in self._registers}
+        known |= {wire.value: wire.name for wire in self._wires}
+        for op in self._block.ops:
+            name = derived_name(op, known)
+            if name and name not in taken and hint(op.results[0], name):
                 taken.add(name)
 
     def _driven(self) -> Iterator[tuple[SSAValue, str]]:

@@ -14,7 +14,8 @@ has more than one bucket also has the SPAQ unit, which picks among a program's v
 """
 
 from daqkf.dialects.rpea import ArrayConfig
-from daqkf.hw_targets.layout import IMAGE_WORD_BITS, Phase
+from daqkf.hw_targets.fields import IMAGE_WORD_BITS
+from daqkf.hw_targets.status import Phase
 from daqkf.lowering.hdl.bundle import Bundle
 from daqkf.lowering.hdl.circuit import Circuit, Signal, mux
 from daqkf.lowering.hdl.select import choose

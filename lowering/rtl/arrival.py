@@ -5,7 +5,7 @@
 
 from dataclasses import dataclass
 
-from daqkf.hw_targets.layout import Phase
+from daqkf.hw_targets.status import Phase
 from daqkf.lowering.hdl.bundle import Bundle
 from daqkf.lowering.hdl.circuit import Signal, Wire, mux, named
 from daqkf.lowering.rtl.frame import Frame

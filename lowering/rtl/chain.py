@@ -14,7 +14,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from daqkf.dialects.rpea import ArrayConfig
-from daqkf.hw_targets.layout import Fills
+from daqkf.hw_targets.operands import Fills
+from daqkf.hw_targets.words import chain_row
 from daqkf.lowering.hdl.bundle import inputs
 from daqkf.lowering.hdl.circuit import Circuit, Register, Signal, Wire, concat, mux, named
 from daqkf.lowering.hdl.select import index_bits, turns, unpack
@@ -101,12 +102,12 @@ class _Kernel:
         """The table of the program's kernels, and the counter that points to one."""
         c.section("The table of kernels, and the one that is next or runs.")
         bits, rows = index_bits(config.kernels), config.banks * config.kernels
-        table = c.memory("kernels", rows, config.chain_row.width, style="distributed")
+        table = c.memory("kernels", rows, chain_row(config).width, style="distributed")
         widths = {"address": index_bits(rows), "data": table.width, "write": 1}
         table.write(*inputs(c, "chain", widths).values())
         kernel = c.register("kernel", bits, reset=0)
         place = concat(c.input("bank", 1), kernel) if config.double_buffered else kernel
-        row = unpack(config.chain_row, table.read(place, c.const(1, 1), "row"))
+        row = unpack(chain_row(config), table.read(place, c.const(1, 1), "row"))
         following, begin = kernel + 1, c.const(0, bits)
         if config.operand_depth:
             final_tile, behind = c.input("final", 1), c.register("behind_pause", bits, reset=0)

@@ -16,11 +16,12 @@ from collections.abc import Sequence
 
 from daqkf.dialects.rpea import ArrayConfig
 from daqkf.hw_targets.families import FAMILIES
+from daqkf.hw_targets.words import stream_words
 from daqkf.lowering.hdl.bundle import inputs
 from daqkf.lowering.hdl.circuit import Circuit, Signal, concat, mux, named
 from daqkf.lowering.hdl.pipeline import delayed
 from daqkf.lowering.hdl.select import choose, index_bits, unpack
-from daqkf.lowering.rtl.families import DATAPATHS, STORED
+from daqkf.lowering.rtl.families import datapath_of
 from daqkf.lowering.rtl.families.stage import Datapath, Operands
 from daqkf.lowering.rtl.indices import locate
 from daqkf.lowering.rtl.operands import gate
@@ -49,7 +50,7 @@ def build_element(config: ArrayConfig, family: str) -> Circuit:
         word, valid = gate(c, config, word, valid, start, enable)
 
     c.section("Activations: the rows of T activations that the word names.")
-    addresses = FAMILIES[family].addresses(config)
+    addresses = FAMILIES[family].word.addresses(config)
     rows = _read_rows(c, config, family, [word[name] for name in addresses], enable)
     valid = delayed(c, valid, "operand_valid", READING, enable=enable, reset=0)
     fields = {
@@ -60,7 +61,7 @@ def build_element(config: ArrayConfig, family: str) -> Circuit:
 
     c.section("The datapath: the sums of all lanes.")
     hold_enable = c.wire("hold_enable", 1)
-    datapath = DATAPATHS[family](
+    datapath = datapath_of(family).build(
         c, config, Operands(start, enable, valid, fields, rows, hold_enable)
     )
     full = hold(c, config, datapath, enable)
@@ -75,7 +76,7 @@ def _fetch(
 ) -> tuple[dict[str, Signal], Signal]:
     """A word in each cycle, from the program's first one to the one that carries the end."""
     c.section("Fetch: a word of the stream in each cycle, until the one that carries the end.")
-    layout = config.stream_words[family]
+    layout = stream_words(config)[family]
     depth = config.banks * config.stream_depth
     pc_bits = index_bits(depth)
     stream_start = c.input("stream_start", pc_bits) if config.relocates else c.const(0, pc_bits)
@@ -140,8 +141,7 @@ def _read_rows(
     """
     widths = {"address": config.address_width, "data": config.row_bits, "write": 1}
     write_address, data, writing = inputs(c, "activation", widths).values()
-    if family in STORED:
-        data = named(STORED[family](data), "stored_row")
+    data = named(datapath_of(family).stored(data), "stored_row")
     reading = named(enable & ~writing, "reading")
     rows: list[Signal] = []
     for first in range(0, len(addresses), 2):

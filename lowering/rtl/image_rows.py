@@ -4,7 +4,8 @@
 """The rows of a program image: words become rows, and rows go to the memories."""
 
 from daqkf.dialects.rpea import ArrayConfig
-from daqkf.hw_targets.layout import IMAGE_WORD_BITS, Command, Fields
+from daqkf.hw_targets.fields import IMAGE_WORD_BITS, Fields
+from daqkf.hw_targets.image_format import Command
 from daqkf.lowering.hdl.circuit import Circuit, Register, Signal, concat, mux, named
 from daqkf.lowering.hdl.select import index_bits
 from daqkf.lowering.rtl.image_words import Cursor, Instruction, Limits, State, Word

@@ -8,17 +8,17 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from daqkf.dialects.rpea import ArrayConfig
-from daqkf.hw_targets.layout import (
+from daqkf.hw_targets.fields import IMAGE_WORD_BITS, Fields
+from daqkf.hw_targets.image_format import (
     COMMAND_OP_SHIFT,
-    IMAGE_WORD_BITS,
     KERNEL_ADDS,
     KERNEL_ATTENDS,
     KERNEL_KEEPS,
     MAX_TILES,
     Command,
-    Fields,
     Header,
 )
+from daqkf.hw_targets.words import chain_row, dispatch_row, parameter_row, stream_words, table_row
 from daqkf.lowering.hdl.circuit import Circuit, Register, Signal, mux, named
 from daqkf.lowering.hdl.fsm import Decoded, Enumeration, StateMachine
 from daqkf.lowering.hdl.select import index_bits
@@ -117,19 +117,19 @@ class Limits:
     @classmethod
     def of(cls, config: ArrayConfig) -> "Limits":
         """Those of an array."""
-        widest = max(config.stream_words.values(), key=lambda word: word.width)
+        widest = max(stream_words(config).values(), key=lambda word: word.width)
         parameters = config.parameter_depth * config.parameter_stride
         memories = {
             Command.STREAM: (widest, config.stream_depth),
-            Command.PARAMETERS: (config.parameter_row, parameters),
-            Command.TABLE: (config.table_row, config.table_depth),
+            Command.PARAMETERS: (parameter_row(config), parameters),
+            Command.TABLE: (table_row(config), config.table_depth),
         }
         units = {Command.STREAM: config.pes}
         if config.dispatches:
-            memories[Command.DISPATCH] = config.dispatch_row, config.buckets
+            memories[Command.DISPATCH] = dispatch_row(config), config.buckets
             units[Command.DISPATCH] = config.zeros_width
         if config.chains:
-            memories[Command.CHAIN] = config.chain_row, config.kernels
+            memories[Command.CHAIN] = chain_row(config), config.kernels
         counts = {code: depth for code, (_, depth) in memories.items()}
         counts[Command.KERNEL] = config.null_address
         counts[Command.END] = MAX_TILES if config.double_buffered else 0

@@ -15,15 +15,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from daqkf.dialects.rpea import ArrayConfig
-from daqkf.hw_targets.layout import (
+from daqkf.hw_targets.fields import IMAGE_WORD_BITS
+from daqkf.hw_targets.image_format import (
     IMAGE_MAGIC,
     IMAGE_VERSION,
-    IMAGE_WORD_BITS,
     MAX_TILES,
     Command,
     Header,
-    LoadError,
+    fingerprint,
 )
+from daqkf.hw_targets.status import LoadError
 from daqkf.lowering.hdl import crc32
 from daqkf.lowering.hdl.circuit import Circuit, Signal, mux, named
 from daqkf.lowering.hdl.fsm import Enumeration
@@ -99,7 +100,7 @@ def _header_errors(
         for error, field, expected in (
             (LoadError.MAGIC, Header.MAGIC, IMAGE_MAGIC),
             (LoadError.VERSION, Header.VERSION, IMAGE_VERSION),
-            (LoadError.FINGERPRINT, Header.FINGERPRINT, config.fingerprint),
+            (LoadError.FINGERPRINT, Header.FINGERPRINT, fingerprint(config)),
         )
     }
 

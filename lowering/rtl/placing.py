@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from daqkf.hw_targets.numerics import ACTIVATION_BITS, EXPONENT_BITS
+from daqkf.hw_targets.words import stream_word, stream_words
 from daqkf.lowering.hdl.bundle import Bundle, part, ports
 from daqkf.lowering.hdl.circuit import Circuit, Signal, Wire, concat
 from daqkf.lowering.hdl.select import index_bits
@@ -146,7 +147,7 @@ def place_elements(frame: Frame, kernel: Kernel, activation: Bundle, fill: Bundl
     own = [
         {
             "stream_address": loader["stream_address"],
-            "stream_data": loader["stream_data"][: config.stream_word(p).width],
+            "stream_data": loader["stream_data"][: stream_word(config, p).width],
             "stream_write": loader[f"stream_write{p}"],
             "take": take[p],
             **({"group": group} if group else {}),
@@ -157,7 +158,7 @@ def place_elements(frame: Frame, kernel: Kernel, activation: Bundle, fill: Bundl
     if config.lockstep:
         control |= {name: kernel.fields[name] for name in ("features", "outputs")}
         return Elements(lockstep.place_elements(c, config, control, own), take, group)
-    kinds = {family: build_element(config, family) for family in config.stream_words}
+    kinds = {family: build_element(config, family) for family in stream_words(config)}
     outputs = [
         c.instance(f"element{p}", kinds[config.family(p)], clk=c.clk, **control, **own[p])
         for p in range(config.pes)

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 
 from daqkf.dialects.rpea import ArrayConfig
 from daqkf.hw_targets.numerics import ACTIVATION_BITS
+from daqkf.hw_targets.words import table_row
 from daqkf.lowering.hdl.bundle import inputs
 from daqkf.lowering.hdl.circuit import Circuit, Signal, concat, mux
 from daqkf.lowering.hdl.pipeline import delayed
@@ -132,7 +133,7 @@ def _apply_function(
         *([c.input("bank", 1)] if config.double_buffered else []),
         *([c.input("kernel", index_bits(config.kernels))] if config.chains else []),
     ]
-    depth, width = config.banks * config.table_depth, config.table_row.width
+    depth, width = config.banks * config.table_depth, table_row(config).width
     write = inputs(c, "table", {"address": index_bits(depth), "data": width, "write": 1})
     values: list[Signal] = []
     for v, level in enumerate(levels):

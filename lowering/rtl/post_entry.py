@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from daqkf.dialects.rpea import ArrayConfig
 from daqkf.hw_targets.numerics import NORMALIZED_BITS
+from daqkf.hw_targets.words import parameter_row
 from daqkf.lowering.hdl.bundle import inputs
 from daqkf.lowering.hdl.circuit import Circuit, Register, Signal, concat, mux, named
 from daqkf.lowering.hdl.pipeline import delayed
@@ -79,14 +80,14 @@ class Entry:
         """The memory of parameters, and `STAGES` later those of the output that is taken."""
         c.section("The parameters of each output channel.")
         rows = config.banks * config.parameter_depth * config.parameter_stride
-        memory = c.memory("parameters", rows, config.parameter_row.width)
+        memory = c.memory("parameters", rows, parameter_row(config).width)
         write = {"address": index_bits(rows), "data": memory.width, "write": 1}
         memory.write(*inputs(c, "parameters", write).values())
         address = choose(self.polled, self.slots)
         if config.pes > 1:
             address = concat(address, self.polled[: (config.parameter_stride - 1).bit_length()])
         row = memory.read(address, self.taking, "parameter_row")
-        return unpack(config.parameter_row, c.delay(row, "parameters_read"))
+        return unpack(parameter_row(config), c.delay(row, "parameters_read"))
 
     def sums(self, c: Circuit, config: ArrayConfig) -> Signal:
         """The sums of the group that is taken, `STAGES` later, or 0 for those of the row unit."""

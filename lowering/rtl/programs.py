@@ -6,7 +6,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from daqkf.hw_targets.layout import Phase
+from daqkf.hw_targets.status import Phase
 from daqkf.lowering.hdl.circuit import Signal, mux
 from daqkf.lowering.rtl.frame import Frame
 from daqkf.lowering.rtl.loader import build_loader
