@@ -427,10 +427,11 @@ class Circuit:
                 taken.add(name)
         known = {register.value: self._name_of(register) for register in self._registers}
         known |= {wire.value: wire.name for wire in self._wires}
+        # What has the same derived name is the same expression, of which one is left.
         for op in self._block.ops:
             name = derived_name(op, known)
-            if name and name not in taken and hint(op.results[0], name):
-                taken.add(name)
+            if name and name not in taken:
+                hint(op.results[0], name)
 
     def _driven(self) -> Iterator[tuple[SSAValue, str]]:
         """What drives something that has a name, with a name made from it."""

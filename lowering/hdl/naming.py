@@ -36,6 +36,9 @@ def derived_name(op: Operation, known: Mapping[SSAValue, str]) -> str | None:
 def _name_op(op: Operation, known: Mapping[SSAValue, str]) -> str | None:
     if isinstance(op, comb.ConcatOp):
         return _name_extension(op, known)
+    if isinstance(op, comb.ReplicateOp):
+        name = _name_of(op.input, known)
+        return name and f"{name}_times_{_width(op.result) // _width(op.input)}"
     if len(op.operands) != 2:
         return None
     left, right = op.operands
@@ -53,17 +56,17 @@ def _name_op(op: Operation, known: Mapping[SSAValue, str]) -> str | None:
 
 
 def _name_extension(op: comb.ConcatOp, known: Mapping[SSAValue, str]) -> str | None:
-    """The name of a signal with its sign in front of it, or with zeros behind it."""
+    """The name of a signal with its sign in front of it, or with a constant behind it."""
     if len(op.operands) != 2:
         return None
     high, low = op.operands
     if isinstance(high.owner, comb.ReplicateOp | comb.ExtractOp):
         name = _name_of(low, known)
         return f"{name}_extended" if name else None
-    if _constant(low) == 0:
-        name = _name_of(high, known)
-        return f"{name}_raised_{_width(low)}" if name else None
-    return None
+    name = _name_of(high, known)
+    if name is None or (constant := _constant(low)) is None:
+        return None
+    return f"{name}_raised_{_width(low)}" + (f"_plus_{constant}" if constant else "")
 
 
 def _name_of(value: SSAValue, known: Mapping[SSAValue, str]) -> str | None:

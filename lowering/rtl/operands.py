@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from daqkf.dialects.rpea import ArrayConfig
 from daqkf.hw_targets.numerics import ACTIVATION_BITS
 from daqkf.hw_targets.operands import OPERAND_BITS
-from daqkf.lowering.hdl.circuit import Circuit, Signal, concat, mux
+from daqkf.lowering.hdl.circuit import Circuit, Signal, concat, mux, named
 from daqkf.lowering.hdl.pipeline import delayed
 from daqkf.lowering.hdl.select import choose, index_bits
 
@@ -107,12 +107,12 @@ def build_fill_unit(config: ArrayConfig) -> Circuit:
     pe = turn[: index_bits(pes)] if pes > 1 else c.const(0, 1)
     whole = turn[: index_bits(items)].all()
     around = pe.eq(pes - 1)
-    ends = mux(tokens, around, whole)
+    ends = named(mux(tokens, around, whole), "word_ends")
 
     # Words of features go on where those of the tile before ended.
     place, reached = c.register("place", bits), c.register("reached", bits)
     following = place + mux(tokens, stride, c.const(1, bits))
-    moves = write & ends
+    moves = named(write & ends, "word_moves")
     wide = max(bits, tile.width)
     of_tokens = (operands.zext(wide) + tile.zext(wide))[:bits]
     opening = mux(tokens, of_tokens, mux(tile.any(), reached, operands))

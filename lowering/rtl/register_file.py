@@ -11,7 +11,7 @@ and has no ports.
 from collections.abc import Callable, Mapping, Sequence
 from enum import IntEnum
 
-from daqkf.lowering.hdl.circuit import Circuit, Signal, concat, mux
+from daqkf.lowering.hdl.circuit import Circuit, Signal, concat, mux, named
 from daqkf.lowering.rtl.registers import (
     ADDRESS_BITS,
     REGISTER_BITS,
@@ -86,7 +86,7 @@ def build_register_file(registers: Sequence[Register], constants: Mapping[str, i
         if entry.writable:
             writes = aw_index.eq(index)
             written = written | writes
-            enable = write & writes
+            enable = named(write & writes, f"writes_{entry.name}")
         fields = {
             field: _FIELDS[field.access](
                 c, port_of(entry, field), field, constants, (enable, _cut(data), _cut(mask))

@@ -143,7 +143,7 @@ def _hold(c: Circuit, config: ArrayConfig, ports: _Ports) -> tuple[Signal, Signa
     held = [c.register(f"held{n}", ACTIVATION_BITS) for n in range(_groups(config))]
     kept = selected
     if config.softmax:
-        most = held[-1] & ports.raising.replicate(ACTIVATION_BITS)
+        most = named(held[-1] & ports.raising.replicate(ACTIVATION_BITS), "most")
         selected = kept.sext(ACTIVATION_BITS + 1) - most.sext(ACTIVATION_BITS + 1)
         selected = named(selected, "difference")
         larger = ~selected[ACTIVATION_BITS]

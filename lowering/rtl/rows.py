@@ -239,7 +239,8 @@ def _place_lanes(
     widths, late = RowWidths.of(config), _comparing(config)
     row, together = ports.row, ACTIVATION_BITS * config.post_lanes
     parts = [row[low : low + together] for low in range(0, row.width, together)]
-    selected = delayed(c, choose(progress.part, parts), "selected", late)
+    selected = named(choose(progress.part, parts), "selected_values")
+    selected = delayed(c, selected, "selected", late)
     exponent = delayed(c, ports.exponents["row"], "selected_exponent", late)
     exponent = mux(progress.streaming, exponent, ports.exponents["values"])
     solution = {name: c.wire(name, bits) for name, bits in SOLUTION.items()}

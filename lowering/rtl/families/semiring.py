@@ -155,7 +155,8 @@ def build_lane(config: ArrayConfig) -> Circuit:
     ]
     joined = _added(signed)
     if "delta" in at:
-        most, some = (_tree(join, signed).sext(joined.width) for join in (_larger, Signal.__or__))
+        most = _tree(_larger, signed, "most").sext(joined.width)
+        some = _tree(Signal.__or__, signed, "some").sext(joined.width)
         joined = _select(at["delta"], joined, most, some)
     delta = c.delay(joined, "delta", enable=enable)
 
@@ -180,7 +181,7 @@ def build_lane(config: ArrayConfig) -> Circuit:
     joined = _select(
         at["join"],
         so_far + shifted(c, term, shift, config.max_shift),
-        mux(fresh, term, largest),
+        named(mux(fresh, term, largest), "most_so_far"),
         so_far | term,
     )
     accumulator.drive(joined, enable=join_enable)
@@ -209,11 +210,14 @@ def _larger(a: Signal, b: Signal) -> Signal:
     return mux((a ^ sign).ult(b ^ sign), b, a)
 
 
-def _tree(join: Callable[[Signal, Signal], Signal], terms: Sequence[Signal]) -> Signal:
+def _tree(join: Callable[[Signal, Signal], Signal], terms: Sequence[Signal], name: str) -> Signal:
     """A power of two of terms, joined in pairs."""
     if len(terms) == 1:
         return terms[0]
-    return _tree(join, [join(a, b) for a, b in zip(terms[::2], terms[1::2], strict=True)])
+    joined = [join(a, b) for a, b in zip(terms[::2], terms[1::2], strict=True)]
+    return _tree(
+        join, [named(term, f"{name}{len(terms)}_{n}") for n, term in enumerate(joined)], name
+    )
 
 
 def _added(terms: Sequence[Signal]) -> Signal:
@@ -222,7 +226,8 @@ def _added(terms: Sequence[Signal]) -> Signal:
         return terms[0]
     width = terms[0].width + 1
     pairs = zip(terms[::2], terms[1::2], strict=True)
-    return _added([a.sext(width) + b.sext(width) for a, b in pairs])
+    sums = [a.sext(width) + b.sext(width) for a, b in pairs]
+    return _added([named(term, f"sum{len(terms)}_{n}") for n, term in enumerate(sums)])
 
 
 DATAPATH = DatapathBuilder(build_datapath)
