@@ -66,7 +66,7 @@ class _Stage:
         return self.step(state, self.word("later"), constant(0, 1), constant(0, 1))[1]
 
     def addresses(self, word: Word, base: Bits) -> list[Bits]:
-        """What a word's indices mean, by `rpea.indices`; `base` is where it counts from."""
+        """What a word's indices mean, by `index_coding`; `base` is where it counts from."""
         width, addresses = self.config.address_width, list[Bits]()
         for item in range(sum(name.startswith((OFFSET, DELTA)) for name in word)):
             if self.windows:

@@ -96,7 +96,7 @@ class Job:
         """The rows [beats, T] of its activations, as an array of T lanes takes them.
 
         Tile by tile, of which the last may have tokens of zeros; of a sequence, twice, behind its
-        number of tokens (`rpea.operands`).
+        number of tokens (`hw_targets.operands`).
         """
         found: list[NDArray[np.int8]] = []
         begins = np.cumsum(self.sequences[:-1], dtype=np.int64)
