@@ -8,6 +8,7 @@ held against the functions of this file, bit for bit.
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,7 +60,7 @@ def signed_bits(low: int, high: int) -> int:
     return 1 + max((~bound if bound < 0 else bound).bit_length() for bound in (low, high))
 
 
-def split_ranks(split: NDArray) -> NDArray[np.int64]:
+def split_ranks(split: NDArray[Any]) -> NDArray[np.int64]:
     """Of each extra column [E] its rank among those of its feature: 1 for the first.
 
     `split` names the feature of each extra column, in ascending order.
@@ -67,7 +68,9 @@ def split_ranks(split: NDArray) -> NDArray[np.int64]:
     return np.arange(len(split)) - np.searchsorted(split, split) + 1
 
 
-def quantize(x: NDArray, scale: float | NDArray, split: NDArray | None = None) -> NDArray[np.int8]:
+def quantize(
+    x: NDArray[Any], scale: float | NDArray[Any], split: NDArray[Any] | None = None
+) -> NDArray[np.int8]:
     """`clamp(rint(x / scale), -128, 127)`, halves to even: [T, K] → [T, K + E].
 
     `scale` is one for all or [K]. The extra columns carry what the columns before them cannot:
@@ -86,7 +89,7 @@ def quantize(x: NDArray, scale: float | NDArray, split: NDArray | None = None) -
 
 
 def dequantize(
-    q: NDArray[np.int8], scale: float | NDArray, split: NDArray | None = None
+    q: NDArray[np.int8], scale: float | NDArray[Any], split: NDArray[Any] | None = None
 ) -> NDArray[np.float32]:
     """`q · scale` in float32, a feature's extra columns added to its own: [T, N + E] → [T, N].
 
@@ -111,7 +114,7 @@ def matmul(x: NDArray[np.int8], levels: NDArray[np.int8]) -> NDArray[np.int64]:
 
 
 def requantize(
-    accumulator: NDArray[np.int64], multiplier: NDArray, shift: NDArray
+    accumulator: NDArray[np.int64], multiplier: NDArray[Any], shift: NDArray[Any]
 ) -> NDArray[np.int8]:
     """`clamp((acc·M[n] + 2^(S[n]-1)) >> S[n], -128, 127)` over [T, N] with M, S of [N].
 
@@ -123,14 +126,14 @@ def requantize(
 
 
 def add_residual(
-    accumulator: NDArray[np.int64], residual: NDArray[np.int8], multiplier: NDArray
+    accumulator: NDArray[np.int64], residual: NDArray[np.int8], multiplier: NDArray[Any]
 ) -> NDArray[np.int64]:
     """`acc + r·M[n]`: [T, N] and [T, R], of which the first N count, M in 0..MULTIPLIER_MAX."""
     kept = residual[:, : accumulator.shape[1]].astype(np.int64)
     return accumulator + kept * multiplier.astype(np.int64)
 
 
-def normalize(q: NDArray[np.int8], exponent: NDArray) -> NDArray[np.int64]:
+def normalize(q: NDArray[np.int8], exponent: NDArray[Any]) -> NDArray[np.int64]:
     """`(u - mean(u)) / std(u)` of u = q·2^exponent[n], for each token: [T, N] → [T, N].
 
     In steps of 2^-NORMALIZED_FRACTION, rounded down. As the circuit computes it:
@@ -173,7 +176,7 @@ def gate(q: NDArray[np.int8], table: NDArray[np.int8]) -> NDArray[np.int64]:
 def exponentials(
     q: NDArray[np.int8],
     keys: int,
-    offset: NDArray,
+    offset: NDArray[Any],
     table: NDArray[np.int8],
     present: int | None = None,
 ) -> NDArray[np.int8]:
@@ -215,10 +218,10 @@ def attend(
     q: NDArray[np.int8],
     keys: NDArray[np.int8],
     values: NDArray[np.int8],
-    factors: Mapping[str, tuple[NDArray, NDArray]],
+    factors: Mapping[str, tuple[NDArray[Any], NDArray[Any]]],
     table: NDArray[np.int8],
-    bias: NDArray | int = 0,
-    offset: NDArray | int = ACTIVATION_MAX,
+    bias: NDArray[Any] | int = 0,
+    offset: NDArray[Any] | int = ACTIVATION_MAX,
 ) -> NDArray[np.int8]:
     """Softmax attention of queries [T, H·D] to keys [H, D, S] and values [H, S, D]: [T, H·D].
 

@@ -19,7 +19,7 @@ from daqkf.hw_targets.shape import ElementShape
 _CHUNK = 4096
 """Words whose items are gathered at once."""
 
-SEMIRINGS = tuple(Semiring)
+SEMIRINGS: tuple[Semiring, ...] = tuple(Semiring)
 """By their code in a word."""
 
 
