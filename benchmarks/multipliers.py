@@ -11,7 +11,7 @@ its control; the array has four, the loader, the post unit and the results besid
 from rich.console import Console
 from rich.table import Table
 
-from daqkf.dialects.rpea import ArrayConfig
+from daqkf.hw_targets.config import ArrayConfig
 from daqkf.lowering.hdl.circuit import circuit_module
 from daqkf.lowering.hdl.verilog import emit_verilog
 from daqkf.lowering.rtl.array import TOP, build_array

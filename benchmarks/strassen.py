@@ -28,8 +28,8 @@ from rich.console import Console
 from rich.table import Table
 
 from daqkf.compiler.layer import level_set
-from daqkf.dialects.rpea import ArrayConfig
 from daqkf.hw_targets import Counts, families, load_target
+from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.machine import ITEM_COUNTS
 from daqkf.hw_targets.prices import load_prices
 from daqkf.lowering.hdl.circuit import Circuit, Signal, circuit_module, mux

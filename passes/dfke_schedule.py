@@ -13,10 +13,11 @@ from xdsl.passes import ModulePass
 from xdsl.utils.exceptions import PassFailedException
 
 from daqkf.dialects.dense import from_array, to_array
-from daqkf.dialects.dfke import KernelOp, Machine, MachineAttr, ScheduleAttr, TilesAttr
+from daqkf.dialects.dfke import KernelOp, MachineAttr, ScheduleAttr, TilesAttr
 from daqkf.dialects.rpea import ArrayOp
-from daqkf.dialects.spaq import Semiring
 from daqkf.hw_targets import UnknownTargetError, load_target
+from daqkf.hw_targets.machine import Machine
+from daqkf.hw_targets.semirings import Semiring
 from daqkf.hw_targets.timing import tile_cycles
 from daqkf.passes.encode.channels import share_out_channels
 from daqkf.passes.encode.cost_model import Elements

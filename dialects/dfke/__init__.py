@@ -8,8 +8,6 @@ from xdsl.ir import Dialect
 from daqkf.dialects.dfke.attributes import DecisionAttr, MachineAttr, ScheduleAttr, TilesAttr
 from daqkf.dialects.dfke.chaining import ChainOp, GatingOp, NormalizationOp, RowOperation
 from daqkf.dialects.dfke.ops import DispatchOp, KernelOp, YieldOp
-from daqkf.hw_targets.decision import Decision
-from daqkf.hw_targets.machine import Machine
 
 DFKE = Dialect(
     "dfke",
@@ -20,12 +18,10 @@ DFKE = Dialect(
 __all__ = [
     "DFKE",
     "ChainOp",
-    "Decision",
     "DecisionAttr",
     "DispatchOp",
     "GatingOp",
     "KernelOp",
-    "Machine",
     "MachineAttr",
     "NormalizationOp",
     "RowOperation",

@@ -39,12 +39,12 @@ from daqkf.dialects.spaq import (
     MatmulOp,
     RequantizeOp,
     ResidualOp,
-    Semiring,
 )
 from daqkf.dialects.spaq.checks import features
 from daqkf.dialects.spaq.ops import chain, defining_constant
 from daqkf.hw_targets import numerics
 from daqkf.hw_targets.decision import Decision
+from daqkf.hw_targets.semirings import Semiring
 
 STAGES: tuple[type[Operation], ...] = (AddOp, ResidualOp, RequantizeOp, ActivationOp)
 """What may follow the product inside a kernel, in this order, each at most once."""

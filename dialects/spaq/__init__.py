@@ -34,7 +34,6 @@ from daqkf.dialects.spaq.rows import (
     NormalizeOp,
     ResidualOp,
 )
-from daqkf.hw_targets.semirings import Semiring
 
 SPAQ = Dialect(
     "spaq",
@@ -83,7 +82,6 @@ __all__ = [
     "QuantizeOp",
     "RequantizeOp",
     "ResidualOp",
-    "Semiring",
     "SemiringAttr",
     "SequenceOperation",
     "Sparsity",

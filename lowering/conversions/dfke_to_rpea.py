@@ -28,7 +28,7 @@ from daqkf.dialects.dfke import (
     TilesAttr,
 )
 from daqkf.dialects.dfke.chaining import ATTEND, attends, program_count
-from daqkf.dialects.rpea import ArrayConfig, ArrayOp, ProgramOp, Runnable, RunOp, SoftmaxOp, TiledOp
+from daqkf.dialects.rpea import ArrayOp, ProgramOp, Runnable, RunOp, SoftmaxOp, TiledOp
 from daqkf.dialects.rpea import ChainOp as ProgramChainOp
 from daqkf.dialects.rpea import DispatchOp as ProgramDispatchOp
 from daqkf.dialects.rpea import GatingOp as ProgramGatingOp
@@ -36,7 +36,7 @@ from daqkf.dialects.rpea import NormalizationOp as ProgramNormalizationOp
 from daqkf.dialects.spaq import ActivationOp, AttendOp, GateOp, NormalizeOp
 from daqkf.dialects.spaq.checks import features, width
 from daqkf.hw_targets import numerics
-from daqkf.hw_targets.config import MAX_KERNELS, activation_rows, memory_depth
+from daqkf.hw_targets.config import MAX_KERNELS, ArrayConfig, activation_rows, memory_depth
 from daqkf.hw_targets.families import FAMILIES
 from daqkf.hw_targets.machine import ORGANISATION
 from daqkf.hw_targets.multiplication import PRODUCT_BITS

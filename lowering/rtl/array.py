@@ -16,7 +16,7 @@ has more than one bucket also has the SPAQ unit, which picks among a program's v
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from daqkf.dialects.rpea import ArrayConfig
+from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.fields import IMAGE_WORD_BITS
 from daqkf.hw_targets.numerics import ACTIVATION_BITS, EXPONENT_BITS
 from daqkf.hw_targets.status import Phase
