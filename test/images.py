@@ -9,7 +9,8 @@ import numpy as np
 
 from daqkf.dialects.rpea import Playable
 from daqkf.hw_targets.layout import Command, Header
-from daqkf.lowering.image.encode import decode, encode
+from daqkf.lowering.image.decode import decode
+from daqkf.lowering.image.encode import encode
 
 
 def sealed(words: np.ndarray) -> bytes:

@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 
 from daqkf.dialects.rpea import ArrayConfig, ConfigAttr, DispatchOp, ProgramOp
 from daqkf.hw_targets.layout import Command, Fields, Header
-from daqkf.lowering.image.encode import ProgramImageError, decode, encode
+from daqkf.lowering.image.decode import decode
+from daqkf.lowering.image.encode import encode
+from daqkf.lowering.image.image import ProgramImageError
 from daqkf.support.ir import make_context, parse_module
 
 CONFIG = ArrayConfig(

@@ -22,8 +22,10 @@ from daqkf.hw_targets import numerics
 from daqkf.hw_targets import operands as memories
 from daqkf.hw_targets.families import RunningSum
 from daqkf.hw_targets.layout import Command, Header
+from daqkf.lowering.image.decode import decode
 from daqkf.lowering.image.disassemble import import_program
-from daqkf.lowering.image.encode import ProgramImageError, decode, encode, playable
+from daqkf.lowering.image.encode import encode, playable
+from daqkf.lowering.image.image import ProgramImageError
 from daqkf.lowering.image.listing import listing
 from daqkf.passes.encode import operands as coding
 from daqkf.passes.encode.running_sum import Stream
