@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daqkf.dialects.rpea import ArrayConfig
-from daqkf.hw_targets.layout import (
+from daqkf.hw_targets.image_format import (
     COMMAND_OP_SHIFT,
     IMAGE_MAGIC,
     IMAGE_VERSION,
@@ -20,6 +20,14 @@ from daqkf.hw_targets.layout import (
     MAX_TILES,
     Command,
     Header,
+    fingerprint,
+)
+from daqkf.hw_targets.words import (
+    chain_row,
+    dispatch_row,
+    parameter_row,
+    stream_row_words,
+    table_row,
 )
 from daqkf.lowering.image.chain_table import (
     chain_fields,
@@ -46,7 +54,7 @@ def decode(data: bytes, config: ArrayConfig) -> Image:
     for field, expected, message in (
         (Header.MAGIC, IMAGE_MAGIC, "not a DAQKF program image"),
         (Header.VERSION, IMAGE_VERSION, "a program image of another version"),
-        (Header.FINGERPRINT, config.fingerprint, "the program is for another array"),
+        (Header.FINGERPRINT, fingerprint(config), "the program is for another array"),
         (Header.LENGTH, len(body), "the program image is truncated"),
         (Header.CRC, zlib.crc32(body.tobytes()), "the program image is damaged"),
     ):
@@ -62,18 +70,18 @@ def _commands(config: ArrayConfig) -> dict[Command, tuple[int, int, int]]:
     known = {
         Command.END: (0, MAX_TILES if config.double_buffered else 0, 1),
         Command.KERNEL: (1, config.null_address, 1),
-        Command.STREAM: (config.stream_row_words, config.stream_depth, config.pes),
+        Command.STREAM: (stream_row_words(config), config.stream_depth, config.pes),
         Command.PARAMETERS: (
-            config.parameter_row.words,
+            parameter_row(config).words,
             config.parameter_depth * config.parameter_stride,
             1,
         ),
-        Command.TABLE: (config.table_row.words, config.table_depth, 1),
+        Command.TABLE: (table_row(config).words, config.table_depth, 1),
     }
     if config.dispatches:
-        known[Command.DISPATCH] = config.dispatch_row.words, config.buckets, MAX_UNIT + 1
+        known[Command.DISPATCH] = dispatch_row(config).words, config.buckets, MAX_UNIT + 1
     if config.chains:
-        known[Command.CHAIN] = config.chain_row.words, config.kernels, 1
+        known[Command.CHAIN] = chain_row(config).words, config.kernels, 1
     return known
 
 
@@ -247,6 +255,6 @@ def _decode_dispatch(
             f"a decision of {len(table)} buckets with a shift of {shift}; the array has "
             f"{config.buckets}, and shifts below {config.zeros_width}"
         )
-    rows = config.dispatch_row.unpack(table)
+    rows = dispatch_row(config).unpack(table)
     _require_loaded("bucket", rows, config, parameters, streams)
     return shift, table

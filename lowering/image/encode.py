@@ -24,7 +24,7 @@ from daqkf.dialects.rpea import (
     TiledOp,
 )
 from daqkf.dialects.rpea.ops import places
-from daqkf.hw_targets.layout import (
+from daqkf.hw_targets.image_format import (
     COMMAND_OP_SHIFT,
     IMAGE_MAGIC,
     IMAGE_VERSION,
@@ -34,6 +34,12 @@ from daqkf.hw_targets.layout import (
     MAX_TILES,
     Command,
     Header,
+    fingerprint,
+)
+from daqkf.hw_targets.words import (
+    dispatch_row,
+    parameter_row,
+    table_row,
 )
 from daqkf.lowering.image.chain_table import chain_rows
 from daqkf.lowering.image.image import ProgramImageError, Words
@@ -94,7 +100,7 @@ def parameter_rows(kernels: Sequence[Kernel], config: ArrayConfig) -> Words:
     parts: list[Words] = []
     for kernel, following in zip(kernels, [*kernels[1:], None], strict=True):
         fields = _softmax(kernel) if isinstance(kernel, SoftmaxOp) else _outputs(kernel, following)
-        packed = config.parameter_row.pack(fields)
+        packed = parameter_row(config).pack(fields)
         program = isinstance(kernel, ProgramOp)
         counts = to_array(kernel.counts) if program else None
         place = np.arange(len(packed)) if counts is None else element_rows(counts, config)
@@ -158,7 +164,7 @@ def dispatch_rows(
     with its last entry, which is what any larger count of zeros means.
     """
     variant = np.pad(np.array(table), (0, config.buckets - len(table)), "edge")
-    return config.dispatch_row.pack(
+    return dispatch_row(config).pack(
         {"stream": streams[variant], "slot": slots[variant], "variant": variant}
     )
 
@@ -179,7 +185,7 @@ def encode(program: Playable) -> bytes:
             [Command.KERNEL << COMMAND_OP_SHIFT, program.features.value.data, _sizes(program)],
             np.uint32,
         ),
-        *_command(Command.TABLE, 0, config.table_row.pack({"value": values})),
+        *_command(Command.TABLE, 0, table_row(config).pack({"value": values})),
         *_command(Command.PARAMETERS, 0, parameter_rows(programs, config)),
     ]
     if config.dispatches:
@@ -235,7 +241,7 @@ def _image(body: Words, config: ArrayConfig) -> bytes:
     header = {
         Header.MAGIC: IMAGE_MAGIC,
         Header.VERSION: IMAGE_VERSION,
-        Header.FINGERPRINT: config.fingerprint,
+        Header.FINGERPRINT: fingerprint(config),
         Header.LENGTH: len(body),
         Header.CRC: zlib.crc32(data),
     }

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from daqkf.hw_targets.layout import Command
+from daqkf.hw_targets.image_format import Command
 
 Words = NDArray[np.uint32]
 
