@@ -35,8 +35,9 @@ from daqkf.dialects.nn import (
     TransposeOp,
     UnsqueezeOp,
 )
+from daqkf.dialects.nn.base import element_of
+from daqkf.dialects.nn.elementwise import REDUCTIONS
 from daqkf.dialects.nn.interpreter import element_dtype
-from daqkf.dialects.nn.ops import REDUCTIONS
 from daqkf.lowering.frontends.onnx.graph import Node
 
 Array = np.ndarray[Any, Any]
@@ -197,7 +198,9 @@ def _quantization(node: Node, op: type[QuantizeOp | DequantizeOp]) -> SSAValue |
     if node.has(2):
         zero = node.input(2)
     else:
-        zero = node.graph.constant(np.zeros((), np.uint8), f"{node.label}.zero_point")
+        # Quantised numbers are uint8 then; what is scaled up may be of another type.
+        kind = np.uint8 if op is QuantizeOp else element_dtype(element_of(node.input(0)))
+        zero = node.graph.constant(np.zeros((), kind), f"{node.label}.zero_point")
     arrays = [node.array(index) for index in range(3)]
     if op is DequantizeOp and arrays[0] is not None and arrays[1] is not None:
         offset = arrays[2] if arrays[2] is not None else np.zeros((), np.int32)
