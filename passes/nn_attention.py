@@ -28,6 +28,7 @@ from daqkf.dialects.nn.base import HOST, node_name, shape_of
 from daqkf.dialects.nn.elementwise import Function
 from daqkf.hw_targets.machine import Machine
 from daqkf.hw_targets.numerics import LEVEL_MAX, NORMALIZED_FEATURES
+from daqkf.hw_targets.timing import softmax_cycles
 from daqkf.passes.nn_kernels import erase_chain
 from daqkf.passes.nn_options import refused, require_host_cycles, target_machine
 from daqkf.passes.nn_product import in_order
@@ -178,7 +179,7 @@ class _QuantizeAttention(RewritePattern):
         most = min(NORMALIZED_FEATURES, machine.result_depth // heads)
         if keys > most:
             return f"{keys} keys of {heads} heads, and the target has room for {most}"
-        array = machine.softmax_cycles(heads * keys, keys)
+        array = softmax_cycles(machine, heads * keys, keys)
         host = self.host_cycles * heads * keys * machine.lanes
         return f"{array} cycles a tile, the host's {round(host)}" if array >= host else ""
 

@@ -20,7 +20,7 @@ from xdsl.pattern_rewriter import (
 
 from daqkf.dialects.nn import LinearOp
 from daqkf.dialects.nn.ops import attends
-from daqkf.hw_targets.layout import MAX_KERNELS
+from daqkf.hw_targets.config import MAX_KERNELS
 from daqkf.passes.nn_kernels import (
     erase_chain,
     insert_kernel,

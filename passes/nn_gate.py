@@ -21,6 +21,7 @@ from daqkf.dialects.nn.base import HOST
 from daqkf.dialects.nn.elementwise import Function
 from daqkf.dialects.spaq import GateOp
 from daqkf.hw_targets.machine import Machine
+from daqkf.hw_targets.timing import gating_cycles
 from daqkf.passes.nn_kernels import (
     Layer,
     erase_chain,
@@ -91,7 +92,7 @@ class _GateOnArray(RewritePattern):
             return "the target has no unit for it"
         if 2 * channels > machine.result_depth:
             return f"{2 * channels} results, and the target has room for {machine.result_depth}"
-        array = machine.gating_cycles(channels)
+        array = gating_cycles(machine, channels)
         host = round(self.host_cycles * channels * machine.lanes)
         return f"{array} cycles a tile, the host's {host}" if array >= host else ""
 
