@@ -1,11 +1,11 @@
 # Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-"""What each family's arithmetic has to be, as formulas over integers.
+"""The arithmetic that each family has to do, as formulas over integers.
 
-A specification is all that a family adds. It knows nothing of the circuit: the state of an
-element is what can be seen by playing a last word into it, so stages, registers and number
-representations are the circuit's own affair.
+A specification is all that a new family has to add here. It says nothing about the circuit. It sees
+the state of an element only by sending a last word and reading the sum, so that it does not depend
+on pipeline stages, registers or representations of numbers.
 """
 
 from abc import ABC, abstractmethod
@@ -24,73 +24,76 @@ from daqkf.hw_targets.multiplication import DENSE_BITS, weigh
 _PLUS_TIMES = SEMIRINGS.index(Semiring.PLUS_TIMES)
 
 INTEGER_BITS = 48
-"""Wide enough that no sum of a specification overflows: it computes with integers."""
+"""The width in which specifications compute; none of their sums overflows it."""
 
 type State = Mapping[str, Bits]
-"""The quantities of an element between two words, integers."""
+"""The quantities of an element between two words, as integers."""
 
 type Word = Mapping[str, Bits]
 """The fields of a word without its addresses and its `end`."""
 
 type Options = Mapping[str, int | str | tuple[int, ...]]
-"""Of an array (`ArrayConfig`)."""
+"""Options of an array (`ArrayConfig`)."""
 
 type Rows = Sequence[Sequence[Bits]]
-"""The activations that a word names, integers, by address and lane."""
+"""The activations that a word names, as integers, by address and lane."""
 
 
 class Spec(ABC):
-    """The step of a family, and how to see its state."""
+    """What a word does to the state of an element, and how to read that state."""
 
     probes: ClassVar[Mapping[str, Sequence[Mapping[str, int]]]]
-    """Words without items that show the state in the sum that the last of them finishes.
+    """For each quantity, words without items; the sum that the last of them finishes shows the
+    quantity.
 
     Fields that are missing are 0.
     """
     control: ClassVar[Sequence[str]]
-    """Fields whose values are proved one by one, so that arithmetic alone is left."""
+    """Fields whose values are proved one by one, so that each claim is about arithmetic only."""
     lanes: ClassVar[int] = 1
     circuits: ClassVar[Sequence[Options]] = ({},)
-    """Options of arrays whose circuits are proved."""
+    """The options of the arrays whose circuits are proved."""
     planted: ClassVar[int] = 1
-    """Bugs go into so many of them, the first ones."""
+    """Bugs are planted into this many circuits, the first ones."""
 
     not_planted: ClassVar[Sequence[str]] = ()
-    """Kinds of bugs (`mutations.BUGS`) that may reach only words without a specification."""
+    """Kinds of bugs (`mutations.BUGS`) that may change only words that the specification leaves
+    open."""
 
     def of_array(self, config: ArrayConfig) -> "Spec":
-        """The specification for an array, if it makes a difference."""
+        """The specification for one array; most families have the same for all."""
         return self
 
     @abstractmethod
     def state(self, seen: Mapping[str, Sequence[Bits]]) -> State:
-        """The state from the sums of the probes by lane, modulo 2^`accumulator_width`."""
+        """The state, from the sums of the probes by lane, modulo 2^`accumulator_width`."""
 
     @abstractmethod
     def step(self, state: State, word: Word, rows: Rows) -> State:
-        """The state after a word, before a `last` clears it."""
+        """The state after a word, before the word's `last` clears it."""
 
     @abstractmethod
     def sums(self, state: State) -> Sequence[Bits]:
-        """The sums by lane that a `last` finishes in this state."""
+        """The sums by lane that a word with `last` finishes in this state."""
 
     @abstractmethod
     def fits(self, config: ArrayConfig, state: State) -> Bits:
-        """Whether a state fits the widths that the compiler chose for the array."""
+        """One bit, which is 1 if the state fits the widths that the compiler chose."""
 
     def rows(self, config: ArrayConfig, word: Word) -> Mapping[str, Bits]:
-        """Rows that are known of such words, as a compiler makes them."""
+        """The rows whose values are known in every such word that the compiler makes."""
         return {}
 
     def valid(self, config: ArrayConfig, word: Word) -> Bits:
-        """Whether a compiler makes such words."""
+        """One bit, which is 1 if the compiler makes such words."""
         return constant(1, 1)
 
 
 class RunningSumSpec(Spec):
-    """On a step, A -= Q · 2^shift; then Q = d - Q, or d + Q + 1 if the word says `keep`.
+    """A word with a step does A -= Q · 2^shift. Then Q = d - Q, or d + Q + 1 if it has `keep`.
 
-    d is the sum of the even items less the odd ones, of which x may enter as -x - 1.
+    Q is the circuit's form of the running sum. d is the sum of the even items less the odd ones; an
+    item may enter as -x - 1 instead of x.
     """
 
     control: ClassVar = ("shift", "keep", "step", "last")
@@ -137,7 +140,7 @@ class RunningSumSpec(Spec):
 
 
 class TernarySpec(RunningSumSpec):
-    """Q becomes d - Q or d + Q + 1, and a last word's Q is the sum."""
+    """Q becomes d - Q or d + Q + 1, and the sum is the Q after the last word."""
 
     control: ClassVar = ("keep", "last")
     circuits: ClassVar = ({}, {"items": 1}, {"items": 4})
@@ -162,11 +165,11 @@ class TernarySpec(RunningSumSpec):
 
 
 class SemiringSpec(RunningSumSpec):
-    """The running sum of words over (+, ×); the other semirings have no dot product to prove.
+    """The sums over (+, ×); the other semirings have no dot product to prove.
 
-    Q += Σ ±x, where -x is taken as -x - 1; then, on a step, A += Q · 2^shift. The last word of
-    an output always steps. Multiplexers that choose a maximum are not seen, and others come
-    after them.
+    A word does Q += Σ ±x, where -x enters as -x - 1. Then a step does A += Q · 2^shift. The last
+    word of an output always has a step. The proof does not see the multiplexers that choose a
+    maximum, which come before the others in the circuit.
     """
 
     not_planted: ClassVar = (
@@ -206,9 +209,10 @@ class SemiringSpec(RunningSumSpec):
 
 
 class StrassenSpec(Spec):
-    """Two tokens' sums of two outputs, C += X·W by seven products a word.
+    """The sums of two outputs for two tokens: each word adds a block C += X·W by seven products.
 
-    The products' weights are the compiler's affair, and `dot product` covers them.
+    The specification takes the weights of the products as they are. `dot product` proves that the
+    compiler chooses them rightly.
     """
 
     probes: ClassVar = {"C": [{"last": 1, "both": 1}]}
@@ -252,13 +256,13 @@ class StrassenSpec(Spec):
 
 @dataclass(frozen=True)
 class MultiplySpec(Spec):
-    """A += Σ x·w and a surplus of each weight, by lane, modulo 2^`accumulator_width`.
+    """A += Σ x·w plus a surplus of each weight, by lane, modulo 2^`accumulator_width`.
 
-    The bias takes the surpluses out again, and `dot product` covers that.
+    The bias cancels the surpluses, which `dot product` proves.
     """
 
     bits: tuple[int, ...] = (DENSE_BITS,)
-    """Widths of weights (`Machine.weight_bits`)."""
+    """The widths of weights in bits (`Machine.weight_bits`)."""
     multiplier: str = "booth"
 
     control: ClassVar = ("narrow", "weight0", "weight1", "last")
@@ -308,7 +312,7 @@ class MultiplySpec(Spec):
 
     @override
     def fits(self, config: ArrayConfig, state: State) -> Bits:
-        return constant(1, 1)  # A modular sum cannot overflow.
+        return constant(1, 1)  # The sum is modular, so it cannot overflow.
 
     @override
     def rows(self, config: ArrayConfig, word: Word) -> Mapping[str, Bits]:
@@ -317,7 +321,7 @@ class MultiplySpec(Spec):
 
 
 class DenseSpec(MultiplySpec):
-    """The same with one weight of 8 bits a word, and all that the counters supply."""
+    """The same as `MultiplySpec` with one 8-bit weight a word; counters supply all other fields."""
 
     circuits: ClassVar = ({}, {"multiplier": "dsp"}, {"multiplier": "packed", "lanes": 2})
     planted: ClassVar = 1
@@ -337,4 +341,4 @@ SPECS: Mapping[str, Spec] = {
 }
 
 UNPROVED: Mapping[str, str] = {}
-"""Families that have no specification yet, and why."""
+"""The families that have no specification yet, each with the reason."""
