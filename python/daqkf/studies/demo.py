@@ -1,7 +1,7 @@
 # Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-"""`daqkf demo`: a layer of a real transformer, all the way to verified SystemVerilog."""
+"""`daqkf demo` takes a layer of a real transformer all the way to verified SystemVerilog."""
 
 import json
 import time
@@ -30,15 +30,15 @@ from daqkf.support.ir import module_text
 LAYER = "layer.0.ffn.up"
 ACTIVATION = "gelu"
 LEVELS = ("int8", "uniform-15", "codebook-15")
-"""8 bits, and two level sets of 5 bits."""
+"""Levels of 8 bits, and two level sets of 5 bits."""
 
 
 Layer = Callable[[NDArray[Any]], NDArray[Any]]
-"""The pruned float layer."""
+"""The pruned layer in floats: activations [T, K] → results [T, N]."""
 
 
 def _stage_writer(folder: Path, console: Console) -> StageCallback:
-    """Writes the IR after each stage into numbered files."""
+    """A callback that writes the IR after each stage into a numbered file."""
     count = 0
 
     def write(name: str, module: ModuleOp) -> None:
@@ -51,19 +51,19 @@ def _stage_writer(folder: Path, console: Console) -> StageCallback:
 
 
 def signal_to_noise(reference: NDArray[Any], result: NDArray[Any]) -> float:
-    """10·log10(Σ reference² / Σ (result - reference)²), in dB."""
+    """The signal-to-noise ratio 10·log10(Σ reference² / Σ (result - reference)²) in dB."""
     noise = ((result.astype(np.float64) - reference) ** 2).sum()
     return float(10 * np.log10((reference.astype(np.float64) ** 2).sum() / noise))
 
 
 def run_demo(folder: Path, sentences: int, sparsity: float) -> int:
-    """Compile, simulate and compare; returns 0 if every result is equal bit for bit.
+    """Compile, simulate and compare; returns 0 if all results are equal bit for bit, else 1.
 
-    The last `sentences` sentences are run, the others calibrate. Writes the IR after each
-    stage, the RTL, the program images and `summary.json` into `folder`.
+    The last `sentences` sentences are run, and the others calibrate. The IR after each stage, the
+    RTL, the program images and `summary.json` are written into `folder`.
 
     Raises:
-        DaqkfError: more sentences than there are.
+        DaqkfError: `sentences` is below 1, or leaves no sentence for calibration.
         ModelNotFoundError: the MiniLM package is not installed.
     """
     console = Console()
@@ -80,7 +80,7 @@ def run_demo(folder: Path, sentences: int, sparsity: float) -> int:
         f"{len(x)} tokens of {sentences} sentences"
     )
 
-    # What the compiler is given is pruned already, so that the reference is the same.
+    # The compiler gets weights that are pruned already, so that the reference has the same zeros.
     statistics = InputStatistics.of(calibration)
     pruned = second_order_prune(weights, statistics.hessian(), sparsity)
     bias = (bias + statistics.bias_shift(weights, pruned)).astype(np.float32)
@@ -94,7 +94,7 @@ def run_demo(folder: Path, sentences: int, sparsity: float) -> int:
     for name in LEVELS:
         console.print(f"[bold]{name}[/]")
         start = time.perf_counter()
-        # The widest level set sizes the array; the others are programs for the same one.
+        # The array is sized for the widest level set; the others are programs for the same array.
         design = daqkf.compile(
             pruned,
             bias=bias,
@@ -142,7 +142,7 @@ def _single_scale(samples: NDArray[Any]) -> Columns:
 
 
 def _between(columns: tuple[Columns, Columns], layer: Layer, x: NDArray[Any]) -> NDArray[Any]:
-    """The float layer between int8 columns."""
+    """The results of the float layer if its inputs and results pass through int8 columns."""
     read, leave = columns
     return leave.dequantize(leave.quantize(layer(read.dequantize(read.quantize(x)))))
 
@@ -159,7 +159,7 @@ def _measure(
     config = design.config
     per_tile = simulation.cycles.running / simulation.tiles
     nonzeros = int(np.count_nonzero(design.weight_levels))
-    # One weight a cycle and element, broadcast to the same lanes, whether zero or not.
+    # The dense array multiplies one weight a cycle in each element, whether it is zero or not.
     dense = pruned.size / config.pes
     total = sum(asdict(simulation.cycles).values()) - simulation.cycles.loading_program
     columns = (
