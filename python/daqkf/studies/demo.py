@@ -5,8 +5,8 @@
 
 import json
 import time
-from collections.abc import Callable
-from dataclasses import asdict
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +30,42 @@ from daqkf.support.ir import module_text
 LAYER = "layer.0.ffn.up"
 ACTIVATION = "gelu"
 LEVELS = ("int8", "uniform-15", "codebook-15")
-"""Levels of 8 bits, and two level sets of 5 bits."""
+"""Levels of 8 bits, and two level sets of 5 bits.
 
+The first set is the widest. It sizes the array, for which the others are further programs.
+"""
 
 Layer = Callable[[NDArray[Any]], NDArray[Any]]
 """The pruned layer in floats: activations [T, K] → results [T, N]."""
+
+
+@dataclass(frozen=True)
+class _Subject:
+    """What the demo compiles and runs."""
+
+    weights: NDArray[Any]
+    """The pruned weights, [K, N]."""
+    bias: NDArray[np.float32]
+    """The bias [N], corrected for the pruned weights."""
+    calibration: NDArray[Any]
+    """The activations that calibrate, [tokens, K]."""
+    x: NDArray[Any]
+    """The activations that are run, [T, K]."""
+
+    @classmethod
+    def pruned(cls, model: MiniLM, corpus: Sequence[str], run: int, sparsity: float) -> "_Subject":
+        """Prune the layer for the corpus without its last `run` sentences, which are run."""
+        weights, bias = model.linear(LAYER)
+        calibration = model.activations(LAYER, corpus[:-run])
+        statistics = InputStatistics.of(calibration)
+        # The compiler gets pruned weights, so that the reference has the same zeros.
+        pruned = second_order_prune(weights, statistics.hessian(), sparsity)
+        bias = (bias + statistics.bias_shift(weights, pruned)).astype(np.float32)
+        return cls(pruned, bias, calibration, model.activations(LAYER, corpus[-run:]))
+
+    def layer(self, inputs: NDArray[Any]) -> NDArray[Any]:
+        """The float layer; see `Layer`."""
+        return apply_function(ACTIVATION, inputs @ self.weights + self.bias)
 
 
 def _stage_writer(folder: Path, console: Console) -> StageCallback:
@@ -70,52 +101,22 @@ def run_demo(folder: Path, sentences: int, sparsity: float) -> int:
     corpus = load_sentences()
     if not 0 < sentences < len(corpus):
         raise DaqkfError(f"the demo has {len(corpus)} sentences: --sentences 1..{len(corpus) - 1}")
-    model = MiniLM.load()
-    weights, bias = model.linear(LAYER)
-    calibration = model.activations(LAYER, corpus[:-sentences])
-    x = model.activations(LAYER, corpus[-sentences:])
-    features, channels = weights.shape
+    subject = _Subject.pruned(MiniLM.load(), corpus, sentences, sparsity)
+    features, channels = subject.weights.shape
     console.print(
         f"MiniLM {LAYER}: {features} → {channels} with {ACTIVATION}, pruned to {sparsity:.0%}, "
-        f"{len(x)} tokens of {sentences} sentences"
+        f"{len(subject.x)} tokens of {sentences} sentences"
     )
-
-    # The compiler gets weights that are pruned already, so that the reference has the same zeros.
-    statistics = InputStatistics.of(calibration)
-    pruned = second_order_prune(weights, statistics.hessian(), sparsity)
-    bias = (bias + statistics.bias_shift(weights, pruned)).astype(np.float32)
-
-    def layer(inputs: NDArray[Any]) -> NDArray[Any]:
-        return apply_function(ACTIVATION, inputs @ pruned + bias)
-
-    single = (_single_scale(calibration), _single_scale(layer(calibration)))
     results: list[dict[str, Any]] = []
     first: Design | None = None
     for name in LEVELS:
         console.print(f"[bold]{name}[/]")
         start = time.perf_counter()
-        # The array is sized for the widest level set; the others are programs for the same array.
-        design = daqkf.compile(
-            pruned,
-            bias=bias,
-            activation=ACTIVATION,
-            levels=name,
-            calibration=calibration,
-            target=first or "wide",
-            on_stage=(writer := _stage_writer(folder / name, console)),
-        )
-        write_atomically(folder / name / "program.bin", design.program)
-        if first is None:
-            first = design
-            writer("lower-rpea-to-hw", design.circuit)
-            console.print("  [dim]export-verilog")
-            for file, text in design.verilog_files.items():
-                write_atomically(folder / "rtl" / file, text.encode())
-        else:
-            design.adopt_array(first)
+        design = _compiled(subject, name, first, folder, console)
+        first = first or design
         compiled = time.perf_counter()
         console.print("  [dim]simulate")
-        results.append(_measure(design, x, layer, pruned, single))
+        results.append(_measure(design, subject))
         results[-1] |= {
             "name": name,
             "seconds_compiling": round(compiled - start, 2),
@@ -128,13 +129,42 @@ def run_demo(folder: Path, sentences: int, sparsity: float) -> int:
         "features": features,
         "outputs": channels,
         "sparsity": sparsity,
-        "tokens": len(x),
+        "tokens": len(subject.x),
         "designs": results,
     }
     write_atomically(folder / "summary.json", (json.dumps(summary, indent=2) + "\n").encode())
     console.print(_table(results))
     console.print(f"IR, RTL, program images and summary.json are in {folder}")
     return 0 if all(result["bit_exact"] for result in results) else 1
+
+
+def _compiled(
+    subject: _Subject, levels: str, first: Design | None, folder: Path, console: Console
+) -> Design:
+    """Compile the layer with one level set, and write its IR and its program image.
+
+    The array is that of the design `first`. Without one, the design gets an array of its own,
+    which is written, too.
+    """
+    write_stage = _stage_writer(folder / levels, console)
+    design = daqkf.compile(
+        subject.weights,
+        bias=subject.bias,
+        activation=ACTIVATION,
+        levels=levels,
+        calibration=subject.calibration,
+        target=first or "wide",
+        on_stage=write_stage,
+    )
+    write_atomically(folder / levels / "program.bin", design.program)
+    if first is None:
+        write_stage("lower-rpea-to-hw", design.circuit)
+        console.print("  [dim]export-verilog")
+        for file, text in design.verilog_files.items():
+            write_atomically(folder / "rtl" / file, text.encode())
+    else:
+        design.adopt_array(first)
+    return design
 
 
 def _single_scale(samples: NDArray[Any]) -> Columns:
@@ -147,14 +177,10 @@ def _between(columns: tuple[Columns, Columns], layer: Layer, x: NDArray[Any]) ->
     return leave.dequantize(leave.quantize(layer(read.dequantize(read.quantize(x)))))
 
 
-def _measure(
-    design: Design,
-    x: NDArray[Any],
-    layer: Layer,
-    pruned: NDArray[Any],
-    single: tuple[Columns, Columns],
-) -> dict[str, Any]:
+def _measure(design: Design, subject: _Subject) -> dict[str, Any]:
+    x, pruned, layer = subject.x, subject.weights, subject.layer
     reference = layer(x)
+    single = _single_scale(subject.calibration), _single_scale(layer(subject.calibration))
     simulation = design.measure(x)
     config = design.config
     per_tile = simulation.cycles.running / simulation.tiles
