@@ -14,7 +14,7 @@ import numpy as np
 from daqkf.cli.guard import guarded
 from daqkf.cli.loading import load_array, load_weights
 from daqkf.cli.networks import NETWORKS
-from daqkf.hw_targets.machine import FAMILIES
+from daqkf.hw_targets.families import FAMILIES
 from daqkf.hw_targets.prices import priced_fabrics
 from daqkf.passes.encode.cost_model import DEFAULT_FABRIC
 from daqkf.passes.files import write_atomically
