@@ -17,7 +17,6 @@ LONGEST = 60
 
 LONG = {
     "daqkf.cli.main._add_compile": "one entry for each option",
-    "daqkf.studies.demo.run_demo": "the demo is a story, told from top to bottom",
 }
 """Longer functions, each with the reason."""
 
