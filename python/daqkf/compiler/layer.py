@@ -21,10 +21,11 @@ from daqkf.compiler.pipelines import KERNELS, LOWER
 from daqkf.dialects.dfke import Machine
 from daqkf.dialects.spaq import LevelsAttr, LevelSet
 from daqkf.hw_targets import load_target
+from daqkf.hw_targets.timing import tile_cycles
 from daqkf.lowering.frontends.arrays import as_matrix, import_layer
 from daqkf.passes.dfke_dispatch import Dispatcher, Variant
 from daqkf.passes.dfke_schedule import DfkeSchedulePass
-from daqkf.passes.encode.codings import share_out_channels, tile_cycles
+from daqkf.passes.encode.channels import share_out_channels
 from daqkf.passes.encode.cost_model import DEFAULT_ELEMENTS, Elements
 from daqkf.passes.quantize.allocation import Choice, LevelChooser
 from daqkf.passes.quantize.calibration import extra_columns
@@ -225,8 +226,9 @@ def compile_layer(
             the calibration data. By default where that has at least two tokens for each feature:
             fewer say too little.
         target: a target's name, a .toml file, or a Design whose array is to be used as it is.
-        family: the kind of elements, in place of the target's: one of `dfke.machine.FAMILIES`,
-            several that take turns ("running_sum,multiply", or a list), or `auto`, which picks
+        family: the kind of elements, in place of the target's: one of
+            `hw_targets.families.FAMILIES`, several that take turns ("running_sum,multiply", or a
+            list), or `auto`, which picks
             one by predicted cycles times area.
         fabric: xcup or xcup-dsp, for whose elements `auto` goes by its areas (by default xcup),
             and on which elements multiply as suits it (by default as the target says).

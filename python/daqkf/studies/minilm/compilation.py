@@ -18,6 +18,7 @@ from daqkf.dialects.dfke import Machine
 from daqkf.dialects.rpea import ArrayOp, ProgramOp
 from daqkf.dialects.spaq import LevelSet
 from daqkf.hw_targets import load_target
+from daqkf.hw_targets.image_format import fingerprint
 from daqkf.lowering.hdl.verilog import emit_verilog
 from daqkf.lowering.image.encode import encode
 from daqkf.passes.dfke_schedule import DfkeSchedulePass
@@ -113,7 +114,7 @@ def write_network(
     facts: dict[str, Any] = {
         "target": target,
         "array": asdict(array.config.data),
-        "fingerprint": f"{array.config.data.fingerprint:#010x}",
+        "fingerprint": f"{fingerprint(array.config.data):#010x}",
         "predicted_cosine": 1 - network.predicted_loss,
         "cycles": network.cycles(load_target(target).machine, elements),
         "magnitudes": magnitudes,

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from daqkf.dialects.dfke import Machine
 from daqkf.hw_targets import load_target
 from daqkf.passes.files import write_atomically
+from daqkf.reports.model import Curve
 from daqkf.runtime.simulator import cache_folder
 from daqkf.studies.minilm.model import Floats, MiniLM, load_calibration, load_evaluation
 from daqkf.studies.minilm.pruning import Progress, prune_network
@@ -59,6 +60,11 @@ class Row:
     """Mean cosine of W8A8 to the float pruned model."""
     static_cycles: int
     points: list[Point]
+
+    def curve(self) -> Curve:
+        """The cosine to W8A8 that cycles buy."""
+        points = [(point.cycles, point.cosine_static) for point in self.points]
+        return Curve(f"{self.sparsity:.0%} zeros", points, self.static_cycles)
 
 
 def evaluate(
@@ -173,9 +179,10 @@ def run_eval(
 def _write(folder: Path, rows: Sequence[Row], target: str) -> None:
     from daqkf.reports.figures import frontier_figure, rendered
 
+    curves = [row.curve() for row in rows]
     facts = {"model": "all-MiniLM-L6-v2", "target": target, "rows": [asdict(row) for row in rows]}
     write_atomically(folder / "eval.json", (json.dumps(facts, indent=2) + "\n").encode())
-    write_atomically(folder / "eval.png", rendered(frontier_figure(rows), "png"))
+    write_atomically(folder / "eval.png", rendered(frontier_figure(curves), "png"))
 
 
 def table(rows: Sequence[Row]) -> "Table":

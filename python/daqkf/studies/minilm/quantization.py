@@ -20,8 +20,9 @@ from daqkf.dialects.dfke import Machine
 from daqkf.dialects.interpreting import run
 from daqkf.dialects.spaq import LevelSet
 from daqkf.hw_targets.numerics import distinct_magnitudes
+from daqkf.hw_targets.timing import tile_cycles
 from daqkf.lowering.frontends.arrays import import_layer
-from daqkf.passes.encode.codings import share_out_channels, tile_cycles
+from daqkf.passes.encode.channels import share_out_channels
 from daqkf.passes.encode.cost_model import DEFAULT_ELEMENTS, Elements
 from daqkf.passes.quantize.allocation import (
     MENU,
