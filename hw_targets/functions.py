@@ -14,13 +14,13 @@ Array = NDArray[np.float64]
 
 
 def _sigmoid(x: Array) -> Array:
-    from scipy.special import expit
+    from scipy.special import expit  # pyright: ignore[reportMissingTypeStubs]
 
     return expit(x)
 
 
 def _gelu(x: Array) -> Array:
-    from scipy.special import ndtr
+    from scipy.special import ndtr  # pyright: ignore[reportMissingTypeStubs]
 
     return x * ndtr(x)
 

@@ -86,7 +86,7 @@ def _value(entry: str, value: object, default: object) -> object:
         if members is None or not all(type(member) is of for member in members):
             raise ValueError(f"[machine] '{entry}' must be a list of {what}")
         return tuple(members)
-    kinds = {bool: "true or false", str: "a name"}
+    kinds: Mapping[type, str] = {bool: "true or false", str: "a name"}
     kind = type(default) if type(default) in kinds else int
     if type(value) is not kind:
         raise ValueError(f"[machine] '{entry}' must be {kinds.get(kind, 'an integer')}")

@@ -34,7 +34,9 @@ def share_out_channels(
     workers = [members[name] for name in costs]
     if machine.lockstep:
         # The array's counters give PE p the outputs p, p + P, …
-        shares = [np.arange(pe, levels.shape[1], machine.pes) for pe in range(machine.pes)]
+        shares: list[Ints] = [
+            np.arange(pe, levels.shape[1], machine.pes) for pe in range(machine.pes)
+        ]
     elif len(costs) == 1:
         post_cycles = jobs.shape[1] * machine.post_cycles
         found = share_out(next(iter(costs.values())), len(workers[0]), post_cycles)

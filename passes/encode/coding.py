@@ -69,7 +69,8 @@ class Coding(ABC):
 
         Only the last job may lack channels, which are -1.
         """
-        return np.arange(levels.shape[1])[:, np.newaxis]
+        channels: Ints = np.arange(levels.shape[1])
+        return channels[:, np.newaxis]
 
     @abstractmethod
     def cost(self, levels: Levels, machine: Machine) -> Ints:
