@@ -57,7 +57,7 @@ def product(
     A sum over absent entries alone is the semiring's `sum_zero`.
     """
     if semiring is Semiring.PLUS_TIMES:
-        return matmul(x, weights)
+        return matmul(x, weights).astype(np.int64, copy=False)
     sums = np.empty((len(x), weights.shape[1]), np.int64)
     stored = weights != semiring.zero
     for channel, rows in enumerate(stored.T):

@@ -51,7 +51,7 @@ def sums(words: Words, memory: Ints, shape: ElementShape) -> Iterator[Ints]:
     for terms, code, step, last in zip(
         _items(words, memory), words["semiring"], steps, words["last"], strict=True
     ):
-        semiring = SEMIRINGS[code]
+        semiring = SEMIRINGS[int(code)]
         if semiring is Semiring.PLUS_TIMES:
             running = running + terms.sum(axis=0)
             accumulator = accumulator + running * step

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import override
 
 import numpy as np
+from numpy.typing import NDArray
 
 from daqkf.hw_targets.families.descriptor import Family, Ints, StreamWord, Words
 from daqkf.hw_targets.numerics import wrap
@@ -69,11 +70,11 @@ def _blocks(words: Words, memory: Ints) -> Ints:
     (a11, a21), (a12, a22), (d1, d2) = rows
     third0, third1 = (words[f"third{output}"][:, np.newaxis] == 1 for output in range(2))
     sides: tuple[Ints, ...] = (
-        np.where(third1, d2, np.where(third0, d1, a11 + a22)),
-        np.where(third0, d2, a21 + a22),
+        _either(third1, d2, _either(third0, d1, a11 + a22)),
+        _either(third0, d2, a21 + a22),
         a11,
         a22,
-        np.where(third1, d1, a11 + a12),
+        _either(third1, d1, a11 + a12),
         a21 - a11,
         a12 - a22,
     )
@@ -84,6 +85,10 @@ def _blocks(words: Words, memory: Ints) -> Ints:
     c22: Ints = np.where(third0, 0, m1 - m2) + m3 + m6
     terms: Ints = np.array([[c11, m2 + m4], [m3 + m5, c22]])
     return np.moveaxis(terms.sum(axis=2), 1, 2)
+
+
+def _either(flags: NDArray[np.bool], chosen: Ints, other: Ints) -> Ints:
+    return np.where(flags, chosen, other)
 
 
 FAMILY = Family("strassen", StrassenWord(), sums)

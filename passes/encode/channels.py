@@ -55,7 +55,7 @@ def share_out_channels(
 def _cost(levels: Levels, jobs: Ints, coding: Coding, machine: Machine) -> Ints:
     """Words of each job on an element of the family."""
     cost = coding.cost(levels[:, jobs[jobs >= 0]], machine)
-    return np.add.reduceat(cost, np.arange(0, len(cost), jobs.shape[1] // coding.group))
+    return np.add.reduceat(cost, np.arange(0, len(cost), int(jobs.shape[1]) // coding.group))
 
 
 def _channels(jobs: Ints, share: Ints) -> Ints:

@@ -138,7 +138,7 @@ class _Cut:
         by_sign = np.lexsort((~own, self.word))
         rank = np.empty_like(self.word)
         rank[by_sign] = ranks(np.bincount(self.word, minlength=total))
-        fitting: Ints = np.bincount(self.word, own, total).astype(np.int64)
+        fitting = np.bincount(self.word[own], minlength=total)
         taken = np.minimum(fitting, half)[self.word]
         slot = np.where(rank < taken, 2 * rank, 2 * (rank - taken) + 1)
 
