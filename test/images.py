@@ -10,7 +10,8 @@ import numpy as np
 from daqkf.dialects.rpea import Playable
 from daqkf.hw_targets.image_format import Command, Header
 from daqkf.hw_targets.words import chain_row, dispatch_row, parameter_row, stream_word, table_row
-from daqkf.lowering.image.encode import decode, encode
+from daqkf.lowering.image.decode import decode
+from daqkf.lowering.image.encode import encode
 
 
 def sealed(words: np.ndarray) -> bytes:
