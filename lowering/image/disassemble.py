@@ -104,6 +104,8 @@ def import_program(data: bytes, array: ArrayOp, name: str = "program") -> Module
         module.body.block.add_op(whole)
     try:
         module.verify()
+        for program in programs:
+            program.verify_streams()
     except VerifyException as error:
         raise ProgramImageError(str(error)) from None
     _require_same(data, image, encode(whole))
