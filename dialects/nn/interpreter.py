@@ -21,10 +21,9 @@ from xdsl.utils.exceptions import InterpretationError
 from daqkf.dialects.dense import storage_dtype
 from daqkf.dialects.nn.attention import AttentionOp, Operands
 from daqkf.dialects.nn.base import integers_of, node_name
-from daqkf.dialects.nn.elementwise import apply_elementwise
+from daqkf.dialects.nn.elementwise import REDUCTIONS, apply_elementwise
 from daqkf.dialects.nn.ops import (
     ABSENT,
-    REDUCTIONS,
     CastOp,
     ConstantOp,
     DequantizeOp,
@@ -241,7 +240,7 @@ class NnFunctions(InterpreterFunctions):
     @_impl(ReduceOp)
     def reduce(self, interpreter: Interpreter, op: ReduceOp, args: Values) -> Values:
         axes = tuple(integers_of(op.axes))
-        reduction: Callable[..., Array] = REDUCTIONS[op.kind.data]
+        reduction = REDUCTIONS[op.kind.data]
         result = reduction(args[0], axis=axes, keepdims=op.keep is not None)
         return (np.asarray(result, dtype_of(op.result)),)
 
