@@ -9,6 +9,8 @@ from daqkf.dialects.spaq.analysis import AnalysisAttr
 from daqkf.dialects.spaq.attention import AttendOp, AttentionOp, SequenceOperation
 from daqkf.dialects.spaq.attributes import (
     EncodingAttr,
+    FunctionAttr,
+    LevelKind,
     LevelsAttr,
     LevelSet,
     SemiringAttr,
@@ -56,7 +58,7 @@ SPAQ = Dialect(
         RequantizeOp,
         ResidualOp,
     ],
-    [AnalysisAttr, EncodingAttr, LevelsAttr, SemiringAttr, SparsityAttr],
+    [AnalysisAttr, EncodingAttr, FunctionAttr, LevelsAttr, SemiringAttr, SparsityAttr],
 )
 
 __all__ = [
@@ -72,9 +74,11 @@ __all__ = [
     "ConstantOp",
     "DequantizeOp",
     "EncodingAttr",
+    "FunctionAttr",
     "GateOp",
     "GatherOp",
     "LayerNormOp",
+    "LevelKind",
     "LevelSet",
     "LevelsAttr",
     "MatmulOp",
