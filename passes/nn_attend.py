@@ -64,7 +64,7 @@ class NnAttendPass(ModulePass):
         machine = target_machine(self, self.target)
         if self.tokens < 1:
             raise refused(self, "tokens", f"must be at least 1, not {self.tokens}")
-        if not has_level(self.name, op, "nn") or not machine.operand_depth:
+        if not has_level(op, "nn") or not machine.operand_depth:
             return
         pattern = _AttendInKernel(machine, self.tokens)
         if PatternRewriteWalker(pattern, apply_recursively=False).rewrite_module(op):

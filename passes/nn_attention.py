@@ -292,7 +292,7 @@ class NnAttentionPass(ModulePass):
         require_host_cycles(self, self.host_cycles)
         if not 0 < self.levels <= LEVEL_MAX:
             raise refused(self, "levels", f"must be 1..{LEVEL_MAX}, not {self.levels}")
-        if not has_level(self.name, op, "nn"):
+        if not has_level(op, "nn"):
             return
         try:
             samples = load_inputs(self.samples)

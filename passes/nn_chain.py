@@ -52,7 +52,7 @@ class NnChainPass(ModulePass):
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         machine = target_machine(self, self.target)
         most = min(machine.activation_depth - 1, machine.result_depth)
-        if has_level(self.name, op, "nn"):
+        if has_level(op, "nn"):
             PatternRewriteWalker(_ChainReaders(most), apply_recursively=False).rewrite_module(op)
 
 

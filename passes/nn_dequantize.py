@@ -49,7 +49,7 @@ class NnDequantizePass(ModulePass):
     name = "nn-dequantize"
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
-        if not has_level(self.name, op, "nn"):
+        if not has_level(op, "nn"):
             return
         PatternRewriteWalker(_DropRounding(), apply_recursively=False).rewrite_module(op)
         # The outermost products first: what they leave unread falls away with them.

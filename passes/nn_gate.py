@@ -60,7 +60,7 @@ class NnGatePass(ModulePass):
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         machine = target_machine(self, self.target)
         require_host_cycles(self, self.host_cycles)
-        if has_level(self.name, op, "nn"):
+        if has_level(op, "nn"):
             pattern = _GateOnArray(machine, self.host_cycles)
             PatternRewriteWalker(pattern, apply_recursively=False).rewrite_module(op)
 

@@ -53,7 +53,7 @@ class NnMergePass(ModulePass):
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         most = target_machine(self, self.target).result_depth
-        if has_level(self.name, op, "nn"):
+        if has_level(op, "nn"):
             PatternRewriteWalker(_MergeReaders(most), apply_recursively=False).rewrite_module(op)
 
 

@@ -58,7 +58,7 @@ class NnOutlinePass(ModulePass):
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         if self.least < 0:
             raise refused(self, "least", f"must be at least 0, not {self.least}")
-        if has_level(self.name, op, "nn"):
+        if has_level(op, "nn"):
             pattern = _OutlineLayer(self.least)
             PatternRewriteWalker(pattern, apply_recursively=False).rewrite_module(op)
             dce(op)

@@ -176,7 +176,7 @@ class NnProductPass(ModulePass):
     samples: str
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
-        if not has_level(self.name, op, "nn"):
+        if not has_level(op, "nn"):
             return
         try:
             quantize_products(op, load_inputs(self.samples))

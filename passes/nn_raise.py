@@ -40,7 +40,7 @@ class NnRaisePass(ModulePass):
     name = "nn-raise"
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
-        if not has_level(self.name, op, "nn"):
+        if not has_level(op, "nn"):
             return
         finders = (_relu, _sigmoid, _silu, _gelu, _mean, _layer_norm, _softmax)
         patterns = GreedyRewritePatternApplier([_RaiseFunction(find) for find in finders])
