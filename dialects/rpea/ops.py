@@ -158,7 +158,7 @@ class _UsesArray(SymbolUserOpInterface):
 
 @irdl_op_definition
 class ProgramOp(IRDLOperation):
-    """A kernel as an array plays it: a stream for each PE, and what the post unit needs.
+    """A kernel as an array runs it: a stream for each PE, and what the post unit needs.
 
     All properties are byte-backed constants. The streams of the PEs follow one another in
     `stream`, packed by `hw_targets.words.stream_words`; `outputs` names the channel of each output

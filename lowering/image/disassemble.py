@@ -80,7 +80,7 @@ def import_program(data: bytes, array: ArrayOp, name: str = "program") -> Module
     The tiles that an image is for are not part of the IR; `Image.tiles` has them.
 
     Raises:
-        ProgramImageError: an image that an array would refuse or play wrongly, or that its
+        ProgramImageError: an image that an array would refuse or run wrongly, or that its
             encoder would write otherwise: with rows that nothing reads, say.
     """
     array = array.clone()
