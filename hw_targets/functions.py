@@ -6,6 +6,7 @@
 import math
 from collections.abc import Callable
 from enum import StrEnum
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,7 +71,7 @@ RECTIFIERS: dict[str, float] = {
 within half an int8 step, if 127 steps reach that far: there they are zero and the identity."""
 
 
-def apply_function(name: str, x: NDArray) -> NDArray[np.float64]:
+def apply_function(name: str, x: NDArray[Any]) -> NDArray[np.float64]:
     """The named function of each element, in float64.
 
     Raises:
