@@ -3,6 +3,7 @@
 
 """What the operations of `nn` share: the constraints of their types, and their verification."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -33,7 +34,7 @@ from xdsl.irdl import (
     VerificationContext,
     traits_def,
 )
-from xdsl.traits import Pure
+from xdsl.traits import HasFolder, Pure
 from xdsl.utils.exceptions import VerifyException
 
 from daqkf.dialects.dense import storage_dtype
@@ -179,3 +180,25 @@ class TensorOp(IRDLOperation):
 
     irdl_options = (ParsePropInAttrDict(),)
     traits = traits_def(Pure())
+
+
+class GivesWhatItReads(HasFolder):
+    """An operation that may do nothing, which is folded away then."""
+
+    @classmethod
+    def fold(cls, op: Operation) -> Sequence[SSAValue | Attribute] | None:
+        """The first operand, if the operation says that it is the result, and the types agree."""
+        assert isinstance(op, IdentityOperation)
+        if op.is_identity() and op.operands[0].type == op.results[0].type:
+            return (op.operands[0],)
+        return None
+
+
+class IdentityOperation(TensorOp, ABC):
+    """An operation that gives, with some attributes, what it reads."""
+
+    traits = traits_def(GivesWhatItReads())
+
+    @abstractmethod
+    def is_identity(self) -> bool:
+        """Whether the result is the first operand, as far as the attributes and types tell."""

@@ -58,6 +58,7 @@ from daqkf.dialects.nn.base import (
     STEP,
     TENSOR,
     WHOLE,
+    IdentityOperation,
     TensorConstraint,
     TensorOp,
     differ,
@@ -202,7 +203,7 @@ class ElementwiseOp(TensorOp):
 
 
 @irdl_op_definition
-class CastOp(TensorOp):
+class CastOp(IdentityOperation):
     """The same numbers in another element type.
 
     ```mlir
@@ -219,6 +220,9 @@ class CastOp(TensorOp):
 
     def __init__(self, value: SSAValue, result: Attribute):
         super().__init__(operands=[value], result_types=[result])
+
+    def is_identity(self) -> bool:
+        return element_of(self.input) == element_of(self.result)
 
 
 @irdl_op_definition
