@@ -39,16 +39,9 @@ from daqkf.hw_targets.numerics import (
 )
 from daqkf.hw_targets.words import dispatch_row, parameter_row, stream_word
 from daqkf.lowering.image.chain_table import chain_fields, read_features
-from daqkf.lowering.image.encode import (
-    Image,
-    ProgramImageError,
-    byte_at,
-    decode,
-    element_rows,
-    encode,
-    for_tiles,
-    softmax_rows,
-)
+from daqkf.lowering.image.decode import decode
+from daqkf.lowering.image.encode import element_rows, encode, for_tiles, softmax_rows
+from daqkf.lowering.image.image import Image, ProgramImageError, byte_at
 
 Ints = NDArray[np.int64]
 Words = NDArray[np.uint32]

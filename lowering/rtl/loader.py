@@ -3,7 +3,7 @@
 
 """`daqkf_loader`: plays a program image into the array's memories.
 
-It checks the header, then follows the commands (hw_targets/layout.py), row by row. With one
+It checks the header, then follows the commands (hw_targets/image_format.py), row by row. With one
 bank of memories, a word it cannot accept ends in the error state, which only a reset leaves.
 
 With two banks it fills the one that does not run, and also checks the length and the CRC-32. An

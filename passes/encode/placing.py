@@ -43,7 +43,7 @@ def word_counts(groups: Groups, items: int, index_bits: int = 0) -> Ints:
 def place(groups: Groups, items: int, index_bits: int = 0) -> Placing:
     """Place the items of groups in words of so many.
 
-    With `index_bits`, the items of a word are in one window of rows (`rpea.indices.Windows`).
+    With `index_bits`, the items of a word are in one window of rows (`index_coding.Windows`).
     """
     if index_bits:
         return _Cut.of(groups, items, index_bits).placing()

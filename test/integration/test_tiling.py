@@ -25,7 +25,7 @@ from daqkf.dialects.rpea import ArrayConfig, ArrayOp, RunOp, TiledOp
 from daqkf.lowering.conversions.dfke_to_rpea import LowerDfkeToRpeaPass
 from daqkf.lowering.hdl.circuit import circuit_module
 from daqkf.lowering.hdl.verilog import emit_verilog
-from daqkf.lowering.image.encode import decode
+from daqkf.lowering.image.decode import decode
 from daqkf.lowering.rtl.array import TOP, build_array
 from daqkf.passes.dfke_schedule import DfkeSchedulePass
 from daqkf.passes.dfke_specialize_bitwidth import DfkeSpecializeBitwidthPass

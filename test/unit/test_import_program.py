@@ -25,15 +25,10 @@ from daqkf.dialects.rpea import ArrayConfig, DispatchOp, Playable, ProgramOp
 from daqkf.hw_targets.decision import Decision
 from daqkf.hw_targets.image_format import Command, Header
 from daqkf.hw_targets.words import parameter_row
+from daqkf.lowering.image.decode import decode
 from daqkf.lowering.image.disassemble import import_program
-from daqkf.lowering.image.encode import (
-    ProgramImageError,
-    Section,
-    decode,
-    encode,
-    for_tiles,
-    playable,
-)
+from daqkf.lowering.image.encode import encode, for_tiles, playable
+from daqkf.lowering.image.image import ProgramImageError, Section
 from daqkf.lowering.image.listing import listing
 from daqkf.support.ir import make_context, module_text, parse_module
 

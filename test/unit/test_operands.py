@@ -23,8 +23,10 @@ from daqkf.hw_targets import operands as memories
 from daqkf.hw_targets.families.running_sum import FAMILY as RUNNING_SUM
 from daqkf.hw_targets.image_format import Command, Header
 from daqkf.hw_targets.words import chain_row
+from daqkf.lowering.image.decode import decode
 from daqkf.lowering.image.disassemble import import_program
-from daqkf.lowering.image.encode import ProgramImageError, decode, encode, playable
+from daqkf.lowering.image.encode import encode, playable
+from daqkf.lowering.image.image import ProgramImageError
 from daqkf.lowering.image.listing import listing
 from daqkf.passes.encode import operands as coding
 from daqkf.passes.encode.coding import Stream

@@ -73,8 +73,9 @@ def _array_of(image: Path) -> ArrayOp:
 
 def _read_image(options: argparse.Namespace) -> int:
     """Disassemble or validate a program image."""
+    from daqkf.lowering.image.decode import decode
     from daqkf.lowering.image.disassemble import import_program
-    from daqkf.lowering.image.encode import ProgramImageError, decode
+    from daqkf.lowering.image.image import ProgramImageError
     from daqkf.lowering.image.listing import listing
 
     path = Path(options.disassemble or options.validate)

@@ -50,6 +50,7 @@ from daqkf.dialects.rpea.chaining import QUERIES
 from daqkf.dialects.rpea.interpreter import RpeaFunctions, require_tokens
 from daqkf.dialects.spaq import ConcatOp
 from daqkf.dialects.spaq.checks import features as columns_of
+from daqkf.dialects.spaq.interpreter import Prepared
 from daqkf.hw_targets import load_target
 from daqkf.hw_targets.image_format import fingerprint
 from daqkf.lowering.image.encode import encode, parts_of
@@ -253,6 +254,11 @@ class CompiledNetwork:
         return emit_verilog(circuit_module(build_system(self.config))) | self.verilog_files
 
     @cached_property
+    def prepared(self) -> Prepared:
+        """What runs of the fast model have in common, for instance weights in floating point."""
+        return Prepared()
+
+    @cached_property
     def simulated(self) -> SimulatedArray:
         """The RTL in Verilator, built when it is first asked for."""
         return SimulatedArray(Simulator.verilated(self.verilog_files, self.config))
@@ -449,7 +455,13 @@ class _Runner:
         on_device = self.device is not None and name.startswith(self.only)
         fast = None
         if not on_device or self.check:
-            (fast,) = call(self.compiled.network, function, (x,), sequences=lengths)
+            (fast,) = call(
+                self.compiled.network,
+                function,
+                (x,),
+                sequences=lengths,
+                prepared=self.compiled.prepared,
+            )
             if not on_device:
                 return fast
         lowered = self.compiled.kernels[name]

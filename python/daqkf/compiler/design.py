@@ -417,7 +417,7 @@ class Design:
         Raises:
             DaqkfError: a file is missing, malformed, truncated, or does not fit the others.
         """
-        from daqkf.lowering.image.encode import decode
+        from daqkf.lowering.image.decode import decode
 
         folder = Path(folder)
         context = make_context()
