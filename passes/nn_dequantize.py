@@ -14,7 +14,6 @@ from xdsl.passes import ModulePass
 from xdsl.pattern_rewriter import (
     GreedyRewritePatternApplier,
     PatternRewriter,
-    PatternRewriteWalker,
     RewritePattern,
     op_type_rewrite_pattern,
 )
@@ -33,7 +32,7 @@ from daqkf.dialects.nn.base import NODE, element_of
 from daqkf.dialects.nn.elementwise import Function
 from daqkf.dialects.nn.ops import constant_of
 from daqkf.passes.nn_terms import Product, inputs_of, scalar_of
-from daqkf.passes.remarks import has_level
+from daqkf.passes.rewriting import rewrite_once
 
 
 @dataclass(frozen=True)
@@ -49,14 +48,9 @@ class NnDequantizePass(ModulePass):
     name = "nn-dequantize"
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
-        if not has_level(self.name, op, "nn"):
-            return
-        PatternRewriteWalker(_DropRounding(), apply_recursively=False).rewrite_module(op)
+        rewrite_once(self, op, _DropRounding())
         # The outermost products first: what they leave unread falls away with them.
-        products = GreedyRewritePatternApplier([_RealProduct()])
-        PatternRewriteWalker(products, apply_recursively=False, walk_reverse=True).rewrite_module(
-            op
-        )
+        rewrite_once(self, op, GreedyRewritePatternApplier([_RealProduct()]), reverse=True)
         dce(op)
 
 

@@ -14,7 +14,6 @@ from xdsl.ir import Operation, SSAValue
 from xdsl.passes import ModulePass
 from xdsl.pattern_rewriter import (
     PatternRewriter,
-    PatternRewriteWalker,
     RewritePattern,
     op_type_rewrite_pattern,
 )
@@ -41,7 +40,7 @@ from daqkf.passes.nn_kernels import (
     module_of,
 )
 from daqkf.passes.nn_options import require_host_cycles, target_machine
-from daqkf.passes.remarks import has_level
+from daqkf.passes.rewriting import rewrite_once
 
 
 @dataclass(frozen=True)
@@ -70,9 +69,7 @@ class NnNormalizePass(ModulePass):
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         machine = target_machine(self, self.target)
         require_host_cycles(self, self.host_cycles)
-        if has_level(self.name, op, "nn"):
-            pattern = _NormalizeOnArray(machine, self.host_cycles)
-            PatternRewriteWalker(pattern, apply_recursively=False).rewrite_module(op)
+        rewrite_once(self, op, _NormalizeOnArray(machine, self.host_cycles))
 
 
 @dataclass(frozen=True)

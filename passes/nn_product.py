@@ -30,7 +30,6 @@ from daqkf.dialects.nn.ops import constant_of
 from daqkf.hw_targets.numerics import ACTIVATION_MAX
 from daqkf.passes.quantize.quantization import requantization
 from daqkf.passes.quantize.samples import load_inputs
-from daqkf.passes.remarks import has_level
 
 Inputs = Mapping[str, NDArray[Any]]
 
@@ -136,6 +135,7 @@ class _QuantizeProduct(RewritePattern):
         factors = int(multiplier[0]), int(shift[0])
         product = ProductOp(op.lhs, op.rhs, steps, factors, op.result.type)
         product.attributes |= op.attributes
+        product.location = op.location
         rewriter.replace(op, product)
 
 
@@ -176,8 +176,6 @@ class NnProductPass(ModulePass):
     samples: str
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
-        if not has_level(self.name, op, "nn"):
-            return
         try:
             quantize_products(op, load_inputs(self.samples))
         except (OSError, ValueError) as error:

@@ -86,6 +86,7 @@ def _replace(
     constant = ConstantOp(from_array(array, kind))
     if name is not None:
         constant.attributes[NODE] = name
+    constant.location = op.location
     if constant.result.type == result.type:
         rewriter.replace(op, constant)
 
@@ -196,6 +197,7 @@ class ComposeTransposes(RewritePattern):
             order = [before[axis] for axis in axes]
             composed = TransposeOp(inner.input, order, op.result.type)
             composed.attributes |= op.attributes
+            composed.location = op.location
             rewriter.replace(op, composed)
 
 
