@@ -67,11 +67,11 @@ class Recorder:
     name: str = ""
     """The name for the jobs that come next."""
 
-    def play(self, jobs: Sequence[Job]) -> list[NDArray[np.int8]]:
+    def run(self, jobs: Sequence[Job]) -> list[NDArray[np.int8]]:
         """Run jobs and record them."""
         self.jobs += jobs
         self.names += [self.name] * len(jobs)
-        return self.array.play(jobs)
+        return self.array.run(jobs)
 
     def begins(self, name: str) -> None:
         """Set the name for the jobs that come next."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from xdsl.context import Context
-from xdsl.dialects.builtin import IntegerType, ModuleOp, f32
+from xdsl.dialects.builtin import ModuleOp, f32
 from xdsl.ir import Operation, SSAValue
 from xdsl.passes import ModulePass
 from xdsl.pattern_rewriter import (
@@ -28,7 +28,7 @@ from daqkf.dialects.nn import (
     MatmulOp,
     QuantizeOp,
 )
-from daqkf.dialects.nn.base import NODE, element_of
+from daqkf.dialects.nn.base import NODE, element_of, integer_bits
 from daqkf.dialects.nn.elementwise import Function
 from daqkf.dialects.nn.ops import constant_of
 from daqkf.passes.nn_terms import Product, inputs_of, scalar_of
@@ -155,5 +155,4 @@ def _quantized(value: SSAValue) -> QuantizeOp | None:
 
 def _is_wide(value: SSAValue) -> bool:
     """Whether the difference of two bytes fits the type."""
-    kind = element_of(value)
-    return isinstance(kind, IntegerType) and kind.width.data > 8
+    return (integer_bits(element_of(value)) or 0) > 8

@@ -20,7 +20,7 @@ from xdsl.rewriter import InsertPoint
 
 from daqkf.dialects.dense import from_array
 from daqkf.dialects.nn import ConstantOp, LinearOp, SliceOp
-from daqkf.dialects.nn.base import NODE, shape_of
+from daqkf.dialects.nn.base import NODE, element_of, shape_of
 from daqkf.dialects.spaq import ActivationOp
 from daqkf.passes.nn_kernels import (
     Layer,
@@ -133,7 +133,7 @@ def _replace_by_slice(rewriter: PatternRewriter, merged: LinearOp, layer: Layer,
 
 def _with_last(value: SSAValue, extent: int) -> Attribute:
     """The type of a value with another last extent."""
-    kind = value.type
-    if not isinstance(kind, TensorType):
-        return kind
-    return TensorType(kind.element_type, [*kind.get_shape()[:-1], extent])
+    shape = shape_of(value)
+    if shape is None:
+        return value.type
+    return TensorType(element_of(value), [*shape[:-1], extent])

@@ -22,7 +22,7 @@ from xdsl.rewriter import InsertPoint
 from daqkf.dialects.dense import from_array
 from daqkf.dialects.nn import ConcatOp, ConstantOp, ElementwiseOp, LinearOp
 from daqkf.dialects.nn import LayerNormOp as HostLayerNormOp
-from daqkf.dialects.nn.base import HOST, shape_of
+from daqkf.dialects.nn.base import HOST, element_of, shape_of
 from daqkf.dialects.nn.elementwise import Function
 from daqkf.dialects.nn.ops import constant_of
 from daqkf.dialects.spaq import AddOp, ColumnsOp, LayerNormOp, MatmulOp, ResidualOp
@@ -243,12 +243,10 @@ def _own(rewriter: PatternRewriter, call: LinearOp, function: FuncOp) -> FuncOp:
 
 def _with_residual(rewriter: PatternRewriter, residual: SSAValue, call: LinearOp) -> SSAValue:
     """What is added, in front of what the kernel reads."""
-    own, kind = shape_of(call.input), residual.type
-    assert own is not None and isinstance(kind, TensorType)
-    extents = [*kind.get_shape()[:-1], kind.get_shape()[-1] + own[-1]]
-    joined = ConcatOp(
-        [residual, call.input], len(extents) - 1, TensorType(kind.element_type, extents)
-    )
+    own, shape = shape_of(call.input), shape_of(residual)
+    assert own is not None and shape is not None
+    kind = TensorType(element_of(residual), [*shape[:-1], shape[-1] + own[-1]])
+    joined = ConcatOp([residual, call.input], len(shape) - 1, kind)
     rewriter.insert(joined, InsertPoint.before(call))
     return joined.result
 

@@ -5,7 +5,7 @@
 
 from collections.abc import Mapping
 from dataclasses import astuple, dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,7 @@ from xdsl.context import Context
 from xdsl.dialects.builtin import ArrayAttr, ModuleOp, StringAttr
 from xdsl.dialects.func import FuncOp
 from xdsl.interpreter import Interpreter, PythonValues
-from xdsl.ir import Operation
+from xdsl.ir import Attribute, Operation
 from xdsl.passes import ModulePass
 from xdsl.pattern_rewriter import (
     PatternRewriter,
@@ -61,7 +61,9 @@ def output_names(function: FuncOp) -> list[str]:
 def _names(function: FuncOp, attribute: str, count: int) -> list[str]:
     found = function.attributes.get(attribute)
     if isinstance(found, ArrayAttr):
-        return [entry.data for entry in found if isinstance(entry, StringAttr)]
+        return [
+            name.data for name in cast(ArrayAttr[Attribute], found) if isinstance(name, StringAttr)
+        ]
     return [f"{attribute[:-1]}{number}" for number in range(count)]
 
 

@@ -196,7 +196,7 @@ def attends(parts: Sequence[Part]) -> bool:
 
 
 def unsound(value: SSAValue, parts: Sequence[Part]) -> str | None:
-    """Why an array cannot play parts one after another on a value, if so."""
+    """Why an array cannot run parts one after another on a value, if so."""
     first = 0
     if attends(parts):
         if problem := _unsound_attention(value, parts):
@@ -247,7 +247,7 @@ def _unsound_attention(value: SSAValue, parts: Sequence[Part]) -> str | None:
 
 
 def program_count(parts: Sequence[Part]) -> int:
-    """Kernels that an array plays for parts: attention is scores, their softmax and results."""
+    """Kernels that an array runs for parts: attention is scores, their softmax and results."""
     return sum(3 if isinstance(part, AttendOp) else 1 for part in parts)
 
 

@@ -6,7 +6,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from xdsl.dialects.builtin import (
@@ -115,13 +115,20 @@ PLAIN = "operands attr-dict `:` functional-type(operands, results)"
 
 def shape_of(value: SSAValue) -> tuple[int, ...] | None:
     """The extents of a tensor, `DYNAMIC_INDEX` where they are not known; None without a rank."""
-    return value.type.get_shape() if isinstance(value.type, TensorType) else None
+    kind: Any = value.type
+    return cast(TensorType, kind).get_shape() if isinstance(kind, TensorType) else None
 
 
 def element_of(value: SSAValue) -> Attribute:
     """The element type of a tensor."""
-    assert isinstance(value.type, TensorType | UnrankedTensorType)
-    return value.type.element_type
+    kind: Any = value.type
+    assert isinstance(kind, TensorType | UnrankedTensorType)
+    return cast(Tensor, kind).element_type
+
+
+def integer_bits(kind: Attribute) -> int | None:
+    """The width of an integer type; None for any other."""
+    return cast("IntegerType", kind).width.data if isinstance(kind, IntegerType) else None
 
 
 def node_name(op: Operation) -> str:

@@ -31,7 +31,7 @@ from xdsl.traits import HasCanonicalizationPatternsTrait
 from xdsl.utils.exceptions import InterpretationError
 
 from daqkf.dialects.dense import from_array, storage_dtype
-from daqkf.dialects.nn.base import NODE, element_of, integers_of, shape_of
+from daqkf.dialects.nn.base import NODE, element_of, integer_bits, integers_of, shape_of
 from daqkf.dialects.nn.interpreter import NnFunctions
 from daqkf.dialects.nn.ops import (
     CastOp,
@@ -302,7 +302,7 @@ class DropRequantization(RewritePattern):
         if not isinstance(inner, DequantizeOp) or inner.axis != op.axis:
             return
         scales, kind = constant_of(op.scale), element_of(op.result)
-        if not isinstance(kind, IntegerType) or kind.width.data > 16 or scales is None:
+        if (integer_bits(kind) or 32) > 16 or scales is None:
             return
         if not np.all((scales >= _FINE) & (scales <= _COARSE)):
             return

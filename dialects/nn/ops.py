@@ -18,7 +18,6 @@ from xdsl.dialects.builtin import (
     FlatSymbolRefAttrConstr,
     FloatAttr,
     IntegerAttr,
-    IntegerType,
     SymbolRefAttr,
     TensorType,
     UnitAttr,
@@ -63,6 +62,7 @@ from daqkf.dialects.nn.base import (
     TensorOp,
     differ,
     element_of,
+    integer_bits,
     integers,
     integers_of,
     require,
@@ -519,7 +519,7 @@ def _require_quantized(op: "QuantizeOp | DequantizeOp", levels: SSAValue) -> Non
     """Check the type of quantised numbers, and that there is an axis for several scales."""
     kind = element_of(levels)
     require(
-        isinstance(kind, IntegerType) and kind.width.data in (8, 16, 32),
+        integer_bits(kind) in (8, 16, 32),
         f"quantised numbers are integers of 8, 16 or 32 bits, not {kind}",
     )
     if shape_of(op.scale) not in ((), (1,)):

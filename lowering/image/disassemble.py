@@ -80,7 +80,7 @@ def import_program(data: bytes, array: ArrayOp, name: str = "program") -> Module
     The tiles that an image is for are not part of the IR; `Image.tiles` has them.
 
     Raises:
-        ProgramImageError: an image that an array would refuse or play wrongly, or that its
+        ProgramImageError: an image that an array would refuse or run wrongly, or that its
             encoder would write otherwise: with rows that nothing reads, say.
     """
     array = array.clone()
@@ -104,6 +104,8 @@ def import_program(data: bytes, array: ArrayOp, name: str = "program") -> Module
         module.body.block.add_op(whole)
     try:
         module.verify()
+        for program in programs:
+            program.verify_streams()
     except VerifyException as error:
         raise ProgramImageError(str(error)) from None
     _require_same(data, image, encode(whole))

@@ -15,7 +15,7 @@ Words = NDArray[np.uint32]
 
 
 class ProgramImageError(ValueError):
-    """A program image that an array would refuse, or would play wrongly."""
+    """A program image that an array would refuse, or would run wrongly."""
 
 
 @dataclass(frozen=True)

@@ -67,8 +67,11 @@ def rows(shape: str) -> Rows:
 
 @cache
 def loaded(name: str, shape: str) -> Playable:
-    """What an array of this machine plays: a kernel, a chain, one that normalises as well, does
-    all that a row unit can or attends, or a dispatch of two kernels."""
+    """A program for an array of this machine, by its shape.
+
+    It is a kernel, a chain, a chain that normalises, one with all that a row unit can do, one
+    that computes attention, or a dispatch of two kernels.
+    """
     machine = FAMILIES[name]
     if shape == "attends":
         made = Attending.random(3, 6, 2, machine.items, 3)

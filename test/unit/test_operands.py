@@ -239,7 +239,7 @@ def test_images_that_fill_otherwise_are_refused(field: str, kernel: int, value: 
         ),
         (
             lambda chain: chain.kernels()[3].properties.pop("operands"),
-            "is gated by operands, and the program has none",
+            "keys, values, queries, scores of operands, a softmax and results of operands",
         ),
         (
             lambda chain: chain.kernels()[5].properties.update(operands=IntegerAttr(1, i64)),

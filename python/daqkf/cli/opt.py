@@ -24,9 +24,9 @@ from daqkf.dialects.diagnostics import located
 from daqkf.dialects.xdsl_patches import Parser
 from daqkf.lowering import PASSES as LOWERINGS
 from daqkf.passes import GENERAL_PASSES, PASSES
-from daqkf.passes.diagnostics import REMARKS, remark_if_idle
 from daqkf.passes.files import write_atomically
 from daqkf.passes.options import instance, pass_options, summary
+from daqkf.passes.remarks import REMARKS, remark_if_idle
 from daqkf.support.ir import register_dialects
 
 ALL_PASSES: dict[str, Callable[[], type[ModulePass]]] = {**PASSES, **LOWERINGS}

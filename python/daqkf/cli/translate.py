@@ -219,8 +219,10 @@ def _run(options: argparse.Namespace) -> int:
     if to in ("program", "listing"):
         from daqkf.lowering.image.encode import encode
         from daqkf.lowering.image.listing import listing
+        from daqkf.passes.rpea_validate import RpeaValidatePass
 
         program = _program(module)
+        RpeaValidatePass().apply(make_context(), module)
         data = encode(program)
         if to == "listing":
             data = listing(data, program.target().config.data).encode()

@@ -142,7 +142,7 @@ class Stage:
         return [[encode(program) for program in group] for group in self.programs]
 
     def jobs(self, x: NDArray[np.int8], lengths: Sequence[int] = ()) -> list[list[Job]]:
-        """What an array has to play for activations [T, K], by group of outputs.
+        """The jobs that an array has to run for activations [T, K], by group of outputs.
 
         Activations may be sequences of these lengths, all for one program. As many tiles as there
         are partial sums for go through a part before the next one.
@@ -170,7 +170,7 @@ class Stage:
             groups.append(jobs)
         return groups
 
-    def play(
+    def run(
         self,
         accelerator: Accelerator,
         x: NDArray[np.int8],
@@ -178,7 +178,7 @@ class Stage:
     ) -> NDArray[np.int8]:
         """The results int8 [T, N] of activations [T, K], which may be sequences."""
         groups = self.jobs(x, lengths)
-        results = iter(accelerator.play([job for jobs in groups for job in jobs]))
+        results = iter(accelerator.run([job for jobs in groups for job in jobs]))
         columns: list[NDArray[np.int8]] = []
         for jobs in groups:
             own = zip(jobs, islice(results, len(jobs)), strict=True)
@@ -278,7 +278,7 @@ class CompiledNetwork:
         Args:
             inputs: arrays by name; see `inputs`.
             accelerator: `fast`, the exact integers of the IR; `rtl`, the simulated array; or
-                anything that has `Accelerator`'s `play`, a board's driver, say.
+                anything that has `Accelerator`'s method `run`, such as a board's driver.
             only: kernels, products and attentions whose names begin so run on the accelerator, the
                 others in the fast model.
             check: compare what the accelerator gives with the fast model, bit for bit.
@@ -466,13 +466,13 @@ class _Runner:
                 return fast
         lowered = self.compiled.kernels[name]
 
-        def play(program: Runnable, x: NDArray[np.int8]) -> NDArray[np.int8]:
+        def run(program: Runnable, x: NDArray[np.int8]) -> NDArray[np.int8]:
             assert self.device is not None
             stage = next(stage for stage in self.compiled.stages if stage.program is program)
-            return stage.play(self.device, x, lengths)
+            return stage.run(self.device, x, lengths)
 
         # All sequences at once: what is around the program does not know of them.
-        (y,) = call(self.compiled.arrays, lowered, (x,), array=RpeaFunctions(play))
+        (y,) = call(self.compiled.arrays, lowered, (x,), array=RpeaFunctions(run))
         self._compare(name, y, fast)
         return y
 
@@ -522,7 +522,7 @@ class _Runner:
             image = program(load_target(self.compiled.target).machine)
         except (DiagnosticException, ValueError) as error:
             raise DaqkfError(f"{name}: {describe(error)}") from None
-        (y,) = self.device.play([Job(image, x, outputs)])
+        (y,) = self.device.run([Job(image, x, outputs)])
         self._compare(name, y, fast)
         return y
 

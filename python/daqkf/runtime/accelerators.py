@@ -20,7 +20,7 @@ from daqkf.runtime.simulator import Cycles, Job, Simulator
 class Accelerator(Protocol):
     """An array, on a board or in a simulator."""
 
-    def play(self, jobs: Sequence[Job]) -> list[NDArray[np.int8]]:
+    def run(self, jobs: Sequence[Job]) -> list[NDArray[np.int8]]:
         """Run jobs one after another, without a reset between them.
 
         Returns the int8 results [T, N] of each job. A program that keeps its sums has no results,
@@ -39,7 +39,7 @@ class SimulatedArray:
     cycles: dict[bytes | None, Cycles] = field(default_factory=dict[bytes | None, Cycles])
     """The cycles of all runs of each program together, by its image."""
 
-    def play(self, jobs: Sequence[Job]) -> list[NDArray[np.int8]]:
+    def run(self, jobs: Sequence[Job]) -> list[NDArray[np.int8]]:
         """Run jobs in the simulator; see `Accelerator`.
 
         Raises:
@@ -62,7 +62,7 @@ class Resumable:
     accelerator: Accelerator
     folder: Path
 
-    def play(self, jobs: Sequence[Job]) -> list[NDArray[np.int8]]:
+    def run(self, jobs: Sequence[Job]) -> list[NDArray[np.int8]]:
         """Run jobs, see `Accelerator`, and take results that the folder has from there."""
         key = hashlib.sha256()
         for job in jobs:
@@ -73,7 +73,7 @@ class Resumable:
         if path.is_file():
             with np.load(path, allow_pickle=False) as arrays:
                 return [arrays[f"y{number}"] for number in range(len(jobs))]
-        results = self.accelerator.play(jobs)
+        results = self.accelerator.run(jobs)
         data = BytesIO()
         arrays = {f"y{number}": y for number, y in enumerate(results)}
         np.savez(data, allow_pickle=False, **arrays)

@@ -281,8 +281,8 @@ class Simulator:
                 x, image = Path(folder, f"x{number}"), Path(folder, f"program{number}")
                 beats.tofile(x)
                 if job.image is not None:
-                    played = 2 * tiles if job.sequences else tiles
-                    image.write_bytes(for_tiles(job.image, played) if overlap else job.image)
+                    count = 2 * tiles if job.sequences else tiles
+                    image.write_bytes(for_tiles(job.image, count) if overlap else job.image)
                 arguments += ["-" if job.image is None else image.name, x.name, f"y{number}"]
                 arguments += [str(tiles), str(len(beats)), str(job.outputs)]
             limit = int((self._longest_silence() + _MARGIN) / (1 - stalls))

@@ -206,7 +206,7 @@ class _Loader:
             try:
                 self.primitive(kind, pins, cell["parameters"])
             except _Unknown as problem:
-                message = f"{module}: the simulation cannot play {name}: {problem}"
+                message = f"{module}: the simulation cannot run {name}: {problem}"
                 raise SynthesisError(message) from None
 
     def instance(self, module: str, pins: Mapping[str, list[int]]) -> None:

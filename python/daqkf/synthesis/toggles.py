@@ -107,7 +107,7 @@ def toggles(
         path, activity = Path(scratch, "netlist"), Path(scratch, "activity")
         path.write_bytes(netlist.encode())
         environment = {"DAQKF_GATES_NETLIST": str(path), "DAQKF_GATES_ACTIVITY": str(activity)}
-        trace = Simulator(player(), config, environment).trace([job])[0]
+        trace = Simulator(netlist_simulator(), config, environment).trace([job])[0]
         if not np.array_equal(trace.y, expected):
             raise SynthesisError("the synthesised netlist computes other results than the model")
         counts = np.fromfile(activity, np.uint64).astype(np.int64)
@@ -165,7 +165,7 @@ def gate_netlist(files: Mapping[str, str], *, modules: bool = False) -> Netlist:
     return load(contents["modules"], TOP)
 
 
-def player() -> Path:
+def netlist_simulator() -> Path:
     """The program that runs netlists, built with the harness of the RTL simulations.
 
     Raises:
@@ -177,10 +177,11 @@ def player() -> Path:
     texts = [path.read_text(encoding="utf-8") for path in sources]
 
     def make(folder: Path) -> None:
-        command = [compiler, *_FLAGS, f"-I{_GATES}", str(HARNESS), "-o", str(folder / "player")]
+        program = str(folder / "simulator")
+        command = [compiler, *_FLAGS, f"-I{_GATES}", str(HARNESS), "-o", program]
         run = subprocess.run(command, capture_output=True, text=True, check=False)
         if run.returncode:
             lines = [line for line in run.stderr.splitlines() if "error" in line]
-            raise SynthesisError(f"building the player failed: {(lines or ['no output'])[0]}")
+            raise SynthesisError(f"the simulator was not built: {(lines or ['no output'])[0]}")
 
-    return cached(["player", texts, compiler, _FLAGS], make) / "player"
+    return cached(["netlist simulator", texts, compiler, _FLAGS], make) / "simulator"

@@ -22,7 +22,7 @@ from daqkf.compiler.design import run_passes
 from daqkf.compiler.pipelines import KERNELS, LOWER
 from daqkf.dialects.dfke import KernelOp, Machine
 from daqkf.dialects.rpea import ArrayConfig, ArrayOp, ProgramOp
-from daqkf.dialects.rpea.interpreter import play
+from daqkf.dialects.rpea.interpreter import run_kernel
 from daqkf.dialects.spaq import LevelSet, QuantizeOp
 from daqkf.dialects.spaq.checks import features
 from daqkf.hw_targets import load_target
@@ -244,7 +244,7 @@ def measure(
     found = compile_workload(workload, contender.machine, samples[: TILES * lanes])
     progress("simulate")
     job = Job(encode(found.program), found.x, found.program.channels)
-    expected = play(found.program, found.x)
+    expected = run_kernel(found.program, found.x)
     files = generate(found.config)
     (trace,) = Simulator.verilated(files, found.config).trace([job])
     if not np.array_equal(trace.y, expected):
