@@ -26,7 +26,7 @@ from xdsl.ir import Attribute
 _FLOATS: dict[type[Attribute], str] = {Float32Type: "<f4", Float64Type: "<f8"}
 
 
-def storage_dtype(element_type: Attribute) -> np.dtype:
+def storage_dtype(element_type: Attribute) -> np.dtype[Any]:
     """The little-endian NumPy dtype in which xDSL stores elements of this type.
 
     Integers take the next power of two of bytes, as in xDSL's packing.

@@ -153,7 +153,8 @@ def compile_network(
             NnChainPass(target),
         ]
         progress("cut out kernels")
-        run_passes(network, ["nn-dequantize", "nn-raise", "nn-outline", *(fusing if fuse else [])])
+        cutting = ["canonicalize", "nn-dequantize", "nn-raise", "nn-outline"]
+        run_passes(network, [*cutting, *(fusing if fuse else [])])
         function = entry(network)
         _set_tokens(network, NORMALIZED_FEATURES)
         given = calibration is not None
