@@ -5,6 +5,8 @@
 
 import math
 from collections.abc import Callable
+from enum import StrEnum
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,14 +14,29 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 
+class Function(StrEnum):
+    """The name of an activation function.
+
+    `TABLE` is a function over int8 that nothing is known of but its table.
+    """
+
+    RELU = "relu"
+    GELU = "gelu"
+    GELU_TANH = "gelu_tanh"
+    SILU = "silu"
+    SIGMOID = "sigmoid"
+    TANH = "tanh"
+    TABLE = "table"
+
+
 def _sigmoid(x: Array) -> Array:
-    from scipy.special import expit
+    from scipy.special import expit  # pyright: ignore[reportMissingTypeStubs]
 
     return expit(x)
 
 
 def _gelu(x: Array) -> Array:
-    from scipy.special import ndtr
+    from scipy.special import ndtr  # pyright: ignore[reportMissingTypeStubs]
 
     return x * ndtr(x)
 
@@ -54,7 +71,7 @@ RECTIFIERS: dict[str, float] = {
 within half an int8 step, if 127 steps reach that far: there they are zero and the identity."""
 
 
-def apply_function(name: str, x: NDArray) -> NDArray[np.float64]:
+def apply_function(name: str, x: NDArray[Any]) -> NDArray[np.float64]:
     """The named function of each element, in float64.
 
     Raises:

@@ -7,9 +7,8 @@ from xdsl.ir import Dialect
 
 from daqkf.dialects.dfke.attributes import DecisionAttr, MachineAttr, ScheduleAttr, TilesAttr
 from daqkf.dialects.dfke.chaining import ChainOp, GatingOp, NormalizationOp, RowOperation
-from daqkf.dialects.dfke.ops import DispatchOp, KernelOp, YieldOp
-from daqkf.hw_targets.decision import Decision
-from daqkf.hw_targets.machine import Machine
+from daqkf.dialects.dfke.ops import DispatchOp, KernelOp
+from daqkf.dialects.dfke.region import RegionOperation, YieldOp
 
 DFKE = Dialect(
     "dfke",
@@ -20,14 +19,13 @@ DFKE = Dialect(
 __all__ = [
     "DFKE",
     "ChainOp",
-    "Decision",
     "DecisionAttr",
     "DispatchOp",
     "GatingOp",
     "KernelOp",
-    "Machine",
     "MachineAttr",
     "NormalizationOp",
+    "RegionOperation",
     "RowOperation",
     "ScheduleAttr",
     "TilesAttr",

@@ -5,7 +5,9 @@
 
 from xdsl.ir import Dialect
 
+from daqkf.dialects.nn import canonicalization as _canonicalization  # noqa: F401  # gives traits
 from daqkf.dialects.nn.attention import AttentionOp
+from daqkf.dialects.nn.elementwise import FunctionAttr, ReductionAttr
 from daqkf.dialects.nn.ops import (
     CastOp,
     ConstantOp,
@@ -56,6 +58,7 @@ NN = Dialect(
         TransposeOp,
         UnsqueezeOp,
     ],
+    [FunctionAttr, ReductionAttr],
 )
 
 __all__ = [

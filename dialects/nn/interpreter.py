@@ -4,13 +4,12 @@
 """What `nn` operations compute, over NumPy arrays of their element types."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from xdsl.dialects.builtin import TensorType, UnrankedTensorType
 from xdsl.dialects.func import FuncOp
 from xdsl.interpreter import Interpreter, InterpreterFunctions, impl, register_impls
 from xdsl.ir import Attribute, SSAValue
@@ -20,11 +19,10 @@ from xdsl.utils.exceptions import InterpretationError
 
 from daqkf.dialects.dense import storage_dtype
 from daqkf.dialects.nn.attention import AttentionOp, Operands
-from daqkf.dialects.nn.base import integers_of, node_name
-from daqkf.dialects.nn.elementwise import apply_elementwise
+from daqkf.dialects.nn.base import element_of, integers_of, node_name
+from daqkf.dialects.nn.elementwise import REDUCTIONS, apply_elementwise
 from daqkf.dialects.nn.ops import (
     ABSENT,
-    REDUCTIONS,
     CastOp,
     ConstantOp,
     DequantizeOp,
@@ -69,8 +67,7 @@ Attention = Callable[[AttentionOp, Array, Operands], Array]
 
 def dtype_of(value: SSAValue) -> np.dtype[Any]:
     """The NumPy type of a tensor's elements."""
-    assert isinstance(value.type, TensorType | UnrankedTensorType)
-    return element_dtype(value.type.element_type)
+    return element_dtype(element_of(value))
 
 
 def element_dtype(kind: Attribute) -> np.dtype[Any]:
@@ -101,7 +98,7 @@ def tokens_of(x: Array, mask: Array | None = None) -> tuple[NDArray[np.bool_], l
 
 
 @contextmanager
-def _named(op: IRDLOperation) -> Iterator[None]:
+def _named(op: IRDLOperation) -> Generator[None]:
     """Turn what NumPy refuses into an error that names the op."""
     try:
         yield
@@ -175,9 +172,12 @@ class NnFunctions(InterpreterFunctions):
         else:
             with _named(op):
                 parts = split_sequences(rows, lengths)
-                y = np.concatenate([interpreter.call_op(function, (part,))[0] for part in parts])
-        whole = np.zeros((math.prod(x.shape[:-1]), y.shape[1]), y.dtype)
-        whole[there] = y
+                results = [interpreter.call_op(function, (part,))[0] for part in parts]
+                y = np.concatenate(results) if len(results) > 1 else results[0]
+        whole = y
+        if len(y) != math.prod(x.shape[:-1]):
+            whole = np.zeros((math.prod(x.shape[:-1]), y.shape[1]), y.dtype)
+            whole[there] = y
         return (whole.reshape(*x.shape[:-1], y.shape[-1]),)
 
     @impl(ProductOp)
@@ -220,18 +220,25 @@ class NnFunctions(InterpreterFunctions):
         centred = x - x.mean(axis=-1, keepdims=True)
         variance = np.mean(centred * centred, axis=-1, keepdims=True)
         epsilon = x.dtype.type(op.epsilon.value.data)
-        return (centred / np.sqrt(variance + epsilon) * gamma + beta,)
+        centred /= np.sqrt(variance + epsilon)
+        if gamma.dtype != x.dtype or beta.dtype != x.dtype:
+            return (centred * gamma + beta,)
+        centred *= gamma
+        centred += beta
+        return (centred,)
 
     @_impl(SoftmaxOp)
     def softmax(self, interpreter: Interpreter, op: SoftmaxOp, args: Values) -> Values:
         axis = op.axis.value.data
-        e = np.exp(args[0] - args[0].max(axis=axis, keepdims=True))
-        return (e / e.sum(axis=axis, keepdims=True),)
+        e = args[0] - args[0].max(axis=axis, keepdims=True)
+        np.exp(e, out=e)
+        e /= e.sum(axis=axis, keepdims=True)
+        return (e,)
 
     @_impl(ReduceOp)
     def reduce(self, interpreter: Interpreter, op: ReduceOp, args: Values) -> Values:
         axes = tuple(integers_of(op.axes))
-        reduction: Callable[..., Array] = REDUCTIONS[op.kind.data]
+        reduction = REDUCTIONS[op.kind.data]
         result = reduction(args[0], axis=axes, keepdims=op.keep is not None)
         return (np.asarray(result, dtype_of(op.result)),)
 

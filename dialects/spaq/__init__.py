@@ -9,6 +9,8 @@ from daqkf.dialects.spaq.analysis import AnalysisAttr
 from daqkf.dialects.spaq.attention import AttendOp, AttentionOp, SequenceOperation
 from daqkf.dialects.spaq.attributes import (
     EncodingAttr,
+    FunctionAttr,
+    LevelKind,
     LevelsAttr,
     LevelSet,
     SemiringAttr,
@@ -34,7 +36,6 @@ from daqkf.dialects.spaq.rows import (
     NormalizeOp,
     ResidualOp,
 )
-from daqkf.hw_targets.semirings import Semiring
 
 SPAQ = Dialect(
     "spaq",
@@ -57,7 +58,7 @@ SPAQ = Dialect(
         RequantizeOp,
         ResidualOp,
     ],
-    [AnalysisAttr, EncodingAttr, LevelsAttr, SemiringAttr, SparsityAttr],
+    [AnalysisAttr, EncodingAttr, FunctionAttr, LevelsAttr, SemiringAttr, SparsityAttr],
 )
 
 __all__ = [
@@ -73,9 +74,11 @@ __all__ = [
     "ConstantOp",
     "DequantizeOp",
     "EncodingAttr",
+    "FunctionAttr",
     "GateOp",
     "GatherOp",
     "LayerNormOp",
+    "LevelKind",
     "LevelSet",
     "LevelsAttr",
     "MatmulOp",
@@ -83,7 +86,6 @@ __all__ = [
     "QuantizeOp",
     "RequantizeOp",
     "ResidualOp",
-    "Semiring",
     "SemiringAttr",
     "SequenceOperation",
     "Sparsity",

@@ -17,7 +17,6 @@ from xdsl.dialects.builtin import (
     DenseIntOrFPElementsAttr,
     Float32Type,
     IntegerType,
-    StringAttr,
     TensorType,
     f32,
     i8,
@@ -34,12 +33,18 @@ from xdsl.irdl import (
     traits_def,
 )
 from xdsl.parser import Parser
+from xdsl.pattern_rewriter import PatternRewriter, RewritePattern, op_type_rewrite_pattern
 from xdsl.printer import Printer
-from xdsl.traits import ConstantLike, Pure
+from xdsl.traits import ConstantLike, HasCanonicalizationPatternsTrait, Pure
 
 from daqkf.dialects.dense import from_array, tensor, to_array
 from daqkf.dialects.spaq.analysis import KEY, AnalysisAttr
-from daqkf.dialects.spaq.attributes import EncodingAttr, LevelsAttr, SemiringAttr
+from daqkf.dialects.spaq.attributes import (
+    EncodingAttr,
+    FunctionAttr,
+    LevelsAttr,
+    SemiringAttr,
+)
 from daqkf.dialects.spaq.checks import (
     element,
     features,
@@ -55,6 +60,7 @@ from daqkf.dialects.spaq.reals import (
     reals,
     require_reals,
 )
+from daqkf.hw_targets.functions import Function
 from daqkf.hw_targets.numerics import (
     MULTIPLIER_MAX,
     SHIFT_MAX,
@@ -408,6 +414,15 @@ class ScaleOperation(IRDLOperation, ABC):
         )
 
 
+class QuantizePatterns(HasCanonicalizationPatternsTrait):
+    """The canonicalisation of `spaq.quantize`."""
+
+    @classmethod
+    def get_canonicalization_patterns(cls) -> tuple[RewritePattern, ...]:
+        """The patterns."""
+        return (QuantizeOfDequantize(),)
+
+
 @irdl_op_definition
 class QuantizeOp(ScaleOperation):
     """`clamp(rint(x / scale), -128, 127)`: f32 → i8, one scale for all features or one for each.
@@ -424,6 +439,9 @@ class QuantizeOp(ScaleOperation):
     """
 
     name = "spaq.quantize"
+
+    traits = traits_def(QuantizePatterns())
+
     SOURCE: ClassVar[Attribute] = f32
     TARGET: ClassVar[Attribute] = i8
     WIDENS: ClassVar[bool] = True
@@ -440,6 +458,26 @@ class DequantizeOp(ScaleOperation):
     SOURCE: ClassVar[Attribute] = i8
     TARGET: ClassVar[Attribute] = f32
     WIDENS: ClassVar[bool] = False
+
+
+class QuantizeOfDequantize(RewritePattern):
+    """int8 that is scaled up and quantised by the same scales again → what it was.
+
+    A float32 tells the 256 multiples of a scale apart, so nothing is lost. Extra columns are: there
+    is more than one way to share out a value over them.
+    """
+
+    @op_type_rewrite_pattern
+    def match_and_rewrite(self, op: QuantizeOp, rewriter: PatternRewriter) -> None:
+        """Take the integers as they are."""
+        before = op.input.owner
+        if (
+            isinstance(before, DequantizeOp)
+            and before.scale == op.scale
+            and op.split is None
+            and before.split is None
+        ):
+            rewriter.replace(op, [], [before.input])
 
 
 @irdl_op_definition
@@ -489,7 +527,7 @@ class FunctionOperation(IRDLOperation, ABC):
     The table is indexed by the unsigned byte of the element.
     """
 
-    function = prop_def(StringAttr)
+    function = prop_def(FunctionAttr)
     input = operand_def(TensorType)
     table = opt_prop_def(DenseIntOrFPElementsAttr)
     result = result_def(TensorType)
@@ -504,7 +542,7 @@ class FunctionOperation(IRDLOperation, ABC):
     ):
         super().__init__(
             operands=[value],
-            properties={"function": StringAttr(function), "table": table},
+            properties={"function": FunctionAttr(Function(function)), "table": table},
             result_types=[self.result_of(value)],
         )
 
@@ -518,6 +556,10 @@ class FunctionOperation(IRDLOperation, ABC):
         kind = element(self.input)
         if isinstance(kind, Float32Type):
             require(self.table is None, "a table belongs to i8 elements")
+            require(
+                self.function.data is not Function.TABLE,
+                "a function that is nothing but a table works on i8",
+            )
         else:
             require(kind == i8, f"{self.name} works on f32 or i8")
             require(

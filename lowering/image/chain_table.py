@@ -8,9 +8,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from daqkf.dialects.rpea import ArrayConfig, GatingOp, Kernel, NormalizationOp, ProgramOp, SoftmaxOp
+from daqkf.dialects.rpea import GatingOp, Kernel, NormalizationOp, ProgramOp, SoftmaxOp
 from daqkf.dialects.rpea.chaining import CONTEXT, KEYS, QUERIES, SCORES, VALUES
 from daqkf.dialects.rpea.ops import places
+from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.numerics import NORMALIZED_FEATURES
 from daqkf.hw_targets.operands import Fills
 from daqkf.hw_targets.words import chain_row
@@ -90,7 +91,7 @@ def read_features(rows: Mapping[str, Ints], features: int) -> Ints:
 def chain_problem(
     rows: Mapping[str, Ints], sizes: tuple[int, int], attends: bool, config: ArrayConfig
 ) -> str:
-    """Why an array would play a chain of K features and N outputs wrongly, or nothing."""
+    """Why an array would run a chain of K features and N outputs wrongly; empty if none."""
     outputs, count = rows["outputs"], len(rows["outputs"])
     features = read_features(rows, sizes[0])
     # The row unit's have lost the bits that the activation memory has no rows for.

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from daqkf.dialects.rpea import ArrayConfig
+from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.families import FAMILIES
 from daqkf.hw_targets.families.descriptor import StreamWord
 from daqkf.hw_targets.families.multiply import MultiplyWord
@@ -21,7 +21,9 @@ from daqkf.hw_targets.multiplication import weigh
 from daqkf.hw_targets.numerics import wrap
 from daqkf.hw_targets.words import chain_row, dispatch_row, parameter_row, stream_word, table_row
 from daqkf.lowering.image.chain_table import chain_fields
-from daqkf.lowering.image.encode import Image, Section, decode, softmax_rows
+from daqkf.lowering.image.decode import decode
+from daqkf.lowering.image.encode import softmax_rows
+from daqkf.lowering.image.image import Image, Section
 
 Words = Mapping[str, NDArray[np.int64]]
 

@@ -13,7 +13,7 @@ operands go to their memories, and the next kernel is of the same activations.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from daqkf.dialects.rpea import ArrayConfig
+from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.operands import Fills
 from daqkf.hw_targets.words import chain_row
 from daqkf.lowering.hdl.bundle import inputs

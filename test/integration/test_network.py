@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from daqkf.dialects.interpreting import run
-from daqkf.dialects.rpea import ArrayConfig
 from daqkf.dialects.spaq import LevelSet
 from daqkf.hw_targets import load_target
-from daqkf.lowering.image.encode import decode
+from daqkf.hw_targets.config import ArrayConfig
+from daqkf.lowering.image.decode import decode
 from daqkf.passes.quantize.pruning import magnitude_prune
 from daqkf.reports.figures import frontier_figure, rendered
 from daqkf.studies.minilm.compilation import front, write_network

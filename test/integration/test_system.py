@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 
 import daqkf
-from daqkf.dialects.dfke import Machine
 from daqkf.hw_targets.config import smallest_array
+from daqkf.hw_targets.machine import Machine
 from daqkf.hw_targets.target import load_target
 from daqkf.lowering.hdl.circuit import circuit_module
 from daqkf.lowering.hdl.verilog import emit_verilog
@@ -50,7 +50,7 @@ def layer(**options: Any) -> daqkf.Design:
 
 
 def write_case(design: daqkf.Design, folder: Path) -> None:
-    """What the bench plays, and what the golden model makes of it."""
+    """The jobs of the bench, and the results of the golden model."""
     config = design.config
     x = design.quantize_input(activations(TILES * config.lanes))
     np.save(folder / "x.npy", x)

@@ -15,14 +15,17 @@ from networks import MACHINES, Layers, config_of, lowered
 from numpy.typing import NDArray
 from unit_bench import Bench
 
-from daqkf.dialects.rpea import ArrayConfig, ProgramOp
+from daqkf.dialects.rpea import ProgramOp
 from daqkf.hw_targets import numerics
+from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.decision import Decision
 from daqkf.hw_targets.families import FAMILIES
 from daqkf.hw_targets.image_format import Command, Header
 from daqkf.hw_targets.status import LoadError
 from daqkf.hw_targets.words import chain_row, dispatch_row, parameter_row
-from daqkf.lowering.image.encode import Image, decode, encode, playable
+from daqkf.lowering.image.decode import decode
+from daqkf.lowering.image.encode import encode, playable
+from daqkf.lowering.image.image import Image
 from daqkf.lowering.rtl.chain import build_chain_unit
 from daqkf.lowering.rtl.element import build_element
 from daqkf.lowering.rtl.loader import build_loader

@@ -14,7 +14,7 @@ from daqkf.compiler.pipelines import PIPELINES
 from daqkf.dialects import DIALECTS
 from daqkf.hw_targets import UnknownTargetError, load_target, target_names
 from daqkf.lowering import PASSES as LOWERINGS
-from daqkf.passes import PASSES
+from daqkf.passes import GENERAL_PASSES, PASSES
 
 ROOT = Path(__file__).parents[2]
 ROOMS = ("hw_targets", "dialects", "passes", "lowering", "python/daqkf")
@@ -104,7 +104,7 @@ def test_dialects_have_a_rationale(name: str):
 
 def test_pipelines_name_known_passes():
     for passes in PIPELINES.values():
-        assert set(passes) <= set(PASSES) | set(LOWERINGS)
+        assert set(passes) <= set(GENERAL_PASSES) | set(PASSES) | set(LOWERINGS)
 
 
 @pytest.mark.parametrize("name", target_names())

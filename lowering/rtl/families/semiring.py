@@ -13,7 +13,7 @@ and all lanes have in common. So no sum goes around, and the maximum is a stage 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from daqkf.dialects.rpea import ArrayConfig
+from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.families.semiring import SEMIRINGS
 from daqkf.hw_targets.numerics import ACTIVATION_BITS
 from daqkf.hw_targets.semirings import INFINITY, Semiring

@@ -11,7 +11,7 @@ pair of lanes has four accumulators: one for each of its sums.
 
 from collections.abc import Mapping, Sequence
 
-from daqkf.dialects.rpea import ArrayConfig
+from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.families.strassen import OPERANDS
 from daqkf.hw_targets.numerics import ACTIVATION_BITS
 from daqkf.lowering.hdl.circuit import Circuit, Signal, mux, named

@@ -21,7 +21,7 @@ from daqkf.compiler.pipelines import CIRCUIT
 from daqkf.dialects.dense import to_array
 from daqkf.dialects.dfke import DispatchOp
 from daqkf.dialects.interpreting import only_function, run
-from daqkf.dialects.rpea import ArrayConfig, ArrayOp, Playable, ProgramOp
+from daqkf.dialects.rpea import ArrayOp, Playable, ProgramOp
 from daqkf.dialects.rpea import DispatchOp as ProgramDispatchOp
 from daqkf.dialects.spaq import (
     ConstantOp,
@@ -32,9 +32,10 @@ from daqkf.dialects.spaq import (
 )
 from daqkf.dialects.spaq.checks import features
 from daqkf.hw_targets import numerics
+from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.image_format import IMAGE_VERSION, fingerprint
 from daqkf.lowering import PASSES as LOWERINGS
-from daqkf.passes import PASSES
+from daqkf.passes import GENERAL_PASSES, PASSES
 from daqkf.passes.encode.index_coding import storage_facts
 from daqkf.passes.files import replacing, write_atomically
 from daqkf.runtime.simulator import Cycles, Job, Simulator, Trace
@@ -256,11 +257,11 @@ class Design:
         q, is_float = self._quantized(x)
         job = Job(self.program, q, self._program.channels)
         if waveform is None:
-            (played,) = self._simulator.trace([job], stalls=stalls, seed=seed)
+            (traced,) = self._simulator.trace([job], stalls=stalls, seed=seed)
         else:
-            played = self._traced(job, waveform, stalls=stalls, seed=seed)
-        y = self._scaled(played.y, is_float)
-        return Simulation(y, played.cycles, len(played.variants), played.variants)
+            traced = self._traced(job, waveform, stalls=stalls, seed=seed)
+        y = self._scaled(traced.y, is_float)
+        return Simulation(y, traced.cycles, len(traced.variants), traced.variants)
 
     def _traced(self, job: Job, waveform: Waveform, *, stalls: float, seed: int) -> Trace:
         view = gtkwave_view(waveform, self.verilog_files)
@@ -268,11 +269,11 @@ class Design:
             # Whether it can be written shows before the simulator is built.
             temporary.touch()
             simulator = Simulator.verilated(self.verilog_files, self.config, waveform.format)
-            (played,) = simulator.trace(
+            (traced,) = simulator.trace(
                 [job], stalls=stalls, seed=seed, waveform=replace(waveform, path=temporary)
             )
         write_atomically(waveform.view, view.encode())
-        return played
+        return traced
 
     def simulate(
         self,
@@ -417,7 +418,7 @@ class Design:
         Raises:
             DaqkfError: a file is missing, malformed, truncated, or does not fit the others.
         """
-        from daqkf.lowering.image.encode import decode
+        from daqkf.lowering.image.decode import decode
 
         folder = Path(folder)
         context = make_context()
@@ -463,7 +464,7 @@ def run_passes(
     module: ModuleOp, passes: Iterable[ModulePass | str], stage: StageCallback | None = None
 ) -> None:
     """Run passes, given as such or by name, verifying the IR after each and showing it."""
-    known = PASSES | LOWERINGS
+    known = GENERAL_PASSES | PASSES | LOWERINGS
 
     def between(previous: Any, module: ModuleOp, following: Any) -> None:
         module.verify()

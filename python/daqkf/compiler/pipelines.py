@@ -7,6 +7,7 @@ A pipeline is a tuple of pass specs in the syntax of `-p`; each is there for the
 """
 
 NETWORK = (
+    "canonicalize",  # weights that are turned or cut out of others are constants like any
     "nn-dequantize",  # kernels find their own scales; and named functions stand free of roundings
     "nn-raise",  # named functions first: kernels take GELU with them, not an erf and what is around
     "nn-outline",  # products with constant weights become kernels

@@ -1,19 +1,19 @@
 # Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-"""The specification of the ternary family: additions and subtractions alone."""
+"""The specification of the ternary family: it adds and subtracts only."""
 
 from collections.abc import Mapping, Sequence
 from typing import ClassVar, override
 
-from daqkf.dialects.rpea import ArrayConfig
 from daqkf.formal.bits import Bits
 from daqkf.formal.spec import Rows, State, Word
 from daqkf.formal.specs.running_sum import RunningSumSpec
+from daqkf.hw_targets.config import ArrayConfig
 
 
 class TernarySpec(RunningSumSpec):
-    """Q becomes d - Q or d + Q + 1, and a last word's Q is the sum."""
+    """Q becomes d - Q or d + Q + 1, and the sum is the Q after the last word."""
 
     control: ClassVar = ("keep", "last")
     circuits: ClassVar = ({}, {"items": 1}, {"items": 4})

@@ -1,7 +1,7 @@
 # Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-"""What the arrays run: MiniLM's integer layers, pruned, in 8 bits or with tuned levels."""
+"""The workload of the arrays: MiniLM's integer layers, pruned, in 8 bits or with tuned levels."""
 
 import hashlib
 import json
@@ -11,8 +11,8 @@ from pathlib import Path
 
 from xdsl.dialects.builtin import ModuleOp
 
-from daqkf.dialects.dfke import Machine
 from daqkf.dialects.spaq import LevelSet
+from daqkf.hw_targets.machine import Machine
 from daqkf.passes.files import write_atomically
 from daqkf.passes.quantize.allocation import MENU
 from daqkf.runtime.simulator import cache_folder
@@ -23,26 +23,27 @@ from daqkf.studies.minilm.quantization import cosines
 from daqkf.support.ir import make_context, module_text, parse_module
 
 METHOD = 1
-"""Counts changes of how workloads are made: what an older one left in the cache is not used."""
+"""The version of the method that makes workloads. Those of another version are not taken from the
+cache."""
 
 Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Workload:
-    """Integer layers of one pruned model, as functions of a module named like the layers."""
+    """The integer layers of a pruned model, as functions that are named like the layers."""
 
     sparsity: float
-    """Of the float model."""
+    """The share of zeros in the float model."""
     accuracy: float | None
-    """The cosine to W8A8 that the levels were tuned for; None for W8A8 itself, and for levels
-    that are the same everywhere."""
+    """The cosine to W8A8 for which the levels were tuned; None for W8A8 itself, and for levels that
+    are the same in all layers."""
     cosine: float
-    """Mean cosine of the embeddings to W8A8's, on the evaluation sentences."""
+    """The mean cosine of the embeddings to those of W8A8, on the evaluation sentences."""
     text: str
 
     def module(self) -> ModuleOp:
-        """The layers."""
+        """The module with the layers."""
         return parse_module(make_context(), self.text, f"workload at {self.sparsity:g}")
 
 
@@ -53,13 +54,14 @@ def load_workload(
     progress: Progress = lambda stage: None,
     levels: LevelSet | None = None,
 ) -> Workload:
-    """MiniLM pruned to a sparsity, with levels for an accuracy at the machine's fewest cycles.
+    """Prune MiniLM to a sparsity, and choose levels that reach an accuracy in the fewest cycles.
 
-    Without an accuracy it is W8A8, the same for all machines; or has these `levels` everywhere,
-    whatever that does to it. Workloads take minutes to make and are kept in the cache.
+    Without an accuracy, the levels are the given ones in all layers, whatever accuracy they have;
+    or those of W8A8, which is the same for all machines. A workload takes minutes to make, and is
+    kept in the cache.
 
     Raises:
-        DaqkfError: an accuracy out of reach.
+        DaqkfError: the accuracy cannot be reached.
         ModelNotFoundError: the MiniLM package is not installed.
     """
     place = cache_folder() / "workloads" / _key(sparsity, accuracy, machine, levels)
@@ -104,6 +106,6 @@ def _write(place: Path, workload: Workload) -> None:
         "accuracy": workload.accuracy,
         "cosine": workload.cosine,
     }
-    # The facts come last: without them a workload is not there.
+    # The facts are written last, because a workload without them does not count as there.
     write_atomically(place.with_suffix(".mlir"), workload.text.encode())
     write_atomically(place.with_suffix(".json"), json.dumps(facts).encode())
