@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from daqkf.dialects.interpreting import run
-from daqkf.dialects.rpea import ArrayConfig
 from daqkf.dialects.spaq import LevelSet
 from daqkf.hw_targets import load_target
+from daqkf.hw_targets.config import ArrayConfig
 from daqkf.lowering.image.decode import decode
 from daqkf.passes.quantize.pruning import magnitude_prune
 from daqkf.reports.figures import frontier_figure, rendered

@@ -21,7 +21,7 @@ from daqkf.compiler.pipelines import CIRCUIT
 from daqkf.dialects.dense import to_array
 from daqkf.dialects.dfke import DispatchOp
 from daqkf.dialects.interpreting import only_function, run
-from daqkf.dialects.rpea import ArrayConfig, ArrayOp, Playable, ProgramOp
+from daqkf.dialects.rpea import ArrayOp, Playable, ProgramOp
 from daqkf.dialects.rpea import DispatchOp as ProgramDispatchOp
 from daqkf.dialects.spaq import (
     ConstantOp,
@@ -32,6 +32,7 @@ from daqkf.dialects.spaq import (
 )
 from daqkf.dialects.spaq.checks import features
 from daqkf.hw_targets import numerics
+from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.image_format import IMAGE_VERSION, fingerprint
 from daqkf.lowering import PASSES as LOWERINGS
 from daqkf.passes import GENERAL_PASSES, PASSES

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from xdsl.dialects.builtin import ModuleOp
 
-from daqkf.dialects.dfke import Machine
 from daqkf.dialects.spaq import LevelSet
+from daqkf.hw_targets.machine import Machine
 from daqkf.passes.files import write_atomically
 from daqkf.passes.quantize.allocation import MENU
 from daqkf.runtime.simulator import cache_folder

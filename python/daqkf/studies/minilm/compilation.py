@@ -14,11 +14,11 @@ from xdsl.dialects.builtin import ModuleOp
 from daqkf.compiler.design import run_passes
 from daqkf.compiler.pipelines import CIRCUIT, KERNELS, LOWER
 from daqkf.dialects.dense import to_array
-from daqkf.dialects.dfke import Machine
 from daqkf.dialects.rpea import ArrayOp, ProgramOp
 from daqkf.dialects.spaq import LevelSet
 from daqkf.hw_targets import load_target
 from daqkf.hw_targets.image_format import fingerprint
+from daqkf.hw_targets.machine import Machine
 from daqkf.lowering.hdl.verilog import emit_verilog
 from daqkf.lowering.image.encode import encode
 from daqkf.passes.dfke_schedule import DfkeSchedulePass

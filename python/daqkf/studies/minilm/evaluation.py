@@ -12,8 +12,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from daqkf.dialects.dfke import Machine
 from daqkf.hw_targets import load_target
+from daqkf.hw_targets.machine import Machine
 from daqkf.passes.files import write_atomically
 from daqkf.reports.model import Curve
 from daqkf.runtime.simulator import cache_folder

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from xdsl.dialects.builtin import ModuleOp, StringAttr, i8
 from xdsl.dialects.func import FuncOp
 
-from daqkf.dialects.dfke import Machine
 from daqkf.dialects.interpreting import run
 from daqkf.dialects.spaq import LevelSet
+from daqkf.hw_targets.machine import Machine
 from daqkf.hw_targets.numerics import distinct_magnitudes
 from daqkf.hw_targets.timing import tile_cycles
 from daqkf.lowering.frontends.arrays import import_layer
