@@ -24,6 +24,7 @@ from daqkf.hw_targets.decision import MAX_VARIANTS
 from daqkf.passes.dfke_fuse import DfkeFusePass
 from daqkf.passes.dfke_schedule import schedule, schedule_cycles
 from daqkf.passes.encode.cost_model import DEFAULT_ELEMENTS, Elements
+from daqkf.passes.quantize.calibration import SPLIT
 from daqkf.passes.quantize.dispatch import (
     BUCKETS,
     BUDGET,
@@ -190,7 +191,7 @@ class DfkeDispatchPass(ModulePass):
     sparsities: tuple[float | int, ...] | None = None
     budget: float | int = BUDGET
     buckets: int = BUCKETS
-    split: float | int = 0.02
+    split: float | int = SPLIT
     target: str = "generic"
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:

@@ -3,7 +3,7 @@
 
 """`nn-attention`: softmax attention → int8, as the array computes all of it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,7 +23,7 @@ from daqkf.dialects.nn.base import HOST, node_name, shape_of
 from daqkf.hw_targets import load_target
 from daqkf.hw_targets.machine import Machine
 from daqkf.hw_targets.numerics import LEVEL_MAX, NORMALIZED_FEATURES
-from daqkf.passes.nn_product import in_order
+from daqkf.passes.nn_product import Inputs, each, in_order
 from daqkf.passes.quantize.attention import attention_scales, exponential_table
 from daqkf.passes.quantize.samples import load_inputs
 from daqkf.passes.spaq_calibrate import NEGLIGIBLE
@@ -133,14 +133,15 @@ class _Ranges(Interpreter.Listener):
 
 def quantize_attention(
     module: ModuleOp,
-    samples: Mapping[str, NDArray[Any]],
+    samples: Inputs | Sequence[Inputs],
     machine: Machine,
     host_cycles: float = 4.0,
     levels: int = LEVEL_MAX,
 ) -> int:
     """Turn a network's softmax attentions into `nn.attention`s where that pays; returns how many.
 
-    Their scales are those of the largest magnitudes on the samples, the network's inputs by name.
+    Their scales are those of the largest magnitudes on the samples, the network's inputs by name, or
+    batches of them.
 
     Raises:
         ValueError: inputs that do not fit, levels beyond 1..127.
@@ -166,7 +167,8 @@ def quantize_attention(
     }
     ranges, function = _Ranges(parts), entry(module)
     try:
-        call(module, function, in_order(function, samples), (ranges,))
+        for batch in each(samples):
+            call(module, function, in_order(function, batch), (ranges,))
     except InterpretationError as error:
         raise ValueError(f"samples: {error}") from None
     count = 0

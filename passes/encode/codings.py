@@ -219,6 +219,14 @@ def tile_cycles(words: Ints, outputs: int, machine: Machine) -> int:
     return max(int(words.max()), outputs * machine.post_cycles)
 
 
+def network_cycles(kernels: Sequence[Levels], machine: Machine) -> int:
+    """Cycles of a tile through kernels of levels [K, N], one after another, apart from latency."""
+    return sum(
+        tile_cycles(share_out_channels(levels, machine)[1], levels.shape[1], machine)
+        for levels in kernels
+    )
+
+
 def _jobs(levels: Levels, group: int) -> Ints:
     """[jobs, group] channels that stay together; only the last job may lack one, which is -1."""
     return np.arange(levels.shape[1])[:, np.newaxis] if group == 1 else strassen.pair(levels)

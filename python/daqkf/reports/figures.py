@@ -334,10 +334,11 @@ def frontier_figure(rows: "Sequence[Row]") -> Figure:
         axes = figure.subplots()
         shades = colormaps[_MAP](np.linspace(0, 0.85, len(rows)))
         for row, shade in zip(rows, shades, strict=True):
-            points = sorted(row.points, key=lambda point: point.cycles)
+            chosen = [point for point in row.points if point.accuracy]
+            points = sorted(chosen, key=lambda point: point.cycles)
             axes.plot(
                 [point.cycles for point in points],
-                [point.cosine_static for point in points],
+                [point.cosine_float for point in points],
                 "o-",
                 color=shade,
                 label=f"{row.sparsity:.0%} zeros",
@@ -345,7 +346,7 @@ def frontier_figure(rows: "Sequence[Row]") -> Figure:
             axes.axvline(row.static_cycles, color=shade, linestyle=":", linewidth=1)
         axes.set(
             xlabel="cycles to run all layers over a tile (dotted: W8A8)",
-            ylabel="cosine to W8A8 of the same pruned model",
+            ylabel="cosine to the float pruned model",
             xlim=(0, None),
             title="Levels chosen for accuracy: what the cycles buy",
         )
