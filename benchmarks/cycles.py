@@ -18,7 +18,7 @@ from rich.table import Table
 from daqkf.compiler.layer import level_set
 from daqkf.hw_targets import load_target
 from daqkf.hw_targets.functions import apply_function
-from daqkf.passes.encode.codings import share_out_channels
+from daqkf.passes.encode.channels import share_out_channels
 from daqkf.passes.quantize.calibration import Columns, absmax_ranges, table_columns
 from daqkf.passes.quantize.levels import fit
 from daqkf.passes.quantize.pruning import magnitude_prune

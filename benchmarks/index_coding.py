@@ -22,7 +22,8 @@ from rich.table import Table
 from daqkf.compiler.layer import level_set
 from daqkf.dialects.dfke import Machine
 from daqkf.hw_targets import load_target
-from daqkf.hw_targets.layout import ArrayConfig, smallest_array
+from daqkf.hw_targets.config import ArrayConfig, smallest_array
+from daqkf.hw_targets.words import stream_word
 from daqkf.lowering.hdl.circuit import circuit_module
 from daqkf.lowering.hdl.verilog import emit_verilog
 from daqkf.lowering.rtl.array import TOP, build_array
@@ -82,7 +83,7 @@ def cells(names: list[str]) -> Iterator[tuple[str, ...]]:
             yield (
                 name,
                 str(bits or "whole"),
-                str(config.stream_word(0).width),
+                str(stream_word(config, 0).width),
                 str(counts.logic_cells),
                 f"{counts.logic_cells / base - 1:+.1%}",
                 str(counts.flip_flops),

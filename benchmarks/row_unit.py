@@ -15,8 +15,9 @@ from rich.console import Console
 from rich.table import Table
 
 from daqkf.hw_targets import load_target
-from daqkf.hw_targets.layout import ArrayConfig
+from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.machine import UNITS
+from daqkf.hw_targets.timing import gating_cycles, normalization_cycles, softmax_cycles
 from daqkf.lowering.hdl.circuit import circuit_module
 from daqkf.lowering.hdl.verilog import emit_verilog
 from daqkf.lowering.rtl.array import TOP, build_array
@@ -73,9 +74,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     console.print(table)
     console.print(
         f"a tile of {machine.lanes} tokens and {FEATURES} features is normalised in about "
-        f"{machine.normalization_cycles(FEATURES):,} cycles, gated in "
-        f"{machine.gating_cycles(FEATURES // 2):,}, and turned into softmaxes of {KEYS} keys in "
-        f"{machine.softmax_cycles(FEATURES, KEYS):,}"
+        f"{normalization_cycles(machine, FEATURES):,} cycles, gated in "
+        f"{gating_cycles(machine, FEATURES // 2):,}, and turned into softmaxes of {KEYS} keys in "
+        f"{softmax_cycles(machine, FEATURES, KEYS):,}"
     )
 
 

@@ -29,8 +29,7 @@ from rich.table import Table
 
 from daqkf.compiler.layer import level_set
 from daqkf.dialects.rpea import ArrayConfig
-from daqkf.hw_targets import Counts, load_target
-from daqkf.hw_targets import families as rpea
+from daqkf.hw_targets import Counts, families, load_target
 from daqkf.hw_targets.machine import ITEM_COUNTS
 from daqkf.hw_targets.prices import load_prices
 from daqkf.lowering.hdl.circuit import Circuit, Signal, circuit_module, mux
@@ -258,7 +257,7 @@ def words_prices_table() -> Table:
 def element_config(family: str, fabric: str) -> ArrayConfig:
     """An array of the family for the fabric."""
     family, *modes = family.split()
-    modular = rpea.FAMILIES[family].modular
+    modular = families.FAMILIES[family].modular
     packed = MULTIPLIERS[fabric] == "packed"
     return replace(
         CONFIG,

@@ -16,6 +16,10 @@ MAX_BUCKETS = 64
 """Entries of a decision table: what a LUT of six inputs holds."""
 
 MAX_VARIANTS = 16
+"""The most variants of a kernel."""
+
+VARIANT_BITS = (MAX_VARIANTS - 1).bit_length()
+"""Bits of a variant's number, which the port `status_variant` has."""
 
 MAX_SHIFT = 31
 

@@ -62,6 +62,8 @@ class Fabric:
     """Field of `Counts` → primitive → how many it counts."""
     free: frozenset[str]
     """Primitives that count nothing."""
+    dsp_cells: float = 0
+    """Logic cells that a DSP block is worth; 0 if DSP blocks would be idle otherwise."""
 
     def count(self, cells: Mapping[str, int]) -> Counts:
         """What cells, by type, take.
@@ -135,4 +137,5 @@ def load_fabric(name: str) -> Fabric:
         f"{command} {data['keep_hierarchy']}".strip(),
         data["counts"],
         frozenset(data["free"]),
+        data.get("dsp_cells", 0) if name.endswith(_DSP) else 0,
     )

@@ -10,13 +10,12 @@ circuits are in `lowering/rtl/indices.py`. See RATIONALE.md.
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, override
+from typing import override
 
 import numpy as np
 from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from daqkf.hw_targets.layout import ArrayConfig
+from daqkf.hw_targets.shape import ElementShape
 
 Ints = NDArray[np.int64]
 Words = Mapping[str, Ints]
@@ -33,11 +32,11 @@ class IndexForm(ABC):
     """Of an item's field."""
 
     @abstractmethod
-    def shared(self, config: "ArrayConfig") -> dict[str, int]:
+    def shared(self, shape: ElementShape) -> dict[str, int]:
         """The fields that a word has once, with their bits."""
 
     @abstractmethod
-    def encode(self, words: Words, config: "ArrayConfig") -> dict[str, Ints]:
+    def encode(self, words: Words, shape: ElementShape) -> dict[str, Ints]:
         """The fields in place of the addresses, of which -1 is that of a null item.
 
         Raises:
@@ -45,27 +44,27 @@ class IndexForm(ABC):
         """
 
     @abstractmethod
-    def decode(self, words: Words, config: "ArrayConfig") -> Ints:
+    def decode(self, words: Words, shape: ElementShape) -> Ints:
         """The addresses [rows, items]; those of null items are the null address."""
 
-    def fields(self, fields: Mapping[str, int], config: "ArrayConfig") -> dict[str, int]:
+    def fields(self, fields: Mapping[str, int], shape: ElementShape) -> dict[str, int]:
         """The fields of a word and their bits, for those with whole addresses."""
-        coded = self.shared(config)
+        coded = self.shared(shape)
         for name, bits in fields.items():
             if name.startswith(INDEX):
-                coded[self.name + name.removeprefix(INDEX)] = config.index_bits
+                coded[self.name + name.removeprefix(INDEX)] = shape.index_bits
             else:
                 coded[name] = bits
         return coded
 
-    def coded(self, words: Words, config: "ArrayConfig") -> dict[str, Ints]:
+    def coded(self, words: Words, shape: ElementShape) -> dict[str, Ints]:
         """The words with their addresses encoded."""
         rest = {name: value for name, value in words.items() if not name.startswith(INDEX)}
-        return self.encode(words, config) | rest
+        return self.encode(words, shape) | rest
 
-    def addressed(self, words: Words, config: "ArrayConfig") -> dict[str, Ints]:
+    def addressed(self, words: Words, shape: ElementShape) -> dict[str, Ints]:
         """The words with their addresses decoded."""
-        rows = self.decode(words, config)
+        rows = self.decode(words, shape)
         return dict(words) | {f"{INDEX}{item}": rows[:, item] for item in range(rows.shape[1])}
 
 
@@ -79,25 +78,25 @@ class Windows(IndexForm):
     name = OFFSET
 
     @override
-    def shared(self, config: "ArrayConfig") -> dict[str, int]:
-        return {WINDOW: config.address_width - config.index_bits + 1}
+    def shared(self, shape: ElementShape) -> dict[str, int]:
+        return {WINDOW: shape.address_width - shape.index_bits + 1}
 
     @override
-    def encode(self, words: Words, config: "ArrayConfig") -> dict[str, Ints]:
-        rows, null = _stack(words, INDEX), window_reach(config.index_bits)
-        lowest = np.where(rows < 0, config.null_address, rows).min(axis=1)
-        begin = window_begin(lowest, config.index_bits)
+    def encode(self, words: Words, shape: ElementShape) -> dict[str, Ints]:
+        rows, null = _stack(words, INDEX), window_reach(shape.index_bits)
+        lowest = np.where(rows < 0, shape.null_address, rows).min(axis=1)
+        begin = window_begin(lowest, shape.index_bits)
         offset = rows - begin[:, np.newaxis]
         _require_reach(rows, (rows < 0) | (offset < null))
-        window = begin >> (config.index_bits - 1)
+        window = begin >> (shape.index_bits - 1)
         return {WINDOW: window} | _numbered(OFFSET, np.where(rows < 0, null, offset))
 
     @override
-    def decode(self, words: Words, config: "ArrayConfig") -> Ints:
+    def decode(self, words: Words, shape: ElementShape) -> Ints:
         offset = _stack(words, OFFSET)
-        rows = (words[WINDOW] << (config.index_bits - 1))[:, np.newaxis] + offset
-        null = offset == window_reach(config.index_bits)
-        return np.where(null, config.null_address, rows % config.activation_depth)
+        rows = (words[WINDOW] << (shape.index_bits - 1))[:, np.newaxis] + offset
+        null = offset == window_reach(shape.index_bits)
+        return np.where(null, shape.null_address, rows % shape.activation_depth)
 
 
 def window_begin(row: Ints, bits: int) -> Ints:
@@ -120,11 +119,11 @@ class Deltas(IndexForm):
     name = DELTA
 
     @override
-    def shared(self, config: "ArrayConfig") -> dict[str, int]:
+    def shared(self, shape: ElementShape) -> dict[str, int]:
         return {}
 
     @override
-    def encode(self, words: Words, config: "ArrayConfig") -> dict[str, Ints]:
+    def encode(self, words: Words, shape: ElementShape) -> dict[str, Ints]:
         rows = _stack(words, INDEX)
         flat, first = rows.reshape(-1), _first(words, rows.shape[1])
         # A null item stays where the last item was.
@@ -132,16 +131,16 @@ class Deltas(IndexForm):
         filled = np.where(known >= first, flat[known], 0)
         before = np.where(first == np.arange(len(flat)), 0, np.append(0, filled[:-1]))
         delta = filled - before
-        within = (delta >= 0) & (delta <= deltas_reach(config.index_bits))
+        within = (delta >= 0) & (delta <= deltas_reach(shape.index_bits))
         _require_reach(rows, within.reshape(rows.shape))
         return _numbered(DELTA, delta.reshape(rows.shape))
 
     @override
-    def decode(self, words: Words, config: "ArrayConfig") -> Ints:
+    def decode(self, words: Words, shape: ElementShape) -> Ints:
         delta = _stack(words, DELTA)
         first = _first(words, delta.shape[1])
         sums = np.append(0, np.cumsum(delta.reshape(-1)))
-        return ((sums[1:] - sums[first]) % config.activation_depth).reshape(delta.shape)
+        return ((sums[1:] - sums[first]) % shape.activation_depth).reshape(delta.shape)
 
 
 def deltas_reach(bits: int) -> int:

@@ -5,6 +5,8 @@
 
 from dataclasses import asdict, dataclass, field, replace
 
+from daqkf.hw_targets.families import FAMILIES
+
 ORGANISATION = (
     "pes",
     "lanes",
@@ -18,15 +20,6 @@ ORGANISATION = (
 )
 """What a schedule and the array that runs it must have in common."""
 
-FAMILIES = ("running_sum", "ternary", "semiring", "strassen", "multiply", "dense")
-"""Kinds of processing elements. What they play is in `rpea.families`."""
-
-LOCKSTEP_FAMILIES = ("dense",)
-"""Kinds whose elements all do the same step at the same time, so that they share its control."""
-
-INDEXED_FAMILIES = ("running_sum", "ternary", "multiply")
-"""Kinds whose words can do without whole addresses: those with an `rpea.families` `indices`."""
-
 MULTIPLIERS = ("booth", "dsp", "packed")
 """How lanes multiply: rows of radix-4 digits for LUTs, a product for a DSP block, or two lanes'
 products in one DSP block of 27×18 bits."""
@@ -37,17 +30,11 @@ WEIGHT_BITS = ((8,), (4,), (4, 8))
 ITEM_COUNTS = (1, 2, 4, 8)
 """Items that a word of the running-sum family can have."""
 
-SOLVING_CYCLES = 80
-"""In which the row unit finds the mean and the deviation of a token, about."""
-
-SHARING_CYCLES = 28
-"""In which it divides for the shares of a token, about."""
-
-EMPTYING_CYCLES = 26
-"""In which the last of its rows become results, about."""
-
 UNITS = ("normalizes", "gates", "softmax")
-"""What a row unit can do."""
+"""The options of a machine that give its row unit something to do."""
+
+MAX_SHIFT = 7
+"""Of a gap step: 2^7 levels are beyond the largest level."""
 
 _OPTIONAL_DEPTHS = ("partial_depth", "residual_depth", "operand_depth")
 
@@ -61,7 +48,7 @@ _MOST = {"pes": 1024, "lanes": 1024}
 class Machine:
     """Processing elements, lanes and memories.
 
-    For a target the depths are limits; an array's own are exact (`rpea.layout.ArrayConfig`).
+    For a target the depths are limits; an array's own are exact (`config.ArrayConfig`).
 
     Raises:
         ValueError: a count below 1, a depth that is not a power of two, lanes the post unit
@@ -94,7 +81,7 @@ class Machine:
     multiplier: str = field(default="booth", kw_only=True)
     """How the multiply and dense families multiply: one of `MULTIPLIERS`."""
     index_bits: int = field(default=0, kw_only=True)
-    """Bits that a stream word has for an item's row (`rpea.indices`); 0: a whole address."""
+    """Bits that a stream word has for an item's row (`index_coding`); 0: a whole address."""
     partial_depth: int = field(default=0, kw_only=True)
     """Rows of partial sums, one for each lane. With any, kernels of more features than the
     activation memories have rows run in parts; 0: there are none."""
@@ -109,26 +96,31 @@ class Machine:
     """Whether it turns scores into their softmax; only if it normalises, too."""
     operand_depth: int = field(default=0, kw_only=True)
     """Words of each PE's operand memory, with which a chain multiplies results by results: those of
-    attention (`rpea.operands`); 0: there is none."""
+    attention (`operands`); 0: there is none."""
     banks: int = field(default=1, kw_only=True)
     """Program memories: with two, a program is loaded and checked while another one runs, and one
     that is refused leaves it in place. The depths are those of a bank."""
 
     def __post_init__(self):
         for name, value in asdict(self).items():
-            if not isinstance(value, int):
-                continue
-            if value < (0 if name in _MAY_BE_ZERO else 1):
-                raise ValueError(f"{name} cannot be {value}")
-            if value > _MOST.get(name, value):
-                raise ValueError(f"{name} cannot be beyond {_MOST[name]}, as {value} is")
-            if name in _OPTIONAL_DEPTHS and not value:
-                continue
-            if name.endswith("_depth") and (value < 2 or value & (value - 1)):
-                raise ValueError(f"{name} must be a power of two above 1, not {value}")
+            if isinstance(value, int):
+                _require_count(name, value)
+        self._require_choices()
+        self._require_families()
+        if self.index_bits:
+            self._require_indexed()
+        for name in dict.fromkeys(self.families):
+            FAMILIES[name].word.require(self)
+        if self.softmax and not self.normalizes:
+            raise ValueError("a row unit with softmax also normalises, as it divides for both")
+        if self.operand_depth:
+            self._require_operands()
+
+    def _require_choices(self) -> None:
+        """Check the numbers and names of which only some are possible."""
         if self.lanes % self.post_lanes:
             raise ValueError(f"post_lanes {self.post_lanes} do not divide {self.lanes} lanes")
-        if self.max_shift > 7:
+        if self.max_shift > MAX_SHIFT:
             raise ValueError(f"max_shift {self.max_shift} is beyond the largest level")
         if self.banks > 2:
             raise ValueError(f"banks must be 1 or 2, not {self.banks}")
@@ -146,42 +138,32 @@ class Machine:
             )
         if self.multiplier == "packed" and self.lanes % 2:
             raise ValueError(f"packed products need an even number of lanes, not {self.lanes}")
+
+    def _require_families(self) -> None:
+        """Check that the families are known, and can share an array."""
         for name in self.families:
             if name not in FAMILIES:
                 known = ", ".join(FAMILIES)
                 raise ValueError(f"unknown family '{name}' of processing elements (known: {known})")
-        if "strassen" in self.families and self.lanes % 2:
-            raise ValueError(f"a strassen element pairs its lanes, and {self.lanes} are odd")
         if not 0 < len(self.families) <= self.pes:
             raise ValueError(f"{len(self.families)} families for {self.pes} PEs")
-        if self.index_bits:
-            self._require_indexed()
-        if self.softmax and not self.normalizes:
-            raise ValueError("a row unit with softmax also normalises, as it divides for both")
-        if self.operand_depth:
-            self._require_operands()
-        alone = set(self.families) & set(LOCKSTEP_FAMILIES)
+        alone = [name for name in self.families if FAMILIES[name].lockstep]
         if alone and len(set(self.families)) > 1:
-            raise ValueError(f"{alone.pop()} elements share an array with no other family")
+            raise ValueError(f"{alone[0]} elements share an array with no other family")
 
     def _require_indexed(self) -> None:
-        """Whether `index_bits` mean something for these elements."""
-        address = self.activation_depth.bit_length() - 1
-        if not 2 <= self.index_bits < address:
+        """Check that `index_bits` mean something for these elements."""
+        if not 2 <= self.index_bits < self.address_width:
             raise ValueError(
-                f"index_bits must be 2..{address - 1} for addresses of {address} bits, "
-                f"not {self.index_bits}"
+                f"index_bits must be 2..{self.address_width - 1} for addresses of "
+                f"{self.address_width} bits, not {self.index_bits}"
             )
         for name in self.families:
-            if name not in INDEXED_FAMILIES:
+            if FAMILIES[name].word.indices is None:
                 raise ValueError(f"{name} elements have no index_bits, but whole addresses")
-        if "multiply" in self.families and len(self.weight_bits) > 1:
-            raise ValueError("large weights come before small ones, which index_bits do not allow")
-        if {"running_sum", "ternary"} & set(self.families) and self.items == 1:
-            raise ValueError("words of one item have nothing to share; they have no index_bits")
 
     def _require_operands(self) -> None:
-        """Whether these elements can have operand memories."""
+        """Check that these elements can have operand memories."""
         if not self.softmax:
             raise ValueError("operand memories are for attention, which needs softmax")
         if self.result_depth < self.lanes:
@@ -213,24 +195,25 @@ class Machine:
         """Slots that so many parameter rows take, one after another."""
         return -(-rows // self.parameter_stride)
 
-    def normalization_cycles(self, features: int) -> int:
-        """Cycles in which the row unit normalises a tile's results, once they are complete."""
-        return self.lanes * SOLVING_CYCLES + features * self.post_cycles
+    @property
+    def address_width(self) -> int:
+        """Bits of an activation address."""
+        return self.activation_depth.bit_length() - 1
 
-    def gating_cycles(self, outputs: int) -> int:
-        """Cycles in which it makes so many products of a tile's results."""
-        return 2 * outputs * self.post_cycles + EMPTYING_CYCLES
+    @property
+    def null_address(self) -> int:
+        """The address of the row that always holds zeros: all ones."""
+        return self.activation_depth - 1
 
-    def softmax_cycles(self, outputs: int, keys: int) -> int:
-        """Cycles in which it turns them into their softmax, in groups of so many keys."""
-        # For the maxima, the exponentials and the shares.
-        reading = 3 * keys * self.post_cycles + 2 * EMPTYING_CYCLES
-        return outputs // keys * (reading + self.lanes * SHARING_CYCLES)
+    @property
+    def shift_width(self) -> int:
+        """Bits of a stream word's gap shift; 0 if every step is one level."""
+        return self.max_shift.bit_length()
 
     @property
     def lockstep(self) -> bool:
         """Whether all elements do the same step at the same time."""
-        return self.families[0] in LOCKSTEP_FAMILIES
+        return FAMILIES[self.families[0]].lockstep
 
     def with_elements_of(self, other: "Machine") -> "Machine":
         """This machine with the kind of elements that another one has.
@@ -251,3 +234,15 @@ class Machine:
         for pe in range(self.pes):
             found.setdefault(self.family(pe), []).append(pe)
         return found
+
+
+def _require_count(name: str, value: int) -> None:
+    """Check a number of a machine by itself."""
+    if value < (0 if name in _MAY_BE_ZERO else 1):
+        raise ValueError(f"{name} cannot be {value}")
+    if value > _MOST.get(name, value):
+        raise ValueError(f"{name} cannot be beyond {_MOST[name]}, as {value} is")
+    if name in _OPTIONAL_DEPTHS and not value:
+        return
+    if name.endswith("_depth") and (value < 2 or value & (value - 1)):
+        raise ValueError(f"{name} must be a power of two above 1, not {value}")

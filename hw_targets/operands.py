@@ -14,11 +14,12 @@ pass only.
 """
 
 from collections.abc import Mapping
+from enum import IntEnum
 
 import numpy as np
 from numpy.typing import NDArray
 
-from daqkf.hw_targets.layout import ArrayConfig
+from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.machine import Machine
 from daqkf.hw_targets.numerics import ACTIVATION_BITS
 
@@ -27,6 +28,16 @@ Words = Mapping[str, Ints]
 
 OPERAND_BITS = ACTIVATION_BITS
 """Bits of an operand, each of which is a round of gated words."""
+
+
+class Fills(IntEnum):
+    """Whether a kernel's results become operands, and which: `rpea.operands`."""
+
+    NOTHING = 0
+    FEATURES = 1
+    """An operand word has features of a token: keys."""
+    TOKENS = 2
+    """An operand word has tokens of a feature: values."""
 
 
 def empty_operands(config: ArrayConfig) -> NDArray[np.int8]:

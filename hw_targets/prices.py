@@ -1,18 +1,18 @@
 # Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-"""What elements of each family take of a fabric, one TOML file for a fabric."""
+"""What elements of each family take of a fabric: one TOML file for a family (`Family.price`)."""
 
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from daqkf.hw_targets.fabric import UnknownFabricError
+from daqkf.hw_targets.fabric import UnknownFabricError, load_fabric
+from daqkf.hw_targets.families import FAMILIES
 from daqkf.hw_targets.machine import Machine
-
-_FOLDER = Path(__file__).parent / "prices"
 
 
 @dataclass(frozen=True)
@@ -98,22 +98,28 @@ class Prices:
 
 
 def priced_fabrics() -> list[str]:
-    """The fabrics that have prices."""
-    return sorted(path.stem for path in _FOLDER.glob("*.toml"))
+    """The fabrics for which some family has a price."""
+    return sorted({fabric for family in FAMILIES.values() for fabric in _tables(family.price)})
 
 
 def load_prices(fabric: str) -> Prices:
     """The prices on this fabric.
 
     Raises:
-        UnknownFabricError: it has none.
+        UnknownFabricError: there are none.
     """
     if fabric not in priced_fabrics():
         known = ", ".join(priced_fabrics())
         raise UnknownFabricError(f"no prices for fabric '{fabric}' (known: {known})")
-    data = tomllib.loads((_FOLDER / f"{fabric}.toml").read_text(encoding="utf-8"))
-    prices = {family: _price(**price) for family, price in data["families"].items()}
-    return Prices(fabric, data["dsp_cells"], prices)
+    tables = {name: _tables(family.price) for name, family in FAMILIES.items()}
+    prices = {name: _price(**table[fabric]) for name, table in tables.items() if fabric in table}
+    return Prices(fabric, load_fabric(fabric).dsp_cells, prices)
+
+
+@cache
+def _tables(path: Path) -> Mapping[str, Any]:
+    """The tables of a family's file, by fabric."""
+    return tomllib.loads(path.read_text(encoding="utf-8"))
 
 
 def _price(modes: Mapping[str, Any] | None = None, **figures: Any) -> Price:

@@ -18,7 +18,7 @@ from daqkf.dialects.dfke import GatingOp, KernelOp, NormalizationOp, RowOperatio
 from daqkf.dialects.dfke.chaining import Part, chain_parts, program_count, unsound
 from daqkf.dialects.spaq import AttendOp, ConcatOp, DequantizeOp, GatherOp, QuantizeOp
 from daqkf.dialects.spaq.checks import features
-from daqkf.hw_targets.layout import MAX_KERNELS
+from daqkf.hw_targets.config import MAX_KERNELS
 from daqkf.passes.encode.operands import attention_need
 
 _SAME_SCALE = 2.0**-20

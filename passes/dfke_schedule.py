@@ -17,7 +17,8 @@ from daqkf.dialects.dfke import KernelOp, Machine, MachineAttr, ScheduleAttr, Ti
 from daqkf.dialects.rpea import ArrayOp
 from daqkf.dialects.spaq import Semiring
 from daqkf.hw_targets import UnknownTargetError, load_target
-from daqkf.passes.encode.codings import share_out_channels, tile_cycles
+from daqkf.hw_targets.timing import tile_cycles
+from daqkf.passes.encode.channels import share_out_channels
 from daqkf.passes.encode.cost_model import Elements
 
 

@@ -18,14 +18,14 @@ from daqkf.dialects.dfke import KernelOp, RowOperation
 from daqkf.dialects.spaq.checks import features, width
 from daqkf.dialects.spaq.ops import activations
 from daqkf.hw_targets import numerics
-from daqkf.passes.encode import semirings
+from daqkf.passes.encode.semiring import ranges
 
 
 @dataclass(frozen=True)
 class DfkeSpecializeBitwidthPass(ModulePass):
     """Narrow the sums of each kernel to what its real weights can reach.
 
-    For any int8 activations; `semirings.ranges` says what they reach. The product's and the
+    For any int8 activations; `ranges` says what they reach. The product's and the
     sums' types become those widths, and `running_sum` is set. Fails where a sum would need
     more than 32 bits.
     """
@@ -45,7 +45,7 @@ class DfkeSpecializeBitwidthPass(ModulePass):
         bias = np.zeros(levels.shape[1], np.int64)
         if body.bias is not None:
             bias = body.bias.array().astype(np.int64)
-        reach = semirings.ranges(levels, bias, body.matmul.semiring.data)
+        reach = ranges(levels, bias, body.matmul.semiring.data)
         # An empty kernel still holds activations, and no sum is narrower than its terms.
         running_sum = max(numerics.signed_bits(*reach.running), numerics.ACTIVATION_BITS + 1)
         accumulator = max(numerics.signed_bits(*reach.accumulator), running_sum)

@@ -23,6 +23,7 @@ from daqkf.dialects.nn.base import HOST, node_name, shape_of
 from daqkf.hw_targets import load_target
 from daqkf.hw_targets.machine import Machine
 from daqkf.hw_targets.numerics import LEVEL_MAX, NORMALIZED_FEATURES
+from daqkf.hw_targets.timing import softmax_cycles
 from daqkf.passes.nn_product import Inputs, each, in_order
 from daqkf.passes.quantize.attention import attention_scales, exponential_table
 from daqkf.passes.quantize.samples import load_inputs
@@ -192,7 +193,7 @@ def _why_not(heads: int, keys: int, machine: Machine, host_cycles: float) -> str
     most = min(NORMALIZED_FEATURES, machine.result_depth // heads)
     if keys > most:
         return f"{keys} keys of {heads} heads, and the target has room for {most}"
-    array = machine.softmax_cycles(heads * keys, keys)
+    array = softmax_cycles(machine, heads * keys, keys)
     host = host_cycles * heads * keys * machine.lanes
     return f"{array} cycles a tile, the host's {round(host)}" if array >= host else ""
 

@@ -17,7 +17,7 @@ from xdsl.traits import SymbolTable
 from daqkf.dialects.nn import LinearOp
 from daqkf.dialects.nn.ops import attends
 from daqkf.hw_targets import load_target
-from daqkf.hw_targets.layout import MAX_KERNELS
+from daqkf.hw_targets.config import MAX_KERNELS
 from daqkf.passes.nn_merge import joined, remove_unused
 from daqkf.passes.nn_outline import insert_kernel, kernel_call
 

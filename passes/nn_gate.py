@@ -16,6 +16,7 @@ from daqkf.dialects.nn.base import HOST
 from daqkf.dialects.spaq import GateOp
 from daqkf.hw_targets import load_target
 from daqkf.hw_targets.machine import Machine
+from daqkf.hw_targets.timing import gating_cycles
 from daqkf.passes.nn_merge import Layer, joined, remove_unused
 from daqkf.passes.nn_outline import insert_kernel, kernel_call, layer_block
 
@@ -59,7 +60,7 @@ class NnGatePass(ModulePass):
             return "the target has no unit for it"
         if 2 * channels > machine.result_depth:
             return f"{2 * channels} results, and the target has room for {machine.result_depth}"
-        array = machine.gating_cycles(channels)
+        array = gating_cycles(machine, channels)
         host = round(self.host_cycles * channels * machine.lanes)
         return f"{array} cycles a tile, the host's {host}" if array >= host else ""
 

@@ -25,6 +25,7 @@ from daqkf.dialects.spaq.ops import activations
 from daqkf.hw_targets import load_target
 from daqkf.hw_targets.machine import Machine
 from daqkf.hw_targets.numerics import NORMALIZED_FEATURES
+from daqkf.hw_targets.timing import normalization_cycles
 from daqkf.passes.nn_outline import free_name, insert_function, kernel_call
 
 
@@ -84,7 +85,7 @@ class NnNormalizePass(ModulePass):
         extra = 0 if found.residual in (None, found.call.input) else channels
         if own.get_shape()[-1] + extra >= machine.activation_depth:
             return f"no room for the {extra} activations that are added"
-        array = machine.normalization_cycles(channels) + extra
+        array = normalization_cycles(machine, channels) + extra
         host = round(self.host_cycles * channels * machine.lanes)
         return f"{array} cycles a tile, the host's {host}" if array >= host else ""
 

@@ -8,7 +8,8 @@ import zlib
 import numpy as np
 
 from daqkf.dialects.rpea import Playable
-from daqkf.hw_targets.layout import Command, Header
+from daqkf.hw_targets.image_format import Command, Header
+from daqkf.hw_targets.words import chain_row, dispatch_row, parameter_row, stream_word, table_row
 from daqkf.lowering.image.encode import decode, encode
 
 
@@ -24,11 +25,11 @@ def changed(program: Playable, command: Command, row: int, unit: int = 0, **fiel
     config, data = program.target().config.data, encode(program)
     section = decode(data, config).section(command, unit)
     layout = {
-        Command.STREAM: config.stream_word(unit),
-        Command.PARAMETERS: config.parameter_row,
-        Command.TABLE: config.table_row,
-        Command.DISPATCH: config.dispatch_row,
-        Command.CHAIN: config.chain_row,
+        Command.STREAM: stream_word(config, unit),
+        Command.PARAMETERS: parameter_row(config),
+        Command.TABLE: table_row(config),
+        Command.DISPATCH: dispatch_row(config),
+        Command.CHAIN: chain_row(config),
     }[command]
     values = layout.unpack(section.rows[row : row + 1])
     values |= {name: np.array([value]) for name, value in fields.items()}

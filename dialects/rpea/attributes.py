@@ -6,7 +6,7 @@
 from xdsl.irdl import irdl_attr_definition
 
 from daqkf.dialects.keyed import KeyedData
-from daqkf.hw_targets.layout import ArrayConfig
+from daqkf.hw_targets.config import ArrayConfig
 
 
 @irdl_attr_definition

@@ -34,7 +34,7 @@ from xdsl.utils.exceptions import VerifyException
 from daqkf.dialects.dense import to_array
 from daqkf.dialects.rpea.ops import ArrayOp, DispatchOp, ProgramOp, require, require_room
 from daqkf.dialects.rpea.rows import GatingOp, NormalizationOp, RowOperation, SoftmaxOp
-from daqkf.hw_targets.layout import ArrayConfig
+from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.numerics import IDENTITY
 from daqkf.hw_targets.operands import feature_words, token_words
 

@@ -36,14 +36,16 @@ from xdsl.utils.exceptions import VerifyException
 from daqkf.dialects.dense import to_array
 from daqkf.dialects.dfke.attributes import DecisionAttr
 from daqkf.dialects.rpea.attributes import ConfigAttr
-from daqkf.hw_targets.families import FAMILIES, Words
-from daqkf.hw_targets.layout import ArrayConfig
+from daqkf.hw_targets.config import ArrayConfig
+from daqkf.hw_targets.families import FAMILIES
+from daqkf.hw_targets.families.descriptor import Words
 from daqkf.hw_targets.numerics import (
     MULTIPLIER_MAX,
     SHIFT_MAX,
     SHIFT_MIN,
     TABLE_SIZE,
 )
+from daqkf.hw_targets.words import stream_row_words, stream_word
 
 
 def require(condition: object, message: str) -> None:
@@ -159,7 +161,7 @@ class ProgramOp(IRDLOperation):
     """A kernel as an array plays it: a stream for each PE, and what the post unit needs.
 
     All properties are byte-backed constants. The streams of the PEs follow one another in
-    `stream`, packed by `ArrayConfig.stream_words`; `outputs` names the channel of each output
+    `stream`, packed by `hw_targets.words.stream_words`; `outputs` names the channel of each output
     in the order in which PE 0, PE 1, … complete them. `bias`, `multiplier` and `shift` go by
     channel; the bias includes the correction of the ones' complement items.
 
@@ -251,9 +253,9 @@ class ProgramOp(IRDLOperation):
         config, features = self.target().config.data, self.features.value.data
         ends, counts = np.cumsum(to_array(self.rows)), to_array(self.counts)
         for pe, rows in enumerate(np.split(self.packed_stream(), ends[:-1])):
-            family = FAMILIES[config.family(pe)]
+            family = FAMILIES[config.family(pe)].word
             supplied = family.supplied(len(rows), features, int(counts[pe]))
-            yield {**family.played(config.stream_word(pe).unpack(rows), config), **supplied}
+            yield {**family.played(stream_word(config, pe).unpack(rows), config), **supplied}
 
     def verify_shapes(self) -> None:
         """Hold the properties against one another.
@@ -316,7 +318,7 @@ class ProgramOp(IRDLOperation):
                 f"operands from word {place}; the array holds {config.operand_depth}",
             )
         require_bias("a bias", self.bias, config)
-        shape = int(rows.sum()), config.stream_row_words
+        shape = int(rows.sum()), stream_row_words(config)
         require(
             self.stream.get_element_type() == i32
             and self.stream.get_shape() == shape
@@ -331,7 +333,7 @@ class ProgramOp(IRDLOperation):
                 f"elements in step share {self.channels} outputs as {spread.tolist()}",
             )
         for pe, words in enumerate(self.streams()):
-            family = FAMILIES[config.family(pe)]
+            family = FAMILIES[config.family(pe)].word
             for name in family.addresses(config):
                 outside = (words[name] >= count) & (words[name] != config.null_address)
                 require(

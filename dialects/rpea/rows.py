@@ -31,7 +31,7 @@ from daqkf.dialects.rpea.ops import (
     require_range,
     require_tensor,
 )
-from daqkf.hw_targets.layout import ArrayConfig
+from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.numerics import (
     ACTIVATION_MAX,
     ACTIVATION_MIN,

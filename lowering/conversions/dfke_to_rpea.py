@@ -36,8 +36,8 @@ from daqkf.dialects.rpea import NormalizationOp as ProgramNormalizationOp
 from daqkf.dialects.spaq import ActivationOp, AttendOp, GateOp, NormalizeOp
 from daqkf.dialects.spaq.checks import features, width
 from daqkf.hw_targets import numerics
+from daqkf.hw_targets.config import MAX_KERNELS, activation_rows, memory_depth
 from daqkf.hw_targets.families import FAMILIES
-from daqkf.hw_targets.layout import MAX_KERNELS, activation_rows, memory_depth
 from daqkf.hw_targets.machine import ORGANISATION
 from daqkf.hw_targets.multiplication import PRODUCT_BITS
 from daqkf.hw_targets.numerics import NORMALIZED_BITS

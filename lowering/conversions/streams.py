@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from daqkf.dialects.rpea import ArrayConfig
 from daqkf.dialects.spaq import Semiring
 from daqkf.hw_targets.families import FAMILIES
-from daqkf.passes.encode.codings import codings
-from daqkf.passes.encode.running_sum import Stream
+from daqkf.hw_targets.words import stream_words
+from daqkf.passes.encode.coding import Stream, codings
 
 
 def pack_streams(
@@ -51,18 +51,18 @@ def pack(
     stream: Stream | None, family: str, config: ArrayConfig, addresses: NDArray[np.int32] | None
 ) -> NDArray[np.uint32]:
     """The words of a PE's channels; a PE without any still plays its end."""
-    golden = FAMILIES[family]
+    word = FAMILIES[family].word
     if stream is not None:
         fields = dict(stream.fields)
     else:
-        fields = dict.fromkeys(golden.fields(config), np.zeros(1, np.int64))
-        fields |= dict.fromkeys(golden.addresses(config), np.full(1, -1))
+        fields = dict.fromkeys(word.fields(config), np.zeros(1, np.int64))
+        fields |= dict.fromkeys(word.addresses(config), np.full(1, -1))
     if addresses is not None:
         # Index -1, an item without a place, stays what it is.
         gathered = np.append(addresses, -1)
-        fields |= {name: gathered[fields[name]] for name in golden.addresses(config)}
+        fields |= {name: gathered[fields[name]] for name in word.addresses(config)}
     count = len(next(iter(fields.values())))
     if config.operand_depth:
         fields = dict.fromkeys(("gated", "double"), np.zeros(count, np.int64)) | fields
     fields["end"] = np.arange(count) == count - 1
-    return config.stream_words[family].pack(golden.encoded(fields, config))
+    return stream_words(config)[family].pack(word.encoded(fields, config))

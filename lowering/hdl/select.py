@@ -5,7 +5,7 @@
 
 from collections.abc import Sequence
 
-from daqkf.hw_targets.layout import Fields
+from daqkf.hw_targets.fields import Fields
 from daqkf.lowering.hdl.circuit import Circuit, Signal, mux
 
 

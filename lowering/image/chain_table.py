@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from daqkf.dialects.rpea import ArrayConfig, GatingOp, Kernel, NormalizationOp, ProgramOp, SoftmaxOp
 from daqkf.dialects.rpea.chaining import CONTEXT, KEYS, QUERIES, SCORES, VALUES
 from daqkf.dialects.rpea.ops import places
-from daqkf.hw_targets.layout import Fills
 from daqkf.hw_targets.numerics import NORMALIZED_FEATURES
+from daqkf.hw_targets.operands import Fills
+from daqkf.hw_targets.words import chain_row
 
 Ints = NDArray[np.int64]
 Words = NDArray[np.uint32]
@@ -31,7 +32,7 @@ def chain_rows(
     streams, slots = places(kernels)
     numbers = np.arange(len(kernels))
     keys = [kernel.keys.value.data if isinstance(kernel, SoftmaxOp) else 0 for kernel in kernels]
-    return config.chain_row.pack(
+    return chain_row(config).pack(
         {
             # The row unit has no stream, so it may name the end of a full memory: wrapped. Nor
             # does it take its features from the activation memory, which may be smaller.
@@ -72,7 +73,7 @@ def chain_fields(config: ArrayConfig, table: Words) -> dict[str, Ints]:
     """
     nothing = np.zeros(len(table), np.int64)
     names = ["saves", "fills", "pauses", "operands", "stride", *ROW_FIELDS]
-    fields = {**dict.fromkeys(names, nothing), **config.chain_row.unpack(table)}
+    fields = {**dict.fromkeys(names, nothing), **chain_row(config).unpack(table)}
     return {**fields, "rows": np.any([fields[name] for name in ROW_FIELDS], axis=0).astype(int)}
 
 

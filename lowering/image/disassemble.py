@@ -28,7 +28,7 @@ from daqkf.dialects.rpea import (
 from daqkf.dialects.rpea.chaining import CONTEXT, SCORES, VALUES
 from daqkf.hw_targets.decision import Decision
 from daqkf.hw_targets.families import FAMILIES
-from daqkf.hw_targets.layout import Command, Header
+from daqkf.hw_targets.image_format import Command, Header
 from daqkf.hw_targets.numerics import (
     IDENTITY,
     MULTIPLIER_MAX,
@@ -37,6 +37,7 @@ from daqkf.hw_targets.numerics import (
     TABLE_SIZE,
     wrap,
 )
+from daqkf.hw_targets.words import dispatch_row, parameter_row, stream_word
 from daqkf.lowering.image.chain_table import chain_fields, read_features
 from daqkf.lowering.image.encode import (
     Image,
@@ -247,9 +248,9 @@ def _stream(
     image: Image, pe: int, begin: int, features: int, config: ArrayConfig
 ) -> tuple[Words, int]:
     """The rows of a PE's stream from one to its end, and the outputs that they complete."""
-    section, family = image.section(Command.STREAM, pe), FAMILIES[config.family(pe)]
+    section, family = image.section(Command.STREAM, pe), FAMILIES[config.family(pe)].word
     rows = section.rows[begin:]
-    fields = config.stream_word(pe).unpack(rows)
+    fields = stream_word(config, pe).unpack(rows)
     ends = np.flatnonzero(fields["end"])
     if not len(ends):
         raise ProgramImageError(
@@ -288,7 +289,7 @@ def _parameters(
             f"{byte_at(image.section(Command.KERNEL).place)}, KERNEL: {part.channels} outputs, but "
             f"the streams complete {len(row)}: {list(part.counts)} by element"
         )
-    fields = config.parameter_row.unpack(section.rows[row])
+    fields = parameter_row(config).unpack(section.rows[row])
     channels = fields["address"]
     order = np.argsort(channels, kind="stable")
     wrong = np.flatnonzero(channels[order] != np.arange(len(order)))
@@ -337,7 +338,7 @@ def _dispatch(
     image: Image, name: str, programs: Sequence[ProgramOp], config: ArrayConfig
 ) -> DispatchOp:
     assert image.dispatch is not None
-    table = config.dispatch_row.unpack(image.dispatch)["variant"]
+    table = dispatch_row(config).unpack(image.dispatch)["variant"]
     unknown = np.flatnonzero(table >= len(programs))
     if len(unknown):
         section = image.section(Command.DISPATCH)

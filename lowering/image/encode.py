@@ -25,7 +25,7 @@ from daqkf.dialects.rpea import (
     TiledOp,
 )
 from daqkf.dialects.rpea.ops import places
-from daqkf.hw_targets.layout import (
+from daqkf.hw_targets.image_format import (
     COMMAND_OP_SHIFT,
     IMAGE_MAGIC,
     IMAGE_VERSION,
@@ -35,6 +35,14 @@ from daqkf.hw_targets.layout import (
     MAX_TILES,
     Command,
     Header,
+    fingerprint,
+)
+from daqkf.hw_targets.words import (
+    chain_row,
+    dispatch_row,
+    parameter_row,
+    stream_row_words,
+    table_row,
 )
 from daqkf.lowering.image.chain_table import (
     chain_fields,
@@ -107,7 +115,7 @@ def parameter_rows(kernels: Sequence[Kernel], config: ArrayConfig) -> Words:
     parts: list[Words] = []
     for kernel, following in zip(kernels, [*kernels[1:], None], strict=True):
         fields = _softmax(kernel) if isinstance(kernel, SoftmaxOp) else _outputs(kernel, following)
-        packed = config.parameter_row.pack(fields)
+        packed = parameter_row(config).pack(fields)
         program = isinstance(kernel, ProgramOp)
         counts = to_array(kernel.counts) if program else None
         place = np.arange(len(packed)) if counts is None else element_rows(counts, config)
@@ -171,7 +179,7 @@ def dispatch_rows(
     with its last entry, which is what any larger count of zeros means.
     """
     variant = np.pad(np.array(table), (0, config.buckets - len(table)), "edge")
-    return config.dispatch_row.pack(
+    return dispatch_row(config).pack(
         {"stream": streams[variant], "slot": slots[variant], "variant": variant}
     )
 
@@ -192,7 +200,7 @@ def encode(program: Playable) -> bytes:
             [Command.KERNEL << COMMAND_OP_SHIFT, program.features.value.data, _sizes(program)],
             np.uint32,
         ),
-        *_command(Command.TABLE, 0, config.table_row.pack({"value": values})),
+        *_command(Command.TABLE, 0, table_row(config).pack({"value": values})),
         *_command(Command.PARAMETERS, 0, parameter_rows(programs, config)),
     ]
     if config.dispatches:
@@ -248,7 +256,7 @@ def _image(body: Words, config: ArrayConfig) -> bytes:
     header = {
         Header.MAGIC: IMAGE_MAGIC,
         Header.VERSION: IMAGE_VERSION,
-        Header.FINGERPRINT: config.fingerprint,
+        Header.FINGERPRINT: fingerprint(config),
         Header.LENGTH: len(body),
         Header.CRC: zlib.crc32(data),
     }
@@ -347,7 +355,7 @@ def decode(data: bytes, config: ArrayConfig) -> Image:
     for field, expected, message in (
         (Header.MAGIC, IMAGE_MAGIC, "not a DAQKF program image"),
         (Header.VERSION, IMAGE_VERSION, "a program image of another version"),
-        (Header.FINGERPRINT, config.fingerprint, "the program is for another array"),
+        (Header.FINGERPRINT, fingerprint(config), "the program is for another array"),
         (Header.LENGTH, len(body), "the program image is truncated"),
         (Header.CRC, zlib.crc32(body.tobytes()), "the program image is damaged"),
     ):
@@ -368,18 +376,18 @@ def _sections(body: Words, config: ArrayConfig) -> list[Section]:
     known = {
         Command.END: (0, MAX_TILES if config.double_buffered else 0, 1),
         Command.KERNEL: (1, config.null_address, 1),
-        Command.STREAM: (config.stream_row_words, config.stream_depth, config.pes),
+        Command.STREAM: (stream_row_words(config), config.stream_depth, config.pes),
         Command.PARAMETERS: (
-            config.parameter_row.words,
+            parameter_row(config).words,
             config.parameter_depth * config.parameter_stride,
             1,
         ),
-        Command.TABLE: (config.table_row.words, config.table_depth, 1),
+        Command.TABLE: (table_row(config).words, config.table_depth, 1),
     }
     if config.dispatches:
-        known[Command.DISPATCH] = config.dispatch_row.words, config.buckets, MAX_UNIT + 1
+        known[Command.DISPATCH] = dispatch_row(config).words, config.buckets, MAX_UNIT + 1
     if config.chains:
-        known[Command.CHAIN] = config.chain_row.words, config.kernels, 1
+        known[Command.CHAIN] = chain_row(config).words, config.kernels, 1
     position = 0
     sections: list[Section] = []
     while position + 2 <= len(body):
@@ -537,6 +545,6 @@ def _decode_dispatch(
             f"a decision of {len(table)} buckets with a shift of {shift}; the array has "
             f"{config.buckets}, and shifts below {config.zeros_width}"
         )
-    rows = config.dispatch_row.unpack(table)
+    rows = dispatch_row(config).unpack(table)
     _require_loaded("bucket", rows, config, parameters, streams)
     return shift, table

@@ -9,11 +9,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daqkf.dialects.rpea import ArrayConfig
-from daqkf.hw_targets.families import FAMILIES, SEMIRINGS, Family, Multiply, RunningSum, Strassen
+from daqkf.hw_targets.families import FAMILIES
+from daqkf.hw_targets.families.descriptor import StreamWord
+from daqkf.hw_targets.families.multiply import MultiplyWord
+from daqkf.hw_targets.families.running_sum import RunningSumWord
+from daqkf.hw_targets.families.semiring import SEMIRINGS
+from daqkf.hw_targets.fields import Fields
+from daqkf.hw_targets.image_format import Command, Header, fingerprint
 from daqkf.hw_targets.index_coding import DELTA, INDEX, OFFSET, WINDOW
-from daqkf.hw_targets.layout import Command, Fields, Header
 from daqkf.hw_targets.multiplication import weigh
 from daqkf.hw_targets.numerics import wrap
+from daqkf.hw_targets.words import chain_row, dispatch_row, parameter_row, stream_word, table_row
 from daqkf.lowering.image.chain_table import chain_fields
 from daqkf.lowering.image.encode import Image, Section, decode, softmax_rows
 
@@ -28,15 +34,15 @@ _OF_ITEMS = (INDEX, OFFSET, WINDOW, DELTA, "complement", "negative", "weight")
 def listing(data: bytes, config: ArrayConfig) -> str:
     """An image as text: a line for each row, behind the word of the image where it begins.
 
-    `x[k]` is feature k, `~` a ones' complement, `-` what is subtracted. See `families.py` for what
-    an element does with it.
+    `x[k]` is feature k, `~` a ones' complement, `-` what is subtracted. See
+    `hw_targets/families` for what an element does with it.
 
     Raises:
         ProgramImageError: as for `decode`.
     """
     image = decode(data, config)
     words = np.frombuffer(data, "<u4")
-    lines = [f"; {len(words)} words for the array {config.fingerprint:#010x}"]
+    lines = [f"; {len(words)} words for the array {fingerprint(config):#010x}"]
     lines += [f"{field:6}  {field.name.lower():12} {int(words[field]):#010x}" for field in Header]
     for section in image.sections:
         lines.append(f"{section.place:6}  {_heading(section, image, config)}")
@@ -61,7 +67,7 @@ def _heading(section: Section, image: Image, config: ArrayConfig) -> str:
 def _rows(section: Section, image: Image, config: ArrayConfig) -> Iterator[tuple[int, str]]:
     """The rows that a section shows, and what they say."""
     if section.command is Command.TABLE:
-        values = wrap(config.table_row.unpack(section.rows)["value"], 8).tolist()
+        values = wrap(table_row(config).unpack(section.rows)["value"], 8).tolist()
         for row in range(0, len(values), _TABLE_COLUMNS):
             yield row, " ".join(f"{value:4}" for value in values[row : row + _TABLE_COLUMNS])
     elif section.command is Command.PARAMETERS:
@@ -70,7 +76,7 @@ def _rows(section: Section, image: Image, config: ArrayConfig) -> Iterator[tuple
         yield from enumerate(_stream(section, config))
     elif section.command in (Command.DISPATCH, Command.CHAIN):
         dispatches = section.command is Command.DISPATCH
-        layout = config.dispatch_row if dispatches else config.chain_row
+        layout = dispatch_row(config) if dispatches else chain_row(config)
         what = "bucket" if dispatches else "kernel"
         for row, text in enumerate(_named(layout, section.rows)):
             yield row, f"{what} {row}: {text}"
@@ -86,7 +92,7 @@ def _named(layout: Fields, rows: NDArray[np.uint32]) -> list[str]:
 
 
 def _parameters(section: Section, image: Image, config: ArrayConfig) -> Iterator[str]:
-    fields = config.parameter_row.unpack(section.rows)
+    fields = parameter_row(config).unpack(section.rows)
     bias = wrap(-fields["negated_bias"], config.sum_width).tolist()
     working = _working(image, config)
     for row, words in enumerate(section.rows):
@@ -133,16 +139,15 @@ def _working(image: Image, config: ArrayConfig) -> dict[int, tuple[str, str]]:
 
 def _stream(section: Section, config: ArrayConfig) -> Iterator[str]:
     """The items of each word, then its other fields but for zeros."""
-    family = FAMILIES[config.family(section.unit)]
-    layout = config.stream_word(section.unit)
+    family = FAMILIES[config.family(section.unit)].word
+    layout = stream_word(config, section.unit)
     stored = layout.unpack(section.rows)
     columns = _items(family, family.played(stored, config), config)
     for name, bits in layout.widths.items():
         if name == "semiring":
             columns.append([SEMIRINGS[code].value for code in stored[name].tolist()])
         elif bits > 1 and not name.startswith(_OF_ITEMS):
-            signed = isinstance(family, Strassen) and name in family.operands
-            values = wrap(stored[name], bits) if signed else stored[name]
+            values = wrap(stored[name], bits) if name in family.signed else stored[name]
             columns.append([f"{name} {value}" if value else "" for value in values.tolist()])
         elif not name.startswith(_OF_ITEMS):
             columns.append([name if value else "" for value in stored[name].tolist()])
@@ -150,9 +155,9 @@ def _stream(section: Section, config: ArrayConfig) -> Iterator[str]:
         yield " ".join(filter(None, row)) or "no item"
 
 
-def _items(family: Family, words: Words, config: ArrayConfig) -> list[list[str]]:
+def _items(family: StreamWord, words: Words, config: ArrayConfig) -> list[list[str]]:
     """By item, what each word says of it; nothing of a null item."""
-    if isinstance(family, Multiply):
+    if isinstance(family, MultiplyWord):
         factors, _ = weigh(words, family.weight_bits(config), config.multiplier)
         texts = []
         for item, factor in enumerate(factors):
@@ -164,7 +169,7 @@ def _items(family: Family, words: Words, config: ArrayConfig) -> list[list[str]]
         return texts
     texts = []
     for item, name in enumerate(family.addresses(config)):
-        sign = "-" if isinstance(family, RunningSum) and item % 2 else "+"
+        sign = "-" if isinstance(family, RunningSumWord) and item % 2 else "+"
         none = np.zeros_like(words[name])
         inverted = words.get(f"complement{item}", words.get(f"negative{item}", none))
         texts.append(

@@ -17,8 +17,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from daqkf.dialects.rpea import ArrayConfig
-from daqkf.hw_targets.layout import IMAGE_WORD_BITS, Phase
+from daqkf.hw_targets.fields import IMAGE_WORD_BITS
 from daqkf.hw_targets.numerics import ACTIVATION_BITS, EXPONENT_BITS
+from daqkf.hw_targets.status import Phase
+from daqkf.hw_targets.words import stream_word, stream_words
 from daqkf.lowering.hdl.circuit import Circuit, Signal, Wire, concat, mux
 from daqkf.lowering.hdl.select import choose, index_bits
 from daqkf.lowering.rtl.chain import build_chain_unit
@@ -175,7 +177,7 @@ def build_array(config: ArrayConfig) -> Circuit:
     own = [
         {
             "stream_address": loader["stream_address"],
-            "stream_data": loader["stream_data"][: config.stream_word(p).width],
+            "stream_data": loader["stream_data"][: stream_word(config, p).width],
             "stream_write": loader[f"stream_write{p}"],
             "take": take[p],
             **({"group": group} if group else {}),
@@ -192,7 +194,7 @@ def build_array(config: ArrayConfig) -> Circuit:
         control |= {name: kernel[name] for name in ("features", "outputs")}
         elements = place_elements(c, config, control, own)
     else:
-        kinds = {family: build_element(config, family) for family in config.stream_words}
+        kinds = {family: build_element(config, family) for family in stream_words(config)}
         elements = [
             c.instance(f"element{p}", kinds[config.family(p)], clk=c.clk, **control, **own[p])
             for p in range(config.pes)

@@ -13,7 +13,8 @@ operands go to their memories, and the next kernel is of the same activations.
 from collections.abc import Mapping
 
 from daqkf.dialects.rpea import ArrayConfig
-from daqkf.hw_targets.layout import Fills
+from daqkf.hw_targets.operands import Fills
+from daqkf.hw_targets.words import chain_row
 from daqkf.lowering.hdl.circuit import Circuit, Signal, Wire, concat, mux
 from daqkf.lowering.hdl.select import index_bits, turns, unpack
 from daqkf.lowering.rtl.booth import add
@@ -41,16 +42,16 @@ def build_chain_unit(config: ArrayConfig) -> Circuit:
     ran, free = c.input("ran", 1), c.input("free", 1)
     bits = index_bits(config.kernels)
     table = c.memory(
-        "table", config.banks * config.kernels, config.chain_row.width, style="distributed"
+        "table", config.banks * config.kernels, chain_row(config).width, style="distributed"
     )
     table.write(
         c.input("chain_address", index_bits(config.banks * config.kernels)),
-        c.input("chain_data", config.chain_row.width),
+        c.input("chain_data", chain_row(config).width),
         c.input("chain_write", 1),
     )
     kernel = c.register("kernel", bits, reset=0)
     place = concat(c.input("bank", 1), kernel) if config.double_buffered else kernel
-    row = unpack(config.chain_row, table.read(place, c.const(1, 1), "row"))
+    row = unpack(chain_row(config), table.read(place, c.const(1, 1), "row"))
 
     # The row of the kernel that follows is there two cycles after `ran`.
     following_kernel, paused, filling = kernel + 1, c.const(0, 1), c.const(0, 1)

@@ -16,10 +16,11 @@ from collections.abc import Sequence
 
 from daqkf.dialects.rpea import ArrayConfig
 from daqkf.hw_targets.families import FAMILIES
+from daqkf.hw_targets.words import stream_words
 from daqkf.lowering.hdl.circuit import Circuit, Signal, concat, mux
 from daqkf.lowering.hdl.pipeline import delayed
 from daqkf.lowering.hdl.select import choose, index_bits, unpack
-from daqkf.lowering.rtl.families import DATAPATHS, STORED
+from daqkf.lowering.rtl.families import datapath_of
 from daqkf.lowering.rtl.families.stage import Datapath, Operands
 from daqkf.lowering.rtl.indices import locate
 from daqkf.lowering.rtl.operands import gate
@@ -36,7 +37,7 @@ def build_element(config: ArrayConfig, family: str) -> Circuit:
     c = Circuit(f"daqkf_{family}_element")
     c.clock("clk")
     c.reset(c.input("rst", 1))
-    layout = config.stream_words[family]
+    layout = stream_words(config)[family]
     start = c.input("start", 1)
     pc_bits = index_bits(config.banks * config.stream_depth)
     stream_start = c.input("stream_start", pc_bits) if config.relocates else c.const(0, pc_bits)
@@ -50,9 +51,8 @@ def build_element(config: ArrayConfig, family: str) -> Circuit:
         c.input("activation_data", config.row_bits),
         c.input("activation_write", 1),
     )
-    if family in STORED:
-        address, row, writing = activation_write
-        activation_write = address, STORED[family](row), writing
+    address, row, writing = activation_write
+    activation_write = address, datapath_of(family).stored(row), writing
     # Stalling stops every stage at once, memories included.
     enable = c.wire("enable", 1)
 
@@ -75,7 +75,7 @@ def build_element(config: ArrayConfig, family: str) -> Circuit:
         word, word_valid = locate(c, config, family, word, word_valid, start, enable)
     if config.operand_depth:
         word, word_valid = gate(c, config, word, word_valid, start, enable)
-    addresses = FAMILIES[family].addresses(config)
+    addresses = FAMILIES[family].word.addresses(config)
     rows = _read_rows(c, config, activation_write, [word[name] for name in addresses], enable)
     operand_valid = delayed(c, word_valid, "operand_valid", READING, enable=enable, reset=0)
     fields = {
@@ -86,7 +86,7 @@ def build_element(config: ArrayConfig, family: str) -> Circuit:
 
     # Holding: a finished sum waits for the post unit.
     hold_enable = c.wire("hold_enable", 1)
-    datapath = DATAPATHS[family](
+    datapath = datapath_of(family).build(
         c, config, Operands(start, enable, operand_valid, fields, rows, hold_enable)
     )
     full = hold(c, config, datapath, enable)

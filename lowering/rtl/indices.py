@@ -27,7 +27,7 @@ def locate(
     enable: Signal,
 ) -> tuple[dict[str, Signal], Signal]:
     """A word with addresses in place of what it has for them, one cycle later; and `valid`."""
-    form = FAMILIES[family].indices
+    form = FAMILIES[family].word.indices
     assert form is not None
     located = FORMS[type(form)](c, config, word, valid, start, enable)
     coded = (WINDOW, OFFSET, DELTA)

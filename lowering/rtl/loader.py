@@ -15,20 +15,21 @@ from collections.abc import Mapping
 from enum import IntEnum
 
 from daqkf.dialects.rpea import ArrayConfig
-from daqkf.hw_targets.layout import (
+from daqkf.hw_targets.fields import IMAGE_WORD_BITS, Fields
+from daqkf.hw_targets.image_format import (
     COMMAND_OP_SHIFT,
     IMAGE_MAGIC,
     IMAGE_VERSION,
-    IMAGE_WORD_BITS,
     KERNEL_ADDS,
     KERNEL_ATTENDS,
     KERNEL_KEEPS,
     MAX_TILES,
     Command,
-    Fields,
     Header,
-    LoadError,
+    fingerprint,
 )
+from daqkf.hw_targets.status import LoadError
+from daqkf.hw_targets.words import chain_row, dispatch_row, parameter_row, stream_words, table_row
 from daqkf.lowering.hdl import crc32
 from daqkf.lowering.hdl.circuit import Circuit, Signal, concat, mux
 from daqkf.lowering.hdl.select import index_bits
@@ -83,7 +84,7 @@ def build_loader(config: ArrayConfig) -> Circuit:
         for error, field, expected in (
             (LoadError.MAGIC, Header.MAGIC, IMAGE_MAGIC),
             (LoadError.VERSION, Header.VERSION, IMAGE_VERSION),
-            (LoadError.FINGERPRINT, Header.FINGERPRINT, config.fingerprint),
+            (LoadError.FINGERPRINT, Header.FINGERPRINT, fingerprint(config)),
         )
     }
 
@@ -99,21 +100,21 @@ def build_loader(config: ArrayConfig) -> Circuit:
     unit.drive(word[: unit.width], enable=begin)
     is_op = {code: op.eq(code) for code in Command}
 
-    widest = max(config.stream_words.values(), key=lambda word: word.width)
+    widest = max(stream_words(config).values(), key=lambda word: word.width)
     memories = {
         Command.STREAM: (widest, config.stream_depth),
         Command.PARAMETERS: (
-            config.parameter_row,
+            parameter_row(config),
             config.parameter_depth * config.parameter_stride,
         ),
-        Command.TABLE: (config.table_row, config.table_depth),
+        Command.TABLE: (table_row(config), config.table_depth),
     }
     units = {Command.STREAM: config.pes}
     if config.dispatches:
-        memories[Command.DISPATCH] = config.dispatch_row, config.buckets
+        memories[Command.DISPATCH] = dispatch_row(config), config.buckets
         units[Command.DISPATCH] = config.zeros_width
     if config.chains:
-        memories[Command.CHAIN] = config.chain_row, config.kernels
+        memories[Command.CHAIN] = chain_row(config), config.kernels
     limits = {code: depth for code, (_, depth) in memories.items()}
     limits |= {Command.KERNEL: config.null_address}
     limits[Command.END] = MAX_TILES if checked else 0

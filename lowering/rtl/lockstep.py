@@ -12,11 +12,12 @@ it. If one has to wait, all do.
 from collections.abc import Mapping, Sequence
 
 from daqkf.dialects.rpea import ArrayConfig
+from daqkf.hw_targets.words import stream_words
 from daqkf.lowering.hdl.circuit import Circuit, Signal, mux
 from daqkf.lowering.hdl.pipeline import delayed
 from daqkf.lowering.hdl.select import index_bits, unpack
 from daqkf.lowering.rtl.element import READING, hold
-from daqkf.lowering.rtl.families import DATAPATHS
+from daqkf.lowering.rtl.families import datapath_of
 from daqkf.lowering.rtl.families.stage import Operands
 
 
@@ -114,7 +115,7 @@ def build_element(config: ArrayConfig) -> Circuit:
     c = Circuit(f"daqkf_{family}_element")
     c.clock("clk")
     c.reset(c.input("rst", 1))
-    layout = config.stream_words[family]
+    layout = stream_words(config)[family]
     start, enable = c.input("start", 1), c.input("enable", 1)
     pc_bits = index_bits(config.banks * config.stream_depth)
     stream_write = (
@@ -130,7 +131,7 @@ def build_element(config: ArrayConfig) -> Circuit:
     rows = [c.input("row", config.row_bits)]
     hold_enable = c.wire("hold_enable", 1)
     operands = Operands(start, enable, c.input("valid", 1), fields, rows, hold_enable)
-    datapath = DATAPATHS[family](c, config, operands)
+    datapath = datapath_of(family).build(c, config, operands)
     full = hold(c, config, datapath, enable)
     hold_enable.drive(datapath.finished & enable)
     c.output("waits", datapath.finished & full)

@@ -23,6 +23,7 @@ from daqkf.hw_targets.numerics import (
     NORMALIZED_BITS,
     SHIFT_MAX,
 )
+from daqkf.hw_targets.words import parameter_row, table_row
 from daqkf.lowering.hdl.circuit import Circuit, Memory, Signal, concat, mux
 from daqkf.lowering.hdl.pipeline import delayed
 from daqkf.lowering.hdl.select import choose, index_bits, unpack
@@ -57,12 +58,12 @@ def build_post(config: ArrayConfig) -> Circuit:
     rows = config.banks * config.parameter_depth * config.parameter_stride
     parameter_write = (
         c.input("parameters_address", index_bits(rows)),
-        c.input("parameters_data", config.parameter_row.width),
+        c.input("parameters_data", parameter_row(config).width),
         c.input("parameters_write", 1),
     )
     table_write = (
         c.input("table_address", index_bits(config.banks * config.table_depth)),
-        c.input("table_data", config.table_row.width),
+        c.input("table_data", table_row(config).width),
         c.input("table_write", 1),
     )
 
@@ -97,13 +98,13 @@ def build_post(config: ArrayConfig) -> Circuit:
     if groups > 1:
         c.output("group", group)
 
-    parameters = c.memory("parameters", rows, config.parameter_row.width)
+    parameters = c.memory("parameters", rows, parameter_row(config).width)
     parameters.write(*parameter_write)
     address = choose(polled, slots)
     if config.pes > 1:
         address = concat(address, polled[: (config.parameter_stride - 1).bit_length()])
     row = c.delay(parameters.read(address, taking, "parameter_row"), "parameter")
-    parameter = unpack(config.parameter_row, row)
+    parameter = unpack(parameter_row(config), row)
 
     valid = delayed(c, taking, "entered", _ENTRY_STAGES, reset=0)
     finishing = delayed(c, final, "entered_final", _ENTRY_STAGES)
@@ -147,7 +148,7 @@ def build_post(config: ArrayConfig) -> Circuit:
         ]
 
     table = [
-        c.memory(f"table{v}", config.banks * config.table_depth, config.table_row.width)
+        c.memory(f"table{v}", config.banks * config.table_depth, table_row(config).width)
         for v in range(config.post_lanes)
     ]
     for memory in table:

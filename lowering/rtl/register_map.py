@@ -5,7 +5,7 @@
 
 from collections.abc import Callable, Iterable
 
-from daqkf.hw_targets.layout import LoadError, Phase
+from daqkf.hw_targets.status import LoadError, Phase
 from daqkf.lowering.rtl.registers import ADDRESS_BITS, REGISTER_BITS, REGISTERS, Field, Register
 
 _LICENCE = (

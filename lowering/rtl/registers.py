@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from enum import Enum
 
 from daqkf.dialects.rpea import ArrayConfig
-from daqkf.hw_targets.decision import MAX_VARIANTS
-from daqkf.hw_targets.layout import IMAGE_MAGIC, IMAGE_VERSION, VARIANT_BITS
+from daqkf.hw_targets.decision import MAX_VARIANTS, VARIANT_BITS
+from daqkf.hw_targets.image_format import IMAGE_MAGIC, IMAGE_VERSION, fingerprint
 
 REGISTER_BITS = 32
 REGISTER_BYTES = REGISTER_BITS // 8
@@ -105,7 +105,7 @@ def constants(config: ArrayConfig) -> dict[str, int]:
         "id_magic": IMAGE_MAGIC,
         "version_map": MAP_VERSION,
         "version_image": IMAGE_VERSION,
-        "fingerprint_crc": config.fingerprint,
+        "fingerprint_crc": fingerprint(config),
         "size_pes": config.pes,
         "size_lanes": config.lanes,
         "max_features_count": config.null_address,

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from daqkf.dialects.rpea import ArrayConfig
 from daqkf.hw_targets.numerics import ACTIVATION_BITS, EXPONENT_BITS, SHARE_LOG_COUNT
+from daqkf.hw_targets.words import chain_row
 from daqkf.lowering.hdl.circuit import Circuit, Signal, concat, mux
 from daqkf.lowering.hdl.pipeline import delayed
 from daqkf.lowering.hdl.select import choose, index_bits, turns
@@ -208,7 +209,7 @@ class _Softmax:
         complete: Signal,
     ) -> "_Softmax":
         """`passed` pulses with the last group of a row, `complete` when all tokens are solved."""
-        keys = c.input("keys", config.chain_row.widths["keys"])
+        keys = c.input("keys", chain_row(config).widths["keys"])
         runs = c.delay(keys.any(), "softmax", reset=0)
         scoring, raising = (c.register(name, 1, reset=0) for name in ("scoring", "raising"))
 

@@ -10,8 +10,9 @@ one is counted in. What it decides is `hw_targets/decision.py`.
 """
 
 from daqkf.dialects.rpea import ArrayConfig
-from daqkf.hw_targets.layout import VARIANT_BITS
+from daqkf.hw_targets.decision import VARIANT_BITS
 from daqkf.hw_targets.numerics import ACTIVATION_BITS
+from daqkf.hw_targets.words import dispatch_row
 from daqkf.lowering.hdl.circuit import Circuit, concat, mux
 from daqkf.lowering.hdl.select import choose, count_ones, index_bits, unpack
 
@@ -30,7 +31,7 @@ def build_spaq_unit(config: ArrayConfig) -> Circuit:
     amount = c.input("zero_shift", index_bits(config.zeros_width))
     table_write = (
         c.input("dispatch_address", index_bits(config.banks * config.buckets)),
-        c.input("dispatch_data", config.dispatch_row.width),
+        c.input("dispatch_data", dispatch_row(config).width),
         c.input("dispatch_write", 1),
     )
 
@@ -51,10 +52,10 @@ def build_spaq_unit(config: ArrayConfig) -> Circuit:
     if config.double_buffered:
         bucket = concat(c.input("bank", 1), bucket)
     table = c.memory(
-        "table", config.banks * config.buckets, config.dispatch_row.width, style="distributed"
+        "table", config.banks * config.buckets, dispatch_row(config).width, style="distributed"
     )
     table.write(*table_write)
-    decision = unpack(config.dispatch_row, table.read(bucket, c.const(1, 1), "decision"))
+    decision = unpack(dispatch_row(config), table.read(bucket, c.const(1, 1), "decision"))
     c.output("stream_start", decision["stream"])
     c.output("slot_start", decision["slot"])
     variant = c.register("variant", VARIANT_BITS, reset=0)

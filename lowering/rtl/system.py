@@ -13,8 +13,10 @@ from collections.abc import Mapping
 from functools import reduce
 
 from daqkf.dialects.rpea import ArrayConfig
-from daqkf.hw_targets.layout import IMAGE_WORD_BITS, VARIANT_BITS, Phase
+from daqkf.hw_targets.decision import VARIANT_BITS
+from daqkf.hw_targets.fields import IMAGE_WORD_BITS
 from daqkf.hw_targets.numerics import ACTIVATION_BITS
+from daqkf.hw_targets.status import Phase
 from daqkf.lowering.hdl.circuit import Circuit, Signal, named
 from daqkf.lowering.hdl.counters import build_counters
 from daqkf.lowering.hdl.select import count_ones

@@ -14,15 +14,21 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from daqkf.dialects.dfke import Machine
+from daqkf.hw_targets.families import FAMILIES
+from daqkf.hw_targets.machine import Machine
 from daqkf.hw_targets.prices import Prices, load_prices
-from daqkf.passes.encode.codings import share_out_channels, tile_cycles
+from daqkf.hw_targets.semirings import Semiring
+from daqkf.hw_targets.timing import tile_cycles
+from daqkf.passes.encode.channels import share_out_channels
 from daqkf.passes.encode.index_coding import choose
 
 AUTO = "auto"
 """In place of a family: the one that ranks best."""
 
 DEFAULT_FABRIC = "xcup"
+"""The fabric whose prices count unless somebody names another."""
+
+DOT_PRODUCTS = (Semiring.PLUS_TIMES,)
 
 
 @dataclass(frozen=True)
@@ -56,7 +62,8 @@ def rank(
         kernels: levels [K, N] of all that the array is to run.
         machine: its own families do not matter.
         prices: of a fabric.
-        families: candidates; by default all that have a price.
+        families: candidates; by default all that have a price, but those that also multiply over
+            other semirings, for which no dot product has a use.
 
     Raises:
         ValueError: none of the families can run these kernels; the message is the last one's.
@@ -64,7 +71,7 @@ def rank(
     prices = prices.suited(machine)
     found: list[Estimate] = []
     reason = "there are no candidates"
-    for family in prices.families if families is None else families:
+    for family in _candidates(prices) if families is None else families:
         try:
             found.append(_estimate(kernels, machine, prices, family))
         except ValueError as error:
@@ -72,6 +79,11 @@ def rank(
     if not found:
         raise ValueError(f"no family fits: {reason}")
     return sorted(found, key=lambda estimate: estimate.price)
+
+
+def _candidates(prices: Prices) -> list[str]:
+    """The families with a price whose elements do nothing but dot products."""
+    return [name for name in prices.families if FAMILIES[name].semirings == DOT_PRODUCTS]
 
 
 def _estimate(

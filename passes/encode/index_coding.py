@@ -10,10 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from daqkf.dialects.dfke import Machine
 from daqkf.hw_targets.block_ram import ramb18s
-from daqkf.hw_targets.layout import ArrayConfig, Fields, memory_depth, smallest_array
-from daqkf.passes.encode.codings import share_out_channels, tile_cycles
+from daqkf.hw_targets.config import ArrayConfig, memory_depth, smallest_array
+from daqkf.hw_targets.fields import Fields
+from daqkf.hw_targets.machine import Machine
+from daqkf.hw_targets.timing import tile_cycles
+from daqkf.hw_targets.words import stream_word
+from daqkf.passes.encode.channels import share_out_channels
 from daqkf.passes.encode.grouping import group_sorted
 from daqkf.passes.encode.splitting import Items
 
@@ -99,7 +102,7 @@ def choose(kernels: Sequence[Levels], machine: Machine) -> Machine:
 def word_layouts(machine: Machine, features: int) -> list[Fields]:
     """The word of each PE for kernels of so many features."""
     config = smallest_array(machine, features)
-    return [config.stream_word(pe) for pe in range(machine.pes)]
+    return [stream_word(config, pe) for pe in range(machine.pes)]
 
 
 @dataclass(frozen=True)
@@ -150,7 +153,7 @@ def storage_facts(
         `stream_ramb36`, the block RAM of the stream memories; and `bits_per_weight`, bits per
         non-zero weight of all streams and of the forms in `Storage`, by name.
     """
-    widths = np.array([config.stream_word(pe).width for pe in range(config.pes)])
+    widths = np.array([stream_word(config, pe).width for pe in range(config.pes)])
     forms = [Storage.of(levels) for levels in kernels]
     nonzeros = max(sum(form.nonzeros for form in forms), 1)
     totals = {"stream": float(sum(words @ widths for words in programs))}

@@ -1,23 +1,21 @@
 # Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-"""Streams of elements that multiply: non-zeros with their weights, or all weights.
+"""Streams of elements that multiply: the non-zeros with their weights.
 
 Where words have two small weights or one large one, an output's large weights come first.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import override
 
 import numpy as np
-from numpy.typing import NDArray
 
 from daqkf.hw_targets import multiplication
 from daqkf.hw_targets.index_coding import deltas_reach
+from daqkf.hw_targets.machine import Machine
+from daqkf.passes.encode.coding import Coding, Ints, Levels, Stream
 from daqkf.passes.encode.grouping import ranks
-from daqkf.passes.encode.running_sum import Stream
-
-Levels = NDArray[np.int8]
-Ints = NDArray[np.int64]
 
 
 def _items(levels: Levels, index_bits: int) -> tuple[Ints, Ints]:
@@ -74,7 +72,7 @@ def stream(
         weight[1, wide], weight[0, wide] = np.divmod(weight[0, wide], 1 << min(weight_bits))
     for item in range(items):
         fields |= {f"index{item}": index[item], f"weight{item}": weight[item]}
-    return _corrected(fields, starts, weight_bits, multiplier)
+    return corrected(fields, starts, weight_bits, multiplier)
 
 
 def _places(weights: Levels, weight_bits: Sequence[int]) -> Ints:
@@ -84,17 +82,28 @@ def _places(weights: Levels, weight_bits: Sequence[int]) -> Ints:
     return np.where(large, multiplication.items(weight_bits), 1)
 
 
-def dense_stream(levels: Levels, multiplier: str) -> Stream:
-    """All weights of levels [K, N], channel after channel."""
-    features, channels = levels.shape
-    fields = {"weight0": levels.T.reshape(-1).astype(np.int64)}
-    starts = np.arange(channels + 1) * features
-    return _corrected(fields, starts, (multiplication.DENSE_BITS,), multiplier)
-
-
-def _corrected(
+def corrected(
     fields: Mapping[str, Ints], starts: Ints, weight_bits: Sequence[int], multiplier: str
 ) -> Stream:
     """The stream, with what takes out the surplus of its words."""
     _, surplus = multiplication.weigh(fields, weight_bits, multiplier)
     return Stream(fields, starts, -np.add.reduceat(surplus, starts[:-1]))
+
+
+class MultiplyCoding(Coding):
+    """The non-zeros with their weights."""
+
+    @override
+    def most(self, machine: Machine) -> int:
+        return (1 << (max(machine.weight_bits) - 1)) - 1
+
+    @override
+    def cost(self, levels: Levels, machine: Machine) -> Ints:
+        return cost(levels, machine.weight_bits, machine.index_bits)
+
+    @override
+    def stream(self, levels: Levels, machine: Machine) -> Stream:
+        return stream(levels, machine.weight_bits, machine.multiplier, machine.index_bits)
+
+
+CODING = MultiplyCoding()

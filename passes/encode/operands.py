@@ -8,14 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from daqkf.dialects.dfke import Machine
 from daqkf.dialects.spaq import AttendOp
 from daqkf.dialects.spaq.checks import features
-from daqkf.hw_targets.families import RunningSum
-from daqkf.hw_targets.layout import ArrayConfig
+from daqkf.hw_targets.config import ArrayConfig
+from daqkf.hw_targets.families import FAMILIES
+from daqkf.hw_targets.machine import Machine
 from daqkf.hw_targets.numerics import ACTIVATION_BITS, width_for
 from daqkf.hw_targets.operands import OPERAND_BITS, feature_words, token_words
-from daqkf.passes.encode.running_sum import Stream
+from daqkf.passes.encode.coding import Stream
 
 Ints = NDArray[np.int64]
 
@@ -130,5 +130,6 @@ def stream(rows: Ints, config: ArrayConfig) -> Stream:
     starts = np.arange(outputs + 1) * length
     nothing = np.zeros((config.activation_depth, 1), np.int64)
     one = {name: words[:length] for name, words in repeated.items()} | {"end": plain}
-    (excess,) = RunningSum().sums(RunningSum().encoded(one, config), nothing, config)
+    family = FAMILIES["running_sum"]
+    (excess,) = family.golden(family.word.encoded(one, config), nothing, config)
     return Stream(repeated, starts, -np.full(outputs, int(excess[0])))

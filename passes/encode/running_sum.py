@@ -16,13 +16,14 @@ words, where parts counts the powers of two of the gap, and at most one more for
 (`splitting.item_words`). Without shifts, `splitting` fills words that are half empty.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from itertools import pairwise
+from collections.abc import Sequence
+from typing import override
 
 import numpy as np
 from numpy.typing import NDArray
 
+from daqkf.hw_targets.machine import Machine
+from daqkf.passes.encode.coding import Coding, Ints, Levels, Stream
 from daqkf.passes.encode.grouping import Groups, group_sorted, ranks
 from daqkf.passes.encode.placing import place, word_counts
 from daqkf.passes.encode.splitting import Items, split
@@ -61,34 +62,6 @@ def cost(
     # Steps that the next word does not carry have words of their own.
     words = word_counts(groups, items, index_bits) + parts(groups.gap, max_shift) - 1
     return np.diff(_starts(groups, words, levels.shape[1]))
-
-
-@dataclass(frozen=True)
-class Stream:
-    """Words of all output channels, one after another. Arrays are [words], int64.
-
-    An item without a place has index -1.
-    """
-
-    fields: Mapping[str, NDArray[np.int64]]
-    """By their names in the word, without `end`."""
-    starts: NDArray[np.int64]
-    """[N + 1] the first word of each channel, and the end."""
-    correction: NDArray[np.int64] | int = 0
-    """[N] what has to be added to the sums that a PE makes of these words."""
-
-    def cut(self, channels: Sequence[int]) -> "list[Stream]":
-        """The streams of so many channels each, one after another."""
-        ends = np.cumsum([0, *channels])
-        correction = np.broadcast_to(self.correction, len(self.starts) - 1)
-        return [
-            Stream(
-                {name: words[slice(*self.starts[[a, b]])] for name, words in self.fields.items()},
-                self.starts[a : b + 1] - self.starts[a],
-                correction[a:b],
-            )
-            for a, b in pairwise(ends.tolist())
-        ]
 
 
 def stream(
@@ -154,3 +127,26 @@ def step_shifts(
         rest = np.where(partial & (rank > whole), rest - (1 << bit), rest)
         rank = np.where(partial & (rank > whole), rank - 1, rank)
     return shift
+
+
+class RunningSumCoding(Coding):
+    """Items in the order of their magnitudes, and steps; the methods of this file."""
+
+    @override
+    def cost(self, levels: Levels, machine: Machine) -> Ints:
+        return cost(levels, machine.max_shift, machine.items, machine.index_bits)
+
+    @override
+    def stream(self, levels: Levels, machine: Machine) -> Stream:
+        return stream(levels, machine.max_shift, machine.items, machine.index_bits)
+
+    @override
+    def streams(
+        self, levels: Levels, shares: Sequence[NDArray[np.integer]], machine: Machine
+    ) -> list[Stream]:
+        # Columns know nothing of one another, and all at once take a fraction of the time.
+        whole = self.stream(levels[:, np.concatenate(shares)], machine)
+        return whole.cut([len(share) for share in shares])
+
+
+CODING = RunningSumCoding()

@@ -18,14 +18,14 @@ With R features of a pair of outputs, a and b of them of one output only, t word
 """
 
 from dataclasses import dataclass
+from typing import override
 
 import numpy as np
 from numpy.typing import NDArray
 
+from daqkf.hw_targets.machine import Machine
+from daqkf.passes.encode.coding import Coding, Ints, Levels, Stream
 from daqkf.passes.encode.grouping import ranks
-from daqkf.passes.encode.running_sum import Stream
-
-type Ints = NDArray[np.int64]
 
 
 def direct_words(first: Ints, second: Ints) -> Ints:
@@ -154,3 +154,24 @@ def operands(weights: Ints) -> dict[str, Ints]:
         "third0": (third[0] != 0).astype(np.int64),
         "third1": (third[1] != 0).astype(np.int64),
     }
+
+
+class StrassenCoding(Coding):
+    """Blocks of two features and two outputs."""
+
+    group = 2
+
+    @override
+    def jobs(self, levels: Levels) -> Ints:
+        return pair(levels)
+
+    @override
+    def cost(self, levels: Levels, machine: Machine) -> Ints:
+        return cost(levels)
+
+    @override
+    def stream(self, levels: Levels, machine: Machine) -> Stream:
+        return stream(levels)
+
+
+CODING = StrassenCoding()

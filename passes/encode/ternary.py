@@ -7,11 +7,14 @@ A running-sum stream takes its items with the other sign, since its last word su
 register then has the sum itself, without the word for the step.
 """
 
+from typing import override
+
 import numpy as np
 from numpy.typing import NDArray
 
+from daqkf.hw_targets.machine import Machine
 from daqkf.passes.encode import running_sum
-from daqkf.passes.encode.running_sum import Stream
+from daqkf.passes.encode.coding import Coding, Ints, Levels, Stream
 
 
 def cost(levels: NDArray[np.int8], items: int, index_bits: int = 0) -> NDArray[np.int64]:
@@ -34,3 +37,22 @@ def stream(levels: NDArray[np.int8], items: int, index_bits: int = 0) -> Stream:
     fields["last"][starts[1:] - 1] = 1
     fields["keep"][starts[1:][empty] - 1] = 0
     return Stream(fields, starts, -whole.correction)
+
+
+class TernaryCoding(Coding):
+    """Items without steps."""
+
+    @override
+    def most(self, machine: Machine) -> int:
+        return 1
+
+    @override
+    def cost(self, levels: Levels, machine: Machine) -> Ints:
+        return cost(levels, machine.items, machine.index_bits)
+
+    @override
+    def stream(self, levels: Levels, machine: Machine) -> Stream:
+        return stream(levels, machine.items, machine.index_bits)
+
+
+CODING = TernaryCoding()

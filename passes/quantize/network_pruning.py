@@ -127,7 +127,14 @@ def prune_network(
             moments[op.input] = _Inputs.of(
                 dense, pruned, np.concatenate(statistics.weights[op.input])
             )
-        prune_kernel(matmul, constant, moments[op.input], share, statistics.sensitivity.get(matmul), statistics.curvature.get(matmul))
+        prune_kernel(
+            matmul,
+            constant,
+            moments[op.input],
+            share,
+            statistics.sensitivity.get(matmul),
+            statistics.curvature.get(matmul),
+        )
 
     sweep(module, inputs, visit)
 

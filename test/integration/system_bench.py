@@ -26,7 +26,7 @@ from cocotbext.axi import (
     AxiStreamSource,
 )
 
-from daqkf.hw_targets.layout import LoadError, Phase
+from daqkf.hw_targets.status import LoadError, Phase
 from daqkf.lowering.rtl.registers import COUNTERS, REGISTER_BYTES, REGISTERS, register
 
 FOLDER = Path(os.environ.get("DAQKF_SYSTEM_TEST", "."))

@@ -31,7 +31,7 @@ from daqkf.lowering.rtl.array import TOP, build_array
 from daqkf.passes.dfke_fuse import DfkeFusePass
 from daqkf.passes.dfke_schedule import schedule
 from daqkf.passes.dfke_specialize_bitwidth import DfkeSpecializeBitwidthPass
-from daqkf.passes.encode.codings import CODINGS
+from daqkf.passes.encode.coding import coding_of
 from daqkf.runtime import tools
 from daqkf.runtime.simulator import Job, SimulationError, Simulator
 
@@ -183,7 +183,7 @@ SHAPES = [
 
 
 def largest_level(machine: Machine) -> int:
-    return min(CODINGS[family].most(machine) for family in machine.families)
+    return min(coding_of(family).most(machine) for family in machine.families)
 
 
 QUICK = (

@@ -22,6 +22,7 @@ from daqkf.dialects.rpea import ArrayOp, ChainOp
 from daqkf.dialects.rpea.interpreter import play_chain
 from daqkf.dialects.spaq import LevelSet
 from daqkf.hw_targets import load_target
+from daqkf.hw_targets.timing import softmax_cycles
 from daqkf.lowering.image.disassemble import import_program
 from daqkf.lowering.image.encode import playable
 from daqkf.passes.nn_attention import quantize_attention
@@ -178,7 +179,7 @@ def test_shorter_sequences_fit_and_longer_ones_do_not():
 
 def test_what_stays_with_the_host_says_why():
     machine = load_target(TARGET).machine
-    cycles = machine.softmax_cycles(HEADS * KEYS, KEYS)
+    cycles = softmax_cycles(machine, HEADS * KEYS, KEYS)
     for target, host_cycles, why in (
         ("generic", 4.0, "the target has no unit for it"),
         (TARGET, 1.0, f"{cycles} cycles a tile, the host's {HEADS * KEYS * 2}"),

@@ -14,7 +14,7 @@ from networks import MACHINES as PLAIN
 from networks import SOME, Layers, activations_for, chained, config_of, lint, lowered
 
 from daqkf.dialects.rpea import ArrayConfig
-from daqkf.hw_targets.layout import MAX_TILES, Header
+from daqkf.hw_targets.image_format import MAX_TILES, Header, fingerprint
 from daqkf.lowering.conversions.dfke_to_rpea import shared_config
 from daqkf.lowering.hdl import crc32
 from daqkf.lowering.hdl.circuit import circuit_module
@@ -150,7 +150,7 @@ def test_tiles_are_checked():
 
 def _refitted(image: bytes, config: ArrayConfig) -> bytes:
     words = np.frombuffer(image, "<u4").copy()
-    words[Header.FINGERPRINT] = config.fingerprint
+    words[Header.FINGERPRINT] = fingerprint(config)
     return words.tobytes()
 
 

@@ -27,6 +27,7 @@ from daqkf.dialects.dfke import ChainOp
 from daqkf.dialects.interpreting import run
 from daqkf.dialects.rpea import ArrayConfig
 from daqkf.dialects.rpea import ChainOp as ProgramChainOp
+from daqkf.hw_targets.words import chain_row
 from daqkf.lowering.conversions.dfke_to_rpea import shared_config
 from daqkf.lowering.hdl.circuit import circuit_module
 from daqkf.lowering.hdl.verilog import emit_verilog
@@ -107,16 +108,16 @@ def test_a_bad_chain_is_refused():
     image = np.frombuffer(encode(chain), "<u4")
     place = int(np.flatnonzero(image >> 28 == 6)[0])
     assert image[place + 1] == 2
-    width = config.chain_row.words
+    width = chain_row(config).words
     row = image[place + 2 : place + 2 + width].copy()
-    fields = config.chain_row.unpack(row[np.newaxis])
+    fields = chain_row(config).unpack(row[np.newaxis])
     for name, value, message in (
         ("stream", config.stream_depth - 1, "kernel 0 begins at stream"),
         ("slot", config.parameter_depth - 1, "kernel 0 begins at slot"),
         ("last", 1, "do not follow"),
     ):
         broken = image.copy()
-        broken[place + 2 : place + 2 + width] = config.chain_row.pack(
+        broken[place + 2 : place + 2 + width] = chain_row(config).pack(
             {**fields, name: np.array([value])}
         )[0]
         broken[4] = zlib.crc32(broken[5:].tobytes())

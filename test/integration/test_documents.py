@@ -37,6 +37,17 @@ def test_ir_parses_verifies_and_comes_back(text: str):
     assert module_text(parse_module(context, printed, "printed")) == printed
 
 
+FILE = re.compile(r"`((?:[a-z_]+/)+[\w.-]+\.\w+)`")
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_files_that_are_named_exist(path: Path):
+    if path.name == "CHANGELOG.md":  # what was there once may be gone
+        return
+    for name in FILE.findall(path.read_text()):
+        assert (ROOT / name).exists() or name.startswith("build/"), name
+
+
 def test_the_walkthrough_in_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     scope: dict[str, Any] = {}

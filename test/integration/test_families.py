@@ -13,7 +13,8 @@ import pytest
 import daqkf
 from daqkf.cli.main import main
 from daqkf.hw_targets import load_target
-from daqkf.hw_targets.machine import FAMILIES
+from daqkf.hw_targets.families import FAMILIES
+from daqkf.hw_targets.words import stream_word
 from daqkf.passes.encode.cost_model import Elements
 from daqkf.studies.minilm.compilation import write_network
 from daqkf.studies.minilm.quantization import IntegerNetwork
@@ -148,7 +149,7 @@ def test_what_streams_take_is_printed(files: Path, capsys: pytest.CaptureFixture
     assert f"the entropy bound {bits['bound']:.2f}), {facts['stream_ramb36']:g} RAMB36" in said
     assert config.index_bits == 3
     width = 3 + 8 + 2
-    assert config.stream_word(0).width == width
+    assert stream_word(config, 0).width == width
     nonzeros = np.count_nonzero(daqkf.Design.load(files / "out").weight_levels)
     assert bits["stream"] == pytest.approx(sum(facts["stream_words"]) * width / nonzeros, abs=1e-3)
     assert bits["bound"] < bits["bitmap"] < bits["csr"]

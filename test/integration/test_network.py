@@ -152,4 +152,4 @@ def test_the_table_and_the_picture_of_an_evaluation(tmp_path: Path):
     rows = [Row(0.5, 0.96, 0.997, 840_000, [point]), Row(0.7, 0.87, 0.996, 600_000, [point])]
     text = table(rows)
     assert text.row_count == 4
-    assert rendered(frontier_figure(rows), "png").startswith(b"\x89PNG")
+    assert rendered(frontier_figure([row.curve() for row in rows]), "png").startswith(b"\x89PNG")

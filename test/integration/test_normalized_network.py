@@ -20,6 +20,7 @@ from daqkf.dialects.nn import LayerNormOp
 from daqkf.dialects.rpea import ChainOp
 from daqkf.dialects.spaq import GatherOp, LevelSet
 from daqkf.hw_targets import load_target
+from daqkf.hw_targets.timing import normalization_cycles
 from daqkf.runtime.accelerators import SimulatedArray
 
 TARGET = str(Path(__file__).parents[1] / "passes" / "targets" / "rows.toml")
@@ -165,7 +166,7 @@ def test_the_host_normalises_where_that_is_faster():
     network = compiled(host_cycles=0.5)
     assert network.host() == {"add": 2, "layer_norm": 2}
     # The first one takes in what is added, too.
-    cycles = load_target(TARGET).machine.normalization_cycles(WIDTH)
+    cycles = normalization_cycles(load_target(TARGET).machine, WIDTH)
     assert [row["why"] for row in network.left()] == [
         f"{count} cycles a tile, the host's 10" for count in (cycles + WIDTH, cycles)
     ]

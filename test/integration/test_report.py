@@ -21,7 +21,7 @@ from daqkf.compiler.layer import level_set
 from daqkf.dialects.spaq import LevelSet
 from daqkf.lowering.frontends.arrays import import_layer
 from daqkf.reports.figures import matrix_figure, overview_figure, rendered
-from daqkf.reports.report import analyse, describe_levels, of_array, of_module
+from daqkf.reports.model import analyse, describe_levels, of_array, of_module
 from daqkf.studies.minilm.model import MiniLM
 from daqkf.support.ir import module_text
 

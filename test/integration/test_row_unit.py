@@ -18,6 +18,7 @@ from row_networks import IDENTITY, MASKED, Gating, Normalization, RowKernel, Row
 from daqkf.dialects.dfke import Machine
 from daqkf.dialects.rpea import ArrayConfig
 from daqkf.hw_targets.numerics import EXPONENT_MAX, NORMALIZED_FEATURES
+from daqkf.hw_targets.timing import gating_cycles, normalization_cycles, softmax_cycles
 from daqkf.lowering.hdl.circuit import circuit_module
 from daqkf.lowering.hdl.verilog import emit_verilog
 from daqkf.lowering.image.encode import encode, playable
@@ -195,10 +196,10 @@ def cycles_of(rows: Rows, config: ArrayConfig) -> int:
     behind = rows.behind[0]
     outputs = len(behind.multiplier)
     if isinstance(behind, Softmax):
-        return config.softmax_cycles(outputs, behind.keys)
+        return softmax_cycles(config, outputs, behind.keys)
     if isinstance(behind, Gating):
-        return config.gating_cycles(outputs)
-    return config.normalization_cycles(outputs)
+        return gating_cycles(config, outputs)
+    return normalization_cycles(config, outputs)
 
 
 def test_row_kernels_take_as_long_as_the_machine_says():

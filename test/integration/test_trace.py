@@ -15,8 +15,8 @@ import pywellen
 
 import daqkf
 from daqkf.compiler.design import Simulation
-from daqkf.hw_targets.layout import Phase
-from daqkf.hw_targets.machine import FAMILIES
+from daqkf.hw_targets.families import FAMILIES
+from daqkf.hw_targets.status import Phase
 from daqkf.lowering.rtl.array import TOP
 from daqkf.runtime import tools
 from daqkf.runtime.simulator import Job, SimulationError, Simulator, require_compression

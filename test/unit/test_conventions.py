@@ -3,7 +3,6 @@
 
 """What holds for every file, pass, dialect and target."""
 
-import ast
 import subprocess
 import sys
 from pathlib import Path
@@ -19,7 +18,6 @@ from daqkf.passes import PASSES
 
 ROOT = Path(__file__).parents[2]
 ROOMS = ("hw_targets", "dialects", "passes", "lowering", "python/daqkf")
-"""In the order in which data flows: each room imports only from those before it, and itself."""
 OWN = ("nn", "spaq", "dfke", "rpea")
 """Dialects of this project, beside those that it adds operations to."""
 
@@ -32,56 +30,11 @@ SOURCES = sorted(
 )
 
 
-def imported(source: str) -> set[str]:
-    """Every module a source imports, anywhere in it."""
-    names: set[str] = set()
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, "imports are absolute"
-            names |= {f"{node.module}.{alias.name}" for alias in node.names}
-    return names
-
-
-def upward(room: str, source: str) -> set[str]:
-    """The imports of a source in `room` that go against the flow."""
-    own = ROOMS.index(room)
-    below = tuple(f"daqkf.{name}." for name in ROOMS[: own + 1])
-    return {
-        name
-        for name in imported(source)
-        if name.startswith("daqkf") and not f"{name}.".startswith(below)
-    }
-
-
-@pytest.mark.parametrize("room", ROOMS[:-1])
-def test_data_flows_one_way(room: str):
-    for path in (ROOT / room).rglob("*.py"):
-        assert not upward(room, path.read_text()), path
-
-
-def test_the_flow_test_sees_violations():
-    inner = "def f():\n    from daqkf.lowering.hdl.circuit import mux\n"
-    assert upward("passes", inner) == {"daqkf.lowering.hdl.circuit.mux"}
-    assert upward("dialects", "import daqkf.compiler.layer") == {"daqkf.compiler.layer"}
-    assert not upward("lowering", inner)
-
-
-def test_dialects_and_targets_need_little():
-    numbers = {"daqkf", "numpy", "scipy"} | set(sys.stdlib_module_names)
-    for room in ("hw_targets", "dialects", "passes"):
-        allowed = numbers if room == "hw_targets" else numbers | {"xdsl"}
-        for path in (ROOT / room).rglob("*.py"):
-            used = {name.split(".")[0] for name in imported(path.read_text())}
-            assert used <= allowed, path
-
-
 def test_heavy_libraries_are_imported_only_when_used():
     script = (
         "import sys, daqkf, daqkf.compiler.layer, daqkf.dialects, daqkf.passes, daqkf.lowering,"
         "daqkf.cli.opt,"
-        "daqkf.cli.main, daqkf.reports.report;"
+        "daqkf.cli.main, daqkf.reports.writing;"
         "print(*{'circt', 'matplotlib', 'scipy', 'rich', 'tokenizers'} & set(sys.modules))"
     )
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
@@ -89,14 +42,13 @@ def test_heavy_libraries_are_imported_only_when_used():
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.relative_to(ROOT).as_posix())
-def test_sources_have_a_licence_and_a_readable_size(path: Path):
+def test_sources_have_a_licence(path: Path):
     if path.suffix == ".toml":
         assert path.read_text().startswith("#"), "data files begin with what they are"
         return
     lines = path.read_text().splitlines()
     assert "Apache License v2.0 with LLVM Exceptions" in lines[0]
     assert "SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception" in lines[1]
-    assert len(lines) <= 600
 
 
 def _home(room: str, name: str) -> str:

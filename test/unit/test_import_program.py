@@ -23,7 +23,8 @@ from daqkf.dialects.dfke.attributes import DecisionAttr
 from daqkf.dialects.interpreting import run
 from daqkf.dialects.rpea import ArrayConfig, DispatchOp, Playable, ProgramOp
 from daqkf.hw_targets.decision import Decision
-from daqkf.hw_targets.layout import Command, Header
+from daqkf.hw_targets.image_format import Command, Header
+from daqkf.hw_targets.words import parameter_row
 from daqkf.lowering.image.disassemble import import_program
 from daqkf.lowering.image.encode import (
     ProgramImageError,
@@ -186,7 +187,7 @@ def test_a_listing_says_what_the_weights_are():
     lines = listing(encode(program), config_of(program)).splitlines()
     start = next(n for n, line in enumerate(lines) if "STREAM of PE 1 (multiply)" in line)
     image = decode(encode(program), config_of(program))
-    fields = config_of(program).parameter_row.unpack(image.parameters)
+    fields = parameter_row(config_of(program)).unpack(image.parameters)
     outputs = iter(fields["address"][1::2].tolist())
     output, found = next(outputs), np.zeros_like(made.levels[0])
     for line in lines[start + 1 : -1]:

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from daqkf.hw_targets import load_target
 from daqkf.hw_targets.block_ram import RAMB36, ramb18s
-from daqkf.hw_targets.layout import smallest_array
-from daqkf.passes.encode.codings import share_out_channels
+from daqkf.hw_targets.config import smallest_array
+from daqkf.hw_targets.words import stream_word
+from daqkf.passes.encode.channels import share_out_channels
 from daqkf.passes.encode.cost_model import Elements
 from daqkf.passes.encode.index_coding import SLOWDOWN, Storage, Streams, choose, storage_facts
 
@@ -86,7 +87,7 @@ def test_streams_are_those_of_the_schedule():
     words = [share_out_channels(kernel, machine)[1] for kernel in kernels]
     assert [each.tolist() for each in found.words] == [each.tolist() for each in words]
     assert found.depth == 1 << (max(int(each.max()) for each in words) - 1).bit_length()
-    width = smallest_array(machine, 600).stream_word(0).width
+    width = stream_word(smallest_array(machine, 600), 0).width
     assert width == 4 * 7 + (10 - 7 + 1) + 2 + 1 + 3
     assert found.bits == width * int(np.sum(words))
     assert found.ramb18s == 4 * ramb18s(found.depth, width)

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from daqkf.dialects.rpea import ArrayConfig
 from daqkf.hw_targets.families import FAMILIES
 from daqkf.hw_targets.index_coding import Deltas, Windows
-from daqkf.hw_targets.machine import INDEXED_FAMILIES
-from daqkf.passes.encode.codings import CODINGS
+from daqkf.hw_targets.words import stream_words
+from daqkf.passes.encode.coding import coding_of
 
 CONFIG = ArrayConfig(
     pes=1,
@@ -57,7 +57,7 @@ SPARSE = st.one_of(*[st.just(0)] * 6, st.integers(-3, 3), st.integers(-127, 127)
 
 
 def matrices(config: ArrayConfig) -> st.SearchStrategy[NDArray[np.int8]]:
-    most = CODINGS[config.family(0)].most(config)
+    most = coding_of(config.family(0)).most(config)
     shape = st.tuples(st.integers(1, 255), st.integers(1, 4))
     # Mostly zeros, so that gaps are longer than windows and deltas.
     return st.builds(
@@ -75,7 +75,8 @@ def test_a_stream_with_its_correction_is_the_product(data: st.DataObject, config
     x = np.random.default_rng(data.draw(st.integers(0, 99))).integers(-128, 128, (3, len(levels)))
     memory = np.zeros((config.activation_depth, len(x)), np.int64)
     memory[: len(levels)] = x.T
-    family, coding = FAMILIES[config.family(0)], CODINGS[config.family(0)]
+    family, coding = FAMILIES[config.family(0)], coding_of(config.family(0))
+    word = family.word
 
     stream = coding.stream(levels, config)
     lengths = np.diff(stream.starts)
@@ -83,14 +84,14 @@ def test_a_stream_with_its_correction_is_the_product(data: st.DataObject, config
     whole = coding.cost(levels, replace(config, index_bits=0))
     assert (lengths >= whole).all() or family.name in ("running_sum", "ternary")
     fields = {**stream.fields, "end": np.arange(stream.starts[-1]) == stream.starts[-1] - 1}
-    layout = config.stream_words[family.name]
-    words = layout.unpack(layout.pack(family.encoded(fields, config)))
-    played = family.played(words, config)
-    for name in family.addresses(config):
+    layout = stream_words(config)[family.name]
+    words = layout.unpack(layout.pack(word.encoded(fields, config)))
+    played = word.played(words, config)
+    for name in word.addresses(config):
         assert (played[name][fields[name] >= 0] == fields[name][fields[name] >= 0]).all()
         rows = played[name]
         assert ((rows < len(levels)) | (rows == config.null_address)).all()
-    sums = np.array(list(family.sums(played, memory, config)))
+    sums = np.array(list(family.golden(played, memory, config)))
     correction = np.asarray(stream.correction)[:, np.newaxis]
     assert np.array_equal(sums + correction, (x @ levels.astype(np.int64)).T)
 
@@ -101,9 +102,9 @@ def test_a_window_begins_at_halves_and_spares_its_last_row():
     levels[[5, 10], 0] = -1
     levels[[5, 11], 1] = -1
     levels[[7, 8], 2] = -1
-    costs = CODINGS["running_sum"].cost(levels, CONFIG).tolist()
+    costs = coding_of("running_sum").cost(levels, CONFIG).tolist()
     assert costs == [2, 3, 2]
-    words = CODINGS["running_sum"].stream(levels[:, :1], CONFIG).fields
+    words = coding_of("running_sum").stream(levels[:, :1], CONFIG).fields
     coded = Windows().coded(words, CONFIG)
     assert (coded["window"][0], coded["offset0"][0], coded["offset1"][0]) == (1, 1, 6)
     assert (coded["offset0"][1], coded["offset1"][1]) == (7, 7)
@@ -112,14 +113,14 @@ def test_a_window_begins_at_halves_and_spares_its_last_row():
 def test_a_group_of_words_that_all_add_gets_one_that_subtracts():
     levels = np.ones((3, 1), np.int8)
     config = replace(CONFIG, items=4)
-    assert CODINGS["running_sum"].cost(levels, config).tolist() == [3]
-    assert CODINGS["running_sum"].cost(-levels, config).tolist() == [2]
+    assert coding_of("running_sum").cost(levels, config).tolist() == [3]
+    assert coding_of("running_sum").cost(-levels, config).tolist() == [2]
 
 
 def test_a_gap_too_long_for_a_delta_takes_items_without_weight():
     levels = np.zeros((40, 1), np.int8)
     levels[[3, 30]] = 5
-    stream = CODINGS["multiply"].stream(levels, MULTIPLY)
+    stream = coding_of("multiply").stream(levels, MULTIPLY)
     assert stream.fields["index0"].tolist() == [3, 10, 17, 24, 30]
     assert stream.fields["weight0"].tolist() == [5, 0, 0, 0, 5]
     assert Deltas().coded(stream.fields, MULTIPLY)["delta0"].tolist() == [3, 7, 7, 7, 6]
@@ -154,7 +155,3 @@ def test_rows_out_of_reach_are_named(form: Any, rows: list[list[int]], message: 
 def test_what_no_array_can_be(changes: dict[str, Any], message: str):
     with pytest.raises(ValueError, match=message):
         replace(CONFIG, **changes)
-
-
-def test_the_families_that_have_a_form():
-    assert {name for name, family in FAMILIES.items() if family.indices} == set(INDEXED_FAMILIES)

@@ -12,7 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daqkf.dialects.rpea import ArrayConfig, ConfigAttr, DispatchOp, ProgramOp
-from daqkf.hw_targets.layout import Command, Fields, Header
+from daqkf.hw_targets.fields import Fields
+from daqkf.hw_targets.image_format import Command, Header, fingerprint
+from daqkf.hw_targets.words import dispatch_row, parameter_row
 from daqkf.lowering.image.encode import ProgramImageError, decode, encode
 from daqkf.support.ir import make_context, parse_module
 
@@ -80,8 +82,8 @@ def test_fields_refuse_what_does_not_fit():
 
 def test_fingerprints_tell_configs_apart():
     wider = dataclasses.replace(CONFIG, sum_width=12)
-    assert CONFIG.fingerprint == dataclasses.replace(CONFIG).fingerprint
-    assert wider.fingerprint != CONFIG.fingerprint
+    assert fingerprint(CONFIG) == fingerprint(dataclasses.replace(CONFIG))
+    assert fingerprint(wider) != fingerprint(CONFIG)
 
 
 def test_image_comes_back(program: ProgramOp):
@@ -89,7 +91,7 @@ def test_image_comes_back(program: ProgramOp):
     assert (image.features, image.channels) == (2, 2)
     assert image.table.tolist() == [[5]] * 256
     assert [image.streams[pe].tolist() for pe in (0, 1)] == [[[911]], [[975]]]
-    rows = CONFIG.parameter_row.unpack(image.parameters)
+    rows = parameter_row(CONFIG).unpack(image.parameters)
     assert rows["address"].tolist() == [1, 0]
     assert rows["negated_bias"].tolist() == [2**11 - 1, 7]
     assert rows["multiplier"].tolist() == [8, 9]
@@ -173,13 +175,13 @@ def test_variants_stand_one_after_another(dispatch: DispatchOp):
     image = decode(encode(dispatch), PICKING)
     assert image.shift == 1
     assert image.dispatch is not None
-    rows = PICKING.dispatch_row.unpack(image.dispatch)
+    rows = dispatch_row(PICKING).unpack(image.dispatch)
     assert rows["variant"].tolist() == [1, 0, 0, 0]
     # Variant 1 begins behind the longer stream of variant 0, on both PEs.
     assert rows["stream"].tolist() == [2, 0, 0, 0]
     assert rows["slot"].tolist() == [1, 0, 0, 0]
     assert [image.streams[pe][:, 0].tolist() for pe in (0, 1)] == [[143, 911, 911], [975, 0, 975]]
-    parameters = PICKING.parameter_row.unpack(image.parameters)
+    parameters = parameter_row(PICKING).unpack(image.parameters)
     assert (2**11 - parameters["negated_bias"]).tolist() == [1, 2, 7, 6]
     assert parameters["address"].tolist() == [0, 1, 1, 0]
 

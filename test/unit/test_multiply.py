@@ -18,7 +18,9 @@ from daqkf.hw_targets import multiplication
 from daqkf.hw_targets.families import FAMILIES
 from daqkf.hw_targets.machine import MULTIPLIERS, WEIGHT_BITS
 from daqkf.hw_targets.numerics import wrap
-from daqkf.passes.encode.codings import CODINGS, share_out_channels
+from daqkf.hw_targets.words import stream_words
+from daqkf.passes.encode.channels import share_out_channels
+from daqkf.passes.encode.coding import coding_of
 
 CONFIG = ArrayConfig(
     pes=3,
@@ -102,7 +104,7 @@ def test_a_stream_with_its_correction_is_the_product(
 ):
     family, bits, multiplier = case
     config = replace(CONFIG, families=(family,), weight_bits=bits, multiplier=multiplier)
-    most = CODINGS[family].most(config)
+    most = coding_of(family).most(config)
     shape = st.tuples(st.integers(1, 20), st.integers(1, 5))
     elements = st.one_of(st.just(0), st.integers(-7, 7), st.integers(-most, most))
     levels = data.draw(hnp.arrays(np.int8, shape, elements=elements))
@@ -110,32 +112,32 @@ def test_a_stream_with_its_correction_is_the_product(
     memory = np.zeros((config.activation_depth, len(x)), np.int64)
     memory[: len(levels)] = x.T
 
-    stream = CODINGS[family].stream(levels, config)
-    assert np.array_equal(np.diff(stream.starts), CODINGS[family].cost(levels, config))
+    stream = coding_of(family).stream(levels, config)
+    assert np.array_equal(np.diff(stream.starts), coding_of(family).cost(levels, config))
     count, (features, channels) = int(stream.starts[-1]), levels.shape
-    layout = config.stream_words[family]
+    layout = stream_words(config)[family]
     fields = {**stream.fields, "end": np.arange(count) == count - 1}
-    for name in FAMILIES[family].addresses(config):
+    for name in FAMILIES[family].word.addresses(config):
         fields[name] = np.where(fields[name] < 0, config.null_address, fields[name])
     words = {
         **layout.unpack(layout.pack(fields)),
-        **FAMILIES[family].supplied(count, features, channels),
+        **FAMILIES[family].word.supplied(count, features, channels),
     }
-    sums = np.array(list(FAMILIES[family].sums(words, memory, config)))
-    correction = np.asarray(CODINGS[family].stream(levels, config).correction)[:, np.newaxis]
+    sums = np.array(list(FAMILIES[family].golden(words, memory, config)))
+    correction = np.asarray(coding_of(family).stream(levels, config).correction)[:, np.newaxis]
     assert np.array_equal(sums + correction, (x @ levels.astype(np.int64)).T)
 
 
 def test_costs():
     levels = np.array([[1, 0, 5], [0, 0, -7], [3, 0, 2]], np.int8)
     wide, narrow = CONFIG, replace(CONFIG, weight_bits=(4,))
-    assert CODINGS["multiply"].cost(levels, wide).tolist() == [2, 1, 3]
-    assert CODINGS["multiply"].cost(levels, narrow).tolist() == [1, 1, 2]
+    assert coding_of("multiply").cost(levels, wide).tolist() == [2, 1, 3]
+    assert coding_of("multiply").cost(levels, narrow).tolist() == [1, 1, 2]
     mixed = np.array([[9, 0, -8], [8, 0, 7], [3, 0, 2], [1, 0, 0], [-9, 0, 0]], np.int8)
     both = replace(CONFIG, weight_bits=(4, 8))
-    assert CODINGS["multiply"].cost(mixed, both).tolist() == [4, 1, 2]
-    assert CODINGS["multiply"].stream(mixed, both).fields["narrow"].tolist() == [0] * 3 + [1] * 4
-    assert CODINGS["dense"].cost(levels, wide).tolist() == [3, 3, 3]
+    assert coding_of("multiply").cost(mixed, both).tolist() == [4, 1, 2]
+    assert coding_of("multiply").stream(mixed, both).fields["narrow"].tolist() == [0] * 3 + [1] * 4
+    assert coding_of("dense").cost(levels, wide).tolist() == [3, 3, 3]
 
 
 def test_dense_outputs_go_round():

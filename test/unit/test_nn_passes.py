@@ -20,7 +20,7 @@ from daqkf.dialects.nn import LinearOp, MatmulOp, ProductOp, SliceOp
 from daqkf.dialects.nn.base import NODE
 from daqkf.dialects.spaq import ActivationOp, AddOp
 from daqkf.dialects.spaq import MatmulOp as KernelMatmulOp
-from daqkf.hw_targets.layout import MAX_KERNELS
+from daqkf.hw_targets.config import MAX_KERNELS
 from daqkf.passes.nn_product import NnProductPass, quantize_products
 from daqkf.support.ir import module_text, parse_module
 

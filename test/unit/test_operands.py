@@ -20,13 +20,14 @@ from daqkf.dialects.interpreting import run
 from daqkf.dialects.rpea import ArrayConfig, ArrayOp, ChainOp
 from daqkf.hw_targets import numerics
 from daqkf.hw_targets import operands as memories
-from daqkf.hw_targets.families import RunningSum
-from daqkf.hw_targets.layout import Command, Header
+from daqkf.hw_targets.families.running_sum import FAMILY as RUNNING_SUM
+from daqkf.hw_targets.image_format import Command, Header
+from daqkf.hw_targets.words import chain_row
 from daqkf.lowering.image.disassemble import import_program
 from daqkf.lowering.image.encode import ProgramImageError, decode, encode, playable
 from daqkf.lowering.image.listing import listing
 from daqkf.passes.encode import operands as coding
-from daqkf.passes.encode.running_sum import Stream
+from daqkf.passes.encode.coding import Stream
 
 Int8 = NDArray[np.int8]
 HEADS, WIDTH, TILES = 2, 16, 2
@@ -56,7 +57,7 @@ def summed(
         stream = coding.stream(rows(share), array)
         assert len(stream.fields["last"]) == stream.starts[-1]
         words = memories.gated(encoded(stream, array), memory[pe], first, array)
-        sums = RunningSum().sums(words, activations, array)
+        sums = RUNNING_SUM.golden(words, activations, array)
         correction = np.broadcast_to(stream.correction, len(share))
         for output, total, more in zip(share.tolist(), sums, correction, strict=True):
             found[output] = total + more
@@ -67,7 +68,7 @@ def encoded(stream: Stream, array: ArrayConfig) -> dict[str, NDArray[np.int64]]:
     words = dict(stream.fields)
     count = len(words["last"])
     words["end"] = np.arange(count) == count - 1
-    return dict(RunningSum().encoded(words, array))
+    return dict(RUNNING_SUM.word.encoded(words, array))
 
 
 @pytest.mark.parametrize(("pes", "lanes"), [(1, 2), (2, 2), (2, 4), (4, 4), (2, 8), (8, 8)])
@@ -134,7 +135,7 @@ def test_no_sum_leaves_its_width(lanes: int):
                 null = {f"index{n}": np.array([array.null_address]) for n in range(lanes)}
                 step |= {"step": np.ones(1, np.int64), "last": np.ones(1, np.int64), **null}
                 whole = {name: np.append(prefix[name], step[name]) for name in prefix}
-                (total,) = RunningSum().sums(whole, activations, array)
+                (total,) = RUNNING_SUM.golden(whole, activations, array)
                 reached = max(reached, numerics.width_for(int(abs(total[0]))))
     assert reached <= bits <= reached + 1
 
@@ -217,10 +218,10 @@ def test_images_that_fill_otherwise_are_refused(field: str, kernel: int, value: 
     array = config_of(module)
     image = np.frombuffer(encode(chain), "<u4").copy()
     section = decode(image.tobytes(), array).section(Command.CHAIN)
-    rows = array.chain_row.unpack(section.rows)
+    rows = chain_row(array).unpack(section.rows)
     rows[field][kernel] = value
     begin = section.word(0)
-    image[begin : begin + section.rows.size] = array.chain_row.pack(rows).reshape(-1)
+    image[begin : begin + section.rows.size] = chain_row(array).pack(rows).reshape(-1)
     image[Header.CRC] = zlib.crc32(image[len(Header) :].tobytes())
     with pytest.raises(ProgramImageError, match="than the chain's first 2 fill operands"):
         decode(image.tobytes(), array)

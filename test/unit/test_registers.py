@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 
 from daqkf.dialects.dfke import Machine
-from daqkf.hw_targets.layout import LoadError, Phase, smallest_array
+from daqkf.hw_targets.config import smallest_array
+from daqkf.hw_targets.image_format import fingerprint
+from daqkf.hw_targets.status import LoadError, Phase
 from daqkf.lowering.rtl.register_map import c_header, markdown_table, python_constants
 from daqkf.lowering.rtl.registers import (
     ADDRESS_BITS,
@@ -76,7 +78,7 @@ def test_every_constant_of_an_array_fits():
     values = constants(CONFIG)
     assert values.keys() == widths.keys()
     assert all(value < 1 << widths[name] for name, value in values.items())
-    assert values["fingerprint_crc"] == CONFIG.fingerprint
+    assert values["fingerprint_crc"] == fingerprint(CONFIG)
 
 
 @pytest.mark.parametrize(("buckets", "count"), [(1, 0), (4, 4), (64, 16)])

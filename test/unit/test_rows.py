@@ -18,8 +18,9 @@ from xdsl.dialects.func import FuncOp
 from daqkf.dialects.dense import to_array
 from daqkf.dialects.interpreting import run
 from daqkf.dialects.rpea import ChainOp, NormalizationOp, ProgramOp
-from daqkf.hw_targets.layout import Command
+from daqkf.hw_targets.image_format import Command
 from daqkf.hw_targets.numerics import NORMALIZED_FEATURES
+from daqkf.hw_targets.words import chain_row, parameter_row
 from daqkf.lowering.image.chain_table import chain_fields
 from daqkf.lowering.image.disassemble import import_program
 from daqkf.lowering.image.encode import (
@@ -88,7 +89,10 @@ def test_parameters_stand_where_the_circuit_reads_them():
     config = op.target().config.data
     image = decode(encode(op), config)
     assert image.chain is not None
-    fields, table = config.parameter_row.unpack(image.parameters), chain_fields(config, image.chain)
+    fields, table = (
+        parameter_row(config).unpack(image.parameters),
+        chain_fields(config, image.chain),
+    )
     assert table["normalizes"].tolist() == [0, 0, 1, 0, 0, 1]
     assert table["saves"].tolist() == [1, 0, 0, 1, 0, 0]
     ends = [*(table["slot"] * config.parameter_stride).tolist(), len(image.parameters)]
@@ -116,7 +120,10 @@ def test_gates_and_shares_stand_where_the_circuit_reads_them():
     config = op.target().config.data
     image = decode(encode(op), config)
     assert image.chain is not None
-    fields, table = config.parameter_row.unpack(image.parameters), chain_fields(config, image.chain)
+    fields, table = (
+        parameter_row(config).unpack(image.parameters),
+        chain_fields(config, image.chain),
+    )
     assert table["gates"].tolist() == [0, 1, 0, 0, 0, 0, 0, 1, 0, 0]
     assert table["normalizes"].tolist() == [0, 0, 0, 1, 0, 0, 0, 0, 0, 1]
     assert table["keys"].tolist() == [0, 0, 0, 0, 0, 5, 0, 0, 0, 0]
@@ -195,11 +202,11 @@ def test_so_many_go_together_and_not_more(verb: str):
     words = np.frombuffer(encode(op), "<u4").copy()
     image = decode(words.tobytes(), config)
     section = image.section(Command.CHAIN)
-    rows = config.chain_row.unpack(section.rows)
+    rows = chain_row(config).unpack(section.rows)
     rows["outputs"] += 1
     if "keys" in rows:
         rows["keys"][1] += 1
-    words[section.word(0) : section.word(2)] = config.chain_row.pack(rows).reshape(-1)
+    words[section.word(0) : section.word(2)] = chain_row(config).pack(rows).reshape(-1)
     words[image.section(Command.KERNEL).word(0)] += 1
     with pytest.raises(ProgramImageError, match=f"kernel 1 {verb} 2049 features; at most 2048"):
         decode(sealed(words), config)
@@ -226,7 +233,7 @@ def test_only_arrays_with_the_units_have_the_bits():
         (attending, {"exponent", "plain"}, {"normalizes", "keys"}),
         (replace(normalizing, normalizes=False), set[str](), set[str]()),
     ):
-        widths = config.parameter_row.widths
+        widths = parameter_row(config).widths
         assert {"residual", "exponent", "plain"} & widths.keys() == parameters
         fields = {"saves", "normalizes", "gates", "keys"}
-        assert fields & config.chain_row.widths.keys() == chained
+        assert fields & chain_row(config).widths.keys() == chained

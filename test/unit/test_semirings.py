@@ -19,7 +19,7 @@ from daqkf.hw_targets import numerics
 from daqkf.hw_targets.semirings import INFINITY, product
 from daqkf.lowering import PASSES as LOWERINGS
 from daqkf.passes import PASSES
-from daqkf.passes.encode import semirings
+from daqkf.passes.encode import semiring as semirings
 from daqkf.support.ir import make_context, parse_module
 
 CONTEXT = make_context()

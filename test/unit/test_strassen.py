@@ -15,10 +15,12 @@ from numpy.typing import NDArray
 from daqkf.dialects.dfke import Machine
 from daqkf.dialects.rpea import ArrayConfig
 from daqkf.hw_targets.families import FAMILIES
+from daqkf.hw_targets.words import stream_word
 from daqkf.lowering.conversions.streams import pack_streams
 from daqkf.passes.dfke_schedule import schedule
 from daqkf.passes.encode import strassen
-from daqkf.passes.encode.codings import CODINGS, share_out_channels
+from daqkf.passes.encode.channels import share_out_channels
+from daqkf.passes.encode.coding import coding_of
 
 CONFIG = ArrayConfig(
     pes=1,
@@ -68,12 +70,12 @@ def test_a_packed_stream_is_the_dot_product(levels: NDArray[np.int8], x: NDArray
     x = x[:, : len(levels)]
     share = np.arange(levels.shape[1], dtype=np.int32)
     packed, rows, _ = pack_streams(levels, [share], CONFIG)
-    words = CONFIG.stream_word(0).unpack(packed)
+    words = stream_word(CONFIG, 0).unpack(packed)
     memory = np.zeros((CONFIG.activation_depth, len(x)), np.int64)
     memory[: len(levels)] = x.T
-    sums = list(FAMILIES["strassen"].sums(words, memory, CONFIG))
+    sums = list(FAMILIES["strassen"].golden(words, memory, CONFIG))
     assert np.array_equal(np.array(sums).T, x.astype(np.int64) @ levels.astype(np.int64))
-    assert FAMILIES["strassen"].completed(words) == levels.shape[1]
+    assert FAMILIES["strassen"].word.completed(words) == levels.shape[1]
     assert rows[0] == strassen.cost(levels).sum()
 
 
@@ -138,7 +140,7 @@ def test_a_schedule_announces_the_words_of_its_streams(
     shares, words = share_out_channels(levels, config)
     assert np.array_equal(np.sort(np.concatenate(shares)), np.arange(levels.shape[1]))
     for pe, share in enumerate(shares):
-        coding = CODINGS[config.family(pe)]
+        coding = coding_of(config.family(pe))
         assert words[pe] == (coding.cost(levels[:, share], config).sum() if len(share) else 0)
     _, rows, _ = pack_streams(levels, [share.astype(np.int32) for share in shares], config)
     assert np.array_equal(rows, np.maximum(words, 1))

@@ -21,7 +21,7 @@ from daqkf.hw_targets.numerics import ACTIVATION_BITS
 from daqkf.lowering.hdl.circuit import Circuit, Signal, concat, mux, named, signed_product
 from daqkf.lowering.rtl import booth
 from daqkf.lowering.rtl.families.running_sum import fitted
-from daqkf.lowering.rtl.families.stage import Datapath, Operands
+from daqkf.lowering.rtl.families.stage import Datapath, DatapathBuilder, Operands
 
 FIELD = PRODUCT_BITS
 """Bits between two activations that are packed side by side."""
@@ -344,3 +344,6 @@ STYLES: Mapping[str, type[Style]] = {"booth": Booth, "dsp": Dsp, "packed": Packe
 
 MODAL_STYLES: Mapping[str, type[Style]] = {"booth": ModalBooth, "dsp": ModalDsp}
 """For words of two small weights or of a large one."""
+
+
+DATAPATH = DatapathBuilder(build_datapath)

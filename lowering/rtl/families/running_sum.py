@@ -16,7 +16,7 @@ from daqkf.dialects.rpea import ArrayConfig
 from daqkf.hw_targets.numerics import ACTIVATION_BITS
 from daqkf.lowering.hdl.circuit import Circuit, Signal, concat, mux
 from daqkf.lowering.hdl.select import choose
-from daqkf.lowering.rtl.families.stage import Datapath, Operands
+from daqkf.lowering.rtl.families.stage import Datapath, DatapathBuilder, Operands
 
 
 def build_datapath(c: Circuit, config: ArrayConfig, operands: Operands) -> Datapath:
@@ -169,3 +169,6 @@ def shifted(c: Circuit, value: Signal, shift: Signal | None, max_shift: int) -> 
     for amount in range(1, max_shift + 1):
         options.append(concat(value[: value.width - amount], c.const(0, amount)))
     return choose(shift, options)
+
+
+DATAPATH = DatapathBuilder(build_datapath, offset_binary)

@@ -7,21 +7,20 @@
 
 For (max, +), the adder of the running sum adds the output's offset, which only steps change
 and all lanes have in common. So no sum goes around, and the maximum is a stage of its own.
-`passes/encode/semirings.py` has the method.
+`passes/encode/semiring.py` has the method.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from daqkf.dialects.rpea import ArrayConfig
-from daqkf.dialects.spaq import Semiring
-from daqkf.hw_targets.families import SEMIRINGS
+from daqkf.hw_targets.families.semiring import SEMIRINGS
 from daqkf.hw_targets.numerics import ACTIVATION_BITS
-from daqkf.hw_targets.semirings import INFINITY
+from daqkf.hw_targets.semirings import INFINITY, Semiring
 from daqkf.lowering.hdl.circuit import Circuit, Signal, mux
 from daqkf.lowering.hdl.select import choose
 from daqkf.lowering.rtl.families.running_sum import fitted, shifted
-from daqkf.lowering.rtl.families.stage import Datapath, Operands
+from daqkf.lowering.rtl.families.stage import Datapath, DatapathBuilder, Operands
 
 _INFINITE_BITS = INFINITY.bit_length()
 """Of a signed -INFINITY."""
@@ -217,3 +216,6 @@ def _added(terms: Sequence[Signal]) -> Signal:
     width = terms[0].width + 1
     pairs = zip(terms[::2], terms[1::2], strict=True)
     return _added([a.sext(width) + b.sext(width) for a, b in pairs])
+
+
+DATAPATH = DatapathBuilder(build_datapath)

@@ -3,10 +3,11 @@
 
 """What an element and the datapath of its family say to each other."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from daqkf.lowering.hdl.circuit import Signal
+from daqkf.hw_targets.config import ArrayConfig
+from daqkf.lowering.hdl.circuit import Circuit, Signal
 
 
 @dataclass(frozen=True)
@@ -39,3 +40,13 @@ class Datapath:
     """For families that complete two outputs at once. A register: they do this time."""
     second_held: Sequence[Signal] = ()
     """The holding registers of the second output."""
+
+
+@dataclass(frozen=True)
+class DatapathBuilder:
+    """How a family's circuit is made."""
+
+    build: Callable[[Circuit, ArrayConfig, Operands], Datapath]
+    """Add the datapath to an element's circuit."""
+    stored: Callable[[Signal], Signal] = lambda row: row
+    """The form in which the element's memories hold a row of activations."""

@@ -10,16 +10,16 @@ pair of lanes has four accumulators: one for each of its sums.
 """
 
 from daqkf.dialects.rpea import ArrayConfig
-from daqkf.hw_targets.families import Strassen
+from daqkf.hw_targets.families.strassen import OPERANDS
 from daqkf.hw_targets.numerics import ACTIVATION_BITS
 from daqkf.lowering.hdl.circuit import Circuit, Signal, mux
 from daqkf.lowering.rtl.families.running_sum import fitted
-from daqkf.lowering.rtl.families.stage import Datapath, Operands
+from daqkf.lowering.rtl.families.stage import Datapath, DatapathBuilder, Operands
 
 SIDE_BITS = ACTIVATION_BITS + 1
 """Bits of a sum or a difference of two activations."""
 
-PRODUCT_BITS = SIDE_BITS + max(Strassen.operands.values())
+PRODUCT_BITS = SIDE_BITS + max(OPERANDS.values())
 
 SUMS = ("11", "12", "21", "22")
 """Token and output of each accumulator."""
@@ -76,7 +76,7 @@ def build_datapath(c: Circuit, config: ArrayConfig, operands: Operands) -> Datap
     return Datapath(finished, held, finished_both, second)
 
 
-_WEIGHTS = tuple(Strassen.operands)
+_WEIGHTS = tuple(OPERANDS)
 
 
 def build_pair(config: ArrayConfig) -> Circuit:
@@ -99,7 +99,7 @@ def build_pair(config: ArrayConfig) -> Circuit:
     fresh, hold_enable = c.input("fresh", 1), c.input("hold_enable", 1)
     third0, third1 = c.input("choose_third0", 1), c.input("choose_third1", 1)
     routed0, routed1 = c.input("third0", 1), c.input("third1", 1)
-    weights = [c.input(name, bits) for name, bits in Strassen.operands.items()]
+    weights = [c.input(name, bits) for name, bits in OPERANDS.items()]
     (a1, a2), (b1, b2), (d1, d2) = (
         [c.input(f"x{row}{token}", ACTIVATION_BITS).sext(SIDE_BITS) for token in range(2)]
         for row in range(3)
@@ -146,3 +146,6 @@ def build_pair(config: ArrayConfig) -> Circuit:
         c.output(f"held{place}", c.delay(total, f"held_sum{place}", enable=hold_enable))
     c.finish()
     return c
+
+
+DATAPATH = DatapathBuilder(build_datapath)

@@ -14,11 +14,12 @@ from daqkf.lowering.hdl.circuit import Circuit
 from daqkf.lowering.rtl.families.running_sum import (
     build_tree,
     fitted,
+    offset_binary,
     place_lanes,
     through_tree,
     tree_levels,
 )
-from daqkf.lowering.rtl.families.stage import Datapath, Operands
+from daqkf.lowering.rtl.families.stage import Datapath, DatapathBuilder, Operands
 
 
 def build_datapath(c: Circuit, config: ArrayConfig, operands: Operands) -> Datapath:
@@ -56,3 +57,6 @@ def build_lane(config: ArrayConfig) -> Circuit:
     c.output("held", c.delay(total, "held_sum", enable=hold_enable))
     c.finish()
     return c
+
+
+DATAPATH = DatapathBuilder(build_datapath, offset_binary)

@@ -29,14 +29,14 @@ from daqkf.dialects.rpea import ArrayConfig, ArrayOp, Playable
 from daqkf.dialects.spaq import AddOp, ConstantOp, MatmulOp, RequantizeOp, Semiring
 from daqkf.dialects.spaq.ops import activations
 from daqkf.hw_targets import load_target, numerics
-from daqkf.hw_targets.families import SemiringSum
+from daqkf.hw_targets.families.semiring import FAMILY
 from daqkf.hw_targets.semirings import INFINITY
 from daqkf.lowering.hdl.circuit import circuit_module
 from daqkf.lowering.image.encode import encode, playable
 from daqkf.lowering.rtl.array import build_array
 from daqkf.passes.dfke_schedule import schedule
-from daqkf.passes.encode import semirings
 from daqkf.passes.encode.grouping import ranks
+from daqkf.passes.encode.semiring import cost
 from daqkf.runtime.simulator import Job, Simulator
 
 WINDOW = numerics.ACTIVATION_MAX - numerics.ACTIVATION_MIN
@@ -147,9 +147,7 @@ class _Block:
         Each has as many outputs and stream words as a single element holds.
         """
         most = min(machine.result_depth, machine.parameter_depth)
-        words = semirings.cost(self.weights, machine.max_shift, semiring, machine.items)[
-            self.window_of
-        ]
+        words = cost(self.weights, machine.max_shift, semiring, machine.items)[self.window_of]
         tiles: list[Tile] = []
         start = 0
         while start < len(words):
@@ -310,7 +308,7 @@ _TROPICAL_BITS = numerics.width_for(INFINITY + (numerics.ACTIVATION_MAX << 1))
 
 
 def _with_semirings(machine: Machine) -> Machine:
-    return replace(machine, families=(SemiringSum.name,))
+    return replace(machine, families=(FAMILY.name,))
 
 
 def _simulate(tiles: Sequence[Tile], semiring: Semiring, target: str) -> list[NDArray[np.int8]]:

@@ -12,42 +12,20 @@ from pathlib import Path
 import numpy as np
 
 from daqkf.cli.guard import guarded
+from daqkf.cli.loading import load_array, load_weights
 from daqkf.cli.networks import NETWORKS
-from daqkf.hw_targets.machine import FAMILIES
+from daqkf.compiler.options import ATTENTION_LEVELS, HOST_CYCLES
+from daqkf.hw_targets.families import FAMILIES
 from daqkf.hw_targets.prices import priced_fabrics
 from daqkf.passes.encode.cost_model import DEFAULT_FABRIC
 from daqkf.passes.files import write_atomically
+from daqkf.passes.quantize.calibration import SPLIT
 from daqkf.passes.quantize.dispatch import BUDGET
 from daqkf.passes.quantize.level_table import TABLE
 from daqkf.runtime.waveforms import TILES
 from daqkf.support.errors import DaqkfError
 
-
-def _load(path: str, what: str) -> np.ndarray:
-    """An array from a .npy file.
-
-    Raises:
-        DaqkfError: it is no such file.
-    """
-    try:
-        array = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        raise DaqkfError(f"{path}: cannot be read as {what} in .npy format: {error}") from None
-    if not isinstance(array, np.ndarray):
-        raise DaqkfError(f"{path}: {what} must be one array in .npy format")
-    return array
-
-
-def _weights(path: str):
-    """Weights from .npy, or a SciPy sparse matrix from .npz."""
-    if not path.endswith(".npz"):
-        return _load(path, "weights")
-    from scipy import sparse
-
-    try:
-        return sparse.load_npz(path)
-    except (ValueError, KeyError) as error:
-        raise DaqkfError(f"{path}: cannot be read as a SciPy sparse matrix: {error}") from None
+type Commands = argparse._SubParsersAction[argparse.ArgumentParser]  # pyright: ignore[reportPrivateUsage]
 
 
 def _numbers(text: str) -> list[float]:
@@ -68,20 +46,18 @@ def _compile(options: argparse.Namespace) -> int:
         raise DaqkfError(
             "--pareto counts the cycles of running_sum; it takes no --family or --index-bits"
         )
-    if len(options.sparsity or ()) > 1 and (options.pareto or options.weights == compiling.MINILM):
-        raise DaqkfError("several sparsities make variants, which only a single layer has")
+    if len(options.sparsity or ()) > 1 and options.pareto:
+        raise DaqkfError("several sparsities make variants, which have no --pareto")
     console = Console(stderr=True)
     if networks.is_network(options.weights):
         return networks.compile_network(options, console)
     if options.products or options.no_fuse:
-        raise DaqkfError("--products and --no-fuse are for a network's file")
-    if options.weights == compiling.MINILM:
-        return compiling.compile_network(options, console)
-    calibration = _load(options.calibration, "activations") if options.calibration else None
+        raise DaqkfError("--products and --no-fuse are for networks")
+    calibration = load_array(options.calibration, "activations") if options.calibration else None
     return compiling.compile_layer(
         options,
-        _weights(options.weights),
-        _load(options.bias, "a bias") if options.bias else None,
+        load_weights(options.weights),
+        load_array(options.bias, "a bias") if options.bias else None,
         calibration,
         console,
     )
@@ -101,7 +77,7 @@ def _simulate(options: argparse.Namespace) -> int:
     from daqkf.compiler.design import Design
 
     design = Design.load(options.design)
-    x = _load(options.activations, "activations")
+    x = load_array(options.activations, "activations")
     with Console(stderr=True).status("building the simulator and simulating"):
         result = design.measure(
             x,
@@ -129,54 +105,23 @@ def _demo(options: argparse.Namespace) -> int:
     return run_demo(Path(options.output), sentences=options.sentences, sparsity=options.sparsity)
 
 
-def _matrices(source: str):
-    """The weight matrices of what `daqkf report` is given."""
-    from daqkf.reports import report
-
-    path = Path(source)
-    if source == report.MINILM:
-        return report.of_minilm()
-    if path.is_dir():
-        from daqkf.compiler.design import Design
-
-        return report.of_module(source, Design.load(path).golden)
-    if path.suffix in (".npy", ".npz"):
-        return report.of_array(path.stem, _weights(source))
-    if path.suffix == ".mlir":
-        from daqkf.support.ir import make_context, parse_module
-
-        try:
-            text = path.read_text(encoding="utf-8")
-        except UnicodeDecodeError as error:
-            raise DaqkfError(f"{source}: not text: {error}") from None
-        return report.of_module(source, parse_module(make_context(), text, source))
-    path.stat()
-    raise DaqkfError(
-        f"{source}: expected weights (.npy, .npz), IR (.mlir), a design's folder, or "
-        f"'{report.MINILM}'"
-    )
-
-
 def _report(options: argparse.Namespace) -> int:
-    from daqkf.compiler.layer import level_set
-    from daqkf.reports import report
-    from daqkf.support.console import table_console
+    from daqkf.cli.reporting import report
 
-    levels = level_set(options.levels)
-    matrices = report.choose(_matrices(options.source), options.layer or ())
-    if options.sparsity is not None:
-        matrices = [matrix.pruned(options.sparsity) for matrix in matrices]
-    entries = report.analyse(matrices, levels, options.tile)
-    report.write_report(entries, Path(options.output))
-    table_console().print(report.table(entries))
-    print(f"{options.output}: report.json, report.png, report.svg")
-    return 0
+    return report(options)
 
 
 def _eval(options: argparse.Namespace) -> int:
     from daqkf.studies.minilm.evaluation import run_eval
 
-    return run_eval(Path(options.output), options.sparsity, options.accuracy, options.target)
+    return run_eval(
+        Path(options.output),
+        options.sparsity,
+        options.accuracy,
+        options.target,
+        options.levels,
+        options.sentences,
+    )
 
 
 def _export_onnx(options: argparse.Namespace) -> int:
@@ -195,7 +140,7 @@ def _synth(options: argparse.Namespace) -> int:
 
     from daqkf.cli import synthesizing
 
-    x = _load(options.toggles, "activations") if options.toggles else None
+    x = load_array(options.toggles, "activations") if options.toggles else None
     return synthesizing.synthesize_design(options, x, Console(stderr=True))
 
 
@@ -243,21 +188,20 @@ def _add_sparsities(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser("daqkf", description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-
+def _add_demo(commands: Commands) -> None:
     demo = commands.add_parser("demo", help="compile and simulate a layer of a real transformer")
     demo.add_argument("-o", "--output", default="build/demo", help="folder (default: build/demo)")
     demo.add_argument("--sentences", type=int, default=8, help="sentences to run (default: 8)")
     demo.add_argument("--sparsity", type=float, default=0.7, help="default: 0.7")
     demo.set_defaults(run=_demo)
 
+
+def _add_compile(commands: Commands) -> None:
     compiler = commands.add_parser("compile", help="compile a layer, or a network")
     compiler.add_argument(
         "weights",
         help="[K, N] in .npy, a SciPy sparse matrix in .npz, a network's file "
-        f"({', '.join(NETWORKS)}), or 'minilm' for all its layers",
+        f"({', '.join(NETWORKS)}), or 'minilm'",
     )
     compiler.add_argument("--bias", help="[N] in .npy")
     compiler.add_argument("--activation", help="relu, gelu, gelu_tanh, silu, sigmoid, tanh")
@@ -284,8 +228,8 @@ def _parser() -> argparse.ArgumentParser:
     compiler.add_argument(
         "--split",
         type=float,
-        default=0.02,
-        help="share of extra int8 columns for features of large range (default: 0.02; 0: none)",
+        default=SPLIT,
+        help=f"share of extra int8 columns for features of large range (default: {SPLIT}; 0: none)",
     )
     compiler.add_argument("--target", default="generic", help="see daqkf targets; or a .toml file")
     compiler.add_argument(
@@ -305,8 +249,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     compiler.add_argument(
         "--accuracy",
-        help="choose levels at the fewest cycles: a cosine like 0.99 of a layer's outputs or of "
-        "MiniLM's embeddings, or for a layer an SQNR like 25dB",
+        help="choose levels at the fewest cycles: a cosine of the outputs like 0.99 (of the "
+        "embeddings of MiniLM), or an SQNR like 25dB; networks are measured on every seventh "
+        "sample of the calibration, which nothing is fitted to",
     )
     compiler.add_argument(
         "--cycles", type=int, help="choose levels at the best accuracy: cycles a tile may take"
@@ -320,8 +265,9 @@ def _parser() -> argparse.ArgumentParser:
     compiler.add_argument(
         "--attention-levels",
         type=int,
-        default=31,
-        help="networks: the largest level of keys and values, 1..127 (default: 31)",
+        default=ATTENTION_LEVELS,
+        help="networks: the largest level of keys and values, 1..127 (default: "
+        f"{ATTENTION_LEVELS})",
     )
     compiler.add_argument(
         "--max-tokens",
@@ -337,13 +283,15 @@ def _parser() -> argparse.ArgumentParser:
     compiler.add_argument(
         "--host-cycles",
         type=float,
-        default=4.0,
+        default=HOST_CYCLES,
         help="networks: the array's cycles in which the host gates a value, adds and normalises "
-        "it, or makes a share of a score, which decides who does (default: 4)",
+        f"it, or makes a share of a score, which decides who does (default: {HOST_CYCLES:g})",
     )
     compiler.add_argument("-o", "--output", help="folder for the design")
     compiler.set_defaults(run=_compile)
 
+
+def _add_run(commands: Commands) -> None:
     runner = commands.add_parser("run", help="run a compiled network")
     runner.add_argument("network", help="a folder written by daqkf compile")
     runner.add_argument("inputs", help="arrays by name, .npz")
@@ -361,6 +309,8 @@ def _parser() -> argparse.ArgumentParser:
     runner.add_argument("--resume", metavar="FOLDER", help="keep results there, and find them")
     runner.set_defaults(run=_run)
 
+
+def _add_simulate(commands: Commands) -> None:
     simulator = commands.add_parser("simulate", help="simulate a compiled design's RTL")
     simulator.add_argument("design", help="a folder written by daqkf compile")
     simulator.add_argument(
@@ -383,6 +333,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     simulator.set_defaults(run=_simulate)
 
+
+def _add_synth(commands: Commands) -> None:
     synthesizer = commands.add_parser("synth", help="synthesise a compiled design's RTL")
     synthesizer.add_argument("design", help="a folder written by daqkf compile")
     synthesizer.add_argument(
@@ -403,6 +355,8 @@ def _parser() -> argparse.ArgumentParser:
     synthesizer.add_argument("--json", metavar="FILE", help="write the figures there, too")
     synthesizer.set_defaults(run=_synth)
 
+
+def _add_report(commands: Commands) -> None:
     reporter = commands.add_parser("report", help="analyse weights: table, JSON and pictures")
     reporter.add_argument(
         "source", help="weights in .npy or .npz, IR in .mlir, a design's folder, or 'minilm'"
@@ -416,6 +370,8 @@ def _parser() -> argparse.ArgumentParser:
     reporter.add_argument("-o", "--output", required=True, help="folder for the report")
     reporter.set_defaults(run=_report)
 
+
+def _add_eval(commands: Commands) -> None:
     evaluation = commands.add_parser(
         "eval", help="prune and quantise MiniLM, and compare its embeddings"
     )
@@ -423,14 +379,18 @@ def _parser() -> argparse.ArgumentParser:
     evaluation.add_argument(
         "--accuracy",
         type=float,
-        nargs="+",
+        nargs="*",
         default=[0.98, 0.99, 0.995],
-        help="cosines to W8A8 of the same pruned model (default: 0.98 0.99 0.995)",
+        help="cosines to the float pruned model (default: 0.98 0.99 0.995)",
     )
+    evaluation.add_argument("--levels", help="a level set that all weights have, as one row more")
+    evaluation.add_argument("--sentences", type=int, help="that calibrate (default: all)")
     evaluation.add_argument("--target", default="generic", help="whose cycles count")
     evaluation.add_argument("-o", "--output", default="build/eval", help="default: build/eval")
     evaluation.set_defaults(run=_eval)
 
+
+def _add_export_onnx(commands: Commands) -> None:
     exporter = commands.add_parser("export-onnx", help="write MiniLM's encoder as an ONNX model")
     exporter.add_argument("model", choices=("minilm",))
     exporter.add_argument("--layers", type=int, help="only the first so many (default: all)")
@@ -445,6 +405,8 @@ def _parser() -> argparse.ArgumentParser:
     exporter.add_argument("-o", "--output", required=True, help="file, .onnx")
     exporter.set_defaults(run=_export_onnx)
 
+
+def _add_spaq_profile(commands: Commands) -> None:
     profiler = commands.add_parser("spaq-profile", help="build the table of level sets")
     profiler.add_argument("-o", "--output", default=str(TABLE), help="file (default: our own)")
     profiler.add_argument(
@@ -453,6 +415,8 @@ def _parser() -> argparse.ArgumentParser:
     profiler.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes")
     profiler.set_defaults(run=_spaq_profile)
 
+
+def _add_bench(commands: Commands) -> None:
     bench = commands.add_parser("bench", help="measure arrays against a dense one")
     bench.add_argument("what", choices=("array",), help="array: every family of elements")
     _add_sparsities(bench)
@@ -476,6 +440,8 @@ def _parser() -> argparse.ArgumentParser:
     bench.add_argument("--json", metavar="FILE", help="write everything there")
     bench.set_defaults(run=_bench)
 
+
+def _add_prove(commands: Commands) -> None:
     prover = commands.add_parser(
         "prove", help="prove that each family's circuit yields dot products, and find planted bugs"
     )
@@ -491,7 +457,33 @@ def _parser() -> argparse.ArgumentParser:
     )
     prover.set_defaults(run=_prove)
 
+
+def _add_targets(commands: Commands) -> None:
     commands.add_parser("targets", help="list the targets").set_defaults(run=_targets)
+
+
+COMMANDS = (
+    _add_demo,
+    _add_compile,
+    _add_run,
+    _add_simulate,
+    _add_synth,
+    _add_report,
+    _add_eval,
+    _add_export_onnx,
+    _add_spaq_profile,
+    _add_bench,
+    _add_prove,
+    _add_targets,
+)
+"""What adds each command, in the order of `daqkf --help`."""
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("daqkf", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for add in COMMANDS:
+        add(commands)
     return parser
 
 

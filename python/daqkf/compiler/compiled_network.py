@@ -52,9 +52,10 @@ from daqkf.dialects.rpea.interpreter import RpeaFunctions, require_tokens
 from daqkf.dialects.spaq import ConcatOp
 from daqkf.dialects.spaq.checks import features as columns_of
 from daqkf.hw_targets import load_target
+from daqkf.hw_targets.image_format import fingerprint
 from daqkf.hw_targets.numerics import distinct_magnitudes
 from daqkf.lowering.image.encode import encode, parts_of
-from daqkf.passes.encode.codings import network_cycles
+from daqkf.passes.encode.channels import network_cycles
 from daqkf.passes.encode.index_coding import storage_facts
 from daqkf.passes.files import write_atomically
 from daqkf.passes.nn_product import Inputs, in_order, input_names, output_names
@@ -396,7 +397,7 @@ class CompiledNetwork:
             "inputs": self.inputs,
             "outputs": self.outputs,
             "array": asdict(self.config),
-            "fingerprint": f"{self.config.fingerprint:#010x}",
+            "fingerprint": f"{fingerprint(self.config):#010x}",
             "bytes_per_token": sum(row["in"] + row["out"] for row in rows),
             "saved_by_fusion": self.saved(),
             "programs": rows,
@@ -459,7 +460,7 @@ class CompiledNetwork:
                 for name, path in ((name, folder / f"{name}.mlir") for name in _MODULES)
             }
             network = cls(**modules, target=facts["target"])
-            if facts["fingerprint"] != f"{network.config.fingerprint:#010x}":
+            if facts["fingerprint"] != f"{fingerprint(network.config):#010x}":
                 raise DaqkfError("network.json and arrays.mlir are of different arrays")
             names = (folder / "rtl" / "filelist.f").read_text(encoding="utf-8").split()
             files = {name: (folder / "rtl" / name).read_text(encoding="utf-8") for name in names}

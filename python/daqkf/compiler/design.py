@@ -32,7 +32,7 @@ from daqkf.dialects.spaq import (
 )
 from daqkf.dialects.spaq.checks import features
 from daqkf.hw_targets import numerics
-from daqkf.hw_targets.layout import IMAGE_VERSION
+from daqkf.hw_targets.image_format import IMAGE_VERSION, fingerprint
 from daqkf.lowering import PASSES as LOWERINGS
 from daqkf.passes import PASSES
 from daqkf.passes.encode.index_coding import storage_facts
@@ -376,7 +376,7 @@ class Design:
             "target": self.target,
             "levels": asdict(self.levels) | {"bits": self.levels.bits},
             "array": asdict(self.config),
-            "fingerprint": f"{self.config.fingerprint:#010x}",
+            "fingerprint": f"{fingerprint(self.config):#010x}",
             "image_version": IMAGE_VERSION,
             "program_bytes": len(self.program),
             "stream_words": words[0],

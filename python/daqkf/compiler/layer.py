@@ -22,10 +22,11 @@ from daqkf.compiler.pipelines import KERNELS, LOWER
 from daqkf.dialects.dfke import Machine
 from daqkf.dialects.spaq import LevelsAttr, LevelSet
 from daqkf.hw_targets import load_target
+from daqkf.hw_targets.timing import tile_cycles
 from daqkf.lowering.frontends.arrays import as_matrix, import_layer
 from daqkf.passes.dfke_dispatch import Dispatcher, Variant
 from daqkf.passes.dfke_schedule import DfkeSchedulePass
-from daqkf.passes.encode.codings import share_out_channels, tile_cycles
+from daqkf.passes.encode.channels import share_out_channels
 from daqkf.passes.encode.cost_model import DEFAULT_ELEMENTS, Elements
 from daqkf.passes.quantize.allocation import Choice, LevelChooser
 from daqkf.passes.quantize.calibration import extra_columns

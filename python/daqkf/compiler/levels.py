@@ -21,7 +21,7 @@ from xdsl.rewriter import Rewriter
 
 from daqkf.dialects.spaq import LevelSet
 from daqkf.hw_targets.machine import Machine
-from daqkf.passes.encode.codings import network_cycles
+from daqkf.passes.encode.channels import network_cycles
 from daqkf.passes.encode.cost_model import Elements
 from daqkf.passes.nn_product import Inputs
 from daqkf.passes.quantize.accuracy import Accuracy, Loss, Measure

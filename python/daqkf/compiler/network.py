@@ -131,12 +131,35 @@ def compile_network(
     """
     options = options or NetworkOptions.of(named, "networks")
     try:
-        work = _Compilation.begun(source, options, calibration, progress)
-        if options.choosing:
-            kernels = work.chosen()
-        else:
-            kernels = {name: work.quantized(name, kernel) for name, kernel in work.kernels.items()}
-        return work.finished(kernels)
+        network = _Compilation.begun(source, options, calibration, progress).quantized()
+        progress("schedule")
+        arrays = _arrays(network, options, options.max_tokens or _TOKENS)
+    except (DiagnosticException, InterpretationError, ValueError, OSError) as error:
+        raise DaqkfError(describe(error)) from None
+    return CompiledNetwork(network, arrays, options.target)
+
+
+def quantize_network(
+    source: str | Path | ModuleOp,
+    options: NetworkOptions,
+    *,
+    calibration: Inputs | Sequence[Inputs] | None = None,
+    machine: Machine | None = None,
+    progress: Progress = lambda name: None,
+) -> ModuleOp:
+    """The network with kernels of exact integers, which `compile_network` lowers to an array.
+
+    Args:
+        source: as in `compile_network`, as is the `calibration`.
+        options: see `NetworkOptions`.
+        machine: whose cycles count, in place of the target's.
+        progress: told of each step.
+
+    Raises:
+        DaqkfError: as `compile_network`.
+    """
+    try:
+        return _Compilation.begun(source, options, calibration, progress, machine).quantized()
     except (DiagnosticException, InterpretationError, ValueError, OSError) as error:
         raise DaqkfError(describe(error)) from None
 
@@ -265,10 +288,11 @@ class _Compilation:
         options: NetworkOptions,
         calibration: Inputs | Sequence[Inputs] | None,
         progress: Progress,
+        machine: Machine | None = None,
     ) -> "_Compilation":
         """Read, prune, fuse and run a network."""
         options.check()
-        machine = load_target(options.target).machine
+        machine = machine or load_target(options.target).machine
         options.elements.on(machine)  # refuses unknown names before any work
         if calibration is None and (options.choosing or options.second_order):
             raise DaqkfError("accuracy, cycles and second_order need calibration")
@@ -336,7 +360,7 @@ class _Compilation:
             split=self.options.split,
         )
 
-    def quantized(self, name: str, kernel: FuncOp) -> ModuleOp:
+    def _alike(self, name: str, kernel: FuncOp) -> ModuleOp:
         """A kernel as exact integers of the one level set for all, in a module of its own."""
         self.progress(f"quantise {name}")
         rows = _sample(self.rows[name], attends(kernel))
@@ -392,18 +416,19 @@ class _Compilation:
         assert self.options.cycles is not None
         return self.levels(Loss()).within(self.options.cycles)
 
-    def finished(self, kernels: Mapping[str, ModuleOp]) -> CompiledNetwork:
-        """The network with integer kernels, lowered to an array."""
-        options = self.options
-        network, most = with_kernels(self.host, kernels), options.max_tokens or _TOKENS
-        _set_tokens(network, most)
-        if self.given and options.max_tokens is None:
+    def quantized(self) -> ModuleOp:
+        """The network with integer kernels."""
+        if self.options.choosing:
+            kernels = self.chosen()
+        else:
+            kernels = {name: self._alike(name, kernel) for name, kernel in self.kernels.items()}
+        network, most = with_kernels(self.host, kernels), self.options.max_tokens
+        _set_tokens(network, most or _TOKENS)
+        if self.given and most is None:
             for name, rows in self.rows.items():
                 _set_tokens(network, max(map(len, rows)), name)
         network.verify()
-        self.progress("schedule")
-        arrays = _arrays(network, options, most)
-        return CompiledNetwork(network, arrays, options.target)
+        return network
 
 
 def _held_out(network: ModuleOp, samples: Sequence[Inputs]) -> tuple[list[Inputs], list[Inputs]]:

@@ -70,7 +70,7 @@ class Options:
         second_order: prune and round such that errors make up for each other in the outputs on
             the calibration data. By default where that has enough tokens for each feature.
         family: the kind of elements, in place of the target's: one of
-            `daqkf.hw_targets.machine.FAMILIES`, several that take turns ("running_sum,multiply",
+            `daqkf.hw_targets.families.FAMILIES`, several that take turns ("running_sum,multiply",
             or a list), or `auto`, which picks one by predicted cycles times area.
         fabric: xcup or xcup-dsp, for whose elements `auto` goes by its areas (by default xcup),
             and on which elements multiply as suits it (by default as the target says).

@@ -19,7 +19,6 @@ from daqkf.formal.prover import (
     planted_circuits,
     prove,
 )
-from daqkf.formal.specs import UNPROVED
 from daqkf.support.console import table_console
 from daqkf.support.errors import DaqkfError
 
@@ -52,8 +51,6 @@ def run_prove(families: Sequence[str] | None, places: int, seconds: float) -> in
         for circuit in indexed_circuits([name]):
             hunts = hunt_locator(circuit, places or None, seconds)
             failures += _show_hunts(console, f"addresses of {circuit.label}", hunts)
-    for name in UNPROVED if not families else ():
-        console.print(f"{name}: not proved, {UNPROVED[name]}")
     console.print(f"{time.monotonic() - start:.0f} s")
     return 1 if failures else 0
 

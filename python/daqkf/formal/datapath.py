@@ -19,7 +19,7 @@ from daqkf.formal.btor2 import TransitionSystem
 from daqkf.hw_targets.families import FAMILIES
 from daqkf.lowering.hdl.circuit import Circuit, circuit_module
 from daqkf.lowering.hdl.verilog import emit_verilog, single_file
-from daqkf.lowering.rtl.families import DATAPATHS, STORED
+from daqkf.lowering.rtl.families import datapath_of
 from daqkf.lowering.rtl.families.stage import Operands
 from daqkf.runtime.tools import yosys
 from daqkf.support.errors import DaqkfError
@@ -34,10 +34,10 @@ def operands(config: ArrayConfig, family: str) -> tuple[dict[str, int], tuple[st
 
     What the array's counters supply is part of the word.
     """
-    golden = FAMILIES[family]
-    supplied = golden.supplied(words=1, features=1, outputs=1)
-    addresses = (*golden.addresses(config), *(name for name in supplied if "index" in name))
-    fields = golden.fields(config) | dict.fromkeys(supplied, 1)
+    word = FAMILIES[family].word
+    supplied = word.supplied(words=1, features=1, outputs=1)
+    addresses = (*word.addresses(config), *(name for name in supplied if "index" in name))
+    fields = word.fields(config) | dict.fromkeys(supplied, 1)
     return {n: bits for n, bits in fields.items() if n not in (*addresses, "end")}, addresses
 
 
@@ -53,11 +53,10 @@ def build_datapath(config: ArrayConfig, family: str) -> ModuleOp:
     widths, addresses = operands(config, family)
     fields = {name: c.input(name, width) for name, width in widths.items()}
     rows = [c.input(f"row{number}", config.row_bits) for number in range(len(addresses))]
-    if family in STORED:
-        rows = [STORED[family](row) for row in rows]
+    rows = [datapath_of(family).stored(row) for row in rows]
     hold_enable = c.wire("hold_enable", 1)
     word = Operands(start, enable, valid, fields, rows, hold_enable)
-    datapath = DATAPATHS[family](c, config, word)
+    datapath = datapath_of(family).build(c, config, word)
     hold_enable.drive(datapath.finished & enable)
     c.output("finished", datapath.finished)
     for lane, held in enumerate(datapath.held):

@@ -41,7 +41,7 @@ def build_locator(config: ArrayConfig, family: str) -> ModuleOp:
 
 
 def _fields(config: ArrayConfig, family: str) -> dict[str, int]:
-    fields = FAMILIES[family].stored(config)
+    fields = FAMILIES[family].word.stored(config)
     return {name: bits for name, bits in fields.items() if name != "end"}
 
 
@@ -50,7 +50,7 @@ class _Stage:
 
     def __init__(self, family: str, config: ArrayConfig, system: TransitionSystem):
         self.config, self.system, self.fields = config, system, _fields(config, family)
-        self.windows = isinstance(FAMILIES[family].indices, Windows)
+        self.windows = isinstance(FAMILIES[family].word.indices, Windows)
 
     def word(self, name: str) -> Word:
         return {field: unknown(f"{name}.{field}", bits) for field, bits in self.fields.items()}

@@ -15,9 +15,10 @@ from daqkf.formal.claims import Answer, merged
 from daqkf.formal.datapath import TOP, build_datapath, transition_systems
 from daqkf.formal.locating import build_locator, theorems
 from daqkf.formal.mutations import joined, mutants
-from daqkf.formal.specs import SPECS, UNPROVED, Options
+from daqkf.formal.spec import Options, spec_of
 from daqkf.formal.theorems import INDUCTION, Bench, PipelineError, dot_products, every_weight
-from daqkf.passes.encode.codings import CODINGS
+from daqkf.hw_targets.families import FAMILIES
+from daqkf.passes.encode.coding import coding_of
 from daqkf.support.errors import DaqkfError
 
 SECONDS = 20.0
@@ -39,7 +40,7 @@ def array(family: str, options: Options) -> ArrayConfig:
     """An array with the widths of a layer with 4095 features of 8-bit weights."""
     shape: dict[str, int | str | tuple[int, ...] | tuple[str, ...]] = {
         "pes": 1,
-        "lanes": SPECS[family].lanes,
+        "lanes": spec_of(family).lanes,
         "post_lanes": 1,
         "max_shift": 3,
         "activation_depth": 4096,
@@ -90,16 +91,14 @@ def chosen(families: list[str] | None) -> list[str]:
     """The families to prove: all, or some.
 
     Raises:
-        DaqkfError: one that is unknown, or has no specification.
+        DaqkfError: a family that is unknown.
         ToolNotFoundError: the solver is missing.
     """
     solver_library()
     for name in families or ():
-        if name in UNPROVED:
-            raise DaqkfError(f"family '{name}' has no specification: {UNPROVED[name]}")
-        if name not in SPECS:
-            raise DaqkfError(f"unknown family '{name}' (known: {', '.join(SPECS)})")
-    return families or list(SPECS)
+        if name not in FAMILIES:
+            raise DaqkfError(f"unknown family '{name}' (known: {', '.join(FAMILIES)})")
+    return families or list(FAMILIES)
 
 
 def prove(
@@ -118,7 +117,7 @@ def prove(
 
 def every_circuit(families: Iterable[str]) -> list[Circuit]:
     """All circuits of some families."""
-    return [Circuit(name, options) for name in families for options in SPECS[name].circuits]
+    return [Circuit(name, options) for name in families for options in spec_of(name).circuits]
 
 
 def planted_circuits(families: Iterable[str]) -> list[Circuit]:
@@ -126,7 +125,7 @@ def planted_circuits(families: Iterable[str]) -> list[Circuit]:
     return [
         Circuit(name, options)
         for name in families
-        for options in SPECS[name].circuits[: SPECS[name].planted]
+        for options in spec_of(name).circuits[: spec_of(name).planted]
     ]
 
 
@@ -146,7 +145,7 @@ def hunt(
         build_datapath(config, family),
         lambda system: _theorems(family, config, system, products, seconds),
         limit,
-        SPECS[family].not_planted,
+        spec_of(family).not_planted,
     )
 
 
@@ -193,10 +192,10 @@ def _theorems(
     products: Products,
     seconds: float,
 ) -> Iterator[Answer]:
-    bench = Bench(family, config, SPECS[family], system)
+    bench = Bench(family, config, spec_of(family), system)
     try:
         for most, features in products:
-            most = min(most, CODINGS[family].most(config))
+            most = min(most, coding_of(family).most(config))
             name = f"dot product, K = {features}, |w| ≤ {most}"
             yield merged(name, dot_products(bench, every_weight(most, features)), seconds)
         for name, theorem in INDUCTION.items():

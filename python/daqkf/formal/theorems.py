@@ -19,10 +19,10 @@ from daqkf.formal.bits import Bits, constant, ite, unknown
 from daqkf.formal.btor2 import TransitionSystem, Values
 from daqkf.formal.claims import Claim, Reader
 from daqkf.formal.datapath import operands
-from daqkf.formal.specs import INTEGER_BITS, Spec, State
+from daqkf.formal.spec import INTEGER_BITS, Spec, State
 from daqkf.hw_targets.families import FAMILIES
 from daqkf.hw_targets.numerics import ACTIVATION_BITS
-from daqkf.passes.encode.codings import CODINGS
+from daqkf.passes.encode.coding import coding_of
 from daqkf.support.errors import DaqkfError
 
 DEEPEST = 32
@@ -328,11 +328,11 @@ def dot_products(bench: Bench, levels: NDArray[np.int8]) -> Iterator[Claim]:
 
     All channels are one stream, as an element plays it.
     """
-    coding = CODINGS[bench.family]
+    coding = coding_of(bench.family)
     stream = coding.stream(levels, bench.config)
     features = [unknown(f"x{k}", bench.config.row_bits) for k in range(len(levels))]
     total = int(stream.starts[-1])
-    supplied = FAMILIES[bench.family].supplied(total, *levels.shape)
+    supplied = FAMILIES[bench.family].word.supplied(total, *levels.shape)
     fields = {name: values.tolist() for name, values in {**stream.fields, **supplied}.items()}
     state = bench.bubbles(bench.cycle(bench.empty, start=1), bench.depth)
     held: list[list[Bits]] = []

@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 from io import BytesIO
 from itertools import takewhile
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from matplotlib import colormaps, rc_context
@@ -23,10 +23,7 @@ from matplotlib.transforms import ScaledTranslation
 from numpy.typing import NDArray
 
 from daqkf.passes.quantize.sparsity import WeightAnalysis
-from daqkf.reports.report import Entry, Quantised, describe_levels
-
-if TYPE_CHECKING:
-    from daqkf.studies.minilm.evaluation import Row
+from daqkf.reports.model import Curve, Entry, Quantised, describe_levels
 
 _BLUE, _ORANGE, _GREEN, _GREY = "#0072B2", "#D55E00", "#009E73", "#9A9A9A"
 _MAP = "cividis"
@@ -327,23 +324,16 @@ def _spreads(axes: Axes, channels: Sequence[NDArray[np.float64]]) -> None:
     axes.plot(middle, places, "o", color="black", markersize=3.5, label="median")
 
 
-def frontier_figure(rows: "Sequence[Row]") -> Figure:
-    """Accuracy against cycles of `daqkf eval`, a line for each sparsity."""
+def frontier_figure(curves: Sequence[Curve]) -> Figure:
+    """Accuracy against cycles, a line for each curve; the references are dotted."""
     with rc_context(_STYLE):
         figure = Figure(figsize=(7, 4.5), layout="constrained")
         axes = figure.subplots()
-        shades = colormaps[_MAP](np.linspace(0, 0.85, len(rows)))
-        for row, shade in zip(rows, shades, strict=True):
-            chosen = [point for point in row.points if point.accuracy]
-            points = sorted(chosen, key=lambda point: point.cycles)
-            axes.plot(
-                [point.cycles for point in points],
-                [point.cosine_float for point in points],
-                "o-",
-                color=shade,
-                label=f"{row.sparsity:.0%} zeros",
-            )
-            axes.axvline(row.static_cycles, color=shade, linestyle=":", linewidth=1)
+        shades = colormaps[_MAP](np.linspace(0, 0.85, len(curves)))
+        for curve, shade in zip(curves, shades, strict=True):
+            cycles, accuracies = zip(*sorted(curve.points), strict=True)
+            axes.plot(cycles, accuracies, "o-", color=shade, label=curve.label)
+            axes.axvline(curve.reference, color=shade, linestyle=":", linewidth=1)
         axes.set(
             xlabel="cycles to run all layers over a tile (dotted: W8A8)",
             ylabel="cosine to the float pruned model",

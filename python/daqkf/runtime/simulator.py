@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daqkf.dialects.rpea import ArrayConfig
-from daqkf.hw_targets.layout import LoadError, Phase
+from daqkf.hw_targets.status import LoadError, Phase
+from daqkf.hw_targets.timing import gating_cycles, normalization_cycles, softmax_cycles
 from daqkf.lowering.image.encode import for_tiles
 from daqkf.lowering.rtl.array import TOP
 from daqkf.runtime import tools
@@ -306,9 +307,9 @@ class Simulator:
             # Rows of features are read for each token of a PE.
             moves *= config.lanes // config.pes
         rows = [
-            *([config.normalization_cycles(config.result_depth)] if config.normalizes else []),
-            *([config.gating_cycles(config.result_depth // 2)] if config.gates else []),
-            *([config.softmax_cycles(config.result_depth, 1)] if config.softmax else []),
+            *([normalization_cycles(config, config.result_depth)] if config.normalizes else []),
+            *([gating_cycles(config, config.result_depth // 2)] if config.gates else []),
+            *([softmax_cycles(config, config.result_depth, 1)] if config.softmax else []),
         ]
         return config.stream_depth + config.kernels * (results + moves + max(rows, default=0))
 

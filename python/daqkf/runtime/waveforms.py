@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
 
-from daqkf.hw_targets.layout import Phase
+from daqkf.hw_targets.status import Phase
 from daqkf.lowering.rtl.array import TOP
 from daqkf.support.errors import DaqkfError
 

@@ -18,6 +18,7 @@ from daqkf.compiler.options import NetworkOptions
 from daqkf.hw_targets import load_target
 from daqkf.passes.files import write_atomically
 from daqkf.passes.quantize.accuracy import Array, cosines
+from daqkf.reports.model import Curve
 from daqkf.studies.minilm.model import MiniLM, load_calibration, load_evaluation
 from daqkf.studies.minilm.network import SentenceEmbedding, embeddings, inputs_of, network_of
 from daqkf.support.console import table_console
@@ -60,6 +61,11 @@ class Row:
     """Mean cosine of W8A8 to the float pruned model."""
     static_cycles: int
     points: list[Point]
+
+    def curve(self) -> Curve:
+        """The cosine to the float pruned model that cycles buy."""
+        points = [(point.cycles, point.cosine_float) for point in self.points if point.accuracy]
+        return Curve(f"{self.sparsity:.0%} zeros", points, self.static_cycles)
 
 
 def evaluate(
@@ -189,9 +195,10 @@ def run_eval(
 def _write(folder: Path, rows: Sequence[Row], target: str) -> None:
     from daqkf.reports.figures import frontier_figure, rendered
 
+    curves = [row.curve() for row in rows]
     facts = {"model": "all-MiniLM-L6-v2", "target": target, "rows": [asdict(row) for row in rows]}
     write_atomically(folder / "eval.json", (json.dumps(facts, indent=2) + "\n").encode())
-    write_atomically(folder / "eval.png", rendered(frontier_figure(rows), "png"))
+    write_atomically(folder / "eval.png", rendered(frontier_figure(curves), "png"))
 
 
 def table(rows: Sequence[Row]) -> "Table":

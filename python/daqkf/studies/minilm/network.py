@@ -63,9 +63,7 @@ def inputs_of(
 ) -> list[dict[str, NDArray[np.int64]]]:
     """The network's inputs for sentences in order of their lengths, so with little padding."""
     ordered = sorted(sentences, key=lambda sentence: (len(sentence), sentence))
-    return [
-        {IDS: ids, MASK: mask} for ids, mask in model.batches(ordered, size)
-    ]
+    return [{IDS: ids, MASK: mask} for ids, mask in model.batches(ordered, size)]
 
 
 def embeddings(

@@ -16,19 +16,20 @@ A step includes the items beside it, unlike in the words of the running-sum fami
 """
 
 from dataclasses import dataclass, replace
+from typing import override
 
 import numpy as np
 from numpy.typing import NDArray
 
-from daqkf.dialects.spaq import Semiring
 from daqkf.hw_targets import numerics
-from daqkf.hw_targets.semirings import INFINITY
+from daqkf.hw_targets.families.semiring import SEMIRINGS
+from daqkf.hw_targets.machine import Machine
+from daqkf.hw_targets.semirings import INFINITY, Semiring
 from daqkf.passes.encode import running_sum
+from daqkf.passes.encode.coding import Coding, Ints, Levels, Stream
 from daqkf.passes.encode.grouping import Groups, group_sorted, ranks
-from daqkf.passes.encode.running_sum import ITEMS, Stream, parts, step_shifts
+from daqkf.passes.encode.running_sum import ITEMS, parts, step_shifts
 from daqkf.passes.encode.splitting import Items
-
-Levels = NDArray[np.int8]
 
 
 def group(levels: Levels, semiring: Semiring) -> Groups:
@@ -195,3 +196,35 @@ def ranges(levels: Levels, bias: NDArray[np.int64], semiring: Semiring) -> Range
     if minimum:
         accumulator, total = (~accumulator[1], ~accumulator[0]), (~total[1], ~total[0])
     return Ranges(lane, accumulator, total)
+
+
+@dataclass(frozen=True)
+class SemiringCoding(Coding):
+    """Items in the order of their weights."""
+
+    semiring: Semiring = Semiring.PLUS_TIMES
+
+    @override
+    def over(self, semiring: Semiring) -> Coding:
+        return SemiringCoding(semiring)
+
+    @override
+    def most(self, machine: Machine) -> int:
+        return 128
+
+    @override
+    def cost(self, levels: Levels, machine: Machine) -> Ints:
+        return cost(levels, machine.max_shift, self.semiring, machine.items)
+
+    @override
+    def stream(self, levels: Levels, machine: Machine) -> Stream:
+        words = stream(levels, machine.max_shift, self.semiring, machine.items)
+        code = np.full(int(words.starts[-1]), SEMIRINGS.index(self.semiring))
+        return replace(
+            words,
+            fields={"semiring": code, **words.fields},
+            correction=correction(levels, self.semiring),
+        )
+
+
+CODING = SemiringCoding()

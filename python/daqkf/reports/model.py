@@ -1,15 +1,13 @@
 # Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-"""`daqkf report`: what there is to know of weight matrices, as a table, JSON and pictures."""
+"""What a report is about: weight matrices, what is found of them, and levels fitted to them."""
 
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,20 +16,11 @@ from xdsl.dialects.builtin import ModuleOp
 from daqkf.dialects.dense import to_array
 from daqkf.dialects.spaq import LevelsAttr, LevelSet
 from daqkf.lowering.frontends.arrays import as_matrix
-from daqkf.passes.files import write_atomically
 from daqkf.passes.quantize.levels import fit
 from daqkf.passes.quantize.pruning import magnitude_prune
 from daqkf.passes.quantize.sparsity import TILE, WeightAnalysis, analyze_weights
 from daqkf.passes.quantize.weights import named_matrices
-from daqkf.passes.spaq_analyze import analysis_json
 from daqkf.support.errors import DaqkfError
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-    from rich.table import Table
-
-MINILM = "minilm"
-"""Stands for MiniLM's encoder where a file is expected."""
 
 DETAILED = 8
 """Up to so many matrices get levels fitted and a picture each; beyond, there is an overview."""
@@ -83,6 +72,17 @@ class Quantised:
     def sqnr(self) -> float | None:
         """Energy of the weights over the squared error, in dB; none without an error."""
         return -10 * math.log10(self.noise) if self.noise > 0 else None
+
+
+@dataclass(frozen=True)
+class Curve:
+    """What accuracy costs in cycles: one curve of a frontier."""
+
+    label: str
+    points: Sequence[tuple[int, float]]
+    """Cycles and accuracy of each point."""
+    reference: int
+    """Cycles of what the curve is compared with."""
 
 
 @dataclass(frozen=True)
@@ -154,18 +154,6 @@ def of_module(name: str, module: ModuleOp) -> list[Matrix]:
     return matrices
 
 
-def of_minilm() -> list[Matrix]:
-    """All matrices of MiniLM's encoder.
-
-    Raises:
-        ModelNotFoundError, ModelFileError: the model is not installed, or damaged.
-    """
-    from daqkf.studies.minilm.model import MiniLM
-
-    model = MiniLM.load()
-    return [Matrix(name, model.linear(name)[0]) for name in model.linear_names]
-
-
 def choose(matrices: Sequence[Matrix], names: Sequence[str]) -> list[Matrix]:
     """The matrices of these names, or all if there are no names.
 
@@ -190,73 +178,6 @@ def analyse(matrices: Sequence[Matrix], levels: LevelSet, tile: int = TILE) -> l
     return [
         Entry(matrix, analyze_weights(matrix.weights, (tile, tile)), fitted) for matrix in matrices
     ]
-
-
-def write_report(entries: Sequence[Entry], folder: Path) -> None:
-    """Write `report.json` and the pictures, as .png and .svg, into a folder.
-
-    `report` is the picture of the matrix, or of several an overview; then, if they are few,
-    `matrices/` has the picture of each. Everything is made before the first file is written.
-    """
-    from daqkf.reports.figures import matrix_figure, overview_figure, rendered
-
-    pictures: dict[str, Figure] = {}
-    if len(entries) == 1:
-        pictures["report"] = matrix_figure(entries[0])
-    else:
-        pictures["report"] = overview_figure(entries)
-        for number, entry in enumerate(entries if len(entries) <= DETAILED else (), 1):
-            name = re.sub(r"[^\w.-]+", "_", entry.matrix.name)[:80]
-            pictures[f"matrices/{number}-{name}"] = matrix_figure(entry)
-    files = {"report.json": analysis_json(entry.facts() for entry in entries).encode()}
-    for name, figure in pictures.items():
-        files |= {f"{name}.{kind}": rendered(figure, kind) for kind in ("png", "svg")}
-    for name, data in files.items():
-        write_atomically(folder / name, data)
-
-
-def table(entries: Sequence[Entry]) -> "Table":
-    """The findings, a row for each matrix."""
-    from rich.table import Table
-
-    shown = Table(caption="range: largest to smallest non-zero magnitude; entropy: of a weight")
-    shown.add_column("matrix", overflow="fold")
-    shown.add_column("shape", justify="right", no_wrap=True)
-    shown.add_column("pattern", no_wrap=True)
-    fitted = any(found and found.level_set for found in (entry.quantised for entry in entries))
-    for heading in ("sparsity", "a channel's non-zeros", "range", "entropy"):
-        shown.add_column(heading, justify="right")
-    if fitted:
-        shown.add_column("levels")
-        shown.add_column("SQNR", justify="right")
-    for entry in entries:
-        shown.add_row(*_row(entry), *(_levels(entry.quantised) if fitted else ()))
-    return shown
-
-
-def _row(entry: Entry) -> tuple[str, ...]:
-    analysis = entry.analysis
-    counts = analysis.sparsity.column_nonzeros
-    return (
-        entry.matrix.name,
-        "{}×{}".format(*analysis.shape),
-        analysis.sparsity.pattern,
-        f"{1 - analysis.density:.1%}",
-        f"{counts.min()}…{np.median(counts):g}…{counts.max()}",
-        f"{analysis.dynamic_range:.0f} dB",
-        f"{analysis.entropy.total:.2f} bits",
-    )
-
-
-def _levels(found: Quantised | None) -> tuple[str, str]:
-    if found is None or found.level_set is None:
-        return "", ""
-    if found.history is None:
-        return describe_levels(found.level_set), "as given"
-    return (
-        describe_levels(found.level_set),
-        "exact" if found.sqnr is None else f"{found.sqnr:.1f} dB",
-    )
 
 
 def describe_levels(levels: LevelSet) -> str:

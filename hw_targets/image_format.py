@@ -1,0 +1,77 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""The format of a program image: its header, its commands, and which array it is for."""
+
+import json
+import zlib
+from dataclasses import asdict
+from enum import IntEnum
+from functools import cache
+
+from daqkf.hw_targets.config import ArrayConfig
+
+IMAGE_MAGIC = 0x464B5144
+"""`DQKF` in little-endian bytes, the first word of a program image."""
+
+IMAGE_VERSION = 7
+"""The version of the format, the second word of a program image."""
+IMAGE_WORD_BITS = 32
+
+
+class Header(IntEnum):
+    """The words of a program image's header, in order; the body follows."""
+
+    MAGIC = 0
+    VERSION = 1
+    FINGERPRINT = 2
+    """CRC-32 of the array's configuration: `fingerprint`."""
+    LENGTH = 3
+    """Words of the body."""
+    CRC = 4
+    """CRC-32 of the body's bytes."""
+
+
+class Command(IntEnum):
+    """Commands of a program image's body.
+
+    A command is `{op[31:28], unit[27:0]}` and a second word: a count of rows, each row
+    `row_words` words, the least significant first. KERNEL has K as its second word and N
+    as its one row; END has no rows, and as its second word the tiles that the program is for, or
+    0 if that is any number. Only arrays of two banks take a number other than 0.
+    """
+
+    END = 0
+    STREAM = 1
+    """Rows of the stream memory of PE `unit`, from address 0."""
+    PARAMETERS = 2
+    """Rows of the parameter memory, from address 0: row `slot · parameter_stride + pe`."""
+    TABLE = 3
+    """The activation table: 256 rows of one byte."""
+    KERNEL = 4
+    """The kernel's features K and outputs N."""
+    DISPATCH = 5
+    """Rows of the decision table, by bucket; `unit` is the shift that makes a bucket of a
+    count of zeros. Only for arrays that have a SPAQ unit."""
+    CHAIN = 6
+    """Rows of the chain's table, a kernel each. Only for arrays that chain kernels; KERNEL then
+    has the first one's K and the last one's N."""
+
+
+COMMAND_OP_SHIFT = 28
+"""The lowest bit of a command's `op`."""
+
+KERNEL_ATTENDS, KERNEL_ADDS, KERNEL_KEEPS = 1 << 29, 1 << 30, 1 << 31
+"""Bits beside N in the row of KERNEL: its activations are sequences (`operands`), only of arrays
+with operand memories; its sums go on from partial sums, and stay partial ones, only of arrays that
+keep these."""
+
+MAX_TILES = (1 << 16) - 1
+"""The most tiles that a program can say it is for."""
+
+
+@cache
+def fingerprint(config: ArrayConfig) -> int:
+    """CRC-32 of the canonical JSON of a config and of the image version."""
+    canonical = json.dumps([IMAGE_VERSION, asdict(config)], sort_keys=True)
+    return zlib.crc32(canonical.encode())

@@ -1,0 +1,40 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""Cycles that an array takes, apart from latency: what schedules are compared by."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from daqkf.hw_targets.machine import Machine
+
+SOLVING_CYCLES = 80
+"""Cycles in which the row unit finds the mean and the deviation of a token, about."""
+
+SHARING_CYCLES = 28
+"""Cycles in which the row unit divides for the shares of a token, about."""
+
+EMPTYING_CYCLES = 26
+"""Cycles in which the last rows of the row unit become results, about."""
+
+
+def tile_cycles(words: NDArray[np.int64], outputs: int, machine: Machine) -> int:
+    """Cycles of a tile of a kernel: those of the longest PE of words [P], or of the post unit."""
+    return max(int(words.max()), outputs * machine.post_cycles)
+
+
+def normalization_cycles(machine: Machine, features: int) -> int:
+    """Cycles in which the row unit normalises a tile's results, once they are complete."""
+    return machine.lanes * SOLVING_CYCLES + features * machine.post_cycles
+
+
+def gating_cycles(machine: Machine, outputs: int) -> int:
+    """Cycles in which the row unit makes so many products of a tile's results."""
+    return 2 * outputs * machine.post_cycles + EMPTYING_CYCLES
+
+
+def softmax_cycles(machine: Machine, outputs: int, keys: int) -> int:
+    """Cycles in which the row unit turns scores into their softmax, in groups of so many keys."""
+    # The unit reads each group for its maximum, for its exponentials and for its shares.
+    reading = 3 * keys * machine.post_cycles + 2 * EMPTYING_CYCLES
+    return outputs // keys * (reading + machine.lanes * SHARING_CYCLES)

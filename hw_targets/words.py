@@ -1,0 +1,117 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""The words that an array's memories hold: streams, parameters, tables of variants and of chains.
+
+Each is made here once, from the array's configuration and the families of its elements. The stream
+writer, the interpreter, the circuit generator and the simulator's harness read them.
+"""
+
+from collections.abc import Mapping
+from functools import cache
+
+from daqkf.hw_targets.config import ArrayConfig
+from daqkf.hw_targets.decision import VARIANT_BITS
+from daqkf.hw_targets.families import FAMILIES
+from daqkf.hw_targets.fields import Fields
+from daqkf.hw_targets.numerics import ACTIVATION_BITS, EXPONENT_BITS, MULTIPLIER_BITS, SHIFT_MAX
+from daqkf.hw_targets.operands import Fills
+
+
+@cache
+def stream_words(config: ArrayConfig) -> Mapping[str, Fields]:
+    """The word of a PE's stream, by family. All have the `row_words` of the widest one."""
+    words = {name: Fields(FAMILIES[name].word.stored(config)) for name in config.members()}
+    most = max(word.words for word in words.values())
+    return {name: Fields(word.widths, row_words=most) for name, word in words.items()}
+
+
+def stream_word(config: ArrayConfig, pe: int) -> Fields:
+    """The word of this PE's stream."""
+    return stream_words(config)[config.family(pe)]
+
+
+@cache
+def stream_row_words(config: ArrayConfig) -> int:
+    """32-bit words of a stream's row in a program image."""
+    return stream_word(config, 0).words
+
+
+@cache
+def parameter_row(config: ArrayConfig) -> Fields:
+    """What the post unit needs of one output channel.
+
+    The bias already holds the correction of what the families' sums have too much; it is
+    negated, as the unit subtracts the rows of its product. `residual` is what the kept
+    activation of the output's number is multiplied by, and `exponent` what the output says
+    of itself to the unit that normalises. A `plain` output does without the activation table.
+    """
+    return Fields(
+        {
+            "negated_bias": config.sum_width,
+            "multiplier": MULTIPLIER_BITS,
+            "shift_minus_1": (SHIFT_MAX - 1).bit_length(),
+            "address": max(1, (config.result_depth - 1).bit_length()),
+            **({"residual": MULTIPLIER_BITS} if config.residual_depth else {}),
+            **({"exponent": EXPONENT_BITS} if config.normalizes else {}),
+            **({"plain": 1} if config.gates or config.softmax else {}),
+        }
+    )
+
+
+@cache
+def table_row(config: ArrayConfig) -> Fields:
+    """A row of the activation table: one byte."""
+    return Fields({"value": ACTIVATION_BITS})
+
+
+@cache
+def chain_row(config: ArrayConfig) -> Fields:
+    """Where a kernel of a chain begins, its outputs, and whether it is the last.
+
+    Elements in step also need its features. Its activation table is the one of its number.
+    `saves` says that its activations are kept for residuals. A kernel that `normalizes`,
+    `gates` or has `keys` is the row unit's: it takes the results of the one before as they
+    stand in the result memory. `gates` takes two for each of its own, of which the second one
+    was plain. `keys` are how many neighbouring results share a softmax, or 0: its parameters
+    are those of exponentials and of shares in turns, for each group of keys; shares are plain.
+
+    What a kernel `fills` with its results are the operand words from `operands` on; of TOKENS,
+    `stride` from one to the next. Other kernels take theirs from there. Behind one that
+    `pauses`, the tile has no results yet.
+    """
+    return Fields(
+        {
+            "stream": (config.stream_depth - 1).bit_length(),
+            "slot": (config.parameter_depth - 1).bit_length(),
+            **({"features": config.address_width} if config.lockstep else {}),
+            "outputs": config.result_depth.bit_length(),
+            "last": 1,
+            **({"saves": 1} if config.residual_depth else {}),
+            **({"normalizes": 1} if config.normalizes else {}),
+            **({"gates": 1} if config.gates else {}),
+            **({"keys": config.result_depth.bit_length()} if config.softmax else {}),
+            **(
+                {
+                    "fills": max(Fills).bit_length(),
+                    "pauses": 1,
+                    "operands": (config.operand_depth - 1).bit_length(),
+                    "stride": (config.operand_depth - 1).bit_length(),
+                }
+                if config.operand_depth
+                else {}
+            ),
+        }
+    )
+
+
+@cache
+def dispatch_row(config: ArrayConfig) -> Fields:
+    """Where the variant of a bucket begins: in the streams, and in the parameters' slots."""
+    return Fields(
+        {
+            "stream": (config.stream_depth - 1).bit_length(),
+            "slot": (config.parameter_depth - 1).bit_length(),
+            "variant": VARIANT_BITS,
+        }
+    )

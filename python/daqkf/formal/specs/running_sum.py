@@ -1,0 +1,64 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""The specification of the running sum family: adders in place of a multiplier."""
+
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, override
+
+from daqkf.dialects.rpea import ArrayConfig
+from daqkf.formal.bits import Bits, all_of, constant, ite
+from daqkf.formal.spec import INTEGER_BITS, Rows, Spec, State, Word
+
+
+class RunningSumSpec(Spec):
+    """On a step, A -= Q · 2^shift; then Q = d - Q, or d + Q + 1 if the word says `keep`.
+
+    d is the sum of the even items less the odd ones, of which x may enter as -x - 1.
+    """
+
+    control: ClassVar = ("shift", "keep", "step", "last")
+    circuits: ClassVar = ({}, {"items": 1}, {"items": 4}, {"max_shift": 0}, {"index_bits": 5})
+    probes: ClassVar = {"A": [{"last": 1}], "A - Q": [{"step": 1, "last": 1}]}
+
+    @override
+    def state(self, seen: Mapping[str, Sequence[Bits]]) -> State:
+        (before,), (after,) = seen["A"], seen["A - Q"]
+        return {"A": before, "Q": before - after}
+
+    @override
+    def step(self, state: State, word: Word, rows: Rows) -> State:
+        running = self.joined(state, word, rows)
+        shift = word.get("shift", constant(0, 1)).zext(INTEGER_BITS)
+        term = ite(word["step"], state["Q"] << shift, constant(0, INTEGER_BITS))
+        return {"A": state["A"] - term, "Q": running}
+
+    def joined(self, state: State, word: Word, rows: Rows) -> Bits:
+        """Q after a word."""
+        running = ite(word["keep"], state["Q"] + 1, -state["Q"])
+        for item, (x,) in enumerate(rows):
+            odd = item % 2
+            running += -ite(word[f"complement{item}"], -x - 1, x) if odd else x
+        return running
+
+    @override
+    def sums(self, state: State) -> Sequence[Bits]:
+        return [state["A"]]
+
+    @override
+    def fits(self, config: ArrayConfig, state: State) -> Bits:
+        return all_of(
+            [
+                state["A"].fits(config.accumulator_width),
+                state["Q"].fits(config.running_sum_width),
+            ]
+        )
+
+    @override
+    def valid(self, config: ArrayConfig, word: Word) -> Bits:
+        if "shift" not in word:
+            return constant(1, 1)
+        return ~constant(config.max_shift, word["shift"].width).ult(word["shift"])
+
+
+SPEC = RunningSumSpec()

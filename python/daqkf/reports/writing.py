@@ -1,0 +1,86 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""`daqkf report`: the table on the screen, and the files with everything that was found."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from daqkf.passes.files import write_atomically
+from daqkf.passes.spaq_analyze import analysis_json
+from daqkf.reports.model import DETAILED, Entry, Quantised, describe_levels
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from rich.table import Table
+
+
+def write_report(entries: Sequence[Entry], folder: Path) -> None:
+    """Write `report.json` and the pictures, as .png and .svg, into a folder.
+
+    `report` is the picture of the matrix, or of several an overview; then, if they are few,
+    `matrices/` has the picture of each. Everything is made before the first file is written.
+    """
+    from daqkf.reports.figures import matrix_figure, overview_figure, rendered
+
+    pictures: dict[str, Figure] = {}
+    if len(entries) == 1:
+        pictures["report"] = matrix_figure(entries[0])
+    else:
+        pictures["report"] = overview_figure(entries)
+        for number, entry in enumerate(entries if len(entries) <= DETAILED else (), 1):
+            name = re.sub(r"[^\w.-]+", "_", entry.matrix.name)[:80]
+            pictures[f"matrices/{number}-{name}"] = matrix_figure(entry)
+    files = {"report.json": analysis_json(entry.facts() for entry in entries).encode()}
+    for name, figure in pictures.items():
+        files |= {f"{name}.{kind}": rendered(figure, kind) for kind in ("png", "svg")}
+    for name, data in files.items():
+        write_atomically(folder / name, data)
+
+
+def table(entries: Sequence[Entry]) -> "Table":
+    """The findings, a row for each matrix."""
+    from rich.table import Table
+
+    shown = Table(caption="range: largest to smallest non-zero magnitude; entropy: of a weight")
+    shown.add_column("matrix", overflow="fold")
+    shown.add_column("shape", justify="right", no_wrap=True)
+    shown.add_column("pattern", no_wrap=True)
+    fitted = any(found and found.level_set for found in (entry.quantised for entry in entries))
+    for heading in ("sparsity", "a channel's non-zeros", "range", "entropy"):
+        shown.add_column(heading, justify="right")
+    if fitted:
+        shown.add_column("levels")
+        shown.add_column("SQNR", justify="right")
+    for entry in entries:
+        shown.add_row(*_row(entry), *(_levels(entry.quantised) if fitted else ()))
+    return shown
+
+
+def _row(entry: Entry) -> tuple[str, ...]:
+    analysis = entry.analysis
+    counts = analysis.sparsity.column_nonzeros
+    return (
+        entry.matrix.name,
+        "{}×{}".format(*analysis.shape),
+        analysis.sparsity.pattern,
+        f"{1 - analysis.density:.1%}",
+        f"{counts.min()}…{np.median(counts):g}…{counts.max()}",
+        f"{analysis.dynamic_range:.0f} dB",
+        f"{analysis.entropy.total:.2f} bits",
+    )
+
+
+def _levels(found: Quantised | None) -> tuple[str, str]:
+    if found is None or found.level_set is None:
+        return "", ""
+    if found.history is None:
+        return describe_levels(found.level_set), "as given"
+    return (
+        describe_levels(found.level_set),
+        "exact" if found.sqnr is None else f"{found.sqnr:.1f} dB",
+    )
