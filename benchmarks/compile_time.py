@@ -56,13 +56,12 @@ def feed_forward(widths: Sequence[int]) -> Any:
 
 def compile_once(path: Path, sparsity: float | None) -> dict[str, float]:
     """Seconds, mebibytes at most, and non-zeros of one compilation, images included."""
-    from daqkf.compiler.layer import level_set
     from daqkf.compiler.network import compile_network
     from daqkf.dialects.spaq import ConstantOp
 
     start = time.perf_counter()
     network = compile_network(
-        path, levels=level_set("uniform-15"), sparsity=sparsity, target="wide", second_order=False
+        path, levels="uniform-15", sparsity=sparsity, target="wide", second_order=False
     )
     size = sum(row["program_bytes"] for row in network.traffic())
     seconds = time.perf_counter() - start

@@ -141,8 +141,8 @@ def quantize_attention(
 ) -> int:
     """Turn a network's softmax attentions into `nn.attention`s where that pays; returns how many.
 
-    Their scales are those of the largest magnitudes on the samples, the network's inputs by name, or
-    batches of them.
+    Their scales are those of the largest magnitudes on the samples: the network's inputs by
+    name, or batches of them.
 
     Raises:
         ValueError: inputs that do not fit, levels beyond 1..127.

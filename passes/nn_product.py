@@ -90,8 +90,8 @@ def _is_of_activations(op: MatmulOp, operands: PythonValues) -> bool:
 def quantize_products(module: ModuleOp, samples: Inputs | Sequence[Inputs]) -> int:
     """Turn the `nn.matmul`s of a network's activations into `nn.product`s; returns how many.
 
-    Their scales are those of the largest magnitudes on the samples, the network's inputs by name, or
-    batches of them.
+    Their scales are those of the largest magnitudes on the samples: the network's inputs by name,
+    or batches of them.
 
     Raises:
         ValueError: inputs that do not fit.

@@ -9,7 +9,7 @@ Walther, "Evaluating Derivatives", 2008). What one kind of operation does is one
 `PRODUCTS`. Roundings pass gradients straight through (Bengio, Léonard and Courville, 2013).
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -169,7 +169,8 @@ class Tape:
                 back = self._through(op, gradient, visit, op.input in wanted)
                 gradients: Gradients = [back, *[None] * (len(op.operands) - 1)]
             elif any(value in wanted for value in op.operands):
-                gradients = _product(op, self.values, gradient)
+                read = [self.values[value] for value in op.operands]
+                gradients = gradients_of(op, read, self.values[op.results[0]], gradient)
             else:
                 continue
             for value, own in zip(op.operands, gradients, strict=True):
@@ -199,7 +200,9 @@ class Tape:
                 visit(inner, own)
             if not any(value in wanted for value in inner.operands):
                 continue
-            gradients = _product(inner, call.values, own, call.lengths)
+            read = [call.values[value] for value in inner.operands]
+            result_of = call.values[inner.results[0]]
+            gradients = gradients_of(inner, read, result_of, own, call.lengths)
             for value, part in zip(inner.operands, gradients, strict=True):
                 if part is not None and value in wanted:
                     _add(found, value, part)
@@ -235,17 +238,28 @@ def _add(found: dict[SSAValue, Array], value: SSAValue, gradient: Array) -> None
     found[value] = found[value] + gradient if value in found else gradient
 
 
-def _product(
-    op: Operation, values: Mapping[SSAValue, Array], gradient: Array, lengths: Sequence[int] = ()
+def gradients_of(
+    op: Operation, arguments: Values, result: Array, gradient: Array, lengths: Sequence[int] = ()
 ) -> Gradients:
-    arguments = [values[value] for value in op.operands]
+    """The gradients of an operation's operands.
+
+    Args:
+        op: the operation.
+        arguments: what it read.
+        result: what it gave.
+        gradient: of that.
+        lengths: tokens of each sequence, of attention.
+
+    Raises:
+        NoGradientError: it has no entry in `PRODUCTS`.
+    """
     with np.errstate(all="ignore"):
         if isinstance(op, spaq.AttentionOp):
             return _attention(op, arguments, gradient, lengths)
         product = PRODUCTS.get(type(op))
         if product is None:
             raise NoGradientError(op.name)
-        return product(op, arguments, values[op.results[0]], gradient)
+        return product(op, arguments, result, gradient)
 
 
 def _to_shape(gradient: Array, shape: tuple[int, ...]) -> Array:

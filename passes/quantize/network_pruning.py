@@ -16,80 +16,112 @@ import numpy as np
 from numpy.typing import NDArray
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.dialects.func import FuncOp
-from xdsl.ir import SSAValue
+from xdsl.ir import Operation, SSAValue
 
 from daqkf.dialects.nn import LinearOp
 from daqkf.dialects.spaq import ConstantOp, MatmulOp
 from daqkf.passes.quantize.input_statistics import InputStatistics
 from daqkf.passes.quantize.network_statistics import Batch, Statistics, sweep
 from daqkf.passes.quantize.pruning import (
+    NETWORK,
     PruningProblem,
     allocate_sparsity,
     dense_targets,
 )
-from daqkf.passes.quantize.weights import bias_of, replace_constant
+from daqkf.passes.quantize.weights import bias_of, float_products, replace_constant
 
 Array = NDArray[Any]
 Progress = Callable[[str], None]
-POWER = 1.0
+
+_SPREAD = 0.05, 20.0
+"""How much less or more than on average a row may count; how much it matters is an estimate."""
 
 
 @dataclass
 class _Inputs:
     """What is the same for all kernels that read one value."""
 
-    dense: InputStatistics
+    dense: NDArray[np.float64]
+    """[K] the mean in the dense network."""
     pruned: InputStatistics
+    """Of the pruned network's inputs."""
     cross: NDArray[np.float64]
     """[K, K] covariance of the pruned network's inputs with the dense one's."""
-    tokens: int
     problems: dict[bool, PruningProblem] = field(default_factory=dict[bool, PruningProblem])
 
     @classmethod
     def of(cls, dense: Array, pruned: Array, weights: Array) -> "_Inputs":
-        w = (weights / weights.mean()) ** POWER
-        w = np.clip(w, 0.05, 20)
-        w = (w / w.mean()).astype(np.float32)
+        """From inputs [T, K] of both networks, and how much each row matters [T]."""
+        share = np.clip(weights / max(float(weights.mean()), 1e-30), *_SPREAD)
+        share = (share / share.mean()).astype(np.float32)[:, np.newaxis]
+        means = [(x * share).mean(axis=0, dtype=np.float64) for x in (dense, pruned)]
+        before, now = (
+            (x - mean.astype(np.float32)) * np.sqrt(share)
+            for x, mean in zip((dense, pruned), means, strict=True)
+        )
+        tokens = np.float32(len(dense))
+        covariance, cross = (now.T @ other / tokens for other in (now, before))
+        own = InputStatistics(means[1], covariance.astype(np.float64))
+        return cls(means[0], own, cross.astype(np.float64))
 
-        def weighted(x):
-            mean = (x * w[:, None]).mean(axis=0, dtype=np.float64)
-            c = (x - mean.astype(np.float32)) * np.sqrt(w)[:, None]
-            return c, InputStatistics(mean, (c.T @ c).astype(np.float64) / len(x))
+    def problem(self, with_bias: bool) -> PruningProblem:
+        """With or without a bias to take up changes of the mean."""
+        if with_bias not in self.problems:
+            hessian = self.pruned.hessian(with_bias=with_bias)
+            self.problems[with_bias] = PruningProblem.of(hessian)
+        return self.problems[with_bias]
 
-        a, own = weighted(pruned)
-        b, before = weighted(dense)
-        cross = a.T @ b / np.float32(len(dense))
-        return cls(before, own, cross.astype(np.float64), len(dense))
+    def target(self, weights: Array, with_bias: bool) -> NDArray[np.float64]:
+        """Weights [K, N] that bring the outputs nearer to the dense network's."""
+        covariance, cross = self.pruned.covariance, self.cross
+        if not with_bias:
+            covariance = covariance + np.outer(self.pruned.mean, self.pruned.mean)
+            cross = cross + np.outer(self.pruned.mean, self.dense)
+        return dense_targets(weights, covariance, cross)
+
+
+@dataclass(frozen=True)
+class _Kernel:
+    """A kernel that is a single layer."""
+
+    call: LinearOp
+    matmul: MatmulOp
+    weights: ConstantOp
+
+
+def _kernels(module: ModuleOp) -> dict[str, _Kernel]:
+    """The kernels of a network that are single layers, by name, in the order in which they run."""
+    layers: dict[str, list[tuple[MatmulOp, ConstantOp]]] = {}
+    for matmul, constant in float_products(module):
+        layers.setdefault(_function_of(matmul), []).append((matmul, constant))
+    found: dict[str, _Kernel] = {}
+    for op in module.walk():
+        if isinstance(op, LinearOp):
+            name = op.callee.root_reference.data
+            own = layers.get(name, [])
+            if name not in found and len(own) == 1:
+                found[name] = _Kernel(op, *own[0])
+    return found
+
+
+def _function_of(op: Operation) -> str:
+    function = op.parent_op()
+    assert isinstance(function, FuncOp)
+    return function.sym_name.data
 
 
 def kernel_shares(module: ModuleOp, statistics: Statistics, sparsity: float) -> dict[str, float]:
     """The share of zeros of each kernel by its name, from what zeroing each weight would cost."""
-    names: list[str] = []
+    kernels = _kernels(module)
     scores: list[Array] = []
-    for name, op, matmul, constant in _kernels(module):
-        rows = np.concatenate(statistics.rows[op.input])
+    for kernel in kernels.values():
+        rows = np.concatenate(statistics.rows[kernel.call.input])
         variance = rows.var(axis=0, dtype=np.float64)
-        sensitivity = statistics.sensitivity.get(matmul)
-        if sensitivity is None:
-            sensitivity = np.zeros(constant.array().shape[1])
-        weights = np.square(constant.array(), dtype=np.float64)
-        names.append(name)
-        scores.append((weights * variance[:, np.newaxis] * sensitivity).astype(np.float32))
-    return dict(zip(names, allocate_sparsity(scores, sparsity), strict=True))
-
-
-def _kernels(module: ModuleOp):
-    """The kernels of a network that are single layers: name, call, product and weights."""
-    functions = {op.sym_name.data: op for op in module.ops if isinstance(op, FuncOp)}
-    seen: set[str] = set()
-    for op in module.walk():
-        if not isinstance(op, LinearOp):
-            continue
-        name = op.callee.root_reference.data
-        found = float_products_of(functions[name])
-        if name not in seen and len(found) == 1:
-            seen.add(name)
-            yield name, op, *found[0]
+        weights = kernel.weights.array()
+        sensitivity = statistics.sensitivity.get(kernel.matmul, np.zeros(weights.shape[1]))
+        squares = np.square(weights, dtype=np.float64)
+        scores.append((squares * variance[:, np.newaxis] * sensitivity).astype(np.float32))
+    return dict(zip(kernels, allocate_sparsity(scores, sparsity), strict=True))
 
 
 def prune_network(
@@ -108,68 +140,40 @@ def prune_network(
         statistics: with rows of what kernels read.
         sparsity: 0 <= sparsity < 1.
         progress: told the name of each kernel.
-    """
-    shares = kernel_shares(module, statistics, sparsity)
-    moments: dict[SSAValue, _Inputs] = {}
 
-    def visit(op: LinearOp, kernel: FuncOp, rows: list[Array]) -> None:
-        name = kernel.sym_name.data
-        if name not in shares:
+    Raises:
+        ValueError: samples of which nothing that is measured depends.
+    """
+    kernels, shares = _kernels(module), kernel_shares(module, statistics, sparsity)
+    seen: dict[SSAValue, _Inputs] = {}
+
+    def visit(op: LinearOp, function: FuncOp, rows: list[Array]) -> None:
+        name = function.sym_name.data
+        kernel = kernels.pop(name, None)
+        if kernel is None:
             return
         progress(name)
-        share = shares.pop(name)
-        ((matmul, constant),) = float_products_of(kernel)
-        if op.input not in moments:
-            moments.clear()
+        if op.input not in seen:
+            seen.clear()
             places = statistics.places[op.input]
-            pruned = np.concatenate([x[at] for x, at in zip(rows, places, strict=True)])
-            dense = np.concatenate(statistics.rows[op.input])
-            moments[op.input] = _Inputs.of(
-                dense, pruned, np.concatenate(statistics.weights[op.input])
+            seen[op.input] = _Inputs.of(
+                np.concatenate(statistics.rows[op.input]),
+                np.concatenate([x[at] for x, at in zip(rows, places, strict=True)]),
+                np.concatenate(statistics.weights[op.input]),
             )
-        prune_kernel(
-            matmul,
-            constant,
-            moments[op.input],
-            share,
-            statistics.sensitivity.get(matmul),
-            statistics.curvature.get(matmul),
-        )
+        curvature = statistics.curvature.get(kernel.matmul)
+        _prune_kernel(kernel, seen[op.input], shares[name], curvature)
 
     sweep(module, inputs, visit)
 
 
-def float_products_of(kernel: FuncOp) -> list[tuple[MatmulOp, ConstantOp]]:
-    """The float products of a kernel."""
-    from daqkf.dialects.spaq.ops import defining_constant
-
-    return [
-        (op, constant)
-        for op in kernel.walk()
-        if isinstance(op, MatmulOp) and (constant := defining_constant(op.weights)) is not None
-    ]
-
-
-def prune_kernel(
-    matmul: MatmulOp,
-    constant: ConstantOp,
-    seen: _Inputs,
-    share: float,
-    sensitivity: NDArray[np.float64] | None,
-    outputs: NDArray[np.float64] | None = None,
+def _prune_kernel(
+    kernel: _Kernel, seen: _Inputs, share: float, curvature: NDArray[np.float64] | None
 ) -> None:
-    weights = constant.array()
-    bias = bias_of(matmul)
-    with_bias = bias is not None
-    if with_bias not in seen.problems:
-        seen.problems[with_bias] = PruningProblem.of(seen.pruned.hessian(with_bias=with_bias))
-    dense, pruned, cross = seen.dense, seen.pruned.covariance, seen.cross
-    if not with_bias:
-        pruned = pruned + np.outer(seen.pruned.mean, seen.pruned.mean)
-        cross = cross + np.outer(seen.pruned.mean, dense.mean)
-    target = dense_targets(weights, pruned, cross)
-    found = seen.problems[with_bias].solve(target, share, sensitivity, outputs)
+    weights, bias = kernel.weights.array(), bias_of(kernel.matmul)
+    target = seen.target(weights, bias is not None)
+    found = seen.problem(bias is not None).solve(target, share, curvature, NETWORK)
     if bias is not None:
-        mean = dense.mean @ weights.astype(np.float64) - seen.pruned.mean @ found
-        replace_constant(bias, (bias.array() + mean).astype(np.float32), None)
-    replace_constant(constant, found.astype(np.float32), None)
+        shift = seen.dense @ weights.astype(np.float64) - seen.pruned.mean @ found
+        replace_constant(bias, (bias.array() + shift).astype(np.float32), None)
+    replace_constant(kernel.weights, found.astype(np.float32), None)

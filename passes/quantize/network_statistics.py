@@ -105,6 +105,7 @@ class Statistics:
     curvature: dict[MatmulOp, NDArray[np.float64]] = field(
         default_factory=dict[MatmulOp, NDArray[np.float64]]
     )
+    """Of each product the same of pairs of outputs [N, N], up to a factor; where rows are kept."""
     rows: dict[SSAValue, list[Array]] = field(default_factory=dict[SSAValue, list[Array]])
     """Of each value that kernels read, what was kept of each batch [T, K]."""
     places: dict[SSAValue, list[Array]] = field(default_factory=dict[SSAValue, list[Array]])
@@ -152,7 +153,7 @@ def observe(
         vectors = seeds(outputs, batch)
         gradients = seeds.vjp(outputs, batch, loss.direction(vectors, rng))
         samples += len(vectors)
-        seen = _Squares(tape)
+        seen = _Squares(tape, pairs=rows > 0)
         try:
             tape.backward([gradients.get(name) for name in names], seen.visit)
             squares = seen.squares
@@ -181,7 +182,8 @@ def observe(
 class _Squares:
     """Sums of squared gradients, of each product's outputs and of the rows that they are of."""
 
-    def __init__(self, tape: Tape):
+    def __init__(self, tape: Tape, *, pairs: bool):
+        self.pairs = pairs
         self.squares: dict[MatmulOp, NDArray[np.float64]] = {}
         self.moments: dict[MatmulOp, NDArray[np.float64]] = {}
         self.matters: dict[SSAValue, Array] = {}
@@ -191,9 +193,10 @@ class _Squares:
 
     def visit(self, op: MatmulOp, gradient: Array) -> None:
         """Add the gradient [T, N] of a product."""
-        moment = gradient.T @ gradient
-        self.squares[op] = self.squares.get(op, 0.0) + np.diag(moment)
-        self.moments[op] = self.moments.get(op, 0.0) + moment
+        squares = np.einsum("tn,tn->n", gradient, gradient)
+        self.squares[op] = self.squares.get(op, 0.0) + squares
+        if self.pairs:
+            self.moments[op] = self.moments.get(op, 0.0) + gradient.T @ gradient
         value = self._reads[op]
         rows = np.einsum("tn,tn->t", gradient, gradient)
         self.matters[value] = self.matters.get(value, 0.0) + rows

@@ -20,7 +20,18 @@ Ints = NDArray[np.int64]
 SIDE, CLASSES = 12, 10
 WIDTHS = (SIDE * SIDE, 128, 128, 128, CLASSES)
 
-_SEGMENTS = ("abcdef", "bc", "abged", "abgcd", "fgbc", "afgcd", "afgedc", "abc", "abcdefg", "abcdfg")
+_SEGMENTS = (
+    "abcdef",
+    "bc",
+    "abged",
+    "abgcd",
+    "fgbc",
+    "afgcd",
+    "afgedc",
+    "abc",
+    "abcdefg",
+    "abcdfg",
+)
 """Those that are lit in 0, 1, … 9, of seven-segment displays."""
 
 _PLACES = {
@@ -98,7 +109,7 @@ def _slope(x: Floats) -> Floats:
     return cast(Floats, ndtr(x) + x * np.exp(-x * x / 2) / np.float32(np.sqrt(2 * np.pi)))
 
 
-def train(seed: int = 0, steps: int = 1200, batch: int = 128, rate: float = 2e-3) -> Classifier:
+def train(seed: int = 0, steps: int = 800, batch: int = 96, rate: float = 2e-3) -> Classifier:
     """A classifier from random weights, by Adam; deterministic."""
     rng = np.random.default_rng(seed)
     layers = [

@@ -10,11 +10,14 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from numpy.typing import NDArray
 from xdsl.dialects.builtin import ModuleOp
+from xdsl.dialects.func import FuncOp
 
 from daqkf.compiler.compiled_network import CompiledNetwork
 from daqkf.compiler.formats import load_network
+from daqkf.compiler.network import prune_file
 from daqkf.passes.quantize.accuracy import Array, Arrays
 from daqkf.passes.quantize.network_statistics import outputs_of
+from daqkf.passes.quantize.weights import bias_of, float_products
 from daqkf.studies.minilm.export_onnx import export_minilm
 from daqkf.studies.minilm.model import Floats, MiniLM, pool
 
@@ -81,3 +84,25 @@ def embeddings(
             outputs = outputs_of(network, batch)
         found.append(measure(outputs, batch))
     return np.concatenate(found)
+
+
+def pruned_model(
+    model: MiniLM,
+    sentences: Sequence[str],
+    sparsity: float,
+    progress: Callable[[str], None] = lambda stage: None,
+) -> MiniLM:
+    """The model with a share of zeros in all linear layers together; see `prune_network`.
+
+    Raises:
+        DaqkfError: a sparsity outside 0 <= sparsity < 1.
+    """
+    network = prune_file(
+        network_of(model), inputs_of(model, sentences), sparsity, SentenceEmbedding(), progress
+    )
+    layers: dict[str, tuple[Floats, Floats]] = {}
+    for matmul, weights in float_products(network):
+        function, bias = matmul.parent_op(), bias_of(matmul)
+        assert isinstance(function, FuncOp) and bias is not None
+        layers[function.sym_name.data] = weights.array(), bias.array()
+    return model.with_linears(layers)
