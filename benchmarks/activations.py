@@ -1,12 +1,11 @@
 # Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-"""How to quantise activations: the MiniLM encoder with int8 weights, by several methods.
+"""Compare ways to quantise activations in the MiniLM encoder, whose weights are int8.
 
-Each row is the cosine of the sentence embeddings to those of the float model, its mean and its
-minimum. Ranges are calibrated on a part of the calibration sentences, which keeps their inputs in
-memory.
-Weights have 127 magnitudes per output channel, without pruning.
+Each row has the mean and the least cosine of the sentence embeddings to those of the float model.
+Ranges are calibrated on a part of the calibration sentences, because their inputs are kept in
+memory. Weights have 127 magnitudes per output channel, and are not pruned.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -34,23 +33,23 @@ from daqkf.studies.minilm.model import MiniLM, load_calibration, load_evaluation
 
 FUNCTION = "gelu"
 CALIBRATION_STEP = 7
-"""One calibration sentence in so many is used."""
+"""One of this many calibration sentences is used."""
 
 Floats = NDArray[np.floating]
 Stage = Callable[[str, Floats], Floats]
-"""What becomes of a layer's input or output on its way through int8."""
+"""A function that passes a layer's input or output (by the layer's name) through int8."""
 
 
 @dataclass(frozen=True)
 class Observed:
-    """Inputs and outputs [tokens, features] of every linear layer on the calibration set."""
+    """The inputs and outputs [tokens, features] of every linear layer on the calibration set."""
 
     inputs: Mapping[str, Floats]
     outputs: Mapping[str, Floats]
 
     @classmethod
     def on(cls, model: MiniLM, sentences: list[str]) -> "Observed":
-        """One sentence at a time, so that there is no padding."""
+        """Observe the model on these sentences, one at a time, so that there is no padding."""
         inputs: dict[str, list[Floats]] = {name: [] for name in model.linear_names}
         outputs: dict[str, list[Floats]] = {name: [] for name in model.linear_names}
 
@@ -69,12 +68,12 @@ class Observed:
 
 
 def through(columns: Mapping[str, Columns]) -> Stage:
-    """To int8 columns and back."""
+    """A stage that quantises to these int8 columns and back to floats."""
     return lambda name, x: columns[name].dequantize(columns[name].quantize(x))
 
 
 def second_scale(x: Floats, count: int) -> Columns:
-    """The `count` features of largest range have one scale, all others another."""
+    """Columns with one scale for the `count` features of largest range, and one for the others."""
     ranges = absmax_ranges(x)
     order = np.argsort(-ranges)
     scales = np.full(len(ranges), ranges[order[count]])
@@ -83,7 +82,7 @@ def second_scale(x: Floats, count: int) -> Columns:
 
 
 class Evaluation:
-    """The encoder on the evaluation set, with stages put in."""
+    """The encoder on the evaluation set, with stages for the inputs and outputs of layers."""
 
     def __init__(self, model: MiniLM, sentences: list[str]):
         self.model, self.sentences = model, sentences
@@ -97,14 +96,14 @@ class Evaluation:
         inner: Stage | None = None,
         weights: Mapping[str, Floats] | None = None,
     ) -> NDArray[np.float64]:
-        """The cosine of each embedding; `inner` stands for the function of the FFN's sums."""
+        """The cosine of each embedding; `inner` replaces the function of the feed-forward sums."""
         weights = weights or self.levels
         between: Floats = np.empty(0)
 
         def linear(name: str, x: Floats) -> Floats:
             nonlocal between
             if inner is not None and name.endswith("ffn.down"):
-                x = between  # the integers that the table has left
+                x = between  # the integers that leave the table
             elif read is not None:
                 x = read(name, x)
             y = x @ weights[name] + self.model.linear(name)[1]
@@ -118,22 +117,22 @@ class Evaluation:
 
 
 def fitted(weights: Floats) -> Floats:
-    """Weights [K, N] through int8 with a scale per output channel."""
+    """Weights [K, N] after int8 quantisation with a scale per output channel."""
     found = fit(weights, LevelSet.of("uniform", 127))
     return (found.levels * found.scales).astype(np.float32)
 
 
 def folded(share: float, x: Floats) -> NDArray[np.float64]:
-    """A scale per feature to divide inputs by and multiply weights with: range^share.
+    """For each feature, a factor range^share that divides the inputs and multiplies the weights.
 
-    SmoothQuant (Xiao et al., ICML 2023) without its weight term.
+    This is SmoothQuant (Xiao et al., ICML 2023) without its term of the weights.
     """
     scales = absmax_ranges(x) ** share
     return scales / np.exp(np.log(scales).mean())
 
 
 def inputs(evaluation: Evaluation, seen: Observed) -> Iterator[tuple[str, NDArray[np.float64]]]:
-    """Methods for inputs alone."""
+    """Evaluate methods for inputs; outputs are floats."""
     model = evaluation.model
 
     def each(columns: Callable[[Floats], Columns]) -> NDArray[np.float64]:
@@ -165,7 +164,7 @@ def inputs(evaluation: Evaluation, seen: Observed) -> Iterator[tuple[str, NDArra
 
 
 def outputs(evaluation: Evaluation, seen: Observed) -> Iterator[tuple[str, NDArray[np.float64]]]:
-    """Methods for outputs, behind inputs that are split; GELU runs in float."""
+    """Evaluate methods for outputs; inputs are split columns, and GELU is computed in floats."""
     read = through({n: Columns.of(absmax_ranges(x), 0.02) for n, x in seen.inputs.items()})
 
     def each(ranges: Callable[[Floats], float | NDArray[np.float64]]) -> NDArray[np.float64]:
@@ -182,7 +181,7 @@ def outputs(evaluation: Evaluation, seen: Observed) -> Iterator[tuple[str, NDArr
 
 
 def tables(evaluation: Evaluation, seen: Observed) -> Iterator[tuple[str, NDArray[np.float64]]]:
-    """Methods for GELU, behind inputs that are split and before outputs per channel."""
+    """Evaluate methods for GELU; inputs are split columns, and outputs have a scale per channel."""
     read = through({n: Columns.of(absmax_ranges(x), 0.02) for n, x in seen.inputs.items()})
     leave = through(
         {n: Columns.plain(absmax_ranges(y) * HEADROOM) for n, y in seen.outputs.items()}

@@ -1,10 +1,11 @@
 # Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-"""What int8 attention with few levels of keys and values does to MiniLM's embeddings.
+"""Find how int8 attention with few levels of keys and values changes MiniLM's embeddings.
 
-All else is in float. For each number of levels the cosine to the float model, and the bytes of the
-programs that keys and values become, a token and layer: of some sequences and layers.
+All else is computed in floats. For each number of levels, the table has the cosine to the float
+model, and the bytes per token and layer of the programs that keys and values become. The bytes are
+those of a sample of sequences and layers.
 """
 
 import argparse
@@ -37,26 +38,26 @@ from daqkf.support.console import table_console
 
 LEVELS = 7, 15, 31, 63, 127
 EVERY = 24
-"""Of so many sequences and layers one is packed, to count its bytes."""
+"""One of this many sequences and layers is packed into a program, to count its bytes."""
 CALIBRATION = 200
-"""Sentences."""
+"""The number of calibration sentences."""
 
 
 @dataclass
 class Packed:
-    """Counts what the programs of sequences have, and computes their results."""
+    """Computes attention exactly, and counts the bytes of a sample of its programs."""
 
     config: ArrayConfig
     machine: Machine
     sequences: int = 0
     tokens: int = 0
     bytes: int = 0
-    """Of those that are packed."""
+    """The bytes of the programs in the sample."""
 
     def attention(
         self, op: AttentionOp, queries: NDArray[np.int8], operands: Operands
     ) -> NDArray[np.int8]:
-        """The exact integers; some programs are measured."""
+        """The exact integers of the operation; the program of some sequences is measured."""
         if self.sequences % EVERY == 0:
             self.tokens += len(queries)
             self.bytes += len(attention_program(op, operands, self.config, self.machine))
@@ -65,7 +66,7 @@ class Packed:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Entry point."""
+    """Print the table."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -107,7 +108,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def embeddings(
     states: Sequence[NDArray[Any]], inputs: dict[str, NDArray[Any]]
 ) -> NDArray[np.float32]:
-    """[B, D] of the last states [B, L, D]."""
+    """The embeddings [B, D] of the last states [B, L, D]."""
     (found,) = states
     return pool(found, inputs["attention_mask"])
 

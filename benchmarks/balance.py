@@ -1,17 +1,18 @@
 # Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-"""How much of a run the lanes idle, over MiniLM's 36 matrices, and what scheduling takes.
+"""Find how much of a run the lanes idle, for MiniLM's 36 matrices, and how long scheduling takes.
 
-Idle is 1 - words / (P · cycles): words of all streams, and cycles from the start until the post
-unit has taken the last output. `shares` is the part that the longest stream is beyond the mean,
-`post` what the unit adds: elements that wait for it, and the queue at the end. The worst of the
-six layers of each kind, without extra columns for outliers.
+Idle is 1 - words / (P · cycles), with the words of all streams, and the cycles from the start until
+the post unit has taken the last output. `shares` is the part of it that comes from the longest
+stream, which is longer than the mean. `post` is the part that comes from the post unit: elements
+wait for it, and it has a queue at the end. Each row has the worst of the six layers of a kind,
+without extra columns for outliers.
 
-`post_lanes` are the fewest, a power of two, with which the lanes idle for less than 2 %; with
-fewer the run waits for the unit.
+`post_lanes` is the smallest power of two with which the lanes idle for less than 2 %. With fewer
+post lanes, the run waits for the post unit.
 
-With --times: how long the pass and `daqkf-opt -p dfke-schedule` take.
+With --times, the tables show how long the pass and `daqkf-opt -p dfke-schedule` take.
 """
 
 import argparse
@@ -53,7 +54,7 @@ LARGE = {
     "parameter_depth": 4096,
     "result_depth": 16384,
 }
-"""A machine that holds the largest of these shapes."""
+"""The options of a machine that holds the largest of these shapes."""
 KERNEL = """
 func.func @layer(%x: tensor<?x{K}xi8>) -> tensor<?x{N}xi8> {{
   %y = dfke.kernel(%k = %x) : tensor<?x{K}xi8> -> tensor<?x{N}xi8> {{
@@ -71,7 +72,7 @@ SHAPES = ((384, 384), (1536, 384), (384, 1536), (4095, 1024), (1024, 4096), (409
 
 @dataclass(frozen=True)
 class Idle:
-    """Shares of a run in which lanes idle."""
+    """The shares of a run in which lanes idle."""
 
     total: float
     shares: float
@@ -79,7 +80,7 @@ class Idle:
 
     @classmethod
     def of(cls, costs: NDArray[np.int64], shares: list[NDArray[np.int64]], turn: int) -> "Idle":
-        """Of a schedule whose outputs take the post unit `turn` cycles each."""
+        """Compute them for a schedule in which the post unit takes `turn` cycles for an output."""
         cycles = run_cycles(costs, shares, turn)
         longest = max(int(costs[share].sum()) for share in shares)
         words = costs.sum() / len(shares)
@@ -95,7 +96,7 @@ def kinds(model: MiniLM) -> dict[str, list[str]]:
 
 
 def costs_of(model: MiniLM, name: str, levels: str, sparsity: float) -> NDArray[np.int64]:
-    """Words of each output [N]."""
+    """The stream words of each output, [N]."""
     weights = magnitude_prune(model.linear(name)[0], sparsity)
     return running_sum.cost(fit(weights, level_set(levels)).levels, 3)
 
@@ -129,7 +130,7 @@ def idle(model: MiniLM, levels: str, sparsity: float) -> Table:
 
 
 def tile(model: MiniLM, levels: str, sparsity: float) -> Table:
-    """What a tile's cycles go into on the generic target; results leave beside the next tile."""
+    """The table of a tile's cycles on the generic target; results leave beside the next tile."""
     machine = load_target("generic").machine
     turn = machine.post_cycles
     table = Table(title=f"{levels}, {sparsity:.0%} zeros: cycles of a tile, generic target")
@@ -145,7 +146,7 @@ def tile(model: MiniLM, levels: str, sparsity: float) -> Table:
 
 
 def random_levels(shape: tuple[int, int]) -> NDArray[np.int8]:
-    """Levels [K, N] within ±15, 70 % of them zero."""
+    """Random levels [K, N] within ±15, of which 70 % are zero."""
     rng = np.random.default_rng(0)
     levels = rng.integers(-15, 16, shape, np.int8)
     levels[rng.random(shape) < 0.7] = 0
@@ -153,7 +154,7 @@ def random_levels(shape: tuple[int, int]) -> NDArray[np.int8]:
 
 
 def seconds(shape: tuple[int, int], folder: str) -> tuple[float, float]:
-    """Of the schedule alone, and of `daqkf-opt -p dfke-schedule`, which also reads and prints."""
+    """The seconds of the schedule alone, and of `daqkf-opt -p dfke-schedule`, with its parsing."""
     levels = random_levels(shape)
     start = time.perf_counter()
     schedule(levels, Machine(**LARGE))
@@ -172,7 +173,7 @@ def seconds(shape: tuple[int, int], folder: str) -> tuple[float, float]:
 
 
 def times() -> Table:
-    """How long scheduling takes."""
+    """The table of how long scheduling takes."""
     table = Table(title="seconds to schedule, 70 % zeros, 4 PEs")
     for heading in ("K x N", "the pass", "daqkf-opt"):
         table.add_column(heading, justify="right")

@@ -1,12 +1,13 @@
 # Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-"""How long compiling a network takes, and how it grows with the non-zeros.
+"""Measure how long compiling a network takes, and how the time grows with the non-zeros.
 
-Feed-forward networks of random weights (K = N = `--width`, GELU between layers), of 1, 2, … 16
-layers; and single layers of 1, 4 and 16 times the weights. Each in a process of its own, for its
-peak memory. `relative` is the time per non-zero in units of the first of its kind: 1 is linear.
-With --minilm also the whole MiniLM encoder, as exported.
+The networks are feed-forward networks of 1, 2, … 16 layers with random weights (K = N = `--width`,
+GELU between layers), and single layers of 1, 4 and 16 times as many weights. Each is compiled in a
+process of its own, so that its peak memory is known. `relative` is the time per non-zero, divided
+by that of the first network of the kind: 1 means linear growth. With --minilm, the exported MiniLM
+encoder is compiled, too.
 """
 
 import argparse
@@ -32,7 +33,7 @@ SPARSITY = 0.5
 
 
 def feed_forward(widths: Sequence[int]) -> Any:
-    """An ONNX model of layers of these widths."""
+    """An ONNX model whose layers have these widths."""
     from onnx import TensorProto, helper, numpy_helper
 
     rng = np.random.default_rng(0)
@@ -55,7 +56,7 @@ def feed_forward(widths: Sequence[int]) -> Any:
 
 
 def compile_once(path: Path, sparsity: float | None) -> dict[str, float]:
-    """Seconds, mebibytes at most, and non-zeros of one compilation, images included."""
+    """Compile once, with program images: seconds, peak memory in MiB, and non-zeros."""
     from daqkf.compiler.network import compile_network
     from daqkf.dialects.spaq import ConstantOp
 
@@ -72,7 +73,7 @@ def compile_once(path: Path, sparsity: float | None) -> dict[str, float]:
 
 
 def measured(path: Path, sparsity: float | None) -> dict[str, float]:
-    """The same in a process of its own."""
+    """Compile once in a process of its own, with the same results."""
     arguments = [sys.executable, __file__, "--one", str(path)]
     if sparsity is not None:
         arguments += ["--sparsity", str(sparsity)]
@@ -81,7 +82,7 @@ def measured(path: Path, sparsity: float | None) -> dict[str, float]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Entry point."""
+    """Print the tables."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -1,12 +1,12 @@
 # Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-"""Cycles against a dense array with the same lanes, for sparsities and level sets.
+"""Compare cycles with those of a dense array of the same lanes, by sparsity and level set.
 
-The stream words of the longest element, or the cycles of the post unit if those are more:
-what the array takes apart from latency and collisions, about a percent. `daqkf demo` measures
-the cycles themselves. MiniLM's layer.0.ffn.up, pruned by magnitude, with the 2 % more columns
-that its outlier features and channels take; the dense array does without.
+The cycles are the stream words of the longest element, or those of the post unit if it takes more.
+Latency and collisions, about a percent, are left out; `daqkf demo` measures real cycles. The layer
+is MiniLM's layer.0.ffn.up, pruned by magnitude. It has the 2 % more columns that outlier features
+and channels need, which the dense array does without.
 """
 
 from dataclasses import replace

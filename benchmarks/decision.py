@@ -1,11 +1,11 @@
 # Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-"""A decision from the level table against fitting every candidate level set.
+"""Compare a decision from the level table with fitting every candidate level set.
 
-Both find the level set with the fewest cycles that reaches an SQNR, for the matrices of MiniLM's
-first layer at 50 % sparsity. Printed are the times, their ratio, and what the looked-up choice
-really reaches and costs beside the best one.
+Both look for the level set that reaches an SQNR in the fewest cycles, for the matrices of MiniLM's
+first layer at 50 % sparsity. The table has the times and their ratio, and what the decision really
+reaches and costs beside the best level set.
 """
 
 import time
@@ -28,7 +28,7 @@ SHIFT = load_target("generic").machine.max_shift
 
 
 def timed[T](work: Callable[[], T], repeats: int) -> tuple[T, float]:
-    """The result and the shortest of several processor times, in seconds."""
+    """The result, and the shortest of several processor times in seconds."""
     times = []
     for _ in range(repeats):
         start = time.process_time()
@@ -38,7 +38,7 @@ def timed[T](work: Callable[[], T], repeats: int) -> tuple[T, float]:
 
 
 def fit_all(weights: np.ndarray, candidates: tuple[LevelSet, ...]) -> dict[LevelSet, np.ndarray]:
-    """SQNR in dB and mean cycles of every candidate."""
+    """The SQNR in dB and the mean cycles of every candidate."""
     results = {}
     for levels in candidates:
         found = fit(weights, levels)

@@ -1,19 +1,19 @@
 # Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-"""Run-time dispatch on a real layer, and what noise in its inputs does to the decisions.
+"""Run-time dispatch on a real layer, and how noise in the inputs changes its decisions.
 
-Layers of MiniLM in two variants of different sparsity. Sentences calibrate the table; others
-are run, as they are and with Gaussian noise added to their activations. For every noise:
+Layers of MiniLM have two variants of different sparsity. Some sentences calibrate the decision
+table. The others are run, without noise and with Gaussian noise added to their activations. The
+table has for each noise:
 
 - the share of tiles that take the fast variant, and of decisions that the noise changed;
-- the output's signal-to-noise ratio (dB) to the float layer over the same inputs, with the
-  dispatch, with as many fast tiles taken at random, and with each variant alone;
+- the output's signal-to-noise ratio (dB) to the float layer on the same inputs, with the
+  dispatch, with the same number of fast tiles taken at random, and with each variant alone;
 - the mean cycles of a tile.
 
-The budget is the error that half of the calibration tiles exceed in the fast variant.
-
-The golden model stands for the RTL; at the end some tiles go through the RTL itself.
+The error budget is the error that half of the calibration tiles exceed in the fast variant. The
+golden model stands for the RTL; at the end, some tiles are run in the RTL itself.
 """
 
 import argparse
@@ -44,13 +44,13 @@ from daqkf.studies.minilm.model import MiniLM, load_sentences
 from daqkf.support.console import table_console
 
 CALIBRATION = 60
-"""Sentences that calibrate; the others are run."""
+"""The number of sentences that calibrate; the others are run."""
 
 UNLIMITED = 1e6
-"""A budget, in steps of the output, that every variant keeps."""
+"""An error budget in steps of the output, which no variant exceeds."""
 
 NOISE = (np.inf, 40.0, 30.0, 20.0, 10.0)
-"""Signal-to-noise ratios of the activations, dB."""
+"""The signal-to-noise ratios of the activations in dB."""
 
 
 @dataclass(frozen=True)
@@ -69,11 +69,12 @@ CASES = (
 )
 LEVELS = "codebook-15"
 HOW = ("dispatch", "slow", "fast")
-"""With the dispatch, and if every tile took variant 0 or variant 1."""
+"""The ways to choose a variant: by dispatch, always variant 0 (slow), or always variant 1
+(fast)."""
 
 
 def mixed(slow: float, fast: float, share: float) -> float:
-    """The signal-to-noise ratio, dB, if as many tiles took the fast variant, but any."""
+    """The signal-to-noise ratio in dB if a share of the tiles, taken at random, were fast."""
     noise = (1 - share) * 10 ** (-slow / 10) + share * 10 ** (-fast / 10)
     return float(-10 * np.log10(noise))
 
@@ -89,7 +90,7 @@ def fixed(design: daqkf.Design, variant: int, x: NDArray[Any]) -> NDArray[Any]:
 
 
 def cells(config: ArrayConfig, top: str) -> str:
-    """What yosys makes of a module of the array, for UltraScale+ without DSP blocks."""
+    """The resources of a module of the array on UltraScale+ without DSP blocks, by yosys."""
     files = emit_verilog(circuit_module(build_array(config)))
     yosys = tools.yosys()
     script = (

@@ -1,19 +1,20 @@
 # Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-"""What fusion saves on MiniLM's encoder: bytes over the array's ports, and cycles of its RTL.
+"""Measure what fusion saves for MiniLM's encoder: bytes over the ports, and cycles of the RTL.
 
-`plain` sends every layer's activations to the array and back, `fused` merges Q, K and V and
-chains the two layers of the feed-forward block, `normalised` also adds residuals and normalises on
-the array: all from the attention's output projection to the layer's end is one chain. `attended`
-also takes scores, softmax and context there, on a target with operand memories: a layer is one
-program, and its activations go in twice and come out once. Tokens of padding do not. All are
-compiled from the same pruned model for the same machine, and run on the same sentences in
-Verilator; what host and array do together is held against the fast model, bit for bit.
+`plain` sends every layer's activations to the array and back. `fused` merges Q, K and V, and chains
+the two layers of the feed-forward block. `normalised` also adds residuals and normalises on the
+array, so that one chain reaches from the attention's output projection to the end of the layer.
+`attended` computes scores, softmax and context there, too, on a target with operand memories: a
+layer is one program, and its activations go in twice and come out once. Tokens of padding are not
+sent to it. All variants are compiled from the same pruned model for the same machine, and run on
+the same sentences in Verilator. The joint results of host and array are compared with the fast
+model, bit for bit.
 
-Cycles are those of the whole run: of `one by one` a program is loaded when the one before is
-done, of `overlapped` while it runs (two banks). The host's own time is in none. With -o also a
-picture.
+Cycles are those of a whole run. In `one by one`, a program is loaded when the one before is done;
+in `overlapped`, it is loaded while the other one runs (two banks). The time of the host is not
+counted. With -o, the figures are also drawn.
 """
 
 import argparse
@@ -50,30 +51,30 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "normalised": {},
     "attended": {"products": True},
 }
-"""Options of each."""
+"""The compiler's options for each variant."""
 CALIBRATION = 200
-"""Sentences."""
+"""The number of calibration sentences."""
 
 
 @dataclass
 class Recorder:
-    """An array that keeps what it was asked, and for what."""
+    """An array that records its jobs, each with the name of its kernel or attention."""
 
     array: SimulatedArray
     jobs: list[Job] = field(default_factory=list[Job])
     names: list[str] = field(default_factory=list[str])
-    """Of each job's kernel or attention."""
+    """The name of each job's kernel or attention."""
     name: str = ""
-    """Of those that come next."""
+    """The name for the jobs that come next."""
 
-    def play(self, jobs: Sequence[Job]) -> list[NDArray[np.int8]]:
-        """Play, and keep what it was."""
+    def run(self, jobs: Sequence[Job]) -> list[NDArray[np.int8]]:
+        """Run jobs and record them."""
         self.jobs += jobs
         self.names += [self.name] * len(jobs)
-        return self.array.play(jobs)
+        return self.array.run(jobs)
 
     def begins(self, name: str) -> None:
-        """What is played next."""
+        """Set the name for the jobs that come next."""
         self.name = name
 
 
@@ -82,34 +83,35 @@ class Measured:
     """A variant's bytes and cycles."""
 
     token_bytes: dict[str, int]
-    """A token's, in and out, by layer and block, those of programs of its keys and values too."""
+    """Bytes of a token, in and out, by layer and block, with the programs of its keys and
+    values."""
     made_bytes: int
-    """Of these, those of such programs."""
+    """The part of these bytes that are programs of keys and values."""
     program_bytes: int
     cycles: dict[str, int]
-    """One by one, by layer and block."""
+    """Cycles if jobs run one by one, by layer and block."""
     loading: int
-    """Cycles of those that only load programs."""
+    """Cycles of the jobs that only load programs."""
     overlapped: int
     tokens: int
     cosines: NDArray[np.float32]
-    """[B] of the embeddings to those of the float model that was compiled."""
+    """The cosine of each embedding to the one of the float model that was compiled, [B]."""
 
 
 def block_of(name: str) -> str:
-    """`layer.0.ffn` of `layer.0.ffn.up`."""
+    """The name of a layer's block: `layer.0.ffn` for `layer.0.ffn.up`."""
     return ".".join(name.split(".")[:3])
 
 
 def layer_of(block: str) -> str:
-    """`layer.0` of `layer.0.ffn`."""
+    """The name of a block's layer: `layer.0` for `layer.0.ffn`."""
     return ".".join(block.split(".")[:2])
 
 
 def measure(
     network: CompiledNetwork, inputs: dict[str, NDArray[Any]], hidden: NDArray[np.float32]
 ) -> Measured:
-    """Bytes and cycles of a network on its inputs, and how near it is to the states [B, L, D]."""
+    """Measure a network on its inputs, and compare its results with the float states [B, L, D]."""
     recorder = Recorder(network.simulated)
     outputs = network.run(inputs, accelerator=recorder, check=True, progress=recorder.begins)
     (found,) = outputs.values()
@@ -122,7 +124,7 @@ def measure(
     loading = 0
     for name, job in zip(recorder.names, recorder.jobs, strict=True):
         block = block_of(name)
-        # Sequences go to the array twice.
+        # Each sequence goes to the array twice.
         moved[block] += job.x.size * (1 + bool(job.sequences)) + len(job.x) * job.outputs
         if job.image is None or job.image in seen:
             continue
@@ -146,14 +148,14 @@ def measure(
 
 
 def entry_states(path: Path, inputs: dict[str, NDArray[Any]]) -> NDArray[np.float32]:
-    """The float model's last states."""
+    """The last states of the float model."""
     module = load_network(path)
     (states,) = call(module, entry(module), list(inputs.values()))
     return states
 
 
 def per_layer(counts: dict[str, int]) -> dict[str, int]:
-    """Counts by block, added up by layer."""
+    """Counts by block, summed to counts by layer."""
     found: dict[str, int] = {}
     for block, count in counts.items():
         found[layer_of(block)] = found.get(layer_of(block), 0) + count
@@ -161,7 +163,7 @@ def per_layer(counts: dict[str, int]) -> dict[str, int]:
 
 
 def compare(found: dict[str, Measured]) -> Table:
-    """A row for each block and layer, and for all."""
+    """A table with a row for each block, for each layer, and for all layers."""
     table = Table()
     table.add_column("")
     for what in ("bytes a token", "cycles"):
@@ -188,7 +190,7 @@ def compare(found: dict[str, Measured]) -> Table:
         return per_layer(counts).get(layer)
 
     def of_block(block: str, counts: dict[str, int]) -> int | None:
-        # A chain over the blocks of a layer is no block's.
+        # The bytes of a chain over several blocks belong to the layer, and to none of its blocks.
         return counts.get(block) if set(counts) >= blocks else None
 
     blocks = set(found["plain"].token_bytes)
@@ -206,7 +208,7 @@ def compare(found: dict[str, Measured]) -> Table:
 
 
 def picture(found: dict[str, Measured]) -> Figure:
-    """Bytes a token of each layer, and cycles of the whole, one by one and overlapped."""
+    """Draw the bytes per token of each layer, and all cycles, one by one and overlapped."""
     from daqkf.reports.figures import paired_bars
 
     results = found.values()
@@ -230,7 +232,7 @@ def picture(found: dict[str, Measured]) -> Figure:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Entry point."""
+    """Measure all variants, print the table, and draw the figures."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

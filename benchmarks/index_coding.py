@@ -1,14 +1,15 @@
 # Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-"""What windowed and delta indices save, and what they cost.
+"""Find what windowed and delta indices save, and what they cost.
 
-Of the first matrix of each kind of MiniLM, pruned by magnitude, on 4 PEs: bits per non-zero
-weight of the stream with whole addresses and with the `index_bits` that `auto` picks; of a bitmap
-and of compressed sparse rows, which need a multiplier and somebody who unpacks them; and the
-entropy bound. Then the cycles that the coding adds and the block RAM of the stream memories.
-`--cells` synthesises an element of 8 lanes for 1536 features with each, for UltraScale+; `--place`
-places and routes arrays of one element of 4 lanes on ECP5. Minutes.
+The matrices are the first of each kind in MiniLM, pruned by magnitude, on 4 PEs. The first tables
+have the bits per non-zero weight: of the stream with whole addresses; of the stream with the
+`index_bits` that `auto` chooses; of a bitmap and of compressed sparse rows, which need a multiplier
+and a unit that unpacks them; and the entropy bound. Then follow the cycles that the coding adds,
+and the block RAM of the stream memories. `--cells` synthesises an element of 8 lanes for 1536
+features with each coding, for UltraScale+. `--place` places and routes arrays of one element of 4
+lanes on ECP5. Both take minutes.
 """
 
 import argparse
@@ -38,18 +39,18 @@ SPARSITIES = (0.0, 0.3, 0.5, 0.7)
 KINDS = ("attention.query", "ffn.up", "ffn.down")
 FEATURES, DEPTH = 1536, 8192
 SMALL = 250
-"""Features of an array that is placed."""
+"""The number of features of an array that is placed."""
 
 
 def machines() -> dict[str, Machine]:
-    """The arrays by name."""
+    """The machines by name."""
     base = load_target("generic").machine
     words = {f"running_sum-{items}": replace(base, items=items, max_shift=0) for items in (2, 4, 8)}
     return {"multiply": replace(base, families=("multiply",)), **words}
 
 
 def storage(machine: Machine, levels: str, model: MiniLM) -> Iterator[tuple[str, ...]]:
-    """The rows of a table, by kind of layer and sparsity."""
+    """The rows of the table of storage, for each kind of layer and sparsity."""
     for kind in KINDS:
         name = next(name for name in model.linear_names if name.endswith(f".{kind}"))
         for sparsity in SPARSITIES:
@@ -70,7 +71,7 @@ def storage(machine: Machine, levels: str, model: MiniLM) -> Iterator[tuple[str,
 
 
 def cells(names: list[str]) -> Iterator[tuple[str, ...]]:
-    """The rows of a table: elements with whole addresses, and with indices of some bits."""
+    """The rows of the table of elements with whole addresses, and with indices of fewer bits."""
     for name in names:
         machine = machines()[name]
         family = machine.family(0)
@@ -92,7 +93,7 @@ def cells(names: list[str]) -> Iterator[tuple[str, ...]]:
 
 
 def clocks(names: list[str]) -> Iterator[tuple[str, ...]]:
-    """The rows of a table: what arrays of one element reach on ECP5, at one placement."""
+    """The rows of the table of clock frequencies: arrays of one element on ECP5, placed once."""
     for name in names:
         machine = replace(machines()[name], lanes=4)
         for bits in (0, 4 if machine.family(0) == "multiply" else 6):
@@ -104,7 +105,7 @@ def clocks(names: list[str]) -> Iterator[tuple[str, ...]]:
 
 
 def element(machine: Machine, features: int = FEATURES, depth: int = DEPTH) -> ArrayConfig:
-    """An array of one element, with the widths of a layer."""
+    """An array of one element with the widths of a layer."""
     config = smallest_array(replace(machine, pes=1), features)
     sizes: dict[str, Any] = {"stream_depth": depth, "parameter_depth": 64, "result_depth": 64}
     if machine.family(0) != "multiply":
@@ -125,7 +126,7 @@ def table(title: str, headings: tuple[str, ...], rows: Iterator[tuple[str, ...]]
 
 
 def main() -> None:
-    """Print what indices take in MiniLM's streams."""
+    """Print the tables of storage, or of cells, or of clock frequencies."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--array", nargs="+", choices=machines(), default=list(machines()))
     parser.add_argument("--levels", nargs="+", default=LEVELS, help="of running sums")

@@ -1,17 +1,17 @@
 # Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-"""Codebooks for all of MiniLM's encoder weights: error and time against k-means.
+"""Fit codebooks to all weights of MiniLM's encoder, and compare error and time with k-means.
 
-Each output channel gets so many magnitudes, shared by both signs, beside zero. The k-means of
-scikit-learn and SciPy find as many clusters in the magnitudes of the channel's non-zeros, and a
-weight may then also be zero, like ours. They run on a few channels of each matrix, evenly spread,
-and their times are scaled up (`--all` runs them on every channel: minutes); ours runs on
-everything. Errors are compared on the same channels, as real numbers and after rounding to
-integers up to twice the magnitudes and one. All run in one thread, the fastest for problems as
+Each output channel gets a number of magnitudes, shared by both signs, beside zero. The k-means of
+scikit-learn and SciPy find as many clusters in the magnitudes of the channel's non-zeros; a weight
+may then also become zero, as in ours. They run on a few channels of each matrix, evenly spread, and
+their times are scaled up (`--all` runs them on every channel, which takes minutes). Ours runs on
+all channels. Errors are compared on the same channels, as real numbers, and after rounding to
+integers up to twice the magnitudes and one. All run in one thread, which is fastest for problems as
 small as a channel.
 
-The second table is what `cycles_weight` does: one error for another number of cycles.
+The second table shows how `cycles_weight` trades error for cycles.
 """
 
 import argparse
@@ -38,10 +38,11 @@ PRICES = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0)
 MAX_SHIFT = 3
 
 _MORE = 16
-"""Times that the sample is repeated for our exact method, which takes channels by the dozen."""
+"""The sample is repeated this many times for the exact method, which fits dozens of channels at
+once."""
 
 type Cluster = Callable[[NDArray[np.float64], int], NDArray[np.float64]]
-"""Magnitudes [n] and a number of clusters → their centres."""
+"""A function from magnitudes [n] and a number of clusters to the centres of the clusters."""
 
 REFERENCES: dict[str, Cluster] = {
     "scikit-learn KMeans": lambda x, k: (
@@ -53,31 +54,31 @@ REFERENCES: dict[str, Cluster] = {
 
 
 def nearest(magnitudes: NDArray, values: NDArray) -> NDArray:
-    """The nearest of ascending values for each magnitude."""
+    """The nearest of the ascending values for each magnitude."""
     return values[np.searchsorted((values[1:] + values[:-1]) / 2, magnitudes)]
 
 
 def errors(magnitudes: NDArray, centres: NDArray, maximum: int) -> tuple[float, float]:
-    """Squared error of a channel with zero and the centres, and with those as integers."""
+    """The squared errors of a channel with zero and these centres, and with integers near them."""
     centres = np.append(0, np.sort(centres))
     real = ((magnitudes - nearest(magnitudes, centres)) ** 2).sum()
     codes = np.unique(np.rint(centres / centres[-1] * maximum))
     scale = centres[-1] / maximum
-    for _ in range(10):  # the scale fitted to the codes, and the other way round
+    for _ in range(10):  # Codes are chosen for the scale, then the scale for the codes.
         levels = nearest(magnitudes, codes * scale) / scale
         scale = (levels @ magnitudes) / (levels @ levels)
     return real, ((magnitudes - nearest(magnitudes, codes * scale)) ** 2).sum()
 
 
 def timed(run: Callable[[], Fit]) -> tuple[float, Fit]:
-    """Seconds of the processor, which other programs do not change, and result."""
+    """The processor time in seconds, which does not depend on other programs, and the result."""
     start = time.process_time()
     result = run()
     return time.process_time() - start, result
 
 
 def compare(matrices: list[NDArray], magnitudes: int, channels: int | None) -> dict[str, list]:
-    """Seconds for everything, and real and rounded error on the compared channels, by method."""
+    """By method: seconds for everything, and real and rounded errors on the compared channels."""
     level_set = LevelSet.of("codebook", magnitudes)
     names = ["daqkf, lloyd-max", "daqkf, optimal", *REFERENCES]
     totals = {name: [0.0, 0.0, 0.0] for name in names}
@@ -96,7 +97,7 @@ def compare(matrices: list[NDArray], magnitudes: int, channels: int | None) -> d
         seconds, ours = timed(lambda matrix=matrix: fit(matrix, level_set))
         rounded = ((sample - ours.levels[:, picked] * ours.scales[picked]) ** 2).sum()
         add(names[0], seconds, ours.history[-1][picked].sum(), rounded)
-        # The cost of a channel falls with their number; the error is the same.
+        # With more channels, each takes less time; the error is the same.
         tiled = np.tile(sample, many)
         seconds, best = timed(lambda tiled=tiled: fit(tiled, level_set, method="optimal"))
         real, rounded = best.history[-1].sum() / many, best.error(tiled).sum() / many
@@ -123,7 +124,7 @@ def main() -> None:
     model, console = MiniLM.load(), Console()
     matrices = [model.linear(name)[0] for name in model.linear_names]
     channels = None if arguments.all else arguments.channels
-    # SciPy warns of clusters that became empty.
+    # SciPy warns about empty clusters.
     warnings.simplefilter("ignore")
 
     for sparsity in SPARSITIES:

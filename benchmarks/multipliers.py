@@ -1,11 +1,12 @@
 # Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-"""Logic cells, DSP blocks and block RAM of the arrays that multiply, from yosys.
+"""Count logic cells, DSP blocks and block RAM of arrays that multiply, with yosys.
 
-Arrays of 4 PEs × 8 lanes for K = 512 features and N = 64 outputs, for UltraScale+ with and
-without DSP blocks, and for ECP5 with its smaller ones. An element is its lanes, its memories and
-its control; the array has four, the loader, the post unit and the results besides. Minutes.
+The arrays have 4 PEs × 8 lanes for K = 512 features and N = 64 outputs. The fabrics are UltraScale+
+with and without DSP blocks, and ECP5 with its smaller ones. An element is its lanes, its memories
+and its control. The array has four of them, and also the loader, the post unit and the result
+memory. This takes minutes.
 """
 
 from rich.console import Console
@@ -40,7 +41,7 @@ ARRAYS = (
 
 
 def config(family: str, multiplier: str, bits: tuple[int, ...]) -> ArrayConfig:
-    """An array whose sums are as wide as K weights of so many bits can make them."""
+    """An array whose sums are as wide as K weights of these bits can make them."""
     width = (128 * ((1 << (max(bits) - 1)) - 1) * FEATURES).bit_length() + 1
     return ArrayConfig(
         pes=PES,

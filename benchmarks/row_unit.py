@@ -1,10 +1,11 @@
 # Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-"""What the residual memory and the row unit cost in logic, synthesised for UltraScale+.
+"""Count the logic of the residual memory and the row unit, synthesised for UltraScale+.
 
-Of the array of target `wide`, with small memories and sums of 24 bits: chains alone, with
-residuals, with each kind of row unit, with all. Then the cycles in which this works on a tile.
+The array is that of the target `wide`, with small memories and sums of 24 bits. The rows are the
+array with chains alone, with residuals, with each kind of row unit, and with all of them. Then
+follow the cycles that they take for a tile.
 """
 
 import argparse
@@ -51,7 +52,7 @@ VARIANTS = {
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Entry point."""
+    """Print the tables."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

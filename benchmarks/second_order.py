@@ -1,16 +1,17 @@
 # Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-"""What each step of second-order pruning and quantisation brings on MiniLM.
+"""Find what each step of second-order pruning and quantisation gains on MiniLM.
 
-Pruning: the cosine of the float embeddings to those of the dense model on sentences that were
-not calibrated on, and the processor time, all methods on the same calibration sentences. For
-single layers, the squared error of the outputs as a share of their variance.
+Pruning: the tables have the cosine of the float embeddings to those of the dense model, on
+sentences that were not used for calibration, and the processor time. All methods use the same
+calibration sentences. For single layers, the tables have the squared error of the outputs as a
+share of their variance.
 
-Levels: the model that `pruned_model` leaves, with its weights in few levels; the cosine of the
-embeddings to those with 8-bit weights, activations in float. A start (rows) gives levels and
-scales; then biases are corrected, or the levels improved by `compensate` and then the biases
-corrected.
+Levels: the model is the one that `pruned_model` makes, with its weights in few levels. The tables
+have the cosine of the embeddings to those with 8-bit weights; activations are floats. Each row is a
+start, which gives levels and scales. Then either the biases are corrected, or `compensate` improves
+the levels before the biases are corrected.
 """
 
 import argparse
@@ -42,19 +43,20 @@ SINGLE = ("layer.2.ffn.up", "layer.2.ffn.down")
 MAGNITUDES = (3, 7)
 
 BLOCK = 64
-"""Input features whose zeros one pass of elimination chooses at a time."""
+"""The number of input features whose zeros are chosen at once in a pass of elimination."""
 
 type Prune = Callable[[str, Floats, InputStatistics], NDArray[np.floating]]
-"""A layer's name, weights [K, N] and input statistics → weights with zeros."""
+"""A function from a layer's name, weights [K, N] and input statistics to weights with zeros."""
 
 
 def eliminate(weights: Floats, hessian: NDArray[np.float64], sparsity: float) -> Floats:
-    """One pass over the input features of weights [K, N] (Frantar and Alistarh, "SparseGPT", 2023).
+    """Prune in one pass over the input features of weights [K, N].
 
-    What a feature loses, the features after it make up for as well as they can. Zeros are
-    chosen block by block, each of which gets its share of them.
+    This is the method of Frantar and Alistarh, "SparseGPT", 2023. The later features make up for
+    the loss of a feature as well as they can. Zeros are chosen block by block, and each block gets
+    its share of them.
     """
-    # Row k of the factor is row k of the inverse Hessian of the features from k on, scaled.
+    # Row k of the factor is the scaled row k of the inverse Hessian of the features from k on.
     factor = np.linalg.cholesky(np.linalg.inv(hessian)).T
     result = weights.astype(np.float64)
     for start in range(0, len(result), BLOCK):
@@ -68,7 +70,7 @@ def eliminate(weights: Floats, hessian: NDArray[np.float64], sparsity: float) ->
         for i, k in enumerate(range(start, end)):
             lost[i] = np.where(gone[i], result[k], 0) / own[i]
             result[k:end] -= np.outer(factor[k, k:end], lost[i])
-        result[start:end][gone] = 0  # exactly
+        result[start:end][gone] = 0  # Rounding may have left small values.
         result[end:] -= factor[start:end, end:].T @ lost
     return result.astype(np.float32)
 
@@ -76,7 +78,10 @@ def eliminate(weights: Floats, hessian: NDArray[np.float64], sparsity: float) ->
 def corrected(
     model: MiniLM, sentences: Sequence[str], prune: Prune, progress: Callable[[str], None]
 ) -> MiniLM:
-    """Prune layer by layer, each for the inputs that the ones before leave; correct the biases."""
+    """Prune layer by layer, each for the inputs that the pruned layers before it leave.
+
+    The biases are corrected, too.
+    """
     layers: dict[str, tuple[Floats, Floats]] = {}
 
     def visit(name: str, x: Floats) -> Callable[[Floats], Floats]:
@@ -95,7 +100,7 @@ def corrected(
 def methods(
     model: MiniLM, calibration: Sequence[str], sparsity: float
 ) -> dict[str, Callable[[Callable[[str], None]], MiniLM]]:
-    """For each method what prunes the model, given what sees the progress."""
+    """For each method a function that prunes the model and reports progress to its argument."""
 
     def by_magnitude(progress: Callable[[str], None]) -> MiniLM:
         layers = {}
@@ -120,7 +125,7 @@ def methods(
 
 
 def _counted(model: MiniLM, progress: Callable[[str], None]) -> Callable[[str], None]:
-    """Only what says that a layer is pruned."""
+    """Only those steps are told of that prune a layer."""
     names = {f"prune {name}": name for name in model.linear_names}
     return lambda stage: progress(names[stage]) if stage in names else None
 
@@ -132,7 +137,7 @@ def pruning_table(
     sparsity: float,
     progress: Progress,
 ) -> Table:
-    """Cosines to the dense model and times of all methods."""
+    """The table of the cosines to the dense model, and of the times, for all methods."""
     table = Table(title=f"{sparsity:.0%} zeros, {len(calibration)} calibration sentences")
     for heading in ("", "zeros", "mean cosine", "least", "1 - mean", "processor s"):
         table.add_column(heading, justify="right" if heading else "left")
@@ -165,7 +170,7 @@ def errors(
     statistics: InputStatistics,
     *inputs: Floats,
 ) -> NDArray[np.float64]:
-    """Squared error of the outputs, as a share of their variance, on each of some inputs [T, K].
+    """The squared error of the outputs as a share of their variance, for each of the inputs [T, K].
 
     The bias is corrected for the inputs of the statistics.
     """
@@ -180,7 +185,7 @@ def errors(
 def single_table(
     model: MiniLM, calibration: Sequence[str], sentences: Sequence[str], sparsity: float
 ) -> Table:
-    """Errors of single layers whose inputs are those of the dense model."""
+    """The table of the errors of single layers, whose inputs are those of the dense model."""
     table = Table(title=f"single layers, {sparsity:.0%} zeros, biases corrected")
     for heading in ("layer", "method"):
         table.add_column(heading)
@@ -214,16 +219,16 @@ class Approximated:
 
     fit: Fit
     shift: NDArray[np.float64]
-    """[N] that corrects the bias."""
+    """The shift that corrects the bias, [N]."""
 
     def applied(self, bias: Floats, *, correct: bool) -> tuple[Floats, Floats]:
-        """Weights and bias."""
+        """The weights and the bias."""
         weights = (self.fit.levels * self.fit.scales).astype(np.float32)
         return weights, (bias + self.shift * correct).astype(np.float32)
 
 
 def starts(weights: Floats, importance: NDArray[np.float64], magnitudes: int) -> dict[str, Fit]:
-    """Levels to start from; importance [K] is the Hessian's diagonal."""
+    """Levels to start from; importance [K] is the diagonal of the Hessian."""
     uniform, codebook = LevelSet.of("uniform", magnitudes), LevelSet.of("codebook", magnitudes)
     return {
         "uniform step": fit(weights, uniform),
@@ -240,7 +245,7 @@ def levels_table(
     magnitudes: int,
     progress: Progress,
 ) -> Table:
-    """Cosines of the model with few levels to itself with 8-bit weights."""
+    """The table of the cosines of the model with few levels to the one with 8-bit weights."""
     nearest: dict[str, dict[str, Approximated]] = {}
     descended: dict[str, dict[str, Approximated]] = {}
     task = progress.add_task(f"{magnitudes} magnitudes", total=len(model.linear_names))

@@ -1,22 +1,24 @@
 # Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-"""What the seven-product form costs and saves, against eight products of the same throughput.
+"""Find what the seven-product form costs and saves, against eight products of equal throughput.
 
-For a layer of MiniLM by sparsity: what becomes of the features of all pairs of outputs, the words
-against those of a direct form (two features a word, eight products) and of a dense one, and what
-channels in their own order would take; then the cost model's choice between the families.
+The first table is about a layer of MiniLM, by sparsity. It has what becomes of the features of all
+pairs of outputs; the words, relative to those of a direct form (two features a word, eight
+products) and of a dense one; and the words that channels in their own order would take. The second
+table is the cost model's choice between the families.
 
-Then pairs of lanes that take two features and two outputs a cycle, as yosys maps them:
+The third table has pairs of lanes that take two features and two outputs a cycle, as yosys maps
+them:
 
 - `direct`: eight products;
-- `strassen`: what the family builds, seven products and a third row for direct words;
+- `strassen`: what the family builds, which is seven products and a third row for direct words;
 - `strassen plain`: the same without the third row;
 - `winograd plain`: Winograd's form, which has fewer additions and wider factors;
-- `strassen late`: the seven products accumulated apart, to be combined once for each output; the
-  combination itself, which groups of lanes could share, is not in the figure.
+- `strassen late`: the seven products are accumulated apart, and combined once for each output; the
+  combination, which groups of lanes could share, is not counted.
 
-With --prices also whole elements, of other families too: the figures of `hw_targets/prices`.
+With --prices, whole elements of all families are counted: the figures of `hw_targets/prices`.
 """
 
 import argparse
@@ -48,11 +50,11 @@ LAYER = "layer.0.ffn.up"
 LEVELS = "int8"
 FAMILIES = ("running_sum", "strassen")
 PRICED_FAMILIES = ("strassen", "multiply", "multiply modes", "dense")
-"""With `modes`, words of two weights of 4 bits or one of 8."""
+"""The families whose prices are printed. `modes` means words of two 4-bit weights or one of 8."""
 SPARSITIES = (0.0, 0.1, 0.3, 0.5, 0.7, 0.9)
 FABRICS = ("xcup-dsp", "xcup")
 MULTIPLIERS = {"xcup-dsp": "packed", "xcup": "booth"}
-"""What lanes that multiply have on each fabric."""
+"""The kind of multiplier in the lanes that multiply, on each fabric."""
 
 CONFIG = ArrayConfig(
     pes=1,
@@ -68,11 +70,11 @@ CONFIG = ArrayConfig(
     sum_width=23,
 )
 WIDE = 20
-"""Bits of every intermediate sum of products."""
+"""The width in bits of every intermediate sum of products."""
 
 type Signals = Sequence[Signal]
 type Keep = Callable[[Signal], Signal]
-"""Puts a pipeline register behind a signal."""
+"""A function that puts a pipeline register behind a signal."""
 
 
 def pair(
@@ -82,7 +84,7 @@ def pair(
     terms: Callable[[Signals, Keep], Signals],
     side_bits: int = 9,
 ) -> Circuit:
-    """A pair of lanes: sides of a block, products with weights of `bits`, terms to accumulate.
+    """Build a pair of lanes of sides, products with weights of `bits`, and accumulated terms.
 
     `sides` gets the rows (a11, a21) and (a12, a22), extended to `side_bits`.
     """
@@ -109,7 +111,7 @@ def pair(
 
 
 def direct_pair() -> Circuit:
-    """Eight products."""
+    """Build a pair of lanes with eight products."""
     return pair(
         "direct",
         [8] * 8,
@@ -137,7 +139,7 @@ def strassen_terms(m: Signals, keep: Keep) -> Signals:
 
 
 def winograd_pair() -> Circuit:
-    """Winograd's form: S2 and S4 need three and four activations, and ten bits."""
+    """Build Winograd's form; its S2 and S4 need three and four activations, and so ten bits."""
 
     def sides(a: Signals, b: Signals, keep: Keep) -> Signals:
         a, b, s1 = [keep(x) for x in a], [keep(x) for x in b], keep(a[1] + b[1])
@@ -156,7 +158,7 @@ def winograd_pair() -> Circuit:
 
 
 def model_table() -> Table:
-    """What the cost model makes of the layer: cycles times area of strassen to running_sum."""
+    """The table of the cost model: cycles times area of strassen, relative to running_sum."""
     weights = MiniLM.load().linear(LAYER)[0]
     machine = replace(load_target("generic").machine, post_lanes=8)
     dsp = load_prices("xcup-dsp")
@@ -183,7 +185,7 @@ def model_table() -> Table:
 
 
 def pairs_table() -> Table:
-    """Cells and DSP blocks of pairs of lanes."""
+    """The table of cells and DSP blocks of pairs of lanes."""
     plain = "strassen_plain", STRASSEN_BITS, strassen_sides
     circuits = {
         "direct": direct_pair(),
@@ -203,7 +205,7 @@ def pairs_table() -> Table:
 
 
 def prices_table() -> Table:
-    """The figures of `hw_targets/prices`: elements of two and of four lanes."""
+    """The table of the figures of `hw_targets/prices`: elements of two and of four lanes."""
     table = Table(title="elements: logic cells, and DSP blocks a lane")
     for heading in ("family", "fabric", "an element", "and a lane", "DSPs a lane", "shared"):
         table.add_column(heading, justify="right")
@@ -226,7 +228,7 @@ def prices_table() -> Table:
 
 
 def words_of(family: str) -> tuple[list[float], list[float]]:
-    """Cells of an element and of a lane: a constant, for each item, for each bit of a shift."""
+    """Cells of an element and of a lane: [constant, per item, per bit of a shift]."""
     shifts = (0, 1, 3) if family == "running_sum" else (0,)
     rows: list[tuple[int, int, int]] = []
     found: list[tuple[float, float]] = []
@@ -244,7 +246,7 @@ def words_of(family: str) -> tuple[list[float], list[float]]:
 
 
 def words_prices_table() -> Table:
-    """The figures of `hw_targets/prices` by a word's items and a shift's bits."""
+    """The table of the figures of `hw_targets/prices` by the items and the shift bits of a word."""
     table = Table(title="logic cells: a constant, for each item, for each bit of a shift")
     for heading in ("family", "an element", "and a lane"):
         table.add_column(heading, justify="right")
@@ -269,19 +271,19 @@ def element_config(family: str, fabric: str) -> ArrayConfig:
 
 
 def element_counts(config: ArrayConfig, fabric: str) -> Counts:
-    """What an element takes, with its control and its ports to the memories."""
+    """The resources of an element, with its control and its ports to the memories."""
     if config.lockstep:
         return counts(lockstep.build_element(config), fabric)
     return counts(build_element(config, config.family(0)), fabric)
 
 
 def counts(circuit: Circuit, fabric: str) -> Counts:
-    """What a circuit takes."""
+    """The resources of a circuit."""
     return synthesize(emit_verilog(circuit_module(circuit)), circuit.name, fabric).counts
 
 
 def words_table() -> Table:
-    """What becomes of the features of the pairs of outputs of a layer."""
+    """The table of what becomes of the features of a layer's pairs of outputs."""
     weights = MiniLM.load().linear(LAYER)[0]
     table = Table(title=f"{LAYER}, {LEVELS}: shares of the features of all pairs of outputs")
     for heading in (

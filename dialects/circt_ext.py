@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from xdsl.dialects import hw, seq
-from xdsl.dialects.builtin import IntAttr, IntegerType, StringAttr, i1
+from xdsl.dialects.builtin import IntAttr, IntegerAttr, IntegerType, StringAttr, i1
 from xdsl.ir import (
     Attribute,
     Dialect,
@@ -26,6 +26,7 @@ from xdsl.irdl import (
     AnyAttr,
     AttrSizedOperandSegments,
     IRDLOperation,
+    ParsePropInAttrDict,
     VarConstraint,
     irdl_attr_definition,
     irdl_op_definition,
@@ -363,6 +364,45 @@ class CompRegClockEnabledOp(IRDLOperation):
 
 
 @irdl_op_definition
+class VerbatimOp(IRDLOperation):
+    """Lines of SystemVerilog in its own words, such as a comment: `sv.verbatim "// Fetch."`."""
+
+    name = "sv.verbatim"
+
+    format_string = prop_def(StringAttr)
+
+    assembly_format = "$format_string attr-dict"
+
+    def __init__(self, text: str):
+        super().__init__(properties={"format_string": StringAttr(text)})
+
+
+@irdl_op_definition
+class LocalParamOp(IRDLOperation):
+    """A constant with a name: `%a = sv.localparam {name = "READY", value = 2 : i3} : i3`."""
+
+    name = "sv.localparam"
+
+    value = prop_def(IntegerAttr[IntegerType])
+    local_name = prop_def(StringAttr, prop_name="name")
+    result = result_def(IntegerType)
+
+    assembly_format = "attr-dict `:` type($result)"
+
+    irdl_options = (ParsePropInAttrDict(),)
+
+    def __init__(self, name: str, value: int, width: int):
+        super().__init__(
+            properties={"value": IntegerAttr(value, width), "name": StringAttr(name)},
+            result_types=[IntegerType(width)],
+        )
+
+    def verify_(self) -> None:
+        if self.value.type != self.result.type:
+            raise VerifyException("the value is not of the result's type")
+
+
+@irdl_op_definition
 class VerbatimExprOp(IRDLOperation):
     """An expression in SystemVerilog's own words; `{{0}}` stands for the first operand.
 
@@ -398,6 +438,16 @@ SEQ = Dialect(
 
 SV = Dialect(
     "sv",
-    [AlwaysFFOp, ArrayIndexInOutOp, IfOp, PAssignOp, ReadInOutOp, RegOp, VerbatimExprOp],
+    [
+        AlwaysFFOp,
+        ArrayIndexInOutOp,
+        IfOp,
+        LocalParamOp,
+        PAssignOp,
+        ReadInOutOp,
+        RegOp,
+        VerbatimExprOp,
+        VerbatimOp,
+    ],
     [SVAttributeAttr],
 )

@@ -16,7 +16,7 @@ from xdsl.utils.exceptions import InterpretationError
 from daqkf.dialects.dfke.interpreter import DfkeFunctions
 from daqkf.dialects.nn.interpreter import NnFunctions
 from daqkf.dialects.rpea.interpreter import RpeaFunctions
-from daqkf.dialects.spaq.interpreter import SpaqFunctions
+from daqkf.dialects.spaq.interpreter import Prepared, SpaqFunctions
 
 ENTRY = "main"
 """The function of a network that has kernels as functions, too."""
@@ -71,8 +71,11 @@ def call(
     host: NnFunctions | None = None,
     array: RpeaFunctions | None = None,
     sequences: Sequence[int] = (),
+    prepared: Prepared | None = None,
 ) -> tuple[NDArray[Any], ...]:
     """The results of a function of the module; `host` and `array` may say how `nn` and `rpea` run.
+
+    What is `prepared` for earlier calls is not made again; the module must not have changed since.
 
     Raises:
         InterpretationError: an argument's shape does not fit, or a sum leaves its type.
@@ -84,7 +87,7 @@ def call(
         if not isinstance(kind, TensorType) or not _is(argument.shape, kind.get_shape()):
             raise InterpretationError(f"an array of shape {argument.shape} is not a {kind}")
     interpreter = Interpreter(module, listeners=listeners)
-    for functions in (SpaqFunctions(sequences), DfkeFunctions(), FuncFunctions()):
+    for functions in (SpaqFunctions(sequences, prepared), DfkeFunctions(), FuncFunctions()):
         interpreter.register_implementations(functions)
     interpreter.register_implementations(host or NnFunctions())
     interpreter.register_implementations(array or RpeaFunctions())

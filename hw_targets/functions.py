@@ -5,11 +5,27 @@
 
 import math
 from collections.abc import Callable
+from enum import StrEnum
 
 import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
+
+
+class Function(StrEnum):
+    """The name of an activation function.
+
+    `TABLE` is a function over int8 that nothing is known of but its table.
+    """
+
+    RELU = "relu"
+    GELU = "gelu"
+    GELU_TANH = "gelu_tanh"
+    SILU = "silu"
+    SIGMOID = "sigmoid"
+    TANH = "tanh"
+    TABLE = "table"
 
 
 def _sigmoid(x: Array) -> Array:

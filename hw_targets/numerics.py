@@ -7,7 +7,8 @@ The interpreters, the golden model, the range analysis and the generated circuit
 held against the functions of this file, bit for bit.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,6 +55,15 @@ ACCUMULATOR_MAX_BITS = 32
 """Sums are carried in at most this many bits; range analysis rejects what needs more."""
 
 
+_OUT_OF_REACH = 1 << 10
+"""More than two int8 and their bounds are apart."""
+
+_BLOCK = 1 << 15
+"""Values that are computed with at a time: their float64 stays in a core's second-level cache."""
+_FLOAT32_EXACT = 1 << 24
+"""Below it, float32 has every integer."""
+
+
 def signed_bits(low: int, high: int) -> int:
     """The fewest bits of a two's complement integer that holds low..high."""
     return 1 + max((~bound if bound < 0 else bound).bit_length() for bound in (low, high))
@@ -75,11 +85,15 @@ def quantize(x: NDArray, scale: float | NDArray, split: NDArray | None = None) -
     clamp(q + 128·j, -128, 0). So a feature with j of them reaches from -128·(j + 1) to
     127·(j + 1), and q is the sum of its columns.
     """
-    levels = np.rint(np.asarray(x, np.float64) / scale)
-    own = np.clip(levels, ACTIVATION_MIN, ACTIVATION_MAX).astype(np.int8)
+    own = np.empty(np.broadcast_shapes(np.shape(x), np.shape(scale)), np.int8)
+    for rows in _blocks(own, np.ndim(scale) < np.ndim(x)):
+        levels = np.asarray(x[rows], np.float64) / scale
+        np.rint(levels, out=levels)
+        own[rows] = np.clip(levels, ACTIVATION_MIN, ACTIVATION_MAX, out=levels)
     if split is None or not len(split):
         return own
-    whole, ranks = levels[:, split], split_ranks(split)
+    scales = np.broadcast_to(scale, own.shape[1:])[split]
+    whole, ranks = np.rint(np.asarray(x[:, split], np.float64) / scales), split_ranks(split)
     above = np.clip(whole - ACTIVATION_MAX * ranks, 0, ACTIVATION_MAX)
     below = np.clip(whole - ACTIVATION_MIN * ranks, ACTIVATION_MIN, 0)
     return np.concatenate([own, (above + below).astype(np.int8)], axis=1)
@@ -92,42 +106,91 @@ def dequantize(
 
     `scale` is one for all or [N].
     """
-    whole = np.asarray(q, np.float64)
-    if split is not None and len(split):
-        whole, extra = whole[:, : q.shape[1] - len(split)].copy(), whole[:, -len(split) :]
-        np.add.at(whole.T, split, extra.T)
-    return (whole * scale).astype(np.float32)
+    kept = q.shape[1] - (0 if split is None else len(split))
+    result = np.empty((len(q), kept), np.float32)
+    for rows in _blocks(result):
+        whole = q[rows, :kept].astype(np.float64)
+        if split is not None and len(split):
+            np.add.at(whole.T, split, q[rows, kept:].T.astype(np.float64))
+        whole *= scale
+        result[rows] = whole
+    return result
 
 
-def matmul(x: NDArray[np.int8], levels: NDArray[np.int8]) -> NDArray[np.int64]:
-    """The exact `x @ levels`, [T, K] × [K, N] → int64 [T, N].
+def _blocks(values: NDArray, apart: bool = True) -> Iterator[slice]:
+    """Rows of `values` that are few enough to stay in a cache; all at once unless `apart`."""
+    rows = _BLOCK * len(values) // max(values.size, 1) if apart else len(values)
+    rows = max(rows, 1)
+    return (slice(first, first + rows) for first in range(0, len(values), rows))
 
-    Computed in floating point, since BLAS is far faster than NumPy's integer product: float32
-    is exact while no partial sum can reach 2^24, float64 up to 2^53, for 2^39 products.
+
+@dataclass(frozen=True)
+class Factors:
+    """Levels [K, N] as products with int8 need them, for levels that are multiplied often."""
+
+    values: NDArray[np.floating]
+    """[K, N] in a float in which no partial sum is rounded.
+
+    Float32 has every integer below 2^24, float64 every one below 2^53: 2^39 products."""
+    bound: int
+    """The largest |Σ x·w| that any int8 activations can reach."""
+
+    @classmethod
+    def of(cls, levels: NDArray[np.int8]) -> "Factors":
+        """Those of the levels, which are counted for that."""
+        bound = int(accumulator_bound(levels).max(initial=0))
+        exact = np.float32 if bound < _FLOAT32_EXACT else np.float64
+        return cls(levels.astype(exact), bound)
+
+
+def matmul(
+    x: NDArray[np.int8], levels: NDArray[np.int8] | Factors, sums: type[np.integer] = np.int64
+) -> NDArray[np.integer]:
+    """The exact `x @ levels`, [T, K] × [K, N] → [T, N] of the type `sums`, which must hold them.
+
+    Computed in floating point, since BLAS is far faster than NumPy's integer product.
     """
-    bound = accumulator_bound(levels).max(initial=0)
-    exact = np.float32 if bound < 1 << 24 else np.float64
-    return (x.astype(exact) @ levels.astype(exact)).astype(np.int64)
+    factors = levels if isinstance(levels, Factors) else Factors.of(levels)
+    return (x.astype(factors.values.dtype) @ factors.values).astype(sums)
 
 
 def requantize(
-    accumulator: NDArray[np.int64], multiplier: NDArray, shift: NDArray
+    accumulator: NDArray[np.number],
+    multiplier: NDArray,
+    shift: NDArray,
+    bound: int = 1 << (ACCUMULATOR_MAX_BITS - 1),
 ) -> NDArray[np.int8]:
     """`clamp((acc·M[n] + 2^(S[n]-1)) >> S[n], -128, 127)` over [T, N] with M, S of [N].
 
-    The shift is arithmetic. |acc| < 2^31 and M < 2^16 keep the product inside int64.
+    The accumulators are integers, of any type that holds them, and |acc| ≤ bound ≤ 2^31. The shift
+    is arithmetic. As M < 2^16, the sum in parentheses is below 2^48, so that float64 computes
+    `floor(acc·(M·2^-S) + 1/2)` without rounding anything but by the floor; where a lower bound
+    keeps that sum below 2^24, float32 does.
     """
-    multiplier, shift = multiplier.astype(np.int64), shift.astype(np.int64)
-    product = accumulator.astype(np.int64) * multiplier + (np.int64(1) << (shift - 1))
-    return np.clip(product >> shift, ACTIVATION_MIN, ACTIVATION_MAX).astype(np.int8)
+    largest = bound * int(multiplier.max(initial=0)) + (1 << int(shift.max(initial=1)) - 1)
+    exact = np.float32 if largest < _FLOAT32_EXACT else np.float64
+    factor = np.ldexp(multiplier.astype(exact), -shift.astype(np.int32))
+    result = np.empty(accumulator.shape, np.int8)
+    for rows in _blocks(result):
+        scaled = accumulator[rows].astype(exact)
+        scaled *= factor
+        scaled += 0.5
+        np.floor(scaled, out=scaled)
+        result[rows] = np.clip(scaled, ACTIVATION_MIN, ACTIVATION_MAX, out=scaled)
+    return result
 
 
 def add_residual(
-    accumulator: NDArray[np.int64], residual: NDArray[np.int8], multiplier: NDArray
-) -> NDArray[np.int64]:
-    """`acc + r·M[n]`: [T, N] and [T, R], of which the first N count, M in 0..MULTIPLIER_MAX."""
-    kept = residual[:, : accumulator.shape[1]].astype(np.int64)
-    return accumulator + kept * multiplier.astype(np.int64)
+    accumulator: NDArray[np.integer], residual: NDArray[np.int8], multiplier: NDArray
+) -> NDArray[np.integer]:
+    """`acc + r·M[n]`: [T, N] and [T, R], of which the first N count, M in 0..MULTIPLIER_MAX.
+
+    The result has the accumulator's type, int32 or int64, which must hold it.
+    """
+    added = residual[:, : accumulator.shape[1]].astype(accumulator.dtype)
+    added *= multiplier.astype(accumulator.dtype)
+    added += accumulator
+    return added
 
 
 def normalize(q: NDArray[np.int8], exponent: NDArray) -> NDArray[np.int64]:
@@ -147,14 +210,21 @@ def normalize(q: NDArray[np.int8], exponent: NDArray) -> NDArray[np.int64]:
     count = q.shape[1]
     if count > NORMALIZED_FEATURES:
         raise ValueError(f"{count} features to normalise; at most {NORMALIZED_FEATURES}")
-    u = q.astype(np.int64) << exponent.astype(np.int64)
-    total, squares = u.sum(axis=1), (u * u).sum(axis=1)
-    # Below 2^52 the rounded root of a float has the right integer part.
-    deviation = np.sqrt((count * squares - total * total).astype(np.float64)).astype(np.int64)
-    mean = (total << MEAN_FRACTION) // count
-    factor, shift = _quotient(count, np.maximum(deviation, 1))
-    centred = (u << MEAN_FRACTION) - mean[:, np.newaxis]
-    return centred * factor[:, np.newaxis] >> shift[:, np.newaxis]
+    result = np.empty(q.shape, np.int64)
+    for rows in _blocks(result):
+        # Nothing here comes near 2^53: float64 has all of these integers.
+        u = np.ldexp(q[rows].astype(np.float64), exponent.astype(np.int32))
+        total = u.sum(axis=1).astype(np.int64)
+        squares = np.einsum("tn,tn->t", u, u).astype(np.int64)
+        # Below 2^52 the rounded root of a float has the right integer part.
+        deviation = np.sqrt((count * squares - total * total).astype(np.float64)).astype(np.int64)
+        mean = (total << MEAN_FRACTION) // count
+        factor, shift = _quotient(count, np.maximum(deviation, 1))
+        u *= 1 << MEAN_FRACTION
+        u -= mean[:, np.newaxis]
+        u *= np.ldexp(factor.astype(np.float64), -shift.astype(np.int32))[:, np.newaxis]
+        result[rows] = np.floor(u, out=u)
+    return result
 
 
 def _quotient(count: int, divisor: NDArray[np.int64]) -> tuple[NDArray[np.int64], ...]:
@@ -167,7 +237,7 @@ def _quotient(count: int, divisor: NDArray[np.int64]) -> tuple[NDArray[np.int64]
 
 def gate(q: NDArray[np.int8], table: NDArray[np.int8]) -> NDArray[np.int64]:
     """`table[q[2n]] · q[2n + 1]`, each gate and its value side by side: [T, 2N] → [T, N]."""
-    return look_up(table, q[:, 0::2].copy()).astype(np.int64) * q[:, 1::2]
+    return look_up(table, q[:, 0::2]).astype(np.int64) * q[:, 1::2]
 
 
 def exponentials(
@@ -184,16 +254,18 @@ def exponentials(
     reads the entry for ACTIVATION_MIN. So do all behind the first `present` keys, by default none,
     whose scores count for nothing.
     """
-    grouped = q.astype(np.int64).reshape(len(q), -1, keys)
+    grouped = q.reshape(len(q), -1, keys)
     largest = grouped[:, :, :present].max(axis=2, keepdims=True)
-    below = (grouped - largest).reshape(q.shape)
-    level = np.clip(below + offset.astype(np.int64), ACTIVATION_MIN, ACTIVATION_MAX)
+    level = np.subtract(grouped, largest, dtype=np.int16).reshape(q.shape)
+    # An offset that is out of reach of the scores moves all of them to an end.
+    level += np.clip(offset, -_OUT_OF_REACH, _OUT_OF_REACH).astype(np.int16)
+    np.clip(level, ACTIVATION_MIN, ACTIVATION_MAX, out=level)
     if present is not None:
         level.reshape(grouped.shape)[:, :, present:] = ACTIVATION_MIN
     return look_up(table, level.astype(np.int8))
 
 
-def shares(e: NDArray[np.int8], keys: int) -> NDArray[np.int64]:
+def shares(e: NDArray[np.int8], keys: int) -> NDArray[np.int32]:
     """`e / Σe`, for `keys` neighbours of a token, in steps of 2^-SHARE_FRACTION: [T, N] → [T, N].
 
     The second step of a softmax; e ≥ 0. With Q = Σe, at least 1, and g and k as `normalize` has
@@ -205,10 +277,17 @@ def shares(e: NDArray[np.int8], keys: int) -> NDArray[np.int64]:
     """
     if keys > NORMALIZED_FEATURES:
         raise ValueError(f"{keys} keys share a softmax; at most {NORMALIZED_FEATURES}")
-    grouped = e.astype(np.int64).reshape(len(e), -1, keys)
-    total = np.maximum(grouped.sum(axis=2, keepdims=True), 1)
+    return _shares(e, keys).astype(np.int32)
+
+
+def _shares(e: NDArray[np.int8], keys: int) -> NDArray[np.float32]:
+    """`shares` as floats, which hold all of these integers: products have at most 24 bits."""
+    share = e.reshape(len(e), -1, keys).astype(np.float32)
+    total = np.maximum(share @ np.ones(keys, np.float32), 1).astype(np.int64)
     factor, shift = _quotient(1 << SHARE_LOG_COUNT, total)
-    return ((grouped << MEAN_FRACTION) * factor >> shift).reshape(e.shape)
+    factor = np.ldexp(factor.astype(np.float32), MEAN_FRACTION - shift.astype(np.int32))
+    share *= factor[:, :, np.newaxis]
+    return np.floor(share, out=share).reshape(e.shape)
 
 
 def attend(
@@ -225,21 +304,32 @@ def attend(
     `factors` are the multipliers and shifts of `scores` and `shares`, [H·S], and of `results`,
     [H·D]. `bias` is added to the sums of scores, `offset` and `table` are those of `exponentials`.
     """
-    heads, _, count = keys.shape
+    count = keys.shape[2]
+    scores = _product_of_heads(q, keys)
+    if np.any(bias):
+        scores = scores + np.asarray(bias, np.float64)
+    scores = requantize(scores, *factors["scores"])
+    e = exponentials(scores, count, np.asarray(offset), table)
+    share = requantize(_shares(e, count), *factors["shares"], 1 << SHARE_FRACTION)
+    return requantize(_product_of_heads(share, values), *factors["results"])
 
-    def product(x: NDArray[np.int8], operands: NDArray[np.int8]) -> NDArray[np.int64]:
-        """Each head's own, side by side."""
-        return np.concatenate(list(map(matmul, np.split(x, heads, axis=1), operands)), axis=1)
 
-    scores = requantize(product(q, keys) + bias, *factors["scores"])
-    e = exponentials(scores, count, np.broadcast_to(offset, heads * count), table)
-    share = requantize(shares(e, count), *factors["shares"])
-    return requantize(product(share, values), *factors["results"])
+def _product_of_heads(x: NDArray[np.int8], operands: NDArray[np.int8]) -> NDArray[np.floating]:
+    """The exact products of [T, H·D] and [H, D, N] by head: [T, H·N], side by side, as floats."""
+    heads, features, columns = operands.shape
+    # The largest sum of products of two int8.
+    bound = features * ACTIVATION_MIN * ACTIVATION_MIN
+    exact = np.float32 if bound < _FLOAT32_EXACT else np.float64
+    sums = np.empty((len(x), heads, columns), exact)
+    by_head = x.astype(exact).reshape(len(x), heads, features).transpose(1, 0, 2)
+    np.matmul(by_head, operands.astype(exact), out=sums.transpose(1, 0, 2))
+    return sums.reshape(len(x), heads * columns)
 
 
 def look_up(table: NDArray[np.int8], q: NDArray[np.int8]) -> NDArray[np.int8]:
     """`table[q & 0xff]`: the table is indexed by the unsigned byte of its input."""
-    return table[q.view(np.uint8)]
+    levels = bytearray(np.ascontiguousarray(q)).translate(table.tobytes())
+    return np.frombuffer(levels, np.int8).reshape(q.shape)
 
 
 def accumulator_bound(levels: NDArray[np.int8]) -> NDArray[np.int64]:

@@ -31,7 +31,7 @@ OPERAND_BITS = ACTIVATION_BITS
 
 
 class Fills(IntEnum):
-    """Whether a kernel's results become operands, and which: `rpea.operands`."""
+    """Whether a kernel's results become operands, and which."""
 
     NOTHING = 0
     FEATURES = 1

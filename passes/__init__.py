@@ -1,7 +1,7 @@
 # Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-"""Passes that keep the level of the IR, `spaq-*` and `dfke-*`, or cut kernels out of `nn`.
+"""Passes that keep the level of the IR, like `spaq-*` and `dfke-*`, or cut kernels out of `nn`.
 
 `PASSES` maps each pass's name to a factory that imports it only when it is asked for.
 """
@@ -131,6 +131,12 @@ def _dfke_chain() -> type[ModulePass]:
     return DfkeChainPass
 
 
+def _rpea_validate() -> type[ModulePass]:
+    from daqkf.passes.rpea_validate import RpeaValidatePass
+
+    return RpeaValidatePass
+
+
 PASSES: dict[str, Callable[[], type[ModulePass]]] = {
     "nn-dequantize": _nn_dequantize,
     "nn-raise": _nn_raise,
@@ -152,4 +158,5 @@ PASSES: dict[str, Callable[[], type[ModulePass]]] = {
     "dfke-specialize-bitwidth": _dfke_specialize_bitwidth,
     "dfke-schedule": _dfke_schedule,
     "dfke-chain": _dfke_chain,
+    "rpea-validate": _rpea_validate,
 }

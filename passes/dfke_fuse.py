@@ -10,7 +10,13 @@ from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp, i8
 from xdsl.ir import Operation
 from xdsl.passes import ModulePass
-from xdsl.rewriter import Rewriter
+from xdsl.pattern_rewriter import (
+    GreedyRewritePatternApplier,
+    PatternRewriter,
+    PatternRewriteWalker,
+    RewritePattern,
+    op_type_rewrite_pattern,
+)
 
 from daqkf.dialects.dfke import GatingOp, KernelOp, NormalizationOp, RowOperation
 from daqkf.dialects.dfke.chaining import ROW_STAGES
@@ -22,8 +28,7 @@ from daqkf.dialects.spaq import (
     RequantizeOp,
     ResidualOp,
 )
-from daqkf.dialects.spaq.ops import chain
-from daqkf.passes.quantize.weights import products
+from daqkf.dialects.spaq.ops import chain, defining_constant
 
 
 @dataclass(frozen=True)
@@ -39,46 +44,63 @@ class DfkeFusePass(ModulePass):
     name = "dfke-fuse"
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
-        for matmul, constant in products(op):
-            if constant.value.get_element_type() != i8 or isinstance(matmul.parent_op(), KernelOp):
-                continue
-            _fuse(matmul)
-        for kind in (NormalizationOp, GatingOp):
-            for first in [found for found in op.walk() if isinstance(found, kind.FIRST)]:
-                if not isinstance(first.parent_op(), kind):
-                    _fuse_row(first, kind)
+        rows = [FuseRowOperation(kind) for kind in (NormalizationOp, GatingOp)]
+        patterns = GreedyRewritePatternApplier([FuseProduct(), *rows])
+        PatternRewriteWalker(patterns, apply_recursively=False).rewrite_module(op)
+
+
+class FuseProduct(RewritePattern):
+    """An integer product by constants and what follows it → `dfke.kernel`."""
+
+    @op_type_rewrite_pattern
+    def match_and_rewrite(self, op: MatmulOp, rewriter: PatternRewriter) -> None:
+        """Fuse a product that is requantised, and in no kernel yet."""
+        weights = defining_constant(op.weights)
+        stages = [op, *chain(op, STAGES)]
+        if (
+            weights is None
+            or weights.value.get_element_type() != i8
+            or isinstance(op.parent_op(), KernelOp)
+            or not _requantized(stages)
+        ):
+            return
+        value, gather = op.input, op.input.owner
+        if isinstance(gather, GatherOp) and gather.result.get_user_of_unique_use() is op:
+            stages, value = [gather, *stages], gather.input
+        kept = next((stage.kept for stage in stages if isinstance(stage, ResidualOp)), None)
+        _replace(stages, kernel(value, stages, kept), rewriter)
+
+
+@dataclass(frozen=True)
+class FuseRowOperation(RewritePattern):
+    """What a kernel of the row unit begins with, and what follows it → that kernel."""
+
+    kind: type[RowOperation]
+
+    def match_and_rewrite(self, op: Operation, rewriter: PatternRewriter) -> None:
+        """Fuse an operation whose results are requantised, and that is in no such kernel yet."""
+        if not isinstance(op, self.kind.FIRST) or isinstance(op.parent_op(), self.kind):
+            return
+        stages = [op, *chain(op, ROW_STAGES)]
+        if _requantized(stages):
+            value, result = op.operands[0], stages[-1].results[0]
+            body = body_of([value.type], [value], stages)
+            fused = self.kind(operands=[value], result_types=[result.type], regions=[body])
+            _replace(stages, fused, rewriter)
 
 
 def _requantized(stages: Sequence[Operation]) -> bool:
     return any(isinstance(stage, RequantizeOp) for stage in stages)
 
 
-def _fuse(matmul: MatmulOp) -> None:
-    stages = [matmul, *chain(matmul, STAGES)]
-    if not _requantized(stages):
-        return
-    value, gather = matmul.input, matmul.input.owner
-    if isinstance(gather, GatherOp) and gather.result.get_user_of_unique_use() is matmul:
-        stages, value = [gather, *stages], gather.input
-    kept = next((stage.kept for stage in stages if isinstance(stage, ResidualOp)), None)
-    _replace(stages, kernel(value, stages, kept))
-
-
-def _fuse_row(first: Operation, kind: type[RowOperation]) -> None:
-    stages = [first, *chain(first, ROW_STAGES)]
-    if _requantized(stages):
-        value = first.operands[0]
-        body = body_of([value.type], [value], stages)
-        _replace(stages, kind(value, stages[-1].results[0].type, body))
-
-
-def _replace(stages: Sequence[Operation], fused: Operation) -> None:
+def _replace(stages: Sequence[Operation], fused: Operation, rewriter: PatternRewriter) -> None:
     """Put a fused operation in the place of its stages and their constants."""
     fused.results[0].name_hint = stages[-1].results[0].name_hint
-    Rewriter.replace_op(stages[-1], fused)
+    fused.location = stages[0].location
+    rewriter.replace(stages[-1], fused)
     for stage in reversed(stages[:-1]):
         constants = stage.operands[1:]
-        Rewriter.erase_op(stage)
+        rewriter.erase(stage)
         for value in constants:
             if not value.uses and isinstance(value.owner, ConstantOp):
-                Rewriter.erase_op(value.owner)
+                rewriter.erase(value.owner)

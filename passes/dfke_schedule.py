@@ -105,7 +105,7 @@ def _shared_out(levels: NDArray[np.int8], machine: Machine, semiring: Semiring) 
 
 
 def schedule_cycles(schedule: ScheduleAttr) -> int:
-    """Cycles of a tile; see `families.tile_cycles`."""
+    """Cycles of a tile; see `timing.tile_cycles`."""
     outputs = schedule.outputs.get_shape()[0]
     return tile_cycles(to_array(schedule.words), outputs, schedule.machine.data)
 

@@ -8,21 +8,35 @@ from dataclasses import dataclass
 
 from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp, f32
-from xdsl.ir import Block, SSAValue
+from xdsl.ir import Block, Operation, SSAValue
 from xdsl.passes import ModulePass
-from xdsl.rewriter import InsertPoint, Rewriter
+from xdsl.pattern_rewriter import (
+    PatternRewriter,
+    PatternRewriteWalker,
+    RewritePattern,
+    op_type_rewrite_pattern,
+)
 from xdsl.transforms.dead_code_elimination import dce
 
 from daqkf.dialects.nn import LinearOp, ReshapeOp, SoftmaxOp, TransposeOp
 from daqkf.dialects.nn.base import integers_of, shape_of
 from daqkf.dialects.spaq import AttentionOp
 from daqkf.dialects.spaq.ops import activations
-from daqkf.hw_targets import load_target
 from daqkf.hw_targets.machine import Machine
 from daqkf.hw_targets.operands import feature_words, token_words
 from daqkf.passes.nn_attention import Attention
-from daqkf.passes.nn_merge import Layer, joined, remove_unused
-from daqkf.passes.nn_outline import insert_kernel, kernel_call, layer_block
+from daqkf.passes.nn_kernels import (
+    Layer,
+    erase_dead,
+    insert_kernel,
+    joined,
+    kernel_call,
+    layer_block,
+    module_of,
+    remove_unused,
+)
+from daqkf.passes.nn_options import refused, target_machine
+from daqkf.passes.remarks import has_level
 
 _BY_HEAD, _TRANSPOSED = [0, 2, 1, 3], [0, 2, 3, 1]
 """[B, L, H, D] → [B, H, L, D], and → [B, H, D, L]."""
@@ -37,8 +51,8 @@ class NnAttendPass(ModulePass):
     `nn-normalize` make one of it with what follows, so that a whole layer of a transformer does not
     leave the array. The mask says which tokens are there, and nothing else.
 
-    - `target`: whose operand memories.
-    - `tokens`: the most of a sequence.
+    - `target`: the target whose operand memories hold keys and values.
+    - `tokens`: the most tokens that a sequence has.
     """
 
     name = "nn-attend"
@@ -47,13 +61,30 @@ class NnAttendPass(ModulePass):
     tokens: int = 128
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
-        machine = load_target(self.target).machine
-        if not machine.operand_depth:
+        machine = target_machine(self, self.target)
+        if self.tokens < 1:
+            raise refused(self, "tokens", f"must be at least 1, not {self.tokens}")
+        if not has_level(op, "nn") or not machine.operand_depth:
             return
-        for softmax in [found for found in op.walk() if isinstance(found, SoftmaxOp)]:
-            found = _Whole.of(softmax)
-            if found is not None and found.fits(machine, self.tokens):
-                _replace(op, found, self.tokens)
+        pattern = _AttendInKernel(machine, self.tokens)
+        if PatternRewriteWalker(pattern, apply_recursively=False).rewrite_module(op):
+            dce(op)
+
+
+@dataclass(frozen=True)
+class _AttendInKernel(RewritePattern):
+    """An attention and the layers of its queries, keys and values → one kernel."""
+
+    machine: Machine
+    tokens: int
+    """The most of a sequence."""
+
+    @op_type_rewrite_pattern
+    def match_and_rewrite(self, op: SoftmaxOp, rewriter: PatternRewriter) -> None:
+        """Make a kernel of the attention that a softmax is of, if an array can hold it."""
+        found = _Whole.of(op)
+        if found is not None and found.fits(self.machine, self.tokens):
+            _replace(rewriter, found, self.tokens)
 
 
 @dataclass(frozen=True)
@@ -61,8 +92,9 @@ class _Whole:
     """An attention, the layers it is of, and its result [B, L, N]."""
 
     attention: Attention
-    layers: Sequence[Layer]
-    """Of queries, keys and values."""
+    queries: Layer
+    keys: Layer
+    values: Layer
     result: ReshapeOp
 
     @classmethod
@@ -72,38 +104,24 @@ class _Whole:
         if attention is None:
             return None
         product, context = attention.scores.product, attention.context
-        calls = [
-            _projection(value, axes)
-            for value, axes in (
-                (product.lhs, _BY_HEAD),
-                (product.rhs, _TRANSPOSED),
-                (context.rhs, _BY_HEAD),
-            )
-        ]
-        layers = [
-            layer
-            for call in calls
-            if call is not None
-            and (layer := Layer.of(call)) is not None
-            and layer.activation is None
-        ]
-        turned = context.result.get_user_of_unique_use()
-        if not isinstance(turned, TransposeOp) or integers_of(turned.axes) != _BY_HEAD:
+        queries = _projection(product.lhs, _BY_HEAD)
+        keys = _projection(product.rhs, _TRANSPOSED)
+        values = _projection(context.rhs, _BY_HEAD)
+        result = _whole_result(context.result)
+        if queries is None or keys is None or values is None or result is None:
             return None
-        result = turned.result.get_user_of_unique_use()
-        if len(layers) < len(calls) or not isinstance(result, ReshapeOp):
-            return None
+        layers, channels = (queries, keys, values), queries.channels
         shape, mask = shape_of(result.result), attention.scores.mask
         extents = None if mask is None else shape_of(mask)
         sound = (
-            len({layer.call.input for layer in layers}) == 1
-            and len({layer.channels for layer in layers}) == 1
+            all(layer.call.input is queries.call.input for layer in layers)
+            and all(layer.channels == channels for layer in layers)
             and shape is not None
             and len(shape) == 3
-            and shape[2] == layers[0].channels
+            and shape[2] == channels
             and (extents is None or extents[1] == 1)
         )
-        return cls(attention, layers, result) if sound else None
+        return cls(attention, queries, keys, values, result) if sound else None
 
     @property
     def heads(self) -> int:
@@ -114,7 +132,7 @@ class _Whole:
 
     def fits(self, machine: Machine, tokens: int) -> bool:
         """Whether an array of the machine can hold the operands."""
-        channels, tiles = self.layers[0].channels, -(-tokens // machine.lanes)
+        channels, tiles = self.queries.channels, -(-tokens // machine.lanes)
         return (
             channels // self.heads % machine.items == 0
             and self.heads * tiles * machine.lanes
@@ -124,8 +142,17 @@ class _Whole:
         )
 
 
-def _projection(value: SSAValue, axes: Sequence[int]) -> LinearOp | None:
-    """The kernel [B, L, N] whose results, by head and in this order of axes, a value is."""
+def _whole_result(context: SSAValue) -> ReshapeOp | None:
+    """The reshaping that puts the results of all heads side by side, [B, L, N]."""
+    turned = context.get_user_of_unique_use()
+    if not isinstance(turned, TransposeOp) or integers_of(turned.axes) != _BY_HEAD:
+        return None
+    result = turned.result.get_user_of_unique_use()
+    return result if isinstance(result, ReshapeOp) else None
+
+
+def _projection(value: SSAValue, axes: Sequence[int]) -> Layer | None:
+    """The layer [B, L, N] whose results, by head and in this order of axes, a value is."""
     order = list(range(4))
     while isinstance(op := value.owner, TransposeOp) and value.get_user_of_unique_use():
         own = integers_of(op.axes)
@@ -140,28 +167,32 @@ def _projection(value: SSAValue, axes: Sequence[int]) -> LinearOp | None:
         return None
     if not value.get_user_of_unique_use() or not call.result.get_user_of_unique_use():
         return None
-    return call if len(shape) == 3 and 0 < split[2] * split[3] == shape[2] else None
+    if len(shape) != 3 or not 0 < split[2] * split[3] == shape[2]:
+        return None
+    layer = Layer.of(call)
+    return layer if layer is not None and layer.activation is None else None
 
 
-def _replace(module: ModuleOp, found: _Whole, tokens: int) -> None:
-    queries, keys, values = found.layers
-    block = Block(arg_types=[activations(len(queries.weights), f32)])
+def _replace(rewriter: PatternRewriter, found: _Whole, tokens: int) -> None:
+    block = Block(arg_types=[activations(len(found.queries.weights), f32)])
     block.args[0].name_hint = "x"
-    results = {id(layer): _inline(block, layer) for layer in (keys, values, queries)}
-    scale = found.attention.scores.scale
-    attention = AttentionOp(
-        [results[id(layer)] for layer in found.layers], found.heads, tokens, scale
+    keys, values, queries = (
+        _inline(block, layer) for layer in (found.keys, found.values, found.queries)
     )
+    scores = found.attention.scores
+    attention = AttentionOp([queries, keys, values], found.heads, tokens, scores.scale)
     block.add_op(attention)
-    functions = [layer.function for layer in found.layers]
+    functions = [layer.function for layer in (found.queries, found.keys, found.values)]
+    module = module_of(found.result)
     name = joined([function.sym_name.data for function in functions])
-    name = insert_kernel(module, name, block, attention)
-    result, mask = found.result.result, found.attention.scores.mask
-    call = kernel_call(name, queries.call.input, result, mask)
-    Rewriter.insert_op(call, InsertPoint.before(found.result))
-    result.replace_all_uses_with(call.result)
-    dce(module)
-    remove_unused(module, functions)
+    name = insert_kernel(module, rewriter, name, block, attention)
+    result = found.result.result
+    last = found.result.input.owner
+    assert isinstance(last, Operation)
+    call = kernel_call(name, found.queries.call.input, result, scores.mask)
+    rewriter.replace(found.result, call)
+    erase_dead(rewriter, last)
+    remove_unused(module, rewriter, functions)
 
 
 def _inline(block: Block, layer: Layer) -> SSAValue:

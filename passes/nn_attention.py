@@ -14,19 +14,28 @@ from xdsl.dialects.builtin import ModuleOp, StringAttr
 from xdsl.interpreter import Interpreter, PythonValues
 from xdsl.ir import Operation, SSAValue
 from xdsl.passes import ModulePass
-from xdsl.rewriter import Rewriter
+from xdsl.pattern_rewriter import (
+    PatternRewriter,
+    PatternRewriteWalker,
+    RewritePattern,
+    op_type_rewrite_pattern,
+)
 from xdsl.utils.exceptions import InterpretationError, PassFailedException
 
 from daqkf.dialects.interpreting import call, entry
-from daqkf.dialects.nn import AttentionOp, ConstantOp, ElementwiseOp, MatmulOp, SoftmaxOp
+from daqkf.dialects.nn import AttentionOp, ElementwiseOp, MatmulOp, SoftmaxOp
 from daqkf.dialects.nn.base import HOST, node_name, shape_of
-from daqkf.hw_targets import load_target
+from daqkf.dialects.nn.elementwise import Function
 from daqkf.hw_targets.machine import Machine
 from daqkf.hw_targets.numerics import LEVEL_MAX, NORMALIZED_FEATURES
 from daqkf.hw_targets.timing import softmax_cycles
+from daqkf.passes.nn_kernels import erase_chain
+from daqkf.passes.nn_options import refused, require_host_cycles, target_machine
 from daqkf.passes.nn_product import Inputs, each, in_order
+from daqkf.passes.nn_terms import scalar_of
 from daqkf.passes.quantize.attention import attention_scales, exponential_table
 from daqkf.passes.quantize.samples import load_inputs
+from daqkf.passes.remarks import has_level
 from daqkf.passes.spaq_calibrate import NEGLIGIBLE
 
 
@@ -51,16 +60,17 @@ class _Scores:
         if not isinstance(op, ElementwiseOp) or len(op.inputs) != 2:
             return None
         first, second = op.inputs
-        if op.kind.data == "add" and masks:
+        kind = op.kind.data
+        if kind is Function.ADD and masks:
             for inner, mask in ((first, second), (second, first)):
                 found = cls.of(inner, masks=False) if _masks(mask, inner) else None
                 if found is not None:
                     return cls(found.product, (op, *found.between), found.scale, mask)
-        factor = _scalar(second)
+        factor = scalar_of(second)
         found = cls.of(first, masks=False) if factor is not None and factor > 0 else None
-        if found is None or factor is None or op.kind.data not in ("mul", "div"):
+        if found is None or factor is None or kind not in (Function.MUL, Function.DIV):
             return None
-        scale = found.scale * factor if op.kind.data == "mul" else found.scale / factor
+        scale = found.scale * factor if kind is Function.MUL else found.scale / factor
         return cls(found.product, (op, *found.between), scale)
 
 
@@ -86,11 +96,6 @@ class Attention:
         return cls(scores, softmax, context) if len(heads) == 1 and min(heads) > 0 else None
 
 
-def _scalar(value: SSAValue) -> float | None:
-    array = value.owner.array() if isinstance(value.owner, ConstantOp) else None
-    return float(array.reshape(())) if array is not None and array.size == 1 else None
-
-
 def _masks(mask: SSAValue, value: SSAValue) -> bool:
     """Whether the first is the same for all queries of the second."""
     shape, whole = shape_of(mask), shape_of(value)
@@ -104,32 +109,79 @@ class _Ranges(Interpreter.Listener):
     """The largest magnitudes [H] of what attentions read and give, and their extents."""
 
     attentions: Mapping[Operation, Attention]
-    found: dict[tuple[SoftmaxOp, str], NDArray[np.float64]] = field(default_factory=dict)
+    """The attention that an operation is part of."""
+    found: dict[SoftmaxOp, dict[str, NDArray[np.float64]]] = field(
+        default_factory=dict[SoftmaxOp, dict[str, NDArray[np.float64]]]
+    )
     keys: dict[SoftmaxOp, int] = field(default_factory=dict[SoftmaxOp, int])
     _reads: PythonValues = ()
 
     def will_interpret_op(self, op: Operation, args: PythonValues) -> None:
+        """Keep the operands, which the results come without."""
         self._reads = args
 
     def did_interpret_op(self, op: Operation, results: PythonValues) -> None:
+        """Let the ranges of an attention grow by what one of its operations reads and gives."""
         attention = self.attentions.get(op)
         if attention is None:
             return
-        seen: dict[str, NDArray[Any]] = {}
-        if op is attention.scores.product:
-            seen = dict(zip(("queries", "keys"), self._reads, strict=True))
-        elif op is attention.softmax:
-            (scores,), (shares,) = self._reads, results
-            seen = {"scores": np.where(shares > NEGLIGIBLE, scores, 0)}
-            length = scores.shape[-1]
-            self.keys[attention.softmax] = max(length, self.keys.get(attention.softmax, 0))
+        arrays: dict[SSAValue, NDArray[Any]] = dict(zip(op.operands, self._reads, strict=True))
+        arrays |= zip(op.results, results, strict=True)
+        product, softmax, context = attention.scores.product, attention.softmax, attention.context
+        if op is product:
+            self._grow(softmax, "queries", arrays[product.lhs])
+            self._grow(softmax, "keys", arrays[product.rhs])
+        elif op is softmax:
+            scores, shares = arrays[softmax.input], arrays[softmax.result]
+            self._grow(softmax, "scores", np.where(shares > NEGLIGIBLE, scores, 0))
+            self.keys[softmax] = max(scores.shape[-1], self.keys.get(softmax, 0))
         else:
-            names = "shares", "values", "results"
-            seen = dict(zip(names, (*self._reads, *results), strict=True))
-        for name, values in seen.items():
-            most = np.abs(values).max(axis=(0, 2, 3), initial=0).astype(np.float64)
-            place = attention.softmax, name
-            self.found[place] = np.maximum(most, self.found.get(place, most))
+            self._grow(softmax, "shares", arrays[context.lhs])
+            self._grow(softmax, "values", arrays[context.rhs])
+            self._grow(softmax, "results", arrays[context.result])
+
+    def _grow(self, softmax: SoftmaxOp, name: str, values: NDArray[Any]) -> None:
+        most = np.abs(values).max(axis=(0, 2, 3), initial=0).astype(np.float64)
+        own = self.found.setdefault(softmax, {})
+        own[name] = np.maximum(most, own.get(name, most))
+
+
+@dataclass
+class _QuantizeAttention(RewritePattern):
+    """A softmax, and what is around it → `nn.attention`, with scales by its ranges."""
+
+    attentions: Mapping[SoftmaxOp, Attention]
+    ranges: _Ranges
+    machine: Machine
+    host_cycles: float
+    levels: int
+    count: int = 0
+    """Attentions that have been replaced."""
+
+    @op_type_rewrite_pattern
+    def match_and_rewrite(self, op: SoftmaxOp, rewriter: PatternRewriter) -> None:
+        """Put the integer attention in place of a float one, or say why the host has it."""
+        attention = self.attentions.get(op)
+        if attention is None:
+            return
+        ranges = self.ranges.found[op]
+        reason = self._why_not(len(ranges["keys"]), self.ranges.keys[op])
+        if reason:
+            op.attributes[HOST] = StringAttr(reason)
+            rewriter.notify_op_modified(op)
+            return
+        _replace(rewriter, attention, ranges, self.levels)
+        self.count += 1
+
+    def _why_not(self, heads: int, keys: int) -> str:
+        """Why the host has to take a softmax, or nothing."""
+        machine = self.machine
+        most = min(NORMALIZED_FEATURES, machine.result_depth // heads)
+        if keys > most:
+            return f"{keys} keys of {heads} heads, and the target has room for {most}"
+        array = softmax_cycles(machine, heads * keys, keys)
+        host = self.host_cycles * heads * keys * machine.lanes
+        return f"{array} cycles a tile, the host's {round(host)}" if array >= host else ""
 
 
 def quantize_attention(
@@ -141,29 +193,20 @@ def quantize_attention(
 ) -> int:
     """Turn a network's softmax attentions into `nn.attention`s where that pays; returns how many.
 
-    Their scales are those of the largest magnitudes on the samples: the network's inputs by
-    name, or batches of them.
+    Their scales are those of the largest magnitudes on the samples: the network's inputs by name,
+    or batches of them.
 
     Raises:
         ValueError: inputs that do not fit, levels beyond 1..127.
     """
     if not 0 < levels <= LEVEL_MAX:
         raise ValueError(f"levels must be 1..{LEVEL_MAX}, not {levels}")
-    found: list[Attention] = []
-    for softmax in [op for op in module.walk() if isinstance(op, SoftmaxOp)]:
-        attention = Attention.of(softmax)
-        if not machine.softmax:
-            softmax.attributes[HOST] = StringAttr("the target has no unit for it")
-        elif attention is None:
-            reason = "it is not of products of heads, with a mask that is the same for all queries"
-            softmax.attributes[HOST] = StringAttr(reason)
-        else:
-            found.append(attention)
+    found = _attentions(module, machine)
     if not found:
         return 0
     parts: dict[Operation, Attention] = {
         op: attention
-        for attention in found
+        for attention in found.values()
         for op in (attention.scores.product, attention.softmax, attention.context)
     }
     ranges, function = _Ranges(parts), entry(module)
@@ -172,50 +215,57 @@ def quantize_attention(
             call(module, function, in_order(function, batch), (ranges,))
     except InterpretationError as error:
         raise ValueError(f"samples: {error}") from None
-    count = 0
-    for attention in found:
-        softmax = attention.softmax
-        own = {name: most for (op, name), most in ranges.found.items() if op is softmax}
-        reason = _why_not(len(own["keys"]), ranges.keys[softmax], machine, host_cycles)
-        if reason:
+    pattern = _QuantizeAttention(found, ranges, machine, host_cycles, levels)
+    PatternRewriteWalker(pattern, apply_recursively=False).rewrite_module(module)
+    return pattern.count
+
+
+def _attentions(module: ModuleOp, machine: Machine) -> dict[SoftmaxOp, Attention]:
+    """The attentions of a network that arrays compute; each other softmax says why it is none."""
+    found: dict[SoftmaxOp, Attention] = {}
+    for softmax in [op for op in module.walk() if isinstance(op, SoftmaxOp)]:
+        attention = Attention.of(softmax)
+        if not machine.softmax:
+            softmax.attributes[HOST] = StringAttr("the target has no unit for it")
+        elif attention is None:
+            reason = "it is not of products of heads, with a mask that is the same for all queries"
             softmax.attributes[HOST] = StringAttr(reason)
-            continue
-        try:
-            _replace(attention, own, levels)
-        except ValueError as error:
-            raise ValueError(f"samples: {node_name(softmax)} reads or gives {error}") from None
-        count += 1
-    return count
+        else:
+            found[softmax] = attention
+    return found
 
 
-def _why_not(heads: int, keys: int, machine: Machine, host_cycles: float) -> str:
-    """Why the host has to take a softmax, or nothing."""
-    most = min(NORMALIZED_FEATURES, machine.result_depth // heads)
-    if keys > most:
-        return f"{keys} keys of {heads} heads, and the target has room for {most}"
-    array = softmax_cycles(machine, heads * keys, keys)
-    host = host_cycles * heads * keys * machine.lanes
-    return f"{array} cycles a tile, the host's {round(host)}" if array >= host else ""
+def _replace(
+    rewriter: PatternRewriter,
+    attention: Attention,
+    ranges: dict[str, NDArray[np.float64]],
+    levels: int,
+) -> None:
+    """Put the integer attention in place of its context.
 
-
-def _replace(attention: Attention, ranges: dict[str, NDArray[np.float64]], levels: int) -> None:
-    context, scores = attention.context, attention.scores
-    scales, factors = attention_scales(ranges, scores.scale, levels)
+    Raises:
+        ValueError: ranges that are not finite.
+    """
+    context, scores, softmax = attention.context, attention.scores, attention.softmax
+    try:
+        steps, factors = attention_scales(ranges, scores.scale, levels)
+    except ValueError as error:
+        raise ValueError(f"samples: {node_name(softmax)} reads or gives {error}") from None
     new = AttentionOp(
-        [scores.product.lhs, scores.product.rhs, context.rhs],
+        scores.product.lhs,
+        scores.product.rhs,
+        context.rhs,
         scores.mask,
-        scores.scale,
-        levels,
-        scales,
-        factors,
-        exponential_table(scales.scores),
-        context.result.type,
+        scale=scores.scale,
+        levels=levels,
+        steps=steps,
+        factors=factors,
+        table=exponential_table(steps.scores),
+        result=context.result.type,
     )
     new.attributes |= context.attributes
-    new.result.name_hint = context.result.name_hint
-    Rewriter.replace_op(context, new)
-    for op in (attention.softmax, *scores.between, scores.product):
-        Rewriter.erase_op(op)
+    rewriter.replace(context, new)
+    erase_chain(rewriter, [scores.product, *reversed(scores.between), softmax])
 
 
 @dataclass(frozen=True)
@@ -227,7 +277,7 @@ class NnAttentionPass(ModulePass):
 
     - `samples`: a `.npz` file with the network's inputs by name, on which it runs to find the
       scales.
-    - `target`: whose unit and memories.
+    - `target`: the target whose row unit and memories are used.
     - `host-cycles`: the array's cycles in which the host makes one share of scores.
     - `levels`: the largest level of keys and values; fewer levels take fewer cycles.
     """
@@ -240,7 +290,12 @@ class NnAttentionPass(ModulePass):
     levels: int = LEVEL_MAX
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
-        machine = load_target(self.target).machine
+        machine = target_machine(self, self.target)
+        require_host_cycles(self, self.host_cycles)
+        if not 0 < self.levels <= LEVEL_MAX:
+            raise refused(self, "levels", f"must be 1..{LEVEL_MAX}, not {self.levels}")
+        if not has_level(op, "nn"):
+            return
         try:
             samples = load_inputs(self.samples)
             quantize_attention(op, samples, machine, self.host_cycles, self.levels)

@@ -11,15 +11,27 @@ from xdsl.dialects.builtin import ModuleOp, TensorType
 from xdsl.dialects.func import FuncOp, ReturnOp
 from xdsl.ir import Block, Operation, SSAValue
 from xdsl.passes import ModulePass
-from xdsl.rewriter import InsertPoint, Rewriter
-from xdsl.traits import SymbolTable
+from xdsl.pattern_rewriter import (
+    PatternRewriter,
+    PatternRewriteWalker,
+    RewritePattern,
+    op_type_rewrite_pattern,
+)
 
 from daqkf.dialects.nn import LinearOp
 from daqkf.dialects.nn.ops import attends
-from daqkf.hw_targets import load_target
 from daqkf.hw_targets.config import MAX_KERNELS
-from daqkf.passes.nn_merge import joined, remove_unused
-from daqkf.passes.nn_outline import insert_kernel, kernel_call
+from daqkf.passes.nn_kernels import (
+    erase_chain,
+    insert_kernel,
+    joined,
+    kernel_call,
+    kernel_of,
+    module_of,
+    remove_unused,
+)
+from daqkf.passes.nn_options import target_machine
+from daqkf.passes.remarks import has_level
 
 
 @dataclass(frozen=True)
@@ -30,7 +42,7 @@ class NnChainPass(ModulePass):
     feature there. Whether the array chains them is for `dfke-chain` to say, which knows the
     schedules.
 
-    - `target`: whose memories what is between has to fit.
+    - `target`: the target whose memories have to hold what is between the layers.
     """
 
     name = "nn-chain"
@@ -38,38 +50,51 @@ class NnChainPass(ModulePass):
     target: str = "generic"
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
-        machine = load_target(self.target).machine
+        machine = target_machine(self, self.target)
         most = min(machine.activation_depth - 1, machine.result_depth)
-        taken: set[LinearOp] = set()
-        for call in [found for found in op.walk() if isinstance(found, LinearOp)]:
-            if call in taken:
-                continue
-            calls = [call]
-            while len(calls) < MAX_KERNELS and (reader := _only_reader(calls[-1], most)):
-                calls.append(reader)
-            if len(calls) > 1:
-                taken.update(calls)
-                _join(op, calls)
+        if has_level(op, "nn"):
+            PatternRewriteWalker(_ChainReaders(most), apply_recursively=False).rewrite_module(op)
 
 
-def _kernel(call: LinearOp) -> FuncOp:
-    function = SymbolTable.lookup_symbol(call, call.callee)
-    assert isinstance(function, FuncOp)
-    return function
+@dataclass(frozen=True)
+class _ChainReaders(RewritePattern):
+    """A call and those behind it, put together."""
+
+    most: int
+    """Features that may be between two layers."""
+
+    @op_type_rewrite_pattern
+    def match_and_rewrite(self, op: LinearOp, rewriter: PatternRewriter) -> None:
+        """Join a call with as many as follow it, of which each alone reads the one before."""
+        calls = [op]
+        while len(calls) < MAX_KERNELS and (reader := self._only_reader(calls[-1])):
+            calls.append(reader)
+        if len(calls) > 1:
+            _join(rewriter, calls)
+
+    def _only_reader(self, call: LinearOp) -> LinearOp | None:
+        reader = call.result.get_user_of_unique_use()
+        (between,) = kernel_of(call).function_type.outputs
+        fits = isinstance(between, TensorType) and between.get_shape()[1] <= self.most
+        if not isinstance(reader, LinearOp) or attends(kernel_of(reader)):
+            # Attention is what a chain begins with.
+            return None
+        return reader if fits else None
 
 
-def _only_reader(call: LinearOp, most: int) -> LinearOp | None:
-    reader = call.result.get_user_of_unique_use()
-    (between,) = _kernel(call).function_type.outputs
-    fits = isinstance(between, TensorType) and between.get_shape()[1] <= most
-    if not isinstance(reader, LinearOp) or attends(_kernel(reader)):
-        # Attention is what a chain begins with.
-        return None
-    return reader if fits else None
+def _join(rewriter: PatternRewriter, calls: Sequence[LinearOp]) -> None:
+    first, last, module = calls[0], calls[-1], module_of(calls[0])
+    functions = [kernel_of(call) for call in calls]
+    names = [function.sym_name.data for function in functions]
+    block, result = _behind_one_another(functions)
+    name = insert_kernel(module, rewriter, joined(names), block, result)
+    rewriter.replace(last, kernel_call(name, first.input, last.result, first.mask))
+    erase_chain(rewriter, calls[:-1])
+    remove_unused(module, rewriter, functions)
 
 
-def _join(module: ModuleOp, calls: Sequence[LinearOp]) -> None:
-    functions = [_kernel(call) for call in calls]
+def _behind_one_another(functions: Sequence[FuncOp]) -> tuple[Block, Operation]:
+    """A block of copies of the functions' operations, and what makes the last one's result."""
     block = Block(arg_types=[functions[0].function_type.inputs.data[0]])
     value: SSAValue = block.args[0]
     for function in functions:
@@ -82,13 +107,5 @@ def _join(module: ModuleOp, calls: Sequence[LinearOp]) -> None:
                 op.drop_all_references()
             else:
                 block.add_op(op)
-    names = [function.sym_name.data for function in functions]
     assert isinstance(value.owner, Operation)
-    name = insert_kernel(module, joined(names), block, value.owner)
-    last = calls[-1]
-    call = kernel_call(name, calls[0].input, last.result, calls[0].mask)
-    Rewriter.insert_op(call, InsertPoint.before(last))
-    last.result.replace_all_uses_with(call.result)
-    for old in reversed(calls):
-        Rewriter.erase_op(old)
-    remove_unused(module, functions)
+    return block, value.owner

@@ -6,11 +6,18 @@
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from xdsl.context import Context
-from xdsl.dialects.builtin import IntegerType, ModuleOp, TensorType, f32
-from xdsl.ir import SSAValue
+from xdsl.dialects.builtin import IntegerType, ModuleOp, f32
+from xdsl.ir import Operation, SSAValue
 from xdsl.passes import ModulePass
-from xdsl.rewriter import InsertPoint, Rewriter
+from xdsl.pattern_rewriter import (
+    GreedyRewritePatternApplier,
+    PatternRewriter,
+    PatternRewriteWalker,
+    RewritePattern,
+    op_type_rewrite_pattern,
+)
 from xdsl.transforms.dead_code_elimination import dce
 
 from daqkf.dialects.dense import from_array
@@ -22,8 +29,11 @@ from daqkf.dialects.nn import (
     MatmulOp,
     QuantizeOp,
 )
-from daqkf.dialects.nn.base import NODE
-from daqkf.passes.nn_terms import Product, inputs_of
+from daqkf.dialects.nn.base import NODE, element_of
+from daqkf.dialects.nn.elementwise import Function
+from daqkf.dialects.nn.ops import constant_of
+from daqkf.passes.nn_terms import Product, inputs_of, scalar_of
+from daqkf.passes.remarks import has_level
 
 
 @dataclass(frozen=True)
@@ -39,62 +49,93 @@ class NnDequantizePass(ModulePass):
     name = "nn-dequantize"
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
-        for found in [entry for entry in op.walk() if isinstance(entry, DequantizeOp)]:
-            quantize = found.input.owner
-            if isinstance(quantize, QuantizeOp) and _same(found, quantize):
-                found.result.replace_all_uses_with(quantize.input)
+        if not has_level(op, "nn"):
+            return
+        PatternRewriteWalker(_DropRounding(), apply_recursively=False).rewrite_module(op)
         # The outermost products first: what they leave unread falls away with them.
-        for found in reversed([entry for entry in op.walk() if isinstance(entry, ElementwiseOp)]):
-            if found.kind.data == "mul" and found.result.uses:
-                _real_product(found)
+        products = GreedyRewritePatternApplier([_RealProduct()])
+        PatternRewriteWalker(products, apply_recursively=False, walk_reverse=True).rewrite_module(
+            op
+        )
         dce(op)
 
 
-def _same(one: DequantizeOp, other: QuantizeOp) -> bool:
-    """Whether the scales and the zero points are the same."""
-    pairs = (one.scale, other.scale), (one.zero_point, other.zero_point)
-    return one.axis == other.axis and all(_equal(*pair) for pair in pairs)
+class _DropRounding(RewritePattern):
+    """`dequantize(quantize(x))` → `x`, without the file's rounding."""
+
+    @op_type_rewrite_pattern
+    def match_and_rewrite(self, op: DequantizeOp, rewriter: PatternRewriter) -> None:
+        """Take the pair out if the scales and the zero points are the same."""
+        quantize = op.input.owner
+        if not isinstance(quantize, QuantizeOp) or op.axis != quantize.axis:
+            return
+        pairs = (op.scale, quantize.scale), (op.zero_point, quantize.zero_point)
+        if all(_equal(*pair) for pair in pairs):
+            rewriter.replace(op, (), [quantize.input])
 
 
 def _equal(a: SSAValue, b: SSAValue) -> bool:
-    if isinstance(a.owner, ConstantOp) and isinstance(b.owner, ConstantOp):
-        return bool(np.array_equal(a.owner.array(), b.owner.array()))
-    return a is b
+    left, right = constant_of(a), constant_of(b)
+    if left is None or right is None:
+        return a is b
+    return bool(np.array_equal(left, right))
 
 
-def _real_product(op: ElementwiseOp) -> None:
+class _RealProduct(RewritePattern):
     """`cast(int8 x · W) · scale of x · scales of W` → `x · (W · scales)`."""
-    product = Product.of(op.result)
-    casts = [value for value in product.over if isinstance(value.owner, CastOp)]
-    cast = casts[0].owner if len(casts) == 1 else None
-    matmul = cast.input.owner if isinstance(cast, CastOp) else None
-    if not isinstance(matmul, MatmulOp) or product.under:
-        return
-    quantize, weights = _quantized(matmul.lhs), matmul.rhs.owner
-    if quantize is None or not isinstance(weights, ConstantOp) or weights.array().ndim != 2:
-        return
-    rest = [value for value in product.over if value is not casts[0]]
-    factor = product.factor
-    if isinstance(quantize.scale.owner, ConstantOp) and quantize.scale.owner.array().size == 1:
-        factor /= float(quantize.scale.owner.array().reshape(()))
-    elif quantize.scale in rest:
-        rest.remove(quantize.scale)
-    else:
-        return
-    real = weights.array().astype(np.float64) * factor
-    for value in rest:
-        scales = value.owner.array() if isinstance(value.owner, ConstantOp) else None
-        if scales is None or scales.shape != real.shape[1:]:
+
+    @op_type_rewrite_pattern
+    def match_and_rewrite(self, op: ElementwiseOp, rewriter: PatternRewriter) -> None:
+        """Put the weights' real values into the product, if that is what this is of."""
+        found = _IntegerProduct.of(op) if op.kind.data is Function.MUL else None
+        if found is None:
             return
-        real = real * scales
-    constant = ConstantOp(from_array(real.astype(np.float32), f32))
-    result = MatmulOp(quantize.input, constant.result, op.result.type)
-    for new, old in ((constant, weights), (result, matmul)):
-        if name := old.attributes.get(NODE):
-            new.attributes[NODE] = name
-        new.results[0].name_hint = old.results[0].name_hint
-    Rewriter.insert_op([constant, result], InsertPoint.before(op))
-    op.result.replace_all_uses_with(result.result)
+        constant = ConstantOp(from_array(found.weights, f32))
+        result = MatmulOp(found.quantize.input, constant.result, op.result.type)
+        for new, old in ((constant, found.matmul.rhs.owner), (result, found.matmul)):
+            assert isinstance(old, Operation)
+            if name := old.attributes.get(NODE):
+                new.attributes[NODE] = name
+            new.results[0].name_hint = old.results[0].name_hint
+        rewriter.replace(op, [constant, result])
+
+
+@dataclass(frozen=True)
+class _IntegerProduct:
+    """A product of quantised activations and constant integers that is scaled up."""
+
+    matmul: MatmulOp
+    quantize: QuantizeOp
+    weights: NDArray[np.float32]
+    """The real values that the integers stand for, [K, N]."""
+
+    @classmethod
+    def of(cls, op: ElementwiseOp) -> "_IntegerProduct | None":
+        """What a multiplication scales up."""
+        product = Product.of(op.result)
+        casts = [value for value in product.over if isinstance(value.owner, CastOp)]
+        cast = casts[0].owner if len(casts) == 1 else None
+        matmul = cast.input.owner if isinstance(cast, CastOp) else None
+        if not isinstance(matmul, MatmulOp) or product.under:
+            return None
+        quantize, weights = _quantized(matmul.lhs), constant_of(matmul.rhs)
+        if quantize is None or weights is None or weights.ndim != 2:
+            return None
+        rest = [value for value in product.over if value is not casts[0]]
+        factor, step = product.factor, scalar_of(quantize.scale)
+        if step:
+            factor /= step
+        elif quantize.scale in rest:
+            rest.remove(quantize.scale)
+        else:
+            return None
+        real = weights.astype(np.float64) * factor
+        for value in rest:
+            scales = constant_of(value)
+            if scales is None or scales.shape != real.shape[1:]:
+                return None
+            real = real * scales
+        return cls(matmul, quantize, real.astype(np.float32))
 
 
 def _quantized(value: SSAValue) -> QuantizeOp | None:
@@ -102,25 +143,23 @@ def _quantized(value: SSAValue) -> QuantizeOp | None:
 
     Without one it has to be 0.
     """
-    parts = inputs_of(value, "sub")
+    parts = inputs_of(value, Function.SUB)
     wide = parts[0].owner if parts else value.owner
-    quantize = wide.operands[0].owner if isinstance(wide, CastOp) else None
+    quantize = wide.input.owner if isinstance(wide, CastOp) else None
     if not isinstance(quantize, QuantizeOp) or not _is_wide(value):
         return None
-    zero = quantize.zero_point.owner
+    zero = constant_of(quantize.zero_point)
     if parts is None:
-        is_zero = isinstance(zero, ConstantOp) and not zero.array().any()
-        return quantize if is_zero else None
-    offset = parts[1].owner
-    if isinstance(offset, CastOp):
-        return quantize if _equal(offset.input, quantize.zero_point) else None
-    if isinstance(offset, ConstantOp) and isinstance(zero, ConstantOp):
-        same = np.array_equal(offset.array(), zero.array().astype(np.int64))
-        return quantize if same else None
+        return quantize if zero is not None and not zero.any() else None
+    cast, offset = parts[1].owner, constant_of(parts[1])
+    if isinstance(cast, CastOp):
+        return quantize if _equal(cast.input, quantize.zero_point) else None
+    if offset is not None and zero is not None:
+        return quantize if np.array_equal(offset, zero.astype(np.int64)) else None
     return None
 
 
 def _is_wide(value: SSAValue) -> bool:
     """Whether the difference of two bytes fits the type."""
-    kind = value.type.element_type if isinstance(value.type, TensorType) else None
+    kind = element_of(value)
     return isinstance(kind, IntegerType) and kind.width.data > 8

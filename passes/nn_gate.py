@@ -9,16 +9,31 @@ import numpy as np
 from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp, StringAttr
 from xdsl.passes import ModulePass
-from xdsl.rewriter import InsertPoint, Rewriter
+from xdsl.pattern_rewriter import (
+    PatternRewriter,
+    PatternRewriteWalker,
+    RewritePattern,
+    op_type_rewrite_pattern,
+)
 
 from daqkf.dialects.nn import ElementwiseOp, LinearOp
 from daqkf.dialects.nn.base import HOST
+from daqkf.dialects.nn.elementwise import Function
 from daqkf.dialects.spaq import GateOp
-from daqkf.hw_targets import load_target
 from daqkf.hw_targets.machine import Machine
 from daqkf.hw_targets.timing import gating_cycles
-from daqkf.passes.nn_merge import Layer, joined, remove_unused
-from daqkf.passes.nn_outline import insert_kernel, kernel_call, layer_block
+from daqkf.passes.nn_kernels import (
+    Layer,
+    erase_chain,
+    insert_kernel,
+    joined,
+    kernel_call,
+    layer_block,
+    module_of,
+    remove_unused,
+)
+from daqkf.passes.nn_options import require_host_cycles, target_machine
+from daqkf.passes.remarks import has_level
 
 
 @dataclass(frozen=True)
@@ -33,7 +48,7 @@ class NnGatePass(ModulePass):
     It pays where the array takes fewer cycles to multiply a tile than the host. A product that
     stays with the host says why (`host`).
 
-    - `target`: whose unit and memories.
+    - `target`: the target whose gating unit and memories are used.
     - `host-cycles`: the array's cycles in which the host multiplies one value.
     """
 
@@ -43,19 +58,36 @@ class NnGatePass(ModulePass):
     host_cycles: float | int = 4.0
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
-        machine = load_target(self.target).machine
-        for product in [found for found in op.walk() if isinstance(found, ElementwiseOp)]:
-            pair = _pair(product)
-            if pair is None:
-                continue
-            reason = self._why_not(pair[0].channels, machine)
-            if reason:
-                product.attributes[HOST] = StringAttr(reason)
-            else:
-                _join(op, product, *pair)
+        machine = target_machine(self, self.target)
+        require_host_cycles(self, self.host_cycles)
+        if has_level(op, "nn"):
+            pattern = _GateOnArray(machine, self.host_cycles)
+            PatternRewriteWalker(pattern, apply_recursively=False).rewrite_module(op)
 
-    def _why_not(self, channels: int, machine: Machine) -> str:
+
+@dataclass(frozen=True)
+class _GateOnArray(RewritePattern):
+    """A product of a gate and a value, put into the kernel of both."""
+
+    machine: Machine
+    host_cycles: float
+
+    @op_type_rewrite_pattern
+    def match_and_rewrite(self, op: ElementwiseOp, rewriter: PatternRewriter) -> None:
+        """Make one kernel of the product of two, or say why the host multiplies."""
+        pair = _pair(op)
+        if pair is None:
+            return
+        reason = self._why_not(pair[0].channels)
+        if reason:
+            op.attributes[HOST] = StringAttr(reason)
+            rewriter.notify_op_modified(op)
+        else:
+            _join(rewriter, op, *pair)
+
+    def _why_not(self, channels: int) -> str:
         """Why the host has to multiply, or nothing."""
+        machine = self.machine
         if not machine.gates:
             return "the target has no unit for it"
         if 2 * channels > machine.result_depth:
@@ -67,7 +99,7 @@ class NnGatePass(ModulePass):
 
 def _pair(product: ElementwiseOp) -> tuple[Layer, Layer] | None:
     """The gate and the value of a product, if both are layers of the same activations."""
-    if product.kind.data != "mul" or len(product.inputs) != 2:
+    if product.kind.data is not Function.MUL:
         return None
     layers: list[Layer] = []
     for value in product.inputs:
@@ -83,8 +115,9 @@ def _pair(product: ElementwiseOp) -> tuple[Layer, Layer] | None:
     return (gate, up) if same and gate.activation and not up.activation else None
 
 
-def _join(module: ModuleOp, product: ElementwiseOp, gate: Layer, up: Layer) -> None:
+def _join(rewriter: PatternRewriter, product: ElementwiseOp, gate: Layer, up: Layer) -> None:
     assert gate.activation is not None
+    module = module_of(product)
     weights = np.stack([gate.weights, up.weights], axis=2).reshape(len(gate.weights), -1)
     bias = None
     if gate.bias is not None or up.bias is not None:
@@ -94,10 +127,7 @@ def _join(module: ModuleOp, product: ElementwiseOp, gate: Layer, up: Layer) -> N
     block.add_op(gated)
     functions = [gate.function, up.function]
     names = [function.sym_name.data for function in functions]
-    name = insert_kernel(module, joined(names), block, gated)
-    call = kernel_call(name, gate.call.input, product.result)
-    Rewriter.insert_op(call, InsertPoint.before(product))
-    product.result.replace_all_uses_with(call.result)
-    for op in (product, gate.call, up.call):
-        Rewriter.erase_op(op)
-    remove_unused(module, functions)
+    name = insert_kernel(module, rewriter, joined(names), block, gated)
+    rewriter.replace(product, kernel_call(name, gate.call.input, product.result))
+    erase_chain(rewriter, [gate.call, up.call])
+    remove_unused(module, rewriter, functions)

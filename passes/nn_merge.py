@@ -8,32 +8,43 @@ from dataclasses import dataclass
 
 import numpy as np
 from xdsl.context import Context
-from xdsl.dialects.builtin import ModuleOp, StringAttr, TensorType, f32, i64
-from xdsl.dialects.func import FuncOp, ReturnOp
+from xdsl.dialects.builtin import ModuleOp, StringAttr, TensorType, i64
 from xdsl.ir import Attribute, SSAValue
 from xdsl.passes import ModulePass
-from xdsl.rewriter import InsertPoint, Rewriter
-from xdsl.traits import SymbolTable
+from xdsl.pattern_rewriter import (
+    PatternRewriter,
+    PatternRewriteWalker,
+    RewritePattern,
+    op_type_rewrite_pattern,
+)
+from xdsl.rewriter import InsertPoint
 
 from daqkf.dialects.dense import from_array
 from daqkf.dialects.nn import ConstantOp, LinearOp, SliceOp
 from daqkf.dialects.nn.base import NODE, shape_of
-from daqkf.dialects.spaq import ActivationOp, AddOp, MatmulOp
-from daqkf.dialects.spaq.checks import element
-from daqkf.dialects.spaq.ops import chain, defining_constant
-from daqkf.hw_targets import load_target
-from daqkf.passes.nn_outline import insert_kernel, layer_block
+from daqkf.dialects.spaq import ActivationOp
+from daqkf.passes.nn_kernels import (
+    Layer,
+    insert_kernel,
+    joined,
+    layer_block,
+    module_of,
+    remove_unused,
+)
+from daqkf.passes.nn_options import target_machine
+from daqkf.passes.remarks import has_level
 
 
 @dataclass(frozen=True)
 class NnMergePass(ModulePass):
     """Horizontal fusion: one kernel of `nn.linear`s that read the same value, say Q, K and V.
 
-    Each tile's activations then go to the array once: K bytes a token less for each kernel after
-    the first, and as many cycles a tile. Costs nothing, and is done wherever the outputs together
-    fit the target's result memory, and the kernels have the same function behind their sums.
+    Each tile's activations then go to the array once. That is K bytes a token less for each kernel
+    after the first, and as many cycles a tile. It costs nothing, and is done wherever the outputs
+    together fit the target's result memory, and the kernels have the same function behind their
+    sums.
 
-    - `target`: whose result memory.
+    - `target`: the target whose result memory the outputs have to fit.
     """
 
     name = "nn-merge"
@@ -41,103 +52,84 @@ class NnMergePass(ModulePass):
     target: str = "generic"
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
-        most = load_target(self.target).machine.result_depth
-        readers: dict[SSAValue, list[LinearOp]] = {}
-        for call in [found for found in op.walk() if isinstance(found, LinearOp)]:
-            readers.setdefault(call.input, []).append(call)
-        for calls in readers.values():
-            groups: list[list[Layer]] = []
-            for layer in (found for call in calls if (found := Layer.of(call)) is not None):
-                for group in groups:
-                    channels = sum(member.channels for member in [*group, layer])
-                    if group[0].activation == layer.activation and channels <= most:
-                        group.append(layer)
-                        break
-                else:
-                    groups.append([layer])
-            for group in groups:
-                if len(group) > 1:
-                    _merge(op, group)
+        most = target_machine(self, self.target).result_depth
+        if has_level(op, "nn"):
+            PatternRewriteWalker(_MergeReaders(most), apply_recursively=False).rewrite_module(op)
 
 
 @dataclass(frozen=True)
-class Layer:
-    """A call of a kernel that is a single layer."""
+class _MergeReaders(RewritePattern):
+    """All calls that read one value, put together at the first of them."""
 
-    call: LinearOp
-    function: FuncOp
-    weights: np.ndarray
-    bias: np.ndarray | None
-    activation: str | None
+    most: int
+    """Outputs that one kernel may have."""
 
-    @property
-    def channels(self) -> int:
-        """Outputs."""
-        return self.weights.shape[1]
+    @op_type_rewrite_pattern
+    def match_and_rewrite(self, op: LinearOp, rewriter: PatternRewriter) -> None:
+        """Merge the calls that read what the first one reads."""
+        readers = [use.operation for use in op.input.uses]
+        if op.parent is None or len(readers) < 2:
+            return
+        calls = [
+            other
+            for other in op.parent.ops
+            if isinstance(other, LinearOp) and other in readers and other.input is op.input
+        ]
+        if calls[0] is op:
+            for group in self._groups(calls):
+                if len(group) > 1:
+                    _merge(rewriter, group)
 
-    @property
-    def offsets(self) -> np.ndarray:
-        """The bias [N], zeros if there is none."""
-        return np.zeros(self.channels, np.float32) if self.bias is None else self.bias
-
-    @classmethod
-    def of(cls, call: LinearOp) -> "Layer | None":
-        """The layer that is called, if it is one."""
-        function = SymbolTable.lookup_symbol(call, call.callee)
-        assert isinstance(function, FuncOp)
-        block = function.body.block
-        product = block.args[0].get_user_of_unique_use()
-        if not isinstance(product, MatmulOp) or element(product.result) != f32:
-            return None
-        layer = [product, *chain(product, (AddOp, ActivationOp))]
-        last = layer[-1].results[0].get_user_of_unique_use()
-        constants = [defining_constant(op.operands[1]) for op in layer if len(op.operands) > 1]
-        arrays = [constant.array() for constant in constants if constant is not None]
-        if not isinstance(last, ReturnOp) or len(arrays) < len(constants):
-            return None
-        weights, *biases = arrays
-        bias = biases[0] if biases else None
-        functions = [op.function.data for op in layer if isinstance(op, ActivationOp)]
-        return cls(call, function, weights, bias, functions[0] if functions else None)
+    def _groups(self, calls: Sequence[LinearOp]) -> list[list[Layer]]:
+        """The calls that may be one, each put to the first ones that it goes with."""
+        groups: list[list[Layer]] = []
+        for layer in (found for call in calls if (found := Layer.of(call)) is not None):
+            for group in groups:
+                channels = sum(member.channels for member in [*group, layer])
+                if group[0].activation == layer.activation and channels <= self.most:
+                    group.append(layer)
+                    break
+            else:
+                groups.append([layer])
+        return groups
 
 
-def _merge(module: ModuleOp, layers: Sequence[Layer]) -> None:
-    calls = [layer.call for layer in layers]
-    names = [layer.function.sym_name.data for layer in layers]
+def _merge(rewriter: PatternRewriter, layers: Sequence[Layer]) -> None:
+    first, names = layers[0], [layer.function.sym_name.data for layer in layers]
+    module = module_of(first.call)
     weights = np.concatenate([layer.weights for layer in layers], axis=1)
     channels, bias = weights.shape[1], None
     if any(layer.bias is not None for layer in layers):
         bias = np.concatenate([layer.offsets for layer in layers])
     block, result = layer_block(weights, bias)
-    if layers[0].activation is not None:
-        result = ActivationOp(layers[0].activation, result.results[0])
+    if first.activation is not None:
+        result = ActivationOp(first.activation, result.results[0])
         block.add_op(result)
-    name = insert_kernel(module, joined(names), block, result)
-
-    merged = LinearOp(name, calls[0].input, _with_last(calls[0].result, channels))
+    name = insert_kernel(module, rewriter, joined(names), block, result)
+    merged = LinearOp(name, first.call.input, _with_last(first.call.result, channels))
     merged.attributes[NODE] = StringAttr(name)
-    rank = len(shape_of(calls[0].result) or ())
-    Rewriter.insert_op(merged, InsertPoint.before(calls[0]))
+    rewriter.insert(merged, InsertPoint.before(first.call))
     low = 0
     for layer in layers:
-        bounds = [
-            ConstantOp(from_array(np.array([bound], np.int64), i64))
-            for bound in (low, low + layer.channels)
-        ]
+        _replace_by_slice(rewriter, merged, layer, low)
         low += layer.channels
-        part = SliceOp(
-            merged.result,
-            (bounds[0].result, bounds[1].result),
-            [rank - 1],
-            [1],
-            layer.call.result.type,
-        )
-        part.attributes[NODE] = StringAttr(layer.function.sym_name.data)
-        part.result.name_hint = layer.call.result.name_hint
-        Rewriter.insert_op([*bounds, part], InsertPoint.after(merged))
-        layer.call.result.replace_all_uses_with(part.result)
-        Rewriter.erase_op(layer.call)
-    remove_unused(module, [layer.function for layer in layers])
+    remove_unused(module, rewriter, [layer.function for layer in layers])
+
+
+def _replace_by_slice(rewriter: PatternRewriter, merged: LinearOp, layer: Layer, low: int) -> None:
+    """Let those who read a layer read its channels, from `low` on, of what it is part of."""
+    starts, ends = (
+        ConstantOp(from_array(np.array([bound], np.int64), i64))
+        for bound in (low, low + layer.channels)
+    )
+    result = layer.call.result
+    axis = len(shape_of(result) or ()) - 1
+    part = SliceOp(merged.result, (starts.result, ends.result), [axis], [1], result.type)
+    part.attributes[NODE] = StringAttr(layer.function.sym_name.data)
+    part.result.name_hint = result.name_hint
+    rewriter.insert([starts, ends, part], InsertPoint.after(merged))
+    rewriter.replace_all_uses_with(result, part.result)
+    rewriter.erase(layer.call)
 
 
 def _with_last(value: SSAValue, extent: int) -> Attribute:
@@ -146,21 +138,3 @@ def _with_last(value: SSAValue, extent: int) -> Attribute:
     if not isinstance(kind, TensorType):
         return kind
     return TensorType(kind.element_type, [*kind.get_shape()[:-1], extent])
-
-
-def joined(names: Sequence[str]) -> str:
-    """One name for kernels that were several: what they share, then what tells them apart."""
-    parts = [name.split(".") for name in names]
-    same = 0
-    while all(len(part) > same + 1 and part[same] == parts[0][same] for part in parts):
-        same += 1
-    shared = "".join(f"{part}." for part in parts[0][:same])
-    return shared + "_".join(name.removeprefix(shared) for name in names)
-
-
-def remove_unused(module: ModuleOp, functions: Sequence[FuncOp]) -> None:
-    """Erase functions that no `nn.linear` calls any more."""
-    called = {op.callee.root_reference.data for op in module.walk() if isinstance(op, LinearOp)}
-    for function in dict.fromkeys(functions):
-        if function.sym_name.data not in called:
-            Rewriter.erase_op(function)

@@ -6,27 +6,42 @@
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from xdsl.context import Context
 from xdsl.dialects.builtin import FunctionType, ModuleOp, StringAttr, TensorType, f32
 from xdsl.dialects.func import FuncOp, ReturnOp
 from xdsl.ir import Operation, SSAValue
 from xdsl.passes import ModulePass
-from xdsl.rewriter import InsertPoint, Rewriter
-from xdsl.traits import SymbolTable
+from xdsl.pattern_rewriter import (
+    PatternRewriter,
+    PatternRewriteWalker,
+    RewritePattern,
+    op_type_rewrite_pattern,
+)
+from xdsl.rewriter import InsertPoint
 
 from daqkf.dialects.dense import from_array
 from daqkf.dialects.nn import ConcatOp, ConstantOp, ElementwiseOp, LinearOp
 from daqkf.dialects.nn import LayerNormOp as HostLayerNormOp
 from daqkf.dialects.nn.base import HOST, shape_of
+from daqkf.dialects.nn.elementwise import Function
+from daqkf.dialects.nn.ops import constant_of
 from daqkf.dialects.spaq import AddOp, ColumnsOp, LayerNormOp, MatmulOp, ResidualOp
 from daqkf.dialects.spaq import ConstantOp as WeightsOp
 from daqkf.dialects.spaq.checks import features
 from daqkf.dialects.spaq.ops import activations
-from daqkf.hw_targets import load_target
 from daqkf.hw_targets.machine import Machine
 from daqkf.hw_targets.numerics import NORMALIZED_FEATURES
 from daqkf.hw_targets.timing import normalization_cycles
-from daqkf.passes.nn_outline import free_name, insert_function, kernel_call
+from daqkf.passes.nn_kernels import (
+    free_name,
+    insert_function,
+    kernel_call,
+    kernel_of,
+    module_of,
+)
+from daqkf.passes.nn_options import require_host_cycles, target_machine
+from daqkf.passes.remarks import has_level
 
 
 @dataclass(frozen=True)
@@ -43,7 +58,7 @@ class NnNormalizePass(ModulePass):
     It pays where the array takes fewer cycles to normalise a tile, and to take in what is added,
     than the host. A normalisation that stays with the host says why (`host`).
 
-    - `target`: whose unit and memories.
+    - `target`: the target whose row unit and memories are used.
     - `host-cycles`: the array's cycles in which the host adds and normalises one value.
     """
 
@@ -53,25 +68,41 @@ class NnNormalizePass(ModulePass):
     host_cycles: float | int = 4.0
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
-        machine = load_target(self.target).machine
-        for norm in [found for found in op.walk() if isinstance(found, HostLayerNormOp)]:
-            found = _Sum.of(norm)
-            reason = self._why_not(norm, found, machine)
-            if reason or found is None:
-                norm.attributes[HOST] = StringAttr(reason)
-            else:
-                _absorb(op, norm, found)
+        machine = target_machine(self, self.target)
+        require_host_cycles(self, self.host_cycles)
+        if has_level(op, "nn"):
+            pattern = _NormalizeOnArray(machine, self.host_cycles)
+            PatternRewriteWalker(pattern, apply_recursively=False).rewrite_module(op)
 
-    def _why_not(self, norm: HostLayerNormOp, found: "_Sum | None", machine: Machine) -> str:
+
+@dataclass(frozen=True)
+class _NormalizeOnArray(RewritePattern):
+    """A layer normalisation behind a kernel, put into the kernel."""
+
+    machine: Machine
+    host_cycles: float
+
+    @op_type_rewrite_pattern
+    def match_and_rewrite(self, op: HostLayerNormOp, rewriter: PatternRewriter) -> None:
+        """Let the kernel normalise its sums, or say why the host does."""
+        found = _Sum.of(op)
+        reason = self._why_not(op, found)
+        if reason or found is None:
+            op.attributes[HOST] = StringAttr(reason)
+            rewriter.notify_op_modified(op)
+        else:
+            _absorb(rewriter, op, found)
+
+    def _why_not(self, norm: HostLayerNormOp, found: "_Sum | None") -> str:
         """Why the host has to normalise, or nothing."""
+        machine = self.machine
         if not machine.normalizes:
             return "the target has no unit for it"
         if found is None:
             return "it is not of a kernel's sums alone"
-        constants = [_vector(value) for value in (norm.gamma, norm.beta)]
-        gamma, beta = constants
+        gamma, beta = constant_of(norm.gamma), constant_of(norm.beta)
         channels = features(found.last.results[0])
-        if gamma is None or beta is None or not len(gamma) == len(beta) == channels:
+        if gamma is None or beta is None or not gamma.shape == beta.shape == (channels,):
             return "its scale or shift is no constant"
         if not (np.isfinite(gamma).all() and np.isfinite(beta).all() and gamma.all()):
             return "its scale is zero somewhere, or not finite"
@@ -106,7 +137,7 @@ class _Sum:
         addition = norm.input.owner
         if isinstance(addition, LinearOp):
             return cls._kernel(norm.input, None, None)
-        if not isinstance(addition, ElementwiseOp) or addition.kind.data != "add":
+        if not isinstance(addition, ElementwiseOp) or addition.kind.data is not Function.ADD:
             return None
         if norm.input.get_user_of_unique_use() is not norm:
             return None
@@ -127,8 +158,7 @@ class _Sum:
         shape = shape_of(call.input)
         if shape is None or not shape or shape[-1] < 0:
             return None
-        function = SymbolTable.lookup_symbol(call, call.callee)
-        assert isinstance(function, FuncOp)
+        function = kernel_of(call)
         terminator = function.body.block.last_op
         assert isinstance(terminator, ReturnOp)
         last = terminator.arguments[0].owner
@@ -139,70 +169,82 @@ class _Sum:
         )
 
 
-def _vector(value: SSAValue) -> np.ndarray | None:
-    array = value.owner.array() if isinstance(value.owner, ConstantOp) else None
-    return array if array is not None and array.ndim == 1 else None
-
-
-def _absorb(module: ModuleOp, norm: HostLayerNormOp, found: _Sum) -> None:
-    call, function = found.call, _own(module, found.call, found.function)
-    block = function.body.block
-    (argument,), terminator = block.args, block.last_op
-    assert isinstance(terminator, ReturnOp)
-    value, source = terminator.arguments[0], call.input
-    channels = features(value)
-    ops: list[Operation] = []
-    if found.residual is not None:
-        kept: SSAValue = argument
-        if found.residual is not source:
-            source = _with_residual(found.residual, call)
-            kept = _widen(function, channels)
-        ops.append(ResidualOp(value, kept))
-        value = ops[-1].results[0]
-    gamma, beta = (np.asarray(_vector(value), np.float32) for value in (norm.gamma, norm.beta))
-    signs = np.sign(gamma)
-    factors = [WeightsOp(from_array(signs * vector, f32)) for vector in (gamma, beta)]
-    for name, factor in zip(("gamma", "beta"), factors, strict=True):
-        factor.result.name_hint = name
-    epsilon = norm.epsilon.value.data
-    ops += [*factors, LayerNormOp(value, factors[0].result, factors[1].result, epsilon)]
-    Rewriter.insert_op(ops, InsertPoint.before(terminator))
-    terminator.operands[0] = ops[-1].results[0]
-    kind = FunctionType.from_lists(list(block.arg_types), list(function.function_type.outputs))
-    function.function_type = kind
-
-    name = function.sym_name.data
-    normalized = kernel_call(name, source, norm.result, call.mask)
-    Rewriter.insert_op(normalized, InsertPoint.before(norm))
-    result = normalized.result
+def _absorb(rewriter: PatternRewriter, norm: HostLayerNormOp, found: _Sum) -> None:
+    """Add and normalise at the end of the kernel, and call that in place of the normalisation."""
+    call, function = found.call, _own(rewriter, found.call, found.function)
+    source, signs = call.input, np.sign(_floats(norm.gamma))
+    adds_other = found.residual is not None and found.residual is not source
+    if found.residual is not None and adds_other:
+        source = _with_residual(rewriter, found.residual, call)
+    _append_normalization(rewriter, function, norm, found.residual is not None, adds_other)
+    normalized = kernel_call(function.sym_name.data, source, norm.result, call.mask)
+    new: list[Operation] = [normalized]
     if (signs < 0).any():
-        result = _signed(result, signs, norm)
-    norm.result.replace_all_uses_with(result)
+        constant = ConstantOp(from_array(signs, f32))
+        product = ElementwiseOp(
+            Function.MUL, [normalized.result, constant.result], norm.result.type
+        )
+        new += [constant, product]
+    rewriter.insert(new, InsertPoint.before(norm))
+    rewriter.replace_all_uses_with(norm.result, new[-1].results[0])
     for old in (norm, found.addition, call):
         if old is not None:
-            Rewriter.erase_op(old)
+            rewriter.erase(old)
 
 
-def _signed(value: SSAValue, signs: np.ndarray, before: Operation) -> SSAValue:
-    """A value times the signs of its channels, which the host puts in."""
-    constant = ConstantOp(from_array(signs, f32))
-    product = ElementwiseOp("mul", [value, constant.result], value.type)
-    Rewriter.insert_op([constant, product], InsertPoint.before(before))
-    return product.result
+def _append_normalization(
+    rewriter: PatternRewriter,
+    function: FuncOp,
+    norm: HostLayerNormOp,
+    adds: bool,
+    adds_other: bool,
+) -> None:
+    """Let a kernel normalise its sums, by the magnitudes of what the host multiplies by.
+
+    If it `adds`, a residual comes first: what the kernel reads, or, with `adds_other`, what stands
+    in front of that.
+    """
+    block = function.body.block
+    terminator = block.last_op
+    assert isinstance(terminator, ReturnOp)
+    value = terminator.arguments[0]
+    ops: list[Operation] = []
+    if adds:
+        kept = _widen(rewriter, function, features(value)) if adds_other else block.args[0]
+        ops.append(ResidualOp(value, kept))
+        value = ops[-1].results[0]
+    signs = np.sign(_floats(norm.gamma))
+    gamma, beta = (WeightsOp(from_array(signs * _floats(v), f32)) for v in (norm.gamma, norm.beta))
+    gamma.result.name_hint, beta.result.name_hint = "gamma", "beta"
+    normalization = LayerNormOp(value, gamma.result, beta.result, norm.epsilon.value.data)
+    ops += [gamma, beta, normalization]
+    rewriter.insert(ops, InsertPoint.before(terminator))
+    terminator.operands[0] = normalization.result
+    kind = FunctionType.from_lists(list(block.arg_types), list(function.function_type.outputs))
+    function.function_type = kind
+    rewriter.notify_op_modified(function)
 
 
-def _own(module: ModuleOp, call: LinearOp, function: FuncOp) -> FuncOp:
+def _floats(value: SSAValue) -> NDArray[np.float32]:
+    """The vector of a scale or a shift, which is constant."""
+    array = constant_of(value)
+    assert array is not None
+    return array.astype(np.float32)
+
+
+def _own(rewriter: PatternRewriter, call: LinearOp, function: FuncOp) -> FuncOp:
     """The function, or a copy if there are other calls."""
+    module = module_of(call)
     callers = [op for op in module.walk() if isinstance(op, LinearOp) and op is not call]
     if all(other.callee != call.callee for other in callers):
         return function
     copy = function.clone()
     copy.sym_name = StringAttr(free_name(module, function.sym_name.data))
-    insert_function(module, copy)
+    insert_function(module, rewriter, copy)
     return copy
 
 
-def _with_residual(residual: SSAValue, call: LinearOp) -> SSAValue:
+def _with_residual(rewriter: PatternRewriter, residual: SSAValue, call: LinearOp) -> SSAValue:
     """What is added, in front of what the kernel reads."""
     own, kind = shape_of(call.input), residual.type
     assert own is not None and isinstance(kind, TensorType)
@@ -210,20 +252,20 @@ def _with_residual(residual: SSAValue, call: LinearOp) -> SSAValue:
     joined = ConcatOp(
         [residual, call.input], len(extents) - 1, TensorType(kind.element_type, extents)
     )
-    Rewriter.insert_op(joined, InsertPoint.before(call))
+    rewriter.insert(joined, InsertPoint.before(call))
     return joined.result
 
 
-def _widen(function: FuncOp, channels: int) -> SSAValue:
+def _widen(rewriter: PatternRewriter, function: FuncOp, channels: int) -> SSAValue:
     """Let a kernel read columns behind `channels` others; the value of the others."""
     block = function.body.block
     own = block.args[0]
     count = features(own)
-    whole = block.insert_arg(activations(channels + count, f32), 0)
+    whole = rewriter.insert_block_argument(block, 0, activations(channels + count, f32))
     whole.name_hint = "rows"
     kept, x = ColumnsOp(whole, 0, channels), ColumnsOp(whole, channels, count)
     kept.result.name_hint, x.result.name_hint = "residual", own.name_hint
-    own.replace_all_uses_with(x.result)
-    block.erase_arg(own)
-    Rewriter.insert_op([kept, x], InsertPoint.at_start(block))
+    rewriter.replace_all_uses_with(own, x.result)
+    rewriter.erase_block_argument(own)
+    rewriter.insert([kept, x], InsertPoint.at_start(block))
     return kept.result

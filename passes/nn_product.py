@@ -4,7 +4,7 @@
 """`nn-product`: products of activations → int8, as the array computes them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -15,15 +15,22 @@ from xdsl.dialects.func import FuncOp
 from xdsl.interpreter import Interpreter, PythonValues
 from xdsl.ir import Operation
 from xdsl.passes import ModulePass
-from xdsl.rewriter import Rewriter
+from xdsl.pattern_rewriter import (
+    PatternRewriter,
+    PatternRewriteWalker,
+    RewritePattern,
+    op_type_rewrite_pattern,
+)
 from xdsl.utils.exceptions import InterpretationError, PassFailedException
 
 from daqkf.dialects.interpreting import call, entry
-from daqkf.dialects.nn import ConstantOp, MatmulOp, ProductOp
+from daqkf.dialects.nn import MatmulOp, ProductOp
 from daqkf.dialects.nn.base import node_name
+from daqkf.dialects.nn.ops import constant_of
 from daqkf.hw_targets.numerics import ACTIVATION_MAX
 from daqkf.passes.quantize.quantization import requantization
 from daqkf.passes.quantize.samples import load_inputs
+from daqkf.passes.remarks import has_level
 
 Inputs = Mapping[str, NDArray[Any]]
 
@@ -65,26 +72,76 @@ def _names(function: FuncOp, attribute: str, count: int) -> list[str]:
 
 
 @dataclass
-class _Ranges(Interpreter.Listener):
-    """The largest magnitudes that products of activations read and give."""
+class _Range:
+    """The largest magnitudes that a product reads and gives."""
 
-    found: dict[Operation, list[float]] = field(default_factory=dict[Operation, list[float]])
+    lhs: float = 0.0
+    rhs: float = 0.0
+    result: float = 0.0
+
+    def grow(self, lhs: NDArray[Any], rhs: NDArray[Any], result: NDArray[Any]) -> None:
+        """Take in what one run reads and gives."""
+        # What is not a number stays so, for the check that follows.
+        self.lhs = float(np.maximum(self.lhs, _magnitude(lhs)))
+        self.rhs = float(np.maximum(self.rhs, _magnitude(rhs)))
+        self.result = float(np.maximum(self.result, _magnitude(result)))
+
+    def steps(self) -> tuple[float, float, float]:
+        """What int8 steps are worth that reach so far: of both sides, and of the result."""
+        lhs, rhs, result = ((most or 1.0) / ACTIVATION_MAX for most in astuple(self))
+        # A step of the result that is finer than one of the sums says nothing.
+        return lhs, rhs, max(result, lhs * rhs)
+
+
+def _magnitude(values: NDArray[Any]) -> float:
+    return float(np.abs(values).max(initial=0))
+
+
+@dataclass
+class _Ranges(Interpreter.Listener):
+    """What products of activations read and give, as the network runs."""
+
+    found: dict[MatmulOp, _Range] = field(default_factory=dict[MatmulOp, _Range])
     _reads: PythonValues = ()
 
     def will_interpret_op(self, op: Operation, args: PythonValues) -> None:
+        """Keep the operands, which the results come without."""
         self._reads = args
 
     def did_interpret_op(self, op: Operation, results: PythonValues) -> None:
-        if isinstance(op, MatmulOp) and _is_of_activations(op, self._reads):
-            seen = [float(np.abs(value).max(initial=0)) for value in (*self._reads, *results)]
-            before = self.found.get(op, [0.0] * 3)
-            self.found[op] = [max(pair) for pair in zip(seen, before, strict=True)]
+        """Let the range of a product of activations grow."""
+        if not isinstance(op, MatmulOp):
+            return
+        reads = dict(zip(op.operands, self._reads, strict=True))
+        lhs, rhs, (result,) = reads[op.lhs], reads[op.rhs], results
+        if _is_of_activations(op, lhs, rhs):
+            self.found.setdefault(op, _Range()).grow(lhs, rhs, result)
 
 
-def _is_of_activations(op: MatmulOp, operands: PythonValues) -> bool:
-    return not isinstance(op.rhs.owner, ConstantOp) and all(
+def _is_of_activations(op: MatmulOp, *operands: NDArray[Any]) -> bool:
+    return constant_of(op.rhs) is None and all(
         value.dtype == np.float32 and value.ndim > 1 for value in operands
     )
+
+
+@dataclass(frozen=True)
+class _QuantizeProduct(RewritePattern):
+    """A product of activations → `nn.product`, with scales by its range."""
+
+    ranges: Mapping[MatmulOp, _Range]
+
+    @op_type_rewrite_pattern
+    def match_and_rewrite(self, op: MatmulOp, rewriter: PatternRewriter) -> None:
+        """Put the integer product in place of one whose range is known."""
+        found = self.ranges.get(op)
+        if found is None:
+            return
+        lhs, rhs, result = steps = found.steps()
+        multiplier, shift = requantization(np.array([lhs * rhs / result]))
+        factors = int(multiplier[0]), int(shift[0])
+        product = ProductOp(op.lhs, op.rhs, steps, factors, op.result.type)
+        product.attributes |= op.attributes
+        rewriter.replace(op, product)
 
 
 def quantize_products(module: ModuleOp, samples: Inputs | Sequence[Inputs]) -> int:
@@ -96,9 +153,7 @@ def quantize_products(module: ModuleOp, samples: Inputs | Sequence[Inputs]) -> i
     Raises:
         ValueError: inputs that do not fit.
     """
-    if all(
-        isinstance(op.rhs.owner, ConstantOp) for op in module.walk() if isinstance(op, MatmulOp)
-    ):
+    if not any(isinstance(op, MatmulOp) and constant_of(op.rhs) is None for op in module.walk()):
         return 0
     ranges = _Ranges()
     function = entry(module)
@@ -108,18 +163,10 @@ def quantize_products(module: ModuleOp, samples: Inputs | Sequence[Inputs]) -> i
     except InterpretationError as error:
         raise ValueError(f"samples: {error}") from None
     for op, found in ranges.found.items():
-        assert isinstance(op, MatmulOp)
-        scales = [(value or 1.0) / ACTIVATION_MAX for value in found]
-        # A step of the result that is finer than one of the sums says nothing.
-        scales[2] = max(scales[2], scales[0] * scales[1])
-        if not np.isfinite(scales).all():
+        if not np.isfinite(found.steps()).all():
             raise ValueError(f"samples: {node_name(op)} reads or gives what is not finite")
-        multiplier, shift = requantization(np.array([scales[0] * scales[1] / scales[2]]))
-        factors = int(multiplier[0]), int(shift[0])
-        product = ProductOp(op.lhs, op.rhs, scales, factors, op.result.type)
-        product.attributes |= op.attributes
-        product.result.name_hint = op.result.name_hint
-        Rewriter.replace_op(op, product)
+    pattern = _QuantizeProduct(ranges.found)
+    PatternRewriteWalker(pattern, apply_recursively=False).rewrite_module(module)
     return len(ranges.found)
 
 
@@ -136,6 +183,8 @@ class NnProductPass(ModulePass):
     samples: str
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
+        if not has_level(op, "nn"):
+            return
         try:
             quantize_products(op, load_inputs(self.samples))
         except (OSError, ValueError) as error:

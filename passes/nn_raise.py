@@ -4,19 +4,28 @@
 """`nn-raise`: functions that a file spells out → operations of their own."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.ir import Operation, SSAValue
 from xdsl.passes import ModulePass
-from xdsl.rewriter import InsertPoint, Rewriter
+from xdsl.pattern_rewriter import (
+    GreedyRewritePatternApplier,
+    PatternRewriter,
+    PatternRewriteWalker,
+    RewritePattern,
+    op_type_rewrite_pattern,
+)
 from xdsl.transforms.dead_code_elimination import dce
 
-from daqkf.dialects.nn import ConstantOp, ElementwiseOp, LayerNormOp, ReduceOp, SoftmaxOp
+from daqkf.dialects.nn import ElementwiseOp, LayerNormOp, ReduceOp, SoftmaxOp
 from daqkf.dialects.nn.base import NODE, differ, integers_of, shape_of
+from daqkf.dialects.nn.elementwise import Function, Reduction
+from daqkf.dialects.nn.ops import constant_of
 from daqkf.passes.nn_terms import Product, inputs_of, near, scalar_of, terms_of
+from daqkf.passes.remarks import has_level
 
 
 @dataclass(frozen=True)
@@ -31,21 +40,33 @@ class NnRaisePass(ModulePass):
     name = "nn-raise"
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
-        for found in [entry for entry in op.walk() if isinstance(entry, ElementwiseOp)]:
-            for raised in (_relu, _sigmoid, _silu, _gelu, _mean, _layer_norm, _softmax):
-                replacement = raised(found)
-                if replacement is None:
-                    continue
-                if not _same_shape(found, replacement):
-                    replacement.erase()
-                    continue
-                if name := found.attributes.get(NODE):
-                    replacement.attributes[NODE] = name
-                replacement.results[0].name_hint = found.result.name_hint
-                Rewriter.insert_op(replacement, InsertPoint.before(found))
-                found.result.replace_all_uses_with(replacement.results[0])
-                break
+        if not has_level(op, "nn"):
+            return
+        finders = (_relu, _sigmoid, _silu, _gelu, _mean, _layer_norm, _softmax)
+        patterns = GreedyRewritePatternApplier([_RaiseFunction(find) for find in finders])
+        PatternRewriteWalker(patterns, apply_recursively=False).rewrite_module(op)
         dce(op)
+
+
+@dataclass(frozen=True)
+class _RaiseFunction(RewritePattern):
+    """The last operation of a function that is spelled out → the function."""
+
+    find: Callable[[ElementwiseOp], Operation | None]
+    """The operation that does what the last one completes, if that is known."""
+
+    @op_type_rewrite_pattern
+    def match_and_rewrite(self, op: ElementwiseOp, rewriter: PatternRewriter) -> None:
+        """Put the function in place of the operation, under its name."""
+        replacement = self.find(op)
+        if replacement is None:
+            return
+        if not _same_shape(op, replacement):
+            replacement.erase()
+            return
+        if name := op.attributes.get(NODE):
+            replacement.attributes[NODE] = name
+        rewriter.replace(op, replacement)
 
 
 def _same_shape(op: Operation, other: Operation) -> bool:
@@ -62,7 +83,7 @@ def _same_shape(op: Operation, other: Operation) -> bool:
 
 def _gelu(op: ElementwiseOp) -> Operation | None:
     """`x/2·(1 + erf(x/√2))` and `x/2·(1 + tanh(√(2/π)·(x + 0.044715·x³)))`."""
-    if op.kind.data not in ("mul", "div"):
+    if op.kind.data not in (Function.MUL, Function.DIV):
         return None
     for x in _factors(op):
         product = Product.of(op.result, x)
@@ -73,8 +94,8 @@ def _gelu(op: ElementwiseOp) -> Operation | None:
         if len(terms) != 1 or not (near(offset, 1.0) and near(product.factor, 0.5)):
             continue
         for function, kind, argument in (
-            ("erf", "gelu", _is_scaled),
-            ("tanh", "gelu_tanh", _is_cubic),
+            (Function.ERF, Function.GELU, _is_scaled),
+            (Function.TANH, Function.GELU_TANH, _is_cubic),
         ):
             inner = inputs_of(terms[0], function)
             if inner and argument(inner[0], x):
@@ -86,7 +107,7 @@ def _factors(op: ElementwiseOp, depth: int = 3) -> Iterator[SSAValue]:
     """What a product is of, and what that is of, if it is a product itself."""
     for part in op.inputs:
         yield part
-        if depth and (inputs_of(part, "mul") or inputs_of(part, "div")):
+        if depth and (inputs_of(part, Function.MUL) or inputs_of(part, Function.DIV)):
             assert isinstance(part.owner, ElementwiseOp)
             yield from _factors(part.owner, depth - 1)
 
@@ -118,23 +139,23 @@ def _is_cubic(value: SSAValue, x: SSAValue) -> bool:
 
 def _relu(op: ElementwiseOp) -> Operation | None:
     """`max(x, 0)`, and `x` where not `x ≤ 0`, which is 0 elsewhere: both keep NaN."""
-    if op.kind.data == "max":
+    if op.kind.data is Function.MAX:
         for x, other in (op.inputs, op.inputs[::-1]):
             if scalar_of(other) == 0:
-                return ElementwiseOp("relu", [x], op.result.type)
-    elif op.kind.data == "where":
+                return ElementwiseOp(Function.RELU, [x], op.result.type)
+    elif op.kind.data is Function.WHERE:
         condition, x, other = op.inputs
-        outer = inputs_of(condition, "not")
-        inner = inputs_of(outer[0], "less_equal") if outer else None
+        outer = inputs_of(condition, Function.NOT)
+        inner = inputs_of(outer[0], Function.LESS_EQUAL) if outer else None
         if inner and inner[0] == x and scalar_of(inner[1]) == scalar_of(other) == 0:
-            return ElementwiseOp("relu", [x], op.result.type)
+            return ElementwiseOp(Function.RELU, [x], op.result.type)
     return None
 
 
 def _logistic(value: SSAValue) -> SSAValue | None:
     """x, of `1 + exp(-x)`."""
     terms, offset = terms_of(value)
-    inner = inputs_of(terms[0], "exp") if len(terms) == 1 else None
+    inner = inputs_of(terms[0], Function.EXP) if len(terms) == 1 else None
     if not inner or not near(offset, 1.0):
         return None
     product = Product.of(inner[0])
@@ -144,36 +165,36 @@ def _logistic(value: SSAValue) -> SSAValue | None:
 
 def _sigmoid(op: ElementwiseOp) -> Operation | None:
     """`1 / (1 + exp(-x))`."""
-    if op.kind.data not in ("div", "reciprocal"):
+    if op.kind.data not in (Function.DIV, Function.RECIPROCAL):
         return None
     product = Product.of(op.result)
     if product.over or len(product.under) != 1 or not near(product.factor, 1.0):
         return None
     x = _logistic(product.under[0])
-    return None if x is None else ElementwiseOp("sigmoid", [x], op.result.type)
+    return None if x is None else ElementwiseOp(Function.SIGMOID, [x], op.result.type)
 
 
 def _silu(op: ElementwiseOp) -> Operation | None:
     """`x·sigmoid(x)` and `x / (1 + exp(-x))`."""
-    if op.kind.data == "mul":
+    if op.kind.data is Function.MUL:
         for x, other in (op.inputs, op.inputs[::-1]):
-            inner = inputs_of(other, "sigmoid")
+            inner = inputs_of(other, Function.SIGMOID)
             if inner and inner[0] == x:
-                return ElementwiseOp("silu", [x], op.result.type)
-    elif op.kind.data == "div" and _logistic(op.inputs[1]) == op.inputs[0]:
-        return ElementwiseOp("silu", [op.inputs[0]], op.result.type)
+                return ElementwiseOp(Function.SILU, [x], op.result.type)
+    elif op.kind.data is Function.DIV and _logistic(op.inputs[1]) == op.inputs[0]:
+        return ElementwiseOp(Function.SILU, [op.inputs[0]], op.result.type)
     return None
 
 
 def _mean(op: ElementwiseOp) -> Operation | None:
     """`Σx / N`, of N elements."""
-    if op.kind.data not in ("mul", "div"):
+    if op.kind.data not in (Function.MUL, Function.DIV):
         return None
     product = Product.of(op.result)
     if len(product.over) != 1 or product.under:
         return None
     total = product.over[0].owner
-    if not isinstance(total, ReduceOp) or total.kind.data != "sum":
+    if not isinstance(total, ReduceOp) or total.kind.data is not Reduction.SUM:
         return None
     extents, axes = shape_of(total.input), integers_of(total.axes)
     if extents is None or op.result.type != total.result.type:
@@ -182,13 +203,13 @@ def _mean(op: ElementwiseOp) -> Operation | None:
     # As near as float32 is: a variance may be by N - 1.
     if count < 1 or not math.isclose(product.factor * count, 1, rel_tol=1e-6):
         return None
-    return ReduceOp("mean", total.input, axes, total.keep is not None, op.result.type)
+    return ReduceOp(Reduction.MEAN, total.input, axes, total.keep is not None, op.result.type)
 
 
-def _reduced(value: SSAValue, kind: str) -> SSAValue | None:
+def _reduced(value: SSAValue, kind: Reduction) -> SSAValue | None:
     """What is reduced along the last dimension, which stays."""
     op = value.owner
-    if not isinstance(op, ReduceOp) or op.kind.data != kind or op.keep is None:
+    if not isinstance(op, ReduceOp) or op.kind.data is not kind or op.keep is None:
         return None
     shape = shape_of(op.input)
     last = () if shape is None else (len(shape) - 1,)
@@ -198,13 +219,13 @@ def _reduced(value: SSAValue, kind: str) -> SSAValue | None:
 
 def _centred(value: SSAValue) -> SSAValue | None:
     """x, of `x - mean(x)`."""
-    parts = inputs_of(value, "sub")
-    return parts[0] if parts and _reduced(parts[1], "mean") == parts[0] else None
+    parts = inputs_of(value, Function.SUB)
+    return parts[0] if parts and _reduced(parts[1], Reduction.MEAN) == parts[0] else None
 
 
 def _layer_norm(op: ElementwiseOp) -> Operation | None:
     """`(x - mean(x)) / √(mean((x - mean(x))²) + ε) · γ + β`."""
-    if op.kind.data != "add":
+    if op.kind.data is not Function.ADD:
         return None
     for scaled, beta in (op.inputs, op.inputs[::-1]):
         product = Product.of(scaled)
@@ -224,9 +245,9 @@ def _layer_norm(op: ElementwiseOp) -> Operation | None:
 
 def _deviation(value: SSAValue, x: SSAValue | None) -> float | None:
     """ε, of `√(mean((x - mean(x))²) + ε)`."""
-    inner = inputs_of(value, "sqrt")
+    inner = inputs_of(value, Function.SQRT)
     terms, epsilon = terms_of(inner[0]) if inner else ([], 0.0)
-    squares = _reduced(terms[0], "mean") if len(terms) == 1 else None
+    squares = _reduced(terms[0], Reduction.MEAN) if len(terms) == 1 else None
     if squares is None:
         return None
     product = Product.of(squares)
@@ -236,17 +257,18 @@ def _deviation(value: SSAValue, x: SSAValue | None) -> float | None:
 
 
 def _is_vector(value: SSAValue) -> bool:
-    return isinstance(value.owner, ConstantOp) and value.owner.array().ndim == 1
+    array = constant_of(value)
+    return array is not None and array.ndim == 1
 
 
 def _softmax(op: ElementwiseOp) -> Operation | None:
     """`exp(x - max(x)) / Σ exp(x - max(x))` along the last dimension."""
-    if op.kind.data != "div":
+    if op.kind.data is not Function.DIV:
         return None
     exponentials, total = op.inputs
-    inner = inputs_of(exponentials, "exp")
-    if not inner or _reduced(total, "sum") != exponentials:
+    inner = inputs_of(exponentials, Function.EXP)
+    if not inner or _reduced(total, Reduction.SUM) != exponentials:
         return None
-    parts = inputs_of(inner[0], "sub")
-    shifted = parts is not None and _reduced(parts[1], "max") == parts[0]
+    parts = inputs_of(inner[0], Function.SUB)
+    shifted = parts is not None and _reduced(parts[1], Reduction.MAX) == parts[0]
     return SoftmaxOp(parts[0] if parts is not None and shifted else inner[0], -1)

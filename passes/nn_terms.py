@@ -10,7 +10,9 @@ from functools import partial
 
 from xdsl.ir import SSAValue
 
-from daqkf.dialects.nn import ConstantOp, ElementwiseOp
+from daqkf.dialects.nn import ElementwiseOp
+from daqkf.dialects.nn.elementwise import Function
+from daqkf.dialects.nn.ops import constant_of
 
 _CLOSE = 1e-3
 """Relative: files round constants like √2, some to three digits."""
@@ -19,18 +21,16 @@ _DEPTH = 6
 """How deep products and sums are taken apart; what is looked for nests less."""
 
 
-def inputs_of(value: SSAValue, kind: str) -> Sequence[SSAValue] | None:
+def inputs_of(value: SSAValue, kind: Function) -> Sequence[SSAValue] | None:
     """The operands of the function of this kind that computes a value."""
     op = value.owner
-    return op.inputs if isinstance(op, ElementwiseOp) and op.kind.data == kind else None
+    return op.inputs if isinstance(op, ElementwiseOp) and op.kind.data is kind else None
 
 
 def scalar_of(value: SSAValue) -> float | None:
     """The number that a value is known to be."""
-    op = value.owner
-    if isinstance(op, ConstantOp) and op.array().size == 1:
-        return float(op.array().reshape(()))
-    return None
+    array = constant_of(value)
+    return float(array.reshape(())) if array is not None and array.size == 1 else None
 
 
 def near(value: float | None, expected: float) -> bool:
@@ -60,18 +60,18 @@ class Product:
             (self.under if inverted else self.over).append(value)
         elif (number := scalar_of(value)) is not None and number:
             self.factor *= 1 / number if inverted else number
-        elif factors := inputs_of(value, "mul"):
+        elif factors := inputs_of(value, Function.MUL):
             for part in factors:
                 take(part, inverted=inverted)
-        elif parts := inputs_of(value, "div"):
+        elif parts := inputs_of(value, Function.DIV):
             take(parts[0], inverted=inverted)
             take(parts[1], inverted=not inverted)
-        elif parts := inputs_of(value, "reciprocal"):
+        elif parts := inputs_of(value, Function.RECIPROCAL):
             take(parts[0], inverted=not inverted)
-        elif parts := inputs_of(value, "neg"):
+        elif parts := inputs_of(value, Function.NEG):
             self.factor = -self.factor
             take(parts[0], inverted=inverted)
-        elif (parts := inputs_of(value, "pow")) and _whole(scalar_of(parts[1])):
+        elif (parts := inputs_of(value, Function.POW)) and _whole(scalar_of(parts[1])):
             for _ in range(round(scalar_of(parts[1]) or 0)):
                 take(parts[0], inverted=inverted)
         else:
@@ -90,7 +90,7 @@ def terms_of(value: SSAValue, depth: int = _DEPTH) -> tuple[list[SSAValue], floa
     """A sum, taken apart: its terms and what is added to them."""
     if (number := scalar_of(value)) is not None:
         return [], number
-    if depth and (parts := inputs_of(value, "add")):
+    if depth and (parts := inputs_of(value, Function.ADD)):
         (left, first), (right, second) = (terms_of(part, depth - 1) for part in parts)
         return left + right, first + second
     return [value], 0.0

@@ -1,7 +1,7 @@
 # Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-"""Small random layers with attention, and what they compute."""
+"""Small random layers with attention, and the results that they must have."""
 
 from dataclasses import dataclass, replace
 
@@ -42,19 +42,19 @@ SEQUENCES = replace(
 
 @dataclass(frozen=True)
 class Attending:
-    """`x + out(attention(x))`, of sequences of at most so many tokens."""
+    """The layer `x + out(attention(x))`, for sequences of at most a number of tokens."""
 
     heads: int
     tokens: int
     levels: dict[str, NDArray[np.int8]]
-    """Of keys, values, queries and the output."""
+    """The levels of keys, values, queries and the output."""
     shift: int
     table: NDArray[np.int8]
     residual: NDArray[np.int64]
 
     @classmethod
     def random(cls, seed: int, features: int, heads: int, width: int, tokens: int) -> "Attending":
-        """`width` features of a head."""
+        """Draw a layer at random; a head has `width` features."""
         rng = np.random.default_rng(seed)
         shapes = dict.fromkeys(("keys", "values", "queries"), (features, heads * width))
         shapes["output"] = heads * width, features
@@ -103,7 +103,7 @@ class Attending:
         return ModuleOp([FuncOp("layer", kind, Region(block))])
 
     def lowered(self, machine: Machine, config: ArrayConfig | None = None) -> ModuleOp:
-        """The layer as a chain on an array of the machine, or on this one."""
+        """The layer as a chain on an array of the machine, or on the given array."""
         module, context = self.module(), Context()
         for step in (DfkeFusePass(), DfkeSpecializeBitwidthPass()):
             step.apply(context, module)
@@ -117,7 +117,7 @@ class Attending:
         return module
 
     def expected(self, x: NDArray[np.int8]) -> NDArray[np.int8]:
-        """Straight from the formulas, in Python's integers."""
+        """The results by the formulas, computed in Python's integers."""
 
         def requantized(sums: NDArray[np.int64], factor: int, shift: int) -> NDArray[np.int64]:
             return np.clip((sums * factor + (1 << (shift - 1))) >> shift, -128, 127)

@@ -1,7 +1,7 @@
 # Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-"""What all pytest suites share."""
+"""Settings that all pytest suites share."""
 
 import os
 from pathlib import Path

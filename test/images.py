@@ -1,7 +1,7 @@
 # Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-"""Program images with something changed."""
+"""Make program images in which something is changed."""
 
 import zlib
 
@@ -10,18 +10,19 @@ import numpy as np
 from daqkf.dialects.rpea import Playable
 from daqkf.hw_targets.image_format import Command, Header
 from daqkf.hw_targets.words import chain_row, dispatch_row, parameter_row, stream_word, table_row
-from daqkf.lowering.image.encode import decode, encode
+from daqkf.lowering.image.decode import decode
+from daqkf.lowering.image.encode import encode
 
 
 def sealed(words: np.ndarray) -> bytes:
-    """An image with the length and the CRC of its body."""
+    """An image whose header has the length and the CRC of its body."""
     body = words[len(Header) :].tobytes()
     words[Header.LENGTH], words[Header.CRC] = len(body) // 4, zlib.crc32(body)
     return words.tobytes()
 
 
 def changed(program: Playable, command: Command, row: int, unit: int = 0, **fields: int) -> bytes:
-    """An image with other fields in a row."""
+    """The image of a program, with other values for some fields of a row."""
     config, data = program.target().config.data, encode(program)
     section = decode(data, config).section(command, unit)
     layout = {

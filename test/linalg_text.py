@@ -1,7 +1,7 @@
 # Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-"""Networks in linalg, as text."""
+"""Write networks in linalg as text."""
 
 from typing import Any
 
@@ -22,7 +22,7 @@ def generic(maps: str, iterators: str, operands: str, body: str) -> str:
 
 
 def dense(array: Array) -> str:
-    """A constant as torch-mlir prints big ones."""
+    """A constant in the way that torch-mlir prints large ones."""
     kind = "x".join([*map(str, array.shape), "f32"])
     return (
         f'arith.constant dense<"0x{array.astype("<f4").tobytes().hex().upper()}"> : tensor<{kind}>'
@@ -30,6 +30,6 @@ def dense(array: Array) -> str:
 
 
 def resources(name: str, array: Array) -> str:
-    """The end of a file, with the elements of a constant in it."""
+    """The end of a file that holds the elements of a constant."""
     data = (4).to_bytes(4, "little") + array.astype("<f4").tobytes()
     return f'{{-# dialect_resources: {{ builtin: {{ {name}: "0x{data.hex().upper()}" }} }} #-}}\n'

@@ -1,7 +1,10 @@
 # Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-"""lit: one `.mlir` file per dialect and pass; no C++ compiler is needed."""
+"""The configuration of lit; each dialect and each pass has a `.mlir` file.
+
+No test needs a C++ compiler.
+"""
 
 import os
 import sys
@@ -15,13 +18,13 @@ config.suffixes = [".mlir"]
 config.test_source_root = str(Path(__file__).parent)
 config.test_exec_root = str(Path(__file__).parent.parent / "build" / "lit")
 
-# The tools that stand beside the Python that runs lit.
+# These tools are in the folder of the Python that runs lit.
 binaries = str(Path(sys.executable).parent)
 config.environment["PATH"] = os.pathsep.join([binaries, os.environ["PATH"]])
 
-# Prints, parses and prints again; what comes out must be the same text.
+# A file is printed, parsed and printed again; both texts must be equal.
 config.substitutions.append(
     ("%roundtrip", "daqkf-opt %s > %t.1 && daqkf-opt %t.1 > %t.2 && diff %t.1 %t.2 && cat %t.2")
 )
-# Each chunk of a file must be refused, with the message that FileCheck expects.
+# Each chunk of a file must be refused with the message that FileCheck expects.
 config.substitutions.append(("%invalid", "daqkf-opt %s --split-input-file --verify-diagnostics"))

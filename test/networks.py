@@ -1,7 +1,7 @@
 # Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-"""Small random networks of kernels, and what tests of arrays for them share."""
+"""Small random networks of kernels, and functions that tests of arrays share."""
 
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -75,9 +75,9 @@ class Layers:
         return cls(levels, [int(rng.integers(4, 9)) for _ in levels], tables)
 
     def module(self, machine: Machine) -> ModuleOp:
-        """Kernels of the result before, with their schedules.
+        """A function of kernels with their schedules, each on the result of the one before.
 
-        Where that has another number of features, a kernel is of an argument.
+        If that result has another number of features, then the kernel reads an argument.
         """
         block = Block(arg_types=[activations(len(self.levels[0]), i8)])
         value = block.args[0]
@@ -106,7 +106,7 @@ class Layers:
         return module
 
     def expected(self, x: NDArray[np.int8]) -> NDArray[np.int8]:
-        """Straight from the formulas."""
+        """The results by the formulas."""
         for levels, shift, table in zip(self.levels, self.shifts, self.tables, strict=True):
             total = (3 * (x.astype(np.int64) @ levels) + (1 << (shift - 1))) >> shift
             x = table[np.clip(total, -128, 127) & 0xFF]
@@ -139,7 +139,7 @@ def activations_for(layers: Layers, tokens: int) -> NDArray[np.int8]:
 
 
 def lint(sources: Mapping[str, str], top: str, folder: Path) -> None:
-    """Check that Verilator and yosys take the circuit without a word."""
+    """Check that Verilator and yosys accept the circuit without a warning."""
     for file, text in sources.items():
         (folder / file).write_text(text)
     verilator, yosys = tools.verilator(), tools.yosys()

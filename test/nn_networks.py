@@ -1,7 +1,7 @@
 # Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-"""Networks in `nn`, built op by op from arrays, for tests."""
+"""Build networks in `nn` from arrays, operation by operation, for tests."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -31,7 +31,7 @@ def tensor(shape: Sequence[int]) -> TensorType:
 
 
 class Builder:
-    """The function `main` of f32 tensors of these shapes, under construction."""
+    """Builds a function `main` whose arguments are f32 tensors of these shapes."""
 
     def __init__(self, *shapes: Sequence[int]):
         self._block = Block(arg_types=[tensor(shape) for shape in shapes])
@@ -49,7 +49,7 @@ class Builder:
         return self.add(ConstantOp(from_array(np.asarray(value, np.float32), f32)))
 
     def apply(self, kind: str, *inputs: SSAValue | float) -> SSAValue:
-        """A function of values and numbers, which broadcast."""
+        """Add an elementwise function of values and numbers, which broadcast."""
         values = [
             self.constant(value) if isinstance(value, int | float) else value for value in inputs
         ]
@@ -71,7 +71,7 @@ class Builder:
     def layer(
         self, value: SSAValue, weights: Floats, bias: Floats | None, function: str | None
     ) -> SSAValue:
-        """`function(value · weights + bias)`."""
+        """Add a layer `function(value · weights + bias)`."""
         result = self.matmul(value, self.constant(weights))
         if bias is not None:
             result = self.apply("add", result, self.constant(bias))
@@ -89,7 +89,7 @@ class Builder:
 
 
 def transformed(module: ModuleOp, spec: str) -> ModuleOp:
-    """A verified copy, after a pipeline of passes."""
+    """A copy of the module after a pipeline of passes, verified."""
     module = module.clone()
     PassPipeline.parse_spec(PASSES, spec).apply(CONTEXT, module)
     module.verify()
@@ -108,7 +108,7 @@ def found(module: ModuleOp, *kinds: type[Operation]) -> list[Operation]:
 def programs_and_integers(
     network: CompiledNetwork, x: NDArray[Any]
 ) -> tuple[NDArray[Any], NDArray[Any]]:
-    """What the programs of a network's one kernel make of rows [T, K], and its exact integers."""
+    """The results of a network's only kernel on x [T, K]: by its programs, and as integers."""
     ((name, lowered),) = network.kernels.items()
     (y,) = call(network.arrays, lowered, (x,), array=RpeaFunctions())
     exact = next(

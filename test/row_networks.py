@@ -1,7 +1,7 @@
 # Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-"""Small random chains with residuals and what the row unit does, and what they compute."""
+"""Small random chains with residuals and a row unit, and the results that they must have."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -32,14 +32,14 @@ from daqkf.dialects.spaq.ops import activations
 Ints = NDArray[np.int64]
 
 SUM_BITS = 28
-"""Room for sums, residuals, normalised values and offsets that mask."""
+"""The width of sums, which has room for residuals, normalised values and masking offsets."""
 
 MASKED = -(1 << 20)
-"""The offset of a key that has no share."""
+"""The offset of a key that is masked, so that it gets no share."""
 
 
 IDENTITY = np.arange(256).astype(np.uint8).view(np.int8)
-"""The table of a layer in front of a gating."""
+"""The activation table of a layer in front of a gating."""
 
 
 def up_to_power(value: int) -> int:
@@ -48,7 +48,7 @@ def up_to_power(value: int) -> int:
 
 @dataclass(frozen=True)
 class Normalization:
-    """The parameters of one."""
+    """The parameters of a normalisation."""
 
     exponent: Ints
     bias: Ints
@@ -67,7 +67,7 @@ class Normalization:
         )
 
     def expected(self, q: NDArray[np.int8]) -> NDArray[np.int8]:
-        """Straight from the formulas, in Python's integers."""
+        """The results by the formulas, computed in Python's integers."""
         count = q.shape[1]
         rows: list[list[int]] = []
         for token in q.tolist():
@@ -88,7 +88,7 @@ def clamped(value: int) -> int:
 
 @dataclass(frozen=True)
 class Gating:
-    """The parameters of one."""
+    """The parameters of a gating."""
 
     gate: NDArray[np.int8]
     bias: Ints
@@ -108,7 +108,7 @@ class Gating:
         )
 
     def expected(self, q: NDArray[np.int8]) -> NDArray[np.int8]:
-        """Straight from the formulas, in Python's integers."""
+        """The results by the formulas, computed in Python's integers."""
         rows: list[list[int]] = []
         for token in q.tolist():
             rows.append([])
@@ -123,7 +123,7 @@ class Gating:
 
 @dataclass(frozen=True)
 class Softmax:
-    """The parameters of one."""
+    """The parameters of a softmax."""
 
     keys: int
     table: NDArray[np.int8]
@@ -133,7 +133,7 @@ class Softmax:
 
     @classmethod
     def random(cls, rng: np.random.Generator, channels: int, keys: int) -> "Softmax":
-        """Some keys are masked; the table has no order but that it ends in 0."""
+        """Draw a softmax at random; some keys are masked, and the table is random but ends in 0."""
         table = rng.integers(0, 128, 256).astype(np.int8)
         table[0x80] = 0
         offset = np.where(rng.random(channels) < 0.2, MASKED, rng.integers(90, 128, channels))
@@ -141,7 +141,7 @@ class Softmax:
         return cls(keys, table, offset, rng.integers(1500, 6000, channels), shift)
 
     def expected(self, q: NDArray[np.int8]) -> NDArray[np.int8]:
-        """Straight from the formulas, in Python's integers."""
+        """The results by the formulas, computed in Python's integers."""
         return np.array([self._token(token) for token in q.tolist()], np.int8)
 
     def _token(self, token: list[int]) -> list[int]:
@@ -161,7 +161,7 @@ class Softmax:
 
 
 RowKernel = Normalization | Gating | Softmax
-"""What the row unit does behind a layer."""
+"""What the row unit computes behind a layer."""
 
 
 def row_operation(made: RowKernel, name: str, array: str) -> NormalizationOp | GatingOp | SoftmaxOp:
@@ -178,19 +178,20 @@ def row_operation(made: RowKernel, name: str, array: str) -> NormalizationOp | G
 
 @dataclass(frozen=True)
 class Rows:
-    """Layers that follow one another, some of which add what others have read."""
+    """Layers that follow one another; some of them add the activations of an earlier one."""
 
     layers: Layers
     saves: tuple[int, ...]
     """The layers whose activations are kept."""
     residuals: Mapping[int, Ints]
-    """The multipliers of the layers that add them."""
+    """The multipliers of the layers that add kept activations."""
     normalizations: Mapping[int, Normalization]
-    """Behind layers."""
+    """The layers that have a normalisation behind them."""
     gatings: Mapping[int, Gating] = field(default_factory=dict)
-    """Behind other layers, whose tables change nothing; the next ones have half their features."""
+    """The layers that have a gating behind them. Their tables are `IDENTITY`, and the next layer
+    has half their outputs as its features."""
     softmaxes: Mapping[int, Softmax] = field(default_factory=dict)
-    """Behind yet others."""
+    """The layers that have a softmax behind them."""
 
     @classmethod
     def random(
@@ -203,8 +204,11 @@ class Rows:
         gates: Collection[int] = (),
         softmaxes: Mapping[int, int] | None = None,
     ) -> "Rows":
-        """`shape` has the outputs of the layers, of which a gating leaves half; `softmaxes` the
-        keys of each."""
+        """Draw a chain at random.
+
+        `shape` has the outputs of each layer, of which a gating leaves half. `softmaxes` has the
+        number of keys of each softmax.
+        """
         rng = np.random.default_rng(seed)
         features = [n // 2 if layer - 1 in gates else n for layer, n in enumerate(shape)]
         layers = Layers.of_shapes(seed, list(zip(features, shape[1:], strict=False)))
@@ -228,7 +232,7 @@ class Rows:
 
     @property
     def behind(self) -> Mapping[int, RowKernel]:
-        """What the row unit does, by the layer before."""
+        """The kernels of the row unit, by the layer before each."""
         return {**self.normalizations, **self.gatings, **self.softmaxes}
 
     def config(self, machine: Machine) -> ArrayConfig:
@@ -260,7 +264,7 @@ class Rows:
         )
 
     def module(self, machine: Machine, array: ArrayConfig | None = None) -> ModuleOp:
-        """A function that runs the chain, for an array of the machine or this one."""
+        """A function that runs the chain, on an array of the machine or on the given array."""
         module = lowered(self.layers.module(machine), array or self.config(machine))
         programs = [op for op in module.ops if isinstance(op, ProgramOp)]
         kernels: list[Kernel] = []
@@ -286,7 +290,7 @@ class Rows:
         return module
 
     def expected(self, x: NDArray[np.int8]) -> NDArray[np.int8]:
-        """Straight from the formulas."""
+        """The results by the formulas."""
         made, kept = self.layers, x
         for layer, levels in enumerate(made.levels):
             kept = x if layer in self.saves else kept

@@ -7,7 +7,8 @@ from xdsl.ir import Dialect
 
 from daqkf.dialects.dfke.attributes import DecisionAttr, MachineAttr, ScheduleAttr, TilesAttr
 from daqkf.dialects.dfke.chaining import ChainOp, GatingOp, NormalizationOp, RowOperation
-from daqkf.dialects.dfke.ops import DispatchOp, KernelOp, YieldOp
+from daqkf.dialects.dfke.ops import DispatchOp, KernelOp
+from daqkf.dialects.dfke.region import RegionOperation, YieldOp
 from daqkf.hw_targets.decision import Decision
 from daqkf.hw_targets.machine import Machine
 
@@ -28,6 +29,7 @@ __all__ = [
     "Machine",
     "MachineAttr",
     "NormalizationOp",
+    "RegionOperation",
     "RowOperation",
     "ScheduleAttr",
     "TilesAttr",

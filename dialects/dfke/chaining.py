@@ -11,7 +11,8 @@ from xdsl.ir import Block, Operation, Region, SSAValue
 from xdsl.irdl import irdl_op_definition
 from xdsl.utils.exceptions import VerifyException
 
-from daqkf.dialects.dfke.ops import KernelOp, RegionOperation, YieldOp
+from daqkf.dialects.dfke.ops import KernelOp
+from daqkf.dialects.dfke.region import RegionOperation, YieldOp
 from daqkf.dialects.spaq import (
     ActivationOp,
     AddOp,
@@ -49,11 +50,8 @@ class RowOperation(RegionOperation):
     """What the body begins with."""
 
     def verify_(self) -> None:
-        self.verify_argument()
-        last = self.body.block.last_op
-        if not isinstance(last, YieldOp) or [value.type for value in last.operands] != [
-            self.result.type
-        ]:
+        self.verify_region()
+        if [value.type for value in self.yielded()] != [self.result.type]:
             raise VerifyException(f"the body ends with a dfke.yield of the result of {self.name}")
         self.parts()
 
@@ -151,17 +149,15 @@ class ChainOp(RegionOperation):
     name = "dfke.chain"
 
     def verify_(self) -> None:
-        self.verify_argument()
+        self.verify_region()
         block = self.body.block
         parts = self.parts()
-        terminator = block.last_op
-        if not isinstance(terminator, YieldOp) or len(parts) + 1 != len(block.ops) or not parts:
+        if len(parts) + 1 != len(block.ops) or not parts:
             raise VerifyException(
                 "a chain has kernels, what the row unit does between them and a dfke.yield alone"
             )
-        if tuple(terminator.operands) != (parts[-1].result,) or (
-            parts[-1].result.type != self.result.type
-        ):
+        last = parts[-1].result
+        if self.yielded() != (last,) or last.type != self.result.type:
             raise VerifyException("a chain yields the result of its last kernel")
         if problem := unsound(block.args[0], parts):
             raise VerifyException(problem)
@@ -200,7 +196,7 @@ def attends(parts: Sequence[Part]) -> bool:
 
 
 def unsound(value: SSAValue, parts: Sequence[Part]) -> str | None:
-    """Why an array cannot play parts one after another on a value, if so."""
+    """Why an array cannot run parts one after another on a value, if so."""
     first = 0
     if attends(parts):
         if problem := _unsound_attention(value, parts):
@@ -251,7 +247,7 @@ def _unsound_attention(value: SSAValue, parts: Sequence[Part]) -> str | None:
 
 
 def program_count(parts: Sequence[Part]) -> int:
-    """Kernels that an array plays for parts: attention is scores, their softmax and results."""
+    """Kernels that an array runs for parts: attention is scores, their softmax and results."""
     return sum(3 if isinstance(part, AttendOp) else 1 for part in parts)
 
 
@@ -268,4 +264,4 @@ def chain_parts(parts: Sequence[Part]) -> ChainOp:
         mapping[part.result] = copy.result
     result = mapping[parts[-1].result]
     block.add_op(YieldOp(result))
-    return ChainOp(value, result.type, Region(block))
+    return ChainOp(operands=[value], result_types=[result.type], regions=[Region(block)])

@@ -17,7 +17,8 @@ from xdsl.interpreter import (
 )
 
 from daqkf.dialects.dfke.chaining import ChainOp, GatingOp, NormalizationOp
-from daqkf.dialects.dfke.ops import DispatchOp, KernelOp, YieldOp
+from daqkf.dialects.dfke.ops import DispatchOp, KernelOp
+from daqkf.dialects.dfke.region import YieldOp
 
 Values = tuple[Any, ...]
 

@@ -3,34 +3,27 @@
 
 """Operations of `dfke`."""
 
-from abc import ABC
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import ClassVar
 
 import numpy as np
 from xdsl.dialects.builtin import IntegerType, TensorType
-from xdsl.dialects.utils import AbstractYieldOperation
 from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
 from xdsl.irdl import (
-    IRDLOperation,
     irdl_op_definition,
-    lazy_traits_def,
     operand_def,
     opt_operand_def,
     opt_prop_def,
     prop_def,
-    region_def,
-    result_def,
-    traits_def,
 )
-from xdsl.parser import Parser, UnresolvedOperand
+from xdsl.parser import Parser
 from xdsl.printer import Printer
-from xdsl.traits import HasParent, IsolatedFromAbove, IsTerminator, Pure
 from xdsl.utils.exceptions import VerifyException
 
 from daqkf.dialects.dense import to_array
 from daqkf.dialects.dfke.attributes import DecisionAttr, ScheduleAttr, TilesAttr
+from daqkf.dialects.dfke.region import RegionOperation, YieldOp
 from daqkf.dialects.spaq import (
     ActivationOp,
     AddOp,
@@ -50,21 +43,6 @@ STAGES: tuple[type[Operation], ...] = (AddOp, ResidualOp, RequantizeOp, Activati
 """What may follow the product inside a kernel, in this order, each at most once."""
 
 
-@irdl_op_definition
-class YieldOp(AbstractYieldOperation[Attribute]):
-    """Ends a kernel or a chain with its result, or a dispatch with those of its variants."""
-
-    name = "dfke.yield"
-
-    traits = lazy_traits_def(lambda: (IsTerminator(), HasParent(*_regions()), Pure()))
-
-
-def _regions() -> tuple[type[Operation], ...]:
-    from daqkf.dialects.dfke.chaining import ChainOp, GatingOp, NormalizationOp
-
-    return KernelOp, DispatchOp, ChainOp, NormalizationOp, GatingOp
-
-
 @dataclass(frozen=True)
 class Body:
     """The operations of a kernel's body `act(requantize(x·W + b + r))`."""
@@ -80,7 +58,7 @@ class Body:
 
 
 @irdl_op_definition
-class KernelOp(IRDLOperation):
+class KernelOp(RegionOperation):
     """One fused kernel: integer activations in, integer activations out, nothing between.
 
     The body is optionally `spaq.gather` of what it reads, `spaq.matmul`, then optionally `spaq.add`
@@ -103,15 +81,13 @@ class KernelOp(IRDLOperation):
 
     name = "dfke.kernel"
 
-    input = operand_def(TensorType)
+    MOST_OPERANDS: ClassVar = 2
+
+    input = operand_def(TensorType)  # once more, as it comes before the other one
     kept = opt_operand_def(TensorType)
     running_sum = opt_prop_def(IntegerType)
     schedule = opt_prop_def(ScheduleAttr)
     tiles = opt_prop_def(TilesAttr)
-    body = region_def("single_block")
-    result = result_def(TensorType)
-
-    traits = traits_def(IsolatedFromAbove(), Pure())
 
     def __init__(
         self,
@@ -131,60 +107,38 @@ class KernelOp(IRDLOperation):
         )
 
     @classmethod
-    def parse(cls, parser: Parser) -> "KernelOp":
-        captures = parse_captures(parser, most=2)
-        running_sum = schedule = tiles = None
-        start = parser.pos
-        if parser.parse_optional_keyword("running_sum") is not None:
-            running_sum = parser.parse_type()
-            if not isinstance(running_sum, IntegerType):
-                parser.raise_error("the running sum is an integer", start, parser.pos)
-        start = parser.pos
-        if parser.parse_optional_keyword("schedule") is not None:
-            schedule = parser.parse_attribute()
-            if not isinstance(schedule, ScheduleAttr):
-                parser.raise_error("expected a #dfke.schedule", start, parser.pos)
-        start = parser.pos
-        if parser.parse_optional_keyword("tiles") is not None:
-            tiles = parser.parse_attribute()
-            if not isinstance(tiles, TilesAttr):
-                parser.raise_error("expected #dfke.tiles", start, parser.pos)
-        attributes = parser.parse_optional_attr_dict_with_keyword()
-        (value, *kept), result_type, body = parse_body(parser, captures)
-        op = cls(value, result_type, body, running_sum, schedule, tiles, *kept)
-        op.attributes |= attributes.data if attributes else {}
-        return op
+    def parse_properties(cls, parser: Parser) -> dict[str, Attribute]:
+        """`running_sum type`, `schedule attribute`, `tiles attribute`, each if there is one."""
+        found: dict[str, Attribute] = {}
+        for name, kind, read, expected in (
+            ("running_sum", IntegerType, parser.parse_type, "the running sum is an integer"),
+            ("schedule", ScheduleAttr, parser.parse_attribute, "expected a #dfke.schedule"),
+            ("tiles", TilesAttr, parser.parse_attribute, "expected #dfke.tiles"),
+        ):
+            start = parser.pos
+            if parser.parse_optional_keyword(name) is not None:
+                found[name] = read()
+                if not isinstance(found[name], kind):
+                    parser.raise_error(expected, start, parser.pos)
+        return found
 
-    def print(self, printer: Printer) -> None:
-        print_captures(printer, self)
-        if self.running_sum is not None:
-            printer.print_string(" running_sum ")
-            printer.print_attribute(self.running_sum)
-        if self.schedule is not None:
-            printer.print_string(" schedule ")
-            printer.print_attribute(self.schedule)
-        if self.tiles is not None:
-            printer.print_string(" tiles ")
-            printer.print_attribute(self.tiles)
-        print_body(printer, self)
+    def print_properties(self, printer: Printer) -> None:
+        """What `parse_properties` reads."""
+        for name in ("running_sum", "schedule", "tiles"):
+            if name in self.properties:
+                printer.print_string(f" {name} ")
+                printer.print_attribute(self.properties[name])
 
     def verify_(self) -> None:
-        block = self.body.block
-        if tuple(block.arg_types) != tuple(value.type for value in self.operands):
-            raise VerifyException("the body takes the kernel's operands as its arguments")
-        if not isinstance(block.last_op, YieldOp) or tuple(
-            value.type for value in block.last_op.operands
-        ) != (self.result.type,):
+        self.verify_region()
+        if [value.type for value in self.yielded()] != [self.result.type]:
             raise VerifyException("the body ends with a dfke.yield of the kernel's result")
         _verify_semiring(self.parts())
-        if self.schedule is not None and self.schedule.outputs.get_shape() != (
-            features(self.result),
-        ):
+        outputs = None if self.schedule is None else self.schedule.outputs.get_shape()
+        if outputs is not None and outputs != (features(self.result),):
             raise VerifyException(
-                f"the schedule has {self.schedule.outputs.get_shape()[0]} outputs, the kernel "
-                f"{features(self.result)}"
+                f"the schedule has {outputs[0]} outputs, the kernel {features(self.result)}"
             )
-
         if self.tiles is not None:
             self._verify_tiles(self.tiles)
 
@@ -274,43 +228,8 @@ def _verify_semiring(body: Body) -> None:
             )
 
 
-class RegionOperation(IRDLOperation, ABC):
-    """What has one operand, a region that it is the argument of, and one result."""
-
-    input = operand_def(TensorType)
-    body = region_def("single_block")
-    result = result_def(TensorType)
-
-    traits = traits_def(IsolatedFromAbove(), Pure())
-
-    def __init__(self, value: SSAValue, result_type: Attribute, body: Region):
-        super().__init__(operands=[value], result_types=[result_type], regions=[body])
-
-    @classmethod
-    def parse(cls, parser: Parser) -> Self:
-        captures = parse_captures(parser)
-        attributes = parser.parse_optional_attr_dict_with_keyword()
-        (value,), result_type, body = parse_body(parser, captures)
-        op = cls(value, result_type, body)
-        op.attributes |= attributes.data if attributes else {}
-        return op
-
-    def print(self, printer: Printer) -> None:
-        print_captures(printer, self)
-        print_body(printer, self)
-
-    def verify_argument(self) -> None:
-        """Check that the region is of the operand.
-
-        Raises:
-            VerifyException: it is not.
-        """
-        if tuple(self.body.block.arg_types) != (self.input.type,):
-            raise VerifyException(f"the body of {self.name} takes its input as the one argument")
-
-
 @irdl_op_definition
-class DispatchOp(IRDLOperation):
+class DispatchOp(RegionOperation):
     """Variants of one kernel, among which each tile of activations picks by its zeros.
 
     The body has a `dfke.kernel` for each variant, all of the dispatch's input, and yields
@@ -329,12 +248,7 @@ class DispatchOp(IRDLOperation):
 
     name = "dfke.dispatch"
 
-    input = operand_def(TensorType)
     decision = prop_def(DecisionAttr)
-    body = region_def("single_block")
-    result = result_def(TensorType)
-
-    traits = traits_def(IsolatedFromAbove(), Pure())
 
     def __init__(
         self, value: SSAValue, result_type: Attribute, body: Region, decision: DecisionAttr
@@ -347,37 +261,27 @@ class DispatchOp(IRDLOperation):
         )
 
     @classmethod
-    def parse(cls, parser: Parser) -> "DispatchOp":
-        captures = parse_captures(parser)
+    def parse_properties(cls, parser: Parser) -> dict[str, Attribute]:
+        """The decision."""
         start = parser.pos
         decision = parser.parse_attribute()
         if not isinstance(decision, DecisionAttr):
             parser.raise_error("expected a #dfke.decision", start, parser.pos)
-        attributes = parser.parse_optional_attr_dict_with_keyword()
-        (value,), result_type, body = parse_body(parser, captures)
-        op = cls(value, result_type, body, decision)
-        op.attributes |= attributes.data if attributes else {}
-        return op
+        return {"decision": decision}
 
-    def print(self, printer: Printer) -> None:
-        print_captures(printer, self)
+    def print_properties(self, printer: Printer) -> None:
+        """What `parse_properties` reads."""
         printer.print_string(" ")
         printer.print_attribute(self.decision)
-        print_body(printer, self)
 
     def verify_(self) -> None:
-        block = self.body.block
-        if tuple(block.arg_types) != (self.input.type,):
-            raise VerifyException("the body takes the dispatch's input as its one argument")
-        kernels = [op for op in block.ops if isinstance(op, KernelOp)]
-        terminator = block.last_op
-        if (
-            not isinstance(terminator, YieldOp)
-            or len(kernels) + 1 != len(block.ops)
-            or any(kernel.input is not block.args[0] for kernel in kernels)
+        self.verify_region()
+        block, kernels = self.body.block, self.variants()
+        if len(kernels) + 1 != len(block.ops) or any(
+            kernel.input is not block.args[0] for kernel in kernels
         ):
             raise VerifyException("a dispatch has kernels of its input and a dfke.yield alone")
-        if tuple(terminator.operands) != tuple(kernel.result for kernel in kernels):
+        if self.yielded() != tuple(kernel.result for kernel in kernels):
             raise VerifyException("a dispatch yields the result of each of its kernels, in order")
         if any(kernel.result.type != self.result.type for kernel in kernels):
             raise VerifyException("the variants of a dispatch differ in the type of their result")
@@ -390,67 +294,6 @@ class DispatchOp(IRDLOperation):
     def variants(self) -> list[KernelOp]:
         """The kernels, by their number in the decision."""
         return [op for op in self.body.block.ops if isinstance(op, KernelOp)]
-
-
-Capture = tuple[Parser.UnresolvedArgument, UnresolvedOperand]
-
-
-def parse_captures(parser: Parser, most: int = 1) -> list[Capture]:
-    """`(%inside = %outside, …)`, at most so many."""
-    start = parser.pos
-
-    def capture() -> Capture:
-        argument = parser.parse_argument(expect_type=False)
-        parser.parse_punctuation("=")
-        return argument, parser.parse_unresolved_operand()
-
-    captures = parser.parse_comma_separated_list(parser.Delimiter.PAREN, capture)
-    if len(captures) > most:
-        parser.raise_error(f"expected at most {most} operands", start, parser.pos)
-    return captures
-
-
-def parse_body(
-    parser: Parser, captures: Sequence[Capture]
-) -> tuple[Sequence[SSAValue], Attribute, Region]:
-    """`: input, … -> result {…}`; the inputs, the result's type and the body."""
-    parser.parse_punctuation(":")
-    types = [parser.parse_type()]
-    for _ in captures[1:]:
-        parser.parse_punctuation(",")
-        types.append(parser.parse_type())
-    parser.parse_punctuation("->")
-    result_type = parser.parse_type()
-    body = parser.parse_region(
-        [argument.resolve(kind) for (argument, _), kind in zip(captures, types, strict=True)]
-    )
-    operands = [
-        parser.resolve_operand(operand, kind)
-        for (_, operand), kind in zip(captures, types, strict=True)
-    ]
-    return operands, result_type, body
-
-
-def print_captures(printer: Printer, op: Operation) -> None:
-    """What `parse_captures` reads."""
-    with printer.in_parens():
-        pairs = zip(op.regions[0].block.args, op.operands, strict=True)
-        for number, (argument, operand) in enumerate(pairs):
-            printer.print_string(", " if number else "")
-            printer.print_ssa_value(argument)
-            printer.print_string(" = ")
-            printer.print_ssa_value(operand)
-
-
-def print_body(printer: Printer, op: Operation) -> None:
-    """What `parse_body` reads, and attributes."""
-    printer.print_op_attributes(op.attributes, print_keyword=True)
-    printer.print_string(" : ")
-    printer.print_list(op.operands, lambda value: printer.print_attribute(value.type))
-    printer.print_string(" -> ")
-    printer.print_attribute(op.results[0].type)
-    printer.print_string(" ")
-    printer.print_region(op.regions[0], print_entry_block_args=False)
 
 
 def kernel(value: SSAValue, stages: Sequence[Operation], kept: SSAValue | None = None) -> KernelOp:

@@ -6,6 +6,7 @@
 from xdsl.ir import Dialect
 
 from daqkf.dialects.nn.attention import AttentionOp
+from daqkf.dialects.nn.elementwise import FunctionAttr, ReductionAttr
 from daqkf.dialects.nn.ops import (
     CastOp,
     ConstantOp,
@@ -56,6 +57,7 @@ NN = Dialect(
         TransposeOp,
         UnsqueezeOp,
     ],
+    [FunctionAttr, ReductionAttr],
 )
 
 __all__ = [

@@ -3,8 +3,10 @@
 
 """`nn.attention`: softmax attention in int8, as the array computes it."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,8 +14,10 @@ from xdsl.dialects.builtin import (
     DYNAMIC_INDEX,
     DenseArrayBase,
     DenseIntOrFPElementsAttr,
+    Float64Type,
     FloatAttr,
     IntegerAttr,
+    IntegerType,
     f64,
     i8,
     i64,
@@ -23,8 +27,10 @@ from xdsl.irdl import irdl_op_definition, operand_def, opt_operand_def, prop_def
 
 from daqkf.dialects.dense import from_array, to_array
 from daqkf.dialects.nn.base import (
+    INTEGER,
     INTEGERS,
-    TENSOR,
+    SINGLES,
+    STEP,
     TensorOp,
     differ,
     integers,
@@ -44,11 +50,17 @@ from daqkf.hw_targets.numerics import (
     TABLE_SIZE,
 )
 
-_HEAD_SCALES = "keys", "shares", "values", "results"
-_PRODUCTS = "scores", "shares", "results"
 
-Factors = tuple[NDArray[np.int64], NDArray[np.int64]]
-"""Multipliers and shifts."""
+class Factors(NamedTuple):
+    """What sums are multiplied by, and then shifted right by, of each head or channel."""
+
+    multipliers: NDArray[np.int64]
+    shifts: NDArray[np.int64]
+
+    def repeated(self, count: int) -> "Factors":
+        """The factors of so many channels of each head."""
+        return Factors(np.repeat(self.multipliers, count), np.repeat(self.shifts, count))
+
 
 MASKED = ACTIVATION_MIN
 """The offset of what `numerics.exponentials` is to make nothing of."""
@@ -73,11 +85,6 @@ class Scales:
     results: NDArray[np.float64]
     """[H]."""
 
-    def array(self) -> NDArray[np.float64]:
-        """All of them, one after another."""
-        common = np.array([self.queries, self.scores])
-        return np.concatenate([common, *(getattr(self, name) for name in _HEAD_SCALES)])
-
 
 @dataclass(frozen=True)
 class Operands:
@@ -93,64 +100,94 @@ class Operands:
     """[H, S] of exponentials."""
 
 
+_STEPS = DenseArrayBase.constr(f64)
+
+
 @irdl_op_definition
 class AttentionOp(TensorOp):
     """`softmax(q·k·scale + mask)·v` for each head, in int8: [B, H, L, D] → [B, H, L, D].
 
     Keys are [B, H, D, S] and values [B, H, S, D]; both become levels of -levels … levels, the
-    weights of products. The mask is the same for all queries, [B, 1 or H, 1, S]. `scales` are the
-    steps of queries and scores, and of keys, shares, values and results for each head; the
-    `multipliers` and `shifts` are those of scores, shares and results, for each head. `table` has
-    the exponentials (`numerics.exponentials`).
+    weights of products. The mask is the same for all queries, [B, 1 or H, 1, S]. The `_step`
+    properties are what an int8 step is worth: of queries and scores for all heads, of keys,
+    shares, values and results for each head. The sums of scores, shares and results are requantised
+    by a multiplier and a shift for each head. `table` has the exponentials
+    (`numerics.exponentials`).
 
     Vaswani et al., "Attention Is All You Need", 2017.
 
     ```mlir
-    %y = nn.attention %q, %k, %v {levels = 15 : i64, scale = 0.5 : f64, scales = …,
-        multipliers = …, shifts = …, table = dense<1> : tensor<256xi8>}
-      : (tensor<?x1x?x4xf32>, tensor<?x1x4x?xf32>, tensor<?x1x?x4xf32>) -> tensor<?x1x?x4xf32>
+    %y = nn.attention %q, %k, %v mask %m {levels = 15 : i64, scale = 0.5 : f64,
+        query_step = 0.5 : f64, key_steps = array<f64: 0.5>,
+        score_step = 1.0 : f64, score_multipliers = array<i64: 3>, score_shifts = array<i64: 6>,
+        share_steps = array<f64: 0.5>, share_multipliers = array<i64: 4>,
+        share_shifts = array<i64: 7>, value_steps = array<f64: 0.5>,
+        result_steps = array<f64: 0.5>, result_multipliers = array<i64: 5>,
+        result_shifts = array<i64: 8>, table = dense<1> : tensor<256xi8>}
+      : (tensor<?x1x?x4xf32>, tensor<?x1x4x?xf32>, tensor<?x1x?x4xf32>, tensor<?x1x1x?xf32>)
+      -> tensor<?x1x?x4xf32>
     ```
     """
 
     name = "nn.attention"
 
-    queries = operand_def(TENSOR)
-    keys = operand_def(TENSOR)
-    values = operand_def(TENSOR)
-    mask = opt_operand_def(TENSOR)
-    levels = prop_def(IntegerAttr.constr(i64))
-    scale = prop_def(FloatAttr.constr(f64))
-    scales = prop_def(DenseArrayBase.constr(f64))
-    multipliers = prop_def(INTEGERS)
-    shifts = prop_def(INTEGERS)
+    queries = operand_def(SINGLES)
+    keys = operand_def(SINGLES)
+    values = operand_def(SINGLES)
+    mask = opt_operand_def(SINGLES)
+    levels = prop_def(INTEGER)
+    scale = prop_def(STEP)
+    query_step = prop_def(STEP)
+    key_steps = prop_def(_STEPS)
+    score_step = prop_def(STEP)
+    score_multipliers = prop_def(INTEGERS)
+    score_shifts = prop_def(INTEGERS)
+    share_steps = prop_def(_STEPS)
+    share_multipliers = prop_def(INTEGERS)
+    share_shifts = prop_def(INTEGERS)
+    value_steps = prop_def(_STEPS)
+    result_steps = prop_def(_STEPS)
+    result_multipliers = prop_def(INTEGERS)
+    result_shifts = prop_def(INTEGERS)
     table = prop_def(DenseIntOrFPElementsAttr)
-    result = result_def(TENSOR)
+    result = result_def(SINGLES)
 
     assembly_format = (
-        "$queries `,` $keys `,` $values (`,` $mask^)? attr-dict `:` "
+        "$queries `,` $keys `,` $values (`mask` $mask^)? attr-dict `:` "
         "functional-type(operands, results)"
     )
 
     def __init__(
         self,
-        operands: Sequence[SSAValue],
+        queries: SSAValue,
+        keys: SSAValue,
+        values: SSAValue,
         mask: SSAValue | None,
+        *,
         scale: float,
         levels: int,
-        scales: Scales,
-        factors: tuple[NDArray[np.int64], NDArray[np.int64]],
+        steps: Scales,
+        factors: Mapping[str, Factors],
         table: NDArray[np.int8],
         result: Attribute,
     ):
-        multipliers, shifts = (part.reshape(-1).tolist() for part in factors)
         super().__init__(
-            operands=[*operands, mask],
+            operands=[queries, keys, values, mask],
             properties={
                 "levels": IntegerAttr(levels, i64),
                 "scale": FloatAttr(scale, f64),
-                "scales": DenseArrayBase.from_list(f64, scales.array().tolist()),
-                "multipliers": integers(multipliers),
-                "shifts": integers(shifts),
+                "query_step": FloatAttr(steps.queries, f64),
+                "key_steps": _reals(steps.keys),
+                "score_step": FloatAttr(steps.scores, f64),
+                "score_multipliers": integers(factors["scores"].multipliers.tolist()),
+                "score_shifts": integers(factors["scores"].shifts.tolist()),
+                "share_steps": _reals(steps.shares),
+                "share_multipliers": integers(factors["shares"].multipliers.tolist()),
+                "share_shifts": integers(factors["shares"].shifts.tolist()),
+                "value_steps": _reals(steps.values),
+                "result_steps": _reals(steps.results),
+                "result_multipliers": integers(factors["results"].multipliers.tolist()),
+                "result_shifts": integers(factors["results"].shifts.tolist()),
                 "table": from_array(table, i8),
             },
             result_types=[result],
@@ -159,31 +196,33 @@ class AttentionOp(TensorOp):
     @property
     def heads(self) -> int:
         """H."""
-        return len(integers_of(self.shifts)) // len(_PRODUCTS)
+        return len(_reals_of(self.key_steps))
 
     def steps(self) -> Scales:
         """What int8 steps are worth."""
-        queries, scores, *rest = np.frombuffer(self.scales.data.data, "<f8").tolist()
-        heads = np.array(rest).reshape(len(_HEAD_SCALES), -1)
-        return Scales(queries, scores, *heads)
+        return Scales(
+            queries=self.query_step.value.data,
+            scores=self.score_step.value.data,
+            keys=_reals_of(self.key_steps),
+            shares=_reals_of(self.share_steps),
+            values=_reals_of(self.value_steps),
+            results=_reals_of(self.result_steps),
+        )
 
     def factors(self) -> dict[str, Factors]:
         """Multipliers and shifts [H] of `scores`, `shares` and `results`."""
-        multipliers, shifts = (
-            np.array(integers_of(found)).reshape(len(_PRODUCTS), -1)
-            for found in (self.multipliers, self.shifts)
-        )
-        return dict(zip(_PRODUCTS, zip(multipliers, shifts, strict=True), strict=True))
+        return {
+            "scores": _factors(self.score_multipliers, self.score_shifts),
+            "shares": _factors(self.share_multipliers, self.share_shifts),
+            "results": _factors(self.result_multipliers, self.result_shifts),
+        }
 
     def channel_factors(self, keys: int) -> dict[str, Factors]:
-        """The same for each channel [H·S], and [H·D] of results."""
+        """The same for each channel: [H·S] of scores and shares, [H·D] of results."""
         shape = shape_of(self.keys)
         assert shape is not None
         counts = {"scores": keys, "shares": keys, "results": shape[2]}
-        return {
-            name: (np.repeat(multiplier, counts[name]), np.repeat(shift, counts[name]))
-            for name, (multiplier, shift) in self.factors().items()
-        }
+        return {name: part.repeated(counts[name]) for name, part in self.factors().items()}
 
     def exponentials(self) -> NDArray[np.int8]:
         """The table [256]."""
@@ -191,8 +230,8 @@ class AttentionOp(TensorOp):
 
     def most_bias(self) -> NDArray[np.int64]:
         """What a mask takes from sums at most, [H]: so much is below any score."""
-        multiplier, shift = self.factors()["scores"]
-        return _BEYOND * (1 << shift) // multiplier + 1
+        scores = self.factors()["scores"]
+        return _BEYOND * (1 << scores.shifts) // scores.multipliers + 1
 
     def operands_of(
         self,
@@ -231,16 +270,35 @@ class AttentionOp(TensorOp):
             operands.offset.reshape(-1),
         )
 
-    def _check(self) -> None:
+    def verify_(self) -> None:
+        require(self.heads > 0, "attention of no heads")
         require_product(self.queries, self.keys)
-        shapes = [shape_of(value) for value in (self.queries, self.keys, self.values, self.result)]
+        self._require_shapes()
+        levels = self.levels.value.data
+        require(0 < levels <= LEVEL_MAX, f"levels are 1..{LEVEL_MAX}, not {levels}")
+        scale = self.scale.value.data
+        require(math.isfinite(scale) and scale > 0, f"a scale is a positive number, not {scale}")
+        self._require_factors()
+        table = self.table
+        require(
+            table.get_element_type() == i8
+            and table.get_shape() == (TABLE_SIZE,)
+            and table.shape_is_complete
+            and (self.exponentials() >= 0).all(),
+            f"the table has {TABLE_SIZE} i8 entries, none below 0",
+        )
+
+    def _require_shapes(self) -> None:
+        """Check the extents, as far as they are known."""
         heads = self.heads
-        for shape in shapes:
+        queries, keys, values, result = (
+            shape_of(value) for value in (self.queries, self.keys, self.values, self.result)
+        )
+        for shape in (queries, keys, values, result):
             require(
                 shape is None or (len(shape) == 4 and not differ(shape[1], heads)),
                 f"attention of {heads} heads is over tensors [B, {heads}, …]",
             )
-        queries, keys, values, result = shapes
         if keys is not None and values is not None:
             require(not differ(keys[3], values[2]), f"{keys[3]} keys, {values[2]} values")
         require(
@@ -252,37 +310,40 @@ class AttentionOp(TensorOp):
                 len(mask) == 4 and mask[2] == 1 and mask[1] in (1, heads),
                 f"a mask is of [B, 1 or {heads}, 1, S], not {self.mask.type}",
             )
-        require(
-            0 < self.levels.value.data <= LEVEL_MAX,
-            f"levels are 1..{LEVEL_MAX}, not {self.levels.value.data}",
-        )
-        steps = np.frombuffer(self.scales.data.data, "<f8")
-        require(
-            len(steps) == 2 + len(_HEAD_SCALES) * heads
-            and np.all(np.isfinite(steps) & (steps > 0))
-            and np.isfinite(self.scale.value.data)
-            and self.scale.value.data > 0,
-            f"scales are {2 + len(_HEAD_SCALES) * heads} positive numbers",
-        )
-        for name, found, low, high in (
-            ("multipliers", self.multipliers, 1, MULTIPLIER_MAX),
-            ("shifts", self.shifts, SHIFT_MIN, SHIFT_MAX),
-        ):
-            values = integers_of(found)
+
+    def _require_factors(self) -> None:
+        """Check the numbers of each head."""
+        heads = self.heads
+        for name, found in asdict(self.steps()).items():
+            expected = heads if isinstance(found, np.ndarray) else 1
             require(
-                heads > 0
-                and len(values) == len(_PRODUCTS) * heads
-                and all(low <= value <= high for value in values),
-                f"{name} are of {low}..{high}, three for each head",
+                np.size(found) == expected and np.all(np.isfinite(found) & (np.asarray(found) > 0)),
+                f"{name} need {expected} positive steps, of {heads} heads",
             )
-        table = self.table
-        require(
-            table.get_element_type() == i8
-            and table.get_shape() == (TABLE_SIZE,)
-            and table.shape_is_complete
-            and (self.exponentials() >= 0).all(),
-            f"the table has {TABLE_SIZE} i8 entries, none below 0",
-        )
+        for name, part in self.factors().items():
+            for what, numbers, low, high in (
+                ("multipliers", part.multipliers, 1, MULTIPLIER_MAX),
+                ("shifts", part.shifts, SHIFT_MIN, SHIFT_MAX),
+            ):
+                require(
+                    len(numbers) == heads and np.all((low <= numbers) & (numbers <= high)),
+                    f"{what} of {name} are of {low}..{high}, one for each of {heads} heads",
+                )
+
+
+def _reals(values: NDArray[np.float64]) -> DenseArrayBase[Float64Type]:
+    """`array<f64: …>`."""
+    return DenseArrayBase.from_list(f64, values.tolist())
+
+
+def _reals_of(attribute: DenseArrayBase[Float64Type]) -> NDArray[np.float64]:
+    return np.frombuffer(attribute.data.data, "<f8")
+
+
+def _factors(
+    multipliers: DenseArrayBase[IntegerType], shifts: DenseArrayBase[IntegerType]
+) -> Factors:
+    return Factors(*(np.array(integers_of(part), np.int64) for part in (multipliers, shifts)))
 
 
 def extents(op: AttentionOp, most: int) -> tuple[int, int, int]:

@@ -1,24 +1,36 @@
 # Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-"""What the operations of `nn` share."""
+"""What the operations of `nn` share: the constraints of their types, and their verification."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from xdsl.dialects.builtin import (
     DYNAMIC_INDEX,
     DenseArrayBase,
+    Float32Type,
+    Float64Type,
+    FloatAttr,
+    IntegerAttr,
+    IntegerType,
     StringAttr,
     TensorType,
     UnrankedTensorType,
+    f32,
+    f64,
     i64,
 )
-from xdsl.ir import Attribute, SSAValue
+from xdsl.ir import Attribute, Operation, SSAValue
 from xdsl.irdl import (
-    AnyAttr,
+    AttrConstraint,
+    EqAttrConstraint,
     IRDLOperation,
     ParsePropInAttrDict,
+    VarConstraint,
+    VerificationContext,
     traits_def,
 )
 from xdsl.traits import Pure
@@ -33,7 +45,69 @@ HOST = "host"
 """The attribute that says why an op which the array might do stays with the host."""
 
 Tensor = TensorType[Attribute] | UnrankedTensorType[Attribute]
-TENSOR = AnyAttr()
+
+
+@dataclass(frozen=True)
+class ElementConstraint(AttrConstraint[Attribute]):
+    """Elements that NumPy arrays hold: integers of up to 64 bits, f32 and f64."""
+
+    kinds: tuple[type[Attribute], ...] = (IntegerType, Float32Type, Float64Type)
+    """Those of them that are allowed."""
+    what: str = "numbers"
+    """What they are called in messages."""
+
+    def verify(self, attr: Attribute, constraint_context: VerificationContext) -> None:
+        """Raise a VerifyException for any other attribute."""
+        require_elements(attr)
+        require(isinstance(attr, self.kinds), f"elements are {self.what}, not {attr}")
+
+    def mapping_type_vars(self, type_var_mapping: Any) -> "ElementConstraint":
+        """The same, as there are no type variables in it."""
+        return self
+
+
+@dataclass(frozen=True)
+class TensorConstraint(AttrConstraint[Tensor]):
+    """A tensor, with or without a rank, whose element type has a constraint of its own."""
+
+    element: AttrConstraint[Attribute]
+
+    def verify(self, attr: Attribute, constraint_context: VerificationContext) -> None:
+        """Raise a VerifyException for what is no tensor, or is one of other elements."""
+        if not isinstance(attr, TensorType | UnrankedTensorType):
+            raise VerifyException(f"a tensor is expected, not {attr}")
+        self.element.verify(attr.element_type, constraint_context)
+
+    def variables(self) -> set[str]:
+        """Those of the element type."""
+        return self.element.variables()
+
+    def mapping_type_vars(self, type_var_mapping: Any) -> "TensorConstraint":
+        """With the type variables of the element type replaced."""
+        return TensorConstraint(self.element.mapping_type_vars(type_var_mapping))
+
+
+NUMBERS = ElementConstraint()
+FLOATS = ElementConstraint((Float32Type, Float64Type), "f32 or f64")
+WHOLE = ElementConstraint((IntegerType,), "integers")
+
+TENSOR = TensorConstraint(NUMBERS)
+"""A tensor of any numbers."""
+
+SINGLES = TensorConstraint(EqAttrConstraint(f32))
+"""A tensor of f32, which is what the array's work begins and ends with."""
+
+EXTENTS = TensorConstraint(WHOLE)
+"""Extents, bounds or indices."""
+
+SAME = TensorConstraint(VarConstraint("Element", NUMBERS))
+"""Tensors of one element type, whichever it is."""
+
+SAME_FLOATS = TensorConstraint(VarConstraint("Element", FLOATS))
+"""Tensors of one floating-point type."""
+
+INTEGER = IntegerAttr.constr(i64)
+STEP = FloatAttr.constr(f64)
 INTEGERS = DenseArrayBase.constr(i64)
 PLAIN = "operands attr-dict `:` functional-type(operands, results)"
 
@@ -43,18 +117,24 @@ def shape_of(value: SSAValue) -> tuple[int, ...] | None:
     return value.type.get_shape() if isinstance(value.type, TensorType) else None
 
 
-def node_name(op: IRDLOperation) -> str:
+def element_of(value: SSAValue) -> Attribute:
+    """The element type of a tensor."""
+    assert isinstance(value.type, TensorType | UnrankedTensorType)
+    return value.type.element_type
+
+
+def node_name(op: Operation) -> str:
     """What to call an op in messages: its name in the file, or that of the operation."""
     name = op.attributes.get(NODE)
     return f"'{name.data}'" if isinstance(name, StringAttr) else op.name
 
 
-def integers(values: Sequence[int]) -> DenseArrayBase:
+def integers(values: Sequence[int]) -> DenseArrayBase[IntegerType]:
     """`array<i64: …>`."""
     return DenseArrayBase.from_list(i64, list(values))
 
 
-def integers_of(attribute: DenseArrayBase) -> list[int]:
+def integers_of(attribute: DenseArrayBase[IntegerType]) -> list[int]:
     """The numbers of `array<i64: …>`."""
     return np.frombuffer(attribute.data.data, "<i8").tolist()
 
@@ -71,7 +151,7 @@ def differ(a: int, b: int) -> bool:
 
 
 def require_elements(kind: Attribute) -> None:
-    """Check that arrays can hold elements of this type."""
+    """Raise a VerifyException unless arrays can hold elements of this type."""
     try:
         storage_dtype(kind)
     except TypeError as error:
@@ -87,28 +167,15 @@ def require_product(lhs: SSAValue, rhs: SSAValue) -> None:
         require(not differ(columns, rows), f"{columns} columns meet {rows} rows")
 
 
+def require_axis(axis: int, value: SSAValue, extra: int = 0) -> None:
+    """Check that a tensor, with `extra` more dimensions, has this axis."""
+    shape = shape_of(value)
+    rank = len(shape) + extra if shape is not None else abs(axis) + 1
+    require(-rank <= axis < rank, f"axis {axis} of a tensor of {rank} dimensions")
+
+
 class TensorOp(IRDLOperation):
     """A pure operation on tensors."""
 
     irdl_options = (ParsePropInAttrDict(),)
     traits = traits_def(Pure())
-
-    def verify_(self) -> None:
-        """Raise a VerifyException for what is no tensor, and for what `_check` finds."""
-        for value in (*self.operands, *self.results):
-            require(
-                isinstance(value.type, TensorType | UnrankedTensorType),
-                f"{self.name} works on tensors, not on {value.type}",
-            )
-            assert isinstance(value.type, TensorType | UnrankedTensorType)
-            require_elements(value.type.element_type)
-        self._check()
-
-    def _check(self) -> None:
-        """Raise a VerifyException for what does not fit together."""
-
-    def require_axis(self, axis: int, value: SSAValue, extra: int = 0) -> None:
-        """Check that a tensor, with `extra` more dimensions, has this axis."""
-        shape = shape_of(value)
-        rank = len(shape) + extra if shape is not None else abs(axis) + 1
-        require(-rank <= axis < rank, f"axis {axis} of a tensor of {rank} dimensions")

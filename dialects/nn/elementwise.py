@@ -1,16 +1,83 @@
 # Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-"""The functions that `nn.elementwise` knows by name, over NumPy arrays that broadcast."""
+"""The functions of `nn.elementwise` and `nn.reduce`: their names, and what they compute."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from enum import StrEnum, auto
 from typing import Any
 
 import numpy as np
+from xdsl.dialects.utils import EnumAttribute
+from xdsl.ir import SpacedOpaqueSyntaxAttribute
+from xdsl.irdl import irdl_attr_definition
 
 from daqkf.hw_targets.functions import FUNCTIONS, apply_function
 
 Array = np.ndarray[Any, Any]
+
+
+class Function(StrEnum):
+    """A function of each element. Those of `hw_targets.functions` are among them."""
+
+    ABS = auto()
+    ADD = auto()
+    AND = auto()
+    DIV = auto()
+    EQUAL = auto()
+    ERF = auto()
+    EXP = auto()
+    GELU = auto()
+    GELU_TANH = auto()
+    GREATER = auto()
+    GREATER_EQUAL = auto()
+    LESS = auto()
+    LESS_EQUAL = auto()
+    LOG = auto()
+    MAX = auto()
+    MIN = auto()
+    MUL = auto()
+    NEG = auto()
+    NOT = auto()
+    OR = auto()
+    POW = auto()
+    RECIPROCAL = auto()
+    RELU = auto()
+    SIGMOID = auto()
+    SILU = auto()
+    SQRT = auto()
+    SUB = auto()
+    TANH = auto()
+    WHERE = auto()
+
+    @property
+    def operands(self) -> int:
+        """The number of tensors that it is a function of."""
+        return ARITY[self]
+
+
+class Reduction(StrEnum):
+    """What the elements along some axes are reduced to."""
+
+    MEAN = auto()
+    SUM = auto()
+    MAX = auto()
+    MIN = auto()
+    PROD = auto()
+
+
+@irdl_attr_definition
+class FunctionAttr(EnumAttribute[Function], SpacedOpaqueSyntaxAttribute):
+    """`#nn<function add>`, or in an operation `add`."""
+
+    name = "nn.function"
+
+
+@irdl_attr_definition
+class ReductionAttr(EnumAttribute[Reduction], SpacedOpaqueSyntaxAttribute):
+    """`#nn<reduction sum>`, or in an operation `sum`."""
+
+    name = "nn.reduction"
 
 
 def _erf(x: Array) -> Array:
@@ -31,44 +98,72 @@ def _activation(name: str) -> Callable[[Array], Array]:
     return lambda x: apply_function(name, x).astype(x.dtype)
 
 
-UNARY: dict[str, Callable[[Array], Array]] = {
-    "abs": np.abs,
-    "erf": _erf,
-    "exp": np.exp,
-    "log": np.log,
-    "neg": np.negative,
-    "not": np.logical_not,
-    "reciprocal": np.reciprocal,
-    "sqrt": np.sqrt,
-    **{name: _activation(name) for name in FUNCTIONS},
+UNARY: dict[Function, Callable[[Array], Array]] = {
+    Function.ABS: np.abs,
+    Function.ERF: _erf,
+    Function.EXP: np.exp,
+    Function.LOG: np.log,
+    Function.NEG: np.negative,
+    Function.NOT: np.logical_not,
+    Function.RECIPROCAL: np.reciprocal,
+    Function.SQRT: np.sqrt,
+    **{Function(name): _activation(name) for name in FUNCTIONS},
 }
-BINARY: dict[str, Callable[[Array, Array], Array]] = {
-    "add": np.add,
-    "and": np.logical_and,
-    "div": _divide,
-    "equal": np.equal,
-    "greater": np.greater,
-    "greater_equal": np.greater_equal,
-    "less": np.less,
-    "less_equal": np.less_equal,
-    "max": np.maximum,
-    "min": np.minimum,
-    "mul": np.multiply,
-    "or": np.logical_or,
-    "pow": np.power,
-    "sub": np.subtract,
+BINARY: dict[Function, Callable[[Array, Array], Array]] = {
+    Function.ADD: np.add,
+    Function.AND: np.logical_and,
+    Function.DIV: _divide,
+    Function.EQUAL: np.equal,
+    Function.GREATER: np.greater,
+    Function.GREATER_EQUAL: np.greater_equal,
+    Function.LESS: np.less,
+    Function.LESS_EQUAL: np.less_equal,
+    Function.MAX: np.maximum,
+    Function.MIN: np.minimum,
+    Function.MUL: np.multiply,
+    Function.OR: np.logical_or,
+    Function.POW: np.power,
+    Function.SUB: np.subtract,
 }
-TERNARY: dict[str, Callable[[Array, Array, Array], Array]] = {"where": np.where}
+TERNARY: dict[Function, Callable[[Array, Array, Array], Array]] = {Function.WHERE: np.where}
 
-ARITY: dict[str, int] = {
+_CALLS: dict[Function, Callable[..., Array]] = {**UNARY, **BINARY, **TERNARY}
+
+ARITY: dict[Function, int] = {
     **dict.fromkeys(UNARY, 1),
     **dict.fromkeys(BINARY, 2),
     **dict.fromkeys(TERNARY, 3),
 }
 """Operands of each function."""
 
+COMPARISONS = frozenset(
+    (
+        Function.EQUAL,
+        Function.GREATER,
+        Function.GREATER_EQUAL,
+        Function.LESS,
+        Function.LESS_EQUAL,
+    )
+)
+"""Functions of numbers that give bits."""
 
-def apply_elementwise(kind: str, inputs: tuple[Array, ...]) -> Array:
-    """The named function of as many arrays as `ARITY` says."""
-    functions: dict[str, Callable[..., Array]] = {**UNARY, **BINARY, **TERNARY}
-    return functions[kind](*inputs)
+LOGICAL = frozenset((Function.AND, Function.NOT, Function.OR))
+"""Functions of bits that give bits."""
+
+REDUCTIONS: dict[Reduction, Callable[..., Array]] = {
+    Reduction.MEAN: np.mean,
+    Reduction.SUM: np.sum,
+    Reduction.MAX: np.max,
+    Reduction.MIN: np.min,
+    Reduction.PROD: np.prod,
+}
+"""Over the axes `axis`, which stay with an extent of 1 if `keepdims` says so."""
+
+
+def apply_elementwise(kind: str, inputs: Sequence[Array]) -> Array:
+    """The named function of as many arrays as `ARITY` says.
+
+    Raises:
+        ValueError: there is no such function.
+    """
+    return _CALLS[Function(kind)](*inputs)

@@ -21,10 +21,9 @@ from xdsl.utils.exceptions import InterpretationError
 from daqkf.dialects.dense import storage_dtype
 from daqkf.dialects.nn.attention import AttentionOp, Operands
 from daqkf.dialects.nn.base import integers_of, node_name
-from daqkf.dialects.nn.elementwise import apply_elementwise
+from daqkf.dialects.nn.elementwise import REDUCTIONS, apply_elementwise
 from daqkf.dialects.nn.ops import (
     ABSENT,
-    REDUCTIONS,
     CastOp,
     ConstantOp,
     DequantizeOp,
@@ -175,9 +174,12 @@ class NnFunctions(InterpreterFunctions):
         else:
             with _named(op):
                 parts = split_sequences(rows, lengths)
-                y = np.concatenate([interpreter.call_op(function, (part,))[0] for part in parts])
-        whole = np.zeros((math.prod(x.shape[:-1]), y.shape[1]), y.dtype)
-        whole[there] = y
+                results = [interpreter.call_op(function, (part,))[0] for part in parts]
+                y = np.concatenate(results) if len(results) > 1 else results[0]
+        whole = y
+        if len(y) != math.prod(x.shape[:-1]):
+            whole = np.zeros((math.prod(x.shape[:-1]), y.shape[1]), y.dtype)
+            whole[there] = y
         return (whole.reshape(*x.shape[:-1], y.shape[-1]),)
 
     @impl(ProductOp)
@@ -220,18 +222,25 @@ class NnFunctions(InterpreterFunctions):
         centred = x - x.mean(axis=-1, keepdims=True)
         variance = np.mean(centred * centred, axis=-1, keepdims=True)
         epsilon = x.dtype.type(op.epsilon.value.data)
-        return (centred / np.sqrt(variance + epsilon) * gamma + beta,)
+        centred /= np.sqrt(variance + epsilon)
+        if gamma.dtype != x.dtype or beta.dtype != x.dtype:
+            return (centred * gamma + beta,)
+        centred *= gamma
+        centred += beta
+        return (centred,)
 
     @_impl(SoftmaxOp)
     def softmax(self, interpreter: Interpreter, op: SoftmaxOp, args: Values) -> Values:
         axis = op.axis.value.data
-        e = np.exp(args[0] - args[0].max(axis=axis, keepdims=True))
-        return (e / e.sum(axis=axis, keepdims=True),)
+        e = args[0] - args[0].max(axis=axis, keepdims=True)
+        np.exp(e, out=e)
+        e /= e.sum(axis=axis, keepdims=True)
+        return (e,)
 
     @_impl(ReduceOp)
     def reduce(self, interpreter: Interpreter, op: ReduceOp, args: Values) -> Values:
         axes = tuple(integers_of(op.axes))
-        reduction: Callable[..., Array] = REDUCTIONS[op.kind.data]
+        reduction = REDUCTIONS[op.kind.data]
         result = reduction(args[0], axis=axes, keepdims=op.keep is not None)
         return (np.asarray(result, dtype_of(op.result)),)
 

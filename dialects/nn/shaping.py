@@ -11,6 +11,7 @@ from xdsl.dialects.builtin import (
 )
 from xdsl.ir import Attribute, SSAValue
 from xdsl.irdl import (
+    EqAttrConstraint,
     irdl_op_definition,
     operand_def,
     prop_def,
@@ -19,13 +20,18 @@ from xdsl.irdl import (
 )
 
 from daqkf.dialects.nn.base import (
+    EXTENTS,
+    INTEGER,
     INTEGERS,
     PLAIN,
+    SAME,
     TENSOR,
+    TensorConstraint,
     TensorOp,
     integers,
     integers_of,
     require,
+    require_axis,
     shape_of,
 )
 
@@ -33,9 +39,9 @@ from daqkf.dialects.nn.base import (
 class _Shaped(TensorOp):
     """A tensor, and a vector of integers that says what to make of it."""
 
-    input = operand_def(TENSOR)
-    extents = operand_def(TENSOR)
-    result = result_def(TENSOR)
+    input = operand_def(SAME)
+    extents = operand_def(EXTENTS)
+    result = result_def(SAME)
 
     assembly_format = PLAIN
 
@@ -45,14 +51,24 @@ class _Shaped(TensorOp):
 
 @irdl_op_definition
 class ReshapeOp(_Shaped):
-    """The same elements in other extents: 0 keeps the input's, one -1 is what is left."""
+    """The same elements in other extents: 0 keeps the input's, one -1 is what is left.
+
+    ```mlir
+    %y = nn.reshape %x, %extents : (tensor<?x8xf32>, tensor<3xi64>) -> tensor<?x2x4xf32>
+    ```
+    """
 
     name = "nn.reshape"
 
 
 @irdl_op_definition
 class ExpandOp(_Shaped):
-    """Broadcast together with these extents."""
+    """A tensor that is broadcast together with these extents.
+
+    ```mlir
+    %y = nn.expand %x, %extents : (tensor<1x8xf32>, tensor<2xi64>) -> tensor<?x8xf32>
+    ```
+    """
 
     name = "nn.expand"
 
@@ -60,9 +76,9 @@ class ExpandOp(_Shaped):
 class _Axes(TensorOp):
     """A tensor and axes of it."""
 
-    input = operand_def(TENSOR)
+    input = operand_def(SAME)
     axes = prop_def(INTEGERS)
-    result = result_def(TENSOR)
+    result = result_def(SAME)
 
     assembly_format = PLAIN
 
@@ -74,11 +90,16 @@ class _Axes(TensorOp):
 
 @irdl_op_definition
 class TransposeOp(_Axes):
-    """Dimensions in another order: dimension i of the result is `axes[i]` of the input."""
+    """Dimensions in another order: dimension i of the result is `axes[i]` of the input.
+
+    ```mlir
+    %y = nn.transpose %x {axes = array<i64: 1, 0>} : (tensor<?x4xf32>) -> tensor<4x?xf32>
+    ```
+    """
 
     name = "nn.transpose"
 
-    def _check(self) -> None:
+    def verify_(self) -> None:
         axes = integers_of(self.axes)
         shape = shape_of(self.input)
         rank = len(axes) if shape is None else len(shape)
@@ -87,37 +108,53 @@ class TransposeOp(_Axes):
 
 @irdl_op_definition
 class UnsqueezeOp(_Axes):
-    """Extents of 1 that are inserted, at these axes of the result."""
+    """Extents of 1 that are inserted, at these axes of the result.
+
+    ```mlir
+    %y = nn.unsqueeze %x {axes = array<i64: 0>} : (tensor<?x4xf32>) -> tensor<1x?x4xf32>
+    ```
+    """
 
     name = "nn.unsqueeze"
 
-    def _check(self) -> None:
+    def verify_(self) -> None:
         axes = integers_of(self.axes)
         for axis in axes:
-            self.require_axis(axis, self.input, len(axes))
+            require_axis(axis, self.input, len(axes))
 
 
 @irdl_op_definition
 class SqueezeOp(_Axes):
-    """Extents of 1 that fall away, at these axes of the input."""
+    """Extents of 1 that fall away, at these axes of the input.
+
+    ```mlir
+    %y = nn.squeeze %x {axes = array<i64: 0>} : (tensor<1x?x4xf32>) -> tensor<?x4xf32>
+    ```
+    """
 
     name = "nn.squeeze"
 
-    def _check(self) -> None:
+    def verify_(self) -> None:
         for axis in integers_of(self.axes):
-            self.require_axis(axis, self.input)
+            require_axis(axis, self.input)
 
 
 @irdl_op_definition
 class GatherOp(TensorOp):
-    """The rows that indices name along an axis; a negative index counts from the end."""
+    """The rows that indices name along an axis; a negative index counts from the end.
+
+    ```mlir
+    %y = nn.gather %words, %ids {axis = 0 : i64}
+      : (tensor<9x8xf32>, tensor<?x?xi64>) -> tensor<?x?x8xf32>
+    ```
+    """
 
     name = "nn.gather"
 
-    input = operand_def(TENSOR)
-    indices = operand_def(TENSOR)
-    axis = prop_def(IntegerAttr)
-    result = result_def(TENSOR)
+    input = operand_def(SAME)
+    indices = operand_def(EXTENTS)
+    axis = prop_def(INTEGER)
+    result = result_def(SAME)
 
     assembly_format = PLAIN
 
@@ -128,19 +165,24 @@ class GatherOp(TensorOp):
             result_types=[result],
         )
 
-    def _check(self) -> None:
-        self.require_axis(self.axis.value.data, self.input)
+    def verify_(self) -> None:
+        require_axis(self.axis.value.data, self.input)
 
 
 @irdl_op_definition
 class ConcatOp(TensorOp):
-    """Tensors one after another along an axis."""
+    """Tensors one after another along an axis.
+
+    ```mlir
+    %y = nn.concat %a, %b {axis = 0 : i64} : (tensor<?x4xf32>, tensor<?x4xf32>) -> tensor<?x4xf32>
+    ```
+    """
 
     name = "nn.concat"
 
-    inputs = var_operand_def(TENSOR)
-    axis = prop_def(IntegerAttr)
-    result = result_def(TENSOR)
+    inputs = var_operand_def(SAME)
+    axis = prop_def(INTEGER)
+    result = result_def(SAME)
 
     assembly_format = PLAIN
 
@@ -151,9 +193,9 @@ class ConcatOp(TensorOp):
             result_types=[result],
         )
 
-    def _check(self) -> None:
+    def verify_(self) -> None:
         require(self.inputs, "nothing to put together")
-        self.require_axis(self.axis.value.data, self.inputs[0])
+        require_axis(self.axis.value.data, self.inputs[0])
 
 
 @irdl_op_definition
@@ -161,16 +203,21 @@ class SliceOp(TensorOp):
     """Every `steps`-th element from `starts` to before `ends`, along axes; as Python's slices.
 
     The bounds are vectors of integers, one for each of the axes.
+
+    ```mlir
+    %y = nn.slice %x, %starts, %ends {axes = array<i64: 1>, steps = array<i64: -1>}
+      : (tensor<?x4xf32>, tensor<1xi64>, tensor<1xi64>) -> tensor<?x?xf32>
+    ```
     """
 
     name = "nn.slice"
 
-    input = operand_def(TENSOR)
-    starts = operand_def(TENSOR)
-    ends = operand_def(TENSOR)
+    input = operand_def(SAME)
+    starts = operand_def(EXTENTS)
+    ends = operand_def(EXTENTS)
     axes = prop_def(INTEGERS)
     steps = prop_def(INTEGERS)
-    result = result_def(TENSOR)
+    result = result_def(SAME)
 
     assembly_format = PLAIN
 
@@ -188,23 +235,28 @@ class SliceOp(TensorOp):
             result_types=[result],
         )
 
-    def _check(self) -> None:
+    def verify_(self) -> None:
         require(
             len(integers_of(self.axes)) == len(integers_of(self.steps)), "one step for each axis"
         )
         require(all(integers_of(self.steps)), "a step of 0")
         for axis in integers_of(self.axes):
-            self.require_axis(axis, self.input)
+            require_axis(axis, self.input)
 
 
 @irdl_op_definition
 class ShapeOp(TensorOp):
-    """The extents of a tensor, as a vector of integers."""
+    """The extents of a tensor, as a vector of integers.
+
+    ```mlir
+    %extents = nn.shape %x : (tensor<?x4xf32>) -> tensor<2xi64>
+    ```
+    """
 
     name = "nn.shape"
 
     input = operand_def(TENSOR)
-    result = result_def(TENSOR)
+    result = result_def(TensorConstraint(EqAttrConstraint(i64)))
 
     assembly_format = PLAIN
 

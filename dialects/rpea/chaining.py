@@ -77,7 +77,7 @@ class Saves(CustomDirective):
 
 @irdl_op_definition
 class ChainOp(IRDLOperation):
-    """Kernels that an array plays one after another, each on the results of the one before.
+    """Kernels that an array runs one after another, each on the results of the one before.
 
     They share the array's memories as the variants of a dispatch do; each has an activation
     table of its own. A kernel is an `rpea.program`, or one of the row unit behind one: an

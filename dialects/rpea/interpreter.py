@@ -1,7 +1,7 @@
 # Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-"""What `rpea` operations compute: the golden model, word by word as the array plays them."""
+"""What `rpea` operations compute: the golden model, word by word as the array runs them."""
 
 from collections.abc import Callable
 from typing import Any
@@ -22,10 +22,10 @@ from daqkf.hw_targets.operands import empty_operands, fill_features, fill_tokens
 
 Values = tuple[Any, ...]
 Device = Callable[[Runnable, NDArray[np.int8]], NDArray[np.int8]]
-"""Plays a program over int8 [T, K] → int8 [T, N]."""
+"""A function that runs a program over int8 [T, K] → int8 [T, N]."""
 
 
-def play(
+def run_kernel(
     kernel: Kernel,
     x: NDArray[np.int8],
     kept: NDArray[np.int8] | None = None,
@@ -57,7 +57,7 @@ def play(
     return numerics.look_up(to_array(kernel.table), levels)
 
 
-def play_chain(chain: ChainOp, x: NDArray[np.int8]) -> NDArray[np.int8]:
+def run_chain(chain: ChainOp, x: NDArray[np.int8]) -> NDArray[np.int8]:
     """The same over the kernels of a chain, which may be one of sequences: then x is one of them.
 
     Raises:
@@ -71,11 +71,11 @@ def play_chain(chain: ChainOp, x: NDArray[np.int8]) -> NDArray[np.int8]:
         context = kernels[CONTEXT]
         assert isinstance(context, ProgramOp) and context.operands_from is not None
         place = context.operands_from.value.data
-        fill_features(operands, play(kernels[KEYS], x), 0)
-        fill_tokens(operands, play(kernels[VALUES], x), place, chain.tiles.value.data)
+        fill_features(operands, run_kernel(kernels[KEYS], x), 0)
+        fill_tokens(operands, run_kernel(kernels[VALUES], x), place, chain.tiles.value.data)
     for number, kernel in enumerate(kernels[first:], first):
         kept = x if number in chain.saved else kept
-        x = play(kernel, x, kept, operands)
+        x = run_kernel(kernel, x, kept, operands)
     return x
 
 
@@ -90,7 +90,7 @@ def require_tokens(chain: ChainOp, tokens: int) -> None:
         raise ValueError(f"a sequence of {tokens} tokens; @{chain.sym_name.data} is for 1..{most}")
 
 
-def play_tiled(tiled: TiledOp, x: NDArray[np.int8]) -> NDArray[np.int8]:
+def run_tiled(tiled: TiledOp, x: NDArray[np.int8]) -> NDArray[np.int8]:
     """The same over the programs of a kernel in parts."""
     columns: list[NDArray[np.int8]] = []
     for group in tiled.groups():
@@ -147,13 +147,13 @@ class RpeaFunctions(InterpreterFunctions):
         if self._device is not None:
             return (self._device(program, x),)
         if isinstance(program, TiledOp):
-            return (play_tiled(program, x),)
+            return (run_tiled(program, x),)
         if isinstance(program, ProgramOp):
-            return (play(program, x),)
+            return (run_kernel(program, x),)
         if isinstance(program, ChainOp):
             try:
-                return (play_chain(program, x),)
+                return (run_chain(program, x),)
             except ValueError as error:
                 raise InterpretationError(str(error)) from None
-        results = tuple(play(variant, x) for variant in program.variants())
+        results = tuple(run_kernel(variant, x) for variant in program.variants())
         return (program.decision.data.select(x, results),)

@@ -158,12 +158,13 @@ class _UsesArray(SymbolUserOpInterface):
 
 @irdl_op_definition
 class ProgramOp(IRDLOperation):
-    """A kernel as an array plays it: a stream for each PE, and what the post unit needs.
+    """A kernel as an array runs it: a stream for each PE, and what the post unit needs.
 
     All properties are byte-backed constants. The streams of the PEs follow one another in
     `stream`, packed by `hw_targets.words.stream_words`; `outputs` names the channel of each output
     in the order in which PE 0, PE 1, … complete them. `bias`, `multiplier` and `shift` go by
-    channel; the bias includes the correction of the ones' complement items.
+    channel; the bias includes the correction of the ones' complement items. The words of the
+    streams are checked by the pass `rpea-validate`, not by the verifier.
 
     A part of an `rpea.tiled` may go on from partial sums, `adds`, and leave its sums as such,
     `keeps`, in place of results. A kernel of an `rpea.chain` may add to its sums the activations
@@ -286,7 +287,7 @@ class ProgramOp(IRDLOperation):
         """Hold the program against the array it is for.
 
         Raises:
-            VerifyException: it does not fit, or a stream is malformed or truncated.
+            VerifyException: it does not fit. What the streams say is for `verify_streams`.
         """
         require(self.rows.get_shape() == (config.pes,), f"{config.pes} PEs need as many streams")
         count = self.features.value.data
@@ -332,6 +333,16 @@ class ProgramOp(IRDLOperation):
                 np.array_equal(counts, spread),
                 f"elements in step share {self.channels} outputs as {spread.tolist()}",
             )
+
+    def verify_streams(self) -> None:
+        """Hold every word of the streams against the array, which takes time for each weight.
+
+        Raises:
+            VerifyException: a word reads what is not there, or a stream does not end where it
+                should, or completes another number of outputs than it should.
+        """
+        config, count = self.target().config.data, self.features.value.data
+        rows, counts = to_array(self.rows), to_array(self.counts)
         for pe, words in enumerate(self.streams()):
             family = FAMILIES[config.family(pe)].word
             for name in family.addresses(config):

@@ -162,7 +162,7 @@ class RunOp(IRDLOperation):
         """What runs.
 
         Raises:
-            VerifyException: the symbol names nothing that an array plays.
+            VerifyException: the symbol names nothing that an array runs.
         """
         found = SymbolTable.lookup_symbol(self, self.program)
         whole = isinstance(found, DispatchOp | ChainOp | TiledOp)

@@ -9,6 +9,8 @@ from daqkf.dialects.spaq.analysis import AnalysisAttr
 from daqkf.dialects.spaq.attention import AttendOp, AttentionOp, SequenceOperation
 from daqkf.dialects.spaq.attributes import (
     EncodingAttr,
+    FunctionAttr,
+    LevelKind,
     LevelsAttr,
     LevelSet,
     SemiringAttr,
@@ -57,7 +59,7 @@ SPAQ = Dialect(
         RequantizeOp,
         ResidualOp,
     ],
-    [AnalysisAttr, EncodingAttr, LevelsAttr, SemiringAttr, SparsityAttr],
+    [AnalysisAttr, EncodingAttr, FunctionAttr, LevelsAttr, SemiringAttr, SparsityAttr],
 )
 
 __all__ = [
@@ -73,9 +75,11 @@ __all__ = [
     "ConstantOp",
     "DequantizeOp",
     "EncodingAttr",
+    "FunctionAttr",
     "GateOp",
     "GatherOp",
     "LayerNormOp",
+    "LevelKind",
     "LevelSet",
     "LevelsAttr",
     "MatmulOp",

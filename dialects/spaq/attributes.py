@@ -4,6 +4,7 @@
 """Attributes of `spaq`: what is known of a weight tensor's zeros and of its levels."""
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 from xdsl.dialects.builtin import NoneAttr
 from xdsl.dialects.utils import EnumAttribute
@@ -13,11 +14,26 @@ from xdsl.parser import AttrParser
 from xdsl.printer import Printer
 
 from daqkf.dialects.keyed import KeyedData
+from daqkf.hw_targets.functions import Function
 from daqkf.hw_targets.numerics import LEVEL_MAX
 from daqkf.hw_targets.semirings import Semiring
 from daqkf.hw_targets.zeros import check_pattern
 
-LEVEL_KINDS = ("uniform", "codebook", "ternary", "binary")
+
+class LevelKind(StrEnum):
+    """How the magnitudes of a level set are spread.
+
+    `uniform`: 1..maximum. `codebook`: free magnitudes up to maximum. `ternary`: 0 and ±1.
+    `binary`: ±1, and 0 only for what is exactly 0 before.
+    """
+
+    UNIFORM = "uniform"
+    CODEBOOK = "codebook"
+    TERNARY = "ternary"
+    BINARY = "binary"
+
+
+LEVEL_KINDS = tuple(LevelKind)
 
 
 @dataclass(frozen=True)
@@ -50,8 +66,7 @@ class LevelSet:
     """
 
     kind: str
-    """`uniform`: magnitudes 1..maximum. `codebook`: free magnitudes up to maximum.
-    `ternary`: 0 and ±1. `binary`: ±1, and 0 only for what is exactly 0 before."""
+    """A `LevelKind`, or its spelling, which becomes one."""
     magnitudes: int
     """Distinct magnitudes besides zero that a channel may use."""
     maximum: int
@@ -62,6 +77,7 @@ class LevelSet:
             raise ValueError(
                 f"unknown kind of level set '{self.kind}' (known: {', '.join(LEVEL_KINDS)})"
             )
+        object.__setattr__(self, "kind", LevelKind(self.kind))
         if not 1 <= self.magnitudes <= self.maximum <= LEVEL_MAX:
             raise ValueError(
                 f"a level set needs 1 <= magnitudes <= maximum <= {LEVEL_MAX}, "
@@ -145,7 +161,28 @@ class EncodingAttr(ParametrizedAttribute):
 
 
 @irdl_attr_definition
-class SemiringAttr(EnumAttribute[Semiring], SpacedOpaqueSyntaxAttribute):
+class FunctionAttr(EnumAttribute[Function], SpacedOpaqueSyntaxAttribute):  # pyright: ignore[reportInvalidTypeArguments]
+    """`#spaq<function "relu">`, or in an operation `"relu"`."""
+
+    name = "spaq.function"
+
+    @classmethod
+    def parse_parameter(cls, parser: AttrParser) -> Function:
+        """The name, in quotes."""
+        start = parser.pos
+        name = parser.parse_str_literal()
+        if name not in tuple(Function):
+            known = ", ".join(Function)
+            parser.raise_error(f"unknown function '{name}' (known: {known})", start, parser.pos)
+        return Function(name)
+
+    def print_parameter(self, printer: Printer) -> None:
+        """As `parse_parameter` reads it."""
+        printer.print_string_literal(self.data)
+
+
+@irdl_attr_definition
+class SemiringAttr(EnumAttribute[Semiring], SpacedOpaqueSyntaxAttribute):  # pyright: ignore[reportInvalidTypeArguments]
     """`#spaq<semiring max_plus>`, or in a product `semiring max_plus`."""
 
     name = "spaq.semiring"

@@ -4,13 +4,14 @@
 """What `spaq` operations compute, over NumPy arrays: int8, int64 for sums, or float32."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from xdsl.dialects.builtin import IntegerType
 from xdsl.interpreter import Interpreter, InterpreterFunctions, impl, register_impls
-from xdsl.ir import Operation
+from xdsl.ir import Operation, SSAValue
 from xdsl.utils.exceptions import InterpretationError
 
 from daqkf.dialects.dense import to_array
@@ -37,12 +38,12 @@ from daqkf.dialects.spaq.rows import (
 )
 from daqkf.hw_targets import numerics
 from daqkf.hw_targets.functions import apply_function
-from daqkf.hw_targets.semirings import product
+from daqkf.hw_targets.semirings import Semiring, product
 
 Values = tuple[Any, ...]
 
 
-def _checked(op: Operation, sums: NDArray[np.int64]) -> NDArray[np.int64]:
+def _checked(op: Operation, sums: NDArray[np.integer]) -> NDArray[np.integer]:
     """The sums, which must fit the integer type that the IR gives them."""
     kind = element(op.results[0])
     if isinstance(kind, IntegerType) and sums.size:
@@ -50,6 +51,68 @@ def _checked(op: Operation, sums: NDArray[np.int64]) -> NDArray[np.int64]:
         if bits > kind.width.data:
             raise InterpretationError(f"{op.name}: a sum needs {bits} bits, but its type is {kind}")
     return sums
+
+
+def _sum_type(op: Operation) -> type[np.integer]:
+    """What NumPy holds integers of the op's result in."""
+    kind = element(op.results[0])
+    return np.int32 if isinstance(kind, IntegerType) and kind.width.data <= 32 else np.int64
+
+
+def _constant(value: SSAValue) -> NDArray[Any] | None:
+    return value.owner.array() if isinstance(value.owner, ConstantOp) else None
+
+
+@dataclass(eq=False)
+class Prepared:
+    """What runs of the same IR have in common: made once, and right while the IR stays the same.
+
+    Weights as products need them, and the largest magnitudes that sums can have: where those fit
+    the sums' types, no sum has to be looked at.
+    """
+
+    _factors: dict[MatmulOp, numerics.Factors | None] = field(
+        default_factory=dict[MatmulOp, numerics.Factors | None]
+    )
+    _bounds: dict[Operation, int | None] = field(default_factory=dict[Operation, int | None])
+
+    def factors(self, op: MatmulOp) -> numerics.Factors | None:
+        """A product's constant levels; None of other weights, and over other semirings."""
+        if op not in self._factors:
+            levels = _constant(op.weights) if op.semiring.data is Semiring.PLUS_TIMES else None
+            self._factors[op] = None if levels is None else numerics.Factors.of(levels)
+        return self._factors[op]
+
+    def fits(self, op: Operation) -> bool:
+        """Whether no activations give a sum that the op's result has no room for."""
+        kind, bound = element(op.results[0]), self._bound(op)
+        return (
+            bound is not None and isinstance(kind, IntegerType) and bound < 1 << kind.width.data - 1
+        )
+
+    def _bound(self, op: Operation) -> int | None:
+        """The largest magnitude of what integer ops give, if it is known."""
+        if op not in self._bounds:
+            self._bounds[op] = self._find_bound(op)
+        return self._bounds[op]
+
+    def _find_bound(self, op: Operation) -> int | None:
+        if isinstance(op, MatmulOp):
+            factors = self.factors(op)
+            return None if factors is None else factors.bound
+        if isinstance(op, NormalizeOp):
+            return 1 << numerics.NORMALIZED_BITS - 1
+        if isinstance(op, AddOp):
+            added = _constant(op.bias)
+        elif isinstance(op, ResidualOp) and op.multiplier is not None:
+            added = to_array(op.multiplier) * -numerics.ACTIVATION_MIN
+        else:
+            return None
+        before = op.operands[0].owner
+        bound = self._bound(before) if isinstance(before, Operation) else None
+        if added is None or bound is None:
+            return None
+        return bound + int(np.abs(added.astype(np.int64)).max(initial=0))
 
 
 def split_sequences(rows: NDArray[Any], sequences: Sequence[int]) -> list[NDArray[Any]]:
@@ -87,12 +150,14 @@ def softmax(scores: NDArray[np.float32]) -> NDArray[np.float32]:
 class SpaqFunctions(InterpreterFunctions):
     """Implementations of the `spaq` operations.
 
-    Tokens are of `sequences` of so many, one after another, or all of one.
+    Tokens are of `sequences` of so many, one after another, or all of one. What is `prepared` for
+    earlier runs of the same IR is not made again.
     """
 
-    def __init__(self, sequences: Sequence[int] = ()):
+    def __init__(self, sequences: Sequence[int] = (), prepared: Prepared | None = None):
         super().__init__()
         self._sequences = sequences
+        self._prepared = Prepared() if prepared is None else prepared
 
     @impl(ConstantOp)
     def constant(self, interpreter: Interpreter, op: ConstantOp, args: Values) -> Values:
@@ -105,14 +170,23 @@ class SpaqFunctions(InterpreterFunctions):
     @impl(MatmulOp)
     def matmul(self, interpreter: Interpreter, op: MatmulOp, args: Values) -> Values:
         x, weights = args
-        if isinstance(element(op.result), IntegerType):
+        if not isinstance(element(op.result), IntegerType):
+            return (x @ weights,)
+        factors = self._prepared.factors(op)
+        if factors is None:
             return (_checked(op, product(x, weights, op.semiring.data)),)
-        return (x @ weights,)
+        if self._prepared.fits(op):
+            return (numerics.matmul(x, factors, _sum_type(op)),)
+        return (_checked(op, numerics.matmul(x, factors)),)
 
     @impl(AddOp)
     def add(self, interpreter: Interpreter, op: AddOp, args: Values) -> Values:
         x, bias = args
-        return (_checked(op, x + bias.astype(x.dtype)),)
+        if not isinstance(element(op.result), IntegerType):
+            return (x + bias.astype(x.dtype),)
+        if self._prepared.fits(op):
+            return (np.add(x, bias, dtype=_sum_type(op)),)
+        return (_checked(op, np.add(x, bias, dtype=np.int64)),)
 
     @impl(QuantizeOp)
     def quantize(self, interpreter: Interpreter, op: QuantizeOp, args: Values) -> Values:
@@ -137,7 +211,11 @@ class SpaqFunctions(InterpreterFunctions):
         x, kept = args
         if op.multiplier is None:
             return (x + kept,)
-        return (_checked(op, numerics.add_residual(x, kept, to_array(op.multiplier))),)
+        multiplier = to_array(op.multiplier)
+        if self._prepared.fits(op):
+            x = x.astype(_sum_type(op), copy=False)
+            return (numerics.add_residual(x, kept, multiplier),)
+        return (_checked(op, numerics.add_residual(x.astype(np.int64), kept, multiplier)),)
 
     @impl(LayerNormOp)
     def layer_norm(self, interpreter: Interpreter, op: LayerNormOp, args: Values) -> Values:

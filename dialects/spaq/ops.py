@@ -17,7 +17,6 @@ from xdsl.dialects.builtin import (
     DenseIntOrFPElementsAttr,
     Float32Type,
     IntegerType,
-    StringAttr,
     TensorType,
     f32,
     i8,
@@ -39,7 +38,12 @@ from xdsl.traits import ConstantLike, Pure
 
 from daqkf.dialects.dense import from_array, tensor, to_array
 from daqkf.dialects.spaq.analysis import KEY, AnalysisAttr
-from daqkf.dialects.spaq.attributes import EncodingAttr, LevelsAttr, SemiringAttr
+from daqkf.dialects.spaq.attributes import (
+    EncodingAttr,
+    FunctionAttr,
+    LevelsAttr,
+    SemiringAttr,
+)
 from daqkf.dialects.spaq.checks import (
     element,
     features,
@@ -55,6 +59,7 @@ from daqkf.dialects.spaq.reals import (
     reals,
     require_reals,
 )
+from daqkf.hw_targets.functions import Function
 from daqkf.hw_targets.numerics import (
     MULTIPLIER_MAX,
     SHIFT_MAX,
@@ -489,7 +494,7 @@ class FunctionOperation(IRDLOperation, ABC):
     The table is indexed by the unsigned byte of the element.
     """
 
-    function = prop_def(StringAttr)
+    function = prop_def(FunctionAttr)
     input = operand_def(TensorType)
     table = opt_prop_def(DenseIntOrFPElementsAttr)
     result = result_def(TensorType)
@@ -504,7 +509,7 @@ class FunctionOperation(IRDLOperation, ABC):
     ):
         super().__init__(
             operands=[value],
-            properties={"function": StringAttr(function), "table": table},
+            properties={"function": FunctionAttr(Function(function)), "table": table},
             result_types=[self.result_of(value)],
         )
 
@@ -518,6 +523,10 @@ class FunctionOperation(IRDLOperation, ABC):
         kind = element(self.input)
         if isinstance(kind, Float32Type):
             require(self.table is None, "a table belongs to i8 elements")
+            require(
+                self.function.data is not Function.TABLE,
+                "a function that is nothing but a table works on i8",
+            )
         else:
             require(kind == i8, f"{self.name} works on f32 or i8")
             require(

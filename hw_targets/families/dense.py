@@ -20,7 +20,7 @@ from daqkf.hw_targets.shape import ElementShape
 class DenseWord(MultiplyWord):
     """The same with every weight in its place, zero or not: a stream of nothing but weights.
 
-    All elements play in step. The array counts features and outputs for them, and reads the
+    All elements run in lockstep. The array counts features and outputs for them, and reads the
     one activation memory; PE p makes the outputs p, p + P, …
     """
 

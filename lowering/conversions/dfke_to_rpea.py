@@ -412,7 +412,7 @@ def _refuse(attend: AttendOp) -> None:
 
 @dataclass(frozen=True)
 class LowerDfkeToRpeaPass(ModulePass):
-    """Turn scheduled `dfke.kernel`s into `rpea.program`s and the `rpea.run`s that play them.
+    """Turn scheduled `dfke.kernel`s into `rpea.program`s and the `rpea.run`s that run them.
 
     The kernels of a `dfke.dispatch` become programs under one `rpea.dispatch`, those of a
     `dfke.chain` under one `rpea.chain`.

@@ -24,12 +24,13 @@ class LowerRpeaToHwPass(ModulePass):
     What is left is hardware alone: `hw`, `comb`, `seq` and `sv`. Programs and functions are
     dropped, as they are data for the array and have their own way out
     (`daqkf-translate --to program`).
+
+    - `system`: put the array into `daqkf_system`, which has AXI ports and registers.
     """
 
     name = "lower-rpea-to-hw"
 
     system: bool = False
-    """Put the array into `daqkf_system`, which has AXI ports and registers."""
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         arrays = [array for array in op.ops if isinstance(array, ArrayOp)]

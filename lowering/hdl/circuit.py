@@ -16,13 +16,14 @@ may be read before they are driven: a module's body is a graph.
     c.finish()
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+import textwrap
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from itertools import chain
 
-from xdsl.dialects import comb, hw, seq
+from xdsl.dialects import hw, seq
 from xdsl.dialects.builtin import (
     ArrayAttr,
-    IntegerAttr,
     IntegerType,
     ModuleOp,
     StringAttr,
@@ -31,285 +32,92 @@ from xdsl.dialects.builtin import (
 from xdsl.ir import Block, Operation, Region, SSAValue
 
 from daqkf.dialects.circt_ext import (
-    AlwaysFFOp,
-    ArrayIndexInOutOp,
     CompRegClockEnabledOp,
     FromClockOp,
-    IfOp,
-    PAssignOp,
-    ReadInOutOp,
+    LocalParamOp,
     RegOp,
     SVAttributeAttr,
     UnpackedArrayType,
-    VerbatimExprOp,
+    VerbatimOp,
+)
+from daqkf.lowering.hdl.memory import Memory
+from daqkf.lowering.hdl.naming import derived_name
+from daqkf.lowering.hdl.signal import (
+    CircuitError,
+    Register,
+    Signal,
+    Wire,
+    concat,
+    hint,
+    mux,
+    named,
+    signed_product,
 )
 
+__all__ = [
+    "Circuit",
+    "CircuitError",
+    "Memory",
+    "Register",
+    "Signal",
+    "Wire",
+    "circuit_module",
+    "concat",
+    "mux",
+    "named",
+    "signed_product",
+]
 
-class CircuitError(ValueError):
-    """A circuit that cannot be built: widths that differ, a register that nothing drives …"""
-
-
-@dataclass(frozen=True, eq=False)
-class Signal:
-    """A value of one module, `width` bits."""
-
-    circuit: "Circuit"
-    value: SSAValue
-
-    @property
-    def width(self) -> int:
-        """Bits of the signal."""
-        kind = self.value.type
-        assert isinstance(kind, IntegerType)
-        return kind.width.data
-
-    def partner(self, other: "Signal | int") -> "Signal":
-        """The other operand, of the same width; an int becomes a constant."""
-        if isinstance(other, int):
-            return self.circuit.const(other, self.width)
-        self.circuit.own(other.value)
-        if other.width != self.width:
-            raise CircuitError(
-                f"{self.circuit.name}: {self.label} of {self.width} bits meets "
-                f"{other.label} of {other.width}"
-            )
-        return other
-
-    @property
-    def label(self) -> str:
-        """The signal's name, for messages."""
-        return f"'{self.value.name_hint}'" if self.value.name_hint else "a signal"
-
-    def _combine(
-        self, other: "Signal | int", make: Callable[[SSAValue, SSAValue], Operation]
-    ) -> "Signal":
-        return self.circuit.emit(make(self.value, self.partner(other).value))
-
-    def __add__(self, other: "Signal | int") -> "Signal":
-        return self._combine(other, lambda a, b: comb.AddOp([a, b]))
-
-    def __sub__(self, other: "Signal | int") -> "Signal":
-        return self._combine(other, comb.SubOp)
-
-    def __mul__(self, other: "Signal | int") -> "Signal":
-        return self._combine(other, lambda a, b: comb.MulOp([a, b]))
-
-    def __and__(self, other: "Signal | int") -> "Signal":
-        return self._combine(other, lambda a, b: comb.AndOp([a, b]))
-
-    def __or__(self, other: "Signal | int") -> "Signal":
-        return self._combine(other, lambda a, b: comb.OrOp([a, b]))
-
-    def __xor__(self, other: "Signal | int") -> "Signal":
-        return self._combine(other, lambda a, b: comb.XorOp([a, b]))
-
-    def __invert__(self) -> "Signal":
-        return self ^ ((1 << self.width) - 1)
-
-    def __getitem__(self, bits: int | slice) -> "Signal":
-        """One bit, or the bits of a half-open range, counted from the least significant."""
-        if isinstance(bits, int):
-            bits = slice(bits, bits + 1)
-        low = bits.start or 0
-        high = self.width if bits.stop is None else bits.stop
-        if bits.step is not None or not 0 <= low < high <= self.width:
-            raise CircuitError(
-                f"{self.circuit.name}: {self.label} of {self.width} bits has no bits "
-                f"{bits.start}:{bits.stop}"
-            )
-        if high - low == self.width:
-            return self
-        kind = IntegerType(high - low)
-        return self.circuit.emit(comb.ExtractOp(self.value, IntegerAttr(low, 32), kind))
-
-    def _compare(self, other: "Signal | int", predicate: str) -> "Signal":
-        return self._combine(other, lambda a, b: comb.ICmpOp(a, b, predicate))
-
-    def eq(self, other: "Signal | int") -> "Signal":
-        """One bit: equal."""
-        return self._compare(other, "eq")
-
-    def ne(self, other: "Signal | int") -> "Signal":
-        """One bit: not equal."""
-        return self._compare(other, "ne")
-
-    def ult(self, other: "Signal | int") -> "Signal":
-        """One bit: below, unsigned."""
-        return self._compare(other, "ult")
-
-    def ule(self, other: "Signal | int") -> "Signal":
-        """One bit: at most, unsigned."""
-        return self._compare(other, "ule")
-
-    def any(self) -> "Signal":
-        """One bit: some bit is set."""
-        return self.ne(0)
-
-    def all(self) -> "Signal":
-        """One bit: every bit is set."""
-        return self.eq((1 << self.width) - 1)
-
-    def replicate(self, count: int) -> "Signal":
-        """The signal `count` times over."""
-        if count == 1:
-            return self
-        return self.circuit.emit(comb.ReplicateOp(self.value, IntegerType(self.width * count)))
-
-    def zext(self, width: int) -> "Signal":
-        """Zero-extended to `width` bits."""
-        extra = self._extra(width)
-        return concat(self.circuit.const(0, extra), self) if extra else self
-
-    def sext(self, width: int) -> "Signal":
-        """Sign-extended to `width` bits."""
-        extra = self._extra(width)
-        return concat(self[self.width - 1].replicate(extra), self) if extra else self
-
-    def _extra(self, width: int) -> int:
-        if width < self.width:
-            raise CircuitError(
-                f"{self.circuit.name}: {self.label} of {self.width} bits cannot be extended "
-                f"to {width}"
-            )
-        return width - self.width
-
-
-def mux(condition: Signal, true: "Signal | int", false: "Signal | int") -> Signal:
-    """`condition ? true : false`; one of the two may be an int."""
-    if isinstance(true, Signal):
-        false = true.partner(false)
-    elif isinstance(false, Signal):
-        true = false.partner(true)
-    else:
-        raise CircuitError(f"{condition.circuit.name}: a mux of two numbers has no width")
-    if condition.width != 1:
-        raise CircuitError(f"{condition.circuit.name}: a mux needs a condition of one bit")
-    return condition.circuit.emit(comb.MuxOp(condition.value, true.value, false.value))
-
-
-def signed_product(a: Signal, b: Signal, width: int) -> Signal:
-    """The product of two signed numbers in `width` bits, which have to hold it.
-
-    `comb.mul` would do, but is written without `$signed`: synthesis then takes the sign
-    extension for more bits to multiply.
-    """
-    values = [signal.sext(width).value for signal in (a, b)]
-    text = "($signed({{0}}) * $signed({{1}}))"
-    return a.circuit.emit(VerbatimExprOp(text, values, IntegerType(width)))
-
-
-def named(signal: Signal, name: str) -> Signal:
-    """The signal, with a name for the text. Verilator takes bits of an `unused` one as said."""
-    owner = signal.value.owner
-    assert isinstance(owner, Operation)
-    owner.attributes["sv.namehint"] = StringAttr(name)
-    return signal
-
-
-def concat(*signals: Signal) -> Signal:
-    """The signals side by side, the first in the most significant bits."""
-    if len(signals) == 1:
-        return signals[0]
-    width = sum(signal.width for signal in signals)
-    values = [signal.value for signal in signals]
-    return signals[0].circuit.emit(comb.ConcatOp(values, IntegerType(width)))
-
-
-class Wire(Signal):
-    """A signal that may be read before it is driven."""
-
-    def drive(self, source: Signal) -> None:
-        """Say what the wire carries, once."""
-        self.circuit.connect(self, self.partner(source))
-
-
-@dataclass(frozen=True, eq=False)
-class Register(Signal):
-    """A register on the circuit's clock."""
-
-    reset_value: int | None = None
-    clear: Signal | None = None
-
-    def drive(self, source: "Signal | int", enable: Signal | None = None) -> None:
-        """Say what the register takes at each clock edge, or at those with `enable`, once."""
-        self.circuit.assign(self, self.partner(source), enable)
-
-
-@dataclass(eq=False)
-class Memory:
-    """A memory with one synchronous write port and any number of registered read ports."""
-
-    circuit: "Circuit"
-    name: str
-    depth: int
-    width: int
-    place: SSAValue
-    _write: tuple[Signal, Signal, Signal] | None = None
-    _reads: list[tuple[Signal, Signal, SSAValue]] = field(default_factory=list)
-
-    @property
-    def address_width(self) -> int:
-        """Bits of an address; a memory of one row still takes one."""
-        return max(1, (self.depth - 1).bit_length())
-
-    def _check(self, what: str, signal: Signal, width: int) -> None:
-        self.circuit.own(signal.value)
-        if signal.width != width:
-            raise CircuitError(
-                f"{self.circuit.name}: memory '{self.name}' has {what} of {width} bits, not "
-                f"{signal.width}"
-            )
-
-    def write(self, address: Signal, data: Signal, enable: Signal) -> None:
-        """The write port: `data` goes to `address` at clock edges with `enable`."""
-        if self._write is not None:
-            raise CircuitError(f"{self.circuit.name}: memory '{self.name}' is written twice")
-        self._check("addresses", address, self.address_width)
-        self._check("rows", data, self.width)
-        self._check("a write enable", enable, 1)
-        self._write = address, data, enable
-
-    def read(self, address: Signal, enable: Signal, name: str) -> Signal:
-        """A read port: the row of `address` one cycle later; it stays while not enabled."""
-        self._check("addresses", address, self.address_width)
-        self._check("a read enable", enable, 1)
-        register = self.circuit.declare(RegOp(IntegerType(self.width)), name)
-        self._reads.append((address, enable, register))
-        return self.circuit.emit(ReadInOutOp(register))
-
-    def build(self, clock: SSAValue) -> Operation:
-        """The one process that writes and reads."""
-        if self._write is None or not self._reads:
-            raise CircuitError(f"{self.circuit.name}: memory '{self.name}' lacks a port")
-        address, data, enable = self._write
-        body = Block()
-        index = ArrayIndexInOutOp(self.place, address.value)
-        assign = PAssignOp(index.result, data.value)
-        body.add_op(IfOp(enable.value, Region(Block([index, assign]))))
-        for address, enable, register in self._reads:
-            index = ArrayIndexInOutOp(self.place, address.value)
-            row = ReadInOutOp(index.result)
-            assign = PAssignOp(register, row.result)
-            body.add_op(IfOp(enable.value, Region(Block([index, row, assign]))))
-        return AlwaysFFOp(clock, Region(body))
+_COMMENT_WIDTH = 88
 
 
 class Circuit:
-    """One module under construction, and afterwards the `hw.module` it became."""
+    """One module under construction, and afterwards the `hw.module` it became.
 
-    def __init__(self, name: str):
+    Args:
+        name: the module's name.
+        purpose: what the module is, for the comment in front of it.
+        origin: what the whole circuit was made from, for the comments of all its modules. The
+            one of the top module counts.
+    """
+
+    def __init__(self, name: str, purpose: str = "", origin: str = ""):
         self.name = name
+        self.purpose = purpose
+        self.origin = origin
         self.module: hw.HWModuleOp | None = None
         self.instances: list[Circuit] = []
         self._block = Block()
         self._inputs: list[hw.ModulePort] = []
+        self._input_names: set[str] = set()
         self._outputs: dict[str, Signal] = {}
         self._constants: dict[tuple[int, int], Signal] = {}
+        self._localparams: dict[str, tuple[LocalParamOp, int, str]] = {}
         self._registers: dict[Register, tuple[Signal, Signal | None] | None] = {}
         self._wires: dict[Wire, Signal | None] = {}
         self._memories: list[Memory] = []
+        self._sections: list[Operation] = []
+        self._section_of: dict[Register | Memory, int] = {}
+        self.place = 0
+        """The number of the section to which signals are added."""
+        self._feeds: list[tuple[SSAValue, str]] = []
         self._clock: SSAValue | None = None
         self._reset: Signal | None = None
+
+    def section(self, comment: str) -> None:
+        """Begin a block of the text, under a comment: what is declared from here on."""
+        lines = textwrap.wrap(comment, _COMMENT_WIDTH - 3)
+        marker = VerbatimOp("\n" + "\n".join(f"// {line}" for line in lines))
+        self._block.add_op(marker)
+        self._sections.append(marker)
+        self.place = len(self._sections)
+
+    @contextmanager
+    def resume(self, section: int) -> Iterator[None]:
+        """Go on with a section that others have followed, of the number that `place` was in it."""
+        place, self.place = self.place, section
+        yield
+        self.place = place
 
     def own(self, value: SSAValue) -> None:
         """Check that a value is of this circuit.
@@ -325,8 +133,14 @@ class Circuit:
     def _add(self, op: Operation) -> None:
         for operand in op.operands:
             self.own(operand)
+        self._insert(op)
+
+    def _insert(self, op: Operation) -> None:
+        """Add an operation at the end of the section."""
         last = self._block.last_op
-        if isinstance(last, hw.OutputOp):
+        if self.place < len(self._sections):
+            self._block.insert_op_before(op, self._sections[self.place])
+        elif isinstance(last, hw.OutputOp):
             self._block.insert_op_before(op, last)
         else:
             self._block.add_op(op)
@@ -338,14 +152,15 @@ class Circuit:
 
     def declare(self, op: Operation, name: str) -> SSAValue:
         """Add an operation whose result is a place, named in the text."""
-        self._block.add_op(op)
+        self._insert(op)
         op.results[0].name_hint = name
         return op.results[0]
 
     def _port(self, name: str, direction: hw.Direction, kind: IntegerType | seq.ClockType):
-        names = {port.port_name.data for port in self._inputs} | set(self._outputs)
-        if name in names:
+        if name in self._input_names or name in self._outputs:
             raise CircuitError(f"{self.name}: two ports called '{name}'")
+        if direction is hw.Direction.INPUT:
+            self._input_names.add(name)
         return hw.ModulePort(StringAttr(name), kind, hw.DirectionAttr(direction))
 
     def clock(self, name: str) -> SSAValue:
@@ -384,6 +199,37 @@ class Circuit:
         self._port(name, hw.Direction.OUTPUT, IntegerType(signal.width))
         self._outputs[name] = signal
 
+    def localparam(self, name: str, value: int, width: int, comment: str = "") -> Signal:
+        """A constant that the text has a name for, at its beginning under a comment."""
+        if not 0 <= value < 1 << width:
+            raise CircuitError(f"{self.name}: {name} = {value} does not fit {width} bits")
+        if name not in self._localparams:
+            op = LocalParamOp(name, value, width)
+            self._localparams[name] = op, value, comment
+            self._add(op)
+        op, known, _ = self._localparams[name]
+        if (known, op.result.type) != (value, IntegerType(width)):
+            raise CircuitError(f"{self.name}: two different constants called '{name}'")
+        return Signal(self, op.result)
+
+    def _gather_localparams(self) -> None:
+        """Move the named constants to the beginning, those of a comment together."""
+        by_comment: dict[str, list[tuple[int, LocalParamOp]]] = {}
+        for op, value, comment in self._localparams.values():
+            by_comment.setdefault(comment, []).append((value, op))
+        for comment, group in reversed(by_comment.items()):
+            ops = [op for _, op in sorted(group, key=lambda entry: entry[0])]
+            for op in ops:
+                op.detach()
+            gathered = [VerbatimOp(f"\n// {comment}"), *ops] if comment else ops
+            self._block.insert_ops_before(gathered, self._first)
+
+    @property
+    def _first(self) -> Operation:
+        first = self._block.first_op
+        assert first is not None
+        return first
+
     def const(self, value: int, width: int) -> Signal:
         """A constant; a negative one is taken modulo 2^width."""
         if not -(1 << (width - 1)) <= value < 1 << width:
@@ -400,22 +246,25 @@ class Circuit:
         # Stands in until finish() puts the driver in its place.
         op = hw.ConstantOp(0, IntegerType(width))
         self._block.add_op(op)
-        wire = Wire(self, op.results[0])
-        wire.value.name_hint = name
+        wire = Wire(self, op.results[0], name)
         self._wires[wire] = None
         return wire
 
     def register(
-        self, name: str, width: int, reset: int | None = None, clear: Signal | None = None
+        self,
+        name: str,
+        width: int,
+        reset: "Signal | int | None" = None,
+        clear: Signal | None = None,
     ) -> Register:
         """A register, to be driven later; `reset` is its value after a reset or `clear`."""
         if reset is not None and self._reset is None and clear is None:
             raise CircuitError(f"{self.name}: register '{name}' has a reset, the circuit none")
         op = hw.ConstantOp(0, IntegerType(width))
         self._block.add_op(op)
-        register = Register(self, op.results[0], reset, clear)
-        register.value.name_hint = name
+        register = Register(self, op.results[0], reset, clear, name)
         self._registers[register] = None
+        self._section_of[register] = self.place
         return register
 
     def delay(
@@ -451,6 +300,7 @@ class Circuit:
         place = self.declare(RegOp(kind, {"sv.attributes": ArrayAttr(attributes)}), name)
         memory = Memory(self, name, depth, width, place)
         self._memories.append(memory)
+        self._section_of[memory] = self.place
         return memory
 
     def instance(
@@ -484,6 +334,7 @@ class Circuit:
             outputs,
         )
         self._add(op)
+        self._feeds += [(value, f"{name}_{port}") for port, value in values.items()]
         self.instances.append(circuit)
         for (port, _), result in zip(outputs, op.results, strict=True):
             result.name_hint = f"{name}_{port}"
@@ -501,21 +352,27 @@ class Circuit:
         """
         if self.module is not None:
             raise CircuitError(f"{self.name}: finished twice")
+        names = self._names()
         if self._memories:
             clock = self.emit(FromClockOp(self.clk))
             for memory in self._memories:
-                self._block.add_op(memory.build(clock.value))
+                with self.resume(self._section_of[memory]):
+                    self._insert(memory.build(clock.value))
         outputs = list(self._outputs.values())
         self._block.add_op(hw.OutputOp([signal.value for signal in outputs]))
         registers: dict[Register, SSAValue] = {}
         for register, driver in self._registers.items():
             if driver is None:
                 raise CircuitError(f"{self.name}: nothing drives register {register.label}")
-            registers[register] = self._register(register, *driver)
-        for wire in self._wires:
-            self._replace(wire, self._source(wire).value)
+            with self.resume(self._section_of[register]):
+                registers[register] = self._register(register, *driver)
+        drivers = {wire: self._source(wire) for wire in self._wires}
+        self._name_feeds(names, drivers)
+        for wire, source in drivers.items():
+            self._replace(wire, source.value)
         for register, value in registers.items():
             self._replace(register, value)
+        self._gather_localparams()
         ports = [
             *self._inputs,
             *(
@@ -532,6 +389,66 @@ class Circuit:
         )
         return self.module
 
+    def _names(self) -> set[str]:
+        """The names that are taken, of ports, registers, memories and signals with a name.
+
+        Raises:
+            CircuitError: two of them have the same name, of which the exporter would change one.
+        """
+        ports = self._input_names | set(self._outputs)
+        names = [self._name_of(register) for register in self._registers]
+        for memory in self._memories:
+            names += [memory.name, *memory.read_names]
+        names += self._localparams
+        hints = (op.attributes.get("sv.namehint") for op in self._block.ops)
+        names += [hint.data for hint in hints if isinstance(hint, StringAttr)]
+        taken = set(ports)
+        for name in names:
+            if name in taken:
+                raise CircuitError(f"{self.name}: two signals called '{name}'")
+            taken.add(name)
+        return taken
+
+    def _name_of(self, register: Register) -> str:
+        """A register's name in the text, where a port may have the same one."""
+        port = register.name in self._input_names or register.name in self._outputs
+        return f"{register.name}_reg" if port else register.name
+
+    def _name_feeds(self, taken: set[str], drivers: Mapping[Wire, Signal]) -> None:
+        """Name signals that have no name: for what they drive, wires first, or for what they are.
+
+        Only those that are used several times, or before they are declared, become wires of the
+        text.
+        """
+        for value, name in chain(
+            ((source.value, wire.name) for wire, source in drivers.items()), self._driven()
+        ):
+            if name not in taken and hint(value, name):
+                taken.add(name)
+        known = {register.value: self._name_of(register) for register in self._registers}
+        known |= {wire.value: wire.name for wire in self._wires}
+        # What has the same derived name is the same expression, of which one is left.
+        for op in self._block.ops:
+            name = derived_name(op, known)
+            if name and name not in taken:
+                hint(op.results[0], name)
+
+    def _driven(self) -> Iterator[tuple[SSAValue, str]]:
+        """What drives something that has a name, with a name made from it."""
+        for register, driver in self._registers.items():
+            if driver is not None:
+                source, enable = driver
+                yield source.value, f"{register.name}_next"
+                if enable is not None:
+                    yield enable.value, f"{register.name}_enable"
+            if register.clear is not None:
+                yield register.clear.value, f"{register.name}_clear"
+        for memory in self._memories:
+            yield from memory.fed
+        for name, signal in self._outputs.items():
+            yield signal.value, f"{name}_out"
+        yield from self._feeds
+
     def _source(self, wire: "Wire") -> Signal:
         """What drives a wire, followed through other wires."""
         source: Signal | None = wire
@@ -547,23 +464,22 @@ class Circuit:
         reset = None
         clear = register.clear or self._reset
         if register.reset_value is not None and clear is not None:
-            value = self.const(register.reset_value, register.width)
-            reset = clear.value, value.value
+            reset = clear.value, register.partner(register.reset_value).value
         if enable is None:
             op = seq.CompRegOp(source.value, self.clk, reset)
         else:
             op = CompRegClockEnabledOp(source.value, self.clk, enable.value, reset)
+        op.attributes["name"] = StringAttr(self._name_of(register))
         return self.emit(op).value
 
     def _replace(self, placeholder: Signal, value: SSAValue) -> None:
         """Put a value in the place of a wire's or a register's stand-in."""
-        hint = placeholder.value.name_hint
         owner = placeholder.value.owner
         assert isinstance(owner, Operation)
         placeholder.value.replace_all_uses_with(value)
         self._block.erase_op(owner)
         if isinstance(placeholder, Register):
-            value.name_hint = hint
+            value.name_hint = placeholder.name
 
     def finished(self) -> hw.HWModuleOp:
         """The module.
@@ -594,4 +510,13 @@ def circuit_module(top: Circuit) -> ModuleOp:
         found[circuit.name] = circuit
 
     visit(top)
-    return ModuleOp([circuit.finished() for circuit in found.values()])
+    modules = [circuit.finished() for circuit in found.values()]
+    for circuit, module in zip(found.values(), modules, strict=True):
+        lines = [f"{circuit.name}: {circuit.purpose}"] if circuit.purpose else []
+        lines += [top.origin] if top.origin else []
+        comment = "\n".join(
+            chain.from_iterable(textwrap.wrap(line, _COMMENT_WIDTH - 3) for line in lines)
+        )
+        if comment:
+            module.attributes["comment"] = StringAttr(comment)
+    return ModuleOp(modules)

@@ -14,7 +14,7 @@ def build_counters(widths: Mapping[str, tuple[int, int]]) -> Circuit:
     `snapshot` copies all of them to the outputs, `clear` sets them to 0. What is added in the
     cycle of either counts afterwards, so that no event is in two intervals or in none.
     """
-    c = Circuit("daqkf_counters")
+    c = Circuit("daqkf_counters", "performance counters.")
     c.clock("clk")
     c.reset(c.input("rst", 1))
     snapshot, clear = c.input("snapshot", 1), c.input("clear", 1)

@@ -9,7 +9,7 @@ bits is the parity of a fixed choice of those 32 bits.
 
 from functools import reduce
 
-from daqkf.lowering.hdl.circuit import Signal, concat
+from daqkf.lowering.hdl.circuit import Signal, concat, named
 
 BITS = 32
 _POLYNOMIAL = 0xEDB88320
@@ -19,14 +19,15 @@ INITIAL = (1 << BITS) - 1
 
 def following(register: Signal, word: Signal) -> Signal:
     """The register after this word, whose lowest byte comes first."""
-    mixed = register ^ word
+    mixed = named(register ^ word, "crc_mixed")
     columns = [advance(1 << bit) for bit in range(BITS)]
-    return concat(
+    bits = concat(
         *(
             reduce(Signal.__xor__, (mixed[n] for n in range(BITS) if columns[n] >> bit & 1))
             for bit in reversed(range(BITS))
         )
     )
+    return named(bits, "crc_following")
 
 
 def advance(register: int) -> int:

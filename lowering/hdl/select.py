@@ -6,7 +6,7 @@
 from collections.abc import Sequence
 
 from daqkf.hw_targets.fields import Fields
-from daqkf.lowering.hdl.circuit import Circuit, Signal, mux
+from daqkf.lowering.hdl.circuit import Circuit, Signal, mux, named
 
 
 def choose(index: Signal, options: Sequence[Signal]) -> Signal:
@@ -26,7 +26,7 @@ def index_bits(count: int) -> int:
 def turns(c: Circuit, name: str, most: int, enable: Signal) -> tuple[Signal, Signal]:
     """A counter, and whether it is at the last number, behind which it begins again."""
     counter = c.register(name, index_bits(most), reset=0)
-    final = counter.eq(most - 1)
+    final = named(counter.eq(most - 1), f"{name}_is_last")
     counter.drive(mux(final, c.const(0, counter.width), counter + 1), enable=enable)
     return counter, final
 

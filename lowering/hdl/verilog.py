@@ -20,14 +20,17 @@ from typing import Any
 
 from xdsl.dialects.builtin import ModuleOp
 
-PIPELINE = (
+LOWERING = (
     "builtin.module("
     "hw.module(canonicalize,cse,hw-aggregate-to-comb),"
     "hw.module(canonicalize,cse),"
     "lower-seq-to-sv{disable-reg-randomization},"
-    "hw.module(canonicalize,cse,prettify-verilog,hw-cleanup))"
+    "hw.module(canonicalize,cse,prettify-verilog,cse))"
 )
-"""From hw, comb, seq and sv to what the exporter takes."""
+"""From hw, comb, seq and sv to what the exporter takes, with a process for each register."""
+
+MERGING = "builtin.module(hw.module(hw-cleanup))"
+"""Processes with the same clock, reset and attributes become one."""
 
 OPTIONS = "locationInfoStyle=none,omitVersionComment,disallowLocalVariables"
 """yosys reads no variables declared inside processes."""
@@ -83,6 +86,81 @@ def single_file(files: dict[str, str]) -> str:
     return "\n".join(text.strip("\n") + "\n" for text in files.values())
 
 
+_SECTION = "sv.verbatim"
+"""The operation of a comment, with which a section begins."""
+
+
+_PROCESS, _INSTANCE = "sv.alwaysff", "hw.instance"
+_DECLARATIONS = {"sv.reg", "sv.read_inout", "sv.localparam", "hw.constant"}
+_MARK = "daqkf.section"
+
+
+def _sections(circuit: Any) -> list[list[Any]]:
+    """The operations of a module, cut in front of each comment; its output is left out."""
+    sections: list[list[Any]] = [[]]
+    for view in circuit.regions[0].blocks[0].operations:
+        op = view.operation
+        if op.name == _SECTION:
+            sections.append([])
+        if op.name != "hw.output":
+            sections[-1].append(op)
+    return sections
+
+
+def _mark(ir: Any, circuit: Any, kind: str) -> None:
+    """Give operations the number of their section.
+
+    So only processes of the same section are merged, and instances, which passes move to the end,
+    come back.
+    """
+    for number, section in enumerate(_sections(circuit)):
+        for op in section:
+            if op.name == kind:
+                op.attributes[_MARK] = ir.StringAttr.get(str(number))
+
+
+def _order_sections(circuit: Any) -> None:
+    """Order each section: declarations, logic from its inputs on, instances, processes.
+
+    Otherwise the exporter declares at the top of the module what is used before it is defined.
+    """
+    sections = _sections(circuit)
+    instances = [op for section in sections for op in section if op.name == _INSTANCE]
+    last = None
+    for number, section in enumerate(sections):
+        comment = [op for op in section if op.name == _SECTION]
+        declared = [op for op in section if op.name in _DECLARATIONS]
+        own = [op for op in instances if op.attributes[_MARK].value == str(number)]
+        processes = [op for op in section if op.name == _PROCESS]
+        special = _DECLARATIONS | {_SECTION, _INSTANCE, _PROCESS}
+        logic = _inputs_first([op for op in section if op.name not in special])
+        for op in (*comment, *declared, *logic, *own, *processes):
+            if last is None:
+                op.move_before(circuit.regions[0].blocks[0].operations[0])
+            else:
+                op.move_after(last)
+            last = op
+
+
+def _inputs_first(logic: list[Any]) -> list[Any]:
+    """The operations, each behind those of them that it reads, but for loops."""
+    own = dict.fromkeys(logic)
+    done: dict[Any, None] = {}
+
+    def visit(op: Any, within: set[Any]) -> None:
+        if op in done or op in within:
+            return
+        for operand in op.operands:
+            owner = operand.owner
+            if owner in own:
+                visit(owner, within | {op})
+        done[op] = None
+
+    for op in logic:
+        visit(op, set())
+    return list(done)
+
+
 def _child(text: str) -> dict[str, str]:
     """Run the pipeline and the exporter; only ever called in a process of its own."""
     circt: Any = import_module("circt")
@@ -92,7 +170,15 @@ def _child(text: str) -> dict[str, str]:
     with ir.Context() as context, tempfile.TemporaryDirectory() as folder:
         circt.register_dialects(context)
         module = ir.Module.parse(text)
-        passmanager.PassManager.parse(PIPELINE).run(module.operation)
+        for op in module.body.operations:
+            _mark(ir, op.operation, _INSTANCE)
+        passmanager.PassManager.parse(LOWERING).run(module.operation)
+        circuits = [op.operation for op in module.body.operations]
+        for circuit in circuits:
+            _mark(ir, circuit, _PROCESS)
+        passmanager.PassManager.parse(MERGING).run(module.operation)
+        for circuit in circuits:
+            _order_sections(circuit)
         module.operation.attributes["circt.loweringOptions"] = ir.StringAttr.get(OPTIONS)
         circt.export_split_verilog(module, folder)
         names = Path(folder, "filelist.f").read_text(encoding="utf-8").split()

@@ -90,7 +90,7 @@ def read_features(rows: Mapping[str, Ints], features: int) -> Ints:
 def chain_problem(
     rows: Mapping[str, Ints], sizes: tuple[int, int], attends: bool, config: ArrayConfig
 ) -> str:
-    """Why an array would play a chain of K features and N outputs wrongly, or nothing."""
+    """Why an array would run a chain of K features and N outputs wrongly; empty if none."""
     outputs, count = rows["outputs"], len(rows["outputs"])
     features = read_features(rows, sizes[0])
     # The row unit's have lost the bits that the activation memory has no rows for.

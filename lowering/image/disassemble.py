@@ -39,16 +39,9 @@ from daqkf.hw_targets.numerics import (
 )
 from daqkf.hw_targets.words import dispatch_row, parameter_row, stream_word
 from daqkf.lowering.image.chain_table import chain_fields, read_features
-from daqkf.lowering.image.encode import (
-    Image,
-    ProgramImageError,
-    byte_at,
-    decode,
-    element_rows,
-    encode,
-    for_tiles,
-    softmax_rows,
-)
+from daqkf.lowering.image.decode import decode
+from daqkf.lowering.image.encode import element_rows, encode, for_tiles, softmax_rows
+from daqkf.lowering.image.image import Image, ProgramImageError, byte_at
 
 Ints = NDArray[np.int64]
 Words = NDArray[np.uint32]
@@ -87,7 +80,7 @@ def import_program(data: bytes, array: ArrayOp, name: str = "program") -> Module
     The tiles that an image is for are not part of the IR; `Image.tiles` has them.
 
     Raises:
-        ProgramImageError: an image that an array would refuse or play wrongly, or that its
+        ProgramImageError: an image that an array would refuse or run wrongly, or that its
             encoder would write otherwise: with rows that nothing reads, say.
     """
     array = array.clone()
@@ -111,6 +104,8 @@ def import_program(data: bytes, array: ArrayOp, name: str = "program") -> Module
         module.body.block.add_op(whole)
     try:
         module.verify()
+        for program in programs:
+            program.verify_streams()
     except VerifyException as error:
         raise ProgramImageError(str(error)) from None
     _require_same(data, image, encode(whole))

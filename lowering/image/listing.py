@@ -21,7 +21,9 @@ from daqkf.hw_targets.multiplication import weigh
 from daqkf.hw_targets.numerics import wrap
 from daqkf.hw_targets.words import chain_row, dispatch_row, parameter_row, stream_word, table_row
 from daqkf.lowering.image.chain_table import chain_fields
-from daqkf.lowering.image.encode import Image, Section, decode, softmax_rows
+from daqkf.lowering.image.decode import decode
+from daqkf.lowering.image.encode import softmax_rows
+from daqkf.lowering.image.image import Image, Section
 
 Words = Mapping[str, NDArray[np.int64]]
 

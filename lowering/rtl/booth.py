@@ -21,25 +21,28 @@ def stages(bits: int) -> int:
     return -(-bits // _STAGE)
 
 
-def row(x: Signal, digit: Signal, width: int) -> tuple[Signal, Signal]:
+def row(x: Signal, digit: Signal, width: int, name: str) -> tuple[Signal, Signal]:
     """`digit·x - (digit < 0)` of a signed x, modulo 2^width, and whether the digit is negative.
 
     The digit is three bits of a factor, of which the lowest is the digit before's.
     """
-    one = digit[0] ^ digit[1]
-    two = ~one & (digit[1] ^ digit[2])
-    negative = digit[2] & (one | two)
+    one = named(digit[0] ^ digit[1], f"{name}_one")
+    two = named(~one & (digit[1] ^ digit[2]), f"{name}_two")
+    negative = named(digit[2] & (one | two), f"{name}_negative")
     most = max(width, x.width + 1)
-    single = x.sext(most)[:width]
-    double = concat(x, x.circuit.const(0, 1)).sext(most)[:width]
+    single = named(x.sext(most)[:width], f"{name}_single")
+    double = named(concat(x, x.circuit.const(0, 1)).sext(most)[:width], f"{name}_double")
     magnitude = (single & one.replicate(width)) | (double & two.replicate(width))
-    return magnitude ^ negative.replicate(width), negative
+    return named(magnitude ^ negative.replicate(width), f"{name}_term"), negative
 
 
-def add(a: Signal, b: Signal, carry: Signal) -> Signal:
-    """`a + b + carry`: the carry comes from a bit below the others, which spares an adder."""
+def add(a: Signal, b: Signal, carry: Signal, name: str) -> Signal:
+    """`a + b + carry`: the carry comes from a bit below the others, which spares an adder.
+
+    `name` is for the sum in the text.
+    """
     low = a.circuit.const(1, 1)
-    return named(concat(a, low) + concat(b, carry), "carry_unused")[1:]
+    return named(concat(a, low) + concat(b, carry), f"{name}_and_carry_unused")[1:]
 
 
 def multiply(c: Circuit, x: Signal, factor: Signal, name: str) -> Signal:
@@ -76,8 +79,11 @@ def _rows(
             x = c.delay(x, f"{name}_x{stage}")
             factor = c.delay(factor[_STAGE:], f"{name}_factor{stage}")
         for low in range(0, min(_STAGE, factor.width - 1), _DIGIT):
-            term, negative = row(x, factor[low : low + _DIGIT + 1], upper.width)
-            upper = add(upper, ~term, ~negative) if negate else add(upper, term, negative)
+            of_row = f"{name}_stage{stage}_row{low // _DIGIT}"
+            term, negative = row(x, factor[low : low + _DIGIT + 1], upper.width, of_row)
+            if negate:
+                term, negative = ~term, ~negative
+            upper = add(upper, term, negative, of_row)
             lower.append(upper[:_DIGIT])
             upper = upper[_DIGIT:].sext(width if grows else upper.width - _DIGIT)
         kept = upper[: width - _DIGIT] if grows else upper

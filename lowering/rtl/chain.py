@@ -11,11 +11,13 @@ operands go to their memories, and the next kernel is of the same activations.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from daqkf.dialects.rpea import ArrayConfig
 from daqkf.hw_targets.operands import Fills
 from daqkf.hw_targets.words import chain_row
-from daqkf.lowering.hdl.circuit import Circuit, Signal, Wire, concat, mux
+from daqkf.lowering.hdl.bundle import inputs
+from daqkf.lowering.hdl.circuit import Circuit, Register, Signal, Wire, concat, mux, named
 from daqkf.lowering.hdl.select import index_bits, turns, unpack
 from daqkf.lowering.rtl.booth import add
 
@@ -35,74 +37,152 @@ def build_chain_unit(config: ArrayConfig) -> Circuit:
     `paused` pulses when a tile ends without results. A tile that is `final` is the last one of a
     pass: the next one begins behind the pause, or again with the first kernel.
     """
-    c = Circuit("daqkf_chain")
+    c = Circuit("daqkf_chain", "follows the kernels of a program.")
     c.clock("clk")
     rst = c.input("rst", 1)
     c.reset(rst)
     ran, free = c.input("ran", 1), c.input("free", 1)
-    bits = index_bits(config.kernels)
-    table = c.memory(
-        "table", config.banks * config.kernels, chain_row(config).width, style="distributed"
-    )
-    table.write(
-        c.input("chain_address", index_bits(config.banks * config.kernels)),
-        c.input("chain_data", chain_row(config).width),
-        c.input("chain_write", 1),
-    )
-    kernel = c.register("kernel", bits, reset=0)
-    place = concat(c.input("bank", 1), kernel) if config.double_buffered else kernel
-    row = unpack(chain_row(config), table.read(place, c.const(1, 1), "row"))
+    at = _Kernel.look_up(c, config, ran)
+    row = at.row
 
-    # The row of the kernel that follows is there two cycles after `ran`.
-    following_kernel, paused, filling = kernel + 1, c.const(0, 1), c.const(0, 1)
-    begin: Signal = c.const(0, bits)
-    if config.operand_depth:
-        final_tile, behind = c.input("final", 1), c.register("behind_pause", bits, reset=0)
-        behind.drive(following_kernel, enable=ran & row["pauses"])
-        begin = mux(final_tile, begin, behind)
-        repeats = row["pauses"] & ~final_tile
-        following_kernel = mux(repeats, c.const(0, bits), following_kernel)
-    kernel.drive(mux(row["last"], begin, following_kernel), enable=ran)
-    results = c.delay(row["outputs"], "results", enable=ran)
+    c.section("Between two kernels: the next one's row is there two cycles after `ran`.")
     following, row_start = c.wire("following", 1), c.wire("starts_rows", 1)
+    paused, filling = c.const(0, 1), c.const(0, 1)
     if config.operand_depth:
         paused = c.wire("pausing", 1)
         filling = c.delay(row["fills"].any(), "filling", enable=ran, reset=0)
     chaining = c.register("chaining", 1, reset=0)
     chaining.drive((ran & ~row["last"]) | (chaining & ~following & ~row_start & ~paused))
-    known = chaining & c.delay(chaining, "settled", reset=0)
-    moved = c.register("moved", 1, reset=0)
-    moving, asked = known, c.const(0, 1)
-    if config.has_rows:
-        kinds = [row[name].any() for name in ("normalizes", "gates", "keys") if name in row]
-        moving = known & (filling | ~concat(*kinds).any())
-        begun = c.register("begun", 1, reset=0)
-        begun.drive((row_start | begun) & ~ran)
-        asked = begun & c.input("wants", 1)
+    known = named(chaining & c.delay(chaining, "settled", reset=0), "row_known")
+    moving, asked = _who_reads(c, config, row, ran, known, filling, row_start)
     row_start.drive(known & ~moving)
-    reading = (moving | asked) & free & ~moved
-    again = c.wire("again", 1) if config.operand_depth else c.const(0, 1)
-    source = c.register("source", results.width, reset=0, clear=rst | ran | again)
-    rewind = c.input("rewind", 1) if config.softmax else c.const(0, 1)
-    if config.softmax:
-        back = ~row["keys"] & rewind.replicate(source.width)
-        following_source = add(source, back, c.const(1, 1))
-    else:
-        following_source = source + 1
-    source.drive(following_source, enable=reading | rewind)
-    final = reading & following_source.eq(results)
+
+    reader = _Reader.declare(c, config, rst, ran, at.results)
+    reading = named((moving | asked) & free & ~reader.moved, "reads_row")
+    final = reader.step(c, row, reading)
     pauses = c.const(0, 1)
-    if isinstance(again, Wire):
+    if isinstance(reader.again, Wire):
         pauses = c.delay(row["pauses"], "pauses", enable=ran)
-        again.drive(_fill(c, config, row, ran, reading & filling, final))
-    moved.drive(((final & ~again) | moved) & ~(following | paused | ran | rewind))
-    arrived = known & c.delay(moved, "arrived", reset=0)
+        reader.again.drive(_fill(c, config, row, ran, reading & filling, final))
+    stays = following | paused | ran | reader.rewind
+    reader.moved.drive(((final & ~reader.again) | reader.moved) & ~stays)
+    arrived = named(known & c.delay(reader.moved, "arrived", reset=0), "rows_arrived")
     following.drive(arrived & ~pauses)
     if isinstance(paused, Wire):
         paused.drive(arrived & pauses)
         c.output("paused", paused)
 
-    c.output("kernel", kernel)
+    _show_kernel(c, config, at)
+    c.section("How the array moves rows.")
+    c.output("next", following)
+    c.output("source", reader.source[: index_bits(config.result_depth)])
+    c.output("read", reading)
+    width = config.address_width
+    target = reader.source.zext(max(reader.source.width, width))[:width]
+    c.output("target", c.delay(target, "target"))
+    c.output("write", c.delay(reading & ~(asked | filling), "writing", reset=0))
+    if config.has_rows:
+        c.output("row_start", row_start)
+    c.finish()
+    return c
+
+
+@dataclass(frozen=True)
+class _Kernel:
+    """The kernel that is next or runs."""
+
+    number: Register
+    row: Mapping[str, Signal]
+    """Its row of the chain's table."""
+    results: Signal
+    """N of the kernel that ran."""
+
+    @classmethod
+    def look_up(cls, c: Circuit, config: ArrayConfig, ran: Signal) -> "_Kernel":
+        """The table of the program's kernels, and the counter that points to one."""
+        c.section("The table of kernels, and the one that is next or runs.")
+        bits, rows = index_bits(config.kernels), config.banks * config.kernels
+        table = c.memory("kernels", rows, chain_row(config).width, style="distributed")
+        widths = {"address": index_bits(rows), "data": table.width, "write": 1}
+        table.write(*inputs(c, "chain", widths).values())
+        kernel = c.register("kernel", bits, reset=0)
+        place = concat(c.input("bank", 1), kernel) if config.double_buffered else kernel
+        row = unpack(chain_row(config), table.read(place, c.const(1, 1), "row"))
+        following, begin = kernel + 1, c.const(0, bits)
+        if config.operand_depth:
+            final_tile, behind = c.input("final", 1), c.register("behind_pause", bits, reset=0)
+            behind.drive(following, enable=ran & row["pauses"])
+            begin = mux(final_tile, begin, behind)
+            repeats = row["pauses"] & ~final_tile
+            following = mux(repeats, c.const(0, bits), following)
+        kernel.drive(mux(row["last"], begin, following), enable=ran)
+        return cls(kernel, row, c.delay(row["outputs"], "results", enable=ran))
+
+
+def _who_reads(
+    c: Circuit,
+    config: ArrayConfig,
+    row: Mapping[str, Signal],
+    ran: Signal,
+    known: Signal,
+    filling: Signal,
+    row_start: Signal,
+) -> tuple[Signal, Signal]:
+    """Whether rows move by themselves, and whether the row unit asks for one."""
+    if not config.has_rows:
+        return known, c.const(0, 1)
+    kinds = [row[name].any() for name in ("normalizes", "gates", "keys") if name in row]
+    moving = named(known & (filling | ~concat(*kinds).any()), "moving")
+    begun = c.register("begun", 1, reset=0)
+    begun.drive((row_start | begun) & ~ran)
+    return moving, named(begun & c.input("wants", 1), "asked")
+
+
+@dataclass(frozen=True)
+class _Reader:
+    """The row of results that is read next."""
+
+    source: Register
+    results: Signal
+    """How many rows there are."""
+    moved: Register
+    """All rows have been read."""
+    again: Signal
+    """They are to be read once more."""
+    rewind: Signal
+    """The row unit goes back by the keys of a softmax."""
+
+    @classmethod
+    def declare(
+        cls, c: Circuit, config: ArrayConfig, rst: Signal, ran: Signal, results: Signal
+    ) -> "_Reader":
+        """The registers; `moved` is to be driven."""
+        c.section("The rows of results that are read.")
+        moved = c.register("moved", 1, reset=0)
+        again = c.wire("again", 1) if config.operand_depth else c.const(0, 1)
+        source = c.register(
+            "source", results.width, reset=0, clear=named(rst | ran, "source_begins") | again
+        )
+        rewind = c.input("rewind", 1) if config.softmax else c.const(0, 1)
+        return cls(source, results, moved, again, rewind)
+
+    def step(self, c: Circuit, row: Mapping[str, Signal], reading: Signal) -> Signal:
+        """Go on behind a row that is read, or back; whether that row is the last one."""
+        source = self.source
+        if "keys" in row:
+            back = ~row["keys"] & self.rewind.replicate(source.width)
+            following = add(source, back, c.const(1, 1), "back")
+        else:
+            following = source + 1
+        following = named(following, "following_source")
+        source.drive(following, enable=reading | self.rewind)
+        return named(reading & following.eq(self.results), "final_row")
+
+
+def _show_kernel(c: Circuit, config: ArrayConfig, at: _Kernel) -> None:
+    """The ports of the kernel and of its row."""
+    row = at.row
+    c.output("kernel", at.number)
     c.output("stream_start", row["stream"])
     c.output("slot_start", row["slot"])
     # A unit that only gates need not be told.
@@ -110,16 +190,6 @@ def build_chain_unit(config: ArrayConfig) -> Circuit:
     silent |= {"fills", "pauses", "stride"}
     for name in sorted(row.keys() - {"stream", "slot", *silent}):
         c.output(name, row[name])
-    c.output("next", following)
-    c.output("source", source[: index_bits(config.result_depth)])
-    c.output("read", reading)
-    target = source.zext(max(source.width, config.address_width))[: config.address_width]
-    c.output("target", c.delay(target, "target"))
-    c.output("write", c.delay(reading & ~(asked | filling), "writing", reset=0))
-    if config.has_rows:
-        c.output("row_start", row_start)
-    c.finish()
-    return c
 
 
 def _fill(
@@ -134,6 +204,7 @@ def _fill(
 
     Whether they are to be read again, behind the final one: of features, for the next tokens.
     """
+    c.section("What the unit that fills operands is told of the kernel that ran.")
     tokens = c.delay(row["fills"].eq(Fills.TOKENS), "of_tokens", enable=ran)
     c.output("fill_tokens", tokens)
     for name in ("operands", "stride"):

@@ -17,7 +17,8 @@ from collections.abc import Sequence
 from daqkf.dialects.rpea import ArrayConfig
 from daqkf.hw_targets.families import FAMILIES
 from daqkf.hw_targets.words import stream_words
-from daqkf.lowering.hdl.circuit import Circuit, Signal, concat, mux
+from daqkf.lowering.hdl.bundle import inputs
+from daqkf.lowering.hdl.circuit import Circuit, Signal, concat, mux, named
 from daqkf.lowering.hdl.pipeline import delayed
 from daqkf.lowering.hdl.select import choose, index_bits, unpack
 from daqkf.lowering.rtl.families import datapath_of
@@ -34,70 +35,70 @@ def build_element(config: ArrayConfig, family: str) -> Circuit:
 
     `stream_data` is a row for any family of the array; the element takes the bits of its word.
     """
-    c = Circuit(f"daqkf_{family}_element")
+    c = Circuit(f"daqkf_{family}_element", f"an element of the family {family}.")
     c.clock("clk")
     c.reset(c.input("rst", 1))
-    layout = stream_words(config)[family]
     start = c.input("start", 1)
-    pc_bits = index_bits(config.banks * config.stream_depth)
-    stream_start = c.input("stream_start", pc_bits) if config.relocates else c.const(0, pc_bits)
-    stream_write = (
-        c.input("stream_address", pc_bits),
-        c.input("stream_data", layout.width),
-        c.input("stream_write", 1),
-    )
-    activation_write = (
-        c.input("activation_address", config.address_width),
-        c.input("activation_data", config.row_bits),
-        c.input("activation_write", 1),
-    )
-    address, row, writing = activation_write
-    activation_write = address, datapath_of(family).stored(row), writing
     # Stalling stops every stage at once, memories included.
     enable = c.wire("enable", 1)
-
-    # Fetch: from the program's first word on, until the one that carries the end.
-    word_valid = c.register("word_valid", 1, reset=0)
-    fetched = c.register("fetched", 1, reset=0)
-    fetching = c.register("fetching", 1, reset=0)
-    pc = c.register("pc", pc_bits, reset=0)
-    stream = c.memory("stream", config.banks * config.stream_depth, layout.width)
-    stream.write(*stream_write)
-    word = unpack(layout, c.delay(stream.read(pc, enable, "stream_row"), "word", enable=enable))
-    ending = word_valid & word["end"]
-    fetching.drive(start | (fetching & ~(enable & ending)))
-    pc.drive(mux(start, stream_start, pc + (enable & fetching).zext(pc.width)))
-    fetched.drive(fetching & ~ending, enable=enable)
-    word_valid.drive(fetched & ~ending, enable=enable)
-
-    # Operands: the rows of T activations that the word names.
+    word, valid = _fetch(c, config, family, start, enable)
     if config.index_bits:
-        word, word_valid = locate(c, config, family, word, word_valid, start, enable)
+        c.section("Addresses: what the word's indices stand for.")
+        word, valid = locate(c, config, family, word, valid, start, enable)
     if config.operand_depth:
-        word, word_valid = gate(c, config, word, word_valid, start, enable)
+        c.section("Operands: the bits that gate the word's items.")
+        word, valid = gate(c, config, word, valid, start, enable)
+
+    c.section("Activations: the rows of T activations that the word names.")
     addresses = FAMILIES[family].word.addresses(config)
-    rows = _read_rows(c, config, activation_write, [word[name] for name in addresses], enable)
-    operand_valid = delayed(c, word_valid, "operand_valid", READING, enable=enable, reset=0)
+    rows = _read_rows(c, config, family, [word[name] for name in addresses], enable)
+    valid = delayed(c, valid, "operand_valid", READING, enable=enable, reset=0)
     fields = {
         name: delayed(c, word[name], f"operand_{name}", READING, enable=enable)
         for name in word
         if name not in (*addresses, "end")
     }
 
-    # Holding: a finished sum waits for the post unit.
+    c.section("The datapath: the sums of all lanes.")
     hold_enable = c.wire("hold_enable", 1)
     datapath = datapath_of(family).build(
-        c, config, Operands(start, enable, operand_valid, fields, rows, hold_enable)
+        c, config, Operands(start, enable, valid, fields, rows, hold_enable)
     )
     full = hold(c, config, datapath, enable)
-    enable.drive(~(datapath.finished & full))
+    enable.drive(~named(datapath.finished & full, "stalled"))
     hold_enable.drive(datapath.finished & enable)
     c.finish()
     return c
 
 
+def _fetch(
+    c: Circuit, config: ArrayConfig, family: str, start: Signal, enable: Signal
+) -> tuple[dict[str, Signal], Signal]:
+    """A word in each cycle, from the program's first one to the one that carries the end."""
+    c.section("Fetch: a word of the stream in each cycle, until the one that carries the end.")
+    layout = stream_words(config)[family]
+    depth = config.banks * config.stream_depth
+    pc_bits = index_bits(depth)
+    stream_start = c.input("stream_start", pc_bits) if config.relocates else c.const(0, pc_bits)
+    write = inputs(c, "stream", {"address": pc_bits, "data": layout.width, "write": 1})
+    word_valid = c.register("word_valid", 1, reset=0)
+    fetched = c.register("fetched", 1, reset=0)
+    fetching = c.register("fetching", 1, reset=0)
+    pc = c.register("pc", pc_bits, reset=0)
+    stream = c.memory("stream", depth, layout.width)
+    stream.write(*write.values())
+    word = unpack(layout, c.delay(stream.read(pc, enable, "stream_row"), "word", enable=enable))
+    ending = named(word_valid & word["end"], "ending")
+    fetching.drive(start | (fetching & ~(enable & ending)))
+    pc.drive(mux(start, stream_start, pc + (enable & fetching).zext(pc.width)))
+    fetched.drive(fetching & ~ending, enable=enable)
+    word_valid.drive(fetched & ~ending, enable=enable)
+    return word, word_valid
+
+
 def hold(c: Circuit, config: ArrayConfig, datapath: Datapath, enable: Signal) -> Signal:
     """The end of an element: whether its holding registers are full, and their way out."""
+    c.section("Holding: a finished sum waits for the post unit.")
     groups = config.lanes // config.post_lanes
     group = c.input("group", index_bits(groups)) if groups > 1 else None
     take, hold_enable = c.input("take", 1), datapath.finished & enable
@@ -129,7 +130,7 @@ def _grouped(config: ArrayConfig, held: Sequence[Signal], group: Signal | None) 
 def _read_rows(
     c: Circuit,
     config: ArrayConfig,
-    write: tuple[Signal, Signal, Signal],
+    family: str,
     addresses: Sequence[Signal],
     enable: Signal,
 ) -> list[Signal]:
@@ -138,13 +139,16 @@ def _read_rows(
     A block RAM has two ports. Loading uses the first one of each memory, as the element does
     not read meanwhile.
     """
-    write_address, data, writing = write
+    widths = {"address": config.address_width, "data": config.row_bits, "write": 1}
+    write_address, data, writing = inputs(c, "activation", widths).values()
+    data = named(datapath_of(family).stored(data), "stored_row")
+    reading = named(enable & ~writing, "reading")
     rows: list[Signal] = []
     for first in range(0, len(addresses), 2):
         memory = c.memory(f"activations{first // 2}", config.activation_depth, config.row_bits)
-        own = mux(writing, write_address, addresses[first])
+        own = named(mux(writing, write_address, addresses[first]), f"{memory.name}_address")
         memory.write(own, data, writing)
         for number, address in enumerate((own, *addresses[first + 1 : first + 2]), first):
-            row = memory.read(address, enable & ~writing, f"activations_row{number}")
+            row = memory.read(address, reading, f"activations_row{number}")
             rows.append(c.delay(row, f"row{number}", enable=enable))
     return rows

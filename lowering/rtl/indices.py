@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from daqkf.dialects.rpea import ArrayConfig
 from daqkf.hw_targets.families import FAMILIES
 from daqkf.hw_targets.index_coding import DELTA, INDEX, OFFSET, WINDOW, Deltas, IndexForm, Windows
-from daqkf.lowering.hdl.circuit import Circuit, Signal, concat, mux
+from daqkf.lowering.hdl.circuit import Circuit, Signal, concat, mux, named
 
 Word = Mapping[str, Signal]
 
@@ -44,7 +44,7 @@ def _windows(
 ) -> dict[str, Signal]:
     """An offset's top bit chooses between a word's window and the next; the others follow it."""
     low, window = config.index_bits - 1, word[WINDOW]
-    following = window + 1
+    following = named(window + 1, "following_window")
     addresses: dict[str, Signal] = {}
     for item, offset in enumerate(_numbered(word, OFFSET)):
         address = c.register(
@@ -67,7 +67,7 @@ def _deltas(
     step = enable & valid
     fresh = c.register("fresh", 1, reset=1)
     fresh.drive(start | word["last"], enable=start | step)
-    base, distance = addresses[-1] & (~fresh).replicate(width), None
+    base, distance = named(addresses[-1] & (~fresh).replicate(width), "base_address"), None
     for address, delta in zip(addresses, deltas, strict=True):
         distance = delta if distance is None else _sum(distance, delta)
         address.drive(base + distance.zext(width), enable=step)

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 
 from daqkf.dialects.rpea import ArrayConfig
 from daqkf.hw_targets.words import stream_words
-from daqkf.lowering.hdl.circuit import Circuit, Signal, mux
+from daqkf.lowering.hdl.circuit import Circuit, Signal, mux, named
 from daqkf.lowering.hdl.pipeline import delayed
 from daqkf.lowering.hdl.select import index_bits, unpack
 from daqkf.lowering.rtl.element import READING, hold
@@ -67,7 +67,7 @@ def place_elements(
 
 def build_control(config: ArrayConfig) -> Circuit:
     """The counters of features, outputs and stream words, and the activation memory."""
-    c = Circuit("daqkf_lockstep")
+    c = Circuit("daqkf_lockstep", "drives elements that work in step.")
     c.clock("clk")
     c.reset(c.input("rst", 1))
     start, enable = c.input("start", 1), c.input("enable", 1)
@@ -81,13 +81,14 @@ def build_control(config: ArrayConfig) -> Circuit:
         c.input("activation_write", 1),
     )
 
+    c.section("The feature, the outputs that are left, and the word of the stream.")
     running = c.register("running", 1, reset=0)
     feature = c.register("feature", config.address_width, reset=0)
-    last = feature.eq(features - 1)
+    last = named(feature.eq(features - 1), "last_feature")
     left = c.register("left", max(outputs.width, index_bits(config.pes + 1)), reset=0)
     final = last & left.ule(config.pes)
     running.drive(start | (running & ~(enable & final)))
-    step = enable & running
+    step = named(enable & running, "step")
     feature.drive(mux(start | last, c.const(0, feature.width), feature + 1), enable=start | step)
     left.drive(
         mux(start, outputs.zext(left.width), left - config.pes), enable=start | (step & last)
@@ -95,6 +96,7 @@ def build_control(config: ArrayConfig) -> Circuit:
     address = c.register("address", pc_bits, reset=0)
     address.drive(mux(start, stream_start, address + 1), enable=start | step)
 
+    c.section("The row of activations of that feature, for all elements.")
     activations = c.memory("activations", config.activation_depth, config.row_bits)
     activations.write(*activation_write)
     row = activations.read(feature, enable, "activations_row")
@@ -112,7 +114,9 @@ def build_control(config: ArrayConfig) -> Circuit:
 def build_element(config: ArrayConfig) -> Circuit:
     """An element: its stream memory and its lanes."""
     family = config.family(0)
-    c = Circuit(f"daqkf_{family}_element")
+    c = Circuit(
+        f"daqkf_{family}_element", f"an element of the family {family}, in step with others."
+    )
     c.clock("clk")
     c.reset(c.input("rst", 1))
     layout = stream_words(config)[family]
@@ -123,14 +127,16 @@ def build_element(config: ArrayConfig) -> Circuit:
         c.input("stream_data", layout.width),
         c.input("stream_write", 1),
     )
+    c.section("The word of the stream.")
     stream = c.memory("stream", config.banks * config.stream_depth, layout.width)
     stream.write(*stream_write)
-    row = stream.read(c.input("address", pc_bits), enable, "stream_row")
-    word = unpack(layout, c.delay(row, "word", enable=enable))
+    read = stream.read(c.input("address", pc_bits), enable, "stream_row")
+    word = unpack(layout, c.delay(read, "word", enable=enable))
     fields = {**word, "last": c.input("last", 1)}
     rows = [c.input("row", config.row_bits)]
     hold_enable = c.wire("hold_enable", 1)
     operands = Operands(start, enable, c.input("valid", 1), fields, rows, hold_enable)
+    c.section("The datapath: the sums of all lanes.")
     datapath = datapath_of(family).build(c, config, operands)
     full = hold(c, config, datapath, enable)
     hold_enable.drive(datapath.finished & enable)

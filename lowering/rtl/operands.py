@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from daqkf.dialects.rpea import ArrayConfig
 from daqkf.hw_targets.numerics import ACTIVATION_BITS
 from daqkf.hw_targets.operands import OPERAND_BITS
-from daqkf.lowering.hdl.circuit import Circuit, Signal, concat, mux
+from daqkf.lowering.hdl.circuit import Circuit, Signal, concat, mux, named
 from daqkf.lowering.hdl.pipeline import delayed
 from daqkf.lowering.hdl.select import choose, index_bits
 
@@ -89,7 +89,7 @@ def build_fill_unit(config: ArrayConfig) -> Circuit:
     have tokens or features side by side, and where they are; `write` comes with a row. Rows of
     features come once for each token that a PE has of a tile, of which `round` is the number.
     """
-    c = Circuit("daqkf_fill")
+    c = Circuit("daqkf_fill", "fills the operand memories.")
     c.clock("clk")
     c.reset(c.input("rst", 1))
     bits = index_bits(config.operand_depth)
@@ -101,23 +101,25 @@ def build_fill_unit(config: ArrayConfig) -> Circuit:
     rounds = config.lanes // pes
     turn_bits = max(index_bits(pes), index_bits(items))
 
+    c.section("Which operand a row is for, and where its word stands.")
     turn = c.register("turn", turn_bits, reset=0)
     turn.drive(mux(begins, c.const(0, turn_bits), turn + 1), enable=begins | write)
     pe = turn[: index_bits(pes)] if pes > 1 else c.const(0, 1)
     whole = turn[: index_bits(items)].all()
     around = pe.eq(pes - 1)
-    ends = mux(tokens, around, whole)
+    ends = named(mux(tokens, around, whole), "word_ends")
 
     # Words of features go on where those of the tile before ended.
     place, reached = c.register("place", bits), c.register("reached", bits)
     following = place + mux(tokens, stride, c.const(1, bits))
-    moves = write & ends
+    moves = named(write & ends, "word_moves")
     wide = max(bits, tile.width)
     of_tokens = (operands.zext(wide) + tile.zext(wide))[:bits]
     opening = mux(tokens, of_tokens, mux(tile.any(), reached, operands))
     place.drive(mux(begins, opening, following), enable=begins | moves)
     reached.drive(following, enable=moves & ~tokens)
 
+    c.section("Operand words: tokens come as a whole, features gather.")
     # Features gather until a word is whole; tokens are one as they come.
     part = c.input("round", index_bits(rounds)) if rounds > 1 else None
     values = [

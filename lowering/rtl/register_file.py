@@ -11,7 +11,7 @@ and has no ports.
 from collections.abc import Callable, Mapping, Sequence
 from enum import IntEnum
 
-from daqkf.lowering.hdl.circuit import Circuit, Signal, concat, mux
+from daqkf.lowering.hdl.circuit import Circuit, Signal, concat, mux, named
 from daqkf.lowering.rtl.registers import (
     ADDRESS_BITS,
     REGISTER_BITS,
@@ -55,11 +55,12 @@ def build_register_file(registers: Sequence[Register], constants: Mapping[str, i
     A field that the hardware says is an input of its name; one that it sets is an input, too,
     and an output; others that a bus writes are outputs, those that trigger for one cycle.
     """
-    c = Circuit("daqkf_registers")
+    c = Circuit("daqkf_registers", "registers behind an AXI4-Lite slave.")
     c.clock("clk")
     c.reset(c.input("rst", 1))
     bus = {name: c.input(name, width) for name, width in INPUTS.items()}
 
+    c.section("The channels, each with a register for a transfer.")
     b_valid, r_valid = c.register("b_valid", 1, reset=0), c.register("r_valid", 1, reset=0)
     write, read = c.wire("write", 1), c.wire("read", 1)
     aw_full, (aw_address,) = _hold(c, bus, "aw", write, {"awaddr": "aw_address_low_unused"})
@@ -70,6 +71,7 @@ def build_register_file(registers: Sequence[Register], constants: Mapping[str, i
     b_valid.drive(write | (b_valid & ~bus["bready"]))
     r_valid.drive(read | (r_valid & ~bus["rready"]))
 
+    c.section("The registers and their fields.")
     mask = concat(*(strobes[n].replicate(BYTE_BITS) for n in reversed(range(REGISTER_BYTES))))
     written, read_word = c.const(0, 1), c.const(0, REGISTER_BITS)
     readable = c.const(0, 1)
@@ -84,7 +86,7 @@ def build_register_file(registers: Sequence[Register], constants: Mapping[str, i
         if entry.writable:
             writes = aw_index.eq(index)
             written = written | writes
-            enable = write & writes
+            enable = named(write & writes, f"writes_{entry.name}")
         fields = {
             field: _FIELDS[field.access](
                 c, port_of(entry, field), field, constants, (enable, _cut(data), _cut(mask))
@@ -94,6 +96,7 @@ def build_register_file(registers: Sequence[Register], constants: Mapping[str, i
         word = _word(c, fields)
         read_word = read_word | (word & reads.replicate(REGISTER_BITS))
 
+    c.section("The responses.")
     c.output("bresp", c.delay(_response(written), "b_response", enable=write))
     c.output("bvalid", b_valid)
     c.output("rdata", c.delay(read_word, "r_data", enable=read))

@@ -5,7 +5,7 @@
 
 from daqkf.dialects.rpea import ArrayConfig
 from daqkf.hw_targets.numerics import ACTIVATION_BITS, NORMALIZED_BITS
-from daqkf.lowering.hdl.circuit import Circuit, concat
+from daqkf.lowering.hdl.circuit import Circuit, concat, named
 from daqkf.lowering.hdl.pipeline import delayed
 from daqkf.lowering.hdl.select import choose, turns
 from daqkf.lowering.rtl import booth
@@ -22,11 +22,12 @@ def build_gate_unit(config: ArrayConfig) -> Circuit:
     Rows of results come and go as `rows.build_row_unit` has them: gates, and after each the values
     that it lets through.
     """
-    c = Circuit("daqkf_rows")
+    c = Circuit("daqkf_rows", "gates rows of results.")
     c.clock("clk")
     c.reset(c.input("rst", 1))
     row_start, ran, read = (c.input(name, 1) for name in ("row_start", "ran", "read"))
     row = c.input("row", config.row_bits)
+    c.section("The groups of a row that stream, gates and then what they let through.")
     groups, together = config.lanes // config.post_lanes, ACTIVATION_BITS * config.post_lanes
 
     streaming, present, first = (
@@ -34,10 +35,11 @@ def build_gate_unit(config: ArrayConfig) -> Circuit:
     )
     streaming.drive((row_start | streaming) & ~ran)
     part, final_part = turns(c, "part", groups, present)
-    holds = present & ~final_part
+    holds = named(present & ~final_part, "row_holds")
     present.drive((read & streaming) | holds)
     first.drive(row_start | (first ^ (present & final_part)))
 
+    c.section("The products of gates and values.")
     # The post unit may ask for the products later than they are there.
     early = rows_stages(config) - _GATING
     selected = choose(part, [row[low : low + together] for low in range(0, row.width, together)])

@@ -15,6 +15,7 @@ largest so far, then taken with it subtracted, and multiplied by 1; their expone
 snooped, go into the running sums. Both need one more ring.
 """
 
+from dataclasses import dataclass
 from itertools import pairwise
 
 from daqkf.dialects.rpea import ArrayConfig
@@ -24,7 +25,7 @@ from daqkf.hw_targets.numerics import (
     MEAN_FRACTION,
     NORMALIZED_BITS,
 )
-from daqkf.lowering.hdl.circuit import Circuit, Register, Signal, concat, mux
+from daqkf.lowering.hdl.circuit import Circuit, Signal, concat, mux, named
 from daqkf.lowering.hdl.pipeline import delayed
 from daqkf.lowering.hdl.select import choose, index_bits
 from daqkf.lowering.rtl import booth
@@ -59,81 +60,167 @@ def build_row_lane(config: ArrayConfig) -> Circuit:
     which begins with the `first`. Exponentials that are snooped meanwhile are in the total two
     cycles later, if `total_advance` says so after one.
     """
-    widths = RowWidths.of(config)
-    c = Circuit("daqkf_row_lane")
+    c = Circuit("daqkf_row_lane", "a lane of the row unit.")
     c.clock("clk")
-    streaming = c.input("streaming", 1)
-    valid = c.input("valid", 1)
-    summing = valid & ~streaming
-    values = {name: c.input(name, ACTIVATION_BITS) for name in ("snooped", "selected")}
-    exponent = c.input("exponent", EXPONENT_BITS)
-    groups = config.lanes // config.post_lanes
-    group, offset_group, stored = (
-        c.input(name, index_bits(groups)) for name in ("group", "offset_group", "stored")
-    )
-    store = c.input("store", 1)
-    gating = c.input("gating", 1) if config.gates else c.const(0, 1)
-    raising = c.input("raising", 1) if config.softmax else c.const(0, 1)
-    scaling = streaming & ~(gating | raising)
+    ports = _Ports.declare(c, config)
+    selected, held = _hold(c, config, ports)
+    scaled = _scale(c, ports, selected)
+    multiplicand = _multiplicand(c, config, ports, scaled, held)
+    c.section("The multiplication.")
+    u = c.delay(c.delay(scaled, "u"), "multiplier")
+    product = booth.multiply(c, c.delay(multiplicand, "multiplicand"), u, "product")
+    offset, steps = _read_offset(c, config, ports, held is not None)
+    total = _sum(c, config, ports, u, product, offset)
+    _shift_sums(c, config, ports, total, offset, steps)
+    c.finish()
+    return c
 
-    def only(signal: Signal, name: str, phase: Signal) -> Signal:
-        """The signal a cycle later, and 0 in another phase, so that an OR joins alternatives."""
-        register = c.register(name, signal.width, reset=0, clear=~phase)
-        register.drive(signal)
-        return register
 
-    selected = values["selected"]
-    held: list[Register] = []
-    if config.gates or config.softmax:
-        held = [c.register(f"held{n}", ACTIVATION_BITS) for n in range(groups)]
-        kept = selected
-        if config.softmax:
-            most = held[-1] & raising.replicate(ACTIVATION_BITS)
-            selected = kept.sext(ACTIVATION_BITS + 1) - most.sext(ACTIVATION_BITS + 1)
-            larger = ~selected[ACTIVATION_BITS]
-            if config.operand_depth:
-                larger = larger & ~c.input("absent", 1)
-            kept = mux(c.input("first", 1) | larger, kept, held[-1])
-        present = c.input("present", 1)
-        for register, before in zip(held, [kept, *held], strict=False):
-            register.drive(before, enable=present)
+@dataclass(frozen=True)
+class _Ports:
+    """The inputs of a lane that several of its parts read."""
 
-    value = only(values["snooped"], "snooped_value", summing).sext(selected.width)
-    value = value | only(selected, "selected_value", streaming)
+    streaming: Signal
+    valid: Signal
+    snooped: Signal
+    selected: Signal
+    exponent: Signal
+    group: Signal
+    offset_group: Signal
+    stored: Signal
+    store: Signal
+    gating: Signal
+    raising: Signal
+    scaling: Signal
+    """What streams is normalised."""
+
+    @classmethod
+    def declare(cls, c: Circuit, config: ArrayConfig) -> "_Ports":
+        streaming, valid = c.input("streaming", 1), c.input("valid", 1)
+        snooped, selected = (c.input(name, ACTIVATION_BITS) for name in ("snooped", "selected"))
+        exponent = c.input("exponent", EXPONENT_BITS)
+        bits = index_bits(_groups(config))
+        group, offset_group, stored = (
+            c.input(name, bits) for name in ("group", "offset_group", "stored")
+        )
+        store = c.input("store", 1)
+        gating = c.input("gating", 1) if config.gates else c.const(0, 1)
+        raising = c.input("raising", 1) if config.softmax else c.const(0, 1)
+        return cls(
+            streaming=streaming,
+            valid=valid,
+            snooped=snooped,
+            selected=selected,
+            exponent=exponent,
+            group=group,
+            offset_group=offset_group,
+            stored=stored,
+            store=store,
+            gating=gating,
+            raising=raising,
+            scaling=named(streaming & ~(gating | raising), "scaling"),
+        )
+
+
+def _groups(config: ArrayConfig) -> int:
+    return config.lanes // config.post_lanes
+
+
+def _only(c: Circuit, signal: Signal, name: str, phase: Signal) -> Signal:
+    """The signal a cycle later, and 0 in another phase, so that an OR joins alternatives."""
+    register = c.register(name, signal.width, reset=0, clear=~phase)
+    register.drive(signal)
+    return register
+
+
+def _hold(c: Circuit, config: ArrayConfig, ports: _Ports) -> tuple[Signal, Signal | None]:
+    """The selected value, less the largest one of its token while `raising`; and the one of
+    `groups` before, or the largest so far, for gates and softmaxes."""
+    selected = ports.selected
+    if not (config.gates or config.softmax):
+        return selected, None
+    c.section("Values that are held for a gate, or the largest ones of a softmax.")
+    held = [c.register(f"held{n}", ACTIVATION_BITS) for n in range(_groups(config))]
+    kept = selected
+    if config.softmax:
+        most = named(held[-1] & ports.raising.replicate(ACTIVATION_BITS), "most")
+        selected = kept.sext(ACTIVATION_BITS + 1) - most.sext(ACTIVATION_BITS + 1)
+        selected = named(selected, "difference")
+        larger = ~selected[ACTIVATION_BITS]
+        if config.operand_depth:
+            larger = larger & ~c.input("absent", 1)
+        kept = mux(c.input("first", 1) | larger, kept, held[-1])
+    present = c.input("present", 1)
+    for register, before in zip(held, [kept, *held], strict=False):
+        register.drive(before, enable=present)
+    return selected, held[-1]
+
+
+def _scale(c: Circuit, ports: _Ports, selected: Signal) -> Signal:
+    """u: the value times 2 to its exponent, of what is snooped or what streams."""
+    c.section("The value, scaled by its exponent.")
+    summing = ports.valid & ~ports.streaming
+    value = _only(c, ports.snooped, "snooped_value", summing).sext(selected.width)
+    value = named(value | _only(c, selected, "selected_value", ports.streaming), "value")
     shifts = range(1 << EXPONENT_BITS)
     options = [concat(value, c.const(0, n)) if n else value for n in shifts]
-    scaled = choose(exponent, [fitted(option, SCALED_BITS) for option in options])
-    u = c.delay(scaled, "u")
+    scaled = choose(ports.exponent, [fitted(option, SCALED_BITS) for option in options])
+    return named(scaled, "scaled")
 
+
+def _multiplicand(
+    c: Circuit, config: ArrayConfig, ports: _Ports, scaled: Signal, held: Signal | None
+) -> Signal:
+    """What u is multiplied by: itself while it is summed, its factor, its gate, or 1."""
+    c.section("The multiplicand: u itself, the factor of its token, a gate, or 1.")
     bits = SOLUTION["factor"]
-    factors = c.memory("factors", groups, bits, style="distributed")
-    factors.write(stored, c.input("factor", bits), store)
-    factor = only(factors.read(group, c.const(1, 1), "factor_row"), "streaming_factor", scaling)
-    multiplicand = only(scaled, "summing_u", ~streaming).sext(bits + 1) | factor.zext(bits + 1)
-    if config.gates:
-        gate = only(c.delay(held[-1], "gate"), "streaming_gate", gating)
+    factors = c.memory("factors", _groups(config), bits, style="distributed")
+    factors.write(ports.stored, c.input("factor", bits), ports.store)
+    factor = factors.read(ports.group, c.const(1, 1), "factor_row")
+    factor = _only(c, factor, "streaming_factor", ports.scaling)
+    own = _only(c, scaled, "summing_u", ~ports.streaming)
+    multiplicand = own.sext(bits + 1) | factor.zext(bits + 1)
+    if config.gates and held is not None:
+        gate = _only(c, c.delay(held, "gate"), "streaming_gate", ports.gating)
         multiplicand = multiplicand | gate.sext(bits + 1)
     if config.softmax:
-        multiplicand = multiplicand | raising.zext(bits + 1)
-    multiplicand = c.delay(multiplicand, "multiplicand")
-    u = c.delay(u, "multiplier")
-    product = booth.multiply(c, multiplicand, u, "product")
+        multiplicand = multiplicand | ports.raising.zext(bits + 1)
+    return multiplicand
 
+
+def _read_offset(
+    c: Circuit, config: ArrayConfig, ports: _Ports, passes: bool
+) -> tuple[Signal, Signal]:
+    """The token's offset and, two cycles later, its steps.
+
+    Where products `pass` as they are, these have one step and no offset.
+    """
+    c.section("The offset of a token, and the steps of its shift.")
     bits, steps_bits = SOLUTION["offset"], SOLUTION["steps"]
-    offsets = c.memory("offsets", groups, bits + steps_bits, style="distributed")
+    offsets = c.memory("offsets", _groups(config), bits + steps_bits, style="distributed")
     row = concat(c.input("steps", steps_bits), c.input("offset", bits))
-    offsets.write(stored, row, store)
-    row = offsets.read(offset_group, c.const(1, 1), "offset_row")
-    offset = only(row[:bits], "streaming_offset", scaling)
+    offsets.write(ports.stored, row, ports.store)
+    row = offsets.read(ports.offset_group, c.const(1, 1), "offset_row")
+    offset = _only(c, row[:bits], "streaming_offset", ports.scaling)
     steps = c.delay(row[bits:], "steps1")
-    if held:
-        # Products as they are.
-        steps = mux(gating | raising, c.const(1, steps_bits), steps)
-    steps = c.delay(steps, "steps2")
+    if passes:
+        steps = mux(ports.gating | ports.raising, c.const(1, steps_bits), steps)
+    return offset, c.delay(steps, "steps2")
 
-    # The sums so far, at the end of the ring, unless there are none.
+
+def _sum(
+    c: Circuit,
+    config: ArrayConfig,
+    ports: _Ports,
+    u: Signal,
+    product: Signal,
+    offset: Signal,
+) -> Signal:
+    """The rings of Σu and Σu², unless there are none so far; the latest sum of products."""
+    widths = RowWidths.of(config)
+    c.section("The rings of the running sums.")
     fresh, advance, unload = (c.input(name, 1) for name in ("fresh", "advance", "unload"))
-    adds = ~(fresh | streaming | unload)
+    adds = named(~(fresh | ports.streaming | unload), "adds")
 
     def ring(
         name: str,
@@ -144,7 +231,7 @@ def build_row_lane(config: ArrayConfig) -> Circuit:
         other: Signal | None = None,
     ) -> Signal:
         """The first register of a ring; `other` is 0 while it has a sum to go on from."""
-        parts = [c.register(f"{name}{n}", width) for n in range(groups)]
+        parts = [c.register(f"{name}{n}", width) for n in range(_groups(config))]
         following = c.input(f"next_{name}", width)
         addend = (parts[-1] & adds.replicate(width)) | (following & unload.replicate(width))
         addend = addend | other.sext(width) if other is not None else addend
@@ -156,23 +243,35 @@ def build_row_lane(config: ArrayConfig) -> Circuit:
 
     if config.softmax:
         early = delayed(c, u, "summed_u", _MULTIPLYING - 1)
-        summed_u = c.register("summed_value", u.width, reset=0, clear=streaming & ~valid)
-        summed_u.drive(mux(streaming, values["snooped"].sext(u.width), early))
+        summed_u = c.register(
+            "summed_value", u.width, reset=0, clear=ports.streaming & ~ports.valid
+        )
+        summed_u.drive(mux(ports.streaming, ports.snooped.sext(u.width), early))
         ring("total", widths.total, summed_u, ~(fresh | unload), c.input("total_advance", 1))
     else:
         ring("total", widths.total, delayed(c, u, "summed_u", _MULTIPLYING), adds, advance)
     # What is below the multiples of u·g only has the offset.
-    total = ring("squares", widths.squares, product, adds, advance, offset[MEAN_FRACTION:])
-    total = total[: bits + 1 - MEAN_FRACTION]
-    low = c.delay(offset[:MEAN_FRACTION], "offset_low")
+    return ring("squares", widths.squares, product, adds, advance, offset[MEAN_FRACTION:])
 
+
+def _shift_sums(
+    c: Circuit,
+    config: ArrayConfig,
+    ports: _Ports,
+    total: Signal,
+    offset: Signal,
+    steps: Signal,
+) -> None:
+    """The port of normalised sums, 0 unless they stream."""
+    c.section("The sum for the post unit.")
+    bits = SOLUTION["offset"]
+    low = c.delay(offset[:MEAN_FRACTION], "offset_low")
     amounts = [SHIFT_STEP * n for n in range(MAX_STEPS + 1)]
-    sums = concat(total, low).sext(max(bits + 1, amounts[-1] + NORMALIZED_BITS))
+    sums = concat(total[: bits + 1 - MEAN_FRACTION], low)
+    sums = named(sums.sext(max(bits + 1, amounts[-1] + NORMALIZED_BITS)), "unshifted")
     sums = choose(steps, [sums[amount : amount + NORMALIZED_BITS] for amount in amounts])
     if config.operand_depth:
         # So far below the largest one that there is no exponential.
         least = c.const(1 << (NORMALIZED_BITS - 1), NORMALIZED_BITS)
         sums = mux(c.input("absent_sums", 1), least, sums)
-    c.output("sums", only(sums, "normalized", streaming))
-    c.finish()
-    return c
+    c.output("sums", _only(c, sums, "normalized", ports.streaming))

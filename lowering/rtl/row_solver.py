@@ -10,6 +10,7 @@ the next step adds. Either way a step is one addition, and its result's sign is 
 or the quotient. What it computes is `numerics.normalize`, and the quotients of `numerics.shares`.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from daqkf.dialects.rpea import ArrayConfig
@@ -22,7 +23,7 @@ from daqkf.hw_targets.numerics import (
     NORMALIZED_FRACTION,
     SHARE_LOG_COUNT,
 )
-from daqkf.lowering.hdl.circuit import Circuit, Signal, concat, mux, named
+from daqkf.lowering.hdl.circuit import Circuit, Register, Signal, concat, mux, named
 from daqkf.lowering.hdl.select import choose, index_bits
 from daqkf.lowering.rtl.booth import add
 
@@ -88,126 +89,229 @@ def build_row_solver(config: ArrayConfig) -> Circuit:
     2^SHARE_LOG_COUNT, and the offset is 0.
     """
     widths = RowWidths.of(config)
-    c = Circuit("daqkf_row_solver")
+    c = Circuit("daqkf_row_solver", "solves the normalisation of a token.")
     c.clock("clk")
     c.reset(c.input("rst", 1))
     start, count = c.input("start", 1), c.input("count", widths.count)
     total, squares = c.input("total", widths.total), c.input("squares", widths.squares)
+    steps = _Steps.count(c, config, start)
+    count_bit, total_bit = _select_bits(c, widths, steps, count, total)
+    mean = _divide_mean(c, config, steps, count, total_bit)
+    variance = _multiply_variance(c, widths, steps, (total, squares), (count_bit, total_bit))
+    less = _take_root(c, config, steps, variance, total, count_bit)
+    _divide_factor(c, steps, mean, less)
+    c.finish()
+    return c
 
-    # Three phases, in each of which a counter goes up to 0; the last one then goes on. Shares only
-    # need this one.
-    summing, rooting, dividing = (
-        c.register(name, 1, reset=0) for name in ("summing", "rooting", "dividing")
-    )
-    sharing, solve = c.const(0, 1), start
-    if config.softmax:
-        shares = c.input("shares", 1)
-        sharing, solve = c.delay(start & shares, "sharing", reset=0), start & ~shares
-    bits = 1 + max(widths.total, _EXPONENT_MAX + SHIFT_STEP).bit_length()
-    counter = c.register("counter", bits, reset=0)
-    below = counter[bits - 1]
-    following: Signal = counter + 1
-    for condition, cycles in (
-        (solve, widths.total),
-        (summing & ~below, widths.root),
-        (rooting & ~below, widths.count),
-        *([(sharing, SHARE_LOG_COUNT + 1)] if config.softmax else []),
-    ):
-        following = mux(condition, c.const(-cycles, bits), following)
-    counter.drive(following)
-    summing.drive(solve | (summing & below))
-    rooting.drive((summing & ~below) | (rooting & below))
-    began = {
-        name: c.delay(phase, f"was_{name}", reset=0)
-        for name, phase in (("summing", summing), ("rooting", rooting), ("dividing", dividing))
-    }
-    early = summing | rooting
 
-    # Highest bits first, those of the count beside the last ones of the total.
-    number = (~counter)[: index_bits(widths.total)]
+@dataclass(frozen=True)
+class _Steps:
+    """Three phases, in each of which a counter goes up to 0; the last one then goes on.
+
+    Shares only need the last one.
+    """
+
+    summing: Register
+    """The mean's bits, and the variance."""
+    rooting: Register
+    dividing: Register
+    began: Mapping[str, Register]
+    """The phases a cycle ago."""
+    sharing: Signal
+    """Pulses when shares begin."""
+    counter: Register
+    below: Signal
+    """The counter is negative."""
+    first: Signal
+    """It is the first cycle of all."""
+    number: Signal
+    """Of the bit whose turn it is, the highest ones first."""
+    early: Signal
+    """It is one of the first two phases."""
+
+    @classmethod
+    def count(cls, c: Circuit, config: ArrayConfig, start: Signal) -> "_Steps":
+        """The counter and the registers of the phases; `dividing` is to be driven."""
+        c.section("The phases, each of as many cycles as the counter goes up to 0.")
+        widths = RowWidths.of(config)
+        summing, rooting, dividing = (
+            c.register(name, 1, reset=0) for name in ("summing", "rooting", "dividing")
+        )
+        sharing, solve = c.const(0, 1), start
+        if config.softmax:
+            shares = c.input("shares", 1)
+            sharing, solve = c.delay(start & shares, "sharing", reset=0), start & ~shares
+            solve = named(solve, "solve")
+        bits = 1 + max(widths.total, _EXPONENT_MAX + SHIFT_STEP).bit_length()
+        counter = c.register("counter", bits, reset=0)
+        below = counter[bits - 1]
+        summed, rooted = (
+            named(phase & ~below, f"{phase.name}_ends") for phase in (summing, rooting)
+        )
+        following: Signal = counter + 1
+        for condition, cycles in (
+            (solve, widths.total),
+            (summed, widths.root),
+            (rooted, widths.count),
+            *([(sharing, SHARE_LOG_COUNT + 1)] if config.softmax else []),
+        ):
+            following = mux(condition, c.const(-cycles, bits), following)
+        counter.drive(following)
+        summing.drive(solve | (summing & below))
+        rooting.drive(summed | (rooting & below))
+        began = {
+            phase.name: c.delay(phase, f"was_{phase.name}", reset=0)
+            for phase in (summing, rooting, dividing)
+        }
+        first = named(summing & ~began["summing"], "first_step")
+        number = named((~counter)[: index_bits(widths.total)], "bit_number")
+        return cls(
+            summing=summing,
+            rooting=rooting,
+            dividing=dividing,
+            began=began,
+            sharing=sharing,
+            counter=counter,
+            below=below,
+            first=first,
+            number=number,
+            early=named(summing | rooting, "early"),
+        )
+
+
+def _select_bits(
+    c: Circuit, widths: RowWidths, steps: _Steps, count: Signal, total: Signal
+) -> tuple[Signal, Signal]:
+    """Bits of the count and of the total: highest first, those of the count beside the total's
+    last ones."""
     counts = [count[n] for n in range(widths.count)]
     counts += [c.const(0, 1)] * (widths.total - widths.count)
-    count_bit = choose(number, counts) & below
-    total_bit = choose(number, [total[n] for n in range(widths.total)]) & summing & below
+    count_bit = choose(steps.number, counts) & steps.below
+    total_bit = choose(steps.number, [total[n] for n in range(widths.total)])
+    total_bit = total_bit & steps.summing & steps.below
+    return named(count_bit, "count_bit"), named(total_bit, "total_bit")
 
-    # The mean: the total's sign, then its other bits and those of the fraction against the count.
-    width = widths.count
-    rest = c.register("mean_rest", width, reset=0, clear=~early)
-    first = summing & ~began["summing"]
-    less = ~rest[width - 1] & ~first
+
+def _divide_mean(
+    c: Circuit, config: ArrayConfig, steps: _Steps, count: Signal, total_bit: Signal
+) -> Signal:
+    """The mean: the total's sign, then its other bits and those of the fraction against the count.
+
+    The remainder is not restored.
+    """
+    c.section("The mean, bit by bit.")
+    widths, width = RowWidths.of(config), count.width
+    rest = c.register("mean_rest", width, reset=0, clear=~steps.early)
+    less = named(~rest[width - 1] & ~steps.first, "mean_less")
     term = mux(
-        first,
+        steps.first,
         concat(total_bit.replicate(width - 1), c.const(0, 1)),
         count ^ less.replicate(width),
     )
-    rest.drive(add(concat(rest[: width - 1], total_bit), term, less))
+    rest.drive(add(concat(rest[: width - 1], total_bit), term, less, "mean_rest"))
     mean = c.register(
         "mean",
         _MEAN_BITS,
         reset=0 if config.softmax else None,
-        clear=sharing if config.softmax else None,
+        clear=steps.sharing if config.softmax else None,
     )
-    fraction = below & counter.ult((1 << bits) - widths.root + MEAN_FRACTION)
+    last = (1 << steps.counter.width) - widths.root + MEAN_FRACTION
+    fraction = steps.below & steps.counter.ult(last)
     mean.drive(
-        concat(mean[: _MEAN_BITS - 1], ~rest[width - 1]), enable=summing | (rooting & fraction)
+        concat(mean[: _MEAN_BITS - 1], ~rest[width - 1]),
+        enable=steps.summing | (steps.rooting & fraction),
     )
+    return mean
 
-    # N·Σu² - (Σu)².
-    step = c.register("step", widths.squares + 1, reset=0, clear=~summing)
+
+def _multiply_variance(
+    c: Circuit,
+    widths: RowWidths,
+    steps: _Steps,
+    sums: tuple[Signal, Signal],
+    bits: tuple[Signal, Signal],
+) -> Signal:
+    """N·Σu² - (Σu)² by Horner's scheme, of the sums and the bits of the count and the total."""
+    c.section("The variance: the count times the squares less the total times itself.")
+    (total, squares), (count_bit, total_bit) = sums, bits
+    step = c.register("step", widths.squares + 1, reset=0, clear=~steps.summing)
     added = squares.zext(step.width) & count_bit.replicate(step.width)
     taken = total.sext(step.width) & total_bit.replicate(step.width)
     # The total's sign counts the other way.
-    step.drive(add(added, taken ^ (~first).replicate(step.width), ~first))
-    variance = c.register("variance", 2 * widths.root, reset=0, clear=~early)
+    other = ~steps.first
+    step.drive(add(added, taken ^ other.replicate(step.width), other, "step"))
+    variance = c.register("variance", 2 * widths.root, reset=0, clear=~steps.early)
     doubled = concat(variance[: variance.width - 1], c.const(0, 1))
-    variance.drive(doubled + fitted(step, variance.width), enable=summing)
+    variance.drive(doubled + fitted(step, variance.width), enable=steps.summing)
+    return variance
 
-    # The root by pairs of the variance's bits, and the quotient by the count's.
+
+def _take_root(
+    c: Circuit,
+    config: ArrayConfig,
+    steps: _Steps,
+    variance: Signal,
+    total: Signal,
+    count_bit: Signal,
+) -> Signal:
+    """The root by pairs of the variance's bits, then the quotient by the count's.
+
+    Whether the remainder is not negative, which is the next bit.
+    """
+    c.section("The root of the variance, and the remainder of the division by it.")
+    widths = RowWidths.of(config)
     width = widths.root + 2
-    root = c.register("root", widths.root, reset=0, clear=~(rooting | sharing | dividing))
-    rest = c.register("rest", width, reset=0, clear=~((rooting & below) | dividing))
-    less = ~rest[width - 1]
-    root_bit = less & began["rooting"]
+    rooting, dividing = steps.rooting, steps.dividing
+    busy = rooting | steps.sharing | dividing
+    root = c.register("root", widths.root, reset=0, clear=~busy)
+    going = (rooting & steps.below) | dividing
+    rest = c.register("rest", width, reset=0, clear=~going)
+    less = named(~rest[width - 1], "less")
+    root_bit = named(less & steps.began["rooting"], "root_bit")
     trial = concat(root, root_bit, ~less, c.const(1, 1))[:width] & rooting.replicate(width)
     trial = trial | (root.zext(width) & dividing.replicate(width))
     pairs = [variance[2 * n : 2 * n + 2] for n in range(widths.root)]
-    rooted = concat(rest[: width - 2], choose(number[: index_bits(widths.root)], pairs))
-    divided = concat(rest[: width - 1], count_bit)
-    rest.drive(add(mux(rooting, rooted, divided), trial ^ less.replicate(width), less))
+    pair = choose(steps.number[: index_bits(widths.root)], pairs)
+    rooted, divided = concat(rest[: width - 2], pair), concat(rest[: width - 1], count_bit)
+    rest.drive(add(mux(rooting, rooted, divided), trial ^ less.replicate(width), less, "rest"))
     # At the end at least 1.
     seen = c.register("root_seen", 1, reset=0)
     seen.drive((seen | root_bit) & rooting)
-    root_bit = root_bit | ~(below | seen)
-    following = concat(root[: widths.root - 1], root_bit)
+    following = concat(root[: widths.root - 1], root_bit | ~(steps.below | seen))
     if config.softmax:
         # All exponentials may be 0.
         divisor = fitted(total, widths.root) | (~total.any()).zext(widths.root)
-        following = mux(sharing, divisor, following)
-    root.drive(following, enable=rooting | sharing)
+        following = mux(steps.sharing, divisor, following)
+    root.drive(following, enable=rooting | steps.sharing)
+    return less
 
-    # As many bits of the quotient as the factor has, with the offset's product beside it; then both
-    # go up until the shift, of which the counter knows, has only whole steps.
+
+def _divide_factor(c: Circuit, steps: _Steps, mean: Signal, less: Signal) -> None:
+    """As many bits of the quotient as the factor has, with the offset's product beside it; then
+    both go up until the shift, of which the counter knows, has only whole steps."""
+    c.section("The factor, which is the quotient, and the offset, its product with the mean.")
+    dividing = steps.dividing
     factor = c.register("factor", SOLUTION["factor"], reset=0, clear=~dividing)
     offset = c.register("offset", SOLUTION["offset"], reset=0, clear=~dividing)
-    found = factor[FACTOR_BITS - 1 :].any()
+    found = named(factor[FACTOR_BITS - 1 :].any(), "factor_found")
     # It is one ahead of k.
-    shift = named(counter - (1 + NORMALIZED_FRACTION - MEAN_FRACTION), "shift_unused")
-    none = shift[bits - 1]
-    solved = dividing & found & (none | ~shift[:_STEP_BITS].any())
-    dividing.drive((rooting & ~below) | sharing | (dividing & ~solved))
-    going = began["dividing"] & ~solved
-    quotient_bit = less & ~found
+    ahead = 1 + NORMALIZED_FRACTION - MEAN_FRACTION
+    shift = named(steps.counter - ahead, "shift_unused")
+    none = shift[shift.width - 1]
+    whole = none | ~shift[:_STEP_BITS].any()
+    solved = named(dividing & found & whole, "solution_found")
+    rooted = steps.rooting & ~steps.below
+    dividing.drive(rooted | steps.sharing | (dividing & ~solved))
+    going = named(steps.began["dividing"] & ~solved, "going")
+    quotient_bit = named(less & ~found, "quotient_bit")
     factor.drive(concat(factor[: factor.width - 1], quotient_bit), enable=going)
     product = mean.sext(offset.width) & quotient_bit.replicate(offset.width)
     offset.drive(concat(offset[: offset.width - 1], c.const(0, 1)) - product, enable=going)
-    steps = shift[_STEP_BITS : _STEP_BITS + SOLUTION["steps"]]
-
+    whole_steps = shift[_STEP_BITS : _STEP_BITS + SOLUTION["steps"]]
     c.output("solved", solved)
     c.output("factor", factor)
     c.output("offset", offset)
-    c.output("steps", steps & (~none).replicate(steps.width))
-    c.finish()
-    return c
+    c.output("steps", whole_steps & (~none).replicate(whole_steps.width))
 
 
 def fitted(value: Signal, width: int) -> Signal:

@@ -10,13 +10,13 @@ the rows are read three times, and what is divided by is what came out of the po
 that only gates has the smaller unit of `row_gates`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from daqkf.dialects.rpea import ArrayConfig
 from daqkf.hw_targets.numerics import ACTIVATION_BITS, EXPONENT_BITS, SHARE_LOG_COUNT
 from daqkf.hw_targets.words import chain_row
-from daqkf.lowering.hdl.circuit import Circuit, Signal, concat, mux
+from daqkf.lowering.hdl.circuit import Circuit, Register, Signal, Wire, concat, mux, named
 from daqkf.lowering.hdl.pipeline import delayed
 from daqkf.lowering.hdl.select import choose, index_bits, turns
 from daqkf.lowering.rtl.post import result_stages, rows_stages
@@ -37,132 +37,245 @@ def build_row_unit(config: ArrayConfig) -> Circuit:
     written while it is `raising` are only exponentials. Of a program that `attends`, only the
     first `tokens` keys of each group are there.
     """
-    c = Circuit("daqkf_rows")
+    c = Circuit("daqkf_rows", "works on rows of results.")
     c.clock("clk")
     rst = c.input("rst", 1)
     c.reset(rst)
-    start, row_start, ran = (c.input(name, 1) for name in ("start", "row_start", "ran"))
-    read, row = c.input("read", 1), c.input("row", config.row_bits)
-    groups, together = config.lanes // config.post_lanes, ACTIVATION_BITS * config.post_lanes
-    values, values_valid = c.input("values", together), c.input("values_valid", 1)
-    exponents = {name: c.input(f"{name}_exponent", EXPONENT_BITS) for name in ("row", "values")}
-    widths = RowWidths.of(config)
-    count = c.input("outputs", index_bits(config.result_depth + 1))
-    count = count.zext(max(count.width, widths.count))[: widths.count]
-    gating = c.input("gates", 1) if config.gates else c.const(0, 1)
-    late = _comparing(config)
-
-    # The groups of what is summed, or of what streams: never both at once.
-    streaming, present = (c.register(name, 1, reset=0) for name in ("streaming", "present"))
-    summed = delayed(c, values_valid & ~streaming, "summed", SUMMING, reset=0)
-    part, final_part = turns(c, "part", groups, present | summed)
-    passed = present & final_part
-    holds = present & ~final_part
-    present.drive((read & streaming) | holds)
-
-    # Lane after lane is solved, once the last values are in the sums: the first of each group, then
-    # the second ones, as they come out of the rings.
-    solve, solved = c.wire("solve", 1), c.wire("solved", 1)
-    solving, final_group = turns(c, "solving", groups, solved)
-    lane, final_lane = turns(c, "lane", config.post_lanes, solved & final_group)
-    complete = solved & final_group & final_lane
-
-    begins = delayed(c, row_start, "settled", SUMMING, reset=0)
-    softmax = _Softmax.absent(c)
+    ports = _Ports.declare(c, config)
+    progress = _Progress.follow(c, config, ports)
+    softmax = progress.softmax
+    modes, silent = _modes(c, config, ports, progress)
+    lanes = _place_lanes(c, config, ports, progress, modes)
+    count = ports.count
     if config.softmax:
-        softmax = _Softmax.build(c, config, begins, ran, streaming, read, passed, complete)
         count = mux(softmax.runs, c.const(1 << SHARE_LOG_COUNT, count.width), count)
-    unsolved = gating | softmax.runs
-    streams = (begins & unsolved) | (complete & ~softmax.runs)
-    solve.drive((begins & ~unsolved) | softmax.raised | (solved & ~complete))
-    streaming.drive((streams | streaming) & ~ran)
-    fresh = c.register("fresh", 1, reset=0)
-    started = delayed(c, start, "started", SUMMING, reset=0) | softmax.scoring
-    fresh.drive((started | fresh) & ~((summed & final_part) | softmax.first_raised))
-
-    # Of each two rows of gates, or of the rows with the same keys.
-    modes: dict[str, Signal] = {}
-    silent = softmax.scoring
-    if config.gates or config.softmax:
-        first = c.register("first", 1, reset=0)
-        first.drive(mux(passed, gating & ~first, first) | begins | softmax.opens)
-        silent = silent | (gating & first)
-        modes["present"] = delayed(c, present, "selected_present", late, reset=0)
-        if config.gates:
-            modes["gating"] = gating
-        if config.softmax:
-            returned = c.delay(values_valid & softmax.raising, "returned", reset=0)
-            modes |= {
-                "raising": softmax.raising,
-                "first": delayed(c, first, "selected_first", late),
-                **_absence(c, config, softmax, read, late),
-                "total_advance": summed | solved | returned,
-            }
-
-    # The rows: each stays for its groups.
-    selected = choose(part, [row[low : low + together] for low in range(0, row.width, together)])
-    selected = delayed(c, selected, "selected", late)
-    exponent = delayed(c, exponents["row"], "selected_exponent", late)
-    exponent = c.delay(mux(streaming, exponent, exponents["values"]), "exponent")
-    row_lane = build_row_lane(config)
-    common = {
-        **modes,
-        "streaming": streaming,
-        "exponent": exponent,
-        "group": delayed(c, part, "selected_part", late),
-        "offset_group": delayed(c, part, "offset_part", OFFSET_READING + late),
-        "stored": solving,
-        "fresh": fresh,
-        "advance": summed | streaming | solved,
-        "unload": solved,
-        "valid": values_valid,
-    }
-    solution = {name: c.wire(name, bits) for name, bits in SOLUTION.items()}
-    sums = {"total": widths.total, "squares": widths.squares}
-    following = {f"next_{name}": c.const(0, bits) for name, bits in sums.items()}
-    lanes: list[Mapping[str, Signal]] = []
-    # From the last one on, as each unloads into the one before.
-    for v in reversed(range(config.post_lanes)):
-        low = ACTIVATION_BITS * v
-        own = c.instance(
-            f"lane{v}",
-            row_lane,
-            clk=c.clk,
-            **common,
-            **solution,
-            **following,
-            store=solved & lane.eq(v),
-            snooped=values[low : low + ACTIVATION_BITS],
-            selected=selected[low : low + ACTIVATION_BITS],
-        )
-        following = {f"next_{name}": own[name] for name in sums}
-        lanes.append(own)
+    c.section("The solver, for one token at a time.")
     solver = c.instance(
         "solver",
         build_row_solver(config),
         clk=c.clk,
         rst=rst,
-        start=solve,
+        start=progress.solve,
         count=count,
         **({"shares": softmax.runs} if config.softmax else {}),
-        **{name: lanes[-1][name] for name in sums},
+        **{name: lanes.outputs[-1][name] for name in ("total", "squares")},
     )
-    solved.drive(solver["solved"])
-    for name, wire in solution.items():
+    progress.solved.drive(solver["solved"])
+    for name, wire in lanes.solution.items():
         wire.drive(solver[name])
 
-    c.output("streaming", streaming)
-    c.output("streams", streams)
-    c.output("holds", holds)
-    c.output("wants", streaming & ~holds & ~softmax.read)
-    early = late + NORMALIZING - rows_stages(config)
-    c.output("valid", delayed(c, present & ~silent, "valid", early, reset=0))
-    c.output("sums", concat(*(own["sums"] for own in lanes)))
+    c.section("What the array and the post unit are told.")
+    c.output("streaming", progress.streaming)
+    c.output("streams", progress.streams)
+    c.output("holds", progress.holds)
+    c.output("wants", progress.streaming & ~progress.holds & ~softmax.read)
+    early = _comparing(config) + NORMALIZING - rows_stages(config)
+    c.output("valid", delayed(c, progress.present & ~silent, "valid", early, reset=0))
+    c.output("sums", concat(*(own["sums"] for own in lanes.outputs)))
     if config.softmax:
         c.output("raising", softmax.raising)
         c.output("rewind", softmax.rewind)
     c.finish()
     return c
+
+
+@dataclass(frozen=True)
+class _Ports:
+    """The inputs of the unit but for those of a softmax."""
+
+    start: Signal
+    row_start: Signal
+    ran: Signal
+    read: Signal
+    row: Signal
+    values: Signal
+    values_valid: Signal
+    exponents: Mapping[str, Signal]
+    """Of the row that is read, and of the values that leave the post unit."""
+    count: Signal
+    """N."""
+    gating: Signal
+
+    @classmethod
+    def declare(cls, c: Circuit, config: ArrayConfig) -> "_Ports":
+        start, row_start, ran = (c.input(name, 1) for name in ("start", "row_start", "ran"))
+        read, row = c.input("read", 1), c.input("row", config.row_bits)
+        values = c.input("values", ACTIVATION_BITS * config.post_lanes)
+        values_valid = c.input("values_valid", 1)
+        exponents = {name: c.input(f"{name}_exponent", EXPONENT_BITS) for name in ("row", "values")}
+        count, width = c.input("outputs", index_bits(config.result_depth + 1)), _count_bits(config)
+        count = count.zext(max(count.width, width))[:width]
+        gating = c.input("gates", 1) if config.gates else c.const(0, 1)
+        return cls(start, row_start, ran, read, row, values, values_valid, exponents, count, gating)
+
+
+def _count_bits(config: ArrayConfig) -> int:
+    return RowWidths.of(config).count
+
+
+@dataclass(frozen=True)
+class _Progress:
+    """What the unit is at: summing values, solving tokens, or streaming rows."""
+
+    streaming: Register
+    present: Register
+    """A row is there, of which a group streams."""
+    part: Signal
+    """The group that streams or is summed."""
+    summed: Signal
+    """A group is added to the sums."""
+    passed: Signal
+    """The last group of a row streams."""
+    holds: Signal
+    begins: Signal
+    """Pulses when the last values are in the sums."""
+    streams: Signal
+    fresh: Signal
+    """The next values are the first to be summed."""
+    solve: Wire
+    solved: Wire
+    solving: Signal
+    """The group of the lane that is solved."""
+    lane: Signal
+    """That lane."""
+    softmax: "_Softmax"
+
+    @classmethod
+    def follow(cls, c: Circuit, config: ArrayConfig, ports: _Ports) -> "_Progress":
+        """The control of the unit; `solved` is to be driven."""
+        c.section("The groups of what is summed, or of what streams: never both at once.")
+        groups = config.lanes // config.post_lanes
+        streaming, present = (c.register(name, 1, reset=0) for name in ("streaming", "present"))
+        summed = delayed(c, ports.values_valid & ~streaming, "summed", SUMMING, reset=0)
+        part, final_part = turns(c, "part", groups, present | summed)
+        passed = named(present & final_part, "passed")
+        holds = named(present & ~final_part, "row_holds")
+        present.drive((ports.read & streaming) | holds)
+
+        # Lane after lane is solved, once the last values are in the sums: the first of each group,
+        # then the second ones, as they come out of the rings.
+        c.section("The token that is solved.")
+        solve, solved = c.wire("solve", 1), c.wire("solved", 1)
+        solving, final_group = turns(c, "solving", groups, solved)
+        group_solved = named(solved & final_group, "group_solved")
+        lane, final_lane = turns(c, "lane", config.post_lanes, group_solved)
+        complete = named(group_solved & final_lane, "complete")
+
+        begins = delayed(c, ports.row_start, "settled", SUMMING, reset=0)
+        softmax = _Softmax.absent(c)
+        if config.softmax:
+            softmax = _Softmax.build(c, config, ports, begins, streaming, passed, complete)
+        c.section("Whether rows stream, and whether sums begin.")
+        unsolved = named(ports.gating | softmax.runs, "unsolved")
+        streams = named((begins & unsolved) | (complete & ~softmax.runs), "rows_stream")
+        solve.drive((begins & ~unsolved) | softmax.raised | (solved & ~complete))
+        streaming.drive((streams | streaming) & ~ports.ran)
+        fresh = c.register("fresh", 1, reset=0)
+        started = delayed(c, ports.start, "started", SUMMING, reset=0) | softmax.scoring
+        fresh.drive((started | fresh) & ~((summed & final_part) | softmax.first_raised))
+        return cls(
+            streaming=streaming,
+            present=present,
+            part=part,
+            summed=summed,
+            passed=passed,
+            holds=holds,
+            begins=begins,
+            streams=streams,
+            fresh=fresh,
+            solve=solve,
+            solved=solved,
+            solving=solving,
+            lane=lane,
+            softmax=softmax,
+        )
+
+
+def _modes(
+    c: Circuit, config: ArrayConfig, ports: _Ports, progress: _Progress
+) -> tuple[dict[str, Signal], Signal]:
+    """What lanes are told of gates and softmaxes, and whether nothing comes of a row."""
+    softmax, late = progress.softmax, _comparing(config)
+    modes: dict[str, Signal] = {}
+    silent = softmax.scoring
+    if not (config.gates or config.softmax):
+        return modes, silent
+    c.section("The first of each two rows of gates, or of the rows with the same keys.")
+    first = c.register("first", 1, reset=0)
+    other = mux(progress.passed, ports.gating & ~first, first)
+    first.drive(other | progress.begins | softmax.opens)
+    silent = silent | (ports.gating & first)
+    modes["present"] = delayed(c, progress.present, "selected_present", late, reset=0)
+    if config.gates:
+        modes["gating"] = ports.gating
+    if config.softmax:
+        returned = c.delay(ports.values_valid & softmax.raising, "returned", reset=0)
+        modes |= {
+            "raising": softmax.raising,
+            "first": delayed(c, first, "selected_first", late),
+            **_absence(c, config, softmax, ports.read, late),
+            "total_advance": progress.summed | progress.solved | returned,
+        }
+    return modes, silent
+
+
+@dataclass(frozen=True)
+class _Lanes:
+    """The lanes' outputs, the last lane first, and what the solver tells them."""
+
+    outputs: Sequence[Mapping[str, Signal]]
+    solution: Mapping[str, Wire]
+
+
+def _place_lanes(
+    c: Circuit,
+    config: ArrayConfig,
+    ports: _Ports,
+    progress: _Progress,
+    modes: Mapping[str, Signal],
+) -> _Lanes:
+    """The lanes; a row stays for its groups."""
+    c.section("The row that is read, group by group.")
+    widths, late = RowWidths.of(config), _comparing(config)
+    row, together = ports.row, ACTIVATION_BITS * config.post_lanes
+    parts = [row[low : low + together] for low in range(0, row.width, together)]
+    selected = named(choose(progress.part, parts), "selected_values")
+    selected = delayed(c, selected, "selected", late)
+    exponent = delayed(c, ports.exponents["row"], "selected_exponent", late)
+    exponent = mux(progress.streaming, exponent, ports.exponents["values"])
+    solution = {name: c.wire(name, bits) for name, bits in SOLUTION.items()}
+    common = {
+        **modes,
+        **solution,
+        "streaming": progress.streaming,
+        "exponent": c.delay(exponent, "exponent"),
+        "group": delayed(c, progress.part, "selected_part", late),
+        "offset_group": delayed(c, progress.part, "offset_part", OFFSET_READING + late),
+        "stored": progress.solving,
+        "fresh": progress.fresh,
+        "advance": progress.summed | progress.streaming | progress.solved,
+        "unload": progress.solved,
+        "valid": ports.values_valid,
+    }
+    c.section("The lanes, from the last one on, as each unloads into the one before.")
+    kind, sums = build_row_lane(config), {"total": widths.total, "squares": widths.squares}
+    following = {f"next_{name}": c.const(0, bits) for name, bits in sums.items()}
+    lanes: list[Mapping[str, Signal]] = []
+    for v in reversed(range(config.post_lanes)):
+        low = ACTIVATION_BITS * v
+        own = c.instance(
+            f"lane{v}",
+            kind,
+            clk=c.clk,
+            **common,
+            **following,
+            store=progress.solved & progress.lane.eq(v),
+            snooped=ports.values[low : low + ACTIVATION_BITS],
+            selected=selected[low : low + ACTIVATION_BITS],
+        )
+        following = {f"next_{name}": own[name] for name in sums}
+        lanes.append(own)
+    return _Lanes(lanes, solution)
 
 
 def _comparing(config: ArrayConfig) -> int:
@@ -201,14 +314,15 @@ class _Softmax:
         cls,
         c: Circuit,
         config: ArrayConfig,
+        ports: _Ports,
         begins: Signal,
-        ran: Signal,
         streaming: Signal,
-        read: Signal,
         passed: Signal,
         complete: Signal,
     ) -> "_Softmax":
         """`passed` pulses with the last group of a row, `complete` when all tokens are solved."""
+        c.section("A softmax: the rows go by for maxima, for exponentials and for shares.")
+        read, ran = ports.read, ports.ran
         keys = c.input("keys", chain_row(config).widths["keys"])
         runs = c.delay(keys.any(), "softmax", reset=0)
         scoring, raising = (c.register(name, 1, reset=0) for name in ("scoring", "raising"))
@@ -216,14 +330,15 @@ class _Softmax:
         # Behind the last row the pipeline runs empty, unless nothing came of the rows.
         latency = _comparing(config) + NORMALIZING + result_stages()
         draining = c.register("draining", latency.bit_length(), reset=0)
-        drained = draining.eq(1)
+        drained = named(draining.eq(1), "drained")
         rewind, opens = c.wire("rewound", 1), c.wire("opens", 1)
         count = c.register("rows_read", keys.width, reset=0, clear=rewind | opens)
         count.drive(count + 1, enable=read)
         whole = c.register("whole", 1, reset=0)
-        whole.drive(((runs & read & (count + 1).eq(keys)) | whole) & ~(rewind | opens))
-        last = whole & passed
-        ending = last & ~scoring
+        again = named(rewind | opens, "reads_again")
+        whole.drive(((runs & read & (count + 1).eq(keys)) | whole) & ~again)
+        last = named(whole & passed, "last_passed")
+        ending = named(last & ~scoring, "passing_ends")
         following = mux(ending, c.const(latency, draining.width), draining - 1)
         draining.drive(following, enable=ending | draining.any())
 
@@ -232,7 +347,7 @@ class _Softmax:
         raising.drive((opens | (raising & ~drained)) & ~ran)
         # A cycle later, as `complete` comes late in its own.
         rewind.drive(c.delay((last & scoring) | (complete & runs), "rewinds", reset=0))
-        raised, written = drained & raising, c.input("written", 1)
+        raised, written = named(drained & raising, "raised"), c.input("written", 1)
         return cls(runs, opens, scoring, raising, raised, written & raising, whole, rewind, count)
 
 

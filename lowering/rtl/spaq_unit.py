@@ -13,7 +13,7 @@ from daqkf.dialects.rpea import ArrayConfig
 from daqkf.hw_targets.decision import VARIANT_BITS
 from daqkf.hw_targets.numerics import ACTIVATION_BITS
 from daqkf.hw_targets.words import dispatch_row
-from daqkf.lowering.hdl.circuit import Circuit, concat, mux
+from daqkf.lowering.hdl.circuit import Circuit, concat, mux, named
 from daqkf.lowering.hdl.select import choose, count_ones, index_bits, unpack
 
 DECISION_CYCLES = 3
@@ -22,7 +22,7 @@ DECISION_CYCLES = 3
 
 def build_spaq_unit(config: ArrayConfig) -> Circuit:
     """The unit of an array whose decision table has more than one row."""
-    c = Circuit("daqkf_spaq")
+    c = Circuit("daqkf_spaq", "picks a variant of a program by a tile's zeros.")
     c.clock("clk")
     c.reset(c.input("rst", 1))
     beat = c.input("beat", 1)
@@ -35,6 +35,7 @@ def build_spaq_unit(config: ArrayConfig) -> Circuit:
         c.input("dispatch_write", 1),
     )
 
+    c.section("The zeros of the tile, counted as they arrive.")
     # A cycle without a beat counts nothing, so no stage needs to know whether there was one.
     lanes = [row[t * ACTIVATION_BITS : (t + 1) * ACTIVATION_BITS] for t in range(config.lanes)]
     flags = [c.delay(beat & lane.eq(0), f"zero{t}") for t, lane in enumerate(lanes)]
@@ -43,7 +44,9 @@ def build_spaq_unit(config: ArrayConfig) -> Circuit:
     counted = total + count.zext(total.width)
     total.drive(mux(start, c.const(0, total.width), counted))
 
+    c.section("The bucket of that number, and its row of the decision table.")
     shifted = choose(amount, [total[s:].zext(total.width) for s in range(total.width)])
+    shifted = named(shifted, "shifted")
     bits = index_bits(config.buckets)
     bucket = shifted.zext(max(bits, shifted.width))
     if bucket.width > bits:
@@ -52,7 +55,7 @@ def build_spaq_unit(config: ArrayConfig) -> Circuit:
     if config.double_buffered:
         bucket = concat(c.input("bank", 1), bucket)
     table = c.memory(
-        "table", config.banks * config.buckets, dispatch_row(config).width, style="distributed"
+        "decisions", config.banks * config.buckets, dispatch_row(config).width, style="distributed"
     )
     table.write(*table_write)
     decision = unpack(dispatch_row(config), table.read(bucket, c.const(1, 1), "decision"))

@@ -30,6 +30,16 @@ class Groups:
     """[items] whether it is subtracted, or taken as its complement."""
 
 
+def sorted_by(*keys: NDArray[np.integer] | NDArray[np.bool]) -> NDArray[np.int64]:
+    """The order of items by these keys, none below 0, the first of which counts most; stable.
+
+    NumPy sorts keys of at most 16 bits by their digits, in time that grows with the items alone
+    and a tenth of what comparisons take.
+    """
+    narrow = [key.astype(np.min_scalar_type(key.max(initial=0))) for key in keys]
+    return np.lexsort(narrow[::-1])
+
+
 def ranks(counts: NDArray[np.int64]) -> NDArray[np.int64]:
     """0, 1, … count-1 for each of the counts, one after another."""
     return np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)

@@ -15,7 +15,7 @@ from daqkf.hw_targets import multiplication
 from daqkf.hw_targets.index_coding import deltas_reach
 from daqkf.hw_targets.machine import Machine
 from daqkf.passes.encode.coding import Coding, Ints, Levels, Stream
-from daqkf.passes.encode.grouping import ranks
+from daqkf.passes.encode.grouping import ranks, sorted_by
 
 
 def _items(levels: Levels, index_bits: int) -> tuple[Ints, Ints]:
@@ -49,7 +49,7 @@ def stream(
     starts = np.append(0, np.cumsum(cost(levels, weight_bits, index_bits)))
     column, row = _items(levels, index_bits)
     places = _places(levels[row, column], weight_bits)
-    order = np.lexsort((row, -places, column))
+    order = sorted_by(column, places.max(initial=0) - places)  # rows rise already
     column, row, places = column[order], row[order], places[order]
     before = np.cumsum(places) - places
     taken = np.append(0, np.cumsum(np.bincount(column, places, levels.shape[1]))).astype(np.int64)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daqkf.hw_targets.index_coding import window_begin, window_reach
-from daqkf.passes.encode.grouping import Groups, ranks
+from daqkf.passes.encode.grouping import Groups, ranks, sorted_by
 from daqkf.passes.encode.splitting import item_words
 
 Ints = NDArray[np.int64]
@@ -43,7 +43,7 @@ def word_counts(groups: Groups, items: int, index_bits: int = 0) -> Ints:
 def place(groups: Groups, items: int, index_bits: int = 0) -> Placing:
     """Place the items of groups in words of so many.
 
-    With `index_bits`, the items of a word are in one window of rows (`rpea.indices.Windows`).
+    With `index_bits`, the items of a word are in one window of rows (`index_coding.Windows`).
     """
     if index_bits:
         return _Cut.of(groups, items, index_bits).placing()
@@ -100,7 +100,7 @@ class _Cut:
     def of(cls, groups: Groups, items: int, index_bits: int) -> "_Cut":
         """Each word takes as many items as it has room for, and as its window reaches."""
         group = np.repeat(np.arange(len(groups.items)), groups.items)
-        order = np.lexsort((groups.index, group))
+        order = sorted_by(group, groups.index)
         row, negative = groups.index[order], groups.negative[order]
         ends = np.cumsum(groups.items)
         reach, half = window_reach(index_bits), items // 2
@@ -135,7 +135,7 @@ class _Cut:
         swapped = np.where(number == last, ending[group], swapped)
 
         own = self.negative == minus[self.word]
-        by_sign = np.lexsort((~own, self.word))
+        by_sign = sorted_by(self.word, ~own)
         rank = np.empty_like(self.word)
         rank[by_sign] = ranks(np.bincount(self.word, minlength=total))
         taken = np.minimum(np.bincount(self.word, own, total).astype(np.int64), half)[self.word]

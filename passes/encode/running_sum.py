@@ -26,7 +26,7 @@ from daqkf.hw_targets.machine import Machine
 from daqkf.passes.encode.coding import Coding, Ints, Levels, Stream
 from daqkf.passes.encode.grouping import Groups, group_sorted, ranks
 from daqkf.passes.encode.placing import place, word_counts
-from daqkf.passes.encode.splitting import Items, split
+from daqkf.passes.encode.splitting import Items, split, split_words
 
 ITEMS = 2
 """Items of a stream word unless a machine says otherwise: the ports of a block RAM."""
@@ -58,6 +58,8 @@ def cost(
     levels: NDArray[np.int8], max_shift: int, items: int = ITEMS, index_bits: int = 0
 ) -> NDArray[np.int64]:
     """Words, which are cycles of a PE, of each output channel [N] of levels [K, N]."""
+    if not max_shift and not index_bits:
+        return 1 + split_words(levels, items)
     groups = group(items_of(levels, max_shift, items), levels.shape[1])
     # Steps that the next word does not carry have words of their own.
     words = word_counts(groups, items, index_bits) + parts(groups.gap, max_shift) - 1

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daqkf.hw_targets import numerics
+from daqkf.passes.encode.grouping import sorted_by
 
 Ints = NDArray[np.int64]
 
@@ -33,7 +34,15 @@ class Items:
     @classmethod
     def sorted(cls, column: Ints, index: Ints, level: Ints, negative: NDArray[np.bool]) -> "Items":
         """The items in their order."""
-        order = np.lexsort((index, negative, -level, column))
+        by_row = sorted_by(index)
+        return cls._of_rows(column[by_row], index[by_row], level[by_row], negative[by_row])
+
+    @classmethod
+    def _of_rows(
+        cls, column: Ints, index: Ints, level: Ints, negative: NDArray[np.bool]
+    ) -> "Items":
+        """The same of items whose rows rise within a column, a level and a sign."""
+        order = sorted_by(column, 2 * (level.max(initial=0) - level) + negative)
         return cls(column[order], index[order], level[order], negative[order])
 
     @classmethod
@@ -41,7 +50,7 @@ class Items:
         """One item for each non-zero of levels [K, N]."""
         column, index = np.nonzero(levels.T)
         weight = levels[index, column].astype(np.int64)
-        return cls.sorted(column, index, np.abs(weight), weight < 0)
+        return cls._of_rows(column, index, np.abs(weight), weight < 0)
 
 
 @dataclass(frozen=True)
@@ -60,14 +69,14 @@ class _Move:
 class _Places:
     """Where columns have items, and room for more. Arrays are [N, M + 1], signs [2, N, M + 1]."""
 
-    def __init__(self, whole: Items, levels: NDArray[np.int8], items: int):
+    def __init__(self, levels: NDArray[np.int8], items: int):
         self.items, self.even = items, -(-items // 2)
         self.highest = np.abs(levels.astype(np.int64)).max(axis=0, initial=0)
         self.top = int(self.highest.max(initial=0))
         shape = 2, levels.shape[1], self.top + 1
-        place = np.ravel_multi_index(
-            (whole.negative.astype(np.int64), whole.column, whole.level), shape
-        )
+        column, index = np.nonzero(levels.T)
+        weight = levels[index, column].astype(np.int64)
+        place = np.ravel_multi_index(((weight < 0).astype(np.int64), column, np.abs(weight)), shape)
         self.counts = np.bincount(place, minlength=int(np.prod(shape))).reshape(shape)
         self.arrived = np.zeros(shape[1:], bool)
         self.words = item_words(self.counts.sum(axis=0), self.counts[1], items)
@@ -80,11 +89,19 @@ class _Places:
         widths = np.frexp(bound)[1]
         self.budget = ((1 << widths) - 1 - bound) // (1 - numerics.ACTIVATION_MIN)
         self.moves: list[_Move] = []
+        if items > 1:
+            self._lower_tops()
+            self._fill_words()
 
     def room(self, counts: Ints, words: Ints) -> Ints:
         """[2, ...] items of each sign for which words that have these items have room."""
-        free = self.items * words - counts.sum(axis=0)
-        return np.stack([np.minimum(free, self.items * words - self.even - counts[0]), free])
+        places = self.items * words
+        rooms = np.empty((2, *places.shape), np.int64)
+        np.subtract(places, counts[0], out=rooms[0])
+        np.subtract(rooms[0], counts[1], out=rooms[1])
+        rooms[0] -= self.even
+        np.minimum(rooms[0], rooms[1], out=rooms[0])
+        return rooms
 
     def empty(self, level: int, columns: Ints, leaving: Ints, words: Ints) -> Ints:
         """Move items [2, n] of a level of these columns, which leaves it so many words.
@@ -139,7 +156,7 @@ class _Places:
         for high in range(level + 1, self.top + 1):
             yield high, level - high
 
-    def lower_tops(self) -> None:
+    def _lower_tops(self) -> None:
         """Empty the topmost levels: each is a word less, with or without items."""
         for level in range(self.top, 1, -1):
             columns = np.flatnonzero((self.highest == level) & ~self.arrived[:, level])
@@ -147,7 +164,7 @@ class _Places:
             emptied = self.empty(level, columns, leaving, np.zeros(len(columns), np.int64))
             self.highest[emptied] = level - 1
 
-    def fill_words(self) -> None:
+    def _fill_words(self) -> None:
         """Empty the last words of levels, those with the fewest items first."""
         for excess in range(1, self.items):
             for level in range(self.top, 0, -1):
@@ -170,13 +187,13 @@ def split(levels: NDArray[np.int8], items: int) -> Items:
 
     For a machine without shifts, where each level up to a column's highest takes a word.
     """
-    whole = Items.of(levels)
-    if items == 1:
-        return whole
-    places = _Places(whole, levels, items)
-    places.lower_tops()
-    places.fill_words()
-    return _apply(whole, places.moves, levels.shape[1], places.top)
+    places = _Places(levels, items)
+    return _apply(Items.of(levels), places.moves, levels.shape[1], places.top)
+
+
+def split_words(levels: NDArray[np.int8], items: int) -> Ints:
+    """Words [N] of the items of `split`, with those that are there for a step alone."""
+    return _Places(levels, items).words.sum(axis=1)
 
 
 def item_words(counts: Ints, negatives: Ints, items: int) -> Ints:
@@ -196,7 +213,7 @@ def _apply(items: Items, moves: list[_Move], columns: int, top: int) -> Items:
         return items
     shape = 2, columns, top + 1
     key = np.ravel_multi_index((items.negative.astype(np.int64), items.column, items.level), shape)
-    order = np.argsort(key, kind="stable")
+    order = sorted_by(items.negative, items.column, items.level)
     next_one = np.searchsorted(key[order], np.arange(np.prod(shape)))
     level = items.level.copy()
     chosen, low = list[Ints](), list[Ints]()

@@ -6,7 +6,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from daqkf.dialects.nn.attention import Scales
+from daqkf.dialects.nn.attention import Factors, Scales
 from daqkf.hw_targets.numerics import ACTIVATION_MAX, ACTIVATION_MIN, IDENTITY, SHARE_FRACTION
 from daqkf.passes.quantize.quantization import requantization, symmetric_scale
 
@@ -15,8 +15,8 @@ Floats = NDArray[np.float64]
 
 def attention_scales(
     ranges: dict[str, Floats], scale: float, levels: int
-) -> tuple[Scales, tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """Steps of attention, and multipliers and shifts [3, H] of scores, shares and results.
+) -> tuple[Scales, dict[str, Factors]]:
+    """Steps of attention, and multipliers and shifts [H] of `scores`, `shares` and `results`.
 
     `ranges` are the largest magnitudes of each head [H] by name. Queries and scores have one step
     for all heads, as they share rows of activations and a table. What is finer than a step of the
@@ -35,10 +35,13 @@ def attention_scales(
     scores = max(symmetric_scale(float(held["scores"].max())), float(sums.max()))
     shares = symmetric_scale(held["shares"])
     results = np.maximum(symmetric_scale(held["results"]), shares * values)
-    ratios = sums / scores, 2.0**-SHARE_FRACTION / shares, shares * values / results
-    multipliers, shifts = requantization(np.concatenate(ratios))
+    ratios = {
+        "scores": sums / scores,
+        "shares": 2.0**-SHARE_FRACTION / shares,
+        "results": shares * values / results,
+    }
     steps = Scales(queries, scores, keys, shares, values, results)
-    return steps, (multipliers.reshape(3, -1), shifts.reshape(3, -1))
+    return steps, {name: Factors(*requantization(ratio)) for name, ratio in ratios.items()}
 
 
 def exponential_table(step: float) -> NDArray[np.int8]:

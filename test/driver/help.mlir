@@ -4,9 +4,11 @@
 // CHECK: {{^ *}}spaq-prune{{$}}
 // CHECK-NEXT: Zero the weights of every float matrix that matter least
 // CHECK-NEXT: sparsity: float|int (default: required)
-// CHECK-NEXT: samples: str|None (default: none)
+// CHECK-NEXT: {{^          [^ ].*}}
+// CHECK: samples: str|None (default: none)
 // CHECK: spaq-calibrate
 // CHECK: samples: str (default: required)
+// CHECK-NEXT: a `.npy` file with float activations [T, K].
 // CHECK-NEXT: granularity: str (default: channel)
 // CHECK: spaq-analyze
 // CHECK: json: str|None (default: none)

@@ -19,7 +19,7 @@ from daqkf.compiler.products import attention_program
 from daqkf.dialects.nn import AttentionOp, MatmulOp, ProductOp, SoftmaxOp
 from daqkf.dialects.nn.base import HOST
 from daqkf.dialects.rpea import ArrayOp, ChainOp
-from daqkf.dialects.rpea.interpreter import play_chain
+from daqkf.dialects.rpea.interpreter import run_chain
 from daqkf.dialects.spaq import LevelSet
 from daqkf.hw_targets import load_target
 from daqkf.hw_targets.timing import softmax_cycles
@@ -147,7 +147,7 @@ def test_the_program_is_the_exact_integers(levels: int):
     array = next(found for found in network.arrays.ops if isinstance(found, ArrayOp))
     (chain,) = playable(import_program(image, array))
     assert isinstance(chain, ChainOp)
-    y = play_chain(chain, queries)
+    y = run_chain(chain, queries)
     np.testing.assert_array_equal(y, op.integers(queries, operands))
     assert len(np.unique(y)) > 50
 

@@ -19,7 +19,9 @@ from daqkf.lowering.conversions.dfke_to_rpea import shared_config
 from daqkf.lowering.hdl import crc32
 from daqkf.lowering.hdl.circuit import circuit_module
 from daqkf.lowering.hdl.verilog import emit_verilog
-from daqkf.lowering.image.encode import ProgramImageError, decode, encode, for_tiles, playable
+from daqkf.lowering.image.decode import decode
+from daqkf.lowering.image.encode import encode, for_tiles, playable
+from daqkf.lowering.image.image import ProgramImageError
 from daqkf.lowering.rtl.array import TOP, build_array
 from daqkf.runtime.simulator import Job, SimulationError, Simulator
 

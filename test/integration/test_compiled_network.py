@@ -214,10 +214,10 @@ def test_a_part_runs_on_the_array(model: Path):
     class Board:
         calls = 0
 
-        def play(self, jobs: Sequence[Job]) -> list[NDArray[np.int8]]:
+        def run(self, jobs: Sequence[Job]) -> list[NDArray[np.int8]]:
             Board.calls += 1
             assert all(job.x.dtype == np.int8 for job in jobs)
-            return network.simulated.play(jobs)
+            return network.simulated.run(jobs)
 
     network.run(inputs(), accelerator=Board(), only="ffn", check=True)
     assert Board.calls == 1
@@ -225,7 +225,7 @@ def test_a_part_runs_on_the_array(model: Path):
 
 def test_a_difference_is_found(model: Path):
     class Broken:
-        def play(self, jobs: Sequence[Job]) -> list[NDArray[np.int8]]:
+        def run(self, jobs: Sequence[Job]) -> list[NDArray[np.int8]]:
             return [np.zeros((len(job.x), job.outputs), np.int8) for job in jobs]
 
     with pytest.raises(daqkf.DaqkfError, match=r"query_key_value: .* differ from the fast model"):
@@ -238,11 +238,11 @@ def test_an_interrupted_run_goes_on(model: Path, tmp_path: Path):
     class Tired:
         left = 4
 
-        def play(self, jobs: Sequence[Job]) -> list[NDArray[np.int8]]:
+        def run(self, jobs: Sequence[Job]) -> list[NDArray[np.int8]]:
             if not self.left:
                 raise KeyboardInterrupt
             self.left -= 1
-            return network.simulated.play(jobs)
+            return network.simulated.run(jobs)
 
     with pytest.raises(KeyboardInterrupt):
         network.run(inputs(), accelerator=Tired(), resume=tmp_path)

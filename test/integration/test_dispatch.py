@@ -29,7 +29,8 @@ from daqkf.dialects.spaq.ops import activations
 from daqkf.lowering.conversions.dfke_to_rpea import LowerDfkeToRpeaPass
 from daqkf.lowering.hdl.circuit import circuit_module
 from daqkf.lowering.hdl.verilog import emit_verilog
-from daqkf.lowering.image.encode import decode, encode
+from daqkf.lowering.image.decode import decode
+from daqkf.lowering.image.encode import encode
 from daqkf.lowering.rtl.array import TOP, build_array
 from daqkf.passes.dfke_schedule import schedule
 from daqkf.passes.dfke_specialize_bitwidth import DfkeSpecializeBitwidthPass

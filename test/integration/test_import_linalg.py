@@ -447,7 +447,7 @@ def test_shapes(tmp_path: Path):
 def test_a_module_of_nn_stays_as_it_is(tmp_path: Path):
     text = """
     func.func @main(%x: tensor<2xf32>) -> tensor<2xf32> {
-      %y = nn.elementwise "relu" %x : (tensor<2xf32>) -> tensor<2xf32>
+      %y = nn.elementwise relu %x : (tensor<2xf32>) -> tensor<2xf32>
       func.return %y : tensor<2xf32>
     }"""
     assert kinds(load(tmp_path, text)) == ["relu"]

@@ -80,7 +80,7 @@ REFUSED = {
     ),
     "operands": (
         one_op("linalg.fill -> tensor<2x3xf32>"),
-        ":2:1: an operation that lacks operands",
+        ":2:1: linalg.fill: an operation that lacks operands",
     ),
     "verifier": (
         one_op(
@@ -141,11 +141,11 @@ REFUSED = {
             "outs(%x : tensor<2x3xf32>) {\n^bb0(%o: f32):\nlinalg.yield %o : f32\n}"
             " -> tensor<2x3xf32>"
         ),
-        ':2:21: unknown iterator type "sideways"',
+        ':2:21: linalg.generic: unknown iterator type "sideways"',
     ),
     "hex": (
         one_op('arith.constant dense<"0x0000803F0000803F"> : tensor<2x3xf32>'),
-        ":3:1: Shape mismatch in dense literal.",
+        ":3:1: arith.constant: Shape mismatch in dense literal.",
     ),
     "half a file": (one_op("tensor.empty() : tensor<2x3xf32>")[:60], ":1:61: "),
     "text": ("weights, and more", ":1:8: Operation weights is not registered"),

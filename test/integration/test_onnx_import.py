@@ -16,7 +16,8 @@ from onnx import helper, numpy_helper
 
 from daqkf.cli.main import main
 from daqkf.dialects.interpreting import call, entry
-from daqkf.lowering.frontends.onnx.graph import OnnxImportError, import_onnx
+from daqkf.lowering.frontends.onnx.graph import OnnxImportError
+from daqkf.lowering.frontends.onnx.module import import_onnx
 from daqkf.studies.minilm.export_onnx import export_minilm
 from daqkf.studies.minilm.model import MiniLM, load_sentences
 from daqkf.support.errors import EXPECTED, describe

@@ -14,7 +14,7 @@ from networks import config_of, lint
 from numpy.typing import NDArray
 
 from daqkf.dialects.rpea import ArrayConfig, ChainOp, ProgramOp
-from daqkf.dialects.rpea.interpreter import play, play_chain
+from daqkf.dialects.rpea.interpreter import run_chain, run_kernel
 from daqkf.hw_targets.numerics import ACTIVATION_MAX, ACTIVATION_MIN
 from daqkf.lowering.conversions.dfke_to_rpea import shared_config
 from daqkf.lowering.hdl.circuit import circuit_module
@@ -118,7 +118,7 @@ def test_sequences_of_every_length_are_the_model(name: str, number: int):
     x = rng.integers(-128, 128, (sum(lengths), chain.features.value.data)).astype(np.int8)
     parts = np.split(x, np.cumsum(lengths[:-1]))
     (trace,) = simulator(name).trace([Job(encode(chain), x, chain.channels, tuple(lengths))])
-    expected = np.concatenate([play_chain(chain, part) for part in parts])
+    expected = np.concatenate([run_chain(chain, part) for part in parts])
     np.testing.assert_array_equal(trace.y, expected)
 
 
@@ -160,9 +160,9 @@ def test_programs_without_attention_run_between_sequences(name: str):
     traces = simulator(name).trace(
         [plain, sequences, plain], stalls=0.2, seed=2, overlap=config.double_buffered
     )
-    np.testing.assert_array_equal(traces[0].y, play(program, x))
+    np.testing.assert_array_equal(traces[0].y, run_kernel(program, x))
     np.testing.assert_array_equal(traces[1].y, expected)
-    np.testing.assert_array_equal(traces[2].y, play(program, x))
+    np.testing.assert_array_equal(traces[2].y, run_kernel(program, x))
 
 
 @pytest.mark.parametrize("name", SOME)

@@ -63,7 +63,7 @@ UNITS: Mapping[str, Sequence[str]] = {
     "softmax": ("normalizes", "softmaxes"),
     "all": tuple(CASES),
 }
-"""What arrays play, by what their row units can do."""
+"""The cases that arrays run, by what their row units can do."""
 QUICK = [("P2-T2", "gates"), ("banks", "all")]
 SOME = [
     pytest.param(name, unit, marks=() if (name, unit) in QUICK else pytest.mark.slow)

@@ -159,13 +159,13 @@ def x(design: daqkf.Design):
 
 
 def test_the_netlist_computes_what_the_model_says(design: daqkf.Design, x: np.ndarray):
-    played = design.toggles(x)
-    assert played == design.toggles(x)
-    assert played.tiles == 4
-    assert played.weighted > played.toggles > 0
-    assert 0 < played.memory_writes < played.memory_reads
+    counted = design.toggles(x)
+    assert counted == design.toggles(x)
+    assert counted.tiles == 4
+    assert counted.weighted > counted.toggles > 0
+    assert 0 < counted.memory_writes < counted.memory_reads
     # Not much less: the running sum changes its sign with every other word.
-    assert design.toggles(np.zeros_like(x)).weighted < played.weighted
+    assert design.toggles(np.zeros_like(x)).weighted < counted.weighted
     expected = design.reference(x)
     expected[3, 2] ^= 1
     job = Job(design.program, x, expected.shape[1])
@@ -174,12 +174,12 @@ def test_the_netlist_computes_what_the_model_says(design: daqkf.Design, x: np.nd
 
 
 def test_with_the_hierarchy_kept_it_still_does(design: daqkf.Design, x: np.ndarray):
-    played = design.toggles(x, modules=True)
+    counted = design.toggles(x, modules=True)
     names = {name.removesuffix(".sv") for name in design.verilog_files}
-    assert {"daqkf_array", "daqkf_post", "inputs"} <= played.modules.keys() <= names | {"inputs"}
-    assert len(played.modules) > 4
-    assert sum(played.modules.values()) == pytest.approx(played.weighted)
-    assert played.memory_writes == design.toggles(x).memory_writes
+    assert {"daqkf_array", "daqkf_post", "inputs"} <= counted.modules.keys() <= names | {"inputs"}
+    assert len(counted.modules) > 4
+    assert sum(counted.modules.values()) == pytest.approx(counted.weighted)
+    assert counted.memory_writes == design.toggles(x).memory_writes
 
 
 def test_the_command_prints_and_writes_the_figures(

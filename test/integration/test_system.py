@@ -50,7 +50,7 @@ def layer(**options: Any) -> daqkf.Design:
 
 
 def write_case(design: daqkf.Design, folder: Path) -> None:
-    """What the bench plays, and what the golden model makes of it."""
+    """The jobs of the bench, and the results of the golden model."""
     config = design.config
     x = design.quantize_input(activations(TILES * config.lanes))
     np.save(folder / "x.npy", x)

@@ -25,7 +25,7 @@ from daqkf.dialects.rpea import ArrayConfig, ArrayOp, RunOp, TiledOp
 from daqkf.lowering.conversions.dfke_to_rpea import LowerDfkeToRpeaPass
 from daqkf.lowering.hdl.circuit import circuit_module
 from daqkf.lowering.hdl.verilog import emit_verilog
-from daqkf.lowering.image.encode import decode
+from daqkf.lowering.image.decode import decode
 from daqkf.lowering.rtl.array import TOP, build_array
 from daqkf.passes.dfke_schedule import DfkeSchedulePass
 from daqkf.passes.dfke_specialize_bitwidth import DfkeSpecializeBitwidthPass
@@ -114,7 +114,7 @@ def test_the_rtl_adds_up(name: str, stalls: float, tmp_path: Path):
     array = SimulatedArray(simulator(config), stalls=stalls, seed=4)
     for tokens in (1, 9 * config.lanes):
         x = activations(tokens, FEATURES)
-        np.testing.assert_array_equal(stage.play(array, x), layers.expected(x))
+        np.testing.assert_array_equal(stage.run(array, x), layers.expected(x))
 
 
 def test_a_program_serves_as_many_tiles_as_there_is_room_for(tmp_path: Path):
@@ -138,7 +138,7 @@ def test_with_two_banks_loading_hides(tmp_path: Path):
         _, config, stage = lowered(module)
         array = SimulatedArray(simulator(config))
         x = activations(32 * config.lanes, FEATURES)
-        np.testing.assert_array_equal(stage.play(array, x), layers.expected(x))
+        np.testing.assert_array_equal(stage.run(array, x), layers.expected(x))
         totals[banks] = sum(spent.total for spent in array.cycles.values())
     assert totals[2] < 0.9 * totals[1]
 

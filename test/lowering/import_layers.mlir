@@ -8,8 +8,8 @@
 // CHECK-NEXT: nn.constant {node = "{{.*}}.weight"} dense<{{\[\[}}1.000000e+00, 0.000000e+00], [0.000000e+00, -2.000000e+00]]> : tensor<2x2xf32>
 // CHECK-NEXT: nn.matmul %x
 // CHECK-NEXT: nn.constant {node = "{{.*}}.bias"} dense<1.000000e+00> : tensor<2xf32>
-// CHECK-NEXT: nn.elementwise "add"
-// CHECK-NEXT: nn.elementwise "relu"
+// CHECK-NEXT: nn.elementwise add
+// CHECK-NEXT: nn.elementwise relu
 // CHECK-NEXT: func.return
 // KERNEL: spaq.activation "relu"
 // KERNEL: nn.linear

@@ -4,19 +4,19 @@
 // A block of an encoder, as torch-mlir prints it. test_import_linalg.py runs it against NumPy.
 
 // CHECK: func.func @main(%arg0: tensor<?x?x8xf32>) -> tensor<?x?x8xf32> attributes {inputs = ["arg0"]}
-// CHECK: nn.reduce "sum" %arg0 {{.*}}axes = array<i64: 2>, keep = 1
+// CHECK: nn.reduce sum %arg0 {{.*}}axes = array<i64: 2>, keep}
 // CHECK: nn.matmul {{.*}} : (tensor<?x?x8xf32>, tensor<8x8xf32>) -> tensor<?x?x8xf32>
-// CHECK-NEXT: nn.elementwise "add" {{.*}} : (tensor<?x?x8xf32>, tensor<8xf32>) -> tensor<?x?x8xf32>
-// CHECK: nn.reduce "max" {{.*}} -> tensor<?x2x?x1xf32>
-// CHECK: nn.elementwise "less_equal"
+// CHECK-NEXT: nn.elementwise add {{.*}} : (tensor<?x?x8xf32>, tensor<8xf32>) -> tensor<?x?x8xf32>
+// CHECK: nn.reduce max {{.*}} -> tensor<?x2x?x1xf32>
+// CHECK: nn.elementwise less_equal
 // CHECK: func.return
 
 // RAISED: func.func @batch_matmul.{{[0-9]+}}(%x: tensor<?x8xf32>) -> tensor<?x8xf32>
 // RAISED: nn.layer_norm
 // RAISED: nn.linear @batch_matmul
 // RAISED: nn.softmax
-// RAISED: nn.elementwise "silu"
-// RAISED: nn.elementwise "relu"
+// RAISED: nn.elementwise silu
+// RAISED: nn.elementwise relu
 
 #id = affine_map<(d0, d1, d2) -> (d0, d1, d2)>
 #last = affine_map<(d0, d1, d2) -> (d2)>

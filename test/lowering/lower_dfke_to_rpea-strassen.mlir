@@ -1,7 +1,7 @@
 // RUN: daqkf-opt %s -p 'dfke-specialize-bitwidth,dfke-schedule{target=tiny family=strassen},lower-dfke-to-rpea' | filecheck %s
 
 // One direct word: feature 0 for the first output, 1 for the second, 2 as the third row. Its lowest
-// bits are the rows 1, 0 and 2 and m1 = 3. The second element has no output and plays its end.
+// bits are the rows 1, 0 and 2 and m1 = 3. The second element has no output, so its stream is only an end.
 // CHECK: rpea.array @array {{.*}} accumulator_width = 11, {{.*}} families = [strassen]>
 // CHECK: rpea.program @layer_program on @array features 3
 // CHECK-SAME: stream dense<{{\[\[}}16875745, 67371009, 232], [63, 0, 128]]> : tensor<2x3xi32> rows dense<1>

@@ -3,7 +3,7 @@
 
 // More than one bucket: the SPAQ unit, whose table says where streams and parameters begin.
 // CHECK: hw.module @daqkf_spaq({{.*}}in %row: i16, in %start: i1, in %zero_shift: i2, {{.*}}out stream_start: i3, out slot_start: i1, out variant: i4)
-// CHECK: %table = sv.reg {{.*}}distributed{{.*}} : !hw.inout<uarray<4xi8>>
+// CHECK: %decisions = sv.reg {{.*}}distributed{{.*}} : !hw.inout<uarray<4xi8>>
 // CHECK: hw.module @daqkf_running_sum_element({{.*}}in %stream_start: i3
 // CHECK: hw.module @daqkf_post({{.*}}in %slot_start: i1
 // CHECK: hw.module @daqkf_array({{.*}}out status_variant: i4)

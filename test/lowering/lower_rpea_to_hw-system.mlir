@@ -10,8 +10,8 @@
 // CHECK: hw.instance "array" @daqkf_array(
 
 // VERILOG: module daqkf_system(
-// VERILOG: reg {{ *}}interrupt;
 // VERILOG: daqkf_registers registers (
+// VERILOG: reg {{ *}}interrupt;
 
 // HEADER: #ifndef DAQKF_REGISTERS_H
 // HEADER: #define DAQKF_CONTROL_OFFSET 0x1cu

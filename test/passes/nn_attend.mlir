@@ -3,7 +3,7 @@
 // RUN: daqkf-opt %s -p 'nn-outline,nn-attend{target="%S/targets/sequences.toml" tokens=1000}' | filecheck %s --check-prefix=NONE
 // RUN: not daqkf-opt %s -p 'nn-attend{target=nowhere}' 2>&1 | filecheck %s --check-prefix=TARGET
 
-// TARGET: daqkf-opt: unknown target 'nowhere' (known: generic
+// TARGET: daqkf-opt: nn-{{[a-z]+}}: option 'target': unknown target 'nowhere' (known: generic
 
 // Keys, values, queries and what reads the results are one kernel.
 // CHECK-LABEL: func.func @query_key_value_out(%x: tensor<?x4xf32>) -> tensor<?x2xf32> {
@@ -36,8 +36,8 @@ func.func @main(%x: tensor<1x?x4xf32>, %m: tensor<1x1x1x?xf32>) -> tensor<1x?x2x
   %v1 = nn.reshape %v0, %by_head : (tensor<1x?x8xf32>, tensor<4xi64>) -> tensor<1x?x2x4xf32>
   %v = nn.transpose %v1 {axes = array<i64: 0, 2, 1, 3>} : (tensor<1x?x2x4xf32>) -> tensor<1x2x?x4xf32>
   %0 = nn.matmul %q, %k : (tensor<1x2x?x4xf32>, tensor<1x2x4x?xf32>) -> tensor<1x2x?x?xf32>
-  %1 = nn.elementwise "mul" %0, %half : (tensor<1x2x?x?xf32>, tensor<1xf32>) -> tensor<1x2x?x?xf32>
-  %2 = nn.elementwise "add" %1, %m : (tensor<1x2x?x?xf32>, tensor<1x1x1x?xf32>) -> tensor<1x2x?x?xf32>
+  %1 = nn.elementwise mul %0, %half : (tensor<1x2x?x?xf32>, tensor<1xf32>) -> tensor<1x2x?x?xf32>
+  %2 = nn.elementwise add %1, %m : (tensor<1x2x?x?xf32>, tensor<1x1x1x?xf32>) -> tensor<1x2x?x?xf32>
   %3 = nn.softmax %2 {axis = -1 : i64} : (tensor<1x2x?x?xf32>) -> tensor<1x2x?x?xf32>
   %4 = nn.matmul %3, %v : (tensor<1x2x?x?xf32>, tensor<1x2x?x4xf32>) -> tensor<1x2x?x4xf32>
   %5 = nn.transpose %4 {axes = array<i64: 0, 2, 1, 3>} : (tensor<1x2x?x4xf32>) -> tensor<1x?x2x4xf32>

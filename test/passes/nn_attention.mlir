@@ -7,13 +7,13 @@
 // RUN: not daqkf-opt %s -p 'nn-attention{samples="%t.npz" target=nowhere}' 2>&1 | filecheck %s --check-prefix=TARGET
 
 // FILE: daqkf-opt: nn-attention: {{.*}}No such file or directory
-// LEVELS: daqkf-opt: nn-attention: levels must be 1..127, not 128
-// TARGET: daqkf-opt: unknown target 'nowhere' (known: generic
+// LEVELS: daqkf-opt: nn-attention: option 'levels': must be 1..127, not 128
+// TARGET: daqkf-opt: nn-{{[a-z]+}}: option 'target': unknown target 'nowhere' (known: generic
 
 // Steps: queries of 1, scores of 15.5 as they reach 1968.5, keys of 1, shares of 1 / 127, values of 2.
 // CHECK-LABEL: func.func @main
 // CHECK-NEXT: nn.constant
-// CHECK-NEXT: %y = nn.attention %q, %k, %v, %m {node = "context", levels = 31 : i64, scale = 5.000000e-01 : f64, scales = array<f64: 1.000000e+00, 1.550000e+01, 1.000000e+00, {{0.00787[0-9]+}}, 2.000000e+00, {{.*}}>, multipliers = array<i64: {{[0-9]+}}, {{[0-9]+}}, {{[0-9]+}}>, shifts = array<i64: {{.*}}>, table = dense<"0x
+// CHECK-NEXT: %y = nn.attention %q, %k, %v mask %m {node = "context", levels = 31 : i64, scale = 5.000000e-01 : f64, query_step = 1.000000e+00 : f64, key_steps = array<f64: 1.000000e+00>, score_step = 1.550000e+01 : f64, score_multipliers = array<i64: {{[0-9]+}}>, score_shifts = array<i64: {{[0-9]+}}>, share_steps = array<f64: {{0.00787[0-9]+}}>, {{.*}}, value_steps = array<f64: 2.000000e+00>, {{.*}}, table = dense<"0x
 // CHECK-SAME: 7F0000
 // CHECK-SAME: : (tensor<1x1x1x2xf32>, tensor<1x1x2x2xf32>, tensor<1x1x2x2xf32>, tensor<1x1x1x2xf32>) -> tensor<1x1x1x2xf32>
 // CHECK-NOT: nn.softmax %{{[0-9]+}} {axis = -1
@@ -26,8 +26,8 @@ func.func @main(
 ) -> (tensor<1x1x1x2xf32>, tensor<1x1x1x2xf32>) {
   %half = nn.constant dense<0.5> : tensor<1xf32>
   %0 = nn.matmul %q, %k : (tensor<1x1x1x2xf32>, tensor<1x1x2x2xf32>) -> tensor<1x1x1x2xf32>
-  %1 = nn.elementwise "mul" %0, %half : (tensor<1x1x1x2xf32>, tensor<1xf32>) -> tensor<1x1x1x2xf32>
-  %2 = nn.elementwise "add" %1, %m : (tensor<1x1x1x2xf32>, tensor<1x1x1x2xf32>) -> tensor<1x1x1x2xf32>
+  %1 = nn.elementwise mul %0, %half : (tensor<1x1x1x2xf32>, tensor<1xf32>) -> tensor<1x1x1x2xf32>
+  %2 = nn.elementwise add %1, %m : (tensor<1x1x1x2xf32>, tensor<1x1x1x2xf32>) -> tensor<1x1x1x2xf32>
   %3 = nn.softmax %2 {axis = -1 : i64} : (tensor<1x1x1x2xf32>) -> tensor<1x1x1x2xf32>
   %y = nn.matmul %3, %v {node = "context"} : (tensor<1x1x1x2xf32>, tensor<1x1x2x2xf32>) -> tensor<1x1x1x2xf32>
   %4 = nn.matmul %q, %k : (tensor<1x1x1x2xf32>, tensor<1x1x2x2xf32>) -> tensor<1x1x1x2xf32>

@@ -3,7 +3,7 @@
 // RUN: daqkf-opt %s -p nn-gate | filecheck %s --check-prefix=UNIT
 // RUN: not daqkf-opt %s -p 'nn-gate{target=nowhere}' 2>&1 | filecheck %s --check-prefix=TARGET
 
-// TARGET: daqkf-opt: unknown target 'nowhere' (known: generic
+// TARGET: daqkf-opt: nn-{{[a-z]+}}: option 'target': unknown target 'nowhere' (known: generic
 
 // Gates and values in turns; what has no bias gets zeros beside the other's.
 // CHECK-NOT: @mlp.gate(
@@ -24,10 +24,10 @@
 // CHECK: %h = nn.linear @mlp.gate_up %x {node = "mlp.gate_up"} : (tensor<4x?x2xf32>) -> tensor<4x?x2xf32>
 // CHECK: %i = nn.linear @gelu_plain %x
 // Other activations, a gate that is read twice, two functions, and 17 gates for 32 results.
-// CHECK: nn.elementwise "mul" %{{.*}} {host = "34 results, and the target has room for 32"}
+// CHECK: nn.elementwise mul %{{.*}} {host = "34 results, and the target has room for 32"}
 // CHECK-NOT: host
-// COSTS: %h = nn.elementwise "mul" %{{.*}} {host = "34 cycles a tile, the host's 16"}
-// UNIT: %h = nn.elementwise "mul" %{{.*}} {host = "the target has no unit for it"}
+// COSTS: %h = nn.elementwise mul %{{.*}} {host = "34 cycles a tile, the host's 16"}
+// UNIT: %h = nn.elementwise mul %{{.*}} {host = "the target has no unit for it"}
 func.func @mlp.gate(%x: tensor<?x2xf32>) -> tensor<?x2xf32> {
   %w = spaq.constant dense<[[1.0, 2.0], [3.0, 4.0]]> : tensor<2x2xf32>
   %0 = spaq.matmul %x, %w : (tensor<?x2xf32>, tensor<2x2xf32>) -> tensor<?x2xf32>
@@ -68,22 +68,22 @@ func.func @main(%x: tensor<4x?x2xf32>, %y: tensor<4x?x2xf32>) -> (
     tensor<4x?x2xf32>, tensor<4x?x2xf32>, tensor<4x?x2xf32>, tensor<4x?x2xf32>) {
   %g = nn.linear @mlp.gate %x : (tensor<4x?x2xf32>) -> tensor<4x?x2xf32>
   %u = nn.linear @mlp.up %x : (tensor<4x?x2xf32>) -> tensor<4x?x2xf32>
-  %h = nn.elementwise "mul" %g, %u : (tensor<4x?x2xf32>, tensor<4x?x2xf32>) -> tensor<4x?x2xf32>
+  %h = nn.elementwise mul %g, %u : (tensor<4x?x2xf32>, tensor<4x?x2xf32>) -> tensor<4x?x2xf32>
   %p = nn.linear @plain %x : (tensor<4x?x2xf32>) -> tensor<4x?x2xf32>
   %e = nn.linear @gelu %x : (tensor<4x?x2xf32>) -> tensor<4x?x2xf32>
-  %i = nn.elementwise "mul" %p, %e : (tensor<4x?x2xf32>, tensor<4x?x2xf32>) -> tensor<4x?x2xf32>
+  %i = nn.elementwise mul %p, %e : (tensor<4x?x2xf32>, tensor<4x?x2xf32>) -> tensor<4x?x2xf32>
   %wg = nn.linear @wide_gate %x : (tensor<4x?x2xf32>) -> tensor<4x?x17xf32>
   %wu = nn.linear @wide_up %x : (tensor<4x?x2xf32>) -> tensor<4x?x17xf32>
-  %w = nn.elementwise "mul" %wg, %wu : (tensor<4x?x17xf32>, tensor<4x?x17xf32>) -> tensor<4x?x17xf32>
+  %w = nn.elementwise mul %wg, %wu : (tensor<4x?x17xf32>, tensor<4x?x17xf32>) -> tensor<4x?x17xf32>
   %o = nn.linear @plain %y : (tensor<4x?x2xf32>) -> tensor<4x?x2xf32>
   %f = nn.linear @gelu %x : (tensor<4x?x2xf32>) -> tensor<4x?x2xf32>
-  %j = nn.elementwise "mul" %f, %o : (tensor<4x?x2xf32>, tensor<4x?x2xf32>) -> tensor<4x?x2xf32>
+  %j = nn.elementwise mul %f, %o : (tensor<4x?x2xf32>, tensor<4x?x2xf32>) -> tensor<4x?x2xf32>
   %q = nn.linear @plain %x : (tensor<4x?x2xf32>) -> tensor<4x?x2xf32>
   %t = nn.linear @gelu %x : (tensor<4x?x2xf32>) -> tensor<4x?x2xf32>
-  %k = nn.elementwise "mul" %t, %q : (tensor<4x?x2xf32>, tensor<4x?x2xf32>) -> tensor<4x?x2xf32>
+  %k = nn.elementwise mul %t, %q : (tensor<4x?x2xf32>, tensor<4x?x2xf32>) -> tensor<4x?x2xf32>
   %r = nn.linear @gelu %x : (tensor<4x?x2xf32>) -> tensor<4x?x2xf32>
   %v = nn.linear @gelu %x : (tensor<4x?x2xf32>) -> tensor<4x?x2xf32>
-  %l = nn.elementwise "mul" %r, %v : (tensor<4x?x2xf32>, tensor<4x?x2xf32>) -> tensor<4x?x2xf32>
+  %l = nn.elementwise mul %r, %v : (tensor<4x?x2xf32>, tensor<4x?x2xf32>) -> tensor<4x?x2xf32>
   func.return %h, %i, %w, %j, %k, %l, %t : tensor<4x?x2xf32>, tensor<4x?x2xf32>, tensor<4x?x17xf32>,
     tensor<4x?x2xf32>, tensor<4x?x2xf32>, tensor<4x?x2xf32>, tensor<4x?x2xf32>
 }

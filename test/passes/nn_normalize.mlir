@@ -3,7 +3,7 @@
 // RUN: daqkf-opt %s -p nn-normalize --split-input-file | filecheck %s --check-prefix=UNIT
 // RUN: not daqkf-opt %s -p 'nn-normalize{target=nowhere}' --split-input-file 2>&1 | filecheck %s --check-prefix=TARGET
 
-// TARGET: daqkf-opt: unknown target 'nowhere' (known: generic
+// TARGET: daqkf-opt: nn-{{[a-z]+}}: option 'target': unknown target 'nowhere' (known: generic
 
 // What is added is what the kernel reads.
 // CHECK-LABEL: func.func @same
@@ -25,7 +25,7 @@ func.func @same(%x: tensor<?x2xf32>) -> tensor<?x2xf32> {
 }
 func.func @main(%x: tensor<4x?x2xf32>) -> tensor<4x?x2xf32> {
   %y = nn.linear @same %x : (tensor<4x?x2xf32>) -> tensor<4x?x2xf32>
-  %s = nn.elementwise "add" %x, %y : (tensor<4x?x2xf32>, tensor<4x?x2xf32>) -> tensor<4x?x2xf32>
+  %s = nn.elementwise add %x, %y : (tensor<4x?x2xf32>, tensor<4x?x2xf32>) -> tensor<4x?x2xf32>
   %g = nn.constant dense<[0.5, 2.0]> : tensor<2xf32>
   %b = nn.constant dense<[0.0, 1.0]> : tensor<2xf32>
   %z = nn.layer_norm %s, %g, %b {epsilon = 1.0e-12 : f64}
@@ -51,7 +51,7 @@ func.func @other(%x: tensor<?x3xf32>) -> tensor<?x2xf32> {
 }
 func.func @main(%x: tensor<?x3xf32>, %r: tensor<?x2xf32>) -> (tensor<?x2xf32>, tensor<?x2xf32>) {
   %y = nn.linear @other %x : (tensor<?x3xf32>) -> tensor<?x2xf32>
-  %s = nn.elementwise "add" %y, %r : (tensor<?x2xf32>, tensor<?x2xf32>) -> tensor<?x2xf32>
+  %s = nn.elementwise add %y, %r : (tensor<?x2xf32>, tensor<?x2xf32>) -> tensor<?x2xf32>
   %g = nn.constant dense<1.0> : tensor<2xf32>
   %z = nn.layer_norm %s, %g, %g {epsilon = 0.0 : f64}
     : (tensor<?x2xf32>, tensor<2xf32>, tensor<2xf32>) -> tensor<?x2xf32>
@@ -103,7 +103,7 @@ func.func @main(%x: tensor<?x2xf32>) -> tensor<?x2xf32> {
 // CHECK-NEXT: %beta = spaq.constant dense<[3.000000e+00, -4.000000e+00]>
 // CHECK: %[[Y:.*]] = nn.linear @signed %x
 // CHECK-NEXT: %[[SIGNS:.*]] = nn.constant dense<[1.000000e+00, -1.000000e+00]> : tensor<2xf32>
-// CHECK-NEXT: %[[Z:.*]] = nn.elementwise "mul" %[[Y]], %[[SIGNS]]
+// CHECK-NEXT: %[[Z:.*]] = nn.elementwise mul %[[Y]], %[[SIGNS]]
 // CHECK-NEXT: func.return %[[Z]]
 func.func @signed(%x: tensor<?x2xf32>) -> tensor<?x2xf32> {
   %w = spaq.constant dense<1.0> : tensor<2x2xf32>

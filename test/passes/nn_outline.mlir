@@ -22,8 +22,8 @@
 // CHECK-NEXT: %b = nn.constant
 // CHECK-NEXT: %y = nn.linear @layer.0.up %x {node = "layer.0.up"} : (tensor<4x?x2xf32>) -> tensor<4x?x3xf32>
 // CHECK-NEXT: %z = nn.linear @layer.0.up.1 %x {node = "layer.0.up.1"} : (tensor<4x?x2xf32>) -> tensor<4x?x3xf32>
-// CHECK-NEXT: %p = nn.elementwise "add" %z, %b
-// CHECK-NEXT: %n = nn.elementwise "neg" %z
+// CHECK-NEXT: %p = nn.elementwise add %z, %b
+// CHECK-NEXT: %n = nn.elementwise neg %z
 // CHECK-NEXT: %d = nn.linear @"/down" %y {node = "/down"} : (tensor<4x?x3xf32>) -> tensor<4x?x1xf32>
 // CHECK-NEXT: func.return %p, %n, %d
 
@@ -32,11 +32,11 @@ func.func @main(%x: tensor<4x?x2xf32>) -> (tensor<4x?x3xf32>, tensor<4x?x3xf32>,
   %w = nn.constant {node = "layer.0.up.weight"} dense<[[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]> : tensor<2x3xf32>
   %b = nn.constant dense<0.5> : tensor<3xf32>
   %0 = nn.matmul %x, %w {node = "/up/MatMul"} : (tensor<4x?x2xf32>, tensor<2x3xf32>) -> tensor<4x?x3xf32>
-  %1 = nn.elementwise "add" %b, %0 : (tensor<3xf32>, tensor<4x?x3xf32>) -> tensor<4x?x3xf32>
-  %y = nn.elementwise "relu" %1 : (tensor<4x?x3xf32>) -> tensor<4x?x3xf32>
+  %1 = nn.elementwise add %b, %0 : (tensor<3xf32>, tensor<4x?x3xf32>) -> tensor<4x?x3xf32>
+  %y = nn.elementwise relu %1 : (tensor<4x?x3xf32>) -> tensor<4x?x3xf32>
   %z = nn.matmul %x, %w : (tensor<4x?x2xf32>, tensor<2x3xf32>) -> tensor<4x?x3xf32>
-  %p = nn.elementwise "add" %z, %b : (tensor<4x?x3xf32>, tensor<3xf32>) -> tensor<4x?x3xf32>
-  %n = nn.elementwise "neg" %z : (tensor<4x?x3xf32>) -> tensor<4x?x3xf32>
+  %p = nn.elementwise add %z, %b : (tensor<4x?x3xf32>, tensor<3xf32>) -> tensor<4x?x3xf32>
+  %n = nn.elementwise neg %z : (tensor<4x?x3xf32>) -> tensor<4x?x3xf32>
   %v = nn.constant dense<1.0> : tensor<3x1xf32>
   %d = nn.matmul %y, %v {node = "/down/MatMul"} : (tensor<4x?x3xf32>, tensor<3x1xf32>) -> tensor<4x?x1xf32>
   func.return %p, %n, %d : tensor<4x?x3xf32>, tensor<4x?x3xf32>, tensor<4x?x1xf32>
@@ -65,11 +65,11 @@ func.func @others(%x: tensor<2x2xf32>, %d: tensor<2x2xf64>) -> (tensor<2x2xf32>,
 // CHECK-NOT: spaq.add
 // CHECK: func.func @rows
 // CHECK: nn.linear @kernel
-// CHECK-NEXT: nn.elementwise "add"
+// CHECK-NEXT: nn.elementwise add
 func.func @rows(%x: tensor<3x2xf32>) -> tensor<3x1xf32> {
   %w = nn.constant dense<1.0> : tensor<2x1xf32>
   %b = nn.constant dense<[[1.0], [2.0], [3.0]]> : tensor<3x1xf32>
   %0 = nn.matmul %x, %w : (tensor<3x2xf32>, tensor<2x1xf32>) -> tensor<3x1xf32>
-  %1 = nn.elementwise "add" %0, %b : (tensor<3x1xf32>, tensor<3x1xf32>) -> tensor<3x1xf32>
+  %1 = nn.elementwise add %0, %b : (tensor<3x1xf32>, tensor<3x1xf32>) -> tensor<3x1xf32>
   func.return %1 : tensor<3x1xf32>
 }

@@ -5,7 +5,7 @@
 // FILE: daqkf-opt: nn-product: {{.*}}No such file or directory
 
 // Steps of 1, 2 and 508: a sum is 2 / 508 of a step of the result.
-// CHECK: %y = nn.product %x, %w {node = "scores", scales = array<f64: 1.000000e+00, 2.000000e+00, 5.080000e+02>, factors = array<i64: {{[0-9]+}}, {{[0-9]+}}>} : (tensor<?x1x2xf32>, tensor<2x1xf32>) -> tensor<?x1x1xf32>
+// CHECK: %y = nn.product %x, %w {node = "scores", lhs_step = 1.000000e+00 : f64, rhs_step = 2.000000e+00 : f64, result_step = 5.080000e+02 : f64, multiplier = {{[0-9]+}} : i64, shift = {{[0-9]+}} : i64} : (tensor<?x1x2xf32>, tensor<2x1xf32>) -> tensor<?x1x1xf32>
 // Constant weights, vectors and doubles stay what they are.
 // CHECK: nn.matmul
 // CHECK-NEXT: nn.matmul

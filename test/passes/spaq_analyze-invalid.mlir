@@ -5,7 +5,7 @@
 
 // TILE: daqkf-opt: spaq-analyze: tile must be above 0, not 0
 // TILE-NOT: {{.}}
-// TYPE: daqkf-opt: Incompatible types: given (2.5,), expected <class 'int'>
+// TYPE: daqkf-opt: spaq-analyze: the option 'tile' is int, not 2.5
 // TYPE-NOT: {{.}}
 // FOLDER: daqkf-opt: spaq-analyze: {{.*}}spaq_analyze-invalid.mlir/facts.json: {{File exists|Not a directory}}
 // FOLDER-NOT: {{.}}

@@ -9,7 +9,7 @@
 
 // ONE: daqkf-opt: spaq-prune: sparsity must be 0 <= sparsity < 1, not 1.0
 // BELOW: daqkf-opt: spaq-prune: sparsity must be 0 <= sparsity < 1, not -0.5
-// MISSING: daqkf-opt: spaq-prune requires argument "sparsity"
+// MISSING: daqkf-opt: spaq-prune: the option 'sparsity' is required
 // FILE: daqkf-opt: spaq-prune: {{.*}}nowhere.npy
 // SHAPE: daqkf-opt: spaq-prune: samples: an array of shape (2, 3) is not a tensor<?x1xf32>
 // NAN: daqkf-opt: spaq-prune: sample [1, 0] is nan

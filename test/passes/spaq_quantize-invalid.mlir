@@ -106,19 +106,6 @@ func.func @range_too_small(%x: tensor<?x1xf32>) -> tensor<?x1xf32> {
 
 // -----
 
-// CHECK: spaq-quantize: unknown activation 'swish'
-func.func @unknown_function(%x: tensor<?x1xf32>) -> tensor<?x1xf32> {
-  %c = spaq.calibrated %x absmax 1.0 : tensor<?x1xf32> -> tensor<?x1xf32>
-  %w = spaq.constant dense<3.0> : tensor<1x1xf32>
-  %0 = spaq.matmul %c, %w : (tensor<?x1xf32>, tensor<1x1xf32>) -> tensor<?x1xf32>
-  %1 = spaq.calibrated %0 absmax 1.0 : tensor<?x1xf32> -> tensor<?x1xf32>
-  %2 = spaq.activation "swish" %1 : tensor<?x1xf32> -> tensor<?x1xf32>
-  %3 = spaq.calibrated %2 absmax 1.0 : tensor<?x1xf32> -> tensor<?x1xf32>
-  func.return %3 : tensor<?x1xf32>
-}
-
-// -----
-
 // CHECK: spaq-quantize: 'spaq.levels' of a product must be #spaq.levels<...>, not "uniform"
 func.func @levels_of_another_kind(%x: tensor<?x1xf32>) -> tensor<?x1xf32> {
   %c = spaq.calibrated %x absmax 1.0 : tensor<?x1xf32> -> tensor<?x1xf32>

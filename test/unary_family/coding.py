@@ -1,7 +1,7 @@
 # Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-"""Each non-zero is as many words as its magnitude says."""
+"""The coding of the unary family: a non-zero weight becomes as many words as its magnitude."""
 
 from typing import override
 
@@ -12,7 +12,7 @@ from daqkf.passes.encode.coding import Coding, Ints, Levels, Stream
 
 
 class UnaryCoding(Coding):
-    """An output without weights is one word, with a null item."""
+    """Makes streams; an output without weights is one word with a null item."""
 
     @override
     def cost(self, levels: Levels, machine: Machine) -> Ints:

@@ -1,7 +1,7 @@
 # Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-"""One adder a lane.
+"""The datapath of the unary family, which has one adder in each lane.
 
 operands → accumulators → held sums
 """
@@ -13,7 +13,7 @@ from daqkf.lowering.rtl.families.stage import Datapath, DatapathBuilder, Operand
 
 
 def build_datapath(c: Circuit, config: ArrayConfig, operands: Operands) -> Datapath:
-    """The element's control and its lanes."""
+    """Build the element's control and its lanes."""
     enable, (row,) = operands.enable, operands.rows
     negative, last = operands.fields["negative"], operands.fields["last"]
     add_enable = enable & operands.valid

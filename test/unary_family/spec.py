@@ -1,7 +1,7 @@
 # Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-"""A += x, or A -= x."""
+"""The specification of the unary family: a word does A += x or A -= x."""
 
 from collections.abc import Mapping, Sequence
 from typing import ClassVar, override
@@ -12,7 +12,7 @@ from daqkf.hw_targets.config import ArrayConfig
 
 
 class UnarySpec(Spec):
-    """The sum of an output so far is all its state."""
+    """Its only state is A, the sum of the output so far."""
 
     probes: ClassVar = {"A": [{"last": 1}]}
     control: ClassVar = ("negative", "last")

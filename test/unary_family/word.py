@@ -1,7 +1,7 @@
 # Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-"""Weights in unary: an activation is added, or subtracted, as often as its weight says."""
+"""The word of the unary family, whose weights are repeated additions or subtractions."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +14,7 @@ from daqkf.hw_targets.shape import ElementShape
 
 
 class UnaryWord(StreamWord):
-    """A += x[index], or A -= x[index] if `negative`."""
+    """A word does A += x[index], or A -= x[index] if it is `negative`."""
 
     @override
     def fields(self, shape: ElementShape) -> dict[str, int]:

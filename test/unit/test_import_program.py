@@ -25,15 +25,10 @@ from daqkf.dialects.rpea import ArrayConfig, DispatchOp, Playable, ProgramOp
 from daqkf.hw_targets.decision import Decision
 from daqkf.hw_targets.image_format import Command, Header
 from daqkf.hw_targets.words import parameter_row
+from daqkf.lowering.image.decode import decode
 from daqkf.lowering.image.disassemble import import_program
-from daqkf.lowering.image.encode import (
-    ProgramImageError,
-    Section,
-    decode,
-    encode,
-    for_tiles,
-    playable,
-)
+from daqkf.lowering.image.encode import encode, for_tiles, playable
+from daqkf.lowering.image.image import ProgramImageError, Section
 from daqkf.lowering.image.listing import listing
 from daqkf.support.ir import make_context, module_text, parse_module
 
@@ -72,8 +67,11 @@ def rows(shape: str) -> Rows:
 
 @cache
 def loaded(name: str, shape: str) -> Playable:
-    """What an array of this machine plays: a kernel, a chain, one that normalises as well, does
-    all that a row unit can or attends, or a dispatch of two kernels."""
+    """A program for an array of this machine, by its shape.
+
+    It is a kernel, a chain, a chain that normalises, one with all that a row unit can do, one
+    that computes attention, or a dispatch of two kernels.
+    """
     machine = FAMILIES[name]
     if shape == "attends":
         made = Attending.random(3, 6, 2, machine.items, 3)

@@ -15,7 +15,9 @@ from daqkf.dialects.rpea import ArrayConfig, ConfigAttr, DispatchOp, ProgramOp
 from daqkf.hw_targets.fields import Fields
 from daqkf.hw_targets.image_format import Command, Header, fingerprint
 from daqkf.hw_targets.words import dispatch_row, parameter_row
-from daqkf.lowering.image.encode import ProgramImageError, decode, encode
+from daqkf.lowering.image.decode import decode
+from daqkf.lowering.image.encode import encode
+from daqkf.lowering.image.image import ProgramImageError
 from daqkf.support.ir import make_context, parse_module
 
 CONFIG = ArrayConfig(

@@ -76,8 +76,9 @@ def test_linear_hands_rows_to_what_stands_in():
 def product(left: str, right: str, result: str = "*xf32") -> str:
     return f"""
     func.func @main(%a: tensor<{left}>, %b: tensor<{right}>) -> tensor<{result}> {{
-      %y = nn.product %a, %b {{node = "scores", scales = array<f64: 0.5, 0.25, 2.0>,
-        factors = array<i64: 3, 4>}} : (tensor<{left}>, tensor<{right}>) -> tensor<{result}>
+      %y = nn.product %a, %b {{node = "scores", lhs_step = 0.5 : f64, rhs_step = 0.25 : f64,
+        result_step = 2.0 : f64, multiplier = 3 : i64, shift = 4 : i64}}
+        : (tensor<{left}>, tensor<{right}>) -> tensor<{result}>
       func.return %y : tensor<{result}>
     }}"""
 
@@ -127,6 +128,8 @@ def unary(op: str, kind: str = "?x?xf32", result: str = "*xf32") -> str:
       %t = nn.constant dense<[2, 3]> : tensor<2xi64>
       %w = nn.constant dense<1.0> : tensor<7xf32>
       %e = nn.constant dense<> : tensor<0xi64>
+      %z = nn.constant dense<1> : tensor<7xi8>
+      %i = nn.expand %z, %e : (tensor<7xi8>, tensor<0xi64>) -> tensor<*xi8>
       %u = nn.expand %x, %e : (tensor<{kind}>, tensor<0xi64>) -> tensor<*xf32>
       %y = {op}
       func.return %y : tensor<{result}>
@@ -140,15 +143,16 @@ X = np.ones((2, 3), np.float32)
 @pytest.mark.parametrize(
     "op",
     [
-        'nn.elementwise "add" %u, %w {N} : (tensor<*xf32>, tensor<7xf32>) -> tensor<*xf32>',
+        "nn.elementwise add %u, %w {N} : (tensor<*xf32>, tensor<7xf32>) -> tensor<*xf32>",
         "nn.matmul %u, %w {N} : (tensor<*xf32>, tensor<7xf32>) -> tensor<*xf32>",
         "nn.linear @half %u {N} : (tensor<*xf32>) -> tensor<*xf32>",
-        "nn.product %u, %u {N, scales = array<f64: 1.0, 1.0, 1.0>, factors = array<i64: 1, 1>}"
+        "nn.product %u, %u {N, lhs_step = 1.0 : f64, rhs_step = 1.0 : f64,"
+        " result_step = 1.0 : f64, multiplier = 1 : i64, shift = 1 : i64}"
         " : (tensor<*xf32>, tensor<*xf32>) -> tensor<*xf32>",
         "nn.layer_norm %u, %w, %w {N, epsilon = 0.0 : f64}"
         " : (tensor<*xf32>, tensor<7xf32>, tensor<7xf32>) -> tensor<*xf32>",
         f"nn.softmax %u {{N, axis = 2 : i64}} : {U} -> tensor<*xf32>",
-        f'nn.reduce "mean" %u {{N, axes = array<i64: 2>}} : {U} -> tensor<*xf32>',
+        f"nn.reduce mean %u {{N, axes = array<i64: 2>}} : {U} -> tensor<*xf32>",
         "nn.reshape %u, %v {N} : (tensor<*xf32>, tensor<2xi64>) -> tensor<*xf32>",
         "nn.expand %w, %t {N} : (tensor<7xf32>, tensor<2xi64>) -> tensor<*xf32>",
         f"nn.transpose %u {{N, axes = array<i64: 0, 2, 1>}} : {U} -> tensor<*xf32>",
@@ -160,8 +164,8 @@ X = np.ones((2, 3), np.float32)
         " : (tensor<*xf32>, tensor<2xi64>, tensor<2xi64>) -> tensor<*xf32>",
         "nn.slice %u, %v, %v {N, axes = array<i64: 0>, steps = array<i64: 1>}"
         " : (tensor<*xf32>, tensor<2xi64>, tensor<2xi64>) -> tensor<*xf32>",
-        "nn.dequantize %u, %w, %w {N, axis = 3 : i64}"
-        " : (tensor<*xf32>, tensor<7xf32>, tensor<7xf32>) -> tensor<*xf32>",
+        "nn.dequantize %i, %w, %z {N, axis = 3 : i64}"
+        " : (tensor<*xi8>, tensor<7xf32>, tensor<7xi8>) -> tensor<*xf32>",
     ],
     ids=lambda op: op.split()[0],
 )
@@ -191,7 +195,7 @@ def test_a_gather_beyond_the_rows_is_an_error():
     ("kind", "expected"), [("log", -np.inf), ("reciprocal", np.inf), ("sqrt", 0.0)]
 )
 def test_infinities_come_without_warnings(kind: str, expected: float):
-    text = unary(f'nn.elementwise "{kind}" %x : (tensor<?x?xf32>) -> tensor<*xf32>')
+    text = unary(f"nn.elementwise {kind} %x : (tensor<?x?xf32>) -> tensor<*xf32>")
     assert np.all(run(text, np.zeros((2, 3), np.float32)) == expected)
 
 

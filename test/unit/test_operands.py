@@ -23,8 +23,10 @@ from daqkf.hw_targets import operands as memories
 from daqkf.hw_targets.families.running_sum import FAMILY as RUNNING_SUM
 from daqkf.hw_targets.image_format import Command, Header
 from daqkf.hw_targets.words import chain_row
+from daqkf.lowering.image.decode import decode
 from daqkf.lowering.image.disassemble import import_program
-from daqkf.lowering.image.encode import ProgramImageError, decode, encode, playable
+from daqkf.lowering.image.encode import encode, playable
+from daqkf.lowering.image.image import ProgramImageError
 from daqkf.lowering.image.listing import listing
 from daqkf.passes.encode import operands as coding
 from daqkf.passes.encode.coding import Stream
@@ -237,7 +239,7 @@ def test_images_that_fill_otherwise_are_refused(field: str, kernel: int, value: 
         ),
         (
             lambda chain: chain.kernels()[3].properties.pop("operands"),
-            "is gated by operands, and the program has none",
+            "keys, values, queries, scores of operands, a softmax and results of operands",
         ),
         (
             lambda chain: chain.kernels()[5].properties.update(operands=IntegerAttr(1, i64)),

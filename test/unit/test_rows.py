@@ -22,13 +22,10 @@ from daqkf.hw_targets.image_format import Command
 from daqkf.hw_targets.numerics import NORMALIZED_FEATURES
 from daqkf.hw_targets.words import chain_row, parameter_row
 from daqkf.lowering.image.chain_table import chain_fields
+from daqkf.lowering.image.decode import decode
 from daqkf.lowering.image.disassemble import import_program
-from daqkf.lowering.image.encode import (
-    ProgramImageError,
-    decode,
-    encode,
-    playable,
-)
+from daqkf.lowering.image.encode import encode, playable
+from daqkf.lowering.image.image import ProgramImageError
 
 CASES: Mapping[str, tuple[Sequence[int], dict[str, Any]]] = {
     "residual": ((24, 40, 20), {"saves": [0], "adds": [1]}),

@@ -66,7 +66,7 @@ def fewest(features: int, first: int, second: int) -> int:
 @example(-EXTREME, np.tile(np.array([[-128], [127]], np.int8), 24))
 @example(EXTREME * np.array([1, -1], np.int8), np.tile(np.array([-128, 127], np.int8), (2, 12)))
 def test_a_packed_stream_is_the_dot_product(levels: NDArray[np.int8], x: NDArray[np.int8]):
-    """As the golden model plays the bits of the words, so that every field's width is enough."""
+    """The golden model runs the bits of the words, so that the width of every field is tested."""
     x = x[:, : len(levels)]
     share = np.arange(levels.shape[1], dtype=np.int32)
     packed, rows, _ = pack_streams(levels, [share], CONFIG)

@@ -102,7 +102,7 @@ def test_a_netlist_is_flattened_and_fan_out_crosses_modules():
 @pytest.mark.parametrize(
     ("primitive", "message"),
     [
-        (cell("DSP48E2", "o", {}, P=[4]), "top: the simulation cannot play c0: a DSP48E2"),
+        (cell("DSP48E2", "o", {}, P=[4]), "top: the simulation cannot run c0: a DSP48E2"),
         (
             cell("FDRE", "iiiio", {"IS_C_INVERTED": "1"}, C=[2], CE=["1"], D=[3], R=["0"], Q=[4]),
             "c0: an inverted clock",

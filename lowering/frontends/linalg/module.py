@@ -6,16 +6,13 @@
 What is not supported is an error that has the operation's name and its place in the text.
 """
 
-from bisect import bisect_right
 from collections.abc import Mapping
 from types import MappingProxyType
 
 from xdsl.context import Context
 from xdsl.dialects.builtin import (
     ArrayAttr,
-    FileLineColLoc,
     FunctionType,
-    IntAttr,
     ModuleOp,
     StringAttr,
 )
@@ -23,11 +20,11 @@ from xdsl.dialects.cf import AssertOp
 from xdsl.dialects.func import FuncOp, ReturnOp
 from xdsl.dialects.ml_program import GlobalOp
 from xdsl.ir import Block, Operation, Region
-from xdsl.parser import Parser
 from xdsl.transforms.dead_code_elimination import dce
 from xdsl.utils.exceptions import InterpretationError, VerifyException
 
 from daqkf.dialects.interpreting import ENTRY, entry
+from daqkf.dialects.xdsl_patches import Parser
 from daqkf.lowering.frontends.linalg.operations import convert
 from daqkf.lowering.frontends.linalg.values import LinalgImportError, Values
 
@@ -121,7 +118,7 @@ def _function(source: FuncOp, block: Block) -> FuncOp:
 
 
 class _Parser(Parser):
-    """Keeps where each operation begins, and resources apart from those of other texts.
+    """Keeps resources apart from those of other texts.
 
     xDSL has one store of resources for all texts, in which a name that comes again is a new one.
     """
@@ -129,22 +126,6 @@ class _Parser(Parser):
     def __init__(self, context: Context, text: str, name: str):
         super().__init__(context, text, name)
         self.blobs: dict[str, str] = {}
-        self._starts = [0]
-        while (end := text.find("\n", self._starts[-1])) >= 0:
-            self._starts.append(end + 1)
-
-    def parse_operation(self) -> Operation:
-        start = self.pos
-        try:
-            op = super().parse_operation()
-        except IndexError:  # of xDSL's, where a named operation lacks its operands
-            self.raise_error("an operation that lacks operands", start, self.pos)
-        line = bisect_right(self._starts, start)
-        column = start - self._starts[line - 1] + 1
-        op.location = FileLineColLoc(
-            StringAttr(self.lexer.input.name), IntAttr(line), IntAttr(column)
-        )
-        return op
 
     def _parse_dialect_resource_handle(self, dialect_name: str, interface: object) -> str:
         return self.parse_identifier(" for resource handle")

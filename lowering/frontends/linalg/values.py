@@ -36,11 +36,9 @@ from daqkf.dialects.nn import (
     UnsqueezeOp,
 )
 from daqkf.dialects.nn.base import NODE, integers_of
-from daqkf.dialects.nn.elementwise import apply_elementwise
+from daqkf.dialects.nn.elementwise import COMPARISONS, apply_elementwise
 
 Array = np.ndarray[Any, Any]
-
-COMPARISONS = frozenset(("equal", "greater", "greater_equal", "less", "less_equal"))
 
 
 class LinalgImportError(ValueError):

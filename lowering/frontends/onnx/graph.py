@@ -1,16 +1,21 @@
 # Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-"""ONNX models → `nn`. An operator that is not supported is named, with its node and file."""
+"""A graph of ONNX on its way to `nn`: its values, its constants, and the nodes that make them.
+
+What each operator becomes is for those to say that the graph is given.
+"""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from xdsl.dialects.builtin import (
     DYNAMIC_INDEX,
+    ArrayAttr,
     Float32Type,
     Float64Type,
     FunctionType,
@@ -27,13 +32,14 @@ from xdsl.utils.exceptions import VerifyException
 
 from daqkf.dialects.dense import from_array
 from daqkf.dialects.interpreting import ENTRY
-from daqkf.dialects.nn import (
-    ConstantOp,
-)
+from daqkf.dialects.nn import ConstantOp
 from daqkf.dialects.nn.base import NODE
 from daqkf.dialects.nn.interpreter import element_dtype
 
 Array = np.ndarray[Any, Any]
+
+Converted = SSAValue | Array | tuple[SSAValue, ...]
+"""What is made of a node: its result, or its results."""
 
 _TYPES: dict[str, Attribute] = {
     "FLOAT": Float32Type(),
@@ -47,55 +53,28 @@ _TYPES: dict[str, Attribute] = {
 """By the name of ONNX's element type."""
 
 
-_OLDEST = 7
-"""The opset from which on operators broadcast as NumPy does."""
-
-
 class OnnxImportError(ValueError):
     """A model that cannot be read, or that has something unsupported; the message has its place."""
 
 
-def import_onnx(path: Path) -> ModuleOp:
-    """The graph of an ONNX model as the function `main` of `nn` operations.
+@dataclass(frozen=True)
+class Operator:
+    """What an operator becomes."""
 
-    Weights stay as they are; extents that the file does not fix are `?`.
+    convert: "Callable[[Node], Converted]"
+    """The node's results: values, or a constant if all that it reads are constants."""
+    attributes: tuple[str, ...] = ()
+    """Attributes that are heeded, or that change nothing here."""
 
-    Raises:
-        OnnxImportError: no ONNX model, an unsupported operator or type, or shapes that do not fit.
-        ImportError: the package `onnx` is missing.
-        OSError: the file cannot be read.
+
+class Graph:
+    """A graph under way: its values by name, and those that are constants.
+
+    Names from the file are names only: keys of dictionaries, and attributes of operations.
     """
-    import onnx
-    from onnx import shape_inference
 
-    if not path.is_file():
-        raise OnnxImportError(f"{path}: no such file")
-    try:
-        model = onnx.load(path)
-        onnx.checker.check_model(model)
-        model = shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
-    except OSError:
-        raise
-    except Exception as error:  # protobuf's, the checker's and the inference's have no common base
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise OnnxImportError(f"{path}: not readable as ONNX ({reason})") from None
-    if not model.graph.output:
-        raise OnnxImportError(f"{path}: the graph has no outputs")
-    versions = {entry.domain: entry.version for entry in model.opset_import}
-    opset = versions.get("", versions.get("ai.onnx", 1))
-    if opset < _OLDEST:
-        raise OnnxImportError(f"{path}: opset {opset} is not supported ({_OLDEST} or newer)")
-    try:
-        return _Graph(path, model.graph, opset).module()
-    except VerifyException as error:
-        raise OnnxImportError(f"{path}: {str(error).splitlines()[0]}") from None
-
-
-class _Graph:
-    """A graph under way: its values by name, and those that are constants."""
-
-    def __init__(self, path: Path, graph: Any, opset: int):
-        self.path, self.graph, self.opset = path, graph, opset
+    def __init__(self, path: Path, graph: Any, opset: int, operators: Mapping[str, Operator]):
+        self.path, self.graph, self.opset, self.operators = path, graph, opset, operators
         self.arrays: dict[str, Array] = {
             tensor.name: self.read(tensor) for tensor in graph.initializer
         }
@@ -112,6 +91,11 @@ class _Graph:
             self.values[info.name] = argument
 
     def module(self) -> ModuleOp:
+        """The function `main` of the whole graph.
+
+        Raises:
+            OnnxImportError: a node is not supported, or does not fit.
+        """
         for position, node in enumerate(self.graph.node):
             label = node.name or f"{node.op_type}_{position}"
             try:
@@ -134,6 +118,7 @@ class _Graph:
         return module
 
     def error(self, node: Any, label: str, reason: str) -> OnnxImportError:
+        """The error of a node."""
         return OnnxImportError(f"{self.path}: {node.op_type} '{label}': {reason}")
 
     def value(self, name: str) -> SSAValue:
@@ -183,7 +168,6 @@ class _Graph:
         return _TYPES[name]
 
     def _type(self, info: Any) -> Attribute:
-
         if not info.type.HasField("tensor_type"):
             raise OnnxImportError(f"{self.path}: '{info.name}' is no tensor")
         tensor = info.type.tensor_type
@@ -200,7 +184,7 @@ class _Graph:
 class Node:
     """A node, its attributes and its inputs."""
 
-    def __init__(self, graph: _Graph, node: Any, label: str):
+    def __init__(self, graph: Graph, node: Any, label: str):
         from onnx import helper
 
         self.graph, self.node, self.label = graph, node, label
@@ -215,14 +199,12 @@ class Node:
         Raises:
             OnnxImportError: it is not supported, or does not fit.
         """
-        from daqkf.lowering.frontends.onnx.operators import OPERATORS
-
-        convert = OPERATORS.get(self.node.op_type)
-        if self.node.domain not in ("", "ai.onnx") or convert is None:
+        operator = self.graph.operators.get(self.node.op_type)
+        if self.node.domain not in ("", "ai.onnx") or operator is None:
             domain = f" of {self.node.domain}" if self.node.domain else ""
             raise self.graph.error(self.node, self.label, f"operator{domain} not supported")
-        self._check_attributes()
-        found = convert(self)  # pyright: ignore[reportArgumentType]
+        self._check_attributes(operator.attributes)
+        found = operator.convert(self)
         results = found if isinstance(found, tuple) else (found,)
         for index, name in enumerate(self.node.output):
             if index >= len(results):
@@ -233,14 +215,11 @@ class Node:
             else:
                 self.graph.values[name] = result
 
-    def _check_attributes(self) -> None:
+    def _check_attributes(self, known: Sequence[str]) -> None:
         """Raise a ValueError for an attribute that would change what the node computes.
 
         One that we do not know means nothing where it is zero or empty, as its default is.
         """
-        from daqkf.lowering.frontends.onnx.operators import ATTRIBUTES
-
-        known = ATTRIBUTES.get(self.node.op_type, ())
         for name, value in self.attributes.items():
             if name not in known and value:
                 raise ValueError(f"attribute '{name}' is not supported")
@@ -326,6 +305,4 @@ def _identifier(name: str) -> str | None:
 
 
 def _names(infos: Sequence[Any]) -> Attribute:
-    from xdsl.dialects.builtin import ArrayAttr
-
     return ArrayAttr([StringAttr(info.name) for info in infos])

@@ -42,7 +42,7 @@ def build_datapath(c: Circuit, config: ArrayConfig, operands: Operands) -> Datap
         last = c.delay(last, f"last{stage}", enable=enable)
     product_valid = c.delay(valid, "product_valid", enable=enable, reset=0)
     finished = c.delay(valid & last, "finished", enable=enable, reset=0)
-    step = enable & product_valid
+    step = named(enable & product_valid, "step")
 
     lane = style.build()
     held: list[Signal] = []
@@ -92,14 +92,16 @@ class Style(ABC):
 
     def _begin(self, name: str) -> tuple[Circuit, Signal, list[Signal]]:
         """A circuit with its clock, its enable and the activations of each item."""
-        c = Circuit(f"daqkf_{name}")
+        c = Circuit(f"daqkf_{name}", "a lane of a multiplying element, or a few.")
         c.clock("clk")
         enable = c.input("enable", 1)
         width = ACTIVATION_BITS * self.lanes
+        c.section("The products.")
         return c, enable, [c.input(f"x{item}", width) for item in range(len(self.bits))]
 
     def _finish(self, c: Circuit, terms: Sequence[Callable[[Signal], Signal]]) -> Circuit:
         """Accumulators: a term maps one to its sum with a product; the ports, and the end."""
+        c.section("The accumulator, and the sum that is held for the post unit.")
         clear, accumulate = c.input("clear", 1), c.input("accumulate", 1)
         hold_enable = c.input("hold_enable", 1)
         width = self.config.accumulator_width
@@ -158,7 +160,7 @@ class Booth(Style):
         total, most = None, 0
         delayed = _delays(c, "x", activations, enable, self.stages)
         for stage, (item, low) in enumerate(self.rows):
-            row = _row(delayed[stage][item], c.input(f"digit{stage}", 3))
+            row = _row(delayed[stage][item], c.input(f"digit{stage}", 3), f"row{stage}")
             most += ((1 << ROW_BITS) - 1) << low
             total = _added(total, row, low, most.bit_length()) if total else row
             total = c.delay(total, f"rows{stage}", enable=enable)
@@ -200,8 +202,10 @@ class ModalBooth(Style):
         for item, (x, later) in enumerate(
             zip(*_delays(c, "x", activations, enable, 2), strict=True)
         ):
-            row = c.delay(_row(x, c.input(f"digit{item}0", 3)), f"row{item}", enable=enable)
-            upper = _row(later, c.input(f"digit{item}1", 3))
+            row = c.delay(
+                _row(x, c.input(f"digit{item}0", 3), f"low{item}"), f"row{item}", enable=enable
+            )
+            upper = _row(later, c.input(f"digit{item}1", 3), f"high{item}")
             both = _added(row, upper, 2, (5 * ((1 << ROW_BITS) - 1)).bit_length())
             sums.append(c.delay(both, f"rows{item}", enable=enable))
         low, high = sums
@@ -226,9 +230,9 @@ def _delays(
     return delayed
 
 
-def _row(x: Signal, digit: Signal) -> Signal:
+def _row(x: Signal, digit: Signal, name: str) -> Signal:
     """`digit·x - (digit < 0) + 256`, unsigned; see `booth.row`."""
-    row, _ = booth.row(x, digit, ROW_BITS)
+    row, _ = booth.row(x, digit, ROW_BITS, name)
     return concat(~row[ROW_BITS - 1], row[: ROW_BITS - 1])
 
 
@@ -273,7 +277,7 @@ class Packed(Style):
         def upper(a: Signal) -> Signal:
             # The lower product's sign has gone into the upper one; a carry takes it out again.
             term = concat(fitted(high, a.width), borrow)
-            return named(concat(a, c.const(1, 1)) + term, "carry_unused")[1:]
+            return named(concat(a, c.const(1, 1)) + term, "upper_and_carry_unused")[1:]
 
         return self._finish(c, [lower, upper])
 
@@ -336,7 +340,7 @@ class ModalDsp(Style):
         wide = named(product, "product_unused")[MIDDLE : MIDDLE + 2 * ACTIVATION_BITS]
         wide = c.delay(wide, "products", enable=enable)
         two = wide[: MIDDLE - 1].sext(wide.width)
-        total = mux(c.input("narrow", 1), two, wide)
+        total = named(mux(c.input("narrow", 1), two, wide), "total")
         return self._finish(c, [lambda a: a + fitted(total, a.width)])
 
 

@@ -86,7 +86,7 @@ def build_lane(config: ArrayConfig) -> Circuit:
     A ← A - (Q << s)                  when `step_enable`; 0 when `accumulator_clear`
     H ← A                             when `hold_enable`
     """
-    c = Circuit("daqkf_running_sum_lane")
+    c = Circuit("daqkf_running_sum_lane", "a lane of a running-sum element.")
     c.clock("clk")
     enable = c.input("enable", 1)
     delta = build_tree(c, config, enable)
@@ -97,6 +97,7 @@ def build_lane(config: ArrayConfig) -> Circuit:
     shift = c.input("shift", config.shift_width) if config.shift_width else None
     hold_enable = c.input("hold_enable", 1)
 
+    c.section("The running sum.")
     width = config.running_sum_width
     running = c.register("running_sum", width, reset=0, clear=sum_clear)
     before: Signal = running
@@ -105,6 +106,7 @@ def build_lane(config: ArrayConfig) -> Circuit:
         before = mux(c.input("double", 1), twice, running)
     running.drive(fitted(delta, width) - (before ^ keep.replicate(width)), enable=sum_enable)
 
+    c.section("The accumulator, and the sum that is held for the post unit.")
     width = config.accumulator_width
     accumulator = c.register("accumulator", width, reset=0, clear=accumulator_clear)
     term = shifted(c, running.sext(width), shift, config.max_shift)
@@ -122,6 +124,7 @@ def tree_levels(config: ArrayConfig) -> int:
 
 def build_tree(c: Circuit, config: ArrayConfig, enable: Signal) -> Signal:
     """A lane's items, as ports, and their sum: the even ones less the odd ones."""
+    c.section("The tree of adders: the even items less the odd ones.")
     items = [c.input(f"x{i}", ACTIVATION_BITS) for i in range(config.items)]
     complement = [c.input(f"complement{i}", 1) for i in range(1, config.items, 2)]
     terms = [

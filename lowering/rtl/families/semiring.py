@@ -17,7 +17,7 @@ from daqkf.dialects.rpea import ArrayConfig
 from daqkf.hw_targets.families.semiring import SEMIRINGS
 from daqkf.hw_targets.numerics import ACTIVATION_BITS
 from daqkf.hw_targets.semirings import INFINITY, Semiring
-from daqkf.lowering.hdl.circuit import Circuit, Signal, mux
+from daqkf.lowering.hdl.circuit import Circuit, Signal, mux, named
 from daqkf.lowering.hdl.select import choose
 from daqkf.lowering.rtl.families.running_sum import fitted, shifted
 from daqkf.lowering.rtl.families.stage import Datapath, DatapathBuilder, Operands
@@ -134,7 +134,7 @@ def build_lane(config: ArrayConfig) -> Circuit:
 
     In a tropical semiring, a `d` of -128 makes R -512, whatever the offset; a fresh A takes R.
     """
-    c = Circuit("daqkf_semiring_lane")
+    c = Circuit("daqkf_semiring_lane", "a lane of a semiring element.")
     c.clock("clk")
     enable = c.input("enable", 1)
     items = [
@@ -148,13 +148,19 @@ def build_lane(config: ArrayConfig) -> Circuit:
     shift = c.input("shift", config.shift_width) if config.shift_width else None
     complement, hold_enable = c.input("complement", 1), c.input("hold_enable", 1)
 
-    signed = [x ^ negative.replicate(ACTIVATION_BITS) for x, negative in items]
+    c.section("The items of a word, joined.")
+    signed = [
+        named(x ^ negative.replicate(ACTIVATION_BITS), f"signed{item}")
+        for item, (x, negative) in enumerate(items)
+    ]
     joined = _added(signed)
     if "delta" in at:
-        most, some = (_tree(join, signed).sext(joined.width) for join in (_larger, Signal.__or__))
+        most = _tree(_larger, signed, "most").sext(joined.width)
+        some = _tree(Signal.__or__, signed, "some").sext(joined.width)
         joined = _select(at["delta"], joined, most, some)
     delta = c.delay(joined, "delta", enable=enable)
 
+    c.section("The running sum, or the offset added.")
     width = config.running_sum_width
     running = c.register("running_sum", width)
     base = _select(at["sum"], mux(first, 0, running), offset, c.const(0, width))
@@ -165,20 +171,22 @@ def build_lane(config: ArrayConfig) -> Circuit:
         term = mux(infinite, c.const(-INFINITY, width), term)
     running.drive(base + term, enable=sum_enable)
 
+    c.section("The accumulator.")
     # A maximum is no wider than what it is of.
     narrow, width = width, config.accumulator_width
     accumulator = c.register("accumulator", width)
-    term = running.sext(width)
-    largest = _larger(accumulator[:narrow], running).sext(width)
-    so_far = mux(fresh, 0, accumulator)
+    term = named(running.sext(width), "term")
+    largest = named(_larger(accumulator[:narrow], running), "largest").sext(width)
+    so_far = named(mux(fresh, 0, accumulator), "so_far")
     joined = _select(
         at["join"],
         so_far + shifted(c, term, shift, config.max_shift),
-        mux(fresh, term, largest),
+        named(mux(fresh, term, largest), "most_so_far"),
         so_far | term,
     )
     accumulator.drive(joined, enable=join_enable)
 
+    c.section("The sum that is held for the post unit.")
     held = accumulator ^ complement.replicate(width)
     c.output("held", c.delay(held, "held_sum", enable=hold_enable))
     c.finish()
@@ -202,11 +210,14 @@ def _larger(a: Signal, b: Signal) -> Signal:
     return mux((a ^ sign).ult(b ^ sign), b, a)
 
 
-def _tree(join: Callable[[Signal, Signal], Signal], terms: Sequence[Signal]) -> Signal:
+def _tree(join: Callable[[Signal, Signal], Signal], terms: Sequence[Signal], name: str) -> Signal:
     """A power of two of terms, joined in pairs."""
     if len(terms) == 1:
         return terms[0]
-    return _tree(join, [join(a, b) for a, b in zip(terms[::2], terms[1::2], strict=True)])
+    joined = [join(a, b) for a, b in zip(terms[::2], terms[1::2], strict=True)]
+    return _tree(
+        join, [named(term, f"{name}{len(terms)}_{n}") for n, term in enumerate(joined)], name
+    )
 
 
 def _added(terms: Sequence[Signal]) -> Signal:
@@ -215,7 +226,8 @@ def _added(terms: Sequence[Signal]) -> Signal:
         return terms[0]
     width = terms[0].width + 1
     pairs = zip(terms[::2], terms[1::2], strict=True)
-    return _added([a.sext(width) + b.sext(width) for a, b in pairs])
+    sums = [a.sext(width) + b.sext(width) for a, b in pairs]
+    return _added([named(term, f"sum{len(terms)}_{n}") for n, term in enumerate(sums)])
 
 
 DATAPATH = DatapathBuilder(build_datapath)

@@ -12,7 +12,7 @@ pair of lanes has four accumulators: one for each of its sums.
 from daqkf.dialects.rpea import ArrayConfig
 from daqkf.hw_targets.families.strassen import OPERANDS
 from daqkf.hw_targets.numerics import ACTIVATION_BITS
-from daqkf.lowering.hdl.circuit import Circuit, Signal, mux
+from daqkf.lowering.hdl.circuit import Circuit, Signal, mux, named
 from daqkf.lowering.rtl.families.running_sum import fitted
 from daqkf.lowering.rtl.families.stage import Datapath, DatapathBuilder, Operands
 
@@ -93,7 +93,7 @@ def build_pair(config: ArrayConfig) -> Circuit:
     For `third0`, s1 and s2 are d1 and d2, and C22 does without m1 and m2; for `third1`, s1
     and s5 are d2 and d1, and C11 does without m1 and m5.
     """
-    c = Circuit("daqkf_strassen_pair")
+    c = Circuit("daqkf_strassen_pair", "the lanes of two tokens of a strassen element.")
     c.clock("clk")
     enable, add_enable = c.input("enable", 1), c.input("add_enable", 1)
     fresh, hold_enable = c.input("fresh", 1), c.input("hold_enable", 1)
@@ -101,8 +101,13 @@ def build_pair(config: ArrayConfig) -> Circuit:
     routed0, routed1 = c.input("third0", 1), c.input("third1", 1)
     weights = [c.input(name, bits) for name, bits in OPERANDS.items()]
     (a1, a2), (b1, b2), (d1, d2) = (
-        [c.input(f"x{row}{token}", ACTIVATION_BITS).sext(SIDE_BITS) for token in range(2)]
-        for row in range(3)
+        [
+            named(
+                c.input(f"x{row}{token}", ACTIVATION_BITS).sext(SIDE_BITS), f"{letter}{token + 1}"
+            )
+            for token in range(2)
+        ]
+        for row, letter in enumerate("abd")
     )
     sides = (
         mux(third1, d2, mux(third0, d1, a1 + b2)),
@@ -122,7 +127,10 @@ def build_pair(config: ArrayConfig) -> Circuit:
         product = fitted(registered, product_bits) * fitted(weight, product_bits)
         products.append(c.delay(product, f"m{number}_product", enable=enable))
 
-    m1, m2, m3, m4, m5, m6, m7 = (fitted(p, min(PRODUCT_BITS + 2, width)) for p in products)
+    m1, m2, m3, m4, m5, m6, m7 = (
+        named(fitted(product, min(PRODUCT_BITS + 2, width)), f"product{number}")
+        for number, product in enumerate(products, 1)
+    )
     zero = c.const(0, m1.width)
     partial = {
         "c11_main": mux(routed1, zero, m1 - m5),

@@ -10,7 +10,7 @@ register cleared by its reset in the same cycle.
 """
 
 from daqkf.dialects.rpea import ArrayConfig
-from daqkf.lowering.hdl.circuit import Circuit
+from daqkf.lowering.hdl.circuit import Circuit, named
 from daqkf.lowering.rtl.families.running_sum import (
     build_tree,
     fitted,
@@ -27,11 +27,12 @@ def build_datapath(c: Circuit, config: ArrayConfig, operands: Operands) -> Datap
     enable = operands.enable
     valid, rest = through_tree(c, operands, tree_levels(config) - 1)
     finished = c.delay(valid & rest["last"], "finished", enable=enable, reset=0)
+    ends = named(enable & finished, "ends")
     control = {
         "enable": enable,
         "keep": c.delay(rest["keep"], "keep", enable=enable),
         "sum_enable": enable & c.delay(valid, "sum_valid", enable=enable, reset=0),
-        "sum_clear": operands.start | (enable & finished),
+        "sum_clear": operands.start | ends,
         "hold_enable": operands.hold_enable,
     }
     return Datapath(finished, place_lanes(c, config, operands, build_lane(config), control))
@@ -44,12 +45,13 @@ def build_lane(config: ArrayConfig) -> Circuit:
     Q ← d - (Q ^ keep)                when `sum_enable`; 0 when `sum_clear`
     H ← d - (Q ^ keep)                when `hold_enable`
     """
-    c = Circuit("daqkf_ternary_lane")
+    c = Circuit("daqkf_ternary_lane", "a lane of a ternary element.")
     c.clock("clk")
     delta = build_tree(c, config, c.input("enable", 1))
     keep = c.input("keep", 1)
     sum_enable, sum_clear = c.input("sum_enable", 1), c.input("sum_clear", 1)
     hold_enable = c.input("hold_enable", 1)
+    c.section("The running sum, and the one that is held for the post unit.")
     width = config.accumulator_width
     running = c.register("running_sum", width, reset=0, clear=sum_clear)
     total = fitted(delta, width) - (running ^ keep.replicate(width))

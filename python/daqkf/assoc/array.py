@@ -3,8 +3,8 @@
 
 """Associative arrays: sparse matrices of integers whose rows and columns are named by strings.
 
-As in D4M (Kepner et al., ICASSP 2012): there is no shape and no order, an absent entry is the
-zero of whatever is computed, and arrays are aligned by their labels.
+They are those of D4M (Kepner et al., ICASSP 2012). They have no shape and no order. An entry that
+is absent counts as the zero of the operation, and operations align arrays by their labels.
 
     follows = AssocArray(["ann", "ben"], ["ben", "cat"], [1, 1])
     follows.matmul(follows).to_dict()  # {"ann": {"cat": 1}}
@@ -25,10 +25,11 @@ from daqkf.passes.files import write_atomically
 from daqkf.support.errors import DaqkfError
 
 COUNT = "count"
-"""A product's name besides the semirings': in how many places both operands are stored."""
+"""The name of the product that counts the places where both operands have an entry."""
 
 LABELS = object
-"""NumPy's own strings drop trailing NULs, or (StringDType) crash `unique` in version 2.5."""
+"""The type of arrays of labels. NumPy's own strings drop trailing NULs, or (StringDType) crash
+`unique` in version 2.5."""
 
 Selector = str | slice | Sequence[str]
 
@@ -36,8 +37,8 @@ Selector = str | slice | Sequence[str]
 class AssocArray:
     """A sparse matrix keyed by strings: at most one int64 for each row and column label.
 
-    Only labels that have entries are kept, sorted by code points, so that equal contents are
-    equal arrays. A stored 0 is an entry like any other.
+    Only labels that have entries are kept. They are sorted by code points, so that arrays with
+    equal contents are equal. A stored 0 is an entry like any other.
     """
 
     __hash__ = None  # pyright: ignore[reportAssignmentType]
@@ -48,16 +49,16 @@ class AssocArray:
         columns: Iterable[str],
         values: Iterable[Any] | int,
     ):
-        """Take triples, as three sequences of equal length.
+        """Make an array of triples, which are given as three sequences of equal length.
 
         Args:
-            rows: row labels.
-            columns: column labels.
-            values: integers, or floats that are whole; or one for all.
+            rows: the row labels.
+            columns: the column labels.
+            values: integers or whole floats, or one number for all entries.
 
         Raises:
-            DaqkfError: lengths that differ, labels that are no text, values that are not
-                whole, not finite or beyond int64, or two values in one place.
+            DaqkfError: lengths differ, a label is no text, a value is not whole, not finite or
+                beyond int64, or two values have the same place.
         """
         row_labels, column_labels = _labels("row", rows), _labels("column", columns)
         if len(row_labels) != len(column_labels):
@@ -77,7 +78,7 @@ class AssocArray:
 
     @classmethod
     def _of(cls, rows: NDArray[Any], columns: NDArray[Any], entries: Entries) -> Self:
-        """Of sorted, distinct entries, dropping the labels that none uses."""
+        """Make an array of sorted, distinct entries, and drop the labels that no entry uses."""
         self = cls.__new__(cls)
         used, row = np.unique(entries.row, return_inverse=True)
         self._rows = rows[used]
@@ -88,10 +89,10 @@ class AssocArray:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Mapping[str, Any]]) -> Self:
-        """Of a mapping from row labels to mappings from column labels to values.
+        """Make an array of a mapping from row labels to mappings from column labels to values.
 
         Raises:
-            DaqkfError: as for triples.
+            DaqkfError: for the same reasons as with triples.
         """
         triples = [
             (row, column, value) for row, inner in data.items() for column, value in inner.items()
@@ -101,12 +102,13 @@ class AssocArray:
 
     @classmethod
     def from_scipy(cls, matrix: Any, rows: Iterable[str], columns: Iterable[str]) -> Self:
-        """Of a SciPy sparse matrix and a label for each of its rows and columns.
+        """Make an array of a SciPy sparse matrix, with a label for each row and each column.
 
-        Every stored element is an entry, a stored 0 too; duplicates add up, as in SciPy.
+        Every stored element becomes an entry, also a stored 0. Duplicates are added up, as in
+        SciPy.
 
         Raises:
-            DaqkfError: labels that do not fit the shape; else as for triples.
+            DaqkfError: the labels do not fit the shape; else for the same reasons as with triples.
         """
         row_labels, column_labels = _labels("row", rows), _labels("column", columns)
         if (len(row_labels), len(column_labels)) != matrix.shape:
@@ -132,20 +134,20 @@ class AssocArray:
         return len(self._entries.value)
 
     def __iter__(self) -> Iterator[tuple[str, str, int]]:
-        """The triples, sorted by row and column label."""
+        """Iterate over the triples, sorted by row label and column label."""
         entries = self._entries
         labels = self._rows[entries.row].tolist(), self._columns[entries.column].tolist()
         return zip(*labels, entries.value.tolist(), strict=True)
 
     def to_dict(self) -> dict[str, dict[str, int]]:
-        """Row labels to column labels to values, each in order."""
+        """A mapping from row labels to mappings from column labels to values, both sorted."""
         result: dict[str, dict[str, int]] = {row: {} for row in self.rows}
         for row, column, value in self:
             result[row][column] = value
         return result
 
     def to_scipy(self) -> Any:
-        """A `scipy.sparse.csr_array` of int64, whose rows and columns go as `rows`, `columns`."""
+        """A `scipy.sparse.csr_array` of int64, with rows and columns in the order of the labels."""
         from scipy import sparse
 
         entries = self._entries
@@ -168,12 +170,12 @@ class AssocArray:
         )
 
     def __getitem__(self, key: tuple[Selector, Selector]) -> Any:
-        """`a[row, column]`: the value; or, of several rows or columns, what of `a` lies there.
+        """`a[row, column]` is a value; if a selector names several labels, it is an array.
 
-        A selector is a label, a list of labels, or a slice between labels, both included.
+        A selector is a label, a list of labels, or a slice between two labels, both included.
 
         Raises:
-            KeyError: a label or a place that has no entry.
+            KeyError: there is no such label, or no entry in this place.
         """
         if not isinstance(key, tuple) or len(key) != 2:
             raise TypeError("an associative array is indexed by rows and columns: a[row, column]")
@@ -187,7 +189,7 @@ class AssocArray:
         return self._of(self._rows, self._columns, _take(entries, inside))
 
     def transpose(self) -> Self:
-        """Rows as columns."""
+        """The array with rows and columns exchanged."""
         entries = self._entries
         order = np.lexsort((entries.row, entries.column))
         flipped = Entries(entries.column[order], entries.row[order], entries.value[order])
@@ -196,10 +198,10 @@ class AssocArray:
     T = property(transpose)
 
     def __add__(self, other: "AssocArray") -> Self:
-        """The entries of both; where both have one, their sum, even if that is 0.
+        """The entries of both arrays; where both have one, the sum is the entry, even if it is 0.
 
         Raises:
-            DaqkfError: a sum beyond int64.
+            DaqkfError: a sum is beyond int64.
         """
         if not isinstance(other, AssocArray):
             return NotImplemented
@@ -216,7 +218,7 @@ class AssocArray:
             for part in (self, other)
         ]
         total = joined(parts, np.add, None)
-        # What the sum of the halves says, unless the sum has wrapped.
+        # If a sum has wrapped, then its half differs from the sum of the operands' halves.
         halves = [Entries(part.row, part.column, part.value >> 1) for part in parts]
         wrapped = np.abs((total.value >> 1) - joined(halves, np.add, None).value) > 1
         if wrapped.any():
@@ -235,26 +237,26 @@ class AssocArray:
         target: str = "tiny",
         engine: str = "golden",
     ) -> Self:
-        """The product over a semiring, computed by an array and exact.
+        """The matrix product over a semiring, computed by an array; it is exact.
 
-        The columns of this array are aligned with the rows of the other by their labels;
-        what only one has is absent. The other's columns become programs, the rows of this one
-        its tokens. Results that int8 does not hold leave the array in several parts, so none
-        is ever saturated (`daqkf.assoc.product`).
+        The columns of this array are aligned with the rows of the other one by their labels; a
+        label that only one of them has is ignored. The columns of the other array become programs,
+        and the rows of this one become tokens. A result that is too large for int8 leaves the array
+        in several parts, so that no result is saturated (`daqkf.assoc.product`).
 
         Args:
-            other: the right-hand side.
-            semiring: `plus_times`; `max_plus` and `min_plus`, over the entries that both have;
-                `or_and`, whose operands are true where they are not 0, and whose results are
-                1; or `count`, the number of places where both have an entry, whatever it is.
-                An entry of the result that would be 0 is absent, except in the tropical ones.
-            target: the array's target.
-            engine: `golden` for the integer golden model, `rtl` for the simulated circuit.
+            other: the right operand.
+            semiring: `plus_times`; `max_plus` or `min_plus`, over the places where both operands
+                have an entry; `or_and`, in which an operand is true if it is not 0, and all results
+                are 1; or `count`, the number of places where both operands have an entry of any
+                value. A result of 0 is no entry, except in `max_plus` and `min_plus`.
+            target: the target whose array is used.
+            engine: `golden` for the integer golden model, or `rtl` for the simulated circuit.
 
         Raises:
-            DaqkfError: an operand beyond int8, or of the value that a tropical semiring takes
-                for infinity (-128 in `max_plus`, 127 in `min_plus`); results of too wide a
-                range; unknown names.
+            DaqkfError: an operand is beyond int8, or has the value that stands for infinity (-128
+                in `max_plus`, 127 in `min_plus`); the results have too wide a range; or a name is
+                unknown.
             SimulationError, ToolNotFoundError: the simulation failed, or a tool is missing.
         """
         names = [*(entry.value for entry in Semiring), COUNT]
@@ -282,7 +284,7 @@ class AssocArray:
         return self._of(self._rows, other._columns, result)
 
     def _operand(self, semiring: str, kind: Semiring, inside: NDArray[np.bool]) -> Entries:
-        """The entries `inside`, as int8 of a product."""
+        """The entries `inside`, as int8 operands of a product."""
         entries = _take(self._entries, inside)
         if semiring == COUNT:
             return Entries(entries.row, entries.column, np.ones_like(entries.value))
@@ -305,7 +307,7 @@ class AssocArray:
         return entries
 
     def save(self, path: str | Path) -> None:
-        """Write an .npz file that `load` reads back; see `daqkf.assoc.file`.
+        """Write an .npz file, which `load` reads; see `daqkf.assoc.file`.
 
         Raises:
             DaqkfError: the file cannot be written.
@@ -317,10 +319,10 @@ class AssocArray:
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
-        """Read an array back.
+        """Read an array from a file that `save` wrote.
 
         Raises:
-            DaqkfError: the file is missing, damaged, or no associative array.
+            DaqkfError: the file is missing, damaged, or has no associative array.
         """
         try:
             return cls._of(*unpack(Path(path).read_bytes()))
@@ -339,7 +341,7 @@ def _place(row: Any, column: Any) -> str:
 
 
 def _labels(side: str, labels: Iterable[str]) -> NDArray[Any]:
-    """Labels as an array of strings."""
+    """The labels as an array of strings."""
     if isinstance(labels, str):
         raise DaqkfError(f"{side} labels are a sequence of strings, not one string")
     sequence = labels.tolist() if isinstance(labels, np.ndarray) else list(labels)
@@ -356,7 +358,7 @@ def _labels(side: str, labels: Iterable[str]) -> NDArray[Any]:
 def _whole(
     values: NDArray[Any] | list[Any], rows: NDArray[Any], columns: NDArray[Any]
 ) -> NDArray[np.int64]:
-    """Values as int64, if each is a whole number that fits."""
+    """The values as int64; each must be a whole number that fits."""
     array = np.asarray(values) if len(values) else np.empty(0, np.int64)
     kinds = "iub" if array.dtype.kind in "iub" else "f"
     limit = 1 << 63
@@ -381,7 +383,7 @@ def _distinct(
     rows: NDArray[Any],
     columns: NDArray[Any],
 ) -> Entries:
-    """Entries sorted by place, each place once."""
+    """The entries sorted by place; no place may occur twice with different contents."""
     order = np.lexsort((value, column, row))
     row, column, value = row[order], column[order], value[order]
     again = (np.diff(row) == 0) & (np.diff(column) == 0)
@@ -397,7 +399,7 @@ def _distinct(
 
 
 def _select(side: str, labels: NDArray[Any], selector: Selector) -> NDArray[np.bool]:
-    """Which of the sorted labels a selector names."""
+    """A mask of the sorted labels that a selector names."""
     if isinstance(selector, slice):
         if selector.step is not None:
             raise KeyError(f"a slice of {side} labels has no step")

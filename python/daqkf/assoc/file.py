@@ -33,7 +33,7 @@ _NAMES = {"version", "runs", "steps", "values"} | {
 
 
 def pack(rows: NDArray[Any], columns: NDArray[Any], entries: Entries) -> bytes:
-    """The bytes of the file, of labels that all have entries, and of sorted entries."""
+    """The bytes of the file, for labels that all have entries, and sorted entries."""
     fresh = np.diff(entries.row, prepend=-1) != 0
     before = np.where(fresh, -1, np.roll(entries.column, 1))
     arrays = {
@@ -51,7 +51,7 @@ def pack(rows: NDArray[Any], columns: NDArray[Any], entries: Entries) -> bytes:
 
 
 def _narrow(array: NDArray[Any]) -> NDArray[Any]:
-    """The array in the narrowest integer type that holds it."""
+    """The array in the narrowest integer type that holds its values."""
     if not array.size:
         return array.astype(np.uint8)
     return array.astype(np.promote_types(*map(np.min_scalar_type, (array.min(), array.max()))))
@@ -69,16 +69,16 @@ def _front_coded(labels: NDArray[Any]) -> dict[str, NDArray[Any]]:
 
 
 def _shared(before: bytes, text: bytes) -> int:
-    """How many bytes both begin with."""
+    """The number of bytes with which both begin."""
     pairs = enumerate(zip(before, text, strict=False))
     return next((at for at, (a, b) in pairs if a != b), min(len(before), len(text)))
 
 
 def unpack(data: bytes) -> tuple[NDArray[Any], NDArray[Any], Entries]:
-    """The row labels, the column labels and the entries of a file's bytes.
+    """The row labels, the column labels and the entries, from a file's bytes.
 
     Raises:
-        ValueError: damaged, of another version, or no associative array.
+        ValueError: the file is damaged, has another version, or has no associative array.
     """
     try:
         with np.load(io.BytesIO(data), allow_pickle=False) as file:

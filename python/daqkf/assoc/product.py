@@ -1,12 +1,13 @@
 # Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-"""Exact products of sparse matrices over a semiring, tile by tile on an array.
+"""Exact products of sparse matrices over a semiring, computed tile by tile on an array.
 
-Features beyond the activation memory are tiled, and the tiles' results joined; so are outputs.
-A sum leaves the array in int8. One of a wider range leaves it as often as it takes, in windows
-that lie side by side: each saturates where the sum is not its own, so that all of them add up
-to the sum. Nothing is ever lost; the ranges are known from the entries beforehand.
+If there are more features or outputs than an array holds, they are cut into tiles, and the results
+of the tiles are joined. A sum leaves the array as int8. If its range is wider than that, the range
+is covered by windows that lie side by side, and the sum is computed once for each window. A window
+saturates where the sum is outside of it, so that the results of all windows add up to the sum. The
+ranges are known from the entries beforehand, so nothing is ever lost.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -40,10 +41,10 @@ from daqkf.passes.encode.semiring import cost
 from daqkf.runtime.simulator import Job, Simulator
 
 WINDOW = numerics.ACTIVATION_MAX - numerics.ACTIVATION_MIN
-"""How far one int8 reaches."""
+"""The width of a window: the largest int8 less the smallest."""
 
 MOST_WINDOWS = 1024
-"""Of one output in one tile; sums within about ±130000."""
+"""The most windows of an output in a tile, which hold sums within about ±130000."""
 
 JOINS: dict[Semiring, np.ufunc] = {
     Semiring.PLUS_TIMES: np.add,
@@ -54,7 +55,7 @@ JOINS: dict[Semiring, np.ufunc] = {
 
 
 class TooWideError(ValueError):
-    """The sums of an output have too wide a range to leave an array in int8."""
+    """The range of an output's sums is too wide for its windows."""
 
     def __init__(self, column: int, low: int, high: int):
         super().__init__(
@@ -75,7 +76,10 @@ class Entries:
     def dense(
         self, rows: NDArray[np.int64], columns: NDArray[np.int64], zero: int
     ) -> NDArray[np.int8]:
-        """int8 [rows, columns] of a submatrix, whose indices ascend; `zero` where nothing is."""
+        """A submatrix as int8 [rows, columns], with `zero` where there is no entry.
+
+        The indices ascend.
+        """
         matrix = np.full((len(rows), len(columns)), zero, np.int8)
         inside = np.isin(self.row, rows) & np.isin(self.column, columns)
         row = np.searchsorted(rows, self.row[inside])
@@ -85,7 +89,7 @@ class Entries:
 
 @dataclass(frozen=True)
 class Tile:
-    """One program's work: int8 results [T, N] are `clamp(x·W + bias)` over the semiring."""
+    """The work of one program: int8 results [T, N] are `clamp(x·W + bias)` over the semiring."""
 
     x: NDArray[np.int8]
     weights: NDArray[np.int8]
@@ -94,26 +98,26 @@ class Tile:
 
 @dataclass(frozen=True)
 class _Block:
-    """The part of a product that some features and some outputs make, in windows.
+    """A block of a product, for some of its features and outputs, cut into windows.
 
-    The sum of output n is `base[n]` and, of each of its windows, how far the result is from
-    the end of int8 where the windows are anchored.
+    Each window's result lies at some distance from the end of int8 at which windows are anchored.
+    The sum of output n is `base[n]` plus these distances, over all windows of the output.
     """
 
     x: NDArray[np.int8]
-    """[T, K]"""
+    """Activations, [T, K]."""
     weights: NDArray[np.int8]
-    """[K, N]"""
+    """Weights, [K, N]."""
     tokens: NDArray[np.int64]
-    """[T] rows of the whole product."""
+    """The row of the whole product for each token, [T]."""
     outputs: NDArray[np.int64]
-    """[N] columns of the whole product."""
+    """The column of the whole product for each output, [N]."""
     base: NDArray[np.int64]
-    """[N] the end of each output's range at which its windows are anchored."""
+    """The end of each output's range at which its windows are anchored, [N]."""
     window_of: NDArray[np.int64]
-    """[N'] the output of each window."""
+    """The output of each window, [N']."""
     bias: NDArray[np.int64]
-    """[N'] what moves each window onto int8."""
+    """The bias that moves each window onto the range of int8, [N']."""
 
     @classmethod
     def of(
@@ -126,8 +130,8 @@ class _Block:
     ) -> "_Block":
         """Lay windows over the ranges of the sums.
 
-        Those of (min, +) are anchored at the top, beside infinity; so every window of a sum
-        that is infinite saturates.
+        The windows of (min, +) are anchored at the top, where infinity is, so that every window of
+        an infinite sum saturates.
         """
         low, high = _range(x, weights, semiring)
         count = np.maximum(-(-(high - low) // WINDOW), 1)
@@ -142,9 +146,9 @@ class _Block:
         return cls(x, weights, tokens, outputs, base, window_of, bias)
 
     def tiles(self, machine: Machine, semiring: Semiring) -> list[Tile]:
-        """Programs that fit a machine however their outputs are shared out.
+        """Make programs that fit a machine, however the outputs are shared out over its elements.
 
-        Each has as many outputs and stream words as a single element holds.
+        Each program has at most as many outputs and stream words as one element holds.
         """
         most = min(machine.result_depth, machine.parameter_depth)
         words = cost(self.weights, machine.max_shift, semiring, machine.items)[self.window_of]
@@ -159,7 +163,7 @@ class _Block:
         return tiles
 
     def entries(self, results: Sequence[NDArray[np.int8]], semiring: Semiring) -> Entries:
-        """What the tiles' results, int8 [T, n] each, add up to; zeros are left out."""
+        """The entries that the results of the tiles, int8 [T, n] each, add up to, without zeros."""
         beyond = np.concatenate(results, axis=1).astype(np.int64) - _anchor(semiring)
         starts = np.flatnonzero(np.diff(self.window_of, prepend=-1))
         sums = self.base + np.add.reduceat(beyond, starts, axis=1)
@@ -169,7 +173,7 @@ class _Block:
 
 
 def _anchor(semiring: Semiring) -> int:
-    """The end of int8 at which a sum at the anchored end of its range leaves the array."""
+    """The int8 result of a sum that lies at the anchored end of its range."""
     high = semiring is Semiring.MIN_PLUS
     return numerics.ACTIVATION_MAX if high else numerics.ACTIVATION_MIN
 
@@ -177,9 +181,9 @@ def _anchor(semiring: Semiring) -> int:
 def _range(
     x: NDArray[np.int8], weights: NDArray[np.int8], semiring: Semiring
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """What the sums [N] of x [T, K] and weights [K, N] reach at most.
+    """The bounds of the sums, each [N], for activations [T, K] and weights [K, N].
 
-    In a tropical semiring, one step further stands for infinity.
+    In a tropical semiring, the bounds reach one further, for infinity.
     """
     levels, channels = weights.astype(np.int64), weights.shape[1]
     if semiring is Semiring.OR_AND:
@@ -200,7 +204,7 @@ def _range(
 
 
 def _blocks(x: Entries, weights: Entries, semiring: Semiring, machine: Machine) -> Iterator[_Block]:
-    """Tiles of as many features as a machine holds, and of outputs; empty ones are left out."""
+    """Cut a product into blocks that fit a machine's memories; empty blocks are left out."""
     features = np.intersect1d(x.column, weights.row)
     for start in range(0, len(features), machine.activation_depth - 1):
         chosen = features[start : start + machine.activation_depth - 1]
@@ -217,20 +221,20 @@ def _blocks(x: Entries, weights: Entries, semiring: Semiring, machine: Machine) 
 def multiply(
     x: Entries, weights: Entries, semiring: Semiring, *, target: str, engine: str
 ) -> Entries:
-    """The product of x [T, K] and weights [K, N]; entries of the semiring's zero are left out.
+    """The product of x [T, K] and weights [K, N], without entries of the semiring's zero.
 
-    The values of x and weights are int8, and none is a tropical semiring's zero.
+    The values of x and the weights are int8; none may be the zero of a tropical semiring.
 
     Args:
-        x: its rows are the tokens.
-        weights: become the programs. Those of `or_and` are -1.
-        semiring: of the product.
-        target: an array's target, whose memories set the tiles.
+        x: the left operand, whose rows become tokens.
+        weights: the right operand, which becomes the programs. In `or_and` its values are -1.
+        semiring: the semiring of the product.
+        target: the target whose memories set the size of the tiles.
         engine: `golden` interprets the integer IR, `rtl` simulates the generated array.
 
     Raises:
-        TooWideError: a sum has too wide a range.
-        ValueError: no such target or engine.
+        TooWideError: the range of a sum is too wide.
+        ValueError: there is no such target or engine.
         SimulationError, ToolNotFoundError: the simulation failed, or a tool is missing.
     """
     machine = load_target(target).machine
@@ -247,9 +251,9 @@ def multiply(
 
 
 def joined(parts: Sequence[Entries], join: np.ufunc, zero: int | None) -> Entries:
-    """All entries of several matrices of one shape, joined where they meet.
+    """The entries of several matrices of one shape; where entries meet, `join` combines them.
 
-    What becomes `zero` is left out.
+    Results that are `zero` are left out.
     """
     row, column, value = (
         np.concatenate([np.empty(0, np.int64), *(getattr(part, name) for part in parts)])
@@ -267,14 +271,14 @@ def joined(parts: Sequence[Entries], join: np.ufunc, zero: int | None) -> Entrie
 
 
 def _layer(tile: Tile, semiring: Semiring) -> ModuleOp:
-    """The integer layer of a tile: its sums leave as they are, saturated."""
+    """The integer layer of a tile: its sums leave unchanged, but saturated."""
     features, channels = tile.weights.shape
     block = Block(arg_types=[activations(features, i8)])
     weights = ConstantOp(from_array(tile.weights, i8))
     bias = ConstantOp(from_array(tile.bias, i32))
     product = MatmulOp(block.args[0], weights.result, activations(channels, i32), semiring)
     total = AddOp(product.result, bias.result)
-    # (2·sum + 1) >> 1 is the sum.
+    # (2·sum + 1) >> 1 equals the sum.
     identity = (from_array(np.full(channels, factor), i32) for factor in (2, 1))
     result = RequantizeOp(total.result, *identity)
     block.add_ops([weights, bias, product, total, result, ReturnOp(result.result)])
@@ -283,12 +287,12 @@ def _layer(tile: Tile, semiring: Semiring) -> ModuleOp:
 
 
 def _interpret(tiles: Sequence[Tile], semiring: Semiring, target: str) -> list[NDArray[np.int8]]:
-    """Run the integer IR of each tile."""
+    """Run the integer IR of each tile in the interpreter."""
     return [run(_layer(tile, semiring), tile.x) for tile in tiles]
 
 
 def array_config(machine: Machine) -> ArrayConfig:
-    """The array that plays every tile: semiring elements, and sums as wide as any tile's."""
+    """An array that runs every tile: it has semiring elements, and holds the widest sum."""
     features = machine.activation_depth - 1
     most = numerics.ACTIVATION_MIN * numerics.ACTIVATION_MIN
     accumulator = numerics.width_for(features * most)
@@ -298,13 +302,13 @@ def array_config(machine: Machine) -> ArrayConfig:
             numerics.width_for(-features * numerics.ACTIVATION_MIN), _TROPICAL_BITS
         ),
         accumulator_width=accumulator,
-        # A window's bias reaches as far as the sum.
+        # The bias of a window is as wide as the sum.
         sum_width=accumulator + 1,
     )
 
 
 _TROPICAL_BITS = numerics.width_for(INFINITY + (numerics.ACTIVATION_MAX << 1))
-"""Of -∞ below a span of weights."""
+"""The width of a sum that is -∞ less a span of weights."""
 
 
 def _with_semirings(machine: Machine) -> Machine:
@@ -312,7 +316,7 @@ def _with_semirings(machine: Machine) -> Machine:
 
 
 def _simulate(tiles: Sequence[Tile], semiring: Semiring, target: str) -> list[NDArray[np.int8]]:
-    """Play the tiles' programs one after another on the Verilated array."""
+    """Run the programs of the tiles one after another on the Verilated array."""
     if not tiles:
         return []
     machine = _with_semirings(load_target(target).machine)
@@ -325,7 +329,7 @@ def _simulate(tiles: Sequence[Tile], semiring: Semiring, target: str) -> list[ND
 
 
 def _program(tile: Tile, semiring: Semiring, machine: Machine, config: ArrayConfig) -> Playable:
-    """A tile's program for an array."""
+    """The program of a tile for an array."""
     module = _layer(tile, semiring)
     run_passes(module, ["dfke-fuse", "dfke-specialize-bitwidth"])
     for kernel in (op for op in module.walk() if isinstance(op, KernelOp)):

@@ -350,7 +350,7 @@ def _add_synth(commands: Commands) -> None:
     synthesizer.add_argument(
         "--toggles",
         metavar="ACTIVATIONS",
-        help="[T, K] in .npy: play them on the netlist and count changes of nets; xcup only",
+        help="[T, K] in .npy: run them on the netlist and count toggles; xcup only",
     )
     synthesizer.add_argument("--json", metavar="FILE", help="write the figures there, too")
     synthesizer.set_defaults(run=_synth)

@@ -4,21 +4,29 @@
 """`daqkf-opt`: run pass pipelines over IR, like mlir-opt."""
 
 import argparse
+import logging
 import sys
+import textwrap
 from collections.abc import Callable, Sequence
 from io import StringIO
 from pathlib import Path
 from typing import IO
 
-from xdsl.passes import ModulePass, get_pass_option_infos
+from xdsl.dialects.builtin import ModuleOp
+from xdsl.passes import ModulePass, PassPipeline
 from xdsl.utils.arg_spec import parse_pipeline
+from xdsl.utils.exceptions import VerifyException
 from xdsl.xdsl_opt_main import xDSLOptMain
 
 from daqkf.cli.guard import guarded
 from daqkf.compiler.pipelines import PIPELINES
+from daqkf.dialects.diagnostics import located
+from daqkf.dialects.xdsl_patches import Parser
 from daqkf.lowering import PASSES as LOWERINGS
 from daqkf.passes import PASSES
 from daqkf.passes.files import write_atomically
+from daqkf.passes.options import instance, pass_options, summary
+from daqkf.passes.remarks import REMARKS, remark_if_idle
 from daqkf.support.ir import register_dialects
 
 ALL_PASSES: dict[str, Callable[[], type[ModulePass]]] = {**PASSES, **LOWERINGS}
@@ -48,16 +56,19 @@ def describe_passes() -> str:
     lines = ["passes, for -p 'name{option=value other=value},name':", ""]
     for name, factory in ALL_PASSES.items():
         kind = factory()
-        summary = (kind.__doc__ or "").strip().splitlines()[0]
-        lines += [f"  {name}", f"      {summary}"]
-        for option in get_pass_option_infos(kind):
-            default = "required" if option.default_value is None else option.default_value
-            spelled = option.name.replace("_", "-")
-            lines.append(f"      {spelled}: {option.expected_type} (default: {default})")
+        lines += [f"  {name}", *_indented(summary(kind), 6)]
+        for option in pass_options(kind):
+            default = "required" if option.default is None else option.default
+            lines.append(f"      {option.name}: {option.kind} (default: {default})")
+            lines += _indented(option.description, 10)
     lines += ["", "  canonicalize, cse", "      xDSL's own.", "", "named pipelines:", ""]
     for name, passes in PIPELINES.items():
         lines += [f"  --pipeline {name}", f"      {','.join(passes)}"]
     return "\n".join(lines)
+
+
+def _indented(text: str, by: int) -> list[str]:
+    return textwrap.wrap(text, 96, initial_indent=" " * by, subsequent_indent=" " * by)
 
 
 class _Buffer(StringIO):
@@ -74,6 +85,16 @@ class DaqkfOptMain(xDSLOptMain):
 
     def register_all_dialects(self) -> None:
         register_dialects(self.ctx)
+
+    def register_all_frontends(self) -> None:
+        self.available_frontends["mlir"] = self.parse_chunk
+
+    def parse_chunk(
+        self, chunk: IO[bytes], file_extension: str = "mlir", start_offset: int = 0
+    ) -> ModuleOp:
+        """The module in a text that stands behind so many lines of its file."""
+        parser = Parser(self.ctx, chunk.read(), self.get_input_name(), start_offset)
+        return parser.parse_module(not self.args.no_implicit_module)
 
     def register_all_passes(self) -> None:
         for name, factory in (ALL_PASSES | GENERAL_PASSES).items():
@@ -103,10 +124,28 @@ class DaqkfOptMain(xDSLOptMain):
             named = PIPELINES[self.args.pipeline]
             self.args.passes = ",".join([*named, *filter(None, [self.args.passes])])
         known = ", ".join(self.available_passes)
+        instances: list[ModulePass] = []
         for spec in parse_pipeline(self.args.passes):
             if spec.name not in self.available_passes:
                 raise ValueError(f"unknown pass '{spec.name}' (known: {known})")
+            instances.append(instance(self.available_passes[spec.name](), spec))
+        # The options are read; xDSL's own setup is for what it does between passes.
+        self.args.passes = ""
         super().setup_pipeline()
+        between = self.pipeline.callback
+        assert between is not None
+
+        def callback(
+            before: ModulePass | None, module: ModuleOp, following: ModulePass | None
+        ) -> None:
+            try:
+                between(before, module, following)
+            except VerifyException as error:
+                raise located(module, error) from None
+            if following is not None and following.name in ALL_PASSES:
+                remark_if_idle(following.name, module)
+
+        self.pipeline = PassPipeline(tuple(instances), callback)
 
     def prepare_output(self) -> IO[str]:
         self.output = _Buffer()
@@ -125,6 +164,9 @@ def main(args: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
 
     def body() -> int:
+        REMARKS.setLevel(logging.INFO)
+        REMARKS.handlers = [handler := logging.StreamHandler()]
+        handler.setFormatter(logging.Formatter("daqkf-opt: remark: %(message)s"))
         tool = DaqkfOptMain("DAQKF's pass driver, for IR of every level", args)
         tool.run()
         tool.finish()

@@ -56,7 +56,7 @@ def synthesize_design(
             fabric.name, place=options.place, seeds=seeds, modules=options.modules
         )
         if x is not None:
-            status.update("play the activations on the netlist")
+            status.update("run the activations on the netlist")
             toggles = design.toggles(x, modules=options.modules)
     if options.json:
         facts = resources.facts() | {"toggles": None if toggles is None else toggles.facts()}

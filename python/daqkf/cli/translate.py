@@ -73,8 +73,9 @@ def _array_of(image: Path) -> ArrayOp:
 
 def _read_image(options: argparse.Namespace) -> int:
     """Disassemble or validate a program image."""
+    from daqkf.lowering.image.decode import decode
     from daqkf.lowering.image.disassemble import import_program
-    from daqkf.lowering.image.encode import ProgramImageError, decode
+    from daqkf.lowering.image.image import ProgramImageError
     from daqkf.lowering.image.listing import listing
 
     path = Path(options.disassemble or options.validate)
@@ -218,8 +219,10 @@ def _run(options: argparse.Namespace) -> int:
     if to in ("program", "listing"):
         from daqkf.lowering.image.encode import encode
         from daqkf.lowering.image.listing import listing
+        from daqkf.passes.rpea_validate import RpeaValidatePass
 
         program = _program(module)
+        RpeaValidatePass().apply(make_context(), module)
         data = encode(program)
         if to == "listing":
             data = listing(data, program.target().config.data).encode()

@@ -51,6 +51,7 @@ from daqkf.dialects.rpea.chaining import QUERIES
 from daqkf.dialects.rpea.interpreter import RpeaFunctions, require_tokens
 from daqkf.dialects.spaq import ConcatOp
 from daqkf.dialects.spaq.checks import features as columns_of
+from daqkf.dialects.spaq.interpreter import Prepared
 from daqkf.hw_targets import load_target
 from daqkf.hw_targets.image_format import fingerprint
 from daqkf.hw_targets.numerics import distinct_magnitudes
@@ -146,7 +147,7 @@ class Stage:
         return [[encode(program) for program in group] for group in self.programs]
 
     def jobs(self, x: NDArray[np.int8], lengths: Sequence[int] = ()) -> list[list[Job]]:
-        """What an array has to play for activations [T, K], by group of outputs.
+        """The jobs that an array has to run for activations [T, K], by group of outputs.
 
         Activations may be sequences of these lengths, all for one program. As many tiles as there
         are partial sums for go through a part before the next one.
@@ -174,7 +175,7 @@ class Stage:
             groups.append(jobs)
         return groups
 
-    def play(
+    def run(
         self,
         accelerator: Accelerator,
         x: NDArray[np.int8],
@@ -182,7 +183,7 @@ class Stage:
     ) -> NDArray[np.int8]:
         """The results int8 [T, N] of activations [T, K], which may be sequences."""
         groups = self.jobs(x, lengths)
-        results = iter(accelerator.play([job for jobs in groups for job in jobs]))
+        results = iter(accelerator.run([job for jobs in groups for job in jobs]))
         columns: list[NDArray[np.int8]] = []
         for jobs in groups:
             own = zip(jobs, islice(results, len(jobs)), strict=True)
@@ -258,6 +259,11 @@ class CompiledNetwork:
         return emit_verilog(circuit_module(build_system(self.config))) | self.verilog_files
 
     @cached_property
+    def prepared(self) -> Prepared:
+        """What runs of the fast model have in common, for instance weights in floating point."""
+        return Prepared()
+
+    @cached_property
     def simulated(self) -> SimulatedArray:
         """The RTL in Verilator, built when it is first asked for."""
         return SimulatedArray(Simulator.verilated(self.verilog_files, self.config))
@@ -277,7 +283,7 @@ class CompiledNetwork:
         Args:
             inputs: arrays by name; see `inputs`.
             accelerator: `fast`, the exact integers of the IR; `rtl`, the simulated array; or
-                anything that has `Accelerator`'s `play`, a board's driver, say.
+                anything that has `Accelerator`'s method `run`, such as a board's driver.
             only: kernels, products and attentions whose names begin so run on the accelerator, the
                 others in the fast model.
             check: compare what the accelerator gives with the fast model, bit for bit.
@@ -498,18 +504,24 @@ class _Runner:
         on_device = self.device is not None and name.startswith(self.only)
         fast = None
         if not on_device or self.check:
-            (fast,) = call(self.compiled.network, function, (x,), sequences=lengths)
+            (fast,) = call(
+                self.compiled.network,
+                function,
+                (x,),
+                sequences=lengths,
+                prepared=self.compiled.prepared,
+            )
             if not on_device:
                 return fast
         lowered = self.compiled.kernels[name]
 
-        def play(program: Runnable, x: NDArray[np.int8]) -> NDArray[np.int8]:
+        def run(program: Runnable, x: NDArray[np.int8]) -> NDArray[np.int8]:
             assert self.device is not None
             stage = next(stage for stage in self.compiled.stages if stage.program is program)
-            return stage.play(self.device, x, lengths)
+            return stage.run(self.device, x, lengths)
 
         # All sequences at once: what is around the program does not know of them.
-        (y,) = call(self.compiled.arrays, lowered, (x,), array=RpeaFunctions(play))
+        (y,) = call(self.compiled.arrays, lowered, (x,), array=RpeaFunctions(run))
         self._compare(name, y, fast)
         return y
 
@@ -559,7 +571,7 @@ class _Runner:
             image = program(load_target(self.compiled.target).machine)
         except (DiagnosticException, ValueError) as error:
             raise DaqkfError(f"{name}: {describe(error)}") from None
-        (y,) = self.device.play([Job(image, x, outputs)])
+        (y,) = self.device.run([Job(image, x, outputs)])
         self._compare(name, y, fast)
         return y
 

@@ -256,11 +256,11 @@ class Design:
         q, is_float = self._quantized(x)
         job = Job(self.program, q, self._program.channels)
         if waveform is None:
-            (played,) = self._simulator.trace([job], stalls=stalls, seed=seed)
+            (traced,) = self._simulator.trace([job], stalls=stalls, seed=seed)
         else:
-            played = self._traced(job, waveform, stalls=stalls, seed=seed)
-        y = self._scaled(played.y, is_float)
-        return Simulation(y, played.cycles, len(played.variants), played.variants)
+            traced = self._traced(job, waveform, stalls=stalls, seed=seed)
+        y = self._scaled(traced.y, is_float)
+        return Simulation(y, traced.cycles, len(traced.variants), traced.variants)
 
     def _traced(self, job: Job, waveform: Waveform, *, stalls: float, seed: int) -> Trace:
         view = gtkwave_view(waveform, self.verilog_files)
@@ -268,11 +268,11 @@ class Design:
             # Whether it can be written shows before the simulator is built.
             temporary.touch()
             simulator = Simulator.verilated(self.verilog_files, self.config, waveform.format)
-            (played,) = simulator.trace(
+            (traced,) = simulator.trace(
                 [job], stalls=stalls, seed=seed, waveform=replace(waveform, path=temporary)
             )
         write_atomically(waveform.view, view.encode())
-        return played
+        return traced
 
     def simulate(
         self,
@@ -417,7 +417,7 @@ class Design:
         Raises:
             DaqkfError: a file is missing, malformed, truncated, or does not fit the others.
         """
-        from daqkf.lowering.image.encode import decode
+        from daqkf.lowering.image.decode import decode
 
         folder = Path(folder)
         context = make_context()

@@ -12,7 +12,7 @@ from daqkf.support.errors import EXPECTED, DaqkfError, describe
 
 
 def _onnx(path: Path) -> ModuleOp:
-    from daqkf.lowering.frontends.onnx.graph import import_onnx
+    from daqkf.lowering.frontends.onnx.module import import_onnx
 
     return import_onnx(path)
 

@@ -1,10 +1,11 @@
 # Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-"""Proofs that the circuits of the families of processing elements yield dot products.
+"""This package proves that the circuits of all families of elements compute dot products.
 
-The circuit, as SystemVerilog that yosys reads, is unrolled as a transition system (`btor2`)
-over bit vectors (`bits`); a family's specification (`specs`) says what a word has to do, the
-theorems (`theorems`) follow from it, and Bitwuzla decides them (`claims`). `mutations` plants
-bugs to see that they are found.
+yosys reads the SystemVerilog of a family's circuit and writes it as a transition system
+(`btor2`), which is unrolled cycle by cycle over bit vectors (`bits`). The specification of the
+family (`specs`) says how a word changes the state of an element. The theorems (`theorems`) say
+that the circuit does so, and Bitwuzla decides them (`claims`). `mutations` plants bugs, to show
+that the proofs find them.
 """

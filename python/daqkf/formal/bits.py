@@ -1,12 +1,13 @@
 # Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-"""Bit vectors in linear form, so that a solver gets little more than it has to search for.
+"""Bit vectors as linear sums, which leave less for the solver to search.
 
-A vector is a sum of multiples of atoms and an offset, modulo 2^width; an atom is a term of the
-solver with bounds of its value. Known control folds away while a circuit is unrolled. A sum
-whose bounds show that it does not overflow is the same sum in wider bits, so a tree of adders
-of growing widths becomes one sum, whichever way it was added up.
+A vector is a sum of multiples of atoms and an offset, modulo 2^width. An atom is a term of the
+solver together with the bounds of its value. Control bits that are known become constants while a
+circuit is unrolled. If the bounds show that a sum does not overflow, then the same sum in wider
+bits has the same form. A tree of adders of growing widths thus becomes one sum, in whatever order
+the adders stand.
 """
 
 import importlib
@@ -19,15 +20,15 @@ from typing import Any
 from daqkf.runtime.tools import ToolNotFoundError
 
 type Value = Any
-"""An int, unsigned, or a Bitwuzla term: its package has no types."""
+"""A term of Bitwuzla, whose package has no types, or an unsigned int."""
 
 
 @cache
 def solver_library() -> Any:
-    """Bitwuzla's Python package (Niemetz and Preiner, CAV 2023).
+    """Bitwuzla's Python package (Niemetz and Preiner, CAV 2023), imported when it is first needed.
 
     Raises:
-        ToolNotFoundError: it is missing.
+        ToolNotFoundError: the package is not installed.
     """
     try:
         return importlib.import_module("bitwuzla")
@@ -37,17 +38,17 @@ def solver_library() -> Any:
 
 @cache
 def manager() -> Any:
-    """The one place where terms live; equal terms are one object."""
+    """The solver's term manager, which owns all terms and makes equal terms one object."""
     return solver_library().TermManager()
 
 
 def term(kind: str, operands: Sequence[Value], indices: Sequence[int] = ()) -> Value:
-    """A term of a kind in SMT-LIB's terms, `BV_ADD` and so on."""
+    """Make a term of a kind that SMT-LIB names, such as `BV_ADD`."""
     return manager().mk_term(solver_library().Kind[kind], list(operands), list(indices))
 
 
 def _extract(value: Value, high: int, low: int) -> Value:
-    """Bits of a term; bits of bits are taken from the whole, so that they have one form."""
+    """Extract bits high … low of a term; nested extracts become one of the whole term."""
     if value.kind() == solver_library().Kind.BV_EXTRACT:
         _, below = value.indices()
         return _extract(value.children()[0], high + below, low + below)
@@ -57,20 +58,21 @@ def _extract(value: Value, high: int, low: int) -> Value:
 
 
 type Bounds = tuple[int, int]
-"""The least and the largest signed number."""
+"""The least and the largest value, as signed numbers."""
 
 
 @dataclass(frozen=True, eq=False)
 class Atom:
-    """A term of the solver."""
+    """A term of the solver, with the bounds of its value."""
 
     width: int
     term: Value
     bounds: Bounds
     upper_of: "tuple[Bits, int] | None" = None
-    """Bits, not negative, and how many low ones of them are missing here, if it is known."""
+    """Set if the atom is a number without some of its lowest bits: that number, which is not
+    negative, and how many bits were cut off."""
     parts: "tuple[Bits, Bits] | None" = None
-    """The upper and the lower bits of a concatenation."""
+    """Set if the atom is a concatenation: its upper bits and its lower bits."""
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Atom) and self.term == other.term
@@ -79,7 +81,7 @@ class Atom:
         return hash(self.term)
 
     def at(self, width: int) -> Value:
-        """The term, sign-extended or cut."""
+        """The term in `width` bits: sign-extended, or cut to the lowest bits."""
         if width == self.width:
             return self.term
         if width < self.width:
@@ -89,31 +91,31 @@ class Atom:
 
 @dataclass(frozen=True)
 class Bits:
-    """A bit vector. Operators take operands of equal width, and ints as constants."""
+    """A bit vector. Both operands of an operator have the same width; an int is a constant."""
 
     width: int
     sum: Mapping[Atom, int]
-    """The atoms' factors, in (-2^(width-1), 2^(width-1)]; none is 0."""
+    """The factor of each atom, in (-2^(width-1), 2^(width-1)]; no factor is 0."""
     offset: int
-    """In [-2^(width-1), 2^(width-1))."""
+    """The constant of the sum, in [-2^(width-1), 2^(width-1))."""
 
     def __hash__(self) -> int:
         return hash((self.width, self.offset, frozenset(self.sum.items())))
 
     @property
     def known(self) -> bool:
-        """Whether the bits are a number."""
+        """Whether the bits are a constant."""
         return not self.sum
 
     @property
     def value(self) -> int:
-        """The number that known bits are, unsigned."""
+        """The constant as an unsigned number; the bits must be known."""
         assert self.known
         return self.offset & _ones(self.width)
 
     @cached_property
     def bounds(self) -> Bounds:
-        """Of the sum in integers, which the bits are if it fits their width."""
+        """The bounds of the sum over the integers, which the bits equal if it fits them."""
         low = high = self.offset
         for atom, factor in self.sum.items():
             ends = [factor * bound for bound in atom.bounds]
@@ -122,7 +124,7 @@ class Bits:
 
     @cached_property
     def term(self) -> Value:
-        """The bits for the solver."""
+        """The bits as one term of the solver."""
         atoms = sorted(self.sum.items(), key=lambda item: item[0].term.id())
         if len(atoms) == 1 and self.offset == -1 and atoms[0][1] == _centred(-1, self.width):
             return term("BV_NOT", [atoms[0][0].at(self.width)])
@@ -140,7 +142,7 @@ class Bits:
         return result
 
     def number(self, value: int) -> bool:
-        """Whether the bits are this number; -1 is all ones."""
+        """Whether the bits are this constant; -1 stands for all ones."""
         return self.known and self.value == value & _ones(self.width)
 
     def _with(self, other: "Bits | int") -> "Bits":
@@ -159,7 +161,7 @@ class Bits:
         return _linear(self.width, total, self.offset + other.offset)
 
     def scaled(self, factor: int) -> "Bits":
-        """A multiple."""
+        """The bits times an integer."""
         return _linear(
             self.width, {a: f * factor for a, f in self.sum.items()}, self.offset * factor
         )
@@ -176,7 +178,7 @@ class Bits:
             return self.scaled(other.offset) if other.known else other.scaled(self.offset)
         ends = [a * b for a in self.bounds for b in other.bounds]
         bounds, width = (min(ends), max(ends)), self.width
-        if _within(bounds, width):  # in the narrowest form, as the same product in wider bits
+        if _within(bounds, width):  # so that the same product in wider bits is equal
             width = max(_signed_bits(end) for end in ends)
         pair = sorted((self[:width], other[:width]), key=lambda factor: factor.term.id())
         return _atom(width, "BV_MUL", pair, bounds).sext(self.width)
@@ -204,7 +206,7 @@ class Bits:
         if self.known and other.known:
             return constant(self.value ^ other.value, self.width)
         for a, b in ((self, other), (other, self)):
-            if b == b[:1].sext(b.width):  # all bits alike
+            if b == b[:1].sext(b.width):  # all bits of b are equal
                 return ite(b[:1], ~a, a)
         return _atom(self.width, "BV_XOR", (self, other))
 
@@ -221,7 +223,7 @@ class Bits:
         return _atom(self.width, "BV_SHR", (self, amount))
 
     def __getitem__(self, bits: slice) -> "Bits":
-        """The bits of a half-open range, counted from the least significant."""
+        """The bits of a half-open range; bit 0 is the least significant."""
         low, high = bits.start or 0, self.width if bits.stop is None else bits.stop
         if low == 0:
             if high == self.width:
@@ -234,7 +236,7 @@ class Bits:
             return _linear(high, cut, self.offset)
         if self.known:
             return constant(self.value >> low, high - low)
-        if _within(self.bounds, low + 1):  # nothing but the sign
+        if _within(self.bounds, low + 1):  # Only copies of the sign are left.
             return self._sign().sext(high - low)
         multiple, rest = self[:high]._split(low)
         if _within(rest.bounds, low + 1):
@@ -245,7 +247,10 @@ class Bits:
         return _single(Atom(high - low, middle, _whole(high - low)))
 
     def _split(self, low: int) -> tuple["Bits", "Bits"]:
-        """`multiple`, without its `low` lowest bits, and `rest` of multiple · 2^low + rest."""
+        """Split the sum into (multiple, rest) with multiple · 2^low + rest = sum.
+
+        The width of `multiple` is smaller by `low`.
+        """
         rest = {atom: _centred(factor, low) for atom, factor in self.sum.items()}
         offset = _centred(self.offset, low)
         multiple = {atom: (f - rest[atom]) >> low for atom, f in self.sum.items()}
@@ -255,20 +260,23 @@ class Bits:
         )
 
     def _period(self) -> int | None:
-        """What added to the sum in integers makes it the bits as an unsigned number."""
+        """The multiple of 2^width that turns the integer sum into the bits' unsigned value.
+
+        It is None if one multiple does not do so for every value of the sum.
+        """
         low, high = self.bounds
         period = -(low >> self.width) << self.width
         return period if high + period <= _ones(self.width) else None
 
     def _quotient(self, low: int) -> "Bits":
-        """Without the `low` lowest bits, which a concatenation may put back again."""
+        """The unsigned value shifted right by `low`; `concat` can put the low bits back."""
         whole = self.zext(self.width + 1)
         bounds = whole.bounds[0] >> low, whole.bounds[1] >> low
         upper = _extract(whole.term, self.width, low)
         return Bits(self.width - low, {Atom(whole.width - low, upper, bounds, (whole, low)): 1}, 0)
 
     def _sign(self) -> "Bits":
-        """The sign, taken from the narrowest form, so that equal numbers have one sign."""
+        """The sign bit, taken from the narrowest form, so that equal numbers have equal signs."""
         core = self
         if _within(self.bounds, self.width):
             if self.bounds[0] >= 0 or self.bounds[1] < 0:
@@ -292,7 +300,7 @@ class Bits:
         return _single(Atom(1, top, _whole(1)))
 
     def concat(self, low: "Bits") -> "Bits":
-        """Both, `low` in the least significant bits."""
+        """Concatenate: these are the upper bits, and `low` are the lower bits."""
         width = self.width + low.width
         if self.known and low.known:
             return constant(self.value << low.width | low.value, width)
@@ -314,14 +322,14 @@ class Bits:
             if factor == 1 and cut == low.width and whole[:cut] == low:
                 rest = self - Bits(self.width, {atom: 1}, 0)
                 return (rest.sext(width) << cut) + whole.zext(width)
-        # An odd constant below: a factor that is packed with a sum. Others stay one atom.
+        # A known odd constant below means a factor that is packed with a sum; others stay one atom.
         if low.offset % 2 and low._period() is not None and _within(self.bounds, self.width):
             return (self.sext(width) << low.width) + low.zext(width)
         joined = term("BV_CONCAT", [self.term, low.term])
         return _single(Atom(width, joined, _whole(width), parts=(self, low)))
 
     def _wider(self) -> Iterator["Bits"]:
-        """Bits with one more, whose lower ones these may be."""
+        """Find numbers that are one bit wider and have these bits as their lower bits."""
         width = self.width + 1
         if _within(self.bounds, width):
             yield Bits(width, self.sum, self.offset)
@@ -331,7 +339,7 @@ class Bits:
         if atom.term.kind() == solver_library().Kind.BV_EXTRACT:
             high, low = atom.term.indices()
             whole = atom.term.children()[0]
-            # The atom's next bit must be the one above all bits.
+            # The bit above the atom must also be the bit above the whole number.
             if high + 1 < whole.sort().bv_size() and factor == 1 << (self.width - atom.width):
                 wider = _single(
                     Atom(atom.width + 1, _extract(whole, high + 1, low), _whole(atom.width + 1))
@@ -339,7 +347,7 @@ class Bits:
                 yield (wider.sext(width) << (self.width - atom.width)) + self.offset
 
     def sext(self, width: int) -> "Bits":
-        """Sign-extended, or cut, to `width` bits."""
+        """Sign-extend the bits to `width`, or cut them."""
         if width <= self.width:
             return self[:width]
         if _within(self.bounds, self.width):
@@ -347,7 +355,7 @@ class Bits:
         return Bits(width, {Atom(self.width, self.term, _whole(self.width)): 1}, 0)
 
     def zext(self, width: int) -> "Bits":
-        """Zero-extended, or cut, to `width` bits."""
+        """Zero-extend the bits to `width`, or cut them."""
         if width <= self.width:
             return self[:width]
         if self.known:
@@ -359,7 +367,7 @@ class Bits:
         return _single(Atom(width, wide, (0, _ones(self.width))))
 
     def eq(self, other: "Bits | int") -> "Bits":
-        """One bit: equal."""
+        """One bit, which is 1 if both are equal."""
         other = self._with(other)
         difference = self - other
         if difference.known:
@@ -368,7 +376,7 @@ class Bits:
         return _single(Atom(1, term("BV_COMP", pair), _whole(1)))
 
     def ult(self, other: "Bits | int", signed_too: bool = False) -> "Bits":
-        """One bit: below, unsigned or (`signed_too`) signed."""
+        """One bit, which is 1 if this is less than `other`; unsigned by default."""
         other = self._with(other)
         if self.known and other.known:
             below = self.offset < other.offset if signed_too else self.value < other.value
@@ -378,24 +386,24 @@ class Bits:
         return _single(Atom(1, choice, _whole(1)))
 
     def fits(self, width: int) -> "Bits":
-        """One bit: as a signed number, the bits need no more than `width`."""
+        """One bit, which is 1 if `width` bits hold the signed number."""
         return self.eq(self[:width].sext(self.width))
 
 
 @cache
 def constant(number: int, width: int) -> Bits:
-    """A number modulo 2^width."""
+    """The bits of an integer modulo 2^width."""
     return _linear(width, {}, number)
 
 
 def unknown(name: str, width: int) -> Bits:
-    """Any bits; two of one name are two unknowns."""
+    """Bits of unknown value; two calls with one name make two different unknowns."""
     symbol = manager().mk_const(manager().mk_bv_sort(width), name)
     return _single(Atom(width, symbol, _whole(width)))
 
 
 def ite(condition: Bits, true: Bits, false: Bits) -> Bits:
-    """`condition ? true : false`."""
+    """The bits of `condition ? true : false`."""
     if condition.known:
         return true if condition.value else false
     if true == false:
@@ -404,7 +412,7 @@ def ite(condition: Bits, true: Bits, false: Bits) -> Bits:
         return condition | false if true.value else ~condition & false
     if true.width == 1 and false.known:
         return ~condition | true if false.value else condition & true
-    # In the narrowest form: the same choice in other widths is then the same atom.
+    # The choice is made in the narrowest width, so that the same one in wider bits is equal.
     width = true.width
     bounds = min(true.bounds[0], false.bounds[0]), max(true.bounds[1], false.bounds[1])
     if _within(bounds, width):
@@ -417,7 +425,7 @@ def ite(condition: Bits, true: Bits, false: Bits) -> Bits:
 
 
 def all_of(conditions: Sequence[Bits]) -> Bits:
-    """One bit: all conditions hold."""
+    """One bit, which is 1 if all conditions hold."""
     result = constant(1, 1)
     for condition in conditions:
         result &= condition
@@ -446,7 +454,7 @@ def _literal(number: int, width: int) -> Value:
 
 
 def _centred(number: int, width: int) -> int:
-    """The number modulo 2^width, in (-2^(width-1), 2^(width-1)]."""
+    """The integer modulo 2^width that lies in (-2^(width-1), 2^(width-1)]."""
     half = 1 << (width - 1)
     return half - (half - number) % (1 << width)
 

@@ -1,10 +1,10 @@
 # Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-"""Circuits in BTOR2, the word-level format of model checkers, and their steps.
+"""Read circuits in BTOR2, the word-level format of model checkers, and step them by a clock cycle.
 
-Niemetz, Preiner, Wolf and Biere, "BTOR2, BtorMC and Boolector 3.0", CAV 2018. Of it, what
-yosys writes for a synchronous circuit without memories.
+The format is that of Niemetz, Preiner, Wolf and Biere, "BTOR2, BtorMC and Boolector 3.0", CAV 2018.
+The reader knows the part of it that yosys writes for a synchronous circuit without memories.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -15,7 +15,7 @@ from daqkf.formal.bits import Bits, constant, ite, unknown
 from daqkf.support.errors import DaqkfError
 
 type Values = Mapping[str, Bits]
-"""By the names of registers or ports."""
+"""The bits of each register or port, by its name."""
 
 _UNARY: Mapping[str, Callable[[Bits], Bits]] = {
     "not": lambda a: ~a,
@@ -63,35 +63,36 @@ def _parity(a: Bits) -> Bits:
 
 @dataclass(frozen=True)
 class _Node:
-    """A line: what it computes, from the lines before it."""
+    """One line of the file: an operation on the results of earlier lines."""
 
     line: int
     kind: str
     width: int
     operands: tuple[int, ...]
-    """Lines; for `slice` and the extensions a line and numbers; for constants the number."""
+    """Numbers of lines. `slice` and the extensions have a line, then plain numbers; a constant has
+    its value."""
 
     @cached_property
     def reads(self) -> tuple[int, ...]:
-        """The lines among the operands."""
+        """The operands that are numbers of lines."""
         return () if self.kind == "constant" else self.operands[: _lines_read(self.kind)]
 
 
 class TransitionSystem:
-    """A synchronous circuit: from its registers and inputs, its outputs and next registers."""
+    """A synchronous circuit: registers and inputs determine the outputs and the next registers."""
 
     def __init__(self, text: str):
         self.inputs: dict[str, int] = {}
-        """Widths by name."""
+        """The width of each input in bits, by name."""
         self.registers: dict[str, int] = {}
-        """Widths by name."""
+        """The width of each register in bits, by name."""
         self._nodes: list[_Node] = []
         self._places: dict[int, tuple[str, str]] = {}
         self._outputs: dict[str, int] = {}
         self._next: dict[str, int] = {}
         self._memory: dict[tuple[int, ...], tuple[list[Bits], Bits]] = {}
-        """What was computed, by line and operands; these are kept so that no other is in their
-        place. Most cycles differ little from others."""
+        """Results by line and identities of operands. Most cycles differ little from others, so
+        that results are reused. The operands are kept, too, so that their identities stay taken."""
         self._read(text)
         self._drop_unused()
 
@@ -118,17 +119,17 @@ class TransitionSystem:
                 self._nodes.append(_node(line, kind, sorts[int(rest[0])], rest[1:]))
 
     def _drop_unused(self) -> None:
-        """Lines that only give names to others are most of them."""
+        """Drop the lines that nothing uses: most lines only give a name to another one."""
         needed = {*self._outputs.values(), *self._next.values()}
         for node in reversed(self._nodes):
             if node.line in needed:
                 needed.update(node.reads)
         self._nodes = [node for node in self._nodes if node.line in needed]
-        # yosys makes inputs of what nothing drives, such as the operands of parts removed.
+        # yosys makes an input of each undriven net, such as those that an optimisation leaves.
         self._places = {line: place for line, place in self._places.items() if line in needed}
 
     def step(self, registers: Values, inputs: Values) -> tuple[Values, Values]:
-        """One clock cycle: the next registers, and the outputs during the cycle."""
+        """Run one clock cycle; returns the next registers, and the outputs during the cycle."""
         values: dict[int, Bits] = {
             line: (inputs if kind == "input" else registers)[name]
             for line, (kind, name) in self._places.items()
@@ -147,7 +148,7 @@ class TransitionSystem:
         return after, {name: values[line] for name, line in self._outputs.items()}
 
     def any_state(self) -> Values:
-        """Registers of which nothing is known."""
+        """Registers whose values are all unknown."""
         return {name: unknown(name, width) for name, width in self.registers.items()}
 
 
@@ -162,7 +163,7 @@ def _node(line: int, kind: str, width: int, rest: Sequence[str]) -> _Node:
 
 
 def _lines_read(kind: str) -> int:
-    """How many operands of an operator are lines."""
+    """The number of an operator's operands that are numbers of lines."""
     if kind in _UNARY or kind in ("slice", "sext", "uext"):
         return 1
     if kind in _BINARY:

@@ -1,7 +1,7 @@
 # Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-"""Questions to the solver, and its answers."""
+"""Claims that the solver is asked to prove, and its answers."""
 
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -10,25 +10,25 @@ from dataclasses import dataclass, replace
 from daqkf.formal.bits import Bits, constant, manager, solver_library, term
 
 type Reader = Callable[[Bits], int]
-"""The number, unsigned, that bits have in a counterexample."""
+"""A function that gives the unsigned value of bits in a counterexample."""
 
 
 @dataclass(frozen=True)
 class Claim:
-    """One thing to prove: the goals follow from what is given, whatever the unknowns are."""
+    """A statement to prove: `given` implies every goal, for all values of the unknowns."""
 
     theorem: str
     goals: Sequence[Bits]
-    """One bit each."""
+    """One bit for each goal."""
     given: Bits
-    """One bit."""
+    """One bit: the assumption."""
     explain: Callable[[Reader], list[str]]
-    """A counterexample in lines for people."""
+    """A function that describes a counterexample in lines of text."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What became of a claim."""
+    """The result for a claim."""
 
     theorem: str
     verdict: str
@@ -38,7 +38,7 @@ class Answer:
 
 
 def decide(claim: Claim, seconds: float) -> Answer:
-    """Prove or refute a claim, each of its goals within so many seconds."""
+    """Prove or refute a claim; each goal may take `seconds`."""
     start = time.monotonic()
     for goal in claim.goals:
         against = claim.given & ~goal
@@ -70,7 +70,7 @@ def _search(claim: Claim, against: Bits, seconds: float) -> tuple[str, list[str]
 
 
 def merged(theorem: str, claims: Iterable[Claim], seconds: float) -> Answer:
-    """Decide claims one by one, up to the first that is not proved, and answer for all."""
+    """Decide claims in turn until one is not proved, and make one answer for the theorem."""
     start = time.monotonic()
     for claim in claims:
         answer = decide(claim, seconds)

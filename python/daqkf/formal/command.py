@@ -1,7 +1,7 @@
 # Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-"""`daqkf prove`."""
+"""The command `daqkf prove`."""
 
 import time
 from collections.abc import Iterable, Sequence
@@ -26,15 +26,15 @@ _PIPE_WIDTH = 140
 
 
 def run_prove(families: Sequence[str] | None, places: int, seconds: float) -> int:
-    """Prove every circuit, and find every planted bug; 1 if anything fails.
+    """Prove every circuit and look for every planted bug; returns 0 if all succeeds, else 1.
 
     Args:
-        families: which, or all.
-        places: at how many places each kind of bug is planted; 0 for all.
-        seconds: that a query may take.
+        families: the families to prove; None for all.
+        places: the number of places at which each kind of bug is planted; 0 for all places.
+        seconds: the time limit of one query to the solver.
 
     Raises:
-        DaqkfError: an unknown family, negative places or no time.
+        DaqkfError: a family is unknown, `places` is negative, or `seconds` is not above 0.
         ToolNotFoundError: the solver or yosys is missing.
     """
     if places < 0 or not seconds > 0:

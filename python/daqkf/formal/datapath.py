@@ -1,10 +1,10 @@
 # Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-"""A family's datapath as a circuit of its own, and from there to BTOR2.
+"""Export the datapath of a family as a circuit of its own, and read it as a transition system.
 
-The datapath goes the way of every array: CIRCT's SystemVerilog, read by yosys. So a proof
-also covers the export.
+The datapath takes the same way as a whole array: CIRCT writes SystemVerilog, which yosys reads. So
+a proof covers the export, too.
 """
 
 import subprocess
@@ -30,9 +30,9 @@ _SCRIPT = "prep -flatten -top {top}; async2sync; dffunmap; opt_clean; write_btor
 
 
 def operands(config: ArrayConfig, family: str) -> tuple[dict[str, int], tuple[str, ...]]:
-    """The fields of a word that reach the datapath, with their bits, and its addresses.
+    """The fields of a word that reach the datapath, with their bits, and its addresses' names.
 
-    What the array's counters supply is part of the word.
+    The fields include those that the counters of the array supply.
     """
     word = FAMILIES[family].word
     supplied = word.supplied(words=1, features=1, outputs=1)
@@ -42,9 +42,10 @@ def operands(config: ArrayConfig, family: str) -> tuple[dict[str, int], tuple[st
 
 
 def build_datapath(config: ArrayConfig, family: str) -> ModuleOp:
-    """The datapath with a word's fields and rows, and the element's control, as ports.
+    """Build the datapath, with the fields and rows of a word and the element's control as ports.
 
-    A sum is held as soon as it is finished, as in an element whose post unit keeps up.
+    A sum moves to the holding registers as soon as it is finished. An element does the same if its
+    post unit never makes it wait.
     """
     c = Circuit(TOP)
     c.clock("clk")
@@ -70,11 +71,11 @@ def build_datapath(config: ArrayConfig, family: str) -> ModuleOp:
 
 
 def transition_systems(circuits: ModuleOp, tops: list[str]) -> Mapping[str, TransitionSystem]:
-    """The circuits of some top modules, by name, in one run of each tool.
+    """Make the transition systems of some top modules, by name, with one run of each tool.
 
     Raises:
-        DaqkfError: yosys did not read the SystemVerilog.
-        VerilogExportError: CIRCT did not write it.
+        DaqkfError: yosys cannot read the SystemVerilog.
+        VerilogExportError: CIRCT cannot write the SystemVerilog.
     """
     tool = yosys()
     read = "read_verilog -sv circuits.sv; design -save read"

@@ -1,11 +1,11 @@
 # Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-"""The stage that finds the addresses of a word's items, and its theorem.
+"""The stage that finds the addresses of a word's items, and the theorem `locate` about it.
 
-`locate`: a word leaves the stage with the addresses that its indices mean, whatever came before.
-Where they count from the word before, that is an induction: from a start, and from any word, with
-pauses and stalls in between.
+The theorem says that a word leaves the stage with the addresses that its indices mean, whatever
+came before. Delta indices count from the word before, so the proof is an induction. It begins with
+a start or with any word, and allows pauses and stalls in between.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,7 +26,7 @@ Word = Mapping[str, Bits]
 
 
 def build_locator(config: ArrayConfig, family: str) -> ModuleOp:
-    """The stage, with the word's fields and the element's control as ports."""
+    """Build the stage, with the fields of a word and the element's control as ports."""
     c = Circuit(TOP)
     c.clock("clk")
     c.reset(c.input("rst", 1))
@@ -46,7 +46,7 @@ def _fields(config: ArrayConfig, family: str) -> dict[str, int]:
 
 
 class _Stage:
-    """The circuit, played cycle by cycle."""
+    """The stage as a transition system, with the ports of a word."""
 
     def __init__(self, family: str, config: ArrayConfig, system: TransitionSystem):
         self.config, self.system, self.fields = config, system, _fields(config, family)
@@ -66,7 +66,7 @@ class _Stage:
         return self.step(state, self.word("later"), constant(0, 1), constant(0, 1))[1]
 
     def addresses(self, word: Word, base: Bits) -> list[Bits]:
-        """What a word's indices mean, by `rpea.indices`; `base` is where it counts from."""
+        """The addresses that a word's indices mean; delta indices count from `base`."""
         width, addresses = self.config.address_width, list[Bits]()
         for item in range(sum(name.startswith((OFFSET, DELTA)) for name in word)):
             if self.windows:
@@ -81,7 +81,7 @@ class _Stage:
 
 
 def theorems(family: str, config: ArrayConfig, system: TransitionSystem) -> Iterator[Claim]:
-    """The claims of `locate`: after a start, after a word, and that a stall changes nothing."""
+    """Claim `locate` after a start and after any word, and that a stall changes no register."""
     stage, one, zero = _Stage(family, config, system), constant(1, 1), constant(0, 1)
     any_state = system.any_state()
     started = stage.step(any_state, stage.word("idle"), zero, unknown("enable", 1), start=1)[0]
@@ -104,7 +104,7 @@ def theorems(family: str, config: ArrayConfig, system: TransitionSystem) -> Iter
 
 
 def _paused(stage: _Stage, state: Values) -> Values:
-    """After a cycle without a word."""
+    """The registers after a cycle without a word, stalled or not."""
     return stage.step(state, stage.word("pause"), constant(0, 1), unknown("paused", 1))[0]
 
 

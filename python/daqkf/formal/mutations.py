@@ -1,9 +1,9 @@
 # Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-"""Bugs to plant into a circuit, to see that the proofs find them.
+"""Plant bugs into a circuit, to show that the proofs find them.
 
-Each kind is a rewrite of one operation; a mutant is a circuit with one of them.
+Each kind of bug rewrites one operation. A mutant is a circuit with one bug.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -18,17 +18,18 @@ from xdsl.rewriter import InsertPoint, Rewriter
 from daqkf.dialects.circt_ext import CompRegClockEnabledOp
 
 type Rewrite = Callable[[Operation], Operation | None]
-"""The operation to put in the place of another, or nothing if the bug does not apply."""
+"""A function that makes the replacement of an operation, or None if the bug does not apply to
+it."""
 
 
 @dataclass(frozen=True)
 class Mutant:
-    """A circuit with a bug."""
+    """A circuit with one bug."""
 
     kind: str
     """A key of `BUGS`."""
     bug: str
-    """What was done, and where."""
+    """What was changed, and where."""
     circuit: ModuleOp
 
 
@@ -58,14 +59,14 @@ def _swap_arms(op: Operation) -> Operation | None:
 
 
 def _zero_extend(op: Operation) -> Operation | None:
-    """A sign that is replicated becomes zeros."""
+    """Replace a replicated sign by zeros."""
     if not isinstance(op, comb.ReplicateOp) or _width(op.input) != 1:
         return None
     return hw.ConstantOp(0, _width(op.result))
 
 
 def _shift_by_one(op: Operation) -> Operation | None:
-    """Bits taken one further down."""
+    """Take bits one position lower."""
     if not isinstance(op, comb.ExtractOp):
         return None
     low = op.low_bit.value.data
@@ -75,7 +76,7 @@ def _shift_by_one(op: Operation) -> Operation | None:
 
 
 def _sum_of_factors(op: Operation) -> Operation | None:
-    """A product becomes a sum."""
+    """Replace a product by the sum of its factors."""
     return comb.AddOp(op.operands) if isinstance(op, comb.MulOp) else None
 
 
@@ -87,7 +88,7 @@ def _always_enabled(op: Operation) -> Operation | None:
 
 
 def _narrow(op: Operation) -> Operation | None:
-    """The highest bit of what an adder adds up is lost and becomes the sign of the others."""
+    """Drop the highest bit of an adder's operands, so that the next bit becomes their sign."""
     if not isinstance(op, comb.AddOp | comb.SubOp):
         return None
     width = _width(op.result)
@@ -111,13 +112,13 @@ BUGS: Mapping[str, Rewrite] = {
     "bits taken one place lower": _shift_by_one,
     "a register without its enable": _always_enabled,
 }
-"""By what goes wrong."""
+"""The rewrite of each kind of bug, by a description of the bug."""
 
 
 def mutants(circuit: ModuleOp, limit: int | None = None) -> Iterator[Mutant]:
-    """Every bug at every place, or at the first `limit` places of each kind.
+    """Plant every kind of bug at every place, or at its first `limit` places.
 
-    A circuit's leaves come first, and so do its lanes.
+    Modules without instances come first in a circuit, so the first places are in its lanes.
     """
     for bug, rewrite in BUGS.items():
         planted = 0
@@ -145,7 +146,7 @@ def _module_name(op: Operation) -> str:
 
 
 def joined(circuits: Mapping[str, ModuleOp]) -> ModuleOp:
-    """Circuits in one, the names of each one's modules with its key behind them."""
+    """Join circuits in one module; the key of a circuit is appended to the names of its modules."""
     operations: list[Operation] = []
     for key, circuit in circuits.items():
         copy = circuit.clone()

@@ -1,7 +1,7 @@
 # Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-"""Proving the circuits of a family, and looking for bugs that were planted into them."""
+"""Prove the circuits of a family, and look for bugs that are planted into them."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -22,22 +22,23 @@ from daqkf.passes.encode.coding import coding_of
 from daqkf.support.errors import DaqkfError
 
 SECONDS = 20.0
-"""That a single query may take."""
+"""The time limit of one query to the solver."""
 
 PRODUCTS = ((127, 1), (3, 3), (2, 4))
-"""Largest magnitude and features of the weights that are all played."""
+"""Pairs of a largest magnitude and a number of features. For each pair, streams of all vectors of
+such weights are proved."""
 
 FEWER_PRODUCTS = ((9, 2), *PRODUCTS[1:])
-"""For a family's further circuits."""
+"""The same for the further circuits of a family, which differ only in their options."""
 
 FEWEST_PRODUCTS = ((3, 2),)
-"""To find a bug."""
+"""The same where the proofs only have to find a bug."""
 
 type Products = tuple[tuple[int, int], ...]
 
 
 def array(family: str, options: Options) -> ArrayConfig:
-    """An array with the widths of a layer with 4095 features of 8-bit weights."""
+    """An array whose widths suit a layer of 4095 features with 8-bit weights."""
     shape: dict[str, int | str | tuple[int, ...] | tuple[str, ...]] = {
         "pes": 1,
         "lanes": spec_of(family).lanes,
@@ -57,41 +58,41 @@ def array(family: str, options: Options) -> ArrayConfig:
 
 @dataclass(frozen=True)
 class Circuit:
-    """A circuit to prove: a family, and the options of its array."""
+    """A circuit to prove: a family, and options of its array."""
 
     family: str
     options: Options = field(default_factory=dict)
 
     @property
     def label(self) -> str:
-        """The family and the options in words."""
+        """The family and the options as text."""
         options = ", ".join(f"{name} {value}" for name, value in self.options.items())
         return f"{self.family} ({options})" if options else self.family
 
     @property
     def products(self) -> Products:
-        """The weights that are all played: fewer for a family's further circuits."""
+        """The weights whose streams are proved; a family's further circuits have fewer."""
         return FEWER_PRODUCTS if self.options else PRODUCTS
 
 
 @dataclass(frozen=True)
 class Hunt:
-    """What became of a planted bug."""
+    """The result of the search for one planted bug."""
 
     bug: str
     answer: Answer
 
     @property
     def found(self) -> bool:
-        """Whether a proof failed, as it has to."""
+        """Whether a theorem was refuted, as it has to be."""
         return self.answer.verdict == "refuted"
 
 
 def chosen(families: list[str] | None) -> list[str]:
-    """The families to prove: all, or some.
+    """Check the names of families; None stands for all families.
 
     Raises:
-        DaqkfError: a family that is unknown.
+        DaqkfError: a family is unknown.
         ToolNotFoundError: the solver is missing.
     """
     solver_library()
@@ -104,7 +105,10 @@ def chosen(families: list[str] | None) -> list[str]:
 def prove(
     circuit: Circuit, products: Products | None = None, seconds: float = SECONDS
 ) -> Iterator[Answer]:
-    """All theorems of a circuit, one answer for each; `products` of its own by default."""
+    """Decide all theorems of a circuit, with one answer for each.
+
+    `products` are those of the circuit unless others are given.
+    """
     config = array(circuit.family, circuit.options)
     module = build_datapath(config, circuit.family)
     system = transition_systems(module, [TOP])[TOP]
@@ -116,12 +120,12 @@ def prove(
 
 
 def every_circuit(families: Iterable[str]) -> list[Circuit]:
-    """All circuits of some families."""
+    """All circuits of these families that are proved."""
     return [Circuit(name, options) for name in families for options in spec_of(name).circuits]
 
 
 def planted_circuits(families: Iterable[str]) -> list[Circuit]:
-    """The circuits of some families into which bugs go."""
+    """The circuits of these families into which bugs are planted."""
     return [
         Circuit(name, options)
         for name in families
@@ -135,9 +139,9 @@ def hunt(
     seconds: float = SECONDS,
     products: Products = FEWEST_PRODUCTS,
 ) -> Iterator[Hunt]:
-    """Plant bugs into a circuit, each kind at `limit` places, and look for them.
+    """Plant each kind of bug at `limit` places of a circuit (None for all), and look for it.
 
-    A bug is found as soon as one theorem fails.
+    A bug counts as found as soon as one theorem is refuted.
     """
     family = circuit.family
     config = array(family, circuit.options)
@@ -150,14 +154,14 @@ def hunt(
 
 
 def indexed_circuits(families: Iterable[str]) -> list[Circuit]:
-    """The circuits of some families that have a stage to find addresses."""
+    """The circuits of these families that have a stage to find addresses."""
     return [circuit for circuit in every_circuit(families) if "index_bits" in circuit.options]
 
 
 def hunt_locator(
     circuit: Circuit, limit: int | None = 1, seconds: float = SECONDS
 ) -> Iterator[Hunt]:
-    """Plant bugs into the stage that finds addresses, and look for them."""
+    """Plant each kind of bug at `limit` places of the stage that finds addresses; look for it."""
     family = circuit.family
     config = array(family, circuit.options)
 

@@ -1,11 +1,12 @@
 # Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-"""What a family's arithmetic has to be, as formulas over integers; `specs` has each family's.
+"""What a specification has: the arithmetic of a family, as formulas over integers.
 
-A specification is all that a family adds. It knows nothing of the circuit: the state of an
-element is what can be seen by feeding a last word into it, so stages, registers and number
-representations are the circuit's own affair.
+`specs` has the specification of each family. It is all that a new family has to add for the proofs,
+and it says nothing about the circuit. It sees the state of an element only by sending a last word
+and reading the sum, so that it does not depend on pipeline stages, registers or representations
+of numbers.
 """
 
 from abc import ABC, abstractmethod
@@ -18,66 +19,68 @@ from daqkf.hw_targets.families import FAMILIES
 from daqkf.hw_targets.families.descriptor import load
 
 INTEGER_BITS = 48
-"""Wide enough that no sum of a specification overflows: it computes with integers."""
+"""The width in which specifications compute; none of their sums overflows it."""
 
 type State = Mapping[str, Bits]
-"""The quantities of an element between two words, integers."""
+"""The quantities of an element between two words, as integers."""
 
 type Word = Mapping[str, Bits]
 """The fields of a word without its addresses and its `end`."""
 
 type Options = Mapping[str, int | str | tuple[int, ...]]
-"""Of an array (`ArrayConfig`)."""
+"""Options of an array (`ArrayConfig`)."""
 
 type Rows = Sequence[Sequence[Bits]]
-"""The activations that a word names, integers, by address and lane."""
+"""The activations that a word names, as integers, by address and lane."""
 
 
 class Spec(ABC):
-    """The step of a family, and how to see its state."""
+    """What a word does to the state of an element, and how to read that state."""
 
     probes: ClassVar[Mapping[str, Sequence[Mapping[str, int]]]]
-    """Words without items that show the state in the sum that the last of them finishes.
+    """For each quantity, words without items; the sum that the last of them finishes shows the
+    quantity.
 
     Fields that are missing are 0.
     """
     control: ClassVar[Sequence[str]]
-    """Fields whose values are proved one by one, so that arithmetic alone is left."""
+    """Fields whose values are proved one by one, so that each claim is about arithmetic only."""
     lanes: ClassVar[int] = 1
     circuits: ClassVar[Sequence[Options]] = ({},)
-    """Options of arrays whose circuits are proved."""
+    """The options of the arrays whose circuits are proved."""
     planted: ClassVar[int] = 1
-    """Bugs go into so many of them, the first ones."""
+    """Bugs are planted into this many circuits, the first ones."""
 
     not_planted: ClassVar[Sequence[str]] = ()
-    """Kinds of bugs (`mutations.BUGS`) that may reach only words without a specification."""
+    """Kinds of bugs (`mutations.BUGS`) that may change only words that the specification leaves
+    open."""
 
     def of_array(self, config: ArrayConfig) -> "Spec":
-        """The specification for an array, if it makes a difference."""
+        """The specification for one array; most families have the same for all."""
         return self
 
     @abstractmethod
     def state(self, seen: Mapping[str, Sequence[Bits]]) -> State:
-        """The state from the sums of the probes by lane, modulo 2^`accumulator_width`."""
+        """The state, from the sums of the probes by lane, modulo 2^`accumulator_width`."""
 
     @abstractmethod
     def step(self, state: State, word: Word, rows: Rows) -> State:
-        """The state after a word, before a `last` clears it."""
+        """The state after a word, before the word's `last` clears it."""
 
     @abstractmethod
     def sums(self, state: State) -> Sequence[Bits]:
-        """The sums by lane that a `last` finishes in this state."""
+        """The sums by lane that a word with `last` finishes in this state."""
 
     @abstractmethod
     def fits(self, config: ArrayConfig, state: State) -> Bits:
-        """Whether a state fits the widths that the compiler chose for the array."""
+        """One bit, which is 1 if the state fits the widths that the compiler chose."""
 
     def rows(self, config: ArrayConfig, word: Word) -> Mapping[str, Bits]:
-        """Rows that are known of such words, as a compiler makes them."""
+        """The rows whose values are known in every such word that the compiler makes."""
         return {}
 
     def valid(self, config: ArrayConfig, word: Word) -> Bits:
-        """Whether a compiler makes such words."""
+        """One bit, which is 1 if the compiler makes such words."""
         return constant(1, 1)
 
 

@@ -1,10 +1,10 @@
 # Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-"""The theorems about a datapath, from which follows that every stream yields its dot product.
+"""The theorems about a datapath; together they say that every stream yields its dot product.
 
-`start`, `step` and `finish` are an induction over a stream's words with pauses in between;
-`bubble` takes the pauses away, `stall` adds the cycles in which nothing moves.
+`start`, `step` and `finish` are an induction over the words of a stream, with pauses in between.
+`bubble` shows that pauses change nothing, and `stall` that nothing moves in a stalled cycle.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,15 +26,15 @@ from daqkf.passes.encode.coding import coding_of
 from daqkf.support.errors import DaqkfError
 
 DEEPEST = 32
-"""Cycles after which a datapath must have emptied itself."""
+"""The most cycles that a datapath may take to become empty."""
 
 
 class PipelineError(DaqkfError):
-    """A datapath that never empties, or never finishes a sum."""
+    """The datapath never becomes empty, or never finishes a sum."""
 
 
 class Bench:
-    """A datapath, its specification, and words to play."""
+    """A datapath with its specification, and functions that send it words."""
 
     def __init__(self, family: str, config: ArrayConfig, spec: Spec, system: TransitionSystem):
         self.family, self.config, self.system = family, config, system
@@ -44,7 +44,7 @@ class Bench:
         """What stands at the inputs while no word is valid."""
 
     def word(self, name: str) -> dict[str, Bits]:
-        """A word of which nothing is known, with its rows."""
+        """A word whose fields and rows are all unknown."""
         fields = {field: unknown(f"{name}.{field}", w) for field, w in self.fields.items()}
         rows = {
             f"row{number}": unknown(f"{name}.row{number}", self.config.row_bits)
@@ -55,7 +55,7 @@ class Bench:
     def known(
         self, fields: Mapping[str, int], rows: Mapping[str, Bits] | None = None
     ) -> dict[str, Bits]:
-        """A word of which all fields are known; rows that are missing are zeros."""
+        """A word whose fields are all known; fields and rows that are not given are zeros."""
         word = {name: constant(fields.get(name, 0), width) for name, width in self.fields.items()}
         for number in range(len(self.addresses)):
             word[f"row{number}"] = constant(0, self.config.row_bits)
@@ -76,20 +76,20 @@ class Bench:
     def cycle(
         self, state: Values, word: Values | None = None, start: int = 0, enable: int = 1
     ) -> Values:
-        """The registers after a cycle, with a word or a bubble."""
+        """The registers after a cycle, in which a word enters or, without one, a bubble."""
         valid = constant(int(word is not None), 1)
         return self.step(state, self.idle if word is None else word, valid, start, enable)[0]
 
     def step(
         self, state: Values, word: Values, valid: Bits, start: int = 0, enable: int = 1
     ) -> tuple[Values, Values]:
-        """The registers after a cycle, and the outputs in it."""
+        """The registers after a cycle, and the outputs during the cycle."""
         control = {"clk": 0, "rst": 0, "start": start, "enable": enable}
         inputs = {name: constant(value, 1) for name, value in control.items()}
         return self.system.step(state, inputs | {"valid": valid} | dict(word))
 
     def bubbles(self, state: Values, count: int) -> Values:
-        """The registers after some cycles without a word."""
+        """The registers after `count` cycles without a word."""
         for _ in range(count):
             state = self.cycle(state)
         return state
@@ -103,13 +103,13 @@ class Bench:
         return self.sums(self.outputs(state))
 
     def sums(self, outputs: Values) -> list[Bits]:
-        """What the holding registers put out, by lane, of one output or of two."""
+        """The values that the holding registers put out, by lane, of one output or of two."""
         names = [name for name in ("held", "second") if f"{name}0" in outputs]
         return [outputs[f"{name}{lane}"] for name in names for lane in range(self.config.lanes)]
 
     @cached_property
     def depth(self) -> int:
-        """Cycles after which any state has become one that bubbles do not change.
+        """The number of bubbles after which further bubbles change no state.
 
         Raises:
             PipelineError: there are more than `DEEPEST`.
@@ -124,9 +124,9 @@ class Bench:
 
     @cached_property
     def empty(self) -> Values:
-        """Every state of an empty pipeline, and perhaps more.
+        """A state that stands for every state of an empty pipeline.
 
-        What all of them have in common is known; the rest is taken for unknown.
+        Registers that have the same value in all of these states are known; the others are unknown.
         """
         state = self.bubbles(self.system.any_state(), self.depth)
         return {
@@ -136,7 +136,7 @@ class Bench:
 
     @cached_property
     def latency(self) -> int:
-        """Cycles from a last word to `finished`.
+        """The cycles from a last word to `finished`.
 
         Raises:
             PipelineError: there are more than `DEEPEST`.
@@ -149,17 +149,17 @@ class Bench:
         raise PipelineError(f"{self.family}: no sum is finished within {DEEPEST} cycles")
 
     def wrapped(self, number: Bits) -> Bits:
-        """A sum as the circuit has to hold it: of modular families, modulo its width."""
+        """A sum as the circuit holds it: modulo the accumulator's width if modular."""
         if not FAMILIES[self.family].modular:
             return number
         return number[: self.config.accumulator_width].sext(INTEGER_BITS)
 
     def after(self, state: Values, word: Values) -> Values:
-        """The registers after a word, in an empty pipeline."""
+        """The registers after a word has passed an empty pipeline."""
         return self.bubbles(self.cycle(state, word), self.depth)
 
     def observed(self, state: Values) -> dict[str, Bits]:
-        """The quantities of the specification in the state of an empty pipeline."""
+        """The quantities of the specification, read from the state of an empty pipeline."""
         seen: dict[str, list[Bits]] = {}
         for name, words in self.spec.probes.items():
             after = state
@@ -203,7 +203,7 @@ TRUE = constant(1, 1)
 
 
 def stall(bench: Bench) -> Iterator[Claim]:
-    """While not enabled, no register of the datapath changes."""
+    """No register of the datapath changes while `enable` is 0."""
     state, word = bench.system.any_state(), bench.word("word")
     after = bench.step(state, word, unknown("valid", 1), enable=0)[0]
     yield Claim(
@@ -215,7 +215,7 @@ def stall(bench: Bench) -> Iterator[Claim]:
 
 
 def bubble(bench: Bench) -> Iterator[Claim]:
-    """A cycle without a word before a word is the same as one after it, in any state."""
+    """In any state, a pause before a word has the same effect as a pause after it."""
     state, word = bench.system.any_state(), bench.word("word")
     late = bench.bubbles(bench.cycle(bench.cycle(state), word), bench.depth)
     early = bench.bubbles(bench.cycle(state, word), bench.depth + 1)
@@ -243,7 +243,7 @@ def start(bench: Bench) -> Iterator[Claim]:
 
 
 def step(bench: Bench) -> Iterator[Claim]:
-    """A word changes the state as the specification says, as long as that fits its widths.
+    """A word changes the state as the specification says, if the new state fits its widths.
 
     A last word holds the sum of the new state, and clears it.
     """
@@ -288,7 +288,7 @@ def _step(bench: Bench, before: State, word: Values) -> Claim:
 
 
 def finish(bench: Bench) -> Iterator[Claim]:
-    """`finished` follows a last word and nothing else, and later words do not disturb its sum."""
+    """`finished` follows every last word and no other; later words do not change its sum."""
     begin, word, valid = bench.system.any_state(), bench.word("word"), unknown("valid", 1)
     state = bench.step(begin, word, valid)[0]
     alone = bench.bubbles(state, bench.latency + 1)
@@ -324,9 +324,9 @@ def finish(bench: Bench) -> Iterator[Claim]:
 
 
 def dot_products(bench: Bench, levels: NDArray[np.int8]) -> Iterator[Claim]:
-    """The compiler's stream of levels [K, N] yields Σ w·x for all activations.
+    """The compiler's stream of int8 levels [K, N] yields Σ w·x for all activations.
 
-    All channels are one stream, as an element plays it.
+    All channels are in one stream, as in an element.
     """
     coding = coding_of(bench.family)
     stream = coding.stream(levels, bench.config)
@@ -369,7 +369,7 @@ def _dot_product(
     fix: int,
     words: Sequence[Mapping[str, int]],
 ) -> Claim:
-    """One output: its sums by lane, with `fix` added, and the words that make them."""
+    """The claim for one output: its sums by lane plus `fix`, and the words that make them."""
     lanes = [
         [x[t * ACTIVATION_BITS : (t + 1) * ACTIVATION_BITS].sext(INTEGER_BITS) for x in features]
         for t in range(bench.config.lanes)
@@ -402,7 +402,7 @@ def _dot_product(
 
 
 def every_weight(most: int, features: int) -> NDArray[np.int8]:
-    """Levels [features, N] of all vectors of weights with magnitudes up to `most`."""
+    """Int8 levels [features, N] of all vectors of weights with magnitudes up to `most`."""
     values = np.arange(-most, most + 1, dtype=np.int8)
     grid = np.meshgrid(*[values] * features, indexing="ij")
     return np.stack([axis.reshape(-1) for axis in grid])

@@ -1,7 +1,7 @@
 # Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-"""The pictures of `daqkf report` and `daqkf eval`.
+"""Draw the pictures of `daqkf report` and `daqkf eval`.
 
 Colours are those of Okabe and Ito (2008) and the map "cividis" (Nuñez et al., 2018), which
 people with any colour vision can tell apart.
@@ -35,22 +35,22 @@ _STYLE: dict[Any, Any] = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "legend.frameon": False,
-    # Names are names, also with dollars in them.
+    # A dollar sign in a matrix's name is no formula.
     "text.parse_math": False,
-    # The same report gives the same file.
+    # A fixed salt makes equal reports equal files.
     "svg.hashsalt": "daqkf",
 }
 
 OVERVIEW = 64
-"""So many matrices at most are in an overview."""
+"""The largest number of matrices that an overview shows."""
 
 _BINS = 48
 _FLOOR = 1e-12
-"""Errors below this share of the energy are drawn as this share."""
+"""The least relative error that is drawn; smaller errors are drawn as this one."""
 
 
 def rendered(figure: Figure, kind: str) -> bytes:
-    """The bytes of a figure as `png` or `svg`."""
+    """The bytes of a figure in a format, `png` or `svg`."""
     data = BytesIO()
     metadata: dict[str, Any] = {"svg": {"Date": None}}.get(kind, {})
     with rc_context(_STYLE):
@@ -59,13 +59,13 @@ def rendered(figure: Figure, kind: str) -> bytes:
 
 
 def _lay_out(figure: Figure) -> None:
-    """Find the places of everything once, and not for each file again."""
+    """Compute the layout of a figure once, instead of once for each file."""
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
 
 
 def matrix_figure(entry: Entry) -> Figure:
-    """Tiles, non-zeros per channel, weights with their levels, and the fit's convergence."""
+    """Draw a matrix: its tiles, non-zeros of channels, weights with levels, and the fit."""
     with rc_context(_STYLE):
         figure = Figure(figsize=(11, 7.6), layout="constrained")
         figure.get_layout_engine().set(w_pad=0.08, h_pad=0.08)  # pyright: ignore
@@ -96,7 +96,7 @@ def _headline(entry: Entry) -> str:
 
 
 def _limits(analyses: Sequence[WeightAnalysis]) -> tuple[float, float]:
-    """The densities, in percent, from the emptiest tile to the fullest; never the same."""
+    """The axis limits, in percent, from the least to the greatest density; they always differ."""
     low = min(float(analysis.tile_density.min()) for analysis in analyses)
     high = max(float(analysis.tile_density.max()) for analysis in analyses)
     return (100 * low, 100 * high) if high - low > 0.001 else (0.0, 100.0)
@@ -110,7 +110,7 @@ def _tiles(axes: Axes, analysis: WeightAnalysis, low: float, high: float) -> Axe
     image = axes.imshow(
         density, cmap=_MAP, vmin=low, vmax=high, extent=extent, aspect="auto", interpolation="none"
     )
-    # Tiles at the edges are drawn as far as there are weights.
+    # Tiles at the edges end where the weights end.
     axes.set_xlim(0, channels)
     axes.set_ylim(features, 0)
     return image
@@ -157,7 +157,7 @@ def _weights(axes: Axes, entry: Entry) -> None:
     axes.hist(real, bins=4 * _BINS, color=_GREY, label="weights")
     top = axes.get_ylim()[1]
     users = _users(found, values)
-    # Below the weights stands a strip of levels, as dark as many channels use them.
+    # The strip below the weights shows the levels; more channels that use a level make it darker.
     axes.set_ylim(-0.16 * top, 1.2 * top)
     axes.vlines(values, -0.14 * top, -0.03 * top, color=_ORANGE, alpha=0.15 + 0.85 * users)
     axes.plot([], [], color=_ORANGE, label="levels, darker if more channels use them")
@@ -198,7 +198,7 @@ def _fit(axes: Axes, entry: Entry) -> None:
     axes.set_ylabel("squared error / energy of the weights [dB]")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     bottom, top = axes.get_ylim()
-    axes.set_ylim(bottom, top + 0.3 * (top - bottom))  # room for the legend
+    axes.set_ylim(bottom, top + 0.3 * (top - bottom))  # leaves room for the legend
     axes.legend(loc="upper right", fontsize=8)
 
 
@@ -229,7 +229,7 @@ def _decibels(shares: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def overview_figure(entries: Sequence[Entry]) -> Figure:
-    """Several matrices: the tiles of each, and how their channels and entropies compare."""
+    """Draw several matrices: the tiles of each, and their channels and entropies side by side."""
     shown = entries[:OVERVIEW]
     names = _short_names([entry.matrix.name for entry in shown])
     with rc_context(_STYLE):
@@ -251,7 +251,7 @@ def overview_figure(entries: Sequence[Entry]) -> Figure:
 
 
 def _short_names(names: Sequence[str]) -> list[str]:
-    """Names without the words that they all begin with."""
+    """The names without the words that all of them begin with."""
     if len(names) < 2:
         return list(names)
     words = [name.split(".") for name in names]
@@ -309,13 +309,17 @@ def _compare(figure: SubFigure, entries: Sequence[Entry], names: Sequence[str]) 
     for axes in panels:
         axes.grid(axis="x", color="#DDDDDD", linewidth=0.6)
         axes.set_axisbelow(True)
-        # Half an inch lower, where the labels of the axis end.
+        # The legend is half an inch below the axes, under the labels.
         below = axes.transAxes + ScaledTranslation(0, -0.5, figure.dpi_scale_trans)
         axes.legend(loc="upper center", bbox_to_anchor=(0.5, 0), bbox_transform=below, fontsize=8)
 
 
 def _spreads(axes: Axes, channels: Sequence[NDArray[np.float64]]) -> None:
-    """A line a matrix: from least to most, thick where the middle 80 % are, a dot at the median."""
+    """Draw one line for each matrix.
+
+    It reaches from the least to the greatest value, is thick where the middle 80 % are, and has a
+    dot at the median.
+    """
     places = np.arange(len(channels))
     shares = np.array([np.percentile(values, (0, 10, 50, 90, 100)) for values in channels])
     low, tenth, middle, ninetieth, high = shares.T
@@ -325,7 +329,7 @@ def _spreads(axes: Axes, channels: Sequence[NDArray[np.float64]]) -> None:
 
 
 def frontier_figure(curves: Sequence[Curve]) -> Figure:
-    """Accuracy against cycles, a line for each curve; the references are dotted."""
+    """Draw accuracy against cycles, a line for each curve; the references are dotted lines."""
     with rc_context(_STYLE):
         figure = Figure(figsize=(7, 4.5), layout="constrained")
         axes = figure.subplots()
@@ -348,7 +352,7 @@ def frontier_figure(curves: Sequence[Curve]) -> Figure:
 def paired_bars(
     panels: Sequence[tuple[str, dict[str, list[int]]]], variants: Sequence[str]
 ) -> Figure:
-    """Panels of groups of bars, one bar for each variant; every bar says its number."""
+    """Draw panels with groups of bars; a group has one bar for each variant, with its number."""
     with rc_context(_STYLE):
         figure = Figure(figsize=(4.5 * len(panels), 3.4), layout="constrained")
         for axes, (title, groups) in zip(

@@ -1,7 +1,7 @@
 # Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-"""What a report is about: weight matrices, what is found of them, and levels fitted to them."""
+"""The data of a report: weight matrices, their analyses, and the levels fitted to them."""
 
 import math
 from collections.abc import Sequence
@@ -23,7 +23,8 @@ from daqkf.passes.quantize.weights import named_matrices
 from daqkf.support.errors import DaqkfError
 
 DETAILED = 8
-"""Up to so many matrices get levels fitted and a picture each; beyond, there is an overview."""
+"""Up to this number of matrices, each gets fitted levels and a picture; with more, there is only an
+overview."""
 
 
 @dataclass(frozen=True)
@@ -33,9 +34,9 @@ class Matrix:
     name: str
     weights: NDArray[Any]
     scales: NDArray[Any] | None = None
-    """[N] what a level is worth, where the IR states it."""
+    """The scale of each output, [N], where the IR states it."""
     levels: LevelSet | None = None
-    """The level set that the weights are of, where the IR states it."""
+    """The level set of the weights, where the IR states it."""
 
     @property
     def is_quantised(self) -> bool:
@@ -43,11 +44,11 @@ class Matrix:
         return self.weights.dtype.kind != "f"
 
     def pruned(self, sparsity: float) -> Self:
-        """Without the smallest weights.
+        """The matrix with its smallest weights set to zero.
 
         Raises:
             DaqkfError: the weights are quantised.
-            ValueError: a sparsity outside 0 <= sparsity < 1.
+            ValueError: the sparsity is not in 0 <= sparsity < 1.
         """
         if self.is_quantised:
             raise DaqkfError(f"{self.name}: only float weights can be pruned")
@@ -56,47 +57,47 @@ class Matrix:
 
 @dataclass(frozen=True)
 class Quantised:
-    """A matrix as integer levels: its own, or fitted ones."""
+    """A matrix as integer levels, either its own or fitted ones."""
 
     levels: NDArray[Any]
-    """[K, N]"""
+    """Levels, [K, N]."""
     scales: NDArray[Any]
-    """[N]"""
+    """Scales, [N]."""
     level_set: LevelSet | None
     history: NDArray[np.float64] | None
-    """[iterations, N] squared errors of a fit; none for levels that were there before."""
+    """The squared errors [iterations, N] of a fit; None if the matrix had levels before."""
     noise: float
-    """Squared error of the fit as a share of the weights' energy, rounding included."""
+    """The squared error of the fit, rounding included, relative to the weights' energy."""
 
     @property
     def sqnr(self) -> float | None:
-        """Energy of the weights over the squared error, in dB; none without an error."""
+        """The energy of the weights over the squared error in dB; None if there is no error."""
         return -10 * math.log10(self.noise) if self.noise > 0 else None
 
 
 @dataclass(frozen=True)
 class Curve:
-    """What accuracy costs in cycles: one curve of a frontier."""
+    """The cycles that accuracies cost: one curve of a trade-off."""
 
     label: str
     points: Sequence[tuple[int, float]]
-    """Cycles and accuracy of each point."""
+    """The cycles and the accuracy of each point."""
     reference: int
-    """Cycles of what the curve is compared with."""
+    """The cycles of the reference."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A matrix with what was found of it."""
+    """A matrix with its analysis."""
 
     matrix: Matrix
     analysis: WeightAnalysis
     fitted: LevelSet | None
-    """The level set to fit to float weights."""
+    """The level set to fit to the weights, if these are floats."""
 
     @cached_property
     def quantised(self) -> Quantised | None:
-        """The levels, if the weights have some or are to have."""
+        """The levels of the weights, or those fitted to them; None if there are neither."""
         matrix = self.matrix
         channels = matrix.weights.shape[1]
         if matrix.is_quantised:
@@ -111,7 +112,7 @@ class Entry:
         return Quantised(found.levels, found.scales, self.fitted, found.history, noise)
 
     def facts(self) -> dict[str, Any]:
-        """Everything about the matrix, JSON-able."""
+        """All findings about the matrix as values for JSON."""
         element = str(self.matrix.weights.dtype)
         facts: dict[str, Any] = {"name": self.matrix.name, "element": element}
         facts |= self.analysis.facts()
@@ -125,20 +126,20 @@ class Entry:
 
 
 def of_array(name: str, weights: Any) -> list[Matrix]:
-    """One matrix, from an array or a SciPy sparse matrix; integers are levels.
+    """Make a matrix of an array or a SciPy sparse matrix; integers are taken as levels.
 
     Raises:
-        ValueError: not a finite real matrix with K and N above 0.
+        ValueError: it is not a finite real matrix with K and N above 0.
     """
     matrix, is_integer = as_matrix(weights)
     if not is_integer:
         return [Matrix(name, matrix)]
-    # Not through float32, which would round large integers.
+    # A conversion to float32 would round large integers.
     return [Matrix(name, weights.toarray() if hasattr(weights, "toarray") else weights)]
 
 
 def of_module(name: str, module: ModuleOp) -> list[Matrix]:
-    """The constant matrices of a module's products.
+    """The constant matrices of a module's matrix products.
 
     Raises:
         DaqkfError: there are none.
@@ -155,10 +156,10 @@ def of_module(name: str, module: ModuleOp) -> list[Matrix]:
 
 
 def choose(matrices: Sequence[Matrix], names: Sequence[str]) -> list[Matrix]:
-    """The matrices of these names, or all if there are no names.
+    """The matrices of these names, or all if no names are given.
 
     Raises:
-        DaqkfError: there is none of a name.
+        DaqkfError: there is no matrix of a name.
     """
     known = {matrix.name: matrix for matrix in matrices}
     for name in names:
@@ -169,10 +170,10 @@ def choose(matrices: Sequence[Matrix], names: Sequence[str]) -> list[Matrix]:
 
 
 def analyse(matrices: Sequence[Matrix], levels: LevelSet, tile: int = TILE) -> list[Entry]:
-    """Analyse matrices, and if there are few, fit the level set to those that are floats.
+    """Analyse matrices; if there are at most `DETAILED`, fit the level set to those of floats.
 
     Raises:
-        ValueError: a weight that is not finite, or a tile without extent.
+        ValueError: a weight is not finite, or `tile` is below 1.
     """
     fitted = levels if len(matrices) <= DETAILED else None
     return [
@@ -181,7 +182,7 @@ def analyse(matrices: Sequence[Matrix], levels: LevelSet, tile: int = TILE) -> l
 
 
 def describe_levels(levels: LevelSet) -> str:
-    """The short form that command lines take, like `codebook-15-31`."""
+    """A level set in the short form of the command lines, such as `codebook-15-31`."""
     if levels.kind in ("ternary", "binary"):
         return levels.kind
     if levels.magnitudes == levels.maximum:

@@ -1,7 +1,7 @@
 # Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-"""`daqkf report`: the table on the screen, and the files with everything that was found."""
+"""Write the reports of `daqkf report`: a table on the screen, and files with all findings."""
 
 import re
 from collections.abc import Sequence
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 def write_report(entries: Sequence[Entry], folder: Path) -> None:
     """Write `report.json` and the pictures, as .png and .svg, into a folder.
 
-    `report` is the picture of the matrix, or of several an overview; then, if they are few,
-    `matrices/` has the picture of each. Everything is made before the first file is written.
+    The picture `report` shows the matrix, or an overview of several. If there are few, `matrices/`
+    also has a picture of each. All files are made before the first one is written.
     """
     from daqkf.reports.figures import matrix_figure, overview_figure, rendered
 
@@ -43,7 +43,7 @@ def write_report(entries: Sequence[Entry], folder: Path) -> None:
 
 
 def table(entries: Sequence[Entry]) -> "Table":
-    """The findings, a row for each matrix."""
+    """A table with a row for each matrix."""
     from rich.table import Table
 
     shown = Table(caption="range: largest to smallest non-zero magnitude; entropy: of a weight")

@@ -1,7 +1,7 @@
 # Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-"""What a network's kernels run on: simulated RTL, or whatever takes images and activations."""
+"""Arrays that run the kernels of a network: simulated RTL, or a board's driver."""
 
 import hashlib
 from collections.abc import Sequence
@@ -20,10 +20,11 @@ from daqkf.runtime.simulator import Cycles, Job, Simulator
 class Accelerator(Protocol):
     """An array, on a board or in a simulator."""
 
-    def play(self, jobs: Sequence[Job]) -> list[NDArray[np.int8]]:
-        """Programs and their activations, one after another without a reset between them.
+    def run(self, jobs: Sequence[Job]) -> list[NDArray[np.int8]]:
+        """Run jobs one after another, without a reset between them.
 
-        The int8 results [T, N] of each job; a program that keeps its sums has none, N = 0.
+        Returns the int8 results [T, N] of each job. A program that keeps its sums has no results,
+        so its N is 0.
         """
         ...
 
@@ -36,10 +37,10 @@ class SimulatedArray:
     stalls: float = 0.0
     seed: int = 0
     cycles: dict[bytes | None, Cycles] = field(default_factory=dict[bytes | None, Cycles])
-    """What all runs of a program took together, by image."""
+    """The cycles of all runs of each program together, by its image."""
 
-    def play(self, jobs: Sequence[Job]) -> list[NDArray[np.int8]]:
-        """See `Accelerator`.
+    def run(self, jobs: Sequence[Job]) -> list[NDArray[np.int8]]:
+        """Run jobs in the simulator; see `Accelerator`.
 
         Raises:
             SimulationError: the array refused an image, stopped, or broke the protocol.
@@ -56,13 +57,13 @@ class SimulatedArray:
 
 @dataclass(frozen=True)
 class Resumable:
-    """Keeps every result in a folder, so that a run that was interrupted goes on from there."""
+    """An array whose results are kept in a folder, so that an interrupted run can be resumed."""
 
     accelerator: Accelerator
     folder: Path
 
-    def play(self, jobs: Sequence[Job]) -> list[NDArray[np.int8]]:
-        """See `Accelerator`; results that are there already are not computed again."""
+    def run(self, jobs: Sequence[Job]) -> list[NDArray[np.int8]]:
+        """Run jobs, see `Accelerator`, and take results that the folder has from there."""
         key = hashlib.sha256()
         for job in jobs:
             key.update(hashlib.sha256(job.image or b"").digest())
@@ -72,7 +73,7 @@ class Resumable:
         if path.is_file():
             with np.load(path, allow_pickle=False) as arrays:
                 return [arrays[f"y{number}"] for number in range(len(jobs))]
-        results = self.accelerator.play(jobs)
+        results = self.accelerator.run(jobs)
         data = BytesIO()
         arrays = {f"y{number}": y for number, y in enumerate(results)}
         np.savez(data, allow_pickle=False, **arrays)

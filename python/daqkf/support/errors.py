@@ -3,9 +3,6 @@
 
 """Errors of the user's input, and their one line."""
 
-import re
-from itertools import pairwise
-
 from xdsl.utils.exceptions import (
     ArgSpecParseError,
     DiagnosticException,
@@ -29,22 +26,8 @@ def describe(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     message = next((line for line in str(error).splitlines() if line.strip()), "")
-    message = message.strip() or type(error).__name__
-    operation = _failing_operation(error)
-    return f"{operation}: {message}" if operation and operation not in message else message
+    return message.strip() or type(error).__name__
 
-
-def _failing_operation(error: BaseException) -> str | None:
-    """The name of the operation that a verifier's note points at."""
-    for note in getattr(error, "__notes__", ()):
-        lines = note.splitlines()
-        for line, below in pairwise(lines):
-            if below.strip().startswith("^^") and (found := _OPERATION.search(line)):
-                return found.group(1)
-    return None
-
-
-_OPERATION = re.compile(r'"([a-z_]+\.[\w.]+)"\(')
 
 EXPECTED = (
     ArgSpecParseError,

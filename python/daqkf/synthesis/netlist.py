@@ -1,10 +1,10 @@
 # Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-"""A netlist of UltraScale+ primitives, from yosys' JSON, as `gates/Vdaqkf_array.h` plays it.
+"""Netlists of UltraScale+ primitives, read from yosys' JSON for `gates/Vdaqkf_array.h` to run.
 
-Every LUT, multiplexer and bit of a carry chain becomes a table of up to six inputs; memories
-stay what they are. Nets are numbered; 0 and 1 are the constants.
+Every LUT, multiplexer and bit of a carry chain becomes a gate: a table of up to six inputs.
+Memories are kept. Nets have numbers, of which 0 and 1 are the constants.
 """
 
 from collections import deque
@@ -24,7 +24,7 @@ PORTS = (
     *("prog_tready", "x_tready", "y_tvalid", "y_tlast"),
     *("status_phase", "status_error", "status_variant", "y_tdata"),
 )
-"""The order in which the file has the nets of the ports."""
+"""The order of the ports in the netlist's file."""
 
 _LUT, _SHIFT, _ASYNCHRONOUS = range(3)
 _BUFFER, _INVERTER, _OR, _XOR, _MUX = 0b10, 0b01, 0b1110, 0b0110, 0b1100_1010
@@ -39,36 +39,36 @@ class _Gate:
     table: int = 0
     index: int = 0
     outs: Sequence[int] = ()
-    """All outputs, if there are several."""
+    """All output nets, if the gate has several."""
 
 
 @dataclass
 class Netlist:
-    """A netlist, flattened."""
+    """A flattened netlist."""
 
     nets: int = 2
     gates: list[_Gate] = field(default_factory=list)
     flops: list[tuple[int, int, int, int, int]] = field(default_factory=list)
-    """q, d, enable, reset, value after a reset."""
+    """The nets q, d, enable and reset of each flip-flop, and its value after a reset."""
     shifts: list[tuple[int, int]] = field(default_factory=list)
-    """enable, d."""
+    """The nets enable and d of each shift register."""
     memories: list[dict[str, Any]] = field(default_factory=list)
     reads: list[dict[str, Any]] = field(default_factory=list)
     ports: dict[str, list[int]] = field(default_factory=dict)
     loads: list[int] = field(default_factory=list)
-    """The net of each pin that a net drives, of primitives, memories and the circuit's own
-    outputs; but the clock's."""
+    """For each pin of a primitive, a memory or an output, the net that drives it. Pins of the clock
+    are left out."""
     drivers: dict[int, str] = field(default_factory=dict)
-    """The module that drives a net, if it is not the circuit's input."""
+    """The module that drives each net; the circuit's inputs have none."""
 
     def fan_out(self) -> NDArray[np.int64]:
-        """[nets] how many pins each net drives; constants drive none."""
+        """The number of pins that each net drives, [nets]; for the two constants it is 0."""
         counts = np.bincount(np.array(self.loads, np.int64), minlength=self.nets)
         counts[:2] = 0
         return counts
 
     def encode(self) -> bytes:
-        """The netlist's file.
+        """The bytes of the netlist's file.
 
         Raises:
             SynthesisError: the logic has a combinational loop.
@@ -98,10 +98,10 @@ class Netlist:
 
 
 def load(modules: Mapping[str, Any], top: str) -> Netlist:
-    """The netlist of a module and what it instantiates, of the `modules` of yosys' JSON.
+    """Read the netlist of the module `top`, with its submodules, from the `modules` of yosys' JSON.
 
     Raises:
-        SynthesisError: a primitive or a property of one that the simulation does not know.
+        SynthesisError: the simulation does not know a primitive, or one of its properties.
     """
     return _Loader(modules).load(top)
 
@@ -137,7 +137,7 @@ class _Loader:
         return self.netlist.nets - 1
 
     def nets(self, local: dict[int, int], bits: Iterable[int | str]) -> list[int]:
-        """Nets of a module's bits; what is undefined is 0."""
+        """The nets of a module's bits; an undefined bit is net 0."""
         found = []
         for bit in bits:
             if isinstance(bit, str):
@@ -154,13 +154,13 @@ class _Loader:
         return net
 
     def join(self, one: int, other: int) -> None:
-        """Two names of one net, of which a constant stays."""
+        """Note that two numbers are one net; a constant keeps its number."""
         one, other = sorted((self.find(one), self.find(other)))
         if one != other:
             self.same[other] = one
 
     def rename(self) -> None:
-        """Put one number for all names of a net."""
+        """Give each net one number."""
         result = self.netlist
         new = [self.find(net) for net in range(result.nets)]
 
@@ -206,7 +206,7 @@ class _Loader:
             try:
                 self.primitive(kind, pins, cell["parameters"])
             except _Unknown as problem:
-                message = f"{module}: the simulation cannot play {name}: {problem}"
+                message = f"{module}: the simulation cannot run {name}: {problem}"
                 raise SynthesisError(message) from None
 
     def instance(self, module: str, pins: Mapping[str, list[int]]) -> None:
@@ -248,7 +248,7 @@ class _Loader:
         return out
 
     def plain(self, net: int, values: Mapping[str, Any], inverted: str) -> int:
-        """A net as a pin sees it, which may have an inverter."""
+        """The net that a pin sees: its own, or an inverted one if the pin has an inverter."""
         return self.gate(self.fresh(), [net], _INVERTER) if _number(values.get(inverted)) else net
 
     def carry(self, pins: Mapping[str, list[int]]) -> None:
@@ -312,18 +312,18 @@ class _Loader:
 
 
 class _Unknown(Exception):
-    """Something that the simulation does not know."""
+    """A primitive or a property that the simulation does not know."""
 
 
 def _number(bits: str | int | None) -> int:
-    """The value of a parameter; undefined bits are 0."""
+    """The value of a parameter; its undefined bits count as 0."""
     if bits is None or isinstance(bits, int):
         return bits or 0
     return int("".join("1" if bit == "1" else "0" for bit in bits) or "0", 2)
 
 
 def _sorted(gates: Sequence[_Gate]) -> list[_Gate]:
-    """Gates after those that they depend on."""
+    """Sort gates so that each comes after those whose outputs it reads."""
     users: dict[int, list[int]] = {}
     driven = {net for gate in gates for net in (gate.outs or (gate.out,))}
     waits = []

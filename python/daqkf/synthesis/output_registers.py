@@ -1,10 +1,10 @@
 # Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-"""Output registers of block RAM: flip-flops behind a DP16KD that the block has itself.
+"""Move flip-flops into block RAMs (DP16KD), which have registers for their outputs.
 
-Vendors' tools put them there, yosys does not. From its own register a block gives out a row in
-less than half the time.
+Vendors' tools do so, but yosys does not. A block that has its output register in itself gives out a
+row in less than half the time.
 """
 
 from collections import defaultdict
@@ -15,10 +15,10 @@ Cell = dict[str, Any]
 
 
 def absorb_output_registers(module: dict[str, Any]) -> int:
-    """Move registers into block RAM, in a module of yosys' JSON netlist; returns how many bits.
+    """Move registers into the block RAMs of a module of yosys' JSON netlist.
 
-    A port's register is moved if all that its outputs go to are flip-flops of one clock, that
-    of the port, with one enable and no reset.
+    The outputs of a port are moved if they go to flip-flops alone, and these have the clock of the
+    port, one common enable, and no reset. Returns the number of bits that were moved.
     """
     cells: dict[str, Cell] = module["cells"]
     readers = _readers(module)
@@ -45,7 +45,7 @@ def absorb_output_registers(module: dict[str, Any]) -> int:
 
 
 def _readers(module: Mapping[str, Any]) -> dict[int, list[tuple[str, str]]]:
-    """The cells and their ports that each net goes to; a port of the module has no cell."""
+    """The cells and ports that read each net; for a port of the module, the cell is empty."""
     readers: dict[int, list[tuple[str, str]]] = defaultdict(list)
     for name, cell in module["cells"].items():
         for port, bits in cell["connections"].items():
@@ -64,7 +64,7 @@ def _registers(
     cells: Mapping[str, Cell],
     readers: Mapping[int, list[tuple[str, str]]],
 ) -> Iterator[tuple[str, str | None]]:
-    """Each output of a port that goes anywhere, and the flip-flop behind it that may be moved."""
+    """The name of each output of a port that is read, and its flip-flop if it may be moved."""
     for port, (bit,) in cell["connections"].items():
         if not port.startswith(f"DO{side}") or not readers.get(bit):
             continue

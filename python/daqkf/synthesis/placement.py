@@ -1,12 +1,12 @@
 # Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-"""Placing and routing on an ECP5 with nextpnr, for a clock frequency.
+"""Place and route a circuit on an ECP5 with nextpnr, to find its clock frequency.
 
-An array has more ports than a device has pins, and paths through pins would say nothing of the
-array. So a frame stands around it: a shift register of one pin drives its inputs, and registers
-take its outputs, which leave through one more pin. Paths of the array's ports thus begin
-and end in a register next to it, as in a larger design.
+An array has more ports than a device has pins, and the delays of pins would say nothing about the
+array. So it gets a frame: a shift register, fed from one pin, drives its inputs, and registers take
+its outputs, which leave through another pin. The paths at the array's ports thus begin and end in
+registers beside it, as they do in a larger design.
 """
 
 import json
@@ -22,12 +22,13 @@ from daqkf.synthesis.running import SynthesisError, cached, keep, run_nextpnr, r
 CLOCK = "clk"
 _FRAME = "daqkf_frame"
 _TARGET_MHZ = 400
-"""Above what the devices reach: nextpnr stops where a target is met."""
+"""The clock frequency that nextpnr is asked for. No device reaches it, because nextpnr stops
+optimising when it meets the target."""
 
 
 @dataclass(frozen=True)
 class Device:
-    """An ECP5 and what it has."""
+    """An ECP5 device and its resources."""
 
     name: str
     option: str
@@ -37,7 +38,10 @@ class Device:
     dsps: int
 
     def holds(self, counts: Counts) -> bool:
-        """Does a circuit leave it a tenth of its logic and memories to place and route in?"""
+        """Whether the circuit leaves a tenth of the logic and of the memories free.
+
+        Placing and routing need this room.
+        """
         return (
             counts.logic_cells <= 0.9 * self.logic_cells
             and counts.flip_flops <= 0.9 * self.logic_cells
@@ -56,24 +60,24 @@ SPEED = 6
 
 @dataclass(frozen=True)
 class Placement:
-    """A circuit placed and routed."""
+    """The result of placing and routing a circuit."""
 
     device: str
-    """Device and speed grade."""
+    """The device and its speed grade."""
     seed: int
-    """Of the fastest placement."""
+    """The seed of the fastest placement."""
     fmax_mhz: float
-    """By nextpnr's timing analysis, of the fastest placement."""
+    """The clock frequency of the fastest placement in MHz, by nextpnr's timing analysis."""
     fmax_by_seed: dict[int, float]
 
 
 def place_and_route(
     netlist: Path, top: str, counts: Counts, seeds: Sequence[int], work: Path | None = None
 ) -> Placement:
-    """Place and route a synthesised netlist of ECP5 primitives on the smaller device that holds it.
+    """Place and route a netlist of ECP5 primitives on the smallest device that holds it.
 
     Raises:
-        SynthesisError: it fits on no device, has no clock `clk`, or a tool failed.
+        SynthesisError: no device holds the circuit, it has no clock `clk`, or a tool failed.
         ToolNotFoundError: a tool is missing.
     """
     device = next((device for device in DEVICES if device.holds(counts)), None)
@@ -99,7 +103,7 @@ def _needs(counts: Counts) -> str:
 
 
 def _ports(netlist: Path, top: str) -> dict[str, tuple[str, int]]:
-    """Direction and bits of each port."""
+    """The direction and the bits of each port, by name."""
     module: dict[str, Any] = json.loads(netlist.read_text(encoding="utf-8"))["modules"][top]
     ports = {name: (port["direction"], len(port["bits"])) for name, port in module["ports"].items()}
     if ports.get(CLOCK) != ("input", 1):
@@ -108,10 +112,10 @@ def _ports(netlist: Path, top: str) -> dict[str, tuple[str, int]]:
 
 
 def frame(top: str, ports: dict[str, tuple[str, int]]) -> str:
-    """Verilog of the frame around a module with these ports (direction and bits by name)."""
+    """The Verilog of a frame around a module with these ports: (direction, bits) by name."""
     inputs = {n: bits for n, (way, bits) in ports.items() if way == "input" and n != CLOCK}
     outputs = {n: bits for n, (way, bits) in ports.items() if way == "output"}
-    # One bit more than needed, so that a circuit may do without inputs or outputs.
+    # The registers have a bit more than needed, so that a circuit without inputs or outputs works.
     width, height = sum(inputs.values()) + 1, sum(outputs.values()) + 1
     binds, low = [f".{CLOCK}({CLOCK})"], 0
     for name, bits in inputs.items():
@@ -138,9 +142,9 @@ endmodule
 
 
 def _framed(netlist: Path, top: str, text: str) -> Path:
-    """The folder with the frame and the netlist in it, as `framed.json`.
+    """Make a folder that has the framed netlist as `framed.json`.
 
-    The netlist is untouched but for registers that go into block RAM.
+    Nothing of the netlist is changed, except that registers are moved into block RAMs.
     """
     commands = [
         f"read_json {netlist.name}",
@@ -170,7 +174,7 @@ def _framed(netlist: Path, top: str, text: str) -> Path:
 
 
 def _routed(framed: Path, device: Device, seed: int) -> Path:
-    """The folder with nextpnr's `report.json`."""
+    """Run nextpnr, and return the folder that has its `report.json`."""
     arguments = [
         *(device.option, "--package", device.package, "--speed", str(SPEED)),
         *("--json", "framed.json", "--report", "report.json"),

@@ -1,7 +1,7 @@
 # Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-"""What a circuit takes of a fabric."""
+"""Count the resources of a fabric that a circuit takes."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -17,19 +17,20 @@ from daqkf.synthesis.running import SynthesisError, cached, keep, run_yosys
 
 @dataclass(frozen=True)
 class Resources:
-    """What a synthesised circuit takes."""
+    """The resources that a synthesised circuit takes."""
 
     fabric: str
     top: str
     counts: Counts
     cells: dict[str, int]
-    """How many primitives of each type the netlist has."""
+    """The number of primitives of each type in the netlist."""
     modules: dict[str, Counts]
-    """What one instance of each module takes, less its submodules; empty unless asked for."""
+    """The resources of one instance of each module, without its submodules; empty unless asked
+    for."""
     placement: Placement | None
 
     def facts(self) -> dict[str, Any]:
-        """Everything, JSON-able."""
+        """All figures as values for JSON."""
         facts = asdict(self)
         facts["counts"]["block_rams_36k"] = self.counts.block_rams_36k
         return facts
@@ -45,19 +46,19 @@ def synthesize(
     seeds: Sequence[int] = (1,),
     modules: bool = False,
 ) -> Resources:
-    """Synthesise SystemVerilog with yosys and count what it takes.
+    """Synthesise SystemVerilog with yosys, and count the resources that it takes.
 
-    The counts are of the flattened circuit, without pads and clock buffers. Results are kept
-    in the cache, by everything that they depend on.
+    The counts are of the flattened circuit, without pads and clock buffers. Results are kept in the
+    cache, under a key of everything that they depend on.
 
     Args:
-        files: text by file name.
-        top: the module that becomes the circuit.
-        fabric: see `daqkf.hw_targets.fabric_names`.
+        files: the text of each file, by its name.
+        top: the name of the top module.
+        fabric: a fabric or its name, one of `daqkf.hw_targets.fabric_names`.
         work: a folder that gets the script, the log and the netlist.
-        place: place and route too, which only fabrics of ECP5 can.
-        seeds: placements to try; the fastest counts.
-        modules: count each module too, in a second run that keeps the hierarchy.
+        place: whether to place and route, too, which works on ECP5 only.
+        seeds: the seeds of the placements to try; the fastest one counts.
+        modules: whether to count each module, too, in a second run that keeps the hierarchy.
 
     Raises:
         SynthesisError: a tool failed, or the fabric cannot be placed and routed.
@@ -85,17 +86,17 @@ def synthesize(
 
 
 def netlist(files: Mapping[str, str], top: str, synthesis: str) -> Path:
-    """The folder with `netlist.json` and `stat.json` of a circuit; see `cached`.
+    """Synthesise a circuit; returns the folder (see `cached`) with `netlist.json` and `stat.json`.
 
     Raises:
-        SynthesisError, ToolNotFoundError: as `synthesize`.
+        SynthesisError, ToolNotFoundError: for the same reasons as in `synthesize`.
     """
     commands = [
         read_verilog(files),
         f"hierarchy -check -top {top}",
         f"{synthesis} -top {top}",
         "tee -q -o stat.json stat -json",
-        # Only what is selected: the models of the primitives stay out.
+        # The selection leaves out the models of the primitives.
         "write_json -selected netlist.json",
     ]
 
@@ -107,19 +108,19 @@ def netlist(files: Mapping[str, str], top: str, synthesis: str) -> Path:
 
 
 def read_verilog(files: Mapping[str, str]) -> str:
-    """The command of yosys that reads the files; headers are found by those that include them."""
+    """The yosys command that reads the files, except headers, which other files include."""
     names = [name for name in files if not name.endswith((".vh", ".svh"))]
     return f"read_verilog -sv {' '.join(names)}"
 
 
 def write_files(files: Mapping[str, str], folder: Path) -> None:
-    """Lay out the files in a folder."""
+    """Write the files into a folder."""
     for name, text in files.items():
         (folder / name).write_text(text, encoding="utf-8")
 
 
 def _cells(folder: Path) -> dict[str, dict[str, int]]:
-    """How many cells of each type each module has; submodules count as cells."""
+    """The number of cells of each type in each module; instances of modules are cells, too."""
     modules = json.loads((folder / "stat.json").read_text(encoding="utf-8"))["modules"]
     return {
         name.removeprefix("\\"): facts.get("num_cells_by_type", {})

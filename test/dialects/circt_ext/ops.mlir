@@ -48,3 +48,17 @@ hw.module @product(in %a: i8, in %b: i8, out p: i8) {
   %p = sv.verbatim.expr "($signed({{0}}) * $signed({{1}}))"(%a, %b) : (i8, i8) -> i8
   hw.output %p : i8
 }
+
+// CHECK-LABEL: hw.module @named
+// VERILOG: module named(
+// VERILOG: // Values.
+// VERILOG-NEXT: localparam [2:0] READY = 7;
+hw.module @named(in %a: i3, out ready: i1) {
+  // CHECK: sv.verbatim "// Values."
+  sv.verbatim "// Values."
+  // CHECK: %0 = sv.localparam {value = -1 : i3, name = "READY"} : i3
+  %0 = sv.localparam {value = 7 : i3, name = "READY"} : i3
+  // VERILOG: assign ready = a == READY;
+  %ready = comb.icmp eq %a, %0 : i3
+  hw.output %ready : i1
+}

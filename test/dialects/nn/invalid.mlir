@@ -10,7 +10,7 @@
 
 // -----
 
-// CHECK: nn.shape works on tensors, not on i32
+// CHECK: a tensor is expected, not i32
 func.func @f(%x: i32) {
   %y = nn.shape %x : (i32) -> tensor<1xi64>
   func.return
@@ -26,17 +26,9 @@ func.func @f(%x: tensor<2xf32>) {
 
 // -----
 
-// CHECK: unknown function 'cbrt' (known: abs, add,
-func.func @f(%x: tensor<2xf32>) {
-  %y = nn.elementwise "cbrt" %x : (tensor<2xf32>) -> tensor<2xf32>
-  func.return
-}
-
-// -----
-
 // CHECK: add is of 2 tensors, not of 1
 func.func @f(%x: tensor<2xf32>) {
-  %y = nn.elementwise "add" %x : (tensor<2xf32>) -> tensor<2xf32>
+  %y = nn.elementwise add %x : (tensor<2xf32>) -> tensor<2xf32>
   func.return
 }
 
@@ -44,7 +36,7 @@ func.func @f(%x: tensor<2xf32>) {
 
 // CHECK: extents [2, 3] do not broadcast
 func.func @f(%x: tensor<?x2xf32>, %y: tensor<1x3xf32>) {
-  %z = nn.elementwise "add" %x, %y : (tensor<?x2xf32>, tensor<1x3xf32>) -> tensor<?x3xf32>
+  %z = nn.elementwise add %x, %y : (tensor<?x2xf32>, tensor<1x3xf32>) -> tensor<?x3xf32>
   func.return
 }
 
@@ -118,7 +110,7 @@ func.func @f(%x: tensor<f32>) {
 
 // CHECK: 2 columns meet 3 rows
 func.func @f(%x: tensor<?x2xf32>, %y: tensor<3x4xf32>) {
-  %z = nn.product %x, %y {factors = array<i64: 1, 1>, scales = array<f64: 0.5, 0.5, 1.0>}
+  %z = nn.product %x, %y {multiplier = 1 : i64, shift = 1 : i64, lhs_step = 0.5 : f64, rhs_step = 0.5 : f64, result_step = 1.0 : f64}
     : (tensor<?x2xf32>, tensor<3x4xf32>) -> tensor<?x4xf32>
   func.return
 }
@@ -127,43 +119,43 @@ func.func @f(%x: tensor<?x2xf32>, %y: tensor<3x4xf32>) {
 
 // CHECK: tensor<2xf32> is no matrix, nor many
 func.func @f(%x: tensor<?x2xf32>, %y: tensor<2xf32>) {
-  %z = nn.product %x, %y {factors = array<i64: 1, 1>, scales = array<f64: 0.5, 0.5, 1.0>}
+  %z = nn.product %x, %y {multiplier = 1 : i64, shift = 1 : i64, lhs_step = 0.5 : f64, rhs_step = 0.5 : f64, result_step = 1.0 : f64}
     : (tensor<?x2xf32>, tensor<2xf32>) -> tensor<?xf32>
   func.return
 }
 
 // -----
 
-// CHECK: scales are three positive numbers
+// CHECK: steps are positive numbers, not 0.0
 func.func @f(%x: tensor<2x2xf32>) {
-  %z = nn.product %x, %x {factors = array<i64: 1, 1>, scales = array<f64: 0.5, 0.0, 1.0>}
+  %z = nn.product %x, %x {multiplier = 1 : i64, shift = 1 : i64, lhs_step = 0.5 : f64, rhs_step = 0.0 : f64, result_step = 1.0 : f64}
     : (tensor<2x2xf32>, tensor<2x2xf32>) -> tensor<2x2xf32>
   func.return
 }
 
 // -----
 
-// CHECK: scales are three positive numbers
+// CHECK: steps are positive numbers, not inf
 func.func @f(%x: tensor<2x2xf32>) {
-  %z = nn.product %x, %x {factors = array<i64: 1, 1>, scales = array<f64: 0.5, 1.0>}
+  %z = nn.product %x, %x {multiplier = 1 : i64, shift = 1 : i64, lhs_step = 0.5 : f64, rhs_step = 0x7FF0000000000000 : f64, result_step = 1.0 : f64}
     : (tensor<2x2xf32>, tensor<2x2xf32>) -> tensor<2x2xf32>
   func.return
 }
 
 // -----
 
-// CHECK: factors are a multiplier of 1..65535 and a shift of 1..47
+// CHECK: multipliers are 1..65535, not 65536
 func.func @f(%x: tensor<2x2xf32>) {
-  %z = nn.product %x, %x {factors = array<i64: 65536, 1>, scales = array<f64: 0.5, 0.5, 1.0>}
+  %z = nn.product %x, %x {multiplier = 65536 : i64, shift = 1 : i64, lhs_step = 0.5 : f64, rhs_step = 0.5 : f64, result_step = 1.0 : f64}
     : (tensor<2x2xf32>, tensor<2x2xf32>) -> tensor<2x2xf32>
   func.return
 }
 
 // -----
 
-// CHECK: factors are a multiplier of 1..65535 and a shift of 1..47
+// CHECK: shifts are 1..47, not 48
 func.func @f(%x: tensor<2x2xf32>) {
-  %z = nn.product %x, %x {factors = array<i64: 1, 48>, scales = array<f64: 0.5, 0.5, 1.0>}
+  %z = nn.product %x, %x {multiplier = 1 : i64, shift = 48 : i64, lhs_step = 0.5 : f64, rhs_step = 0.5 : f64, result_step = 1.0 : f64}
     : (tensor<2x2xf32>, tensor<2x2xf32>) -> tensor<2x2xf32>
   func.return
 }
@@ -186,17 +178,9 @@ func.func @f(%x: tensor<2x2xf32>) {
 
 // -----
 
-// CHECK: unknown reduction (known: mean, sum, max, min, prod)
-func.func @f(%x: tensor<2x2xf32>) {
-  %z = nn.reduce "median" %x {axes = array<i64: 0>} : (tensor<2x2xf32>) -> tensor<2xf32>
-  func.return
-}
-
-// -----
-
 // CHECK: axis -3 of a tensor of 2 dimensions
 func.func @f(%x: tensor<2x2xf32>) {
-  %z = nn.reduce "sum" %x {axes = array<i64: 0, -3>} : (tensor<2x2xf32>) -> tensor<2xf32>
+  %z = nn.reduce sum %x {axes = array<i64: 0, -3>} : (tensor<2x2xf32>) -> tensor<2xf32>
   func.return
 }
 
@@ -204,23 +188,55 @@ func.func @f(%x: tensor<2x2xf32>) {
 
 // CHECK: Expected attribute i64 but got i32
 func.func @f(%x: tensor<2x2xf32>) {
-  %z = nn.reduce "sum" %x {axes = array<i32: 0>} : (tensor<2x2xf32>) -> tensor<2xf32>
+  %z = nn.reduce sum %x {axes = array<i32: 0>} : (tensor<2x2xf32>) -> tensor<2xf32>
   func.return
 }
 
 // -----
 
 // CHECK: axis 2 of a tensor of 2 dimensions
-func.func @f(%x: tensor<?x2xf32>, %s: tensor<3xf32>) {
-  %q = nn.quantize %x, %s, %s {axis = 2 : i64} : (tensor<?x2xf32>, tensor<3xf32>, tensor<3xf32>) -> tensor<?x2xi8>
+func.func @f(%x: tensor<?x2xf32>, %s: tensor<3xf32>, %z: tensor<3xi8>) {
+  %q = nn.quantize %x, %s, %z {axis = 2 : i64} : (tensor<?x2xf32>, tensor<3xf32>, tensor<3xi8>) -> tensor<?x2xi8>
   func.return
 }
 
 // -----
 
-// CHECK: nn.quantize gives integers of 8, 16 or 32 bits, not f32
+// CHECK: elements are integers, not f32
 func.func @f(%x: tensor<?x2xf32>, %s: tensor<f32>) {
   %q = nn.quantize %x, %s, %s {axis = 0 : i64} : (tensor<?x2xf32>, tensor<f32>, tensor<f32>) -> tensor<?x2xf32>
+  func.return
+}
+
+// -----
+
+// CHECK: quantised numbers are integers of 8, 16 or 32 bits, not i64
+func.func @f(%x: tensor<?x2xf32>, %s: tensor<f32>, %z: tensor<i64>) {
+  %q = nn.quantize %x, %s, %z {axis = 0 : i64} : (tensor<?x2xf32>, tensor<f32>, tensor<i64>) -> tensor<?x2xi64>
+  func.return
+}
+
+// -----
+
+// CHECK: quantised numbers are integers of 8, 16 or 32 bits, not i64
+func.func @f(%x: tensor<?x2xi64>, %s: tensor<f32>, %z: tensor<i64>) {
+  %y = nn.dequantize %x, %s, %z {axis = 0 : i64} : (tensor<?x2xi64>, tensor<f32>, tensor<i64>) -> tensor<?x2xf32>
+  func.return
+}
+
+// -----
+
+// CHECK: attribute ui8 expected from variable 'Level', but got i8
+func.func @f(%x: tensor<?x2xf32>, %s: tensor<f32>, %z: tensor<ui8>) {
+  %q = nn.quantize %x, %s, %z {axis = 0 : i64} : (tensor<?x2xf32>, tensor<f32>, tensor<ui8>) -> tensor<?x2xi8>
+  func.return
+}
+
+// -----
+
+// CHECK: attribute f32 expected from variable 'Scale', but got f64
+func.func @f(%x: tensor<?x2xi8>, %s: tensor<f32>, %z: tensor<i8>) {
+  %y = nn.dequantize %x, %s, %z {axis = 0 : i64} : (tensor<?x2xi8>, tensor<f32>, tensor<i8>) -> tensor<?x2xf64>
   func.return
 }
 
@@ -307,5 +323,112 @@ func.func @k(%x: tensor<?x2xf32>) -> tensor<?x2xf32> {
 }
 func.func @f(%x: tensor<?x?x2xf32>, %m: tensor<?x2x1x?xf32>) {
   %y = nn.linear @k %x mask %m : (tensor<?x?x2xf32>, tensor<?x2x1x?xf32>) -> tensor<?x?x2xf32>
+  func.return
+}
+
+// -----
+
+// CHECK: add is of elements of one type, not of f32, i32
+func.func @f(%x: tensor<2xf32>, %y: tensor<2xi32>) {
+  %z = nn.elementwise add %x, %y : (tensor<2xf32>, tensor<2xi32>) -> tensor<2xf32>
+  func.return
+}
+
+// -----
+
+// CHECK: less is of elements of one type, not of f32, i32
+func.func @f(%x: tensor<2xf32>, %y: tensor<2xi32>) {
+  %z = nn.elementwise less %x, %y : (tensor<2xf32>, tensor<2xi32>) -> tensor<2xi1>
+  func.return
+}
+
+// -----
+
+// CHECK: equal has i1 where the elements are f32
+func.func @f(%x: tensor<2xf32>) {
+  %z = nn.elementwise equal %x, %x : (tensor<2xf32>, tensor<2xf32>) -> tensor<2xf32>
+  func.return
+}
+
+// -----
+
+// CHECK: and has i1 where the elements are i8
+func.func @f(%x: tensor<2xi8>) {
+  %z = nn.elementwise and %x, %x : (tensor<2xi8>, tensor<2xi8>) -> tensor<2xi8>
+  func.return
+}
+
+// -----
+
+// CHECK: where has i1 where the elements are f32
+func.func @f(%x: tensor<2xf32>) {
+  %z = nn.elementwise where %x, %x, %x : (tensor<2xf32>, tensor<2xf32>, tensor<2xf32>) -> tensor<2xf32>
+  func.return
+}
+
+// -----
+
+// CHECK: pow is of elements of one type, not of f32, f64
+func.func @f(%x: tensor<2xf32>, %y: tensor<2xi64>) {
+  %z = nn.elementwise pow %x, %y : (tensor<2xf32>, tensor<2xi64>) -> tensor<2xf64>
+  func.return
+}
+
+// -----
+
+// CHECK: attribute f32 expected from variable 'Element', but got i32
+func.func @f(%x: tensor<2x2xf32>, %y: tensor<2x2xi32>) {
+  %z = nn.matmul %x, %y : (tensor<2x2xf32>, tensor<2x2xi32>) -> tensor<2x2xf32>
+  func.return
+}
+
+// -----
+
+// CHECK: attribute f32 expected from variable 'Element', but got f64
+func.func @f(%x: tensor<2x2xf32>) {
+  %z = nn.transpose %x {axes = array<i64: 1, 0>} : (tensor<2x2xf32>) -> tensor<2x2xf64>
+  func.return
+}
+
+// -----
+
+// CHECK: attribute f32 expected from variable 'Element', but got i8
+func.func @f(%x: tensor<2xf32>, %y: tensor<2xi8>) {
+  %z = nn.concat %x, %y {axis = 0 : i64} : (tensor<2xf32>, tensor<2xi8>) -> tensor<4xf32>
+  func.return
+}
+
+// -----
+
+// CHECK: elements are f32 or f64, not i32
+func.func @f(%x: tensor<2x2xi32>) {
+  %z = nn.softmax %x {axis = 1 : i64} : (tensor<2x2xi32>) -> tensor<2x2xi32>
+  func.return
+}
+
+// -----
+
+// CHECK: elements are integers, not f32
+func.func @f(%x: tensor<2x2xf32>) {
+  %z = nn.gather %x, %x {axis = 0 : i64} : (tensor<2x2xf32>, tensor<2x2xf32>) -> tensor<2x2x2xf32>
+  func.return
+}
+
+// -----
+
+// CHECK: Expected attribute i64 but got i32
+func.func @f(%x: tensor<2x2xf32>) {
+  %z = nn.shape %x : (tensor<2x2xf32>) -> tensor<2xi32>
+  func.return
+}
+
+// -----
+
+// CHECK: Expected attribute f32 but got f64
+func.func @k(%x: tensor<?x2xf64>) -> tensor<?x2xf64> {
+  func.return %x : tensor<?x2xf64>
+}
+func.func @f(%x: tensor<?x2xf64>) {
+  %y = nn.linear @k %x : (tensor<?x2xf64>) -> tensor<?x2xf64>
   func.return
 }

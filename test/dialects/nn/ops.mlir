@@ -25,29 +25,29 @@ func.func @constants() {
 
 // CHECK-LABEL: func.func @arithmetic
 func.func @arithmetic(%x: tensor<?x?x2xf32>, %b: tensor<2xf32>, %m: tensor<?x?x2xi1>, %u: tensor<*xf32>) {
-  // CHECK-NEXT: %0 = nn.elementwise "gelu" %x {node = "act"} : (tensor<?x?x2xf32>) -> tensor<?x?x2xf32>
-  %0 = nn.elementwise "gelu" %x {node = "act"} : (tensor<?x?x2xf32>) -> tensor<?x?x2xf32>
-  // CHECK-NEXT: %1 = nn.elementwise "add" %0, %b : (tensor<?x?x2xf32>, tensor<2xf32>) -> tensor<?x?x2xf32>
-  %1 = nn.elementwise "add" %0, %b : (tensor<?x?x2xf32>, tensor<2xf32>) -> tensor<?x?x2xf32>
-  // CHECK-NEXT: %2 = nn.elementwise "where" %m, %1, %b : (tensor<?x?x2xi1>, tensor<?x?x2xf32>, tensor<2xf32>) -> tensor<?x?x2xf32>
-  %2 = nn.elementwise "where" %m, %1, %b : (tensor<?x?x2xi1>, tensor<?x?x2xf32>, tensor<2xf32>) -> tensor<?x?x2xf32>
+  // CHECK-NEXT: %0 = nn.elementwise gelu %x {node = "act"} : (tensor<?x?x2xf32>) -> tensor<?x?x2xf32>
+  %0 = nn.elementwise gelu %x {node = "act"} : (tensor<?x?x2xf32>) -> tensor<?x?x2xf32>
+  // CHECK-NEXT: %1 = nn.elementwise add %0, %b : (tensor<?x?x2xf32>, tensor<2xf32>) -> tensor<?x?x2xf32>
+  %1 = nn.elementwise add %0, %b : (tensor<?x?x2xf32>, tensor<2xf32>) -> tensor<?x?x2xf32>
+  // CHECK-NEXT: %2 = nn.elementwise where %m, %1, %b : (tensor<?x?x2xi1>, tensor<?x?x2xf32>, tensor<2xf32>) -> tensor<?x?x2xf32>
+  %2 = nn.elementwise where %m, %1, %b : (tensor<?x?x2xi1>, tensor<?x?x2xf32>, tensor<2xf32>) -> tensor<?x?x2xf32>
   // CHECK-NEXT: %3 = nn.cast %m : (tensor<?x?x2xi1>) -> tensor<?x?x2xf32>
   %3 = nn.cast %m : (tensor<?x?x2xi1>) -> tensor<?x?x2xf32>
   // CHECK-NEXT: %4 = nn.matmul %2, %b {node = "scores"} : (tensor<?x?x2xf32>, tensor<2xf32>) -> tensor<?x?xf32>
   %4 = nn.matmul %2, %b {node = "scores"} : (tensor<?x?x2xf32>, tensor<2xf32>) -> tensor<?x?xf32>
   // CHECK-NEXT: %5 = nn.linear @up %2 {node = "up"} : (tensor<?x?x2xf32>) -> tensor<?x?x3xf32>
   %5 = nn.linear @up %2 {node = "up"} : (tensor<?x?x2xf32>) -> tensor<?x?x3xf32>
-  // CHECK-NEXT: %6 = nn.product %x, %u {scales = array<f64: 5.000000e-01, 2.500000e-01, 1.000000e+00>, factors = array<i64: 32768, 17>} : (tensor<?x?x2xf32>, tensor<*xf32>) -> tensor<?x?x?xf32>
-  %6 = nn.product %x, %u {scales = array<f64: 0.5, 0.25, 1.0>, factors = array<i64: 32768, 17>}
+  // CHECK-NEXT: %6 = nn.product %x, %u {lhs_step = 5.000000e-01 : f64, rhs_step = 2.500000e-01 : f64, result_step = 1.000000e+00 : f64, multiplier = 32768 : i64, shift = 17 : i64} : (tensor<?x?x2xf32>, tensor<*xf32>) -> tensor<?x?x?xf32>
+  %6 = nn.product %x, %u {lhs_step = 0.5 : f64, rhs_step = 0.25 : f64, result_step = 1.0 : f64, multiplier = 32768 : i64, shift = 17 : i64}
     : (tensor<?x?x2xf32>, tensor<*xf32>) -> tensor<?x?x?xf32>
   // CHECK-NEXT: %7 = nn.layer_norm %x, %b, %b {epsilon = 1.000000e-12 : f64} : (tensor<?x?x2xf32>, tensor<2xf32>, tensor<2xf32>) -> tensor<?x?x2xf32>
   %7 = nn.layer_norm %x, %b, %b {epsilon = 1.0e-12 : f64} : (tensor<?x?x2xf32>, tensor<2xf32>, tensor<2xf32>) -> tensor<?x?x2xf32>
   // CHECK-NEXT: %8 = nn.softmax %7 {axis = -1 : i64} : (tensor<?x?x2xf32>) -> tensor<?x?x2xf32>
   %8 = nn.softmax %7 {axis = -1 : i64} : (tensor<?x?x2xf32>) -> tensor<?x?x2xf32>
-  // CHECK-NEXT: %9 = nn.reduce "mean" %8 {axes = array<i64: 0, -1>, keep = 1 : i64} : (tensor<?x?x2xf32>) -> tensor<1x?x1xf32>
-  %9 = nn.reduce "mean" %8 {axes = array<i64: 0, -1>, keep = 1 : i64} : (tensor<?x?x2xf32>) -> tensor<1x?x1xf32>
-  // CHECK-NEXT: %10 = nn.reduce "max" %u {axes = array<i64: 3>} : (tensor<*xf32>) -> tensor<*xf32>
-  %10 = nn.reduce "max" %u {axes = array<i64: 3>} : (tensor<*xf32>) -> tensor<*xf32>
+  // CHECK-NEXT: %9 = nn.reduce mean %8 {axes = array<i64: 0, -1>, keep} : (tensor<?x?x2xf32>) -> tensor<1x?x1xf32>
+  %9 = nn.reduce mean %8 {axes = array<i64: 0, -1>, keep} : (tensor<?x?x2xf32>) -> tensor<1x?x1xf32>
+  // CHECK-NEXT: %10 = nn.reduce max %u {axes = array<i64: 3>} : (tensor<*xf32>) -> tensor<*xf32>
+  %10 = nn.reduce max %u {axes = array<i64: 3>} : (tensor<*xf32>) -> tensor<*xf32>
   func.return
 }
 
@@ -88,15 +88,21 @@ func.func @shapes(%x: tensor<?x4xf32>, %i: tensor<?xi64>, %one: tensor<1xi64>) {
 func.func @attention(
     %q: tensor<?x1x?x4xf32>, %k: tensor<?x1x4x?xf32>, %v: tensor<?x1x?x4xf32>, %m: tensor<?x1x1x?xf32>
 ) -> tensor<?x1x?x4xf32> {
-  // CHECK-NEXT: %0 = nn.attention %q, %k, %v, %m {levels = 15 : i64, scale = 5.000000e-01 : f64, scales = array<f64: 5.000000e-01, 1.000000e+00, 5.000000e-01, 5.000000e-01, 5.000000e-01, 5.000000e-01>, multipliers = array<i64: 3, 4, 5>, shifts = array<i64: 6, 7, 8>, table = dense<1> : tensor<256xi8>} : (tensor<?x1x?x4xf32>, tensor<?x1x4x?xf32>, tensor<?x1x?x4xf32>, tensor<?x1x1x?xf32>) -> tensor<?x1x?x4xf32>
-  %0 = nn.attention %q, %k, %v, %m {levels = 15 : i64, scale = 0.5 : f64,
-      scales = array<f64: 0.5, 1.0, 0.5, 0.5, 0.5, 0.5>, multipliers = array<i64: 3, 4, 5>,
-      shifts = array<i64: 6, 7, 8>, table = dense<1> : tensor<256xi8>}
+  // CHECK-NEXT: %0 = nn.attention %q, %k, %v mask %m {levels = 15 : i64, scale = 5.000000e-01 : f64, query_step = 5.000000e-01 : f64, key_steps = array<f64: 5.000000e-01>, score_step = 1.000000e+00 : f64, score_multipliers = array<i64: 3>, score_shifts = array<i64: 6>, share_steps = array<f64: 5.000000e-01>, share_multipliers = array<i64: 4>, share_shifts = array<i64: 7>, value_steps = array<f64: 5.000000e-01>, result_steps = array<f64: 5.000000e-01>, result_multipliers = array<i64: 5>, result_shifts = array<i64: 8>, table = dense<1> : tensor<256xi8>} : (tensor<?x1x?x4xf32>, tensor<?x1x4x?xf32>, tensor<?x1x?x4xf32>, tensor<?x1x1x?xf32>) -> tensor<?x1x?x4xf32>
+  %0 = nn.attention %q, %k, %v mask %m {levels = 15 : i64, scale = 0.5 : f64,
+      query_step = 0.5 : f64, key_steps = array<f64: 0.5>, score_step = 1.0 : f64,
+      score_multipliers = array<i64: 3>, score_shifts = array<i64: 6>,
+      share_steps = array<f64: 0.5>, share_multipliers = array<i64: 4>, share_shifts = array<i64: 7>,
+      value_steps = array<f64: 0.5>, result_steps = array<f64: 0.5>,
+      result_multipliers = array<i64: 5>, result_shifts = array<i64: 8>, table = dense<1> : tensor<256xi8>}
     : (tensor<?x1x?x4xf32>, tensor<?x1x4x?xf32>, tensor<?x1x?x4xf32>, tensor<?x1x1x?xf32>) -> tensor<?x1x?x4xf32>
   // CHECK-NEXT: %1 = nn.attention %0, %k, %v {levels
   %1 = nn.attention %0, %k, %v {levels = 15 : i64, scale = 0.5 : f64,
-      scales = array<f64: 0.5, 1.0, 0.5, 0.5, 0.5, 0.5>, multipliers = array<i64: 3, 4, 5>,
-      shifts = array<i64: 6, 7, 8>, table = dense<1> : tensor<256xi8>}
+      query_step = 0.5 : f64, key_steps = array<f64: 0.5>, score_step = 1.0 : f64,
+      score_multipliers = array<i64: 3>, score_shifts = array<i64: 6>,
+      share_steps = array<f64: 0.5>, share_multipliers = array<i64: 4>, share_shifts = array<i64: 7>,
+      value_steps = array<f64: 0.5>, result_steps = array<f64: 0.5>,
+      result_multipliers = array<i64: 5>, result_shifts = array<i64: 8>, table = dense<1> : tensor<256xi8>}
     : (tensor<?x1x?x4xf32>, tensor<?x1x4x?xf32>, tensor<?x1x?x4xf32>) -> tensor<?x1x?x4xf32>
   func.return %1 : tensor<?x1x?x4xf32>
 }

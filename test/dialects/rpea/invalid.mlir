@@ -24,18 +24,6 @@ rpea.program @program on @array features 4
 
 // -----
 
-// CHECK: word 0 of PE 0 reads a feature beyond 1
-rpea.array @array <pes = 2, lanes = 2, post_lanes = 1, max_shift = 1, activation_depth = 4,
-  stream_depth = 4, parameter_depth = 2, result_depth = 2, running_sum_width = 9,
-  accumulator_width = 10, sum_width = 11>
-rpea.program @program on @array features 1
-  stream dense<[[909], [975]]> : tensor<2x1xi32> rows dense<1> : tensor<2xi32>
-  outputs dense<[0, 1]> : tensor<2xi32> counts dense<1> : tensor<2xi32>
-  bias dense<[0, 1]> : tensor<2xi32> multiplier dense<1> : tensor<2xi32>
-  shift dense<1> : tensor<2xi32> table dense<0> : tensor<256xi8>
-
-// -----
-
 // CHECK: table must be tensor<256xi8>
 rpea.array @array <pes = 2, lanes = 2, post_lanes = 1, max_shift = 1, activation_depth = 4,
   stream_depth = 4, parameter_depth = 2, result_depth = 2, running_sum_width = 9,
@@ -150,30 +138,6 @@ rpea.array @array <pes = 2, lanes = 2, post_lanes = 1, max_shift = 1, activation
   accumulator_width = 10, sum_width = 11>
 rpea.program @program on @array features 2
   stream dense<[[911], [975]]> : tensor<2x1xi32> rows dense<[2, 0]> : tensor<2xi32>
-  outputs dense<[0, 1]> : tensor<2xi32> counts dense<1> : tensor<2xi32>
-  bias dense<[0, 1]> : tensor<2xi32> multiplier dense<1> : tensor<2xi32>
-  shift dense<1> : tensor<2xi32> table dense<0> : tensor<256xi8>
-
-// -----
-
-// CHECK: exactly the final word of a stream carries its end; PE {{[0-9]}} has another
-rpea.array @array <pes = 2, lanes = 2, post_lanes = 1, max_shift = 1, activation_depth = 4,
-  stream_depth = 4, parameter_depth = 2, result_depth = 2, running_sum_width = 9,
-  accumulator_width = 10, sum_width = 11>
-rpea.program @program on @array features 2
-  stream dense<[[399], [975]]> : tensor<2x1xi32> rows dense<1> : tensor<2xi32>
-  outputs dense<[0, 1]> : tensor<2xi32> counts dense<1> : tensor<2xi32>
-  bias dense<[0, 1]> : tensor<2xi32> multiplier dense<1> : tensor<2xi32>
-  shift dense<1> : tensor<2xi32> table dense<0> : tensor<256xi8>
-
-// -----
-
-// CHECK: the stream of PE {{[0-9]}} completes other numbers of outputs than the counts say
-rpea.array @array <pes = 2, lanes = 2, post_lanes = 1, max_shift = 1, activation_depth = 4,
-  stream_depth = 4, parameter_depth = 2, result_depth = 2, running_sum_width = 9,
-  accumulator_width = 10, sum_width = 11>
-rpea.program @program on @array features 2
-  stream dense<[[655], [975]]> : tensor<2x1xi32> rows dense<1> : tensor<2xi32>
   outputs dense<[0, 1]> : tensor<2xi32> counts dense<1> : tensor<2xi32>
   bias dense<[0, 1]> : tensor<2xi32> multiplier dense<1> : tensor<2xi32>
   shift dense<1> : tensor<2xi32> table dense<0> : tensor<256xi8>
@@ -376,30 +340,6 @@ rpea.program @program on @stepping features 1
   outputs dense<[0, 1]> : tensor<2xi32> counts dense<[2, 0]> : tensor<2xi32>
   bias dense<0> : tensor<2xi32> multiplier dense<1> : tensor<2xi32>
   shift dense<1> : tensor<2xi32> table dense<0> : tensor<256xi8>
-
-// -----
-
-// CHECK: the stream of PE 1 completes other numbers of outputs than the counts say
-rpea.array @stepping <pes = 2, lanes = 2, post_lanes = 1, max_shift = 0, activation_depth = 4,
-  stream_depth = 4, parameter_depth = 2, result_depth = 2, running_sum_width = 9,
-  accumulator_width = 18, sum_width = 18, families = [dense]>
-rpea.program @program on @stepping features 2
-  stream dense<[[3], [3], [0]]> : tensor<3x1xi32> rows dense<[2, 1]> : tensor<2xi32>
-  outputs dense<[0, 1]> : tensor<2xi32> counts dense<1> : tensor<2xi32>
-  bias dense<0> : tensor<2xi32> multiplier dense<1> : tensor<2xi32>
-  shift dense<1> : tensor<2xi32> table dense<0> : tensor<256xi8>
-
-// -----
-
-// CHECK: word 1 of PE 0 reads a feature beyond 4
-rpea.array @distant <pes = 1, lanes = 2, post_lanes = 1, max_shift = 0, activation_depth = 8,
-  stream_depth = 4, parameter_depth = 2, result_depth = 2, running_sum_width = 9,
-  accumulator_width = 18, sum_width = 18, families = [multiply], index_bits = 2>
-rpea.program @distances on @distant features 4
-  stream dense<[[11], [4093]]> : tensor<2x1xi32> rows dense<2> : tensor<1xi32>
-  outputs dense<0> : tensor<1xi32> counts dense<1> : tensor<1xi32>
-  bias dense<-43520> : tensor<1xi32> multiplier dense<1> : tensor<1xi32>
-  shift dense<1> : tensor<1xi32> table dense<0> : tensor<256xi8>
 
 // -----
 

@@ -318,18 +318,6 @@ rpea.program @results on @attending features 2
 
 // -----
 
-// CHECK: the stream of PE 0 is gated by operands, and the program has none
-rpea.array @attending <pes = 1, lanes = 2, post_lanes = 1, max_shift = 0, activation_depth = 4,
-  stream_depth = 64, parameter_depth = 16, result_depth = 2, running_sum_width = 17,
-  accumulator_width = 18, sum_width = 18, normalizes = true, softmax = true, operand_depth = 4, kernels = 8>
-rpea.program @up on @attending features 2
-  stream dense<[[84], [15], [783], [1807]]> : tensor<4x1xi32>
-  rows dense<4> : tensor<1xi32> outputs dense<[0, 1]> : tensor<2xi32> counts dense<2> : tensor<1xi32>
-  bias dense<0> : tensor<2xi32> multiplier dense<1> : tensor<2xi32>
-  shift dense<1> : tensor<2xi32> table dense<0> : tensor<256xi8>
-
-// -----
-
 // CHECK: @scores has operands, which only a chain fills
 rpea.array @attending <pes = 1, lanes = 2, post_lanes = 1, max_shift = 0, activation_depth = 4,
   stream_depth = 64, parameter_depth = 16, result_depth = 2, running_sum_width = 17,

@@ -55,3 +55,18 @@ func.func @f(%x: tensor<?x2xf32>) {
   %0 = spaq.calibrated %x absmax "much" : tensor<?x2xf32> -> tensor<?x2xf32>
   func.return
 }
+
+// -----
+
+// CHECK: spaq.activation: unknown function 'geluu' (known: relu, gelu, gelu_tanh, silu, sigmoid, tanh, table)
+func.func @misspelled(%x: tensor<?x1xf32>) {
+  %0 = spaq.activation "geluu" %x : tensor<?x1xf32> -> tensor<?x1xf32>
+  func.return
+}
+
+// -----
+
+"test.op"() {
+  // CHECK: test.op: unknown function 'geluu'
+  a = #spaq<function "geluu">
+} : () -> ()

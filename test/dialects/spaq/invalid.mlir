@@ -297,3 +297,11 @@ func.func @f(%x: tensor<?x2xf32>) {
   %0 = spaq.activation "gelu" %x : tensor<?x2xf32> -> tensor<?x3xf32>
   func.return
 }
+
+// -----
+
+// CHECK: spaq.activation: a function that is nothing but a table works on i8
+func.func @table_over_floats(%x: tensor<?x1xf32>) {
+  %0 = spaq.activation "table" %x : tensor<?x1xf32> -> tensor<?x1xf32>
+  func.return
+}

@@ -1,7 +1,7 @@
 # Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-"""The specification of the dense family: a multiplier a lane, for every weight."""
+"""The specification of the dense family: each lane multiplies by every weight."""
 
 from dataclasses import replace
 from typing import ClassVar, override
@@ -12,7 +12,7 @@ from daqkf.formal.specs.multiply import MultiplySpec
 
 
 class DenseSpec(MultiplySpec):
-    """The same with one weight of 8 bits a word, and all that the counters supply."""
+    """The same as `MultiplySpec` with one 8-bit weight a word; counters supply all other fields."""
 
     circuits: ClassVar = ({}, {"multiplier": "dsp"}, {"multiplier": "packed", "lanes": 2})
     planted: ClassVar = 1

@@ -1,7 +1,7 @@
 # Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-"""The specification of the multiply family: a multiplier a lane, for the non-zeros."""
+"""The specification of the multiply family: each lane multiplies by the non-zero weights."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,13 +17,13 @@ from daqkf.hw_targets.multiplication import DENSE_BITS, weigh
 
 @dataclass(frozen=True)
 class MultiplySpec(Spec):
-    """A += Σ x·w and a surplus of each weight, by lane, modulo 2^`accumulator_width`.
+    """A += Σ x·w plus a surplus of each weight, by lane, modulo 2^`accumulator_width`.
 
-    The bias takes the surpluses out again, and `dot product` covers that.
+    The bias cancels the surpluses, which `dot product` proves.
     """
 
     bits: tuple[int, ...] = (DENSE_BITS,)
-    """Widths of weights (`Machine.weight_bits`)."""
+    """The widths of weights in bits (`Machine.weight_bits`)."""
     multiplier: str = "booth"
 
     control: ClassVar = ("narrow", "weight0", "weight1", "last")

@@ -12,9 +12,10 @@ from daqkf.formal.spec import INTEGER_BITS, Rows, Spec, State, Word
 
 
 class RunningSumSpec(Spec):
-    """On a step, A -= Q · 2^shift; then Q = d - Q, or d + Q + 1 if the word says `keep`.
+    """A word with a step does A -= Q · 2^shift. Then Q = d - Q, or d + Q + 1 if it has `keep`.
 
-    d is the sum of the even items less the odd ones, of which x may enter as -x - 1.
+    Q is the circuit's form of the running sum. d is the sum of the even items less the odd ones; an
+    item may enter as -x - 1 instead of x.
     """
 
     control: ClassVar = ("shift", "keep", "step", "last")
@@ -34,7 +35,7 @@ class RunningSumSpec(Spec):
         return {"A": state["A"] - term, "Q": running}
 
     def joined(self, state: State, word: Word, rows: Rows) -> Bits:
-        """Q after a word."""
+        """The value of Q after a word."""
         running = ite(word["keep"], state["Q"] + 1, -state["Q"])
         for item, (x,) in enumerate(rows):
             odd = item % 2

@@ -1,7 +1,7 @@
 # Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-"""The specification of the semiring family: joins over a semiring."""
+"""The specification of the semiring family, for its sums over (+, ×)."""
 
 from collections.abc import Mapping, Sequence
 from typing import ClassVar, override
@@ -17,11 +17,11 @@ _PLUS_TIMES = SEMIRINGS.index(Semiring.PLUS_TIMES)
 
 
 class SemiringSpec(RunningSumSpec):
-    """The running sum of words over (+, ×); the other semirings have no dot product to prove.
+    """The sums over (+, ×); the other semirings have no dot product to prove.
 
-    Q += Σ ±x, where -x is taken as -x - 1; then, on a step, A += Q · 2^shift. The last word of
-    an output always steps. Multiplexers that choose a maximum are not seen, and others come
-    after them.
+    A word does Q += Σ ±x, where -x enters as -x - 1. Then a step does A += Q · 2^shift. The last
+    word of an output always has a step. The proof does not see the multiplexers that choose a
+    maximum, which come before the others in the circuit.
     """
 
     not_planted: ClassVar = (

@@ -1,7 +1,7 @@
 # Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-"""The specification of the strassen family: seven multiplications for eight products."""
+"""The specification of the strassen family: seven multiplications make eight products."""
 
 from collections.abc import Mapping, Sequence
 from typing import ClassVar, override
@@ -12,9 +12,10 @@ from daqkf.formal.spec import INTEGER_BITS, Rows, Spec, State, Word
 
 
 class StrassenSpec(Spec):
-    """Two tokens' sums of two outputs, C += X·W by seven products a word.
+    """The sums of two outputs for two tokens: each word adds a block C += X·W by seven products.
 
-    The products' weights are the compiler's affair, and `dot product` covers them.
+    The specification takes the weights of the products as they are. `dot product` proves that the
+    compiler chooses them rightly.
     """
 
     probes: ClassVar = {"C": [{"last": 1, "both": 1}]}

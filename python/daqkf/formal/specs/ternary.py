@@ -1,7 +1,7 @@
 # Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-"""The specification of the ternary family: additions and subtractions alone."""
+"""The specification of the ternary family: it adds and subtracts only."""
 
 from collections.abc import Mapping, Sequence
 from typing import ClassVar, override
@@ -13,7 +13,7 @@ from daqkf.formal.specs.running_sum import RunningSumSpec
 
 
 class TernarySpec(RunningSumSpec):
-    """Q becomes d - Q or d + Q + 1, and a last word's Q is the sum."""
+    """Q becomes d - Q or d + Q + 1, and the sum is the Q after the last word."""
 
     control: ClassVar = ("keep", "last")
     circuits: ClassVar = ({}, {"items": 1}, {"items": 4})

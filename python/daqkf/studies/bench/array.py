@@ -1,13 +1,13 @@
 # Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-"""Work per second per logic cell of every family of elements, against a dense array.
+"""Compare the work per second and logic cell of every family of elements with a dense array.
 
-All arrays are compiled by the same passes from the same pruned model: the baselines run it in
-8 bits, the others with the levels that keep its accuracy. Cycles are those of the schedule over
-all 36 layers, and one layer is simulated and held against the golden model; resources are those
-of one array that holds all layers, from yosys. Memories for all layers are in no ECP5, so the
-clock is that of the same array with smaller ones, from nextpnr.
+The same passes compile the same pruned model for all arrays. The baselines run it in 8 bits, and
+the others with the levels that keep its accuracy. Cycles are those of the schedule over all 36
+layers; one layer is also simulated and compared with the golden model. Resources are those of one
+array that holds all layers, by yosys. No ECP5 has memories for all layers, so the clock frequency
+is that of the same array with smaller memories, by nextpnr.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,7 +22,7 @@ from daqkf.compiler.design import run_passes
 from daqkf.compiler.pipelines import KERNELS, LOWER
 from daqkf.dialects.dfke import KernelOp, Machine
 from daqkf.dialects.rpea import ArrayConfig, ArrayOp, ProgramOp
-from daqkf.dialects.rpea.interpreter import play
+from daqkf.dialects.rpea.interpreter import run_kernel
 from daqkf.dialects.spaq import LevelSet, QuantizeOp
 from daqkf.dialects.spaq.checks import features
 from daqkf.hw_targets import load_target
@@ -39,10 +39,10 @@ from daqkf.support.errors import DaqkfError
 from daqkf.synthesis import Placement, Resources, Toggles, synthesize, toggles
 
 LAYER = "layer.0.ffn.down"
-"""The projection of 1536 inputs: simulated, and shown on its own."""
+"""The projection of 1536 inputs, which is simulated, and also reported alone."""
 
 SENTENCES, TILES = 3, 3
-"""What is simulated: so many tiles of so many sentences."""
+"""The number of sentences whose tokens are simulated, and the number of their tiles."""
 
 BASELINE = "dense"
 
@@ -52,41 +52,41 @@ CLOCK_DEPTHS = {
     "parameter_depth": 32,
     "result_depth": 128,
 }
-"""Memories of the array that is placed and routed."""
+"""The memories of the array that is placed and routed."""
 
 
 @dataclass(frozen=True)
 class Contender:
-    """An array to be measured."""
+    """An array that is measured."""
 
     name: str
     machine: Machine
     tuned: bool
-    """Whether it runs tuned levels; otherwise 8 bits, or `levels`."""
+    """Whether it runs tuned levels; if not, it runs 8 bits, or `levels`."""
     dsp: bool = False
-    """Whether it is for fabrics with DSPs; otherwise for those without."""
+    """Whether it is for fabrics with DSPs; if not, it is for those without."""
     levels: LevelSet | None = None
-    """Those of all weights, for elements that can do no others."""
+    """The levels of all weights, for elements that can run no others."""
 
     def suits(self, fabric: str) -> bool:
-        """Whether it is measured on a fabric."""
+        """Whether the array is measured on this fabric."""
         return fabric.endswith("-dsp") == self.dsp
 
 
 def tuning_machine() -> Machine:
-    """The machine whose cycles the levels are tuned for; all contenders run the same levels."""
+    """The machine for whose cycles the levels are tuned; all contenders run the same levels."""
     return replace(load_target("generic").machine, items=4)
 
 
 def contenders() -> list[Contender]:
-    """The arrays, all with as many elements and lanes; the baseline first."""
+    """The arrays, all with the same numbers of elements and lanes; the baseline is first."""
     base = load_target("generic").machine
 
     def machine(family: str, **fields: Any) -> Machine:
         return replace(base, families=(family,), **fields)
 
     def running_sum(items: int) -> Machine:
-        # Weights are split where there are no shifts, and short outputs keep the post unit busy.
+        # Without shifts, weights are split, and short outputs need a faster post unit.
         return machine("running_sum", items=items, max_shift=0, post_lanes=max(items // 4, 1))
 
     return [
@@ -113,43 +113,44 @@ def contenders() -> list[Contender]:
 
 @dataclass(frozen=True)
 class Measurement:
-    """A contender at one sparsity, on one fabric."""
+    """The figures of a contender at one sparsity, on one fabric."""
 
     contender: str
     fabric: str
     sparsity: float
     cosine: float
-    """To W8A8, on the evaluation sentences."""
+    """The mean cosine of the embeddings to those of W8A8, on the evaluation sentences."""
     cycles: int
-    """Of a tile through all layers."""
+    """Cycles of a tile in all layers."""
     load_cycles: int
-    """Until its activations are in the memories, for all layers: nothing runs meanwhile."""
+    """Cycles in which the activations of a tile are loaded, in all layers. No element runs in
+    them."""
     layer_cycles: int
-    """Of a tile through `LAYER`."""
+    """Cycles of a tile in `LAYER`."""
     simulated_cycles: float
-    """The same in simulation, with latencies and the wait for the post unit."""
+    """Cycles of a tile in `LAYER` by simulation, with latencies and the wait for the post unit."""
     simulated_period: float
-    """From a tile to the next in simulation, with loading; storing goes on beside it."""
+    """Cycles from one tile to the next by simulation, with loading; storing overlaps with both."""
     resources: Resources
     placement: Placement | None
-    """Of the array with memories of `CLOCK_DEPTHS`."""
+    """The placement of the array with memories of `CLOCK_DEPTHS`."""
     toggles: Toggles | None
 
     def work_per_cell(self) -> float:
-        """Tiles per second and logic cell at 1 Hz, or at the clock where there is one."""
+        """Tiles per second and logic cell, at the clock of the placement, or else at 1 Hz."""
         return self._clock() / (self.cycles * self.resources.counts.logic_cells)
 
     def layer_work_per_cell(self) -> float:
-        """The same for `LAYER` alone."""
+        """Tiles per second and logic cell, for `LAYER` alone."""
         return self._clock() / (self.layer_cycles * self.resources.counts.logic_cells)
 
     def loaded_work_per_cell(self) -> float:
-        """The same for all layers, loading included."""
+        """Tiles per second and logic cell, for all layers and with loading."""
         cycles = self.cycles + self.load_cycles
         return self._clock() / (cycles * self.resources.counts.logic_cells)
 
     def work_per_dsp(self) -> float | None:
-        """Tiles per second and DSP, for fabrics that have them."""
+        """Tiles per second and DSP; None on fabrics without DSPs."""
         dsps = self.resources.counts.dsps
         return self._clock() / (self.cycles * dsps) if dsps else None
 
@@ -157,7 +158,7 @@ class Measurement:
         return 1e6 * self.placement.fmax_mhz if self.placement else 1.0
 
     def facts(self) -> dict[str, Any]:
-        """Everything, JSON-able."""
+        """All figures as values for JSON."""
         return asdict(self) | {
             "resources": self.resources.facts(),
             "toggles": self.toggles and self.toggles.facts(),
@@ -166,23 +167,23 @@ class Measurement:
 
 @dataclass(frozen=True)
 class Compiled:
-    """All layers for one array."""
+    """All layers, compiled for one array."""
 
     config: ArrayConfig
     cycles: Mapping[str, int]
-    """Of a tile, by layer."""
+    """Cycles of a tile, by layer."""
     load_cycles: int
-    """Of a tile, for all layers."""
+    """Cycles that loading a tile takes, summed over the layers."""
     program: ProgramOp
-    """Of `LAYER`."""
+    """The program of `LAYER`."""
     x: NDArray[np.int8]
-    """[tokens, K] real activations for it."""
+    """Real activations for the program, int8 [T, K]."""
 
 
 def compile_workload(workload: Workload, machine: Machine, x: NDArray[np.floating]) -> Compiled:
     """Lower all layers of a workload to one array.
 
-    `x` are float activations [tokens, K] of `LAYER`.
+    `x` are float activations [T, K] of `LAYER`.
     """
     module = workload.module()
     run_passes(module, [name for name in KERNELS if name != "dfke-schedule"])
@@ -214,7 +215,7 @@ def generate(config: ArrayConfig) -> dict[str, str]:
 
 
 def measure_clock(config: ArrayConfig, fabric: str, seeds: Sequence[int]) -> Placement | None:
-    """Place and route the array with memories of `CLOCK_DEPTHS`."""
+    """Place and route the array with memories of `CLOCK_DEPTHS`, once for each seed."""
     files = generate(replace(config, **CLOCK_DEPTHS))
     return synthesize(files, TOP, fabric, place=True, seeds=seeds).placement
 
@@ -229,10 +230,10 @@ def measure(
     count_toggles: bool,
     progress: Progress,
 ) -> list[Measurement]:
-    """Compile, simulate and synthesise a contender; place it, once for each seed, on ECP5.
+    """Compile, simulate and synthesise a contender, and on ECP5 place it once for each seed.
 
     Raises:
-        DaqkfError: the simulation differs from the golden model.
+        DaqkfError: the simulation and the golden model differ.
         SimulationError, SynthesisError, ToolNotFoundError: a tool failed or is missing.
     """
     asked = accuracy if contender.tuned else None
@@ -243,7 +244,7 @@ def measure(
     found = compile_workload(workload, contender.machine, samples[: TILES * lanes])
     progress("simulate")
     job = Job(encode(found.program), found.x, found.program.channels)
-    expected = play(found.program, found.x)
+    expected = run_kernel(found.program, found.x)
     files = generate(found.config)
     (trace,) = Simulator.verilated(files, found.config).trace([job])
     if not np.array_equal(trace.y, expected):

@@ -1,7 +1,7 @@
 # Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-"""`daqkf bench array`: measure, print and keep."""
+"""`daqkf bench array` measures arrays, prints tables, and keeps the figures."""
 
 import json
 from collections.abc import Sequence
@@ -27,13 +27,13 @@ def run_bench(
     seeds: Sequence[int],
     count_toggles: bool,
 ) -> int:
-    """Measure every contender on its fabrics; print tables, write JSON.
+    """Measure every contender on its fabrics; print tables, and write JSON.
 
-    The file is written anew after each measurement, so an interruption loses only the one at
-    work; what tools made is in the cache.
+    The file is rewritten after each measurement, so that an interruption loses only the one that is
+    running. The files that tools made are in the cache.
 
     Raises:
-        DaqkfError: bad numbers or names, or an accuracy out of reach.
+        DaqkfError: a number or a name is bad, or the accuracy cannot be reached.
         UnknownFabricError: there is no such fabric.
     """
     from rich.console import Console
@@ -98,7 +98,7 @@ def _choose(
 
 
 def _baseline(row: Measurement, rows: Sequence[Measurement]) -> Measurement | None:
-    """The baseline on the same fabric, at the same sparsity."""
+    """The baseline's figures on the same fabric at the same sparsity."""
     return next(
         (
             other
@@ -135,7 +135,7 @@ _COLUMNS = (
 
 
 def table(fabric: str, rows: Sequence[Measurement]) -> "Table":
-    """The rows of one fabric; ratios are to the baseline at the same sparsity."""
+    """A table of one fabric; its ratios are to the baseline at the same sparsity."""
     from rich.table import Table
 
     found = Table(

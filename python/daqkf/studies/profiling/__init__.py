@@ -1,4 +1,4 @@
 # Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-"""Building the table of level sets (`daqkf.passes.quantize.level_table`) from real weights."""
+"""Build the table of level sets (`daqkf.passes.quantize.level_table`) from real weights."""

@@ -1,9 +1,9 @@
 # Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-"""From weights to the table: measuring every level set, and fitting the table's grids.
+"""Measure every level set on weight matrices, and fit the grids of the table to the results.
 
-The grids are fitted by least squares, with a penalty on bends where few channels lie (Eilers and
+The fit is one of least squares, with a penalty on bends where there are few channels (Eilers and
 Marx, "Flexible smoothing with B-splines and penalties", 1996, with splines of degree one).
 """
 
@@ -40,10 +40,11 @@ LEVELS = (
     *(LevelSet.of("uniform", m) for m in (1, 2, 3, 4, 5, 7, 10, 15, 20, 31, 40, 63, 127)),
     *(LevelSet.of("codebook", m) for m in (2, 3, 4, 5, 7, 10, 15, 20, 31, 40, 63)),
 )
-"""The candidates. A codebook of one magnitude would be the ternary set."""
+"""The candidates. A codebook of one magnitude would equal the ternary set."""
 
 MAX_SHIFTS = (0, 1, 3)
-"""Largest steps of gaps, 2^max_shift, that cycles are tabulated for."""
+"""The values of `max_shift` for which the table has cycles; a step closes a gap of up to
+2^max_shift magnitudes."""
 
 
 def _knots(*values: float) -> Floats:
@@ -63,25 +64,25 @@ _USUAL_AXES = (
 )
 
 _SMOOTHNESS = 0.01
-"""Weight of the penalty on bends beside the squared errors of the matrices, of weight 1 each."""
+"""The weight of the penalty on bends; the squared errors of the matrices have weight 1 each."""
 
 _RIDGE = 1e-8
-"""Keeps nodes that nothing lies near, and nothing bends towards, at the mean."""
+"""A small ridge. It keeps a node at the mean if no channel is near it and no bend ties it."""
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """What every level set did on a pruned matrix with C channels in use."""
+    """The results of all level sets on a pruned matrix with C channels that are not empty."""
 
     name: str
     model: str
     features: Features
     channel_sqnr: Floats
-    """[C, levels] in dB, up to SQNR_LIMIT."""
+    """SQNR in dB, up to SQNR_LIMIT, [C, levels]."""
     channel_cycles: Floats
-    """[C, levels, max_shifts] log2 of the stream words."""
+    """log2 of the stream words, [C, levels, max_shifts]."""
     sqnr: Floats
-    """[levels] of the whole matrix, in dB, up to SQNR_LIMIT."""
+    """SQNR of the whole matrix in dB, up to SQNR_LIMIT, [levels]."""
 
 
 def measure(
@@ -91,7 +92,7 @@ def measure(
     levels: Sequence[LevelSet] = LEVELS,
     max_shifts: Sequence[int] = MAX_SHIFTS,
 ) -> Measurement:
-    """Fit each level set to weights [K, N] that are not all zero."""
+    """Fit each level set to weights [K, N], of which at least one is not zero."""
     used = weights.any(axis=0)
     fits = [fit(weights, entry) for entry in levels]
     errors = np.stack([found.error(weights)[used] for found in fits], axis=1)
@@ -132,10 +133,12 @@ def measure_all(
     levels: Sequence[LevelSet] = LEVELS,
     max_shifts: Sequence[int] = MAX_SHIFTS,
 ) -> list[Measurement]:
-    """Measure matrices, in their order, in `jobs` processes; `progress` sees each when done.
+    """Measure matrices in `jobs` processes, in the order of the sources.
+
+    `progress` is called with each source when it is done.
 
     Raises:
-        ValueError: less than one job.
+        ValueError: `jobs` is below 1.
     """
     if jobs < 1:
         raise ValueError(f"jobs must be at least 1, not {jobs}")
@@ -153,9 +156,9 @@ def _map[T, R](work: Callable[[T], R], items: Sequence[T], jobs: int) -> Iterato
     if jobs == 1:
         yield from map(work, items)
         return
-    # Processes that start afresh: each then has one thread, whatever NumPy's library would take.
+    # Spawned processes read the environment, so that NumPy's library runs one thread in each.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    # The pool's own end also stops its processes when this one is interrupted.
+    # The pool also stops its processes when this process is interrupted.
     with get_context("spawn").Pool(jobs, signal.signal, (signal.SIGINT, signal.SIG_IGN)) as pool:
         yield from pool.imap(work, items)
 
@@ -165,7 +168,7 @@ def build(
     levels: Sequence[LevelSet] = LEVELS,
     max_shifts: Sequence[int] = MAX_SHIFTS,
 ) -> LevelTable:
-    """The table that fits measurements of these level sets and steps.
+    """Fit a table to measurements of these level sets and values of `max_shift`.
 
     Raises:
         ValueError: there are no measurements.
@@ -183,7 +186,7 @@ def build(
     cycles = np.concatenate([entry.channel_cycles for entry in measurements])
     typical = np.array([_typical(entry) for entry in measurements])
     places = _joined([usual_points(entry.features) for entry in measurements])
-    # What is usual, real models say; families only fill in where these have nothing.
+    # The usual shapes are those of real models; synthetic families only fill the gaps.
     trust = np.array([1.0 if entry.model in PROFILED_MODELS else 0.02 for entry in measurements])
     sqnr = np.concatenate([entry.channel_sqnr for entry in measurements])
     return LevelTable(
@@ -193,7 +196,7 @@ def build(
             shift: fit_grid(_CYCLE_AXES, sizes, cycles[:, :, place], evenly)
             for place, shift in enumerate(max_shifts)
         },
-        # Classes have no order, so nothing is smoothed between them.
+        # Pattern classes have no order, so their axis is not smoothed.
         fit_grid(_USUAL_AXES, places, typical, trust, smooth=(False, True, True)),
         dict(Counter(entry.model for entry in measurements)),
     )
@@ -204,7 +207,7 @@ def _joined(points: Sequence[tuple[Floats, ...]]) -> tuple[Floats, ...]:
 
 
 def _typical(measurement: Measurement) -> Floats:
-    """[3] the shape of a matrix's channels, as the grid of usual shapes has it."""
+    """The mean shape of a matrix's channels, [3], as coordinates of the grid of usual shapes."""
     channels = measurement.features.channels
     assert channels is not None
     effective, form, crest = shape_points(channels)
@@ -219,14 +222,14 @@ def fit_grid(
     weights: Floats,
     smooth: tuple[bool, ...] | None = None,
 ) -> Grid:
-    """The grid on `axes` with the least weighted squared error at `points`.
+    """Fit a grid with knots `axes`, so that its weighted squared error at `points` is least.
 
     Args:
-        axes: knots of each axis, ascending.
-        points: an array [P] for each axis.
-        values: [P, outputs] that the grid should have there.
-        weights: [P] of the squared errors.
-        smooth: the axes along which bends are penalised; by default all.
+        axes: the knots of each axis, ascending.
+        points: the coordinates of P points, an array [P] for each axis.
+        values: the values that the grid should have at the points, [P, outputs].
+        weights: the weights of the squared errors, [P].
+        smooth: for each axis whether bends along it are penalised; by default all are.
     """
     from scipy import sparse
 
@@ -242,7 +245,7 @@ def fit_grid(
 
 
 def _bends(axes: tuple[Floats, ...], smooth: tuple[bool, ...]) -> Floats:
-    """Quadratic form [nodes, nodes] of the changes of slope along each axis."""
+    """The quadratic form [nodes, nodes] that sums the squared changes of slope along each axis."""
     total = np.zeros((1, 1))
     for place, knots in enumerate(axes):
         if not smooth[place]:
@@ -262,16 +265,16 @@ def _bends(axes: tuple[Floats, ...], smooth: tuple[bool, ...]) -> Floats:
 
 @dataclass(frozen=True)
 class Outcome:
-    """Predictions of a table against the truth."""
+    """The errors of a table's predictions."""
 
     errors: Floats
-    """[matrices, levels] predicted less true SQNR, in dB."""
+    """Predicted less true SQNR in dB, [matrices, levels]."""
     blind: Floats
-    """The same from pattern class, sparsity and fan-in alone."""
+    """The same, if only pattern class, sparsity and fan-in are known."""
 
     @classmethod
     def of(cls, table: LevelTable, measurements: Sequence[Measurement]) -> "Outcome":
-        """Predict each of the measurements."""
+        """Predict each measurement with the table."""
         seen, blind = [], []
         for entry in measurements:
             known = entry.features
@@ -281,7 +284,7 @@ class Outcome:
         return cls(np.array(seen), np.array(blind))
 
     def share_within(self, decibels: float = 1.0) -> float:
-        """The share of pairs of a matrix and a level set with at most this error."""
+        """The share of pairs of a matrix and a level set whose error is at most `decibels`."""
         return float((np.abs(self.errors) <= decibels).mean())
 
 
@@ -291,7 +294,7 @@ def leave_one_model_out(
     levels: Sequence[LevelSet] = LEVELS,
     max_shifts: Sequence[int] = MAX_SHIFTS,
 ) -> dict[str, Outcome]:
-    """Predict each of the models with a table that is built without it."""
+    """Predict each model with a table that is built without it."""
     outcomes = {}
     for model in models:
         others = [entry for entry in measurements if entry.model != model]
@@ -303,14 +306,15 @@ def leave_one_model_out(
 
 @dataclass(frozen=True)
 class Decisions:
-    """What looked-up decisions for some targets came to; arrays are [decisions]."""
+    """The results of decisions from the table; arrays are [decisions]."""
 
     shortfall: Floats
-    """Target less true SQNR of the chosen level set, in dB; below 0 if it was reached."""
+    """The target less the true SQNR of the chosen level set, in dB; at most 0 if it is reached."""
     excess: Floats
-    """True cycles of the chosen level set over those of the cheapest that reaches the target.
+    """True cycles of the chosen level set over those of the cheapest one that reaches the target.
 
-    Below 1 where the choice falls short; decisions that nothing reaches are left out.
+    It may be below 1 if the chosen set misses the target. Decisions whose target no set reaches are
+    left out.
     """
 
     @classmethod
@@ -322,7 +326,7 @@ class Decisions:
         max_shift: int = MAX_SHIFTS[-1],
         max_shifts: Sequence[int] = MAX_SHIFTS,
     ) -> "Decisions":
-        """Decide for each measurement and target that the table says can be reached."""
+        """Decide for each measurement and each target that the table predicts to be reachable."""
         shortfall, excess = [], []
         for entry in measurements:
             cycles = (2.0 ** entry.channel_cycles[..., list(max_shifts).index(max_shift)]).mean(0)

@@ -1,7 +1,7 @@
 # Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-"""`daqkf spaq-profile`: build the table of level sets, or check it on weights it has not seen."""
+"""`daqkf spaq-profile` builds the table of level sets, or checks it on weights it has not seen."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,15 +26,15 @@ from daqkf.studies.profiling.build import (
 from daqkf.studies.profiling.matrices import PROFILED_MODELS, Source, profiled, unseen
 
 SHARE = 0.95
-"""What share of the predictions must be within 1 dB for the check to pass."""
+"""The share of predictions that must be within 1 dB for the check to pass."""
 
 _WORST = 5
 _TARGETS = (10, 15, 20, 25, 30, 35)
-"""Accuracies in dB that decisions are tried for."""
+"""The SQNR targets in dB for which decisions are made."""
 
 
 def build_table(output: Path, jobs: int) -> int:
-    """Profile and write the table; says how it does on each model without having seen it.
+    """Profile weights and write the table; print how well it predicts each model without having it.
 
     Raises:
         ModelNotFoundError, ModelFileError: a model to profile is missing or damaged.
@@ -52,11 +52,13 @@ def build_table(output: Path, jobs: int) -> int:
 
 
 def check_table(path: Path, jobs: int) -> int:
-    """Compare a table with fits on weights outside the profile; 0 if enough are within 1 dB.
+    """Compare a table with fits on weights that it was not built from.
+
+    Returns 0 if at least `SHARE` of the predictions are within 1 dB, else 1.
 
     Raises:
-        LevelTableError: it is no table.
-        ModelNotFoundError, ModelFileError: a model to check with is missing or damaged.
+        LevelTableError: the file is no table.
+        ModelNotFoundError, ModelFileError: a model for the check is missing or damaged.
     """
     console = Console(stderr=True)
     table = load_table(path)

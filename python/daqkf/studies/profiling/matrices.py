@@ -1,10 +1,10 @@
 # Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-"""The weights that are profiled, real models and synthetic families, and the masks they get.
+"""The weights that are profiled, from real models and synthetic families, and their masks.
 
-A matrix is cut to a sample of its output channels after it is pruned: channels are quantised
-one by one, so the others would only repeat what the sample says.
+After pruning, a matrix is cut to a sample of its output channels. Channels are quantised one by
+one, so the others would only repeat what the sample shows.
 """
 
 import zlib
@@ -23,11 +23,11 @@ from daqkf.studies.minilm.model import MiniLM
 type Floats = NDArray[np.float64]
 
 CHANNELS = 24
-"""Output channels of a sample."""
+"""The number of output channels in a sample."""
 
 
 def keep_blocks(weights: Floats, rows: int, columns: int, sparsity: float) -> Floats:
-    """Zero the blocks of rows × columns with the smallest norms; what does not fill one stays."""
+    """Set to zero the blocks of rows × columns with the smallest norms; partial blocks are kept."""
     features, channels = weights.shape[0] // rows, weights.shape[1] // columns
     inner = weights[: features * rows, : channels * columns]
     blocks = inner.reshape(features, rows, channels, columns)
@@ -43,7 +43,7 @@ def keep_blocks(weights: Floats, rows: int, columns: int, sparsity: float) -> Fl
 
 
 def keep_n_of_m(weights: Floats, n: int, m: int) -> Floats:
-    """Keep the n largest magnitudes of each m features in a row; a last partial group is cut."""
+    """Keep the n largest magnitudes of each m features; a last partial group is cut off."""
     whole = weights[: len(weights) // m * m]
     groups = whole.reshape(-1, m, weights.shape[1])
     order = np.argsort(-np.abs(groups), axis=1, kind="stable")
@@ -52,7 +52,7 @@ def keep_n_of_m(weights: Floats, n: int, m: int) -> Floats:
 
 
 def drop_at_random(weights: Floats, sparsity: float) -> Floats:
-    """Zero weights wherever a fixed random mask says so: zeros that tell nothing of the rest."""
+    """Set weights to zero by a fixed random mask, which does not depend on the weights."""
     return weights * (np.random.default_rng(0).random(weights.shape) >= sparsity)
 
 
@@ -66,7 +66,7 @@ MASKS: dict[str, Callable[[Floats], NDArray[np.floating]]] = {
     "row-50": lambda w: keep_blocks(w, 1, w.shape[1], 0.5),
     "column-50": lambda w: keep_blocks(w, len(w), 1, 0.5),
 }
-"""Every way of pruning that is profiled, by name."""
+"""All ways of pruning that are profiled, by name."""
 
 type Draw = Callable[[np.random.Generator, tuple[int, int]], Floats]
 
@@ -76,25 +76,25 @@ def _log_uniform(rng: np.random.Generator, low: float, high: float, count: int) 
 
 
 def _students(rng: np.random.Generator, shape: tuple[int, int]) -> Floats:
-    """Student-t: near normal in one channel, with heavy tails in the next."""
+    """Draw from Student's t: some channels are near normal, others have heavy tails."""
     return rng.standard_t(_log_uniform(rng, 2.1, 30, shape[1]), shape)
 
 
 def _powers(rng: np.random.Generator, shape: tuple[int, int]) -> Floats:
-    """Generalised normal, density ∝ exp(-|w|^β): between β = 0.4 and nearly uniform."""
+    """Draw from generalised normals, density ∝ exp(-|w|^β), from β = 0.4 to nearly uniform."""
     exponent = _log_uniform(rng, 0.4, 6, shape[1])
     magnitude = rng.gamma(1 / exponent, size=shape) ** (1 / exponent)
     return magnitude * rng.choice([-1.0, 1.0], shape)
 
 
 def _lognormals(rng: np.random.Generator, shape: tuple[int, int]) -> Floats:
-    """Magnitudes over up to several powers of ten, as where training left weights near zero."""
+    """Draw magnitudes over several powers of ten, as where training left weights near zero."""
     spread = rng.uniform(0.2, 2.5, shape[1])
     return np.exp(spread * rng.standard_normal(shape)) * rng.choice([-1.0, 1.0], shape)
 
 
 def _mixtures(rng: np.random.Generator, shape: tuple[int, int]) -> Floats:
-    """Two normals: some weights of a channel, 1 to 50 %, are 2 to 50 times as wide."""
+    """Draw from two normals: 1 to 50 % of a channel's weights are 2 to 50 times as wide."""
     share = _log_uniform(rng, 0.01, 0.5, shape[1])
     spread = _log_uniform(rng, 2, 50, shape[1])
     return _mixture(rng, shape, share, spread)
@@ -118,7 +118,7 @@ FAMILIES: dict[str, Draw] = {
     "lognormals": _lognormals,
     "mixtures": _mixtures,
 }
-"""Families that the table is built from."""
+"""The families from which the table is built."""
 
 UNSEEN_FAMILIES: dict[str, Draw] = {
     "gaussian": FAMILIES["gaussian"],
@@ -132,12 +132,12 @@ UNSEEN_FAMILIES: dict[str, Draw] = {
     "gamma": lambda rng, shape: rng.gamma(2, size=shape) * rng.choice([-1.0, 1.0], shape),
     "outlier-rows": _outlier_rows,
 }
-"""Families of the held-out check: those of the table from other seeds, and new ones."""
+"""The families of the check: those of the table with other seeds, and new ones."""
 
 
 PROFILED_MODELS = ("minilm", "ocr", "vad")
 UNSEEN_MODELS = ("ocr-detector", "magika")
-"""Models of the held-out check."""
+"""The models of the check."""
 
 PROFILED_FAN_INS = (16, 24, 32, 48, 96, 192, 384, 768, 1536)
 UNSEEN_FAN_INS = (32, 128, 320, 1024)
@@ -145,18 +145,18 @@ UNSEEN_FAN_INS = (32, 128, 320, 1024)
 
 @dataclass(frozen=True)
 class Source:
-    """A matrix to profile under some masks."""
+    """A matrix to profile, under some masks."""
 
     name: str
     model: str
-    """The model or family."""
+    """The name of the model or the family."""
     weights: NDArray[np.floating]
-    """[K, N]"""
+    """Weights, [K, N]."""
     masks: tuple[str, ...]
 
 
 def profiled(models: Sequence[str] = PROFILED_MODELS) -> Iterator[Source]:
-    """What the table is built from: models and synthetic families.
+    """The matrices from which the table is built: those of models and of synthetic families.
 
     Raises:
         ModelNotFoundError, ModelFileError: a model is missing or damaged.
@@ -167,16 +167,21 @@ def profiled(models: Sequence[str] = PROFILED_MODELS) -> Iterator[Source]:
 
 
 def unseen(models: Sequence[str] = UNSEEN_MODELS) -> Iterator[Source]:
-    """What the table is checked against; nothing of it is in `profiled`. Raises as that does."""
+    """The matrices with which the table is checked; `profiled` has none of them.
+
+    Raises:
+        ModelNotFoundError, ModelFileError: a model is missing or damaged.
+    """
     for model in models:
         yield from real(model, masks=3)
     yield from synthetic(UNSEEN_FAMILIES, UNSEEN_FAN_INS, masks=3, seed=2)
 
 
 def real(model: str, masks: int) -> Iterator[Source]:
-    """The matrices of a model with K and N of 16 or more, each under some of the masks.
+    """The matrices of a model with K and N of at least 16, each under some of the masks.
 
-    Raises as `profiled` does.
+    Raises:
+        ModelNotFoundError, ModelFileError: the model is missing or damaged.
     """
     if model == "minilm":
         minilm = MiniLM.load()
@@ -189,7 +194,7 @@ def real(model: str, masks: int) -> Iterator[Source]:
             "magika": packaged.file_classifier,
         }
         matrices = readers[model]()
-    # A model of few matrices shows each under every mask.
+    # If a model has few matrices, each gets every mask.
     few = model in ("vad", "magika")
     for name, weights in matrices:
         if min(weights.shape) >= 16:
@@ -199,7 +204,7 @@ def real(model: str, masks: int) -> Iterator[Source]:
 def synthetic(
     families: dict[str, Draw], fan_ins: tuple[int, ...], masks: int, seed: int
 ) -> Iterator[Source]:
-    """Weights [K, 64] of each family and fan-in, with channels of different size."""
+    """Weights [K, 64] of each family and fan-in, whose channels differ in size."""
     for family, draw in families.items():
         for features in fan_ins:
             name = f"{family} {features}"
@@ -210,19 +215,19 @@ def synthetic(
 
 
 def _some_masks(name: str, count: int) -> tuple[str, ...]:
-    """Masks chosen by a matrix's name, so that all of them are used alike."""
+    """Choose masks by a hash of the matrix's name, so that all masks are used equally."""
     order = np.random.default_rng(zlib.crc32(name.encode())).permutation(len(MASKS))
     names = tuple(MASKS)
     return tuple(names[i] for i in sorted(order[:count]))
 
 
 def pruned(source: Source, mask: str) -> Floats | None:
-    """The matrix under a mask, cut to a sample of its channels; None if nothing is left of it."""
+    """The matrix under a mask, cut to a sample of its channels; None if all weights are zero."""
     weights = np.asarray(MASKS[mask](source.weights.astype(np.float64)), np.float64)
     used = np.flatnonzero(weights.any(axis=0))
     if not len(used):
         return None
-    # Used channels at even distances, and the share of empty ones that the matrix has.
+    # The sample takes non-empty channels at even distances, and the matrix's share of empty ones.
     chosen = used[np.linspace(0, len(used) - 1, min(CHANNELS, len(used))).astype(int)]
     empty = np.setdiff1d(np.arange(weights.shape[1]), used)
     share = round(len(chosen) * len(empty) / len(used))

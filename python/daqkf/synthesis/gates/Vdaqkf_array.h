@@ -3,7 +3,7 @@
 //
 // A netlist of LUTs, flip-flops and memories with the face of a verilated array, so that the same
 // harness drives it. It counts what every net does. Reads the file DAQKF_GATES_NETLIST, which
-// netlist.py writes, and writes DAQKF_GATES_ACTIVITY. One program plays all netlists: building
+// netlist.py writes, and writes DAQKF_GATES_ACTIVITY. One program runs all netlists: building
 // a simulator of each with Verilator takes minutes.
 //
 // Everything starts as zero, as an FPGA does. Signals have no delay: a net changes at most once

@@ -1,0 +1,121 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""What DAQKF needs of xDSL's parser and does not find there.
+
+Everything is a subclass: xDSL itself stays as it is. `test/unit/test_xdsl_patches.py` holds xDSL's
+own behaviour for each part, and fails as soon as xDSL can do without it.
+"""
+
+import re
+from bisect import bisect_right
+from typing import Any
+
+import xdsl.parser
+from xdsl.context import Context
+from xdsl.dialects.builtin import AnyFloat, FileLineColLoc, IntAttr, StringAttr, UnknownLoc
+from xdsl.ir import Operation
+from xdsl.parser import AttrParser
+from xdsl.parser.generic_parser import ParserState
+from xdsl.utils.exceptions import ParseError, VerifyException
+from xdsl.utils.lexer import Input
+from xdsl.utils.mlir_lexer import MLIRLexer
+
+
+class Lexer(MLIRLexer):
+    """A lexer that takes linear time over a string that is never closed.
+
+    xDSL's pattern takes exponential time. This one matches the same strings; its possessive
+    quantifiers do not try a second time.
+    """
+
+    _unescaped_characters_regex = re.compile(r'"(?:[^"\\\n\v\f]++|\\(?:["nt\\]|[0-9A-Fa-f]{2}))*+"')
+
+
+class TensorElement(AttrParser._TensorLiteralElement):  # pyright: ignore[reportPrivateUsage]
+    """An element of a dense constant, which is a float's bits if it is hexadecimal.
+
+    xDSL prints what is not finite as hexadecimal digits, as MLIR does, but takes them for an
+    integer when it reads them: an infinity would come back as 4286578688.
+    """
+
+    def to_type(self, parser: AttrParser, type: Any) -> Any:
+        """The value as one of this type.
+
+        Raises:
+            ParseError: the digits are more bits than the type has.
+        """
+        if not (isinstance(type, AnyFloat) and self.span.text[:2].lower() == "0x"):
+            return super().to_type(parser, type)
+        try:
+            raw = int(self.to_int(parser)).to_bytes(type.compile_time_size, "little")
+        except OverflowError:
+            parser.raise_error(f"more bits than {type} has", at_position=self.span)
+        return next(type.iter_unpack(raw))
+
+
+class Parser(xdsl.parser.Parser):
+    """xDSL's parser, whose operations know where they are from, and whose errors name them.
+
+    An operation without a `loc(…)` of its own gets the place of its text as its location. Errors
+    begin with the name of the operation they are found in. Of a text that is cut out of a file,
+    `first_line` is the number of lines before it.
+    """
+
+    _TensorLiteralElement = TensorElement
+
+    def __init__(self, context: Context, text: str | bytes, name: str, first_line: int = 0):
+        super().__init__(context, "", name)
+        decoded = text.decode("utf-8") if isinstance(text, bytes) else text
+        self._parser_state = ParserState(Lexer(Input(decoded, name)))
+        self._first_line = first_line
+        self._names: list[str] = []
+        self._starts = [0]
+        while (end := decoded.find("\n", self._starts[-1])) >= 0:
+            self._starts.append(end + 1)
+
+    def location(self, position: int) -> FileLineColLoc:
+        """The place of a position in the text."""
+        line = bisect_right(self._starts, position)
+        column = position - self._starts[line - 1] + 1
+        name = StringAttr(self.lexer.input.name)
+        return FileLineColLoc(name, IntAttr(self._first_line + line), IntAttr(column))
+
+    def parse_operation(self) -> Operation:
+        """As xDSL's; the operation has a location.
+
+        Raises:
+            ParseError: naming the operation that it is in, if that is known.
+            VerifyException: of an attribute; naming the place and the operation.
+        """
+        start, depth = self.pos, len(self._names)
+        self._names.append("")
+        try:
+            try:
+                op = super().parse_operation()
+            except IndexError:  # of xDSL's named operations
+                self.raise_error("an operation that lacks operands", start, self.pos)
+        except (ParseError, VerifyException) as error:
+            name = self._names[depth]
+            if name and not getattr(error, "names_operation", False):
+                _name(error, name, self.location(start))
+            raise
+        finally:
+            del self._names[depth:]
+        if isinstance(op.location, UnknownLoc):
+            op.location = self.location(start)
+        return op
+
+    def _get_op_by_name(self, name: str) -> type[Operation]:
+        self._names[-1] = name
+        return super()._get_op_by_name(name)
+
+
+def _name(error: ParseError | VerifyException, name: str, place: FileLineColLoc) -> None:
+    """Put an operation's name, and its place where the error has none, before the message."""
+    error.names_operation = True  # pyright: ignore[reportAttributeAccessIssue]
+    if isinstance(error, VerifyException):
+        where = f"{place.filename.data}:{place.line.data}:{place.column.data}"
+        error.args = (f"{where}: {name}: {error}",)
+    elif name not in error.msg:
+        error.msg = f"{name}: {error.msg}"

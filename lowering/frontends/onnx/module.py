@@ -1,0 +1,51 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""ONNX models → `nn`. An operator that is not supported is named, with its node and file."""
+
+from pathlib import Path
+
+from xdsl.dialects.builtin import ModuleOp
+from xdsl.utils.exceptions import VerifyException
+
+from daqkf.lowering.frontends.onnx.graph import Graph, OnnxImportError
+from daqkf.lowering.frontends.onnx.operators import OPERATORS
+
+_OLDEST = 7
+"""The opset from which on operators broadcast as NumPy does."""
+
+
+def import_onnx(path: Path) -> ModuleOp:
+    """The graph of an ONNX model as the function `main` of `nn` operations.
+
+    Weights stay as they are; extents that the file does not fix are `?`.
+
+    Raises:
+        OnnxImportError: no ONNX model, an unsupported operator or type, or shapes that do not fit.
+        ImportError: the package `onnx` is missing.
+        OSError: the file cannot be read.
+    """
+    import onnx
+    from onnx import shape_inference
+
+    if not path.is_file():
+        raise OnnxImportError(f"{path}: no such file")
+    try:
+        model = onnx.load(path)
+        onnx.checker.check_model(model)
+        model = shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
+    except OSError:
+        raise
+    except Exception as error:  # protobuf's, the checker's and the inference's have no common base
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise OnnxImportError(f"{path}: not readable as ONNX ({reason})") from None
+    if not model.graph.output:
+        raise OnnxImportError(f"{path}: the graph has no outputs")
+    versions = {entry.domain: entry.version for entry in model.opset_import}
+    opset = versions.get("", versions.get("ai.onnx", 1))
+    if opset < _OLDEST:
+        raise OnnxImportError(f"{path}: opset {opset} is not supported ({_OLDEST} or newer)")
+    try:
+        return Graph(path, model.graph, opset, OPERATORS).module()
+    except VerifyException as error:
+        raise OnnxImportError(f"{path}: {str(error).splitlines()[0]}") from None

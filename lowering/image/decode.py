@@ -1,0 +1,260 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""Program images → their commands, with everything checked that can be without running them."""
+
+import zlib
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from daqkf.dialects.rpea import ArrayConfig
+from daqkf.hw_targets.image_format import (
+    COMMAND_OP_SHIFT,
+    IMAGE_MAGIC,
+    IMAGE_VERSION,
+    KERNEL_ADDS,
+    KERNEL_ATTENDS,
+    KERNEL_KEEPS,
+    MAX_TILES,
+    Command,
+    Header,
+    fingerprint,
+)
+from daqkf.hw_targets.words import (
+    chain_row,
+    dispatch_row,
+    parameter_row,
+    stream_row_words,
+    table_row,
+)
+from daqkf.lowering.image.chain_table import (
+    chain_fields,
+    chain_problem,
+    read_features,
+    wrong_rows,
+)
+from daqkf.lowering.image.image import Image, ProgramImageError, Section, Words, byte_at
+
+MAX_UNIT = (1 << COMMAND_OP_SHIFT) - 1
+
+
+def decode(data: bytes, config: ArrayConfig) -> Image:
+    """Read an image back, checking everything that can be checked.
+
+    Raises:
+        ProgramImageError: truncated, damaged, for another array, or malformed.
+    """
+    header_bytes = 4 * len(Header)
+    if len(data) < header_bytes or len(data) % 4:
+        raise ProgramImageError(f"a program image of {len(data)} bytes is truncated")
+    words = np.frombuffer(data, "<u4")
+    header, body = words[: len(Header)], words[len(Header) :]
+    for field, expected, message in (
+        (Header.MAGIC, IMAGE_MAGIC, "not a DAQKF program image"),
+        (Header.VERSION, IMAGE_VERSION, "a program image of another version"),
+        (Header.FINGERPRINT, fingerprint(config), "the program is for another array"),
+        (Header.LENGTH, len(body), "the program image is truncated"),
+        (Header.CRC, zlib.crc32(body.tobytes()), "the program image is damaged"),
+    ):
+        if header[field] != expected:
+            raise ProgramImageError(
+                f"{message}: {field.name.lower()} {int(header[field]):#x}, not {expected:#x}"
+            )
+    return _decode_body(body, config)
+
+
+def _commands(config: ArrayConfig) -> dict[Command, tuple[int, int, int]]:
+    """The words of a row of each command, and the limits of its count and of its unit."""
+    known = {
+        Command.END: (0, MAX_TILES if config.double_buffered else 0, 1),
+        Command.KERNEL: (1, config.null_address, 1),
+        Command.STREAM: (stream_row_words(config), config.stream_depth, config.pes),
+        Command.PARAMETERS: (
+            parameter_row(config).words,
+            config.parameter_depth * config.parameter_stride,
+            1,
+        ),
+        Command.TABLE: (table_row(config).words, config.table_depth, 1),
+    }
+    if config.dispatches:
+        known[Command.DISPATCH] = dispatch_row(config).words, config.buckets, MAX_UNIT + 1
+    if config.chains:
+        known[Command.CHAIN] = chain_row(config).words, config.kernels, 1
+    return known
+
+
+def _sections(body: Words, config: ArrayConfig) -> list[Section]:
+    """The commands of a body.
+
+    Raises:
+        ProgramImageError: the array would refuse one, or it comes twice.
+    """
+    known = _commands(config)
+    position = 0
+    sections: list[Section] = []
+    while position + 2 <= len(body):
+        first, count = int(body[position]), int(body[position + 1])
+        code, unit = first >> COMMAND_OP_SHIFT, first & MAX_UNIT
+        place = position + len(Header)
+        if code not in known:
+            raise ProgramImageError(f"{byte_at(place)} is no command: {first:#010x}")
+        width, most, units = known[Command(code)]
+        rows = 1 if code == Command.KERNEL else count * bool(width)
+        start, end = position + 2, position + 2 + rows * width
+        content = body[start:end] if end <= len(body) else body[:0]
+        content = content.reshape(-1, max(width, 1))
+        section = Section(Command(code), unit, count, place, content)
+        again = any((old.command, old.unit) == (code, unit) for old in sections)
+        if problem := _problem(section, again, end <= len(body), most, units):
+            raise ProgramImageError(f"{byte_at(place)}, {section.title}: {problem}")
+        sections.append(section)
+        position = end
+        if code == Command.END:
+            break
+    else:
+        raise ProgramImageError("the program image has no end")
+    if position != len(body):
+        raise ProgramImageError(
+            f"{byte_at(position + len(Header))}: the program image goes on past its end"
+        )
+    return sections
+
+
+def _problem(section: Section, again: bool, inside: bool, most: int, units: int) -> str | None:
+    """Why the array would refuse a command, if so."""
+    count, command = section.count, section.command
+    if section.unit >= units:
+        return f"unit {section.unit}; the array has 0..{units - 1}"
+    if again:
+        return "a second time"
+    if command == Command.END and count > most:
+        if not most:
+            return f"a program for {count} tiles, on an array of one bank"
+        return f"a program for {count} tiles; at most {most}"
+    if not inside:
+        return f"the rows of command {command.value} run past the image"
+    if count > most or (command == Command.KERNEL and not count):
+        return f"a count of {count}; the array holds {most}"
+    return None
+
+
+def _decode_body(body: Words, config: ArrayConfig) -> Image:
+    found = _sections(body, config)
+    sections = {(section.command, section.unit): section.rows for section in found}
+    kernel = next((section for section in found if section.command == Command.KERNEL), None)
+    if kernel is None:
+        raise ProgramImageError("the program image lacks KERNEL")
+    flags = KERNEL_ADDS | KERNEL_KEEPS if config.accumulates else 0
+    flags |= KERNEL_ATTENDS if config.operand_depth else 0
+    outputs = int(kernel.rows[0, 0])
+    sizes = kernel.count, outputs & ~flags
+    adds, keeps, attends = (
+        bool(outputs & flags & flag) for flag in (KERNEL_ADDS, KERNEL_KEEPS, KERNEL_ATTENDS)
+    )
+    if not 0 < sizes[1] <= config.result_depth:
+        raise ProgramImageError(
+            f"{byte_at(kernel.word(0))}: {sizes[1]} outputs; the array holds "
+            f"1..{config.result_depth}"
+        )
+    streams = {unit: rows for (code, unit), rows in sections.items() if code == Command.STREAM}
+    if sorted(streams) != list(range(config.pes)):
+        raise ProgramImageError(f"the program image lacks a stream for each of {config.pes} PEs")
+    try:
+        table, parameters = sections[Command.TABLE, 0], sections[Command.PARAMETERS, 0]
+    except KeyError as error:
+        raise ProgramImageError(f"the program image lacks {error.args[0][0].name}") from None
+    shift, dispatch = 0, None
+    if config.dispatches:
+        shift, dispatch = _decode_dispatch(config, sections, parameters, streams)
+    chain = None
+    if config.chains:
+        section = next((section for section in found if section.command == Command.CHAIN), None)
+        chain = _decode_chain(config, sizes, section, parameters, streams, attends)
+    return Image(
+        *sizes,
+        table,
+        parameters,
+        streams,
+        shift,
+        dispatch,
+        chain,
+        adds,
+        keeps,
+        attends,
+        found[-1].count,
+        found,
+    )
+
+
+def _decode_chain(
+    config: ArrayConfig,
+    sizes: tuple[int, int],
+    section: Section | None,
+    parameters: Words,
+    streams: dict[int, Words],
+    attends: bool,
+) -> Words:
+    """The chain's table: it ends, its shapes follow, and its kernels begin inside what is loaded.
+
+    Raises:
+        ProgramImageError: anything of this fails.
+    """
+    if section is None or not section.count:
+        raise ProgramImageError(
+            f"the program image needs a chain of 1..{config.kernels} kernels, and has 0"
+        )
+    rows = chain_fields(config, section.rows)
+    begins = {"stream": rows["stream"] * (1 - rows["rows"]), "slot": rows["slot"]}
+    _require_loaded("kernel", begins, config, parameters, streams)
+    if problem := chain_problem(rows, sizes, attends, config):
+        raise ProgramImageError(problem)
+    features = read_features(rows, sizes[0])
+    for kernel in np.flatnonzero(rows["rows"]).tolist():
+        if wrong := wrong_rows(rows, kernel, int(features[kernel])):
+            place = byte_at(section.word(kernel))
+            raise ProgramImageError(f"{place}, row {kernel} of CHAIN: kernel {kernel} {wrong}")
+    return section.rows
+
+
+def _require_loaded(
+    what: str,
+    rows: Mapping[str, NDArray[np.int64]],
+    config: ArrayConfig,
+    parameters: Words,
+    streams: Mapping[int, Words],
+) -> None:
+    """Check that what begins at the rows' `stream` and `slot` is in the image."""
+    loaded = {
+        "stream": min(len(stream) for stream in streams.values()),
+        "slot": len(parameters) // config.parameter_stride,
+    }
+    for name, limit in loaded.items():
+        outside = np.flatnonzero(rows[name] >= limit)
+        if len(outside):
+            raise ProgramImageError(
+                f"{what} {outside[0]} begins at {name} {rows[name][outside[0]]}, beyond the "
+                f"{limit} of the image"
+            )
+
+
+def _decode_dispatch(
+    config: ArrayConfig,
+    sections: dict[tuple[Command, int], Words],
+    parameters: Words,
+    streams: dict[int, Words],
+) -> tuple[int, Words]:
+    """The shift and the decision table, whose variants must begin inside what is loaded."""
+    tables = {unit: rows for (code, unit), rows in sections.items() if code == Command.DISPATCH}
+    if len(tables) != 1:
+        raise ProgramImageError(f"the program image has {len(tables)} decision tables, not one")
+    ((shift, table),) = tables.items()
+    if shift >= config.zeros_width or len(table) != config.buckets:
+        raise ProgramImageError(
+            f"a decision of {len(table)} buckets with a shift of {shift}; the array has "
+            f"{config.buckets}, and shifts below {config.zeros_width}"
+        )
+    rows = dispatch_row(config).unpack(table)
+    _require_loaded("bucket", rows, config, parameters, streams)
+    return shift, table

@@ -1,0 +1,82 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""What a program image holds: its commands and their rows, once it is read."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from daqkf.hw_targets.image_format import Command
+
+Words = NDArray[np.uint32]
+
+
+class ProgramImageError(ValueError):
+    """A program image that an array would refuse, or would run wrongly."""
+
+
+@dataclass(frozen=True)
+class Section:
+    """A command of an image, and what follows it."""
+
+    command: Command
+    unit: int
+    count: int
+    """Its second word."""
+    place: int
+    """The word of the image where it stands."""
+    rows: Words
+    """[rows, words]; of KERNEL, N."""
+
+    @property
+    def title(self) -> str:
+        """What it is, for messages."""
+        of = f" of PE {self.unit}" if self.command is Command.STREAM else ""
+        return f"{self.command.name}{of}"
+
+    def word(self, row: int) -> int:
+        """The word of the image where a row begins."""
+        return self.place + 2 + row * self.rows.shape[1]
+
+
+@dataclass(frozen=True)
+class Image:
+    """What a program image says, by its commands."""
+
+    features: int
+    channels: int
+    table: Words
+    parameters: Words
+    streams: dict[int, Words]
+    shift: int
+    """What makes a bucket of a count of zeros."""
+    dispatch: Words | None
+    """The decision table, for an array that has one."""
+    chain: Words | None
+    """The chain's table, for an array that chains kernels."""
+    adds: bool
+    """Whether its sums go on from partial ones."""
+    keeps: bool
+    """Whether its sums stay partial ones."""
+    attends: bool
+    """Whether its activations are sequences."""
+    tiles: int
+    """That the program is for, or 0 if that is any number."""
+    sections: Sequence[Section]
+    """Its commands, in order."""
+
+    def section(self, command: Command, unit: int = 0) -> Section:
+        """The section of a command that the image has."""
+        return next(
+            section
+            for section in self.sections
+            if section.command == command and (command is Command.DISPATCH or section.unit == unit)
+        )
+
+
+def byte_at(word: int) -> str:
+    """Where a word of an image is, for messages."""
+    return f"word {word} (byte {4 * word:#x})"

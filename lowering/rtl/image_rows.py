@@ -1,0 +1,81 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""The rows of a program image: words become rows, and rows go to the memories."""
+
+from daqkf.dialects.rpea import ArrayConfig
+from daqkf.hw_targets.fields import IMAGE_WORD_BITS, Fields
+from daqkf.hw_targets.image_format import Command
+from daqkf.lowering.hdl.circuit import Circuit, Register, Signal, concat, mux, named
+from daqkf.lowering.hdl.select import index_bits
+from daqkf.lowering.rtl.image_words import Cursor, Instruction, Limits, State, Word
+
+
+def place_rows(
+    c: Circuit, config: ArrayConfig, word: Word, cursor: Cursor, instruction: Instruction
+) -> Signal:
+    """Gather words until a row is whole, and write it to the memory of its command.
+
+    The signal is high when the last row of a command is whole.
+    """
+    c.section("Rows: words gather until a row is whole.")
+    limits = Limits.of(config)
+    most_words = max(layout.words for layout, _ in limits.memories.values())
+    whole = word.current
+    if most_words > 1:
+        earlier = c.register("earlier", IMAGE_WORD_BITS * (most_words - 1))
+        whole = concat(whole, earlier)
+        earlier.drive(whole[IMAGE_WORD_BITS:], enable=word.valid)
+    most_rows = max(depth for _, depth in limits.memories.values())
+    left = c.register("left", index_bits(max(limits.counts.values()) + 1))
+    address = c.register("address", index_bits(most_rows))
+    part = c.register("part", index_bits(most_words))
+    row_done = c.const(0, 1)
+    ends = {
+        words: named(part.eq(words - 1), f"part_is_{words - 1}")
+        for words in range(1, most_words + 1)
+    }
+    for code, (layout, _) in limits.memories.items():
+        row_done = row_done | (instruction.op.at(code) & ends[layout.words])
+    row_done = named(row_done, "row_done")
+    counted = cursor.counted
+    in_rows = named(word.valid & cursor.at(State.ROWS), "in_rows")
+    writing = named(in_rows & row_done, "row_write")
+    begins = counted | writing
+    left.drive(mux(counted, word.current[: left.width], left - 1), enable=begins)
+    address.drive(mux(counted, c.const(0, address.width), address + 1), enable=begins)
+    part.drive(mux(counted | row_done, c.const(0, part.width), part + 1), enable=counted | in_rows)
+    _write_ports(c, config, limits, instruction, (address, whole, writing))
+    return cursor.at(State.ROWS) & row_done & left.eq(1)
+
+
+def _write_ports(
+    c: Circuit,
+    config: ArrayConfig,
+    limits: Limits,
+    instruction: Instruction,
+    write: tuple[Register, Signal, Signal],
+) -> None:
+    """A register on the way to memories, which may be far: the ports of each."""
+    c.section("The write ports of the memories.")
+    address, whole, writing = write
+    row_address = c.delay(address, "row_address")
+    bank = [c.input("bank", 1)] if config.double_buffered else []
+    for code, (layout, depth) in limits.memories.items():
+        name = code.name.lower()
+        c.output(f"{name}_address", concat(*bank, row_address[: index_bits(depth)]))
+        c.output(f"{name}_data", c.delay(_row(whole, layout), f"{name}_row"))
+        own = writing & instruction.op.at(code)
+        if code is Command.STREAM:
+            own = named(own, "stream_write")
+            for p in range(config.pes):
+                enable = own & instruction.unit.eq(p)
+                c.output(f"stream_write{p}", c.delay(enable, f"stream_write{p}", reset=0))
+        else:
+            c.output(f"{name}_write", c.delay(own, f"{name}_write", reset=0))
+
+
+def _row(whole: Signal, layout: Fields) -> Signal:
+    """A row of this layout, whose last word is the highest of `whole`."""
+    low = whole.width - IMAGE_WORD_BITS * layout.words
+    return whole[low : low + layout.width]

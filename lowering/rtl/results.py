@@ -1,0 +1,140 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""The result memory of an array, in two halves: one is written while the other one leaves."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from daqkf.hw_targets.status import Phase
+from daqkf.lowering.hdl.bundle import Bundle
+from daqkf.lowering.hdl.circuit import Circuit, Register, Signal, concat, mux, named
+from daqkf.lowering.hdl.select import choose, index_bits
+from daqkf.lowering.rtl.frame import Frame
+from daqkf.lowering.rtl.programs import Programs
+
+
+@dataclass(frozen=True)
+class Halves:
+    """The half of the memory that is written, the one that leaves, and which are full."""
+
+    writing: Register
+    leaving: Register
+    full: Sequence[Register]
+    storing: Signal
+    """Results are leaving."""
+
+    @classmethod
+    def declare(cls, c: Circuit) -> "Halves":
+        """The registers, to be driven by `drive`."""
+        c.section("The halves of the result memory, which take turns.")
+        writing, leaving = c.register("writing", 1, reset=0), c.register("leaving", 1, reset=0)
+        full = [c.register(f"results{half}_full", 1, reset=0) for half in range(2)]
+        return cls(writing, leaving, full, named(full[0] | full[1], "storing"))
+
+    @property
+    def occupied(self) -> Signal:
+        """Whether the half to be written is still leaving."""
+        return choose(self.writing, self.full)
+
+    def drive(self, produced: Signal, left: Signal) -> None:
+        """`produced` pulses when a tile's results are written, `left` when they have left."""
+        self.writing.drive(~self.writing, enable=produced)
+        self.leaving.drive(~self.leaving, enable=left)
+        for half, register in enumerate(self.full):
+            filled, emptied = produced & self.writing.eq(half), left & self.leaving.eq(half)
+            register.drive(filled | (register & ~emptied))
+
+
+def count_results(frame: Frame, outputs: Signal, stored: Signal) -> None:
+    """Drive `ran`, a cycle after the last of so many `outputs` of a kernel is `stored`."""
+    c, ran = frame.c, frame.ran
+    c.section("The results of a kernel, counted as they are written.")
+    written = frame.phase.at(Phase.RUNNING) & stored
+    count = c.register("count", outputs.width, reset=0, clear=frame.rst | ran)
+    following = count + 1
+    count.drive(following, enable=written)
+    ran.drive(c.delay(written & following.eq(outputs), "finishing", reset=0))
+
+
+@dataclass(frozen=True)
+class Units:
+    """The outputs of the units around the result memory; those that there are not have none."""
+
+    post: Bundle
+    chain: Bundle
+    rows: Bundle
+
+
+@dataclass(frozen=True)
+class Leaving:
+    """The result stream, and the port by which others read the memory."""
+
+    data: Signal
+    valid: Signal
+    last: Signal
+    left: Signal
+    """Pulses when the last row of a tile has been taken."""
+    exponent: Signal | None
+    """What is stored beside a row for the row unit."""
+
+
+def store_results(
+    frame: Frame,
+    halves: Halves,
+    programs: Programs,
+    produced: Signal,
+    ready: Signal,
+    units: Units,
+) -> Leaving:
+    """The memory: once all N rows of a tile are written they leave in order.
+
+    While none leave, the chain reads rows of the half that is written.
+
+    Args:
+        frame: the array.
+        halves: of the memory.
+        programs: of which one's results leave.
+        produced: pulses when all results of a tile have been written.
+        ready: whether the stream takes a row.
+        units: the post unit that writes, the chain and the row unit that read.
+    """
+    c, config, post, chain, rows = frame.c, frame.config, units.post, units.chain, units.rows
+    c.section("The result memory, and the stream by which results leave.")
+    beside = [post["result_exponent"]] if config.normalizes else []
+    row = concat(*beside, post["result_data"])
+    memory = c.memory("results", 2 * config.result_depth, row.width)
+    place = concat(halves.writing, post["result_address"])
+    memory.write(place, row, post["result_write"])
+
+    outputs = _leaving_outputs(frame, halves, programs, produced)
+    valid = c.register("y_valid", 1, reset=0)
+    advance = named(~valid | ready, "y_advance")
+    number = c.register("leaving_row", outputs.width, reset=0)
+    following = named(number + 1, "leaving_row_following")
+    more = choose(halves.leaving, halves.full) & number.ne(outputs)
+    last = c.delay(following.eq(outputs), "y_last", enable=advance)
+    valid.drive(more, enable=advance)
+    source = concat(halves.leaving, number[: index_bits(config.result_depth)])
+    if chain:
+        source = mux(chain["read"], concat(halves.writing, chain["source"]), source)
+    moves = advance & ~rows["holds"] if rows else advance
+    result = memory.read(source, moves, "y_row")
+    data = result[: config.row_bits]
+    frame.result_row.drive(data)
+    left = named(valid & ready & last, "tile_left")
+    number.drive(mux(left, c.const(0, number.width), following), enable=(more & advance) | left)
+    return Leaving(data, valid, last, left, result[config.row_bits :] if beside else None)
+
+
+def _leaving_outputs(frame: Frame, halves: Halves, programs: Programs, produced: Signal) -> Signal:
+    """N of the tile that leaves."""
+    outputs = programs.program["outputs"]
+    if not frame.config.double_buffered:
+        return outputs
+    # Those of the program before may still leave.
+    both = [
+        frame.c.delay(outputs, f"outputs{half}", enable=produced & halves.writing.eq(half))
+        for half in range(2)
+    ]
+    return named(choose(halves.leaving, both), "leaving_outputs")

@@ -1,0 +1,35 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""How passes fail: naming the place and the operation."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NoReturn
+
+from xdsl.ir import Operation
+from xdsl.utils.exceptions import InterpretationError, PassFailedException, VerifyException
+
+from daqkf.dialects.diagnostics import message
+
+
+def fail(op: Operation, pass_name: str, text: str) -> NoReturn:
+    """End a pass because of an operation.
+
+    Raises:
+        PassFailedException: `file:line:column: operation: pass: text`.
+    """
+    raise PassFailedException(message(op, f"{pass_name}: {text}"))
+
+
+@contextmanager
+def failing_at(op: Operation, pass_name: str) -> Iterator[None]:
+    """What goes wrong inside is a failure of the pass at this operation.
+
+    Raises:
+        PassFailedException: for a ValueError, an InterpretationError or a VerifyException.
+    """
+    try:
+        yield
+    except (ValueError, InterpretationError, VerifyException) as error:
+        raise PassFailedException(message(op, f"{pass_name}: {error}")) from None

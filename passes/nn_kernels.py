@@ -1,0 +1,180 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""Kernels of a network: how their functions are made, named, called, read and removed.
+
+A kernel is a function of [T, K] → [T, N] in `spaq`, which `nn.linear` calls. The `nn` passes that
+cut kernels out of a network and that put several together share what is here.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from xdsl.dialects.builtin import FunctionType, ModuleOp, StringAttr, f32
+from xdsl.dialects.func import FuncOp, ReturnOp
+from xdsl.ir import Block, Operation, Region, SSAValue
+from xdsl.pattern_rewriter import PatternRewriter
+from xdsl.rewriter import InsertPoint
+from xdsl.traits import SymbolTable
+from xdsl.transforms.dead_code_elimination import is_trivially_dead
+
+from daqkf.dialects.dense import from_array
+from daqkf.dialects.interpreting import entry
+from daqkf.dialects.nn import LinearOp
+from daqkf.dialects.nn.base import NODE
+from daqkf.dialects.spaq import ActivationOp, AddOp, ConstantOp, MatmulOp
+from daqkf.dialects.spaq.checks import element
+from daqkf.dialects.spaq.ops import activations, chain, defining_constant
+
+
+def module_of(op: Operation) -> ModuleOp:
+    """The module that an operation is in."""
+    module = op.get_toplevel_object()
+    assert isinstance(module, ModuleOp)
+    return module
+
+
+def kernel_of(call: LinearOp) -> FuncOp:
+    """The function that is called."""
+    function = SymbolTable.lookup_symbol(call, call.callee)
+    assert isinstance(function, FuncOp)
+    return function
+
+
+def free_name(module: ModuleOp, name: str) -> str:
+    """The name, or with a number behind it if a function has it already."""
+    used = {op.sym_name.data for op in module.ops if isinstance(op, FuncOp)}
+    number, found = 1, name
+    while found in used:
+        number, found = number + 1, f"{name}.{number}"
+    return found
+
+
+def joined(names: Sequence[str]) -> str:
+    """One name for kernels that were several: what they share, then what tells them apart."""
+    parts = [name.split(".") for name in names]
+    same = 0
+    while all(len(part) > same + 1 and part[same] == parts[0][same] for part in parts):
+        same += 1
+    shared = "".join(f"{part}." for part in parts[0][:same])
+    return shared + "_".join(name.removeprefix(shared) for name in names)
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A call of a kernel that is a single layer."""
+
+    call: LinearOp
+    function: FuncOp
+    weights: NDArray[np.float32]
+    """[K, N]."""
+    bias: NDArray[np.float32] | None
+    """[N]."""
+    activation: str | None
+
+    @property
+    def channels(self) -> int:
+        """Outputs."""
+        return self.weights.shape[1]
+
+    @property
+    def offsets(self) -> NDArray[np.float32]:
+        """The bias [N], zeros if there is none."""
+        return np.zeros(self.channels, np.float32) if self.bias is None else self.bias
+
+    @classmethod
+    def of(cls, call: LinearOp) -> "Layer | None":
+        """The layer that is called, if it is one."""
+        function = kernel_of(call)
+        product = function.body.block.args[0].get_user_of_unique_use()
+        if not isinstance(product, MatmulOp) or element(product.result) != f32:
+            return None
+        weights = defining_constant(product.weights)
+        bias = activation = None
+        last: Operation = product
+        for last in chain(product, (AddOp, ActivationOp)):
+            if isinstance(last, AddOp):
+                bias = defining_constant(last.bias)
+                if bias is None:
+                    return None
+            elif isinstance(last, ActivationOp):
+                activation = last.function.data
+        if weights is None or not isinstance(last.results[0].get_user_of_unique_use(), ReturnOp):
+            return None
+        offsets = None if bias is None else bias.array()
+        return cls(call, function, weights.array(), offsets, activation)
+
+
+def layer_block(weights: NDArray[Any], bias: NDArray[Any] | None) -> tuple[Block, Operation]:
+    """A block of `x·W + b` over f32, weights [K, N] and bias [N], and its last operation."""
+    features, channels = weights.shape
+    block = Block(arg_types=[activations(features, f32)])
+    block.args[0].name_hint = "x"
+    matrix = ConstantOp(from_array(weights, f32))
+    matrix.result.name_hint = "weights"
+    last: Operation = MatmulOp(block.args[0], matrix.result, activations(channels, f32))
+    block.add_ops([matrix, last])
+    if bias is not None:
+        vector = ConstantOp(from_array(bias, f32))
+        vector.result.name_hint = "bias"
+        last = AddOp(last.results[0], vector.result)
+        block.add_ops([vector, last])
+    return block, last
+
+
+def insert_kernel(
+    module: ModuleOp, rewriter: PatternRewriter, name: str, block: Block, last: Operation
+) -> str:
+    """Make a kernel of a block, which returns its last operation's result.
+
+    Gives the kernel's name, which is the one that is asked for if no other function has it.
+    """
+    value = last.results[0]
+    block.add_op(ReturnOp(value))
+    kind = FunctionType.from_lists(list(block.arg_types), [value.type])
+    name = free_name(module, name)
+    insert_function(module, rewriter, FuncOp(name, kind, Region(block)))
+    return name
+
+
+def insert_function(module: ModuleOp, rewriter: PatternRewriter, function: FuncOp) -> None:
+    """Put a kernel in front of the network, behind the kernels that are there."""
+    rewriter.insert(function, InsertPoint.before(entry(module)))
+
+
+def kernel_call(
+    name: str, value: SSAValue, like: SSAValue, mask: SSAValue | None = None
+) -> LinearOp:
+    """A call of a kernel, for a result that is named and typed like another value."""
+    call = LinearOp(name, value, like.type, mask)
+    call.attributes[NODE] = StringAttr(name)
+    call.result.name_hint = like.name_hint
+    return call
+
+
+def erase_chain(rewriter: PatternRewriter, ops: Sequence[Operation]) -> None:
+    """Erase operations, each of which nothing but the next one reads."""
+    for op in reversed(ops):
+        rewriter.erase(op)
+
+
+def erase_dead(rewriter: PatternRewriter, op: Operation) -> None:
+    """Erase an operation that nothing reads, and what nothing but that has read."""
+    if not is_trivially_dead(op):
+        return
+    sources = dict.fromkeys(value.owner for value in op.operands)
+    rewriter.erase(op)
+    for source in sources:
+        if isinstance(source, Operation):
+            erase_dead(rewriter, source)
+
+
+def remove_unused(module: ModuleOp, rewriter: PatternRewriter, functions: Sequence[FuncOp]) -> None:
+    """Erase functions that no `nn.linear` calls any more."""
+    called = {op.callee.root_reference.data for op in module.walk() if isinstance(op, LinearOp)}
+    for function in dict.fromkeys(functions):
+        if function.sym_name.data not in called:
+            rewriter.erase(function)

@@ -1,0 +1,230 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""Where the independent kernels of a network are compiled: here, on all cores, or on a cluster.
+
+The kernels of a network know nothing of one another, so a function of one kernel can run anywhere.
+Every executor gives the results in the order of the items, and the same ones: which error
+is raised, too, does not depend on who finished first.
+"""
+
+import multiprocessing
+import os
+import signal
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, override
+
+from daqkf import __version__
+from daqkf.support.errors import EXPECTED, DaqkfError, describe
+
+Progress = Callable[[str], None]
+"""Told the name of each item."""
+
+_ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+"""What libraries of linear algebra read when they are loaded."""
+
+_RETRIES = 3
+"""How often a cluster gives an item to another worker after one has died with it."""
+
+_CONNECT_SECONDS = 10
+
+
+@dataclass(frozen=True)
+class _Failed:
+    """An error that the user can put right, as a message: not every exception can be pickled."""
+
+    message: str
+
+
+def _attempt[T, R](function: Callable[[T], R], item: T, version: str = __version__) -> R | _Failed:
+    """The function's result, or what it was that the user can put right."""
+    if version != __version__:
+        return _Failed(f"a worker has version {__version__} of daqkf, not {version}")
+    try:
+        return function(item)
+    except EXPECTED as error:
+        return _Failed(describe(error))
+
+
+class Executor(ABC):
+    """Runs a function of one kernel for all kernels."""
+
+    def map[T, R](
+        self,
+        function: Callable[[T], R],
+        items: Sequence[T],
+        names: Sequence[str] = (),
+        progress: Progress = lambda name: None,
+    ) -> list[R]:
+        """The function's results, in the order of the items.
+
+        Args:
+            function: of a module's top level, and its items and results must be picklable.
+            items: one for each kernel.
+            names: of the items, for `progress` and for errors.
+            progress: told the name of each item before the executor waits for it.
+
+        Raises:
+            DaqkfError: the first item, by order, for which the function raised what the user can
+                put right, with its message; or a worker was lost.
+        """
+        names = names or [""] * len(items)
+        results: list[R] = []
+        attempts = self._attempts(function, items)
+        for name in names:
+            progress(name)
+            found = next(attempts)
+            if isinstance(found, _Failed):
+                attempts.close()
+                place = f"{name}: " if name and not found.message.startswith(name) else ""
+                raise DaqkfError(place + found.message)
+            results.append(found)
+        return results
+
+    @abstractmethod
+    def _attempts[T, R](
+        self, function: Callable[[T], R], items: Sequence[T]
+    ) -> Generator[R | _Failed]:
+        """What `_attempt` gives for each item, in their order; closed early after a failure."""
+
+
+class _Here(Executor):
+    """One kernel after another, in this process."""
+
+    @override
+    def _attempts[T, R](
+        self, function: Callable[[T], R], items: Sequence[T]
+    ) -> Generator[R | _Failed]:
+        return (_attempt(function, item) for item in items)
+
+
+class _Processes(Executor):
+    """Processes of this machine, each of which computes on one thread."""
+
+    def __init__(self, pool: ProcessPoolExecutor):
+        self._pool = pool
+
+    @override
+    def _attempts[T, R](
+        self, function: Callable[[T], R], items: Sequence[T]
+    ) -> Generator[R | _Failed]:
+        with _environment_of_workers():
+            futures = [self._pool.submit(_attempt, function, item) for item in items]
+        try:
+            for future in futures:
+                yield self._result(future)
+        finally:
+            for future in futures:
+                future.cancel()
+
+    def _result[R](self, future: Future[R]) -> R:
+        try:
+            return future.result()
+        except BrokenProcessPool:
+            raise DaqkfError(
+                "a worker process was killed, perhaps for want of memory; use fewer jobs"
+            ) from None
+
+
+class _Cluster(Executor):
+    """Workers of a Dask scheduler, which gives what a lost worker had to another one."""
+
+    def __init__(self, client: Any):
+        self._client = client
+
+    @override
+    def _attempts[T, R](
+        self, function: Callable[[T], R], items: Sequence[T]
+    ) -> Generator[R | _Failed]:
+        from distributed import KilledWorker
+
+        # Not pure: functions that were changed since must not find earlier results.
+        futures = [
+            self._client.submit(_attempt, function, item, __version__, pure=False, retries=_RETRIES)
+            for item in items
+        ]
+        try:
+            for future in futures:
+                try:
+                    yield future.result()
+                except KilledWorker as error:
+                    raise DaqkfError(f"the cluster lost its workers: {describe(error)}") from None
+        finally:
+            self._client.cancel(futures)
+
+
+@contextmanager
+def open_executor(jobs: int = 1, scheduler: str | None = None) -> Iterator[Executor]:
+    """An executor on so many processes, or on the cluster of a Dask scheduler's address.
+
+    Processes are started anew, by the module that is run as a script, too: a script that asks for
+    several jobs needs the usual `if __name__ == "__main__":`. On Ctrl-C they end, without a word.
+
+    Args:
+        jobs: processes; 1 computes here, 0 stands for as many as this process has cores.
+        scheduler: `tcp://host:port`; then `jobs` does not count.
+
+    Raises:
+        DaqkfError: jobs below 0, no scheduler at that address, or the extra `cluster` is missing.
+    """
+    if jobs < 0:
+        raise DaqkfError(f"{jobs} jobs; there can be 0, for all cores, or more")
+    if scheduler is not None:
+        with _connected(scheduler) as client:
+            yield _Cluster(client)
+        return
+    jobs = jobs or os.process_cpu_count() or 1
+    if jobs == 1:
+        yield _Here()
+        return
+    before = set(multiprocessing.active_children())
+    # Fork would copy the locks of BLAS's threads in whatever state they are.
+    pool = ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn"))
+    try:
+        yield _Processes(pool)
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        for process in set(multiprocessing.active_children()) - before:
+            process.terminate()
+        raise
+    pool.shutdown()
+
+
+@contextmanager
+def _environment_of_workers() -> Iterator[None]:
+    """What processes that are started meanwhile inherit: one thread, and no Ctrl-C of their own."""
+    saved = {name: os.environ.get(name) for name in _ONE_THREAD}
+    os.environ.update(dict.fromkeys(_ONE_THREAD, "1"))
+    masked = None
+    if sys.platform != "win32":
+        masked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        if masked is not None:
+            signal.pthread_sigmask(signal.SIG_SETMASK, masked)
+        for name, value in saved.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+@contextmanager
+def _connected(scheduler: str) -> Iterator[Any]:
+    try:
+        from distributed import Client
+    except ImportError:
+        raise DaqkfError("a scheduler needs the extra `cluster`: daqkf[cluster]") from None
+    try:
+        client = Client(scheduler, timeout=_CONNECT_SECONDS, set_as_default=False)
+    except (OSError, ValueError) as error:
+        raise DaqkfError(f"no scheduler at {scheduler}: {describe(error)}") from None
+    with client:
+        yield client

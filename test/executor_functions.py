@@ -1,0 +1,49 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""What the tests of executors run elsewhere: functions that other processes can import."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from xdsl.utils.exceptions import DiagnosticException
+
+
+def product(seed: int) -> NDArray[np.float32]:
+    """Whose last bits would show another order of its sums."""
+    rng = np.random.default_rng(seed)
+    a, b = (rng.standard_normal((200, 300)).astype(np.float32) for _ in range(2))
+    return a @ b.T
+
+
+def refused(number: int) -> int:
+    """Numbers above 2 are refused, the later ones sooner."""
+    if number > 2:
+        time.sleep((10 - number) / 20)
+        raise DiagnosticException(f"{number} is too much\nfor this kernel")
+    return number
+
+
+def broken(number: int) -> int:
+    """A bug of ours."""
+    raise KeyError(number)
+
+
+def process(_: int) -> tuple[int, dict[str, str]]:
+    """Who computes, and on how many threads."""
+    time.sleep(0.2)
+    names = "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"
+    return os.getpid(), {name: os.environ.get(name, "") for name in names}
+
+
+def dies_at_first(place: str) -> str:
+    """Kills its process, unless that has been done already."""
+    number, mark = place.split(" ", 1)
+    if number == "3" and not Path(mark).exists():
+        Path(mark).touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return number

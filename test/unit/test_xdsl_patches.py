@@ -1,0 +1,90 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""What `dialects/xdsl_patches.py` adds to xDSL, and that xDSL still lacks it.
+
+Each test has two halves: ours does it, and xDSL's own does not. When the second fails, upstream
+has what the patch is for, and the patch can go.
+"""
+
+import time
+from math import inf
+
+import pytest
+import xdsl.parser
+from xdsl.dialects.builtin import DenseIntOrFPElementsAttr, FileLineColLoc, UnknownLoc
+from xdsl.ir import Operation
+from xdsl.utils.exceptions import ParseError
+from xdsl.utils.lexer import Input
+from xdsl.utils.mlir_lexer import MLIRLexer
+
+from daqkf.dialects.xdsl_patches import Lexer, Parser
+from daqkf.support.ir import make_context
+
+GONE = "xDSL does this itself now: delete the patch"
+CONTEXT = make_context()
+INFINITE = '"test.op"() {a = dense<0x7F800000> : tensor<1xf32>} : () -> ()'
+
+
+def parsed(kind: type[xdsl.parser.Parser], text: str) -> Operation:
+    """The first operation of a module."""
+    op = kind(CONTEXT, text, "text").parse_module().body.block.first_op
+    assert op is not None
+    return op
+
+
+def values(op: Operation) -> tuple[float, ...]:
+    """The elements of the constant `a`."""
+    attribute = op.attributes["a"]
+    assert isinstance(attribute, DenseIntOrFPElementsAttr)
+    return tuple(map(float, attribute.get_values()))
+
+
+def seconds(kind: type[MLIRLexer], length: int) -> float:
+    """How long it takes to refuse a string of `length` characters that is never closed."""
+    start = time.process_time()
+    with pytest.raises(ParseError, match="before closing string literal"):
+        kind(Input('"' + "a" * length, "text")).lex()
+    return time.process_time() - start
+
+
+def test_an_open_string_takes_linear_time():
+    assert seconds(Lexer, 100_000) < 1
+    slow, slower = seconds(MLIRLexer, 14), seconds(MLIRLexer, 20)
+    assert slower > 8 * slow, GONE
+
+
+@pytest.mark.parametrize("text", ['"a"', '""', r'"\22\0A\\"', '"é\\t"'])
+def test_the_same_strings_are_lexed(text: str):
+    ours, theirs = (kind(Input(f"{text} rest", "text")).lex() for kind in (Lexer, MLIRLexer))
+    assert (ours.kind, ours.text) == (theirs.kind, theirs.text)
+
+
+def test_hexadecimal_digits_are_the_bits_of_a_float():
+    assert values(parsed(Parser, INFINITE)) == (inf,)
+    assert values(parsed(xdsl.parser.Parser, INFINITE)) != (inf,), GONE
+
+
+def test_operations_know_where_they_are_from():
+    text = '"test.op"() ({\n  "test.op"() : () -> ()\n}) : () -> ()'
+    op = parsed(Parser, text)
+    places = [found.location for found in op.walk()]
+    assert [(at.line.data, at.column.data) for at in places if isinstance(at, FileLineColLoc)] == [
+        (1, 1),
+        (2, 3),
+    ]
+    assert isinstance(parsed(xdsl.parser.Parser, text).location, UnknownLoc), GONE
+    stated = parsed(Parser, '"test.op"() : () -> () loc("elsewhere":7:9)').location
+    assert isinstance(stated, FileLineColLoc)
+    assert (stated.filename.data, stated.line.data) == ("elsewhere", 7)
+
+
+def test_parse_errors_name_the_operation():
+    text = '"test.op"() ({\n  spaq.constant 3\n}) : () -> ()'
+    with pytest.raises(ParseError) as ours:
+        parsed(Parser, text)
+    assert ours.value.msg.startswith("spaq.constant: ")
+    assert str(ours.value.span.get_location()).startswith("text:2:")
+    with pytest.raises(ParseError) as theirs:
+        parsed(xdsl.parser.Parser, text)
+    assert "spaq.constant" not in theirs.value.msg, GONE
