@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from daqkf.compiler.layer import level_set
+from daqkf.compiler.options import level_set
 from daqkf.hw_targets import load_target
 from daqkf.hw_targets.machine import Machine
 from daqkf.passes.dfke_schedule import schedule

@@ -148,7 +148,6 @@ def transformer(features: int, layers: int) -> Any:
 
 def compile_once(path: Path, sparsity: float | None, products: bool) -> dict[str, Any]:
     """Compile once, with images and RTL: CPU seconds by stage, peak MiB, and non-zeros."""
-    from daqkf.compiler.layer import level_set
     from daqkf.compiler.network import compile_network
     from daqkf.dialects.spaq import ConstantOp
 
@@ -160,7 +159,7 @@ def compile_once(path: Path, sparsity: float | None, products: bool) -> dict[str
 
     network = compile_network(
         path,
-        levels=level_set("uniform-15"),
+        levels="uniform-15",
         sparsity=sparsity,
         target="wide-norm" if products else "wide",
         products=products,

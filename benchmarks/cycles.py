@@ -15,7 +15,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from daqkf.compiler.layer import level_set
+from daqkf.compiler.options import level_set
 from daqkf.hw_targets import load_target
 from daqkf.hw_targets.functions import apply_function
 from daqkf.passes.encode.channels import share_out_channels

@@ -34,15 +34,15 @@ from rich.table import Table
 
 from daqkf.compiler.compiled_network import CompiledNetwork
 from daqkf.compiler.formats import load_network
-from daqkf.compiler.layer import level_set
 from daqkf.compiler.network import compile_network
+from daqkf.compiler.options import level_set
 from daqkf.dialects.interpreting import call, entry
 from daqkf.passes.files import write_atomically
 from daqkf.runtime.accelerators import SimulatedArray
-from daqkf.runtime.simulator import Job, cache_folder
+from daqkf.runtime.simulator import Job
 from daqkf.studies.minilm.export_onnx import export_minilm
 from daqkf.studies.minilm.model import MiniLM, load_calibration, load_sentences, pool
-from daqkf.studies.minilm.pruning import prune_network
+from daqkf.studies.minilm.network import pruned_model
 from daqkf.support.console import table_console
 
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -246,9 +246,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     console = Console(stderr=True)
     found: dict[str, Measured] = {}
     with console.status("prune") as status, TemporaryDirectory() as folder:
-        model = prune_network(
-            MiniLM.load(), load_calibration(), options.sparsity, cache=cache_folder()
-        )
+        model = pruned_model(MiniLM.load(), load_calibration(), options.sparsity, status.update)
         path = Path(folder) / "encoder.onnx"
         path.write_bytes(export_minilm(model, layers=options.layers).SerializeToString())
         calibration, inputs = (

@@ -20,7 +20,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from daqkf.compiler.layer import level_set
+from daqkf.compiler.options import level_set
 from daqkf.hw_targets import load_target
 from daqkf.hw_targets.config import ArrayConfig, smallest_array
 from daqkf.hw_targets.machine import Machine

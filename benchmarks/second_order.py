@@ -8,7 +8,7 @@ sentences that were not used for calibration, and the processor time. All method
 calibration sentences. For single layers, the tables have the squared error of the outputs as a
 share of their variance.
 
-Levels: the model is the one that `prune_network` makes, with its weights in few levels. The tables
+Levels: the model is the one that `pruned_model` makes, with its weights in few levels. The tables
 have the cosine of the embeddings to those with 8-bit weights; activations are floats. Each row is a
 start, which gives levels and scales. Then either the biases are corrected, or `compensate` improves
 the levels before the biases are corrected.
@@ -27,15 +27,16 @@ from rich.progress import Progress
 from rich.table import Table
 
 from daqkf.dialects.spaq import LevelSet
+from daqkf.passes.quantize.accuracy import cosines
 from daqkf.passes.quantize.compensation import compensate
 from daqkf.passes.quantize.input_statistics import InputStatistics
 from daqkf.passes.quantize.levels import Fit, fit
 from daqkf.passes.quantize.pruning import magnitude_prune, second_order_prune
-from daqkf.runtime.simulator import cache_folder
 from daqkf.studies.minilm.model import Floats, MiniLM, load_calibration, load_evaluation
-from daqkf.studies.minilm.pruning import SENSITIVITY_SENTENCES, prune_network
-from daqkf.studies.minilm.quantization import STATIC, cosines
-from daqkf.studies.minilm.sensitivity import output_sensitivity
+from daqkf.studies.minilm.network import pruned_model
+
+STATIC = LevelSet.of("uniform", 127)
+"""What everything is compared with: 8 bits for every weight."""
 
 SINGLE = ("layer.2.ffn.up", "layer.2.ffn.down")
 
@@ -109,15 +110,6 @@ def methods(
             progress(name)
         return model.with_linears(layers)
 
-    def with_sensitivity(progress: Callable[[str], None]) -> MiniLM:
-        sensitivity = output_sensitivity(model, calibration[:SENSITIVITY_SENTENCES])
-        return corrected(
-            model,
-            calibration,
-            lambda name, w, s: second_order_prune(w, s.hessian(), sparsity, sensitivity[name]),
-            progress,
-        )
-
     by_layer: dict[str, Prune] = {
         "magnitude, biases corrected": lambda _, w, s: magnitude_prune(w, sparsity),
         "one pass of elimination": lambda _, w, s: eliminate(w, s.hessian(), sparsity),
@@ -126,11 +118,16 @@ def methods(
     return {
         "magnitude": by_magnitude,
         **{name: partial(corrected, model, calibration, each) for name, each in by_layer.items()},
-        "… with sensitivities of channels": with_sensitivity,
-        "… and shares of layers: prune_network": lambda progress: prune_network(
-            model, calibration, sparsity, progress=progress
+        "the whole network: pruned_model": lambda progress: pruned_model(
+            model, calibration, sparsity, _counted(model, progress)
         ),
     }
+
+
+def _counted(model: MiniLM, progress: Callable[[str], None]) -> Callable[[str], None]:
+    """Only those steps are told of that prune a layer."""
+    names = {f"prune {name}": name for name in model.linear_names}
+    return lambda stage: progress(names[stage]) if stage in names else None
 
 
 def pruning_table(
@@ -331,13 +328,8 @@ def main() -> None:
                 console.print(single_table(model, some, sentences, sparsity))
         if arguments.only != "pruning":
             task = progress.add_task("pruning to 50 %", total=len(model.linear_names))
-            pruned = prune_network(
-                model,
-                calibration,
-                0.5,
-                cache=cache_folder(),
-                progress=lambda _: progress.advance(task),
-            )
+            advance = _counted(model, lambda _: progress.advance(task))
+            pruned = pruned_model(model, calibration, 0.5, advance)
             for magnitudes in MAGNITUDES:
                 console.print(levels_table(pruned, calibration, sentences, magnitudes, progress))
 

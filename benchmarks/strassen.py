@@ -29,7 +29,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from daqkf.compiler.layer import level_set
+from daqkf.compiler.options import level_set
 from daqkf.hw_targets import Counts, families, load_target
 from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.machine import ITEM_COUNTS

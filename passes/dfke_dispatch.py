@@ -25,6 +25,7 @@ from daqkf.hw_targets.machine import Machine
 from daqkf.passes.dfke_fuse import DfkeFusePass
 from daqkf.passes.dfke_schedule import schedule, schedule_cycles
 from daqkf.passes.encode.cost_model import DEFAULT_ELEMENTS, Elements
+from daqkf.passes.quantize.calibration import SPLIT
 from daqkf.passes.quantize.dispatch import (
     BUCKETS,
     BUDGET,
@@ -191,7 +192,7 @@ class DfkeDispatchPass(ModulePass):
     sparsities: tuple[float | int, ...] | None = None
     budget: float | int = BUDGET
     buckets: int = BUCKETS
-    split: float | int = 0.02
+    split: float | int = SPLIT
     target: str = "generic"
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:

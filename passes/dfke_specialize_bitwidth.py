@@ -40,7 +40,9 @@ class DfkeSpecializeBitwidthPass(ModulePass):
     name = "dfke-specialize-bitwidth"
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
-        patterns = GreedyRewritePatternApplier([NarrowKernel(), NarrowRowOperation()])
+        patterns = GreedyRewritePatternApplier(
+            [NarrowKernel(), NarrowRowOperation()], dce_enabled=False
+        )
         PatternRewriteWalker(patterns, apply_recursively=False).rewrite_module(op)
 
 

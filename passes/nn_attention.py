@@ -3,7 +3,7 @@
 
 """`nn-attention`: softmax attention → int8, as the array computes all of it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,7 +31,7 @@ from daqkf.hw_targets.numerics import LEVEL_MAX, NORMALIZED_FEATURES
 from daqkf.hw_targets.timing import softmax_cycles
 from daqkf.passes.nn_kernels import erase_chain
 from daqkf.passes.nn_options import refused, require_host_cycles, target_machine
-from daqkf.passes.nn_product import in_order
+from daqkf.passes.nn_product import Inputs, each, in_order
 from daqkf.passes.nn_terms import scalar_of
 from daqkf.passes.quantize.attention import attention_scales, exponential_table
 from daqkf.passes.quantize.samples import load_inputs
@@ -185,14 +185,15 @@ class _QuantizeAttention(RewritePattern):
 
 def quantize_attention(
     module: ModuleOp,
-    samples: Mapping[str, NDArray[Any]],
+    samples: Inputs | Sequence[Inputs],
     machine: Machine,
     host_cycles: float = 4.0,
     levels: int = LEVEL_MAX,
 ) -> int:
     """Turn a network's softmax attentions into `nn.attention`s where that pays; returns how many.
 
-    Their scales are those of the largest magnitudes on the samples, the network's inputs by name.
+    Their scales are those of the largest magnitudes on the samples: the network's inputs by name,
+    or batches of them.
 
     Raises:
         ValueError: inputs that do not fit, levels beyond 1..127.
@@ -209,7 +210,8 @@ def quantize_attention(
     }
     ranges, function = _Ranges(parts), entry(module)
     try:
-        call(module, function, in_order(function, samples), (ranges,))
+        for batch in each(samples):
+            call(module, function, in_order(function, batch), (ranges,))
     except InterpretationError as error:
         raise ValueError(f"samples: {error}") from None
     pattern = _QuantizeAttention(found, ranges, machine, host_cycles, levels)

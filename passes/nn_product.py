@@ -3,7 +3,7 @@
 
 """`nn-product`: products of activations → int8, as the array computes them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass, field
 from typing import Any, cast
 
@@ -46,6 +46,11 @@ def in_order(function: FuncOp, inputs: Inputs) -> list[NDArray[Any]]:
     if surplus := [name for name in inputs if name not in names]:
         raise ValueError(f"the network has no input '{surplus[0]}' (known: {', '.join(names)})")
     return [np.asarray(inputs[name]) for name in names]
+
+
+def each(samples: Inputs | Sequence[Inputs]) -> list[Inputs]:
+    """One batch of inputs or several of them, as several."""
+    return [samples] if isinstance(samples, Mapping) else list(samples)
 
 
 def input_names(function: FuncOp) -> list[str]:
@@ -141,10 +146,11 @@ class _QuantizeProduct(RewritePattern):
         rewriter.replace(op, product)
 
 
-def quantize_products(module: ModuleOp, samples: Inputs) -> int:
+def quantize_products(module: ModuleOp, samples: Inputs | Sequence[Inputs]) -> int:
     """Turn the `nn.matmul`s of a network's activations into `nn.product`s; returns how many.
 
-    Their scales are those of the largest magnitudes on the samples, the network's inputs by name.
+    Their scales are those of the largest magnitudes on the samples: the network's inputs by name,
+    or batches of them.
 
     Raises:
         ValueError: inputs that do not fit.
@@ -154,7 +160,8 @@ def quantize_products(module: ModuleOp, samples: Inputs) -> int:
     ranges = _Ranges()
     function = entry(module)
     try:
-        call(module, function, in_order(function, samples), (ranges,))
+        for batch in each(samples):
+            call(module, function, in_order(function, batch), (ranges,))
     except InterpretationError as error:
         raise ValueError(f"samples: {error}") from None
     for op, found in ranges.found.items():

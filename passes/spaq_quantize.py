@@ -3,6 +3,7 @@
 
 """`spaq-quantize`: calibrated float layers → exact integers."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,7 +36,7 @@ from daqkf.dialects.spaq.checks import features
 from daqkf.dialects.spaq.ops import activations, chain, defining_constant
 from daqkf.hw_targets.numerics import MULTIPLIER_MAX
 from daqkf.passes.quantize.allocation import Choice, LevelChooser, noise_share
-from daqkf.passes.quantize.calibration import HEADROOM, Columns, extra_columns, table_columns
+from daqkf.passes.quantize.calibration import HEADROOM, SPLIT, Columns, extra_columns, table_columns
 from daqkf.passes.quantize.compensation import compensate
 from daqkf.passes.quantize.gating import gate_scales
 from daqkf.passes.quantize.input_statistics import InputStatistics
@@ -96,6 +97,20 @@ class _Layer:
 
 
 @dataclass(frozen=True)
+class Chosen:
+    """Levels for a product that were chosen already."""
+
+    level_set: LevelSet
+    fit: Fit
+    statistics: InputStatistics
+    """Of what the product reads; the bias takes up the change of the mean."""
+
+    def parts(self) -> tuple[LevelSet, Fit, InputStatistics]:
+        """All three."""
+        return self.level_set, self.fit, self.statistics
+
+
+@dataclass(frozen=True)
 class SpaqQuantizePass(ModulePass):
     """Quantise each calibrated float layer `act(x·W + b)` to int8 and exact integer sums.
 
@@ -142,7 +157,7 @@ class SpaqQuantizePass(ModulePass):
     samples: str | None = None
     accuracy: str | float | int | None = None
     words: int | None = None
-    split: float | int = 0.02
+    split: float | int = SPLIT
 
     def level_set(self) -> LevelSet:
         """The level set that the options describe.
@@ -162,8 +177,15 @@ class SpaqQuantizePass(ModulePass):
         except (OSError, ValueError) as error:
             raise PassFailedException(f"{self.name}: {error}") from None
 
-    def quantize(self, module: ModuleOp, samples: Samples | None = None) -> None:
+    def quantize(
+        self,
+        module: ModuleOp,
+        samples: Samples | None = None,
+        chosen: Sequence[Chosen] | None = None,
+    ) -> None:
         """Quantise a module as the options say, with samples [T, K] in memory.
+
+        What is `chosen` for each product, in their order, takes the place of levels to be found.
 
         Raises:
             ValueError: options or samples that do not fit, or a layer that cannot be expressed.
@@ -171,25 +193,30 @@ class SpaqQuantizePass(ModulePass):
         """
         levels = self.level_set()
         found = list(float_products(module))
+        given = list(chosen or ())
+        if chosen is not None and len(given) != len(found):
+            raise ValueError(f"levels for {len(given)} products, of which there are {len(found)}")
         choosing = self.accuracy is not None or self.words is not None
         if choosing and (samples is None or self.exact or None not in (self.accuracy, self.words)):
             raise ValueError("give accuracy or words, one of them, with samples and float weights")
         statistics = {} if samples is None or self.exact else input_statistics(module, samples)
         for matmul, constant in found:
             weights = constant.array().astype(np.float64)
-            chosen, bias, seen = stated_levels(matmul) or levels, None, statistics.get(matmul)
+            own_set, bias, seen = stated_levels(matmul) or levels, None, statistics.get(matmul)
             row = _row(matmul)
-            if seen is None:
-                fitted = self._fit(weights, chosen)
+            if given:
+                own_set, fitted, seen = given.pop(0).parts()
+            elif seen is None:
+                fitted = self._fit(weights, own_set)
+            elif choosing:
+                own_set, fitted = self._choose(weights, seen, len(found))
             else:
-                if choosing:
-                    chosen, fitted = self._choose(weights, seen, len(found))
-                else:
-                    fitted = self._compensated(weights, seen, chosen)
+                fitted = self._compensated(weights, seen, own_set)
+            if seen is not None:
                 own = bias_of(matmul)
                 bias = seen.bias_shift(weights, fitted.levels * fitted.scales)
                 bias = bias if own is None else bias + own.array()
-            quantize_layer(matmul, constant, chosen, fitted, self.split, bias)
+            quantize_layer(matmul, constant, own_set, fitted, self.split, bias)
             for attention in complete_attentions(module):
                 quantize_attention(attention, self.split)
             if isinstance(row, LayerNormOp):

@@ -75,9 +75,10 @@ class TensorConstraint(AttrConstraint[Tensor]):
 
     def verify(self, attr: Attribute, constraint_context: VerificationContext) -> None:
         """Raise a VerifyException for what is no tensor, or is one of other elements."""
-        if not isinstance(attr, TensorType | UnrankedTensorType):
+        kind: Any = attr
+        if not isinstance(kind, TensorType | UnrankedTensorType):
             raise VerifyException(f"a tensor is expected, not {attr}")
-        self.element.verify(attr.element_type, constraint_context)
+        self.element.verify(cast(Tensor, kind).element_type, constraint_context)
 
     def variables(self) -> set[str]:
         """Those of the element type."""

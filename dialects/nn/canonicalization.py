@@ -11,7 +11,7 @@ nothing of this module, which gives them their traits.
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,6 @@ from xdsl.dialects.builtin import (
     AnyFloat,
     IntegerType,
     ModuleOp,
-    StringAttr,
     TensorType,
 )
 from xdsl.interpreter import Interpreter
@@ -81,9 +80,7 @@ def _replace(
 ) -> None:
     """Put a constant in place of an operation, if it has the type of the result."""
     (result,) = op.results
-    kind = element_of(result)
-    assert isinstance(kind, IntegerType | AnyFloat)
-    constant = ConstantOp(from_array(array, kind))
+    constant = ConstantOp(from_array(array, cast(IntegerType | AnyFloat, element_of(result))))
     if name is not None:
         constant.attributes[NODE] = name
     constant.location = op.location
@@ -123,13 +120,13 @@ class FoldConstants(RewritePattern):
 
 def _name(op: Operation) -> Attribute | None:
     """What a constant is called that an operation makes: as the one constant that has a name."""
-    names = {value.owner.attributes.get(NODE) for value in op.operands if _is_op(value.owner)}
-    named = [name for name in names if isinstance(name, StringAttr)]
-    return named[0] if len(named) == 1 else op.attributes.get(NODE)
-
-
-def _is_op(owner: object) -> bool:
-    return isinstance(owner, Operation)
+    sources = [value.owner for value in op.operands]
+    names = {
+        source.attributes[NODE]
+        for source in sources
+        if isinstance(source, Operation) and NODE in source.attributes
+    }
+    return names.pop() if len(names) == 1 else op.attributes.get(NODE)
 
 
 def _is_sized(op: Operation, arrays: Sequence[Array], shape: Sequence[int]) -> bool:
@@ -348,11 +345,8 @@ PATTERNS: dict[type[Operation], tuple[RewritePattern, ...]] = {
 """What is tried with each operation, in this order."""
 
 
-def _give_traits() -> None:
+def give_traits() -> None:
     """Give the operations the trait; most share their base's set of traits, which stays."""
     for op in PATTERNS:
         own = tuple(op.traits.traits)
         op.traits = traits_def(*own, Canonicalization())
-
-
-_give_traits()

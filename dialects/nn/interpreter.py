@@ -283,7 +283,7 @@ class NnFunctions(InterpreterFunctions):
         places = [slice(None)] * x.ndim
         bounds = zip(integers_of(op.axes), starts, ends, integers_of(op.steps), strict=True)
         for axis, start, end, step in bounds:
-            places[axis] = _slice(x.shape[axis], int(start), int(end), step)
+            places[axis] = onnx_slice(x.shape[axis], int(start), int(end), step)
         return (x[tuple(places)],)
 
     @_impl(ShapeOp)
@@ -296,15 +296,15 @@ class NnFunctions(InterpreterFunctions):
         info = np.iinfo(dtype_of(op.result))
         axis = op.axis.value.data
         with np.errstate(over="ignore"):
-            levels = np.rint(x / _along(scale, x, axis)) + _along(zero, x, axis)
+            levels = np.rint(x / along(scale, x, axis)) + along(zero, x, axis)
         return (np.clip(levels, info.min, info.max).astype(info.dtype),)
 
     @_impl(DequantizeOp)
     def dequantize(self, interpreter: Interpreter, op: DequantizeOp, args: Values) -> Values:
         x, scale, zero = args
         axis = op.axis.value.data
-        levels = x.astype(np.int32) - _along(zero, x, axis).astype(np.int32)
-        return ((levels * _along(scale, x, axis)).astype(dtype_of(op.result)),)
+        levels = x.astype(np.int32) - along(zero, x, axis).astype(np.int32)
+        return ((levels * along(scale, x, axis)).astype(dtype_of(op.result)),)
 
 
 def _require_heads(op: AttentionOp, queries: Array, keys: Array, values: Array) -> None:
@@ -327,7 +327,7 @@ def _require_matrices(lhs: Array, rhs: Array) -> None:
         raise ValueError(f"{lhs.shape} and {rhs.shape} have no product of matrices")
 
 
-def _along(factors: Array, x: Array, axis: int) -> Array:
+def along(factors: Array, x: Array, axis: int) -> Array:
     """One factor, or a vector of them along an axis, ready to broadcast."""
     if factors.size == 1:
         return factors.reshape(())
@@ -336,7 +336,7 @@ def _along(factors: Array, x: Array, axis: int) -> Array:
     return factors.reshape(shape)
 
 
-def _slice(extent: int, start: int, end: int, step: int) -> slice:
+def onnx_slice(extent: int, start: int, end: int, step: int) -> slice:
     """ONNX's bounds, which are clamped after a negative one has counted from the end."""
     first, last = (bound + extent if bound < 0 else bound for bound in (start, end))
     if step > 0:

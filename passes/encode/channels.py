@@ -3,11 +3,14 @@
 
 """Sharing out a kernel's output channels over the elements of a machine, of whatever families."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
 from daqkf.hw_targets.machine import Machine
 from daqkf.hw_targets.semirings import Semiring
+from daqkf.hw_targets.timing import tile_cycles
 from daqkf.passes.encode.balance import share_out, share_out_unrelated
 from daqkf.passes.encode.coding import Coding, codings
 
@@ -70,3 +73,11 @@ def _require_levels(levels: Levels, family: str, coding: Coding, machine: Machin
     most = coding.most(machine)
     if largest > most:
         raise ValueError(f"a level of magnitude {largest}; a {family} element holds up to {most}")
+
+
+def network_cycles(kernels: Sequence[Levels], machine: Machine) -> int:
+    """Cycles of a tile through kernels of levels [K, N], one after another, apart from latency."""
+    return sum(
+        tile_cycles(share_out_channels(levels, machine)[1], levels.shape[1], machine)
+        for levels in kernels
+    )

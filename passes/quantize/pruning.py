@@ -3,14 +3,13 @@
 
 """Choosing the weights to zero, and what the others become."""
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
-_ITERATIONS = 40
 _PENALTY = 0.1
 """Of the splitting, at first, for a Hessian with a unit diagonal. Measured on MiniLM."""
-_QUICK, _STEADY = 1.3, 1.1
-"""Growth of the penalty every third iteration, in the first two thirds of ten and afterwards."""
 
 
 def magnitude_prune(weights: NDArray[np.floating], sparsity: float) -> NDArray[np.floating]:
@@ -58,34 +57,144 @@ def second_order_prune(
             size.
     """
     _check(weights, sparsity)
-    features, channels = weights.shape
-    if hessian.shape != (features, features):
-        raise ValueError(f"a Hessian for {features} features, not {list(hessian.shape)}")
-    keep = weights.size - round(sparsity * weights.size)
-    if np.count_nonzero(weights) <= keep:
+    if hessian.shape != (len(weights), len(weights)):
+        raise ValueError(f"a Hessian for {len(weights)} features, not {list(hessian.shape)}")
+    if np.count_nonzero(weights) <= weights.size - round(sparsity * weights.size):
         return weights.copy()
-    # With a unit diagonal and unit sensitivity, magnitudes can be compared.
-    rows = np.sqrt(np.diag(hessian))[:, np.newaxis]
-    columns = np.ones(channels) if sensitivity is None else np.sqrt(_floored(sensitivity))
-    scaled = (weights * rows * columns).astype(np.float32)
-    unit = hessian / rows / rows.T
-    eigenvalues, vectors = np.linalg.eigh(unit)
-    curvature = np.maximum(eigenvalues, 0).astype(np.float32)[:, np.newaxis]
-    vectors = vectors.astype(np.float32)
-    target = curvature * (vectors.T @ scaled)
+    return PruningProblem.of(hessian).solve(weights, sparsity, sensitivity).astype(weights.dtype)
 
-    sparse = np.where(_largest(scaled, keep), scaled, np.float32(0))
-    multiplier = np.zeros_like(scaled)
-    penalty = np.float32(_PENALTY)
-    for iteration in range(_ITERATIONS):
-        pull = vectors.T @ (penalty * sparse - multiplier)
-        dense = vectors @ ((target + pull) / (curvature + penalty))
-        shifted = dense + multiplier / penalty
-        sparse = np.where(_largest(shifted, keep), shifted, np.float32(0))
-        multiplier += penalty * (dense - sparse)
-        if iteration % 3 == 2:
-            penalty *= np.float32(_STEADY if iteration > 6 else _QUICK)
-    return (sparse / (rows * columns)).astype(weights.dtype)
+
+@dataclass(frozen=True)
+class Schedule:
+    """How the penalty of the splitting grows."""
+
+    iterations: int
+    quick: float
+    """Every third iteration, in the first two thirds of ten, …"""
+    steady: float
+    """… and afterwards."""
+
+
+LAYER = Schedule(40, 1.3, 1.1)
+"""Of a single layer, measured on MiniLM's."""
+
+NETWORK = Schedule(20, 1.6, 1.3)
+"""Where a whole network is pruned: half the time, and no worse on other data."""
+
+_OUTPUT_DAMPING = 1.0
+"""Added to the outputs' curvature, as a share of its mean: it is an estimate from few directions.
+With 200 sentences MiniLM at 70 % zeros keeps a cosine of .909 with it, .904 with a tenth, .903
+with the diagonal alone."""
+
+
+@dataclass(frozen=True)
+class PruningProblem:
+    """What pruning all matrices that read the same inputs has in common; see `second_order_prune`.
+
+    The Hessian, scaled to a unit diagonal, by its eigenvalues and vectors.
+    """
+
+    rows: NDArray[np.float64]
+    """[K, 1] the roots of the Hessian's diagonal."""
+    curvature: NDArray[np.float32]
+    """[K, 1]."""
+    vectors: NDArray[np.float32]
+    """[K, K]."""
+
+    @classmethod
+    def of(cls, hessian: NDArray[np.float64]) -> "PruningProblem":
+        """Of a positive definite Hessian [K, K]."""
+        rows = np.sqrt(np.diag(hessian))[:, np.newaxis]
+        eigenvalues, vectors = np.linalg.eigh(hessian / rows / rows.T)
+        curvature = np.maximum(eigenvalues, 0).astype(np.float32)[:, np.newaxis]
+        return cls(rows, curvature, vectors.astype(np.float32))
+
+    def solve(
+        self,
+        weights: NDArray[np.floating],
+        sparsity: float,
+        sensitivity: NDArray[np.float64] | None = None,
+        schedule: Schedule = LAYER,
+    ) -> NDArray[np.float64]:
+        """Weights [K, N] with round(sparsity·K·N) zeros at least; see `second_order_prune`.
+
+        With a matrix [N, N] of sensitivities errors of several outputs may make up for each other:
+        `tr(DᵀHD·S)`. H and S are diagonal in the bases of their eigenvectors, where the dense
+        solution is a division, as in K-FAC (Martens and Grosse, 2015).
+        """
+        keep = weights.size - round(sparsity * weights.size)
+        rows, left = self.rows, self.vectors
+        columns, values, right = _outputs(sensitivity, weights.shape[1])
+        # With a unit diagonal and unit sensitivity, magnitudes can be compared.
+        scaled = (weights * rows * columns).astype(np.float32)
+        curvature = self.curvature if values is None else self.curvature * values
+
+        def turned(matrix: NDArray[np.float32]) -> NDArray[np.float32]:
+            found = left.T @ matrix
+            return found if right is None else found @ right
+
+        def back(matrix: NDArray[np.float32]) -> NDArray[np.float32]:
+            return left @ (matrix if right is None else matrix @ right.T)
+
+        target = curvature * turned(scaled)
+        sparse = np.where(_largest(scaled, keep), scaled, np.float32(0))
+        multiplier = np.zeros_like(scaled)
+        penalty = np.float32(_PENALTY)
+        for iteration in range(schedule.iterations):
+            pull = turned(penalty * sparse - multiplier)
+            dense = back((target + pull) / (curvature + penalty))
+            shifted = dense + multiplier / penalty
+            sparse = np.where(_largest(shifted, keep), shifted, np.float32(0))
+            multiplier += penalty * (dense - sparse)
+            if iteration % 3 == 2:
+                penalty *= np.float32(schedule.steady if iteration > 6 else schedule.quick)
+        return sparse / (rows * columns)
+
+
+def _outputs(
+    sensitivity: NDArray[np.float64] | None, channels: int
+) -> tuple[NDArray[np.float64], NDArray[np.float32] | None, NDArray[np.float32] | None]:
+    """Roots [N] of the sensitivities' diagonal, and eigenvalues and vectors of what is left."""
+    if sensitivity is None:
+        return np.ones(channels), None, None
+    if sensitivity.ndim == 1:
+        return np.sqrt(_floored(sensitivity)), None, None
+    mean = np.trace(sensitivity) / channels
+    if not mean > 0:
+        return np.ones(channels), None, None
+    damped = sensitivity / mean + _OUTPUT_DAMPING * np.eye(channels)
+    columns = np.sqrt(np.diag(damped))
+    values, vectors = np.linalg.eigh(damped / columns / columns[:, np.newaxis])
+    return columns, np.maximum(values, 0).astype(np.float32), vectors.astype(np.float32)
+
+
+_STEP, _RIDGE = 0.5, 0.1
+"""The share of the way to the dense targets, and the damping on it."""
+
+
+def dense_targets(
+    weights: NDArray[np.floating],
+    covariance: NDArray[np.float64],
+    cross: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """Weights [K, N] that bring a kernel's outputs on other inputs nearer to what they were.
+
+    Where a network's kernels have been changed up to here, a kernel reads X̂ in place of X. The
+    least-squares solution of X̂·W' = X·W, damped, makes up for that, as far as it can; half of the
+    way to it is what generalises (measured on language models and on MiniLM).
+
+    Args:
+        weights: real.
+        covariance: of the inputs [K, K] as they are now, X̂ᵀX̂ / T.
+        cross: X̂ᵀX / T, [K, K].
+    """
+    weights = np.asarray(weights, np.float64)
+    damping = _RIDGE * np.trace(covariance) / len(covariance)
+    if damping <= 0:
+        return weights
+    unit = damping * np.eye(len(covariance))
+    solved = np.linalg.solve(covariance + unit, (cross + unit) @ weights)
+    return _STEP * solved + (1 - _STEP) * weights
 
 
 def allocate_sparsity(scores: list[NDArray], sparsity: float, spread: float = 0.25) -> list[float]:

@@ -3,11 +3,11 @@
 
 """Finding and replacing the weight matrices of a module; shared by the `spaq` passes."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import count
 
 from numpy.typing import NDArray
-from xdsl.dialects.builtin import Float32Type, ModuleOp
+from xdsl.dialects.builtin import Float32Type, ModuleOp, i8
 from xdsl.dialects.func import FuncOp
 from xdsl.rewriter import Rewriter
 
@@ -53,6 +53,16 @@ def float_products(module: ModuleOp) -> Iterator[tuple[MatmulOp, ConstantOp]]:
     for matmul, constant in products(module):
         if isinstance(constant.value.get_element_type(), Float32Type):
             yield matmul, constant
+
+
+def integer_weights(modules: Iterable[ModuleOp]) -> list[NDArray]:
+    """The int8 weights [K, N] of all products, as the array gets them."""
+    return [
+        constant.array()
+        for module in modules
+        for _, constant in products(module)
+        if constant.value.get_element_type() == i8
+    ]
 
 
 LEVELS = LevelsAttr.name

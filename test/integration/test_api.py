@@ -11,7 +11,7 @@ import pytest
 from scipy import sparse
 
 import daqkf
-from daqkf.compiler.layer import level_set
+from daqkf.compiler.options import level_set
 from daqkf.hw_targets.functions import apply_function
 
 RNG = np.random.default_rng(11)

@@ -12,12 +12,8 @@ import pytest
 
 import daqkf
 from daqkf.cli.main import main
-from daqkf.hw_targets import load_target
 from daqkf.hw_targets.families import FAMILIES
 from daqkf.hw_targets.words import stream_word
-from daqkf.passes.encode.cost_model import Elements
-from daqkf.studies.minilm.compilation import write_network
-from daqkf.studies.minilm.quantization import IntegerNetwork
 
 RNG = np.random.default_rng(12)
 WEIGHTS, X = RNG.standard_normal((20, 6)), RNG.standard_normal((5, 20))
@@ -106,15 +102,24 @@ def test_variants_of_a_chosen_family():
 
 
 def test_a_network_of_a_chosen_family(tmp_path: Path):
-    network = IntegerNetwork({"layer": compile().golden}, 0.0)
-    coded = write_network(network, "tiny", tmp_path / "coded", Elements.of("multiply", None, 2))
-    assert coded["array"]["index_bits"] == 2
-    assert coded["bits_per_weight"]["bound"] < coded["bits_per_weight"]["stream"]
-    facts = write_network(network, "tiny", tmp_path, Elements.of("auto"))
-    assert facts["array"]["families"] == ("multiply",)
-    machine = load_target("tiny").machine
-    assert facts["cycles"] == network.cycles(machine, Elements.of("multiply"))
-    assert facts["cycles"] < network.cycles(machine)
+    path = tmp_path / "layer.npz"
+    np.savez(path, w=WEIGHTS)
+
+    def network(**named: Any) -> daqkf.CompiledNetwork:
+        return daqkf.compile(path, levels=7, sparsity=0.6, target="tiny", **named)
+
+    coded = network(family="multiply", index_bits=2)
+    assert coded.config.index_bits == 2
+    facts = coded.summary()
+    assert facts["bits_per_weight"]["bound"] < facts["bits_per_weight"]["stream"]
+    chosen, own = network(family="auto"), network()
+    assert chosen.config.families == ("multiply",)
+    assert chosen.cycles < own.cycles
+    x = dict.fromkeys(chosen.inputs, X)
+    (y,), (simulated,) = (
+        chosen.run(x, accelerator=accelerator).values() for accelerator in ("fast", "rtl")
+    )
+    assert np.array_equal(y, simulated)
 
 
 COMPILE = ("compile", "w.npy", "--calibration", "x.npy", "-o", "out")

@@ -17,7 +17,7 @@ from scipy import sparse
 
 import daqkf
 from daqkf.cli.main import main
-from daqkf.compiler.layer import level_set
+from daqkf.compiler.options import level_set
 from daqkf.dialects.spaq import LevelSet
 from daqkf.lowering.frontends.arrays import import_layer
 from daqkf.reports.figures import matrix_figure, overview_figure, rendered

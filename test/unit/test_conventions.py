@@ -82,6 +82,12 @@ def test_every_pass_file_is_registered():
         assert files == {_home(room, name) for name in passes}
 
 
+@pytest.mark.parametrize("name", [name for name in PASSES if name.startswith("nn-")])
+def test_what_a_pass_refuses_is_tested(name: str):
+    path = ROOT / "test" / "passes" / f"{name.replace('-', '_')}-invalid.mlir"
+    assert "not daqkf-opt" in path.read_text()
+
+
 @pytest.mark.parametrize("name", DIALECTS)
 def test_operations_are_documented_and_tested(name: str):
     dialect = DIALECTS[name]()

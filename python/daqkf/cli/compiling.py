@@ -6,7 +6,6 @@
 import argparse
 import math
 from collections.abc import Iterable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
@@ -15,11 +14,6 @@ from daqkf.support.errors import DaqkfError
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-MINILM = "minilm"
-
-_LOSS = 0.01
-"""1 - cosine, around which MiniLM's options lie where no accuracy is given."""
 
 
 def compile_layer(
@@ -40,7 +34,7 @@ def compile_layer(
         sparsity = options.sparsity[0] if options.sparsity else None
         choices = pareto(weights, calibration, sparsity=sparsity, target=options.target)
         pes = load_target(options.target).machine.pes
-        _print_front(
+        print_front(
             ("SQNR of the outputs", "cosine", "cycles a tile", "levels"),
             (
                 (
@@ -75,11 +69,12 @@ def compile_layer(
     families = ", ".join(design.config.families)
     most = f"{max(words)} stream words on the longest of {len(words)} PEs"
     console.print(f"{options.output}: {most} ({families})")
-    console.print(_storage(design.summary()))
+    console.print(storage_line(design.summary()))
     return 0
 
 
-def _storage(facts: dict[str, Any]) -> str:
+def storage_line(facts: dict[str, Any]) -> str:
+    """A line on what streams take."""
     bits = facts["bits_per_weight"]
     others = ", ".join(
         f"{label} {bits[name]:.2f}"
@@ -91,53 +86,8 @@ def _storage(facts: dict[str, Any]) -> str:
     )
 
 
-def compile_network(options: argparse.Namespace, console: "Console") -> int:
-    """Compile all linear layers of MiniLM, or print what accuracy costs; returns the exit code."""
-    from daqkf.hw_targets import load_target
-    from daqkf.passes.encode.cost_model import Elements
-    from daqkf.studies.minilm import compilation
-
-    for name in ("bias", "activation", "calibration"):
-        if getattr(options, name) is not None:
-            raise DaqkfError(f"--{name} is for single layers; MiniLM brings its own")
-    sparsity = options.sparsity[0] if options.sparsity else 0.0
-    try:
-        accuracy = None if options.accuracy is None else float(options.accuracy)
-    except ValueError:
-        accuracy = math.nan
-    if accuracy is not None and not 0.5 <= accuracy < 1:
-        raise DaqkfError(f"--accuracy must be a cosine of 0.5 to 1, not {options.accuracy}")
-    with console.status("load") as status:
-        found = compilation.quantizer(
-            sparsity,
-            load_target(options.target).machine,
-            _LOSS if accuracy is None else 1 - accuracy,
-            lambda stage: status.update(stage),
-            Elements.of(options.family, options.fabric, options.index_bits),
-        )
-        if options.pareto:
-            status.stop()
-            rows = ((f"{cosine:.5f}", f"{cycles:,}") for cosine, cycles in compilation.front(found))
-            _print_front(("predicted cosine", "cycles a tile"), rows)
-            return 0
-        status.update("choose levels")
-        if options.cycles is not None:
-            network = found.within(options.cycles)
-        else:
-            network = found.tuned(1 - _LOSS if accuracy is None else accuracy)
-        status.update("lower to the array")
-        facts = compilation.write_network(
-            network, options.target, Path(options.output), found.elements
-        )
-    console.print(
-        f"{options.output}: {len(network.modules)} programs, {facts['cycles']:,} cycles a tile, "
-        f"{facts['bits']:.2f} bits a weight"
-    )
-    console.print(_storage(facts))
-    return 0
-
-
-def _print_front(headings: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> None:
+def print_front(headings: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> None:
+    """Print a table of what accuracies cost."""
     from rich.console import Console
     from rich.table import Table
 

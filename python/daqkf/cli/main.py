@@ -14,10 +14,12 @@ import numpy as np
 from daqkf.cli.guard import guarded
 from daqkf.cli.loading import load_array, load_weights
 from daqkf.cli.networks import NETWORKS
+from daqkf.compiler.options import ATTENTION_LEVELS, HOST_CYCLES
 from daqkf.hw_targets.families import FAMILIES
 from daqkf.hw_targets.prices import priced_fabrics
 from daqkf.passes.encode.cost_model import DEFAULT_FABRIC
 from daqkf.passes.files import write_atomically
+from daqkf.passes.quantize.calibration import SPLIT
 from daqkf.passes.quantize.dispatch import BUDGET
 from daqkf.passes.quantize.level_table import TABLE
 from daqkf.runtime.waveforms import TILES
@@ -44,15 +46,13 @@ def _compile(options: argparse.Namespace) -> int:
         raise DaqkfError(
             "--pareto counts the cycles of running_sum; it takes no --family or --index-bits"
         )
-    if len(options.sparsity or ()) > 1 and (options.pareto or options.weights == compiling.MINILM):
-        raise DaqkfError("several sparsities make variants, which only a single layer has")
+    if len(options.sparsity or ()) > 1 and options.pareto:
+        raise DaqkfError("several sparsities make variants, which have no --pareto")
     console = Console(stderr=True)
     if networks.is_network(options.weights):
         return networks.compile_network(options, console)
     if options.products or options.no_fuse:
-        raise DaqkfError("--products and --no-fuse are for a network's file")
-    if options.weights == compiling.MINILM:
-        return compiling.compile_network(options, console)
+        raise DaqkfError("--products and --no-fuse are for networks")
     calibration = load_array(options.calibration, "activations") if options.calibration else None
     return compiling.compile_layer(
         options,
@@ -114,7 +114,14 @@ def _report(options: argparse.Namespace) -> int:
 def _eval(options: argparse.Namespace) -> int:
     from daqkf.studies.minilm.evaluation import run_eval
 
-    return run_eval(Path(options.output), options.sparsity, options.accuracy, options.target)
+    return run_eval(
+        Path(options.output),
+        options.sparsity,
+        options.accuracy,
+        options.target,
+        options.levels,
+        options.sentences,
+    )
 
 
 def _export_onnx(options: argparse.Namespace) -> int:
@@ -194,7 +201,7 @@ def _add_compile(commands: Commands) -> None:
     compiler.add_argument(
         "weights",
         help="[K, N] in .npy, a SciPy sparse matrix in .npz, a network's file "
-        f"({', '.join(NETWORKS)}), or 'minilm' for all its layers",
+        f"({', '.join(NETWORKS)}), or 'minilm'",
     )
     compiler.add_argument("--bias", help="[N] in .npy")
     compiler.add_argument("--activation", help="relu, gelu, gelu_tanh, silu, sigmoid, tanh")
@@ -221,8 +228,8 @@ def _add_compile(commands: Commands) -> None:
     compiler.add_argument(
         "--split",
         type=float,
-        default=0.02,
-        help="share of extra int8 columns for features of large range (default: 0.02; 0: none)",
+        default=SPLIT,
+        help=f"share of extra int8 columns for features of large range (default: {SPLIT}; 0: none)",
     )
     compiler.add_argument("--target", default="generic", help="see daqkf targets; or a .toml file")
     compiler.add_argument(
@@ -242,8 +249,9 @@ def _add_compile(commands: Commands) -> None:
     )
     compiler.add_argument(
         "--accuracy",
-        help="choose levels at the fewest cycles: a cosine like 0.99 of a layer's outputs or of "
-        "MiniLM's embeddings, or for a layer an SQNR like 25dB",
+        help="choose levels at the fewest cycles: a cosine of the outputs like 0.99 (of the "
+        "embeddings of MiniLM), or an SQNR like 25dB; networks are measured on every seventh "
+        "sample of the calibration, which nothing is fitted to",
     )
     compiler.add_argument(
         "--cycles", type=int, help="choose levels at the best accuracy: cycles a tile may take"
@@ -257,8 +265,9 @@ def _add_compile(commands: Commands) -> None:
     compiler.add_argument(
         "--attention-levels",
         type=int,
-        default=31,
-        help="networks: the largest level of keys and values, 1..127 (default: 31)",
+        default=ATTENTION_LEVELS,
+        help="networks: the largest level of keys and values, 1..127 (default: "
+        f"{ATTENTION_LEVELS})",
     )
     compiler.add_argument(
         "--max-tokens",
@@ -274,9 +283,9 @@ def _add_compile(commands: Commands) -> None:
     compiler.add_argument(
         "--host-cycles",
         type=float,
-        default=4.0,
+        default=HOST_CYCLES,
         help="networks: the array's cycles in which the host gates a value, adds and normalises "
-        "it, or makes a share of a score, which decides who does (default: 4)",
+        f"it, or makes a share of a score, which decides who does (default: {HOST_CYCLES:g})",
     )
     compiler.add_argument("-o", "--output", help="folder for the design")
     compiler.set_defaults(run=_compile)
@@ -370,10 +379,12 @@ def _add_eval(commands: Commands) -> None:
     evaluation.add_argument(
         "--accuracy",
         type=float,
-        nargs="+",
+        nargs="*",
         default=[0.98, 0.99, 0.995],
-        help="cosines to W8A8 of the same pruned model (default: 0.98 0.99 0.995)",
+        help="cosines to the float pruned model (default: 0.98 0.99 0.995)",
     )
+    evaluation.add_argument("--levels", help="a level set that all weights have, as one row more")
+    evaluation.add_argument("--sentences", type=int, help="that calibrate (default: all)")
     evaluation.add_argument("--target", default="generic", help="whose cycles count")
     evaluation.add_argument("-o", "--output", default="build/eval", help="default: build/eval")
     evaluation.set_defaults(run=_eval)

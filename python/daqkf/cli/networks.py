@@ -5,12 +5,14 @@
 
 import argparse
 from collections import Counter
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from daqkf.cli.compiling import print_front, storage_line
 from daqkf.compiler.formats import SUFFIXES
 from daqkf.passes.files import write_atomically
 from daqkf.passes.quantize.samples import load_inputs
@@ -20,47 +22,91 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from daqkf.compiler.compiled_network import CompiledNetwork
+    from daqkf.compiler.options import NetworkOptions
 
-_LAYER_OPTIONS = ("bias", "activation", "accuracy", "cycles", "family", "fabric", "index_bits")
+_LAYER_OPTIONS = ("bias", "activation")
 
+MINILM = "minilm"
+"""In place of a file: MiniLM, with its own calibration sentences and measure of accuracy."""
 
 NETWORKS = tuple(suffix for suffix in SUFFIXES if suffix not in (".npy", ".npz"))
 """Suffixes of networks' files on the command line, where .npy and .npz are a layer's weights."""
 
 
 def is_network(path: str) -> bool:
-    """Whether this is a network's file, and not a layer's weights."""
-    return Path(path).suffix in NETWORKS
+    """Whether this is a network's file, or MiniLM, and not a layer's weights."""
+    return path == MINILM or Path(path).suffix in NETWORKS
 
 
 def compile_network(options: argparse.Namespace, console: "Console") -> int:
-    """Compile a network's file into a folder; returns the exit code."""
-    import daqkf
+    """Compile a network into a folder, or print what accuracy costs; returns the exit code."""
+    from daqkf.compiler.network import compile_network as compiled
+    from daqkf.compiler.network import pareto
+    from daqkf.compiler.options import NetworkOptions
 
     for name in _LAYER_OPTIONS:
         if getattr(options, name) is not None:
             raise DaqkfError(f"--{name.replace('_', '-')} is for single layers")
-    if options.pareto or len(options.sparsity or ()) > 1 or "," in options.levels:
+    if len(options.sparsity or ()) > 1 or "," in options.levels:
         raise DaqkfError("a network has one level set and one sparsity")
+    chosen = NetworkOptions(
+        sparsity=options.sparsity[0] if options.sparsity else None,
+        levels=options.levels,
+        split=options.split,
+        accuracy=options.accuracy,
+        cycles=options.cycles,
+        target=options.target,
+        family=options.family,
+        fabric=options.fabric,
+        index_bits=options.index_bits,
+        fuse=not options.no_fuse,
+        host_cycles=options.host_cycles,
+        products=options.products,
+        attention_levels=options.attention_levels,
+        max_tokens=options.max_tokens,
+    )
+    chosen.check()
     with console.status("read") as status:
-        network = daqkf.compile(
-            str(options.weights),
-            calibration=load_inputs(options.calibration) if options.calibration else None,
-            sparsity=options.sparsity[0] if options.sparsity else None,
-            levels=options.levels,
-            split=options.split,
-            target=options.target,
-            fuse=not options.no_fuse,
-            host_cycles=options.host_cycles,
-            products=options.products,
-            attention_levels=options.attention_levels,
-            max_tokens=options.max_tokens,
-            progress=status.update,
-        )
+        source, calibration, chosen = _source(options, chosen)
+        if options.pareto:
+            if calibration is None:
+                raise DaqkfError("--pareto needs --calibration")
+            front = pareto(source, calibration, chosen, progress=status.update)
+            status.stop()
+            rows = ((f"{1 - point.loss:.5f}", f"{point.cycles:,}") for point in front)
+            print_front(("predicted cosine", "cycles a tile"), rows)
+            return 0
+        network = compiled(source, chosen, calibration=calibration, progress=status.update)
         status.update("write")
         network.save(options.output)
     _print_traffic(network)
+    facts = network.summary()
+    if network.levels:
+        console.print(
+            f"{options.output}: {facts['cycles']:,} cycles a tile, {facts['sparsity']:.1%} zeros, "
+            f"{facts['bits']:.2f} bits a weight"
+        )
+        console.print(storage_line(facts))
     return 0
+
+
+def _source(
+    options: argparse.Namespace, chosen: "NetworkOptions"
+) -> tuple[Any, Any, "NetworkOptions"]:
+    """What is compiled, what it is calibrated on, and how its accuracy is measured."""
+    if options.weights != MINILM:
+        calibration = load_inputs(options.calibration) if options.calibration else None
+        return str(options.weights), calibration, chosen
+    from daqkf.hw_targets import load_target
+    from daqkf.studies.minilm.model import MiniLM, load_calibration
+    from daqkf.studies.minilm.network import SentenceEmbedding, inputs_of, network_of
+
+    if options.calibration:
+        raise DaqkfError("--calibration is for files; MiniLM brings its own sentences")
+    load_target(options.target)  # refuses unknown ones before any work
+    model = MiniLM.load()
+    measured = replace(chosen, measure=SentenceEmbedding())
+    return network_of(model), inputs_of(model, load_calibration()), measured
 
 
 def run_network(options: argparse.Namespace) -> int:

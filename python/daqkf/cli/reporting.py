@@ -6,8 +6,8 @@
 import argparse
 from pathlib import Path
 
-from daqkf.cli.compiling import MINILM
 from daqkf.cli.loading import load_weights
+from daqkf.cli.networks import MINILM
 from daqkf.reports import model, writing
 from daqkf.support.errors import DaqkfError
 
@@ -18,7 +18,7 @@ def report(options: argparse.Namespace) -> int:
     Raises:
         DaqkfError: there is nothing to report on, or an unknown level set or matrix.
     """
-    from daqkf.compiler.layer import level_set
+    from daqkf.compiler.options import level_set
     from daqkf.support.console import table_console
 
     levels = level_set(options.levels)

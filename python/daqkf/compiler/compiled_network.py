@@ -22,6 +22,7 @@ from xdsl.utils.exceptions import DiagnosticException, InterpretationError, Pars
 from daqkf.compiler.design import rtl_contents, run_passes
 from daqkf.compiler.pipelines import CIRCUIT
 from daqkf.compiler.products import attention_program, product_program
+from daqkf.dialects.dense import to_array
 from daqkf.dialects.interpreting import call, entry
 from daqkf.dialects.nn import (
     AttentionOp,
@@ -45,9 +46,13 @@ from daqkf.hw_targets import load_target
 from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.image_format import fingerprint
 from daqkf.hw_targets.machine import Machine
+from daqkf.hw_targets.numerics import distinct_magnitudes
 from daqkf.lowering.image.encode import encode, parts_of
+from daqkf.passes.encode.channels import network_cycles
+from daqkf.passes.encode.index_coding import storage_facts
 from daqkf.passes.files import write_atomically
 from daqkf.passes.nn_product import Inputs, in_order, input_names, output_names
+from daqkf.passes.quantize.weights import integer_weights
 from daqkf.runtime.accelerators import Accelerator, Resumable, SimulatedArray
 from daqkf.runtime.simulator import Job, Simulator
 from daqkf.support.errors import DaqkfError, describe
@@ -302,6 +307,36 @@ class CompiledNetwork:
             raise DaqkfError(describe(error)) from None
         return dict(zip(self.outputs, results, strict=True))
 
+    @cached_property
+    def levels(self) -> list[NDArray[np.int8]]:
+        """The integer weights [K, N] of all products, as the array gets them."""
+        return integer_weights([self.network])
+
+    @cached_property
+    def cycles(self) -> int:
+        """Cycles in which all kernels run over one tile of tokens, one after another.
+
+        They are those of the streams, or of the post unit where that takes longer.
+        """
+        machine = load_target(self.target).machine.with_elements_of(self.config)
+        return network_cycles(self.levels, machine)
+
+    def sparsity(self) -> float:
+        """The share of zeros among all integer weights."""
+        size = sum(levels.size for levels in self.levels)
+        return 1 - sum(map(np.count_nonzero, self.levels)) / max(size, 1)
+
+    def magnitudes(self) -> tuple[float, float]:
+        """The average number of magnitudes of a channel, and the bits that tell them and their
+        signs and zero apart."""
+        counts = np.concatenate([distinct_magnitudes(levels) for levels in self.levels])
+        return float(counts.mean()), float(np.log2(2 * counts + 1).mean())
+
+    def storage(self) -> dict[str, Any]:
+        """What streams take; see `storage_facts`."""
+        rows = [to_array(op.rows) for op in self.arrays.walk() if isinstance(op, ProgramOp)]
+        return storage_facts(self.config, rows, self.levels)
+
     def traffic(self) -> list[dict[str, Any]]:
         """A row for each program: what it moves a token, and its words and bytes."""
         return [
@@ -364,10 +399,24 @@ class CompiledNetwork:
             "bytes_per_token": sum(row["in"] + row["out"] for row in rows),
             "saved_by_fusion": self.saved(),
             "programs": rows,
+            **self._weights(),
             "host": self.host(),
             "left": self.left(),
             "products": sum(isinstance(op, ProductOp) for op in self.network.walk()),
             "attentions": sum(isinstance(op, AttentionOp) for op in self.network.walk()),
+        }
+
+    def _weights(self) -> dict[str, Any]:
+        """Facts about the weights, of a network that has any."""
+        if not self.levels:
+            return {}
+        magnitudes, bits = self.magnitudes()
+        return {
+            "cycles": self.cycles,
+            "sparsity": self.sparsity(),
+            "magnitudes": magnitudes,
+            "bits": bits,
+            **self.storage(),
         }
 
     def save(self, folder: str | Path) -> None:

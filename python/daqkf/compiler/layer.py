@@ -6,7 +6,7 @@
 import inspect
 import re
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
@@ -16,7 +16,8 @@ from xdsl.dialects.builtin import ModuleOp
 from xdsl.rewriter import InsertPoint, Rewriter
 from xdsl.utils.exceptions import DiagnosticException
 
-from daqkf.compiler.design import Design, StageCallback, run_passes
+from daqkf.compiler.design import Design, run_passes
+from daqkf.compiler.options import LayerOptions, Levels, NetworkOptions, level_set
 from daqkf.compiler.pipelines import KERNELS, LOWER
 from daqkf.dialects.spaq import LevelsAttr, LevelSet
 from daqkf.hw_targets import load_target
@@ -29,7 +30,6 @@ from daqkf.passes.encode.channels import share_out_channels
 from daqkf.passes.encode.cost_model import DEFAULT_ELEMENTS, Elements
 from daqkf.passes.quantize.allocation import Choice, LevelChooser
 from daqkf.passes.quantize.calibration import extra_columns
-from daqkf.passes.quantize.dispatch import BUDGET
 from daqkf.passes.quantize.samples import input_statistics
 from daqkf.passes.quantize.weights import products
 from daqkf.passes.spaq_calibrate import calibrate
@@ -40,8 +40,6 @@ from daqkf.support.errors import DaqkfError, describe
 
 if TYPE_CHECKING:
     from daqkf.compiler.compiled_network import CompiledNetwork
-
-Levels = LevelSet | str | int
 
 _CALIBRATION_TOKENS = 256
 
@@ -55,35 +53,6 @@ _PER_FEATURE = 2
 """Calibration tokens a feature from which on second-order methods are used by themselves."""
 
 _SQNR = re.compile(r"auto-(\d+(?:\.\d+)?)dB", re.IGNORECASE)
-
-_LEVELS = re.compile(r"(uniform|codebook|ternary|binary)(?:-(\d+))?(?:-(\d+))?")
-_MAGNITUDES = {"uniform": 15, "codebook": 15}
-"""Of a kind of level set that is named without a count: 31 levels, 5 bits."""
-
-
-def level_set(levels: Levels) -> LevelSet:
-    """A level set from its short form: `int8`, `uniform-15`, `codebook-15-31`, `ternary`, `binary`.
-
-    The first number counts the magnitudes of a channel (by default 15, which is 5 bits), the
-    second is the largest level of a codebook (by default 2·magnitudes + 1). A plain integer
-    means `uniform`.
-
-    Raises:
-        DaqkfError: there is no such level set.
-    """
-    if isinstance(levels, LevelSet):
-        return levels
-    text = {"int8": "uniform-127"}.get(str(levels), str(levels))
-    match = _LEVELS.fullmatch(f"uniform-{text}" if text.isdigit() else text)
-    if match is None:
-        raise DaqkfError(
-            f"unknown level set '{levels}' (for example: int8, uniform-15, codebook-15-31, ternary)"
-        )
-    try:
-        magnitudes = int(match[2]) if match[2] else _MAGNITUDES.get(match[1])
-        return LevelSet.of(match[1], magnitudes, int(match[3]) if match[3] else None)
-    except ValueError as error:
-        raise DaqkfError(str(error)) from None
 
 
 def _affordable(split: float, shape: tuple[int, int], target: "str | Design") -> float:
@@ -148,111 +117,83 @@ def _within(
 
 @overload
 def compile(  # pyright: ignore[reportOverlappingOverload]
-    weights: str | Path, **options: Any
+    weights: str | Path, *, calibration: Any = None, **named: Any
 ) -> "CompiledNetwork": ...
 
 
 @overload
-def compile(weights: Any, **options: Any) -> Design: ...
+def compile(weights: Any, *, calibration: Any = None, **named: Any) -> Design: ...
 
 
-def compile(weights: Any, **options: Any) -> "Design | CompiledNetwork":
+def compile(weights: Any, *, calibration: Any = None, **named: Any) -> "Design | CompiledNetwork":
     """Compile a layer (`compile_layer`) or a network's file (`daqkf.compiler.compile_network`).
 
     Args:
         weights: a matrix [K, N]; or the path of a file that
             `daqkf.compiler.formats.load_network` reads.
-        options: those of `compile_layer`, or of `compile_network`, whose `levels` are spelled as
-            those of a layer.
+        calibration: float activations [T, K] of a layer, or a network's inputs by name, like those
+            to come.
+        named: what `LayerOptions` or `NetworkOptions` have, by name.
 
     Raises:
         DaqkfError: bad weights, files, names or options, or what does not fit the target.
     """
     if not isinstance(weights, str | Path):
-        return compile_layer(weights, **options)
+        return compile_layer(weights, calibration=calibration, **named)
     from daqkf.compiler.network import compile_network
 
-    known = inspect.signature(compile_network).parameters
-    if surplus := sorted(set(options) - set(known)):
-        raise DaqkfError(f"{surplus[0]} is for single layers, not for a network's file")
-    levels = level_set(options.pop("levels", "int8"))
-    return compile_network(weights, levels=levels, **options)
+    return compile_network(weights, calibration=calibration, **named)
 
 
-def compile_layer(
-    weights: Any,
-    *,
-    bias: Any = None,
-    activation: str | None = None,
-    sparsity: float | Sequence[float] | None = None,
-    levels: Levels | Sequence[Levels] = "int8",
-    error_budget: float = BUDGET,
-    calibration: NDArray[Any] | None = None,
-    split: float = 0.02,
-    accuracy: float | str | None = None,
-    cycles: int | None = None,
-    second_order: bool | None = None,
-    target: "str | Design" = "generic",
-    family: str | Sequence[str] | None = None,
-    fabric: str | None = None,
-    index_bits: int | str | None = None,
-    on_stage: StageCallback | None = None,
-) -> Design:
+def _stated_signature() -> inspect.Signature:
+    """The options of layers and networks by name, for `help` and editors."""
+    kinds = fields(LayerOptions), fields(NetworkOptions)
+    every = {entry.name: entry for kind in reversed(kinds) for entry in kind}
+    own = [
+        entry
+        for entry in inspect.signature(compile).parameters.values()
+        if entry.kind is not entry.VAR_KEYWORD
+    ]
+    named = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=entry.default)
+        for name, entry in every.items()
+        if name != "calibration"
+    ]
+    return inspect.Signature([*own, *named])
+
+
+compile.__signature__ = _stated_signature()  # pyright: ignore[reportFunctionMemberAccess]
+
+
+def compile_layer(weights: Any, options: LayerOptions | None = None, **named: Any) -> Design:
     """Compile one layer `act(x·W + b)` for an array.
 
     Args:
         weights: [K, N], a NumPy array or a SciPy sparse matrix. Floats are quantised;
             integers are taken as levels and must be of the level set.
-        bias: [N], in the units of x·W.
-        activation: relu, gelu, gelu_tanh, silu, sigmoid or tanh.
-        sparsity: prune to this share of zeros first.
-        levels: the level set; see `level_set`. `auto-25dB` looks one up in the table of profiled
-            weights that keeps this SQNR of the weights at the fewest cycles. Several level sets,
-            or several sparsities, make as many variants of the layer, among which the array
-            picks for each tile of tokens by the zeros of its activations.
-        error_budget: the RMS error, in int8 steps of the output, that variants may have in
-            the tiles that take them, by the calibration; the fastest that keeps it is taken.
-        calibration: float activations [T, K] like those to come, which set the ranges of
-            int8. Without them, 256 tokens drawn from a standard normal distribution.
-        split: how many more int8 columns the array may get for features of large range, as a
-            share of them, for inputs and for results behind relu, gelu or silu. 0 means none;
-            fewer than allowed are made where the target has no room.
-        accuracy: choose levels, in place of `levels`, for groups of channels at the fewest
-            cycles such that the outputs keep this accuracy in the face of the weights' errors: a
-            cosine like 0.99, or an SQNR like "25dB". Needs `calibration`.
-        cycles: choose them at the best accuracy such that a tile takes at most so many cycles.
-            Needs `calibration`.
-        second_order: prune and round such that errors make up for each other in the outputs on
-            the calibration data. By default where that has at least two tokens for each feature:
-            fewer say too little.
-        target: a target's name, a .toml file, or a Design whose array is to be used as it is.
-        family: the kind of elements, in place of the target's: one of
-            `hw_targets.families.FAMILIES`, several that take turns ("running_sum,multiply", or a
-            list), or `auto`, which picks
-            one by predicted cycles times area.
-        fabric: xcup or xcup-dsp, for whose elements `auto` goes by its areas (by default xcup),
-            and on which elements multiply as suits it (by default as the target says).
-        index_bits: bits of an item's row in a stream word, in place of the target's: 0 for whole
-            addresses, or `auto`, which picks those of the least block RAM at 5 % more cycles
-            or less.
-        on_stage: sees the IR after each pass.
+        options: see `LayerOptions`.
+        named: what it has, by name, in place of `options`.
 
     Raises:
         DaqkfError: bad weights, shapes, names, or a layer that does not fit the target.
     """
+    options = options or LayerOptions.of(named, "layers")
+    sparsity, levels, calibration = options.sparsity, options.levels, options.calibration
+    accuracy, cycles, second_order = options.accuracy, options.cycles, options.second_order
+    target: str | Design = options.target
     if isinstance(levels, Sequence) and not isinstance(levels, str) and len(levels) == 1:
         levels = levels[0]
     lookup = _SQNR.fullmatch(levels) if isinstance(levels, str) else None
     variants = _variants("int8" if lookup else levels, sparsity)
     chosen, shares = variants[0].levels, [variant.sparsity for variant in variants]
-    stage = on_stage or (lambda name, module: None)
+    stage = options.on_stage or (lambda name, module: None)
     if (accuracy is not None or cycles is not None) and (calibration is None or len(variants) > 1):
         raise DaqkfError("accuracy and cycles need calibration, and no variants")
     if second_order and calibration is None:
         raise DaqkfError("second_order needs calibration")
 
     machine = target.target if isinstance(target, Design) else target
-    elements = Elements.of(family, fabric, index_bits)
+    elements = options.elements
     try:
         organisation = load_target(machine).machine
         if isinstance(target, Design):
@@ -263,7 +204,7 @@ def compile_layer(
             organisation = organisation.with_elements_of(target.config)
         elements.on(organisation)  # refuses unknown names before any work
         matrix, is_integer = as_matrix(weights)
-        module = import_layer(matrix, bias, activation)
+        module = import_layer(matrix, options.bias, options.activation)
         stage("import", module)
         if second_order is None:
             tokens = 0 if calibration is None or not np.ndim(calibration) else len(calibration)
@@ -278,7 +219,7 @@ def compile_layer(
             calibration = np.random.default_rng(0).standard_normal(shape)
         calibrate(module, calibration)
         stage("spaq-calibrate", module)
-        extra = _affordable(split, matrix.shape, target)
+        extra = _affordable(options.split, matrix.shape, target)
         run_passes(module, ["spaq-analyze"], stage)
         if lookup:
             run_passes(module, [SpaqSelectLevelsPass(float(lookup[1]), target=machine)], stage)
@@ -286,7 +227,7 @@ def compile_layer(
             dispatcher = Dispatcher(
                 variants,
                 organisation,
-                error_budget,
+                options.error_budget,
                 exact=is_integer,
                 split=extra,
                 elements=elements,

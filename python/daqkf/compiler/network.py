@@ -3,8 +3,9 @@
 
 """From a network's file to a `CompiledNetwork`."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,6 @@ from xdsl.dialects.builtin import (
 from xdsl.dialects.func import FuncOp
 from xdsl.interpreter import Interpreter, PythonValues
 from xdsl.ir import Operation, SSAValue
-from xdsl.passes import ModulePass
 from xdsl.rewriter import InsertPoint, Rewriter
 from xdsl.traits import SymbolTable
 from xdsl.utils.exceptions import DiagnosticException, InterpretationError
@@ -29,7 +29,9 @@ from xdsl.utils.exceptions import DiagnosticException, InterpretationError
 from daqkf.compiler.compiled_network import CompiledNetwork
 from daqkf.compiler.design import run_passes
 from daqkf.compiler.formats import load_network
-from daqkf.compiler.pipelines import LOWER
+from daqkf.compiler.levels import CalibratedKernel, NetworkLevels, Point, with_kernels
+from daqkf.compiler.options import NetworkOptions, level_set
+from daqkf.compiler.pipelines import KERNELS, LOWER, OUTLINE, fusion
 from daqkf.compiler.products import attention_requirement, product_requirement
 from daqkf.dialects.dfke import ChainOp, KernelOp
 from daqkf.dialects.interpreting import call, entry
@@ -37,20 +39,19 @@ from daqkf.dialects.nn import AttentionOp, GatherOp, LinearOp, ProductOp
 from daqkf.dialects.nn.interpreter import tokens_of
 from daqkf.dialects.nn.ops import attends
 from daqkf.dialects.rpea import ArrayOp
-from daqkf.dialects.spaq import LevelSet, SequenceOperation
+from daqkf.dialects.spaq import SequenceOperation
 from daqkf.dialects.spaq.interpreter import split_sequences
 from daqkf.hw_targets import load_target
 from daqkf.hw_targets.config import ArrayConfig
+from daqkf.hw_targets.machine import Machine
 from daqkf.hw_targets.numerics import NORMALIZED_FEATURES
 from daqkf.lowering.conversions.dfke_to_rpea import required_config, shared_config
 from daqkf.passes.dfke_schedule import DfkeSchedulePass
-from daqkf.passes.nn_attend import NnAttendPass
 from daqkf.passes.nn_attention import quantize_attention
-from daqkf.passes.nn_chain import NnChainPass
-from daqkf.passes.nn_gate import NnGatePass
-from daqkf.passes.nn_merge import NnMergePass
-from daqkf.passes.nn_normalize import NnNormalizePass
 from daqkf.passes.nn_product import Inputs, in_order, input_names, quantize_products
+from daqkf.passes.quantize.accuracy import Accuracy, AllOutputs, Loss, Measure
+from daqkf.passes.quantize.network_pruning import prune_network
+from daqkf.passes.quantize.network_statistics import batches, observe
 from daqkf.passes.quantize.samples import Samples, rows_of
 from daqkf.passes.spaq_calibrate import calibrate
 from daqkf.passes.spaq_prune import prune
@@ -71,6 +72,15 @@ _TOKENS = 128
 
 _ROWS = 2048
 """Rows of a kernel's inputs that are kept to calibrate on."""
+
+PRUNING_ROWS = 16384
+"""Rows of a kernel's inputs that pruning sees."""
+
+_PER_FEATURE = 2
+"""Calibration tokens a feature from which on weights are rounded by second-order methods."""
+
+_HELD_OUT = 7
+"""Accuracy is measured on every seventh sample, which nothing is fitted to."""
 
 
 @dataclass
@@ -97,96 +107,351 @@ class _Rows(Interpreter.Listener):
 
 def compile_network(
     source: str | Path | ModuleOp,
+    options: NetworkOptions | None = None,
     *,
-    calibration: Inputs | None = None,
-    sparsity: float | None = None,
-    levels: LevelSet,
-    split: float = 0.02,
-    target: str = "generic",
-    fuse: bool = True,
-    host_cycles: float = 4.0,
-    products: bool = False,
-    attention_levels: int = 31,
-    second_order: bool | None = None,
-    max_tokens: int | None = None,
+    calibration: Inputs | Sequence[Inputs] | None = None,
     progress: Progress = lambda name: None,
+    **named: Any,
 ) -> CompiledNetwork:
     """Compile a whole network for one array; the host runs what is not a kernel.
 
     Args:
         source: a file that `load_network` reads, or its module of `nn`.
-        calibration: the network's inputs by name, to find the ranges of int8 on. Without it,
-            random ones: whole numbers that index something below its extent, ones for other whole
-            numbers, else a standard normal distribution.
-        sparsity: prune every kernel to this share of zeros first.
-        levels: the level set of all weights.
-        split: extra int8 columns for features of large range, as a share; see `daqkf.compile`.
-        target: a target's name, or a .toml file.
-        fuse: merge kernels of the same activations, chain those that follow one another, and
-            gate and normalise on the array where that pays.
-        host_cycles: the array's cycles in which the host gates, or adds and normalises, one value.
-        products: compute attention on the array, too: with its softmax where the target has a unit
-            for that and it pays, else its products; and other products of activations.
-        attention_levels: the largest level of attention's keys and values; 31 keep the cosine of
-            MiniLM's embeddings at .998, 127 at .9996, for more words of streams.
-        second_order: prune and round on the calibration data; by default where that has two rows
-            for each feature.
-        max_tokens: the longest sequence that attention and products are made for; by default 128,
-            and where the whole attention is the array's, the longest one of the calibration.
+        options: see `NetworkOptions`.
+        calibration: the network's inputs by name, to find the ranges of int8 on; or several
+            batches of them, of other lengths, say. Without it, random ones: whole numbers that
+            index something below its extent, ones for other whole numbers, else a standard normal
+            distribution. With it, pruning is of the whole network: see
+            `daqkf.passes.quantize.network_pruning`.
+        progress: told of each step.
+        named: what `NetworkOptions` has, by name, in place of `options`.
+
+    Raises:
+        DaqkfError: a file that cannot be read or has something unsupported, options or inputs that
+            do not fit, or kernels that do not fit the target.
+    """
+    options = options or NetworkOptions.of(named, "networks")
+    try:
+        network = _Compilation.begun(source, options, calibration, progress).quantized()
+        progress("schedule")
+        arrays = _arrays(network, options, options.max_tokens or _TOKENS)
+    except (DiagnosticException, InterpretationError, ValueError, OSError) as error:
+        raise DaqkfError(describe(error)) from None
+    return CompiledNetwork(network, arrays, options.target)
+
+
+def quantize_network(
+    source: str | Path | ModuleOp,
+    options: NetworkOptions,
+    *,
+    calibration: Inputs | Sequence[Inputs] | None = None,
+    machine: Machine | None = None,
+    progress: Progress = lambda name: None,
+) -> ModuleOp:
+    """The network with kernels of exact integers, which `compile_network` lowers to an array.
+
+    Args:
+        source: as in `compile_network`, as is the `calibration`.
+        options: see `NetworkOptions`.
+        machine: whose cycles count, in place of the target's.
         progress: told of each step.
 
     Raises:
-        DaqkfError: a file that cannot be read or has something unsupported, inputs that do not
-            fit, or kernels that do not fit the target.
+        DaqkfError: as `compile_network`.
     """
     try:
-        machine = load_target(target).machine
-        progress("read")
-        network = source.clone() if isinstance(source, ModuleOp) else load_network(source)
-        most = max_tokens or _TOKENS
-        fusing: list[ModulePass | str] = [
-            NnGatePass(target, host_cycles),
-            *([NnAttendPass(target, max_tokens or machine.lanes)] if products else []),
-            NnMergePass(target),
-            NnChainPass(target),
-            NnNormalizePass(target, host_cycles),
-            NnChainPass(target),
-        ]
-        progress("cut out kernels")
-        cutting = ["canonicalize", "nn-dequantize", "nn-raise", "nn-outline"]
-        run_passes(network, [*cutting, *(fusing if fuse else [])])
-        function = entry(network)
-        _set_tokens(network, NORMALIZED_FEATURES)
-        given = calibration is not None
-        if calibration is None:
-            calibration = drawn_inputs(function)
-        listener = _Rows()
-        progress("calibrate")
-        call(network, function, in_order(function, calibration), (listener,))
-        if products:
-            quantize_attention(network, calibration, machine, host_cycles, attention_levels)
-            quantize_products(network, calibration)
-        kernels = [op for op in network.ops if isinstance(op, FuncOp) and op is not function]
-        if not kernels and not products:
-            raise ValueError("the network has no product of constant weights for an array")
-        for kernel in kernels:
-            name = kernel.sym_name.data
-            progress(f"quantise {name}")
-            rows = _sample(listener.rows[name], attends(kernel))
-            module = _quantized(kernel, rows, sparsity, levels, split, second_order, machine)
-            (integer,) = (op for op in module.ops if isinstance(op, FuncOp))
-            integer.detach()
-            Rewriter.replace_op(kernel, integer)
-        _set_tokens(network, most)
-        if given and max_tokens is None:
-            for name, rows in listener.rows.items():
-                _set_tokens(network, max(map(len, rows)), name)
-        network.verify()
-        progress("schedule")
-        arrays = _arrays(network, target, fuse, most)
+        return _Compilation.begun(source, options, calibration, progress, machine).quantized()
     except (DiagnosticException, InterpretationError, ValueError, OSError) as error:
         raise DaqkfError(describe(error)) from None
-    return CompiledNetwork(network, arrays, target)
+
+
+def pareto(
+    source: str | Path | ModuleOp,
+    calibration: Inputs | Sequence[Inputs],
+    options: NetworkOptions | None = None,
+    *,
+    points: int = 9,
+    progress: Progress = lambda name: None,
+    **named: Any,
+) -> list[Point]:
+    """What accuracy costs: levels for a network, from the best to the quickest.
+
+    Args:
+        source: as in `compile_network`, as are the `options`.
+        calibration: the network's inputs by name, or batches of them.
+        options: see `NetworkOptions`.
+        points: accuracies to try, over which the front is spread.
+        progress: told of each step.
+        named: in place of `options`.
+
+    Raises:
+        DaqkfError: as `compile_network`.
+    """
+    options = options or NetworkOptions.of(named, "networks")
+    try:
+        work = _Compilation.begun(source, options, calibration, progress)
+        return work.levels(Loss()).front(points)
+    except (DiagnosticException, InterpretationError, ValueError, OSError) as error:
+        raise DaqkfError(describe(error)) from None
+
+
+def prune_file(
+    source: str | Path | ModuleOp,
+    calibration: Inputs | Sequence[Inputs],
+    sparsity: float,
+    measure: Measure | None = None,
+    progress: Progress = lambda name: None,
+) -> ModuleOp:
+    """The float network with a share of zeros in the weights of its kernels, as a module of `nn`.
+
+    It is what `compile_network` quantises.
+
+    Raises:
+        DaqkfError: as `compile_network`.
+    """
+    options = NetworkOptions(sparsity=sparsity, measure=measure)
+    try:
+        options.check()
+        network = _outlined(source, progress)
+        _prune(network, _given(calibration), options, progress)
+        return network
+    except (DiagnosticException, InterpretationError, ValueError, OSError) as error:
+        raise DaqkfError(describe(error)) from None
+
+
+def _outlined(source: str | Path | ModuleOp, progress: Progress) -> ModuleOp:
+    """A network whose products with constant weights are kernels over f32."""
+    progress("read")
+    network = source.clone() if isinstance(source, ModuleOp) else load_network(source)
+    progress("cut out kernels")
+    run_passes(network, OUTLINE)
+    return network
+
+
+def _given(calibration: Inputs | Sequence[Inputs]) -> list[Inputs]:
+    found = [calibration] if isinstance(calibration, Mapping) else list(calibration)
+    if not found:
+        raise ValueError("calibration has no batches")
+    return found
+
+
+def _prune(
+    network: ModuleOp, samples: Sequence[Inputs], options: NetworkOptions, progress: Progress
+) -> None:
+    """Prune a network's kernels together, in place."""
+    assert options.sparsity is not None
+    if options.sparsity == 0:
+        return
+    function = entry(network)
+    for batch in samples:
+        in_order(function, batch)
+    parts = [part for batch in samples for part in batches(network, batch)]
+    progress("run the float network")
+    statistics = observe(
+        network,
+        parts,
+        options.measure or AllOutputs(),
+        options.loss,
+        rows=PRUNING_ROWS,
+        progress=lambda stage: progress(f"run the float network: {stage}"),
+    )
+    prune_network(
+        network,
+        parts,
+        statistics,
+        options.sparsity,
+        progress=lambda name: progress(f"prune {name}"),
+    )
+
+
+@dataclass
+class _Compilation:
+    """A network whose kernels are calibrated, and what it takes to quantise them."""
+
+    network: ModuleOp
+    host: ModuleOp
+    """The same with int8 attention, if that is the array's."""
+    options: NetworkOptions
+    machine: Machine
+    samples: list[Inputs]
+    rows: dict[str, list[NDArray[np.float32]]]
+    given: bool
+    """Whether calibration data are."""
+    sparsity: float | None
+    """What each kernel is still to be pruned to by itself."""
+    progress: Progress
+    held_out: list[Inputs]
+
+    @classmethod
+    def begun(
+        cls,
+        source: str | Path | ModuleOp,
+        options: NetworkOptions,
+        calibration: Inputs | Sequence[Inputs] | None,
+        progress: Progress,
+        machine: Machine | None = None,
+    ) -> "_Compilation":
+        """Read, prune, fuse and run a network."""
+        options.check()
+        machine = machine or load_target(options.target).machine
+        options.elements.on(machine)  # refuses unknown names before any work
+        if calibration is None and (options.choosing or options.second_order):
+            raise DaqkfError("accuracy, cycles and second_order need calibration")
+        network = _outlined(source, progress)
+        function, sparsity = entry(network), options.sparsity
+        samples = [drawn_inputs(function)] if calibration is None else _given(calibration)
+        if sparsity is not None and calibration is not None and options.second_order is not False:
+            _prune(network, samples, options, progress)
+            sparsity = None
+        if options.fuse:
+            progress("fuse kernels")
+            cycles, products = options.host_cycles, options.products
+            passes = fusion(options.target, machine, cycles, products, options.max_tokens)
+            run_passes(network, passes)
+            function = entry(network)
+        _set_tokens(network, NORMALIZED_FEATURES)
+        held_out: list[Inputs] = []
+        fitted = samples
+        if options.choosing:
+            fitted, held_out = _held_out(network, samples)
+        listener = _Rows()
+        for batch in fitted:
+            progress("calibrate")
+            call(network, function, in_order(function, batch), (listener,))
+        host = network
+        if options.products:
+            host = network.clone()
+            levels, cycles = options.attention_levels, options.host_cycles
+            quantize_attention(host, samples, machine, cycles, levels)
+            quantize_products(host, samples)
+        if len([op for op in network.ops if isinstance(op, FuncOp)]) < 2 and not options.products:
+            raise ValueError("the network has no product of constant weights for an array")
+        return cls(
+            network,
+            host,
+            options,
+            machine,
+            fitted,
+            listener.rows,
+            calibration is not None,
+            sparsity,
+            progress,
+            held_out,
+        )
+
+    @cached_property
+    def kernels(self) -> dict[str, FuncOp]:
+        """The functions of the kernels by name."""
+        main = entry(self.network)
+        return {
+            op.sym_name.data: op
+            for op in self.network.ops
+            if isinstance(op, FuncOp) and op is not main
+        }
+
+    @property
+    def quantize(self) -> SpaqQuantizePass:
+        """What makes exact integers of kernels."""
+        levels = level_set(self.options.levels)
+        return SpaqQuantizePass(
+            levels.kind,
+            levels.magnitudes,
+            levels.maximum,
+            max_shift=self.machine.max_shift,
+            split=self.options.split,
+        )
+
+    def _alike(self, name: str, kernel: FuncOp) -> ModuleOp:
+        """A kernel as exact integers of the one level set for all, in a module of its own."""
+        self.progress(f"quantise {name}")
+        rows = _sample(self.rows[name], attends(kernel))
+        module = ModuleOp([kernel.clone()])
+        second_order = self.options.second_order
+        if second_order is None:
+            whole, _ = rows_of(rows)
+            second_order = len(whole) >= _PER_FEATURE * whole.shape[1]
+        samples = rows if second_order else None
+        if self.sparsity is not None:
+            prune(module, self.sparsity, samples)
+        calibrate(module, rows)
+        run_passes(module, ["spaq-analyze"])
+        self.quantize.quantize(module, samples)
+        module.verify()
+        return module
+
+    def levels(self, loss: Loss, aim: float | None = None) -> NetworkLevels:
+        """All ways to quantise the kernels."""
+        measure = self.options.measure or AllOutputs()
+        fit = [part for batch in self.samples for part in batches(self.network, batch)]
+        self.progress("run the network backwards")
+        statistics = observe(self.network, fit, measure, loss)
+        calibrated: dict[str, CalibratedKernel] = {}
+        for name, kernel in self.kernels.items():
+            rows = _sample(self.rows[name], attends(kernel))
+            module = ModuleOp([kernel.clone()])
+            if self.sparsity is not None:
+                prune(module, self.sparsity)
+            calibrate(module, rows)
+            run_passes(module, ["spaq-analyze"])
+            calibrated[name] = CalibratedKernel(module, rows)
+        return NetworkLevels(
+            self.network,
+            self.host,
+            calibrated,
+            statistics,
+            self.held_out or self.samples,
+            measure,
+            loss,
+            self.quantize,
+            self.machine,
+            self.options.elements,
+            **({} if aim is None else {"aim": aim}),
+            progress=self.progress,
+        )
+
+    def chosen(self) -> dict[str, ModuleOp]:
+        """The kernels with levels for an accuracy or for cycles."""
+        if self.options.accuracy is not None:
+            accuracy = Accuracy.parse(self.options.accuracy)
+            return self.levels(accuracy.loss, accuracy.most).accurate(accuracy)
+        assert self.options.cycles is not None
+        return self.levels(Loss()).within(self.options.cycles)
+
+    def quantized(self) -> ModuleOp:
+        """The network with integer kernels."""
+        if self.options.choosing:
+            kernels = self.chosen()
+        else:
+            kernels = {name: self._alike(name, kernel) for name, kernel in self.kernels.items()}
+        network, most = with_kernels(self.host, kernels), self.options.max_tokens
+        _set_tokens(network, most or _TOKENS)
+        if self.given and most is None:
+            for name, rows in self.rows.items():
+                _set_tokens(network, max(map(len, rows)), name)
+        network.verify()
+        return network
+
+
+def _held_out(network: ModuleOp, samples: Sequence[Inputs]) -> tuple[list[Inputs], list[Inputs]]:
+    """What kernels are fitted to, and what accuracy is measured on: every `_HELD_OUT`-th sample.
+
+    Samples that meet one another, or too few of them, are used for both.
+    """
+    fitted: list[Inputs] = []
+    held: list[Inputs] = []
+    count = 0
+    for batch in samples:
+        length = min((len(value) if np.ndim(value) else 0 for value in batch.values()), default=0)
+        apart = len(batches(network, batch)) > 1 or len(samples) > 1
+        if not apart and length < _HELD_OUT:
+            fitted.append(batch)
+            continue
+        place = (count + np.arange(length)) % _HELD_OUT == _HELD_OUT - 1
+        count += length
+        for part, chosen in ((fitted, ~place), (held, place)):
+            if chosen.any():
+                part.append({name: np.asarray(value)[chosen] for name, value in batch.items()})
+    return fitted, held
 
 
 def _set_tokens(network: ModuleOp, most: int, kernel: str | None = None) -> None:
@@ -203,39 +468,16 @@ def _sample(rows: Sequence[NDArray[np.float32]], sequences: bool) -> Samples:
     return list(rows[::every]) if sequences else np.concatenate(rows)[::every]
 
 
-def _quantized(
-    kernel: FuncOp,
-    rows: Samples,
-    sparsity: float | None,
-    levels: LevelSet,
-    split: float,
-    second_order: bool | None,
-    machine: Any,
-) -> ModuleOp:
-    """A kernel as exact integers, in a module of its own."""
-    module = ModuleOp([kernel.clone()])
-    if second_order is None:
-        whole, _ = rows_of(rows)
-        second_order = len(whole) >= 2 * whole.shape[1]
-    samples = rows if second_order else None
-    if sparsity is not None:
-        prune(module, sparsity, samples)
-    calibrate(module, rows)
-    run_passes(module, ["spaq-analyze"])
-    quantize = SpaqQuantizePass(
-        levels.kind, levels.magnitudes, levels.maximum, max_shift=machine.max_shift, split=split
-    )
-    quantize.quantize(module, samples)
-    module.verify()
-    return module
-
-
-def _arrays(network: ModuleOp, target: str, fuse: bool, max_tokens: int) -> ModuleOp:
+def _arrays(network: ModuleOp, options: NetworkOptions, max_tokens: int) -> ModuleOp:
     """The kernels as programs of one array."""
+    target, elements = options.target, options.elements
     main = entry(network)
     module = ModuleOp([op.clone() for op in network.ops if op is not main])
-    passes = ["dfke-fuse", "dfke-specialize-bitwidth", DfkeSchedulePass(target, tile=True)]
-    run_passes(module, [*passes, *(["dfke-chain"] if fuse else [])])
+    scheduling = DfkeSchedulePass(
+        target, elements.families, elements.fabric, elements.index_bits, tile=True
+    )
+    passes = [scheduling if name == "dfke-schedule" else name for name in KERNELS]
+    run_passes(module, [*passes, *(["dfke-chain"] if options.fuse else [])])
     machine = load_target(target).machine
     wanted: list[ArrayConfig] = []
     for op in main.walk():

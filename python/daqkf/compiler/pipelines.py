@@ -6,11 +6,25 @@
 A pipeline is a tuple of pass specs in the syntax of `-p`; each is there for the reason given.
 """
 
-NETWORK = (
+from collections.abc import Callable
+
+from xdsl.passes import ModulePass
+
+from daqkf.hw_targets.machine import Machine
+from daqkf.passes.nn_attend import NnAttendPass
+from daqkf.passes.nn_chain import NnChainPass
+from daqkf.passes.nn_gate import NnGatePass
+from daqkf.passes.nn_merge import NnMergePass
+from daqkf.passes.nn_normalize import NnNormalizePass
+
+OUTLINE = (
     "canonicalize",  # weights that are turned or cut out of others are constants like any
     "nn-dequantize",  # kernels find their own scales; and named functions stand free of roundings
     "nn-raise",  # named functions first: kernels take GELU with them, not an erf and what is around
     "nn-outline",  # products with constant weights become kernels
+)
+
+FUSE = (
     "nn-gate",  # before gates are merged with what else reads the same
     "nn-attend",  # takes the layers of queries, keys and values before they are merged
     "nn-merge",  # side by side before behind one another: it knows kernels of one layer only
@@ -18,6 +32,23 @@ NETWORK = (
     "nn-normalize",  # what a chain reads may be what is added behind it
     "nn-chain",  # and what is normalised may be read by the next chain
 )
+
+NETWORK = (*OUTLINE, *FUSE)
+
+
+def fusion(
+    target: str, machine: Machine, host_cycles: float, products: bool, max_tokens: int | None
+) -> list[ModulePass]:
+    """`FUSE` for a target, without attention unless products are the array's."""
+    made: dict[str, Callable[[], ModulePass]] = {
+        "nn-gate": lambda: NnGatePass(target, host_cycles),
+        "nn-attend": lambda: NnAttendPass(target, max_tokens or machine.lanes),
+        "nn-merge": lambda: NnMergePass(target),
+        "nn-chain": lambda: NnChainPass(target),
+        "nn-normalize": lambda: NnNormalizePass(target, host_cycles),
+    }
+    return [made[name]() for name in FUSE if products or name != "nn-attend"]
+
 
 QUANTIZE = (
     "spaq-analyze",  # states the sparsity, which the later levels and reports read

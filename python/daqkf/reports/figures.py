@@ -340,7 +340,7 @@ def frontier_figure(curves: Sequence[Curve]) -> Figure:
             axes.axvline(curve.reference, color=shade, linestyle=":", linewidth=1)
         axes.set(
             xlabel="cycles to run all layers over a tile (dotted: W8A8)",
-            ylabel="cosine to W8A8 of the same pruned model",
+            ylabel="cosine to the float pruned model",
             xlim=(0, None),
             title="Levels chosen for accuracy: what the cycles buy",
         )

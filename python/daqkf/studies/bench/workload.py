@@ -1,49 +1,50 @@
 # Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-"""The workload of the arrays: MiniLM's integer layers, pruned, in 8 bits or with tuned levels."""
+"""What the arrays run: MiniLM's integer layers, pruned, in 8 bits or with tuned levels."""
 
 import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from xdsl.dialects.builtin import ModuleOp
 
+from daqkf.compiler.network import prune_file, quantize_network
+from daqkf.compiler.options import NetworkOptions
+from daqkf.dialects.interpreting import entry
 from daqkf.dialects.spaq import LevelSet
 from daqkf.hw_targets.machine import Machine
 from daqkf.passes.files import write_atomically
-from daqkf.passes.quantize.allocation import MENU
+from daqkf.passes.quantize.accuracy import cosines
 from daqkf.runtime.simulator import cache_folder
-from daqkf.studies.minilm.compilation import quantizer
-from daqkf.studies.minilm.model import load_calibration, load_evaluation
-from daqkf.studies.minilm.pruning import METHOD as PRUNING
-from daqkf.studies.minilm.quantization import cosines
+from daqkf.studies.minilm.model import MiniLM, load_calibration, load_evaluation
+from daqkf.studies.minilm.network import SentenceEmbedding, embeddings, inputs_of, network_of
 from daqkf.support.ir import make_context, module_text, parse_module
 
-METHOD = 1
-"""The version of the method that makes workloads. Those of another version are not taken from the
-cache."""
+METHOD = 2
+"""Counts changes of how workloads are made: what an older one left in the cache is not used."""
 
 Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Workload:
-    """The integer layers of a pruned model, as functions that are named like the layers."""
+    """Integer layers of one pruned model, as functions of a module named like the layers."""
 
     sparsity: float
-    """The share of zeros in the float model."""
+    """Of the float model."""
     accuracy: float | None
-    """The cosine to W8A8 for which the levels were tuned; None for W8A8 itself, and for levels that
-    are the same in all layers."""
+    """The cosine to the float pruned model that the levels were chosen for; None for W8A8 itself,
+    and for levels that are the same everywhere."""
     cosine: float
-    """The mean cosine of the embeddings to those of W8A8, on the evaluation sentences."""
+    """Mean cosine of the embeddings to W8A8's, on the evaluation sentences."""
     text: str
 
     def module(self) -> ModuleOp:
-        """The module with the layers."""
+        """The layers."""
         return parse_module(make_context(), self.text, f"workload at {self.sparsity:g}")
 
 
@@ -54,38 +55,50 @@ def load_workload(
     progress: Progress = lambda stage: None,
     levels: LevelSet | None = None,
 ) -> Workload:
-    """Prune MiniLM to a sparsity, and choose levels that reach an accuracy in the fewest cycles.
+    """MiniLM pruned to a sparsity, with levels for an accuracy at the machine's fewest cycles.
 
-    Without an accuracy, the levels are the given ones in all layers, whatever accuracy they have;
-    or those of W8A8, which is the same for all machines. A workload takes minutes to make, and is
-    kept in the cache.
+    Without an accuracy it is W8A8, the same for all machines; or has these `levels` everywhere,
+    whatever that does to it. Workloads take minutes to make and are kept in the cache.
 
     Raises:
-        DaqkfError: the accuracy cannot be reached.
+        DaqkfError: an accuracy out of reach.
         ModelNotFoundError: the MiniLM package is not installed.
     """
     place = cache_folder() / "workloads" / _key(sparsity, accuracy, machine, levels)
     if (kept := _read(place)) is not None:
         return kept
-    menu = MENU if accuracy is not None else MENU[-1:] if levels is None else ((levels, 0.0),)
-    loss = 0.01 if accuracy is None else 1 - accuracy
-    found = quantizer(sparsity, machine, loss, progress, menu=menu)
-    network, cosine = found.static(), 1.0
+    model, measure = MiniLM.load(), SentenceEmbedding()
+    calibration = inputs_of(model, load_calibration())
+    pruned = prune_file(network_of(model), calibration, sparsity, measure, progress)
+
+    def quantized(**named: Any) -> ModuleOp:
+        # Every layer by itself, as arrays are measured on.
+        options = NetworkOptions(measure=measure, fuse=False, **named)
+        return quantize_network(
+            pruned, options, calibration=calibration, machine=machine, progress=progress
+        )
+
+    network, cosine = quantized(second_order=False), 1.0
     if accuracy is not None or levels is not None:
-        progress("choose levels")
-        sentences = load_evaluation()
-        reference = network.encode(found.model, sentences)
-        network = found.uniform() if accuracy is None else found.tuned(accuracy)
-        cosine = float(cosines(network.encode(found.model, sentences), reference).mean())
-    workload = Workload(sparsity, accuracy, cosine, module_text(network.module()))
+        inputs = inputs_of(model, load_evaluation())
+        reference = embeddings(network, inputs, progress)
+        network = quantized(accuracy=accuracy, levels=levels or "int8")
+        cosine = float(cosines(embeddings(network, inputs, progress), reference).mean())
+    workload = Workload(sparsity, accuracy, cosine, module_text(_kernels(network)))
     _write(place, workload)
     return workload
+
+
+def _kernels(network: ModuleOp) -> ModuleOp:
+    """The functions of a network's kernels alone."""
+    main = entry(network)
+    return ModuleOp([op.clone() for op in network.ops if op is not main])
 
 
 def _key(sparsity: float, accuracy: float | None, machine: Machine, levels: LevelSet | None) -> str:
     cost = accuracy and (machine.max_shift, machine.items)
     sentences = hashlib.sha256("\n".join(load_calibration() + load_evaluation()).encode())
-    recipe = [METHOD, PRUNING, sparsity, accuracy, cost, sentences.hexdigest()]
+    recipe = [METHOD, sparsity, accuracy, cost, sentences.hexdigest()]
     if levels is not None:
         recipe.append(str(levels))
     return hashlib.sha256(json.dumps(recipe).encode()).hexdigest()[:16]
@@ -106,6 +119,6 @@ def _write(place: Path, workload: Workload) -> None:
         "accuracy": workload.accuracy,
         "cosine": workload.cosine,
     }
-    # The facts are written last, because a workload without them does not count as there.
+    # The facts come last: without them a workload is not there.
     write_atomically(place.with_suffix(".mlir"), workload.text.encode())
     write_atomically(place.with_suffix(".json"), json.dumps(facts).encode())

@@ -7,21 +7,24 @@ Everything is chosen on calibration sentences and measured on others.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from daqkf.compiler.compiled_network import CompiledNetwork
+from daqkf.compiler.network import compile_network, prune_file
+from daqkf.compiler.options import NetworkOptions
 from daqkf.hw_targets import load_target
-from daqkf.hw_targets.machine import Machine
 from daqkf.passes.files import write_atomically
+from daqkf.passes.quantize.accuracy import Array, cosines
 from daqkf.reports.model import Curve
-from daqkf.runtime.simulator import cache_folder
-from daqkf.studies.minilm.model import Floats, MiniLM, load_calibration, load_evaluation
-from daqkf.studies.minilm.pruning import Progress, prune_network
-from daqkf.studies.minilm.quantization import IntegerNetwork, NetworkQuantizer, cosines
+from daqkf.studies.minilm.model import MiniLM, load_calibration, load_evaluation
+from daqkf.studies.minilm.network import SentenceEmbedding, embeddings, inputs_of, network_of
 from daqkf.support.console import table_console
 from daqkf.support.errors import DaqkfError
+
+Progress = Callable[[str], None]
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -32,21 +35,19 @@ class Point:
     """A quantised network, measured on the evaluation sentences."""
 
     accuracy: float
-    """Asked for: the mean cosine to W8A8."""
-    cosine_static: float
-    """Mean cosine to the embeddings of W8A8 of the same pruned model."""
-    cosine_static_least: float
+    """Asked for: the mean cosine to the float pruned model."""
     cosine_float: float
     """Mean cosine to the embeddings of the float pruned model."""
-    predicted: float
-    """The cosine that the sensitivities predict for the errors of the weights."""
+    cosine_float_least: float
+    cosine_dense: float
+    """Mean cosine to the embeddings of the float dense model."""
     magnitudes: float
     """Of a channel, on average."""
     bits: float
     sparsity: float
     """Zeros among the integer weights."""
     cycles: int
-    """To run all 36 layers over a tile."""
+    """To run all kernels over a tile."""
 
 
 @dataclass(frozen=True)
@@ -62,84 +63,90 @@ class Row:
     points: list[Point]
 
     def curve(self) -> Curve:
-        """The cosine to W8A8 that cycles buy."""
-        points = [(point.cycles, point.cosine_static) for point in self.points]
+        """The cosine to the float pruned model that cycles buy."""
+        points = [(point.cycles, point.cosine_float) for point in self.points if point.accuracy]
         return Curve(f"{self.sparsity:.0%} zeros", points, self.static_cycles)
 
 
 def evaluate(
     sparsity: float,
     accuracies: Sequence[float],
-    machine: Machine,
+    target: str,
     *,
-    cache: Path | None,
+    levels: str | None = None,
+    sentences: int | None = None,
     progress: Progress = lambda stage: None,
 ) -> Row:
     """Prune, quantise and measure MiniLM at one sparsity.
+
+    Args:
+        sparsity: of all kernels together.
+        accuracies: cosines to the float pruned model, for each of which levels are chosen.
+        target: whose cycles count.
+        levels: a level set that all weights have, as one point more, whose accuracy is 0.
+        sentences: how many calibrate; by default all that there are.
+        progress: told of each step.
 
     Raises:
         DaqkfError: an accuracy that no choice of levels reaches.
         ModelNotFoundError: the MiniLM package is not installed.
     """
-    model, calibration, sentences = MiniLM.load(), load_calibration(), load_evaluation()
-    pruned = prune_network(
-        model, calibration, sparsity, cache=cache, progress=lambda name: progress(f"prune {name}")
-    )
+    model, measure = MiniLM.load(), SentenceEmbedding()
+    dense = network_of(model)
+    calibration = inputs_of(model, load_calibration()[:sentences])
+    inputs = inputs_of(model, load_evaluation())
+    pruned = prune_file(dense, calibration, sparsity, measure, progress)
+    reference, to_dense = embeddings(pruned, inputs), embeddings(dense, inputs)
 
-    def quantizer_for(accuracy: float) -> NetworkQuantizer:
-        """What may be chosen from depends on what accuracy is worth."""
-        return NetworkQuantizer(
+    def compiled(what: str, **named: Any) -> CompiledNetwork:
+        return compile_network(
             pruned,
-            calibration,
-            machine,
-            loss=1 - accuracy,
-            progress=lambda name: progress(f"quantise {name} for {accuracy:g}"),
+            NetworkOptions(target=target, measure=measure, **named),
+            calibration=calibration,
+            progress=lambda stage: progress(f"{what}: {stage}"),
         )
 
-    quantizer = quantizer_for(accuracies[0])
-    static = quantizer.static()
-    references = static.encode(pruned, sentences), pruned.encode(sentences)
-    points = []
-    for number, accuracy in enumerate(accuracies):
-        quantizer = quantizer_for(accuracy) if number else quantizer
-        progress(f"choose for {accuracy:g}")
-        network = quantizer.tuned(accuracy)
-        points.append(_measure(network, pruned, accuracy, sentences, references, machine))
+    def point(accuracy: float, network: CompiledNetwork) -> Point:
+        found = embeddings(network, inputs, progress)
+        return _measured(accuracy, network, found, reference, to_dense)
+
+    static = compiled("W8A8", second_order=False)
+    found = embeddings(static, inputs, progress)
+    points = [point(0.0, compiled(levels, levels=levels))] if levels else []
+    points += [point(each, compiled(f"{each:g}", accuracy=each)) for each in accuracies]
     return Row(
         sparsity=sparsity,
-        cosine_pruned=float(cosines(references[1], model.encode(sentences)).mean()),
-        static_cosine_float=float(cosines(*references).mean()),
-        static_cycles=static.cycles(machine),
+        cosine_pruned=float(cosines(reference, to_dense).mean()),
+        static_cosine_float=float(cosines(found, reference).mean()),
+        static_cycles=static.cycles,
         points=points,
     )
 
 
-def _measure(
-    network: IntegerNetwork,
-    pruned: MiniLM,
-    accuracy: float,
-    sentences: Sequence[str],
-    references: tuple[Floats, Floats],
-    machine: Machine,
+def _measured(
+    accuracy: float, network: CompiledNetwork, found: Array, reference: Array, dense: Array
 ) -> Point:
-    embeddings = network.encode(pruned, sentences)
-    to_static, to_float = (cosines(embeddings, reference) for reference in references)
+    to_float = cosines(found, reference)
     magnitudes, bits = network.magnitudes()
     return Point(
         accuracy=accuracy,
-        cosine_static=float(to_static.mean()),
-        cosine_static_least=float(to_static.min()),
         cosine_float=float(to_float.mean()),
-        predicted=1 - network.predicted_loss,
+        cosine_float_least=float(to_float.min()),
+        cosine_dense=float(cosines(found, dense).mean()),
         magnitudes=magnitudes,
         bits=bits,
         sparsity=network.sparsity(),
-        cycles=network.cycles(machine),
+        cycles=network.cycles,
     )
 
 
 def run_eval(
-    folder: Path, sparsities: Sequence[float], accuracies: Sequence[float], target: str
+    folder: Path,
+    sparsities: Sequence[float],
+    accuracies: Sequence[float],
+    target: str,
+    levels: str | None = None,
+    sentences: int | None = None,
 ) -> int:
     """Evaluate at each sparsity; print a table, write `eval.json` and a picture.
 
@@ -156,7 +163,9 @@ def run_eval(
         for value in values:
             if not low <= value < 1:
                 raise DaqkfError(f"--{name} must be {low:g} or above and below 1, not {value:g}")
-    machine = load_target(target).machine
+    load_target(target)  # refuses unknown ones before any work
+    if sentences is not None and sentences < 1:
+        raise DaqkfError(f"--sentences must be at least 1, not {sentences}")
     rows: list[Row] = []
     columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
     with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
@@ -167,7 +176,14 @@ def run_eval(
                 bar.update(task, description=f"{sparsity:.0%} zeros: {stage}")
 
             rows.append(
-                evaluate(sparsity, accuracies, machine, cache=cache_folder(), progress=show)
+                evaluate(
+                    sparsity,
+                    accuracies,
+                    target,
+                    levels=levels,
+                    sentences=sentences,
+                    progress=show,
+                )
             )
             bar.remove_task(task)
             _write(folder, rows, target)
@@ -197,9 +213,9 @@ def table(rows: Sequence[Row]) -> "Table":
         "zeros",
         "pruned to dense",
         "levels for",
-        "to W8A8",
-        "  least",
         "to float pruned",
+        "  least",
+        "to dense",
         "magnitudes",
         "bits",
         "zeros after",
@@ -212,9 +228,9 @@ def table(rows: Sequence[Row]) -> "Table":
             f"{row.sparsity:.0%}",
             f"{row.cosine_pruned:.4f}",
             "W8A8",
-            "1",
-            "1",
             f"{row.static_cosine_float:.4f}",
+            "",
+            "",
             "127",
             "8",
             f"{row.sparsity:.1%}",
@@ -225,10 +241,10 @@ def table(rows: Sequence[Row]) -> "Table":
             found.add_row(
                 "",
                 "",
-                f"{point.accuracy:g}",
-                f"{point.cosine_static:.4f}",
-                f"{point.cosine_static_least:.4f}",
+                f"{point.accuracy:g}" if point.accuracy else "one set",
                 f"{point.cosine_float:.4f}",
+                f"{point.cosine_float_least:.4f}",
+                f"{point.cosine_dense:.4f}",
                 f"{point.magnitudes:.1f}",
                 f"{point.bits:.2f}",
                 f"{point.sparsity:.1%}",

@@ -1,0 +1,548 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""Reverse-mode gradients of float networks in `nn`, and of their kernels in `spaq`.
+
+`Tape.record` runs a network and keeps what every operation read and gave. `Tape.backward` goes
+through the operations in reverse and multiplies gradients by their Jacobians (Griewank and
+Walther, "Evaluating Derivatives", 2008). What one kind of operation does is one entry of
+`PRODUCTS`. Roundings pass gradients straight through (Bengio, Léonard and Courville, 2013).
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from xdsl.dialects.builtin import ModuleOp
+from xdsl.dialects.func import FuncOp, ReturnOp
+from xdsl.interpreter import Interpreter
+from xdsl.ir import Block, Operation, SSAValue
+from xdsl.traits import SymbolTable
+
+from daqkf.dialects import nn, spaq
+from daqkf.dialects.interpreting import entry
+from daqkf.dialects.nn.base import integers_of
+from daqkf.dialects.nn.interpreter import NnFunctions, along, onnx_slice, tokens_of
+from daqkf.dialects.nn.ops import attends
+from daqkf.dialects.spaq.interpreter import (
+    SpaqFunctions,
+    attention_scores,
+    softmax,
+    split_sequences,
+)
+from daqkf.hw_targets.functions import FUNCTIONS
+
+Array = NDArray[Any]
+Values = Sequence[Array]
+Gradients = Sequence[Array | None]
+"""Of each operand; None of one that nothing flows to."""
+
+VectorJacobianProduct = Callable[[Any, Values, Array, Array], Gradients]
+"""The gradients of an operation's operands, from the operation, what it read, what it gave, and
+the gradient of that."""
+
+PRODUCTS: dict[type[Operation], VectorJacobianProduct] = {}
+"""How gradients go through each kind of operation."""
+
+
+class NoGradientError(Exception):
+    """A gradient meets an operation that `PRODUCTS` does not know."""
+
+
+def vector_jacobian_product(
+    *kinds: type[Operation],
+) -> Callable[[VectorJacobianProduct], VectorJacobianProduct]:
+    """Enter a function for kinds of operations into `PRODUCTS`."""
+
+    def enter(function: VectorJacobianProduct) -> VectorJacobianProduct:
+        PRODUCTS.update(dict.fromkeys(kinds, function))
+        return function
+
+    return enter
+
+
+@dataclass
+class KernelCall:
+    """A run of a kernel's function: which rows it got, and what it made of them."""
+
+    function: FuncOp
+    there: Any
+    """An index of the rows [T] of the caller's that the kernel got."""
+    lengths: Sequence[int]
+    """Tokens of each sequence, where the kernel has attention."""
+    values: dict[SSAValue, Array] = field(default_factory=dict[SSAValue, Array])
+
+    @property
+    def rows(self) -> Array:
+        """What the kernel read [T, K]."""
+        return self.values[self.function.body.block.args[0]]
+
+    @property
+    def results(self) -> Array:
+        """What it gave [T, N]."""
+        return self.values[_returned(self.function.body.block)[0]]
+
+
+@dataclass
+class Tape:
+    """A run of a network whose values were all kept."""
+
+    block: Block
+    values: dict[SSAValue, Array]
+    calls: dict[nn.LinearOp, KernelCall]
+
+    @classmethod
+    def record(cls, module: ModuleOp, inputs: Sequence[Array]) -> "Tape":
+        """Run the network of a module on its inputs, in order.
+
+        Raises:
+            InterpretationError: inputs that do not fit.
+        """
+        function = entry(module)
+        block = function.body.block
+        tape = cls(block, dict(zip(block.args, inputs, strict=True)), {})
+        host = Interpreter(module)
+        host.register_implementations(NnFunctions())
+        for op in block.ops:
+            if isinstance(op, ReturnOp):
+                continue
+            arguments = [tape.values[value] for value in op.operands]
+            if isinstance(op, nn.LinearOp):
+                results = (tape._called(module, op, arguments),)
+            else:
+                results = host.run_op(op, tuple(arguments))
+            tape.values.update(zip(op.results, results, strict=True))
+        return tape
+
+    def _called(self, module: ModuleOp, op: nn.LinearOp, arguments: Values) -> Array:
+        x, *mask = arguments
+        function = SymbolTable.lookup_symbol(op, op.callee)
+        assert isinstance(function, FuncOp)
+        there, lengths = np.s_[:], list[int]()
+        if attends(function):
+            there, lengths = tokens_of(x, *mask)
+        call = self.calls[op] = KernelCall(function, there, lengths)
+        block = function.body.block
+        call.values[block.args[0]] = x.reshape(-1, x.shape[-1])[there]
+        interpreter = Interpreter(module)
+        interpreter.register_implementations(SpaqFunctions(lengths))
+        with np.errstate(all="ignore"):
+            for inner in block.ops:
+                if not isinstance(inner, ReturnOp):
+                    read = tuple(call.values[value] for value in inner.operands)
+                    results = interpreter.run_op(inner, read)
+                    call.values.update(zip(inner.results, results, strict=True))
+        y = call.results
+        whole = np.zeros((int(np.prod(x.shape[:-1])), y.shape[1]), y.dtype)
+        whole[there] = y
+        return whole.reshape(*x.shape[:-1], y.shape[1])
+
+    @property
+    def outputs(self) -> list[Array]:
+        """What the network gave."""
+        return [self.values[value] for value in _returned(self.block)]
+
+    def backward(
+        self, seeds: Sequence[Array | None], visit: Callable[[spaq.MatmulOp, Array], None]
+    ) -> None:
+        """Take gradients of the outputs back to the products of all kernels.
+
+        Args:
+            seeds: a gradient for each output, or None.
+            visit: is told of each product of a kernel, and of the gradient [T, N] of its results.
+
+        Raises:
+            NoGradientError: an operation on the way has no entry in `PRODUCTS`.
+        """
+        found: dict[SSAValue, Array] = {}
+        for value, seed in zip(_returned(self.block), seeds, strict=True):
+            if seed is not None:
+                _add(found, value, seed)
+        wanted = _dependent(self.block.ops, lambda op: isinstance(op, nn.LinearOp))
+        for op in reversed(list(self.block.ops)):
+            if not op.results or op.results[0] not in found:
+                continue
+            gradient = found.pop(op.results[0])
+            if isinstance(op, nn.LinearOp):
+                back = self._through(op, gradient, visit, op.input in wanted)
+                gradients: Gradients = [back, *[None] * (len(op.operands) - 1)]
+            elif any(value in wanted for value in op.operands):
+                read = [self.values[value] for value in op.operands]
+                gradients = gradients_of(op, read, self.values[op.results[0]], gradient)
+            else:
+                continue
+            for value, own in zip(op.operands, gradients, strict=True):
+                if own is not None and value in wanted:
+                    _add(found, value, own)
+
+    def _through(
+        self,
+        op: nn.LinearOp,
+        gradient: Array,
+        visit: Callable[[spaq.MatmulOp, Array], None],
+        needed: bool,
+    ) -> Array | None:
+        """The gradient of what a kernel reads, if it is needed."""
+        call = self.calls[op]
+        block = call.function.body.block
+        (result,) = _returned(block)
+        found = {result: gradient.reshape(-1, gradient.shape[-1])[call.there]}
+        wanted = _dependent(block.ops, lambda op: isinstance(op, spaq.MatmulOp))
+        if needed:
+            wanted |= _dependent(block.ops, lambda _: False, block.args)
+        for inner in reversed(list(block.ops)):
+            if not inner.results or inner.results[0] not in found:
+                continue
+            own = found.pop(inner.results[0])
+            if isinstance(inner, spaq.MatmulOp):
+                visit(inner, own)
+            if not any(value in wanted for value in inner.operands):
+                continue
+            read = [call.values[value] for value in inner.operands]
+            result_of = call.values[inner.results[0]]
+            gradients = gradients_of(inner, read, result_of, own, call.lengths)
+            for value, part in zip(inner.operands, gradients, strict=True):
+                if part is not None and value in wanted:
+                    _add(found, value, part)
+        back = found.get(block.args[0])
+        if back is None:
+            return None
+        x = self.values[op.input]
+        whole = np.zeros((int(np.prod(x.shape[:-1])), x.shape[-1]), back.dtype)
+        whole[call.there] = back
+        return whole.reshape(x.shape)
+
+
+def _returned(block: Block) -> Sequence[SSAValue]:
+    last = block.last_op
+    assert isinstance(last, ReturnOp)
+    return last.arguments
+
+
+def _dependent(
+    ops: Iterable[Operation],
+    source: Callable[[Operation], bool],
+    values: Iterable[SSAValue] = (),
+) -> set[SSAValue]:
+    """The values that depend on what some operations give, or on some values."""
+    found = set(values)
+    for op in ops:
+        if source(op) or any(value in found for value in op.operands):
+            found.update(op.results)
+    return found
+
+
+def _add(found: dict[SSAValue, Array], value: SSAValue, gradient: Array) -> None:
+    found[value] = found[value] + gradient if value in found else gradient
+
+
+def gradients_of(
+    op: Operation, arguments: Values, result: Array, gradient: Array, lengths: Sequence[int] = ()
+) -> Gradients:
+    """The gradients of an operation's operands.
+
+    Args:
+        op: the operation.
+        arguments: what it read.
+        result: what it gave.
+        gradient: of that.
+        lengths: tokens of each sequence, of attention.
+
+    Raises:
+        NoGradientError: it has no entry in `PRODUCTS`.
+    """
+    with np.errstate(all="ignore"):
+        if isinstance(op, spaq.AttentionOp):
+            return _attention(op, arguments, gradient, lengths)
+        product = PRODUCTS.get(type(op))
+        if product is None:
+            raise NoGradientError(op.name)
+        return product(op, arguments, result, gradient)
+
+
+def _to_shape(gradient: Array, shape: tuple[int, ...]) -> Array:
+    """Sum over what was broadcast."""
+    gradient = gradient.sum(axis=tuple(range(gradient.ndim - len(shape))))
+    stretched = tuple(i for i, extent in enumerate(shape) if extent != gradient.shape[i])
+    return gradient.sum(axis=stretched, keepdims=True) if stretched else gradient
+
+
+_ROOT_TWO_PI = float(np.sqrt(2 * np.pi))
+
+
+def _density(x: Array) -> Array:
+    return np.exp(-x * x / 2) / x.dtype.type(_ROOT_TWO_PI)
+
+
+def _sigmoid(x: Array) -> Array:
+    from scipy.special import expit
+
+    return expit(x)
+
+
+def _gelu_slope(x: Array) -> Array:
+    from scipy.special import ndtr
+
+    return ndtr(x) + x * _density(x)
+
+
+def _gelu_tanh_slope(x: Array) -> Array:
+    factor, cubic = x.dtype.type(np.sqrt(2 / np.pi)), x.dtype.type(0.044715)
+    inner = np.tanh(factor * (x + cubic * x**3))
+    return (1 + inner + x * (1 - inner**2) * factor * (1 + 3 * cubic * x * x)) / 2
+
+
+def _silu_slope(x: Array) -> Array:
+    gate = _sigmoid(x)
+    return gate * (1 + x * (1 - gate))
+
+
+SLOPES: dict[str, Callable[[Array], Array]] = {
+    "relu": lambda x: (x > 0).astype(x.dtype),
+    "gelu": _gelu_slope,
+    "gelu_tanh": _gelu_tanh_slope,
+    "silu": _silu_slope,
+    "sigmoid": lambda x: _sigmoid(x) * (1 - _sigmoid(x)),
+    "tanh": lambda x: 1 - np.tanh(x) ** 2,
+}
+"""Derivatives of `daqkf.hw_targets.functions.FUNCTIONS`."""
+
+_UNARY: dict[str, Callable[[Array, Array], Array]] = {
+    "abs": lambda x, y: np.sign(x),
+    "erf": lambda x, y: 2 / np.sqrt(np.pi) * np.exp(-x * x),
+    "exp": lambda x, y: y,
+    "log": lambda x, y: 1 / x,
+    "neg": lambda x, y: -np.ones_like(x),
+    "reciprocal": lambda x, y: -y * y,
+    "sqrt": lambda x, y: 1 / (2 * y),
+    **{name: (lambda x, y, name=name: SLOPES[name](x)) for name in FUNCTIONS},
+}
+
+_BINARY: dict[str, Callable[[Array, Array, Array], tuple[Any, Any]]] = {
+    "add": lambda a, b, y: (1, 1),
+    "sub": lambda a, b, y: (1, -1),
+    "mul": lambda a, b, y: (b, a),
+    "div": lambda a, b, y: (1 / b, -y / b),
+    "max": lambda a, b, y: (a >= b, a < b),
+    "min": lambda a, b, y: (a <= b, a > b),
+    "pow": lambda a, b, y: (b * a ** (b - 1), np.where(a > 0, y * np.log(np.abs(a)), 0)),
+}
+
+
+@vector_jacobian_product(nn.ElementwiseOp)
+def _elementwise(op: nn.ElementwiseOp, args: Values, y: Array, gradient: Array) -> Gradients:
+    kind = op.kind.data
+    if kind in _UNARY:
+        factors: tuple[Any, ...] = (_UNARY[kind](args[0], y),)
+    elif kind in _BINARY:
+        factors = _BINARY[kind](args[0], args[1], y)
+    elif kind == "where":
+        factors = (None, args[0], ~args[0])
+    else:  # comparisons and logic
+        return [None] * len(args)
+    return [
+        None
+        if factor is None or arg.dtype.kind != "f"
+        else _to_shape((gradient * factor).astype(gradient.dtype, copy=False), arg.shape)
+        for factor, arg in zip(factors, args, strict=True)
+    ]
+
+
+@vector_jacobian_product(nn.CastOp)
+def _cast(op: nn.CastOp, args: Values, y: Array, gradient: Array) -> Gradients:
+    (x,) = args
+    return [gradient.astype(x.dtype) if x.dtype.kind == "f" else None]
+
+
+@vector_jacobian_product(nn.MatmulOp, nn.ProductOp)
+def _matmul(op: nn.MatmulOp | nn.ProductOp, args: Values, y: Array, gradient: Array) -> Gradients:
+    left, right = args
+    if left.ndim == 1 or right.ndim == 1:
+        a = left[np.newaxis] if left.ndim == 1 else left
+        b = right[:, np.newaxis] if right.ndim == 1 else right
+        wide = gradient[..., np.newaxis] if right.ndim == 1 else gradient
+        wide = wide[..., np.newaxis, :] if left.ndim == 1 else wide
+        back = _matmul(op, (a, b), y, wide)
+        return [
+            None if part is None else part.reshape(arg.shape)
+            for part, arg in zip(back, args, strict=True)
+        ]
+    of_left = gradient @ right.swapaxes(-1, -2)
+    of_right = left.swapaxes(-1, -2) @ gradient
+    return [_to_shape(of_left, left.shape), _to_shape(of_right, right.shape)]
+
+
+def _of_norm(x: Array, gamma: Array, epsilon: float, gradient: Array) -> tuple[Array, Array]:
+    """The gradient of what is normalised along the last axis, and the normalised values."""
+    centred = x - x.mean(axis=-1, keepdims=True)
+    variance = np.square(centred).mean(axis=-1, keepdims=True)
+    inverse = 1 / np.sqrt(variance + x.dtype.type(epsilon))
+    unit, scaled = centred * inverse, gradient * gamma
+    along = (scaled * unit).mean(axis=-1, keepdims=True)
+    return inverse * (scaled - scaled.mean(axis=-1, keepdims=True) - unit * along), unit
+
+
+@vector_jacobian_product(nn.LayerNormOp, spaq.LayerNormOp)
+def _layer_norm(
+    op: nn.LayerNormOp | spaq.LayerNormOp, args: Values, y: Array, gradient: Array
+) -> Gradients:
+    x, gamma, beta = args
+    of_x, unit = _of_norm(x, gamma, op.epsilon.value.data, gradient)
+    return [of_x, _to_shape(gradient * unit, gamma.shape), _to_shape(gradient, beta.shape)]
+
+
+@vector_jacobian_product(nn.SoftmaxOp)
+def _softmax(op: nn.SoftmaxOp, args: Values, y: Array, gradient: Array) -> Gradients:
+    return [_of_softmax(y, gradient, op.axis.value.data)]
+
+
+def _of_softmax(shares: Array, gradient: Array, axis: int = -1) -> Array:
+    return shares * (gradient - (gradient * shares).sum(axis=axis, keepdims=True))
+
+
+@vector_jacobian_product(nn.ReduceOp)
+def _reduce(op: nn.ReduceOp, args: Values, y: Array, gradient: Array) -> Gradients:
+    (x,) = args
+    axes = tuple(axis % x.ndim for axis in integers_of(op.axes)) or tuple(range(x.ndim))
+    if op.keep is None:
+        y, gradient = (np.expand_dims(value, axes) for value in (y, gradient))
+    kind = op.kind.data
+    if kind in ("max", "min"):
+        chosen = x == y
+        factor = chosen / chosen.sum(axis=axes, keepdims=True)
+    elif kind == "prod":
+        factor = y / x
+    else:
+        count = np.prod([x.shape[axis] for axis in axes])
+        factor = np.full(x.shape, 1 / count if kind == "mean" else 1.0, x.dtype)
+    return [(gradient * factor).astype(x.dtype, copy=False)]
+
+
+@vector_jacobian_product(nn.ReshapeOp, nn.SqueezeOp, nn.UnsqueezeOp)
+def _reshape(op: Operation, args: Values, y: Array, gradient: Array) -> Gradients:
+    return [gradient.reshape(args[0].shape), *[None] * (len(args) - 1)]
+
+
+@vector_jacobian_product(nn.ExpandOp)
+def _expand(op: nn.ExpandOp, args: Values, y: Array, gradient: Array) -> Gradients:
+    return [_to_shape(gradient, args[0].shape), None]
+
+
+@vector_jacobian_product(nn.TransposeOp)
+def _transpose(op: nn.TransposeOp, args: Values, y: Array, gradient: Array) -> Gradients:
+    return [gradient.transpose(np.argsort(integers_of(op.axes)))]
+
+
+@vector_jacobian_product(nn.GatherOp)
+def _gather(op: nn.GatherOp, args: Values, y: Array, gradient: Array) -> Gradients:
+    x, indices = args
+    axis = op.axis.value.data % x.ndim
+    back = np.zeros_like(x)
+    moved = np.moveaxis(back, axis, 0)
+    parts = np.moveaxis(gradient, range(axis, axis + indices.ndim), range(indices.ndim))
+    np.add.at(moved, indices, parts)
+    return [back, None]
+
+
+@vector_jacobian_product(nn.ConcatOp, spaq.ConcatOp)
+def _concat(op: nn.ConcatOp | spaq.ConcatOp, args: Values, y: Array, gradient: Array) -> Gradients:
+    axis = op.axis.value.data if isinstance(op, nn.ConcatOp) else 1
+    return np.split(gradient, np.cumsum([x.shape[axis] for x in args])[:-1], axis)
+
+
+@vector_jacobian_product(nn.SliceOp)
+def _slice(op: nn.SliceOp, args: Values, y: Array, gradient: Array) -> Gradients:
+    x, starts, ends = args
+    places = [slice(None)] * x.ndim
+    bounds = zip(integers_of(op.axes), starts, ends, integers_of(op.steps), strict=True)
+    for axis, start, end, step in bounds:
+        places[axis] = onnx_slice(x.shape[axis], int(start), int(end), step)
+    back = np.zeros_like(x)
+    back[tuple(places)] = gradient
+    return [back, None, None]
+
+
+@vector_jacobian_product(nn.ShapeOp, nn.ConstantOp)
+def _constant(op: Operation, args: Values, y: Array, gradient: Array) -> Gradients:
+    return [None] * len(args)
+
+
+@vector_jacobian_product(nn.QuantizeOp)
+def _quantize(op: nn.QuantizeOp, args: Values, y: Array, gradient: Array) -> Gradients:
+    return [(gradient / along(args[1], args[0], op.axis.value.data)), None, None]
+
+
+@vector_jacobian_product(nn.DequantizeOp)
+def _dequantize(op: nn.DequantizeOp, args: Values, y: Array, gradient: Array) -> Gradients:
+    return [gradient * along(args[1], args[0], op.axis.value.data), None, None]
+
+
+@vector_jacobian_product(spaq.MatmulOp)
+def _kernel_matmul(op: spaq.MatmulOp, args: Values, y: Array, gradient: Array) -> Gradients:
+    # Products of constant weights: their gradient is not asked for.
+    return [gradient @ args[1].T, None]
+
+
+@vector_jacobian_product(spaq.AddOp)
+def _add_bias(op: spaq.AddOp, args: Values, y: Array, gradient: Array) -> Gradients:
+    return [gradient, None]
+
+
+@vector_jacobian_product(spaq.CalibratedOp)
+def _calibrated(op: spaq.CalibratedOp, args: Values, y: Array, gradient: Array) -> Gradients:
+    return [gradient]
+
+
+@vector_jacobian_product(spaq.ActivationOp)
+def _activation(op: spaq.ActivationOp, args: Values, y: Array, gradient: Array) -> Gradients:
+    return [gradient * SLOPES[op.function.data](args[0])]
+
+
+@vector_jacobian_product(spaq.ResidualOp)
+def _residual(op: spaq.ResidualOp, args: Values, y: Array, gradient: Array) -> Gradients:
+    return [gradient, gradient]
+
+
+@vector_jacobian_product(spaq.GateOp)
+def _gate(op: spaq.GateOp, args: Values, y: Array, gradient: Array) -> Gradients:
+    (x,) = args
+    gates, values = x[:, 0::2], x[:, 1::2]
+    name = op.function.data
+    back = np.empty_like(x)
+    back[:, 0::2] = gradient * values * SLOPES[name](gates)
+    back[:, 1::2] = gradient * FUNCTIONS[name](gates)
+    return [back]
+
+
+@vector_jacobian_product(spaq.ColumnsOp)
+def _columns(op: spaq.ColumnsOp, args: Values, y: Array, gradient: Array) -> Gradients:
+    first = op.first.value.data
+    back = np.zeros_like(args[0])
+    back[:, first : first + gradient.shape[1]] = gradient
+    return [back]
+
+
+@vector_jacobian_product(spaq.GatherOp)
+def _gather_columns(op: spaq.GatherOp, args: Values, y: Array, gradient: Array) -> Gradients:
+    back = np.zeros_like(args[0])
+    np.add.at(back, (np.s_[:], op.array()), gradient)
+    return [back]
+
+
+def _attention(
+    op: spaq.AttentionOp, args: Values, gradient: Array, lengths: Sequence[int]
+) -> Gradients:
+    """`softmax(q·kᵀ·scale)·v` of each sequence by itself."""
+    heads, scale = op.heads.value.data, np.float32(op.scale.value.data)
+    parts: list[list[Array]] = [[], [], []]
+    split = (split_sequences(value, lengths) for value in (*args, gradient))
+    for queries, keys, values, own in zip(*split, strict=True):
+        q, k, v, g = (np.stack(np.split(x, heads, axis=1)) for x in (queries, keys, values, own))
+        shares = softmax(attention_scores(op, queries, keys))
+        of_scores = _of_softmax(shares, g @ v.swapaxes(1, 2)) * scale
+        back = of_scores @ k, of_scores.swapaxes(1, 2) @ q, shares.swapaxes(1, 2) @ g
+        for part, found in zip(parts, back, strict=True):
+            part.append(np.concatenate(list(found), axis=1))
+    return [np.concatenate(part) for part in parts]

@@ -1,0 +1,304 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""What a network's compilation needs to know of its float network, from one run of it.
+
+The run keeps what each kernel reads, and goes back through the network to find how much an error
+in each output of each product matters to what is measured.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from xdsl.dialects.builtin import DYNAMIC_INDEX, ModuleOp, TensorType
+from xdsl.dialects.func import FuncOp, ReturnOp
+from xdsl.interpreter import Interpreter
+from xdsl.interpreters.func import FuncFunctions
+from xdsl.ir import SSAValue
+from xdsl.traits import SymbolTable
+
+from daqkf.dialects.interpreting import call, entry
+from daqkf.dialects.nn import LinearOp
+from daqkf.dialects.nn.interpreter import NnFunctions
+from daqkf.dialects.spaq import MatmulOp
+from daqkf.dialects.spaq.interpreter import SpaqFunctions
+from daqkf.passes.nn_product import in_order, output_names
+from daqkf.passes.quantize.accuracy import AllOutputs, DifferentiableMeasure, Loss, Measure
+from daqkf.passes.quantize.gradients import NoGradientError, Tape
+
+Array = NDArray[Any]
+Batch = Mapping[str, Array]
+"""A network's inputs by name."""
+
+_ELEMENTS = 1024
+"""Tokens or rows of a batch, about: what is kept of a run grows with them."""
+
+_STEP = 1e-3
+"""Of finite differences, as a share of the outputs' root mean square."""
+
+
+def batches(module: ModuleOp, inputs: Batch) -> list[dict[str, Array]]:
+    """A network's inputs as batches of about `_ELEMENTS` tokens, where samples do not meet.
+
+    Samples are along the first axis of every input. Whether one's outputs depend on another's is
+    tried out on the first three.
+
+    Raises:
+        ValueError, InterpretationError: inputs that do not fit.
+    """
+    function = entry(module)
+    arrays = dict(zip(inputs, (np.asarray(value) for value in inputs.values()), strict=True))
+    in_order(function, arrays)
+    counts = {len(array) if array.ndim else 0 for array in arrays.values()}
+    (count,) = counts if len(counts) == 1 else (0,)
+    kinds = [argument.type for argument in function.body.block.args]
+    open_ended = all(
+        isinstance(kind, TensorType) and kind.get_shape()[:1] == (DYNAMIC_INDEX,) for kind in kinds
+    )
+    if count < 2 or not open_ended or not _independent(module, arrays, min(count, 3)):
+        return [arrays]
+    first = next(iter(arrays.values()))
+    inner = first.shape[1:] if first.dtype.kind in "iub" else first.shape[1:-1]
+    size = max(1, _ELEMENTS // max(int(np.prod(inner)), 1))
+    return [
+        {name: array[low : low + size] for name, array in arrays.items()}
+        for low in range(0, count, size)
+    ]
+
+
+def _independent(module: ModuleOp, arrays: Batch, count: int) -> bool:
+    whole = outputs_of(module, {name: array[:count] for name, array in arrays.items()})
+    for sample in range(count):
+        alone = outputs_of(
+            module, {name: array[sample : sample + 1] for name, array in arrays.items()}
+        )
+        for name, value in whole.items():
+            if value.ndim == 0 or len(value) != count or alone[name].shape[1:] != value.shape[1:]:
+                return False
+            if not np.allclose(value[sample], alone[name][0], rtol=1e-3, atol=1e-4):
+                return False
+    return True
+
+
+def outputs_of(module: ModuleOp, inputs: Batch) -> dict[str, Array]:
+    """The outputs of a network by name."""
+    function = entry(module)
+    return dict(
+        zip(output_names(function), call(module, function, in_order(function, inputs)), strict=True)
+    )
+
+
+def vectors_of(module: ModuleOp, inputs: Sequence[Batch], measure: Measure) -> list[Array]:
+    """What a measure makes of a network's outputs for each batch."""
+    return [measure(outputs_of(module, batch), batch) for batch in inputs]
+
+
+@dataclass
+class Statistics:
+    """What one run of the float network says of its kernels."""
+
+    sensitivity: dict[MatmulOp, NDArray[np.float64]]
+    """Of each product what an error of variance 1 in each output [N] of all tokens loses."""
+    curvature: dict[MatmulOp, NDArray[np.float64]] = field(
+        default_factory=dict[MatmulOp, NDArray[np.float64]]
+    )
+    """Of each product the same of pairs of outputs [N, N], up to a factor; where rows are kept."""
+    rows: dict[SSAValue, list[Array]] = field(default_factory=dict[SSAValue, list[Array]])
+    """Of each value that kernels read, what was kept of each batch [T, K]."""
+    places: dict[SSAValue, list[Array]] = field(default_factory=dict[SSAValue, list[Array]])
+    """Which rows that was."""
+    weights: dict[SSAValue, list[Array]] = field(default_factory=dict[SSAValue, list[Array]])
+    """How much each of those rows matters [T]."""
+
+
+def observe(
+    module: ModuleOp,
+    inputs: Sequence[Batch],
+    measure: Measure,
+    loss: Loss,
+    *,
+    rows: int = 0,
+    seed: int = 0,
+    progress: Callable[[str], None] = lambda stage: None,
+) -> Statistics:
+    """Run the float network once over all batches, forwards and backwards.
+
+    Args:
+        module: the network, its kernels over f32.
+        inputs: batches of its inputs by name.
+        measure: what counts of its outputs; see `daqkf.passes.quantize.accuracy`.
+        loss: of what is measured.
+        rows: how many rows of what kernels read are kept, about. Those that nothing that is
+            measured depends on, padding say, are left out.
+        seed: of the random directions.
+        progress: told of each batch.
+
+    Raises:
+        InterpretationError: inputs that do not fit.
+    """
+    rng = np.random.default_rng(seed)
+    function = entry(module)
+    names = output_names(function)
+    found = Statistics({})
+    samples = 0
+    every = sum(_length(batch) for batch in inputs)
+    seeds = measure if isinstance(measure, DifferentiableMeasure) else AllOutputs()
+    for number, batch in enumerate(inputs):
+        progress(f"batch {number + 1} of {len(inputs)}")
+        tape = Tape.record(module, in_order(function, batch))
+        outputs = dict(zip(names, tape.outputs, strict=True))
+        vectors = seeds(outputs, batch)
+        gradients = seeds.vjp(outputs, batch, loss.direction(vectors, rng))
+        samples += len(vectors)
+        seen = _Squares(tape, pairs=rows > 0)
+        try:
+            tape.backward([gradients.get(name) for name in names], seen.visit)
+            squares = seen.squares
+            for op, moment in seen.moments.items():
+                found.curvature[op] = found.curvature.get(op, 0.0) + moment
+        except NoGradientError:
+            squares = _differences(module, batch, tape, seeds, loss, rng)
+        for op, square in squares.items():
+            found.sensitivity[op] = found.sensitivity.get(op, 0.0) + square.astype(np.float64)
+        if rows:
+            for kernel in _calls(tape):
+                if (value := kernel.op.input) in found.rows and len(found.rows[value]) > number:
+                    continue
+                x = kernel.rows
+                weight = seen.matters.get(value, np.ones(len(x), np.float32))
+                place = np.flatnonzero(weight)
+                place = place[:: max(1, -(-len(place) * every // (_length(batch) * rows)))]
+                found.places.setdefault(value, []).append(place)
+                found.rows.setdefault(value, []).append(x[place])
+                found.weights.setdefault(value, []).append(weight[place])
+    for op in found.sensitivity:
+        found.sensitivity[op] *= loss.factor / max(samples, 1)
+    return found
+
+
+class _Squares:
+    """Sums of squared gradients, of each product's outputs and of the rows that they are of."""
+
+    def __init__(self, tape: Tape, *, pairs: bool):
+        self.pairs = pairs
+        self.squares: dict[MatmulOp, NDArray[np.float64]] = {}
+        self.moments: dict[MatmulOp, NDArray[np.float64]] = {}
+        self.matters: dict[SSAValue, Array] = {}
+        self._reads = {
+            inner: op.input for op, kernel in tape.calls.items() for inner in kernel.function.walk()
+        }
+
+    def visit(self, op: MatmulOp, gradient: Array) -> None:
+        """Add the gradient [T, N] of a product."""
+        squares = np.einsum("tn,tn->n", gradient, gradient)
+        self.squares[op] = self.squares.get(op, 0.0) + squares
+        if self.pairs:
+            self.moments[op] = self.moments.get(op, 0.0) + gradient.T @ gradient
+        value = self._reads[op]
+        rows = np.einsum("tn,tn->t", gradient, gradient)
+        self.matters[value] = self.matters.get(value, 0.0) + rows
+
+
+def _length(batch: Batch) -> int:
+    first = next(iter(batch.values()), np.empty(1))
+    return len(first) if np.ndim(first) else 1
+
+
+@dataclass(frozen=True)
+class _Called:
+    op: LinearOp
+    function: FuncOp
+    rows: Array
+
+
+def _calls(tape: Tape) -> Iterator[_Called]:
+    for op, kernel in tape.calls.items():
+        yield _Called(op, kernel.function, kernel.rows)
+
+
+def _differences(
+    module: ModuleOp,
+    batch: Batch,
+    tape: Tape,
+    measure: DifferentiableMeasure,
+    loss: Loss,
+    rng: np.random.Generator,
+) -> dict[MatmulOp, NDArray[np.float64]]:
+    """Squared gradients of kernels' results by finite differences, where an operation has none.
+
+    A run for each kernel, with random errors in all its results at once, says how much they matter
+    together; all channels get the same share.
+    """
+    function = entry(module)
+    names = output_names(function)
+    before = measure(dict(zip(names, tape.outputs, strict=True)), batch)
+    found: dict[MatmulOp, NDArray[np.float64]] = {}
+    for called in _calls(tape):
+        ((product, channels),) = [
+            (op, int(op.result.type.get_shape()[-1]))  # pyright: ignore
+            for op in called.function.walk()
+            if isinstance(op, MatmulOp)
+        ][-1:]
+        size = _STEP * float(np.sqrt(np.mean(np.square(tape.values[called.op.result])))) or _STEP
+
+        def disturbed(
+            kernel: FuncOp,
+            x: Array,
+            lengths: Sequence[int],
+            own: FuncOp = called.function,
+            size: float = size,
+        ) -> Array:
+            (y,) = call(module, kernel, (x,), sequences=lengths)
+            noise = size * rng.standard_normal(y.shape, np.float32)
+            return y + noise if kernel is own else y
+
+        results = call(module, function, in_order(function, batch), host=NnFunctions(disturbed))
+        after = measure(dict(zip(names, results, strict=True)), batch)
+        lost = loss.of(after, before) * len(before) / (size**2 * loss.factor)
+        found[product] = np.full(channels, max(lost, 0.0) / channels)
+    return found
+
+
+def sweep(
+    module: ModuleOp,
+    inputs: Sequence[Batch],
+    visit: Callable[[LinearOp, FuncOp, list[Array]], None],
+) -> list[dict[str, Array]]:
+    """Run all batches together, operation by operation; returns the outputs of each.
+
+    `visit` sees each kernel before it runs, and the rows [T, K] that it is to read of each batch.
+    It may change the kernel: so the next one sees what those before it have become.
+
+    Raises:
+        InterpretationError: inputs that do not fit.
+    """
+    function = entry(module)
+    block = function.body.block
+    runs = [dict(zip(block.args, in_order(function, batch), strict=True)) for batch in inputs]
+    last: dict[SSAValue, Any] = {value: op for op in block.ops for value in op.operands}
+    interpreter = Interpreter(module)
+    for functions in (NnFunctions(), SpaqFunctions(), FuncFunctions()):
+        interpreter.register_implementations(functions)
+    results: list[dict[str, Array]] = []
+    for op in block.ops:
+        if isinstance(op, ReturnOp):
+            names = output_names(function)
+            results = [
+                dict(zip(names, (run[value] for value in op.arguments), strict=True))
+                for run in runs
+            ]
+            continue
+        if isinstance(op, LinearOp):
+            kernel = SymbolTable.lookup_symbol(op, op.callee)
+            assert isinstance(kernel, FuncOp)
+            visit(op, kernel, [run[op.input].reshape(-1, run[op.input].shape[-1]) for run in runs])
+        for run in runs:
+            made = interpreter.run_op(op, tuple(run[value] for value in op.operands))
+            run.update(zip(op.results, made, strict=True))
+            for value in op.operands:
+                if last[value] is op:
+                    run.pop(value, None)
+    return results

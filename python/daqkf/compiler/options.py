@@ -1,0 +1,213 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""The options of a compilation: one definition for Python, the command lines and pipelines."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Self
+
+from numpy.typing import NDArray
+
+from daqkf.dialects.spaq import LevelSet
+from daqkf.passes.encode.cost_model import Elements
+from daqkf.passes.quantize.accuracy import Accuracy, Loss, Measure
+from daqkf.passes.quantize.calibration import SPLIT
+from daqkf.passes.quantize.dispatch import BUDGET
+from daqkf.support.errors import DaqkfError
+
+Levels = LevelSet | str | int
+
+_LEVELS = re.compile(r"(uniform|codebook|ternary|binary)(?:-(\d+))?(?:-(\d+))?")
+_MAGNITUDES = {"uniform": 15, "codebook": 15}
+"""Of a kind of level set that is named without a count: 31 levels, 5 bits."""
+
+HOST_CYCLES = 4.0
+"""The array's cycles in which the host gates, or adds and normalises, one value."""
+
+ATTENTION_LEVELS = 31
+"""The largest level of attention's keys and values."""
+
+
+def level_set(levels: Levels) -> LevelSet:
+    """A level set from its short form: `int8`, `uniform-15`, `codebook-15-31`, `ternary`, `binary`.
+
+    The first number counts the magnitudes of a channel (by default 15, which is 5 bits), the
+    second is the largest level of a codebook (by default 2·magnitudes + 1). A plain integer
+    means `uniform`.
+
+    Raises:
+        DaqkfError: there is no such level set.
+    """
+    if isinstance(levels, LevelSet):
+        return levels
+    text = {"int8": "uniform-127"}.get(str(levels), str(levels))
+    match = _LEVELS.fullmatch(f"uniform-{text}" if text.isdigit() else text)
+    if match is None:
+        raise DaqkfError(
+            f"unknown level set '{levels}' (for example: int8, uniform-15, codebook-15-31, ternary)"
+        )
+    try:
+        magnitudes = int(match[2]) if match[2] else _MAGNITUDES.get(match[1])
+        return LevelSet.of(match[1], magnitudes, int(match[3]) if match[3] else None)
+    except ValueError as error:
+        raise DaqkfError(str(error)) from None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What layers and networks have in common.
+
+    Args:
+        split: how many more int8 columns the array may get for features of large range, as a
+            share of them, for inputs and for results behind relu, gelu or silu. 0 means none.
+        accuracy: choose levels, in place of `levels`, for groups of channels at the fewest
+            cycles such that the outputs keep this accuracy: a cosine like 0.99, or an SQNR like
+            "25dB". Needs calibration data.
+        cycles: choose them at the best accuracy such that a tile of tokens takes at most so many
+            cycles. Needs calibration data.
+        second_order: prune and round such that errors make up for each other in the outputs on
+            the calibration data. By default where that has enough tokens for each feature.
+        family: the kind of elements, in place of the target's: one of
+            `daqkf.hw_targets.families.FAMILIES`, several that take turns ("running_sum,multiply",
+            or a list), or `auto`, which picks one by predicted cycles times area.
+        fabric: xcup or xcup-dsp, for whose elements `auto` goes by its areas (by default xcup),
+            and on which elements multiply as suits it (by default as the target says).
+        index_bits: bits of an item's row in a stream word, in place of the target's: 0 for whole
+            addresses, or `auto`, which picks those of the least block RAM at 5 % more cycles or
+            less.
+    """
+
+    split: float = SPLIT
+    accuracy: float | str | None = None
+    cycles: int | None = None
+    second_order: bool | None = None
+    family: str | Sequence[str] | None = None
+    fabric: str | None = None
+    index_bits: int | str | None = None
+
+    @classmethod
+    def of(cls, named: Mapping[str, Any], what: str) -> Self:
+        """The options with these names and values.
+
+        Args:
+            named: by name.
+            what: "layers" or "networks", for the message.
+
+        Raises:
+            DaqkfError: a name that is no option of these.
+        """
+        known = {entry.name for entry in fields(cls)}
+        if surplus := sorted(set(named) - known):
+            others = {
+                entry.name for kind in (LayerOptions, NetworkOptions) for entry in fields(kind)
+            }
+            if surplus[0] in others:
+                other = "single layers" if what == "networks" else "networks"
+                own = "a network's file" if what == "networks" else "single layers"
+                raise DaqkfError(f"{surplus[0]} is for {other}, not for {own}")
+            raise DaqkfError(f"unknown option '{surplus[0]}' (known: {', '.join(sorted(known))})")
+        return cls(**named)
+
+    @property
+    def elements(self) -> Elements:
+        """The elements that the array is to have in place of its target's."""
+        return Elements.of(self.family, self.fabric, self.index_bits)
+
+    @property
+    def choosing(self) -> bool:
+        """Whether levels are chosen for an accuracy or for cycles.
+
+        Raises:
+            DaqkfError: for both.
+        """
+        if self.accuracy is not None and self.cycles is not None:
+            raise DaqkfError("give accuracy or cycles, not both")
+        return self.accuracy is not None or self.cycles is not None
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkOptions(Options):
+    """How a network is compiled.
+
+    Args:
+        sparsity: the share of zeros that all kernels together are pruned to first.
+        levels: the level set of all weights; see `level_set`.
+        target: a target's name, or a .toml file.
+        fuse: merge kernels of the same activations, chain those that follow one another, and
+            gate and normalise on the array where that pays.
+        host_cycles: the array's cycles in which the host gates, or adds and normalises, one value.
+        products: compute attention on the array, too: with its softmax where the target has a unit
+            for that and it pays, else its products; and other products of activations.
+        attention_levels: the largest level of attention's keys and values; 31 keep the cosine of
+            MiniLM's embeddings at .998, 127 at .9996, for more words of streams.
+        max_tokens: the longest sequence that attention and products are made for; by default 128,
+            and where the whole attention is the array's, the longest one of the calibration.
+        measure: what accuracy is of: a function of the outputs by name and the inputs by name that
+            gives a vector for each sample, [B, F]; by default all outputs. See
+            `daqkf.passes.quantize.accuracy`; if it has a `vjp`, sensitivities are of it.
+    """
+
+    sparsity: float | None = None
+    levels: Levels = "int8"
+    target: str = "generic"
+    fuse: bool = True
+    host_cycles: float = HOST_CYCLES
+    products: bool = False
+    attention_levels: int = ATTENTION_LEVELS
+    max_tokens: int | None = None
+    measure: Measure | None = None
+
+    @property
+    def loss(self) -> Loss:
+        """By which accuracy is measured: that of cosines, unless an SQNR is asked for."""
+        return Loss() if self.accuracy is None else Accuracy.parse(self.accuracy).loss
+
+    def check(self) -> None:
+        """Refuse options that do not go together, before any work.
+
+        Raises:
+            DaqkfError, ValueError: naming the option.
+        """
+        if isinstance(self.sparsity, Sequence):
+            raise DaqkfError("several sparsities make variants, which only a single layer has")
+        if self.sparsity is not None and not 0 <= self.sparsity < 1:
+            raise DaqkfError(f"sparsity must be 0 <= sparsity < 1, not {self.sparsity:g}")
+        if not isinstance(self.levels, Levels):
+            raise DaqkfError("several level sets make variants, which only a single layer has")
+        level_set(self.levels)
+        if self.choosing and self.accuracy is not None:
+            Accuracy.parse(self.accuracy)
+        if self.cycles is not None and self.cycles < 1:
+            raise DaqkfError(f"cycles must be at least 1, not {self.cycles}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerOptions(Options):
+    """How a layer `act(x·W + b)` is compiled.
+
+    Args:
+        bias: [N], in the units of x·W.
+        activation: relu, gelu, gelu_tanh, silu, sigmoid or tanh.
+        sparsity: prune to this share of zeros first.
+        levels: the level set; see `level_set`. `auto-25dB` looks one up in the table of profiled
+            weights that keeps this SQNR of the weights at the fewest cycles. Several level sets,
+            or several sparsities, make as many variants of the layer, among which the array
+            picks for each tile of tokens by the zeros of its activations.
+        error_budget: the RMS error, in int8 steps of the output, that variants may have in
+            the tiles that take them, by the calibration; the fastest that keeps it is taken.
+        calibration: float activations [T, K] like those to come, which set the ranges of
+            int8. Without them, 256 tokens drawn from a standard normal distribution.
+        target: a target's name, a .toml file, or a Design whose array is to be used as it is.
+        on_stage: sees the IR after each pass.
+    """
+
+    bias: Any = None
+    activation: str | None = None
+    sparsity: float | Sequence[float] | None = None
+    levels: Levels | Sequence[Levels] = "int8"
+    error_budget: float = BUDGET
+    calibration: NDArray[Any] | None = None
+    target: Any = "generic"
+    on_stage: Any = None
