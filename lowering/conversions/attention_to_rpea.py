@@ -43,7 +43,6 @@ def lower_attend(
         place: int,
     ) -> ProgramOp:
         """A kernel of so many activations, of outputs that are shared out to PEs."""
-        multiplier, shift = factors[kind]
         streams = [operands.stream(rows(share), config) for share in shares]
         packed = [pack(stream, "running_sum", config, None) for stream in streams]
         bias = np.zeros(sum(map(len, shares)), np.int64)
@@ -59,12 +58,11 @@ def lower_attend(
             outputs=from_array(np.concatenate(shares), i32),
             counts=from_array(np.array(list(map(len, shares))), i32),
             bias=from_array(wrap(bias, config.sum_width), i32),
-            multiplier=from_array(multiplier, i32),
-            shift=from_array(shift, i32),
+            multiplier=from_array(factors[kind].multipliers, i32),
+            shift=from_array(factors[kind].shifts, i32),
             table=from_array(IDENTITY, i8),
         )
 
-    multiplier, shift = factors["shares"]
     return [
         program(
             "scores",
@@ -79,8 +77,8 @@ def lower_attend(
             keys=IntegerAttr(keys, i64),
             table=attend.table,
             offset=from_array(np.full(need.scores, ACTIVATION_MAX), i32),
-            multiplier=from_array(multiplier, i32),
-            shift=from_array(shift, i32),
+            multiplier=from_array(factors["shares"].multipliers, i32),
+            shift=from_array(factors["shares"].shifts, i32),
         ),
         program(
             "results",
