@@ -12,7 +12,7 @@ from xdsl.irdl import irdl_op_definition
 from xdsl.utils.exceptions import VerifyException
 
 from daqkf.dialects.dfke.ops import KernelOp
-from daqkf.dialects.dfke.region import RegionOperation, YieldOp
+from daqkf.dialects.dfke.region import RegionOperation, YieldOp, first_of
 from daqkf.dialects.spaq import (
     ActivationOp,
     AddOp,
@@ -53,13 +53,22 @@ class RowOperation(RegionOperation):
         self.verify_region()
         if [value.type for value in self.yielded()] != [self.result.type]:
             raise VerifyException(f"the body ends with a dfke.yield of the result of {self.name}")
-        self.parts()
+        self._verify_body()
 
     def parts(self) -> RowBody:
-        """The stages of the body.
+        """The stages of the body, of an operation that verifies."""
+        block = self.body.block
+        add = first_of(block, AddOp)
+        first, requantize = first_of(block, self.FIRST), first_of(block, RequantizeOp)
+        assert first is not None and requantize is not None
+        bias = None if add is None else defining_constant(add.bias)
+        return RowBody(first, add, bias, requantize, first_of(block, ActivationOp))
+
+    def _verify_body(self) -> None:
+        """Check that the body is act(requantize(first(x) + b)).
 
         Raises:
-            VerifyException: the body is not act(requantize(first(x) + b)).
+            VerifyException: it is not.
         """
         block = self.body.block
         first, name = block.args[0].get_user_of_unique_use(), self.FIRST.name
@@ -69,7 +78,6 @@ class RowOperation(RegionOperation):
         add = next((stage for stage in stages if isinstance(stage, AddOp)), None)
         bias = defining_constant(add.bias) if add else None
         requantize = next((stage for stage in stages if isinstance(stage, RequantizeOp)), None)
-        activation = next((stage for stage in stages if isinstance(stage, ActivationOp)), None)
         if requantize is None or (add is not None and bias is None):
             raise VerifyException(
                 f"{self.name} is {name}, spaq.add of a constant, spaq.requantize and "
@@ -82,7 +90,6 @@ class RowOperation(RegionOperation):
         terminator = block.last_op
         if terminator is None or terminator.operands[0] is not stages[-1].results[0]:
             raise VerifyException(f"{self.name} yields the last of its stages")
-        return RowBody(first, add, bias, requantize, activation)
 
 
 @irdl_op_definition

@@ -77,6 +77,7 @@ class Attention:
 class _UsesKernels(SymbolUserOpInterface):
     def verify(self, op: Operation) -> None:
         assert isinstance(op, ChainOp)
+        op.verify_parts()
         op.verify_kernels()
         op.verify_saves()
         op.verify_against(op.target().config.data)
@@ -155,11 +156,7 @@ class ChainOp(IRDLOperation):
         )
 
     def kernels(self) -> list[Kernel]:
-        """The kernels, in order.
-
-        Raises:
-            VerifyException: a symbol names none.
-        """
+        """The kernels, in order."""
         return [kernel_of(self, symbol) for symbol in self.programs]
 
     @property
@@ -181,6 +178,21 @@ class ChainOp(IRDLOperation):
         """Output channels N of the last kernel."""
         return self.kernels()[-1].channels
 
+    def verify_parts(self) -> None:
+        """Find the kernels.
+
+        Raises:
+            VerifyException: there are none, a symbol names none, or a kernel's own parts do not
+                agree.
+        """
+        require(self.programs.data, "a chain needs programs")
+        for symbol in self.programs:
+            kernel = SymbolTable.lookup_symbol(self, symbol)
+            if not isinstance(kernel, Kernel):
+                text = f"{symbol} is no rpea.program, and nothing that works on rows"
+                raise VerifyException(text)
+            kernel.verify_parts()
+
     def verify_kernels(self) -> None:
         """Hold the kernels against one another.
 
@@ -188,7 +200,6 @@ class ChainOp(IRDLOperation):
             VerifyException: other arrays, shapes that do not follow, a kernel of the row unit
                 on what no program has computed, or a gating of what is not plain.
         """
-        require(self.programs.data, "a chain needs programs")
         first, *_ = kernels = self.kernels()
         if isinstance(first, RowOperation):
             raise VerifyException(
@@ -328,12 +339,7 @@ def _has_operands(kernel: Kernel) -> bool:
 
 
 def kernel_of(user: Operation, symbol: SymbolRefAttr) -> Kernel:
-    """The kernel of this name.
-
-    Raises:
-        VerifyException: there is none.
-    """
+    """The kernel of this name, of an operation that verifies."""
     kernel = SymbolTable.lookup_symbol(user, symbol)
-    if not isinstance(kernel, Kernel):
-        raise VerifyException(f"{symbol} is no rpea.program, and nothing that works on rows")
+    assert isinstance(kernel, Kernel)
     return kernel

@@ -120,7 +120,6 @@ def test_functions_are_short():
     cut = (
         "daqkf.lowering.",
         "daqkf.compiler.",
-        "daqkf.dialects.rpea.",
         "daqkf.passes.spaq_quantize.",
     )
     assert {name for name in long if not name.startswith(cut)} == set(LONG)
