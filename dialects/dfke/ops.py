@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from xdsl.dialects.builtin import IntegerType, TensorType
+from xdsl.dialects.builtin import IntegerType
 from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
 from xdsl.irdl import (
     irdl_op_definition,
@@ -38,6 +38,7 @@ from daqkf.dialects.spaq import (
 )
 from daqkf.dialects.spaq.checks import features
 from daqkf.dialects.spaq.ops import chain, defining_constant
+from daqkf.dialects.spaq.types import INT8_ACTIVATIONS
 from daqkf.hw_targets import numerics
 from daqkf.hw_targets.decision import Decision
 from daqkf.hw_targets.semirings import Semiring
@@ -86,8 +87,8 @@ class KernelOp(RegionOperation):
 
     MOST_OPERANDS: ClassVar = 2
 
-    input = operand_def(TensorType)  # once more, as it comes before the other one
-    kept = opt_operand_def(TensorType)
+    input = operand_def(INT8_ACTIVATIONS)  # once more, as it comes before the other one
+    kept = opt_operand_def(INT8_ACTIVATIONS)
     running_sum = opt_prop_def(IntegerType)
     schedule = opt_prop_def(ScheduleAttr)
     tiles = opt_prop_def(TilesAttr)

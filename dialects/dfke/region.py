@@ -7,7 +7,6 @@ from abc import ABC
 from collections.abc import Sequence
 from typing import ClassVar, Self
 
-from xdsl.dialects.builtin import TensorType
 from xdsl.dialects.utils import AbstractYieldOperation
 from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
 from xdsl.irdl import (
@@ -23,6 +22,8 @@ from xdsl.printer import Printer
 from xdsl.traits import IsolatedFromAbove, IsTerminator, Pure
 from xdsl.utils.exceptions import VerifyException
 
+from daqkf.dialects.spaq.types import INT8_ACTIVATIONS
+
 
 class RegionOperation(IRDLOperation, ABC):
     """An operation on activations whose region says what it does with them.
@@ -33,9 +34,9 @@ class RegionOperation(IRDLOperation, ABC):
 
     MOST_OPERANDS: ClassVar[int] = 1
 
-    input = operand_def(TensorType)
+    input = operand_def(INT8_ACTIVATIONS)
     body = region_def("single_block")
-    result = result_def(TensorType)
+    result = result_def(INT8_ACTIVATIONS)
 
     traits = traits_def(IsolatedFromAbove(), Pure())
 

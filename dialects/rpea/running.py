@@ -12,7 +12,6 @@ from xdsl.dialects.builtin import (
     StringAttr,
     SymbolNameConstraint,
     SymbolRefAttr,
-    TensorType,
     i8,
     i64,
 )
@@ -37,6 +36,7 @@ from daqkf.dialects.rpea.ops import (
     require_program,
 )
 from daqkf.dialects.spaq.ops import activations
+from daqkf.dialects.spaq.types import INT8_ACTIVATIONS
 
 
 class _UsesParts(SymbolUserOpInterface):
@@ -163,8 +163,8 @@ class RunOp(IRDLOperation):
     name = "rpea.run"
 
     program = prop_def(FlatSymbolRefAttr)
-    input = operand_def(TensorType)
-    result = result_def(TensorType)
+    input = operand_def(INT8_ACTIVATIONS)
+    result = result_def(INT8_ACTIVATIONS)
 
     traits = traits_def(_UsesProgram(), Pure())
     assembly_format = "$program `(` $input `)` attr-dict `:` type($input) `->` type($result)"

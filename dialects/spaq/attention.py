@@ -11,7 +11,6 @@ from xdsl.dialects.builtin import (
     DenseIntOrFPElementsAttr,
     FloatAttr,
     IntegerAttr,
-    TensorType,
     f32,
     f64,
     i8,
@@ -35,10 +34,10 @@ from daqkf.dialects.spaq.checks import (
     element,
     features,
     require,
-    require_activations,
     require_within,
 )
 from daqkf.dialects.spaq.ops import activations
+from daqkf.dialects.spaq.types import SAME_LEVELS
 from daqkf.hw_targets.numerics import (
     ACTIVATION_MIN,
     MULTIPLIER_MAX,
@@ -68,27 +67,22 @@ class SequenceOperation(IRDLOperation):
     All tokens are one sequence, of at most `tokens`.
     """
 
-    queries = operand_def(TensorType)
-    keys = operand_def(TensorType)
-    values = operand_def(TensorType)
+    queries = operand_def(SAME_LEVELS)
+    keys = operand_def(SAME_LEVELS)
+    values = operand_def(SAME_LEVELS)
     heads = prop_def(IntegerAttr.constr(i64))
     tokens = prop_def(IntegerAttr.constr(i64))
-    result = result_def(TensorType)
+    result = result_def(SAME_LEVELS)
 
     traits = traits_def(Pure())
 
     def require_heads(self) -> None:
-        """Hold shapes, heads and tokens against one another.
+        """Hold features, heads and tokens against one another.
 
         Raises:
             VerifyException: they do not agree.
         """
-        require_activations(self, self.keys, self.values)
         count, heads = features(self.queries), self.heads.value.data
-        require(
-            {value.type for value in self.operands} == {self.result.type},
-            "queries, keys, values and results differ in type",
-        )
         require(heads > 0 and count % heads == 0, f"{count} features are not of {heads} heads")
         require(
             0 < self.tokens.value.data <= NORMALIZED_FEATURES,

@@ -4,6 +4,7 @@
 """`spaq.attend` → the kernels of a chain of sequences: scores, their softmax, results."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,7 @@ from xdsl.dialects.builtin import IntegerAttr, i8, i32, i64
 from daqkf.dialects.dense import from_array
 from daqkf.dialects.rpea import ProgramOp, SoftmaxOp
 from daqkf.dialects.spaq import AttendOp
+from daqkf.dialects.spaq.attention import Factors
 from daqkf.dialects.spaq.checks import features
 from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.numerics import ACTIVATION_MAX, IDENTITY, wrap
@@ -20,6 +22,45 @@ from daqkf.lowering.conversions.streams import pack
 from daqkf.passes.encode import operands
 
 Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class _Products:
+    """What the programs of an attention share."""
+
+    name: str
+    array: str
+    config: ArrayConfig
+    factors: dict[str, Factors]
+
+    def program(
+        self,
+        kind: str,
+        count: int,
+        shares: list[Ints],
+        rows: Callable[[Ints], Ints],
+        place: int,
+    ) -> ProgramOp:
+        """A kernel of so many activations, of outputs that are shared out to PEs."""
+        streams = [operands.stream(rows(share), self.config) for share in shares]
+        packed = [pack(stream, "running_sum", self.config, None) for stream in streams]
+        bias = np.zeros(sum(map(len, shares)), np.int64)
+        for share, stream in zip(shares, streams, strict=True):
+            bias[share] = stream.correction
+        return ProgramOp(
+            f"{self.name}_{kind}",
+            self.array,
+            count,
+            operands_from=place,
+            stream=from_array(np.concatenate(packed).view(np.int32), i32),
+            rows=from_array(np.array(list(map(len, packed))), i32),
+            outputs=from_array(np.concatenate(shares), i32),
+            counts=from_array(np.array(list(map(len, shares))), i32),
+            bias=from_array(wrap(bias, self.config.sum_width), i32),
+            multiplier=from_array(self.factors[kind].multipliers, i32),
+            shift=from_array(self.factors[kind].shifts, i32),
+            table=from_array(IDENTITY, i8),
+        )
 
 
 def lower_attend(
@@ -35,36 +76,9 @@ def lower_attend(
     keys, own, items = need.scores // heads, channels // heads, config.items
     factors = attend.channel_factors(keys)
 
-    def program(
-        kind: str,
-        count: int,
-        shares: list[Ints],
-        rows: Callable[[Ints], Ints],
-        place: int,
-    ) -> ProgramOp:
-        """A kernel of so many activations, of outputs that are shared out to PEs."""
-        streams = [operands.stream(rows(share), config) for share in shares]
-        packed = [pack(stream, "running_sum", config, None) for stream in streams]
-        bias = np.zeros(sum(map(len, shares)), np.int64)
-        for share, stream in zip(shares, streams, strict=True):
-            bias[share] = stream.correction
-        return ProgramOp(
-            f"{name}_{kind}",
-            array,
-            count,
-            operands_from=place,
-            stream=from_array(np.concatenate(packed).view(np.int32), i32),
-            rows=from_array(np.array(list(map(len, packed))), i32),
-            outputs=from_array(np.concatenate(shares), i32),
-            counts=from_array(np.array(list(map(len, shares))), i32),
-            bias=from_array(wrap(bias, config.sum_width), i32),
-            multiplier=from_array(factors[kind].multipliers, i32),
-            shift=from_array(factors[kind].shifts, i32),
-            table=from_array(IDENTITY, i8),
-        )
-
+    products = _Products(name, array, config, factors)
     return [
-        program(
+        products.program(
             "scores",
             channels,
             operands.score_outputs(heads, need.tiles, config),
@@ -80,7 +94,7 @@ def lower_attend(
             multiplier=from_array(factors["shares"].multipliers, i32),
             shift=from_array(factors["shares"].shifts, i32),
         ),
-        program(
+        products.program(
             "results",
             need.scores,
             operands.context_outputs(channels, config),

@@ -13,6 +13,7 @@ from xdsl.utils.exceptions import VerifyException
 
 from daqkf.dialects.dense import from_array
 from daqkf.dialects.dfke.attributes import DecisionAttr
+from daqkf.dialects.diagnostics import verify
 from daqkf.dialects.rpea import (
     ArrayOp,
     ChainOp,
@@ -103,7 +104,7 @@ def import_program(data: bytes, array: ArrayOp, name: str = "program") -> Module
     if together:
         module.body.block.add_op(whole)
     try:
-        module.verify()
+        verify(module)
         for program in programs:
             program.verify_streams()
     except VerifyException as error:

@@ -34,6 +34,7 @@ from daqkf.compiler.options import NetworkOptions, level_set
 from daqkf.compiler.pipelines import KERNELS, LOWER, OUTLINE, fusion
 from daqkf.compiler.products import attention_requirement, product_requirement
 from daqkf.dialects.dfke import ChainOp, KernelOp
+from daqkf.dialects.diagnostics import verify
 from daqkf.dialects.interpreting import call, entry
 from daqkf.dialects.nn import AttentionOp, GatherOp, LinearOp, ProductOp
 from daqkf.dialects.nn.interpreter import tokens_of
@@ -45,7 +46,7 @@ from daqkf.hw_targets import load_target
 from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.machine import Machine
 from daqkf.hw_targets.numerics import NORMALIZED_FEATURES
-from daqkf.lowering.conversions.dfke_to_rpea import required_config, shared_config
+from daqkf.lowering.conversions.config_sizing import required_config, shared_config
 from daqkf.passes.dfke_schedule import DfkeSchedulePass
 from daqkf.passes.nn_attention import quantize_attention
 from daqkf.passes.nn_product import Inputs, in_order, input_names, quantize_products
@@ -376,7 +377,7 @@ class _Compilation:
         calibrate(module, rows)
         run_passes(module, ["spaq-analyze"])
         self.quantize.quantize(module, samples)
-        module.verify()
+        verify(module)
         return module
 
     def levels(self, loss: Loss, aim: float | None = None) -> NetworkLevels:
@@ -428,7 +429,7 @@ class _Compilation:
         if self.given and most is None:
             for name, rows in self.rows.items():
                 _set_tokens(network, max(map(len, rows)), name)
-        network.verify()
+        verify(network)
         return network
 
 

@@ -27,13 +27,12 @@ from daqkf.dialects.spaq.ops import activations
 from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.machine import Machine
 from daqkf.hw_targets.numerics import LEVEL_MAX
-from daqkf.lowering.conversions.dfke_to_rpea import (
-    ARRAY_NAME,
-    lower_kernel,
+from daqkf.lowering.conversions.config_sizing import (
     required_config,
     shared_config,
     softmax_chain_config,
 )
+from daqkf.lowering.conversions.dfke_to_rpea import ARRAY_NAME, lower_kernel
 from daqkf.lowering.image.encode import encode, playable
 from daqkf.passes.dfke_schedule import schedule
 
