@@ -23,13 +23,13 @@ from rich.table import Table
 from daqkf.compiler.design import run_passes
 from daqkf.compiler.formats import load_network
 from daqkf.compiler.products import attention_program, attention_requirement
-from daqkf.dialects.dfke import Machine
 from daqkf.dialects.interpreting import call, entry
 from daqkf.dialects.nn import AttentionOp
 from daqkf.dialects.nn.attention import Operands
 from daqkf.dialects.nn.interpreter import NnFunctions
-from daqkf.dialects.rpea import ArrayConfig
 from daqkf.hw_targets import load_target
+from daqkf.hw_targets.config import ArrayConfig
+from daqkf.hw_targets.machine import Machine
 from daqkf.lowering.conversions.dfke_to_rpea import shared_config
 from daqkf.passes.nn_attention import quantize_attention
 from daqkf.studies.minilm.export_onnx import export_minilm

@@ -29,8 +29,8 @@ from rich.console import Console
 from rich.table import Table
 
 from daqkf.compiler.options import level_set
-from daqkf.dialects.dfke import Machine
 from daqkf.hw_targets import load_target
+from daqkf.hw_targets.machine import Machine
 from daqkf.passes.dfke_schedule import schedule
 from daqkf.passes.encode import running_sum
 from daqkf.passes.encode.balance import longest_first, run_cycles, share_out

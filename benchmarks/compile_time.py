@@ -1,17 +1,20 @@
 # Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-"""Measure how long compiling a network takes, and how the time grows with the non-zeros.
+"""Measure how long compiling a network takes, where the time goes, and how it grows.
 
 The networks are feed-forward networks of 1, 2, … 16 layers with random weights (K = N = `--width`,
-GELU between layers), and single layers of 1, 4 and 16 times as many weights. Each is compiled in a
-process of its own, so that its peak memory is known. `relative` is the time per non-zero, divided
-by that of the first network of the kind: 1 means linear growth. With --minilm, the exported MiniLM
-encoder is compiled, too.
+GELU between layers), single layers of 1, 4 and 16 times as many weights, and transformers of
+`--weights` million weights, whose attention the array computes, too. Each is compiled in a process
+of its own, so that its peak memory is known, and on one thread. Times are CPU times, which other
+processes disturb less. `relative` is the time per non-zero, divided by that of the first network
+of the kind: 1 means linear growth. With --minilm, the exported MiniLM encoder is compiled, too;
+with --model, an ONNX file is compiled in place of all these.
 """
 
 import argparse
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -30,6 +33,11 @@ from daqkf.support.console import table_console
 DEPTHS = (1, 2, 4, 8, 16)
 FACTORS = (1, 2, 4)
 SPARSITY = 0.5
+TRANSFORMERS = {1: (128, 5), 4: (256, 5), 21: (512, 7), 101: (512, 32)}
+"""Features and layers of those that have so many million weights, 12·D² in each layer."""
+HEAD_FEATURES, TOKENS_KNOWN = 32, 1000
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+"""What the libraries of linear algebra read when they are loaded."""
 
 
 def feed_forward(widths: Sequence[int]) -> Any:
@@ -55,29 +63,140 @@ def feed_forward(widths: Sequence[int]) -> Any:
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
 
 
-def compile_once(path: Path, sparsity: float | None) -> dict[str, float]:
-    """Compile once, with program images: seconds, peak memory in MiB, and non-zeros."""
+class _Graph:
+    """Nodes and constants of an ONNX model, of random weights."""
+
+    def __init__(self) -> None:
+        self.rng = np.random.default_rng(0)
+        self.nodes: list[Any] = []
+        self.constants: list[Any] = []
+
+    def constant(self, name: str, array: Any) -> str:
+        from onnx import numpy_helper
+
+        self.constants.append(numpy_helper.from_array(np.asarray(array), name))
+        return name
+
+    def node(self, kind: str, inputs: Sequence[str], name: str, **attributes: Any) -> str:
+        from onnx import helper
+
+        self.nodes.append(helper.make_node(kind, inputs, [name], name, **attributes))
+        return name
+
+    def linear(self, x: str, features: int, channels: int, name: str) -> str:
+        weights = self.rng.standard_normal((features, channels)) / np.sqrt(features)
+        bias = self.rng.standard_normal(channels) / 10
+        weight = self.constant(f"{name}.weight", weights.astype(np.float32))
+        product = self.node("MatMul", [x, weight], f"{name}.product")
+        added = self.constant(f"{name}.bias", bias.astype(np.float32))
+        return self.node("Add", [product, added], name)
+
+    def normalized(self, x: str, kept: str, features: int, name: str) -> str:
+        gamma = self.constant(f"{name}.gamma", np.ones(features, np.float32))
+        beta = self.constant(f"{name}.beta", np.zeros(features, np.float32))
+        total = self.node("Add", [x, kept], f"{name}.sum")
+        return self.node("LayerNormalization", [total, gamma, beta], name, epsilon=1e-5)
+
+
+def transformer(features: int, layers: int) -> Any:
+    """An ONNX model of an encoder [batch, length] → [batch, length, features]."""
+    from onnx import TensorProto, helper
+
+    graph, heads = _Graph(), features // HEAD_FEATURES
+    table = graph.rng.standard_normal((TOKENS_KNOWN, features)).astype(np.float32)
+    x = graph.node("Gather", [graph.constant("table", table), "input_ids"], "tokens")
+    present = graph.node("Cast", ["attention_mask"], "present", to=TensorProto.FLOAT)
+    absent = graph.node("Sub", [graph.constant("one", np.float32(1)), present], "absent")
+    below = graph.node("Mul", [absent, graph.constant("below", np.float32(-1e9))], "masked")
+    mask = graph.node("Unsqueeze", [below, graph.constant("axes", np.array([1, 2]))], "mask")
+    apart = graph.constant("apart", np.array([0, 0, heads, HEAD_FEATURES]))
+    together = graph.constant("together", np.array([0, 0, features]))
+    scale = graph.constant("scale", np.float32(np.sqrt(HEAD_FEATURES)))
+    for number in range(layers):
+        name = f"layer.{number}"
+        parts: list[str] = []
+        for part, order in (
+            ("query", [0, 2, 1, 3]),
+            ("key", [0, 2, 3, 1]),
+            ("value", [0, 2, 1, 3]),
+        ):
+            own = graph.linear(x, features, features, f"{name}.{part}")
+            split = graph.node("Reshape", [own, apart], f"{name}.{part}.heads")
+            parts.append(graph.node("Transpose", [split], f"{name}.{part}.by_head", perm=order))
+        query, key, value = parts
+        scores = graph.node("MatMul", [query, key], f"{name}.scores")
+        scores = graph.node("Div", [scores, scale], f"{name}.scaled")
+        scores = graph.node("Add", [scores, mask], f"{name}.masked")
+        shares = graph.node("Softmax", [scores], f"{name}.shares", axis=-1)
+        context = graph.node("MatMul", [shares, value], f"{name}.context")
+        context = graph.node("Transpose", [context], f"{name}.tokens", perm=[0, 2, 1, 3])
+        context = graph.node("Reshape", [context, together], f"{name}.joined")
+        output = graph.linear(context, features, features, f"{name}.output")
+        x = graph.normalized(output, x, features, f"{name}.attended")
+        up = graph.linear(x, features, 4 * features, f"{name}.up")
+        up = graph.node("Gelu", [up], f"{name}.gelu")
+        down = graph.linear(up, 4 * features, features, f"{name}.down")
+        x = graph.normalized(down, x, features, f"{name}.out")
+    inputs = [
+        helper.make_tensor_value_info(name, TensorProto.INT64, ["batch", "length"])
+        for name in ("input_ids", "attention_mask")
+    ]
+    result = helper.make_tensor_value_info(x, TensorProto.FLOAT, ["batch", "length", features])
+    made = helper.make_graph(graph.nodes, "transformer", inputs, [result], graph.constants)
+    return helper.make_model(made, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+
+
+def compile_once(path: Path, sparsity: float | None, products: bool) -> dict[str, Any]:
+    """Compile once, with images and RTL: CPU seconds by stage, peak MiB, and non-zeros."""
     from daqkf.compiler.network import compile_network
     from daqkf.dialects.spaq import ConstantOp
 
-    start = time.perf_counter()
+    marks: list[tuple[str, float]] = []
+
+    def progress(name: str) -> None:
+        # Of "quantise layer.0", say, the first word.
+        marks.append((name.split()[0], time.process_time()))
+
     network = compile_network(
-        path, levels="uniform-15", sparsity=sparsity, target="wide", second_order=False
+        path,
+        levels="uniform-15",
+        sparsity=sparsity,
+        target="wide-norm" if products else "wide",
+        products=products,
+        second_order=False,
+        progress=progress,
     )
+    progress("encode")
     size = sum(row["program_bytes"] for row in network.traffic())
-    seconds = time.perf_counter() - start
+    progress("RTL")
+    assert network.verilog_files
+    progress("end")
+    stages = dict.fromkeys((stage for stage, _ in marks[:-1]), 0.0)
+    for (stage, begin), (_, end) in pairwise(marks):
+        stages[stage] += end - begin
+    seconds = sum(stages.values())
     constants = (op for op in network.network.walk() if isinstance(op, ConstantOp))
     nonzeros = sum(int(np.count_nonzero(op.array())) for op in constants if op.array().ndim == 2)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return {"seconds": seconds, "mebibytes": peak, "nonzeros": nonzeros, "image": size}
+    return {
+        "seconds": seconds,
+        "mebibytes": peak,
+        "nonzeros": nonzeros,
+        "image": size,
+        "stages": stages,
+    }
 
 
-def measured(path: Path, sparsity: float | None) -> dict[str, float]:
-    """Compile once in a process of its own, with the same results."""
+def measured(path: Path, sparsity: float | None, products: bool = False) -> dict[str, Any]:
+    """Compile once in a process of its own, on one thread, with the same results."""
     arguments = [sys.executable, __file__, "--one", str(path)]
     if sparsity is not None:
         arguments += ["--sparsity", str(sparsity)]
-    run = subprocess.run(arguments, capture_output=True, text=True, check=True)
+    if products:
+        arguments.append("--products")
+    run = subprocess.run(
+        arguments, stdout=subprocess.PIPE, text=True, check=True, env=os.environ | ONE_THREAD
+    )
     return json.loads(run.stdout)
 
 
@@ -87,53 +206,88 @@ def main(arguments: Sequence[str] | None = None) -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--width", type=int, default=384, help="default: 384")
+    parser.add_argument(
+        "--weights",
+        type=int,
+        nargs="*",
+        choices=TRANSFORMERS,
+        default=[1, 4],
+        metavar="MILLIONS",
+        help=f"transformers, of {', '.join(map(str, TRANSFORMERS))}; default: 1 4",
+    )
     parser.add_argument("--minilm", action="store_true", help="the whole encoder, too")
+    parser.add_argument("--model", type=Path, help="an ONNX file, with --products if given")
+    parser.add_argument("--products", action="store_true", help="attention is the array's")
     parser.add_argument("--one", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--sparsity", type=float, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.one:
-        print(json.dumps(compile_once(options.one, options.sparsity)))
+        print(json.dumps(compile_once(options.one, options.sparsity, options.products)))
         return
-    table = Table()
-    table.add_column("network")
-    for heading in ("non-zeros", "seconds", "relative", "peak MiB"):
-        table.add_column(heading, justify="right")
-    kinds: dict[str, dict[str, Any]] = {
-        "depth": {f"{depth} layers": [options.width] * (depth + 1) for depth in DEPTHS},
-        "width": {
-            f"{options.width * factor} × {options.width * factor}": [options.width * factor] * 2
-            for factor in FACTORS
-        },
-    }
+    rows = _Rows()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
-        for networks in kinds.values():
-            first = 0.0
-            for name, widths in networks.items():
-                path.write_bytes(feed_forward(widths).SerializeToString())
-                found = measured(path, SPARSITY)
-                rate = found["seconds"] / found["nonzeros"]
-                first = first or rate
-                _add_row(table, name, found, f"{rate / first:.2f}")
-            table.add_section()
+        if options.model:
+            rows.add(options.model.name, measured(options.model, None, options.products))
+        else:
+            _synthetic(rows, path, options.width, options.weights)
         if options.minilm:
             from daqkf.studies.minilm.export_onnx import export_minilm
             from daqkf.studies.minilm.model import MiniLM
 
             path.write_bytes(export_minilm(MiniLM.load()).SerializeToString())
-            _add_row(table, "MiniLM's encoder, unpruned", measured(path, None), "")
-            _add_row(table, f"MiniLM's encoder, {SPARSITY:.0%}", measured(path, SPARSITY), "")
-    table_console().print(table)
+            rows.add("MiniLM's encoder, unpruned", measured(path, None))
+            rows.add(f"MiniLM's encoder, {SPARSITY:.0%}", measured(path, SPARSITY))
+    rows.print()
 
 
-def _add_row(table: Table, name: str, found: dict[str, float], relative: str) -> None:
-    table.add_row(
-        name,
-        f"{found['nonzeros']:,.0f}",
-        f"{found['seconds']:.2f}",
-        relative,
-        f"{found['mebibytes']:,.0f}",
-    )
+def _synthetic(rows: "_Rows", path: Path, width: int, weights: Sequence[int]) -> None:
+    """Rows of networks of random weights, one kind after another."""
+    for depth in DEPTHS:
+        path.write_bytes(feed_forward([width] * (depth + 1)).SerializeToString())
+        rows.add(f"{depth} layers", measured(path, SPARSITY), "depth")
+    for factor in FACTORS:
+        path.write_bytes(feed_forward([width * factor] * 2).SerializeToString())
+        rows.add(f"{width * factor} × {width * factor}", measured(path, SPARSITY), "width")
+    for millions in weights:
+        path.write_bytes(transformer(*TRANSFORMERS[millions]).SerializeToString())
+        rows.add(f"transformer, {millions} million", measured(path, None, True), "transformer")
+
+
+class _Rows:
+    """What was measured, as two tables."""
+
+    def __init__(self) -> None:
+        self._found: list[tuple[str, str, dict[str, Any]]] = []
+
+    def add(self, name: str, found: dict[str, Any], kind: str = "") -> None:
+        """A compilation; those of a kind are compared with its first one."""
+        self._found.append((name, kind, found))
+
+    def print(self) -> None:
+        """The growth, and where the time goes."""
+        growth, stages = Table(), Table(title="CPU seconds by stage")
+        growth.add_column("network")
+        for heading in ("non-zeros", "CPU seconds", "µs a non-zero", "relative", "peak MiB"):
+            growth.add_column(heading, justify="right")
+        names = dict.fromkeys(stage for *_, found in self._found for stage in found["stages"])
+        stages.add_column("network")
+        for stage in names:
+            stages.add_column(stage, justify="right")
+        first: dict[str, float] = {}
+        for name, kind, found in self._found:
+            rate = found["seconds"] / found["nonzeros"]
+            relative = f"{rate / first.setdefault(kind, rate):.2f}" if kind else ""
+            growth.add_row(
+                name,
+                f"{found['nonzeros']:,.0f}",
+                f"{found['seconds']:.2f}",
+                f"{1e6 * rate:.2f}",
+                relative,
+                f"{found['mebibytes']:,.0f}",
+            )
+            stages.add_row(name, *(f"{found['stages'].get(stage, 0):.2f}" for stage in names))
+        table_console().print(growth, stages)
 
 
 if __name__ == "__main__":

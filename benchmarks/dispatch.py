@@ -32,7 +32,7 @@ from rich.table import Table
 import daqkf
 from daqkf.dialects.dfke import DecisionAttr, DispatchOp
 from daqkf.dialects.interpreting import run
-from daqkf.dialects.rpea import ArrayConfig
+from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.functions import apply_function
 from daqkf.lowering.hdl.circuit import circuit_module
 from daqkf.lowering.hdl.verilog import emit_verilog

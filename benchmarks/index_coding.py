@@ -21,9 +21,9 @@ from rich.console import Console
 from rich.table import Table
 
 from daqkf.compiler.options import level_set
-from daqkf.dialects.dfke import Machine
 from daqkf.hw_targets import load_target
 from daqkf.hw_targets.config import ArrayConfig, smallest_array
+from daqkf.hw_targets.machine import Machine
 from daqkf.hw_targets.words import stream_word
 from daqkf.lowering.hdl.circuit import circuit_module
 from daqkf.lowering.hdl.verilog import emit_verilog

@@ -30,8 +30,8 @@ from rich.console import Console
 from rich.table import Table
 
 from daqkf.compiler.options import level_set
-from daqkf.dialects.rpea import ArrayConfig
 from daqkf.hw_targets import Counts, families, load_target
+from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.machine import ITEM_COUNTS
 from daqkf.hw_targets.prices import load_prices
 from daqkf.lowering.hdl.circuit import Circuit, Signal, circuit_module, mux
@@ -229,7 +229,7 @@ def prices_table() -> Table:
 
 def words_of(family: str) -> tuple[list[float], list[float]]:
     """Cells of an element and of a lane: [constant, per item, per bit of a shift]."""
-    shifts = (0, 1, 3) if family == "running_sum" else (0,)
+    shifts = (0,) if family == "ternary" else (0, 1, 3)
     rows: list[tuple[int, int, int]] = []
     found: list[tuple[float, float]] = []
     for items in ITEM_COUNTS:
@@ -250,7 +250,7 @@ def words_prices_table() -> Table:
     table = Table(title="logic cells: a constant, for each item, for each bit of a shift")
     for heading in ("family", "an element", "and a lane"):
         table.add_column(heading, justify="right")
-    for family in ("running_sum", "ternary"):
+    for family in ("running_sum", "ternary", "semiring"):
         figures = (", ".join(f"{cells:.1f}" for cells in part) for part in words_of(family))
         table.add_row(family, *figures)
     return table

@@ -26,7 +26,7 @@ from xdsl.ir import Attribute
 _FLOATS: dict[type[Attribute], str] = {Float32Type: "<f4", Float64Type: "<f8"}
 
 
-def storage_dtype(element_type: Attribute) -> np.dtype:
+def storage_dtype(element_type: Attribute) -> np.dtype[Any]:
     """The little-endian NumPy dtype in which xDSL stores elements of this type.
 
     Integers take the next power of two of bytes, as in xDSL's packing.
@@ -45,14 +45,14 @@ def storage_dtype(element_type: Attribute) -> np.dtype:
     raise TypeError(f"no array storage for elements of type {element_type}")
 
 
-def to_array(attribute: DenseIntOrFPElementsAttr) -> NDArray:
+def to_array(attribute: DenseIntOrFPElementsAttr) -> NDArray[Any]:
     """A read-only array over the attribute's bytes, in the shape of its type."""
     dtype = storage_dtype(attribute.get_element_type())
     return np.frombuffer(attribute.data.data, dtype).reshape(attribute.get_shape())
 
 
 def from_array(
-    array: NDArray, element_type: IntegerType | AnyFloat, encoding: Attribute | None = None
+    array: NDArray[Any], element_type: IntegerType | AnyFloat, encoding: Attribute | None = None
 ) -> DenseIntOrFPElementsAttr:
     """The dense attribute holding `array`; values must fit the element type.
 

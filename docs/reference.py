@@ -36,6 +36,7 @@ from xdsl.passes import ModulePass
 
 from daqkf.compiler.pipelines import PIPELINES
 from daqkf.dialects import DIALECTS
+from daqkf.dialects.nn.base import ElementConstraint, TensorConstraint
 from daqkf.lowering import PASSES as CONVERSIONS
 from daqkf.passes import PASSES
 
@@ -64,6 +65,10 @@ def constraint_text(constraint: Any) -> str:
             return (
                 f"{constraint_text(constraint.constraint)} (the same for all `{constraint.name}`)"
             )
+        case TensorConstraint():
+            return f"tensor of {constraint_text(constraint.element)}"
+        case ElementConstraint():
+            return constraint.what
         case AttrConstraint():
             return (inspect.getdoc(type(constraint)) or type(constraint).__name__).splitlines()[0]
         case _:

@@ -25,7 +25,7 @@ class Fields:
     @cached_property
     def offsets(self) -> dict[str, int]:
         """The lowest bit of each field."""
-        offsets, position = {}, 0
+        offsets, position = dict[str, int](), 0
         for name, width in self.widths.items():
             offsets[name] = position
             position += width
@@ -41,7 +41,7 @@ class Fields:
         """32-bit words that carry a row in a program image."""
         return max(-(-self.width // IMAGE_WORD_BITS), self.row_words)
 
-    def pack(self, fields: Mapping[str, NDArray]) -> NDArray[np.uint32]:
+    def pack(self, fields: Mapping[str, NDArray[np.integer | np.bool]]) -> NDArray[np.uint32]:
         """Rows [n] of fields → words [n, words]; negative values wrap to their width.
 
         Raises:
@@ -66,7 +66,7 @@ class Fields:
 
     def unpack(self, words: NDArray[np.uint32]) -> dict[str, NDArray[np.int64]]:
         """Words [n, words] → the unsigned fields [n]: what `pack` was given, modulo 2^width."""
-        fields = {}
+        fields: dict[str, NDArray[np.int64]] = {}
         for name, width in self.widths.items():
             index, shift = divmod(self.offsets[name], IMAGE_WORD_BITS)
             value = words[:, index].astype(np.uint64) >> np.uint64(shift)

@@ -6,6 +6,7 @@
 import math
 from collections.abc import Callable
 from enum import StrEnum
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,13 +30,13 @@ class Function(StrEnum):
 
 
 def _sigmoid(x: Array) -> Array:
-    from scipy.special import expit
+    from scipy.special import expit  # pyright: ignore[reportMissingTypeStubs]
 
     return expit(x)
 
 
 def _gelu(x: Array) -> Array:
-    from scipy.special import ndtr
+    from scipy.special import ndtr  # pyright: ignore[reportMissingTypeStubs]
 
     return x * ndtr(x)
 
@@ -70,7 +71,7 @@ RECTIFIERS: dict[str, float] = {
 within half an int8 step, if 127 steps reach that far: there they are zero and the identity."""
 
 
-def apply_function(name: str, x: NDArray) -> NDArray[np.float64]:
+def apply_function(name: str, x: NDArray[Any]) -> NDArray[np.float64]:
     """The named function of each element, in float64.
 
     Raises:

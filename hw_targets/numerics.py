@@ -9,6 +9,7 @@ held against the functions of this file, bit for bit.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,7 +70,7 @@ def signed_bits(low: int, high: int) -> int:
     return 1 + max((~bound if bound < 0 else bound).bit_length() for bound in (low, high))
 
 
-def split_ranks(split: NDArray) -> NDArray[np.int64]:
+def split_ranks(split: NDArray[Any]) -> NDArray[np.int64]:
     """Of each extra column [E] its rank among those of its feature: 1 for the first.
 
     `split` names the feature of each extra column, in ascending order.
@@ -77,7 +78,9 @@ def split_ranks(split: NDArray) -> NDArray[np.int64]:
     return np.arange(len(split)) - np.searchsorted(split, split) + 1
 
 
-def quantize(x: NDArray, scale: float | NDArray, split: NDArray | None = None) -> NDArray[np.int8]:
+def quantize(
+    x: NDArray[Any], scale: float | NDArray[Any], split: NDArray[Any] | None = None
+) -> NDArray[np.int8]:
     """`clamp(rint(x / scale), -128, 127)`, halves to even: [T, K] → [T, K + E].
 
     `scale` is one for all or [K]. The extra columns carry what the columns before them cannot:
@@ -100,7 +103,7 @@ def quantize(x: NDArray, scale: float | NDArray, split: NDArray | None = None) -
 
 
 def dequantize(
-    q: NDArray[np.int8], scale: float | NDArray, split: NDArray | None = None
+    q: NDArray[np.int8], scale: float | NDArray[Any], split: NDArray[Any] | None = None
 ) -> NDArray[np.float32]:
     """`q · scale` in float32, a feature's extra columns added to its own: [T, N + E] → [T, N].
 
@@ -117,7 +120,7 @@ def dequantize(
     return result
 
 
-def _blocks(values: NDArray, apart: bool = True) -> Iterator[slice]:
+def _blocks(values: NDArray[Any], apart: bool = True) -> Iterator[slice]:
     """Rows of `values` that are few enough to stay in a cache; all at once unless `apart`."""
     rows = _BLOCK * len(values) // max(values.size, 1) if apart else len(values)
     rows = max(rows, 1)
@@ -156,8 +159,8 @@ def matmul(
 
 def requantize(
     accumulator: NDArray[np.number],
-    multiplier: NDArray,
-    shift: NDArray,
+    multiplier: NDArray[Any],
+    shift: NDArray[Any],
     bound: int = 1 << (ACCUMULATOR_MAX_BITS - 1),
 ) -> NDArray[np.int8]:
     """`clamp((acc·M[n] + 2^(S[n]-1)) >> S[n], -128, 127)` over [T, N] with M, S of [N].
@@ -181,7 +184,7 @@ def requantize(
 
 
 def add_residual(
-    accumulator: NDArray[np.integer], residual: NDArray[np.int8], multiplier: NDArray
+    accumulator: NDArray[np.integer], residual: NDArray[np.int8], multiplier: NDArray[Any]
 ) -> NDArray[np.integer]:
     """`acc + r·M[n]`: [T, N] and [T, R], of which the first N count, M in 0..MULTIPLIER_MAX.
 
@@ -193,7 +196,7 @@ def add_residual(
     return added
 
 
-def normalize(q: NDArray[np.int8], exponent: NDArray) -> NDArray[np.int64]:
+def normalize(q: NDArray[np.int8], exponent: NDArray[Any]) -> NDArray[np.int64]:
     """`(u - mean(u)) / std(u)` of u = q·2^exponent[n], for each token: [T, N] → [T, N].
 
     In steps of 2^-NORMALIZED_FRACTION, rounded down. As the circuit computes it:
@@ -243,7 +246,7 @@ def gate(q: NDArray[np.int8], table: NDArray[np.int8]) -> NDArray[np.int64]:
 def exponentials(
     q: NDArray[np.int8],
     keys: int,
-    offset: NDArray,
+    offset: NDArray[Any],
     table: NDArray[np.int8],
     present: int | None = None,
 ) -> NDArray[np.int8]:
@@ -294,10 +297,10 @@ def attend(
     q: NDArray[np.int8],
     keys: NDArray[np.int8],
     values: NDArray[np.int8],
-    factors: Mapping[str, tuple[NDArray, NDArray]],
+    factors: Mapping[str, tuple[NDArray[Any], NDArray[Any]]],
     table: NDArray[np.int8],
-    bias: NDArray | int = 0,
-    offset: NDArray | int = ACTIVATION_MAX,
+    bias: NDArray[Any] | int = 0,
+    offset: NDArray[Any] | int = ACTIVATION_MAX,
 ) -> NDArray[np.int8]:
     """Softmax attention of queries [T, H·D] to keys [H, D, S] and values [H, S, D]: [T, H·D].
 

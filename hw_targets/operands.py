@@ -65,8 +65,8 @@ def fill_features(memory: NDArray[np.int8], results: NDArray[np.int8], first: in
     words = -(-count // items)
     padded = np.zeros((tokens, words * items), np.int8)
     padded[:, :count] = results
-    s = np.arange(tokens)[:, np.newaxis]
-    place = first + s // pes * words + np.arange(words)
+    s = np.arange(int(tokens))[:, np.newaxis]
+    place = first + s // pes * words + np.arange(int(words))
     memory[s % pes, place] = padded.reshape(tokens, words, items)
 
 
@@ -82,7 +82,8 @@ def fill_tokens(
     tiles = -(-tokens // items)
     padded = np.zeros((tiles * items, count), np.int8)
     padded[:tokens] = results
-    n, tile = np.arange(count)[:, np.newaxis], np.arange(tiles)
+    n = np.arange(int(count))[:, np.newaxis]
+    tile = np.arange(int(tiles))
     place = first + n // pes * stride + tile
     memory[n % pes, place] = padded.reshape(tiles, items, count).transpose(2, 0, 1)
 

@@ -13,7 +13,7 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from daqkf.hw_targets import numerics
+from daqkf.hw_targets.numerics import ACTIVATION_MAX, ACTIVATION_MIN, matmul
 
 
 class Semiring(StrEnum):
@@ -29,8 +29,8 @@ class Semiring(StrEnum):
     def zero(self) -> int:
         """The int8 of an absent entry."""
         return {
-            Semiring.MAX_PLUS: numerics.ACTIVATION_MIN,
-            Semiring.MIN_PLUS: numerics.ACTIVATION_MAX,
+            Semiring.MAX_PLUS: ACTIVATION_MIN,
+            Semiring.MIN_PLUS: ACTIVATION_MAX,
         }.get(self, 0)
 
     @property
@@ -57,7 +57,7 @@ def product(
     A sum over absent entries alone is the semiring's `sum_zero`.
     """
     if semiring is Semiring.PLUS_TIMES:
-        return numerics.matmul(x, weights)
+        return matmul(x, weights).astype(np.int64, copy=False)
     sums = np.empty((len(x), weights.shape[1]), np.int64)
     stored = weights != semiring.zero
     for channel, rows in enumerate(stored.T):

@@ -4,10 +4,12 @@
 """Targets: the organisation and the limits of an array, one TOML file each."""
 
 import tomllib
+from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
+from typing import Any, cast
 
-from daqkf.hw_targets.machine import UNITS, Machine
+from daqkf.hw_targets.machine import Machine
 
 _FOLDER = Path(__file__).parent / "targets"
 
@@ -48,30 +50,44 @@ def load_target(name: str) -> Target:
     machine = data.pop("machine", None)
     if data or not isinstance(machine, dict) or not isinstance(description, str):
         raise UnknownTargetError(f"{path}: a target has a description and a table [machine]")
-    defaults = {field.name: field.default for field in fields(Machine)}
-    for entry in sorted(defaults.keys() | machine.keys()):
-        if entry not in defaults:
-            raise UnknownTargetError(f"{path}: [machine] does not know '{entry}'")
-        if entry not in machine and defaults[entry] is MISSING:
-            raise UnknownTargetError(f"{path}: [machine] lacks '{entry}'")
-    for entry, value in machine.items():
-        if entry == "families":
-            if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
-                raise UnknownTargetError(f"{path}: [machine] '{entry}' must be a list of names")
-            machine[entry] = tuple(value)
-        elif entry == "weight_bits":
-            if not isinstance(value, list) or not all(type(bits) is int for bits in value):
-                raise UnknownTargetError(f"{path}: [machine] '{entry}' must be a list of integers")
-            machine[entry] = tuple(value)
-        elif entry == "multiplier":
-            if not isinstance(value, str):
-                raise UnknownTargetError(f"{path}: [machine] '{entry}' must be a name")
-        elif entry in UNITS:
-            if not isinstance(value, bool):
-                raise UnknownTargetError(f"{path}: [machine] '{entry}' must be true or false")
-        elif type(value) is not int:
-            raise UnknownTargetError(f"{path}: [machine] '{entry}' must be an integer")
     try:
-        return Target(path.stem, description, Machine(**machine))
+        return Target(path.stem, description, _machine(cast("dict[str, object]", machine)))
     except ValueError as error:
         raise UnknownTargetError(f"{path}: {error}") from None
+
+
+def _machine(entries: Mapping[str, object]) -> Machine:
+    """The machine of a table of a target's file.
+
+    Raises:
+        ValueError: entries that lack, are unknown or of another type, or no machine can have.
+    """
+    known = {field.name: field for field in fields(Machine)}
+    for entry in sorted(known.keys() | entries.keys()):
+        if entry not in known:
+            raise ValueError(f"[machine] does not know '{entry}'")
+        if entry not in entries and known[entry].default is MISSING:
+            raise ValueError(f"[machine] lacks '{entry}'")
+    arguments: dict[str, Any] = {
+        entry: _value(entry, value, known[entry].default) for entry, value in entries.items()
+    }
+    return Machine(**arguments)
+
+
+def _value(entry: str, value: object, default: object) -> object:
+    """The value of an entry, which has the type of its default, and is an integer without one.
+
+    Raises:
+        ValueError: it is of another type.
+    """
+    if isinstance(default, tuple):
+        of, what = (str, "names") if isinstance(default[0], str) else (int, "integers")
+        members = cast("list[object]", value) if isinstance(value, list) else None
+        if members is None or not all(type(member) is of for member in members):
+            raise ValueError(f"[machine] '{entry}' must be a list of {what}")
+        return tuple(members)
+    kinds: Mapping[type, str] = {bool: "true or false", str: "a name"}
+    kind = type(default) if type(default) in kinds else int
+    if type(value) is not kind:
+        raise ValueError(f"[machine] '{entry}' must be {kinds.get(kind, 'an integer')}")
+    return value

@@ -160,3 +160,22 @@ PASSES: dict[str, Callable[[], type[ModulePass]]] = {
     "dfke-chain": _dfke_chain,
     "rpea-validate": _rpea_validate,
 }
+
+
+def _canonicalize() -> type[ModulePass]:
+    from xdsl.transforms.canonicalize import CanonicalizePass
+
+    return CanonicalizePass
+
+
+def _cse() -> type[ModulePass]:
+    from xdsl.transforms.common_subexpression_elimination import CommonSubexpressionElimination
+
+    return CommonSubexpressionElimination
+
+
+GENERAL_PASSES: dict[str, Callable[[], type[ModulePass]]] = {
+    "canonicalize": _canonicalize,
+    "cse": _cse,
+}
+"""Passes of xDSL's own that make sense at every level."""

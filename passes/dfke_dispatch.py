@@ -15,12 +15,13 @@ from xdsl.passes import ModulePass
 from xdsl.rewriter import InsertPoint, Rewriter
 from xdsl.utils.exceptions import InterpretationError, PassFailedException
 
-from daqkf.dialects.dfke import Decision, KernelOp, Machine
+from daqkf.dialects.dfke import KernelOp
 from daqkf.dialects.dfke.ops import dispatch
 from daqkf.dialects.interpreting import run
 from daqkf.dialects.spaq import DequantizeOp, LevelSet, QuantizeOp
 from daqkf.hw_targets import load_target, numerics
-from daqkf.hw_targets.decision import MAX_VARIANTS
+from daqkf.hw_targets.decision import MAX_VARIANTS, Decision
+from daqkf.hw_targets.machine import Machine
 from daqkf.passes.dfke_fuse import DfkeFusePass
 from daqkf.passes.dfke_schedule import schedule, schedule_cycles
 from daqkf.passes.encode.cost_model import DEFAULT_ELEMENTS, Elements

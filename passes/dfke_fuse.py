@@ -45,7 +45,7 @@ class DfkeFusePass(ModulePass):
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         rows = [FuseRowOperation(kind) for kind in (NormalizationOp, GatingOp)]
-        patterns = GreedyRewritePatternApplier([FuseProduct(), *rows])
+        patterns = GreedyRewritePatternApplier([FuseProduct(), *rows], dce_enabled=False)
         PatternRewriteWalker(patterns, apply_recursively=False).rewrite_module(op)
 
 

@@ -10,14 +10,22 @@ from numpy.typing import NDArray
 from xdsl.context import Context
 from xdsl.dialects.builtin import ArrayAttr, DenseArrayBase, ModuleOp, i32, i64
 from xdsl.passes import ModulePass
+from xdsl.pattern_rewriter import (
+    PatternRewriter,
+    PatternRewriteWalker,
+    RewritePattern,
+    op_type_rewrite_pattern,
+)
 from xdsl.utils.exceptions import PassFailedException
 
 from daqkf.dialects.dense import from_array, to_array
-from daqkf.dialects.dfke import KernelOp, Machine, MachineAttr, ScheduleAttr, TilesAttr
+from daqkf.dialects.dfke import KernelOp, MachineAttr, ScheduleAttr, TilesAttr
 from daqkf.dialects.rpea import ArrayOp
-from daqkf.dialects.spaq import Semiring
 from daqkf.hw_targets import UnknownTargetError, load_target
+from daqkf.hw_targets.machine import Machine
+from daqkf.hw_targets.semirings import Semiring
 from daqkf.hw_targets.timing import tile_cycles
+from daqkf.passes.diagnostics import fail
 from daqkf.passes.encode.channels import share_out_channels
 from daqkf.passes.encode.cost_model import Elements
 
@@ -142,25 +150,43 @@ class DfkeSchedulePass(ModulePass):
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         try:
             machine = load_target(self.target).machine
-            kernels = [op for op in op.walk() if isinstance(op, KernelOp)]
-            for array in (op for op in op.walk() if isinstance(op, ArrayOp)):
+            for array in (found for found in op.walk() if isinstance(found, ArrayOp)):
                 machine = machine.with_elements_of(array.config.data)
+            kernels = [found for found in op.walk() if isinstance(found, KernelOp)]
             every = [kernel.parts().weights.array() for kernel in kernels]
             elements = Elements(self.family, self.fabric, self.index_bits)
             machine = elements.on(machine, every)
-            for kernel in kernels:
-                body = kernel.parts()
-                levels, semiring = body.weights.array(), body.matmul.semiring.data
-                found = _shared_out(levels, machine, semiring)
-                surplus = _beyond(levels, found)
-                plain = body.gather is None and body.residual is None
-                if surplus and self.tile and plain and semiring is Semiring.PLUS_TIMES:
-                    kernel.tiles = tiled_schedule(levels, machine)
-                elif surplus:
-                    raise ValueError(surplus)
-                else:
-                    kernel.schedule = found
         except UnknownTargetError as error:
             raise PassFailedException(f"{self.name}: {error}") from None
         except ValueError as error:
             raise PassFailedException(f"{self.name}: {error} ('{self.target}')") from None
+        pattern = ScheduleKernel(machine, self.target, self.tile)
+        PatternRewriteWalker(pattern, apply_recursively=False).rewrite_module(op)
+
+
+@dataclass(frozen=True)
+class ScheduleKernel(RewritePattern):
+    """Give a kernel its schedule on a machine, or its tiles if it may be cut and has to be."""
+
+    machine: Machine
+    target: str
+    tile: bool
+
+    @op_type_rewrite_pattern
+    def match_and_rewrite(self, op: KernelOp, rewriter: PatternRewriter) -> None:
+        """Set `schedule` or `tiles`; a PassFailedException says why neither is possible."""
+        body = op.parts()
+        levels, semiring = body.weights.array(), body.matmul.semiring.data
+        try:
+            found = _shared_out(levels, self.machine, semiring)
+            surplus = _beyond(levels, found)
+            plain = body.gather is None and body.residual is None
+            if surplus and self.tile and plain and semiring is Semiring.PLUS_TIMES:
+                op.tiles = tiled_schedule(levels, self.machine)
+            elif surplus:
+                raise ValueError(surplus)
+            else:
+                op.schedule = found
+        except ValueError as error:
+            fail(op, DfkeSchedulePass.name, f"{error} ('{self.target}')")
+        rewriter.notify_op_modified(op)

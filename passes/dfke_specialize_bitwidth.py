@@ -8,16 +8,23 @@ from dataclasses import dataclass
 import numpy as np
 from xdsl.context import Context
 from xdsl.dialects.builtin import IntegerType, ModuleOp
-from xdsl.ir import OpResult
+from xdsl.ir import Operation, OpResult
 from xdsl.passes import ModulePass
+from xdsl.pattern_rewriter import (
+    GreedyRewritePatternApplier,
+    PatternRewriter,
+    PatternRewriteWalker,
+    RewritePattern,
+    op_type_rewrite_pattern,
+)
 from xdsl.rewriter import Rewriter
-from xdsl.utils.exceptions import PassFailedException
 
 from daqkf.dialects.dense import to_array
-from daqkf.dialects.dfke import KernelOp, RowOperation
+from daqkf.dialects.dfke import KernelOp, RegionOperation, RowOperation
 from daqkf.dialects.spaq.checks import features, width
 from daqkf.dialects.spaq.ops import activations
 from daqkf.hw_targets import numerics
+from daqkf.passes.diagnostics import fail
 from daqkf.passes.encode.semiring import ranges
 
 
@@ -33,14 +40,19 @@ class DfkeSpecializeBitwidthPass(ModulePass):
     name = "dfke-specialize-bitwidth"
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
-        for found in op.walk():
-            if isinstance(found, KernelOp):
-                self._narrow(found)
-            elif isinstance(found, RowOperation):
-                self._narrow_row(found)
+        patterns = GreedyRewritePatternApplier(
+            [NarrowKernel(), NarrowRowOperation()], dce_enabled=False
+        )
+        PatternRewriteWalker(patterns, apply_recursively=False).rewrite_module(op)
 
-    def _narrow(self, kernel: KernelOp) -> None:
-        body = kernel.parts()
+
+class NarrowKernel(RewritePattern):
+    """Give the sums of a kernel the widths that its weights and biases need."""
+
+    @op_type_rewrite_pattern
+    def match_and_rewrite(self, op: KernelOp, rewriter: PatternRewriter) -> None:
+        """Retype product, sum and residual, and set `running_sum`."""
+        body = op.parts()
         levels = body.weights.array()
         bias = np.zeros(levels.shape[1], np.int64)
         if body.bias is not None:
@@ -55,30 +67,43 @@ class DfkeSpecializeBitwidthPass(ModulePass):
             added = -numerics.ACTIVATION_MIN * int(to_array(body.residual.multiplier).max())
             low, high = reach.total
             total = max(numerics.signed_bits(low - added, high + added), sums)
-        self._check(total, levels.shape[0])
-        kernel.running_sum = IntegerType(running_sum)
+        _require_width(op, total)
+        op.running_sum = IntegerType(running_sum)
         _retype(body.matmul.result, accumulator)
         if body.add is not None:
             _retype(body.add.result, sums)
         if body.residual is not None:
             _retype(body.residual.result, total)
+        rewriter.notify_op_modified(op)
 
-    def _narrow_row(self, row: RowOperation) -> None:
-        body = row.parts()
+
+class NarrowRowOperation(RewritePattern):
+    """Give the biased results of a kernel of the row unit the width that the biases need."""
+
+    def match_and_rewrite(self, op: Operation, rewriter: PatternRewriter) -> None:
+        """Retype the sum, if there is one."""
+        if not isinstance(op, RowOperation):
+            return
+        body = op.parts()
         if body.add is not None and body.bias is not None:
             bits = width(body.first.results[0])
             bias, reach = body.bias.array().astype(np.int64), 1 << (bits - 1)
             low, high = int(bias.min()) - reach, int(bias.max()) + reach - 1
             total = max(numerics.signed_bits(low, high), bits)
-            self._check(total, features(row.input))
+            _require_width(op, total)
             _retype(body.add.result, total)
+            rewriter.notify_op_modified(op)
 
-    def _check(self, bits: int, count: int) -> None:
-        if bits > numerics.ACCUMULATOR_MAX_BITS:
-            raise PassFailedException(
-                f"{self.name}: the sums of a kernel with {count} features need {bits} bits, more "
-                f"than {numerics.ACCUMULATOR_MAX_BITS}"
-            )
+
+def _require_width(op: RegionOperation, bits: int) -> None:
+    """Fail at a kernel whose sums are wider than the array's can be."""
+    if bits > numerics.ACCUMULATOR_MAX_BITS:
+        fail(
+            op,
+            DfkeSpecializeBitwidthPass.name,
+            f"the sums of a kernel with {features(op.input)} features need {bits} bits, more than "
+            f"{numerics.ACCUMULATOR_MAX_BITS}",
+        )
 
 
 def _retype(value: OpResult, width: int) -> None:

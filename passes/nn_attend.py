@@ -12,7 +12,6 @@ from xdsl.ir import Block, Operation, SSAValue
 from xdsl.passes import ModulePass
 from xdsl.pattern_rewriter import (
     PatternRewriter,
-    PatternRewriteWalker,
     RewritePattern,
     op_type_rewrite_pattern,
 )
@@ -36,7 +35,7 @@ from daqkf.passes.nn_kernels import (
     remove_unused,
 )
 from daqkf.passes.nn_options import refused, target_machine
-from daqkf.passes.remarks import has_level
+from daqkf.passes.rewriting import rewrite_once
 
 _BY_HEAD, _TRANSPOSED = [0, 2, 1, 3], [0, 2, 3, 1]
 """[B, L, H, D] → [B, H, L, D], and → [B, H, D, L]."""
@@ -64,10 +63,9 @@ class NnAttendPass(ModulePass):
         machine = target_machine(self, self.target)
         if self.tokens < 1:
             raise refused(self, "tokens", f"must be at least 1, not {self.tokens}")
-        if not has_level(op, "nn") or not machine.operand_depth:
+        if not machine.operand_depth:
             return
-        pattern = _AttendInKernel(machine, self.tokens)
-        if PatternRewriteWalker(pattern, apply_recursively=False).rewrite_module(op):
+        if rewrite_once(self, op, _AttendInKernel(machine, self.tokens)):
             dce(op)
 
 
@@ -185,7 +183,7 @@ def _replace(rewriter: PatternRewriter, found: _Whole, tokens: int) -> None:
     functions = [layer.function for layer in (found.queries, found.keys, found.values)]
     module = module_of(found.result)
     name = joined([function.sym_name.data for function in functions])
-    name = insert_kernel(module, rewriter, name, block, attention)
+    name = insert_kernel(found.attention.softmax, rewriter, name, block, attention)
     result = found.result.result
     last = found.result.input.owner
     assert isinstance(last, Operation)

@@ -35,7 +35,6 @@ from daqkf.passes.nn_product import Inputs, each, in_order
 from daqkf.passes.nn_terms import scalar_of
 from daqkf.passes.quantize.attention import attention_scales, exponential_table
 from daqkf.passes.quantize.samples import load_inputs
-from daqkf.passes.remarks import has_level
 from daqkf.passes.spaq_calibrate import NEGLIGIBLE
 
 
@@ -264,6 +263,7 @@ def _replace(
         result=context.result.type,
     )
     new.attributes |= context.attributes
+    new.location = context.location
     rewriter.replace(context, new)
     erase_chain(rewriter, [scores.product, *reversed(scores.between), softmax])
 
@@ -294,8 +294,6 @@ class NnAttentionPass(ModulePass):
         require_host_cycles(self, self.host_cycles)
         if not 0 < self.levels <= LEVEL_MAX:
             raise refused(self, "levels", f"must be 1..{LEVEL_MAX}, not {self.levels}")
-        if not has_level(op, "nn"):
-            return
         try:
             samples = load_inputs(self.samples)
             quantize_attention(op, samples, machine, self.host_cycles, self.levels)

@@ -13,7 +13,6 @@ from xdsl.ir import Block, Operation, SSAValue
 from xdsl.passes import ModulePass
 from xdsl.pattern_rewriter import (
     PatternRewriter,
-    PatternRewriteWalker,
     RewritePattern,
     op_type_rewrite_pattern,
 )
@@ -31,7 +30,7 @@ from daqkf.passes.nn_kernels import (
     remove_unused,
 )
 from daqkf.passes.nn_options import target_machine
-from daqkf.passes.remarks import has_level
+from daqkf.passes.rewriting import rewrite_once
 
 
 @dataclass(frozen=True)
@@ -52,8 +51,7 @@ class NnChainPass(ModulePass):
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         machine = target_machine(self, self.target)
         most = min(machine.activation_depth - 1, machine.result_depth)
-        if has_level(op, "nn"):
-            PatternRewriteWalker(_ChainReaders(most), apply_recursively=False).rewrite_module(op)
+        rewrite_once(self, op, _ChainReaders(most))
 
 
 @dataclass(frozen=True)
@@ -87,7 +85,7 @@ def _join(rewriter: PatternRewriter, calls: Sequence[LinearOp]) -> None:
     functions = [kernel_of(call) for call in calls]
     names = [function.sym_name.data for function in functions]
     block, result = _behind_one_another(functions)
-    name = insert_kernel(module, rewriter, joined(names), block, result)
+    name = insert_kernel(first, rewriter, joined(names), block, result)
     rewriter.replace(last, kernel_call(name, first.input, last.result, first.mask))
     erase_chain(rewriter, calls[:-1])
     remove_unused(module, rewriter, functions)

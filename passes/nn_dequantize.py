@@ -8,13 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from xdsl.context import Context
-from xdsl.dialects.builtin import IntegerType, ModuleOp, f32
+from xdsl.dialects.builtin import ModuleOp, f32
 from xdsl.ir import Operation, SSAValue
 from xdsl.passes import ModulePass
 from xdsl.pattern_rewriter import (
     GreedyRewritePatternApplier,
     PatternRewriter,
-    PatternRewriteWalker,
     RewritePattern,
     op_type_rewrite_pattern,
 )
@@ -29,11 +28,11 @@ from daqkf.dialects.nn import (
     MatmulOp,
     QuantizeOp,
 )
-from daqkf.dialects.nn.base import NODE, element_of
+from daqkf.dialects.nn.base import NODE, element_of, integer_bits
 from daqkf.dialects.nn.elementwise import Function
 from daqkf.dialects.nn.ops import constant_of
 from daqkf.passes.nn_terms import Product, inputs_of, scalar_of
-from daqkf.passes.remarks import has_level
+from daqkf.passes.rewriting import rewrite_once
 
 
 @dataclass(frozen=True)
@@ -49,14 +48,9 @@ class NnDequantizePass(ModulePass):
     name = "nn-dequantize"
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
-        if not has_level(op, "nn"):
-            return
-        PatternRewriteWalker(_DropRounding(), apply_recursively=False).rewrite_module(op)
+        rewrite_once(self, op, _DropRounding())
         # The outermost products first: what they leave unread falls away with them.
-        products = GreedyRewritePatternApplier([_RealProduct()])
-        PatternRewriteWalker(products, apply_recursively=False, walk_reverse=True).rewrite_module(
-            op
-        )
+        rewrite_once(self, op, GreedyRewritePatternApplier([_RealProduct()]), reverse=True)
         dce(op)
 
 
@@ -161,5 +155,4 @@ def _quantized(value: SSAValue) -> QuantizeOp | None:
 
 def _is_wide(value: SSAValue) -> bool:
     """Whether the difference of two bytes fits the type."""
-    kind = element_of(value)
-    return isinstance(kind, IntegerType) and kind.width.data > 8
+    return (integer_bits(element_of(value)) or 0) > 8

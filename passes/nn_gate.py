@@ -11,7 +11,6 @@ from xdsl.dialects.builtin import ModuleOp, StringAttr
 from xdsl.passes import ModulePass
 from xdsl.pattern_rewriter import (
     PatternRewriter,
-    PatternRewriteWalker,
     RewritePattern,
     op_type_rewrite_pattern,
 )
@@ -33,7 +32,7 @@ from daqkf.passes.nn_kernels import (
     remove_unused,
 )
 from daqkf.passes.nn_options import require_host_cycles, target_machine
-from daqkf.passes.remarks import has_level
+from daqkf.passes.rewriting import rewrite_once
 
 
 @dataclass(frozen=True)
@@ -60,9 +59,7 @@ class NnGatePass(ModulePass):
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         machine = target_machine(self, self.target)
         require_host_cycles(self, self.host_cycles)
-        if has_level(op, "nn"):
-            pattern = _GateOnArray(machine, self.host_cycles)
-            PatternRewriteWalker(pattern, apply_recursively=False).rewrite_module(op)
+        rewrite_once(self, op, _GateOnArray(machine, self.host_cycles))
 
 
 @dataclass(frozen=True)
@@ -127,7 +124,7 @@ def _join(rewriter: PatternRewriter, product: ElementwiseOp, gate: Layer, up: La
     block.add_op(gated)
     functions = [gate.function, up.function]
     names = [function.sym_name.data for function in functions]
-    name = insert_kernel(module, rewriter, joined(names), block, gated)
+    name = insert_kernel(product, rewriter, joined(names), block, gated)
     rewriter.replace(product, kernel_call(name, gate.call.input, product.result))
     erase_chain(rewriter, [gate.call, up.call])
     remove_unused(module, rewriter, functions)

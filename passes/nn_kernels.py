@@ -126,17 +126,23 @@ def layer_block(weights: NDArray[Any], bias: NDArray[Any] | None) -> tuple[Block
 
 
 def insert_kernel(
-    module: ModuleOp, rewriter: PatternRewriter, name: str, block: Block, last: Operation
+    origin: Operation, rewriter: PatternRewriter, name: str, block: Block, last: Operation
 ) -> str:
     """Make a kernel of a block, which returns its last operation's result.
 
-    Gives the kernel's name, which is the one that is asked for if no other function has it.
+    The kernel does what the operation `origin` of the network did, and is from the same place.
+    Gives its name, which is the one that is asked for if no other function has it.
+
+    Raises:
+        InterpretationError: the module has no network that the kernel belongs to.
     """
-    value = last.results[0]
+    module, value = module_of(origin), last.results[0]
     block.add_op(ReturnOp(value))
     kind = FunctionType.from_lists(list(block.arg_types), [value.type])
     name = free_name(module, name)
-    insert_function(module, rewriter, FuncOp(name, kind, Region(block)))
+    function = FuncOp(name, kind, Region(block))
+    function.location = origin.location
+    insert_function(module, rewriter, function)
     return name
 
 
@@ -152,6 +158,8 @@ def kernel_call(
     call = LinearOp(name, value, like.type, mask)
     call.attributes[NODE] = StringAttr(name)
     call.result.name_hint = like.name_hint
+    if isinstance(like.owner, Operation):
+        call.location = like.owner.location
     return call
 
 

@@ -13,7 +13,6 @@ from xdsl.ir import Attribute, SSAValue
 from xdsl.passes import ModulePass
 from xdsl.pattern_rewriter import (
     PatternRewriter,
-    PatternRewriteWalker,
     RewritePattern,
     op_type_rewrite_pattern,
 )
@@ -21,7 +20,7 @@ from xdsl.rewriter import InsertPoint
 
 from daqkf.dialects.dense import from_array
 from daqkf.dialects.nn import ConstantOp, LinearOp, SliceOp
-from daqkf.dialects.nn.base import NODE, shape_of
+from daqkf.dialects.nn.base import NODE, element_of, shape_of
 from daqkf.dialects.spaq import ActivationOp
 from daqkf.passes.nn_kernels import (
     Layer,
@@ -32,7 +31,7 @@ from daqkf.passes.nn_kernels import (
     remove_unused,
 )
 from daqkf.passes.nn_options import target_machine
-from daqkf.passes.remarks import has_level
+from daqkf.passes.rewriting import rewrite_once
 
 
 @dataclass(frozen=True)
@@ -53,8 +52,7 @@ class NnMergePass(ModulePass):
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         most = target_machine(self, self.target).result_depth
-        if has_level(op, "nn"):
-            PatternRewriteWalker(_MergeReaders(most), apply_recursively=False).rewrite_module(op)
+        rewrite_once(self, op, _MergeReaders(most))
 
 
 @dataclass(frozen=True)
@@ -105,9 +103,10 @@ def _merge(rewriter: PatternRewriter, layers: Sequence[Layer]) -> None:
     if first.activation is not None:
         result = ActivationOp(first.activation, result.results[0])
         block.add_op(result)
-    name = insert_kernel(module, rewriter, joined(names), block, result)
+    name = insert_kernel(first.call, rewriter, joined(names), block, result)
     merged = LinearOp(name, first.call.input, _with_last(first.call.result, channels))
     merged.attributes[NODE] = StringAttr(name)
+    merged.location = first.call.location
     rewriter.insert(merged, InsertPoint.before(first.call))
     low = 0
     for layer in layers:
@@ -134,7 +133,7 @@ def _replace_by_slice(rewriter: PatternRewriter, merged: LinearOp, layer: Layer,
 
 def _with_last(value: SSAValue, extent: int) -> Attribute:
     """The type of a value with another last extent."""
-    kind = value.type
-    if not isinstance(kind, TensorType):
-        return kind
-    return TensorType(kind.element_type, [*kind.get_shape()[:-1], extent])
+    shape = shape_of(value)
+    if shape is None:
+        return value.type
+    return TensorType(element_of(value), [*shape[:-1], extent])

@@ -14,7 +14,6 @@ from xdsl.ir import Operation, SSAValue
 from xdsl.passes import ModulePass
 from xdsl.pattern_rewriter import (
     PatternRewriter,
-    PatternRewriteWalker,
     RewritePattern,
     op_type_rewrite_pattern,
 )
@@ -23,7 +22,7 @@ from xdsl.rewriter import InsertPoint
 from daqkf.dialects.dense import from_array
 from daqkf.dialects.nn import ConcatOp, ConstantOp, ElementwiseOp, LinearOp
 from daqkf.dialects.nn import LayerNormOp as HostLayerNormOp
-from daqkf.dialects.nn.base import HOST, shape_of
+from daqkf.dialects.nn.base import HOST, element_of, shape_of
 from daqkf.dialects.nn.elementwise import Function
 from daqkf.dialects.nn.ops import constant_of
 from daqkf.dialects.spaq import AddOp, ColumnsOp, LayerNormOp, MatmulOp, ResidualOp
@@ -41,7 +40,7 @@ from daqkf.passes.nn_kernels import (
     module_of,
 )
 from daqkf.passes.nn_options import require_host_cycles, target_machine
-from daqkf.passes.remarks import has_level
+from daqkf.passes.rewriting import rewrite_once
 
 
 @dataclass(frozen=True)
@@ -70,9 +69,7 @@ class NnNormalizePass(ModulePass):
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         machine = target_machine(self, self.target)
         require_host_cycles(self, self.host_cycles)
-        if has_level(op, "nn"):
-            pattern = _NormalizeOnArray(machine, self.host_cycles)
-            PatternRewriteWalker(pattern, apply_recursively=False).rewrite_module(op)
+        rewrite_once(self, op, _NormalizeOnArray(machine, self.host_cycles))
 
 
 @dataclass(frozen=True)
@@ -246,12 +243,10 @@ def _own(rewriter: PatternRewriter, call: LinearOp, function: FuncOp) -> FuncOp:
 
 def _with_residual(rewriter: PatternRewriter, residual: SSAValue, call: LinearOp) -> SSAValue:
     """What is added, in front of what the kernel reads."""
-    own, kind = shape_of(call.input), residual.type
-    assert own is not None and isinstance(kind, TensorType)
-    extents = [*kind.get_shape()[:-1], kind.get_shape()[-1] + own[-1]]
-    joined = ConcatOp(
-        [residual, call.input], len(extents) - 1, TensorType(kind.element_type, extents)
-    )
+    own, shape = shape_of(call.input), shape_of(residual)
+    assert own is not None and shape is not None
+    kind = TensorType(element_of(residual), [*shape[:-1], shape[-1] + own[-1]])
+    joined = ConcatOp([residual, call.input], len(shape) - 1, kind)
     rewriter.insert(joined, InsertPoint.before(call))
     return joined.result
 

@@ -19,7 +19,7 @@ def target_machine(given: ModulePass, target: str) -> Machine:
     try:
         return load_target(target).machine
     except UnknownTargetError as error:
-        raise refused(given, "target", str(error)) from None
+        raise refused(given, "target", f"is an {error}") from None
 
 
 def require_host_cycles(given: ModulePass, cycles: float) -> None:
@@ -30,4 +30,4 @@ def require_host_cycles(given: ModulePass, cycles: float) -> None:
 
 def refused(given: ModulePass, option: str, reason: str) -> PassFailedException:
     """The error of an option."""
-    return PassFailedException(f"{given.name}: option '{option}': {reason}")
+    return PassFailedException(f"{given.name}: the option '{option}' {reason}")

@@ -14,12 +14,10 @@ from xdsl.ir import Operation, SSAValue
 from xdsl.passes import ModulePass
 from xdsl.pattern_rewriter import (
     PatternRewriter,
-    PatternRewriteWalker,
     RewritePattern,
     op_type_rewrite_pattern,
 )
 from xdsl.transforms.dead_code_elimination import dce
-from xdsl.utils.exceptions import PassFailedException
 
 from daqkf.dialects.nn import ElementwiseOp, MatmulOp
 from daqkf.dialects.nn.base import NODE
@@ -32,10 +30,9 @@ from daqkf.passes.nn_kernels import (
     insert_kernel,
     kernel_call,
     layer_block,
-    module_of,
 )
 from daqkf.passes.nn_options import refused
-from daqkf.passes.remarks import has_level
+from daqkf.passes.rewriting import rewrite_once
 
 _SUFFIXES = (".weight", ".product", "/MatMul", "/Gemm")
 """What a layer's name ends with in the names of its parts."""
@@ -58,10 +55,8 @@ class NnOutlinePass(ModulePass):
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         if self.least < 0:
             raise refused(self, "least", f"must be at least 0, not {self.least}")
-        if has_level(op, "nn"):
-            pattern = _OutlineLayer(self.least)
-            PatternRewriteWalker(pattern, apply_recursively=False).rewrite_module(op)
-            dce(op)
+        rewrite_once(self, op, _OutlineLayer(self.least))
+        dce(op)
 
 
 @dataclass(frozen=True)
@@ -119,7 +114,7 @@ def _outline(rewriter: PatternRewriter, matmul: MatmulOp, weights: NDArray[np.fl
         inside = ActivationOp(reader.kind.data, inside.results[0])
         block.add_op(inside)
         taken.append(reader)
-    name = insert_kernel(module_of(matmul), rewriter, _name(matmul), block, inside)
+    name = insert_kernel(matmul, rewriter, _name(matmul), block, inside)
     last = taken[-1]
     rewriter.replace(last, kernel_call(name, matmul.lhs, last.results[0]))
     erase_chain(rewriter, taken[:-1])
@@ -128,4 +123,4 @@ def _outline(rewriter: PatternRewriter, matmul: MatmulOp, weights: NDArray[np.fl
 def _require_finite(matmul: MatmulOp, what: str, values: NDArray[Any]) -> None:
     if not np.isfinite(values).all():
         name = _name(matmul)
-        raise PassFailedException(f"{NnOutlinePass.name}: {name} has {what} beyond finite numbers")
+        raise ValueError(f"{name} has {what} beyond finite numbers")

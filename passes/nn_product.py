@@ -5,7 +5,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,7 @@ from xdsl.context import Context
 from xdsl.dialects.builtin import ArrayAttr, ModuleOp, StringAttr
 from xdsl.dialects.func import FuncOp
 from xdsl.interpreter import Interpreter, PythonValues
-from xdsl.ir import Operation
+from xdsl.ir import Attribute, Operation
 from xdsl.passes import ModulePass
 from xdsl.pattern_rewriter import (
     PatternRewriter,
@@ -30,7 +30,6 @@ from daqkf.dialects.nn.ops import constant_of
 from daqkf.hw_targets.numerics import ACTIVATION_MAX
 from daqkf.passes.quantize.quantization import requantization
 from daqkf.passes.quantize.samples import load_inputs
-from daqkf.passes.remarks import has_level
 
 Inputs = Mapping[str, NDArray[Any]]
 
@@ -67,7 +66,9 @@ def output_names(function: FuncOp) -> list[str]:
 def _names(function: FuncOp, attribute: str, count: int) -> list[str]:
     found = function.attributes.get(attribute)
     if isinstance(found, ArrayAttr):
-        return [entry.data for entry in found if isinstance(entry, StringAttr)]
+        return [
+            name.data for name in cast(ArrayAttr[Attribute], found) if isinstance(name, StringAttr)
+        ]
     return [f"{attribute[:-1]}{number}" for number in range(count)]
 
 
@@ -141,6 +142,7 @@ class _QuantizeProduct(RewritePattern):
         factors = int(multiplier[0]), int(shift[0])
         product = ProductOp(op.lhs, op.rhs, steps, factors, op.result.type)
         product.attributes |= op.attributes
+        product.location = op.location
         rewriter.replace(op, product)
 
 
@@ -183,8 +185,6 @@ class NnProductPass(ModulePass):
     samples: str
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
-        if not has_level(op, "nn"):
-            return
         try:
             quantize_products(op, load_inputs(self.samples))
         except (OSError, ValueError) as error:

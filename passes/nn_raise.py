@@ -14,7 +14,6 @@ from xdsl.passes import ModulePass
 from xdsl.pattern_rewriter import (
     GreedyRewritePatternApplier,
     PatternRewriter,
-    PatternRewriteWalker,
     RewritePattern,
     op_type_rewrite_pattern,
 )
@@ -25,7 +24,7 @@ from daqkf.dialects.nn.base import NODE, differ, integers_of, shape_of
 from daqkf.dialects.nn.elementwise import Function, Reduction
 from daqkf.dialects.nn.ops import constant_of
 from daqkf.passes.nn_terms import Product, inputs_of, near, scalar_of, terms_of
-from daqkf.passes.remarks import has_level
+from daqkf.passes.rewriting import rewrite_once
 
 
 @dataclass(frozen=True)
@@ -40,11 +39,9 @@ class NnRaisePass(ModulePass):
     name = "nn-raise"
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
-        if not has_level(op, "nn"):
-            return
         finders = (_relu, _sigmoid, _silu, _gelu, _mean, _layer_norm, _softmax)
         patterns = GreedyRewritePatternApplier([_RaiseFunction(find) for find in finders])
-        PatternRewriteWalker(patterns, apply_recursively=False).rewrite_module(op)
+        rewrite_once(self, op, patterns)
         dce(op)
 
 
@@ -66,6 +63,7 @@ class _RaiseFunction(RewritePattern):
             return
         if name := op.attributes.get(NODE):
             replacement.attributes[NODE] = name
+        replacement.location = op.location
         rewriter.replace(op, replacement)
 
 

@@ -50,8 +50,3 @@ def remark_if_idle(pass_name: str, module: ModuleOp) -> None:
     )
     if not any(needed(op) for op in module.walk()):
         remark(pass_name, f"nothing to do, as the module has no {what}")
-
-
-def has_level(module: ModuleOp, dialect: str) -> bool:
-    """Whether a module has operations of a dialect."""
-    return any(op.dialect_name() == dialect for op in module.walk())

@@ -15,11 +15,13 @@ from xdsl.ir import Block, Operation, Region, SSAValue
 from xdsl.rewriter import InsertPoint, Rewriter
 
 from daqkf.dialects.dense import from_array
-from daqkf.dialects.dfke import KernelOp, Machine
-from daqkf.dialects.rpea import ArrayConfig, ArrayOp
+from daqkf.dialects.dfke import KernelOp
+from daqkf.dialects.rpea import ArrayOp
 from daqkf.dialects.spaq import AttendOp, ConstantOp, MatmulOp, RequantizeOp, ResidualOp
 from daqkf.dialects.spaq.checks import features
 from daqkf.dialects.spaq.ops import activations
+from daqkf.hw_targets.config import ArrayConfig
+from daqkf.hw_targets.machine import Machine
 from daqkf.lowering.conversions.dfke_to_rpea import LowerDfkeToRpeaPass
 from daqkf.passes.dfke_chain import DfkeChainPass
 from daqkf.passes.dfke_fuse import DfkeFusePass

@@ -33,9 +33,12 @@ def broken(number: int) -> int:
     raise KeyError(number)
 
 
-def process(_: int) -> tuple[int, dict[str, str]]:
-    """Who computes, and on how many threads."""
-    time.sleep(0.2)
+def process(folder: str) -> tuple[int, dict[str, str]]:
+    """Who computes, and on how many threads, once two processes do."""
+    (Path(folder) / str(os.getpid())).touch()
+    deadline = time.monotonic() + 60
+    while len(list(Path(folder).iterdir())) < 2 and time.monotonic() < deadline:
+        time.sleep(0.05)
     names = "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"
     return os.getpid(), {name: os.environ.get(name, "") for name in names}
 

@@ -18,12 +18,13 @@ from xdsl.dialects.func import FuncOp, ReturnOp
 from xdsl.ir import Block, Region
 
 from daqkf.dialects.dense import from_array
-from daqkf.dialects.dfke import Machine
 from daqkf.dialects.dfke.ops import kernel
-from daqkf.dialects.rpea import ArrayConfig, ArrayOp
+from daqkf.dialects.rpea import ArrayOp
 from daqkf.dialects.spaq import ActivationOp, ConstantOp, MatmulOp, RequantizeOp
 from daqkf.dialects.spaq.checks import features
 from daqkf.dialects.spaq.ops import activations
+from daqkf.hw_targets.config import ArrayConfig
+from daqkf.hw_targets.machine import Machine
 from daqkf.lowering.conversions.dfke_to_rpea import LowerDfkeToRpeaPass
 from daqkf.passes.dfke_chain import DfkeChainPass
 from daqkf.passes.dfke_schedule import schedule

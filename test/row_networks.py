@@ -15,9 +15,7 @@ from xdsl.dialects.func import FuncOp, ReturnOp
 from xdsl.ir import Block, Region
 
 from daqkf.dialects.dense import from_array
-from daqkf.dialects.dfke import Machine
 from daqkf.dialects.rpea import (
-    ArrayConfig,
     ChainOp,
     GatingOp,
     Kernel,
@@ -28,6 +26,8 @@ from daqkf.dialects.rpea import (
     SoftmaxOp,
 )
 from daqkf.dialects.spaq.ops import activations
+from daqkf.hw_targets.config import ArrayConfig
+from daqkf.hw_targets.machine import Machine
 
 Ints = NDArray[np.int64]
 

@@ -9,8 +9,6 @@ from daqkf.dialects.dfke.attributes import DecisionAttr, MachineAttr, ScheduleAt
 from daqkf.dialects.dfke.chaining import ChainOp, GatingOp, NormalizationOp, RowOperation
 from daqkf.dialects.dfke.ops import DispatchOp, KernelOp
 from daqkf.dialects.dfke.region import RegionOperation, YieldOp
-from daqkf.hw_targets.decision import Decision
-from daqkf.hw_targets.machine import Machine
 
 DFKE = Dialect(
     "dfke",
@@ -21,12 +19,10 @@ DFKE = Dialect(
 __all__ = [
     "DFKE",
     "ChainOp",
-    "Decision",
     "DecisionAttr",
     "DispatchOp",
     "GatingOp",
     "KernelOp",
-    "Machine",
     "MachineAttr",
     "NormalizationOp",
     "RegionOperation",

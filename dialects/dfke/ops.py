@@ -16,9 +16,12 @@ from xdsl.irdl import (
     opt_operand_def,
     opt_prop_def,
     prop_def,
+    traits_def,
 )
 from xdsl.parser import Parser
+from xdsl.pattern_rewriter import PatternRewriter, RewritePattern, op_type_rewrite_pattern
 from xdsl.printer import Printer
+from xdsl.traits import HasCanonicalizationPatternsTrait
 from xdsl.utils.exceptions import VerifyException
 
 from daqkf.dialects.dense import to_array
@@ -32,12 +35,12 @@ from daqkf.dialects.spaq import (
     MatmulOp,
     RequantizeOp,
     ResidualOp,
-    Semiring,
 )
 from daqkf.dialects.spaq.checks import features
 from daqkf.dialects.spaq.ops import chain, defining_constant
 from daqkf.hw_targets import numerics
 from daqkf.hw_targets.decision import Decision
+from daqkf.hw_targets.semirings import Semiring
 
 STAGES: tuple[type[Operation], ...] = (AddOp, ResidualOp, RequantizeOp, ActivationOp)
 """What may follow the product inside a kernel, in this order, each at most once."""
@@ -228,6 +231,15 @@ def _verify_semiring(body: Body) -> None:
             )
 
 
+class DispatchPatterns(HasCanonicalizationPatternsTrait):
+    """The canonicalisation of `dfke.dispatch`."""
+
+    @classmethod
+    def get_canonicalization_patterns(cls) -> tuple[RewritePattern, ...]:
+        """The patterns."""
+        return (DispatchToOne(),)
+
+
 @irdl_op_definition
 class DispatchOp(RegionOperation):
     """Variants of one kernel, among which each tile of activations picks by its zeros.
@@ -249,6 +261,8 @@ class DispatchOp(RegionOperation):
     name = "dfke.dispatch"
 
     decision = prop_def(DecisionAttr)
+
+    traits = traits_def(DispatchPatterns())
 
     def __init__(
         self, value: SSAValue, result_type: Attribute, body: Region, decision: DecisionAttr
@@ -294,6 +308,18 @@ class DispatchOp(RegionOperation):
     def variants(self) -> list[KernelOp]:
         """The kernels, by their number in the decision."""
         return [op for op in self.body.block.ops if isinstance(op, KernelOp)]
+
+
+class DispatchToOne(RewritePattern):
+    """A dispatch whose decision is always the same → that variant alone."""
+
+    @op_type_rewrite_pattern
+    def match_and_rewrite(self, op: DispatchOp, rewriter: PatternRewriter) -> None:
+        """Put the variant in the place of the dispatch."""
+        chosen = set(op.decision.data.table)
+        if len(chosen) == 1:
+            variant = op.variants()[chosen.pop()]
+            rewriter.replace(op, variant.clone({op.body.block.args[0]: op.input}))
 
 
 def kernel(value: SSAValue, stages: Sequence[Operation], kept: SSAValue | None = None) -> KernelOp:

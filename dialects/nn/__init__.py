@@ -6,6 +6,7 @@
 from xdsl.ir import Dialect
 
 from daqkf.dialects.nn.attention import AttentionOp
+from daqkf.dialects.nn.canonicalization import give_traits
 from daqkf.dialects.nn.elementwise import FunctionAttr, ReductionAttr
 from daqkf.dialects.nn.ops import (
     CastOp,
@@ -31,6 +32,8 @@ from daqkf.dialects.nn.shaping import (
     TransposeOp,
     UnsqueezeOp,
 )
+
+give_traits()
 
 NN = Dialect(
     "nn",

@@ -315,9 +315,10 @@ class AttentionOp(TensorOp):
         """Check the numbers of each head."""
         heads = self.heads
         for name, found in asdict(self.steps()).items():
-            expected = heads if isinstance(found, np.ndarray) else 1
+            expected = heads if np.ndim(found) else 1
+            steps = np.asarray(found, np.float64)
             require(
-                np.size(found) == expected and np.all(np.isfinite(found) & (np.asarray(found) > 0)),
+                steps.size == expected and np.all(np.isfinite(steps) & (steps > 0)),
                 f"{name} need {expected} positive steps, of {heads} heads",
             )
         for name, part in self.factors().items():

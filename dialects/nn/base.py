@@ -3,9 +3,10 @@
 
 """What the operations of `nn` share: the constraints of their types, and their verification."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from xdsl.dialects.builtin import (
@@ -33,7 +34,7 @@ from xdsl.irdl import (
     VerificationContext,
     traits_def,
 )
-from xdsl.traits import Pure
+from xdsl.traits import HasFolder, Pure
 from xdsl.utils.exceptions import VerifyException
 
 from daqkf.dialects.dense import storage_dtype
@@ -74,9 +75,10 @@ class TensorConstraint(AttrConstraint[Tensor]):
 
     def verify(self, attr: Attribute, constraint_context: VerificationContext) -> None:
         """Raise a VerifyException for what is no tensor, or is one of other elements."""
-        if not isinstance(attr, TensorType | UnrankedTensorType):
+        kind: Any = attr
+        if not isinstance(kind, TensorType | UnrankedTensorType):
             raise VerifyException(f"a tensor is expected, not {attr}")
-        self.element.verify(attr.element_type, constraint_context)
+        self.element.verify(cast(Tensor, kind).element_type, constraint_context)
 
     def variables(self) -> set[str]:
         """Those of the element type."""
@@ -114,13 +116,20 @@ PLAIN = "operands attr-dict `:` functional-type(operands, results)"
 
 def shape_of(value: SSAValue) -> tuple[int, ...] | None:
     """The extents of a tensor, `DYNAMIC_INDEX` where they are not known; None without a rank."""
-    return value.type.get_shape() if isinstance(value.type, TensorType) else None
+    kind: Any = value.type
+    return cast(TensorType, kind).get_shape() if isinstance(kind, TensorType) else None
 
 
 def element_of(value: SSAValue) -> Attribute:
     """The element type of a tensor."""
-    assert isinstance(value.type, TensorType | UnrankedTensorType)
-    return value.type.element_type
+    kind: Any = value.type
+    assert isinstance(kind, TensorType | UnrankedTensorType)
+    return cast(Tensor, kind).element_type
+
+
+def integer_bits(kind: Attribute) -> int | None:
+    """The width of an integer type; None for any other."""
+    return cast("IntegerType", kind).width.data if isinstance(kind, IntegerType) else None
 
 
 def node_name(op: Operation) -> str:
@@ -179,3 +188,25 @@ class TensorOp(IRDLOperation):
 
     irdl_options = (ParsePropInAttrDict(),)
     traits = traits_def(Pure())
+
+
+class GivesWhatItReads(HasFolder):
+    """An operation that may do nothing, which is folded away then."""
+
+    @classmethod
+    def fold(cls, op: Operation) -> Sequence[SSAValue | Attribute] | None:
+        """The first operand, if the operation says that it is the result, and the types agree."""
+        assert isinstance(op, IdentityOperation)
+        if op.is_identity() and op.operands[0].type == op.results[0].type:
+            return (op.operands[0],)
+        return None
+
+
+class IdentityOperation(TensorOp, ABC):
+    """An operation that gives, with some attributes, what it reads."""
+
+    traits = traits_def(GivesWhatItReads())
+
+    @abstractmethod
+    def is_identity(self) -> bool:
+        """Whether the result is the first operand, as far as the attributes and types tell."""

@@ -67,21 +67,27 @@ class Reduction(StrEnum):
 
 
 @irdl_attr_definition
-class FunctionAttr(EnumAttribute[Function], SpacedOpaqueSyntaxAttribute):
+class FunctionAttr(
+    EnumAttribute[Function],  # pyright: ignore[reportInvalidTypeArguments]  # as xDSL asks for its own
+    SpacedOpaqueSyntaxAttribute,
+):
     """`#nn<function add>`, or in an operation `add`."""
 
     name = "nn.function"
 
 
 @irdl_attr_definition
-class ReductionAttr(EnumAttribute[Reduction], SpacedOpaqueSyntaxAttribute):
+class ReductionAttr(
+    EnumAttribute[Reduction],  # pyright: ignore[reportInvalidTypeArguments]  # as xDSL asks for its own
+    SpacedOpaqueSyntaxAttribute,
+):
     """`#nn<reduction sum>`, or in an operation `sum`."""
 
     name = "nn.reduction"
 
 
 def _erf(x: Array) -> Array:
-    from scipy.special import erf
+    from scipy.special import erf  # pyright: ignore[reportMissingTypeStubs]
 
     return erf(x)
 

@@ -4,13 +4,12 @@
 """What `nn` operations compute, over NumPy arrays of their element types."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from xdsl.dialects.builtin import TensorType, UnrankedTensorType
 from xdsl.dialects.func import FuncOp
 from xdsl.interpreter import Interpreter, InterpreterFunctions, impl, register_impls
 from xdsl.ir import Attribute, SSAValue
@@ -20,7 +19,7 @@ from xdsl.utils.exceptions import InterpretationError
 
 from daqkf.dialects.dense import storage_dtype
 from daqkf.dialects.nn.attention import AttentionOp, Operands
-from daqkf.dialects.nn.base import integers_of, node_name
+from daqkf.dialects.nn.base import element_of, integers_of, node_name
 from daqkf.dialects.nn.elementwise import REDUCTIONS, apply_elementwise
 from daqkf.dialects.nn.ops import (
     ABSENT,
@@ -68,8 +67,7 @@ Attention = Callable[[AttentionOp, Array, Operands], Array]
 
 def dtype_of(value: SSAValue) -> np.dtype[Any]:
     """The NumPy type of a tensor's elements."""
-    assert isinstance(value.type, TensorType | UnrankedTensorType)
-    return element_dtype(value.type.element_type)
+    return element_dtype(element_of(value))
 
 
 def element_dtype(kind: Attribute) -> np.dtype[Any]:
@@ -100,7 +98,7 @@ def tokens_of(x: Array, mask: Array | None = None) -> tuple[NDArray[np.bool_], l
 
 
 @contextmanager
-def _named(op: IRDLOperation) -> Iterator[None]:
+def _named(op: IRDLOperation) -> Generator[None]:
     """Turn what NumPy refuses into an error that names the op."""
     try:
         yield

@@ -18,7 +18,6 @@ from xdsl.dialects.builtin import (
     FlatSymbolRefAttrConstr,
     FloatAttr,
     IntegerAttr,
-    IntegerType,
     SymbolRefAttr,
     TensorType,
     UnitAttr,
@@ -58,10 +57,12 @@ from daqkf.dialects.nn.base import (
     STEP,
     TENSOR,
     WHOLE,
+    IdentityOperation,
     TensorConstraint,
     TensorOp,
     differ,
     element_of,
+    integer_bits,
     integers,
     integers_of,
     require,
@@ -202,7 +203,7 @@ class ElementwiseOp(TensorOp):
 
 
 @irdl_op_definition
-class CastOp(TensorOp):
+class CastOp(IdentityOperation):
     """The same numbers in another element type.
 
     ```mlir
@@ -219,6 +220,9 @@ class CastOp(TensorOp):
 
     def __init__(self, value: SSAValue, result: Attribute):
         super().__init__(operands=[value], result_types=[result])
+
+    def is_identity(self) -> bool:
+        return element_of(self.input) == element_of(self.result)
 
 
 @irdl_op_definition
@@ -515,7 +519,7 @@ def _require_quantized(op: "QuantizeOp | DequantizeOp", levels: SSAValue) -> Non
     """Check the type of quantised numbers, and that there is an axis for several scales."""
     kind = element_of(levels)
     require(
-        isinstance(kind, IntegerType) and kind.width.data in (8, 16, 32),
+        integer_bits(kind) in (8, 16, 32),
         f"quantised numbers are integers of 8, 16 or 32 bits, not {kind}",
     )
     if shape_of(op.scale) not in ((), (1,)):

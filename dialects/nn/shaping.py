@@ -26,6 +26,7 @@ from daqkf.dialects.nn.base import (
     PLAIN,
     SAME,
     TENSOR,
+    IdentityOperation,
     TensorConstraint,
     TensorOp,
     integers,
@@ -73,7 +74,7 @@ class ExpandOp(_Shaped):
     name = "nn.expand"
 
 
-class _Axes(TensorOp):
+class _Axes(IdentityOperation):
     """A tensor and axes of it."""
 
     input = operand_def(SAME)
@@ -87,6 +88,9 @@ class _Axes(TensorOp):
             operands=[value], properties={"axes": integers(axes)}, result_types=[result]
         )
 
+    def is_identity(self) -> bool:
+        return not integers_of(self.axes)
+
 
 @irdl_op_definition
 class TransposeOp(_Axes):
@@ -98,6 +102,10 @@ class TransposeOp(_Axes):
     """
 
     name = "nn.transpose"
+
+    def is_identity(self) -> bool:
+        axes = integers_of(self.axes)
+        return axes == list(range(len(axes)))
 
     def verify_(self) -> None:
         axes = integers_of(self.axes)
@@ -170,7 +178,7 @@ class GatherOp(TensorOp):
 
 
 @irdl_op_definition
-class ConcatOp(TensorOp):
+class ConcatOp(IdentityOperation):
     """Tensors one after another along an axis.
 
     ```mlir
@@ -192,6 +200,9 @@ class ConcatOp(TensorOp):
             properties={"axis": IntegerAttr(axis, i64)},
             result_types=[result],
         )
+
+    def is_identity(self) -> bool:
+        return len(self.inputs) == 1
 
     def verify_(self) -> None:
         require(self.inputs, "nothing to put together")

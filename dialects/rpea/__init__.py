@@ -10,7 +10,6 @@ from daqkf.dialects.rpea.chaining import ChainOp, Kernel, Playable
 from daqkf.dialects.rpea.ops import ArrayOp, DispatchOp, ProgramOp
 from daqkf.dialects.rpea.rows import GatingOp, NormalizationOp, RowOperation, SoftmaxOp
 from daqkf.dialects.rpea.running import Runnable, RunOp, TiledOp
-from daqkf.hw_targets.config import ArrayConfig
 
 RPEA = Dialect(
     "rpea",
@@ -30,7 +29,6 @@ RPEA = Dialect(
 
 __all__ = [
     "RPEA",
-    "ArrayConfig",
     "ArrayOp",
     "ChainOp",
     "ConfigAttr",

@@ -25,7 +25,7 @@ from xdsl.irdl import (
     result_def,
     traits_def,
 )
-from xdsl.traits import SymbolOpInterface, SymbolTable, SymbolUserOpInterface
+from xdsl.traits import Pure, SymbolOpInterface, SymbolTable, SymbolUserOpInterface
 
 from daqkf.dialects.rpea.chaining import ChainOp, Playable
 from daqkf.dialects.rpea.ops import ArrayOp, DispatchOp, ProgramOp, program_of, require
@@ -148,7 +148,7 @@ class RunOp(IRDLOperation):
     input = operand_def(TensorType)
     result = result_def(TensorType)
 
-    traits = traits_def(_UsesProgram())
+    traits = traits_def(_UsesProgram(), Pure())
     assembly_format = "$program `(` $input `)` attr-dict `:` type($input) `->` type($result)"
 
     def __init__(self, program: Runnable, value: SSAValue):

@@ -36,7 +36,6 @@ from daqkf.dialects.spaq.rows import (
     NormalizeOp,
     ResidualOp,
 )
-from daqkf.hw_targets.semirings import Semiring
 
 SPAQ = Dialect(
     "spaq",
@@ -87,7 +86,6 @@ __all__ = [
     "QuantizeOp",
     "RequantizeOp",
     "ResidualOp",
-    "Semiring",
     "SemiringAttr",
     "SequenceOperation",
     "Sparsity",

@@ -33,8 +33,9 @@ from xdsl.irdl import (
     traits_def,
 )
 from xdsl.parser import Parser
+from xdsl.pattern_rewriter import PatternRewriter, RewritePattern, op_type_rewrite_pattern
 from xdsl.printer import Printer
-from xdsl.traits import ConstantLike, Pure
+from xdsl.traits import ConstantLike, HasCanonicalizationPatternsTrait, Pure
 
 from daqkf.dialects.dense import from_array, tensor, to_array
 from daqkf.dialects.spaq.analysis import KEY, AnalysisAttr
@@ -413,6 +414,15 @@ class ScaleOperation(IRDLOperation, ABC):
         )
 
 
+class QuantizePatterns(HasCanonicalizationPatternsTrait):
+    """The canonicalisation of `spaq.quantize`."""
+
+    @classmethod
+    def get_canonicalization_patterns(cls) -> tuple[RewritePattern, ...]:
+        """The patterns."""
+        return (QuantizeOfDequantize(),)
+
+
 @irdl_op_definition
 class QuantizeOp(ScaleOperation):
     """`clamp(rint(x / scale), -128, 127)`: f32 → i8, one scale for all features or one for each.
@@ -429,6 +439,9 @@ class QuantizeOp(ScaleOperation):
     """
 
     name = "spaq.quantize"
+
+    traits = traits_def(QuantizePatterns())
+
     SOURCE: ClassVar[Attribute] = f32
     TARGET: ClassVar[Attribute] = i8
     WIDENS: ClassVar[bool] = True
@@ -445,6 +458,26 @@ class DequantizeOp(ScaleOperation):
     SOURCE: ClassVar[Attribute] = i8
     TARGET: ClassVar[Attribute] = f32
     WIDENS: ClassVar[bool] = False
+
+
+class QuantizeOfDequantize(RewritePattern):
+    """int8 that is scaled up and quantised by the same scales again → what it was.
+
+    A float32 tells the 256 multiples of a scale apart, so nothing is lost. Extra columns are: there
+    is more than one way to share out a value over them.
+    """
+
+    @op_type_rewrite_pattern
+    def match_and_rewrite(self, op: QuantizeOp, rewriter: PatternRewriter) -> None:
+        """Take the integers as they are."""
+        before = op.input.owner
+        if (
+            isinstance(before, DequantizeOp)
+            and before.scale == op.scale
+            and op.split is None
+            and before.split is None
+        ):
+            rewriter.replace(op, [], [before.input])
 
 
 @irdl_op_definition

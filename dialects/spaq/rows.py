@@ -32,7 +32,8 @@ from xdsl.irdl import (
     traits_def,
     var_operand_def,
 )
-from xdsl.traits import Pure
+from xdsl.pattern_rewriter import PatternRewriter, RewritePattern, op_type_rewrite_pattern
+from xdsl.traits import HasCanonicalizationPatternsTrait, Pure
 
 from daqkf.dialects.dense import from_array, to_array
 from daqkf.dialects.spaq.checks import (
@@ -221,6 +222,18 @@ class GateOp(FunctionOperation):
         return TensorType(kind, [value.type.get_shape()[0], features(value) // 2])
 
 
+class ColumnsPatterns(HasCanonicalizationPatternsTrait):
+    """The canonicalisation of `spaq.columns`."""
+
+    @classmethod
+    def get_canonicalization_patterns(cls) -> tuple[RewritePattern, ...]:
+        """The patterns."""
+        return (
+            AllColumns(),
+            ColumnsOfColumns(),
+        )
+
+
 @irdl_op_definition
 class ColumnsOp(IRDLOperation):
     """Neighbouring features of a tensor, the first of which is number `first`.
@@ -236,7 +249,7 @@ class ColumnsOp(IRDLOperation):
     first = prop_def(IntegerAttr.constr(i64))
     result = result_def(TensorType)
 
-    traits = traits_def(Pure())
+    traits = traits_def(Pure(), ColumnsPatterns())
     assembly_format = "$input `from` $first attr-dict `:` type($input) `->` type($result)"
 
     def __init__(self, value: SSAValue, first: int, count: int):
@@ -253,6 +266,18 @@ class ColumnsOp(IRDLOperation):
         require(
             0 <= first <= features(self.input) - count,
             f"features {first}..{first + count - 1} of {features(self.input)}",
+        )
+
+
+class GatherPatterns(HasCanonicalizationPatternsTrait):
+    """The canonicalisation of `spaq.gather`."""
+
+    @classmethod
+    def get_canonicalization_patterns(cls) -> tuple[RewritePattern, ...]:
+        """The patterns."""
+        return (
+            GatherOfAll(),
+            GatherOfGather(),
         )
 
 
@@ -274,7 +299,7 @@ class GatherOp(IRDLOperation):
     columns = prop_def(DenseIntOrFPElementsAttr)
     result = result_def(TensorType)
 
-    traits = traits_def(Pure())
+    traits = traits_def(Pure(), GatherPatterns())
     assembly_format = "$input `columns` $columns attr-dict `:` type($input) `->` type($result)"
 
     def __init__(self, value: SSAValue, columns: NDArray[np.integer]):
@@ -301,6 +326,15 @@ class GatherOp(IRDLOperation):
         )
 
 
+class ConcatPatterns(HasCanonicalizationPatternsTrait):
+    """The canonicalisation of `spaq.concat`."""
+
+    @classmethod
+    def get_canonicalization_patterns(cls) -> tuple[RewritePattern, ...]:
+        """The patterns."""
+        return (ConcatOfOne(),)
+
+
 @irdl_op_definition
 class ConcatOp(IRDLOperation):
     """The features of several tensors side by side."""
@@ -310,7 +344,7 @@ class ConcatOp(IRDLOperation):
     inputs = var_operand_def(TensorType)
     result = result_def(TensorType)
 
-    traits = traits_def(Pure())
+    traits = traits_def(Pure(), ConcatPatterns())
     assembly_format = "$inputs attr-dict `:` functional-type($inputs, $result)"
 
     def __init__(self, inputs: Sequence[SSAValue]):
@@ -329,3 +363,56 @@ class ConcatOp(IRDLOperation):
             count == features(self.result),
             f"{count} features together, not {features(self.result)}",
         )
+
+
+class AllColumns(RewritePattern):
+    """All features of a tensor → the tensor."""
+
+    @op_type_rewrite_pattern
+    def match_and_rewrite(self, op: ColumnsOp, rewriter: PatternRewriter) -> None:
+        """Read the tensor itself."""
+        if op.input.type == op.result.type:
+            rewriter.replace(op, [], [op.input])
+
+
+class ColumnsOfColumns(RewritePattern):
+    """Neighbouring features of neighbouring features → those of the tensor."""
+
+    @op_type_rewrite_pattern
+    def match_and_rewrite(self, op: ColumnsOp, rewriter: PatternRewriter) -> None:
+        """Count from the tensor's first feature."""
+        inner = op.input.owner
+        if isinstance(inner, ColumnsOp):
+            first = inner.first.value.data + op.first.value.data
+            rewriter.replace(op, ColumnsOp(inner.input, first, features(op.result)))
+
+
+class GatherOfAll(RewritePattern):
+    """Every feature once and in order → the tensor."""
+
+    @op_type_rewrite_pattern
+    def match_and_rewrite(self, op: GatherOp, rewriter: PatternRewriter) -> None:
+        """Read the tensor itself."""
+        if op.input.type == op.result.type and (np.diff(op.array()) == 1).all():
+            rewriter.replace(op, [], [op.input])
+
+
+class GatherOfGather(RewritePattern):
+    """Features of gathered features → those of the tensor."""
+
+    @op_type_rewrite_pattern
+    def match_and_rewrite(self, op: GatherOp, rewriter: PatternRewriter) -> None:
+        """Name the tensor's features."""
+        inner = op.input.owner
+        if isinstance(inner, GatherOp):
+            rewriter.replace(op, GatherOp(inner.input, inner.array()[op.array()]))
+
+
+class ConcatOfOne(RewritePattern):
+    """A single tensor, put together → the tensor."""
+
+    @op_type_rewrite_pattern
+    def match_and_rewrite(self, op: ConcatOp, rewriter: PatternRewriter) -> None:
+        """Read the tensor itself."""
+        if len(op.inputs) == 1:
+            rewriter.replace(op, [], [op.inputs[0]])

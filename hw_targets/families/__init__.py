@@ -8,7 +8,7 @@ elements take; in `passes/encode/<name>.py` its `CODING`, in `lowering/rtl/famil
 `DATAPATH`, in `python/daqkf/formal/specs/<name>.py` its `SPEC`; and put its name into `FAMILIES`.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 
 from daqkf.hw_targets.families.descriptor import Family, load
@@ -23,7 +23,7 @@ FAMILIES: Mapping[str, Family] = _FAMILIES
 
 
 @contextmanager
-def registered(family: Family) -> Iterator[Family]:
+def registered(family: Family) -> Generator[Family]:
     """While the context lasts, a further family is known.
 
     Raises:

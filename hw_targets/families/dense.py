@@ -11,9 +11,9 @@ from typing import override
 
 import numpy as np
 
-from daqkf.hw_targets import multiplication
 from daqkf.hw_targets.families.descriptor import Family, Ints, Words
 from daqkf.hw_targets.families.multiply import MultiplyWord, weighted
+from daqkf.hw_targets.multiplication import DENSE_BITS
 from daqkf.hw_targets.shape import ElementShape
 
 
@@ -28,11 +28,11 @@ class DenseWord(MultiplyWord):
 
     @override
     def fields(self, shape: ElementShape) -> dict[str, int]:
-        return {"weight0": multiplication.DENSE_BITS}
+        return {"weight0": DENSE_BITS}
 
     @override
     def weight_bits(self, shape: ElementShape) -> tuple[int, ...]:
-        return (multiplication.DENSE_BITS,)
+        return (DENSE_BITS,)
 
     @override
     def supplied(self, words: int, features: int, outputs: int) -> Words:
@@ -46,7 +46,7 @@ class DenseWord(MultiplyWord):
 
 def sums(words: Words, memory: Ints, shape: ElementShape) -> Iterator[Ints]:
     """The golden model: as of the multiply family, with one weight of 8 bits a word."""
-    return weighted(words, memory, (multiplication.DENSE_BITS,), shape.multiplier)
+    return weighted(words, memory, (DENSE_BITS,), shape.multiplier)
 
 
 FAMILY = Family("dense", DenseWord(), sums, modular=True, lockstep=True)

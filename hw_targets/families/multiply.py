@@ -12,9 +12,9 @@ from typing import override
 
 import numpy as np
 
-from daqkf.hw_targets import multiplication
 from daqkf.hw_targets.families.descriptor import Family, Ints, StreamWord, Words
 from daqkf.hw_targets.index_coding import Deltas
+from daqkf.hw_targets.multiplication import items, weigh
 from daqkf.hw_targets.shape import ElementShape
 
 
@@ -36,7 +36,7 @@ class MultiplyWord(StreamWord):
     def fields(self, shape: ElementShape) -> dict[str, int]:
         fields: dict[str, int] = {}
         bits = min(shape.weight_bits)
-        for item in range(multiplication.items(shape.weight_bits)):
+        for item in range(items(shape.weight_bits)):
             fields |= {f"index{item}": shape.address_width, f"weight{item}": bits}
         modes = {"narrow": 1} if len(shape.weight_bits) > 1 else {}
         return fields | modes | {"last": 1, "end": 1}
@@ -50,7 +50,7 @@ def weighted(
     words: Words, memory: Ints, weight_bits: Sequence[int], multiplier: str
 ) -> Iterator[Ints]:
     """The sums [T] of words whose weights have so many bits, with the surplus of each weight."""
-    factors, surplus = multiplication.weigh(words, weight_bits, multiplier)
+    factors, surplus = weigh(words, weight_bits, multiplier)
     start = 0
     for stop in np.flatnonzero(words["last"]) + 1:
         part = slice(start, stop)

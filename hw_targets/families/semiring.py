@@ -19,7 +19,7 @@ from daqkf.hw_targets.shape import ElementShape
 _CHUNK = 4096
 """Words whose items are gathered at once."""
 
-SEMIRINGS = tuple(Semiring)
+SEMIRINGS: tuple[Semiring, ...] = tuple(Semiring)
 """By their code in a word."""
 
 
@@ -51,7 +51,7 @@ def sums(words: Words, memory: Ints, shape: ElementShape) -> Iterator[Ints]:
     for terms, code, step, last in zip(
         _items(words, memory), words["semiring"], steps, words["last"], strict=True
     ):
-        semiring = SEMIRINGS[code]
+        semiring = SEMIRINGS[int(code)]
         if semiring is Semiring.PLUS_TIMES:
             running = running + terms.sum(axis=0)
             accumulator = accumulator + running * step

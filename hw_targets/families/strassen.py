@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import override
 
 import numpy as np
+from numpy.typing import NDArray
 
 from daqkf.hw_targets.families.descriptor import Family, Ints, StreamWord, Words
 from daqkf.hw_targets.numerics import wrap
@@ -65,26 +66,29 @@ def sums(words: Words, memory: Ints, shape: ElementShape) -> Iterator[Ints]:
 
 def _blocks(words: Words, memory: Ints) -> Ints:
     """What words add to the two outputs [2, T/2, 2]; `memory` is [depth, T/2, 2]."""
-    rows = [np.moveaxis(memory[words[f"index{row}"]], 2, 0) for row in range(3)]
+    rows: list[Ints] = [np.moveaxis(memory[words[f"index{row}"]], 2, 0) for row in range(3)]
     (a11, a21), (a12, a22), (d1, d2) = rows
     third0, third1 = (words[f"third{output}"][:, np.newaxis] == 1 for output in range(2))
-    sides = (
-        np.where(third1, d2, np.where(third0, d1, a11 + a22)),
-        np.where(third0, d2, a21 + a22),
+    sides: tuple[Ints, ...] = (
+        _either(third1, d2, _either(third0, d1, a11 + a22)),
+        _either(third0, d2, a21 + a22),
         a11,
         a22,
-        np.where(third1, d1, a11 + a12),
+        _either(third1, d1, a11 + a12),
         a21 - a11,
         a12 - a22,
     )
     weights = [wrap(words[name], bits)[:, np.newaxis] for name, bits in OPERANDS.items()]
-    m1, m2, m3, m4, m5, m6, m7 = (
-        side * weight for side, weight in zip(sides, weights, strict=True)
-    )
-    c11 = np.where(third1, 0, m1 - m5) + m4 + m7
-    c22 = np.where(third0, 0, m1 - m2) + m3 + m6
-    terms = np.array([[c11, m2 + m4], [m3 + m5, c22]])
+    products: list[Ints] = [side * weight for side, weight in zip(sides, weights, strict=True)]
+    m1, m2, m3, m4, m5, m6, m7 = products
+    c11: Ints = np.where(third1, 0, m1 - m5) + m4 + m7
+    c22: Ints = np.where(third0, 0, m1 - m2) + m3 + m6
+    terms: Ints = np.array([[c11, m2 + m4], [m3 + m5, c22]])
     return np.moveaxis(terms.sum(axis=2), 1, 2)
+
+
+def _either(flags: NDArray[np.bool], chosen: Ints, other: Ints) -> Ints:
+    return np.where(flags, chosen, other)
 
 
 FAMILY = Family("strassen", StrassenWord(), sums)

@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from xdsl.dialects.builtin import IntegerAttr, i8, i32, i64
 
 from daqkf.dialects.dense import from_array
-from daqkf.dialects.rpea import ArrayConfig, ProgramOp, SoftmaxOp
+from daqkf.dialects.rpea import ProgramOp, SoftmaxOp
 from daqkf.dialects.spaq import AttendOp
 from daqkf.dialects.spaq.checks import features
+from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.numerics import ACTIVATION_MAX, IDENTITY, wrap
 from daqkf.hw_targets.operands import feature_words
 from daqkf.lowering.conversions.streams import pack

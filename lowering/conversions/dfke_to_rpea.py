@@ -14,7 +14,6 @@ from xdsl.dialects.builtin import ModuleOp, i8, i32
 from xdsl.dialects.func import FuncOp
 from xdsl.passes import ModulePass
 from xdsl.rewriter import InsertPoint, Rewriter
-from xdsl.utils.exceptions import PassFailedException, VerifyException
 
 from daqkf.dialects.dense import from_array, to_array
 from daqkf.dialects.dfke import (
@@ -28,7 +27,7 @@ from daqkf.dialects.dfke import (
     TilesAttr,
 )
 from daqkf.dialects.dfke.chaining import ATTEND, attends, program_count
-from daqkf.dialects.rpea import ArrayConfig, ArrayOp, ProgramOp, Runnable, RunOp, SoftmaxOp, TiledOp
+from daqkf.dialects.rpea import ArrayOp, ProgramOp, Runnable, RunOp, SoftmaxOp, TiledOp
 from daqkf.dialects.rpea import ChainOp as ProgramChainOp
 from daqkf.dialects.rpea import DispatchOp as ProgramDispatchOp
 from daqkf.dialects.rpea import GatingOp as ProgramGatingOp
@@ -36,13 +35,14 @@ from daqkf.dialects.rpea import NormalizationOp as ProgramNormalizationOp
 from daqkf.dialects.spaq import ActivationOp, AttendOp, GateOp, NormalizeOp
 from daqkf.dialects.spaq.checks import features, width
 from daqkf.hw_targets import numerics
-from daqkf.hw_targets.config import MAX_KERNELS, activation_rows, memory_depth
+from daqkf.hw_targets.config import MAX_KERNELS, ArrayConfig, activation_rows, memory_depth
 from daqkf.hw_targets.families import FAMILIES
 from daqkf.hw_targets.machine import ORGANISATION
 from daqkf.hw_targets.multiplication import PRODUCT_BITS
 from daqkf.hw_targets.numerics import NORMALIZED_BITS
 from daqkf.lowering.conversions.attention_to_rpea import lower_attend
 from daqkf.lowering.conversions.streams import pack_streams
+from daqkf.passes.diagnostics import fail, failing_at
 from daqkf.passes.encode.operands import Need, attention_need
 
 ARRAY_NAME = "array"
@@ -431,36 +431,46 @@ class LowerDfkeToRpeaPass(ModulePass):
         ]
         if not kernels:
             return
-        try:
-            for found in op.walk():
-                if isinstance(found, AttendOp) and not isinstance(found.parent_op(), ChainOp):
+        for found in op.walk():
+            if isinstance(found, AttendOp) and not isinstance(found.parent_op(), ChainOp):
+                with failing_at(found, self.name):
                     _refuse(found)
-            self._lower(op, kernels)
-        except (ValueError, VerifyException) as error:
-            raise PassFailedException(f"{self.name}: {error}") from None
+        self._lower(op, kernels)
 
     def _lower(self, module: ModuleOp, kernels: Sequence[Fused]) -> None:
         arrays = [op for op in module.ops if isinstance(op, ArrayOp)]
         if len(arrays) > 1:
-            raise ValueError("a module with several arrays; kernels would not know theirs")
-        array = arrays[0] if arrays else None
-        if array is None:
-            config = shared_config([required_config(kernel) for kernel in kernels])
-            array = ArrayOp(ARRAY_NAME, config)
-            Rewriter.insert_op(array, InsertPoint.at_start(module.body.block))
+            text = "a module with several arrays; kernels would not know theirs"
+            fail(arrays[1], self.name, text)
+        array = arrays[0] if arrays else self._sized(module, kernels)
         place = InsertPoint.after(array)
         for number, kernel in enumerate(kernels):
             parent = kernel.parent_op()
             base = parent.sym_name.data if isinstance(parent, FuncOp) else "kernel"
             name = f"{base}_program" if len(kernels) == 1 else f"{base}_program_{number}"
-            for program in (programs := _programs(kernel, name, array)):
+            with failing_at(kernel, self.name):
+                programs = _programs(kernel, name, array)
+            for program in programs:
+                program.location = kernel.location
                 Rewriter.insert_op(program, place)
                 place = InsertPoint.after(program)
             last = programs[-1]
             assert isinstance(last, Runnable)
             run = RunOp(last, kernel.input)
+            run.location = kernel.location
             run.result.name_hint = kernel.result.name_hint
             Rewriter.replace_op(kernel, run)
+
+    def _sized(self, module: ModuleOp, kernels: Sequence[Fused]) -> ArrayOp:
+        """An array for all of the kernels, at the start of the module."""
+        configs: list[ArrayConfig] = []
+        for kernel in kernels:
+            with failing_at(kernel, self.name):
+                configs.append(required_config(kernel))
+                shared_config(configs)
+        array = ArrayOp(ARRAY_NAME, shared_config(configs))
+        Rewriter.insert_op(array, InsertPoint.at_start(module.body.block))
+        return array
 
 
 def _programs(kernel: Fused, name: str, array: ArrayOp) -> Sequence[Runnable | RowProgram]:

@@ -6,9 +6,9 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from daqkf.dialects.rpea import ArrayConfig
-from daqkf.dialects.spaq import Semiring
+from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.families import FAMILIES
+from daqkf.hw_targets.semirings import Semiring
 from daqkf.hw_targets.words import stream_words
 from daqkf.passes.encode.coding import Stream, codings
 

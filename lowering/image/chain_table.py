@@ -8,9 +8,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from daqkf.dialects.rpea import ArrayConfig, GatingOp, Kernel, NormalizationOp, ProgramOp, SoftmaxOp
+from daqkf.dialects.rpea import GatingOp, Kernel, NormalizationOp, ProgramOp, SoftmaxOp
 from daqkf.dialects.rpea.chaining import CONTEXT, KEYS, QUERIES, SCORES, VALUES
 from daqkf.dialects.rpea.ops import places
+from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.numerics import NORMALIZED_FEATURES
 from daqkf.hw_targets.operands import Fills
 from daqkf.hw_targets.words import chain_row

@@ -14,7 +14,6 @@ from xdsl.utils.exceptions import VerifyException
 from daqkf.dialects.dense import from_array
 from daqkf.dialects.dfke.attributes import DecisionAttr
 from daqkf.dialects.rpea import (
-    ArrayConfig,
     ArrayOp,
     ChainOp,
     DispatchOp,
@@ -26,6 +25,7 @@ from daqkf.dialects.rpea import (
     SoftmaxOp,
 )
 from daqkf.dialects.rpea.chaining import CONTEXT, SCORES, VALUES
+from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.decision import Decision
 from daqkf.hw_targets.families import FAMILIES
 from daqkf.hw_targets.image_format import Command, Header

@@ -12,7 +12,6 @@ from xdsl.dialects.builtin import ModuleOp
 
 from daqkf.dialects.dense import to_array
 from daqkf.dialects.rpea import (
-    ArrayConfig,
     ChainOp,
     DispatchOp,
     GatingOp,
@@ -24,6 +23,7 @@ from daqkf.dialects.rpea import (
     TiledOp,
 )
 from daqkf.dialects.rpea.ops import places
+from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.image_format import (
     COMMAND_OP_SHIFT,
     IMAGE_MAGIC,

@@ -13,7 +13,7 @@ each tile of T tokens, a result stream of N beats, and status words. An array wh
 has more than one bucket also has the SPAQ unit, which picks among a program's variants.
 """
 
-from daqkf.dialects.rpea import ArrayConfig
+from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.fields import IMAGE_WORD_BITS
 from daqkf.hw_targets.status import Phase
 from daqkf.lowering.hdl.bundle import Bundle

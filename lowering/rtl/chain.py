@@ -13,7 +13,7 @@ operands go to their memories, and the next kernel is of the same activations.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from daqkf.dialects.rpea import ArrayConfig
+from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.operands import Fills
 from daqkf.hw_targets.words import chain_row
 from daqkf.lowering.hdl.bundle import inputs
@@ -75,11 +75,7 @@ def build_chain_unit(config: ArrayConfig) -> Circuit:
     _show_kernel(c, config, at)
     c.section("How the array moves rows.")
     c.output("next", following)
-    c.output("source", reader.source[: index_bits(config.result_depth)])
-    c.output("read", reading)
-    width = config.address_width
-    target = reader.source.zext(max(reader.source.width, width))[:width]
-    c.output("target", c.delay(target, "target"))
+    reader.show(c, config, reading)
     c.output("write", c.delay(reading & ~(asked | filling), "writing", reset=0))
     if config.has_rows:
         c.output("row_start", row_start)
@@ -177,6 +173,14 @@ class _Reader:
         following = named(following, "following_source")
         source.drive(following, enable=reading | self.rewind)
         return named(reading & following.eq(self.results), "final_row")
+
+    def show(self, c: Circuit, config: ArrayConfig, reading: Signal) -> None:
+        """The ports of the row that is read, and of where it goes in the next cycle."""
+        source, width = self.source, config.address_width
+        c.output("source", source[: index_bits(config.result_depth)])
+        c.output("read", reading)
+        target = source.zext(max(source.width, width))[:width]
+        c.output("target", c.delay(target, "target"))
 
 
 def _show_kernel(c: Circuit, config: ArrayConfig, at: _Kernel) -> None:

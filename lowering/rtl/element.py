@@ -14,7 +14,7 @@ at once has two holding registers, which the unit takes in two turns.
 
 from collections.abc import Sequence
 
-from daqkf.dialects.rpea import ArrayConfig
+from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.families import FAMILIES
 from daqkf.hw_targets.words import stream_words
 from daqkf.lowering.hdl.bundle import inputs

@@ -6,7 +6,7 @@
 from dataclasses import dataclass
 from importlib.metadata import version
 
-from daqkf.dialects.rpea import ArrayConfig
+from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.image_format import fingerprint
 from daqkf.hw_targets.status import Phase
 from daqkf.lowering.hdl.circuit import Circuit, Signal, Wire

@@ -3,7 +3,7 @@
 
 """The rows of a program image: words become rows, and rows go to the memories."""
 
-from daqkf.dialects.rpea import ArrayConfig
+from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.fields import IMAGE_WORD_BITS, Fields
 from daqkf.hw_targets.image_format import Command
 from daqkf.lowering.hdl.circuit import Circuit, Register, Signal, concat, mux, named

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
-from daqkf.dialects.rpea import ArrayConfig
+from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.fields import IMAGE_WORD_BITS, Fields
 from daqkf.hw_targets.image_format import (
     COMMAND_OP_SHIFT,

@@ -9,7 +9,7 @@ that neither the stream memory's nor the activation memory's side becomes longer
 
 from collections.abc import Callable, Mapping
 
-from daqkf.dialects.rpea import ArrayConfig
+from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.families import FAMILIES
 from daqkf.hw_targets.index_coding import DELTA, INDEX, OFFSET, WINDOW, Deltas, IndexForm, Windows
 from daqkf.lowering.hdl.circuit import Circuit, Signal, concat, mux, named

@@ -14,7 +14,7 @@ an image that is refused is dropped.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from daqkf.dialects.rpea import ArrayConfig
+from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.fields import IMAGE_WORD_BITS
 from daqkf.hw_targets.image_format import (
     IMAGE_MAGIC,

@@ -11,7 +11,7 @@ it. If one has to wait, all do.
 
 from collections.abc import Mapping, Sequence
 
-from daqkf.dialects.rpea import ArrayConfig
+from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.words import stream_words
 from daqkf.lowering.hdl.circuit import Circuit, Signal, mux, named
 from daqkf.lowering.hdl.pipeline import delayed

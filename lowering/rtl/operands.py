@@ -9,7 +9,7 @@ row of zeros, so a gate is a bit of each address, whatever the number of lanes.
 
 from collections.abc import Mapping
 
-from daqkf.dialects.rpea import ArrayConfig
+from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.numerics import ACTIVATION_BITS
 from daqkf.hw_targets.operands import OPERAND_BITS
 from daqkf.lowering.hdl.circuit import Circuit, Signal, concat, mux, named

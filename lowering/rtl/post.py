@@ -16,7 +16,7 @@ in place of the elements while `streaming`, and, if it normalises, gets each val
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from daqkf.dialects.rpea import ArrayConfig
+from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.numerics import ACTIVATION_BITS
 from daqkf.hw_targets.words import table_row
 from daqkf.lowering.hdl.bundle import inputs

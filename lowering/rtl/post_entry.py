@@ -6,7 +6,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from daqkf.dialects.rpea import ArrayConfig
+from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.numerics import NORMALIZED_BITS
 from daqkf.hw_targets.words import parameter_row
 from daqkf.lowering.hdl.bundle import inputs

@@ -5,7 +5,7 @@
 
 from collections.abc import Sequence
 
-from daqkf.dialects.rpea import ArrayConfig
+from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.numerics import ACTIVATION_BITS
 from daqkf.lowering.hdl.circuit import Circuit, Signal
 from daqkf.lowering.hdl.pipeline import delayed

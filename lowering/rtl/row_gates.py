@@ -3,7 +3,7 @@
 
 """`daqkf_rows` of an array that gates and does not normalise: products of neighbouring results."""
 
-from daqkf.dialects.rpea import ArrayConfig
+from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.numerics import ACTIVATION_BITS, NORMALIZED_BITS
 from daqkf.lowering.hdl.circuit import Circuit, concat, named
 from daqkf.lowering.hdl.pipeline import delayed

@@ -18,7 +18,7 @@ snooped, go into the running sums. Both need one more ring.
 from dataclasses import dataclass
 from itertools import pairwise
 
-from daqkf.dialects.rpea import ArrayConfig
+from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.numerics import (
     ACTIVATION_BITS,
     EXPONENT_BITS,

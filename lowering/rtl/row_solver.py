@@ -13,7 +13,7 @@ or the quotient. What it computes is `numerics.normalize`, and the quotients of 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from daqkf.dialects.rpea import ArrayConfig
+from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.numerics import (
     ACTIVATION_BITS,
     EXPONENT_MAX,

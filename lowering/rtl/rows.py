@@ -13,7 +13,7 @@ that only gates has the smaller unit of `row_gates`.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from daqkf.dialects.rpea import ArrayConfig
+from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.numerics import ACTIVATION_BITS, EXPONENT_BITS, SHARE_LOG_COUNT
 from daqkf.hw_targets.words import chain_row
 from daqkf.lowering.hdl.circuit import Circuit, Register, Signal, Wire, concat, mux, named

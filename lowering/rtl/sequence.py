@@ -5,7 +5,7 @@
 
 from dataclasses import dataclass
 
-from daqkf.dialects.rpea import ArrayConfig
+from daqkf.hw_targets.config import ArrayConfig
 from daqkf.lowering.hdl.circuit import Circuit, Signal, mux
 from daqkf.lowering.hdl.select import index_bits
 

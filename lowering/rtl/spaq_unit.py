@@ -9,7 +9,7 @@ It counts while the beats arrive, so the decision is there `DECISION_CYCLES` aft
 one is counted in. What it decides is `hw_targets/decision.py`.
 """
 
-from daqkf.dialects.rpea import ArrayConfig
+from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.decision import VARIANT_BITS
 from daqkf.hw_targets.numerics import ACTIVATION_BITS
 from daqkf.hw_targets.words import dispatch_row

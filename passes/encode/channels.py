@@ -37,7 +37,9 @@ def share_out_channels(
     workers = [members[name] for name in costs]
     if machine.lockstep:
         # The array's counters give PE p the outputs p, p + P, …
-        shares = [np.arange(pe, levels.shape[1], machine.pes) for pe in range(machine.pes)]
+        shares: list[Ints] = [
+            np.arange(pe, levels.shape[1], machine.pes) for pe in range(machine.pes)
+        ]
     elif len(costs) == 1:
         post_cycles = jobs.shape[1] * machine.post_cycles
         found = share_out(next(iter(costs.values())), len(workers[0]), post_cycles)
@@ -56,7 +58,7 @@ def share_out_channels(
 def _cost(levels: Levels, jobs: Ints, coding: Coding, machine: Machine) -> Ints:
     """Words of each job on an element of the family."""
     cost = coding.cost(levels[:, jobs[jobs >= 0]], machine)
-    return np.add.reduceat(cost, np.arange(0, len(cost), jobs.shape[1] // coding.group))
+    return np.add.reduceat(cost, np.arange(0, len(cost), int(jobs.shape[1]) // coding.group))
 
 
 def _channels(jobs: Ints, share: Ints) -> Ints:

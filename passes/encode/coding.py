@@ -69,7 +69,7 @@ class Coding(ABC):
 
         Only the last job may lack channels, which are -1.
         """
-        return np.arange(levels.shape[1])[:, np.newaxis]
+        return np.arange(int(levels.shape[1]))[:, np.newaxis]
 
     @abstractmethod
     def cost(self, levels: Levels, machine: Machine) -> Ints:

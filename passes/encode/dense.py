@@ -17,7 +17,7 @@ def stream(levels: Levels, multiplier: str) -> Stream:
     """All weights of levels [K, N], channel after channel."""
     features, channels = levels.shape
     fields = {"weight0": levels.T.reshape(-1).astype(np.int64)}
-    starts = np.arange(channels + 1) * features
+    starts = np.arange(int(channels) + 1) * features
     return corrected(fields, starts, (DENSE_BITS,), multiplier)
 
 

@@ -127,7 +127,7 @@ def stream(rows: Ints, config: ArrayConfig) -> Stream:
         repeated[f"index{item}"] = index[:, :, item].reshape(-1)
         if item % 2:
             repeated[f"complement{item}"] = repeated["gated"]
-    starts = np.arange(outputs + 1) * length
+    starts = np.arange(int(outputs) + 1) * length
     nothing = np.zeros((config.activation_depth, 1), np.int64)
     one = {name: words[:length] for name, words in repeated.items()} | {"end": plain}
     family = FAMILIES["running_sum"]

@@ -138,7 +138,8 @@ class _Cut:
         by_sign = sorted_by(self.word, ~own)
         rank = np.empty_like(self.word)
         rank[by_sign] = ranks(np.bincount(self.word, minlength=total))
-        taken = np.minimum(np.bincount(self.word, own, total).astype(np.int64), half)[self.word]
+        fitting = np.bincount(self.word[own], minlength=total)
+        taken = np.minimum(fitting, half)[self.word]
         slot = np.where(rank < taken, 2 * rank, 2 * (rank - taken) + 1)
 
         adding = np.empty(total, bool)

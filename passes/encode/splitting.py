@@ -222,7 +222,7 @@ def _apply(items: Items, moves: list[_Move], columns: int, top: int) -> Items:
             (np.array(move.sign), move.columns, np.array(move.level)), shape
         )
         ends = np.cumsum(move.count)
-        rank = np.arange(ends[-1]) - np.repeat(ends - move.count, move.count)
+        rank = np.arange(int(ends[-1])) - np.repeat(ends - move.count, move.count)
         chosen.append(order[np.repeat(next_one[keys], move.count) + rank])
         next_one[keys] += move.count
         level[chosen[-1]] = move.high

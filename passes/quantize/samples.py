@@ -6,6 +6,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
@@ -66,7 +67,7 @@ def load_samples(path: str) -> NDArray:
     return samples
 
 
-def load_inputs(path: str) -> dict[str, NDArray]:
+def load_inputs(path: str) -> dict[str, NDArray[Any]]:
     """A network's inputs by name, from a `.npz` file.
 
     Raises:

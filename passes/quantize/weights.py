@@ -12,16 +12,9 @@ from xdsl.dialects.func import FuncOp
 from xdsl.rewriter import Rewriter
 
 from daqkf.dialects.dense import from_array
-from daqkf.dialects.spaq import (
-    AddOp,
-    ConstantOp,
-    EncodingAttr,
-    LevelsAttr,
-    LevelSet,
-    MatmulOp,
-    Semiring,
-)
+from daqkf.dialects.spaq import AddOp, ConstantOp, EncodingAttr, LevelsAttr, LevelSet, MatmulOp
 from daqkf.dialects.spaq.ops import chain, defining_constant
+from daqkf.hw_targets.semirings import Semiring
 
 
 def products(module: ModuleOp) -> Iterator[tuple[MatmulOp, ConstantOp]]:

@@ -18,11 +18,12 @@ from xdsl.ir import Block, Region
 from xdsl.rewriter import InsertPoint, Rewriter
 
 from daqkf.dialects.dense import from_array
-from daqkf.dialects.dfke import Machine
 from daqkf.dialects.interpreting import run
-from daqkf.dialects.rpea import ArrayConfig, ArrayOp, ProgramOp
+from daqkf.dialects.rpea import ArrayOp, ProgramOp
 from daqkf.dialects.spaq import ActivationOp, AddOp, ConstantOp, MatmulOp, RequantizeOp
 from daqkf.dialects.spaq.ops import activations
+from daqkf.hw_targets.config import ArrayConfig
+from daqkf.hw_targets.machine import Machine
 from daqkf.lowering.conversions.dfke_to_rpea import LowerDfkeToRpeaPass
 from daqkf.lowering.hdl.circuit import circuit_module
 from daqkf.lowering.hdl.verilog import emit_verilog

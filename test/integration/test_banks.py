@@ -13,7 +13,7 @@ import pytest
 from networks import MACHINES as PLAIN
 from networks import SOME, Layers, activations_for, chained, config_of, lint, lowered
 
-from daqkf.dialects.rpea import ArrayConfig
+from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.image_format import MAX_TILES, Header, fingerprint
 from daqkf.lowering.conversions.dfke_to_rpea import shared_config
 from daqkf.lowering.hdl import crc32

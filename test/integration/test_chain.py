@@ -25,8 +25,8 @@ from xdsl.dialects.builtin import ModuleOp
 
 from daqkf.dialects.dfke import ChainOp
 from daqkf.dialects.interpreting import run
-from daqkf.dialects.rpea import ArrayConfig
 from daqkf.dialects.rpea import ChainOp as ProgramChainOp
+from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.words import chain_row
 from daqkf.lowering.conversions.dfke_to_rpea import shared_config
 from daqkf.lowering.hdl.circuit import circuit_module

@@ -13,8 +13,9 @@ from attending_networks import SEQUENCES, Attending
 from networks import config_of, lint
 from numpy.typing import NDArray
 
-from daqkf.dialects.rpea import ArrayConfig, ChainOp, ProgramOp
+from daqkf.dialects.rpea import ChainOp, ProgramOp
 from daqkf.dialects.rpea.interpreter import run_chain, run_kernel
+from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.numerics import ACTIVATION_MAX, ACTIVATION_MIN
 from daqkf.lowering.conversions.dfke_to_rpea import shared_config
 from daqkf.lowering.hdl.circuit import circuit_module

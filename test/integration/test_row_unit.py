@@ -15,8 +15,8 @@ from networks import MACHINE, MACHINES, Layers, activations_for, lint
 from numpy.typing import NDArray
 from row_networks import IDENTITY, MASKED, Gating, Normalization, RowKernel, Rows, Softmax
 
-from daqkf.dialects.dfke import Machine
-from daqkf.dialects.rpea import ArrayConfig
+from daqkf.hw_targets.config import ArrayConfig
+from daqkf.hw_targets.machine import Machine
 from daqkf.hw_targets.numerics import EXPONENT_MAX, NORMALIZED_FEATURES
 from daqkf.hw_targets.timing import gating_cycles, normalization_cycles, softmax_cycles
 from daqkf.lowering.hdl.circuit import circuit_module

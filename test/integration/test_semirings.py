@@ -19,18 +19,14 @@ from xdsl.utils.exceptions import PassFailedException
 
 from daqkf import AssocArray
 from daqkf.dialects.dense import from_array
-from daqkf.dialects.dfke import KernelOp, Machine
+from daqkf.dialects.dfke import KernelOp
 from daqkf.dialects.interpreting import run
-from daqkf.dialects.rpea import ArrayConfig, ArrayOp, ProgramOp
-from daqkf.dialects.spaq import (
-    ActivationOp,
-    AddOp,
-    ConstantOp,
-    MatmulOp,
-    RequantizeOp,
-    Semiring,
-)
+from daqkf.dialects.rpea import ArrayOp, ProgramOp
+from daqkf.dialects.spaq import ActivationOp, AddOp, ConstantOp, MatmulOp, RequantizeOp
 from daqkf.dialects.spaq.ops import activations
+from daqkf.hw_targets.config import ArrayConfig
+from daqkf.hw_targets.machine import Machine
+from daqkf.hw_targets.semirings import Semiring
 from daqkf.lowering.conversions.dfke_to_rpea import (
     LowerDfkeToRpeaPass,
     required_config,

@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 
 import daqkf
-from daqkf.dialects.dfke import Machine
 from daqkf.hw_targets.config import smallest_array
+from daqkf.hw_targets.machine import Machine
 from daqkf.hw_targets.target import load_target
 from daqkf.lowering.hdl.circuit import circuit_module
 from daqkf.lowering.hdl.verilog import emit_verilog

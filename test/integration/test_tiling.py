@@ -19,9 +19,11 @@ from xdsl.dialects.builtin import ModuleOp
 
 from daqkf.compiler.compiled_network import Stage
 from daqkf.dialects.dense import to_array
-from daqkf.dialects.dfke import KernelOp, Machine
+from daqkf.dialects.dfke import KernelOp
 from daqkf.dialects.interpreting import run
-from daqkf.dialects.rpea import ArrayConfig, ArrayOp, RunOp, TiledOp
+from daqkf.dialects.rpea import ArrayOp, RunOp, TiledOp
+from daqkf.hw_targets.config import ArrayConfig
+from daqkf.hw_targets.machine import Machine
 from daqkf.lowering.conversions.dfke_to_rpea import LowerDfkeToRpeaPass
 from daqkf.lowering.hdl.circuit import circuit_module
 from daqkf.lowering.hdl.verilog import emit_verilog

@@ -1,6 +1,6 @@
 // RUN: daqkf-opt %s --split-input-file --verify-diagnostics -p lower-dfke-to-rpea | filecheck %s
 
-// CHECK: lower-dfke-to-rpea: a kernel has no schedule; run dfke-schedule first
+// CHECK: lower_dfke_to_rpea-invalid.mlir:[[# @LINE + 2]]:3: dfke.kernel: lower-dfke-to-rpea: a kernel has no schedule; run dfke-schedule first
 func.func @layer(%x: tensor<?x2xi8>) -> tensor<?x1xi8> {
   %y = dfke.kernel(%k = %x) : tensor<?x2xi8> -> tensor<?x1xi8> {
     %w = spaq.constant dense<1> : tensor<2x1xi8>

@@ -1,6 +1,6 @@
 // RUN: daqkf-opt %s --verify-diagnostics -p dfke-specialize-bitwidth | filecheck %s
 
-// CHECK: dfke-specialize-bitwidth: the sums of a kernel with 1 features need 33 bits, more than 32
+// CHECK: dfke_specialize_bitwidth-invalid.mlir:[[# @LINE + 2]]:3: dfke.kernel: dfke-specialize-bitwidth: the sums of a kernel with 1 features need 33 bits, more than 32
 func.func @layer(%x: tensor<?x1xi8>) -> tensor<?x1xi8> {
   %y = dfke.kernel(%k = %x) : tensor<?x1xi8> -> tensor<?x1xi8> {
     %w = spaq.constant dense<1> : tensor<1x1xi8>

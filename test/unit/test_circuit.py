@@ -21,8 +21,8 @@ def counter(name: str = "counter") -> Circuit:
 
 def test_a_register_may_be_read_before_it_is_driven():
     text = str(circuit_module(counter()))
-    assert "%1 = comb.add %count, %0 {sv.namehint = \"count_next\"} : i4" in text
-    assert "%count = seq.compreg.ce %1, %clk, %enable reset %rst, %2 {name = \"count\"} : i4" in text
+    assert '%1 = comb.add %count, %0 {sv.namehint = "count_next"} : i4' in text
+    assert '%count = seq.compreg.ce %1, %clk, %enable reset %rst, %2 {name = "count"} : i4' in text
 
 
 def test_wires_leave_no_trace():

@@ -14,7 +14,7 @@ from daqkf.compiler.pipelines import PIPELINES
 from daqkf.dialects import DIALECTS
 from daqkf.hw_targets import UnknownTargetError, load_target, target_names
 from daqkf.lowering import PASSES as LOWERINGS
-from daqkf.passes import PASSES
+from daqkf.passes import GENERAL_PASSES, PASSES
 
 ROOT = Path(__file__).parents[2]
 ROOMS = ("hw_targets", "dialects", "passes", "lowering", "python/daqkf")
@@ -82,6 +82,12 @@ def test_every_pass_file_is_registered():
         assert files == {_home(room, name) for name in passes}
 
 
+@pytest.mark.parametrize("name", [name for name in PASSES if name.startswith("nn-")])
+def test_what_a_pass_refuses_is_tested(name: str):
+    path = ROOT / "test" / "passes" / f"{name.replace('-', '_')}-invalid.mlir"
+    assert "not daqkf-opt" in path.read_text()
+
+
 @pytest.mark.parametrize("name", DIALECTS)
 def test_operations_are_documented_and_tested(name: str):
     dialect = DIALECTS[name]()
@@ -104,7 +110,7 @@ def test_dialects_have_a_rationale(name: str):
 
 def test_pipelines_name_known_passes():
     for passes in PIPELINES.values():
-        assert set(passes) <= set(PASSES) | set(LOWERINGS)
+        assert set(passes) <= set(GENERAL_PASSES) | set(PASSES) | set(LOWERINGS)
 
 
 @pytest.mark.parametrize("name", target_names())

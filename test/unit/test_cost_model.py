@@ -8,9 +8,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from daqkf.dialects.dfke import Machine
 from daqkf.hw_targets import UnknownFabricError
 from daqkf.hw_targets.families import FAMILIES
+from daqkf.hw_targets.machine import Machine
 from daqkf.hw_targets.prices import Price, Prices, load_prices, priced_fabrics
 from daqkf.passes.dfke_schedule import schedule, schedule_cycles
 from daqkf.passes.encode.cost_model import Elements, rank

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
-from daqkf.dialects.dfke import Decision
 from daqkf.dialects.interpreting import run
+from daqkf.hw_targets.decision import Decision
 from daqkf.support.ir import make_context, parse_module
 
 ACTIVATIONS = st.tuples(st.integers(1, 20), st.integers(1, 6)).flatmap(

@@ -60,10 +60,10 @@ def test_nothing_to_do(executor: Executor):
     assert executor.map(product, []) == []
 
 
-def test_processes_have_one_thread_each_and_leave_the_environment():
+def test_processes_have_one_thread_each_and_leave_the_environment(tmp_path: Path):
     before = dict(os.environ)
     with open_executor(2) as executor:
-        found = executor.map(process, range(6))
+        found = executor.map(process, [str(tmp_path)] * 6)
     assert os.getpid() not in {pid for pid, _ in found}
     assert len({pid for pid, _ in found}) == 2
     assert all(set(threads.values()) == {"1"} for _, threads in found)

@@ -21,7 +21,8 @@ from xdsl.dialects.builtin import ModuleOp, UnitAttr
 from daqkf.cli.translate import main
 from daqkf.dialects.dfke.attributes import DecisionAttr
 from daqkf.dialects.interpreting import run
-from daqkf.dialects.rpea import ArrayConfig, DispatchOp, Playable, ProgramOp
+from daqkf.dialects.rpea import DispatchOp, Playable, ProgramOp
+from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.decision import Decision
 from daqkf.hw_targets.image_format import Command, Header
 from daqkf.hw_targets.words import parameter_row

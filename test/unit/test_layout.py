@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daqkf.dialects.rpea import ArrayConfig, ConfigAttr, DispatchOp, ProgramOp
+from daqkf.dialects.rpea import ConfigAttr, DispatchOp, ProgramOp
+from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.fields import Fields
 from daqkf.hw_targets.image_format import Command, Header, fingerprint
 from daqkf.hw_targets.words import dispatch_row, parameter_row

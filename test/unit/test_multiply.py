@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
-from daqkf.dialects.rpea import ArrayConfig
 from daqkf.hw_targets import multiplication
+from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.families import FAMILIES
 from daqkf.hw_targets.machine import MULTIPLIERS, WEIGHT_BITS
 from daqkf.hw_targets.numerics import wrap

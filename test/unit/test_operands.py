@@ -15,13 +15,14 @@ from numpy.typing import NDArray
 from xdsl.dialects.builtin import IntegerAttr, ModuleOp, i64
 from xdsl.utils.exceptions import PassFailedException, VerifyException
 
-from daqkf.dialects.dfke import Machine
 from daqkf.dialects.interpreting import run
-from daqkf.dialects.rpea import ArrayConfig, ArrayOp, ChainOp
+from daqkf.dialects.rpea import ArrayOp, ChainOp
 from daqkf.hw_targets import numerics
 from daqkf.hw_targets import operands as memories
+from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.families.running_sum import FAMILY as RUNNING_SUM
 from daqkf.hw_targets.image_format import Command, Header
+from daqkf.hw_targets.machine import Machine
 from daqkf.hw_targets.words import chain_row
 from daqkf.lowering.image.decode import decode
 from daqkf.lowering.image.disassemble import import_program

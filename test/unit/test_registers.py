@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from daqkf.dialects.dfke import Machine
 from daqkf.hw_targets.config import smallest_array
 from daqkf.hw_targets.image_format import fingerprint
+from daqkf.hw_targets.machine import Machine
 from daqkf.hw_targets.status import LoadError, Phase
 from daqkf.lowering.rtl.register_map import c_header, markdown_table, python_constants
 from daqkf.lowering.rtl.registers import (

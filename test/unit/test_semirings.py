@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 from xdsl.passes import PassPipeline
 
 from daqkf.dialects.interpreting import run
-from daqkf.dialects.spaq import Semiring
 from daqkf.hw_targets import numerics
-from daqkf.hw_targets.semirings import INFINITY, product
+from daqkf.hw_targets.semirings import INFINITY, Semiring, product
 from daqkf.lowering import PASSES as LOWERINGS
 from daqkf.passes import PASSES
 from daqkf.passes.encode import semiring as semirings

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
-from daqkf.dialects.dfke import Machine
-from daqkf.dialects.rpea import ArrayConfig
+from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.families import FAMILIES
+from daqkf.hw_targets.machine import Machine
 from daqkf.hw_targets.words import stream_word
 from daqkf.lowering.conversions.streams import pack_streams
 from daqkf.passes.dfke_schedule import schedule

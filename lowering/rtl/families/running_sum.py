@@ -12,7 +12,7 @@ operands of an addition, so where they differ, subtractions say which is the fir
 
 from collections.abc import Mapping, Sequence
 
-from daqkf.dialects.rpea import ArrayConfig
+from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.numerics import ACTIVATION_BITS
 from daqkf.lowering.hdl.circuit import Circuit, Signal, concat, mux
 from daqkf.lowering.hdl.select import choose

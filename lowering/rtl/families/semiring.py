@@ -13,7 +13,7 @@ and all lanes have in common. So no sum goes around, and the maximum is a stage 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from daqkf.dialects.rpea import ArrayConfig
+from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.families.semiring import SEMIRINGS
 from daqkf.hw_targets.numerics import ACTIVATION_BITS
 from daqkf.hw_targets.semirings import INFINITY, Semiring
@@ -90,38 +90,36 @@ def build_datapath(c: Circuit, config: ArrayConfig, operands: Operands) -> Datap
     minimum = Kind(summed["semiring"]).any_of(Semiring.MIN_PLUS)
     complement = c.delay(minimum, "complement", enable=enable)
 
-    lane = build_lane(config)
     fields = {"delta": operand, "sum": delta, "join": summed}
-    semirings = {f"{stage}_semiring": fields[stage]["semiring"] for stage in stages(config)}
+    control = {
+        "enable": enable,
+        "sum_enable": sum_enable,
+        "first": first,
+        "offset": offset,
+        "join_enable": join_enable,
+        "fresh": fresh,
+        "complement": complement,
+        "hold_enable": operands.hold_enable,
+        **({"shift": summed["shift"]} if "shift" in summed else {}),
+        **{f"{stage}_semiring": fields[stage]["semiring"] for stage in stages(config)},
+    }
+    return Datapath(finished, _place_lanes(c, config, operands, control))
+
+
+def _place_lanes(
+    c: Circuit, config: ArrayConfig, operands: Operands, control: Mapping[str, Signal]
+) -> list[Signal]:
+    """Each token's lane, with its items and the control of all, and what it holds."""
+    lane = build_lane(config)
     held: list[Signal] = []
     for t in range(config.lanes):
-        shift = {"shift": summed["shift"]} if "shift" in summed else {}
-        items = {
-            name: signal
-            for item, row in enumerate(operands.rows)
-            for name, signal in (
-                (f"x{item}", row[ACTIVATION_BITS * t : ACTIVATION_BITS * (t + 1)]),
-                (f"negative{item}", operand[f"negative{item}"]),
-            )
-        }
-        outputs = c.instance(
-            f"lane{t}",
-            lane,
-            clk=c.clk,
-            enable=enable,
-            sum_enable=sum_enable,
-            first=first,
-            offset=offset,
-            join_enable=join_enable,
-            fresh=fresh,
-            complement=complement,
-            hold_enable=operands.hold_enable,
-            **items,
-            **shift,
-            **semirings,
-        )
-        held.append(outputs["held"])
-    return Datapath(finished, held)
+        low = ACTIVATION_BITS * t
+        items: dict[str, Signal] = {}
+        for item, row in enumerate(operands.rows):
+            items[f"x{item}"] = row[low : low + ACTIVATION_BITS]
+            items[f"negative{item}"] = operands.fields[f"negative{item}"]
+        held.append(c.instance(f"lane{t}", lane, clk=c.clk, **items, **control)["held"])
+    return held
 
 
 def build_lane(config: ArrayConfig) -> Circuit:
@@ -148,17 +146,7 @@ def build_lane(config: ArrayConfig) -> Circuit:
     shift = c.input("shift", config.shift_width) if config.shift_width else None
     complement, hold_enable = c.input("complement", 1), c.input("hold_enable", 1)
 
-    c.section("The items of a word, joined.")
-    signed = [
-        named(x ^ negative.replicate(ACTIVATION_BITS), f"signed{item}")
-        for item, (x, negative) in enumerate(items)
-    ]
-    joined = _added(signed)
-    if "delta" in at:
-        most = _tree(_larger, signed, "most").sext(joined.width)
-        some = _tree(Signal.__or__, signed, "some").sext(joined.width)
-        joined = _select(at["delta"], joined, most, some)
-    delta = c.delay(joined, "delta", enable=enable)
+    delta = _join_items(c, items, at.get("delta"), enable)
 
     c.section("The running sum, or the offset added.")
     width = config.running_sum_width
@@ -191,6 +179,26 @@ def build_lane(config: ArrayConfig) -> Circuit:
     c.output("held", c.delay(held, "held_sum", enable=hold_enable))
     c.finish()
     return c
+
+
+def _join_items(
+    c: Circuit,
+    items: Sequence[tuple[Signal, Signal]],
+    kind: Kind | None,
+    enable: Signal,
+) -> Signal:
+    """The items of a word, each with its sign, joined as the word's semiring says."""
+    c.section("The items of a word, joined.")
+    signed = [
+        named(x ^ negative.replicate(ACTIVATION_BITS), f"signed{item}")
+        for item, (x, negative) in enumerate(items)
+    ]
+    joined = _added(signed)
+    if kind is not None:
+        most = _tree(_larger, signed, "most").sext(joined.width)
+        some = _tree(Signal.__or__, signed, "some").sext(joined.width)
+        joined = _select(kind, joined, most, some)
+    return c.delay(joined, "delta", enable=enable)
 
 
 def _select(kind: Kind, plus_times: Signal, tropical: Signal, or_and: Signal) -> Signal:

@@ -9,7 +9,9 @@
 pair of lanes has four accumulators: one for each of its sums.
 """
 
-from daqkf.dialects.rpea import ArrayConfig
+from collections.abc import Mapping, Sequence
+
+from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.families.strassen import OPERANDS
 from daqkf.hw_targets.numerics import ACTIVATION_BITS
 from daqkf.lowering.hdl.circuit import Circuit, Signal, mux, named
@@ -95,8 +97,7 @@ def build_pair(config: ArrayConfig) -> Circuit:
     """
     c = Circuit("daqkf_strassen_pair", "the lanes of two tokens of a strassen element.")
     c.clock("clk")
-    enable, add_enable = c.input("enable", 1), c.input("add_enable", 1)
-    fresh, hold_enable = c.input("fresh", 1), c.input("hold_enable", 1)
+    enable = c.input("enable", 1)
     third0, third1 = c.input("choose_third0", 1), c.input("choose_third1", 1)
     routed0, routed1 = c.input("third0", 1), c.input("third1", 1)
     weights = [c.input(name, bits) for name, bits in OPERANDS.items()]
@@ -118,17 +119,46 @@ def build_pair(config: ArrayConfig) -> Circuit:
         a2 - a1,
         b1 - b2,
     )
-    # Sums of fewer bits need no more of the products.
-    width = config.accumulator_width
-    product_bits = min(PRODUCT_BITS, width)
+    products = _multiply(c, config, sides, weights, enable)
+    terms = _combine(c, config, products, (routed0, routed1), enable)
+    _accumulate(c, config, terms, enable)
+    c.finish()
+    return c
+
+
+def _multiply(
+    c: Circuit,
+    config: ArrayConfig,
+    sides: Sequence[Signal],
+    weights: Sequence[Signal],
+    enable: Signal,
+) -> list[Signal]:
+    """The seven products of sides and weights, two cycles later.
+
+    Sums of fewer bits need no more of the products.
+    """
+    c.section("The sides, and their products with the weights.")
+    width = min(PRODUCT_BITS, config.accumulator_width)
     products: list[Signal] = []
     for number, (side, weight) in enumerate(zip(sides, weights, strict=True), 1):
         registered = c.delay(side, f"s{number}", enable=enable)
-        product = fitted(registered, product_bits) * fitted(weight, product_bits)
+        product = fitted(registered, width) * fitted(weight, width)
         products.append(c.delay(product, f"m{number}_product", enable=enable))
+    return products
 
+
+def _combine(
+    c: Circuit,
+    config: ArrayConfig,
+    products: Sequence[Signal],
+    routed: tuple[Signal, Signal],
+    enable: Signal,
+) -> dict[str, Signal]:
+    """What is added to each sum, a cycle later; `routed` says which of the third row there is."""
+    c.section("The sums of products, combined in every cycle.")
+    routed0, routed1 = routed
     m1, m2, m3, m4, m5, m6, m7 = (
-        named(fitted(product, min(PRODUCT_BITS + 2, width)), f"product{number}")
+        named(fitted(product, min(PRODUCT_BITS + 2, config.accumulator_width)), f"product{number}")
         for number, product in enumerate(products, 1)
     )
     zero = c.const(0, m1.width)
@@ -141,19 +171,26 @@ def build_pair(config: ArrayConfig) -> Circuit:
         "c21": m2 + m4,
     }
     partial = {name: c.delay(value, name, enable=enable) for name, value in partial.items()}
-    terms = {
+    return {
         "11": partial["c11_main"] + partial["c11_rest"],
         "12": partial["c12"],
         "21": partial["c21"],
         "22": partial["c22_main"] + partial["c22_rest"],
     }
+
+
+def _accumulate(
+    c: Circuit, config: ArrayConfig, terms: Mapping[str, Signal], enable: Signal
+) -> None:
+    """The accumulators, and the ports of the sums that are held."""
+    c.section("The accumulators, and the sums that are held for the post unit.")
+    add_enable, fresh = c.input("add_enable", 1), c.input("fresh", 1)
+    hold_enable, width = c.input("hold_enable", 1), config.accumulator_width
     for place in SUMS:
         term = c.delay(terms[place], f"term{place}", enable=enable)
         total = c.register(f"c{place}_sum", width)
         total.drive(mux(fresh, c.const(0, width), total) + term.sext(width), enable=add_enable)
         c.output(f"held{place}", c.delay(total, f"held_sum{place}", enable=hold_enable))
-    c.finish()
-    return c
 
 
 DATAPATH = DatapathBuilder(build_datapath)

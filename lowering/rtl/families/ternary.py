@@ -9,7 +9,7 @@
 register cleared by its reset in the same cycle.
 """
 
-from daqkf.dialects.rpea import ArrayConfig
+from daqkf.hw_targets.config import ArrayConfig
 from daqkf.lowering.hdl.circuit import Circuit, named
 from daqkf.lowering.rtl.families.running_sum import (
     build_tree,

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from daqkf.assoc.file import pack, unpack
 from daqkf.assoc.product import Entries, TooWideError, joined, multiply
-from daqkf.dialects.spaq import Semiring
 from daqkf.hw_targets import numerics
+from daqkf.hw_targets.semirings import Semiring
 from daqkf.passes.files import write_atomically
 from daqkf.support.errors import DaqkfError
 

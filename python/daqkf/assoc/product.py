@@ -24,14 +24,16 @@ from xdsl.rewriter import InsertPoint, Rewriter
 from daqkf.compiler.design import run_passes
 from daqkf.compiler.pipelines import LOWER
 from daqkf.dialects.dense import from_array
-from daqkf.dialects.dfke import KernelOp, Machine
+from daqkf.dialects.dfke import KernelOp
 from daqkf.dialects.interpreting import run
-from daqkf.dialects.rpea import ArrayConfig, ArrayOp, Playable
-from daqkf.dialects.spaq import AddOp, ConstantOp, MatmulOp, RequantizeOp, Semiring
+from daqkf.dialects.rpea import ArrayOp, Playable
+from daqkf.dialects.spaq import AddOp, ConstantOp, MatmulOp, RequantizeOp
 from daqkf.dialects.spaq.ops import activations
 from daqkf.hw_targets import load_target, numerics
+from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.families.semiring import FAMILY
-from daqkf.hw_targets.semirings import INFINITY
+from daqkf.hw_targets.machine import Machine
+from daqkf.hw_targets.semirings import INFINITY, Semiring
 from daqkf.lowering.hdl.circuit import circuit_module
 from daqkf.lowering.image.encode import encode, playable
 from daqkf.lowering.rtl.array import build_array

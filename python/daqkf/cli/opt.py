@@ -23,32 +23,13 @@ from daqkf.compiler.pipelines import PIPELINES
 from daqkf.dialects.diagnostics import located
 from daqkf.dialects.xdsl_patches import Parser
 from daqkf.lowering import PASSES as LOWERINGS
-from daqkf.passes import PASSES
+from daqkf.passes import GENERAL_PASSES, PASSES
 from daqkf.passes.files import write_atomically
 from daqkf.passes.options import instance, pass_options, summary
 from daqkf.passes.remarks import REMARKS, remark_if_idle
 from daqkf.support.ir import register_dialects
 
 ALL_PASSES: dict[str, Callable[[], type[ModulePass]]] = {**PASSES, **LOWERINGS}
-
-
-def _canonicalize() -> type[ModulePass]:
-    from xdsl.transforms.canonicalize import CanonicalizePass
-
-    return CanonicalizePass
-
-
-def _cse() -> type[ModulePass]:
-    from xdsl.transforms.common_subexpression_elimination import CommonSubexpressionElimination
-
-    return CommonSubexpressionElimination
-
-
-GENERAL_PASSES: dict[str, Callable[[], type[ModulePass]]] = {
-    "canonicalize": _canonicalize,
-    "cse": _cse,
-}
-"""Passes of xDSL's own that make sense at every level."""
 
 
 def describe_passes() -> str:

@@ -6,8 +6,8 @@
 import argparse
 from pathlib import Path
 
-from daqkf.cli.compiling import MINILM
 from daqkf.cli.loading import load_weights
+from daqkf.cli.networks import MINILM
 from daqkf.reports import model, writing
 from daqkf.support.errors import DaqkfError
 

@@ -16,7 +16,8 @@ from xdsl.dialects.builtin import ModuleOp
 
 from daqkf.cli.guard import guarded
 from daqkf.compiler.formats import FORMATS, load_network
-from daqkf.dialects.rpea import ArrayConfig, ArrayOp, Playable
+from daqkf.dialects.rpea import ArrayOp, Playable
+from daqkf.hw_targets.config import ArrayConfig
 from daqkf.lowering.rtl.register_map import EXPORTS
 from daqkf.passes.files import write_atomically
 from daqkf.support.errors import DaqkfError

@@ -23,7 +23,6 @@ from daqkf.compiler.design import rtl_contents, run_passes
 from daqkf.compiler.pipelines import CIRCUIT
 from daqkf.compiler.products import attention_program, product_program
 from daqkf.dialects.dense import to_array
-from daqkf.dialects.dfke import Machine
 from daqkf.dialects.interpreting import call, entry
 from daqkf.dialects.nn import (
     AttentionOp,
@@ -37,23 +36,16 @@ from daqkf.dialects.nn import (
 from daqkf.dialects.nn.attention import Operands
 from daqkf.dialects.nn.base import HOST, node_name
 from daqkf.dialects.nn.interpreter import NnFunctions, integer_product
-from daqkf.dialects.rpea import (
-    ArrayConfig,
-    ArrayOp,
-    ChainOp,
-    Playable,
-    ProgramOp,
-    Runnable,
-    RunOp,
-    TiledOp,
-)
+from daqkf.dialects.rpea import ArrayOp, ChainOp, Playable, ProgramOp, Runnable, RunOp, TiledOp
 from daqkf.dialects.rpea.chaining import QUERIES
 from daqkf.dialects.rpea.interpreter import RpeaFunctions, require_tokens
 from daqkf.dialects.spaq import ConcatOp
 from daqkf.dialects.spaq.checks import features as columns_of
 from daqkf.dialects.spaq.interpreter import Prepared
 from daqkf.hw_targets import load_target
+from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.image_format import fingerprint
+from daqkf.hw_targets.machine import Machine
 from daqkf.hw_targets.numerics import distinct_magnitudes
 from daqkf.lowering.image.encode import encode, parts_of
 from daqkf.passes.encode.channels import network_cycles

@@ -21,7 +21,7 @@ from daqkf.compiler.pipelines import CIRCUIT
 from daqkf.dialects.dense import to_array
 from daqkf.dialects.dfke import DispatchOp
 from daqkf.dialects.interpreting import only_function, run
-from daqkf.dialects.rpea import ArrayConfig, ArrayOp, Playable, ProgramOp
+from daqkf.dialects.rpea import ArrayOp, Playable, ProgramOp
 from daqkf.dialects.rpea import DispatchOp as ProgramDispatchOp
 from daqkf.dialects.spaq import (
     ConstantOp,
@@ -32,9 +32,10 @@ from daqkf.dialects.spaq import (
 )
 from daqkf.dialects.spaq.checks import features
 from daqkf.hw_targets import numerics
+from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.image_format import IMAGE_VERSION, fingerprint
 from daqkf.lowering import PASSES as LOWERINGS
-from daqkf.passes import PASSES
+from daqkf.passes import GENERAL_PASSES, PASSES
 from daqkf.passes.encode.index_coding import storage_facts
 from daqkf.passes.files import replacing, write_atomically
 from daqkf.runtime.simulator import Cycles, Job, Simulator, Trace
@@ -463,7 +464,7 @@ def run_passes(
     module: ModuleOp, passes: Iterable[ModulePass | str], stage: StageCallback | None = None
 ) -> None:
     """Run passes, given as such or by name, verifying the IR after each and showing it."""
-    known = PASSES | LOWERINGS
+    known = GENERAL_PASSES | PASSES | LOWERINGS
 
     def between(previous: Any, module: ModuleOp, following: Any) -> None:
         module.verify()

@@ -19,9 +19,9 @@ from xdsl.utils.exceptions import DiagnosticException
 from daqkf.compiler.design import Design, run_passes
 from daqkf.compiler.options import LayerOptions, Levels, NetworkOptions, level_set
 from daqkf.compiler.pipelines import KERNELS, LOWER
-from daqkf.dialects.dfke import Machine
 from daqkf.dialects.spaq import LevelsAttr, LevelSet
 from daqkf.hw_targets import load_target
+from daqkf.hw_targets.machine import Machine
 from daqkf.hw_targets.timing import tile_cycles
 from daqkf.lowering.frontends.arrays import as_matrix, import_layer
 from daqkf.passes.dfke_dispatch import Dispatcher, Variant

@@ -38,10 +38,11 @@ from daqkf.dialects.interpreting import call, entry
 from daqkf.dialects.nn import AttentionOp, GatherOp, LinearOp, ProductOp
 from daqkf.dialects.nn.interpreter import tokens_of
 from daqkf.dialects.nn.ops import attends
-from daqkf.dialects.rpea import ArrayConfig, ArrayOp
+from daqkf.dialects.rpea import ArrayOp
 from daqkf.dialects.spaq import SequenceOperation
 from daqkf.dialects.spaq.interpreter import split_sequences
 from daqkf.hw_targets import load_target
+from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.machine import Machine
 from daqkf.hw_targets.numerics import NORMALIZED_FEATURES
 from daqkf.lowering.conversions.dfke_to_rpea import required_config, shared_config

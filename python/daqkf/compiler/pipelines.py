@@ -18,6 +18,7 @@ from daqkf.passes.nn_merge import NnMergePass
 from daqkf.passes.nn_normalize import NnNormalizePass
 
 OUTLINE = (
+    "canonicalize",  # weights that are turned or cut out of others are constants like any
     "nn-dequantize",  # kernels find their own scales; and named functions stand free of roundings
     "nn-raise",  # named functions first: kernels take GELU with them, not an erf and what is around
     "nn-outline",  # products with constant weights become kernels

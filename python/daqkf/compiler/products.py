@@ -16,12 +16,14 @@ from xdsl.utils.exceptions import VerifyException
 from daqkf.compiler.design import run_passes
 from daqkf.compiler.pipelines import LOWER
 from daqkf.dialects.dense import from_array
-from daqkf.dialects.dfke import KernelOp, Machine
+from daqkf.dialects.dfke import KernelOp
 from daqkf.dialects.nn import AttentionOp
 from daqkf.dialects.nn.attention import Operands, extents
-from daqkf.dialects.rpea import ArrayConfig, ArrayOp, ChainOp, SoftmaxOp
+from daqkf.dialects.rpea import ArrayOp, ChainOp, SoftmaxOp
 from daqkf.dialects.spaq import AddOp, ConstantOp, MatmulOp, RequantizeOp
 from daqkf.dialects.spaq.ops import activations
+from daqkf.hw_targets.config import ArrayConfig
+from daqkf.hw_targets.machine import Machine
 from daqkf.hw_targets.numerics import LEVEL_MAX
 from daqkf.lowering.conversions.dfke_to_rpea import (
     ARRAY_NAME,

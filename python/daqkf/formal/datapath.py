@@ -14,8 +14,8 @@ from pathlib import Path
 
 from xdsl.dialects.builtin import ModuleOp
 
-from daqkf.dialects.rpea import ArrayConfig
 from daqkf.formal.btor2 import TransitionSystem
+from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.families import FAMILIES
 from daqkf.lowering.hdl.circuit import Circuit, circuit_module
 from daqkf.lowering.hdl.verilog import emit_verilog, single_file

@@ -12,11 +12,11 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from xdsl.dialects.builtin import ModuleOp
 
-from daqkf.dialects.rpea import ArrayConfig
 from daqkf.formal.bits import Bits, constant, ite, unknown
 from daqkf.formal.btor2 import TransitionSystem, Values
 from daqkf.formal.claims import Claim, Reader
 from daqkf.formal.datapath import TOP
+from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.families import FAMILIES
 from daqkf.hw_targets.index_coding import DELTA, INDEX, OFFSET, WINDOW, Windows
 from daqkf.lowering.hdl.circuit import Circuit, circuit_module

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 
 from xdsl.dialects.builtin import ModuleOp
 
-from daqkf.dialects.rpea import ArrayConfig
 from daqkf.formal.bits import solver_library
 from daqkf.formal.btor2 import TransitionSystem
 from daqkf.formal.claims import Answer, merged
@@ -17,6 +16,7 @@ from daqkf.formal.locating import build_locator, theorems
 from daqkf.formal.mutations import joined, mutants
 from daqkf.formal.spec import Options, spec_of
 from daqkf.formal.theorems import INDUCTION, Bench, PipelineError, dot_products, every_weight
+from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.families import FAMILIES
 from daqkf.passes.encode.coding import coding_of
 from daqkf.support.errors import DaqkfError

@@ -14,12 +14,12 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
-from daqkf.dialects.rpea import ArrayConfig
 from daqkf.formal.bits import Bits, constant, ite, unknown
 from daqkf.formal.btor2 import TransitionSystem, Values
 from daqkf.formal.claims import Claim, Reader
 from daqkf.formal.datapath import operands
 from daqkf.formal.spec import INTEGER_BITS, Spec, State
+from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.families import FAMILIES
 from daqkf.hw_targets.numerics import ACTIVATION_BITS
 from daqkf.passes.encode.coding import coding_of

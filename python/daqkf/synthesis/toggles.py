@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from daqkf.dialects.rpea import ArrayConfig
 from daqkf.hw_targets import load_fabric
+from daqkf.hw_targets.config import ArrayConfig
 from daqkf.lowering.rtl.array import TOP
 from daqkf.runtime import tools
 from daqkf.runtime.simulator import HARNESS, Job, Simulator

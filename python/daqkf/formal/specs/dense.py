@@ -6,9 +6,9 @@
 from dataclasses import replace
 from typing import ClassVar, override
 
-from daqkf.dialects.rpea import ArrayConfig
 from daqkf.formal.spec import Spec
 from daqkf.formal.specs.multiply import MultiplySpec
+from daqkf.hw_targets.config import ArrayConfig
 
 
 class DenseSpec(MultiplySpec):

@@ -9,9 +9,9 @@ from typing import ClassVar, override
 
 import numpy as np
 
-from daqkf.dialects.rpea import ArrayConfig
 from daqkf.formal.bits import Bits, constant
 from daqkf.formal.spec import Rows, Spec, State, Word
+from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.multiplication import DENSE_BITS, weigh
 
 

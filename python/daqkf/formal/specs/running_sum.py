@@ -6,9 +6,9 @@
 from collections.abc import Mapping, Sequence
 from typing import ClassVar, override
 
-from daqkf.dialects.rpea import ArrayConfig
 from daqkf.formal.bits import Bits, all_of, constant, ite
 from daqkf.formal.spec import INTEGER_BITS, Rows, Spec, State, Word
+from daqkf.hw_targets.config import ArrayConfig
 
 
 class RunningSumSpec(Spec):

@@ -6,10 +6,10 @@
 from collections.abc import Mapping, Sequence
 from typing import ClassVar, override
 
-from daqkf.dialects.rpea import ArrayConfig
 from daqkf.formal.bits import Bits, constant, ite
 from daqkf.formal.spec import INTEGER_BITS, Rows, State, Word
 from daqkf.formal.specs.running_sum import RunningSumSpec
+from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.families.semiring import SEMIRINGS
 from daqkf.hw_targets.semirings import Semiring
 

@@ -6,10 +6,10 @@
 from collections.abc import Mapping, Sequence
 from typing import ClassVar, override
 
-from daqkf.dialects.rpea import ArrayConfig
 from daqkf.formal.bits import Bits
 from daqkf.formal.spec import Rows, State, Word
 from daqkf.formal.specs.running_sum import RunningSumSpec
+from daqkf.hw_targets.config import ArrayConfig
 
 
 class TernarySpec(RunningSumSpec):

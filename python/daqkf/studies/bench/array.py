@@ -20,12 +20,14 @@ from xdsl.dialects.func import FuncOp
 
 from daqkf.compiler.design import run_passes
 from daqkf.compiler.pipelines import KERNELS, LOWER
-from daqkf.dialects.dfke import KernelOp, Machine
-from daqkf.dialects.rpea import ArrayConfig, ArrayOp, ProgramOp
+from daqkf.dialects.dfke import KernelOp
+from daqkf.dialects.rpea import ArrayOp, ProgramOp
 from daqkf.dialects.rpea.interpreter import run_kernel
 from daqkf.dialects.spaq import LevelSet, QuantizeOp
 from daqkf.dialects.spaq.checks import features
 from daqkf.hw_targets import load_target
+from daqkf.hw_targets.config import ArrayConfig
+from daqkf.hw_targets.machine import Machine
 from daqkf.hw_targets.numerics import quantize
 from daqkf.lowering.hdl.circuit import circuit_module
 from daqkf.lowering.hdl.verilog import emit_verilog

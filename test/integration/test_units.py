@@ -1,0 +1,302 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""Units of the array, each alone against a small model, with random stalls."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+from networks import MACHINES, Layers, config_of, lowered
+from numpy.typing import NDArray
+from unit_bench import Bench
+
+from daqkf.dialects.rpea import ProgramOp
+from daqkf.hw_targets import numerics
+from daqkf.hw_targets.config import ArrayConfig
+from daqkf.hw_targets.decision import Decision
+from daqkf.hw_targets.families import FAMILIES
+from daqkf.hw_targets.image_format import Command, Header
+from daqkf.hw_targets.status import LoadError
+from daqkf.hw_targets.words import chain_row, dispatch_row, parameter_row
+from daqkf.lowering.image.decode import decode
+from daqkf.lowering.image.encode import encode, playable
+from daqkf.lowering.image.image import Image
+from daqkf.lowering.rtl.chain import build_chain_unit
+from daqkf.lowering.rtl.element import build_element
+from daqkf.lowering.rtl.loader import build_loader
+from daqkf.lowering.rtl.operands import build_fill_unit
+from daqkf.lowering.rtl.post import build_post
+from daqkf.lowering.rtl.spaq_unit import DECISION_CYCLES, build_spaq_unit
+
+FAMILY = "running_sum"
+ATTENDS = {
+    "accumulator_width": 20,
+    "sum_width": 20,
+    "operand_depth": 32,
+    "softmax": True,
+    "normalizes": True,
+    "kernels": 4,
+}
+
+
+@cache
+def program() -> tuple[ArrayConfig, ProgramOp, bytes]:
+    """An array of two elements and two lanes, and a program for it."""
+    module = lowered(Layers.random(5, (24, 9)).module(MACHINES["P2-T2"]))
+    (found,) = playable(module)
+    assert isinstance(found, ProgramOp)
+    return config_of(module), found, encode(found)
+
+
+def image() -> Image:
+    config, _, data = program()
+    return decode(data, config)
+
+
+def joined(words: NDArray[np.uint32]) -> int:
+    """A row's words as one number."""
+    return sum(int(word) << 32 * place for place, word in enumerate(words))
+
+
+def packed(values: Sequence[int] | NDArray[np.int8], bits: int = 8) -> int:
+    """Numbers side by side, the first in the lowest bits."""
+    return sum((int(value) % (1 << bits)) << bits * n for n, value in enumerate(values))
+
+
+def load(bench: Bench, words: Sequence[int], rng: np.random.Generator) -> dict[str, dict[int, int]]:
+    """Give the loader an image, with pauses; what it writes, by memory and address."""
+    written: dict[str, dict[int, int]] = defaultdict(dict)
+    queue = list(words)
+    for _ in range(3 * len(words) + 40):
+        comes = bool(queue) and rng.random() < 0.7
+        word = queue.pop(0) if comes else int(rng.integers(1 << 32))
+        out = bench.step(word=word, valid=int(comes))
+        for port, value in out.items():
+            memory, _, of = port.partition("_write")
+            if value and "_write" in port:
+                row = out[f"{memory}_data"]
+                written[memory + of][out[f"{memory}_address"]] = row
+    assert not queue
+    return written
+
+
+def test_the_loader_writes_each_row_to_its_memory(tmp_path: Path):
+    config, found, data = program()
+    words = [int(word) for word in np.frombuffer(data, "<u4")]
+    names = {Command.PARAMETERS: "parameters", Command.TABLE: "table"}
+    expected = {
+        (f"stream{entry.unit}" if entry.command is Command.STREAM else names[entry.command]): {
+            row: joined(words) for row, words in enumerate(entry.rows)
+        }
+        for entry in image().sections
+        if entry.command in (Command.STREAM, *names)
+    }
+    with Bench(build_loader(config), tmp_path) as bench:
+        rng = np.random.default_rng(1)
+        for _ in range(2):
+            assert load(bench, words, rng) == expected
+            out = bench.peek()
+            assert (out["features"], out["outputs"]) == (24, found.channels)
+            assert (out["failed"], out["error"]) == (0, LoadError.NONE)
+        wrong = [*words]
+        wrong[Header.FINGERPRINT] ^= 1
+        assert not load(bench, wrong, rng)
+        assert (bench.peek()["failed"], bench.peek()["error"]) == (1, LoadError.FINGERPRINT)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_an_element_sums_what_its_stream_says(seed: int, tmp_path: Path):
+    config, found, _ = program()
+    rng = np.random.default_rng(seed)
+    x = rng.integers(-128, 128, (config.activation_depth, config.lanes)).astype(np.int8)
+    x[config.null_address] = 0
+    golden = FAMILIES[FAMILY].golden
+    totals = list(golden(next(iter(found.streams())), x.astype(np.int64), config))
+    width = config.accumulator_width
+    with Bench(build_element(config, FAMILY), tmp_path) as bench:
+        for row, words in enumerate(image().streams[0]):
+            bench.step(stream_address=row, stream_data=joined(words), stream_write=1)
+        bench.step(stream_write=0)
+        for address, row in enumerate(x):
+            bench.step(activation_address=address, activation_data=packed(row), activation_write=1)
+        bench.step(activation_write=0)
+        bench.step(start=1)
+        bench.inputs["start"] = 0
+        for total in totals:
+            for _ in range(200):
+                if bench.peek()["full"] and rng.random() < 0.5:
+                    break
+                bench.step(take=0)
+            assert bench.peek()["full"]
+            sums = [bench.step(group=lane)["sums"] for lane in range(config.lanes - 1)]
+            sums.append(bench.step(group=config.lanes - 1, take=1)["sums"])
+            bench.inputs["take"] = 0
+            assert sums == [int(value) % (1 << width) for value in total]
+        assert not any(bench.step()["full"] for _ in range(50))
+
+
+def test_the_post_unit_makes_results_of_sums(tmp_path: Path):
+    config, _, _ = program()
+    rng = np.random.default_rng(3)
+    layout, outputs = parameter_row(config), 7
+    table = rng.permutation(256).astype(np.uint8).view(np.int8)
+    bias = rng.integers(-500, 500, outputs)
+    multiplier, shift = rng.integers(1, 1 << 16, outputs), rng.integers(8, 30, outputs)
+    sums = rng.integers(-2000, 2000, (config.lanes, outputs))
+    rows = layout.pack(
+        {
+            "negated_bias": -bias,
+            "multiplier": multiplier,
+            "shift_minus_1": shift - 1,
+            "address": np.arange(outputs),
+        }
+    )
+    levels = numerics.requantize(sums + bias, multiplier, shift)
+    expected = {n: packed(row) for n, row in enumerate(numerics.look_up(table, levels).T)}
+    pending = [list(range(p, outputs, config.pes)) for p in range(config.pes)]
+    found: dict[int, int] = {}
+    with Bench(build_post(config), tmp_path) as bench:
+        for n, words in enumerate(rows):
+            slot, p = divmod(n, config.pes)
+            bench.step(
+                parameters_address=slot * config.parameter_stride + p,
+                parameters_data=joined(words),
+                parameters_write=1,
+            )
+        bench.step(parameters_write=0)
+        for address, value in enumerate(table):
+            bench.step(table_address=address, table_data=int(value) % 256, table_write=1)
+        bench.step(table_write=0, start=1)
+        bench.inputs["start"] = 0
+        full = [False] * config.pes
+        for _ in range(200):
+            full = [
+                held or (bool(pending[p]) and rng.random() < 0.2) for p, held in enumerate(full)
+            ]
+            group = bench.peek()["group"]
+            of = {
+                f"sums{p}": int(sums[group, queue[0]]) % (1 << config.accumulator_width)
+                for p, queue in enumerate(pending)
+                if queue
+            }
+            out = bench.step(**{f"full{p}": int(held) for p, held in enumerate(full)}, **of)
+            for p in range(config.pes):
+                if out[f"take{p}"]:
+                    assert full[p]
+                    full[p] = False
+                    pending[p].pop(0)
+            if out["result_write"]:
+                found[out["result_address"]] = out["result_data"]
+    assert found == expected
+
+
+def test_the_spaq_unit_decides_by_the_zeros(tmp_path: Path):
+    config = replace(program()[0], buckets=8)
+    rng = np.random.default_rng(4)
+    rows = {
+        "stream": rng.integers(0, config.stream_depth, 8),
+        "slot": rng.integers(0, config.parameter_depth, 8),
+        "variant": rng.permutation(8),
+    }
+    decision = Decision(config.lanes, 2, tuple(int(v) for v in rows["variant"]))
+    with Bench(build_spaq_unit(config), tmp_path) as bench:
+        for bucket, words in enumerate(dispatch_row(config).pack(rows)):
+            bench.step(dispatch_address=bucket, dispatch_data=joined(words), dispatch_write=1)
+        bench.step(dispatch_write=0, zero_shift=decision.shift)
+        for share in (0.0, 0.2, 0.5, 0.9, 1.0):
+            x = rng.integers(1, 128, (config.lanes, 24)).astype(np.int8)
+            x[rng.random(x.shape) < share] = 0
+            for column in x.T:
+                while rng.random() < 0.4:
+                    bench.step(beat=0)
+                bench.step(beat=1, row=packed(column))
+            for _ in range(DECISION_CYCLES):
+                bench.step(beat=0, row=0)
+            (bucket,) = decision.buckets(decision.zeros(x))
+            out = bench.step(start=1)
+            assert out["stream_start"] == rows["stream"][bucket]
+            assert out["slot_start"] == rows["slot"][bucket]
+            assert bench.step(start=0)["variant"] == rows["variant"][bucket]
+
+
+def test_the_chain_unit_moves_the_rows_of_each_kernel(tmp_path: Path):
+    config = replace(program()[0], kernels=4)
+    rng = np.random.default_rng(5)
+    outputs = [5, 1, 9]
+    rows = {
+        "stream": rng.integers(0, config.stream_depth, 3),
+        "slot": rng.integers(0, config.parameter_depth, 3),
+        "outputs": np.array(outputs),
+        "last": np.array([0, 0, 1]),
+    }
+    with Bench(build_chain_unit(config), tmp_path) as bench:
+        for kernel, words in enumerate(chain_row(config).pack(rows)):
+            bench.step(chain_address=kernel, chain_data=joined(words), chain_write=1)
+        bench.step(chain_write=0)
+        bench.step()
+        for kernel in [0, 1, 2] * 2:
+            out = bench.peek()
+            assert (out["kernel"], out["outputs"]) == (kernel, outputs[kernel])
+            assert out["stream_start"] == rows["stream"][kernel]
+            assert out["slot_start"] == rows["slot"][kernel]
+            bench.step(ran=1)
+            read: list[int] = []
+            written: list[int] = []
+            begun = False
+            for _ in range(60):
+                free = int(rng.random() < 0.6)
+                out = bench.step(ran=0, free=free)
+                assert free or not out["read"]
+                read += [out["source"]] * out["read"]
+                written += [out["target"]] * out["write"]
+                if out["next"]:
+                    assert not begun and len(written) == outputs[kernel]
+                    begun = True
+            expected = [] if rows["last"][kernel] else list(range(outputs[kernel]))
+            assert (read, written, begun) == (expected, expected, bool(expected))
+
+
+def test_the_fill_unit_gathers_operand_words(tmp_path: Path):
+    """Of 4 lanes, 2 elements and 4 items: features of each second token, and tokens of features."""
+    config = replace(program()[0], lanes=4, post_lanes=2, items=4, **ATTENDS)
+    rng = np.random.default_rng(6)
+    pes, items, lanes = config.pes, config.items, config.lanes
+    x = rng.integers(-128, 128, (8, lanes)).astype(np.int8)
+    with Bench(build_fill_unit(config), tmp_path) as bench:
+
+        def fill(rows: Sequence[tuple[int, int]], **control: int) -> dict[tuple[int, int], int]:
+            """Write rows and their round, with pauses; the words, by element and address."""
+            bench.step(begins=1, **control)
+            bench.inputs["begins"] = 0
+            found: dict[tuple[int, int], int] = {}
+            queue = list(rows)
+            while queue or bench.inputs["write"]:
+                comes = bool(queue) and rng.random() < 0.6
+                row, turn = queue.pop(0) if comes else (0, 0)
+                bench.step(row=row, round=turn, write=int(comes))
+                out = bench.peek(write=0)
+                for p in range(pes):
+                    if out[f"write{p}"]:
+                        found[p, out["address"]] = out[f"data{p}"]
+            return found
+
+        # A word has a feature of each of `lanes` tokens; the elements take them in turns.
+        tokens = [(packed(row), 0) for row in x]
+        expected = {(n % pes, 3 + 2 + 4 * (n // pes)): packed(row) for n, row in enumerate(x)}
+        assert fill(tokens, tokens=1, operands=3, tile=2, stride=4) == expected
+        # A word has so many features of one token; an element has each second token.
+        features = [(packed(row), turn) for turn in range(lanes // pes) for row in x]
+        expected = {
+            (p, 5 + turn * (len(x) // items) + word): packed(
+                x[items * word : items * (word + 1), pes * turn + p]
+            )
+            for p in range(pes)
+            for turn in range(lanes // pes)
+            for word in range(len(x) // items)
+        }
+        assert fill(features, tokens=0, operands=5, tile=0, stride=0) == expected
