@@ -3,6 +3,8 @@
 
 """The scales of gates and of attention, and the table of exponentials."""
 
+from dataclasses import asdict
+
 import numpy as np
 import pytest
 
@@ -44,16 +46,16 @@ def ranges(**others: float) -> dict[str, np.ndarray]:
 
 
 def test_scores_and_queries_share_a_step_and_heads_have_the_others():
-    scales, (multipliers, shifts) = attention_scales(ranges(), 0.5, 127)
+    scales, factors = attention_scales(ranges(), 0.5, 127)
     assert (scales.queries, scales.keys.tolist()) == (2.0, [1.0, 2.0])
     # No finer than a step of the sums, q·k·scale.
     assert scales.scores == 2.0
     np.testing.assert_allclose(scales.shares, [1.0, 2.0])
     np.testing.assert_allclose(scales.results, [1.0, 4.0])
-    ratios = multipliers / 2.0**shifts
-    np.testing.assert_allclose(ratios[0], [0.5, 1.0], rtol=2**-15)
-    np.testing.assert_allclose(ratios[1], 2.0**-SHARE_FRACTION / scales.shares, rtol=2**-15)
-    np.testing.assert_allclose(ratios[2], [1.0, 1.0], rtol=2**-15)
+    ratios = {name: found.multipliers / 2.0**found.shifts for name, found in factors.items()}
+    np.testing.assert_allclose(ratios["scores"], [0.5, 1.0], rtol=2**-15)
+    np.testing.assert_allclose(ratios["shares"], 2.0**-SHARE_FRACTION / scales.shares, rtol=2**-15)
+    np.testing.assert_allclose(ratios["results"], [1.0, 1.0], rtol=2**-15)
 
 
 def test_fewer_levels_are_larger_steps():
@@ -63,8 +65,9 @@ def test_fewer_levels_are_larger_steps():
 
 def test_heads_of_zeros_still_have_steps():
     scales, _ = attention_scales(ranges(keys=0.0, values=0.0, results=0.0), 0.5, 127)
-    assert np.isfinite(scales.array()).all()
-    assert (scales.array() > 0).all()
+    for name, steps in asdict(scales).items():
+        assert np.isfinite(steps).all(), name
+        assert (np.asarray(steps) > 0).all(), name
 
 
 def test_ranges_that_are_not_finite_are_named():
