@@ -115,35 +115,36 @@ def test_the_loader_writes_each_row_to_its_memory():
         assert (bench.peek()["failed"], bench.peek()["error"]) == (1, LoadError.FINGERPRINT)
 
 
-@pytest.mark.parametrize("seed", range(2))
-def test_an_element_sums_what_its_stream_says(seed: int):
+def test_an_element_sums_what_its_stream_says():
+    """Twice, with other activations the second time."""
     config, found, _ = program()
-    rng = np.random.default_rng(seed)
-    x = rng.integers(-128, 128, (config.activation_depth, config.lanes)).astype(np.int8)
-    x[config.null_address] = 0
+    rng = np.random.default_rng(0)
     golden = FAMILIES[FAMILY].golden
-    totals = list(golden(next(iter(found.streams())), x.astype(np.int64), config))
     width = config.accumulator_width
     with Bench(build_element(config, FAMILY)) as bench:
         for row, words in enumerate(image().streams[0]):
             bench.step(stream_address=row, stream_data=joined(words), stream_write=1)
         bench.step(stream_write=0)
-        for address, row in enumerate(x):
-            bench.step(activation_address=address, activation_data=packed(row), activation_write=1)
-        bench.step(activation_write=0)
-        bench.step(start=1)
-        bench.inputs["start"] = 0
-        for total in totals:
-            for _ in range(200):
-                if bench.peek()["full"] and rng.random() < 0.5:
-                    break
-                bench.step(take=0)
-            assert bench.peek()["full"]
-            sums = [bench.step(group=lane)["sums"] for lane in range(config.lanes - 1)]
-            sums.append(bench.step(group=config.lanes - 1, take=1)["sums"])
-            bench.inputs["take"] = 0
-            assert sums == [int(value) % (1 << width) for value in total]
-        assert not any(bench.step()["full"] for _ in range(50))
+        for _ in range(2):
+            x = rng.integers(-128, 128, (config.activation_depth, config.lanes)).astype(np.int8)
+            x[config.null_address] = 0
+            for address, row in enumerate(x):
+                data = packed(row)
+                bench.step(activation_address=address, activation_data=data, activation_write=1)
+            bench.step(activation_write=0)
+            bench.step(start=1)
+            bench.inputs["start"] = 0
+            for total in golden(next(iter(found.streams())), x.astype(np.int64), config):
+                for _ in range(200):
+                    if bench.peek()["full"] and rng.random() < 0.5:
+                        break
+                    bench.step(take=0)
+                assert bench.peek()["full"]
+                sums = [bench.step(group=lane)["sums"] for lane in range(config.lanes - 1)]
+                sums.append(bench.step(group=config.lanes - 1, take=1)["sums"])
+                bench.inputs["take"] = 0
+                assert sums == [int(value) % (1 << width) for value in total]
+            assert not any(bench.step()["full"] for _ in range(50))
 
 
 def test_the_post_unit_makes_results_of_sums():
