@@ -13,6 +13,7 @@ from xdsl.dialects.builtin import IntegerAttr, i8, i32, i64
 from daqkf.dialects.dense import from_array
 from daqkf.dialects.rpea import ProgramOp, SoftmaxOp
 from daqkf.dialects.spaq import AttendOp
+from daqkf.dialects.spaq.attention import Factors
 from daqkf.dialects.spaq.checks import features
 from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.numerics import ACTIVATION_MAX, IDENTITY, wrap
@@ -36,7 +37,6 @@ def lower_attend(
     keys, own, items = need.scores // heads, channels // heads, config.items
     factors = attend.channel_factors(keys)
     make = partial(_program, array=array, config=config)
-    multiplier, shift = factors["shares"]
     return [
         make(
             f"{name}_scores",
@@ -52,8 +52,8 @@ def lower_attend(
             keys=IntegerAttr(keys, i64),
             table=attend.table,
             offset=from_array(np.full(need.scores, ACTIVATION_MAX), i32),
-            multiplier=from_array(multiplier, i32),
-            shift=from_array(shift, i32),
+            multiplier=from_array(factors["shares"].multipliers, i32),
+            shift=from_array(factors["shares"].shifts, i32),
         ),
         make(
             f"{name}_results",
@@ -75,7 +75,7 @@ def _program(
     shares: Sequence[Ints],
     rows: Callable[[Ints], Ints],
     place: int,
-    factors: tuple[Ints, Ints],
+    factors: Factors,
 ) -> ProgramOp:
     """A kernel of an attention, whose weights are in the operand memories.
 
@@ -94,7 +94,6 @@ def _program(
     bias = np.zeros(sum(map(len, shares)), np.int64)
     for share, stream in zip(shares, streams, strict=True):
         bias[share] = stream.correction
-    multiplier, shift = factors
     return ProgramOp(
         name,
         array,
@@ -105,7 +104,7 @@ def _program(
         outputs=from_array(np.concatenate(shares), i32),
         counts=from_array(np.array(list(map(len, shares))), i32),
         bias=from_array(wrap(bias, config.sum_width), i32),
-        multiplier=from_array(multiplier, i32),
-        shift=from_array(shift, i32),
+        multiplier=from_array(factors.multipliers, i32),
+        shift=from_array(factors.shifts, i32),
         table=from_array(IDENTITY, i8),
     )

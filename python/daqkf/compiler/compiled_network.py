@@ -37,7 +37,6 @@ from daqkf.dialects.nn.attention import Operands
 from daqkf.dialects.nn.base import HOST, node_name
 from daqkf.dialects.nn.interpreter import NnFunctions, integer_product
 from daqkf.dialects.rpea import ArrayOp, ChainOp, Playable, ProgramOp, Runnable, RunOp, TiledOp
-from daqkf.dialects.rpea.chaining import QUERIES
 from daqkf.dialects.rpea.interpreter import RpeaFunctions, require_tokens
 from daqkf.dialects.spaq import ConcatOp
 from daqkf.dialects.spaq.checks import features as columns_of
@@ -47,6 +46,7 @@ from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.image_format import fingerprint
 from daqkf.hw_targets.machine import Machine
 from daqkf.hw_targets.numerics import distinct_magnitudes
+from daqkf.hw_targets.operands import AttentionKernel
 from daqkf.lowering.image.encode import encode, parts_of
 from daqkf.passes.encode.channels import network_cycles
 from daqkf.passes.encode.index_coding import storage_facts
@@ -111,7 +111,7 @@ class Stage:
         """Bytes of a token that neither leave nor come back, as layers follow one another, less
         those that go to the array to be added."""
         # Of attention, the host would get all that it is of, and give the results.
-        first = QUERIES + 1 if self.attends else 1
+        first = AttentionKernel.QUERIES + 1 if self.attends else 1
         leave = sum(layer.channels for layer in self._layers[:-1])
         come = sum(layer.features.value.data for layer in self._layers[first:])
         return leave + come - self.brought - self.features // 2 * self.attends
