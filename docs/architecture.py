@@ -78,6 +78,8 @@ def room(module: str) -> str:
         return "daqkf"
     if parts[0] not in FLOORS:
         return parts[0]
+    if parts[0] == FLOORS[0]:  # its machines and its families are made of each other
+        return parts[0]
     is_room = ROOT.joinpath(*parts[:2], "__init__.py").is_file()
     return ".".join(parts[:2]) if is_room else parts[0]
 

@@ -9,9 +9,9 @@ The tests hold that what is there is what this makes.
 """
 
 import inspect
+import re
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,7 @@ from daqkf.dialects import DIALECTS
 from daqkf.dialects.nn.base import ElementConstraint, TensorConstraint
 from daqkf.lowering import PASSES as CONVERSIONS
 from daqkf.passes import PASSES
+from daqkf.passes.options import pass_options, summary
 
 ROOT = Path(__file__).parents[1]
 FOLDER = Path(__file__).parent / "reference"
@@ -126,7 +127,7 @@ def operation_page(op: type[IRDLOperation]) -> Iterator[str]:
     if traits:
         yield f"\nTraits: {', '.join(traits)}\n"
     if definition.assembly_format:
-        yield f"\nSyntax: `{definition.assembly_format}`\n"
+        yield f"\nSyntax:\n\n```text\n{op.name} {definition.assembly_format}\n```\n"
 
 
 def dialect_page(dialect: Dialect) -> str:
@@ -143,29 +144,24 @@ def dialect_page(dialect: Dialect) -> str:
     return "".join(text)
 
 
-def _default(value: Any) -> str:
-    if value is MISSING:
-        return "required"
-    return "none" if value is None else f"`{str(value).lower()}`"
-
-
-def _type(annotation: Any) -> str:
-    return annotation.__name__ if isinstance(annotation, type) else str(annotation)
+_OPTIONS = re.compile(r"(?:^- `[\w-]+`.*\n(?:^  .*\n)*)+\n?", re.MULTILINE)
+"""The list of options in a docstring, which becomes a table."""
 
 
 def pass_page(kind: type[ModulePass]) -> str:
     """The page of a pass: what it does, its options, where it runs and where it is tested."""
-    text = [HEADER, f"# `{kind.name}`\n\n{inspect.getdoc(kind)}\n"]
+    prose = _OPTIONS.sub("", f"{inspect.getdoc(kind)}\n").strip()
+    text = [HEADER, f"# `{kind.name}`\n\n{prose}\n"]
     rows = [
         (
-            f"`{field.name.replace('_', '-')}`",
-            f"`{field.type}`".replace("typing.", ""),
-            _default(field.default),
+            f"`{option.name}`",
+            f"`{option.kind}`",
+            "required" if option.default is None else f"`{option.default}`",
+            option.description,
         )
-        for field in fields(kind)
-        if field.name != "name" and field.init
+        for option in pass_options(kind)
     ]
-    text += _table("Options:", rows, ("option", "type", "default"))
+    text += _table("Options:", rows, ("option", "type", "default", "what it is"))
     pipelines = [name for name, passes in PIPELINES.items() if kind.name in passes]
     if pipelines:
         text.append(f"\nNamed pipelines with it: {', '.join(f'`{name}`' for name in pipelines)}\n")
@@ -189,8 +185,7 @@ def pages() -> dict[str, str]:
     for name, factory in passes.items():
         kind = factory()
         found[f"passes/{name}.md"] = pass_page(kind)
-        summary = (inspect.getdoc(kind) or "").splitlines()[0]
-        rows.append(f"| [`{name}`](passes/{name}.md) | {summary} |\n".replace("||", "|"))
+        rows.append(f"| [`{name}`](passes/{name}.md) | {summary(kind)} |\n")
     index = f"{HEADER}# Reference\n\n| name | what it is or does |\n| --- | --- |\n{''.join(rows)}"
     return {"README.md": index} | found
 

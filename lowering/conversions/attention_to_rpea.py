@@ -3,8 +3,8 @@
 
 """`spaq.attend` → the kernels of a chain of sequences: scores, their softmax, results."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,45 +24,6 @@ from daqkf.passes.encode import operands
 Ints = NDArray[np.int64]
 
 
-@dataclass(frozen=True)
-class _Products:
-    """What the programs of an attention share."""
-
-    name: str
-    array: str
-    config: ArrayConfig
-    factors: dict[str, Factors]
-
-    def program(
-        self,
-        kind: str,
-        count: int,
-        shares: list[Ints],
-        rows: Callable[[Ints], Ints],
-        place: int,
-    ) -> ProgramOp:
-        """A kernel of so many activations, of outputs that are shared out to PEs."""
-        streams = [operands.stream(rows(share), self.config) for share in shares]
-        packed = [pack(stream, "running_sum", self.config, None) for stream in streams]
-        bias = np.zeros(sum(map(len, shares)), np.int64)
-        for share, stream in zip(shares, streams, strict=True):
-            bias[share] = stream.correction
-        return ProgramOp(
-            f"{self.name}_{kind}",
-            self.array,
-            count,
-            operands_from=place,
-            stream=from_array(np.concatenate(packed).view(np.int32), i32),
-            rows=from_array(np.array(list(map(len, packed))), i32),
-            outputs=from_array(np.concatenate(shares), i32),
-            counts=from_array(np.array(list(map(len, shares))), i32),
-            bias=from_array(wrap(bias, self.config.sum_width), i32),
-            multiplier=from_array(self.factors[kind].multipliers, i32),
-            shift=from_array(self.factors[kind].shifts, i32),
-            table=from_array(IDENTITY, i8),
-        )
-
-
 def lower_attend(
     attend: AttendOp, name: str, array: str, config: ArrayConfig
 ) -> list[ProgramOp | SoftmaxOp]:
@@ -75,15 +36,15 @@ def lower_attend(
     channels, heads = features(attend.queries), attend.heads.value.data
     keys, own, items = need.scores // heads, channels // heads, config.items
     factors = attend.channel_factors(keys)
-
-    products = _Products(name, array, config, factors)
+    make = partial(_program, array=array, config=config)
     return [
-        products.program(
-            "scores",
-            channels,
-            operands.score_outputs(heads, need.tiles, config),
-            lambda outputs: operands.score_rows(outputs, keys, own, items),
-            0,
+        make(
+            f"{name}_scores",
+            count=channels,
+            shares=operands.score_outputs(heads, need.tiles, config),
+            rows=lambda outputs: operands.score_rows(outputs, keys, own, items),
+            place=0,
+            factors=factors["scores"],
         ),
         SoftmaxOp(
             f"{name}_shares",
@@ -94,11 +55,56 @@ def lower_attend(
             multiplier=from_array(factors["shares"].multipliers, i32),
             shift=from_array(factors["shares"].shifts, i32),
         ),
-        products.program(
-            "results",
-            need.scores,
-            operands.context_outputs(channels, config),
-            lambda outputs: operands.context_rows(outputs, keys, own, items),
-            feature_words(channels, need.tiles, config),
+        make(
+            f"{name}_results",
+            count=need.scores,
+            shares=operands.context_outputs(channels, config),
+            rows=lambda outputs: operands.context_rows(outputs, keys, own, items),
+            place=feature_words(channels, need.tiles, config),
+            factors=factors["results"],
         ),
     ]
+
+
+def _program(
+    name: str,
+    *,
+    array: str,
+    config: ArrayConfig,
+    count: int,
+    shares: Sequence[Ints],
+    rows: Callable[[Ints], Ints],
+    place: int,
+    factors: Factors,
+) -> ProgramOp:
+    """A kernel of an attention, whose weights are in the operand memories.
+
+    Args:
+        name: of the operation.
+        array: the name of the array.
+        config: of the array.
+        count: the number of activations.
+        shares: the outputs of each element.
+        rows: the operand rows that outputs are sums of.
+        place: where the operands begin in their memories, in words.
+        factors: the multiplier and the shift of each output.
+    """
+    streams = [operands.stream(rows(share), config) for share in shares]
+    packed = [pack(stream, "running_sum", config, None) for stream in streams]
+    bias = np.zeros(sum(map(len, shares)), np.int64)
+    for share, stream in zip(shares, streams, strict=True):
+        bias[share] = stream.correction
+    return ProgramOp(
+        name,
+        array,
+        count,
+        operands_from=place,
+        stream=from_array(np.concatenate(packed).view(np.int32), i32),
+        rows=from_array(np.array(list(map(len, packed))), i32),
+        outputs=from_array(np.concatenate(shares), i32),
+        counts=from_array(np.array(list(map(len, shares))), i32),
+        bias=from_array(wrap(bias, config.sum_width), i32),
+        multiplier=from_array(factors.multipliers, i32),
+        shift=from_array(factors.shifts, i32),
+        table=from_array(IDENTITY, i8),
+    )

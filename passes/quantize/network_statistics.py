@@ -52,14 +52,9 @@ def batches(module: ModuleOp, inputs: Batch) -> list[dict[str, Array]]:
     function = entry(module)
     arrays = dict(zip(inputs, (np.asarray(value) for value in inputs.values()), strict=True))
     in_order(function, arrays)
-    counts = {len(array) if array.ndim else 0 for array in arrays.values()}
-    (count,) = counts if len(counts) == 1 else (0,)
-    kinds = [argument.type for argument in function.body.block.args]
-    open_ended = all(
-        isinstance(kind, TensorType) and kind.get_shape()[:1] == (DYNAMIC_INDEX,) for kind in kinds
-    )
-    if count < 2 or not open_ended or not _independent(module, arrays, min(count, 3)):
+    if not independent(module, arrays):
         return [arrays]
+    count = len(next(iter(arrays.values())))
     first = next(iter(arrays.values()))
     inner = first.shape[1:] if first.dtype.kind in "iub" else first.shape[1:-1]
     size = max(1, _ELEMENTS // max(int(np.prod(inner)), 1))
@@ -69,7 +64,24 @@ def batches(module: ModuleOp, inputs: Batch) -> list[dict[str, Array]]:
     ]
 
 
-def _independent(module: ModuleOp, arrays: Batch, count: int) -> bool:
+def independent(module: ModuleOp, inputs: Batch) -> bool:
+    """Whether samples are along the first axis of all inputs and outputs, and do not meet.
+
+    Whether one's outputs depend on another's is tried out on the first three.
+
+    Raises:
+        ValueError, InterpretationError: inputs that do not fit.
+    """
+    arrays = {name: np.asarray(value) for name, value in inputs.items()}
+    counts = {len(array) if array.ndim else 0 for array in arrays.values()}
+    (whole_count,) = counts if len(counts) == 1 else (0,)
+    kinds = [argument.type for argument in entry(module).body.block.args]
+    open_ended = all(
+        isinstance(kind, TensorType) and kind.get_shape()[:1] == (DYNAMIC_INDEX,) for kind in kinds
+    )
+    if whole_count < 2 or not open_ended:
+        return False
+    count = min(whole_count, 3)
     whole = outputs_of(module, {name: array[:count] for name, array in arrays.items()})
     for sample in range(count):
         alone = outputs_of(

@@ -129,11 +129,11 @@ class PruningProblem:
         scaled = (weights * rows * columns).astype(np.float32)
         curvature = self.curvature if values is None else self.curvature * values
 
-        def turned(matrix: NDArray[np.float32]) -> NDArray[np.float32]:
+        def turned(matrix: NDArray[np.floating]) -> NDArray[np.floating]:
             found = left.T @ matrix
             return found if right is None else found @ right
 
-        def back(matrix: NDArray[np.float32]) -> NDArray[np.float32]:
+        def back(matrix: NDArray[np.floating]) -> NDArray[np.floating]:
             return left @ (matrix if right is None else matrix @ right.T)
 
         target = curvature * turned(scaled)

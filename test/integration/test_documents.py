@@ -10,7 +10,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import architecture
+import array_picture
 import pytest
+import reference
 
 from daqkf.support.ir import make_context, module_text, parse_module
 
@@ -35,6 +38,24 @@ def test_ir_parses_verifies_and_comes_back(text: str):
     context = make_context()
     printed = module_text(parse_module(context, text, "document"))
     assert module_text(parse_module(context, printed, "printed")) == printed
+
+
+def test_the_reference_is_what_the_code_says():
+    made = reference.pages()
+    found = {
+        path.relative_to(reference.FOLDER).as_posix(): path.read_text()
+        for path in reference.FOLDER.rglob("*.md")
+    }
+    assert found == made, "run `python docs/reference.py`"
+
+
+def test_the_pictures_are_current():
+    assert architecture.PICTURE.read_bytes() == architecture.drawn(architecture.imports()), (
+        "run `python docs/architecture.py`"
+    )
+    assert array_picture.PICTURE.read_bytes() == array_picture.drawn(), (
+        "run `python docs/array_picture.py`"
+    )
 
 
 FILE = re.compile(r"`((?:[a-z_]+/)+[\w.-]+\.\w+)`")

@@ -140,9 +140,10 @@ def test_a_measure_of_the_users_own(classifier: Classifier, file: Path):
 def test_samples_that_meet_stay_together(file: Path):
     network = load_network(file)
     run_passes(network, OUTLINE)
-    parts = batches(network, CALIBRATION)
+    images = {"image": np.tile(CALIBRATION["image"], (3, 1))}
+    parts = batches(network, images)
     assert len(parts) > 1
-    assert sum(len(part["image"]) for part in parts) == len(CALIBRATION["image"])
+    assert sum(len(part["image"]) for part in parts) == len(images["image"])
     found = observe(network, parts, AllOutputs(), Loss(), rows=500)
     assert all(400 < sum(map(len, rows)) <= 600 for rows in found.rows.values())
     assert all((own > 0).any() for own in found.sensitivity.values())

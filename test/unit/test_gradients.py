@@ -25,6 +25,11 @@ STEP = 1e-2
 Array = NDArray[Any]
 
 
+@pytest.fixture(autouse=True)
+def _same_numbers_in_any_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(globals(), "RNG", np.random.default_rng(11))
+
+
 def floats(*shape: int) -> Array:
     return RNG.standard_normal(shape).astype(np.float32)
 
@@ -91,6 +96,9 @@ def test_functions_of_one_value(kind: str):
 @pytest.mark.parametrize("shapes", [((4, 5), (4, 5)), ((4, 5), (5,)), ((4, 1), (3, 1, 5))])
 def test_functions_of_two_values_that_broadcast(kind: str, shapes: tuple[tuple[int, ...], ...]):
     a, b = positive(*shapes[0]), positive(*shapes[1]) * 1.3
+    if kind in ("max", "min"):
+        # No two values are so near that a step of the difference goes past the kink.
+        a, b = np.rint(a), np.rint(b) + np.float32(0.5)
     result = np.broadcast_shapes(*shapes)
     check(nn.ElementwiseOp(kind, operands(a, b), tensor(*result)), a, b.astype(np.float32))
 

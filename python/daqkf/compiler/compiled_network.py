@@ -23,7 +23,7 @@ from daqkf.compiler.design import rtl_contents, run_passes
 from daqkf.compiler.pipelines import CIRCUIT
 from daqkf.compiler.products import attention_program, product_program
 from daqkf.dialects.dense import to_array
-from daqkf.dialects.interpreting import call, entry
+from daqkf.dialects.interpreting import Lifetimes, call, entry
 from daqkf.dialects.nn import (
     AttentionOp,
     ConstantOp,
@@ -40,7 +40,7 @@ from daqkf.dialects.rpea import ArrayOp, ChainOp, Playable, ProgramOp, Runnable,
 from daqkf.dialects.rpea.interpreter import RpeaFunctions, require_tokens
 from daqkf.dialects.spaq import ConcatOp
 from daqkf.dialects.spaq.checks import features as columns_of
-from daqkf.dialects.spaq.interpreter import Prepared
+from daqkf.dialects.spaq.prepared import Prepared
 from daqkf.hw_targets import load_target
 from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.image_format import fingerprint
@@ -253,7 +253,12 @@ class CompiledNetwork:
     @cached_property
     def prepared(self) -> Prepared:
         """What runs of the fast model have in common, for instance weights in floating point."""
-        return Prepared()
+        return Prepared(fuses=True)
+
+    @cached_property
+    def lifetimes(self) -> Lifetimes:
+        """Where runs of the fast model read their values last."""
+        return Lifetimes()
 
     @cached_property
     def simulated(self) -> SimulatedArray:
@@ -302,6 +307,7 @@ class CompiledNetwork:
                 function,
                 in_order(function, inputs),
                 host=NnFunctions(runner.kernel, runner.product, runner.attention),
+                lifetimes=self.lifetimes,
             )
         except (InterpretationError, ValueError) as error:
             raise DaqkfError(describe(error)) from None
@@ -502,6 +508,7 @@ class _Runner:
                 (x,),
                 sequences=lengths,
                 prepared=self.compiled.prepared,
+                lifetimes=self.compiled.lifetimes,
             )
             if not on_device:
                 return fast

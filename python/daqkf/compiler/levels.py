@@ -55,7 +55,7 @@ _ROUNDS = 6
 _MARGIN = 0.9
 """The share of the allowed loss that is aimed at on held-out samples; others may lose more."""
 
-_LOSS = 0.01
+AIM = 0.01
 """Around which the options lie where no accuracy is given."""
 
 _FLOOR = 0.05
@@ -114,7 +114,7 @@ class NetworkLevels:
     quantize: SpaqQuantizePass
     machine: Machine
     elements: Elements
-    aim: float = _LOSS
+    aim: float = AIM
     """About the loss that will be chosen."""
     menu: Sequence[tuple[LevelSet, float]] = MENU
     progress: Progress = lambda stage: None

@@ -29,7 +29,7 @@ from xdsl.utils.exceptions import DiagnosticException, InterpretationError
 from daqkf.compiler.compiled_network import CompiledNetwork
 from daqkf.compiler.design import run_passes
 from daqkf.compiler.formats import load_network
-from daqkf.compiler.levels import CalibratedKernel, NetworkLevels, Point, with_kernels
+from daqkf.compiler.levels import AIM, CalibratedKernel, NetworkLevels, Point, with_kernels
 from daqkf.compiler.options import NetworkOptions, level_set
 from daqkf.compiler.pipelines import KERNELS, LOWER, OUTLINE, fusion
 from daqkf.compiler.products import attention_requirement, product_requirement
@@ -52,7 +52,7 @@ from daqkf.passes.nn_attention import quantize_attention
 from daqkf.passes.nn_product import Inputs, in_order, input_names, quantize_products
 from daqkf.passes.quantize.accuracy import Accuracy, AllOutputs, Loss, Measure
 from daqkf.passes.quantize.network_pruning import prune_network
-from daqkf.passes.quantize.network_statistics import batches, observe
+from daqkf.passes.quantize.network_statistics import batches, independent, observe
 from daqkf.passes.quantize.samples import Samples, rows_of
 from daqkf.passes.spaq_calibrate import calibrate
 from daqkf.passes.spaq_prune import prune
@@ -312,7 +312,7 @@ class _Compilation:
             function = entry(network)
         _set_tokens(network, NORMALIZED_FEATURES)
         held_out: list[Inputs] = []
-        fitted = samples
+        fitted: list[Inputs] = list(samples)
         if options.choosing:
             fitted, held_out = _held_out(network, samples)
         listener = _Rows()
@@ -380,7 +380,7 @@ class _Compilation:
         verify(module)
         return module
 
-    def levels(self, loss: Loss, aim: float | None = None) -> NetworkLevels:
+    def levels(self, loss: Loss, aim: float = AIM) -> NetworkLevels:
         """All ways to quantise the kernels."""
         measure = self.options.measure or AllOutputs()
         fit = [part for batch in self.samples for part in batches(self.network, batch)]
@@ -406,7 +406,7 @@ class _Compilation:
             self.quantize,
             self.machine,
             self.options.elements,
-            **({} if aim is None else {"aim": aim}),
+            aim=aim,
             progress=self.progress,
         )
 
@@ -443,8 +443,7 @@ def _held_out(network: ModuleOp, samples: Sequence[Inputs]) -> tuple[list[Inputs
     count = 0
     for batch in samples:
         length = min((len(value) if np.ndim(value) else 0 for value in batch.values()), default=0)
-        apart = len(batches(network, batch)) > 1 or len(samples) > 1
-        if not apart and length < _HELD_OUT:
+        if length < 2 or not independent(network, batch):
             fitted.append(batch)
             continue
         place = (count + np.arange(length)) % _HELD_OUT == _HELD_OUT - 1

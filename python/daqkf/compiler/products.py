@@ -143,7 +143,7 @@ def product_requirement(features: int, outputs: int, machine: Machine) -> ArrayC
     ones = np.ones(outputs, np.int64)
     return shared_config(
         [
-            required_config(_kernel_of(product_kernel(levels, (ones, ones), machine)))
+            required_config(_kernel_of(product_kernel(levels, Factors(ones, ones), machine)))
             for levels in _worst(features, outputs, LEVEL_MAX)
         ]
     )
@@ -169,7 +169,7 @@ def attention_requirement(
                 own = _worst(rows, columns, levels)[wide]
                 whole = _side_by_side(np.stack([own] * heads))
                 ones = np.ones(heads * columns, np.int64)
-                module = product_kernel(whole, (ones, ones), machine, added)
+                module = product_kernel(whole, Factors(ones, ones), machine, added)
                 kernels.append(_kernel_of(module))
             found.append(softmax_chain_config(kernels, heads * keys))
     return found

@@ -91,7 +91,7 @@ class Classifier:
         found: list[tuple[Floats, Floats]] = []
         for number in reversed(range(len(self.layers))):
             x, _ = passed[number]
-            found.append((x.T @ gradient, gradient.sum(axis=0)))
+            found.append((cast(Floats, x.T @ gradient), cast(Floats, gradient.sum(axis=0))))
             if number:
                 gradient = gradient @ self.layers[number][0].T * _slope(passed[number - 1][1])
         return found[::-1]
