@@ -9,7 +9,7 @@ from typing import ClassVar, Self
 
 from xdsl.dialects.builtin import TensorType
 from xdsl.dialects.utils import AbstractYieldOperation
-from xdsl.ir import Attribute, Operation, Region, SSAValue
+from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
 from xdsl.irdl import (
     IRDLOperation,
     irdl_op_definition,
@@ -98,6 +98,11 @@ class YieldOp(AbstractYieldOperation[Attribute]):
         """Check that it is in a region of `dfke`."""
         if not isinstance(self.parent_op(), RegionOperation):
             raise VerifyException("a dfke.yield ends the region of an operation of dfke")
+
+
+def first_of[Kind: Operation](block: Block, kind: type[Kind]) -> Kind | None:
+    """The first operation of a kind in a block, if there is one."""
+    return next((op for op in block.ops if isinstance(op, kind)), None)
 
 
 Capture = tuple[Parser.UnresolvedArgument, UnresolvedOperand]

@@ -3,7 +3,7 @@
 
 """Operations of `spaq` on sequences: attention, in which tokens meet one another."""
 
-from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,8 +50,16 @@ from daqkf.hw_targets.numerics import (
     TABLE_SIZE,
 )
 
-Factors = tuple[NDArray[np.int64], NDArray[np.int64]]
-"""Multipliers and shifts."""
+
+class Factors(NamedTuple):
+    """What levels are requantised by, one of each for a head or a channel."""
+
+    multipliers: NDArray[np.int64]
+    shifts: NDArray[np.int64]
+
+    def repeated(self, count: int) -> "Factors":
+        """Each so many times, one after another."""
+        return Factors(np.repeat(self.multipliers, count), np.repeat(self.shifts, count))
 
 
 class SequenceOperation(IRDLOperation):
@@ -111,15 +119,24 @@ class AttentionOp(SequenceOperation):
         "(`scores` $scores^)? attr-dict `:` functional-type(operands, results)"
     )
 
-    def __init__(self, operands: Sequence[SSAValue], heads: int, tokens: int, scale: float):
+    def __init__(
+        self,
+        queries: SSAValue,
+        keys: SSAValue,
+        values: SSAValue,
+        *,
+        heads: int,
+        tokens: int,
+        scale: float,
+    ):
         super().__init__(
-            operands=operands,
+            operands=[queries, keys, values],
             properties={
                 "heads": IntegerAttr(heads, i64),
                 "tokens": IntegerAttr(tokens, i64),
                 "scale": FloatAttr(scale, f64),
             },
-            result_types=[operands[0].type],
+            result_types=[queries.type],
         )
 
     def verify_(self) -> None:
@@ -162,7 +179,10 @@ class AttendOp(SequenceOperation):
 
     def __init__(
         self,
-        operands: Sequence[SSAValue],
+        queries: SSAValue,
+        keys: SSAValue,
+        values: SSAValue,
+        *,
         heads: int,
         tokens: int,
         scores: Factors,
@@ -175,22 +195,22 @@ class AttendOp(SequenceOperation):
             "table": from_array(table, i8),
         }
         for prefix, factors in (("score_", scores), ("", results)):
-            for name, values in zip(("multiplier", "shift"), factors, strict=True):
-                properties[prefix + name] = from_array(values, i32)
-        count = features(operands[0])
+            properties[f"{prefix}multiplier"] = from_array(factors.multipliers, i32)
+            properties[f"{prefix}shift"] = from_array(factors.shifts, i32)
         super().__init__(
-            operands=operands, properties=properties, result_types=[activations(count, i8)]
+            operands=[queries, keys, values],
+            properties=properties,
+            result_types=[activations(features(queries), i8)],
         )
 
     def channel_factors(self, keys: int) -> dict[str, Factors]:
         """Multipliers and shifts of `scores` and `shares`, [H·S] of S keys, and `results`, [N]."""
         count = self.heads.value.data * keys
-        scores = self.score_multiplier, self.score_shift
-        multiplier, shift = (np.repeat(to_array(factor), keys) for factor in scores)
+        scores = Factors(to_array(self.score_multiplier), to_array(self.score_shift))
         return {
-            "scores": (multiplier, shift),
-            "shares": (np.full(count, SHARE_MULTIPLIER), np.full(count, SHARE_SHIFT)),
-            "results": (to_array(self.multiplier), to_array(self.shift)),
+            "scores": scores.repeated(keys),
+            "shares": Factors(np.full(count, SHARE_MULTIPLIER), np.full(count, SHARE_SHIFT)),
+            "results": Factors(to_array(self.multiplier), to_array(self.shift)),
         }
 
     def verify_(self) -> None:

@@ -26,7 +26,7 @@ from daqkf.dialects.dfke import (
     ScheduleAttr,
     TilesAttr,
 )
-from daqkf.dialects.dfke.chaining import ATTEND, attends, program_count
+from daqkf.dialects.dfke.chaining import Attention, program_count
 from daqkf.dialects.rpea import ArrayOp, ProgramOp, Runnable, RunOp, SoftmaxOp, TiledOp
 from daqkf.dialects.rpea import ChainOp as ProgramChainOp
 from daqkf.dialects.rpea import DispatchOp as ProgramDispatchOp
@@ -84,9 +84,9 @@ def _required_for_chain(chain: ChainOp) -> ArrayConfig:
         raise ValueError(f"a chain of {count} kernels; arrays chain {MAX_KERNELS}")
     rows = [part for part in parts if isinstance(part, RowOperation)]
     outputs = [features(row.result) for row in rows]
-    attend = parts[ATTEND] if attends(parts) else None
-    if isinstance(attend, AttendOp):
-        config = _attending(kernels, attend, count, outputs)
+    attention = Attention.of(parts)
+    if attention is not None:
+        config = _attending(kernels, attention.attend, count, outputs)
     else:
         config = _chained(kernels, count, outputs)
     added = [features(part.result) for part in kernels if part.kept is not None]
