@@ -9,7 +9,8 @@ GELU between layers), single layers of 1, 4 and 16 times as many weights, and tr
 of its own, so that its peak memory is known, and on one thread. Times are CPU times, which other
 processes disturb less. `relative` is the time per non-zero, divided by that of the first network
 of the kind: 1 means linear growth. With --minilm, the exported MiniLM encoder is compiled, too;
-with --model, an ONNX file is compiled in place of all these.
+with --model, an ONNX file is compiled in place of all these. With --jobs N, the last network is
+compiled by one process and by N, and times are by the clock.
 """
 
 import argparse
@@ -146,8 +147,13 @@ def transformer(features: int, layers: int) -> Any:
     return helper.make_model(made, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
 
 
-def compile_once(path: Path, sparsity: float | None, products: bool) -> dict[str, Any]:
-    """Compile once, with images and RTL: CPU seconds by stage, peak MiB, and non-zeros."""
+def compile_once(
+    path: Path, sparsity: float | None, products: bool, jobs: int = 1
+) -> dict[str, Any]:
+    """Compile once, with images and RTL: CPU seconds by stage, peak MiB, and non-zeros.
+
+    `clock` is the time by the clock without images and RTL.
+    """
     from daqkf.compiler.network import compile_network
     from daqkf.dialects.spaq import ConstantOp
 
@@ -157,8 +163,10 @@ def compile_once(path: Path, sparsity: float | None, products: bool) -> dict[str
         # Of "quantise layer.0", say, the first word.
         marks.append((name.split()[0], time.process_time()))
 
+    start = time.perf_counter()
     network = compile_network(
         path,
+        jobs=jobs,
         levels="uniform-15",
         sparsity=sparsity,
         target="wide-norm" if products else "wide",
@@ -166,6 +174,7 @@ def compile_once(path: Path, sparsity: float | None, products: bool) -> dict[str
         second_order=False,
         progress=progress,
     )
+    clock = time.perf_counter() - start
     progress("encode")
     size = sum(row["program_bytes"] for row in network.traffic())
     progress("RTL")
@@ -180,6 +189,7 @@ def compile_once(path: Path, sparsity: float | None, products: bool) -> dict[str
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return {
         "seconds": seconds,
+        "clock": clock,
         "mebibytes": peak,
         "nonzeros": nonzeros,
         "image": size,
@@ -187,9 +197,11 @@ def compile_once(path: Path, sparsity: float | None, products: bool) -> dict[str
     }
 
 
-def measured(path: Path, sparsity: float | None, products: bool = False) -> dict[str, Any]:
+def measured(
+    path: Path, sparsity: float | None, products: bool = False, jobs: int = 1
+) -> dict[str, Any]:
     """Compile once in a process of its own, on one thread, with the same results."""
-    arguments = [sys.executable, __file__, "--one", str(path)]
+    arguments = [sys.executable, __file__, "--one", str(path), "--jobs", str(jobs)]
     if sparsity is not None:
         arguments += ["--sparsity", str(sparsity)]
     if products:
@@ -218,11 +230,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--minilm", action="store_true", help="the whole encoder, too")
     parser.add_argument("--model", type=Path, help="an ONNX file, with --products if given")
     parser.add_argument("--products", action="store_true", help="attention is the array's")
+    parser.add_argument("--jobs", type=int, default=1, help="compare so many processes with one")
     parser.add_argument("--one", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--sparsity", type=float, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.one:
-        print(json.dumps(compile_once(options.one, options.sparsity, options.products)))
+        print(
+            json.dumps(compile_once(options.one, options.sparsity, options.products, options.jobs))
+        )
         return
     rows = _Rows()
     with tempfile.TemporaryDirectory() as folder:
@@ -238,7 +253,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
             path.write_bytes(export_minilm(MiniLM.load()).SerializeToString())
             rows.add("MiniLM's encoder, unpruned", measured(path, None))
             rows.add(f"MiniLM's encoder, {SPARSITY:.0%}", measured(path, SPARSITY))
-    rows.print()
+        rows.print()
+        if options.jobs > 1:
+            last, products = options.model or path, options.products
+            one, several = (
+                measured(last, None, products, jobs)["clock"] for jobs in (1, options.jobs)
+            )
+            table_console().print(
+                f"{options.jobs} processes: {several:.1f} s; one: {one:.1f} s; "
+                f"a share of {several / one:.2f}"
+            )
 
 
 def _synthetic(rows: "_Rows", path: Path, width: int, weights: Sequence[int]) -> None:

@@ -3,7 +3,7 @@
 
 """`lower-dfke-to-rpea`: scheduled kernels → an array and its programs."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -195,53 +195,83 @@ class LowerDfkeToRpeaPass(ModulePass):
     name = "lower-dfke-to-rpea"
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
-        kernels = [
-            op
-            for op in op.walk()
-            if isinstance(op, Fused) and not isinstance(op.parent_op(), DispatchOp | ChainOp)
-        ]
-        if not kernels:
+        if not (kernels := runnable(op)):
             return
-        for found in op.walk():
-            if isinstance(found, AttendOp) and not isinstance(found.parent_op(), ChainOp):
-                with failing_at(found, self.name):
-                    _refuse(found)
-        self._lower(op, kernels)
-
-    def _lower(self, module: ModuleOp, kernels: Sequence[Fused]) -> None:
-        arrays = [op for op in module.ops if isinstance(op, ArrayOp)]
+        arrays = [array for array in op.ops if isinstance(array, ArrayOp)]
         if len(arrays) > 1:
             text = "a module with several arrays; kernels would not know theirs"
             fail(arrays[1], self.name, text)
-        array = arrays[0] if arrays else self._sized(module, kernels)
-        place = InsertPoint.after(array)
-        for number, kernel in enumerate(kernels):
-            parent = kernel.parent_op()
-            base = parent.sym_name.data if isinstance(parent, FuncOp) else "kernel"
-            name = f"{base}_program" if len(kernels) == 1 else f"{base}_program_{number}"
-            with failing_at(kernel, self.name):
-                programs = _programs(kernel, name, array)
-            for program in programs:
-                program.location = kernel.location
-                Rewriter.insert_op(program, place)
-                place = InsertPoint.after(program)
-            last = programs[-1]
-            assert isinstance(last, Runnable)
-            run = RunOp(last, kernel.input)
-            run.location = kernel.location
-            run.result.name_hint = kernel.result.name_hint
-            Rewriter.replace_op(kernel, run)
+        if not arrays:
+            arrays = [sized_array(kernels)]
+            Rewriter.insert_op(arrays[0], InsertPoint.at_start(op.body.block))
+        lower_kernels(op, arrays[0])
 
-    def _sized(self, module: ModuleOp, kernels: Sequence[Fused]) -> ArrayOp:
-        """An array for all of the kernels, at the start of the module."""
-        configs: list[ArrayConfig] = []
-        for kernel in kernels:
-            with failing_at(kernel, self.name):
-                configs.append(required_config(kernel))
-                shared_config(configs)
-        array = ArrayOp(ARRAY_NAME, shared_config(configs))
-        Rewriter.insert_op(array, InsertPoint.at_start(module.body.block))
-        return array
+
+def runnable(module: ModuleOp) -> list[Fused]:
+    """What a module runs on its array: kernels that are no part of others, and those others.
+
+    Raises:
+        PassFailedException: an attention that is not in a chain.
+    """
+    for found in module.walk():
+        if isinstance(found, AttendOp) and not isinstance(found.parent_op(), ChainOp):
+            with failing_at(found, LowerDfkeToRpeaPass.name):
+                _refuse(found)
+    return [
+        op
+        for op in module.walk()
+        if isinstance(op, Fused) and not isinstance(op.parent_op(), DispatchOp | ChainOp)
+    ]
+
+
+def sized_array(kernels: Iterable[Fused], more: Sequence[ArrayConfig] = ()) -> ArrayOp:
+    """The smallest array for kernels, wherever they stand, and for programs that need `more`.
+
+    Raises:
+        PassFailedException: a kernel that does not fit its machine, or the others' array.
+        ValueError: what needs `more` does not fit the kernels' array.
+    """
+    configs: list[ArrayConfig] = []
+    for kernel in kernels:
+        with failing_at(kernel, LowerDfkeToRpeaPass.name):
+            configs.append(required_config(kernel))
+            shared_config(configs)
+    return ArrayOp(ARRAY_NAME, shared_config([*configs, *more]))
+
+
+def lower_kernels(
+    module: ModuleOp, array: ArrayOp, first: int = 0, count: int | None = None
+) -> None:
+    """Put programs for an array of the module, and what runs them, in place of its kernels.
+
+    Args:
+        module: changed in place.
+        array: of the module, behind which the programs are put.
+        first: the number in the programs' names of the first kernel, where the module is a part
+            of a larger one.
+        count: the kernels of that; by default the module's own.
+
+    Raises:
+        PassFailedException: a kernel does not fit the array.
+    """
+    place, kernels = InsertPoint.after(array), runnable(module)
+    alone = (len(kernels) if count is None else count) == 1
+    for number, kernel in enumerate(kernels, first):
+        parent = kernel.parent_op()
+        base = parent.sym_name.data if isinstance(parent, FuncOp) else "kernel"
+        name = f"{base}_program" if alone else f"{base}_program_{number}"
+        with failing_at(kernel, LowerDfkeToRpeaPass.name):
+            programs = _programs(kernel, name, array)
+        for program in programs:
+            program.location = kernel.location
+            Rewriter.insert_op(program, place)
+            place = InsertPoint.after(program)
+        last = programs[-1]
+        assert isinstance(last, Runnable)
+        run = RunOp(last, kernel.input)
+        run.location = kernel.location
+        run.result.name_hint = kernel.result.name_hint
+        Rewriter.replace_op(kernel, run)
 
 
 def _programs(kernel: Fused, name: str, array: ArrayOp) -> Sequence[Runnable | RowProgram]:

@@ -48,11 +48,15 @@ def _compile(options: argparse.Namespace) -> int:
         )
     if len(options.sparsity or ()) > 1 and options.pareto:
         raise DaqkfError("several sparsities make variants, which have no --pareto")
+    if options.jobs is not None and options.scheduler is not None:
+        raise DaqkfError("give --jobs or --scheduler, not both")
     console = Console(stderr=True)
     if networks.is_network(options.weights):
         return networks.compile_network(options, console)
     if options.products or options.no_fuse:
         raise DaqkfError("--products and --no-fuse are for networks")
+    if options.jobs is not None or options.scheduler is not None:
+        raise DaqkfError("--jobs and --scheduler are for networks, whose kernels are independent")
     calibration = load_array(options.calibration, "activations") if options.calibration else None
     return compiling.compile_layer(
         options,
@@ -286,6 +290,18 @@ def _add_compile(commands: Commands) -> None:
         default=HOST_CYCLES,
         help="networks: the array's cycles in which the host gates a value, adds and normalises "
         f"it, or makes a share of a score, which decides who does (default: {HOST_CYCLES:g})",
+    )
+    compiler.add_argument(
+        "--jobs",
+        type=int,
+        metavar="N",
+        help="networks: processes that compile kernels side by side, with the same results "
+        "(default: one for each core if the network is large enough)",
+    )
+    compiler.add_argument(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="networks: of a Dask cluster that compiles the kernels, tcp://host:port",
     )
     compiler.add_argument("-o", "--output", help="folder for the design")
     compiler.set_defaults(run=_compile)

@@ -64,6 +64,8 @@ def compile_network(options: argparse.Namespace, console: "Console") -> int:
         products=options.products,
         attention_levels=options.attention_levels,
         max_tokens=options.max_tokens,
+        jobs=options.jobs,
+        scheduler=options.scheduler,
     )
     chosen.check()
     with console.status("read") as status:

@@ -12,15 +12,16 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Any, override
 
-from daqkf import __version__
 from daqkf.support.errors import EXPECTED, DaqkfError, describe
 
 Progress = Callable[[str], None]
@@ -28,6 +29,9 @@ Progress = Callable[[str], None]
 
 _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 """What libraries of linear algebra read when they are loaded."""
+
+_VERSION = version("daqkf")
+"""Workers must have the same."""
 
 _RETRIES = 3
 """How often a cluster gives an item to another worker after one has died with it."""
@@ -42,14 +46,52 @@ class _Failed:
     message: str
 
 
-def _attempt[T, R](function: Callable[[T], R], item: T, version: str = __version__) -> R | _Failed:
+def _attempt[T, R](function: Callable[[T], R], item: T, wanted: str = _VERSION) -> R | _Failed:
     """The function's result, or what it was that the user can put right."""
-    if version != __version__:
-        return _Failed(f"a worker has version {__version__} of daqkf, not {version}")
+    if wanted != _VERSION:
+        return _Failed(f"a worker has version {_VERSION} of daqkf, not {wanted}")
     try:
-        return function(item)
+        with _ONE_THREAD_OF_BLAS:
+            return function(item)
     except EXPECTED as error:
         return _Failed(describe(error))
+
+
+class _OneThread:
+    """A context of linear algebra on one thread: of more, sums may have other last bits.
+
+    The limit is the whole process's, where a worker of a cluster may have several threads: it
+    goes when the last one of them leaves.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._limit: Any = None
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._inside:
+                self._limit = _one_thread_of_blas()
+            self._inside += 1
+
+    def __exit__(self, *error: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside and self._limit is not None:
+                self._limit.restore_original_limits()
+
+
+def _one_thread_of_blas() -> Any:
+    """What ends the limit; None in environments from before threadpoolctl was a dependency."""
+    try:
+        from threadpoolctl import threadpool_limits
+    except ImportError:
+        return None
+    return threadpool_limits(1, user_api="blas")
+
+
+_ONE_THREAD_OF_BLAS = _OneThread()
 
 
 class Executor(ABC):
@@ -104,6 +146,10 @@ class _Here(Executor):
         return (_attempt(function, item) for item in items)
 
 
+HERE: Executor = _Here()
+"""Computes in this process."""
+
+
 class _Processes(Executor):
     """Processes of this machine, each of which computes on one thread."""
 
@@ -146,7 +192,7 @@ class _Cluster(Executor):
 
         # Not pure: functions that were changed since must not find earlier results.
         futures = [
-            self._client.submit(_attempt, function, item, __version__, pure=False, retries=_RETRIES)
+            self._client.submit(_attempt, function, item, _VERSION, pure=False, retries=_RETRIES)
             for item in items
         ]
         try:
@@ -181,7 +227,7 @@ def open_executor(jobs: int = 1, scheduler: str | None = None) -> Iterator[Execu
         return
     jobs = jobs or os.process_cpu_count() or 1
     if jobs == 1:
-        yield _Here()
+        yield HERE
         return
     before = set(multiprocessing.active_children())
     # Fork would copy the locks of BLAS's threads in whatever state they are.
@@ -205,7 +251,8 @@ def _environment_of_workers() -> Iterator[None]:
     if sys.platform != "win32":
         masked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
-        yield
+        with _no_interrupt():
+            yield
     finally:
         if masked is not None:
             signal.pthread_sigmask(signal.SIG_SETMASK, masked)
@@ -214,6 +261,25 @@ def _environment_of_workers() -> Iterator[None]:
                 del os.environ[name]
             else:
                 os.environ[name] = value
+
+
+@contextmanager
+def _no_interrupt() -> Iterator[None]:
+    """Put off Ctrl-C: a process that gets half of what it is to begin with has a traceback.
+
+    The mask of one thread is not enough, because the signal may come to any other.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    missed: list[int] = []
+    usual = signal.signal(signal.SIGINT, lambda number, frame: missed.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, usual)
+    if missed:
+        raise KeyboardInterrupt
 
 
 @contextmanager

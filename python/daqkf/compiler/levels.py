@@ -19,6 +19,7 @@ from xdsl.dialects.builtin import ModuleOp
 from xdsl.dialects.func import FuncOp
 from xdsl.rewriter import Rewriter
 
+from daqkf.compiler.executor import HERE, Executor
 from daqkf.dialects.diagnostics import verify
 from daqkf.dialects.spaq import LevelSet
 from daqkf.hw_targets.machine import Machine
@@ -84,6 +85,46 @@ class _Product:
 
 
 @dataclass(frozen=True)
+class _Fitting:
+    """A kernel that is to be quantised in every way, in whatever process."""
+
+    kernel: CalibratedKernel
+    sensitivities: list[NDArray[np.float64] | None]
+    """[N] of each product's outputs, if they were measured."""
+    price: float
+    machine: Machine
+    menu: Sequence[tuple[LevelSet, float]]
+
+
+def _products_of(step: _Fitting) -> list[_Product]:
+    """The products of a kernel, in the order of the IR."""
+    seen = input_statistics(step.kernel.module, step.kernel.samples)
+    return [
+        _product(constant.array(), seen[matmul], sensitivity, step)
+        for (matmul, constant), sensitivity in zip(
+            float_products(step.kernel.module), step.sensitivities, strict=True
+        )
+    ]
+
+
+def _product(
+    weights: Array, seen: InputStatistics, sensitivity: NDArray[np.float64] | None, step: _Fitting
+) -> _Product:
+    own = np.zeros(weights.shape[1]) if sensitivity is None else sensitivity
+    share = np.maximum(own, _FLOOR * own.mean())
+    found = options(
+        weights.astype(np.float64),
+        seen.hessian(),
+        share,
+        step.price,
+        step.machine.max_shift,
+        step.menu,
+        step.machine.items,
+    )
+    return _Product(weights, seen, found, channel_groups(share, GROUPS))
+
+
+@dataclass(frozen=True)
 class Point:
     """What a choice of levels is expected to lose, and the cycles it takes a tile, about."""
 
@@ -117,6 +158,8 @@ class NetworkLevels:
     aim: float = AIM
     """About the loss that will be chosen."""
     menu: Sequence[tuple[LevelSet, float]] = MENU
+    executor: Executor = HERE
+    """Where kernels are quantised in every way."""
     progress: Progress = lambda stage: None
 
     @cached_property
@@ -131,43 +174,25 @@ class NetworkLevels:
             int(np.count_nonzero(constant.array())) for _, constant in float_products(self.network)
         )
         price = self.aim * self.machine.items / max(nonzeros, 1)
-        found: dict[str, list[_Product]] = {}
-        for name, kernel in self.kernels.items():
-            self.progress(f"levels of {name}")
-            seen = input_statistics(kernel.module, kernel.samples)
-            sensitivities = [
-                self.statistics.sensitivity.get(matmul)
-                for matmul, _ in float_products(self.network)
-                if matmul.parent_op() is functions[name]
-            ]
-            found[name] = [
-                self._product(constant.array(), seen[matmul], sensitivity, price)
-                for (matmul, constant), sensitivity in zip(
-                    float_products(kernel.module), sensitivities, strict=True
-                )
-            ]
-        return found
-
-    def _product(
-        self,
-        weights: Array,
-        seen: InputStatistics,
-        sensitivity: NDArray[np.float64] | None,
-        price: float,
-    ) -> _Product:
-        own = np.zeros(weights.shape[1]) if sensitivity is None else sensitivity
-        share = np.maximum(own, _FLOOR * own.mean())
-        machine = self.machine
-        found = options(
-            weights.astype(np.float64),
-            seen.hessian(),
-            share,
-            price,
-            machine.max_shift,
-            self.menu,
-            machine.items,
+        steps = [
+            _Fitting(
+                kernel,
+                [
+                    self.statistics.sensitivity.get(matmul)
+                    for matmul, _ in float_products(self.network)
+                    if matmul.parent_op() is functions[name]
+                ],
+                price,
+                self.machine,
+                self.menu,
+            )
+            for name, kernel in self.kernels.items()
+        ]
+        names = list(self.kernels)
+        found = self.executor.map(
+            _products_of, steps, names, lambda name: self.progress(f"levels of {name}")
         )
-        return _Product(weights, seen, found, channel_groups(share, GROUPS))
+        return dict(zip(names, found, strict=True))
 
     @cached_property
     def _tables(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

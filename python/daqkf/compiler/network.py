@@ -4,6 +4,7 @@
 """From a network's file to a `CompiledNetwork`."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -22,40 +23,36 @@ from xdsl.dialects.builtin import (
 from xdsl.dialects.func import FuncOp
 from xdsl.interpreter import Interpreter, PythonValues
 from xdsl.ir import Operation, SSAValue
-from xdsl.rewriter import InsertPoint, Rewriter
 from xdsl.traits import SymbolTable
 from xdsl.utils.exceptions import DiagnosticException, InterpretationError
 
 from daqkf.compiler.compiled_network import CompiledNetwork
 from daqkf.compiler.design import run_passes
+from daqkf.compiler.executor import HERE, Executor, open_executor
 from daqkf.compiler.formats import load_network
+from daqkf.compiler.kernels import FloatKernel, Quantization, programs_of, quantized
 from daqkf.compiler.levels import AIM, CalibratedKernel, NetworkLevels, Point, with_kernels
 from daqkf.compiler.options import NetworkOptions, level_set
-from daqkf.compiler.pipelines import KERNELS, LOWER, OUTLINE, fusion
+from daqkf.compiler.pipelines import OUTLINE, fusion
 from daqkf.compiler.products import attention_requirement, product_requirement
-from daqkf.dialects.dfke import ChainOp, KernelOp
 from daqkf.dialects.diagnostics import verify
 from daqkf.dialects.interpreting import call, entry
 from daqkf.dialects.nn import AttentionOp, GatherOp, LinearOp, ProductOp
 from daqkf.dialects.nn.interpreter import tokens_of
 from daqkf.dialects.nn.ops import attends
-from daqkf.dialects.rpea import ArrayOp
 from daqkf.dialects.spaq import SequenceOperation
 from daqkf.dialects.spaq.interpreter import split_sequences
 from daqkf.hw_targets import load_target
 from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.machine import Machine
 from daqkf.hw_targets.numerics import NORMALIZED_FEATURES
-from daqkf.lowering.conversions.config_sizing import required_config, shared_config
-from daqkf.passes.dfke_schedule import DfkeSchedulePass
 from daqkf.passes.nn_attention import quantize_attention
 from daqkf.passes.nn_product import Inputs, in_order, input_names, quantize_products
 from daqkf.passes.quantize.accuracy import Accuracy, AllOutputs, Loss, Measure
 from daqkf.passes.quantize.network_pruning import prune_network
 from daqkf.passes.quantize.network_statistics import batches, independent, observe
-from daqkf.passes.quantize.samples import Samples, rows_of
-from daqkf.passes.spaq_calibrate import calibrate
-from daqkf.passes.spaq_prune import prune
+from daqkf.passes.quantize.samples import Samples
+from daqkf.passes.quantize.weights import float_products, integer_weights
 from daqkf.passes.spaq_quantize import SpaqQuantizePass
 from daqkf.support.errors import DaqkfError, describe
 
@@ -77,8 +74,8 @@ _ROWS = 2048
 PRUNING_ROWS = 16384
 """Rows of a kernel's inputs that pruning sees."""
 
-_PER_FEATURE = 2
-"""Calibration tokens a feature from which on weights are rounded by second-order methods."""
+_WORTH_A_PROCESS = 2_000_000
+"""Weights of a network from which on other processes save more time than it takes to start them."""
 
 _HELD_OUT = 7
 """Accuracy is measured on every seventh sample, which nothing is fitted to."""
@@ -133,9 +130,12 @@ def compile_network(
     """
     options = options or NetworkOptions.of(named, "networks")
     try:
-        network = _Compilation.begun(source, options, calibration, progress).quantized()
-        progress("schedule")
-        arrays = _arrays(network, options, options.max_tokens or _TOKENS)
+        options.check()
+        with _executor(options) as executor:
+            work = _Compilation.begun(source, options, calibration, executor, progress)
+            network = work.quantized()
+            progress("schedule")
+            arrays = _arrays(network, options, work.executor)
     except (DiagnosticException, InterpretationError, ValueError, OSError) as error:
         raise DaqkfError(describe(error)) from None
     return CompiledNetwork(network, arrays, options.target)
@@ -161,7 +161,11 @@ def quantize_network(
         DaqkfError: as `compile_network`.
     """
     try:
-        return _Compilation.begun(source, options, calibration, progress, machine).quantized()
+        options.check()
+        with _executor(options) as executor:
+            return _Compilation.begun(
+                source, options, calibration, executor, progress, machine
+            ).quantized()
     except (DiagnosticException, InterpretationError, ValueError, OSError) as error:
         raise DaqkfError(describe(error)) from None
 
@@ -190,8 +194,10 @@ def pareto(
     """
     options = options or NetworkOptions.of(named, "networks")
     try:
-        work = _Compilation.begun(source, options, calibration, progress)
-        return work.levels(Loss()).front(points)
+        options.check()
+        with _executor(options) as executor:
+            work = _Compilation.begun(source, options, calibration, executor, progress)
+            return work.levels(Loss()).front(points)
     except (DiagnosticException, InterpretationError, ValueError, OSError) as error:
         raise DaqkfError(describe(error)) from None
 
@@ -220,6 +226,11 @@ def prune_file(
         raise DaqkfError(describe(error)) from None
 
 
+def _executor(options: NetworkOptions) -> AbstractContextManager[Executor]:
+    """Where the options say that kernels are compiled."""
+    return open_executor(options.jobs or 0, options.scheduler)
+
+
 def _outlined(source: str | Path | ModuleOp, progress: Progress) -> ModuleOp:
     """A network whose products with constant weights are kernels over f32."""
     progress("read")
@@ -227,6 +238,12 @@ def _outlined(source: str | Path | ModuleOp, progress: Progress) -> ModuleOp:
     progress("cut out kernels")
     run_passes(network, OUTLINE)
     return network
+
+
+def _large(network: ModuleOp) -> bool:
+    """Whether processes pay for the kernels of a network."""
+    weights = sum(constant.array().size for _, constant in float_products(network))
+    return weights >= _WORTH_A_PROCESS
 
 
 def _given(calibration: Inputs | Sequence[Inputs]) -> list[Inputs]:
@@ -280,6 +297,7 @@ class _Compilation:
     """Whether calibration data are."""
     sparsity: float | None
     """What each kernel is still to be pruned to by itself."""
+    executor: Executor
     progress: Progress
     held_out: list[Inputs]
 
@@ -289,16 +307,18 @@ class _Compilation:
         source: str | Path | ModuleOp,
         options: NetworkOptions,
         calibration: Inputs | Sequence[Inputs] | None,
+        executor: Executor,
         progress: Progress,
         machine: Machine | None = None,
     ) -> "_Compilation":
         """Read, prune, fuse and run a network."""
-        options.check()
         machine = machine or load_target(options.target).machine
         options.elements.on(machine)  # refuses unknown names before any work
         if calibration is None and (options.choosing or options.second_order):
             raise DaqkfError("accuracy, cycles and second_order need calibration")
         network = _outlined(source, progress)
+        if options.jobs is None and options.scheduler is None and not _large(network):
+            executor = HERE
         function, sparsity = entry(network), options.sparsity
         samples = [drawn_inputs(function)] if calibration is None else _given(calibration)
         if sparsity is not None and calibration is not None and options.second_order is not False:
@@ -336,6 +356,7 @@ class _Compilation:
             listener.rows,
             calibration is not None,
             sparsity,
+            executor,
             progress,
             held_out,
         )
@@ -362,23 +383,26 @@ class _Compilation:
             split=self.options.split,
         )
 
-    def _alike(self, name: str, kernel: FuncOp) -> ModuleOp:
-        """A kernel as exact integers of the one level set for all, in a module of its own."""
-        self.progress(f"quantise {name}")
+    def _float(self, name: str) -> FloatKernel:
+        kernel = self.kernels[name]
         rows = _sample(self.rows[name], attends(kernel))
-        module = ModuleOp([kernel.clone()])
-        second_order = self.options.second_order
-        if second_order is None:
-            whole, _ = rows_of(rows)
-            second_order = len(whole) >= _PER_FEATURE * whole.shape[1]
-        samples = rows if second_order else None
-        if self.sparsity is not None:
-            prune(module, self.sparsity, samples)
-        calibrate(module, rows)
-        run_passes(module, ["spaq-analyze"])
-        self.quantize.quantize(module, samples)
-        verify(module)
-        return module
+        return FloatKernel(ModuleOp([kernel.clone()]), rows, self.sparsity)
+
+    def alike(self) -> dict[str, ModuleOp]:
+        """The kernels as exact integers of the one level set for all."""
+        second_order, quantize = self.options.second_order, self.quantize
+        steps = [Quantization(self._float(name), second_order, quantize) for name in self.kernels]
+        return self._each("quantise", quantized, steps)
+
+    def _each[T, R](
+        self, what: str, function: Callable[[T], R], steps: Sequence[T]
+    ) -> dict[str, R]:
+        """What a function makes of each kernel, in the executor."""
+        names = list(self.kernels)
+        found = self.executor.map(
+            function, steps, names, lambda name: self.progress(f"{what} {name}")
+        )
+        return dict(zip(names, found, strict=True))
 
     def levels(self, loss: Loss, aim: float = AIM) -> NetworkLevels:
         """All ways to quantise the kernels."""
@@ -386,19 +410,15 @@ class _Compilation:
         fit = [part for batch in self.samples for part in batches(self.network, batch)]
         self.progress("run the network backwards")
         statistics = observe(self.network, fit, measure, loss)
-        calibrated: dict[str, CalibratedKernel] = {}
-        for name, kernel in self.kernels.items():
-            rows = _sample(self.rows[name], attends(kernel))
-            module = ModuleOp([kernel.clone()])
-            if self.sparsity is not None:
-                prune(module, self.sparsity)
-            calibrate(module, rows)
-            run_passes(module, ["spaq-analyze"])
-            calibrated[name] = CalibratedKernel(module, rows)
+        kernels = {name: self._float(name) for name in self.kernels}
+        calibrated = self._each("calibrate", FloatKernel.calibrated, list(kernels.values()))
         return NetworkLevels(
             self.network,
             self.host,
-            calibrated,
+            {
+                name: CalibratedKernel(module, kernels[name].samples)
+                for name, module in calibrated.items()
+            },
             statistics,
             self.held_out or self.samples,
             measure,
@@ -407,6 +427,7 @@ class _Compilation:
             self.machine,
             self.options.elements,
             aim=aim,
+            executor=self.executor,
             progress=self.progress,
         )
 
@@ -423,7 +444,7 @@ class _Compilation:
         if self.options.choosing:
             kernels = self.chosen()
         else:
-            kernels = {name: self._alike(name, kernel) for name, kernel in self.kernels.items()}
+            kernels = self.alike()
         network, most = with_kernels(self.host, kernels), self.options.max_tokens
         _set_tokens(network, most or _TOKENS)
         if self.given and most is None:
@@ -468,16 +489,15 @@ def _sample(rows: Sequence[NDArray[np.float32]], sequences: bool) -> Samples:
     return list(rows[::every]) if sequences else np.concatenate(rows)[::every]
 
 
-def _arrays(network: ModuleOp, options: NetworkOptions, max_tokens: int) -> ModuleOp:
+def _arrays(network: ModuleOp, options: NetworkOptions, executor: Executor) -> ModuleOp:
     """The kernels as programs of one array."""
-    target, elements = options.target, options.elements
+    target, max_tokens = options.target, options.max_tokens or _TOKENS
     main = entry(network)
-    module = ModuleOp([op.clone() for op in network.ops if op is not main])
-    scheduling = DfkeSchedulePass(
-        target, elements.families, elements.fabric, elements.index_bits, tile=True
-    )
-    passes = [scheduling if name == "dfke-schedule" else name for name in KERNELS]
-    run_passes(module, [*passes, *(["dfke-chain"] if options.fuse else [])])
+    kernels = {
+        op.sym_name.data: ModuleOp([op.clone()])
+        for op in network.ops
+        if isinstance(op, FuncOp) and op is not main
+    }
     machine = load_target(target).machine
     wanted: list[ArrayConfig] = []
     for op in main.walk():
@@ -489,16 +509,11 @@ def _arrays(network: ModuleOp, options: NetworkOptions, max_tokens: int) -> Modu
             wanted.append(product_requirement(features, outputs, machine))
     attentions = [op for op in main.walk() if isinstance(op, AttentionOp)]
     wanted += attention_requirement(attentions, max_tokens, machine)
-    if wanted:
-        runnable = [
-            op
-            for op in module.walk()
-            if isinstance(op, KernelOp | ChainOp) and not isinstance(op.parent_op(), ChainOp)
-        ]
-        config = shared_config([*(required_config(op) for op in runnable), *wanted])
-        Rewriter.insert_op(ArrayOp("array", config), InsertPoint.at_start(module.body.block))
-    run_passes(module, LOWER)
-    return module
+    # One array runs all kernels, so its elements are chosen for all of them.
+    machine = options.elements.on(machine, integer_weights(kernels.values()))
+    return programs_of(
+        kernels, machine, target, chains=options.fuse, wanted=wanted, executor=executor
+    )
 
 
 def _extents(value: SSAValue) -> tuple[int, ...]:

@@ -147,6 +147,11 @@ class NetworkOptions(Options):
         measure: what accuracy is of: a function of the outputs by name and the inputs by name that
             gives a vector for each sample, [B, F]; by default all outputs. See
             `daqkf.passes.quantize.accuracy`; if it has a `vjp`, sensitivities are of it.
+        jobs: processes that compile kernels side by side; None for one on each core, if the network
+            is large enough. Everything but the time is the same for any number. A script that asks
+            for more than one needs `if __name__ == "__main__":` around what it does.
+        scheduler: the address of a Dask scheduler, `tcp://host:port`, whose workers compile the
+            kernels in place of processes of this machine.
     """
 
     sparsity: float | None = None
@@ -158,6 +163,8 @@ class NetworkOptions(Options):
     attention_levels: int = ATTENTION_LEVELS
     max_tokens: int | None = None
     measure: Measure | None = None
+    jobs: int | None = 1
+    scheduler: str | None = None
 
     @property
     def loss(self) -> Loss:
@@ -181,6 +188,10 @@ class NetworkOptions(Options):
             Accuracy.parse(self.accuracy)
         if self.cycles is not None and self.cycles < 1:
             raise DaqkfError(f"cycles must be at least 1, not {self.cycles}")
+        if self.jobs is not None and self.jobs < 1:
+            raise DaqkfError(f"jobs must be at least 1, not {self.jobs}")
+        if self.scheduler is not None and (self.jobs or 1) > 1:
+            raise DaqkfError("give jobs or a scheduler, not both")
 
 
 @dataclass(frozen=True, kw_only=True)
