@@ -223,6 +223,7 @@ def _outlined(source: str | Path | ModuleOp, progress: Progress) -> ModuleOp:
     """A network whose products with constant weights are kernels over f32."""
     progress("read")
     network = source.clone() if isinstance(source, ModuleOp) else load_network(source)
+    network.verify()
     progress("cut out kernels")
     run_passes(network, OUTLINE)
     return network
@@ -376,7 +377,6 @@ class _Compilation:
         calibrate(module, rows)
         run_passes(module, ["spaq-analyze"])
         self.quantize.quantize(module, samples)
-        module.verify()
         return module
 
     def levels(self, loss: Loss, aim: float = AIM) -> NetworkLevels:
