@@ -73,14 +73,12 @@ class Schedule:
     """Every third iteration, in the first two thirds of ten, …"""
     steady: float
     """… and afterwards."""
-    refinements: int = 0
-    """Steps of conjugate gradients at the end, with the zeros as they are."""
 
 
 LAYER = Schedule(40, 1.3, 1.1)
 """Of a single layer, measured on MiniLM's."""
 
-NETWORK = Schedule(20, 1.6, 1.3, 10)
+NETWORK = Schedule(20, 1.6, 1.3)
 """Where a whole network is pruned: half the time, and no worse on other data."""
 
 _OUTPUT_DAMPING = 1.0
@@ -93,11 +91,9 @@ with the diagonal alone."""
 class PruningProblem:
     """What pruning all matrices that read the same inputs has in common; see `second_order_prune`.
 
-    The Hessian, scaled to a unit diagonal, and its eigenvalues and vectors.
+    The Hessian, scaled to a unit diagonal, by its eigenvalues and vectors.
     """
 
-    hessian: NDArray[np.float32]
-    """[K, K]."""
     rows: NDArray[np.float64]
     """[K, 1] the roots of the Hessian's diagonal."""
     curvature: NDArray[np.float32]
@@ -109,10 +105,9 @@ class PruningProblem:
     def of(cls, hessian: NDArray[np.float64]) -> "PruningProblem":
         """Of a positive definite Hessian [K, K]."""
         rows = np.sqrt(np.diag(hessian))[:, np.newaxis]
-        scaled = hessian / rows / rows.T
-        eigenvalues, vectors = np.linalg.eigh(scaled)
+        eigenvalues, vectors = np.linalg.eigh(hessian / rows / rows.T)
         curvature = np.maximum(eigenvalues, 0).astype(np.float32)[:, np.newaxis]
-        return cls(scaled.astype(np.float32), rows, curvature, vectors.astype(np.float32))
+        return cls(rows, curvature, vectors.astype(np.float32))
 
     def solve(
         self,
@@ -153,9 +148,6 @@ class PruningProblem:
             multiplier += penalty * (dense - sparse)
             if iteration % 3 == 2:
                 penalty *= np.float32(schedule.steady if iteration > 6 else schedule.quick)
-        if schedule.refinements:
-            outputs = None if right is None else (right * values) @ right.T
-            sparse = _refined(sparse, scaled, self.hessian, outputs, schedule.refinements)
         return sparse / (rows * columns)
 
 
@@ -174,40 +166,6 @@ def _outputs(
     columns = np.sqrt(np.diag(damped))
     values, vectors = np.linalg.eigh(damped / columns / columns[:, np.newaxis])
     return columns, np.maximum(values, 0).astype(np.float32), vectors.astype(np.float32)
-
-
-def _refined(
-    sparse: NDArray[np.float32],
-    target: NDArray[np.float32],
-    hessian: NDArray[np.float32],
-    outputs: NDArray[np.float32] | None,
-    steps: int,
-) -> NDArray[np.float32]:
-    """The non-zeros [K, N] nearer to their least-squares solution `min tr(DᵀHD·S)`.
-
-    By conjugate gradients, as Meng et al. do after the splitting: of each output by itself, or of
-    all together where a matrix S [N, N] couples them.
-    """
-    free = sparse != 0
-    axis = 0 if outputs is None else None
-
-    def product(matrix: NDArray[np.float32]) -> NDArray[np.float32]:
-        found = hessian @ matrix
-        return np.where(free, found if outputs is None else found @ outputs, np.float32(0))
-
-    def squares(one: NDArray[np.float32], other: NDArray[np.float32]) -> NDArray[np.float32]:
-        return np.maximum((one * other).sum(axis=axis), np.finfo(np.float32).tiny)
-
-    residual = product(target - sparse)
-    direction, energy = residual, squares(residual, residual)
-    for _ in range(steps):
-        turned = product(direction)
-        step = energy / squares(direction, turned)
-        sparse = sparse + step * direction
-        residual = residual - step * turned
-        before, energy = energy, squares(residual, residual)
-        direction = residual + energy / before * direction
-    return sparse
 
 
 _STEP, _RIDGE = 0.5, 0.1
