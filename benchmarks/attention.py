@@ -30,7 +30,7 @@ from daqkf.dialects.nn.interpreter import NnFunctions
 from daqkf.hw_targets import load_target
 from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.machine import Machine
-from daqkf.lowering.conversions.dfke_to_rpea import shared_config
+from daqkf.lowering.conversions.config_sizing import shared_config
 from daqkf.passes.nn_attention import quantize_attention
 from daqkf.studies.minilm.export_onnx import export_minilm
 from daqkf.studies.minilm.model import MiniLM, load_calibration, load_sentences, pool

@@ -4,22 +4,71 @@
 """Run IR of any level above the circuit, over NumPy arrays."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from numpy.typing import NDArray
 from xdsl.dialects.builtin import DYNAMIC_INDEX, ModuleOp, TensorType
 from xdsl.dialects.func import FuncOp
-from xdsl.interpreter import Interpreter
+from xdsl.interpreter import Interpreter, OpImplResult
 from xdsl.interpreters.func import FuncFunctions
+from xdsl.ir import Block, Operation, SSAValue
 from xdsl.utils.exceptions import InterpretationError
 
 from daqkf.dialects.dfke.interpreter import DfkeFunctions
 from daqkf.dialects.nn.interpreter import NnFunctions
 from daqkf.dialects.rpea.interpreter import RpeaFunctions
-from daqkf.dialects.spaq.interpreter import Prepared, SpaqFunctions
+from daqkf.dialects.spaq.interpreter import SpaqFunctions
+from daqkf.dialects.spaq.prepared import Prepared
 
 ENTRY = "main"
 """The function of a network that has kernels as functions, too."""
+
+
+@dataclass(eq=False)
+class Lifetimes:
+    """Where values of functions are read last, so that a run can forget them there.
+
+    Found once for each function, and right while the IR stays the same.
+    """
+
+    _last: dict[FuncOp, dict[Operation, list[SSAValue]]] = field(
+        default_factory=dict[FuncOp, dict[Operation, list[SSAValue]]]
+    )
+
+    def of(self, function: FuncOp) -> dict[Operation, list[SSAValue]]:
+        """The values of the function's block that each of its operations is the last to read."""
+        if function not in self._last:
+            last: dict[Operation, list[SSAValue]] = {}
+            block, seen = function.body.block, set[SSAValue]()
+            for op in reversed(list(block.ops)):
+                read = {value for inner in op.walk() for value in inner.operands} - seen
+                seen |= read
+                last[op] = [value for value in read if value.owner is block or _in(value, block)]
+            self._last[function] = last
+        return self._last[function]
+
+
+def _in(value: SSAValue, block: Block) -> bool:
+    return isinstance(value.owner, Operation) and value.owner.parent is block
+
+
+@dataclass
+class _Forgetful(Interpreter):
+    """An interpreter that forgets the values of a function that nothing reads any more.
+
+    Their memory serves the values that follow, while it is still in a cache.
+    """
+
+    last: dict[Operation, list[SSAValue]] = field(default_factory=dict[Operation, list[SSAValue]])
+
+    def _run_op(self, op: Operation, inputs: tuple[Any, ...]) -> OpImplResult:
+        result = super()._run_op(op, inputs)
+        values = self._ctx.local_scope
+        assert isinstance(values, dict)
+        for value in self.last.get(op, ()):
+            values.pop(value, None)
+        return result
 
 
 def only_function(module: ModuleOp) -> FuncOp:
@@ -72,10 +121,12 @@ def call(
     array: RpeaFunctions | None = None,
     sequences: Sequence[int] = (),
     prepared: Prepared | None = None,
+    lifetimes: Lifetimes | None = None,
 ) -> tuple[NDArray[Any], ...]:
     """The results of a function of the module; `host` and `array` may say how `nn` and `rpea` run.
 
-    What is `prepared` for earlier calls is not made again; the module must not have changed since.
+    What is `prepared` for earlier calls, and the `lifetimes` of values by which they are forgotten,
+    are not made again; the module must not have changed since.
 
     Raises:
         InterpretationError: an argument's shape does not fit, or a sum leaves its type.
@@ -86,7 +137,8 @@ def call(
     for kind, argument in zip(types, arguments, strict=True):
         if not isinstance(kind, TensorType) or not _is(argument.shape, kind.get_shape()):
             raise InterpretationError(f"an array of shape {argument.shape} is not a {kind}")
-    interpreter = Interpreter(module, listeners=listeners)
+    last = {} if lifetimes is None else lifetimes.of(function)
+    interpreter = _Forgetful(module, listeners=listeners, last=last)
     for functions in (SpaqFunctions(sequences, prepared), DfkeFunctions(), FuncFunctions()):
         interpreter.register_implementations(functions)
     interpreter.register_implementations(host or NnFunctions())

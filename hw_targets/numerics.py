@@ -7,6 +7,7 @@ The interpreters, the golden model, the range analysis and the generated circuit
 held against the functions of this file, bit for bit.
 """
 
+import functools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -61,7 +62,7 @@ _OUT_OF_REACH = 1 << 10
 
 _BLOCK = 1 << 15
 """Values that are computed with at a time: their float64 stays in a core's second-level cache."""
-_FLOAT32_EXACT = 1 << 24
+FLOAT32_EXACT = 1 << 24
 """Below it, float32 has every integer."""
 
 
@@ -88,18 +89,48 @@ def quantize(
     clamp(q + 128·j, -128, 0). So a feature with j of them reaches from -128·(j + 1) to
     127·(j + 1), and q is the sum of its columns.
     """
-    own = np.empty(np.broadcast_shapes(np.shape(x), np.shape(scale)), np.int8)
-    for rows in _blocks(own, np.ndim(scale) < np.ndim(x)):
-        levels = np.asarray(x[rows], np.float64) / scale
+    shape = np.broadcast_shapes(np.shape(x), np.shape(scale))
+    extra = 0 if split is None else len(split)
+    result = np.empty((*shape[:-1], shape[-1] + extra) if extra else shape, np.int8)
+    factor = _reciprocal(float(scale)) if np.size(scale) == 1 and x.dtype == np.float32 else None
+    for rows in blocks(result) if np.ndim(scale) < np.ndim(x) else (slice(None),):
+        if factor is None:
+            levels = np.divide(x[rows], scale, dtype=np.float64)
+        else:
+            levels = np.multiply(x[rows], factor, dtype=np.float64)
         np.rint(levels, out=levels)
-        own[rows] = np.clip(levels, ACTIVATION_MIN, ACTIVATION_MAX, out=levels)
-    if split is None or not len(split):
-        return own
-    scales = np.broadcast_to(scale, own.shape[1:])[split]
-    whole, ranks = np.rint(np.asarray(x[:, split], np.float64) / scales), split_ranks(split)
-    above = np.clip(whole - ACTIVATION_MAX * ranks, 0, ACTIVATION_MAX)
-    below = np.clip(whole - ACTIVATION_MIN * ranks, ACTIVATION_MIN, 0)
-    return np.concatenate([own, (above + below).astype(np.int8)], axis=1)
+        own = result[rows, : shape[-1]] if extra else result[rows]
+        own[...] = np.clip(levels, ACTIVATION_MIN, ACTIVATION_MAX, out=levels)
+    if split is not None and extra:
+        scales = np.broadcast_to(scale, shape[1:])[split]
+        whole, ranks = np.rint(x[:, split] / scales.astype(np.float64)), split_ranks(split)
+        above = np.clip(whole - ACTIVATION_MAX * ranks, 0, ACTIVATION_MAX)
+        below = np.clip(whole - ACTIVATION_MIN * ranks, ACTIVATION_MIN, 0)
+        result[:, shape[-1] :] = above + below
+    return result
+
+
+@functools.lru_cache(maxsize=1024)
+def _reciprocal(scale: float) -> np.float64 | None:
+    """What float32 times it has the clamped level of `x / scale` in all cases; None if nothing has.
+
+    Neither the product nor the quotient decreases as x increases. So it suffices to compare them at
+    the float32 around each of the 255 values at which a level begins. The levels of infinities and
+    of NaNs are the same by both; where a scale is so small that its reciprocal is infinite, or so
+    large that the steps are, the quotient stays.
+    """
+    if not np.finfo(np.float32).tiny < scale < np.finfo(np.float32).max / TABLE_SIZE:
+        return None
+    factor = 1 / np.float64(scale)
+    steps = ((np.arange(ACTIVATION_MIN, ACTIVATION_MAX + 1) + 0.5) * scale).astype(np.float32)
+    near = [steps]
+    for towards in (np.inf, -np.inf):
+        moved = steps
+        for _ in range(2):
+            moved = np.nextafter(moved, np.float32(towards))
+            near.append(moved)
+    x = np.concatenate(near).astype(np.float64)
+    return factor if np.array_equal(np.rint(x * factor), np.rint(x / scale)) else None
 
 
 def dequantize(
@@ -111,7 +142,7 @@ def dequantize(
     """
     kept = q.shape[1] - (0 if split is None else len(split))
     result = np.empty((len(q), kept), np.float32)
-    for rows in _blocks(result):
+    for rows in blocks(result):
         whole = q[rows, :kept].astype(np.float64)
         if split is not None and len(split):
             np.add.at(whole.T, split, q[rows, kept:].T.astype(np.float64))
@@ -120,10 +151,9 @@ def dequantize(
     return result
 
 
-def _blocks(values: NDArray[Any], apart: bool = True) -> Iterator[slice]:
-    """Rows of `values` that are few enough to stay in a cache; all at once unless `apart`."""
-    rows = _BLOCK * len(values) // max(values.size, 1) if apart else len(values)
-    rows = max(rows, 1)
+def blocks(values: NDArray[Any], size: int = _BLOCK) -> Iterator[slice]:
+    """Rows of `values` by about `size` values, which by default stay in a cache."""
+    rows = max(size * len(values) // max(values.size, 1), 1)
     return (slice(first, first + rows) for first in range(0, len(values), rows))
 
 
@@ -141,8 +171,8 @@ class Factors:
     @classmethod
     def of(cls, levels: NDArray[np.int8]) -> "Factors":
         """Those of the levels, which are counted for that."""
-        bound = int(accumulator_bound(levels).max(initial=0))
-        exact = np.float32 if bound < _FLOAT32_EXACT else np.float64
+        bound = largest_sum(levels)
+        exact = np.float32 if bound < FLOAT32_EXACT else np.float64
         return cls(levels.astype(exact), bound)
 
 
@@ -171,10 +201,10 @@ def requantize(
     keeps that sum below 2^24, float32 does.
     """
     largest = bound * int(multiplier.max(initial=0)) + (1 << int(shift.max(initial=1)) - 1)
-    exact = np.float32 if largest < _FLOAT32_EXACT else np.float64
+    exact = np.float32 if largest < FLOAT32_EXACT else np.float64
     factor = np.ldexp(multiplier.astype(exact), -shift.astype(np.int32))
     result = np.empty(accumulator.shape, np.int8)
-    for rows in _blocks(result):
+    for rows in blocks(result):
         scaled = accumulator[rows].astype(exact)
         scaled *= factor
         scaled += 0.5
@@ -210,13 +240,27 @@ def normalize(q: NDArray[np.int8], exponent: NDArray[Any]) -> NDArray[np.int64]:
     Raises:
         ValueError: N is beyond NORMALIZED_FEATURES.
     """
+    result = np.empty(q.shape, np.int64)
+    for rows, normal in normalized(q, exponent):
+        result[rows] = normal
+    return result
+
+
+def normalized(
+    q: NDArray[np.int8], exponent: NDArray[Any]
+) -> Iterator[tuple[slice, NDArray[np.float64]]]:
+    """What `normalize` gives, by blocks of rows, as floats that hold its integers.
+
+    Raises:
+        ValueError: N is beyond NORMALIZED_FEATURES.
+    """
     count = q.shape[1]
     if count > NORMALIZED_FEATURES:
         raise ValueError(f"{count} features to normalise; at most {NORMALIZED_FEATURES}")
-    result = np.empty(q.shape, np.int64)
-    for rows in _blocks(result):
+    scale = np.ldexp(1.0, exponent.astype(np.int32))
+    for rows in blocks(q):
         # Nothing here comes near 2^53: float64 has all of these integers.
-        u = np.ldexp(q[rows].astype(np.float64), exponent.astype(np.int32))
+        u = q[rows] * scale
         total = u.sum(axis=1).astype(np.int64)
         squares = np.einsum("tn,tn->t", u, u).astype(np.int64)
         # Below 2^52 the rounded root of a float has the right integer part.
@@ -226,8 +270,7 @@ def normalize(q: NDArray[np.int8], exponent: NDArray[Any]) -> NDArray[np.int64]:
         u *= 1 << MEAN_FRACTION
         u -= mean[:, np.newaxis]
         u *= np.ldexp(factor.astype(np.float64), -shift.astype(np.int32))[:, np.newaxis]
-        result[rows] = np.floor(u, out=u)
-    return result
+        yield rows, np.floor(u, out=u)
 
 
 def _quotient(count: int, divisor: NDArray[np.int64]) -> tuple[NDArray[np.int64], ...]:
@@ -286,11 +329,17 @@ def shares(e: NDArray[np.int8], keys: int) -> NDArray[np.int32]:
 def _shares(e: NDArray[np.int8], keys: int) -> NDArray[np.float32]:
     """`shares` as floats, which hold all of these integers: products have at most 24 bits."""
     share = e.reshape(len(e), -1, keys).astype(np.float32)
-    total = np.maximum(share @ np.ones(keys, np.float32), 1).astype(np.int64)
-    factor, shift = _quotient(1 << SHARE_LOG_COUNT, total)
-    factor = np.ldexp(factor.astype(np.float32), MEAN_FRACTION - shift.astype(np.int32))
-    share *= factor[:, :, np.newaxis]
+    share *= share_factors(share @ np.ones(keys, np.float32))[:, :, np.newaxis]
     return np.floor(share, out=share).reshape(e.shape)
+
+
+def share_factors(totals: NDArray[Any]) -> NDArray[np.float32]:
+    """What exponentials are multiplied by, before they are rounded down, to be shares.
+
+    By their sums, which are integers; with 0 as with 1.
+    """
+    factor, shift = _quotient(1 << SHARE_LOG_COUNT, np.maximum(totals, 1).astype(np.int64))
+    return np.ldexp(factor.astype(np.float32), MEAN_FRACTION - shift.astype(np.int32))
 
 
 def attend(
@@ -322,7 +371,7 @@ def _product_of_heads(x: NDArray[np.int8], operands: NDArray[np.int8]) -> NDArra
     heads, features, columns = operands.shape
     # The largest sum of products of two int8.
     bound = features * ACTIVATION_MIN * ACTIVATION_MIN
-    exact = np.float32 if bound < _FLOAT32_EXACT else np.float64
+    exact = np.float32 if bound < FLOAT32_EXACT else np.float64
     sums = np.empty((len(x), heads, columns), exact)
     by_head = x.astype(exact).reshape(len(x), heads, features).transpose(1, 0, 2)
     np.matmul(by_head, operands.astype(exact), out=sums.transpose(1, 0, 2))
@@ -338,6 +387,12 @@ def look_up(table: NDArray[np.int8], q: NDArray[np.int8]) -> NDArray[np.int8]:
 def accumulator_bound(levels: NDArray[np.int8]) -> NDArray[np.int64]:
     """The largest |Σ x·w| any int8 activations can reach, per output channel [N]."""
     return -ACTIVATION_MIN * np.abs(levels.astype(np.int64)).sum(axis=0)
+
+
+def largest_sum(levels: NDArray[np.int8]) -> int:
+    """The largest of `accumulator_bound` over all output channels."""
+    magnitudes = np.abs(levels, dtype=np.int16).sum(axis=0, dtype=np.int64)
+    return -ACTIVATION_MIN * int(magnitudes.max(initial=0))
 
 
 def running_sum_bound(levels: NDArray[np.int8]) -> NDArray[np.int64]:

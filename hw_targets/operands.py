@@ -40,6 +40,20 @@ class Fills(IntEnum):
     """An operand word has tokens of a feature: values."""
 
 
+class AttentionKernel(IntEnum):
+    """The kernels that a chain of sequences begins with, by their number in the chain's table."""
+
+    KEYS = 0
+    VALUES = 1
+    QUERIES = 2
+    SCORES = 3
+    """Products of queries and keys."""
+    SHARES = 4
+    """The softmax of the scores."""
+    CONTEXT = 5
+    """Products of shares and values."""
+
+
 def empty_operands(config: ArrayConfig) -> NDArray[np.int8]:
     """The memories [P, depth, items] of all PEs, before anything is in them."""
     return np.zeros((config.pes, config.operand_depth, config.items), np.int8)

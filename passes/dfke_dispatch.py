@@ -13,7 +13,7 @@ from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.passes import ModulePass
 from xdsl.rewriter import InsertPoint, Rewriter
-from xdsl.utils.exceptions import InterpretationError, PassFailedException
+from xdsl.utils.exceptions import InterpretationError
 
 from daqkf.dialects.dfke import KernelOp
 from daqkf.dialects.dfke.ops import dispatch
@@ -24,6 +24,7 @@ from daqkf.hw_targets.decision import MAX_VARIANTS, Decision
 from daqkf.hw_targets.machine import Machine
 from daqkf.passes.dfke_fuse import DfkeFusePass
 from daqkf.passes.dfke_schedule import schedule, schedule_cycles
+from daqkf.passes.diagnostics import OperationError, failing
 from daqkf.passes.encode.cost_model import DEFAULT_ELEMENTS, Elements
 from daqkf.passes.quantize.calibration import SPLIT
 from daqkf.passes.quantize.dispatch import (
@@ -75,9 +76,10 @@ class Dispatcher:
         """
         if not 1 <= len(self.variants) <= MAX_VARIANTS:
             raise ValueError(f"{len(self.variants)} variants; a dispatch has 1..{MAX_VARIANTS}")
-        layers = len(list(float_products(module)))
-        if layers != 1:
-            raise ValueError(f"expected one float layer in the module, not {layers}")
+        layers = [matmul for matmul, _ in float_products(module)]
+        if len(layers) != 1:
+            text = f"expected one float layer in the module, not {len(layers)}"
+            raise OperationError(layers[1], text) if layers else ValueError(text)
         samples = np.asarray(samples)
         real_numbers = samples.dtype.kind in "fiu" and np.isfinite(samples).all()
         if samples.ndim != 2 or not samples.size or not real_numbers:
@@ -196,14 +198,12 @@ class DfkeDispatchPass(ModulePass):
     target: str = "generic"
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
-        try:
+        with failing(self.name):
             machine = load_target(self.target).machine
             dispatcher = Dispatcher(
                 self._variants(), machine, self.budget, self.buckets, split=self.split
             )
             dispatcher.apply(op, np.load(Path(self.samples), allow_pickle=False))
-        except (OSError, ValueError) as error:
-            raise PassFailedException(f"{self.name}: {error}") from None
 
     def _variants(self) -> list[Variant]:
         maxima = self.maxima or (None,) * len(self.kinds)

@@ -22,6 +22,44 @@ def fail(op: Operation, pass_name: str, text: str) -> NoReturn:
     raise PassFailedException(message(op, f"{pass_name}: {text}"))
 
 
+class OperationError(ValueError):
+    """What is wrong with an operation, whatever pass or caller finds it."""
+
+    def __init__(self, op: Operation, text: str):
+        super().__init__(text)
+        self.op = op
+
+
+@contextmanager
+def about(op: Operation) -> Iterator[None]:
+    """What goes wrong inside is because of this operation.
+
+    Raises:
+        OperationError: for a ValueError.
+    """
+    try:
+        yield
+    except OperationError:
+        raise
+    except ValueError as error:
+        raise OperationError(op, str(error)) from None
+
+
+@contextmanager
+def failing(pass_name: str) -> Iterator[None]:
+    """What goes wrong inside is a failure of the pass, at an operation if one is known.
+
+    Raises:
+        PassFailedException: for an OSError or a ValueError.
+    """
+    try:
+        yield
+    except OperationError as error:
+        fail(error.op, pass_name, str(error))
+    except (OSError, ValueError) as error:
+        raise PassFailedException(f"{pass_name}: {error}") from None
+
+
 @contextmanager
 def failing_at(op: Operation, pass_name: str) -> Iterator[None]:
     """What goes wrong inside is a failure of the pass at this operation.

@@ -178,7 +178,9 @@ def _replace(rewriter: PatternRewriter, found: _Whole, tokens: int) -> None:
         _inline(block, layer) for layer in (found.keys, found.values, found.queries)
     )
     scores = found.attention.scores
-    attention = AttentionOp([queries, keys, values], found.heads, tokens, scores.scale)
+    attention = AttentionOp(
+        queries, keys, values, heads=found.heads, tokens=tokens, scale=scores.scale
+    )
     block.add_op(attention)
     functions = [layer.function for layer in (found.queries, found.keys, found.values)]
     module = module_of(found.result)

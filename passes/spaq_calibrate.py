@@ -13,7 +13,7 @@ from xdsl.interpreter import Interpreter, PythonValues
 from xdsl.ir import Operation, SSAValue
 from xdsl.passes import ModulePass
 from xdsl.rewriter import InsertPoint, Rewriter
-from xdsl.utils.exceptions import InterpretationError, PassFailedException
+from xdsl.utils.exceptions import InterpretationError
 
 from daqkf.dialects.interpreting import only_function, run
 from daqkf.dialects.spaq import (
@@ -29,6 +29,7 @@ from daqkf.dialects.spaq import (
 )
 from daqkf.dialects.spaq.interpreter import attention_scores, softmax, split_sequences
 from daqkf.hw_targets.functions import SATURATION
+from daqkf.passes.diagnostics import about, failing
 from daqkf.passes.quantize.calibration import absmax_ranges, clipped_ranges
 from daqkf.passes.quantize.samples import Samples, load_samples, rows_of
 
@@ -94,7 +95,8 @@ class _Ranges(Interpreter.Listener):
             value.get_user_of_unique_use(), AddOp | ResidualOp
         )
         if isinstance(value.type, TensorType) and not followed:
-            self.observe(value, results[0])
+            with about(op):
+                self.observe(value, results[0])
 
 
 def calibrate(
@@ -176,7 +178,5 @@ class SpaqCalibratePass(ModulePass):
     clip: str = "absmax"
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
-        try:
+        with failing(self.name):
             calibrate(op, load_samples(self.samples), self.granularity, self.clip)
-        except (OSError, ValueError) as error:
-            raise PassFailedException(f"{self.name}: {error}") from None

@@ -9,8 +9,8 @@ import numpy as np
 from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.passes import ModulePass
-from xdsl.utils.exceptions import PassFailedException
 
+from daqkf.passes.diagnostics import failing
 from daqkf.passes.quantize.pruning import magnitude_prune, second_order_prune
 from daqkf.passes.quantize.samples import Samples, input_statistics, load_samples
 from daqkf.passes.quantize.weights import bias_of, float_products, replace_constant
@@ -59,7 +59,5 @@ class SpaqPrunePass(ModulePass):
     samples: str | None = None
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
-        try:
+        with failing(self.name):
             prune(op, self.sparsity, None if self.samples is None else load_samples(self.samples))
-        except (OSError, ValueError) as error:
-            raise PassFailedException(f"{self.name}: {error}") from None

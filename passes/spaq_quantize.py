@@ -35,6 +35,7 @@ from daqkf.dialects.spaq import (
 from daqkf.dialects.spaq.checks import features
 from daqkf.dialects.spaq.ops import activations, chain, defining_constant
 from daqkf.hw_targets.numerics import MULTIPLIER_MAX
+from daqkf.passes.diagnostics import about, failing
 from daqkf.passes.quantize.allocation import Choice, LevelChooser, noise_share
 from daqkf.passes.quantize.calibration import HEADROOM, SPLIT, Columns, extra_columns, table_columns
 from daqkf.passes.quantize.compensation import compensate
@@ -172,10 +173,8 @@ class SpaqQuantizePass(ModulePass):
             raise PassFailedException(f"{self.name}: {error}") from None
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
-        try:
+        with failing(self.name):
             self.quantize(op, None if self.samples is None else load_samples(self.samples))
-        except (OSError, ValueError) as error:
-            raise PassFailedException(f"{self.name}: {error}") from None
 
     def quantize(
         self,
@@ -202,27 +201,35 @@ class SpaqQuantizePass(ModulePass):
         statistics = {} if samples is None or self.exact else input_statistics(module, samples)
         for matmul, constant in found:
             weights = constant.array().astype(np.float64)
-            own_set, bias, seen = stated_levels(matmul) or levels, None, statistics.get(matmul)
-            row = _row(matmul)
-            if given:
-                own_set, fitted, seen = given.pop(0).parts()
-            elif seen is None:
-                fitted = self._fit(weights, own_set)
-            elif choosing:
-                own_set, fitted = self._choose(weights, seen, len(found))
-            else:
-                fitted = self._compensated(weights, seen, own_set)
-            if seen is not None:
-                own = bias_of(matmul)
-                bias = seen.bias_shift(weights, fitted.levels * fitted.scales)
-                bias = bias if own is None else bias + own.array()
-            quantize_layer(matmul, constant, own_set, fitted, self.split, bias)
-            for attention in complete_attentions(module):
+            bias, seen, row = None, statistics.get(matmul), _row(matmul)
+            with about(matmul):
+                own_set = stated_levels(matmul) or levels
+                if given:
+                    own_set, fitted, seen = given.pop(0).parts()
+                elif seen is None:
+                    fitted = self._fit(weights, own_set)
+                elif choosing:
+                    own_set, fitted = self._choose(weights, seen, len(found))
+                else:
+                    fitted = self._compensated(weights, seen, own_set)
+                if seen is not None:
+                    own = bias_of(matmul)
+                    bias = seen.bias_shift(weights, fitted.levels * fitted.scales)
+                    bias = bias if own is None else bias + own.array()
+                quantize_layer(matmul, constant, own_set, fitted, self.split, bias)
+            self._quantize_rows(module, row)
+
+    def _quantize_rows(self, module: ModuleOp, row: LayerNormOp | GateOp | None) -> None:
+        """Quantise what a layer that has just been quantised completes."""
+        for attention in complete_attentions(module):
+            with about(attention):
                 quantize_attention(attention, self.split)
-            if isinstance(row, LayerNormOp):
-                quantize_normalization(row, self.split)
-            elif row is not None:
-                quantize_gate(row, self.split)
+        if row is not None:
+            with about(row):
+                if isinstance(row, LayerNormOp):
+                    quantize_normalization(row, self.split)
+                else:
+                    quantize_gate(row, self.split)
 
     def _fit(
         self, weights: NDArray, levels: LevelSet, importance: NDArray[np.float64] | None = None

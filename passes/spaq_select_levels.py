@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.passes import ModulePass
-from xdsl.utils.exceptions import PassFailedException
 
 from daqkf.dialects.spaq import LevelsAttr
 from daqkf.hw_targets import load_target
+from daqkf.passes.diagnostics import about, failing
 from daqkf.passes.quantize.level_table import Decision, Features, load_table
 from daqkf.passes.quantize.weights import LEVELS, float_products
 
@@ -52,9 +52,10 @@ class SpaqSelectLevelsPass(ModulePass):
     table: str | None = None
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
-        for matmul, constant in float_products(op):
-            try:
-                found = select_levels(constant.array(), self.sqnr, self.target, self.table)
-            except ValueError as error:
-                raise PassFailedException(f"{self.name}: {error}") from None
-            matmul.attributes[LEVELS] = LevelsAttr(found.levels)
+        with failing(self.name):
+            machine, table = load_target(self.target).machine, load_table(self.table)
+            for matmul, constant in float_products(op):
+                with about(matmul):
+                    features = Features.of(constant.array())
+                    found = table.decide(features, self.sqnr, machine.max_shift)
+                matmul.attributes[LEVELS] = LevelsAttr(found.levels)

@@ -18,6 +18,7 @@ from daqkf.dialects.dense import from_array
 from daqkf.dialects.dfke import KernelOp
 from daqkf.dialects.rpea import ArrayOp
 from daqkf.dialects.spaq import AttendOp, ConstantOp, MatmulOp, RequantizeOp, ResidualOp
+from daqkf.dialects.spaq.attention import Factors
 from daqkf.dialects.spaq.checks import features
 from daqkf.dialects.spaq.ops import activations
 from daqkf.hw_targets.config import ArrayConfig
@@ -92,12 +93,14 @@ class Attending:
         keys, values, queries = (layer(name, x) for name in ("keys", "values", "queries"))
         ones = np.ones(self.heads, np.int64)
         attend = AttendOp(
-            [queries, keys, values],
-            self.heads,
-            self.tokens,
-            (ones, (6 + np.arange(self.heads) % 3)),
-            self.table,
-            (np.full(features(keys), 3), np.full(features(keys), 8)),
+            queries,
+            keys,
+            values,
+            heads=self.heads,
+            tokens=self.tokens,
+            scores=Factors(ones, (6 + np.arange(self.heads) % 3)),
+            table=self.table,
+            results=Factors(np.full(features(keys), 3), np.full(features(keys), 8)),
         )
         block.add_op(attend)
         block.add_op(ReturnOp(layer("output", attend.result, x)))

@@ -5,14 +5,12 @@
 
 import subprocess
 from collections.abc import Mapping
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from daqkf.lowering.hdl.circuit import Circuit, circuit_module
 from daqkf.lowering.hdl.verilog import emit_verilog
-from daqkf.runtime import tools
-from daqkf.runtime.simulator import MAKE_VARIABLES
+from daqkf.runtime.simulator import verilate
 
 HARNESS = """
 #include "Vunit.h"
@@ -38,7 +36,7 @@ class Bench:
     Inputs stay as they are until they are given again; the reset pulses once at the beginning.
     """
 
-    def __init__(self, circuit: Circuit, folder: Path):
+    def __init__(self, circuit: Circuit):
         ports = circuit.finished().module_type.ports.data
         names = {port.port_name.data: port.dir.data.is_input_like() for port in ports}
         self.inputs = {name: 0 for name, read in names.items() if read and name != "clk"}
@@ -49,23 +47,13 @@ class Bench:
             form=" ".join(["%llx"] * len(self.outputs)),
             writes="".join(f", (unsigned long long)unit.{name}" for name in self.outputs),
         )
-        (folder / "harness.cpp").write_text(harness)
-        files = emit_verilog(circuit_module(circuit))
-        for name, text in files.items():
-            (folder / name).write_text(text)
-        verilator = tools.verilator()
-        flags = ["--cc", "--exe", "--build", "-O0", "--x-assign", "unique", "--x-initial", "unique"]
-        flags += ["--prefix", "Vunit", "--top-module", circuit.name, "-MAKEFLAGS", MAKE_VARIABLES]
-        run = subprocess.run(
-            [*verilator.argv, *flags, "-CFLAGS", "-O0", "harness.cpp", *files],
-            cwd=folder,
-            env=verilator.env,
-            capture_output=True,
-            text=True,
-        )
-        assert run.returncode == 0, run.stdout + run.stderr
+        sources = {"harness.cpp": harness, **emit_verilog(circuit_module(circuit))}
+        flags = ["-O0", "--prefix", "Vunit", "--top-module", circuit.name]
         self._process = subprocess.Popen(
-            [folder / "obj_dir" / "Vunit"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [verilate(sources, flags, "-O0")],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
         )
         self.step(rst=1)
         self.inputs["rst"] = 0

@@ -5,14 +5,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from xdsl.ir import Block, Operation, Region, SSAValue
 from xdsl.irdl import irdl_op_definition
 from xdsl.utils.exceptions import VerifyException
 
 from daqkf.dialects.dfke.ops import KernelOp
-from daqkf.dialects.dfke.region import RegionOperation, YieldOp
+from daqkf.dialects.dfke.region import RegionOperation, YieldOp, first_of
 from daqkf.dialects.spaq import (
     ActivationOp,
     AddOp,
@@ -53,13 +53,22 @@ class RowOperation(RegionOperation):
         self.verify_region()
         if [value.type for value in self.yielded()] != [self.result.type]:
             raise VerifyException(f"the body ends with a dfke.yield of the result of {self.name}")
-        self.parts()
+        self._verify_body()
 
     def parts(self) -> RowBody:
-        """The stages of the body.
+        """The stages of the body, of an operation that verifies."""
+        block = self.body.block
+        add = first_of(block, AddOp)
+        first, requantize = first_of(block, self.FIRST), first_of(block, RequantizeOp)
+        assert first is not None and requantize is not None
+        bias = None if add is None else defining_constant(add.bias)
+        return RowBody(first, add, bias, requantize, first_of(block, ActivationOp))
+
+    def _verify_body(self) -> None:
+        """Check that the body is act(requantize(first(x) + b)).
 
         Raises:
-            VerifyException: the body is not act(requantize(first(x) + b)).
+            VerifyException: it is not.
         """
         block = self.body.block
         first, name = block.args[0].get_user_of_unique_use(), self.FIRST.name
@@ -69,7 +78,6 @@ class RowOperation(RegionOperation):
         add = next((stage for stage in stages if isinstance(stage, AddOp)), None)
         bias = defining_constant(add.bias) if add else None
         requantize = next((stage for stage in stages if isinstance(stage, RequantizeOp)), None)
-        activation = next((stage for stage in stages if isinstance(stage, ActivationOp)), None)
         if requantize is None or (add is not None and bias is None):
             raise VerifyException(
                 f"{self.name} is {name}, spaq.add of a constant, spaq.requantize and "
@@ -82,7 +90,6 @@ class RowOperation(RegionOperation):
         terminator = block.last_op
         if terminator is None or terminator.operands[0] is not stages[-1].results[0]:
             raise VerifyException(f"{self.name} yields the last of its stages")
-        return RowBody(first, add, bias, requantize, activation)
 
 
 @irdl_op_definition
@@ -121,11 +128,49 @@ class GatingOp(RowOperation):
     FIRST: ClassVar = GateOp
 
 
-KEYS, VALUES, QUERIES, ATTEND = range(4)
-"""The first parts of a chain of sequences."""
-
 Part = KernelOp | RowOperation | AttendOp
 """What a chain is made of."""
+
+
+@dataclass(frozen=True)
+class Attention:
+    """What a chain of sequences begins with, in this order, and what is behind it."""
+
+    keys: Part
+    values: Part
+    queries: Part
+    attend: AttendOp
+    behind: list[Part]
+
+    @classmethod
+    def of(cls, parts: Sequence[Part]) -> Self | None:
+        """That of parts; None if there is no attention where there should be."""
+        match parts:
+            case [keys, values, queries, AttendOp() as attend, *behind]:
+                return cls(keys, values, queries, attend, behind)
+            case _:
+                return None
+
+    def problem(self, value: SSAValue) -> str | None:
+        """Why an array cannot compute it on a value, if so."""
+        kernels: list[KernelOp] = []
+        for number, kernel in enumerate((self.keys, self.values, self.queries)):
+            if (
+                not isinstance(kernel, KernelOp)
+                or kernel.input is not value
+                or kernel.kept is not None
+            ):
+                return f"kernel {number} of a chain that attends is of the chain's input alone"
+            kernels.append(kernel)
+        if (
+            self.attend.keys is not self.keys.result
+            or self.attend.values is not self.values.result
+            or self.attend.queries is not self.queries.result
+        ):
+            return "attention is of the first three kernels of a chain: keys, values and queries"
+        if any(kernel.result.get_user_of_unique_use() is None for kernel in kernels):
+            return "keys, values and queries of a chain have no other readers"
+        return None
 
 
 @irdl_op_definition
@@ -182,7 +227,8 @@ def saves_of(parts: Sequence[Part]) -> list[int]:
     before.
     """
     kept = [part.kept for part in parts if isinstance(part, KernelOp) and part.kept is not None]
-    first = QUERIES if attends(parts) else 0
+    attention = Attention.of(parts)
+    first = 0 if attention is None else parts.index(attention.queries)
     return [
         number
         for number, part in enumerate(parts)
@@ -190,19 +236,14 @@ def saves_of(parts: Sequence[Part]) -> list[int]:
     ]
 
 
-def attends(parts: Sequence[Part]) -> bool:
-    """Whether parts begin as a chain of sequences does."""
-    return len(parts) > ATTEND and isinstance(parts[ATTEND], AttendOp)
-
-
 def unsound(value: SSAValue, parts: Sequence[Part]) -> str | None:
     """Why an array cannot run parts one after another on a value, if so."""
-    first = 0
-    if attends(parts):
-        if problem := _unsound_attention(value, parts):
+    behind, attention = parts, Attention.of(parts)
+    if attention is not None:
+        if problem := attention.problem(value):
             return problem
-        value, first = parts[ATTEND].result, ATTEND + 1
-    for number, part in enumerate(parts[first:], first):
+        value, behind = attention.attend.result, attention.behind
+    for number, part in enumerate(behind, len(parts) - len(behind)):
         if isinstance(part, AttendOp):
             return "attention is of the first three kernels of a chain: keys, values and queries"
         if part.input is not value:
@@ -228,21 +269,6 @@ def unsound(value: SSAValue, parts: Sequence[Part]) -> str | None:
                 return f"kernel {number} of a chain adds what no kernel reads"
             if not isinstance(saver, KernelOp) or saver.input is not part.kept:
                 return f"what kernel {number} of a chain adds is not kept until then"
-    return None
-
-
-def _unsound_attention(value: SSAValue, parts: Sequence[Part]) -> str | None:
-    """Why an array cannot compute the attention that parts begin with, if so."""
-    attend, kernels = parts[ATTEND], parts[:ATTEND]
-    assert isinstance(attend, AttendOp)
-    for number, kernel in enumerate(kernels):
-        if not isinstance(kernel, KernelOp) or kernel.input is not value or kernel.kept is not None:
-            return f"kernel {number} of a chain that attends is of the chain's input alone"
-    found = (attend.keys, attend.values, attend.queries)
-    if found != tuple(kernel.result for kernel in kernels):
-        return "attention is of the first three kernels of a chain: keys, values and queries"
-    if any(kernel.result.get_user_of_unique_use() is None for kernel in kernels):
-        return "keys, values and queries of a chain have no other readers"
     return None
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from xdsl.dialects.builtin import IntegerType, TensorType
+from xdsl.dialects.builtin import IntegerType
 from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
 from xdsl.irdl import (
     irdl_op_definition,
@@ -26,7 +26,7 @@ from xdsl.utils.exceptions import VerifyException
 
 from daqkf.dialects.dense import to_array
 from daqkf.dialects.dfke.attributes import DecisionAttr, ScheduleAttr, TilesAttr
-from daqkf.dialects.dfke.region import RegionOperation, YieldOp
+from daqkf.dialects.dfke.region import RegionOperation, YieldOp, first_of
 from daqkf.dialects.spaq import (
     ActivationOp,
     AddOp,
@@ -38,6 +38,7 @@ from daqkf.dialects.spaq import (
 )
 from daqkf.dialects.spaq.checks import features
 from daqkf.dialects.spaq.ops import chain, defining_constant
+from daqkf.dialects.spaq.types import INT8_ACTIVATIONS
 from daqkf.hw_targets import numerics
 from daqkf.hw_targets.decision import Decision
 from daqkf.hw_targets.semirings import Semiring
@@ -86,8 +87,8 @@ class KernelOp(RegionOperation):
 
     MOST_OPERANDS: ClassVar = 2
 
-    input = operand_def(TensorType)  # once more, as it comes before the other one
-    kept = opt_operand_def(TensorType)
+    input = operand_def(INT8_ACTIVATIONS)  # once more, as it comes before the other one
+    kept = opt_operand_def(INT8_ACTIVATIONS)
     running_sum = opt_prop_def(IntegerType)
     schedule = opt_prop_def(ScheduleAttr)
     tiles = opt_prop_def(TilesAttr)
@@ -136,6 +137,7 @@ class KernelOp(RegionOperation):
         self.verify_region()
         if [value.type for value in self.yielded()] != [self.result.type]:
             raise VerifyException("the body ends with a dfke.yield of the kernel's result")
+        self._verify_body()
         _verify_semiring(self.parts())
         outputs = None if self.schedule is None else self.schedule.outputs.get_shape()
         if outputs is not None and outputs != (features(self.result),):
@@ -156,10 +158,28 @@ class KernelOp(RegionOperation):
             )
 
     def parts(self) -> Body:
-        """The stages of the body.
+        """The stages of the body, of a kernel that verifies."""
+        block = self.body.block
+        matmul, requantize = first_of(block, MatmulOp), first_of(block, RequantizeOp)
+        assert matmul is not None and requantize is not None
+        add, weights = first_of(block, AddOp), defining_constant(matmul.weights)
+        assert weights is not None
+        return Body(
+            first_of(block, GatherOp),
+            weights,
+            matmul,
+            add,
+            None if add is None else defining_constant(add.bias),
+            first_of(block, ResidualOp),
+            requantize,
+            first_of(block, ActivationOp),
+        )
+
+    def _verify_body(self) -> None:
+        """Check that the body is act(requantize(x·W + b + r)) over constants.
 
         Raises:
-            VerifyException: the body is not act(requantize(x·W + b + r)) over constants.
+            VerifyException: it is not.
         """
         block = self.body.block
         x, *kept = block.args
@@ -172,8 +192,7 @@ class KernelOp(RegionOperation):
             raise VerifyException("a kernel's input goes to one spaq.matmul, as its activations")
         stages = chain(matmul, STAGES)
         by_kind = {type(stage): stage for stage in stages}
-        requantize = by_kind.get(RequantizeOp)
-        if not isinstance(requantize, RequantizeOp):
+        if RequantizeOp not in by_kind:
             raise VerifyException("a kernel has a spaq.requantize after its product")
         last = stages[-1].results[0]
         terminator = block.last_op
@@ -185,10 +204,8 @@ class KernelOp(RegionOperation):
         add = by_kind.get(AddOp)
         add = add if isinstance(add, AddOp) else None
         residual = by_kind.get(ResidualOp)
-        residual = residual if isinstance(residual, ResidualOp) else None
         if [value.get_user_of_unique_use() for value in kept] != ([residual] if residual else []):
             raise VerifyException("a kernel's second operand goes to one spaq.residual")
-        activation = by_kind.get(ActivationOp)
         weights = defining_constant(matmul.weights)
         bias = defining_constant(add.bias) if add else None
         if weights is None or (add is not None and bias is None):
@@ -197,16 +214,6 @@ class KernelOp(RegionOperation):
         stray = next((op for op in block.ops if op not in used), None)
         if stray is not None:
             raise VerifyException(f"a kernel has no place for {stray.name}")
-        return Body(
-            gather,
-            weights,
-            matmul,
-            add,
-            bias,
-            residual,
-            requantize,
-            activation if isinstance(activation, ActivationOp) else None,
-        )
 
 
 def _verify_semiring(body: Body) -> None:

@@ -7,9 +7,8 @@ from abc import ABC
 from collections.abc import Sequence
 from typing import ClassVar, Self
 
-from xdsl.dialects.builtin import TensorType
 from xdsl.dialects.utils import AbstractYieldOperation
-from xdsl.ir import Attribute, Operation, Region, SSAValue
+from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
 from xdsl.irdl import (
     IRDLOperation,
     irdl_op_definition,
@@ -23,6 +22,8 @@ from xdsl.printer import Printer
 from xdsl.traits import IsolatedFromAbove, IsTerminator, Pure
 from xdsl.utils.exceptions import VerifyException
 
+from daqkf.dialects.spaq.types import INT8_ACTIVATIONS
+
 
 class RegionOperation(IRDLOperation, ABC):
     """An operation on activations whose region says what it does with them.
@@ -33,9 +34,9 @@ class RegionOperation(IRDLOperation, ABC):
 
     MOST_OPERANDS: ClassVar[int] = 1
 
-    input = operand_def(TensorType)
+    input = operand_def(INT8_ACTIVATIONS)
     body = region_def("single_block")
-    result = result_def(TensorType)
+    result = result_def(INT8_ACTIVATIONS)
 
     traits = traits_def(IsolatedFromAbove(), Pure())
 
@@ -98,6 +99,11 @@ class YieldOp(AbstractYieldOperation[Attribute]):
         """Check that it is in a region of `dfke`."""
         if not isinstance(self.parent_op(), RegionOperation):
             raise VerifyException("a dfke.yield ends the region of an operation of dfke")
+
+
+def first_of[Kind: Operation](block: Block, kind: type[Kind]) -> Kind | None:
+    """The first operation of a kind in a block, if there is one."""
+    return next((op for op in block.ops if isinstance(op, kind)), None)
 
 
 Capture = tuple[Parser.UnresolvedArgument, UnresolvedOperand]

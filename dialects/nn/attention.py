@@ -6,7 +6,6 @@
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +38,7 @@ from daqkf.dialects.nn.base import (
     require_product,
     shape_of,
 )
+from daqkf.dialects.spaq.attention import Factors
 from daqkf.hw_targets import numerics
 from daqkf.hw_targets.numerics import (
     ACTIVATION_MAX,
@@ -49,18 +49,6 @@ from daqkf.hw_targets.numerics import (
     SHIFT_MIN,
     TABLE_SIZE,
 )
-
-
-class Factors(NamedTuple):
-    """What sums are multiplied by, and then shifted right by, of each head or channel."""
-
-    multipliers: NDArray[np.int64]
-    shifts: NDArray[np.int64]
-
-    def repeated(self, count: int) -> "Factors":
-        """The factors of so many channels of each head."""
-        return Factors(np.repeat(self.multipliers, count), np.repeat(self.shifts, count))
-
 
 MASKED = ACTIVATION_MIN
 """The offset of what `numerics.exponentials` is to make nothing of."""

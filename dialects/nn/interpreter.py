@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from xdsl.dialects.builtin import i1
 from xdsl.dialects.func import FuncOp
 from xdsl.interpreter import Interpreter, InterpreterFunctions, impl, register_impls
 from xdsl.ir import Attribute, SSAValue
@@ -72,7 +73,7 @@ def dtype_of(value: SSAValue) -> np.dtype[Any]:
 
 def element_dtype(kind: Attribute) -> np.dtype[Any]:
     """The NumPy type that arrays of an element type have while they are computed with."""
-    return np.dtype(bool) if str(kind) == "i1" else storage_dtype(kind).newbyteorder("=")
+    return np.dtype(bool) if kind == i1 else storage_dtype(kind).newbyteorder("=")
 
 
 def integer_product(op: ProductOp, lhs: Array, rhs: Array) -> Array:

@@ -4,7 +4,9 @@
 """Chains of kernels, and what else an array can be loaded with."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
+from typing import Self
 
 import numpy as np
 from xdsl.dialects.builtin import (
@@ -36,18 +38,46 @@ from daqkf.dialects.rpea.ops import ArrayOp, DispatchOp, ProgramOp, require, req
 from daqkf.dialects.rpea.rows import GatingOp, NormalizationOp, RowOperation, SoftmaxOp
 from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.numerics import IDENTITY
-from daqkf.hw_targets.operands import feature_words, token_words
-
-KEYS, VALUES, QUERIES, SCORES, SHARES, CONTEXT = range(6)
-"""The first kernels of a chain of sequences."""
+from daqkf.hw_targets.operands import AttentionKernel, feature_words, token_words
 
 Kernel = ProgramOp | NormalizationOp | GatingOp | SoftmaxOp
 """What a chain is made of."""
 
 
+@dataclass(frozen=True)
+class Attention:
+    """The kernels that compute the attention of a chain of sequences."""
+
+    keys: ProgramOp
+    values: ProgramOp
+    queries: ProgramOp
+    scores: ProgramOp
+    shares: SoftmaxOp
+    context: ProgramOp
+
+    @classmethod
+    def of(cls, kernels: Sequence[Kernel]) -> Self | None:
+        """Those that kernels begin with, which run in the order of `AttentionKernel`; None if they
+        are of other kinds."""
+        match kernels:
+            case [
+                ProgramOp() as keys,
+                ProgramOp() as values,
+                ProgramOp() as queries,
+                ProgramOp() as scores,
+                SoftmaxOp() as shares,
+                ProgramOp() as context,
+                *_,
+            ]:
+                return cls(keys, values, queries, scores, shares, context)
+            case _:
+                return None
+
+
 class _UsesKernels(SymbolUserOpInterface):
     def verify(self, op: Operation) -> None:
         assert isinstance(op, ChainOp)
+        op.verify_parts()
         op.verify_kernels()
         op.verify_saves()
         op.verify_against(op.target().config.data)
@@ -126,11 +156,7 @@ class ChainOp(IRDLOperation):
         )
 
     def kernels(self) -> list[Kernel]:
-        """The kernels, in order.
-
-        Raises:
-            VerifyException: a symbol names none.
-        """
+        """The kernels, in order."""
         return [kernel_of(self, symbol) for symbol in self.programs]
 
     @property
@@ -152,6 +178,21 @@ class ChainOp(IRDLOperation):
         """Output channels N of the last kernel."""
         return self.kernels()[-1].channels
 
+    def verify_parts(self) -> None:
+        """Find the kernels.
+
+        Raises:
+            VerifyException: there are none, a symbol names none, or a kernel's own parts do not
+                agree.
+        """
+        require(self.programs.data, "a chain needs programs")
+        for symbol in self.programs:
+            kernel = SymbolTable.lookup_symbol(self, symbol)
+            if not isinstance(kernel, Kernel):
+                text = f"{symbol} is no rpea.program, and nothing that works on rows"
+                raise VerifyException(text)
+            kernel.verify_parts()
+
     def verify_kernels(self) -> None:
         """Hold the kernels against one another.
 
@@ -159,7 +200,6 @@ class ChainOp(IRDLOperation):
             VerifyException: other arrays, shapes that do not follow, a kernel of the row unit
                 on what no program has computed, or a gating of what is not plain.
         """
-        require(self.programs.data, "a chain needs programs")
         first, *_ = kernels = self.kernels()
         if isinstance(first, RowOperation):
             raise VerifyException(
@@ -189,6 +229,11 @@ class ChainOp(IRDLOperation):
             )
 
     @property
+    def attention(self) -> Attention | None:
+        """The kernels of its attention, if activations are sequences."""
+        return None if self.tiles is None else Attention.of(self.kernels())
+
+    @property
     def tokens(self) -> int | None:
         """The most tokens of a sequence, if activations are sequences."""
         tiles = self.tiles
@@ -199,16 +244,15 @@ class ChainOp(IRDLOperation):
         config, tokens = self.target().config.data, self.tokens
         assert tokens is not None and self.tiles is not None
         tiles = self.tiles.value.data
-        require(
-            [type(kernel) for kernel in kernels[:6]] == [*[ProgramOp] * 4, SoftmaxOp, ProgramOp]
-            and [_has_operands(kernel) for kernel in kernels]
-            == [number in (SCORES, CONTEXT) for number in range(len(kernels))],
-            "a chain of sequences has keys, values, queries, scores of operands, a softmax and "
-            "results of operands",
-        )
-        keys, values, queries, scores, shares, context = kernels[:6]
-        assert isinstance(scores, ProgramOp) and isinstance(context, ProgramOp)
-        assert isinstance(shares, SoftmaxOp)
+        attention = Attention.of(kernels)
+        gated = [number for number, kernel in enumerate(kernels) if _has_operands(kernel)]
+        if attention is None or gated != [AttentionKernel.SCORES, AttentionKernel.CONTEXT]:
+            raise VerifyException(
+                "a chain of sequences has keys, values, queries, scores of operands, a softmax and "
+                "results of operands"
+            )
+        keys, values, queries = attention.keys, attention.values, attention.queries
+        shares, context = attention.shares, attention.context
         for one in (keys, values):
             require(
                 one.features == queries.features and one.array == queries.array,
@@ -233,11 +277,11 @@ class ChainOp(IRDLOperation):
             room <= config.operand_depth,
             f"{room} operand words of a PE; the array holds {config.operand_depth}",
         )
-        begins = [kernel.operands_from for kernel in (scores, context)]
+        begins = [kernel.operands_from for kernel in (attention.scores, context)]
         expected = [0, feature_words(keys.channels, tiles, config)]
         found = [place.value.data for place in begins if place is not None]
         require(found == expected, f"operands from words {found}, not {expected}")
-        return kernels[QUERIES:]
+        return kernels[AttentionKernel.QUERIES :]
 
     def verify_saves(self) -> None:
         """Hold what is kept against the residuals that are added.
@@ -295,12 +339,7 @@ def _has_operands(kernel: Kernel) -> bool:
 
 
 def kernel_of(user: Operation, symbol: SymbolRefAttr) -> Kernel:
-    """The kernel of this name.
-
-    Raises:
-        VerifyException: there is none.
-    """
+    """The kernel of this name, of an operation that verifies."""
     kernel = SymbolTable.lookup_symbol(user, symbol)
-    if not isinstance(kernel, Kernel):
-        raise VerifyException(f"{symbol} is no rpea.program, and nothing that works on rows")
+    assert isinstance(kernel, Kernel)
     return kernel

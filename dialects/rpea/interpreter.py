@@ -12,13 +12,19 @@ from xdsl.interpreter import Interpreter, InterpreterFunctions, impl, register_i
 from xdsl.utils.exceptions import InterpretationError
 
 from daqkf.dialects.dense import to_array
-from daqkf.dialects.rpea.chaining import CONTEXT, KEYS, QUERIES, VALUES, ChainOp, Kernel
+from daqkf.dialects.rpea.chaining import ChainOp, Kernel
 from daqkf.dialects.rpea.ops import ProgramOp
 from daqkf.dialects.rpea.rows import GatingOp, SoftmaxOp
 from daqkf.dialects.rpea.running import Runnable, RunOp, TiledOp
 from daqkf.hw_targets import numerics
 from daqkf.hw_targets.families import FAMILIES
-from daqkf.hw_targets.operands import empty_operands, fill_features, fill_tokens, gated
+from daqkf.hw_targets.operands import (
+    AttentionKernel,
+    empty_operands,
+    fill_features,
+    fill_tokens,
+    gated,
+)
 
 Values = tuple[Any, ...]
 Device = Callable[[Runnable, NDArray[np.int8]], NDArray[np.int8]]
@@ -66,13 +72,13 @@ def run_chain(chain: ChainOp, x: NDArray[np.int8]) -> NDArray[np.int8]:
     kept, kernels, operands, first = None, chain.kernels(), None, 0
     if chain.tiles is not None:
         require_tokens(chain, len(x))
-        config, first = chain.target().config.data, QUERIES
+        attention = chain.attention
+        assert attention is not None and attention.context.operands_from is not None
+        config, first = chain.target().config.data, AttentionKernel.QUERIES
         operands = empty_operands(config)
-        context = kernels[CONTEXT]
-        assert isinstance(context, ProgramOp) and context.operands_from is not None
-        place = context.operands_from.value.data
-        fill_features(operands, run_kernel(kernels[KEYS], x), 0)
-        fill_tokens(operands, run_kernel(kernels[VALUES], x), place, chain.tiles.value.data)
+        place = attention.context.operands_from.value.data
+        fill_features(operands, run_kernel(attention.keys, x), 0)
+        fill_tokens(operands, run_kernel(attention.values, x), place, chain.tiles.value.data)
     for number, kernel in enumerate(kernels[first:], first):
         kept = x if number in chain.saved else kept
         x = run_kernel(kernel, x, kept, operands)

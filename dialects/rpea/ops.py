@@ -152,7 +152,7 @@ def require_post(op: Operation, channels: int, bias: str = "bias") -> None:
 class _UsesArray(SymbolUserOpInterface):
     def verify(self, op: Operation) -> None:
         assert isinstance(op, ProgramOp)
-        op.verify_shapes()
+        op.verify_parts()
         op.verify_against(op.target().config.data)
 
 
@@ -223,17 +223,13 @@ class ProgramOp(IRDLOperation):
         )
 
     def target(self) -> ArrayOp:
-        """The array this program is for.
-
-        Raises:
-            VerifyException: the symbol names no rpea.array.
-        """
+        """The array this program is for."""
         return array_of(self, self.array)
 
     @property
     def channels(self) -> int:
         """Output channels N."""
-        return require_length("outputs", self.outputs)
+        return self.outputs.get_shape()[0]
 
     @property
     def longest(self) -> int:
@@ -258,13 +254,14 @@ class ProgramOp(IRDLOperation):
             supplied = family.supplied(len(rows), features, int(counts[pe]))
             yield {**family.played(stream_word(config, pe).unpack(rows), config), **supplied}
 
-    def verify_shapes(self) -> None:
-        """Hold the properties against one another.
+    def verify_parts(self) -> None:
+        """Find the array, and hold the properties against one another.
 
         Raises:
-            VerifyException: shapes, ranges or counts that do not agree.
+            VerifyException: no array; shapes, ranges or counts that do not agree.
         """
-        channels = self.channels
+        require_array(self, self.array)
+        channels = require_length("outputs", self.outputs)
         elements = require_length("rows", self.rows)
         for name, kind, length in (
             ("rows", i32, elements),
@@ -295,13 +292,18 @@ class ProgramOp(IRDLOperation):
             0 < count <= config.null_address,
             f"{count} features; the activation memory holds 1..{config.null_address}",
         )
-        rows, counts = to_array(self.rows), to_array(self.counts)
         for what, value, limit in (
-            ("stream words of a PE", rows.max(), config.stream_depth),
-            ("outputs of a PE", counts.max(), config.parameter_depth),
+            ("stream words of a PE", self.longest, config.stream_depth),
+            ("outputs of a PE", self.slots, config.parameter_depth),
             ("outputs", self.channels, config.result_depth),
         ):
             require(value <= limit, f"{value} {what}; the array holds {limit}")
+        self._verify_extras(config)
+        require_bias("a bias", self.bias, config)
+        self._verify_extents(config)
+
+    def _verify_extras(self, config: ArrayConfig) -> None:
+        """Hold what only some programs have against the array."""
         if self.adds or self.keeps:
             require(
                 self.channels <= config.partial_depth,
@@ -318,7 +320,10 @@ class ProgramOp(IRDLOperation):
                 0 <= place < config.operand_depth,
                 f"operands from word {place}; the array holds {config.operand_depth}",
             )
-        require_bias("a bias", self.bias, config)
+
+    def _verify_extents(self, config: ArrayConfig) -> None:
+        """Hold the extent of the streams, and the outputs of each, against the array."""
+        rows, counts = to_array(self.rows), to_array(self.counts)
         shape = int(rows.sum()), stream_row_words(config)
         require(
             self.stream.get_element_type() == i32
@@ -368,6 +373,7 @@ class ProgramOp(IRDLOperation):
 class _UsesVariants(SymbolUserOpInterface):
     def verify(self, op: Operation) -> None:
         assert isinstance(op, DispatchOp)
+        op.verify_parts()
         op.verify_variants()
         op.verify_against(op.target().config.data)
 
@@ -405,11 +411,7 @@ class DispatchOp(IRDLOperation):
         )
 
     def variants(self) -> list[ProgramOp]:
-        """The programs.
-
-        Raises:
-            VerifyException: a symbol names no rpea.program.
-        """
+        """The programs."""
         return [program_of(self, symbol) for symbol in self.programs]
 
     def target(self) -> ArrayOp:
@@ -426,13 +428,22 @@ class DispatchOp(IRDLOperation):
         """Output channels N."""
         return self.variants()[0].channels
 
+    def verify_parts(self) -> None:
+        """Find the variants.
+
+        Raises:
+            VerifyException: there are none, or a symbol names no program, or one of a chain.
+        """
+        require(self.programs.data, "a dispatch needs variants")
+        for symbol in self.programs:
+            require_program(self, symbol)
+
     def verify_variants(self) -> None:
         """Hold the variants against one another and against the decision.
 
         Raises:
             VerifyException: other arrays, shapes or tables, or a variant that is not there.
         """
-        require(self.programs.data, "a dispatch needs variants")
         first, *others = self.variants()
         for other in others:
             for name in ("array", "features", "table"):
@@ -508,26 +519,39 @@ def require_room(programs: Sequence[Loaded], config: ArrayConfig, what: str) -> 
 
 
 def array_of(user: Operation, symbol: SymbolRefAttr) -> ArrayOp:
-    """The array of this name.
+    """The array of this name, of an operation that verifies."""
+    array = SymbolTable.lookup_symbol(user, symbol)
+    assert isinstance(array, ArrayOp)
+    return array
+
+
+def program_of(user: Operation, symbol: SymbolRefAttr) -> ProgramOp:
+    """The program of this name, of an operation that verifies."""
+    program = SymbolTable.lookup_symbol(user, symbol)
+    assert isinstance(program, ProgramOp)
+    return program
+
+
+def require_array(user: Operation, symbol: SymbolRefAttr) -> None:
+    """Check that there is an array of this name.
 
     Raises:
         VerifyException: there is none.
     """
     array = SymbolTable.lookup_symbol(user, symbol)
-    if not isinstance(array, ArrayOp):
-        raise VerifyException(f"{symbol} is not an rpea.array")
-    return array
+    require(isinstance(array, ArrayOp), f"{symbol} is not an rpea.array")
 
 
-def program_of(user: Operation, symbol: SymbolRefAttr) -> ProgramOp:
-    """The program of this name, which needs nothing that only a chain has.
+def require_program(user: Operation, symbol: SymbolRefAttr) -> None:
+    """Check that there is a program of this name, which needs nothing that only a chain has.
 
     Raises:
-        VerifyException: there is none, or it adds a residual or has operands.
+        VerifyException: there is none, or it adds a residual or has operands, or its own parts do
+            not agree.
     """
     program = SymbolTable.lookup_symbol(user, symbol)
     if not isinstance(program, ProgramOp):
         raise VerifyException(f"{symbol} is not an rpea.program")
     require(program.residual is None, f"{symbol} adds a residual, which only a chain keeps")
     require(program.operands_from is None, f"{symbol} has operands, which only a chain fills")
-    return program
+    program.verify_parts()

@@ -25,6 +25,7 @@ from daqkf.dialects.rpea.ops import (
     ArrayOp,
     array_of,
     require,
+    require_array,
     require_bias,
     require_length,
     require_post,
@@ -44,7 +45,7 @@ from daqkf.hw_targets.numerics import (
 class _UsesArray(SymbolUserOpInterface):
     def verify(self, op: Operation) -> None:
         assert isinstance(op, RowOperation)
-        op.verify_shapes()
+        op.verify_parts()
         op.verify_against(op.target().config.data)
 
 
@@ -76,11 +77,7 @@ class RowOperation(IRDLOperation, ABC):
         )
 
     def target(self) -> ArrayOp:
-        """The array this is for.
-
-        Raises:
-            VerifyException: the symbol names no rpea.array.
-        """
+        """The array this is for."""
         return array_of(self, self.array)
 
     @property
@@ -107,6 +104,15 @@ class RowOperation(IRDLOperation, ABC):
     def slots(self) -> int:
         """Slots of the parameter memory, whose rows follow one another here."""
         return self.target().config.data.slots(self.rows)
+
+    def verify_parts(self) -> None:
+        """Find the array, and hold the properties against one another.
+
+        Raises:
+            VerifyException: no array; shapes or ranges that do not agree.
+        """
+        require_array(self, self.array)
+        self.verify_shapes()
 
     @abstractmethod
     def verify_shapes(self) -> None:
@@ -172,11 +178,11 @@ class NormalizationOp(_BiasedOperation):
     @property
     def channels(self) -> int:
         """Channels N, as many out as in."""
-        return require_length("exponent", self.exponent)
+        return self.exponent.get_shape()[0]
 
     def verify_shapes(self) -> None:
         """As of any kernel; no more features than are normalised together."""
-        channels = self.channels
+        channels = require_length("exponent", self.exponent)
         require_tensor("exponent", self.exponent, i32, channels)
         require_range("exponents", self.exponent, 0, EXPONENT_MAX)
         require_post(self, channels)
@@ -217,7 +223,7 @@ class GatingOp(_BiasedOperation):
     @property
     def channels(self) -> int:
         """Channels N, half of the features."""
-        return require_length("bias", self.bias)
+        return self.bias.get_shape()[0]
 
     @property
     def features(self) -> IntegerAttr:
@@ -227,7 +233,7 @@ class GatingOp(_BiasedOperation):
     def verify_shapes(self) -> None:
         """As of any kernel."""
         require_tensor("gate", self.gate, i8, TABLE_SIZE)
-        require_post(self, self.channels)
+        require_post(self, require_length("bias", self.bias))
 
 
 @irdl_op_definition
@@ -262,7 +268,7 @@ class SoftmaxOp(RowOperation):
     @property
     def channels(self) -> int:
         """Channels N, as many out as in."""
-        return require_length("offset", self.offset)
+        return self.offset.get_shape()[0]
 
     @property
     def rows(self) -> int:
@@ -271,7 +277,7 @@ class SoftmaxOp(RowOperation):
 
     def verify_shapes(self) -> None:
         """As of any kernel; whole groups of keys, and no exponential below 0."""
-        channels, keys = self.channels, self.keys.value.data
+        channels, keys = require_length("offset", self.offset), self.keys.value.data
         require_post(self, channels, bias="offset")
         require_range("exponentials", self.table, 0, ACTIVATION_MAX)
         require(

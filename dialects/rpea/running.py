@@ -12,7 +12,6 @@ from xdsl.dialects.builtin import (
     StringAttr,
     SymbolNameConstraint,
     SymbolRefAttr,
-    TensorType,
     i8,
     i64,
 )
@@ -28,14 +27,23 @@ from xdsl.irdl import (
 from xdsl.traits import Pure, SymbolOpInterface, SymbolTable, SymbolUserOpInterface
 
 from daqkf.dialects.rpea.chaining import ChainOp, Playable
-from daqkf.dialects.rpea.ops import ArrayOp, DispatchOp, ProgramOp, program_of, require
+from daqkf.dialects.rpea.ops import (
+    ArrayOp,
+    DispatchOp,
+    ProgramOp,
+    program_of,
+    require,
+    require_program,
+)
 from daqkf.dialects.spaq.ops import activations
+from daqkf.dialects.spaq.types import INT8_ACTIVATIONS
 
 
 class _UsesParts(SymbolUserOpInterface):
     def verify(self, op: Operation) -> None:
         assert isinstance(op, TiledOp)
         op.verify_parts()
+        op.verify_groups()
 
 
 @irdl_op_definition
@@ -67,11 +75,7 @@ class TiledOp(IRDLOperation):
         )
 
     def groups(self) -> list[list[ProgramOp]]:
-        """The parts of each group of outputs.
-
-        Raises:
-            VerifyException: a symbol names no rpea.program.
-        """
+        """The parts of each group of outputs."""
         groups: list[list[ProgramOp]] = [[]]
         for symbol in self.programs:
             groups[-1].append(program := program_of(self, symbol))
@@ -94,12 +98,21 @@ class TiledOp(IRDLOperation):
         return self.groups()[0][0].target()
 
     def verify_parts(self) -> None:
+        """Find the programs.
+
+        Raises:
+            VerifyException: there are none, or a symbol names no program, or one of a chain.
+        """
+        require(self.programs.data, "a tiled kernel needs programs")
+        for symbol in self.programs:
+            require_program(self, symbol)
+
+    def verify_groups(self) -> None:
         """Hold the programs against one another.
 
         Raises:
             VerifyException: other arrays or shapes, or sums that nothing goes on from or ends.
         """
-        require(self.programs.data, "a tiled kernel needs programs")
         groups = self.groups()
         for group in groups:
             names = ", ".join(f"@{part.sym_name.data}" for part in group)
@@ -127,6 +140,11 @@ Runnable = Playable | TiledOp
 class _UsesProgram(SymbolUserOpInterface):
     def verify(self, op: Operation) -> None:
         assert isinstance(op, RunOp)
+        found = SymbolTable.lookup_symbol(op, op.program)
+        if isinstance(found, DispatchOp | ChainOp | TiledOp):
+            found.verify_parts()
+        else:
+            require_program(op, op.program)
         program = op.target()
         expected = (
             activations(program.features.value.data, i8),
@@ -145,8 +163,8 @@ class RunOp(IRDLOperation):
     name = "rpea.run"
 
     program = prop_def(FlatSymbolRefAttr)
-    input = operand_def(TensorType)
-    result = result_def(TensorType)
+    input = operand_def(INT8_ACTIVATIONS)
+    result = result_def(INT8_ACTIVATIONS)
 
     traits = traits_def(_UsesProgram(), Pure())
     assembly_format = "$program `(` $input `)` attr-dict `:` type($input) `->` type($result)"
@@ -159,11 +177,7 @@ class RunOp(IRDLOperation):
         )
 
     def target(self) -> Runnable:
-        """What runs.
-
-        Raises:
-            VerifyException: the symbol names nothing that an array runs.
-        """
+        """What runs, of an operation that verifies."""
         found = SymbolTable.lookup_symbol(self, self.program)
-        whole = isinstance(found, DispatchOp | ChainOp | TiledOp)
-        return found if whole else program_of(self, self.program)
+        assert isinstance(found, Runnable)
+        return found

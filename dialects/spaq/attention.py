@@ -3,7 +3,7 @@
 
 """Operations of `spaq` on sequences: attention, in which tokens meet one another."""
 
-from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +11,6 @@ from xdsl.dialects.builtin import (
     DenseIntOrFPElementsAttr,
     FloatAttr,
     IntegerAttr,
-    TensorType,
     f32,
     f64,
     i8,
@@ -35,10 +34,10 @@ from daqkf.dialects.spaq.checks import (
     element,
     features,
     require,
-    require_activations,
     require_within,
 )
 from daqkf.dialects.spaq.ops import activations
+from daqkf.dialects.spaq.types import SAME_LEVELS
 from daqkf.hw_targets.numerics import (
     ACTIVATION_MIN,
     MULTIPLIER_MAX,
@@ -50,8 +49,16 @@ from daqkf.hw_targets.numerics import (
     TABLE_SIZE,
 )
 
-Factors = tuple[NDArray[np.int64], NDArray[np.int64]]
-"""Multipliers and shifts."""
+
+class Factors(NamedTuple):
+    """What levels are requantised by, one of each for a head or a channel."""
+
+    multipliers: NDArray[np.int64]
+    shifts: NDArray[np.int64]
+
+    def repeated(self, count: int) -> "Factors":
+        """Each so many times, one after another."""
+        return Factors(np.repeat(self.multipliers, count), np.repeat(self.shifts, count))
 
 
 class SequenceOperation(IRDLOperation):
@@ -60,27 +67,22 @@ class SequenceOperation(IRDLOperation):
     All tokens are one sequence, of at most `tokens`.
     """
 
-    queries = operand_def(TensorType)
-    keys = operand_def(TensorType)
-    values = operand_def(TensorType)
+    queries = operand_def(SAME_LEVELS)
+    keys = operand_def(SAME_LEVELS)
+    values = operand_def(SAME_LEVELS)
     heads = prop_def(IntegerAttr.constr(i64))
     tokens = prop_def(IntegerAttr.constr(i64))
-    result = result_def(TensorType)
+    result = result_def(SAME_LEVELS)
 
     traits = traits_def(Pure())
 
     def require_heads(self) -> None:
-        """Hold shapes, heads and tokens against one another.
+        """Hold features, heads and tokens against one another.
 
         Raises:
             VerifyException: they do not agree.
         """
-        require_activations(self, self.keys, self.values)
         count, heads = features(self.queries), self.heads.value.data
-        require(
-            {value.type for value in self.operands} == {self.result.type},
-            "queries, keys, values and results differ in type",
-        )
         require(heads > 0 and count % heads == 0, f"{count} features are not of {heads} heads")
         require(
             0 < self.tokens.value.data <= NORMALIZED_FEATURES,
@@ -111,15 +113,24 @@ class AttentionOp(SequenceOperation):
         "(`scores` $scores^)? attr-dict `:` functional-type(operands, results)"
     )
 
-    def __init__(self, operands: Sequence[SSAValue], heads: int, tokens: int, scale: float):
+    def __init__(
+        self,
+        queries: SSAValue,
+        keys: SSAValue,
+        values: SSAValue,
+        *,
+        heads: int,
+        tokens: int,
+        scale: float,
+    ):
         super().__init__(
-            operands=operands,
+            operands=[queries, keys, values],
             properties={
                 "heads": IntegerAttr(heads, i64),
                 "tokens": IntegerAttr(tokens, i64),
                 "scale": FloatAttr(scale, f64),
             },
-            result_types=[operands[0].type],
+            result_types=[queries.type],
         )
 
     def verify_(self) -> None:
@@ -162,7 +173,10 @@ class AttendOp(SequenceOperation):
 
     def __init__(
         self,
-        operands: Sequence[SSAValue],
+        queries: SSAValue,
+        keys: SSAValue,
+        values: SSAValue,
+        *,
         heads: int,
         tokens: int,
         scores: Factors,
@@ -175,22 +189,22 @@ class AttendOp(SequenceOperation):
             "table": from_array(table, i8),
         }
         for prefix, factors in (("score_", scores), ("", results)):
-            for name, values in zip(("multiplier", "shift"), factors, strict=True):
-                properties[prefix + name] = from_array(values, i32)
-        count = features(operands[0])
+            properties[f"{prefix}multiplier"] = from_array(factors.multipliers, i32)
+            properties[f"{prefix}shift"] = from_array(factors.shifts, i32)
         super().__init__(
-            operands=operands, properties=properties, result_types=[activations(count, i8)]
+            operands=[queries, keys, values],
+            properties=properties,
+            result_types=[activations(features(queries), i8)],
         )
 
     def channel_factors(self, keys: int) -> dict[str, Factors]:
         """Multipliers and shifts of `scores` and `shares`, [H·S] of S keys, and `results`, [N]."""
         count = self.heads.value.data * keys
-        scores = self.score_multiplier, self.score_shift
-        multiplier, shift = (np.repeat(to_array(factor), keys) for factor in scores)
+        scores = Factors(to_array(self.score_multiplier), to_array(self.score_shift))
         return {
-            "scores": (multiplier, shift),
-            "shares": (np.full(count, SHARE_MULTIPLIER), np.full(count, SHARE_SHIFT)),
-            "results": (to_array(self.multiplier), to_array(self.shift)),
+            "scores": scores.repeated(keys),
+            "shares": Factors(np.full(count, SHARE_MULTIPLIER), np.full(count, SHARE_SHIFT)),
+            "results": Factors(to_array(self.multiplier), to_array(self.shift)),
         }
 
     def verify_(self) -> None:

@@ -3,6 +3,8 @@
 
 """What the operations of `spaq` ask of their types and attributes."""
 
+from typing import cast
+
 import numpy as np
 from xdsl.dialects.builtin import (
     DenseIntOrFPElementsAttr,
@@ -14,53 +16,36 @@ from xdsl.ir import Attribute, Operation, SSAValue
 from xdsl.utils.exceptions import VerifyException
 
 from daqkf.dialects.dense import to_array
-from daqkf.hw_targets.numerics import ACCUMULATOR_MAX_BITS
+from daqkf.dialects.spaq.types import Tensor
+
+
+def tensor_type(value: SSAValue) -> Tensor:
+    """The type of a value that is a tensor."""
+    assert isinstance(value.type, TensorType)
+    return cast(Tensor, value.type)
 
 
 def features(value: SSAValue) -> int:
     """The second dimension of a value of tensor type [T, features]."""
-    assert isinstance(value.type, TensorType)
-    return value.type.get_shape()[1]
+    return tensor_type(value).get_shape()[1]
 
 
 def element(value: SSAValue) -> Attribute:
     """The element type of a value of tensor type."""
-    assert isinstance(value.type, TensorType)
-    return value.type.element_type
+    return tensor_type(value).element_type
 
 
 def width(value: SSAValue) -> int:
     """The bits of the integers of a value of tensor type."""
     kind = element(value)
     assert isinstance(kind, IntegerType)
-    return kind.width.data
-
-
-def is_accumulator(kind: Attribute) -> bool:
-    """Whether sums may be of this type."""
-    return isinstance(kind, IntegerType) and 8 <= kind.width.data <= ACCUMULATOR_MAX_BITS
+    return cast("IntegerType", kind).width.data
 
 
 def require(condition: object, message: str) -> None:
     """Fail verification with the message unless the condition holds."""
     if not condition:
         raise VerifyException(message)
-
-
-def require_activations(op: Operation, *others: SSAValue) -> None:
-    """Every result, the first operand and `others` are rank-2 tensors; token counts agree."""
-    values = [*op.operands[:1], *others, *op.results]
-    shapes = [value.type.get_shape() for value in values if isinstance(value.type, TensorType)]
-    require(
-        len(shapes) == len(values) and all(len(shape) == 2 for shape in shapes),
-        f"{op.name} works on tensors of two dimensions, tokens and features",
-    )
-    require(
-        all(shape[1] > 0 for shape in shapes), f"{op.name} needs a static count of features above 0"
-    )
-    require(
-        len({shape[0] for shape in shapes}) == 1, f"{op.name} cannot change the number of tokens"
-    )
 
 
 def require_channels(op: Operation, name: str, attribute: DenseIntOrFPElementsAttr) -> None:

@@ -4,14 +4,13 @@
 """What `spaq` operations compute, over NumPy arrays: int8, int64 for sums, or float32."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from xdsl.dialects.builtin import IntegerType
 from xdsl.interpreter import Interpreter, InterpreterFunctions, impl, register_impls
-from xdsl.ir import Operation, SSAValue
+from xdsl.ir import Operation
 from xdsl.utils.exceptions import InterpretationError
 
 from daqkf.dialects.dense import to_array
@@ -27,6 +26,7 @@ from daqkf.dialects.spaq.ops import (
     QuantizeOp,
     RequantizeOp,
 )
+from daqkf.dialects.spaq.prepared import Deferred, Prepared
 from daqkf.dialects.spaq.rows import (
     ColumnsOp,
     ConcatOp,
@@ -38,7 +38,7 @@ from daqkf.dialects.spaq.rows import (
 )
 from daqkf.hw_targets import numerics
 from daqkf.hw_targets.functions import apply_function
-from daqkf.hw_targets.semirings import Semiring, product
+from daqkf.hw_targets.semirings import product
 
 Values = tuple[Any, ...]
 
@@ -57,62 +57,6 @@ def _sum_type(op: Operation) -> type[np.integer]:
     """What NumPy holds integers of the op's result in."""
     kind = element(op.results[0])
     return np.int32 if isinstance(kind, IntegerType) and kind.width.data <= 32 else np.int64
-
-
-def _constant(value: SSAValue) -> NDArray[Any] | None:
-    return value.owner.array() if isinstance(value.owner, ConstantOp) else None
-
-
-@dataclass(eq=False)
-class Prepared:
-    """What runs of the same IR have in common: made once, and right while the IR stays the same.
-
-    Weights as products need them, and the largest magnitudes that sums can have: where those fit
-    the sums' types, no sum has to be looked at.
-    """
-
-    _factors: dict[MatmulOp, numerics.Factors | None] = field(
-        default_factory=dict[MatmulOp, numerics.Factors | None]
-    )
-    _bounds: dict[Operation, int | None] = field(default_factory=dict[Operation, int | None])
-
-    def factors(self, op: MatmulOp) -> numerics.Factors | None:
-        """A product's constant levels; None of other weights, and over other semirings."""
-        if op not in self._factors:
-            levels = _constant(op.weights) if op.semiring.data is Semiring.PLUS_TIMES else None
-            self._factors[op] = None if levels is None else numerics.Factors.of(levels)
-        return self._factors[op]
-
-    def fits(self, op: Operation) -> bool:
-        """Whether no activations give a sum that the op's result has no room for."""
-        kind, bound = element(op.results[0]), self._bound(op)
-        return (
-            bound is not None and isinstance(kind, IntegerType) and bound < 1 << kind.width.data - 1
-        )
-
-    def _bound(self, op: Operation) -> int | None:
-        """The largest magnitude of what integer ops give, if it is known."""
-        if op not in self._bounds:
-            self._bounds[op] = self._find_bound(op)
-        return self._bounds[op]
-
-    def _find_bound(self, op: Operation) -> int | None:
-        if isinstance(op, MatmulOp):
-            factors = self.factors(op)
-            return None if factors is None else factors.bound
-        if isinstance(op, NormalizeOp):
-            return 1 << numerics.NORMALIZED_BITS - 1
-        if isinstance(op, AddOp):
-            added = _constant(op.bias)
-        elif isinstance(op, ResidualOp) and op.multiplier is not None:
-            added = to_array(op.multiplier) * -numerics.ACTIVATION_MIN
-        else:
-            return None
-        before = op.operands[0].owner
-        bound = self._bound(before) if isinstance(before, Operation) else None
-        if added is None or bound is None:
-            return None
-        return bound + int(np.abs(added.astype(np.int64)).max(initial=0))
 
 
 def split_sequences(rows: NDArray[Any], sequences: Sequence[int]) -> list[NDArray[Any]]:
@@ -172,6 +116,8 @@ class SpaqFunctions(InterpreterFunctions):
         x, weights = args
         if not isinstance(element(op.result), IntegerType):
             return (x @ weights,)
+        if self._prepared.deferred(op):
+            return (Deferred(x),)
         factors = self._prepared.factors(op)
         if factors is None:
             return (_checked(op, product(x, weights, op.semiring.data)),)
@@ -182,6 +128,8 @@ class SpaqFunctions(InterpreterFunctions):
     @impl(AddOp)
     def add(self, interpreter: Interpreter, op: AddOp, args: Values) -> Values:
         x, bias = args
+        if isinstance(x, Deferred):
+            return (x,)
         if not isinstance(element(op.result), IntegerType):
             return (x + bias.astype(x.dtype),)
         if self._prepared.fits(op):
@@ -198,7 +146,12 @@ class SpaqFunctions(InterpreterFunctions):
 
     @impl(RequantizeOp)
     def requantize(self, interpreter: Interpreter, op: RequantizeOp, args: Values) -> Values:
-        return (numerics.requantize(args[0], to_array(op.multiplier), to_array(op.shift)),)
+        (x,) = args
+        if isinstance(x, Deferred):
+            run = self._prepared.fused(op)
+            assert run is not None
+            return (run(x.x, x.kept),)
+        return (numerics.requantize(x, to_array(op.multiplier), to_array(op.shift)),)
 
     @impl(ActivationOp)
     def activation(self, interpreter: Interpreter, op: ActivationOp, args: Values) -> Values:
@@ -209,6 +162,8 @@ class SpaqFunctions(InterpreterFunctions):
     @impl(ResidualOp)
     def residual(self, interpreter: Interpreter, op: ResidualOp, args: Values) -> Values:
         x, kept = args
+        if isinstance(x, Deferred):
+            return (x._replace(kept=kept),)
         if op.multiplier is None:
             return (x + kept,)
         multiplier = to_array(op.multiplier)
@@ -227,6 +182,8 @@ class SpaqFunctions(InterpreterFunctions):
 
     @impl(NormalizeOp)
     def normalize(self, interpreter: Interpreter, op: NormalizeOp, args: Values) -> Values:
+        if self._prepared.deferred(op):
+            return (Deferred(args[0]),)
         return (numerics.normalize(args[0], to_array(op.exponent)),)
 
     @impl(GateOp)
@@ -249,6 +206,9 @@ class SpaqFunctions(InterpreterFunctions):
 
     @impl(AttendOp)
     def attend(self, interpreter: Interpreter, op: AttendOp, args: Values) -> Values:
+        fast = self._prepared.attention(op)
+        if fast is not None:
+            return (self._each(op, fast, args),)
         table = to_array(op.table)
 
         def attend(
@@ -275,7 +235,7 @@ class SpaqFunctions(InterpreterFunctions):
 
     @impl(GatherOp)
     def gather(self, interpreter: Interpreter, op: GatherOp, args: Values) -> Values:
-        return (args[0][:, op.array()],)
+        return args if self._prepared.deferred(op) else (args[0][:, op.array()],)
 
     @impl(ConcatOp)
     def concat(self, interpreter: Interpreter, op: ConcatOp, args: Values) -> Values:

@@ -48,10 +48,9 @@ from daqkf.dialects.spaq.attributes import (
 from daqkf.dialects.spaq.checks import (
     element,
     features,
-    is_accumulator,
     require,
-    require_activations,
     require_within,
+    tensor_type,
 )
 from daqkf.dialects.spaq.reals import (
     REALS,
@@ -59,6 +58,18 @@ from daqkf.dialects.spaq.reals import (
     as_reals,
     reals,
     require_reals,
+)
+from daqkf.dialects.spaq.types import (
+    ACCUMULATORS,
+    ANY_ACTIVATIONS,
+    INT8_ACTIVATIONS,
+    LEVELS,
+    NUMBERS,
+    SAME_REAL,
+    SUMS,
+    RankedTensor,
+    Tensor,
+    activations_of,
 )
 from daqkf.hw_targets.functions import Function
 from daqkf.hw_targets.numerics import (
@@ -70,8 +81,6 @@ from daqkf.hw_targets.numerics import (
 )
 from daqkf.hw_targets.semirings import Semiring
 from daqkf.hw_targets.zeros import follows
-
-Tensor = TensorType[Attribute]
 
 
 def activations(features: int, element_type: Attribute) -> Tensor:
@@ -107,7 +116,7 @@ class ConstantOp(IRDLOperation):
 
     value = prop_def(DenseIntOrFPElementsAttr)
     scales = opt_prop_def(DenseIntOrFPElementsAttr)
-    result = result_def(TensorType)
+    result = result_def(TensorType.constr(NUMBERS))
 
     traits = traits_def(Pure(), ConstantLike())
 
@@ -156,7 +165,6 @@ class ConstantOp(IRDLOperation):
         )
         require(self.value.shape_is_complete, "the bytes do not fill the tensor")
         kind = self.value.get_element_type()
-        require(isinstance(kind, IntegerType | Float32Type), "a constant is f32 or integer")
         if isinstance(kind, Float32Type):
             require(np.isfinite(self.array()).all(), "a constant must be finite")
         if self.scales is not None:
@@ -224,9 +232,9 @@ class CalibratedOp(IRDLOperation):
 
     name = "spaq.calibrated"
 
-    input = operand_def(TensorType)
+    input = operand_def(SAME_REAL)
     absmax = prop_def(REALS)
-    result = result_def(TensorType)
+    result = result_def(SAME_REAL)
 
     traits = traits_def(Pure())
     custom_directives = (Reals,)
@@ -246,9 +254,7 @@ class CalibratedOp(IRDLOperation):
         return reals(self.absmax)
 
     def verify_(self) -> None:
-        require_activations(self)
         require_reals(self, "absmax", self.absmax, features(self.input))
-        require(self.input.type == self.result.type, "input and result differ in type")
 
 
 @irdl_op_definition
@@ -263,10 +269,10 @@ class MatmulOp(IRDLOperation):
 
     name = "spaq.matmul"
 
-    input = operand_def(TensorType)
-    weights = operand_def(TensorType)
+    input = operand_def(activations_of(LEVELS))
+    weights = operand_def(RankedTensor(2, LEVELS))
     semiring = prop_def(SemiringAttr, default_value=SemiringAttr(Semiring.PLUS_TIMES))
-    result = result_def(TensorType)
+    result = result_def(activations_of(SUMS))
 
     traits = traits_def(Pure())
     assembly_format = (
@@ -287,10 +293,7 @@ class MatmulOp(IRDLOperation):
         )
 
     def verify_(self) -> None:
-        require_activations(self)
-        weights = self.weights.type
-        assert isinstance(weights, TensorType)
-        require(len(weights.get_shape()) == 2, "weights must be a matrix [K, N]")
+        weights = tensor_type(self.weights)
         rows, columns = weights.get_shape()
         require(
             (rows, columns) == (features(self.input), features(self.result)),
@@ -298,7 +301,7 @@ class MatmulOp(IRDLOperation):
             f"{features(self.result)}",
         )
         kinds = element(self.input), weights.element_type, element(self.result)
-        exact = kinds[:2] == (i8, i8) and is_accumulator(kinds[2])
+        exact = kinds[:2] == (i8, i8) and isinstance(kinds[2], IntegerType)
         real = all(isinstance(kind, Float32Type) for kind in kinds)
         require(exact or real, "a product is f32 × f32 → f32, or i8 × i8 → i8..i32")
         semiring, encoded = self.semiring.data, isinstance(weights.encoding, EncodingAttr)
@@ -313,9 +316,9 @@ class AddOp(IRDLOperation):
 
     name = "spaq.add"
 
-    input = operand_def(TensorType)
-    bias = operand_def(TensorType)
-    result = result_def(TensorType)
+    input = operand_def(activations_of(SUMS))
+    bias = operand_def(RankedTensor(1, SUMS))
+    result = result_def(activations_of(SUMS))
 
     traits = traits_def(Pure())
     assembly_format = "operands attr-dict `:` functional-type(operands, results)"
@@ -324,9 +327,7 @@ class AddOp(IRDLOperation):
         super().__init__(operands=[value, bias], result_types=[result_type or value.type])
 
     def verify_(self) -> None:
-        require_activations(self)
-        bias = self.bias.type
-        assert isinstance(bias, TensorType)
+        bias = tensor_type(self.bias)
         require(features(self.input) == features(self.result), "input and result differ in shape")
         require(
             bias.get_shape() == (features(self.input),),
@@ -334,8 +335,7 @@ class AddOp(IRDLOperation):
         )
         kinds = element(self.input), bias.element_type, element(self.result)
         require(
-            all(isinstance(kind, Float32Type) for kind in kinds)
-            or all(is_accumulator(kind) for kind in kinds),
+            len({isinstance(kind, Float32Type) for kind in kinds}) == 1,
             "a sum is over f32 alone, or over integers of 8..32 bits",
         )
 
@@ -348,10 +348,10 @@ class ScaleOperation(IRDLOperation, ABC):
     WIDENS: ClassVar[bool]
     """Whether the result has the extra columns, and not the input."""
 
-    input = operand_def(TensorType)
+    input = operand_def(activations_of(LEVELS))
     scale = prop_def(REALS)
     split = opt_prop_def(DenseIntOrFPElementsAttr)
-    result = result_def(TensorType)
+    result = result_def(activations_of(LEVELS))
 
     traits = traits_def(Pure())
     custom_directives = (Reals,)
@@ -386,7 +386,6 @@ class ScaleOperation(IRDLOperation, ABC):
         return np.empty(0, np.int32) if self.split is None else to_array(self.split)
 
     def verify_(self) -> None:
-        require_activations(self)
         kinds = element(self.input), element(self.result)
         ends = self.input, self.result
         real, integer = ends if self.WIDENS else ends[::-1]
@@ -486,10 +485,10 @@ class RequantizeOp(IRDLOperation):
 
     name = "spaq.requantize"
 
-    input = operand_def(TensorType)
+    input = operand_def(activations_of(ACCUMULATORS))
     multiplier = prop_def(DenseIntOrFPElementsAttr)
     shift = prop_def(DenseIntOrFPElementsAttr)
-    result = result_def(TensorType)
+    result = result_def(INT8_ACTIVATIONS)
 
     traits = traits_def(Pure())
     assembly_format = (
@@ -510,13 +509,7 @@ class RequantizeOp(IRDLOperation):
         )
 
     def verify_(self) -> None:
-        require_activations(self)
-        require(
-            is_accumulator(element(self.input))
-            and element(self.result) == i8
-            and features(self.input) == features(self.result),
-            "requantize maps integers of 8..32 bits to i8 in the same shape",
-        )
+        require(features(self.input) == features(self.result), "input and result differ in shape")
         require_within(self, "multiplier", self.multiplier, 1, MULTIPLIER_MAX)
         require_within(self, "shift", self.shift, SHIFT_MIN, SHIFT_MAX)
 
@@ -528,9 +521,9 @@ class FunctionOperation(IRDLOperation, ABC):
     """
 
     function = prop_def(FunctionAttr)
-    input = operand_def(TensorType)
+    input = operand_def(activations_of(LEVELS))
     table = opt_prop_def(DenseIntOrFPElementsAttr)
-    result = result_def(TensorType)
+    result = result_def(ANY_ACTIVATIONS)
 
     traits = traits_def(Pure())
     assembly_format = (
@@ -552,16 +545,13 @@ class FunctionOperation(IRDLOperation, ABC):
         """The type of the result."""
 
     def verify_(self) -> None:
-        require_activations(self)
-        kind = element(self.input)
-        if isinstance(kind, Float32Type):
+        if isinstance(element(self.input), Float32Type):
             require(self.table is None, "a table belongs to i8 elements")
             require(
                 self.function.data is not Function.TABLE,
                 "a function that is nothing but a table works on i8",
             )
         else:
-            require(kind == i8, f"{self.name} works on f32 or i8")
             require(
                 self.table is not None
                 and self.table.get_element_type() == i8

@@ -17,12 +17,12 @@ from xdsl.dialects.builtin import (
     TensorType,
     f32,
     f64,
-    i8,
     i32,
     i64,
 )
 from xdsl.ir import Attribute, SSAValue
 from xdsl.irdl import (
+    EqAttrConstraint,
     IRDLOperation,
     irdl_op_definition,
     operand_def,
@@ -39,13 +39,22 @@ from daqkf.dialects.dense import from_array, to_array
 from daqkf.dialects.spaq.checks import (
     element,
     features,
-    is_accumulator,
     require,
-    require_activations,
     require_channels,
     require_within,
+    tensor_type,
 )
 from daqkf.dialects.spaq.ops import FunctionOperation, activations
+from daqkf.dialects.spaq.types import (
+    INT8_ACTIVATIONS,
+    LEVELS,
+    REAL,
+    SAME_ELEMENTS,
+    SAME_REAL,
+    SUMS,
+    RankedTensor,
+    activations_of,
+)
 from daqkf.hw_targets.numerics import (
     EXPONENT_MAX,
     GATED_BITS,
@@ -70,10 +79,10 @@ class ResidualOp(IRDLOperation):
 
     name = "spaq.residual"
 
-    input = operand_def(TensorType)
-    kept = operand_def(TensorType)
+    input = operand_def(activations_of(SUMS))
+    kept = operand_def(activations_of(LEVELS))
     multiplier = opt_prop_def(DenseIntOrFPElementsAttr)
-    result = result_def(TensorType)
+    result = result_def(activations_of(SUMS))
 
     traits = traits_def(Pure())
     assembly_format = (
@@ -95,7 +104,6 @@ class ResidualOp(IRDLOperation):
         )
 
     def verify_(self) -> None:
-        require_activations(self, self.kept)
         count = features(self.input)
         require(count == features(self.result), "input and result differ in shape")
         kinds = [element(value) for value in (self.input, self.kept, self.result)]
@@ -107,7 +115,7 @@ class ResidualOp(IRDLOperation):
             )
             return
         require(
-            is_accumulator(kinds[0]) and kinds[1] == i8 and is_accumulator(kinds[2]),
+            not any(isinstance(kind, Float32Type) for kind in kinds),
             "a residual with multipliers is of i8, added to integers of 8..32 bits",
         )
         require(
@@ -126,11 +134,11 @@ class LayerNormOp(IRDLOperation):
 
     name = "spaq.layer_norm"
 
-    input = operand_def(TensorType)
-    gamma = operand_def(TensorType)
-    beta = operand_def(TensorType)
+    input = operand_def(SAME_REAL)
+    gamma = operand_def(RankedTensor(1, REAL))
+    beta = operand_def(RankedTensor(1, REAL))
     epsilon = prop_def(FloatAttr.constr(f64))
-    result = result_def(TensorType)
+    result = result_def(SAME_REAL)
 
     traits = traits_def(Pure())
     assembly_format = "operands `epsilon` $epsilon attr-dict `:` functional-type(operands, results)"
@@ -143,14 +151,9 @@ class LayerNormOp(IRDLOperation):
         )
 
     def verify_(self) -> None:
-        require_activations(self)
-        require(
-            self.input.type == self.result.type and element(self.input) == f32,
-            "a layer is normalised over f32, in the same shape",
-        )
         for name, value in (("gamma", self.gamma), ("beta", self.beta)):
             require(
-                value.type == TensorType(f32, [features(self.input)]),
+                tensor_type(value).get_shape() == (features(self.input),),
                 f"{name} has one f32 for each of the {features(self.input)} features",
             )
         require(self.epsilon.value.data >= 0, "epsilon is negative")
@@ -169,9 +172,9 @@ class NormalizeOp(IRDLOperation):
 
     name = "spaq.normalize"
 
-    input = operand_def(TensorType)
+    input = operand_def(INT8_ACTIVATIONS)
     exponent = prop_def(DenseIntOrFPElementsAttr)
-    result = result_def(TensorType)
+    result = result_def(activations_of(EqAttrConstraint(IntegerType(NORMALIZED_BITS))))
 
     traits = traits_def(Pure())
     assembly_format = "$input `exponent` $exponent attr-dict `:` type($input) `->` type($result)"
@@ -184,14 +187,8 @@ class NormalizeOp(IRDLOperation):
         )
 
     def verify_(self) -> None:
-        require_activations(self)
         count = features(self.input)
-        require(
-            element(self.input) == i8
-            and element(self.result) == IntegerType(NORMALIZED_BITS)
-            and count == features(self.result),
-            f"normalize maps i8 to i{NORMALIZED_BITS} in the same shape",
-        )
+        require(count == features(self.result), "input and result differ in shape")
         require(
             count <= NORMALIZED_FEATURES,
             f"{count} features to normalise; at most {NORMALIZED_FEATURES}",
@@ -216,10 +213,14 @@ class GateOp(FunctionOperation):
     @staticmethod
     def result_of(value: SSAValue) -> Attribute:
         """Half as many features."""
-        require(features(value) % 2 == 0, f"{features(value)} features are no gates and values")
+        tokens, count = tensor_type(value).get_shape()
         kind = f32 if element(value) == f32 else IntegerType(GATED_BITS)
-        assert isinstance(value.type, TensorType)
-        return TensorType(kind, [value.type.get_shape()[0], features(value) // 2])
+        return TensorType(kind, [tokens, count // 2])
+
+    def verify_(self) -> None:
+        count = features(self.input)
+        require(count % 2 == 0, f"{count} features are no gates and values")
+        super().verify_()
 
 
 class ColumnsPatterns(HasCanonicalizationPatternsTrait):
@@ -245,9 +246,9 @@ class ColumnsOp(IRDLOperation):
 
     name = "spaq.columns"
 
-    input = operand_def(TensorType)
+    input = operand_def(SAME_ELEMENTS)
     first = prop_def(IntegerAttr.constr(i64))
-    result = result_def(TensorType)
+    result = result_def(SAME_ELEMENTS)
 
     traits = traits_def(Pure(), ColumnsPatterns())
     assembly_format = "$input `from` $first attr-dict `:` type($input) `->` type($result)"
@@ -260,9 +261,7 @@ class ColumnsOp(IRDLOperation):
         )
 
     def verify_(self) -> None:
-        require_activations(self)
         first, count = self.first.value.data, features(self.result)
-        require(element(self.input) == element(self.result), "element types differ")
         require(
             0 <= first <= features(self.input) - count,
             f"features {first}..{first + count - 1} of {features(self.input)}",
@@ -295,9 +294,9 @@ class GatherOp(IRDLOperation):
 
     name = "spaq.gather"
 
-    input = operand_def(TensorType)
+    input = operand_def(SAME_ELEMENTS)
     columns = prop_def(DenseIntOrFPElementsAttr)
-    result = result_def(TensorType)
+    result = result_def(SAME_ELEMENTS)
 
     traits = traits_def(Pure(), GatherPatterns())
     assembly_format = "$input `columns` $columns attr-dict `:` type($input) `->` type($result)"
@@ -314,10 +313,8 @@ class GatherOp(IRDLOperation):
         return to_array(self.columns)
 
     def verify_(self) -> None:
-        require_activations(self)
         require(self.columns.get_element_type() == i32, "columns are of i32")
         require_channels(self, "columns", self.columns)
-        require(element(self.input) == element(self.result), "element types differ")
         count, columns = features(self.input), self.array()
         outside = np.flatnonzero((columns < 0) | (columns >= count))
         require(
@@ -341,8 +338,8 @@ class ConcatOp(IRDLOperation):
 
     name = "spaq.concat"
 
-    inputs = var_operand_def(TensorType)
-    result = result_def(TensorType)
+    inputs = var_operand_def(SAME_ELEMENTS)
+    result = result_def(SAME_ELEMENTS)
 
     traits = traits_def(Pure(), ConcatPatterns())
     assembly_format = "$inputs attr-dict `:` functional-type($inputs, $result)"
@@ -353,11 +350,6 @@ class ConcatOp(IRDLOperation):
 
     def verify_(self) -> None:
         require(self.inputs, "nothing to put together")
-        require_activations(self, *self.inputs)
-        require(
-            {element(value) for value in self.inputs} == {element(self.result)},
-            "element types differ",
-        )
         count = sum(features(value) for value in self.inputs)
         require(
             count == features(self.result),

@@ -3,7 +3,8 @@
 
 """`spaq.attend` → the kernels of a chain of sequences: scores, their softmax, results."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,7 @@ from xdsl.dialects.builtin import IntegerAttr, i8, i32, i64
 from daqkf.dialects.dense import from_array
 from daqkf.dialects.rpea import ProgramOp, SoftmaxOp
 from daqkf.dialects.spaq import AttendOp
+from daqkf.dialects.spaq.attention import Factors
 from daqkf.dialects.spaq.checks import features
 from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.numerics import ACTIVATION_MAX, IDENTITY, wrap
@@ -34,44 +36,15 @@ def lower_attend(
     channels, heads = features(attend.queries), attend.heads.value.data
     keys, own, items = need.scores // heads, channels // heads, config.items
     factors = attend.channel_factors(keys)
-
-    def program(
-        kind: str,
-        count: int,
-        shares: list[Ints],
-        rows: Callable[[Ints], Ints],
-        place: int,
-    ) -> ProgramOp:
-        """A kernel of so many activations, of outputs that are shared out to PEs."""
-        multiplier, shift = factors[kind]
-        streams = [operands.stream(rows(share), config) for share in shares]
-        packed = [pack(stream, "running_sum", config, None) for stream in streams]
-        bias = np.zeros(sum(map(len, shares)), np.int64)
-        for share, stream in zip(shares, streams, strict=True):
-            bias[share] = stream.correction
-        return ProgramOp(
-            f"{name}_{kind}",
-            array,
-            count,
-            operands_from=place,
-            stream=from_array(np.concatenate(packed).view(np.int32), i32),
-            rows=from_array(np.array(list(map(len, packed))), i32),
-            outputs=from_array(np.concatenate(shares), i32),
-            counts=from_array(np.array(list(map(len, shares))), i32),
-            bias=from_array(wrap(bias, config.sum_width), i32),
-            multiplier=from_array(multiplier, i32),
-            shift=from_array(shift, i32),
-            table=from_array(IDENTITY, i8),
-        )
-
-    multiplier, shift = factors["shares"]
+    make = partial(_program, array=array, config=config)
     return [
-        program(
-            "scores",
-            channels,
-            operands.score_outputs(heads, need.tiles, config),
-            lambda outputs: operands.score_rows(outputs, keys, own, items),
-            0,
+        make(
+            f"{name}_scores",
+            count=channels,
+            shares=operands.score_outputs(heads, need.tiles, config),
+            rows=lambda outputs: operands.score_rows(outputs, keys, own, items),
+            place=0,
+            factors=factors["scores"],
         ),
         SoftmaxOp(
             f"{name}_shares",
@@ -79,14 +52,59 @@ def lower_attend(
             keys=IntegerAttr(keys, i64),
             table=attend.table,
             offset=from_array(np.full(need.scores, ACTIVATION_MAX), i32),
-            multiplier=from_array(multiplier, i32),
-            shift=from_array(shift, i32),
+            multiplier=from_array(factors["shares"].multipliers, i32),
+            shift=from_array(factors["shares"].shifts, i32),
         ),
-        program(
-            "results",
-            need.scores,
-            operands.context_outputs(channels, config),
-            lambda outputs: operands.context_rows(outputs, keys, own, items),
-            feature_words(channels, need.tiles, config),
+        make(
+            f"{name}_results",
+            count=need.scores,
+            shares=operands.context_outputs(channels, config),
+            rows=lambda outputs: operands.context_rows(outputs, keys, own, items),
+            place=feature_words(channels, need.tiles, config),
+            factors=factors["results"],
         ),
     ]
+
+
+def _program(
+    name: str,
+    *,
+    array: str,
+    config: ArrayConfig,
+    count: int,
+    shares: Sequence[Ints],
+    rows: Callable[[Ints], Ints],
+    place: int,
+    factors: Factors,
+) -> ProgramOp:
+    """A kernel of an attention, whose weights are in the operand memories.
+
+    Args:
+        name: of the operation.
+        array: the name of the array.
+        config: of the array.
+        count: the number of activations.
+        shares: the outputs of each element.
+        rows: the operand rows that outputs are sums of.
+        place: where the operands begin in their memories, in words.
+        factors: the multiplier and the shift of each output.
+    """
+    streams = [operands.stream(rows(share), config) for share in shares]
+    packed = [pack(stream, "running_sum", config, None) for stream in streams]
+    bias = np.zeros(sum(map(len, shares)), np.int64)
+    for share, stream in zip(shares, streams, strict=True):
+        bias[share] = stream.correction
+    return ProgramOp(
+        name,
+        array,
+        count,
+        operands_from=place,
+        stream=from_array(np.concatenate(packed).view(np.int32), i32),
+        rows=from_array(np.array(list(map(len, packed))), i32),
+        outputs=from_array(np.concatenate(shares), i32),
+        counts=from_array(np.array(list(map(len, shares))), i32),
+        bias=from_array(wrap(bias, config.sum_width), i32),
+        multiplier=from_array(factors.multipliers, i32),
+        shift=from_array(factors.shifts, i32),
+        table=from_array(IDENTITY, i8),
+    )

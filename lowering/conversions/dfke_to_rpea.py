@@ -4,7 +4,7 @@
 """`lower-dfke-to-rpea`: scheduled kernels → an array and its programs."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
@@ -19,265 +19,36 @@ from daqkf.dialects.dense import from_array, to_array
 from daqkf.dialects.dfke import (
     ChainOp,
     DispatchOp,
-    GatingOp,
     KernelOp,
-    NormalizationOp,
     RowOperation,
     ScheduleAttr,
     TilesAttr,
 )
-from daqkf.dialects.dfke.chaining import ATTEND, attends, program_count
 from daqkf.dialects.rpea import ArrayOp, ProgramOp, Runnable, RunOp, SoftmaxOp, TiledOp
 from daqkf.dialects.rpea import ChainOp as ProgramChainOp
 from daqkf.dialects.rpea import DispatchOp as ProgramDispatchOp
 from daqkf.dialects.rpea import GatingOp as ProgramGatingOp
 from daqkf.dialects.rpea import NormalizationOp as ProgramNormalizationOp
 from daqkf.dialects.spaq import ActivationOp, AttendOp, GateOp, NormalizeOp
-from daqkf.dialects.spaq.checks import features, width
+from daqkf.dialects.spaq.checks import features
 from daqkf.hw_targets import numerics
-from daqkf.hw_targets.config import MAX_KERNELS, ArrayConfig, activation_rows, memory_depth
-from daqkf.hw_targets.families import FAMILIES
-from daqkf.hw_targets.machine import ORGANISATION
-from daqkf.hw_targets.multiplication import PRODUCT_BITS
-from daqkf.hw_targets.numerics import NORMALIZED_BITS
+from daqkf.hw_targets.config import ArrayConfig
 from daqkf.lowering.conversions.attention_to_rpea import lower_attend
+from daqkf.lowering.conversions.config_sizing import (
+    Fused,
+    attending_config,
+    require_fit,
+    required_config,
+    shared_config,
+)
 from daqkf.lowering.conversions.streams import pack_streams
 from daqkf.passes.diagnostics import fail, failing_at
-from daqkf.passes.encode.operands import Need, attention_need
+from daqkf.passes.encode.operands import attention_need
 
 ARRAY_NAME = "array"
 
-
-Fused = KernelOp | DispatchOp | ChainOp
-"""What a program is made of."""
-
 RowProgram = ProgramNormalizationOp | ProgramGatingOp | SoftmaxOp
 """What the row unit does with a program's results."""
-
-
-def required_config(kernel: Fused) -> ArrayConfig:
-    """The smallest array of the schedule's machine that runs this kernel, or all of them.
-
-    Memories are rounded up to powers of two: they are made of blocks of such sizes anyway,
-    and other kernels may then fit the same array.
-
-    Raises:
-        ValueError: a kernel has no schedule or no widths yet, or several do not fit the
-            machine together.
-    """
-    if isinstance(kernel, DispatchOp):
-        return _required_for_variants(kernel)
-    if isinstance(kernel, ChainOp):
-        return _required_for_chain(kernel)
-    if kernel.tiles is not None:
-        return _required_for_tiles(kernel, kernel.tiles)
-    if kernel.schedule is None:
-        raise ValueError("a kernel has no schedule; run dfke-schedule first")
-    return _required_for(kernel, kernel.schedule, features(kernel.input))
-
-
-def _required_for_chain(chain: ChainOp) -> ArrayConfig:
-    """Of kernels one after another, and of what works on rows and adds between them."""
-    parts, kernels = chain.parts(), chain.kernels()
-    count = program_count(parts)
-    if count > MAX_KERNELS:
-        raise ValueError(f"a chain of {count} kernels; arrays chain {MAX_KERNELS}")
-    rows = [part for part in parts if isinstance(part, RowOperation)]
-    outputs = [features(row.result) for row in rows]
-    attend = parts[ATTEND] if attends(parts) else None
-    if isinstance(attend, AttendOp):
-        config = _attending(kernels, attend, count, outputs)
-    else:
-        config = _chained(kernels, count, outputs)
-    added = [features(part.result) for part in kernels if part.kept is not None]
-    sums = (width(row.parts().requantize.input) for row in rows)
-    return replace(
-        config,
-        result_depth=memory_depth(max([config.result_depth, *outputs])),
-        sum_width=max([config.sum_width, *sums]),
-        residual_depth=memory_depth(max(added)) if added else 0,
-        normalizes=config.softmax or any(isinstance(row, NormalizationOp) for row in rows),
-        gates=any(isinstance(row, GatingOp) for row in rows),
-    )
-
-
-def _attending(
-    kernels: Sequence[KernelOp], attend: AttendOp, count: int, rows: Sequence[int]
-) -> ArrayConfig:
-    """Of a chain with an attention; see `_chained`.
-
-    Raises:
-        ValueError: the target does not hold it.
-    """
-    schedule = kernels[0].schedule
-    if schedule is None:
-        raise ValueError("a kernel has no schedule; run dfke-schedule first")
-    machine = schedule.machine.data
-    need = attention_need(attend, machine)
-    for name, value in (
-        ("operand_depth", need.operands),
-        ("result_depth", need.scores),
-        ("activation_depth", need.scores + 1),
-    ):
-        limit = getattr(machine, name)
-        if value > limit:
-            raise ValueError(
-                f"attention of {attend.tokens.value.data} tokens takes {name} = {value}; the "
-                f"target holds {limit}"
-            )
-    config = _chained(kernels, count, rows, need)
-    return replace(
-        config,
-        operand_depth=memory_depth(need.operands),
-        result_depth=max(config.result_depth, memory_depth(need.scores)),
-        activation_depth=max(config.activation_depth, memory_depth(need.scores + 1)),
-        running_sum_width=max(config.running_sum_width, need.width),
-        accumulator_width=max(config.accumulator_width, need.width),
-        sum_width=max(config.sum_width, need.width),
-        normalizes=True,
-        softmax=True,
-    )
-
-
-def softmax_chain_config(kernels: Sequence[KernelOp], scores: int) -> ArrayConfig:
-    """The smallest array for scheduled kernels with a softmax of so many scores between them.
-
-    Raises:
-        ValueError: they do not fit the machine together.
-    """
-    config = _chained(kernels, len(kernels) + 1, [2 * scores])
-    return replace(config, normalizes=True, softmax=True)
-
-
-def _chained(
-    kernels: Sequence[KernelOp], count: int, rows: Sequence[int], more: Need | None = None
-) -> ArrayConfig:
-    """Of a chain of `count`, some of which are the row unit's and have so many parameters."""
-    config = _required_for_all(kernels, "kernels", rows, more)
-    accumulator = max(config.accumulator_width, NORMALIZED_BITS if rows or more else 0)
-    return replace(
-        config,
-        kernels=memory_depth(count),
-        accumulator_width=accumulator,
-        sum_width=max(config.sum_width, accumulator),
-    )
-
-
-def _required_for_tiles(kernel: KernelOp, tiles: TilesAttr) -> ArrayConfig:
-    """Of the largest part, with sums for all of them."""
-    largest = max(tiles.parts())
-    config = shared_config(
-        [_required_for(kernel, schedule, largest) for schedule in tiles.schedules]
-    )
-    partial = memory_depth(max(tiles.groups())) if len(tiles.parts()) > 1 else 0
-    if partial:
-        # As many tiles go through a program before the next one as there is room for.
-        partial = max(partial, tiles.machine.data.partial_depth)
-    return replace(config, partial_depth=partial)
-
-
-def _required_for(kernel: KernelOp, schedule: ScheduleAttr, inputs: int) -> ArrayConfig:
-    """Of a schedule for so many features."""
-    if kernel.running_sum is None:
-        raise ValueError("a kernel's sums have no widths; run dfke-specialize-bitwidth first")
-    machine = schedule.machine.data
-    body = kernel.parts()
-    widths = width(body.matmul.result), width(body.requantize.input)
-    if any(FAMILIES[name].modular for name in machine.families):
-        # No sum is narrower than its terms.
-        widths = (max(widths[1], PRODUCT_BITS),) * 2
-    return ArrayConfig(
-        **{name: getattr(machine, name) for name in ORGANISATION},
-        activation_depth=activation_rows(inputs, machine.index_bits),
-        stream_depth=memory_depth(int(to_array(schedule.words).max())),
-        parameter_depth=memory_depth(int(to_array(schedule.counts).max())),
-        result_depth=memory_depth(schedule.outputs.get_shape()[0]),
-        running_sum_width=kernel.running_sum.width.data,
-        accumulator_width=widths[0],
-        sum_width=widths[1],
-        banks=machine.banks,
-    )
-
-
-def _required_for_variants(dispatch: DispatchOp) -> ArrayConfig:
-    """Of variants, and a table to pick by."""
-    decision = dispatch.decision.data
-    config = _required_for_all(dispatch.variants(), "variants")
-    if decision.lanes != config.lanes:
-        raise ValueError(
-            f"a dispatch over tiles of {decision.lanes} tokens is scheduled for "
-            f"{config.lanes} lanes"
-        )
-    return replace(config, buckets=len(decision.table))
-
-
-def _required_for_all(
-    kernels: Sequence[KernelOp],
-    plural: str,
-    rows: Sequence[int] = (),
-    more: Need | None = None,
-) -> ArrayConfig:
-    """Of kernels that stand one after another in the memories, and of so many more parameters.
-
-    There may be an attention that needs `more`.
-    """
-    config = shared_config([required_config(kernel) for kernel in kernels])
-    schedules = [kernel.schedule for kernel in kernels if kernel.schedule is not None]
-    depths: dict[str, int] = {}
-    words, slots = (more.words, more.slots) if more else (0, 0)
-    slots += sum(config.slots(count) for count in rows)
-    for name, what, extra, parts in (
-        ("stream_depth", "stream words", words, [schedule.words for schedule in schedules]),
-        ("parameter_depth", "outputs", slots, [schedule.counts for schedule in schedules]),
-    ):
-        depth = extra + sum(int(to_array(part).max()) for part in parts)
-        limit = min(getattr(schedule.machine.data, name) for schedule in schedules)
-        if depth > limit:
-            raise ValueError(
-                f"{depth} {what} of a PE in {len(kernels)} {plural}; the target holds at most "
-                f"{limit}"
-            )
-        depths[name] = memory_depth(depth)
-    return replace(config, **depths)
-
-
-def shared_config(configs: Sequence[ArrayConfig]) -> ArrayConfig:
-    """The smallest array that each of these configs' kernels fits.
-
-    Raises:
-        ValueError: the kernels are scheduled for machines of different organisation.
-    """
-    largest = {
-        name: max(getattr(config, name) for config in configs) for name in asdict(configs[0])
-    }
-    config = ArrayConfig(**largest)
-    for other in configs:
-        _require_organisation(config, other)
-    return config
-
-
-def _require_organisation(array: ArrayConfig, kernel: ArrayConfig) -> None:
-    for name in ORGANISATION:
-        if getattr(array, name) != getattr(kernel, name):
-            raise ValueError(
-                f"a kernel scheduled for {name} = {getattr(kernel, name)} cannot run on an array "
-                f"of {name} = {getattr(array, name)}"
-            )
-
-
-def require_fit(array: ArrayConfig, kernel: ArrayConfig) -> None:
-    """Check that a kernel that needs `kernel` runs on `array`.
-
-    Raises:
-        ValueError: another organisation, a memory too small, or a sum too narrow.
-    """
-    _require_organisation(array, kernel)
-    for name in (field for field in asdict(array) if field not in ORGANISATION):
-        if getattr(kernel, name) > getattr(array, name):
-            raise ValueError(
-                f"a kernel needs {name} = {getattr(kernel, name)}, but the array has "
-                f"{getattr(array, name)}"
-            )
 
 
 def lower_kernel(kernel: KernelOp, name: str, array: str, config: ArrayConfig) -> ProgramOp:
@@ -403,7 +174,7 @@ def _refuse(attend: AttendOp) -> None:
     owners = [value.owner for value in attend.operands]
     kernels = [owner for owner in owners if isinstance(owner, KernelOp)]
     if len(kernels) == len(owners):
-        _attending(kernels, attend, len(kernels), [])
+        attending_config(kernels, attend, len(kernels), [])
     raise ValueError(
         "attention runs in a chain, with the kernels of its queries, keys and values; run "
         "dfke-chain first"

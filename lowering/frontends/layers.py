@@ -14,6 +14,7 @@ from xdsl.dialects.func import FuncOp, ReturnOp
 from xdsl.ir import Block, Region, SSAValue
 
 from daqkf.dialects.dense import from_array
+from daqkf.dialects.diagnostics import verify
 from daqkf.dialects.interpreting import ENTRY
 from daqkf.dialects.nn import ConstantOp, ElementwiseOp, MatmulOp
 from daqkf.dialects.nn.base import NODE
@@ -63,7 +64,7 @@ def import_layers(layers: Sequence[Layer]) -> ModuleOp:
     function = FuncOp(ENTRY, kind, Region(block))
     function.attributes["inputs"] = ArrayAttr([StringAttr("x")])
     module = ModuleOp([function])
-    module.verify()
+    verify(module)
     return module
 
 

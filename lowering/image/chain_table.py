@@ -9,11 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daqkf.dialects.rpea import GatingOp, Kernel, NormalizationOp, ProgramOp, SoftmaxOp
-from daqkf.dialects.rpea.chaining import CONTEXT, KEYS, QUERIES, SCORES, VALUES
 from daqkf.dialects.rpea.ops import places
 from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.numerics import NORMALIZED_FEATURES
-from daqkf.hw_targets.operands import Fills
+from daqkf.hw_targets.operands import AttentionKernel, Fills
 from daqkf.hw_targets.words import chain_row
 
 Ints = NDArray[np.int64]
@@ -61,9 +60,14 @@ def _operand_fields(kernels: Sequence[Kernel], tiles: int | None) -> dict[str, I
         if isinstance(kernel, ProgramOp) and kernel.operands_from is not None:
             fields["operands"][number] = kernel.operands_from.value.data
     if tiles is not None:
-        fields["fills"][[KEYS, VALUES]] = Fills.FEATURES, Fills.TOKENS
-        fields["operands"][[KEYS, VALUES]] = fields["operands"][[SCORES, CONTEXT]]
-        fields["pauses"][VALUES], fields["stride"][VALUES] = 1, tiles
+        for filling, reading, fills in (
+            (AttentionKernel.KEYS, AttentionKernel.SCORES, Fills.FEATURES),
+            (AttentionKernel.VALUES, AttentionKernel.CONTEXT, Fills.TOKENS),
+        ):
+            fields["fills"][filling] = fills
+            fields["operands"][filling] = fields["operands"][reading]
+        fields["pauses"][AttentionKernel.VALUES] = 1
+        fields["stride"][AttentionKernel.VALUES] = tiles
     return fields
 
 
@@ -102,7 +106,7 @@ def chain_problem(
         or not np.array_equal(rows.get("features", told), told)
     ):
         return "the kernels of the program image's chain do not follow one another"
-    filling, number = QUERIES if attends else 0, np.arange(count)
+    filling, number = AttentionKernel.QUERIES if attends else 0, np.arange(count)
     if (
         not np.array_equal(rows["fills"] > 0, number < filling)
         or not np.array_equal(rows["pauses"] > 0, number == filling - 1)

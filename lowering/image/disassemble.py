@@ -13,6 +13,7 @@ from xdsl.utils.exceptions import VerifyException
 
 from daqkf.dialects.dense import from_array
 from daqkf.dialects.dfke.attributes import DecisionAttr
+from daqkf.dialects.diagnostics import verify
 from daqkf.dialects.rpea import (
     ArrayOp,
     ChainOp,
@@ -24,7 +25,6 @@ from daqkf.dialects.rpea import (
     ProgramOp,
     SoftmaxOp,
 )
-from daqkf.dialects.rpea.chaining import CONTEXT, SCORES, VALUES
 from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.decision import Decision
 from daqkf.hw_targets.families import FAMILIES
@@ -37,6 +37,7 @@ from daqkf.hw_targets.numerics import (
     TABLE_SIZE,
     wrap,
 )
+from daqkf.hw_targets.operands import AttentionKernel
 from daqkf.hw_targets.words import dispatch_row, parameter_row, stream_word
 from daqkf.lowering.image.chain_table import chain_fields, read_features
 from daqkf.lowering.image.decode import decode
@@ -103,7 +104,7 @@ def import_program(data: bytes, array: ArrayOp, name: str = "program") -> Module
     if together:
         module.body.block.add_op(whole)
     try:
-        module.verify()
+        verify(module)
         for program in programs:
             program.verify_streams()
     except VerifyException as error:
@@ -123,7 +124,7 @@ def _tiles(image: Image, config: ArrayConfig) -> int | None:
     """The most tiles of a sequence, if activations are sequences."""
     if not image.attends or image.chain is None:
         return None
-    return int(chain_fields(config, image.chain)["stride"][VALUES])
+    return int(chain_fields(config, image.chain)["stride"][AttentionKernel.VALUES])
 
 
 def _parts(image: Image, config: ArrayConfig) -> list[_Part]:
@@ -156,7 +157,10 @@ def _parts(image: Image, config: ArrayConfig) -> list[_Part]:
             rows, slots = row + element_rows(counts, config), max(counts)
             begin += features * slots if config.lockstep else max(len(words) for words in streams)
             part = _Part(features, channels, streams, counts, rows, kept, number + 1 in gating)
-            if image.attends and number in (SCORES, CONTEXT):
+            if image.attends and number in (
+                AttentionKernel.SCORES,
+                AttentionKernel.CONTEXT,
+            ):
                 part = replace(part, operands=int(chain["operands"][number]))
         parts.append(part)
         row += slots * config.parameter_stride

@@ -1,7 +1,7 @@
 # Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-"""A processing element, which plays its stream into T lanes.
+"""A processing element, which runs its stream on T lanes.
 
     fetch → word (→ addresses) (→ gates) → operands → the family's datapath → held sum
 

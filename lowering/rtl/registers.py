@@ -3,8 +3,8 @@
 
 """The registers of `daqkf_system`: the one definition of its map.
 
-The AXI4-Lite slave (`rtl/register_file.py`), the C header, the Python constants and the table in
-`docs/registers.md` (`export_registers.py`) are all made of `REGISTERS`.
+The AXI4-Lite slave (`register_file.py`), and the C header, the Python constants and the table in
+`docs/registers.md` (`register_map.py`) are all made of `REGISTERS`.
 """
 
 from collections.abc import Iterator

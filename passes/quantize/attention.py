@@ -6,7 +6,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from daqkf.dialects.nn.attention import Factors, Scales
+from daqkf.dialects.nn.attention import Scales
+from daqkf.dialects.spaq.attention import Factors
 from daqkf.hw_targets.numerics import ACTIVATION_MAX, ACTIVATION_MIN, IDENTITY, SHARE_FRACTION
 from daqkf.passes.quantize.quantization import requantization, symmetric_scale
 

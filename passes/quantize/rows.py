@@ -3,6 +3,8 @@
 
 """What `spaq-quantize` makes of operations between layers: normalisations, gates, attention."""
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 from xdsl.dialects.builtin import ModuleOp, i8, i32
@@ -24,6 +26,7 @@ from daqkf.dialects.spaq import (
     RequantizeOp,
     ResidualOp,
 )
+from daqkf.dialects.spaq.attention import Factors
 from daqkf.dialects.spaq.checks import features
 from daqkf.dialects.spaq.ops import activations, defining_constant
 from daqkf.hw_targets.numerics import ACTIVATION_MAX
@@ -59,6 +62,27 @@ def complete_attentions(module: ModuleOp) -> list[AttentionOp]:
     ]
 
 
+class _Scaled(NamedTuple):
+    """What a layer has left as integers, and what a step of each feature is worth."""
+
+    op: DequantizeOp
+    scales: NDArray[np.float64]
+    """[N]."""
+
+
+def _scaled(value: SSAValue) -> _Scaled:
+    """What a value is of.
+
+    Raises:
+        ValueError: it is not what a layer has left.
+    """
+    before = value.owner
+    if not isinstance(before, DequantizeOp):
+        raise ValueError("queries, keys and values are not of a layer's sums")
+    scales = np.broadcast_to(before.scales(), features(value))
+    return _Scaled(before, scales.astype(np.float64))
+
+
 def quantize_attention(attention: AttentionOp, budget: float) -> None:
     """Compute attention of what three layers have just left, as integers.
 
@@ -68,25 +92,26 @@ def quantize_attention(attention: AttentionOp, budget: float) -> None:
     if attention.scores is None:
         raise ValueError("the scores of spaq.attention have no range; run spaq-calibrate")
     heads = attention.heads.value.data
-    left = [op for value in attention.operands if isinstance(op := value.owner, DequantizeOp)]
     queries, keys, values = (
-        np.broadcast_to(op.scales(), features(op.result)).astype(np.float64) for op in left
+        _scaled(value) for value in (attention.queries, attention.keys, attention.values)
     )
-    sums = (queries * keys).reshape(heads, -1)[:, 0] * attention.scale.value.data
+    sums = (queries.scales * keys.scales).reshape(heads, -1)[:, 0] * attention.scale.value.data
     # What is finer than a step of the sums says nothing.
     step = max(float(symmetric_scale(attention.scores.value.data)), float(sums.max()))
     columns = _row_columns(attention, budget)
     attend = AttendOp(
-        [op.input for op in left],
-        heads,
-        attention.tokens.value.data,
-        requantization(sums / step),
-        exponential_table(step),
-        requantization(values / ACTIVATION_MAX / columns.scale),
+        queries.op.input,
+        keys.op.input,
+        values.op.input,
+        heads=heads,
+        tokens=attention.tokens.value.data,
+        scores=Factors(*requantization(sums / step)),
+        table=exponential_table(step),
+        results=Factors(*requantization(values.scales / ACTIVATION_MAX / columns.scale)),
     )
     Rewriter.insert_op(attend, InsertPoint.before(attention))
     _finish(attention, attend.result, columns)
-    for op in left:
+    for op in (queries.op, keys.op, values.op):
         if not op.result.uses:
             Rewriter.erase_op(op)
 
@@ -135,7 +160,7 @@ def quantize_gate(gate: GateOp, budget: float) -> None:
     Rewriter.erase_op(before)
 
 
-def _left(row: LayerNormOp | GateOp) -> tuple[DequantizeOp, NDArray[np.float64]]:
+def _left(row: LayerNormOp | GateOp) -> _Scaled:
     """What a layer has left for a row's operation, and its scales [N].
 
     Raises:
@@ -144,8 +169,7 @@ def _left(row: LayerNormOp | GateOp) -> tuple[DequantizeOp, NDArray[np.float64]]
     before = row.input.owner
     if not isinstance(before, DequantizeOp) or len(before.columns()):
         raise ValueError(f"{row.name} is not of a layer's sums")
-    scales = np.broadcast_to(before.scales(), features(row.input))
-    return before, scales.astype(np.float64)
+    return _scaled(row.input)
 
 
 def _row_columns(row: Row, budget: float) -> Columns:

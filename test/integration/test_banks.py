@@ -15,7 +15,7 @@ from networks import SOME, Layers, activations_for, chained, config_of, lint, lo
 
 from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.image_format import MAX_TILES, Header, fingerprint
-from daqkf.lowering.conversions.dfke_to_rpea import shared_config
+from daqkf.lowering.conversions.config_sizing import shared_config
 from daqkf.lowering.hdl import crc32
 from daqkf.lowering.hdl.circuit import circuit_module
 from daqkf.lowering.hdl.verilog import emit_verilog

@@ -28,7 +28,7 @@ from daqkf.dialects.interpreting import run
 from daqkf.dialects.rpea import ChainOp as ProgramChainOp
 from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.words import chain_row
-from daqkf.lowering.conversions.dfke_to_rpea import shared_config
+from daqkf.lowering.conversions.config_sizing import shared_config
 from daqkf.lowering.hdl.circuit import circuit_module
 from daqkf.lowering.hdl.verilog import emit_verilog
 from daqkf.lowering.image.decode import decode

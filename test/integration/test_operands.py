@@ -17,7 +17,7 @@ from daqkf.dialects.rpea import ChainOp, ProgramOp
 from daqkf.dialects.rpea.interpreter import run_chain, run_kernel
 from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.numerics import ACTIVATION_MAX, ACTIVATION_MIN
-from daqkf.lowering.conversions.dfke_to_rpea import shared_config
+from daqkf.lowering.conversions.config_sizing import shared_config
 from daqkf.lowering.hdl.circuit import circuit_module
 from daqkf.lowering.hdl.verilog import emit_verilog
 from daqkf.lowering.image.encode import encode, playable

@@ -27,11 +27,8 @@ from daqkf.dialects.spaq.ops import activations
 from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.machine import Machine
 from daqkf.hw_targets.semirings import Semiring
-from daqkf.lowering.conversions.dfke_to_rpea import (
-    LowerDfkeToRpeaPass,
-    required_config,
-    shared_config,
-)
+from daqkf.lowering.conversions.config_sizing import required_config, shared_config
+from daqkf.lowering.conversions.dfke_to_rpea import LowerDfkeToRpeaPass
 from daqkf.lowering.hdl.circuit import circuit_module
 from daqkf.lowering.hdl.verilog import emit_verilog
 from daqkf.lowering.image.encode import encode

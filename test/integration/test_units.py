@@ -3,11 +3,11 @@
 
 """Units of the array, each alone against a small model, with random stalls."""
 
+import zlib
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,8 +21,11 @@ from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.decision import Decision
 from daqkf.hw_targets.families import FAMILIES
 from daqkf.hw_targets.image_format import Command, Header
+from daqkf.hw_targets.numerics import ACTIVATION_BITS, NORMALIZED_BITS
 from daqkf.hw_targets.status import LoadError
 from daqkf.hw_targets.words import chain_row, dispatch_row, parameter_row
+from daqkf.lowering.hdl import crc32
+from daqkf.lowering.hdl.circuit import Circuit
 from daqkf.lowering.image.decode import decode
 from daqkf.lowering.image.encode import encode, playable
 from daqkf.lowering.image.image import Image
@@ -30,7 +33,10 @@ from daqkf.lowering.rtl.chain import build_chain_unit
 from daqkf.lowering.rtl.element import build_element
 from daqkf.lowering.rtl.loader import build_loader
 from daqkf.lowering.rtl.operands import build_fill_unit
-from daqkf.lowering.rtl.post import build_post
+from daqkf.lowering.rtl.post import build_post, rows_stages
+from daqkf.lowering.rtl.register_file import Response, build_register_file, port_of
+from daqkf.lowering.rtl.registers import REGISTERS, Access, Register, constants
+from daqkf.lowering.rtl.row_gates import build_gate_unit
 from daqkf.lowering.rtl.spaq_unit import DECISION_CYCLES, build_spaq_unit
 
 FAMILY = "running_sum"
@@ -85,7 +91,7 @@ def load(bench: Bench, words: Sequence[int], rng: np.random.Generator) -> dict[s
     return written
 
 
-def test_the_loader_writes_each_row_to_its_memory(tmp_path: Path):
+def test_the_loader_writes_each_row_to_its_memory():
     config, found, data = program()
     words = [int(word) for word in np.frombuffer(data, "<u4")]
     names = {Command.PARAMETERS: "parameters", Command.TABLE: "table"}
@@ -96,7 +102,7 @@ def test_the_loader_writes_each_row_to_its_memory(tmp_path: Path):
         for entry in image().sections
         if entry.command in (Command.STREAM, *names)
     }
-    with Bench(build_loader(config), tmp_path) as bench:
+    with Bench(build_loader(config)) as bench:
         rng = np.random.default_rng(1)
         for _ in range(2):
             assert load(bench, words, rng) == expected
@@ -109,38 +115,39 @@ def test_the_loader_writes_each_row_to_its_memory(tmp_path: Path):
         assert (bench.peek()["failed"], bench.peek()["error"]) == (1, LoadError.FINGERPRINT)
 
 
-@pytest.mark.parametrize("seed", range(2))
-def test_an_element_sums_what_its_stream_says(seed: int, tmp_path: Path):
+def test_an_element_sums_what_its_stream_says():
+    """Twice, with other activations the second time."""
     config, found, _ = program()
-    rng = np.random.default_rng(seed)
-    x = rng.integers(-128, 128, (config.activation_depth, config.lanes)).astype(np.int8)
-    x[config.null_address] = 0
+    rng = np.random.default_rng(0)
     golden = FAMILIES[FAMILY].golden
-    totals = list(golden(next(iter(found.streams())), x.astype(np.int64), config))
     width = config.accumulator_width
-    with Bench(build_element(config, FAMILY), tmp_path) as bench:
+    with Bench(build_element(config, FAMILY)) as bench:
         for row, words in enumerate(image().streams[0]):
             bench.step(stream_address=row, stream_data=joined(words), stream_write=1)
         bench.step(stream_write=0)
-        for address, row in enumerate(x):
-            bench.step(activation_address=address, activation_data=packed(row), activation_write=1)
-        bench.step(activation_write=0)
-        bench.step(start=1)
-        bench.inputs["start"] = 0
-        for total in totals:
-            for _ in range(200):
-                if bench.peek()["full"] and rng.random() < 0.5:
-                    break
-                bench.step(take=0)
-            assert bench.peek()["full"]
-            sums = [bench.step(group=lane)["sums"] for lane in range(config.lanes - 1)]
-            sums.append(bench.step(group=config.lanes - 1, take=1)["sums"])
-            bench.inputs["take"] = 0
-            assert sums == [int(value) % (1 << width) for value in total]
-        assert not any(bench.step()["full"] for _ in range(50))
+        for _ in range(2):
+            x = rng.integers(-128, 128, (config.activation_depth, config.lanes)).astype(np.int8)
+            x[config.null_address] = 0
+            for address, row in enumerate(x):
+                data = packed(row)
+                bench.step(activation_address=address, activation_data=data, activation_write=1)
+            bench.step(activation_write=0)
+            bench.step(start=1)
+            bench.inputs["start"] = 0
+            for total in golden(next(iter(found.streams())), x.astype(np.int64), config):
+                for _ in range(200):
+                    if bench.peek()["full"] and rng.random() < 0.5:
+                        break
+                    bench.step(take=0)
+                assert bench.peek()["full"]
+                sums = [bench.step(group=lane)["sums"] for lane in range(config.lanes - 1)]
+                sums.append(bench.step(group=config.lanes - 1, take=1)["sums"])
+                bench.inputs["take"] = 0
+                assert sums == [int(value) % (1 << width) for value in total]
+            assert not any(bench.step()["full"] for _ in range(50))
 
 
-def test_the_post_unit_makes_results_of_sums(tmp_path: Path):
+def test_the_post_unit_makes_results_of_sums():
     config, _, _ = program()
     rng = np.random.default_rng(3)
     layout, outputs = parameter_row(config), 7
@@ -160,7 +167,7 @@ def test_the_post_unit_makes_results_of_sums(tmp_path: Path):
     expected = {n: packed(row) for n, row in enumerate(numerics.look_up(table, levels).T)}
     pending = [list(range(p, outputs, config.pes)) for p in range(config.pes)]
     found: dict[int, int] = {}
-    with Bench(build_post(config), tmp_path) as bench:
+    with Bench(build_post(config)) as bench:
         for n, words in enumerate(rows):
             slot, p = divmod(n, config.pes)
             bench.step(
@@ -195,7 +202,7 @@ def test_the_post_unit_makes_results_of_sums(tmp_path: Path):
     assert found == expected
 
 
-def test_the_spaq_unit_decides_by_the_zeros(tmp_path: Path):
+def test_the_spaq_unit_decides_by_the_zeros():
     config = replace(program()[0], buckets=8)
     rng = np.random.default_rng(4)
     rows = {
@@ -204,7 +211,7 @@ def test_the_spaq_unit_decides_by_the_zeros(tmp_path: Path):
         "variant": rng.permutation(8),
     }
     decision = Decision(config.lanes, 2, tuple(int(v) for v in rows["variant"]))
-    with Bench(build_spaq_unit(config), tmp_path) as bench:
+    with Bench(build_spaq_unit(config)) as bench:
         for bucket, words in enumerate(dispatch_row(config).pack(rows)):
             bench.step(dispatch_address=bucket, dispatch_data=joined(words), dispatch_write=1)
         bench.step(dispatch_write=0, zero_shift=decision.shift)
@@ -224,7 +231,7 @@ def test_the_spaq_unit_decides_by_the_zeros(tmp_path: Path):
             assert bench.step(start=0)["variant"] == rows["variant"][bucket]
 
 
-def test_the_chain_unit_moves_the_rows_of_each_kernel(tmp_path: Path):
+def test_the_chain_unit_moves_the_rows_of_each_kernel():
     config = replace(program()[0], kernels=4)
     rng = np.random.default_rng(5)
     outputs = [5, 1, 9]
@@ -234,7 +241,7 @@ def test_the_chain_unit_moves_the_rows_of_each_kernel(tmp_path: Path):
         "outputs": np.array(outputs),
         "last": np.array([0, 0, 1]),
     }
-    with Bench(build_chain_unit(config), tmp_path) as bench:
+    with Bench(build_chain_unit(config)) as bench:
         for kernel, words in enumerate(chain_row(config).pack(rows)):
             bench.step(chain_address=kernel, chain_data=joined(words), chain_write=1)
         bench.step(chain_write=0)
@@ -261,13 +268,13 @@ def test_the_chain_unit_moves_the_rows_of_each_kernel(tmp_path: Path):
             assert (read, written, begun) == (expected, expected, bool(expected))
 
 
-def test_the_fill_unit_gathers_operand_words(tmp_path: Path):
+def test_the_fill_unit_gathers_operand_words():
     """Of 4 lanes, 2 elements and 4 items: features of each second token, and tokens of features."""
     config = replace(program()[0], lanes=4, post_lanes=2, items=4, **ATTENDS)
     rng = np.random.default_rng(6)
     pes, items, lanes = config.pes, config.items, config.lanes
     x = rng.integers(-128, 128, (8, lanes)).astype(np.int8)
-    with Bench(build_fill_unit(config), tmp_path) as bench:
+    with Bench(build_fill_unit(config)) as bench:
 
         def fill(rows: Sequence[tuple[int, int]], **control: int) -> dict[tuple[int, int], int]:
             """Write rows and their round, with pauses; the words, by element and address."""
@@ -300,3 +307,173 @@ def test_the_fill_unit_gathers_operand_words(tmp_path: Path):
             for word in range(len(x) // items)
         }
         assert fill(features, tokens=0, operands=5, tile=0, stride=0) == expected
+
+
+def test_the_crc_is_zlib_s():
+    c = Circuit("daqkf_crc", "the CRC-32 of words.")
+    c.clock("clk")
+    c.reset(c.input("rst", 1))
+    register = c.register("crc", crc32.BITS, reset=crc32.INITIAL)
+    word = c.input("word", crc32.BITS)
+    register.drive(crc32.following(register, word), enable=c.input("valid", 1))
+    c.output("sum", ~register)
+    c.finish()
+    rng = np.random.default_rng(7)
+    words = rng.integers(0, 1 << 32, 60, np.uint32)
+    with Bench(c) as bench:
+        for count, word in enumerate(words):
+            assert bench.step(word=word, valid=1)["sum"] == zlib.crc32(words[:count].tobytes())
+            while rng.random() < 0.3:
+                bench.step(word=int(rng.integers(1 << 32)), valid=0)
+
+
+def test_the_gate_unit_multiplies_each_second_row_by_the_one_before():
+    widths = {"accumulator_width": 20, "sum_width": 20}
+    config = replace(program()[0], lanes=4, post_lanes=2, kernels=4, gates=True, **widths)
+    rng = np.random.default_rng(8)
+    groups, together = config.lanes // config.post_lanes, config.post_lanes
+    late = rows_stages(config)
+    with Bench(build_gate_unit(config)) as bench:
+        for outputs in (1, 6):
+            x = rng.integers(-128, 128, (2 * outputs, config.lanes))
+            x[:2] = -128
+            products = (x[::2] * x[1::2]).reshape(outputs * groups, together)
+            expected = [packed(row, NORMALIZED_BITS) for row in products]
+            assert not any(bench.step()[name] for name in ("wants", "streaming", "valid"))
+            assert bench.peek(row_start=1)["streams"]
+            bench.step()
+            bench.inputs["row_start"] = 0
+            queue = [packed(row, ACTIVATION_BITS) for row in x]
+            due: list[int] = []
+            found: list[int] = []
+            for cycle in range(40 * outputs + 2 * late):
+                out = bench.peek(read=0)
+                assert out["streaming"]
+                if out["valid"]:
+                    due.append(cycle + late)
+                if cycle in due:
+                    found.append(out["sums"])
+                if out["wants"] and queue and rng.random() < 0.6:
+                    bench.step(read=1)
+                    # The result memory gives the row in the next cycle, and holds it.
+                    bench.inputs["row"] = queue.pop(0)
+                else:
+                    bench.step(read=0)
+            assert not queue and found == expected
+            bench.step(ran=1, read=0)
+            bench.inputs["ran"] = 0
+            assert not bench.peek()["streaming"]
+
+
+class Map:
+    """What is in the registers behind the slave."""
+
+    def __init__(self, registers: Sequence[Register], values: Mapping[str, int]):
+        self.fields = [
+            (entry, field, port_of(entry, field)) for entry in registers for field in entry.fields
+        ]
+        self.values = {name: values.get(name, field.reset) for _, field, name in self.fields}
+
+    def hardware(self, rng: np.random.Generator) -> dict[str, int]:
+        """Random inputs for fields that the hardware says or sets."""
+        found: dict[str, int] = {}
+        for _, field, name in self.fields:
+            if field.access is Access.READ_ONLY:
+                found[name] = int(rng.integers(1 << field.width))
+            if field.access is Access.CLEAR:
+                found[f"{name}_set"] = int(rng.random() < 0.1)
+        return found
+
+    def read(self, address: int, hardware: Mapping[str, int]) -> tuple[Response, int]:
+        """The response to a read, and the word."""
+        values = {**self.values, **hardware}
+        found = [
+            (field, values[name]) for entry, field, name in self.fields if entry.address == address
+        ]
+        word = sum(v << field.low for field, v in found if field.access is not Access.STROBE)
+        return (Response.OKAY if found else Response.SLVERR), word
+
+    def pass_cycle(
+        self, hardware: Mapping[str, int], address: int, data: int, mask: int
+    ) -> Response:
+        """Go on by a cycle, in which some bits of a word may be written; the response to that."""
+        response = Response.SLVERR
+        for entry, field, name in self.fields:
+            bits = field.get(mask) if entry.address == address else 0
+            new, old = field.get(data) & bits, self.values[name]
+            match field.access:
+                case Access.CONSTANT | Access.READ_ONLY:
+                    continue
+                case Access.READ_WRITE | Access.SCRATCH:
+                    self.values[name] = (old & ~bits) | new
+                case Access.CLEAR:
+                    self.values[name] = hardware[f"{name}_set"] | (old & ~new)
+                case Access.STROBE:
+                    self.values[name] = new
+            if entry.address == address:
+                response = Response.OKAY
+        return response
+
+    def shown(self) -> dict[str, int]:
+        """The outputs that tell the hardware."""
+        kinds = (Access.READ_WRITE, Access.CLEAR, Access.STROBE)
+        return {
+            f"{name}_value": self.values[name]
+            for _, field, name in self.fields
+            if field.access in kinds
+        }
+
+
+def test_the_register_file_answers_its_bus():
+    """Reads and writes one after another, with pauses in each channel and events in between."""
+    registers = [entry for entry in REGISTERS if entry.address <= 0x44]
+    values = constants(program()[0])
+    held, rng = Map(registers, values), np.random.default_rng(9)
+    addresses = [*(entry.address for entry in registers), 0xFFC]
+    earlier = dict.fromkeys(held.hardware(rng), 0)
+    answers: set[tuple[bool, Response]] = set()
+    with Bench(build_register_file(registers, values)) as bench:
+        for _ in range(400):
+            writes = bool(rng.random() < 0.6)
+            address, data = int(rng.choice(addresses)), int(rng.integers(1 << 32))
+            strobes = int(rng.integers(16))
+            mask = sum(0xFF << 8 * byte for byte in range(4) if strobes >> byte & 1)
+            channels = {"aw": {"awaddr": address}, "w": {"wdata": data, "wstrb": strobes}}
+            if not writes:
+                channels = {"ar": {"araddr": address}}
+            back = "b" if writes else "r"
+            waiting, offered = set(channels), set[str]()
+            answer: tuple[Response, int] | None = None
+            for _ in range(100):
+                offered |= {name for name in waiting if rng.random() < 0.4}
+                bus = {f"{back}ready": int(rng.random() < 0.4)}
+                for name, payload in channels.items():
+                    bus[f"{name}valid"] = int(name in offered)
+                    if name in offered:
+                        bus |= payload
+                hardware = held.hardware(rng)
+                out = bench.step(**bus, **hardware)
+                # What a cycle shows happened in the one before.
+                if out[f"{back}valid"] and not answer:
+                    if writes:
+                        answer = held.pass_cycle(earlier, address, data, mask), 0
+                    else:
+                        answer = held.read(address, earlier)
+                        held.pass_cycle(earlier, -1, 0, 0)
+                else:
+                    held.pass_cycle(earlier, -1, 0, 0)
+                earlier = hardware
+                assert {name: out[name] for name in held.shown()} == held.shown()
+                sent = {name for name in offered if out[f"{name}ready"]}
+                waiting, offered = waiting - sent, offered - sent
+                if answer:
+                    assert not waiting
+                    assert (out[f"{back}resp"], 0 if writes else out["rdata"]) == answer
+                    if bus[f"{back}ready"]:
+                        break
+            else:
+                pytest.fail("a transfer was not answered")
+            assert answer
+            answers.add((writes, answer[0]))
+            bench.inputs |= dict.fromkeys(["awvalid", "wvalid", "arvalid", "bready", "rready"], 0)
+    assert len(answers) == 4

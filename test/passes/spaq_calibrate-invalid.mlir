@@ -13,7 +13,7 @@
 // SHAPE: daqkf-opt: spaq-calibrate: calibration samples: an array of shape (2, 3) is not a tensor<?x1xf32>
 // NAN: daqkf-opt: spaq-calibrate: calibration samples contain NaN or infinity, first in row 0, feature 0
 // INF: daqkf-opt: spaq-calibrate: calibration samples contain NaN or infinity, first in row 2, feature 0
-// OVER: daqkf-opt: spaq-calibrate: calibration samples: a sum is beyond float32
+// OVER: :22:3: spaq.matmul: spaq-calibrate: calibration samples: a sum is beyond float32
 // ROW: daqkf-opt: spaq-calibrate: unknown granularity 'row' (known: tensor, channel)
 // CLIP: daqkf-opt: spaq-calibrate: unknown clip 'kl' (known: absmax, mse)
 // FILE: daqkf-opt: spaq-calibrate: {{.*}}nowhere.npy

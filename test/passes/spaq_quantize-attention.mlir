@@ -5,7 +5,7 @@
 // RUN: python -c "import numpy as n; n.save('%t.long.npy', n.ones((7, 2), 'f4'))"
 // RUN: not daqkf-opt %s -p 'spaq-calibrate{samples="%t.long.npy"}' 2>&1 | filecheck %s --check-prefix=LONG
 
-// RANGE: daqkf-opt: spaq-quantize: the sums or the results of a product have no spaq.calibrated range
+// RANGE: :26:3: spaq.matmul: spaq-quantize: the sums or the results of a product have no spaq.calibrated range
 // LONG: daqkf-opt: spaq-calibrate: calibration samples: spaq.attention: a sequence of 7 tokens; it is for 1..6
 
 // The largest score is of the second token with itself, 9.25 / 2.

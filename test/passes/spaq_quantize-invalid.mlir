@@ -4,10 +4,10 @@
 // RUN: not daqkf-opt %s -p 'spaq-quantize{split=1}' 2>&1 | filecheck %s --check-prefix=SHARE
 // RUN: daqkf-opt %s --split-input-file --verify-diagnostics -p spaq-quantize | filecheck %s
 
-// KIND: daqkf-opt: spaq-quantize: unknown kind of level set 'free' (known: uniform, codebook, ternary, binary)
-// COUNT: daqkf-opt: spaq-quantize: a level set needs 1 <= magnitudes <= maximum <= 127, not 0 magnitudes up to 0
-// BINARY: daqkf-opt: spaq-quantize: a binary level set has one magnitude, 1
-// SHARE: daqkf-opt: spaq-quantize: split must be 0 <= split < 1, not 1
+// KIND: spaq-quantize: unknown kind of level set 'free' (known: uniform, codebook, ternary, binary)
+// COUNT: spaq-quantize: a level set needs 1 <= magnitudes <= maximum <= 127, not 0 magnitudes up to 0
+// BINARY: spaq-quantize: a binary level set has one magnitude, 1
+// SHARE: spaq-quantize: split must be 0 <= split < 1, not 1
 
 // CHECK: spaq-quantize: the sums or the results of a product have no spaq.calibrated range
 func.func @no_range_of_sums(%x: tensor<?x1xf32>) -> tensor<?x1xf32> {

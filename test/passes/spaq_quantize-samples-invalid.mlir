@@ -6,10 +6,10 @@
 // RUN: python -c "import numpy; numpy.save('%t.npy', numpy.array([[1.0, 1.0], [1.0, numpy.nan]]))"
 // RUN: not daqkf-opt %s -p 'spaq-quantize{samples="%t.npy"}' 2>&1 | filecheck %s --check-prefix=NAN
 
-// ONE: daqkf-opt: spaq-quantize: give accuracy or words, one of them, with samples and float weights
-// COSINE: daqkf-opt: spaq-quantize: accuracy must be a cosine below 1 or like 25dB, not '2'
-// WORDS: daqkf-opt: spaq-quantize: the least stream words that can be had is 2, not 1
-// NAN: daqkf-opt: spaq-quantize: sample [1, 1] is nan
+// ONE: spaq-quantize: give accuracy or words, one of them, with samples and float weights
+// COSINE: spaq-quantize: accuracy must be a cosine below 1 or like 25dB, not '2'
+// WORDS: spaq-quantize: the least stream words that can be had is 2, not 1
+// NAN: spaq-quantize: sample [1, 1] is nan
 func.func @layer(%x: tensor<?x2xf32>) -> tensor<?x2xf32> {
   %c = spaq.calibrated %x absmax 1.0 : tensor<?x2xf32> -> tensor<?x2xf32>
   %w = spaq.constant dense<[[0.7, 3.1], [2.9, -1.3]]> : tensor<2x2xf32>

@@ -5,7 +5,7 @@
 // RUN: not daqkf-opt %s -p 'spaq-select-levels{sqnr=8 table="none.json"}' 2>&1 | filecheck %s --check-prefix=NONE
 
 // MISSING: daqkf-opt: spaq-select-levels: the option 'sqnr' is required
-// BEYOND: daqkf-opt: spaq-select-levels: no level set of the table reaches 70 dB: the best has
+// BEYOND: :14:3: spaq.matmul: spaq-select-levels: no level set of the table reaches 70 dB: the best has
 // TARGET: daqkf-opt: spaq-select-levels: unknown target 'nowhere'
 // TABLE: daqkf-opt: spaq-select-levels: {{.*}}spaq_select_levels-invalid.mlir: the level table is no JSON ({{.*}}); rebuild it: daqkf spaq-profile
 // NONE: daqkf-opt: spaq-select-levels: none.json: the level table cannot be read (No such file or directory); rebuild it: daqkf spaq-profile

@@ -17,6 +17,7 @@ LONGEST = 60
 
 LONG = {
     "daqkf.cli.main._add_compile": "one entry for each option",
+    "daqkf.lowering.rtl.registers._registers": "one entry for each register and field",
 }
 """Longer functions, each with the reason."""
 
@@ -118,9 +119,7 @@ def test_functions_are_short():
         found |= lengths(module, path.read_text())
     long = {name for name, lines in found.items() if lines > LONGEST}
     cut = (
-        "daqkf.lowering.",
         "daqkf.compiler.",
-        "daqkf.dialects.rpea.",
         "daqkf.passes.spaq_quantize.",
     )
     assert {name for name in long if not name.startswith(cut)} == set(LONG)

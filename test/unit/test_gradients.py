@@ -148,7 +148,7 @@ def test_layers_of_kernels():
 
 def test_attention_of_several_sequences():
     q, k, v = floats(9, 8), floats(9, 8), floats(9, 8)
-    op = spaq.AttentionOp(operands(q, k, v), 2, 16, 0.5)
+    op = spaq.AttentionOp(*operands(q, k, v), heads=2, tokens=16, scale=0.5)
     check(op, q, k, v, lengths=(4, 5))
 
 

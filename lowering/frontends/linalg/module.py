@@ -23,6 +23,7 @@ from xdsl.ir import Block, Operation, Region
 from xdsl.transforms.dead_code_elimination import dce
 from xdsl.utils.exceptions import InterpretationError, VerifyException
 
+from daqkf.dialects.diagnostics import verify
 from daqkf.dialects.interpreting import ENTRY, entry
 from daqkf.dialects.xdsl_patches import Parser
 from daqkf.lowering.frontends.linalg.operations import convert
@@ -92,7 +93,7 @@ def import_linalg(
     function = _function(source, values.block)
     imported = ModuleOp([function])
     dce(imported)
-    imported.verify()
+    verify(imported)
     return imported
 
 

@@ -31,6 +31,7 @@ from xdsl.ir import Attribute, Block, Region, SSAValue
 from xdsl.utils.exceptions import VerifyException
 
 from daqkf.dialects.dense import from_array
+from daqkf.dialects.diagnostics import verify
 from daqkf.dialects.interpreting import ENTRY
 from daqkf.dialects.nn import ConstantOp
 from daqkf.dialects.nn.base import NODE
@@ -114,7 +115,7 @@ class Graph:
         function.attributes["inputs"] = _names(self.inputs)
         function.attributes["outputs"] = _names(self.graph.output)
         module = ModuleOp([function])
-        module.verify()
+        verify(module)
         return module
 
     def error(self, node: Any, label: str, reason: str) -> OnnxImportError:

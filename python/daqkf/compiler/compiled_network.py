@@ -23,7 +23,7 @@ from daqkf.compiler.design import rtl_contents, run_passes
 from daqkf.compiler.pipelines import CIRCUIT
 from daqkf.compiler.products import attention_program, product_program
 from daqkf.dialects.dense import to_array
-from daqkf.dialects.interpreting import call, entry
+from daqkf.dialects.interpreting import Lifetimes, call, entry
 from daqkf.dialects.nn import (
     AttentionOp,
     ConstantOp,
@@ -37,16 +37,16 @@ from daqkf.dialects.nn.attention import Operands
 from daqkf.dialects.nn.base import HOST, node_name
 from daqkf.dialects.nn.interpreter import NnFunctions, integer_product
 from daqkf.dialects.rpea import ArrayOp, ChainOp, Playable, ProgramOp, Runnable, RunOp, TiledOp
-from daqkf.dialects.rpea.chaining import QUERIES
 from daqkf.dialects.rpea.interpreter import RpeaFunctions, require_tokens
 from daqkf.dialects.spaq import ConcatOp
 from daqkf.dialects.spaq.checks import features as columns_of
-from daqkf.dialects.spaq.interpreter import Prepared
+from daqkf.dialects.spaq.prepared import Prepared
 from daqkf.hw_targets import load_target
 from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.image_format import fingerprint
 from daqkf.hw_targets.machine import Machine
 from daqkf.hw_targets.numerics import distinct_magnitudes
+from daqkf.hw_targets.operands import AttentionKernel
 from daqkf.lowering.image.encode import encode, parts_of
 from daqkf.passes.encode.channels import network_cycles
 from daqkf.passes.encode.index_coding import storage_facts
@@ -111,7 +111,7 @@ class Stage:
         """Bytes of a token that neither leave nor come back, as layers follow one another, less
         those that go to the array to be added."""
         # Of attention, the host would get all that it is of, and give the results.
-        first = QUERIES + 1 if self.attends else 1
+        first = AttentionKernel.QUERIES + 1 if self.attends else 1
         leave = sum(layer.channels for layer in self._layers[:-1])
         come = sum(layer.features.value.data for layer in self._layers[first:])
         return leave + come - self.brought - self.features // 2 * self.attends
@@ -253,7 +253,12 @@ class CompiledNetwork:
     @cached_property
     def prepared(self) -> Prepared:
         """What runs of the fast model have in common, for instance weights in floating point."""
-        return Prepared()
+        return Prepared(fuses=True)
+
+    @cached_property
+    def lifetimes(self) -> Lifetimes:
+        """Where runs of the fast model read their values last."""
+        return Lifetimes()
 
     @cached_property
     def simulated(self) -> SimulatedArray:
@@ -302,6 +307,7 @@ class CompiledNetwork:
                 function,
                 in_order(function, inputs),
                 host=NnFunctions(runner.kernel, runner.product, runner.attention),
+                lifetimes=self.lifetimes,
             )
         except (InterpretationError, ValueError) as error:
             raise DaqkfError(describe(error)) from None
@@ -502,6 +508,7 @@ class _Runner:
                 (x,),
                 sequences=lengths,
                 prepared=self.compiled.prepared,
+                lifetimes=self.compiled.lifetimes,
             )
             if not on_device:
                 return fast

@@ -20,6 +20,7 @@ from xdsl.utils.exceptions import DiagnosticException, ParseError
 from daqkf.compiler.pipelines import CIRCUIT
 from daqkf.dialects.dense import to_array
 from daqkf.dialects.dfke import DispatchOp
+from daqkf.dialects.diagnostics import verify
 from daqkf.dialects.interpreting import only_function, run
 from daqkf.dialects.rpea import ArrayOp, Playable, ProgramOp
 from daqkf.dialects.rpea import DispatchOp as ProgramDispatchOp
@@ -468,7 +469,7 @@ def run_passes(
 
     def between(previous: Any, module: ModuleOp, following: Any) -> None:
         if previous is not None:
-            module.verify()
+            verify(module)
             if stage is not None:
                 stage(previous.name, module)
 

@@ -19,6 +19,7 @@ from xdsl.utils.exceptions import DiagnosticException
 from daqkf.compiler.design import Design, run_passes
 from daqkf.compiler.options import LayerOptions, Levels, NetworkOptions, level_set
 from daqkf.compiler.pipelines import KERNELS, LOWER
+from daqkf.dialects.diagnostics import verify
 from daqkf.dialects.spaq import LevelsAttr, LevelSet
 from daqkf.hw_targets import load_target
 from daqkf.hw_targets.machine import Machine
@@ -248,7 +249,7 @@ def compile_layer(weights: Any, options: LayerOptions | None = None, **named: An
                 quantize.quantize(module, samples)
             else:
                 module = _within(cycles, quantize, module, samples, organisation, elements)
-            module.verify()
+            verify(module)
             stage("spaq-quantize", module)
         golden = module.clone()
         chosen = _stated(golden) or chosen

@@ -19,6 +19,7 @@ from xdsl.dialects.builtin import ModuleOp
 from xdsl.dialects.func import FuncOp
 from xdsl.rewriter import Rewriter
 
+from daqkf.dialects.diagnostics import verify
 from daqkf.dialects.spaq import LevelSet
 from daqkf.hw_targets.machine import Machine
 from daqkf.passes.encode.channels import network_cycles
@@ -220,7 +221,7 @@ class NetworkLevels:
                 first = last
             module = self.kernels[name].module.clone()
             self.quantize.quantize(module, chosen=chosen)
-            module.verify()
+            verify(module)
             found[name] = module
         return found
 

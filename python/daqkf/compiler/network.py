@@ -34,6 +34,7 @@ from daqkf.compiler.options import NetworkOptions, level_set
 from daqkf.compiler.pipelines import KERNELS, LOWER, OUTLINE, fusion
 from daqkf.compiler.products import attention_requirement, product_requirement
 from daqkf.dialects.dfke import ChainOp, KernelOp
+from daqkf.dialects.diagnostics import verify
 from daqkf.dialects.interpreting import call, entry
 from daqkf.dialects.nn import AttentionOp, GatherOp, LinearOp, ProductOp
 from daqkf.dialects.nn.interpreter import tokens_of
@@ -45,7 +46,7 @@ from daqkf.hw_targets import load_target
 from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.machine import Machine
 from daqkf.hw_targets.numerics import NORMALIZED_FEATURES
-from daqkf.lowering.conversions.dfke_to_rpea import required_config, shared_config
+from daqkf.lowering.conversions.config_sizing import required_config, shared_config
 from daqkf.passes.dfke_schedule import DfkeSchedulePass
 from daqkf.passes.nn_attention import quantize_attention
 from daqkf.passes.nn_product import Inputs, in_order, input_names, quantize_products
@@ -223,7 +224,7 @@ def _outlined(source: str | Path | ModuleOp, progress: Progress) -> ModuleOp:
     """A network whose products with constant weights are kernels over f32."""
     progress("read")
     network = source.clone() if isinstance(source, ModuleOp) else load_network(source)
-    network.verify()
+    verify(network)
     progress("cut out kernels")
     run_passes(network, OUTLINE)
     return network
@@ -428,7 +429,7 @@ class _Compilation:
         if self.given and most is None:
             for name, rows in self.rows.items():
                 _set_tokens(network, max(map(len, rows)), name)
-        network.verify()
+        verify(network)
         return network
 
 

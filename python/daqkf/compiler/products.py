@@ -17,26 +17,24 @@ from daqkf.compiler.design import run_passes
 from daqkf.compiler.pipelines import LOWER
 from daqkf.dialects.dense import from_array
 from daqkf.dialects.dfke import KernelOp
+from daqkf.dialects.diagnostics import verify
 from daqkf.dialects.nn import AttentionOp
 from daqkf.dialects.nn.attention import Operands, extents
 from daqkf.dialects.rpea import ArrayOp, ChainOp, SoftmaxOp
 from daqkf.dialects.spaq import AddOp, ConstantOp, MatmulOp, RequantizeOp
+from daqkf.dialects.spaq.attention import Factors
 from daqkf.dialects.spaq.ops import activations
 from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.machine import Machine
 from daqkf.hw_targets.numerics import LEVEL_MAX
-from daqkf.lowering.conversions.dfke_to_rpea import (
-    ARRAY_NAME,
-    lower_kernel,
+from daqkf.lowering.conversions.config_sizing import (
     required_config,
     shared_config,
     softmax_chain_config,
 )
+from daqkf.lowering.conversions.dfke_to_rpea import ARRAY_NAME, lower_kernel
 from daqkf.lowering.image.encode import encode, playable
 from daqkf.passes.dfke_schedule import schedule
-
-Factors = tuple[NDArray[np.int64], NDArray[np.int64]]
-"""Multipliers and shifts [N]."""
 
 
 def product_kernel(
@@ -55,7 +53,9 @@ def product_kernel(
         constant = ConstantOp(from_array(bias, i32))
         sums = AddOp(sums.results[0], constant.result)
         block.add_ops([constant, sums])
-    result = RequantizeOp(sums.results[0], *(from_array(part, i32) for part in factors))
+    result = RequantizeOp(
+        sums.results[0], from_array(factors.multipliers, i32), from_array(factors.shifts, i32)
+    )
     block.add_ops([result, ReturnOp(result.result)])
     kind = FunctionType.from_lists(list(block.arg_types), [result.result.type])
     module = ModuleOp([FuncOp("product", kind, Region(block))])
@@ -77,7 +77,7 @@ def product_program(
         ValueError: it does not fit the array.
     """
     ones = np.ones(levels.shape[1], np.int64)
-    module = product_kernel(levels, (factors[0] * ones, factors[1] * ones), machine)
+    module = product_kernel(levels, Factors(factors[0] * ones, factors[1] * ones), machine)
     Rewriter.insert_op(ArrayOp(ARRAY_NAME, config), InsertPoint.at_start(module.body.block))
     run_passes(module, LOWER)
     return encode(playable(module)[-1])
@@ -113,13 +113,13 @@ def attention_program(
         keys=IntegerAttr(keys, i64),
         table=op.table,
         offset=from_array(operands.offset.reshape(-1), i32),
-        multiplier=from_array(factors["shares"][0], i32),
-        shift=from_array(factors["shares"][1], i32),
+        multiplier=from_array(factors["shares"].multipliers, i32),
+        shift=from_array(factors["shares"].shifts, i32),
     )
     chain = ChainOp("attention", [parts[0], shares, parts[1]])
     module = ModuleOp([ArrayOp(ARRAY_NAME, config), parts[0], shares, parts[1], chain])
     try:
-        module.verify()
+        verify(module)
     except VerifyException as error:
         raise ValueError(str(error)) from None
     return encode(chain)
@@ -143,7 +143,7 @@ def product_requirement(features: int, outputs: int, machine: Machine) -> ArrayC
     ones = np.ones(outputs, np.int64)
     return shared_config(
         [
-            required_config(_kernel_of(product_kernel(levels, (ones, ones), machine)))
+            required_config(_kernel_of(product_kernel(levels, Factors(ones, ones), machine)))
             for levels in _worst(features, outputs, LEVEL_MAX)
         ]
     )
@@ -169,7 +169,7 @@ def attention_requirement(
                 own = _worst(rows, columns, levels)[wide]
                 whole = _side_by_side(np.stack([own] * heads))
                 ones = np.ones(heads * columns, np.int64)
-                module = product_kernel(whole, (ones, ones), machine, added)
+                module = product_kernel(whole, Factors(ones, ones), machine, added)
                 kernels.append(_kernel_of(module))
             found.append(softmax_chain_config(kernels, heads * keys))
     return found

@@ -26,10 +26,8 @@ from daqkf.runtime import tools
 from daqkf.runtime.waveforms import Waveform, phase_names
 
 HARNESS = Path(__file__).with_name("harness.cpp")
-_FLAGS = (
-    *("--cc", "--exe", "--build", "-O3", "--noassert", "-Wno-fatal", "--top-module", TOP),
-    *("--x-assign", "unique", "--x-initial", "unique"),
-)
+_BUILD_FLAGS = ("--cc", "--exe", "--build", "--x-assign", "unique", "--x-initial", "unique")
+_FLAGS = ("-O3", "--noassert", "-Wno-fatal", "--top-module", TOP)
 _WAVEFORM_FLAGS = ("--trace-max-width", "0")
 _CFLAGS = "-O1 -std=c++17"
 MAKE_VARIABLES = "OPT_FAST= OPT_SLOW= OPT_GLOBAL= CFG_CXXFLAGS_PCH_I=-include"
@@ -137,26 +135,41 @@ def build(files: Mapping[str, str], waveforms: str | None = None) -> Path:
         SimulationError: Verilator or the C++ compiler failed, or libraries for FST are missing.
         ToolNotFoundError: Verilator, Perl, make or a C++ compiler is missing.
     """
-    verilator, compiler, make = tools.verilator(), tools.cxx_compiler(), tools.make()
-    harness, flags = HARNESS.read_bytes(), _FLAGS
+    flags = _FLAGS
     if waveforms:
         files = {**files, **phase_names()}
         flags = (*_FLAGS, *_WAVEFORM_FLAGS, f"--trace-{waveforms}")
-    recipe = json.dumps([sorted(files.items()), flags, _CFLAGS, verilator.argv, compiler])
-    key = hashlib.sha256(recipe.encode() + harness).hexdigest()[:32]
+    return verilate({HARNESS.name: HARNESS.read_text(encoding="utf-8"), **files}, flags, _CFLAGS)
+
+
+def verilate(sources: Mapping[str, str], flags: Sequence[str], cflags: str) -> Path:
+    """Build a model and its C++ harness with Verilator, or take the program from the cache.
+
+    Args:
+        sources: the texts of the Verilog and C++ files, by name.
+        flags: Verilator's flags, of which one names the top module.
+        cflags: flags of the C++ compiler.
+
+    Raises:
+        SimulationError: Verilator or the C++ compiler failed, or libraries for FST are missing.
+        ToolNotFoundError: Verilator, Perl, make or a C++ compiler is missing.
+    """
+    verilator, compiler, make = tools.verilator(), tools.cxx_compiler(), tools.make()
+    flags = (*_BUILD_FLAGS, *flags)
+    recipe = json.dumps([sorted(sources.items()), flags, cflags, verilator.argv, compiler])
+    key = hashlib.sha256(recipe.encode()).hexdigest()[:32]
     target = cache_folder() / "simulators" / key / "simulator"
     if target.is_file():
         return target
-    if waveforms == "fst":
+    if "--trace-fst" in flags:
         require_compression(compiler)
     target.parent.parent.mkdir(parents=True, exist_ok=True)
     # An interrupted build must leave nothing behind, so the folder is renamed when it is complete.
     with tempfile.TemporaryDirectory(dir=target.parent.parent, prefix="building-") as folder:
-        for name, text in files.items():
+        for name, text in sources.items():
             Path(folder, name).write_text(text, encoding="utf-8")
-        (Path(folder) / HARNESS.name).write_bytes(harness)
         objects = Path(folder, "obj_dir")
-        library = _library([*flags, _CFLAGS, compiler], verilator.argv)
+        library = _library([*flags, cflags, compiler], verilator.argv)
         if library.is_dir():
             # The objects must be newer than the Makefile that Verilator is about to write.
             objects.mkdir()
@@ -164,9 +177,9 @@ def build(files: Mapping[str, str], waveforms: str | None = None) -> Path:
             for built in library.iterdir():
                 os.utime(shutil.copyfile(built, objects / built.name), (later, later))
         jobs = str(os.cpu_count() or 1)
-        command = [*verilator.argv, *flags, "-j", jobs, "-CFLAGS", _CFLAGS]
+        command = [*verilator.argv, *flags, "-j", jobs, "-CFLAGS", cflags]
         command += ["-MAKEFLAGS", f"{MAKE_VARIABLES} CXX={compiler}"]
-        command += ["-o", "simulator", HARNESS.name, *files]
+        command += ["-o", "simulator", *sources]
         run = subprocess.run(
             command,
             cwd=folder,

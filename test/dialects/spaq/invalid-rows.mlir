@@ -8,7 +8,7 @@ func.func @shape(%x: tensor<?x2xf32>, %r: tensor<?x3xf32>) {
 
 // -----
 
-// CHECK: a residual with multipliers is of i8, added to integers of 8..32 bits
+// CHECK: spaq.residual: elements are f32 or i8, not i20
 func.func @kinds(%x: tensor<?x2xi20>, %r: tensor<?x2xi20>) {
   %0 = spaq.residual %x, %r multiplier dense<1> : tensor<2xi32>
     : (tensor<?x2xi20>, tensor<?x2xi20>) -> tensor<?x2xi24>
@@ -53,7 +53,7 @@ func.func @epsilon(%x: tensor<?x2xf32>, %g: tensor<2xf32>) {
 
 // -----
 
-// CHECK: normalize maps i8 to i18 in the same shape
+// CHECK: spaq.normalize: Expected attribute i18 but got i20
 func.func @result(%x: tensor<?x2xi8>) {
   %0 = spaq.normalize %x exponent dense<0> : tensor<2xi32> : tensor<?x2xi8> -> tensor<?x2xi20>
   func.return
@@ -110,7 +110,7 @@ func.func @together(%x: tensor<?x2xi8>) {
 
 // -----
 
-// CHECK: element types differ
+// CHECK: spaq.concat: attribute i8 expected from variable 'Element', but got f32
 func.func @types(%x: tensor<?x2xi8>, %y: tensor<?x2xf32>) {
   %0 = spaq.concat %x, %y : (tensor<?x2xi8>, tensor<?x2xf32>) -> tensor<?x4xi8>
   func.return

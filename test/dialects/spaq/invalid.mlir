@@ -212,7 +212,7 @@ func.func @f(%x: tensor<?x2xi8>) {
 
 // -----
 
-// CHECK: spaq.matmul works on tensors of two dimensions, tokens and features
+// CHECK: spaq.matmul: a tensor of two dimensions is expected, tokens and features
 func.func @f(%x: tensor<?xi8>) {
   %w = spaq.constant dense<1> : tensor<2x2xi8>
   %0 = spaq.matmul %x, %w : (tensor<?xi8>, tensor<2x2xi8>) -> tensor<?x2xi32>
@@ -303,5 +303,46 @@ func.func @f(%x: tensor<?x2xf32>) {
 // CHECK: spaq.activation: a function that is nothing but a table works on i8
 func.func @table_over_floats(%x: tensor<?x1xf32>) {
   %0 = spaq.activation "table" %x : tensor<?x1xf32> -> tensor<?x1xf32>
+  func.return
+}
+
+// -----
+
+// CHECK: spaq.add: the number of tokens cannot change
+func.func @f(%x: tensor<?x2xf32>, %b: tensor<2xf32>) {
+  %0 = spaq.add %x, %b : (tensor<?x2xf32>, tensor<2xf32>) -> tensor<4x2xf32>
+  func.return
+}
+
+// -----
+
+// CHECK: spaq.add: a static count of features above 0 is needed
+func.func @f(%x: tensor<?x?xf32>, %b: tensor<2xf32>) {
+  %0 = spaq.add %x, %b : (tensor<?x?xf32>, tensor<2xf32>) -> tensor<?x2xf32>
+  func.return
+}
+
+// -----
+
+// CHECK: spaq.add: a tensor of rank 1 is expected, not 2
+func.func @f(%x: tensor<?x2xf32>, %b: tensor<1x2xf32>) {
+  %0 = spaq.add %x, %b : (tensor<?x2xf32>, tensor<1x2xf32>) -> tensor<?x2xf32>
+  func.return
+}
+
+// -----
+
+// CHECK: spaq.requantize: elements are i8..i32, not i40
+func.func @f(%x: tensor<?x1xi40>) {
+  %0 = spaq.requantize %x multiplier dense<2> : tensor<1xi32> shift dense<1> : tensor<1xi32>
+    : tensor<?x1xi40> -> tensor<?x1xi8>
+  func.return
+}
+
+// -----
+
+// CHECK: spaq.calibrated: Expected attribute f32 but got i8
+func.func @f(%x: tensor<?x1xi8>) {
+  %0 = spaq.calibrated %x absmax 1.0 : tensor<?x1xi8> -> tensor<?x1xi8>
   func.return
 }
