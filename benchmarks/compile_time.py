@@ -8,9 +8,10 @@ GELU between layers), single layers of 1, 4 and 16 times as many weights, and tr
 `--weights` million weights, whose attention the array computes, too. Each is compiled in a process
 of its own, so that its peak memory is known, and on one thread. Times are CPU times, which other
 processes disturb less. `relative` is the time per non-zero, divided by that of the first network
-of the kind: 1 means linear growth. With --minilm, the exported MiniLM encoder is compiled, too;
-with --model, an ONNX file is compiled in place of all these. With --jobs N, the last network is
-compiled by one process and by N, and times are by the clock.
+of the kind: 1 means linear growth. With --minilm, MiniLM's encoder is compiled in place of these,
+from its ONNX file with 100 calibration sentences: unpruned, and at 50 % zeros. With --model, an
+ONNX file is. With --jobs N, the last network is compiled by one process and by N, and times are by
+the clock.
 """
 
 import argparse
@@ -36,6 +37,8 @@ FACTORS = (1, 2, 4)
 SPARSITY = 0.5
 TRANSFORMERS = {1: (128, 5), 4: (256, 5), 21: (512, 7), 101: (512, 32)}
 """Features and layers of those that have so many million weights, 12·D² in each layer."""
+SENTENCES = 100
+"""That calibrate MiniLM."""
 HEAD_FEATURES, TOKENS_KNOWN = 32, 1000
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 """What the libraries of linear algebra read when they are loaded."""
@@ -148,7 +151,7 @@ def transformer(features: int, layers: int) -> Any:
 
 
 def compile_once(
-    path: Path, sparsity: float | None, products: bool, jobs: int = 1
+    path: Path, sparsity: float | None, products: bool, sentences: int, jobs: int = 1
 ) -> dict[str, Any]:
     """Compile once, with images and RTL: CPU seconds by stage, peak MiB, and non-zeros.
 
@@ -157,6 +160,13 @@ def compile_once(
     from daqkf.compiler.network import compile_network
     from daqkf.dialects.spaq import ConstantOp
 
+    calibrated: dict[str, Any] = {"second_order": False}
+    if sentences:
+        from daqkf.studies.minilm.model import MiniLM, load_calibration
+        from daqkf.studies.minilm.network import SentenceEmbedding, inputs_of
+
+        inputs = inputs_of(MiniLM.load(), load_calibration()[:sentences])
+        calibrated = {"calibration": inputs, "measure": SentenceEmbedding()}
     marks: list[tuple[str, float]] = []
 
     def progress(name: str) -> None:
@@ -171,8 +181,8 @@ def compile_once(
         sparsity=sparsity,
         target="wide-norm" if products else "wide",
         products=products,
-        second_order=False,
         progress=progress,
+        **calibrated,
     )
     clock = time.perf_counter() - start
     progress("encode")
@@ -198,7 +208,11 @@ def compile_once(
 
 
 def measured(
-    path: Path, sparsity: float | None, products: bool = False, jobs: int = 1
+    path: Path,
+    sparsity: float | None,
+    products: bool = False,
+    sentences: int = 0,
+    jobs: int = 1,
 ) -> dict[str, Any]:
     """Compile once in a process of its own, on one thread, with the same results."""
     arguments = [sys.executable, __file__, "--one", str(path), "--jobs", str(jobs)]
@@ -206,6 +220,8 @@ def measured(
         arguments += ["--sparsity", str(sparsity)]
     if products:
         arguments.append("--products")
+    if sentences:
+        arguments += ["--sentences", str(sentences)]
     run = subprocess.run(
         arguments, stdout=subprocess.PIPE, text=True, check=True, env=os.environ | ONE_THREAD
     )
@@ -227,37 +243,36 @@ def main(arguments: Sequence[str] | None = None) -> None:
         metavar="MILLIONS",
         help=f"transformers, of {', '.join(map(str, TRANSFORMERS))}; default: 1 4",
     )
-    parser.add_argument("--minilm", action="store_true", help="the whole encoder, too")
+    parser.add_argument("--minilm", action="store_true", help="the whole encoder, calibrated")
     parser.add_argument("--model", type=Path, help="an ONNX file, with --products if given")
     parser.add_argument("--products", action="store_true", help="attention is the array's")
     parser.add_argument("--jobs", type=int, default=1, help="compare so many processes with one")
     parser.add_argument("--one", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--sparsity", type=float, help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--sentences", type=int, help="that calibrate MiniLM; default: 100", default=0
+    )
     options = parser.parse_args(arguments)
     if options.one:
-        print(
-            json.dumps(compile_once(options.one, options.sparsity, options.products, options.jobs))
+        found = compile_once(
+            options.one, options.sparsity, options.products, options.sentences, options.jobs
         )
+        print(json.dumps(found))
         return
     rows = _Rows()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
         if options.model:
             rows.add(options.model.name, measured(options.model, None, options.products))
+        elif options.minilm:
+            _minilm(rows, path, options.sentences or SENTENCES)
         else:
             _synthetic(rows, path, options.width, options.weights)
-        if options.minilm:
-            from daqkf.studies.minilm.export_onnx import export_minilm
-            from daqkf.studies.minilm.model import MiniLM
-
-            path.write_bytes(export_minilm(MiniLM.load()).SerializeToString())
-            rows.add("MiniLM's encoder, unpruned", measured(path, None))
-            rows.add(f"MiniLM's encoder, {SPARSITY:.0%}", measured(path, SPARSITY))
         rows.print()
         if options.jobs > 1:
             last, products = options.model or path, options.products
             one, several = (
-                measured(last, None, products, jobs)["clock"] for jobs in (1, options.jobs)
+                measured(last, None, products, jobs=jobs)["clock"] for jobs in (1, options.jobs)
             )
             table_console().print(
                 f"{options.jobs} processes: {several:.1f} s; one: {one:.1f} s; "
@@ -276,6 +291,16 @@ def _synthetic(rows: "_Rows", path: Path, width: int, weights: Sequence[int]) ->
     for millions in weights:
         path.write_bytes(transformer(*TRANSFORMERS[millions]).SerializeToString())
         rows.add(f"transformer, {millions} million", measured(path, None, True), "transformer")
+
+
+def _minilm(rows: "_Rows", path: Path, sentences: int) -> None:
+    """Rows of MiniLM's encoder, unpruned and pruned."""
+    from daqkf.studies.minilm.export_onnx import export_minilm
+    from daqkf.studies.minilm.model import MiniLM
+
+    path.write_bytes(export_minilm(MiniLM.load()).SerializeToString())
+    for sparsity, name in ((None, "unpruned"), (SPARSITY, f"{SPARSITY:.0%}")):
+        rows.add(f"MiniLM, {name}", measured(path, sparsity, sentences=sentences))
 
 
 class _Rows:

@@ -80,24 +80,27 @@ class _Descent:
         scale = self.scales.astype(np.float32)
         diagonal = np.diag(self.hessian)
         price = (self.item_price / self.scales**2).astype(np.float32)
-        channels = np.arange(len(scale))
-        last = self.choices.shape[1] - 1
+        free = not price.any()
+        width = self.choices.shape[1]
+        table, first = self.choices.reshape(-1), np.arange(len(scale), dtype=np.int32) * width
         for start in range(0, len(diagonal), _BLOCK):
             rows = slice(start, start + _BLOCK)
             block = self.hessian[rows]
             gradient = self.correlation[rows] / scale - block @ self.codes
-            within = block[:, rows]
+            within = np.ascontiguousarray(block[:, rows])
+            changes = np.empty_like(gradient)
             for i, own in enumerate(diagonal[rows]):
                 row = start + i
-                wanted = self.codes[row] + gradient[i] / own
-                index = np.minimum(np.abs(wanted) * _GRID, last).astype(np.intp)
-                level = np.copysign(self.choices[channels, index], wanted)
-                # Rounding to zero instead costs more error, and saves an item.
-                gain = own * (2 * wanted - level) * level
-                level = np.where(self.allowed[row] & (gain > price), level, np.float32(0))
-                change = level - self.codes[row]
+                # What the rows before this one in the block have changed.
+                wanted = (gradient[i] - within[i, :i] @ changes[:i]) / own + self.codes[row]
+                index = np.minimum(np.abs(wanted) * _GRID, width - 1).astype(np.int32)
+                level = np.copysign(table.take(index + first), wanted)
+                if not free:
+                    # Rounding to zero instead costs more error, and saves an item.
+                    level *= own * (2 * wanted - level) * level > price
+                level *= self.allowed[row]
+                np.subtract(level, self.codes[row], out=changes[i])
                 self.codes[row] = level
-                gradient[i + 1 :] -= within[i + 1 :, i, np.newaxis] * change
         return self._rescale()
 
     def _rescale(self) -> NDArray[np.float64]:

@@ -36,8 +36,9 @@ class InputStatistics:
         """
         cls.check(samples)
         mean = samples.mean(axis=0, dtype=np.float64)
-        centred = samples - mean
-        return cls(mean, centred.T @ centred / len(samples))
+        # The products of samples in single precision are as good as the samples.
+        centred = samples - mean.astype(samples.dtype if samples.dtype.kind == "f" else float)
+        return cls(mean, (centred.T @ centred).astype(np.float64) / len(samples))
 
     @staticmethod
     def check(samples: NDArray) -> None:

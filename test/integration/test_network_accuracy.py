@@ -20,7 +20,9 @@ from daqkf.compiler.formats import load_network
 from daqkf.compiler.network import pareto, prune_file
 from daqkf.compiler.pipelines import OUTLINE
 from daqkf.dialects.interpreting import call, entry
+from daqkf.dialects.spaq import AddOp
 from daqkf.passes.quantize.accuracy import AllOutputs, Loss, cosines
+from daqkf.passes.quantize.gradients import PRODUCTS
 from daqkf.passes.quantize.network_statistics import batches, observe, outputs_of
 from daqkf.passes.spaq_prune import prune
 from daqkf.studies.digits.network import Classifier, draw, export, train
@@ -176,3 +178,23 @@ def test_options_that_do_not_exist(file: Path):
         daqkf.compile(np.eye(4), products=True)
     with pytest.raises(daqkf.DaqkfError, match="give accuracy or cycles, not both"):
         daqkf.compile(file, calibration=CALIBRATION, accuracy=0.9, cycles=100)
+
+
+def test_differences_say_how_much_kernels_matter_where_gradients_are_unknown(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+):
+    network = load_network(file)
+    run_passes(network, OUTLINE)
+    parts = batches(network, {"image": CALIBRATION["image"][:300]})
+    expected = observe(network, parts, AllOutputs(), Loss()).sensitivity
+    monkeypatch.delitem(PRODUCTS, AddOp)  # the biases of all kernels
+    found = observe(network, parts, AllOutputs(), Loss()).sensitivity
+    assert set(found) == set(expected)
+    *hidden, last = found
+    for own in found.values():
+        assert (own == own[0]).all()  # the outputs of a kernel are not told apart
+        assert own[0] > 0
+    assert found[last].sum() == pytest.approx(expected[last].sum(), rel=0.25)
+    # An error of the sums becomes a smaller one behind their GELU, which is where errors are put.
+    for matmul in hidden:
+        assert expected[matmul].sum() < found[matmul].sum() < 6 * expected[matmul].sum()

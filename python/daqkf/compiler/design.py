@@ -464,13 +464,14 @@ def rtl_contents(array: dict[str, str], system: dict[str, str]) -> dict[str, str
 def run_passes(
     module: ModuleOp, passes: Iterable[ModulePass | str], stage: StageCallback | None = None
 ) -> None:
-    """Run passes, given as such or by name, verifying the IR after each and showing it."""
+    """Run passes on verified IR, given as such or by name; verify after each, and show it."""
     known = GENERAL_PASSES | PASSES | LOWERINGS
 
     def between(previous: Any, module: ModuleOp, following: Any) -> None:
-        verify(module)
-        if previous is not None and stage is not None:
-            stage(previous.name, module)
+        if previous is not None:
+            verify(module)
+            if stage is not None:
+                stage(previous.name, module)
 
     instances = (known[entry]()() if isinstance(entry, str) else entry for entry in passes)
     PassPipeline(tuple(instances), between).apply(make_context(), module)

@@ -235,6 +235,7 @@ def _outlined(source: str | Path | ModuleOp, progress: Progress) -> ModuleOp:
     """A network whose products with constant weights are kernels over f32."""
     progress("read")
     network = source.clone() if isinstance(source, ModuleOp) else load_network(source)
+    verify(network)
     progress("cut out kernels")
     run_passes(network, OUTLINE)
     return network

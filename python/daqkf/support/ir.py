@@ -3,8 +3,12 @@
 
 """Reading and printing IR of every level."""
 
+from collections.abc import Callable, Mapping
+from functools import cache
+
 from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
+from xdsl.ir import Dialect
 from xdsl.universe import Universe
 
 from daqkf.dialects import DIALECTS
@@ -12,9 +16,15 @@ from daqkf.dialects.diagnostics import verify
 from daqkf.dialects.xdsl_patches import Parser
 
 
+@cache
+def _dialects() -> Mapping[str, Callable[[], Dialect]]:
+    """All dialects by name. What packages have entry points for takes xDSL a while to find."""
+    return Universe.get_multiverse().all_dialects | DIALECTS
+
+
 def register_dialects(context: Context) -> None:
     """Register xDSL's dialects and DAQKF's; each is imported when it is first met."""
-    for name, factory in (Universe.get_multiverse().all_dialects | DIALECTS).items():
+    for name, factory in _dialects().items():
         context.register_dialect(name, factory)
 
 
