@@ -2,7 +2,7 @@
 // RUN: not daqkf-opt %s -p 'spaq-quantize{cycles-weight=-1.0}' 2>&1 | filecheck %s --check-prefix=WEIGHT
 // RUN: not daqkf-opt %s -p 'spaq-quantize{max-shift=-1}' 2>&1 | filecheck %s --check-prefix=SHIFT
 
-// METHOD: daqkf-opt: spaq-quantize: unknown method 'guess' (known: lloyd-max, optimal)
+// METHOD: spaq_quantize-options-invalid.mlir:{{[0-9]+}}:3: spaq.matmul: spaq-quantize: unknown method 'guess' (known: lloyd-max, optimal)
 // WEIGHT: daqkf-opt: spaq-quantize: the weight of cycles must be 0 or above, not -1
 // SHIFT: daqkf-opt: spaq-quantize: max_shift must be 0..7, not -1
 

@@ -71,7 +71,6 @@ def quantized(step: Quantization) -> ModuleOp:
     samples = kernel.samples if second_order else None
     module = kernel.calibrated(samples)
     step.quantize.quantize(module, samples)
-    verify(module)
     return module
 
 
