@@ -2,9 +2,9 @@
 // RUN: not daqkf-opt %s -p 'spaq-quantize{cycles-weight=-1.0}' 2>&1 | filecheck %s --check-prefix=WEIGHT
 // RUN: not daqkf-opt %s -p 'spaq-quantize{max-shift=-1}' 2>&1 | filecheck %s --check-prefix=SHIFT
 
-// METHOD: spaq_quantize-options-invalid.mlir:{{[0-9]+}}:3: spaq.matmul: spaq-quantize: unknown method 'guess' (known: lloyd-max, optimal)
-// WEIGHT: daqkf-opt: spaq-quantize: the weight of cycles must be 0 or above, not -1
-// SHIFT: daqkf-opt: spaq-quantize: max_shift must be 0..7, not -1
+// METHOD: :3: spaq.matmul: spaq-quantize: unknown method 'guess' (known: lloyd-max, optimal)
+// WEIGHT: :3: spaq.matmul: spaq-quantize: the weight of cycles must be 0 or above, not -1
+// SHIFT: :3: spaq.matmul: spaq-quantize: max_shift must be 0..7, not -1
 
 func.func @layer(%x: tensor<?x7xf32>) -> tensor<?x1xf32> {
   %c = spaq.calibrated %x absmax 1.0 : tensor<?x7xf32> -> tensor<?x7xf32>

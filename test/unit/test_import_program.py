@@ -282,7 +282,7 @@ def test_a_listing_says_what_the_weights_are():
         ("units", Command.PARAMETERS, 96, {"multiplier": 0}, "row 96 .*: a multiplier of 0"),
         ("units", Command.PARAMETERS, 78, {"residual": 1}, "row 78 .* is encoded as"),
         ("units", Command.CHAIN, 3, {"keys": 9}, "row 84 of PARAMETERS: output 0 of 18 comes twi"),
-        ("units", Command.TABLE, 3 * 256, {"value": 128}, "exponentials must be 0..127"),
+        ("units", Command.TABLE, 3 * 256, {"value": 128}, "rpea.softmax: exponentials must"),
         ("dispatch", Command.DISPATCH, 2, {"slot": 1}, "row 2 of DISPATCH: .* is encoded as"),
         (
             "dispatch",
