@@ -306,6 +306,7 @@ def test_rtl_is_clean_for_verilator_and_yosys(name: str, tmp_path: Path):
     assert "Warning" not in run.stdout + run.stderr
 
 
+@pytest.mark.slow
 def test_memories_become_block_ram(tmp_path: Path):
     config = replace(
         machine_config(MACHINE), activation_depth=1024, stream_depth=2048, result_depth=2048

@@ -117,7 +117,7 @@ def test_the_rtl_and_image_of_translate_are_those_of_compile(layer: Path):
         (["w.npy", "--split", "2"], "daqkf: split must be 0 <= split < 1, not 2.0"),
         (["b.npy"], "daqkf: weights must have the shape [K, N], not [6]"),
         (["empty.npy"], "daqkf: weights must not be empty, but have the shape [0, 4]"),
-        (["long.npy", "--target", "tiny"], "daqkf: dfke-schedule: 64 features; the target holds"),
+        (["long.npy", "--target", "tiny"], "daqkf: dfke.kernel: dfke-schedule: 64 features; the"),
         (["ints.npy", "--levels", "uniform-3"], "is 9, not a level within ±3"),
         (["text.npz"], "daqkf: text.npz: cannot be read as a SciPy sparse matrix"),
     ],

@@ -41,6 +41,7 @@ def test_the_network_is_the_model(model: MiniLM):
     assert found == pytest.approx(model.encode(ordered), abs=1e-4)
 
 
+@pytest.mark.slow
 def test_pruning_keeps_the_embeddings_better_than_magnitudes(model: MiniLM):
     dense, inputs = network_of(model), inputs_of(model, SENTENCES)
     calibration = inputs_of(model, CALIBRATION)

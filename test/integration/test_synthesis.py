@@ -75,6 +75,7 @@ def test_only_a_fabric_with_dsps_multiplies_in_them(fabric: str):
     assert (found.luts > 50) == (not found.dsps)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fabric", ["xcup", "ecp5"])
 def test_a_memory_takes_the_block_ram_of_its_size(fabric: str):
     assert counts(buffer(1024, 18), fabric).block_rams_18k == 1

@@ -137,6 +137,7 @@ def test_a_system_with_variants(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert len(set(taken)) > 1
 
 
+@pytest.mark.slow
 def test_a_system_of_two_banks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     target = tmp_path / "banks.toml"
     machine = replace(load_target("tiny").machine, banks=2)
