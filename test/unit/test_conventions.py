@@ -41,6 +41,16 @@ def test_heavy_libraries_are_imported_only_when_used():
     assert run.stdout.split() == []
 
 
+def test_the_pass_driver_starts_without_the_passes():
+    script = (
+        "import sys, daqkf.cli.opt;"
+        "print(*(name for name in sys.modules if name == 'numpy'"
+        " or name.startswith(('daqkf.passes.nn_', 'daqkf.passes.spaq_', 'daqkf.passes.dfke_'))))"
+    )
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert run.stdout.split() == []
+
+
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_sources_have_a_licence(path: Path):
     if path.suffix == ".toml":

@@ -7,15 +7,13 @@ A pipeline is a tuple of pass specs in the syntax of `-p`; each is there for the
 """
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from xdsl.passes import ModulePass
 
-from daqkf.hw_targets.machine import Machine
-from daqkf.passes.nn_attend import NnAttendPass
-from daqkf.passes.nn_chain import NnChainPass
-from daqkf.passes.nn_gate import NnGatePass
-from daqkf.passes.nn_merge import NnMergePass
-from daqkf.passes.nn_normalize import NnNormalizePass
+if TYPE_CHECKING:
+    from daqkf.hw_targets.machine import Machine
+
 
 OUTLINE = (
     "canonicalize",  # weights that are turned or cut out of others are constants like any
@@ -37,9 +35,16 @@ NETWORK = (*OUTLINE, *FUSE)
 
 
 def fusion(
-    target: str, machine: Machine, host_cycles: float, products: bool, max_tokens: int | None
+    target: str, machine: "Machine", host_cycles: float, products: bool, max_tokens: int | None
 ) -> list[ModulePass]:
     """`FUSE` for a target, without attention unless products are the array's."""
+    # `daqkf-opt` names pipelines without running any.
+    from daqkf.passes.nn_attend import NnAttendPass
+    from daqkf.passes.nn_chain import NnChainPass
+    from daqkf.passes.nn_gate import NnGatePass
+    from daqkf.passes.nn_merge import NnMergePass
+    from daqkf.passes.nn_normalize import NnNormalizePass
+
     made: dict[str, Callable[[], ModulePass]] = {
         "nn-gate": lambda: NnGatePass(target, host_cycles),
         "nn-attend": lambda: NnAttendPass(target, max_tokens or machine.lanes),
