@@ -60,6 +60,7 @@ def test_bugs_in_addresses_are_found(circuit: Circuit):
     assert any("expected" in line for item in hunts for line in item.answer.counterexample)
 
 
+@pytest.mark.slow
 def test_a_booth_lane_yields_all_products():
     """One query for all 2^16, against the numbers of the surplus by weight."""
     config = prover.array("dense", {})

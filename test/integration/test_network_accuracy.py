@@ -180,6 +180,7 @@ def test_options_that_do_not_exist(file: Path):
         daqkf.compile(file, calibration=CALIBRATION, accuracy=0.9, cycles=100)
 
 
+@pytest.mark.slow
 def test_differences_say_how_much_kernels_matter_where_gradients_are_unknown(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ):
