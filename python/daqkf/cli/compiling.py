@@ -16,6 +16,12 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
+def shared_options(options: argparse.Namespace) -> dict[str, Any]:
+    """What the command line says of layers and of networks alike, by the names of `Options`."""
+    names = "split", "accuracy", "cycles", "target", "family", "fabric", "index_bits"
+    return {name: getattr(options, name) for name in names}
+
+
 def compile_layer(
     options: argparse.Namespace,
     weights: Any,
@@ -55,13 +61,7 @@ def compile_layer(
         levels=options.levels.split(","),
         error_budget=options.error_budget,
         calibration=calibration,
-        split=options.split,
-        accuracy=options.accuracy,
-        cycles=options.cycles,
-        target=options.target,
-        family=options.family,
-        fabric=options.fabric,
-        index_bits=options.index_bits,
+        **shared_options(options),
         on_stage=lambda name, _: console.print(f"[dim]{name}"),
     )
     design.save(options.output)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from daqkf.cli.compiling import print_front, storage_line
+from daqkf.cli.compiling import print_front, shared_options, storage_line
 from daqkf.compiler.formats import SUFFIXES
 from daqkf.passes.files import write_atomically
 from daqkf.passes.quantize.samples import load_inputs
@@ -52,13 +52,7 @@ def compile_network(options: argparse.Namespace, console: "Console") -> int:
     chosen = NetworkOptions(
         sparsity=options.sparsity[0] if options.sparsity else None,
         levels=options.levels,
-        split=options.split,
-        accuracy=options.accuracy,
-        cycles=options.cycles,
-        target=options.target,
-        family=options.family,
-        fabric=options.fabric,
-        index_bits=options.index_bits,
+        **shared_options(options),
         fuse=not options.no_fuse,
         host_cycles=options.host_cycles,
         products=options.products,
