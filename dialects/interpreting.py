@@ -9,9 +9,18 @@ from typing import Any
 
 from numpy.typing import NDArray
 from xdsl.dialects.builtin import DYNAMIC_INDEX, ModuleOp, TensorType
-from xdsl.dialects.func import FuncOp
-from xdsl.interpreter import Interpreter, OpImplResult
-from xdsl.interpreters.func import FuncFunctions
+from xdsl.dialects.func import CallOp, FuncOp, ReturnOp
+from xdsl.interpreter import (
+    Interpreter,
+    InterpreterFunctions,
+    OpImplResult,
+    PythonValues,
+    ReturnedValues,
+    impl,
+    impl_callable,
+    impl_terminator,
+    register_impls,
+)
 from xdsl.ir import Block, Operation, SSAValue
 from xdsl.utils.exceptions import InterpretationError
 
@@ -23,6 +32,32 @@ from daqkf.dialects.spaq.prepared import Prepared
 
 ENTRY = "main"
 """The function of a network that has kernels as functions, too."""
+
+
+@register_impls
+class FuncFunctions(InterpreterFunctions):
+    """How the operations of `func` run.
+
+    xDSL has the same in `xdsl.interpreters`, a package that loads every dialect of xDSL that can
+    run, which takes longer than most passes do.
+    """
+
+    @impl_callable(FuncOp)
+    def function(self, interpreter: Interpreter, op: FuncOp, args: tuple[Any, ...]) -> PythonValues:
+        """The results of a function's body."""
+        return interpreter.run_ssacfg_region(op.body, args, op.sym_name.data)
+
+    @impl(CallOp)
+    def call(self, interpreter: Interpreter, op: CallOp, args: tuple[Any, ...]) -> PythonValues:
+        """The results of the function that is called."""
+        return interpreter.call_op(op.callee, args)
+
+    @impl_terminator(ReturnOp)
+    def terminate(
+        self, interpreter: Interpreter, op: ReturnOp, args: tuple[Any, ...]
+    ) -> tuple[ReturnedValues, PythonValues]:
+        """The end of a body, which gives back what the operation names."""
+        return ReturnedValues(args), ()
 
 
 @dataclass(eq=False)

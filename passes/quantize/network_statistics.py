@@ -16,11 +16,10 @@ from numpy.typing import NDArray
 from xdsl.dialects.builtin import DYNAMIC_INDEX, ModuleOp, TensorType
 from xdsl.dialects.func import FuncOp, ReturnOp
 from xdsl.interpreter import Interpreter
-from xdsl.interpreters.func import FuncFunctions
 from xdsl.ir import SSAValue
 from xdsl.traits import SymbolTable
 
-from daqkf.dialects.interpreting import call, entry
+from daqkf.dialects.interpreting import FuncFunctions, call, entry
 from daqkf.dialects.nn import LinearOp
 from daqkf.dialects.nn.interpreter import NnFunctions
 from daqkf.dialects.spaq import MatmulOp
