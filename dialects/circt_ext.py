@@ -44,6 +44,8 @@ from xdsl.printer import Printer
 from xdsl.traits import NoTerminator
 from xdsl.utils.exceptions import VerifyException
 
+from daqkf.dialects.dense import integer_bits
+
 
 @irdl_attr_definition
 class UnpackedArrayType(ParametrizedAttribute, TypeAttribute):
@@ -228,8 +230,9 @@ class ArrayIndexInOutOp(IRDLOperation):
         if self.result.type != InOutType(array.element_type):
             raise VerifyException("the result is not the place of an element")
         index = self.index.type
-        assert isinstance(index, IntegerType)
-        if (array.size.data - 1).bit_length() > index.width.data:
+        bits = integer_bits(index)
+        assert bits is not None
+        if (array.size.data - 1).bit_length() > bits:
             raise VerifyException(f"an index of {index} does not reach {array.size.data} elements")
 
 

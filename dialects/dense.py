@@ -7,7 +7,7 @@ Big constants never pass through Python numbers: an array becomes the bytes of a
 `dense<"0x…">` attribute and back without a loop.
 """
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,14 +35,20 @@ def storage_dtype(element_type: Attribute) -> np.dtype[Any]:
         TypeError: the element type has no such storage.
     """
     if isinstance(element_type, IntegerType):
-        sign = "u" if element_type.signedness.data is Signedness.UNSIGNED else "i"
+        kind = cast("IntegerType", element_type)
+        sign = "u" if kind.signedness.data is Signedness.UNSIGNED else "i"
         for size in (1, 2, 4, 8):
-            if element_type.width.data <= 8 * size:
+            if kind.width.data <= 8 * size:
                 return np.dtype(f"<{sign}{size}")
     for kind, name in _FLOATS.items():
         if isinstance(element_type, kind):
             return np.dtype(name)
     raise TypeError(f"no array storage for elements of type {element_type}")
+
+
+def integer_bits(kind: Attribute) -> int | None:
+    """The width of an integer type; None for any other."""
+    return cast("IntegerType", kind).width.data if isinstance(kind, IntegerType) else None
 
 
 def to_array(attribute: DenseIntOrFPElementsAttr) -> NDArray[Any]:

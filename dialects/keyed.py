@@ -5,7 +5,7 @@
 
 import dataclasses
 from functools import partial
-from typing import Any, ClassVar, get_type_hints
+from typing import Any, ClassVar, cast, get_type_hints
 
 from xdsl.ir import Data
 from xdsl.parser import AttrParser
@@ -85,8 +85,9 @@ def _parse(parser: AttrParser, kind: Any) -> Any:
 
 def _print(printer: Printer, value: Any) -> None:
     if isinstance(value, tuple):
+        parts = cast(tuple[Any, ...], value)
         with printer.in_square_brackets():
-            printer.print_list(value, lambda part: printer.print_string(str(part)))
+            printer.print_list(parts, lambda part: printer.print_string(str(part)))
     elif isinstance(value, bool):
         printer.print_string(str(value).lower())
     elif isinstance(value, int):

@@ -33,7 +33,7 @@ class GenericOp(ops.GenericOp):
         start = parser.pos
         attributes = parser.parse_optional_attr_dict()
         maps, iterators = (attributes.pop(key, None) for key in ("indexing_maps", "iterator_types"))
-        if not isa(maps, ArrayAttr[AffineMapAttr]) or not isinstance(iterators, ArrayAttr):
+        if not isa(maps, ArrayAttr[AffineMapAttr]) or not isa(iterators, ArrayAttr[Attribute]):
             parser.raise_error("linalg.generic has indexing_maps and iterator_types", start)
         inputs, outputs = (_operands(parser, keyword) for keyword in ("ins", "outs"))
         if parser.parse_optional_keyword("attrs"):

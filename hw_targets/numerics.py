@@ -213,9 +213,9 @@ def requantize(
     return result
 
 
-def add_residual(
-    accumulator: NDArray[np.integer], residual: NDArray[np.int8], multiplier: NDArray[Any]
-) -> NDArray[np.integer]:
+def add_residual[T: np.integer](
+    accumulator: NDArray[T], residual: NDArray[np.int8], multiplier: NDArray[Any]
+) -> NDArray[T]:
     """`acc + r·M[n]`: [T, N] and [T, R], of which the first N count, M in 0..MULTIPLIER_MAX.
 
     The result has the accumulator's type, int32 or int64, which must hold it.

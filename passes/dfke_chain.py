@@ -5,8 +5,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.ir import Block, Operation
@@ -77,7 +79,7 @@ def _take_columns(quantize: QuantizeOp) -> None:
             Rewriter.erase_op(dequantize)
 
 
-def _repeats(kernel: KernelOp, split: np.ndarray) -> bool:
+def _repeats(kernel: KernelOp, split: NDArray[Any]) -> bool:
     """Whether extra columns meet the weights of their features.
 
     Only the sum of a feature's columns is sure to be the same after it was scaled up and down.

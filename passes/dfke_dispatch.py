@@ -6,6 +6,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,7 +64,7 @@ class Dispatcher:
     elements: Elements = DEFAULT_ELEMENTS
     """In place of the machine's."""
 
-    def apply(self, module: ModuleOp, samples: NDArray) -> None:
+    def apply(self, module: ModuleOp, samples: NDArray[Any]) -> None:
         """Replace the module's layer, judging by the tiles of `samples` [T, K].
 
         The reference is the float layer as it stands, with the activations in int8: what it
@@ -150,6 +151,8 @@ def _ends(modules: list[ModuleOp]) -> tuple[QuantizeOp, DequantizeOp]:
         match found[0]:
             case [QuantizeOp() as before, DequantizeOp() as after]:
                 return before, after
+            case _:
+                pass
     raise ValueError("the variants of a layer differ in the scales of its activations")
 
 

@@ -68,8 +68,9 @@ def tiled_schedule(levels: NDArray[np.int8], machine: Machine) -> TilesAttr:
         ValueError: features that would need partial sums, of a machine without, or a single output
             that is too large.
     """
-    features, channels = levels.shape
-    parts = np.array_split(np.arange(features), -(-features // (machine.activation_depth - 1)))
+    features, channels = map(int, levels.shape)
+    count = -(-features // (machine.activation_depth - 1))
+    parts: list[NDArray[np.int64]] = np.array_split(np.arange(features), count)
     most = machine.result_depth
     if len(parts) > 1:
         if not machine.partial_depth:
@@ -80,7 +81,7 @@ def tiled_schedule(levels: NDArray[np.int8], machine: Machine) -> TilesAttr:
         most = min(most, machine.partial_depth)
     groups = -(-channels // most)
     while True:
-        split = np.array_split(np.arange(channels), groups)
+        split: list[NDArray[np.int64]] = np.array_split(np.arange(channels), groups)
         schedules: list[ScheduleAttr] = []
         problem = None
         for group in split:

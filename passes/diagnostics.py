@@ -3,7 +3,7 @@
 
 """How passes fail: naming the place and the operation."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import NoReturn
 
@@ -31,7 +31,7 @@ class OperationError(ValueError):
 
 
 @contextmanager
-def about(op: Operation) -> Iterator[None]:
+def about(op: Operation) -> Generator[None]:
     """What goes wrong inside is because of this operation.
 
     Raises:
@@ -46,7 +46,7 @@ def about(op: Operation) -> Iterator[None]:
 
 
 @contextmanager
-def failing(pass_name: str) -> Iterator[None]:
+def failing(pass_name: str) -> Generator[None]:
     """What goes wrong inside is a failure of the pass, at an operation if one is known.
 
     Raises:
@@ -61,7 +61,7 @@ def failing(pass_name: str) -> Iterator[None]:
 
 
 @contextmanager
-def failing_at(op: Operation, pass_name: str) -> Iterator[None]:
+def failing_at(op: Operation, pass_name: str) -> Generator[None]:
     """What goes wrong inside is a failure of the pass at this operation.
 
     Raises:

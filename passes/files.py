@@ -4,13 +4,13 @@
 """Writing files whole or not at all."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path) -> Generator[Path]:
     """A temporary name beside a file, renamed into its place at the end, or removed on an error.
 
     Folders are made as needed.

@@ -19,7 +19,7 @@ from xdsl.pattern_rewriter import (
 )
 from xdsl.transforms.dead_code_elimination import dce
 
-from daqkf.dialects.dense import from_array
+from daqkf.dialects.dense import from_array, integer_bits
 from daqkf.dialects.nn import (
     CastOp,
     ConstantOp,
@@ -28,7 +28,7 @@ from daqkf.dialects.nn import (
     MatmulOp,
     QuantizeOp,
 )
-from daqkf.dialects.nn.base import NODE, element_of, integer_bits
+from daqkf.dialects.nn.base import NODE, element_of
 from daqkf.dialects.nn.elementwise import Function
 from daqkf.dialects.nn.ops import constant_of
 from daqkf.passes.nn_terms import Product, inputs_of, scalar_of

@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 from xdsl.dialects.builtin import AnyFloat, ModuleOp, TensorType
 from xdsl.ir import Operation
+from xdsl.utils.hints import isa
 
 REMARKS = logging.getLogger("daqkf.remarks")
 """Where remarks go. Nobody sees them unless a handler is added, as `daqkf-opt` does."""
@@ -25,7 +26,7 @@ def remark(pass_name: str, text: str) -> None:
 def _is_float_spaq(op: Operation) -> bool:
     types = [value.type for value in (*op.operands, *op.results)]
     return op.dialect_name() == "spaq" and any(
-        isinstance(kind, TensorType) and isinstance(kind.element_type, AnyFloat) for kind in types
+        isa(kind, TensorType) and isinstance(kind.element_type, AnyFloat) for kind in types
     )
 
 

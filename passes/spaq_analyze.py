@@ -24,7 +24,7 @@ from daqkf.passes.quantize.weights import named_matrices, replace_constant
 JSON_VERSION = 1
 
 
-def encode(array: NDArray, levels: LevelsAttr | None = None) -> EncodingAttr:
+def encode(array: NDArray[Any], levels: LevelsAttr | None = None) -> EncodingAttr:
     """The encoding of weights [K, N]: their sparsity, and the level set if they have one."""
     return _encoding(analyze(array), levels)
 

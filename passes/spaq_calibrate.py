@@ -4,6 +4,7 @@
 """`spaq-calibrate`: observe the ranges of a float layer's activations."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,7 @@ from xdsl.ir import Operation, SSAValue
 from xdsl.passes import ModulePass
 from xdsl.rewriter import InsertPoint, Rewriter
 from xdsl.utils.exceptions import InterpretationError
+from xdsl.utils.hints import isa
 
 from daqkf.dialects.interpreting import only_function, run
 from daqkf.dialects.spaq import (
@@ -72,7 +74,7 @@ class _Ranges(Interpreter.Listener):
         default_factory=dict[SSAValue, float | NDArray[np.float64]]
     )
 
-    def observe(self, value: SSAValue, seen: NDArray) -> None:
+    def observe(self, value: SSAValue, seen: NDArray[Any]) -> None:
         """State the range of a value from what it was on all samples [T, K]."""
         if not np.isfinite(seen).all():
             raise ValueError("calibration samples: a sum is beyond float32")
@@ -147,7 +149,7 @@ def calibrate(
     for op, most in ranges.scores.items():
         op.scores = FloatAttr(most or 1.0, f64)
     for value, found in ranges.found.items():
-        if not isinstance(value.type, TensorType) or value.type.element_type != Float32Type():
+        if not isa(value.type, TensorType) or value.type.element_type != Float32Type():
             continue
         statement = CalibratedOp(value, found)
         statement.result.name_hint = value.name_hint

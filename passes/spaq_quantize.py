@@ -5,6 +5,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -232,7 +233,7 @@ class SpaqQuantizePass(ModulePass):
                     quantize_gate(row, self.split)
 
     def _fit(
-        self, weights: NDArray, levels: LevelSet, importance: NDArray[np.float64] | None = None
+        self, weights: NDArray[Any], levels: LevelSet, importance: NDArray[np.float64] | None = None
     ) -> Fit:
         if self.exact:
             return fit_exact(weights, levels)

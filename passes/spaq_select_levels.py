@@ -4,6 +4,7 @@
 """`spaq-select-levels`: look up the level set of every weight matrix."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from numpy.typing import NDArray
 from xdsl.context import Context
@@ -18,7 +19,7 @@ from daqkf.passes.quantize.weights import LEVELS, float_products
 
 
 def select_levels(
-    weights: NDArray, sqnr: float, target: str = "generic", table: str | None = None
+    weights: NDArray[Any], sqnr: float, target: str = "generic", table: str | None = None
 ) -> Decision:
     """The level set with the fewest predicted cycles that reaches `sqnr` dB on weights [K, N].
 

@@ -127,11 +127,6 @@ def element_of(value: SSAValue) -> Attribute:
     return cast(Tensor, kind).element_type
 
 
-def integer_bits(kind: Attribute) -> int | None:
-    """The width of an integer type; None for any other."""
-    return cast("IntegerType", kind).width.data if isinstance(kind, IntegerType) else None
-
-
 def node_name(op: Operation) -> str:
     """What to call an op in messages: its name in the file, or that of the operation."""
     name = op.attributes.get(NODE)

@@ -29,8 +29,8 @@ from xdsl.pattern_rewriter import PatternRewriter, RewritePattern, op_type_rewri
 from xdsl.traits import HasCanonicalizationPatternsTrait
 from xdsl.utils.exceptions import InterpretationError
 
-from daqkf.dialects.dense import from_array, storage_dtype
-from daqkf.dialects.nn.base import NODE, element_of, integer_bits, integers_of, shape_of
+from daqkf.dialects.dense import from_array, integer_bits, storage_dtype
+from daqkf.dialects.nn.base import NODE, element_of, integers_of, shape_of
 from daqkf.dialects.nn.interpreter import NnFunctions
 from daqkf.dialects.nn.ops import (
     CastOp,

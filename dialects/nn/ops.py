@@ -44,7 +44,7 @@ from xdsl.printer import Printer
 from xdsl.traits import ConstantLike, HasFolder, Pure, SymbolTable, SymbolUserOpInterface
 from xdsl.utils.exceptions import VerifyException
 
-from daqkf.dialects.dense import storage_dtype, to_array
+from daqkf.dialects.dense import integer_bits, storage_dtype, to_array
 from daqkf.dialects.nn.base import (
     FLOATS,
     INTEGER,
@@ -62,7 +62,6 @@ from daqkf.dialects.nn.base import (
     TensorOp,
     differ,
     element_of,
-    integer_bits,
     integers,
     integers_of,
     require,

@@ -4,7 +4,7 @@
 """Operations of `rpea`: an array, programs for it, and variants of them."""
 
 from collections.abc import Iterator, Sequence
-from typing import Protocol
+from typing import Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,10 +72,11 @@ def require_tensor(name: str, attribute: Attribute | None, kind: Attribute, leng
         VerifyException: it is not.
     """
     assert isinstance(attribute, DenseIntOrFPElementsAttr)
+    dense = cast(DenseIntOrFPElementsAttr, attribute)
     require(
-        attribute.get_element_type() == kind
-        and attribute.get_shape() == (length,)
-        and attribute.shape_is_complete,
+        dense.get_element_type() == kind
+        and dense.get_shape() == (length,)
+        and dense.shape_is_complete,
         f"{name} must be {TensorType(kind, (length,))}",
     )
 
@@ -142,9 +143,9 @@ def require_post(op: Operation, channels: int, bias: str = "bias") -> None:
     for name in (bias, "multiplier", "shift"):
         require_tensor(name, op.properties[name], i32, channels)
     require_tensor("table", op.properties["table"], i8, TABLE_SIZE)
-    multiplier, shift = (op.properties[name] for name in ("multiplier", "shift"))
-    assert isinstance(multiplier, DenseIntOrFPElementsAttr)
-    assert isinstance(shift, DenseIntOrFPElementsAttr)
+    multiplier, shift = (
+        cast(DenseIntOrFPElementsAttr, op.properties[name]) for name in ("multiplier", "shift")
+    )
     require_range("multipliers", multiplier, 1, MULTIPLIER_MAX)
     require_range("shifts", shift, SHIFT_MIN, SHIFT_MAX)
 

@@ -4,7 +4,7 @@
 """The attribute with what analysis finds of one weight matrix, channel by channel."""
 
 import math
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -84,7 +84,7 @@ class AnalysisAttr(ParametrizedAttribute):
                 value = getattr(self, name)
                 printer.print_string(f"{', ' if position else ''}{name} = ")
                 if isinstance(value, IntAttr):
-                    printer.print_int(value.data)
+                    printer.print_int(cast(IntAttr[int], value).data)
                 else:
                     printer.print_attribute(value)
 

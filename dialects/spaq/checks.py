@@ -8,21 +8,21 @@ from typing import cast
 import numpy as np
 from xdsl.dialects.builtin import (
     DenseIntOrFPElementsAttr,
-    IntegerType,
     TensorType,
     i32,
 )
 from xdsl.ir import Attribute, Operation, SSAValue
 from xdsl.utils.exceptions import VerifyException
 
-from daqkf.dialects.dense import to_array
+from daqkf.dialects.dense import integer_bits, to_array
 from daqkf.dialects.spaq.types import Tensor
 
 
 def tensor_type(value: SSAValue) -> Tensor:
     """The type of a value that is a tensor."""
-    assert isinstance(value.type, TensorType)
-    return cast(Tensor, value.type)
+    kind: Attribute = value.type
+    assert isinstance(kind, TensorType)
+    return cast(Tensor, kind)
 
 
 def features(value: SSAValue) -> int:
@@ -38,8 +38,9 @@ def element(value: SSAValue) -> Attribute:
 def width(value: SSAValue) -> int:
     """The bits of the integers of a value of tensor type."""
     kind = element(value)
-    assert isinstance(kind, IntegerType)
-    return cast("IntegerType", kind).width.data
+    bits = integer_bits(kind)
+    assert bits is not None
+    return bits
 
 
 def require(condition: object, message: str) -> None:

@@ -4,7 +4,7 @@
 """What `spaq` operations compute, over NumPy arrays: int8, int64 for sums, or float32."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,7 @@ from xdsl.interpreter import Interpreter, InterpreterFunctions, impl, register_i
 from xdsl.ir import Operation
 from xdsl.utils.exceptions import InterpretationError
 
-from daqkf.dialects.dense import to_array
+from daqkf.dialects.dense import integer_bits, to_array
 from daqkf.dialects.spaq.attention import AttendOp, AttentionOp, SequenceOperation
 from daqkf.dialects.spaq.checks import element, features
 from daqkf.dialects.spaq.ops import (
@@ -46,17 +46,18 @@ Values = tuple[Any, ...]
 def _checked(op: Operation, sums: NDArray[np.integer]) -> NDArray[np.integer]:
     """The sums, which must fit the integer type that the IR gives them."""
     kind = element(op.results[0])
-    if isinstance(kind, IntegerType) and sums.size:
+    room = integer_bits(kind)
+    if room is not None and sums.size:
         bits = numerics.signed_bits(int(sums.min()), int(sums.max()))
-        if bits > kind.width.data:
+        if bits > room:
             raise InterpretationError(f"{op.name}: a sum needs {bits} bits, but its type is {kind}")
     return sums
 
 
 def _sum_type(op: Operation) -> type[np.integer]:
     """What NumPy holds integers of the op's result in."""
-    kind = element(op.results[0])
-    return np.int32 if isinstance(kind, IntegerType) and kind.width.data <= 32 else np.int64
+    bits = integer_bits(element(op.results[0]))
+    return np.int32 if bits is not None and bits <= 32 else np.int64
 
 
 def split_sequences(rows: NDArray[Any], sequences: Sequence[int]) -> list[NDArray[Any]]:
@@ -85,9 +86,9 @@ def attention_scores(
 
 def softmax(scores: NDArray[np.float32]) -> NDArray[np.float32]:
     """Shares along the last axis."""
-    from scipy.special import softmax as shares
+    from scipy import special  # pyright: ignore[reportMissingTypeStubs]
 
-    return shares(scores, axis=-1)
+    return cast(Any, special).softmax(scores, axis=-1)
 
 
 @register_impls

@@ -8,7 +8,7 @@ Activations are `tensor<?xKx…>`: any number of tokens, K features.
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -94,7 +94,7 @@ def parse_dense(parser: Parser) -> DenseIntOrFPElementsAttr:
     attribute = parser.parse_attribute()
     if not isinstance(attribute, DenseIntOrFPElementsAttr):
         parser.raise_error("expected a dense constant", start, parser.pos)
-    return attribute
+    return cast(DenseIntOrFPElementsAttr, attribute)
 
 
 @irdl_op_definition

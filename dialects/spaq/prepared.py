@@ -8,10 +8,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from xdsl.dialects.builtin import IntegerType
 from xdsl.ir import Operation, SSAValue
 
-from daqkf.dialects.dense import to_array
+from daqkf.dialects.dense import integer_bits, to_array
 from daqkf.dialects.spaq.attention import AttendOp
 from daqkf.dialects.spaq.checks import element, features
 from daqkf.dialects.spaq.ops import AddOp, ConstantOp, MatmulOp, RequantizeOp
@@ -71,10 +70,8 @@ class Prepared:
 
     def fits(self, op: Operation) -> bool:
         """Whether no activations give a sum that the op's result has no room for."""
-        kind, bound = element(op.results[0]), self._bound(op)
-        return (
-            bound is not None and isinstance(kind, IntegerType) and bound < 1 << kind.width.data - 1
-        )
+        bits, bound = integer_bits(element(op.results[0])), self._bound(op)
+        return bound is not None and bits is not None and bound < 1 << bits - 1
 
     def _bound(self, op: Operation) -> int | None:
         """The largest magnitude of what integer ops give, if it is known."""

@@ -3,6 +3,8 @@
 
 """A real number for all features, or one for each: ranges and scales."""
 
+from typing import cast
+
 import numpy as np
 from numpy.typing import NDArray
 from xdsl.dialects.builtin import DenseIntOrFPElementsAttr, Float64Type, FloatAttr, f64
@@ -72,7 +74,7 @@ class Reals(CustomDirective):
         attribute = parser.parse_attribute() if number is None else FloatAttr(number, f64)
         if not isinstance(attribute, FloatAttr | DenseIntOrFPElementsAttr):
             parser.raise_error("expected a number or a dense constant", start, parser.pos)
-        self.value.set(state, attribute)
+        self.value.set(state, cast(RealsAttr, attribute))
 
     def print(self, printer: Printer, state: PrintingState, op: IRDLOperation) -> None:
         """Write the value; numbers come back exactly."""

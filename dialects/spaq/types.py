@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
-from xdsl.dialects.builtin import Float32Type, IntAttr, IntegerType, TensorType, f32, i8
+from xdsl.dialects.builtin import Float32Type, IntAttr, TensorType, f32, i8
 from xdsl.ir import Attribute
 from xdsl.irdl import (
     AnyAttr,
@@ -19,6 +19,7 @@ from xdsl.irdl import (
 )
 from xdsl.utils.exceptions import VerifyException
 
+from daqkf.dialects.dense import integer_bits
 from daqkf.hw_targets.numerics import ACCUMULATOR_MAX_BITS
 
 Tensor = TensorType[Attribute]
@@ -41,7 +42,8 @@ class Elements(AttrConstraint[Attribute]):
         """Raise a VerifyException for any other attribute."""
         if self.real and isinstance(attr, Float32Type):
             return
-        if isinstance(attr, IntegerType) and self.least <= attr.width.data <= self.greatest:
+        bits = integer_bits(attr)
+        if bits is not None and self.least <= bits <= self.greatest:
             return
         kinds = "i8" if self.least == self.greatest == 8 else f"i{self.least}..i{self.greatest}"
         raise VerifyException(f"elements are {'f32 or ' if self.real else ''}{kinds}, not {attr}")

@@ -10,9 +10,10 @@ cycles, and a loss of accuracy. Losses add up, so choosing is a multiple-choice 
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -164,7 +165,7 @@ def allocate(
 
 
 @contextmanager
-def _silent_output() -> Iterator[None]:
+def _silent_output() -> Generator[None]:
     """HiGHS writes lines for its developers to file descriptor 1, whatever its options say."""
     sys.stdout.flush()
     saved, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
@@ -181,23 +182,23 @@ def _knapsack(
     objective: NDArray[np.float64], burden: NDArray[np.float64], limit: float, what: str
 ) -> NDArray[np.intp]:
     """The choice [groups] of least objective whose burdens add up to at most the limit."""
-    from scipy import sparse
-    from scipy.optimize import Bounds, LinearConstraint, milp
+    from scipy import optimize, sparse  # pyright: ignore[reportMissingTypeStubs]
 
     groups, count = objective.shape
     lightest = burden.min(axis=1).sum()
     if lightest > limit:
         raise ValueError(f"the least {what} that can be had is {lightest:.6g}, not {limit:.6g}")
-    one_each = sparse.kron(sparse.eye_array(groups), np.ones((1, count)), format="csr")
+    solver, matrices = cast(Any, optimize), cast(Any, sparse)
+    one_each = matrices.kron(matrices.eye_array(groups), np.ones((1, count)), format="csr")
     scale = objective.max() or 1.0
     with _silent_output():
-        solution = milp(
+        solution = solver.milp(
             objective.reshape(-1) / scale,
             integrality=np.ones(groups * count),
-            bounds=Bounds(0, 1),
+            bounds=solver.Bounds(0, 1),
             constraints=[
-                LinearConstraint(one_each, 1, 1),
-                LinearConstraint(burden.reshape(1, -1) / (limit or 1.0), -np.inf, 1.0),
+                solver.LinearConstraint(one_each, 1, 1),
+                solver.LinearConstraint(burden.reshape(1, -1) / (limit or 1.0), -np.inf, 1.0),
             ],
             options={"mip_rel_gap": GAP, "time_limit": _SECONDS},
         )

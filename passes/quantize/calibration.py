@@ -4,6 +4,7 @@
 """Ranges of activations: what to clip, and which features need more than one int8 column."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +29,7 @@ HEADROOM = 1.1
 often at its limits than all of them. `benchmarks/activations.py` shows what it brings."""
 
 
-def absmax_ranges(samples: NDArray, per_feature: bool = True) -> NDArray[np.float64]:
+def absmax_ranges(samples: NDArray[Any], per_feature: bool = True) -> NDArray[np.float64]:
     """The largest |x| of samples [T, K], of each feature [K] or of all [1].
 
     Features that are tiny beside the others, or zero, get a small share of the largest range;
@@ -38,7 +39,7 @@ def absmax_ranges(samples: NDArray, per_feature: bool = True) -> NDArray[np.floa
     return _lifted(absmax if per_feature else absmax.max(keepdims=True))
 
 
-def clipped_ranges(samples: NDArray, per_feature: bool = True) -> NDArray[np.float64]:
+def clipped_ranges(samples: NDArray[Any], per_feature: bool = True) -> NDArray[np.float64]:
     """The range [K] or [1] at which int8 has the least squared error on samples [T, K].
 
     Rounding errors shrink with the range, clipping errors grow: the best of a set of shares of
@@ -132,7 +133,7 @@ class Columns:
         counts = 1 + np.bincount(columns.split, minlength=len(ranges)).astype(np.float64)
         return cls(counts * float(columns.scale), np.empty(0, np.int32))
 
-    def shift(self, values: NDArray, step: NDArray | float) -> NDArray:
+    def shift(self, values: NDArray[Any], step: NDArray[Any] | float) -> NDArray[Any]:
         """`values` […, N] of each column […, N + E], less what the columns before it hold.
 
         One step of a column is worth `step`, of all or [N] of each feature.
@@ -141,11 +142,11 @@ class Columns:
         steps = self.repeat(np.broadcast_to(step, values.shape[-1]))
         return self.repeat(values, axis=-1) - held * ACTIVATION_MAX * steps
 
-    def repeat(self, array: NDArray, axis: int = 0) -> NDArray:
+    def repeat(self, array: NDArray[Any], axis: int = 0) -> NDArray[Any]:
         """`array` with the entries of the split features once more behind all others."""
         return np.concatenate([array, array.take(self.split, axis)], axis)
 
-    def quantize(self, x: NDArray) -> NDArray[np.int8]:
+    def quantize(self, x: NDArray[Any]) -> NDArray[np.int8]:
         """[T, K] → [T, K + E]."""
         return quantize(x, self.scale, self.split)
 

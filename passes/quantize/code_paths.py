@@ -25,7 +25,6 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from daqkf.passes.encode import running_sum
 from daqkf.passes.quantize.columns import Columns, Floats, Ints
@@ -43,8 +42,9 @@ class Paths:
     """[2M + 1, N] magnitudes below h/2 times the scale."""
     weights: int
     """Weights of a channel, zeros included."""
-    word: NDArray | float
-    """What a word costs, in the columns' units of error; 0 counts errors only."""
+    word: Floats
+    """What a word costs in the columns' units of error, [N] or [] for all channels; where it is 0,
+    errors alone count."""
     limit: int
     """The most codes of a path."""
     parts: Ints
@@ -60,7 +60,7 @@ class Paths:
         scales: Floats,
         maximum: int,
         limit: int,
-        word: NDArray | float = 0.0,
+        word: Floats | float = 0.0,
         max_shift: int = 0,
     ) -> Self:
         """Find the best paths over 0 … `maximum` times `scales` [N], of at most `limit` codes.
@@ -74,11 +74,12 @@ class Paths:
         sums = columns.sums[:, -1] - columns.sums_at(positions)
         gain = 2 * scales * (half * above - sums)
         parts = running_sum.parts(np.arange(maximum + 1), max_shift)
-        priced = bool(np.any(np.asarray(word) > 0))
+        price = np.asarray(word, np.float64)
+        priced = bool(np.any(price > 0))
         rows = limit + 1 if limit < maximum else 1
         cost = np.full((3 if priced else 1, rows, maximum + 1, len(scales)), np.inf)
         cost[_EVEN if priced else 0, 0, 0] = 0
-        paths = cls(gain, positions, columns.ascending.shape[1], word, limit, parts, cost)
+        paths = cls(gain, positions, columns.ascending.shape[1], price, limit, parts, cost)
         for code in range(1, maximum + 1):
             # More codes are never worse where they cost nothing: all of the limit will be used.
             before = 0 if priced or rows == 1 else max(code - (maximum - limit) - 1, 0)
@@ -170,7 +171,7 @@ class Paths:
     def _before(self, state: Ints, row: Ints, code: Ints) -> tuple[Ints, Ints, Ints]:
         """Where the best paths to a code were before: [N] states, codes so far, last codes."""
         n = np.arange(len(code))
-        lower = np.arange(self.cost.shape[2] - 1)[:, np.newaxis]
+        lower = np.arange(int(self.cost.shape[2]) - 1)[:, np.newaxis]
         behind = lower < code
         sums = np.where(behind, lower + code, 0)
         gaps = np.where(behind, code - lower, 1)

@@ -11,6 +11,7 @@ Letters in shapes: N channels, K weights of each, L thresholds or levels.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,7 +46,7 @@ class Columns:
     """[N, K + the least power of two above what is in any bin], ascending, ending in infinities."""
 
     @classmethod
-    def sort(cls, weights: NDArray, importance: NDArray | None = None) -> "Columns":
+    def sort(cls, weights: NDArray[Any], importance: NDArray[Any] | None = None) -> "Columns":
         """Sort |weights| [K, N], finite; their `importance` is [K, N] and not negative.
 
         The weights of a channel whose importance is zero throughout are equally important.
@@ -99,15 +100,15 @@ class Columns:
 
         Zeros always do.
         """
-        channels, width = self.padded.shape
+        channels, width = map(int, self.padded.shape)
         channel = np.arange(channels)
-        size = self.bins.shape[1]
+        size = int(self.bins.shape[1])
         bins = np.minimum(thresholds * size, size - 1).astype(np.int64)
         bins += channel * size
         found = self.bins.reshape(-1).take(bins, mode="clip").astype(np.int64)
         # Bisection from the bin's beginning; beyond its end all magnitudes are above.
         found += channel * width
-        step = (width - self.ascending.shape[1]) // 2
+        step = (width - int(self.ascending.shape[1])) // 2
         while step:
             below = self.padded.reshape(-1).take(found + (step - 1), mode="clip") < thresholds
             found += below * step
@@ -154,7 +155,7 @@ class Columns:
 
 def _index(ascending: Floats) -> tuple[NDArray[np.int32], Floats]:
     """What `below` looks positions up in: see `bins` and `padded`."""
-    channels, count = ascending.shape
+    channels, count = map(int, ascending.shape)
     zeros = np.count_nonzero(ascending == 0, axis=1)
     size = 1 << count.bit_length() + 1
     # A power of two, so that a magnitude and its bin never disagree.
@@ -175,5 +176,5 @@ def _prefix(terms: Floats) -> Floats:
 
 
 def _at(sums: Floats, positions: Ints) -> Floats:
-    places = positions + np.arange(len(sums)) * sums.shape[1]
+    places: Ints = positions + np.arange(len(sums)) * sums.shape[1]
     return sums.reshape(-1).take(places, mode="clip")

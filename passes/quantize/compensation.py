@@ -81,7 +81,7 @@ class _Descent:
         diagonal = np.diag(self.hessian)
         price = (self.item_price / self.scales**2).astype(np.float32)
         free = not price.any()
-        width = self.choices.shape[1]
+        width = int(self.choices.shape[1])
         table, first = self.choices.reshape(-1), np.arange(len(scale), dtype=np.int32) * width
         for start in range(0, len(diagonal), _BLOCK):
             rows = slice(start, start + _BLOCK)
@@ -93,7 +93,8 @@ class _Descent:
                 row = start + i
                 # What the rows before this one in the block have changed.
                 wanted = (gradient[i] - within[i, :i] @ changes[:i]) / own + self.codes[row]
-                index = np.minimum(np.abs(wanted) * _GRID, width - 1).astype(np.int32)
+                place = np.minimum(np.abs(wanted) * _GRID, width - 1)
+                index: NDArray[np.int32] = place.astype(np.int32)
                 level = np.copysign(table.take(index + first), wanted)
                 if not free:
                     # Rounding to zero instead costs more error, and saves an item.

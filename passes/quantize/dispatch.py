@@ -9,6 +9,8 @@ the rest is hidden too. How much is measured on calibration tiles; the theory, a
 goes with the non-zeros, is only used beyond the most zeros that any of them has.
 """
 
+from typing import Any, cast
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -44,12 +46,13 @@ def expected_errors(
     tiles has the error of the next one with fewer zeros, or less beyond the last, by its
     non-zeros; buckets before the first are unknown, infinity.
     """
-    from scipy.optimize import isotonic_regression
+    from scipy import optimize  # pyright: ignore[reportMissingTypeStubs]
 
     bucket = np.minimum(zeros >> shift, buckets - 1)
     tiles = np.bincount(bucket, minlength=buckets)
     seen = np.flatnonzero(tiles)
-    falling = [
+    isotonic_regression = cast(Any, optimize).isotonic_regression
+    falling: list[NDArray[np.float64]] = [
         isotonic_regression(
             np.bincount(bucket, error, buckets)[seen] / tiles[seen],
             weights=tiles[seen],

@@ -277,13 +277,13 @@ def _density(x: Array) -> Array:
 
 
 def _sigmoid(x: Array) -> Array:
-    from scipy.special import expit
+    from scipy.special import expit  # pyright: ignore[reportMissingTypeStubs]
 
     return expit(x)
 
 
 def _gelu_slope(x: Array) -> Array:
-    from scipy.special import ndtr
+    from scipy.special import ndtr  # pyright: ignore[reportMissingTypeStubs]
 
     return ndtr(x) + x * _density(x)
 
@@ -527,7 +527,7 @@ def _columns(op: spaq.ColumnsOp, args: Values, y: Array, gradient: Array) -> Gra
 @vector_jacobian_product(spaq.GatherOp)
 def _gather_columns(op: spaq.GatherOp, args: Values, y: Array, gradient: Array) -> Gradients:
     back = np.zeros_like(args[0])
-    np.add.at(back, (np.s_[:], op.array()), gradient)
+    np.add.at(back.T, op.array(), gradient.T)
     return [back]
 
 

@@ -10,6 +10,7 @@ mean, and H is the covariance, which is never larger.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +29,7 @@ class InputStatistics:
     """[K, K]"""
 
     @classmethod
-    def of(cls, samples: NDArray) -> "InputStatistics":
+    def of(cls, samples: NDArray[Any]) -> "InputStatistics":
         """The moments of samples [T, K], of any floating type.
 
         Raises:
@@ -41,7 +42,7 @@ class InputStatistics:
         return cls(mean, (centred.T @ centred).astype(np.float64) / len(samples))
 
     @staticmethod
-    def check(samples: NDArray) -> None:
+    def check(samples: NDArray[Any]) -> None:
         """Refuse samples that have no moments.
 
         Raises:
@@ -66,13 +67,13 @@ class InputStatistics:
         damping = DAMPING * np.trace(moment) / len(moment)
         return moment + (damping or DAMPING) * np.eye(len(moment))
 
-    def bias_shift(self, weights: NDArray, approximation: NDArray) -> NDArray[np.float64]:
+    def bias_shift(self, weights: NDArray[Any], approximation: NDArray[Any]) -> NDArray[np.float64]:
         """What the bias [N] must gain so that the mean output stays when [K, N] weights change."""
         return self.mean @ (np.asarray(weights, np.float64) - approximation)
 
 
 def output_error(
-    weights: NDArray, approximation: NDArray, hessian: NDArray[np.float64]
+    weights: NDArray[Any], approximation: NDArray[Any], hessian: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """The expected squared error of each output [N] a token: diag(DᵀHD)."""
     difference = np.asarray(weights, np.float64) - approximation

@@ -21,7 +21,7 @@ from dataclasses import astuple, dataclass
 from functools import cache
 from itertools import product
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,7 +66,7 @@ class Channels(NamedTuple):
     """Σw², as a share of the matrix's."""
 
     @classmethod
-    def of(cls, weights: NDArray) -> "Channels":
+    def of(cls, weights: NDArray[Any]) -> "Channels":
         """The channels of finite weights [K, N] with at least one non-zero."""
         magnitudes = np.abs(np.asarray(weights, np.float64))
         magnitudes = magnitudes[:, magnitudes.any(axis=0)]
@@ -105,7 +105,7 @@ class Features:
             raise ValueError(f"fan_in must be finite and at least 0, not {self.fan_in:g}")
 
     @classmethod
-    def of(cls, weights: NDArray) -> "Features":
+    def of(cls, weights: NDArray[Any]) -> "Features":
         """The features of weights [K, N].
 
         Raises:
@@ -140,14 +140,16 @@ def corners(
     The shares are those of linear interpolation along each axis; a point beyond the knots
     counts as on the border.
     """
-    lefts, shares = [], []
+    lefts: list[NDArray[np.int64]] = []
+    shares: list[Floats] = []
     for knots, values in zip(axes, points, strict=True):
         values = np.clip(values, knots[0], knots[-1])
         left = np.clip(np.searchsorted(knots, values, "right") - 1, 0, len(knots) - 2)
         lefts.append(left)
         shares.append((values - knots[left]) / (knots[left + 1] - knots[left]))
     sizes = [len(knots) for knots in axes]
-    indices, weights = [], []
+    indices: list[NDArray[np.int64]] = []
+    weights: list[Floats] = []
     for corner in product((0, 1), repeat=len(axes)):
         place = tuple(left + step for left, step in zip(lefts, corner, strict=True))
         indices.append(np.ravel_multi_index(place, sizes))
@@ -287,10 +289,11 @@ class LevelTable:
             LevelTableError: it is damaged, of another version, or no table.
         """
         try:
-            document = json.loads(text)
+            read: Any = json.loads(text)
         except (ValueError, RecursionError) as error:
             raise _unusable(name, f"is no JSON ({error})") from None
-        if not isinstance(document, dict) or document.get("format") != FORMAT:
+        document: dict[str, Any] = cast(dict[str, Any], read) if isinstance(read, dict) else {}
+        if document.get("format") != FORMAT:
             raise _unusable(name, "is no level table")
         if document.get("version") != VERSION:
             found = document.get("version")

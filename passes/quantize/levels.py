@@ -10,7 +10,7 @@ and tried again.
 """
 
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,7 +53,9 @@ class Fit:
     """[iterations, N] squared error, weighted by importance, after each iteration and before
     rounding to integers; one row where the method does not iterate."""
 
-    def error(self, weights: NDArray, importance: NDArray | None = None) -> NDArray[np.float64]:
+    def error(
+        self, weights: NDArray[Any], importance: NDArray[Any] | None = None
+    ) -> NDArray[np.float64]:
         """Squared error of each channel [N], weighted by `importance` [K] or [K, N] if given."""
         squared = (weights - self.levels * self.scales) ** 2
         if importance is not None:
@@ -62,10 +64,10 @@ class Fit:
 
 
 def fit(
-    weights: NDArray,
+    weights: NDArray[Any],
     level_set: LevelSet,
     *,
-    importance: NDArray | None = None,
+    importance: NDArray[Any] | None = None,
     method: str = "lloyd-max",
     cycles_weight: float = 0.0,
     max_shift: int = 3,
@@ -103,7 +105,7 @@ def fit(
     if importance is not None:
         importance = _importance(np.asarray(importance), weights.shape)
     step = max(1, _BLOCK // len(weights))
-    blocks = []
+    blocks: list[_Block] = []
     for start in range(0, weights.shape[1], step):
         part = slice(start, start + step)
         share = None if importance is None else importance[:, part]
@@ -117,7 +119,7 @@ def fit(
     return _joined([block.finish(level_set) for block in blocks])
 
 
-def fit_exact(weights: NDArray, level_set: LevelSet) -> Fit:
+def fit_exact(weights: NDArray[Any], level_set: LevelSet) -> Fit:
     """Weights [K, N] that are integer levels already, with a scale of 1.
 
     Raises:
@@ -149,7 +151,7 @@ def fit_exact(weights: NDArray, level_set: LevelSet) -> Fit:
 class _Block:
     """Some channels, and integer codes for them. Scales and errors are in the columns' units."""
 
-    weights: NDArray
+    weights: NDArray[Any]
     """[K, N]."""
     columns: Columns
     codes: Ints
@@ -163,7 +165,11 @@ class _Block:
 
     @classmethod
     def plain(
-        cls, weights: NDArray, importance: NDArray | None, level_set: LevelSet, method: str
+        cls,
+        weights: NDArray[Any],
+        importance: NDArray[Any] | None,
+        level_set: LevelSet,
+        method: str,
     ) -> Self:
         """The fit that minimises errors alone."""
         columns = Columns.sort(weights, importance)
@@ -277,7 +283,9 @@ class _Search:
         return codes, scales
 
 
-def _nearest(weights: NDArray, exponent: NDArray, scales: Floats, codes: Ints) -> NDArray[np.int8]:
+def _nearest(
+    weights: NDArray[Any], exponent: NDArray[Any], scales: Floats, codes: Ints
+) -> NDArray[np.int8]:
     """[K, N] the nearest to each |weight| of 0 and its channel's codes [L, N] times the scale."""
     maximum, channels = int(codes.max(initial=0)), np.arange(len(scales))
     below = np.concatenate([np.zeros_like(codes[:1]), codes[:-1]])
@@ -306,14 +314,14 @@ def _joined(fits: list[Fit]) -> Fit:
     )
 
 
-def _require_finite(name: str, values: NDArray) -> None:
+def _require_finite(name: str, values: NDArray[Any]) -> None:
     bad = np.argwhere(~np.isfinite(values))
     if len(bad):
         place = ", ".join(str(index) for index in bad[0])
         raise ValueError(f"{name} [{place}] is {values[tuple(bad[0])]:g}, not a finite number")
 
 
-def _importance(importance: NDArray, shape: tuple[int, ...]) -> Floats:
+def _importance(importance: NDArray[Any], shape: tuple[int, ...]) -> Floats:
     """The importance as [K, N]."""
     if importance.shape not in (shape, shape[:1]):
         raise ValueError(

@@ -10,6 +10,7 @@ level are a run of the sorted ones, so an iteration costs a search and a few pre
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,7 +37,7 @@ class Assignment:
     """[L, N] how many magnitudes lie below each code's weights."""
 
     @classmethod
-    def nearest(cls, columns: Columns, codes: NDArray, scales: Floats) -> "Assignment":
+    def nearest(cls, columns: Columns, codes: NDArray[Any], scales: Floats) -> "Assignment":
         """For ascending codes [L, N], or [L, 1] for all channels, beside 0, and scales [N].
 
         With scales [S, N] there are S assignments, along a first axis.

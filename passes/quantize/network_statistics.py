@@ -288,7 +288,9 @@ def sweep(
     """
     function = entry(module)
     block = function.body.block
-    runs = [dict(zip(block.args, in_order(function, batch), strict=True)) for batch in inputs]
+    runs: list[dict[SSAValue, Array]] = [
+        dict(zip(block.args, in_order(function, batch), strict=True)) for batch in inputs
+    ]
     last: dict[SSAValue, Any] = {value: op for op in block.ops for value in op.operands}
     interpreter = Interpreter(module)
     for functions in (NnFunctions(), SpaqFunctions(), FuncFunctions()):

@@ -14,6 +14,8 @@ A uniform step: as it shrinks, weights move up one level at a time, at the known
 |w| / (level + 1/2). Two running sums over these give the best error between any two of them.
 """
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -30,7 +32,7 @@ def optimal_step(columns: Columns, magnitudes: int) -> tuple[Floats, Floats]:
     order = np.argsort(-moves, axis=1)
     shape = channels, magnitudes, count
 
-    def summed(terms: NDArray) -> Floats:
+    def summed(terms: NDArray[Any]) -> Floats:
         terms = np.broadcast_to(terms, shape).reshape(channels, -1)
         return np.cumsum(np.take_along_axis(terms, order, axis=1), axis=1)
 
@@ -73,7 +75,7 @@ def optimal_levels(columns: Columns, magnitudes: int) -> tuple[Floats, Floats]:
 
 def _one_more(columns: Columns, gains: Floats) -> Floats:
     """[N, K + 1] what the best runs of the first 0 … K magnitudes spare with one level more."""
-    width = gains.shape[1]
+    width = int(gains.shape[1])
     best = np.zeros_like(gains)
     starts = np.zeros(gains.shape, np.int64)
     step = 1 << (width - 1).bit_length()

@@ -4,6 +4,7 @@
 """Choosing the weights to zero, and what the others become."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -189,7 +190,7 @@ def dense_targets(
         cross: X̂ᵀX / T, [K, K].
     """
     weights = np.asarray(weights, np.float64)
-    damping = _RIDGE * np.trace(covariance) / len(covariance)
+    damping = _RIDGE * float(np.trace(covariance)) / len(covariance)
     if damping <= 0:
         return weights
     unit = damping * np.eye(len(covariance))
@@ -197,7 +198,9 @@ def dense_targets(
     return _STEP * solved + (1 - _STEP) * weights
 
 
-def allocate_sparsity(scores: list[NDArray], sparsity: float, spread: float = 0.25) -> list[float]:
+def allocate_sparsity(
+    scores: list[NDArray[Any]], sparsity: float, spread: float = 0.25
+) -> list[float]:
     """The share of zeros of each matrix, so that all together have `sparsity`.
 
     One threshold over the scores of all weights decides, which is what makes the sum of the
@@ -228,7 +231,7 @@ def allocate_sparsity(scores: list[NDArray], sparsity: float, spread: float = 0.
     return shares(float(np.exp(high)))
 
 
-def _check(weights: NDArray, sparsity: float) -> None:
+def _check(weights: NDArray[Any], sparsity: float) -> None:
     if not 0 <= sparsity < 1:
         raise ValueError(f"sparsity must be 0 <= sparsity < 1, not {sparsity}")
     if weights.ndim != 2 or not np.isfinite(weights).all():

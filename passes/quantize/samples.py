@@ -6,7 +6,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from zipfile import BadZipFile
 
 import numpy as np
@@ -35,11 +35,11 @@ class _Inputs(Interpreter.Listener):
             self.found[op] = InputStatistics.of(args[0])
 
 
-Samples = NDArray | Sequence[NDArray]
+Samples = NDArray[Any] | Sequence[NDArray[Any]]
 """Activations [T, K], or of a function with attention several sequences of them."""
 
 
-def rows_of(samples: Samples) -> tuple[NDArray, list[int]]:
+def rows_of(samples: Samples) -> tuple[NDArray[Any], list[int]]:
     """All of them [T, K], and how many tokens each sequence has; none, if nothing says.
 
     Raises:
@@ -53,19 +53,19 @@ def rows_of(samples: Samples) -> tuple[NDArray, list[int]]:
     return np.concatenate(parts), lengths
 
 
-def load_samples(path: str) -> NDArray:
+def load_samples(path: str) -> NDArray[Any]:
     """Float activations [T, K] from a `.npy` file.
 
     Raises:
         OSError, ValueError: the file cannot be read as such.
     """
     try:
-        samples = np.load(Path(path), allow_pickle=False)
+        samples: Any = np.load(Path(path), allow_pickle=False)
     except EOFError:
         raise ValueError(f"{path}: the file is empty") from None
     if not isinstance(samples, np.ndarray):
         raise ValueError(f"{path}: expected one array in .npy format")
-    return samples
+    return cast(NDArray[Any], samples)
 
 
 def load_inputs(path: str) -> dict[str, NDArray[Any]]:

@@ -112,7 +112,7 @@ class WeightAnalysis:
         }
 
 
-def analyze(weights: NDArray) -> SparsitySummary:
+def analyze(weights: NDArray[Any]) -> SparsitySummary:
     """Count the non-zeros of weights [K, N] and name the structure of the zeros.
 
     The first that holds of `dense`, `empty`, `column`, `row`, `block:BxB` with the largest B of
@@ -124,7 +124,7 @@ def analyze(weights: NDArray) -> SparsitySummary:
     return SparsitySummary(int(columns.sum()), columns, _pattern(mask))
 
 
-def analyze_weights(weights: NDArray, tile: tuple[int, int] = (TILE, TILE)) -> WeightAnalysis:
+def analyze_weights(weights: NDArray[Any], tile: tuple[int, int] = (TILE, TILE)) -> WeightAnalysis:
     """Describe weights [K, N], floats or integers, with tiles of so many features and channels.
 
     Raises:
@@ -146,7 +146,7 @@ def analyze_weights(weights: NDArray, tile: tuple[int, int] = (TILE, TILE)) -> W
     )
 
 
-def _check(weights: NDArray, tile: tuple[int, int]) -> None:
+def _check(weights: NDArray[Any], tile: tuple[int, int]) -> None:
     if weights.ndim != 2 or not weights.size or weights.dtype.kind not in "biuf":
         raise ValueError(
             f"weights must be real numbers [K, N], not {weights.dtype} {list(weights.shape)}"
@@ -187,7 +187,7 @@ def _decibels(largest: Any, smallest: Any) -> Any:
 
 
 def _codes(
-    weights: NDArray, magnitudes: NDArray[np.float64], largest: NDArray[np.float64]
+    weights: NDArray[Any], magnitudes: NDArray[np.float64], largest: NDArray[np.float64]
 ) -> NDArray[np.int64]:
     if weights.dtype.kind != "f":
         return weights.astype(np.int64)

@@ -5,6 +5,7 @@
 
 from collections.abc import Iterable, Iterator
 from itertools import count
+from typing import Any
 
 from numpy.typing import NDArray
 from xdsl.dialects.builtin import Float32Type, ModuleOp, i8
@@ -55,7 +56,7 @@ def float_products(module: ModuleOp) -> Iterator[tuple[MatmulOp, ConstantOp]]:
             yield matmul, constant
 
 
-def integer_weights(modules: Iterable[ModuleOp]) -> list[NDArray]:
+def integer_weights(modules: Iterable[ModuleOp]) -> list[NDArray[Any]]:
     """The int8 weights [K, N] of all products, as the array gets them."""
     return [
         constant.array()
@@ -90,7 +91,7 @@ def bias_of(matmul: MatmulOp) -> ConstantOp | None:
 
 
 def replace_constant(
-    constant: ConstantOp, array: NDArray, encoding: EncodingAttr | None
+    constant: ConstantOp, array: NDArray[Any], encoding: EncodingAttr | None
 ) -> ConstantOp:
     """Put `array`, in the constant's element type, in place of its values and encoding."""
     kind = constant.value.get_element_type()

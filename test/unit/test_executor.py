@@ -97,11 +97,12 @@ def test_what_cannot_be_opened_is_said():
 
 
 _SCRIPT = """
-import sys, time
+import os, sys, time
 from daqkf.compiler.executor import open_executor
 
 def slow(number):
-    print("begun", flush=True)
+    # One write: the two processes' lines must not mix.
+    os.write(1, b"begun\\n")
     time.sleep(60)
 
 if __name__ == "__main__":
