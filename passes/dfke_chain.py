@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
-from xdsl.ir import Block, Operation
 from xdsl.passes import ModulePass
-from xdsl.rewriter import InsertPoint, Rewriter
+from xdsl.pattern_rewriter import PatternRewriter, RewritePattern, op_type_rewrite_pattern
+from xdsl.rewriter import InsertPoint
 
 from daqkf.dialects.dense import to_array
 from daqkf.dialects.dfke import GatingOp, KernelOp, NormalizationOp, RowOperation
@@ -22,6 +22,7 @@ from daqkf.dialects.spaq import AttendOp, ConcatOp, DequantizeOp, GatherOp, Quan
 from daqkf.dialects.spaq.checks import features
 from daqkf.hw_targets.config import MAX_KERNELS
 from daqkf.passes.encode.operands import attention_need
+from daqkf.passes.rewriting import rewrite_once
 
 _SAME_SCALE = 2.0**-20
 """Relative difference of scales that no value of a few int8 columns can tell."""
@@ -49,34 +50,31 @@ class DfkeChainPass(ModulePass):
     name = "dfke-chain"
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
-        for quantize in [found for found in op.walk() if isinstance(found, QuantizeOp)]:
-            _take_columns(quantize)
-        for kernel in [found for found in op.walk() if isinstance(found, KernelOp)]:
-            _bring_along(kernel)
-        for block in {
-            kernel.parent_block() for kernel in op.walk() if isinstance(kernel, KernelOp)
-        }:
-            if block is not None and not isinstance(block.parent_op(), Part):
-                _chain_in(block)
+        for pattern in (TakeColumns(), BringAlong(), ChainKernels()):
+            rewrite_once(self, op, pattern)
 
 
-def _take_columns(quantize: QuantizeOp) -> None:
-    """Let kernels read a kernel's columns in place of the same ones scaled up and down."""
-    dequantize = quantize.input.owner
-    if not isinstance(dequantize, DequantizeOp):
-        return
-    kernel, readers = dequantize.input.owner, [use.operation for use in quantize.result.uses]
-    split = quantize.columns()
-    if (
-        isinstance(kernel, KernelOp)
-        and np.array_equal(split, dequantize.columns())
-        and np.allclose(quantize.scales(), dequantize.scales(), rtol=_SAME_SCALE, atol=0)
-        and all(isinstance(reader, KernelOp) and _repeats(reader, split) for reader in readers)
-    ):
-        quantize.result.replace_all_uses_with(dequantize.input)
-        Rewriter.erase_op(quantize)
-        if not dequantize.result.uses:
-            Rewriter.erase_op(dequantize)
+class TakeColumns(RewritePattern):
+    """Kernels read a kernel's columns in place of the same ones scaled up and down."""
+
+    @op_type_rewrite_pattern
+    def match_and_rewrite(self, op: QuantizeOp, rewriter: PatternRewriter) -> None:
+        """Take what is dequantised as it is, if that changes no sum."""
+        dequantize = op.input.owner
+        if not isinstance(dequantize, DequantizeOp):
+            return
+        kernel, readers = dequantize.input.owner, [use.operation for use in op.result.uses]
+        split = op.columns()
+        if (
+            isinstance(kernel, KernelOp)
+            and np.array_equal(split, dequantize.columns())
+            and np.allclose(op.scales(), dequantize.scales(), rtol=_SAME_SCALE, atol=0)
+            and all(isinstance(reader, KernelOp) and _repeats(reader, split) for reader in readers)
+        ):
+            rewriter.replace_all_uses_with(op.result, dequantize.input)
+            rewriter.erase(op)
+            if not dequantize.result.uses:
+                rewriter.erase(dequantize)
 
 
 def _repeats(kernel: KernelOp, split: NDArray[Any]) -> bool:
@@ -88,31 +86,33 @@ def _repeats(kernel: KernelOp, split: NDArray[Any]) -> bool:
     return np.array_equal(weights[features(kernel.input) - len(split) :], weights[split])
 
 
-def _chain_in(block: Block) -> None:
-    taken: set[Operation] = set()
-    attentions = {kernel: found for op in block.ops for kernel, found in _attention(op)}
-    for kernel in [op for op in block.ops if isinstance(op, KernelOp)]:
-        if kernel in taken or kernel.schedule is None:
-            continue
-        parts = attentions.get(kernel, [kernel])
+class ChainKernels(RewritePattern):
+    """Scheduled kernels that nothing but one another's results joins become a `dfke.chain`."""
+
+    @op_type_rewrite_pattern
+    def match_and_rewrite(self, op: KernelOp, rewriter: PatternRewriter) -> None:
+        """Chain a kernel, or the attention that it is of, with as many readers as fit."""
+        if op.schedule is None or isinstance(op.parent_op(), Part):
+            return
+        parts = _attention(op) or [op]
         while (following := _reader(parts[-1])) and _fits([*parts, following]):
             parts.append(following)
-        while len(parts) > 1 and unsound(kernel.input, parts):
+        while len(parts) > 1 and unsound(op.input, parts):
             parts.pop()
         if len(parts) > 1:
-            taken.update(parts)
-            _replace(parts)
+            _replace(parts, rewriter)
 
 
-def _attention(op: Operation) -> list[tuple[KernelOp, list[Part]]]:
-    """The parts that an attention and its kernels begin a chain with, by each of these."""
-    if not isinstance(op, AttendOp):
+def _attention(kernel: KernelOp) -> list[Part]:
+    """The parts that a chain begins with where a kernel is of an attention that fits."""
+    attend = kernel.result.get_user_of_unique_use()
+    if not isinstance(attend, AttendOp) or attend.parent_block() is not kernel.parent_block():
         return []
-    kernels = [value.owner for value in (op.keys, op.values, op.queries)]
-    found = [kernel for kernel in kernels if isinstance(kernel, KernelOp)]
-    parts: list[Part] = [*found, op]
-    sound = len(found) == len(kernels) and not unsound(found[0].input, parts)
-    return [(kernel, parts) for kernel in found] if sound and _fits(parts) else []
+    owners = [value.owner for value in (attend.keys, attend.values, attend.queries)]
+    kernels = [owner for owner in owners if isinstance(owner, KernelOp)]
+    parts: list[Part] = [*kernels, attend]
+    sound = len(kernels) == len(owners) and not unsound(kernels[0].input, parts)
+    return parts if sound and _fits(parts) else []
 
 
 def _reader(part: Part) -> Part | None:
@@ -159,37 +159,41 @@ def _fits(parts: Sequence[Part]) -> bool:
     )
 
 
-def _replace(parts: Sequence[Part]) -> None:
+def _replace(parts: Sequence[Part], rewriter: PatternRewriter) -> None:
     last = parts[-1]
     chain = chain_parts(parts)
     chain.result.name_hint = last.result.name_hint
-    Rewriter.insert_op(chain, InsertPoint.before(last))
-    last.result.replace_all_uses_with(chain.result)
+    rewriter.insert(chain, InsertPoint.before(last))
+    rewriter.replace_all_uses_with(last.result, chain.result)
     for part in reversed(parts):
-        Rewriter.erase_op(part)
+        rewriter.erase(part)
 
 
-def _bring_along(kernel: KernelOp) -> None:
-    """Put what a kernel adds in front of what it reads, if no kernel reads it anyway."""
-    kept = kernel.kept
-    if kept is None or kernel.input is kept:
-        return
-    if any(isinstance(use.operation, KernelOp) and use.index == 0 for use in kept.uses):
-        return
-    joined = ConcatOp([kept, kernel.input])
-    new = kernel.clone()
-    body, block = new.parts(), new.body.block
-    old = list(block.args)
-    x, added = (block.insert_arg(joined.result.type, number) for number in range(2))
-    columns = np.arange(features(kernel.input)) if body.gather is None else body.gather.array()
-    gather = GatherOp(x, features(kept) + columns)
-    Rewriter.insert_op(gather, InsertPoint.at_start(block))
-    body.matmul.operands[0] = gather.result
-    if body.gather is not None:
-        Rewriter.erase_op(body.gather)
-    old[1].replace_all_uses_with(added)
-    for argument in old:
-        block.erase_arg(argument)
-    new.operands = [joined.result, joined.result]
-    new.result.name_hint = kernel.result.name_hint
-    Rewriter.replace_op(kernel, [joined, new], [new.result])
+class BringAlong(RewritePattern):
+    """What a kernel adds comes in front of what it reads, if no kernel reads it anyway."""
+
+    @op_type_rewrite_pattern
+    def match_and_rewrite(self, op: KernelOp, rewriter: PatternRewriter) -> None:
+        """Join both operands of a kernel, whose product then gathers its own columns."""
+        kept = op.kept
+        if kept is None or op.input is kept:
+            return
+        if any(isinstance(use.operation, KernelOp) and use.index == 0 for use in kept.uses):
+            return
+        joined = ConcatOp([kept, op.input])
+        new = op.clone()
+        body, block = new.parts(), new.body.block
+        old = list(block.args)
+        x, added = (block.insert_arg(joined.result.type, number) for number in range(2))
+        columns = np.arange(features(op.input)) if body.gather is None else body.gather.array()
+        gather = GatherOp(x, features(kept) + columns)
+        rewriter.insert(gather, InsertPoint.at_start(block))
+        body.matmul.operands[0] = gather.result
+        if body.gather is not None:
+            rewriter.erase(body.gather)
+        old[1].replace_all_uses_with(added)
+        for argument in old:
+            block.erase_arg(argument)
+        new.operands = [joined.result, joined.result]
+        new.result.name_hint = op.result.name_hint
+        rewriter.replace(op, [joined, new], [new.result])

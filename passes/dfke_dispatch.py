@@ -16,7 +16,7 @@ from xdsl.passes import ModulePass
 from xdsl.rewriter import InsertPoint, Rewriter
 from xdsl.utils.exceptions import InterpretationError
 
-from daqkf.dialects.dfke import KernelOp
+from daqkf.dialects.dfke import KernelOp, ScheduleAttr
 from daqkf.dialects.dfke.ops import dispatch
 from daqkf.dialects.interpreting import run
 from daqkf.dialects.spaq import DequantizeOp, LevelSet, QuantizeOp
@@ -25,7 +25,7 @@ from daqkf.hw_targets.decision import MAX_VARIANTS, Decision
 from daqkf.hw_targets.machine import Machine
 from daqkf.passes.dfke_fuse import DfkeFusePass
 from daqkf.passes.dfke_schedule import schedule, schedule_cycles
-from daqkf.passes.diagnostics import OperationError, failing
+from daqkf.passes.diagnostics import OperationError, about, failing, function_of
 from daqkf.passes.encode.cost_model import DEFAULT_ELEMENTS, Elements
 from daqkf.passes.quantize.calibration import SPLIT
 from daqkf.passes.quantize.dispatch import (
@@ -80,13 +80,14 @@ class Dispatcher:
         layers = [matmul for matmul, _ in float_products(module)]
         if len(layers) != 1:
             text = f"expected one float layer in the module, not {len(layers)}"
-            raise OperationError(layers[1], text) if layers else ValueError(text)
+            raise OperationError(layers[1] if layers else function_of(module), text)
         samples = np.asarray(samples)
         real_numbers = samples.dtype.kind in "fiu" and np.isfinite(samples).all()
         if samples.ndim != 2 or not samples.size or not real_numbers:
             raise ValueError("the samples of a dispatch must be finite numbers [T, K]")
         integer = [self._quantized(module, variant) for variant in self.variants]
-        before, after = _ends(integer)
+        with about(layers[0]):
+            before, after = _ends(integer)
         x = numerics.quantize(samples, before.scales(), before.columns())
         real = numerics.dequantize(x, before.scales(), before.columns())
         output_scale = after.scales()
@@ -94,7 +95,8 @@ class Dispatcher:
             reference = run(module, real) / output_scale
             results = [np.rint(run(variant, real) / output_scale) for variant in integer]
         except InterpretationError as error:
-            raise ValueError(f"the samples of a dispatch: {error}") from None
+            text = f"the samples of a dispatch: {error}"
+            raise OperationError(function_of(module), text) from None
 
         for variant in integer:
             DfkeFusePass().apply(Context(), variant)
@@ -131,7 +133,10 @@ class Dispatcher:
         tokens = len(x) // lanes * lanes or len(x)
         levels = [kernel.parts().weights.array() for kernel in kernels]
         machine = self.elements.on(self.machine, levels)
-        schedules = [schedule(entry, machine) for entry in levels]
+        schedules: list[ScheduleAttr] = []
+        for kernel, entry in zip(kernels, levels, strict=True):
+            with about(kernel):
+                schedules.append(schedule(entry, machine))
         table = decision_table(
             decision.zeros(x[:tokens]),
             np.array([tile_errors(reference[:tokens], y[:tokens], lanes) for y in results]),

@@ -7,6 +7,8 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from typing import NoReturn
 
+from xdsl.dialects.builtin import ModuleOp
+from xdsl.dialects.func import FuncOp
 from xdsl.ir import Operation
 from xdsl.utils.exceptions import InterpretationError, PassFailedException, VerifyException
 
@@ -28,6 +30,11 @@ class OperationError(ValueError):
     def __init__(self, op: Operation, text: str):
         super().__init__(text)
         self.op = op
+
+
+def function_of(module: ModuleOp) -> Operation:
+    """What errors of a module as a whole are about: its first function, if it has one."""
+    return next((op for op in module.ops if isinstance(op, FuncOp)), module)
 
 
 @contextmanager

@@ -31,7 +31,7 @@ from daqkf.dialects.spaq import (
 )
 from daqkf.dialects.spaq.interpreter import attention_scores, softmax, split_sequences
 from daqkf.hw_targets.functions import SATURATION
-from daqkf.passes.diagnostics import about, failing
+from daqkf.passes.diagnostics import OperationError, about, failing, function_of
 from daqkf.passes.quantize.calibration import absmax_ranges, clipped_ranges
 from daqkf.passes.quantize.samples import Samples, load_samples, rows_of
 
@@ -143,7 +143,7 @@ def calibrate(
             run(module, samples, listeners=(ranges,), sequences=sequences)
         (argument,) = only_function(module).args
     except InterpretationError as error:
-        raise ValueError(f"calibration samples: {error}") from None
+        raise OperationError(function_of(module), f"calibration samples: {error}") from None
     if not all(isinstance(use.operation, ColumnsOp) for use in argument.uses):
         ranges.observe(argument, samples)
     for op, most in ranges.scores.items():

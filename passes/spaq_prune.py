@@ -3,17 +3,28 @@
 
 """`spaq-prune`: zero the weights that matter least."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from xdsl.context import Context
-from xdsl.dialects.builtin import ModuleOp
+from xdsl.dialects.builtin import Float32Type, ModuleOp
+from xdsl.ir import Operation
 from xdsl.passes import ModulePass
+from xdsl.pattern_rewriter import (
+    PatternRewriter,
+    PatternRewriteWalker,
+    RewritePattern,
+    op_type_rewrite_pattern,
+)
 
-from daqkf.passes.diagnostics import failing
-from daqkf.passes.quantize.pruning import magnitude_prune, second_order_prune
+from daqkf.dialects.spaq import MatmulOp
+from daqkf.dialects.spaq.ops import defining_constant
+from daqkf.passes.diagnostics import about, failing
+from daqkf.passes.quantize.input_statistics import InputStatistics
+from daqkf.passes.quantize.pruning import magnitude_prune, require_sparsity, second_order_prune
 from daqkf.passes.quantize.samples import Samples, input_statistics, load_samples
-from daqkf.passes.quantize.weights import bias_of, float_products, replace_constant
+from daqkf.passes.quantize.weights import bias_add, own_constant, replace_constant
 
 
 def prune(module: ModuleOp, sparsity: float, samples: Samples | None = None) -> None:
@@ -25,19 +36,51 @@ def prune(module: ModuleOp, sparsity: float, samples: Samples | None = None) -> 
     Raises:
         ValueError: a sparsity outside 0 <= sparsity < 1, or samples that do not fit.
     """
+    require_sparsity(sparsity)
     statistics = {} if samples is None else input_statistics(module, samples)
-    for matmul, constant in list(float_products(module)):
+    pattern = PruneProduct(sparsity, statistics)
+    PatternRewriteWalker(pattern, apply_recursively=False).rewrite_module(module)
+
+
+@dataclass(frozen=True)
+class PruneProduct(RewritePattern):
+    """A float product by a constant: its weights are pruned.
+
+    With statistics of what it reads, products that share weights or a bias get their own first.
+    """
+
+    sparsity: float
+    statistics: Mapping[Operation, InputStatistics]
+    """Of what products read; one that is not in there is pruned by magnitude."""
+
+    @op_type_rewrite_pattern
+    def match_and_rewrite(self, op: MatmulOp, rewriter: PatternRewriter) -> None:
+        """Replace the constants of a product.
+
+        Raises:
+            ValueError: weights that cannot be pruned.
+        """
+        constant = defining_constant(op.weights)
+        if constant is None or not isinstance(constant.value.get_element_type(), Float32Type):
+            return
+        with about(op):
+            seen = self.statistics.get(op)
+            if seen is None:
+                pruned = magnitude_prune(constant.array(), self.sparsity)
+                replace_constant(constant, pruned, None, rewriter)
+            else:
+                self._by_outputs(op, seen, rewriter)
+
+    def _by_outputs(self, op: MatmulOp, seen: InputStatistics, rewriter: PatternRewriter) -> None:
+        constant, add = own_constant(op, 1, rewriter), bias_add(op)
+        bias = None if add is None else own_constant(add, 1, rewriter)
         weights = constant.array()
-        seen = statistics.get(matmul)
-        if seen is None:
-            replace_constant(constant, magnitude_prune(weights, sparsity), None)
-            continue
-        bias = bias_of(matmul)
-        pruned = second_order_prune(weights, seen.hessian(with_bias=bias is not None), sparsity)
+        hessian = seen.hessian(with_bias=bias is not None)
+        pruned = second_order_prune(weights, hessian, self.sparsity)
         if bias is not None:
             shifted = bias.array() + seen.bias_shift(weights, pruned)
-            replace_constant(bias, shifted.astype(np.float32), None)
-        replace_constant(constant, pruned, None)
+            replace_constant(bias, shifted.astype(np.float32), None, rewriter)
+        replace_constant(constant, pruned, None, rewriter)
 
 
 @dataclass(frozen=True)

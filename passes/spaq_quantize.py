@@ -23,6 +23,7 @@ from daqkf.dialects.spaq import (
     CalibratedOp,
     ConstantOp,
     DequantizeOp,
+    EncodingAttr,
     GateOp,
     GatherOp,
     LayerNormOp,
@@ -317,17 +318,59 @@ def quantize_layer(
         bias = np.zeros(len(fitted.scales))
         if layer.bias is not None:
             bias = layer.bias.array().astype(np.float64)
-
-    # Extra columns meet the same weights again; extra outputs have their channel's weights too,
-    # and another bias.
+    builder = _Builder(layer)
+    kept, steps = _kept(layer, builder, split)
+    numbers = _numbers(layer, fitted, bias, steps)
+    multiplier, shift = requantization(numbers.sums / numbers.sum_scales)
+    table = None
+    if layer.activation is not None:
+        function, scale = layer.activation.function.data, layer.output.scale
+        assert isinstance(scale, float)
+        table = activation_table(function, float(layer.sum_scales[0]), scale)
+    encoding = encode(numbers.levels, LevelsAttr(level_set))
+    result = _integer_sums(layer, numbers, encoding, builder, split)
+    if kept is not None:
+        factors = from_array(np.rint(steps / numbers.sums).astype(np.int64), i32)
+        result = builder.add(ResidualOp(result.results[0], kept, factors), layer.residual)
+    factor = (from_array(values, i32) for values in (multiplier, shift))
+    result = builder.add(RequantizeOp(result.results[0], *factor), None)
+    if layer.activation is not None and table is not None:
+        function = layer.activation.function.data
+        result = builder.add(ActivationOp(function, result.results[0], from_array(table, i8)), None)
     output = layer.output
+    result = builder.add(DequantizeOp(result.results[0], output.scale, output.split), layer.last)
+    _replace(layer, result)
+
+
+@dataclass(frozen=True)
+class _Numbers:
+    """The numbers of an integer layer, for its columns of inputs K and of outputs N."""
+
+    levels: NDArray[np.int8]
+    """[K, N]"""
+    scales: NDArray[np.float64]
+    """[N] of the weights."""
+    bias: NDArray[np.float64]
+    """[N], real."""
+    sums: NDArray[np.float64]
+    """[N] what one step of the sums is worth."""
+    sum_scales: NDArray[np.float64]
+    """[N] what one step of the requantised sums is worth."""
+
+
+def _numbers(
+    layer: _Layer, fitted: Fit, bias: NDArray[np.float64], steps: NDArray[np.float64]
+) -> _Numbers:
+    """The numbers of a layer's columns, such that the array can hold its biases and factors.
+
+    Extra columns meet the same weights again; extra outputs have their channel's weights too, and
+    another bias. `steps` [N] are what the steps of what is added to the sums are worth.
+    """
+    output, input_scale = layer.output, layer.input.scale
+    assert isinstance(input_scale, float)
     levels = layer.input.repeat(output.repeat(fitted.levels, axis=1))
     bias = output.shift(bias, layer.sum_scales)
     sum_scales = output.repeat(layer.sum_scales)
-    input_scale = layer.input.scale
-    assert isinstance(input_scale, float)
-    builder = _Builder(layer)
-    kept, steps = _kept(layer, builder, split)
     floor = np.maximum(
         np.maximum(np.abs(bias) / (1 << _BIAS_BITS), sum_scales / (1 << _RATIO_BITS)),
         steps / MULTIPLIER_MAX,
@@ -335,36 +378,23 @@ def quantize_layer(
     levels, scales = _bounded(
         levels, output.repeat(fitted.scales), floor / input_scale, sum_scales / input_scale
     )
-    sums = input_scale * scales
-    multiplier, shift = requantization(sums / sum_scales)
-    table = None
-    if layer.activation is not None:
-        function = layer.activation.function.data
-        assert isinstance(output.scale, float)
-        table = activation_table(function, float(layer.sum_scales[0]), output.scale)
+    return _Numbers(levels, scales, bias, input_scale * scales, sum_scales)
 
-    encoding = encode(levels, LevelsAttr(level_set))
+
+def _integer_sums(
+    layer: _Layer, numbers: _Numbers, encoding: EncodingAttr, builder: "_Builder", split: float
+) -> Operation:
+    """The operation that gives the sums `x·W + b` of a layer, from its input as int8."""
     x = _integers(layer, builder, split)
-    weights = builder.add(
-        ConstantOp(from_array(levels, i8, encoding), from_array(scales, f32)), layer.weights
-    )
-    channels = levels.shape[1]
-    result = builder.add(MatmulOp(x, weights.results[0], activations(channels, i32)), None)
-    if layer.bias is not None or bias.any():
-        integers = from_array(np.rint(bias / sums).astype(np.int64), i32)
+    levels = from_array(numbers.levels, i8, encoding)
+    weights = builder.add(ConstantOp(levels, from_array(numbers.scales, f32)), layer.weights)
+    channels = activations(numbers.levels.shape[1], i32)
+    result = builder.add(MatmulOp(x, weights.results[0], channels), None)
+    if layer.bias is not None or numbers.bias.any():
+        integers = from_array(np.rint(numbers.bias / numbers.sums).astype(np.int64), i32)
         offset = builder.add(ConstantOp(integers), layer.bias)
         result = builder.add(AddOp(result.results[0], offset.results[0]), None)
-    if kept is not None:
-        factors = from_array(np.rint(steps / sums).astype(np.int64), i32)
-        result = builder.add(ResidualOp(result.results[0], kept, factors), layer.residual)
-    result = builder.add(
-        RequantizeOp(result.results[0], from_array(multiplier, i32), from_array(shift, i32)), None
-    )
-    if layer.activation is not None and table is not None:
-        function = layer.activation.function.data
-        result = builder.add(ActivationOp(function, result.results[0], from_array(table, i8)), None)
-    result = builder.add(DequantizeOp(result.results[0], output.scale, output.split), layer.last)
-    _replace(layer, result)
+    return result
 
 
 def _find(matmul: MatmulOp, weights: ConstantOp, budget: float) -> _Layer:
@@ -493,13 +523,17 @@ def _bounded(
 
 @dataclass
 class _Builder:
-    """Puts new operations before a layer's product, named like what they stand for."""
+    """Puts new operations before a layer's product, named like what they stand for.
+
+    Their places in the file are those of what they stand for, or else of the product.
+    """
 
     layer: _Layer
 
     def add(self, op: Operation, like: Operation | None) -> Operation:
         if like is not None:
             op.results[0].name_hint = like.results[0].name_hint
+        op.location = (like or self.layer.matmul).location
         Rewriter.insert_op(op, InsertPoint.before(self.layer.matmul))
         return op
 

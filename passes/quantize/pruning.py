@@ -231,9 +231,18 @@ def allocate_sparsity(
     return shares(float(np.exp(high)))
 
 
-def _check(weights: NDArray[Any], sparsity: float) -> None:
+def require_sparsity(sparsity: float) -> None:
+    """Check a share of zeros to reach.
+
+    Raises:
+        ValueError: it is not 0 ≤ sparsity < 1.
+    """
     if not 0 <= sparsity < 1:
         raise ValueError(f"sparsity must be 0 <= sparsity < 1, not {sparsity}")
+
+
+def _check(weights: NDArray[Any], sparsity: float) -> None:
+    require_sparsity(sparsity)
     if weights.ndim != 2 or not np.isfinite(weights).all():
         raise ValueError("only a finite matrix [K, N] can be pruned")
 

@@ -19,6 +19,7 @@ from xdsl.utils.exceptions import InterpretationError
 from daqkf.dialects.interpreting import run
 from daqkf.dialects.spaq import CalibratedOp, MatmulOp
 from daqkf.dialects.spaq.checks import features
+from daqkf.passes.diagnostics import OperationError, function_of
 from daqkf.passes.quantize.input_statistics import InputStatistics
 
 
@@ -99,7 +100,7 @@ def input_statistics(module: ModuleOp, samples: Samples) -> dict[Operation, Inpu
     try:
         run(module, rows, listeners=(listener,), sequences=lengths)
     except InterpretationError as error:
-        raise ValueError(f"samples: {error}") from None
+        raise OperationError(function_of(module), f"samples: {error}") from None
     return listener.found
 
 

@@ -5,12 +5,14 @@
 
 from collections.abc import Iterable, Iterator
 from itertools import count
-from typing import Any
+from typing import Any, cast
 
 from numpy.typing import NDArray
-from xdsl.dialects.builtin import Float32Type, ModuleOp, i8
+from xdsl.dialects.builtin import AnyFloat, Float32Type, IntegerType, ModuleOp, i8
 from xdsl.dialects.func import FuncOp
-from xdsl.rewriter import Rewriter
+from xdsl.ir import Operation
+from xdsl.pattern_rewriter import PatternRewriter
+from xdsl.rewriter import InsertPoint
 
 from daqkf.dialects.dense import from_array
 from daqkf.dialects.spaq import AddOp, ConstantOp, EncodingAttr, LevelsAttr, LevelSet, MatmulOp
@@ -84,18 +86,43 @@ def stated_levels(matmul: MatmulOp) -> LevelSet | None:
     return attribute.data
 
 
+def bias_add(matmul: MatmulOp) -> AddOp | None:
+    """The operation that adds a constant to a product alone, if one does."""
+    (add,) = chain(matmul, (AddOp,)) or (None,)
+    return add if isinstance(add, AddOp) and defining_constant(add.bias) is not None else None
+
+
 def bias_of(matmul: MatmulOp) -> ConstantOp | None:
     """The constant that is added to a product alone, if one is."""
-    (add,) = chain(matmul, (AddOp,)) or (None,)
-    return None if add is None else defining_constant(add.operands[1])
+    add = bias_add(matmul)
+    return None if add is None else defining_constant(add.bias)
+
+
+def own_constant(op: Operation, index: int, rewriter: PatternRewriter) -> ConstantOp:
+    """The constant of an operand; a copy of it takes its place if something else reads it too."""
+    constant = defining_constant(op.operands[index])
+    assert constant is not None
+    if constant.result.has_one_use():
+        return constant
+    copy = constant.clone()
+    copy.result.name_hint, copy.location = constant.result.name_hint, constant.location
+    rewriter.insert(copy, InsertPoint.after(constant))
+    op.operands[index] = copy.result
+    return copy
 
 
 def replace_constant(
-    constant: ConstantOp, array: NDArray[Any], encoding: EncodingAttr | None
+    constant: ConstantOp,
+    array: NDArray[Any],
+    encoding: EncodingAttr | None,
+    rewriter: PatternRewriter | None = None,
 ) -> ConstantOp:
-    """Put `array`, in the constant's element type, in place of its values and encoding."""
-    kind = constant.value.get_element_type()
-    new = ConstantOp(from_array(array, kind, encoding), constant.scales)  # pyright: ignore
-    new.result.name_hint = constant.result.name_hint
-    Rewriter.replace_op(constant, new)
+    """Put `array`, in the constant's element type, in place of its values and encoding.
+
+    `rewriter` is that of the pattern that does so, if it is one.
+    """
+    kind = cast(IntegerType | AnyFloat, constant.value.get_element_type())
+    new = ConstantOp(from_array(array, kind, encoding), constant.scales)
+    new.result.name_hint, new.location = constant.result.name_hint, constant.location
+    (rewriter or PatternRewriter(constant)).replace(constant, new)
     return new

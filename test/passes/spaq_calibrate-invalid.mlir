@@ -10,7 +10,7 @@
 // RUN: not daqkf-opt %s -p 'spaq-calibrate{samples="%t.npy" clip=kl}' 2>&1 | filecheck %s --check-prefix=CLIP
 // RUN: not daqkf-opt %s -p 'spaq-calibrate{samples="nowhere.npy"}' 2>&1 | filecheck %s --check-prefix=FILE
 
-// SHAPE: daqkf-opt: spaq-calibrate: calibration samples: an array of shape (2, 3) is not a tensor<?x1xf32>
+// SHAPE: daqkf-opt: {{.*}}spaq_calibrate-invalid.mlir:20:1: func.func: spaq-calibrate: calibration samples: an array of shape (2, 3) is not a tensor<?x1xf32>
 // NAN: daqkf-opt: spaq-calibrate: calibration samples contain NaN or infinity, first in row 0, feature 0
 // INF: daqkf-opt: spaq-calibrate: calibration samples contain NaN or infinity, first in row 2, feature 0
 // OVER: :22:3: spaq.matmul: spaq-calibrate: calibration samples: a sum is beyond float32

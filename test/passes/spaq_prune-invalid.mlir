@@ -11,7 +11,7 @@
 // BELOW: daqkf-opt: spaq-prune: sparsity must be 0 <= sparsity < 1, not -0.5
 // MISSING: daqkf-opt: spaq-prune: the option 'sparsity' is required
 // FILE: daqkf-opt: spaq-prune: {{.*}}nowhere.npy
-// SHAPE: daqkf-opt: spaq-prune: samples: an array of shape (2, 3) is not a tensor<?x1xf32>
+// SHAPE: daqkf-opt: {{.*}}spaq_prune-invalid.mlir:16:1: func.func: spaq-prune: samples: an array of shape (2, 3) is not a tensor<?x1xf32>
 // NAN: daqkf-opt: spaq-prune: sample [1, 0] is nan
 func.func @layer(%x: tensor<?x1xf32>) -> tensor<?x1xf32> {
   %w = spaq.constant dense<1.0> : tensor<1x1xf32>

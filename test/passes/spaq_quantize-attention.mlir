@@ -6,7 +6,7 @@
 // RUN: not daqkf-opt %s -p 'spaq-calibrate{samples="%t.long.npy"}' 2>&1 | filecheck %s --check-prefix=LONG
 
 // RANGE: :26:3: spaq.matmul: spaq-quantize: the sums or the results of a product have no spaq.calibrated range
-// LONG: daqkf-opt: spaq-calibrate: calibration samples: spaq.attention: a sequence of 7 tokens; it is for 1..6
+// LONG: daqkf-opt: {{.*}}spaq_quantize-attention.mlir:24:1: func.func: spaq-calibrate: calibration samples: spaq.attention: a sequence of 7 tokens; it is for 1..6
 
 // The largest score is of the second token with itself, 9.25 / 2.
 // RANGES: spaq.attention %{{.*}}, %{{.*}}, %{{.*}} heads 1 tokens 6 scale 5.000000e-01 scores 4.625000e+00
