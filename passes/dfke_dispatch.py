@@ -177,7 +177,7 @@ def _put(kernels: list[KernelOp], decision: Decision) -> None:
 
 @dataclass(frozen=True)
 class DfkeDispatchPass(ModulePass):
-    """Make a `dfke.dispatch` of a calibrated float layer: variants, and a table to pick by.
+    """Make a `dfke.dispatch` of a calibrated float layer: variants, and a table that picks one.
 
     A variant for each entry of `kinds` and `magnitudes`, as `spaq-quantize` makes it, and
     fused. For each bucket of zero counts the table has the fastest variant whose RMS error,

@@ -17,6 +17,7 @@ from daqkf.dialects.spaq.attributes import (
     Sparsity,
     SparsityAttr,
 )
+from daqkf.dialects.spaq.canonicalization import give_traits
 from daqkf.dialects.spaq.ops import (
     ActivationOp,
     AddOp,
@@ -36,6 +37,8 @@ from daqkf.dialects.spaq.rows import (
     NormalizeOp,
     ResidualOp,
 )
+
+give_traits()
 
 SPAQ = Dialect(
     "spaq",

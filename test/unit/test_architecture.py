@@ -117,6 +117,4 @@ def test_functions_are_short():
     found: dict[str, int] = {}
     for module, path in architecture.sources().items():
         found |= lengths(module, path.read_text())
-    long = {name for name, lines in found.items() if lines > LONGEST}
-    cut = ("daqkf.compiler.",)
-    assert {name for name in long if not name.startswith(cut)} == set(LONG)
+    assert {name for name, lines in found.items() if lines > LONGEST} == set(LONG)

@@ -6,9 +6,9 @@
 import inspect
 import re
 from collections.abc import Sequence
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, Self, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,7 @@ from xdsl.dialects.builtin import ModuleOp
 from xdsl.rewriter import InsertPoint, Rewriter
 from xdsl.utils.exceptions import DiagnosticException
 
-from daqkf.compiler.design import Design, run_passes
+from daqkf.compiler.design import Design, StageCallback, run_passes
 from daqkf.compiler.options import LayerOptions, Levels, NetworkOptions, level_set
 from daqkf.compiler.pipelines import KERNELS, LOWER
 from daqkf.dialects.diagnostics import verify
@@ -179,91 +179,190 @@ def compile_layer(weights: Any, options: LayerOptions | None = None, **named: An
         DaqkfError: bad weights, shapes, names, or a layer that does not fit the target.
     """
     options = options or LayerOptions.of(named, "layers")
-    sparsity, levels, calibration = options.sparsity, options.levels, options.calibration
-    accuracy, cycles, second_order = options.accuracy, options.cycles, options.second_order
-    target: str | Design = options.target
-    if isinstance(levels, Sequence) and not isinstance(levels, str) and len(levels) == 1:
-        levels = levels[0]
-    lookup = _SQNR.fullmatch(levels) if isinstance(levels, str) else None
-    variants = _variants("int8" if lookup else levels, sparsity)
-    chosen, shares = variants[0].levels, [variant.sparsity for variant in variants]
-    stage = options.on_stage or (lambda name, module: None)
-    if (accuracy is not None or cycles is not None) and (calibration is None or len(variants) > 1):
-        raise DaqkfError("accuracy and cycles need calibration, and no variants")
-    if second_order and calibration is None:
-        raise DaqkfError("second_order needs calibration")
-
-    machine = target.target if isinstance(target, Design) else target
-    elements = options.elements
+    wanted = _Wanted.of(options)
     try:
-        organisation = load_target(machine).machine
-        if isinstance(target, Design):
-            if elements != DEFAULT_ELEMENTS:
-                raise ValueError(
-                    "a design's array has its elements: no family, fabric or index_bits with it"
-                )
-            organisation = organisation.with_elements_of(target.config)
-        elements.on(organisation)  # refuses unknown names before any work
+        organisation = _organisation(options)
+        options.elements.on(organisation)  # refuses unknown names before any work
         matrix, is_integer = as_matrix(weights)
         module = import_layer(matrix, options.bias, options.activation)
-        stage("import", module)
-        if second_order is None:
-            tokens = 0 if calibration is None or not np.ndim(calibration) else len(calibration)
-            second_order = tokens >= _PER_FEATURE * len(matrix)
-        choosing = accuracy is not None or cycles is not None
-        samples = calibration if (second_order or choosing) and not is_integer else None
-        if shares[0] is not None:
-            prune(module, min(share or 0.0 for share in shares), samples)
-            stage("spaq-prune", module)
-        if calibration is None:
-            shape = _CALIBRATION_TOKENS, len(matrix)
-            calibration = np.random.default_rng(0).standard_normal(shape)
-        calibrate(module, calibration)
-        stage("spaq-calibrate", module)
-        extra = _affordable(options.split, matrix.shape, target)
-        run_passes(module, ["spaq-analyze"], stage)
-        if lookup:
-            run_passes(module, [SpaqSelectLevelsPass(float(lookup[1]), target=machine)], stage)
-        if len(variants) > 1:
-            dispatcher = Dispatcher(
-                variants,
-                organisation,
-                options.error_budget,
-                exact=is_integer,
-                split=extra,
-                elements=elements,
-            )
-            dispatcher.apply(module, calibration)
-            stage("dfke-dispatch", module)
+        wanted.stage("import", module)
+        samples, calibration = _pruned_and_calibrated(module, wanted, matrix, is_integer)
+        split = _affordable(options.split, matrix.shape, options.target)
+        run_passes(module, ["spaq-analyze"], wanted.stage)
+        if wanted.sqnr is not None:
+            select = SpaqSelectLevelsPass(wanted.sqnr, target=wanted.machine)
+            run_passes(module, [select], wanted.stage)
+        quantizing = _Quantizing(wanted, organisation, is_integer, split)
+        if len(wanted.variants) > 1:
+            quantizing.dispatch(module, calibration)
         else:
-            quantize = SpaqQuantizePass(
-                chosen.kind,
-                chosen.magnitudes,
-                chosen.maximum,
-                exact=is_integer,
-                max_shift=organisation.max_shift,
-                accuracy=accuracy,
-                split=extra,
-            )
-            if cycles is None:
-                quantize.quantize(module, samples)
-            else:
-                module = _within(cycles, quantize, module, samples, organisation, elements)
-            verify(module)
-            stage("spaq-quantize", module)
+            module = quantizing.quantize(module, samples)
         golden = module.clone()
-        chosen = _stated(golden) or chosen
-        if isinstance(target, Design):
-            array = target.array.clone()
-            Rewriter.insert_op(array, InsertPoint.at_start(module.body.block))
-        scheduling = DfkeSchedulePass(
-            machine, elements.families, elements.fabric, elements.index_bits
-        )
-        passes = [scheduling if p == "dfke-schedule" else p for p in KERNELS]
-        run_passes(module, [*passes, *LOWER], stage)
+        _lower(module, wanted)
     except (DiagnosticException, ValueError, OSError) as error:
         raise DaqkfError(describe(error)) from None
-    return Design(module, golden, chosen, machine)
+    levels = _stated(golden) or wanted.variants[0].levels
+    return Design(module, golden, levels, wanted.machine)
+
+
+def _nothing(name: str, module: ModuleOp) -> None:
+    """What happens after a stage that nobody watches."""
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """What a layer is to become, by options that go together."""
+
+    options: LayerOptions
+    variants: list[Variant]
+    sqnr: float | None
+    """In dB, where the level set is looked up by it."""
+    machine: str
+    """The target's name."""
+    stage: StageCallback
+
+    @classmethod
+    def of(cls, options: LayerOptions) -> Self:
+        """Take options apart.
+
+        Raises:
+            DaqkfError: options that do not go together.
+        """
+        levels, target = options.levels, options.target
+        if isinstance(levels, Sequence) and not isinstance(levels, str) and len(levels) == 1:
+            levels = levels[0]
+        lookup = _SQNR.fullmatch(levels) if isinstance(levels, str) else None
+        variants = _variants("int8" if lookup else levels, options.sparsity)
+        machine = target.target if isinstance(target, Design) else target
+        sqnr = float(lookup[1]) if lookup else None
+        wanted = cls(options, variants, sqnr, machine, options.on_stage or _nothing)
+        calibrated = options.calibration is not None
+        if wanted.choosing and (not calibrated or len(variants) > 1):
+            raise DaqkfError("accuracy and cycles need calibration, and no variants")
+        if options.second_order and not calibrated:
+            raise DaqkfError("second_order needs calibration")
+        return wanted
+
+    @property
+    def choosing(self) -> bool:
+        """Whether levels are chosen for an accuracy or for cycles."""
+        return self.options.accuracy is not None or self.options.cycles is not None
+
+
+def _organisation(options: LayerOptions) -> Machine:
+    """The array that a layer is for.
+
+    Raises:
+        ValueError: an unknown target, or elements besides those of a design.
+    """
+    target = options.target
+    if not isinstance(target, Design):
+        return load_target(target).machine
+    if options.elements != DEFAULT_ELEMENTS:
+        raise ValueError(
+            "a design's array has its elements: no family, fabric or index_bits with it"
+        )
+    return load_target(target.target).machine.with_elements_of(target.config)
+
+
+def _pruned_and_calibrated(
+    module: ModuleOp, wanted: _Wanted, matrix: NDArray[Any], is_integer: bool
+) -> tuple[Any, Any]:
+    """The samples that weights are rounded by, if any, and the activations [T, K] of calibration.
+
+    Without calibration these are of a normal distribution.
+
+    Raises:
+        ValueError: a share of zeros that cannot be, or samples that do not fit.
+    """
+    calibration, second_order = wanted.options.calibration, wanted.options.second_order
+    if second_order is None:
+        tokens = 0 if calibration is None or not np.ndim(calibration) else len(calibration)
+        second_order = tokens >= _PER_FEATURE * len(matrix)
+    samples = calibration if (second_order or wanted.choosing) and not is_integer else None
+    shares = [variant.sparsity for variant in wanted.variants]
+    if shares[0] is not None:
+        prune(module, min(share or 0.0 for share in shares), samples)
+        wanted.stage("spaq-prune", module)
+    if calibration is None:
+        shape = _CALIBRATION_TOKENS, len(matrix)
+        calibration = np.random.default_rng(0).standard_normal(shape)
+    calibrate(module, calibration)
+    wanted.stage("spaq-calibrate", module)
+    return samples, calibration
+
+
+@dataclass(frozen=True)
+class _Quantizing:
+    """How a calibrated float layer becomes an integer one."""
+
+    wanted: _Wanted
+    organisation: Machine
+    exact: bool
+    """Whether the weights are integer levels already."""
+    split: float
+    """The budget of extra columns."""
+
+    def dispatch(self, module: ModuleOp, calibration: Any) -> None:
+        """Put a dispatch of all variants in the layer's place.
+
+        Raises:
+            ValueError: variants that cannot share an array.
+        """
+        options = self.wanted.options
+        dispatcher = Dispatcher(
+            self.wanted.variants,
+            self.organisation,
+            options.error_budget,
+            exact=self.exact,
+            split=self.split,
+            elements=options.elements,
+        )
+        dispatcher.apply(module, calibration)
+        self.wanted.stage("dfke-dispatch", module)
+
+    def quantize(self, module: ModuleOp, samples: Any) -> ModuleOp:
+        """The module with integers, which need not be the one that was given.
+
+        Raises:
+            ValueError: no levels are accurate or quick enough.
+        """
+        options, levels = self.wanted.options, self.wanted.variants[0].levels
+        quantize = SpaqQuantizePass(
+            levels.kind,
+            levels.magnitudes,
+            levels.maximum,
+            exact=self.exact,
+            max_shift=self.organisation.max_shift,
+            accuracy=options.accuracy,
+            split=self.split,
+        )
+        if options.cycles is None:
+            quantize.quantize(module, samples)
+        else:
+            module = _within(
+                options.cycles, quantize, module, samples, self.organisation, options.elements
+            )
+        verify(module)
+        self.wanted.stage("spaq-quantize", module)
+        return module
+
+
+def _lower(module: ModuleOp, wanted: _Wanted) -> None:
+    """Make a program for the target's array of an integer layer.
+
+    Raises:
+        ValueError: the layer does not fit the target.
+    """
+    target, elements = wanted.options.target, wanted.options.elements
+    if isinstance(target, Design):
+        array = target.array.clone()
+        Rewriter.insert_op(array, InsertPoint.at_start(module.body.block))
+    scheduling = DfkeSchedulePass(
+        wanted.machine, elements.families, elements.fabric, elements.index_bits
+    )
+    passes = [scheduling if name == "dfke-schedule" else name for name in KERNELS]
+    run_passes(module, [*passes, *LOWER], wanted.stage)
 
 
 def pareto(
