@@ -101,6 +101,10 @@ def answer(connection: socket.socket, tools: dict[str, ModuleType]) -> None:
         for number, stream in enumerate(streams):
             os.dup2(stream, number)
             os.close(stream)
+        # Text streams remember whether what they were made for can seek: these are new ones.
+        modes = {"stdin": "r", "stdout": "w", "stderr": "w"}
+        for number, (name, mode) in enumerate(modes.items()):
+            setattr(sys, name, os.fdopen(number, mode, 1, encoding="utf-8", closefd=False))
         with connection.makefile("r", encoding="utf-8") as request:
             sys.argv, cwd, environment = json.load(request)
         os.chdir(cwd)
