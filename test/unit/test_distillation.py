@@ -19,7 +19,7 @@ from daqkf.compiler.formats import load_network
 from daqkf.compiler.network import prune_file
 from daqkf.compiler.pipelines import OUTLINE
 from daqkf.dialects.spaq import AddOp
-from daqkf.passes.quantize.accuracy import AllOutputs, Loss
+from daqkf.passes.quantize.accuracy import AllOutputs, Loss, cosines
 from daqkf.passes.quantize.distillation import distil
 from daqkf.passes.quantize.gradients import PRODUCTS
 from daqkf.passes.quantize.network_statistics import batches, outputs_of
@@ -162,7 +162,19 @@ def test_operations_without_a_gradient_are_named(file: Path, monkeypatch: pytest
         prune_file(file, SEEN, 0.6, distillation=1)
 
 
-def test_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str], file: Path):
+def test_from_the_command_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], file: Path, pruned: ModuleOp
+):
+    np.savez(tmp_path / "x.npz", **SEEN)
+    given = ["compile", str(file), "--calibration", str(tmp_path / "x.npz"), "--sparsity", "0.6"]
+    folder = tmp_path / "trained"
+    assert main([*given, "--distillation", "3", "-o", str(folder)]) == 0
+    network = daqkf.CompiledNetwork.load(folder)
+    trained = prune_file(file, SEEN, 0.6, distillation=3)
+    found = network.run(UNSEEN)["logits"]
+    near, far = (cosines(found, logits(each, UNSEEN)).mean() for each in (trained, pruned))
+    assert near > max(far, 0.999)
+    assert network.summary()["sparsity"] > 0.59
     out = ["-o", str(tmp_path / "no")]
     np.save(tmp_path / "w.npy", np.eye(4))
     assert main(["compile", str(tmp_path / "w.npy"), "--distillation", "2", *out]) == 1
