@@ -293,8 +293,19 @@ def _prune(
         options.sparsity,
         progress=lambda name: progress(f"prune {name}"),
     )
-    if not options.distillation:
-        return
+    if options.distillation:
+        del statistics  # gigabytes, maybe
+        _distil(network, dense, samples, options, progress)
+
+
+def _distil(
+    network: ModuleOp,
+    dense: ModuleOp,
+    samples: Sequence[Inputs],
+    options: NetworkOptions,
+    progress: Progress,
+) -> None:
+    """Train what pruning kept of a network, in place."""
     try:
         distil(
             network,
