@@ -64,8 +64,11 @@ class Row:
 
     def curve(self) -> Curve:
         """The cosine to the float pruned model that cycles buy."""
-        points = [(point.cycles, point.cosine_float) for point in self.points if point.accuracy]
-        return Curve(f"{self.sparsity:.0%} zeros", points, self.static_cycles)
+        chosen, alone = (
+            [(p.cycles, p.cosine_float) for p in self.points if bool(p.accuracy) is kind]
+            for kind in (True, False)
+        )
+        return Curve(f"{self.sparsity:.0%} zeros", chosen, self.static_cycles, alone)
 
 
 def evaluate(
