@@ -84,6 +84,16 @@ class Loss:
             return float(noise / max(np.square(reference).sum(), np.finfo(np.float64).tiny))
         return 1 - float(cosines(found, reference).mean())
 
+    def gradient(self, found: Array, reference: Array) -> Array:
+        """The gradient [B, F] of `of` by the vectors."""
+        found, reference = found.astype(np.float64), reference.astype(np.float64)
+        if self.energy:
+            energy = max(np.square(reference).sum(), np.finfo(np.float64).tiny)
+            return 2 * (found - reference) / energy
+        units, lengths = zip(*(_units(vectors) for vectors in (found, reference)), strict=True)
+        along = (units[0] * units[1]).sum(axis=1, keepdims=True)
+        return (along * units[0] - units[1]) / lengths[0] / len(found)
+
     def direction(self, vectors: Array, rng: np.random.Generator) -> Array:
         """Random gradients [B, F] whose squares have the curvature of the loss on average.
 
@@ -100,6 +110,13 @@ class Loss:
     def factor(self) -> float:
         """Of the second-order term: 1 of energies, ½ of cosines."""
         return 1.0 if self.energy else 0.5
+
+
+def _units(vectors: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Vectors [B, F] divided by their lengths, and the lengths [B, 1]; 0 and 1 of a zero one."""
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    lengths[lengths == 0] = 1
+    return vectors / lengths, lengths
 
 
 def cosines(one: Array, other: Array) -> NDArray[np.float64]:

@@ -145,13 +145,14 @@ class Tape:
         return [self.values[value] for value in _returned(self.block)]
 
     def backward(
-        self, seeds: Sequence[Array | None], visit: Callable[[spaq.MatmulOp, Array], None]
+        self, seeds: Sequence[Array | None], visit: Callable[[spaq.MatmulOp, Array, Array], None]
     ) -> None:
         """Take gradients of the outputs back to the products of all kernels.
 
         Args:
             seeds: a gradient for each output, or None.
-            visit: is told of each product of a kernel, and of the gradient [T, N] of its results.
+            visit: is told of each product of a kernel, of what it read [T, K], and of the gradient
+                [T, N] of its results.
 
         Raises:
             NoGradientError: an operation on the way has no entry in `PRODUCTS`.
@@ -181,7 +182,7 @@ class Tape:
         self,
         op: nn.LinearOp,
         gradient: Array,
-        visit: Callable[[spaq.MatmulOp, Array], None],
+        visit: Callable[[spaq.MatmulOp, Array, Array], None],
         needed: bool,
     ) -> Array | None:
         """The gradient of what a kernel reads, if it is needed."""
@@ -197,7 +198,7 @@ class Tape:
                 continue
             own = found.pop(inner.results[0])
             if isinstance(inner, spaq.MatmulOp):
-                visit(inner, own)
+                visit(inner, call.values[inner.operands[0]], own)
             if not any(value in wanted for value in inner.operands):
                 continue
             read = [call.values[value] for value in inner.operands]

@@ -39,52 +39,72 @@ _STEP = 1e-3
 """Of finite differences, as a share of the outputs' root mean square."""
 
 
-def batches(module: ModuleOp, inputs: Batch) -> list[dict[str, Array]]:
-    """A network's inputs as batches of about `_ELEMENTS` tokens, where samples do not meet.
+def batches(
+    module: ModuleOp, inputs: Batch | Sequence[Batch], elements: int = _ELEMENTS
+) -> list[dict[str, Array]]:
+    """A network's inputs as batches of about so many tokens, where samples do not meet.
 
-    Samples are along the first axis of every input. Whether one's outputs depend on another's is
-    tried out on the first three.
+    Args:
+        module: the network.
+        inputs: by name, or batches of them; samples are along the first axis of every input.
+        elements: tokens or rows of a batch; a sample of more is a batch of its own.
+
+    Raises:
+        ValueError, InterpretationError: inputs that do not fit.
+    """
+    given = [inputs] if isinstance(inputs, Mapping) else inputs
+    whole = [{name: np.asarray(value) for name, value in batch.items()} for batch in given]
+    found: list[dict[str, Array]] = []
+    for arrays, apart in zip(whole, independent(module, whole), strict=True):
+        found += _cut(arrays, elements) if apart else [arrays]
+    return found
+
+
+def _cut(arrays: dict[str, Array], elements: int) -> list[dict[str, Array]]:
+    first = next(iter(arrays.values()))
+    inner = first.shape[1:] if first.dtype.kind in "iub" else first.shape[1:-1]
+    size = max(1, elements // max(int(np.prod(inner)), 1))
+    return [
+        {name: array[low : low + size] for name, array in arrays.items()}
+        for low in range(0, len(first), size)
+    ]
+
+
+def independent(module: ModuleOp, inputs: Sequence[Batch]) -> list[bool]:
+    """Of each batch whether its samples are along the first axis of all inputs, and do not meet.
+
+    Whether one's outputs depend on another's is a matter of the network: it is tried out on the
+    first three samples of the first batch that has two.
 
     Raises:
         ValueError, InterpretationError: inputs that do not fit.
     """
     function = entry(module)
-    arrays = dict(zip(inputs, (np.asarray(value) for value in inputs.values()), strict=True))
-    in_order(function, arrays)
-    if not independent(module, arrays):
-        return [arrays]
-    count = len(next(iter(arrays.values())))
-    first = next(iter(arrays.values()))
-    inner = first.shape[1:] if first.dtype.kind in "iub" else first.shape[1:-1]
-    size = max(1, _ELEMENTS // max(int(np.prod(inner)), 1))
-    return [
-        {name: array[low : low + size] for name, array in arrays.items()}
-        for low in range(0, count, size)
-    ]
-
-
-def independent(module: ModuleOp, inputs: Batch) -> bool:
-    """Whether samples are along the first axis of all inputs and outputs, and do not meet.
-
-    Whether one's outputs depend on another's is tried out on the first three.
-
-    Raises:
-        ValueError, InterpretationError: inputs that do not fit.
-    """
-    arrays = {name: np.asarray(value) for name, value in inputs.items()}
-    counts = {len(array) if array.ndim else 0 for array in arrays.values()}
-    (whole_count,) = counts if len(counts) == 1 else (0,)
-    kinds = [argument.type for argument in entry(module).body.block.args]
+    kinds = [argument.type for argument in function.body.block.args]
     open_ended = all(
         isinstance(kind, TensorType) and kind.get_shape()[:1] == (DYNAMIC_INDEX,) for kind in kinds
     )
-    if whole_count < 2 or not open_ended:
-        return False
-    count = min(whole_count, 3)
-    whole = outputs_of(module, {name: array[:count] for name, array in arrays.items()})
+    apart: bool | None = None
+    found: list[bool] = []
+    for batch in inputs:
+        in_order(function, batch)
+        arrays = {name: np.asarray(value) for name, value in batch.items()}
+        counts = {len(array) if array.ndim else 0 for array in arrays.values()}
+        several = open_ended and len(counts) == 1 and counts.pop() > 1
+        if several and apart is None:
+            apart = _apart(module, arrays)
+        found.append(several and bool(apart))
+    return found
+
+
+def _apart(module: ModuleOp, arrays: dict[str, Array]) -> bool:
+    """Whether the first three samples, two at least, have the outputs that each has by itself."""
+    three = {name: array[:3] for name, array in arrays.items()}
+    count = len(next(iter(three.values())))
+    whole = outputs_of(module, three)
     for sample in range(count):
         alone = outputs_of(
-            module, {name: array[sample : sample + 1] for name, array in arrays.items()}
+            module, {name: array[sample : sample + 1] for name, array in three.items()}
         )
         for name, value in whole.items():
             if value.ndim == 0 or len(value) != count or alone[name].shape[1:] != value.shape[1:]:
@@ -181,7 +201,9 @@ def observe(
                 x = kernel.rows
                 weight = seen.matters.get(value, np.ones(len(x), np.float32))
                 place = np.flatnonzero(weight)
-                place = place[:: max(1, -(-len(place) * every // (_length(batch) * rows)))]
+                share = max(1, rows * _length(batch) // every)
+                if len(place) > share:
+                    place = place[np.linspace(0, len(place) - 1, share).astype(np.int64)]
                 found.places.setdefault(value, []).append(place)
                 found.rows.setdefault(value, []).append(x[place])
                 found.weights.setdefault(value, []).append(weight[place])
@@ -202,8 +224,8 @@ class _Squares:
             inner: op.input for op, kernel in tape.calls.items() for inner in kernel.function.walk()
         }
 
-    def visit(self, op: MatmulOp, gradient: Array) -> None:
-        """Add the gradient [T, N] of a product."""
+    def visit(self, op: MatmulOp, x: Array, gradient: Array) -> None:
+        """Add the gradient [T, N] of a product of x [T, K]."""
         squares = np.einsum("tn,tn->n", gradient, gradient)
         self.squares[op] = self.squares.get(op, 0.0) + squares
         if self.pairs:

@@ -63,5 +63,9 @@ def test_the_table_and_the_picture_of_an_evaluation():
     rows = [Row(0.5, 0.96, 0.997, 840_000, [whole, point]), Row(0.7, 0.87, 0.996, 600_000, [point])]
     assert table(rows).row_count == 5
     assert [len(row.curve().points) for row in rows] == [1, 1]
-    picture = rendered(frontier_figure([row.curve() for row in rows]), "png")
-    assert picture.startswith(b"\x89PNG")
+    assert [len(row.curve().alone) for row in rows] == [1, 0]
+    # Without accuracies that levels are chosen for there is but the one level set.
+    rows.append(replace(rows[0], points=[whole]))
+    for shown in (rows, rows[2:]):
+        picture = rendered(frontier_figure([row.curve() for row in shown]), "png")
+        assert picture.startswith(b"\x89PNG")

@@ -25,6 +25,9 @@ from daqkf.passes.quantize.level_table import TABLE
 from daqkf.runtime.waveforms import TILES
 from daqkf.support.errors import DaqkfError
 
+_PASSES = 2
+"""Of training in `daqkf eval`: as many as it takes for the figures of docs/accuracy.md."""
+
 type Commands = argparse._SubParsersAction[argparse.ArgumentParser]  # pyright: ignore[reportPrivateUsage]
 
 
@@ -53,8 +56,8 @@ def _compile(options: argparse.Namespace) -> int:
     console = Console(stderr=True)
     if networks.is_network(options.weights):
         return networks.compile_network(options, console)
-    if options.products or options.no_fuse:
-        raise DaqkfError("--products and --no-fuse are for networks")
+    if options.products or options.no_fuse or options.distillation:
+        raise DaqkfError("--products, --no-fuse and --distillation are for networks")
     if options.jobs is not None or options.scheduler is not None:
         raise DaqkfError("--jobs and --scheduler are for networks, whose kernels are independent")
     calibration = load_array(options.calibration, "activations") if options.calibration else None
@@ -125,6 +128,7 @@ def _eval(options: argparse.Namespace) -> int:
         options.target,
         options.levels,
         options.sentences,
+        options.distillation,
     )
 
 
@@ -189,6 +193,17 @@ def _add_sparsities(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=[0.0, 0.1, 0.3, 0.5, 0.7],
         help="shares of zeros of the pruned MiniLM (default: 0 0.1 0.3 0.5 0.7)",
+    )
+
+
+def _add_distillation(parser: argparse.ArgumentParser, default: int, what: str) -> None:
+    parser.add_argument(
+        "--distillation",
+        type=int,
+        default=default,
+        metavar="PASSES",
+        help=f"{what} over the calibration data that train the remaining weights towards the "
+        f"outputs of the dense network (default: {default})",
     )
 
 
@@ -273,6 +288,7 @@ def _add_compile(commands: Commands) -> None:
         help="networks: the largest level of keys and values, 1..127 (default: "
         f"{ATTENTION_LEVELS})",
     )
+    _add_distillation(compiler, 0, "networks: after pruning, passes")
     compiler.add_argument(
         "--max-tokens",
         type=int,
@@ -400,6 +416,7 @@ def _add_eval(commands: Commands) -> None:
         help="cosines to the float pruned model (default: 0.98 0.99 0.995)",
     )
     evaluation.add_argument("--levels", help="a level set that all weights have, as one row more")
+    _add_distillation(evaluation, _PASSES, "after pruning, passes")
     evaluation.add_argument("--sentences", type=int, help="that calibrate (default: all)")
     evaluation.add_argument("--target", default="generic", help="whose cycles count")
     evaluation.add_argument("-o", "--output", default="build/eval", help="default: build/eval")

@@ -51,6 +51,7 @@ def compile_network(options: argparse.Namespace, console: "Console") -> int:
         raise DaqkfError("a network has one level set and one sparsity")
     chosen = NetworkOptions(
         sparsity=options.sparsity[0] if options.sparsity else None,
+        distillation=options.distillation,
         levels=options.levels,
         **shared_options(options),
         fuse=not options.no_fuse,

@@ -49,6 +49,8 @@ from daqkf.hw_targets.numerics import NORMALIZED_FEATURES
 from daqkf.passes.nn_attention import quantize_attention
 from daqkf.passes.nn_product import Inputs, in_order, input_names, quantize_products
 from daqkf.passes.quantize.accuracy import Accuracy, AllOutputs, Loss, Measure
+from daqkf.passes.quantize.distillation import distil
+from daqkf.passes.quantize.gradients import NoGradientError
 from daqkf.passes.quantize.network_pruning import prune_network
 from daqkf.passes.quantize.network_statistics import batches, independent, observe
 from daqkf.passes.quantize.samples import Samples
@@ -71,8 +73,11 @@ _TOKENS = 128
 _ROWS = 2048
 """Rows of a kernel's inputs that are kept to calibrate on."""
 
-PRUNING_ROWS = 16384
-"""Rows of a kernel's inputs that pruning sees."""
+PRUNING_ROWS = 32768
+"""Rows of a kernel's inputs that pruning sees at most."""
+
+_STEP = 512
+"""Tokens or rows of a step of training, about."""
 
 _WORTH_A_PROCESS = 2_000_000
 """Weights of a network from which on other processes save more time than it takes to start them."""
@@ -208,15 +213,24 @@ def prune_file(
     sparsity: float,
     measure: Measure | None = None,
     progress: Progress = lambda name: None,
+    distillation: int = 0,
 ) -> ModuleOp:
     """The float network with a share of zeros in the weights of its kernels, as a module of `nn`.
 
     It is what `compile_network` quantises.
 
+    Args:
+        source: as in `compile_network`, as is the `calibration`.
+        calibration: the network's inputs by name, or batches of them.
+        sparsity: of all kernels together.
+        measure: see `NetworkOptions`, as for `distillation`.
+        progress: told of each step.
+        distillation: passes of training.
+
     Raises:
         DaqkfError: as `compile_network`.
     """
-    options = NetworkOptions(sparsity=sparsity, measure=measure)
+    options = NetworkOptions(sparsity=sparsity, measure=measure, distillation=distillation)
     try:
         options.check()
         network = _outlined(source, progress)
@@ -261,10 +275,8 @@ def _prune(
     assert options.sparsity is not None
     if options.sparsity == 0:
         return
-    function = entry(network)
-    for batch in samples:
-        in_order(function, batch)
-    parts = [part for batch in samples for part in batches(network, batch)]
+    parts = batches(network, samples)
+    dense = network.clone() if options.distillation else network
     progress("run the float network")
     statistics = observe(
         network,
@@ -281,6 +293,31 @@ def _prune(
         options.sparsity,
         progress=lambda name: progress(f"prune {name}"),
     )
+    if options.distillation:
+        del statistics  # gigabytes, maybe
+        _distil(network, dense, samples, options, progress)
+
+
+def _distil(
+    network: ModuleOp,
+    dense: ModuleOp,
+    samples: Sequence[Inputs],
+    options: NetworkOptions,
+    progress: Progress,
+) -> None:
+    """Train what pruning kept of a network, in place."""
+    try:
+        distil(
+            network,
+            dense,
+            batches(network, samples, _STEP),
+            options.measure or AllOutputs(),
+            options.loss,
+            options.distillation,
+            progress=lambda stage: progress(f"train what is left: {stage}"),
+        )
+    except NoGradientError as error:
+        raise DaqkfError(f"distillation needs gradients, and {error} has none") from None
 
 
 @dataclass
@@ -317,6 +354,8 @@ class _Compilation:
         options.elements.on(machine)  # refuses unknown names before any work
         if calibration is None and (options.choosing or options.second_order):
             raise DaqkfError("accuracy, cycles and second_order need calibration")
+        if options.distillation and (calibration is None or options.second_order is False):
+            raise DaqkfError("distillation needs calibration, and pruning of second order")
         network = _outlined(source, progress)
         if options.jobs is None and options.scheduler is None and not _large(network):
             executor = HERE
@@ -408,7 +447,7 @@ class _Compilation:
     def levels(self, loss: Loss, aim: float = AIM) -> NetworkLevels:
         """All ways to quantise the kernels."""
         measure = self.options.measure or AllOutputs()
-        fit = [part for batch in self.samples for part in batches(self.network, batch)]
+        fit = batches(self.network, self.samples)
         self.progress("run the network backwards")
         statistics = observe(self.network, fit, measure, loss)
         kernels = {name: self._float(name) for name in self.kernels}
@@ -463,11 +502,11 @@ def _held_out(network: ModuleOp, samples: Sequence[Inputs]) -> tuple[list[Inputs
     fitted: list[Inputs] = []
     held: list[Inputs] = []
     count = 0
-    for batch in samples:
-        length = min((len(value) if np.ndim(value) else 0 for value in batch.values()), default=0)
-        if length < 2 or not independent(network, batch):
+    for batch, apart in zip(samples, independent(network, samples), strict=True):
+        if not apart:
             fitted.append(batch)
             continue
+        length = len(next(iter(batch.values())))
         place = (count + np.arange(length)) % _HELD_OUT == _HELD_OUT - 1
         count += length
         for part, chosen in ((fitted, ~place), (held, place)):

@@ -133,6 +133,10 @@ class NetworkOptions(Options):
 
     Args:
         sparsity: the share of zeros that all kernels together are pruned to first.
+        distillation: how often to go through the calibration data after pruning, and train what
+            pruning kept towards the dense network's outputs; see
+            `daqkf.passes.quantize.distillation`. A pass takes about six times as long as a run of
+            the network.
         levels: the level set of all weights; see `level_set`.
         target: a target's name, or a .toml file.
         fuse: merge kernels of the same activations, chain those that follow one another, and
@@ -155,6 +159,7 @@ class NetworkOptions(Options):
     """
 
     sparsity: float | None = None
+    distillation: int = 0
     levels: Levels = "int8"
     target: str = "generic"
     fuse: bool = True
@@ -181,6 +186,10 @@ class NetworkOptions(Options):
             raise DaqkfError("several sparsities make variants, which only a single layer has")
         if self.sparsity is not None and not 0 <= self.sparsity < 1:
             raise DaqkfError(f"sparsity must be 0 <= sparsity < 1, not {self.sparsity:g}")
+        if self.distillation < 0:
+            raise DaqkfError(f"distillation must be at least 0, not {self.distillation}")
+        if self.distillation and not self.sparsity:
+            raise DaqkfError("distillation trains what pruning keeps: give sparsity, too")
         if not isinstance(self.levels, Levels):
             raise DaqkfError("several level sets make variants, which only a single layer has")
         level_set(self.levels)

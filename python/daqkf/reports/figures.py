@@ -329,17 +329,24 @@ def _spreads(axes: Axes, channels: Sequence[NDArray[np.float64]]) -> None:
 
 
 def frontier_figure(curves: Sequence[Curve]) -> Figure:
-    """Draw accuracy against cycles, a line for each curve; the references are dotted lines."""
+    """Draw accuracy against cycles, a line for each curve; the references are dotted lines.
+
+    Points that are not on a curve are crosses of its colour. A curve may have no points at all.
+    """
     with rc_context(_STYLE):
         figure = Figure(figsize=(7, 4.5), layout="constrained")
         axes = figure.subplots()
         shades = colormaps[_MAP](np.linspace(0, 0.85, len(curves)))
         for curve, shade in zip(curves, shades, strict=True):
-            cycles, accuracies = zip(*sorted(curve.points), strict=True)
-            axes.plot(cycles, accuracies, "o-", color=shade, label=curve.label)
+            for points, style, label in (
+                (sorted(curve.points), "o-", curve.label),
+                (curve.alone, "x", None),
+            ):
+                cycles, accuracies = np.array(points, float).reshape(-1, 2).T
+                axes.plot(cycles, accuracies, style, color=shade, label=label)
             axes.axvline(curve.reference, color=shade, linestyle=":", linewidth=1)
         axes.set(
-            xlabel="cycles to run all layers over a tile (dotted: W8A8)",
+            xlabel="cycles to run all layers over a tile (dotted: W8A8; ×: one level set for all)",
             ylabel="cosine to the float pruned model",
             xlim=(0, None),
             title="Levels chosen for accuracy: what the cycles buy",

@@ -84,6 +84,8 @@ class Curve:
     """The cycles and the accuracy of each point."""
     reference: int
     """The cycles of the reference."""
+    alone: Sequence[tuple[int, float]] = ()
+    """Points that are not on the curve."""
 
 
 @dataclass(frozen=True)

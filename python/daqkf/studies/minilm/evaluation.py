@@ -64,8 +64,11 @@ class Row:
 
     def curve(self) -> Curve:
         """The cosine to the float pruned model that cycles buy."""
-        points = [(point.cycles, point.cosine_float) for point in self.points if point.accuracy]
-        return Curve(f"{self.sparsity:.0%} zeros", points, self.static_cycles)
+        chosen, alone = (
+            [(p.cycles, p.cosine_float) for p in self.points if bool(p.accuracy) is kind]
+            for kind in (True, False)
+        )
+        return Curve(f"{self.sparsity:.0%} zeros", chosen, self.static_cycles, alone)
 
 
 def evaluate(
@@ -75,6 +78,7 @@ def evaluate(
     *,
     levels: str | None = None,
     sentences: int | None = None,
+    distillation: int = 0,
     progress: Progress = lambda stage: None,
 ) -> Row:
     """Prune, quantise and measure MiniLM at one sparsity.
@@ -85,6 +89,7 @@ def evaluate(
         target: whose cycles count.
         levels: a level set that all weights have, as one point more, whose accuracy is 0.
         sentences: how many calibrate; by default all that there are.
+        distillation: see `NetworkOptions`; nothing is trained where nothing is pruned.
         progress: told of each step.
 
     Raises:
@@ -95,7 +100,9 @@ def evaluate(
     dense = network_of(model)
     calibration = inputs_of(model, load_calibration()[:sentences])
     inputs = inputs_of(model, load_evaluation())
-    pruned = prune_file(dense, calibration, sparsity, measure, progress)
+    pruned = prune_file(
+        dense, calibration, sparsity, measure, progress, distillation if sparsity else 0
+    )
     reference, to_dense = embeddings(pruned, inputs), embeddings(dense, inputs)
 
     def compiled(what: str, **named: Any) -> CompiledNetwork:
@@ -147,6 +154,7 @@ def run_eval(
     target: str,
     levels: str | None = None,
     sentences: int | None = None,
+    distillation: int = 0,
 ) -> int:
     """Evaluate at each sparsity; print a table, write `eval.json` and a picture.
 
@@ -166,6 +174,8 @@ def run_eval(
     load_target(target)  # refuses unknown ones before any work
     if sentences is not None and sentences < 1:
         raise DaqkfError(f"--sentences must be at least 1, not {sentences}")
+    if distillation < 0:
+        raise DaqkfError(f"--distillation must be at least 0, not {distillation}")
     rows: list[Row] = []
     columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
     with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
@@ -182,6 +192,7 @@ def run_eval(
                     target,
                     levels=levels,
                     sentences=sentences,
+                    distillation=distillation,
                     progress=show,
                 )
             )
