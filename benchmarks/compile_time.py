@@ -11,7 +11,7 @@ processes disturb less. `relative` is the time per non-zero, divided by that of 
 of the kind: 1 means linear growth. With --minilm, MiniLM's encoder is compiled in place of these,
 from its ONNX file with 100 calibration sentences: unpruned, and at 50 % zeros. With --model, an
 ONNX file is. With --jobs N, the last network is compiled by one process and by N, and times are by
-the clock; the images have to be the same.
+the clock; the IR, programs included, has to be the same.
 
 With --growth, transformers of 1, 10, 30 and 100 million weights take the whole way instead, which
 is `daqkf compile FILE -o FOLDER`: reading, drawn calibration data, quantisation, programs, RTL, and
@@ -20,6 +20,7 @@ what both have imported. A network for which the machine lacks memory is left ou
 """
 
 import argparse
+import hashlib
 import json
 import os
 import resource
@@ -32,12 +33,15 @@ from contextlib import redirect_stdout
 from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rich.table import Table
 
 from daqkf.support.console import table_console
+
+if TYPE_CHECKING:
+    from daqkf.compiler.compiled_network import CompiledNetwork
 
 DEPTHS = (1, 2, 4, 8, 16)
 FACTORS = (1, 2, 4)
@@ -230,7 +234,16 @@ def compile_once(
         "nonzeros": nonzeros,
         "image": size,
         "stages": stages,
+        "digest": _digest(network),
     }
+
+
+def _digest(network: "CompiledNetwork") -> str:
+    """Of all that the compiler made of a network but its RTL."""
+    from daqkf.support.ir import module_text
+
+    text = module_text(network.network) + module_text(network.arrays)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def compile_into_folder(path: Path, target: str) -> dict[str, Any]:
@@ -404,14 +417,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
             _synthetic(rows, path, options.width, options.weights)
         rows.print()
         if options.jobs > 1:
-            last, products = options.model or path, options.products
-            one, several = (
-                measured(last, None, products, jobs=jobs)["clock"] for jobs in (1, options.jobs)
-            )
-            table_console().print(
-                f"{options.jobs} processes: {several:.1f} s; one: {one:.1f} s; "
-                f"a share of {several / one:.2f}"
-            )
+            sentences = (options.sentences or SENTENCES) if options.minilm else 0
+            _side_by_side(options.model or path, options.products, sentences, options.jobs)
+
+
+def _side_by_side(path: Path, products: bool, sentences: int, jobs: int) -> None:
+    """Print the times by the clock of one process and of several for an unpruned network."""
+    found = [measured(path, None, products, sentences, count) for count in (1, jobs)]
+    if len({each["digest"] for each in found}) > 1:
+        sys.exit(f"{jobs} processes make something else than one")
+    one, several = (each["clock"] for each in found)
+    table_console().print(
+        f"{jobs} processes: {several:.1f} s; one: {one:.1f} s; a share of {several / one:.2f}; "
+        "the same IR"
+    )
 
 
 def _synthetic(rows: "_Rows", path: Path, width: int, weights: Sequence[int]) -> None:

@@ -9,20 +9,27 @@ own behaviour for each part, and fails as soon as xDSL can do without it.
 
 import re
 from bisect import bisect_right
+from functools import cache
 from typing import Any
 
 import xdsl.parser
 import xdsl.printer
 from xdsl.context import Context
 from xdsl.dialects.builtin import (
+    DYNAMIC_INDEX,
     AnyFloat,
+    ComplexType,
     DenseIntOrFPElementsAttr,
     FileLineColLoc,
+    IndexType,
     IntAttr,
+    IntegerType,
+    RankedStructure,
     StringAttr,
     UnknownLoc,
 )
 from xdsl.ir import Attribute, Operation
+from xdsl.irdl import AttrConstraint, base
 from xdsl.parser import AttrParser
 from xdsl.parser.generic_parser import ParserState
 from xdsl.utils.exceptions import ParseError, VerifyException
@@ -60,6 +67,12 @@ class TensorElement(AttrParser._TensorLiteralElement):  # pyright: ignore[report
         except OverflowError:
             parser.raise_error(f"more bits than {type} has", at_position=self.span)
         return next(type.iter_unpack(raw))
+
+
+@cache
+def _literal_types() -> AttrConstraint[Any]:
+    """The types that a dense constant can have. xDSL makes this anew for each, in milliseconds."""
+    return base(RankedStructure[IntegerType | IndexType | AnyFloat | ComplexType])
 
 
 class Parser(xdsl.parser.Parser):
@@ -113,6 +126,14 @@ class Parser(xdsl.parser.Parser):
         if isinstance(op.location, UnknownLoc):
             op.location = self.location(start)
         return op
+
+    def _parse_dense_literal_type(self) -> Any:
+        kind = self.expect(self.parse_optional_type, "expected the type of a dense constant")
+        if not _literal_types().verifies(kind):
+            self.raise_error("expected a tensor, memref or vector of numbers")
+        if DYNAMIC_INDEX in kind.get_shape():
+            self.raise_error("expected a dense constant of a static shape")
+        return kind
 
     def _get_op_by_name(self, name: str) -> type[Operation]:
         self._names[-1] = name
