@@ -12,15 +12,18 @@ from pathlib import Path
 
 import lit.formats
 
+sys.path.insert(0, str(Path(__file__).parent))
+import preloaded
+
 config.name = "DAQKF"
 config.test_format = lit.formats.ShTest(execute_external=False)
 config.suffixes = [".mlir"]
 config.test_source_root = str(Path(__file__).parent)
 config.test_exec_root = str(Path(__file__).parent.parent / "build" / "lit")
 
-# These tools are in the folder of the Python that runs lit.
-binaries = str(Path(sys.executable).parent)
-config.environment["PATH"] = os.pathsep.join([binaries, os.environ["PATH"]])
+# The tools are those of the Python that runs lit, most of them loaded once for all tests.
+folders = [preloaded.start(), str(Path(sys.executable).parent), os.environ["PATH"]]
+config.environment["PATH"] = os.pathsep.join(folders)
 
 # A file is printed, parsed and printed again; both texts must be equal.
 config.substitutions.append(

