@@ -43,7 +43,7 @@ def build(files: Mapping[str, str], folder: Path) -> Path:
     assert package is not None
     assert package.origin is not None
     runtime = Path(package.origin).parent / "share/include/backends/cxxrtl/runtime"
-    command = [tools.cxx_compiler(), "-std=c++17", "-O1", "-w", f"-I{runtime}", f"-I{SHIM}"]
+    command = [*tools.cxx_compiler(), "-std=c++17", "-O1", "-w", f"-I{runtime}", f"-I{SHIM}"]
     command += ["-I.", str(HARNESS), "model.cpp", "-o", "simulator"]
     subprocess.run(command, cwd=folder, check=True)
     return folder / "simulator"

@@ -5,6 +5,7 @@
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
@@ -94,7 +95,7 @@ def run_bench(design: daqkf.Design, folder: Path, monkeypatch: pytest.MonkeyPatc
         monkeypatch.setenv(name, value)
     found = Path(verilator.argv[0]).parent
     monkeypatch.setenv("PATH", os.pathsep.join([str(found), os.environ["PATH"]]))
-    variables = f"{MAKE_VARIABLES} CXX={tools.cxx_compiler()} PYTHON3={sys.executable}"
+    variables = f"{MAKE_VARIABLES} CXX={shlex.join(tools.cxx_compiler())} PYTHON3={sys.executable}"
     monkeypatch.setenv("MAKEFLAGS", variables)
     monkeypatch.setenv("DAQKF_SYSTEM_TEST", str(folder))
     monkeypatch.syspath_prepend(str(BENCH.parent))

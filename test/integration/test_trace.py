@@ -3,6 +3,7 @@
 
 """Waveforms: what they show, and what is left when they cannot be written."""
 
+import shlex
 import subprocess
 import sys
 from functools import cache
@@ -153,7 +154,7 @@ def test_fst(whole: tuple[Path, Variables, Simulation], tmp_path: Path):
 def test_fst_without_its_libraries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     compiler = tmp_path / "compiler"
     compiler.write_text(
-        f'#!/bin/sh\ncase "$*" in *lz4*) exit 1; esac\n{tools.cxx_compiler()} "$@"\n'
+        f'#!/bin/sh\ncase "$*" in *lz4*) exit 1; esac\n{shlex.join(tools.cxx_compiler())} "$@"\n'
     )
     compiler.chmod(0o755)
     monkeypatch.setenv("CXX", str(compiler))

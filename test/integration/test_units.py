@@ -3,11 +3,14 @@
 
 """Units of the array, each alone against a small model, with random stalls."""
 
+import shlex
+import tempfile
 import zlib
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -38,6 +41,8 @@ from daqkf.lowering.rtl.register_file import Response, build_register_file, port
 from daqkf.lowering.rtl.registers import REGISTERS, Access, Register, constants
 from daqkf.lowering.rtl.row_gates import build_gate_unit
 from daqkf.lowering.rtl.spaq_unit import DECISION_CYCLES, build_spaq_unit
+from daqkf.runtime import tools
+from daqkf.runtime.simulator import SimulationError
 
 FAMILY = "running_sum"
 ATTENDS = {
@@ -325,6 +330,27 @@ def test_the_crc_is_zlib_s():
             assert bench.step(word=word, valid=1)["sum"] == zlib.crc32(words[:count].tobytes())
             while rng.random() < 0.3:
                 bench.step(word=int(rng.integers(1 << 32)), valid=0)
+
+
+@pytest.mark.slow
+def test_simulators_are_built_whatever_folders_and_compilers_are_called(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """GNU make takes no folder with a space in its name, and `CXX` may be more than a program."""
+    monkeypatch.setenv("DAQKF_CACHE", str(tmp_path / "a cache"))
+    monkeypatch.setenv("CXX", shlex.join(["env", *tools.cxx_compiler()]))
+    test_the_crc_is_zlib_s()
+    assert list((tmp_path / "a cache" / "simulators").glob("*/simulator"))
+
+
+def test_a_folder_in_which_make_can_not_build_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (folder := tmp_path / "a folder").mkdir()
+    monkeypatch.setenv("DAQKF_CACHE", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    with pytest.raises(SimulationError, match="set TMPDIR to another folder"):
+        test_the_crc_is_zlib_s()
 
 
 def test_the_gate_unit_multiplies_each_second_row_by_the_one_before():

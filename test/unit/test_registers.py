@@ -103,7 +103,7 @@ def test_c_and_python_say_the_same(tmp_path: Path):
     )
     source = tmp_path / "check.cpp"
     source.write_text(f'#include "daqkf_registers.h"\n#include "daqkf_registers.h"\n{checks}')
-    command = [tools.cxx_compiler(), "-std=c++17", "-Wall", "-Werror", "-fsyntax-only", source]
+    command = [*tools.cxx_compiler(), "-std=c++17", "-Wall", "-Werror", "-fsyntax-only", source]
     run = subprocess.run([str(part) for part in command], capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
     assert len(re.findall("^#define DAQKF_", c_header(), re.MULTILINE)) == len(names) + 1

@@ -3,14 +3,14 @@
 
 """Simulate the RTL of a generated array cycle by cycle, with Verilator and a C++ harness."""
 
-import hashlib
-import json
 import os
+import shlex
 import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from daqkf.lowering.image.encode import for_tiles
 from daqkf.lowering.rtl.array import TOP
 from daqkf.runtime import tools
 from daqkf.runtime.waveforms import Waveform, phase_names
+from daqkf.support.cache import cached
 
 HARNESS = Path(__file__).with_name("harness.cpp")
 _BUILD_FLAGS = ("--cc", "--exe", "--build", "--x-assign", "unique", "--x-initial", "unique")
@@ -130,14 +131,6 @@ class Job:
         return np.concatenate([part[:n] for part, n in zip(parts, lengths, strict=True)])
 
 
-def cache_folder() -> Path:
-    """The folder that keeps built simulators: `DAQKF_CACHE`, or one in the user's cache folder."""
-    if folder := os.environ.get("DAQKF_CACHE"):
-        return Path(folder).absolute()
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "daqkf"
-
-
 def build(files: Mapping[str, str], waveforms: str | None = None) -> Path:
     """Build the simulator of these Verilog files, or take it from the cache.
 
@@ -168,83 +161,79 @@ def verilate(sources: Mapping[str, str], top: str, flags: Sequence[str] = _FLAGS
     """
     verilator, compiler, make = tools.verilator(), tools.cxx_compiler(), tools.make()
     flags = (*_BUILD_FLAGS, *flags)
-    recipe = json.dumps([sorted(sources.items()), top, flags, verilator.argv, compiler])
-    key = hashlib.sha256(recipe.encode()).hexdigest()[:32]
-    target = cache_folder() / "simulators" / key / "simulator"
-    if target.is_file():
-        return target
-    if "--trace-fst" in flags:
-        require_compression(compiler)
-    target.parent.parent.mkdir(parents=True, exist_ok=True)
-    # An interrupted build must leave nothing behind, so the folder is renamed when it is complete.
-    with tempfile.TemporaryDirectory(dir=target.parent.parent, prefix="building-") as folder:
+    command = [*verilator.argv, *flags, "--top-module", top, "-j", str(os.cpu_count() or 1)]
+    command += ["-CFLAGS", f"{_CFLAGS} -include {_COMMON}"]
+    command += ["-MAKEFLAGS", f"{MAKE_VARIABLES} CXX={shlex.quote(shlex.join(compiler))}"]
+    command += ["-o", "simulator", *sources]
+    changed = [Path(part).stat().st_mtime_ns for part in verilator.argv if Path(part).is_file()]
+    tool = [verilator.argv, changed, flags, _CFLAGS, compiler]
+
+    def built(objects: Path) -> Path:
+        """Run Verilator, make and the compiler in a folder for objects; returns the simulator."""
         for name, text in sources.items():
-            Path(folder, name).write_text(text, encoding="utf-8")
-        objects = Path(folder, "obj_dir")
-        library = _library([*flags, compiler], verilator.argv)
-        objects.mkdir()
+            (objects.parent / name).write_text(text, encoding="utf-8")
         (objects / _COMMON).write_text(_COMMON_TEXT, encoding="utf-8")
-        if library.is_dir():
-            # The objects must be newer than the Makefile that Verilator is about to write.
-            later = time.time() + _AHEAD
-            for built in library.glob("*.o"):
-                os.utime(shutil.copyfile(built, objects / built.name), (later, later))
-            (objects / f"{_COMMON}.gch").symlink_to(library / f"{_COMMON}.gch")
-        jobs = str(os.cpu_count() or 1)
-        command = [*verilator.argv, *flags, "--top-module", top, "-j", jobs]
-        command += ["-CFLAGS", f"{_CFLAGS} -include {_COMMON}"]
-        command += ["-MAKEFLAGS", f"{MAKE_VARIABLES} CXX={compiler}"]
-        command += ["-o", "simulator", *sources]
         run = subprocess.run(
             command,
-            cwd=folder,
+            cwd=objects.parent,
             env=verilator.env | {"MAKE": make},
             capture_output=True,
             text=True,
             check=False,
         )
-        built = objects / "simulator"
-        if run.returncode or not built.is_file():
+        simulator = objects / "simulator"
+        if run.returncode or not simulator.is_file():
             output = (run.stderr + run.stdout).splitlines()
             lines = [line for line in output if "error" in line.lower()] or output or ["no output"]
             raise SimulationError(f"building the simulator failed: {lines[0].strip()}")
-        ready = Path(folder, "ready")
-        ready.mkdir()
-        shutil.move(built, ready / "simulator")
-        _publish(ready, target.parent)
-        if not library.is_dir():
+        return simulator
+
+    def make_library(folder: Path) -> None:
+        """What all simulators of these tools share: Verilator's own objects, a compiled header."""
+        with _scratch() as objects:
+            built(objects)
             # A compiler that can not compile a header reads its text every time.
-            rule = [f"CXX={compiler}", "--eval", _PRECOMPILE, f"{_COMMON}.gch"]
+            rule = [f"CXX={shlex.join(compiler)}", "--eval", _PRECOMPILE, f"{_COMMON}.gch"]
             compile_header = [make, "-f", f"V{top}.mk", *MAKE_VARIABLES.split(), *rule]
             subprocess.run(compile_header, cwd=objects, capture_output=True, check=False)
-            shared = Path(folder, "library")
-            shared.mkdir()
-            for built in (*objects.glob("verilated*.o"), *objects.glob(f"{_COMMON}.gch")):
-                shutil.move(built, shared)
-            _publish(shared, library)
-    return target
+            for path in (*objects.glob("verilated*.o"), *objects.glob(f"{_COMMON}.gch")):
+                shutil.move(path, folder)
+
+    def make_simulator(folder: Path) -> None:
+        library = cached("simulators/libraries", tool, make_library)
+        with _scratch() as objects:
+            # The objects must be newer than the Makefile that Verilator is about to write.
+            later = time.time() + _AHEAD
+            for path in library.glob("*.o"):
+                os.utime(shutil.copyfile(path, objects / path.name), (later, later))
+            (objects / f"{_COMMON}.gch").symlink_to((library / f"{_COMMON}.gch").absolute())
+            shutil.move(built(objects), folder)
+
+    if "--trace-fst" in flags:
+        require_compression(compiler)
+    recipe = [sorted(sources.items()), top, tool]
+    return cached("simulators", recipe, make_simulator) / "simulator"
 
 
-def _publish(folder: Path, place: Path) -> None:
-    """Move a folder that is complete to its place, unless another process was there first."""
-    try:
-        folder.rename(place)
-    except OSError:
-        if not place.is_dir():
-            raise
+@contextmanager
+def _scratch() -> Iterator[Path]:
+    """An empty folder for objects, whose parent is for sources.
 
-
-def _library(recipe: Sequence[str], verilator: Sequence[str]) -> Path:
-    """The folder of Verilator's own objects and of the compiled header.
-
-    All simulators of a recipe share it.
+    Raises:
+        SimulationError: GNU make cannot work in the system's folder for temporary files.
     """
-    changed = [Path(part).stat().st_mtime_ns for part in verilator if Path(part).is_file()]
-    key = hashlib.sha256(json.dumps([*recipe, *verilator, *changed]).encode()).hexdigest()[:32]
-    return cache_folder() / "simulators" / f"library-{key}"
+    with tempfile.TemporaryDirectory(prefix="daqkf-") as folder:
+        if any(character.isspace() for character in folder):
+            raise SimulationError(
+                f"make cannot build in {tempfile.gettempdir()!r}, because of the space in its "
+                "name: set TMPDIR to another folder"
+            )
+        objects = Path(folder, "obj_dir")
+        objects.mkdir()
+        yield objects
 
 
-def require_compression(compiler: str) -> None:
+def require_compression(compiler: Sequence[str]) -> None:
     """Check that a C++ compiler has the libraries that write FST files.
 
     Raises:
@@ -252,7 +241,7 @@ def require_compression(compiler: str) -> None:
     """
     program = "#include <lz4.h>\n#include <zlib.h>\nint main() { return !zlibVersion(); }\n"
     with tempfile.TemporaryDirectory() as folder:
-        command = [compiler, "-x", "c++", "-", "-o", str(Path(folder, "probe")), "-llz4", "-lz"]
+        command = [*compiler, "-x", "c++", "-", "-o", str(Path(folder, "probe")), "-llz4", "-lz"]
         run = subprocess.run(command, input=program, capture_output=True, text=True, check=False)
     if run.returncode:
         raise SimulationError(

@@ -88,15 +88,18 @@ def make() -> str:
     raise ToolNotFoundError("make is missing, which Verilator's models are built with")
 
 
-def cxx_compiler() -> str:
-    """The C++ compiler: `CXX`, or the first of c++, g++ and clang++ that is on the PATH.
+def cxx_compiler() -> list[str]:
+    """The command of the C++ compiler: `CXX`, or the first of c++, g++ and clang++ on the PATH.
+
+    `CXX` may have arguments, or a program that calls the compiler, like `ccache g++`.
 
     Raises:
         ToolNotFoundError: there is none.
     """
-    for name in (os.environ.get("CXX"), "c++", "g++", "clang++"):
-        if name and (path := shutil.which(name)):
-            return path
+    for name in (os.environ.get("CXX", ""), "c++", "g++", "clang++"):
+        program, *arguments = shlex.split(name) or [""]
+        if path := shutil.which(program):
+            return [path, *arguments]
     raise ToolNotFoundError(
         "a C++ compiler is missing, which simulation needs: install g++ or clang, or set CXX"
     )

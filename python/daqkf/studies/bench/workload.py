@@ -3,7 +3,6 @@
 
 """What the arrays run: MiniLM's integer layers, pruned, in 8 bits or with tuned levels."""
 
-import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,15 +16,16 @@ from daqkf.compiler.options import NetworkOptions
 from daqkf.dialects.interpreting import entry
 from daqkf.dialects.spaq import LevelSet
 from daqkf.hw_targets.machine import Machine
-from daqkf.passes.files import write_atomically
 from daqkf.passes.quantize.accuracy import cosines
-from daqkf.runtime.simulator import cache_folder
 from daqkf.studies.minilm.model import MiniLM, load_calibration, load_evaluation
 from daqkf.studies.minilm.network import SentenceEmbedding, embeddings, inputs_of, network_of
+from daqkf.support.cache import cached
 from daqkf.support.ir import make_context, module_text, parse_module
 
 METHOD = 2
 """Counts changes of how workloads are made: what an older one left in the cache is not used."""
+_NETWORK, _COSINE = "layers.mlir", "cosine.json"
+"""The files of a workload in the cache."""
 
 Progress = Callable[[str], None]
 
@@ -64,9 +64,24 @@ def load_workload(
         DaqkfError: an accuracy out of reach.
         ModelNotFoundError: the MiniLM package is not installed.
     """
-    place = cache_folder() / "workloads" / _key(sparsity, accuracy, machine, levels)
-    if (kept := _read(place)) is not None:
-        return kept
+
+    def make(folder: Path) -> None:
+        workload = _make(sparsity, accuracy, machine, progress, levels)
+        (folder / _NETWORK).write_text(workload.text, encoding="utf-8")
+        (folder / _COSINE).write_text(json.dumps(workload.cosine), encoding="utf-8")
+
+    place = cached("workloads", _recipe(sparsity, accuracy, machine, levels), make)
+    cosine = json.loads((place / _COSINE).read_bytes())
+    return Workload(sparsity, accuracy, cosine, (place / _NETWORK).read_text(encoding="utf-8"))
+
+
+def _make(
+    sparsity: float,
+    accuracy: float | None,
+    machine: Machine,
+    progress: Progress,
+    levels: LevelSet | None,
+) -> Workload:
     model, measure = MiniLM.load(), SentenceEmbedding()
     calibration = inputs_of(model, load_calibration())
     pruned = prune_file(network_of(model), calibration, sparsity, measure, progress)
@@ -84,9 +99,7 @@ def load_workload(
         reference = embeddings(network, inputs, progress)
         network = quantized(accuracy=accuracy, levels=levels or "int8")
         cosine = float(cosines(embeddings(network, inputs, progress), reference).mean())
-    workload = Workload(sparsity, accuracy, cosine, module_text(_kernels(network)))
-    _write(place, workload)
-    return workload
+    return Workload(sparsity, accuracy, cosine, module_text(_kernels(network)))
 
 
 def _kernels(network: ModuleOp) -> ModuleOp:
@@ -95,30 +108,10 @@ def _kernels(network: ModuleOp) -> ModuleOp:
     return ModuleOp([op.clone() for op in network.ops if op is not main])
 
 
-def _key(sparsity: float, accuracy: float | None, machine: Machine, levels: LevelSet | None) -> str:
+def _recipe(
+    sparsity: float, accuracy: float | None, machine: Machine, levels: LevelSet | None
+) -> list[Any]:
+    """Everything on which a workload depends."""
     cost = accuracy and (machine.max_shift, machine.items)
-    sentences = hashlib.sha256("\n".join(load_calibration() + load_evaluation()).encode())
-    recipe = [METHOD, sparsity, accuracy, cost, sentences.hexdigest()]
-    if levels is not None:
-        recipe.append(str(levels))
-    return hashlib.sha256(json.dumps(recipe).encode()).hexdigest()[:16]
-
-
-def _read(place: Path) -> Workload | None:
-    try:
-        facts = json.loads(place.with_suffix(".json").read_text(encoding="utf-8"))
-        text = place.with_suffix(".mlir").read_text(encoding="utf-8")
-    except FileNotFoundError:
-        return None
-    return Workload(facts["sparsity"], facts["accuracy"], facts["cosine"], text)
-
-
-def _write(place: Path, workload: Workload) -> None:
-    facts = {
-        "sparsity": workload.sparsity,
-        "accuracy": workload.accuracy,
-        "cosine": workload.cosine,
-    }
-    # The facts come last: without them a workload is not there.
-    write_atomically(place.with_suffix(".mlir"), workload.text.encode())
-    write_atomically(place.with_suffix(".json"), json.dumps(facts).encode())
+    sentences = [*load_calibration(), *load_evaluation()]
+    return [METHOD, sparsity, accuracy, cost, sentences, levels and str(levels)]
