@@ -52,7 +52,7 @@ SENTENCES = 100
 """That calibrate MiniLM."""
 GROWTH = {1: (128, 5), 10: (384, 6), 30: (512, 10), 100: (768, 14)}
 """Features and layers of the transformers of --growth, by millions of weights."""
-BYTES_A_WEIGHT, BYTES = 25, 100 << 20
+BYTES_A_WEIGHT, BYTES = 25, 120 << 20
 """Of memory that compiling takes at most: for each weight, and in any case."""
 LIBRARIES = (
     "daqkf.cli.networks",
