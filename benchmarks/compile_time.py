@@ -11,10 +11,16 @@ processes disturb less. `relative` is the time per non-zero, divided by that of 
 of the kind: 1 means linear growth. With --minilm, MiniLM's encoder is compiled in place of these,
 from its ONNX file with 100 calibration sentences: unpruned, and at 50 % zeros. With --model, an
 ONNX file is. With --jobs N, the last network is compiled by one process and by N, and times are by
-the clock.
+the clock; the IR, programs included, has to be the same.
+
+With --growth, transformers of 1, 10, 30 and 100 million weights take the whole way instead, which
+is `daqkf compile FILE -o FOLDER`: reading, drawn calibration data, quantisation, programs, RTL, and
+all files of the folder. The seconds are those of the process and of the one that runs CIRCT, after
+what both have imported. A network for which the machine lacks memory is left out, with a message.
 """
 
 import argparse
+import hashlib
 import json
 import os
 import resource
@@ -23,14 +29,19 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import redirect_stdout
+from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rich.table import Table
 
 from daqkf.support.console import table_console
+
+if TYPE_CHECKING:
+    from daqkf.compiler.compiled_network import CompiledNetwork
 
 DEPTHS = (1, 2, 4, 8, 16)
 FACTORS = (1, 2, 4)
@@ -39,6 +50,25 @@ TRANSFORMERS = {1: (128, 5), 4: (256, 5), 21: (512, 7), 101: (512, 32)}
 """Features and layers of those that have so many million weights, 12·D² in each layer."""
 SENTENCES = 100
 """That calibrate MiniLM."""
+GROWTH = {1: (128, 5), 10: (384, 6), 30: (512, 10), 100: (768, 14)}
+"""Features and layers of the transformers of --growth, by millions of weights."""
+BYTES_A_WEIGHT, BYTES = 25, 120 << 20
+"""Of memory that compiling takes at most: for each weight, and in any case."""
+LIBRARIES = (
+    "daqkf.cli.networks",
+    "daqkf.compiler.network",
+    "daqkf.lowering.conversions.rpea_to_hw",
+    "daqkf.lowering.frontends.onnx",
+    "daqkf.studies",
+    "onnx",
+    "rich.spinner",
+    "rich.status",
+    "rich.table",
+    "scipy.special",
+    "threadpoolctl",
+    "xdsl.transforms.canonicalize",
+)
+"""What is imported before the time counts. Modules of ours, for what they import."""
 HEAD_FEATURES, TOKENS_KNOWN = 32, 1000
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 """What the libraries of linear algebra read when they are loaded."""
@@ -204,7 +234,108 @@ def compile_once(
         "nonzeros": nonzeros,
         "image": size,
         "stages": stages,
+        "digest": _digest(network),
     }
+
+
+def _digest(network: "CompiledNetwork") -> str:
+    """Of all that the compiler made of a network but its RTL."""
+    from daqkf.support.ir import module_text
+
+    text = module_text(network.network) + module_text(network.arrays)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def compile_into_folder(path: Path, target: str) -> dict[str, Any]:
+    """`daqkf compile` in this process: CPU seconds, peak MiB, non-zeros, bytes of the folder."""
+    for name in LIBRARIES:
+        import_module(name)
+    from daqkf.cli.main import main as command
+    from daqkf.compiler.compiled_network import CompiledNetwork
+
+    networks: list[CompiledNetwork] = []
+    save = CompiledNetwork.save
+
+    def saved(self: CompiledNetwork, folder: str | Path) -> None:
+        networks.append(self)
+        began = _cpu_seconds()
+        save(self, folder)
+        spent.append(_cpu_seconds() - began)
+
+    spent: list[float] = []
+    CompiledNetwork.save = saved
+    with tempfile.TemporaryDirectory() as folder, redirect_stdout(sys.stderr):
+        arguments = ["compile", str(path), "-o", folder, "--jobs", "1", "--levels", "uniform-15"]
+        begin = _cpu_seconds()
+        code = command([*arguments, "--target", target])
+        seconds = _cpu_seconds() - begin
+        size = sum(file.stat().st_size for file in Path(folder).rglob("*") if file.is_file())
+    if code:
+        sys.exit(code)
+    return {
+        "seconds": seconds,
+        "save": sum(spent),
+        "mebibytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "nonzeros": sum(int(np.count_nonzero(levels)) for levels in networks[0].levels),
+        "folder": size,
+    }
+
+
+def _cpu_seconds() -> float:
+    """Of this process, and of children that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.process_time() + used.ru_utime + used.ru_stime
+
+
+def growth(target: str, sizes: Sequence[int]) -> None:
+    """Print what compiling transformers into folders takes, each in a process of its own."""
+    table = Table(title=f"daqkf compile transformer.onnx --levels uniform-15 --target {target}")
+    table.add_column("weights")
+    headings = "non-zeros", "CPU seconds", "of them save", "µs a non-zero", "relative"
+    for heading in (*headings, "peak MiB", "folder MiB"):
+        table.add_column(heading, justify="right")
+    first = 0.0
+    for millions in sizes:
+        name, needed = f"{millions} million", millions * 10**6 * BYTES_A_WEIGHT + BYTES
+        if (there := _available()) < needed:
+            print(f"{name}: left out, needs {needed >> 20:,} MiB, there are {there >> 20:,}")
+            continue
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "transformer.onnx"
+            # In a process of its own, since this one's memory would count as its children's.
+            _run("--write", str(millions), "--one", str(path))
+            found = json.loads(_run("--one", str(path), "--target", target, "--growth", "1"))
+        rate = found["seconds"] / found["nonzeros"]
+        first = first or rate
+        table.add_row(
+            name,
+            f"{found['nonzeros']:,}",
+            f"{found['seconds']:.2f}",
+            f"{found['save']:.2f}",
+            f"{1e6 * rate:.2f}",
+            f"{rate / first:.2f}",
+            f"{found['mebibytes']:,.0f}",
+            f"{found['folder'] / 2**20:,.0f}",
+        )
+    table_console().print(table)
+
+
+def _available() -> int:
+    """Bytes of memory that a process can have; all there are where the system does not say."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        entry = next(line for line in lines if line.startswith("MemAvailable"))
+        return int(entry.split()[1]) << 10
+    except (OSError, StopIteration):
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def _run(*arguments: str) -> str:
+    """What this script prints with other arguments, on one thread."""
+    command = [sys.executable, __file__, *arguments]
+    environment = os.environ | ONE_THREAD
+    run = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=environment)
+    return run.stdout
 
 
 def measured(
@@ -215,17 +346,14 @@ def measured(
     jobs: int = 1,
 ) -> dict[str, Any]:
     """Compile once in a process of its own, on one thread, with the same results."""
-    arguments = [sys.executable, __file__, "--one", str(path), "--jobs", str(jobs)]
+    arguments = ["--one", str(path), "--jobs", str(jobs)]
     if sparsity is not None:
         arguments += ["--sparsity", str(sparsity)]
     if products:
         arguments.append("--products")
     if sentences:
         arguments += ["--sentences", str(sentences)]
-    run = subprocess.run(
-        arguments, stdout=subprocess.PIPE, text=True, check=True, env=os.environ | ONE_THREAD
-    )
-    return json.loads(run.stdout)
+    return json.loads(_run(*arguments))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -247,12 +375,31 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--model", type=Path, help="an ONNX file, with --products if given")
     parser.add_argument("--products", action="store_true", help="attention is the array's")
     parser.add_argument("--jobs", type=int, default=1, help="compare so many processes with one")
+    parser.add_argument(
+        "--growth",
+        type=int,
+        nargs="*",
+        choices=GROWTH,
+        metavar="MILLIONS",
+        help=f"transformers, the whole way; default: {' '.join(map(str, GROWTH))}",
+    )
+    parser.add_argument("--target", default="wide", help="of --growth; default: wide")
+    parser.add_argument("--write", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--one", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--sparsity", type=float, help=argparse.SUPPRESS)
     parser.add_argument(
         "--sentences", type=int, help="that calibrate MiniLM; default: 100", default=0
     )
     options = parser.parse_args(arguments)
+    if options.write:
+        options.one.write_bytes(transformer(*GROWTH[options.write]).SerializeToString())
+        return
+    if options.one and options.growth:
+        print(json.dumps(compile_into_folder(options.one, options.target)))
+        return
+    if options.growth is not None:
+        growth(options.target, options.growth or list(GROWTH))
+        return
     if options.one:
         found = compile_once(
             options.one, options.sparsity, options.products, options.sentences, options.jobs
@@ -270,14 +417,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
             _synthetic(rows, path, options.width, options.weights)
         rows.print()
         if options.jobs > 1:
-            last, products = options.model or path, options.products
-            one, several = (
-                measured(last, None, products, jobs=jobs)["clock"] for jobs in (1, options.jobs)
-            )
-            table_console().print(
-                f"{options.jobs} processes: {several:.1f} s; one: {one:.1f} s; "
-                f"a share of {several / one:.2f}"
-            )
+            sentences = (options.sentences or SENTENCES) if options.minilm else 0
+            _side_by_side(options.model or path, options.products, sentences, options.jobs)
+
+
+def _side_by_side(path: Path, products: bool, sentences: int, jobs: int) -> None:
+    """Print the times by the clock of one process and of several for an unpruned network."""
+    found = [measured(path, None, products, sentences, count) for count in (1, jobs)]
+    if len({each["digest"] for each in found}) > 1:
+        sys.exit(f"{jobs} processes make something else than one")
+    one, several = (each["clock"] for each in found)
+    table_console().print(
+        f"{jobs} processes: {several:.1f} s; one: {one:.1f} s; a share of {several / one:.2f}; "
+        "the same IR"
+    )
 
 
 def _synthetic(rows: "_Rows", path: Path, width: int, weights: Sequence[int]) -> None:

@@ -1,7 +1,7 @@
 # Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-"""What DAQKF needs of xDSL's parser and does not find there.
+"""What DAQKF needs of xDSL's parser and printer and does not find there.
 
 Everything is a subclass: xDSL itself stays as it is. `test/unit/test_xdsl_patches.py` holds xDSL's
 own behaviour for each part, and fails as soon as xDSL can do without it.
@@ -9,12 +9,27 @@ own behaviour for each part, and fails as soon as xDSL can do without it.
 
 import re
 from bisect import bisect_right
+from functools import cache
 from typing import Any
 
 import xdsl.parser
+import xdsl.printer
 from xdsl.context import Context
-from xdsl.dialects.builtin import AnyFloat, FileLineColLoc, IntAttr, StringAttr, UnknownLoc
-from xdsl.ir import Operation
+from xdsl.dialects.builtin import (
+    DYNAMIC_INDEX,
+    AnyFloat,
+    ComplexType,
+    DenseIntOrFPElementsAttr,
+    FileLineColLoc,
+    IndexType,
+    IntAttr,
+    IntegerType,
+    RankedStructure,
+    StringAttr,
+    UnknownLoc,
+)
+from xdsl.ir import Attribute, Operation
+from xdsl.irdl import AttrConstraint, base
 from xdsl.parser import AttrParser
 from xdsl.parser.generic_parser import ParserState
 from xdsl.utils.exceptions import ParseError, VerifyException
@@ -52,6 +67,12 @@ class TensorElement(AttrParser._TensorLiteralElement):  # pyright: ignore[report
         except OverflowError:
             parser.raise_error(f"more bits than {type} has", at_position=self.span)
         return next(type.iter_unpack(raw))
+
+
+@cache
+def _literal_types() -> AttrConstraint[Any]:
+    """The types that a dense constant can have. xDSL makes this anew for each, in milliseconds."""
+    return base(RankedStructure[IntegerType | IndexType | AnyFloat | ComplexType])
 
 
 class Parser(xdsl.parser.Parser):
@@ -106,9 +127,40 @@ class Parser(xdsl.parser.Parser):
             op.location = self.location(start)
         return op
 
+    def _parse_dense_literal_type(self) -> Any:
+        kind = self.expect(self.parse_optional_type, "expected the type of a dense constant")
+        if not _literal_types().verifies(kind):
+            self.raise_error("expected a tensor, memref or vector of numbers")
+        if DYNAMIC_INDEX in kind.get_shape():
+            self.raise_error("expected a dense constant of a static shape")
+        return kind
+
     def _get_op_by_name(self, name: str) -> type[Operation]:
         self._names[-1] = name
         return super()._get_op_by_name(name)
+
+
+class Printer(xdsl.printer.Printer):
+    """xDSL's printer, which never makes Python numbers of the elements of a large constant.
+
+    xDSL does that twice for each, only to see whether all elements are the same.
+    """
+
+    def print_attribute(self, attribute: Attribute) -> None:
+        """As xDSL's, in the same text."""
+        if isinstance(attribute, DenseIntOrFPElementsAttr):
+            data, count = attribute.data.data, len(attribute)
+            size = len(data) // max(count, 1)
+            # Elements are all the same if what follows each is what it is itself.
+            if count > _LISTED and memoryview(data)[size:] != memoryview(data)[:-size]:
+                self.print_string(f'dense<"0x{data.hex().upper()}"> : ')
+                self.print_attribute(attribute.get_type())
+                return
+        super().print_attribute(attribute)
+
+
+_LISTED = 100
+"""Elements up to which xDSL prints constants as lists."""
 
 
 def _name(error: ParseError | VerifyException, name: str, place: FileLineColLoc) -> None:

@@ -7,23 +7,26 @@
 """
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from xdsl.passes import ModulePass
+if TYPE_CHECKING:
+    # The process in which CIRCT runs needs no xDSL.
+    from xdsl.passes import ModulePass
 
 
-def _lower_dfke_to_rpea() -> type[ModulePass]:
+def _lower_dfke_to_rpea() -> "type[ModulePass]":
     from daqkf.lowering.conversions.dfke_to_rpea import LowerDfkeToRpeaPass
 
     return LowerDfkeToRpeaPass
 
 
-def _lower_rpea_to_hw() -> type[ModulePass]:
+def _lower_rpea_to_hw() -> "type[ModulePass]":
     from daqkf.lowering.conversions.rpea_to_hw import LowerRpeaToHwPass
 
     return LowerRpeaToHwPass
 
 
-PASSES: dict[str, Callable[[], type[ModulePass]]] = {
+PASSES: "dict[str, Callable[[], type[ModulePass]]]" = {
     "lower-dfke-to-rpea": _lower_dfke_to_rpea,
     "lower-rpea-to-hw": _lower_rpea_to_hw,
 }

@@ -16,9 +16,10 @@ import sys
 import tempfile
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from xdsl.dialects.builtin import ModuleOp
+if TYPE_CHECKING:
+    from xdsl.dialects.builtin import ModuleOp
 
 LOWERING = (
     "builtin.module("
@@ -40,7 +41,7 @@ class VerilogExportError(ValueError):
     """CIRCT did not accept the circuit."""
 
 
-def emit_verilog(module: ModuleOp) -> dict[str, str]:
+def emit_verilog(module: "ModuleOp") -> dict[str, str]:
     """SystemVerilog of each `hw.module`: file name → text, in the order of the IR.
 
     Raises:

@@ -17,6 +17,7 @@ benchmarks/balance.py has the figures; `run_cycles` is the model of the unit tha
 import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 
 import numpy as np
 from numpy.typing import NDArray
@@ -83,23 +84,23 @@ def differencing(costs: Ints, workers: int, stagger: int = 0) -> list[Ints]:
         The jobs of each worker, the longest first; equal ones by index.
     """
     # A share is a linked list of jobs, of which only its ends are known; -1 ends it. Numbers
-    # from N on are the staggering jobs.
-    jobs = len(costs)
-    following = np.full(jobs + workers, -1, np.int64)
-    parts = [_Partition.of(job, int(cost), workers) for job, cost in enumerate(costs)]
-    dummies = jobs + np.arange(workers)
-    parts.append(_Partition(stagger * np.arange(workers), dummies, dummies))
-    heap = [(-part.difference, number) for number, part in enumerate(parts)]
+    # from N on are the staggering jobs. There are few workers, for whom lists are faster.
+    jobs, lengths = len(costs), costs.tolist()
+    following = [-1] * (jobs + workers)
+    parts = [_Partition.of(job, cost, workers) for job, cost in enumerate(lengths)]
+    dummies = list(range(jobs, jobs + workers))
+    parts.append(_Partition([stagger * number for number in range(workers)], dummies, dummies))
+    heap = [(-part.loads[-1], number) for number, part in enumerate(parts)]
     heapq.heapify(heap)
     while len(heap) > 1:
         one, other = heapq.heappop(heap)[1], heapq.heappop(heap)[1]
         parts[one] = parts[one].merged(parts[other], following)
-        heapq.heappush(heap, (-parts[one].difference, one))
+        heapq.heappush(heap, (-parts[one].loads[-1], one))
     shares: list[Ints] = [np.empty(0, np.int64)] * workers
     for job in parts[heap[0][1]].first:
         share: list[int] = []
         while job >= 0:
-            share.append(int(job))
+            share.append(job)
             job = following[job]
         members = np.sort(np.array(share))
         own = members[:-1]
@@ -111,35 +112,41 @@ def differencing(costs: Ints, workers: int, stagger: int = 0) -> list[Ints]:
 class _Partition:
     """P shares of some jobs, the smallest first."""
 
-    loads: Ints
-    """[P] cycles above those of the smallest share."""
-    first: Ints
+    loads: list[int]
+    """[P] cycles above those of the smallest share; the last is what shares differ by at most."""
+    first: list[int]
     """[P] the first job of each share, or -1."""
-    last: Ints
+    last: list[int]
     """[P] the last job, or -1."""
 
     @classmethod
     def of(cls, job: int, cost: int, workers: int) -> "_Partition":
-        loads, ends = np.zeros(workers, np.int64), np.full(workers, -1, np.int64)
-        ends[-1] = job
-        loads[-1] = cost if workers > 1 else 0
-        return cls(loads, ends, ends)
+        none = [-1] * (workers - 1)
+        ends = [*none, job]
+        return cls([*([0] * (workers - 1)), cost if workers > 1 else 0], ends, ends)
 
-    @property
-    def difference(self) -> int:
-        return int(self.loads[-1])
-
-    def merged(self, other: "_Partition", following: Ints) -> "_Partition":
+    def merged(self, other: "_Partition", following: list[int]) -> "_Partition":
         """Join the largest shares of one with the smallest of the other."""
-        first, last = other.first[::-1], other.last[::-1]
-        joined = (self.last >= 0) & (first >= 0)
-        following[self.last[joined]] = first[joined]
-        loads = self.loads + other.loads[::-1]
-        order = np.argsort(loads, kind="stable")
+        shares: list[tuple[int, int, int]] = []
+        for load, begin, end, more, first, last in zip(
+            self.loads,
+            self.first,
+            self.last,
+            reversed(other.loads),
+            reversed(other.first),
+            reversed(other.last),
+            strict=True,
+        ):
+            if end >= 0 and first >= 0:
+                following[end] = first
+            ends = begin if begin >= 0 else first, last if last >= 0 else end
+            shares.append((load + more, *ends))
+        shares.sort(key=itemgetter(0))
+        least = shares[0][0]
         return _Partition(
-            loads[order] - loads[order[0]],
-            np.where(self.first >= 0, self.first, first)[order],
-            np.where(last >= 0, last, self.last)[order],
+            [load - least for load, *_ in shares],
+            [first for _, first, _ in shares],
+            [last for *_, last in shares],
         )
 
 
@@ -163,21 +170,23 @@ def run_cycles(costs: Ints, shares: list[Ints], post_cycles: int, polled: int = 
     its next job while the finished one is held, and stops if the next one is finished too.
     """
     workers = len(shares)
-    turn = np.arange(workers)
     queues = [costs[share].tolist()[::-1] for share in shares]
     # When the finished job was moved to the holding register, and when the unit sees it.
-    held = np.array([queue.pop() if queue else _NEVER for queue in queues])
+    held = [queue.pop() if queue else _NEVER for queue in queues]
     now = 0
     for _ in range(sum(map(len, shares))):
-        polls = (turn - polled) % workers
-        late = np.maximum(held + 1 - now - polls, 0)
-        polls += -(-late // workers) * workers
-        found = int(polls.argmin())
-        now += int(polls[found]) + post_cycles
+        soonest, found = _NEVER, 0
+        for worker, when in enumerate(held):
+            poll = (worker - polled) % workers
+            if when + 1 > now + poll:
+                poll += -(-(when + 1 - now - poll) // workers) * workers
+            if poll < soonest:
+                soonest, found = poll, worker
+        now += soonest + post_cycles
         polled = (found + 1) % workers
         # The register is free from now on.
         queue = queues[found]
-        held[found] = max(int(held[found]) + queue.pop(), now) if queue else _NEVER
+        held[found] = max(held[found] + queue.pop(), now) if queue else _NEVER
     return now
 
 

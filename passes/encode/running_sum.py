@@ -83,15 +83,11 @@ def stream(
     # Before its first word, an output's register is as if it had subtracted.
     before = np.append(1, minus[:-1])
     fields = {"keep": (minus == before).astype(np.int64)}
-    for item in range(items):
-        here = slot == item
-        index = np.full(total, -1)
-        index[word[here]] = groups.index[here]
-        fields[f"index{item}"] = index
-        if item % 2:
-            complement = np.zeros(total, np.int64)
-            complement[word[here]] = groups.negative[here] == minus[word[here]]
-            fields[f"complement{item}"] = complement
+    index, complement = np.full((items, total), -1), np.zeros((items, total), np.int64)
+    index[slot, word] = groups.index
+    complement[slot, word] = groups.negative == minus[word]
+    fields |= {f"index{item}": index[item] for item in range(items)}
+    fields |= {f"complement{item}": complement[item] for item in range(1, items, 2)}
 
     # The steps of a gap follow the group's words, the largest first.
     steps = parts(groups.gap, max_shift)

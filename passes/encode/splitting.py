@@ -10,7 +10,7 @@ items of the topmost levels, to two empty places each saves the word.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,11 +31,23 @@ class Items:
     level: Ints
     negative: NDArray[np.bool]
 
-    @classmethod
-    def sorted(cls, column: Ints, index: Ints, level: Ints, negative: NDArray[np.bool]) -> "Items":
+    def taken(self, which: Ints | NDArray[np.bool]) -> "Items":
+        """Some of the items, by their numbers or a mask."""
+        return Items(self.column[which], self.index[which], self.level[which], self.negative[which])
+
+    def joined(self, other: "Items") -> "Items":
+        """These items and then the others."""
+        return Items(
+            np.concatenate([self.column, other.column]),
+            np.concatenate([self.index, other.index]),
+            np.concatenate([self.level, other.level]),
+            np.concatenate([self.negative, other.negative]),
+        )
+
+    def sorted(self) -> "Items":
         """The items in their order."""
-        by_row = sorted_by(index)
-        return cls._of_rows(column[by_row], index[by_row], level[by_row], negative[by_row])
+        rising = self.taken(sorted_by(self.index))
+        return self._of_rows(rising.column, rising.index, rising.level, rising.negative)
 
     @classmethod
     def _of_rows(
@@ -67,23 +79,24 @@ class _Move:
 
 
 class _Places:
-    """Where columns have items, and room for more. Arrays are [N, M + 1], signs [2, N, M + 1]."""
+    """Where columns have items, and room for more. Arrays are [M + 1, N], signs [2, M + 1, N]."""
 
     def __init__(self, levels: NDArray[np.int8], items: int):
         self.items, self.even = items, -(-items // 2)
-        self.highest = np.abs(levels.astype(np.int64)).max(axis=0, initial=0)
+        magnitudes = np.abs(levels.astype(np.int64))
+        self.highest = magnitudes.max(axis=0, initial=0)
         self.top = int(self.highest.max(initial=0))
-        shape = 2, levels.shape[1], self.top + 1
-        column, index = np.nonzero(levels.T)
-        weight = levels[index, column].astype(np.int64)
-        place = np.ravel_multi_index(((weight < 0).astype(np.int64), column, np.abs(weight)), shape)
-        self.counts = np.bincount(place, minlength=int(np.prod(shape))).reshape(shape)
+        shape = 2, self.top + 1, levels.shape[1]
+        columns = np.arange(levels.shape[1])
+        place = np.ravel_multi_index(((levels < 0).astype(np.int64), magnitudes, columns), shape)
+        self.counts = np.bincount(place.ravel(), minlength=int(np.prod(shape))).reshape(shape)
+        self.counts[:, 0] = 0
         self.arrived = np.zeros(shape[1:], bool)
         self.words = item_words(self.counts.sum(axis=0), self.counts[1], items)
         # Without shifts each level takes a word, if only for its step.
         self.words = np.maximum(self.words, 1)
-        self.words[np.arange(self.top + 1) > self.highest[:, np.newaxis]] = 0
-        self.words[:, 0] = 0
+        self.words[np.arange(self.top + 1)[:, np.newaxis] > self.highest] = 0
+        self.words[0] = 0
         # Every item widens R's range; no more of them than its width has room for.
         bound = numerics.running_sum_bound(levels)
         widths = np.frexp(bound)[1]
@@ -108,46 +121,45 @@ class _Places:
 
         All of a column's or none; returns the columns where it went.
         """
-        counts, arrived = self.counts[:, columns], self.arrived[columns]
-        bound = self.words[columns]
-        bound[:, level] = 0  # nothing arrives where it leaves
         left, moves = leaving.copy(), list[_Move]()
+        rooms = np.maximum(self.room(self.counts[..., columns], self.words[:, columns]), 0)
+        rooms[:, level] = 0  # nothing arrives where it leaves
         # By sign and level; most pairs of levels have no room, and are passed over.
-        rooms = np.maximum(self.room(counts, bound), 0)
-        some, pending = rooms.any(axis=1).tolist(), left.any(axis=1).tolist()
+        some, pending = rooms.any(axis=-1).tolist(), left.any(axis=-1).tolist()
         for high, low in self._pairs(level):
             for sign in (0, 1):
                 other = sign ^ (low < 0)
                 if not (pending[sign] and some[sign][high] and some[other][abs(low)]):
                     continue
-                a, b = rooms[sign, :, high], rooms[other, :, abs(low)]
+                a, b = rooms[sign, high], rooms[other, abs(low)]
                 taken = np.minimum(a // 2 if high == low else np.minimum(a, b), left[sign])
                 if not taken.any():
                     continue
-                counts[sign, :, high] += taken
-                counts[other, :, abs(low)] += taken
-                for filled in {high, abs(low)}:
-                    arrived[:, filled] |= taken > 0
-                    room = np.maximum(self.room(counts[:, :, filled], bound[:, filled]), 0)
-                    rooms[:, :, filled] = room
-                    some[0][filled], some[1][filled] = room.any(axis=1).tolist()
+                _fill(rooms[:, high], sign, taken)
+                _fill(rooms[:, abs(low)], other, taken)
                 left[sign] -= taken
                 pending[sign] = left[sign].any()
                 moves.append(_Move(sign, level, columns, taken, high, low))
             if not any(pending):
                 break
-        counts[:, :, level] -= leaving
         done = ~left.any(axis=0) & (self.budget[columns] >= leaving.sum(axis=0))
-        where = columns[done]
-        self.counts[:, where], self.arrived[where] = counts[:, done], arrived[done]
-        self.words[where, level] = words[done]
-        self.budget[where] -= leaving.sum(axis=0)[done]
-        self.moves += [
-            _Move(move.sign, level, where, move.count[done], move.high, move.low)
-            for move in moves
-            if move.count[done].any()
-        ]
+        where, leaving = columns[done], leaving[:, done]
+        self.counts[:, level, where] -= leaving
+        self.words[level, where] = words[done]
+        self.budget[where] -= leaving.sum(axis=0)
+        for move in moves:
+            self._move(_Move(move.sign, level, where, move.count[done], move.high, move.low))
         return where
+
+    def _move(self, move: _Move) -> None:
+        """Count items where they arrive."""
+        if not move.count.any():
+            return
+        self.moves.append(move)
+        some = move.columns[move.count > 0]
+        for sign, level in ((move.sign, move.high), (move.sign ^ (move.low < 0), abs(move.low))):
+            self.counts[sign, level, move.columns] += move.count
+            self.arrived[level, some] = True
 
     def _pairs(self, level: int) -> Iterator[tuple[int, int]]:
         """The two levels whose sum, or difference if the second is negative, is this level."""
@@ -159,8 +171,8 @@ class _Places:
     def _lower_tops(self) -> None:
         """Empty the topmost levels: each is a word less, with or without items."""
         for level in range(self.top, 1, -1):
-            columns = np.flatnonzero((self.highest == level) & ~self.arrived[:, level])
-            leaving = self.counts[:, columns, level]
+            columns = np.flatnonzero((self.highest == level) & ~self.arrived[level])
+            leaving = self.counts[:, level, columns]
             emptied = self.empty(level, columns, leaving, np.zeros(len(columns), np.int64))
             self.highest[emptied] = level - 1
 
@@ -168,18 +180,28 @@ class _Places:
         """Empty the last words of levels, those with the fewest items first."""
         for excess in range(1, self.items):
             for level in range(self.top, 0, -1):
-                words = self.words[:, level] - 1
-                counts = self.counts[:, :, level]
+                words = self.words[level] - 1
+                counts = self.counts[:, level]
                 over = counts.sum(axis=0) - self.items * words
                 # Positive items go first, since the last word has less room for them.
                 positive = np.minimum(counts[0], over)
                 stay = counts - np.stack([positive, over - positive])
                 fits = self.room(stay, words).min(axis=0) >= 0
-                chosen = (words > 0) & (over == excess) & fits & ~self.arrived[:, level]
+                chosen = (words > 0) & (over == excess) & fits & ~self.arrived[level]
                 columns = np.flatnonzero(chosen)
                 if len(columns):
                     leaving = (counts - stay)[:, columns]
                     self.empty(level, columns, leaving, words[columns])
+
+
+def _fill(rooms: Ints, sign: int, taken: Ints) -> None:
+    """Take room [2, n] of a level, as `_Places.room` counts it, for so many items of a sign."""
+    rooms[1] -= taken
+    if sign:
+        # Negative items take only what positive ones may go to as well.
+        np.minimum(rooms[0], rooms[1], out=rooms[0])
+    else:
+        rooms[0] -= taken
 
 
 def split(levels: NDArray[np.int8], items: int) -> Items:
@@ -193,7 +215,7 @@ def split(levels: NDArray[np.int8], items: int) -> Items:
 
 def split_words(levels: NDArray[np.int8], items: int) -> Ints:
     """Words [N] of the items of `split`, with those that are there for a step alone."""
-    return _Places(levels, items).words.sum(axis=1)
+    return _Places(levels, items).words.sum(axis=0)
 
 
 def item_words(counts: Ints, negatives: Ints, items: int) -> Ints:
@@ -211,26 +233,36 @@ def _apply(items: Items, moves: list[_Move], columns: int, top: int) -> Items:
     """The items after the moves, which take a level's items in their order."""
     if not moves:
         return items
-    shape = 2, columns, top + 1
-    key = np.ravel_multi_index((items.negative.astype(np.int64), items.column, items.level), shape)
-    order = sorted_by(items.negative, items.column, items.level)
-    next_one = np.searchsorted(key[order], np.arange(np.prod(shape)))
-    level = items.level.copy()
-    chosen, low = list[Ints](), list[Ints]()
+    shape = columns, top + 1, 2
+
+    def key(column: Ints, level: Ints, negative: Ints) -> Ints:
+        """Its order is that of `Items`."""
+        return np.ravel_multi_index((column, top - level, negative), shape)
+
+    keys = key(items.column, items.level, items.negative.astype(np.int64))
+    counts = np.bincount(keys, minlength=int(np.prod(shape)))
+    next_one = np.cumsum(counts) - counts
+    chosen, high, low = list[Ints](), list[Ints](), list[Ints]()
     for move in moves:
-        keys = np.ravel_multi_index(
-            (np.array(move.sign), move.columns, np.array(move.level)), shape
-        )
+        begins = key(move.columns, np.array(move.level), np.array(move.sign))
         ends = np.cumsum(move.count)
         rank = np.arange(int(ends[-1])) - np.repeat(ends - move.count, move.count)
-        chosen.append(order[np.repeat(next_one[keys], move.count) + rank])
-        next_one[keys] += move.count
-        level[chosen[-1]] = move.high
+        chosen.append(np.repeat(next_one[begins], move.count) + rank)
+        next_one[begins] += move.count
+        high.append(np.full(len(chosen[-1]), move.high))
         low.append(np.full(len(chosen[-1]), move.low))
     again, lows = np.concatenate(chosen), np.concatenate(low)
-    return Items.sorted(
-        np.concatenate([items.column, items.column[again]]),
-        np.concatenate([items.index, items.index[again]]),
-        np.concatenate([level, np.abs(lows)]),
-        np.concatenate([items.negative, items.negative[again] ^ (lows < 0)]),
-    )
+    moved = items.taken(again)
+    one = replace(moved, level=np.concatenate(high))
+    other = replace(moved, level=np.abs(lows), negative=moved.negative ^ (lows < 0))
+    new = one.joined(other).sorted()
+    stay = np.ones(len(keys), bool)
+    stay[again] = False
+    kept = items.taken(stay)
+    rows = int(items.index.max()) + 1
+    places = [
+        key(part.column, part.level, part.negative.astype(np.int64)) * rows + part.index
+        for part in (kept, new)
+    ]
+    # Two runs that are sorted each: a stable sort only merges them.
+    return kept.joined(new).taken(np.argsort(np.concatenate(places), kind="stable"))

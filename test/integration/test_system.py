@@ -17,11 +17,13 @@ import numpy as np
 import pytest
 
 import daqkf
+from daqkf.compiler.design import array_files
 from daqkf.hw_targets.config import smallest_array
 from daqkf.hw_targets.machine import Machine
 from daqkf.hw_targets.target import load_target
 from daqkf.lowering.hdl.circuit import circuit_module
 from daqkf.lowering.hdl.verilog import emit_verilog
+from daqkf.lowering.rtl.array import build_array
 from daqkf.lowering.rtl.registers import constants, registers_of, variants_of
 from daqkf.lowering.rtl.system import TOP, build_system
 from daqkf.runtime import tools
@@ -172,6 +174,8 @@ CONFIGS = {
 @pytest.mark.parametrize("name", CONFIGS)
 def test_rtl_is_clean_for_verilator_and_yosys(name: str, tmp_path: Path):
     files = emit_verilog(circuit_module(build_system(CONFIGS[name])))
+    array = emit_verilog(circuit_module(build_array(CONFIGS[name])))
+    assert list(array_files(files).items()) == list(array.items())
     for file, text in files.items():
         (tmp_path / file).write_text(text)
     verilator, yosys = tools.verilator(), tools.yosys()

@@ -19,7 +19,7 @@ from xdsl.dialects.func import FuncOp
 from xdsl.irdl import IRDLOperation
 from xdsl.utils.exceptions import DiagnosticException, InterpretationError, ParseError
 
-from daqkf.compiler.design import rtl_contents, run_passes
+from daqkf.compiler.design import array_files, rtl_contents, run_passes, system_files
 from daqkf.compiler.pipelines import CIRCUIT
 from daqkf.compiler.products import attention_program, product_program
 from daqkf.dialects.dense import to_array
@@ -47,6 +47,7 @@ from daqkf.hw_targets.image_format import fingerprint
 from daqkf.hw_targets.machine import Machine
 from daqkf.hw_targets.numerics import distinct_magnitudes
 from daqkf.hw_targets.operands import AttentionKernel
+from daqkf.hw_targets.timing import tile_cycles
 from daqkf.lowering.image.encode import encode, parts_of
 from daqkf.passes.encode.channels import network_cycles
 from daqkf.passes.encode.index_coding import storage_facts
@@ -236,6 +237,8 @@ class CompiledNetwork:
         """SystemVerilog of the array by file name, one module each."""
         from daqkf.lowering.hdl.verilog import emit_verilog
 
+        if "system_files" in self.__dict__:
+            return array_files(self.system_files)
         array = next(op for op in self.arrays.ops if isinstance(op, ArrayOp))
         circuit = ModuleOp([array.clone()])
         run_passes(circuit, CIRCUIT)
@@ -244,11 +247,7 @@ class CompiledNetwork:
     @cached_property
     def system_files(self) -> dict[str, str]:
         """SystemVerilog by file name of `daqkf_system`, the array's files among them."""
-        from daqkf.lowering.hdl.circuit import circuit_module
-        from daqkf.lowering.hdl.verilog import emit_verilog
-        from daqkf.lowering.rtl.system import build_system
-
-        return emit_verilog(circuit_module(build_system(self.config))) | self.verilog_files
+        return system_files(self.config) | self.__dict__.get("verilog_files", {})
 
     @cached_property
     def prepared(self) -> Prepared:
@@ -324,8 +323,15 @@ class CompiledNetwork:
 
         They are those of the streams, or of the post unit where that takes longer.
         """
-        machine = load_target(self.target).machine.with_elements_of(self.config)
-        return network_cycles(self.levels, machine)
+        if any(isinstance(op, TiledOp) for op in self.arrays.ops):
+            # A kernel that is cut counts as if the array held it whole.
+            machine = load_target(self.target).machine.with_elements_of(self.config)
+            return network_cycles(self.levels, machine)
+        return sum(
+            tile_cycles(to_array(op.rows), op.channels, self.config)
+            for op in self.arrays.ops
+            if isinstance(op, ProgramOp) and op.operands_from is None
+        )
 
     def sparsity(self) -> float:
         """The share of zeros among all integer weights."""
@@ -405,13 +411,14 @@ class CompiledNetwork:
             "bytes_per_token": sum(row["in"] + row["out"] for row in rows),
             "saved_by_fusion": self.saved(),
             "programs": rows,
-            **self._weights(),
+            **self._weights,
             "host": self.host(),
             "left": self.left(),
             "products": sum(isinstance(op, ProductOp) for op in self.network.walk()),
             "attentions": sum(isinstance(op, AttentionOp) for op in self.network.walk()),
         }
 
+    @cached_property
     def _weights(self) -> dict[str, Any]:
         """Facts about the weights, of a network that has any."""
         if not self.levels:
@@ -433,7 +440,8 @@ class CompiledNetwork:
         and `network.json` (facts), each under a temporary name first.
         """
         folder = Path(folder)
-        for name, text in rtl_contents(self.verilog_files, self.system_files).items():
+        system = self.system_files  # first, as the array's files are among them
+        for name, text in rtl_contents(self.verilog_files, system).items():
             write_atomically(folder / name, text.encode())
         images = [
             (stage.name, image)

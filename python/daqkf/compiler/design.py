@@ -4,7 +4,7 @@
 """A compiled layer: its circuit, its program, and ways to run them."""
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -188,6 +188,8 @@ class Design:
         """
         from daqkf.lowering.hdl.verilog import emit_verilog
 
+        if "system_files" in self.__dict__:
+            return array_files(self.system_files)
         return emit_verilog(self.circuit)
 
     @property
@@ -204,11 +206,7 @@ class Design:
         Raises:
             VerilogExportError: the exporter failed.
         """
-        from daqkf.lowering.hdl.circuit import circuit_module
-        from daqkf.lowering.hdl.verilog import emit_verilog
-        from daqkf.lowering.rtl.system import build_system
-
-        return emit_verilog(circuit_module(build_system(self.config))) | self.verilog_files
+        return system_files(self.config) | self.__dict__.get("verilog_files", {})
 
     @cached_property
     def program(self) -> bytes:
@@ -404,7 +402,8 @@ class Design:
         RTL, `rtl/filelist.f` lists the array, `rtl/system.f` the system around it, too.
         """
         folder = Path(folder)
-        contents = rtl_contents(self.verilog_files, self.system_files)
+        system = self.system_files  # first, as the array's files are among them
+        contents = rtl_contents(self.verilog_files, system)
         contents["design.mlir"] = module_text(self.module)
         contents["layer.mlir"] = module_text(self.golden)
         contents["design.json"] = json.dumps(self.summary(), indent=2) + "\n"
@@ -448,6 +447,30 @@ class Design:
             raise DaqkfError(f"{place}{message}") from None
         design.__dict__ |= {"verilog_files": files, "program": program}
         return design
+
+
+def system_files(config: ArrayConfig) -> dict[str, str]:
+    """SystemVerilog by file name of `daqkf_system` around an array.
+
+    Raises:
+        VerilogExportError: the exporter failed.
+    """
+    from daqkf.lowering.hdl.circuit import circuit_module
+    from daqkf.lowering.hdl.verilog import emit_verilog
+    from daqkf.lowering.rtl.system import build_system
+
+    return emit_verilog(circuit_module(build_system(config)))
+
+
+def array_files(system: Mapping[str, str]) -> dict[str, str]:
+    """Those of a system's files that its array consists of, as the array alone would have them.
+
+    A module comes after those it has instances of, and the system has the array before its own.
+    """
+    from daqkf.lowering.rtl.array import TOP
+
+    names = list(system)
+    return {name: system[name] for name in names[: names.index(f"{TOP}.sv") + 1]}
 
 
 def rtl_contents(array: dict[str, str], system: dict[str, str]) -> dict[str, str]:

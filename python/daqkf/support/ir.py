@@ -5,6 +5,7 @@
 
 from collections.abc import Callable, Mapping
 from functools import cache
+from io import StringIO
 
 from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
@@ -13,7 +14,7 @@ from xdsl.universe import Universe
 
 from daqkf.dialects import DIALECTS
 from daqkf.dialects.diagnostics import verify
-from daqkf.dialects.xdsl_patches import Parser
+from daqkf.dialects.xdsl_patches import Parser, Printer
 
 
 @cache
@@ -48,4 +49,7 @@ def parse_module(context: Context, text: str, name: str) -> ModuleOp:
 
 def module_text(module: ModuleOp) -> str:
     """The text of a module, as `parse_module` reads it."""
-    return f"{module!s}\n"
+    text = StringIO()
+    Printer(stream=text).print_op(module)
+    text.write("\n")
+    return text.getvalue()
