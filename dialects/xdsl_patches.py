@@ -10,7 +10,7 @@ own behaviour for each part, and fails as soon as xDSL can do without it.
 import re
 from bisect import bisect_right
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 import xdsl.parser
 import xdsl.printer
@@ -149,14 +149,15 @@ class Printer(xdsl.printer.Printer):
     def print_attribute(self, attribute: Attribute) -> None:
         """As xDSL's, in the same text."""
         if isinstance(attribute, DenseIntOrFPElementsAttr):
-            data, count = attribute.data.data, len(attribute)
+            dense = cast(DenseIntOrFPElementsAttr, attribute)
+            data, count = dense.data.data, len(dense)
             size = len(data) // max(count, 1)
             # Elements are all the same if what follows each is what it is itself.
             if count > _LISTED and memoryview(data)[size:] != memoryview(data)[:-size]:
                 self.print_string(f'dense<"0x{data.hex().upper()}"> : ')
-                self.print_attribute(attribute.get_type())
+                self.print_attribute(dense.get_type())
                 return
-        super().print_attribute(attribute)
+        super().print_attribute(cast(Attribute, attribute))
 
 
 _LISTED = 100

@@ -87,7 +87,7 @@ class _Places:
         self.highest = magnitudes.max(axis=0, initial=0)
         self.top = int(self.highest.max(initial=0))
         shape = 2, self.top + 1, levels.shape[1]
-        columns = np.arange(levels.shape[1])
+        columns = np.arange(int(levels.shape[1]))
         place = np.ravel_multi_index(((levels < 0).astype(np.int64), magnitudes, columns), shape)
         self.counts = np.bincount(place.ravel(), minlength=int(np.prod(shape))).reshape(shape)
         self.counts[:, 0] = 0
