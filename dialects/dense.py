@@ -67,7 +67,7 @@ def from_array(
     """
     dtype = storage_dtype(element_type)
     if isinstance(element_type, IntegerType) and array.size:
-        low, high = _range(element_type)
+        low, high = integer_range(element_type)
         if array.min() < low or array.max() > high:
             raise ValueError(f"values beyond {element_type}: {array.min()}..{array.max()}")
     tensor_type: Any = tensor(element_type, array.shape, encoding)
@@ -75,7 +75,7 @@ def from_array(
     return DenseIntOrFPElementsAttr(tensor_type, BytesAttr(data))
 
 
-def _range(kind: IntegerType) -> tuple[int, int]:
+def integer_range(kind: IntegerType) -> tuple[int, int]:
     """The least and the largest value; a single bit without a sign is 0 or 1."""
     width = kind.width.data
     if width == 1 or kind.signedness.data is Signedness.UNSIGNED:

@@ -3,12 +3,14 @@
 
 """`nn-dequantize`: a quantised file's integers → the real numbers that they stand for."""
 
+import math
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 from xdsl.context import Context
-from xdsl.dialects.builtin import ModuleOp, f32
+from xdsl.dialects.builtin import AnyFloat, IntegerType, ModuleOp, f32
 from xdsl.ir import Operation, SSAValue
 from xdsl.passes import ModulePass
 from xdsl.pattern_rewriter import (
@@ -17,6 +19,7 @@ from xdsl.pattern_rewriter import (
     RewritePattern,
     op_type_rewrite_pattern,
 )
+from xdsl.rewriter import InsertPoint
 from xdsl.transforms.dead_code_elimination import dce
 
 from daqkf.dialects.dense import from_array, integer_bits
@@ -27,52 +30,174 @@ from daqkf.dialects.nn import (
     ElementwiseOp,
     MatmulOp,
     QuantizeOp,
+    ReduceOp,
+    SoftmaxOp,
 )
-from daqkf.dialects.nn.base import NODE, element_of
-from daqkf.dialects.nn.elementwise import Function
+from daqkf.dialects.nn.base import NODE, element_of, integers_of, shape_of
+from daqkf.dialects.nn.canonicalization import computed
+from daqkf.dialects.nn.elementwise import Function, Reduction
 from daqkf.dialects.nn.ops import constant_of
+from daqkf.passes.nn_levels import Levels, same_constant
 from daqkf.passes.nn_terms import Product, inputs_of, scalar_of
 from daqkf.passes.rewriting import rewrite_once
 
 
 @dataclass(frozen=True)
 class NnDequantizePass(ModulePass):
-    """Take out the rounding of activations that a quantised file states; weights keep theirs.
+    """Give a quantised file's constants their real values, and its products real operands.
 
-    Kernels find their own scales for int8 activations. So what was quantised and scaled up again
-    at once goes on as it was; and a product of int8 activations and constant weights, scaled up,
-    is one of the activations and the weights' real values. Results differ by the file's rounding of
-    activations. Everything else stays as it is.
+    - Constants that are quantised or scaled up become what that gives: rounded, and clipped.
+    - A product of int8 activations and constant weights that is scaled up becomes one of the real
+      values that the integers stand for.
+    - What is rounded to the range that it has itself, as DynamicQuantizeLinear does it, goes on as
+      it was, because kernels find their own scales for int8.
+
+    Other roundings of activations stay, with their saturation, which may be a function of the
+    network: a zero point at the range's low end makes a ReLU of it. `nn-outline` takes the levels
+    over.
+
+    - `requantize`: drop the levels of activations for new ones. A rounding becomes a saturation
+      then, or nothing where the values before it cannot reach the bounds.
     """
 
     name = "nn-dequantize"
 
+    requantize: bool = False
+
     def apply(self, ctx: Context, op: ModuleOp) -> None:
-        rewrite_once(self, op, _DropRounding())
+        rewrite_once(self, op, _FoldConstant())
+        rewrite_once(self, op, _DropOwnRange())
         # The outermost products first: what they leave unread falls away with them.
         rewrite_once(self, op, GreedyRewritePatternApplier([_RealProduct()]), reverse=True)
+        if self.requantize:
+            rewrite_once(self, op, _Saturate())
         dce(op)
 
 
-class _DropRounding(RewritePattern):
-    """`dequantize(quantize(x))` → `x`, without the file's rounding."""
+class _FoldConstant(RewritePattern):
+    """A constant that is quantised or scaled up → the result, however large it is."""
+
+    @op_type_rewrite_pattern
+    def match_and_rewrite(self, op: QuantizeOp | DequantizeOp, rewriter: PatternRewriter) -> None:
+        """Compute what the operation gives."""
+        operands = [constant_of(value) for value in op.operands]
+        arrays = [array for array in operands if array is not None]
+        found = computed(op, arrays) if len(arrays) == len(operands) else None
+        if found is None:
+            return
+        kind = element_of(op.result)
+        constant = ConstantOp(from_array(found, cast(IntegerType | AnyFloat, kind)))
+        if constant.result.type != op.result.type:
+            return
+        source = op.input.owner
+        assert isinstance(source, Operation)
+        _name_like(constant, source)
+        rewriter.replace(op, constant)
+
+
+def _name_like(new: Operation, old: Operation) -> None:
+    """Give an operation the name in the file that another one has, and its place."""
+    if name := old.attributes.get(NODE):
+        new.attributes[NODE] = name
+    new.results[0].name_hint = old.results[0].name_hint
+    new.location = old.location
+
+
+class _DropOwnRange(RewritePattern):
+    """`dequantize(quantize(x))` → `x`, where the range of the levels is that of x."""
 
     @op_type_rewrite_pattern
     def match_and_rewrite(self, op: DequantizeOp, rewriter: PatternRewriter) -> None:
-        """Take the pair out if the scales and the zero points are the same."""
-        quantize = op.input.owner
-        if not isinstance(quantize, QuantizeOp) or op.axis != quantize.axis:
-            return
-        pairs = (op.scale, quantize.scale), (op.zero_point, quantize.zero_point)
-        if all(_equal(*pair) for pair in pairs):
+        """Take the pair out if nothing saturates by it."""
+        quantize = _pair(op)
+        if quantize is not None and _has_own_range(quantize):
             rewriter.replace(op, (), [quantize.input])
 
 
-def _equal(a: SSAValue, b: SSAValue) -> bool:
-    left, right = constant_of(a), constant_of(b)
-    if left is None or right is None:
-        return a is b
-    return bool(np.array_equal(left, right))
+def _pair(op: DequantizeOp) -> QuantizeOp | None:
+    """The operation whose levels are scaled up again, by the same scales and zero points."""
+    quantize = op.input.owner
+    if not isinstance(quantize, QuantizeOp) or op.axis != quantize.axis:
+        return None
+    pairs = (op.scale, quantize.scale), (op.zero_point, quantize.zero_point)
+    return quantize if all(same_constant(*pair) for pair in pairs) else None
+
+
+def _has_own_range(quantize: QuantizeOp) -> bool:
+    """Whether a scale is made of the least and the largest of all that is quantised.
+
+    It is a quotient of their difference then, as the front end spells DynamicQuantizeLinear out.
+    """
+    x, bounds = quantize.input, set[Reduction]()
+    pending, seen = [quantize.scale], set[SSAValue]()
+    while pending:
+        value = pending.pop()
+        op = value.owner
+        if value in seen:
+            continue
+        seen.add(value)
+        if isinstance(op, ReduceOp):
+            shape = shape_of(x)
+            if op.input is not x or shape is None or len(integers_of(op.axes)) != len(shape):
+                return False
+            bounds.add(op.kind.data)
+        elif isinstance(op, ElementwiseOp):
+            pending += op.inputs
+        elif not isinstance(op, ConstantOp):
+            return False
+    return bounds == {Reduction.MIN, Reduction.MAX}
+
+
+class _Saturate(RewritePattern):
+    """`dequantize(quantize(x))` → `min(max(x, low), high)`, without the rounding."""
+
+    @op_type_rewrite_pattern
+    def match_and_rewrite(self, op: DequantizeOp, rewriter: PatternRewriter) -> None:
+        """Put the bounds in place of the pair, as far as the value may reach them."""
+        quantize, levels = _pair(op), Levels.of(op)
+        if quantize is None or levels is None:
+            return
+        low, high = levels.bounds
+        least, most = _range_of(quantize.input)
+        value, new = quantize.input, list[Operation]()
+        if least < low == 0:
+            new.append(ElementwiseOp(Function.RELU, [value], op.result.type))
+            value = new[-1].results[0]
+        for kind, bound, needed in (
+            (Function.MAX, low, least < low != 0),
+            (Function.MIN, high, most > high),
+        ):
+            if needed:
+                limit = ConstantOp(from_array(np.array(bound, np.float32), f32))
+                new += [limit, ElementwiseOp(kind, [value, limit.result], op.result.type)]
+                value = new[-1].results[0]
+        for added in new:
+            if isinstance(added, ElementwiseOp):
+                _name_like(added, op)
+        if new:
+            rewriter.insert(new, InsertPoint.before(op))
+        rewriter.replace(op, (), [value])
+
+
+def _range_of(value: SSAValue) -> tuple[float, float]:
+    """Bounds that a value is known to be within."""
+    op = value.owner
+    if isinstance(op, SoftmaxOp):
+        return 0.0, 1.0
+    if isinstance(op, DequantizeOp) and (levels := Levels.of(op)) is not None:
+        return levels.bounds
+    if isinstance(op, ElementwiseOp):
+        return _RANGES.get(op.kind.data, (-math.inf, math.inf))
+    return -math.inf, math.inf
+
+
+_RANGES = {
+    Function.RELU: (0.0, math.inf),
+    Function.ABS: (0.0, math.inf),
+    Function.SIGMOID: (0.0, 1.0),
+    Function.TANH: (-1.0, 1.0),
+}
+"""Of the results of functions."""
 
 
 class _RealProduct(RewritePattern):
@@ -85,13 +210,17 @@ class _RealProduct(RewritePattern):
         if found is None:
             return
         constant = ConstantOp(from_array(found.weights, f32))
-        result = MatmulOp(found.quantize.input, constant.result, op.result.type)
-        for new, old in ((constant, found.matmul.rhs.owner), (result, found.matmul)):
+        quantize, new = found.quantize, list[Operation]()
+        activations = quantize.input
+        if not _has_own_range(quantize):
+            factors, axis = (quantize.scale, quantize.zero_point), quantize.axis.value.data
+            new.append(DequantizeOp(quantize.result, factors, axis, activations.type))
+            activations = new[0].results[0]
+        result = MatmulOp(activations, constant.result, op.result.type)
+        for added, old in ((constant, found.matmul.rhs.owner), (result, found.matmul)):
             assert isinstance(old, Operation)
-            if name := old.attributes.get(NODE):
-                new.attributes[NODE] = name
-            new.results[0].name_hint = old.results[0].name_hint
-        rewriter.replace(op, [constant, result])
+            _name_like(added, old)
+        rewriter.replace(op, [*new, constant, result])
 
 
 @dataclass(frozen=True)
@@ -147,7 +276,7 @@ def _quantized(value: SSAValue) -> QuantizeOp | None:
         return quantize if zero is not None and not zero.any() else None
     cast, offset = parts[1].owner, constant_of(parts[1])
     if isinstance(cast, CastOp):
-        return quantize if _equal(cast.input, quantize.zero_point) else None
+        return quantize if same_constant(cast.input, quantize.zero_point) else None
     if offset is not None and zero is not None:
         return quantize if np.array_equal(offset, zero.astype(np.int64)) else None
     return None

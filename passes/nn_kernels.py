@@ -25,7 +25,14 @@ from daqkf.dialects.dense import from_array
 from daqkf.dialects.interpreting import entry
 from daqkf.dialects.nn import LinearOp
 from daqkf.dialects.nn.base import NODE
-from daqkf.dialects.spaq import ActivationOp, AddOp, ConstantOp, MatmulOp
+from daqkf.dialects.spaq import (
+    ActivationOp,
+    AddOp,
+    ConstantOp,
+    DequantizeOp,
+    MatmulOp,
+    QuantizeOp,
+)
 from daqkf.dialects.spaq.checks import element
 from daqkf.dialects.spaq.ops import activations, chain, defining_constant
 
@@ -108,14 +115,22 @@ class Layer:
         return cls(call, function, weights.array(), offsets, activation)
 
 
-def layer_block(weights: NDArray[Any], bias: NDArray[Any] | None) -> tuple[Block, Operation]:
-    """A block of `x·W + b` over f32, weights [K, N] and bias [N], and its last operation."""
+def layer_block(
+    weights: NDArray[Any], bias: NDArray[Any] | None, scale: float | None = None
+) -> tuple[Block, Operation]:
+    """A block of `x·W + b` over f32, weights [K, N] and bias [N], and its last operation.
+
+    With a `scale`, x is rounded to multiples of it first, in the range of int8.
+    """
     features, channels = weights.shape
     block = Block(arg_types=[activations(features, f32)])
     block.args[0].name_hint = "x"
+    value: SSAValue = block.args[0]
+    if scale is not None:
+        value = add_rounding(block, value, scale).results[0]
     matrix = ConstantOp(from_array(weights, f32))
     matrix.result.name_hint = "weights"
-    last: Operation = MatmulOp(block.args[0], matrix.result, activations(channels, f32))
+    last: Operation = MatmulOp(value, matrix.result, activations(channels, f32))
     block.add_ops([matrix, last])
     if bias is not None:
         vector = ConstantOp(from_array(bias, f32))
@@ -123,6 +138,14 @@ def layer_block(weights: NDArray[Any], bias: NDArray[Any] | None) -> tuple[Block
         last = AddOp(last.results[0], vector.result)
         block.add_ops([vector, last])
     return block, last
+
+
+def add_rounding(block: Block, value: SSAValue, scale: float) -> Operation:
+    """Round a value to multiples of a scale, in the range of int8, at the end of a block."""
+    integers = QuantizeOp(value, scale)
+    rounded = DequantizeOp(integers.result, scale)
+    block.add_ops([integers, rounded])
+    return rounded
 
 
 def insert_kernel(

@@ -3,13 +3,14 @@
 
 """`nn-outline`: cut the products with constant weights out of a network, as kernels."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 from xdsl.context import Context
-from xdsl.dialects.builtin import ModuleOp, StringAttr
+from xdsl.dialects.builtin import IntegerType, ModuleOp, StringAttr
 from xdsl.ir import Operation, SSAValue
 from xdsl.passes import ModulePass
 from xdsl.pattern_rewriter import (
@@ -17,20 +18,24 @@ from xdsl.pattern_rewriter import (
     RewritePattern,
     op_type_rewrite_pattern,
 )
+from xdsl.rewriter import InsertPoint
 from xdsl.transforms.dead_code_elimination import dce
 
-from daqkf.dialects.nn import ElementwiseOp, MatmulOp
-from daqkf.dialects.nn.base import NODE
+from daqkf.dialects.dense import from_array
+from daqkf.dialects.nn import ConstantOp, DequantizeOp, ElementwiseOp, MatmulOp, QuantizeOp
+from daqkf.dialects.nn.base import NODE, element_of
 from daqkf.dialects.nn.elementwise import Function
 from daqkf.dialects.nn.ops import constant_of
 from daqkf.dialects.spaq import ActivationOp
 from daqkf.hw_targets.functions import FUNCTIONS
 from daqkf.passes.nn_kernels import (
+    add_rounding,
     erase_chain,
     insert_kernel,
     kernel_call,
     layer_block,
 )
+from daqkf.passes.nn_levels import Levels
 from daqkf.passes.nn_options import refused
 from daqkf.passes.rewriting import rewrite_once
 
@@ -44,6 +49,10 @@ class NnOutlinePass(ModulePass):
 
     The kernel is a function of [T, K] → [T, N] in `spaq`, over f32; `nn.linear` calls it. Its name
     is that of the weights in the file, as far as that is one kernel's alone.
+
+    Where a quantised file states the levels of what a kernel reads or gives, for a whole tensor and
+    of up to 8 bits, the kernel rounds and saturates by the same scale (`spaq.quantize`,
+    `spaq.dequantize`). Zero points go to its bias.
 
     - `least`: the weights that a product has at least; smaller ones stay on the host.
     """
@@ -108,16 +117,135 @@ def _outline(rewriter: PatternRewriter, matmul: MatmulOp, weights: NDArray[np.fl
         addition, bias = found
         _require_finite(matmul, "a bias", bias)
         taken.append(addition)
-    block, inside = layer_block(weights, bias)
     reader = taken[-1].results[0].get_user_of_unique_use()
+    function = None
     if isinstance(reader, ElementwiseOp) and reader.kind.data in FUNCTIONS:
-        inside = ActivationOp(reader.kind.data, inside.results[0])
-        block.add_op(inside)
+        function = reader.kind.data
         taken.append(reader)
+    source, read = _source(rewriter, matmul)
+    made = _made(taken[-1].results[0], function)
+    if made is not None and function is Function.RELU and made.zero == made.low:
+        function = None  # as the levels saturate at 0
+    bias = _with_offsets(weights, bias, read, made)
+    block, inside = layer_block(weights, bias, read.scale if read else None)
+    if made is not None and function is None and (behind := _function_behind(taken[-1], made)):
+        inside = add_rounding(block, inside.results[0], made.scale)
+        taken += behind.taken
+        function, made = behind.function, behind.made
+    if function is not None:
+        inside = ActivationOp(function, inside.results[0])
+        block.add_op(inside)
+    if made is not None:
+        inside = add_rounding(block, inside.results[0], made.scale)
     name = insert_kernel(matmul, rewriter, _name(matmul), block, inside)
     last = taken[-1]
-    rewriter.replace(last, kernel_call(name, matmul.lhs, last.results[0]))
+    call = kernel_call(name, source, last.results[0])
+    if made is not None:
+        quantize = last.results[0].get_user_of_unique_use()
+        assert isinstance(quantize, QuantizeOp)
+        _count_from(rewriter, quantize, made.centre)
+    rewriter.replace(last, call)
     erase_chain(rewriter, taken[:-1])
+
+
+def _source(rewriter: PatternRewriter, matmul: MatmulOp) -> tuple[SSAValue, Levels | None]:
+    """What a kernel reads in place of the left operand, and the levels that are stated for that.
+
+    If int8 has the levels, the kernel reads `(q - centre) · scale`; and where it rounds and
+    saturates just as the file does, it reads what is quantised.
+    """
+    scaled = matmul.lhs.owner
+    levels = Levels.of(scaled) if isinstance(scaled, DequantizeOp) else None
+    if not isinstance(scaled, DequantizeOp) or levels is None or not levels.fit:
+        return matmul.lhs, None
+    quantize = scaled.input.owner
+    if isinstance(quantize, QuantizeOp) and levels.fill:
+        before = Levels.of(quantize)
+        if before is not None and (before.scale, before.zero) == (levels.scale, levels.centre):
+            return quantize.input, levels
+    if levels.centre == levels.zero:
+        return matmul.lhs, levels
+    centre = _level(scaled.zero_point, levels.centre)
+    factors = scaled.scale, centre.result
+    recentred = DequantizeOp(scaled.input, factors, scaled.axis.value.data, scaled.result.type)
+    recentred.attributes |= scaled.attributes
+    recentred.result.name_hint, recentred.location = scaled.result.name_hint, scaled.location
+    rewriter.insert([centre, recentred], InsertPoint.before(matmul))
+    return recentred.result, levels
+
+
+def _made(result: SSAValue, function: Function | None) -> Levels | None:
+    """The levels that a kernel can round its results to, if nothing else reads those.
+
+    A function's results cannot be shifted. A ReLU's can, whose part the levels take.
+    """
+    quantize = result.get_user_of_unique_use()
+    levels = Levels.of(quantize) if isinstance(quantize, QuantizeOp) else None
+    if levels is None or not levels.fit:
+        return None
+    is_cut = function is Function.RELU and levels.zero == levels.low
+    return levels if function is None or is_cut or levels.offset == 0 else None
+
+
+@dataclass(frozen=True)
+class _Behind:
+    """A function of levels that a kernel makes, which the kernel computes, too."""
+
+    taken: Sequence[Operation]
+    """What quantises, what scales up, and the function."""
+    function: Function
+    made: Levels
+    """Those of the function's results."""
+
+
+def _function_behind(last: Operation, made: Levels) -> _Behind | None:
+    """A function between two roundings, if int8 has both as they are: then it is a table."""
+    quantize = last.results[0].get_user_of_unique_use()
+    if not isinstance(quantize, QuantizeOp) or not made.fill or made.offset:
+        return None
+    scaled = quantize.result.get_user_of_unique_use()
+    if not isinstance(scaled, DequantizeOp) or Levels.of(scaled) != made:
+        return None
+    reader = scaled.result.get_user_of_unique_use()
+    if not isinstance(reader, ElementwiseOp) or reader.kind.data not in FUNCTIONS:
+        return None
+    results = _made(reader.result, reader.kind.data)
+    if results is None or results.offset:
+        return None
+    return _Behind((quantize, scaled, reader), reader.kind.data, results)
+
+
+def _with_offsets(
+    weights: NDArray[np.float32],
+    bias: NDArray[np.float32] | None,
+    read: Levels | None,
+    made: Levels | None,
+) -> NDArray[np.float64] | NDArray[np.float32] | None:
+    """The bias [N] of a kernel that reads and makes levels counted from their centres."""
+    change = np.zeros(weights.shape[1])
+    if read is not None and read.offset:
+        change += read.offset * weights.sum(axis=0, dtype=np.float64)
+    if made is not None:
+        change -= made.offset
+    if not change.any():
+        return bias
+    return change if bias is None else change + bias
+
+
+def _count_from(rewriter: PatternRewriter, quantize: QuantizeOp, zero: int) -> None:
+    """Let an operation that quantises multiples of its scale have another zero point."""
+    level = _level(quantize.zero_point, zero)
+    rewriter.insert(level, InsertPoint.before(quantize))
+    quantize.operands[2] = level.result
+    rewriter.notify_op_modified(quantize)
+
+
+def _level(like: SSAValue, level: int) -> ConstantOp:
+    """A zero point in place of another one."""
+    zero = constant_of(like)
+    assert zero is not None
+    array = np.full(zero.shape, level, zero.dtype)
+    return ConstantOp(from_array(array, cast(IntegerType, element_of(like))))
 
 
 def _require_finite(matmul: MatmulOp, what: str, values: NDArray[Any]) -> None:

@@ -27,6 +27,7 @@ from daqkf.dialects.spaq import (
     GateOp,
     LayerNormOp,
     MatmulOp,
+    QuantizeOp,
     ResidualOp,
 )
 from daqkf.dialects.spaq.interpreter import attention_scores, softmax, split_sequences
@@ -40,6 +41,11 @@ def _function_of(value: SSAValue) -> str:
     """The activation function that alone reads the value, if one does."""
     user = value.get_user_of_unique_use()
     return user.function.data if isinstance(user, ActivationOp) else ""
+
+
+def _is_stated(value: SSAValue) -> bool:
+    """Whether a value's levels are stated, so that none have to be found."""
+    return value.has_one_use() and isinstance(value.get_user_of_unique_use(), QuantizeOp)
 
 
 _SEARCH = {"absmax": absmax_ranges, "mse": clipped_ranges}
@@ -96,7 +102,7 @@ class _Ranges(Interpreter.Listener):
         followed = isinstance(op, MatmulOp | AddOp) and isinstance(
             value.get_user_of_unique_use(), AddOp | ResidualOp
         )
-        if isinstance(value.type, TensorType) and not followed:
+        if isinstance(value.type, TensorType) and not followed and not _is_stated(value):
             with about(op):
                 self.observe(value, results[0])
 
@@ -110,6 +116,8 @@ def calibrate(
     """Run the float module on `samples` [T, K] and put `spaq.calibrated` after every value
     that will need a scale: the input or its columns, each complete sum, each activation, what is
     normalised or gated. Sums for a function that saturates are stated up to where it does.
+
+    Values that `spaq.quantize` reads have their levels already, and stay as they are.
 
     Of a function with attention, samples are a sequence of tokens, or several of them.
 
@@ -144,7 +152,7 @@ def calibrate(
         (argument,) = only_function(module).args
     except InterpretationError as error:
         raise OperationError(function_of(module), f"calibration samples: {error}") from None
-    if not all(isinstance(use.operation, ColumnsOp) for use in argument.uses):
+    if not all(isinstance(use.operation, ColumnsOp | QuantizeOp) for use in argument.uses):
         ranges.observe(argument, samples)
     for op, most in ranges.scores.items():
         op.scores = FloatAttr(most or 1.0, f64)

@@ -13,7 +13,9 @@ from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp, f32, i8, i32
 from xdsl.ir import Operation, SSAValue
 from xdsl.passes import ModulePass
+from xdsl.pattern_rewriter import PatternRewriteWalker
 from xdsl.rewriter import InsertPoint, Rewriter
+from xdsl.transforms.dead_code_elimination import dce
 from xdsl.utils.exceptions import PassFailedException
 
 from daqkf.dialects.dense import from_array
@@ -35,15 +37,15 @@ from daqkf.dialects.spaq import (
     ResidualOp,
 )
 from daqkf.dialects.spaq.checks import features
-from daqkf.dialects.spaq.ops import activations, chain, defining_constant
-from daqkf.hw_targets.numerics import MULTIPLIER_MAX
+from daqkf.dialects.spaq.ops import QuantizeOfDequantize, activations, chain, defining_constant
+from daqkf.hw_targets.numerics import ACTIVATION_MAX, MULTIPLIER_MAX
 from daqkf.passes.diagnostics import about, failing
 from daqkf.passes.quantize.allocation import Choice, LevelChooser, noise_share
 from daqkf.passes.quantize.calibration import HEADROOM, SPLIT, Columns, extra_columns, table_columns
 from daqkf.passes.quantize.compensation import compensate
 from daqkf.passes.quantize.gating import gate_scales
 from daqkf.passes.quantize.input_statistics import InputStatistics
-from daqkf.passes.quantize.levels import METHODS, Fit, fit, fit_exact
+from daqkf.passes.quantize.levels import METHODS, Fit, fit, fit_exact, with_own_levels
 from daqkf.passes.quantize.normalization import summable_scales
 from daqkf.passes.quantize.quantization import activation_table, requantization
 from daqkf.passes.quantize.rows import (
@@ -57,8 +59,6 @@ from daqkf.passes.quantize.rows import (
 from daqkf.passes.quantize.samples import Samples, input_statistics, load_samples
 from daqkf.passes.quantize.weights import bias_of, float_products, stated_levels
 from daqkf.passes.spaq_analyze import encode
-
-_STAGES = (AddOp, ResidualOp, CalibratedOp, ActivationOp, CalibratedOp)
 
 _DEAD = (ConstantOp, CalibratedOp, DequantizeOp)
 """What is not needed once nothing reads it."""
@@ -140,6 +140,11 @@ class SpaqQuantizePass(ModulePass):
       words together, extra columns not counted, at the best accuracy.
     - `split`: extra int8 columns for features of large range, as a share of the features:
       those of the input, and those of a result behind relu, gelu or silu. 0 means none.
+    - `keep`: channels whose weights are multiples of a step, as in a quantised file, keep these as
+      their levels if a uniform level set has them.
+
+    Where `spaq.quantize` and `spaq.dequantize` stand in place of `spaq.calibrated`, with one scale
+    for all features, that scale stays.
 
     A range per feature gives sums without a function one scale for each channel; the input, a
     function's table, gates and what another product reads have one for all. What is added as a
@@ -161,6 +166,7 @@ class SpaqQuantizePass(ModulePass):
     accuracy: str | float | int | None = None
     words: int | None = None
     split: float | int = SPLIT
+    keep: bool = False
 
     def level_set(self) -> LevelSet:
         """The level set that the options describe.
@@ -193,6 +199,8 @@ class SpaqQuantizePass(ModulePass):
             PassFailedException: there is no such level set.
         """
         levels = self.level_set()
+        if PatternRewriteWalker(QuantizeOfDequantize()).rewrite_module(module):
+            dce(module)  # its second reader hides that a layer's last operation has but one
         found = list(float_products(module))
         given = list(chosen or ())
         if chosen is not None and len(given) != len(found):
@@ -214,6 +222,8 @@ class SpaqQuantizePass(ModulePass):
                     own_set, fitted = self._choose(weights, seen, len(found))
                 else:
                     fitted = self._compensated(weights, seen, own_set)
+                if self.keep and not choosing and chosen is None:
+                    fitted = with_own_levels(fitted, weights, own_set)
                 if seen is not None:
                     own = bias_of(matmul)
                     bias = seen.bias_shift(weights, fitted.levels * fitted.scales)
@@ -403,7 +413,7 @@ def _find(matmul: MatmulOp, weights: ConstantOp, budget: float) -> _Layer:
     Raises:
         ValueError: a range is missing, or the bias is no constant.
     """
-    stages = chain(matmul, _STAGES)
+    stages = _stages(matmul)
     add = next((stage for stage in stages if isinstance(stage, AddOp)), None)
     bias = defining_constant(add.bias) if add else None
     if add is not None and bias is None:
@@ -412,39 +422,97 @@ def _find(matmul: MatmulOp, weights: ConstantOp, budget: float) -> _Layer:
     activation = next((stage for stage in stages if isinstance(stage, ActivationOp)), None)
     if residual is not None and activation is not None:
         raise ValueError("a function stands behind a residual; nothing but a normalisation may")
-    ranges = [stage.ranges() for stage in stages if isinstance(stage, CalibratedOp)]
-    if len(ranges) != (1 if activation is None else 2):
+    stated = [stage for stage in stages if isinstance(stage, CalibratedOp | QuantizeOp)]
+    if len(stated) != (1 if activation is None else 2):
         raise ValueError("the sums or the results of a product have no spaq.calibrated range")
-    channels, last = features(matmul.result), stages[-1]
-    if activation is not None:
-        sum_scale, output = table_columns(
-            activation.function.data, ranges[0], np.broadcast_to(ranges[1], channels), budget
-        )
-    elif (row := _row(matmul)) is not None:
-        found = np.broadcast_to(ranges[0], channels)
-        if isinstance(row, GateOp):
-            sum_scale = gate_scales(row.function.data, found)
-        else:
-            sum_scale = summable_scales(found)
-        output = Columns(sum_scale, np.empty(0, np.int32))
-    elif (attention := attention_of(last.results[0])) is not None:
-        output = Columns.plain(head_ranges(attention, ranges[0]) * HEADROOM)
-        sum_scale = output.scale
+    if activation is None:
+        sum_scale, output = _sum_columns(matmul, stated[0], stages[-1])
     else:
-        # One multiplier and shift per channel are there anyway, so a scale for each is free.
-        # A product that reads the integers needs a common one.
-        common = any(isinstance(use.operation, MatmulOp) for use in last.results[0].uses)
-        found = float(np.max(ranges[0])) if common else ranges[0]
-        output = Columns.plain(found if isinstance(found, float) else found * HEADROOM)
-        sum_scale = output.scale
+        sum_scale, output = _result_columns(activation, stated[0], stated[1], budget)
+    channels, last = features(matmul.result), stages[-1]
     sum_scales = np.broadcast_to(np.asarray(sum_scale, np.float64), channels)
     read = _input_columns(matmul, budget)
     return _Layer(matmul, weights, bias, residual, activation, last, read, sum_scales, output)
 
 
+def _sum_columns(
+    matmul: MatmulOp, stated: CalibratedOp | QuantizeOp, last: Operation
+) -> tuple[float | NDArray[np.float64], Columns]:
+    """The scale of a product's sums, and the int8 columns that they leave as."""
+    if isinstance(stated, QuantizeOp):
+        output = Columns(stated.scales(), stated.columns())
+        return output.scale, output
+    ranges, channels = stated.ranges(), features(matmul.result)
+    if (row := _row(matmul)) is not None:
+        found = np.broadcast_to(ranges, channels)
+        if isinstance(row, GateOp):
+            scale = gate_scales(row.function.data, found)
+        else:
+            scale = summable_scales(found)
+        return scale, Columns(scale, np.empty(0, np.int32))
+    if (attention := attention_of(last.results[0])) is not None:
+        output = Columns.plain(head_ranges(attention, ranges) * HEADROOM)
+        return output.scale, output
+    # One multiplier and shift per channel are there anyway, so a scale for each is free.
+    # A product that reads the integers needs a common one.
+    common = any(isinstance(use.operation, MatmulOp) for use in last.results[0].uses)
+    found = float(np.max(ranges)) if common else ranges
+    output = Columns.plain(found if isinstance(found, float) else found * HEADROOM)
+    return output.scale, output
+
+
+def _result_columns(
+    activation: ActivationOp,
+    sums: CalibratedOp | QuantizeOp,
+    results: CalibratedOp | QuantizeOp,
+    budget: float,
+) -> tuple[float, Columns]:
+    """The scale of the sums before a function's table, and the int8 columns behind it."""
+    function = activation.function.data
+    if isinstance(sums, CalibratedOp) and isinstance(results, CalibratedOp):
+        ranges = np.broadcast_to(results.ranges(), features(activation.result))
+        return table_columns(function, sums.ranges(), ranges, budget)
+    if isinstance(results, CalibratedOp):
+        output = Columns.plain(float(np.max(results.ranges())))
+    else:
+        output = Columns(results.scales(), results.columns())
+    assert isinstance(output.scale, float)
+    if isinstance(sums, QuantizeOp):
+        scale = sums.scales()
+        assert isinstance(scale, float)
+    elif function == "relu":
+        scale = output.scale  # the levels of the results are among those of the sums
+    else:
+        scale, _ = table_columns(
+            function, sums.ranges(), np.array([output.scale * ACTIVATION_MAX]), 0.0
+        )
+    return scale, output
+
+
+def _stages(matmul: MatmulOp) -> list[Operation]:
+    """What follows a product in its layer: a bias, a residual, a function, and what states the
+    levels of sums and results: `spaq.calibrated` a range, `spaq.quantize` and `spaq.dequantize` a
+    scale."""
+    found = chain(matmul, (AddOp, ResidualOp))
+    found += _statement([matmul, *found][-1])
+    function = chain([matmul, *found][-1], (ActivationOp,))
+    return [*found, *function, *(_statement(function[0]) if function else ())]
+
+
+def _statement(op: Operation) -> list[Operation]:
+    """The operations that state the levels of a result, if they are next."""
+    pair = chain(op, (QuantizeOp, DequantizeOp))
+    match pair:
+        case [QuantizeOp() as quantize, DequantizeOp() as scaled]:
+            plain = quantize.split is None and not isinstance(quantize.scales(), np.ndarray)
+            return pair if plain and quantize.properties == scaled.properties else []
+        case _:
+            return chain(op, (CalibratedOp,))
+
+
 def _row(matmul: MatmulOp) -> LayerNormOp | GateOp | None:
     """The normalisation or the gate of a layer's sums, if there is one."""
-    last = [matmul, *chain(matmul, _STAGES)][-1]
+    last = [matmul, *_stages(matmul)][-1]
     reader = last.results[0].get_user_of_unique_use()
     return reader if isinstance(reader, LayerNormOp | GateOp) else None
 

@@ -42,6 +42,9 @@ from daqkf.dialects.dense import storage_dtype
 NODE = "node"
 """The attribute with the name that an op has in the file it comes from."""
 
+QUANTIZED = "quantized"
+"""The attribute of a network whose file has levels for weights, which are constants here."""
+
 HOST = "host"
 """The attribute that says why an op which the array might do stays with the host."""
 

@@ -62,7 +62,7 @@ _FINE, _COARSE = 2.0**-100, 2.0**100
 """Scales between these, times any difference of 16-bit numbers, are normal float32 numbers."""
 
 
-def _computed(op: Operation, operands: Sequence[Array]) -> Array | None:
+def computed(op: Operation, operands: Sequence[Array]) -> Array | None:
     """What an operation makes of arrays, if that is an array of its type."""
     interpreter = Interpreter(ModuleOp([]))
     interpreter.register_implementations(NnFunctions())
@@ -113,7 +113,7 @@ class FoldConstants(RewritePattern):
         )
         if size > max(_SMALL, freed):
             return
-        found = _computed(op, arrays)
+        found = computed(op, arrays)
         if found is not None:
             _replace(rewriter, op, found, _name(op))
 
@@ -169,7 +169,7 @@ class FoldPickedExtents(RewritePattern):
         if shape is None or result is None or len(arrays) < len(picks):
             return
         arrays.insert(0, np.array(shape, np.int64))
-        found = _computed(op, arrays) if _is_sized(op, arrays, result) else None
+        found = computed(op, arrays) if _is_sized(op, arrays, result) else None
         if found is not None and DYNAMIC_INDEX not in found:
             _replace(rewriter, op, found, op.attributes.get(NODE))
 

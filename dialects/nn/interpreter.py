@@ -6,11 +6,11 @@
 import math
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
-from xdsl.dialects.builtin import i1
+from xdsl.dialects.builtin import IntegerType, i1
 from xdsl.dialects.func import FuncOp
 from xdsl.interpreter import Interpreter, InterpreterFunctions, impl, register_impls
 from xdsl.ir import Attribute, SSAValue
@@ -18,7 +18,7 @@ from xdsl.irdl import IRDLOperation
 from xdsl.traits import SymbolTable
 from xdsl.utils.exceptions import InterpretationError
 
-from daqkf.dialects.dense import storage_dtype
+from daqkf.dialects.dense import integer_range, storage_dtype
 from daqkf.dialects.nn.attention import AttentionOp, Operands
 from daqkf.dialects.nn.base import element_of, integers_of, node_name
 from daqkf.dialects.nn.elementwise import REDUCTIONS, apply_elementwise
@@ -294,11 +294,11 @@ class NnFunctions(InterpreterFunctions):
     @_impl(QuantizeOp)
     def quantize(self, interpreter: Interpreter, op: QuantizeOp, args: Values) -> Values:
         x, scale, zero = args
-        info = np.iinfo(dtype_of(op.result))
+        low, high = integer_range(cast(IntegerType, element_of(op.result)))
         axis = op.axis.value.data
         with np.errstate(over="ignore"):
             levels = np.rint(x / along(scale, x, axis)) + along(zero, x, axis)
-        return (np.clip(levels, info.min, info.max).astype(info.dtype),)
+        return (np.clip(levels, low, high).astype(dtype_of(op.result)),)
 
     @_impl(DequantizeOp)
     def dequantize(self, interpreter: Interpreter, op: DequantizeOp, args: Values) -> Values:

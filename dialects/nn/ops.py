@@ -518,8 +518,8 @@ def _require_quantized(op: "QuantizeOp | DequantizeOp", levels: SSAValue) -> Non
     """Check the type of quantised numbers, and that there is an axis for several scales."""
     kind = element_of(levels)
     require(
-        integer_bits(kind) in (8, 16, 32),
-        f"quantised numbers are integers of 8, 16 or 32 bits, not {kind}",
+        1 < (integer_bits(kind) or 0) <= 32,
+        f"quantised numbers are integers of 2 to 32 bits, not {kind}",
     )
     if shape_of(op.scale) not in ((), (1,)):
         require_axis(op.axis.value.data, op.input)

@@ -25,6 +25,13 @@ from daqkf.passes.quantize.optimal_levels import optimal_levels, optimal_step
 
 METHODS = ("lloyd-max", "optimal")
 
+_WHOLE = 2.0**-13
+"""How far a multiple of up to 127 may be from an integer: float32 rounds it, and the step, by less
+than 127·2^-23."""
+
+_TELLING = 16
+"""Rows that are looked at first."""
+
 _BLOCK = 1 << 17
 """Weights that are fitted at a time; their sorted keys stay in a core's cache."""
 
@@ -145,6 +152,53 @@ def fit_exact(weights: NDArray[Any], level_set: LevelSet) -> Fit:
     codes[level_set.magnitudes :] = np.where(fresh, ascending, 0)
     codes = _available(np.sort(codes, axis=0)[-level_set.magnitudes :])
     return Fit(weights.astype(np.int8), np.ones(channels), codes, np.zeros((1, channels)))
+
+
+def with_own_levels(fitted: Fit, weights: NDArray[Any], level_set: LevelSet) -> Fit:
+    """A fit in which channels of weights [K, N] that are multiples of a step have those levels.
+
+    The step is the coarsest that there is, so that levels have no common factor. Level sets of
+    kinds other than `uniform` and `ternary` stay as they are fitted.
+    """
+    if level_set.kind not in ("uniform", "ternary"):
+        return fitted
+    levels = own_levels(weights, level_set.maximum)
+    known = levels.any(axis=0)
+    squares = (levels.astype(np.float64) ** 2).sum(axis=0)
+    scales = (levels * weights.astype(np.float64)).sum(axis=0) / np.where(known, squares, 1)
+    return replace(
+        fitted,
+        levels=np.where(known, levels, fitted.levels).astype(np.int8),
+        scales=np.where(known, scales, fitted.scales),
+    )
+
+
+def own_levels(weights: NDArray[Any], maximum: int) -> NDArray[np.int8]:
+    """[K, N] the integers up to `maximum` that a channel's weights are multiples of a step by.
+
+    Zeros for channels that have no such step, or no weights but zeros.
+    """
+    exact = np.asarray(weights, np.float64)
+    largest = np.abs(exact).max(axis=0)
+    levels = np.zeros(exact.shape, np.int8)
+    left = np.flatnonzero(largest)
+    for most in range(1, maximum + 1):
+        # Few channels are multiples of a wrong step, and a few rows tell most of them.
+        steps = largest[left] / most
+        near = _are_whole(exact[:_TELLING, left] / steps)
+        left_near = left[near]
+        multiples = exact[:, left_near] / (largest[left_near] / most)
+        found = left_near[_are_whole(multiples)]
+        levels[:, found] = np.rint(exact[:, found] / (largest[found] / most))
+        left = left[~np.isin(left, found)]
+        if not len(left):
+            break
+    return levels
+
+
+def _are_whole(multiples: Floats) -> NDArray[np.bool_]:
+    """Whether all numbers of a channel [N] are integers, but for float32's rounding."""
+    return (np.abs(multiples - np.rint(multiples)) <= _WHOLE).all(axis=0)
 
 
 @dataclass(frozen=True)

@@ -141,10 +141,14 @@ def test_a_quantised_file_has_the_same_kernels(model: Path, kind: str, tmp_path:
     else:
         kinds = {"activation_type": quantization.QuantType.QInt8, "per_channel": True}
         quantization.quantize_static(model, path, Reader(), **kinds)
-    network = daqkf.compile(path, calibration=inputs(40), target="tiny", split=0.0)
-    assert len(network.kernels) == 3
+    given = {"calibration": inputs(40), "target": "tiny", "split": 0.0}
+    network = daqkf.compile(path, **given, requantize=kind == "static")
+    assert len(network.kernels) == (3 if kind == "dynamic" else 4)
     assert "quantize" not in network.host() and "matmul" in network.host()
     assert noise(network.run(inputs())["y"], expected(model, inputs())) < 2e-3
+    if kind == "static":
+        network = daqkf.compile(path, **given)
+        assert noise(network.run(inputs())["y"], expected(path, inputs())) < 3e-4
 
 
 def test_inputs_are_drawn_where_none_are_given(model: Path):

@@ -200,10 +200,12 @@ def test_results_are_those_of_onnxruntime(name: str, tmp_path: Path):
 
 REFUSED: dict[str, tuple[Any, Arrays, NDArray[Any], int]] = {
     "of all dimensions from 1 on": (node("Softmax", ["x"]), {}, floats(2, 3, 4), 11),
-    "attribute 'block_size' is not supported": (
-        node("DequantizeLinear", ["k", "s"], axis=0, block_size=2),
-        {"k": np.ones((4, 5), np.int8), "s": floats(2, 5)},
-        floats(4, 5),
+    "attribute 'block_size' is supported for constants alone": (
+        node(
+            "QuantizeLinear", ["x", "s"], axis=1, block_size=3, output_dtype=onnx.TensorProto.INT8
+        ),
+        {"s": floats(2, 1, 4)},
+        np.zeros((2, 3, 4), np.int8),
         21,
     ),
     "attribute 'allowzero' is not supported": (

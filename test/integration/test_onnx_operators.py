@@ -184,7 +184,28 @@ CASES = [
     case("DequantizeLinear", levels(np.int8, 2, 3), positive(3), levels(np.int8, 3), axis=1),
     case("DequantizeLinear", levels(np.int8, 4, 3), positive(3), constants=[0, 1], axis=-1),
     case("DequantizeLinear", levels(np.uint8, 2, 3), positive(2), levels(np.uint8, 2), axis=0),
+    case(
+        *("DequantizeLinear", levels(np.int8, 4, 6), positive(2, 6)),
+        constants=[0, 1],
+        opset=21,
+        axis=0,
+        block_size=2,
+    ),
     case("QuantizeLinear", real(2, 3), SCALE, ZERO, result=UINT8),
+    case("QuantizeLinear", real(2, 3), SCALE, ZERO, constants=[0, 1, 2], result=UINT8),
+    case("QuantizeLinear", 9 * real(2, 3), SCALE, ZERO - 3, constants=[0, 1, 2], result=UINT8),
+    case("QuantizeLinear", real(2, 3), SCALE, constants=[1], opset=21, result=5, output_dtype=5),
+    *(
+        case(
+            "QLinearMatMul",
+            *(levels(np.uint8, 2, 3), SCALE, ZERO, levels(np.int8, 3, 4), positive(4) / 9),
+            *(levels(np.int8, 4) // 9, np.array(0.15, np.float32), ZERO),
+            constants=constants,
+            opset=21,
+            result=UINT8,
+        )
+        for constants in ((), (1, 2, 3, 4, 5, 6, 7))
+    ),
     case("QuantizeLinear", real(2, 3), SCALE, constants=[1], result=UINT8),
     case("QuantizeLinear", real(2, 3), positive(3), levels(np.int8, 3), axis=1, result=INT8),
     case("Dropout", real(2, 3)),
@@ -281,7 +302,7 @@ REFUSED = [
             block_size=2,
             rank=2,
         ),
-        "attribute 'block_size' is not supported",
+        "attribute 'block_size' is supported for constants alone",
     ),
     (
         case(

@@ -73,3 +73,74 @@ func.func @rows(%x: tensor<3x2xf32>) -> tensor<3x1xf32> {
   %1 = nn.elementwise add %0, %b : (tensor<3x1xf32>, tensor<3x1xf32>) -> tensor<3x1xf32>
   func.return %1 : tensor<3x1xf32>
 }
+
+// -----
+
+// A file's levels: the kernel rounds what it reads and gives by the scales stated. int8 is 128 below
+// uint8, which the bias makes up for: 128 · 0.5 · (3, 2), less 128 · 0.25 for the results.
+// CHECK-LABEL: func.func @kernel(
+// CHECK-NEXT: %0 = spaq.quantize %x scale 5.000000e-01
+// CHECK-NEXT: %1 = spaq.dequantize %0 scale 5.000000e-01
+// CHECK-NEXT: %weights =
+// CHECK-NEXT: %2 = spaq.matmul %1, %weights
+// CHECK-NEXT: %bias = spaq.constant dense<[1.610000e+02, 9.800000e+01]>
+// CHECK-NEXT: %3 = spaq.add %2, %bias
+// CHECK-NEXT: %4 = spaq.quantize %3 scale 2.500000e-01
+// CHECK-NEXT: %5 = spaq.dequantize %4 scale 2.500000e-01
+// CHECK-NEXT: func.return %5
+// CHECK: func.func @levels
+// CHECK: %d = nn.dequantize %q, %s, %0
+// CHECK-NEXT: %r = nn.linear @kernel %d
+// CHECK-NEXT: %1 = nn.constant dense<128> : tensor<ui8>
+// CHECK-NEXT: %p = nn.quantize %r, %t, %1
+// CHECK-NEXT: %y = nn.dequantize %p, %t, %z
+func.func @levels(%x: tensor<?x2xf32>) -> tensor<?x2xf32> {
+  %s = nn.constant dense<0.5> : tensor<f32>
+  %t = nn.constant dense<0.25> : tensor<f32>
+  %z = nn.constant dense<0> : tensor<ui8>
+  %w = nn.constant dense<[[1.0, -1.0], [2.0, 3.0]]> : tensor<2x2xf32>
+  %b = nn.constant dense<[1.0, 2.0]> : tensor<2xf32>
+  %q = nn.quantize %x, %s, %z {axis = 1 : i64} : (tensor<?x2xf32>, tensor<f32>, tensor<ui8>) -> tensor<?x2xui8>
+  %d = nn.dequantize %q, %s, %z {axis = 1 : i64} : (tensor<?x2xui8>, tensor<f32>, tensor<ui8>) -> tensor<?x2xf32>
+  %m = nn.matmul %d, %w : (tensor<?x2xf32>, tensor<2x2xf32>) -> tensor<?x2xf32>
+  %a = nn.elementwise add %m, %b : (tensor<?x2xf32>, tensor<2xf32>) -> tensor<?x2xf32>
+  %r = nn.elementwise relu %a : (tensor<?x2xf32>) -> tensor<?x2xf32>
+  %p = nn.quantize %r, %t, %z {axis = 1 : i64} : (tensor<?x2xf32>, tensor<f32>, tensor<ui8>) -> tensor<?x2xui8>
+  %y = nn.dequantize %p, %t, %z {axis = 1 : i64} : (tensor<?x2xui8>, tensor<f32>, tensor<ui8>) -> tensor<?x2xf32>
+  func.return %y : tensor<?x2xf32>
+}
+
+// -----
+
+// int8 without zero points is the array's, and the kernel reads what the file quantises. A function
+// between two roundings becomes the kernel's; levels of i4 have the host's saturation besides.
+// CHECK-LABEL: func.func @kernel(
+// CHECK-NEXT: spaq.quantize %x scale 5.000000e-01
+// CHECK-NEXT: spaq.dequantize
+// CHECK: spaq.matmul
+// CHECK-NEXT: spaq.quantize {{.*}} scale 2.500000e-01
+// CHECK-NEXT: spaq.dequantize
+// CHECK-NEXT: spaq.activation "tanh"
+// CHECK-NEXT: spaq.quantize {{.*}} scale 1.250000e-01
+// CHECK-NEXT: [[Y:%.*]] = spaq.dequantize
+// CHECK-NEXT: func.return [[Y]]
+// CHECK: func.func @between
+// CHECK: %g = nn.linear @kernel %x
+// CHECK: nn.quantize %g, {{.*}} -> tensor<?x2xi4>
+func.func @between(%x: tensor<?x2xf32>) -> tensor<?x2xf32> {
+  %s = nn.constant dense<0.5> : tensor<f32>
+  %t = nn.constant dense<0.25> : tensor<f32>
+  %u = nn.constant dense<0.125> : tensor<f32>
+  %z = nn.constant dense<0> : tensor<i8>
+  %n = nn.constant dense<0> : tensor<i4>
+  %w = nn.constant dense<[[1.0, -1.0], [2.0, 3.0]]> : tensor<2x2xf32>
+  %q = nn.quantize %x, %s, %z {axis = 1 : i64} : (tensor<?x2xf32>, tensor<f32>, tensor<i8>) -> tensor<?x2xi8>
+  %d = nn.dequantize %q, %s, %z {axis = 1 : i64} : (tensor<?x2xi8>, tensor<f32>, tensor<i8>) -> tensor<?x2xf32>
+  %m = nn.matmul %d, %w : (tensor<?x2xf32>, tensor<2x2xf32>) -> tensor<?x2xf32>
+  %p = nn.quantize %m, %t, %z {axis = 1 : i64} : (tensor<?x2xf32>, tensor<f32>, tensor<i8>) -> tensor<?x2xi8>
+  %r = nn.dequantize %p, %t, %z {axis = 1 : i64} : (tensor<?x2xi8>, tensor<f32>, tensor<i8>) -> tensor<?x2xf32>
+  %g = nn.elementwise tanh %r : (tensor<?x2xf32>) -> tensor<?x2xf32>
+  %o = nn.quantize %g, %u, %n {axis = 1 : i64} : (tensor<?x2xf32>, tensor<f32>, tensor<i4>) -> tensor<?x2xi4>
+  %y = nn.dequantize %o, %u, %n {axis = 1 : i64} : (tensor<?x2xi4>, tensor<f32>, tensor<i4>) -> tensor<?x2xf32>
+  func.return %y : tensor<?x2xf32>
+}

@@ -47,11 +47,19 @@ _TYPES: dict[str, Attribute] = {
     "DOUBLE": Float64Type(),
     "INT64": IntegerType(64),
     "INT32": IntegerType(32),
+    "INT16": IntegerType(16),
     "INT8": IntegerType(8),
+    "INT4": IntegerType(4),
+    "UINT16": IntegerType(16, Signedness.UNSIGNED),
     "UINT8": IntegerType(8, Signedness.UNSIGNED),
+    "UINT4": IntegerType(4, Signedness.UNSIGNED),
     "BOOL": IntegerType(1),
 }
 """By the name of ONNX's element type."""
+
+
+_BUILTIN = 1
+"""`isbuiltin` of NumPy's own types; those of few bits are of a package."""
 
 
 class OnnxImportError(ValueError):
@@ -75,15 +83,21 @@ class Graph:
     """
 
     def __init__(self, path: Path, graph: Any, opset: int, operators: Mapping[str, Operator]):
+        from onnx import TensorProto
+
         self.path, self.graph, self.opset, self.operators = path, graph, opset, operators
         self.arrays: dict[str, Array] = {
             tensor.name: self.read(tensor) for tensor in graph.initializer
         }
         self.used = {name for node in graph.node for name in node.input}
         self.used |= {info.name for info in graph.output}
-        self.types: dict[str, Attribute] = {}
-        for info in (*graph.value_info, *graph.input, *graph.output):
-            self.types[info.name] = self._type(info)
+        # Those of values between nodes are looked at when asked for: some are of constants alone,
+        # of types that nothing is computed in.
+        self._infos = {info.name: info for info in graph.value_info}
+        for info in graph.value_info:
+            if info.type.tensor_type.elem_type not in TensorProto.DataType.values():
+                self._type(info)
+        self.types = {info.name: self._type(info) for info in (*graph.input, *graph.output)}
         self.inputs = [info for info in graph.input if info.name not in self.arrays]
         self.block = Block(arg_types=[self.types[info.name] for info in self.inputs])
         self.values: dict[str, SSAValue] = {}
@@ -118,6 +132,16 @@ class Graph:
         verify(module)
         return module
 
+    def type_of(self, name: str) -> Attribute | None:
+        """What the file or shape inference says of a value, if that is anything.
+
+        Raises:
+            OnnxImportError: its elements are of a type that nothing is computed in.
+        """
+        if name not in self.types and name in self._infos:
+            self.types[name] = self._type(self._infos[name])
+        return self.types.get(name)
+
     def error(self, node: Any, label: str, reason: str) -> OnnxImportError:
         """The error of a node."""
         return OnnxImportError(f"{self.path}: {node.op_type} '{label}': {reason}")
@@ -136,6 +160,8 @@ class Graph:
 
         code = helper.np_dtype_to_tensor_dtype(array.dtype)
         kind = self._element(code, name)
+        if array.dtype.isbuiltin != _BUILTIN:
+            array = array.astype(element_dtype(kind))
         op = ConstantOp(from_array(np.asarray(array), kind))  # pyright: ignore[reportArgumentType]
         op.result.name_hint = _identifier(name)
         op.attributes[NODE] = StringAttr(name)
@@ -227,7 +253,7 @@ class Node:
 
     def _typed(self, name: str, array: Array) -> Array:
         """A folded constant in the element type that ONNX gives it, which NumPy may not."""
-        kind = self.graph.types.get(name)
+        kind = self.graph.type_of(name) if array.dtype.isbuiltin == _BUILTIN else None
         if not isinstance(kind, TensorType | UnrankedTensorType):
             return array
         return array.astype(element_dtype(kind.element_type), copy=False)
@@ -239,10 +265,10 @@ class Node:
 
     def type_of(self, index: int) -> Attribute:
         """What shape inference says of one of several results."""
-        name = self.node.output[index]
-        if name not in self.graph.types:
+        kind = self.graph.type_of(self.node.output[index])
+        if kind is None:
             raise ValueError("its shape is not known; run ONNX's shape inference")
-        return self.graph.types[name]
+        return kind
 
     def has(self, index: int) -> bool:
         """Whether there is such an input."""

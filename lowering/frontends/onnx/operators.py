@@ -58,7 +58,9 @@ OPERATORS: Mapping[str, Operator] = {
         arithmetic.constant, ("value", "value_float", "value_floats", "value_int", "value_ints")
     ),
     "ConstantOfShape": Operator(arithmetic.constant_of_shape, ("value",)),
-    "DequantizeLinear": Operator(partial(quantized.quantization, op=DequantizeOp), ("axis",)),
+    "DequantizeLinear": Operator(
+        partial(quantized.quantization, op=DequantizeOp), ("axis", "block_size")
+    ),
     "Dropout": Operator(arithmetic.dropout, ("ratio", "seed")),
     "DynamicQuantizeLinear": Operator(quantized.dynamic_quantize),
     "Expand": Operator(shaping.expand),
@@ -70,8 +72,10 @@ OPERATORS: Mapping[str, Operator] = {
     "LayerNormalization": Operator(arithmetic.layer_norm, ("axis", "epsilon", "stash_type")),
     "MatMul": Operator(arithmetic.matmul),
     "MatMulInteger": Operator(quantized.matmul_integer),
+    "QLinearMatMul": Operator(quantized.qlinear_matmul),
     "QuantizeLinear": Operator(
-        partial(quantized.quantization, op=QuantizeOp), ("axis", "saturate")
+        partial(quantized.quantization, op=QuantizeOp),
+        ("axis", "saturate", "block_size", "output_dtype"),
     ),
     "Reshape": Operator(shaping.reshape),
     "Shape": Operator(shaping.shape, ("start", "end")),

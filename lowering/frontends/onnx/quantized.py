@@ -3,8 +3,10 @@
 
 """ONNX's operators of quantised files → `nn`."""
 
+from typing import Any
+
 import numpy as np
-from xdsl.dialects.builtin import IntegerType, TensorType
+from xdsl.dialects.builtin import IntegerType, TensorType, f32
 from xdsl.ir import SSAValue
 
 from daqkf.dialects.nn import (
@@ -56,26 +58,121 @@ def matmul_integer(node: Node) -> SSAValue:
 
 
 def quantization(node: Node, op: type[QuantizeOp | DequantizeOp]) -> SSAValue | Array:
-    """QuantizeLinear and DequantizeLinear; constants are scaled up here."""
-    axis = int(node.attributes.get("axis", 1))
+    """QuantizeLinear and DequantizeLinear; of constants, what they give."""
+    arrays = [node.array(index) for index in range(3)]
+    axis, block = int(node.attributes.get("axis", 1)), int(node.attributes.get("block_size", 0))
+    if arrays[0] is not None and arrays[1] is not None and (arrays[2] is not None) == node.has(2):
+        if op is QuantizeOp:
+            return quantized(arrays[0], arrays[1], _zero_of(node, arrays[2]), axis, block)
+        return dequantized(arrays[0], arrays[1], arrays[2], axis, block)
+    if block:
+        raise ValueError("attribute 'block_size' is supported for constants alone")
     if node.has(2):
         zero = node.input(2)
     else:
-        # Quantised numbers are uint8 then; what is scaled up may be of another type.
-        kind = np.uint8 if op is QuantizeOp else element_dtype(element_of(node.input(0)))
+        # What is scaled up may be of another type.
+        kind = (
+            _zero_of(node, None).dtype
+            if op is QuantizeOp
+            else element_dtype(element_of(node.input(0)))
+        )
         zero = node.graph.constant(np.zeros((), kind), f"{node.label}.zero_point")
-    arrays = [node.array(index) for index in range(3)]
-    if op is DequantizeOp and arrays[0] is not None and arrays[1] is not None:
-        offset = arrays[2] if arrays[2] is not None else np.zeros((), np.int32)
-        shape = [1] * arrays[0].ndim
-        if arrays[1].size > 1:
-            shape[axis] = -1
-        scale, offset = arrays[1].reshape(shape), offset.astype(np.int32)
-        offset = offset.reshape(shape) if offset.size > 1 else offset.reshape(())
-        scale = scale if arrays[0].ndim else scale.reshape(())
-        return ((arrays[0].astype(np.int32) - offset) * scale).astype(np.float32)
     rank = node.rank(0)
     return node.add(op(node.input(0), (node.input(1), zero), axis % rank if rank else 0, node.type))
+
+
+def _zero_of(node: Node, given: Array | None) -> Array:
+    """The zero point of QuantizeLinear, whose type is that of the result; by default uint8."""
+    from onnx import helper
+
+    if given is not None:
+        return given
+    code = int(node.attributes.get("output_dtype", 0))
+    return np.zeros((), helper.tensor_dtype_to_np_dtype(code) if code else np.uint8)
+
+
+def dequantized(
+    levels: Array, scale: Array, zero: Array | None, axis: int = 1, block: int = 0
+) -> Array:
+    """`(levels - zero) · scale` as float32, of levels of any type that ONNX has.
+
+    Scales and zero points are for all, [N] along an axis, or for blocks of so many along it.
+    """
+    wide = _wide_array(levels)
+    if zero is not None:
+        wide = wide - _spread(_wide_array(zero), levels.shape, axis, block)
+    return (wide * _spread(_wide_array(scale), levels.shape, axis, block)).astype(np.float32)
+
+
+def quantized(values: Array, scale: Array, zero: Array, axis: int = 1, block: int = 0) -> Array:
+    """`values / scale + zero`, rounded to the type of the zero point and clipped to its range."""
+    import ml_dtypes
+
+    levels = values / _spread(scale, values.shape, axis, block)
+    offset = _spread(_wide_array(zero), values.shape, axis, block)
+    if _is_integer(zero.dtype):
+        info = ml_dtypes.iinfo(zero.dtype)
+        levels = np.rint(levels) + offset
+        return np.clip(levels, float(info.min), float(info.max)).astype(zero.dtype)
+    most = float(ml_dtypes.finfo(zero.dtype).max)
+    return np.clip(levels + offset, -most, most).astype(zero.dtype)
+
+
+def _wide_array(array: Array) -> Array:
+    """The numbers that elements of few bits stand for, in a type that has room for differences."""
+    if array.dtype.kind == "f" and array.dtype.itemsize >= 4:
+        return array
+    return array.astype(np.int64 if _is_integer(array.dtype) else np.float32)
+
+
+def _is_integer(dtype: np.dtype[Any]) -> bool:
+    import ml_dtypes
+
+    try:
+        ml_dtypes.iinfo(dtype)
+    except ValueError:
+        return False
+    return True
+
+
+def _spread(factors: Array, shape: tuple[int, ...], axis: int, block: int) -> Array:
+    """Factors for all, along an axis, or for blocks along it, ready to broadcast."""
+    if factors.size == 1 and not block:
+        return factors.reshape(())
+    if block:
+        repeated = np.repeat(factors, block, axis)
+        return repeated.take(np.arange(shape[axis]), axis)
+    extents = [1] * len(shape)
+    extents[axis] = -1
+    return factors.reshape(extents)
+
+
+def qlinear_matmul(node: Node) -> SSAValue:
+    """QLinearMatMul: the product of what two operands stand for, quantised."""
+    lhs, rhs = _real_operand(node, 0, last=False), _real_operand(node, 3, last=True)
+    kind = node.type
+    assert isinstance(kind, TensorType)
+    product = node.add(MatmulOp(lhs, rhs, TensorType(f32, kind.get_shape())))
+    rank = len(kind.get_shape())
+    return node.add(QuantizeOp(product, (node.input(6), node.input(7)), rank - 1, kind))
+
+
+def _real_operand(node: Node, index: int, *, last: bool) -> SSAValue:
+    """What a quantised operand, its scale and its zero point stand for.
+
+    Vectors of scales are for the rows of the first operand, and for the columns of the last.
+    """
+    arrays = [node.array(index + part) for part in range(3)]
+    rank = node.rank(index)
+    axis = max(rank - 1 if last else rank - 2, 0)
+    if arrays[0] is not None and arrays[1] is not None and arrays[2] is not None:
+        real = dequantized(arrays[0], arrays[1], arrays[2], axis)
+        return node.graph.constant(real, node.names[index])
+    kind = node.input(index).type
+    assert isinstance(kind, TensorType)
+    factors = node.input(index + 1), node.input(index + 2)
+    result = TensorType(f32, kind.get_shape())
+    return node.add(DequantizeOp(node.input(index), factors, axis, result))
 
 
 def dynamic_quantize(node: Node) -> tuple[SSAValue, SSAValue, SSAValue]:

@@ -56,8 +56,8 @@ def _compile(options: argparse.Namespace) -> int:
     console = Console(stderr=True)
     if networks.is_network(options.weights):
         return networks.compile_network(options, console)
-    if options.products or options.no_fuse or options.distillation:
-        raise DaqkfError("--products, --no-fuse and --distillation are for networks")
+    if options.products or options.no_fuse or options.distillation or options.requantize:
+        raise DaqkfError("--products, --no-fuse, --requantize and --distillation are for networks")
     if options.jobs is not None or options.scheduler is not None:
         raise DaqkfError("--jobs and --scheduler are for networks, whose kernels are independent")
     calibration = load_array(options.calibration, "activations") if options.calibration else None
@@ -294,6 +294,11 @@ def _add_compile(commands: Commands) -> None:
         type=int,
         help="networks: the most tokens of a sequence, for --products (default: 128, and where an "
         "array does whole attention, the most of the calibration)",
+    )
+    compiler.add_argument(
+        "--requantize",
+        action="store_true",
+        help="networks: new scales and levels for a quantised file, in place of its own",
     )
     compiler.add_argument(
         "--no-fuse",

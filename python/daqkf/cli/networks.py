@@ -53,6 +53,7 @@ def compile_network(options: argparse.Namespace, console: "Console") -> int:
         sparsity=options.sparsity[0] if options.sparsity else None,
         distillation=options.distillation,
         levels=options.levels,
+        requantize=options.requantize,
         **shared_options(options),
         fuse=not options.no_fuse,
         host_cycles=options.host_cycles,

@@ -47,6 +47,8 @@ from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.machine import Machine
 from daqkf.hw_targets.numerics import NORMALIZED_FEATURES
 from daqkf.passes.nn_attention import quantize_attention
+from daqkf.passes.nn_dequantize import NnDequantizePass
+from daqkf.passes.nn_levels import is_quantized
 from daqkf.passes.nn_product import Inputs, in_order, input_names, quantize_products
 from daqkf.passes.quantize.accuracy import Accuracy, AllOutputs, Loss, Measure
 from daqkf.passes.quantize.distillation import distil
@@ -233,7 +235,7 @@ def prune_file(
     options = NetworkOptions(sparsity=sparsity, measure=measure, distillation=distillation)
     try:
         options.check()
-        network = _outlined(source, progress)
+        network, _ = _outlined(source, options.requantize, progress)
         _prune(network, _given(calibration), options, progress)
         return network
     except (DiagnosticException, InterpretationError, ValueError, OSError) as error:
@@ -245,14 +247,21 @@ def _executor(options: NetworkOptions) -> AbstractContextManager[Executor]:
     return open_executor(options.jobs or 0, options.scheduler)
 
 
-def _outlined(source: str | Path | ModuleOp, progress: Progress) -> ModuleOp:
-    """A network whose products with constant weights are kernels over f32."""
+def _outlined(
+    source: str | Path | ModuleOp, requantize: bool, progress: Progress
+) -> tuple[ModuleOp, bool]:
+    """A network whose products with constant weights are kernels over f32.
+
+    And whether its weights are to keep the levels that the file has for them.
+    """
     progress("read")
     network = source.clone() if isinstance(source, ModuleOp) else load_network(source)
     verify(network)
+    keeps = is_quantized(network) and not requantize
     progress("cut out kernels")
-    run_passes(network, OUTLINE)
-    return network
+    dequantize = NnDequantizePass(requantize)
+    run_passes(network, [dequantize if name == dequantize.name else name for name in OUTLINE])
+    return network, keeps
 
 
 def _large(network: ModuleOp) -> bool:
@@ -338,6 +347,8 @@ class _Compilation:
     executor: Executor
     progress: Progress
     held_out: list[Inputs]
+    keep: bool
+    """Whether weights keep the levels that the file has for them."""
 
     @classmethod
     def begun(
@@ -356,7 +367,7 @@ class _Compilation:
             raise DaqkfError("accuracy, cycles and second_order need calibration")
         if options.distillation and (calibration is None or options.second_order is False):
             raise DaqkfError("distillation needs calibration, and pruning of second order")
-        network = _outlined(source, progress)
+        network, keep = _outlined(source, options.requantize, progress)
         if options.jobs is None and options.scheduler is None and not _large(network):
             executor = HERE
         function, sparsity = entry(network), options.sparsity
@@ -399,6 +410,7 @@ class _Compilation:
             executor,
             progress,
             held_out,
+            keep,
         )
 
     @cached_property
@@ -421,6 +433,7 @@ class _Compilation:
             levels.maximum,
             max_shift=self.machine.max_shift,
             split=self.options.split,
+            keep=self.keep,
         )
 
     def _float(self, name: str) -> FloatKernel:

@@ -138,6 +138,8 @@ class NetworkOptions(Options):
             `daqkf.passes.quantize.distillation`. A pass takes about six times as long as a run of
             the network.
         levels: the level set of all weights; see `level_set`.
+        requantize: where the file is quantised, drop its scales and levels for new ones, which are
+            found as for any other file. Without it, kernels keep the file's.
         target: a target's name, or a .toml file.
         fuse: merge kernels of the same activations, chain those that follow one another, and
             gate and normalise on the array where that pays.
@@ -161,6 +163,7 @@ class NetworkOptions(Options):
     sparsity: float | None = None
     distillation: int = 0
     levels: Levels = "int8"
+    requantize: bool = False
     target: str = "generic"
     fuse: bool = True
     host_cycles: float = HOST_CYCLES

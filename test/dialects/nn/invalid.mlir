@@ -210,7 +210,7 @@ func.func @f(%x: tensor<?x2xf32>, %s: tensor<f32>) {
 
 // -----
 
-// CHECK: quantised numbers are integers of 8, 16 or 32 bits, not i64
+// CHECK: quantised numbers are integers of 2 to 32 bits, not i64
 func.func @f(%x: tensor<?x2xf32>, %s: tensor<f32>, %z: tensor<i64>) {
   %q = nn.quantize %x, %s, %z {axis = 0 : i64} : (tensor<?x2xf32>, tensor<f32>, tensor<i64>) -> tensor<?x2xi64>
   func.return
@@ -218,7 +218,7 @@ func.func @f(%x: tensor<?x2xf32>, %s: tensor<f32>, %z: tensor<i64>) {
 
 // -----
 
-// CHECK: quantised numbers are integers of 8, 16 or 32 bits, not i64
+// CHECK: quantised numbers are integers of 2 to 32 bits, not i64
 func.func @f(%x: tensor<?x2xi64>, %s: tensor<f32>, %z: tensor<i64>) {
   %y = nn.dequantize %x, %s, %z {axis = 0 : i64} : (tensor<?x2xi64>, tensor<f32>, tensor<i64>) -> tensor<?x2xf32>
   func.return
