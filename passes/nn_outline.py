@@ -39,7 +39,14 @@ from daqkf.passes.nn_levels import Levels
 from daqkf.passes.nn_options import refused
 from daqkf.passes.rewriting import rewrite_once
 
-_SUFFIXES = (".weight", ".product", "/MatMul", "/Gemm")
+_SUFFIXES = (
+    ".weight_DequantizeLinear_Output",
+    "_DequantizeLinear_Output",
+    ".weight",
+    ".product",
+    "/MatMul",
+    "/Gemm",
+)
 """What a layer's name ends with in the names of its parts."""
 
 

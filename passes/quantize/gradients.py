@@ -33,6 +33,7 @@ from daqkf.dialects.spaq.interpreter import (
     split_sequences,
 )
 from daqkf.hw_targets.functions import FUNCTIONS
+from daqkf.hw_targets.numerics import ACTIVATION_MAX, ACTIVATION_MIN
 
 Array = NDArray[Any]
 Values = Sequence[Array]
@@ -494,6 +495,19 @@ def _add_bias(op: spaq.AddOp, args: Values, y: Array, gradient: Array) -> Gradie
 @vector_jacobian_product(spaq.CalibratedOp)
 def _calibrated(op: spaq.CalibratedOp, args: Values, y: Array, gradient: Array) -> Gradients:
     return [gradient]
+
+
+@vector_jacobian_product(spaq.QuantizeOp)
+def _round(op: spaq.QuantizeOp, args: Values, y: Array, gradient: Array) -> Gradients:
+    # As if nothing were rounded; what saturates has no slope.
+    real = args[0] / op.scales()
+    inside = (real >= ACTIVATION_MIN) & (real <= ACTIVATION_MAX)
+    return [(gradient[:, : real.shape[1]] / op.scales() * inside).astype(args[0].dtype)]
+
+
+@vector_jacobian_product(spaq.DequantizeOp)
+def _scale_up(op: spaq.DequantizeOp, args: Values, y: Array, gradient: Array) -> Gradients:
+    return [(gradient * op.scales()).astype(gradient.dtype)]
 
 
 @vector_jacobian_product(spaq.ActivationOp)

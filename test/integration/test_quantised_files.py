@@ -279,3 +279,112 @@ def test_products_of_quantised_operands(tmp_path: Path):
     path = save(tmp_path / "m.onnx", nodes, constants)
     assert sqnr(float_network(path), runtime(path)) > 60
     assert quality(path) > 48
+
+
+@pytest.mark.parametrize("zeros", [False, True], ids=["middle", "given"])
+@pytest.mark.parametrize("bits", [4, 8])
+def test_weights_in_blocks(tmp_path: Path, bits: int, zeros: bool):
+    size, rows, columns = 16, 64, 32
+    packed = RNG.integers(0, 256, (columns, rows // size, size * bits // 8)).astype(np.uint8)
+    scales = (RNG.random((columns, rows // size)) / 9 + 0.01).astype(np.float32)
+    constants = {"w": packed, "s": scales, "v": real(columns, 32)}
+    names = ["x", "w", "s"]
+    if zeros:
+        constants["z"] = RNG.integers(0, 256, (columns, rows // size * bits // 8)).astype(np.uint8)
+        names.append("z")
+    nodes = [
+        helper.make_node(
+            *("MatMulNBits", names, ["h"]),
+            domain="com.microsoft",
+            K=rows,
+            N=columns,
+            bits=bits,
+            block_size=size,
+        ),
+        helper.make_node("Relu", ["h"], ["r"]),
+        helper.make_node("MatMul", ["r", "v"], ["y"]),
+    ]
+    path = save(tmp_path / "m.onnx", nodes, constants, domains=["com.microsoft"])
+    assert sqnr(float_network(path), runtime(path)) > 100
+    assert quality(path) > 30
+
+
+def quantised(x: Array, scale: Array | float, bits: int, signed: bool, narrow: bool) -> Array:
+    """QONNX's Quant with a zero point of 0, as its specification has it."""
+    low, high = (-(2 ** (bits - 1)) + narrow, 2 ** (bits - 1) - 1)
+    if not signed:
+        low, high = 0, 2**bits - 1 - narrow
+    return np.clip(np.round(x / scale), low, high) * scale
+
+
+@pytest.mark.parametrize("narrow", [False, True], ids=["whole", "narrow"])
+@pytest.mark.parametrize("bits", [3, 4, 8])
+def test_qonnx(tmp_path: Path, bits: int, narrow: bool):
+    """Weights with a scale for each channel, a ReLU that is unsigned levels, and signs."""
+    step = np.float32(2.0 ** (3 - bits))
+    scales = (RNG.random((1, 96)).astype(np.float32) + 0.5) * step / 8
+    constants = {
+        "w": real(64, 96) / 8,
+        "v": real(96, 32),
+        "zero": np.float32(0),
+        "bits": np.float32(bits),
+        "w.scale": scales,
+        "x.scale": step,
+        "h.scale": step / 2,
+        "v.scale": np.float32(0.125),
+    }
+
+    def quant(value: str, scale: str, result: str, signed: bool) -> onnx.NodeProto:
+        return helper.make_node(
+            *("Quant", [value, scale, "zero", "bits"], [result]),
+            domain="qonnx.custom_op.general",
+            signed=int(signed),
+            narrow=int(narrow),
+            rounding_mode="ROUND",
+        )
+
+    nodes = [
+        quant("x", "x.scale", "x.q", signed=True),
+        quant("w", "w.scale", "w.q", signed=True),
+        helper.make_node("MatMul", ["x.q", "w.q"], ["h"]),
+        helper.make_node("Relu", ["h"], ["r"]),
+        quant("r", "h.scale", "r.q", signed=False),
+        helper.make_node(
+            "BipolarQuant", ["v", "v.scale"], ["v.q"], domain="finn.custom_op.general"
+        ),
+        helper.make_node("MatMul", ["r.q", "v.q"], ["y"]),
+    ]
+    domains = ["qonnx.custom_op.general", "finn.custom_op.general"]
+    path = save(tmp_path / "m.onnx", nodes, constants, domains=domains)
+    x = quantised(UNSEEN, step, bits, True, narrow)
+    h = x @ quantised(constants["w"], scales, bits, True, narrow)
+    h = quantised(np.maximum(h, 0), step / 2, bits, False, narrow)
+    y = h @ np.where(constants["v"] >= 0, 0.125, -0.125)
+    assert sqnr(float_network(path), y) > 60
+    # The results have no levels in the file.
+    assert sqnr(compiled(path).run({"x": UNSEEN})["y"], y) > 35
+
+
+@pytest.mark.parametrize(
+    ("attributes", "message"),
+    [
+        ({"rounding_mode": "CEIL"}, "rounding by CEIL"),
+        ({"signed": 0, "bits": 1}, "levels of 1 bits"),
+    ],
+)
+def test_what_qonnx_has_besides_is_named(tmp_path: Path, attributes: dict[str, Any], message: str):
+    bits = attributes.pop("bits", 8)
+    names = [["x", "s", "z", "b"], ["y"], "the node"]
+    node = helper.make_node("Quant", *names, domain="qonnx", **attributes)
+    constants = {"s": np.float32(1), "z": np.float32(0), "b": np.float32(bits)}
+    path = save(tmp_path / "m.onnx", [node], constants, outputs=64, domains=["qonnx"])
+    with pytest.raises(daqkf.DaqkfError, match=f"Quant 'the node': {message}"):
+        load_network(path)
+
+
+def test_pruning_and_accuracy_of_a_quantised_file(tmp_path: Path):
+    path = statically(layers(tmp_path / "m.onnx", "Relu"), ("UInt8", "Int8"), per_channel=True)
+    network = compiled(path, sparsity=0.3)
+    assert network.summary()["sparsity"] > 0.29
+    assert sqnr(network.run({"x": UNSEEN})["y"], runtime(path)) > 15
+    assert quality(path, accuracy="25dB") > 22

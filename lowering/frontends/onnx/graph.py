@@ -24,6 +24,7 @@ from xdsl.dialects.builtin import (
     Signedness,
     StringAttr,
     TensorType,
+    UnitAttr,
     UnrankedTensorType,
 )
 from xdsl.dialects.func import FuncOp, ReturnOp
@@ -34,10 +35,23 @@ from daqkf.dialects.dense import from_array
 from daqkf.dialects.diagnostics import verify
 from daqkf.dialects.interpreting import ENTRY
 from daqkf.dialects.nn import ConstantOp
-from daqkf.dialects.nn.base import NODE
+from daqkf.dialects.nn.base import NODE, QUANTIZED
 from daqkf.dialects.nn.interpreter import element_dtype
 
 Array = np.ndarray[Any, Any]
+
+QUANTIZED_OPERATORS = frozenset(
+    (
+        "DequantizeLinear",
+        "MatMulInteger",
+        "QLinearMatMul",
+        "QuantizeLinear",
+        "com.microsoft.MatMulNBits",
+        "qonnx.BipolarQuant",
+        "qonnx.Quant",
+    )
+)
+"""Those of files that have levels."""
 
 Converted = SSAValue | Array | tuple[SSAValue, ...]
 """What is made of a node: its result, or its results."""
@@ -57,6 +71,14 @@ _TYPES: dict[str, Attribute] = {
 }
 """By the name of ONNX's element type."""
 
+
+_QONNX = (
+    "qonnx.custom_op.general",
+    "qonnx",
+    "finn.custom_op.general",
+    "finn",
+    "onnx.brevitas",
+)
 
 _BUILTIN = 1
 """`isbuiltin` of NumPy's own types; those of few bits are of a package."""
@@ -126,6 +148,8 @@ class Graph:
             list(self.block.arg_types), [result.type for result in results]
         )
         function = FuncOp(ENTRY, kind, Region(self.block))
+        if QUANTIZED_OPERATORS & {operator_name(node) for node in self.graph.node}:
+            function.attributes[QUANTIZED] = UnitAttr()
         function.attributes["inputs"] = _names(self.inputs)
         function.attributes["outputs"] = _names(self.graph.output)
         module = ModuleOp([function])
@@ -154,12 +178,14 @@ class Graph:
             self.values[name] = self.constant(self.arrays[name], name)
         return self.values[name]
 
-    def constant(self, array: Array, name: str) -> SSAValue:
-        """A constant in the IR, under the name it has in the file."""
+    def constant(self, array: Array, name: str, kind: Attribute | None = None) -> SSAValue:
+        """A constant in the IR, under the name it has in the file.
+
+        Its elements are of a type that ONNX has for the array's, or of the one that is given.
+        """
         from onnx import helper
 
-        code = helper.np_dtype_to_tensor_dtype(array.dtype)
-        kind = self._element(code, name)
+        kind = kind or self._element(helper.np_dtype_to_tensor_dtype(array.dtype), name)
         if array.dtype.isbuiltin != _BUILTIN:
             array = array.astype(element_dtype(kind))
         op = ConstantOp(from_array(np.asarray(array), kind))  # pyright: ignore[reportArgumentType]
@@ -208,6 +234,16 @@ class Graph:
         return TensorType(kind, extents)
 
 
+def operator_name(node: Any) -> str:
+    """What a node's operator is looked up by: `Op`, or `domain.Op` outside of ONNX's own domain.
+
+    QONNX has had several names for its domain.
+    """
+    if node.domain in ("", "ai.onnx"):
+        return node.op_type
+    return f"{'qonnx' if node.domain in _QONNX else node.domain}.{node.op_type}"
+
+
 class Node:
     """A node, its attributes and its inputs."""
 
@@ -226,8 +262,8 @@ class Node:
         Raises:
             OnnxImportError: it is not supported, or does not fit.
         """
-        operator = self.graph.operators.get(self.node.op_type)
-        if self.node.domain not in ("", "ai.onnx") or operator is None:
+        operator = self.graph.operators.get(operator_name(self.node))
+        if operator is None:
             domain = f" of {self.node.domain}" if self.node.domain else ""
             raise self.graph.error(self.node, self.label, f"operator{domain} not supported")
         self._check_attributes(operator.attributes)

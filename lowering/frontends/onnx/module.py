@@ -8,6 +8,7 @@ from pathlib import Path
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.utils.exceptions import VerifyException
 
+from daqkf.lowering.frontends.onnx.custom import infer_shapes
 from daqkf.lowering.frontends.onnx.graph import Graph, OnnxImportError
 from daqkf.lowering.frontends.onnx.operators import OPERATORS
 
@@ -26,14 +27,13 @@ def import_onnx(path: Path) -> ModuleOp:
         OSError: the file cannot be read.
     """
     import onnx
-    from onnx import shape_inference
 
     if not path.is_file():
         raise OnnxImportError(f"{path}: no such file")
     try:
         model = onnx.load(path)
         onnx.checker.check_model(model)
-        model = shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
+        model = infer_shapes(model)
     except OSError:
         raise
     except Exception as error:  # protobuf's, the checker's and the inference's have no common base

@@ -8,7 +8,7 @@ from functools import partial
 
 from daqkf.dialects.nn import DequantizeOp, QuantizeOp
 from daqkf.dialects.nn.elementwise import Reduction
-from daqkf.lowering.frontends.onnx import arithmetic, quantized, shaping
+from daqkf.lowering.frontends.onnx import arithmetic, custom, quantized, shaping
 from daqkf.lowering.frontends.onnx.graph import Operator
 
 _FUNCTIONS = {
@@ -85,5 +85,10 @@ OPERATORS: Mapping[str, Operator] = {
     "Squeeze": Operator(shaping.squeeze, ("axes",)),
     "Transpose": Operator(shaping.transpose, ("perm",)),
     "Unsqueeze": Operator(shaping.unsqueeze, ("axes",)),
+    "com.microsoft.MatMulNBits": Operator(
+        custom.matmul_of_few_bits, ("K", "N", "bits", "block_size", "accuracy_level")
+    ),
+    "qonnx.BipolarQuant": Operator(custom.bipolar),
+    "qonnx.Quant": Operator(custom.quant, ("signed", "narrow", "rounding_mode")),
 }
-"""By the operator's name in ONNX's own domain."""
+"""By `graph.operator_name`."""

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 OUTLINE = (
     "canonicalize",  # weights that are turned or cut out of others are constants like any
-    "nn-dequantize",  # kernels find their own scales; and named functions stand free of roundings
+    "nn-dequantize",  # weights of a quantised file are constants like any
+    "canonicalize",  # and so are those that are turned behind their scales
     "nn-raise",  # named functions first: kernels take GELU with them, not an erf and what is around
     "nn-outline",  # products with constant weights become kernels
 )
