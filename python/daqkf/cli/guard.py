@@ -5,15 +5,19 @@
 
 import os
 import sys
+import warnings
 from collections.abc import Callable
 
-from daqkf.support.errors import EXPECTED, describe
+from daqkf.support.errors import EXPECTED, CalibrationWarning, describe
 
 
 def guarded(tool: str, main: Callable[[], int]) -> int:
     """Run a command line's body; errors of its input become one line and exit code 1."""
     try:
-        code = main()
+        with warnings.catch_warnings():
+            warnings.simplefilter("always", CalibrationWarning)
+            warnings.showwarning = _in_one_line
+            code = main()
         sys.stdout.flush()
         return code
     except BrokenPipeError:
@@ -26,3 +30,7 @@ def guarded(tool: str, main: Callable[[], int]) -> int:
     except EXPECTED as error:
         print(f"{tool}: {describe(error)}", file=sys.stderr)
         return 1
+
+
+def _in_one_line(message: Warning | str, *_: object) -> None:
+    print(f"warning: {message}", file=sys.stderr)

@@ -4,6 +4,7 @@
 """`daqkf compile` of a network's file, and `daqkf run`."""
 
 import argparse
+import sys
 from collections import Counter
 from dataclasses import replace
 from io import BytesIO
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from daqkf.compiler.options import NetworkOptions
 
 _LAYER_OPTIONS = ("bias", "activation")
+
+SATURATION = 0.01
+"""The share of a kernel's activations that `daqkf run --check` warns of."""
 
 MINILM = "minilm"
 """In place of a file: MiniLM, with its own calibration sentences and measure of accuracy."""
@@ -126,6 +130,8 @@ def run_network(options: argparse.Namespace) -> int:
             resume=options.resume,
             progress=progress,
         )
+    if options.check:
+        _print_saturation(network.saturation(inputs))
     data = BytesIO()
     np.savez(data, allow_pickle=False, **results)
     write_atomically(Path(options.output), data.getvalue())
@@ -135,6 +141,14 @@ def run_network(options: argparse.Namespace) -> int:
         cycles = sum(entry.total for entry in network.simulated.cycles.values())
         print(f"{cycles:,} cycles of the array, {len(network.simulated.cycles)} programs")
     return 0
+
+
+def _print_saturation(shares: dict[str, float]) -> None:
+    """Say on standard error which kernels read values beyond what they were calibrated for."""
+    for name, share in shares.items():
+        if share >= SATURATION:
+            message = f"{share:.1%} of what kernel {name!r} reads saturates"
+            print(f"warning: {message}: was it calibrated on such data?", file=sys.stderr)
 
 
 def _print_traffic(network: "CompiledNetwork") -> None:
