@@ -4,6 +4,7 @@
 """Networks from ONNX files: compiled for one array, and run by host and array together."""
 
 import json
+import re
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -308,6 +309,19 @@ def test_data_of_another_kind_are_noticed(
         network.saturation({})
 
 
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (np.nan, "'x' is NaN at [0, 0, 0]"),
+        (1j, "of complex128, not real"),
+        ("a", "not real numbers"),
+    ],
+)
+def test_inputs_that_are_no_numbers_are_refused(model: Path, value: Any, message: str):
+    with pytest.raises(DaqkfError, match=re.escape(message)):
+        compiled(model).run({"x": np.full((1, 2, WIDTH), value)})
+
+
 def test_calibration_that_is_drawn_is_a_warning(
     model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
@@ -329,7 +343,7 @@ def test_calibration_that_is_drawn_is_a_warning(
         (["--calibration", "broken.npz"], "broken.npz"),
         (["--calibration", "wrong.npz"], "the network needs the input 'x'"),
         (["--calibration", "shape.npz"], "an array of shape"),
-        (["--calibration", "nan.npz"], "NaN or infinity"),
+        (["--calibration", "nan.npz"], "the input 'x' is NaN at [0, 0, 0]"),
         (["--target", "nowhere"], "unknown target 'nowhere'"),
     ],
 )
