@@ -524,8 +524,12 @@ def _parser() -> argparse.ArgumentParser:
 
 def main(args: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
-    options = _parser().parse_args(args)
-    return guarded("daqkf", lambda: options.run(options))
+
+    def body() -> int:
+        options = _parser().parse_args(args)
+        return options.run(options)
+
+    return guarded("daqkf", body)
 
 
 if __name__ == "__main__":
