@@ -4,6 +4,7 @@
 """`daqkf compile` of a network's file, and `daqkf run`."""
 
 import argparse
+import sys
 from collections import Counter
 from dataclasses import replace
 from io import BytesIO
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 
 _LAYER_OPTIONS = ("bias", "activation")
 
+SATURATION = 0.01
+"""The share of a kernel's activations that `daqkf run --check` warns of."""
+
 MINILM = "minilm"
 """In place of a file: MiniLM, with its own calibration sentences and measure of accuracy."""
 
@@ -43,6 +47,7 @@ def compile_network(options: argparse.Namespace, console: "Console") -> int:
     from daqkf.compiler.network import compile_network as compiled
     from daqkf.compiler.network import pareto
     from daqkf.compiler.options import NetworkOptions
+    from daqkf.support.console import showing
 
     for name in _LAYER_OPTIONS:
         if getattr(options, name) is not None:
@@ -64,18 +69,19 @@ def compile_network(options: argparse.Namespace, console: "Console") -> int:
         scheduler=options.scheduler,
     )
     chosen.check()
-    with console.status("read") as status:
-        source, calibration, chosen = _source(options, chosen)
-        if options.pareto:
+    if options.pareto:
+        with showing(console, "read") as progress:
+            source, calibration, chosen = _source(options, chosen)
             if calibration is None:
                 raise DaqkfError("--pareto needs --calibration")
-            front = pareto(source, calibration, chosen, progress=status.update)
-            status.stop()
-            rows = ((f"{1 - point.loss:.5f}", f"{point.cycles:,}") for point in front)
-            print_front(("predicted cosine", "cycles a tile"), rows)
-            return 0
-        network = compiled(source, chosen, calibration=calibration, progress=status.update)
-        status.update("write")
+            front = pareto(source, calibration, chosen, progress=progress)
+        rows = ((f"{1 - point.loss:.5f}", f"{point.cycles:,}") for point in front)
+        print_front(("predicted cosine", "cycles a tile"), rows)
+        return 0
+    with showing(console, "read") as progress:
+        source, calibration, chosen = _source(options, chosen)
+        network = compiled(source, chosen, calibration=calibration, progress=progress)
+        progress("write")
         network.save(options.output)
     _print_traffic(network)
     facts = network.summary()
@@ -112,18 +118,21 @@ def run_network(options: argparse.Namespace) -> int:
     from rich.console import Console
 
     from daqkf.compiler.compiled_network import FAST, CompiledNetwork
+    from daqkf.support.console import showing
 
     network = CompiledNetwork.load(options.network)
     inputs = load_inputs(options.inputs)
-    with Console(stderr=True).status("run") as status:
+    with showing(Console(stderr=True), "run") as progress:
         results = network.run(
             inputs,
             accelerator=options.accelerator,
             only=options.only,
             check=options.check,
             resume=options.resume,
-            progress=status.update,
+            progress=progress,
         )
+    if options.check:
+        _print_saturation(network.saturation(inputs))
     data = BytesIO()
     np.savez(data, allow_pickle=False, **results)
     write_atomically(Path(options.output), data.getvalue())
@@ -133,6 +142,14 @@ def run_network(options: argparse.Namespace) -> int:
         cycles = sum(entry.total for entry in network.simulated.cycles.values())
         print(f"{cycles:,} cycles of the array, {len(network.simulated.cycles)} programs")
     return 0
+
+
+def _print_saturation(shares: dict[str, float]) -> None:
+    """Say on standard error which kernels read values beyond what they were calibrated for."""
+    for name, share in shares.items():
+        if share >= SATURATION:
+            message = f"{share:.1%} of what kernel {name!r} reads saturates"
+            print(f"warning: {message}: was it calibrated on such data?", file=sys.stderr)
 
 
 def _print_traffic(network: "CompiledNetwork") -> None:
