@@ -17,6 +17,7 @@ Weights are [K, N], or [N, K] with `transpose`, as PyTorch stores them. A residu
 input to its result.
 """
 
+import json
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -86,6 +87,10 @@ def _layer(entry: Any, tensors: "_Tensors") -> Layer:
     )
 
 
+_BYTES = {"F8_E4M3": "float8_e4m3fn", "F8_E5M2": "float8_e5m2"}
+"""Types of `ml_dtypes` by safetensors' names."""
+
+
 class _Tensors:
     """The tensors of a safetensors file, read as they are asked for."""
 
@@ -110,5 +115,27 @@ class _Tensors:
 
         if name not in self._names:
             raise ValueError(f"{self._path.name} has no tensor '{name}'")
-        array = np.asarray(self._file.get_tensor(name))
+        part = self._file.get_slice(name)
+        if (kind := _BYTES.get(part.get_dtype())) is not None:
+            return self._decoded(name, kind).reshape(part.get_shape())
+        try:
+            array = np.asarray(self._file.get_tensor(name))
+        except (AttributeError, TypeError) as error:
+            raise ValueError(
+                f"{self._path.name}: '{name}' has elements of {part.get_dtype()} ({error})"
+            ) from None
         return array.astype(np.float32) if array.dtype.kind == "V" else array
+
+    def _decoded(self, name: str, kind: str) -> NDArray[np.float32]:
+        """A tensor of a type of one byte that safetensors has no array for: its bytes, decoded.
+
+        They are behind a header of JSON, whose length the first eight bytes are.
+        """
+        import ml_dtypes
+
+        with self._path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            first, last = json.loads(file.read(length))[name]["data_offsets"]
+            file.seek(8 + length + first)
+            data = file.read(last - first)
+        return np.frombuffer(data, getattr(ml_dtypes, kind)).astype(np.float32)

@@ -314,3 +314,44 @@ def test_minilm_from_embedded_tokens(minilm: MiniLM, tokens: Arrays, tmp_path: P
     for (found,) in (interpreted(path, feeds), runtime(path, feeds)):
         np.testing.assert_allclose(found[real], expected.hidden[real], atol=1e-4)
     assert main([*arguments, "--layers", "7"]) == 1
+
+
+def test_a_sparse_initializer_is_its_dense_matrix(tmp_path: Path):
+    """With flat indices, and with one for each dimension; and a constant cut into kernels."""
+    dense = np.where(RNG.random((4, 6)) < 0.5, floats(4, 6), 0).astype(np.float32)
+    flat = np.flatnonzero(dense)
+    for indices in (flat, np.argwhere(dense)):
+        sparse = helper.make_sparse_tensor(
+            numpy_helper.from_array(dense.reshape(-1)[flat], "w"),
+            numpy_helper.from_array(indices.astype(np.int64), "w.indices"),
+            [4, 6],
+        )
+        path = tmp_path / "model.onnx"
+        nodes = [
+            node("Split", ["w"], "u", "v", axis=1, num_outputs=2),
+            node("MatMul", ["x", "u"], "y"),
+            node("MatMul", ["x", "v"], "z"),
+        ]
+        save(path, nodes, {"x": floats(3, 4)}, {}, {"y": floats(3, 3), "z": floats(3, 3)}, OPSET)
+        model = onnx.load(path)
+        model.graph.sparse_initializer.append(sparse)
+        onnx.save(model, path)
+        x = floats(3, 4)
+        y, z = interpreted(path, {"x": x})
+        np.testing.assert_allclose(np.concatenate([y, z], axis=1), x @ dense, rtol=1e-5, atol=1e-6)
+        assert "nn.slice" not in str(import_onnx(path))
+
+
+def test_without_axes_all_extents_of_one_are_squeezed(tmp_path: Path):
+    nodes = [
+        node("Shape", ["x"], "s", start=0, end=1),
+        node("Squeeze", ["s"], "b"),
+        node("Unsqueeze", ["b", "zero"], "b1"),
+        node("Concat", ["b1", "rest"], "t", axis=0),
+        node("Reshape", ["x", "t"], "y"),
+    ]
+    constants = {"zero": whole(0), "rest": whole(-1)}
+    path = tmp_path / "model.onnx"
+    save(path, nodes, {"x": floats(3, 2, 4)}, constants, {"y": floats(3, 8)}, OPSET)
+    feeds = {"x": floats(3, 2, 4)}
+    np.testing.assert_array_equal(interpreted(path, feeds)[0], runtime(path, feeds)[0])

@@ -263,6 +263,7 @@ CASES = [
     case("Slice", X, ints(0), ints(2**31 - 1), ints(-1), ints(2), constants=[1, 2, 3, 4]),
     case("Slice", ints(4, 5, 6), ints(1), ints(2), constants=[0, 1, 2], result=INT64),
     case("Slice", X, starts=[1], ends=[3], axes=[1], opset=9),
+    case("Slice", X, ints(-1, 3), ints(-9, 0), ints(1, -1), ints(-1, -2), constants=range(5)),
     case("Softmax", X),
     case("Softmax", X, axis=1),
     case("Softmax", real(2, 3), opset=11),

@@ -3,6 +3,7 @@
 
 """Quantised ONNX files: the compiled network against onnxruntime's run of the same file."""
 
+import json
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -388,3 +389,22 @@ def test_pruning_and_accuracy_of_a_quantised_file(tmp_path: Path):
     assert network.summary()["sparsity"] > 0.29
     assert sqnr(network.run({"x": UNSEEN})["y"], runtime(path)) > 15
     assert quality(path, accuracy="25dB") > 22
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [("F8_E4M3", "float8_e4m3fn"), ("F8_E5M2", "float8_e5m2")]
+)
+def test_safetensors_of_eight_bits(tmp_path: Path, name: str, kind: str):
+    import ml_dtypes
+
+    weights = real(64, 32).astype(getattr(ml_dtypes, kind))
+    data = weights.tobytes()
+    facts = {"dtype": name, "shape": [64, 32], "data_offsets": [0, len(data)]}
+    header = json.dumps({"w": facts}).encode()
+    file = len(header).to_bytes(8, "little") + header + data
+    (tmp_path / "m.safetensors").write_bytes(file)
+    description = 'safetensors = "m.safetensors"\nlayers = [{ weights = "w" }]\n'
+    (tmp_path / "m.toml").write_text(description)
+    module = load_network(tmp_path / "m.toml")
+    (y,) = call(module, entry(module), [UNSEEN])
+    assert sqnr(y, UNSEEN @ weights.astype(np.float32)) > 120

@@ -53,7 +53,7 @@ QUANTIZED_OPERATORS = frozenset(
 )
 """Those of files that have levels."""
 
-Converted = SSAValue | Array | tuple[SSAValue, ...]
+Converted = SSAValue | Array | tuple[SSAValue | Array, ...]
 """What is made of a node: its result, or its results."""
 
 _TYPES: dict[str, Attribute] = {

@@ -4,7 +4,9 @@
 """ONNX models → `nn`. An operator that is not supported is named, with its node and file."""
 
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.utils.exceptions import VerifyException
 
@@ -33,6 +35,9 @@ def import_onnx(path: Path) -> ModuleOp:
     try:
         model = onnx.load(path)
         onnx.checker.check_model(model)
+        for tensor in model.graph.sparse_initializer:
+            model.graph.initializer.append(_dense(tensor))
+        del model.graph.sparse_initializer[:]
         model = infer_shapes(model)
     except OSError:
         raise
@@ -49,3 +54,16 @@ def import_onnx(path: Path) -> ModuleOp:
         return Graph(path, model.graph, opset, OPERATORS).module()
     except VerifyException as error:
         raise OnnxImportError(f"{path}: {str(error).splitlines()[0]}") from None
+
+
+def _dense(tensor: Any) -> Any:
+    """The TensorProto of a SparseTensorProto, whose indices are flat, or one for each dimension."""
+    from onnx import numpy_helper
+
+    values, indices = (numpy_helper.to_array(part) for part in (tensor.values, tensor.indices))
+    array = np.zeros(tuple(tensor.dims), values.dtype)
+    if indices.ndim == 1:
+        array.reshape(-1)[indices] = values
+    else:
+        array[tuple(indices.T)] = values
+    return numpy_helper.from_array(array, tensor.values.name)

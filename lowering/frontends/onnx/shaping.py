@@ -21,6 +21,8 @@ from daqkf.dialects.nn import (
     TransposeOp,
     UnsqueezeOp,
 )
+from daqkf.dialects.nn.interpreter import onnx_slice
+from daqkf.dialects.nn.ops import constant_of
 from daqkf.lowering.frontends.onnx.graph import Array, Node
 
 
@@ -78,7 +80,12 @@ def squeeze(node: Node) -> SSAValue | Array:
     if found is not None:
         axes = node.integers(1, "axes", [i for i, n in enumerate(found.shape) if n == 1])
         return np.squeeze(found, tuple(axes))
-    return node.add(SqueezeOp(node.input(0), node.integers(1, "axes"), node.type))
+    kind = node.input(0).type
+    shape = kind.get_shape() if isinstance(kind, TensorType) else ()
+    # Without axes all extents of 1 go, which must be known then.
+    fixed = DYNAMIC_INDEX not in shape and isinstance(kind, TensorType)
+    default = [axis for axis, extent in enumerate(shape) if extent == 1] if fixed else None
+    return node.add(SqueezeOp(node.input(0), node.integers(1, "axes", default), node.type))
 
 
 def gather(node: Node) -> SSAValue | Array:
@@ -114,10 +121,16 @@ def sliced(node: Node) -> SSAValue | Array:
         steps = [1] * len(axes)
     rank = node.rank(0)
     axes = [axis % rank for axis in axes]
+    found, (starts, ends) = node.array(0), (constant_of(bound) for bound in bounds)
+    if found is not None and starts is not None and ends is not None:
+        places = [slice(None)] * rank
+        for axis, start, end, step in zip(axes, starts, ends, steps, strict=True):
+            places[axis] = onnx_slice(found.shape[axis], int(start), int(end), step)
+        return np.ascontiguousarray(found[tuple(places)])
     return node.add(SliceOp(node.input(0), (bounds[0], bounds[1]), axes, steps, node.type))
 
 
-def split(node: Node) -> tuple[SSAValue, ...]:
+def split(node: Node) -> tuple[SSAValue | Array, ...]:
     """Split, into slices."""
     axis, rank = int(node.attributes.get("axis", 0)), node.rank(0)
     axis %= rank
@@ -131,6 +144,10 @@ def split(node: Node) -> tuple[SSAValue, ...]:
         share = -(-extent // count)
         sizes = [min(share, extent - share * part) for part in range(count)]
     ends = np.cumsum(sizes).tolist()
+    found = node.array(0)
+    if found is not None:
+        parts = np.split(found, ends[:-1], axis)
+        return tuple(np.ascontiguousarray(part) for part in parts)
     bounds = [
         (node.vector([end - size]), node.vector([end]))
         for size, end in zip(sizes, ends, strict=True)
