@@ -3,10 +3,13 @@
 
 """How every command line ends: an exit code, and one line if something is wrong."""
 
+import argparse
 import os
 import sys
 from collections.abc import Callable
+from typing import Any
 
+from daqkf.dialects.memory import VARIABLE, parse_size
 from daqkf.support.errors import EXPECTED, describe
 
 
@@ -26,3 +29,30 @@ def guarded(tool: str, main: Callable[[], int]) -> int:
     except EXPECTED as error:
         print(f"{tool}: {describe(error)}", file=sys.stderr)
         return 1
+
+
+class _Memory(argparse.Action):
+    """Puts a size into the environment, from which processes of our own have it, too."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        try:
+            os.environ[VARIABLE] = str(parse_size(values))
+        except ValueError as error:
+            parser.error(f"argument {option_string}: {error}")
+
+
+def add_memory(parser: argparse.ArgumentParser) -> None:
+    """Add `--memory` to a command line."""
+    parser.add_argument(
+        "--memory",
+        metavar="SIZE",
+        action=_Memory,
+        help="that input files may take, such as 8G; what declares to be larger is refused "
+        f"(default: {VARIABLE}, or three quarters of what there is)",
+    )

@@ -57,6 +57,7 @@ from daqkf.passes.quantize.weights import integer_weights
 from daqkf.runtime.accelerators import Accelerator, Resumable, SimulatedArray
 from daqkf.runtime.simulator import Job, Simulator
 from daqkf.support.errors import DaqkfError, describe
+from daqkf.support.facts import Facts
 from daqkf.support.ir import make_context, module_text, parse_module
 
 Progress = Callable[[str], None]
@@ -466,18 +467,16 @@ class CompiledNetwork:
         """
         folder = Path(folder)
         try:
-            facts = json.loads((folder / "network.json").read_text(encoding="utf-8"))
+            facts = Facts.read(folder / "network.json")
             modules = {
                 name: parse_module(make_context(), path.read_text(encoding="utf-8"), str(path))
                 for name, path in ((name, folder / f"{name}.mlir") for name in _MODULES)
             }
-            network = cls(**modules, target=facts["target"])
-            if facts["fingerprint"] != f"{fingerprint(network.config):#010x}":
+            network = cls(**modules, target=facts.get("target", str))
+            if facts.get("fingerprint", str) != f"{fingerprint(network.config):#010x}":
                 raise DaqkfError("network.json and arrays.mlir are of different arrays")
             names = (folder / "rtl" / "filelist.f").read_text(encoding="utf-8").split()
             files = {name: (folder / "rtl" / name).read_text(encoding="utf-8") for name in names}
-        except KeyError as error:
-            raise DaqkfError(f"{folder / 'network.json'}: lacks {error}") from None
         except StopIteration:
             raise DaqkfError(f"{folder / 'arrays.mlir'}: no rpea.array") from None
         except (ParseError, DiagnosticException, ValueError, OSError) as error:

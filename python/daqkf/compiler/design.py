@@ -42,6 +42,7 @@ from daqkf.passes.files import replacing, write_atomically
 from daqkf.runtime.simulator import Cycles, Job, Simulator, Trace
 from daqkf.runtime.waveforms import TILES, Waveform, gtkwave_view
 from daqkf.support.errors import DaqkfError, describe
+from daqkf.support.facts import Facts
 from daqkf.support.ir import make_context, module_text, parse_module
 
 if TYPE_CHECKING:
@@ -423,9 +424,10 @@ class Design:
         folder = Path(folder)
         context = make_context()
         try:
-            facts = json.loads((folder / "design.json").read_text(encoding="utf-8"))
+            facts = Facts.read(folder / "design.json")
+            found = facts.part("levels")
             levels = LevelSet(
-                *(facts["levels"][name] for name in ("kind", "magnitudes", "maximum"))
+                found.get("kind", str), found.get("magnitudes", int), found.get("maximum", int)
             )
             modules = [
                 parse_module(
@@ -434,13 +436,11 @@ class Design:
                 for name in ("design.mlir", "layer.mlir")
             ]
             module, golden = modules
-            design = cls(module, golden, levels, facts["target"])
+            design = cls(module, golden, levels, facts.get("target", str))
             names = (folder / "rtl" / "filelist.f").read_text(encoding="utf-8").split()
             files = {name: (folder / "rtl" / name).read_text(encoding="utf-8") for name in names}
             program = (folder / "program.bin").read_bytes()
             decode(program, design.config)
-        except KeyError as error:
-            raise DaqkfError(f"{folder / 'design.json'}: lacks {error}") from None
         except (ParseError, DiagnosticException, ValueError, OSError) as error:
             message = describe(error)
             place = "" if str(folder) in message else f"{folder}: "

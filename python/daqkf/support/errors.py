@@ -25,6 +25,8 @@ def describe(error: BaseException) -> str:
         return f"pass pipeline: {lines[-1]} (at '{lines[-3]}')"
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    if isinstance(error, MemoryError):
+        return "this takes more memory than there is"
     message = next((line for line in str(error).splitlines() if line.strip()), "")
     return message.strip() or type(error).__name__
 
@@ -33,6 +35,7 @@ EXPECTED = (
     ArgSpecParseError,
     DiagnosticException,
     InvalidIRException,
+    MemoryError,
     OSError,
     ParseError,
     RuntimeError,
