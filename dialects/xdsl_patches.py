@@ -40,19 +40,32 @@ from xdsl.parser import AttrParser
 from xdsl.parser.generic_parser import ParserState
 from xdsl.utils.exceptions import ParseError, VerifyException
 from xdsl.utils.lexer import Input
-from xdsl.utils.mlir_lexer import MLIRLexer
+from xdsl.utils.mlir_lexer import MLIRLexer, MLIRToken, MLIRTokenKind, StringLiteral
 
 from daqkf.dialects.memory import require_memory
 
 
 class Lexer(MLIRLexer):
-    """A lexer that takes linear time over a string that is never closed.
+    """A lexer that takes linear time over a string that is never closed, and knows UTF-8.
 
     xDSL's pattern takes exponential time. This one matches the same strings; its possessive
     quantifiers do not try a second time.
+
+    xDSL prints what is not ASCII as escaped bytes, but takes escaped bytes beyond ASCII for bytes
+    and not for a text when it reads them: a name such as `π` would not come back.
     """
 
     _unescaped_characters_regex = re.compile(r'"(?:[^"\\\n\v\f]++|\\(?:["nt\\]|[0-9A-Fa-f]{2}))*+"')
+
+    def _lex_string_literal(self, start_pos: int) -> MLIRToken:
+        token = super()._lex_string_literal(start_pos)
+        if token.kind is MLIRTokenKind.BYTES_LIT:
+            try:
+                StringLiteral.from_span(token.span).bytes_contents.decode()
+            except UnicodeDecodeError:
+                return token
+            return MLIRToken(MLIRTokenKind.STRING_LIT, token.span)
+        return token
 
 
 class TensorElement(AttrParser._TensorLiteralElement):  # pyright: ignore[reportPrivateUsage]

@@ -1,12 +1,22 @@
 # Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-"""Writing files whole or not at all."""
+"""Writing files whole or not at all, under names of our own."""
 
+import io
 import os
-from collections.abc import Generator
+import re
+import zipfile
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+_STEM = 40
+"""Characters of a file's name that come from a name of something else."""
 
 
 @contextmanager
@@ -36,3 +46,31 @@ def write_atomically(path: Path, data: bytes) -> None:
         return
     with replacing(path) as temporary:
         temporary.write_bytes(data)
+
+
+def file_stem(name: str) -> str:
+    """A part of a file's name that tells people what is in it: letters, digits, `_` and `-`.
+
+    It is short, and no path whatever the name is. Several names may have the same one, so a number
+    of our own has to stand before it.
+    """
+    found = re.sub(r"[^A-Za-z0-9_-]+", ".", name).strip(".")
+    return found[:_STEM].rstrip(".") or "unnamed"
+
+
+def archive(arrays: Mapping[str, NDArray[Any]]) -> bytes:
+    """The bytes of a `.npz` file with arrays by name, whatever they are called.
+
+    NumPy's own `savez` takes the names as parameters beside two of its own.
+
+    Raises:
+        ValueError: a name that no archive can have, as it has a NUL or is longer than 65,000 bytes.
+    """
+    data = io.BytesIO()
+    with zipfile.ZipFile(data, "w") as file:
+        for name, array in arrays.items():
+            if "\0" in name or len(name.encode(errors="replace")) > 65_000:
+                raise ValueError(f"no .npz file can have an array of the name {name[:60]!r}")
+            with file.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, np.asanyarray(array), allow_pickle=False)
+    return data.getvalue()

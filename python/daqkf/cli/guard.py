@@ -4,6 +4,7 @@
 """How every command line ends: an exit code, and one line if something is wrong."""
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Callable
@@ -15,6 +16,9 @@ from daqkf.support.errors import EXPECTED, describe
 
 def guarded(tool: str, main: Callable[[], int]) -> int:
     """Run a command line's body; errors of its input become one line and exit code 1."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # names have any characters
     try:
         code = main()
         sys.stdout.flush()

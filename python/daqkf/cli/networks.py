@@ -6,15 +6,12 @@
 import argparse
 from collections import Counter
 from dataclasses import replace
-from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from daqkf.cli.compiling import print_front, shared_options, storage_line
 from daqkf.compiler.formats import SUFFIXES
-from daqkf.passes.files import write_atomically
+from daqkf.passes.files import archive, write_atomically
 from daqkf.passes.quantize.samples import load_inputs
 from daqkf.support.errors import DaqkfError
 
@@ -40,6 +37,8 @@ def is_network(path: str) -> bool:
 
 def compile_network(options: argparse.Namespace, console: "Console") -> int:
     """Compile a network into a folder, or print what accuracy costs; returns the exit code."""
+    from rich.markup import escape
+
     from daqkf.compiler.network import compile_network as compiled
     from daqkf.compiler.network import pareto
     from daqkf.compiler.options import NetworkOptions
@@ -65,15 +64,19 @@ def compile_network(options: argparse.Namespace, console: "Console") -> int:
     chosen.check()
     with console.status("read") as status:
         source, calibration, chosen = _source(options, chosen)
+
+        def update(text: str) -> None:
+            status.update(escape(text))
+
         if options.pareto:
             if calibration is None:
                 raise DaqkfError("--pareto needs --calibration")
-            front = pareto(source, calibration, chosen, progress=status.update)
+            front = pareto(source, calibration, chosen, progress=update)
             status.stop()
             rows = ((f"{1 - point.loss:.5f}", f"{point.cycles:,}") for point in front)
             print_front(("predicted cosine", "cycles a tile"), rows)
             return 0
-        network = compiled(source, chosen, calibration=calibration, progress=status.update)
+        network = compiled(source, chosen, calibration=calibration, progress=update)
         status.update("write")
         network.save(options.output)
     _print_traffic(network)
@@ -81,7 +84,8 @@ def compile_network(options: argparse.Namespace, console: "Console") -> int:
     if network.levels:
         console.print(
             f"{options.output}: {facts['cycles']:,} cycles a tile, {facts['sparsity']:.1%} zeros, "
-            f"{facts['bits']:.2f} bits a weight"
+            f"{facts['bits']:.2f} bits a weight",
+            markup=False,
         )
         console.print(storage_line(facts))
     return 0
@@ -109,6 +113,7 @@ def _source(
 def run_network(options: argparse.Namespace) -> int:
     """Run a compiled network on inputs by name; returns the exit code."""
     from rich.console import Console
+    from rich.markup import escape
 
     from daqkf.compiler.compiled_network import FAST, CompiledNetwork
 
@@ -121,11 +126,9 @@ def run_network(options: argparse.Namespace) -> int:
             only=options.only,
             check=options.check,
             resume=options.resume,
-            progress=status.update,
+            progress=lambda name: status.update(escape(name)),
         )
-    data = BytesIO()
-    np.savez(data, allow_pickle=False, **results)
-    write_atomically(Path(options.output), data.getvalue())
+    write_atomically(Path(options.output), archive(results))
     shapes = ", ".join(f"{name} {list(array.shape)}" for name, array in results.items())
     print(f"{options.output}: {shapes}")
     if options.accelerator != FAST:
@@ -165,4 +168,4 @@ def _print_traffic(network: "CompiledNetwork") -> None:
     rest = ", ".join(f"{count} {kind}" for kind, count in facts["host"].items())
     console.print(f"on the host: {rest or 'nothing'}")
     for row in facts["left"]:
-        console.print(f"  {row['does']} {row['name']} stays there: {row['why']}")
+        console.print(f"  {row['does']} {row['name']} stays there: {row['why']}", markup=False)

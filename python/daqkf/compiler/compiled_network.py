@@ -51,7 +51,8 @@ from daqkf.hw_targets.timing import tile_cycles
 from daqkf.lowering.image.encode import encode, parts_of
 from daqkf.passes.encode.channels import network_cycles
 from daqkf.passes.encode.index_coding import storage_facts
-from daqkf.passes.files import write_atomically
+from daqkf.passes.files import file_stem, write_atomically
+from daqkf.passes.nn_kernels import kernel_name
 from daqkf.passes.nn_product import Inputs, in_order, input_names, output_names
 from daqkf.passes.quantize.weights import integer_weights
 from daqkf.runtime.accelerators import Accelerator, Resumable, SimulatedArray
@@ -76,7 +77,7 @@ class Stage:
     """A program of a network, and what it moves for a token."""
 
     name: str
-    """The kernel it is part of."""
+    """The symbol of the kernel that it is part of."""
     program: Runnable
     brought: int = 0
     """Bytes of a token that go to the array only to be added there."""
@@ -351,10 +352,14 @@ class CompiledNetwork:
         return storage_facts(self.config, rows, self.levels)
 
     def traffic(self) -> list[dict[str, Any]]:
-        """A row for each program: what it moves a token, and its words and bytes."""
+        """A row for each program: what it moves a token, and its words and bytes.
+
+        `name` is the symbol of its kernel, `source` what the kernel is called in the file.
+        """
         return [
             {
                 "name": stage.name,
+                "source": kernel_name(self.kernels[stage.name]),
                 "kernels": stage.kernels,
                 "rows": stage.rows,
                 "programs": sum(len(group) for group in stage.programs),
@@ -451,7 +456,7 @@ class CompiledNetwork:
             for image in group
         ]
         for number, (name, image) in enumerate(images):
-            write_atomically(folder / "programs" / f"{number:03}-{name}.bin", image)
+            write_atomically(folder / "programs" / f"{number:03}-{file_stem(name)}.bin", image)
         for name in _MODULES:
             text = module_text(getattr(self, name))
             write_atomically(folder / f"{name}.mlir", text.encode())

@@ -6,14 +6,13 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from io import BytesIO
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from daqkf.passes.files import write_atomically
+from daqkf.passes.files import archive, write_atomically
 from daqkf.runtime.simulator import Cycles, Job, Simulator
 
 
@@ -74,8 +73,5 @@ class Resumable:
             with np.load(path, allow_pickle=False) as arrays:
                 return [arrays[f"y{number}"] for number in range(len(jobs))]
         results = self.accelerator.run(jobs)
-        data = BytesIO()
-        arrays = {f"y{number}": y for number, y in enumerate(results)}
-        np.savez(data, allow_pickle=False, **arrays)
-        write_atomically(path, data.getvalue())
+        write_atomically(path, archive({f"y{number}": y for number, y in enumerate(results)}))
         return results

@@ -28,7 +28,9 @@ def describe(error: BaseException) -> str:
     if isinstance(error, MemoryError):
         return "this takes more memory than there is"
     message = next((line for line in str(error).splitlines() if line.strip()), "")
-    return message.strip() or type(error).__name__
+    text = message.strip() or type(error).__name__
+    # Names from files may have characters that move a terminal's cursor.
+    return "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in text)
 
 
 EXPECTED = (
