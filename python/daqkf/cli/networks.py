@@ -37,11 +37,10 @@ def is_network(path: str) -> bool:
 
 def compile_network(options: argparse.Namespace, console: "Console") -> int:
     """Compile a network into a folder, or print what accuracy costs; returns the exit code."""
-    from rich.markup import escape
-
     from daqkf.compiler.network import compile_network as compiled
     from daqkf.compiler.network import pareto
     from daqkf.compiler.options import NetworkOptions
+    from daqkf.support.console import showing
 
     for name in _LAYER_OPTIONS:
         if getattr(options, name) is not None:
@@ -62,22 +61,19 @@ def compile_network(options: argparse.Namespace, console: "Console") -> int:
         scheduler=options.scheduler,
     )
     chosen.check()
-    with console.status("read") as status:
-        source, calibration, chosen = _source(options, chosen)
-
-        def update(text: str) -> None:
-            status.update(escape(text))
-
-        if options.pareto:
+    if options.pareto:
+        with showing(console, "read") as progress:
+            source, calibration, chosen = _source(options, chosen)
             if calibration is None:
                 raise DaqkfError("--pareto needs --calibration")
-            front = pareto(source, calibration, chosen, progress=update)
-            status.stop()
-            rows = ((f"{1 - point.loss:.5f}", f"{point.cycles:,}") for point in front)
-            print_front(("predicted cosine", "cycles a tile"), rows)
-            return 0
-        network = compiled(source, chosen, calibration=calibration, progress=update)
-        status.update("write")
+            front = pareto(source, calibration, chosen, progress=progress)
+        rows = ((f"{1 - point.loss:.5f}", f"{point.cycles:,}") for point in front)
+        print_front(("predicted cosine", "cycles a tile"), rows)
+        return 0
+    with showing(console, "read") as progress:
+        source, calibration, chosen = _source(options, chosen)
+        network = compiled(source, chosen, calibration=calibration, progress=progress)
+        progress("write")
         network.save(options.output)
     _print_traffic(network)
     facts = network.summary()
@@ -113,20 +109,20 @@ def _source(
 def run_network(options: argparse.Namespace) -> int:
     """Run a compiled network on inputs by name; returns the exit code."""
     from rich.console import Console
-    from rich.markup import escape
 
     from daqkf.compiler.compiled_network import FAST, CompiledNetwork
+    from daqkf.support.console import showing
 
     network = CompiledNetwork.load(options.network)
     inputs = load_inputs(options.inputs)
-    with Console(stderr=True).status("run") as status:
+    with showing(Console(stderr=True), "run") as progress:
         results = network.run(
             inputs,
             accelerator=options.accelerator,
             only=options.only,
             check=options.check,
             resume=options.resume,
-            progress=lambda name: status.update(escape(name)),
+            progress=progress,
         )
     write_atomically(Path(options.output), archive(results))
     shapes = ", ".join(f"{name} {list(array.shape)}" for name, array in results.items())

@@ -28,7 +28,8 @@ from daqkf.support.cache import cached
 
 HARNESS = Path(__file__).with_name("harness.cpp")
 _BUILD_FLAGS = ("--cc", "--exe", "--build", "--x-assign", "unique", "--x-initial", "unique")
-_FLAGS = ("-O3", "--noassert", "-Wno-fatal")
+# A model in several files would have a compiled header of its own, and compilers take one only.
+_FLAGS = ("-O3", "--noassert", "-Wno-fatal", "--output-split", "0")
 _WAVEFORM_FLAGS = ("--trace-max-width", "0")
 _CFLAGS = "-O1 -std=c++17"
 MAKE_VARIABLES = "OPT_FAST= OPT_SLOW= OPT_GLOBAL= CFG_CXXFLAGS_PCH_I=-include"

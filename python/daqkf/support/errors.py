@@ -28,8 +28,11 @@ def describe(error: BaseException) -> str:
     if isinstance(error, MemoryError):
         return "this takes more memory than there is"
     message = next((line for line in str(error).splitlines() if line.strip()), "")
-    text = message.strip() or type(error).__name__
-    # Names from files may have characters that move a terminal's cursor.
+    return printable(message.strip() or type(error).__name__)
+
+
+def printable(text: str) -> str:
+    """A line of text without what moves a terminal's cursor; names from files may have any."""
     return "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in text)
 
 
