@@ -6,6 +6,7 @@
 import io
 import os
 import re
+import secrets
 import zipfile
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
@@ -21,12 +22,15 @@ _STEM = 40
 
 @contextmanager
 def replacing(path: Path) -> Generator[Path]:
-    """A temporary name beside a file, renamed into its place at the end, or removed on an error.
+    """A new, empty file beside another one, renamed into its place at the end, or removed on an
+    error.
 
-    Folders are made as needed.
+    It has a name that nobody can guess, and is opened so that what is there already, a link for
+    instance, is an error. Folders are made as needed.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{os.getpid()}.{path.name}")
+    temporary = path.with_name(f".daqkf-{secrets.token_hex(8)}{path.suffix[:16]}")
+    os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666))
     try:
         yield temporary
         temporary.replace(path)

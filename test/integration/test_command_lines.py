@@ -146,7 +146,7 @@ def test_simulate_names_what_is_wrong(layer: Path):
     program = layer / "out" / "program.bin"
     program.write_bytes(program.read_bytes()[:-4])
     run = call("daqkf", "simulate", "out", "x.npy", "-o", "y.npy", cwd=layer)
-    assert "the program image is truncated" in refused(run)
+    assert "out/program.bin: not as it was saved" in refused(run)
     assert not (layer / "y.npy").exists()
 
 
