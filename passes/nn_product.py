@@ -38,14 +38,22 @@ def in_order(function: FuncOp, inputs: Inputs) -> list[NDArray[Any]]:
     """A network's inputs by name, in the order of its arguments.
 
     Raises:
-        ValueError: one is missing, or there is one too many.
+        ValueError: one is missing, there is one too many, or one has other elements than real
+            numbers. Infinities may be meant, as in a mask that is added; NaN is not.
     """
     names = input_names(function)
     if missing := [name for name in names if name not in inputs]:
         raise ValueError(f"the network needs the input '{missing[0]}' (all: {', '.join(names)})")
     if surplus := [name for name in inputs if name not in names]:
         raise ValueError(f"the network has no input '{surplus[0]}' (known: {', '.join(names)})")
-    return [np.asarray(inputs[name]) for name in names]
+    arrays = [np.asarray(inputs[name]) for name in names]
+    for name, array in zip(names, arrays, strict=True):
+        if array.dtype.kind not in "biuf":
+            raise ValueError(f"the input '{name}' has elements of {array.dtype}, not real numbers")
+        if array.dtype.kind == "f" and np.isnan(array).any():
+            place = ", ".join(str(index) for index in np.argwhere(np.isnan(array))[0])
+            raise ValueError(f"the input '{name}' is NaN at [{place}]")
+    return arrays
 
 
 def each(samples: Inputs | Sequence[Inputs]) -> list[Inputs]:

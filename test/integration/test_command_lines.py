@@ -196,6 +196,18 @@ def test_a_full_disk_leaves_no_half_written_file(layer: Path):
         assert Path("/dev/full").is_char_device()
 
 
+def test_closed_streams_and_ascii_ones_are_no_reason_to_fail(layer: Path):
+    closed = ["sh", "-c", 'exec "$0" "$@" >&- 2>&-']
+    compiling = ("daqkf", "compile", "w.npy", "--target", "tiny", "-o", "out")
+    run = subprocess.run([*closed, BIN / compiling[0], *compiling[1:]], cwd=layer, check=False)
+    assert run.returncode == 0 and (layer / "out" / "program.bin").is_file()
+    plain = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+    for tool in ("daqkf", "daqkf-opt"):
+        help_text = call(tool, "--help", cwd=layer, env={**os.environ, **plain})
+        assert help_text.returncode == 0 and not help_text.stderr
+        assert help_text.stdout.isascii()
+
+
 def test_interruption_is_one_line(layer: Path):
     np.save(layer / "big.npy", RNG.standard_normal((384, 1536)))
     command = [BIN / "daqkf", "compile", "big.npy", "--levels", "codebook-63", "-o", "out"]

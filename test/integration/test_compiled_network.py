@@ -4,6 +4,7 @@
 """Networks from ONNX files: compiled for one array, and run by host and array together."""
 
 import json
+import re
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -21,6 +22,7 @@ from daqkf.compiler.compiled_network import CompiledNetwork
 from daqkf.dialects.interpreting import call, entry
 from daqkf.runtime.accelerators import SimulatedArray
 from daqkf.runtime.simulator import Job
+from daqkf.support.errors import CalibrationWarning, DaqkfError
 
 WIDTH, INNER, HEADS = 10, 20, 2
 
@@ -285,6 +287,54 @@ def test_command_lines(model: Path, tmp_path: Path, capsys: pytest.CaptureFixtur
     assert json.loads((tmp_path / "net" / "network.json").read_text())["products"] == 2
 
 
+def test_data_of_another_kind_are_noticed(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    network, loud = compiled(model), {"x": 4 * inputs()["x"]}
+    assert max(network.saturation(inputs(40)).values()) < 0.01
+    shares = network.saturation(loud)
+    # A normal variable is beyond a quarter of its largest of thousands once in three times.
+    assert max(shares.values()) > 0.2
+    for name, batch in (("calibration", inputs(40)), ("loud", loud)):
+        np.savez(tmp_path / f"{name}.npz", **batch)  # pyright: ignore[reportArgumentType]
+    network.save(tmp_path / "net")
+    running = ["run", str(tmp_path / "net"), "-o", str(tmp_path / "y.npz"), "--check"]
+    assert main([*running, str(tmp_path / "calibration.npz")]) == 0
+    assert "saturates" not in capsys.readouterr().err
+    assert main([*running, str(tmp_path / "loud.npz")]) == 0
+    (worst,) = [name for name, share in shares.items() if share == max(shares.values())]
+    warned = f"warning: {shares[worst]:.1%} of what kernel {worst!r} reads saturates: was it"
+    assert warned in capsys.readouterr().err
+    with pytest.raises(DaqkfError, match="needs the input 'x'"):
+        network.saturation({})
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (np.nan, "'x' is NaN at [0, 0, 0]"),
+        (1j, "of complex128, not real"),
+        ("a", "not real numbers"),
+    ],
+)
+def test_inputs_that_are_no_numbers_are_refused(model: Path, value: Any, message: str):
+    with pytest.raises(DaqkfError, match=re.escape(message)):
+        compiled(model).run({"x": np.full((1, 2, WIDTH), value)})
+
+
+def test_calibration_that_is_drawn_is_a_warning(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    with pytest.warns(CalibrationWarning, match="no calibration data"):
+        daqkf.compile(str(model), target="tiny")
+    with pytest.warns(CalibrationWarning, match="no calibration data"):
+        daqkf.compile(np.ones((4, 2), np.float32), target="tiny")
+    assert main(["compile", str(model), "--target", "tiny", "-o", str(tmp_path / "net")]) == 0
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning")]
+    (line,) = lines
+    assert line.endswith("give some with calibration= or --calibration")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -293,7 +343,7 @@ def test_command_lines(model: Path, tmp_path: Path, capsys: pytest.CaptureFixtur
         (["--calibration", "broken.npz"], "broken.npz"),
         (["--calibration", "wrong.npz"], "the network needs the input 'x'"),
         (["--calibration", "shape.npz"], "an array of shape"),
-        (["--calibration", "nan.npz"], "NaN or infinity"),
+        (["--calibration", "nan.npz"], "the input 'x' is NaN at [0, 0, 0]"),
         (["--target", "nowhere"], "unknown target 'nowhere'"),
     ],
 )

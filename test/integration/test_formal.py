@@ -4,9 +4,11 @@
 """Proofs of the families' circuits, and bugs that they have to find."""
 
 import sys
+from collections.abc import Iterable
 
 import numpy as np
 import pytest
+from _pytest.mark import ParameterSet
 
 from daqkf.cli.main import main
 from daqkf.formal import bits, prover
@@ -33,7 +35,19 @@ from daqkf.support.errors import DaqkfError
 PRODUCTS = ((2, 2),)
 
 
-@pytest.mark.parametrize("circuit", every_circuit(FAMILIES), ids=lambda circuit: circuit.label)
+def _slow_if_of_several(circuits: Iterable[Circuit]) -> list[ParameterSet]:
+    """Circuits by their labels; those of several options at once are for `make slow`."""
+    return [
+        pytest.param(
+            circuit,
+            id=circuit.label,
+            marks=[pytest.mark.slow] if len(circuit.options) > 1 else [],
+        )
+        for circuit in circuits
+    ]
+
+
+@pytest.mark.parametrize("circuit", _slow_if_of_several(every_circuit(FAMILIES)))
 def test_a_circuit_is_proved(circuit: Circuit):
     verdicts = {answer.theorem: answer.verdict for answer in prove(circuit, seconds=60)}
     assert set(verdicts.values()) == {"proved"}
@@ -42,7 +56,7 @@ def test_a_circuit_is_proved(circuit: Circuit):
     assert ("locate" in verdicts) == ("index_bits" in circuit.options)
 
 
-@pytest.mark.parametrize("circuit", planted_circuits(FAMILIES), ids=lambda circuit: circuit.label)
+@pytest.mark.parametrize("circuit", _slow_if_of_several(planted_circuits(FAMILIES)))
 def test_planted_bugs_are_found(circuit: Circuit):
     hunts = list(hunt(circuit, limit=1, products=PRODUCTS))
     assert len(hunts) >= 3

@@ -214,6 +214,14 @@ def test_the_command_prints_and_writes_the_figures(
     assert not written.exists()
 
 
-@pytest.mark.parametrize(("depth", "width"), [(8192, 21), (8192, 39), (2048, 20), (512, 72)])
+@pytest.mark.parametrize(
+    ("depth", "width"),
+    [
+        (8192, 39),
+        (2048, 20),
+        pytest.param(8192, 21, marks=pytest.mark.slow),
+        pytest.param(512, 72, marks=pytest.mark.slow),
+    ],
+)
 def test_block_ram_is_predicted(depth: int, width: int):
     assert counts(buffer(depth, width), "xcup").block_rams_18k == ramb18s(depth, width)

@@ -7,20 +7,22 @@ import argparse
 import io
 import os
 import sys
+import warnings
 from collections.abc import Callable
 from typing import Any
 
 from daqkf.dialects.memory import VARIABLE, parse_size
-from daqkf.support.errors import EXPECTED, describe
+from daqkf.support.errors import EXPECTED, CalibrationWarning, describe
 
 
 def guarded(tool: str, main: Callable[[], int]) -> int:
     """Run a command line's body; errors of its input become one line and exit code 1."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # names have any characters
+    _make_streams_writable()
     try:
-        code = main()
+        with warnings.catch_warnings():
+            warnings.simplefilter("always", CalibrationWarning)
+            warnings.showwarning = _in_one_line
+            code = main()
         sys.stdout.flush()
         return code
     except BrokenPipeError:
@@ -33,6 +35,19 @@ def guarded(tool: str, main: Callable[[], int]) -> int:
     except EXPECTED as error:
         print(f"{tool}: {describe(error)}", file=sys.stderr)
         return 1
+
+
+def _make_streams_writable() -> None:
+    """Lose what goes to a closed stream, and escape letters that a stream cannot have."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
+        elif isinstance(stream := getattr(sys, name), io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _in_one_line(message: Warning | str, *_: object) -> None:
+    print(f"warning: {message}", file=sys.stderr)
 
 
 class _Memory(argparse.Action):

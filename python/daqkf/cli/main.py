@@ -336,7 +336,9 @@ def _add_run(commands: Commands) -> None:
     )
     runner.add_argument("--only", default="", help="kernels on it whose names begin so")
     runner.add_argument(
-        "--check", action="store_true", help="compare with the fast model, bit for bit"
+        "--check",
+        action="store_true",
+        help="compare with the fast model, bit for bit, and say where activations saturate",
     )
     runner.add_argument("--resume", metavar="FOLDER", help="keep results there, and find them")
     runner.set_defaults(run=_run)
@@ -524,8 +526,12 @@ def _parser() -> argparse.ArgumentParser:
 
 def main(args: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
-    options = _parser().parse_args(args)
-    return guarded("daqkf", lambda: options.run(options))
+
+    def body() -> int:
+        options = _parser().parse_args(args)
+        return options.run(options)
+
+    return guarded("daqkf", body)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@
 """`daqkf compile` of a network's file, and `daqkf run`."""
 
 import argparse
+import sys
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from daqkf.compiler.options import NetworkOptions
 
 _LAYER_OPTIONS = ("bias", "activation")
+
+SATURATION = 0.01
+"""The share of a kernel's activations that `daqkf run --check` warns of."""
 
 MINILM = "minilm"
 """In place of a file: MiniLM, with its own calibration sentences and measure of accuracy."""
@@ -124,6 +128,8 @@ def run_network(options: argparse.Namespace) -> int:
             resume=options.resume,
             progress=progress,
         )
+    if options.check:
+        _print_saturation(network.saturation(inputs))
     write_atomically(Path(options.output), archive(results))
     shapes = ", ".join(f"{name} {list(array.shape)}" for name, array in results.items())
     print(f"{options.output}: {shapes}")
@@ -131,6 +137,14 @@ def run_network(options: argparse.Namespace) -> int:
         cycles = sum(entry.total for entry in network.simulated.cycles.values())
         print(f"{cycles:,} cycles of the array, {len(network.simulated.cycles)} programs")
     return 0
+
+
+def _print_saturation(shares: dict[str, float]) -> None:
+    """Say on standard error which kernels read values beyond what they were calibrated for."""
+    for name, share in shares.items():
+        if share >= SATURATION:
+            message = f"{share:.1%} of what kernel {name!r} reads saturates"
+            print(f"warning: {message}: was it calibrated on such data?", file=sys.stderr)
 
 
 def _print_traffic(network: "CompiledNetwork") -> None:

@@ -100,6 +100,8 @@ class DaqkfOptMain(xDSLOptMain):
         )
 
     def setup_pipeline(self) -> None:
+        if self.args.input_file == "-":
+            self.args.input_file = None  # standard input
         # IR is read whatever its file is called.
         self.args.frontend = self.args.frontend or "mlir"
         if self.args.pipeline:

@@ -15,6 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from xdsl.dialects.builtin import ModuleOp, StringAttr
 from xdsl.dialects.func import FuncOp
+from xdsl.interpreter import Interpreter, PythonValues
+from xdsl.ir import Operation
 from xdsl.irdl import IRDLOperation
 from xdsl.utils.exceptions import DiagnosticException, InterpretationError, ParseError
 
@@ -44,14 +46,14 @@ from daqkf.dialects.nn.base import HOST, node_name
 from daqkf.dialects.nn.interpreter import NnFunctions, integer_product
 from daqkf.dialects.rpea import ArrayOp, ChainOp, Playable, ProgramOp, Runnable, RunOp, TiledOp
 from daqkf.dialects.rpea.interpreter import RpeaFunctions, require_tokens
-from daqkf.dialects.spaq import ConcatOp
+from daqkf.dialects.spaq import ConcatOp, QuantizeOp
 from daqkf.dialects.spaq.checks import features as columns_of
 from daqkf.dialects.spaq.prepared import Prepared
 from daqkf.hw_targets import load_target
 from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.image_format import fingerprint
 from daqkf.hw_targets.machine import Machine
-from daqkf.hw_targets.numerics import distinct_magnitudes
+from daqkf.hw_targets.numerics import ACTIVATION_MAX, ACTIVATION_MIN, distinct_magnitudes
 from daqkf.hw_targets.operands import AttentionKernel
 from daqkf.hw_targets.timing import tile_cycles
 from daqkf.lowering.image.encode import encode, parts_of
@@ -198,6 +200,20 @@ def _brought(op: RunOp) -> int:
     return columns_of(joined.inputs[0]) if isinstance(joined, ConcatOp) else 0
 
 
+class _Saturated(Interpreter.Listener):
+    """Counts by kernel how many activations were quantised to the ends of int8, and all of them."""
+
+    def __init__(self) -> None:
+        self.counts: dict[str, tuple[int, int]] = {}
+
+    def did_interpret_op(self, op: Operation, results: PythonValues) -> None:
+        if isinstance(op, QuantizeOp) and isinstance(kernel := op.parent_op(), FuncOp):
+            extreme, size = self.counts.get(kernel.sym_name.data, (0, 0))
+            ends = (results[0] == ACTIVATION_MIN) | (results[0] == ACTIVATION_MAX)
+            total = extreme + int(np.count_nonzero(ends)), size + results[0].size
+            self.counts[kernel.sym_name.data] = total
+
+
 @dataclass(frozen=True, eq=False)
 class CompiledNetwork:
     """A network whose kernels run on one array; the host runs the rest."""
@@ -320,6 +336,23 @@ class CompiledNetwork:
         except (InterpretationError, ValueError) as error:
             raise DaqkfError(describe(error)) from None
         return dict(zip(self.outputs, results, strict=True))
+
+    def saturation(self, inputs: Inputs) -> dict[str, float]:
+        """The share of each kernel's activations that saturate on these inputs, by its name.
+
+        They are the floats that become int8, and -128 or 127. A share that is more than some
+        thousandths says that the calibration data were of another kind.
+
+        Raises:
+            DaqkfError: inputs that do not fit.
+        """
+        function, saturated = entry(self.network), _Saturated()
+        try:
+            arguments = in_order(function, inputs)
+            call(self.network, function, arguments, (saturated,), lifetimes=self.lifetimes)
+        except (InterpretationError, ValueError) as error:
+            raise DaqkfError(describe(error)) from None
+        return {name: extreme / size for name, (extreme, size) in saturated.counts.items()}
 
     @cached_property
     def levels(self) -> list[NDArray[np.int8]]:

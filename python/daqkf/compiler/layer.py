@@ -37,7 +37,7 @@ from daqkf.passes.spaq_calibrate import calibrate
 from daqkf.passes.spaq_prune import prune
 from daqkf.passes.spaq_quantize import SpaqQuantizePass
 from daqkf.passes.spaq_select_levels import SpaqSelectLevelsPass
-from daqkf.support.errors import DaqkfError, describe
+from daqkf.support.errors import DaqkfError, describe, warn_of_drawn_calibration
 
 if TYPE_CHECKING:
     from daqkf.compiler.compiled_network import CompiledNetwork
@@ -285,6 +285,7 @@ def _pruned_and_calibrated(
         prune(module, min(share or 0.0 for share in shares), samples)
         wanted.stage("spaq-prune", module)
     if calibration is None:
+        warn_of_drawn_calibration()
         shape = _CALIBRATION_TOKENS, len(matrix)
         calibration = np.random.default_rng(0).standard_normal(shape)
     calibrate(module, calibration)

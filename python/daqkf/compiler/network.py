@@ -56,7 +56,7 @@ from daqkf.passes.quantize.network_statistics import batches, independent, obser
 from daqkf.passes.quantize.samples import Samples
 from daqkf.passes.quantize.weights import float_products, integer_weights
 from daqkf.passes.spaq_quantize import SpaqQuantizePass
-from daqkf.support.errors import DaqkfError, describe
+from daqkf.support.errors import DaqkfError, describe, warn_of_drawn_calibration
 
 Progress = Callable[[str], None]
 """Told of each step."""
@@ -360,6 +360,8 @@ class _Compilation:
         if options.jobs is None and options.scheduler is None and not _large(network):
             executor = HERE
         function, sparsity = entry(network), options.sparsity
+        if calibration is None:
+            warn_of_drawn_calibration()
         samples = [drawn_inputs(function)] if calibration is None else _given(calibration)
         if sparsity is not None and calibration is not None and options.second_order is not False:
             _prune(network, samples, options, progress)

@@ -28,7 +28,7 @@ from daqkf.runtime.waveforms import Waveform, phase_names
 from daqkf.support.cache import cached
 
 HARNESS = Path(__file__).with_name("harness.cpp")
-_BUILD_FLAGS = ("--cc", "--exe", "--build", "--x-assign", "unique", "--x-initial", "unique")
+_BUILD_FLAGS = ("--cc", "--exe", "--x-assign", "unique", "--x-initial", "unique")
 # A model in several files would have a compiled header of its own, and compilers take one only.
 _FLAGS = ("-O3", "--noassert", "-Wno-fatal", "--output-split", "0")
 _WAVEFORM_FLAGS = ("--trace-max-width", "0")
@@ -43,11 +43,14 @@ _COMMON_TEXT = "".join(
     f"#include <{header}>\n"
     for header in ("verilated.h", "algorithm", "fstream", "memory", "random", "string", "vector")
 )
-_PRECOMPILE = (
-    f"{_COMMON}.gch: {_COMMON}; $(CXX) $(filter-out -include {_COMMON},$(CXXFLAGS) $(CPPFLAGS)) "
-    "-x c++-header $< -o $@"
-)
-"""A rule for Verilator's Makefile. Compilers only take a header that their own flags made."""
+_SHARED_MAKEFILE = f"""include {{makefile}}
+shared: {_COMMON}.gch $(VK_GLOBAL_OBJS)
+$(VK_GLOBAL_OBJS): | {_COMMON}.gch
+{_COMMON}.gch: {_COMMON}
+\t$(CXX) $(filter-out -include {_COMMON},$(CXXFLAGS) $(CPPFLAGS)) -x c++-header $< -o $@
+"""
+"""What builds that header and Verilator's own objects. Compilers take a header only with the flags
+that it was made with, which are those of Verilator's Makefile."""
 _MARGIN = 10_000
 _AHEAD = 3600.0
 """A time in seconds that is longer than any build."""
@@ -171,41 +174,44 @@ def verilate(sources: Mapping[str, str], top: str, flags: Sequence[str] = _FLAGS
     """
     verilator, compiler, make = tools.verilator(), tools.cxx_compiler(), tools.make()
     flags = (*_BUILD_FLAGS, *flags)
-    command = [*verilator.argv, *flags, "--top-module", top, "-j", str(os.cpu_count() or 1)]
+    jobs = str(os.cpu_count() or 1)
+    command = [*verilator.argv, *flags, "--top-module", top, "-j", jobs]
     command += ["-CFLAGS", f"{_CFLAGS} -include {_COMMON}"]
     command += ["-MAKEFLAGS", f"{MAKE_VARIABLES} CXX={shlex.quote(shlex.join(compiler))}"]
     command += ["-o", "simulator", *sources]
     changed = [Path(part).stat().st_mtime_ns for part in verilator.argv if Path(part).is_file()]
     tool = [verilator.argv, changed, flags, _CFLAGS, compiler]
 
-    def built(objects: Path) -> Path:
-        """Run Verilator, make and the compiler in a folder for objects; returns the simulator."""
+    def run_verilator(objects: Path, *more: str) -> None:
+        """Have Verilator write a model and its Makefile, and with `--build` build it."""
         for name, text in sources.items():
             (objects.parent / name).write_text(text, encoding="utf-8")
         (objects / _COMMON).write_text(_COMMON_TEXT, encoding="utf-8")
         run = subprocess.run(
-            command,
+            [*command, *more],
             cwd=objects.parent,
             env=verilator.env | {"MAKE": make},
             capture_output=True,
             text=True,
             check=False,
         )
-        simulator = objects / "simulator"
-        if run.returncode or not simulator.is_file():
+        if run.returncode:
             output = (run.stderr + run.stdout).splitlines()
             lines = [line for line in output if "error" in line.lower()] or output or ["no output"]
             raise SimulationError(f"building the simulator failed: {lines[0].strip()}")
-        return simulator
 
     def make_library(folder: Path) -> None:
-        """What all simulators of these tools share: Verilator's own objects, a compiled header."""
+        """What all simulators of these tools share: a compiled header, Verilator's own objects.
+
+        What cannot be built here is built with each simulator, or is an error there.
+        """
         with _scratch() as objects:
-            built(objects)
-            # A compiler that can not compile a header reads its text every time.
-            rule = [f"CXX={shlex.join(compiler)}", "--eval", _PRECOMPILE, f"{_COMMON}.gch"]
-            compile_header = [make, "-f", f"V{top}.mk", *MAKE_VARIABLES.split(), *rule]
-            subprocess.run(compile_header, cwd=objects, capture_output=True, check=False)
+            run_verilator(objects)
+            variables = [*MAKE_VARIABLES.split(), f"CXX={shlex.join(compiler)}"]
+            text = _SHARED_MAKEFILE.format(makefile=f"V{top}.mk")
+            (objects / "shared.mk").write_text(text, encoding="utf-8")
+            building = [make, "-f", "shared.mk", "-k", "-j", jobs, *variables, "shared"]
+            subprocess.run(building, cwd=objects, capture_output=True, check=False)
             for path in (*objects.glob("verilated*.o"), *objects.glob(f"{_COMMON}.gch")):
                 shutil.move(path, folder)
 
@@ -217,7 +223,8 @@ def verilate(sources: Mapping[str, str], top: str, flags: Sequence[str] = _FLAGS
             for path in library.glob("*.o"):
                 os.utime(shutil.copyfile(path, objects / path.name), (later, later))
             (objects / f"{_COMMON}.gch").symlink_to((library / f"{_COMMON}.gch").absolute())
-            shutil.move(built(objects), folder)
+            run_verilator(objects, "--build")
+            shutil.move(objects / "simulator", folder)
 
     if "--trace-fst" in flags:
         require_compression(compiler)

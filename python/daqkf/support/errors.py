@@ -3,6 +3,8 @@
 
 """Errors of the user's input, and their one line."""
 
+import warnings
+
 from xdsl.utils.exceptions import (
     ArgSpecParseError,
     DiagnosticException,
@@ -14,6 +16,21 @@ from xdsl.utils.exceptions import (
 
 class DaqkfError(ValueError):
     """Something the user can put right; the message is one line that names the place."""
+
+
+class CalibrationWarning(UserWarning):
+    """Ranges that nobody knows: the results may be far from those of the float network."""
+
+
+def warn_of_drawn_calibration() -> None:
+    """Warn that calibration data are drawn from a normal distribution, as none were given."""
+    warnings.warn(
+        "no calibration data: ranges are those of values drawn from a standard normal "
+        "distribution, and activations beyond them saturate; give some with calibration= or "
+        "--calibration",
+        CalibrationWarning,
+        stacklevel=3,
+    )
 
 
 def describe(error: BaseException) -> str:
