@@ -3,18 +3,12 @@
 
 """Writing files whole or not at all, under names of our own."""
 
-import io
 import os
 import re
 import secrets
-import zipfile
-from collections.abc import Generator, Mapping
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 _STEM = 40
 """Characters of a file's name that come from a name of something else."""
@@ -60,21 +54,3 @@ def file_stem(name: str) -> str:
     """
     found = re.sub(r"[^A-Za-z0-9_-]+", ".", name).strip(".")
     return found[:_STEM].rstrip(".") or "unnamed"
-
-
-def archive(arrays: Mapping[str, NDArray[Any]]) -> bytes:
-    """The bytes of a `.npz` file with arrays by name, whatever they are called.
-
-    NumPy's own `savez` takes the names as parameters beside two of its own.
-
-    Raises:
-        ValueError: a name that no archive can have, as it has a NUL or is longer than 65,000 bytes.
-    """
-    data = io.BytesIO()
-    with zipfile.ZipFile(data, "w") as file:
-        for name, array in arrays.items():
-            if "\0" in name or len(name.encode(errors="replace")) > 65_000:
-                raise ValueError(f"no .npz file can have an array of the name {name[:60]!r}")
-            with file.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as member:
-                np.lib.format.write_array(member, np.asanyarray(array), allow_pickle=False)
-    return data.getvalue()

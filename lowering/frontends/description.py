@@ -27,7 +27,7 @@ from xdsl.dialects.builtin import ModuleOp
 
 from daqkf.dialects.memory import require_memory
 from daqkf.lowering.frontends.layers import Layer, import_layers
-from daqkf.passes.reading import reading
+from daqkf.passes.array_files import reading
 
 _KEYS: dict[str, type] = {
     "weights": str,

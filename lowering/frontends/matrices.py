@@ -20,7 +20,7 @@ from xdsl.dialects.builtin import ModuleOp
 
 from daqkf.dialects.memory import require_memory
 from daqkf.lowering.frontends.layers import Layer, import_layers
-from daqkf.passes.reading import load_archive, load_array, reading
+from daqkf.passes.array_files import load_archive, load_array, reading
 
 _PARTS = {"weights", "bias", "activation"}
 

@@ -17,9 +17,9 @@ from xdsl.utils.exceptions import InterpretationError
 from daqkf.dialects.interpreting import run
 from daqkf.dialects.spaq import CalibratedOp, MatmulOp
 from daqkf.dialects.spaq.checks import features
+from daqkf.passes.array_files import load_archive, load_array
 from daqkf.passes.diagnostics import OperationError, function_of
 from daqkf.passes.quantize.input_statistics import InputStatistics
-from daqkf.passes.reading import load_archive, load_array
 
 
 @dataclass

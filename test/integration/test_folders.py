@@ -17,8 +17,8 @@ import pytest
 import daqkf
 from daqkf.compiler.compiled_network import CompiledNetwork
 from daqkf.compiler.folder import write_folder
-from daqkf.passes.files import archive, replacing, write_atomically
-from daqkf.passes.reading import load_archive
+from daqkf.passes.array_files import archive, load_archive
+from daqkf.passes.files import replacing, write_atomically
 from daqkf.runtime.accelerators import Resumable
 from daqkf.runtime.simulator import Job, build
 

@@ -18,9 +18,9 @@ import daqkf
 from daqkf.cli.main import main
 from daqkf.compiler.compiled_network import CompiledNetwork
 from daqkf.lowering.conversions.dfke_to_rpea import ARRAY_NAME
-from daqkf.passes.files import archive, file_stem
+from daqkf.passes.array_files import archive, parse_archive
+from daqkf.passes.files import file_stem
 from daqkf.passes.nn_kernels import symbol_of
-from daqkf.passes.reading import parse_archive
 from daqkf.support.ir import make_context, parse_module
 
 RNG = np.random.default_rng(8)

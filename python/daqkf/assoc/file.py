@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daqkf.assoc.product import Entries
-from daqkf.passes.reading import parse_archive
+from daqkf.passes.array_files import parse_archive
 
 VERSION = 1
 _NAMES = {"version", "runs", "steps", "values"} | {

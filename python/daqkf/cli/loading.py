@@ -7,7 +7,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from daqkf.passes import reading
+from daqkf.passes import array_files
 from daqkf.support.errors import DaqkfError
 
 
@@ -18,7 +18,7 @@ def load_array(path: str, what: str) -> NDArray[Any]:
         DaqkfError: it is no such file.
     """
     try:
-        return reading.load_array(path, f"{what} in .npy format")
+        return array_files.load_array(path, f"{what} in .npy format")
     except ValueError as error:
         raise DaqkfError(str(error)) from None
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from daqkf.cli.compiling import print_front, shared_options, storage_line
 from daqkf.compiler.formats import SUFFIXES
-from daqkf.passes.files import archive, write_atomically
+from daqkf.passes.array_files import archive
+from daqkf.passes.files import write_atomically
 from daqkf.passes.quantize.samples import load_inputs
 from daqkf.support.errors import DaqkfError
 

@@ -17,8 +17,8 @@ from daqkf.compiler.formats import FORMATS, load_network
 from daqkf.dialects.rpea import ArrayOp, Playable
 from daqkf.hw_targets.config import ArrayConfig
 from daqkf.lowering.rtl.register_map import EXPORTS
+from daqkf.passes.array_files import load_archive
 from daqkf.passes.files import write_atomically
-from daqkf.passes.reading import load_archive
 from daqkf.support.errors import DaqkfError
 from daqkf.support.facts import Facts
 from daqkf.support.ir import make_context, module_text, parse_module

@@ -13,8 +13,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from daqkf.passes.files import archive, write_atomically
-from daqkf.passes.reading import load_archive
+from daqkf.passes.array_files import archive, load_archive
+from daqkf.passes.files import write_atomically
 from daqkf.runtime.simulator import Cycles, Job, Simulator
 
 _LOG = logging.getLogger(__name__)

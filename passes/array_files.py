@@ -1,7 +1,7 @@
 # Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-"""Reading arrays from files of others: the one place where NumPy's formats come in.
+"""Arrays in files: the one place where NumPy's formats come in, and archives of any names go out.
 
 What a header declares is compared with the size of its file, and with the memory that may be used,
 before anything is allocated. Whatever NumPy and `zipfile` raise at damaged files becomes a
@@ -13,7 +13,7 @@ import math
 import os
 import stat
 import zipfile
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -84,6 +84,24 @@ def parse_archive(data: bytes) -> dict[str, NDArray[Any]]:
         return _read_archive(io.BytesIO(data))
     except Exception as error:
         raise ValueError(_reason(error)) from None
+
+
+def archive(arrays: Mapping[str, NDArray[Any]]) -> bytes:
+    """The bytes of a `.npz` file with arrays by name, whatever they are called.
+
+    NumPy's own `savez` takes the names as parameters beside two of its own.
+
+    Raises:
+        ValueError: a name that no archive can have, as it has a NUL or is longer than 65,000 bytes.
+    """
+    data = io.BytesIO()
+    with zipfile.ZipFile(data, "w") as file:
+        for name, array in arrays.items():
+            if "\0" in name or len(name.encode(errors="replace")) > 65_000:
+                raise ValueError(f"no .npz file can have an array of the name {name[:60]!r}")
+            with file.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, np.asanyarray(array), allow_pickle=False)
+    return data.getvalue()
 
 
 def _read_archive(file: BinaryIO) -> dict[str, NDArray[Any]]:

@@ -18,7 +18,7 @@ from xdsl.utils.exceptions import ParseError
 from daqkf.cli.main import main
 from daqkf.dialects.memory import VARIABLE, memory_budget, parse_size, require_memory
 from daqkf.lowering.frontends.matrices import load_sparse
-from daqkf.passes.reading import load_archive, load_array, parse_archive
+from daqkf.passes.array_files import load_archive, load_array, parse_archive
 from daqkf.support.ir import make_context, parse_module
 
 RNG = np.random.default_rng(5)
