@@ -12,6 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from pyslang.ast import Compilation
+from pyslang.syntax import SyntaxTree
 from xdsl.context import Context
 from xdsl.dialects.builtin import FunctionType, ModuleOp, i8, i32
 from xdsl.dialects.func import FuncOp, ReturnOp
@@ -140,7 +142,12 @@ def activations_for(layers: Layers, tokens: int) -> NDArray[np.int8]:
 
 
 def lint(sources: Mapping[str, str], top: str, folder: Path) -> None:
-    """Check that Verilator and yosys accept the circuit without a warning."""
+    """Check that Verilator and yosys accept the circuit without a warning, and slang accepts it."""
+    compilation = Compilation()
+    for text in sources.values():
+        compilation.addSyntaxTree(SyntaxTree.fromText(text))
+    errors = [str(found.code) for found in compilation.getAllDiagnostics() if found.isError()]
+    assert not errors
     for file, text in sources.items():
         (folder / file).write_text(text)
     verilator, yosys = tools.verilator(), tools.yosys()

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from networks import lint
 from numpy.typing import NDArray
 from xdsl.context import Context
 from xdsl.dialects.builtin import FunctionType, ModuleOp, i8, i32
@@ -291,19 +292,7 @@ def machine_config(machine: Machine) -> ArrayConfig:
 
 @pytest.mark.parametrize("name", MACHINES)
 def test_rtl_is_clean_for_verilator_and_yosys(name: str, tmp_path: Path):
-    for file, text in verilog(machine_config(MACHINES[name])).items():
-        (tmp_path / file).write_text(text)
-    files = [path.name for path in sorted(tmp_path.iterdir())]
-    verilator, yosys = tools.verilator(), tools.yosys()
-    lint = [*verilator.argv, "--lint-only", "-Wall", "--top-module", TOP, *files]
-    run = subprocess.run(lint, cwd=tmp_path, env=verilator.env, capture_output=True, text=True)
-    assert run.returncode == 0, run.stderr
-    assert "Warning" not in run.stderr
-    script = f"read_verilog -sv {' '.join(files)}; hierarchy -check -top {TOP}; proc; check -assert"
-    read = [*yosys.argv, "-q", "-p", script]
-    run = subprocess.run(read, cwd=tmp_path, env=yosys.env, capture_output=True, text=True)
-    assert run.returncode == 0, run.stdout + run.stderr
-    assert "Warning" not in run.stdout + run.stderr
+    lint(verilog(machine_config(MACHINES[name])), TOP, tmp_path)
 
 
 @pytest.mark.slow

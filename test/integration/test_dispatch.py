@@ -3,7 +3,6 @@
 
 """Arrays with a SPAQ unit: every tile takes the variant that its zeros call for."""
 
-import subprocess
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache
@@ -12,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from networks import lint
 from numpy.typing import NDArray
 from xdsl.context import Context
 from xdsl.dialects.builtin import FunctionType, ModuleOp, i8, i32
@@ -38,7 +38,6 @@ from daqkf.lowering.rtl.array import TOP, build_array
 from daqkf.passes.dfke_schedule import schedule
 from daqkf.passes.dfke_specialize_bitwidth import DfkeSpecializeBitwidthPass
 from daqkf.passes.quantize.dispatch import BUCKETS
-from daqkf.runtime import tools
 from daqkf.runtime.simulator import Job, SimulationError, Simulator
 
 MACHINE = Machine(
@@ -230,18 +229,7 @@ def test_rtl_is_clean_for_verilator_and_yosys(name: str, tmp_path: Path):
     case = Variants.random(8, 50, 6, 2, MACHINES[name].lanes, 4)
     files = verilog(parts(case.module(MACHINES[name]))[0])
     assert "daqkf_spaq.sv" in files
-    for file, text in files.items():
-        (tmp_path / file).write_text(text)
-    verilator, yosys = tools.verilator(), tools.yosys()
-    lint = [*verilator.argv, "--lint-only", "-Wall", "--top-module", TOP, *files]
-    run = subprocess.run(lint, cwd=tmp_path, env=verilator.env, capture_output=True, text=True)
-    assert run.returncode == 0, run.stderr
-    assert "Warning" not in run.stderr
-    script = f"read_verilog -sv {' '.join(files)}; hierarchy -check -top {TOP}; proc; check -assert"
-    read = [*yosys.argv, "-q", "-p", script]
-    run = subprocess.run(read, cwd=tmp_path, env=yosys.env, capture_output=True, text=True)
-    assert run.returncode == 0, run.stdout + run.stderr
-    assert "Warning" not in run.stdout + run.stderr
+    lint(files, TOP, tmp_path)
 
 
 RNG = np.random.default_rng(17)

@@ -3,13 +3,13 @@
 
 """Products over every semiring on generated arrays, against loops over Python's numbers."""
 
-import subprocess
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
+from networks import lint
 from numpy.typing import NDArray
 from xdsl.context import Context
 from xdsl.dialects.builtin import FunctionType, ModuleOp, i8, i32
@@ -36,7 +36,6 @@ from daqkf.lowering.rtl.array import TOP, build_array
 from daqkf.passes.dfke_fuse import DfkeFusePass
 from daqkf.passes.dfke_schedule import schedule
 from daqkf.passes.dfke_specialize_bitwidth import DfkeSpecializeBitwidthPass
-from daqkf.runtime import tools
 from daqkf.runtime.simulator import Job, Simulator
 
 Matrix = NDArray[np.int8]
@@ -219,16 +218,7 @@ def test_an_array_without_such_elements_is_no_match():
 
 @pytest.mark.parametrize("name", MACHINES)
 def test_rtl_is_clean_for_verilator_and_yosys(name: str, tmp_path: Path):
-    for file, text in verilog(config_of(name)).items():
-        (tmp_path / file).write_text(text)
-    files = [path.name for path in sorted(tmp_path.iterdir())]
-    verilator, yosys = tools.verilator(), tools.yosys()
-    lint = [*verilator.argv, "--lint-only", "-Wall", "--top-module", TOP, *files]
-    script = f"read_verilog -sv {' '.join(files)}; hierarchy -check -top {TOP}; proc; check -assert"
-    for command, env in ((lint, verilator.env), ([*yosys.argv, "-q", "-p", script], yosys.env)):
-        done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True)
-        assert done.returncode == 0, done.stdout + done.stderr
-        assert "Warning" not in done.stdout + done.stderr
+    lint(verilog(config_of(name)), TOP, tmp_path)
 
 
 @pytest.mark.parametrize("semiring", [*Semiring, "count"])

@@ -3,11 +3,11 @@
 
 """What the tools make of the Strassen family's circuit. `test_array.py` simulates more of it."""
 
-import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
+from networks import lint
 
 import daqkf
 from daqkf.hw_targets.config import ArrayConfig
@@ -15,7 +15,6 @@ from daqkf.lowering.hdl.circuit import circuit_module
 from daqkf.lowering.hdl.verilog import emit_verilog
 from daqkf.lowering.rtl.array import TOP
 from daqkf.lowering.rtl.families.strassen import build_pair
-from daqkf.runtime import tools
 from daqkf.synthesis import synthesize
 
 TARGET = """
@@ -54,11 +53,4 @@ def test_sums_narrower_than_products(largest: int, features: int, tmp_path: Path
     assert np.array_equal(design.simulate(x), expected)
     assert np.array_equal(design.simulate(x, stalls=0.4), expected)
 
-    for file, text in design.verilog_files.items():
-        (tmp_path / file).write_text(text)
-    verilator = tools.verilator()
-    files = [path.name for path in tmp_path.glob("*.sv")]
-    lint = [*verilator.argv, "--lint-only", "-Wall", "--top-module", TOP, *files]
-    run = subprocess.run(lint, cwd=tmp_path, env=verilator.env, capture_output=True, text=True)
-    assert run.returncode == 0, run.stderr
-    assert "Warning" not in run.stderr
+    lint(design.verilog_files, TOP, tmp_path)

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from networks import lint
 
 import daqkf
 from daqkf.compiler.design import array_files
@@ -176,18 +177,7 @@ def test_rtl_is_clean_for_verilator_and_yosys(name: str, tmp_path: Path):
     files = emit_verilog(circuit_module(build_system(CONFIGS[name])))
     array = emit_verilog(circuit_module(build_array(CONFIGS[name])))
     assert list(array_files(files).items()) == list(array.items())
-    for file, text in files.items():
-        (tmp_path / file).write_text(text)
-    verilator, yosys = tools.verilator(), tools.yosys()
-    lint = [*verilator.argv, "--lint-only", "-Wall", "--top-module", TOP, *files]
-    run = subprocess.run(lint, cwd=tmp_path, env=verilator.env, capture_output=True, text=True)
-    assert run.returncode == 0, run.stderr
-    assert "Warning" not in run.stderr
-    script = f"read_verilog -sv {' '.join(files)}; hierarchy -check -top {TOP}; proc; check -assert"
-    read = [*yosys.argv, "-q", "-p", script]
-    run = subprocess.run(read, cwd=tmp_path, env=yosys.env, capture_output=True, text=True)
-    assert run.returncode == 0, run.stdout + run.stderr
-    assert "Warning" not in run.stdout + run.stderr
+    lint(files, TOP, tmp_path)
 
 
 def test_a_saved_design_has_its_system(tmp_path: Path):
