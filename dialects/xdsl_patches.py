@@ -102,13 +102,19 @@ class Parser(xdsl.parser.Parser):
     An operation without a `loc(…)` of its own gets the place of its text as its location. Errors
     begin with the name of the operation they are found in. Of a text that is cut out of a file,
     `first_line` is the number of lines before it.
+
+    Raises:
+        ValueError: bytes that are no text.
     """
 
     _TensorLiteralElement = TensorElement
 
     def __init__(self, context: Context, text: str | bytes, name: str, first_line: int = 0):
         super().__init__(context, "", name)
-        decoded = text.decode("utf-8") if isinstance(text, bytes) else text
+        try:
+            decoded = text.decode("utf-8") if isinstance(text, bytes) else text
+        except UnicodeDecodeError:
+            raise ValueError(f"{name}: not a text file") from None
         self._parser_state = ParserState(Lexer(Input(decoded, name)))
         self._first_line = first_line
         self._names: list[str] = []

@@ -266,3 +266,23 @@ def test_constants_beyond_all_bounds_have_a_place(literal: str, kind: str, messa
         parse_module(make_context(), MODULE.format(literal, kind), "m.mlir")
     assert f"spaq.constant: {message}" in caught.value.msg
     assert str(caught.value.span.get_location()).startswith("m.mlir:2:")
+
+
+def test_files_that_are_no_text_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    from daqkf.cli.opt import main as opt
+    from daqkf.cli.translate import main as translate
+
+    binary, deep, weights = tmp_path / "m.mlir", tmp_path / "t.toml", tmp_path / "w.npy"
+    binary.write_bytes(b"\xff\xfe")
+    deep.write_text("a = " + "[" * 100_000)
+    np.save(weights, W)
+    for tool, arguments, message in (
+        (opt, [binary], f"{binary}: not a text file"),
+        (translate, [binary, "--to", "mlir"], f"{binary}: not a text file"),
+        (main, ["compile", weights, "--target", deep, "-o", tmp_path / "o"], f"{deep}: "),
+        (main, ["compile", deep, "-o", tmp_path / "o"], f"{deep}: maximum recursion depth"),
+    ):
+        assert tool([str(argument) for argument in arguments]) == 1
+        (line,) = capsys.readouterr().err.splitlines()
+        assert message in line
+    assert not (tmp_path / "o").exists()

@@ -221,7 +221,7 @@ def _run(options: argparse.Namespace) -> int:
         module = load_network(options.input, options.source)
     else:
         path = options.input if options.input != "-" else None
-        text = Path(path).read_text(encoding="utf-8") if path else sys.stdin.read()
+        text = Path(path).read_bytes() if path else sys.stdin.read()
         module = parse_module(make_context(), text, path or "stdin")
 
     if to == "split-verilog":
