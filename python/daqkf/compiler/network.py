@@ -360,9 +360,7 @@ class _Compilation:
         if options.jobs is None and options.scheduler is None and not _large(network):
             executor = HERE
         function, sparsity = entry(network), options.sparsity
-        if calibration is None:
-            warn_of_drawn_calibration()
-        samples = [drawn_inputs(function)] if calibration is None else _given(calibration)
+        samples = _drawn(function) if calibration is None else _given(calibration)
         if sparsity is not None and calibration is not None and options.second_order is not False:
             _prune(network, samples, options, progress)
             sparsity = None
@@ -562,6 +560,12 @@ def _extents(value: SSAValue) -> tuple[int, ...]:
     if not isinstance(value.type, TensorType):
         raise ValueError("a product's operand has no rank; it cannot run on the array")
     return value.type.get_shape()
+
+
+def _drawn(function: FuncOp) -> list[Inputs]:
+    """A batch that is drawn for want of a better one, with a warning."""
+    warn_of_drawn_calibration()
+    return [drawn_inputs(function)]
 
 
 def drawn_inputs(function: FuncOp, seed: int = 0) -> dict[str, NDArray[Any]]:
