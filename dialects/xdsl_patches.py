@@ -7,8 +7,12 @@ Everything is a subclass: xDSL itself stays as it is. `test/unit/test_xdsl_patch
 own behaviour for each part, and fails as soon as xDSL can do without it.
 """
 
+import math
 import re
+import struct
 from bisect import bisect_right
+from collections.abc import Generator
+from contextlib import contextmanager
 from functools import cache
 from typing import Any, cast
 
@@ -17,6 +21,7 @@ import xdsl.printer
 from xdsl.context import Context
 from xdsl.dialects.builtin import (
     DYNAMIC_INDEX,
+    AnyDenseElement,
     AnyFloat,
     ComplexType,
     DenseIntOrFPElementsAttr,
@@ -24,6 +29,7 @@ from xdsl.dialects.builtin import (
     IndexType,
     IntAttr,
     IntegerType,
+    ModuleOp,
     RankedStructure,
     StringAttr,
     UnknownLoc,
@@ -34,17 +40,32 @@ from xdsl.parser import AttrParser
 from xdsl.parser.generic_parser import ParserState
 from xdsl.utils.exceptions import ParseError, VerifyException
 from xdsl.utils.lexer import Input
-from xdsl.utils.mlir_lexer import MLIRLexer
+from xdsl.utils.mlir_lexer import MLIRLexer, MLIRToken, MLIRTokenKind, StringLiteral
+
+from daqkf.dialects.memory import require_memory
 
 
 class Lexer(MLIRLexer):
-    """A lexer that takes linear time over a string that is never closed.
+    """A lexer that takes linear time over a string that is never closed, and knows UTF-8.
 
     xDSL's pattern takes exponential time. This one matches the same strings; its possessive
     quantifiers do not try a second time.
+
+    xDSL prints what is not ASCII as escaped bytes, but takes escaped bytes beyond ASCII for bytes
+    and not for a text when it reads them: a name such as `π` would not come back.
     """
 
     _unescaped_characters_regex = re.compile(r'"(?:[^"\\\n\v\f]++|\\(?:["nt\\]|[0-9A-Fa-f]{2}))*+"')
+
+    def _lex_string_literal(self, start_pos: int) -> MLIRToken:
+        token = super()._lex_string_literal(start_pos)
+        if token.kind is MLIRTokenKind.BYTES_LIT:
+            try:
+                StringLiteral.from_span(token.span).bytes_contents.decode()
+            except UnicodeDecodeError:
+                return token
+            return MLIRToken(MLIRTokenKind.STRING_LIT, token.span)
+        return token
 
 
 class TensorElement(AttrParser._TensorLiteralElement):  # pyright: ignore[reportPrivateUsage]
@@ -81,13 +102,19 @@ class Parser(xdsl.parser.Parser):
     An operation without a `loc(…)` of its own gets the place of its text as its location. Errors
     begin with the name of the operation they are found in. Of a text that is cut out of a file,
     `first_line` is the number of lines before it.
+
+    Raises:
+        ValueError: bytes that are no text.
     """
 
     _TensorLiteralElement = TensorElement
 
     def __init__(self, context: Context, text: str | bytes, name: str, first_line: int = 0):
         super().__init__(context, "", name)
-        decoded = text.decode("utf-8") if isinstance(text, bytes) else text
+        try:
+            decoded = text.decode("utf-8") if isinstance(text, bytes) else text
+        except UnicodeDecodeError:
+            raise ValueError(f"{name}: not a text file") from None
         self._parser_state = ParserState(Lexer(Input(decoded, name)))
         self._first_line = first_line
         self._names: list[str] = []
@@ -112,10 +139,8 @@ class Parser(xdsl.parser.Parser):
         start, depth = self.pos, len(self._names)
         self._names.append("")
         try:
-            try:
+            with self._refusing(start):
                 op = super().parse_operation()
-            except IndexError:  # of xDSL's named operations
-                self.raise_error("an operation that lacks operands", start, self.pos)
         except (ParseError, VerifyException) as error:
             name = self._names[depth]
             if name and not getattr(error, "names_operation", False):
@@ -127,12 +152,49 @@ class Parser(xdsl.parser.Parser):
             op.location = self.location(start)
         return op
 
+    def parse_module(self, allow_implicit_module: bool = True) -> ModuleOp:
+        """As xDSL's.
+
+        Raises:
+            ParseError, VerifyException: the text is no module.
+        """
+        with self._refusing(self.pos):
+            return super().parse_module(allow_implicit_module)
+
+    @contextmanager
+    def _refusing(self, start: int) -> Generator[None]:
+        """What Python raises at numbers and texts that it cannot take, as errors of their place."""
+        try:
+            yield
+        except IndexError:  # of xDSL's named operations
+            self.raise_error("an operation that lacks operands", start, self.pos)
+        except RecursionError:
+            self.raise_error("nested too deeply", start, self.pos)
+        except MemoryError:
+            self.raise_error("more memory than there is", start, self.pos)
+        except (OverflowError, ValueError, struct.error) as error:
+            self.raise_error(str(error), start, self.pos)
+
+    def parse_dense_int_or_fp_elements_attr(
+        self, type: RankedStructure[AnyDenseElement] | None
+    ) -> DenseIntOrFPElementsAttr:
+        """As xDSL's; constants that are larger than may be are refused before they are made.
+
+        Raises:
+            ParseError: a malformed constant, or numbers that its type does not have.
+        """
+        with self._refusing(self.pos):
+            return super().parse_dense_int_or_fp_elements_attr(type)
+
     def _parse_dense_literal_type(self) -> Any:
         kind = self.expect(self.parse_optional_type, "expected the type of a dense constant")
         if not _literal_types().verifies(kind):
             self.raise_error("expected a tensor, memref or vector of numbers")
         if DYNAMIC_INDEX in kind.get_shape():
             self.raise_error("expected a dense constant of a static shape")
+        # xDSL makes a list of Python's numbers of what is not hexadecimal.
+        size = math.prod(kind.get_shape()) * (kind.element_type.compile_time_size + 8)
+        require_memory(size, "a constant of this type")
         return kind
 
     def _get_op_by_name(self, name: str) -> type[Operation]:

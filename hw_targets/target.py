@@ -44,7 +44,7 @@ def load_target(name: str) -> Target:
         raise UnknownTargetError(f"unknown target '{name}' (known: {known}, or a .toml file)")
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError, OSError) as error:
         raise UnknownTargetError(f"{path}: {error}") from None
     description = data.pop("description", "")
     machine = data.pop("machine", None)

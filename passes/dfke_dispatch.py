@@ -5,7 +5,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -35,6 +34,7 @@ from daqkf.passes.quantize.dispatch import (
     decision_table,
     tile_errors,
 )
+from daqkf.passes.quantize.samples import load_samples
 from daqkf.passes.quantize.weights import float_products
 from daqkf.passes.spaq_prune import SpaqPrunePass
 from daqkf.passes.spaq_quantize import SpaqQuantizePass
@@ -211,7 +211,7 @@ class DfkeDispatchPass(ModulePass):
             dispatcher = Dispatcher(
                 self._variants(), machine, self.budget, self.buckets, split=self.split
             )
-            dispatcher.apply(op, np.load(Path(self.samples), allow_pickle=False))
+            dispatcher.apply(op, load_samples(self.samples))
 
     def _variants(self) -> list[Variant]:
         maxima = self.maxima or (None,) * len(self.kinds)

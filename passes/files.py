@@ -1,22 +1,30 @@
 # Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-"""Writing files whole or not at all."""
+"""Writing files whole or not at all, under names of our own."""
 
 import os
+import re
+import secrets
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
+_STEM = 40
+"""Characters of a file's name that come from a name of something else."""
+
 
 @contextmanager
 def replacing(path: Path) -> Generator[Path]:
-    """A temporary name beside a file, renamed into its place at the end, or removed on an error.
+    """A new, empty file beside another one, renamed into its place at the end, or removed on an
+    error.
 
-    Folders are made as needed.
+    It has a name that nobody can guess, and is opened so that what is there already, a link for
+    instance, is an error. Folders are made as needed.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{os.getpid()}.{path.name}")
+    temporary = path.with_name(f".daqkf-{secrets.token_hex(8)}{path.suffix[:16]}")
+    os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666))
     try:
         yield temporary
         temporary.replace(path)
@@ -36,3 +44,13 @@ def write_atomically(path: Path, data: bytes) -> None:
         return
     with replacing(path) as temporary:
         temporary.write_bytes(data)
+
+
+def file_stem(name: str) -> str:
+    """A part of a file's name that tells people what is in it: letters, digits, `_` and `-`.
+
+    It is short, and no path whatever the name is. Several names may have the same one, so a number
+    of our own has to stand before it.
+    """
+    found = re.sub(r"[^A-Za-z0-9_-]+", ".", name).strip(".")
+    return found[:_STEM].rstrip(".") or "unnamed"

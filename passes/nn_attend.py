@@ -184,7 +184,7 @@ def _replace(rewriter: PatternRewriter, found: _Whole, tokens: int) -> None:
     block.add_op(attention)
     functions = [layer.function for layer in (found.queries, found.keys, found.values)]
     module = module_of(found.result)
-    name = joined([function.sym_name.data for function in functions])
+    name = joined(functions)
     name = insert_kernel(found.attention.softmax, rewriter, name, block, attention)
     result = found.result.result
     last = found.result.input.owner

@@ -83,9 +83,8 @@ class _ChainReaders(RewritePattern):
 def _join(rewriter: PatternRewriter, calls: Sequence[LinearOp]) -> None:
     first, last, module = calls[0], calls[-1], module_of(calls[0])
     functions = [kernel_of(call) for call in calls]
-    names = [function.sym_name.data for function in functions]
     block, result = _behind_one_another(functions)
-    name = insert_kernel(first, rewriter, joined(names), block, result)
+    name = insert_kernel(first, rewriter, joined(functions), block, result)
     rewriter.replace(last, kernel_call(name, first.input, last.result, first.mask))
     erase_chain(rewriter, calls[:-1])
     remove_unused(module, rewriter, functions)

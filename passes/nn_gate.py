@@ -123,8 +123,7 @@ def _join(rewriter: PatternRewriter, product: ElementwiseOp, gate: Layer, up: La
     gated = GateOp(gate.activation, sums.results[0])
     block.add_op(gated)
     functions = [gate.function, up.function]
-    names = [function.sym_name.data for function in functions]
-    name = insert_kernel(product, rewriter, joined(names), block, gated)
+    name = insert_kernel(product, rewriter, joined(functions), block, gated)
     rewriter.replace(product, kernel_call(name, gate.call.input, product.result))
     erase_chain(rewriter, [gate.call, up.call])
     remove_unused(module, rewriter, functions)

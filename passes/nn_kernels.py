@@ -7,6 +7,8 @@ A kernel is a function of [T, K] → [T, N] in `spaq`, which `nn.linear` calls. 
 cut kernels out of a network and that put several together share what is here.
 """
 
+import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -51,6 +53,37 @@ def kernel_of(call: LinearOp) -> FuncOp:
     return function
 
 
+_LETTERS = re.compile(r"[^A-Za-z0-9_.]+")
+"""What symbols have none of."""
+
+_LONGEST = 128
+"""Characters of a symbol that stands for a name."""
+
+_TAKEN = ("array", "_program")
+"""The array's symbol, and what the symbols of all its programs have in them."""
+
+
+def symbol_of(name: str) -> str:
+    """A symbol for a name from a file, which may have any length and any characters.
+
+    It has ASCII letters, digits, `_` and `.` alone. Names that have no others stay as they are,
+    unless they are long, or could be taken for the array or for a program of it.
+    """
+    found = _LETTERS.sub("_", name)
+    if len(found) > _LONGEST:
+        digest = hashlib.sha256(name.encode(errors="replace")).hexdigest()
+        found = f"{found[: _LONGEST - 9]}_{digest[:8]}"
+    array, program = _TAKEN
+    found = found.replace(program, program.replace("_", "."))
+    return f"{found}.kernel" if found == array else found or "kernel"
+
+
+def kernel_name(function: FuncOp) -> str:
+    """What a kernel is called in the file: its symbol, or the name that the symbol stands for."""
+    name = function.attributes.get(NODE)
+    return name.data if isinstance(name, StringAttr) else function.sym_name.data
+
+
 def free_name(module: ModuleOp, name: str) -> str:
     """The name, or with a number behind it if a function has it already."""
     used = {op.sym_name.data for op in module.ops if isinstance(op, FuncOp)}
@@ -60,8 +93,9 @@ def free_name(module: ModuleOp, name: str) -> str:
     return found
 
 
-def joined(names: Sequence[str]) -> str:
+def joined(functions: Sequence[FuncOp]) -> str:
     """One name for kernels that were several: what they share, then what tells them apart."""
+    names = [kernel_name(function) for function in functions]
     parts = [name.split(".") for name in names]
     same = 0
     while all(len(part) > same + 1 and part[same] == parts[0][same] for part in parts):
@@ -154,7 +188,8 @@ def insert_kernel(
     """Make a kernel of a block, which returns its last operation's result.
 
     The kernel does what the operation `origin` of the network did, and is from the same place.
-    Gives its name, which is the one that is asked for if no other function has it.
+    Gives its symbol, which is the name that is asked for if it can be one, and if no other
+    function has it. Otherwise the function has the name in its attribute `node`.
 
     Raises:
         InterpretationError: the module has no network that the kernel belongs to.
@@ -162,11 +197,13 @@ def insert_kernel(
     module, value = module_of(origin), last.results[0]
     block.add_op(ReturnOp(value))
     kind = FunctionType.from_lists(list(block.arg_types), [value.type])
-    name = free_name(module, name)
-    function = FuncOp(name, kind, Region(block))
+    symbol = free_name(module, symbol_of(name))
+    function = FuncOp(symbol, kind, Region(block))
+    if symbol != name:
+        function.attributes[NODE] = StringAttr(name)
     function.location = origin.location
     insert_function(module, rewriter, function)
-    return name
+    return symbol
 
 
 def insert_function(module: ModuleOp, rewriter: PatternRewriter, function: FuncOp) -> None:

@@ -93,7 +93,7 @@ class _MergeReaders(RewritePattern):
 
 
 def _merge(rewriter: PatternRewriter, layers: Sequence[Layer]) -> None:
-    first, names = layers[0], [layer.function.sym_name.data for layer in layers]
+    first, functions = layers[0], [layer.function for layer in layers]
     module = module_of(first.call)
     weights = np.concatenate([layer.weights for layer in layers], axis=1)
     channels, bias = weights.shape[1], None
@@ -103,7 +103,7 @@ def _merge(rewriter: PatternRewriter, layers: Sequence[Layer]) -> None:
     if first.activation is not None:
         result = ActivationOp(first.activation, result.results[0])
         block.add_op(result)
-    name = insert_kernel(first.call, rewriter, joined(names), block, result)
+    name = insert_kernel(first.call, rewriter, joined(functions), block, result)
     merged = LinearOp(name, first.call.input, _with_last(first.call.result, channels))
     merged.attributes[NODE] = StringAttr(name)
     merged.location = first.call.location
@@ -112,7 +112,7 @@ def _merge(rewriter: PatternRewriter, layers: Sequence[Layer]) -> None:
     for layer in layers:
         _replace_by_slice(rewriter, merged, layer, low)
         low += layer.channels
-    remove_unused(module, rewriter, [layer.function for layer in layers])
+    remove_unused(module, rewriter, functions)
 
 
 def _replace_by_slice(rewriter: PatternRewriter, merged: LinearOp, layer: Layer, low: int) -> None:

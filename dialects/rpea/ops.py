@@ -519,6 +519,18 @@ def require_room(programs: Sequence[Loaded], config: ArrayConfig, what: str) -> 
         require(value <= limit, f"{value} {kind} in all {what}; the array holds {limit}")
 
 
+def symbols_around(user: Operation) -> dict[str, Operation]:
+    """The operations by symbol of the module around an operation.
+
+    Looking up a symbol takes xDSL time in proportion to the module; this does it for all at once.
+    """
+    block = user.parent_block()
+    while block is not None and (op := block.parent_op()) and not op.has_trait(SymbolTable):
+        block = op.parent_block()
+    names = ((op.properties.get("sym_name"), op) for op in (block.ops if block else ()))
+    return {name.data: op for name, op in names if isinstance(name, StringAttr)}
+
+
 def array_of(user: Operation, symbol: SymbolRefAttr) -> ArrayOp:
     """The array of this name, of an operation that verifies."""
     array = SymbolTable.lookup_symbol(user, symbol)
@@ -550,7 +562,15 @@ def require_program(user: Operation, symbol: SymbolRefAttr) -> None:
         VerifyException: there is none, or it adds a residual or has operands, or its own parts do
             not agree.
     """
-    program = SymbolTable.lookup_symbol(user, symbol)
+    require_unchained(SymbolTable.lookup_symbol(user, symbol), symbol)
+
+
+def require_unchained(program: Operation | None, symbol: SymbolRefAttr) -> None:
+    """Check that what has this name is a program as `require_program` says.
+
+    Raises:
+        VerifyException: as there.
+    """
     if not isinstance(program, ProgramOp):
         raise VerifyException(f"{symbol} is not an rpea.program")
     require(program.residual is None, f"{symbol} adds a residual, which only a chain keeps")

@@ -31,9 +31,10 @@ from daqkf.dialects.rpea.ops import (
     ArrayOp,
     DispatchOp,
     ProgramOp,
-    program_of,
     require,
     require_program,
+    require_unchained,
+    symbols_around,
 )
 from daqkf.dialects.spaq.ops import activations
 from daqkf.dialects.spaq.types import INT8_ACTIVATIONS
@@ -77,8 +78,11 @@ class TiledOp(IRDLOperation):
     def groups(self) -> list[list[ProgramOp]]:
         """The parts of each group of outputs."""
         groups: list[list[ProgramOp]] = [[]]
+        symbols = symbols_around(self)
         for symbol in self.programs:
-            groups[-1].append(program := program_of(self, symbol))
+            program = symbols[symbol.root_reference.data]
+            assert isinstance(program, ProgramOp)
+            groups[-1].append(program)
             if not program.keeps:
                 groups.append([])
         return groups if groups[-1] else groups[:-1]
@@ -104,8 +108,9 @@ class TiledOp(IRDLOperation):
             VerifyException: there are none, or a symbol names no program, or one of a chain.
         """
         require(self.programs.data, "a tiled kernel needs programs")
+        symbols = symbols_around(self)
         for symbol in self.programs:
-            require_program(self, symbol)
+            require_unchained(symbols.get(symbol.root_reference.data), symbol)
 
     def verify_groups(self) -> None:
         """Hold the programs against one another.
@@ -114,6 +119,7 @@ class TiledOp(IRDLOperation):
             VerifyException: other arrays or shapes, or sums that nothing goes on from or ends.
         """
         groups = self.groups()
+        expected = sum(part.features.value.data for part in groups[0])
         for group in groups:
             names = ", ".join(f"@{part.sym_name.data}" for part in group)
             adds = [part.adds is not None for part in group]
@@ -128,8 +134,8 @@ class TiledOp(IRDLOperation):
             )
             features = sum(part.features.value.data for part in group)
             require(
-                features == self.features.value.data,
-                f"{names} have {features} features, others {self.features.value.data}",
+                features == expected,
+                f"{names} have {features} features, others {expected}",
             )
 
 

@@ -10,7 +10,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 from xdsl.context import Context
-from xdsl.dialects.builtin import ModuleOp, i8, i32
+from xdsl.dialects.builtin import ModuleOp, StringAttr, i8, i32
 from xdsl.dialects.func import FuncOp
 from xdsl.passes import ModulePass
 from xdsl.rewriter import InsertPoint, Rewriter
@@ -203,8 +203,18 @@ class LowerDfkeToRpeaPass(ModulePass):
             fail(arrays[1], self.name, text)
         if not arrays:
             arrays = [sized_array(kernels)]
+            _rename(arrays[0], op)
             Rewriter.insert_op(arrays[0], InsertPoint.at_start(op.body.block))
         lower_kernels(op, arrays[0])
+
+
+def _rename(array: ArrayOp, module: ModuleOp) -> None:
+    """Give an array a symbol that nothing in the module has."""
+    used = {op.properties.get("sym_name") for op in module.ops}
+    number = 1
+    while array.sym_name in used:
+        array.sym_name = StringAttr(f"{ARRAY_NAME}.{number}")
+        number += 1
 
 
 def runnable(module: ModuleOp) -> list[Fused]:

@@ -3,6 +3,7 @@
 
 """NumPy arrays and SciPy sparse matrices → a float layer in `spaq`."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -12,18 +13,28 @@ from xdsl.dialects.func import FuncOp, ReturnOp
 from xdsl.ir import Block, Region
 
 from daqkf.dialects.dense import from_array
+from daqkf.dialects.memory import require_memory
 from daqkf.dialects.spaq import ActivationOp, AddOp, ConstantOp, MatmulOp
 from daqkf.dialects.spaq.ops import activations
 from daqkf.hw_targets.functions import FUNCTIONS
+
+_DENSE = 12
+"""Bytes that the import of a weight takes: of float32, of a constant, and to check them."""
 
 
 def as_matrix(weights: Any) -> tuple[NDArray[np.float32], bool]:
     """Dense float32 [K, N] of an array or a SciPy sparse matrix, and whether it held integers.
 
     Raises:
-        ValueError: not a finite real matrix with K and N above 0.
+        ValueError: not a finite real matrix with K and N above 0, or a sparse one that takes
+            more memory than may be used when it is dense, as layers are.
     """
-    array = np.asarray(weights.toarray() if hasattr(weights, "toarray") else weights)
+    if hasattr(weights, "toarray"):
+        extents = " × ".join(str(extent) for extent in weights.shape)
+        size = math.prod(weights.shape) * (weights.dtype.itemsize + _DENSE)
+        require_memory(size, f"a dense matrix of {extents}")
+        weights = weights.toarray()
+    array = np.asarray(weights)
     return finite("weights", array, 2), array.dtype.kind in "iu"
 
 

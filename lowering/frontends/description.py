@@ -26,7 +26,9 @@ import numpy as np
 from numpy.typing import NDArray
 from xdsl.dialects.builtin import ModuleOp
 
+from daqkf.dialects.memory import require_memory
 from daqkf.lowering.frontends.layers import Layer, import_layers
+from daqkf.passes.array_files import reading
 
 _KEYS: dict[str, type] = {
     "weights": str,
@@ -48,7 +50,7 @@ def read_description(path: Path) -> ModuleOp:
     """
     try:
         facts = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: {error}") from None
     file, layers = facts.get("safetensors"), facts.get("layers")
     if not isinstance(file, str) or not isinstance(layers, list) or not layers:
@@ -95,21 +97,20 @@ class _Tensors:
     """The tensors of a safetensors file, read as they are asked for."""
 
     def __init__(self, path: Path):
-        from safetensors import SafetensorError, safe_open
+        from safetensors import safe_open
 
         with path.open("rb"):  # safe_open's error does not say which file it is
             pass
-        try:
+        require_memory(path.stat().st_size, str(path))
+        with reading(path, "safetensors"):
             self._file = safe_open(path, framework="numpy")
-        except SafetensorError as error:
-            raise ValueError(f"{path}: not readable as safetensors ({error})") from None
-        self._path, self._names = path, set(self._file.keys())
+            self._path, self._names = path, set(self._file.keys())
 
     def read(self, name: str) -> NDArray[Any]:
         """A tensor, those of bfloat16 and the like as float32.
 
         Raises:
-            ValueError: there is none of this name.
+            ValueError: there is none of this name, or it cannot be read.
         """
         import ml_dtypes  # noqa: F401  # gives NumPy bfloat16; `onnx` depends on it
 
@@ -118,12 +119,8 @@ class _Tensors:
         part = self._file.get_slice(name)
         if (kind := _BYTES.get(part.get_dtype())) is not None:
             return self._decoded(name, kind).reshape(part.get_shape())
-        try:
+        with reading(self._path, f"safetensors: tensor '{name}'"):
             array = np.asarray(self._file.get_tensor(name))
-        except (AttributeError, TypeError) as error:
-            raise ValueError(
-                f"{self._path.name}: '{name}' has elements of {part.get_dtype()} ({error})"
-            ) from None
         return array.astype(np.float32) if array.dtype.kind == "V" else array
 
     def _decoded(self, name: str, kind: str) -> NDArray[np.float32]:

@@ -10,29 +10,44 @@
   a sparse matrix as SciPy saves it.
 """
 
-import zipfile
-from collections.abc import Callable
+import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
+from numpy.typing import NDArray
 from xdsl.dialects.builtin import ModuleOp
 
+from daqkf.dialects.memory import require_memory
 from daqkf.lowering.frontends.layers import Layer, import_layers
-
-_LARGEST = 2**30
-"""Entries of a dense matrix: a sparse file of a few bytes may name any extents."""
+from daqkf.passes.array_files import load_archive, load_array, reading
 
 _PARTS = {"weights", "bias", "activation"}
+
+_SYMMETRIES = ("general", "symmetric", "skew-symmetric")
+"""Of real matrices; Hermitian ones are complex."""
+
+_SPARSE = {"format", "shape", "data"}
+"""Arrays that every sparse matrix of SciPy has in its archive."""
+_INDICES = {
+    "coo": ("row", "col"),
+    "csr": ("indices", "indptr"),
+    "csc": ("indices", "indptr"),
+    "bsr": ("indices", "indptr"),
+    "dia": ("offsets",),
+}
+"""The further ones of each of its formats, which say where the entries are."""
 
 
 def read_mtx(path: Path) -> ModuleOp:
     """The layer `x·W` of a Matrix Market file.
 
     Raises:
-        ValueError: it cannot be read, or is no finite real matrix.
+        ValueError: it cannot be read, breaks its own header, or is no finite real matrix.
     """
-    return _layer(path, _read(path, "Matrix Market", lambda: _market(path)))
+    with reading(path, "Matrix Market"):
+        matrix = _market(path)
+    return _layer(path, matrix)
 
 
 def _market(path: Path) -> Any:
@@ -44,33 +59,65 @@ def _market(path: Path) -> Any:
     from scipy.sparse import coo_array
 
     rows, columns, count, layout, field, symmetry = mminfo(path)
-    if field == "complex":
-        raise ValueError("complex numbers")
-    if rows * columns > _LARGEST:
-        raise ValueError(f"{rows} × {columns} is too large a matrix")
     sparse, pattern = layout == "coordinate", field == "pattern"
+    _check_header(rows, columns, layout, field, symmetry)
+    if not sparse:
+        count = rows * columns if symmetry == "general" else _stored(rows, symmetry)
     width = (2 if pattern else 3) if sparse else 1
-    # The first line says the extents, in three columns if the matrix is sparse and in two if not.
-    columns_read = None if width == 3 else range(width)
-    found = np.loadtxt(path, comments="%", ndmin=2, usecols=columns_read)[1:]
-    whole = not sparse and symmetry == "general"
-    if len(found) != (count if sparse or whole else _stored(rows, symmetry)):
-        raise ValueError(f"{len(found)} entries, not as many as the header says")
-    if whole:
-        return found.reshape(columns, rows).T
+    require_memory(8 * width * count, f"{count} entries")
+    if not sparse:
+        require_memory(8 * rows * columns, f"a matrix of {rows} × {columns}")
+    with path.open(encoding="latin-1") as file:
+        found = _entries(file, count, width)
+    values = found[:, -1] if not pattern else np.ones(len(found))
+    if field in ("integer", "unsigned-integer") and (values != np.rint(values)).any():
+        raise ValueError(f"{values[values != np.rint(values)][0]:g} in a matrix of integers")
+    if not sparse and symmetry == "general":
+        return values.reshape(columns, rows).T
     if sparse:
-        row, column = (found[:, :2].T - 1).astype(np.int64)
-        if not np.all((found[:, :2] >= 1) & (found[:, :2] <= (rows, columns))):
+        places = found[:, :2]
+        if (places != np.rint(places)).any():
+            raise ValueError(f"{places[places != np.rint(places)][0]:g} is no index")
+        if not np.all((places >= 1) & (places <= (rows, columns))):
             raise ValueError("an index outside the matrix")
-        values = np.ones(len(found)) if pattern else found[:, 2]
+        row, column = (places.T - 1).astype(np.int64)
     else:
         column, row = np.triu_indices(rows, symmetry == "skew-symmetric")
-        values = found[:, 0]
     if symmetry != "general":
-        mirrored, sign = row != column, -1 if symmetry == "skew-symmetric" else 1
+        skew = symmetry == "skew-symmetric"
+        if skew and (row == column).any():
+            raise ValueError("an entry on the diagonal of a skew-symmetric matrix")
+        if (row < column).any():
+            raise ValueError(f"an entry above the diagonal of a {symmetry} matrix")
+        mirrored = row != column
         row, column = np.append(row, column[mirrored]), np.append(column, row[mirrored])
-        values = np.append(values, sign * values[mirrored])
+        values = np.append(values, (-1 if skew else 1) * values[mirrored])
     return coo_array((values, (row, column)), (rows, columns))
+
+
+def _check_header(rows: int, columns: int, layout: str, field: str, symmetry: str) -> None:
+    """Raise a ValueError for a header that says what no real matrix is."""
+    if field == "complex":
+        raise ValueError("complex numbers")
+    if symmetry not in _SYMMETRIES:
+        raise ValueError(f"a {symmetry} matrix of {field} numbers")
+    if field == "pattern" and (layout != "coordinate" or symmetry == "skew-symmetric"):
+        raise ValueError(f"a {symmetry} pattern in the layout {layout}")
+    if symmetry != "general" and rows != columns:
+        raise ValueError(f"a {symmetry} matrix of {rows} × {columns}")
+
+
+def _entries(file: TextIO, count: int, width: int) -> NDArray[np.float64]:
+    """The numbers [count, width] that follow the line of the extents."""
+    next(line for line in file if line.strip() and not line.startswith("%"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # that a matrix has no entries
+        found = np.loadtxt(file, comments="%", ndmin=2)
+    if found.size and found.shape[1] != width:
+        raise ValueError(f"{found.shape[1]} numbers in a line, not {width}")
+    if found.size != count * width:
+        raise ValueError(f"{len(found)} entries, not as many as the header says")
+    return found.reshape(count, width)
 
 
 def _stored(extent: int, symmetry: str) -> int:
@@ -84,7 +131,7 @@ def read_npy(path: Path) -> ModuleOp:
     Raises:
         ValueError: it cannot be read, or is no finite real matrix.
     """
-    return _layer(path, _read(path, "a NumPy array", lambda: _array(path)))
+    return _layer(path, load_array(path))
 
 
 def read_npz(path: Path) -> ModuleOp:
@@ -93,45 +140,60 @@ def read_npz(path: Path) -> ModuleOp:
     Raises:
         ValueError: it cannot be read, or has not the arrays of a layer.
     """
-    names, arrays = _read(path, "a NumPy archive", lambda: _archive(path))
-    if {"format", "shape", "data"} <= names:
-        from scipy.sparse import load_npz
-
-        return _layer(path, _read(path, "a sparse matrix", lambda: load_npz(path)))
-    if "weights" not in names:
+    arrays = load_archive(path)
+    if set(arrays) >= _SPARSE:
+        return _layer(path, load_sparse(path))
+    if "weights" not in arrays:
         raise ValueError(f"{path}: has no array 'weights'")
-    if unknown := names - _PARTS:
+    if unknown := set(arrays) - _PARTS:
         raise ValueError(f"{path}: unknown array '{min(unknown)}'")
-    activation = str(arrays["activation"]) if "activation" in names else None
+    activation = str(arrays["activation"]) if "activation" in arrays else None
     return _layer(path, arrays["weights"], arrays.get("bias"), activation)
 
 
-def _array(path: Path) -> Any:
-    with path.open("rb") as file:
-        return np.lib.format.read_array(file, allow_pickle=False)
+def load_sparse(path: str | Path, what: str = "a SciPy sparse matrix") -> Any:
+    """The sparse matrix in a `.npz` file as SciPy saves it, as a sparse array of its format.
+
+    Raises:
+        ValueError: it is no such file, or an index lies outside the matrix.
+        OSError: it cannot be opened.
+    """
+    arrays = load_archive(path, what)
+    with reading(path, what):
+        return _sparse(arrays)
 
 
-def _archive(path: Path) -> tuple[set[str], dict[str, Any]]:
-    """The names of all arrays, and the arrays of a layer."""
-    if not zipfile.is_zipfile(path):
-        raise ValueError("no archive")
-    with np.load(path, allow_pickle=False) as data:
-        return set(data.files), {name: data[name] for name in _PARTS & set(data.files)}
+def _sparse(arrays: dict[str, NDArray[Any]]) -> Any:
+    from scipy import sparse
 
-
-def _read[T](path: Path, what: str, read: Callable[[], T]) -> T:
-    try:
-        return read()
-    # The readers raise whatever a damaged file makes them stumble over.
-    except Exception as error:
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        raise ValueError(f"{path}: not readable as {what} ({lines[0]})") from None
+    if missing := _SPARSE - set(arrays):
+        raise ValueError(f"has no array '{min(missing)}'")
+    name = arrays["format"].item() if arrays["format"].size == 1 else None
+    name = name.decode("ascii") if isinstance(name, bytes) else name
+    if not isinstance(name, str) or name not in _INDICES:
+        raise ValueError(f"unknown format {name!r} (known: {', '.join(_INDICES)})")
+    if missing := set(_INDICES[name]) - set(arrays):
+        raise ValueError(f"has no array '{min(missing)}'")
+    shape, data = arrays["shape"], arrays["data"]
+    if shape.shape != (2,) or shape.dtype.kind not in "iu" or shape.min() < 0:
+        raise ValueError("its shape is not that of a matrix")
+    extents = tuple(int(extent) for extent in shape)
+    parts = [arrays[part] for part in _INDICES[name]]
+    for part, array in zip(_INDICES[name], parts, strict=True):
+        if array.dtype.kind not in "iu" or array.ndim != 1:
+            raise ValueError(f"'{part}' is no vector of integers")
+    kind = getattr(sparse, f"{name}_array")
+    if name == "coo":
+        matrix = kind((data, tuple(parts)), shape=extents)
+    else:
+        matrix = kind((data, *parts), shape=extents)
+    # SciPy looks at the ends of the index arrays alone, unless it is asked.
+    if name in ("csr", "csc", "bsr"):
+        matrix.check_format(full_check=True)
+    return matrix
 
 
 def _layer(path: Path, weights: Any, bias: Any = None, activation: str | None = None) -> ModuleOp:
-    if np.prod(weights.shape, dtype=np.float64) > _LARGEST:
-        extents = " × ".join(str(extent) for extent in weights.shape)
-        raise ValueError(f"{path}: a matrix of {extents} is too large")
     try:
         return import_layers([Layer(path.stem, weights, bias, activation)])
     except ValueError as error:

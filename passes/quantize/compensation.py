@@ -48,9 +48,9 @@ def compensate(
         the error of each output after each pass.
     """
     work = _Descent(target, hessian, fit, np.asarray(item_price, np.float64), zero)
-    history = [work.sweep() for _ in range(passes)]
-    levels = work.codes.astype(np.int8)
-    return Fit(levels, work.scales, fit.magnitudes, np.array(history))
+    history = np.array([work.sweep() for _ in range(passes)])
+    levels, scales = work.codes.astype(np.int8), np.ldexp(work.scales, work.exponents)
+    return Fit(levels, scales, fit.magnitudes, np.ldexp(history, work.units))
 
 
 class _Descent:
@@ -64,13 +64,19 @@ class _Descent:
         item_price: NDArray[np.float64],
         zero: bool,
     ):
-        self.hessian = hessian.astype(np.float32)
-        self.target = target.astype(np.float32)
+        # Single precision is enough in units near the largest entries: powers of two, of the
+        # Hessian and of each channel, which change no bit of what is in between.
+        unit = int(np.frexp(np.diag(hessian).max())[1])
+        self.exponents = np.frexp(np.abs(target).max(axis=0))[1]
+        self.units = unit + 2 * self.exponents
+        self.hessian = np.ldexp(hessian, -unit).astype(np.float32)
+        self.target = np.ldexp(target, -self.exponents).astype(np.float32)
         self.correlation = self.hessian @ self.target
         self.allowed = self.target != 0
         self.codes = np.where(self.allowed, fit.levels, 0).astype(np.float32)
-        self.scales = fit.scales.astype(np.float64)
-        self.item_price = item_price if zero else np.full_like(item_price, -np.inf)
+        self.scales = np.ldexp(fit.scales.astype(np.float64), -self.exponents)
+        price = np.ldexp(np.broadcast_to(item_price, self.units.shape), -self.units)
+        self.item_price = price if zero else np.full_like(price, -np.inf)
         self.energy = (self.target * self.correlation).sum(axis=0, dtype=np.float64)
         # One number finds a channel's level: a table from every integer to the nearest code.
         self.choices = nearest_codes(fit.magnitudes, zero)

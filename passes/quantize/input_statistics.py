@@ -37,9 +37,13 @@ class InputStatistics:
         """
         cls.check(samples)
         mean = samples.mean(axis=0, dtype=np.float64)
-        # The products of samples in single precision are as good as the samples.
+        # The products of samples in single precision are as good as the samples, if they neither
+        # overflow nor vanish: so their unit is a power of two near the largest.
         centred = samples - mean.astype(samples.dtype if samples.dtype.kind == "f" else float)
-        return cls(mean, (centred.T @ centred).astype(np.float64) / len(samples))
+        exponent = int(np.frexp(np.abs(centred).max())[1])
+        centred = np.ldexp(centred, -exponent)
+        moment = (centred.T @ centred).astype(np.float64) / len(samples)
+        return cls(mean, np.ldexp(moment, 2 * exponent))
 
     @staticmethod
     def check(samples: NDArray[Any]) -> None:

@@ -5,9 +5,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, cast
-from zipfile import BadZipFile
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +17,7 @@ from xdsl.utils.exceptions import InterpretationError
 from daqkf.dialects.interpreting import run
 from daqkf.dialects.spaq import CalibratedOp, MatmulOp
 from daqkf.dialects.spaq.checks import features
+from daqkf.passes.array_files import load_archive, load_array
 from daqkf.passes.diagnostics import OperationError, function_of
 from daqkf.passes.quantize.input_statistics import InputStatistics
 
@@ -60,13 +59,7 @@ def load_samples(path: str) -> NDArray[Any]:
     Raises:
         OSError, ValueError: the file cannot be read as such.
     """
-    try:
-        samples: Any = np.load(Path(path), allow_pickle=False)
-    except EOFError:
-        raise ValueError(f"{path}: the file is empty") from None
-    if not isinstance(samples, np.ndarray):
-        raise ValueError(f"{path}: expected one array in .npy format")
-    return cast(NDArray[Any], samples)
+    return load_array(path, "samples in .npy format")
 
 
 def load_inputs(path: str) -> dict[str, NDArray[Any]]:
@@ -75,11 +68,7 @@ def load_inputs(path: str) -> dict[str, NDArray[Any]]:
     Raises:
         OSError, ValueError: the file cannot be read as such.
     """
-    try:
-        with np.load(Path(path), allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in arrays.files}
-    except (ValueError, EOFError, AttributeError, TypeError, BadZipFile) as error:
-        raise ValueError(f"{path}: cannot be read as arrays by name in .npz: {error}") from None
+    return load_archive(path, "arrays by name in .npz format")
 
 
 def input_statistics(module: ModuleOp, samples: Samples) -> dict[Operation, InputStatistics]:

@@ -165,11 +165,31 @@ def test_designs_come_back_from_their_folder(design: daqkf.Design, tmp_path: Pat
     assert loaded.verilog == design.verilog
     assert np.array_equal(loaded.simulate(X), design.simulate(X))
     (tmp_path / "program.bin").write_bytes(design.program[:100])
-    with pytest.raises(daqkf.DaqkfError, match="truncated"):
+    with pytest.raises(daqkf.DaqkfError, match=r"program.bin: not as it was saved: its hash"):
         daqkf.Design.load(tmp_path)
     (tmp_path / "design.json").write_text("{}")
-    with pytest.raises(daqkf.DaqkfError, match=r"design.json: lacks 'levels'"):
+    with pytest.raises(daqkf.DaqkfError, match=r"design.json: lacks 'files', the hashes"):
         daqkf.Design.load(tmp_path)
+
+
+@pytest.mark.parametrize("levels", ["int8", "codebook-31"])
+@pytest.mark.parametrize(
+    ("inputs", "weights"),
+    [(1e-25, 1), (1e-12, 1e-20), (1e-38, 1e30), (1, 1e-40), (1e10, 1e20), (1e20, 1), (3e38, 1e-20)],
+)
+def test_tiny_and_huge_units_are_as_good_as_any(inputs: float, weights: float, levels: str):
+    rng = np.random.default_rng(4)
+    w = (rng.standard_normal((16, 8)) * weights).astype(np.float32)
+    x = (np.clip(rng.standard_normal((256, 16)) / 3, -1, 1) * inputs).astype(np.float32)
+    design = daqkf.compile(w, calibration=x, levels=levels, target="tiny")
+    real = x.astype(float) @ w.astype(float)
+    noise = ((design.reference(x) - real) / np.abs(real).max()) ** 2
+    assert 10 * np.log10(((real / np.abs(real).max()) ** 2).sum() / noise.sum()) > 30
+
+
+def test_results_beyond_float32_are_refused():
+    with pytest.raises(daqkf.DaqkfError, match="a sum is beyond float32"):
+        daqkf.compile(np.full((16, 8), 1e38), calibration=np.ones((256, 16)), target="tiny")
 
 
 def with_value(value: float) -> np.ndarray[Any, Any]:

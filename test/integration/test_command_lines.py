@@ -107,7 +107,7 @@ def test_the_rtl_and_image_of_translate_are_those_of_compile(layer: Path):
     ("arguments", "message"),
     [
         (["none.npy"], "daqkf: none.npy: No such file or directory"),
-        (["text.npy"], "daqkf: text.npy: cannot be read as weights in .npy format"),
+        (["text.npy"], "daqkf: text.npy: not readable as weights in .npy format"),
         (["nan.npy"], "daqkf: weights[0, 1] is nan; all must be finite in float32"),
         (["w.npy", "--bias", "w.npy"], "daqkf: bias must have the shape [N], not [20, 6]"),
         (["w.npy", "--levels", "int3"], "daqkf: unknown level set 'int3'"),
@@ -119,7 +119,7 @@ def test_the_rtl_and_image_of_translate_are_those_of_compile(layer: Path):
         (["empty.npy"], "daqkf: weights must not be empty, but have the shape [0, 4]"),
         (["long.npy", "--target", "tiny"], "daqkf: dfke.kernel: dfke-schedule: 64 features; the"),
         (["ints.npy", "--levels", "uniform-3"], "is 9, not a level within ±3"),
-        (["text.npz"], "daqkf: text.npz: cannot be read as a SciPy sparse matrix"),
+        (["text.npz"], "daqkf: text.npz: not readable as a SciPy sparse matrix"),
     ],
 )
 def test_compile_names_what_is_wrong(layer: Path, arguments: list[str], message: str):
@@ -146,7 +146,7 @@ def test_simulate_names_what_is_wrong(layer: Path):
     program = layer / "out" / "program.bin"
     program.write_bytes(program.read_bytes()[:-4])
     run = call("daqkf", "simulate", "out", "x.npy", "-o", "y.npy", cwd=layer)
-    assert "the program image is truncated" in refused(run)
+    assert "out/program.bin: not as it was saved" in refused(run)
     assert not (layer / "y.npy").exists()
 
 

@@ -3,6 +3,7 @@
 
 """Matrices, safetensors and their descriptions into `nn`; and `daqkf-translate --from`."""
 
+import resource
 from pathlib import Path
 from typing import Any
 
@@ -91,9 +92,18 @@ BAD_MARKETS = {
     "real general\n2 2 1\n0 1 1.0": "an index outside the matrix",
     "real general\n2 2 2\n1 1 1.0": "1 entries, not as many as the header says",
     "real general\n2 2 1\n1 1 1.0E-": "could not convert string '1.0E-' to float64",
-    "real general\n2 2 1\n1 1 1.0 2.0": "the number of columns changed from 3 to 4",
+    "real general\n2 2 1\n1 1 1.0 2.0": "4 numbers in a line, not 3",
     "complex general\n2 2 1\n1 1 1.0 2.0": "complex numbers",
-    "real general\n9999999 9999999 1\n1 1 2.0": "9999999 × 9999999 is too large a matrix",
+    "real general\n2 2 1\n1.7 1 1.0": "1.7 is no index",
+    "real general\n2 2 1\n1e0 1 nan x": "could not convert string 'x' to float64",
+    "real symmetric\n4 7 1\n1 1 1.0": "a symmetric matrix of 4 × 7",
+    "real symmetric\n2 2 2\n1 2 1.5\n2 1 1.5": "an entry above the diagonal of a symmetric",
+    "real skew-symmetric\n2 2 1\n1 1 1.5": "an entry on the diagonal of a skew-symmetric",
+    "real hermitian\n2 2 1\n1 1 1.5": "a hermitian matrix of real numbers",
+    "integer general\n2 2 1\n1 1 1.5": "1.5 in a matrix of integers",
+    "pattern general\n2 2 1\n1 1 1.5": "3 numbers in a line, not 2",
+    "pattern skew-symmetric\n2 2 1\n2 1": "a skew-symmetric pattern",
+    "real general\n2 2 999999999999\n1 1 1.0": "999999999999 entries takes 21.8 TiB of memory",
 }
 
 
@@ -102,6 +112,23 @@ def test_bad_matrix_market_is_named(tmp_path: Path, text: str):
     (tmp_path / "w.mtx").write_text(f"%%MatrixMarket matrix coordinate {text}\n")
     found = refusal(tmp_path / "w.mtx")
     assert found.startswith(f"not readable as Matrix Market ({BAD_MARKETS[text]}")
+
+
+def test_a_matrix_that_is_too_large_when_it_is_dense_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("DAQKF_MEMORY", "4G")
+    text = "%%MatrixMarket matrix coordinate real general\n16384 32768 1\n1 1 1.0\n"
+    (tmp_path / "w.mtx").write_text(text)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    found = refusal(tmp_path / "w.mtx")
+    assert found.startswith(
+        "a dense matrix of 16384 × 32768 takes 10.0 GiB of memory, of which 4.0"
+    )
+    sparse.save_npz(tmp_path / "w.npz", sparse.coo_array((16384, 32768)))
+    assert refusal(tmp_path / "w.npz") == found
+    # KiB: nothing of that size was made to find it out.
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000
 
 
 def test_a_matrix_market_file_that_ends_anywhere_is_refused(tmp_path: Path):

@@ -13,7 +13,7 @@
 // FOLDER: daqkf-translate: --to split-verilog needs a folder: -o FOLDER
 // FILE: daqkf-translate: nowhere.mlir: No such file or directory
 // HEADER: daqkf-translate: --to c-header is the same for all arrays, and takes no input
-// NPZ: daqkf-translate: {{.*}}.txt: not an .npz file
+// NPZ: daqkf-translate: {{.*}}.txt: not readable as a NumPy archive (no archive)
 func.func @nothing() {
   func.return
 }

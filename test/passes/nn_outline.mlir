@@ -12,19 +12,19 @@
 // CHECK-NEXT: func.return %2
 // CHECK-NEXT: }
 // The same weights twice, the second time behind a product that two read.
-// CHECK-NEXT: func.func @layer.0.up.1(%x: tensor<?x2xf32>) -> tensor<?x3xf32> {
+// CHECK-NEXT: func.func @layer.0.up.1(%x: tensor<?x2xf32>) -> tensor<?x3xf32> attributes {node = "layer.0.up"} {
 // CHECK-NEXT: %weights =
 // CHECK-NEXT: %0 = spaq.matmul
 // CHECK-NEXT: func.return %0
 // CHECK-NEXT: }
-// CHECK-NEXT: func.func @"/down"(%x: tensor<?x3xf32>) -> tensor<?x1xf32> {
+// CHECK-NEXT: func.func @_down(%x: tensor<?x3xf32>) -> tensor<?x1xf32> attributes {node = "/down"} {
 // CHECK: func.func @main
 // CHECK-NEXT: %b = nn.constant
 // CHECK-NEXT: %y = nn.linear @layer.0.up %x {node = "layer.0.up"} : (tensor<4x?x2xf32>) -> tensor<4x?x3xf32>
 // CHECK-NEXT: %z = nn.linear @layer.0.up.1 %x {node = "layer.0.up.1"} : (tensor<4x?x2xf32>) -> tensor<4x?x3xf32>
 // CHECK-NEXT: %p = nn.elementwise add %z, %b
 // CHECK-NEXT: %n = nn.elementwise neg %z
-// CHECK-NEXT: %d = nn.linear @"/down" %y {node = "/down"} : (tensor<4x?x3xf32>) -> tensor<4x?x1xf32>
+// CHECK-NEXT: %d = nn.linear @_down %y {node = "_down"} : (tensor<4x?x3xf32>) -> tensor<4x?x1xf32>
 // CHECK-NEXT: func.return %p, %n, %d
 
 // LEAST-NOT: spaq

@@ -84,3 +84,22 @@ def test_nearest_codes_are_the_nearest(zero: bool):
             codes = np.array([0, *magnitudes[:, n]][not zero :])
             found = table[n, min(int(value * 2), table.shape[1] - 1)]
             assert abs(found - value) == pytest.approx(np.abs(codes - value).min())
+
+
+@pytest.mark.parametrize("inputs", [-110, -60, 0, 60, 120])
+@pytest.mark.parametrize("unit", [-145, -60, 40, 120])
+def test_units_that_are_powers_of_two_change_no_level(inputs: int, unit: int):
+    """Neither single precision's largest number nor its smallest one is met on the way."""
+    rng = np.random.default_rng(3)
+    samples = (rng.standard_normal((90, 20)) @ rng.standard_normal((20, 20))).astype(np.float32)
+    # Few bits, so that the units of denormal numbers hold them, too.
+    weights = np.rint(rng.standard_normal((20, 4)) * 8) / 8
+    samples = np.rint(np.clip(samples, -31, 31))
+    level_set = LevelSet.of("codebook", 7)
+    plain, scaled = (InputStatistics.of(np.ldexp(samples, by)).hessian() for by in (0, inputs))
+    np.testing.assert_array_equal(np.ldexp(plain, 2 * inputs), scaled)
+    expected = compensate(weights, plain, fit(weights, level_set))
+    found = compensate(np.ldexp(weights, unit), scaled, fit(np.ldexp(weights, unit), level_set))
+    np.testing.assert_array_equal(found.levels, expected.levels)
+    np.testing.assert_array_equal(found.scales, np.ldexp(expected.scales, unit))
+    np.testing.assert_array_equal(found.history, np.ldexp(expected.history, 2 * (inputs + unit)))

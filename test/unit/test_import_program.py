@@ -441,10 +441,23 @@ def test_the_command_names_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureF
     array.write_text("func.func @nothing() {\n  func.return\n}\n")
     assert main(["--validate", str(image), "--array", str(array)]) == 1
     assert "expected one rpea.array in the module, not 0" in capsys.readouterr().err
-    for text in ("{", "[]", "{}", '{"array": {"pes": 2}}', '{"array": 3}'):
-        facts.write_text(text)
+    good = asdict(config_of(program))
+    for text, message in (
+        ("{", "not JSON: Expecting property name"),
+        ("[]", "must be an object, not a list"),
+        ("[" * 100_000, "nested too deeply"),
+        ("{}", "lacks 'array'"),
+        ('{"array": 3}', "'array' must be an object, not an integer"),
+        ('{"array": {"pes": 2}}', "lacks 'array.lanes'"),
+        ({"array": good | {"pes": "two"}}, "'array.pes' must be an integer, not a text"),
+        ({"array": good | {"pes": True}}, "'array.pes' must be an integer, not true or false"),
+        ({"array": good | {"families": [1]}}, "'array.families.0' must be a text, not an integer"),
+        ({"array": good | {"size": 1}}, "does not know 'array.size'"),
+        ({"array": good | {"banks": 9}}, "'array': banks must be 1 or 2, not 9"),
+    ):
+        facts.write_text(text if isinstance(text, str) else json.dumps(text))
         assert main(["--validate", str(image)]) == 1
-        assert "network.json: not the facts of a design" in capsys.readouterr().err
+        assert f"{facts}: {message}" in capsys.readouterr().err
     facts.unlink()
     assert main(["--validate", str(image)]) == 1
     assert "programs: has no design.json or network.json; say --array" in capsys.readouterr().err

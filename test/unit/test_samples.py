@@ -88,9 +88,9 @@ def test_files_of_samples_that_cannot_be_read_are_named(tmp_path: Path):
     np.savez(archive, x=np.ones((2, 2)))
     text.write_text("no array")
     for path, message in (
-        (empty, r"e\.npy: the file is empty"),
-        (archive, r"a\.npz: expected one array in \.npy format"),
-        (text, "pickled"),
+        (empty, r"e\.npy: not readable as samples in \.npy format \(it does not begin"),
+        (archive, r"a\.npz: not readable as samples in \.npy format \(it does not begin"),
+        (text, r"t\.npy: not readable as samples in \.npy format \(it does not begin"),
     ):
         with pytest.raises(ValueError, match=message):
             load_samples(str(path))

@@ -14,13 +14,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+import xdsl.dialects.test
 import xdsl.parser
 import xdsl.printer
 from xdsl.dialects.builtin import (
     AnyFloat,
+    BytesAttr,
     DenseIntOrFPElementsAttr,
     FileLineColLoc,
     IntegerType,
+    StringAttr,
     UnknownLoc,
     f32,
     i8,
@@ -68,10 +71,23 @@ def test_an_open_string_takes_linear_time():
     assert slower > 8 * slow, GONE
 
 
-@pytest.mark.parametrize("text", ['"a"', '""', r'"\22\0A\\"', '"é\\t"'])
+@pytest.mark.parametrize("text", ['"a"', '""', r'"\22\0A\\"', '"é"', r'"\FF"'])
 def test_the_same_strings_are_lexed(text: str):
     ours, theirs = (kind(Input(f"{text} rest", "text")).lex() for kind in (Lexer, MLIRLexer))
     assert (ours.kind, ours.text) == (theirs.kind, theirs.text)
+
+
+@pytest.mark.parametrize("name", ["π", "日本", "a\0b", 'q"\\', "\x1b[2J", "é/../x"])
+def test_texts_beyond_ascii_come_back(name: str):
+    text = StringIO()
+    Printer(stream=text).print_op(xdsl.dialects.test.TestOp(attributes={"a": StringAttr(name)}))
+    assert parsed(Parser, text.getvalue()).attributes["a"] == StringAttr(name)
+    if not name.isascii():
+        found = parsed(xdsl.parser.Parser, text.getvalue()).attributes["a"]
+        assert found == BytesAttr(name.encode()), GONE
+    # What is no text stays bytes.
+    (other,) = parsed(Parser, '"test.op"() {a = "\\FF\\00"} : () -> ()').attributes.values()
+    assert other == BytesAttr(b"\xff\0")
 
 
 def test_hexadecimal_digits_are_the_bits_of_a_float():

@@ -17,14 +17,13 @@ before, and those it does not share. Every array has the narrowest type that hol
 """
 
 import io
-import zipfile
-import zlib
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from daqkf.assoc.product import Entries
+from daqkf.passes.array_files import parse_archive
 
 VERSION = 1
 _NAMES = {"version", "runs", "steps", "values"} | {
@@ -81,12 +80,11 @@ def unpack(data: bytes) -> tuple[NDArray[Any], NDArray[Any], Entries]:
         ValueError: the file is damaged, has another version, or has no associative array.
     """
     try:
-        with np.load(io.BytesIO(data), allow_pickle=False) as file:
-            if not isinstance(file, np.lib.npyio.NpzFile) or set(file.files) != _NAMES:
-                raise ValueError("other arrays than those of an associative array")
-            arrays = {name: file[name] for name in _NAMES}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        arrays = parse_archive(data)
+    except ValueError as error:
         raise ValueError(f"not an associative array: {error}") from None
+    if set(arrays) != _NAMES:
+        raise ValueError("not an associative array: other arrays than those of one")
     version = arrays.pop("version")
     if version.shape or version != VERSION:
         raise ValueError(f"an associative array of version {version}, not {VERSION}")

@@ -68,7 +68,7 @@ def compile_layer(
     words = design.summary()["stream_words"]
     families = ", ".join(design.config.families)
     most = f"{max(words)} stream words on the longest of {len(words)} PEs"
-    console.print(f"{options.output}: {most} ({families})")
+    console.print(f"{options.output}: {most} ({families})", markup=False)
     console.print(storage_line(design.summary()))
     return 0
 

@@ -3,12 +3,15 @@
 
 """How every command line ends: an exit code, and one line if something is wrong."""
 
+import argparse
 import io
 import os
 import sys
 import warnings
 from collections.abc import Callable
+from typing import Any
 
+from daqkf.dialects.memory import VARIABLE, parse_size
 from daqkf.support.errors import EXPECTED, CalibrationWarning, describe
 
 
@@ -45,3 +48,30 @@ def _make_streams_writable() -> None:
 
 def _in_one_line(message: Warning | str, *_: object) -> None:
     print(f"warning: {message}", file=sys.stderr)
+
+
+class _Memory(argparse.Action):
+    """Puts a size into the environment, from which processes of our own have it, too."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        try:
+            os.environ[VARIABLE] = str(parse_size(values))
+        except ValueError as error:
+            parser.error(f"argument {option_string}: {error}")
+
+
+def add_memory(parser: argparse.ArgumentParser) -> None:
+    """Add `--memory` to a command line."""
+    parser.add_argument(
+        "--memory",
+        metavar="SIZE",
+        action=_Memory,
+        help="that input files may take, such as 8G; what declares to be larger is refused "
+        f"(default: {VARIABLE}, or three quarters of what there is)",
+    )

@@ -5,24 +5,22 @@
 
 from typing import Any
 
-import numpy as np
+from numpy.typing import NDArray
 
+from daqkf.passes import array_files
 from daqkf.support.errors import DaqkfError
 
 
-def load_array(path: str, what: str) -> np.ndarray:
+def load_array(path: str, what: str) -> NDArray[Any]:
     """An array from a .npy file.
 
     Raises:
         DaqkfError: it is no such file.
     """
     try:
-        array = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        raise DaqkfError(f"{path}: cannot be read as {what} in .npy format: {error}") from None
-    if not isinstance(array, np.ndarray):
-        raise DaqkfError(f"{path}: {what} must be one array in .npy format")
-    return array
+        return array_files.load_array(path, f"{what} in .npy format")
+    except ValueError as error:
+        raise DaqkfError(str(error)) from None
 
 
 def load_weights(path: str) -> Any:
@@ -33,9 +31,9 @@ def load_weights(path: str) -> Any:
     """
     if not path.endswith(".npz"):
         return load_array(path, "weights")
-    from scipy import sparse
+    from daqkf.lowering.frontends.matrices import load_sparse
 
     try:
-        return sparse.load_npz(path)
-    except (ValueError, KeyError) as error:
-        raise DaqkfError(f"{path}: cannot be read as a SciPy sparse matrix: {error}") from None
+        return load_sparse(path)
+    except ValueError as error:
+        raise DaqkfError(str(error)) from None

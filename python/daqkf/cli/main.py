@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from daqkf.cli.guard import guarded
+from daqkf.cli.guard import add_memory, guarded
 from daqkf.cli.loading import load_array, load_weights
 from daqkf.cli.networks import NETWORKS
 from daqkf.compiler.options import ATTENTION_LEVELS, HOST_CYCLES
@@ -524,6 +524,8 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for add in COMMANDS:
         add(commands)
+    for command in commands.choices.values():
+        add_memory(command)
     return parser
 
 

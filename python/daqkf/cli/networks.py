@@ -7,14 +7,12 @@ import argparse
 import sys
 from collections import Counter
 from dataclasses import replace
-from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from daqkf.cli.compiling import print_front, shared_options, storage_line
 from daqkf.compiler.formats import SUFFIXES
+from daqkf.passes.array_files import archive
 from daqkf.passes.files import write_atomically
 from daqkf.passes.quantize.samples import load_inputs
 from daqkf.support.errors import DaqkfError
@@ -88,7 +86,8 @@ def compile_network(options: argparse.Namespace, console: "Console") -> int:
     if network.levels:
         console.print(
             f"{options.output}: {facts['cycles']:,} cycles a tile, {facts['sparsity']:.1%} zeros, "
-            f"{facts['bits']:.2f} bits a weight"
+            f"{facts['bits']:.2f} bits a weight",
+            markup=False,
         )
         console.print(storage_line(facts))
     return 0
@@ -133,9 +132,7 @@ def run_network(options: argparse.Namespace) -> int:
         )
     if options.check:
         _print_saturation(network.saturation(inputs))
-    data = BytesIO()
-    np.savez(data, allow_pickle=False, **results)
-    write_atomically(Path(options.output), data.getvalue())
+    write_atomically(Path(options.output), archive(results))
     shapes = ", ".join(f"{name} {list(array.shape)}" for name, array in results.items())
     print(f"{options.output}: {shapes}")
     if options.accelerator != FAST:
@@ -183,4 +180,4 @@ def _print_traffic(network: "CompiledNetwork") -> None:
     rest = ", ".join(f"{count} {kind}" for kind, count in facts["host"].items())
     console.print(f"on the host: {rest or 'nothing'}")
     for row in facts["left"]:
-        console.print(f"  {row['does']} {row['name']} stays there: {row['why']}")
+        console.print(f"  {row['does']} {row['name']} stays there: {row['why']}", markup=False)

@@ -18,7 +18,7 @@ from xdsl.utils.arg_spec import parse_pipeline
 from xdsl.utils.exceptions import VerifyException
 from xdsl.xdsl_opt_main import xDSLOptMain
 
-from daqkf.cli.guard import guarded
+from daqkf.cli.guard import add_memory, guarded
 from daqkf.compiler.pipelines import PIPELINES
 from daqkf.dialects.diagnostics import located
 from daqkf.dialects.xdsl_patches import Parser
@@ -90,6 +90,7 @@ class DaqkfOptMain(xDSLOptMain):
         arg_parser.add_argument(
             "--pipeline", choices=PIPELINES, help="run a named pipeline, before any -p"
         )
+        add_memory(arg_parser)
         options_help = arg_parser.format_help
         # The passes are imported for their options only when somebody asks.
         arg_parser.format_help = lambda: f"{options_help()}\n{describe_passes()}\n"

@@ -4,23 +4,23 @@
 """`daqkf-translate`: IR ↔ program image, IR → SystemVerilog; networks, arrays → IR; registers."""
 
 import argparse
-import json
 import sys
-import zipfile
 from collections.abc import Sequence
+from dataclasses import MISSING, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin, get_type_hints
 
-import numpy as np
 from xdsl.dialects.builtin import ModuleOp
 
-from daqkf.cli.guard import guarded
+from daqkf.cli.guard import add_memory, guarded
 from daqkf.compiler.formats import FORMATS, load_network
 from daqkf.dialects.rpea import ArrayOp, Playable
 from daqkf.hw_targets.config import ArrayConfig
 from daqkf.lowering.rtl.register_map import EXPORTS
+from daqkf.passes.array_files import load_archive
 from daqkf.passes.files import write_atomically
 from daqkf.support.errors import DaqkfError
+from daqkf.support.facts import Facts
 from daqkf.support.ir import make_context, module_text, parse_module
 
 TO = ("verilog", "split-verilog", "program", "listing", "mlir", *EXPORTS)
@@ -46,23 +46,36 @@ def _array(path: Path) -> ArrayOp:
         if not found:
             raise DaqkfError(f"{path}: has no {' or '.join(_FACTS)}; say --array")
         path = found[0]
+    if path.suffix == ".json":
+        return ArrayOp("array", _config(Facts.read(path).part("array")))
     try:
         text = path.read_text(encoding="utf-8")
-        if path.suffix == ".json":
-            facts = json.loads(text)["array"].items()
-            config: dict[str, Any] = {
-                name: tuple(v) if isinstance(v, list) else v for name, v in facts
-            }
-            return ArrayOp("array", ArrayConfig(**config))
     except UnicodeDecodeError as error:
         raise DaqkfError(f"{path}: not text: {error}") from None
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise DaqkfError(f"{path}: not the facts of a design: {error}") from None
     module = parse_module(make_context(), text, str(path))
     arrays = [op for op in module.ops if isinstance(op, ArrayOp)]
     if len(arrays) != 1:
         raise DaqkfError(f"{path}: expected one rpea.array in the module, not {len(arrays)}")
     return arrays[0]
+
+
+def _config(facts: Facts) -> ArrayConfig:
+    """The config that facts name, field by field."""
+    kinds, config = get_type_hints(ArrayConfig), dict[str, Any]()
+    for entry in fields(ArrayConfig):
+        kind = kinds[entry.name]
+        if entry.name not in facts.values and entry.default is not MISSING:
+            continue
+        if get_origin(kind) is tuple:
+            config[entry.name] = tuple(facts.items(entry.name, get_args(kind)[0]))
+        else:
+            config[entry.name] = facts.get(entry.name, kind)
+    if unknown := set(facts.values) - set(kinds):
+        raise DaqkfError(f"{facts.path}: does not know '{facts.place}{min(unknown)}'")
+    try:
+        return ArrayConfig(**config)
+    except ValueError as error:
+        raise DaqkfError(f"{facts.path}: '{facts.place.rstrip('.')}': {error}") from None
 
 
 def _array_of(image: Path) -> ArrayOp:
@@ -119,15 +132,12 @@ def _import(path: str) -> ModuleOp:
     from daqkf.lowering.frontends.arrays import import_layer
     from daqkf.passes.spaq_calibrate import calibrate
 
-    if not zipfile.is_zipfile(path):
-        raise DaqkfError(f"{path}: not an .npz file")
-    with np.load(path, allow_pickle=False) as data:
-        if "weights" not in data.files:
-            raise DaqkfError(f"{path}: has no array 'weights'")
-        unknown = set(data.files) - {"weights", "bias", "activation", "samples"}
-        if unknown:
-            raise DaqkfError(f"{path}: unknown array '{min(unknown)}'")
-        arrays = {name: data[name] for name in data.files}
+    arrays = load_archive(path, "a NumPy archive")
+    if "weights" not in arrays:
+        raise DaqkfError(f"{path}: has no array 'weights'")
+    unknown = set(arrays) - {"weights", "bias", "activation", "samples"}
+    if unknown:
+        raise DaqkfError(f"{path}: unknown array '{min(unknown)}'")
     activation = str(arrays["activation"]) if "activation" in arrays else None
     module = import_layer(arrays["weights"], arrays.get("bias"), activation)
     if "samples" in arrays:
@@ -183,6 +193,7 @@ def _parser() -> argparse.ArgumentParser:
         "the register-table of docs/registers.md",
     )
     parser.add_argument("-o", "--output", help="output file or folder; by default, stdout")
+    add_memory(parser)
     return parser
 
 
@@ -210,7 +221,7 @@ def _run(options: argparse.Namespace) -> int:
         module = load_network(options.input, options.source)
     else:
         path = options.input if options.input != "-" else None
-        text = Path(path).read_text(encoding="utf-8") if path else sys.stdin.read()
+        text = Path(path).read_bytes() if path else sys.stdin.read()
         module = parse_module(make_context(), text, path or "stdin")
 
     if to == "split-verilog":

@@ -3,7 +3,6 @@
 
 """A compiled network: what the host runs, the kernels on one array, and ways to run both."""
 
-import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -21,7 +20,14 @@ from xdsl.ir import Operation
 from xdsl.irdl import IRDLOperation
 from xdsl.utils.exceptions import DiagnosticException, InterpretationError, ParseError
 
-from daqkf.compiler.design import array_files, rtl_contents, run_passes, system_files
+from daqkf.compiler.design import (
+    array_files,
+    require_fingerprint,
+    rtl_contents,
+    run_passes,
+    system_files,
+)
+from daqkf.compiler.folder import Folder, write_folder
 from daqkf.compiler.pipelines import CIRCUIT
 from daqkf.compiler.products import attention_program, product_program
 from daqkf.dialects.dense import to_array
@@ -53,7 +59,8 @@ from daqkf.hw_targets.timing import tile_cycles
 from daqkf.lowering.image.encode import encode, parts_of
 from daqkf.passes.encode.channels import network_cycles
 from daqkf.passes.encode.index_coding import storage_facts
-from daqkf.passes.files import write_atomically
+from daqkf.passes.files import file_stem
+from daqkf.passes.nn_kernels import kernel_name
 from daqkf.passes.nn_product import Inputs, in_order, input_names, output_names
 from daqkf.passes.quantize.weights import integer_weights
 from daqkf.runtime.accelerators import Accelerator, Resumable, SimulatedArray
@@ -68,6 +75,8 @@ _ON_ARRAY = LinearOp | ProductOp | AttentionOp
 
 FAST, RTL = "fast", "rtl"
 
+_FACTS = "network.json"
+
 _MODULES = ("network", "arrays")
 """Those of a `CompiledNetwork`, each in a file of its name."""
 
@@ -77,7 +86,7 @@ class Stage:
     """A program of a network, and what it moves for a token."""
 
     name: str
-    """The kernel it is part of."""
+    """The symbol of the kernel that it is part of."""
     program: Runnable
     brought: int = 0
     """Bytes of a token that go to the array only to be added there."""
@@ -383,10 +392,14 @@ class CompiledNetwork:
         return storage_facts(self.config, rows, self.levels)
 
     def traffic(self) -> list[dict[str, Any]]:
-        """A row for each program: what it moves a token, and its words and bytes."""
+        """A row for each program: what it moves a token, and its words and bytes.
+
+        `name` is the symbol of its kernel, `source` what the kernel is called in the file.
+        """
         return [
             {
                 "name": stage.name,
+                "source": kernel_name(self.kernels[stage.name]),
                 "kernels": stage.kernels,
                 "rows": stage.rows,
                 "programs": sum(len(group) for group in stage.programs),
@@ -472,10 +485,10 @@ class CompiledNetwork:
         `network.mlir` (the host's part and the integer kernels), `arrays.mlir` (the array level)
         and `network.json` (facts), each under a temporary name first.
         """
-        folder = Path(folder)
         system = self.system_files  # first, as the array's files are among them
-        for name, text in rtl_contents(self.verilog_files, system).items():
-            write_atomically(folder / name, text.encode())
+        contents = rtl_contents(self.verilog_files, system)
+        contents |= {f"{name}.mlir": module_text(getattr(self, name)) for name in _MODULES}
+        files = {name: text.encode() for name, text in contents.items()}
         images = [
             (stage.name, image)
             for stage in self.stages
@@ -483,41 +496,33 @@ class CompiledNetwork:
             for image in group
         ]
         for number, (name, image) in enumerate(images):
-            write_atomically(folder / "programs" / f"{number:03}-{name}.bin", image)
-        for name in _MODULES:
-            text = module_text(getattr(self, name))
-            write_atomically(folder / f"{name}.mlir", text.encode())
-        facts = json.dumps(self.summary(), indent=2) + "\n"
-        write_atomically(folder / "network.json", facts.encode())
+            files[f"programs/{number:03}-{file_stem(name)}.bin"] = image
+        write_folder(Path(folder), _FACTS, self.summary(), files)
 
     @classmethod
     def load(cls, folder: str | Path) -> "CompiledNetwork":
-        """Read a network back; its RTL is the files', not made anew.
+        """Read a network back. Its RTL and its programs are made of the IR when they are asked
+        for, so that nothing but that decides what runs.
 
         Raises:
-            DaqkfError: a file is missing, malformed, or does not fit the others.
+            DaqkfError: a file is missing, malformed, not as it was saved, or does not fit the
+                others.
         """
         folder = Path(folder)
         try:
-            facts = json.loads((folder / "network.json").read_text(encoding="utf-8"))
+            saved = Folder.open(folder, _FACTS)
             modules = {
-                name: parse_module(make_context(), path.read_text(encoding="utf-8"), str(path))
+                name: parse_module(make_context(), saved.text(f"{name}.mlir"), str(path))
                 for name, path in ((name, folder / f"{name}.mlir") for name in _MODULES)
             }
-            network = cls(**modules, target=facts["target"])
-            if facts["fingerprint"] != f"{fingerprint(network.config):#010x}":
-                raise DaqkfError("network.json and arrays.mlir are of different arrays")
-            names = (folder / "rtl" / "filelist.f").read_text(encoding="utf-8").split()
-            files = {name: (folder / "rtl" / name).read_text(encoding="utf-8") for name in names}
-        except KeyError as error:
-            raise DaqkfError(f"{folder / 'network.json'}: lacks {error}") from None
+            network = cls(**modules, target=saved.facts.get("target", str))
+            require_fingerprint(saved, network.config)
         except StopIteration:
             raise DaqkfError(f"{folder / 'arrays.mlir'}: no rpea.array") from None
         except (ParseError, DiagnosticException, ValueError, OSError) as error:
             message = describe(error)
             place = "" if str(folder) in message else f"{folder}: "
             raise DaqkfError(f"{place}{message}") from None
-        network.__dict__["verilog_files"] = files
         return network
 
 

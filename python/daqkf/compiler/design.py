@@ -3,7 +3,6 @@
 
 """A compiled layer: its circuit, its program, and ways to run them."""
 
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
@@ -17,6 +16,7 @@ from xdsl.passes import ModulePass, PassPipeline
 from xdsl.rewriter import Rewriter
 from xdsl.utils.exceptions import DiagnosticException, ParseError
 
+from daqkf.compiler.folder import Folder, write_folder
 from daqkf.compiler.pipelines import CIRCUIT
 from daqkf.dialects.dense import to_array
 from daqkf.dialects.dfke import DispatchOp
@@ -46,6 +46,8 @@ from daqkf.support.ir import make_context, module_text, parse_module
 
 if TYPE_CHECKING:
     from daqkf.synthesis import Resources, Toggles
+
+_FACTS = "design.json"
 
 StageCallback = Callable[[str, ModuleOp], None]
 """Called with a stage's name and the IR after it, which it must not change."""
@@ -399,54 +401,62 @@ class Design:
 
         `rtl/*.sv`, `program.bin`, `design.mlir` (array level), `layer.mlir` (the integer layer),
         `design.json` (facts) and `daqkf_registers.h`, each under a temporary name first. Of the
-        RTL, `rtl/filelist.f` lists the array, `rtl/system.f` the system around it, too.
+        RTL, `rtl/filelist.f` lists the array, `rtl/system.f` the system around it, too. The facts
+        have the hashes of all files, and files of an earlier compilation are removed.
         """
-        folder = Path(folder)
         system = self.system_files  # first, as the array's files are among them
         contents = rtl_contents(self.verilog_files, system)
         contents["design.mlir"] = module_text(self.module)
         contents["layer.mlir"] = module_text(self.golden)
-        contents["design.json"] = json.dumps(self.summary(), indent=2) + "\n"
-        for name, text in contents.items():
-            write_atomically(folder / name, text.encode())
-        write_atomically(folder / "program.bin", self.program)
+        files = {name: text.encode() for name, text in contents.items()}
+        files["program.bin"] = self.program
+        write_folder(Path(folder), _FACTS, self.summary(), files)
 
     @classmethod
     def load(cls, folder: str | Path) -> "Design":
-        """Read a design back; its RTL and its program are the files', not made anew.
+        """Read a design back. Its program is the file; its RTL is generated again when it is
+        asked for, so that nothing but the IR decides what is simulated or synthesised.
 
         Raises:
-            DaqkfError: a file is missing, malformed, truncated, or does not fit the others.
+            DaqkfError: a file is missing, malformed, not as it was saved, or does not fit the
+                others.
         """
         from daqkf.lowering.image.decode import decode
 
         folder = Path(folder)
         context = make_context()
         try:
-            facts = json.loads((folder / "design.json").read_text(encoding="utf-8"))
+            saved = Folder.open(folder, _FACTS)
+            found = saved.facts.part("levels")
             levels = LevelSet(
-                *(facts["levels"][name] for name in ("kind", "magnitudes", "maximum"))
+                found.get("kind", str), found.get("magnitudes", int), found.get("maximum", int)
             )
-            modules = [
-                parse_module(
-                    context, (folder / name).read_text(encoding="utf-8"), str(folder / name)
-                )
+            module, golden = (
+                parse_module(context, saved.text(name), str(folder / name))
                 for name in ("design.mlir", "layer.mlir")
-            ]
-            module, golden = modules
-            design = cls(module, golden, levels, facts["target"])
-            names = (folder / "rtl" / "filelist.f").read_text(encoding="utf-8").split()
-            files = {name: (folder / "rtl" / name).read_text(encoding="utf-8") for name in names}
-            program = (folder / "program.bin").read_bytes()
+            )
+            design = cls(module, golden, levels, saved.facts.get("target", str))
+            require_fingerprint(saved, design.config)
+            program = saved.data("program.bin")
             decode(program, design.config)
-        except KeyError as error:
-            raise DaqkfError(f"{folder / 'design.json'}: lacks {error}") from None
+        except StopIteration:
+            raise DaqkfError(f"{folder / 'design.mlir'}: no rpea.array") from None
         except (ParseError, DiagnosticException, ValueError, OSError) as error:
             message = describe(error)
             place = "" if str(folder) in message else f"{folder}: "
             raise DaqkfError(f"{place}{message}") from None
-        design.__dict__ |= {"verilog_files": files, "program": program}
+        design.__dict__["program"] = program
         return design
+
+
+def require_fingerprint(saved: Folder, config: ArrayConfig) -> None:
+    """Check that the facts of a folder are of the array that its IR has.
+
+    Raises:
+        DaqkfError: they are of another one.
+    """
+    if saved.facts.get("fingerprint", str) != f"{fingerprint(config):#010x}":
+        raise DaqkfError(f"{saved.facts.path}: of another array than the IR beside it")
 
 
 def system_files(config: ArrayConfig) -> dict[str, str]:

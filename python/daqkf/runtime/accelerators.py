@@ -4,17 +4,20 @@
 """Arrays that run the kernels of a network: simulated RTL, or a board's driver."""
 
 import hashlib
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from io import BytesIO
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from daqkf.passes.array_files import archive, load_archive
 from daqkf.passes.files import write_atomically
 from daqkf.runtime.simulator import Cycles, Job, Simulator
+
+_LOG = logging.getLogger(__name__)
 
 
 class Accelerator(Protocol):
@@ -63,19 +66,56 @@ class Resumable:
     folder: Path
 
     def run(self, jobs: Sequence[Job]) -> list[NDArray[np.int8]]:
-        """Run jobs, see `Accelerator`, and take results that the folder has from there."""
+        """Run jobs, see `Accelerator`, and take results that the folder has from there.
+
+        Files of results that were damaged are made again, with a note.
+
+        Raises:
+            ValueError: a file has whole results of other shapes than those of the jobs.
+        """
         key = hashlib.sha256()
         for job in jobs:
             key.update(hashlib.sha256(job.image or b"").digest())
             key.update(np.array([*job.x.shape, job.outputs, *job.sequences], np.int64).tobytes())
             key.update(np.ascontiguousarray(job.x).tobytes())
         path = self.folder / f"{key.hexdigest()[:32]}.npz"
-        if path.is_file():
-            with np.load(path, allow_pickle=False) as arrays:
-                return [arrays[f"y{number}"] for number in range(len(jobs))]
+        if path.is_file() and (kept := _kept(path)) is not None:
+            for number, (job, y) in enumerate(zip(jobs, kept, strict=False)):
+                if y.shape != (len(job.x), job.outputs):
+                    raise ValueError(
+                        f"{path}: 'y{number}' has the shape {list(y.shape)}, not "
+                        f"{[len(job.x), job.outputs]}"
+                    )
+            if len(kept) != len(jobs):
+                raise ValueError(f"{path}: {len(kept)} results for {len(jobs)} jobs")
+            return kept
         results = self.accelerator.run(jobs)
-        data = BytesIO()
         arrays = {f"y{number}": y for number, y in enumerate(results)}
-        np.savez(data, allow_pickle=False, **arrays)
-        write_atomically(path, data.getvalue())
+        write_atomically(path, archive(arrays | {_HASH: _hash(results)}))
         return results
+
+
+_HASH = "sha256"
+"""The array of a file of results that has their hash."""
+
+
+def _hash(results: Sequence[NDArray[Any]]) -> NDArray[np.uint8]:
+    found = hashlib.sha256()
+    for y in results:
+        found.update(f"{y.dtype.str} {y.shape} ".encode())
+        found.update(np.ascontiguousarray(y).tobytes())
+    return np.frombuffer(found.digest(), np.uint8)
+
+
+def _kept(path: Path) -> list[NDArray[np.int8]] | None:
+    """The results that a file has, or none if it was damaged since it was written."""
+    try:
+        arrays = load_archive(path, "results")
+        expected = arrays.pop(_HASH)
+        results = [arrays[f"y{number}"] for number in range(len(arrays))]
+    except (ValueError, KeyError):
+        expected, results = None, []
+    if expected is None or not np.array_equal(_hash(results), expected):
+        _LOG.warning("%s is damaged, and is made again", path)
+        return None
+    return results

@@ -4,6 +4,7 @@
 """Simulate the RTL of a generated array cycle by cycle, with Verilator and a C++ harness."""
 
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -53,6 +54,10 @@ that it was made with, which are those of Verilator's Makefile."""
 _MARGIN = 10_000
 _AHEAD = 3600.0
 """A time in seconds that is longer than any build."""
+
+
+_PLAIN = re.compile(r"\w[\w.-]*\.sv", re.ASCII)
+"""Names of RTL files. Verilator would compile others, like C++, into the simulator."""
 
 
 class SimulationError(RuntimeError):
@@ -143,7 +148,11 @@ def build(files: Mapping[str, str], waveforms: str | None = None) -> Path:
     Raises:
         SimulationError: Verilator or the C++ compiler failed, or libraries for FST are missing.
         ToolNotFoundError: Verilator, Perl, make or a C++ compiler is missing.
+        ValueError: a file is none of SystemVerilog, or its name is a path.
     """
+    for name in files:
+        if not _PLAIN.fullmatch(name):
+            raise ValueError(f"{name!r} is no plain name of a file of SystemVerilog, .sv")
     flags = _FLAGS
     if waveforms:
         files = {**files, **phase_names()}

@@ -8,6 +8,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
+from rich.markup import escape
+
+from daqkf.support.errors import printable
 
 _INTERVAL = 10.0
 """Seconds between lines of a log."""
@@ -28,7 +31,7 @@ def showing(console: Console, first: str) -> Iterator[Callable[[str], None]]:
     """
     if console.is_terminal:
         with console.status(first) as status:
-            yield status.update
+            yield lambda step: status.update(escape(printable(step)))
         return
     began = last = time.monotonic()
 
@@ -37,6 +40,6 @@ def showing(console: Console, first: str) -> Iterator[Callable[[str], None]]:
         now = time.monotonic()
         if now - last >= _INTERVAL:
             last = now
-            console.print(f"{now - began:.0f} s: {step}", markup=False, highlight=False)
+            console.print(f"{now - began:.0f} s: {printable(step)}", markup=False, highlight=False)
 
     yield show

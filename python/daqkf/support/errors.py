@@ -42,14 +42,22 @@ def describe(error: BaseException) -> str:
         return f"pass pipeline: {lines[-1]} (at '{lines[-3]}')"
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    if isinstance(error, MemoryError):
+        return "this takes more memory than there is"
     message = next((line for line in str(error).splitlines() if line.strip()), "")
-    return message.strip() or type(error).__name__
+    return printable(message.strip() or type(error).__name__)
+
+
+def printable(text: str) -> str:
+    """A line of text without what moves a terminal's cursor; names from files may have any."""
+    return "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in text)
 
 
 EXPECTED = (
     ArgSpecParseError,
     DiagnosticException,
     InvalidIRException,
+    MemoryError,
     OSError,
     ParseError,
     RuntimeError,

@@ -36,11 +36,12 @@ def make_context() -> Context:
     return context
 
 
-def parse_module(context: Context, text: str, name: str) -> ModuleOp:
+def parse_module(context: Context, text: str | bytes, name: str) -> ModuleOp:
     """Parse and verify a module.
 
     Raises:
         ParseError, VerifyException: malformed IR; the message names the place and the operation.
+        ValueError: bytes that are no text; the message names the file.
     """
     module = Parser(context, text, name).parse_module()
     verify(module)

@@ -1,0 +1,194 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""Names in models are data: of any length and characters, and never paths or symbols."""
+
+import io
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+import daqkf
+from daqkf.cli.main import main
+from daqkf.compiler.compiled_network import CompiledNetwork
+from daqkf.lowering.conversions.dfke_to_rpea import ARRAY_NAME
+from daqkf.passes.array_files import archive, parse_archive
+from daqkf.passes.files import file_stem
+from daqkf.passes.nn_kernels import symbol_of
+from daqkf.support.ir import make_context, parse_module
+
+RNG = np.random.default_rng(8)
+W = RNG.standard_normal((6, 4)).astype(np.float32)
+X = RNG.standard_normal((8, 6)).astype(np.float32)
+
+NAMES = {
+    "traversal": "x/../../../../../victim",
+    "absolute": "/victim",
+    "long": "n" * 300,
+    "NUL": "a\0b",
+    "Greek": "π",
+    "Japanese": "日本",
+    "array": ARRAY_NAME,
+    "module": "module",
+    "main": "main",
+    "program": "array_program",
+    "dots": "..",
+    "spaces": " a\tb\nc ",
+    "quotes": "q\"u'o\\te",
+    "markup": "[/bold]",
+    "escape": "\x1b[2J",
+    "number": "1",
+    "keyword": "file",
+    "option": "allow_pickle",
+}
+
+
+def model(
+    path: Path, weights: str = "w", x: str = "in", y: str = "out", second: str | None = None
+) -> Path:
+    """x·W, and with another name of weights x·W beside it, whose sum is y."""
+    nodes = [helper.make_node("MatMul", [x, weights], ["first" if second else y])]
+    constants = [numpy_helper.from_array(W, weights)]
+    if second:
+        nodes.append(helper.make_node("MatMul", [x, second], ["other"]))
+        nodes.append(helper.make_node("Sigmoid", ["first"], ["gate"]))
+        nodes.append(helper.make_node("Mul", ["gate", "other"], [y]))
+        constants.append(numpy_helper.from_array(-W, second))
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info(x, TensorProto.FLOAT, ["n", 6])],
+        [helper.make_tensor_value_info(y, TensorProto.FLOAT, ["n", 4])],
+        constants,
+    )
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+    made.ir_version = 8
+    onnx.save(made, path)
+    return path
+
+
+def check_folder(folder: Path) -> None:
+    """Every file of a folder has a plain name."""
+    for path in (path for path in folder.rglob("*") if path.is_file()):
+        assert re.fullmatch(r"(rtl/|programs/\d+-)?[\w.-]{1,60}", str(path.relative_to(folder)))
+
+
+@pytest.mark.parametrize("kind", NAMES)
+def test_kernels_of_any_name_come_back(tmp_path: Path, kind: str):
+    name = NAMES[kind]
+    network = daqkf.compile(model(tmp_path / "m.onnx", name), calibration={"in": X}, target="tiny")
+    network.save(tmp_path / "a" / "b" / "net")
+    check_folder(tmp_path / "a" / "b" / "net")
+    assert {path.name for path in tmp_path.iterdir()} == {"m.onnx", "a"}
+    (image,) = (tmp_path / "a").rglob("*.bin")
+    assert image.parent == tmp_path / "a" / "b" / "net" / "programs"
+    facts = json.loads((tmp_path / "a" / "b" / "net" / "network.json").read_text())
+    assert [row["source"] for row in facts["programs"]] == [name]
+    loaded = CompiledNetwork.load(tmp_path / "a" / "b" / "net")
+    assert loaded.summary() == network.summary()
+    (y,) = network.run({"in": X}).values()
+    np.testing.assert_array_equal(loaded.run({"in": X})["out"], y)
+    # int8 against float: a wrong kernel would be no better than no signal.
+    assert 10 * np.log10(((X @ W) ** 2).sum() / ((X @ W - y) ** 2).sum()) > 30
+
+
+@pytest.mark.parametrize("kind", NAMES)
+def test_inputs_and_outputs_of_any_name_come_back(tmp_path: Path, kind: str):
+    name = NAMES[kind]
+    for x, y in ((name, "out"), ("in", name)):
+        path = model(tmp_path / "m.onnx", x=x, y=y)
+        network = daqkf.compile(path, calibration={x: X}, target="tiny")
+        network.save(tmp_path / "net")
+        check_folder(tmp_path / "net")
+        loaded = CompiledNetwork.load(tmp_path / "net")
+        assert (loaded.inputs, loaded.outputs) == ([x], [y])
+        found, expected = loaded.run({x: X}), network.run({x: X})
+        assert list(found) == [y]
+        np.testing.assert_array_equal(found[y], expected[y])
+
+
+def test_kernels_whose_symbols_would_be_the_same(tmp_path: Path):
+    pairs = ("π", "日本"), ("a b", "a/b"), ("w", "w_program"), ("array", "array.kernel")
+    for one, other in pairs:
+        path = model(tmp_path / "m.onnx", one, second=other)
+        network = daqkf.compile(path, calibration={"in": X}, target="tiny", fuse=False)
+        assert {row["source"] for row in network.traffic()} == {one, other}
+        assert len({row["name"] for row in network.traffic()}) == 2
+        network.save(tmp_path / "net")
+        (y,) = CompiledNetwork.load(tmp_path / "net").run({"in": X}).values()
+        expected = -(X @ W) / (1 + np.exp(-(X @ W)))
+        assert 10 * np.log10((expected**2).sum() / ((expected - y) ** 2).sum()) > 25
+
+
+@pytest.mark.parametrize("kind", [kind for kind in NAMES if kind != "NUL"])
+def test_the_command_line_takes_any_name(
+    tmp_path: Path, kind: str, capsys: pytest.CaptureFixture[str]
+):
+    name = NAMES[kind]
+    path = model(tmp_path / "m.onnx", name, x=name + "?", y=name + "!")
+    (tmp_path / "x.npz").write_bytes(archive({name + "?": X}))
+    out, folder = tmp_path / "y.npz", str(tmp_path / "net")
+    calibrated = ["--calibration", str(tmp_path / "x.npz"), "--target", "tiny"]
+    assert main(["compile", str(path), *calibrated, "-o", folder]) == 0
+    assert main(["run", folder, str(tmp_path / "x.npz"), "-o", str(out)]) == 0
+    found = parse_archive(out.read_bytes())
+    assert list(found) == [name + "!"]
+    assert "Traceback" not in "".join(capsys.readouterr())
+
+
+def test_names_that_no_archive_can_have_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    path = model(tmp_path / "m.onnx", y="a\0b")
+    np.savez(tmp_path / "x.npz", **{"in": X})  # pyright: ignore[reportArgumentType]
+    folder, out = tmp_path / "net", tmp_path / "y.npz"
+    daqkf.compile(path, calibration={"in": X}, target="tiny").save(folder)
+    assert main(["run", str(folder), str(tmp_path / "x.npz"), "-o", str(out)]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == r"daqkf: no .npz file can have an array of the name 'a\x00b'"
+    assert not out.exists()
+
+
+def test_symbols_and_stems():
+    kept = ("up", "layer.0.attention.q_k", "ffn.up_down", "0.weight", "W")
+    assert [symbol_of(name) for name in kept] == list(kept)
+    changed = {
+        "": "kernel",
+        "x/../y": "x_.._y",
+        "array": "array.kernel",
+        "a_program_1": "a.program_1",
+        "aπ b": "a_b",
+    }
+    assert {name: symbol_of(name) for name in changed} == changed
+    long = {symbol_of("n" * 300 + end) for end in ("a", "b")}
+    assert len(long) == 2
+    assert {len(symbol) for symbol in long} == {128}
+    stems = {"a/../b": "a.b", "..": "unnamed", "": "unnamed", "π": "unnamed", "x" * 300: "x" * 40}
+    assert {name: file_stem(name) for name in stems} == stems
+
+
+def test_archives_are_numpys_own():
+    arrays: dict[str, Any] = {name: X[: len(name)] for name in ("file", "x/../y", "π", "")}
+    with np.load(io.BytesIO(archive(arrays))) as found:
+        assert set(found.files) == set(arrays)
+        for name, array in arrays.items():
+            np.testing.assert_array_equal(found[name], array)
+
+
+def test_a_function_that_is_called_like_the_array_is_lowered(tmp_path: Path):
+    from daqkf.compiler.design import run_passes
+    from daqkf.dialects.rpea import ArrayOp
+
+    design = daqkf.compile(W, target="tiny", levels="uniform-7")
+    module = parse_module(make_context(), str(design.golden).replace("@layer", "@array"), "m")
+    run_passes(
+        module, ["dfke-fuse", "dfke-specialize-bitwidth", "dfke-schedule", "lower-dfke-to-rpea"]
+    )
+    (array,) = (op for op in module.ops if isinstance(op, ArrayOp))
+    assert array.sym_name.data == "array.1"
