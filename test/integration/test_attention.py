@@ -215,7 +215,7 @@ def test_a_mask_for_each_query_is_the_hosts():
 
 def test_samples_that_are_not_finite_are_named():
     x = inputs()
-    x["input2"][0, 0, 0, 0] = np.nan
+    x["input2"][0, 0, 0, 0] = np.inf
     with pytest.raises(ValueError, match=r"nn\.softmax reads or gives values that are not finite"):
         quantize_attention(attention(), x, load_target(TARGET).machine, 100.0)
 

@@ -199,16 +199,17 @@ def test_the_command_prints_and_writes_the_figures(
     assert facts["toggles"] == design.toggles(x).facts()
     assert f"{found.counts.logic_cells:,}" in capsys.readouterr().out
 
-    broken = tmp_path / "design" / "rtl" / "daqkf_post.sv"
-    broken.write_text("module daqkf_post;\n  wire 1;\n")
     written.unlink()
+    wrong_hash = r"daqkf: .*daqkf_post\.sv: not as it was saved: .*"
     for arguments, message in (
-        (["--json", str(written)], r"daqkf: yosys: daqkf_post\.sv:2: .*"),
         (["--fabric", "virtex"], r"daqkf: unknown fabric 'virtex' \(known: .*\)"),
         (["--place"], r"daqkf: nothing here places and routes for xcup; ecp5 can"),
         (["--seeds", "2"], r"daqkf: --seeds is for --place"),
         (["--fabric", "ecp5", "--toggles", call[3]], r"daqkf: --toggles counts on xcup, not .*"),
+        (["--json", str(written)], wrong_hash),
     ):
+        if message == wrong_hash:
+            (tmp_path / "design" / "rtl" / "daqkf_post.sv").write_text("module daqkf_post;\n")
         assert main(["synth", folder, *arguments]) == 1
         assert re.fullmatch(message + "\n", capsys.readouterr().err)
     assert not written.exists()
