@@ -4,6 +4,7 @@
 """Errors of the user's input, and their one line."""
 
 import warnings
+from pathlib import Path
 
 from xdsl.utils.exceptions import (
     ArgSpecParseError,
@@ -29,7 +30,8 @@ def warn_of_drawn_calibration() -> None:
         "distribution, and activations beyond them saturate; give some with calibration= or "
         "--calibration",
         CalibrationWarning,
-        stacklevel=3,
+        # The line that is named is that of the caller, outside of this package.
+        skip_file_prefixes=(str(Path(__file__).parents[1]),),
     )
 
 
