@@ -113,6 +113,7 @@ def test_a_flipped_word_is_refused(word: int, error: str):
         simulator("P2-T2", chains=False).trace([Job(words.tobytes(), x, 1)])
 
 
+@pytest.mark.slow
 def test_every_flipped_bit_of_a_body_is_refused():
     _, ((layers, image), *_) = array("P2-T2", chains=False)
     rng = np.random.default_rng(2)
@@ -124,6 +125,7 @@ def test_every_flipped_bit_of_a_body_is_refused():
             simulator("P2-T2", chains=False).trace([Job(bytes(damaged), x, 1)])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cut", [1, 3, 40])
 def test_a_truncated_image_is_refused(cut: int):
     _, ((layers, image), *_) = array("P2-T2", chains=False)

@@ -4,7 +4,7 @@
 """Proofs of the families' circuits, and bugs that they have to find."""
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 
 import numpy as np
 import pytest
@@ -35,19 +35,22 @@ from daqkf.support.errors import DaqkfError
 PRODUCTS = ((2, 2),)
 
 
-def _slow_if_of_several(circuits: Iterable[Circuit]) -> list[ParameterSet]:
-    """Circuits by their labels; those of several options at once are for `make slow`."""
+def _slow(circuits: Iterable[Circuit], but: Container[str]) -> list[ParameterSet]:
+    """Circuits by their labels; all but these are for `make slow`."""
     return [
         pytest.param(
             circuit,
             id=circuit.label,
-            marks=[pytest.mark.slow] if len(circuit.options) > 1 else [],
+            marks=[] if circuit.label in but else [pytest.mark.slow],
         )
         for circuit in circuits
     ]
 
 
-@pytest.mark.parametrize("circuit", _slow_if_of_several(every_circuit(FAMILIES)))
+ONE_OPTION = [circuit.label for circuit in every_circuit(FAMILIES) if len(circuit.options) <= 1]
+
+
+@pytest.mark.parametrize("circuit", _slow(every_circuit(FAMILIES), but=ONE_OPTION))
 def test_a_circuit_is_proved(circuit: Circuit):
     verdicts = {answer.theorem: answer.verdict for answer in prove(circuit, seconds=60)}
     assert set(verdicts.values()) == {"proved"}
@@ -56,7 +59,7 @@ def test_a_circuit_is_proved(circuit: Circuit):
     assert ("locate" in verdicts) == ("index_bits" in circuit.options)
 
 
-@pytest.mark.parametrize("circuit", _slow_if_of_several(planted_circuits(FAMILIES)))
+@pytest.mark.parametrize("circuit", _slow(planted_circuits(FAMILIES), but=("running_sum",)))
 def test_planted_bugs_are_found(circuit: Circuit):
     hunts = list(hunt(circuit, limit=1, products=PRODUCTS))
     assert len(hunts) >= 3

@@ -85,6 +85,7 @@ def test_processes_and_a_cluster_give_the_bytes_of_one_process(
     assert f"quantise {next(iter(expected['images']))}" in told[0]
 
 
+@pytest.mark.slow
 def test_levels_for_an_accuracy_are_the_same(file: Path):
     options = OPTIONS["accuracy"]
     assert compiled(file, jobs=2, **options) == compiled(file, **options)

@@ -190,6 +190,7 @@ def test_new_levels_are_found_if_asked_for(tmp_path: Path):
     assert 33 < sqnr(network.run({"x": UNSEEN})["y"], runtime(path)) < 45
 
 
+@pytest.mark.slow
 def test_the_rtl_has_the_levels_of_a_file(tmp_path: Path):
     path = statically(layers(tmp_path / "m.onnx", "Relu"), ("UInt8", "Int8"), per_channel=True)
     network = compiled(path, target="wide")

@@ -112,6 +112,7 @@ def test_a_file_of_several_matrices(folder: Path):
     assert only["name"] == "net.b"
 
 
+@pytest.mark.slow
 def test_minilm(folder: Path):
     facts = report("minilm", "--sparsity", 0.7)
     assert [matrix["name"] for matrix in facts] == list(MiniLM.load().linear_names)

@@ -68,6 +68,7 @@ def test_flip_flops_are_counted_exactly(fabric: str):
     assert found.carries > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fabric", FABRICS)
 def test_only_a_fabric_with_dsps_multiplies_in_them(fabric: str):
     found = counts(multiplier(), fabric)
@@ -174,6 +175,7 @@ def test_the_netlist_computes_what_the_model_says(design: daqkf.Design, x: np.nd
         toggles(design.verilog_files, design.config, job, expected)
 
 
+@pytest.mark.slow
 def test_with_the_hierarchy_kept_it_still_does(design: daqkf.Design, x: np.ndarray):
     counted = design.toggles(x, modules=True)
     names = {name.removesuffix(".sv") for name in design.verilog_files}

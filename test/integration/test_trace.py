@@ -133,6 +133,7 @@ def test_every_family_has_a_view(family: str):
     assert sum("clk" in line for line in inside) == 2
 
 
+@pytest.mark.slow
 def test_fst(whole: tuple[Path, Variables, Simulation], tmp_path: Path):
     """Its reader is the one of Surfer."""
     try:
