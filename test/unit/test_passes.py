@@ -33,10 +33,10 @@ from daqkf.hw_targets.functions import apply_function
 from daqkf.lowering import PASSES as LOWERINGS
 from daqkf.lowering.frontends.arrays import import_layer
 from daqkf.passes import PASSES
+from daqkf.passes.quantize.integer_layers import quantize_layer
 from daqkf.passes.quantize.levels import Fit
 from daqkf.passes.quantize.weights import float_products
 from daqkf.passes.spaq_calibrate import calibrate
-from daqkf.passes.spaq_quantize import quantize_layer
 from daqkf.support.ir import make_context, module_text, parse_module
 
 CONTEXT = make_context()
