@@ -14,7 +14,7 @@ enough: outputs are the states of all tokens, say, where the measured vector is 
 values on which what is measured depends count in it, so padding does not.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -25,6 +25,7 @@ from daqkf.dialects.dense import from_array
 from daqkf.dialects.interpreting import entry
 from daqkf.dialects.spaq import ConstantOp, MatmulOp
 from daqkf.passes.nn_product import in_order, output_names
+from daqkf.passes.progress import Progress
 from daqkf.passes.quantize.accuracy import (
     AllOutputs,
     Array,
@@ -151,7 +152,7 @@ def distil(
     *,
     rate: float = RATE,
     seed: int = 0,
-    progress: Callable[[str], None] = lambda stage: None,
+    progress: Progress = lambda stage: None,
 ) -> None:
     """Train the weights of a pruned network that are not zero, and its biases, in place.
 

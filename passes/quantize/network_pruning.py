@@ -8,7 +8,7 @@ Then one sweep prunes each kernel when it is reached, on the inputs that the pru
 it leave, but towards the outputs of the dense network: so each kernel makes up for those before.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +20,7 @@ from xdsl.ir import Operation, SSAValue
 
 from daqkf.dialects.nn import LinearOp
 from daqkf.dialects.spaq import ConstantOp, MatmulOp
+from daqkf.passes.progress import Progress
 from daqkf.passes.quantize.input_statistics import InputStatistics
 from daqkf.passes.quantize.network_statistics import Batch, Statistics, sweep
 from daqkf.passes.quantize.pruning import (
@@ -31,8 +32,6 @@ from daqkf.passes.quantize.pruning import (
 from daqkf.passes.quantize.weights import bias_of, float_products, replace_constant
 
 Array = NDArray[Any]
-Progress = Callable[[str], None]
-
 _SPREAD = 0.05, 20.0
 """How much less or more than on average a row may count; how much it matters is an estimate."""
 

@@ -25,6 +25,7 @@ from daqkf.dialects.nn.interpreter import NnFunctions
 from daqkf.dialects.spaq import MatmulOp
 from daqkf.dialects.spaq.interpreter import SpaqFunctions
 from daqkf.passes.nn_product import in_order, output_names
+from daqkf.passes.progress import Progress
 from daqkf.passes.quantize.accuracy import AllOutputs, DifferentiableMeasure, Loss, Measure
 from daqkf.passes.quantize.gradients import NoGradientError, Tape
 
@@ -153,7 +154,7 @@ def observe(
     *,
     rows: int = 0,
     seed: int = 0,
-    progress: Callable[[str], None] = lambda stage: None,
+    progress: Progress = lambda stage: None,
 ) -> Statistics:
     """Run the float network once over all batches, forwards and backwards.
 

@@ -154,8 +154,8 @@ def test_a_quantised_file_has_the_same_kernels(model: Path, kind: str, tmp_path:
 
 
 def test_inputs_are_drawn_where_none_are_given(model: Path):
+    from daqkf.compiler.calibration import drawn_inputs
     from daqkf.compiler.formats import load_network
-    from daqkf.compiler.network import drawn_inputs
 
     drawn = drawn_inputs(entry(load_network(model)))
     assert drawn["x"].shape == (2, 16, WIDTH)

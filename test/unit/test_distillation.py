@@ -175,7 +175,7 @@ def test_from_the_command_line(
         passes.append(args[5])
         distil(*args, **named)
 
-    monkeypatch.setattr("daqkf.compiler.network.distil", recorded)
+    monkeypatch.setattr("daqkf.compiler.pruning.distil", recorded)
     np.savez(tmp_path / "x.npz", image=SEEN["image"])
     given = ["compile", str(file), "--calibration", str(tmp_path / "x.npz"), "--sparsity", "0.6"]
     folder = tmp_path / "trained"

@@ -62,14 +62,12 @@ from daqkf.passes.encode.index_coding import storage_facts
 from daqkf.passes.files import file_stem
 from daqkf.passes.nn_kernels import kernel_name
 from daqkf.passes.nn_product import Inputs, in_order, input_names, output_names
+from daqkf.passes.progress import Progress
 from daqkf.passes.quantize.weights import integer_weights
 from daqkf.runtime.accelerators import Accelerator, Resumable, SimulatedArray
 from daqkf.runtime.simulator import Job, Simulator
 from daqkf.support.errors import DaqkfError, describe
 from daqkf.support.ir import make_context, module_text, parse_module
-
-Progress = Callable[[str], None]
-"""Called with the name of each kernel and product before it runs."""
 
 _ON_ARRAY = LinearOp | ProductOp | AttentionOp
 

@@ -22,10 +22,8 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any, override
 
+from daqkf.passes.progress import Progress
 from daqkf.support.errors import EXPECTED, DaqkfError, describe
-
-Progress = Callable[[str], None]
-"""Told the name of each item."""
 
 _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 """What libraries of linear algebra read when they are loaded."""

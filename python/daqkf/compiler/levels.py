@@ -8,7 +8,7 @@ over the outputs of all products (`daqkf.passes.quantize.network_statistics`). I
 a knapsack over groups of channels of all kernels finds the fewest stream words for a loss.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -26,6 +26,7 @@ from daqkf.hw_targets.machine import Machine
 from daqkf.passes.encode.channels import network_cycles
 from daqkf.passes.encode.cost_model import Elements
 from daqkf.passes.nn_product import Inputs
+from daqkf.passes.progress import Progress
 from daqkf.passes.quantize.accuracy import Accuracy, Loss, Measure
 from daqkf.passes.quantize.allocation import (
     MENU,
@@ -45,8 +46,6 @@ from daqkf.passes.spaq_quantize import Chosen, SpaqQuantizePass
 from daqkf.support.errors import DaqkfError
 
 Array = NDArray[Any]
-Progress = Callable[[str], None]
-
 GROUPS = 4
 """Channel groups of a product, by sensitivity."""
 

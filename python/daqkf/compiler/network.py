@@ -3,29 +3,20 @@
 
 """From a network's file to a `CompiledNetwork`."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from xdsl.dialects.builtin import (
-    DYNAMIC_INDEX,
-    IntegerAttr,
-    IntegerType,
-    ModuleOp,
-    TensorType,
-    i64,
-)
+from xdsl.dialects.builtin import DYNAMIC_INDEX, IntegerAttr, ModuleOp, i64
 from xdsl.dialects.func import FuncOp
-from xdsl.interpreter import Interpreter, PythonValues
-from xdsl.ir import Operation, SSAValue
-from xdsl.traits import SymbolTable
 from xdsl.utils.exceptions import DiagnosticException, InterpretationError
 
+from daqkf.compiler.calibration import KernelRows, drawn, extents_of, given, hold_out, sample
 from daqkf.compiler.compiled_network import CompiledNetwork
 from daqkf.compiler.design import run_passes
 from daqkf.compiler.executor import HERE, Executor, open_executor
@@ -35,13 +26,12 @@ from daqkf.compiler.levels import AIM, CalibratedKernel, NetworkLevels, Point, w
 from daqkf.compiler.options import NetworkOptions, level_set
 from daqkf.compiler.pipelines import OUTLINE, fusion
 from daqkf.compiler.products import attention_requirement, product_requirement
+from daqkf.compiler.pruning import prune
 from daqkf.dialects.diagnostics import verify
 from daqkf.dialects.interpreting import call, entry
-from daqkf.dialects.nn import AttentionOp, GatherOp, LinearOp, ProductOp
-from daqkf.dialects.nn.interpreter import tokens_of
+from daqkf.dialects.nn import AttentionOp, ProductOp
 from daqkf.dialects.nn.ops import attends
 from daqkf.dialects.spaq import SequenceOperation
-from daqkf.dialects.spaq.interpreter import split_sequences
 from daqkf.hw_targets import load_target
 from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.machine import Machine
@@ -49,65 +39,20 @@ from daqkf.hw_targets.numerics import NORMALIZED_FEATURES
 from daqkf.passes.nn_attention import quantize_attention
 from daqkf.passes.nn_dequantize import NnDequantizePass
 from daqkf.passes.nn_levels import is_quantized
-from daqkf.passes.nn_product import Inputs, in_order, input_names, quantize_products
+from daqkf.passes.nn_product import Inputs, in_order, quantize_products
+from daqkf.passes.progress import Progress
 from daqkf.passes.quantize.accuracy import Accuracy, AllOutputs, Loss, Measure
-from daqkf.passes.quantize.distillation import distil
-from daqkf.passes.quantize.gradients import NoGradientError
-from daqkf.passes.quantize.network_pruning import prune_network
-from daqkf.passes.quantize.network_statistics import batches, independent, observe
-from daqkf.passes.quantize.samples import Samples
+from daqkf.passes.quantize.network_statistics import batches, observe
 from daqkf.passes.quantize.weights import float_products, integer_weights
 from daqkf.passes.spaq_quantize import SpaqQuantizePass
-from daqkf.support.errors import DaqkfError, describe, warn_of_drawn_calibration
-
-Progress = Callable[[str], None]
-"""Told of each step."""
-
-_DRAWN = 16
-"""What extents that the file leaves open are in inputs that are drawn, but for a leading one."""
-
-_DRAWN_BATCH, _DRAWN_ROWS = 2, 256
-"""A leading one: of batches, and of rows [T, K]."""
+from daqkf.support.errors import DaqkfError, describe
 
 _TOKENS = 128
 """Of the longest sequence, if nothing says."""
 
-_ROWS = 2048
-"""Rows of a kernel's inputs that are kept to calibrate on."""
-
-PRUNING_ROWS = 32768
-"""Rows of a kernel's inputs that pruning sees at most."""
-
-_STEP = 512
-"""Tokens or rows of a step of training, about."""
 
 _WORTH_A_PROCESS = 2_000_000
 """Weights of a network from which on other processes save more time than it takes to start them."""
-
-_HELD_OUT = 7
-"""Accuracy is measured on every seventh sample, which nothing is fitted to."""
-
-
-@dataclass
-class _Rows(Interpreter.Listener):
-    """What the kernels read: rows, or sequences of them."""
-
-    rows: dict[str, list[NDArray[np.float32]]] = field(
-        default_factory=dict[str, list[NDArray[np.float32]]]
-    )
-
-    def will_interpret_op(self, op: Operation, args: PythonValues) -> None:
-        if not isinstance(op, LinearOp):
-            return
-        function = SymbolTable.lookup_symbol(op, op.callee)
-        assert isinstance(function, FuncOp)
-        x = np.asarray(args[0].reshape(-1, args[0].shape[-1]), np.float32)
-        kept = self.rows.setdefault(op.callee.root_reference.data, [])
-        if attends(function):
-            there, lengths = tokens_of(*args)
-            kept += split_sequences(x[there], lengths)
-        else:
-            kept.append(x)
 
 
 def compile_network(
@@ -236,7 +181,7 @@ def prune_file(
     try:
         options.check()
         network, _ = _outlined(source, options.requantize, progress)
-        _prune(network, _given(calibration), options, progress)
+        prune(network, given(calibration), options, progress)
         return network
     except (DiagnosticException, InterpretationError, ValueError, OSError) as error:
         raise DaqkfError(describe(error)) from None
@@ -268,65 +213,6 @@ def _large(network: ModuleOp) -> bool:
     """Whether processes pay for the kernels of a network."""
     weights = sum(constant.array().size for _, constant in float_products(network))
     return weights >= _WORTH_A_PROCESS
-
-
-def _given(calibration: Inputs | Sequence[Inputs]) -> list[Inputs]:
-    found = [calibration] if isinstance(calibration, Mapping) else list(calibration)
-    if not found:
-        raise ValueError("calibration has no batches")
-    return found
-
-
-def _prune(
-    network: ModuleOp, samples: Sequence[Inputs], options: NetworkOptions, progress: Progress
-) -> None:
-    """Prune a network's kernels together, in place."""
-    assert options.sparsity is not None
-    if options.sparsity == 0:
-        return
-    parts = batches(network, samples)
-    dense = network.clone() if options.distillation else network
-    progress("run the float network")
-    statistics = observe(
-        network,
-        parts,
-        options.measure or AllOutputs(),
-        options.loss,
-        rows=PRUNING_ROWS,
-        progress=lambda stage: progress(f"run the float network: {stage}"),
-    )
-    prune_network(
-        network,
-        parts,
-        statistics,
-        options.sparsity,
-        progress=lambda name: progress(f"prune {name}"),
-    )
-    if options.distillation:
-        del statistics  # gigabytes, maybe
-        _distil(network, dense, samples, options, progress)
-
-
-def _distil(
-    network: ModuleOp,
-    dense: ModuleOp,
-    samples: Sequence[Inputs],
-    options: NetworkOptions,
-    progress: Progress,
-) -> None:
-    """Train what pruning kept of a network, in place."""
-    try:
-        distil(
-            network,
-            dense,
-            batches(network, samples, _STEP),
-            options.measure or AllOutputs(),
-            options.loss,
-            options.distillation,
-            progress=lambda stage: progress(f"train what is left: {stage}"),
-        )
-    except NoGradientError as error:
-        raise DaqkfError(f"distillation needs gradients, and {error} has none") from None
 
 
 @dataclass
@@ -371,9 +257,9 @@ class _Compilation:
         if options.jobs is None and options.scheduler is None and not _large(network):
             executor = HERE
         function, sparsity = entry(network), options.sparsity
-        samples = _drawn(function) if calibration is None else _given(calibration)
+        samples = drawn(function) if calibration is None else given(calibration)
         if sparsity is not None and calibration is not None and options.second_order is not False:
-            _prune(network, samples, options, progress)
+            prune(network, samples, options, progress)
             sparsity = None
         if options.fuse:
             progress("fuse kernels")
@@ -385,8 +271,8 @@ class _Compilation:
         held_out: list[Inputs] = []
         fitted: list[Inputs] = list(samples)
         if options.choosing:
-            fitted, held_out = _held_out(network, samples)
-        listener = _Rows()
+            fitted, held_out = hold_out(network, samples)
+        listener = KernelRows()
         for batch in fitted:
             progress("calibrate")
             call(network, function, in_order(function, batch), (listener,))
@@ -438,7 +324,7 @@ class _Compilation:
 
     def _float(self, name: str) -> FloatKernel:
         kernel = self.kernels[name]
-        rows = _sample(self.rows[name], attends(kernel))
+        rows = sample(self.rows[name], attends(kernel))
         return FloatKernel(ModuleOp([kernel.clone()]), rows, self.sparsity)
 
     def alike(self) -> dict[str, ModuleOp]:
@@ -507,39 +393,12 @@ class _Compilation:
         return network
 
 
-def _held_out(network: ModuleOp, samples: Sequence[Inputs]) -> tuple[list[Inputs], list[Inputs]]:
-    """What kernels are fitted to, and what accuracy is measured on: every `_HELD_OUT`-th sample.
-
-    Samples that meet one another, or too few of them, are used for both.
-    """
-    fitted: list[Inputs] = []
-    held: list[Inputs] = []
-    count = 0
-    for batch, apart in zip(samples, independent(network, samples), strict=True):
-        if not apart:
-            fitted.append(batch)
-            continue
-        length = len(next(iter(batch.values())))
-        place = (count + np.arange(length)) % _HELD_OUT == _HELD_OUT - 1
-        count += length
-        for part, chosen in ((fitted, ~place), (held, place)):
-            if chosen.any():
-                part.append({name: np.asarray(value)[chosen] for name, value in batch.items()})
-    return fitted, held
-
-
 def _set_tokens(network: ModuleOp, most: int, kernel: str | None = None) -> None:
     """Say what the longest sequence of the kernels is, or of one of them."""
     for function in [op for op in network.ops if isinstance(op, FuncOp)]:
         for op in function.body.block.ops:
             if isinstance(op, SequenceOperation) and kernel in (None, function.sym_name.data):
                 op.tokens = IntegerAttr(most, i64)
-
-
-def _sample(rows: Sequence[NDArray[np.float32]], sequences: bool) -> Samples:
-    """At most about `_ROWS` rows, evenly spread, or whole sequences of them."""
-    every = -(-sum(map(len, rows)) // _ROWS)
-    return list(rows[::every]) if sequences else np.concatenate(rows)[::every]
 
 
 def _arrays(network: ModuleOp, options: NetworkOptions, executor: Executor) -> ModuleOp:
@@ -557,7 +416,7 @@ def _arrays(network: ModuleOp, options: NetworkOptions, executor: Executor) -> M
         if isinstance(op, ProductOp):
             features, outputs = (
                 max_tokens if extent == DYNAMIC_INDEX else extent
-                for extent in _extents(op.rhs)[-2:]
+                for extent in extents_of(op.rhs)[-2:]
             )
             wanted.append(product_requirement(features, outputs, machine))
     attentions = [op for op in main.walk() if isinstance(op, AttentionOp)]
@@ -567,45 +426,3 @@ def _arrays(network: ModuleOp, options: NetworkOptions, executor: Executor) -> M
     return programs_of(
         kernels, machine, target, chains=options.fuse, wanted=wanted, executor=executor
     )
-
-
-def _extents(value: SSAValue) -> tuple[int, ...]:
-    if not isinstance(value.type, TensorType):
-        raise ValueError("a product's operand has no rank; it cannot run on the array")
-    return value.type.get_shape()
-
-
-def _drawn(function: FuncOp) -> list[Inputs]:
-    """A batch that is drawn for want of a better one, with a warning."""
-    warn_of_drawn_calibration()
-    return [drawn_inputs(function)]
-
-
-def drawn_inputs(function: FuncOp, seed: int = 0) -> dict[str, NDArray[Any]]:
-    """Random inputs of a network, by name; see `compile_network`."""
-    rng = np.random.default_rng(seed)
-    inputs: dict[str, NDArray[Any]] = {}
-    for name, argument in zip(input_names(function), function.body.block.args, strict=True):
-        extents = _extents(argument)
-        rows = len(extents) == 2 and extents[1] != DYNAMIC_INDEX
-        leading = _DRAWN_ROWS if rows else _DRAWN_BATCH
-        shape = [
-            extent if extent != DYNAMIC_INDEX else (_DRAWN if axis else leading)
-            for axis, extent in enumerate(extents)
-        ]
-        assert isinstance(argument.type, TensorType)
-        kind = argument.type.element_type
-        if not isinstance(kind, IntegerType):
-            inputs[name] = rng.standard_normal(shape).astype(np.float32)
-            continue
-        gathers = [
-            use.operation
-            for use in argument.uses
-            if isinstance(use.operation, GatherOp) and use.index == 1
-        ]
-        if gathers:
-            extent = min(_extents(op.input)[op.axis.value.data] for op in gathers)
-            inputs[name] = rng.integers(0, max(extent, 1), shape)
-        else:
-            inputs[name] = np.ones(shape, np.int64 if kind.width.data > 1 else bool)
-    return inputs

@@ -4,12 +4,13 @@
 """Where tables are printed, and what long work is doing."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
 from rich.markup import escape
 
+from daqkf.passes.progress import Progress
 from daqkf.support.errors import printable
 
 _INTERVAL = 10.0
@@ -23,7 +24,7 @@ def table_console(width: int = 140) -> Console:
 
 
 @contextmanager
-def showing(console: Console, first: str) -> Iterator[Callable[[str], None]]:
+def showing(console: Console, first: str) -> Iterator[Progress]:
     """Show what long work is doing, at first this; gives what takes the name of each next step.
 
     A terminal has one line that changes. A log has a line every ten seconds at most, with the

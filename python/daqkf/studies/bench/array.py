@@ -34,8 +34,9 @@ from daqkf.lowering.hdl.verilog import emit_verilog
 from daqkf.lowering.image.encode import encode
 from daqkf.lowering.rtl.array import TOP, build_array
 from daqkf.passes.dfke_schedule import schedule, schedule_cycles
+from daqkf.passes.progress import Progress
 from daqkf.runtime.simulator import Job, Simulator
-from daqkf.studies.bench.workload import Progress, Workload, load_workload
+from daqkf.studies.bench.workload import Workload, load_workload
 from daqkf.studies.minilm.model import MiniLM, load_evaluation
 from daqkf.support.errors import DaqkfError
 from daqkf.synthesis import Placement, Resources, Toggles, synthesize, toggles

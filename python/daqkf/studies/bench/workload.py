@@ -4,7 +4,6 @@
 """What the arrays run: MiniLM's integer layers, pruned, in 8 bits or with tuned levels."""
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from daqkf.compiler.options import NetworkOptions
 from daqkf.dialects.interpreting import entry
 from daqkf.dialects.spaq import LevelSet
 from daqkf.hw_targets.machine import Machine
+from daqkf.passes.progress import Progress
 from daqkf.passes.quantize.accuracy import cosines
 from daqkf.studies.minilm.model import MiniLM, load_calibration, load_evaluation
 from daqkf.studies.minilm.network import SentenceEmbedding, embeddings, inputs_of, network_of
@@ -26,8 +26,6 @@ METHOD = 2
 """Counts changes of how workloads are made: what an older one left in the cache is not used."""
 _NETWORK, _COSINE = "layers.mlir", "cosine.json"
 """The files of a workload in the cache."""
-
-Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ Everything is chosen on calibration sentences and measured on others.
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,14 +17,13 @@ from daqkf.compiler.network import compile_network, prune_file
 from daqkf.compiler.options import NetworkOptions
 from daqkf.hw_targets import load_target
 from daqkf.passes.files import write_atomically
+from daqkf.passes.progress import Progress
 from daqkf.passes.quantize.accuracy import Array, cosines
 from daqkf.reports.model import Curve
 from daqkf.studies.minilm.model import MiniLM, load_calibration, load_evaluation
 from daqkf.studies.minilm.network import SentenceEmbedding, embeddings, inputs_of, network_of
 from daqkf.support.console import table_console
 from daqkf.support.errors import DaqkfError
-
-Progress = Callable[[str], None]
 
 if TYPE_CHECKING:
     from rich.table import Table

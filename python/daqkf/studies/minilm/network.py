@@ -3,7 +3,7 @@
 
 """MiniLM as a network like any other: its file, its inputs, and what its accuracy is of."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -15,6 +15,7 @@ from xdsl.dialects.func import FuncOp
 from daqkf.compiler.compiled_network import CompiledNetwork
 from daqkf.compiler.formats import load_network
 from daqkf.compiler.network import prune_file
+from daqkf.passes.progress import Progress
 from daqkf.passes.quantize.accuracy import Array, Arrays
 from daqkf.passes.quantize.network_statistics import outputs_of
 from daqkf.passes.quantize.weights import bias_of, float_products
@@ -72,7 +73,7 @@ def inputs_of(
 def embeddings(
     network: ModuleOp | CompiledNetwork,
     inputs: Sequence[Arrays],
-    progress: Callable[[str], None] = lambda stage: None,
+    progress: Progress = lambda stage: None,
 ) -> Floats:
     """Embeddings [B, hidden] of a float network or a compiled one, in the order of the inputs."""
     measure, found = SentenceEmbedding(), list[Array]()
@@ -90,7 +91,7 @@ def pruned_model(
     model: MiniLM,
     sentences: Sequence[str],
     sparsity: float,
-    progress: Callable[[str], None] = lambda stage: None,
+    progress: Progress = lambda stage: None,
 ) -> MiniLM:
     """The model with a share of zeros in all linear layers together; see `prune_network`.
 

@@ -1,0 +1,142 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""Calibration data of a network, given or drawn, and the rows that its kernels read of them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from xdsl.dialects.builtin import DYNAMIC_INDEX, IntegerType, ModuleOp, TensorType
+from xdsl.dialects.func import FuncOp
+from xdsl.interpreter import Interpreter, PythonValues
+from xdsl.ir import Operation, SSAValue
+from xdsl.traits import SymbolTable
+
+from daqkf.dialects.nn import GatherOp, LinearOp
+from daqkf.dialects.nn.interpreter import tokens_of
+from daqkf.dialects.nn.ops import attends
+from daqkf.dialects.spaq.interpreter import split_sequences
+from daqkf.passes.nn_product import Inputs, input_names
+from daqkf.passes.quantize.network_statistics import independent
+from daqkf.passes.quantize.samples import Samples
+from daqkf.support.errors import warn_of_drawn_calibration
+
+_DRAWN = 16
+"""What extents that the file leaves open are in inputs that are drawn, but for a leading one."""
+
+_DRAWN_BATCH, _DRAWN_ROWS = 2, 256
+"""A leading one: of batches, and of rows [T, K]."""
+
+_ROWS = 2048
+"""Rows of a kernel's inputs that are kept to calibrate on."""
+
+_HELD_OUT = 7
+"""Accuracy is measured on every seventh sample, which nothing is fitted to."""
+
+
+@dataclass
+class KernelRows(Interpreter.Listener):
+    """What the kernels read: rows, or sequences of them."""
+
+    rows: dict[str, list[NDArray[np.float32]]] = field(
+        default_factory=dict[str, list[NDArray[np.float32]]]
+    )
+
+    def will_interpret_op(self, op: Operation, args: PythonValues) -> None:
+        """Keep what a kernel is about to read."""
+        if not isinstance(op, LinearOp):
+            return
+        function = SymbolTable.lookup_symbol(op, op.callee)
+        assert isinstance(function, FuncOp)
+        x = np.asarray(args[0].reshape(-1, args[0].shape[-1]), np.float32)
+        kept = self.rows.setdefault(op.callee.root_reference.data, [])
+        if attends(function):
+            there, lengths = tokens_of(*args)
+            kept += split_sequences(x[there], lengths)
+        else:
+            kept.append(x)
+
+
+def given(calibration: Inputs | Sequence[Inputs]) -> list[Inputs]:
+    """Calibration data as batches, of which there must be one."""
+    found = [calibration] if isinstance(calibration, Mapping) else list(calibration)
+    if not found:
+        raise ValueError("calibration has no batches")
+    return found
+
+
+def hold_out(network: ModuleOp, samples: Sequence[Inputs]) -> tuple[list[Inputs], list[Inputs]]:
+    """What kernels are fitted to, and what accuracy is measured on: every `_HELD_OUT`-th sample.
+
+    Samples that meet one another, or too few of them, are used for both.
+    """
+    fitted: list[Inputs] = []
+    held: list[Inputs] = []
+    count = 0
+    for batch, apart in zip(samples, independent(network, samples), strict=True):
+        if not apart:
+            fitted.append(batch)
+            continue
+        length = len(next(iter(batch.values())))
+        place = (count + np.arange(length)) % _HELD_OUT == _HELD_OUT - 1
+        count += length
+        for part, chosen in ((fitted, ~place), (held, place)):
+            if chosen.any():
+                part.append({name: np.asarray(value)[chosen] for name, value in batch.items()})
+    return fitted, held
+
+
+def sample(rows: Sequence[NDArray[np.float32]], sequences: bool) -> Samples:
+    """At most about `_ROWS` rows, evenly spread, or whole sequences of them."""
+    every = -(-sum(map(len, rows)) // _ROWS)
+    return list(rows[::every]) if sequences else np.concatenate(rows)[::every]
+
+
+def drawn(function: FuncOp) -> list[Inputs]:
+    """A batch that is drawn for want of a better one, with a warning."""
+    warn_of_drawn_calibration()
+    return [drawn_inputs(function)]
+
+
+def drawn_inputs(function: FuncOp, seed: int = 0) -> dict[str, NDArray[Any]]:
+    """Random inputs of a network, by name; see `compile_network`."""
+    rng = np.random.default_rng(seed)
+    inputs: dict[str, NDArray[Any]] = {}
+    for name, argument in zip(input_names(function), function.body.block.args, strict=True):
+        extents = extents_of(argument)
+        rows = len(extents) == 2 and extents[1] != DYNAMIC_INDEX
+        leading = _DRAWN_ROWS if rows else _DRAWN_BATCH
+        shape = [
+            extent if extent != DYNAMIC_INDEX else (_DRAWN if axis else leading)
+            for axis, extent in enumerate(extents)
+        ]
+        assert isinstance(argument.type, TensorType)
+        kind = argument.type.element_type
+        if not isinstance(kind, IntegerType):
+            inputs[name] = rng.standard_normal(shape).astype(np.float32)
+            continue
+        gathers = [
+            use.operation
+            for use in argument.uses
+            if isinstance(use.operation, GatherOp) and use.index == 1
+        ]
+        if gathers:
+            extent = min(extents_of(op.input)[op.axis.value.data] for op in gathers)
+            inputs[name] = rng.integers(0, max(extent, 1), shape)
+        else:
+            inputs[name] = np.ones(shape, np.int64 if kind.width.data > 1 else bool)
+    return inputs
+
+
+def extents_of(value: SSAValue) -> tuple[int, ...]:
+    """The extents of a tensor.
+
+    Raises:
+        ValueError: it has no rank.
+    """
+    if not isinstance(value.type, TensorType):
+        raise ValueError("a product's operand has no rank; it cannot run on the array")
+    return value.type.get_shape()
