@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
 
-from daqkf.compiler.compiled_network import Stage
+from daqkf.compiler.stages import Stage
 from daqkf.dialects.dense import to_array
 from daqkf.dialects.dfke import KernelOp
 from daqkf.dialects.interpreting import run

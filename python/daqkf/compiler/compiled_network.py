@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +29,7 @@ from daqkf.compiler.design import (
 from daqkf.compiler.folder import Folder, write_folder
 from daqkf.compiler.pipelines import CIRCUIT
 from daqkf.compiler.products import attention_program, product_program
+from daqkf.compiler.stages import Stage, brought
 from daqkf.dialects.dense import to_array
 from daqkf.dialects.interpreting import Lifetimes, call, entry
 from daqkf.dialects.nn import (
@@ -44,9 +44,9 @@ from daqkf.dialects.nn import (
 from daqkf.dialects.nn.attention import Operands
 from daqkf.dialects.nn.base import HOST, node_name
 from daqkf.dialects.nn.interpreter import NnFunctions, integer_product
-from daqkf.dialects.rpea import ArrayOp, ChainOp, Playable, ProgramOp, Runnable, RunOp, TiledOp
-from daqkf.dialects.rpea.interpreter import RpeaFunctions, require_tokens
-from daqkf.dialects.spaq import ConcatOp, QuantizeOp
+from daqkf.dialects.rpea import ArrayOp, ProgramOp, Runnable, RunOp, TiledOp
+from daqkf.dialects.rpea.interpreter import RpeaFunctions
+from daqkf.dialects.spaq import QuantizeOp
 from daqkf.dialects.spaq.checks import features as columns_of
 from daqkf.dialects.spaq.prepared import Prepared
 from daqkf.hw_targets import load_target
@@ -54,9 +54,8 @@ from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.image_format import fingerprint
 from daqkf.hw_targets.machine import Machine
 from daqkf.hw_targets.numerics import ACTIVATION_MAX, ACTIVATION_MIN, distinct_magnitudes
-from daqkf.hw_targets.operands import AttentionKernel
 from daqkf.hw_targets.timing import tile_cycles
-from daqkf.lowering.image.encode import encode, parts_of
+from daqkf.lowering.image.encode import parts_of
 from daqkf.passes.encode.channels import network_cycles
 from daqkf.passes.encode.index_coding import storage_facts
 from daqkf.passes.files import file_stem
@@ -77,125 +76,6 @@ _FACTS = "network.json"
 
 _MODULES = ("network", "arrays")
 """Those of a `CompiledNetwork`, each in a file of its name."""
-
-
-@dataclass(frozen=True)
-class Stage:
-    """A program of a network, and what it moves for a token."""
-
-    name: str
-    """The symbol of the kernel that it is part of."""
-    program: Runnable
-    brought: int = 0
-    """Bytes of a token that go to the array only to be added there."""
-
-    @property
-    def attends(self) -> bool:
-        """Whether activations are sequences."""
-        return isinstance(self.program, ChainOp) and self.program.tiles is not None
-
-    @property
-    def features(self) -> int:
-        """Bytes of a token that go to the array; those of sequences go twice."""
-        return self.program.features.value.data * (1 + self.attends)
-
-    @property
-    def outputs(self) -> int:
-        """Bytes of a token that come back."""
-        return self.program.channels
-
-    @property
-    def kernels(self) -> int:
-        """Layers that follow one another on the array."""
-        return len(self._layers)
-
-    @property
-    def rows(self) -> dict[str, int]:
-        """What the row unit does between and behind them, and how often."""
-        parts = parts_of(self.program) if isinstance(self.program, ChainOp) else []
-        kinds = [part.name for part in parts if not isinstance(part, ProgramOp)]
-        return dict(Counter(kind.removeprefix("rpea.") for kind in kinds))
-
-    @property
-    def saved(self) -> int:
-        """Bytes of a token that neither leave nor come back, as layers follow one another, less
-        those that go to the array to be added."""
-        # Of attention, the host would get all that it is of, and give the results.
-        first = AttentionKernel.QUERIES + 1 if self.attends else 1
-        leave = sum(layer.channels for layer in self._layers[:-1])
-        come = sum(layer.features.value.data for layer in self._layers[first:])
-        return leave + come - self.brought - self.features // 2 * self.attends
-
-    @property
-    def _layers(self) -> Sequence[Runnable]:
-        if not isinstance(self.program, ChainOp):
-            return [self.program]
-        return [
-            part
-            for part in parts_of(self.program)
-            if isinstance(part, ProgramOp) and part.operands_from is None
-        ]
-
-    @cached_property
-    def programs(self) -> list[list[Playable]]:
-        """What is loaded: one program, or the parts of each group of a kernel that is tiled."""
-        if isinstance(self.program, TiledOp):
-            return [list[Playable](group) for group in self.program.groups()]
-        return [[self.program]]
-
-    @cached_property
-    def images(self) -> list[list[bytes]]:
-        """The image of each program."""
-        return [[encode(program) for program in group] for group in self.programs]
-
-    def jobs(self, x: NDArray[np.int8], lengths: Sequence[int] = ()) -> list[list[Job]]:
-        """The jobs that an array has to run for activations [T, K], by group of outputs.
-
-        Activations may be sequences of these lengths, all for one program. As many tiles as there
-        are partial sums for go through a part before the next one.
-        """
-        config = self.program.target().config.data
-        if isinstance(self.program, ChainOp) and self.attends:
-            ((image,),) = self.images
-            sequences = tuple(lengths) or (len(x),)
-            for tokens in sequences:
-                require_tokens(self.program, tokens)
-            return [[Job(image, x, self.program.channels, sequences)]]
-        groups: list[list[Job]] = []
-        for programs, images in zip(self.programs, self.images, strict=True):
-            rows, jobs = len(x), list[Job]()
-            if len(programs) > 1:
-                rows = config.lanes * (config.partial_depth // programs[0].channels)
-            for first in range(0, len(x), rows):
-                low = 0
-                for program, image in zip(programs, images, strict=True):
-                    high = low + program.features.value.data
-                    part = np.ascontiguousarray(x[first : first + rows, low:high])
-                    keeps = program is not programs[-1]
-                    jobs.append(Job(image, part, 0 if keeps else program.channels))
-                    low = high
-            groups.append(jobs)
-        return groups
-
-    def run(
-        self,
-        accelerator: Accelerator,
-        x: NDArray[np.int8],
-        lengths: Sequence[int] = (),
-    ) -> NDArray[np.int8]:
-        """The results int8 [T, N] of activations [T, K], which may be sequences."""
-        groups = self.jobs(x, lengths)
-        results = iter(accelerator.run([job for jobs in groups for job in jobs]))
-        columns: list[NDArray[np.int8]] = []
-        for jobs in groups:
-            own = zip(jobs, islice(results, len(jobs)), strict=True)
-            columns.append(np.concatenate([y for job, y in own if job.outputs]))
-        return np.concatenate(columns, axis=1)
-
-
-def _brought(op: RunOp) -> int:
-    joined = op.input.owner
-    return columns_of(joined.inputs[0]) if isinstance(joined, ConcatOp) else 0
 
 
 class _Saturated(Interpreter.Listener):
@@ -249,7 +129,7 @@ class CompiledNetwork:
     def stages(self) -> list[Stage]:
         """Every program, in the order in which they run."""
         return [
-            Stage(name, op.target(), _brought(op))
+            Stage(name, op.target(), brought(op))
             for name, function in self.kernels.items()
             for op in function.walk()
             if isinstance(op, RunOp)

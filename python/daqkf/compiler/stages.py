@@ -1,0 +1,142 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""Programs of a network as the host runs them: what they move, and the jobs that they are."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
+
+import numpy as np
+from numpy.typing import NDArray
+
+from daqkf.dialects.rpea import ChainOp, Playable, ProgramOp, Runnable, RunOp, TiledOp
+from daqkf.dialects.rpea.interpreter import require_tokens
+from daqkf.dialects.spaq import ConcatOp
+from daqkf.dialects.spaq.checks import features as columns_of
+from daqkf.hw_targets.operands import AttentionKernel
+from daqkf.lowering.image.encode import encode, parts_of
+from daqkf.runtime.accelerators import Accelerator
+from daqkf.runtime.simulator import Job
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A program of a network, and what it moves for a token."""
+
+    name: str
+    """The symbol of the kernel that it is part of."""
+    program: Runnable
+    brought: int = 0
+    """Bytes of a token that go to the array only to be added there."""
+
+    @property
+    def attends(self) -> bool:
+        """Whether activations are sequences."""
+        return isinstance(self.program, ChainOp) and self.program.tiles is not None
+
+    @property
+    def features(self) -> int:
+        """Bytes of a token that go to the array; those of sequences go twice."""
+        return self.program.features.value.data * (1 + self.attends)
+
+    @property
+    def outputs(self) -> int:
+        """Bytes of a token that come back."""
+        return self.program.channels
+
+    @property
+    def kernels(self) -> int:
+        """Layers that follow one another on the array."""
+        return len(self._layers)
+
+    @property
+    def rows(self) -> dict[str, int]:
+        """What the row unit does between and behind them, and how often."""
+        parts = parts_of(self.program) if isinstance(self.program, ChainOp) else []
+        kinds = [part.name for part in parts if not isinstance(part, ProgramOp)]
+        return dict(Counter(kind.removeprefix("rpea.") for kind in kinds))
+
+    @property
+    def saved(self) -> int:
+        """Bytes of a token that neither leave nor come back, as layers follow one another, less
+        those that go to the array to be added."""
+        # Of attention, the host would get all that it is of, and give the results.
+        first = AttentionKernel.QUERIES + 1 if self.attends else 1
+        leave = sum(layer.channels for layer in self._layers[:-1])
+        come = sum(layer.features.value.data for layer in self._layers[first:])
+        return leave + come - self.brought - self.features // 2 * self.attends
+
+    @property
+    def _layers(self) -> Sequence[Runnable]:
+        if not isinstance(self.program, ChainOp):
+            return [self.program]
+        return [
+            part
+            for part in parts_of(self.program)
+            if isinstance(part, ProgramOp) and part.operands_from is None
+        ]
+
+    @cached_property
+    def programs(self) -> list[list[Playable]]:
+        """What is loaded: one program, or the parts of each group of a kernel that is tiled."""
+        if isinstance(self.program, TiledOp):
+            return [list[Playable](group) for group in self.program.groups()]
+        return [[self.program]]
+
+    @cached_property
+    def images(self) -> list[list[bytes]]:
+        """The image of each program."""
+        return [[encode(program) for program in group] for group in self.programs]
+
+    def jobs(self, x: NDArray[np.int8], lengths: Sequence[int] = ()) -> list[list[Job]]:
+        """The jobs that an array has to run for activations [T, K], by group of outputs.
+
+        Activations may be sequences of these lengths, all for one program. As many tiles as there
+        are partial sums for go through a part before the next one.
+        """
+        config = self.program.target().config.data
+        if isinstance(self.program, ChainOp) and self.attends:
+            ((image,),) = self.images
+            sequences = tuple(lengths) or (len(x),)
+            for tokens in sequences:
+                require_tokens(self.program, tokens)
+            return [[Job(image, x, self.program.channels, sequences)]]
+        groups: list[list[Job]] = []
+        for programs, images in zip(self.programs, self.images, strict=True):
+            rows, jobs = len(x), list[Job]()
+            if len(programs) > 1:
+                rows = config.lanes * (config.partial_depth // programs[0].channels)
+            for first in range(0, len(x), rows):
+                low = 0
+                for program, image in zip(programs, images, strict=True):
+                    high = low + program.features.value.data
+                    part = np.ascontiguousarray(x[first : first + rows, low:high])
+                    keeps = program is not programs[-1]
+                    jobs.append(Job(image, part, 0 if keeps else program.channels))
+                    low = high
+            groups.append(jobs)
+        return groups
+
+    def run(
+        self,
+        accelerator: Accelerator,
+        x: NDArray[np.int8],
+        lengths: Sequence[int] = (),
+    ) -> NDArray[np.int8]:
+        """The results int8 [T, N] of activations [T, K], which may be sequences."""
+        groups = self.jobs(x, lengths)
+        results = iter(accelerator.run([job for jobs in groups for job in jobs]))
+        columns: list[NDArray[np.int8]] = []
+        for jobs in groups:
+            own = zip(jobs, islice(results, len(jobs)), strict=True)
+            columns.append(np.concatenate([y for job, y in own if job.outputs]))
+        return np.concatenate(columns, axis=1)
+
+
+def brought(op: RunOp) -> int:
+    """Bytes of a token that a call brings to the array only to be added there."""
+    joined = op.input.owner
+    return columns_of(joined.inputs[0]) if isinstance(joined, ConcatOp) else 0
