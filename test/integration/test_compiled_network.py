@@ -291,6 +291,16 @@ def test_command_lines(model: Path, tmp_path: Path, capsys: pytest.CaptureFixtur
     assert json.loads((tmp_path / "net" / "network.json").read_text())["products"] == 2
 
 
+def test_columns_for_what_exceeds_int8_are_no_saturation(tmp_path: Path):
+    rng = np.random.default_rng(4)
+    np.save(tmp_path / "w.npy", rng.standard_normal((20, 6)).astype(np.float32))
+    x = rng.standard_normal((300, 20)).astype(np.float32)
+    x[:, 3] *= 40
+    network = daqkf.compile(str(tmp_path / "w.npy"), calibration={"x": x}, target="tiny", split=0.2)
+    (share,) = network.saturation({"x": x}).values()
+    assert share < 1e-3
+
+
 def test_data_of_another_kind_are_noticed(
     model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):

@@ -191,6 +191,19 @@ def test_a_kernel_has_the_levels_that_onnxruntime_finds(tmp_path: Path, kind: st
     assert sqnr(y, expected) > 60
 
 
+def test_levels_at_the_end_of_their_range_are_no_saturation(tmp_path: Path):
+    """Half of the activations are 0, the low end of uint8."""
+    seen = np.maximum(SEEN, 0)
+    nodes = [
+        helper.make_node("QuantizeLinear", ["x", "s", "z"], ["q"]),
+        helper.make_node("DequantizeLinear", ["q", "s", "z"], ["d"]),
+        helper.make_node("MatMul", ["d", "w"], ["y"]),
+    ]
+    constants = {"w": real(64, 32), "s": np.float32(seen.max() / 255), "z": np.uint8(0)}
+    network = compiled(save(tmp_path / "m.onnx", nodes, constants))
+    assert max(network.saturation({"x": seen}).values()) == 0
+
+
 def test_new_levels_are_found_if_asked_for(tmp_path: Path):
     path = layers(tmp_path / "m.onnx", "Relu")
     path = statically(path, ("UInt8", "Int8"), per_channel=True)

@@ -3,6 +3,7 @@
 
 """ONNX models → `nn`. An operator that is not supported is named, with its node and file."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.utils.exceptions import VerifyException
 
+from daqkf.dialects.memory import require_memory
 from daqkf.lowering.frontends.onnx.custom import infer_shapes
 from daqkf.lowering.frontends.onnx.graph import Graph, OnnxImportError
 from daqkf.lowering.frontends.onnx.operators import OPERATORS
@@ -61,6 +63,8 @@ def _dense(tensor: Any) -> Any:
     from onnx import numpy_helper
 
     values, indices = (numpy_helper.to_array(part) for part in (tensor.values, tensor.indices))
+    name = f"the sparse initialiser '{tensor.values.name}'"
+    require_memory(math.prod(tensor.dims) * values.dtype.itemsize, name)
     array = np.zeros(tuple(tensor.dims), values.dtype)
     if indices.ndim == 1:
         array.reshape(-1)[indices] = values

@@ -49,11 +49,11 @@ from daqkf.dialects.rpea.interpreter import RpeaFunctions
 from daqkf.dialects.spaq import QuantizeOp
 from daqkf.dialects.spaq.checks import features as columns_of
 from daqkf.dialects.spaq.prepared import Prepared
-from daqkf.hw_targets import load_target
+from daqkf.hw_targets import load_target, numerics
 from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.image_format import fingerprint
 from daqkf.hw_targets.machine import Machine
-from daqkf.hw_targets.numerics import ACTIVATION_MAX, ACTIVATION_MIN, distinct_magnitudes
+from daqkf.hw_targets.numerics import distinct_magnitudes
 from daqkf.hw_targets.timing import tile_cycles
 from daqkf.lowering.image.encode import parts_of
 from daqkf.passes.encode.channels import network_cycles
@@ -74,22 +74,30 @@ FAST, RTL = "fast", "rtl"
 
 _FACTS = "network.json"
 
+_LOST = 0.75
+"""Steps that a value differs by from its int8 if it saturates; rounding is half a step at most."""
+
 _MODULES = ("network", "arrays")
 """Those of a `CompiledNetwork`, each in a file of its name."""
 
 
 class _Saturated(Interpreter.Listener):
-    """Counts by kernel how many activations were quantised to the ends of int8, and all of them."""
+    """Counts by kernel how many activations lose more than rounding when they become int8.
+
+    Values at the ends of int8 need not: a quantised file's zeros may be there, and features of
+    large range have extra columns for what exceeds them.
+    """
 
     def __init__(self) -> None:
-        self.counts: dict[str, tuple[int, int]] = {}
+        self.counts: dict[FuncOp, tuple[int, int]] = {}
 
-    def did_interpret_op(self, op: Operation, results: PythonValues) -> None:
+    def will_interpret_op(self, op: Operation, args: PythonValues) -> None:
         if isinstance(op, QuantizeOp) and isinstance(kernel := op.parent_op(), FuncOp):
-            extreme, size = self.counts.get(kernel.sym_name.data, (0, 0))
-            ends = (results[0] == ACTIVATION_MIN) | (results[0] == ACTIVATION_MAX)
-            total = extreme + int(np.count_nonzero(ends)), size + results[0].size
-            self.counts[kernel.sym_name.data] = total
+            lost, size = self.counts.get(kernel, (0, 0))
+            (x,), scales, columns = args, op.scales(), op.columns()
+            rounded = numerics.dequantize(numerics.quantize(x, scales, columns), scales, columns)
+            beyond = np.abs(x - rounded) > _LOST * np.asarray(scales)
+            self.counts[kernel] = lost + int(np.count_nonzero(beyond)), size + x.size
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,7 +158,7 @@ class CompiledNetwork:
     @cached_property
     def system_files(self) -> dict[str, str]:
         """SystemVerilog by file name of `daqkf_system`, the array's files among them."""
-        return system_files(self.config) | self.__dict__.get("verilog_files", {})
+        return system_files(self.config)
 
     @cached_property
     def prepared(self) -> Prepared:
@@ -218,8 +226,8 @@ class CompiledNetwork:
     def saturation(self, inputs: Inputs) -> dict[str, float]:
         """The share of each kernel's activations that saturate on these inputs, by its name.
 
-        They are the floats that become int8, and -128 or 127. A share that is more than some
-        thousandths says that the calibration data were of another kind.
+        They are the floats that are beyond the range of the int8 that they become. A share that is
+        more than some thousandths says that the calibration data were of another kind.
 
         Raises:
             DaqkfError: inputs that do not fit.
@@ -230,7 +238,9 @@ class CompiledNetwork:
             call(self.network, function, arguments, (saturated,), lifetimes=self.lifetimes)
         except (InterpretationError, ValueError) as error:
             raise DaqkfError(describe(error)) from None
-        return {name: extreme / size for name, (extreme, size) in saturated.counts.items()}
+        return {
+            kernel_name(kernel): lost / size for kernel, (lost, size) in saturated.counts.items()
+        }
 
     @cached_property
     def levels(self) -> list[NDArray[np.int8]]:

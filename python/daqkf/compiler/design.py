@@ -208,7 +208,7 @@ class Design:
         Raises:
             VerilogExportError: the exporter failed.
         """
-        return system_files(self.config) | self.__dict__.get("verilog_files", {})
+        return system_files(self.config)
 
     @cached_property
     def program(self) -> bytes:
