@@ -342,6 +342,34 @@ def test_a_sparse_initializer_is_its_dense_matrix(tmp_path: Path):
         assert "nn.slice" not in str(import_onnx(path))
 
 
+@pytest.mark.parametrize(
+    ("dims", "place", "message"),
+    [
+        ([1 << 40, 1 << 20], 0, "sparse initialiser 'w' takes"),
+        ([4, 6], 99, "not readable as ONNX"),
+    ],
+)
+def test_a_sparse_initializer_that_cannot_be_is_refused(
+    tmp_path: Path, dims: list[int], place: int, message: str
+):
+    path = tmp_path / "model.onnx"
+    value = numpy_helper.from_array(np.ones(1, np.float32), "w")
+    at = numpy_helper.from_array(np.array([place]), "w.indices")
+    save(
+        path,
+        [node("MatMul", ["x", "u"], "y")],
+        {"x": floats(3, 4)},
+        {"u": floats(4, 6)},
+        {"y": floats(3, 6)},
+        OPSET,
+    )
+    model = onnx.load(path)
+    model.graph.sparse_initializer.append(helper.make_sparse_tensor(value, at, dims))
+    onnx.save(model, path)
+    with pytest.raises(OnnxImportError, match=message):
+        import_onnx(path)
+
+
 def test_without_axes_all_extents_of_one_are_squeezed(tmp_path: Path):
     nodes = [
         node("Shape", ["x"], "s", start=0, end=1),
