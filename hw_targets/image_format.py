@@ -16,7 +16,6 @@ IMAGE_MAGIC = 0x464B5144
 
 IMAGE_VERSION = 7
 """The version of the format, the second word of a program image."""
-IMAGE_WORD_BITS = 32
 
 
 class Header(IntEnum):

@@ -35,6 +35,9 @@ class _Inputs(Interpreter.Listener):
             self.found[op] = InputStatistics.of(args[0])
 
 
+_PER_FEATURE = 2
+"""Tokens of calibration data for each feature from which on second-order methods are the better."""
+
 Samples = NDArray[Any] | Sequence[NDArray[Any]]
 """Activations [T, K], or of a function with attention several sequences of them."""
 
@@ -51,6 +54,11 @@ def rows_of(samples: Samples) -> tuple[NDArray[Any], list[int]]:
             raise ValueError(f"samples must be numbers [T, K], not {part.dtype} {part.shape}")
     lengths = [] if isinstance(samples, np.ndarray) else [len(part) for part in parts]
     return np.concatenate(parts), lengths
+
+
+def are_enough(tokens: int, features: int) -> bool:
+    """Whether samples say enough of what features have in common for second-order methods."""
+    return tokens >= _PER_FEATURE * features
 
 
 def load_samples(path: str) -> NDArray[Any]:

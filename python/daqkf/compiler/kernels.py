@@ -26,13 +26,10 @@ from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.machine import Machine
 from daqkf.lowering.conversions.dfke_to_rpea import lower_kernels, runnable, sized_array
 from daqkf.passes.dfke_schedule import DfkeSchedulePass, ScheduleKernel
-from daqkf.passes.quantize.samples import Samples, rows_of
+from daqkf.passes.quantize.samples import Samples, are_enough, rows_of
 from daqkf.passes.spaq_calibrate import calibrate
 from daqkf.passes.spaq_prune import prune
 from daqkf.passes.spaq_quantize import SpaqQuantizePass
-
-_PER_FEATURE = 2
-"""Calibration tokens a feature from which on weights are rounded by second-order methods."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +64,7 @@ def quantized(step: Quantization) -> ModuleOp:
     kernel, second_order = step.kernel, step.second_order
     if second_order is None:
         rows, _ = rows_of(kernel.samples)
-        second_order = len(rows) >= _PER_FEATURE * rows.shape[1]
+        second_order = are_enough(*rows.shape)
     samples = kernel.samples if second_order else None
     module = kernel.calibrated(samples)
     step.quantize.quantize(module, samples)

@@ -31,7 +31,7 @@ from daqkf.passes.encode.channels import share_out_channels
 from daqkf.passes.encode.cost_model import DEFAULT_ELEMENTS, Elements
 from daqkf.passes.quantize.allocation import Choice, LevelChooser
 from daqkf.passes.quantize.calibration import extra_columns
-from daqkf.passes.quantize.samples import input_statistics
+from daqkf.passes.quantize.samples import are_enough, input_statistics
 from daqkf.passes.quantize.weights import products
 from daqkf.passes.spaq_calibrate import calibrate
 from daqkf.passes.spaq_prune import prune
@@ -49,9 +49,6 @@ _ATTEMPTS = 5
 
 _NOISE = 0.01
 """The share of noise around which a front lies: 20 dB."""
-
-_PER_FEATURE = 2
-"""Calibration tokens a feature from which on second-order methods are used by themselves."""
 
 _SQNR = re.compile(r"auto-(\d+(?:\.\d+)?)dB", re.IGNORECASE)
 
@@ -278,7 +275,7 @@ def _pruned_and_calibrated(
     calibration, second_order = wanted.options.calibration, wanted.options.second_order
     if second_order is None:
         tokens = 0 if calibration is None or not np.ndim(calibration) else len(calibration)
-        second_order = tokens >= _PER_FEATURE * len(matrix)
+        second_order = are_enough(tokens, len(matrix))
     samples = calibration if (second_order or wanted.choosing) and not is_integer else None
     shares = [variant.sparsity for variant in wanted.variants]
     if shares[0] is not None:

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from daqkf.hw_targets import Counts
+from daqkf.synthesis.netlist import CLOCK
 from daqkf.synthesis.output_registers import absorb_output_registers
 from daqkf.synthesis.running import SynthesisError, cached, keep, run_nextpnr, run_yosys
 
-CLOCK = "clk"
 _FRAME = "daqkf_frame"
 _TARGET_MHZ = 400
 """The clock frequency that nextpnr is asked for. No device reaches it, because nextpnr stops
