@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from daqkf.cli.guard import add_memory, guarded
-from daqkf.cli.loading import load_array, load_weights
 from daqkf.cli.networks import NETWORKS
+from daqkf.compiler.formats import load_array, load_weights
 from daqkf.compiler.options import ATTENTION_LEVELS, HOST_CYCLES
 from daqkf.hw_targets.families import FAMILIES
 from daqkf.hw_targets.prices import priced_fabrics

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from daqkf.cli.compiling import print_front, shared_options, storage_line
-from daqkf.compiler.formats import SUFFIXES
+from daqkf.compiler.formats import LAYER_SUFFIXES, SUFFIXES
 from daqkf.passes.array_files import archive
 from daqkf.passes.files import write_atomically
 from daqkf.passes.quantize.samples import load_inputs
@@ -31,8 +31,8 @@ SATURATION = 0.01
 MINILM = "minilm"
 """In place of a file: MiniLM, with its own calibration sentences and measure of accuracy."""
 
-NETWORKS = tuple(suffix for suffix in SUFFIXES if suffix not in (".npy", ".npz"))
-"""Suffixes of networks' files on the command line, where .npy and .npz are a layer's weights."""
+NETWORKS = tuple(suffix for suffix in SUFFIXES if suffix not in LAYER_SUFFIXES)
+"""Suffixes of networks' files."""
 
 
 def is_network(path: str) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ from xdsl.ir import Operation
 from xdsl.irdl import IRDLOperation
 from xdsl.utils.exceptions import DiagnosticException, InterpretationError, ParseError
 
+from daqkf.compiler.content import EqualByContent
 from daqkf.compiler.design import (
     array_files,
     require_fingerprint,
@@ -68,6 +69,11 @@ from daqkf.runtime.simulator import Job, Simulator
 from daqkf.support.errors import DaqkfError, describe
 from daqkf.support.ir import make_context, module_text, parse_module
 
+if TYPE_CHECKING:
+    from daqkf.compiler.debugging import KernelErrors
+    from daqkf.reports.writing import Report
+    from daqkf.synthesis import Resources
+
 _ON_ARRAY = LinearOp | ProductOp | AttentionOp
 
 FAST, RTL = "fast", "rtl"
@@ -100,8 +106,8 @@ class _Saturated(Interpreter.Listener):
             self.counts[kernel] = lost + int(np.count_nonzero(beyond)), size + x.size
 
 
-@dataclass(frozen=True, eq=False)
-class CompiledNetwork:
+@dataclass(frozen=True, eq=False, repr=False)
+class CompiledNetwork(EqualByContent):
     """A network whose kernels run on one array; the host runs the rest."""
 
     network: ModuleOp
@@ -109,6 +115,79 @@ class CompiledNetwork:
     arrays: ModuleOp
     """The array, its programs, and each kernel as the host calls them."""
     target: str
+
+    @property
+    def modules(self) -> tuple[ModuleOp, ...]:
+        """The IR that tells a network from another one."""
+        return self.network, self.arrays
+
+    def __repr__(self) -> str:
+        return f"CompiledNetwork({', '.join(self._figures.values())})"
+
+    def _repr_html_(self) -> str:
+        from daqkf.reports.notebook import page
+
+        return page("CompiledNetwork", self._figures, self.report().entries)
+
+    @property
+    def _figures(self) -> dict[str, str]:
+        """What is said of a network in a line, by name."""
+        config, count = self.config, len(self.kernels)
+        figures = {"kernels": f"{count} kernel{'s' if count != 1 else ''}"}
+        if self.levels:
+            figures["cycles"] = f"{self.cycles:,} cycles a tile"
+            figures["zeros"] = f"{self.sparsity():.1%} zeros"
+            figures["bits"] = f"{self.magnitudes()[1]:.2f} bits a weight"
+        return figures | {"array": f"{self.target}: {config.pes} PEs × {config.lanes} lanes"}
+
+    def report(self) -> "Report":
+        """The weights of all kernels: non-zeros, levels, ranges, as a table and as pictures."""
+        from daqkf.compiler.options import level_set
+        from daqkf.reports.model import analyse, of_module
+        from daqkf.reports.writing import Report
+
+        matrices = of_module("network", self.network)
+        return Report("network", analyse(matrices, level_set("int8")))
+
+    def synthesize(
+        self,
+        fabric: str = "xcup",
+        *,
+        place: bool = False,
+        seeds: Sequence[int] = (1,),
+        modules: bool = False,
+    ) -> "Resources":
+        """What the array takes of a fabric, and with `place` how fast it is there.
+
+        See `daqkf.synthesis.synthesize`, which says what the arguments mean and what is raised.
+        """
+        from daqkf.lowering.rtl.array import TOP
+        from daqkf.synthesis import synthesize
+
+        return synthesize(
+            self.verilog_files, TOP, fabric, place=place, seeds=seeds, modules=modules
+        )
+
+    def debug(self, inputs: Inputs, source: str | Path | ModuleOp) -> "KernelErrors":
+        """Each kernel's results beside those of the float network: where accuracy gets lost.
+
+        Both networks run from the inputs on, so the errors of earlier kernels are in the results of
+        later ones.
+
+        Args:
+            inputs: arrays by name; see `inputs`.
+            source: the network that this one was compiled from.
+
+        Raises:
+            DaqkfError: inputs that do not fit, or a network with other kernels.
+        """
+        from daqkf.compiler.debugging import kernel_errors
+
+        saturated = self.saturation(inputs)
+        try:
+            return kernel_errors(self.network, self.target, source, inputs, saturated)
+        except (DiagnosticException, InterpretationError, ValueError) as error:
+            raise DaqkfError(describe(error)) from None
 
     @cached_property
     def config(self) -> ArrayConfig:

@@ -5,9 +5,12 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+from numpy.typing import NDArray
 from xdsl.dialects.builtin import ModuleOp
 
+from daqkf.passes import array_files
 from daqkf.support.errors import EXPECTED, DaqkfError, describe
 
 
@@ -75,6 +78,39 @@ SUFFIXES = {
     ".npz": "npz",
     ".toml": "safetensors",
 }
+
+
+LAYER_SUFFIXES = (".npy", ".npz")
+"""Of weights, which are a layer and not a network unless a network is asked for."""
+
+
+def load_array(path: str | Path, what: str) -> NDArray[Any]:
+    """An array from a .npy file.
+
+    Raises:
+        DaqkfError: it is no such file.
+        OSError: it cannot be read.
+    """
+    try:
+        return array_files.load_array(path, f"{what} in .npy format")
+    except ValueError as error:
+        raise DaqkfError(str(error)) from None
+
+
+def load_weights(path: str | Path) -> Any:
+    """Weights [K, N] from a .npy file, or a SciPy sparse matrix from a .npz file.
+
+    Raises:
+        DaqkfError: it is no such file, or it cannot be read.
+    """
+    if Path(path).suffix != ".npz":
+        return load_array(path, "weights")
+    from daqkf.lowering.frontends.matrices import load_sparse
+
+    try:
+        return load_sparse(path)
+    except ValueError as error:
+        raise DaqkfError(str(error)) from None
 
 
 def load_network(path: str | Path, file_format: str | None = None) -> ModuleOp:

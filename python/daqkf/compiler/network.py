@@ -20,11 +20,11 @@ from daqkf.compiler.calibration import KernelRows, drawn, extents_of, given, hol
 from daqkf.compiler.compiled_network import CompiledNetwork
 from daqkf.compiler.design import run_passes
 from daqkf.compiler.executor import HERE, Executor, open_executor
-from daqkf.compiler.formats import load_network
 from daqkf.compiler.kernels import FloatKernel, Quantization, programs_of, quantized
 from daqkf.compiler.levels import AIM, CalibratedKernel, NetworkLevels, Point, with_kernels
 from daqkf.compiler.options import NetworkOptions, level_set
-from daqkf.compiler.pipelines import OUTLINE, fusion
+from daqkf.compiler.outlining import outlined
+from daqkf.compiler.pipelines import fusion
 from daqkf.compiler.products import attention_requirement, product_requirement
 from daqkf.compiler.pruning import prune
 from daqkf.dialects.diagnostics import verify
@@ -37,8 +37,6 @@ from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.machine import Machine
 from daqkf.hw_targets.numerics import NORMALIZED_FEATURES
 from daqkf.passes.nn_attention import quantize_attention
-from daqkf.passes.nn_dequantize import NnDequantizePass
-from daqkf.passes.nn_levels import is_quantized
 from daqkf.passes.nn_product import Inputs, in_order, quantize_products
 from daqkf.passes.progress import Progress
 from daqkf.passes.quantize.accuracy import Accuracy, AllOutputs, Loss, Measure
@@ -180,7 +178,7 @@ def prune_file(
     options = NetworkOptions(sparsity=sparsity, measure=measure, distillation=distillation)
     try:
         options.check()
-        network, _ = _outlined(source, options.requantize, progress)
+        network, _ = outlined(source, options.requantize, progress)
         prune(network, given(calibration), options, progress)
         return network
     except (DiagnosticException, InterpretationError, ValueError, OSError) as error:
@@ -190,23 +188,6 @@ def prune_file(
 def _executor(options: NetworkOptions) -> AbstractContextManager[Executor]:
     """Where the options say that kernels are compiled."""
     return open_executor(options.jobs or 0, options.scheduler)
-
-
-def _outlined(
-    source: str | Path | ModuleOp, requantize: bool, progress: Progress
-) -> tuple[ModuleOp, bool]:
-    """A network whose products with constant weights are kernels over f32.
-
-    And whether its weights are to keep the levels that the file has for them.
-    """
-    progress("read")
-    network = source.clone() if isinstance(source, ModuleOp) else load_network(source)
-    verify(network)
-    keeps = is_quantized(network) and not requantize
-    progress("cut out kernels")
-    dequantize = NnDequantizePass(requantize)
-    run_passes(network, [dequantize if name == dequantize.name else name for name in OUTLINE])
-    return network, keeps
 
 
 def _large(network: ModuleOp) -> bool:
@@ -253,7 +234,7 @@ class _Compilation:
             raise DaqkfError("accuracy, cycles and second_order need calibration")
         if options.distillation and (calibration is None or options.second_order is False):
             raise DaqkfError("distillation needs calibration, and pruning of second order")
-        network, keep = _outlined(source, options.requantize, progress)
+        network, keep = outlined(source, options.requantize, progress)
         if options.jobs is None and options.scheduler is None and not _large(network):
             executor = HERE
         function, sparsity = entry(network), options.sparsity

@@ -4,10 +4,13 @@
 """The options of a compilation: one definition for Python, the command lines and pipelines."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Self
+from functools import cache
+from types import UnionType
+from typing import Any, Self, Union, get_args, get_origin, get_type_hints
 
+import numpy as np
 from numpy.typing import NDArray
 
 from daqkf.dialects.spaq import LevelSet
@@ -15,7 +18,7 @@ from daqkf.passes.encode.cost_model import Elements
 from daqkf.passes.quantize.accuracy import Accuracy, Loss, Measure
 from daqkf.passes.quantize.calibration import SPLIT
 from daqkf.passes.quantize.dispatch import BUDGET
-from daqkf.support.errors import DaqkfError
+from daqkf.support.errors import DaqkfError, shortened
 
 Levels = LevelSet | str | int
 
@@ -55,6 +58,54 @@ def level_set(levels: Levels) -> LevelSet:
         raise DaqkfError(str(error)) from None
 
 
+_KINDS: dict[Any, tuple[str, tuple[type, ...]]] = {
+    bool: ("True or False", (bool, np.bool)),
+    int: ("a whole number", (int, np.integer)),
+    float: ("a number", (int, float, np.integer, np.floating)),
+    str: ("a text", (str,)),
+    LevelSet: ("a level set", (LevelSet,)),
+    Callable: ("a function", (Callable,)),
+    Measure: ("a function", (Callable,)),
+}
+"""What an option's type is called in messages, and which values are of it."""
+
+
+def _kinds(annotation: Any) -> list[Any]:
+    """The types of which an option's value may be one."""
+    alias = getattr(annotation, "__value__", annotation)
+    if get_origin(alias) in (Union, UnionType):
+        return [kind for part in get_args(alias) for kind in _kinds(part)]
+    return [alias]
+
+
+@cache
+def _annotations(options: type) -> dict[str, list[Any]]:
+    """The types of all options by name."""
+    return {name: _kinds(kind) for name, kind in get_type_hints(options).items()}
+
+
+def _is_of(value: Any, kind: Any) -> bool:
+    """Whether a value is of a type; a truth value is no number."""
+    if kind is type(None):
+        return value is None
+    if get_origin(kind) is Sequence:
+        parts = [part for argument in get_args(kind) for part in _kinds(argument)]
+        several = isinstance(value, Sequence | np.ndarray) and not isinstance(value, str)
+        return several and all(any(_is_of(entry, part) for part in parts) for entry in value)
+    if kind not in _KINDS:
+        return True
+    if isinstance(value, bool | np.bool) and kind is not bool:
+        return False
+    return isinstance(value, _KINDS[kind][1])
+
+
+def _described(kinds: Sequence[Any]) -> str:
+    """The types that an option may have, in words."""
+    words = [_KINDS[kind][0] for kind in kinds if kind in _KINDS]
+    words += ["several of these" for kind in kinds if get_origin(kind) is Sequence]
+    return " or ".join(dict.fromkeys(words))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Options:
     """What layers and networks have in common.
@@ -86,6 +137,12 @@ class Options:
     family: str | Sequence[str] | None = None
     fabric: str | None = None
     index_bits: int | str | None = None
+
+    def __post_init__(self) -> None:
+        for name, kinds in _annotations(type(self)).items():
+            value = getattr(self, name)
+            if not any(_is_of(value, kind) for kind in kinds):
+                raise DaqkfError(f"{name} must be {_described(kinds)}, not {shortened(value)}")
 
     @classmethod
     def of(cls, named: Mapping[str, Any], what: str) -> Self:
