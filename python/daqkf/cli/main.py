@@ -9,19 +9,19 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
-from daqkf.cli.guard import add_memory, guarded
-from daqkf.cli.networks import NETWORKS
-from daqkf.compiler.formats import load_array, load_weights
-from daqkf.compiler.options import ATTENTION_LEVELS, HOST_CYCLES
+from daqkf.cli.files import check_inputs, check_output, check_output_folder, check_weights
+from daqkf.cli.guard import add_memory, add_version, guarded
+from daqkf.compiler.file_suffixes import NETWORKS, is_network
 from daqkf.hw_targets.families import FAMILIES
 from daqkf.hw_targets.prices import priced_fabrics
-from daqkf.passes.encode.cost_model import DEFAULT_FABRIC
-from daqkf.passes.files import write_atomically
-from daqkf.passes.quantize.calibration import SPLIT
-from daqkf.passes.quantize.dispatch import BUDGET
-from daqkf.passes.quantize.level_table import TABLE
+from daqkf.passes.defaults import (
+    ATTENTION_LEVELS,
+    BUDGET,
+    DEFAULT_FABRIC,
+    HOST_CYCLES,
+    SPLIT,
+    TABLE,
+)
 from daqkf.runtime.waveforms import TILES
 from daqkf.support.errors import DaqkfError
 
@@ -37,10 +37,6 @@ def _numbers(text: str) -> list[float]:
 
 
 def _compile(options: argparse.Namespace) -> int:
-    from rich.console import Console
-
-    from daqkf.cli import compiling, networks
-
     if not options.pareto and not options.output:
         raise DaqkfError("compile needs -o, a folder for the design, or --pareto")
     if sum((options.accuracy is not None, options.cycles is not None, options.pareto)) > 1:
@@ -53,8 +49,17 @@ def _compile(options: argparse.Namespace) -> int:
         raise DaqkfError("several sparsities make variants, which have no --pareto")
     if options.jobs is not None and options.scheduler is not None:
         raise DaqkfError("give --jobs or --scheduler, not both")
+    check_weights(options.weights)
+    check_inputs(options.calibration, options.bias)
+    check_output_folder(options.output)
+
+    from rich.console import Console
+
+    from daqkf.cli import compiling, networks
+    from daqkf.compiler.formats import load_array, load_weights
+
     console = Console(stderr=True)
-    if networks.is_network(options.weights):
+    if is_network(options.weights):
         return networks.compile_network(options, console)
     if options.products or options.no_fuse or options.distillation or options.requantize:
         raise DaqkfError("--products, --no-fuse, --requantize and --distillation are for networks")
@@ -71,17 +76,26 @@ def _compile(options: argparse.Namespace) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
+    check_inputs(options.network, options.inputs)
+    check_output(options.output)
+
     from daqkf.cli.networks import run_network
 
     return run_network(options)
 
 
 def _simulate(options: argparse.Namespace) -> int:
+    check_inputs(options.design, options.activations)
+    check_output(options.output)
+
     from io import BytesIO
 
+    import numpy as np
     from rich.console import Console
 
     from daqkf.compiler.design import Design
+    from daqkf.compiler.formats import load_array
+    from daqkf.passes.files import write_atomically
 
     design = Design.load(options.design)
     x = load_array(options.activations, "activations")
@@ -133,6 +147,9 @@ def _eval(options: argparse.Namespace) -> int:
 
 
 def _export_onnx(options: argparse.Namespace) -> int:
+    check_output(options.output)
+
+    from daqkf.passes.files import write_atomically
     from daqkf.studies.minilm.export_onnx import export_minilm
     from daqkf.studies.minilm.model import MiniLM
 
@@ -144,9 +161,13 @@ def _export_onnx(options: argparse.Namespace) -> int:
 
 
 def _synth(options: argparse.Namespace) -> int:
+    check_inputs(options.design, options.toggles)
+    check_output(options.json)
+
     from rich.console import Console
 
     from daqkf.cli import synthesizing
+    from daqkf.compiler.formats import load_array
 
     x = load_array(options.toggles, "activations") if options.toggles else None
     return synthesizing.synthesize_design(options, x, Console(stderr=True))
@@ -374,8 +395,12 @@ def _add_simulate(commands: Commands) -> None:
 
 
 def _add_synth(commands: Commands) -> None:
-    synthesizer = commands.add_parser("synth", help="synthesise a compiled design's RTL")
-    synthesizer.add_argument("design", help="a folder written by daqkf compile")
+    synthesizer = commands.add_parser(
+        "synth", help="synthesise a compiled layer's or network's RTL"
+    )
+    synthesizer.add_argument(
+        "design", help="a folder written by daqkf compile, of a layer or network"
+    )
     synthesizer.add_argument(
         "--fabric", default="xcup", help="xcup, xcup-dsp, ecp5, ecp5-dsp (default: xcup)"
     )
@@ -521,6 +546,7 @@ COMMANDS = (
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("daqkf", description=__doc__)
+    add_version(parser)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for add in COMMANDS:
         add(commands)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from daqkf.cli.compiling import print_front, shared_options, storage_line
-from daqkf.compiler.formats import LAYER_SUFFIXES, SUFFIXES
+from daqkf.compiler.file_suffixes import MINILM
 from daqkf.passes.array_files import archive
 from daqkf.passes.files import write_atomically
 from daqkf.passes.quantize.samples import load_inputs
@@ -27,17 +27,6 @@ _LAYER_OPTIONS = ("bias", "activation")
 
 SATURATION = 0.01
 """The share of a kernel's activations that `daqkf run --check` warns of."""
-
-MINILM = "minilm"
-"""In place of a file: MiniLM, with its own calibration sentences and measure of accuracy."""
-
-NETWORKS = tuple(suffix for suffix in SUFFIXES if suffix not in LAYER_SUFFIXES)
-"""Suffixes of networks' files."""
-
-
-def is_network(path: str) -> bool:
-    """Whether this is a network's file, or MiniLM, and not a layer's weights."""
-    return path == MINILM or Path(path).suffix in NETWORKS
 
 
 def compile_network(options: argparse.Namespace, console: "Console") -> int:
@@ -131,6 +120,7 @@ def run_network(options: argparse.Namespace) -> int:
             progress=progress,
         )
     if options.check:
+        print(_compared(network, options))
         _print_saturation(network.saturation(inputs))
     write_atomically(Path(options.output), archive(results))
     shapes = ", ".join(f"{name} {list(array.shape)}" for name, array in results.items())
@@ -139,6 +129,18 @@ def run_network(options: argparse.Namespace) -> int:
         cycles = sum(entry.total for entry in network.simulated.cycles.values())
         print(f"{cycles:,} cycles of the array, {len(network.simulated.cycles)} programs")
     return 0
+
+
+def _compared(network: "CompiledNetwork", options: argparse.Namespace) -> str:
+    """What a run with `--check` that has ended well has shown."""
+    from daqkf.compiler.compiled_network import FAST
+
+    names = network.selected()
+    if options.accelerator == FAST:
+        return (
+            f"0 of {len(names)} kernels compared: --accelerator {FAST} is what others are held to"
+        )
+    return f"{len(network.selected(options.only))} of {len(names)} kernels equal, bit for bit"
 
 
 def _print_saturation(shares: dict[str, float]) -> None:

@@ -18,7 +18,7 @@ from xdsl.utils.arg_spec import parse_pipeline
 from xdsl.utils.exceptions import VerifyException
 from xdsl.xdsl_opt_main import xDSLOptMain
 
-from daqkf.cli.guard import add_memory, guarded
+from daqkf.cli.guard import add_memory, guarded, versions
 from daqkf.compiler.pipelines import PIPELINES
 from daqkf.dialects.diagnostics import located
 from daqkf.dialects.xdsl_patches import Parser
@@ -59,10 +59,17 @@ class _Buffer(StringIO):
         """Stay readable when the driver is done with it."""
 
 
+class _Versions(str):
+    """All versions, in place of a text with that of xDSL; looked up when somebody asks."""
+
+    def format(self, *_: object, **__: object) -> str:
+        return versions()
+
+
 class DaqkfOptMain(xDSLOptMain):
     """xDSL's driver with DAQKF's dialects, passes and one-line errors."""
 
-    version_format = "daqkf-opt, with xDSL {xdsl_version}"
+    version_format = _Versions()
 
     def register_all_dialects(self) -> None:
         register_dialects(self.ctx)

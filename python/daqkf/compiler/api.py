@@ -15,18 +15,11 @@ from numpy.typing import ArrayLike
 from xdsl.dialects.builtin import ModuleOp
 
 from daqkf.compiler.design import Design, StageCallback
-from daqkf.compiler.formats import LAYER_SUFFIXES, load_weights
+from daqkf.compiler.file_suffixes import LAYER_SUFFIXES
+from daqkf.compiler.formats import load_weights
 from daqkf.compiler.layer import compile_layer
-from daqkf.compiler.options import (
-    ATTENTION_LEVELS,
-    BUDGET,
-    HOST_CYCLES,
-    SPLIT,
-    LayerOptions,
-    Levels,
-    NetworkOptions,
-    Options,
-)
+from daqkf.compiler.options import LayerOptions, Levels, NetworkOptions, Options
+from daqkf.passes.defaults import ATTENTION_LEVELS, BUDGET, HOST_CYCLES, SPLIT
 from daqkf.passes.progress import Progress
 from daqkf.passes.quantize.accuracy import Measure
 from daqkf.support.errors import DaqkfError, shortened

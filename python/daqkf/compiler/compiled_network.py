@@ -21,6 +21,7 @@ from xdsl.utils.exceptions import DiagnosticException, InterpretationError, Pars
 
 from daqkf.compiler.content import EqualByContent
 from daqkf.compiler.design import (
+    Design,
     array_files,
     require_fingerprint,
     rtl_contents,
@@ -285,6 +286,9 @@ class CompiledNetwork(EqualByContent):
             accelerator = self.simulated
         if isinstance(accelerator, str) and accelerator != FAST:
             raise DaqkfError(f"unknown accelerator '{accelerator}' (known: {FAST}, {RTL})")
+        if only and not self.selected(only):
+            known = ", ".join(self.selected())
+            raise DaqkfError(f"no kernel's name begins with '{only}' (known: {known})")
         device = None if isinstance(accelerator, str) else accelerator
         if device is not None and resume is not None:
             device = Resumable(device, Path(resume))
@@ -301,6 +305,16 @@ class CompiledNetwork(EqualByContent):
         except (InterpretationError, ValueError) as error:
             raise DaqkfError(describe(error)) from None
         return dict(zip(self.outputs, results, strict=True))
+
+    def selected(self, only: str = "") -> list[str]:
+        """The kernels, products and attentions whose names begin so, in the order they run in."""
+        found: dict[str, None] = {}
+        for op in entry(self.network).walk():
+            if isinstance(op, LinearOp):
+                found[op.callee.root_reference.data] = None
+            elif isinstance(op, ProductOp | AttentionOp):
+                found[node_name(op).strip("'")] = None
+        return [name for name in found if name.startswith(only)]
 
     def saturation(self, inputs: Inputs) -> dict[str, float]:
         """The share of each kernel's activations that saturate on these inputs, by its name.
@@ -491,6 +505,15 @@ class CompiledNetwork(EqualByContent):
             place = "" if str(folder) in message else f"{folder}: "
             raise DaqkfError(f"{place}{message}") from None
         return network
+
+
+def load_saved(folder: Path) -> Design | CompiledNetwork:
+    """What a folder has, a layer or a network.
+
+    Raises:
+        DaqkfError: as `Design.load` and `CompiledNetwork.load`.
+    """
+    return CompiledNetwork.load(folder) if (folder / _FACTS).exists() else Design.load(folder)
 
 
 def _kind(op: IRDLOperation) -> str:

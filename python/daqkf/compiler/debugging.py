@@ -19,12 +19,12 @@ from xdsl.ir import Operation
 from xdsl.traits import SymbolTable
 
 from daqkf.compiler.design import run_passes
-from daqkf.compiler.options import HOST_CYCLES
 from daqkf.compiler.outlining import outlined
 from daqkf.compiler.pipelines import fusion
 from daqkf.dialects.interpreting import call, entry
 from daqkf.dialects.nn import LinearOp
 from daqkf.hw_targets import load_target
+from daqkf.passes.defaults import HOST_CYCLES
 from daqkf.passes.nn_kernels import kernel_name
 from daqkf.passes.nn_product import Inputs, in_order
 

@@ -10,6 +10,7 @@ from typing import Any
 from numpy.typing import NDArray
 from xdsl.dialects.builtin import ModuleOp
 
+from daqkf.compiler.file_suffixes import SUFFIXES
 from daqkf.passes import array_files
 from daqkf.support.errors import EXPECTED, DaqkfError, describe
 
@@ -69,19 +70,6 @@ FORMATS: dict[str, Callable[[Path], ModuleOp]] = {
     "safetensors": _safetensors,
 }
 """What reads each format; it is imported only then."""
-
-SUFFIXES = {
-    ".onnx": "onnx",
-    ".mlir": "linalg",
-    ".mtx": "mtx",
-    ".npy": "npy",
-    ".npz": "npz",
-    ".toml": "safetensors",
-}
-
-
-LAYER_SUFFIXES = (".npy", ".npz")
-"""Of weights, which are a layer and not a network unless a network is asked for."""
 
 
 def load_array(path: str | Path, what: str) -> NDArray[Any]:

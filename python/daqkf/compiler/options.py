@@ -14,10 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daqkf.dialects.spaq import LevelSet
+from daqkf.passes.defaults import ATTENTION_LEVELS, BUDGET, HOST_CYCLES, SPLIT
 from daqkf.passes.encode.cost_model import Elements
 from daqkf.passes.quantize.accuracy import Accuracy, Loss, Measure
-from daqkf.passes.quantize.calibration import SPLIT
-from daqkf.passes.quantize.dispatch import BUDGET
 from daqkf.support.errors import DaqkfError, shortened
 
 Levels = LevelSet | str | int
@@ -25,12 +24,6 @@ Levels = LevelSet | str | int
 _LEVELS = re.compile(r"(uniform|codebook|ternary|binary)(?:-(\d+))?(?:-(\d+))?")
 _MAGNITUDES = {"uniform": 15, "codebook": 15}
 """Of a kind of level set that is named without a count: 31 levels, 5 bits."""
-
-HOST_CYCLES = 4.0
-"""The array's cycles in which the host gates, or adds and normalises, one value."""
-
-ATTENTION_LEVELS = 31
-"""The largest level of attention's keys and values."""
 
 
 def level_set(levels: Levels) -> LevelSet:

@@ -1,0 +1,84 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""The command lines that read what `daqkf compile` wrote: each says what it is for."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+import daqkf
+from daqkf.cli.main import main
+
+RNG = np.random.default_rng(3)
+W, V = (RNG.standard_normal((8, 8)).astype(np.float32) for _ in range(2))
+X = RNG.standard_normal((16, 8)).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A layer, a network of two kernels, and inputs of each."""
+    folder = tmp_path_factory.mktemp("folders")
+    daqkf.compile(W, calibration=X, target="tiny", levels=3).save(folder / "layer")
+    nodes = [
+        helper.make_node("MatMul", ["x", "up"], ["sums"]),
+        helper.make_node("Softmax", ["sums"], ["shares"]),
+        helper.make_node("MatMul", ["shares", "down"], ["y"]),
+    ]
+    infos = [helper.make_tensor_value_info(n, TensorProto.FLOAT, ["n", 8]) for n in "xy"]
+    constants = [numpy_helper.from_array(W, "up"), numpy_helper.from_array(V, "down")]
+    graph = helper.make_graph(nodes, "g", infos[:1], infos[1:], constants)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(model, folder / "two.onnx")
+    network = daqkf.compile(folder / "two.onnx", calibration={"x": X}, target="tiny", levels=3)
+    network.save(folder / "network")
+    np.save(folder / "x.npy", X)
+    np.savez(folder / "x.npz", x=X)
+    return folder
+
+
+def told(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
+    code = main([str(argument) for argument in arguments])
+    return code, *capsys.readouterr()
+
+
+def test_a_command_for_the_other_kind_of_folder_names_the_right_one(
+    folders: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    for command, folder, inputs, message in (
+        ("run", "layer", "x.npz", "the folder of a layer, which daqkf simulate or"),
+        ("simulate", "network", "x.npy", "the folder of a network, which daqkf run or"),
+    ):
+        call = command, folders / folder, folders / inputs, "-o", tmp_path / "y"
+        code, _, err = told(capsys, *call)
+        assert code == 1 and message in err and err.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_check_says_how_many_kernels_are_equal(
+    folders: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    call = "run", folders / "network", folders / "x.npz", "--check", "-o", tmp_path / "y.npz"
+    code, out, _ = told(capsys, *call, "--accelerator", "rtl")
+    assert code == 0 and "2 of 2 kernels equal, bit for bit" in out
+    (first, _) = daqkf.CompiledNetwork.load(folders / "network").selected()
+    _, out, _ = told(capsys, *call, "--accelerator", "rtl", "--only", first)
+    assert "1 of 2 kernels equal, bit for bit" in out
+    _, out, _ = told(capsys, *call)
+    assert "0 of 2 kernels compared" in out
+    code, _, err = told(capsys, *call, "--only", "nothing")
+    assert code == 1 and f"no kernel's name begins with 'nothing' (known: {first}, " in err
+
+
+@pytest.mark.slow
+def test_networks_are_synthesised(
+    folders: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    written = tmp_path / "figures.json"
+    code, out, _ = told(capsys, "synth", folders / "network", "--json", written)
+    assert code == 0 and "logic cells" in out and written.is_file()
+    call = "synth", folders / "network", "--toggles", folders / "x.npy"
+    assert told(capsys, *call)[2] == "daqkf: --toggles is for layers, not for a network\n"
