@@ -17,7 +17,8 @@ from daqkf.support.errors import DaqkfError, describe
 
 def _onnx(model: Any, calibration: Any) -> ModuleOp:
     """An `onnx.ModelProto`."""
-    from daqkf.lowering.frontends.onnx.module import OnnxImportError, import_model
+    from daqkf.lowering.frontends.onnx.graph import OnnxImportError
+    from daqkf.lowering.frontends.onnx.module import import_model
 
     try:
         return import_model(model, "onnx.ModelProto")

@@ -51,7 +51,7 @@ def level_set(levels: Levels) -> LevelSet:
         raise DaqkfError(str(error)) from None
 
 
-_KINDS: dict[Any, tuple[str, tuple[type, ...]]] = {
+_KINDS: dict[Any, tuple[str, Any]] = {
     bool: ("True or False", (bool, np.bool)),
     int: ("a whole number", (int, np.integer)),
     float: ("a number", (int, float, np.integer, np.floating)),
