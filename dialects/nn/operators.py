@@ -380,6 +380,14 @@ def element_type_of(kind: Attribute) -> Attribute | None:
     return cast("TensorType[Attribute]", value).element_type
 
 
+def is_known(kind: Attribute | None) -> bool:
+    """Whether a type says what a value is, and of a tensor its rank and its elements."""
+    unknown = OnnxType(UNKNOWN)
+    if kind is None or kind == unknown or isinstance(kind, UnrankedTensorType):
+        return False
+    return element_type_of(kind) != unknown
+
+
 def element_text(kind: Attribute | None) -> str:
     """ONNX's name of an element type; nothing if ONNX does not have it."""
     if isinstance(kind, OnnxType):

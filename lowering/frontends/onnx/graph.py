@@ -20,7 +20,6 @@ from xdsl.dialects.builtin import (
     StringAttr,
     TensorType,
     UnitAttr,
-    UnrankedTensorType,
 )
 from xdsl.dialects.func import FuncOp, ReturnOp
 from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
@@ -32,7 +31,14 @@ from daqkf.dialects.interpreting import ENTRY
 from daqkf.dialects.nn import ConstantOp, OnnxType, OperatorOp
 from daqkf.dialects.nn.base import HOST, NODE, QUANTIZED
 from daqkf.dialects.nn.interpreter import element_dtype
-from daqkf.dialects.nn.operators import described, element_of_code, element_type_of, type_of
+from daqkf.dialects.nn.operators import (
+    UNKNOWN,
+    described,
+    element_of_code,
+    element_type_of,
+    is_known,
+    type_of,
+)
 from daqkf.lowering.frontends.onnx.hosted import (
     captured,
     constant_model,
@@ -273,7 +279,7 @@ class Node:
             OnnxImportError: it does not fit, or nothing can run it.
         """
         operator = self.graph.operators.get(operator_name(self.node))
-        reason, last = "", self.graph.block.last_op
+        reason, last = self._infer(), self.graph.block.last_op
         if operator is not None:
             try:
                 self._check_attributes(operator.attributes)
@@ -284,7 +290,9 @@ class Node:
                 raise
             except _UNSUPPORTED as error:
                 self.graph.forget_since(last)
-                reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+                reason = reason or " ".join(str(error).split()) or type(error).__name__
+        elif reason:
+            raise ValueError(reason)
         try:
             self._host(reason)
         except OnnxImportError:
@@ -310,22 +318,15 @@ class Node:
         Args:
             reason: why it is no operation of `nn`, if `nn` has one.
         """
+        names, data, kinds = self._alone()
         outputs = [name for name in self.node.output if name]
-        names = list(dict.fromkeys([*filter(None, self.names), *captured(self.node)]))
-        data = model_of(self.graph.model, self.node, names)
-        kinds = [self.kind(name) for name in names]
-        results = [self.graph.type_of(name) for name in outputs]
-        if any(kind is None or isinstance(kind, UnrankedTensorType) for kind in results):
-            arrays = {name: self.graph.arrays[name] for name in names if name in self.graph.arrays}
-            known = dict(zip(names, kinds, strict=True))
-            results = inferred(self.graph.model, self.node, data, known, arrays, results)
-            self.graph.types |= dict(zip(outputs, results, strict=True))
+        results = [self.graph.type_of(name) or OnnxType(UNKNOWN) for name in outputs]
         require_runnable(data, kinds)
-        if all(name in self.graph.arrays for name in names):
-            arrays = [self.graph.arrays[name] for name in names]
-            constants = folded(data, kinds, arrays, results)
-            if constants is not None:
-                self.graph.arrays |= dict(zip(outputs, constants, strict=True))
+        constants = [self.graph.arrays[name] for name in names if name in self.graph.arrays]
+        if len(constants) == len(names):
+            made = folded(data, kinds, constants, results)
+            if made is not None:
+                self.graph.arrays |= dict(zip(outputs, made, strict=True))
                 return
         values = [self.graph.value(name) for name in names]
         op = OperatorOp(described(data).operator, data, values, results)
@@ -335,6 +336,31 @@ class Node:
         for name, value in zip(outputs, op.outputs, strict=True):
             value.name_hint = _identifier(name)
             self.graph.values[name] = value
+
+    def _alone(self) -> tuple[list[str], bytes, list[Attribute]]:
+        """What the node reads, itself as a model of its own, and the types of what it reads."""
+        names = list(dict.fromkeys([*filter(None, self.names), *captured(self.node)]))
+        kinds = [self.kind(name) for name in names]
+        return names, model_of(self.graph.model, self.node, names), kinds
+
+    def _infer(self) -> str:
+        """Find out the types of results that the file and its inference say too little of.
+
+        Returns why that cannot be done, if so.
+        """
+        outputs = [name for name in self.node.output if name]
+        before = [self.graph.type_of(name) for name in outputs]
+        if all(is_known(kind) for kind in before):
+            return ""
+        names, data, kinds = self._alone()
+        arrays = {name: self.graph.arrays[name] for name in names if name in self.graph.arrays}
+        known = dict(zip(names, kinds, strict=True))
+        try:
+            results = inferred(self.graph.model, self.node, data, known, arrays, before)
+        except ValueError as error:
+            return str(error)
+        self.graph.types |= dict(zip(outputs, results, strict=True))
+        return ""
 
     def kind(self, name: str) -> Attribute:
         """The type of a value or a constant.

@@ -14,6 +14,7 @@ from xdsl.utils.exceptions import VerifyException
 from daqkf.dialects.memory import require_memory
 from daqkf.lowering.frontends.onnx.custom import infer_shapes
 from daqkf.lowering.frontends.onnx.graph import Graph, OnnxImportError
+from daqkf.lowering.frontends.onnx.hosted import subgraphs
 from daqkf.lowering.frontends.onnx.operators import OPERATORS
 
 _OLDEST = 7
@@ -53,6 +54,7 @@ def _whole(model: Any) -> Any:
     """A model that was checked: functions inlined, no sparse initialisers, shapes inferred."""
     import onnx
 
+    _require_text(model.graph)
     onnx.checker.check_model(model)
     if model.functions:
         from onnx.inliner import inline_local_functions
@@ -71,6 +73,19 @@ def _whole(model: Any) -> Any:
             reason = " ".join(str(error).split())
             raise ValueError(f"opset {version} does not convert to {_OLDEST}: {reason}") from None
     return infer_shapes(model)
+
+
+def _require_text(graph: Any) -> None:
+    """Raise a ValueError for a name that is not UTF-8, which protobuf gives as bytes."""
+    infos = (*graph.input, *graph.output, *graph.value_info, *graph.initializer)
+    names = [entry.name for entry in infos]
+    for node in graph.node:
+        names += [node.name, node.op_type, node.domain, *node.input, *node.output]
+        for inner in subgraphs(node):
+            _require_text(inner)
+    for name in names:
+        if isinstance(name, bytes):
+            raise ValueError(f"the name {repr(name)[1:]} is not UTF-8")
 
 
 def _version(model: Any) -> int:
