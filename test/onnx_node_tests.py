@@ -125,6 +125,7 @@ def check(case: Any, expected: Any, found: Any) -> None:
     if expected is None or found is None:
         assert found is expected, "one of two values is absent"
         return
+    assert isinstance(found, np.ndarray), f"a {type(found).__name__}, not an array"
     assert found.shape == expected.shape, f"shape {found.shape}, not {expected.shape}"
     if expected.dtype.kind in "OUS":
         assert found.tolist() == expected.astype(object).tolist(), "other strings"
