@@ -203,12 +203,11 @@ def described(data: bytes) -> Described:
     Raises:
         ValueError: it is no model, has not one node, or has tensors in other files.
     """
-    from google.protobuf.message import DecodeError
     from onnx import ModelProto, TensorProto
 
     try:
         model = ModelProto.FromString(data)
-    except DecodeError:
+    except Exception:  # protobuf's own, which has no base but this
         raise ValueError("these bytes are no model of ONNX") from None
     if len(model.graph.node) != 1 or model.graph.initializer or model.graph.sparse_initializer:
         raise ValueError("a model is of one node, and of no initialisers")

@@ -397,8 +397,19 @@ def test_constants_that_would_be_large_are_not_made(tmp_path: Path):
     ]
     constants = {"s": np.array([2**20, 2**20])}
     path = save(tmp_path / "m.onnx", nodes, [info("x", [2])], [info("y", [2])], constants)
+    with pytest.raises(DaqkfError, match=r"ConstantOfShape 'to c': .* takes 4.0 TiB of memory"):
+        load_network(path)
+
+
+def test_results_that_would_be_large_are_not_computed(tmp_path: Path):
+    nodes = [
+        node("Tile", ["x", "n"], ["t"]),
+        node("ReduceMax", ["t"], ["y"], keepdims=0),
+    ]
+    constants = {"n": np.array([2**40])}
+    path = save(tmp_path / "m.onnx", nodes, [info("x", [2])], [info("y", [])], constants)
     module = load_network(path)
-    with pytest.raises(InterpretationError, match=r"'to c': what .* 4.0 TiB of memory"):
+    with pytest.raises(InterpretationError, match=r"'to t': what Tile makes takes 8.0 TiB"):
         call(module, entry(module), [real(2)])
 
 

@@ -192,14 +192,14 @@ def folded(
     known or so large that they are hardly weights.
 
     Raises:
-        ValueError: it cannot run on these.
+        ValueError: it cannot run on these, or its results take more memory than may be used.
     """
     sizes = [sized(kind) for kind in results]
     if described(data).random or any(size is None for size in sizes):
         return None
     size, read = sum(filter(None, sizes)), sum(array.nbytes for array in arrays)
+    require_memory(size, "what it makes of constants")
     if size > max(_SMALL, _GROWTH * read):
         return None
-    require_memory(size, "what it makes of constants")
     types = tuple(serialised(kind, extents=False) for kind in kinds)
     return [np.asarray(value) for value in HostedOperator.of(data, types)(arrays)]
