@@ -8,6 +8,7 @@ from xdsl.ir import Dialect
 from daqkf.dialects.nn.attention import AttentionOp
 from daqkf.dialects.nn.canonicalization import give_traits
 from daqkf.dialects.nn.elementwise import FunctionAttr, ReductionAttr
+from daqkf.dialects.nn.operators import ModelAttr, OnnxType, OperatorOp
 from daqkf.dialects.nn.ops import (
     CastOp,
     ConstantOp,
@@ -49,6 +50,7 @@ NN = Dialect(
         LayerNormOp,
         LinearOp,
         MatmulOp,
+        OperatorOp,
         ProductOp,
         QuantizeOp,
         ReduceOp,
@@ -60,7 +62,7 @@ NN = Dialect(
         TransposeOp,
         UnsqueezeOp,
     ],
-    [FunctionAttr, ReductionAttr],
+    [FunctionAttr, ModelAttr, OnnxType, ReductionAttr],
 )
 
 __all__ = [
@@ -76,6 +78,9 @@ __all__ = [
     "LayerNormOp",
     "LinearOp",
     "MatmulOp",
+    "ModelAttr",
+    "OnnxType",
+    "OperatorOp",
     "ProductOp",
     "QuantizeOp",
     "ReduceOp",
