@@ -4,8 +4,10 @@
 """The Python face, as people type it and as notebooks show it."""
 
 import inspect
+import sys
 from dataclasses import MISSING, fields
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 from typing import Any, get_overloads
 
 import numpy as np
@@ -105,6 +107,42 @@ def test_a_file_of_weights_is_a_layer(design: daqkf.Design, tmp_path: Path):
     assert layer(tmp_path / "w.npy") == layer(str(tmp_path / "w.npy")) == design
 
 
+def test_models_in_memory_are_networks(network: daqkf.CompiledNetwork):
+    held = model()
+    before = held.SerializeToString()
+    for calibration in ({"x": X}, [{"x": X}], X, X.tolist()):
+        assert daqkf.compile(held, calibration=calibration, target="tiny") == network
+    assert held.SerializeToString() == before
+    with pytest.raises(daqkf.DaqkfError, match=r"onnx\.ModelProto: not readable as ONNX"):
+        daqkf.compile(onnx.ModelProto(), calibration=X)
+
+
+def test_a_module_of_pytorch_is_exported(
+    network: daqkf.CompiledNetwork, monkeypatch: pytest.MonkeyPatch
+):
+    """With a stand-in for PyTorch, which is no dependency: what it is asked for."""
+
+    class Module:
+        """A `torch.nn.Module`."""
+
+    Module.__module__, Module.__qualname__ = "torch.nn.modules.module", "Module"
+    calls: list[dict[str, Any]] = []
+
+    def export(module: Any, tensors: Any, path: str, **options: Any) -> None:
+        calls.append({"shapes": [tensor.shape for tensor in tensors], **options})
+        onnx.save(model(), path)
+
+    torch = ModuleType("torch")
+    torch.as_tensor = np.asarray  # pyright: ignore[reportAttributeAccessIssue]
+    torch.onnx = SimpleNamespace(export=export)  # pyright: ignore[reportAttributeAccessIssue]
+    monkeypatch.setitem(sys.modules, "torch", torch)
+    assert daqkf.compile(type("Net", (Module,), {})(), calibration=X, target="tiny") == network
+    names = {"input_names": ["x"], "dynamic_axes": {"x": {0: "batch"}}}
+    assert calls == [{"shapes": [(64, 24)], **names}]
+    with pytest.raises(daqkf.DaqkfError, match="a PyTorch module needs calibration"):
+        daqkf.compile(Module())
+
+
 def test_equality_is_that_of_contents(
     design: daqkf.Design, network: daqkf.CompiledNetwork, tmp_path: Path
 ):
@@ -190,3 +228,10 @@ def test_wrong_types_are_named(arguments: dict[str, Any], message: str):
     with pytest.raises(daqkf.DaqkfError, match=message) as caught:
         layer(**arguments)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("calibration", ["x.npz", 3, [X, {"x": X}], {}])
+def test_wrong_calibration_of_a_network_is_named(file: Path, calibration: Any):
+    expected = r"calibration of a network is arrays by name \(x\)|needs the input 'x'"
+    with pytest.raises(daqkf.DaqkfError, match=expected):
+        daqkf.compile(file, calibration=calibration, target="tiny")

@@ -12,6 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 import daqkf
 from daqkf.cli.main import main
+from daqkf.studies.minilm.model import MiniLM
 
 RNG = np.random.default_rng(3)
 W, V = (RNG.standard_normal((8, 8)).astype(np.float32) for _ in range(2))
@@ -71,6 +72,36 @@ def test_a_check_says_how_many_kernels_are_equal(
     assert "0 of 2 kernels compared" in out
     code, _, err = told(capsys, *call, "--only", "nothing")
     assert code == 1 and f"no kernel's name begins with 'nothing' (known: {first}, " in err
+
+
+def test_texts_become_calibration_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    texts = tmp_path / "texts.txt"
+    texts.write_text("Where is the station?\n\nBehind the old bridge, on the left.\n")
+    call = "calibrate", "minilm", texts, "-o", tmp_path / "x.npz"
+    code, out, _ = told(capsys, *call)
+    assert code == 0 and "input_ids [2, 11], attention_mask [2, 11]" in out
+    ids, mask = MiniLM.load().tokenize(
+        ["Where is the station?", "Behind the old bridge, on the left."]
+    )
+    with np.load(tmp_path / "x.npz") as found:
+        np.testing.assert_array_equal(found["input_ids"], ids)
+        np.testing.assert_array_equal(found["attention_mask"], mask)
+    tokenizer = tmp_path / "tokenizer.json"
+    MiniLM.load().tokenizer.save(str(tokenizer))
+    options = "--inputs", "input_ids,token_type_ids", "--max-tokens", 5
+    _, out, _ = told(capsys, "calibrate", tokenizer, *call[2:], *options)
+    assert "input_ids [2, 5], token_type_ids [2, 5]" in out
+    tokenizer.write_text("{}")
+    (tmp_path / "empty.txt").write_text(" \n")
+    for arguments, message in (
+        (("calibrate", tokenizer, *call[2:]), "tokenizer.json: not a tokenizer.json: "),
+        (("calibrate", tmp_path / "none.json", *call[2:]), "none.json: No such file or directory"),
+        ((*call, "--inputs", "ids"), "unknown input 'ids' (known: input_ids, attention_mask, "),
+        ((*call[:2], tmp_path / "empty.txt", *call[3:]), "empty.txt: no lines with text in it"),
+        ((*call, "--max-tokens", 0), "--max-tokens must be at least 1, not 0"),
+    ):
+        code, _, err = told(capsys, *arguments)
+        assert code == 1 and message in err and err.count("\n") == 1
 
 
 @pytest.mark.slow

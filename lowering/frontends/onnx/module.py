@@ -4,6 +4,7 @@
 """ONNX models → `nn`. An operator that is not supported is named, with its node and file."""
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +36,28 @@ def import_onnx(path: Path) -> ModuleOp:
 
     if not path.is_file():
         raise OnnxImportError(f"{path}: no such file")
+    return _imported(lambda: onnx.load(path), path)
+
+
+def import_model(model: Any) -> ModuleOp:
+    """The graph of an `onnx.ModelProto`, as `import_onnx` makes it of a file.
+
+    Raises:
+        OnnxImportError: as there.
+    """
+
+    def copy() -> Any:
+        copied = type(model)()
+        copied.CopyFrom(model)
+        return copied
+
+    return _imported(copy, Path("onnx.ModelProto"))
+
+
+def _imported(load: Callable[[], Any], path: Path) -> ModuleOp:
+    """The graph of a model that may be changed, by what it is called in messages."""
     try:
-        model = _whole(onnx.load(path))
+        model = _whole(load())
     except OSError:
         raise
     except Exception as error:  # protobuf's, the checker's and the inference's have no common base

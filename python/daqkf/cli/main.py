@@ -11,7 +11,7 @@ from pathlib import Path
 
 from daqkf.cli.files import check_inputs, check_output, check_output_folder, check_weights
 from daqkf.cli.guard import add_memory, add_version, guarded
-from daqkf.compiler.file_suffixes import NETWORKS, is_network
+from daqkf.compiler.file_suffixes import MINILM, NETWORKS, is_network
 from daqkf.hw_targets.families import FAMILIES
 from daqkf.hw_targets.prices import priced_fabrics
 from daqkf.passes.defaults import (
@@ -73,6 +73,17 @@ def _compile(options: argparse.Namespace) -> int:
         calibration,
         console,
     )
+
+
+def _calibrate(options: argparse.Namespace) -> int:
+    check_inputs(options.texts, None if options.tokenizer == MINILM else options.tokenizer)
+    check_output(options.output)
+    if options.max_tokens is not None and options.max_tokens < 1:
+        raise DaqkfError(f"--max-tokens must be at least 1, not {options.max_tokens}")
+
+    from daqkf.cli.calibrating import calibrate
+
+    return calibrate(options)
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -263,7 +274,9 @@ def _add_compile(commands: Commands) -> None:
         help=f"RMS error that variants may have, in steps of the output (default: {BUDGET})",
     )
     compiler.add_argument(
-        "--calibration", help="float activations [T, K] in .npy; a network's inputs by name in .npz"
+        "--calibration",
+        help="float activations [T, K] in .npy; a network's inputs by name in .npz, or its only "
+        "input in .npy",
     )
     compiler.add_argument(
         "--split",
@@ -347,6 +360,25 @@ def _add_compile(commands: Commands) -> None:
     )
     compiler.add_argument("-o", "--output", help="folder for the design")
     compiler.set_defaults(run=_compile)
+
+
+def _add_calibrate(commands: Commands) -> None:
+    calibrator = commands.add_parser(
+        "calibrate", help="make calibration data of a language model from texts"
+    )
+    calibrator.add_argument("tokenizer", help=f"'{MINILM}', or a tokenizer.json")
+    calibrator.add_argument("texts", help="a text in each line")
+    calibrator.add_argument(
+        "--inputs",
+        default="input_ids,attention_mask",
+        help="of the network, in a list with commas: input_ids, attention_mask, token_type_ids "
+        "(default: the first two)",
+    )
+    calibrator.add_argument(
+        "--max-tokens", type=int, help="cut longer texts (default: as the tokeniser does)"
+    )
+    calibrator.add_argument("-o", "--output", required=True, help="inputs by name, .npz")
+    calibrator.set_defaults(run=_calibrate)
 
 
 def _add_run(commands: Commands) -> None:
@@ -530,6 +562,7 @@ def _add_targets(commands: Commands) -> None:
 COMMANDS = (
     _add_demo,
     _add_compile,
+    _add_calibrate,
     _add_run,
     _add_simulate,
     _add_synth,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from daqkf.cli.compiling import print_front, shared_options, storage_line
 from daqkf.compiler.file_suffixes import MINILM
+from daqkf.compiler.formats import load_array
 from daqkf.passes.array_files import archive
 from daqkf.passes.files import write_atomically
 from daqkf.passes.quantize.samples import load_inputs
@@ -87,7 +88,7 @@ def _source(
 ) -> tuple[Any, Any, "NetworkOptions"]:
     """What is compiled, what it is calibrated on, and how its accuracy is measured."""
     if options.weights != MINILM:
-        calibration = load_inputs(options.calibration) if options.calibration else None
+        calibration = _calibration(options.calibration) if options.calibration else None
         return str(options.weights), calibration, chosen
     from daqkf.hw_targets import load_target
     from daqkf.studies.minilm.model import MiniLM, load_calibration
@@ -99,6 +100,11 @@ def _source(
     model = MiniLM.load()
     measured = replace(chosen, measure=SentenceEmbedding())
     return network_of(model), inputs_of(model, load_calibration()), measured
+
+
+def _calibration(path: str) -> Any:
+    """Inputs by name from a .npz file, or an array for a network's one input from a .npy file."""
+    return load_array(path, "activations") if path.endswith(".npy") else load_inputs(path)
 
 
 def run_network(options: argparse.Namespace) -> int:

@@ -22,7 +22,7 @@ from daqkf.dialects.spaq.interpreter import split_sequences
 from daqkf.passes.nn_product import Inputs, input_names
 from daqkf.passes.quantize.network_statistics import independent
 from daqkf.passes.quantize.samples import Samples
-from daqkf.support.errors import warn_of_drawn_calibration
+from daqkf.support.errors import shortened, warn_of_drawn_calibration
 
 _DRAWN = 16
 """What extents that the file leaves open are in inputs that are drawn, but for a leading one."""
@@ -60,12 +60,32 @@ class KernelRows(Interpreter.Listener):
             kept.append(x)
 
 
-def given(calibration: Inputs | Sequence[Inputs]) -> list[Inputs]:
-    """Calibration data as batches, of which there must be one."""
-    found = [calibration] if isinstance(calibration, Mapping) else list(calibration)
-    if not found:
-        raise ValueError("calibration has no batches")
-    return found
+def given(function: FuncOp, calibration: Any) -> list[Inputs]:
+    """Calibration data of a network as batches by name.
+
+    Args:
+        function: the network.
+        calibration: inputs by name, or several batches of them; or an array, or what NumPy can make
+            one of, for a network of one input.
+
+    Raises:
+        ValueError: there are no batches, or they are of another kind.
+    """
+    if isinstance(calibration, Mapping):
+        return [calibration]
+    several = isinstance(calibration, Sequence) and not isinstance(calibration, str)
+    named = [isinstance(batch, Mapping) for batch in calibration] if several else [False]
+    if all(named):
+        if not named:
+            raise ValueError("calibration has no batches")
+        return list(calibration)
+    names = input_names(function)
+    if len(names) == 1 and (several or hasattr(calibration, "__array__")) and not any(named):
+        return [{names[0]: np.asarray(calibration)}]
+    raise ValueError(
+        f"calibration of a network is arrays by name ({', '.join(names)}), or batches of them, not "
+        f"{shortened(calibration)}"
+    )
 
 
 def hold_out(network: ModuleOp, samples: Sequence[Inputs]) -> tuple[list[Inputs], list[Inputs]]:

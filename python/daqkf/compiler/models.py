@@ -21,7 +21,7 @@ def _onnx(model: Any, calibration: Any) -> ModuleOp:
     from daqkf.lowering.frontends.onnx.module import import_model
 
     try:
-        return import_model(model, "onnx.ModelProto")
+        return import_model(model)
     except OnnxImportError as error:
         raise DaqkfError(str(error)) from None
 

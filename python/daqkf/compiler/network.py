@@ -179,7 +179,7 @@ def prune_file(
     try:
         options.check()
         network, _ = outlined(source, options.requantize, progress)
-        prune(network, given(calibration), options, progress)
+        prune(network, given(entry(network), calibration), options, progress)
         return network
     except (DiagnosticException, InterpretationError, ValueError, OSError) as error:
         raise DaqkfError(describe(error)) from None
@@ -238,7 +238,7 @@ class _Compilation:
         if options.jobs is None and options.scheduler is None and not _large(network):
             executor = HERE
         function, sparsity = entry(network), options.sparsity
-        samples = drawn(function) if calibration is None else given(calibration)
+        samples = drawn(function) if calibration is None else given(function, calibration)
         if sparsity is not None and calibration is not None and options.second_order is not False:
             prune(network, samples, options, progress)
             sparsity = None
