@@ -272,6 +272,21 @@ def test_what_is_wrong_with_files_is_told_before_anything_is_imported():
     assert run.stdout == "['xdsl']\n"
 
 
+@pytest.mark.parametrize(
+    ("tool", "begun", "found"),
+    [("daqkf", "comp", "compile"), ("daqkf-translate", "--t", "--to")],
+)
+def test_bash_completes(tool: str, begun: str, found: str, tmp_path: Path):
+    script = tmp_path / "completion.bash"
+    script.write_text(call("daqkf", "completion", "bash", "--tool", tool).stdout)
+    ask = (
+        f"source {script}; COMP_WORDS=({tool} {begun}); COMP_CWORD=1; "
+        f"function=$(complete -p {tool} | grep -o '_shtab[^ ]*'); $function; echo ${{COMPREPLY[@]}}"
+    )
+    run = subprocess.run(["bash", "-c", ask], capture_output=True, text=True)
+    assert found in run.stdout.split(), run.stderr
+
+
 def test_help_and_targets():
     for tool in ("daqkf", "daqkf-opt", "daqkf-translate"):
         run = call(tool, "--help")

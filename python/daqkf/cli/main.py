@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from daqkf.cli.completion import SHELLS, TOOLS, completion
 from daqkf.cli.files import check_inputs, check_output, check_output_folder, check_weights
 from daqkf.cli.guard import add_memory, add_version, guarded
 from daqkf.compiler.file_suffixes import MINILM, NETWORKS, is_network
@@ -208,6 +209,10 @@ def _prove(options: argparse.Namespace) -> int:
     from daqkf.formal.command import run_prove
 
     return run_prove(options.family, options.places, options.timeout)
+
+
+def _completion(options: argparse.Namespace) -> int:
+    return completion(options, _parser)
 
 
 def _targets(options: argparse.Namespace) -> int:
@@ -555,6 +560,15 @@ def _add_prove(commands: Commands) -> None:
     prover.set_defaults(run=_prove)
 
 
+def _add_completion(commands: Commands) -> None:
+    completer = commands.add_parser(
+        "completion", help="print a script with which a shell completes these commands"
+    )
+    completer.add_argument("shell", choices=SHELLS)
+    completer.add_argument("--tool", choices=TOOLS, default=TOOLS[0], help=f"default: {TOOLS[0]}")
+    completer.set_defaults(run=_completion)
+
+
 def _add_targets(commands: Commands) -> None:
     commands.add_parser("targets", help="list the targets").set_defaults(run=_targets)
 
@@ -573,6 +587,7 @@ COMMANDS = (
     _add_bench,
     _add_prove,
     _add_targets,
+    _add_completion,
 )
 """What adds each command, in the order of `daqkf --help`."""
 

@@ -145,7 +145,8 @@ def _import(path: str) -> ModuleOp:
     return module
 
 
-def _parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
+    """The parser of the command line."""
     parser = argparse.ArgumentParser("daqkf-translate", description=__doc__)
     add_version(parser)
     parser.add_argument(
@@ -260,7 +261,7 @@ def _write(output: str | None, data: bytes) -> int:
 
 def main(args: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
-    return guarded("daqkf-translate", lambda: _run(_parser().parse_args(args)))
+    return guarded("daqkf-translate", lambda: _run(make_parser().parse_args(args)))
 
 
 if __name__ == "__main__":
