@@ -10,7 +10,7 @@ import textwrap
 from collections.abc import Callable, Sequence
 from io import StringIO
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.passes import ModulePass, PassPipeline
@@ -50,6 +50,36 @@ def describe_passes() -> str:
 
 def _indented(text: str, by: int) -> list[str]:
     return textwrap.wrap(text, 96, initial_indent=" " * by, subsequent_indent=" " * by)
+
+
+def list_passes() -> str:
+    """The passes' names with the first sentences of their summaries, and the named pipelines."""
+    summaries = {name: summary(factory()) for name, factory in ALL_PASSES.items()}
+    widest = max(map(len, (*summaries, *PIPELINES)))
+    lines = [f"{name:{widest}}  {text.split('. ')[0]}" for name, text in summaries.items()]
+    lines += [f"{name:{widest}}  xDSL's own" for name in GENERAL_PASSES]
+    lines += [
+        f"{name:{widest}}  --pipeline, of {len(own)} passes" for name, own in PIPELINES.items()
+    ]
+    return "\n".join(lines)
+
+
+class _Print(argparse.Action):
+    """Prints what a function of the option's value says, and ends."""
+
+    def __init__(self, *arguments: Any, text: Callable[[Any], str], **options: Any):
+        super().__init__(*arguments, **options)
+        self._text = text
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        print(self._text(values))
+        parser.exit()
 
 
 class _Buffer(StringIO):
@@ -96,6 +126,20 @@ class DaqkfOptMain(xDSLOptMain):
         super().register_all_arguments(arg_parser)
         arg_parser.add_argument(
             "--pipeline", choices=PIPELINES, help="run a named pipeline, before any -p"
+        )
+        arg_parser.add_argument(
+            "--list-passes",
+            action=_Print,
+            nargs=0,
+            text=lambda _: list_passes(),
+            help="print the names of all passes and pipelines, with a sentence on each",
+        )
+        arg_parser.add_argument(
+            "--show-pipeline",
+            action=_Print,
+            choices=PIPELINES,
+            text=lambda name: ",".join(PIPELINES[name]),
+            help="print the passes of a named pipeline, as -p takes them",
         )
         add_memory(arg_parser)
         options_help = arg_parser.format_help
