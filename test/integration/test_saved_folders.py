@@ -3,6 +3,7 @@
 
 """The command lines that read what `daqkf compile` wrote: each says what it is for."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -72,6 +73,25 @@ def test_a_check_says_how_many_kernels_are_equal(
     assert "0 of 2 kernels compared" in out
     code, _, err = told(capsys, *call, "--only", "nothing")
     assert code == 1 and f"no kernel's name begins with 'nothing' (known: {first}, " in err
+
+
+def test_compile_ends_with_the_speed(
+    folders: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    np.save(tmp_path / "w.npy", W)
+    files = ((tmp_path / "w.npy", folders / "x.npy"), (folders / "two.onnx", folders / "x.npz"))
+    for file, calibration in files:
+        call = "compile", file, "--calibration", calibration, "--target", "tiny", "--clock", 50
+        code, _, err = told(capsys, *call, "-o", tmp_path / "out")
+        line = next(line for line in err.splitlines() if line.startswith("at 50 MHz: "))
+        tokens, micros = (
+            float(part.replace(",", "")) for part in re.findall(r"([\d.,]+) (?:tokens/s|µs)", line)
+        )
+        # Two lanes: a tile has two tokens.
+        assert code == 0 and tokens * micros == pytest.approx(2e6, rel=0.05)
+    with pytest.raises(SystemExit):
+        main([*map(str, call), "--clock", "0", "-o", "out"])
+    assert "argument --clock: invalid _clock value: '0'" in capsys.readouterr().err
 
 
 def test_texts_become_calibration_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]):

@@ -4,6 +4,7 @@
 """`daqkf`: the command line for people."""
 
 import argparse
+import math
 import os
 import sys
 from collections.abc import Sequence
@@ -35,6 +36,14 @@ type Commands = argparse._SubParsersAction[argparse.ArgumentParser]  # pyright: 
 def _numbers(text: str) -> list[float]:
     """Numbers with commas between them."""
     return [float(entry) for entry in text.split(",")]
+
+
+def _clock(text: str) -> float:
+    """A clock, above 0."""
+    found = float(text)
+    if not 0 < found < math.inf:
+        raise ValueError
+    return found
 
 
 def _compile(options: argparse.Namespace) -> int:
@@ -362,6 +371,13 @@ def _add_compile(commands: Commands) -> None:
         "--scheduler",
         metavar="ADDRESS",
         help="networks: of a Dask cluster that compiles the kernels, tcp://host:port",
+    )
+    compiler.add_argument(
+        "--clock",
+        type=_clock,
+        default=100.0,
+        metavar="MHZ",
+        help="that the predicted speed is for (default: 100)",
     )
     compiler.add_argument("-o", "--output", help="folder for the design")
     compiler.set_defaults(run=_compile)

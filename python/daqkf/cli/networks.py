@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from daqkf.cli.compiling import print_front, shared_options, storage_line
+from daqkf.cli.compiling import print_front, shared_options, speed_line, storage_line
 from daqkf.compiler.file_suffixes import MINILM
 from daqkf.compiler.formats import load_array
 from daqkf.passes.array_files import archive
@@ -80,6 +80,7 @@ def compile_network(options: argparse.Namespace, console: "Console") -> int:
             markup=False,
         )
         console.print(storage_line(facts))
+        console.print(speed_line(network.speed, options.clock), highlight=False)
     return 0
 
 

@@ -57,7 +57,7 @@ from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.image_format import fingerprint
 from daqkf.hw_targets.machine import Machine
 from daqkf.hw_targets.numerics import distinct_magnitudes
-from daqkf.hw_targets.timing import tile_cycles
+from daqkf.hw_targets.timing import Speed, speed
 from daqkf.lowering.image.encode import parts_of
 from daqkf.passes.encode.channels import network_cycles
 from daqkf.passes.encode.index_coding import storage_facts
@@ -351,11 +351,17 @@ class CompiledNetwork(EqualByContent):
             # A kernel that is cut counts as if the array held it whole.
             machine = load_target(self.target).machine.with_elements_of(self.config)
             return network_cycles(self.levels, machine)
-        return sum(
-            tile_cycles(to_array(op.rows), op.channels, self.config)
-            for op in self.arrays.ops
+        return self.speed.cycles
+
+    @cached_property
+    def speed(self) -> Speed:
+        """The predicted speed of all programs; a kernel that is cut has several."""
+        programs = (
+            (to_array(op.rows), op.channels)
+            for op in self.arrays.walk()
             if isinstance(op, ProgramOp) and op.operands_from is None
         )
+        return speed(programs, self.config)
 
     def sparsity(self) -> float:
         """The share of zeros among all integer weights."""

@@ -36,7 +36,7 @@ from daqkf.dialects.spaq.checks import features
 from daqkf.hw_targets import numerics
 from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.image_format import IMAGE_VERSION, fingerprint
-from daqkf.hw_targets.timing import tile_cycles
+from daqkf.hw_targets.timing import Speed, speed
 from daqkf.lowering import PASSES as LOWERINGS
 from daqkf.passes import GENERAL_PASSES, PASSES
 from daqkf.passes.encode.index_coding import storage_facts
@@ -127,10 +127,15 @@ class Design(EqualByContent):
     @property
     def cycles(self) -> int:
         """Cycles of a tile of tokens, of the streams or of the post unit; of variant 0."""
+        return self.speed.cycles
+
+    @property
+    def speed(self) -> Speed:
+        """The predicted speed; of variant 0."""
         from daqkf.lowering.image.encode import parts_of
 
         program = next(part for part in parts_of(self._program) if isinstance(part, ProgramOp))
-        return tile_cycles(to_array(program.rows), program.channels, self.config)
+        return speed([(to_array(program.rows), program.channels)], self.config)
 
     def report(self) -> "Report":
         """The weights of the layer: non-zeros, levels, ranges, as a table and as pictures."""
