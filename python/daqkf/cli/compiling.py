@@ -95,8 +95,8 @@ def speed_line(speed: "Speed", megahertz: float) -> str:
     share = speed.streams / max(speed.cycles, 1)
     binding = "streams bind" if share >= 0.5 else "the post unit binds"
     return (
-        f"at {megahertz:g} MHz: {speed.lanes / seconds:,.0f} tokens/s, {1e6 * seconds:,.1f} µs a tile "
-        f"of {speed.lanes}; {binding} in {max(share, 1 - share):.0%} of the cycles"
+        f"at {megahertz:g} MHz: {speed.lanes / seconds:,.0f} tokens/s, {1e6 * seconds:,.1f} µs a "
+        f"tile of {speed.lanes}; {binding} in {max(share, 1 - share):.0%} of the cycles"
     )
 
 
