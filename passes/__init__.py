@@ -23,6 +23,12 @@ def _nn_dequantize() -> type[ModulePass]:
     return NnDequantizePass
 
 
+def _nn_fold() -> type[ModulePass]:
+    from daqkf.passes.nn_fold import NnFoldPass
+
+    return NnFoldPass
+
+
 def _nn_outline() -> type[ModulePass]:
     from daqkf.passes.nn_outline import NnOutlinePass
 
@@ -140,6 +146,7 @@ def _rpea_validate() -> type[ModulePass]:
 PASSES: dict[str, Callable[[], type[ModulePass]]] = {
     "nn-dequantize": _nn_dequantize,
     "nn-raise": _nn_raise,
+    "nn-fold": _nn_fold,
     "nn-outline": _nn_outline,
     "nn-merge": _nn_merge,
     "nn-chain": _nn_chain,

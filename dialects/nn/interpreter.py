@@ -21,6 +21,7 @@ from xdsl.utils.exceptions import InterpretationError
 from daqkf.dialects.dense import integer_range, storage_dtype
 from daqkf.dialects.nn.attention import AttentionOp, Operands
 from daqkf.dialects.nn.base import element_of, integers_of, node_name
+from daqkf.dialects.nn.convolution import Col2ImOp, Im2ColOp
 from daqkf.dialects.nn.elementwise import REDUCTIONS, apply_elementwise
 from daqkf.dialects.nn.ops import (
     ABSENT,
@@ -48,6 +49,7 @@ from daqkf.dialects.nn.shaping import (
     TransposeOp,
     UnsqueezeOp,
 )
+from daqkf.dialects.nn.windows import col2im, im2col
 from daqkf.dialects.spaq.interpreter import split_sequences
 from daqkf.hw_targets import numerics
 
@@ -290,6 +292,14 @@ class NnFunctions(InterpreterFunctions):
     @_impl(ShapeOp)
     def shape(self, interpreter: Interpreter, op: ShapeOp, args: Values) -> Values:
         return (np.array(args[0].shape, np.int64),)
+
+    @_impl(Im2ColOp)
+    def im2col(self, interpreter: Interpreter, op: Im2ColOp, args: Values) -> Values:
+        return (im2col(args[0], op.windows(), op.fill.value.data),)
+
+    @_impl(Col2ImOp)
+    def col2im(self, interpreter: Interpreter, op: Col2ImOp, args: Values) -> Values:
+        return (col2im(args[0], op.windows()),)
 
     @_impl(QuantizeOp)
     def quantize(self, interpreter: Interpreter, op: QuantizeOp, args: Values) -> Values:
