@@ -3,12 +3,14 @@
 
 """ONNX's functions of elements, products and reductions → `nn`."""
 
+import math
 from collections.abc import Callable
 
 import numpy as np
 from xdsl.dialects.builtin import TensorType
 from xdsl.ir import SSAValue
 
+from daqkf.dialects.memory import require_memory
 from daqkf.dialects.nn import (
     CastOp,
     ElementwiseOp,
@@ -34,7 +36,10 @@ def elementwise(kind: str) -> Callable[[Node], SSAValue | Array]:
         count = Function(kind).operands
         arrays = [node.array(index) for index in range(count)]
         if all(array is not None for array in arrays):
-            return np.asarray(apply_elementwise(kind, tuple(a for a in arrays if a is not None)))
+            found = [array for array in arrays if array is not None]
+            count = math.prod(np.broadcast_shapes(*(array.shape for array in found)))
+            require_memory(count * max(array.itemsize for array in found), "its constant result")
+            return np.asarray(apply_elementwise(kind, found))
         inputs = [node.input(index) for index in range(count)]
         return node.add(ElementwiseOp(kind, inputs, node.type))
 
@@ -186,7 +191,9 @@ def constant_of_shape(node: Node) -> SSAValue | Array:
     fill = np.zeros(1, np.float32) if value is None else node.graph.read(value)
     shape = node.array(0)
     if shape is not None:
-        return np.full([int(extent) for extent in shape], fill[0], fill.dtype)
+        extents = [int(extent) for extent in shape]
+        require_memory(math.prod(extents) * fill.itemsize, "its constant result")
+        return np.full(extents, fill[0], fill.dtype)
     single = node.graph.constant(fill, f"{node.label}.value")
     return node.add(ExpandOp(single, node.input(0), node.type))
 

@@ -37,6 +37,7 @@ from daqkf.dialects.interpreting import ENTRY
 from daqkf.dialects.nn import ConstantOp
 from daqkf.dialects.nn.base import NODE, QUANTIZED
 from daqkf.dialects.nn.interpreter import element_dtype
+from daqkf.lowering.frontends.onnx.folding import folded, require_room
 
 Array = np.ndarray[Any, Any]
 
@@ -267,8 +268,17 @@ class Node:
             domain = f" of {self.node.domain}" if self.node.domain else ""
             raise self.graph.error(self.node, self.label, f"operator{domain} not supported")
         self._check_attributes(operator.attributes)
+        read = [self.array(index) for index in range(len(self.names)) if self.has(index)]
+        arrays = [array for array in read if array is not None]
+        constant = bool(read) and len(arrays) == len(read)
+        if constant:
+            require_room([self.graph.type_of(name) for name in self.node.output])
+        last = self.graph.block.last_op
         found = operator.convert(self)
         results = found if isinstance(found, tuple) else (found,)
+        if constant:
+            size = sum(array.nbytes for array in arrays)
+            results = folded(self.graph.block, last, results, size)
         for index, name in enumerate(self.node.output):
             if index >= len(results):
                 if name and name in self.graph.used:
