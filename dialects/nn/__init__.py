@@ -9,6 +9,7 @@ from daqkf.dialects.nn.attention import AttentionOp
 from daqkf.dialects.nn.canonicalization import give_traits
 from daqkf.dialects.nn.convolution import Col2ImOp, Im2ColOp
 from daqkf.dialects.nn.elementwise import FunctionAttr, ReductionAttr
+from daqkf.dialects.nn.operators import ModelAttr, OnnxType, OperatorOp
 from daqkf.dialects.nn.ops import (
     CastOp,
     ConstantOp,
@@ -52,6 +53,7 @@ NN = Dialect(
         LayerNormOp,
         LinearOp,
         MatmulOp,
+        OperatorOp,
         ProductOp,
         QuantizeOp,
         ReduceOp,
@@ -63,7 +65,7 @@ NN = Dialect(
         TransposeOp,
         UnsqueezeOp,
     ],
-    [FunctionAttr, ReductionAttr],
+    [FunctionAttr, ModelAttr, OnnxType, ReductionAttr],
 )
 
 __all__ = [
@@ -81,6 +83,9 @@ __all__ = [
     "LayerNormOp",
     "LinearOp",
     "MatmulOp",
+    "ModelAttr",
+    "OnnxType",
+    "OperatorOp",
     "ProductOp",
     "QuantizeOp",
     "ReduceOp",

@@ -23,6 +23,7 @@ from daqkf.dialects.nn.attention import AttentionOp, Operands
 from daqkf.dialects.nn.base import element_of, integers_of, node_name
 from daqkf.dialects.nn.convolution import Col2ImOp, Im2ColOp
 from daqkf.dialects.nn.elementwise import REDUCTIONS, apply_elementwise
+from daqkf.dialects.nn.operators import OperatorOp
 from daqkf.dialects.nn.ops import (
     ABSENT,
     CastOp,
@@ -38,6 +39,7 @@ from daqkf.dialects.nn.ops import (
     SoftmaxOp,
     attends,
 )
+from daqkf.dialects.nn.running import run_operator
 from daqkf.dialects.nn.shaping import (
     ConcatOp,
     ExpandOp,
@@ -309,6 +311,10 @@ class NnFunctions(InterpreterFunctions):
         with np.errstate(over="ignore"):
             levels = np.rint(x / along(scale, x, axis)) + along(zero, x, axis)
         return (np.clip(levels, low, high).astype(dtype_of(op.result)),)
+
+    @_impl(OperatorOp)
+    def operator(self, interpreter: Interpreter, op: OperatorOp, args: Values) -> Values:
+        return run_operator(op, args)
 
     @_impl(DequantizeOp)
     def dequantize(self, interpreter: Interpreter, op: DequantizeOp, args: Values) -> Values:

@@ -14,7 +14,7 @@ from xdsl.ir import Attribute, Block, Operation, SSAValue
 from xdsl.utils.exceptions import InterpretationError
 
 from daqkf.dialects.memory import require_memory
-from daqkf.dialects.nn import ConstantOp
+from daqkf.dialects.nn import ConstantOp, OnnxType
 from daqkf.dialects.nn.interpreter import NnFunctions, element_dtype
 from daqkf.dialects.nn.ops import constant_of
 
@@ -28,6 +28,8 @@ def size_of(kind: Attribute | None) -> int | None:
     """The bytes of an array of a type, if its extents are known."""
     if not isinstance(kind, TensorType) or not kind.has_static_shape():
         return None
+    if isinstance(kind.element_type, OnnxType):
+        return None
     return math.prod(kind.get_shape()) * element_dtype(kind.element_type).itemsize
 
 
@@ -40,7 +42,7 @@ def require_room(kinds: Sequence[Attribute | None]) -> None:
     require_memory(sum(size_of(kind) or 0 for kind in kinds), "its constant result")
 
 
-def folded(
+def constant_results(
     block: Block, last: Operation | None, results: Sequence[SSAValue | Array], read: int
 ) -> list[SSAValue | Array]:
     """Results of a node that reads constants alone, as constants.

@@ -17,7 +17,7 @@ from daqkf.lowering.frontends.onnx.graph import Graph, OnnxImportError
 from daqkf.lowering.frontends.onnx.operators import OPERATORS
 
 _OLDEST = 7
-"""The opset from which on operators broadcast as NumPy does."""
+"""The opset from which on operators broadcast as NumPy does; older ones are converted to it."""
 
 
 def import_onnx(path: Path) -> ModuleOp:
@@ -35,12 +35,7 @@ def import_onnx(path: Path) -> ModuleOp:
     if not path.is_file():
         raise OnnxImportError(f"{path}: no such file")
     try:
-        model = onnx.load(path)
-        onnx.checker.check_model(model)
-        for tensor in model.graph.sparse_initializer:
-            model.graph.initializer.append(_dense(tensor))
-        del model.graph.sparse_initializer[:]
-        model = infer_shapes(model)
+        model = _whole(onnx.load(path))
     except OSError:
         raise
     except Exception as error:  # protobuf's, the checker's and the inference's have no common base
@@ -48,14 +43,42 @@ def import_onnx(path: Path) -> ModuleOp:
         raise OnnxImportError(f"{path}: not readable as ONNX ({reason})") from None
     if not model.graph.output:
         raise OnnxImportError(f"{path}: the graph has no outputs")
-    versions = {entry.domain: entry.version for entry in model.opset_import}
-    opset = versions.get("", versions.get("ai.onnx", 1))
-    if opset < _OLDEST:
-        raise OnnxImportError(f"{path}: opset {opset} is not supported ({_OLDEST} or newer)")
     try:
-        return Graph(path, model.graph, opset, OPERATORS).module()
+        return Graph(path, model, _version(model), OPERATORS).module()
     except VerifyException as error:
         raise OnnxImportError(f"{path}: {str(error).splitlines()[0]}") from None
+
+
+def _whole(model: Any) -> Any:
+    """A model that was checked: functions inlined, no sparse initialisers, shapes inferred."""
+    import onnx
+
+    onnx.checker.check_model(model)
+    if model.functions:
+        from onnx.inliner import inline_local_functions
+
+        model = inline_local_functions(model)
+    for tensor in model.graph.sparse_initializer:
+        model.graph.initializer.append(_dense(tensor))
+    del model.graph.sparse_initializer[:]
+    version = _version(model)
+    if version < _OLDEST:
+        from onnx.version_converter import convert_version
+
+        try:
+            model = convert_version(model, _OLDEST)
+        except RuntimeError as error:
+            reason = " ".join(str(error).split())
+            raise ValueError(f"opset {version} does not convert to {_OLDEST}: {reason}") from None
+    return infer_shapes(model)
+
+
+def _version(model: Any) -> int:
+    """The version of ONNX's own operators; the newest where a model has none of them."""
+    from onnx import defs
+
+    versions = {entry.domain: entry.version for entry in model.opset_import}
+    return versions.get("", versions.get("ai.onnx", defs.onnx_opset_version()))
 
 
 def _dense(tensor: Any) -> Any:

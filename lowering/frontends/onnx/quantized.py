@@ -26,8 +26,10 @@ def _wide(node: Node, index: int, zero: int) -> SSAValue:
     """An int8 operand minus its zero point, as int32."""
     value, array = node.input(index), node.array(index)
     offset = node.array(zero) if node.has(zero) else np.zeros((), np.int32)
-    if index == 0 and (offset is None or offset.size > 1) and node.rank(zero):
-        raise ValueError("a zero point for each row is not supported")
+    if index == 0 and offset is None and node.rank(zero):
+        raise ValueError("a zero point for each row that is computed at run time is not supported")
+    if index == 0 and offset is not None and offset.size > 1 and offset.ndim == 1:
+        offset = offset[:, np.newaxis]  # of the rows, where those of the other side are of columns
     if offset is None:
         kind = value.type
         assert isinstance(kind, TensorType)

@@ -1,0 +1,342 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""How the host runs an operator of ONNX: by onnxruntime, or by ONNX's reference evaluator.
+
+The evaluator runs what onnxruntime does not know, what it departs from ONNX's definition in, and
+everything where it is not installed. onnxruntime works on one thread here, so that sums have the
+same last bits everywhere, and a network of many operators has not as many pools of threads.
+"""
+
+import math
+import re
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import Any, cast
+
+import numpy as np
+from xdsl.dialects.builtin import DYNAMIC_INDEX, TensorType, UnrankedTensorType
+from xdsl.ir import Attribute
+
+from daqkf.dialects.dense import storage_dtype
+from daqkf.dialects.nn.operators import (
+    ELEMENTS,
+    UNKNOWN,
+    OnnxType,
+    OperatorOp,
+    element_text,
+    element_type_of,
+    operator_name,
+    proto_of,
+)
+
+_CARRIED = frozenset(
+    (
+        *("float", "double", "float16", "bool", "string"),
+        *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)),
+    )
+)
+"""Element types of the arrays that onnxruntime exchanges with NumPy."""
+
+_CONTAINERS = frozenset(("map", "optional", "seq", "tensor"))
+_NAME = re.compile(r"\w+")
+
+_SILENT = 4
+"""onnxruntime's log: only what ends the process."""
+
+Run = Callable[[dict[str, Any]], list[Any]]
+"""The outputs of a model, in order, of its inputs by name."""
+
+
+def run_operator(op: OperatorOp, args: Sequence[Any]) -> tuple[Any, ...]:
+    """What an operator makes of its operands.
+
+    Tensors are arrays, those of strings arrays of objects; sequences are lists, maps are
+    dictionaries, and an optional value that is not there is None.
+
+    Raises:
+        ValueError: nothing here can run it, or not on these operands.
+    """
+    kinds = tuple(value.type for value in op.inputs)
+    values = [_read(kind, value) for kind, value in zip(kinds, args, strict=True)]
+    types = tuple(_type(kind, value) for kind, value in zip(kinds, values, strict=True))
+    wanted = [value.type for value in op.outputs]
+    results = HostedOperator.of(op.model.data, types)(values)
+    return tuple(_given(kind, value) for kind, value in zip(wanted, results, strict=True))
+
+
+def infer_operator(data: bytes, kinds: Sequence[Attribute]) -> list[Attribute]:
+    """The types that onnxruntime infers of what a model of one node gives.
+
+    It knows operators that ONNX does not. Without it, or if it does not know one either, nothing
+    is known of the results.
+
+    Raises:
+        ValueError: the model is of an operator that nothing here knows.
+    """
+    types = tuple(serialised(kind) for kind in kinds)
+    session = _session(_model(data, types))
+    if isinstance(session, str):
+        raise ValueError(session)
+    return [_of_session(output.type, output.shape) for output in session.get_outputs()]
+
+
+class HostedOperator:
+    """An operator that was made ready to run on operands of some types."""
+
+    def __init__(self, data: bytes, types: tuple[bytes | None, ...]):
+        self._data, self._types = data, types
+        model = _model(data, types)
+        self._name = operator_name(model.graph.node[0])
+        self._inputs = [info.name for info in model.graph.input]
+        self._runs: list[Run] = []
+        self._reasons: list[str] = []
+        makers = [_by_value, _by_onnxruntime, _by_reference]
+        for maker in reversed(makers) if _departs(model) else makers:
+            found = maker(model)
+            if isinstance(found, str):
+                self._reasons += filter(None, [found])
+            else:
+                self._runs.append(found)
+        if not self._runs:
+            raise ValueError(self._refusal())
+
+    @staticmethod
+    @lru_cache(maxsize=4096)
+    def of(data: bytes, types: tuple[bytes | None, ...]) -> "HostedOperator":
+        """That of a model of one node, which is made once.
+
+        Args:
+            data: the serialised model.
+            types: the serialised TypeProtos of its inputs; None of one that is not known.
+
+        Raises:
+            ValueError: nothing here can run it.
+        """
+        return HostedOperator(data, types)
+
+    def __call__(self, values: Sequence[Any]) -> list[Any]:
+        """What it makes of values.
+
+        Raises:
+            ValueError: nothing here can run it on these.
+        """
+        feeds = dict(zip(self._inputs, values, strict=True))
+        reasons = list(self._reasons)
+        for run in self._runs:
+            try:
+                return run(feeds)
+            except Exception as error:  # of many kinds, with nothing in common
+                reasons.append(_line(error))
+        raise ValueError(self._refusal(reasons))
+
+    def _refusal(self, reasons: Sequence[str] = ()) -> str:
+        return f"{self._name} cannot be run ({'; '.join(reasons or self._reasons)})"
+
+
+def _model(data: bytes, types: Sequence[bytes | None]) -> Any:
+    """A model of one node whose inputs have types, as far as these are known."""
+    from onnx import ModelProto
+
+    model = ModelProto.FromString(data)
+    for info, known in zip(model.graph.input, types, strict=True):
+        if known is not None:
+            info.type.ParseFromString(known)
+    return model
+
+
+def serialised(kind: Attribute, extents: bool = True) -> bytes | None:
+    """The serialised TypeProto of a type, with its extents or without; None if it is not known."""
+    proto = proto_of(kind)
+    if proto is None:
+        return None
+    if not extents and proto.HasField("tensor_type"):
+        proto.tensor_type.ClearField("shape")
+    return proto.SerializeToString(deterministic=True)
+
+
+def sized(kind: Attribute) -> int | None:
+    """The bytes that a tensor of this type takes in NumPy; None if its extents are not known."""
+    if not isinstance(kind, TensorType):
+        return None
+    shape = cast("TensorType[Attribute]", kind).get_shape()
+    return None if DYNAMIC_INDEX in shape else math.prod(shape) * _WIDEST
+
+
+_WIDEST = 16
+"""Bytes of the widest element, a complex number."""
+
+
+def _type(kind: Attribute, value: Any) -> bytes | None:
+    """The serialised type of an operand, by what is known of it or else by the value."""
+    return serialised(kind, extents=False) or _serialised_of(value)
+
+
+def _serialised_of(value: Any) -> bytes | None:
+    from onnx import TypeProto, helper
+
+    found = TypeProto()
+    if isinstance(value, np.ndarray):
+        array = cast("np.ndarray[Any, Any]", value)
+        found.tensor_type.elem_type = helper.np_dtype_to_tensor_dtype(array.dtype)
+    elif isinstance(value, list) and value:
+        inner = _serialised_of(value[0])
+        if inner is None:
+            return None
+        found.sequence_type.elem_type.ParseFromString(inner)
+    else:
+        return None
+    return found.SerializeToString(deterministic=True)
+
+
+def _departs(model: Any) -> bool:
+    """Whether onnxruntime gives something else than ONNX defines.
+
+    Its Fourier transforms have errors of many units in the last place; it unpools to other places
+    where the shape of the output is given, aligns corners with extents that are rounded, masks
+    the past of attention differently, drops other values than the seed says, and has no softmax
+    that is rounded to float16 on the way.
+    """
+    from onnx import TensorProto
+
+    (node,) = model.graph.node
+    if node.domain not in ("", "ai.onnx"):
+        return False
+    attributes = {entry.name: entry for entry in node.attribute}
+    match node.op_type:
+        case "DFT" | "STFT":
+            return True
+        case "Dropout":
+            return len(node.input) > 2
+        case "LogSoftmax" | "Softmax":
+            kind = model.graph.input[0].type.tensor_type.elem_type
+            return kind == TensorProto.FLOAT16
+        case "MaxUnpool":
+            return len(node.input) > 2
+        case "Resize":
+            mode = attributes.get("coordinate_transformation_mode")
+            return mode is not None and mode.s == b"align_corners" and len(node.input) < 4
+        case "Attention":
+            return "is_causal" in attributes
+        case _:
+            return False
+
+
+def _by_value(model: Any) -> Run | str:
+    """How a constant is given, which is read once."""
+    from onnx import numpy_helper
+
+    (node,) = model.graph.node
+    if node.op_type != "Constant" or node.attribute[0].name != "value":
+        return ""
+    array = numpy_helper.to_array(node.attribute[0].t)
+    return lambda feeds: [array]
+
+
+def _by_onnxruntime(model: Any) -> Run | str:
+    """How onnxruntime runs a model, or why it does not."""
+    session = _session(model)
+    if isinstance(session, str):
+        return session
+    for value in (*session.get_inputs(), *session.get_outputs()):
+        foreign = set(_NAME.findall(value.type)) - _CARRIED - _CONTAINERS
+        if foreign:
+            return f"onnxruntime: no exchange of {foreign.pop()} with NumPy"
+    return lambda feeds: session.run(None, feeds)
+
+
+def _session(model: Any) -> Any:
+    """A session of onnxruntime, or the reason why there is none."""
+    try:
+        import onnxruntime
+    except ImportError:
+        return "onnxruntime is not installed, the extra `run`: daqkf[run]"
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = _SILENT
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    # There is nothing to optimise in one node, and what it is made of runs as it is written.
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    try:
+        return onnxruntime.InferenceSession(
+            model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+        )
+    except Exception as error:  # onnxruntime's have no common base
+        return f"onnxruntime: {_line(error)}"
+
+
+def _by_reference(model: Any) -> Run | str:
+    """How ONNX's own evaluator runs a model, or why it does not."""
+    from onnx.reference import ReferenceEvaluator
+
+    try:
+        evaluator = ReferenceEvaluator(model)
+    except Exception as error:  # of many kinds
+        return f"onnx: {_line(error)}"
+
+    def run(feeds: dict[str, Any]) -> list[Any]:
+        with np.errstate(all="ignore"):
+            return list(evaluator.run(None, feeds))
+
+    return run
+
+
+def _line(error: Exception) -> str:
+    """The reason of a library's error, in one line."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return _CODE.sub("", text)[:_LONGEST]
+
+
+_CODE = re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ")
+
+_LONGEST = 300
+"""Characters of a reason; what is left out are places in the source of others."""
+
+
+def _of_session(name: str, shape: Sequence[Any]) -> Attribute:
+    """The type of what a session gives, of which it tells ONNX's name and the shape."""
+    if not name.startswith("tensor("):
+        return OnnxType(name.replace(" ", ""))
+    text = name.removeprefix("tensor(").removesuffix(")")
+    element = ELEMENTS.get(text) or OnnxType(text)
+    # onnxruntime says the same of a scalar and of a tensor without a rank.
+    if not shape:
+        return UnrankedTensorType(element)
+    return TensorType(element, [extent if isinstance(extent, int) else -1 for extent in shape])
+
+
+def _read(kind: Attribute, value: Any) -> Any:
+    """An operand as an operator reads it, in the elements that its type says."""
+    if value is None or isinstance(value, list | dict):
+        return cast(Any, value)
+    element = element_type_of(kind)
+    text = element_text(element) if element is not None else ""
+    return _as(text, np.asarray(value))
+
+
+def _as(text: str, array: "np.ndarray[Any, Any]") -> "np.ndarray[Any, Any]":
+    """An array in the elements that ONNX has this name for, if it is one of a tensor."""
+    from onnx import TensorProto, helper
+
+    if array.dtype.kind in "USO" or text == "string":
+        return array.astype(object)
+    if not text or text.upper() not in list(TensorProto.DataType.keys()):
+        return array
+    code = TensorProto.DataType.Value(text.upper())
+    return array.astype(helper.tensor_dtype_to_np_dtype(code), copy=False)
+
+
+def _given(kind: Attribute, value: Any) -> Any:
+    """A result as its type says: of types that `nn` computes with, as its operations have it."""
+    if isinstance(value, list | tuple):
+        return [_given(OnnxType(UNKNOWN), part) for part in cast("list[Any]", value)]
+    if value is None or isinstance(value, dict):
+        return cast(Any, value)
+    element = element_type_of(kind)
+    if element is None or isinstance(element, OnnxType):
+        return _as(element_text(element), np.asarray(value))
+    return np.asarray(value).astype(_native_dtype(element), copy=False)
+
+
+def _native_dtype(element: Attribute) -> "np.dtype[Any]":
+    is_bit = element == ELEMENTS["bool"]
+    return np.dtype(bool) if is_bit else storage_dtype(element).newbyteorder("=")
