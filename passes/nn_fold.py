@@ -166,7 +166,7 @@ def _channel_constant(op: ElementwiseOp) -> tuple[SSAValue, Array] | None:
     commutes = op.kind.data in (Function.MUL, Function.ADD)
     for value, other in (op.inputs, reversed(op.inputs)) if commutes else (op.inputs,):
         array, shape = constant_of(other), shape_of(value)
-        if array is None or constant_of(value) is not None or shape is None:
+        if array is None or constant_of(value) is not None or not shape:
             continue
         if array.ndim <= 1 and array.size in (1, shape[-1]) and value.type == op.result.type:
             return value, array.reshape(-1)

@@ -50,6 +50,17 @@ func.func @numbers(%x: tensor<?x2xf32>) -> (tensor<?x2xf32>, tensor<?x2xf32>, te
 
 // -----
 
+// Of scalars there are no channels.
+// CHECK-LABEL: @scalar
+// CHECK: nn.elementwise mul
+func.func @scalar(%x: tensor<f32>) -> tensor<f32> {
+  %n = nn.constant dense<2.0> : tensor<f32>
+  %y = nn.elementwise mul %x, %n : (tensor<f32>, tensor<f32>) -> tensor<f32>
+  func.return %y : tensor<f32>
+}
+
+// -----
+
 // Two convolutions that are added, and a function that reads a sum twice.
 // CHECK-LABEL: @residual
 // CHECK: %e = nn.elementwise add %a, %b
