@@ -5,11 +5,11 @@
 
     python benchmarks/packaged_networks.py [WHEEL or PACKAGE or PACKAGE==VERSION …] [--only NAME]
 
-Packages are downloaded by pip; without arguments they are magika, silero-vad and openwakeword 0.4.0,
-the last version whose wheel has the files. Magika reads files of the Python installation, the others
-speech-like signals: a glottal source of changing pitch through formants, with fricatives, pauses
-and noise. Half of the data calibrates, and on the other half each output's SQNR to onnxruntime is
-measured.
+Packages are downloaded by pip; without arguments they are magika, silero-vad and openwakeword
+0.4.0, the last version whose wheel has the files. Magika reads files of the Python installation,
+the others speech-like signals: a glottal source of changing pitch through formants, with
+fricatives, pauses and noise. Half of the data calibrates, and on the other half each output's SQNR
+to onnxruntime is measured. Kernels that int8 is too coarse for stay on the host (`--fallback`).
 """
 
 import argparse
@@ -73,11 +73,14 @@ def speech(rng: np.random.Generator, seconds: float) -> NDArray[np.float32]:
                 piece = lfilter([1 - radius], [1, -2 * radius * np.cos(angle), radius**2], piece)
             piece = piece / max(np.abs(piece).max(), 1e-9)
         pieces.append(piece * np.hanning(length) ** 0.3 * 10 ** rng.uniform(-1.2, 0))
-    whole = np.concatenate(pieces)[:count] + 10 ** rng.uniform(-4, -2.3) * rng.standard_normal(count)
+    whole = np.concatenate(pieces)[:count] + 10 ** rng.uniform(-4, -2.3) * rng.standard_normal(
+        count
+    )
     return (0.7 * whole / np.abs(whole).max()).astype(np.float32)
 
 
 def session(path: Path) -> onnxruntime.InferenceSession:
+    """A session of onnxruntime."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
@@ -218,8 +221,15 @@ def main() -> None:
     parser.add_argument("--only", default="", help="files whose names have this in them")
     parser.add_argument("--levels", default="int8")
     parser.add_argument("--split", type=float, default=0.02)
+    parser.add_argument("--plain", action="store_true", help="without scales for rows")
+    parser.add_argument("--fallback", type=float, default=30.0, metavar="DB", help="0: none")
     arguments = parser.parse_args()
-    options = {"levels": arguments.levels, "split": arguments.split}
+    options = {
+        "levels": arguments.levels,
+        "split": arguments.split,
+        "scale_rows": not arguments.plain,
+        "fallback": arguments.fallback or None,
+    }
     table = Table("file", "SQNR to onnxruntime", "kernels", "cycles a tile", "seconds")
     with tempfile.TemporaryDirectory() as temporary:
         for wheel in wheels(list(arguments.wheels), Path(temporary)):

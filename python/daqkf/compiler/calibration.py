@@ -19,7 +19,7 @@ from daqkf.dialects.nn import GatherOp, LinearOp
 from daqkf.dialects.nn.interpreter import tokens_of
 from daqkf.dialects.nn.ops import attends
 from daqkf.dialects.spaq.interpreter import split_sequences
-from daqkf.passes.nn_product import Inputs, input_names
+from daqkf.passes.nn_product import Inputs, input_names, one_by_one
 from daqkf.passes.quantize.network_statistics import independent
 from daqkf.passes.quantize.samples import Samples
 from daqkf.support.errors import warn_of_drawn_calibration
@@ -60,12 +60,12 @@ class KernelRows(Interpreter.Listener):
             kept.append(x)
 
 
-def given(calibration: Inputs | Sequence[Inputs]) -> list[Inputs]:
-    """Calibration data as batches, of which there must be one."""
+def given(function: FuncOp, calibration: Inputs | Sequence[Inputs]) -> list[Inputs]:
+    """Calibration data as batches that a network takes, of which there must be one."""
     found = [calibration] if isinstance(calibration, Mapping) else list(calibration)
     if not found:
         raise ValueError("calibration has no batches")
-    return found
+    return [part for batch in found for part in one_by_one(function, batch)]
 
 
 def hold_out(network: ModuleOp, samples: Sequence[Inputs]) -> tuple[list[Inputs], list[Inputs]]:

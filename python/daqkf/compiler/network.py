@@ -5,7 +5,7 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from daqkf.compiler.calibration import KernelRows, drawn, extents_of, given, hol
 from daqkf.compiler.compiled_network import CompiledNetwork
 from daqkf.compiler.design import run_passes
 from daqkf.compiler.executor import HERE, Executor, open_executor
+from daqkf.compiler.fallback import too_coarse
 from daqkf.compiler.formats import load_network
 from daqkf.compiler.kernels import FloatKernel, Quantization, programs_of, quantized
 from daqkf.compiler.levels import AIM, CalibratedKernel, NetworkLevels, Point, with_kernels
@@ -38,8 +39,11 @@ from daqkf.hw_targets.machine import Machine
 from daqkf.hw_targets.numerics import NORMALIZED_FEATURES
 from daqkf.passes.nn_attention import quantize_attention
 from daqkf.passes.nn_dequantize import NnDequantizePass
+from daqkf.passes.nn_kernels import kernel_name
 from daqkf.passes.nn_levels import is_quantized
+from daqkf.passes.nn_outline import NnOutlinePass
 from daqkf.passes.nn_product import Inputs, in_order, quantize_products
+from daqkf.passes.nn_scale import NnScalePass, feature_ranges, scale_rows
 from daqkf.passes.progress import Progress
 from daqkf.passes.quantize.accuracy import Accuracy, AllOutputs, Loss, Measure
 from daqkf.passes.quantize.network_statistics import batches, observe
@@ -181,7 +185,7 @@ def prune_file(
     try:
         options.check()
         network, _ = _outlined(source, options.requantize, progress)
-        prune(network, given(calibration), options, progress)
+        prune(network, given(entry(network), calibration), options, progress)
         return network
     except (DiagnosticException, InterpretationError, ValueError, OSError) as error:
         raise DaqkfError(describe(error)) from None
@@ -193,7 +197,11 @@ def _executor(options: NetworkOptions) -> AbstractContextManager[Executor]:
 
 
 def _outlined(
-    source: str | Path | ModuleOp, requantize: bool, progress: Progress
+    source: str | Path | ModuleOp,
+    requantize: bool,
+    progress: Progress,
+    scaling: Callable[[ModuleOp], Sequence[Inputs]] | None = None,
+    host: Sequence[str] = (),
 ) -> tuple[ModuleOp, bool]:
     """A network whose products with constant weights are kernels over f32.
 
@@ -204,8 +212,12 @@ def _outlined(
     verify(network)
     keeps = is_quantized(network) and not requantize
     progress("cut out kernels")
-    dequantize = NnDequantizePass(requantize)
-    run_passes(network, [dequantize if name == dequantize.name else name for name in OUTLINE])
+    dequantize, outline = NnDequantizePass(requantize), NnOutlinePass(host=tuple(host))
+    passes = [dequantize if name == dequantize.name else name for name in OUTLINE]
+    run_passes(network, [name for name in passes if name != outline.name])
+    if scaling is not None:
+        scale_rows(NnScalePass(), network, feature_ranges(network, scaling(network)))
+    run_passes(network, [outline])
     return network, keeps
 
 
@@ -253,11 +265,23 @@ class _Compilation:
             raise DaqkfError("accuracy, cycles and second_order need calibration")
         if options.distillation and (calibration is None or options.second_order is False):
             raise DaqkfError("distillation needs calibration, and pruning of second order")
-        network, keep = _outlined(source, options.requantize, progress)
+
+        def samples_of(module: ModuleOp) -> list[Inputs]:
+            function = entry(module)
+            return drawn(function) if calibration is None else given(function, calibration)
+
+        scaling, host = samples_of if options.scale_rows else None, list[str]()
+        if options.fallback is not None:
+            if calibration is None:
+                raise DaqkfError("fallback needs calibration")
+            plain = replace(options, fallback=None, fuse=False, accuracy=None, cycles=None)
+            work = cls.begun(source, plain, calibration, executor, progress, machine)
+            host = work.left_to_host(options.fallback)
+        network, keep = _outlined(source, options.requantize, progress, scaling, host)
         if options.jobs is None and options.scheduler is None and not _large(network):
             executor = HERE
         function, sparsity = entry(network), options.sparsity
-        samples = drawn(function) if calibration is None else given(calibration)
+        samples = samples_of(network)
         if sparsity is not None and calibration is not None and options.second_order is not False:
             prune(network, samples, options, progress)
             sparsity = None
@@ -332,6 +356,12 @@ class _Compilation:
         second_order, quantize = self.options.second_order, self.quantize
         steps = [Quantization(self._float(name), second_order, quantize) for name in self.kernels]
         return self._each("quantise", quantized, steps)
+
+    def left_to_host(self, least: float) -> list[str]:
+        """The names of the kernels that int8 is too coarse for; see `NetworkOptions.fallback`."""
+        kernels = self.alike()
+        names = too_coarse(self.network, kernels, self.samples, least, self.progress)
+        return [kernel_name(self.kernels[name]) for name in names]
 
     def _each[T, R](
         self, what: str, function: Callable[[T], R], steps: Sequence[T]
