@@ -48,12 +48,39 @@ _SMALLEST = np.float32(1e-30)
 
 
 @dataclass(frozen=True)
+class Range:
+    """The values of each feature that a product reads."""
+
+    low: NDArray[np.float32]
+    """[K]."""
+    high: NDArray[np.float32]
+    """[K]."""
+
+    def scales(self) -> NDArray[np.float32]:
+        """Scales [K] of the features, of which the largest has 1."""
+        most = np.maximum(np.abs(self.low), np.abs(self.high)).astype(np.float64)
+        largest = most.max(initial=0.0)
+        if not largest or not np.isfinite(most).all():
+            return np.ones(len(most), np.float32)
+        return np.sqrt(np.maximum(most / largest, _LEAST**2)).astype(np.float32)
+
+    def centre(self, scales: NDArray[np.float32]) -> float:
+        """The middle of all scaled features, in halves of their extent: between -1 and 1."""
+        low, high = float((self.low / scales).min()), float((self.high / scales).max())
+        if not (np.isfinite([low, high]).all() and high > low):
+            return 0.0
+        return float(np.clip((high + low) / (high - low), -1, 1))
+
+
+@dataclass(frozen=True)
 class NnScalePass(ModulePass):
     """Scale the rows that products with constant weights read, such that int8 has them in full.
 
-    `x·W` becomes `r·(((x / d - m) / r)·(d·W)) + m·Σ(d·W)`. Of each row, m is the middle of its
-    range and r half of its extent, which the host finds when the network runs (dynamic
-    quantisation, for each token: Yao et al., "ZeroQuant", NeurIPS 2022). The scale d of each
+    `x·W` becomes `r·(((x / d - m) / r)·V + c·ΣV) + (m - c·r)·ΣV`, V = d·W. Of each row, m is the
+    middle of its range and r half of its extent, which the host finds when the network runs
+    (dynamic quantisation, for each token: Yao et al., "ZeroQuant", NeurIPS 2022). The number c is
+    what m / r is about, 1 of values above 0; so a kernel's results have no offset that takes up
+    their range. The scale d of each
     feature is the root of its largest magnitude on the samples, relative to the largest of all
     (Xiao et al., "SmoothQuant", ICML 2023); without samples it is 1. Biases and functions behind
     such a product stay with the host, and so do not share one scale for all channels.
@@ -69,31 +96,27 @@ class NnScalePass(ModulePass):
     samples: str | None = None
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
-        ranges: Mapping[MatmulOp, NDArray[np.float64]] = {}
+        ranges: Mapping[MatmulOp, Range] = {}
         with failing(self.name):
             if self.samples is not None:
                 ranges = feature_ranges(op, load_inputs(self.samples))
         scale_rows(self, op, ranges)
 
 
-def scale_rows(
-    given: ModulePass, module: ModuleOp, ranges: Mapping[MatmulOp, NDArray[np.float64]]
-) -> None:
+def scale_rows(given: ModulePass, module: ModuleOp, ranges: Mapping[MatmulOp, Range]) -> None:
     """Scale what products read; see `NnScalePass`.
 
     Args:
         given: the pass, for messages.
         module: the network.
-        ranges: the largest magnitude [K] of each feature, by product.
+        ranges: what products read on samples.
     """
     rewrite_once(given, module, _ScaleRows(ranges))
     dce(module)
 
 
-def feature_ranges(
-    module: ModuleOp, samples: Inputs | Sequence[Inputs]
-) -> dict[MatmulOp, NDArray[np.float64]]:
-    """The largest magnitudes [K] of what each product with constant weights reads on samples.
+def feature_ranges(module: ModuleOp, samples: Inputs | Sequence[Inputs]) -> dict[MatmulOp, Range]:
+    """What each product with constant weights reads on samples.
 
     Raises:
         ValueError: inputs that do not fit.
@@ -109,17 +132,18 @@ def feature_ranges(
 
 @dataclass
 class _Features(Interpreter.Listener):
-    """The largest magnitude of each feature that products read, as the network runs."""
+    """The range of each feature that products read, as the network runs."""
 
-    found: dict[MatmulOp, NDArray[np.float64]] = field(
-        default_factory=dict[MatmulOp, NDArray[np.float64]]
-    )
+    found: dict[MatmulOp, Range] = field(default_factory=dict[MatmulOp, Range])
 
     def will_interpret_op(self, op: Operation, args: PythonValues) -> None:
         """Let the ranges of a product's features grow."""
         if isinstance(op, MatmulOp) and _weights(op) is not None and args[0].size:
-            most = np.abs(args[0].reshape(-1, args[0].shape[-1])).max(axis=0).astype(np.float64)
-            self.found[op] = np.maximum(most, self.found.get(op, 0.0))
+            rows = args[0].reshape(-1, args[0].shape[-1])
+            low, high = rows.min(axis=0), rows.max(axis=0)
+            if before := self.found.get(op):
+                low, high = np.minimum(low, before.low), np.maximum(high, before.high)
+            self.found[op] = Range(low, high)
 
 
 def _weights(op: MatmulOp) -> NDArray[Any] | None:
@@ -137,7 +161,7 @@ def _weights(op: MatmulOp) -> NDArray[Any] | None:
 class _ScaleRows(RewritePattern):
     """A product with constant weights, with scales around it."""
 
-    ranges: Mapping[MatmulOp, NDArray[np.float64]]
+    ranges: Mapping[MatmulOp, Range]
 
     @op_type_rewrite_pattern
     def match_and_rewrite(self, op: MatmulOp, rewriter: PatternRewriter) -> None:
@@ -156,9 +180,10 @@ class _ScaleRows(RewritePattern):
             return new[-1].results[0]
 
         rows = TensorType(f32, [*shape[:-1], 1])
-        x = op.lhs
-        if op in self.ranges:
-            scales = feature_scales(self.ranges[op])
+        x, centre = op.lhs, 0.0
+        if (known := self.ranges.get(op)) is not None:
+            scales = known.scales()
+            centre = known.centre(scales)
             x = apply(Function.DIV, x, constant(scales), op.lhs.type)
             weights = weights * scales[:, np.newaxis]
         bounds: list[SSAValue] = []
@@ -179,17 +204,13 @@ class _ScaleRows(RewritePattern):
             added.attributes |= old.attributes
             added.location = old.location
         new += [matrix, product]
-        y = apply(Function.MUL, product.result, extent, op.result.type)
-        sums = constant(weights.sum(axis=0, dtype=np.float64))
-        shift = apply(Function.MUL, middle, sums, op.result.type)
+        sums, y = weights.sum(axis=0, dtype=np.float64), product.result
+        if centre:
+            y = apply(Function.ADD, y, constant(centre * sums), op.result.type)
+            offset = apply(Function.MUL, extent, constant(centre), rows)
+            middle = apply(Function.SUB, middle, offset, rows)
+        y = apply(Function.MUL, y, extent, op.result.type)
+        shift = apply(Function.MUL, middle, constant(sums), op.result.type)
         y = apply(Function.ADD, y, shift, op.result.type)
         y.name_hint = op.result.name_hint
         rewriter.replace(op, new)
-
-
-def feature_scales(ranges: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Scales [K] of features with these largest magnitudes, of which the largest has 1."""
-    largest = ranges.max(initial=0.0)
-    if not largest or not np.isfinite(ranges).all():
-        return np.ones(len(ranges), np.float32)
-    return np.sqrt(np.maximum(ranges / largest, _LEAST**2)).astype(np.float32)

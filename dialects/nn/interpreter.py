@@ -250,8 +250,7 @@ class NnFunctions(InterpreterFunctions):
     @_impl(ReshapeOp)
     def reshape(self, interpreter: Interpreter, op: ReshapeOp, args: Values) -> Values:
         x, extents = args
-        shape = [x.shape[i] if extent == 0 else int(extent) for i, extent in enumerate(extents)]
-        return (x.reshape(shape),)
+        return (x.reshape(_extents(x, [int(extent) for extent in extents])),)
 
     @_impl(ExpandOp)
     def expand(self, interpreter: Interpreter, op: ExpandOp, args: Values) -> Values:
@@ -322,6 +321,19 @@ class NnFunctions(InterpreterFunctions):
         axis = op.axis.value.data
         levels = x.astype(np.int32) - along(zero, x, axis).astype(np.int32)
         return ((levels * along(scale, x, axis)).astype(dtype_of(op.result)),)
+
+
+def _extents(x: Array, wanted: list[int]) -> list[int]:
+    """The extents that a tensor gets: 0 keeps its own, and one -1 is what is left.
+
+    That is the quotient of the extents that are not kept, so that it is known of an empty batch.
+    """
+    shape = [x.shape[axis] if extent == 0 else extent for axis, extent in enumerate(wanted)]
+    if x.size == 0 and -1 in wanted:
+        kept = {axis for axis, extent in enumerate(wanted) if extent == 0}
+        left = math.prod(extent for axis, extent in enumerate(x.shape) if axis not in kept)
+        shape[wanted.index(-1)] = left // math.prod(extent for extent in wanted if extent > 0)
+    return shape
 
 
 def _require_heads(op: AttentionOp, queries: Array, keys: Array, values: Array) -> None:

@@ -203,12 +203,11 @@ def described(data: bytes) -> Described:
     Raises:
         ValueError: it is no model, has not one node, or has tensors in other files.
     """
-    from google.protobuf.message import DecodeError
     from onnx import ModelProto, TensorProto
 
     try:
         model = ModelProto.FromString(data)
-    except DecodeError:
+    except Exception:  # protobuf's own, which has no base but this
         raise ValueError("these bytes are no model of ONNX") from None
     if len(model.graph.node) != 1 or model.graph.initializer or model.graph.sparse_initializer:
         raise ValueError("a model is of one node, and of no initialisers")
@@ -378,6 +377,14 @@ def element_type_of(kind: Attribute) -> Attribute | None:
     if not isinstance(value, TensorType | UnrankedTensorType):
         return None
     return cast("TensorType[Attribute]", value).element_type
+
+
+def is_known(kind: Attribute | None) -> bool:
+    """Whether a type says what a value is, and of a tensor its rank and its elements."""
+    unknown = OnnxType(UNKNOWN)
+    if kind is None or kind == unknown or isinstance(kind, UnrankedTensorType):
+        return False
+    return element_type_of(kind) != unknown
 
 
 def element_text(kind: Attribute | None) -> str:

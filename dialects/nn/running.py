@@ -8,6 +8,7 @@ everything where it is not installed. onnxruntime works on one thread here, so t
 same last bits everywhere, and a network of many operators has not as many pools of threads.
 """
 
+import importlib
 import math
 import re
 from collections.abc import Callable, Sequence
@@ -19,6 +20,7 @@ from xdsl.dialects.builtin import DYNAMIC_INDEX, TensorType, UnrankedTensorType
 from xdsl.ir import Attribute
 
 from daqkf.dialects.dense import storage_dtype
+from daqkf.dialects.memory import require_memory
 from daqkf.dialects.nn.operators import (
     ELEMENTS,
     UNKNOWN,
@@ -26,6 +28,7 @@ from daqkf.dialects.nn.operators import (
     OperatorOp,
     element_text,
     element_type_of,
+    nodes_of,
     operator_name,
     proto_of,
 )
@@ -44,6 +47,9 @@ _NAME = re.compile(r"\w+")
 _SILENT = 4
 """onnxruntime's log: only what ends the process."""
 
+_LARGE = 1 << 24
+"""Bytes of results from which on the memory that there is is asked for."""
+
 Run = Callable[[dict[str, Any]], list[Any]]
 """The outputs of a model, in order, of its inputs by name."""
 
@@ -61,6 +67,9 @@ def run_operator(op: OperatorOp, args: Sequence[Any]) -> tuple[Any, ...]:
     values = [_read(kind, value) for kind, value in zip(kinds, args, strict=True)]
     types = tuple(_type(kind, value) for kind, value in zip(kinds, values, strict=True))
     wanted = [value.type for value in op.outputs]
+    size = sum(sized(kind) or 0 for kind in wanted)
+    if size > _LARGE:
+        require_memory(size, f"what {op.operator.data} makes")
     results = HostedOperator.of(op.model.data, types)(values)
     return tuple(_given(kind, value) for kind, value in zip(wanted, results, strict=True))
 
@@ -160,11 +169,21 @@ def sized(kind: Attribute) -> int | None:
     if not isinstance(kind, TensorType):
         return None
     shape = cast("TensorType[Attribute]", kind).get_shape()
-    return None if DYNAMIC_INDEX in shape else math.prod(shape) * _WIDEST
+    element = element_text(element_type_of(kind))
+    if DYNAMIC_INDEX in shape or not (dtype := _dtype(element)):
+        return None
+    return math.prod(shape) * dtype.itemsize
 
 
-_WIDEST = 16
-"""Bytes of the widest element, a complex number."""
+def _dtype(element: str) -> "np.dtype[Any] | None":
+    """NumPy's type for elements that ONNX has this name for."""
+    from onnx import TensorProto, helper
+
+    if element == "string":
+        return np.dtype(object)
+    if not element or element.upper() not in list(TensorProto.DataType.keys()):
+        return None
+    return helper.tensor_dtype_to_np_dtype(TensorProto.DataType.Value(element.upper()))
 
 
 def _type(kind: Attribute, value: Any) -> bytes | None:
@@ -248,16 +267,16 @@ def _by_onnxruntime(model: Any) -> Run | str:
 def _session(model: Any) -> Any:
     """A session of onnxruntime, or the reason why there is none."""
     try:
-        import onnxruntime
+        runtime: Any = importlib.import_module("onnxruntime")
     except ImportError:
         return "onnxruntime is not installed, the extra `run`: daqkf[run]"
-    options = onnxruntime.SessionOptions()
+    options = runtime.SessionOptions()
     options.log_severity_level = _SILENT
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     # There is nothing to optimise in one node, and what it is made of runs as it is written.
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
     try:
-        return onnxruntime.InferenceSession(
+        return runtime.InferenceSession(
             model.SerializeToString(), options, providers=["CPUExecutionProvider"]
         )
     except Exception as error:  # onnxruntime's have no common base
@@ -269,7 +288,7 @@ def _by_reference(model: Any) -> Run | str:
     from onnx.reference import ReferenceEvaluator
 
     try:
-        evaluator = ReferenceEvaluator(model)
+        evaluator: Any = ReferenceEvaluator(_with_conditions(model))
     except Exception as error:  # of many kinds
         return f"onnx: {_line(error)}"
 
@@ -278,6 +297,28 @@ def _by_reference(model: Any) -> Run | str:
             return list(evaluator.run(None, feeds))
 
     return run
+
+
+def _with_conditions(model: Any) -> Any:
+    """A model whose loops all have a condition; the evaluator never begins one that has none."""
+    from onnx import ModelProto, helper, numpy_helper
+
+    made = ModelProto()
+    made.CopyFrom(model)
+    loops = [
+        node
+        for node in nodes_of(made.graph)
+        if node.op_type == "Loop" and not "".join(node.input[1:2])
+    ]
+    for node in loops:
+        node.input[:] = [*(node.input[:1] or [""]), _ALWAYS, *node.input[2:]]
+    if loops:
+        true = numpy_helper.from_array(np.array(True))
+        made.graph.node.insert(0, helper.make_node("Constant", [], [_ALWAYS], value=true))
+    return made
+
+
+_ALWAYS = "the condition of loops that have none"
 
 
 def _line(error: Exception) -> str:
@@ -301,7 +342,9 @@ def _of_session(name: str, shape: Sequence[Any]) -> Attribute:
     # onnxruntime says the same of a scalar and of a tensor without a rank.
     if not shape:
         return UnrankedTensorType(element)
-    return TensorType(element, [extent if isinstance(extent, int) else -1 for extent in shape])
+    return TensorType(
+        element, [n if isinstance(n, int) and n >= 0 else DYNAMIC_INDEX for n in shape]
+    )
 
 
 def _read(kind: Attribute, value: Any) -> Any:
@@ -315,14 +358,9 @@ def _read(kind: Attribute, value: Any) -> Any:
 
 def _as(text: str, array: "np.ndarray[Any, Any]") -> "np.ndarray[Any, Any]":
     """An array in the elements that ONNX has this name for, if it is one of a tensor."""
-    from onnx import TensorProto, helper
-
-    if array.dtype.kind in "USO" or text == "string":
+    if array.dtype.kind in "USO":
         return array.astype(object)
-    if not text or text.upper() not in list(TensorProto.DataType.keys()):
-        return array
-    code = TensorProto.DataType.Value(text.upper())
-    return array.astype(helper.tensor_dtype_to_np_dtype(code), copy=False)
+    return array.astype(_dtype(text) or array.dtype, copy=False)
 
 
 def _given(kind: Attribute, value: Any) -> Any:

@@ -165,6 +165,11 @@ class Tape:
                 _add(found, value, seed)
         wanted = _dependent(self.block.ops, lambda op: isinstance(op, nn.LinearOp))
         for op in reversed(list(self.block.ops)):
+            if isinstance(op, nn.OperatorOp):
+                reached = any(value in found for value in op.results)
+                if reached and any(value in wanted for value in op.operands):
+                    raise NoGradientError(op.operator.data)
+                continue
             if not op.results or op.results[0] not in found:
                 continue
             gradient = found.pop(op.results[0])

@@ -20,7 +20,6 @@ from xdsl.dialects.builtin import (
     StringAttr,
     TensorType,
     UnitAttr,
-    UnrankedTensorType,
 )
 from xdsl.dialects.func import FuncOp, ReturnOp
 from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
@@ -32,7 +31,14 @@ from daqkf.dialects.interpreting import ENTRY
 from daqkf.dialects.nn import ConstantOp, OnnxType, OperatorOp
 from daqkf.dialects.nn.base import HOST, NODE, QUANTIZED
 from daqkf.dialects.nn.interpreter import element_dtype
-from daqkf.dialects.nn.operators import described, element_of_code, element_type_of, type_of
+from daqkf.dialects.nn.operators import (
+    UNKNOWN,
+    described,
+    element_of_code,
+    element_type_of,
+    is_known,
+    type_of,
+)
 from daqkf.lowering.frontends.onnx.folding import constant_results, require_room
 from daqkf.lowering.frontends.onnx.hosted import (
     captured,
@@ -62,7 +68,16 @@ Converted = SSAValue | Array | tuple[SSAValue | Array, ...]
 """What is made of a node: its result, or its results."""
 
 PRODUCTS = frozenset(
-    ("Gemm", "MatMul", "MatMulInteger", "QLinearMatMul", "com.microsoft.MatMulNBits")
+    (
+        "Conv",
+        "ConvTranspose",
+        "Gemm",
+        "MatMul",
+        "MatMulInteger",
+        "QLinearConv",
+        "QLinearMatMul",
+        "com.microsoft.MatMulNBits",
+    )
 )
 """Operators that arrays can have a part in; of one that they have not, a reason is kept."""
 
@@ -127,15 +142,7 @@ class Graph:
         Raises:
             OnnxImportError: a node is not supported, or does not fit.
         """
-        for position, node in enumerate(self.graph.node):
-            label = node.name or f"{node.op_type}_{position}"
-            try:
-                Node(self, node, label).convert()
-            except (OnnxImportError, OSError):
-                raise
-            except (ValueError, IndexError, KeyError, TypeError, VerifyException) as error:
-                reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-                raise self.error(node, label, reason) from None
+        self._convert(self.graph.node)
         results = [self.value(info.name) for info in self.graph.output]
         self.block.add_op(ReturnOp(*results))
         kind = FunctionType.from_lists(
@@ -149,6 +156,54 @@ class Graph:
         module = ModuleOp([function])
         verify(module)
         return module
+
+    def _convert(self, nodes: Sequence[Any]) -> None:
+        """Make values of nodes.
+
+        Raises:
+            OnnxImportError: one is not supported, or does not fit.
+        """
+        for position, node in enumerate(nodes):
+            label = node.name or f"{node.op_type}_{position}"
+            try:
+                Node(self, node, label).convert()
+            except (OnnxImportError, OSError):
+                raise
+            except (ValueError, IndexError, KeyError, TypeError, VerifyException) as error:
+                reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+                raise self.error(node, label, reason) from None
+
+    def inline(self, graph: Any, outputs: Sequence[str]) -> None:
+        """Put a subgraph in place of the node whose outputs have these names.
+
+        Its values may have names of those in another subgraph that was put in before.
+        """
+        inner = [name for node in graph.node for name in node.output]
+        inner += [tensor.name for tensor in graph.initializer]
+        self._forget(inner)
+        self._infos |= {info.name: info for info in graph.value_info}
+        self.arrays |= {tensor.name: self.read(tensor) for tensor in graph.initializer}
+        self.used |= {name for node in graph.node for name in (*node.input, *captured(node))}
+        self.used |= {info.name for info in graph.output}
+        self._convert(graph.node)
+        made = [info.name for info in graph.output]
+        arrays = [self.arrays.get(name) for name in made]
+        values = [
+            self.value(name) if array is None else None
+            for name, array in zip(made, arrays, strict=True)
+        ]
+        for name, array, value in zip(outputs, arrays, values, strict=False):
+            self._forget([name])
+            if value is not None:
+                self.values[name] = value
+            elif array is not None:
+                self.arrays[name] = array
+
+    def _forget(self, names: Sequence[str]) -> None:
+        """Take back what is known of values of these names."""
+        for name in names:
+            for known in (self.arrays, self.values, self.types, self._infos):
+                known.pop(name, None)
 
     def type_of(self, name: str) -> Attribute | None:
         """What the file or shape inference says of a value, if that is anything."""
@@ -273,8 +328,12 @@ class Node:
         Raises:
             OnnxImportError: it does not fit, or nothing can run it.
         """
+        if operator_name(self.node) == "If" and (condition := self.array(0)) is not None:
+            taken = "then_branch" if bool(condition.reshape(-1)[0]) else "else_branch"
+            self.graph.inline(self.attributes[taken], self.node.output)
+            return
         operator = self.graph.operators.get(operator_name(self.node))
-        reason, last = "", self.graph.block.last_op
+        reason, last = self._infer(), self.graph.block.last_op
         constants = self._constants()
         if constants is not None:
             try:
@@ -295,7 +354,9 @@ class Node:
                 raise
             except _UNSUPPORTED as error:
                 self.graph.forget_since(last)
-                reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+                reason = reason or " ".join(str(error).split()) or type(error).__name__
+        elif reason:
+            raise ValueError(reason)
         try:
             self._host(reason)
         except OnnxImportError:
@@ -327,22 +388,15 @@ class Node:
         Args:
             reason: why it is no operation of `nn`, if `nn` has one.
         """
+        names, data, kinds = self._alone()
         outputs = [name for name in self.node.output if name]
-        names = list(dict.fromkeys([*filter(None, self.names), *captured(self.node)]))
-        data = model_of(self.graph.model, self.node, names)
-        kinds = [self.kind(name) for name in names]
-        results = [self.graph.type_of(name) for name in outputs]
-        if any(kind is None or isinstance(kind, UnrankedTensorType) for kind in results):
-            arrays = {name: self.graph.arrays[name] for name in names if name in self.graph.arrays}
-            known = dict(zip(names, kinds, strict=True))
-            results = inferred(self.graph.model, self.node, data, known, arrays, results)
-            self.graph.types |= dict(zip(outputs, results, strict=True))
+        results = [self.graph.type_of(name) or OnnxType(UNKNOWN) for name in outputs]
         require_runnable(data, kinds)
-        if all(name in self.graph.arrays for name in names):
-            arrays = [self.graph.arrays[name] for name in names]
-            constants = folded(data, kinds, arrays, results)
-            if constants is not None:
-                self.graph.arrays |= dict(zip(outputs, constants, strict=True))
+        constants = [self.graph.arrays[name] for name in names if name in self.graph.arrays]
+        if len(constants) == len(names):
+            made = folded(data, kinds, constants, results)
+            if made is not None:
+                self.graph.arrays |= dict(zip(outputs, made, strict=True))
                 return
         values = [self.graph.value(name) for name in names]
         op = OperatorOp(described(data).operator, data, values, results)
@@ -352,6 +406,31 @@ class Node:
         for name, value in zip(outputs, op.outputs, strict=True):
             value.name_hint = _identifier(name)
             self.graph.values[name] = value
+
+    def _alone(self) -> tuple[list[str], bytes, list[Attribute]]:
+        """What the node reads, itself as a model of its own, and the types of what it reads."""
+        names = list(dict.fromkeys([*filter(None, self.names), *captured(self.node)]))
+        kinds = [self.kind(name) for name in names]
+        return names, model_of(self.graph.model, self.node, names), kinds
+
+    def _infer(self) -> str:
+        """Find out the types of results that the file and its inference say too little of.
+
+        Returns why that cannot be done, if so.
+        """
+        outputs = [name for name in self.node.output if name]
+        before = [self.graph.type_of(name) for name in outputs]
+        if all(is_known(kind) for kind in before):
+            return ""
+        names, data, kinds = self._alone()
+        arrays = {name: self.graph.arrays[name] for name in names if name in self.graph.arrays}
+        known = dict(zip(names, kinds, strict=True))
+        try:
+            results = inferred(self.graph.model, self.node, data, known, arrays, before)
+        except ValueError as error:
+            return str(error)
+        self.graph.types |= dict(zip(outputs, results, strict=True))
+        return ""
 
     def kind(self, name: str) -> Attribute:
         """The type of a value or a constant.

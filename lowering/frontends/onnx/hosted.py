@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from xdsl.dialects.builtin import UnrankedTensorType
 from xdsl.ir import Attribute
 
 from daqkf.dialects.memory import require_memory
@@ -15,6 +14,7 @@ from daqkf.dialects.nn.operators import (
     UNKNOWN,
     OnnxType,
     described,
+    is_known,
     proto_of,
     type_of,
 )
@@ -136,16 +136,9 @@ def inferred(
         except ValueError as error:
             raise ValueError(reason or str(error)) from None
     return [
-        before if before is not None and not _says_more(after, before) else after
+        after if before is None or (is_known(after) and not is_known(before)) else before
         for before, after in zip(known, found, strict=True)
     ]
-
-
-def _says_more(kind: Attribute, other: Attribute) -> bool:
-    """Whether a type says more than another one that is right, too."""
-    if kind == OnnxType(UNKNOWN):
-        return False
-    return isinstance(other, UnrankedTensorType) or other == OnnxType(UNKNOWN)
 
 
 def _by_onnx(
@@ -199,14 +192,14 @@ def folded(
     known or so large that they are hardly weights.
 
     Raises:
-        ValueError: it cannot run on these.
+        ValueError: it cannot run on these, or its results take more memory than may be used.
     """
     sizes = [sized(kind) for kind in results]
     if described(data).random or any(size is None for size in sizes):
         return None
     size, read = sum(filter(None, sizes)), sum(array.nbytes for array in arrays)
+    require_memory(size, "what it makes of constants")
     if size > max(_SMALL, _GROWTH * read):
         return None
-    require_memory(size, "what it makes of constants")
     types = tuple(serialised(kind, extents=False) for kind in kinds)
     return [np.asarray(value) for value in HostedOperator.of(data, types)(arrays)]

@@ -8,6 +8,7 @@ from functools import partial
 
 from daqkf.dialects.nn import DequantizeOp, QuantizeOp
 from daqkf.dialects.nn.elementwise import Reduction
+from daqkf.hw_targets.functions import FUNCTIONS
 from daqkf.lowering.frontends.onnx import (
     arithmetic,
     convolution,
@@ -107,3 +108,13 @@ OPERATORS: Mapping[str, Operator] = {
     "qonnx.Quant": Operator(custom.quant, ("signed", "narrow", "rounding_mode")),
 }
 """By `graph.operator_name`."""
+
+FUSED = frozenset(
+    (
+        *(name for name, function in _FUNCTIONS.items() if function in FUNCTIONS),
+        *("Add", "Mul", "Erf", "Gelu", "LayerNormalization", "Softmax"),
+        *("QuantizeLinear", "DequantizeLinear", "qonnx.Quant"),
+    )
+)
+"""Operators that kernels may take with them: functions, biases, residual additions, gates,
+normalisation and attention, what is decomposed of them, and levels of quantised files."""

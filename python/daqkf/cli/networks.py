@@ -179,5 +179,8 @@ def _print_traffic(network: "CompiledNetwork") -> None:
         console.print(f"in its row unit: {kinds}")
     rest = ", ".join(f"{count} {kind}" for kind, count in facts["host"].items())
     console.print(f"on the host: {rest or 'nothing'}")
+    if facts["operators"]:
+        kinds = ", ".join(f"{count} {name}" for name, count in facts["operators"].items())
+        console.print(f"of that by onnxruntime, as the file has it: {kinds}", markup=False)
     for row in facts["left"]:
         console.print(f"  {row['does']} {row['name']} stays there: {row['why']}", markup=False)

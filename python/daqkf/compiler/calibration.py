@@ -15,7 +15,7 @@ from xdsl.interpreter import Interpreter, PythonValues
 from xdsl.ir import Operation, SSAValue
 from xdsl.traits import SymbolTable
 
-from daqkf.dialects.nn import GatherOp, LinearOp
+from daqkf.dialects.nn import GatherOp, LinearOp, OnnxType
 from daqkf.dialects.nn.interpreter import tokens_of
 from daqkf.dialects.nn.ops import attends
 from daqkf.dialects.spaq.interpreter import split_sequences
@@ -115,6 +115,9 @@ def drawn_inputs(function: FuncOp, seed: int = 0) -> dict[str, NDArray[Any]]:
         ]
         assert isinstance(argument.type, TensorType)
         kind = argument.type.element_type
+        if isinstance(kind, OnnxType):
+            inputs[name] = _drawn_as(name, kind, rng.standard_normal(shape))
+            continue
         if not isinstance(kind, IntegerType):
             inputs[name] = rng.standard_normal(shape).astype(np.float32)
             continue
@@ -131,6 +134,17 @@ def drawn_inputs(function: FuncOp, seed: int = 0) -> dict[str, NDArray[Any]]:
     return inputs
 
 
+def _drawn_as(name: str, kind: OnnxType, values: NDArray[Any]) -> NDArray[Any]:
+    """Values in elements that `nn` computes nothing in."""
+    from onnx import TensorProto, helper
+
+    if "float" not in kind.text.data:
+        text = f"nothing can be drawn for the input '{name}' of {kind.text.data}"
+        raise ValueError(f"{text}: give calibration data")
+    code = TensorProto.DataType.Value(kind.text.data.upper())
+    return values.astype(helper.tensor_dtype_to_np_dtype(code))
+
+
 def extents_of(value: SSAValue) -> tuple[int, ...]:
     """The extents of a tensor.
 
@@ -138,5 +152,5 @@ def extents_of(value: SSAValue) -> tuple[int, ...]:
         ValueError: it has no rank.
     """
     if not isinstance(value.type, TensorType):
-        raise ValueError("a product's operand has no rank; it cannot run on the array")
+        raise ValueError(f"the extents of {value.name_hint or 'a value'} are not known")
     return value.type.get_shape()

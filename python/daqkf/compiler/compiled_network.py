@@ -37,6 +37,7 @@ from daqkf.dialects.nn import (
     ConstantOp,
     ElementwiseOp,
     LinearOp,
+    OperatorOp,
     ProductOp,
     ReduceOp,
     SliceOp,
@@ -336,6 +337,11 @@ class CompiledNetwork:
             found[_kind(op)] += 1
         return dict(found.most_common())
 
+    def operators(self) -> dict[str, int]:
+        """Operators of ONNX that the host runs as they are in the file, and how many of each."""
+        found = (op for op in entry(self.network).walk() if isinstance(op, OperatorOp))
+        return dict(Counter(op.operator.data for op in found).most_common())
+
     def left(self) -> list[dict[str, str]]:
         """What the host does that arrays can: `name`, what it `does`, `why` it does it."""
         return [
@@ -359,6 +365,7 @@ class CompiledNetwork:
             "programs": rows,
             **self._weights,
             "host": self.host(),
+            "operators": self.operators(),
             "left": self.left(),
             "products": sum(isinstance(op, ProductOp) for op in self.network.walk()),
             "attentions": sum(isinstance(op, AttentionOp) for op in self.network.walk()),
@@ -428,6 +435,8 @@ class CompiledNetwork:
 
 def _kind(op: IRDLOperation) -> str:
     """What an operation of the host does, in a word."""
+    if isinstance(op, OperatorOp):
+        return op.operator.data
     named = isinstance(op, ElementwiseOp | ReduceOp)
     return op.kind.data if named else op.name.removeprefix("nn.")
 
