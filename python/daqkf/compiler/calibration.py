@@ -30,8 +30,11 @@ _DRAWN = 16
 _DRAWN_BATCH, _DRAWN_ROWS = 2, 256
 """A leading one: of batches, and of rows [T, K]."""
 
-_ROWS = 2048
+ROWS = 2048
 """Rows of a kernel's inputs that are kept to calibrate on."""
+
+ROWS_OF_WINDOWS = 1 << 14
+"""Those of one whose rows are scaled: a sample of a convolution has many, so more are kept."""
 
 _HELD_OUT = 7
 """Accuracy is measured on every seventh sample, which nothing is fitted to."""
@@ -89,9 +92,9 @@ def hold_out(network: ModuleOp, samples: Sequence[Inputs]) -> tuple[list[Inputs]
     return fitted, held
 
 
-def sample(rows: Sequence[NDArray[np.float32]], sequences: bool) -> Samples:
-    """At most about `_ROWS` rows, evenly spread, or whole sequences of them."""
-    every = -(-sum(map(len, rows)) // _ROWS)
+def sample(rows: Sequence[NDArray[np.float32]], sequences: bool, most: int = ROWS) -> Samples:
+    """At most about so many rows, evenly spread, or whole sequences of them."""
+    every = -(-sum(map(len, rows)) // most)
     return list(rows[::every]) if sequences else np.concatenate(rows)[::every]
 
 

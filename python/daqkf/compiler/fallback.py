@@ -17,10 +17,10 @@ from daqkf.dialects.nn.interpreter import NnFunctions
 from daqkf.passes.nn_product import Inputs, in_order
 from daqkf.passes.progress import Progress
 
-_BATCHES = 8
+_BATCHES = 32
 """Those of the calibration data that are run, at most, evenly spread."""
 
-_MARGIN = 3.0
+_MARGIN = 6.0
 """Decibels that the outputs keep more on the calibration data than is asked for of other data."""
 
 Array = NDArray[Any]

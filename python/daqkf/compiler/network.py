@@ -16,7 +16,16 @@ from xdsl.dialects.builtin import DYNAMIC_INDEX, IntegerAttr, ModuleOp, i64
 from xdsl.dialects.func import FuncOp
 from xdsl.utils.exceptions import DiagnosticException, InterpretationError
 
-from daqkf.compiler.calibration import KernelRows, drawn, extents_of, given, hold_out, sample
+from daqkf.compiler.calibration import (
+    ROWS,
+    ROWS_OF_WINDOWS,
+    KernelRows,
+    drawn,
+    extents_of,
+    given,
+    hold_out,
+    sample,
+)
 from daqkf.compiler.compiled_network import CompiledNetwork
 from daqkf.compiler.design import run_passes
 from daqkf.compiler.executor import HERE, Executor, open_executor
@@ -184,7 +193,7 @@ def prune_file(
     options = NetworkOptions(sparsity=sparsity, measure=measure, distillation=distillation)
     try:
         options.check()
-        network, _ = _outlined(source, options.requantize, progress)
+        network, _ = _outlined(source, options, progress)
         prune(network, given(entry(network), calibration), options, progress)
         return network
     except (DiagnosticException, InterpretationError, ValueError, OSError) as error:
@@ -198,7 +207,7 @@ def _executor(options: NetworkOptions) -> AbstractContextManager[Executor]:
 
 def _outlined(
     source: str | Path | ModuleOp,
-    requantize: bool,
+    options: NetworkOptions,
     progress: Progress,
     scaling: Callable[[ModuleOp], Sequence[Inputs]] | None = None,
     host: Sequence[str] = (),
@@ -208,11 +217,16 @@ def _outlined(
     And whether its weights are to keep the levels that the file has for them.
     """
     progress("read")
-    network = source.clone() if isinstance(source, ModuleOp) else load_network(source)
+    if isinstance(source, ModuleOp):
+        if options.fixed:
+            raise DaqkfError("inputs are fixed when a file is read, not in a module")
+        network = source.clone()
+    else:
+        network = load_network(source, fixed=options.fixed)
     verify(network)
-    keeps = is_quantized(network) and not requantize
+    keeps = is_quantized(network) and not options.requantize
     progress("cut out kernels")
-    dequantize, outline = NnDequantizePass(requantize), NnOutlinePass(host=tuple(host))
+    dequantize, outline = NnDequantizePass(options.requantize), NnOutlinePass(host=tuple(host))
     passes = [dequantize if name == dequantize.name else name for name in OUTLINE]
     run_passes(network, [name for name in passes if name != outline.name])
     if scaling is not None:
@@ -277,7 +291,7 @@ class _Compilation:
             plain = replace(options, fallback=None, fuse=False, accuracy=None, cycles=None)
             work = cls.begun(source, plain, calibration, executor, progress, machine)
             host = work.left_to_host(options.fallback)
-        network, keep = _outlined(source, options.requantize, progress, scaling, host)
+        network, keep = _outlined(source, options, progress, scaling, host)
         if options.jobs is None and options.scheduler is None and not _large(network):
             executor = HERE
         function, sparsity = entry(network), options.sparsity
@@ -348,7 +362,8 @@ class _Compilation:
 
     def _float(self, name: str) -> FloatKernel:
         kernel = self.kernels[name]
-        rows = sample(self.rows[name], attends(kernel))
+        most = ROWS_OF_WINDOWS if self.options.scale_rows else ROWS
+        rows = sample(self.rows[name], attends(kernel), most)
         return FloatKernel(ModuleOp([kernel.clone()]), rows, self.sparsity)
 
     def alike(self) -> dict[str, ModuleOp]:
@@ -361,6 +376,8 @@ class _Compilation:
         """The names of the kernels that int8 is too coarse for; see `NetworkOptions.fallback`."""
         kernels = self.alike()
         names = too_coarse(self.network, kernels, self.samples, least, self.progress)
+        if len(names) == len(kernels):
+            raise ValueError(f"int8 is too coarse for every kernel, if outputs keep {least:g} dB")
         return [kernel_name(self.kernels[name]) for name in names]
 
     def _each[T, R](

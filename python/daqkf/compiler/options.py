@@ -156,6 +156,8 @@ class NetworkOptions(Options):
         measure: what accuracy is of: a function of the outputs by name and the inputs by name that
             gives a vector for each sample, [B, F]; by default all outputs. See
             `daqkf.passes.quantize.accuracy`; if it has a `vjp`, sensitivities are of it.
+        fixed: inputs of an ONNX file, by name, that are constants, so that what depends on them
+            alone is computed, such as which branch of an If is taken.
         scale_rows: let the host scale each row that a kernel reads to the range of int8, and find a
             scale for each feature, and do biases and functions; see `nn-scale`. It is for values of
             very different sizes, as in sound.
@@ -180,6 +182,7 @@ class NetworkOptions(Options):
     attention_levels: int = ATTENTION_LEVELS
     max_tokens: int | None = None
     measure: Measure | None = None
+    fixed: Mapping[str, Any] | None = None
     scale_rows: bool = False
     fallback: float | None = None
     jobs: int | None = 1
