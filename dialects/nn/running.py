@@ -373,7 +373,8 @@ def _given(kind: Attribute, value: Any) -> Any:
     """A result as its type says: of types that `nn` computes with, as its operations have it.
 
     Raises:
-        ValueError: it is of another type. ONNX's evaluator mistakes lists for optional values.
+        ValueError: it is of another type or rank. ONNX's evaluator mistakes lists for optional
+            values, and scalars that a loop collects for vectors.
     """
     text = kind.text.data if isinstance(kind, OnnxType) else ""
     if isinstance(value, list | tuple):
@@ -386,10 +387,13 @@ def _given(kind: Attribute, value: Any) -> Any:
         return [_given(inner, part) for part in cast("list[Any]", value)]
     if value is None or isinstance(value, dict):
         return cast(Any, value)
-    element = element_type_of(kind)
+    element, array = element_type_of(kind), np.asarray(value)
+    rank = len(cast("TensorType", kind).get_shape()) if isinstance(kind, TensorType) else array.ndim
+    if array.ndim != rank:
+        raise ValueError(f"it gives an array of {array.ndim} dimensions, not {kind}")
     if element is None or isinstance(element, OnnxType):
-        return _as(element_text(element), np.asarray(value))
-    return np.asarray(value).astype(_native_dtype(element), copy=False)
+        return _as(element_text(element), array)
+    return array.astype(_native_dtype(element), copy=False)
 
 
 def _native_dtype(element: Attribute) -> "np.dtype[Any]":
