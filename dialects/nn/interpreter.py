@@ -119,7 +119,9 @@ def _impl[Op: IRDLOperation](
     def named(method: Callable[["NnFunctions", Interpreter, Op, Values], Values]) -> Any:
         def run(functions: "NnFunctions", interpreter: Interpreter, op: Op, args: Values) -> Values:
             with _named(op), np.errstate(all="ignore"):
-                return method(functions, interpreter, op, args)
+                results = method(functions, interpreter, op, args)
+            # NumPy makes numbers of arrays without dimensions.
+            return tuple(np.asarray(x) if isinstance(x, np.generic) else x for x in results)
 
         return impl(kind)(run)
 

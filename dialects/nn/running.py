@@ -26,6 +26,7 @@ from daqkf.dialects.nn.operators import (
     UNKNOWN,
     OnnxType,
     OperatorOp,
+    described,
     element_text,
     element_type_of,
     nodes_of,
@@ -84,6 +85,8 @@ def infer_operator(data: bytes, kinds: Sequence[Attribute]) -> list[Attribute]:
         ValueError: the model is of an operator that nothing here knows.
     """
     types = tuple(serialised(kind) for kind in kinds)
+    if None in types:
+        return [OnnxType(UNKNOWN) for _ in described(data).outputs]
     session = _session(_model(data, types))
     if isinstance(session, str):
         raise ValueError(session)
@@ -154,6 +157,7 @@ def _model(data: bytes, types: Sequence[bytes | None]) -> Any:
     return model
 
 
+@lru_cache(maxsize=4096)
 def serialised(kind: Attribute, extents: bool = True) -> bytes | None:
     """The serialised TypeProto of a type, with its extents or without; None if it is not known."""
     proto = proto_of(kind)
@@ -327,6 +331,8 @@ def _line(error: Exception) -> str:
     return _CODE.sub("", text)[:_LONGEST]
 
 
+_SEQUENCE = re.compile(r"(?:optional\()?seq\(tensor\((\w+)\)\)+")
+
 _CODE = re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ")
 
 _LONGEST = 300
@@ -364,15 +370,30 @@ def _as(text: str, array: "np.ndarray[Any, Any]") -> "np.ndarray[Any, Any]":
 
 
 def _given(kind: Attribute, value: Any) -> Any:
-    """A result as its type says: of types that `nn` computes with, as its operations have it."""
+    """A result as its type says: of types that `nn` computes with, as its operations have it.
+
+    Raises:
+        ValueError: it is of another type or rank. ONNX's evaluator mistakes lists for optional
+            values, and scalars that a loop collects for vectors.
+    """
+    text = kind.text.data if isinstance(kind, OnnxType) else ""
     if isinstance(value, list | tuple):
-        return [_given(OnnxType(UNKNOWN), part) for part in cast("list[Any]", value)]
+        inner = OnnxType(UNKNOWN)
+        if match := _SEQUENCE.fullmatch(text):
+            element = match[1]
+            inner = UnrankedTensorType(ELEMENTS.get(element) or OnnxType(element))
+        elif text in ("", UNKNOWN) and kind != inner:
+            raise ValueError(f"it gives a list, not {kind}")
+        return [_given(inner, part) for part in cast("list[Any]", value)]
     if value is None or isinstance(value, dict):
         return cast(Any, value)
-    element = element_type_of(kind)
+    element, array = element_type_of(kind), np.asarray(value)
+    rank = len(cast("TensorType", kind).get_shape()) if isinstance(kind, TensorType) else array.ndim
+    if array.ndim != rank:
+        raise ValueError(f"it gives an array of {array.ndim} dimensions, not {kind}")
     if element is None or isinstance(element, OnnxType):
-        return _as(element_text(element), np.asarray(value))
-    return np.asarray(value).astype(_native_dtype(element), copy=False)
+        return _as(element_text(element), array)
+    return array.astype(_native_dtype(element), copy=False)
 
 
 def _native_dtype(element: Attribute) -> "np.dtype[Any]":

@@ -196,10 +196,14 @@ def pooled(path: Path, batch: int | str = "B") -> Path:
     return save(path, nodes, [info("x", [batch, 2, 4, 4])], outputs, constants)
 
 
-def test_pooling_and_empty_batches(tmp_path: Path):
+def test_pooling_and_empty_batches(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     path = pooled(tmp_path / "m.onnx")
     compare(path, {"x": real(5, 2, 4, 4)})
-    network = daqkf.compile(str(path), calibration={"x": real(60, 2, 4, 4)}, target="tiny")
+    np.savez(tmp_path / "x.npz", x=real(60, 2, 4, 4))
+    options = ["--calibration", str(tmp_path / "x.npz"), "--target", "tiny"]
+    assert main(["compile", str(path), *options, "-o", str(tmp_path / "saved")]) == 0
+    assert "of that by onnxruntime, as the file has it: 1 MaxPool" in capsys.readouterr().out
+    network = daqkf.CompiledNetwork.load(tmp_path / "saved")
     empty = network.run({"x": real(0, 2, 4, 4)})
     assert {name: value.shape for name, value in empty.items()} == {
         "y": (0, 3),
@@ -450,6 +454,19 @@ def test_names_that_are_no_text_are_refused_in_one_line(tmp_path: Path, name: st
         load_network(path)
     broken = f"'\\xff{name[1:]}'"
     assert str(caught.value) == f"{path}: not readable as ONNX (the name {broken} is not UTF-8)"
+
+
+def test_what_does_not_fit_is_named_when_it_is_read(tmp_path: Path):
+    inputs = [info("x", [2, 3]), info("w", [4, 5])]
+    for operator, reason in (
+        ("MatMul", "3 columns meet 4 rows"),
+        ("Conv", "[ShapeInferenceError]"),
+    ):
+        nodes = [node(operator, ["x", "w"], ["y"])]
+        path = save(tmp_path / "m.onnx", nodes, inputs, [info("y", ["N", "M"])], {})
+        with pytest.raises(DaqkfError) as caught:
+            load_network(path)
+        assert str(caught.value).startswith(f"{path}: {operator} 'to y': {reason}")
 
 
 def test_an_error_at_run_time_names_the_node(tmp_path: Path):

@@ -318,6 +318,7 @@ class Node:
             entry.name: helper.get_attribute_value(entry) for entry in node.attribute
         }
         self.names = list(node.input)
+        self._fits = False
 
     def convert(self) -> None:
         """Make the node's result a value or a constant of the graph.
@@ -388,6 +389,8 @@ class Node:
         Args:
             reason: why it is no operation of `nn`, if `nn` has one.
         """
+        if not self._fits:
+            self._inferred()  # for its error, if the node does not fit what it reads
         names, data, kinds = self._alone()
         outputs = [name for name in self.node.output if name]
         results = [self.graph.type_of(name) or OnnxType(UNKNOWN) for name in outputs]
@@ -419,18 +422,27 @@ class Node:
         Returns why that cannot be done, if so.
         """
         outputs = [name for name in self.node.output if name]
-        before = [self.graph.type_of(name) for name in outputs]
-        if all(is_known(kind) for kind in before):
-            return ""
+        if not all(is_known(self.graph.type_of(name)) for name in outputs):
+            try:
+                self.graph.types |= dict(zip(outputs, self._inferred(), strict=True))
+                self._fits = True
+            except OnnxImportError:
+                raise
+            except ValueError as error:
+                return str(error)
+        return ""
+
+    def _inferred(self) -> list[Attribute]:
+        """The types of the results, by what the node reads.
+
+        Raises:
+            ValueError: it is of an operator that nothing knows, or does not fit what it reads.
+        """
         names, data, kinds = self._alone()
         arrays = {name: self.graph.arrays[name] for name in names if name in self.graph.arrays}
         known = dict(zip(names, kinds, strict=True))
-        try:
-            results = inferred(self.graph.model, self.node, data, known, arrays, before)
-        except ValueError as error:
-            return str(error)
-        self.graph.types |= dict(zip(outputs, results, strict=True))
-        return ""
+        before = [self.graph.type_of(name) for name in self.node.output if name]
+        return inferred(self.graph.model, self.node, data, known, arrays, before)
 
     def kind(self, name: str) -> Attribute:
         """The type of a value or a constant.

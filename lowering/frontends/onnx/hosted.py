@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from xdsl.dialects.builtin import TensorType
 from xdsl.ir import Attribute
 
 from daqkf.dialects.memory import require_memory
@@ -202,4 +203,8 @@ def folded(
     if size > max(_SMALL, _GROWTH * read):
         return None
     types = tuple(serialised(kind, extents=False) for kind in kinds)
-    return [np.asarray(value) for value in HostedOperator.of(data, types)(arrays)]
+    found = [np.asarray(value) for value in HostedOperator.of(data, types)(arrays)]
+    for kind, array in zip(results, found, strict=True):
+        if not isinstance(kind, TensorType) or array.ndim != len(kind.get_shape()):
+            raise ValueError(f"it gives an array of {array.ndim} dimensions, not {kind}")
+    return found
