@@ -235,6 +235,49 @@ def _outlined(
     return network, keeps
 
 
+def _require_calibration(
+    options: NetworkOptions, calibration: Inputs | Sequence[Inputs] | None
+) -> None:
+    """Check that there are calibration data where options need some."""
+    if calibration is None:
+        if options.choosing or options.second_order:
+            raise DaqkfError("accuracy, cycles and second_order need calibration")
+        if options.fallback is not None:
+            raise DaqkfError("fallback needs calibration")
+    if options.distillation and (calibration is None or options.second_order is False):
+        raise DaqkfError("distillation needs calibration, and pruning of second order")
+
+
+def _fuse(network: ModuleOp, options: NetworkOptions, machine: Machine) -> None:
+    """Merge and chain kernels, gate and normalise, where that pays."""
+    cycles, products = options.host_cycles, options.products
+    run_passes(network, fusion(options.target, machine, cycles, products, options.max_tokens))
+
+
+def _with_products(
+    network: ModuleOp, samples: Sequence[Inputs], options: NetworkOptions, machine: Machine
+) -> ModuleOp:
+    """The network with attention and products of activations in int8, if they are the array's."""
+    if not options.products:
+        return network
+    host = network.clone()
+    levels, cycles = options.attention_levels, options.host_cycles
+    quantize_attention(host, samples, machine, cycles, levels)
+    quantize_products(host, samples)
+    return host
+
+
+def _rows_read(
+    network: ModuleOp, samples: Sequence[Inputs], progress: Progress
+) -> dict[str, list[NDArray[np.float32]]]:
+    """What each kernel reads on calibration data."""
+    listener, function = KernelRows(), entry(network)
+    for batch in samples:
+        progress("calibrate")
+        call(network, function, in_order(function, batch), (listener,))
+    return listener.rows
+
+
 def _large(network: ModuleOp) -> bool:
     """Whether processes pay for the kernels of a network."""
     weights = sum(constant.array().size for _, constant in float_products(network))
@@ -275,51 +318,36 @@ class _Compilation:
         """Read, prune, fuse and run a network."""
         machine = machine or load_target(options.target).machine
         options.elements.on(machine)  # refuses unknown names before any work
-        if calibration is None and (options.choosing or options.second_order):
-            raise DaqkfError("accuracy, cycles and second_order need calibration")
-        if options.distillation and (calibration is None or options.second_order is False):
-            raise DaqkfError("distillation needs calibration, and pruning of second order")
+        _require_calibration(options, calibration)
 
         def samples_of(module: ModuleOp) -> list[Inputs]:
             function = entry(module)
             return drawn(function) if calibration is None else given(function, calibration)
 
-        scaling, host = samples_of if options.scale_rows else None, list[str]()
+        coarse: list[str] = []
         if options.fallback is not None:
-            if calibration is None:
-                raise DaqkfError("fallback needs calibration")
             plain = replace(options, fallback=None, fuse=False, accuracy=None, cycles=None)
             work = cls.begun(source, plain, calibration, executor, progress, machine)
-            host = work.left_to_host(options.fallback)
-        network, keep = _outlined(source, options, progress, scaling, host)
+            coarse = work.left_to_host(options.fallback)
+        scaling = samples_of if options.scale_rows else None
+        network, keep = _outlined(source, options, progress, scaling, coarse)
         if options.jobs is None and options.scheduler is None and not _large(network):
             executor = HERE
-        function, sparsity = entry(network), options.sparsity
+        sparsity = options.sparsity
         samples = samples_of(network)
         if sparsity is not None and calibration is not None and options.second_order is not False:
             prune(network, samples, options, progress)
             sparsity = None
         if options.fuse:
             progress("fuse kernels")
-            cycles, products = options.host_cycles, options.products
-            passes = fusion(options.target, machine, cycles, products, options.max_tokens)
-            run_passes(network, passes)
-            function = entry(network)
+            _fuse(network, options, machine)
         _set_tokens(network, NORMALIZED_FEATURES)
         held_out: list[Inputs] = []
         fitted: list[Inputs] = list(samples)
         if options.choosing:
             fitted, held_out = hold_out(network, samples)
-        listener = KernelRows()
-        for batch in fitted:
-            progress("calibrate")
-            call(network, function, in_order(function, batch), (listener,))
-        host = network
-        if options.products:
-            host = network.clone()
-            levels, cycles = options.attention_levels, options.host_cycles
-            quantize_attention(host, samples, machine, cycles, levels)
-            quantize_products(host, samples)
+        rows = _rows_read(network, fitted, progress)
+        host = _with_products(network, samples, options, machine)
         if len([op for op in network.ops if isinstance(op, FuncOp)]) < 2 and not options.products:
             raise ValueError("the network has no product of constant weights for an array")
         return cls(
@@ -328,7 +356,7 @@ class _Compilation:
             options,
             machine,
             fitted,
-            listener.rows,
+            rows,
             calibration is not None,
             sparsity,
             executor,
