@@ -67,7 +67,10 @@ Converted = SSAValue | Array | tuple[SSAValue | Array, ...]
 """What is made of a node: its result, or its results."""
 
 PRODUCTS = frozenset(
-    ("Gemm", "MatMul", "MatMulInteger", "QLinearMatMul", "com.microsoft.MatMulNBits")
+    (
+        *("Gemm", "MatMul", "MatMulInteger", "QLinearMatMul", "com.microsoft.MatMulNBits"),
+        *("Conv", "ConvTranspose", "QLinearConv"),
+    )
 )
 """Operators that arrays can have a part in; of one that they have not, a reason is kept."""
 
