@@ -98,7 +98,7 @@ def files(folder: Path) -> Data:
     kinds: dict[str, list[Path]] = {}
     for path in found:
         kinds.setdefault(path.suffix, []).append(path)
-    chosen = [path for paths in kinds.values() for path in paths[:: max(1, len(paths) // 12)][:12]]
+    chosen = [path for paths in kinds.values() for path in paths[:: max(1, len(paths) // 5)][:5]]
     rows: list[Array] = []
     for path in chosen:
         content = path.read_bytes()

@@ -66,11 +66,9 @@ compared. int4 and uint4 are in int8 and uint8 arrays where `nn` computes them.
 
 def kind(name: str) -> str:
     """What becomes of an operator."""
-    if name in PRODUCTS:
-        return "kernel"
-    if name in FUSED:
-        return "fused"
-    return "nn" if name in OPERATORS else "host"
+    if name not in OPERATORS:
+        return "host"
+    return "kernel" if name in PRODUCTS else "fused" if name in FUSED else "nn"
 
 
 def _names() -> Iterator[tuple[str, str]]:

@@ -175,7 +175,13 @@ def test_the_simulated_array_gives_what_the_fast_model_gives(tmp_path: Path):
     network.run({"x": real(9, 8)}, accelerator="rtl", check=True)
 
 
-@pytest.mark.parametrize("options", [{"sparsity": 0.5}, {"accuracy": 0.9}], ids=["zeros", "levels"])
+@pytest.mark.parametrize(
+    "options",
+    [
+        pytest.param({"sparsity": 0.5}, id="zeros"),
+        pytest.param({"accuracy": 0.9}, id="levels", marks=pytest.mark.slow),
+    ],
+)
 def test_gradients_stop_at_operators(tmp_path: Path, options: dict[str, Any]):
     path = controlled(tmp_path / "m.onnx")
     samples = [{"x": real(20, 8)} for _ in range(4)]

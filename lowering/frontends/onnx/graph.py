@@ -69,14 +69,8 @@ Converted = SSAValue | Array | tuple[SSAValue | Array, ...]
 
 PRODUCTS = frozenset(
     (
-        "Conv",
-        "ConvTranspose",
-        "Gemm",
-        "MatMul",
-        "MatMulInteger",
-        "QLinearConv",
-        "QLinearMatMul",
-        "com.microsoft.MatMulNBits",
+        *("Gemm", "MatMul", "MatMulInteger", "QLinearMatMul", "com.microsoft.MatMulNBits"),
+        *("Conv", "ConvTranspose", "QLinearConv"),
     )
 )
 """Operators that arrays can have a part in; of one that they have not, a reason is kept."""
