@@ -357,7 +357,9 @@ class Node:
         except OnnxImportError:
             raise
         except (ValueError, VerifyException) as error:
-            raise ValueError(reason or str(error)) from None
+            # Of two reasons, that of the product comes first: it may be the only one.
+            why = str(error)
+            raise ValueError(f"{reason}; {why}" if reason not in ("", why) else why) from None
 
     def _constants(self) -> list[Array] | None:
         """What the node reads, if that is all constant."""
