@@ -399,6 +399,19 @@ def test_operators_of_constants_are_computed_when_they_are_read(tmp_path: Path):
     assert not np.array_equal(one, interpreted(path, x)[1])
 
 
+def test_loops_of_constants_are_not_run_when_a_file_is_read(tmp_path: Path):
+    body = helper.make_graph(
+        [node("Identity", ["go"], ["on"]), node("Neg", ["s"], ["t"])],
+        "endless",
+        [info("i", [], INT64), info("go", [], TensorProto.BOOL), info("s", [2])],
+        [info("on", [], TensorProto.BOOL), info("t", [2])],
+    )
+    nodes = [node("Loop", ["", "true", "c"], ["l"], body=body), node("Add", ["x", "l"], ["y"])]
+    constants = {"true": np.array(True), "c": real(2)}
+    path = save(tmp_path / "m.onnx", nodes, [info("x", [2])], [info("y", [2])], constants)
+    assert operators(path) == ["Loop"]
+
+
 def test_constants_that_would_be_large_are_not_made(tmp_path: Path):
     nodes = [
         node("ConstantOfShape", ["s"], ["c"]),
