@@ -90,7 +90,7 @@ def infer_operator(data: bytes, kinds: Sequence[Attribute]) -> list[Attribute]:
         return [OnnxType(UNKNOWN) for _ in described(data).outputs]
     session = _session(_model(data, types))
     if isinstance(session, str):
-        raise ValueError(session)
+        raise ValueError(f"{described(data).operator} cannot be run ({session})")
     return [_of_session(output.type, output.shape) for output in session.get_outputs()]
 
 
