@@ -121,7 +121,7 @@ def _impl[Op: IRDLOperation](
             with _named(op), np.errstate(all="ignore"):
                 results = method(functions, interpreter, op, args)
             # NumPy makes numbers of arrays without dimensions.
-            return tuple(np.asarray(x) if isinstance(x, np.generic) else x for x in results)
+            return tuple(np.asarray(cast(Any, x)) if np.isscalar(x) else x for x in results)
 
         return impl(kind)(run)
 

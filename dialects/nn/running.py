@@ -32,6 +32,7 @@ from daqkf.dialects.nn.operators import (
     nodes_of,
     operator_name,
     proto_of,
+    shape_of_type,
 )
 
 _CARRIED = frozenset(
@@ -89,7 +90,7 @@ def infer_operator(data: bytes, kinds: Sequence[Attribute]) -> list[Attribute]:
         return [OnnxType(UNKNOWN) for _ in described(data).outputs]
     session = _session(_model(data, types))
     if isinstance(session, str):
-        raise ValueError(session)
+        raise ValueError(f"{described(data).operator} cannot be run ({session})")
     return [_of_session(output.type, output.shape) for output in session.get_outputs()]
 
 
@@ -97,21 +98,25 @@ class HostedOperator:
     """An operator that was made ready to run on operands of some types."""
 
     def __init__(self, data: bytes, types: tuple[bytes | None, ...]):
-        self._data, self._types = data, types
-        model = _model(data, types)
-        self._name = operator_name(model.graph.node[0])
-        self._inputs = [info.name for info in model.graph.input]
+        self._model = _model(data, types)
+        self._name = operator_name(self._model.graph.node[0])
+        self._inputs = [info.name for info in self._model.graph.input]
+        makers: list[Callable[[Any], Run | str]] = [_by_value, _by_onnxruntime, _by_reference]
+        self._makers = iter(reversed(makers) if _departs(self._model) else makers)
         self._runs: list[Run] = []
         self._reasons: list[str] = []
-        makers = [_by_value, _by_onnxruntime, _by_reference]
-        for maker in reversed(makers) if _departs(model) else makers:
-            found = maker(model)
-            if isinstance(found, str):
-                self._reasons += filter(None, [found])
-            else:
+        if not self._made():
+            raise ValueError(self._refusal(self._reasons))
+
+    def _made(self) -> bool:
+        """Make the next way to run it, if there is one."""
+        for maker in self._makers:
+            found = maker(self._model)
+            if not isinstance(found, str):
                 self._runs.append(found)
-        if not self._runs:
-            raise ValueError(self._refusal())
+                return True
+            self._reasons += filter(None, [found])
+        return False
 
     @staticmethod
     @lru_cache(maxsize=4096)
@@ -133,17 +138,17 @@ class HostedOperator:
         Raises:
             ValueError: nothing here can run it on these.
         """
-        feeds = dict(zip(self._inputs, values, strict=True))
-        reasons = list(self._reasons)
-        for run in self._runs:
+        feeds, reasons, number = dict(zip(self._inputs, values, strict=True)), list[str](), 0
+        while number < len(self._runs) or self._made():
             try:
-                return run(feeds)
+                return self._runs[number](feeds)
             except Exception as error:  # of many kinds, with nothing in common
                 reasons.append(_line(error))
-        raise ValueError(self._refusal(reasons))
+            number += 1
+        raise ValueError(self._refusal([*self._reasons, *reasons]))
 
-    def _refusal(self, reasons: Sequence[str] = ()) -> str:
-        return f"{self._name} cannot be run ({'; '.join(reasons or self._reasons)})"
+    def _refusal(self, reasons: Sequence[str]) -> str:
+        return f"{self._name} cannot be run ({'; '.join(reasons)})"
 
 
 def _model(data: bytes, types: Sequence[bytes | None]) -> Any:
@@ -170,11 +175,8 @@ def serialised(kind: Attribute, extents: bool = True) -> bytes | None:
 
 def sized(kind: Attribute) -> int | None:
     """The bytes that a tensor of this type takes in NumPy; None if its extents are not known."""
-    if not isinstance(kind, TensorType):
-        return None
-    shape = cast("TensorType[Attribute]", kind).get_shape()
-    element = element_text(element_type_of(kind))
-    if DYNAMIC_INDEX in shape or not (dtype := _dtype(element)):
+    shape, element = shape_of_type(kind), element_text(element_type_of(kind))
+    if shape is None or DYNAMIC_INDEX in shape or not (dtype := _dtype(element)):
         return None
     return math.prod(shape) * dtype.itemsize
 
@@ -281,7 +283,10 @@ def _session(model: Any) -> Any:
     options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
     try:
         return runtime.InferenceSession(
-            model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+            model.SerializeToString(),
+            options,
+            providers=["CPUExecutionProvider"],
+            enable_fallback=False,  # to the same, with a message on standard output
         )
     except Exception as error:  # onnxruntime's have no common base
         return f"onnxruntime: {_line(error)}"
@@ -388,8 +393,8 @@ def _given(kind: Attribute, value: Any) -> Any:
     if value is None or isinstance(value, dict):
         return cast(Any, value)
     element, array = element_type_of(kind), np.asarray(value)
-    rank = len(cast("TensorType", kind).get_shape()) if isinstance(kind, TensorType) else array.ndim
-    if array.ndim != rank:
+    shape = shape_of_type(kind)
+    if shape is not None and array.ndim != len(shape):
         raise ValueError(f"it gives an array of {array.ndim} dimensions, not {kind}")
     if element is None or isinstance(element, OnnxType):
         return _as(element_text(element), array)

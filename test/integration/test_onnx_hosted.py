@@ -4,7 +4,8 @@
 """Networks with operators of ONNX that the host runs as they are, around kernels."""
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -323,32 +324,30 @@ def test_operators_of_onnxruntime_have_types_by_which_kernels_are_found(tmp_path
     assert str(kernel.input.type) == "tensor<?x8xf32>"
 
 
-@pytest.fixture
-def without_onnxruntime(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    HostedOperator.of.cache_clear()
-    yield
+@contextmanager
+def without_onnxruntime() -> Generator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "onnxruntime", None)
+        HostedOperator.of.cache_clear()
+        yield
     HostedOperator.of.cache_clear()
 
 
-def test_onnx_evaluates_where_onnxruntime_is_absent(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_onnx_evaluates_where_onnxruntime_is_absent(tmp_path: Path):
     path, x = controlled(tmp_path / "m.onnx"), {"x": real(7, 8)}
     expected = runtime(path, x)
-    monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    HostedOperator.of.cache_clear()
-    np.testing.assert_allclose(interpreted(path, x)[0], expected[0], rtol=1e-4, atol=1e-5)
-    HostedOperator.of.cache_clear()
+    with without_onnxruntime():
+        found = interpreted(path, x)
+    np.testing.assert_allclose(found[0], expected[0], rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.usefixtures("without_onnxruntime")
 def test_what_onnxruntime_alone_knows_is_refused_where_it_is_absent(tmp_path: Path):
     path = microsoft(tmp_path / "m.onnx")
-    with pytest.raises(DaqkfError) as caught:
+    with without_onnxruntime(), pytest.raises(DaqkfError) as caught:
         load_network(path)
     assert str(caught.value) == (
-        f"{path}: FusedMatMul 'to h': onnxruntime is not installed, the extra `run`: daqkf[run]"
+        f"{path}: FusedMatMul 'to h': com.microsoft.FusedMatMul cannot be run (onnxruntime is not "
+        "installed, the extra `run`: daqkf[run])"
     )
 
 
@@ -397,6 +396,19 @@ def test_operators_of_constants_are_computed_when_they_are_read(tmp_path: Path):
     (mine, one), (theirs, _) = interpreted(path, x), runtime(path, x)
     np.testing.assert_allclose(mine, theirs, rtol=1e-5, atol=1e-5)
     assert not np.array_equal(one, interpreted(path, x)[1])
+
+
+def test_loops_of_constants_are_not_run_when_a_file_is_read(tmp_path: Path):
+    body = helper.make_graph(
+        [node("Identity", ["go"], ["on"]), node("Neg", ["s"], ["t"])],
+        "endless",
+        [info("i", [], INT64), info("go", [], TensorProto.BOOL), info("s", [2])],
+        [info("on", [], TensorProto.BOOL), info("t", [2])],
+    )
+    nodes = [node("Loop", ["", "true", "c"], ["l"], body=body), node("Add", ["x", "l"], ["y"])]
+    constants = {"true": np.array(True), "c": real(2)}
+    path = save(tmp_path / "m.onnx", nodes, [info("x", [2])], [info("y", [2])], constants)
+    assert operators(path) == ["Loop"]
 
 
 def test_constants_that_would_be_large_are_not_made(tmp_path: Path):

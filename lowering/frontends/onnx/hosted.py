@@ -168,7 +168,7 @@ def _by_onnx(
         types = shape_inference.infer_node_outputs(
             schema, node, protos, data, None, list(model.opset_import), model.ir_version
         )
-    except (shape_inference.InferenceError, ValueError, RuntimeError) as error:
+    except Exception as error:  # the inference's and the checker's have no common base
         raise ValueError(" ".join(str(error).split())) from None
     return [type_of(types[name]) if name in types else OnnxType(UNKNOWN) for name in outputs]
 
@@ -189,14 +189,14 @@ def folded(
 ) -> list[Array] | None:
     """What a node makes of constants, or None if it is better made when the network runs.
 
-    That is if its results differ from run to run, are no tensors, or are of an extent that is not
-    known or so large that they are hardly weights.
+    That is if its results differ from run to run, may never be there (a loop), are no tensors, or
+    are of an extent that is not known or so large that they are hardly weights.
 
     Raises:
         ValueError: it cannot run on these, or its results take more memory than may be used.
     """
-    sizes = [sized(kind) for kind in results]
-    if described(data).random or any(size is None for size in sizes):
+    sizes, node = [sized(kind) for kind in results], described(data)
+    if node.random or node.loops or any(size is None for size in sizes):
         return None
     size, read = sum(filter(None, sizes)), sum(array.nbytes for array in arrays)
     require_memory(size, "what it makes of constants")
