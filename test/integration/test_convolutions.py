@@ -206,6 +206,7 @@ def test_a_network_of_convolutions(compiled: daqkf.CompiledNetwork):
     assert signal_to_noise(compiled.run({"x": x})["y"], wanted) > 30
 
 
+@pytest.mark.slow
 def test_convolutions_on_the_simulated_array(compiled: daqkf.CompiledNetwork):
     x = real(1, 2, 6, 6)
     exact = compiled.run({"x": x})["y"]
