@@ -79,11 +79,11 @@ def run_operator(op: OperatorOp, args: Sequence[Any]) -> tuple[Any, ...]:
 def infer_operator(data: bytes, kinds: Sequence[Attribute]) -> list[Attribute]:
     """The types that onnxruntime infers of what a model of one node gives.
 
-    It knows operators that ONNX does not. Without it, or if it does not know one either, nothing
-    is known of the results.
+    It knows operators that ONNX does not. Where the type of an operand is not known, nothing is
+    known of the results.
 
     Raises:
-        ValueError: the model is of an operator that nothing here knows.
+        ValueError: it is not installed, does not know the operator, or not on such operands.
     """
     types = tuple(serialised(kind) for kind in kinds)
     if None in types:

@@ -269,6 +269,29 @@ def test_strings_sequences_and_float16(tmp_path: Path, capsys: pytest.CaptureFix
     assert "'both', which is no tensor" in capsys.readouterr().err
 
 
+def test_maps_come_out_as_dictionaries(tmp_path: Path):
+    nodes = [
+        node("MatMul", ["x", "W"], ["h"]),
+        node("LinearClassifier", ["h"], ["label", "scores"], domain=ML, post_transform="SOFTMAX",
+             coefficients=real(6).tolist(), intercepts=[0.0, 0.1], classlabels_ints=[3, 5]),
+        node("ZipMap", ["scores"], ["named"], domain=ML, classlabels_int64s=[3, 5]),
+    ]  # fmt: skip
+    named = helper.make_sequence_type_proto(
+        helper.make_map_type_proto(INT64, helper.make_tensor_type_proto(FLOAT, []))
+    )
+    outputs = [info("label", ["B"], INT64), helper.make_value_info("named", named)]
+    path = save(tmp_path / "m.onnx", nodes, [info("x", ["B", 8])], outputs, {"W": real(8, 3)})
+    network = daqkf.compile(str(path), calibration={"x": real(60, 8)}, target="tiny")
+    x = {"x": real(4, 8)}
+    labels, scores = network.run(x)["label"], network.run(x)["named"]
+    assert labels.shape == (4,)
+    assert [max(row, key=row.get) for row in scores] == labels.tolist()
+    (mine, own), (theirs, expected) = interpreted(path, x), runtime(path, x)
+    np.testing.assert_array_equal(mine, theirs)
+    for row, other in zip(own, expected, strict=True):
+        assert row == pytest.approx(other, rel=1e-5)
+
+
 def test_a_sequence_is_an_input(tmp_path: Path):
     nodes = [
         node("ConcatFromSequence", ["q"], ["c"], axis=0),

@@ -161,6 +161,8 @@ CASES = [
         for kind in ("Mean", "Sum", "Max", "Min", "Prod")
         for axes, keep in ((ints(-1), 1), (ints(0, 2), 0))
     ),
+    *(case(f"Reduce{kind}", real(0, 3), keepdims=0) for kind in ("Max", "Min", "Sum", "Prod")),
+    *(case(f"Reduce{kind}", real(2, 0), ints(1), constants=[1]) for kind in ("Max", "Min")),
     case("ReduceMean", X),
     case("ReduceMean", X, axes=[1], keepdims=0, opset=13),
     case("ReduceSum", X, noop_with_empty_axes=1),

@@ -385,10 +385,10 @@ class Node:
         Args:
             reason: why it is no operation of `nn`, if `nn` has one.
         """
-        if not self._fits:
-            self._inferred()  # for its error, if the node does not fit what it reads
-        names, data, kinds = self._alone()
         outputs = [name for name in self.node.output if name]
+        if not self._fits:
+            self.graph.types |= dict(zip(outputs, self._inferred(), strict=True))
+        names, data, kinds = self._alone()
         results = [self.graph.type_of(name) or OnnxType(UNKNOWN) for name in outputs]
         require_runnable(data, kinds)
         constants = [self.graph.arrays[name] for name in names if name in self.graph.arrays]

@@ -17,6 +17,7 @@ from daqkf.dialects.nn.operators import (
     described,
     is_known,
     proto_of,
+    shape_of_type,
     type_of,
 )
 from daqkf.dialects.nn.running import HostedOperator, infer_operator, serialised, sized
@@ -136,10 +137,20 @@ def inferred(
             found = infer_operator(data, list(kinds.values()))
         except ValueError as error:
             raise ValueError(reason or str(error)) from None
-    return [
-        after if before is None or (is_known(after) and not is_known(before)) else before
-        for before, after in zip(known, found, strict=True)
-    ]
+    return [_better(*kinds) for kinds in zip(known, found, strict=True)]
+
+
+def _better(before: Attribute | None, after: Attribute) -> Attribute:
+    """The type of a result, by the file and what was inferred of all of it, and by the node alone.
+
+    The node is right where the file has another rank, of which onnxruntime only warns.
+    """
+    if before is None or not is_known(before):
+        return after
+    shapes = shape_of_type(before), shape_of_type(after)
+    if shapes[0] is not None and shapes[1] is not None and len(shapes[0]) != len(shapes[1]):
+        return after
+    return before
 
 
 def _by_onnx(
