@@ -60,9 +60,11 @@ def speech(rng: np.random.Generator, seconds: float) -> NDArray[np.float32]:
             piece = np.zeros(length)
         elif kind < 0.4:  # a fricative
             noise = rng.standard_normal(length)
-            piece = 0.3 * lfilter([1, -0.95], [1.0, -rng.uniform(-0.3, 0.3)], noise)
+            piece = lfilter([0.3, -0.285], [1.0, -rng.uniform(-0.3, 0.3)], noise)
         else:  # a vowel
-            pitch = rng.uniform(80, 260) * (1 + np.linspace(0, rng.uniform(-0.2, 0.2), length))
+            pitch = rng.uniform(80, 260) * np.linspace(
+                1.0, rng.uniform(0.8, 1.2), length, dtype=np.float64
+            )
             phase = np.cumsum(pitch / RATE)
             piece = np.diff(np.floor(phase), prepend=0.0) + 0.01 * rng.standard_normal(length)
             formants = ((270, 800), (850, 2300), (2300, 3200))
@@ -79,7 +81,7 @@ def speech(rng: np.random.Generator, seconds: float) -> NDArray[np.float32]:
     return (0.7 * whole / np.abs(whole).max()).astype(np.float32)
 
 
-def session(path: Path) -> onnxruntime.InferenceSession:
+def session(path: Path) -> Any:
     """A session of onnxruntime."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4

@@ -86,7 +86,7 @@ def test_rows_that_are_not_of_one_length_are_refused(single: Path):
 
 def choice(path: Path) -> Path:
     """Two products, of which a number says which one is taken, each in a branch of its own."""
-    branches = {
+    branches: dict[str, Any] = {
         f"{name}_branch": helper.make_graph(
             [
                 helper.make_node("MatMul", ["x", weights], ["product"]),
