@@ -24,9 +24,10 @@ TEXT = """\
 
 <!-- Made by docs/operators.py from the code. -->
 
-Every operator of ONNX {version} runs. What an array can do of a network are its products with
-constant weights; around them, `nn` has operations of its own, which passes know and can fuse;
-everything else is one operation, `nn.operator`, which carries the node as it is in the file.
+Every operator of ONNX's opset {version} runs, but for `Gradient` (ai.onnx.preview.training),
+which nobody implements. What an array can do of a network are its products with constant weights;
+around them, `nn` has operations of its own, which passes know and can fuse; everything else is
+one operation, `nn.operator`, which carries the node as it is in the file.
 
 - **kernel**: a product. With constant weights of float32 it runs on the array, and its bias and
   its function with it. Products of two activations run there, too, with `products`.
@@ -66,11 +67,9 @@ compared. int4 and uint4 are in int8 and uint8 arrays where `nn` computes them.
 
 def kind(name: str) -> str:
     """What becomes of an operator."""
-    if name in PRODUCTS:
-        return "kernel"
-    if name in FUSED:
-        return "fused"
-    return "nn" if name in OPERATORS else "host"
+    if name not in OPERATORS:
+        return "host"
+    return "kernel" if name in PRODUCTS else "fused" if name in FUSED else "nn"
 
 
 def _names() -> Iterator[tuple[str, str]]:

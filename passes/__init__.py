@@ -25,6 +25,18 @@ def _nn_dequantize() -> "type[ModulePass]":
     return NnDequantizePass
 
 
+def _nn_fold() -> "type[ModulePass]":
+    from daqkf.passes.nn_fold import NnFoldPass
+
+    return NnFoldPass
+
+
+def _nn_scale() -> "type[ModulePass]":
+    from daqkf.passes.nn_scale import NnScalePass
+
+    return NnScalePass
+
+
 def _nn_outline() -> "type[ModulePass]":
     from daqkf.passes.nn_outline import NnOutlinePass
 
@@ -142,6 +154,8 @@ def _rpea_validate() -> "type[ModulePass]":
 PASSES: "dict[str, Callable[[], type[ModulePass]]]" = {
     "nn-dequantize": _nn_dequantize,
     "nn-raise": _nn_raise,
+    "nn-fold": _nn_fold,
+    "nn-scale": _nn_scale,
     "nn-outline": _nn_outline,
     "nn-merge": _nn_merge,
     "nn-chain": _nn_chain,

@@ -10,7 +10,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 from xdsl.context import Context
-from xdsl.dialects.builtin import ArrayAttr, ModuleOp, StringAttr
+from xdsl.dialects.builtin import ArrayAttr, ModuleOp, StringAttr, TensorType
 from xdsl.dialects.func import FuncOp
 from xdsl.interpreter import Interpreter, PythonValues
 from xdsl.ir import Attribute, Operation
@@ -67,6 +67,32 @@ def _checked(name: str, value: Any, kind: Attribute) -> Any:
         place = ", ".join(str(index) for index in np.argwhere(np.isnan(array))[0])
         raise ValueError(f"the input '{name}' is NaN at [{place}]")
     return array
+
+
+def one_by_one(function: FuncOp, inputs: Inputs) -> list[Inputs]:
+    """A network's inputs as they are, or cut into rows where it takes one row at a time.
+
+    That is where the extents of inputs begin with a 1 that the file fixes, and arrays have more
+    rows there, all of them as many. Other inputs go along with each row.
+    """
+    rows = set[int]()
+    several: list[str] = []
+    for name, argument in zip(input_names(function), function.body.block.args, strict=True):
+        if name not in inputs or not isinstance(kind := argument.type, TensorType):
+            continue
+        shape, found = kind.get_shape(), np.shape(inputs[name])
+        if shape[:1] == (1,) and len(found) == len(shape) and found[0] > 1:
+            rows.add(found[0])
+            several.append(name)
+    if len(rows) != 1:
+        return [inputs]
+    return [
+        {
+            name: np.asarray(array)[row : row + 1] if name in several else array
+            for name, array in inputs.items()
+        }
+        for row in range(rows.pop())
+    ]
 
 
 def each(samples: Inputs | Sequence[Inputs]) -> list[Inputs]:

@@ -7,6 +7,7 @@ from xdsl.ir import Dialect
 
 from daqkf.dialects.nn.attention import AttentionOp
 from daqkf.dialects.nn.canonicalization import give_traits
+from daqkf.dialects.nn.convolution import Col2ImOp, Im2ColOp
 from daqkf.dialects.nn.elementwise import FunctionAttr, ReductionAttr
 from daqkf.dialects.nn.operators import ModelAttr, OnnxType, OperatorOp
 from daqkf.dialects.nn.ops import (
@@ -41,12 +42,14 @@ NN = Dialect(
     [
         AttentionOp,
         CastOp,
+        Col2ImOp,
         ConcatOp,
         ConstantOp,
         DequantizeOp,
         ElementwiseOp,
         ExpandOp,
         GatherOp,
+        Im2ColOp,
         LayerNormOp,
         LinearOp,
         MatmulOp,
@@ -69,12 +72,14 @@ __all__ = [
     "NN",
     "AttentionOp",
     "CastOp",
+    "Col2ImOp",
     "ConcatOp",
     "ConstantOp",
     "DequantizeOp",
     "ElementwiseOp",
     "ExpandOp",
     "GatherOp",
+    "Im2ColOp",
     "LayerNormOp",
     "LinearOp",
     "MatmulOp",

@@ -21,6 +21,7 @@ from xdsl.utils.exceptions import InterpretationError
 from daqkf.dialects.dense import integer_range, storage_dtype
 from daqkf.dialects.nn.attention import AttentionOp, Operands
 from daqkf.dialects.nn.base import element_of, integers_of, node_name
+from daqkf.dialects.nn.convolution import Col2ImOp, Im2ColOp
 from daqkf.dialects.nn.elementwise import REDUCTIONS, apply_elementwise
 from daqkf.dialects.nn.operators import OperatorOp
 from daqkf.dialects.nn.ops import (
@@ -50,6 +51,7 @@ from daqkf.dialects.nn.shaping import (
     TransposeOp,
     UnsqueezeOp,
 )
+from daqkf.dialects.nn.windows import col2im, im2col
 from daqkf.dialects.spaq.interpreter import split_sequences
 from daqkf.hw_targets import numerics
 
@@ -117,7 +119,9 @@ def _impl[Op: IRDLOperation](
     def named(method: Callable[["NnFunctions", Interpreter, Op, Values], Values]) -> Any:
         def run(functions: "NnFunctions", interpreter: Interpreter, op: Op, args: Values) -> Values:
             with _named(op), np.errstate(all="ignore"):
-                return method(functions, interpreter, op, args)
+                results = method(functions, interpreter, op, args)
+            # NumPy makes numbers of arrays without dimensions.
+            return tuple(np.asarray(cast(Any, x)) if np.isscalar(x) else x for x in results)
 
         return impl(kind)(run)
 
@@ -291,6 +295,14 @@ class NnFunctions(InterpreterFunctions):
     @_impl(ShapeOp)
     def shape(self, interpreter: Interpreter, op: ShapeOp, args: Values) -> Values:
         return (np.array(args[0].shape, np.int64),)
+
+    @_impl(Im2ColOp)
+    def im2col(self, interpreter: Interpreter, op: Im2ColOp, args: Values) -> Values:
+        return (im2col(args[0], op.windows(), op.fill.value.data),)
+
+    @_impl(Col2ImOp)
+    def col2im(self, interpreter: Interpreter, op: Col2ImOp, args: Values) -> Values:
+        return (col2im(args[0], op.windows()),)
 
     @_impl(QuantizeOp)
     def quantize(self, interpreter: Interpreter, op: QuantizeOp, args: Values) -> Values:

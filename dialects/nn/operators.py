@@ -149,6 +149,8 @@ class Described:
     """The names of what it gives."""
     random: bool
     """Whether it gives something else each time."""
+    loops: bool
+    """Whether it may go on for ever."""
 
 
 RANDOM = frozenset(
@@ -226,6 +228,7 @@ def described(data: bytes) -> Described:
         tuple(info.name for info in model.graph.input),
         tuple(info.name for info in model.graph.output),
         random,
+        any(found.op_type == "Loop" for found in inner),
     )
 
 
@@ -304,11 +307,6 @@ class OperatorOp(TensorOp):
             f"not {counts[0]} and {counts[1]}",
         )
 
-    @property
-    def is_random(self) -> bool:
-        """Whether it gives something else each time."""
-        return described(self.model.data).random
-
 
 def type_of(info: Any) -> Attribute:
     """The type of a TypeProto.
@@ -377,6 +375,14 @@ def element_type_of(kind: Attribute) -> Attribute | None:
     if not isinstance(value, TensorType | UnrankedTensorType):
         return None
     return cast("TensorType[Attribute]", value).element_type
+
+
+def shape_of_type(kind: Attribute) -> tuple[int, ...] | None:
+    """The extents of a tensor; None of what is no tensor or has no rank."""
+    value: Any = kind
+    if not isinstance(value, TensorType):
+        return None
+    return cast("TensorType[Attribute]", value).get_shape()
 
 
 def is_known(kind: Attribute | None) -> bool:

@@ -26,11 +26,13 @@ from daqkf.dialects.nn.operators import (
     UNKNOWN,
     OnnxType,
     OperatorOp,
+    described,
     element_text,
     element_type_of,
     nodes_of,
     operator_name,
     proto_of,
+    shape_of_type,
 )
 
 _CARRIED = frozenset(
@@ -77,16 +79,18 @@ def run_operator(op: OperatorOp, args: Sequence[Any]) -> tuple[Any, ...]:
 def infer_operator(data: bytes, kinds: Sequence[Attribute]) -> list[Attribute]:
     """The types that onnxruntime infers of what a model of one node gives.
 
-    It knows operators that ONNX does not. Without it, or if it does not know one either, nothing
-    is known of the results.
+    It knows operators that ONNX does not. Where the type of an operand is not known, nothing is
+    known of the results.
 
     Raises:
-        ValueError: the model is of an operator that nothing here knows.
+        ValueError: it is not installed, does not know the operator, or not on such operands.
     """
     types = tuple(serialised(kind) for kind in kinds)
+    if None in types:
+        return [OnnxType(UNKNOWN) for _ in described(data).outputs]
     session = _session(_model(data, types))
     if isinstance(session, str):
-        raise ValueError(session)
+        raise ValueError(f"{described(data).operator} cannot be run ({session})")
     return [_of_session(output.type, output.shape) for output in session.get_outputs()]
 
 
@@ -94,21 +98,25 @@ class HostedOperator:
     """An operator that was made ready to run on operands of some types."""
 
     def __init__(self, data: bytes, types: tuple[bytes | None, ...]):
-        self._data, self._types = data, types
-        model = _model(data, types)
-        self._name = operator_name(model.graph.node[0])
-        self._inputs = [info.name for info in model.graph.input]
+        self._model = _model(data, types)
+        self._name = operator_name(self._model.graph.node[0])
+        self._inputs = [info.name for info in self._model.graph.input]
+        makers: list[Callable[[Any], Run | str]] = [_by_value, _by_onnxruntime, _by_reference]
+        self._makers = iter(reversed(makers) if _departs(self._model) else makers)
         self._runs: list[Run] = []
         self._reasons: list[str] = []
-        makers = [_by_value, _by_onnxruntime, _by_reference]
-        for maker in reversed(makers) if _departs(model) else makers:
-            found = maker(model)
-            if isinstance(found, str):
-                self._reasons += filter(None, [found])
-            else:
+        if not self._made():
+            raise ValueError(self._refusal(self._reasons))
+
+    def _made(self) -> bool:
+        """Make the next way to run it, if there is one."""
+        for maker in self._makers:
+            found = maker(self._model)
+            if not isinstance(found, str):
                 self._runs.append(found)
-        if not self._runs:
-            raise ValueError(self._refusal())
+                return True
+            self._reasons += filter(None, [found])
+        return False
 
     @staticmethod
     @lru_cache(maxsize=4096)
@@ -130,17 +138,17 @@ class HostedOperator:
         Raises:
             ValueError: nothing here can run it on these.
         """
-        feeds = dict(zip(self._inputs, values, strict=True))
-        reasons = list(self._reasons)
-        for run in self._runs:
+        feeds, reasons, number = dict(zip(self._inputs, values, strict=True)), list[str](), 0
+        while number < len(self._runs) or self._made():
             try:
-                return run(feeds)
+                return self._runs[number](feeds)
             except Exception as error:  # of many kinds, with nothing in common
                 reasons.append(_line(error))
-        raise ValueError(self._refusal(reasons))
+            number += 1
+        raise ValueError(self._refusal([*self._reasons, *reasons]))
 
-    def _refusal(self, reasons: Sequence[str] = ()) -> str:
-        return f"{self._name} cannot be run ({'; '.join(reasons or self._reasons)})"
+    def _refusal(self, reasons: Sequence[str]) -> str:
+        return f"{self._name} cannot be run ({'; '.join(reasons)})"
 
 
 def _model(data: bytes, types: Sequence[bytes | None]) -> Any:
@@ -154,6 +162,7 @@ def _model(data: bytes, types: Sequence[bytes | None]) -> Any:
     return model
 
 
+@lru_cache(maxsize=4096)
 def serialised(kind: Attribute, extents: bool = True) -> bytes | None:
     """The serialised TypeProto of a type, with its extents or without; None if it is not known."""
     proto = proto_of(kind)
@@ -166,11 +175,8 @@ def serialised(kind: Attribute, extents: bool = True) -> bytes | None:
 
 def sized(kind: Attribute) -> int | None:
     """The bytes that a tensor of this type takes in NumPy; None if its extents are not known."""
-    if not isinstance(kind, TensorType):
-        return None
-    shape = cast("TensorType[Attribute]", kind).get_shape()
-    element = element_text(element_type_of(kind))
-    if DYNAMIC_INDEX in shape or not (dtype := _dtype(element)):
+    shape, element = shape_of_type(kind), element_text(element_type_of(kind))
+    if shape is None or DYNAMIC_INDEX in shape or not (dtype := _dtype(element)):
         return None
     return math.prod(shape) * dtype.itemsize
 
@@ -277,7 +283,10 @@ def _session(model: Any) -> Any:
     options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
     try:
         return runtime.InferenceSession(
-            model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+            model.SerializeToString(),
+            options,
+            providers=["CPUExecutionProvider"],
+            enable_fallback=False,  # to the same, with a message on standard output
         )
     except Exception as error:  # onnxruntime's have no common base
         return f"onnxruntime: {_line(error)}"
@@ -327,6 +336,8 @@ def _line(error: Exception) -> str:
     return _CODE.sub("", text)[:_LONGEST]
 
 
+_SEQUENCE = re.compile(r"(?:optional\()?seq\(tensor\((\w+)\)\)+")
+
 _CODE = re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ")
 
 _LONGEST = 300
@@ -364,15 +375,30 @@ def _as(text: str, array: "np.ndarray[Any, Any]") -> "np.ndarray[Any, Any]":
 
 
 def _given(kind: Attribute, value: Any) -> Any:
-    """A result as its type says: of types that `nn` computes with, as its operations have it."""
+    """A result as its type says: of types that `nn` computes with, as its operations have it.
+
+    Raises:
+        ValueError: it is of another type or rank. ONNX's evaluator mistakes lists for optional
+            values, and scalars that a loop collects for vectors.
+    """
+    text = kind.text.data if isinstance(kind, OnnxType) else ""
     if isinstance(value, list | tuple):
-        return [_given(OnnxType(UNKNOWN), part) for part in cast("list[Any]", value)]
+        inner = OnnxType(UNKNOWN)
+        if match := _SEQUENCE.fullmatch(text):
+            element = match[1]
+            inner = UnrankedTensorType(ELEMENTS.get(element) or OnnxType(element))
+        elif text in ("", UNKNOWN) and kind != inner:
+            raise ValueError(f"it gives a list, not {kind}")
+        return [_given(inner, part) for part in cast("list[Any]", value)]
     if value is None or isinstance(value, dict):
         return cast(Any, value)
-    element = element_type_of(kind)
+    element, array = element_type_of(kind), np.asarray(value)
+    shape = shape_of_type(kind)
+    if shape is not None and array.ndim != len(shape):
+        raise ValueError(f"it gives an array of {array.ndim} dimensions, not {kind}")
     if element is None or isinstance(element, OnnxType):
-        return _as(element_text(element), np.asarray(value))
-    return np.asarray(value).astype(_native_dtype(element), copy=False)
+        return _as(element_text(element), array)
+    return array.astype(_native_dtype(element), copy=False)
 
 
 def _native_dtype(element: Attribute) -> "np.dtype[Any]":

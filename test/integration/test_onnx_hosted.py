@@ -4,7 +4,8 @@
 """Networks with operators of ONNX that the host runs as they are, around kernels."""
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -175,7 +176,13 @@ def test_the_simulated_array_gives_what_the_fast_model_gives(tmp_path: Path):
     network.run({"x": real(9, 8)}, accelerator="rtl", check=True)
 
 
-@pytest.mark.parametrize("options", [{"sparsity": 0.5}, {"accuracy": 0.9}], ids=["zeros", "levels"])
+@pytest.mark.parametrize(
+    "options",
+    [
+        pytest.param({"sparsity": 0.5}, id="zeros"),
+        pytest.param({"accuracy": 0.9}, id="levels", marks=pytest.mark.slow),
+    ],
+)
 def test_gradients_stop_at_operators(tmp_path: Path, options: dict[str, Any]):
     path = controlled(tmp_path / "m.onnx")
     samples = [{"x": real(20, 8)} for _ in range(4)]
@@ -196,10 +203,14 @@ def pooled(path: Path, batch: int | str = "B") -> Path:
     return save(path, nodes, [info("x", [batch, 2, 4, 4])], outputs, constants)
 
 
-def test_pooling_and_empty_batches(tmp_path: Path):
+def test_pooling_and_empty_batches(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     path = pooled(tmp_path / "m.onnx")
     compare(path, {"x": real(5, 2, 4, 4)})
-    network = daqkf.compile(str(path), calibration={"x": real(60, 2, 4, 4)}, target="tiny")
+    np.savez(tmp_path / "x.npz", x=real(60, 2, 4, 4))
+    options = ["--calibration", str(tmp_path / "x.npz"), "--target", "tiny"]
+    assert main(["compile", str(path), *options, "-o", str(tmp_path / "saved")]) == 0
+    assert "of that by onnxruntime, as the file has it: 1 MaxPool" in capsys.readouterr().out
+    network = daqkf.CompiledNetwork.load(tmp_path / "saved")
     empty = network.run({"x": real(0, 2, 4, 4)})
     assert {name: value.shape for name, value in empty.items()} == {
         "y": (0, 3),
@@ -258,6 +269,29 @@ def test_strings_sequences_and_float16(tmp_path: Path, capsys: pytest.CaptureFix
     assert "'both', which is no tensor" in capsys.readouterr().err
 
 
+def test_maps_come_out_as_dictionaries(tmp_path: Path):
+    nodes = [
+        node("MatMul", ["x", "W"], ["h"]),
+        node("LinearClassifier", ["h"], ["label", "scores"], domain=ML, post_transform="SOFTMAX",
+             coefficients=real(6).tolist(), intercepts=[0.0, 0.1], classlabels_ints=[3, 5]),
+        node("ZipMap", ["scores"], ["named"], domain=ML, classlabels_int64s=[3, 5]),
+    ]  # fmt: skip
+    named = helper.make_sequence_type_proto(
+        helper.make_map_type_proto(INT64, helper.make_tensor_type_proto(FLOAT, []))
+    )
+    outputs = [info("label", ["B"], INT64), helper.make_value_info("named", named)]
+    path = save(tmp_path / "m.onnx", nodes, [info("x", ["B", 8])], outputs, {"W": real(8, 3)})
+    network = daqkf.compile(str(path), calibration={"x": real(60, 8)}, target="tiny")
+    x = {"x": real(4, 8)}
+    labels, scores = network.run(x)["label"], network.run(x)["named"]
+    assert labels.shape == (4,)
+    assert [max(row, key=row.get) for row in scores] == labels.tolist()
+    (mine, own), (theirs, expected) = interpreted(path, x), runtime(path, x)
+    np.testing.assert_array_equal(mine, theirs)
+    for row, other in zip(own, expected, strict=True):
+        assert row == pytest.approx(other, rel=1e-5)
+
+
 def test_a_sequence_is_an_input(tmp_path: Path):
     nodes = [
         node("ConcatFromSequence", ["q"], ["c"], axis=0),
@@ -313,32 +347,30 @@ def test_operators_of_onnxruntime_have_types_by_which_kernels_are_found(tmp_path
     assert str(kernel.input.type) == "tensor<?x8xf32>"
 
 
-@pytest.fixture
-def without_onnxruntime(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    HostedOperator.of.cache_clear()
-    yield
+@contextmanager
+def without_onnxruntime() -> Generator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "onnxruntime", None)
+        HostedOperator.of.cache_clear()
+        yield
     HostedOperator.of.cache_clear()
 
 
-def test_onnx_evaluates_where_onnxruntime_is_absent(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_onnx_evaluates_where_onnxruntime_is_absent(tmp_path: Path):
     path, x = controlled(tmp_path / "m.onnx"), {"x": real(7, 8)}
     expected = runtime(path, x)
-    monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    HostedOperator.of.cache_clear()
-    np.testing.assert_allclose(interpreted(path, x)[0], expected[0], rtol=1e-4, atol=1e-5)
-    HostedOperator.of.cache_clear()
+    with without_onnxruntime():
+        found = interpreted(path, x)
+    np.testing.assert_allclose(found[0], expected[0], rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.usefixtures("without_onnxruntime")
 def test_what_onnxruntime_alone_knows_is_refused_where_it_is_absent(tmp_path: Path):
     path = microsoft(tmp_path / "m.onnx")
-    with pytest.raises(DaqkfError) as caught:
+    with without_onnxruntime(), pytest.raises(DaqkfError) as caught:
         load_network(path)
     assert str(caught.value) == (
-        f"{path}: FusedMatMul 'to h': onnxruntime is not installed, the extra `run`: daqkf[run]"
+        f"{path}: FusedMatMul 'to h': com.microsoft.FusedMatMul cannot be run (onnxruntime is not "
+        "installed, the extra `run`: daqkf[run])"
     )
 
 
@@ -387,6 +419,19 @@ def test_operators_of_constants_are_computed_when_they_are_read(tmp_path: Path):
     (mine, one), (theirs, _) = interpreted(path, x), runtime(path, x)
     np.testing.assert_allclose(mine, theirs, rtol=1e-5, atol=1e-5)
     assert not np.array_equal(one, interpreted(path, x)[1])
+
+
+def test_loops_of_constants_are_not_run_when_a_file_is_read(tmp_path: Path):
+    body = helper.make_graph(
+        [node("Identity", ["go"], ["on"]), node("Neg", ["s"], ["t"])],
+        "endless",
+        [info("i", [], INT64), info("go", [], TensorProto.BOOL), info("s", [2])],
+        [info("on", [], TensorProto.BOOL), info("t", [2])],
+    )
+    nodes = [node("Loop", ["", "true", "c"], ["l"], body=body), node("Add", ["x", "l"], ["y"])]
+    constants = {"true": np.array(True), "c": real(2)}
+    path = save(tmp_path / "m.onnx", nodes, [info("x", [2])], [info("y", [2])], constants)
+    assert operators(path) == ["Loop"]
 
 
 def test_constants_that_would_be_large_are_not_made(tmp_path: Path):
@@ -450,6 +495,21 @@ def test_names_that_are_no_text_are_refused_in_one_line(tmp_path: Path, name: st
         load_network(path)
     broken = f"'\\xff{name[1:]}'"
     assert str(caught.value) == f"{path}: not readable as ONNX (the name {broken} is not UTF-8)"
+
+
+def test_what_does_not_fit_is_named_when_it_is_read(tmp_path: Path):
+    inputs = [info("x", [2, 3]), info("w", [4, 5])]
+    for operator, reason in (
+        ("MatMul", "3 columns meet 4 rows"),
+        ("Conv", "its weights are computed at run time; "),
+    ):
+        nodes = [node(operator, ["x", "w"], ["y"])]
+        path = save(tmp_path / "m.onnx", nodes, inputs, [info("y", ["N", "M"])], {})
+        with pytest.raises(DaqkfError) as caught:
+            load_network(path)
+        message = str(caught.value)
+        assert message.startswith(f"{path}: {operator} 'to y': {reason}")
+        assert "ShapeInferenceError" in message
 
 
 def test_an_error_at_run_time_names_the_node(tmp_path: Path):

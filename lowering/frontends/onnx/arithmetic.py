@@ -36,8 +36,11 @@ def elementwise(kind: str) -> Callable[[Node], SSAValue | Array]:
         count = Function(kind).operands
         arrays = [node.array(index) for index in range(count)]
         if all(array is not None for array in arrays):
-            _require_numbers(*(array for array in arrays if array is not None))
-            return np.asarray(apply_elementwise(kind, tuple(a for a in arrays if a is not None)))
+            found = [array for array in arrays if array is not None]
+            _require_numbers(*found)
+            count = math.prod(np.broadcast_shapes(*(array.shape for array in found)))
+            require_memory(count * max(array.itemsize for array in found), "its constant result")
+            return np.asarray(apply_elementwise(kind, found))
         inputs = [node.input(index) for index in range(count)]
         return node.add(ElementwiseOp(kind, inputs, node.type))
 

@@ -39,6 +39,7 @@ from daqkf.dialects.nn.operators import (
     is_known,
     type_of,
 )
+from daqkf.lowering.frontends.onnx.folding import constant_results, require_room
 from daqkf.lowering.frontends.onnx.hosted import (
     captured,
     constant_model,
@@ -67,7 +68,10 @@ Converted = SSAValue | Array | tuple[SSAValue | Array, ...]
 """What is made of a node: its result, or its results."""
 
 PRODUCTS = frozenset(
-    ("Gemm", "MatMul", "MatMulInteger", "QLinearMatMul", "com.microsoft.MatMulNBits")
+    (
+        *("Gemm", "MatMul", "MatMulInteger", "QLinearMatMul", "com.microsoft.MatMulNBits"),
+        *("Conv", "ConvTranspose", "QLinearConv"),
+    )
 )
 """Operators that arrays can have a part in; of one that they have not, a reason is kept."""
 
@@ -132,15 +136,7 @@ class Graph:
         Raises:
             OnnxImportError: a node is not supported, or does not fit.
         """
-        for position, node in enumerate(self.graph.node):
-            label = node.name or f"{node.op_type}_{position}"
-            try:
-                Node(self, node, label).convert()
-            except (OnnxImportError, OSError):
-                raise
-            except (ValueError, IndexError, KeyError, TypeError, VerifyException) as error:
-                reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-                raise self.error(node, label, reason) from None
+        self._convert(self.graph.node)
         results = [self.value(info.name) for info in self.graph.output]
         self.block.add_op(ReturnOp(*results))
         kind = FunctionType.from_lists(
@@ -154,6 +150,54 @@ class Graph:
         module = ModuleOp([function])
         verify(module)
         return module
+
+    def _convert(self, nodes: Sequence[Any]) -> None:
+        """Make values of nodes.
+
+        Raises:
+            OnnxImportError: one is not supported, or does not fit.
+        """
+        for position, node in enumerate(nodes):
+            label = node.name or f"{node.op_type}_{position}"
+            try:
+                Node(self, node, label).convert()
+            except (OnnxImportError, OSError):
+                raise
+            except (ValueError, IndexError, KeyError, TypeError, VerifyException) as error:
+                reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+                raise self.error(node, label, reason) from None
+
+    def inline(self, graph: Any, outputs: Sequence[str]) -> None:
+        """Put a subgraph in place of the node whose outputs have these names.
+
+        Its values may have names of those in another subgraph that was put in before.
+        """
+        inner = [name for node in graph.node for name in node.output]
+        inner += [tensor.name for tensor in graph.initializer]
+        self._forget(inner)
+        self._infos |= {info.name: info for info in graph.value_info}
+        self.arrays |= {tensor.name: self.read(tensor) for tensor in graph.initializer}
+        self.used |= {name for node in graph.node for name in (*node.input, *captured(node))}
+        self.used |= {info.name for info in graph.output}
+        self._convert(graph.node)
+        made = [info.name for info in graph.output]
+        arrays = [self.arrays.get(name) for name in made]
+        values = [
+            self.value(name) if array is None else None
+            for name, array in zip(made, arrays, strict=True)
+        ]
+        for name, array, value in zip(outputs, arrays, values, strict=False):
+            self._forget([name])
+            if value is not None:
+                self.values[name] = value
+            elif array is not None:
+                self.arrays[name] = array
+
+    def _forget(self, names: Sequence[str]) -> None:
+        """Take back what is known of values of these names."""
+        for name in names:
+            for known in (self.arrays, self.values, self.types, self._infos):
+                known.pop(name, None)
 
     def type_of(self, name: str) -> Attribute | None:
         """What the file or shape inference says of a value, if that is anything."""
@@ -268,6 +312,7 @@ class Node:
             entry.name: helper.get_attribute_value(entry) for entry in node.attribute
         }
         self.names = list(node.input)
+        self._fits = False
 
     def convert(self) -> None:
         """Make the node's result a value or a constant of the graph.
@@ -278,13 +323,27 @@ class Node:
         Raises:
             OnnxImportError: it does not fit, or nothing can run it.
         """
+        if operator_name(self.node) == "If" and (condition := self.array(0)) is not None:
+            taken = "then_branch" if bool(condition.reshape(-1)[0]) else "else_branch"
+            self.graph.inline(self.attributes[taken], self.node.output)
+            return
         operator = self.graph.operators.get(operator_name(self.node))
         reason, last = self._infer(), self.graph.block.last_op
+        constants = self._constants()
+        if constants is not None:
+            try:
+                require_room([self.graph.type_of(name) for name in self.node.output])
+            except ValueError as error:
+                raise self.graph.error(self.node, self.label, str(error)) from None
         if operator is not None:
             try:
                 self._check_attributes(operator.attributes)
                 found = operator.convert(self)
-                self._keep(found if isinstance(found, tuple) else (found,))
+                results = found if isinstance(found, tuple) else (found,)
+                if constants is not None:
+                    size = sum(array.nbytes for array in constants)
+                    results = constant_results(self.graph.block, last, results, size)
+                self._keep(results)
                 return
             except OnnxImportError:
                 raise
@@ -298,7 +357,15 @@ class Node:
         except OnnxImportError:
             raise
         except (ValueError, VerifyException) as error:
-            raise ValueError(reason or str(error)) from None
+            # Of two reasons, that of the product comes first: it may be the only one.
+            why = str(error)
+            raise ValueError(f"{reason}; {why}" if reason not in ("", why) else why) from None
+
+    def _constants(self) -> list[Array] | None:
+        """What the node reads, if that is all constant."""
+        names = [name for name in self.names if name]
+        arrays = [self.graph.arrays[name] for name in names if name in self.graph.arrays]
+        return arrays if names and len(arrays) == len(names) else None
 
     def _keep(self, results: Sequence[SSAValue | Array]) -> None:
         """Enter the results under their names."""
@@ -318,8 +385,10 @@ class Node:
         Args:
             reason: why it is no operation of `nn`, if `nn` has one.
         """
-        names, data, kinds = self._alone()
         outputs = [name for name in self.node.output if name]
+        if not self._fits:
+            self.graph.types |= dict(zip(outputs, self._inferred(), strict=True))
+        names, data, kinds = self._alone()
         results = [self.graph.type_of(name) or OnnxType(UNKNOWN) for name in outputs]
         require_runnable(data, kinds)
         constants = [self.graph.arrays[name] for name in names if name in self.graph.arrays]
@@ -349,18 +418,27 @@ class Node:
         Returns why that cannot be done, if so.
         """
         outputs = [name for name in self.node.output if name]
-        before = [self.graph.type_of(name) for name in outputs]
-        if all(is_known(kind) for kind in before):
-            return ""
+        if not all(is_known(self.graph.type_of(name)) for name in outputs):
+            try:
+                self.graph.types |= dict(zip(outputs, self._inferred(), strict=True))
+                self._fits = True
+            except OnnxImportError:
+                raise
+            except ValueError as error:
+                return str(error)
+        return ""
+
+    def _inferred(self) -> list[Attribute]:
+        """The types of the results, by what the node reads.
+
+        Raises:
+            ValueError: it is of an operator that nothing knows, or does not fit what it reads.
+        """
         names, data, kinds = self._alone()
         arrays = {name: self.graph.arrays[name] for name in names if name in self.graph.arrays}
         known = dict(zip(names, kinds, strict=True))
-        try:
-            results = inferred(self.graph.model, self.node, data, known, arrays, before)
-        except ValueError as error:
-            return str(error)
-        self.graph.types |= dict(zip(outputs, results, strict=True))
-        return ""
+        before = [self.graph.type_of(name) for name in self.node.output if name]
+        return inferred(self.graph.model, self.node, data, known, arrays, before)
 
     def kind(self, name: str) -> Attribute:
         """The type of a value or a constant.

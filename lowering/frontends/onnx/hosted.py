@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from xdsl.dialects.builtin import TensorType
 from xdsl.ir import Attribute
 
 from daqkf.dialects.memory import require_memory
@@ -16,6 +17,7 @@ from daqkf.dialects.nn.operators import (
     described,
     is_known,
     proto_of,
+    shape_of_type,
     type_of,
 )
 from daqkf.dialects.nn.running import HostedOperator, infer_operator, serialised, sized
@@ -135,10 +137,20 @@ def inferred(
             found = infer_operator(data, list(kinds.values()))
         except ValueError as error:
             raise ValueError(reason or str(error)) from None
-    return [
-        after if before is None or (is_known(after) and not is_known(before)) else before
-        for before, after in zip(known, found, strict=True)
-    ]
+    return [_better(*kinds) for kinds in zip(known, found, strict=True)]
+
+
+def _better(before: Attribute | None, after: Attribute) -> Attribute:
+    """The type of a result, by the file and what was inferred of all of it, and by the node alone.
+
+    The node is right where the file has another rank, of which onnxruntime only warns.
+    """
+    if before is None or not is_known(before):
+        return after
+    shapes = shape_of_type(before), shape_of_type(after)
+    if shapes[0] is not None and shapes[1] is not None and len(shapes[0]) != len(shapes[1]):
+        return after
+    return before
 
 
 def _by_onnx(
@@ -167,7 +179,7 @@ def _by_onnx(
         types = shape_inference.infer_node_outputs(
             schema, node, protos, data, None, list(model.opset_import), model.ir_version
         )
-    except (shape_inference.InferenceError, ValueError, RuntimeError) as error:
+    except Exception as error:  # the inference's and the checker's have no common base
         raise ValueError(" ".join(str(error).split())) from None
     return [type_of(types[name]) if name in types else OnnxType(UNKNOWN) for name in outputs]
 
@@ -188,18 +200,22 @@ def folded(
 ) -> list[Array] | None:
     """What a node makes of constants, or None if it is better made when the network runs.
 
-    That is if its results differ from run to run, are no tensors, or are of an extent that is not
-    known or so large that they are hardly weights.
+    That is if its results differ from run to run, may never be there (a loop), are no tensors, or
+    are of an extent that is not known or so large that they are hardly weights.
 
     Raises:
         ValueError: it cannot run on these, or its results take more memory than may be used.
     """
-    sizes = [sized(kind) for kind in results]
-    if described(data).random or any(size is None for size in sizes):
+    sizes, node = [sized(kind) for kind in results], described(data)
+    if node.random or node.loops or any(size is None for size in sizes):
         return None
     size, read = sum(filter(None, sizes)), sum(array.nbytes for array in arrays)
     require_memory(size, "what it makes of constants")
     if size > max(_SMALL, _GROWTH * read):
         return None
     types = tuple(serialised(kind, extents=False) for kind in kinds)
-    return [np.asarray(value) for value in HostedOperator.of(data, types)(arrays)]
+    found = [np.asarray(value) for value in HostedOperator.of(data, types)(arrays)]
+    for kind, array in zip(results, found, strict=True):
+        if not isinstance(kind, TensorType) or array.ndim != len(kind.get_shape()):
+            raise ValueError(f"it gives an array of {array.ndim} dimensions, not {kind}")
+    return found

@@ -4,7 +4,7 @@
 """ONNX models → `nn`. An operator that is not supported is named, with its node and file."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +22,12 @@ _OLDEST = 7
 """The opset from which on operators broadcast as NumPy does; older ones are converted to it."""
 
 
-def import_onnx(path: Path) -> ModuleOp:
+def import_onnx(path: Path, fixed: Mapping[str, Any] | None = None) -> ModuleOp:
     """The graph of an ONNX model as the function `main` of `nn` operations.
 
-    Weights stay as they are; extents that the file does not fix are `?`.
+    Weights stay as they are; extents that the file does not fix are `?`. Inputs that are `fixed`
+    become constants: what depends on them alone is computed here, such as which branch of an If is
+    taken.
 
     Raises:
         OnnxImportError: no ONNX model, an unsupported operator or type, or shapes that do not fit.
@@ -36,10 +38,10 @@ def import_onnx(path: Path) -> ModuleOp:
 
     if not path.is_file():
         raise OnnxImportError(f"{path}: no such file")
-    return _imported(lambda: onnx.load(path), path)
+    return _imported(lambda: _fixed(onnx.load(path), fixed or {}), path)
 
 
-def import_model(model: Any) -> ModuleOp:
+def import_model(model: Any, fixed: Mapping[str, Any] | None = None) -> ModuleOp:
     """The graph of an `onnx.ModelProto`, as `import_onnx` makes it of a file.
 
     Raises:
@@ -49,7 +51,7 @@ def import_model(model: Any) -> ModuleOp:
     def copy() -> Any:
         copied = type(model)()
         copied.CopyFrom(model)
-        return copied
+        return _fixed(copied, fixed or {})
 
     return _imported(copy, Path("onnx.ModelProto"))
 
@@ -69,6 +71,30 @@ def _imported(load: Callable[[], Any], path: Path) -> ModuleOp:
         return Graph(path, model, _version(model), OPERATORS).module()
     except VerifyException as error:
         raise OnnxImportError(f"{path}: {str(error).splitlines()[0]}") from None
+
+
+def _fixed(model: Any, values: Mapping[str, Any]) -> Any:
+    """A model some of whose inputs are constants.
+
+    Raises:
+        ValueError: it has no such input, or one of another shape.
+    """
+    from onnx import helper, numpy_helper
+
+    inputs = {info.name: info for info in model.graph.input}
+    for name, value in values.items():
+        if name not in inputs:
+            raise ValueError(f"no input '{name}' to fix (known: {', '.join(inputs)})")
+        tensor = inputs[name].type.tensor_type
+        array = np.asarray(value, helper.tensor_dtype_to_np_dtype(tensor.elem_type))
+        extents = [extent.dim_value for extent in tensor.shape.dim]
+        if len(extents) != array.ndim or any(
+            extent not in (0, own) for extent, own in zip(extents, array.shape, strict=True)
+        ):
+            raise ValueError(f"the input '{name}' cannot be an array of shape {array.shape}")
+        model.graph.input.remove(inputs[name])
+        model.graph.initializer.append(numpy_helper.from_array(array, name))
+    return model
 
 
 def _whole(model: Any) -> Any:

@@ -73,6 +73,8 @@ def _compile(options: argparse.Namespace) -> int:
         return networks.compile_network(options, console)
     if options.products or options.no_fuse or options.distillation or options.requantize:
         raise DaqkfError("--products, --no-fuse, --requantize and --distillation are for networks")
+    if options.fix or options.scale_rows or options.fallback is not None:
+        raise DaqkfError("--fix, --scale-rows and --fallback are for networks")
     if options.jobs is not None or options.scheduler is not None:
         raise DaqkfError("--jobs and --scheduler are for networks, whose kernels are independent")
     calibration = load_array(options.calibration, "activations") if options.calibration else None
@@ -342,6 +344,24 @@ def _add_compile(commands: Commands) -> None:
         type=int,
         help="networks: the most tokens of a sequence, for --products (default: 128, and where an "
         "array does whole attention, the most of the calibration)",
+    )
+    compiler.add_argument(
+        "--fix",
+        action="append",
+        default=[],
+        metavar="NAME=NUMBER",
+        help="an input of an ONNX file that is a constant; several numbers with commas",
+    )
+    compiler.add_argument(
+        "--scale-rows",
+        action="store_true",
+        help="let the host scale each row that a kernel reads, as for sound",
+    )
+    compiler.add_argument(
+        "--fallback",
+        type=float,
+        metavar="DB",
+        help="the SQNR that outputs keep: kernels that int8 is too coarse for stay on the host",
     )
     compiler.add_argument(
         "--requantize",

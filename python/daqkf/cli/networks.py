@@ -6,6 +6,7 @@
 import argparse
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -47,6 +48,9 @@ def compile_network(options: argparse.Namespace, console: "Console") -> int:
         distillation=options.distillation,
         levels=options.levels,
         requantize=options.requantize,
+        fixed=_fixed(options.fix),
+        scale_rows=options.scale_rows,
+        fallback=options.fallback,
         **shared_options(options),
         fuse=not options.no_fuse,
         host_cycles=options.host_cycles,
@@ -82,6 +86,21 @@ def compile_network(options: argparse.Namespace, console: "Console") -> int:
         console.print(storage_line(facts))
         console.print(speed_line(network.speed, options.clock), highlight=False)
     return 0
+
+
+def _fixed(texts: Sequence[str]) -> dict[str, Any]:
+    """Inputs by name that are given as NAME=NUMBER or NAME=NUMBER,NUMBER…"""
+    found: dict[str, Any] = {}
+    for text in texts:
+        name, _, value = text.rpartition("=")
+        try:
+            numbers = [
+                float(part) if set(part) & set(".en") else int(part) for part in value.split(",")
+            ]
+        except ValueError:
+            raise DaqkfError(f"--fix takes NAME=NUMBER, not '{text}'") from None
+        found[name] = numbers if "," in value else numbers[0]
+    return found
 
 
 def _source(

@@ -19,7 +19,7 @@ from daqkf.dialects.nn import GatherOp, LinearOp, OnnxType
 from daqkf.dialects.nn.interpreter import tokens_of
 from daqkf.dialects.nn.ops import attends
 from daqkf.dialects.spaq.interpreter import split_sequences
-from daqkf.passes.nn_product import Inputs, input_names
+from daqkf.passes.nn_product import Inputs, input_names, one_by_one
 from daqkf.passes.quantize.network_statistics import independent
 from daqkf.passes.quantize.samples import Samples
 from daqkf.support.errors import shortened, warn_of_drawn_calibration
@@ -30,8 +30,11 @@ _DRAWN = 16
 _DRAWN_BATCH, _DRAWN_ROWS = 2, 256
 """A leading one: of batches, and of rows [T, K]."""
 
-_ROWS = 2048
+ROWS = 2048
 """Rows of a kernel's inputs that are kept to calibrate on."""
+
+ROWS_OF_WINDOWS = 1 << 14
+"""Those of one whose rows are scaled: a sample of a convolution has many, so more are kept."""
 
 _HELD_OUT = 7
 """Accuracy is measured on every seventh sample, which nothing is fitted to."""
@@ -61,7 +64,7 @@ class KernelRows(Interpreter.Listener):
 
 
 def given(function: FuncOp, calibration: Any) -> list[Inputs]:
-    """Calibration data of a network as batches by name.
+    """Calibration data of a network as batches by name, as it takes them.
 
     Args:
         function: the network.
@@ -71,6 +74,13 @@ def given(function: FuncOp, calibration: Any) -> list[Inputs]:
     Raises:
         ValueError: there are no batches, or they are of another kind.
     """
+    return [
+        part for batch in _batches(function, calibration) for part in one_by_one(function, batch)
+    ]
+
+
+def _batches(function: FuncOp, calibration: Any) -> list[Inputs]:
+    """Calibration data by name, as they are given."""
     if isinstance(calibration, Mapping):
         return [calibration]
     several = isinstance(calibration, Sequence) and not isinstance(calibration, str)
@@ -109,9 +119,9 @@ def hold_out(network: ModuleOp, samples: Sequence[Inputs]) -> tuple[list[Inputs]
     return fitted, held
 
 
-def sample(rows: Sequence[NDArray[np.float32]], sequences: bool) -> Samples:
-    """At most about `_ROWS` rows, evenly spread, or whole sequences of them."""
-    every = -(-sum(map(len, rows)) // _ROWS)
+def sample(rows: Sequence[NDArray[np.float32]], sequences: bool, most: int = ROWS) -> Samples:
+    """At most about so many rows, evenly spread, or whole sequences of them."""
+    every = -(-sum(map(len, rows)) // most)
     return list(rows[::every]) if sequences else np.concatenate(rows)[::every]
 
 

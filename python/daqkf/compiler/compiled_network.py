@@ -63,7 +63,7 @@ from daqkf.passes.encode.channels import network_cycles
 from daqkf.passes.encode.index_coding import storage_facts
 from daqkf.passes.files import file_stem
 from daqkf.passes.nn_kernels import kernel_name
-from daqkf.passes.nn_product import Inputs, in_order, input_names, output_names
+from daqkf.passes.nn_product import Inputs, in_order, input_names, one_by_one, output_names
 from daqkf.passes.progress import Progress
 from daqkf.passes.quantize.weights import integer_weights
 from daqkf.runtime.accelerators import Accelerator, Resumable, SimulatedArray
@@ -106,6 +106,12 @@ class _Saturated(Interpreter.Listener):
             rounded = numerics.dequantize(numerics.quantize(x, scales, columns), scales, columns)
             beyond = np.abs(x - rounded) > _LOST * np.asarray(scales)
             self.counts[kernel] = lost + int(np.count_nonzero(beyond)), size + x.size
+
+
+def _together(rows: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    """Results of single rows, one behind another."""
+    whole = all(row.ndim and len(row) == 1 for row in rows)
+    return np.concatenate(rows) if whole else np.stack(rows)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -269,7 +275,8 @@ class CompiledNetwork(EqualByContent):
         """The network's outputs by name.
 
         Args:
-            inputs: arrays by name; see `inputs`.
+            inputs: arrays by name; see `inputs`. A network that the file fixes to a batch of one
+                takes any number of rows, and runs them one by one.
             accelerator: `fast`, the exact integers of the IR; `rtl`, the simulated array; or
                 anything that has `Accelerator`'s method `run`, such as a board's driver.
             only: kernels, products and attentions whose names begin so run on the accelerator, the
@@ -296,15 +303,19 @@ class CompiledNetwork(EqualByContent):
         runner = _Runner(self, device, only, check, progress)
         function = entry(self.network)
         try:
-            results = call(
-                self.network,
-                function,
-                in_order(function, inputs),
-                host=NnFunctions(runner.kernel, runner.product, runner.attention),
-                lifetimes=self.lifetimes,
-            )
+            rows = [
+                call(
+                    self.network,
+                    function,
+                    in_order(function, part),
+                    host=NnFunctions(runner.kernel, runner.product, runner.attention),
+                    lifetimes=self.lifetimes,
+                )
+                for part in one_by_one(function, inputs)
+            ]
         except (InterpretationError, ValueError) as error:
             raise DaqkfError(describe(error)) from None
+        results = rows[0] if len(rows) == 1 else map(_together, zip(*rows, strict=True))
         return dict(zip(self.outputs, results, strict=True))
 
     def selected(self, only: str = "") -> list[str]:
@@ -328,8 +339,9 @@ class CompiledNetwork(EqualByContent):
         """
         function, saturated = entry(self.network), _Saturated()
         try:
-            arguments = in_order(function, inputs)
-            call(self.network, function, arguments, (saturated,), lifetimes=self.lifetimes)
+            for part in one_by_one(function, inputs):
+                arguments = in_order(function, part)
+                call(self.network, function, arguments, (saturated,), lifetimes=self.lifetimes)
         except (InterpretationError, ValueError) as error:
             raise DaqkfError(describe(error)) from None
         return {

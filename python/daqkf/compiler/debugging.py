@@ -19,6 +19,7 @@ from xdsl.ir import Operation
 from xdsl.traits import SymbolTable
 
 from daqkf.compiler.design import run_passes
+from daqkf.compiler.options import NetworkOptions
 from daqkf.compiler.outlining import outlined
 from daqkf.compiler.pipelines import fusion
 from daqkf.dialects.interpreting import call, entry
@@ -160,7 +161,7 @@ def _references(source: str | Path | ModuleOp, target: str) -> Iterator[ModuleOp
     """The float network, with its kernels fused in each way that a compilation may fuse them."""
     machine = load_target(target).machine
     for fuse, products in ((True, False), (False, False), (True, True)):
-        network, _ = outlined(source)
+        network, _ = outlined(source, NetworkOptions())
         if fuse:
             run_passes(network, fusion(target, machine, HOST_CYCLES, products, None))
         yield network

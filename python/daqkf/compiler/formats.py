@@ -3,7 +3,7 @@
 
 """Files that networks come in, each read into `nn`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,10 @@ from daqkf.passes import array_files
 from daqkf.support.errors import EXPECTED, DaqkfError, describe
 
 
-def _onnx(path: Path) -> ModuleOp:
+def _onnx(path: Path, fixed: Mapping[str, Any] | None = None) -> ModuleOp:
     from daqkf.lowering.frontends.onnx.module import import_onnx
 
-    return import_onnx(path)
+    return import_onnx(path, fixed)
 
 
 def _linalg(path: Path) -> ModuleOp:
@@ -101,7 +101,11 @@ def load_weights(path: str | Path) -> Any:
         raise DaqkfError(str(error)) from None
 
 
-def load_network(path: str | Path, file_format: str | None = None) -> ModuleOp:
+def load_network(
+    path: str | Path,
+    file_format: str | None = None,
+    fixed: Mapping[str, Any] | None = None,
+) -> ModuleOp:
     """A network's file as a module of `nn`, whose function `main` is the network.
 
     - `.onnx`: an ONNX model.
@@ -112,6 +116,7 @@ def load_network(path: str | Path, file_format: str | None = None) -> ModuleOp:
     Args:
         path: the file.
         file_format: one of `FORMATS`, in place of what the suffix says.
+        fixed: inputs of an ONNX model, by name, that become constants.
 
     Raises:
         DaqkfError: an unknown suffix, or a file that cannot be read or has something unsupported.
@@ -123,6 +128,10 @@ def load_network(path: str | Path, file_format: str | None = None) -> ModuleOp:
     try:
         with path.open("rb"):  # not all readers say which file is missing
             pass
+        if fixed:
+            if file_format != "onnx":
+                raise DaqkfError(f"{path}: inputs are fixed in ONNX files alone")
+            return _onnx(path, fixed)
         return FORMATS[file_format](path)
     except DaqkfError:
         raise

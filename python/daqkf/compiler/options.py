@@ -25,6 +25,9 @@ _LEVELS = re.compile(r"(uniform|codebook|ternary|binary)(?:-(\d+))?(?:-(\d+))?")
 _MAGNITUDES = {"uniform": 15, "codebook": 15}
 """Of a kind of level set that is named without a count: 31 levels, 5 bits."""
 
+_MOST_DECIBELS = 120
+"""Of what outputs may be asked to keep."""
+
 
 def level_set(levels: Levels) -> LevelSet:
     """A level set from its short form: `int8`, `uniform-15`, `codebook-15-31`, `ternary`, `binary`.
@@ -203,6 +206,14 @@ class NetworkOptions(Options):
         measure: what accuracy is of: a function of the outputs by name and the inputs by name that
             gives a vector for each sample, [B, F]; by default all outputs. See
             `daqkf.passes.quantize.accuracy`; if it has a `vjp`, sensitivities are of it.
+        fixed: inputs of an ONNX file, by name, that are constants, so that what depends on them
+            alone is computed, such as which branch of an If is taken.
+        scale_rows: let the host scale each row that a kernel reads to the range of int8, and find a
+            scale for each feature, and do biases and functions; see `nn-scale`. It is for values of
+            very different sizes, as in sound.
+        fallback: the signal-to-noise ratio in dB that each output is to keep: kernels that int8 is
+            too coarse for stay on the host, those first that lose most on the calibration data by
+            themselves.
         jobs: processes that compile kernels side by side; None for one on each core, if the network
             is large enough. Everything but the time is the same for any number. A script that asks
             for more than one needs `if __name__ == "__main__":` around what it does.
@@ -221,6 +232,9 @@ class NetworkOptions(Options):
     attention_levels: int = ATTENTION_LEVELS
     max_tokens: int | None = None
     measure: Measure | None = None
+    fixed: Mapping[str, Any] | None = None
+    scale_rows: bool = False
+    fallback: float | None = None
     jobs: int | None = 1
     scheduler: str | None = None
 
@@ -248,6 +262,10 @@ class NetworkOptions(Options):
         level_set(self.levels)
         if self.choosing and self.accuracy is not None:
             Accuracy.parse(self.accuracy)
+        if self.fallback is not None and not 0 < self.fallback < _MOST_DECIBELS:
+            raise DaqkfError(
+                f"fallback is a number of dB below {_MOST_DECIBELS}, not {self.fallback:g}"
+            )
         if self.cycles is not None and self.cycles < 1:
             raise DaqkfError(f"cycles must be at least 1, not {self.cycles}")
         if self.jobs is not None and self.jobs < 1:

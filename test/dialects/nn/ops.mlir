@@ -84,6 +84,17 @@ func.func @shapes(%x: tensor<?x4xf32>, %i: tensor<?xi64>, %one: tensor<1xi64>) {
   func.return
 }
 
+// CHECK-LABEL: func.func @windows
+func.func @windows(%x: tensor<?x4x8xf32>) {
+  // CHECK-NEXT: %0 = nn.im2col %x {kernel = array<i64: 3>, strides = array<i64: 2>, dilations = array<i64: 1>, pads = array<i64: 1, 0>, fill = 0.000000e+00 : f64} : (tensor<?x4x8xf32>) -> tensor<?x4x12xf32>
+  %0 = nn.im2col %x {kernel = array<i64: 3>, strides = array<i64: 2>, dilations = array<i64: 1>,
+      pads = array<i64: 1, 0>, fill = 0.0 : f64} : (tensor<?x4x8xf32>) -> tensor<?x4x12xf32>
+  // CHECK-NEXT: %1 = nn.col2im %0 {kernel = array<i64: 3>, strides = array<i64: 2>, dilations = array<i64: 1>, pads = array<i64: 1, 0>} : (tensor<?x4x12xf32>) -> tensor<?x4x8xf32>
+  %1 = nn.col2im %0 {kernel = array<i64: 3>, strides = array<i64: 2>, dilations = array<i64: 1>,
+      pads = array<i64: 1, 0>} : (tensor<?x4x12xf32>) -> tensor<?x4x8xf32>
+  func.return
+}
+
 // CHECK-LABEL: func.func @attention
 func.func @attention(
     %q: tensor<?x1x?x4xf32>, %k: tensor<?x1x4x?xf32>, %v: tensor<?x1x?x4xf32>, %m: tensor<?x1x1x?xf32>
