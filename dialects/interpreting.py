@@ -158,8 +158,10 @@ def call(
     sequences: Sequence[int] = (),
     prepared: Prepared | None = None,
     lifetimes: Lifetimes | None = None,
+    spaq: SpaqFunctions | None = None,
 ) -> tuple[NDArray[Any], ...]:
-    """The results of a function of the module; `host` and `array` may say how `nn` and `rpea` run.
+    """The results of a function of the module; `host`, `array` and `spaq` may say how the
+    operations of `nn`, `rpea` and `spaq` run.
 
     What is `prepared` for earlier calls, and the `lifetimes` of values by which they are forgotten,
     are not made again; the module must not have changed since.
@@ -177,8 +179,9 @@ def call(
             raise InterpretationError(f"an array of shape {argument.shape} is not a {kind}")
     last = {} if lifetimes is None else lifetimes.of(function)
     interpreter = _Forgetful(module, listeners=listeners, last=last)
-    for functions in (SpaqFunctions(sequences, prepared), DfkeFunctions(), FuncFunctions()):
-        interpreter.register_implementations(functions)
+    interpreter.register_implementations(spaq or SpaqFunctions(sequences, prepared))
+    interpreter.register_implementations(DfkeFunctions())
+    interpreter.register_implementations(FuncFunctions())
     interpreter.register_implementations(host or NnFunctions())
     interpreter.register_implementations(array or RpeaFunctions())
     return interpreter.call_op(function, tuple(arguments))

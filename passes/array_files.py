@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from daqkf.dialects.memory import require_memory
 
 _CHUNK = 1 << 20
+_LAST_CODE_POINT = 0x10FFFF
 
 
 @contextmanager
@@ -156,7 +157,21 @@ def _read_array(file: Any, size: int | None) -> NDArray[Any]:
         raise ValueError(f"it goes on after its {needed} bytes")
     if not needed:
         return np.empty(shape, dtype)
+    _require_texts(data.view(dtype))
     return data.view(dtype).reshape(shape, order="F" if fortran_order else "C")
+
+
+def _require_texts(array: NDArray[Any]) -> None:
+    """Raise a ValueError for texts with numbers that stand for no letter.
+
+    Python ends in a SystemError where somebody asks such a text what it says.
+    """
+    for name in array.dtype.names or ():
+        _require_texts(array[name])
+    if array.dtype.kind == "U" and array.dtype.itemsize:
+        letters = np.ascontiguousarray(array).reshape(-1).view(f"{array.dtype.byteorder}u4")
+        if (letters > _LAST_CODE_POINT).any():
+            raise ValueError("a text with numbers beyond those of Unicode's letters")
 
 
 def _header(file: Any) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:

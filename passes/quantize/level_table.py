@@ -314,7 +314,7 @@ class LevelTable:
                 _load_grid(document["usual"], 100, 3, 3),
                 document["profile"],
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
             raise _unusable(name, f"has a wrong or missing entry ({error})") from None
 
 

@@ -172,3 +172,9 @@ def test_shares_are_quotients_rounded_down(keys: int):
 def test_too_many_keys_are_refused():
     with pytest.raises(ValueError, match="2049 keys share a softmax; at most 2048"):
         numerics.shares(np.zeros((1, 2049), np.int8), 2049)
+
+
+def test_one_feature_may_have_a_scale_of_its_own():
+    x = np.array([[0.6], [-40.0]], np.float32)
+    for scale in (0.5, np.array([0.5]), np.array(0.5)):
+        assert numerics.quantize(x, scale).tolist() == [[1], [-80]]

@@ -10,7 +10,7 @@ import textwrap
 from collections.abc import Callable, Sequence
 from io import StringIO
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.passes import ModulePass, PassPipeline
@@ -26,8 +26,11 @@ from daqkf.lowering import PASSES as LOWERINGS
 from daqkf.passes import GENERAL_PASSES, PASSES
 from daqkf.passes.files import write_atomically
 from daqkf.passes.options import instance, pass_options, summary
-from daqkf.passes.remarks import REMARKS, remark_if_idle
+from daqkf.passes.remarks import REMARKS, remark, remark_if_idle
 from daqkf.support.ir import register_dialects
+
+if TYPE_CHECKING:
+    from daqkf.compiler.validation import Difference, Validator
 
 ALL_PASSES: dict[str, Callable[[], type[ModulePass]]] = {**PASSES, **LOWERINGS}
 
@@ -141,6 +144,19 @@ class DaqkfOptMain(xDSLOptMain):
             text=lambda name: ",".join(PIPELINES[name]),
             help="print the passes of a named pipeline, as -p takes them",
         )
+        arg_parser.add_argument(
+            "--validate",
+            action="store_true",
+            help="run the IR before and after each pass on random inputs, and fail at the first "
+            "pass that changes a result, with a module that is reduced to what shows it",
+        )
+        arg_parser.add_argument(
+            "--validate-seed",
+            metavar="N",
+            type=int,
+            default=0,
+            help="the seed of the random inputs (default: 0)",
+        )
         add_memory(arg_parser)
         options_help = arg_parser.format_help
         # The passes are imported for their options only when somebody asks.
@@ -169,6 +185,7 @@ class DaqkfOptMain(xDSLOptMain):
         super().setup_pipeline()
         between = self.pipeline.callback
         assert between is not None
+        validator = self._validator() if self.args.validate else None
 
         def callback(
             before: ModulePass | None, module: ModuleOp, following: ModulePass | None
@@ -177,10 +194,20 @@ class DaqkfOptMain(xDSLOptMain):
                 between(before, module, following)
             except VerifyException as error:
                 raise located(module, error) from None
+            if validator is not None and (found := validator.between(before, module, following)):
+                raise ChangedResultError(found)
             if following is not None and following.name in ALL_PASSES:
                 remark_if_idle(following.name, module)
 
         self.pipeline = PassPipeline(tuple(instances), callback)
+
+    def _validator(self) -> "Validator":
+        """What follows the pipeline; loaded only here, as it runs IR."""
+        from daqkf.compiler.validation import Validator
+
+        if self.args.validate_seed < 0:
+            raise ValueError("--validate-seed must not be negative")
+        return Validator(self.args.validate_seed, remark)
 
     def prepare_output(self) -> IO[str]:
         self.output = _Buffer()
@@ -195,6 +222,14 @@ class DaqkfOptMain(xDSLOptMain):
             write_atomically(Path(self.args.output_file), text.encode())
 
 
+class ChangedResultError(Exception):
+    """A pass has changed a result (`--validate`)."""
+
+    def __init__(self, difference: "Difference"):
+        super().__init__(str(difference))
+        self.difference = difference
+
+
 def main(args: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
 
@@ -203,7 +238,12 @@ def main(args: Sequence[str] | None = None) -> int:
         REMARKS.handlers = [handler := logging.StreamHandler()]
         handler.setFormatter(logging.Formatter("daqkf-opt: remark: %(message)s"))
         tool = DaqkfOptMain("DAQKF's pass driver, for IR of every level", args)
-        tool.run()
+        try:
+            tool.run()
+        except ChangedResultError as error:
+            print(f"daqkf-opt: --validate: {error}", file=sys.stderr)
+            print(error.difference.report(), end="", file=sys.stderr)
+            return 1
         tool.finish()
         return 0
 
