@@ -45,6 +45,8 @@ def test_what_is_wrong_or_refused_is_seen(tmp_path: Path, monkeypatch: pytest.Mo
     found = [onnx_node_tests.outcome(case, tmp_path) for case in cases]
     assert [outcome.kind for outcome in found] == ["right", "wrong", "refused"]
     assert found[2].reason.startswith("Foo 'Foo_0': com.example.Foo cannot be run (")
+    known = {id(case): outcome for case, outcome in zip(cases, found, strict=True)}
+    monkeypatch.setattr(onnx_node_tests, "outcome", lambda case, folder: known[id(case)])
     for chosen, code in ((cases[:1] * 33 + cases[2:], 0), (cases[:1] * 32 + cases[2:], 1)):
         monkeypatch.setattr(onnx_node_tests, "cases", lambda chosen=chosen: chosen)
         assert onnx_node_tests.main() == code
