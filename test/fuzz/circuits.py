@@ -14,6 +14,7 @@ from functools import cache
 from random import Random
 
 import numpy as np
+from images import sealed
 from numpy.typing import NDArray
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.dialects.func import FuncOp
@@ -23,7 +24,7 @@ from daqkf.dialects.interpreting import call, run
 from daqkf.dialects.rpea import ArrayOp, ChainOp, Playable, ProgramOp
 from daqkf.dialects.rpea.interpreter import run_chain, run_kernel
 from daqkf.hw_targets.config import ArrayConfig
-from daqkf.hw_targets.image_format import Header
+from daqkf.hw_targets.image_format import Command, Header
 from daqkf.lowering.hdl.circuit import circuit_module
 from daqkf.lowering.hdl.verilog import emit_verilog
 from daqkf.lowering.image.decode import decode
@@ -194,7 +195,8 @@ def damage(name: str, seed: int, tally: Tally, simulator: Simulator | None = Non
         words[rng.randrange(3)] ^= np.uint32(1 << rng.randrange(32))
         image = words.tobytes()
     else:
-        image = changed_image(rng, image, b"")
+        few = rng.random() < 0.8
+        image = _other_numbers(rng, image, config) if few else changed_image(rng, image, b"")
         _sealed(array, simulator, case, image, tally)
         return
     tally.images += 1
@@ -223,6 +225,17 @@ def _damaged(rng: Random, image: bytes) -> bytes:
             at = rng.randrange(len(words))
             words[at] = np.uint32(int(words[at]) ^ (1 << rng.randrange(32)))
     return np.array(words, "<u4").tobytes()
+
+
+def _other_numbers(rng: Random, image: bytes, config: ArrayConfig) -> bytes:
+    """An image with a bit changed of a table or of parameters, and a header that fits."""
+    words = np.frombuffer(image, "<u4").copy()
+    wanted = rng.choice((Command.TABLE, Command.PARAMETERS))
+    sections = [part for part in decode(image, config).sections if part.command is wanted]
+    section = rng.choice(sections)
+    at = section.word(rng.randrange(len(section.rows))) + rng.randrange(section.rows.shape[1])
+    words[at] ^= np.uint32(1 << rng.randrange(8 if wanted is Command.TABLE else 32))
+    return sealed(words)
 
 
 def _sealed(array: Array, simulator: Simulator, case: Case, image: bytes, tally: Tally) -> None:
