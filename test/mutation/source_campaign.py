@@ -1,0 +1,159 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""Mutants of the integer arithmetic and of the schedule, and the tests that run their lines."""
+
+import ast
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from functools import cached_property
+from importlib.machinery import SourceFileLoader
+from pathlib import Path
+from types import CodeType
+from typing import Any
+
+from forks import ROOT, LineRecorder, attempt, load_libraries
+from source_mutants import FILES, Mutant, sample
+
+TESTS = (
+    "test/unit",
+    *(
+        f"test/integration/test_{name}.py"
+        for name in ("array", "balance", "chain", "dispatch", "operands", "row_unit", "semirings")
+    ),
+    *(
+        f"test/integration/test_{name}.py"
+        for name in ("strassen", "tiling", "whole_layer", "families", "api", "attention")
+    ),
+)
+"""Where the tests are that may run the sources."""
+LEFT_OUT = "not lint and not clean and not proof"
+"""An expression of pytest's `-k`: tests whose verdict cannot depend on the sources."""
+QUICK, LONG = 6.0, 90.0
+"""Seconds of tests that are tried at first, and at most."""
+
+
+class SourceCampaign:
+    """So many mutants, and for each line the tests that run it."""
+
+    def __init__(self, seed: int, count: int, folder: Path):
+        self.mutants = sample(seed, count)
+        path = folder / "lines.json"
+        if not path.is_file():
+            _record(path)
+        recorded = json.loads(path.read_text(encoding="utf-8"))
+        self.seconds: dict[str, float] = recorded["seconds"]
+        self.lines: dict[tuple[str, int], list[str]] = {}
+        failed = set(recorded["failed"])
+        for test, files in recorded["tests"].items():
+            for file, lines in files.items():
+                for line in lines if test not in failed else ():
+                    self.lines.setdefault((file, line), []).append(test)
+
+    @cached_property
+    def _loaded(self) -> bool:
+        load_libraries([name for name in TESTS if name != "test/unit"] + ["test/unit"])
+        return True
+
+    def names(self) -> list[str]:
+        """See `Campaign.names`; what is not unique has its line with it."""
+        names = [mutant.name for mutant in self.mutants]
+        return [
+            f"{name} (line {mutant.line})" if names.count(name) > 1 else name
+            for name, mutant in zip(names, self.mutants, strict=True)
+        ]
+
+    def attempt(self, number: int) -> tuple[bool, str, float]:
+        """See `Campaign.attempt`."""
+        assert self._loaded
+        mutant = self.mutants[number]
+        tests = sorted(self._tests(mutant), key=lambda test: self.seconds[test])
+        total, by, cut = 0.0, "", {QUICK: 0, LONG: 0}
+        for limit in cut:
+            taken = 0.0
+            for test in tests:
+                taken += self.seconds[test]
+                if taken > limit and cut[limit]:
+                    break
+                cut[limit] += 1
+        for part in (tests[: cut[QUICK]], tests[cut[QUICK] : cut[LONG]]):
+            if part:
+                limit = 20 + 10 * sum(self.seconds[test] for test in part)
+                found = attempt(_planting(mutant), part, limit)
+                total += found.seconds
+                if found.killed:
+                    return True, found.by, total
+        return False, by, total
+
+    def _tests(self, mutant: Mutant) -> set[str]:
+        """The tests that run the line of a mutant; of a module's own line, those of its file."""
+        lines = [line for file, line in self.lines if file == mutant.file]
+        near = [mutant.line]
+        if (mutant.file, mutant.line) not in self.lines:
+            # A statement of several lines is recorded at another one of them.
+            near = _statement(mutant) or lines
+        tests = {test for line in near for test in self.lines.get((mutant.file, line), ())}
+        return tests or {test for line in lines for test in self.lines[mutant.file, line]}
+
+
+def _statement(mutant: Mutant) -> list[int]:
+    """The lines of the innermost statement around a mutant, if it is in a function."""
+    if not mutant.function:
+        return []
+    tree = ast.parse((ROOT / mutant.file).read_text(encoding="utf-8"))
+    around = [
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, ast.stmt)
+        and node.lineno <= mutant.line <= (node.end_lineno or node.lineno)
+    ]
+    inner = max(around, key=lambda node: node.lineno)
+    return list(range(inner.lineno, (inner.end_lineno or inner.lineno) + 1))
+
+
+def _record(path: Path) -> None:
+    """Run all tests once, and write which lines each of them runs."""
+    print("recording the lines that each test runs", flush=True)
+    run = [sys.executable, __file__, str(path)]
+    subprocess.run(run, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+
+
+def _planting(mutant: Mutant) -> Callable[[], None]:
+    """A function that has the project loaded with a mutant."""
+
+    def plant() -> None:
+        path = os.path.realpath(ROOT / mutant.file)
+        code = compile(mutant.tree(), path, "exec")
+        original: Any = SourceFileLoader.get_code
+
+        def get_code(loader: Any, name: str) -> CodeType | None:
+            if os.path.realpath(loader.path) == path:
+                return code
+            return original(loader, name)
+
+        SourceFileLoader.get_code = get_code
+
+    return plant
+
+
+def _main() -> None:
+    """Record, in a process of its own."""
+    import pytest
+
+    recorder = LineRecorder(FILES)
+    arguments = ["-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-m", "not slow"]
+    arguments += ["-k", LEFT_OUT, *TESTS]
+    pytest.main(arguments, plugins=[recorder])
+    facts = {
+        "tests": {test: lines for test, lines in recorder.tests.items() if lines},
+        "seconds": recorder.seconds,
+        "failed": recorder.failed,
+    }
+    Path(sys.argv[1]).write_text(json.dumps(facts), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    _main()
