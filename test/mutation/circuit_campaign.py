@@ -10,7 +10,7 @@ themselves decide, with the programs, pauses and expectations that they have.
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -45,8 +45,12 @@ LEFT_OUT = " and ".join(
 """An expression of pytest's `-k`: tests that only read the text of a circuit, or of how simulators
 are built."""
 OPTIONS = ["-q", "-p", "no:cacheprovider", "-p", "no:xdist", "--tb=no", "-k", LEFT_OUT]
-LONG = 120.0
-"""Seconds of tests that are tried at most."""
+MOST, LONG = 12, 600.0
+"""Further tests of a module that are tried at most, and the seconds that they may take."""
+
+
+ROUNDS = 2
+"""So many tests are chosen for each unit, of different circuits where there are such."""
 
 
 class _Recorded(Exception):
@@ -60,10 +64,10 @@ class Circuits:
         self.folder = folder
         self.selected = folder / "selected"
         self.test = ""
-        self.units: dict[str, set[str]] = {}
-        """The keys of the modules that each test makes."""
-        self.faults: dict[str, list[Fault]] = {}
-        """All faults of each module, by its key."""
+        self.units: dict[str, dict[str, str]] = {}
+        """The modules that each test makes: their names, by their keys."""
+        self.modules: dict[str, HWModuleOp] = {}
+        """Each module, by its key."""
         self.seconds: dict[str, float] = {}
         self.failed: set[str] = set()
         self.numbered: Mapping[int, Fault] | None = None
@@ -74,11 +78,11 @@ class Circuits:
         """The SystemVerilog of a circuit with the chosen faults; or, before they are, none."""
         modules = [op for op in module.ops if isinstance(op, HWModuleOp)]
         if self.numbered is None:
+            own = self.units.setdefault(self.test, {})
             for op in modules:
                 key = key_of(op)
-                self.units.setdefault(self.test, set()).add(key)
-                if key not in self.faults:
-                    self.faults[key] = list(faults(op))
+                own[key] = op.sym_name.data
+                self.modules[key] = op
             raise _Recorded
         circuit = with_faults(module, self.numbered)
         digest = hashlib.sha256(str(circuit).encode()).hexdigest()[:32]
@@ -89,6 +93,10 @@ class Circuits:
         if f"{SELECTOR}.sv" in files:
             files[f"{SELECTOR}.sv"] = selector_text(self.selected)
         return files
+
+    def read(self, tests: Sequence[str]) -> None:
+        """Run tests as far as their circuits, and note these."""
+        pytest.main([*OPTIONS, *tests], plugins=[self])
 
     def select(self, number: int) -> None:
         """Choose the fault that simulations have from now on; 0 for none."""
@@ -105,30 +113,70 @@ class Circuits:
             self.failed.add(report.nodeid)
 
 
+def covering_tests(units: Mapping[str, Mapping[str, str]]) -> list[str]:
+    """A few tests that simulate every unit, several circuits of it where there are such."""
+    seen: dict[str, set[str]] = {}
+    for modules in units.values():
+        for key, unit in modules.items():
+            seen.setdefault(unit, set()).add(key)
+    chosen: list[str] = []
+    have: dict[str, set[str]] = {unit: set() for unit in seen}
+
+    def gain(test: str) -> int:
+        return sum(
+            key not in have[unit] and len(have[unit]) < ROUNDS for key, unit in units[test].items()
+        )
+
+    while best := max(units, key=gain):
+        if not gain(best):
+            return chosen
+        chosen.append(best)
+        for key, unit in units[best].items():
+            have[unit].add(key)
+    return chosen
+
+
 class CircuitCampaign:
     """So many faults of the circuits that the tests simulate."""
 
     def __init__(self, seed: int, count: int, folder: Path):
-        self.circuits = Circuits(folder)
-        verilog.emit_verilog = self.circuits.emit
+        self.circuits = circuits = Circuits(folder)
+        verilog.emit_verilog = circuits.emit
         os.chdir(ROOT)
-        print("reading the circuits that the tests simulate", flush=True)
-        pytest.main([*OPTIONS, *TESTS], plugins=[self.circuits])
-        known = [fault for group in self.circuits.faults.values() for fault in group]
+        self.units = self._read_units(folder / "units.json")
+        self.first = covering_tests(self.units)
+        keys = {key for test in self.first for key in self.units[test]}
+        if not keys <= circuits.modules.keys():
+            circuits.read(self.first)
+        known = [fault for key in sorted(keys) for fault in faults(circuits.modules[key])]
         self.faults = sample(seed, count, known)
-        self.circuits.numbered = dict(enumerate(self.faults, 1))
+        circuits.numbered = dict(enumerate(self.faults, 1))
+
+    def _read_units(self, path: Path) -> dict[str, dict[str, str]]:
+        """The modules of each test, which stay the same as long as the sources do."""
+        rooms = ("hw_targets", "lowering", "test")
+        sources = sorted(path for room in rooms for path in (ROOT / room).rglob("*.py"))
+        digest = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
+        if path.is_file():
+            kept = json.loads(path.read_text(encoding="utf-8"))
+            if kept["sources"] == digest:
+                return kept["units"]
+        print("reading the circuits that the tests simulate", flush=True)
+        self.circuits.read(TESTS)
+        units = self.circuits.units
+        path.write_text(json.dumps({"sources": digest, "units": units}), encoding="utf-8")
+        return units
 
     @cached_property
     def _ready(self) -> bool:
         """Whether simulators have been built; the tests have their circuits at hand then."""
-        chosen = {fault.key for fault in self.faults}
-        tests = [test for test, keys in self.circuits.units.items() if keys & chosen]
-        self.circuits.select(0)
+        circuits = self.circuits
+        circuits.select(0)
         for what in ("building simulators", "running the tests without a fault"):
-            print(f"{what}: {len(tests)} tests", flush=True)
-            self.circuits.seconds, self.circuits.failed = {}, set()
-            pytest.main([*OPTIONS[:-2], *tests], plugins=[self.circuits])
-        for test in sorted(self.circuits.failed):
+            print(f"{what}: {len(self.first)} tests", flush=True)
+            circuits.seconds, circuits.failed = {}, set()
+            pytest.main([*OPTIONS[:-2], *self.first], plugins=[circuits])
+        for test in sorted(circuits.failed):
             print(f"left out, as it fails without a fault: {test}", flush=True)
         return True
 
@@ -137,23 +185,21 @@ class CircuitCampaign:
         return [f"{fault.name} ({fault.key}, {fault.place})" for fault in self.faults]
 
     def attempt(self, number: int) -> tuple[bool, str, float]:
-        """See `Campaign.attempt`."""
+        """See `Campaign.attempt`: the few tests first, and then the others with that module."""
         assert self._ready
         circuits, fault = self.circuits, self.faults[number]
-        tests = [
-            test
-            for test, keys in circuits.units.items()
-            if fault.key in keys and test not in circuits.failed
-        ]
-        tests.sort(key=lambda test: circuits.seconds[test])
-        taken, chosen = 0.0, []
-        for test in tests:
-            taken += circuits.seconds[test]
-            if chosen and taken > LONG:
-                break
-            chosen.append(test)
-        if not chosen:
-            return False, "no test", 0.0
-        circuits.select(number + 1)
-        found = attempt(lambda: None, chosen, 30 + 5 * taken)
-        return found.killed, found.by, found.seconds
+        tests = [test for test, keys in self.units.items() if fault.key in keys]
+        near = [test for test in self.first if test in tests and test not in circuits.failed]
+        near.sort(key=lambda test: circuits.seconds[test])
+        total = 0.0
+        for part, limit in (
+            (near, 30 + 10 * sum(circuits.seconds[test] for test in near)),
+            ([test for test in tests if test not in self.first][:MOST], LONG),
+        ):
+            if part:
+                circuits.select(number + 1)
+                found = attempt(lambda: None, part, limit)
+                total += found.seconds
+                if found.killed:
+                    return True, found.by, total
+        return False, "", total

@@ -32,7 +32,7 @@ TESTS = (
 """Where the tests are that may run the sources."""
 LEFT_OUT = "not lint and not clean and not proof"
 """An expression of pytest's `-k`: tests whose verdict cannot depend on the sources."""
-QUICK, LONG = 6.0, 90.0
+QUICK, LONG = 12.0, 240.0
 """Seconds of tests that are tried at first, and at most."""
 
 
@@ -59,10 +59,10 @@ class SourceCampaign:
         return True
 
     def names(self) -> list[str]:
-        """See `Campaign.names`; what is not unique has its line with it."""
+        """See `Campaign.names`; what is not unique has its number in the file with it."""
         names = [mutant.name for mutant in self.mutants]
         return [
-            f"{name} (line {mutant.line})" if names.count(name) > 1 else name
+            f"{name} ({mutant.place})" if names.count(name) > 1 else name
             for name, mutant in zip(names, self.mutants, strict=True)
         ]
 
