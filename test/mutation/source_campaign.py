@@ -32,7 +32,7 @@ TESTS = (
 """Where the tests are that may run the sources."""
 LEFT_OUT = "not lint and not clean and not proof"
 """An expression of pytest's `-k`: tests whose verdict cannot depend on the sources."""
-QUICK, LONG = 12.0, 240.0
+QUICK, LONG = 12.0, 60.0
 """Seconds of tests that are tried at first, and at most."""
 
 

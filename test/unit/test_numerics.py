@@ -53,6 +53,16 @@ def test_bounds_are_reached():
     assert abs(numerics.matmul(worst, levels)[0, 0]) <= 128 * 8
 
 
+@pytest.mark.parametrize("scale", [1.0, 0.1, 1.53125, 2.40625, 7.332714080810547])
+def test_levels_begin_where_the_quotient_says(scale: float):
+    """At the float32 around each step; of the last three a reciprocal is not exact."""
+    step = ((np.arange(-129, 129) + 0.5) * scale).astype(np.float32)
+    lower, upper = (np.nextafter(step, np.float32(towards)) for towards in (-np.inf, np.inf))
+    x = np.concatenate([lower, step, upper])
+    expected = [max(-128, min(127, round(float(value) / scale))) for value in x]
+    assert numerics.quantize(x, scale).tolist() == expected
+
+
 def test_quantize_saturates_and_rounds_halves_to_even():
     x = np.array([[0.5, 1.5, -0.5, 1e9, -1e9, 3.2]])
     assert numerics.quantize(x, 1.0).tolist() == [[0, 2, 0, 127, -128, 3]]
