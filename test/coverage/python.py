@@ -26,7 +26,7 @@ HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 BUILD = ROOT / "build" / "coverage"
 BAR = 90.0
-PYTEST = ("-m", "pytest", "-q", "-n", "2", "-p", "no:cacheprovider")
+PYTEST = ("-m", "pytest", "-q", "-p", "no:cacheprovider", "-n", "2")
 SUITES = {
     "lit": (str(Path(sys.executable).parent / "lit"), "--succinct", "test"),
     "unit": (*PYTEST, "test/unit"),
@@ -38,7 +38,7 @@ COVERAGE = (sys.executable, "-m", "coverage")
 
 def measure(suite: str) -> None:
     """Run a suite, and all that it starts, with counters of branches."""
-    command = SUITES.get(suite, (*PYTEST[:3], "-p", "no:cacheprovider", suite))
+    command = SUITES.get(suite, (*PYTEST[:5], *suite.split()))
     subprocess.run([*COVERAGE, "run", *command], cwd=ROOT, check=False)
 
 

@@ -34,10 +34,12 @@ TESTS = tuple(
     f"test/integration/test_{name}.py"
     for name in (
         *("units", "array", "chain", "row_unit", "operands", "banks", "dispatch", "tiling"),
-        *("semirings", "strassen", "whole_layer", "attention", "system"),
+        *("semirings", "strassen", "whole_layer"),
     )
 )
-"""Where the tests are that simulate circuits."""
+"""Where the tests are that simulate circuits; of these, the ones of `make check`."""
+SLOW = ("test/integration/test_system.py",)
+"""The same, of which the slow ones simulate a unit that the others do not."""
 LEFT_OUT = " and ".join(
     f"not {name}"
     for name in ("lint", "clean", "yosys", "minilm", "block_ram", "simulators_are", "a_folder")
@@ -45,8 +47,9 @@ LEFT_OUT = " and ".join(
 """An expression of pytest's `-k`: tests that only read the text of a circuit, or of how simulators
 are built."""
 OPTIONS = ["-q", "-p", "no:cacheprovider", "-p", "no:xdist", "--tb=no", "-k", LEFT_OUT]
-MOST, LONG = 12, 600.0
-"""Further tests of a module that are tried at most, and the seconds that they may take."""
+FURTHER, LONG = 4.0, 600.0
+"""One more test of a module is tried for so many seconds of patience; together they may take so
+long."""
 
 
 ROUNDS = 2
@@ -139,7 +142,8 @@ def covering_tests(units: Mapping[str, Mapping[str, str]]) -> list[str]:
 class CircuitCampaign:
     """So many faults of the circuits that the tests simulate."""
 
-    def __init__(self, seed: int, count: int, folder: Path):
+    def __init__(self, seed: int, count: int, folder: Path, patience: float):
+        self.patience = patience
         self.circuits = circuits = Circuits(folder)
         verilog.emit_verilog = circuits.emit
         os.chdir(ROOT)
@@ -162,7 +166,8 @@ class CircuitCampaign:
             if kept["sources"] == digest:
                 return kept["units"]
         print("reading the circuits that the tests simulate", flush=True)
-        self.circuits.read(TESTS)
+        self.circuits.read(["-m", "not slow", *TESTS])
+        self.circuits.read(SLOW)
         units = self.circuits.units
         path.write_text(json.dumps({"sources": digest, "units": units}), encoding="utf-8")
         return units
@@ -191,10 +196,11 @@ class CircuitCampaign:
         tests = [test for test, keys in self.units.items() if fault.key in keys]
         near = [test for test in self.first if test in tests and test not in circuits.failed]
         near.sort(key=lambda test: circuits.seconds[test])
+        further = int(self.patience / FURTHER)
         total = 0.0
         for part, limit in (
             (near, 30 + 10 * sum(circuits.seconds[test] for test in near)),
-            ([test for test in tests if test not in self.first][:MOST], LONG),
+            ([test for test in tests if test not in self.first][:further], LONG),
         ):
             if part:
                 circuits.select(number + 1)

@@ -52,7 +52,9 @@ def earlier(path: Path) -> dict[str, dict[str, Any]]:
     return {entry["mutant"]: entry for entry in map(json.loads, lines)}
 
 
-def results(kind: str, campaign: Campaign, path: Path, only: str) -> Iterator[dict[str, Any]]:
+def results(
+    kind: str, campaign: Campaign, path: Path, only: str, retry: bool
+) -> Iterator[dict[str, Any]]:
     """The result of each mutant; new ones are added to a file."""
     known, reasons = earlier(path), explained()
     names = campaign.names()
@@ -60,7 +62,7 @@ def results(kind: str, campaign: Campaign, path: Path, only: str) -> Iterator[di
         if only not in name:
             continue
         entry = known.get(name)
-        if entry is None:
+        if entry is None or (retry and not entry["killed"] and name not in reasons):
             killed, by, seconds = campaign.attempt(number)
             entry = {"mutant": name, "killed": killed, "by": by, "seconds": round(seconds, 2)}
             with path.open("a", encoding="utf-8") as file:
@@ -78,6 +80,10 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=200, help="mutants of each kind")
     parser.add_argument("--kind", choices=KINDS, action="append")
     parser.add_argument("--only", default="", help="mutants whose names have this in them")
+    parser.add_argument("--retry", action="store_true", help="try again what has survived")
+    parser.add_argument(
+        "--patience", type=float, default=60.0, help="seconds of tests that a mutant must survive"
+    )
     parser.add_argument("--again", action="store_true", help="forget the results of earlier runs")
     options = parser.parse_args()
     BUILD.mkdir(parents=True, exist_ok=True)
@@ -90,8 +96,9 @@ def main() -> int:
         path = BUILD / f"{kind}-{options.seed}-{options.count}.jsonl"
         if options.again:
             path.unlink(missing_ok=True)
-        campaign = Campaign(options.seed, options.count, BUILD)
-        own = Counter(e["verdict"] for e in results(kind, campaign, path, options.only))
+        campaign = Campaign(options.seed, options.count, BUILD, options.patience)
+        found = results(kind, campaign, path, options.only, options.retry)
+        own = Counter(entry["verdict"] for entry in found)
         print(f"{kind}: {summary(own)}")
         counted += own
     print(summary(counted))

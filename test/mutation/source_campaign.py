@@ -4,11 +4,12 @@
 """Mutants of the integer arithmetic and of the schedule, and the tests that run their lines."""
 
 import ast
+import itertools
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
@@ -32,15 +33,16 @@ TESTS = (
 """Where the tests are that may run the sources."""
 LEFT_OUT = "not lint and not clean and not proof"
 """An expression of pytest's `-k`: tests whose verdict cannot depend on the sources."""
-QUICK, LONG = 12.0, 60.0
-"""Seconds of tests that are tried at first, and at most."""
+QUICK = 12.0
+"""Seconds of tests that are tried at first."""
 
 
 class SourceCampaign:
     """So many mutants, and for each line the tests that run it."""
 
-    def __init__(self, seed: int, count: int, folder: Path):
+    def __init__(self, seed: int, count: int, folder: Path, patience: float):
         self.mutants = sample(seed, count)
+        self.patience = patience
         path = folder / "lines.json"
         if not path.is_file():
             _record(path)
@@ -71,22 +73,21 @@ class SourceCampaign:
         assert self._loaded
         mutant = self.mutants[number]
         tests = sorted(self._tests(mutant), key=lambda test: self.seconds[test])
-        total, by, cut = 0.0, "", {QUICK: 0, LONG: 0}
-        for limit in cut:
-            taken = 0.0
-            for test in tests:
-                taken += self.seconds[test]
-                if taken > limit and cut[limit]:
-                    break
-                cut[limit] += 1
-        for part in (tests[: cut[QUICK]], tests[cut[QUICK] : cut[LONG]]):
+        ends = [max(self._within(tests, limit), 1) for limit in (QUICK, self.patience)]
+        total = 0.0
+        for part in (tests[: ends[0]], tests[ends[0] : ends[1]]):
             if part:
                 limit = 20 + 10 * sum(self.seconds[test] for test in part)
                 found = attempt(_planting(mutant), part, limit)
                 total += found.seconds
                 if found.killed:
                     return True, found.by, total
-        return False, by, total
+        return False, "", total
+
+    def _within(self, tests: Sequence[str], limit: float) -> int:
+        """How many of the first tests take so many seconds at most."""
+        taken = itertools.accumulate(self.seconds[test] for test in tests)
+        return sum(total <= limit for total in taken)
 
     def _tests(self, mutant: Mutant) -> set[str]:
         """The tests that run the line of a mutant; of a module's own line, those of its file."""

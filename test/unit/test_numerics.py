@@ -182,3 +182,27 @@ def test_shares_are_quotients_rounded_down(keys: int):
 def test_too_many_keys_are_refused():
     with pytest.raises(ValueError, match="2049 keys share a softmax; at most 2048"):
         numerics.shares(np.zeros((1, 2049), np.int8), 2049)
+
+
+@pytest.mark.parametrize("multiplier", [127, 61497])
+def test_attention_is_its_steps(multiplier: int):
+    """With multipliers of few bits and of 16, of whose products float32 would round some."""
+    rng = np.random.default_rng(6)
+    heads, width, keys = 2, 3, 40
+    q = rng.integers(-128, 128, (30, heads * width)).astype(np.int8)
+    k, v = (rng.integers(-128, 128, (heads, *shape)) for shape in ((width, keys), (keys, width)))
+    table = np.sort(rng.integers(0, 128, 256))[np.arange(256) - 128].astype(np.int8)
+    factors = {
+        "scores": (np.full(heads * keys, 3), np.full(heads * keys, 10)),
+        "shares": (np.full(heads * keys, multiplier), np.full(heads * keys, 20)),
+        "results": (np.full(heads * width, 5), np.full(heads * width, 9)),
+    }
+    by_head = q.astype(np.int64).reshape(len(q), heads, width)
+    scores = np.concatenate([by_head[:, h] @ k[h] for h in range(heads)], axis=1)
+    levels = numerics.requantize(scores, *factors["scores"])
+    shared = numerics.shares(numerics.exponentials(levels, keys, np.array(127), table), keys)
+    exact = (shared.astype(np.int64) * multiplier + (1 << 19)) >> 20
+    share = np.clip(exact, -128, 127).reshape(len(q), heads, keys)
+    sums = np.concatenate([share[:, h] @ v[h] for h in range(heads)], axis=1)
+    found = numerics.attend(q, k.astype(np.int8), v.astype(np.int8), factors, table)
+    assert np.array_equal(found, numerics.requantize(sums, *factors["results"]))
