@@ -3,7 +3,8 @@
 
 """`make coverage`: which lines of the RTL the tests run, and which of its bits they toggle.
 
-    python test/coverage/rtl.py -m "not slow"      # options of pytest; all simulating tests
+    python test/coverage/rtl.py                         # the tests that simulate
+    python test/coverage/rtl.py --missing daqkf_loader  # of the last run, what was not reached
 
 Simulators are built with Verilator's counters of lines and toggles. A unit is a module of one name;
 two texts of it, from arrays of two shapes, are counted as two, so that nothing is covered by the
@@ -33,10 +34,12 @@ TESTS = tuple(
     f"test/integration/test_{name}.py"
     for name in (
         *("units", "array", "chain", "row_unit", "operands", "banks", "dispatch", "tiling"),
-        *("semirings", "strassen", "whole_layer", "system"),
+        *("semirings", "strassen", "whole_layer"),
     )
 )
-"""Where the tests are that simulate every unit."""
+"""Where the tests are that simulate arrays and their units; those of `make check` are run."""
+SLOW = ("test/integration/test_system.py",)
+"""Of these, the slow ones: they simulate what is around the array."""
 LEFT_OUT = "not lint and not clean and not yosys and not netlist and not block_ram and not minilm"
 KINDS = ("line", "toggle")
 BAR = 95.0
@@ -230,9 +233,8 @@ def _cell(row: Mapping[str, int]) -> str:
 def main() -> int:
     """Run the tests with counters, and print what they cover."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("-m", default="", help="the expression of pytest's -m")
     parser.add_argument("--missing", default="", help="list the points of this unit not covered")
-    parser.add_argument("tests", nargs="*", default=TESTS)
+    parser.add_argument("tests", nargs="*", help="tests in place of those of the suites")
     options = parser.parse_args()
     kept = BUILD / "rtl-points.json"
     if not options.missing:
@@ -245,8 +247,8 @@ def main() -> int:
         coverage = Coverage(runs)
         coverage.install()
         arguments = ["-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-k", LEFT_OUT]
-        arguments += ["-m", options.m, *options.tests]
-        pytest.main(arguments, plugins=[coverage])
+        for tests in [options.tests] if options.tests else [["-m", "not slow", *TESTS], SLOW]:
+            pytest.main([*arguments, *tests], plugins=[coverage])
         if coverage.failed:
             print("failed:", *coverage.failed, sep="\n  ")
             return 1

@@ -158,8 +158,9 @@ class CircuitCampaign:
 
     def _read_units(self, path: Path) -> dict[str, dict[str, str]]:
         """The modules of each test, which stay the same as long as the sources do."""
-        rooms = ("hw_targets", "lowering", "test")
+        rooms = ("hw_targets", "lowering", "passes/encode")
         sources = sorted(path for room in rooms for path in (ROOT / room).rglob("*.py"))
+        sources += [*sorted((ROOT / "test").glob("*.py")), *(ROOT / name for name in TESTS)]
         digest = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
         if path.is_file():
             kept = json.loads(path.read_text(encoding="utf-8"))
