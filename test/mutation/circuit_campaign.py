@@ -11,8 +11,10 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import pytest
 from circuit_mutants import (
@@ -29,6 +31,7 @@ from xdsl.dialects.builtin import ModuleOp
 from xdsl.dialects.hw import HWModuleOp
 
 from daqkf.lowering.hdl import verilog
+from daqkf.runtime import simulator
 
 TESTS = tuple(
     f"test/integration/test_{name}.py"
@@ -56,8 +59,12 @@ ROUNDS = 2
 """So many tests are chosen for each unit, of different circuits where there are such."""
 
 
+_KEY = "// circuit "
+"""With which the text of a module begins, as long as it is only noted."""
+
+
 class _Recorded(Exception):
-    """A circuit was noted, and is not built."""
+    """A test would simulate now; its circuits were noted."""
 
 
 class Circuits:
@@ -68,25 +75,27 @@ class Circuits:
         self.selected = folder / "selected"
         self.test = ""
         self.units: dict[str, dict[str, str]] = {}
-        """The modules that each test makes: their names, by their keys."""
+        """The modules that each test simulates: their names, by their keys."""
         self.modules: dict[str, HWModuleOp] = {}
         """Each module, by its key."""
         self.seconds: dict[str, float] = {}
         self.failed: set[str] = set()
         self.numbered: Mapping[int, Fault] | None = None
-        self._emit = verilog.emit_verilog
+        self._emit, self._verilate = verilog.emit_verilog, simulator.verilate
         (folder / "emitted").mkdir(exist_ok=True)
 
     def emit(self, module: ModuleOp) -> dict[str, str]:
         """The SystemVerilog of a circuit with the chosen faults; or, before they are, none."""
-        modules = [op for op in module.ops if isinstance(op, HWModuleOp)]
         if self.numbered is None:
-            own = self.units.setdefault(self.test, {})
-            for op in modules:
+            keys: dict[str, str] = {}
+            for op in module.ops:
+                assert isinstance(op, HWModuleOp)
                 key = key_of(op)
-                own[key] = op.sym_name.data
                 self.modules[key] = op
-            raise _Recorded
+                keys[f"{op.sym_name.data}.sv"] = f"{_KEY}{key}"
+            if self.test.startswith(SLOW):
+                self._note(keys)
+            return keys
         circuit = with_faults(module, self.numbered)
         digest = hashlib.sha256(str(circuit).encode()).hexdigest()[:32]
         kept = self.folder / "emitted" / digest
@@ -96,6 +105,19 @@ class Circuits:
         if f"{SELECTOR}.sv" in files:
             files[f"{SELECTOR}.sv"] = selector_text(self.selected)
         return files
+
+    def build(self, sources: Mapping[str, str], *arguments: Any, **options: Any) -> Path:
+        """Takes the place of `verilate`: notes what a test simulates, or builds it."""
+        if self.numbered is None:
+            self._note(sources)
+        return self._verilate(sources, *arguments, **options)
+
+    def _note(self, sources: Mapping[str, str]) -> None:
+        own = self.units.setdefault(self.test, {})
+        for name, text in sources.items():
+            if text.startswith(_KEY):
+                own[text.removeprefix(_KEY)] = name.removesuffix(".sv")
+        raise _Recorded
 
     def read(self, tests: Sequence[str]) -> None:
         """Run tests as far as their circuits, and note these."""
@@ -139,6 +161,14 @@ def covering_tests(units: Mapping[str, Mapping[str, str]]) -> list[str]:
     return chosen
 
 
+def _digest() -> str:
+    """A hash of the sources of circuits and of the tests that simulate them."""
+    rooms = ("hw_targets", "lowering", "passes/encode")
+    sources = sorted(path for room in rooms for path in (ROOT / room).rglob("*.py"))
+    sources += [*sorted((ROOT / "test").glob("*.py")), *(ROOT / name for name in TESTS)]
+    return hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
+
+
 class CircuitCampaign:
     """So many faults of the circuits that the tests simulate."""
 
@@ -146,32 +176,38 @@ class CircuitCampaign:
         self.patience = patience
         self.circuits = circuits = Circuits(folder)
         verilog.emit_verilog = circuits.emit
+        simulator.verilate = circuits.build
         os.chdir(ROOT)
-        self.units = self._read_units(folder / "units.json")
-        self.first = covering_tests(self.units)
-        keys = {key for test in self.first for key in self.units[test]}
-        if not keys <= circuits.modules.keys():
-            circuits.read(self.first)
-        known = [fault for key in sorted(keys) for fault in faults(circuits.modules[key])]
-        self.faults = sample(seed, count, known)
+        path = folder / f"faults-{seed}-{count}.json"
+        digest = _digest()
+        kept = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        if kept.get("sources") != digest:
+            print("reading the circuits that the tests simulate", flush=True)
+            # In a fork: what the tests keep of these circuits has no text.
+            child = os.fork()
+            if child == 0:
+                try:
+                    facts = self._read(seed, count) | {"sources": digest}
+                    path.write_text(json.dumps(facts), encoding="utf-8")
+                finally:
+                    os._exit(0)
+            os.waitpid(child, 0)
+            kept = json.loads(path.read_text(encoding="utf-8"))
+        self.units: dict[str, dict[str, str]] = kept["units"]
+        self.first: list[str] = kept["first"]
+        self.faults = [Fault(**fault) for fault in kept["faults"]]
         circuits.numbered = dict(enumerate(self.faults, 1))
 
-    def _read_units(self, path: Path) -> dict[str, dict[str, str]]:
-        """The modules of each test, which stay the same as long as the sources do."""
-        rooms = ("hw_targets", "lowering", "passes/encode")
-        sources = sorted(path for room in rooms for path in (ROOT / room).rglob("*.py"))
-        sources += [*sorted((ROOT / "test").glob("*.py")), *(ROOT / name for name in TESTS)]
-        digest = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
-        if path.is_file():
-            kept = json.loads(path.read_text(encoding="utf-8"))
-            if kept["sources"] == digest:
-                return kept["units"]
-        print("reading the circuits that the tests simulate", flush=True)
-        self.circuits.read(["-m", "not slow", *TESTS])
-        self.circuits.read(SLOW)
-        units = self.circuits.units
-        path.write_text(json.dumps({"sources": digest, "units": units}), encoding="utf-8")
-        return units
+    def _read(self, seed: int, count: int) -> dict[str, Any]:
+        """The modules that each test simulates, a few tests for all units, and the faults."""
+        circuits = self.circuits
+        circuits.read(["-m", "not slow", *TESTS])
+        circuits.read(SLOW)
+        first = covering_tests(circuits.units)
+        keys = {key for test in first for key in circuits.units[test]}
+        known = [fault for key in sorted(keys) for fault in faults(circuits.modules[key])]
+        chosen = [asdict(fault) for fault in sample(seed, count, known)]
+        return {"units": circuits.units, "first": first, "faults": chosen}
 
     @cached_property
     def _ready(self) -> bool:
