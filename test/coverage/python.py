@@ -38,7 +38,7 @@ COVERAGE = (sys.executable, "-m", "coverage")
 
 def measure(suite: str) -> None:
     """Run a suite, and all that it starts, with counters of branches."""
-    command = SUITES.get(suite, (*PYTEST[:5], *suite.split()))
+    command = SUITES.get(suite, (*PYTEST[:5], "-m", "not slow", *suite.split()))
     subprocess.run([*COVERAGE, "run", *command], cwd=ROOT, check=False)
 
 

@@ -29,6 +29,9 @@ import pytest
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 BUILD = ROOT / "build" / "coverage"
+POINTS = BUILD / "rtl-points.json"
+EVERY = 8
+"""Tests after which what was counted so far is written."""
 FLAGS = ("--coverage-line", "--coverage-toggle")
 TESTS = tuple(
     f"test/integration/test_{name}.py"
@@ -93,6 +96,7 @@ class Coverage:
         """For each build the hashes of its modules' texts, by the names of their files."""
         self.counts: Counter[Point] = Counter()
         self.failed: list[str] = []
+        self.tests = 0
 
     def install(self) -> None:
         """Have all simulators built with counters."""
@@ -158,11 +162,19 @@ class Coverage:
                 self.counts[texts[name], unit, kind.removeprefix("v_"), place] += int(found[2])
         path.unlink()
 
+    def save(self, path: Path) -> None:
+        """Write all counts."""
+        facts = [[*point, count] for point, count in sorted(self.counts.items())]
+        path.write_text(json.dumps(facts), encoding="utf-8")
+
     @pytest.hookimpl(trylast=True)
     def pytest_runtest_teardown(self, item: pytest.Item) -> None:
         """Collect what a test's simulators wrote."""
         tmp = getattr(item, "funcargs", {}).get("tmp_path")
         self.collect(tmp or self.folder)
+        self.tests += 1
+        if self.tests % EVERY == 0:
+            self.save(POINTS)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Note the tests that fail."""
@@ -233,11 +245,11 @@ def _cell(row: Mapping[str, int]) -> str:
 def main() -> int:
     """Run the tests with counters, and print what they cover."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--report", action="store_true", help="print the table of the last run")
     parser.add_argument("--missing", default="", help="list the points of this unit not covered")
     parser.add_argument("tests", nargs="*", help="tests in place of those of the suites")
     options = parser.parse_args()
-    kept = BUILD / "rtl-points.json"
-    if not options.missing:
+    if not options.missing and not options.report:
         runs = BUILD / "runs"
         runs.mkdir(parents=True, exist_ok=True)
         for path in runs.glob("*.dat"):
@@ -252,9 +264,8 @@ def main() -> int:
         if coverage.failed:
             print("failed:", *coverage.failed, sep="\n  ")
             return 1
-        facts = [[*point, count] for point, count in sorted(coverage.counts.items())]
-        kept.write_text(json.dumps(facts), encoding="utf-8")
-    found = json.loads(kept.read_text(encoding="utf-8"))
+        coverage.save(POINTS)
+    found = json.loads(POINTS.read_text(encoding="utf-8"))
     counts: dict[Point, int] = {(a, b, c, d): count for a, b, c, d, count in found}
     if options.missing:
         entries = tomllib.loads((HERE / "exceptions.toml").read_text(encoding="utf-8"))["rtl"]
