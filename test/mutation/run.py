@@ -8,7 +8,8 @@
 A mutant is killed if a test of `make check` or `make slow` fails with it. The tests that run what
 has changed are tried, the quickest first. Results are kept in `build/mutants/*.jsonl`; a run goes
 on where another one of the same seed and count was stopped. The last line is
-`N killed, N survived, N equivalent`; `survivors.toml` says why a mutant is equivalent.
+`N killed, N survived, N equivalent`; `survivors.toml` has the equivalent ones, and others that
+may survive, each with the reason.
 """
 
 import argparse
@@ -38,10 +39,10 @@ class Campaign(Protocol):
         ...
 
 
-def explained() -> dict[str, str]:
-    """The reason of each mutant that no test can kill, by its name."""
+def equivalents() -> set[str]:
+    """The names of the mutants that no test can kill."""
     entries = tomllib.loads((HERE / "survivors.toml").read_text(encoding="utf-8"))
-    return {entry["mutant"]: entry["reason"] for entry in entries.get("equivalent", [])}
+    return {entry["mutant"] for entry in entries["equivalent"]}
 
 
 def earlier(path: Path) -> dict[str, dict[str, Any]]:
@@ -56,18 +57,18 @@ def results(
     kind: str, campaign: Campaign, path: Path, only: str, retry: bool
 ) -> Iterator[dict[str, Any]]:
     """The result of each mutant; new ones are added to a file."""
-    known, reasons = earlier(path), explained()
+    known, same = earlier(path), equivalents()
     names = campaign.names()
     for number, name in enumerate(names):
         if only not in name:
             continue
         entry = known.get(name)
-        if entry is None or (retry and not entry["killed"] and name not in reasons):
+        if entry is None or (retry and not entry["killed"] and name not in same):
             killed, by, seconds = campaign.attempt(number)
             entry = {"mutant": name, "killed": killed, "by": by, "seconds": round(seconds, 2)}
             with path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(entry, ensure_ascii=False) + "\n")
-        verdict = "killed" if entry["killed"] else "equivalent" if name in reasons else "survived"
+        verdict = "killed" if entry["killed"] else "equivalent" if name in same else "survived"
         print(f"{kind} {number + 1}/{len(names)} {verdict:10} {name} ({entry['by'] or '-'})")
         sys.stdout.flush()
         yield entry | {"verdict": verdict}
@@ -96,6 +97,7 @@ def main() -> int:
         path = BUILD / f"{kind}-{options.seed}-{options.count}.jsonl"
         if options.again:
             path.unlink(missing_ok=True)
+            (BUILD / "lines.json").unlink(missing_ok=True)
         campaign = Campaign(options.seed, options.count, BUILD, options.patience)
         found = results(kind, campaign, path, options.only, options.retry)
         own = Counter(entry["verdict"] for entry in found)

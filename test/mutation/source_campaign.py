@@ -9,15 +9,13 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Sequence
 from functools import cached_property
-from importlib.machinery import SourceFileLoader
 from pathlib import Path
-from types import CodeType
-from typing import Any
 
 from forks import ROOT, LineRecorder, attempt, load_libraries
-from source_mutants import FILES, Mutant, sample
+from source_mutants import FILES, Mutant, plant, sample
 
 TESTS = (
     "test/unit",
@@ -33,6 +31,8 @@ TESTS = (
 """Where the tests are that may run the sources."""
 LEFT_OUT = "not lint and not clean and not proof"
 """An expression of pytest's `-k`: tests whose verdict cannot depend on the sources."""
+LIT = ("test/passes", "test/lowering", "test/pipelines")
+"""The tests of lit that run the passes."""
 QUICK = 12.0
 """Seconds of tests that are tried at first."""
 
@@ -78,10 +78,14 @@ class SourceCampaign:
         for part in (tests[: ends[0]], tests[ends[0] : ends[1]]):
             if part:
                 limit = 20 + 10 * sum(self.seconds[test] for test in part)
-                found = attempt(_planting(mutant), part, limit)
+                found = attempt(lambda: plant(mutant), part, limit)
                 total += found.seconds
                 if found.killed:
                     return True, found.by, total
+        if self.patience > QUICK and mutant.file.startswith("passes"):
+            begun = time.monotonic()
+            found_by_lit = _lit(mutant)
+            return found_by_lit, "lit" * found_by_lit, total + time.monotonic() - begun
         return False, "", total
 
     def _within(self, tests: Sequence[str], limit: float) -> int:
@@ -122,22 +126,21 @@ def _record(path: Path) -> None:
     subprocess.run(run, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
 
 
-def _planting(mutant: Mutant) -> Callable[[], None]:
-    """A function that has the project loaded with a mutant."""
-
-    def plant() -> None:
-        path = os.path.realpath(ROOT / mutant.file)
-        code = compile(mutant.tree(), path, "exec")
-        original: Any = SourceFileLoader.get_code
-
-        def get_code(loader: Any, name: str) -> CodeType | None:
-            if os.path.realpath(loader.path) == path:
-                return code
-            return original(loader, name)
-
-        SourceFileLoader.get_code = get_code
-
-    return plant
+def _lit(mutant: Mutant) -> bool:
+    """Whether one of lit's tests of passes and lowerings fails with a mutant."""
+    paths = [str(Path(__file__).with_name("planted")), os.environ.get("PYTHONPATH", "")]
+    environment = {
+        "PYTHONPATH": os.pathsep.join(filter(None, paths)),
+        "DAQKF_MUTANT": f"{mutant.file}:{mutant.place}",
+    }
+    run = subprocess.run(
+        [str(Path(sys.executable).with_name("lit")), "-q", *LIT],
+        cwd=ROOT,
+        env=os.environ | environment,
+        capture_output=True,
+        check=False,
+    )
+    return run.returncode != 0
 
 
 def _main() -> None:

@@ -9,10 +9,14 @@ condition the other way round, a statement left out, the minimum in place of the
 """
 
 import ast
+import os
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
+from types import CodeType
+from typing import Any
 
 ROOT = Path(__file__).parents[2]
 
@@ -119,6 +123,18 @@ def sample(seed: int, count: int, files: Sequence[str] = FILES) -> list[Mutant]:
         rng.shuffle(turn)
         chosen += [group.pop() for group in turn][: count - len(chosen)]
     return sorted(chosen, key=lambda mutant: (mutant.file, mutant.place))
+
+
+def plant(mutant: Mutant) -> None:
+    """Have this process load the project with a mutant; nothing of it may be loaded yet."""
+    path = os.path.realpath(ROOT / mutant.file)
+    code = compile(mutant.tree(), path, "exec")
+    original: Any = SourceFileLoader.get_code
+
+    def get_code(loader: Any, name: str) -> CodeType | None:
+        return code if os.path.realpath(loader.path) == path else original(loader, name)
+
+    SourceFileLoader.get_code = get_code
 
 
 def _faults(tree: ast.Module) -> Iterator[tuple[str, int, str, Change]]:

@@ -324,3 +324,11 @@ def test_what_an_attention_takes_is_what_its_streams_have(pes: int, lanes: int, 
     largest = 128 * 128 * max(width, keys)
     assert 1 << (need.width - 1) > largest + 256 * max(width, keys) // lanes
     assert 1 << (need.width - 2) <= largest + 256 * max(width, keys)
+
+
+def test_a_sum_of_operands_has_the_fewest_bits():
+    """63 products of -128 and -128, and what 16 words of 4 items count too much."""
+    most = 63 * 128 * 128 + 256 * 16 * 3
+    assert 1 << 19 <= most < 1 << 20
+    assert coding.width(63, 4) == 21
+    assert coding.width(64, 4) == 22
