@@ -214,10 +214,10 @@ class CircuitCampaign:
         """Whether simulators have been built; the tests have their circuits at hand then."""
         circuits = self.circuits
         circuits.select(0)
-        for what in ("building simulators", "running the tests without a fault"):
-            print(f"{what}: {len(self.first)} tests", flush=True)
-            circuits.seconds, circuits.failed = {}, set()
-            pytest.main([*OPTIONS[:-2], *self.first], plugins=[circuits])
+        print(f"building simulators: {len(self.first)} tests", flush=True)
+        if os.environ.get("DAQKF_NO_SYSTEM"):
+            self.first = [test for test in self.first if not test.startswith(SLOW)]
+        pytest.main([*OPTIONS[:-2], *self.first], plugins=[circuits])
         for test in sorted(circuits.failed):
             print(f"left out, as it fails without a fault: {test}", flush=True)
         return True

@@ -54,13 +54,13 @@ def earlier(path: Path) -> dict[str, dict[str, Any]]:
 
 
 def results(
-    kind: str, campaign: Campaign, path: Path, only: str, retry: bool
+    kind: str, campaign: Campaign, path: Path, only: str, skip: str, retry: bool
 ) -> Iterator[dict[str, Any]]:
     """The result of each mutant; new ones are added to a file."""
     known, same = earlier(path), equivalents()
     names = campaign.names()
     for number, name in enumerate(names):
-        if only not in name:
+        if only not in name or (skip and name.startswith(tuple(skip.split(",")))):
             continue
         entry = known.get(name)
         if entry is None or (retry and not entry["killed"] and name not in same):
@@ -81,6 +81,7 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=200, help="mutants of each kind")
     parser.add_argument("--kind", choices=KINDS, action="append")
     parser.add_argument("--only", default="", help="mutants whose names have this in them")
+    parser.add_argument("--skip", default="", help="units or files to leave out, with commas")
     parser.add_argument("--retry", action="store_true", help="try again what has survived")
     parser.add_argument(
         "--patience", type=float, default=60.0, help="seconds of tests that a mutant must survive"
@@ -99,7 +100,7 @@ def main() -> int:
             path.unlink(missing_ok=True)
             (BUILD / "lines.json").unlink(missing_ok=True)
         campaign = Campaign(options.seed, options.count, BUILD, options.patience)
-        found = results(kind, campaign, path, options.only, options.retry)
+        found = results(kind, campaign, path, options.only, options.skip, options.retry)
         own = Counter(entry["verdict"] for entry in found)
         print(f"{kind}: {summary(own)}")
         counted += own
