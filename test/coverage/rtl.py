@@ -203,7 +203,7 @@ def excepted(point: Point, entries: Sequence[Mapping[str, str]]) -> str | None:
 
 def table(counts: Mapping[Point, int]) -> dict[str, dict[str, dict[str, int]]]:
     """For each unit and kind the points, and how many are covered, or excepted and not covered."""
-    entries = tomllib.loads((HERE / "exceptions.toml").read_text(encoding="utf-8"))["rtl"]
+    entries = tomllib.loads((HERE / "exceptions.toml").read_text(encoding="utf-8")).get("rtl", [])
     found: dict[str, dict[str, dict[str, int]]] = {}
     for point, count in counts.items():
         _, unit, kind, _ = point
@@ -268,7 +268,9 @@ def main() -> int:
     found = json.loads(POINTS.read_text(encoding="utf-8"))
     counts: dict[Point, int] = {(a, b, c, d): count for a, b, c, d, count in found}
     if options.missing:
-        entries = tomllib.loads((HERE / "exceptions.toml").read_text(encoding="utf-8"))["rtl"]
+        entries = tomllib.loads((HERE / "exceptions.toml").read_text(encoding="utf-8")).get(
+            "rtl", []
+        )
         for point, count in counts.items():
             if point[1] == options.missing and not count and excepted(point, entries) is None:
                 print(*point)

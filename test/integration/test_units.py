@@ -234,6 +234,12 @@ def test_the_spaq_unit_decides_by_the_zeros():
             assert out["stream_start"] == rows["stream"][bucket]
             assert out["slot_start"] == rows["slot"][bucket]
             assert bench.step(start=0)["variant"] == rows["variant"][bucket]
+            # It stays while the activations of the next tile arrive.
+            for _ in range(4):
+                bench.step(beat=1, row=int(rng.integers(1, 1 << 16)))
+            assert bench.peek(beat=0)["variant"] == rows["variant"][bucket]
+            bench.step(start=1)
+            bench.step(start=0)
 
 
 def test_the_chain_unit_moves_the_rows_of_each_kernel():
@@ -294,6 +300,7 @@ def test_the_fill_unit_gathers_operand_words():
                 out = bench.peek(write=0)
                 for p in range(pes):
                     if out[f"write{p}"]:
+                        assert (p, out["address"]) not in found, "a word is written once"
                         found[p, out["address"]] = out[f"data{p}"]
             return found
 
