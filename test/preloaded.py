@@ -1,7 +1,7 @@
 # Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-"""Load the tools that lit's tests call once, and fork for each call.
+"""Load the tools that tests call once, and fork for each call.
 
 The tests call tools hundreds of times, and loading Python, xDSL and NumPy takes longer than a pass
 takes to run. So one process imports everything and waits on a socket. Each call of a tool is a fork
@@ -20,6 +20,7 @@ import sys
 from types import ModuleType
 
 TOOLS = {
+    "daqkf": "daqkf.cli.main",
     "daqkf-opt": "daqkf.cli.opt",
     "daqkf-translate": "daqkf.cli.translate",
     "filecheck": "filecheck.main",

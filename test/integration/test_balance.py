@@ -34,9 +34,8 @@ LAYERS = [(120, 200, 0.9), (40, 37, 0.7), (3, 90, 0.8), (64, 2, 0.0), (16, 16, 0
 """Features, outputs and sparsity; the first makes the array. Elements and unit both wait."""
 
 
-@pytest.mark.parametrize(
-    ("pes", "lanes", "post_lanes"), [(3, 4, 1), pytest.param(4, 2, 2, marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("pes", "lanes", "post_lanes"), [(3, 4, 1), (4, 2, 2)])
 def test_model_counts_the_cycles_of_the_array(
     pes: int, lanes: int, post_lanes: int, tmp_path: Path
 ):

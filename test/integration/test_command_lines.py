@@ -11,10 +11,12 @@ import signal
 import subprocess
 import sys
 import time
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import preloaded
 import pytest
 from scipy import sparse
 
@@ -22,8 +24,16 @@ BIN = Path(sys.executable).parent
 RNG = np.random.default_rng(21)
 
 
-def call(*arguments: object, **options: Any) -> subprocess.CompletedProcess[str]:
-    command = [str(BIN / str(arguments[0])), *map(str, arguments[1:])]
+@cache
+def programs() -> Path:
+    return Path(preloaded.start())
+
+
+def call(
+    *arguments: object, folder: Path | None = None, **options: Any
+) -> subprocess.CompletedProcess[str]:
+    """What a command says; its tool is loaded already, or that of the folder."""
+    command = [str((folder or programs()) / str(arguments[0])), *map(str, arguments[1:])]
     return subprocess.run(command, capture_output=True, text=True, **options)
 
 
@@ -182,6 +192,7 @@ def test_a_full_disk_leaves_no_half_written_file(layer: Path):
 
     run = call(
         *("daqkf", "compile", "w.npy", "--target", "tiny", "-o", "out"),
+        folder=BIN,
         cwd=layer,
         preexec_fn=small_disk,
     )
@@ -203,7 +214,7 @@ def test_closed_streams_and_ascii_ones_are_no_reason_to_fail(layer: Path):
     assert run.returncode == 0 and (layer / "out" / "program.bin").is_file()
     plain = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
     for tool in ("daqkf", "daqkf-opt"):
-        help_text = call(tool, "--help", cwd=layer, env={**os.environ, **plain})
+        help_text = call(tool, "--help", folder=BIN, env={**os.environ, **plain})
         assert help_text.returncode == 0 and not help_text.stderr
         assert help_text.stdout.isascii()
 

@@ -93,6 +93,7 @@ def test_the_walkthrough_in_the_shell(tmp_path: Path):
     assert (tmp_path / "rtl" / "daqkf_array.sv").is_file()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.py")), ids=lambda p: p.name)
 def test_examples_run(path: Path, tmp_path: Path):
     run = subprocess.run(

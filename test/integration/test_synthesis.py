@@ -161,6 +161,7 @@ def x(design: daqkf.Design):
     return np.random.default_rng(9).integers(-128, 128, (7, 12)).astype(np.int8)
 
 
+@pytest.mark.slow
 def test_the_netlist_computes_what_the_model_says(design: daqkf.Design, x: np.ndarray):
     counted = design.toggles(x)
     assert counted == design.toggles(x)
@@ -239,13 +240,14 @@ def test_the_command_prints_and_writes_the_figures(
     assert not written.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("depth", "width"),
     [
         (8192, 39),
         (2048, 20),
-        pytest.param(8192, 21, marks=pytest.mark.slow),
-        pytest.param(512, 72, marks=pytest.mark.slow),
+        (8192, 21),
+        (512, 72),
     ],
 )
 def test_block_ram_is_predicted(depth: int, width: int):

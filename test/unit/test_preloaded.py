@@ -1,7 +1,7 @@
 # Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-"""The tools that lit's tests call are the installed ones: the same words, the same exit codes."""
+"""The tools that tests call are the installed ones: the same words, the same exit codes."""
 
 import subprocess
 import sys
@@ -18,14 +18,21 @@ def programs() -> Path:
 
 @pytest.mark.parametrize(
     "arguments",
-    [("-",), ("-", "-p", "nothing"), ("-", "-p", "nn-chain{target=3}"), ("absent.mlir",)],
+    [
+        ("daqkf-opt", "-"),
+        ("daqkf-opt", "-", "-p", "nothing"),
+        ("daqkf-opt", "-", "-p", "nn-chain{target=3}"),
+        ("daqkf-opt", "absent.mlir"),
+        ("daqkf", "compile", "absent.npy"),
+        ("daqkf", "targets"),
+    ],
 )
 def test_a_call_ends_as_one_of_the_installed_tool(
     programs: Path, tmp_path: Path, arguments: tuple[str, ...]
 ):
     ends = [
         subprocess.run(
-            [folder / "daqkf-opt", *arguments],
+            [folder / arguments[0], *arguments[1:]],
             input="func.func @f() { func.return }",
             cwd=tmp_path,
             capture_output=True,

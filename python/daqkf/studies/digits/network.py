@@ -52,12 +52,14 @@ def draw(rng: np.random.Generator, count: int) -> tuple[Floats, Ints]:
     """Images [count, SIDE²] of digits, and which digits they are [count]."""
     labels = rng.integers(0, CLASSES, count)
     images = _NOISE * rng.standard_normal((count, SIDE, SIDE))
-    top, left = rng.integers(0, SIDE - 8, count), rng.integers(0, SIDE - 4, count)
-    for image, label, row, column in zip(images, labels, top, left, strict=True):
-        digit = np.zeros((9, 5))
-        for segment in _SEGMENTS[label]:
-            digit[_PLACES[segment]] = rng.uniform(0.6, 1.2)
-        image[row : row + 9, column : column + 5] += digit
+    digits = np.zeros((count, 9, 5))
+    for segment, (rows, columns) in _PLACES.items():
+        lit = np.array([segment in segments for segments in _SEGMENTS])[labels]
+        levels = rng.uniform(0.6, 1.2, lit.sum())
+        digits[np.flatnonzero(lit), rows, columns] = levels[:, np.newaxis]
+    places = np.indices((9, 5))[:, np.newaxis]
+    top, left = rng.integers(0, [[SIDE - 8], [SIDE - 4]], (2, count))[..., np.newaxis, np.newaxis]
+    images[np.arange(count)[:, np.newaxis, np.newaxis], places[0] + top, places[1] + left] += digits
     return images.reshape(count, -1).astype(np.float32), labels
 
 
