@@ -39,10 +39,10 @@ class Campaign(Protocol):
         ...
 
 
-def equivalents() -> set[str]:
-    """The names of the mutants that no test can kill."""
+def explained(kind: str) -> set[str]:
+    """The names of the mutants that are `equivalent`, or `accepted` as they are."""
     entries = tomllib.loads((HERE / "survivors.toml").read_text(encoding="utf-8"))
-    return {entry["mutant"] for entry in entries["equivalent"]}
+    return {entry["mutant"] for entry in entries[kind]}
 
 
 def earlier(path: Path) -> dict[str, dict[str, Any]]:
@@ -57,13 +57,13 @@ def results(
     kind: str, campaign: Campaign, path: Path, only: str, skip: str, retry: bool
 ) -> Iterator[dict[str, Any]]:
     """The result of each mutant; new ones are added to a file."""
-    known, same = earlier(path), equivalents()
+    known, same, accepted = earlier(path), explained("equivalent"), explained("accepted")
     names = campaign.names()
     for number, name in enumerate(names):
         if only not in name or (skip and name.startswith(tuple(skip.split(",")))):
             continue
         entry = known.get(name)
-        if entry is None or (retry and not entry["killed"] and name not in same):
+        if entry is None or (retry and not entry["killed"] and name not in same | accepted):
             killed, by, seconds = campaign.attempt(number)
             entry = {"mutant": name, "killed": killed, "by": by, "seconds": round(seconds, 2)}
             with path.open("a", encoding="utf-8") as file:
