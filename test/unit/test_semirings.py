@@ -218,3 +218,12 @@ def test_the_zero_is_neutral_and_absorbs(semiring: Semiring):
         [5, semiring.sum_zero],
         [semiring.sum_zero, semiring.sum_zero],
     ]
+
+
+def test_ranges_of_a_tropical_sum_begin_at_its_infinity():
+    """Weights above 0 leave the lowest sum where infinity and the bias are."""
+    levels, bias = np.array([[3, 5], [9, 1]], np.int8), np.array([7, -2])
+    found = semirings.ranges(levels, bias, Semiring.MAX_PLUS)
+    assert found.total[0] == -INFINITY - 2
+    below = semirings.ranges(np.array([[-4, 5]], np.int8), 0 * bias, Semiring.MAX_PLUS)
+    assert below.total[0] == -INFINITY - 4
