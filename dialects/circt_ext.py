@@ -341,12 +341,16 @@ class CompRegClockEnabledOp(IRDLOperation):
     clock_enable = operand_def(i1)
     reset = opt_operand_def(i1)
     reset_value = opt_operand_def(DATA_TYPE)
+    initial_value = opt_operand_def()
+    """What the register holds before the first clock edge, a `!seq.immutable`. Circuits here have
+    none; CIRCT counts it among the operands."""
     data = result_def(DATA_TYPE)
 
     irdl_options = (AttrSizedOperandSegments(as_property=True),)
     assembly_format = (
         "(`sym` $inner_sym^)? $input `,` $clk `,` $clock_enable "
-        "(`reset` $reset^ `,` $reset_value)? attr-dict `:` type($input)"
+        "(`reset` $reset^ `,` $reset_value)? (`initial` $initial_value^ `:` type($initial_value))? "
+        "attr-dict `:` type($input)"
     )
 
     def __init__(
@@ -357,7 +361,7 @@ class CompRegClockEnabledOp(IRDLOperation):
         reset: tuple[SSAValue, SSAValue] | None = None,
     ):
         super().__init__(
-            operands=[value, clock, enable, *(reset or (None, None))],
+            operands=[value, clock, enable, *(reset or (None, None)), None],
             result_types=[value.type],
         )
 

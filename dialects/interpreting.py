@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from numpy.typing import NDArray
-from xdsl.dialects.builtin import DYNAMIC_INDEX, ModuleOp, TensorType
+from xdsl.dialects.builtin import DYNAMIC_INDEX, ModuleOp, TensorType, UnrankedTensorType
 from xdsl.dialects.func import CallOp, FuncOp, ReturnOp
 from xdsl.interpreter import (
     Interpreter,
@@ -26,6 +26,7 @@ from xdsl.utils.exceptions import InterpretationError
 
 from daqkf.dialects.dfke.interpreter import DfkeFunctions
 from daqkf.dialects.nn.interpreter import NnFunctions
+from daqkf.dialects.nn.operators import OnnxType
 from daqkf.dialects.rpea.interpreter import RpeaFunctions
 from daqkf.dialects.spaq.interpreter import SpaqFunctions
 from daqkf.dialects.spaq.prepared import Prepared
@@ -172,6 +173,8 @@ def call(
     if len(types) != len(arguments):
         raise InterpretationError(f"the function takes {len(types)} arguments")
     for kind, argument in zip(types, arguments, strict=True):
+        if isinstance(kind, OnnxType | UnrankedTensorType):
+            continue
         if not isinstance(kind, TensorType) or not _is(argument.shape, kind.get_shape()):
             raise InterpretationError(f"an array of shape {argument.shape} is not a {kind}")
     last = {} if lifetimes is None else lifetimes.of(function)

@@ -30,14 +30,13 @@ from daqkf.dialects.spaq import (
 from daqkf.hw_targets import load_target, numerics
 from daqkf.hw_targets.decision import MAX_VARIANTS, Decision
 from daqkf.hw_targets.machine import Machine
+from daqkf.passes.defaults import BUDGET, SPLIT
 from daqkf.passes.dfke_fuse import DfkeFusePass
 from daqkf.passes.dfke_schedule import schedule, schedule_cycles
 from daqkf.passes.diagnostics import OperationError, about, failing, function_of
 from daqkf.passes.encode.cost_model import DEFAULT_ELEMENTS, Elements
-from daqkf.passes.quantize.calibration import SPLIT
 from daqkf.passes.quantize.dispatch import (
     BUCKETS,
-    BUDGET,
     bucket_shift,
     decision_table,
     tile_errors,

@@ -1,12 +1,14 @@
 # Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-"""The configuration of lit; each dialect and each pass has a `.mlir` file.
+"""The configuration of lit; each dialect and each pass has a `.mlir` file, and `opinions` has the
+tests that need tools which may not be installed.
 
 No test needs a C++ compiler.
 """
 
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -24,6 +26,9 @@ config.test_exec_root = str(Path(__file__).parent.parent / "build" / "lit")
 # The tools are those of the Python that runs lit, most of them loaded once for all tests.
 folders = [preloaded.start(), str(Path(sys.executable).parent), os.environ["PATH"]]
 config.environment["PATH"] = os.pathsep.join(folders)
+
+# Tools of others that some tests ask for with REQUIRES.
+config.available_features.update(filter(shutil.which, ("iverilog", "mlir-opt")))
 
 # A file is printed, parsed and printed again; both texts must be equal.
 config.substitutions.append(

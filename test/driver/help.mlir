@@ -34,4 +34,6 @@
 // CHECK: lower-dfke-to-rpea
 // CHECK: lower-rpea-to-hw
 // CHECK: --pipeline circuit
-// VERSION: daqkf-opt, with xDSL
+// VERSION: {{^}}daqkf {{[0-9.]+$}}
+// VERSION-NEXT: xDSL {{[0-9.]+$}}
+// VERSION-NEXT: CIRCT {{[0-9.]+$}}

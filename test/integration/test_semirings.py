@@ -37,6 +37,7 @@ from daqkf.passes.dfke_fuse import DfkeFusePass
 from daqkf.passes.dfke_schedule import schedule
 from daqkf.passes.dfke_specialize_bitwidth import DfkeSpecializeBitwidthPass
 from daqkf.runtime.simulator import Job, Simulator
+from daqkf.synthesis import toggles
 
 Matrix = NDArray[np.int8]
 
@@ -196,6 +197,20 @@ def test_semirings_take_turns_on_one_array(name: str):
         results = simulator.run(jobs, stalls=stalls, seed=seed)
         for (y, _), reference in zip(results, expected, strict=True):
             assert np.array_equal(y, reference)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("semiring", Semiring)
+def test_the_netlist_computes_the_same(semiring: Semiring):
+    """The gates that yosys makes of the array, which `toggles` compares with the formulas."""
+    config, kernel = config_of("one"), Kernel(7, semiring, 12, 5, 0.6)
+    module = kernel.scheduled(MACHINE)
+    module.body.block.insert_op_before(ArrayOp("array", config), module.body.block.first_op)
+    LowerDfkeToRpeaPass().apply(Context(), module)
+    program = next(op for op in module.ops if isinstance(op, ProgramOp))
+    x = kernel.activations(np.random.default_rng(4), 3)
+    job = Job(encode(program), x, kernel.weights.shape[1])
+    assert toggles(verilog(config), config, job, kernel.expected(x)).toggles > 0
 
 
 def test_elements_of_another_family_are_left_out():

@@ -15,6 +15,7 @@ from daqkf.cli.main import main
 from daqkf.hw_targets import Counts
 from daqkf.hw_targets.block_ram import ramb18s
 from daqkf.hw_targets.fabric import xilinx_logic_cells
+from daqkf.hw_targets.families import FAMILIES
 from daqkf.lowering.hdl.circuit import Circuit, circuit_module
 from daqkf.lowering.hdl.verilog import emit_verilog
 from daqkf.runtime import tools
@@ -174,6 +175,27 @@ def test_the_netlist_computes_what_the_model_says(design: daqkf.Design, x: np.nd
     job = Job(design.program, x, expected.shape[1])
     with pytest.raises(SynthesisError, match="computes other results"):
         toggles(design.verilog_files, design.config, job, expected)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("family", "levels"),
+    [
+        *((family, 1 if family == "ternary" else 127) for family in FAMILIES),
+        pytest.param("running_sum,multiply", 7, id="mixed"),
+    ],
+)
+def test_the_netlist_of_each_family_computes_what_the_model_says(family: str, levels: int):
+    """yosys' gates against the RTL's results, which are the model's; `toggles` compares."""
+    rng = np.random.default_rng(28)
+    weights = rng.standard_normal((19, 7))
+    design = daqkf.compile(
+        weights, activation="silu", levels=levels, sparsity=0.3, family=family, target="tiny"
+    )
+    x = rng.integers(-128, 128, (5, 19)).astype(np.int8)
+    x[0] = -128
+    np.testing.assert_array_equal(design.simulate(x, stalls=0.3), design.reference(x))
+    assert design.toggles(x).toggles > 0
 
 
 @pytest.mark.slow

@@ -234,6 +234,12 @@ def test_the_spaq_unit_decides_by_the_zeros():
             assert out["stream_start"] == rows["stream"][bucket]
             assert out["slot_start"] == rows["slot"][bucket]
             assert bench.step(start=0)["variant"] == rows["variant"][bucket]
+            # It stays while the activations of the next tile arrive.
+            for _ in range(4):
+                bench.step(beat=1, row=int(rng.integers(1, 1 << 16)))
+            assert bench.peek(beat=0)["variant"] == rows["variant"][bucket]
+            bench.step(start=1)
+            bench.step(start=0)
 
 
 def test_the_chain_unit_moves_the_rows_of_each_kernel():
@@ -294,6 +300,7 @@ def test_the_fill_unit_gathers_operand_words():
                 out = bench.peek(write=0)
                 for p in range(pes):
                     if out[f"write{p}"]:
+                        assert (p, out["address"]) not in found, "a word is written once"
                         found[p, out["address"]] = out[f"data{p}"]
             return found
 
@@ -303,15 +310,18 @@ def test_the_fill_unit_gathers_operand_words():
         assert fill(tokens, tokens=1, operands=3, tile=2, stride=4) == expected
         # A word has so many features of one token; an element has each second token.
         features = [(packed(row), turn) for turn in range(lanes // pes) for row in x]
-        expected = {
-            (p, 5 + turn * (len(x) // items) + word): packed(
-                x[items * word : items * (word + 1), pes * turn + p]
-            )
+        count = len(x) // items
+        words = {
+            (p, turn * count + word): packed(x[items * word : items * (word + 1), pes * turn + p])
             for p in range(pes)
             for turn in range(lanes // pes)
-            for word in range(len(x) // items)
+            for word in range(count)
         }
-        assert fill(features, tokens=0, operands=5, tile=0, stride=0) == expected
+        # Those of a later tile go on where the tile before ended.
+        for tile in range(3):
+            first = 5 + tile * (lanes // pes) * count
+            expected = {(p, first + place): word for (p, place), word in words.items()}
+            assert fill(features, tokens=0, operands=5, tile=tile, stride=0) == expected
 
 
 def test_the_crc_is_zlib_s():

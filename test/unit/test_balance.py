@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from daqkf.passes.encode import running_sum
+from daqkf.passes.encode import balance, running_sum
 from daqkf.passes.encode.balance import differencing, longest_first, run_cycles, share_out
 from daqkf.passes.quantize.pruning import magnitude_prune
 
@@ -120,6 +120,15 @@ def test_cycles_are_those_of_the_registers(
     shares = [rng.permutation(np.flatnonzero(places == worker)) for worker in range(workers)]
     found = run_cycles(costs, shares, post_cycles, polled % workers)
     assert found == clocked(costs, shares, post_cycles, polled % workers)
+
+
+@pytest.mark.parametrize("phase", [0.0, 0.37])
+def test_every_stretch_has_long_and_short_jobs(phase: float):
+    """The means of eight neighbours are near the mean of all, which are 0 to 399."""
+    order = balance._mixed(np.arange(400), phase)
+    means = np.convolve(order, np.ones(8) / 8, "valid")
+    assert sorted(order) == list(range(400))
+    assert np.abs(means - 199.5).max() < 40
 
 
 @pytest.mark.parametrize(("pes", "post_cycles"), [(4, 8), (8, 4)])

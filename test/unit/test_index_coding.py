@@ -104,6 +104,9 @@ def test_deltas_are_chosen_for_ascending_rows():
     assert coded.ramb18s == min(other.ramb18s for other in others if other.cycles <= limit)
     assert any(other.ramb18s < coded.ramb18s for other in others if other.cycles > limit)
     assert Elements.of(None, index_bits="auto").on(MULTIPLY, [kernel]) == chosen
+    # A stream memory may be full.
+    exact = replace(MULTIPLY, stream_depth=coded.depth)
+    assert choose([kernel], exact).index_bits == chosen.index_bits
 
 
 def test_whole_addresses_stay_where_nothing_is_saved():

@@ -53,6 +53,16 @@ def test_bounds_are_reached():
     assert abs(numerics.matmul(worst, levels)[0, 0]) <= 128 * 8
 
 
+@pytest.mark.parametrize("scale", [1.0, 0.1, 1.53125, 2.40625, 7.332714080810547])
+def test_levels_begin_where_the_quotient_says(scale: float):
+    """At the float32 around each step; of the last three a reciprocal is not exact."""
+    step = ((np.arange(-129, 129) + 0.5) * scale).astype(np.float32)
+    lower, upper = (np.nextafter(step, np.float32(towards)) for towards in (-np.inf, np.inf))
+    x = np.concatenate([lower, step, upper])
+    expected = [max(-128, min(127, round(float(value) / scale))) for value in x]
+    assert numerics.quantize(x, scale).tolist() == expected
+
+
 def test_quantize_saturates_and_rounds_halves_to_even():
     x = np.array([[0.5, 1.5, -0.5, 1e9, -1e9, 3.2]])
     assert numerics.quantize(x, 1.0).tolist() == [[0, 2, 0, 127, -128, 3]]
@@ -178,3 +188,27 @@ def test_one_feature_may_have_a_scale_of_its_own():
     x = np.array([[0.6], [-40.0]], np.float32)
     for scale in (0.5, np.array([0.5]), np.array(0.5)):
         assert numerics.quantize(x, scale).tolist() == [[1], [-80]]
+
+
+@pytest.mark.parametrize("multiplier", [127, 61497])
+def test_attention_is_its_steps(multiplier: int):
+    """With multipliers of few bits and of 16, of whose products float32 would round some."""
+    rng = np.random.default_rng(6)
+    heads, width, keys = 2, 3, 40
+    q = rng.integers(-128, 128, (30, heads * width)).astype(np.int8)
+    k, v = (rng.integers(-128, 128, (heads, *shape)) for shape in ((width, keys), (keys, width)))
+    table = np.sort(rng.integers(0, 128, 256))[np.arange(256) - 128].astype(np.int8)
+    factors = {
+        "scores": (np.full(heads * keys, 3), np.full(heads * keys, 10)),
+        "shares": (np.full(heads * keys, multiplier), np.full(heads * keys, 20)),
+        "results": (np.full(heads * width, 5), np.full(heads * width, 9)),
+    }
+    by_head = q.astype(np.int64).reshape(len(q), heads, width)
+    scores = np.concatenate([by_head[:, h] @ k[h] for h in range(heads)], axis=1)
+    levels = numerics.requantize(scores, *factors["scores"])
+    shared = numerics.shares(numerics.exponentials(levels, keys, np.array(127), table), keys)
+    exact = (shared.astype(np.int64) * multiplier + (1 << 19)) >> 20
+    share = np.clip(exact, -128, 127).reshape(len(q), heads, keys)
+    sums = np.concatenate([share[:, h] @ v[h] for h in range(heads)], axis=1)
+    found = numerics.attend(q, k.astype(np.int8), v.astype(np.int8), factors, table)
+    assert np.array_equal(found, numerics.requantize(sums, *factors["results"]))

@@ -17,6 +17,7 @@ from xdsl.utils.exceptions import PassFailedException, VerifyException
 
 from daqkf.dialects.interpreting import run
 from daqkf.dialects.rpea import ArrayOp, ChainOp
+from daqkf.dialects.spaq import AttendOp
 from daqkf.hw_targets import numerics
 from daqkf.hw_targets import operands as memories
 from daqkf.hw_targets.config import ArrayConfig
@@ -299,3 +300,35 @@ def test_heads_are_of_whole_words():
         PassFailedException, match="heads of 3 features; the target's operand words have 4"
     ):
         Attending.random(3, 6, 2, 3, 6).lowered(SEQUENCES)
+
+
+@pytest.mark.parametrize(("pes", "lanes", "width"), [(1, 2, 6), (2, 4, 16), (4, 4, 4)])
+def test_what_an_attention_takes_is_what_its_streams_have(pes: int, lanes: int, width: int):
+    heads, tokens = 2, 3 * lanes - 1
+    module = Attending.random(3, 9, heads, width, tokens).module()
+    attend = next(op for op in module.walk() if isinstance(op, AttendOp))
+    array = config(pes, lanes)
+    need, keys = coding.attention_need(attend, array), 3 * lanes
+    assert (need.tiles, need.scores) == (3, heads * keys)
+    scores = [
+        coding.stream(coding.score_rows(share, keys, width, lanes), array)
+        for share in coding.score_outputs(heads, 3, array)
+    ]
+    results = [
+        coding.stream(coding.context_rows(share, keys, width, lanes), array)
+        for share in coding.context_outputs(heads * width, array)
+    ]
+    words = [one.starts[-1] + other.starts[-1] for one, other in zip(scores, results, strict=True)]
+    assert need.words == max(words)
+    # As many bits as the largest sum of products needs, with what is counted too much.
+    largest = 128 * 128 * max(width, keys)
+    assert 1 << (need.width - 1) > largest + 256 * max(width, keys) // lanes
+    assert 1 << (need.width - 2) <= largest + 256 * max(width, keys)
+
+
+def test_a_sum_of_operands_has_the_fewest_bits():
+    """63 products of -128 and -128, and what 16 words of 4 items count too much."""
+    most = 63 * 128 * 128 + 256 * 16 * 3
+    assert 1 << 19 <= most < 1 << 20
+    assert coding.width(63, 4) == 21
+    assert coding.width(64, 4) == 22

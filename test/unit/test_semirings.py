@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
@@ -170,6 +170,7 @@ PASSES_OF_A_KERNEL = (
 
 @given(kernels(), st.integers(0, 2**16))
 @settings(max_examples=25)
+@example((Semiring.MAX_PLUS, np.array([[-1]], np.int8)), 0)  # infinity and the first weight
 def test_passes_change_no_bit(kernel: tuple[Semiring, Matrix], seed: int):
     semiring, weights = kernel
     (features, channels), x = weights.shape, activations(seed, len(weights), semiring)
@@ -217,3 +218,12 @@ def test_the_zero_is_neutral_and_absorbs(semiring: Semiring):
         [5, semiring.sum_zero],
         [semiring.sum_zero, semiring.sum_zero],
     ]
+
+
+def test_ranges_of_a_tropical_sum_begin_at_its_infinity():
+    """Weights above 0 leave the lowest sum where infinity and the bias are."""
+    levels, bias = np.array([[3, 5], [9, 1]], np.int8), np.array([7, -2])
+    found = semirings.ranges(levels, bias, Semiring.MAX_PLUS)
+    assert found.total[0] == -INFINITY - 2
+    below = semirings.ranges(np.array([[-4, 5]], np.int8), 0 * bias, Semiring.MAX_PLUS)
+    assert below.total[0] == -INFINITY - 4

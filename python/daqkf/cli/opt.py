@@ -10,7 +10,7 @@ import textwrap
 from collections.abc import Callable, Sequence
 from io import StringIO
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.passes import ModulePass, PassPipeline
@@ -18,7 +18,7 @@ from xdsl.utils.arg_spec import parse_pipeline
 from xdsl.utils.exceptions import VerifyException
 from xdsl.xdsl_opt_main import xDSLOptMain
 
-from daqkf.cli.guard import add_memory, guarded
+from daqkf.cli.guard import add_memory, guarded, versions
 from daqkf.compiler.pipelines import PIPELINES
 from daqkf.dialects.diagnostics import located
 from daqkf.dialects.xdsl_patches import Parser
@@ -55,6 +55,36 @@ def _indented(text: str, by: int) -> list[str]:
     return textwrap.wrap(text, 96, initial_indent=" " * by, subsequent_indent=" " * by)
 
 
+def list_passes() -> str:
+    """The passes' names with the first sentences of their summaries, and the named pipelines."""
+    summaries = {name: summary(factory()) for name, factory in ALL_PASSES.items()}
+    widest = max(map(len, (*summaries, *PIPELINES)))
+    lines = [f"{name:{widest}}  {text.split('. ')[0]}" for name, text in summaries.items()]
+    lines += [f"{name:{widest}}  xDSL's own" for name in GENERAL_PASSES]
+    lines += [
+        f"{name:{widest}}  --pipeline, of {len(own)} passes" for name, own in PIPELINES.items()
+    ]
+    return "\n".join(lines)
+
+
+class _Print(argparse.Action):
+    """Prints what a function of the option's value says, and ends."""
+
+    def __init__(self, *arguments: Any, text: Callable[[Any], str], **options: Any):
+        super().__init__(*arguments, **options)
+        self._text = text
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        print(self._text(values))
+        parser.exit()
+
+
 class _Buffer(StringIO):
     """Output that is only written once everything has worked."""
 
@@ -62,10 +92,17 @@ class _Buffer(StringIO):
         """Stay readable when the driver is done with it."""
 
 
+class _Versions(str):
+    """All versions, in place of a text with that of xDSL; looked up when somebody asks."""
+
+    def format(self, *_: object, **__: object) -> str:
+        return versions()
+
+
 class DaqkfOptMain(xDSLOptMain):
     """xDSL's driver with DAQKF's dialects, passes and one-line errors."""
 
-    version_format = "daqkf-opt, with xDSL {xdsl_version}"
+    version_format = _Versions()
 
     def register_all_dialects(self) -> None:
         register_dialects(self.ctx)
@@ -92,6 +129,20 @@ class DaqkfOptMain(xDSLOptMain):
         super().register_all_arguments(arg_parser)
         arg_parser.add_argument(
             "--pipeline", choices=PIPELINES, help="run a named pipeline, before any -p"
+        )
+        arg_parser.add_argument(
+            "--list-passes",
+            action=_Print,
+            nargs=0,
+            text=lambda _: list_passes(),
+            help="print the names of all passes and pipelines, with a sentence on each",
+        )
+        arg_parser.add_argument(
+            "--show-pipeline",
+            action=_Print,
+            choices=PIPELINES,
+            text=lambda name: ",".join(PIPELINES[name]),
+            help="print the passes of a named pipeline, as -p takes them",
         )
         arg_parser.add_argument(
             "--validate",

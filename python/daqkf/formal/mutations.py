@@ -92,6 +92,8 @@ def _narrow(op: Operation) -> Operation | None:
     if not isinstance(op, comb.AddOp | comb.SubOp):
         return None
     width = _width(op.result)
+    if width == 1:
+        return None
     block, total = op.parent, op.clone()
     assert block is not None
     builder = Builder(InsertPoint.before(op))

@@ -66,6 +66,12 @@ def printable(text: str) -> str:
     return "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in text)
 
 
+def shortened(value: object, most: int = 40) -> str:
+    """What a value looks like, in a few letters."""
+    text = printable(" ".join(repr(value).split()))
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
 EXPECTED = (
     ArgSpecParseError,
     DiagnosticException,
