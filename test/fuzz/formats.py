@@ -140,7 +140,7 @@ def _npz(rng: Random, data: bytes, other: bytes) -> bytes:
 
 
 def _load_sparse(path: Path) -> object:
-    from daqkf.cli.loading import load_weights
+    from daqkf.compiler.formats import load_weights
 
     return load_weights(str(path))
 
