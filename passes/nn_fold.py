@@ -123,7 +123,7 @@ class _SinkTranspose(RewritePattern):
             return
         if not all(_is_product(turn.input) for turn in turns):
             return
-        back = np.argsort(order).tolist()
+        back = [int(axis) for axis in np.argsort(order)]
         new, read = list[Operation](), list[SSAValue]()
         for value in operands:
             array = constant_of(value)
