@@ -364,6 +364,20 @@ def test_zero_points_of_rows(tmp_path: Path):
     assert hosted(path) == []
 
 
+@pytest.mark.parametrize("kind", ["DequantizeLinear", "QuantizeLinear"])
+def test_a_constant_without_dimensions_stays_one(tmp_path: Path, kind: str):
+    """NumPy makes numbers of such arrays."""
+    first = np.array(3, np.uint8 if kind.startswith("D") else np.float32)
+    constants = {"c": first, "scale": np.array(0.5, np.float32), "zero": np.array(1, np.uint8)}
+    nodes = [
+        helper.make_node(kind, list(constants), ["made"]),
+        helper.make_node("Cast", ["made"], ["real"], to=TensorProto.FLOAT),
+        helper.make_node("Add", ["x", "real"], ["y"]),
+    ]
+    feeds = {"x": real(2, 3)}
+    compare(tmp_path / "m.onnx", model_of(nodes, feeds, constants, TensorProto.FLOAT), feeds)
+
+
 def test_dropout_in_training_drops_what_the_seed_says(tmp_path: Path):
     node = case("Dropout", X, None, np.array(True), constants=[2], seed=3)
     model, feeds = build(node, dynamic=False)

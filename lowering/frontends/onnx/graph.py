@@ -374,10 +374,11 @@ class Node:
                 if name and name in self.graph.used:
                     raise ValueError(f"its result '{name}' is not supported")
         for name, result in zip(self.node.output, results, strict=False):
-            if isinstance(result, np.ndarray):
-                self.graph.arrays[name] = self._typed(name, result)
-            else:
+            if isinstance(result, SSAValue):
                 self.graph.values[name] = result
+            else:
+                # NumPy makes numbers of arrays without dimensions.
+                self.graph.arrays[name] = self._typed(name, np.asarray(result))
 
     def _host(self, reason: str) -> None:
         """Make the node an operator that the host runs; one of constants is run here.
