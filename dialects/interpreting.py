@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from numpy.typing import NDArray
-from xdsl.dialects.builtin import DYNAMIC_INDEX, ModuleOp, TensorType
+from xdsl.dialects.builtin import DYNAMIC_INDEX, ModuleOp, TensorType, UnrankedTensorType
 from xdsl.dialects.func import CallOp, FuncOp, ReturnOp
 from xdsl.interpreter import (
     Interpreter,
@@ -26,6 +26,7 @@ from xdsl.utils.exceptions import InterpretationError
 
 from daqkf.dialects.dfke.interpreter import DfkeFunctions
 from daqkf.dialects.nn.interpreter import NnFunctions
+from daqkf.dialects.nn.operators import OnnxType
 from daqkf.dialects.rpea.interpreter import RpeaFunctions
 from daqkf.dialects.spaq.interpreter import SpaqFunctions
 from daqkf.dialects.spaq.prepared import Prepared
@@ -157,8 +158,10 @@ def call(
     sequences: Sequence[int] = (),
     prepared: Prepared | None = None,
     lifetimes: Lifetimes | None = None,
+    spaq: SpaqFunctions | None = None,
 ) -> tuple[NDArray[Any], ...]:
-    """The results of a function of the module; `host` and `array` may say how `nn` and `rpea` run.
+    """The results of a function of the module; `host`, `array` and `spaq` may say how the
+    operations of `nn`, `rpea` and `spaq` run.
 
     What is `prepared` for earlier calls, and the `lifetimes` of values by which they are forgotten,
     are not made again; the module must not have changed since.
@@ -170,12 +173,15 @@ def call(
     if len(types) != len(arguments):
         raise InterpretationError(f"the function takes {len(types)} arguments")
     for kind, argument in zip(types, arguments, strict=True):
+        if isinstance(kind, OnnxType | UnrankedTensorType):
+            continue
         if not isinstance(kind, TensorType) or not _is(argument.shape, kind.get_shape()):
             raise InterpretationError(f"an array of shape {argument.shape} is not a {kind}")
     last = {} if lifetimes is None else lifetimes.of(function)
     interpreter = _Forgetful(module, listeners=listeners, last=last)
-    for functions in (SpaqFunctions(sequences, prepared), DfkeFunctions(), FuncFunctions()):
-        interpreter.register_implementations(functions)
+    interpreter.register_implementations(spaq or SpaqFunctions(sequences, prepared))
+    interpreter.register_implementations(DfkeFunctions())
+    interpreter.register_implementations(FuncFunctions())
     interpreter.register_implementations(host or NnFunctions())
     interpreter.register_implementations(array or RpeaFunctions())
     return interpreter.call_op(function, tuple(arguments))

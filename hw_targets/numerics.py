@@ -92,7 +92,8 @@ def quantize(
     shape = np.broadcast_shapes(np.shape(x), np.shape(scale))
     extra = 0 if split is None else len(split)
     result = np.empty((*shape[:-1], shape[-1] + extra) if extra else shape, np.int8)
-    factor = _reciprocal(float(scale)) if np.size(scale) == 1 and x.dtype == np.float32 else None
+    single = np.size(scale) == 1 and x.dtype == np.float32
+    factor = _reciprocal(np.asarray(scale).item()) if single else None
     for rows in blocks(result) if np.ndim(scale) < np.ndim(x) else (slice(None),):
         if factor is None:
             levels = np.divide(x[rows], scale, dtype=np.float64)

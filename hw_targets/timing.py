@@ -3,6 +3,9 @@
 
 """Cycles that an array takes, apart from latency: what schedules are compared by."""
 
+from collections.abc import Iterable
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -21,6 +24,35 @@ EMPTYING_CYCLES = 26
 def tile_cycles(words: NDArray[np.int64], outputs: int, machine: Machine) -> int:
     """Cycles of a tile of a kernel: those of the longest PE of words [P], or of the post unit."""
     return max(int(words.max()), outputs * machine.post_cycles)
+
+
+@dataclass(frozen=True)
+class Speed:
+    """How fast an array runs over a tile of tokens, and what it waits for."""
+
+    streams: int
+    """Cycles of the programs whose longest stream takes longer than the post unit."""
+    post: int
+    """Cycles of the others, in which elements wait for the post unit."""
+    lanes: int
+    """Tokens of a tile."""
+
+    @property
+    def cycles(self) -> int:
+        """Those of all programs, one after another."""
+        return self.streams + self.post
+
+
+def speed(programs: Iterable[tuple[NDArray[np.int64], int]], machine: Machine) -> Speed:
+    """The speed of programs with these words of each PE [P] and so many outputs."""
+    streams = post = 0
+    for words, outputs in programs:
+        cycles = tile_cycles(words, outputs, machine)
+        if words.max() >= cycles:
+            streams += cycles
+        else:
+            post += cycles
+    return Speed(streams, post, machine.lanes)
 
 
 def normalization_cycles(machine: Machine, features: int) -> int:

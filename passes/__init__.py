@@ -7,139 +7,155 @@
 """
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from xdsl.passes import ModulePass
+if TYPE_CHECKING:
+    from xdsl.passes import ModulePass
 
 
-def _nn_raise() -> type[ModulePass]:
+def _nn_raise() -> "type[ModulePass]":
     from daqkf.passes.nn_raise import NnRaisePass
 
     return NnRaisePass
 
 
-def _nn_dequantize() -> type[ModulePass]:
+def _nn_dequantize() -> "type[ModulePass]":
     from daqkf.passes.nn_dequantize import NnDequantizePass
 
     return NnDequantizePass
 
 
-def _nn_outline() -> type[ModulePass]:
+def _nn_fold() -> "type[ModulePass]":
+    from daqkf.passes.nn_fold import NnFoldPass
+
+    return NnFoldPass
+
+
+def _nn_scale() -> "type[ModulePass]":
+    from daqkf.passes.nn_scale import NnScalePass
+
+    return NnScalePass
+
+
+def _nn_outline() -> "type[ModulePass]":
     from daqkf.passes.nn_outline import NnOutlinePass
 
     return NnOutlinePass
 
 
-def _nn_merge() -> type[ModulePass]:
+def _nn_merge() -> "type[ModulePass]":
     from daqkf.passes.nn_merge import NnMergePass
 
     return NnMergePass
 
 
-def _nn_chain() -> type[ModulePass]:
+def _nn_chain() -> "type[ModulePass]":
     from daqkf.passes.nn_chain import NnChainPass
 
     return NnChainPass
 
 
-def _nn_attend() -> type[ModulePass]:
+def _nn_attend() -> "type[ModulePass]":
     from daqkf.passes.nn_attend import NnAttendPass
 
     return NnAttendPass
 
 
-def _nn_attention() -> type[ModulePass]:
+def _nn_attention() -> "type[ModulePass]":
     from daqkf.passes.nn_attention import NnAttentionPass
 
     return NnAttentionPass
 
 
-def _nn_gate() -> type[ModulePass]:
+def _nn_gate() -> "type[ModulePass]":
     from daqkf.passes.nn_gate import NnGatePass
 
     return NnGatePass
 
 
-def _nn_normalize() -> type[ModulePass]:
+def _nn_normalize() -> "type[ModulePass]":
     from daqkf.passes.nn_normalize import NnNormalizePass
 
     return NnNormalizePass
 
 
-def _nn_product() -> type[ModulePass]:
+def _nn_product() -> "type[ModulePass]":
     from daqkf.passes.nn_product import NnProductPass
 
     return NnProductPass
 
 
-def _spaq_analyze() -> type[ModulePass]:
+def _spaq_analyze() -> "type[ModulePass]":
     from daqkf.passes.spaq_analyze import SpaqAnalyzePass
 
     return SpaqAnalyzePass
 
 
-def _spaq_calibrate() -> type[ModulePass]:
+def _spaq_calibrate() -> "type[ModulePass]":
     from daqkf.passes.spaq_calibrate import SpaqCalibratePass
 
     return SpaqCalibratePass
 
 
-def _spaq_prune() -> type[ModulePass]:
+def _spaq_prune() -> "type[ModulePass]":
     from daqkf.passes.spaq_prune import SpaqPrunePass
 
     return SpaqPrunePass
 
 
-def _spaq_quantize() -> type[ModulePass]:
+def _spaq_quantize() -> "type[ModulePass]":
     from daqkf.passes.spaq_quantize import SpaqQuantizePass
 
     return SpaqQuantizePass
 
 
-def _dfke_dispatch() -> type[ModulePass]:
+def _dfke_dispatch() -> "type[ModulePass]":
     from daqkf.passes.dfke_dispatch import DfkeDispatchPass
 
     return DfkeDispatchPass
 
 
-def _spaq_select_levels() -> type[ModulePass]:
+def _spaq_select_levels() -> "type[ModulePass]":
     from daqkf.passes.spaq_select_levels import SpaqSelectLevelsPass
 
     return SpaqSelectLevelsPass
 
 
-def _dfke_fuse() -> type[ModulePass]:
+def _dfke_fuse() -> "type[ModulePass]":
     from daqkf.passes.dfke_fuse import DfkeFusePass
 
     return DfkeFusePass
 
 
-def _dfke_schedule() -> type[ModulePass]:
+def _dfke_schedule() -> "type[ModulePass]":
     from daqkf.passes.dfke_schedule import DfkeSchedulePass
 
     return DfkeSchedulePass
 
 
-def _dfke_specialize_bitwidth() -> type[ModulePass]:
+def _dfke_specialize_bitwidth() -> "type[ModulePass]":
     from daqkf.passes.dfke_specialize_bitwidth import DfkeSpecializeBitwidthPass
 
     return DfkeSpecializeBitwidthPass
 
 
-def _dfke_chain() -> type[ModulePass]:
+def _dfke_chain() -> "type[ModulePass]":
     from daqkf.passes.dfke_chain import DfkeChainPass
 
     return DfkeChainPass
 
 
-def _rpea_validate() -> type[ModulePass]:
+def _rpea_validate() -> "type[ModulePass]":
     from daqkf.passes.rpea_validate import RpeaValidatePass
 
     return RpeaValidatePass
 
 
-PASSES: dict[str, Callable[[], type[ModulePass]]] = {
+PASSES: "dict[str, Callable[[], type[ModulePass]]]" = {
     "nn-dequantize": _nn_dequantize,
     "nn-raise": _nn_raise,
+    "nn-fold": _nn_fold,
+    "nn-scale": _nn_scale,
     "nn-outline": _nn_outline,
     "nn-merge": _nn_merge,
     "nn-chain": _nn_chain,
@@ -162,19 +178,19 @@ PASSES: dict[str, Callable[[], type[ModulePass]]] = {
 }
 
 
-def _canonicalize() -> type[ModulePass]:
+def _canonicalize() -> "type[ModulePass]":
     from xdsl.transforms.canonicalize import CanonicalizePass
 
     return CanonicalizePass
 
 
-def _cse() -> type[ModulePass]:
+def _cse() -> "type[ModulePass]":
     from xdsl.transforms.common_subexpression_elimination import CommonSubexpressionElimination
 
     return CommonSubexpressionElimination
 
 
-GENERAL_PASSES: dict[str, Callable[[], type[ModulePass]]] = {
+GENERAL_PASSES: "dict[str, Callable[[], type[ModulePass]]]" = {
     "canonicalize": _canonicalize,
     "cse": _cse,
 }

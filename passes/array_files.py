@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from daqkf.dialects.memory import require_memory
 
 _CHUNK = 1 << 20
+_LAST_CODE_POINT = 0x10FFFF
 
 
 @contextmanager
@@ -92,7 +93,8 @@ def archive(arrays: Mapping[str, NDArray[Any]]) -> bytes:
     NumPy's own `savez` takes the names as parameters beside two of its own.
 
     Raises:
-        ValueError: a name that no archive can have, as it has a NUL or is longer than 65,000 bytes.
+        ValueError: a name that no archive can have, as it has a NUL or is longer than 65,000 bytes;
+            or a value that is no array.
     """
     data = io.BytesIO()
     with zipfile.ZipFile(data, "w") as file:
@@ -100,8 +102,19 @@ def archive(arrays: Mapping[str, NDArray[Any]]) -> bytes:
             if "\0" in name or len(name.encode(errors="replace")) > 65_000:
                 raise ValueError(f"no .npz file can have an array of the name {name[:60]!r}")
             with file.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as member:
-                np.lib.format.write_array(member, np.asanyarray(array), allow_pickle=False)
+                np.lib.format.write_array(member, _storable(name, array), allow_pickle=False)
     return data.getvalue()
+
+
+def _storable(name: str, value: Any) -> NDArray[Any]:
+    """A value as an array that a `.npy` file has: strings and few bits in NumPy's own types."""
+    if value is None or isinstance(value, list | dict):
+        raise ValueError(f"no .npz file can have '{name[:60]}', which is no tensor; use Python")
+    array = np.asanyarray(value)
+    if array.dtype.kind == "O":
+        return array.astype(np.str_)
+    is_added = array.dtype.isbuiltin == 2  # a type of a package, of few bits
+    return array.astype(np.float32) if is_added else array
 
 
 def _read_archive(file: BinaryIO) -> dict[str, NDArray[Any]]:
@@ -144,7 +157,21 @@ def _read_array(file: Any, size: int | None) -> NDArray[Any]:
         raise ValueError(f"it goes on after its {needed} bytes")
     if not needed:
         return np.empty(shape, dtype)
+    _require_texts(data.view(dtype))
     return data.view(dtype).reshape(shape, order="F" if fortran_order else "C")
+
+
+def _require_texts(array: NDArray[Any]) -> None:
+    """Raise a ValueError for texts with numbers that stand for no letter.
+
+    Python ends in a SystemError where somebody asks such a text what it says.
+    """
+    for name in array.dtype.names or ():
+        _require_texts(array[name])
+    if array.dtype.kind == "U" and array.dtype.itemsize:
+        letters = np.ascontiguousarray(array).reshape(-1).view(f"{array.dtype.byteorder}u4")
+        if (letters > _LAST_CODE_POINT).any():
+            raise ValueError("a text with numbers beyond those of Unicode's letters")
 
 
 def _header(file: Any) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:

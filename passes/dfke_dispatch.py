@@ -18,18 +18,25 @@ from xdsl.utils.exceptions import InterpretationError
 from daqkf.dialects.dfke import KernelOp, ScheduleAttr
 from daqkf.dialects.dfke.ops import dispatch
 from daqkf.dialects.interpreting import run
-from daqkf.dialects.spaq import DequantizeOp, LevelSet, QuantizeOp
+from daqkf.dialects.spaq import (
+    DequantizeOp,
+    GateOp,
+    LayerNormOp,
+    LevelSet,
+    QuantizeOp,
+    ResidualOp,
+    SequenceOperation,
+)
 from daqkf.hw_targets import load_target, numerics
 from daqkf.hw_targets.decision import MAX_VARIANTS, Decision
 from daqkf.hw_targets.machine import Machine
+from daqkf.passes.defaults import BUDGET, SPLIT
 from daqkf.passes.dfke_fuse import DfkeFusePass
 from daqkf.passes.dfke_schedule import schedule, schedule_cycles
 from daqkf.passes.diagnostics import OperationError, about, failing, function_of
 from daqkf.passes.encode.cost_model import DEFAULT_ELEMENTS, Elements
-from daqkf.passes.quantize.calibration import SPLIT
 from daqkf.passes.quantize.dispatch import (
     BUCKETS,
-    BUDGET,
     bucket_shift,
     decision_table,
     tile_errors,
@@ -81,6 +88,10 @@ class Dispatcher:
         if len(layers) != 1:
             text = f"expected one float layer in the module, not {len(layers)}"
             raise OperationError(layers[1] if layers else function_of(module), text)
+        for op in module.walk():
+            if isinstance(op, ResidualOp | LayerNormOp | GateOp | SequenceOperation):
+                text = "runs in a chain, and an array picks among variants or chains kernels"
+                raise OperationError(op, text)
         samples = np.asarray(samples)
         real_numbers = samples.dtype.kind in "fiu" and np.isfinite(samples).all()
         if samples.ndim != 2 or not samples.size or not real_numbers:

@@ -69,7 +69,8 @@ class NarrowKernel(RewritePattern):
             total = max(numerics.signed_bits(low - added, high + added), sums)
         _require_width(op, total)
         op.running_sum = IntegerType(running_sum)
-        _retype(body.matmul.result, accumulator)
+        # The array adds the weight that a semiring's walk begins with, also where no bias is added.
+        _retype(body.matmul.result, sums if body.add is None else accumulator)
         if body.add is not None:
             _retype(body.add.result, sums)
         if body.residual is not None:

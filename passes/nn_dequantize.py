@@ -5,7 +5,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,7 @@ from xdsl.pattern_rewriter import (
 from xdsl.rewriter import InsertPoint
 from xdsl.transforms.dead_code_elimination import dce
 
-from daqkf.dialects.dense import from_array, integer_bits
+from daqkf.dialects.dense import from_array, integer_bits, integer_range
 from daqkf.dialects.nn import (
     CastOp,
     ConstantOp,
@@ -123,29 +123,61 @@ def _pair(op: DequantizeOp) -> QuantizeOp | None:
     return quantize if all(same_constant(*pair) for pair in pairs) else None
 
 
-def _has_own_range(quantize: QuantizeOp) -> bool:
-    """Whether a scale is made of the least and the largest of all that is quantised.
+_RANGES_TRIED = [
+    (low * size, high * size)
+    for low, high in ((0, 1), (-1, 0), (-1, 1), (-1, 0.01), (-0.01, 1), (-0.3, 0.7), (0.5, 1))
+    for size in (1e-3, 1.0, 37.5, 1e4)
+]
+"""Least and largest values for which levels must be those of the range."""
 
-    It is a quotient of their difference then, as the front end spells DynamicQuantizeLinear out.
+_FINE = 100
+"""Steps that the larger side of the range has at least."""
+
+
+def _has_own_range(quantize: QuantizeOp) -> bool:
+    """Whether a scale and a zero point are made of the least and the largest of all that is
+    quantised, such that nothing saturates.
+
+    The front end spells DynamicQuantizeLinear out so. As others may spell it otherwise, or mean
+    something else by it, both are computed for some ranges, and held against these.
     """
-    x, bounds = quantize.input, set[Reduction]()
-    pending, seen = [quantize.scale], set[SSAValue]()
-    while pending:
-        value = pending.pop()
-        op = value.owner
-        if value in seen:
-            continue
-        seen.add(value)
-        if isinstance(op, ReduceOp):
-            shape = shape_of(x)
-            if op.input is not x or shape is None or len(integers_of(op.axes)) != len(shape):
-                return False
-            bounds.add(op.kind.data)
-        elif isinstance(op, ElementwiseOp):
-            pending += op.inputs
-        elif not isinstance(op, ConstantOp):
+    bottom, top = integer_range(cast(IntegerType, element_of(quantize.result)))
+    for low, high in _RANGES_TRIED:
+        bounds = {Reduction.MIN: low, Reduction.MAX: high}
+        scale, zero = (
+            _of_range(value, quantize.input, bounds)
+            for value in (quantize.scale, quantize.zero_point)
+        )
+        if scale is None or zero is None or scale.size != 1 or zero.size != 1:
             return False
-    return bounds == {Reduction.MIN, Reduction.MAX}
+        step, place = float(scale.item()), float(zero.item())
+        # Rounding takes what is half a step beyond, and the zero point is rounded, too.
+        reaches = (bottom - place - 1) * step <= low and high <= (top - place + 1) * step
+        if not reaches or not 0 < step <= max(-low, high) / _FINE:
+            return False
+    return True
+
+
+def _of_range(value: SSAValue, x: SSAValue, bounds: dict[Reduction, float]) -> NDArray[Any] | None:
+    """What is made of the bounds of x, if it is made of nothing else."""
+    op = value.owner
+    if isinstance(op, ConstantOp):
+        return constant_of(value)
+    if isinstance(op, ReduceOp):
+        shape = shape_of(x)
+        if op.input is not x or shape is None or len(integers_of(op.axes)) != len(shape):
+            return None
+        bound = bounds.get(op.kind.data)
+        return None if bound is None else np.full((1,) * _rank(value), bound, np.float32)
+    if not isinstance(op, ElementwiseOp | QuantizeOp | CastOp):
+        return None
+    parts = [_of_range(operand, x, bounds) for operand in op.operands]
+    arrays = [part for part in parts if part is not None]
+    return computed(op, arrays) if len(arrays) == len(parts) else None
+
+
+def _rank(value: SSAValue) -> int:
+    return len(shape_of(value) or ())
 
 
 class _Saturate(RewritePattern):

@@ -23,7 +23,7 @@ from xdsl.transforms.dead_code_elimination import dce
 
 from daqkf.dialects.dense import from_array
 from daqkf.dialects.nn import ConstantOp, DequantizeOp, ElementwiseOp, MatmulOp, QuantizeOp
-from daqkf.dialects.nn.base import NODE, element_of
+from daqkf.dialects.nn.base import HOST, NODE, element_of
 from daqkf.dialects.nn.elementwise import Function
 from daqkf.dialects.nn.ops import constant_of
 from daqkf.dialects.spaq import ActivationOp
@@ -62,16 +62,18 @@ class NnOutlinePass(ModulePass):
     `spaq.dequantize`). Zero points go to its bias.
 
     - `least`: the weights that a product has at least; smaller ones stay on the host.
+    - `host`: the names of kernels that stay there as well, because int8 is too coarse for them.
     """
 
     name = "nn-outline"
 
     least: int = 1
+    host: tuple[str, ...] = ()
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         if self.least < 0:
             raise refused(self, "least", f"must be at least 0, not {self.least}")
-        rewrite_once(self, op, _OutlineLayer(self.least))
+        rewrite_once(self, op, _OutlineLayer(self.least, frozenset(self.host)))
         dce(op)
 
 
@@ -81,6 +83,8 @@ class _OutlineLayer(RewritePattern):
 
     least: int
     """Weights that a product has at least."""
+    host: frozenset[str] = frozenset()
+    """Names of products that stay on the host."""
 
     @op_type_rewrite_pattern
     def match_and_rewrite(self, op: MatmulOp, rewriter: PatternRewriter) -> None:
@@ -88,7 +92,10 @@ class _OutlineLayer(RewritePattern):
         weights = constant_of(op.rhs)
         if weights is None or weights.ndim != 2 or weights.dtype != np.float32:
             return
-        if weights.size >= max(self.least, 1):
+        if _name(op) in self.host:
+            op.attributes[HOST] = StringAttr("int8 is too coarse for it")
+            rewriter.notify_op_modified(op)
+        elif weights.size >= max(self.least, 1):
             _outline(rewriter, op, weights)
 
 

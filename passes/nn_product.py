@@ -10,7 +10,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 from xdsl.context import Context
-from xdsl.dialects.builtin import ArrayAttr, ModuleOp, StringAttr
+from xdsl.dialects.builtin import ArrayAttr, ModuleOp, StringAttr, TensorType
 from xdsl.dialects.func import FuncOp
 from xdsl.interpreter import Interpreter, PythonValues
 from xdsl.ir import Attribute, Operation
@@ -26,6 +26,7 @@ from xdsl.utils.exceptions import InterpretationError, PassFailedException
 from daqkf.dialects.interpreting import call, entry
 from daqkf.dialects.nn import MatmulOp, ProductOp
 from daqkf.dialects.nn.base import node_name
+from daqkf.dialects.nn.operators import OnnxType, element_type_of
 from daqkf.dialects.nn.ops import constant_of
 from daqkf.hw_targets.numerics import ACTIVATION_MAX
 from daqkf.passes.quantize.quantization import requantization
@@ -37,23 +38,61 @@ Inputs = Mapping[str, NDArray[Any]]
 def in_order(function: FuncOp, inputs: Inputs) -> list[NDArray[Any]]:
     """A network's inputs by name, in the order of its arguments.
 
+    Types that `nn` computes nothing in have values as `run_operator` has them: strings are arrays
+    of objects, and sequences are lists.
+
     Raises:
         ValueError: one is missing, there is one too many, or one has other elements than real
-            numbers. Infinities may be meant, as in a mask that is added; NaN is not.
+            numbers and is not of such a type. Infinities may be meant, as in a mask that is
+            added; NaN is not.
     """
     names = input_names(function)
     if missing := [name for name in names if name not in inputs]:
         raise ValueError(f"the network needs the input '{missing[0]}' (all: {', '.join(names)})")
     if surplus := [name for name in inputs if name not in names]:
         raise ValueError(f"the network has no input '{surplus[0]}' (known: {', '.join(names)})")
-    arrays = [np.asarray(inputs[name]) for name in names]
-    for name, array in zip(names, arrays, strict=True):
-        if array.dtype.kind not in "biuf":
-            raise ValueError(f"the input '{name}' has elements of {array.dtype}, not real numbers")
-        if array.dtype.kind == "f" and np.isnan(array).any():
-            place = ", ".join(str(index) for index in np.argwhere(np.isnan(array))[0])
-            raise ValueError(f"the input '{name}' is NaN at [{place}]")
-    return arrays
+    kinds = [argument.type for argument in function.body.block.args]
+    return [_checked(name, inputs[name], kind) for name, kind in zip(names, kinds, strict=True)]
+
+
+def _checked(name: str, value: Any, kind: Attribute) -> Any:
+    """An input as the network reads it: what is no tensor as it is, and tensors as arrays."""
+    if isinstance(kind, OnnxType):
+        return value
+    array = np.asarray(value)
+    foreign = isinstance(element_type_of(kind), OnnxType)
+    if array.dtype.kind not in "biuf" and not foreign:
+        raise ValueError(f"the input '{name}' has elements of {array.dtype}, not real numbers")
+    if array.dtype.kind == "f" and np.isnan(array).any():
+        place = ", ".join(str(index) for index in np.argwhere(np.isnan(array))[0])
+        raise ValueError(f"the input '{name}' is NaN at [{place}]")
+    return array
+
+
+def one_by_one(function: FuncOp, inputs: Inputs) -> list[Inputs]:
+    """A network's inputs as they are, or cut into rows where it takes one row at a time.
+
+    That is where the extents of inputs begin with a 1 that the file fixes, and arrays have more
+    rows there, all of them as many. Other inputs go along with each row.
+    """
+    rows = set[int]()
+    several: list[str] = []
+    for name, argument in zip(input_names(function), function.body.block.args, strict=True):
+        if name not in inputs or not isinstance(kind := argument.type, TensorType):
+            continue
+        shape, found = kind.get_shape(), np.shape(inputs[name])
+        if shape[:1] == (1,) and len(found) == len(shape) and found[0] > 1:
+            rows.add(found[0])
+            several.append(name)
+    if len(rows) != 1:
+        return [inputs]
+    return [
+        {
+            name: np.asarray(array)[row : row + 1] if name in several else array
+            for name, array in inputs.items()
+        }
+        for row in range(rows.pop())
+    ]
 
 
 def each(samples: Inputs | Sequence[Inputs]) -> list[Inputs]:

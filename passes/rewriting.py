@@ -26,6 +26,17 @@ class _FailingAtOperations(RewritePattern):
             self.pattern.match_and_rewrite(op, rewriter)
 
 
+def rewrite_all(given: ModulePass, module: ModuleOp, pattern: RewritePattern) -> bool:
+    """Apply a pattern to every operation, also to what it makes, until nothing changes any more.
+
+    Gives whether that has changed anything.
+
+    Raises:
+        PassFailedException: as `rewrite_once`.
+    """
+    return PatternRewriteWalker(_FailingAtOperations(pattern, given.name)).rewrite_module(module)
+
+
 def rewrite_once(
     given: ModulePass, module: ModuleOp, pattern: RewritePattern, *, reverse: bool = False
 ) -> bool:

@@ -18,9 +18,10 @@ from xdsl.utils.exceptions import PassFailedException
 
 from daqkf.dialects.spaq import GateOp, LayerNormOp, LevelSet
 from daqkf.dialects.spaq.ops import QuantizeOfDequantize
+from daqkf.passes.defaults import SPLIT
 from daqkf.passes.diagnostics import about, failing
 from daqkf.passes.quantize.allocation import Choice, LevelChooser, noise_share
-from daqkf.passes.quantize.calibration import SPLIT, extra_columns
+from daqkf.passes.quantize.calibration import extra_columns
 from daqkf.passes.quantize.compensation import compensate
 from daqkf.passes.quantize.float_layers import row_of
 from daqkf.passes.quantize.input_statistics import InputStatistics

@@ -20,6 +20,7 @@ import preloaded
 config.name = "DAQKF"
 config.test_format = lit.formats.ShTest(execute_external=False)
 config.suffixes = [".mlir"]
+config.excludes = ["fuzz"]  # files that a fuzzer reads, without commands
 config.test_source_root = str(Path(__file__).parent)
 config.test_exec_root = str(Path(__file__).parent.parent / "build" / "lit")
 

@@ -7,7 +7,9 @@ from xdsl.ir import Dialect
 
 from daqkf.dialects.nn.attention import AttentionOp
 from daqkf.dialects.nn.canonicalization import give_traits
+from daqkf.dialects.nn.convolution import Col2ImOp, Im2ColOp
 from daqkf.dialects.nn.elementwise import FunctionAttr, ReductionAttr
+from daqkf.dialects.nn.operators import ModelAttr, OnnxType, OperatorOp
 from daqkf.dialects.nn.ops import (
     CastOp,
     ConstantOp,
@@ -40,15 +42,18 @@ NN = Dialect(
     [
         AttentionOp,
         CastOp,
+        Col2ImOp,
         ConcatOp,
         ConstantOp,
         DequantizeOp,
         ElementwiseOp,
         ExpandOp,
         GatherOp,
+        Im2ColOp,
         LayerNormOp,
         LinearOp,
         MatmulOp,
+        OperatorOp,
         ProductOp,
         QuantizeOp,
         ReduceOp,
@@ -60,22 +65,27 @@ NN = Dialect(
         TransposeOp,
         UnsqueezeOp,
     ],
-    [FunctionAttr, ReductionAttr],
+    [FunctionAttr, ModelAttr, OnnxType, ReductionAttr],
 )
 
 __all__ = [
     "NN",
     "AttentionOp",
     "CastOp",
+    "Col2ImOp",
     "ConcatOp",
     "ConstantOp",
     "DequantizeOp",
     "ElementwiseOp",
     "ExpandOp",
     "GatherOp",
+    "Im2ColOp",
     "LayerNormOp",
     "LinearOp",
     "MatmulOp",
+    "ModelAttr",
+    "OnnxType",
+    "OperatorOp",
     "ProductOp",
     "QuantizeOp",
     "ReduceOp",

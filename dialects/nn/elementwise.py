@@ -156,11 +156,26 @@ COMPARISONS = frozenset(
 LOGICAL = frozenset((Function.AND, Function.NOT, Function.OR))
 """Functions of bits that give bits."""
 
+
+def _extreme(reduction: Callable[..., Array], sign: int) -> Callable[..., Array]:
+    """A maximum or a minimum, which of no elements is the end of their type, as ONNX has it."""
+
+    def reduce(x: Array, **options: Any) -> Array:
+        if x.size or x.dtype.kind == "b":
+            return reduction(x, **options)
+        if x.dtype.kind == "f":
+            return reduction(x, initial=-sign * np.inf, **options)
+        info = np.iinfo(x.dtype)
+        return reduction(x, initial=info.min if sign > 0 else info.max, **options)
+
+    return reduce
+
+
 REDUCTIONS: dict[Reduction, Callable[..., Array]] = {
     Reduction.MEAN: np.mean,
     Reduction.SUM: np.sum,
-    Reduction.MAX: np.max,
-    Reduction.MIN: np.min,
+    Reduction.MAX: _extreme(np.max, 1),
+    Reduction.MIN: _extreme(np.min, -1),
     Reduction.PROD: np.prod,
 }
 """Over the axes `axis`, which stay with an extent of 1 if `keepdims` says so."""

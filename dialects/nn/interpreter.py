@@ -21,7 +21,9 @@ from xdsl.utils.exceptions import InterpretationError
 from daqkf.dialects.dense import integer_range, storage_dtype
 from daqkf.dialects.nn.attention import AttentionOp, Operands
 from daqkf.dialects.nn.base import element_of, integers_of, node_name
+from daqkf.dialects.nn.convolution import Col2ImOp, Im2ColOp
 from daqkf.dialects.nn.elementwise import REDUCTIONS, apply_elementwise
+from daqkf.dialects.nn.operators import OperatorOp
 from daqkf.dialects.nn.ops import (
     ABSENT,
     CastOp,
@@ -37,6 +39,7 @@ from daqkf.dialects.nn.ops import (
     SoftmaxOp,
     attends,
 )
+from daqkf.dialects.nn.running import run_operator
 from daqkf.dialects.nn.shaping import (
     ConcatOp,
     ExpandOp,
@@ -48,6 +51,7 @@ from daqkf.dialects.nn.shaping import (
     TransposeOp,
     UnsqueezeOp,
 )
+from daqkf.dialects.nn.windows import col2im, im2col
 from daqkf.dialects.spaq.interpreter import split_sequences
 from daqkf.hw_targets import numerics
 
@@ -115,7 +119,9 @@ def _impl[Op: IRDLOperation](
     def named(method: Callable[["NnFunctions", Interpreter, Op, Values], Values]) -> Any:
         def run(functions: "NnFunctions", interpreter: Interpreter, op: Op, args: Values) -> Values:
             with _named(op), np.errstate(all="ignore"):
-                return method(functions, interpreter, op, args)
+                results = method(functions, interpreter, op, args)
+            # NumPy makes numbers of arrays without dimensions.
+            return tuple(np.asarray(cast(Any, x)) if np.isscalar(x) else x for x in results)
 
         return impl(kind)(run)
 
@@ -246,8 +252,7 @@ class NnFunctions(InterpreterFunctions):
     @_impl(ReshapeOp)
     def reshape(self, interpreter: Interpreter, op: ReshapeOp, args: Values) -> Values:
         x, extents = args
-        shape = [x.shape[i] if extent == 0 else int(extent) for i, extent in enumerate(extents)]
-        return (x.reshape(shape),)
+        return (x.reshape(_extents(x, [int(extent) for extent in extents])),)
 
     @_impl(ExpandOp)
     def expand(self, interpreter: Interpreter, op: ExpandOp, args: Values) -> Values:
@@ -291,6 +296,14 @@ class NnFunctions(InterpreterFunctions):
     def shape(self, interpreter: Interpreter, op: ShapeOp, args: Values) -> Values:
         return (np.array(args[0].shape, np.int64),)
 
+    @_impl(Im2ColOp)
+    def im2col(self, interpreter: Interpreter, op: Im2ColOp, args: Values) -> Values:
+        return (im2col(args[0], op.windows(), op.fill.value.data),)
+
+    @_impl(Col2ImOp)
+    def col2im(self, interpreter: Interpreter, op: Col2ImOp, args: Values) -> Values:
+        return (col2im(args[0], op.windows()),)
+
     @_impl(QuantizeOp)
     def quantize(self, interpreter: Interpreter, op: QuantizeOp, args: Values) -> Values:
         x, scale, zero = args
@@ -300,12 +313,29 @@ class NnFunctions(InterpreterFunctions):
             levels = np.rint(x / along(scale, x, axis)) + along(zero, x, axis)
         return (np.clip(levels, low, high).astype(dtype_of(op.result)),)
 
+    @_impl(OperatorOp)
+    def operator(self, interpreter: Interpreter, op: OperatorOp, args: Values) -> Values:
+        return run_operator(op, args)
+
     @_impl(DequantizeOp)
     def dequantize(self, interpreter: Interpreter, op: DequantizeOp, args: Values) -> Values:
         x, scale, zero = args
         axis = op.axis.value.data
         levels = x.astype(np.int32) - along(zero, x, axis).astype(np.int32)
         return ((levels * along(scale, x, axis)).astype(dtype_of(op.result)),)
+
+
+def _extents(x: Array, wanted: list[int]) -> list[int]:
+    """The extents that a tensor gets: 0 keeps its own, and one -1 is what is left.
+
+    That is the quotient of the extents that are not kept, so that it is known of an empty batch.
+    """
+    shape = [x.shape[axis] if extent == 0 else extent for axis, extent in enumerate(wanted)]
+    if x.size == 0 and -1 in wanted:
+        kept = {axis for axis, extent in enumerate(wanted) if extent == 0}
+        left = math.prod(extent for axis, extent in enumerate(x.shape) if axis not in kept)
+        shape[wanted.index(-1)] = left // math.prod(extent for extent in wanted if extent > 0)
+    return shape
 
 
 def _require_heads(op: AttentionOp, queries: Array, keys: Array, values: Array) -> None:

@@ -27,10 +27,15 @@ def pack_streams(
     channel [N].
 
     Raises:
-        ValueError: `addresses`, of an array whose words have no whole addresses.
+        ValueError: `addresses`, of an array whose words have no whole addresses, or none at all.
     """
     if addresses is not None and config.index_bits:
         raise ValueError("features out of order need whole addresses, index_bits = 0")
+    for name in config.families if addresses is not None else ():
+        if not FAMILIES[name].word.addresses(config):
+            raise ValueError(
+                f"features out of order need elements with addresses, and {name} elements have none"
+            )
     able, correction = codings(config, semiring), np.zeros(levels.shape[1], np.int64)
     streams: dict[int, Stream] = {}
     for family, pes in config.members().items():

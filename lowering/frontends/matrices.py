@@ -182,6 +182,8 @@ def _sparse(arrays: dict[str, NDArray[Any]]) -> Any:
     for part, array in zip(_INDICES[name], parts, strict=True):
         if array.dtype.kind not in "iu" or array.ndim != 1:
             raise ValueError(f"'{part}' is no vector of integers")
+    if name in ("csr", "csc", "bsr"):
+        _check_pointers(*parts)
     kind = getattr(sparse, f"{name}_array")
     if name == "coo":
         matrix = kind((data, tuple(parts)), shape=extents)
@@ -191,6 +193,17 @@ def _sparse(arrays: dict[str, NDArray[Any]]) -> Any:
     if name in ("csr", "csc", "bsr"):
         matrix.check_format(full_check=True)
     return matrix
+
+
+def _check_pointers(indices: NDArray[Any], pointers: NDArray[Any]) -> None:
+    """Raise a ValueError unless each row's entries end where those of the next one begin.
+
+    SciPy's own check subtracts neighbours, which goes round from the least integers to large ones,
+    and what it then reads is outside of its arrays.
+    """
+    ascending = (pointers[1:] >= pointers[:-1]).all()
+    if not len(pointers) or pointers[0] or not ascending or pointers[-1] > len(indices):
+        raise ValueError("'indptr' does not ascend from 0 to the number of indices")
 
 
 def _layer(path: Path, weights: Any, bias: Any = None, activation: str | None = None) -> ModuleOp:

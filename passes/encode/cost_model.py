@@ -19,14 +19,13 @@ from daqkf.hw_targets.machine import Machine
 from daqkf.hw_targets.prices import Prices, load_prices
 from daqkf.hw_targets.semirings import Semiring
 from daqkf.hw_targets.timing import tile_cycles
+from daqkf.passes.defaults import DEFAULT_FABRIC
 from daqkf.passes.encode.channels import share_out_channels
 from daqkf.passes.encode.index_coding import choose
 
 AUTO = "auto"
 """In place of a family: the one that ranks best."""
 
-DEFAULT_FABRIC = "xcup"
-"""The fabric whose prices count unless somebody names another."""
 
 DOT_PRODUCTS = (Semiring.PLUS_TIMES,)
 

@@ -10,7 +10,7 @@ vector of independent entries of variance 1, the mean of (Jᵀr)² is the diagon
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, cast, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,11 @@ from numpy.typing import NDArray
 Array = NDArray[Any]
 Arrays = Mapping[str, Array]
 """A network's inputs or outputs by name."""
+
+
+def is_numbers(value: Any, kinds: str = "biuf") -> bool:
+    """Whether a value is an array of numbers; operators of ONNX have others, too."""
+    return isinstance(value, np.ndarray) and cast(Array, value).dtype.kind in kinds
 
 
 class Measure(Protocol):
@@ -60,7 +65,7 @@ class AllOutputs:
         found = {
             name: value
             for name, value in outputs.items()
-            if value.dtype.kind == "f" and value.ndim and value.size
+            if is_numbers(value, "f") and value.ndim and value.size
         }
         if len({len(value) for value in found.values()}) != 1:
             raise ValueError(

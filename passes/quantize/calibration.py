@@ -21,8 +21,6 @@ _FLOOR = 1 / ACTIVATION_MAX
 """A feature's range is at least this share of the largest one: one step of a common scale.
 Below, the samples say nothing that would be worth a finer scale."""
 
-SPLIT = 0.02
-"""Extra int8 columns for features of large range, as a share of the features, by default."""
 
 HEADROOM = 1.1
 """What a channel's own scale reaches, as a multiple of its range: one channel is seen less

@@ -17,9 +17,6 @@ from numpy.typing import NDArray
 BUCKETS = 64
 """Rows of a decision table, by default."""
 
-BUDGET = 0.5
-"""By default, results may have an RMS error of half a step; rounding alone makes 0.29."""
-
 
 def bucket_shift(most: int, buckets: int) -> int:
     """The least shift that maps counts 0..most to buckets; `buckets` is a power of two."""

@@ -10,7 +10,7 @@ Walther, "Evaluating Derivatives", 2008). What one kind of operation does is one
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,7 @@ from daqkf.dialects.interpreting import entry
 from daqkf.dialects.nn.base import integers_of
 from daqkf.dialects.nn.interpreter import NnFunctions, along, onnx_slice, tokens_of
 from daqkf.dialects.nn.ops import attends
+from daqkf.dialects.nn.windows import col2im, im2col
 from daqkf.dialects.spaq.interpreter import (
     SpaqFunctions,
     attention_scores,
@@ -164,6 +165,11 @@ class Tape:
                 _add(found, value, seed)
         wanted = _dependent(self.block.ops, lambda op: isinstance(op, nn.LinearOp))
         for op in reversed(list(self.block.ops)):
+            if isinstance(op, nn.OperatorOp):
+                reached = any(value in found for value in op.results)
+                if reached and any(value in wanted for value in op.operands):
+                    raise NoGradientError(op.operator.data)
+                continue
             if not op.results or op.results[0] not in found:
                 continue
             gradient = found.pop(op.results[0])
@@ -464,6 +470,24 @@ def _slice(op: nn.SliceOp, args: Values, y: Array, gradient: Array) -> Gradients
     back = np.zeros_like(x)
     back[tuple(places)] = gradient
     return [back, None, None]
+
+
+@vector_jacobian_product(nn.Im2ColOp)
+def _im2col(op: nn.Im2ColOp, args: Values, y: Array, gradient: Array) -> Gradients:
+    return [col2im(gradient, op.windows(), args[0].shape[2:])]
+
+
+@vector_jacobian_product(nn.Col2ImOp)
+def _col2im(op: nn.Col2ImOp, args: Values, y: Array, gradient: Array) -> Gradients:
+    windows = op.windows()
+    # Padding that makes an image larger is cut off again, instead of padding by less than none.
+    cut = tuple(
+        slice(max(-b, 0), x - max(-a, 0))
+        for b, a, x in zip(windows.before, windows.after, gradient.shape[2:], strict=True)
+    )
+    before, after = (tuple(max(pad, 0) for pad in pads) for pads in (windows.before, windows.after))
+    inner = replace(windows, before=before, after=after)
+    return [im2col(gradient[(..., *cut)], inner)]
 
 
 @vector_jacobian_product(nn.ShapeOp, nn.ConstantOp)

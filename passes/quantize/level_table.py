@@ -27,6 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daqkf.dialects.spaq.attributes import LevelSet
+from daqkf.passes.defaults import TABLE
 from daqkf.passes.quantize.sparsity import analyze
 
 type Floats = NDArray[np.float64]
@@ -35,8 +36,6 @@ FORMAT = "daqkf level table"
 VERSION = 1
 """Of the file and of the features; tables of other versions are refused."""
 
-TABLE = Path(__file__).with_name("level_table.json")
-"""The table that comes with DAQKF."""
 
 REBUILD_COMMAND = "daqkf spaq-profile"
 
@@ -315,7 +314,7 @@ class LevelTable:
                 _load_grid(document["usual"], 100, 3, 3),
                 document["profile"],
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
             raise _unusable(name, f"has a wrong or missing entry ({error})") from None
 
 

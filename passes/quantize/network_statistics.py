@@ -9,7 +9,7 @@ in each output of each product matters to what is measured.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +26,13 @@ from daqkf.dialects.spaq import MatmulOp
 from daqkf.dialects.spaq.interpreter import SpaqFunctions
 from daqkf.passes.nn_product import in_order, output_names
 from daqkf.passes.progress import Progress
-from daqkf.passes.quantize.accuracy import AllOutputs, DifferentiableMeasure, Loss, Measure
+from daqkf.passes.quantize.accuracy import (
+    AllOutputs,
+    DifferentiableMeasure,
+    Loss,
+    Measure,
+    is_numbers,
+)
 from daqkf.passes.quantize.gradients import NoGradientError, Tape
 
 Array = NDArray[Any]
@@ -54,11 +60,18 @@ def batches(
         ValueError, InterpretationError: inputs that do not fit.
     """
     given = [inputs] if isinstance(inputs, Mapping) else inputs
-    whole = [{name: np.asarray(value) for name, value in batch.items()} for batch in given]
+    whole = [{name: _array(value) for name, value in batch.items()} for batch in given]
     found: list[dict[str, Array]] = []
     for arrays, apart in zip(whole, independent(module, whole), strict=True):
         found += _cut(arrays, elements) if apart else [arrays]
     return found
+
+
+def _array(value: Any) -> Any:
+    """An input as an array; what is no tensor stays as it is."""
+    return (
+        cast(Any, value) if value is None or isinstance(value, list | dict) else np.asarray(value)
+    )
 
 
 def _cut(arrays: dict[str, Array], elements: int) -> list[dict[str, Array]]:
@@ -89,8 +102,8 @@ def independent(module: ModuleOp, inputs: Sequence[Batch]) -> list[bool]:
     found: list[bool] = []
     for batch in inputs:
         in_order(function, batch)
-        arrays = {name: np.asarray(value) for name, value in batch.items()}
-        counts = {len(array) if array.ndim else 0 for array in arrays.values()}
+        arrays = {name: _array(value) for name, value in batch.items()}
+        counts = {len(array) if np.ndim(array) else 0 for array in arrays.values() if open_ended}
         several = open_ended and len(counts) == 1 and counts.pop() > 1
         if several and apart is None:
             apart = _apart(module, arrays)
@@ -108,6 +121,8 @@ def _apart(module: ModuleOp, arrays: dict[str, Array]) -> bool:
             module, {name: array[sample : sample + 1] for name, array in three.items()}
         )
         for name, value in whole.items():
+            if not is_numbers(value):
+                return False
             if value.ndim == 0 or len(value) != count or alone[name].shape[1:] != value.shape[1:]:
                 return False
             if not np.allclose(value[sample], alone[name][0], rtol=1e-3, atol=1e-4):
@@ -238,7 +253,7 @@ class _Squares:
 
 def _length(batch: Batch) -> int:
     first = next(iter(batch.values()), np.empty(1))
-    return len(first) if np.ndim(first) else 1
+    return len(first) if is_numbers(first) and first.ndim else 1
 
 
 @dataclass(frozen=True)

@@ -20,9 +20,9 @@ __all__ = ["AssocArray", "CompiledNetwork", "DaqkfError", "Design", "LevelSet", 
 
 if TYPE_CHECKING:
     from daqkf.assoc.array import AssocArray
+    from daqkf.compiler.api import compile  # noqa: A004
     from daqkf.compiler.compiled_network import CompiledNetwork
     from daqkf.compiler.design import Design
-    from daqkf.compiler.layer import compile  # noqa: A004
     from daqkf.dialects.spaq import LevelSet
     from daqkf.support.errors import DaqkfError
 
@@ -32,8 +32,13 @@ _HOMES = {
     "DaqkfError": "daqkf.support.errors",
     "Design": "daqkf.compiler.design",
     "LevelSet": "daqkf.dialects.spaq",
-    "compile": "daqkf.compiler.layer",
+    "compile": "daqkf.compiler.api",
 }
+
+
+def __dir__() -> list[str]:
+    """The public names, whether they were used or not."""
+    return sorted({*globals(), *__all__} - {"Any", "TYPE_CHECKING"})
 
 
 def __getattr__(name: str) -> Any:

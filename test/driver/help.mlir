@@ -1,6 +1,8 @@
 // RUN: daqkf-opt --help | filecheck %s
 // RUN: daqkf-opt --version | filecheck %s --check-prefix=VERSION
 
+// CHECK: --validate {{.*}}run the IR before and after each pass
+// CHECK: --validate-seed N
 // CHECK: {{^ *}}spaq-prune{{$}}
 // CHECK-NEXT: Zero the weights of every float matrix that matter least
 // CHECK-NEXT: sparsity: float|int (default: required)
@@ -32,4 +34,6 @@
 // CHECK: lower-dfke-to-rpea
 // CHECK: lower-rpea-to-hw
 // CHECK: --pipeline circuit
-// VERSION: daqkf-opt, with xDSL
+// VERSION: {{^}}daqkf {{[0-9.]+$}}
+// VERSION-NEXT: xDSL {{[0-9.]+$}}
+// VERSION-NEXT: CIRCT {{[0-9.]+$}}

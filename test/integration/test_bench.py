@@ -11,7 +11,7 @@ import pytest
 from xdsl.dialects.builtin import StringAttr
 from xdsl.dialects.func import FuncOp
 
-from daqkf.compiler.layer import compile as compile_layer
+from daqkf.compiler.layer import compile_layer
 from daqkf.hw_targets import Counts, load_target
 from daqkf.runtime.simulator import Simulator
 from daqkf.studies.bench import array, command

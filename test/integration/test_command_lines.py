@@ -20,6 +20,8 @@ import preloaded
 import pytest
 from scipy import sparse
 
+import daqkf
+
 BIN = Path(sys.executable).parent
 RNG = np.random.default_rng(21)
 
@@ -117,6 +119,11 @@ def test_the_rtl_and_image_of_translate_are_those_of_compile(layer: Path):
     ("arguments", "message"),
     [
         (["none.npy"], "daqkf: none.npy: No such file or directory"),
+        (["w.npy", "--calibration", "none"], "daqkf: none: No such file or directory"),
+        (["w.npy", "-o", "b.npy"], "b.npy: Not a directory"),
+        (["w.npy", "-o", "b.npy/folder"], "b.npy: Not a directory"),
+        (["w.safetensors"], "w.safetensors: weights without the layers that use them"),
+        (["w.pt"], "w.pt: not a file of weights or of a network (known: .npy, .npz, .onnx"),
         (["text.npy"], "daqkf: text.npy: not readable as weights in .npy format"),
         (["nan.npy"], "daqkf: weights[0, 1] is nan; all must be finite in float32"),
         (["w.npy", "--bias", "w.npy"], "daqkf: bias must have the shape [N], not [20, 6]"),
@@ -135,11 +142,12 @@ def test_the_rtl_and_image_of_translate_are_those_of_compile(layer: Path):
 def test_compile_names_what_is_wrong(layer: Path, arguments: list[str], message: str):
     (layer / "text.npy").write_text("no array")
     (layer / "text.npz").write_text("no matrix")
+    (layer / "w.pt").touch()
     np.save(layer / "nan.npy", np.array([[1.0, np.nan]]))
     np.save(layer / "empty.npy", np.ones((0, 4)))
     np.save(layer / "long.npy", np.ones((64, 4)))
     np.save(layer / "ints.npy", np.full((2, 2), 9))
-    run = call("daqkf", "compile", *arguments, "-o", "out", cwd=layer)
+    run = call("daqkf", "compile", "-o", "out", *arguments, cwd=layer)
     assert message in refused(run)
     assert not (layer / "out").exists()
 
@@ -148,7 +156,7 @@ def test_simulate_names_what_is_wrong(layer: Path):
     call("daqkf", "compile", "w.npy", "--target", "tiny", "-o", "out", cwd=layer)
     np.save(layer / "bad.npy", np.ones((5, 21)))
     for arguments, message in (
-        (["nowhere", "x.npy"], "nowhere/design.json: No such file or directory"),
+        (["nowhere", "x.npy"], "nowhere: No such file or directory"),
         (["out", "bad.npy"], "activations must have the shape [T, 20], not [5, 21]"),
         (["out", "x.npy", "--stalls", "1"], "stalls must be 0 <= stalls < 1, not 1.0"),
     ):
@@ -241,6 +249,42 @@ def test_broken_pipes_are_quiet(layer: Path):
     run = subprocess.run(["sh", "-c", command], capture_output=True, text=True)
     assert run.stdout.count("\n") == 2
     assert run.stderr == ""
+
+
+def test_versions():
+    for tool in ("daqkf", "daqkf-opt", "daqkf-translate"):
+        lines = call(tool, "--version").stdout.splitlines()
+        names = ["daqkf", "xDSL", "CIRCT", "Verilator", "yosys", "onnxruntime"]
+        assert [line.split()[0] for line in lines] == names
+        assert lines[0] == f"daqkf {daqkf.__version__}"
+        assert all(re.search(r" \d+\.\d+|pip install", line) for line in lines)
+
+
+def test_what_is_wrong_with_files_is_told_before_anything_is_imported():
+    script = (
+        "import sys; from daqkf.cli.main import main; "
+        "assert main(['compile', 'none.npy', '-o', 'out']) == 1; "
+        "print(sorted({'xdsl', 'circt', 'scipy', 'onnx', 'rich'} & set(sys.modules)))"
+    )
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert run.stderr == "daqkf: none.npy: No such file or directory\n"
+    # The class of an error is all that is read of xDSL.
+    assert run.stdout == "['xdsl']\n"
+
+
+@pytest.mark.parametrize(
+    ("tool", "begun", "found"),
+    [("daqkf", "comp", "compile"), ("daqkf-translate", "--t", "--to")],
+)
+def test_bash_completes(tool: str, begun: str, found: str, tmp_path: Path):
+    script = tmp_path / "completion.bash"
+    script.write_text(call("daqkf", "completion", "bash", "--tool", tool).stdout)
+    ask = (
+        f"source {script}; COMP_WORDS=({tool} {begun}); COMP_CWORD=1; "
+        f"function=$(complete -p {tool} | grep -o '_shtab[^ ]*'); $function; echo ${{COMPREPLY[@]}}"
+    )
+    run = subprocess.run(["bash", "-c", ask], capture_output=True, text=True)
+    assert found in run.stdout.split(), run.stderr
 
 
 def test_help_and_targets():

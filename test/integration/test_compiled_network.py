@@ -382,10 +382,11 @@ def test_bad_options_are_named(
 def test_what_does_not_fit_is_named(tmp_path: Path):
     model = encoder()
     path = tmp_path / "odd.onnx"
-    model.graph.node[0].op_type = "Einsum"
-    model.graph.node[0].attribute.append(helper.make_attribute("equation", "abc,cd->abd"))
+    model.graph.node[0].domain = "com.example"
+    model.opset_import.append(helper.make_opsetid("com.example", 1))
     onnx.save(model, path)
-    with pytest.raises(daqkf.DaqkfError, match=r"odd\.onnx: Einsum 'query\.product': operator"):
+    message = r"odd\.onnx: MatMul 'query\.product': com\.example\.MatMul cannot be run"
+    with pytest.raises(daqkf.DaqkfError, match=message):
         daqkf.compile(path)
     with pytest.raises(daqkf.DaqkfError, match="bias is for single layers"):
         daqkf.compile(path, bias=np.zeros(3))

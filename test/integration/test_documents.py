@@ -12,6 +12,7 @@ from typing import Any
 
 import architecture
 import array_picture
+import operators
 import pytest
 import reference
 
@@ -47,6 +48,10 @@ def test_the_reference_is_what_the_code_says():
         for path in reference.FOLDER.rglob("*.md")
     }
     assert found == made, "run `python docs/reference.py`"
+
+
+def test_the_page_of_operators_is_what_the_code_says():
+    assert operators.PAGE.read_text() == operators.page(), "run `python docs/operators.py`"
 
 
 def test_the_pictures_are_current():

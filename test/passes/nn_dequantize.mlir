@@ -93,6 +93,42 @@ func.func @constants() -> tensor<2x2xf32> {
 func.func @dynamic(%x: tensor<?x2xf32>) -> tensor<?x2xf32> {
   %low = nn.reduce min %x {axes = array<i64: 0, 1>} : (tensor<?x2xf32>) -> tensor<f32>
   %high = nn.reduce max %x {axes = array<i64: 0, 1>} : (tensor<?x2xf32>) -> tensor<f32>
+  %zero = nn.constant dense<0.0> : tensor<f32>
+  %l = nn.elementwise min %low, %zero : (tensor<f32>, tensor<f32>) -> tensor<f32>
+  %h = nn.elementwise max %high, %zero : (tensor<f32>, tensor<f32>) -> tensor<f32>
+  %range = nn.elementwise sub %h, %l : (tensor<f32>, tensor<f32>) -> tensor<f32>
+  %steps = nn.constant dense<255.0> : tensor<f32>
+  %step = nn.elementwise div %range, %steps : (tensor<f32>, tensor<f32>) -> tensor<f32>
+  %flat = nn.elementwise equal %step, %zero : (tensor<f32>, tensor<f32>) -> tensor<i1>
+  %s = nn.elementwise where %flat, %steps, %step : (tensor<i1>, tensor<f32>, tensor<f32>) -> tensor<f32>
+  %first = nn.constant dense<0> : tensor<ui8>
+  %n = nn.elementwise neg %l : (tensor<f32>) -> tensor<f32>
+  %z = nn.quantize %n, %s, %first {axis = 0 : i64} : (tensor<f32>, tensor<f32>, tensor<ui8>) -> tensor<ui8>
+  %q = nn.quantize %x, %s, %z {axis = 1 : i64} : (tensor<?x2xf32>, tensor<f32>, tensor<ui8>) -> tensor<?x2xui8>
+  %c = nn.cast %q : (tensor<?x2xui8>) -> tensor<?x2xi32>
+  %o = nn.cast %z : (tensor<ui8>) -> tensor<i32>
+  %d = nn.elementwise sub %c, %o : (tensor<?x2xi32>, tensor<i32>) -> tensor<?x2xi32>
+  %w = nn.constant {node = "w"} dense<[[1, -1], [2, 3]]> : tensor<2x2xi32>
+  %p = nn.matmul %d, %w {node = "up"} : (tensor<?x2xi32>, tensor<2x2xi32>) -> tensor<?x2xi32>
+  %f = nn.cast %p : (tensor<?x2xi32>) -> tensor<?x2xf32>
+  %half = nn.constant dense<0.5> : tensor<f32>
+  %t = nn.constant dense<[1.0, 4.0]> : tensor<2xf32>
+  %0 = nn.elementwise mul %s, %half : (tensor<f32>, tensor<f32>) -> tensor<f32>
+  %1 = nn.elementwise mul %0, %t : (tensor<f32>, tensor<2xf32>) -> tensor<2xf32>
+  %y = nn.elementwise mul %f, %1 : (tensor<?x2xf32>, tensor<2xf32>) -> tensor<?x2xf32>
+  func.return %y : tensor<?x2xf32>
+}
+
+// -----
+
+// A zero point that is not that of the range: what is below it saturates, and stays so.
+// CHECK-LABEL: @other_range
+// CHECK: %q = nn.quantize %x
+// CHECK: nn.dequantize %q
+// CHECK: nn.matmul
+func.func @other_range(%x: tensor<?x2xf32>) -> tensor<?x2xf32> {
+  %low = nn.reduce min %x {axes = array<i64: 0, 1>} : (tensor<?x2xf32>) -> tensor<f32>
+  %high = nn.reduce max %x {axes = array<i64: 0, 1>} : (tensor<?x2xf32>) -> tensor<f32>
   %range = nn.elementwise sub %high, %low : (tensor<f32>, tensor<f32>) -> tensor<f32>
   %steps = nn.constant dense<255.0> : tensor<f32>
   %step = nn.elementwise div %range, %steps : (tensor<f32>, tensor<f32>) -> tensor<f32>

@@ -6,7 +6,7 @@
 
 // LEAST: daqkf-opt: nn-outline: the option 'least' must be at least 0, not -1
 // TYPE: daqkf-opt: nn-outline: the option 'least' is int, not few
-// UNKNOWN: daqkf-opt: nn-outline: unknown option 'colour' (it has least)
+// UNKNOWN: daqkf-opt: nn-outline: unknown option 'colour' (it has least, host)
 
 // CHECK: nn-outline: layer.0.up has weights beyond finite numbers
 // BIAS: {{.*}}nn-outline: layer.0.up has a bias beyond finite numbers

@@ -1,5 +1,10 @@
 // RUN: daqkf-opt %s -p nn-outline --split-input-file | filecheck %s
 // RUN: daqkf-opt %s -p 'nn-outline{least=7}' --split-input-file | filecheck %s --check-prefix=LEAST
+// RUN: daqkf-opt %s -p 'nn-outline{host="layer.0.up"}' --split-input-file | filecheck %s --check-prefix=HOST
+
+// HOST-NOT: func.func @layer.0.up(
+// HOST: nn.matmul {{.*}}host = "int8 is too coarse for it"
+// HOST: func.func @
 
 // A layer is its product, bias and function, and has the name of its weights.
 // CHECK-LABEL: func.func @layer.0.up(

@@ -4,6 +4,7 @@
 """Gradients of operations, held against finite differences."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from xdsl.ir import Block, Operation, SSAValue
 
 from daqkf.dialects import nn, spaq
 from daqkf.dialects.nn.interpreter import NnFunctions
+from daqkf.dialects.nn.windows import Windows
 from daqkf.dialects.spaq.interpreter import SpaqFunctions
 from daqkf.hw_targets.functions import FUNCTIONS, apply_function
 from daqkf.passes.quantize.gradients import PRODUCTS, SLOPES, gradients_of
@@ -134,6 +136,16 @@ def test_shapes_and_places():
     check(nn.ConcatOp(operands(x, y), 1, tensor(3, 6, 5)), x, y)
 
 
+def test_windows():
+    windows = Windows((3, 2), (2, 1), (1, 2), (1, 0), (0, 2))
+    image, columns = floats(2, 3, 6, 5), floats(2, 3, 5, 18)
+    kind = tensor(*columns.shape)
+    check(nn.Im2ColOp(operands(image)[0], windows, kind), image)
+    check(nn.Col2ImOp(operands(columns)[0], windows, tensor(2, 3, 4, 4)), columns)
+    larger = replace(windows, before=(-1, 1), after=(-2, 0))
+    check(nn.Col2ImOp(operands(columns)[0], larger, tensor(2, 3, 10, 6)), columns)
+
+
 def test_layers_of_kernels():
     x, weights, bias = floats(7, 4), floats(4, 6), floats(6)
     check(spaq.MatmulOp(*operands(x, weights), tensor(7, 6)), x, weights)
@@ -153,6 +165,6 @@ def test_attention_of_several_sequences():
 
 
 def test_every_operation_of_float_networks_has_a_gradient():
-    integers = {"AttentionOp", "LinearOp"}
-    kinds = [kind for kind in nn.NN.operations if kind.__name__ not in integers]
+    without = {"AttentionOp", "LinearOp", "OperatorOp"}  # integers, kernels, operators of ONNX
+    kinds = [kind for kind in nn.NN.operations if kind.__name__ not in without]
     assert [kind.name for kind in kinds if kind not in PRODUCTS] == []

@@ -184,6 +184,12 @@ def test_too_many_keys_are_refused():
         numerics.shares(np.zeros((1, 2049), np.int8), 2049)
 
 
+def test_one_feature_may_have_a_scale_of_its_own():
+    x = np.array([[0.6], [-40.0]], np.float32)
+    for scale in (0.5, np.array([0.5]), np.array(0.5)):
+        assert numerics.quantize(x, scale).tolist() == [[1], [-80]]
+
+
 @pytest.mark.parametrize("multiplier", [127, 61497])
 def test_attention_is_its_steps(multiplier: int):
     """With multipliers of few bits and of 16, of whose products float32 would round some."""

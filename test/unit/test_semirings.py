@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
@@ -170,6 +170,7 @@ PASSES_OF_A_KERNEL = (
 
 @given(kernels(), st.integers(0, 2**16))
 @settings(max_examples=25)
+@example((Semiring.MAX_PLUS, np.array([[-1]], np.int8)), 0)  # infinity and the first weight
 def test_passes_change_no_bit(kernel: tuple[Semiring, Matrix], seed: int):
     semiring, weights = kernel
     (features, channels), x = weights.shape, activations(seed, len(weights), semiring)

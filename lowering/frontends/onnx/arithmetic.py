@@ -3,12 +3,14 @@
 
 """ONNX's functions of elements, products and reductions → `nn`."""
 
+import math
 from collections.abc import Callable
 
 import numpy as np
 from xdsl.dialects.builtin import TensorType
 from xdsl.ir import SSAValue
 
+from daqkf.dialects.memory import require_memory
 from daqkf.dialects.nn import (
     CastOp,
     ElementwiseOp,
@@ -34,11 +36,22 @@ def elementwise(kind: str) -> Callable[[Node], SSAValue | Array]:
         count = Function(kind).operands
         arrays = [node.array(index) for index in range(count)]
         if all(array is not None for array in arrays):
-            return np.asarray(apply_elementwise(kind, tuple(a for a in arrays if a is not None)))
+            found = [array for array in arrays if array is not None]
+            _require_numbers(*found)
+            count = math.prod(np.broadcast_shapes(*(array.shape for array in found)))
+            require_memory(count * max(array.itemsize for array in found), "its constant result")
+            return np.asarray(apply_elementwise(kind, found))
         inputs = [node.input(index) for index in range(count)]
         return node.add(ElementwiseOp(kind, inputs, node.type))
 
     return convert
+
+
+def _require_numbers(*arrays: Array) -> None:
+    """Raise a ValueError for elements that are not NumPy's own, of which it has other sums."""
+    for array in arrays:
+        if array.dtype.kind not in "biuf" or array.dtype == np.float16:
+            raise ValueError(f"elements of {array.dtype} are not computed with")
 
 
 def variadic(kind: str) -> Callable[[Node], SSAValue]:
@@ -162,9 +175,11 @@ def cast(node: Node) -> SSAValue | Array:
     """Cast: the same numbers in another element type."""
     from onnx import helper
 
-    found = node.array(0)
+    found, dtype = node.array(0), helper.tensor_dtype_to_np_dtype(node.attributes["to"])
+    _require_numbers(np.empty(0, dtype))
     if found is not None:
-        return found.astype(helper.tensor_dtype_to_np_dtype(node.attributes["to"]))
+        _require_numbers(found)
+        return found.astype(dtype)
     return node.add(CastOp(node.input(0), node.type))
 
 
@@ -186,6 +201,8 @@ def constant_of_shape(node: Node) -> SSAValue | Array:
     fill = np.zeros(1, np.float32) if value is None else node.graph.read(value)
     shape = node.array(0)
     if shape is not None:
+        size = math.prod(int(extent) for extent in shape) * fill.dtype.itemsize
+        require_memory(size, "a constant of this shape")
         return np.full([int(extent) for extent in shape], fill[0], fill.dtype)
     single = node.graph.constant(fill, f"{node.label}.value")
     return node.add(ExpandOp(single, node.input(0), node.type))

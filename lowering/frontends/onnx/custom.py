@@ -22,11 +22,11 @@ _WIDEST = 16
 
 def infer_shapes(model: Any) -> Any:
     """The model with the shapes of all values, also behind operators that ONNX does not know."""
-    from onnx import TensorProto, helper, shape_inference
+    from onnx import TensorProto, helper
 
     known = {"qonnx.Quant", "qonnx.BipolarQuant", "com.microsoft.MatMulNBits"}
     if not known & {operator_name(node) for node in model.graph.node}:
-        return shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
+        return _inferred(model)
     standard = type(model)()
     standard.CopyFrom(model)
     for position, node in enumerate(standard.graph.node):
@@ -42,10 +42,24 @@ def infer_shapes(model: Any) -> Any:
             inputs = [*inputs, weights]
         kind = "Identity" if len(inputs) == 1 else "MatMul"
         node.CopyFrom(helper.make_node(kind, inputs, node.output, node.name))
-    inferred = shape_inference.infer_shapes(standard, strict_mode=True, data_prop=True)
+    inferred = _inferred(standard)
     del model.graph.value_info[:]
     model.graph.value_info.extend(inferred.graph.value_info)
     return model
+
+
+def _inferred(model: Any) -> Any:
+    """The model with the shapes that ONNX infers.
+
+    Where that fails, shapes are left out from there on: it is for the node to say why, which ONNX
+    does not name, or for onnxruntime to know better.
+    """
+    from onnx import shape_inference
+
+    try:
+        return shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
+    except shape_inference.InferenceError:
+        return shape_inference.infer_shapes(model, data_prop=True)
 
 
 def matmul_of_few_bits(node: Node) -> SSAValue:

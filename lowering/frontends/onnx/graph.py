@@ -14,29 +14,40 @@ from typing import Any
 
 import numpy as np
 from xdsl.dialects.builtin import (
-    DYNAMIC_INDEX,
     ArrayAttr,
-    Float32Type,
-    Float64Type,
     FunctionType,
-    IntegerType,
     ModuleOp,
-    Signedness,
     StringAttr,
     TensorType,
     UnitAttr,
-    UnrankedTensorType,
 )
 from xdsl.dialects.func import FuncOp, ReturnOp
-from xdsl.ir import Attribute, Block, Region, SSAValue
+from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
 from xdsl.utils.exceptions import VerifyException
 
 from daqkf.dialects.dense import from_array
 from daqkf.dialects.diagnostics import verify
 from daqkf.dialects.interpreting import ENTRY
-from daqkf.dialects.nn import ConstantOp
-from daqkf.dialects.nn.base import NODE, QUANTIZED
+from daqkf.dialects.nn import ConstantOp, OnnxType, OperatorOp
+from daqkf.dialects.nn.base import HOST, NODE, QUANTIZED
 from daqkf.dialects.nn.interpreter import element_dtype
+from daqkf.dialects.nn.operators import (
+    UNKNOWN,
+    described,
+    element_of_code,
+    element_type_of,
+    is_known,
+    type_of,
+)
+from daqkf.lowering.frontends.onnx.folding import constant_results, require_room
+from daqkf.lowering.frontends.onnx.hosted import (
+    captured,
+    constant_model,
+    folded,
+    inferred,
+    model_of,
+    require_runnable,
+)
 
 Array = np.ndarray[Any, Any]
 
@@ -56,21 +67,13 @@ QUANTIZED_OPERATORS = frozenset(
 Converted = SSAValue | Array | tuple[SSAValue | Array, ...]
 """What is made of a node: its result, or its results."""
 
-_TYPES: dict[str, Attribute] = {
-    "FLOAT": Float32Type(),
-    "DOUBLE": Float64Type(),
-    "INT64": IntegerType(64),
-    "INT32": IntegerType(32),
-    "INT16": IntegerType(16),
-    "INT8": IntegerType(8),
-    "INT4": IntegerType(4),
-    "UINT16": IntegerType(16, Signedness.UNSIGNED),
-    "UINT8": IntegerType(8, Signedness.UNSIGNED),
-    "UINT4": IntegerType(4, Signedness.UNSIGNED),
-    "BOOL": IntegerType(1),
-}
-"""By the name of ONNX's element type."""
-
+PRODUCTS = frozenset(
+    (
+        *("Gemm", "MatMul", "MatMulInteger", "QLinearMatMul", "com.microsoft.MatMulNBits"),
+        *("Conv", "ConvTranspose", "QLinearConv"),
+    )
+)
+"""Operators that arrays can have a part in; of one that they have not, a reason is kept."""
 
 _QONNX = (
     "qonnx.custom_op.general",
@@ -104,17 +107,17 @@ class Graph:
     Names from the file are names only: keys of dictionaries, and attributes of operations.
     """
 
-    def __init__(self, path: Path, graph: Any, opset: int, operators: Mapping[str, Operator]):
+    def __init__(self, path: Path, model: Any, opset: int, operators: Mapping[str, Operator]):
         from onnx import TensorProto
 
-        self.path, self.graph, self.opset, self.operators = path, graph, opset, operators
+        graph = model.graph
+        self.path, self.model, self.graph = path, model, graph
+        self.opset, self.operators = opset, operators
         self.arrays: dict[str, Array] = {
             tensor.name: self.read(tensor) for tensor in graph.initializer
         }
-        self.used = {name for node in graph.node for name in node.input}
+        self.used = {name for node in graph.node for name in (*node.input, *captured(node))}
         self.used |= {info.name for info in graph.output}
-        # Those of values between nodes are looked at when asked for: some are of constants alone,
-        # of types that nothing is computed in.
         self._infos = {info.name: info for info in graph.value_info}
         for info in graph.value_info:
             if info.type.tensor_type.elem_type not in TensorProto.DataType.values():
@@ -133,15 +136,7 @@ class Graph:
         Raises:
             OnnxImportError: a node is not supported, or does not fit.
         """
-        for position, node in enumerate(self.graph.node):
-            label = node.name or f"{node.op_type}_{position}"
-            try:
-                Node(self, node, label).convert()
-            except (OnnxImportError, OSError):
-                raise
-            except (ValueError, IndexError, KeyError, TypeError, VerifyException) as error:
-                reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-                raise self.error(node, label, reason) from None
+        self._convert(self.graph.node)
         results = [self.value(info.name) for info in self.graph.output]
         self.block.add_op(ReturnOp(*results))
         kind = FunctionType.from_lists(
@@ -156,12 +151,56 @@ class Graph:
         verify(module)
         return module
 
-    def type_of(self, name: str) -> Attribute | None:
-        """What the file or shape inference says of a value, if that is anything.
+    def _convert(self, nodes: Sequence[Any]) -> None:
+        """Make values of nodes.
 
         Raises:
-            OnnxImportError: its elements are of a type that nothing is computed in.
+            OnnxImportError: one is not supported, or does not fit.
         """
+        for position, node in enumerate(nodes):
+            label = node.name or f"{node.op_type}_{position}"
+            try:
+                Node(self, node, label).convert()
+            except (OnnxImportError, OSError):
+                raise
+            except (ValueError, IndexError, KeyError, TypeError, VerifyException) as error:
+                reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+                raise self.error(node, label, reason) from None
+
+    def inline(self, graph: Any, outputs: Sequence[str]) -> None:
+        """Put a subgraph in place of the node whose outputs have these names.
+
+        Its values may have names of those in another subgraph that was put in before.
+        """
+        inner = [name for node in graph.node for name in node.output]
+        inner += [tensor.name for tensor in graph.initializer]
+        self._forget(inner)
+        self._infos |= {info.name: info for info in graph.value_info}
+        self.arrays |= {tensor.name: self.read(tensor) for tensor in graph.initializer}
+        self.used |= {name for node in graph.node for name in (*node.input, *captured(node))}
+        self.used |= {info.name for info in graph.output}
+        self._convert(graph.node)
+        made = [info.name for info in graph.output]
+        arrays = [self.arrays.get(name) for name in made]
+        values = [
+            self.value(name) if array is None else None
+            for name, array in zip(made, arrays, strict=True)
+        ]
+        for name, array, value in zip(outputs, arrays, values, strict=False):
+            self._forget([name])
+            if value is not None:
+                self.values[name] = value
+            elif array is not None:
+                self.arrays[name] = array
+
+    def _forget(self, names: Sequence[str]) -> None:
+        """Take back what is known of values of these names."""
+        for name in names:
+            for known in (self.arrays, self.values, self.types, self._infos):
+                known.pop(name, None)
+
+    def type_of(self, name: str) -> Attribute | None:
+        """What the file or shape inference says of a value, if that is anything."""
         if name not in self.types and name in self._infos:
             self.types[name] = self._type(self._infos[name])
         return self.types.get(name)
@@ -183,16 +222,40 @@ class Graph:
 
         Its elements are of a type that ONNX has for the array's, or of the one that is given.
         """
-        from onnx import helper
-
-        kind = kind or self._element(helper.np_dtype_to_tensor_dtype(array.dtype), name)
-        if array.dtype.isbuiltin != _BUILTIN:
-            array = array.astype(element_dtype(kind))
-        op = ConstantOp(from_array(np.asarray(array), kind))  # pyright: ignore[reportArgumentType]
-        op.result.name_hint = _identifier(name)
+        kind = kind or self.element(array.dtype)
+        if isinstance(kind, OnnxType):
+            op: Any = OperatorOp(
+                "Constant", constant_model(array), [], [TensorType(kind, array.shape)]
+            )
+        else:
+            if array.dtype.isbuiltin != _BUILTIN:
+                array = array.astype(element_dtype(kind))
+            op = ConstantOp(from_array(np.asarray(array), kind))  # pyright: ignore[reportArgumentType]
+        op.results[0].name_hint = _identifier(name)
         op.attributes[NODE] = StringAttr(name)
         self.block.add_op(op)
-        return op.result
+        return op.results[0]
+
+    def element(self, dtype: np.dtype[Any]) -> Attribute:
+        """The element type that ONNX has for NumPy's."""
+        from onnx import TensorProto, helper
+
+        strings = dtype.kind in "OUS"
+        return element_of_code(
+            TensorProto.STRING if strings else helper.np_dtype_to_tensor_dtype(dtype)
+        )
+
+    def forget_since(self, last: Operation | None) -> None:
+        """Take back what was added to the function behind an operation."""
+        made: set[Operation] = set()
+        while self.block.last_op is not last:
+            op = self.block.last_op
+            assert op is not None
+            made.add(op)
+            self.block.detach_op(op)
+        if made:
+            for name in [name for name, value in self.values.items() if value.owner in made]:
+                del self.values[name]
 
     def read(self, tensor: Any) -> Array:
         """The array in a TensorProto."""
@@ -208,30 +271,11 @@ class Graph:
             )
             raise OnnxImportError(f"{self.path}: constant '{tensor.name}' {reason}") from None
 
-    def _element(self, code: int, value: str) -> Attribute:
-        from onnx import TensorProto
-
-        names = {number: name for name, number in TensorProto.DataType.items()}
-        name = names.get(code, f"type {code}")
-        if name not in _TYPES:
-            known = ", ".join(kind.lower() for kind in _TYPES)
-            raise OnnxImportError(
-                f"{self.path}: '{value}' has elements of {name.lower()} (supported: {known})"
-            )
-        return _TYPES[name]
-
     def _type(self, info: Any) -> Attribute:
-        if not info.type.HasField("tensor_type"):
-            raise OnnxImportError(f"{self.path}: '{info.name}' is no tensor")
-        tensor = info.type.tensor_type
-        kind = self._element(tensor.elem_type, info.name)
-        if not tensor.HasField("shape"):
-            return UnrankedTensorType(kind)
-        extents = [
-            extent.dim_value if extent.HasField("dim_value") else DYNAMIC_INDEX
-            for extent in tensor.shape.dim
-        ]
-        return TensorType(kind, extents)
+        try:
+            return type_of(info.type)
+        except ValueError as error:
+            raise OnnxImportError(f"{self.path}: '{info.name}' has {error}") from None
 
 
 def operator_name(node: Any) -> str:
@@ -242,6 +286,19 @@ def operator_name(node: Any) -> str:
     if node.domain in ("", "ai.onnx"):
         return node.op_type
     return f"{'qonnx' if node.domain in _QONNX else node.domain}.{node.op_type}"
+
+
+_UNSUPPORTED = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    IndexError,
+    KeyError,
+    TypeError,
+    ValueError,
+    VerifyException,
+)
+"""What converters, NumPy and verifiers raise at what `nn` does not have."""
 
 
 class Node:
@@ -255,28 +312,144 @@ class Node:
             entry.name: helper.get_attribute_value(entry) for entry in node.attribute
         }
         self.names = list(node.input)
+        self._fits = False
 
     def convert(self) -> None:
         """Make the node's result a value or a constant of the graph.
 
+        What `nn` has no operation for, or not in this form, or not of these elements, stays an
+        operator of ONNX, which the host runs as it is.
+
         Raises:
-            OnnxImportError: it is not supported, or does not fit.
+            OnnxImportError: it does not fit, or nothing can run it.
         """
+        if operator_name(self.node) == "If" and (condition := self.array(0)) is not None:
+            taken = "then_branch" if bool(condition.reshape(-1)[0]) else "else_branch"
+            self.graph.inline(self.attributes[taken], self.node.output)
+            return
         operator = self.graph.operators.get(operator_name(self.node))
-        if operator is None:
-            domain = f" of {self.node.domain}" if self.node.domain else ""
-            raise self.graph.error(self.node, self.label, f"operator{domain} not supported")
-        self._check_attributes(operator.attributes)
-        found = operator.convert(self)
-        results = found if isinstance(found, tuple) else (found,)
-        for index, name in enumerate(self.node.output):
-            if index >= len(results):
+        reason, last = self._infer(), self.graph.block.last_op
+        constants = self._constants()
+        if constants is not None:
+            try:
+                require_room([self.graph.type_of(name) for name in self.node.output])
+            except ValueError as error:
+                raise self.graph.error(self.node, self.label, str(error)) from None
+        if operator is not None:
+            try:
+                self._check_attributes(operator.attributes)
+                found = operator.convert(self)
+                results = found if isinstance(found, tuple) else (found,)
+                if constants is not None:
+                    size = sum(array.nbytes for array in constants)
+                    results = constant_results(self.graph.block, last, results, size)
+                self._keep(results)
+                return
+            except OnnxImportError:
+                raise
+            except _UNSUPPORTED as error:
+                self.graph.forget_since(last)
+                reason = reason or " ".join(str(error).split()) or type(error).__name__
+        elif reason:
+            raise ValueError(reason)
+        try:
+            self._host(reason)
+        except OnnxImportError:
+            raise
+        except (ValueError, VerifyException) as error:
+            # Of two reasons, that of the product comes first: it may be the only one.
+            why = str(error)
+            raise ValueError(f"{reason}; {why}" if reason not in ("", why) else why) from None
+
+    def _constants(self) -> list[Array] | None:
+        """What the node reads, if that is all constant."""
+        names = [name for name in self.names if name]
+        arrays = [self.graph.arrays[name] for name in names if name in self.graph.arrays]
+        return arrays if names and len(arrays) == len(names) else None
+
+    def _keep(self, results: Sequence[SSAValue | Array]) -> None:
+        """Enter the results under their names."""
+        if len(results) < len(self.node.output):
+            for name in self.node.output[len(results) :]:
                 if name and name in self.graph.used:
                     raise ValueError(f"its result '{name}' is not supported")
-            elif isinstance(result := results[index], np.ndarray):
+        for name, result in zip(self.node.output, results, strict=False):
+            if isinstance(result, np.ndarray):
                 self.graph.arrays[name] = self._typed(name, result)
             else:
                 self.graph.values[name] = result
+
+    def _host(self, reason: str) -> None:
+        """Make the node an operator that the host runs; one of constants is run here.
+
+        Args:
+            reason: why it is no operation of `nn`, if `nn` has one.
+        """
+        outputs = [name for name in self.node.output if name]
+        if not self._fits:
+            self.graph.types |= dict(zip(outputs, self._inferred(), strict=True))
+        names, data, kinds = self._alone()
+        results = [self.graph.type_of(name) or OnnxType(UNKNOWN) for name in outputs]
+        require_runnable(data, kinds)
+        constants = [self.graph.arrays[name] for name in names if name in self.graph.arrays]
+        if len(constants) == len(names):
+            made = folded(data, kinds, constants, results)
+            if made is not None:
+                self.graph.arrays |= dict(zip(outputs, made, strict=True))
+                return
+        values = [self.graph.value(name) for name in names]
+        op = OperatorOp(described(data).operator, data, values, results)
+        if reason and operator_name(self.node) in PRODUCTS:
+            op.attributes[HOST] = StringAttr(reason)
+        self.insert(op, self.label)
+        for name, value in zip(outputs, op.outputs, strict=True):
+            value.name_hint = _identifier(name)
+            self.graph.values[name] = value
+
+    def _alone(self) -> tuple[list[str], bytes, list[Attribute]]:
+        """What the node reads, itself as a model of its own, and the types of what it reads."""
+        names = list(dict.fromkeys([*filter(None, self.names), *captured(self.node)]))
+        kinds = [self.kind(name) for name in names]
+        return names, model_of(self.graph.model, self.node, names), kinds
+
+    def _infer(self) -> str:
+        """Find out the types of results that the file and its inference say too little of.
+
+        Returns why that cannot be done, if so.
+        """
+        outputs = [name for name in self.node.output if name]
+        if not all(is_known(self.graph.type_of(name)) for name in outputs):
+            try:
+                self.graph.types |= dict(zip(outputs, self._inferred(), strict=True))
+                self._fits = True
+            except OnnxImportError:
+                raise
+            except ValueError as error:
+                return str(error)
+        return ""
+
+    def _inferred(self) -> list[Attribute]:
+        """The types of the results, by what the node reads.
+
+        Raises:
+            ValueError: it is of an operator that nothing knows, or does not fit what it reads.
+        """
+        names, data, kinds = self._alone()
+        arrays = {name: self.graph.arrays[name] for name in names if name in self.graph.arrays}
+        known = dict(zip(names, kinds, strict=True))
+        before = [self.graph.type_of(name) for name in self.node.output if name]
+        return inferred(self.graph.model, self.node, data, known, arrays, before)
+
+    def kind(self, name: str) -> Attribute:
+        """The type of a value or a constant.
+
+        Raises:
+            OnnxImportError: nothing computes it.
+        """
+        if name in self.graph.arrays:
+            array = self.graph.arrays[name]
+            return TensorType(self.graph.element(array.dtype), array.shape)
+        return self.graph.value(name).type
 
     def _check_attributes(self, known: Sequence[str]) -> None:
         """Raise a ValueError for an attribute that would change what the node computes.
@@ -290,9 +463,10 @@ class Node:
     def _typed(self, name: str, array: Array) -> Array:
         """A folded constant in the element type that ONNX gives it, which NumPy may not."""
         kind = self.graph.type_of(name) if array.dtype.isbuiltin == _BUILTIN else None
-        if not isinstance(kind, TensorType | UnrankedTensorType):
+        element = None if kind is None else element_type_of(kind)
+        if element is None or isinstance(element, OnnxType):
             return array
-        return array.astype(element_dtype(kind.element_type), copy=False)
+        return array.astype(element_dtype(element), copy=False)
 
     @property
     def type(self) -> Attribute:
@@ -346,11 +520,15 @@ class Node:
 
     def add(self, op: Any, name: str | None = None) -> SSAValue:
         """The result of an op, put into the function under the node's name."""
-        op.attributes[NODE] = StringAttr(name or self.label)
-        op.verify_()
-        self.graph.block.add_op(op)
+        self.insert(op, name or self.label)
         op.results[0].name_hint = _identifier(self.node.output[0])
         return op.results[0]
+
+    def insert(self, op: Operation, name: str) -> None:
+        """Put an op into the function under a name."""
+        op.attributes[NODE] = StringAttr(name)
+        op.verify(verify_nested_ops=False)
+        self.graph.block.add_op(op)
 
     def vector(self, values: Sequence[int]) -> SSAValue:
         """A constant vector."""

@@ -8,7 +8,14 @@ from functools import partial
 
 from daqkf.dialects.nn import DequantizeOp, QuantizeOp
 from daqkf.dialects.nn.elementwise import Reduction
-from daqkf.lowering.frontends.onnx import arithmetic, custom, quantized, shaping
+from daqkf.hw_targets.functions import FUNCTIONS
+from daqkf.lowering.frontends.onnx import (
+    arithmetic,
+    convolution,
+    custom,
+    quantized,
+    shaping,
+)
 from daqkf.lowering.frontends.onnx.graph import Operator
 
 _FUNCTIONS = {
@@ -51,6 +58,9 @@ OPERATORS: Mapping[str, Operator] = {
     "Max": Operator(arithmetic.variadic("max")),
     "Min": Operator(arithmetic.variadic("min")),
     "Sum": Operator(arithmetic.variadic("add")),
+    "BatchNormalization": Operator(
+        convolution.batch_normalization, ("epsilon", "momentum", "spatial", "training_mode")
+    ),
     "Cast": Operator(arithmetic.cast, ("to", "saturate")),
     "Clip": Operator(arithmetic.clip, ("min", "max")),
     "Concat": Operator(shaping.concat, ("axis",)),
@@ -58,6 +68,11 @@ OPERATORS: Mapping[str, Operator] = {
         arithmetic.constant, ("value", "value_float", "value_floats", "value_int", "value_ints")
     ),
     "ConstantOfShape": Operator(arithmetic.constant_of_shape, ("value",)),
+    "Conv": Operator(convolution.convolution, convolution.WINDOW_ATTRIBUTES),
+    "ConvTranspose": Operator(
+        convolution.transposed_convolution,
+        (*convolution.WINDOW_ATTRIBUTES, "output_padding", "output_shape"),
+    ),
     "DequantizeLinear": Operator(
         partial(quantized.quantization, op=DequantizeOp), ("axis", "block_size")
     ),
@@ -72,6 +87,7 @@ OPERATORS: Mapping[str, Operator] = {
     "LayerNormalization": Operator(arithmetic.layer_norm, ("axis", "epsilon", "stash_type")),
     "MatMul": Operator(arithmetic.matmul),
     "MatMulInteger": Operator(quantized.matmul_integer),
+    "QLinearConv": Operator(convolution.quantized_convolution, convolution.WINDOW_ATTRIBUTES),
     "QLinearMatMul": Operator(quantized.qlinear_matmul),
     "QuantizeLinear": Operator(
         partial(quantized.quantization, op=QuantizeOp),
@@ -92,3 +108,13 @@ OPERATORS: Mapping[str, Operator] = {
     "qonnx.Quant": Operator(custom.quant, ("signed", "narrow", "rounding_mode")),
 }
 """By `graph.operator_name`."""
+
+FUSED = frozenset(
+    (
+        *(name for name, function in _FUNCTIONS.items() if function in FUNCTIONS),
+        *("Add", "Mul", "Erf", "Gelu", "LayerNormalization", "Softmax"),
+        *("QuantizeLinear", "DequantizeLinear", "qonnx.Quant"),
+    )
+)
+"""Operators that kernels may take with them: functions, biases, residual additions, gates,
+normalisation and attention, what is decomposed of them, and levels of quantised files."""

@@ -26,8 +26,10 @@ def _wide(node: Node, index: int, zero: int) -> SSAValue:
     """An int8 operand minus its zero point, as int32."""
     value, array = node.input(index), node.array(index)
     offset = node.array(zero) if node.has(zero) else np.zeros((), np.int32)
-    if index == 0 and (offset is None or offset.size > 1) and node.rank(zero):
-        raise ValueError("a zero point for each row is not supported")
+    if index == 0 and offset is None and node.rank(zero):
+        raise ValueError("a zero point for each row that is computed at run time is not supported")
+    if index == 0 and offset is not None and offset.size > 1 and offset.ndim == 1:
+        offset = offset[:, np.newaxis]  # of the rows, where those of the other side are of columns
     if offset is None:
         kind = value.type
         assert isinstance(kind, TensorType)
@@ -149,7 +151,7 @@ def _spread(factors: Array, shape: tuple[int, ...], axis: int, block: int) -> Ar
 
 def qlinear_matmul(node: Node) -> SSAValue:
     """QLinearMatMul: the product of what two operands stand for, quantised."""
-    lhs, rhs = _real_operand(node, 0, last=False), _real_operand(node, 3, last=True)
+    lhs, rhs = real_operand(node, 0, last=False), real_operand(node, 3, last=True)
     kind = node.type
     assert isinstance(kind, TensorType)
     product = node.add(MatmulOp(lhs, rhs, TensorType(f32, kind.get_shape())))
@@ -157,7 +159,7 @@ def qlinear_matmul(node: Node) -> SSAValue:
     return node.add(QuantizeOp(product, (node.input(6), node.input(7)), rank - 1, kind))
 
 
-def _real_operand(node: Node, index: int, *, last: bool) -> SSAValue:
+def real_operand(node: Node, index: int, *, last: bool) -> SSAValue:
     """What a quantised operand, its scale and its zero point stand for.
 
     Vectors of scales are for the rows of the first operand, and for the columns of the last.

@@ -21,6 +21,7 @@ from daqkf.dialects.nn import (
     TransposeOp,
     UnsqueezeOp,
 )
+from daqkf.dialects.nn.base import shape_of
 from daqkf.dialects.nn.interpreter import onnx_slice
 from daqkf.dialects.nn.ops import constant_of
 from daqkf.lowering.frontends.onnx.graph import Array, Node
@@ -93,7 +94,18 @@ def gather(node: Node) -> SSAValue | Array:
     axis, arrays = int(node.attributes.get("axis", 0)), (node.array(0), node.array(1))
     if arrays[0] is not None and arrays[1] is not None:
         return np.asarray(np.take(arrays[0], arrays[1], axis=axis))
+    extents = _extents(node.input(0))
+    if extents is not None and arrays[1] is not None and axis in (0, -1):
+        picked = np.asarray(np.take(extents, arrays[1]))
+        if (picked != DYNAMIC_INDEX).all():
+            return picked
     return node.add(GatherOp(node.input(0), node.input(1), axis, node.type))
+
+
+def _extents(value: SSAValue) -> Array | None:
+    """The extents that a value is, some of which may not be known."""
+    shape = shape_of(value.owner.input) if isinstance(value.owner, ShapeOp) else None
+    return None if shape is None else np.array(shape, np.int64)
 
 
 def concat(node: Node) -> SSAValue | Array:
@@ -127,6 +139,11 @@ def sliced(node: Node) -> SSAValue | Array:
         for axis, start, end, step in zip(axes, starts, ends, steps, strict=True):
             places[axis] = onnx_slice(found.shape[axis], int(start), int(end), step)
         return np.ascontiguousarray(found[tuple(places)])
+    extents = _extents(node.input(0))
+    if extents is not None and starts is not None and ends is not None and len(axes) == 1:
+        picked = extents[onnx_slice(len(extents), int(starts[0]), int(ends[0]), steps[0])]
+        if (picked != DYNAMIC_INDEX).all():
+            return picked
     return node.add(SliceOp(node.input(0), (bounds[0], bounds[1]), axes, steps, node.type))
 
 

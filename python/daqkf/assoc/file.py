@@ -86,7 +86,9 @@ def unpack(data: bytes) -> tuple[NDArray[Any], NDArray[Any], Entries]:
     if set(arrays) != _NAMES:
         raise ValueError("not an associative array: other arrays than those of one")
     version = arrays.pop("version")
-    if version.shape or version != VERSION:
+    if version.shape or version.dtype.kind not in "iu":
+        raise ValueError("an associative array whose version is no integer")
+    if version != VERSION:
         raise ValueError(f"an associative array of version {version}, not {VERSION}")
     for name, array in arrays.items():
         if array.ndim != 1 or array.dtype.kind not in "iu":
@@ -95,13 +97,18 @@ def unpack(data: bytes) -> tuple[NDArray[Any], NDArray[Any], Entries]:
             raise ValueError(f"'{name}' is beyond int64")
         if name != "values" and array.size and array.min() < 0:
             raise ValueError(f"'{name}' has a negative entry")
+        if name != "values":
+            # Sums and differences of int64 and uint64 would be floats.
+            arrays[name] = array.astype(np.int64)
     rows, columns = (_labels(side, arrays) for side in ("row", "column"))
     return rows, columns, _entries(arrays, len(rows), len(columns))
 
 
 def _labels(side: str, arrays: dict[str, NDArray[Any]]) -> NDArray[Any]:
     shared, lengths, text = (arrays[f"{side}_{part}"] for part in ("shared", "lengths", "text"))
-    if len(shared) != len(lengths) or lengths.sum() != len(text) or (text > 255).any():
+    # Each by itself first: a sum of large ones may come round to any number.
+    fits = not (lengths > len(text)).any() and lengths.sum() == len(text)
+    if len(shared) != len(lengths) or not fits or (text > 255).any():
         raise ValueError(f"the {side} labels do not fill their text")
     rest, position, previous = text.astype(np.uint8).tobytes(), 0, b""
     texts: list[bytes] = []
@@ -121,11 +128,17 @@ def _labels(side: str, arrays: dict[str, NDArray[Any]]) -> NDArray[Any]:
 
 def _entries(arrays: dict[str, NDArray[Any]], rows: int, columns: int) -> Entries:
     runs, steps, values = (arrays[name] for name in ("runs", "steps", "values"))
-    fits = len(runs) == rows and len(steps) == len(values) and runs.sum() == len(values)
-    if not fits or not runs.all() or not steps.all() or (steps > columns).any():
+    fits = len(runs) == rows and len(steps) == len(values) and not (runs > len(values)).any()
+    if (
+        not fits
+        or runs.sum() != len(values)
+        or not runs.all()
+        or not steps.all()
+        or (steps > columns).any()
+    ):
         raise ValueError("the places of its entries are damaged")
     row = np.repeat(np.arange(rows), runs)
-    walked = np.cumsum(steps.astype(np.int64))
+    walked = np.cumsum(steps)
     starts = np.cumsum(runs) - runs
     column = walked - np.repeat(walked[starts] - steps[starts], runs) - 1
     if not np.array_equal(np.unique(column), np.arange(columns)):

@@ -15,6 +15,8 @@ from daqkf.support.errors import DaqkfError
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from daqkf.hw_targets.timing import Speed
+
 
 def shared_options(options: argparse.Namespace) -> dict[str, Any]:
     """What the command line says of layers and of networks alike, by the names of `Options`."""
@@ -70,6 +72,7 @@ def compile_layer(
     most = f"{max(words)} stream words on the longest of {len(words)} PEs"
     console.print(f"{options.output}: {most} ({families})", markup=False)
     console.print(storage_line(design.summary()))
+    console.print(speed_line(design.speed, options.clock), highlight=False)
     return 0
 
 
@@ -83,6 +86,17 @@ def storage_line(facts: dict[str, Any]) -> str:
     return (
         f"streams: {bits['stream']:.2f} bits per non-zero weight ({others}), "
         f"{facts['stream_ramb36']:g} RAMB36"
+    )
+
+
+def speed_line(speed: "Speed", megahertz: float) -> str:
+    """A line on throughput and latency at a clock, and on what binds."""
+    seconds = speed.cycles / (1e6 * megahertz)
+    share = speed.streams / max(speed.cycles, 1)
+    binding = "streams bind" if share >= 0.5 else "the post unit binds"
+    return (
+        f"at {megahertz:g} MHz: {speed.lanes / seconds:,.0f} tokens/s, {1e6 * seconds:,.1f} µs a "
+        f"tile of {speed.lanes}; {binding} in {max(share, 1 - share):.0%} of the cycles"
     )
 
 

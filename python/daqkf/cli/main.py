@@ -4,24 +4,26 @@
 """`daqkf`: the command line for people."""
 
 import argparse
+import math
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
-from daqkf.cli.guard import add_memory, guarded
-from daqkf.cli.loading import load_array, load_weights
-from daqkf.cli.networks import NETWORKS
-from daqkf.compiler.options import ATTENTION_LEVELS, HOST_CYCLES
+from daqkf.cli.completion import SHELLS, TOOLS, completion
+from daqkf.cli.files import check_inputs, check_output, check_output_folder, check_weights
+from daqkf.cli.guard import add_memory, add_version, guarded
+from daqkf.compiler.file_suffixes import MINILM, NETWORKS, is_network
 from daqkf.hw_targets.families import FAMILIES
 from daqkf.hw_targets.prices import priced_fabrics
-from daqkf.passes.encode.cost_model import DEFAULT_FABRIC
-from daqkf.passes.files import write_atomically
-from daqkf.passes.quantize.calibration import SPLIT
-from daqkf.passes.quantize.dispatch import BUDGET
-from daqkf.passes.quantize.level_table import TABLE
+from daqkf.passes.defaults import (
+    ATTENTION_LEVELS,
+    BUDGET,
+    DEFAULT_FABRIC,
+    HOST_CYCLES,
+    SPLIT,
+    TABLE,
+)
 from daqkf.runtime.waveforms import TILES
 from daqkf.support.errors import DaqkfError
 
@@ -36,11 +38,15 @@ def _numbers(text: str) -> list[float]:
     return [float(entry) for entry in text.split(",")]
 
 
+def _clock(text: str) -> float:
+    """A clock, above 0."""
+    found = float(text)
+    if not 0 < found < math.inf:
+        raise ValueError
+    return found
+
+
 def _compile(options: argparse.Namespace) -> int:
-    from rich.console import Console
-
-    from daqkf.cli import compiling, networks
-
     if not options.pareto and not options.output:
         raise DaqkfError("compile needs -o, a folder for the design, or --pareto")
     if sum((options.accuracy is not None, options.cycles is not None, options.pareto)) > 1:
@@ -53,11 +59,22 @@ def _compile(options: argparse.Namespace) -> int:
         raise DaqkfError("several sparsities make variants, which have no --pareto")
     if options.jobs is not None and options.scheduler is not None:
         raise DaqkfError("give --jobs or --scheduler, not both")
+    check_weights(options.weights)
+    check_inputs(options.calibration, options.bias)
+    check_output_folder(options.output)
+
+    from rich.console import Console
+
+    from daqkf.cli import compiling, networks
+    from daqkf.compiler.formats import load_array, load_weights
+
     console = Console(stderr=True)
-    if networks.is_network(options.weights):
+    if is_network(options.weights):
         return networks.compile_network(options, console)
     if options.products or options.no_fuse or options.distillation or options.requantize:
         raise DaqkfError("--products, --no-fuse, --requantize and --distillation are for networks")
+    if options.fix or options.scale_rows or options.fallback is not None:
+        raise DaqkfError("--fix, --scale-rows and --fallback are for networks")
     if options.jobs is not None or options.scheduler is not None:
         raise DaqkfError("--jobs and --scheduler are for networks, whose kernels are independent")
     calibration = load_array(options.calibration, "activations") if options.calibration else None
@@ -70,18 +87,38 @@ def _compile(options: argparse.Namespace) -> int:
     )
 
 
+def _calibrate(options: argparse.Namespace) -> int:
+    check_inputs(options.texts, None if options.tokenizer == MINILM else options.tokenizer)
+    check_output(options.output)
+    if options.max_tokens is not None and options.max_tokens < 1:
+        raise DaqkfError(f"--max-tokens must be at least 1, not {options.max_tokens}")
+
+    from daqkf.cli.calibrating import calibrate
+
+    return calibrate(options)
+
+
 def _run(options: argparse.Namespace) -> int:
+    check_inputs(options.network, options.inputs)
+    check_output(options.output)
+
     from daqkf.cli.networks import run_network
 
     return run_network(options)
 
 
 def _simulate(options: argparse.Namespace) -> int:
+    check_inputs(options.design, options.activations)
+    check_output(options.output)
+
     from io import BytesIO
 
+    import numpy as np
     from rich.console import Console
 
     from daqkf.compiler.design import Design
+    from daqkf.compiler.formats import load_array
+    from daqkf.passes.files import write_atomically
 
     design = Design.load(options.design)
     x = load_array(options.activations, "activations")
@@ -133,6 +170,9 @@ def _eval(options: argparse.Namespace) -> int:
 
 
 def _export_onnx(options: argparse.Namespace) -> int:
+    check_output(options.output)
+
+    from daqkf.passes.files import write_atomically
     from daqkf.studies.minilm.export_onnx import export_minilm
     from daqkf.studies.minilm.model import MiniLM
 
@@ -144,9 +184,13 @@ def _export_onnx(options: argparse.Namespace) -> int:
 
 
 def _synth(options: argparse.Namespace) -> int:
+    check_inputs(options.design, options.toggles)
+    check_output(options.json)
+
     from rich.console import Console
 
     from daqkf.cli import synthesizing
+    from daqkf.compiler.formats import load_array
 
     x = load_array(options.toggles, "activations") if options.toggles else None
     return synthesizing.synthesize_design(options, x, Console(stderr=True))
@@ -176,6 +220,10 @@ def _prove(options: argparse.Namespace) -> int:
     from daqkf.formal.command import run_prove
 
     return run_prove(options.family, options.places, options.timeout)
+
+
+def _completion(options: argparse.Namespace) -> int:
+    return completion(options, _parser)
 
 
 def _targets(options: argparse.Namespace) -> int:
@@ -242,7 +290,9 @@ def _add_compile(commands: Commands) -> None:
         help=f"RMS error that variants may have, in steps of the output (default: {BUDGET})",
     )
     compiler.add_argument(
-        "--calibration", help="float activations [T, K] in .npy; a network's inputs by name in .npz"
+        "--calibration",
+        help="float activations [T, K] in .npy; a network's inputs by name in .npz, or its only "
+        "input in .npy",
     )
     compiler.add_argument(
         "--split",
@@ -296,6 +346,24 @@ def _add_compile(commands: Commands) -> None:
         "array does whole attention, the most of the calibration)",
     )
     compiler.add_argument(
+        "--fix",
+        action="append",
+        default=[],
+        metavar="NAME=NUMBER",
+        help="an input of an ONNX file that is a constant; several numbers with commas",
+    )
+    compiler.add_argument(
+        "--scale-rows",
+        action="store_true",
+        help="let the host scale each row that a kernel reads, as for sound",
+    )
+    compiler.add_argument(
+        "--fallback",
+        type=float,
+        metavar="DB",
+        help="the SQNR that outputs keep: kernels that int8 is too coarse for stay on the host",
+    )
+    compiler.add_argument(
         "--requantize",
         action="store_true",
         help="networks: new scales and levels for a quantised file, in place of its own",
@@ -324,8 +392,34 @@ def _add_compile(commands: Commands) -> None:
         metavar="ADDRESS",
         help="networks: of a Dask cluster that compiles the kernels, tcp://host:port",
     )
+    compiler.add_argument(
+        "--clock",
+        type=_clock,
+        default=100.0,
+        metavar="MHZ",
+        help="that the predicted speed is for (default: 100)",
+    )
     compiler.add_argument("-o", "--output", help="folder for the design")
     compiler.set_defaults(run=_compile)
+
+
+def _add_calibrate(commands: Commands) -> None:
+    calibrator = commands.add_parser(
+        "calibrate", help="make calibration data of a language model from texts"
+    )
+    calibrator.add_argument("tokenizer", help=f"'{MINILM}', or a tokenizer.json")
+    calibrator.add_argument("texts", help="a text in each line")
+    calibrator.add_argument(
+        "--inputs",
+        default="input_ids,attention_mask",
+        help="of the network, in a list with commas: input_ids, attention_mask, token_type_ids "
+        "(default: the first two)",
+    )
+    calibrator.add_argument(
+        "--max-tokens", type=int, help="cut longer texts (default: as the tokeniser does)"
+    )
+    calibrator.add_argument("-o", "--output", required=True, help="inputs by name, .npz")
+    calibrator.set_defaults(run=_calibrate)
 
 
 def _add_run(commands: Commands) -> None:
@@ -374,8 +468,12 @@ def _add_simulate(commands: Commands) -> None:
 
 
 def _add_synth(commands: Commands) -> None:
-    synthesizer = commands.add_parser("synth", help="synthesise a compiled design's RTL")
-    synthesizer.add_argument("design", help="a folder written by daqkf compile")
+    synthesizer = commands.add_parser(
+        "synth", help="synthesise a compiled layer's or network's RTL"
+    )
+    synthesizer.add_argument(
+        "design", help="a folder written by daqkf compile, of a layer or network"
+    )
     synthesizer.add_argument(
         "--fabric", default="xcup", help="xcup, xcup-dsp, ecp5, ecp5-dsp (default: xcup)"
     )
@@ -498,6 +596,15 @@ def _add_prove(commands: Commands) -> None:
     prover.set_defaults(run=_prove)
 
 
+def _add_completion(commands: Commands) -> None:
+    completer = commands.add_parser(
+        "completion", help="print a script with which a shell completes these commands"
+    )
+    completer.add_argument("shell", choices=SHELLS)
+    completer.add_argument("--tool", choices=TOOLS, default=TOOLS[0], help=f"default: {TOOLS[0]}")
+    completer.set_defaults(run=_completion)
+
+
 def _add_targets(commands: Commands) -> None:
     commands.add_parser("targets", help="list the targets").set_defaults(run=_targets)
 
@@ -505,6 +612,7 @@ def _add_targets(commands: Commands) -> None:
 COMMANDS = (
     _add_demo,
     _add_compile,
+    _add_calibrate,
     _add_run,
     _add_simulate,
     _add_synth,
@@ -515,12 +623,14 @@ COMMANDS = (
     _add_bench,
     _add_prove,
     _add_targets,
+    _add_completion,
 )
 """What adds each command, in the order of `daqkf --help`."""
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("daqkf", description=__doc__)
+    add_version(parser)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for add in COMMANDS:
         add(commands)

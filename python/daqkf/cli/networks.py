@@ -6,12 +6,14 @@
 import argparse
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from daqkf.cli.compiling import print_front, shared_options, storage_line
-from daqkf.compiler.formats import SUFFIXES
+from daqkf.cli.compiling import print_front, shared_options, speed_line, storage_line
+from daqkf.compiler.file_suffixes import MINILM
+from daqkf.compiler.formats import load_array
 from daqkf.passes.array_files import archive
 from daqkf.passes.files import write_atomically
 from daqkf.passes.quantize.samples import load_inputs
@@ -27,17 +29,6 @@ _LAYER_OPTIONS = ("bias", "activation")
 
 SATURATION = 0.01
 """The share of a kernel's activations that `daqkf run --check` warns of."""
-
-MINILM = "minilm"
-"""In place of a file: MiniLM, with its own calibration sentences and measure of accuracy."""
-
-NETWORKS = tuple(suffix for suffix in SUFFIXES if suffix not in (".npy", ".npz"))
-"""Suffixes of networks' files on the command line, where .npy and .npz are a layer's weights."""
-
-
-def is_network(path: str) -> bool:
-    """Whether this is a network's file, or MiniLM, and not a layer's weights."""
-    return path == MINILM or Path(path).suffix in NETWORKS
 
 
 def compile_network(options: argparse.Namespace, console: "Console") -> int:
@@ -57,6 +48,9 @@ def compile_network(options: argparse.Namespace, console: "Console") -> int:
         distillation=options.distillation,
         levels=options.levels,
         requantize=options.requantize,
+        fixed=_fixed(options.fix),
+        scale_rows=options.scale_rows,
+        fallback=options.fallback,
         **shared_options(options),
         fuse=not options.no_fuse,
         host_cycles=options.host_cycles,
@@ -90,7 +84,23 @@ def compile_network(options: argparse.Namespace, console: "Console") -> int:
             markup=False,
         )
         console.print(storage_line(facts))
+        console.print(speed_line(network.speed, options.clock), highlight=False)
     return 0
+
+
+def _fixed(texts: Sequence[str]) -> dict[str, Any]:
+    """Inputs by name that are given as NAME=NUMBER or NAME=NUMBER,NUMBER…"""
+    found: dict[str, Any] = {}
+    for text in texts:
+        name, _, value = text.rpartition("=")
+        try:
+            numbers = [
+                float(part) if set(part) & set(".en") else int(part) for part in value.split(",")
+            ]
+        except ValueError:
+            raise DaqkfError(f"--fix takes NAME=NUMBER, not '{text}'") from None
+        found[name] = numbers if "," in value else numbers[0]
+    return found
 
 
 def _source(
@@ -98,7 +108,7 @@ def _source(
 ) -> tuple[Any, Any, "NetworkOptions"]:
     """What is compiled, what it is calibrated on, and how its accuracy is measured."""
     if options.weights != MINILM:
-        calibration = load_inputs(options.calibration) if options.calibration else None
+        calibration = _calibration(options.calibration) if options.calibration else None
         return str(options.weights), calibration, chosen
     from daqkf.hw_targets import load_target
     from daqkf.studies.minilm.model import MiniLM, load_calibration
@@ -110,6 +120,11 @@ def _source(
     model = MiniLM.load()
     measured = replace(chosen, measure=SentenceEmbedding())
     return network_of(model), inputs_of(model, load_calibration()), measured
+
+
+def _calibration(path: str) -> Any:
+    """Inputs by name from a .npz file, or an array for a network's one input from a .npy file."""
+    return load_array(path, "activations") if path.endswith(".npy") else load_inputs(path)
 
 
 def run_network(options: argparse.Namespace) -> int:
@@ -131,6 +146,7 @@ def run_network(options: argparse.Namespace) -> int:
             progress=progress,
         )
     if options.check:
+        print(_compared(network, options))
         _print_saturation(network.saturation(inputs))
     write_atomically(Path(options.output), archive(results))
     shapes = ", ".join(f"{name} {list(array.shape)}" for name, array in results.items())
@@ -139,6 +155,18 @@ def run_network(options: argparse.Namespace) -> int:
         cycles = sum(entry.total for entry in network.simulated.cycles.values())
         print(f"{cycles:,} cycles of the array, {len(network.simulated.cycles)} programs")
     return 0
+
+
+def _compared(network: "CompiledNetwork", options: argparse.Namespace) -> str:
+    """What a run with `--check` that has ended well has shown."""
+    from daqkf.compiler.compiled_network import FAST
+
+    names = network.selected()
+    if options.accelerator == FAST:
+        return (
+            f"0 of {len(names)} kernels compared: --accelerator {FAST} is what others are held to"
+        )
+    return f"{len(network.selected(options.only))} of {len(names)} kernels equal, bit for bit"
 
 
 def _print_saturation(shares: dict[str, float]) -> None:
@@ -179,5 +207,8 @@ def _print_traffic(network: "CompiledNetwork") -> None:
         console.print(f"in its row unit: {kinds}")
     rest = ", ".join(f"{count} {kind}" for kind, count in facts["host"].items())
     console.print(f"on the host: {rest or 'nothing'}")
+    if facts["operators"]:
+        kinds = ", ".join(f"{count} {name}" for name, count in facts["operators"].items())
+        console.print(f"of that by onnxruntime, as the file has it: {kinds}", markup=False)
     for row in facts["left"]:
         console.print(f"  {row['does']} {row['name']} stays there: {row['why']}", markup=False)

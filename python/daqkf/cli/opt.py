@@ -10,7 +10,7 @@ import textwrap
 from collections.abc import Callable, Sequence
 from io import StringIO
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING, Any
 
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.passes import ModulePass, PassPipeline
@@ -18,7 +18,7 @@ from xdsl.utils.arg_spec import parse_pipeline
 from xdsl.utils.exceptions import VerifyException
 from xdsl.xdsl_opt_main import xDSLOptMain
 
-from daqkf.cli.guard import add_memory, guarded
+from daqkf.cli.guard import add_memory, guarded, versions
 from daqkf.compiler.pipelines import PIPELINES
 from daqkf.dialects.diagnostics import located
 from daqkf.dialects.xdsl_patches import Parser
@@ -26,8 +26,11 @@ from daqkf.lowering import PASSES as LOWERINGS
 from daqkf.passes import GENERAL_PASSES, PASSES
 from daqkf.passes.files import write_atomically
 from daqkf.passes.options import instance, pass_options, summary
-from daqkf.passes.remarks import REMARKS, remark_if_idle
+from daqkf.passes.remarks import REMARKS, remark, remark_if_idle
 from daqkf.support.ir import register_dialects
+
+if TYPE_CHECKING:
+    from daqkf.compiler.validation import Difference, Validator
 
 ALL_PASSES: dict[str, Callable[[], type[ModulePass]]] = {**PASSES, **LOWERINGS}
 
@@ -52,6 +55,36 @@ def _indented(text: str, by: int) -> list[str]:
     return textwrap.wrap(text, 96, initial_indent=" " * by, subsequent_indent=" " * by)
 
 
+def list_passes() -> str:
+    """The passes' names with the first sentences of their summaries, and the named pipelines."""
+    summaries = {name: summary(factory()) for name, factory in ALL_PASSES.items()}
+    widest = max(map(len, (*summaries, *PIPELINES)))
+    lines = [f"{name:{widest}}  {text.split('. ')[0]}" for name, text in summaries.items()]
+    lines += [f"{name:{widest}}  xDSL's own" for name in GENERAL_PASSES]
+    lines += [
+        f"{name:{widest}}  --pipeline, of {len(own)} passes" for name, own in PIPELINES.items()
+    ]
+    return "\n".join(lines)
+
+
+class _Print(argparse.Action):
+    """Prints what a function of the option's value says, and ends."""
+
+    def __init__(self, *arguments: Any, text: Callable[[Any], str], **options: Any):
+        super().__init__(*arguments, **options)
+        self._text = text
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        print(self._text(values))
+        parser.exit()
+
+
 class _Buffer(StringIO):
     """Output that is only written once everything has worked."""
 
@@ -59,10 +92,17 @@ class _Buffer(StringIO):
         """Stay readable when the driver is done with it."""
 
 
+class _Versions(str):
+    """All versions, in place of a text with that of xDSL; looked up when somebody asks."""
+
+    def format(self, *_: object, **__: object) -> str:
+        return versions()
+
+
 class DaqkfOptMain(xDSLOptMain):
     """xDSL's driver with DAQKF's dialects, passes and one-line errors."""
 
-    version_format = "daqkf-opt, with xDSL {xdsl_version}"
+    version_format = _Versions()
 
     def register_all_dialects(self) -> None:
         register_dialects(self.ctx)
@@ -89,6 +129,33 @@ class DaqkfOptMain(xDSLOptMain):
         super().register_all_arguments(arg_parser)
         arg_parser.add_argument(
             "--pipeline", choices=PIPELINES, help="run a named pipeline, before any -p"
+        )
+        arg_parser.add_argument(
+            "--list-passes",
+            action=_Print,
+            nargs=0,
+            text=lambda _: list_passes(),
+            help="print the names of all passes and pipelines, with a sentence on each",
+        )
+        arg_parser.add_argument(
+            "--show-pipeline",
+            action=_Print,
+            choices=PIPELINES,
+            text=lambda name: ",".join(PIPELINES[name]),
+            help="print the passes of a named pipeline, as -p takes them",
+        )
+        arg_parser.add_argument(
+            "--validate",
+            action="store_true",
+            help="run the IR before and after each pass on random inputs, and fail at the first "
+            "pass that changes a result, with a module that is reduced to what shows it",
+        )
+        arg_parser.add_argument(
+            "--validate-seed",
+            metavar="N",
+            type=int,
+            default=0,
+            help="the seed of the random inputs (default: 0)",
         )
         add_memory(arg_parser)
         options_help = arg_parser.format_help
@@ -118,6 +185,7 @@ class DaqkfOptMain(xDSLOptMain):
         super().setup_pipeline()
         between = self.pipeline.callback
         assert between is not None
+        validator = self._validator() if self.args.validate else None
 
         def callback(
             before: ModulePass | None, module: ModuleOp, following: ModulePass | None
@@ -126,10 +194,20 @@ class DaqkfOptMain(xDSLOptMain):
                 between(before, module, following)
             except VerifyException as error:
                 raise located(module, error) from None
+            if validator is not None and (found := validator.between(before, module, following)):
+                raise ChangedResultError(found)
             if following is not None and following.name in ALL_PASSES:
                 remark_if_idle(following.name, module)
 
         self.pipeline = PassPipeline(tuple(instances), callback)
+
+    def _validator(self) -> "Validator":
+        """What follows the pipeline; loaded only here, as it runs IR."""
+        from daqkf.compiler.validation import Validator
+
+        if self.args.validate_seed < 0:
+            raise ValueError("--validate-seed must not be negative")
+        return Validator(self.args.validate_seed, remark)
 
     def prepare_output(self) -> IO[str]:
         self.output = _Buffer()
@@ -144,6 +222,14 @@ class DaqkfOptMain(xDSLOptMain):
             write_atomically(Path(self.args.output_file), text.encode())
 
 
+class ChangedResultError(Exception):
+    """A pass has changed a result (`--validate`)."""
+
+    def __init__(self, difference: "Difference"):
+        super().__init__(str(difference))
+        self.difference = difference
+
+
 def main(args: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
 
@@ -152,7 +238,12 @@ def main(args: Sequence[str] | None = None) -> int:
         REMARKS.handlers = [handler := logging.StreamHandler()]
         handler.setFormatter(logging.Formatter("daqkf-opt: remark: %(message)s"))
         tool = DaqkfOptMain("DAQKF's pass driver, for IR of every level", args)
-        tool.run()
+        try:
+            tool.run()
+        except ChangedResultError as error:
+            print(f"daqkf-opt: --validate: {error}", file=sys.stderr)
+            print(error.difference.report(), end="", file=sys.stderr)
+            return 1
         tool.finish()
         return 0
 

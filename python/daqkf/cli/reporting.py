@@ -6,8 +6,8 @@
 import argparse
 from pathlib import Path
 
-from daqkf.cli.loading import load_weights
-from daqkf.cli.networks import MINILM
+from daqkf.compiler.file_suffixes import MINILM
+from daqkf.compiler.formats import load_weights
 from daqkf.reports import model, writing
 from daqkf.support.errors import DaqkfError
 

@@ -35,7 +35,8 @@ _COLUMNS = {
 def synthesize_design(
     options: argparse.Namespace, x: NDArray[Any] | None, console: "Console"
 ) -> int:
-    """Synthesise a design's array and print what it takes; returns the exit code."""
+    """Synthesise a saved array and print what it takes; returns the exit code."""
+    from daqkf.compiler.compiled_network import load_saved
     from daqkf.compiler.design import Design
     from daqkf.hw_targets import load_fabric
     from daqkf.synthesis.toggles import FABRIC
@@ -47,7 +48,9 @@ def synthesize_design(
         raise DaqkfError(f"--seeds must be 1 or more, not {options.seeds}")
     if options.seeds > 1 and not options.place:
         raise DaqkfError("--seeds is for --place")
-    design = Design.load(options.design)
+    design = load_saved(Path(options.design))
+    if x is not None and not isinstance(design, Design):
+        raise DaqkfError("--toggles is for layers, not for a network")
     toggles = None
     stage = f"synthesise for {fabric.description}"
     with console.status(stage + (", place and route" if options.place else "")) as status:
@@ -55,7 +58,7 @@ def synthesize_design(
         resources = design.synthesize(
             fabric.name, place=options.place, seeds=seeds, modules=options.modules
         )
-        if x is not None:
+        if x is not None and isinstance(design, Design):
             status.update("run the activations on the netlist")
             toggles = design.toggles(x, modules=options.modules)
     if options.json:

@@ -12,7 +12,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from xdsl.dialects.builtin import ModuleOp
 
-from daqkf.cli.guard import add_memory, guarded
+from daqkf.cli.guard import add_memory, add_version, guarded
 from daqkf.compiler.formats import FORMATS, load_network
 from daqkf.dialects.rpea import ArrayOp, Playable
 from daqkf.hw_targets.config import ArrayConfig
@@ -145,8 +145,10 @@ def _import(path: str) -> ModuleOp:
     return module
 
 
-def _parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
+    """The parser of the command line."""
     parser = argparse.ArgumentParser("daqkf-translate", description=__doc__)
+    add_version(parser)
     parser.add_argument(
         "input", nargs="?", help="a file of IR, by default standard input; or what --from says"
     )
@@ -259,8 +261,7 @@ def _write(output: str | None, data: bytes) -> int:
 
 def main(args: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
-    options = _parser().parse_args(args)
-    return guarded("daqkf-translate", lambda: _run(options))
+    return guarded("daqkf-translate", lambda: _run(make_parser().parse_args(args)))
 
 
 if __name__ == "__main__":

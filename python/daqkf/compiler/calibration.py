@@ -15,14 +15,14 @@ from xdsl.interpreter import Interpreter, PythonValues
 from xdsl.ir import Operation, SSAValue
 from xdsl.traits import SymbolTable
 
-from daqkf.dialects.nn import GatherOp, LinearOp
+from daqkf.dialects.nn import GatherOp, LinearOp, OnnxType
 from daqkf.dialects.nn.interpreter import tokens_of
 from daqkf.dialects.nn.ops import attends
 from daqkf.dialects.spaq.interpreter import split_sequences
-from daqkf.passes.nn_product import Inputs, input_names
+from daqkf.passes.nn_product import Inputs, input_names, one_by_one
 from daqkf.passes.quantize.network_statistics import independent
 from daqkf.passes.quantize.samples import Samples
-from daqkf.support.errors import warn_of_drawn_calibration
+from daqkf.support.errors import shortened, warn_of_drawn_calibration
 
 _DRAWN = 16
 """What extents that the file leaves open are in inputs that are drawn, but for a leading one."""
@@ -30,8 +30,11 @@ _DRAWN = 16
 _DRAWN_BATCH, _DRAWN_ROWS = 2, 256
 """A leading one: of batches, and of rows [T, K]."""
 
-_ROWS = 2048
+ROWS = 2048
 """Rows of a kernel's inputs that are kept to calibrate on."""
+
+ROWS_OF_WINDOWS = 1 << 14
+"""Those of one whose rows are scaled: a sample of a convolution has many, so more are kept."""
 
 _HELD_OUT = 7
 """Accuracy is measured on every seventh sample, which nothing is fitted to."""
@@ -60,12 +63,39 @@ class KernelRows(Interpreter.Listener):
             kept.append(x)
 
 
-def given(calibration: Inputs | Sequence[Inputs]) -> list[Inputs]:
-    """Calibration data as batches, of which there must be one."""
-    found = [calibration] if isinstance(calibration, Mapping) else list(calibration)
-    if not found:
-        raise ValueError("calibration has no batches")
-    return found
+def given(function: FuncOp, calibration: Any) -> list[Inputs]:
+    """Calibration data of a network as batches by name, as it takes them.
+
+    Args:
+        function: the network.
+        calibration: inputs by name, or several batches of them; or an array, or what NumPy can make
+            one of, for a network of one input.
+
+    Raises:
+        ValueError: there are no batches, or they are of another kind.
+    """
+    return [
+        part for batch in _batches(function, calibration) for part in one_by_one(function, batch)
+    ]
+
+
+def _batches(function: FuncOp, calibration: Any) -> list[Inputs]:
+    """Calibration data by name, as they are given."""
+    if isinstance(calibration, Mapping):
+        return [calibration]
+    several = isinstance(calibration, Sequence) and not isinstance(calibration, str)
+    named = [isinstance(batch, Mapping) for batch in calibration] if several else [False]
+    if all(named):
+        if not named:
+            raise ValueError("calibration has no batches")
+        return list(calibration)
+    names = input_names(function)
+    if len(names) == 1 and (several or hasattr(calibration, "__array__")) and not any(named):
+        return [{names[0]: np.asarray(calibration)}]
+    raise ValueError(
+        f"calibration of a network is arrays by name ({', '.join(names)}), or batches of them, not "
+        f"{shortened(calibration)}"
+    )
 
 
 def hold_out(network: ModuleOp, samples: Sequence[Inputs]) -> tuple[list[Inputs], list[Inputs]]:
@@ -89,9 +119,9 @@ def hold_out(network: ModuleOp, samples: Sequence[Inputs]) -> tuple[list[Inputs]
     return fitted, held
 
 
-def sample(rows: Sequence[NDArray[np.float32]], sequences: bool) -> Samples:
-    """At most about `_ROWS` rows, evenly spread, or whole sequences of them."""
-    every = -(-sum(map(len, rows)) // _ROWS)
+def sample(rows: Sequence[NDArray[np.float32]], sequences: bool, most: int = ROWS) -> Samples:
+    """At most about so many rows, evenly spread, or whole sequences of them."""
+    every = -(-sum(map(len, rows)) // most)
     return list(rows[::every]) if sequences else np.concatenate(rows)[::every]
 
 
@@ -115,6 +145,9 @@ def drawn_inputs(function: FuncOp, seed: int = 0) -> dict[str, NDArray[Any]]:
         ]
         assert isinstance(argument.type, TensorType)
         kind = argument.type.element_type
+        if isinstance(kind, OnnxType):
+            inputs[name] = _drawn_as(name, kind, rng.standard_normal(shape))
+            continue
         if not isinstance(kind, IntegerType):
             inputs[name] = rng.standard_normal(shape).astype(np.float32)
             continue
@@ -131,6 +164,17 @@ def drawn_inputs(function: FuncOp, seed: int = 0) -> dict[str, NDArray[Any]]:
     return inputs
 
 
+def _drawn_as(name: str, kind: OnnxType, values: NDArray[Any]) -> NDArray[Any]:
+    """Values in elements that `nn` computes nothing in."""
+    from onnx import TensorProto, helper
+
+    if "float" not in kind.text.data:
+        text = f"nothing can be drawn for the input '{name}' of {kind.text.data}"
+        raise ValueError(f"{text}: give calibration data")
+    code = TensorProto.DataType.Value(kind.text.data.upper())
+    return values.astype(helper.tensor_dtype_to_np_dtype(code))
+
+
 def extents_of(value: SSAValue) -> tuple[int, ...]:
     """The extents of a tensor.
 
@@ -138,5 +182,5 @@ def extents_of(value: SSAValue) -> tuple[int, ...]:
         ValueError: it has no rank.
     """
     if not isinstance(value.type, TensorType):
-        raise ValueError("a product's operand has no rank; it cannot run on the array")
+        raise ValueError(f"the extents of {value.name_hint or 'a value'} are not known")
     return value.type.get_shape()

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,9 @@ from xdsl.ir import Operation
 from xdsl.irdl import IRDLOperation
 from xdsl.utils.exceptions import DiagnosticException, InterpretationError, ParseError
 
+from daqkf.compiler.content import EqualByContent
 from daqkf.compiler.design import (
+    Design,
     array_files,
     require_fingerprint,
     rtl_contents,
@@ -37,6 +39,7 @@ from daqkf.dialects.nn import (
     ConstantOp,
     ElementwiseOp,
     LinearOp,
+    OperatorOp,
     ProductOp,
     ReduceOp,
     SliceOp,
@@ -54,19 +57,24 @@ from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.image_format import fingerprint
 from daqkf.hw_targets.machine import Machine
 from daqkf.hw_targets.numerics import distinct_magnitudes
-from daqkf.hw_targets.timing import tile_cycles
+from daqkf.hw_targets.timing import Speed, speed
 from daqkf.lowering.image.encode import parts_of
 from daqkf.passes.encode.channels import network_cycles
 from daqkf.passes.encode.index_coding import storage_facts
 from daqkf.passes.files import file_stem
 from daqkf.passes.nn_kernels import kernel_name
-from daqkf.passes.nn_product import Inputs, in_order, input_names, output_names
+from daqkf.passes.nn_product import Inputs, in_order, input_names, one_by_one, output_names
 from daqkf.passes.progress import Progress
 from daqkf.passes.quantize.weights import integer_weights
 from daqkf.runtime.accelerators import Accelerator, Resumable, SimulatedArray
 from daqkf.runtime.simulator import Job, Simulator
 from daqkf.support.errors import DaqkfError, describe
 from daqkf.support.ir import make_context, module_text, parse_module
+
+if TYPE_CHECKING:
+    from daqkf.compiler.debugging import KernelErrors
+    from daqkf.reports.writing import Report
+    from daqkf.synthesis import Resources
 
 _ON_ARRAY = LinearOp | ProductOp | AttentionOp
 
@@ -100,8 +108,14 @@ class _Saturated(Interpreter.Listener):
             self.counts[kernel] = lost + int(np.count_nonzero(beyond)), size + x.size
 
 
-@dataclass(frozen=True, eq=False)
-class CompiledNetwork:
+def _together(rows: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    """Results of single rows, one behind another."""
+    whole = all(row.ndim and len(row) == 1 for row in rows)
+    return np.concatenate(rows) if whole else np.stack(rows)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class CompiledNetwork(EqualByContent):
     """A network whose kernels run on one array; the host runs the rest."""
 
     network: ModuleOp
@@ -109,6 +123,79 @@ class CompiledNetwork:
     arrays: ModuleOp
     """The array, its programs, and each kernel as the host calls them."""
     target: str
+
+    @property
+    def modules(self) -> tuple[ModuleOp, ...]:
+        """The IR that tells a network from another one."""
+        return self.network, self.arrays
+
+    def __repr__(self) -> str:
+        return f"CompiledNetwork({', '.join(self._figures.values())})"
+
+    def _repr_html_(self) -> str:
+        from daqkf.reports.notebook import page
+
+        return page("CompiledNetwork", self._figures, self.report().entries)
+
+    @property
+    def _figures(self) -> dict[str, str]:
+        """What is said of a network in a line, by name."""
+        config, count = self.config, len(self.kernels)
+        figures = {"kernels": f"{count} kernel{'s' if count != 1 else ''}"}
+        if self.levels:
+            figures["cycles"] = f"{self.cycles:,} cycles a tile"
+            figures["zeros"] = f"{self.sparsity():.1%} zeros"
+            figures["bits"] = f"{self.magnitudes()[1]:.2f} bits a weight"
+        return figures | {"array": f"{self.target}: {config.pes} PEs × {config.lanes} lanes"}
+
+    def report(self) -> "Report":
+        """The weights of all kernels: non-zeros, levels, ranges, as a table and as pictures."""
+        from daqkf.compiler.options import level_set
+        from daqkf.reports.model import analyse, of_module
+        from daqkf.reports.writing import Report
+
+        matrices = of_module("network", self.network)
+        return Report("network", analyse(matrices, level_set("int8")))
+
+    def synthesize(
+        self,
+        fabric: str = "xcup",
+        *,
+        place: bool = False,
+        seeds: Sequence[int] = (1,),
+        modules: bool = False,
+    ) -> "Resources":
+        """What the array takes of a fabric, and with `place` how fast it is there.
+
+        See `daqkf.synthesis.synthesize`, which says what the arguments mean and what is raised.
+        """
+        from daqkf.lowering.rtl.array import TOP
+        from daqkf.synthesis import synthesize
+
+        return synthesize(
+            self.verilog_files, TOP, fabric, place=place, seeds=seeds, modules=modules
+        )
+
+    def debug(self, inputs: Inputs, source: str | Path | ModuleOp) -> "KernelErrors":
+        """Each kernel's results beside those of the float network: where accuracy gets lost.
+
+        Both networks run from the inputs on, so the errors of earlier kernels are in the results of
+        later ones.
+
+        Args:
+            inputs: arrays by name; see `inputs`.
+            source: the network that this one was compiled from.
+
+        Raises:
+            DaqkfError: inputs that do not fit, or a network with other kernels.
+        """
+        from daqkf.compiler.debugging import kernel_errors
+
+        saturated = self.saturation(inputs)
+        try:
+            return kernel_errors(self.network, self.target, source, inputs, saturated)
+        except (DiagnosticException, InterpretationError, ValueError) as error:
+            raise DaqkfError(describe(error)) from None
 
     @cached_property
     def config(self) -> ArrayConfig:
@@ -188,7 +275,8 @@ class CompiledNetwork:
         """The network's outputs by name.
 
         Args:
-            inputs: arrays by name; see `inputs`.
+            inputs: arrays by name; see `inputs`. A network that the file fixes to a batch of one
+                takes any number of rows, and runs them one by one.
             accelerator: `fast`, the exact integers of the IR; `rtl`, the simulated array; or
                 anything that has `Accelerator`'s method `run`, such as a board's driver.
             only: kernels, products and attentions whose names begin so run on the accelerator, the
@@ -206,22 +294,39 @@ class CompiledNetwork:
             accelerator = self.simulated
         if isinstance(accelerator, str) and accelerator != FAST:
             raise DaqkfError(f"unknown accelerator '{accelerator}' (known: {FAST}, {RTL})")
+        if only and not self.selected(only):
+            known = ", ".join(self.selected())
+            raise DaqkfError(f"no kernel's name begins with '{only}' (known: {known})")
         device = None if isinstance(accelerator, str) else accelerator
         if device is not None and resume is not None:
             device = Resumable(device, Path(resume))
         runner = _Runner(self, device, only, check, progress)
         function = entry(self.network)
         try:
-            results = call(
-                self.network,
-                function,
-                in_order(function, inputs),
-                host=NnFunctions(runner.kernel, runner.product, runner.attention),
-                lifetimes=self.lifetimes,
-            )
+            rows = [
+                call(
+                    self.network,
+                    function,
+                    in_order(function, part),
+                    host=NnFunctions(runner.kernel, runner.product, runner.attention),
+                    lifetimes=self.lifetimes,
+                )
+                for part in one_by_one(function, inputs)
+            ]
         except (InterpretationError, ValueError) as error:
             raise DaqkfError(describe(error)) from None
+        results = rows[0] if len(rows) == 1 else map(_together, zip(*rows, strict=True))
         return dict(zip(self.outputs, results, strict=True))
+
+    def selected(self, only: str = "") -> list[str]:
+        """The kernels, products and attentions whose names begin so, in the order they run in."""
+        found: dict[str, None] = {}
+        for op in entry(self.network).walk():
+            if isinstance(op, LinearOp):
+                found[op.callee.root_reference.data] = None
+            elif isinstance(op, ProductOp | AttentionOp):
+                found[node_name(op).strip("'")] = None
+        return [name for name in found if name.startswith(only)]
 
     def saturation(self, inputs: Inputs) -> dict[str, float]:
         """The share of each kernel's activations that saturate on these inputs, by its name.
@@ -234,8 +339,9 @@ class CompiledNetwork:
         """
         function, saturated = entry(self.network), _Saturated()
         try:
-            arguments = in_order(function, inputs)
-            call(self.network, function, arguments, (saturated,), lifetimes=self.lifetimes)
+            for part in one_by_one(function, inputs):
+                arguments = in_order(function, part)
+                call(self.network, function, arguments, (saturated,), lifetimes=self.lifetimes)
         except (InterpretationError, ValueError) as error:
             raise DaqkfError(describe(error)) from None
         return {
@@ -257,11 +363,17 @@ class CompiledNetwork:
             # A kernel that is cut counts as if the array held it whole.
             machine = load_target(self.target).machine.with_elements_of(self.config)
             return network_cycles(self.levels, machine)
-        return sum(
-            tile_cycles(to_array(op.rows), op.channels, self.config)
-            for op in self.arrays.ops
+        return self.speed.cycles
+
+    @cached_property
+    def speed(self) -> Speed:
+        """The predicted speed of all programs; a kernel that is cut has several."""
+        programs = (
+            (to_array(op.rows), op.channels)
+            for op in self.arrays.walk()
             if isinstance(op, ProgramOp) and op.operands_from is None
         )
+        return speed(programs, self.config)
 
     def sparsity(self) -> float:
         """The share of zeros among all integer weights."""
@@ -324,6 +436,11 @@ class CompiledNetwork:
             found[_kind(op)] += 1
         return dict(found.most_common())
 
+    def operators(self) -> dict[str, int]:
+        """Operators of ONNX that the host runs as they are in the file, and how many of each."""
+        found = (op for op in entry(self.network).walk() if isinstance(op, OperatorOp))
+        return dict(Counter(op.operator.data for op in found).most_common())
+
     def left(self) -> list[dict[str, str]]:
         """What the host does that arrays can: `name`, what it `does`, `why` it does it."""
         return [
@@ -347,6 +464,7 @@ class CompiledNetwork:
             "programs": rows,
             **self._weights,
             "host": self.host(),
+            "operators": self.operators(),
             "left": self.left(),
             "products": sum(isinstance(op, ProductOp) for op in self.network.walk()),
             "attentions": sum(isinstance(op, AttentionOp) for op in self.network.walk()),
@@ -414,8 +532,19 @@ class CompiledNetwork:
         return network
 
 
+def load_saved(folder: Path) -> Design | CompiledNetwork:
+    """What a folder has, a layer or a network.
+
+    Raises:
+        DaqkfError: as `Design.load` and `CompiledNetwork.load`.
+    """
+    return CompiledNetwork.load(folder) if (folder / _FACTS).exists() else Design.load(folder)
+
+
 def _kind(op: IRDLOperation) -> str:
     """What an operation of the host does, in a word."""
+    if isinstance(op, OperatorOp):
+        return op.operator.data
     named = isinstance(op, ElementwiseOp | ReduceOp)
     return op.kind.data if named else op.name.removeprefix("nn.")
 

@@ -16,6 +16,7 @@ from xdsl.passes import ModulePass, PassPipeline
 from xdsl.rewriter import Rewriter
 from xdsl.utils.exceptions import DiagnosticException, ParseError
 
+from daqkf.compiler.content import EqualByContent
 from daqkf.compiler.folder import Folder, write_folder
 from daqkf.compiler.pipelines import CIRCUIT
 from daqkf.dialects.dense import to_array
@@ -35,6 +36,7 @@ from daqkf.dialects.spaq.checks import features
 from daqkf.hw_targets import numerics
 from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.image_format import IMAGE_VERSION, fingerprint
+from daqkf.hw_targets.timing import Speed, speed
 from daqkf.lowering import PASSES as LOWERINGS
 from daqkf.passes import GENERAL_PASSES, PASSES
 from daqkf.passes.encode.index_coding import storage_facts
@@ -45,6 +47,7 @@ from daqkf.support.errors import DaqkfError, describe
 from daqkf.support.ir import make_context, module_text, parse_module
 
 if TYPE_CHECKING:
+    from daqkf.reports.writing import Report
     from daqkf.synthesis import Resources, Toggles
 
 _FACTS = "design.json"
@@ -53,9 +56,9 @@ StageCallback = Callable[[str, ModuleOp], None]
 """Called with a stage's name and the IR after it, which it must not change."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Simulation:
-    """Results and cycle counts of a simulation."""
+    """Results and cycle counts of a simulation; equal if all of them are."""
 
     y: NDArray[Any]
     """float32 [T, N], or int8 columns [T, N + E'] for int8 inputs."""
@@ -65,9 +68,25 @@ class Simulation:
     variants: NDArray[np.int64]
     """[tiles] the variant that each took, as the array reports it."""
 
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Simulation):
+            return NotImplemented
+        same = self.cycles == other.cycles and self.y.dtype == other.y.dtype
+        arrays = (self.y, other.y), (self.variants, other.variants)
+        return same and all(np.array_equal(one, another) for one, another in arrays)
 
-@dataclass
-class Design:
+    def __hash__(self) -> int:
+        return hash((self.cycles, self.tiles, self.y.tobytes()))
+
+    def __repr__(self) -> str:
+        shape = " × ".join(map(str, self.y.shape))
+        return (
+            f"Simulation({shape} {self.y.dtype}, {self.tiles} tiles, {self.cycles.running} cycles)"
+        )
+
+
+@dataclass(eq=False, repr=False)
+class Design(EqualByContent):
     """A compiled layer: its circuit, its program, and ways to run them."""
 
     module: ModuleOp
@@ -78,6 +97,52 @@ class Design:
     """Of variant 0, like everything that is said of the weights."""
     target: str
     """The target's name or file."""
+
+    @property
+    def modules(self) -> tuple[ModuleOp, ...]:
+        """The IR that tells a design from another one."""
+        return self.module, self.golden
+
+    def __repr__(self) -> str:
+        return f"Design({', '.join(self._figures.values())})"
+
+    def _repr_html_(self) -> str:
+        from daqkf.reports.notebook import page
+
+        return page("Design", self._figures, self.report().entries)
+
+    @property
+    def _figures(self) -> dict[str, str]:
+        """What is said of a design in a line, by name."""
+        config, weights = self.config, self.weight_levels
+        levels = [f"{entry.kind}-{entry.magnitudes}" for entry in self.level_sets]
+        return {
+            "layer": f"{self.features} → {self.outputs}",
+            "levels": " and ".join(levels),
+            "zeros": f"{1 - np.count_nonzero(weights) / weights.size:.1%} zeros",
+            "cycles": f"{self.cycles:,} cycles a tile",
+            "array": f"{self.target}: {config.pes} PEs × {config.lanes} lanes",
+        }
+
+    @property
+    def cycles(self) -> int:
+        """Cycles of a tile of tokens, of the streams or of the post unit; of variant 0."""
+        return self.speed.cycles
+
+    @property
+    def speed(self) -> Speed:
+        """The predicted speed; of variant 0."""
+        from daqkf.lowering.image.encode import parts_of
+
+        program = next(part for part in parts_of(self._program) if isinstance(part, ProgramOp))
+        return speed([(to_array(program.rows), program.channels)], self.config)
+
+    def report(self) -> "Report":
+        """The weights of the layer: non-zeros, levels, ranges, as a table and as pictures."""
+        from daqkf.reports.model import analyse, of_module
+        from daqkf.reports.writing import Report
+
+        return Report("layer", analyse(of_module("layer", self.golden), self.levels))
 
     @cached_property
     def array(self) -> ArrayOp:

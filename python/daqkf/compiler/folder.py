@@ -22,7 +22,12 @@ from daqkf.passes.files import write_atomically
 from daqkf.support.errors import DaqkfError
 from daqkf.support.facts import Facts
 
-_MANIFESTS = ("design.json", "network.json")
+_MANIFESTS = {
+    "design.json": ("layer", "daqkf simulate or daqkf.Design.load"),
+    "network.json": ("network", "daqkf run or daqkf.CompiledNetwork.load"),
+}
+"""What each manifest is of, and what reads its folder."""
+
 _FILES = "files"
 _PLAIN = re.compile(r"(?:(?:rtl|programs)/)?[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}", re.ASCII)
 """Names that a folder's files have: never a path that leads out of it."""
@@ -43,6 +48,9 @@ class Folder:
             DaqkfError: the facts are malformed, or a file is missing or another one.
             OSError: a file cannot be read.
         """
+        for other, (what, reader) in _MANIFESTS.items():
+            if not (path / manifest).exists() and (path / other).exists():
+                raise DaqkfError(f"{path}: the folder of a {what}, which {reader} reads")
         folder = cls(path, Facts.read(path / manifest))
         for name in folder._hashes():
             folder.data(name)

@@ -3,18 +3,22 @@
 
 """Files that networks come in, each read into `nn`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
+from numpy.typing import NDArray
 from xdsl.dialects.builtin import ModuleOp
 
+from daqkf.compiler.file_suffixes import SUFFIXES
+from daqkf.passes import array_files
 from daqkf.support.errors import EXPECTED, DaqkfError, describe
 
 
-def _onnx(path: Path) -> ModuleOp:
+def _onnx(path: Path, fixed: Mapping[str, Any] | None = None) -> ModuleOp:
     from daqkf.lowering.frontends.onnx.module import import_onnx
 
-    return import_onnx(path)
+    return import_onnx(path, fixed)
 
 
 def _linalg(path: Path) -> ModuleOp:
@@ -67,17 +71,41 @@ FORMATS: dict[str, Callable[[Path], ModuleOp]] = {
 }
 """What reads each format; it is imported only then."""
 
-SUFFIXES = {
-    ".onnx": "onnx",
-    ".mlir": "linalg",
-    ".mtx": "mtx",
-    ".npy": "npy",
-    ".npz": "npz",
-    ".toml": "safetensors",
-}
+
+def load_array(path: str | Path, what: str) -> NDArray[Any]:
+    """An array from a .npy file.
+
+    Raises:
+        DaqkfError: it is no such file.
+        OSError: it cannot be read.
+    """
+    try:
+        return array_files.load_array(path, f"{what} in .npy format")
+    except ValueError as error:
+        raise DaqkfError(str(error)) from None
 
 
-def load_network(path: str | Path, file_format: str | None = None) -> ModuleOp:
+def load_weights(path: str | Path) -> Any:
+    """Weights [K, N] from a .npy file, or a SciPy sparse matrix from a .npz file.
+
+    Raises:
+        DaqkfError: it is no such file, or it cannot be read.
+    """
+    if Path(path).suffix != ".npz":
+        return load_array(path, "weights")
+    from daqkf.lowering.frontends.matrices import load_sparse
+
+    try:
+        return load_sparse(path)
+    except ValueError as error:
+        raise DaqkfError(str(error)) from None
+
+
+def load_network(
+    path: str | Path,
+    file_format: str | None = None,
+    fixed: Mapping[str, Any] | None = None,
+) -> ModuleOp:
     """A network's file as a module of `nn`, whose function `main` is the network.
 
     - `.onnx`: an ONNX model.
@@ -88,6 +116,7 @@ def load_network(path: str | Path, file_format: str | None = None) -> ModuleOp:
     Args:
         path: the file.
         file_format: one of `FORMATS`, in place of what the suffix says.
+        fixed: inputs of an ONNX model, by name, that become constants.
 
     Raises:
         DaqkfError: an unknown suffix, or a file that cannot be read or has something unsupported.
@@ -99,6 +128,10 @@ def load_network(path: str | Path, file_format: str | None = None) -> ModuleOp:
     try:
         with path.open("rb"):  # not all readers say which file is missing
             pass
+        if fixed:
+            if file_format != "onnx":
+                raise DaqkfError(f"{path}: inputs are fixed in ONNX files alone")
+            return _onnx(path, fixed)
         return FORMATS[file_format](path)
     except DaqkfError:
         raise

@@ -1,14 +1,12 @@
 # Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-"""The Python face of the compiler: `compile`, which gives a `Design` or a `CompiledNetwork`."""
+"""From the weights of a layer to a `Design`."""
 
-import inspect
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, overload
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +15,7 @@ from xdsl.rewriter import InsertPoint, Rewriter
 from xdsl.utils.exceptions import DiagnosticException
 
 from daqkf.compiler.design import Design, StageCallback, run_passes
-from daqkf.compiler.options import LayerOptions, Levels, NetworkOptions, level_set
+from daqkf.compiler.options import LayerOptions, Levels, level_set
 from daqkf.compiler.pipelines import KERNELS, LOWER
 from daqkf.dialects.diagnostics import verify
 from daqkf.dialects.spaq import LevelsAttr, LevelSet
@@ -37,10 +35,7 @@ from daqkf.passes.spaq_calibrate import calibrate
 from daqkf.passes.spaq_prune import prune
 from daqkf.passes.spaq_quantize import SpaqQuantizePass
 from daqkf.passes.spaq_select_levels import SpaqSelectLevelsPass
-from daqkf.support.errors import DaqkfError, describe, warn_of_drawn_calibration
-
-if TYPE_CHECKING:
-    from daqkf.compiler.compiled_network import CompiledNetwork
+from daqkf.support.errors import DaqkfError, describe, shortened, warn_of_drawn_calibration
 
 _CALIBRATION_TOKENS = 256
 
@@ -113,56 +108,6 @@ def _within(
     raise ValueError(f"no levels were found for {cycles} cycles; the nearest take {most}")
 
 
-@overload
-def compile(  # pyright: ignore[reportOverlappingOverload]
-    weights: str | Path, *, calibration: Any = None, **named: Any
-) -> "CompiledNetwork": ...
-
-
-@overload
-def compile(weights: Any, *, calibration: Any = None, **named: Any) -> Design: ...
-
-
-def compile(weights: Any, *, calibration: Any = None, **named: Any) -> "Design | CompiledNetwork":
-    """Compile a layer (`compile_layer`) or a network's file (`daqkf.compiler.compile_network`).
-
-    Args:
-        weights: a matrix [K, N]; or the path of a file that
-            `daqkf.compiler.formats.load_network` reads.
-        calibration: float activations [T, K] of a layer, or a network's inputs by name, like those
-            to come.
-        named: what `LayerOptions` or `NetworkOptions` have, by name.
-
-    Raises:
-        DaqkfError: bad weights, files, names or options, or what does not fit the target.
-    """
-    if not isinstance(weights, str | Path):
-        return compile_layer(weights, calibration=calibration, **named)
-    from daqkf.compiler.network import compile_network
-
-    return compile_network(weights, calibration=calibration, **named)
-
-
-def _stated_signature() -> inspect.Signature:
-    """The options of layers and networks by name, for `help` and editors."""
-    kinds = fields(LayerOptions), fields(NetworkOptions)
-    every = {entry.name: entry for kind in reversed(kinds) for entry in kind}
-    own = [
-        entry
-        for entry in inspect.signature(compile).parameters.values()
-        if entry.kind is not entry.VAR_KEYWORD
-    ]
-    named = [
-        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=entry.default)
-        for name, entry in every.items()
-        if name != "calibration"
-    ]
-    return inspect.Signature([*own, *named])
-
-
-compile.__signature__ = _stated_signature()  # pyright: ignore[reportFunctionMemberAccess]
-
-
 def compile_layer(weights: Any, options: LayerOptions | None = None, **named: Any) -> Design:
     """Compile one layer `act(x·W + b)` for an array.
 
@@ -181,6 +126,9 @@ def compile_layer(weights: Any, options: LayerOptions | None = None, **named: An
         organisation = _organisation(options)
         options.elements.on(organisation)  # refuses unknown names before any work
         matrix, is_integer = as_matrix(weights)
+        if options.calibration is not None:
+            options = replace(options, calibration=_activations(options.calibration, matrix.shape))
+            wanted = replace(wanted, options=options)
         module = import_layer(matrix, options.bias, options.activation)
         wanted.stage("import", module)
         samples, calibration = _pruned_and_calibrated(module, wanted, matrix, is_integer)
@@ -200,6 +148,27 @@ def compile_layer(weights: Any, options: LayerOptions | None = None, **named: An
         raise DaqkfError(describe(error)) from None
     levels = _stated(golden) or wanted.variants[0].levels
     return Design(module, golden, levels, wanted.machine)
+
+
+def _activations(calibration: Any, shape: tuple[int, ...]) -> NDArray[Any]:
+    """Calibration data of a layer with weights [K, N] as an array [T, K].
+
+    Raises:
+        ValueError: no real numbers, or of another number of features.
+    """
+    features, outputs = shape
+    try:
+        array = np.asarray(calibration)
+    except ValueError:
+        raise ValueError("calibration must be an array [T, K], not rows of any length") from None
+    if array.dtype.kind not in "fiub":
+        raise ValueError(f"calibration must be real numbers [T, K], not {shortened(calibration)}")
+    if array.ndim == 2 and array.shape[1] == outputs != features:
+        raise ValueError(
+            f"weights [K, N] are {list(shape)}, but calibration {list(array.shape)} has {outputs} "
+            "features: the weights seem to be [N, K], so give their transpose"
+        )
+    return array
 
 
 def _nothing(name: str, module: ModuleOp) -> None:

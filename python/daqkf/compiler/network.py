@@ -5,7 +5,7 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,15 +16,25 @@ from xdsl.dialects.builtin import DYNAMIC_INDEX, IntegerAttr, ModuleOp, i64
 from xdsl.dialects.func import FuncOp
 from xdsl.utils.exceptions import DiagnosticException, InterpretationError
 
-from daqkf.compiler.calibration import KernelRows, drawn, extents_of, given, hold_out, sample
+from daqkf.compiler.calibration import (
+    ROWS,
+    ROWS_OF_WINDOWS,
+    KernelRows,
+    drawn,
+    extents_of,
+    given,
+    hold_out,
+    sample,
+)
 from daqkf.compiler.compiled_network import CompiledNetwork
 from daqkf.compiler.design import run_passes
 from daqkf.compiler.executor import HERE, Executor, open_executor
-from daqkf.compiler.formats import load_network
+from daqkf.compiler.fallback import too_coarse
 from daqkf.compiler.kernels import FloatKernel, Quantization, programs_of, quantized
 from daqkf.compiler.levels import AIM, CalibratedKernel, NetworkLevels, Point, with_kernels
 from daqkf.compiler.options import NetworkOptions, level_set
-from daqkf.compiler.pipelines import OUTLINE, fusion
+from daqkf.compiler.outlining import outlined
+from daqkf.compiler.pipelines import fusion
 from daqkf.compiler.products import attention_requirement, product_requirement
 from daqkf.compiler.pruning import prune
 from daqkf.dialects.diagnostics import verify
@@ -37,8 +47,7 @@ from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.machine import Machine
 from daqkf.hw_targets.numerics import NORMALIZED_FEATURES
 from daqkf.passes.nn_attention import quantize_attention
-from daqkf.passes.nn_dequantize import NnDequantizePass
-from daqkf.passes.nn_levels import is_quantized
+from daqkf.passes.nn_kernels import kernel_name
 from daqkf.passes.nn_product import Inputs, in_order, quantize_products
 from daqkf.passes.progress import Progress
 from daqkf.passes.quantize.accuracy import Accuracy, AllOutputs, Loss, Measure
@@ -180,8 +189,8 @@ def prune_file(
     options = NetworkOptions(sparsity=sparsity, measure=measure, distillation=distillation)
     try:
         options.check()
-        network, _ = _outlined(source, options.requantize, progress)
-        prune(network, given(calibration), options, progress)
+        network, _ = outlined(source, options, progress)
+        prune(network, given(entry(network), calibration), options, progress)
         return network
     except (DiagnosticException, InterpretationError, ValueError, OSError) as error:
         raise DaqkfError(describe(error)) from None
@@ -192,21 +201,47 @@ def _executor(options: NetworkOptions) -> AbstractContextManager[Executor]:
     return open_executor(options.jobs or 0, options.scheduler)
 
 
-def _outlined(
-    source: str | Path | ModuleOp, requantize: bool, progress: Progress
-) -> tuple[ModuleOp, bool]:
-    """A network whose products with constant weights are kernels over f32.
+def _require_calibration(
+    options: NetworkOptions, calibration: Inputs | Sequence[Inputs] | None
+) -> None:
+    """Check that there are calibration data where options need some."""
+    if calibration is None:
+        if options.choosing or options.second_order:
+            raise DaqkfError("accuracy, cycles and second_order need calibration")
+        if options.fallback is not None:
+            raise DaqkfError("fallback needs calibration")
+    if options.distillation and (calibration is None or options.second_order is False):
+        raise DaqkfError("distillation needs calibration, and pruning of second order")
 
-    And whether its weights are to keep the levels that the file has for them.
-    """
-    progress("read")
-    network = source.clone() if isinstance(source, ModuleOp) else load_network(source)
-    verify(network)
-    keeps = is_quantized(network) and not requantize
-    progress("cut out kernels")
-    dequantize = NnDequantizePass(requantize)
-    run_passes(network, [dequantize if name == dequantize.name else name for name in OUTLINE])
-    return network, keeps
+
+def _fuse(network: ModuleOp, options: NetworkOptions, machine: Machine) -> None:
+    """Merge and chain kernels, gate and normalise, where that pays."""
+    cycles, products = options.host_cycles, options.products
+    run_passes(network, fusion(options.target, machine, cycles, products, options.max_tokens))
+
+
+def _with_products(
+    network: ModuleOp, samples: Sequence[Inputs], options: NetworkOptions, machine: Machine
+) -> ModuleOp:
+    """The network with attention and products of activations in int8, if they are the array's."""
+    if not options.products:
+        return network
+    host = network.clone()
+    levels, cycles = options.attention_levels, options.host_cycles
+    quantize_attention(host, samples, machine, cycles, levels)
+    quantize_products(host, samples)
+    return host
+
+
+def _rows_read(
+    network: ModuleOp, samples: Sequence[Inputs], progress: Progress
+) -> dict[str, list[NDArray[np.float32]]]:
+    """What each kernel reads on calibration data."""
+    listener, function = KernelRows(), entry(network)
+    for batch in samples:
+        progress("calibrate")
+        call(network, function, in_order(function, batch), (listener,))
+    return listener.rows
 
 
 def _large(network: ModuleOp) -> bool:
@@ -249,39 +284,36 @@ class _Compilation:
         """Read, prune, fuse and run a network."""
         machine = machine or load_target(options.target).machine
         options.elements.on(machine)  # refuses unknown names before any work
-        if calibration is None and (options.choosing or options.second_order):
-            raise DaqkfError("accuracy, cycles and second_order need calibration")
-        if options.distillation and (calibration is None or options.second_order is False):
-            raise DaqkfError("distillation needs calibration, and pruning of second order")
-        network, keep = _outlined(source, options.requantize, progress)
+        _require_calibration(options, calibration)
+
+        def samples_of(module: ModuleOp) -> list[Inputs]:
+            function = entry(module)
+            return drawn(function) if calibration is None else given(function, calibration)
+
+        coarse: list[str] = []
+        if options.fallback is not None:
+            plain = replace(options, fallback=None, fuse=False, accuracy=None, cycles=None)
+            work = cls.begun(source, plain, calibration, executor, progress, machine)
+            coarse = work.left_to_host(options.fallback)
+        scaling = samples_of if options.scale_rows else None
+        network, keep = outlined(source, options, progress, scaling, coarse)
         if options.jobs is None and options.scheduler is None and not _large(network):
             executor = HERE
-        function, sparsity = entry(network), options.sparsity
-        samples = drawn(function) if calibration is None else given(calibration)
+        sparsity = options.sparsity
+        samples = samples_of(network)
         if sparsity is not None and calibration is not None and options.second_order is not False:
             prune(network, samples, options, progress)
             sparsity = None
         if options.fuse:
             progress("fuse kernels")
-            cycles, products = options.host_cycles, options.products
-            passes = fusion(options.target, machine, cycles, products, options.max_tokens)
-            run_passes(network, passes)
-            function = entry(network)
+            _fuse(network, options, machine)
         _set_tokens(network, NORMALIZED_FEATURES)
         held_out: list[Inputs] = []
         fitted: list[Inputs] = list(samples)
         if options.choosing:
             fitted, held_out = hold_out(network, samples)
-        listener = KernelRows()
-        for batch in fitted:
-            progress("calibrate")
-            call(network, function, in_order(function, batch), (listener,))
-        host = network
-        if options.products:
-            host = network.clone()
-            levels, cycles = options.attention_levels, options.host_cycles
-            quantize_attention(host, samples, machine, cycles, levels)
-            quantize_products(host, samples)
+        rows = _rows_read(network, fitted, progress)
+        host = _with_products(network, samples, options, machine)
         if len([op for op in network.ops if isinstance(op, FuncOp)]) < 2 and not options.products:
             raise ValueError("the network has no product of constant weights for an array")
         return cls(
@@ -290,7 +322,7 @@ class _Compilation:
             options,
             machine,
             fitted,
-            listener.rows,
+            rows,
             calibration is not None,
             sparsity,
             executor,
@@ -324,7 +356,8 @@ class _Compilation:
 
     def _float(self, name: str) -> FloatKernel:
         kernel = self.kernels[name]
-        rows = sample(self.rows[name], attends(kernel))
+        most = ROWS_OF_WINDOWS if self.options.scale_rows else ROWS
+        rows = sample(self.rows[name], attends(kernel), most)
         return FloatKernel(ModuleOp([kernel.clone()]), rows, self.sparsity)
 
     def alike(self) -> dict[str, ModuleOp]:
@@ -332,6 +365,14 @@ class _Compilation:
         second_order, quantize = self.options.second_order, self.quantize
         steps = [Quantization(self._float(name), second_order, quantize) for name in self.kernels]
         return self._each("quantise", quantized, steps)
+
+    def left_to_host(self, least: float) -> list[str]:
+        """The names of the kernels that int8 is too coarse for; see `NetworkOptions.fallback`."""
+        kernels = self.alike()
+        names = too_coarse(self.network, kernels, self.samples, least, self.progress)
+        if len(names) == len(kernels):
+            raise ValueError(f"int8 is too coarse for every kernel, if outputs keep {least:g} dB")
+        return [kernel_name(self.kernels[name]) for name in names]
 
     def _each[T, R](
         self, what: str, function: Callable[[T], R], steps: Sequence[T]

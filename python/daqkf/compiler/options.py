@@ -4,18 +4,20 @@
 """The options of a compilation: one definition for Python, the command lines and pipelines."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Self
+from functools import cache
+from types import UnionType
+from typing import Any, Self, Union, get_args, get_origin, get_type_hints
 
+import numpy as np
 from numpy.typing import NDArray
 
 from daqkf.dialects.spaq import LevelSet
+from daqkf.passes.defaults import ATTENTION_LEVELS, BUDGET, HOST_CYCLES, SPLIT
 from daqkf.passes.encode.cost_model import Elements
 from daqkf.passes.quantize.accuracy import Accuracy, Loss, Measure
-from daqkf.passes.quantize.calibration import SPLIT
-from daqkf.passes.quantize.dispatch import BUDGET
-from daqkf.support.errors import DaqkfError
+from daqkf.support.errors import DaqkfError, shortened
 
 Levels = LevelSet | str | int
 
@@ -23,11 +25,8 @@ _LEVELS = re.compile(r"(uniform|codebook|ternary|binary)(?:-(\d+))?(?:-(\d+))?")
 _MAGNITUDES = {"uniform": 15, "codebook": 15}
 """Of a kind of level set that is named without a count: 31 levels, 5 bits."""
 
-HOST_CYCLES = 4.0
-"""The array's cycles in which the host gates, or adds and normalises, one value."""
-
-ATTENTION_LEVELS = 31
-"""The largest level of attention's keys and values."""
+_MOST_DECIBELS = 120
+"""Of what outputs may be asked to keep."""
 
 
 def level_set(levels: Levels) -> LevelSet:
@@ -53,6 +52,54 @@ def level_set(levels: Levels) -> LevelSet:
         return LevelSet.of(match[1], magnitudes, int(match[3]) if match[3] else None)
     except ValueError as error:
         raise DaqkfError(str(error)) from None
+
+
+_KINDS: dict[Any, tuple[str, Any]] = {
+    bool: ("True or False", (bool, np.bool)),
+    int: ("a whole number", (int, np.integer)),
+    float: ("a number", (int, float, np.integer, np.floating)),
+    str: ("a text", (str,)),
+    LevelSet: ("a level set", (LevelSet,)),
+    Callable: ("a function", (Callable,)),
+    Measure: ("a function", (Callable,)),
+}
+"""What an option's type is called in messages, and which values are of it."""
+
+
+def _kinds(annotation: Any) -> list[Any]:
+    """The types of which an option's value may be one."""
+    alias = getattr(annotation, "__value__", annotation)
+    if get_origin(alias) in (Union, UnionType):
+        return [kind for part in get_args(alias) for kind in _kinds(part)]
+    return [alias]
+
+
+@cache
+def _annotations(options: type) -> dict[str, list[Any]]:
+    """The types of all options by name."""
+    return {name: _kinds(kind) for name, kind in get_type_hints(options).items()}
+
+
+def _is_of(value: Any, kind: Any) -> bool:
+    """Whether a value is of a type; a truth value is no number."""
+    if kind is type(None):
+        return value is None
+    if get_origin(kind) is Sequence:
+        parts = [part for argument in get_args(kind) for part in _kinds(argument)]
+        several = isinstance(value, Sequence | np.ndarray) and not isinstance(value, str)
+        return several and all(any(_is_of(entry, part) for part in parts) for entry in value)
+    if kind not in _KINDS:
+        return True
+    if isinstance(value, bool | np.bool) and kind is not bool:
+        return False
+    return isinstance(value, _KINDS[kind][1])
+
+
+def _described(kinds: Sequence[Any]) -> str:
+    """The types that an option may have, in words."""
+    words = [_KINDS[kind][0] for kind in kinds if kind in _KINDS]
+    words += ["several of these" for kind in kinds if get_origin(kind) is Sequence]
+    return " or ".join(dict.fromkeys(words))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +133,12 @@ class Options:
     family: str | Sequence[str] | None = None
     fabric: str | None = None
     index_bits: int | str | None = None
+
+    def __post_init__(self) -> None:
+        for name, kinds in _annotations(type(self)).items():
+            value = getattr(self, name)
+            if not any(_is_of(value, kind) for kind in kinds):
+                raise DaqkfError(f"{name} must be {_described(kinds)}, not {shortened(value)}")
 
     @classmethod
     def of(cls, named: Mapping[str, Any], what: str) -> Self:
@@ -153,6 +206,14 @@ class NetworkOptions(Options):
         measure: what accuracy is of: a function of the outputs by name and the inputs by name that
             gives a vector for each sample, [B, F]; by default all outputs. See
             `daqkf.passes.quantize.accuracy`; if it has a `vjp`, sensitivities are of it.
+        fixed: inputs of an ONNX file, by name, that are constants, so that what depends on them
+            alone is computed, such as which branch of an If is taken.
+        scale_rows: let the host scale each row that a kernel reads to the range of int8, and find a
+            scale for each feature, and do biases and functions; see `nn-scale`. It is for values of
+            very different sizes, as in sound.
+        fallback: the signal-to-noise ratio in dB that each output is to keep: kernels that int8 is
+            too coarse for stay on the host, those first that lose most on the calibration data by
+            themselves.
         jobs: processes that compile kernels side by side; None for one on each core, if the network
             is large enough. Everything but the time is the same for any number. A script that asks
             for more than one needs `if __name__ == "__main__":` around what it does.
@@ -171,6 +232,9 @@ class NetworkOptions(Options):
     attention_levels: int = ATTENTION_LEVELS
     max_tokens: int | None = None
     measure: Measure | None = None
+    fixed: Mapping[str, Any] | None = None
+    scale_rows: bool = False
+    fallback: float | None = None
     jobs: int | None = 1
     scheduler: str | None = None
 
@@ -198,6 +262,10 @@ class NetworkOptions(Options):
         level_set(self.levels)
         if self.choosing and self.accuracy is not None:
             Accuracy.parse(self.accuracy)
+        if self.fallback is not None and not 0 < self.fallback < _MOST_DECIBELS:
+            raise DaqkfError(
+                f"fallback is a number of dB below {_MOST_DECIBELS}, not {self.fallback:g}"
+            )
         if self.cycles is not None and self.cycles < 1:
             raise DaqkfError(f"cycles must be at least 1, not {self.cycles}")
         if self.jobs is not None and self.jobs < 1:

@@ -19,6 +19,7 @@ OUTLINE = (
     "canonicalize",  # weights that are turned or cut out of others are constants like any
     "nn-dequantize",  # weights of a quantised file are constants like any
     "canonicalize",  # and so are those that are turned behind their scales
+    "nn-fold",  # before functions are looked for, as it puts together what they are made of
     "nn-raise",  # named functions first: kernels take GELU with them, not an erf and what is around
     "nn-outline",  # products with constant weights become kernels
 )

@@ -5,18 +5,52 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from daqkf.passes.files import write_atomically
 from daqkf.passes.spaq_analyze import analysis_json
 from daqkf.reports.model import DETAILED, Entry, Quantised, describe_levels
+from daqkf.reports.notebook import page, picture
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from rich.table import Table
+
+
+@dataclass(frozen=True)
+class Report:
+    """What can be said of the weights of a layer or a network."""
+
+    title: str
+    entries: Sequence[Entry]
+
+    def __str__(self) -> str:
+        from daqkf.support.console import table_text
+
+        return table_text(table(self.entries))
+
+    def __repr__(self) -> str:
+        return f"Report({self.title}: {len(self.entries)} matrices)"
+
+    def _repr_html_(self) -> str:
+        found = {entry.matrix.name: ", ".join(_row(entry)[1:4]) for entry in self.entries}
+        return page(self.title, found, self.entries)
+
+    def facts(self) -> list[dict[str, Any]]:
+        """All findings about the matrices, JSON-able."""
+        return [entry.facts() for entry in self.entries]
+
+    def figure(self) -> "Figure":
+        """The picture of the matrix, or an overview of several."""
+        return picture(self.entries)
+
+    def save(self, folder: str | Path) -> None:
+        """Write `report.json` and the pictures; see `write_report`."""
+        write_report(self.entries, Path(folder))
 
 
 def write_report(entries: Sequence[Entry], folder: Path) -> None:
@@ -25,13 +59,10 @@ def write_report(entries: Sequence[Entry], folder: Path) -> None:
     The picture `report` shows the matrix, or an overview of several. If there are few, `matrices/`
     also has a picture of each. All files are made before the first one is written.
     """
-    from daqkf.reports.figures import matrix_figure, overview_figure, rendered
+    from daqkf.reports.figures import matrix_figure, rendered
 
-    pictures: dict[str, Figure] = {}
-    if len(entries) == 1:
-        pictures["report"] = matrix_figure(entries[0])
-    else:
-        pictures["report"] = overview_figure(entries)
+    pictures: dict[str, Figure] = {"report": picture(entries)}
+    if len(entries) > 1:
         for number, entry in enumerate(entries if len(entries) <= DETAILED else (), 1):
             name = re.sub(r"[^\w.-]+", "_", entry.matrix.name)[:80]
             pictures[f"matrices/{number}-{name}"] = matrix_figure(entry)

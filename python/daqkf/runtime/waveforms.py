@@ -10,7 +10,6 @@ from io import StringIO
 from pathlib import Path
 
 from daqkf.hw_targets.status import Phase
-from daqkf.lowering.rtl.array import TOP
 from daqkf.support.errors import DaqkfError
 
 FORMATS = ("vcd", "fst")
@@ -59,6 +58,8 @@ def phase_names() -> dict[str, str]:
     It is bound to the array. Its `phase` is an enumeration, whose names are in FST files; `text`
     has the same names in ASCII.
     """
+    from daqkf.lowering.rtl.array import TOP
+
     values = ", ".join(f"{phase.name} = 3'd{phase}" for phase in Phase)
     cases = "".join(f'      3\'d{phase}: text = "{phase.name}";\n' for phase in Phase)
     text = (
@@ -83,6 +84,8 @@ def gtkwave_view(waveform: Waveform, files: Mapping[str, str]) -> str:
     `files` are the Verilog files of the array.
     """
     from vcd.gtkw import GTKWSave
+
+    from daqkf.lowering.rtl.array import TOP
 
     top = files[f"{TOP}.sv"]
     element = _instances(top)["element0"]

@@ -6,9 +6,11 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import StringIO
 
 from rich.console import Console
 from rich.markup import escape
+from rich.table import Table
 
 from daqkf.passes.progress import Progress
 from daqkf.support.errors import printable
@@ -21,6 +23,14 @@ def table_console(width: int = 140) -> Console:
     """The standard output, as wide as a table needs: a pipe has no width and must not cut it."""
     console = Console()
     return console if console.is_terminal else Console(width=width)
+
+
+def table_text(table: Table, width: int = 140) -> str:
+    """A table as it is printed into a file."""
+    console = Console(width=width, file=StringIO(), force_terminal=False)
+    console.print(table)
+    assert isinstance(console.file, StringIO)
+    return console.file.getvalue()
 
 
 @contextmanager

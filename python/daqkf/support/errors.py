@@ -35,8 +35,19 @@ def warn_of_drawn_calibration() -> None:
     )
 
 
+_LONGEST = 1000
+"""Characters of a message; libraries put whole headers of damaged files into theirs."""
+
+
 def describe(error: BaseException) -> str:
-    """One line for an error: where it is, if known, and what."""
+    """One line for an error: where it is, if known, and what; of a very long one both ends."""
+    line = printable(_line(error))
+    if len(line) > _LONGEST:
+        return f"{line[: _LONGEST // 2]} … {line[-_LONGEST // 2 :]}"
+    return line
+
+
+def _line(error: BaseException) -> str:
     if isinstance(error, ParseError):
         return f"{error.span.get_location()}: {' '.join(error.msg.split())}"
     if isinstance(error, ArgSpecParseError):
@@ -47,12 +58,18 @@ def describe(error: BaseException) -> str:
     if isinstance(error, MemoryError):
         return "this takes more memory than there is"
     message = next((line for line in str(error).splitlines() if line.strip()), "")
-    return printable(message.strip() or type(error).__name__)
+    return message.strip() or type(error).__name__
 
 
 def printable(text: str) -> str:
     """A line of text without what moves a terminal's cursor; names from files may have any."""
     return "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in text)
+
+
+def shortened(value: object, most: int = 40) -> str:
+    """What a value looks like, in a few letters."""
+    text = printable(" ".join(repr(value).split()))
+    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 EXPECTED = (

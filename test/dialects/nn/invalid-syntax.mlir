@@ -18,3 +18,11 @@ func.func @f(%x: tensor<2x2xf32>) {
   %z = nn.reduce median %x {axes = array<i64: 0>} : (tensor<2x2xf32>) -> tensor<2xf32>
   func.return
 }
+
+// -----
+
+// CHECK: nn.operator: expected hexadecimal digits, as in "0x0a3f"
+func.func @f(%x: tensor<2xf32>) {
+  %y = nn.operator "Elu" %x {model = #nn.model<"0x1g">} : (tensor<2xf32>) -> tensor<2xf32>
+  func.return
+}

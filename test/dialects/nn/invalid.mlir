@@ -432,3 +432,91 @@ func.func @f(%x: tensor<?x2xf64>) {
   %y = nn.linear @k %x : (tensor<?x2xf64>) -> tensor<?x2xf64>
   func.return
 }
+
+// -----
+
+// CHECK: a kernel of 1 dimensions has as many strides and dilations, and twice as many pads
+func.func @f(%x: tensor<?x4x8xf32>) {
+  %0 = nn.im2col %x {kernel = array<i64: 3>, strides = array<i64: 2>, dilations = array<i64: 1>, pads = array<i64: 1>, fill = 0.0 : f64} : (tensor<?x4x8xf32>) -> tensor<?x4x12xf32>
+  func.return
+}
+
+// -----
+
+// CHECK: extents, strides and dilations are at least 1
+func.func @f(%x: tensor<?x4x8xf32>) {
+  %0 = nn.im2col %x {kernel = array<i64: 3>, strides = array<i64: 0>, dilations = array<i64: 1>, pads = array<i64: 1, 0>, fill = 0.0 : f64} : (tensor<?x4x8xf32>) -> tensor<?x4x12xf32>
+  func.return
+}
+
+// -----
+
+// CHECK: an image is padded by at least 0 elements
+func.func @f(%x: tensor<?x4x8xf32>) {
+  %0 = nn.im2col %x {kernel = array<i64: 3>, strides = array<i64: 2>, dilations = array<i64: 1>, pads = array<i64: -1, 0>, fill = 0.0 : f64} : (tensor<?x4x8xf32>) -> tensor<?x4x12xf32>
+  func.return
+}
+
+// -----
+
+// CHECK: images are padded with finite numbers
+func.func @f(%x: tensor<?x4x8xf32>) {
+  %0 = nn.im2col %x {kernel = array<i64: 3>, strides = array<i64: 2>, dilations = array<i64: 1>, pads = array<i64: 1, 0>, fill = 0x7FF0000000000000 : f64} : (tensor<?x4x8xf32>) -> tensor<?x4x12xf32>
+  func.return
+}
+
+// -----
+
+// CHECK: has not two dimensions more than the kernel's 1
+func.func @f(%x: tensor<?x8xf32>) {
+  %0 = nn.im2col %x {kernel = array<i64: 3>, strides = array<i64: 2>, dilations = array<i64: 1>, pads = array<i64: 1, 0>, fill = 0.0 : f64} : (tensor<?x8xf32>) -> tensor<?x4x12xf32>
+  func.return
+}
+
+// -----
+
+// CHECK: 2 images, 3 with windows
+func.func @f(%x: tensor<2x4x8xf32>) {
+  %0 = nn.im2col %x {kernel = array<i64: 3>, strides = array<i64: 2>, dilations = array<i64: 1>, pads = array<i64: 1, 0>, fill = 0.0 : f64} : (tensor<2x4x8xf32>) -> tensor<3x4x12xf32>
+  func.return
+}
+
+// -----
+
+// CHECK: windows of 4 channels have 12 elements, not 13
+func.func @f(%x: tensor<?x4x8xf32>) {
+  %0 = nn.im2col %x {kernel = array<i64: 3>, strides = array<i64: 2>, dilations = array<i64: 1>, pads = array<i64: 1, 0>, fill = 0.0 : f64} : (tensor<?x4x8xf32>) -> tensor<?x4x13xf32>
+  func.return
+}
+
+// -----
+
+// CHECK: there are windows at {{\[}}4] positions, not at {{\[}}5]
+func.func @f(%x: tensor<?x4x8xf32>) {
+  %0 = nn.im2col %x {kernel = array<i64: 3>, strides = array<i64: 2>, dilations = array<i64: 1>, pads = array<i64: 1, 0>, fill = 0.0 : f64} : (tensor<?x4x8xf32>) -> tensor<?x5x12xf32>
+  func.return
+}
+
+// -----
+
+// CHECK: a window of 19 elements on 8, padded by 1 and 0
+func.func @f(%x: tensor<?x4x8xf32>) {
+  %0 = nn.im2col %x {kernel = array<i64: 3>, strides = array<i64: 2>, dilations = array<i64: 9>, pads = array<i64: 1, 0>, fill = 0.0 : f64} : (tensor<?x4x8xf32>) -> tensor<?x4x12xf32>
+  func.return
+}
+
+// -----
+
+// CHECK: the windows make an image of extents {{\[}}8], not {{\[}}9]
+func.func @f(%x: tensor<?x4x12xf32>) {
+  %0 = nn.col2im %x {kernel = array<i64: 3>, strides = array<i64: 2>, dilations = array<i64: 1>, pads = array<i64: 1, 0>} : (tensor<?x4x12xf32>) -> tensor<?x4x9xf32>
+  func.return
+}
+
+// -----
+
+// CHECK: an image of extents {{\[}}-3]
+func.func @f(%x: tensor<?x4x12xf32>) {
+  %0 = nn.col2im %x {kernel = array<i64: 3>, strides = array<i64: 2>, dilations = array<i64: 1>, pads = array<i64: 12, 0>} : (tensor<?x4x12xf32>) -> tensor<?x4x9xf32>
+  func.return
+}

@@ -84,6 +84,17 @@ func.func @shapes(%x: tensor<?x4xf32>, %i: tensor<?xi64>, %one: tensor<1xi64>) {
   func.return
 }
 
+// CHECK-LABEL: func.func @windows
+func.func @windows(%x: tensor<?x4x8xf32>) {
+  // CHECK-NEXT: %0 = nn.im2col %x {kernel = array<i64: 3>, strides = array<i64: 2>, dilations = array<i64: 1>, pads = array<i64: 1, 0>, fill = 0.000000e+00 : f64} : (tensor<?x4x8xf32>) -> tensor<?x4x12xf32>
+  %0 = nn.im2col %x {kernel = array<i64: 3>, strides = array<i64: 2>, dilations = array<i64: 1>,
+      pads = array<i64: 1, 0>, fill = 0.0 : f64} : (tensor<?x4x8xf32>) -> tensor<?x4x12xf32>
+  // CHECK-NEXT: %1 = nn.col2im %0 {kernel = array<i64: 3>, strides = array<i64: 2>, dilations = array<i64: 1>, pads = array<i64: 1, 0>} : (tensor<?x4x12xf32>) -> tensor<?x4x8xf32>
+  %1 = nn.col2im %0 {kernel = array<i64: 3>, strides = array<i64: 2>, dilations = array<i64: 1>,
+      pads = array<i64: 1, 0>} : (tensor<?x4x12xf32>) -> tensor<?x4x8xf32>
+  func.return
+}
+
 // CHECK-LABEL: func.func @attention
 func.func @attention(
     %q: tensor<?x1x?x4xf32>, %k: tensor<?x1x4x?xf32>, %v: tensor<?x1x?x4xf32>, %m: tensor<?x1x1x?xf32>
@@ -112,4 +123,21 @@ func.func @sequences(%x: tensor<?x?x2xf32>, %m: tensor<?x1x1x?xf32>) -> tensor<?
   // CHECK-NEXT: %y = nn.linear @up %x mask %m : (tensor<?x?x2xf32>, tensor<?x1x1x?xf32>) -> tensor<?x?x3xf32>
   %y = nn.linear @up %x mask %m : (tensor<?x?x2xf32>, tensor<?x1x1x?xf32>) -> tensor<?x?x3xf32>
   func.return %y : tensor<?x?x3xf32>
+}
+
+// Operators that stay what they are in the file, and values that nn computes nothing with.
+// CHECK-LABEL: func.func @operators
+// CHECK-SAME: %s: !nn.onnx<"seq(optional(tensor(float)))">, %m: !nn.onnx<"map(int64,tensor(string))">
+func.func @operators(%x: tensor<?x4xf32>, %h: tensor<2x?x!nn.onnx<"float16">>, %s: !nn.onnx<"seq(optional(tensor(float)))">, %m: !nn.onnx<"map(int64,tensor(string))">, %u: tensor<*x!nn.onnx<"string">>, %k: tensor<1xi64>) -> tensor<2xf32> {
+  // CHECK-NEXT: %y = nn.operator "Elu" %x {model = #nn.model<"0x080a12003a210a0d0a02693012026f302203456c7512046e6f64655a040a02693062040a026f3042040a001014">} : (tensor<?x4xf32>) -> tensor<?x4xf32>
+  %y = nn.operator "Elu" %x {model = #nn.model<"0x080a12003a210a0d0a02693012026f302203456c7512046e6f64655a040a02693062040a026f3042040a001014">} : (tensor<?x4xf32>) -> tensor<?x4xf32>
+  // CHECK-NEXT: %z = nn.operator "Clip" %h, %h {node = "clip", model = #nn.model<"0x080a12003a2e0a140a0269300a000a02693112026f302204436c697012046e6f64655a040a0269305a040a02693162040a026f3042040a001014">} : (tensor<2x?x!nn.onnx<"float16">>, tensor<2x?x!nn.onnx<"float16">>) -> tensor<2x?x!nn.onnx<"float16">>
+  %z = nn.operator "Clip" %h, %h {node = "clip", model = #nn.model<"0x080a12003a2e0a140a0269300a000a02693112026f302204436c697012046e6f64655a040a0269305a040a02693162040a026f3042040a001014">} : (tensor<2x?x!nn.onnx<"float16">>, tensor<2x?x!nn.onnx<"float16">>) -> tensor<2x?x!nn.onnx<"float16">>
+  // CHECK-NEXT: %v, %i = nn.operator "TopK" %x, %k {model = #nn.model<"0x080a12003a360a160a0269300a02693112026f3012026f312204546f704b12046e6f64655a040a0269305a040a02693162040a026f3062040a026f3142040a001014">} : (tensor<?x4xf32>, tensor<1xi64>) -> (tensor<?x?xf32>, tensor<?x?xi64>)
+  %v, %i = nn.operator "TopK" %x, %k {model = #nn.model<"0x080a12003a360a160a0269300a02693112026f3012026f312204546f704b12046e6f64655a040a0269305a040a02693162040a026f3062040a026f3142040a001014">} : (tensor<?x4xf32>, tensor<1xi64>) -> (tensor<?x?xf32>, tensor<?x?xi64>)
+  // CHECK-NEXT: %q = nn.operator "SequenceConstruct" %v {model = #nn.model<"0x080a12003a2f0a1b0a02693012026f30221153657175656e6365436f6e73747275637412046e6f64655a040a02693062040a026f3042040a001014">} : (tensor<?x?xf32>) -> !nn.onnx<"seq(tensor(float))">
+  %q = nn.operator "SequenceConstruct" %v {model = #nn.model<"0x080A12003A2F0A1B0A02693012026F30221153657175656E6365436F6E73747275637412046E6F64655A040A02693062040A026F3042040A001014">} : (tensor<?x?xf32>) -> !nn.onnx<"seq(tensor(float))">
+  // CHECK-NEXT: %r = nn.operator "RandomNormal" {model = #nn.model<"0x080a12003a2e0a2012026f30220c52616e646f6d4e6f726d616c2a0c0a0573686170654002a0010712046e6f646562040a026f3042040a001014">} : () -> tensor<2xf32>
+  %r = nn.operator "RandomNormal" {model = #nn.model<"0x080a12003a2e0a2012026f30220c52616e646f6d4e6f726d616c2a0c0a0573686170654002a0010712046e6f646562040a026f3042040a001014">} : () -> tensor<2xf32>
+  func.return %r : tensor<2xf32>
 }

@@ -1,0 +1,95 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""Nodes of constants → constants, so that weights which a file computes of others are weights."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from xdsl.dialects.builtin import ModuleOp, TensorType
+from xdsl.interpreter import Interpreter
+from xdsl.ir import Attribute, Block, Operation, SSAValue
+from xdsl.utils.exceptions import InterpretationError
+
+from daqkf.dialects.memory import require_memory
+from daqkf.dialects.nn import ConstantOp, OnnxType
+from daqkf.dialects.nn.interpreter import NnFunctions, element_dtype
+from daqkf.dialects.nn.ops import constant_of
+
+Array = np.ndarray[Any, Any]
+
+_SMALL = 1 << 24
+"""Bytes of a result that is always made a constant."""
+
+
+def size_of(kind: Attribute | None) -> int | None:
+    """The bytes of an array of a type, if its extents are known."""
+    if not isinstance(kind, TensorType) or not kind.has_static_shape():
+        return None
+    if isinstance(kind.element_type, OnnxType):
+        return None
+    return math.prod(kind.get_shape()) * element_dtype(kind.element_type).itemsize
+
+
+def require_room(kinds: Sequence[Attribute | None]) -> None:
+    """Check that results of these types may be computed.
+
+    Raises:
+        ValueError: they take more memory than may be used.
+    """
+    require_memory(sum(size_of(kind) or 0 for kind in kinds), "its constant result")
+
+
+def constant_results(
+    block: Block, last: Operation | None, results: Sequence[SSAValue | Array], read: int
+) -> list[SSAValue | Array]:
+    """Results of a node that reads constants alone, as constants.
+
+    They stay operations where they are large beside what the node reads, or cannot be computed:
+    that is for the run to say.
+
+    Args:
+        block: the operations so far.
+        last: the last one before those of the node.
+        results: the node's.
+        read: bytes of what the node reads.
+    """
+    new, op = list[Operation](), block.first_op if last is None else last.next_op
+    while op is not None:
+        new.append(op)
+        op = op.next_op
+    values = [value for value in results if isinstance(value, SSAValue)]
+    sizes = [size_of(value.type) for op in new for value in op.results]
+    most = max(_SMALL, 2 * read)
+    if not values or any(size is None or size > most for size in sizes):
+        return list(results)
+    found = _run(new)
+    if found is None or any(value not in found for value in values):
+        return list(results)
+    arrays = [found[value] if isinstance(value, SSAValue) else value for value in results]
+    for op in reversed(new):
+        # Constants may have names by which others find them.
+        if not isinstance(op, ConstantOp):
+            op.detach()
+            op.erase()
+    return list(arrays)
+
+
+def _run(ops: Sequence[Operation]) -> dict[SSAValue, Array] | None:
+    """What operations give, if all that they read is constant."""
+    interpreter = Interpreter(ModuleOp([]))
+    interpreter.register_implementations(NnFunctions())
+    found: dict[SSAValue, Array] = {}
+    for op in ops:
+        operands = [found.get(value, constant_of(value)) for value in op.operands]
+        arrays = [array for array in operands if array is not None]
+        if len(arrays) < len(operands):
+            return None
+        try:
+            results = interpreter.run_op(op, tuple(arrays))
+        except InterpretationError:
+            return None
+        found.update(zip(op.results, (np.asarray(result) for result in results), strict=True))
+    return found

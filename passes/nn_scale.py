@@ -1,0 +1,216 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""`nn-scale`: the host brings what products read to one range, by rows and by features."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from xdsl.context import Context
+from xdsl.dialects.builtin import ModuleOp, TensorType, f32
+from xdsl.interpreter import Interpreter, PythonValues
+from xdsl.ir import Operation, SSAValue
+from xdsl.passes import ModulePass
+from xdsl.pattern_rewriter import (
+    PatternRewriter,
+    RewritePattern,
+    op_type_rewrite_pattern,
+)
+from xdsl.transforms.dead_code_elimination import dce
+from xdsl.utils.exceptions import InterpretationError
+
+from daqkf.dialects.dense import from_array
+from daqkf.dialects.interpreting import call, entry
+from daqkf.dialects.nn import (
+    ConstantOp,
+    DequantizeOp,
+    ElementwiseOp,
+    MatmulOp,
+    QuantizeOp,
+    ReduceOp,
+)
+from daqkf.dialects.nn.base import shape_of
+from daqkf.dialects.nn.elementwise import Function, Reduction
+from daqkf.dialects.nn.ops import constant_of
+from daqkf.passes.diagnostics import failing
+from daqkf.passes.nn_product import Inputs, each, in_order
+from daqkf.passes.quantize.samples import load_inputs
+from daqkf.passes.rewriting import rewrite_once
+
+_LEAST = 2.0**-12
+"""The least scale of a feature, as a share of the largest one."""
+
+_SMALLEST = np.float32(1e-30)
+"""Half of the least range that a row is divided by; rows of one value become zeros."""
+
+
+@dataclass(frozen=True)
+class Range:
+    """The values of each feature that a product reads."""
+
+    low: NDArray[np.float32]
+    """[K]."""
+    high: NDArray[np.float32]
+    """[K]."""
+
+    def scales(self) -> NDArray[np.float32]:
+        """Scales [K] of the features, of which the largest has 1."""
+        most = np.maximum(np.abs(self.low), np.abs(self.high)).astype(np.float64)
+        largest = most.max(initial=0.0)
+        if not largest or not np.isfinite(most).all():
+            return np.ones(len(most), np.float32)
+        return np.sqrt(np.maximum(most / largest, _LEAST**2)).astype(np.float32)
+
+    def centre(self, scales: NDArray[np.float32]) -> float:
+        """The middle of all scaled features, in halves of their extent: between -1 and 1."""
+        low, high = float((self.low / scales).min()), float((self.high / scales).max())
+        if not (np.isfinite([low, high]).all() and high > low):
+            return 0.0
+        return float(np.clip((high + low) / (high - low), -1, 1))
+
+
+@dataclass(frozen=True)
+class NnScalePass(ModulePass):
+    """Scale the rows that products with constant weights read, such that int8 has them in full.
+
+    `x·W` becomes `r·(((x / d - m) / r)·V + c·ΣV) + (m - c·r)·ΣV`, V = d·W. Of each row, m is the
+    middle of its range and r half of its extent, which the host finds when the network runs
+    (dynamic quantisation, for each token: Yao et al., "ZeroQuant", NeurIPS 2022). The number c is
+    what m / r is about, 1 of values above 0; so a kernel's results have no offset that takes up
+    their range. The scale d of each
+    feature is the root of its largest magnitude on the samples, relative to the largest of all
+    (Xiao et al., "SmoothQuant", ICML 2023); without samples it is 1. Biases and functions behind
+    such a product stay with the host, and so do not share one scale for all channels.
+
+    It is for values of very different sizes, as in spectra of sound. A product whose operand has
+    the levels of a quantised file stays as it is.
+
+    - `samples`: a `.npz` file with the network's inputs by name.
+    """
+
+    name = "nn-scale"
+
+    samples: str | None = None
+
+    def apply(self, ctx: Context, op: ModuleOp) -> None:
+        ranges: Mapping[MatmulOp, Range] = {}
+        with failing(self.name):
+            if self.samples is not None:
+                ranges = feature_ranges(op, load_inputs(self.samples))
+        scale_rows(self, op, ranges)
+
+
+def scale_rows(given: ModulePass, module: ModuleOp, ranges: Mapping[MatmulOp, Range]) -> None:
+    """Scale what products read; see `NnScalePass`.
+
+    Args:
+        given: the pass, for messages.
+        module: the network.
+        ranges: what products read on samples.
+    """
+    rewrite_once(given, module, _ScaleRows(ranges))
+    dce(module)
+
+
+def feature_ranges(module: ModuleOp, samples: Inputs | Sequence[Inputs]) -> dict[MatmulOp, Range]:
+    """What each product with constant weights reads on samples.
+
+    Raises:
+        ValueError: inputs that do not fit.
+    """
+    listener, function = _Features(), entry(module)
+    try:
+        for batch in each(samples):
+            call(module, function, in_order(function, batch), (listener,))
+    except InterpretationError as error:
+        raise ValueError(f"samples: {error}") from None
+    return listener.found
+
+
+@dataclass
+class _Features(Interpreter.Listener):
+    """The range of each feature that products read, as the network runs."""
+
+    found: dict[MatmulOp, Range] = field(default_factory=dict[MatmulOp, Range])
+
+    def will_interpret_op(self, op: Operation, args: PythonValues) -> None:
+        """Let the ranges of a product's features grow."""
+        if isinstance(op, MatmulOp) and _weights(op) is not None and args[0].size:
+            rows = args[0].reshape(-1, args[0].shape[-1])
+            low, high = rows.min(axis=0), rows.max(axis=0)
+            if before := self.found.get(op):
+                low, high = np.minimum(low, before.low), np.maximum(high, before.high)
+            self.found[op] = Range(low, high)
+
+
+def _weights(op: MatmulOp) -> NDArray[Any] | None:
+    """Constant weights [K, N] of f32, of a product whose rows may be scaled."""
+    weights = constant_of(op.rhs)
+    if weights is None or weights.ndim != 2 or weights.dtype != np.float32:
+        return None
+    levels = isinstance(op.lhs.owner, DequantizeOp) or isinstance(
+        op.result.get_user_of_unique_use(), QuantizeOp
+    )
+    return None if levels or not np.isfinite(weights).all() else weights
+
+
+@dataclass(frozen=True)
+class _ScaleRows(RewritePattern):
+    """A product with constant weights, with scales around it."""
+
+    ranges: Mapping[MatmulOp, Range]
+
+    @op_type_rewrite_pattern
+    def match_and_rewrite(self, op: MatmulOp, rewriter: PatternRewriter) -> None:
+        """Put the scales in."""
+        weights, shape, made = _weights(op), shape_of(op.lhs), shape_of(op.result)
+        if weights is None or shape is None or made is None or len(shape) < 2:
+            return
+        new: list[Operation] = []
+
+        def constant(array: Any) -> SSAValue:
+            new.append(ConstantOp(from_array(np.asarray(array, np.float32), f32)))
+            return new[-1].results[0]
+
+        def apply(kind: Function, a: SSAValue, b: SSAValue, kind_of: Any) -> SSAValue:
+            new.append(ElementwiseOp(kind, [a, b], kind_of))
+            return new[-1].results[0]
+
+        rows = TensorType(f32, [*shape[:-1], 1])
+        x, centre = op.lhs, 0.0
+        if (known := self.ranges.get(op)) is not None:
+            scales = known.scales()
+            centre = known.centre(scales)
+            x = apply(Function.DIV, x, constant(scales), op.lhs.type)
+            weights = weights * scales[:, np.newaxis]
+        bounds: list[SSAValue] = []
+        for reduction in (Reduction.MAX, Reduction.MIN):
+            new.append(ReduceOp(reduction, x, [-1], True, rows))
+            bounds.append(new[-1].results[0])
+        half = constant(0.5)
+        middle = apply(Function.MUL, apply(Function.ADD, bounds[0], bounds[1], rows), half, rows)
+        extent = apply(Function.MUL, apply(Function.SUB, bounds[0], bounds[1], rows), half, rows)
+        extent = apply(Function.MAX, extent, constant(_SMALLEST), rows)
+        x = apply(Function.SUB, x, middle, op.lhs.type)
+        x = apply(Function.DIV, x, extent, op.lhs.type)
+        matrix = ConstantOp(from_array(weights.astype(np.float32), f32))
+        source = op.rhs.owner
+        assert isinstance(source, Operation)
+        product = MatmulOp(x, matrix.result, op.result.type)
+        for added, old in ((matrix, source), (product, op)):
+            added.attributes |= old.attributes
+            added.location = old.location
+        new += [matrix, product]
+        sums, y = weights.sum(axis=0, dtype=np.float64), product.result
+        if centre:
+            y = apply(Function.ADD, y, constant(centre * sums), op.result.type)
+            offset = apply(Function.MUL, extent, constant(centre), rows)
+            middle = apply(Function.SUB, middle, offset, rows)
+        y = apply(Function.MUL, y, extent, op.result.type)
+        shift = apply(Function.MUL, middle, constant(sums), op.result.type)
+        y = apply(Function.ADD, y, shift, op.result.type)
+        y.name_hint = op.result.name_hint
+        rewriter.replace(op, new)

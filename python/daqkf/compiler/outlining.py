@@ -1,0 +1,62 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""A network's file as kernels over f32, and what the host runs around them."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from xdsl.dialects.builtin import ModuleOp
+
+from daqkf.compiler.design import run_passes
+from daqkf.compiler.formats import load_network
+from daqkf.compiler.options import NetworkOptions
+from daqkf.compiler.pipelines import OUTLINE
+from daqkf.dialects.diagnostics import verify
+from daqkf.passes.nn_dequantize import NnDequantizePass
+from daqkf.passes.nn_levels import is_quantized
+from daqkf.passes.nn_outline import NnOutlinePass
+from daqkf.passes.nn_product import Inputs
+from daqkf.passes.nn_scale import NnScalePass, feature_ranges, scale_rows
+from daqkf.passes.progress import Progress
+from daqkf.support.errors import DaqkfError
+
+
+def outlined(
+    source: str | Path | ModuleOp,
+    options: NetworkOptions,
+    progress: Progress = lambda name: None,
+    scaling: Callable[[ModuleOp], Sequence[Inputs]] | None = None,
+    host: Sequence[str] = (),
+) -> tuple[ModuleOp, bool]:
+    """A network whose products with constant weights are kernels over f32.
+
+    And whether its weights are to keep the levels that the file has for them.
+
+    Args:
+        source: a file that `load_network` reads, or its module of `nn`.
+        options: `requantize` and `fixed` count.
+        progress: told of each step.
+        scaling: the calibration data for a network, if rows are to be scaled by it.
+        host: kernels that stay with the host.
+
+    Raises:
+        DaqkfError: a file that cannot be read or has something unsupported.
+    """
+    progress("read")
+    if isinstance(source, ModuleOp):
+        if options.fixed:
+            raise DaqkfError("inputs are fixed when a file is read, not in a module")
+        network = source.clone()
+    else:
+        network = load_network(source, fixed=options.fixed)
+    verify(network)
+    keeps = is_quantized(network) and not options.requantize
+    progress("cut out kernels")
+    dequantize, outline = NnDequantizePass(options.requantize), NnOutlinePass(host=tuple(host))
+    passes = [dequantize if name == dequantize.name else name for name in OUTLINE]
+    run_passes(network, [name for name in passes if name != outline.name])
+    if scaling is not None:
+        scale_rows(NnScalePass(), network, feature_ranges(network, scaling(network)))
+    run_passes(network, [outline])
+    return network, keeps
