@@ -80,8 +80,8 @@ def main() -> int:
     parser.add_argument("--report", action="store_true", help="print the table alone")
     parser.add_argument("suites", nargs="*", default=list(SUITES), metavar="SUITE")
     options = parser.parse_args()
-    BUILD.mkdir(parents=True, exist_ok=True)
-    kept = BUILD / "python"
+    kept = BUILD / "data" / "python"
+    kept.parent.mkdir(parents=True, exist_ok=True)
     if not options.report:
         if not options.keep:
             subprocess.run([*COVERAGE, "erase"], cwd=ROOT, check=True)

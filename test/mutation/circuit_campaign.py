@@ -221,8 +221,6 @@ class CircuitCampaign:
         circuits = self.circuits
         circuits.select(0)
         print(f"building simulators: {len(self.first)} tests", flush=True)
-        if os.environ.get("DAQKF_NO_SYSTEM"):
-            self.first = [test for test in self.first if not test.startswith(SLOW)]
         pytest.main([*OPTIONS[:-2], *self.first], plugins=[circuits])
         for test in sorted(circuits.failed):
             print(f"left out, as it fails without a fault: {test}", flush=True)

@@ -41,6 +41,13 @@ def test_items_fill_the_words_that_are_counted(items: int):
     assert (fewer > 10) == (items > 1)
 
 
+def test_the_last_word_of_a_level_is_spared():
+    """One of five items becomes two of another level, whose word has room."""
+    levels = np.array([[-2, -2, -2, -2, -2, -1]], np.int8).T
+    assert _words_as_they_are(levels, 4).tolist() == [3]
+    assert split_words(levels, 4).tolist() == [2]
+
+
 def _words_as_they_are(levels: np.ndarray, items: int) -> np.ndarray:
     """Words [N] of levels whose weights are one item each."""
     total = np.zeros(levels.shape[1], np.int64)
