@@ -19,6 +19,7 @@ from onnx import TensorProto, helper, numpy_helper
 import daqkf
 from daqkf.cli.main import main
 from daqkf.compiler.compiled_network import CompiledNetwork
+from daqkf.compiler.network import compile_network
 from daqkf.dialects.interpreting import call, entry
 from daqkf.runtime.accelerators import SimulatedArray
 from daqkf.runtime.simulator import Job
@@ -296,7 +297,7 @@ def test_columns_for_what_exceeds_int8_are_no_saturation(tmp_path: Path):
     np.save(tmp_path / "w.npy", rng.standard_normal((20, 6)).astype(np.float32))
     x = rng.standard_normal((300, 20)).astype(np.float32)
     x[:, 3] *= 40
-    network = daqkf.compile(str(tmp_path / "w.npy"), calibration={"x": x}, target="tiny", split=0.2)
+    network = compile_network(tmp_path / "w.npy", calibration={"x": x}, target="tiny", split=0.2)
     (share,) = network.saturation({"x": x}).values()
     assert share < 1e-3
 

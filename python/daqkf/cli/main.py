@@ -60,6 +60,9 @@ def _compile(options: argparse.Namespace) -> int:
     if options.jobs is not None and options.scheduler is not None:
         raise DaqkfError("give --jobs or --scheduler, not both")
     check_weights(options.weights)
+    for name in ("bias", "activation"):
+        if is_network(options.weights) and getattr(options, name) is not None:
+            raise DaqkfError(f"--{name} is for single layers")
     check_inputs(options.calibration, options.bias)
     check_output_folder(options.output)
 

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from daqkf.compiler.compiled_network import CompiledNetwork
     from daqkf.compiler.options import NetworkOptions
 
-_LAYER_OPTIONS = ("bias", "activation")
-
 SATURATION = 0.01
 """The share of a kernel's activations that `daqkf run --check` warns of."""
 
@@ -38,9 +36,6 @@ def compile_network(options: argparse.Namespace, console: "Console") -> int:
     from daqkf.compiler.options import NetworkOptions
     from daqkf.support.console import showing
 
-    for name in _LAYER_OPTIONS:
-        if getattr(options, name) is not None:
-            raise DaqkfError(f"--{name.replace('_', '-')} is for single layers")
     if len(options.sparsity or ()) > 1 or "," in options.levels:
         raise DaqkfError("a network has one level set and one sparsity")
     chosen = NetworkOptions(

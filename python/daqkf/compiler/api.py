@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 from xdsl.dialects.builtin import ModuleOp
 
 from daqkf.compiler.design import Design, StageCallback
-from daqkf.compiler.file_suffixes import LAYER_SUFFIXES
+from daqkf.compiler.file_suffixes import LAYER_SUFFIXES, is_network
 from daqkf.compiler.formats import load_weights
 from daqkf.compiler.layer import compile_layer
 from daqkf.compiler.options import LayerOptions, Levels, NetworkOptions, Options
@@ -100,7 +100,7 @@ def compile(weights: Any, *, calibration: Any = None, **named: Any) -> "Design |
     """
     if isinstance(weights, str | PathLike):
         path = Path(weights)
-        if path.suffix not in LAYER_SUFFIXES:
+        if path.suffix not in LAYER_SUFFIXES or is_network(str(path)):
             return _network(path, calibration, named)
         weights = load_weights(path)
     elif (source := _network_of(weights, calibration)) is not None:

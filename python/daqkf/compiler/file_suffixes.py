@@ -3,6 +3,7 @@
 
 """What the names of files say about what is in them; importing this costs nothing."""
 
+import zipfile
 from pathlib import Path
 
 SUFFIXES = {
@@ -18,6 +19,9 @@ SUFFIXES = {
 LAYER_SUFFIXES = (".npy", ".npz")
 """Of weights, which are a layer and not a network unless a network is asked for."""
 
+_SPARSE = "format.npy"
+"""The array that SciPy's files of sparse matrices have, and archives of layers have not."""
+
 NETWORKS = tuple(suffix for suffix in SUFFIXES if suffix not in LAYER_SUFFIXES)
 """Suffixes of networks' files."""
 
@@ -26,5 +30,15 @@ MINILM = "minilm"
 
 
 def is_network(path: str) -> bool:
-    """Whether this is a network's file, or MiniLM, and not a layer's weights."""
-    return path == MINILM or Path(path).suffix in NETWORKS
+    """Whether this is a network's file, or MiniLM, and not a layer's weights.
+
+    An archive of arrays by name is a network of one layer, unless they are a sparse matrix. A file
+    that is no archive is for its reader to refuse.
+    """
+    if Path(path).suffix != ".npz":
+        return path == MINILM or Path(path).suffix in NETWORKS
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return _SPARSE not in archive.namelist()
+    except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile):
+        return False
