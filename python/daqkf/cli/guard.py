@@ -73,8 +73,12 @@ _TOOLS = {
 """The package of each tool."""
 
 
-class _Version(argparse.Action):
-    """Prints the versions and ends."""
+class Print(argparse.Action):
+    """Prints what a function of the option's value says, and ends."""
+
+    def __init__(self, *arguments: Any, text: Callable[[Any], str], **options: Any):
+        super().__init__(*arguments, **options)
+        self._text = text
 
     def __call__(
         self,
@@ -83,7 +87,7 @@ class _Version(argparse.Action):
         values: Any,
         option_string: str | None = None,
     ) -> None:
-        print(versions())
+        print(self._text(values))
         parser.exit()
 
 
@@ -92,8 +96,9 @@ def add_version(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-v",
         "--version",
-        action=_Version,
+        action=Print,
         nargs=0,
+        text=lambda _: versions(),
         help="print the versions of daqkf and of the tools it works with",
     )
 

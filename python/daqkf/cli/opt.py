@@ -10,7 +10,7 @@ import textwrap
 from collections.abc import Callable, Sequence
 from io import StringIO
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING
 
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.passes import ModulePass, PassPipeline
@@ -18,7 +18,7 @@ from xdsl.utils.arg_spec import parse_pipeline
 from xdsl.utils.exceptions import VerifyException
 from xdsl.xdsl_opt_main import xDSLOptMain
 
-from daqkf.cli.guard import add_memory, guarded, versions
+from daqkf.cli.guard import Print, add_memory, guarded, versions
 from daqkf.compiler.pipelines import PIPELINES
 from daqkf.dialects.diagnostics import located
 from daqkf.dialects.xdsl_patches import Parser
@@ -65,24 +65,6 @@ def list_passes() -> str:
         f"{name:{widest}}  --pipeline, of {len(own)} passes" for name, own in PIPELINES.items()
     ]
     return "\n".join(lines)
-
-
-class _Print(argparse.Action):
-    """Prints what a function of the option's value says, and ends."""
-
-    def __init__(self, *arguments: Any, text: Callable[[Any], str], **options: Any):
-        super().__init__(*arguments, **options)
-        self._text = text
-
-    def __call__(
-        self,
-        parser: argparse.ArgumentParser,
-        namespace: argparse.Namespace,
-        values: Any,
-        option_string: str | None = None,
-    ) -> None:
-        print(self._text(values))
-        parser.exit()
 
 
 class _Buffer(StringIO):
@@ -132,14 +114,14 @@ class DaqkfOptMain(xDSLOptMain):
         )
         arg_parser.add_argument(
             "--list-passes",
-            action=_Print,
+            action=Print,
             nargs=0,
             text=lambda _: list_passes(),
             help="print the names of all passes and pipelines, with a sentence on each",
         )
         arg_parser.add_argument(
             "--show-pipeline",
-            action=_Print,
+            action=Print,
             choices=PIPELINES,
             text=lambda name: ",".join(PIPELINES[name]),
             help="print the passes of a named pipeline, as -p takes them",

@@ -19,7 +19,7 @@ from xdsl.ir import Operation
 from xdsl.irdl import IRDLOperation
 from xdsl.utils.exceptions import DiagnosticException, InterpretationError, ParseError
 
-from daqkf.compiler.content import EqualByContent
+from daqkf.compiler.compiled import Compiled
 from daqkf.compiler.design import (
     Design,
     array_files,
@@ -74,7 +74,6 @@ from daqkf.support.ir import make_context, module_text, parse_module
 if TYPE_CHECKING:
     from daqkf.compiler.debugging import KernelErrors
     from daqkf.reports.writing import Report
-    from daqkf.synthesis import Resources
 
 _ON_ARRAY = LinearOp | ProductOp | AttentionOp
 
@@ -115,7 +114,7 @@ def _together(rows: Sequence[NDArray[Any]]) -> NDArray[Any]:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class CompiledNetwork(EqualByContent):
+class CompiledNetwork(Compiled):
     """A network whose kernels run on one array; the host runs the rest."""
 
     network: ModuleOp
@@ -129,16 +128,8 @@ class CompiledNetwork(EqualByContent):
         """The IR that tells a network from another one."""
         return self.network, self.arrays
 
-    def __repr__(self) -> str:
-        return f"CompiledNetwork({', '.join(self._figures.values())})"
-
-    def _repr_html_(self) -> str:
-        from daqkf.reports.notebook import page
-
-        return page("CompiledNetwork", self._figures, self.report().entries)
-
     @property
-    def _figures(self) -> dict[str, str]:
+    def figures(self) -> dict[str, str]:
         """What is said of a network in a line, by name."""
         config, count = self.config, len(self.kernels)
         figures = {"kernels": f"{count} kernel{'s' if count != 1 else ''}"}
@@ -156,25 +147,6 @@ class CompiledNetwork(EqualByContent):
 
         matrices = of_module("network", self.network)
         return Report("network", analyse(matrices, level_set("int8")))
-
-    def synthesize(
-        self,
-        fabric: str = "xcup",
-        *,
-        place: bool = False,
-        seeds: Sequence[int] = (1,),
-        modules: bool = False,
-    ) -> "Resources":
-        """What the array takes of a fabric, and with `place` how fast it is there.
-
-        See `daqkf.synthesis.synthesize`, which says what the arguments mean and what is raised.
-        """
-        from daqkf.lowering.rtl.array import TOP
-        from daqkf.synthesis import synthesize
-
-        return synthesize(
-            self.verilog_files, TOP, fabric, place=place, seeds=seeds, modules=modules
-        )
 
     def debug(self, inputs: Inputs, source: str | Path | ModuleOp) -> "KernelErrors":
         """Each kernel's results beside those of the float network: where accuracy gets lost.

@@ -3,7 +3,7 @@
 
 """A compiled layer: its circuit, its program, and ways to run them."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +16,7 @@ from xdsl.passes import ModulePass, PassPipeline
 from xdsl.rewriter import Rewriter
 from xdsl.utils.exceptions import DiagnosticException, ParseError
 
-from daqkf.compiler.content import EqualByContent
+from daqkf.compiler.compiled import Compiled
 from daqkf.compiler.folder import Folder, write_folder
 from daqkf.compiler.pipelines import CIRCUIT
 from daqkf.dialects.dense import to_array
@@ -48,7 +48,7 @@ from daqkf.support.ir import make_context, module_text, parse_module
 
 if TYPE_CHECKING:
     from daqkf.reports.writing import Report
-    from daqkf.synthesis import Resources, Toggles
+    from daqkf.synthesis import Toggles
 
 _FACTS = "design.json"
 
@@ -86,7 +86,7 @@ class Simulation:
 
 
 @dataclass(eq=False, repr=False)
-class Design(EqualByContent):
+class Design(Compiled):
     """A compiled layer: its circuit, its program, and ways to run them."""
 
     module: ModuleOp
@@ -103,16 +103,8 @@ class Design(EqualByContent):
         """The IR that tells a design from another one."""
         return self.module, self.golden
 
-    def __repr__(self) -> str:
-        return f"Design({', '.join(self._figures.values())})"
-
-    def _repr_html_(self) -> str:
-        from daqkf.reports.notebook import page
-
-        return page("Design", self._figures, self.report().entries)
-
     @property
-    def _figures(self) -> dict[str, str]:
+    def figures(self) -> dict[str, str]:
         """What is said of a design in a line, by name."""
         config, weights = self.config, self.weight_levels
         levels = [f"{entry.kind}-{entry.magnitudes}" for entry in self.level_sets]
@@ -294,7 +286,7 @@ class Design(EqualByContent):
         """
         if other.config != self.config:
             raise DaqkfError("the designs have different arrays")
-        self.__dict__ |= {"verilog_files": other.verilog_files, "_simulator": other._simulator}
+        vars(self).update(verilog_files=other.verilog_files, _simulator=other._simulator)
 
     def measure(
         self,
@@ -372,25 +364,6 @@ class Design(EqualByContent):
         if self._dispatch is None:
             return np.zeros(-(-len(q) // self.config.lanes), np.int64)
         return self._dispatch.decision.data.variants(q)
-
-    def synthesize(
-        self,
-        fabric: str = "xcup",
-        *,
-        place: bool = False,
-        seeds: Sequence[int] = (1,),
-        modules: bool = False,
-    ) -> "Resources":
-        """What the array takes of a fabric, and with `place` how fast it is there.
-
-        See `daqkf.synthesis.synthesize`, which says what the arguments mean and what is raised.
-        """
-        from daqkf.lowering.rtl.array import TOP
-        from daqkf.synthesis import synthesize
-
-        return synthesize(
-            self.verilog_files, TOP, fabric, place=place, seeds=seeds, modules=modules
-        )
 
     def toggles(self, x: NDArray[Any], *, modules: bool = False) -> "Toggles":
         """How often the nets of the synthesised array change for activations [T, K].
@@ -510,7 +483,7 @@ class Design(EqualByContent):
             message = describe(error)
             place = "" if str(folder) in message else f"{folder}: "
             raise DaqkfError(f"{place}{message}") from None
-        design.__dict__["program"] = program
+        vars(design)["program"] = program
         return design
 
 
