@@ -4,46 +4,16 @@
 """`daqkf`: the command line for people."""
 
 import argparse
-import math
-import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from daqkf.cli.completion import SHELLS, TOOLS, completion
+from daqkf.cli.arguments import make_parser
+from daqkf.cli.completion import completion
 from daqkf.cli.files import check_inputs, check_output, check_output_folder, check_weights
-from daqkf.cli.guard import add_memory, add_version, guarded
-from daqkf.compiler.file_suffixes import MINILM, NETWORKS, is_network
-from daqkf.hw_targets.families import FAMILIES
-from daqkf.hw_targets.prices import priced_fabrics
-from daqkf.passes.defaults import (
-    ATTENTION_LEVELS,
-    BUDGET,
-    DEFAULT_FABRIC,
-    HOST_CYCLES,
-    SPLIT,
-    TABLE,
-)
-from daqkf.runtime.waveforms import TILES
+from daqkf.cli.guard import guarded
+from daqkf.compiler.file_suffixes import MINILM, is_network
 from daqkf.support.errors import DaqkfError
-
-_PASSES = 2
-"""Of training in `daqkf eval`: as many as it takes for the figures of docs/accuracy.md."""
-
-type Commands = argparse._SubParsersAction[argparse.ArgumentParser]  # pyright: ignore[reportPrivateUsage]
-
-
-def _numbers(text: str) -> list[float]:
-    """Numbers with commas between them."""
-    return [float(entry) for entry in text.split(",")]
-
-
-def _clock(text: str) -> float:
-    """A clock, above 0."""
-    found = float(text)
-    if not 0 < found < math.inf:
-        raise ValueError
-    return found
 
 
 def _compile(options: argparse.Namespace) -> int:
@@ -226,7 +196,7 @@ def _prove(options: argparse.Namespace) -> int:
 
 
 def _completion(options: argparse.Namespace) -> int:
-    return completion(options, _parser)
+    return completion(options, make_parser)
 
 
 def _targets(options: argparse.Namespace) -> int:
@@ -237,417 +207,31 @@ def _targets(options: argparse.Namespace) -> int:
     return 0
 
 
-def _add_sparsities(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--sparsity",
-        type=float,
-        nargs="+",
-        default=[0.0, 0.1, 0.3, 0.5, 0.7],
-        help="shares of zeros of the pruned MiniLM (default: 0 0.1 0.3 0.5 0.7)",
-    )
-
-
-def _add_distillation(parser: argparse.ArgumentParser, default: int, what: str) -> None:
-    parser.add_argument(
-        "--distillation",
-        type=int,
-        default=default,
-        metavar="PASSES",
-        help=f"{what} over the calibration data that train the remaining weights towards the "
-        f"outputs of the dense network (default: {default})",
-    )
-
-
-def _add_demo(commands: Commands) -> None:
-    demo = commands.add_parser("demo", help="compile and simulate a layer of a real transformer")
-    demo.add_argument("-o", "--output", default="build/demo", help="folder (default: build/demo)")
-    demo.add_argument("--sentences", type=int, default=8, help="sentences to run (default: 8)")
-    demo.add_argument("--sparsity", type=float, default=0.7, help="default: 0.7")
-    demo.set_defaults(run=_demo)
-
-
-def _add_compile(commands: Commands) -> None:
-    compiler = commands.add_parser("compile", help="compile a layer, or a network")
-    compiler.add_argument(
-        "weights",
-        help="[K, N] in .npy, a SciPy sparse matrix in .npz, a network's file "
-        f"({', '.join(NETWORKS)}), or 'minilm'",
-    )
-    compiler.add_argument("--bias", help="[N] in .npy")
-    compiler.add_argument("--activation", help="relu, gelu, gelu_tanh, silu, sigmoid, tanh")
-    compiler.add_argument(
-        "--sparsity",
-        type=_numbers,
-        help="prune to this share of zeros first; one for each variant: 0.5,0.8",
-    )
-    compiler.add_argument(
-        "--levels",
-        default="int8",
-        help="int8, uniform-15, codebook-15-31, auto-25dB … (default: int8); with commas between "
-        "them, variants among which the array picks by the zeros of its inputs",
-    )
-    compiler.add_argument(
-        "--error-budget",
-        type=float,
-        default=BUDGET,
-        help=f"RMS error that variants may have, in steps of the output (default: {BUDGET})",
-    )
-    compiler.add_argument(
-        "--calibration",
-        help="float activations [T, K] in .npy; a network's inputs by name in .npz, or its only "
-        "input in .npy",
-    )
-    compiler.add_argument(
-        "--split",
-        type=float,
-        default=SPLIT,
-        help=f"share of extra int8 columns for features of large range (default: {SPLIT}; 0: none)",
-    )
-    compiler.add_argument("--target", default="generic", help="see daqkf targets; or a .toml file")
-    compiler.add_argument(
-        "--family",
-        help=f"elements in place of the target's: {', '.join(FAMILIES)}; several with commas "
-        "between them, which take turns; or auto, the one of the least cycles times area",
-    )
-    compiler.add_argument(
-        "--fabric",
-        help=f"that --family is for: {', '.join(priced_fabrics())} (default: for auto "
-        f"{DEFAULT_FABRIC}, otherwise whatever the target's elements are for)",
-    )
-    compiler.add_argument(
-        "--index-bits",
-        help="of an item's row in a stream word: 0 for whole addresses, or auto for the least "
-        "block RAM at 5 %% more cycles or less (default: as the target says, mostly 0)",
-    )
-    compiler.add_argument(
-        "--accuracy",
-        help="choose levels at the fewest cycles: a cosine of the outputs like 0.99 (of the "
-        "embeddings of MiniLM), or an SQNR like 25dB; networks are measured on every seventh "
-        "sample of the calibration, which nothing is fitted to",
-    )
-    compiler.add_argument(
-        "--cycles", type=int, help="choose levels at the best accuracy: cycles a tile may take"
-    )
-    compiler.add_argument(
-        "--pareto", action="store_true", help="only print what accuracies cost which cycles"
-    )
-    compiler.add_argument(
-        "--products", action="store_true", help="networks: attention on the array, too"
-    )
-    compiler.add_argument(
-        "--attention-levels",
-        type=int,
-        default=ATTENTION_LEVELS,
-        help="networks: the largest level of keys and values, 1..127 (default: "
-        f"{ATTENTION_LEVELS})",
-    )
-    _add_distillation(compiler, 0, "networks: after pruning, passes")
-    compiler.add_argument(
-        "--max-tokens",
-        type=int,
-        help="networks: the most tokens of a sequence, for --products (default: 128, and where an "
-        "array does whole attention, the most of the calibration)",
-    )
-    compiler.add_argument(
-        "--fix",
-        action="append",
-        default=[],
-        metavar="NAME=NUMBER",
-        help="an input of an ONNX file that is a constant; several numbers with commas",
-    )
-    compiler.add_argument(
-        "--scale-rows",
-        action="store_true",
-        help="let the host scale each row that a kernel reads, as for sound",
-    )
-    compiler.add_argument(
-        "--fallback",
-        type=float,
-        metavar="DB",
-        help="the SQNR that outputs keep: kernels that int8 is too coarse for stay on the host",
-    )
-    compiler.add_argument(
-        "--requantize",
-        action="store_true",
-        help="networks: new scales and levels for a quantised file, in place of its own",
-    )
-    compiler.add_argument(
-        "--no-fuse",
-        action="store_true",
-        help="networks: neither merge nor chain kernels, nor normalise on the array",
-    )
-    compiler.add_argument(
-        "--host-cycles",
-        type=float,
-        default=HOST_CYCLES,
-        help="networks: the array's cycles in which the host gates a value, adds and normalises "
-        f"it, or makes a share of a score, which decides who does (default: {HOST_CYCLES:g})",
-    )
-    compiler.add_argument(
-        "--jobs",
-        type=int,
-        metavar="N",
-        help="networks: processes that compile kernels side by side, with the same results "
-        "(default: one for each core if the network is large enough)",
-    )
-    compiler.add_argument(
-        "--scheduler",
-        metavar="ADDRESS",
-        help="networks: of a Dask cluster that compiles the kernels, tcp://host:port",
-    )
-    compiler.add_argument(
-        "--clock",
-        type=_clock,
-        default=100.0,
-        metavar="MHZ",
-        help="that the predicted speed is for (default: 100)",
-    )
-    compiler.add_argument("-o", "--output", help="folder for the design")
-    compiler.set_defaults(run=_compile)
-
-
-def _add_calibrate(commands: Commands) -> None:
-    calibrator = commands.add_parser(
-        "calibrate", help="make calibration data of a language model from texts"
-    )
-    calibrator.add_argument("tokenizer", help=f"'{MINILM}', or a tokenizer.json")
-    calibrator.add_argument("texts", help="a text in each line")
-    calibrator.add_argument(
-        "--inputs",
-        default="input_ids,attention_mask",
-        help="of the network, in a list with commas: input_ids, attention_mask, token_type_ids "
-        "(default: the first two)",
-    )
-    calibrator.add_argument(
-        "--max-tokens", type=int, help="cut longer texts (default: as the tokeniser does)"
-    )
-    calibrator.add_argument("-o", "--output", required=True, help="inputs by name, .npz")
-    calibrator.set_defaults(run=_calibrate)
-
-
-def _add_run(commands: Commands) -> None:
-    runner = commands.add_parser("run", help="run a compiled network")
-    runner.add_argument("network", help="a folder written by daqkf compile")
-    runner.add_argument("inputs", help="arrays by name, .npz")
-    runner.add_argument("-o", "--output", required=True, help="outputs by name, .npz")
-    runner.add_argument(
-        "--accelerator",
-        default="fast",
-        choices=("fast", "rtl"),
-        help="exact integers, or the simulated RTL (default: fast)",
-    )
-    runner.add_argument("--only", default="", help="kernels on it whose names begin so")
-    runner.add_argument(
-        "--check",
-        action="store_true",
-        help="compare with the fast model, bit for bit, and say where activations saturate",
-    )
-    runner.add_argument("--resume", metavar="FOLDER", help="keep results there, and find them")
-    runner.set_defaults(run=_run)
-
-
-def _add_simulate(commands: Commands) -> None:
-    simulator = commands.add_parser("simulate", help="simulate a compiled design's RTL")
-    simulator.add_argument("design", help="a folder written by daqkf compile")
-    simulator.add_argument(
-        "activations", help="[T, K] in .npy, float, or the array's own int8 columns"
-    )
-    simulator.add_argument("-o", "--output", required=True, help="results [T, N], .npy")
-    simulator.add_argument("--stalls", type=float, default=0.0, help="share of stream pauses")
-    simulator.add_argument("--seed", type=int, default=0, help="of the pauses")
-    simulator.add_argument(
-        "--trace",
-        metavar="FILE",
-        help="write a waveform there, .vcd or .fst, and beside it a .gtkw that opens it in GTKWave",
-    )
-    simulator.add_argument(
-        "--trace-tiles",
-        type=int,
-        default=TILES,
-        metavar="N",
-        help=f"tiles that the waveform shows, from the first on (default: {TILES})",
-    )
-    simulator.set_defaults(run=_simulate)
-
-
-def _add_synth(commands: Commands) -> None:
-    synthesizer = commands.add_parser(
-        "synth", help="synthesise a compiled layer's or network's RTL"
-    )
-    synthesizer.add_argument(
-        "design", help="a folder written by daqkf compile, of a layer or network"
-    )
-    synthesizer.add_argument(
-        "--fabric", default="xcup", help="xcup, xcup-dsp, ecp5, ecp5-dsp (default: xcup)"
-    )
-    synthesizer.add_argument(
-        "--place", action="store_true", help="place and route, for the frequency; ecp5 only"
-    )
-    synthesizer.add_argument(
-        "--seeds", type=int, default=1, help="placements to try (default: 1); the fastest counts"
-    )
-    synthesizer.add_argument("--modules", action="store_true", help="each module by itself, too")
-    synthesizer.add_argument(
-        "--toggles",
-        metavar="ACTIVATIONS",
-        help="[T, K] in .npy: run them on the netlist and count toggles; xcup only",
-    )
-    synthesizer.add_argument("--json", metavar="FILE", help="write the figures there, too")
-    synthesizer.set_defaults(run=_synth)
-
-
-def _add_report(commands: Commands) -> None:
-    reporter = commands.add_parser("report", help="analyse weights: table, JSON and pictures")
-    reporter.add_argument(
-        "source", help="weights in .npy or .npz, IR in .mlir, a design's folder, or 'minilm'"
-    )
-    reporter.add_argument("--layer", action="append", help="only the matrix of this name; repeats")
-    reporter.add_argument("--sparsity", type=float, help="prune to this share of zeros first")
-    reporter.add_argument(
-        "--levels", default="codebook-15", help="to fit to floats (default: codebook-15)"
-    )
-    reporter.add_argument("--tile", type=int, default=16, help="its extent (default: 16)")
-    reporter.add_argument("-o", "--output", required=True, help="folder for the report")
-    reporter.set_defaults(run=_report)
-
-
-def _add_eval(commands: Commands) -> None:
-    evaluation = commands.add_parser(
-        "eval", help="prune and quantise MiniLM, and compare its embeddings"
-    )
-    _add_sparsities(evaluation)
-    evaluation.add_argument(
-        "--accuracy",
-        type=float,
-        nargs="*",
-        default=[0.98, 0.99, 0.995],
-        help="cosines to the float pruned model (default: 0.98 0.99 0.995)",
-    )
-    evaluation.add_argument("--levels", help="a level set that all weights have, as one row more")
-    _add_distillation(evaluation, _PASSES, "after pruning, passes")
-    evaluation.add_argument("--sentences", type=int, help="that calibrate (default: all)")
-    evaluation.add_argument("--target", default="generic", help="whose cycles count")
-    evaluation.add_argument("-o", "--output", default="build/eval", help="default: build/eval")
-    evaluation.set_defaults(run=_eval)
-
-
-def _add_export_onnx(commands: Commands) -> None:
-    exporter = commands.add_parser("export-onnx", help="write MiniLM's encoder as an ONNX model")
-    exporter.add_argument("model", choices=("minilm",))
-    exporter.add_argument("--layers", type=int, help="only the first so many (default: all)")
-    exporter.add_argument(
-        "--decomposed",
-        action="store_true",
-        help="write LayerNormalization and Gelu as older exporters do, in simpler operators",
-    )
-    exporter.add_argument(
-        "--embedded", action="store_true", help="start from embedded tokens in place of ids"
-    )
-    exporter.add_argument("-o", "--output", required=True, help="file, .onnx")
-    exporter.set_defaults(run=_export_onnx)
-
-
-def _add_spaq_profile(commands: Commands) -> None:
-    profiler = commands.add_parser("spaq-profile", help="build the table of level sets")
-    profiler.add_argument("-o", "--output", default=str(TABLE), help="file (default: our own)")
-    profiler.add_argument(
-        "--check", action="store_true", help="compare the table with fits on unseen weights instead"
-    )
-    profiler.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes")
-    profiler.set_defaults(run=_spaq_profile)
-
-
-def _add_bench(commands: Commands) -> None:
-    bench = commands.add_parser("bench", help="measure arrays against a dense one")
-    bench.add_argument("what", choices=("array",), help="array: every family of elements")
-    _add_sparsities(bench)
-    bench.add_argument(
-        "--fabric", nargs="+", default=["xcup"], help="see daqkf synth (default: xcup)"
-    )
-    bench.add_argument("--array", nargs="+", default=[], help="only these (default: all)")
-    bench.add_argument(
-        "--accuracy", type=float, default=0.99, help="cosine to W8A8 that levels keep (0.99)"
-    )
-    bench.add_argument(
-        "--place",
-        type=int,
-        nargs="?",
-        const=1,
-        default=0,
-        metavar="SEEDS",
-        help="place and route on ecp5, for clocks; of several placements the fastest counts",
-    )
-    bench.add_argument("--toggles", action="store_true", help="count toggles of a layer, too")
-    bench.add_argument("--json", metavar="FILE", help="write everything there")
-    bench.set_defaults(run=_bench)
-
-
-def _add_prove(commands: Commands) -> None:
-    prover = commands.add_parser(
-        "prove", help="prove that each family's circuit yields dot products, and find planted bugs"
-    )
-    prover.add_argument("--family", action="append", help="only this one (default: all); repeats")
-    prover.add_argument(
-        "--places",
-        type=int,
-        default=1,
-        help="where each kind of bug is planted: the first so many places, 0 for all (default: 1)",
-    )
-    prover.add_argument(
-        "--timeout", type=float, default=20.0, help="seconds for a query (default: 20)"
-    )
-    prover.set_defaults(run=_prove)
-
-
-def _add_completion(commands: Commands) -> None:
-    completer = commands.add_parser(
-        "completion", help="print a script with which a shell completes these commands"
-    )
-    completer.add_argument("shell", choices=SHELLS)
-    completer.add_argument("--tool", choices=TOOLS, default=TOOLS[0], help=f"default: {TOOLS[0]}")
-    completer.set_defaults(run=_completion)
-
-
-def _add_targets(commands: Commands) -> None:
-    commands.add_parser("targets", help="list the targets").set_defaults(run=_targets)
-
-
-COMMANDS = (
-    _add_demo,
-    _add_compile,
-    _add_calibrate,
-    _add_run,
-    _add_simulate,
-    _add_synth,
-    _add_report,
-    _add_eval,
-    _add_export_onnx,
-    _add_spaq_profile,
-    _add_bench,
-    _add_prove,
-    _add_targets,
-    _add_completion,
-)
-"""What adds each command, in the order of `daqkf --help`."""
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser("daqkf", description=__doc__)
-    add_version(parser)
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for add in COMMANDS:
-        add(commands)
-    for command in commands.choices.values():
-        add_memory(command)
-    return parser
+RUN: Mapping[str, Callable[[argparse.Namespace], int]] = {
+    "demo": _demo,
+    "compile": _compile,
+    "calibrate": _calibrate,
+    "run": _run,
+    "simulate": _simulate,
+    "synth": _synth,
+    "report": _report,
+    "eval": _eval,
+    "export-onnx": _export_onnx,
+    "spaq-profile": _spaq_profile,
+    "bench": _bench,
+    "prove": _prove,
+    "targets": _targets,
+    "completion": _completion,
+}
+"""What runs each command."""
 
 
 def main(args: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
 
     def body() -> int:
-        options = _parser().parse_args(args)
-        return options.run(options)
+        options = make_parser().parse_args(args)
+        return RUN[options.command](options)
 
     return guarded("daqkf", body)
 

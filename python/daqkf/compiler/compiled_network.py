@@ -14,8 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 from xdsl.dialects.builtin import ModuleOp, StringAttr
 from xdsl.dialects.func import FuncOp
-from xdsl.interpreter import Interpreter, PythonValues
-from xdsl.ir import Operation
 from xdsl.irdl import IRDLOperation
 from xdsl.utils.exceptions import DiagnosticException, InterpretationError, ParseError
 
@@ -31,6 +29,7 @@ from daqkf.compiler.design import (
 from daqkf.compiler.folder import Folder, write_folder
 from daqkf.compiler.pipelines import CIRCUIT
 from daqkf.compiler.products import attention_program, product_program
+from daqkf.compiler.saturation import Saturated
 from daqkf.compiler.stages import Stage, brought
 from daqkf.dialects.dense import to_array
 from daqkf.dialects.interpreting import Lifetimes, call, entry
@@ -49,10 +48,9 @@ from daqkf.dialects.nn.base import HOST, node_name
 from daqkf.dialects.nn.interpreter import NnFunctions, integer_product
 from daqkf.dialects.rpea import ArrayOp, ProgramOp, Runnable, RunOp, TiledOp
 from daqkf.dialects.rpea.interpreter import RpeaFunctions
-from daqkf.dialects.spaq import QuantizeOp
 from daqkf.dialects.spaq.checks import features as columns_of
 from daqkf.dialects.spaq.prepared import Prepared
-from daqkf.hw_targets import load_target, numerics
+from daqkf.hw_targets import load_target
 from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.image_format import fingerprint
 from daqkf.hw_targets.machine import Machine
@@ -81,30 +79,8 @@ FAST, RTL = "fast", "rtl"
 
 _FACTS = "network.json"
 
-_LOST = 0.75
-"""Steps that a value differs by from its int8 if it saturates; rounding is half a step at most."""
-
 _MODULES = ("network", "arrays")
 """Those of a `CompiledNetwork`, each in a file of its name."""
-
-
-class _Saturated(Interpreter.Listener):
-    """Counts by kernel how many activations lose more than rounding when they become int8.
-
-    Values at the ends of int8 need not: a quantised file's zeros may be there, and features of
-    large range have extra columns for what exceeds them.
-    """
-
-    def __init__(self) -> None:
-        self.counts: dict[FuncOp, tuple[int, int]] = {}
-
-    def will_interpret_op(self, op: Operation, args: PythonValues) -> None:
-        if isinstance(op, QuantizeOp) and isinstance(kernel := op.parent_op(), FuncOp):
-            lost, size = self.counts.get(kernel, (0, 0))
-            (x,), scales, columns = args, op.scales(), op.columns()
-            rounded = numerics.dequantize(numerics.quantize(x, scales, columns), scales, columns)
-            beyond = np.abs(x - rounded) > _LOST * np.asarray(scales)
-            self.counts[kernel] = lost + int(np.count_nonzero(beyond)), size + x.size
 
 
 def _together(rows: Sequence[NDArray[Any]]) -> NDArray[Any]:
@@ -309,7 +285,7 @@ class CompiledNetwork(Compiled):
         Raises:
             DaqkfError: inputs that do not fit.
         """
-        function, saturated = entry(self.network), _Saturated()
+        function, saturated = entry(self.network), Saturated()
         try:
             for part in one_by_one(function, inputs):
                 arguments = in_order(function, part)
