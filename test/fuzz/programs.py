@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from networks import MACHINE
 from numpy.typing import NDArray
 from xdsl.context import Context
 from xdsl.dialects.builtin import FunctionType, IntegerType, ModuleOp, i8, i32
@@ -334,16 +335,6 @@ def largest_level(machine: Machine) -> int:
     return min(coding_of(family).most(machine) for family in machine.families)
 
 
-MACHINE = Machine(
-    pes=2,
-    lanes=2,
-    post_lanes=1,
-    max_shift=1,
-    activation_depth=256,
-    stream_depth=2**14,
-    parameter_depth=256,
-    result_depth=256,
-)
 _ROWS = {"normalizes": True, "gates": True, "residual_depth": 64}
 
 
