@@ -3,34 +3,36 @@
 
 """Nodes of constants → constants, so that weights which a file computes of others are weights."""
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from xdsl.dialects.builtin import ModuleOp, TensorType
+from xdsl.dialects.builtin import ModuleOp
 from xdsl.interpreter import Interpreter
 from xdsl.ir import Attribute, Block, Operation, SSAValue
 from xdsl.utils.exceptions import InterpretationError
 
 from daqkf.dialects.memory import require_memory
-from daqkf.dialects.nn import ConstantOp, OnnxType
-from daqkf.dialects.nn.interpreter import NnFunctions, element_dtype
+from daqkf.dialects.nn import ConstantOp
+from daqkf.dialects.nn.interpreter import NnFunctions
 from daqkf.dialects.nn.ops import constant_of
+from daqkf.dialects.nn.running import sized
 
 Array = np.ndarray[Any, Any]
 
 _SMALL = 1 << 24
 """Bytes of a result that is always made a constant."""
 
+_GROWTH = 8
+"""What larger ones have at most of the bytes that they are made of: int8 weights as doubles."""
 
-def size_of(kind: Attribute | None) -> int | None:
-    """The bytes of an array of a type, if its extents are known."""
-    if not isinstance(kind, TensorType) or not kind.has_static_shape():
-        return None
-    if isinstance(kind.element_type, OnnxType):
-        return None
-    return math.prod(kind.get_shape()) * element_dtype(kind.element_type).itemsize
+
+def is_weight(size: int, read: int) -> bool:
+    """Whether so many bytes, made of so many bytes of constants, are a constant of the network.
+
+    What is larger is made when the network runs, as a file of some bytes may fill the memory.
+    """
+    return size <= max(_SMALL, _GROWTH * read)
 
 
 def require_room(kinds: Sequence[Attribute | None]) -> None:
@@ -39,7 +41,9 @@ def require_room(kinds: Sequence[Attribute | None]) -> None:
     Raises:
         ValueError: they take more memory than may be used.
     """
-    require_memory(sum(size_of(kind) or 0 for kind in kinds), "its constant result")
+    require_memory(
+        sum(sized(kind) or 0 for kind in kinds if kind is not None), "its constant result"
+    )
 
 
 def constant_results(
@@ -61,9 +65,8 @@ def constant_results(
         new.append(op)
         op = op.next_op
     values = [value for value in results if isinstance(value, SSAValue)]
-    sizes = [size_of(value.type) for op in new for value in op.results]
-    most = max(_SMALL, 2 * read)
-    if not values or any(size is None or size > most for size in sizes):
+    sizes = [sized(value.type) for op in new for value in op.results]
+    if not values or any(size is None or not is_weight(size, read) for size in sizes):
         return list(results)
     found = _run(new)
     if found is None or any(value not in found for value in values):

@@ -21,14 +21,12 @@ from daqkf.dialects.nn.operators import (
     type_of,
 )
 from daqkf.dialects.nn.running import HostedOperator, infer_operator, serialised, sized
+from daqkf.lowering.frontends.onnx.folding import is_weight
 
 Array = np.ndarray[Any, Any]
 
 _SMALL = 1 << 20
-"""Bytes of a constant that is made in any case, where it is made of constants alone."""
-
-_GROWTH = 8
-"""What larger ones have at most of the bytes that they are made of: int8 weights as doubles."""
+"""Bytes of whole numbers that inference of shapes is told, at most."""
 
 
 def subgraphs(node: Any) -> Iterator[Any]:
@@ -211,7 +209,7 @@ def folded(
         return None
     size, read = sum(filter(None, sizes)), sum(array.nbytes for array in arrays)
     require_memory(size, "what it makes of constants")
-    if size > max(_SMALL, _GROWTH * read):
+    if not is_weight(size, read):
         return None
     types = tuple(serialised(kind, extents=False) for kind in kinds)
     found = [np.asarray(value) for value in HostedOperator.of(data, types)(arrays)]
