@@ -168,7 +168,6 @@ def replace_child(monkeypatch: pytest.MonkeyPatch, folder: Path, script: str) ->
     ("script", "message"),
     [
         ("echo 'Stack dump:' >&2; kill -ABRT $$", "it crashed with SIGABRT"),
-        ("kill -XFSZ $$", "File too large"),
         ("exit 3", "exit 3"),
         ("echo 'error: no such port' >&2; echo '{\"a.sv\": \"\"}'", "error: no such port"),
         ("echo '{\"a.sv\": '", "there is no module in it"),
