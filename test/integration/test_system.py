@@ -3,6 +3,7 @@
 
 """`daqkf_system` behind cocotb's AXI drivers, and for the other tools that read it."""
 
+import hashlib
 import json
 import os
 import shlex
@@ -29,24 +30,25 @@ from daqkf.lowering.rtl.registers import constants, registers_of, variants_of
 from daqkf.lowering.rtl.system import TOP, build_system
 from daqkf.runtime import tools
 from daqkf.runtime.simulator import MAKE_VARIABLES
+from daqkf.support.cache import cache_folder
 
-RNG = np.random.default_rng(17)
-WEIGHTS = RNG.standard_normal((20, 9))
+WEIGHTS = np.random.default_rng(17).standard_normal((20, 9))
 TILES = 12
 BENCH = Path(__file__).with_name("system_bench.py")
 
 
 def activations(tokens: int) -> np.ndarray:
-    """Couples of tokens, from all zeros to none."""
-    dense = np.repeat(RNG.random((tokens // 2, 1)) ** 2, 2, axis=0)
-    x = RNG.standard_normal((tokens, WEIGHTS.shape[0]))
-    return x * (RNG.random(x.shape) < dense)
+    """Couples of tokens, from all zeros to none; the same ones for the same number."""
+    rng = np.random.default_rng(tokens)
+    dense = np.repeat(rng.random((tokens // 2, 1)) ** 2, 2, axis=0)
+    x = rng.standard_normal((tokens, WEIGHTS.shape[0]))
+    return x * (rng.random(x.shape) < dense)
 
 
 def layer(**options: Any) -> daqkf.Design:
     return daqkf.compile(
         WEIGHTS,
-        bias=RNG.standard_normal(WEIGHTS.shape[1]),
+        bias=np.random.default_rng(18).standard_normal(WEIGHTS.shape[1]),
         activation="gelu",
         calibration=activations(64),
         **{"target": "tiny", **options},
@@ -84,10 +86,14 @@ def run_bench(design: daqkf.Design, folder: Path, monkeypatch: pytest.MonkeyPatc
         pytest.skip("cocotb needs a Python with a shared library")
     from cocotb_tools.runner import get_runner
 
-    sources = []
-    for name, text in design.system_files.items():
-        (folder / name).write_text(text)
-        sources.append(folder / name)
+    # Verilator and make leave alone what they have built of the same files.
+    digest = hashlib.sha256(json.dumps(design.system_files).encode()).hexdigest()[:32]
+    built = cache_folder() / "cocotb" / digest
+    built.mkdir(parents=True, exist_ok=True)
+    sources = [built / name for name in design.system_files]
+    for path, text in zip(sources, design.system_files.values(), strict=True):
+        if not path.is_file() or path.read_text() != text:
+            path.write_text(text)
     write_case(design, folder)
     # The runner calls what the PATH has under this name, then make, with a PYTHONPATH that only
     # this Python can use.
@@ -106,7 +112,7 @@ def run_bench(design: daqkf.Design, folder: Path, monkeypatch: pytest.MonkeyPatc
         runner.build(
             sources=sources,
             hdl_toplevel=TOP,
-            build_dir=folder / "build",
+            build_dir=built / "build",
             build_args=["-CFLAGS", "-O1"],
             timescale=("1ns", "1ps"),
             log_file=log,
@@ -114,10 +120,11 @@ def run_bench(design: daqkf.Design, folder: Path, monkeypatch: pytest.MonkeyPatc
         results = runner.test(
             test_module=BENCH.stem,
             hdl_toplevel=TOP,
-            build_dir=folder / "build",
+            build_dir=built / "build",
             test_dir=folder,
             results_xml=str(folder / "results.xml"),
             log_file=log,
+            extra_env={"COCOTB_MAX_FAILURES": "1"},
         )
     except (RuntimeError, SystemExit) as error:
         pytest.fail(f"{error}\n{log.read_text()[-5000:]}")
