@@ -227,6 +227,52 @@ async def answers_for_every_address(bench: Bench) -> None:
 
 
 @bench_test
+async def a_reset_clears_every_register(bench: Bench) -> None:
+    """After runs that have left something in most of them, and with events that are enabled."""
+    readable = [entry for entry in REGISTERS if entry.name in bench.case.facts["has"]]
+    counters = [
+        entry
+        for entry in COUNTERS
+        if entry.variant is None or entry.name in bench.case.facts["has"]
+    ]
+
+    async def expect_reset() -> None:
+        for entry in readable:
+            # What `status` says of a variant is of the last tile.
+            if entry.name != "status" and entry.name not in bench.case.facts["constants"]:
+                assert await bench.read(entry.name) == entry.reset, entry.name
+        assert register("status").field("phase").get(await bench.read("status")) == Phase.EMPTY
+        await bench.snapshot("snapshot")
+        for counter in counters:
+            if counter.name not in ("cycles", "x_starved"):
+                assert await bench.count(counter.name, counter.width) == 0, counter.name
+
+    await bench.reset()
+    await expect_reset()
+    await bench.write("interrupt_enable", sum(field.mask for field in INTERRUPTS.fields))
+    await bench.write("scratch", 0xFFFFFFFF)
+    await bench.load(bench.case.program, "program_loaded")
+    await bench.run(0, len(bench.case.facts["variants"]))
+    await bench.snapshot("snapshot")
+    await bench.reset()
+    await expect_reset()
+
+
+@bench_test
+async def a_write_changes_one_register(bench: Bench) -> None:
+    """Bits are set and cleared by it, and no other register takes its data."""
+    every = sum(field.mask for field in INTERRUPTS.fields)
+    await bench.write("scratch", 0x5A5A5A5A)
+    for word in (every, 0, every, every & 0b0101, every & 0b1010, 0):
+        await bench.write("interrupt_enable", word)
+        assert await bench.read("interrupt_enable") == word
+        assert await bench.read("scratch") == 0x5A5A5A5A
+        await bench.write("interrupt_status", 0xFFFFFFFF)
+        assert await bench.read("interrupt_enable") == word
+        assert await bench.read("scratch") == 0x5A5A5A5A
+
+
+@bench_test
 async def writes_the_bytes_whose_strobes_are_high(bench: Bench) -> None:
     bench.pause(0.4, 11)
     address, expected = register("scratch").address, bytearray(REGISTER_BYTES)

@@ -46,7 +46,9 @@ SLOW = ("test/integration/test_system.py",)
 """The same, of which the slow ones simulate a unit that the others do not."""
 LEFT_OUT = " and ".join(
     f"not {name}"
-    for name in ("lint", "clean", "yosys", "minilm", "block_ram", "simulators_are", "a_folder")
+    for name in (
+        *("lint", "clean", "yosys", "minilm", "block_ram", "simulators_are", "a_folder", "saved"),
+    )
 )
 """An expression of pytest's `-k`: tests that only read the text of a circuit, or of how simulators
 are built."""
