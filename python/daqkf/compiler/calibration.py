@@ -36,7 +36,7 @@ ROWS = 2048
 ROWS_OF_WINDOWS = 1 << 14
 """Those of one whose rows are scaled: a sample of a convolution has many, so more are kept."""
 
-_HELD_OUT = 7
+HELD_OUT = 7
 """Accuracy is measured on every seventh sample, which nothing is fitted to."""
 
 
@@ -98,10 +98,13 @@ def _batches(function: FuncOp, calibration: Any) -> list[Inputs]:
     )
 
 
-def hold_out(network: ModuleOp, samples: Sequence[Inputs]) -> tuple[list[Inputs], list[Inputs]]:
-    """What kernels are fitted to, and what accuracy is measured on: every `_HELD_OUT`-th sample.
+def hold_out(
+    network: ModuleOp, samples: Sequence[Inputs], every: int = HELD_OUT
+) -> tuple[list[Inputs], list[Inputs]]:
+    """What kernels are fitted to, and what accuracy is measured on: every so-many-th sample.
 
-    Samples that meet one another, or too few of them, are used for both.
+    Where all samples of a batch meet one another, it is every so-many-th batch. Too few of them are
+    used for both.
     """
     fitted: list[Inputs] = []
     held: list[Inputs] = []
@@ -111,11 +114,14 @@ def hold_out(network: ModuleOp, samples: Sequence[Inputs]) -> tuple[list[Inputs]
             fitted.append(batch)
             continue
         length = len(next(iter(batch.values())))
-        place = (count + np.arange(length)) % _HELD_OUT == _HELD_OUT - 1
+        place = (count + np.arange(length)) % every == every - 1
         count += length
         for part, chosen in ((fitted, ~place), (held, place)):
             if chosen.any():
                 part.append({name: np.asarray(value)[chosen] for name, value in batch.items()})
+    if not held:
+        held = fitted[every - 1 :: every]
+        del fitted[every - 1 :: every]
     return fitted, held
 
 
