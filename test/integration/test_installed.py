@@ -147,8 +147,8 @@ def test_an_empty_environment_runs_the_wheel_and_the_documents(
         assert f"is missing: pip install 'daqkf[{extra}]'" in refused
 
     environment.install(f"'{wheel}[all]'")
-    environment.call(INSTALL_COMMAND)
     environment.call("pip check")
+    environment.call(INSTALL_COMMAND)
     for document in DOCUMENTS:
         assert {"python", "sh"} & {language for language, _ in blocks(document)}, document
         script = ROOT / "test" / "documents.py"
