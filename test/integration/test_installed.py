@@ -54,6 +54,7 @@ ABSENT = {
     "synth": "daqkf synth layer --fabric ecp5",
     "formal": "daqkf prove",
     "completion": "daqkf completion bash",
+    "lsp": "daqkf-lsp",
 }
 
 
@@ -152,4 +153,14 @@ def test_an_empty_environment_runs_the_wheel_and_the_documents(
     for document in DOCUMENTS:
         assert {"python", "sh"} & {language for language, _ in blocks(document)}, document
         script = ROOT / "test" / "documents.py"
-        environment.call(f"python -I '{script}' '{document}'", place=document.stem)
+        said = environment.call(f"python -I '{script}' '{document}'", place=document.stem).stdout
+        if document.name == "README.md":
+            assert_the_demo_says_what_the_readme_says(said)
+
+
+def assert_the_demo_says_what_the_readme_says(said: str):
+    """The README's figure is one of those in the demo's table."""
+    text = " ".join((ROOT / "README.md").read_text().split())
+    (figure,) = re.findall(r"needs ([\d.]+) times fewer cycles than a dense array", text)
+    (row,) = [line for line in said.splitlines() if "dense / ours" in line]
+    assert figure in {f"{float(ratio):.1f}" for ratio in re.findall(r"([\d.]+)x", row)}

@@ -29,7 +29,7 @@ EXTRAS = {
     name: [Requirement(text) for text in texts]
     for name, texts in PROJECT["optional-dependencies"].items()
 }
-FOR_USERS = {"onnx", "run", "plot", "tokenizers", "synth", "formal", "cluster", "completion"}
+FOR_USERS = {"onnx", "run", "plot", "tokenizers", "synth", "formal", "cluster", "completion", "lsp"}
 
 DISTRIBUTIONS = {"vcd": "pyvcd"}
 """Packages of other names than those that are imported."""
