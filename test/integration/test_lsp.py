@@ -5,14 +5,15 @@
 
 import asyncio
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from lsprotocol import types
-from pygls.lsp.client import LanguageClient
 
 from daqkf.cli import lsp
 from daqkf.cli.lsp import operation_at, operations, problems
+
+if TYPE_CHECKING:
+    from lsprotocol import types
 
 GOOD = """\
 func.func @main(%x: tensor<?x4xf32>) -> tensor<?x4xf32> {
@@ -62,8 +63,11 @@ def test_the_operation_at_a_place(column: int, name: str | None):
     assert operation_at(GOOD.splitlines()[1], column) == name
 
 
-async def ask() -> tuple[list[list[types.Diagnostic]], Any, Any]:
+async def ask() -> "tuple[list[list[types.Diagnostic]], Any, Any]":
     """What the server says of a text that is changed twice, of an operation, and of all."""
+    from lsprotocol import types
+    from pygls.lsp.client import LanguageClient
+
     client = LanguageClient("test", "1")
     arrived: asyncio.Queue[list[types.Diagnostic]] = asyncio.Queue()
 
