@@ -15,6 +15,7 @@ from xdsl.interpreter import Interpreter, PythonValues
 from xdsl.ir import Operation, SSAValue
 from xdsl.traits import SymbolTable
 
+from daqkf.dialects.errors import from_extra
 from daqkf.dialects.nn import GatherOp, LinearOp, OnnxType
 from daqkf.dialects.nn.interpreter import tokens_of
 from daqkf.dialects.nn.ops import attends
@@ -172,7 +173,8 @@ def drawn_inputs(function: FuncOp, seed: int = 0) -> dict[str, NDArray[Any]]:
 
 def _drawn_as(name: str, kind: OnnxType, values: NDArray[Any]) -> NDArray[Any]:
     """Values in elements that `nn` computes nothing in."""
-    from onnx import TensorProto, helper
+    with from_extra("onnx"):
+        from onnx import TensorProto, helper
 
     if "float" not in kind.text.data:
         text = f"nothing can be drawn for the input '{name}' of {kind.text.data}"
