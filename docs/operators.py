@@ -36,7 +36,7 @@ one operation, `nn.operator`, which carries the node as it is in the file.
   files.
 - **nn**: an operation of `nn`, or several, which the host runs by NumPy. Of constants they are
   computed when the file is read.
-- **host**: the node as it is, which onnxruntime runs (the extra `run`: `pip install daqkf[run]`).
+- **host**: the node as it is, which onnxruntime runs (the extra `run`: `pip install 'daqkf[run]'`).
   ONNX's reference evaluator runs it where onnxruntime is not installed, does not have the
   operator, or departs from what ONNX defines.
 

@@ -33,6 +33,7 @@ from xdsl.parser import AttrParser
 from xdsl.printer import Printer
 from xdsl.utils.exceptions import VerifyException
 
+from daqkf.dialects.errors import from_extra
 from daqkf.dialects.nn.base import TensorOp, require, require_elements
 
 ELEMENTS: dict[str, Attribute] = {
@@ -205,7 +206,8 @@ def described(data: bytes) -> Described:
     Raises:
         ValueError: it is no model, has not one node, or has tensors in other files.
     """
-    from onnx import ModelProto, TensorProto
+    with from_extra("onnx"):
+        from onnx import ModelProto, TensorProto
 
     try:
         model = ModelProto.FromString(data)
@@ -340,7 +342,8 @@ def element_of_code(code: int) -> Attribute:
 
 
 def _element_name(code: int) -> str:
-    from onnx import TensorProto
+    with from_extra("onnx"):
+        from onnx import TensorProto
 
     if code == TensorProto.UNDEFINED:
         return UNKNOWN
@@ -402,7 +405,8 @@ def element_text(kind: Attribute | None) -> str:
 
 def proto_of(kind: Attribute) -> Any:
     """The TypeProto of a type, with the extents that are known; None if nothing is known."""
-    from onnx import TypeProto
+    with from_extra("onnx"):
+        from onnx import TypeProto
 
     if isinstance(kind, OnnxType):
         return _proto(kind.text.data)
@@ -422,13 +426,15 @@ def proto_of(kind: Attribute) -> Any:
 
 
 def _code(element: str) -> int:
-    from onnx import TensorProto
+    with from_extra("onnx"):
+        from onnx import TensorProto
 
     return TensorProto.DataType.Value(element.upper())
 
 
 def _proto(text: str) -> Any:
-    from onnx import TypeProto
+    with from_extra("onnx"):
+        from onnx import TypeProto
 
     if UNKNOWN in text:
         return None

@@ -20,6 +20,7 @@ from xdsl.dialects.builtin import DYNAMIC_INDEX, TensorType, UnrankedTensorType
 from xdsl.ir import Attribute
 
 from daqkf.dialects.dense import storage_dtype
+from daqkf.dialects.errors import DaqkfError, from_extra
 from daqkf.dialects.memory import require_memory
 from daqkf.dialects.nn.operators import (
     ELEMENTS,
@@ -153,7 +154,8 @@ class HostedOperator:
 
 def _model(data: bytes, types: Sequence[bytes | None]) -> Any:
     """A model of one node whose inputs have types, as far as these are known."""
-    from onnx import ModelProto
+    with from_extra("onnx"):
+        from onnx import ModelProto
 
     model = ModelProto.FromString(data)
     for info, known in zip(model.graph.input, types, strict=True):
@@ -183,7 +185,8 @@ def sized(kind: Attribute) -> int | None:
 
 def _dtype(element: str) -> "np.dtype[Any] | None":
     """NumPy's type for elements that ONNX has this name for."""
-    from onnx import TensorProto, helper
+    with from_extra("onnx"):
+        from onnx import TensorProto, helper
 
     if element == "string":
         return np.dtype(object)
@@ -198,7 +201,8 @@ def _type(kind: Attribute, value: Any) -> bytes | None:
 
 
 def _serialised_of(value: Any) -> bytes | None:
-    from onnx import TypeProto, helper
+    with from_extra("onnx"):
+        from onnx import TypeProto, helper
 
     found = TypeProto()
     if isinstance(value, np.ndarray):
@@ -222,7 +226,8 @@ def _departs(model: Any) -> bool:
     the past of attention differently, drops other values than the seed says, and has no softmax
     that is rounded to float16 on the way.
     """
-    from onnx import TensorProto
+    with from_extra("onnx"):
+        from onnx import TensorProto
 
     (node,) = model.graph.node
     if node.domain not in ("", "ai.onnx"):
@@ -249,7 +254,8 @@ def _departs(model: Any) -> bool:
 
 def _by_value(model: Any) -> Run | str:
     """How a constant is given, which is read once."""
-    from onnx import numpy_helper
+    with from_extra("onnx"):
+        from onnx import numpy_helper
 
     (node,) = model.graph.node
     if node.op_type != "Constant" or node.attribute[0].name != "value":
@@ -273,9 +279,10 @@ def _by_onnxruntime(model: Any) -> Run | str:
 def _session(model: Any) -> Any:
     """A session of onnxruntime, or the reason why there is none."""
     try:
-        runtime: Any = importlib.import_module("onnxruntime")
-    except ImportError:
-        return "onnxruntime is not installed, the extra `run`: daqkf[run]"
+        with from_extra("run"):
+            runtime: Any = importlib.import_module("onnxruntime")
+    except DaqkfError as error:
+        return str(error)
     options = runtime.SessionOptions()
     options.log_severity_level = _SILENT
     options.intra_op_num_threads = options.inter_op_num_threads = 1
@@ -294,7 +301,8 @@ def _session(model: Any) -> Any:
 
 def _by_reference(model: Any) -> Run | str:
     """How ONNX's own evaluator runs a model, or why it does not."""
-    from onnx.reference import ReferenceEvaluator
+    with from_extra("onnx"):
+        from onnx.reference import ReferenceEvaluator
 
     try:
         evaluator: Any = ReferenceEvaluator(_with_conditions(model))
@@ -310,7 +318,8 @@ def _by_reference(model: Any) -> Run | str:
 
 def _with_conditions(model: Any) -> Any:
     """A model whose loops all have a condition; the evaluator never begins one that has none."""
-    from onnx import ModelProto, helper, numpy_helper
+    with from_extra("onnx"):
+        from onnx import ModelProto, helper, numpy_helper
 
     made = ModelProto()
     made.CopyFrom(model)

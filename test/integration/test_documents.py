@@ -12,6 +12,7 @@ from typing import Any
 
 import architecture
 import array_picture
+import documents
 import operators
 import pytest
 import reference
@@ -23,7 +24,7 @@ DOCUMENTS = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("dialects/*
 
 
 def blocks(path: Path, language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", path.read_text(), re.MULTILINE | re.DOTALL)
+    return [text for kind, text in documents.blocks(path) if kind == language]
 
 
 def examples(language: str) -> list[Any]:

@@ -166,5 +166,5 @@ def test_a_missing_solver_is_named(monkeypatch: pytest.MonkeyPatch, capsys):
     bits.solver_library.cache_clear()
     monkeypatch.setitem(sys.modules, "bitwuzla", None)
     assert main(["prove"]) == 1
-    assert capsys.readouterr().err == "daqkf: Bitwuzla is missing: pip install bitwuzla\n"
+    assert capsys.readouterr().err == "daqkf: bitwuzla is missing: pip install 'daqkf[formal]'\n"
     bits.solver_library.cache_clear()

@@ -15,6 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 import daqkf
 from daqkf.cli.main import main
+from daqkf.compiler.calibration import hold_out
 from daqkf.compiler.formats import load_network
 from daqkf.dialects.interpreting import call, entry
 from daqkf.dialects.nn import MatmulOp, OperatorOp
@@ -206,3 +207,19 @@ def test_kernels_that_int8_is_too_coarse_for_stay_on_the_host(tmp_path: Path):
         daqkf.compile(str(path), calibration=samples, fallback=90.0)
     with pytest.raises(DaqkfError, match="fallback needs calibration"):
         daqkf.compile(str(path), fallback=20.0)
+
+
+def test_batches_are_held_out_where_samples_meet(single: Path, tmp_path: Path):
+    batches = [{"x": real(1, 16)} for _ in range(5)]
+    fitted, held = hold_out(load_network(single), batches, 2)
+    assert [id(batch) for batch in held] == [id(batches[1]), id(batches[3])]
+    assert [id(batch) for batch in fitted] == [id(batch) for batch in batches[::2]]
+    nodes = [helper.make_node("MatMul", ["x", "w"], ["y"])]
+    rows = save(
+        *(tmp_path / "m.onnx", nodes, [value("x", ["n", 16])], value("y", ["n", 4])),
+        {"w": real(16, 4)},
+    )
+    x = real(5, 16)
+    (fitted,), (held,) = hold_out(load_network(rows), [{"x": x}], 2)
+    np.testing.assert_array_equal(fitted["x"], x[::2])
+    np.testing.assert_array_equal(held["x"], x[1::2])

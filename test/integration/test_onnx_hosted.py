@@ -369,8 +369,8 @@ def test_what_onnxruntime_alone_knows_is_refused_where_it_is_absent(tmp_path: Pa
     with without_onnxruntime(), pytest.raises(DaqkfError) as caught:
         load_network(path)
     assert str(caught.value) == (
-        f"{path}: FusedMatMul 'to h': com.microsoft.FusedMatMul cannot be run (onnxruntime is not "
-        "installed, the extra `run`: daqkf[run])"
+        f"{path}: FusedMatMul 'to h': com.microsoft.FusedMatMul cannot be run (onnxruntime is "
+        "missing: pip install 'daqkf[run]')"
     )
 
 

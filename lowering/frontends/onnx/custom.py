@@ -12,6 +12,7 @@ import numpy as np
 from xdsl.dialects.builtin import IntegerType, Signedness, TensorType
 from xdsl.ir import SSAValue
 
+from daqkf.dialects.errors import from_extra
 from daqkf.dialects.nn import DequantizeOp, ElementwiseOp, MatmulOp, QuantizeOp
 from daqkf.dialects.nn.interpreter import element_dtype
 from daqkf.lowering.frontends.onnx.graph import Array, Node, operator_name
@@ -22,7 +23,8 @@ _WIDEST = 16
 
 def infer_shapes(model: Any) -> Any:
     """The model with the shapes of all values, also behind operators that ONNX does not know."""
-    from onnx import TensorProto, helper
+    with from_extra("onnx"):
+        from onnx import TensorProto, helper
 
     known = {"qonnx.Quant", "qonnx.BipolarQuant", "com.microsoft.MatMulNBits"}
     if not known & {operator_name(node) for node in model.graph.node}:
@@ -54,7 +56,8 @@ def _inferred(model: Any) -> Any:
     Where that fails, shapes are left out from there on: it is for the node to say why, which ONNX
     does not name, or for onnxruntime to know better.
     """
-    from onnx import shape_inference
+    with from_extra("onnx"):
+        from onnx import shape_inference
 
     try:
         return shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)

@@ -27,6 +27,7 @@ from xdsl.utils.exceptions import VerifyException
 
 from daqkf.dialects.dense import from_array
 from daqkf.dialects.diagnostics import verify
+from daqkf.dialects.errors import from_extra
 from daqkf.dialects.interpreting import ENTRY
 from daqkf.dialects.nn import ConstantOp, OnnxType, OperatorOp
 from daqkf.dialects.nn.base import HOST, NODE, QUANTIZED
@@ -108,7 +109,8 @@ class Graph:
     """
 
     def __init__(self, path: Path, model: Any, opset: int, operators: Mapping[str, Operator]):
-        from onnx import TensorProto
+        with from_extra("onnx"):
+            from onnx import TensorProto
 
         graph = model.graph
         self.path, self.model, self.graph = path, model, graph
@@ -238,7 +240,8 @@ class Graph:
 
     def element(self, dtype: np.dtype[Any]) -> Attribute:
         """The element type that ONNX has for NumPy's."""
-        from onnx import TensorProto, helper
+        with from_extra("onnx"):
+            from onnx import TensorProto, helper
 
         strings = dtype.kind in "OUS"
         return element_of_code(
@@ -259,7 +262,8 @@ class Graph:
 
     def read(self, tensor: Any) -> Array:
         """The array in a TensorProto."""
-        from onnx import numpy_helper
+        with from_extra("onnx"):
+            from onnx import numpy_helper
 
         try:
             return numpy_helper.to_array(tensor)
@@ -305,7 +309,8 @@ class Node:
     """A node, its attributes and its inputs."""
 
     def __init__(self, graph: Graph, node: Any, label: str):
-        from onnx import helper
+        with from_extra("onnx"):
+            from onnx import helper
 
         self.graph, self.node, self.label = graph, node, label
         self.attributes: dict[str, Any] = {

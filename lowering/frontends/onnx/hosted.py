@@ -10,6 +10,7 @@ import numpy as np
 from xdsl.dialects.builtin import TensorType
 from xdsl.ir import Attribute
 
+from daqkf.dialects.errors import from_extra
 from daqkf.dialects.memory import require_memory
 from daqkf.dialects.nn.operators import (
     UNKNOWN,
@@ -62,7 +63,8 @@ def model_of(model: Any, node: Any, names: Sequence[str]) -> bytes:
         node: the node.
         names: what it reads, and what its subgraphs read of the graph around it.
     """
-    from onnx import ModelProto
+    with from_extra("onnx"):
+        from onnx import ModelProto
 
     made = ModelProto(ir_version=model.ir_version)
     made.opset_import.extend(model.opset_import)
@@ -88,7 +90,8 @@ def model_of(model: Any, node: Any, names: Sequence[str]) -> bytes:
 
 def constant_model(array: Array) -> bytes:
     """A constant whose elements `nn` computes nothing in, as a model of one node."""
-    from onnx import defs, helper, numpy_helper
+    with from_extra("onnx"):
+        from onnx import defs, helper, numpy_helper
 
     strings = array.dtype.kind in "OUS"
     tensor = numpy_helper.from_array(array.astype(object) if strings else array)
@@ -155,7 +158,8 @@ def _by_onnx(
     model: Any, node: Any, kinds: Mapping[str, Attribute], arrays: Mapping[str, Array]
 ) -> list[Attribute] | None:
     """The types of the results as ONNX infers them; None of an operator that it does not know."""
-    from onnx import defs, numpy_helper, shape_inference
+    with from_extra("onnx"):
+        from onnx import defs, numpy_helper, shape_inference
 
     versions = {entry.domain: entry.version for entry in model.opset_import}
     domain = "" if node.domain == "ai.onnx" else node.domain

@@ -12,6 +12,7 @@ import numpy as np
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.utils.exceptions import VerifyException
 
+from daqkf.dialects.errors import from_extra
 from daqkf.dialects.memory import require_memory
 from daqkf.lowering.frontends.onnx.custom import infer_shapes
 from daqkf.lowering.frontends.onnx.graph import Graph, OnnxImportError
@@ -34,7 +35,8 @@ def import_onnx(path: Path, fixed: Mapping[str, Any] | None = None) -> ModuleOp:
         ImportError: the package `onnx` is missing.
         OSError: the file cannot be read.
     """
-    import onnx
+    with from_extra("onnx"):
+        import onnx
 
     if not path.is_file():
         raise OnnxImportError(f"{path}: no such file")
@@ -79,7 +81,8 @@ def _fixed(model: Any, values: Mapping[str, Any]) -> Any:
     Raises:
         ValueError: it has no such input, or one of another shape.
     """
-    from onnx import helper, numpy_helper
+    with from_extra("onnx"):
+        from onnx import helper, numpy_helper
 
     inputs = {info.name: info for info in model.graph.input}
     for name, value in values.items():
@@ -99,12 +102,14 @@ def _fixed(model: Any, values: Mapping[str, Any]) -> Any:
 
 def _whole(model: Any) -> Any:
     """A model that was checked: functions inlined, no sparse initialisers, shapes inferred."""
-    import onnx
+    with from_extra("onnx"):
+        import onnx
 
     _require_text(model.graph)
     onnx.checker.check_model(model)
     if model.functions:
-        from onnx.inliner import inline_local_functions
+        with from_extra("onnx"):
+            from onnx.inliner import inline_local_functions
 
         model = inline_local_functions(model)
     for tensor in model.graph.sparse_initializer:
@@ -112,7 +117,8 @@ def _whole(model: Any) -> Any:
     del model.graph.sparse_initializer[:]
     version = _version(model)
     if version < _OLDEST:
-        from onnx.version_converter import convert_version
+        with from_extra("onnx"):
+            from onnx.version_converter import convert_version
 
         try:
             model = convert_version(model, _OLDEST)
@@ -137,7 +143,8 @@ def _require_text(graph: Any) -> None:
 
 def _version(model: Any) -> int:
     """The version of ONNX's own operators; the newest where a model has none of them."""
-    from onnx import defs
+    with from_extra("onnx"):
+        from onnx import defs
 
     versions = {entry.domain: entry.version for entry in model.opset_import}
     return versions.get("", versions.get("ai.onnx", defs.onnx_opset_version()))
@@ -145,7 +152,8 @@ def _version(model: Any) -> int:
 
 def _dense(tensor: Any) -> Any:
     """The TensorProto of a SparseTensorProto, whose indices are flat, or one for each dimension."""
-    from onnx import numpy_helper
+    with from_extra("onnx"):
+        from onnx import numpy_helper
 
     values, indices = (numpy_helper.to_array(part) for part in (tensor.values, tensor.indices))
     name = f"the sparse initialiser '{tensor.values.name}'"

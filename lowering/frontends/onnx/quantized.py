@@ -9,6 +9,7 @@ import numpy as np
 from xdsl.dialects.builtin import IntegerType, TensorType, f32
 from xdsl.ir import SSAValue
 
+from daqkf.dialects.errors import from_extra
 from daqkf.dialects.nn import (
     CastOp,
     DequantizeOp,
@@ -85,7 +86,8 @@ def quantization(node: Node, op: type[QuantizeOp | DequantizeOp]) -> SSAValue | 
 
 def _zero_of(node: Node, given: Array | None) -> Array:
     """The zero point of QuantizeLinear, whose type is that of the result; by default uint8."""
-    from onnx import helper
+    with from_extra("onnx"):
+        from onnx import helper
 
     if given is not None:
         return given

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daqkf.compiler.file_suffixes import MINILM
+from daqkf.dialects.errors import from_extra
 from daqkf.passes.array_files import archive
 from daqkf.passes.files import write_atomically
 from daqkf.support.errors import DaqkfError, describe
@@ -54,7 +55,8 @@ def _encodings(source: str, texts: list[str], most: int | None) -> list[Any]:
 
         tokenizer = MiniLM.load().tokenizer
     else:
-        from tokenizers import Tokenizer
+        with from_extra("tokenizers"):
+            from tokenizers import Tokenizer
 
         data = Path(source).read_bytes()
         try:

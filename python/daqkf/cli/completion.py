@@ -6,7 +6,7 @@
 import argparse
 from collections.abc import Callable
 
-from daqkf.support.errors import DaqkfError
+from daqkf.dialects.errors import from_extra
 
 SHELLS = ("bash", "zsh", "tcsh")
 """Those that shtab knows."""
@@ -20,10 +20,8 @@ def completion(options: argparse.Namespace, own: Callable[[], argparse.ArgumentP
     Raises:
         DaqkfError: shtab is missing.
     """
-    try:
+    with from_extra("completion"):
         import shtab
-    except ImportError:
-        raise DaqkfError("shell completion needs shtab: pip install 'daqkf[completion]'") from None
     from daqkf.cli import translate
 
     parsers = {"daqkf": own, "daqkf-translate": translate.make_parser}

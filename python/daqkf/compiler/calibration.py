@@ -15,6 +15,7 @@ from xdsl.interpreter import Interpreter, PythonValues
 from xdsl.ir import Operation, SSAValue
 from xdsl.traits import SymbolTable
 
+from daqkf.dialects.errors import from_extra
 from daqkf.dialects.nn import GatherOp, LinearOp, OnnxType
 from daqkf.dialects.nn.interpreter import tokens_of
 from daqkf.dialects.nn.ops import attends
@@ -36,7 +37,7 @@ ROWS = 2048
 ROWS_OF_WINDOWS = 1 << 14
 """Those of one whose rows are scaled: a sample of a convolution has many, so more are kept."""
 
-_HELD_OUT = 7
+HELD_OUT = 7
 """Accuracy is measured on every seventh sample, which nothing is fitted to."""
 
 
@@ -98,10 +99,13 @@ def _batches(function: FuncOp, calibration: Any) -> list[Inputs]:
     )
 
 
-def hold_out(network: ModuleOp, samples: Sequence[Inputs]) -> tuple[list[Inputs], list[Inputs]]:
-    """What kernels are fitted to, and what accuracy is measured on: every `_HELD_OUT`-th sample.
+def hold_out(
+    network: ModuleOp, samples: Sequence[Inputs], every: int = HELD_OUT
+) -> tuple[list[Inputs], list[Inputs]]:
+    """What kernels are fitted to, and what accuracy is measured on: every so-many-th sample.
 
-    Samples that meet one another, or too few of them, are used for both.
+    Where all samples of a batch meet one another, it is every so-many-th batch. Too few of them are
+    used for both.
     """
     fitted: list[Inputs] = []
     held: list[Inputs] = []
@@ -111,11 +115,14 @@ def hold_out(network: ModuleOp, samples: Sequence[Inputs]) -> tuple[list[Inputs]
             fitted.append(batch)
             continue
         length = len(next(iter(batch.values())))
-        place = (count + np.arange(length)) % _HELD_OUT == _HELD_OUT - 1
+        place = (count + np.arange(length)) % every == every - 1
         count += length
         for part, chosen in ((fitted, ~place), (held, place)):
             if chosen.any():
                 part.append({name: np.asarray(value)[chosen] for name, value in batch.items()})
+    if not held:
+        held = fitted[every - 1 :: every]
+        del fitted[every - 1 :: every]
     return fitted, held
 
 
@@ -166,7 +173,8 @@ def drawn_inputs(function: FuncOp, seed: int = 0) -> dict[str, NDArray[Any]]:
 
 def _drawn_as(name: str, kind: OnnxType, values: NDArray[Any]) -> NDArray[Any]:
     """Values in elements that `nn` computes nothing in."""
-    from onnx import TensorProto, helper
+    with from_extra("onnx"):
+        from onnx import TensorProto, helper
 
     if "float" not in kind.text.data:
         text = f"nothing can be drawn for the input '{name}' of {kind.text.data}"

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any, override
 
+from daqkf.dialects.errors import from_extra
 from daqkf.passes.progress import Progress
 from daqkf.support.errors import EXPECTED, DaqkfError, describe
 
@@ -179,7 +180,8 @@ class _Cluster(Executor):
     def _attempts[T, R](
         self, function: Callable[[T], R], items: Sequence[T]
     ) -> Generator[R | _Failed]:
-        from distributed import KilledWorker
+        with from_extra("cluster"):
+            from distributed import KilledWorker
 
         # Not pure: functions that were changed since must not find earlier results.
         futures = [
@@ -275,10 +277,8 @@ def _no_interrupt() -> Iterator[None]:
 
 @contextmanager
 def _connected(scheduler: str) -> Iterator[Any]:
-    try:
+    with from_extra("cluster"):
         from distributed import Client
-    except ImportError:
-        raise DaqkfError("a scheduler needs the extra `cluster`: daqkf[cluster]") from None
     try:
         client = Client(scheduler, timeout=_CONNECT_SECONDS, set_as_default=False)
     except (OSError, ValueError) as error:

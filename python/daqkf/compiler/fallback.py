@@ -18,10 +18,10 @@ from daqkf.passes.nn_product import Inputs, in_order
 from daqkf.passes.progress import Progress
 
 _BATCHES = 32
-"""Those of the calibration data that are run, at most, evenly spread."""
+"""Those that are run, at most, evenly spread."""
 
 _MARGIN = 6.0
-"""Decibels that the outputs keep more on the calibration data than is asked for of other data."""
+"""Decibels that the outputs keep more on these samples than is asked for of other ones."""
 
 Array = NDArray[Any]
 
@@ -67,7 +67,7 @@ def too_coarse(
     Args:
         network: its kernels are over f32.
         kernels: the same kernels as exact integers, each in a module of its own.
-        samples: calibration data.
+        samples: calibration data, best such as no kernel was fitted to.
         least: the signal-to-noise ratio in dB that each output is to keep.
         progress: told of each kernel.
     """

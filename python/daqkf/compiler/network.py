@@ -17,6 +17,7 @@ from xdsl.dialects.func import FuncOp
 from xdsl.utils.exceptions import DiagnosticException, InterpretationError
 
 from daqkf.compiler.calibration import (
+    HELD_OUT,
     ROWS,
     ROWS_OF_WINDOWS,
     KernelRows,
@@ -59,6 +60,9 @@ from daqkf.support.errors import DaqkfError, describe
 _TOKENS = 128
 """Of the longest sequence, if nothing says."""
 
+
+_JUDGED = 2
+"""Every second sample says which kernels int8 is too coarse for, since a few miss what is rare."""
 
 _WORTH_A_PROCESS = 2_000_000
 """Weights of a network from which on other processes save more time than it takes to start them."""
@@ -280,8 +284,9 @@ class _Compilation:
         executor: Executor,
         progress: Progress,
         machine: Machine | None = None,
+        every: int | None = None,
     ) -> "_Compilation":
-        """Read, prune, fuse and run a network."""
+        """Read, prune, fuse and run a network; every so-many-th sample may be held out."""
         machine = machine or load_target(options.target).machine
         options.elements.on(machine)  # refuses unknown names before any work
         _require_calibration(options, calibration)
@@ -290,10 +295,12 @@ class _Compilation:
             function = entry(module)
             return drawn(function) if calibration is None else given(function, calibration)
 
+        if every is None and options.choosing:
+            every = HELD_OUT
         coarse: list[str] = []
         if options.fallback is not None:
             plain = replace(options, fallback=None, fuse=False, accuracy=None, cycles=None)
-            work = cls.begun(source, plain, calibration, executor, progress, machine)
+            work = cls.begun(source, plain, calibration, executor, progress, machine, _JUDGED)
             coarse = work.left_to_host(options.fallback)
         scaling = samples_of if options.scale_rows else None
         network, keep = outlined(source, options, progress, scaling, coarse)
@@ -310,8 +317,8 @@ class _Compilation:
         _set_tokens(network, NORMALIZED_FEATURES)
         held_out: list[Inputs] = []
         fitted: list[Inputs] = list(samples)
-        if options.choosing:
-            fitted, held_out = hold_out(network, samples)
+        if every is not None:
+            fitted, held_out = hold_out(network, samples, every)
         rows = _rows_read(network, fitted, progress)
         host = _with_products(network, samples, options, machine)
         if len([op for op in network.ops if isinstance(op, FuncOp)]) < 2 and not options.products:
@@ -342,6 +349,11 @@ class _Compilation:
         }
 
     @property
+    def judged(self) -> list[Inputs]:
+        """What accuracy is measured on: samples that nothing was fitted to, if there are any."""
+        return self.held_out or self.samples
+
+    @property
     def quantize(self) -> SpaqQuantizePass:
         """What makes exact integers of kernels."""
         levels = level_set(self.options.levels)
@@ -369,7 +381,7 @@ class _Compilation:
     def left_to_host(self, least: float) -> list[str]:
         """The names of the kernels that int8 is too coarse for; see `NetworkOptions.fallback`."""
         kernels = self.alike()
-        names = too_coarse(self.network, kernels, self.samples, least, self.progress)
+        names = too_coarse(self.network, kernels, self.judged, least, self.progress)
         if len(names) == len(kernels):
             raise ValueError(f"int8 is too coarse for every kernel, if outputs keep {least:g} dB")
         return [kernel_name(self.kernels[name]) for name in names]
@@ -400,7 +412,7 @@ class _Compilation:
                 for name, module in calibrated.items()
             },
             statistics,
-            self.held_out or self.samples,
+            self.judged,
             measure,
             loss,
             self.quantize,

@@ -212,8 +212,8 @@ class NetworkOptions(Options):
             scale for each feature, and do biases and functions; see `nn-scale`. It is for values of
             very different sizes, as in sound.
         fallback: the signal-to-noise ratio in dB that each output is to keep: kernels that int8 is
-            too coarse for stay on the host, those first that lose most on the calibration data by
-            themselves.
+            too coarse for stay on the host, those first that lose most by themselves on calibration
+            data that nothing was fitted to.
         jobs: processes that compile kernels side by side; None for one on each core, if the network
             is large enough. Everything but the time is the same for any number. A script that asks
             for more than one needs `if __name__ == "__main__":` around what it does.

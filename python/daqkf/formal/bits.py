@@ -17,7 +17,7 @@ from functools import cache, cached_property
 from math import gcd
 from typing import Any
 
-from daqkf.runtime.tools import ToolNotFoundError
+from daqkf.dialects.errors import from_extra
 
 type Value = Any
 """A term of Bitwuzla, whose package has no types, or an unsigned int."""
@@ -28,12 +28,10 @@ def solver_library() -> Any:
     """Bitwuzla's Python package (Niemetz and Preiner, CAV 2023), imported when it is first needed.
 
     Raises:
-        ToolNotFoundError: the package is not installed.
+        DaqkfError: the package is not installed.
     """
-    try:
+    with from_extra("formal"):
         return importlib.import_module("bitwuzla")
-    except ImportError:
-        raise ToolNotFoundError("Bitwuzla is missing: pip install bitwuzla") from None
 
 
 @cache

@@ -14,16 +14,19 @@ from itertools import takewhile
 from typing import Any
 
 import numpy as np
-from matplotlib import colormaps, rc_context
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure, SubFigure
-from matplotlib.image import AxesImage
-from matplotlib.ticker import MaxNLocator, StrMethodFormatter
-from matplotlib.transforms import ScaledTranslation
 from numpy.typing import NDArray
 
+from daqkf.dialects.errors import from_extra
 from daqkf.passes.quantize.sparsity import WeightAnalysis
 from daqkf.reports.model import Curve, Entry, Quantised, describe_levels
+
+with from_extra("plot"):
+    from matplotlib import colormaps, rc_context
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure, SubFigure
+    from matplotlib.image import AxesImage
+    from matplotlib.ticker import MaxNLocator, StrMethodFormatter
+    from matplotlib.transforms import ScaledTranslation
 
 _BLUE, _ORANGE, _GREEN, _GREY = "#0072B2", "#D55E00", "#009E73", "#9A9A9A"
 _MAP = "cividis"

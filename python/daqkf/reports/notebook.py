@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
+from daqkf.dialects.errors import DaqkfError
 from daqkf.reports.model import Entry
 
 if TYPE_CHECKING:
@@ -27,7 +28,11 @@ def page(title: str, facts: Mapping[str, str], entries: Sequence[Entry]) -> str:
         for name, text in facts.items()
     )
     table = f"<table>{rows}</table>"
-    return f"<div><b>{escape(title)}</b>{table}{_image(picture(entries))}</div>"
+    try:
+        image = _image(picture(entries))
+    except DaqkfError as error:  # there is no matplotlib, and the table says enough
+        image = f"<p>{escape(str(error))}</p>"
+    return f"<div><b>{escape(title)}</b>{table}{image}</div>"
 
 
 def picture(entries: Sequence[Entry]) -> "Figure":

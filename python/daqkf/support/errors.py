@@ -14,9 +14,7 @@ from xdsl.utils.exceptions import (
     UnregisteredConstructException,
 )
 
-
-class DaqkfError(ValueError):
-    """Something the user can put right; the message is one line that names the place."""
+from daqkf.dialects.errors import DaqkfError as DaqkfError
 
 
 class CalibrationWarning(UserWarning):

@@ -14,6 +14,8 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from daqkf.dialects.errors import from_extra
+
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
 
@@ -138,7 +140,8 @@ def train(seed: int = 0, steps: int = 800, batch: int = 96, rate: float = 2e-3) 
 
 def export(model: Classifier) -> Any:
     """The network as an `onnx.ModelProto`: `image` [B, SIDE²] to `logits` [B, CLASSES]."""
-    from onnx import TensorProto, helper, numpy_helper
+    with from_extra("onnx"):
+        from onnx import TensorProto, helper, numpy_helper
 
     nodes, constants, value = [], [], "image"
     for number, (weights, bias) in enumerate(model.layers):

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from daqkf.dialects.errors import from_extra
 from daqkf.studies.minilm.model import MiniLM
 
 OPSET = 20
@@ -36,7 +37,8 @@ def export_minilm(
     Raises:
         ValueError: it has fewer layers.
     """
-    from onnx import TensorProto, helper
+    with from_extra("onnx"):
+        from onnx import TensorProto, helper
 
     count = model.architecture.layers if layers is None else layers
     if not 0 <= count <= model.architecture.layers:
@@ -82,14 +84,16 @@ class _Writer:
 
     def node(self, kind: str, inputs: Sequence[str], output: str, **attributes: Any) -> str:
         """A node of one output, by whose name it goes, too."""
-        from onnx import helper
+        with from_extra("onnx"):
+            from onnx import helper
 
         self.nodes.append(helper.make_node(kind, list(inputs), [output], output, **attributes))
         return output
 
     def constant(self, name: str, array: NDArray[Any]) -> str:
         """A constant, once for each name."""
-        from onnx import numpy_helper
+        with from_extra("onnx"):
+            from onnx import numpy_helper
 
         if name not in self._known:
             self._known.add(name)

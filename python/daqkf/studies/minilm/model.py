@@ -27,6 +27,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from daqkf.dialects.errors import from_extra
+
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
@@ -504,7 +506,8 @@ def _read_weights(path: Path, arch: Architecture) -> dict[str, Floats]:
 
 
 def _read_tokenizer(path: Path, arch: Architecture, max_tokens: int) -> "Tokenizer":
-    from tokenizers import Tokenizer
+    with from_extra("tokenizers"):
+        from tokenizers import Tokenizer
 
     try:
         tokenizer = Tokenizer.from_file(str(path))

@@ -20,13 +20,14 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from daqkf.dialects.errors import from_extra
 from daqkf.studies.minilm.model import ModelFileError, ModelNotFoundError
 
 type Matrices = Iterator[tuple[str, NDArray[np.float32]]]
 """Names and weights [K, N], float32."""
 
 INSTALL_COMMAND = (
-    "pip install onnx==1.23.2 && "
+    "pip install 'daqkf[onnx]' && "
     "pip install --no-deps rapidocr==3.10.0 silero-vad==6.2.3 magika==1.0.3"
 )
 
@@ -38,7 +39,8 @@ def ocr_recogniser() -> Matrices:
     """The matrices of PP-OCRv6's text recogniser.
 
     Raises:
-        ModelNotFoundError: the package or `onnx` is not installed.
+        ModelNotFoundError: the package is not installed.
+        DaqkfError: `onnx` is not installed.
         ModelFileError: the file is damaged.
     """
     return read_onnx(_file(_OCR, "models/PP-OCRv6_rec_small.onnx"))
@@ -67,13 +69,11 @@ def read_onnx(path: Path) -> Matrices:
     A convolution's kernel [N, C, …] is the matrix [C·…, N] of its im2col form.
 
     Raises:
-        ModelNotFoundError: `onnx` is not installed.
+        DaqkfError: `onnx` is not installed.
         ModelFileError: no ONNX file.
     """
-    try:
+    with from_extra("onnx"):
         onnx = cast(Any, importlib.import_module("onnx"))
-    except ImportError:
-        raise ModelNotFoundError(f"reading {path} needs onnx; run: {INSTALL_COMMAND}") from None
     try:
         graph = onnx.load(path).graph
     except Exception as error:  # protobuf's own, without a common base
