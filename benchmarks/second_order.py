@@ -27,6 +27,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from daqkf.dialects.spaq import LevelSet
+from daqkf.passes.progress import Step
 from daqkf.passes.quantize.accuracy import cosines
 from daqkf.passes.quantize.compensation import compensate
 from daqkf.passes.quantize.input_statistics import InputStatistics
@@ -119,15 +120,16 @@ def methods(
         "magnitude": by_magnitude,
         **{name: partial(corrected, model, calibration, each) for name, each in by_layer.items()},
         "the whole network: pruned_model": lambda progress: pruned_model(
-            model, calibration, sparsity, _counted(model, progress)
+            model, calibration, sparsity, _counted(progress)
         ),
     }
 
 
-def _counted(model: MiniLM, progress: Callable[[str], None]) -> Callable[[str], None]:
+def _counted(progress: Callable[[str], None]) -> Callable[[str], None]:
     """Only those steps are told of that prune a layer."""
-    names = {f"prune {name}": name for name in model.linear_names}
-    return lambda stage: progress(names[stage]) if stage in names else None
+    return lambda step: (
+        progress(step) if isinstance(step, Step) and step.kind.startswith("prune ") else None
+    )
 
 
 def pruning_table(
@@ -328,7 +330,7 @@ def main() -> None:
                 console.print(single_table(model, some, sentences, sparsity))
         if arguments.only != "pruning":
             task = progress.add_task("pruning to 50 %", total=len(model.linear_names))
-            advance = _counted(model, lambda _: progress.advance(task))
+            advance = _counted(lambda _: progress.advance(task))
             pruned = pruned_model(model, calibration, 0.5, advance)
             for magnitudes in MAGNITUDES:
                 console.print(levels_table(pruned, calibration, sentences, magnitudes, progress))

@@ -25,7 +25,7 @@ from daqkf.dialects.dense import from_array
 from daqkf.dialects.interpreting import entry
 from daqkf.dialects.spaq import ConstantOp, MatmulOp
 from daqkf.passes.nn_product import in_order, output_names
-from daqkf.passes.progress import Progress
+from daqkf.passes.progress import Progress, Step
 from daqkf.passes.quantize.accuracy import (
     AllOutputs,
     Array,
@@ -184,7 +184,7 @@ def distil(
     start = [parameter.values.copy() for parameter in trained.parameters]
     order = [inputs[int(place)] for _ in range(passes) for place in rng.permutation(len(inputs))]
     for number, batch in enumerate(order):
-        progress(f"step {number + 1} of {len(order)}")
+        progress(Step("train what is left:", number + 1, len(order), "batches"))
         tape = Tape.record(module, in_order(function, batch))
         tape.backward(lesson.seeds(tape, batch), trained.visit)
         falling = (1 + np.cos(np.pi * number / len(order))) / 2

@@ -20,7 +20,7 @@ from xdsl.ir import Operation, SSAValue
 
 from daqkf.dialects.nn import LinearOp
 from daqkf.dialects.spaq import ConstantOp, MatmulOp
-from daqkf.passes.progress import Progress
+from daqkf.passes.progress import Progress, counted, silent
 from daqkf.passes.quantize.input_statistics import InputStatistics
 from daqkf.passes.quantize.network_statistics import Batch, Statistics, sweep
 from daqkf.passes.quantize.pruning import (
@@ -30,6 +30,7 @@ from daqkf.passes.quantize.pruning import (
     dense_targets,
 )
 from daqkf.passes.quantize.weights import bias_of, float_products, replace_constant
+from daqkf.passes.steps import NOTHING_KEPT, Steps
 
 Array = NDArray[Any]
 _SPREAD = 0.05, 20.0
@@ -62,6 +63,10 @@ class _Inputs:
         covariance, cross = (now.T @ other / tokens for other in (now, before))
         own = InputStatistics(means[1], covariance.astype(np.float64))
         return cls(means[0], own, cross.astype(np.float64))
+
+    def key(self) -> list[Array]:
+        """What everything here is made of."""
+        return [self.dense, self.pruned.mean, self.pruned.covariance, self.cross]
 
     def problem(self, with_bias: bool) -> PruningProblem:
         """With or without a bias to take up changes of the mean."""
@@ -129,7 +134,8 @@ def prune_network(
     statistics: Statistics,
     sparsity: float,
     *,
-    progress: Progress = lambda name: None,
+    progress: Progress = silent,
+    steps: Steps = NOTHING_KEPT,
 ) -> None:
     """Prune the kernels of a network in place to a share of zeros together.
 
@@ -138,20 +144,22 @@ def prune_network(
         inputs: the batches that `observe` saw.
         statistics: with rows of what kernels read.
         sparsity: 0 <= sparsity < 1.
-        progress: told the name of each kernel.
+        progress: told of each kernel.
+        steps: where kernels that are pruned are kept, and found.
 
     Raises:
         ValueError: samples of which nothing that is measured depends.
     """
     kernels, shares = _kernels(module), kernel_shares(module, statistics, sparsity)
     seen: dict[SSAValue, _Inputs] = {}
+    begins = counted(progress, "prune", len(kernels))
 
     def visit(op: LinearOp, function: FuncOp, rows: list[Array]) -> None:
         name = function.sym_name.data
         kernel = kernels.pop(name, None)
         if kernel is None:
             return
-        progress(name)
+        begins(name)
         if op.input not in seen:
             seen.clear()
             places = statistics.places[op.input]
@@ -161,17 +169,26 @@ def prune_network(
                 np.concatenate(statistics.weights[op.input]),
             )
         curvature = statistics.curvature.get(kernel.matmul)
-        _prune_kernel(kernel, seen[op.input], shares[name], curvature)
+        _prune_kernel(kernel, seen[op.input], shares[name], curvature, steps)
 
     sweep(module, inputs, visit)
 
 
 def _prune_kernel(
-    kernel: _Kernel, seen: _Inputs, share: float, curvature: NDArray[np.float64] | None
+    kernel: _Kernel,
+    seen: _Inputs,
+    share: float,
+    curvature: NDArray[np.float64] | None,
+    steps: Steps,
 ) -> None:
     weights, bias = kernel.weights.array(), bias_of(kernel.matmul)
-    target = seen.target(weights, bias is not None)
-    found = seen.problem(bias is not None).solve(target, share, curvature, NETWORK)
+
+    def solve(_: Steps) -> NDArray[np.float64]:
+        target = seen.target(weights, bias is not None)
+        return seen.problem(bias is not None).solve(target, share, curvature, NETWORK)
+
+    key = ["prune", weights, bias is not None, seen.key(), share, curvature]
+    found = steps.do(key, solve)
     if bias is not None:
         shift = seen.dense @ weights.astype(np.float64) - seen.pruned.mean @ found
         replace_constant(bias, (bias.array() + shift).astype(np.float32), None)

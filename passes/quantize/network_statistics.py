@@ -25,7 +25,7 @@ from daqkf.dialects.nn.interpreter import NnFunctions
 from daqkf.dialects.spaq import MatmulOp
 from daqkf.dialects.spaq.interpreter import SpaqFunctions
 from daqkf.passes.nn_product import in_order, output_names
-from daqkf.passes.progress import Progress
+from daqkf.passes.progress import Progress, Step
 from daqkf.passes.quantize.accuracy import (
     AllOutputs,
     DifferentiableMeasure,
@@ -194,7 +194,9 @@ def observe(
     every = sum(_length(batch) for batch in inputs)
     seeds = measure if isinstance(measure, DifferentiableMeasure) else AllOutputs()
     for number, batch in enumerate(inputs):
-        progress(f"batch {number + 1} of {len(inputs)}")
+        progress(
+            Step("run the float network forwards and back:", number + 1, len(inputs), "batches")
+        )
         tape = Tape.record(module, in_order(function, batch))
         outputs = dict(zip(names, tape.outputs, strict=True))
         vectors = seeds(outputs, batch)

@@ -4,27 +4,51 @@
 """A log says what long work is doing, now and then."""
 
 import io
+import re
 import time
 
 import pytest
 from rich.console import Console
 
+from daqkf.passes.progress import counted
+from daqkf.support import console as console_module
 from daqkf.support.console import showing
 
 
-def test_a_log_has_a_line_every_ten_seconds(monkeypatch: pytest.MonkeyPatch):
+def test_a_log_has_a_line_now_and_then(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(console_module, "FIRST_LINE", 0.01)
+    monkeypatch.setattr(console_module, "NEXT_LINE", 0.01)
+    log = io.StringIO()
+    with showing(Console(file=log), "read") as progress:
+        while "s: read\n" not in log.getvalue():
+            time.sleep(0.001)
+        progress("kernel [1]")
+        while "s: kernel [1]\n" not in log.getvalue():
+            time.sleep(0.001)
+    written = log.getvalue()
+    time.sleep(0.05)
+    assert log.getvalue() == written
+    assert all(re.fullmatch(r"0 s: (read|kernel \[1\])", line) for line in written.splitlines())
+
+
+def test_quick_work_leaves_no_line():
+    with showing(Console(file=(log := io.StringIO())), "read") as progress:
+        progress("write")
+    assert not log.getvalue()
+
+
+def test_counted_steps_say_what_time_is_left(monkeypatch: pytest.MonkeyPatch):
     now = 100.0
     monkeypatch.setattr(time, "monotonic", lambda: now)
-    with showing(Console(file=(log := io.StringIO())), "read") as progress:
-        for step in range(45):
-            now += 1.0
-            progress(f"kernel [{step}]")
-    assert log.getvalue().splitlines() == [
-        "10 s: kernel [9]",
-        "20 s: kernel [19]",
-        "30 s: kernel [29]",
-        "40 s: kernel [39]",
-    ]
+    screen = Console(file=(text := io.StringIO()), force_terminal=True, width=70)
+    with showing(screen, "read") as progress:
+        told = counted(progress, "prune", 4)
+        told("fc1")
+        now += 30.0
+        told("fc2")
+        now += 300.0
+        told("fc3")
+    assert "prune 3/4 kernels (fc3), 6 min left" in text.getvalue()
 
 
 def test_a_terminal_has_one_line_that_changes():

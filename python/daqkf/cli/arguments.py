@@ -62,6 +62,15 @@ def _add_distillation(parser: argparse.ArgumentParser, default: int, what: str) 
     )
 
 
+def _add_resume(parser: argparse.ArgumentParser, what: str = "") -> None:
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help=f"{what}keep finished steps in the cache until the end, and go on behind the last one "
+        "of a run with the same options that was interrupted",
+    )
+
+
 def _add_demo(commands: Commands) -> None:
     demo = commands.add_parser("demo", help="compile and simulate a layer of a real transformer")
     demo.add_argument("-o", "--output", default="build/demo", help="folder (default: build/demo)")
@@ -205,6 +214,7 @@ def _add_compile(commands: Commands) -> None:
         metavar="MHZ",
         help="that the predicted speed is for (default: 100)",
     )
+    _add_resume(compiler, "networks: ")
     compiler.add_argument("-o", "--output", help="folder for the design")
 
 
@@ -324,6 +334,10 @@ def _add_eval(commands: Commands) -> None:
     _add_distillation(evaluation, _PASSES, "after pruning, passes")
     evaluation.add_argument("--sentences", type=int, help="that calibrate (default: all)")
     evaluation.add_argument("--target", default="generic", help="whose cycles count")
+    evaluation.add_argument(
+        "--quick", action="store_true", help="fewer sentences, for a first impression"
+    )
+    _add_resume(evaluation)
     evaluation.add_argument("-o", "--output", default="build/eval", help="default: build/eval")
 
 

@@ -92,10 +92,11 @@ def _simulate(options: argparse.Namespace) -> int:
     from daqkf.compiler.design import Design
     from daqkf.compiler.formats import load_array
     from daqkf.passes.files import write_atomically
+    from daqkf.support.console import showing
 
     design = Design.load(options.design)
     x = load_array(options.activations, "activations")
-    with Console(stderr=True).status("building the simulator and simulating"):
+    with showing(Console(stderr=True), "build the simulator, once, and simulate"):
         result = design.measure(
             x,
             stalls=options.stalls,
@@ -139,6 +140,8 @@ def _eval(options: argparse.Namespace) -> int:
         options.levels,
         options.sentences,
         options.distillation,
+        quick=options.quick,
+        resume=options.resume,
     )
 
 

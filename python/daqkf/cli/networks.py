@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from daqkf.compiler.compiled_network import CompiledNetwork
     from daqkf.compiler.options import NetworkOptions
+    from daqkf.passes.steps import Steps
 
 SATURATION = 0.01
 """The share of a kernel's activations that `daqkf run --check` warns of."""
@@ -31,10 +32,10 @@ SATURATION = 0.01
 
 def compile_network(options: argparse.Namespace, console: "Console") -> int:
     """Compile a network into a folder, or print what accuracy costs; returns the exit code."""
-    from daqkf.compiler.network import compile_network as compiled
-    from daqkf.compiler.network import pareto
+    from daqkf.compiler.network import compile_and_measure, pareto
     from daqkf.compiler.options import NetworkOptions
     from daqkf.support.console import showing
+    from daqkf.support.kept import Kept
 
     if len(options.sparsity or ()) > 1 or "," in options.levels:
         raise DaqkfError("a network has one level set and one sparsity")
@@ -67,9 +68,14 @@ def compile_network(options: argparse.Namespace, console: "Console") -> int:
         return 0
     with showing(console, "read") as progress:
         source, calibration, chosen = _source(options, chosen)
-        network = compiled(source, chosen, calibration=calibration, progress=progress)
+        steps = _steps(options, chosen)
+        network, accuracy = compile_and_measure(
+            source, chosen, calibration=calibration, progress=progress, steps=steps
+        )
         progress("write")
         network.save(options.output)
+        if isinstance(steps, Kept):
+            steps.clear()
     _print_traffic(network)
     facts = network.summary()
     if network.levels:
@@ -80,7 +86,22 @@ def compile_network(options: argparse.Namespace, console: "Console") -> int:
         )
         console.print(storage_line(facts))
         console.print(speed_line(network.speed, options.clock), highlight=False)
+    text = f"accuracy not measured: {accuracy}" if isinstance(accuracy, str) else accuracy.line()
+    console.print(text, markup=False, highlight=False)
     return 0
+
+
+def _steps(options: argparse.Namespace, chosen: "NetworkOptions") -> "Steps":
+    """Where finished steps are kept, if they are."""
+    from daqkf.passes.steps import NOTHING_KEPT
+    from daqkf.support.kept import Kept
+
+    if not options.resume:
+        return NOTHING_KEPT
+    files = [path for path in (options.weights, options.calibration) if path]
+    names = [str(Path(path).absolute()) for path in files if path != MINILM]
+    # Each step is found by all that it is made of, so the paths need only tell runs apart.
+    return Kept.of("compile", [names, repr(chosen)], resume=True)
 
 
 def _fixed(texts: Sequence[str]) -> dict[str, Any]:

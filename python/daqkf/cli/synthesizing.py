@@ -39,6 +39,7 @@ def synthesize_design(
     from daqkf.compiler.compiled_network import load_saved
     from daqkf.compiler.design import Design
     from daqkf.hw_targets import load_fabric
+    from daqkf.support.console import showing
     from daqkf.synthesis.toggles import FABRIC
 
     fabric = load_fabric(options.fabric)
@@ -52,14 +53,17 @@ def synthesize_design(
     if x is not None and not isinstance(design, Design):
         raise DaqkfError("--toggles is for layers, not for a network")
     toggles = None
-    stage = f"synthesise for {fabric.description}"
-    with console.status(stage + (", place and route" if options.place else "")) as status:
+    with showing(console, "make the RTL") as progress:
         seeds = range(1, options.seeds + 1)
         resources = design.synthesize(
-            fabric.name, place=options.place, seeds=seeds, modules=options.modules
+            fabric.name,
+            place=options.place,
+            seeds=seeds,
+            modules=options.modules,
+            progress=progress,
         )
         if x is not None and isinstance(design, Design):
-            status.update("run the activations on the netlist")
+            progress("run the activations on the netlist")
             toggles = design.toggles(x, modules=options.modules)
     if options.json:
         facts = resources.facts() | {"toggles": None if toggles is None else toggles.facts()}

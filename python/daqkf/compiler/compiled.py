@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from xdsl.dialects.builtin import ModuleOp
 
+from daqkf.passes.progress import Progress, silent
 from daqkf.support.ir import module_text
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ class Compiled(ABC):
         place: bool = False,
         seeds: Sequence[int] = (1,),
         modules: bool = False,
+        progress: Progress = silent,
     ) -> "Resources":
         """What the array takes of a fabric, and with `place` how fast it is there.
 
@@ -81,5 +83,11 @@ class Compiled(ABC):
         from daqkf.synthesis import synthesize
 
         return synthesize(
-            self.verilog_files, TOP, fabric, place=place, seeds=seeds, modules=modules
+            self.verilog_files,
+            TOP,
+            fabric,
+            place=place,
+            seeds=seeds,
+            modules=modules,
+            progress=progress,
         )

@@ -24,7 +24,9 @@ from typing import Any, override
 
 from daqkf.dialects.errors import from_extra
 from daqkf.passes.progress import Progress
+from daqkf.passes.steps import Steps
 from daqkf.support.errors import EXPECTED, DaqkfError, describe
+from daqkf.support.kept import digest
 
 _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 """What libraries of linear algebra read when they are loaded."""
@@ -110,7 +112,7 @@ class Executor(ABC):
         """
         names = names or [""] * len(items)
         results: list[R] = []
-        attempts = self._attempts(function, items)
+        attempts = self.attempts(function, items)
         for name in names:
             progress(name)
             found = next(attempts)
@@ -122,7 +124,7 @@ class Executor(ABC):
         return results
 
     @abstractmethod
-    def _attempts[T, R](
+    def attempts[T, R](
         self, function: Callable[[T], R], items: Sequence[T]
     ) -> Generator[R | _Failed]:
         """What `_attempt` gives for each item, in their order; closed early after a failure."""
@@ -132,7 +134,7 @@ class _Here(Executor):
     """One kernel after another, in this process."""
 
     @override
-    def _attempts[T, R](
+    def attempts[T, R](
         self, function: Callable[[T], R], items: Sequence[T]
     ) -> Generator[R | _Failed]:
         return (_attempt(function, item) for item in items)
@@ -142,6 +144,34 @@ HERE: Executor = _Here()
 """Computes in this process."""
 
 
+class Keeping(Executor):
+    """Gives what it finds of an earlier run, and has another executor make the rest."""
+
+    def __init__(self, executor: Executor, steps: Steps):
+        self._executor = executor
+        self._steps = steps
+
+    @override
+    def attempts[T, R](
+        self, function: Callable[[T], R], items: Sequence[T]
+    ) -> Generator[R | _Failed]:
+        name = f"{function.__module__}.{function.__qualname__}"
+        # Before any work, which may change the items.
+        keys = [digest([name, item]) for item in items]
+        kept = [self._steps.find(key) for key in keys]
+        missing = [item for item, found in zip(items, kept, strict=True) if found is None]
+        made = self._executor.attempts(function, missing)
+        try:
+            for key, found in zip(keys, kept, strict=True):
+                if found is None:
+                    found = next(made)
+                    if not isinstance(found, _Failed):
+                        self._steps.keep(key, found)
+                yield found
+        finally:
+            made.close()
+
+
 class _Processes(Executor):
     """Processes of this machine, each of which computes on one thread."""
 
@@ -149,7 +179,7 @@ class _Processes(Executor):
         self._pool = pool
 
     @override
-    def _attempts[T, R](
+    def attempts[T, R](
         self, function: Callable[[T], R], items: Sequence[T]
     ) -> Generator[R | _Failed]:
         with _environment_of_workers():
@@ -177,7 +207,7 @@ class _Cluster(Executor):
         self._client = client
 
     @override
-    def _attempts[T, R](
+    def attempts[T, R](
         self, function: Callable[[T], R], items: Sequence[T]
     ) -> Generator[R | _Failed]:
         with from_extra("cluster"):

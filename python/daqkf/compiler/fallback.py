@@ -15,7 +15,7 @@ from xdsl.dialects.func import FuncOp
 from daqkf.dialects.interpreting import call, entry, only_function
 from daqkf.dialects.nn.interpreter import NnFunctions
 from daqkf.passes.nn_product import Inputs, in_order
-from daqkf.passes.progress import Progress
+from daqkf.passes.progress import Progress, counted
 
 _BATCHES = 32
 """Those that are run, at most, evenly spread."""
@@ -75,8 +75,9 @@ def too_coarse(
     mixture = _Mixture(network, kernels, samples[::every])
     wanted = mixture.outputs(())
     lost: dict[str, float] = {}
+    told = counted(progress, "try int8 in", len(kernels))
     for name in kernels:
-        progress(f"try {name}")
+        told(name)
         lost[name] = _lost(mixture.outputs((name,)), wanted)
     most = 10 ** (-(least + _MARGIN) / 10)
     order = sorted(kernels, key=lambda name: lost[name])

@@ -26,6 +26,7 @@ from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.machine import Machine
 from daqkf.lowering.conversions.dfke_to_rpea import lower_kernels, runnable, sized_array
 from daqkf.passes.dfke_schedule import DfkeSchedulePass, ScheduleKernel
+from daqkf.passes.progress import Progress, counted, silent
 from daqkf.passes.quantize.samples import Samples, are_enough, rows_of
 from daqkf.passes.spaq_calibrate import calibrate
 from daqkf.passes.spaq_prune import prune
@@ -133,6 +134,7 @@ def programs_of(
     chains: bool,
     wanted: Sequence[ArrayConfig],
     executor: Executor,
+    progress: Progress = silent,
 ) -> ModuleOp:
     """An array, the programs of integer kernels for it, and the functions that run them.
 
@@ -143,6 +145,7 @@ def programs_of(
         chains: whether products of a kernel follow one another on the array.
         wanted: what else the array has to hold.
         executor: where kernels are scheduled and lowered.
+        progress: told of each kernel.
 
     Raises:
         DaqkfError: a kernel does not fit the machine, or is too large for the array.
@@ -150,7 +153,7 @@ def programs_of(
     """
     names = list(kernels)
     steps = [Scheduling(module, machine, target, chains) for module in kernels.values()]
-    modules = executor.map(scheduled, steps, names)
+    modules = executor.map(scheduled, steps, names, counted(progress, "schedule", len(names)))
     parts = [runnable(module) for module in modules]
     whole = ModuleOp([])
     if wanted or any(parts):
@@ -160,7 +163,8 @@ def programs_of(
         for module, part in zip(modules, parts, strict=True):
             lowering.append(Lowering(module, array.sym_name.data, array.config.data, first, count))
             first += len(part)
-        modules = executor.map(lowered, lowering, names)
+        told = counted(progress, "lower", len(names))
+        modules = executor.map(lowered, lowering, names, told)
     ops = [op for module in modules for op in module.ops]
     # Programs come before functions, as where the whole network is lowered at once.
     for op in sorted(ops, key=lambda op: isinstance(op, FuncOp)):

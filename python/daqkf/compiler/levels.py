@@ -26,7 +26,7 @@ from daqkf.hw_targets.machine import Machine
 from daqkf.passes.encode.channels import network_cycles
 from daqkf.passes.encode.cost_model import Elements
 from daqkf.passes.nn_product import Inputs
-from daqkf.passes.progress import Progress
+from daqkf.passes.progress import Progress, Step, counted
 from daqkf.passes.quantize.accuracy import Accuracy, Loss, Measure
 from daqkf.passes.quantize.allocation import (
     MENU,
@@ -188,9 +188,8 @@ class NetworkLevels:
             for name, kernel in self.kernels.items()
         ]
         names = list(self.kernels)
-        found = self.executor.map(
-            _products_of, steps, names, lambda name: self.progress(f"levels of {name}")
-        )
+        told = counted(self.progress, "fit levels of", len(names))
+        found = self.executor.map(_products_of, steps, names, told)
         return dict(zip(names, found, strict=True))
 
     @cached_property
@@ -206,7 +205,7 @@ class NetworkLevels:
         loss = np.concatenate([loss for loss, _ in tables])
         words = np.concatenate([words for _, words in tables])
         for index, predicted in enumerate(loss.sum(axis=0)):
-            self.progress(f"measure option {index + 1} of {loss.shape[1]}")
+            self.progress(Step("measure", index + 1, loss.shape[1], "level sets"))
             measured = self._lost(self._approximated(index))
             if predicted > 0 and measured > 0:
                 loss[:, index] *= measured / predicted
@@ -272,7 +271,7 @@ class NetworkLevels:
                 if best is not None:
                     return best
                 raise DaqkfError(f"{out_of_reach}: {error}") from None
-            self.progress(f"choose levels, attempt {attempt + 1}")
+            self.progress(f"choose levels, attempt {attempt + 1} of {_ROUNDS} at most")
             kernels = self.assembled(choice)
             lost = self._lost(with_kernels(self.host, kernels))
             least = min(lost, least)

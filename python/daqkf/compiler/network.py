@@ -16,6 +16,7 @@ from xdsl.dialects.builtin import DYNAMIC_INDEX, IntegerAttr, ModuleOp, i64
 from xdsl.dialects.func import FuncOp
 from xdsl.utils.exceptions import DiagnosticException, InterpretationError
 
+from daqkf.compiler.accuracy import Measured
 from daqkf.compiler.calibration import (
     HELD_OUT,
     ROWS,
@@ -29,7 +30,7 @@ from daqkf.compiler.calibration import (
 )
 from daqkf.compiler.compiled_network import CompiledNetwork
 from daqkf.compiler.design import run_passes
-from daqkf.compiler.executor import HERE, Executor, open_executor
+from daqkf.compiler.executor import HERE, Executor, Keeping, open_executor
 from daqkf.compiler.fallback import too_coarse
 from daqkf.compiler.kernels import FloatKernel, Quantization, programs_of, quantized
 from daqkf.compiler.levels import AIM, CalibratedKernel, NetworkLevels, Point, with_kernels
@@ -50,11 +51,12 @@ from daqkf.hw_targets.numerics import NORMALIZED_FEATURES
 from daqkf.passes.nn_attention import quantize_attention
 from daqkf.passes.nn_kernels import kernel_name
 from daqkf.passes.nn_product import Inputs, in_order, quantize_products
-from daqkf.passes.progress import Progress
+from daqkf.passes.progress import Progress, Step, counted, silent
 from daqkf.passes.quantize.accuracy import Accuracy, AllOutputs, Loss, Measure
 from daqkf.passes.quantize.network_statistics import batches, observe
 from daqkf.passes.quantize.weights import float_products, integer_weights
 from daqkf.passes.spaq_quantize import SpaqQuantizePass
+from daqkf.passes.steps import NOTHING_KEPT, Steps
 from daqkf.support.errors import DaqkfError, describe
 
 _TOKENS = 128
@@ -73,7 +75,8 @@ def compile_network(
     options: NetworkOptions | None = None,
     *,
     calibration: Inputs | Sequence[Inputs] | None = None,
-    progress: Progress = lambda name: None,
+    progress: Progress = silent,
+    steps: Steps = NOTHING_KEPT,
     **named: Any,
 ) -> CompiledNetwork:
     """Compile a whole network for one array; the host runs what is not a kernel.
@@ -87,6 +90,7 @@ def compile_network(
             distribution. With it, pruning is of the whole network: see
             `daqkf.passes.quantize.network_pruning`.
         progress: told of each step.
+        steps: where finished steps are kept, and found.
         named: what `NetworkOptions` has, by name, in place of `options`.
 
     Raises:
@@ -94,16 +98,58 @@ def compile_network(
             do not fit, or kernels that do not fit the target.
     """
     options = options or NetworkOptions.of(named, "networks")
+    return _compiled(source, options, calibration, progress, steps)[0]
+
+
+def compile_and_measure(
+    source: str | Path | ModuleOp,
+    options: NetworkOptions,
+    *,
+    calibration: Inputs | Sequence[Inputs] | None = None,
+    progress: Progress = silent,
+    steps: Steps = NOTHING_KEPT,
+) -> tuple[CompiledNetwork, Measured | str]:
+    """A compiled network, and how its outputs differ from those of the float one on a few samples.
+
+    Those are samples that were held out, if an accuracy is asked for, and else some of those of the
+    calibration. Where outputs cannot be measured there is a text that says why.
+
+    Args:
+        source: as in `compile_network`, as is the `calibration`.
+        options: see `NetworkOptions`.
+        calibration: the network's inputs by name, or batches of them.
+        progress: told of each step.
+        steps: where finished steps are kept, and found.
+
+    Raises:
+        DaqkfError: as `compile_network`.
+    """
+    network, work = _compiled(source, options, calibration, progress, steps)
+    progress("measure the accuracy")
+    measure = options.measure or AllOutputs()
+    try:
+        measured = Measured.of(network.run, work.network, *work.apart, measure)
+    except ValueError as error:
+        return network, describe(error)
+    return network, measured
+
+
+def _compiled(
+    source: str | Path | ModuleOp,
+    options: NetworkOptions,
+    calibration: Inputs | Sequence[Inputs] | None,
+    progress: Progress,
+    steps: Steps,
+) -> "tuple[CompiledNetwork, _Compilation]":
     try:
         options.check()
         with _executor(options) as executor:
-            work = _Compilation.begun(source, options, calibration, executor, progress)
+            work = _Compilation.begun(source, options, calibration, executor, progress, steps=steps)
             network = work.quantized()
-            progress("schedule")
-            arrays = _arrays(network, options, work.executor)
+            arrays = _arrays(network, options, work.executor, progress)
     except (DiagnosticException, InterpretationError, ValueError, OSError) as error:
         raise DaqkfError(describe(error)) from None
-    return CompiledNetwork(network, arrays, options.target)
+    return CompiledNetwork(network, arrays, options.target), work
 
 
 def quantize_network(
@@ -112,7 +158,7 @@ def quantize_network(
     *,
     calibration: Inputs | Sequence[Inputs] | None = None,
     machine: Machine | None = None,
-    progress: Progress = lambda name: None,
+    progress: Progress = silent,
 ) -> ModuleOp:
     """The network with kernels of exact integers, which `compile_network` lowers to an array.
 
@@ -141,7 +187,7 @@ def pareto(
     options: NetworkOptions | None = None,
     *,
     points: int = 9,
-    progress: Progress = lambda name: None,
+    progress: Progress = silent,
     **named: Any,
 ) -> list[Point]:
     """What accuracy costs: levels for a network, from the best to the quickest.
@@ -172,8 +218,9 @@ def prune_file(
     calibration: Inputs | Sequence[Inputs],
     sparsity: float,
     measure: Measure | None = None,
-    progress: Progress = lambda name: None,
+    progress: Progress = silent,
     distillation: int = 0,
+    steps: Steps = NOTHING_KEPT,
 ) -> ModuleOp:
     """The float network with a share of zeros in the weights of its kernels, as a module of `nn`.
 
@@ -186,6 +233,7 @@ def prune_file(
         measure: see `NetworkOptions`, as for `distillation`.
         progress: told of each step.
         distillation: passes of training.
+        steps: where finished steps are kept, and found.
 
     Raises:
         DaqkfError: as `compile_network`.
@@ -194,8 +242,7 @@ def prune_file(
     try:
         options.check()
         network, _ = outlined(source, options, progress)
-        prune(network, given(entry(network), calibration), options, progress)
-        return network
+        return prune(network, given(entry(network), calibration), options, progress, steps)
     except (DiagnosticException, InterpretationError, ValueError, OSError) as error:
         raise DaqkfError(describe(error)) from None
 
@@ -242,10 +289,29 @@ def _rows_read(
 ) -> dict[str, list[NDArray[np.float32]]]:
     """What each kernel reads on calibration data."""
     listener, function = KernelRows(), entry(network)
-    for batch in samples:
-        progress("calibrate")
+    for number, batch in enumerate(samples):
+        progress(Step("calibrate on", number + 1, len(samples), "batches"))
         call(network, function, in_order(function, batch), (listener,))
     return listener.rows
+
+
+def _executor_of(
+    network: ModuleOp, options: NetworkOptions, executor: Executor, steps: Steps
+) -> Executor:
+    """Where the kernels of a network are compiled; small ones are not worth a process."""
+    if options.jobs is None and options.scheduler is None and not _large(network):
+        executor = HERE
+    return executor if steps is NOTHING_KEPT else Keeping(executor, steps)
+
+
+def _left_to_host(
+    options: NetworkOptions, begin: Callable[[NetworkOptions, int], "_Compilation"]
+) -> list[str]:
+    """The names of the kernels that int8 is too coarse for, tried out without all other aims."""
+    if options.fallback is None:
+        return []
+    plain = replace(options, fallback=None, fuse=False, accuracy=None, cycles=None)
+    return begin(plain, _JUDGED).left_to_host(options.fallback)
 
 
 def _large(network: ModuleOp) -> bool:
@@ -284,6 +350,7 @@ class _Compilation:
         executor: Executor,
         progress: Progress,
         machine: Machine | None = None,
+        steps: Steps = NOTHING_KEPT,
         every: int | None = None,
     ) -> "_Compilation":
         """Read, prune, fuse and run a network; every so-many-th sample may be held out."""
@@ -295,21 +362,20 @@ class _Compilation:
             function = entry(module)
             return drawn(function) if calibration is None else given(function, calibration)
 
-        if every is None and options.choosing:
-            every = HELD_OUT
-        coarse: list[str] = []
-        if options.fallback is not None:
-            plain = replace(options, fallback=None, fuse=False, accuracy=None, cycles=None)
-            work = cls.begun(source, plain, calibration, executor, progress, machine, _JUDGED)
-            coarse = work.left_to_host(options.fallback)
+        def begin(options: NetworkOptions, every: int) -> "_Compilation":
+            return cls.begun(
+                source, options, calibration, executor, progress, machine, steps, every
+            )
+
+        every = HELD_OUT if every is None and options.choosing else every
+        coarse = _left_to_host(options, begin)
         scaling = samples_of if options.scale_rows else None
         network, keep = outlined(source, options, progress, scaling, coarse)
-        if options.jobs is None and options.scheduler is None and not _large(network):
-            executor = HERE
+        executor = _executor_of(network, options, executor, steps)
         sparsity = options.sparsity
         samples = samples_of(network)
         if sparsity is not None and calibration is not None and options.second_order is not False:
-            prune(network, samples, options, progress)
+            network = prune(network, samples, options, progress, steps)
             sparsity = None
         if options.fuse:
             progress("fuse kernels")
@@ -337,6 +403,13 @@ class _Compilation:
             held_out,
             keep,
         )
+
+    @property
+    def apart(self) -> tuple[list[Inputs], str]:
+        """Samples to measure an accuracy on, and which these are."""
+        if self.held_out:
+            return self.held_out, "kept apart"
+        return self.samples, "of the calibration" if self.given else "drawn at random"
 
     @cached_property
     def kernels(self) -> dict[str, FuncOp]:
@@ -391,17 +464,15 @@ class _Compilation:
     ) -> dict[str, R]:
         """What a function makes of each kernel, in the executor."""
         names = list(self.kernels)
-        found = self.executor.map(
-            function, steps, names, lambda name: self.progress(f"{what} {name}")
-        )
+        told = counted(self.progress, what, len(names))
+        found = self.executor.map(function, steps, names, told)
         return dict(zip(names, found, strict=True))
 
     def levels(self, loss: Loss, aim: float = AIM) -> NetworkLevels:
         """All ways to quantise the kernels."""
         measure = self.options.measure or AllOutputs()
         fit = batches(self.network, self.samples)
-        self.progress("run the network backwards")
-        statistics = observe(self.network, fit, measure, loss)
+        statistics = observe(self.network, fit, measure, loss, progress=self.progress)
         kernels = {name: self._float(name) for name in self.kernels}
         calibrated = self._each("calibrate", FloatKernel.calibrated, list(kernels.values()))
         return NetworkLevels(
@@ -454,7 +525,9 @@ def _set_tokens(network: ModuleOp, most: int, kernel: str | None = None) -> None
                 op.tokens = IntegerAttr(most, i64)
 
 
-def _arrays(network: ModuleOp, options: NetworkOptions, executor: Executor) -> ModuleOp:
+def _arrays(
+    network: ModuleOp, options: NetworkOptions, executor: Executor, progress: Progress
+) -> ModuleOp:
     """The kernels as programs of one array."""
     target, max_tokens = options.target, options.max_tokens or _TOKENS
     main = entry(network)
@@ -477,5 +550,11 @@ def _arrays(network: ModuleOp, options: NetworkOptions, executor: Executor) -> M
     # One array runs all kernels, so its elements are chosen for all of them.
     machine = options.elements.on(machine, integer_weights(kernels.values()))
     return programs_of(
-        kernels, machine, target, chains=options.fuse, wanted=wanted, executor=executor
+        kernels,
+        machine,
+        target,
+        chains=options.fuse,
+        wanted=wanted,
+        executor=executor,
+        progress=progress,
     )

@@ -15,6 +15,7 @@ from daqkf.passes.quantize.distillation import distil
 from daqkf.passes.quantize.gradients import NoGradientError
 from daqkf.passes.quantize.network_pruning import prune_network
 from daqkf.passes.quantize.network_statistics import batches, observe
+from daqkf.passes.steps import NOTHING_KEPT, Steps
 from daqkf.support.errors import DaqkfError
 
 PRUNING_ROWS = 32768
@@ -25,29 +26,53 @@ _STEP = 512
 
 
 def prune(
-    network: ModuleOp, samples: Sequence[Inputs], options: NetworkOptions, progress: Progress
-) -> None:
-    """Prune a network's kernels together, in place."""
-    assert options.sparsity is not None
+    network: ModuleOp,
+    samples: Sequence[Inputs],
+    options: NetworkOptions,
+    progress: Progress,
+    steps: Steps = NOTHING_KEPT,
+) -> ModuleOp:
+    """A network whose kernels are pruned together: this one, which is changed, or one that `steps`
+    have from before."""
     if options.sparsity == 0:
-        return
+        return network
+    key = [
+        *("prune", network, samples, options.sparsity, options.distillation, options.loss),
+        type(options.measure).__qualname__,
+    ]
+
+    def pruned(inner: Steps) -> ModuleOp:
+        _prune(network, samples, options, progress, inner)
+        return network
+
+    return steps.do(key, pruned)
+
+
+def _prune(
+    network: ModuleOp,
+    samples: Sequence[Inputs],
+    options: NetworkOptions,
+    progress: Progress,
+    steps: Steps,
+) -> None:
+    assert options.sparsity is not None
     parts = batches(network, samples)
     dense = network.clone() if options.distillation else network
-    progress("run the float network")
     statistics = observe(
         network,
         parts,
         options.measure or AllOutputs(),
         options.loss,
         rows=PRUNING_ROWS,
-        progress=lambda stage: progress(f"run the float network: {stage}"),
+        progress=progress,
     )
     prune_network(
         network,
         parts,
         statistics,
         options.sparsity,
-        progress=lambda name: progress(f"prune {name}"),
+        progress=progress,
+        steps=steps,
     )
     if options.distillation:
         del statistics  # gigabytes, maybe
@@ -70,7 +95,7 @@ def _distil(
             options.measure or AllOutputs(),
             options.loss,
             options.distillation,
-            progress=lambda stage: progress(f"train what is left: {stage}"),
+            progress=progress,
         )
     except NoGradientError as error:
         raise DaqkfError(f"distillation needs gradients, and {error} has none") from None

@@ -19,7 +19,8 @@ from daqkf.formal.prover import (
     planted_circuits,
     prove,
 )
-from daqkf.support.console import table_console
+from daqkf.passes.progress import Progress, counted
+from daqkf.support.console import showing, table_console
 from daqkf.support.errors import DaqkfError
 
 _PIPE_WIDTH = 140
@@ -43,22 +44,30 @@ def run_prove(families: Sequence[str] | None, places: int, seconds: float) -> in
     console = table_console(_PIPE_WIDTH)
     start = time.monotonic()
     failures = 0
-    for name in names:
-        failures += _prove_family(console, name, seconds)
-        for circuit in planted_circuits([name]):
-            hunts = hunt(circuit, places or None, seconds)
-            failures += _show_hunts(console, circuit.label, hunts)
-        for circuit in indexed_circuits([name]):
-            hunts = hunt_locator(circuit, places or None, seconds)
-            failures += _show_hunts(console, f"addresses of {circuit.label}", hunts)
+    kinds = every_circuit, planted_circuits, indexed_circuits
+    total = sum(len(kind(names)) for kind in kinds)
+    # Two consoles on one terminal would write over one another.
+    with showing(console if console.is_terminal else Console(stderr=True), "prove") as progress:
+        told = counted(progress, "prove and plant bugs in", total, "circuits")
+        for name in names:
+            failures += _prove_family(console, name, seconds, told)
+            for circuit in planted_circuits([name]):
+                told(f"bugs in {circuit.label}")
+                hunts = hunt(circuit, places or None, seconds)
+                failures += _show_hunts(console, circuit.label, hunts)
+            for circuit in indexed_circuits([name]):
+                told(f"bugs in addresses of {circuit.label}")
+                hunts = hunt_locator(circuit, places or None, seconds)
+                failures += _show_hunts(console, f"addresses of {circuit.label}", hunts)
     console.print(f"{time.monotonic() - start:.0f} s")
     return 1 if failures else 0
 
 
-def _prove_family(console: Console, family: str, seconds: float) -> int:
+def _prove_family(console: Console, family: str, seconds: float, told: Progress) -> int:
     table = Table("circuit", "theorem", "verdict", "seconds")
     failures: list[str] = []
     for circuit in every_circuit([family]):
+        told(circuit.label)
         for answer in prove(circuit, seconds=seconds):
             row = circuit.label, answer.theorem, answer.verdict, f"{answer.seconds:.2f}"
             table.add_row(*row)

@@ -3,20 +3,20 @@
 
 """Where tables are printed, and what long work is doing."""
 
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import StringIO
 
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
-from daqkf.passes.progress import Progress
+from daqkf.passes.progress import Progress, Step
 from daqkf.support.errors import printable
 
-_INTERVAL = 10.0
-"""Seconds between lines of a log."""
+FIRST_LINE, NEXT_LINE = 3.0, 10.0
+"""Seconds until a log says what is going on, and until it does again."""
 
 
 def table_console(width: int = 140) -> Console:
@@ -35,22 +35,80 @@ def table_text(table: Table, width: int = 140) -> str:
 
 @contextmanager
 def showing(console: Console, first: str) -> Iterator[Progress]:
-    """Show what long work is doing, at first this; gives what takes the name of each next step.
+    """Show what long work is doing, at first this; gives what takes each next step.
 
-    A terminal has one line that changes. A log has a line every ten seconds at most, with the
-    seconds since the beginning.
+    A terminal has one line that changes. A log has a line after three seconds, and then every ten,
+    with the seconds since the beginning. Steps that are counted are followed by the time that the
+    others will take, if they take as long as those that were.
     """
+    estimates = _Estimates(first)
     if console.is_terminal:
-        with console.status(first) as status:
-            yield lambda step: status.update(escape(printable(step)))
+        from rich.progress import Progress as Bars
+        from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
+
+        text = TextColumn("{task.fields[now]}", markup=False, table_column=Column(no_wrap=True))
+        columns = SpinnerColumn(), text, TimeElapsedColumn()
+        with Bars(*columns, console=console, transient=True) as bars:
+            task = bars.add_task("", total=None, now=printable(first))
+
+            def show(step: str) -> None:
+                estimates.begin(step)
+                bars.update(task, now=estimates.line())
+
+            yield show
         return
-    began = last = time.monotonic()
+    ended = threading.Event()
 
-    def show(step: str) -> None:
-        nonlocal last
-        now = time.monotonic()
-        if now - last >= _INTERVAL:
-            last = now
-            console.print(f"{now - began:.0f} s: {printable(step)}", markup=False, highlight=False)
+    def write() -> None:
+        began, pause = time.monotonic(), FIRST_LINE
+        while not ended.wait(pause):
+            pause = NEXT_LINE
+            line = f"{time.monotonic() - began:.0f} s: {estimates.line()}"
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
 
-    yield show
+    writer = threading.Thread(target=write, daemon=True)
+    writer.start()
+    try:
+        yield estimates.begin
+    finally:
+        ended.set()
+        writer.join()
+
+
+class _Estimates:
+    """The step at work, and when the first one of its kind began."""
+
+    def __init__(self, first: str):
+        self._step = first
+        self._began: dict[str, tuple[int, float]] = {}
+        """The number and the time of the first step of each kind."""
+
+    def begin(self, step: str) -> None:
+        """A step begins."""
+        self._step = step
+        if isinstance(step, Step):
+            number, _ = self._began.get(step.kind, (step.number, 0.0))
+            if number >= step.number:
+                # The first of its kind, or of another round.
+                self._began[step.kind] = step.number, time.monotonic()
+
+    def line(self) -> str:
+        """The step, and the time that is left if it is known."""
+        step = self._step
+        if not isinstance(step, Step):
+            return printable(step)
+        number, began = self._began[step.kind]
+        done = step.number - number
+        if not done:
+            return printable(step)
+        left = (time.monotonic() - began) / done * (step.total - step.number + 1)
+        return f"{printable(step)}, {duration(left)} left"
+
+
+def duration(seconds: float) -> str:
+    """A time in the unit that suits it, like "40 s" or "3 min"."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 90 * 60:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from daqkf.hw_targets import Counts
+from daqkf.passes.progress import Progress, counted, silent
 from daqkf.synthesis.netlist import CLOCK
 from daqkf.synthesis.output_registers import absorb_output_registers
 from daqkf.synthesis.running import SynthesisError, cached, keep, run_nextpnr, run_yosys
@@ -72,9 +73,16 @@ class Placement:
 
 
 def place_and_route(
-    netlist: Path, top: str, counts: Counts, seeds: Sequence[int], work: Path | None = None
+    netlist: Path,
+    top: str,
+    counts: Counts,
+    seeds: Sequence[int],
+    work: Path | None = None,
+    progress: Progress = silent,
 ) -> Placement:
     """Place and route a netlist of ECP5 primitives on the smallest device that holds it.
+
+    `progress` is told of each seed.
 
     Raises:
         SynthesisError: no device holds the circuit, it has no clock `clk`, or a tool failed.
@@ -88,7 +96,9 @@ def place_and_route(
     ports = _ports(netlist, top)
     framed = _framed(netlist, top, frame(top, ports))
     speeds = {}
+    told = counted(progress, "place and route with", len(seeds), "seeds")
     for seed in seeds:
+        told(str(seed))
         folder = _routed(framed, device, seed)
         keep(folder, work)
         report = json.loads((folder / "report.json").read_text(encoding="utf-8"))

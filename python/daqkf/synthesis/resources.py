@@ -11,6 +11,7 @@ from typing import Any
 
 from daqkf.hw_targets import Counts, Fabric, load_fabric
 from daqkf.hw_targets.fabric import UncountedPrimitiveError
+from daqkf.passes.progress import Progress, counted, silent
 from daqkf.synthesis.placement import Placement, place_and_route
 from daqkf.synthesis.running import SynthesisError, cached, keep, run_yosys
 
@@ -45,6 +46,7 @@ def synthesize(
     place: bool = False,
     seeds: Sequence[int] = (1,),
     modules: bool = False,
+    progress: Progress = silent,
 ) -> Resources:
     """Synthesise SystemVerilog with yosys, and count the resources that it takes.
 
@@ -59,6 +61,7 @@ def synthesize(
         place: whether to place and route, too, which works on ECP5 only.
         seeds: the seeds of the placements to try; the fastest one counts.
         modules: whether to count each module, too, in a second run that keeps the hierarchy.
+        progress: told of each run of a tool.
 
     Raises:
         SynthesisError: a tool failed, or the fabric cannot be placed and routed.
@@ -68,6 +71,8 @@ def synthesize(
     fabric = load_fabric(fabric) if isinstance(fabric, str) else fabric
     if place and fabric.family != "ecp5":
         raise SynthesisError(f"nothing here places and routes for {fabric.name}; ecp5 can")
+    told = counted(progress, f"synthesise for {fabric.description}:", 1 + modules, "runs of yosys")
+    told("flattened")
     folder = netlist(files, top, fabric.flat)
     keep(folder, work)
     try:
@@ -75,13 +80,14 @@ def synthesize(
         counts = fabric.count(cells)
         parts = {}
         if modules:
+            told("each module")
             found = _cells(netlist(files, top, fabric.hierarchical))
             parts = {name: fabric.count(_primitives(found, name)) for name in found}
     except UncountedPrimitiveError as error:
         raise SynthesisError(str(error)) from None
     placement = None
     if place:
-        placement = place_and_route(folder / "netlist.json", top, counts, seeds, work)
+        placement = place_and_route(folder / "netlist.json", top, counts, seeds, work, progress)
     return Resources(fabric.name, top, counts, cells, parts, placement)
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from daqkf.hw_targets import load_fabric
 from daqkf.passes.files import write_atomically
+from daqkf.passes.progress import Step, within
 from daqkf.studies.bench.array import BASELINE, LAYER, Contender, Measurement, contenders, measure
 from daqkf.support.errors import DaqkfError
 
@@ -37,10 +38,8 @@ def run_bench(
         UnknownFabricError: there is no such fabric.
     """
     from rich.console import Console
-    from rich.progress import Progress as Bar
-    from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
 
-    from daqkf.support.console import table_console
+    from daqkf.support.console import showing, table_console
 
     for sparsity in sparsities:
         if not 0 <= sparsity < 1:
@@ -53,28 +52,24 @@ def run_bench(
         load_fabric(fabric)
     chosen = _choose(contenders(), only, fabrics)
     rows: list[Measurement] = []
-    columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
-    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
-        for sparsity in sparsities:
-            for contender in chosen:
-                task = bar.add_task("")
-
-                def show(stage: str, task=task, what=f"{contender.name} at {sparsity:.0%}"):
-                    bar.update(task, description=f"{what}: {stage}")
-
-                rows += measure(
-                    contender,
-                    sparsity,
-                    fabrics,
-                    accuracy=accuracy,
-                    seeds=seeds,
-                    count_toggles=count_toggles,
-                    progress=show,
-                )
-                bar.remove_task(task)
-                if output:
-                    facts = [row.facts() | _ratios(row, rows) for row in rows]
-                    write_atomically(output, (json.dumps(facts, indent=2) + "\n").encode())
+    plan = [(sparsity, contender) for sparsity in sparsities for contender in chosen]
+    with showing(Console(stderr=True), "measure arrays") as progress:
+        for number, (sparsity, contender) in enumerate(plan):
+            name = f"{contender.name} at {sparsity:.0%}"
+            step = Step("measure", number + 1, len(plan), "arrays", name)
+            progress(step)
+            rows += measure(
+                contender,
+                sparsity,
+                fabrics,
+                accuracy=accuracy,
+                seeds=seeds,
+                count_toggles=count_toggles,
+                progress=within(progress, step),
+            )
+            if output:
+                facts = [row.facts() | _ratios(row, rows) for row in rows]
+                write_atomically(output, (json.dumps(facts, indent=2) + "\n").encode())
     console = table_console(160)
     for fabric in fabrics:
         console.print(table(fabric, [row for row in rows if row.fabric == fabric]))

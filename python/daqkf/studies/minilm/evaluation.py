@@ -7,6 +7,7 @@ Everything is chosen on calibration sentences and measured on others.
 """
 
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,16 +18,24 @@ from daqkf.compiler.network import compile_network, prune_file
 from daqkf.compiler.options import NetworkOptions
 from daqkf.hw_targets import load_target
 from daqkf.passes.files import write_atomically
-from daqkf.passes.progress import Progress
+from daqkf.passes.progress import Progress, silent, within
 from daqkf.passes.quantize.accuracy import Array, cosines
+from daqkf.passes.steps import NOTHING_KEPT, Steps
 from daqkf.reports.model import Curve
 from daqkf.studies.minilm.model import MiniLM, load_calibration, load_evaluation
 from daqkf.studies.minilm.network import SentenceEmbedding, embeddings, inputs_of, network_of
-from daqkf.support.console import table_console
+from daqkf.support.console import showing, table_console
 from daqkf.support.errors import DaqkfError
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+
+class QUICK:
+    """Sentences of `--quick`, which take a fifth of the time and are good for two digits."""
+
+    calibration = 140
+    evaluation = 32
 
 
 @dataclass(frozen=True)
@@ -78,7 +87,9 @@ def evaluate(
     levels: str | None = None,
     sentences: int | None = None,
     distillation: int = 0,
-    progress: Progress = lambda stage: None,
+    measured: int | None = None,
+    progress: Progress = silent,
+    steps: Steps = NOTHING_KEPT,
 ) -> Row:
     """Prune, quantise and measure MiniLM at one sparsity.
 
@@ -89,7 +100,9 @@ def evaluate(
         levels: a level set that all weights have, as one point more, whose accuracy is 0.
         sentences: how many calibrate; by default all that there are.
         distillation: see `NetworkOptions`; nothing is trained where nothing is pruned.
+        measured: sentences that it is measured on; by default all that there are.
         progress: told of each step.
+        steps: where finished steps are kept, and found.
 
     Raises:
         DaqkfError: an accuracy that no choice of levels reaches.
@@ -98,32 +111,34 @@ def evaluate(
     model, measure = MiniLM.load(), SentenceEmbedding()
     dense = network_of(model)
     calibration = inputs_of(model, load_calibration()[:sentences])
-    inputs = inputs_of(model, load_evaluation())
-    pruned = prune_file(
-        dense, calibration, sparsity, measure, progress, distillation if sparsity else 0
-    )
+    inputs = inputs_of(model, load_evaluation()[:measured])
+    training = distillation if sparsity else 0
+    pruned = prune_file(dense, calibration, sparsity, measure, progress, training, steps)
     reference, to_dense = embeddings(pruned, inputs), embeddings(dense, inputs)
 
-    def compiled(what: str, **named: Any) -> CompiledNetwork:
-        return compile_network(
-            pruned,
-            NetworkOptions(target=target, measure=measure, **named),
-            calibration=calibration,
-            progress=lambda stage: progress(f"{what}: {stage}"),
-        )
+    def point(what: str, wanted: float, /, **named: Any) -> Point:
+        told = within(progress, what)
 
-    def point(accuracy: float, network: CompiledNetwork) -> Point:
-        found = embeddings(network, inputs, progress)
-        return _measured(accuracy, network, found, reference, to_dense)
+        def compiled(inner: Steps) -> Point:
+            network = compile_network(
+                pruned,
+                NetworkOptions(target=target, measure=measure, **named),
+                calibration=calibration,
+                progress=told,
+                steps=inner,
+            )
+            found = embeddings(network, inputs, told)
+            return _measured(wanted, network, found, reference, to_dense)
 
-    static = compiled("W8A8", second_order=False)
-    found = embeddings(static, inputs, progress)
-    points = [point(0.0, compiled(levels, levels=levels))] if levels else []
-    points += [point(each, compiled(f"{each:g}", accuracy=each)) for each in accuracies]
+        return steps.do(["point", what], compiled)
+
+    static = point("W8A8", 0.0, second_order=False)
+    points = [point(f"levels {levels}", 0.0, levels=levels)] if levels else []
+    points += [point(f"accuracy {each:g}", each, accuracy=each) for each in accuracies]
     return Row(
         sparsity=sparsity,
         cosine_pruned=float(cosines(reference, to_dense).mean()),
-        static_cosine_float=float(cosines(found, reference).mean()),
+        static_cosine_float=static.cosine_float,
         static_cycles=static.cycles,
         points=points,
     )
@@ -154,70 +169,99 @@ def run_eval(
     levels: str | None = None,
     sentences: int | None = None,
     distillation: int = 0,
+    *,
+    quick: bool = False,
+    resume: bool = False,
 ) -> int:
     """Evaluate at each sparsity; print a table, write `eval.json` and a picture.
 
-    What is done is written after each sparsity, so an interruption loses only the one at work.
+    What is done is written after each sparsity. Finished steps are kept in the cache until the end,
+    so that `resume` goes on behind the last one of a run that was interrupted.
+
+    Args:
+        folder: for the files.
+        sparsities: see `evaluate`, as for what follows.
+        accuracies: see there.
+        target: see there.
+        levels: see there.
+        sentences: see there.
+        distillation: see there.
+        quick: take few sentences, for a first impression.
+        resume: go on where an interrupted run of the same options has stopped.
 
     Raises:
         DaqkfError: bad numbers, or an accuracy out of reach.
     """
     from rich.console import Console
-    from rich.progress import Progress as Bar
-    from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    from daqkf.support.kept import Kept
 
     for name, values, low in (("sparsity", sparsities, 0.0), ("accuracy", accuracies, 0.5)):
         for value in values:
             if not low <= value < 1:
                 raise DaqkfError(f"--{name} must be {low:g} or above and below 1, not {value:g}")
-    load_target(target)  # refuses unknown ones before any work
+    machine = load_target(target).machine  # refuses unknown ones before any work
     if sentences is not None and sentences < 1:
         raise DaqkfError(f"--sentences must be at least 1, not {sentences}")
     if distillation < 0:
         raise DaqkfError(f"--distillation must be at least 0, not {distillation}")
+    if quick:
+        sentences = min(sentences or QUICK.calibration, QUICK.calibration)
+        print(
+            f"quick: {sentences} sentences calibrate, and {QUICK.evaluation} evaluate",
+            file=sys.stderr,
+        )
+    measured = QUICK.evaluation if quick else None
+    texts = [*load_calibration()[:sentences], *load_evaluation()[:measured]]
+    asked = [accuracies, levels, distillation, machine, texts]
+    steps = Kept.of("eval", [sparsities, *asked], resume=resume)
     rows: list[Row] = []
-    columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
-    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
-        for sparsity in sparsities:
-            task = bar.add_task(f"{sparsity:.0%}")
+    with showing(Console(stderr=True), "read MiniLM") as progress:
+        for number, sparsity in enumerate(sparsities):
+            what = f"{sparsity:.0%} zeros ({number + 1}/{len(sparsities)})"
 
-            def show(stage: str, task=task, sparsity: float = sparsity) -> None:
-                bar.update(task, description=f"{sparsity:.0%} zeros: {stage}")
-
-            rows.append(
-                evaluate(
+            def row(inner: Steps, sparsity: float = sparsity, what: str = what) -> Row:
+                return evaluate(
                     sparsity,
                     accuracies,
                     target,
                     levels=levels,
                     sentences=sentences,
                     distillation=distillation,
-                    progress=show,
+                    measured=measured,
+                    progress=within(progress, what),
+                    steps=inner,
                 )
-            )
-            bar.remove_task(task)
-            _write(folder, rows, target)
-    table_console().print(table(rows))
+
+            rows.append(steps.do(["row", sparsity], row))
+            _write(folder, rows, target, quick)
+    steps.clear()
+    table_console().print(table(rows, quick))
     print(f"{folder}: eval.json, eval.png")
     return 0
 
 
-def _write(folder: Path, rows: Sequence[Row], target: str) -> None:
+def _write(folder: Path, rows: Sequence[Row], target: str, quick: bool) -> None:
     from daqkf.reports.figures import frontier_figure, rendered
 
     curves = [row.curve() for row in rows]
-    facts = {"model": "all-MiniLM-L6-v2", "target": target, "rows": [asdict(row) for row in rows]}
+    facts = {
+        "model": "all-MiniLM-L6-v2",
+        "target": target,
+        "quick": quick,
+        "rows": [asdict(row) for row in rows],
+    }
     write_atomically(folder / "eval.json", (json.dumps(facts, indent=2) + "\n").encode())
     write_atomically(folder / "eval.png", rendered(frontier_figure(curves), "png"))
 
 
-def table(rows: Sequence[Row]) -> "Table":
+def table(rows: Sequence[Row], quick: bool = False) -> "Table":
     """The rows as a table: one line for W8A8 and one for each accuracy asked for."""
     from rich.table import Table
 
     found = Table(
         title="MiniLM's embeddings with integer kernels; cosines are means over the evaluation "
-        "sentences"
+        "sentences" + f" ({QUICK.evaluation} of them: quick)" * quick
     )
     for heading in (
         "zeros",

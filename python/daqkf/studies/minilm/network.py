@@ -15,7 +15,7 @@ from xdsl.dialects.func import FuncOp
 from daqkf.compiler.compiled_network import CompiledNetwork
 from daqkf.compiler.formats import load_network
 from daqkf.compiler.network import prune_file
-from daqkf.passes.progress import Progress
+from daqkf.passes.progress import Progress, Step
 from daqkf.passes.quantize.accuracy import Array, Arrays
 from daqkf.passes.quantize.network_statistics import outputs_of
 from daqkf.passes.quantize.weights import bias_of, float_products
@@ -78,7 +78,7 @@ def embeddings(
     """Embeddings [B, hidden] of a float network or a compiled one, in the order of the inputs."""
     measure, found = SentenceEmbedding(), list[Array]()
     for number, batch in enumerate(inputs):
-        progress(f"run batch {number + 1} of {len(inputs)}")
+        progress(Step("run", number + 1, len(inputs), "batches"))
         if isinstance(network, CompiledNetwork):
             outputs = network.run(batch)
         else:

@@ -7,19 +7,18 @@ The fit is one of least squares, with a penalty on bends where there are few cha
 Marx, "Flexible smoothing with B-splines and penalties", 1996, with splines of degree one).
 """
 
-import os
-import signal
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial, reduce
-from multiprocessing import get_context
 
 import numpy as np
 from numpy.typing import NDArray
 
+from daqkf.compiler.executor import open_executor
 from daqkf.dialects.spaq import LevelSet
 from daqkf.passes.encode import running_sum
+from daqkf.passes.progress import Progress, counted
 from daqkf.passes.quantize.level_table import (
     CLASSES,
     SQNR_LIMIT,
@@ -129,38 +128,27 @@ def measure_source(
 def measure_all(
     sources: Iterable[Source],
     jobs: int = 1,
-    progress: Callable[[Source], None] | None = None,
+    progress: Progress = lambda step: None,
     levels: Sequence[LevelSet] = LEVELS,
     max_shifts: Sequence[int] = MAX_SHIFTS,
 ) -> list[Measurement]:
     """Measure matrices in `jobs` processes, in the order of the sources.
 
-    `progress` is called with each source when it is done.
+    `progress` is told of each source before its turn.
 
     Raises:
+        DaqkfError: a source cannot be read; the message names it.
         ValueError: `jobs` is below 1.
     """
     if jobs < 1:
         raise ValueError(f"jobs must be at least 1, not {jobs}")
     sources = list(sources)
     work = partial(measure_source, levels=levels, max_shifts=max_shifts)
-    found: list[Measurement] = []
-    for source, measured in zip(sources, _map(work, sources, jobs), strict=True):
-        found += measured
-        if progress is not None:
-            progress(source)
-    return found
-
-
-def _map[T, R](work: Callable[[T], R], items: Sequence[T], jobs: int) -> Iterator[R]:
-    if jobs == 1:
-        yield from map(work, items)
-        return
-    # Spawned processes read the environment, so that NumPy's library runs one thread in each.
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    # The pool also stops its processes when this process is interrupted.
-    with get_context("spawn").Pool(jobs, signal.signal, (signal.SIGINT, signal.SIG_IGN)) as pool:
-        yield from pool.imap(work, items)
+    names = [f"{source.model} {source.name}" for source in sources]
+    told = counted(progress, "profile", len(names), "matrices")
+    with open_executor(jobs) as executor:
+        measured = executor.map(work, sources, names, told)
+    return [entry for part in measured for entry in part]
 
 
 def build(

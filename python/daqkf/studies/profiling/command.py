@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from daqkf.dialects.spaq import LevelSet
@@ -24,6 +23,7 @@ from daqkf.studies.profiling.build import (
     measure_all,
 )
 from daqkf.studies.profiling.matrices import PROFILED_MODELS, Source, profiled, unseen
+from daqkf.support.console import showing
 
 SHARE = 0.95
 """The share of predictions that must be within 1 dB for the check to pass."""
@@ -98,14 +98,8 @@ def check_table(path: Path, jobs: int) -> int:
 def _measure(
     sources: Sequence[Source], jobs: int, console: Console, levels: Sequence[LevelSet]
 ) -> list[Measurement]:
-    columns = TextColumn("{task.description:>30}"), BarColumn(), MofNCompleteColumn()
-    with Progress(*columns, TimeElapsedColumn(), console=console) as progress:
-        task = progress.add_task("matrices", total=len(sources))
-
-        def done(source: Source) -> None:
-            progress.update(task, advance=1, description=f"{source.model} {source.name}"[:30])
-
-        return measure_all(sources, jobs, done, levels)
+    with showing(console, "profile") as progress:
+        return measure_all(sources, jobs, progress, levels)
 
 
 def _summary(outcomes: dict[str, Outcome]) -> Table:
