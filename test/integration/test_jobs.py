@@ -4,6 +4,7 @@
 """Networks compiled here, by several processes, and on a cluster: the same bytes everywhere."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -121,13 +122,15 @@ def test_a_killed_worker_loses_nothing(file: Path, cluster: distributed.LocalClu
 def test_an_error_of_a_worker_names_the_kernel_and_leaves_no_output(
     file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
-    messages: list[str] = []
+    messages: list[list[str]] = []
     for jobs in ("1", "2"):
         arguments = ["compile", str(file), "--no-fuse", "--target", "tiny", "--jobs", jobs]
         assert main([*arguments, "-o", str(tmp_path / "out")]) == 1
-        messages.append(capsys.readouterr().err)
+        lines = capsys.readouterr().err.splitlines()
+        # On a slow machine the log also says what is done after three seconds.
+        messages.append([line for line in lines if not re.match(r"\d+ s: ", line)])
     assert messages[0] == messages[1]
-    warning, error = messages[0].splitlines()
+    warning, error = messages[0]
     assert warning.startswith("warning: no calibration") and error.startswith("daqkf: layer.0")
     assert list(tmp_path.iterdir()) == []
 
