@@ -1,8 +1,9 @@
 # Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-"""A compilation that was interrupted goes on behind its last finished kernel."""
+"""What `daqkf compile` of a network says at its end, and how it goes on if it was interrupted."""
 
+import re
 from itertools import pairwise
 from pathlib import Path
 
@@ -68,13 +69,25 @@ def test_kernels_that_are_done_are_found(file: Path, tmp_path: Path):
     assert not third.found
 
 
-def test_the_command_keeps_nothing_once_it_is_done(
-    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("options", "which"),
+    [([], "16 samples of the calibration"), (["--accuracy", "0.9"], "9 samples kept apart")],
+    ids=["plain", "accuracy"],
+)
+def test_the_command_says_how_accurate_it_is_and_keeps_nothing(
+    options: list[str],
+    which: str,
+    file: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ):
     monkeypatch.setenv("DAQKF_CACHE", str(tmp_path / "cache"))
-    np.savez(tmp_path / "x.npz", image=RNG.standard_normal((32, WIDTHS[0])).astype(np.float32))
-    command = ["compile", file, "--calibration", tmp_path / "x.npz", "--sparsity", "0.5"]
-    assert main([*map(str, command), "--resume", "-o", str(tmp_path / "out")]) == 0
+    np.savez(tmp_path / "x.npz", image=RNG.standard_normal((64, WIDTHS[0])).astype(np.float32))
+    command = ["compile", str(file), "--calibration", str(tmp_path / "x.npz"), "--resume"]
+    assert main([*command, *options, "--clock", "200", "-o", str(tmp_path / "out")]) == 0
     assert not list((tmp_path / "cache" / "steps").glob("*/*"))
     said = " ".join(capsys.readouterr().err.split())
-    assert "to the float network, on 16 samples of the calibration" in said
+    assert re.search(r"at 200 MHz: .* tokens/s.* bind", said)
+    match = re.search(rf"SQNR ([\d.]+) dB, cosine ([\d.]+) to the float network, on {which}", said)
+    assert match and float(match[1]) > 5 and 0.9 < float(match[2]) <= 1

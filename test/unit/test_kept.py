@@ -63,7 +63,23 @@ def test_nothing_is_kept_where_nobody_asks():
 
 def test_digests_tell_values_apart():
     values = [
-        *(0, 0.0, False, None, "", b"", "0", [], [0], [[0]], [0, 0], {"a": 0}, Path("a")),
+        *(
+            0,
+            0.0,
+            False,
+            None,
+            "",
+            b"",
+            "0",
+            [],
+            [0],
+            [[0]],
+            [0, 0],
+            {},
+            {"a": 0},
+            ["a", 0],
+            Path("a"),
+        ),
         *(np.zeros(2), np.zeros(2, np.float32), np.zeros((1, 2)), np.float32(0), ModuleOp([])),
     ]
     assert len({digest(value) for value in values}) == len(values)

@@ -66,8 +66,8 @@ def _add_resume(parser: argparse.ArgumentParser, what: str = "") -> None:
     parser.add_argument(
         "--resume",
         action="store_true",
-        help=f"{what}keep finished steps in the cache until the end, and go on behind the last one "
-        "of a run with the same options that was interrupted",
+        help=f"{what}go on behind the last finished step of a run with the same options that was "
+        "interrupted",
     )
 
 
@@ -214,7 +214,7 @@ def _add_compile(commands: Commands) -> None:
         metavar="MHZ",
         help="that the predicted speed is for (default: 100)",
     )
-    _add_resume(compiler, "networks: ")
+    _add_resume(compiler, "networks: keep finished steps in the cache until the end, and ")
     compiler.add_argument("-o", "--output", help="folder for the design")
 
 

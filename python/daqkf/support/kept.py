@@ -131,6 +131,7 @@ def _feed(found: "hashlib._Hash", value: object) -> None:
             _feed(found, getattr(value, entry.name))
     elif isinstance(value, Mapping):
         named = cast(Mapping[Any, Any], value)
+        found.update(b"mapping ")
         _feed(found, [part for item in named.items() for part in item])
     elif isinstance(value, str | bytes):
         data = value.encode() if isinstance(value, str) else value

@@ -9,9 +9,9 @@ Everything is chosen on calibration sentences and measured on others.
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from daqkf.compiler.compiled_network import CompiledNetwork
 from daqkf.compiler.network import compile_network, prune_file
@@ -31,11 +31,14 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 
-class QUICK:
-    """Sentences of `--quick`, which take a fifth of the time and are good for two digits."""
+@dataclass(frozen=True)
+class _Sentences:
+    calibration: int
+    evaluation: int
 
-    calibration = 140
-    evaluation = 32
+
+QUICK = _Sentences(140, 32)
+"""Those of `--quick`."""
 
 
 @dataclass(frozen=True)
@@ -116,25 +119,25 @@ def evaluate(
     pruned = prune_file(dense, calibration, sparsity, measure, progress, training, steps)
     reference, to_dense = embeddings(pruned, inputs), embeddings(dense, inputs)
 
-    def point(what: str, wanted: float, /, **named: Any) -> Point:
+    def point(what: str, options: NetworkOptions) -> Point:
         told = within(progress, what)
 
         def compiled(inner: Steps) -> Point:
             network = compile_network(
                 pruned,
-                NetworkOptions(target=target, measure=measure, **named),
+                replace(options, target=target, measure=measure),
                 calibration=calibration,
                 progress=told,
                 steps=inner,
             )
             found = embeddings(network, inputs, told)
-            return _measured(wanted, network, found, reference, to_dense)
+            return _measured(float(options.accuracy or 0), network, found, reference, to_dense)
 
         return steps.do(["point", what], compiled)
 
-    static = point("W8A8", 0.0, second_order=False)
-    points = [point(f"levels {levels}", 0.0, levels=levels)] if levels else []
-    points += [point(f"accuracy {each:g}", each, accuracy=each) for each in accuracies]
+    static = point("W8A8", NetworkOptions(second_order=False))
+    points = [point(levels, NetworkOptions(levels=levels))] if levels else []
+    points += [point(f"{each:g}", NetworkOptions(accuracy=each)) for each in accuracies]
     return Row(
         sparsity=sparsity,
         cosine_pruned=float(cosines(reference, to_dense).mean()),
@@ -208,7 +211,8 @@ def run_eval(
     if quick:
         sentences = min(sentences or QUICK.calibration, QUICK.calibration)
         print(
-            f"quick: {sentences} sentences calibrate, and {QUICK.evaluation} evaluate",
+            f"quick: {sentences} of {len(load_calibration())} sentences calibrate, and "
+            f"{QUICK.evaluation} of {len(load_evaluation())} are measured on",
             file=sys.stderr,
         )
     measured = QUICK.evaluation if quick else None
