@@ -24,6 +24,9 @@ class Steps:
         """The steps of a step."""
         return self
 
+    def clear(self) -> None:
+        """Throw everything away that is kept."""
+
     def do[T](self, key: object, work: Callable[["Steps"], T]) -> T:
         """The result of a step, which is done if it is not there.
 

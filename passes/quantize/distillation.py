@@ -25,7 +25,7 @@ from daqkf.dialects.dense import from_array
 from daqkf.dialects.interpreting import entry
 from daqkf.dialects.spaq import ConstantOp, MatmulOp
 from daqkf.passes.nn_product import in_order, output_names
-from daqkf.passes.progress import Progress, Step
+from daqkf.passes.progress import Progress, Step, silent
 from daqkf.passes.quantize.accuracy import (
     AllOutputs,
     Array,
@@ -152,7 +152,7 @@ def distil(
     *,
     rate: float = RATE,
     seed: int = 0,
-    progress: Progress = lambda stage: None,
+    progress: Progress = silent,
 ) -> None:
     """Train the weights of a pruned network that are not zero, and its biases, in place.
 

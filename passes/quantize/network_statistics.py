@@ -25,7 +25,7 @@ from daqkf.dialects.nn.interpreter import NnFunctions
 from daqkf.dialects.spaq import MatmulOp
 from daqkf.dialects.spaq.interpreter import SpaqFunctions
 from daqkf.passes.nn_product import in_order, output_names
-from daqkf.passes.progress import Progress, Step
+from daqkf.passes.progress import Progress, Step, silent
 from daqkf.passes.quantize.accuracy import (
     AllOutputs,
     DifferentiableMeasure,
@@ -169,7 +169,7 @@ def observe(
     *,
     rows: int = 0,
     seed: int = 0,
-    progress: Progress = lambda stage: None,
+    progress: Progress = silent,
 ) -> Statistics:
     """Run the float network once over all batches, forwards and backwards.
 

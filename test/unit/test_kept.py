@@ -4,6 +4,7 @@
 """Finished steps are found by all that they are made of, until the work is done."""
 
 import logging
+import os
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,21 @@ def test_a_damaged_file_is_a_step_not_done(tmp_path: Path, caplog: pytest.LogCap
     with caplog.at_level(logging.WARNING):
         assert kept.find(KEY) is None
     assert "was damaged: its step is done again" in caplog.text
+
+
+def test_what_nobody_has_gone_on_with_for_a_week_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("DAQKF_CACHE", str(tmp_path))
+    old, new = Kept.of("compile", 1, resume=True), Kept.of("compile", 2, resume=True)
+    old.keep(KEY, 1)
+    (folder,) = (tmp_path / "steps").iterdir()
+    new.keep(KEY, 2)
+    week = 7 * 24 * 3600
+    os.utime(folder, (folder.stat().st_atime, folder.stat().st_mtime - week - 60))
+    assert Kept.of("compile", 2, resume=True).find(KEY) == 2
+    assert not folder.exists()
+    assert Kept.of("compile", 2, resume=False).find(KEY) is None
 
 
 def test_nothing_is_kept_where_nobody_asks():

@@ -35,7 +35,6 @@ def compile_network(options: argparse.Namespace, console: "Console") -> int:
     from daqkf.compiler.network import compile_and_measure, pareto
     from daqkf.compiler.options import NetworkOptions
     from daqkf.support.console import showing
-    from daqkf.support.kept import Kept
 
     if len(options.sparsity or ()) > 1 or "," in options.levels:
         raise DaqkfError("a network has one level set and one sparsity")
@@ -74,8 +73,7 @@ def compile_network(options: argparse.Namespace, console: "Console") -> int:
         )
         progress("write")
         network.save(options.output)
-        if isinstance(steps, Kept):
-            steps.clear()
+        steps.clear()
     _print_traffic(network)
     facts = network.summary()
     if network.levels:

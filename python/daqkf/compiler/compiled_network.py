@@ -62,7 +62,7 @@ from daqkf.passes.encode.index_coding import storage_facts
 from daqkf.passes.files import file_stem
 from daqkf.passes.nn_kernels import kernel_name
 from daqkf.passes.nn_product import Inputs, in_order, input_names, one_by_one, output_names
-from daqkf.passes.progress import Progress
+from daqkf.passes.progress import Progress, silent
 from daqkf.passes.quantize.weights import integer_weights
 from daqkf.runtime.accelerators import Accelerator, Resumable, SimulatedArray
 from daqkf.runtime.simulator import Job, Simulator
@@ -218,7 +218,7 @@ class CompiledNetwork(Compiled):
         only: str = "",
         check: bool = False,
         resume: str | Path | None = None,
-        progress: Progress = lambda name: None,
+        progress: Progress = silent,
     ) -> dict[str, NDArray[Any]]:
         """The network's outputs by name.
 

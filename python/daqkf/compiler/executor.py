@@ -23,7 +23,7 @@ from importlib.metadata import version
 from typing import Any, override
 
 from daqkf.dialects.errors import from_extra
-from daqkf.passes.progress import Progress
+from daqkf.passes.progress import Progress, silent
 from daqkf.passes.steps import Steps
 from daqkf.support.errors import EXPECTED, DaqkfError, describe
 from daqkf.support.kept import digest
@@ -96,7 +96,7 @@ class Executor(ABC):
         function: Callable[[T], R],
         items: Sequence[T],
         names: Sequence[str] = (),
-        progress: Progress = lambda name: None,
+        progress: Progress = silent,
     ) -> list[R]:
         """The function's results, in the order of the items.
 

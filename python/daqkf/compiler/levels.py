@@ -26,7 +26,7 @@ from daqkf.hw_targets.machine import Machine
 from daqkf.passes.encode.channels import network_cycles
 from daqkf.passes.encode.cost_model import Elements
 from daqkf.passes.nn_product import Inputs
-from daqkf.passes.progress import Progress, Step, counted
+from daqkf.passes.progress import Progress, Step, counted, silent
 from daqkf.passes.quantize.accuracy import Accuracy, Loss, Measure
 from daqkf.passes.quantize.allocation import (
     MENU,
@@ -159,7 +159,7 @@ class NetworkLevels:
     menu: Sequence[tuple[LevelSet, float]] = MENU
     executor: Executor = HERE
     """Where kernels are quantised in every way."""
-    progress: Progress = lambda stage: None
+    progress: Progress = silent
 
     @cached_property
     def _reference(self) -> list[Array]:

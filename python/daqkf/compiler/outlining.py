@@ -18,14 +18,14 @@ from daqkf.passes.nn_levels import is_quantized
 from daqkf.passes.nn_outline import NnOutlinePass
 from daqkf.passes.nn_product import Inputs
 from daqkf.passes.nn_scale import NnScalePass, feature_ranges, scale_rows
-from daqkf.passes.progress import Progress
+from daqkf.passes.progress import Progress, silent
 from daqkf.support.errors import DaqkfError
 
 
 def outlined(
     source: str | Path | ModuleOp,
     options: NetworkOptions,
-    progress: Progress = lambda name: None,
+    progress: Progress = silent,
     scaling: Callable[[ModuleOp], Sequence[Inputs]] | None = None,
     host: Sequence[str] = (),
 ) -> tuple[ModuleOp, bool]:

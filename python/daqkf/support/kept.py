@@ -13,7 +13,9 @@ import hashlib
 import logging
 import pickle
 import shutil
+import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import fields, is_dataclass
 from io import BytesIO
 from pathlib import Path
@@ -30,6 +32,8 @@ from daqkf.support.cache import cache_folder
 from daqkf.support.ir import make_context, module_text, parse_module
 
 _DIGEST = hashlib.sha256().digest_size
+_LEFT_ALONE = 7 * 24 * 3600
+"""Seconds after which nobody is taken to go on with what was interrupted, and its steps go."""
 _LOG = logging.getLogger(__name__)
 
 
@@ -48,7 +52,13 @@ class Kept(Steps):
             key: everything that tells it from other work of that name.
             resume: whether to keep what an earlier run has left.
         """
-        kept = cls(cache_folder() / "steps" / f"{what}-{digest([_code(), key]).hex()[:32]}")
+        place = cache_folder() / "steps"
+        kept = cls(place / f"{what}-{digest([_code(), key]).hex()[:32]}")
+        for folder in place.glob("*"):
+            # Another process may throw it away at the same time.
+            with suppress(OSError):
+                if time.time() - folder.stat().st_mtime > _LEFT_ALONE:
+                    shutil.rmtree(folder)
         if not resume:
             kept.clear()
         return kept
@@ -80,8 +90,9 @@ class Kept(Steps):
         """See `Steps`."""
         return Kept(self._path(key, ".steps"))
 
+    @override
     def clear(self) -> None:
-        """Throw everything away."""
+        """See `Steps`."""
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _path(self, key: object, suffix: str = "") -> Path:

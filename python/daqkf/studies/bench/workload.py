@@ -15,7 +15,7 @@ from daqkf.compiler.options import NetworkOptions
 from daqkf.dialects.interpreting import entry
 from daqkf.dialects.spaq import LevelSet
 from daqkf.hw_targets.machine import Machine
-from daqkf.passes.progress import Progress
+from daqkf.passes.progress import Progress, silent
 from daqkf.passes.quantize.accuracy import cosines
 from daqkf.studies.minilm.model import MiniLM, load_calibration, load_evaluation
 from daqkf.studies.minilm.network import SentenceEmbedding, embeddings, inputs_of, network_of
@@ -50,7 +50,7 @@ def load_workload(
     sparsity: float,
     accuracy: float | None,
     machine: Machine,
-    progress: Progress = lambda stage: None,
+    progress: Progress = silent,
     levels: LevelSet | None = None,
 ) -> Workload:
     """MiniLM pruned to a sparsity, with levels for an accuracy at the machine's fewest cycles.

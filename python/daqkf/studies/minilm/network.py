@@ -15,7 +15,7 @@ from xdsl.dialects.func import FuncOp
 from daqkf.compiler.compiled_network import CompiledNetwork
 from daqkf.compiler.formats import load_network
 from daqkf.compiler.network import prune_file
-from daqkf.passes.progress import Progress, Step
+from daqkf.passes.progress import Progress, Step, silent
 from daqkf.passes.quantize.accuracy import Array, Arrays
 from daqkf.passes.quantize.network_statistics import outputs_of
 from daqkf.passes.quantize.weights import bias_of, float_products
@@ -73,7 +73,7 @@ def inputs_of(
 def embeddings(
     network: ModuleOp | CompiledNetwork,
     inputs: Sequence[Arrays],
-    progress: Progress = lambda stage: None,
+    progress: Progress = silent,
 ) -> Floats:
     """Embeddings [B, hidden] of a float network or a compiled one, in the order of the inputs."""
     measure, found = SentenceEmbedding(), list[Array]()
@@ -91,7 +91,7 @@ def pruned_model(
     model: MiniLM,
     sentences: Sequence[str],
     sparsity: float,
-    progress: Progress = lambda stage: None,
+    progress: Progress = silent,
 ) -> MiniLM:
     """The model with a share of zeros in all linear layers together; see `prune_network`.
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from daqkf.compiler.executor import open_executor
 from daqkf.dialects.spaq import LevelSet
 from daqkf.passes.encode import running_sum
-from daqkf.passes.progress import Progress, counted
+from daqkf.passes.progress import Progress, counted, silent
 from daqkf.passes.quantize.level_table import (
     CLASSES,
     SQNR_LIMIT,
@@ -128,7 +128,7 @@ def measure_source(
 def measure_all(
     sources: Iterable[Source],
     jobs: int = 1,
-    progress: Progress = lambda step: None,
+    progress: Progress = silent,
     levels: Sequence[LevelSet] = LEVELS,
     max_shifts: Sequence[int] = MAX_SHIFTS,
 ) -> list[Measurement]:
