@@ -32,3 +32,10 @@ class LoadError(IntEnum):
     """It ended before its header's length, or went on. Only seen by arrays of two banks."""
     CHECKSUM = 6
     """Its words are not those of its header's CRC-32. Only seen by arrays of two banks."""
+    MEMORY = 7
+    """External memory answered with an error. Only seen by arrays with memory ports, as are the
+    two that follow."""
+    TIMEOUT = 8
+    """External memory did not answer."""
+    STREAM = 9
+    """The streams in external memory went on beyond their last beat."""

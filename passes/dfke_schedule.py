@@ -51,7 +51,7 @@ def _beyond(levels: NDArray[np.int8], schedule: ScheduleAttr) -> str | None:
         ("features", features, machine.activation_depth - 1),
         ("outputs", channels, machine.result_depth),
         ("outputs of a PE", int(to_array(schedule.counts).max()), machine.parameter_depth),
-        ("stream words of a PE", int(to_array(schedule.words).max()), machine.stream_depth),
+        ("stream words of a PE", int(to_array(schedule.words).max()), machine.stream_limit),
     ):
         if value > limit:
             return f"{value} {what}; the target holds at most {limit}"
