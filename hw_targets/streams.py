@@ -5,11 +5,13 @@
 
 A memory port brings the streams of some neighbouring PEs. A kernel there begins with a beat of
 the port whose lowest `ROWS_BITS` are its number of rows: the words of the longest stream of any
-PE. In the beats behind it, row r has word r of each of the port's PEs side by side, and padding
+PE. Behind these 32 bits there is a CRC-32 of all beats that follow, which the array does not look
+at. In the beats behind it, row r has word r of each of the port's PEs side by side, and padding
 up to whole 32-bit words; the words of a PE whose stream has ended are zero. Rows follow one
 another without a gap, across beats. So a kernel takes as many beats on each port.
 """
 
+import zlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -24,6 +26,9 @@ ALIGNMENT = 4096
 
 ROWS_BITS = 28
 """Bits of the number of rows in the first beat of a kernel."""
+
+WATCHDOG_BITS = 16
+"""Memory that gives nothing for 2^16 cycles, though it was asked to, is taken for dead."""
 
 _CHUNK = 1 << 14
 """Rows whose bits are spread out at once."""
@@ -58,7 +63,7 @@ def pack_rows(words: Sequence[NDArray[np.uint32]], rows: int, config: ArrayConfi
         config: of the array.
     """
     slot, width = slot_bits(config), row_bits(config)
-    parts = [np.array([rows], "<u4").tobytes().ljust(config.memory_bits // 8, b"\0")]
+    parts: list[bytes] = []
     for start in range(0, rows, _CHUNK):
         bits = np.zeros((min(_CHUNK, rows - start), width), np.uint8)
         for number, stream in enumerate(words):
@@ -67,20 +72,25 @@ def pack_rows(words: Sequence[NDArray[np.uint32]], rows: int, config: ArrayConfi
             low = number * slot
             bits[: len(own), low : low + spread.shape[1]] = spread
         parts.append(np.packbits(bits, axis=1, bitorder="little").tobytes())
-    packed = b"".join(parts)
-    return packed.ljust(kernel_beats(config, rows) * config.memory_bits // 8, b"\0")
+    beat = config.memory_bits // 8
+    packed = b"".join(parts).ljust((kernel_beats(config, rows) - 1) * beat, b"\0")
+    first = np.array([rows, zlib.crc32(packed)], "<u4").tobytes()
+    return first.ljust(beat, b"\0") + packed
 
 
 def unpack_rows(data: bytes, place: int, config: ArrayConfig) -> list[NDArray[np.uint32]]:
     """The packed words [rows, words] of each of a port's PEs, of the kernel at a beat.
 
     Raises:
-        ValueError: the beats end before the rows do.
+        ValueError: the beats end before the rows do, or are not those of the CRC-32.
     """
     beat, slot, width = config.memory_bits // 8, slot_bits(config), row_bits(config)
-    count = int(np.frombuffer(data, "<u4", 1, place * beat)[0]) & ((1 << ROWS_BITS) - 1)
-    if not count or (place + kernel_beats(config, count)) * beat > len(data):
+    count, crc = np.frombuffer(data, "<u4", 2, place * beat).tolist()
+    end = (place + kernel_beats(config, count)) * beat
+    if not 0 < count < 1 << ROWS_BITS or end > len(data):
         raise ValueError(f"a kernel of {count} rows at beat {place} of {len(data) // beat}")
+    if zlib.crc32(data[(place + 1) * beat : end]) != crc:
+        raise ValueError(f"the kernel at beat {place} is damaged")
     rows = np.frombuffer(data, np.uint8, count * width // 8, (place + 1) * beat)
     rows = rows.reshape(-1, width // 8)
     most = max(word.words for word in stream_words(config).values())

@@ -56,9 +56,9 @@ def memory_row(config: ArrayConfig) -> Fields:
     """Where the streams of the PEs of a memory port are.
 
     They are `beats` of `memory_bits` from a byte `address` on, which is a multiple of
-    `streams.ALIGNMENT`. The array does not look at their `crc`, a CRC-32.
+    `streams.ALIGNMENT`.
     """
-    return Fields({"address": ADDRESS_BITS, "beats": BEAT_BITS, "crc": 32})
+    return Fields({"address": ADDRESS_BITS, "beats": BEAT_BITS})
 
 
 @cache

@@ -238,7 +238,6 @@ def place_beats(beats: bytes, address: int, config: ArrayConfig) -> Words:
     fields = {
         "address": np.array([address]),
         "beats": np.array([8 * len(beats) // config.memory_bits]),
-        "crc": np.array([zlib.crc32(beats)]),
     }
     return memory_row(config).pack(fields)
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.numerics import ACTIVATION_BITS, EXPONENT_BITS
 from daqkf.hw_targets.status import LoadError
-from daqkf.hw_targets.streams import port_pes, slot_bits
+from daqkf.hw_targets.streams import port_pes
 from daqkf.hw_targets.words import BEAT_BITS, stream_word, stream_words
 from daqkf.lowering.hdl.bundle import Bundle, inputs, outputs, part, ports
 from daqkf.lowering.hdl.circuit import Circuit, Signal, Wire, concat, mux, named
@@ -231,9 +231,9 @@ def _loaded(config: ArrayConfig, loader: Bundle, pe: int) -> dict[str, Signal]:
 def _from_memory(config: ArrayConfig, memory: Memory, pe: int) -> dict[str, Signal]:
     """The write port of an element's FIFO, which a reader fills."""
     port, number = divmod(pe, port_pes(config))
-    reader, low = memory.readers[port], number * slot_bits(config)
+    reader = memory.readers[port]
     return {
-        "stream_data": reader["data"][low : low + stream_word(config, pe).width],
+        "stream_data": reader[f"data{number}"],
         "stream_write": reader[f"write{number}"],
         "stream_flush": reader["flush"],
     }

@@ -17,35 +17,32 @@ from math import gcd
 
 from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.status import LoadError
-from daqkf.hw_targets.streams import ROWS_BITS, port_pes, row_bits, slot_bits
+from daqkf.hw_targets.streams import ROWS_BITS, WATCHDOG_BITS, port_pes, row_bits, slot_bits
 from daqkf.hw_targets.words import ADDRESS_BITS, BEAT_BITS, memory_row, stream_word
 from daqkf.lowering.hdl.bundle import Bundle, inputs, outputs
 from daqkf.lowering.hdl.circuit import Circuit, Register, Signal, Wire, concat, mux, named
 from daqkf.lowering.hdl.fsm import Enumeration
 from daqkf.lowering.hdl.select import unpack
 
-BURST_BEATS = 64
-"""Beats of a burst: 4 KiB of the widest port."""
+BURST_BEATS = 32
+"""Beats of a burst: 2 KiB of the widest port."""
 
-OUTSTANDING_BITS = 9
-"""Bits of the count of beats that memory has been asked for and not given."""
-
-WATCHDOG_BITS = 16
-"""Memory that gives nothing for 2^16 cycles, though it was asked to, is taken for dead."""
-
-_RESPONSE_ERROR = 1
-"""The bit of an AXI4 response that says that there was an error."""
+OUTSTANDING_BITS = 7
+"""Bits of the count of beats that memory has been asked for and not given. A burst is only asked
+for while its highest bit is 0, so 64 to 95 beats are on their way: enough for a latency of 64
+cycles, and few enough to be dropped soon when another kernel starts than the one that was read
+ahead."""
 
 ERROR_BITS = 4
 """Bits of a code of `LoadError`."""
 
-MASTER = {"arready": 1, "rvalid": 1, "rresp": 2, "rlast": 1}
-"""What a memory port gets beside `rdata`."""
+MANAGER = {"arready": 1, "rvalid": 1, "rresp": 2}
+"""What a memory port gets beside `rdata`. AXI4 lets a manager do without `rlast`."""
 
 
 def read_port(config: ArrayConfig) -> dict[str, int]:
     """The inputs of a memory port, and their bits."""
-    return {**MASTER, "rdata": config.memory_bits}
+    return {**MANAGER, "rdata": config.memory_bits}
 
 
 def build_stream_reader(config: ArrayConfig, port: int) -> Circuit:
@@ -53,7 +50,7 @@ def build_stream_reader(config: ArrayConfig, port: int) -> Circuit:
 
     `region_write` brings the row of MEMORY; a pulse of `begin` says that it holds from now on.
     `start` pulses when the elements start with the kernel that begins at beat `stream_start`.
-    With `write{p}` the word of the port's element p in `data` goes to its FIFO, which is not
+    With `write{p}` the word `data{p}` goes to the FIFO of the port's element p, which is not
     `full{p}`; `flush` empties all FIFOs. `error` is a code of `LoadError` that stays until `rst`.
 
     `rst` is for all but what memory still owes, which only `memory_rst` forgets. A `memory_rst`
@@ -70,15 +67,15 @@ def build_stream_reader(config: ArrayConfig, port: int) -> Circuit:
     queue = _Queue.declare(c, rst, begin, (start, place))
     bursts = _Bursts.declare(c, config, rst, region, memory, queue)
     box = _Gearbox.declare(c, config, rst, queue, bursts, memory)
-    ended_early = _give_rows(c, config, port, rst, queue, box)
-    wrong = _follow(c, rst, region, queue, bursts, box)
+    wrong_rows = _give_rows(c, config, port, rst, queue, box)
+    wrong_beat = _follow(c, rst, region, queue, bursts, box)
     _judge(
         c,
         rst,
         {
-            LoadError.STREAM: wrong | ended_early,
+            LoadError.STREAM: wrong_beat | wrong_rows,
             LoadError.TIMEOUT: bursts.late,
-            LoadError.MEMORY: box.accepted & memory["rresp"][_RESPONSE_ERROR],
+            LoadError.MEMORY: box.accepted & memory["rresp"].any(),
         },
     )
     c.output("flush", queue.restart)
@@ -308,8 +305,8 @@ def _give_rows(
         ended.drive(ended | (box.gives & word["end"]))
         complete = complete & (ended | word["end"])
         c.output(f"write{p}", box.gives & ~ended)
-    c.output("data", box.row)
-    return named(queue.followed & ~complete, "ends_early")
+        c.output(f"data{p}", box.row[p * slot : p * slot + layout.width])
+    return named(queue.followed & ~complete, "wrong_rows")
 
 
 def _follow(

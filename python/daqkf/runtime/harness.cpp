@@ -177,7 +177,7 @@ public:
 
   // The array's inputs for a cycle. An offer stands until it is taken.
   template <typename Data, typename Bit, typename Code>
-  void offer(Data &rdata, Bit &rvalid, Bit &rlast, Code &rresp, Bit &arready, bool go) {
+  void offer(Data &rdata, Bit &rvalid, Code &rresp, Bit &arready, bool go) {
     const bool refreshed = timing.interval && now % timing.interval < timing.pause;
     credit = std::min(credit + timing.beats, AHEAD * timing.cycles);
     arready = go && bursts.size() < MOST_BURSTS;
@@ -190,7 +190,6 @@ public:
     const Burst &burst = bursts.front();
     const bool outside = burst.address + sizeof(rdata) > data.size();
     rresp = outside ? DECODE_ERROR : 0;
-    rlast = burst.beats == 1;
     std::memset(&rdata, 0, sizeof(rdata));
     if (!outside)
       std::memcpy(&rdata, data.data() + burst.address, sizeof(rdata));
@@ -239,8 +238,8 @@ private:
 #define PORT(N)                                                                                    \
   template <typename Top>                                                                          \
   auto offer##N(Top &top, Memory &memory, bool go, int)->decltype(bool(top.mem##N##_rready)) {     \
-    memory.offer(top.mem##N##_rdata, top.mem##N##_rvalid, top.mem##N##_rlast,                      \
-                 top.mem##N##_rresp, top.mem##N##_arready, go);                                    \
+    memory.offer(top.mem##N##_rdata, top.mem##N##_rvalid, top.mem##N##_rresp,                      \
+                 top.mem##N##_arready, go);                                                        \
     return true;                                                                                   \
   }                                                                                                \
   template <typename Top> bool offer##N(Top &, Memory &, bool, long) { return false; }             \

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.memory import IDEAL, MemoryTiming
 from daqkf.hw_targets.status import LoadError, Phase
-from daqkf.hw_targets.streams import ALIGNMENT
+from daqkf.hw_targets.streams import ALIGNMENT, WATCHDOG_BITS
 from daqkf.hw_targets.timing import gating_cycles, normalization_cycles, softmax_cycles
 from daqkf.lowering.image.encode import at_addresses, for_tiles, split_image
 from daqkf.lowering.rtl.array import TOP
@@ -401,7 +401,8 @@ class Simulator:
             *([gating_cycles(config, config.result_depth // 2)] if config.gates else []),
             *([softmax_cycles(config, config.result_depth, 1)] if config.softmax else []),
         ]
-        return config.stream_depth + config.kernels * (results + moves + max(rows, default=0))
+        streams = 1 << WATCHDOG_BITS if config.memory_bits else config.stream_depth
+        return streams + config.kernels * (results + moves + max(rows, default=0))
 
     def _trace(self, path: Path, job: Job, line: str) -> Trace:
         lanes = self.config.lanes
