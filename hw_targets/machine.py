@@ -19,6 +19,7 @@ ORGANISATION = (
     "index_bits",
     "memory_bits",
     "memory_ports",
+    "activation_memory",
 )
 """What a schedule and the array that runs it must have in common."""
 
@@ -40,6 +41,9 @@ MEMORY_WORDS = 1 << 24
 
 MAX_SHIFT = 7
 """Of a gap step: 2^7 levels are beyond the largest level."""
+
+ACTIVATION_MEMORIES = ("block", "ultra")
+"""What activation memories can be made of: block RAM, or UltraRAM of 4096 rows of 72 bits."""
 
 MEMORY_BITS = (0, 64, 128, 256, 512)
 """Bits that a memory port can have; without any, streams are in block RAM."""
@@ -113,6 +117,8 @@ class Machine:
     (`streams`); 0: streams are in block RAM."""
     memory_ports: int = field(default=1, kw_only=True)
     """Such ports. They divide the PEs: each brings the streams of as many neighbouring ones."""
+    activation_memory: str = field(default="block", kw_only=True)
+    """What the activation memories are made of: one of `ACTIVATION_MEMORIES`."""
 
     def __post_init__(self):
         for name, value in asdict(self).items():
@@ -146,6 +152,11 @@ class Machine:
         if self.multiplier not in MULTIPLIERS:
             known = ", ".join(MULTIPLIERS)
             raise ValueError(f"unknown multiplier '{self.multiplier}' (known: {known})")
+        if self.activation_memory not in ACTIVATION_MEMORIES:
+            known = ", ".join(ACTIVATION_MEMORIES)
+            raise ValueError(
+                f"unknown activation_memory '{self.activation_memory}' (known: {known})"
+            )
         if self.multiplier == "packed" and len(self.weight_bits) > 1:
             raise ValueError(
                 f"packed products have weights of one width, not of {list(self.weight_bits)} bits"

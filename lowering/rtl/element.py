@@ -186,7 +186,12 @@ def _read_rows(
     reading = named(enable & ~writing, "reading")
     rows: list[Signal] = []
     for first in range(0, len(addresses), 2):
-        memory = c.memory(f"activations{first // 2}", config.activation_depth, config.row_bits)
+        memory = c.memory(
+            f"activations{first // 2}",
+            config.activation_depth,
+            config.row_bits,
+            style=config.activation_memory,
+        )
         own = named(mux(writing, write_address, addresses[first]), f"{memory.name}_address")
         memory.write(own, data, writing)
         for number, address in enumerate((own, *addresses[first + 1 : first + 2]), first):

@@ -221,6 +221,10 @@ def test_memory_that_does_not_answer_is_an_error():
         ({"memory_ports": 3}, "3 memory ports do not divide 2 PEs"),
         ({"memory_bits": 0, "memory_ports": 2}, "2 memory ports of no bits"),
         ({"families": ("dense",)}, "dense elements, which go in step, have their streams in block"),
+        (
+            {"activation_memory": "flash"},
+            r"unknown activation_memory 'flash' \(known: block, ultra",
+        ),
         ({"memory_ports": 9, "pes": 9}, "memory_ports cannot be beyond 8"),
     ],
 )
