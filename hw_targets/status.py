@@ -20,8 +20,12 @@ class Phase(IntEnum):
     ERROR = 7
 
 
+ERROR_BITS = 4
+"""Bits of the port `status_error`."""
+
+
 class LoadError(IntEnum):
-    """Why the array refused a program: its port `status_error`."""
+    """Why the array refused a program, or cannot read one: its port `status_error`."""
 
     NONE = 0
     MAGIC = 1

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.numerics import ACTIVATION_BITS, EXPONENT_BITS
-from daqkf.hw_targets.status import LoadError
+from daqkf.hw_targets.status import ERROR_BITS, LoadError
 from daqkf.hw_targets.streams import port_pes
 from daqkf.hw_targets.words import BEAT_BITS, stream_word, stream_words
 from daqkf.lowering.hdl.bundle import Bundle, inputs, outputs, part, ports
@@ -28,7 +28,7 @@ from daqkf.lowering.rtl.programs import Programs
 from daqkf.lowering.rtl.row_gates import build_gate_unit
 from daqkf.lowering.rtl.rows import build_row_unit
 from daqkf.lowering.rtl.spaq_unit import build_spaq_unit
-from daqkf.lowering.rtl.stream_reader import ERROR_BITS, build_stream_reader, read_port
+from daqkf.lowering.rtl.stream_reader import build_stream_reader, read_port
 
 
 @dataclass(frozen=True)
@@ -138,11 +138,16 @@ def place_memory(frame: Frame, kernel: Kernel, memory_rst: Signal | None) -> Mem
     full = [c.wire(f"stream_full{p}", 1) for p in range(config.pes)]
     place = kernel.fields.get("stream_start", c.const(0, BEAT_BITS))
     count, readers = port_pes(config), list[Bundle]()
+    kinds: dict[tuple[str, ...], Circuit] = {}
     for port in range(config.memory_ports):
-        own = full[port * count : (port + 1) * count]
+        pes = range(port * count, (port + 1) * count)
+        own = full[pes.start : pes.stop]
+        families = tuple(config.family(pe) for pe in pes)
+        if families not in kinds:
+            kinds[families] = build_stream_reader(config, port)
         reader = c.instance(
             f"reader{port}",
-            build_stream_reader(config, port),
+            kinds[families],
             clk=c.clk,
             rst=frame.rst,
             memory_rst=memory_rst,

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from math import gcd
 
 from daqkf.hw_targets.config import ArrayConfig
-from daqkf.hw_targets.status import LoadError
+from daqkf.hw_targets.status import ERROR_BITS, LoadError
 from daqkf.hw_targets.streams import ROWS_BITS, WATCHDOG_BITS, port_pes, row_bits, slot_bits
 from daqkf.hw_targets.words import ADDRESS_BITS, BEAT_BITS, memory_row, stream_word
 from daqkf.lowering.hdl.bundle import Bundle, inputs, outputs
@@ -32,9 +32,6 @@ OUTSTANDING_BITS = 7
 for while its highest bit is 0, so 64 to 95 beats are on their way: enough for a latency of 64
 cycles, and few enough to be dropped soon when another kernel starts than the one that was read
 ahead."""
-
-ERROR_BITS = 4
-"""Bits of a code of `LoadError`."""
 
 MANAGER = {"arready": 1, "rvalid": 1, "rresp": 2}
 """What a memory port gets beside `rdata`. AXI4 lets a manager do without `rlast`."""
