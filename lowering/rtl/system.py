@@ -18,7 +18,7 @@ from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.decision import VARIANT_BITS
 from daqkf.hw_targets.fields import IMAGE_WORD_BITS
 from daqkf.hw_targets.numerics import ACTIVATION_BITS
-from daqkf.hw_targets.status import Phase
+from daqkf.hw_targets.status import LoadError, Phase
 from daqkf.lowering.hdl.bundle import Bundle, inputs, outputs, part, ports
 from daqkf.lowering.hdl.circuit import Circuit, Signal, named
 from daqkf.lowering.hdl.counters import build_counters
@@ -195,18 +195,22 @@ def _events(
     complete = loading & ~array["x_tready"]
     arrived = c.delay(streams.beat, "x_arrived", reset=0) & ~soft_reset
     said_last = c.delay(streams.x_last, "x_said_last")
+    before = Decoded(c, c.delay(phase, "phase_before", reset=Phase.EMPTY), "before", phases)
+    now = Decoded(c, phase, "phase", phases)
+    failed, of_memory = ~before.at(Phase.ERROR) & now.at(Phase.ERROR), c.const(0, 1)
+    if config.memory_bits:
+        of_memory = named(~array["status_error"].ult(LoadError.MEMORY), "error_of_memory")
     if config.double_buffered:
         program_loaded, program_refused = array["status_loaded"], array["status_refused"]
     else:
-        before = Decoded(c, c.delay(phase, "phase_before", reset=Phase.EMPTY), "before", phases)
-        now = Decoded(c, phase, "phase", phases)
         program_loaded = before.at(Phase.LOADING_PROGRAM) & now.at(Phase.READY)
-        program_refused = ~before.at(Phase.ERROR) & now.at(Phase.ERROR)
+        program_refused = failed & ~of_memory
     return {
         "tile_done": streams.stored,
         "program_loaded": program_loaded,
         "program_refused": program_refused,
         "x_tlast_wrong": arrived & (said_last ^ complete),
+        "memory_failed": failed & of_memory,
     }
 
 

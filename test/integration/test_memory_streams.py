@@ -28,6 +28,8 @@ from daqkf.lowering.image.disassemble import import_program
 from daqkf.lowering.image.encode import at_addresses, encode, playable, split_image
 from daqkf.lowering.image.image import ProgramImageError
 from daqkf.lowering.rtl.array import TOP, build_array
+from daqkf.lowering.rtl.system import TOP as SYSTEM
+from daqkf.lowering.rtl.system import build_system
 from daqkf.runtime.simulator import ExternalMemory, Job, SimulationError, Simulator
 
 FIFO = replace(MACHINE, memory_bits=64, stream_depth=16)
@@ -129,6 +131,9 @@ def test_memory_that_is_too_slow_is_used_up():
 @pytest.mark.parametrize("name", MACHINES)
 def test_rtl_is_clean_for_verilator_and_yosys(name: str, tmp_path: Path):
     lint(files(name), TOP, tmp_path)
+    system = emit_verilog(circuit_module(build_system(networks(name)[0])))
+    lint(system, SYSTEM, tmp_path)
+    assert "m_axi0_araddr" in system[f"{SYSTEM}.sv"]
 
 
 @pytest.mark.parametrize("name", MACHINES)
