@@ -5,7 +5,7 @@
 
     python benchmarks/memory_streams.py [--sparsity 0.7] [--clock 250] [--tiles 20]
 
-A layer of MiniLM's shape runs on the target `memory`, with ports of each width, behind each memory
+A layer of MiniLM's shape runs on the target `wide-memory`, with ports of each width, behind each memory
 and behind one that gives a beat in each cycle; and on the same array with its streams in block RAM.
 `used` is the share of what the memory could have given meanwhile.
 """
@@ -48,7 +48,7 @@ def main() -> None:
     options = parser.parse_args()
     rng = np.random.default_rng(1)
     weights = rng.standard_normal((FEATURES, OUTPUTS)) / np.sqrt(FEATURES)
-    machine = load_target("memory").machine
+    machine = load_target("wide-memory").machine
     x = rng.standard_normal((options.tiles * machine.lanes, FEATURES))
     wide = {bits: replace(machine, memory_bits=bits) for bits in (64, 128, 256, 512)}
     kinds = {0: replace(machine, memory_bits=0, stream_depth=FIRST_DEPTH), **wide}

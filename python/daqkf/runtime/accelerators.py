@@ -51,7 +51,7 @@ def external_memory(name: str | None, clock: float, config: ArrayConfig) -> Memo
     if not config.memory_bits:
         raise DaqkfError(
             f"no external memory '{name}': the streams of this array are in block RAM; compile for "
-            "a target with memory_bits, such as 'memory'"
+            "a target with memory_bits, such as 'wide-memory'"
         )
     if not 0 < clock < inf:
         raise DaqkfError(f"clock must be above 0 Hz, not {clock}")
