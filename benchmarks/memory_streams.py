@@ -5,9 +5,9 @@
 
     python benchmarks/memory_streams.py [--sparsity 0.7] [--clock 250] [--tiles 20]
 
-A layer of MiniLM's shape runs on the target `wide-memory`, with ports of each width, behind each memory
-and behind one that gives a beat in each cycle; and on the same array with its streams in block RAM.
-`used` is the share of what the memory could have given meanwhile.
+A layer of MiniLM's shape runs on the target `wide-memory`, with ports of each width, behind each
+memory and behind one that gives a beat in each cycle; and on the same array with its streams in
+block RAM. `used` is the share of what the memory could have given meanwhile.
 """
 
 import argparse
