@@ -9,8 +9,10 @@ import os
 import shlex
 import subprocess
 import sys
+import tempfile
 import xml.etree.ElementTree as ET
 from dataclasses import asdict, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +127,8 @@ def run_bench(design: daqkf.Design, folder: Path, monkeypatch: pytest.MonkeyPatc
             results_xml=str(folder / "results.xml"),
             log_file=log,
             extra_env={"COCOTB_MAX_FAILURES": "1"},
+            # Registers begin with random values.
+            plusargs=["+verilator+rand+reset+2", "+verilator+seed+18"],
         )
     except (RuntimeError, SystemExit) as error:
         pytest.fail(f"{error}\n{log.read_text()[-5000:]}")
@@ -138,11 +142,26 @@ def run_bench(design: daqkf.Design, folder: Path, monkeypatch: pytest.MonkeyPatc
 EXPECTED = BENCH.read_text().count("\n@bench_test\n")
 
 
-@pytest.mark.slow
-def test_a_system_with_variants(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    design = layer(
+@cache
+def with_variants() -> daqkf.Design:
+    return layer(
         sparsity=[0.2, 0.7, 0.8], levels=["codebook-15", "codebook-7", 3], error_budget=6.0
     )
+
+
+@cache
+def of_two_banks() -> daqkf.Design:
+    machine = replace(load_target("tiny").machine, banks=2)
+    lines = [f"{name} = {json.dumps(value)}" for name, value in asdict(machine).items()]
+    with tempfile.TemporaryDirectory() as folder:
+        target = Path(folder) / "banks.toml"
+        target.write_text("\n".join(['description = "two banks"', "[machine]", *lines]) + "\n")
+        return layer(levels="codebook-7", target=str(target))
+
+
+@pytest.mark.slow
+def test_a_system_with_variants(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    design = with_variants()
     assert len(run_bench(design, tmp_path, monkeypatch)) == EXPECTED
     taken = json.loads((tmp_path / "facts.json").read_text())["variants"]
     assert len(set(taken)) > 1
@@ -150,12 +169,7 @@ def test_a_system_with_variants(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 @pytest.mark.slow
 def test_a_system_of_two_banks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    target = tmp_path / "banks.toml"
-    machine = replace(load_target("tiny").machine, banks=2)
-    lines = [f"{name} = {json.dumps(value)}" for name, value in asdict(machine).items()]
-    target.write_text("\n".join(['description = "two banks"', "[machine]", *lines]) + "\n")
-    design = layer(levels="codebook-7", target=str(target))
-    assert len(run_bench(design, tmp_path, monkeypatch)) == EXPECTED
+    assert len(run_bench(of_two_banks(), tmp_path, monkeypatch)) == EXPECTED
 
 
 MACHINE = Machine(

@@ -464,52 +464,62 @@ def test_the_register_file_answers_its_bus():
     """Reads and writes one after another, with pauses in each channel and events in between."""
     registers = [entry for entry in REGISTERS if entry.address <= 0x44]
     values = constants(program()[0])
-    held, rng = Map(registers, values), np.random.default_rng(9)
+    with Bench(build_register_file(registers, values)) as bench:
+        answer_as_the_map_says(bench, registers, values, np.random.default_rng(9))
+
+
+def answer_as_the_map_says(
+    bench: Bench,
+    registers: Sequence[Register],
+    values: Mapping[str, int],
+    rng: np.random.Generator,
+):
+    """Random transfers on a bus that has just been reset, against `Map`."""
+    held = Map(registers, values)
     addresses = [*(entry.address for entry in registers), 0xFFC]
     earlier = dict.fromkeys(held.hardware(rng), 0)
     answers: set[tuple[bool, Response]] = set()
-    with Bench(build_register_file(registers, values)) as bench:
-        for _ in range(400):
-            writes = bool(rng.random() < 0.6)
-            address, data = int(rng.choice(addresses)), int(rng.integers(1 << 32))
-            strobes = int(rng.integers(16))
-            mask = sum(0xFF << 8 * byte for byte in range(4) if strobes >> byte & 1)
-            channels = {"aw": {"awaddr": address}, "w": {"wdata": data, "wstrb": strobes}}
-            if not writes:
-                channels = {"ar": {"araddr": address}}
-            back = "b" if writes else "r"
-            waiting, offered = set(channels), set[str]()
-            answer: tuple[Response, int] | None = None
-            for _ in range(100):
-                offered |= {name for name in waiting if rng.random() < 0.4}
-                bus = {f"{back}ready": int(rng.random() < 0.4)}
-                for name, payload in channels.items():
-                    bus[f"{name}valid"] = int(name in offered)
-                    if name in offered:
-                        bus |= payload
-                hardware = held.hardware(rng)
-                out = bench.step(**bus, **hardware)
-                # What a cycle shows happened in the one before.
-                if out[f"{back}valid"] and not answer:
-                    if writes:
-                        answer = held.pass_cycle(earlier, address, data, mask), 0
-                    else:
-                        answer = held.read(address, earlier)
-                        held.pass_cycle(earlier, -1, 0, 0)
+    for _ in range(400):
+        writes = bool(rng.random() < 0.6)
+        address, data = int(rng.choice(addresses)), int(rng.integers(1 << 32))
+        strobes = int(rng.integers(16))
+        mask = sum(0xFF << 8 * byte for byte in range(4) if strobes >> byte & 1)
+        channels = {"aw": {"awaddr": address}, "w": {"wdata": data, "wstrb": strobes}}
+        if not writes:
+            channels = {"ar": {"araddr": address}}
+        back = "b" if writes else "r"
+        waiting, offered = set(channels), set[str]()
+        answer: tuple[Response, int] | None = None
+        for _ in range(100):
+            offered |= {name for name in waiting if rng.random() < 0.4}
+            bus = {f"{back}ready": int(rng.random() < 0.4)}
+            for name, payload in channels.items():
+                bus[f"{name}valid"] = int(name in offered)
+                if name in offered:
+                    bus |= payload
+            hardware = held.hardware(rng)
+            out = bench.step(**bus, **hardware)
+            # What a cycle shows happened in the one before.
+            if out[f"{back}valid"] and not answer:
+                if writes:
+                    answer = held.pass_cycle(earlier, address, data, mask), 0
                 else:
+                    answer = held.read(address, earlier)
                     held.pass_cycle(earlier, -1, 0, 0)
-                earlier = hardware
-                assert {name: out[name] for name in held.shown()} == held.shown()
-                sent = {name for name in offered if out[f"{name}ready"]}
-                waiting, offered = waiting - sent, offered - sent
-                if answer:
-                    assert not waiting
-                    assert (out[f"{back}resp"], 0 if writes else out["rdata"]) == answer
-                    if bus[f"{back}ready"]:
-                        break
             else:
-                pytest.fail("a transfer was not answered")
-            assert answer
-            answers.add((writes, answer[0]))
-            bench.inputs |= dict.fromkeys(["awvalid", "wvalid", "arvalid", "bready", "rready"], 0)
+                held.pass_cycle(earlier, -1, 0, 0)
+            earlier = hardware
+            assert {name: out[name] for name in held.shown()} == held.shown()
+            sent = {name for name in offered if out[f"{name}ready"]}
+            waiting, offered = waiting - sent, offered - sent
+            if answer:
+                assert not waiting
+                assert (out[f"{back}resp"], 0 if writes else out["rdata"]) == answer
+                if bus[f"{back}ready"]:
+                    break
+        else:
+            pytest.fail("a transfer was not answered")
+        assert answer
+        answers.add((writes, answer[0]))
+        bench.inputs |= dict.fromkeys(["awvalid", "wvalid", "arvalid", "bready", "rready"], 0)
     assert len(answers) == 4
