@@ -30,8 +30,10 @@ from daqkf.hw_targets.numerics import ACTIVATION_BITS
 from daqkf.hw_targets.words import stream_word
 from daqkf.lowering.conversions.dfke_to_rpea import LowerDfkeToRpeaPass
 from daqkf.lowering.hdl.circuit import Circuit, concat
+from daqkf.lowering.hdl.select import index_bits
 from daqkf.lowering.image.decode import decode
 from daqkf.lowering.image.encode import encode
+from daqkf.lowering.rtl import lockstep
 from daqkf.lowering.rtl.element import build_element
 from daqkf.lowering.rtl.families import datapath_of
 from daqkf.lowering.rtl.families.stage import Operands
@@ -136,6 +138,7 @@ CASES: Mapping[str, Callable[[], Case]] = {
     "multiply-modes-dsp": lambda: kernels_on_an_array("multiply-modes-dsp"),
     "multiply-packed": lambda: kernels_on_an_array("multiply-packed"),
     "deltas-dsp": lambda: kernels_on_an_array("deltas-4"),
+    "dense": lambda: kernels_on_an_array("dense"),
     "dense-packed": lambda: kernels_on_an_array("dense-packed"),
     "ternary": lambda: kernels_on_an_array("ternary-eight-items"),
     "semiring": lambda: semirings("one"),
@@ -276,3 +279,96 @@ def test_an_element_waits_for_the_post_unit(name: str):
             bench.step(stream_write=0)
             memory = case.memory(rng)
             assert list(play(bench, case, memory, rng, len(rows) + 60)) == case.sums(words, memory)
+
+
+def elements_in_step(config: ArrayConfig) -> Circuit:
+    """All elements of an array of dense ones, with the control that they share."""
+    c = Circuit("daqkf_elements", "elements that work in step, alone.")
+    c.clock("clk")
+    rst = c.input("rst", 1)
+    c.reset(rst)
+    rows = index_bits(config.banks * config.stream_depth)
+    control = {
+        "rst": rst,
+        "start": c.input("start", 1),
+        "features": c.input("features", config.address_width),
+        "outputs": c.input("outputs", index_bits(config.result_depth + 1)),
+        "activation_address": c.input("activation_address", config.address_width),
+        "activation_data": c.input("activation_data", config.row_bits),
+        "activation_write": c.input("activation_write", 1),
+        **({"stream_start": c.const(0, rows)} if config.relocates else {}),
+    }
+    stream = {
+        "stream_address": c.input("stream_address", rows),
+        "stream_data": c.input("stream_data", stream_word(config, 0).width),
+    }
+    groups = config.lanes // config.post_lanes
+    elements = [
+        {
+            **stream,
+            "stream_write": c.input(f"stream_write{p}", 1),
+            "take": c.input(f"take{p}", 1),
+            **({"group": c.input(f"group{p}", index_bits(groups))} if groups > 1 else {}),
+        }
+        for p in range(config.pes)
+    ]
+    for p, outputs in enumerate(lockstep.place_elements(c, config, control, elements)):
+        c.output(f"full{p}", outputs["full"])
+        c.output(f"sums{p}", outputs["sums"])
+    c.finish()
+    return c
+
+
+def take_in_turns(
+    bench: Bench, config: ArrayConfig, outputs: int, rng: np.random.Generator
+) -> list[list[int]]:
+    """The sums of all outputs. The post unit takes those of an element after the other, late."""
+    groups, width = config.lanes // config.post_lanes, config.accumulator_width
+    found: list[list[int]] = []
+    while len(found) < outputs:
+        p = len(found) % config.pes
+        for _ in range(5000):
+            if bench.step(**{f"take{q}": 0 for q in range(config.pes)})[f"full{p}"]:
+                break
+        else:
+            pytest.fail(f"element {p} has no sum for output {len(found)}")
+        for _ in range(int(rng.choice([0, 1, 2, 30]))):
+            bench.step()
+        sums: list[int] = []
+        for group in range(groups):
+            choice = {f"group{p}": group} if groups > 1 else {}
+            out = bench.step(**{f"take{p}": int(group == groups - 1)}, **choice)
+            sums += split(out[f"sums{p}"], config.post_lanes, width)
+        found.append(sums)
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in CASES if "dense" in name])
+def test_elements_in_step_wait_for_one_another(name: str):
+    case, rng = CASES[name](), np.random.default_rng(15)
+    config = case.config
+    with Bench(elements_in_step(config)) as bench:
+        for program in case.programs:
+            image = decode(encode(program), config)
+            for p in range(config.pes):
+                for address, row in enumerate(image.streams[p]):
+                    bench.step(
+                        stream_address=address,
+                        stream_data=packed(row, 32) & ((1 << stream_word(config, p).width) - 1),
+                        **{f"stream_write{p}": 1},
+                    )
+                bench.step(**{f"stream_write{p}": 0})
+            memory = case.memory(rng)
+            for address, row in enumerate(memory):
+                bench.step(
+                    activation_address=address, activation_data=packed(row), activation_write=1
+                )
+            features, outputs = program.features.value.data, program.channels
+            bench.step(activation_write=0, start=1, features=features, outputs=outputs)
+            bench.inputs["start"] = 0
+            found = take_in_turns(bench, config, outputs, rng)
+            sums = [case.sums(words, memory) for words in program.streams()]
+            assert found == [sums[n % config.pes][n // config.pes] for n in range(outputs)]
+            out = bench.step(**{f"take{p}": 0 for p in range(config.pes)})
+            assert not any(out[f"full{p}"] for p in range(config.pes))
