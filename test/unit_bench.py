@@ -17,10 +17,11 @@ from daqkf.runtime.simulator import verilate
 HARNESS = """
 #include "{model}.h"
 #include <cstdio>
-int main() {{
+#include <cstdlib>
+int main(int, char **arguments) {{
   // Registers without a reset begin with anything.
   Verilated::randReset(2);
-  Verilated::randSeed({seed});
+  Verilated::randSeed(std::atoi(arguments[1]));
   {model} unit;
   unit.clk = 0;
   unsigned long long clock, value;
@@ -67,18 +68,23 @@ class Bench:
         written = [part for name in self.outputs for part in self._parts[name]]
         harness = HARNESS.format(
             model=f"V{circuit.name}",
-            seed=seed,
             reads="\n".join(f'    std::scanf("%llx", &value); {part} = value;' for part in read),
             form=" ".join(["%llx"] * len(written)),
             writes="".join(f", (unsigned long long){part}" for part in written),
         )
         sources = {"harness.cpp": harness, **emit_verilog(circuit_module(circuit))}
+        self._binary = verilate(sources, circuit.name)
+        self._process: subprocess.Popen[str] | None = None
+        self.restart(seed)
+
+    def restart(self, seed: int) -> None:
+        """Begin again, with other values in the registers."""
+        if self._process is not None:
+            self._process.communicate()
         self._process = subprocess.Popen(
-            [verilate(sources, circuit.name)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
+            [self._binary, str(seed)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
+        self.inputs = dict.fromkeys(self.inputs, 0)
         if "rst" in self.inputs:
             self.step(rst=1)
             self.inputs["rst"] = 0
@@ -95,7 +101,7 @@ class Bench:
         assert inputs.keys() <= self.inputs.keys(), inputs.keys() - self.inputs.keys()
         self.inputs |= inputs
         pipe = self._process
-        assert pipe.stdin is not None and pipe.stdout is not None
+        assert pipe is not None and pipe.stdin is not None and pipe.stdout is not None
         sent = [clock, *(part for name in self.inputs for part in self._split(name))]
         pipe.stdin.write(" ".join(f"{value:x}" for value in sent) + "\n")
         pipe.stdin.flush()
@@ -121,4 +127,5 @@ class Bench:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._process.communicate()
+        if self._process is not None:
+            self._process.communicate()

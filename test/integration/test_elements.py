@@ -7,9 +7,11 @@ Arrays are simulated as a whole elsewhere, where an element seldom has to wait. 
 the time: it stops at any moment, and in each of its stages.
 """
 
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,11 +19,14 @@ import test_array
 import test_chain
 import test_operands
 import test_semirings
+import test_strassen
+import test_system
 from numpy.typing import NDArray
 from unit_bench import Bench
 from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
 
+import daqkf
 from daqkf.dialects.rpea import ArrayOp, ProgramOp
 from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.families import FAMILIES
@@ -64,7 +69,9 @@ class Case:
     def memory(self, rng: np.random.Generator) -> NDArray[np.int8]:
         """Activations [depth, T], the last row of zeros."""
         shape = self.config.activation_depth, self.config.lanes
-        x = rng.choice([-128, -1, 0, 127, *rng.integers(-128, 128, 12)], shape).astype(np.int8)
+        x = rng.choice([-128, -128, -128, -1, 0, 127, *rng.integers(-128, 128, 6)], shape).astype(
+            np.int8
+        )
         x[self.config.null_address] = 0
         return x
 
@@ -126,6 +133,17 @@ def attention(name: str) -> Case:
     return Case(config, 0, programs[:4])
 
 
+def of_design(design: daqkf.Design) -> Case:
+    return Case(design.config, 0, programs_of(design.module))
+
+
+@cache
+def narrow_strassen() -> Case:
+    """What `test_strassen.py` plays, whose sums are narrower than products."""
+    with tempfile.TemporaryDirectory() as folder:
+        return of_design(test_strassen.narrow(1, 3, Path(folder)))
+
+
 CASES: Mapping[str, Callable[[], Case]] = {
     "running-sum": lambda: kernels_on_an_array("P2-T2"),
     "running-sum-eight": lambda: kernels_on_an_array("windows-eight"),
@@ -133,6 +151,8 @@ CASES: Mapping[str, Callable[[], Case]] = {
     "chained-multiply": lambda: chains("mixed", 1),
     "chained-dense": lambda: chains("dense"),
     "strassen": lambda: kernels_on_an_array("strassen"),
+    "narrow-strassen": narrow_strassen,
+    "dispatching": lambda: of_design(test_system.with_variants()),
     "mixed-strassen": lambda: kernels_on_an_array("mixed"),
     "multiply-modes": lambda: kernels_on_an_array("multiply-modes"),
     "multiply-modes-dsp": lambda: kernels_on_an_array("multiply-modes-dsp"),
@@ -182,7 +202,12 @@ def random_weights(words: Words, case: Case, rng: np.random.Generator) -> Words:
         return words
     widths = FAMILIES[case.family].word.fields(case.config)
     weights = {
-        name: rng.integers(0, 1 << widths[name], len(values))
+        # A third of them are the least number, of which products are largest.
+        name: np.where(
+            rng.random(len(values)) < 1 / 3,
+            1 << (widths[name] - 1),
+            rng.integers(0, 1 << widths[name], len(values)),
+        )
         for name, values in words.items()
         if name.startswith("weight")
     }
@@ -372,3 +397,20 @@ def test_elements_in_step_wait_for_one_another(name: str):
             assert found == [sums[n % config.pes][n // config.pes] for n in range(outputs)]
             out = bench.step(**{f"take{p}": 0 for p in range(config.pes)})
             assert not any(out[f"full{p}"] for p in range(config.pes))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CASES)
+def test_no_sum_is_there_after_a_reset(name: str):
+    """Of one cycle, whatever the registers held before."""
+    case = CASES[name]()
+    dense = case.config.lockstep
+    element = elements_in_step(case.config) if dense else build_element(case.config, case.family)
+    with Bench(element) as bench:
+        full = [name for name in bench.outputs if name.startswith("full")]
+        assert full
+        for seed in range(1, 25):
+            bench.restart(seed)
+            for _ in range(25):
+                out = bench.step()
+                assert not any(out[name] for name in full)

@@ -1,8 +1,9 @@
 # Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-"""The counters and the registers of whole systems, each alone and over many more events than a
-system has in a test. Registers begin with random values, which the reset must put right."""
+"""Parts of whole systems alone: counters and registers over many more events than a system has in a
+test, and the array of two banks. Registers begin with random values, which the reset must put
+right."""
 
 from collections.abc import Callable, Mapping
 
@@ -17,6 +18,7 @@ from daqkf.lowering.hdl.circuit import Circuit
 from daqkf.lowering.rtl.register_file import build_register_file
 from daqkf.lowering.rtl.registers import constants, registers_of
 from daqkf.lowering.rtl.system import build_system
+from daqkf.runtime.simulator import Job, Simulator
 
 DESIGNS: Mapping[str, Callable[[], daqkf.Design]] = {
     "variants": test_system.with_variants,
@@ -63,3 +65,20 @@ def test_registers_answer_as_the_map_says(name: str):
     registers, values = registers_of(config), constants(config)
     with Bench(build_register_file(registers, values)) as bench:
         test_units.answer_as_the_map_says(bench, registers, values, np.random.default_rng(14))
+
+
+@pytest.mark.slow
+def test_programs_for_some_tiles_follow_one_another():
+    """Each is for so many tiles, and the next one is loaded meanwhile."""
+    design = test_system.of_two_banks()
+    lanes, rng = design.config.lanes, np.random.default_rng(16)
+    simulator = Simulator.verilated(design.verilog_files, design.config)
+    jobs, expected = list[Job](), list[np.ndarray]()
+    for tiles in (3, 1, 2, 5):
+        x = rng.integers(-128, 128, (tiles * lanes, design.features)).astype(np.int8)
+        jobs.append(Job(design.program, x, design.outputs))
+        expected.append(design.reference(x))
+    for seed, stalls in ((0, 0.0), (1, 0.5)):
+        traces = simulator.trace(jobs, stalls=stalls, seed=seed, overlap=True)
+        for trace, y in zip(traces, expected, strict=True):
+            np.testing.assert_array_equal(trace.y, y)

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import xml.etree.ElementTree as ET
+import zlib
 from dataclasses import asdict, replace
 from functools import cache
 from pathlib import Path
@@ -23,10 +24,13 @@ from networks import lint
 import daqkf
 from daqkf.compiler.design import array_files
 from daqkf.hw_targets.config import smallest_array
+from daqkf.hw_targets.image_format import Command, Header
 from daqkf.hw_targets.machine import Machine
 from daqkf.hw_targets.target import load_target
+from daqkf.hw_targets.words import dispatch_row
 from daqkf.lowering.hdl.circuit import circuit_module
 from daqkf.lowering.hdl.verilog import emit_verilog
+from daqkf.lowering.image.decode import decode
 from daqkf.lowering.rtl.array import build_array
 from daqkf.lowering.rtl.registers import constants, registers_of, variants_of
 from daqkf.lowering.rtl.system import TOP, build_system
@@ -57,9 +61,26 @@ def layer(**options: Any) -> daqkf.Design:
     )
 
 
+def with_other_variants(design: daqkf.Design, step: int) -> bytes:
+    """The same program, whose variants have numbers that are so much higher, modulo all of them."""
+    config, words = design.config, np.frombuffer(design.program, "<u4").copy()
+    layout = dispatch_row(config)
+    section = decode(design.program, config).section(Command.DISPATCH)
+    first = section.word(0)
+    fields = layout.unpack(section.rows)
+    fields["variant"] = (fields["variant"] + step) % variants_of(config)
+    rows = layout.pack(fields)
+    words[first : first + rows.size] = rows.reshape(-1)
+    words[Header.CRC] = zlib.crc32(words[len(Header) :].tobytes())
+    return words.tobytes()
+
+
 def write_case(design: daqkf.Design, folder: Path) -> None:
     """The jobs of the bench, and the results of the golden model."""
     config = design.config
+    steps = list(range(0, variants_of(config), 3))
+    for step in steps:
+        (folder / f"program{step}.bin").write_bytes(with_other_variants(design, step))
     x = design.quantize_input(activations(TILES * config.lanes))
     np.save(folder / "x.npy", x)
     np.save(folder / "y.npy", design.reference(x))
@@ -76,6 +97,7 @@ def write_case(design: daqkf.Design, folder: Path) -> None:
         "has": [entry.name for entry in registers_of(config)],
         "variants": design.variants(x).tolist(),
         "countable_variants": variants_of(config),
+        "steps_of_variants": steps,
         "banks": config.banks,
     }
     (folder / "facts.json").write_text(json.dumps(facts))

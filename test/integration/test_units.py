@@ -220,9 +220,18 @@ def test_the_spaq_unit_decides_by_the_zeros():
         for bucket, words in enumerate(dispatch_row(config).pack(rows)):
             bench.step(dispatch_address=bucket, dispatch_data=joined(words), dispatch_write=1)
         bench.step(dispatch_write=0, zero_shift=decision.shift)
-        for share in (0.0, 0.2, 0.5, 0.9, 1.0):
+        counts = (0, (1 << decision.shift) - 1, 10, 24, 43, 48)
+        for zeros, stop in [(count, None) for count in counts] + [
+            (count, stop) for stop in range(3) for count in counts[:2]
+        ]:
+            if stop is not None:
+                # A reset ends a tile; what was counted of it is no part of the next one.
+                for cycle in range(6):
+                    bench.step(beat=int(cycle < 6 - stop), row=0)
+                bench.step(beat=0, rst=1)
+                bench.step(rst=0)
             x = rng.integers(1, 128, (config.lanes, 24)).astype(np.int8)
-            x[rng.random(x.shape) < share] = 0
+            x.reshape(-1)[rng.permutation(x.size)[:zeros]] = 0
             for column in x.T:
                 while rng.random() < 0.4:
                     bench.step(beat=0)

@@ -44,7 +44,10 @@ TESTS = tuple(
 """Where the tests are that simulate circuits; of these, the ones of `make check`."""
 SLOW = ("test/integration/test_system.py",)
 """The same, of which the slow ones simulate a unit that the others do not."""
-ALONE = tuple(f"test/integration/test_{name}.py" for name in ("elements", "registers_and_counters"))
+ALONE = tuple(
+    f"test/integration/test_{name}.py"
+    for name in ("elements", "post", "registers_and_counters", "row_kernels")
+)
 """Where tests are that simulate modules of those circuits alone."""
 LEFT_OUT = " and ".join(
     f"not {name}"
