@@ -21,6 +21,7 @@ import test_operands
 import test_semirings
 import test_strassen
 import test_system
+from networks import Layers, lowered
 from numpy.typing import NDArray
 from unit_bench import Bench
 from xdsl.context import Context
@@ -108,9 +109,13 @@ def kernels_on_an_array(name: str, pe: int = 0) -> Case:
 
 @cache
 def chains(name: str, pe: int = 0) -> Case:
-    """What `test_chain.py` plays."""
+    """What `test_chain.py` plays, and outputs that are shorter than the pipeline."""
     config, networks = test_chain.networks(name)
-    return Case(config, pe, [op for _, module in networks for op in programs_of(module)])
+    modules = [module for _, module in networks]
+    for features in (1, 2, 3, 5):
+        layers = Layers.random(features, (features, 24))
+        modules.append(lowered(layers.module(test_chain.MACHINES[name]), config))
+    return Case(config, pe, [op for module in modules for op in programs_of(module)])
 
 
 @cache

@@ -5,6 +5,7 @@
 test, and the array of two banks. Registers begin with random values, which the reset must put
 right."""
 
+import zlib
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -14,7 +15,10 @@ import test_units
 from unit_bench import Bench
 
 import daqkf
+from daqkf.hw_targets.image_format import Command, Header
+from daqkf.hw_targets.numerics import ACTIVATION_BITS
 from daqkf.lowering.hdl.circuit import Circuit
+from daqkf.lowering.image.decode import decode
 from daqkf.lowering.rtl.register_file import build_register_file
 from daqkf.lowering.rtl.registers import constants, registers_of
 from daqkf.lowering.rtl.system import build_system
@@ -68,16 +72,33 @@ def test_registers_answer_as_the_map_says(name: str):
 
 
 @pytest.mark.slow
+def test_a_system_decides_by_the_zeros():
+    test_units.decide_by_the_zeros(test_system.with_variants().config)
+
+
+def with_results_turned(design: daqkf.Design) -> bytes:
+    """The program with a table whose entries have every bit inverted."""
+    words = np.frombuffer(design.program, "<u4").copy()
+    section = decode(design.program, design.config).section(Command.TABLE)
+    first = section.word(0)
+    words[first : first + section.rows.size] ^= (1 << ACTIVATION_BITS) - 1
+    words[Header.CRC] = zlib.crc32(words[len(Header) :].tobytes())
+    return words.tobytes()
+
+
+@pytest.mark.slow
 def test_programs_for_some_tiles_follow_one_another():
-    """Each is for so many tiles, and the next one is loaded meanwhile."""
+    """Each is for so many tiles, and the next one, of other results, is loaded meanwhile."""
     design = test_system.of_two_banks()
     lanes, rng = design.config.lanes, np.random.default_rng(16)
     simulator = Simulator.verilated(design.verilog_files, design.config)
+    images = design.program, with_results_turned(design)
     jobs, expected = list[Job](), list[np.ndarray]()
-    for tiles in (3, 1, 2, 5):
+    for number, tiles in enumerate((3, 1, 2, 5)):
         x = rng.integers(-128, 128, (tiles * lanes, design.features)).astype(np.int8)
-        jobs.append(Job(design.program, x, design.outputs))
-        expected.append(design.reference(x))
+        jobs.append(Job(images[number % 2], x, design.outputs))
+        y = design.reference(x)
+        expected.append(~y if number % 2 else y)
     for seed, stalls in ((0, 0.0), (1, 0.5)):
         traces = simulator.trace(jobs, stalls=stalls, seed=seed, overlap=True)
         for trace, y in zip(traces, expected, strict=True):

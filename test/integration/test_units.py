@@ -21,7 +21,7 @@ from unit_bench import Bench
 from daqkf.dialects.rpea import ProgramOp
 from daqkf.hw_targets import numerics
 from daqkf.hw_targets.config import ArrayConfig
-from daqkf.hw_targets.decision import Decision
+from daqkf.hw_targets.decision import MAX_VARIANTS, Decision
 from daqkf.hw_targets.families import FAMILIES
 from daqkf.hw_targets.image_format import Command, Header
 from daqkf.hw_targets.numerics import ACTIVATION_BITS, NORMALIZED_BITS
@@ -208,19 +208,24 @@ def test_the_post_unit_makes_results_of_sums():
 
 
 def test_the_spaq_unit_decides_by_the_zeros():
-    config = replace(program()[0], buckets=8)
-    rng = np.random.default_rng(4)
+    decide_by_the_zeros(replace(program()[0], buckets=8))
+
+
+def decide_by_the_zeros(config: ArrayConfig):
+    """Tiles of few zeros and of many, with pauses, some of them after a reset."""
+    rng, buckets = np.random.default_rng(4), config.buckets
     rows = {
-        "stream": rng.integers(0, config.stream_depth, 8),
-        "slot": rng.integers(0, config.parameter_depth, 8),
-        "variant": rng.permutation(8),
+        "stream": rng.integers(0, config.stream_depth, buckets),
+        "slot": rng.integers(0, config.parameter_depth, buckets),
+        "variant": rng.permutation(buckets) % MAX_VARIANTS,
     }
     decision = Decision(config.lanes, 2, tuple(int(v) for v in rows["variant"]))
+    all_of_them = 24 * config.lanes
+    counts = (0, (1 << decision.shift) - 1, *(all_of_them * part // 16 for part in (3, 8, 14, 16)))
     with Bench(build_spaq_unit(config)) as bench:
         for bucket, words in enumerate(dispatch_row(config).pack(rows)):
             bench.step(dispatch_address=bucket, dispatch_data=joined(words), dispatch_write=1)
-        bench.step(dispatch_write=0, zero_shift=decision.shift)
-        counts = (0, (1 << decision.shift) - 1, 10, 24, 43, 48)
+        bench.step(dispatch_address=0, dispatch_data=0, dispatch_write=0, zero_shift=decision.shift)
         for zeros, stop in [(count, None) for count in counts] + [
             (count, stop) for stop in range(3) for count in counts[:2]
         ]:
