@@ -93,7 +93,7 @@ def programs_of(module: ModuleOp) -> list[ProgramOp]:
 
 @cache
 def kernels_on_an_array(name: str, pe: int = 0) -> Case:
-    """What `test_many_kernels_on_one_array` plays."""
+    """What `test_many_kernels_on_one_array` plays, and outputs that are shorter than pipelines."""
     machine = test_array.MACHINES[name]
     most = test_array.largest_level(machine)
     kernels = [
@@ -102,6 +102,7 @@ def kernels_on_an_array(name: str, pe: int = 0) -> Case:
     ]
     configs = [test_array.parts(kernel.lower(machine))[0] for kernel in kernels]
     config = ArrayConfig(**{key: max(vars(c)[key] for c in configs) for key in asdict(configs[0])})
+    kernels += [test_array.Kernel.random(n, n, 20, 1.0, most) for n in (2, 3)]
     return Case(
         config, pe, [test_array.parts(kernel.lower(machine, config))[1] for kernel in kernels]
     )
@@ -119,7 +120,7 @@ def chains(name: str, pe: int = 0) -> Case:
 
 
 @cache
-def semirings(name: str) -> Case:
+def semirings(name: str, pe: int = 0) -> Case:
     """What `test_semirings.py` plays."""
     config, programs = test_semirings.config_of(name), list[ProgramOp]()
     for kernel in test_semirings.kernels():
@@ -127,7 +128,7 @@ def semirings(name: str) -> Case:
         module.body.block.insert_op_before(ArrayOp("array", config), module.body.block.first_op)
         LowerDfkeToRpeaPass().apply(Context(), module)
         programs += programs_of(module)
-    return Case(config, 0, programs)
+    return Case(config, pe, programs)
 
 
 @cache
@@ -135,7 +136,9 @@ def attention(name: str) -> Case:
     """What `test_operands.py` plays, without the kernels whose words are gated."""
     config, found = test_operands.chains(name)
     programs = [op for chain in found for op in chain.kernels() if isinstance(op, ProgramOp)]
-    return Case(config, 0, programs[:4])
+    plain = [op for op in programs if not next(iter(op.streams()))["gated"].any()]
+    assert plain
+    return Case(config, 0, plain[:4])
 
 
 def of_design(design: daqkf.Design) -> Case:
@@ -168,6 +171,7 @@ CASES: Mapping[str, Callable[[], Case]] = {
     "ternary": lambda: kernels_on_an_array("ternary-eight-items"),
     "semiring": lambda: semirings("one"),
     "semirings-of-four": lambda: semirings("mixed"),
+    "beside-semirings": lambda: semirings("mixed", 1),
     "attention": lambda: attention("P2-T4"),
 }
 
@@ -203,7 +207,8 @@ def datapath(case: Case) -> Circuit:
 
 def random_weights(words: Words, case: Case, rng: np.random.Generator) -> Words:
     """The same words with weights of all values, where a word has weights as numbers."""
-    if case.family not in ("multiply", "dense"):
+    kinds = {"multiply": "weight", "dense": "weight", "strassen": "m"}
+    if case.family not in kinds:
         return words
     widths = FAMILIES[case.family].word.fields(case.config)
     weights = {
@@ -214,7 +219,7 @@ def random_weights(words: Words, case: Case, rng: np.random.Generator) -> Words:
             rng.integers(0, 1 << widths[name], len(values)),
         )
         for name, values in words.items()
-        if name.startswith("weight")
+        if name.startswith(kinds[case.family])
     }
     return {**words, **weights}
 
