@@ -157,10 +157,10 @@ def _show_status(frame: Frame, programs: Programs, halves: Halves, failure: Sign
 
 
 def _show_variant(frame: Frame, halves: Halves, produced: Signal, variant: Signal) -> None:
-    """The port of the variant of the tile whose results leave."""
+    """The port of the variant of the tile whose results leave; 0 until there is one."""
     c = frame.c
     variants = [
-        c.delay(variant, f"variant{half}", enable=produced & halves.writing.eq(half))
+        c.delay(variant, f"variant{half}", enable=produced & halves.writing.eq(half), reset=0)
         for half in range(2)
     ]
     c.output("status_variant", choose(halves.leaving, variants))
