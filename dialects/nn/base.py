@@ -45,6 +45,9 @@ NODE = "node"
 QUANTIZED = "quantized"
 """The attribute of a network whose file has levels for weights, which are constants here."""
 
+ROWS = "rows"
+"""The inputs of a network that take any number of rows, where a file fixes a batch of one."""
+
 HOST = "host"
 """The attribute that says why an op which the array might do stays with the host."""
 

@@ -157,9 +157,9 @@ def _require_extents(weights: Any, organisation: Machine, target: str) -> None:
     Raises:
         ValueError: it has more rows or columns than a layer may have on the target.
     """
-    shape = getattr(weights, "shape", ())
-    is_sparse = hasattr(weights, "toarray") and len(shape) == 2
-    if is_sparse and (surplus := too_large(shape, organisation)):
+    if not hasattr(weights, "toarray") or len(weights.shape) != 2:
+        return
+    if surplus := too_large(weights.shape, organisation):
         raise ValueError(f"{surplus} ('{target}')")
 
 

@@ -12,6 +12,7 @@ from daqkf.compiler.design import run_passes
 from daqkf.compiler.formats import load_network
 from daqkf.compiler.options import NetworkOptions
 from daqkf.compiler.pipelines import OUTLINE
+from daqkf.compiler.rows import with_free_rows
 from daqkf.dialects.diagnostics import verify
 from daqkf.passes.nn_dequantize import NnDequantizePass
 from daqkf.passes.nn_levels import is_quantized
@@ -49,7 +50,10 @@ def outlined(
             raise DaqkfError("inputs are fixed when a file is read, not in a module")
         network = source.clone()
     else:
-        network = load_network(source, fixed=options.fixed)
+        network = with_free_rows(
+            load_network(source, fixed=options.fixed),
+            lambda: load_network(source, fixed=options.fixed, free=True),
+        )
     verify(network)
     keeps = is_quantized(network) and not options.requantize
     progress("cut out kernels")
