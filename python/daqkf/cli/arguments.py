@@ -170,8 +170,9 @@ def _add_compile(commands: Commands) -> None:
     )
     compiler.add_argument(
         "--scale-rows",
-        action="store_true",
-        help="let the host scale each row that a kernel reads, as for sound",
+        action=argparse.BooleanOptionalAction,
+        help="let the host scale each row that a kernel reads, as for sound; by default for files "
+        "with levels of weights and no others",
     )
     compiler.add_argument(
         "--fallback",
