@@ -48,28 +48,43 @@ _SMALLEST = np.float32(1e-30)
 
 
 @dataclass(frozen=True)
-class Range:
-    """The values of each feature that a product reads."""
+class Scales:
+    """What the pass has found out about a product on samples."""
 
-    low: NDArray[np.float32]
-    """[K]."""
-    high: NDArray[np.float32]
-    """[K]."""
+    features: NDArray[np.float32]
+    """The scale of each feature, [K]."""
+    centre: float
+    """The middle of all scaled features, in halves of their extent: between -1 and 1."""
 
-    def scales(self) -> NDArray[np.float32]:
-        """Scales [K] of the features, of which the largest has 1."""
-        most = np.maximum(np.abs(self.low), np.abs(self.high)).astype(np.float64)
+    @classmethod
+    def of(cls, low: NDArray[np.float32], high: NDArray[np.float32]) -> "Scales":
+        """Scales for features between these values [K]; the largest feature has 1."""
+        most = np.maximum(np.abs(low), np.abs(high)).astype(np.float64)
         largest = most.max(initial=0.0)
-        if not largest or not np.isfinite(most).all():
-            return np.ones(len(most), np.float32)
-        return np.sqrt(np.maximum(most / largest, _LEAST**2)).astype(np.float32)
+        scales = np.ones(len(most), np.float32)
+        if largest and np.isfinite(most).all():
+            scales = np.sqrt(np.maximum(most / largest, _LEAST**2)).astype(np.float32)
+        least, greatest = float((low / scales).min()), float((high / scales).max())
+        if not (np.isfinite([least, greatest]).all() and greatest > least):
+            return cls(scales, 0.0)
+        return cls(scales, float(np.clip((greatest + least) / (greatest - least), -1, 1)))
 
-    def centre(self, scales: NDArray[np.float32]) -> float:
-        """The middle of all scaled features, in halves of their extent: between -1 and 1."""
-        low, high = float((self.low / scales).min()), float((self.high / scales).max())
-        if not (np.isfinite([low, high]).all() and high > low):
-            return 0.0
-        return float(np.clip((high + low) / (high - low), -1, 1))
+    @classmethod
+    def read(cls, value: SSAValue) -> "Scales | None":
+        """The scales that the pass has put in front of a product that reads this value."""
+        scaled = _function(value, Function.DIV)
+        moved = scaled and _function(scaled.inputs[0], Function.SUB)
+        divided = moved and _function(moved.inputs[0], Function.DIV)
+        features = divided and constant_of(divided.inputs[1])
+        if scaled is None or features is None:
+            return None
+        users = (use.operation for use in scaled.inputs[1].uses)
+        offsets = [
+            constant_of(op.inputs[1])
+            for op in users
+            if isinstance(op, ElementwiseOp) and op.kind.data is Function.MUL
+        ]
+        return cls(features, next((float(c) for c in offsets if c is not None), 0.0))
 
 
 @dataclass(frozen=True)
@@ -96,27 +111,27 @@ class NnScalePass(ModulePass):
     samples: str | None = None
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
-        ranges: Mapping[MatmulOp, Range] = {}
+        scales: Mapping[MatmulOp, Scales] = {}
         with failing(self.name):
             if self.samples is not None:
-                ranges = feature_ranges(op, load_inputs(self.samples))
-        scale_rows(self, op, ranges)
+                scales = scales_on(op, load_inputs(self.samples))
+        scale_rows(self, op, scales)
 
 
-def scale_rows(given: ModulePass, module: ModuleOp, ranges: Mapping[MatmulOp, Range]) -> None:
+def scale_rows(given: ModulePass, module: ModuleOp, scales: Mapping[MatmulOp, Scales]) -> None:
     """Scale what products read; see `NnScalePass`.
 
     Args:
         given: the pass, for messages.
         module: the network.
-        ranges: what products read on samples.
+        scales: of the products that samples say something of.
     """
-    rewrite_once(given, module, _ScaleRows(ranges))
+    rewrite_once(given, module, _ScaleRows(scales))
     dce(module)
 
 
-def feature_ranges(module: ModuleOp, samples: Inputs | Sequence[Inputs]) -> dict[MatmulOp, Range]:
-    """What each product with constant weights reads on samples.
+def scales_on(module: ModuleOp, samples: Inputs | Sequence[Inputs]) -> dict[MatmulOp, Scales]:
+    """The scales of each product with constant weights, by what it reads on samples.
 
     Raises:
         ValueError: inputs that do not fit.
@@ -127,26 +142,34 @@ def feature_ranges(module: ModuleOp, samples: Inputs | Sequence[Inputs]) -> dict
             call(module, function, in_order(function, batch), (listener,))
     except InterpretationError as error:
         raise ValueError(f"samples: {error}") from None
-    return listener.found
+    return {op: Scales.of(low, high) for op, (low, high) in listener.found.items()}
 
 
 @dataclass
 class _Features(Interpreter.Listener):
     """The range of each feature that products read, as the network runs."""
 
-    found: dict[MatmulOp, Range] = field(default_factory=dict[MatmulOp, Range])
+    found: dict[MatmulOp, tuple[NDArray[np.float32], NDArray[np.float32]]] = field(
+        default_factory=dict[MatmulOp, tuple[NDArray[np.float32], NDArray[np.float32]]]
+    )
 
     def will_interpret_op(self, op: Operation, args: PythonValues) -> None:
         """Let the ranges of a product's features grow."""
-        if isinstance(op, MatmulOp) and _weights(op) is not None and args[0].size:
+        if isinstance(op, MatmulOp) and scalable(op) is not None and args[0].size:
             rows = args[0].reshape(-1, args[0].shape[-1])
             low, high = rows.min(axis=0), rows.max(axis=0)
             if before := self.found.get(op):
-                low, high = np.minimum(low, before.low), np.maximum(high, before.high)
-            self.found[op] = Range(low, high)
+                low, high = np.minimum(low, before[0]), np.maximum(high, before[1])
+            self.found[op] = low, high
 
 
-def _weights(op: MatmulOp) -> NDArray[Any] | None:
+def _function(value: SSAValue, kind: Function) -> ElementwiseOp | None:
+    """The function of this kind that a value is the result of, if it is."""
+    op = value.owner
+    return op if isinstance(op, ElementwiseOp) and op.kind.data is kind else None
+
+
+def scalable(op: MatmulOp) -> NDArray[Any] | None:
     """Constant weights [K, N] of f32, of a product whose rows may be scaled."""
     weights = constant_of(op.rhs)
     if weights is None or weights.ndim != 2 or weights.dtype != np.float32:
@@ -161,12 +184,12 @@ def _weights(op: MatmulOp) -> NDArray[Any] | None:
 class _ScaleRows(RewritePattern):
     """A product with constant weights, with scales around it."""
 
-    ranges: Mapping[MatmulOp, Range]
+    scales: Mapping[MatmulOp, Scales]
 
     @op_type_rewrite_pattern
     def match_and_rewrite(self, op: MatmulOp, rewriter: PatternRewriter) -> None:
         """Put the scales in."""
-        weights, shape, made = _weights(op), shape_of(op.lhs), shape_of(op.result)
+        weights, shape, made = scalable(op), shape_of(op.lhs), shape_of(op.result)
         if weights is None or shape is None or made is None or len(shape) < 2:
             return
         new: list[Operation] = []
@@ -181,11 +204,10 @@ class _ScaleRows(RewritePattern):
 
         rows = TensorType(f32, [*shape[:-1], 1])
         x, centre = op.lhs, 0.0
-        if (known := self.ranges.get(op)) is not None:
-            scales = known.scales()
-            centre = known.centre(scales)
-            x = apply(Function.DIV, x, constant(scales), op.lhs.type)
-            weights = weights * scales[:, np.newaxis]
+        if (known := self.scales.get(op)) is not None:
+            centre = known.centre
+            x = apply(Function.DIV, x, constant(known.features), op.lhs.type)
+            weights = weights * known.features[:, np.newaxis]
         bounds: list[SSAValue] = []
         for reduction in (Reduction.MAX, Reduction.MIN):
             new.append(ReduceOp(reduction, x, [-1], True, rows))

@@ -4,7 +4,8 @@
 """Where a compiled network differs from the float one: each kernel's results beside its own."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
@@ -13,21 +14,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from xdsl.dialects.builtin import ModuleOp
-from xdsl.dialects.func import FuncOp
 from xdsl.interpreter import Interpreter, PythonValues
 from xdsl.ir import Operation
-from xdsl.traits import SymbolTable
 
-from daqkf.compiler.design import run_passes
 from daqkf.compiler.options import NetworkOptions
-from daqkf.compiler.outlining import outlined
-from daqkf.compiler.pipelines import fusion
+from daqkf.compiler.outlining import fuse, outlined
 from daqkf.dialects.interpreting import call, entry
-from daqkf.dialects.nn import LinearOp
+from daqkf.dialects.nn import LinearOp, MatmulOp
+from daqkf.dialects.nn.base import HOST
 from daqkf.hw_targets import load_target
-from daqkf.passes.defaults import HOST_CYCLES
-from daqkf.passes.nn_kernels import kernel_name
-from daqkf.passes.nn_product import Inputs, in_order
+from daqkf.passes.nn_kernels import kernel_name, kernel_of
+from daqkf.passes.nn_outline import layer_name
+from daqkf.passes.nn_product import Inputs, in_order, one_by_one
+from daqkf.passes.nn_scale import Scales, scalable
 
 _HEADINGS = ("kernel", "SQNR [dB]", "saturated", "least", "greatest", "greatest error")
 
@@ -102,14 +101,13 @@ class _Results(Interpreter.Listener):
     def did_interpret_op(self, op: Operation, results: PythonValues) -> None:
         """Keep what a kernel gave."""
         if isinstance(op, LinearOp):
-            function = SymbolTable.lookup_symbol(op, op.callee)
-            assert isinstance(function, FuncOp)
-            self.found.append((kernel_name(function), np.asarray(results[0], np.float64)))
+            name = kernel_name(kernel_of(op))
+            self.found.append((name, np.asarray(results[0], np.float64)))
 
 
 def kernel_errors(
     compiled: ModuleOp,
-    target: str,
+    options: NetworkOptions,
     source: str | Path | ModuleOp,
     inputs: Inputs,
     saturated: Mapping[str, float],
@@ -118,7 +116,7 @@ def kernel_errors(
 
     Args:
         compiled: the network, with kernels of exact integers.
-        target: what it is compiled for.
+        options: what it was compiled with.
         source: the network that it was compiled from.
         inputs: by name.
         saturated: the share of each kernel's activations that saturate, by its name.
@@ -127,12 +125,9 @@ def kernel_errors(
         ValueError: the networks have different kernels, or results of different shapes.
     """
     ours = _results_of(compiled, inputs)
+    theirs = _results_of(_reference(compiled, options, source), inputs)
     names = [name for name, _ in ours]
-    for reference in _references(source, target):
-        theirs = _results_of(reference, inputs)
-        if names == [name for name, _ in theirs]:
-            break
-    else:
+    if names != [name for name, _ in theirs]:
         raise ValueError(f"the network has other kernels than were compiled: {', '.join(names)}")
     rows: list[KernelError] = []
     for (name, found), (_, real) in zip(ours, theirs, strict=True):
@@ -152,16 +147,46 @@ def kernel_errors(
 
 def _results_of(network: ModuleOp, inputs: Inputs) -> list[tuple[str, NDArray[np.float64]]]:
     """The name and the results of each kernel of a network, in the order in which they run."""
-    function, listener = entry(network), _Results()
-    call(network, function, in_order(function, inputs), (listener,))
-    return listener.found
+    function = entry(network)
+    runs: list[list[tuple[str, NDArray[np.float64]]]] = []
+    for part in one_by_one(function, inputs):
+        listener = _Results()
+        call(network, function, in_order(function, part), (listener,))
+        runs.append(listener.found)
+    return [
+        (calls[0][0], np.concatenate([result for _, result in calls]))
+        for calls in zip(*runs, strict=True)
+    ]
 
 
-def _references(source: str | Path | ModuleOp, target: str) -> Iterator[ModuleOp]:
-    """The float network, with its kernels fused in each way that a compilation may fuse them."""
-    machine = load_target(target).machine
-    for fuse, products in ((True, False), (False, False), (True, True)):
-        network, _ = outlined(source, NetworkOptions())
-        if fuse:
-            run_passes(network, fusion(target, machine, HOST_CYCLES, products, None))
-        yield network
+def _reference(
+    compiled: ModuleOp, options: NetworkOptions, source: str | Path | ModuleOp
+) -> ModuleOp:
+    """The float network with the kernels that a compilation has made of it.
+
+    What the compilation found out on its calibration data is read from its result: which kernels
+    stay on the host, and by what their rows are scaled.
+    """
+    products = [op for op in entry(compiled).walk() if isinstance(op, MatmulOp | LinearOp)]
+    host = [layer_name(op) for op in products if isinstance(op, MatmulOp) and HOST in op.attributes]
+
+    def scaling(network: ModuleOp) -> dict[MatmulOp, Scales]:
+        known: defaultdict[str, list[Scales | None]] = defaultdict(list)
+        for op in products:
+            if isinstance(op, LinearOp):
+                known[kernel_name(kernel_of(op))].append(Scales.read(op.input))
+            else:
+                known[layer_name(op)].append(Scales.read(op.lhs))
+        found = {
+            op: known[layer_name(op)].pop(0)
+            for op in network.walk()
+            if isinstance(op, MatmulOp) and scalable(op) is not None and known[layer_name(op)]
+        }
+        return {op: scales for op, scales in found.items() if scales is not None}
+
+    network, _ = outlined(
+        source, options, scaling=scaling if options.scale_rows else None, host=host
+    )
+    if options.fuse:
+        fuse(network, options, load_target(options.target).machine)
+    return network

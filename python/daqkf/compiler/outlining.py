@@ -3,7 +3,7 @@
 
 """A network's file as kernels over f32, and what the host runs around them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from xdsl.dialects.builtin import ModuleOp
@@ -11,13 +11,14 @@ from xdsl.dialects.builtin import ModuleOp
 from daqkf.compiler.design import run_passes
 from daqkf.compiler.formats import load_network
 from daqkf.compiler.options import NetworkOptions
-from daqkf.compiler.pipelines import OUTLINE
+from daqkf.compiler.pipelines import OUTLINE, fusion
 from daqkf.dialects.diagnostics import verify
+from daqkf.dialects.nn import MatmulOp
+from daqkf.hw_targets.machine import Machine
 from daqkf.passes.nn_dequantize import NnDequantizePass
 from daqkf.passes.nn_levels import is_quantized
 from daqkf.passes.nn_outline import NnOutlinePass
-from daqkf.passes.nn_product import Inputs
-from daqkf.passes.nn_scale import NnScalePass, feature_ranges, scale_rows
+from daqkf.passes.nn_scale import NnScalePass, Scales, scale_rows
 from daqkf.passes.progress import Progress, silent
 from daqkf.support.errors import DaqkfError
 
@@ -26,7 +27,7 @@ def outlined(
     source: str | Path | ModuleOp,
     options: NetworkOptions,
     progress: Progress = silent,
-    scaling: Callable[[ModuleOp], Sequence[Inputs]] | None = None,
+    scaling: Callable[[ModuleOp], Mapping[MatmulOp, Scales]] | None = None,
     host: Sequence[str] = (),
 ) -> tuple[ModuleOp, bool]:
     """A network whose products with constant weights are kernels over f32.
@@ -37,7 +38,7 @@ def outlined(
         source: a file that `load_network` reads, or its module of `nn`.
         options: `requantize` and `fixed` count.
         progress: told of each step.
-        scaling: the calibration data for a network, if rows are to be scaled by it.
+        scaling: the scales of a network's products, if rows are to be scaled.
         host: kernels that stay with the host.
 
     Raises:
@@ -57,6 +58,12 @@ def outlined(
     passes = [dequantize if name == dequantize.name else name for name in OUTLINE]
     run_passes(network, [name for name in passes if name != outline.name])
     if scaling is not None:
-        scale_rows(NnScalePass(), network, feature_ranges(network, scaling(network)))
+        scale_rows(NnScalePass(), network, scaling(network))
     run_passes(network, [outline])
     return network, keeps
+
+
+def fuse(network: ModuleOp, options: NetworkOptions, machine: Machine) -> None:
+    """Merge and chain kernels, gate and normalise, where that pays."""
+    cycles, products = options.host_cycles, options.products
+    run_passes(network, fusion(options.target, machine, cycles, products, options.max_tokens))
