@@ -6,10 +6,10 @@
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from html import escape
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,15 @@ from daqkf.passes.nn_kernels import kernel_name, kernel_of
 from daqkf.passes.nn_outline import layer_name
 from daqkf.passes.nn_product import Inputs, in_order, one_by_one
 from daqkf.passes.nn_scale import Scales, scalable
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+SATURATION = 0.01
+"""The share of a kernel's activations beyond their range that is worth a warning."""
+
+LOW, DROP = 20.0, 3.0
+"""An SQNR in dB below which accuracy is low, and what a kernel loses that stands out."""
 
 _HEADINGS = ("kernel", "SQNR [dB]", "saturated", "least", "greatest", "greatest error")
 
@@ -69,6 +78,46 @@ class KernelErrors(Sequence[KernelError]):
 
     def __len__(self) -> int:
         return len(self._rows)
+
+    def table(self) -> "Table":
+        """A row for each kernel."""
+        from rich.table import Table
+        from rich.text import Text
+
+        shown = Table(caption="least and greatest: of the float results")
+        for number, heading in enumerate(_HEADINGS):
+            shown.add_column(Text(heading), justify="right" if number else "left")
+        for row in self._rows:
+            shown.add_row(*map(Text, row.cells()))
+        return shown
+
+    def hints(self) -> list[str]:
+        """What the figures say about where accuracy gets lost, and what helps."""
+        found = [
+            f"{row.saturated:.1%} of what {row.name} reads saturates: was the network calibrated "
+            "on such data?"
+            for row in self._rows
+            if row.saturated >= SATURATION
+        ]
+        best = math.inf
+        for row in self._rows:
+            if row.sqnr < LOW and row.sqnr < best - DROP:
+                found.append(f"accuracy gets lost at {row.name}, which has {row.sqnr:.1f} dB")
+            best = min(best, row.sqnr)
+        if best >= LOW:
+            return found or [f"every kernel keeps {LOW:g} dB or more"]
+        return [
+            *found,
+            "calibrate on more data, compile with more levels, scale rows (--scale-rows) if they "
+            "are of very different sizes, or leave kernels to the host (--fallback DB)",
+        ]
+
+    def facts(self) -> list[dict[str, Any]]:
+        """The figures, JSON-able; an SQNR of results without any error is null."""
+        return [
+            {**asdict(row), "sqnr": row.sqnr if math.isfinite(row.sqnr) else None}
+            for row in self._rows
+        ]
 
     def __repr__(self) -> str:
         rows = [_HEADINGS, *(row.cells() for row in self._rows)]

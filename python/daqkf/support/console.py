@@ -1,36 +1,21 @@
 # Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-"""Where tables are printed, and what long work is doing."""
+"""What long work is doing, on a terminal or in a log."""
 
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from io import StringIO
 
 from rich.console import Console
-from rich.table import Column, Table
+from rich.table import Column
 
 from daqkf.passes.progress import Progress, Step
 from daqkf.support.errors import printable
 
 FIRST_LINE, NEXT_LINE = 3.0, 10.0
 """Seconds until a log says what is going on, and until it does again."""
-
-
-def table_console(width: int = 140) -> Console:
-    """The standard output, as wide as a table needs: a pipe has no width and must not cut it."""
-    console = Console()
-    return console if console.is_terminal else Console(width=width)
-
-
-def table_text(table: Table, width: int = 140) -> str:
-    """A table as it is printed into a file."""
-    console = Console(width=width, file=StringIO(), force_terminal=False)
-    console.print(table)
-    assert isinstance(console.file, StringIO)
-    return console.file.getvalue()
 
 
 @contextmanager
