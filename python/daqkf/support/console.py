@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.table import Column
 
@@ -16,6 +17,9 @@ from daqkf.support.errors import printable
 
 FIRST_LINE, NEXT_LINE = 3.0, 10.0
 """Seconds until a log says what is going on, and until it does again."""
+
+_BESIDE = 10
+"""Characters of a terminal's line beside the step: a turning sign, and the time since the start."""
 
 
 @contextmanager
@@ -38,7 +42,7 @@ def showing(console: Console, first: str) -> Iterator[Progress]:
 
             def show(step: str) -> None:
                 estimates.begin(step)
-                bars.update(task, now=estimates.line())
+                bars.update(task, now=estimates.line(console.width - _BESIDE))
 
             yield show
         return
@@ -77,17 +81,23 @@ class _Estimates:
                 # The first of its kind, or of another round.
                 self._began[step.kind] = step.number, time.monotonic()
 
-    def line(self) -> str:
-        """The step, and the time that is left if it is known."""
+    def line(self, width: int | None = None) -> str:
+        """The step, and the time that is left if it is known, which a long step gives way to."""
+        step, left = printable(self._step), self._left()
+        if width is not None and cell_len(step + left) > width:
+            step = f"{set_cell_size(step, max(width - cell_len(left) - 1, 0)).rstrip()}…"
+        return step + left
+
+    def _left(self) -> str:
         step = self._step
         if not isinstance(step, Step):
-            return printable(step)
+            return ""
         number, began = self._began[step.kind]
         done = step.number - number
         if not done:
-            return printable(step)
+            return ""
         left = (time.monotonic() - began) / done * (step.total - step.number + 1)
-        return f"{printable(step)}, {duration(left)} left"
+        return f", {duration(left)} left"
 
 
 def duration(seconds: float) -> str:

@@ -18,8 +18,9 @@ from rich.text import Text
 PIPE = 140
 """Characters of a line where nothing says how many there are."""
 
-_KEPT = 24
-"""A cell of up to so many characters is on one line, if it can be."""
+_KEPT, _BROKEN = 24, 12
+"""A cell of up to so many characters is on one line, if it can be; and where only that makes room
+for all columns, one of the lower number."""
 
 _FRAME = 3
 """What a column takes beside its cells: a line, and a space on either side."""
@@ -64,6 +65,9 @@ def fitted(table: Table, width: int, keys: int = 1) -> list[Table]:
         keys: how many columns each part has.
     """
     columns = [_Column.of(column) for column in table.columns]
+    dense = [replace(column, kept=_BROKEN) for column in columns]
+    if _width(columns) > width >= _width(dense):
+        columns = dense
     first, others = columns[:keys], columns[keys:]
     most = max((column.least for column in others), default=0)
     room = width - 1 - sum(_FRAME for _ in first) - (most + _FRAME if others else 0)
@@ -86,6 +90,7 @@ class _Column:
     heading: Text
     cells: Sequence[Text]
     justify: JustifyMethod
+    kept: int = _KEPT
 
     @classmethod
     def of(cls, column: Column) -> "_Column":
@@ -98,7 +103,7 @@ class _Column:
         longest = max((cell_len(line) for line in self._lines), default=0)
         words = max((cell_len(word) for line in self._lines for word in line.split()), default=0)
         heading = max(map(cell_len, self.heading.plain.split()), default=0)
-        return max(heading, min(longest, max(words, _KEPT)))
+        return max(heading, min(longest, max(words, self.kept)))
 
     @cached_property
     def whole(self) -> int:
