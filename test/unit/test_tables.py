@@ -20,6 +20,7 @@ from rich.text import Text
 import daqkf.formal.command as proving
 from daqkf.cli.compiling import print_front
 from daqkf.cli.networks import print_traffic
+from daqkf.cli.opt import list_passes
 from daqkf.cli.synthesizing import print_resources
 from daqkf.compiler.debugging import KernelError, KernelErrors
 from daqkf.compiler.options import level_set
@@ -177,6 +178,8 @@ def test_tables_fit_and_have_whole_words(
     found = words(text)
     for table in tables_printed:
         for column in table.columns:
+            if not any(map(str, column.cells)):
+                continue  # an empty column may be left out
             for cell in (column.header, *column.cells):
                 for word in words(cell.plain if isinstance(cell, Text) else str(cell)):
                     # Long names are broken behind their separators, and nothing else is.
@@ -214,6 +217,22 @@ def test_a_pipe_is_as_wide_as_it_is_told(monkeypatch: pytest.MonkeyPatch):
     assert tables.table_console().width == 80
     monkeypatch.delenv("COLUMNS")
     assert tables.table_console().width == tables.PIPE
+
+
+def test_empty_columns_make_room(monkeypatch: pytest.MonkeyPatch):
+    table = Table("name", "empty", "number")
+    table.add_row("x", "", "1")
+    assert "empty" in table_text(table, 40)
+    assert "empty" not in table_text(table, 20) and table_text(table, 20).count("┏") == 1
+
+
+def test_the_list_of_passes_fits(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("COLUMNS", raising=False)
+    whole = list_passes()
+    for width in (60, 80):
+        monkeypatch.setenv("COLUMNS", str(width))
+        assert max(map(len, list_passes().splitlines())) <= width
+        assert list_passes().split() == whole.split()
 
 
 def test_the_package_has_no_other_way_to_print_tables():

@@ -56,8 +56,9 @@ def table_text(table: Table, width: int = PIPE, keys: int = 1) -> str:
 def fitted(table: Table, width: int, keys: int = 1) -> list[Table]:
     """A table in parts of at most so many characters, each with the first columns.
 
-    Headings and long cells are broken between words to fit, and names behind the separators in
-    them; a single word that is wider than a line is all that is ever cut.
+    Of a table that is too wide, empty columns are left out. Headings and long cells are broken
+    between words to fit, and names behind the separators in them; a single word that is wider than
+    a line is all that is ever cut.
 
     Args:
         table: whose cells are texts.
@@ -65,6 +66,12 @@ def fitted(table: Table, width: int, keys: int = 1) -> list[Table]:
         keys: how many columns each part has.
     """
     columns = [_Column.of(column) for column in table.columns]
+    if _width(columns) > width:
+        columns = [
+            column
+            for number, column in enumerate(columns)
+            if number < keys or any(cell.plain.strip() for cell in column.cells)
+        ]
     dense = [replace(column, kept=_BROKEN) for column in columns]
     if _width(columns) > width >= _width(dense):
         columns = dense
