@@ -87,6 +87,13 @@ def parse_archive(data: bytes) -> dict[str, NDArray[Any]]:
         raise ValueError(_reason(error)) from None
 
 
+def array_file(array: NDArray[Any]) -> bytes:
+    """A `.npy` file of an array."""
+    data = io.BytesIO()
+    np.save(data, array, allow_pickle=False)
+    return data.getvalue()
+
+
 def archive(arrays: Mapping[str, NDArray[Any]]) -> bytes:
     """The bytes of a `.npz` file with arrays by name, whatever they are called.
 

@@ -96,11 +96,11 @@ def free_name(module: ModuleOp, name: str) -> str:
 def joined(functions: Sequence[FuncOp]) -> str:
     """One name for kernels that were several: what they share, then what tells them apart."""
     names = [kernel_name(function) for function in functions]
-    parts = [name.split(".") for name in names]
+    parts = [re.split(r"(?<=[./])", name) for name in names]
     same = 0
     while all(len(part) > same + 1 and part[same] == parts[0][same] for part in parts):
         same += 1
-    shared = "".join(f"{part}." for part in parts[0][:same])
+    shared = "".join(parts[0][:same])
     return shared + "_".join(name.removeprefix(shared) for name in names)
 
 

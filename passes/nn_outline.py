@@ -3,6 +3,7 @@
 
 """`nn-outline`: cut the products with constant weights out of a network, as kernels."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -39,15 +40,15 @@ from daqkf.passes.nn_levels import Levels
 from daqkf.passes.nn_options import refused
 from daqkf.passes.rewriting import rewrite_once
 
-_SUFFIXES = (
-    ".weight_DequantizeLinear_Output",
-    "_DequantizeLinear_Output",
-    ".weight",
-    ".product",
-    "/MatMul",
-    "/Gemm",
+_OF_WEIGHTS = (".weight_DequantizeLinear_Output", "_DequantizeLinear_Output", ".weight")
+"""What is behind a layer's name in the names of its weights."""
+
+_GENERATED = re.compile(
+    r"(node_|onnx::)?((q?linear|q|fused)?(mat_?mul(integer|nbits)?|gemm|conv([123]d|_?transpose)?)"
+    r"|linear|product|einsum|addmm|b?mm|dot(_general)?|generic)([_.:]?\d+)*(_quant)?",
+    re.IGNORECASE,
 )
-"""What a layer's name ends with in the names of its parts."""
+"""Names that say no more than what kind of operation it is, and a number."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,8 @@ class NnOutlinePass(ModulePass):
     """Make a kernel of each product with a constant matrix, its bias and its function.
 
     The kernel is a function of [T, K] → [T, N] in `spaq`, over f32; `nn.linear` calls it. Its name
-    is that of the weights in the file, as far as that is one kernel's alone.
+    is that of the node in the file, as far as that is one kernel's alone; or that of the weights,
+    where the node has none but what a tool has generated.
 
     Where a quantised file states the levels of what a kernel reads or gives, for a whole tensor and
     of up to 8 bits, the kernel rounds and saturates by the same scale (`spaq.quantize`,
@@ -92,23 +94,33 @@ class _OutlineLayer(RewritePattern):
         weights = constant_of(op.rhs)
         if weights is None or weights.ndim != 2 or weights.dtype != np.float32:
             return
-        if _name(op) in self.host:
+        if layer_name(op) in self.host:
             op.attributes[HOST] = StringAttr("int8 is too coarse for it")
             rewriter.notify_op_modified(op)
         elif weights.size >= max(self.least, 1):
             _outline(rewriter, op, weights)
 
 
-def _name(matmul: MatmulOp) -> str:
-    """What a layer is called in the file."""
-    for op in (matmul.rhs.owner, matmul):
-        node = op.attributes.get(NODE) if isinstance(op, Operation) else None
-        if isinstance(node, StringAttr) and node.data:
-            return next(
-                (node.data.removesuffix(end) for end in _SUFFIXES if node.data.endswith(end)),
-                node.data,
-            )
-    return "kernel"
+def layer_name(matmul: MatmulOp) -> str:
+    """What a product's layer is called in the file.
+
+    A node's name, like `/encoder/fc1/Gemm`, often ends with what the node does, and weights have
+    names like `fc1.weight`.
+    """
+    node, weights = _node(matmul), _node(matmul.rhs.owner)
+    *layer, last = re.split(r"(?<=[/.])", node.removeprefix("/"))
+    if layer and _GENERATED.fullmatch(last):
+        node = "".join(layer)[:-1]
+    ends = (end for end in _OF_WEIGHTS if weights.endswith(end))
+    names = node, weights.removesuffix(next(ends, ""))
+    told = (name for name in names if name and not _GENERATED.fullmatch(name))
+    return next(told, node or "kernel")
+
+
+def _node(op: object) -> str:
+    """The name that an operation has in the file, or none."""
+    name = op.attributes.get(NODE) if isinstance(op, Operation) else None
+    return name.data if isinstance(name, StringAttr) else ""
 
 
 def _bias(product: SSAValue, channels: int) -> tuple[ElementwiseOp, NDArray[np.float32]] | None:
@@ -151,7 +163,7 @@ def _outline(rewriter: PatternRewriter, matmul: MatmulOp, weights: NDArray[np.fl
         block.add_op(inside)
     if made is not None:
         inside = add_rounding(block, inside.results[0], made.scale)
-    name = insert_kernel(matmul, rewriter, _name(matmul), block, inside)
+    name = insert_kernel(matmul, rewriter, layer_name(matmul), block, inside)
     last = taken[-1]
     call = kernel_call(name, source, last.results[0])
     if made is not None:
@@ -264,5 +276,5 @@ def _level(like: SSAValue, level: int) -> ConstantOp:
 
 def _require_finite(matmul: MatmulOp, what: str, values: NDArray[Any]) -> None:
     if not np.isfinite(values).all():
-        name = _name(matmul)
+        name = layer_name(matmul)
         raise ValueError(f"{name} has {what} beyond finite numbers")

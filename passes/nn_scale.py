@@ -49,46 +49,51 @@ _SMALLEST = np.float32(1e-30)
 
 
 @dataclass(frozen=True)
-class Range:
-    """The values of each feature that a product reads."""
+class Scales:
+    """What the pass has found out about a product on samples."""
 
-    low: NDArray[np.float32]
-    """[K]."""
-    high: NDArray[np.float32]
-    """[K]."""
-
-    def scales(self) -> NDArray[np.float32]:
-        """Scales [K] of the features, of which the largest has 1."""
-        most = np.maximum(np.abs(self.low), np.abs(self.high)).astype(np.float64)
-        largest = most.max(initial=0.0)
-        if not largest or not np.isfinite(most).all():
-            return np.ones(len(most), np.float32)
-        return np.sqrt(np.maximum(most / largest, _LEAST**2)).astype(np.float32)
-
-    def about(self, scales: NDArray[np.float32]) -> float:
-        """The middle of all scaled features, in halves of their extent: between -1 and 1."""
-        low, high = float((self.low / scales).min()), float((self.high / scales).max())
-        if not (np.isfinite([low, high]).all() and high > low):
-            return 0.0
-        return float(np.clip((high + low) / (high - low), -1, 1))
-
-
-@dataclass(frozen=True)
-class _Smooth:
-    """The numbers of a product that are found on samples."""
-
-    scales: NDArray[np.float32]
-    """[K]"""
+    features: NDArray[np.float32]
+    """The scale of each feature, [K]."""
     centre: float
+    """The middle of all scaled features, in halves of their extent: between -1 and 1."""
 
     @classmethod
-    def of(cls, found: Range, smooth: bool) -> "_Smooth":
-        """A scale for each feature, or 1 for all, and then a centre in halves."""
-        if smooth:
-            scales = found.scales()
-            return cls(scales, found.about(scales))
-        ones = np.ones(len(found.low), np.float32)
-        return cls(ones, float(np.rint(2 * found.about(ones)) / 2))
+    def of(
+        cls, low: NDArray[np.float32], high: NDArray[np.float32], smooth: bool = True
+    ) -> "Scales":
+        """Scales for features between these values [K]; the largest feature has 1.
+
+        If they are not `smooth`ed, all have 1, and the centre is a multiple of 1/2.
+        """
+        most = np.maximum(np.abs(low), np.abs(high)).astype(np.float64)
+        largest = most.max(initial=0.0)
+        scales = np.ones(len(most), np.float32)
+        if smooth and largest and np.isfinite(most).all():
+            scales = np.sqrt(np.maximum(most / largest, _LEAST**2)).astype(np.float32)
+        least, greatest = float((low / scales).min()), float((high / scales).max())
+        if not (np.isfinite([least, greatest]).all() and greatest > least):
+            return cls(scales, 0.0)
+        centre = float(np.clip((greatest + least) / (greatest - least), -1, 1))
+        return cls(scales, centre if smooth else float(np.rint(2 * centre) / 2))
+
+    @classmethod
+    def read(cls, value: SSAValue) -> "Scales | None":
+        """The scales that the pass has put in front of a product that reads this value."""
+        scaled = _function(value, Function.DIV)
+        moved = scaled and _function(scaled.inputs[0], Function.SUB)
+        if scaled is None or moved is None:
+            return None
+        divided = _function(moved.inputs[0], Function.DIV)
+        features = None if divided is None else constant_of(divided.inputs[1])
+        if features is None:
+            features = np.ones((shape_of(value) or (1,))[-1], np.float32)
+        users = (use.operation for use in scaled.inputs[1].uses)
+        offsets = [
+            constant_of(op.inputs[1])
+            for op in users
+            if isinstance(op, ElementwiseOp) and op.kind.data is Function.MUL
+        ]
+        return cls(features, next((float(c) for c in offsets if c is not None), 0.0))
 
 
 @dataclass(frozen=True)
@@ -118,23 +123,22 @@ class NnScalePass(ModulePass):
     keep: bool = False
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
-        ranges: Mapping[MatmulOp, Range] = {}
+        scales: Mapping[MatmulOp, Scales] = {}
         with failing(self.name):
             if self.samples is not None:
-                ranges = feature_ranges(op, load_inputs(self.samples))
-        scale_rows(self, op, ranges)
+                scales = scales_on(op, load_inputs(self.samples), smooth=not self.keep)
+        scale_rows(self, op, scales)
 
 
-def scale_rows(given: NnScalePass, module: ModuleOp, ranges: Mapping[MatmulOp, Range]) -> None:
+def scale_rows(given: ModulePass, module: ModuleOp, scales: Mapping[MatmulOp, Scales]) -> None:
     """Scale what products read; see `NnScalePass`.
 
     Args:
-        given: the pass, with its options but for the samples.
+        given: the pass, for messages.
         module: the network.
-        ranges: what products read on samples.
+        scales: of the products that samples say something of.
     """
-    numbers = {op: _Smooth.of(found, not given.keep) for op, found in ranges.items()}
-    rewrite_once(given, module, _ScaleRows(numbers))
+    rewrite_once(given, module, _ScaleRows(scales))
     for function in [op for op in module.ops if isinstance(op, FuncOp)]:
         function.attributes[SCALED] = UnitAttr()
     dce(module)
@@ -145,8 +149,12 @@ def are_rows_scaled(module: ModuleOp) -> bool:
     return SCALED in entry(module).attributes
 
 
-def feature_ranges(module: ModuleOp, samples: Inputs | Sequence[Inputs]) -> dict[MatmulOp, Range]:
-    """What each product with constant weights reads on samples.
+def scales_on(
+    module: ModuleOp, samples: Inputs | Sequence[Inputs], *, smooth: bool = True
+) -> dict[MatmulOp, Scales]:
+    """The scales of each product with constant weights, by what it reads on samples.
+
+    See `Scales.of`.
 
     Raises:
         ValueError: inputs that do not fit.
@@ -157,26 +165,34 @@ def feature_ranges(module: ModuleOp, samples: Inputs | Sequence[Inputs]) -> dict
             call(module, function, in_order(function, batch), (listener,))
     except InterpretationError as error:
         raise ValueError(f"samples: {error}") from None
-    return listener.found
+    return {op: Scales.of(low, high, smooth) for op, (low, high) in listener.found.items()}
 
 
 @dataclass
 class _Features(Interpreter.Listener):
     """The range of each feature that products read, as the network runs."""
 
-    found: dict[MatmulOp, Range] = field(default_factory=dict[MatmulOp, Range])
+    found: dict[MatmulOp, tuple[NDArray[np.float32], NDArray[np.float32]]] = field(
+        default_factory=dict[MatmulOp, tuple[NDArray[np.float32], NDArray[np.float32]]]
+    )
 
     def will_interpret_op(self, op: Operation, args: PythonValues) -> None:
         """Let the ranges of a product's features grow."""
-        if isinstance(op, MatmulOp) and _weights(op) is not None and args[0].size:
+        if isinstance(op, MatmulOp) and scalable(op) is not None and args[0].size:
             rows = args[0].reshape(-1, args[0].shape[-1])
             low, high = rows.min(axis=0), rows.max(axis=0)
             if before := self.found.get(op):
-                low, high = np.minimum(low, before.low), np.maximum(high, before.high)
-            self.found[op] = Range(low, high)
+                low, high = np.minimum(low, before[0]), np.maximum(high, before[1])
+            self.found[op] = low, high
 
 
-def _weights(op: MatmulOp) -> NDArray[Any] | None:
+def _function(value: SSAValue, kind: Function) -> ElementwiseOp | None:
+    """The function of this kind that a value is the result of, if it is."""
+    op = value.owner
+    return op if isinstance(op, ElementwiseOp) and op.kind.data is kind else None
+
+
+def scalable(op: MatmulOp) -> NDArray[Any] | None:
     """Constant weights [K, N] of f32, of a product whose rows may be scaled."""
     weights = constant_of(op.rhs)
     if weights is None or weights.ndim != 2 or weights.dtype != np.float32:
@@ -191,12 +207,12 @@ def _weights(op: MatmulOp) -> NDArray[Any] | None:
 class _ScaleRows(RewritePattern):
     """A product with constant weights, with scales around it."""
 
-    numbers: Mapping[MatmulOp, _Smooth]
+    scales: Mapping[MatmulOp, Scales]
 
     @op_type_rewrite_pattern
     def match_and_rewrite(self, op: MatmulOp, rewriter: PatternRewriter) -> None:
         """Put the scales in."""
-        weights, shape, made = _weights(op), shape_of(op.lhs), shape_of(op.result)
+        weights, shape, made = scalable(op), shape_of(op.lhs), shape_of(op.result)
         if weights is None or shape is None or made is None or len(shape) < 2:
             return
         new: list[Operation] = []
@@ -211,11 +227,11 @@ class _ScaleRows(RewritePattern):
 
         rows = TensorType(f32, [*shape[:-1], 1])
         x, centre = op.lhs, 0.0
-        if (known := self.numbers.get(op)) is not None:
+        if (known := self.scales.get(op)) is not None:
             centre = known.centre
-            if (known.scales != 1).any():
-                x = apply(Function.DIV, x, constant(known.scales), op.lhs.type)
-                weights = weights * known.scales[:, np.newaxis]
+            if (known.features != 1).any():
+                x = apply(Function.DIV, x, constant(known.features), op.lhs.type)
+                weights = weights * known.features[:, np.newaxis]
         bounds: list[SSAValue] = []
         for reduction in (Reduction.MAX, Reduction.MIN):
             new.append(ReduceOp(reduction, x, [-1], True, rows))

@@ -141,7 +141,7 @@ def test_an_empty_environment_runs_the_wheel_and_the_documents(
     first = environment.call("python -", stdin=WHEEL_ONLY)
     assert FIRST_BUILD.format(folder=tmp_path / "cache") in first.stderr
     again = environment.call("daqkf simulate layer x.npy -o y.npy")
-    assert again.stderr == ""
+    assert "building" not in again.stderr
     for extra, command in ABSENT.items():
         refused = environment.call(command, code=1).stderr
         assert refused.count("\n") == 1, refused

@@ -12,15 +12,24 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from linalg_text import function
 from onnx import TensorProto, helper, numpy_helper
+from xdsl.dialects.builtin import StringAttr, f32
+from xdsl.dialects.func import FuncOp
 
 import daqkf
 from daqkf.cli.main import main
 from daqkf.compiler.compiled_network import CompiledNetwork
+from daqkf.compiler.options import NetworkOptions
+from daqkf.compiler.outlining import outlined
+from daqkf.dialects.dense import from_array
+from daqkf.dialects.nn import ConstantOp, MatmulOp
+from daqkf.dialects.nn.base import NODE
 from daqkf.lowering.conversions.dfke_to_rpea import ARRAY_NAME
 from daqkf.passes.array_files import archive, parse_archive
 from daqkf.passes.files import file_stem
-from daqkf.passes.nn_kernels import symbol_of
+from daqkf.passes.nn_kernels import joined, kernel_name, symbol_of
+from daqkf.passes.nn_outline import layer_name
 from daqkf.support.ir import make_context, parse_module
 
 RNG = np.random.default_rng(8)
@@ -162,6 +171,55 @@ def test_names_that_no_archive_can_have_are_refused(
     (line,) = capsys.readouterr().err.splitlines()
     assert line == r"daqkf: no .npz file can have an array of the name 'a\x00b'"
     assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("node", "weights", "name"),
+    [
+        ("fc1", "W1", "fc1"),
+        ("/encoder/fc1/Gemm", "fc1.weight", "encoder/fc1"),
+        ("/fc1/MatMul_1", "onnx::MatMul_7", "fc1"),
+        ("", "fc1.weight", "fc1"),
+        ("Gemm_3", "fc1.weight", "fc1"),
+        ("node_linear", "fc1.weight", "fc1"),
+        ("MatMul_0_quant", "fc1.weight_DequantizeLinear_Output", "fc1"),
+        ("MatMul_7", "onnx::MatMul_12", "MatMul_7"),
+        ("layer.0.up.product", "layer.0.up.weight", "layer.0.up"),
+        ("model/conv2d_1/Conv2D", "", "model/conv2d_1"),
+    ],
+)
+def test_kernels_are_called_like_nodes(node: str, weights: str, name: str):
+    matrix = ConstantOp(from_array(W, f32))
+    product = MatmulOp(matrix.result, matrix.result, matrix.result.type)
+    product.attributes[NODE], matrix.attributes[NODE] = StringAttr(node), StringAttr(weights)
+    assert layer_name(product) == name
+
+
+def test_kernels_that_are_merged_are_called_by_what_they_share():
+    names = "up", "a.b.q", "a.b.k", "a/b/q", "a/b/k"
+    up, q, k, first, second = (FuncOp(name, ([], [])) for name in names)
+    assert joined([q, k]) == "a.b.q_k"
+    assert joined([first, second]) == "a/b/q_k"
+    assert joined([up, q]) == "up_a.b.q"
+
+
+def test_kernels_of_linalg_are_called_like_locations_or_results(tmp_path: Path):
+    text = function(
+        "%x: tensor<2x2xf32>",
+        "tensor<2x2xf32>",
+        "%w = arith.constant dense<1.0> : tensor<2x2xf32>\n%z = arith.constant dense<0.0> : "
+        "tensor<2x2xf32>\n"
+        + "\n".join(
+            f"{y} = linalg.matmul ins({x}, %w : tensor<2x2xf32>, tensor<2x2xf32>) "
+            f"outs(%z : tensor<2x2xf32>) -> tensor<2x2xf32>{where}"
+            for x, y, where in (("%x", "%0", ' loc("fc1")'), ("%0", "%fc2", ""), ("%fc2", "%1", ""))
+        )
+        + "\nreturn %1 : tensor<2x2xf32>",
+    )
+    (tmp_path / "m.mlir").write_text(text)
+    network, _ = outlined(tmp_path / "m.mlir", NetworkOptions())
+    kernels = [kernel_name(op) for op in network.ops if isinstance(op, FuncOp)]
+    assert kernels == ["fc1", "fc2", "matmul.6", "main"]
 
 
 def test_symbols_and_stems():

@@ -323,6 +323,12 @@ def test_rows_of_any_size_keep_their_accuracy(tmp_path: Path):
     assert signal_to_noise(plain.run({"x": x})["y"], wanted) < 20
     assert signal_to_noise(scaled.run({"x": x})["y"], wanted) > 30
     assert list(scaled.kernels) == ["w", "v"]
+    # The float network is scaled as the compilation has done it, whose data nobody has any more.
+    scaled.save(tmp_path / "net")
+    found = daqkf.CompiledNetwork.load(tmp_path / "net").debug({"x": x}, path)
+    assert [row.name for row in found] == ["w", "v"] and min(row.sqnr for row in found) > 30
+    noise = signal_to_noise(scaled.run({"x": x})["y"], wanted)
+    assert found[1].sqnr == pytest.approx(noise, abs=4)
 
 
 def test_kernels_that_int8_is_too_coarse_for_stay_on_the_host(tmp_path: Path):
@@ -349,7 +355,8 @@ def test_kernels_that_int8_is_too_coarse_for_stay_on_the_host(tmp_path: Path):
     assert signal_to_noise(plain.run(samples)["y"], wanted) < 25
     kept = daqkf.compile(str(path), calibration=samples, fallback=25.0, fuse=False)
     assert signal_to_noise(kept.run(samples)["y"], wanted) > 25
-    assert list(kept.kernels) == ["w"]
+    assert list(kept.kernels) == ["first"]
+    assert [row.name for row in kept.debug(samples, path)] == ["first"]
     assert kept.left() == [{"name": "second", "does": "matmul", "why": "int8 is too coarse for it"}]
     with pytest.raises(DaqkfError, match="int8 is too coarse for every kernel, if outputs keep 90"):
         daqkf.compile(str(path), calibration=samples, fallback=90.0)

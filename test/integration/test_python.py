@@ -4,6 +4,8 @@
 """The Python face, as people type it and as notebooks show it."""
 
 import inspect
+import io
+import json
 import sys
 from dataclasses import MISSING, fields
 from pathlib import Path
@@ -14,10 +16,13 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from rich.console import Console
 
 import daqkf
+from daqkf.cli.main import main
 from daqkf.compiler import api
 from daqkf.compiler.options import LayerOptions, NetworkOptions
+from daqkf.studies import demo
 
 RNG = np.random.default_rng(12)
 WEIGHTS = RNG.standard_normal((24, 12)).astype(np.float32)
@@ -235,3 +240,49 @@ def test_wrong_calibration_of_a_network_is_named(file: Path, calibration: Any):
     expected = r"calibration of a network is arrays by name \(x\)|needs the input 'x'"
     with pytest.raises(daqkf.DaqkfError, match=expected):
         daqkf.compile(file, calibration=calibration, target="tiny")
+
+
+@pytest.mark.slow
+def test_the_demo_leaves_designs(tmp_path: Path):
+    """Those of other level sets share the array of the first one."""
+    weights = WEIGHTS * (np.abs(WEIGHTS) > 0.5)
+    bias = np.zeros(weights.shape[1], np.float32)
+    subject = demo._Subject(weights, bias, X, X[:8])
+    console, first = Console(file=io.StringIO()), None
+    for levels in ("int8", "uniform-15"):
+        made = demo._compiled(subject, levels, first, tmp_path, console)
+        first = first or made
+        loaded = daqkf.Design.load(tmp_path / levels)
+        assert loaded == made
+        assert loaded.program == made.program
+        np.testing.assert_array_equal(loaded.reference(X), made.reference(X))
+        assert (tmp_path / levels / "rtl" / "daqkf_array.sv").is_file()
+        assert sorted((tmp_path / levels / "ir").iterdir())[0].name == "00-import.mlir"
+    assert first is not None and made.verilog_files is first.verilog_files
+
+
+def test_debug_on_the_command_line(
+    network: daqkf.CompiledNetwork,
+    file: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+):
+    monkeypatch.setenv("COLUMNS", "60")
+    network.save(tmp_path / "net")
+    np.savez(tmp_path / "x.npz", x=X)
+    np.savez(tmp_path / "far.npz", x=30 * X)
+    folder, facts = str(tmp_path / "net"), tmp_path / "facts.json"
+    said = "debug", folder, str(file), str(tmp_path / "x.npz"), "--json", str(facts)
+    assert main(said) == 0
+    out = capsys.readouterr().out
+    (row,) = json.loads(facts.read_text())
+    assert f"{row['sqnr']:.1f}" in out and f"{row['saturated']:.2%}" in out
+    assert out.splitlines()[-1] == "every kernel keeps 20 dB or more"
+    assert max(map(len, out.splitlines())) <= 60
+    assert main(["debug", folder, str(file), str(tmp_path / "far.npz")]) == 0
+    out = capsys.readouterr().out
+    assert "saturates: was the network calibrated on such data?" in out
+    assert "accuracy gets lost at up" in out and "--fallback" in out
+    assert main(["debug", folder, "none.onnx", str(tmp_path / "x.npz")]) == 1
+    assert capsys.readouterr().err == "daqkf: none.onnx: No such file or directory\n"

@@ -4,6 +4,9 @@
 """What `daqkf compile` of a network says at its end, and how it goes on if it was interrupted."""
 
 import re
+import subprocess
+import sys
+import time
 from itertools import pairwise
 from pathlib import Path
 
@@ -91,3 +94,45 @@ def test_the_command_says_how_accurate_it_is_and_keeps_nothing(
     assert re.search(r"at 200 MHz: .* tokens/s.* bind", said)
     match = re.search(rf"SQNR ([\d.]+) dB, cosine ([\d.]+) to the float network, on {which}", said)
     assert match and float(match[1]) > 5 and 0.9 < float(match[2]) <= 1
+
+
+QUICKLY = ("eval", "--quick", "--sentences", "8", "--sparsity", "0", "--accuracy")
+LEVELS = ("--levels", "codebook-15")
+
+
+def steps_in(cache: Path) -> set[Path]:
+    """The finished steps that a cache keeps."""
+    found = {path for path in (cache / "steps").rglob("*") if path.is_file()}
+    return {path for path in found if not path.name.startswith(".") and path.suffix != ".tmp"}
+
+
+@pytest.mark.slow
+def test_an_evaluation_that_is_killed_goes_on_behind_its_last_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    cache = tmp_path / "cache"
+    monkeypatch.setenv("DAQKF_CACHE", str(cache))
+    command = [*QUICKLY, *LEVELS, "-o", str(tmp_path / "killed")]
+    with subprocess.Popen(
+        [sys.executable, "-m", "daqkf.cli.main", *command], stderr=subprocess.DEVNULL
+    ) as process:
+        while process.poll() is None and len(steps_in(cache)) < 6:
+            time.sleep(0.05)
+        assert process.poll() is None, "it has ended before it was killed"
+        process.kill()
+    finished = steps_in(cache)
+    assert len(finished) >= 6 and not (tmp_path / "killed").exists()
+    made: set[Path] = set()
+
+    def keep(self: Kept, key: object, result: object) -> None:
+        made.add(self._path(key))
+        kept(self, key, result)
+
+    kept = Kept.keep
+    monkeypatch.setattr(Kept, "keep", keep)
+    assert main([*command, "--resume"]) == 0
+    assert made and not made & finished
+    assert not steps_in(cache)
+    whole = tmp_path / "whole"
+    assert main([*QUICKLY, *LEVELS, "-o", str(whole)]) == 0
+    assert (whole / "eval.json").read_bytes() == (tmp_path / "killed/eval.json").read_bytes()

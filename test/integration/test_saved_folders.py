@@ -4,6 +4,7 @@
 """The command lines that read what `daqkf compile` wrote: each says what it is for."""
 
 import re
+import time
 from pathlib import Path
 
 import numpy as np
@@ -57,7 +58,45 @@ def test_a_command_for_the_other_kind_of_folder_names_the_right_one(
         call = command, folders / folder, folders / inputs, "-o", tmp_path / "y"
         code, _, err = told(capsys, *call)
         assert code == 1 and message in err and err.count("\n") == 1
+    call = "debug", folders / "layer", folders / "network" / "network.mlir", folders / "x.npz"
+    code, _, err = told(capsys, *call)
+    assert code == 1 and "the folder of a layer, which daqkf simulate or" in err
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("file", "dialect"), [("layer.mlir", "spaq"), ("design.mlir", "rpea and spaq")]
+)
+def test_compile_of_what_was_compiled_names_the_tools_for_it(
+    file: str, dialect: str, folders: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    path = folders / "layer" / file
+    code, _, err = told(capsys, "compile", path, "-o", tmp_path / "out")
+    assert code == 1 and f"{path}: no network, but IR of {dialect}: daqkf-opt runs passes" in err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        *("demo -o w.npy", "eval -o w.npy", "report w.npy -o w.npy", "bench array --json w.npy/x"),
+        *("spaq-profile -o w.npy/t", "compile w.npy -o w.npy", "debug w.npy w.npy w.npy --json /"),
+        *("run w.npy w.npy -o w.npy/y", "simulate w.npy w.npy -o w.npy/y", "synth w.npy --json /"),
+    ],
+)
+def test_outputs_are_looked_at_before_any_work(
+    arguments: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+):
+    monkeypatch.chdir(tmp_path)
+    np.save("w.npy", np.eye(2))
+    began = time.process_time()
+    code, _, err = told(capsys, *arguments.split())
+    assert code == 1 and err.count("\n") == 1
+    assert "w.npy: Not a directory" in err or "Is a directory" in err
+    assert time.process_time() - began < 0.1
 
 
 def test_a_check_says_how_many_kernels_are_equal(

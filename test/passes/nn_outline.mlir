@@ -1,13 +1,13 @@
 // RUN: daqkf-opt %s -p nn-outline --split-input-file | filecheck %s
 // RUN: daqkf-opt %s -p 'nn-outline{least=7}' --split-input-file | filecheck %s --check-prefix=LEAST
-// RUN: daqkf-opt %s -p 'nn-outline{host="layer.0.up"}' --split-input-file | filecheck %s --check-prefix=HOST
+// RUN: daqkf-opt %s -p 'nn-outline{host="block.up"}' --split-input-file | filecheck %s --check-prefix=HOST
 
-// HOST-NOT: func.func @layer.0.up(
+// HOST-NOT: func.func @block.up(
 // HOST: nn.matmul {{.*}}host = "int8 is too coarse for it"
 // HOST: func.func @
 
-// A layer is its product, bias and function, and has the name of its weights.
-// CHECK-LABEL: func.func @layer.0.up(
+// A layer is its product, bias and function, and has the name of its node.
+// CHECK-LABEL: func.func @block.up(
 // CHECK-SAME: %x: tensor<?x2xf32>) -> tensor<?x3xf32> {
 // CHECK-NEXT: %weights = spaq.constant dense<{{.*}}> : tensor<2x3xf32>
 // CHECK-NEXT: %0 = spaq.matmul %x, %weights
@@ -16,34 +16,35 @@
 // CHECK-NEXT: %2 = spaq.activation "relu" %1
 // CHECK-NEXT: func.return %2
 // CHECK-NEXT: }
-// The same weights twice, the second time behind a product that two read.
-// CHECK-NEXT: func.func @layer.0.up.1(%x: tensor<?x2xf32>) -> tensor<?x3xf32> attributes {node = "layer.0.up"} {
+// The same weights twice, the second time behind a product that two read, and that a tool has
+// named, so that the name is that of the weights.
+// CHECK-NEXT: func.func @layer.0.up(%x: tensor<?x2xf32>) -> tensor<?x3xf32> {
 // CHECK-NEXT: %weights =
 // CHECK-NEXT: %0 = spaq.matmul
 // CHECK-NEXT: func.return %0
 // CHECK-NEXT: }
-// CHECK-NEXT: func.func @_down(%x: tensor<?x3xf32>) -> tensor<?x1xf32> attributes {node = "/down"} {
+// CHECK-NEXT: func.func @down_proj(%x: tensor<?x3xf32>) -> tensor<?x1xf32> attributes {node = "down/proj"} {
 // CHECK: func.func @main
 // CHECK-NEXT: %b = nn.constant
-// CHECK-NEXT: %y = nn.linear @layer.0.up %x {node = "layer.0.up"} : (tensor<4x?x2xf32>) -> tensor<4x?x3xf32>
-// CHECK-NEXT: %z = nn.linear @layer.0.up.1 %x {node = "layer.0.up.1"} : (tensor<4x?x2xf32>) -> tensor<4x?x3xf32>
+// CHECK-NEXT: %y = nn.linear @block.up %x {node = "block.up"} : (tensor<4x?x2xf32>) -> tensor<4x?x3xf32>
+// CHECK-NEXT: %z = nn.linear @layer.0.up %x {node = "layer.0.up"} : (tensor<4x?x2xf32>) -> tensor<4x?x3xf32>
 // CHECK-NEXT: %p = nn.elementwise add %z, %b
 // CHECK-NEXT: %n = nn.elementwise neg %z
-// CHECK-NEXT: %d = nn.linear @_down %y {node = "_down"} : (tensor<4x?x3xf32>) -> tensor<4x?x1xf32>
+// CHECK-NEXT: %d = nn.linear @down_proj %y {node = "down_proj"} : (tensor<4x?x3xf32>) -> tensor<4x?x1xf32>
 // CHECK-NEXT: func.return %p, %n, %d
 
 // LEAST-NOT: spaq
 func.func @main(%x: tensor<4x?x2xf32>) -> (tensor<4x?x3xf32>, tensor<4x?x3xf32>, tensor<4x?x1xf32>) {
   %w = nn.constant {node = "layer.0.up.weight"} dense<[[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]> : tensor<2x3xf32>
   %b = nn.constant dense<0.5> : tensor<3xf32>
-  %0 = nn.matmul %x, %w {node = "/up/MatMul"} : (tensor<4x?x2xf32>, tensor<2x3xf32>) -> tensor<4x?x3xf32>
+  %0 = nn.matmul %x, %w {node = "block.up/MatMul"} : (tensor<4x?x2xf32>, tensor<2x3xf32>) -> tensor<4x?x3xf32>
   %1 = nn.elementwise add %b, %0 : (tensor<3xf32>, tensor<4x?x3xf32>) -> tensor<4x?x3xf32>
   %y = nn.elementwise relu %1 : (tensor<4x?x3xf32>) -> tensor<4x?x3xf32>
-  %z = nn.matmul %x, %w : (tensor<4x?x2xf32>, tensor<2x3xf32>) -> tensor<4x?x3xf32>
+  %z = nn.matmul %x, %w {node = "node_MatMul_7"} : (tensor<4x?x2xf32>, tensor<2x3xf32>) -> tensor<4x?x3xf32>
   %p = nn.elementwise add %z, %b : (tensor<4x?x3xf32>, tensor<3xf32>) -> tensor<4x?x3xf32>
   %n = nn.elementwise neg %z : (tensor<4x?x3xf32>) -> tensor<4x?x3xf32>
   %v = nn.constant dense<1.0> : tensor<3x1xf32>
-  %d = nn.matmul %y, %v {node = "/down/MatMul"} : (tensor<4x?x3xf32>, tensor<3x1xf32>) -> tensor<4x?x1xf32>
+  %d = nn.matmul %y, %v {node = "/down/proj/Gemm_1"} : (tensor<4x?x3xf32>, tensor<3x1xf32>) -> tensor<4x?x1xf32>
   func.return %p, %n, %d : tensor<4x?x3xf32>, tensor<4x?x3xf32>, tensor<4x?x1xf32>
 }
 

@@ -51,6 +51,19 @@ def test_counted_steps_say_what_time_is_left(monkeypatch: pytest.MonkeyPatch):
     assert "prune 3/4 kernels (fc3), 6 min left" in text.getvalue()
 
 
+def test_a_narrow_terminal_still_says_what_time_is_left(monkeypatch: pytest.MonkeyPatch):
+    now = 100.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    screen = Console(file=(text := io.StringIO()), force_terminal=True, width=60)
+    with showing(screen, "read") as progress:
+        told = counted(progress, "prune", 4)
+        told("layer.0.attention.query_key_value")
+        now += 30.0
+        told("layer.1.attention.query_key_value")
+    assert re.search(r"prune 2/4 kernels \(layer\.1[\w.]*…, 2 min left", text.getvalue())
+    assert max(map(len, re.sub(r"\x1b\[[0-9;?]*\w", "", text.getvalue()).splitlines())) <= 60
+
+
 def test_a_terminal_has_one_line_that_changes():
     console = Console(file=(screen := io.StringIO()), force_terminal=True, width=60)
     with showing(console, "read") as progress:

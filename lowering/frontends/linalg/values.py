@@ -12,6 +12,7 @@ from xdsl.dialects.builtin import (
     DYNAMIC_INDEX,
     FileLineColLoc,
     IndexType,
+    NameLoc,
     StringAttr,
     TensorType,
     i1,
@@ -149,9 +150,17 @@ class Values:
         return self.add(ExpandOp(new, self.extents(old), kind))
 
     def add(self, op: Any) -> SSAValue:
-        """The result of an op, put into the function under the name of the current one."""
+        """The result of an op, put into the function under the name of the current one.
+
+        That is the name in its location, or of its result, or else what it does and its line.
+        """
         where, name = self.current.location, self.current.name.split(".")[-1]
-        if isinstance(where, FileLineColLoc):
+        hints = [result.name_hint for result in self.current.results if result.name_hint]
+        if isinstance(where, NameLoc):
+            name = where.desc.data
+        elif hints:
+            name = hints[0]
+        elif isinstance(where, FileLineColLoc):
             name = f"{name}.{where.line.data}"
         op.attributes[NODE] = StringAttr(name)
         op.verify_()

@@ -275,6 +275,16 @@ def _add_external_memory(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_debug(commands: Commands) -> None:
+    debugger = commands.add_parser(
+        "debug", help="compare the kernels of a compiled network with the float one"
+    )
+    debugger.add_argument("network", help="a folder written by daqkf compile")
+    debugger.add_argument("source", help=f"the file that it was compiled from, or '{MINILM}'")
+    debugger.add_argument("inputs", help="arrays by name, .npz")
+    debugger.add_argument("--json", metavar="FILE", help="write the figures there, too")
+
+
 def _add_simulate(commands: Commands) -> None:
     simulator = commands.add_parser("simulate", help="simulate a compiled design's RTL")
     simulator.add_argument("design", help="a folder written by daqkf compile")
@@ -442,6 +452,7 @@ COMMANDS = (
     _add_compile,
     _add_calibrate,
     _add_run,
+    _add_debug,
     _add_simulate,
     _add_synth,
     _add_report,

@@ -102,12 +102,13 @@ def speed_line(speed: "Speed", megahertz: float) -> str:
 
 def print_front(headings: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> None:
     """Print a table of what accuracies cost."""
-    from rich.console import Console
     from rich.table import Table
+
+    from daqkf.support.tables import print_table
 
     table = Table()
     for heading in headings:
         table.add_column(heading, justify="right")
     for row in rows:
         table.add_row(*row)
-    Console().print(table)
+    print_table(table)

@@ -83,14 +83,14 @@ def _run(options: argparse.Namespace) -> int:
 def _simulate(options: argparse.Namespace) -> int:
     check_inputs(options.design, options.activations)
     check_output(options.output)
-
-    from io import BytesIO
+    check_output(options.trace)
 
     import numpy as np
     from rich.console import Console
 
     from daqkf.compiler.design import Design
     from daqkf.compiler.formats import load_array
+    from daqkf.passes.array_files import array_file
     from daqkf.passes.files import write_atomically
     from daqkf.support.console import showing
 
@@ -106,9 +106,7 @@ def _simulate(options: argparse.Namespace) -> int:
             memory=options.external_memory,
             clock=1e6 * options.clock,
         )
-    data = BytesIO()
-    np.save(data, result.y)
-    write_atomically(Path(options.output), data.getvalue())
+    write_atomically(Path(options.output), array_file(result.y))
     print(f"{options.output}: {list(result.y.shape)} in {result.cycles.running} cycles of running")
     if options.trace:
         shown = min(options.trace_tiles, result.tiles)
@@ -119,19 +117,36 @@ def _simulate(options: argparse.Namespace) -> int:
     return 0
 
 
+def _debug(options: argparse.Namespace) -> int:
+    source = None if options.source == MINILM else options.source
+    check_inputs(options.network, source, options.inputs)
+    check_output(options.json)
+
+    from daqkf.cli.networks import debug_network
+
+    return debug_network(options)
+
+
 def _demo(options: argparse.Namespace) -> int:
+    check_output_folder(options.output)
+
     from daqkf.studies.demo import run_demo
 
     return run_demo(Path(options.output), sentences=options.sentences, sparsity=options.sparsity)
 
 
 def _report(options: argparse.Namespace) -> int:
+    check_inputs(None if options.source == MINILM else options.source)
+    check_output_folder(options.output)
+
     from daqkf.cli.reporting import report
 
     return report(options)
 
 
 def _eval(options: argparse.Namespace) -> int:
+    check_output_folder(options.output)
+
     from daqkf.studies.minilm.evaluation import run_eval
 
     return run_eval(
@@ -175,12 +190,19 @@ def _synth(options: argparse.Namespace) -> int:
 
 
 def _spaq_profile(options: argparse.Namespace) -> int:
+    if options.check:
+        check_inputs(options.output)
+    else:
+        check_output(options.output)
+
     from daqkf.studies.profiling.command import build_table, check_table
 
     return (check_table if options.check else build_table)(Path(options.output), options.jobs)
 
 
 def _bench(options: argparse.Namespace) -> int:
+    check_output(options.json)
+
     from daqkf.studies.bench.command import run_bench
 
     return run_bench(
@@ -217,6 +239,7 @@ RUN: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "compile": _compile,
     "calibrate": _calibrate,
     "run": _run,
+    "debug": _debug,
     "simulate": _simulate,
     "synth": _synth,
     "report": _report,

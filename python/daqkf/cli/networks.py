@@ -26,9 +26,6 @@ if TYPE_CHECKING:
     from daqkf.compiler.options import NetworkOptions
     from daqkf.passes.steps import Steps
 
-SATURATION = 0.01
-"""The share of a kernel's activations that `daqkf run --check` warns of."""
-
 
 def compile_network(options: argparse.Namespace, console: "Console") -> int:
     """Compile a network into a folder, or print what accuracy costs; returns the exit code."""
@@ -74,7 +71,7 @@ def compile_network(options: argparse.Namespace, console: "Console") -> int:
         progress("write")
         network.save(options.output)
         steps.clear()
-    _print_traffic(network)
+    print_traffic(network)
     facts = network.summary()
     if network.levels:
         console.print(
@@ -178,6 +175,39 @@ def run_network(options: argparse.Namespace) -> int:
     return 0
 
 
+def debug_network(options: argparse.Namespace) -> int:
+    """Compare the kernels of a network with those of the float one; returns the exit code."""
+    import json
+
+    from rich.console import Console
+
+    from daqkf.compiler.compiled_network import CompiledNetwork
+    from daqkf.support.console import showing
+    from daqkf.support.tables import print_table
+
+    network = CompiledNetwork.load(options.network)
+    inputs = load_inputs(options.inputs)
+    with showing(Console(stderr=True), "run both networks"):
+        found = network.debug(inputs, _file_or_minilm(options.source))
+    if options.json:
+        text = json.dumps(found.facts(), indent=2) + "\n"
+        write_atomically(Path(options.json), text.encode())
+    print_table(found.table())
+    for hint in found.hints():
+        print(hint)
+    return 0
+
+
+def _file_or_minilm(source: str) -> Any:
+    """A network's file, or the module of MiniLM."""
+    if source != MINILM:
+        return source
+    from daqkf.studies.minilm.model import MiniLM
+    from daqkf.studies.minilm.network import network_of
+
+    return network_of(MiniLM.load())
+
+
 def _compared(network: "CompiledNetwork", options: argparse.Namespace) -> str:
     """What a run with `--check` that has ended well has shown."""
     from daqkf.compiler.compiled_network import FAST
@@ -192,16 +222,19 @@ def _compared(network: "CompiledNetwork", options: argparse.Namespace) -> str:
 
 def _print_saturation(shares: dict[str, float]) -> None:
     """Say on standard error which kernels read values beyond what they were calibrated for."""
+    from daqkf.compiler.debugging import SATURATION
+
     for name, share in shares.items():
         if share >= SATURATION:
             message = f"{share:.1%} of what kernel {name!r} reads saturates"
             print(f"warning: {message}: was it calibrated on such data?", file=sys.stderr)
 
 
-def _print_traffic(network: "CompiledNetwork") -> None:
+def print_traffic(network: "CompiledNetwork") -> None:
+    """Print what programs move, and what the host does."""
     from rich.table import Table
 
-    from daqkf.support.console import table_console
+    from daqkf.support.tables import print_table, table_console
 
     table = Table(caption="bytes in and out are for a token")
     for heading in ("kernel", "layers", "programs", "in", "out", "words a tile", "program bytes"):
@@ -211,7 +244,7 @@ def _print_traffic(network: "CompiledNetwork") -> None:
         cells = [row[name] for name in names]
         table.add_row(row["name"], *(f"{cell:,}" for cell in cells))
     console = table_console()
-    console.print(table)
+    print_table(table, console)
     facts = network.summary()
     console.print(
         f"{facts['bytes_per_token']:,} bytes a token to the array and back; fusion saves "

@@ -5,6 +5,7 @@
 
 import argparse
 import logging
+import shutil
 import sys
 import textwrap
 from collections.abc import Callable, Sequence
@@ -52,19 +53,24 @@ def describe_passes() -> str:
 
 
 def _indented(text: str, by: int) -> list[str]:
-    return textwrap.wrap(text, 96, initial_indent=" " * by, subsequent_indent=" " * by)
+    width = min(shutil.get_terminal_size((96, 24)).columns, 96)
+    return textwrap.wrap(text, width, initial_indent=" " * by, subsequent_indent=" " * by)
 
 
 def list_passes() -> str:
-    """The passes' names with the first sentences of their summaries, and the named pipelines."""
+    """The passes' names with the first sentences of their summaries, and the named pipelines.
+
+    A pipe has a line for each; a terminal, or a pipe of COLUMNS characters, as many as it takes.
+    """
     summaries = {name: summary(factory()) for name, factory in ALL_PASSES.items()}
     widest = max(map(len, (*summaries, *PIPELINES)))
-    lines = [f"{name:{widest}}  {text.split('. ')[0]}" for name, text in summaries.items()]
-    lines += [f"{name:{widest}}  xDSL's own" for name in GENERAL_PASSES]
-    lines += [
-        f"{name:{widest}}  --pipeline, of {len(own)} passes" for name, own in PIPELINES.items()
-    ]
-    return "\n".join(lines)
+    said = {name: text.split(". ")[0] for name, text in summaries.items()}
+    said |= dict.fromkeys(GENERAL_PASSES, "xDSL's own")
+    rows = [*said.items()]
+    rows += [(name, f"--pipeline, of {len(own)} passes") for name, own in PIPELINES.items()]
+    width = max(shutil.get_terminal_size((sys.maxsize, 24)).columns, widest + 22)
+    wrapper = textwrap.TextWrapper(width, subsequent_indent=" " * (widest + 2))
+    return "\n".join(wrapper.fill(f"{name:{widest}}  {text}") for name, text in rows)
 
 
 class _Buffer(StringIO):

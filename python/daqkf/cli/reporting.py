@@ -19,7 +19,7 @@ def report(options: argparse.Namespace) -> int:
         DaqkfError: there is nothing to report on, or an unknown level set or matrix.
     """
     from daqkf.compiler.options import level_set
-    from daqkf.support.console import table_console
+    from daqkf.support.tables import print_table
 
     levels = level_set(options.levels)
     matrices = model.choose(_matrices(options.source), options.layer or ())
@@ -27,7 +27,7 @@ def report(options: argparse.Namespace) -> int:
         matrices = [matrix.pruned(options.sparsity) for matrix in matrices]
     entries = model.analyse(matrices, levels, options.tile)
     writing.write_report(entries, Path(options.output))
-    table_console().print(writing.table(entries))
+    print_table(writing.table(entries))
     print(f"{options.output}: report.json, report.png, report.svg")
     return 0
 

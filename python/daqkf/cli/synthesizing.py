@@ -70,14 +70,15 @@ def synthesize_design(
         facts = resources.facts() | {"toggles": None if toggles is None else toggles.facts()}
         text = json.dumps(facts, indent=2) + "\n"
         write_atomically(Path(options.json), text.encode())
-    _print(resources, toggles)
+    print_resources(resources, toggles)
     return 0
 
 
-def _print(resources: "Resources", toggles: "Toggles | None") -> None:
+def print_resources(resources: "Resources", toggles: "Toggles | None") -> None:
+    """Print what an array takes."""
     from rich.table import Table
 
-    from daqkf.support.console import table_console
+    from daqkf.support.tables import print_table, table_console
 
     console = table_console()
     table = Table(title=f"{resources.top} on {resources.fabric}", title_justify="left")
@@ -87,7 +88,7 @@ def _print(resources: "Resources", toggles: "Toggles | None") -> None:
     rows = {f"one {name}": counts for name, counts in resources.modules.items()}
     for name, counts in (rows | {"all, flattened": resources.counts}).items():
         table.add_row(name, *_numbers(counts))
-    console.print(table)
+    print_table(table, console)
     if resources.placement is not None:
         found = resources.placement
         others = _list(f"seed {seed}: {mhz:.1f}" for seed, mhz in found.fmax_by_seed.items())

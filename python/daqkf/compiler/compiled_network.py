@@ -27,6 +27,7 @@ from daqkf.compiler.design import (
     system_files,
 )
 from daqkf.compiler.folder import Folder, write_folder
+from daqkf.compiler.options import NetworkOptions
 from daqkf.compiler.pipelines import CIRCUIT
 from daqkf.compiler.products import attention_program, product_program
 from daqkf.compiler.saturation import Saturated
@@ -67,6 +68,7 @@ from daqkf.passes.quantize.weights import integer_weights
 from daqkf.runtime.accelerators import Accelerator, Resumable, SimulatedArray
 from daqkf.runtime.simulator import Job, Simulator
 from daqkf.support.errors import DaqkfError, describe
+from daqkf.support.facts import Facts
 from daqkf.support.ir import make_context, module_text, parse_module
 
 if TYPE_CHECKING:
@@ -91,7 +93,13 @@ class CompiledNetwork(Compiled):
     """`main` in `nn`, and each kernel as exact integers in `spaq`: what defines the results."""
     arrays: ModuleOp
     """The array, its programs, and each kernel as the host calls them."""
-    target: str
+    options: NetworkOptions
+    """What it was compiled with; a folder keeps the target, and what kernels are made of."""
+
+    @property
+    def target(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """The name of the target, or its .toml file."""
+        return self.options.target
 
     @property
     def modules(self) -> tuple[ModuleOp, ...]:
@@ -135,7 +143,7 @@ class CompiledNetwork(Compiled):
 
         saturated = self.saturation(inputs)
         try:
-            return kernel_errors(self.network, self.target, source, inputs, saturated)
+            return kernel_errors(self.network, self.options, source, inputs, saturated)
         except (DiagnosticException, InterpretationError, ValueError) as error:
             raise DaqkfError(describe(error)) from None
 
@@ -396,6 +404,7 @@ class CompiledNetwork(Compiled):
         rows = self.traffic()
         return {
             "target": self.target,
+            "options": self.options.cutting(),
             "inputs": self.inputs,
             "outputs": self.outputs,
             "array": asdict(self.config),
@@ -462,7 +471,7 @@ class CompiledNetwork(Compiled):
                 name: parse_module(make_context(), saved.text(f"{name}.mlir"), str(path))
                 for name, path in ((name, folder / f"{name}.mlir") for name in _MODULES)
             }
-            network = cls(**modules, target=saved.facts.get("target", str))
+            network = cls(**modules, options=_options(saved.facts))
             require_fingerprint(saved, network.config)
         except StopIteration:
             raise DaqkfError(f"{folder / 'arrays.mlir'}: no rpea.array") from None
@@ -471,6 +480,15 @@ class CompiledNetwork(Compiled):
             place = "" if str(folder) in message else f"{folder}: "
             raise DaqkfError(f"{place}{message}") from None
         return network
+
+
+def _options(facts: Facts) -> NetworkOptions:
+    """The options that a folder keeps."""
+    target, kept = facts.get("target", str), facts.part("options")
+    try:
+        return NetworkOptions.of({**kept.values, "target": target}, "networks")
+    except DaqkfError as error:
+        raise DaqkfError(f"{facts.path}: '{kept.place}': {error}") from None
 
 
 def load_saved(folder: Path) -> Design | CompiledNetwork:

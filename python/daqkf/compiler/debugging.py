@@ -4,31 +4,38 @@
 """Where a compiled network differs from the float one: each kernel's results beside its own."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from html import escape
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from xdsl.dialects.builtin import ModuleOp
-from xdsl.dialects.func import FuncOp
 from xdsl.interpreter import Interpreter, PythonValues
 from xdsl.ir import Operation
-from xdsl.traits import SymbolTable
 
-from daqkf.compiler.design import run_passes
 from daqkf.compiler.options import NetworkOptions
-from daqkf.compiler.outlining import outlined
-from daqkf.compiler.pipelines import fusion
+from daqkf.compiler.outlining import fuse, outlined
 from daqkf.dialects.interpreting import call, entry
-from daqkf.dialects.nn import LinearOp
+from daqkf.dialects.nn import LinearOp, MatmulOp
+from daqkf.dialects.nn.base import HOST
 from daqkf.hw_targets import load_target
-from daqkf.passes.defaults import HOST_CYCLES
-from daqkf.passes.nn_kernels import kernel_name
-from daqkf.passes.nn_product import Inputs, in_order
-from daqkf.passes.nn_scale import are_rows_scaled
+from daqkf.passes.nn_kernels import kernel_name, kernel_of
+from daqkf.passes.nn_outline import layer_name
+from daqkf.passes.nn_product import Inputs, in_order, in_parts
+from daqkf.passes.nn_scale import Scales, scalable
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+SATURATION = 0.01
+"""The share of a kernel's activations beyond their range that is worth a warning."""
+
+LOW, DROP = 20.0, 3.0
+"""An SQNR in dB below which accuracy is low, and what a kernel loses that stands out."""
 
 _HEADINGS = ("kernel", "SQNR [dB]", "saturated", "least", "greatest", "greatest error")
 
@@ -72,6 +79,46 @@ class KernelErrors(Sequence[KernelError]):
     def __len__(self) -> int:
         return len(self._rows)
 
+    def table(self) -> "Table":
+        """A row for each kernel."""
+        from rich.table import Table
+        from rich.text import Text
+
+        shown = Table(caption="least and greatest: of the float results")
+        for number, heading in enumerate(_HEADINGS):
+            shown.add_column(Text(heading), justify="right" if number else "left")
+        for row in self._rows:
+            shown.add_row(*map(Text, row.cells()))
+        return shown
+
+    def hints(self) -> list[str]:
+        """What the figures say about where accuracy gets lost, and what helps."""
+        found = [
+            f"{row.saturated:.1%} of what {row.name} reads saturates: was the network calibrated "
+            "on such data?"
+            for row in self._rows
+            if row.saturated >= SATURATION
+        ]
+        best = math.inf
+        for row in self._rows:
+            if row.sqnr < LOW and row.sqnr < best - DROP:
+                found.append(f"accuracy gets lost at {row.name}, which has {row.sqnr:.1f} dB")
+            best = min(best, row.sqnr)
+        if best >= LOW:
+            return found or [f"every kernel keeps {LOW:g} dB or more"]
+        return [
+            *found,
+            "calibrate on more data, compile with more levels, scale rows (--scale-rows) if they "
+            "are of very different sizes, or leave kernels to the host (--fallback DB)",
+        ]
+
+    def facts(self) -> list[dict[str, Any]]:
+        """The figures, JSON-able; an SQNR of results without any error is null."""
+        return [
+            {**asdict(row), "sqnr": row.sqnr if math.isfinite(row.sqnr) else None}
+            for row in self._rows
+        ]
+
     def __repr__(self) -> str:
         rows = [_HEADINGS, *(row.cells() for row in self._rows)]
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -103,14 +150,13 @@ class _Results(Interpreter.Listener):
     def did_interpret_op(self, op: Operation, results: PythonValues) -> None:
         """Keep what a kernel gave."""
         if isinstance(op, LinearOp):
-            function = SymbolTable.lookup_symbol(op, op.callee)
-            assert isinstance(function, FuncOp)
-            self.found.append((kernel_name(function), np.asarray(results[0], np.float64)))
+            name = kernel_name(kernel_of(op))
+            self.found.append((name, np.asarray(results[0], np.float64)))
 
 
 def kernel_errors(
     compiled: ModuleOp,
-    target: str,
+    options: NetworkOptions,
     source: str | Path | ModuleOp,
     inputs: Inputs,
     saturated: Mapping[str, float],
@@ -119,7 +165,7 @@ def kernel_errors(
 
     Args:
         compiled: the network, with kernels of exact integers.
-        target: what it is compiled for.
+        options: what it was compiled with.
         source: the network that it was compiled from.
         inputs: by name.
         saturated: the share of each kernel's activations that saturate, by its name.
@@ -128,12 +174,9 @@ def kernel_errors(
         ValueError: the networks have different kernels, or results of different shapes.
     """
     ours = _results_of(compiled, inputs)
+    theirs = _results_of(_reference(compiled, options, source), inputs)
     names = [name for name, _ in ours]
-    for reference in _references(source, target, inputs if are_rows_scaled(compiled) else None):
-        theirs = _results_of(reference, inputs)
-        if names == [name for name, _ in theirs]:
-            break
-    else:
+    if names != [name for name, _ in theirs]:
         raise ValueError(f"the network has other kernels than were compiled: {', '.join(names)}")
     rows: list[KernelError] = []
     for (name, found), (_, real) in zip(ours, theirs, strict=True):
@@ -153,25 +196,44 @@ def kernel_errors(
 
 def _results_of(network: ModuleOp, inputs: Inputs) -> list[tuple[str, NDArray[np.float64]]]:
     """The name and the results of each kernel of a network, in the order in which they run."""
-    function, listener = entry(network), _Results()
-    call(network, function, in_order(function, inputs), (listener,))
-    return listener.found
+    function = entry(network)
+    runs: list[list[tuple[str, NDArray[np.float64]]]] = []
+    for part in in_parts(function, inputs):
+        listener = _Results()
+        call(network, function, in_order(function, part), (listener,))
+        runs.append(listener.found)
+    return [
+        (calls[0][0], np.concatenate([result for _, result in calls]))
+        for calls in zip(*runs, strict=True)
+    ]
 
 
-def _references(
-    source: str | Path | ModuleOp, target: str, scaling: Inputs | None
-) -> Iterator[ModuleOp]:
-    """The float network, with its kernels fused in each way that a compilation may fuse them.
+def _reference(
+    compiled: ModuleOp, options: NetworkOptions, source: str | Path | ModuleOp
+) -> ModuleOp:
+    """The float network with the kernels that a compilation has made of it.
 
-    Args:
-        source: the network.
-        target: what it was compiled for.
-        scaling: inputs to scale rows by, if that was done.
+    What the compilation found out on its calibration data is read from its result: which kernels
+    stay on the host, and by what their rows are scaled.
     """
-    options = NetworkOptions(scale_rows=scaling is not None)
-    machine = load_target(target).machine
-    for fuse, products in ((True, False), (False, False), (True, True)):
-        network, _ = outlined(source, options, samples=lambda _: [scaling or {}])
-        if fuse:
-            run_passes(network, fusion(target, machine, HOST_CYCLES, products, None))
-        yield network
+    products = [op for op in entry(compiled).walk() if isinstance(op, MatmulOp | LinearOp)]
+    host = [layer_name(op) for op in products if isinstance(op, MatmulOp) and HOST in op.attributes]
+
+    def scaling(network: ModuleOp, keeps: bool) -> dict[MatmulOp, Scales]:
+        known: defaultdict[str, list[Scales | None]] = defaultdict(list)
+        for op in products:
+            if isinstance(op, LinearOp):
+                known[kernel_name(kernel_of(op))].append(Scales.read(op.input))
+            else:
+                known[layer_name(op)].append(Scales.read(op.lhs))
+        found = {
+            op: known[layer_name(op)].pop(0)
+            for op in network.walk()
+            if isinstance(op, MatmulOp) and scalable(op) is not None and known[layer_name(op)]
+        }
+        return {op: scales for op, scales in found.items() if scales is not None}
+
+    network, _ = outlined(source, options, scaling=scaling, host=host)
+    if options.fuse:
+        fuse(network, options, load_target(options.target).machine)
+    return network

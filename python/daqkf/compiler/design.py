@@ -289,6 +289,8 @@ class Design(Compiled):
         if other.config != self.config:
             raise DaqkfError("the designs have different arrays")
         vars(self).update(verilog_files=other.verilog_files, _simulator=other._simulator)
+        if "system_files" in vars(other):
+            vars(self).update(system_files=other.system_files)
 
     def measure(
         self,

@@ -30,11 +30,18 @@ def _linalg(path: Path) -> ModuleOp:
     except UnicodeDecodeError:
         raise DaqkfError(f"{path}: not a text file") from None
     try:
-        return parse_network(make_context(), text, str(path))
+        module = parse_network(make_context(), text, str(path))
     except EXPECTED as error:
         message = describe(error)
         place = "" if message.startswith(str(path)) else f"{path}: "
         raise DaqkfError(f"{place}{message}") from None
+    dialects = {op.dialect_name() for op in module.walk()}
+    if "nn" not in dialects and (below := sorted(dialects & _BELOW)):
+        raise DaqkfError(
+            f"{path}: no network, but IR of {' and '.join(below)}: daqkf-opt runs passes on it, "
+            "and daqkf-translate makes program images of it"
+        )
+    return module
 
 
 def _mtx(path: Path) -> ModuleOp:
@@ -60,6 +67,9 @@ def _safetensors(path: Path) -> ModuleOp:
 
     return read_description(path)
 
+
+_BELOW = frozenset(("spaq", "dfke", "rpea"))
+"""The dialects that networks become, whose IR no compilation begins with."""
 
 FORMATS: dict[str, Callable[[Path], ModuleOp]] = {
     "onnx": _onnx,

@@ -3,7 +3,7 @@
 
 """From a network's file to a `CompiledNetwork`."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -29,19 +29,17 @@ from daqkf.compiler.calibration import (
     sample,
 )
 from daqkf.compiler.compiled_network import CompiledNetwork
-from daqkf.compiler.design import run_passes
 from daqkf.compiler.executor import HERE, Executor, Keeping, open_executor
 from daqkf.compiler.fallback import too_coarse
 from daqkf.compiler.kernels import FloatKernel, Quantization, programs_of, quantized
 from daqkf.compiler.levels import AIM, CalibratedKernel, NetworkLevels, Point, with_kernels
 from daqkf.compiler.options import NetworkOptions, level_set
-from daqkf.compiler.outlining import outlined
-from daqkf.compiler.pipelines import fusion
+from daqkf.compiler.outlining import fuse, outlined
 from daqkf.compiler.products import attention_requirement, product_requirement
 from daqkf.compiler.pruning import prune
 from daqkf.dialects.diagnostics import verify
 from daqkf.dialects.interpreting import call, entry
-from daqkf.dialects.nn import AttentionOp, ProductOp
+from daqkf.dialects.nn import AttentionOp, MatmulOp, ProductOp
 from daqkf.dialects.nn.ops import attends
 from daqkf.dialects.spaq import SequenceOperation
 from daqkf.hw_targets import load_target
@@ -51,6 +49,7 @@ from daqkf.hw_targets.numerics import NORMALIZED_FEATURES
 from daqkf.passes.nn_attention import quantize_attention
 from daqkf.passes.nn_kernels import kernel_name
 from daqkf.passes.nn_product import Inputs, in_order, quantize_products
+from daqkf.passes.nn_scale import Scales, scales_on
 from daqkf.passes.progress import Progress, Step, counted, silent
 from daqkf.passes.quantize.accuracy import Accuracy, AllOutputs, Loss, Measure
 from daqkf.passes.quantize.network_statistics import batches, observe
@@ -144,12 +143,14 @@ def _compiled(
     try:
         options.check()
         with _executor(options) as executor:
-            work = _Compilation.begun(source, options, calibration, executor, progress, steps=steps)
+            machine = load_target(options.target).machine
+            task = _Task(source, calibration, machine, executor, progress, steps)
+            work = _Compilation.begun(task, options)
             network = work.quantized()
             arrays = _arrays(network, options, work.executor, progress)
     except (DiagnosticException, InterpretationError, ValueError, OSError) as error:
         raise DaqkfError(describe(error)) from None
-    return CompiledNetwork(network, arrays, options.target), work
+    return CompiledNetwork(network, arrays, options), work
 
 
 def quantize_network(
@@ -174,9 +175,9 @@ def quantize_network(
     try:
         options.check()
         with _executor(options) as executor:
-            return _Compilation.begun(
-                source, options, calibration, executor, progress, machine
-            ).quantized()
+            machine = machine or load_target(options.target).machine
+            task = _Task(source, calibration, machine, executor, progress)
+            return _Compilation.begun(task, options).quantized()
     except (DiagnosticException, InterpretationError, ValueError, OSError) as error:
         raise DaqkfError(describe(error)) from None
 
@@ -207,8 +208,9 @@ def pareto(
     try:
         options.check()
         with _executor(options) as executor:
-            work = _Compilation.begun(source, options, calibration, executor, progress)
-            return work.levels(Loss()).front(points)
+            machine = load_target(options.target).machine
+            task = _Task(source, calibration, machine, executor, progress)
+            return _Compilation.begun(task, options).levels(Loss()).front(points)
     except (DiagnosticException, InterpretationError, ValueError, OSError) as error:
         raise DaqkfError(describe(error)) from None
 
@@ -265,12 +267,6 @@ def _require_calibration(
         raise DaqkfError("distillation needs calibration, and pruning of second order")
 
 
-def _fuse(network: ModuleOp, options: NetworkOptions, machine: Machine) -> None:
-    """Merge and chain kernels, gate and normalise, where that pays."""
-    cycles, products = options.host_cycles, options.products
-    run_passes(network, fusion(options.target, machine, cycles, products, options.max_tokens))
-
-
 def _with_products(
     network: ModuleOp, samples: Sequence[Inputs], options: NetworkOptions, machine: Machine
 ) -> ModuleOp:
@@ -304,20 +300,37 @@ def _executor_of(
     return executor if steps is NOTHING_KEPT else Keeping(executor, steps)
 
 
-def _left_to_host(
-    options: NetworkOptions, begin: Callable[[NetworkOptions, int], "_Compilation"]
-) -> list[str]:
+def _left_to_host(task: "_Task", options: NetworkOptions) -> list[str]:
     """The names of the kernels that int8 is too coarse for, tried out without all other aims."""
     if options.fallback is None:
         return []
     plain = replace(options, fallback=None, fuse=False, accuracy=None, cycles=None)
-    return begin(plain, _JUDGED).left_to_host(options.fallback)
+    return _Compilation.begun(task, plain, _JUDGED).left_to_host(options.fallback)
 
 
 def _large(network: ModuleOp) -> bool:
     """Whether processes pay for the kernels of a network."""
     weights = sum(constant.array().size for _, constant in float_products(network))
     return weights >= _WORTH_A_PROCESS
+
+
+@dataclass(frozen=True)
+class _Task:
+    """What is compiled and with what, whichever options are tried out on the way."""
+
+    source: str | Path | ModuleOp
+    calibration: Inputs | Sequence[Inputs] | None
+    machine: Machine
+    executor: Executor
+    progress: Progress
+    steps: Steps = NOTHING_KEPT
+
+    def samples(self, network: ModuleOp) -> list[Inputs]:
+        """The calibration data for a network that was made of the source, or random ones."""
+        function = entry(network)
+        if self.calibration is None:
+            return drawn(function)
+        return given(function, self.calibration)
 
 
 @dataclass
@@ -343,42 +356,28 @@ class _Compilation:
 
     @classmethod
     def begun(
-        cls,
-        source: str | Path | ModuleOp,
-        options: NetworkOptions,
-        calibration: Inputs | Sequence[Inputs] | None,
-        executor: Executor,
-        progress: Progress,
-        machine: Machine | None = None,
-        steps: Steps = NOTHING_KEPT,
-        every: int | None = None,
+        cls, task: _Task, options: NetworkOptions, every: int | None = None
     ) -> "_Compilation":
         """Read, prune, fuse and run a network; every so-many-th sample may be held out."""
-        machine = machine or load_target(options.target).machine
+        progress, machine = task.progress, task.machine
         options.elements.on(machine)  # refuses unknown names before any work
-        _require_calibration(options, calibration)
-
-        def samples_of(module: ModuleOp) -> list[Inputs]:
-            function = entry(module)
-            return drawn(function) if calibration is None else given(function, calibration)
-
-        def begin(options: NetworkOptions, every: int) -> "_Compilation":
-            return cls.begun(
-                source, options, calibration, executor, progress, machine, steps, every
-            )
-
+        _require_calibration(options, task.calibration)
         every = HELD_OUT if every is None and options.choosing else every
-        coarse = _left_to_host(options, begin)
-        network, keep = outlined(source, options, progress, samples_of, coarse)
-        executor = _executor_of(network, options, executor, steps)
-        sparsity = options.sparsity
-        samples = samples_of(network)
-        if sparsity is not None and calibration is not None and options.second_order is not False:
-            network = prune(network, samples, options, progress, steps)
+        coarse = _left_to_host(task, options)
+
+        def scales(network: ModuleOp, keeps: bool) -> Mapping[MatmulOp, Scales]:
+            return scales_on(network, task.samples(network), smooth=not keeps)
+
+        network, keep = outlined(task.source, options, progress, scales, coarse)
+        executor = _executor_of(network, options, task.executor, task.steps)
+        sparsity, has_data = options.sparsity, task.calibration is not None
+        samples = task.samples(network)
+        if sparsity is not None and has_data and options.second_order is not False:
+            network = prune(network, samples, options, progress, task.steps)
             sparsity = None
         if options.fuse:
             progress("fuse kernels")
-            _fuse(network, options, machine)
+            fuse(network, options, machine)
         _set_tokens(network, NORMALIZED_FEATURES)
         held_out: list[Inputs] = []
         fitted: list[Inputs] = list(samples)
@@ -395,7 +394,7 @@ class _Compilation:
             machine,
             fitted,
             rows,
-            calibration is not None,
+            has_data,
             sparsity,
             executor,
             progress,

@@ -25,6 +25,12 @@ _LEVELS = re.compile(r"(uniform|codebook|ternary|binary)(?:-(\d+))?(?:-(\d+))?")
 _MAGNITUDES = {"uniform": 15, "codebook": 15}
 """Of a kind of level set that is named without a count: 31 levels, 5 bits."""
 
+_CUTTING = (
+    *("requantize", "fixed", "scale_rows", "fuse"),
+    *("host_cycles", "products", "max_tokens"),
+)
+"""Options of networks that say what kernels are made of."""
+
 _MOST_DECIBELS = 120
 """Of what outputs may be asked to keep."""
 
@@ -243,6 +249,13 @@ class NetworkOptions(Options):
     def loss(self) -> Loss:
         """By which accuracy is measured: that of cosines, unless an SQNR is asked for."""
         return Loss() if self.accuracy is None else Accuracy.parse(self.accuracy).loss
+
+    def cutting(self) -> dict[str, Any]:
+        """The options that say what kernels are made of, JSON-able: what a folder keeps of them."""
+        found = {name: getattr(self, name) for name in _CUTTING}
+        if self.fixed is not None:
+            found["fixed"] = {name: np.asarray(one).tolist() for name, one in self.fixed.items()}
+        return found
 
     def check(self) -> None:
         """Refuse options that do not go together, before any work.

@@ -3,7 +3,7 @@
 
 """A network's file as kernels over f32, and what the host runs around them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from xdsl.dialects.builtin import ModuleOp
@@ -11,15 +11,15 @@ from xdsl.dialects.builtin import ModuleOp
 from daqkf.compiler.design import run_passes
 from daqkf.compiler.formats import load_network
 from daqkf.compiler.options import NetworkOptions
-from daqkf.compiler.pipelines import OUTLINE
+from daqkf.compiler.pipelines import OUTLINE, fusion
 from daqkf.compiler.rows import with_free_rows
 from daqkf.dialects.diagnostics import verify
-from daqkf.dialects.nn import QuantizeOp
+from daqkf.dialects.nn import MatmulOp, QuantizeOp
+from daqkf.hw_targets.machine import Machine
 from daqkf.passes.nn_dequantize import NnDequantizePass
 from daqkf.passes.nn_levels import is_quantized
 from daqkf.passes.nn_outline import NnOutlinePass
-from daqkf.passes.nn_product import Inputs
-from daqkf.passes.nn_scale import NnScalePass, feature_ranges, scale_rows
+from daqkf.passes.nn_scale import NnScalePass, Scales, scale_rows
 from daqkf.passes.progress import Progress, silent
 from daqkf.support.errors import DaqkfError
 
@@ -28,7 +28,7 @@ def outlined(
     source: str | Path | ModuleOp,
     options: NetworkOptions,
     progress: Progress = silent,
-    samples: Callable[[ModuleOp], Sequence[Inputs]] | None = None,
+    scaling: Callable[[ModuleOp, bool], Mapping[MatmulOp, Scales]] | None = None,
     host: Sequence[str] = (),
 ) -> tuple[ModuleOp, bool]:
     """A network whose products with constant weights are kernels over f32.
@@ -42,7 +42,8 @@ def outlined(
         source: a file that `load_network` reads, or its module of `nn`.
         options: `requantize`, `fixed` and `scale_rows` count.
         progress: told of each step.
-        samples: the calibration data for a network; without them no rows are scaled.
+        scaling: the scales of a network's products, of which it is also told whether weights keep
+            their levels; without it no rows are scaled.
         host: kernels that stay with the host.
 
     Raises:
@@ -67,8 +68,13 @@ def outlined(
     scales = options.scale_rows
     if scales is None:
         scales = keeps and not any(isinstance(op, QuantizeOp) for op in network.walk())
-    if scales and samples is not None:
-        scaling = NnScalePass(keep=keeps)
-        scale_rows(scaling, network, feature_ranges(network, samples(network)))
+    if scales and scaling is not None:
+        scale_rows(NnScalePass(keep=keeps), network, scaling(network, keeps))
     run_passes(network, [outline])
     return network, keeps
+
+
+def fuse(network: ModuleOp, options: NetworkOptions, machine: Machine) -> None:
+    """Merge and chain kernels, gate and normalise, where that pays."""
+    cycles, products = options.host_cycles, options.products
+    run_passes(network, fusion(options.target, machine, cycles, products, options.max_tokens))

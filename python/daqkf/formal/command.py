@@ -20,10 +20,9 @@ from daqkf.formal.prover import (
     prove,
 )
 from daqkf.passes.progress import Progress, counted
-from daqkf.support.console import showing, table_console
+from daqkf.support.console import showing
 from daqkf.support.errors import DaqkfError
-
-_PIPE_WIDTH = 140
+from daqkf.support.tables import print_table, table_console
 
 
 def run_prove(families: Sequence[str] | None, places: int, seconds: float) -> int:
@@ -41,7 +40,7 @@ def run_prove(families: Sequence[str] | None, places: int, seconds: float) -> in
     if places < 0 or not seconds > 0:
         raise DaqkfError("prove needs --places of at least 0 and a --timeout above 0")
     names = chosen(list(families) if families else None)
-    console = table_console(_PIPE_WIDTH)
+    console = table_console()
     start = time.monotonic()
     failures = 0
     kinds = every_circuit, planted_circuits, indexed_circuits
@@ -74,7 +73,7 @@ def _prove_family(console: Console, family: str, seconds: float, told: Progress)
             if answer.verdict != "proved":
                 where = f"{circuit.label}: {answer.theorem}: {answer.verdict}"
                 failures.append("\n  ".join((where, *answer.counterexample)))
-    console.print(table)
+    print_table(table, console, keys=2)
     for failure in failures:
         console.print(failure, markup=False)
     return len(failures)
@@ -86,7 +85,7 @@ def _show_hunts(console: Console, what: str, going: Iterable[Hunt]) -> int:
     for item in hunts:
         by = item.answer.theorem if item.found else "NOT FOUND"
         table.add_row(item.bug, by, "\n".join(item.answer.counterexample))
-    console.print(table)
+    print_table(table, console)
     found = sum(item.found for item in hunts)
     console.print(f"{what}: {found} of {len(hunts)} planted bugs found")
     return len(hunts) - found

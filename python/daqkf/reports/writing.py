@@ -29,7 +29,7 @@ class Report:
     entries: Sequence[Entry]
 
     def __str__(self) -> str:
-        from daqkf.support.console import table_text
+        from daqkf.support.tables import table_text
 
         return table_text(table(self.entries))
 
@@ -76,11 +76,12 @@ def write_report(entries: Sequence[Entry], folder: Path) -> None:
 def table(entries: Sequence[Entry]) -> "Table":
     """A table with a row for each matrix."""
     from rich.table import Table
+    from rich.text import Text
 
     shown = Table(caption="range: largest to smallest non-zero magnitude; entropy: of a weight")
-    shown.add_column("matrix", overflow="fold")
-    shown.add_column("shape", justify="right", no_wrap=True)
-    shown.add_column("pattern", no_wrap=True)
+    shown.add_column("matrix")
+    shown.add_column("shape", justify="right")
+    shown.add_column("pattern")
     fitted = any(found and found.level_set for found in (entry.quantised for entry in entries))
     for heading in ("sparsity", "a channel's non-zeros", "range", "entropy"):
         shown.add_column(heading, justify="right")
@@ -88,7 +89,9 @@ def table(entries: Sequence[Entry]) -> "Table":
         shown.add_column("levels")
         shown.add_column("SQNR", justify="right")
     for entry in entries:
-        shown.add_row(*_row(entry), *(_levels(entry.quantised) if fitted else ()))
+        name, *found = _row(entry)
+        # A name from a file is no markup.
+        shown.add_row(Text(name), *found, *(_levels(entry.quantised) if fitted else ()))
     return shown
 
 

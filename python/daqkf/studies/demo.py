@@ -19,6 +19,7 @@ from xdsl.dialects.builtin import ModuleOp
 import daqkf
 from daqkf.compiler.design import Design, StageCallback
 from daqkf.hw_targets.functions import apply_function
+from daqkf.passes.array_files import array_file
 from daqkf.passes.files import write_atomically
 from daqkf.passes.quantize.calibration import Columns, absmax_ranges
 from daqkf.passes.quantize.input_statistics import InputStatistics
@@ -26,6 +27,7 @@ from daqkf.passes.quantize.pruning import second_order_prune
 from daqkf.studies.minilm.model import MiniLM, load_sentences
 from daqkf.support.errors import DaqkfError
 from daqkf.support.ir import module_text
+from daqkf.support.tables import print_table
 
 LAYER = "layer.0.ffn.up"
 ACTIVATION = "gelu"
@@ -90,8 +92,9 @@ def signal_to_noise(reference: NDArray[Any], result: NDArray[Any]) -> float:
 def run_demo(folder: Path, sentences: int, sparsity: float) -> int:
     """Compile, simulate and compare; returns 0 if all results are equal bit for bit, else 1.
 
-    The last `sentences` sentences are run, and the others calibrate. The IR after each stage, the
-    RTL, the program images and `summary.json` are written into `folder`.
+    The last `sentences` sentences are run, and the others calibrate. `folder` gets `summary.json`,
+    the activations that are run as `x.npy`, and for each level set a folder that `Design.load`
+    reads, which also has the IR after each stage.
 
     Raises:
         DaqkfError: `sentences` is below 1, or leaves no sentence for calibration.
@@ -133,18 +136,24 @@ def run_demo(folder: Path, sentences: int, sparsity: float) -> int:
         "designs": results,
     }
     write_atomically(folder / "summary.json", (json.dumps(summary, indent=2) + "\n").encode())
-    console.print(_table(results))
-    console.print(f"IR, RTL, program images and summary.json are in {folder}")
+    write_atomically(folder / "x.npy", array_file(subject.x))
+    print_table(_table(results), console)
+    console.print(
+        f"{folder}: {', '.join(LEVELS)}, summary.json. To simulate a design again:\n"
+        f"  daqkf simulate {folder / LEVELS[-1]} {folder / 'x.npy'} -o y.npy",
+        markup=False,
+        highlight=False,
+        soft_wrap=True,
+    )
     return 0 if all(result["bit_exact"] for result in results) else 1
 
 
 def _compiled(
     subject: _Subject, levels: str, first: Design | None, folder: Path, console: Console
 ) -> Design:
-    """Compile the layer with one level set, and write its IR and its program image.
+    """Compile the layer with one level set, and save it with the IR after each stage.
 
-    The array is that of the design `first`. Without one, the design gets an array of its own,
-    which is written, too.
+    The array is that of the design `first`. Without one, the design gets an array of its own.
     """
     write_stage = _stage_writer(folder / levels, console)
     design = daqkf.compile(
@@ -156,14 +165,12 @@ def _compiled(
         target=first or "wide",
         on_stage=write_stage,
     )
-    write_atomically(folder / levels / "program.bin", design.program)
     if first is None:
         write_stage("lower-rpea-to-hw", design.circuit)
         console.print("  [dim]export-verilog")
-        for file, text in design.verilog_files.items():
-            write_atomically(folder / "rtl" / file, text.encode())
     else:
         design.adopt_array(first)
+    design.save(folder / levels)
     return design
 
 

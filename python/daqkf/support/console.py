@@ -1,16 +1,16 @@
 # Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-"""Where tables are printed, and what long work is doing."""
+"""What long work is doing, on a terminal or in a log."""
 
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from io import StringIO
 
+from rich.cells import cell_len, set_cell_size
 from rich.console import Console
-from rich.table import Column, Table
+from rich.table import Column
 
 from daqkf.passes.progress import Progress, Step
 from daqkf.support.errors import printable
@@ -18,19 +18,8 @@ from daqkf.support.errors import printable
 FIRST_LINE, NEXT_LINE = 3.0, 10.0
 """Seconds until a log says what is going on, and until it does again."""
 
-
-def table_console(width: int = 140) -> Console:
-    """The standard output, as wide as a table needs: a pipe has no width and must not cut it."""
-    console = Console()
-    return console if console.is_terminal else Console(width=width)
-
-
-def table_text(table: Table, width: int = 140) -> str:
-    """A table as it is printed into a file."""
-    console = Console(width=width, file=StringIO(), force_terminal=False)
-    console.print(table)
-    assert isinstance(console.file, StringIO)
-    return console.file.getvalue()
+_BESIDE = 10
+"""Characters of a terminal's line beside the step: a turning sign, and the time since the start."""
 
 
 @contextmanager
@@ -53,7 +42,7 @@ def showing(console: Console, first: str) -> Iterator[Progress]:
 
             def show(step: str) -> None:
                 estimates.begin(step)
-                bars.update(task, now=estimates.line())
+                bars.update(task, now=estimates.line(console.width - _BESIDE))
 
             yield show
         return
@@ -92,17 +81,23 @@ class _Estimates:
                 # The first of its kind, or of another round.
                 self._began[step.kind] = step.number, time.monotonic()
 
-    def line(self) -> str:
-        """The step, and the time that is left if it is known."""
+    def line(self, width: int | None = None) -> str:
+        """The step, and the time that is left if it is known, which a long step gives way to."""
+        step, left = printable(self._step), self._left()
+        if width is not None and cell_len(step + left) > width:
+            step = f"{set_cell_size(step, max(width - cell_len(left) - 1, 0)).rstrip()}…"
+        return step + left
+
+    def _left(self) -> str:
         step = self._step
         if not isinstance(step, Step):
-            return printable(step)
+            return ""
         number, began = self._began[step.kind]
         done = step.number - number
         if not done:
-            return printable(step)
+            return ""
         left = (time.monotonic() - began) / done * (step.total - step.number + 1)
-        return f"{printable(step)}, {duration(left)} left"
+        return f", {duration(left)} left"
 
 
 def duration(seconds: float) -> str:

@@ -71,7 +71,7 @@ def synthesize(
     fabric = load_fabric(fabric) if isinstance(fabric, str) else fabric
     if place and fabric.family != "ecp5":
         raise SynthesisError(f"nothing here places and routes for {fabric.name}; ecp5 can")
-    told = counted(progress, f"synthesise for {fabric.description}:", 1 + modules, "runs of yosys")
+    told = counted(progress, f"synthesise for {fabric.name}:", 1 + modules, "runs of yosys")
     told("flattened")
     folder = netlist(files, top, fabric.flat)
     keep(folder, work)

@@ -39,7 +39,8 @@ def run_bench(
     """
     from rich.console import Console
 
-    from daqkf.support.console import showing, table_console
+    from daqkf.support.console import showing
+    from daqkf.support.tables import print_table, table_console
 
     for sparsity in sparsities:
         if not 0 <= sparsity < 1:
@@ -70,9 +71,10 @@ def run_bench(
             if output:
                 facts = [row.facts() | _ratios(row, rows) for row in rows]
                 write_atomically(output, (json.dumps(facts, indent=2) + "\n").encode())
-    console = table_console(160)
+    console = table_console()
     for fabric in fabrics:
-        console.print(table(fabric, [row for row in rows if row.fabric == fabric]))
+        shown = table(fabric, [row for row in rows if row.fabric == fabric])
+        print_table(shown, console, keys=_KEYS)
     if output:
         print(output)
     return 0
@@ -124,9 +126,11 @@ def _ratios(row: Measurement, rows: Sequence[Measurement]) -> dict[str, Any]:
 
 _COLUMNS = (
     *("zeros", "array", "to W8A8", "cells", "LUTs", "FFs", "DSPs", "RAMB36", "MHz"),
-    *("cycles", "of layer", "simulated", "period", "work/cell", "of layer", "loaded", "work/DSP"),
-    "toggles",
+    *("cycles", "cycles of layer", "simulated", "period", "work/cell", "work/cell of layer"),
+    *("work/cell with loading", "work/DSP", "toggles"),
 )
+_KEYS = 2
+"""Those that say what a row is of."""
 
 
 def table(fabric: str, rows: Sequence[Measurement]) -> "Table":

