@@ -57,7 +57,7 @@ def _beyond(levels: NDArray[np.int8], schedule: ScheduleAttr) -> str | None:
     machine, (features, channels) = schedule.machine.data, levels.shape
     return too_large((features, channels), machine) or _first_beyond(
         ("outputs of a PE", int(to_array(schedule.counts).max()), machine.parameter_depth),
-        ("stream words of a PE", int(to_array(schedule.words).max()), machine.stream_depth),
+        ("stream words of a PE", int(to_array(schedule.words).max()), machine.stream_limit),
     )
 
 
