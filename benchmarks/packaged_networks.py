@@ -8,8 +8,10 @@
 Packages are downloaded by pip; without arguments they are magika, silero-vad and openwakeword
 0.4.0, the last version whose wheel has the files. Magika reads files of the Python installation,
 the others speech-like signals: a glottal source of changing pitch through formants, with
-fricatives, pauses and noise. Half of the data calibrates, and on the other half each output's SQNR
-to onnxruntime is measured. Kernels that int8 is too coarse for stay on the host (`--fallback`).
+fricatives, pauses and noise; openWakeWord's words, which are not in the packages, are windows of
+embeddings of these that a random search drives until the outputs cover their range. Half of the
+data calibrates, and on the other half each output's SQNR to onnxruntime is measured. Kernels that
+int8 is too coarse for stay on the host (`--fallback`).
 """
 
 import argparse
@@ -156,21 +158,70 @@ def windows(path: Path) -> Data:
 
 
 def embeddings(path: Path) -> Data:
-    """16 of openWakeWord's embeddings, one after another."""
+    """Windows of openWakeWord's embeddings, half of them driven over the range of the outputs.
+
+    What is no wake word has outputs of about 1e-6, the tail of a sigmoid: as a signal they are
+    nothing, and real wake words are not in the package. So frames of the windows are replaced until
+    the outputs are what was drawn for them.
+    """
     spectrogram = session(path.with_name("melspectrogram.onnx"))
     embedding = session(path.with_name("embedding_model.onnx"))
-    (info,) = session(path).get_inputs()
-    rng, rows = np.random.default_rng(4), list[Array]()
+    network = session(path)
+    (info,) = network.get_inputs()
+    rng, halves_of_it = np.random.default_rng(4), list[list[Inputs]]()
     length = int(info.shape[1])
-    for _ in range(24):
-        # An embedding is 8 frames of 10 ms further than the one before.
-        samples = (speech(rng, 2.5 + 0.08 * length) * 32767).round()[np.newaxis]
-        frames = spectrogram.run(None, {"input": samples})[0].squeeze() / 10 + 2
-        places = range(0, len(frames) - 75, 8)
-        batch = np.stack([frames[low : low + 76] for low in places])[..., np.newaxis]
-        vectors = embedding.run(None, {"input_1": batch.astype(np.float32)})[0].squeeze()
-        rows += [vectors[low : low + length] for low in range(0, len(vectors) - length, 6)]
-    return halves([{info.name: row[np.newaxis]} for row in rows])
+    for _ in range(2):
+        frames: list[Array] = []
+        rows: list[Array] = []
+        for _ in range(12):
+            # An embedding is 8 frames of 10 ms further than the one before.
+            samples = (speech(rng, 2.5 + 0.08 * length) * 32767).round()[np.newaxis]
+            found = spectrogram.run(None, {"input": samples})[0].squeeze() / 10 + 2
+            places = range(0, len(found) - 75, 8)
+            batch = np.stack([found[low : low + 76] for low in places])[..., np.newaxis]
+            vectors = embedding.run(None, {"input_1": batch.astype(np.float32)})[0].squeeze()
+            rows += [vectors[low : low + length] for low in range(0, len(vectors) - length, 6)]
+            frames.append(vectors)
+        pool = np.concatenate(frames)
+        rows += [driven(network, rows[rng.integers(len(rows))], pool, rng) for _ in range(DRIVEN)]
+        halves_of_it.append([{info.name: row[np.newaxis]} for row in rows])
+    return Data(*halves_of_it)
+
+
+DRIVEN = 128
+"""Windows of either half whose outputs are driven."""
+
+STEPS = 1500
+"""Proposals for each, at most."""
+
+
+def driven(run: Any, window: Array, pool: Array, rng: np.random.Generator) -> Array:
+    """A window [L, 96] that gives about an output that is drawn, by a random search.
+
+    A class is drawn, if there are several, and the logarithm of its odds between -5 and 5. Each
+    proposal puts a frame of others, or one between or beyond two of them, in one place of the
+    window; it is kept if the output comes closer.
+    """
+    name = run.get_inputs()[0].name
+    classes = run.get_outputs()[0].shape[-1]
+    chosen, wanted = int(rng.integers(classes)), rng.uniform(-5, 5)
+
+    def distance(candidate: Array) -> float:
+        y = np.asarray(run.run(None, {name: candidate[np.newaxis]})[0], np.float64)
+        share = np.clip(y.reshape(-1)[chosen], 1e-30, 1 - 1e-8)
+        return abs(float(np.log(share / (1 - share))) - wanted)
+
+    window = window.copy()
+    least = distance(window)
+    for _ in range(STEPS):
+        if least < 0.2:
+            break
+        candidate = window.copy()
+        one, other = pool[rng.integers(len(pool), size=2)]
+        candidate[rng.integers(len(window))] = one + rng.uniform(-0.5, 1.5) * (other - one)
+        if (found := distance(candidate)) < least:
+            window, least = candidate, found
+    return window
 
 
 DATA: Mapping[str, Callable[[Path], Data]] = {

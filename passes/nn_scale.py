@@ -41,8 +41,12 @@ from daqkf.passes.nn_product import Inputs, each, in_order
 from daqkf.passes.quantize.samples import load_inputs
 from daqkf.passes.rewriting import rewrite_once
 
-_LEAST = 2.0**-12
-"""The least scale of a feature, as a share of the largest one."""
+_LEAST = 2.0**-3
+"""The least scale of a feature, as a share of the largest one.
+
+A feature that is hardly ever there on the samples would get a tiny scale; where it is there after
+all, it would be most of its row, and leave all others a few steps.
+`benchmarks/packaged_networks.py` shows what smaller ones cost."""
 
 _SMALLEST = np.float32(1e-30)
 """Half of the least range that a row is divided by; rows of one value become zeros."""

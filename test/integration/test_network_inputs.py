@@ -378,3 +378,15 @@ def test_batches_are_held_out_where_samples_meet(single: Path, tmp_path: Path):
     (fitted,), (held,) = hold_out(load_network(rows), [{"x": x}], 2)
     np.testing.assert_array_equal(fitted["x"], x[::2])
     np.testing.assert_array_equal(held["x"], x[1::2])
+
+
+def test_a_feature_that_samples_hardly_show_does_not_spoil_its_rows(tmp_path: Path):
+    weights = real(12, 8)
+    nodes = [node("MatMul", "x", "w", "y")]
+    path = save(
+        tmp_path / "m.onnx", nodes, [value("x", ["n", 12])], value("y", ["n", 8]), {"w": weights}
+    )
+    samples, x = real(200, 12), real(50, 12)
+    samples[:, 3] *= 1e-5
+    network = daqkf.compile(str(path), calibration={"x": samples}, target="tiny", scale_rows=True)
+    assert signal_to_noise(network.run({"x": x})["y"], expected(path, {"x": x})) > 18
