@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from xdsl.context import Context
-from xdsl.dialects.builtin import ModuleOp, TensorType, f32
+from xdsl.dialects.builtin import ModuleOp, TensorType, UnitAttr, f32
+from xdsl.dialects.func import FuncOp
 from xdsl.interpreter import Interpreter, PythonValues
 from xdsl.ir import Operation, SSAValue
 from xdsl.passes import ModulePass
@@ -32,7 +33,7 @@ from daqkf.dialects.nn import (
     QuantizeOp,
     ReduceOp,
 )
-from daqkf.dialects.nn.base import shape_of
+from daqkf.dialects.nn.base import SCALED, shape_of
 from daqkf.dialects.nn.elementwise import Function, Reduction
 from daqkf.dialects.nn.ops import constant_of
 from daqkf.passes.diagnostics import failing
@@ -64,12 +65,30 @@ class Range:
             return np.ones(len(most), np.float32)
         return np.sqrt(np.maximum(most / largest, _LEAST**2)).astype(np.float32)
 
-    def centre(self, scales: NDArray[np.float32]) -> float:
+    def about(self, scales: NDArray[np.float32]) -> float:
         """The middle of all scaled features, in halves of their extent: between -1 and 1."""
         low, high = float((self.low / scales).min()), float((self.high / scales).max())
         if not (np.isfinite([low, high]).all() and high > low):
             return 0.0
         return float(np.clip((high + low) / (high - low), -1, 1))
+
+
+@dataclass(frozen=True)
+class _Smooth:
+    """The numbers of a product that are found on samples."""
+
+    scales: NDArray[np.float32]
+    """[K]"""
+    centre: float
+
+    @classmethod
+    def of(cls, found: Range, smooth: bool) -> "_Smooth":
+        """A scale for each feature, or 1 for all, and then a centre in halves."""
+        if smooth:
+            scales = found.scales()
+            return cls(scales, found.about(scales))
+        ones = np.ones(len(found.low), np.float32)
+        return cls(ones, float(np.rint(2 * found.about(ones)) / 2))
 
 
 @dataclass(frozen=True)
@@ -89,11 +108,14 @@ class NnScalePass(ModulePass):
     the levels of a quantised file stays as it is.
 
     - `samples`: a `.npz` file with the network's inputs by name.
+    - `keep`: features have no scales, so that weights which are levels of a quantised file stay
+      such, and c is a multiple of 1/2, which hardly depends on the samples.
     """
 
     name = "nn-scale"
 
     samples: str | None = None
+    keep: bool = False
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         ranges: Mapping[MatmulOp, Range] = {}
@@ -103,16 +125,24 @@ class NnScalePass(ModulePass):
         scale_rows(self, op, ranges)
 
 
-def scale_rows(given: ModulePass, module: ModuleOp, ranges: Mapping[MatmulOp, Range]) -> None:
+def scale_rows(given: NnScalePass, module: ModuleOp, ranges: Mapping[MatmulOp, Range]) -> None:
     """Scale what products read; see `NnScalePass`.
 
     Args:
-        given: the pass, for messages.
+        given: the pass, with its options but for the samples.
         module: the network.
         ranges: what products read on samples.
     """
-    rewrite_once(given, module, _ScaleRows(ranges))
+    numbers = {op: _Smooth.of(found, not given.keep) for op, found in ranges.items()}
+    rewrite_once(given, module, _ScaleRows(numbers))
+    for function in [op for op in module.ops if isinstance(op, FuncOp)]:
+        function.attributes[SCALED] = UnitAttr()
     dce(module)
+
+
+def are_rows_scaled(module: ModuleOp) -> bool:
+    """Whether the host scales the rows that a network's kernels read."""
+    return SCALED in entry(module).attributes
 
 
 def feature_ranges(module: ModuleOp, samples: Inputs | Sequence[Inputs]) -> dict[MatmulOp, Range]:
@@ -161,7 +191,7 @@ def _weights(op: MatmulOp) -> NDArray[Any] | None:
 class _ScaleRows(RewritePattern):
     """A product with constant weights, with scales around it."""
 
-    ranges: Mapping[MatmulOp, Range]
+    numbers: Mapping[MatmulOp, _Smooth]
 
     @op_type_rewrite_pattern
     def match_and_rewrite(self, op: MatmulOp, rewriter: PatternRewriter) -> None:
@@ -181,11 +211,11 @@ class _ScaleRows(RewritePattern):
 
         rows = TensorType(f32, [*shape[:-1], 1])
         x, centre = op.lhs, 0.0
-        if (known := self.ranges.get(op)) is not None:
-            scales = known.scales()
-            centre = known.centre(scales)
-            x = apply(Function.DIV, x, constant(scales), op.lhs.type)
-            weights = weights * scales[:, np.newaxis]
+        if (known := self.numbers.get(op)) is not None:
+            centre = known.centre
+            if (known.scales != 1).any():
+                x = apply(Function.DIV, x, constant(known.scales), op.lhs.type)
+                weights = weights * known.scales[:, np.newaxis]
         bounds: list[SSAValue] = []
         for reduction in (Reduction.MAX, Reduction.MIN):
             new.append(ReduceOp(reduction, x, [-1], True, rows))

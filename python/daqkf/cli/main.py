@@ -103,6 +103,8 @@ def _simulate(options: argparse.Namespace) -> int:
             seed=options.seed,
             trace=options.trace,
             trace_tiles=options.trace_tiles,
+            memory=options.external_memory,
+            clock=1e6 * options.clock,
         )
     data = BytesIO()
     np.save(data, result.y)

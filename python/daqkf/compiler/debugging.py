@@ -28,6 +28,7 @@ from daqkf.hw_targets import load_target
 from daqkf.passes.defaults import HOST_CYCLES
 from daqkf.passes.nn_kernels import kernel_name
 from daqkf.passes.nn_product import Inputs, in_order
+from daqkf.passes.nn_scale import are_rows_scaled
 
 _HEADINGS = ("kernel", "SQNR [dB]", "saturated", "least", "greatest", "greatest error")
 
@@ -128,7 +129,7 @@ def kernel_errors(
     """
     ours = _results_of(compiled, inputs)
     names = [name for name, _ in ours]
-    for reference in _references(source, target):
+    for reference in _references(source, target, inputs if are_rows_scaled(compiled) else None):
         theirs = _results_of(reference, inputs)
         if names == [name for name, _ in theirs]:
             break
@@ -157,11 +158,20 @@ def _results_of(network: ModuleOp, inputs: Inputs) -> list[tuple[str, NDArray[np
     return listener.found
 
 
-def _references(source: str | Path | ModuleOp, target: str) -> Iterator[ModuleOp]:
-    """The float network, with its kernels fused in each way that a compilation may fuse them."""
+def _references(
+    source: str | Path | ModuleOp, target: str, scaling: Inputs | None
+) -> Iterator[ModuleOp]:
+    """The float network, with its kernels fused in each way that a compilation may fuse them.
+
+    Args:
+        source: the network.
+        target: what it was compiled for.
+        scaling: inputs to scale rows by, if that was done.
+    """
+    options = NetworkOptions(scale_rows=scaling is not None)
     machine = load_target(target).machine
     for fuse, products in ((True, False), (False, False), (True, True)):
-        network, _ = outlined(source, NetworkOptions())
+        network, _ = outlined(source, options, samples=lambda _: [scaling or {}])
         if fuse:
             run_passes(network, fusion(target, machine, HOST_CYCLES, products, None))
         yield network

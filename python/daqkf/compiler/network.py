@@ -369,8 +369,7 @@ class _Compilation:
 
         every = HELD_OUT if every is None and options.choosing else every
         coarse = _left_to_host(options, begin)
-        scaling = samples_of if options.scale_rows else None
-        network, keep = outlined(source, options, progress, scaling, coarse)
+        network, keep = outlined(source, options, progress, samples_of, coarse)
         executor = _executor_of(network, options, executor, steps)
         sparsity = options.sparsity
         samples = samples_of(network)
@@ -442,8 +441,9 @@ class _Compilation:
     def _float(self, name: str) -> FloatKernel:
         kernel = self.kernels[name]
         most = ROWS_OF_WINDOWS if self.options.scale_rows else ROWS
+        clip = "pooled" if self.keep else "absmax"
         rows = sample(self.rows[name], attends(kernel), most)
-        return FloatKernel(ModuleOp([kernel.clone()]), rows, self.sparsity)
+        return FloatKernel(ModuleOp([kernel.clone()]), rows, self.sparsity, clip)
 
     def alike(self) -> dict[str, ModuleOp]:
         """The kernels as exact integers of the one level set for all."""

@@ -12,7 +12,9 @@ from daqkf.compiler.design import run_passes
 from daqkf.compiler.formats import load_network
 from daqkf.compiler.options import NetworkOptions
 from daqkf.compiler.pipelines import OUTLINE
+from daqkf.compiler.rows import with_free_rows
 from daqkf.dialects.diagnostics import verify
+from daqkf.dialects.nn import QuantizeOp
 from daqkf.passes.nn_dequantize import NnDequantizePass
 from daqkf.passes.nn_levels import is_quantized
 from daqkf.passes.nn_outline import NnOutlinePass
@@ -26,18 +28,21 @@ def outlined(
     source: str | Path | ModuleOp,
     options: NetworkOptions,
     progress: Progress = silent,
-    scaling: Callable[[ModuleOp], Sequence[Inputs]] | None = None,
+    samples: Callable[[ModuleOp], Sequence[Inputs]] | None = None,
     host: Sequence[str] = (),
 ) -> tuple[ModuleOp, bool]:
     """A network whose products with constant weights are kernels over f32.
 
     And whether its weights are to keep the levels that the file has for them.
 
+    Rows are scaled where the options ask for it, and if they leave it open, where a file has levels
+    of weights but of no activations: int8 of one scale for all rows is coarse beside such weights.
+
     Args:
         source: a file that `load_network` reads, or its module of `nn`.
-        options: `requantize` and `fixed` count.
+        options: `requantize`, `fixed` and `scale_rows` count.
         progress: told of each step.
-        scaling: the calibration data for a network, if rows are to be scaled by it.
+        samples: the calibration data for a network; without them no rows are scaled.
         host: kernels that stay with the host.
 
     Raises:
@@ -49,14 +54,21 @@ def outlined(
             raise DaqkfError("inputs are fixed when a file is read, not in a module")
         network = source.clone()
     else:
-        network = load_network(source, fixed=options.fixed)
+        network = with_free_rows(
+            load_network(source, fixed=options.fixed),
+            lambda: load_network(source, fixed=options.fixed, free=True),
+        )
     verify(network)
     keeps = is_quantized(network) and not options.requantize
     progress("cut out kernels")
     dequantize, outline = NnDequantizePass(options.requantize), NnOutlinePass(host=tuple(host))
     passes = [dequantize if name == dequantize.name else name for name in OUTLINE]
     run_passes(network, [name for name in passes if name != outline.name])
-    if scaling is not None:
-        scale_rows(NnScalePass(), network, feature_ranges(network, scaling(network)))
+    scales = options.scale_rows
+    if scales is None:
+        scales = keeps and not any(isinstance(op, QuantizeOp) for op in network.walk())
+    if scales and samples is not None:
+        scaling = NnScalePass(keep=keeps)
+        scale_rows(scaling, network, feature_ranges(network, samples(network)))
     run_passes(network, [outline])
     return network, keeps
