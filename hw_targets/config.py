@@ -18,6 +18,9 @@ from daqkf.hw_targets.numerics import (
 MAX_KERNELS = 16
 """The most kernels of a chain."""
 
+MIN_FIFO_DEPTH = 8
+"""Words of the smallest FIFO between a memory port and an element."""
+
 
 @dataclass(frozen=True)
 class ArrayConfig(Machine):
@@ -66,6 +69,8 @@ class ArrayConfig(Machine):
             raise ValueError("an array picks among variants or chains kernels, not both")
         if (self.residual_depth or self.has_rows) and not self.chains:
             raise ValueError("residuals and row units are for arrays that chain kernels")
+        if self.memory_bits and self.stream_depth < MIN_FIFO_DEPTH:
+            raise ValueError(f"FIFOs of {self.stream_depth} words; at least {MIN_FIFO_DEPTH}")
         if self.has_rows and self.accumulator_width < NORMALIZED_BITS:
             raise ValueError(
                 f"accumulators of {self.accumulator_width} bits; what a row unit gives has "

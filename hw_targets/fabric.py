@@ -40,6 +40,8 @@ class Counts:
     dsps: int
     block_rams_18k: int
     """Block RAMs of 18 kbit."""
+    ultra_rams: int = 0
+    """UltraRAMs (URAM288) of 4096 rows of 72 bits."""
 
     @property
     def block_rams_36k(self) -> float:

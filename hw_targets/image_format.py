@@ -14,12 +14,16 @@ from daqkf.hw_targets.config import ArrayConfig
 IMAGE_MAGIC = 0x464B5144
 """`DQKF` in little-endian bytes, the first word of a program image."""
 
-IMAGE_VERSION = 7
+IMAGE_VERSION = 8
 """The version of the format, the second word of a program image."""
 
 
 class Header(IntEnum):
-    """The words of a program image's header, in order; the body follows."""
+    """The words of a program image's header, in order; the body follows.
+
+    Behind the body of an image for an array with memory ports is what the memory has to hold
+    (`streams`), port after port. The array never sees it there.
+    """
 
     MAGIC = 0
     VERSION = 1
@@ -55,6 +59,9 @@ class Command(IntEnum):
     CHAIN = 6
     """Rows of the chain's table, a kernel each. Only for arrays that chain kernels; KERNEL then
     has the first one's K and the last one's N."""
+    MEMORY = 7
+    """One row, `memory_row`: where the streams of the PEs of memory port `unit` are. Only for
+    arrays that have such ports, and in place of STREAM."""
 
 
 COMMAND_OP_SHIFT = 28

@@ -17,6 +17,9 @@ ORGANISATION = (
     "weight_bits",
     "multiplier",
     "index_bits",
+    "memory_bits",
+    "memory_ports",
+    "activation_memory",
 )
 """What a schedule and the array that runs it must have in common."""
 
@@ -33,14 +36,23 @@ ITEM_COUNTS = (1, 2, 4, 8)
 UNITS = ("normalizes", "gates", "softmax")
 """The options of a machine that give its row unit something to do."""
 
+MEMORY_WORDS = 1 << 24
+"""The most words of a PE's streams in a program that external memory holds."""
+
 MAX_SHIFT = 7
 """Of a gap step: 2^7 levels are beyond the largest level."""
 
+ACTIVATION_MEMORIES = ("block", "ultra")
+"""What activation memories can be made of: block RAM, or UltraRAM of 4096 rows of 72 bits."""
+
+MEMORY_BITS = (0, 64, 128, 256, 512)
+"""Bits that a memory port can have; without any, streams are in block RAM."""
+
 _OPTIONAL_DEPTHS = ("partial_depth", "residual_depth", "operand_depth")
 
-_MAY_BE_ZERO = ("max_shift", "index_bits", *_OPTIONAL_DEPTHS, *UNITS)
+_MAY_BE_ZERO = ("max_shift", "index_bits", "memory_bits", *_OPTIONAL_DEPTHS, *UNITS)
 
-_MOST = {"pes": 1024, "lanes": 1024}
+_MOST = {"pes": 1024, "lanes": 1024, "memory_ports": 8}
 """Beyond these a single array is no longer one circuit anybody would build."""
 
 
@@ -66,7 +78,7 @@ class Machine:
     activation_depth: int
     """Rows of the activation memories. The last one is kept zero, so features K are fewer."""
     stream_depth: int
-    """Words of each PE's stream memory."""
+    """Words of each PE's stream memory, or with `memory_bits`, of the FIFO in its place."""
     parameter_depth: int
     """Outputs of a PE."""
     result_depth: int
@@ -100,6 +112,13 @@ class Machine:
     banks: int = field(default=1, kw_only=True)
     """Program memories: with two, a program is loaded and checked while another one runs, and one
     that is refused leaves it in place. The depths are those of a bank."""
+    memory_bits: int = field(default=0, kw_only=True)
+    """Bits of the data of each AXI4 port by which streams are read from external memory
+    (`streams`); 0: streams are in block RAM."""
+    memory_ports: int = field(default=1, kw_only=True)
+    """Such ports. They divide the PEs: each brings the streams of as many neighbouring ones."""
+    activation_memory: str = field(default="block", kw_only=True)
+    """What the activation memories are made of: one of `ACTIVATION_MEMORIES`."""
 
     def __post_init__(self):
         for name, value in asdict(self).items():
@@ -111,6 +130,7 @@ class Machine:
             self._require_indexed()
         for name in dict.fromkeys(self.families):
             FAMILIES[name].word.require(self)
+        self._require_memory()
         if self.softmax and not self.normalizes:
             raise ValueError("a row unit with softmax also normalises, as it divides for both")
         if self.operand_depth:
@@ -132,6 +152,11 @@ class Machine:
         if self.multiplier not in MULTIPLIERS:
             known = ", ".join(MULTIPLIERS)
             raise ValueError(f"unknown multiplier '{self.multiplier}' (known: {known})")
+        if self.activation_memory not in ACTIVATION_MEMORIES:
+            known = ", ".join(ACTIVATION_MEMORIES)
+            raise ValueError(
+                f"unknown activation_memory '{self.activation_memory}' (known: {known})"
+            )
         if self.multiplier == "packed" and len(self.weight_bits) > 1:
             raise ValueError(
                 f"packed products have weights of one width, not of {list(self.weight_bits)} bits"
@@ -161,6 +186,21 @@ class Machine:
         for name in self.families:
             if FAMILIES[name].word.indices is None:
                 raise ValueError(f"{name} elements have no index_bits, but whole addresses")
+
+    def _require_memory(self) -> None:
+        """Check that the streams of these elements can come from external memory."""
+        if self.memory_bits not in MEMORY_BITS:
+            known = ", ".join(map(str, MEMORY_BITS))
+            raise ValueError(f"memory_bits must be one of {known}, not {self.memory_bits}")
+        if self.pes % self.memory_ports:
+            raise ValueError(f"{self.memory_ports} memory ports do not divide {self.pes} PEs")
+        if not self.memory_bits and self.memory_ports > 1:
+            raise ValueError(f"{self.memory_ports} memory ports of no bits")
+        if self.memory_bits and self.lockstep:
+            raise ValueError(
+                f"{self.families[0]} elements, which go in step, have their streams in block RAM, "
+                "memory_bits = 0"
+            )
 
     def _require_operands(self) -> None:
         """Check that these elements can have operand memories."""
@@ -209,6 +249,11 @@ class Machine:
     def shift_width(self) -> int:
         """Bits of a stream word's gap shift; 0 if every step is one level."""
         return self.max_shift.bit_length()
+
+    @property
+    def stream_limit(self) -> int:
+        """The most words of a PE's streams in all kernels of a program."""
+        return MEMORY_WORDS if self.memory_bits else self.stream_depth
 
     @property
     def lockstep(self) -> bool:

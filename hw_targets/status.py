@@ -20,8 +20,12 @@ class Phase(IntEnum):
     ERROR = 7
 
 
+ERROR_BITS = 4
+"""Bits of the port `status_error`."""
+
+
 class LoadError(IntEnum):
-    """Why the array refused a program: its port `status_error`."""
+    """Why the array refused a program, or cannot read one: its port `status_error`."""
 
     NONE = 0
     MAGIC = 1
@@ -32,3 +36,10 @@ class LoadError(IntEnum):
     """It ended before its header's length, or went on. Only seen by arrays of two banks."""
     CHECKSUM = 6
     """Its words are not those of its header's CRC-32. Only seen by arrays of two banks."""
+    MEMORY = 7
+    """External memory answered with an error. Only seen by arrays with memory ports, as are the
+    two that follow."""
+    TIMEOUT = 8
+    """External memory did not answer."""
+    STREAM = 9
+    """The streams in external memory went on beyond their last beat."""

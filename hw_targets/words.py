@@ -17,6 +17,12 @@ from daqkf.hw_targets.fields import Fields
 from daqkf.hw_targets.numerics import ACTIVATION_BITS, EXPONENT_BITS, MULTIPLIER_BITS, SHIFT_MAX
 from daqkf.hw_targets.operands import Fills
 
+ADDRESS_BITS = 40
+"""Bits of the address of a byte in external memory."""
+
+BEAT_BITS = 28
+"""Bits of a count of beats of a memory port."""
+
 
 @cache
 def stream_words(config: ArrayConfig) -> Mapping[str, Fields]:
@@ -35,6 +41,24 @@ def stream_word(config: ArrayConfig, pe: int) -> Fields:
 def stream_row_words(config: ArrayConfig) -> int:
     """32-bit words of a stream's row in a program image."""
     return stream_word(config, 0).words
+
+
+def stream_place_bits(config: ArrayConfig) -> int:
+    """Bits of the place where a kernel's streams begin.
+
+    It is a word of the stream memories, or with `memory_bits`, a beat of what is in the memory.
+    """
+    return BEAT_BITS if config.memory_bits else (config.stream_depth - 1).bit_length()
+
+
+@cache
+def memory_row(config: ArrayConfig) -> Fields:
+    """Where the streams of the PEs of a memory port are.
+
+    They are `beats` of `memory_bits` from a byte `address` on, which is a multiple of
+    `streams.ALIGNMENT`.
+    """
+    return Fields({"address": ADDRESS_BITS, "beats": BEAT_BITS})
 
 
 @cache
@@ -82,7 +106,7 @@ def chain_row(config: ArrayConfig) -> Fields:
     """
     return Fields(
         {
-            "stream": (config.stream_depth - 1).bit_length(),
+            "stream": stream_place_bits(config),
             "slot": (config.parameter_depth - 1).bit_length(),
             **({"features": config.address_width} if config.lockstep else {}),
             "outputs": config.result_depth.bit_length(),
@@ -110,7 +134,7 @@ def dispatch_row(config: ArrayConfig) -> Fields:
     """Where the variant of a bucket begins: in the streams, and in the parameters' slots."""
     return Fields(
         {
-            "stream": (config.stream_depth - 1).bit_length(),
+            "stream": stream_place_bits(config),
             "slot": (config.parameter_depth - 1).bit_length(),
             "variant": VARIANT_BITS,
         }

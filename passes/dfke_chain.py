@@ -151,7 +151,7 @@ def _fits(parts: Sequence[Part]) -> bool:
     added = [features(kernel.result) for kernel in kernels if kernel.kept is not None]
     return (
         all(schedule.machine.data == machine for schedule in schedules)
-        and words <= machine.stream_depth
+        and words <= machine.stream_limit
         and outputs <= machine.parameter_depth
         and max(added, default=0) <= machine.residual_depth
         and (machine.normalizes or not any(isinstance(part, NormalizationOp) for part in parts))

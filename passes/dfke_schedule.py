@@ -44,15 +44,26 @@ def schedule(
     return found
 
 
+def too_large(shape: tuple[int, int], machine: Machine) -> str | None:
+    """Which extent of weights [K, N] is too much for the machine, if they are not cut."""
+    return _first_beyond(
+        ("features", shape[0], machine.activation_depth - 1),
+        ("outputs", shape[1], machine.result_depth),
+    )
+
+
 def _beyond(levels: NDArray[np.int8], schedule: ScheduleAttr) -> str | None:
     """What of a kernel is too much for the machine."""
     machine, (features, channels) = schedule.machine.data, levels.shape
-    for what, value, limit in (
-        ("features", features, machine.activation_depth - 1),
-        ("outputs", channels, machine.result_depth),
+    return too_large((features, channels), machine) or _first_beyond(
         ("outputs of a PE", int(to_array(schedule.counts).max()), machine.parameter_depth),
-        ("stream words of a PE", int(to_array(schedule.words).max()), machine.stream_depth),
-    ):
+        ("stream words of a PE", int(to_array(schedule.words).max()), machine.stream_limit),
+    )
+
+
+def _first_beyond(*figures: tuple[str, int, int]) -> str | None:
+    """The first figure (what it counts, its value, its limit) that is beyond its limit."""
+    for what, value, limit in figures:
         if value > limit:
             return f"{value} {what}; the target holds at most {limit}"
     return None

@@ -25,7 +25,7 @@ from xdsl.utils.exceptions import InterpretationError, PassFailedException
 
 from daqkf.dialects.interpreting import call, entry
 from daqkf.dialects.nn import MatmulOp, ProductOp
-from daqkf.dialects.nn.base import node_name
+from daqkf.dialects.nn.base import ROWS, node_name
 from daqkf.dialects.nn.operators import OnnxType, element_type_of
 from daqkf.dialects.nn.ops import constant_of
 from daqkf.hw_targets.numerics import ACTIVATION_MAX
@@ -33,6 +33,9 @@ from daqkf.passes.quantize.quantization import requantization
 from daqkf.passes.quantize.samples import load_inputs
 
 Inputs = Mapping[str, NDArray[Any]]
+
+_ROWS = 64
+"""Those that a network of a batch of one runs at once, so that few are in memory."""
 
 
 def in_order(function: FuncOp, inputs: Inputs) -> list[NDArray[Any]]:
@@ -69,30 +72,62 @@ def _checked(name: str, value: Any, kind: Attribute) -> Any:
     return array
 
 
-def one_by_one(function: FuncOp, inputs: Inputs) -> list[Inputs]:
-    """A network's inputs as they are, or cut into rows where it takes one row at a time.
+def in_parts(function: FuncOp, inputs: Inputs) -> list[Inputs]:
+    """A network's inputs as they are, or cut into parts where the file fixes a batch of one.
 
     That is where the extents of inputs begin with a 1 that the file fixes, and arrays have more
-    rows there, all of them as many. Other inputs go along with each row.
+    rows there, all of them as many. A part has one row; or several, where extents were freed
+    because rows do not meet one another. Other inputs go along with each part.
     """
+    freed = freed_inputs(function)
     rows = set[int]()
     several: list[str] = []
     for name, argument in zip(input_names(function), function.body.block.args, strict=True):
         if name not in inputs or not isinstance(kind := argument.type, TensorType):
             continue
         shape, found = kind.get_shape(), np.shape(inputs[name])
-        if shape[:1] == (1,) and len(found) == len(shape) and found[0] > 1:
+        if (name in freed or shape[:1] == (1,)) and len(found) == len(shape) and found[0] > 1:
             rows.add(found[0])
             several.append(name)
     if len(rows) != 1:
         return [inputs]
+    count, step = rows.pop(), _ROWS if freed else 1
     return [
         {
-            name: np.asarray(array)[row : row + 1] if name in several else array
+            name: _rows(
+                np.asarray(array), name in several, name in freed, low, min(low + step, count)
+            )
             for name, array in inputs.items()
         }
-        for row in range(rows.pop())
+        for low in range(0, count, step)
     ]
+
+
+def _rows(array: NDArray[Any], cut: bool, freed: bool, low: int, high: int) -> NDArray[Any]:
+    """A part's rows of an input; one row stands for all of them where the extent is free."""
+    if cut:
+        return array[low:high]
+    if freed and array.shape[:1] == (1,):
+        return np.broadcast_to(array, (high - low, *array.shape[1:]))
+    return array
+
+
+def together(function: FuncOp, parts: Sequence[Sequence[Any]]) -> list[Any]:
+    """The results of a network for parts of its inputs, as those for all of them."""
+    if len(parts) == 1:
+        return list(parts[0])
+    freed = bool(freed_inputs(function))
+    return [
+        np.concatenate(rows)
+        if freed or all(row.ndim and len(row) == 1 for row in rows)
+        else np.stack(rows)
+        for rows in zip(*parts, strict=True)
+    ]
+
+
+def freed_inputs(function: FuncOp) -> list[str]:
+    """The inputs that take any number of rows, where the file fixes a batch of one."""
+    return _names(function, ROWS, 0)
 
 
 def each(samples: Inputs | Sequence[Inputs]) -> list[Inputs]:

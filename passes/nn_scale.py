@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from xdsl.context import Context
-from xdsl.dialects.builtin import ModuleOp, TensorType, f32
+from xdsl.dialects.builtin import ModuleOp, TensorType, UnitAttr, f32
+from xdsl.dialects.func import FuncOp
 from xdsl.interpreter import Interpreter, PythonValues
 from xdsl.ir import Operation, SSAValue
 from xdsl.passes import ModulePass
@@ -32,7 +33,7 @@ from daqkf.dialects.nn import (
     QuantizeOp,
     ReduceOp,
 )
-from daqkf.dialects.nn.base import shape_of
+from daqkf.dialects.nn.base import SCALED, shape_of
 from daqkf.dialects.nn.elementwise import Function, Reduction
 from daqkf.dialects.nn.ops import constant_of
 from daqkf.passes.diagnostics import failing
@@ -57,17 +58,23 @@ class Scales:
     """The middle of all scaled features, in halves of their extent: between -1 and 1."""
 
     @classmethod
-    def of(cls, low: NDArray[np.float32], high: NDArray[np.float32]) -> "Scales":
-        """Scales for features between these values [K]; the largest feature has 1."""
+    def of(
+        cls, low: NDArray[np.float32], high: NDArray[np.float32], keep: bool = False
+    ) -> "Scales":
+        """Scales for features between these values [K]; the largest feature has 1.
+
+        With `keep`, all have 1, and the centre is in halves.
+        """
         most = np.maximum(np.abs(low), np.abs(high)).astype(np.float64)
         largest = most.max(initial=0.0)
         scales = np.ones(len(most), np.float32)
-        if largest and np.isfinite(most).all():
+        if largest and np.isfinite(most).all() and not keep:
             scales = np.sqrt(np.maximum(most / largest, _LEAST**2)).astype(np.float32)
         least, greatest = float((low / scales).min()), float((high / scales).max())
         if not (np.isfinite([least, greatest]).all() and greatest > least):
             return cls(scales, 0.0)
-        return cls(scales, float(np.clip((greatest + least) / (greatest - least), -1, 1)))
+        centre = float(np.clip((greatest + least) / (greatest - least), -1, 1))
+        return cls(scales, float(np.rint(2 * centre) / 2) if keep else centre)
 
     @classmethod
     def read(cls, value: SSAValue) -> "Scales | None":
@@ -76,7 +83,7 @@ class Scales:
         moved = scaled and _function(scaled.inputs[0], Function.SUB)
         divided = moved and _function(moved.inputs[0], Function.DIV)
         features = divided and constant_of(divided.inputs[1])
-        if scaled is None or features is None:
+        if scaled is None or moved is None:
             return None
         users = (use.operation for use in scaled.inputs[1].uses)
         offsets = [
@@ -84,6 +91,8 @@ class Scales:
             for op in users
             if isinstance(op, ElementwiseOp) and op.kind.data is Function.MUL
         ]
+        if features is None:
+            features = np.ones(1, np.float32)
         return cls(features, next((float(c) for c in offsets if c is not None), 0.0))
 
 
@@ -104,17 +113,20 @@ class NnScalePass(ModulePass):
     the levels of a quantised file stays as it is.
 
     - `samples`: a `.npz` file with the network's inputs by name.
+    - `keep`: features have no scales, so that weights which are levels of a quantised file stay
+      such, and c is a multiple of 1/2, which hardly depends on the samples.
     """
 
     name = "nn-scale"
 
     samples: str | None = None
+    keep: bool = False
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         scales: Mapping[MatmulOp, Scales] = {}
         with failing(self.name):
             if self.samples is not None:
-                scales = scales_on(op, load_inputs(self.samples))
+                scales = scales_on(op, load_inputs(self.samples), self.keep)
         scale_rows(self, op, scales)
 
 
@@ -127,11 +139,22 @@ def scale_rows(given: ModulePass, module: ModuleOp, scales: Mapping[MatmulOp, Sc
         scales: of the products that samples say something of.
     """
     rewrite_once(given, module, _ScaleRows(scales))
+    for function in [op for op in module.ops if isinstance(op, FuncOp)]:
+        function.attributes[SCALED] = UnitAttr()
     dce(module)
 
 
-def scales_on(module: ModuleOp, samples: Inputs | Sequence[Inputs]) -> dict[MatmulOp, Scales]:
+def are_rows_scaled(module: ModuleOp) -> bool:
+    """Whether the host scales the rows that a network's kernels read."""
+    return SCALED in entry(module).attributes
+
+
+def scales_on(
+    module: ModuleOp, samples: Inputs | Sequence[Inputs], keep: bool = False
+) -> dict[MatmulOp, Scales]:
     """The scales of each product with constant weights, by what it reads on samples.
+
+    With `keep` they are those of `NnScalePass`'s option.
 
     Raises:
         ValueError: inputs that do not fit.
@@ -142,7 +165,7 @@ def scales_on(module: ModuleOp, samples: Inputs | Sequence[Inputs]) -> dict[Matm
             call(module, function, in_order(function, batch), (listener,))
     except InterpretationError as error:
         raise ValueError(f"samples: {error}") from None
-    return {op: Scales.of(low, high) for op, (low, high) in listener.found.items()}
+    return {op: Scales.of(low, high, keep) for op, (low, high) in listener.found.items()}
 
 
 @dataclass
@@ -206,8 +229,9 @@ class _ScaleRows(RewritePattern):
         x, centre = op.lhs, 0.0
         if (known := self.scales.get(op)) is not None:
             centre = known.centre
-            x = apply(Function.DIV, x, constant(known.features), op.lhs.type)
-            weights = weights * known.features[:, np.newaxis]
+            if (known.features != 1).any():
+                x = apply(Function.DIV, x, constant(known.features), op.lhs.type)
+                weights = weights * known.features[:, np.newaxis]
         bounds: list[SSAValue] = []
         for reduction in (Reduction.MAX, Reduction.MIN):
             new.append(ReduceOp(reduction, x, [-1], True, rows))

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from xdsl.context import Context
 from xdsl.dialects.builtin import Float32Type, FloatAttr, ModuleOp, TensorType, f64
+from xdsl.dialects.func import ReturnOp
 from xdsl.interpreter import Interpreter, PythonValues
 from xdsl.ir import Operation, SSAValue
 from xdsl.passes import ModulePass
@@ -33,7 +34,7 @@ from daqkf.dialects.spaq import (
 from daqkf.dialects.spaq.interpreter import attention_scores, softmax, split_sequences
 from daqkf.hw_targets.functions import SATURATION
 from daqkf.passes.diagnostics import OperationError, about, failing, function_of
-from daqkf.passes.quantize.calibration import absmax_ranges, clipped_ranges
+from daqkf.passes.quantize.calibration import absmax_ranges, clipped_ranges, pooled_ranges
 from daqkf.passes.quantize.samples import Samples, load_samples, rows_of
 
 
@@ -48,7 +49,13 @@ def _is_stated(value: SSAValue) -> bool:
     return value.has_one_use() and isinstance(value.get_user_of_unique_use(), QuantizeOp)
 
 
-_SEARCH = {"absmax": absmax_ranges, "mse": clipped_ranges}
+def _is_result(value: SSAValue) -> bool:
+    """Whether a value is a complete sum that the function gives, with a scale for each channel."""
+    returned = all(isinstance(use.operation, ReturnOp) for use in value.uses)
+    return isinstance(value.owner, MatmulOp | AddOp) and returned
+
+
+_SEARCH = {"absmax": absmax_ranges, "mse": clipped_ranges, "pooled": pooled_ranges}
 GRANULARITIES = ("tensor", "channel")
 CLIPS = tuple(_SEARCH)
 
@@ -84,7 +91,8 @@ class _Ranges(Interpreter.Listener):
         """State the range of a value from what it was on all samples [T, K]."""
         if not np.isfinite(seen).all():
             raise ValueError("calibration samples: a sum is beyond float32")
-        ranges = _SEARCH[self.clip](seen, self.per_feature)
+        own = self.clip == "pooled" and not _is_result(value)
+        ranges = _SEARCH["absmax" if own else self.clip](seen, self.per_feature)
         ranges = np.minimum(ranges, SATURATION.get(_function_of(value), np.inf))
         self.found[value] = ranges if self.per_feature else float(ranges[0])
 
@@ -177,8 +185,9 @@ class SpaqCalibratePass(ModulePass):
 
     - `samples`: a `.npy` file with float activations [T, K].
     - `granularity`: `channel`, a range for each feature, or `tensor`, one for all.
-    - `clip`: `absmax`, the largest magnitude, or `mse`, the range at which int8 has the least
-      squared error.
+    - `clip`: `absmax`, the largest magnitude; `mse`, the range at which int8 has the least squared
+      error; or `pooled`, which is `absmax`, but for sums that are the function's results at least
+      the reach with the least error of all channels together, each over its deviation.
     """
 
     name = "spaq-calibrate"

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Self
 
+from xdsl.dialects.builtin import IntegerType
+
 from daqkf.lowering.hdl.circuit import Circuit, circuit_module
 from daqkf.lowering.hdl.verilog import emit_verilog
 from daqkf.runtime.simulator import verilate
@@ -15,7 +17,11 @@ from daqkf.runtime.simulator import verilate
 HARNESS = """
 #include "{model}.h"
 #include <cstdio>
-int main() {{
+#include <cstdlib>
+int main(int, char **arguments) {{
+  // Registers without a reset begin with anything.
+  Verilated::randReset(2);
+  Verilated::randSeed(std::atoi(arguments[1]));
   {model} unit;
   unit.clk = 0;
   unsigned long long clock, value;
@@ -30,33 +36,58 @@ int main() {{
 """
 
 
+_WORD, _LONG = 32, 64
+"""Verilator has ports of more bits than the second in words of the first."""
+
+
+def _words(name: str, width: int) -> list[str]:
+    """A port's parts in C++, the lowest first."""
+    if width <= _LONG:
+        return [f"unit.{name}"]
+    return [f"unit.{name}[{word}]" for word in range(-(-width // _WORD))]
+
+
 class Bench:
-    """A circuit with a clock `clk`, a reset `rst`, and ports of at most 64 bits.
+    """A circuit with a clock `clk` and, if it has registers with a reset, a reset `rst`.
 
     Inputs stay as they are until they are given again; the reset pulses once at the beginning.
+    Registers that the reset leaves alone begin with random values, which `seed` chooses.
     """
 
-    def __init__(self, circuit: Circuit):
-        ports = circuit.finished().module_type.ports.data
-        names = {port.port_name.data: port.dir.data.is_input_like() for port in ports}
-        self.inputs = {name: 0 for name, read in names.items() if read and name != "clk"}
-        self.outputs = [name for name, read in names.items() if not read]
-        read = '    std::scanf("%llx", &value); unit.{0} = value;'
+    def __init__(self, circuit: Circuit, seed: int = 1):
+        ports = [
+            (port.port_name.data, port.dir.data.is_input_like(), port.type)
+            for port in circuit.finished().module_type.ports.data
+        ]
+        widths = {name: kind.width.data for name, _, kind in ports if isinstance(kind, IntegerType)}
+        self.inputs = {name: 0 for name, read, _ in ports if read and name in widths}
+        self.outputs = [name for name, read, _ in ports if not read]
+        # The parts of a port go through the pipe one by one.
+        self._parts = {name: _words(name, width) for name, width in widths.items()}
+        read = [part for name in self.inputs for part in self._parts[name]]
+        written = [part for name in self.outputs for part in self._parts[name]]
         harness = HARNESS.format(
             model=f"V{circuit.name}",
-            reads="\n".join(read.format(name) for name in self.inputs),
-            form=" ".join(["%llx"] * len(self.outputs)),
-            writes="".join(f", (unsigned long long)unit.{name}" for name in self.outputs),
+            reads="\n".join(f'    std::scanf("%llx", &value); {part} = value;' for part in read),
+            form=" ".join(["%llx"] * len(written)),
+            writes="".join(f", (unsigned long long){part}" for part in written),
         )
         sources = {"harness.cpp": harness, **emit_verilog(circuit_module(circuit))}
+        self._binary = verilate(sources, circuit.name)
+        self._process: subprocess.Popen[str] | None = None
+        self.restart(seed)
+
+    def restart(self, seed: int) -> None:
+        """Begin again, with other values in the registers."""
+        if self._process is not None:
+            self._process.communicate()
         self._process = subprocess.Popen(
-            [verilate(sources, circuit.name)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
+            [self._binary, str(seed)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
-        self.step(rst=1)
-        self.inputs["rst"] = 0
+        self.inputs = dict.fromkeys(self.inputs, 0)
+        if "rst" in self.inputs:
+            self.step(rst=1)
+            self.inputs["rst"] = 0
 
     def peek(self, **inputs: int) -> Mapping[str, int]:
         """The outputs with these inputs, before the clock's edge."""
@@ -70,11 +101,22 @@ class Bench:
         assert inputs.keys() <= self.inputs.keys(), inputs.keys() - self.inputs.keys()
         self.inputs |= inputs
         pipe = self._process
-        assert pipe.stdin is not None and pipe.stdout is not None
-        pipe.stdin.write(" ".join(f"{value:x}" for value in (clock, *self.inputs.values())) + "\n")
+        assert pipe is not None and pipe.stdin is not None and pipe.stdout is not None
+        sent = [clock, *(part for name in self.inputs for part in self._split(name))]
+        pipe.stdin.write(" ".join(f"{value:x}" for value in sent) + "\n")
         pipe.stdin.flush()
-        values = (int(word, 16) for word in pipe.stdout.readline().split())
-        return dict(zip(self.outputs, values, strict=True))
+        words = iter([int(word, 16) for word in pipe.stdout.readline().split()])
+        return {
+            name: sum(next(words) << _WORD * n for n in range(len(self._parts[name])))
+            for name in self.outputs
+        }
+
+    def _split(self, name: str) -> list[int]:
+        """An input's value, in the parts of its port."""
+        value, parts = self.inputs[name], len(self._parts[name])
+        if parts == 1:
+            return [value]
+        return [value >> _WORD * n & ((1 << _WORD) - 1) for n in range(parts)]
 
     def __enter__(self) -> Self:
         return self
@@ -85,4 +127,5 @@ class Bench:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._process.communicate()
+        if self._process is not None:
+            self._process.communicate()

@@ -45,6 +45,12 @@ NODE = "node"
 QUANTIZED = "quantized"
 """The attribute of a network whose file has levels for weights, which are constants here."""
 
+SCALED = "scaled"
+"""The attribute of a network in which the host scales the rows that kernels read."""
+
+ROWS = "rows"
+"""The inputs of a network that take any number of rows, where a file fixes a batch of one."""
+
 HOST = "host"
 """The attribute that says why an op which the array might do stays with the host."""
 

@@ -45,6 +45,7 @@ from daqkf.hw_targets.numerics import (
     SHIFT_MIN,
     TABLE_SIZE,
 )
+from daqkf.hw_targets.streams import kernel_beats
 from daqkf.hw_targets.words import stream_row_words, stream_word
 
 
@@ -294,7 +295,7 @@ class ProgramOp(IRDLOperation):
             f"{count} features; the activation memory holds 1..{config.null_address}",
         )
         for what, value, limit in (
-            ("stream words of a PE", self.longest, config.stream_depth),
+            ("stream words of a PE", self.longest, config.stream_limit),
             ("outputs of a PE", self.slots, config.parameter_depth),
             ("outputs", self.channels, config.result_depth),
         ):
@@ -496,12 +497,18 @@ class Loaded(Protocol):
         ...
 
 
-def places(programs: Sequence[Loaded]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def places(
+    programs: Sequence[Loaded], config: ArrayConfig
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Where each of several programs begins in the streams and in the slots, and both ends.
 
-    They stand one after another in the memories: [V + 1] each.
+    They stand one after another in the memories: [V + 1] each. Streams in external memory are
+    counted in beats of a port, those in the array in words.
     """
-    streams = np.cumsum([0, *(program.longest for program in programs)])
+    lengths = [program.longest for program in programs]
+    if config.memory_bits:
+        lengths = [kernel_beats(config, rows) for rows in lengths]
+    streams = np.cumsum([0, *lengths])
     return streams, np.cumsum([0, *(program.slots for program in programs)])
 
 
@@ -511,10 +518,11 @@ def require_room(programs: Sequence[Loaded], config: ArrayConfig, what: str) -> 
     Raises:
         VerifyException: they do not.
     """
-    streams, slots = places(programs)
+    words = sum(program.longest for program in programs)
+    slots = sum(program.slots for program in programs)
     for kind, value, limit in (
-        ("stream words of a PE", streams[-1], config.stream_depth),
-        ("outputs of a PE", slots[-1], config.parameter_depth),
+        ("stream words of a PE", words, config.stream_limit),
+        ("outputs of a PE", slots, config.parameter_depth),
     ):
         require(value <= limit, f"{value} {kind} in all {what}; the array holds {limit}")
 

@@ -22,7 +22,7 @@ from daqkf.dialects.spaq import AttendOp
 from daqkf.dialects.spaq.checks import features, width
 from daqkf.hw_targets.config import MAX_KERNELS, ArrayConfig, activation_rows, memory_depth
 from daqkf.hw_targets.families import FAMILIES
-from daqkf.hw_targets.machine import ORGANISATION
+from daqkf.hw_targets.machine import ORGANISATION, Machine
 from daqkf.hw_targets.multiplication import PRODUCT_BITS
 from daqkf.hw_targets.numerics import NORMALIZED_BITS
 from daqkf.passes.encode.operands import Need, attention_need
@@ -168,7 +168,7 @@ def _required_for(kernel: KernelOp, schedule: ScheduleAttr, inputs: int) -> Arra
     return ArrayConfig(
         **{name: getattr(machine, name) for name in ORGANISATION},
         activation_depth=activation_rows(inputs, machine.index_bits),
-        stream_depth=memory_depth(int(to_array(schedule.words).max())),
+        stream_depth=_stream_depth(machine, int(to_array(schedule.words).max())),
         parameter_depth=memory_depth(int(to_array(schedule.counts).max())),
         result_depth=memory_depth(schedule.outputs.get_shape()[0]),
         running_sum_width=kernel.running_sum.width.data,
@@ -176,6 +176,11 @@ def _required_for(kernel: KernelOp, schedule: ScheduleAttr, inputs: int) -> Arra
         sum_width=widths[1],
         banks=machine.banks,
     )
+
+
+def _stream_depth(machine: Machine, words: int) -> int:
+    """Rows of the stream memories for so many words, or of the FIFOs that the machine has."""
+    return machine.stream_depth if machine.memory_bits else memory_depth(words)
 
 
 def _required_for_variants(dispatch: DispatchOp) -> ArrayConfig:
@@ -203,22 +208,30 @@ def _required_for_all(
     """
     config = shared_config([required_config(kernel) for kernel in kernels])
     schedules = [kernel.schedule for kernel in kernels if kernel.schedule is not None]
+    machine = schedules[0].machine.data
     depths: dict[str, int] = {}
     words, slots = (more.words, more.slots) if more else (0, 0)
     slots += sum(config.slots(count) for count in rows)
-    for name, what, extra, parts in (
-        ("stream_depth", "stream words", words, [schedule.words for schedule in schedules]),
-        ("parameter_depth", "outputs", slots, [schedule.counts for schedule in schedules]),
+    for name, what, limit, extra, parts in (
+        ("stream_depth", "stream words", machine.stream_limit, words, [s.words for s in schedules]),
+        (
+            "parameter_depth",
+            "outputs",
+            machine.parameter_depth,
+            slots,
+            [s.counts for s in schedules],
+        ),
     ):
         depth = extra + sum(int(to_array(part).max()) for part in parts)
-        limit = min(getattr(schedule.machine.data, name) for schedule in schedules)
         if depth > limit:
             raise ValueError(
                 f"{depth} {what} of a PE in {len(kernels)} {plural}; the target holds at most "
                 f"{limit}"
             )
         depths[name] = memory_depth(depth)
-    return replace(config, **depths)
+    return replace(
+        config, **depths | {"stream_depth": _stream_depth(machine, depths["stream_depth"])}
+    )
 
 
 def shared_config(configs: Sequence[ArrayConfig]) -> ArrayConfig:

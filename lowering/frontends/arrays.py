@@ -4,6 +4,7 @@
 """NumPy arrays and SciPy sparse matrices → a float layer in `spaq`."""
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,12 @@ from daqkf.hw_targets.functions import FUNCTIONS
 _DENSE = 12
 """Bytes that the import of a weight takes: of float32, of a constant, and to check them."""
 
+_COMPILED = 64
+"""Bytes that the whole compilation of a large one takes; 50 to 58 were measured."""
+
+_LARGE = 1 << 24
+"""From so many entries on, zeros counted, a sparse matrix loses empty rows and columns."""
+
 
 def as_matrix(weights: Any) -> tuple[NDArray[np.float32], bool]:
     """Dense float32 [K, N] of an array or a SciPy sparse matrix, and whether it held integers.
@@ -30,12 +37,66 @@ def as_matrix(weights: Any) -> tuple[NDArray[np.float32], bool]:
             more memory than may be used when it is dense, as layers are.
     """
     if hasattr(weights, "toarray"):
-        extents = " × ".join(str(extent) for extent in weights.shape)
         size = math.prod(weights.shape) * (weights.dtype.itemsize + _DENSE)
-        require_memory(size, f"a dense matrix of {extents}")
+        require_memory(size, f"a dense matrix of {_extents(weights.shape)}")
         weights = weights.toarray()
     array = np.asarray(weights)
     return finite("weights", array, 2), array.dtype.kind in "iu"
+
+
+def _extents(shape: tuple[int, ...]) -> str:
+    return " × ".join(map(str, shape))
+
+
+@dataclass(frozen=True)
+class Compact:
+    """A matrix [K, N] without the rows and columns that have no entries, where that pays."""
+
+    matrix: NDArray[np.float32]
+    """What is left, at least one row and column; one empty column stands for all of them."""
+    features: int
+    """K."""
+    rows: NDArray[np.int64] | None
+    """The rows that are left; None for all."""
+    columns: NDArray[np.int64] | None
+    """Which column of what is left each of the N columns is; None if all are left."""
+
+
+def compacted(weights: Any) -> Compact:
+    """An array or a SciPy sparse matrix without empty rows and columns.
+
+    Only a large sparse matrix, of which at most half is left, loses any: it may be far too large to
+    be dense. What is left becomes dense, because everything that follows (pruning, calibration,
+    levels, schedules) computes on dense arrays.
+
+    Raises:
+        ValueError: as `as_matrix`, about what is left.
+    """
+    shape = getattr(weights, "shape", ())
+    if not hasattr(weights, "toarray") or len(shape) != 2 or math.prod(shape) < _LARGE:
+        matrix, _ = as_matrix(weights)
+        return Compact(matrix, len(matrix), None, None)
+    entries = weights.tocoo()
+    there = entries.data != 0
+    row, column = (index[there].astype(np.int64) for index in (entries.row, entries.col))
+    rows = np.unique(row) if len(row) else np.zeros(1, np.int64)
+    columns = np.unique(column)
+    left = len(rows), len(columns) + (len(columns) < shape[1])
+    if pays := 2 * math.prod(left) <= math.prod(shape):
+        what = f", which is what is left of {_extents(shape)} without empty rows and columns,"
+    else:
+        left, what = shape, ""
+    size = math.prod(left) * _COMPILED
+    require_memory(size, f"compiling a dense matrix of {_extents(left)}{what}")
+    if not pays:
+        matrix, _ = as_matrix(weights)
+        return Compact(matrix, len(matrix), None, None)
+    values = entries.data[there]
+    matrix = np.zeros(left, values.dtype)
+    np.add.at(matrix, (np.searchsorted(rows, row), np.searchsorted(columns, column)), values)
+    places = np.full(shape[1], len(columns))
+    places[columns] = np.arange(len(columns))
+    return Compact(finite("weights", matrix, 2), shape[0], rows, places)
 
 
 def finite(name: str, values: Any, rank: int) -> NDArray[np.float32]:

@@ -9,18 +9,18 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from xdsl.dialects.builtin import ArrayAttr, FunctionType, ModuleOp, StringAttr, f32
+from xdsl.dialects.builtin import ArrayAttr, FunctionType, ModuleOp, StringAttr, f32, i64
 from xdsl.dialects.func import FuncOp, ReturnOp
 from xdsl.ir import Block, Region, SSAValue
 
 from daqkf.dialects.dense import from_array
 from daqkf.dialects.diagnostics import verify
 from daqkf.dialects.interpreting import ENTRY
-from daqkf.dialects.nn import ConstantOp, ElementwiseOp, MatmulOp
+from daqkf.dialects.nn import ConstantOp, ElementwiseOp, GatherOp, MatmulOp
 from daqkf.dialects.nn.base import NODE
 from daqkf.dialects.spaq.ops import activations
 from daqkf.hw_targets.functions import FUNCTIONS
-from daqkf.lowering.frontends.arrays import as_matrix, finite
+from daqkf.lowering.frontends.arrays import Compact, compacted, finite
 
 
 @dataclass(frozen=True)
@@ -50,11 +50,11 @@ def import_layers(layers: Sequence[Layer]) -> ModuleOp:
     block, value = Block(), None
     for layer in layers:
         try:
-            matrix, _ = as_matrix(layer.weights)
+            compact = compacted(layer.weights)
             if value is None:
-                value = block.insert_arg(activations(len(matrix), f32), 0)
+                value = block.insert_arg(activations(compact.features, f32), 0)
                 value.name_hint = "x"
-            value = _append(block, value, matrix, layer)
+            value = _append(block, value, compact, layer)
         except ValueError as error:
             place = f"{layer.name}: " if len(layers) > 1 else ""
             raise ValueError(f"{place}{error}") from None
@@ -68,9 +68,10 @@ def import_layers(layers: Sequence[Layer]) -> ModuleOp:
     return module
 
 
-def _append(block: Block, x: SSAValue, matrix: NDArray[np.float32], layer: Layer) -> SSAValue:
+def _append(block: Block, x: SSAValue, compact: Compact, layer: Layer) -> SSAValue:
     """The result of a layer of x, whose operations go to the end of the block."""
-    features, channels = matrix.shape
+    features, left = compact.features, compact.matrix.shape[1]
+    channels = left if compact.columns is None else len(compact.columns)
     if x.type != (expected := activations(features, f32)):
         raise ValueError(f"weights for {features} features, but the layer before gives {x.type}")
     if layer.activation is not None and layer.activation not in FUNCTIONS:
@@ -83,8 +84,17 @@ def _append(block: Block, x: SSAValue, matrix: NDArray[np.float32], layer: Layer
         block.add_op(op)
         return op.results[0]
 
-    weights = add(ConstantOp(from_array(matrix, f32)), "weight")
-    value = add(MatmulOp(x, weights, kind), "product")
+    def taken(value: SSAValue, places: NDArray[np.int64] | None, part: str) -> SSAValue:
+        """The features of a value that are named."""
+        if places is None:
+            return value
+        indices = add(ConstantOp(from_array(places, i64)), f"{part}.indices")
+        return add(GatherOp(value, indices, 1, activations(len(places), f32)), part)
+
+    weights = add(ConstantOp(from_array(compact.matrix, f32)), "weight")
+    read = taken(x, compact.rows, "used")
+    product = add(MatmulOp(read, weights, activations(left, f32)), "product")
+    value = taken(product, compact.columns, "outputs")
     if layer.bias is not None:
         vector = finite("bias", layer.bias, 1)
         if len(vector) != channels:

@@ -13,7 +13,7 @@ from daqkf.dialects.rpea.ops import places
 from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.numerics import NORMALIZED_FEATURES
 from daqkf.hw_targets.operands import AttentionKernel, Fills
-from daqkf.hw_targets.words import chain_row
+from daqkf.hw_targets.words import chain_row, stream_place_bits
 
 Ints = NDArray[np.int64]
 Words = NDArray[np.uint32]
@@ -29,14 +29,14 @@ def chain_rows(
     tiles: int | None = None,
 ) -> Words:
     """The chain's table, packed: a row for each kernel, of sequences of at most so many tiles."""
-    streams, slots = places(kernels)
+    streams, slots = places(kernels, config)
     numbers = np.arange(len(kernels))
     keys = [kernel.keys.value.data if isinstance(kernel, SoftmaxOp) else 0 for kernel in kernels]
     return chain_row(config).pack(
         {
             # The row unit has no stream, so it may name the end of a full memory: wrapped. Nor
             # does it take its features from the activation memory, which may be smaller.
-            "stream": streams[:-1] % config.stream_depth,
+            "stream": streams[:-1] % (1 << stream_place_bits(config)),
             "slot": slots[:-1],
             "features": np.array([kernel.features.value.data for kernel in kernels])
             % config.activation_depth,

@@ -4,12 +4,13 @@
 """Program images → their commands, with everything checked that can be without running them."""
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from daqkf.hw_targets.config import ArrayConfig
+from daqkf.hw_targets.fields import IMAGE_WORD_BITS
 from daqkf.hw_targets.image_format import (
     COMMAND_OP_SHIFT,
     IMAGE_MAGIC,
@@ -22,9 +23,11 @@ from daqkf.hw_targets.image_format import (
     Header,
     fingerprint,
 )
+from daqkf.hw_targets.streams import kernel_beats, port_pes, row_bits, unpack_rows
 from daqkf.hw_targets.words import (
     chain_row,
     dispatch_row,
+    memory_row,
     parameter_row,
     stream_row_words,
     table_row,
@@ -50,7 +53,10 @@ def decode(data: bytes, config: ArrayConfig) -> Image:
     if len(data) < header_bytes or len(data) % 4:
         raise ProgramImageError(f"a program image of {len(data)} bytes is truncated")
     words = np.frombuffer(data, "<u4")
-    header, body = words[: len(Header)], words[len(Header) :]
+    header, body, outside = words[: len(Header)], words[len(Header) :], words[:0]
+    if config.memory_bits:
+        length = min(int(header[Header.LENGTH]), len(body))
+        body, outside = body[:length], body[length:]
     for field, expected, message in (
         (Header.MAGIC, IMAGE_MAGIC, "not a DAQKF program image"),
         (Header.VERSION, IMAGE_VERSION, "a program image of another version"),
@@ -62,7 +68,7 @@ def decode(data: bytes, config: ArrayConfig) -> Image:
             raise ProgramImageError(
                 f"{message}: {field.name.lower()} {int(header[field]):#x}, not {expected:#x}"
             )
-    return _decode_body(body, config)
+    return _decode_body(body, outside, config)
 
 
 def _commands(config: ArrayConfig) -> dict[Command, tuple[int, int, int]]:
@@ -70,7 +76,6 @@ def _commands(config: ArrayConfig) -> dict[Command, tuple[int, int, int]]:
     known = {
         Command.END: (0, MAX_TILES if config.double_buffered else 0, 1),
         Command.KERNEL: (1, config.null_address, 1),
-        Command.STREAM: (stream_row_words(config), config.stream_depth, config.pes),
         Command.PARAMETERS: (
             parameter_row(config).words,
             config.parameter_depth * config.parameter_stride,
@@ -78,6 +83,10 @@ def _commands(config: ArrayConfig) -> dict[Command, tuple[int, int, int]]:
         ),
         Command.TABLE: (table_row(config).words, config.table_depth, 1),
     }
+    if config.memory_bits:
+        known[Command.MEMORY] = memory_row(config).words, 1, config.memory_ports
+    else:
+        known[Command.STREAM] = stream_row_words(config), config.stream_depth, config.pes
     if config.dispatches:
         known[Command.DISPATCH] = dispatch_row(config).words, config.buckets, MAX_UNIT + 1
     if config.chains:
@@ -140,8 +149,71 @@ def _problem(section: Section, again: bool, inside: bool, most: int, units: int)
     return None
 
 
-def _decode_body(body: Words, config: ArrayConfig) -> Image:
+def _outside(
+    found: Sequence[Section], outside: Words, start: int, config: ArrayConfig
+) -> list[Section]:
+    """The streams of all PEs that are in external memory, as if the image had a section of each.
+
+    `start` is the word of the image where they begin.
+
+    Raises:
+        ProgramImageError: a port has none, or they are not those that MEMORY says.
+    """
+    position, streams = 0, list[Section]()
+    for port in range(config.memory_ports):
+        section = next((s for s in found if s.command is Command.MEMORY and s.unit == port), None)
+        if section is None or not section.count:
+            raise ProgramImageError(f"the program image lacks MEMORY of port {port}")
+        fields = {name: int(v[0]) for name, v in memory_row(config).unpack(section.rows).items()}
+        length = fields["beats"] * config.memory_bits // IMAGE_WORD_BITS
+        own = outside[position : position + length]
+        if len(own) != length:
+            raise ProgramImageError(
+                f"{byte_at(section.word(0))}, {section.title}: the {4 * len(own)} bytes of streams "
+                f"behind the body are not the {fields['beats']} beats that it says"
+            )
+        streams += _port(own.tobytes(), port, start + position, config)
+        position += length
+    if position != len(outside):
+        place = byte_at(start + position)
+        raise ProgramImageError(f"{place}: the program image goes on past its streams")
+    return streams
+
+
+def _port(data: bytes, port: int, place: int, config: ArrayConfig) -> list[Section]:
+    """The streams of the PEs of a memory port, kernel after kernel.
+
+    Raises:
+        ProgramImageError: a kernel goes on past the end.
+    """
+    beat, pes = 8 * len(data) // config.memory_bits, port_pes(config)
+    parts: list[list[Words]] = [[] for _ in range(pes)]
+    places: list[NDArray[np.int64]] = []
+    begin, pitch = 0, row_bits(config) // IMAGE_WORD_BITS
+    while begin < beat:
+        try:
+            kernel = unpack_rows(data, begin, config)
+        except ValueError as error:
+            raise ProgramImageError(f"{byte_at(place)}, memory port {port}: {error}") from None
+        for part, words in zip(parts, kernel, strict=True):
+            part.append(words)
+        first = place + (begin + 1) * config.memory_bits // IMAGE_WORD_BITS
+        places.append(first + pitch * np.arange(len(kernel[0])))
+        begin += kernel_beats(config, len(kernel[0]))
+    if not places:
+        raise ProgramImageError(f"{byte_at(place)}, memory port {port}: no streams")
+    rows = np.concatenate(places)
+    return [
+        Section(Command.STREAM, port * pes + number, len(rows), place, np.concatenate(part), rows)
+        for number, part in enumerate(parts)
+    ]
+
+
+def _decode_body(body: Words, outside: Words, config: ArrayConfig) -> Image:
     found = _sections(body, config)
+    tiles = found[-1].count
+    if config.memory_bits:
+        found += _outside(found, outside, len(Header) + len(body), config)
     sections = {(section.command, section.unit): section.rows for section in found}
     kernel = next((section for section in found if section.command == Command.KERNEL), None)
     if kernel is None:
@@ -165,13 +237,17 @@ def _decode_body(body: Words, config: ArrayConfig) -> Image:
         table, parameters = sections[Command.TABLE, 0], sections[Command.PARAMETERS, 0]
     except KeyError as error:
         raise ProgramImageError(f"the program image lacks {error.args[0][0].name}") from None
+    ends = {
+        "stream": _stream_end(sections, config),
+        "slot": len(parameters) // config.parameter_stride,
+    }
     shift, dispatch = 0, None
     if config.dispatches:
-        shift, dispatch = _decode_dispatch(config, sections, parameters, streams)
+        shift, dispatch = _decode_dispatch(config, sections, ends)
     chain = None
     if config.chains:
         section = next((section for section in found if section.command == Command.CHAIN), None)
-        chain = _decode_chain(config, sizes, section, parameters, streams, attends)
+        chain = _decode_chain(config, sizes, section, ends, attends)
     return Image(
         *sizes,
         table,
@@ -183,8 +259,13 @@ def _decode_body(body: Words, config: ArrayConfig) -> Image:
         adds,
         keeps,
         attends,
-        found[-1].count,
+        tiles,
         found,
+        [
+            int(memory_row(config).unpack(section.rows)["address"][0])
+            for section in found
+            if section.command is Command.MEMORY
+        ],
     )
 
 
@@ -192,8 +273,7 @@ def _decode_chain(
     config: ArrayConfig,
     sizes: tuple[int, int],
     section: Section | None,
-    parameters: Words,
-    streams: dict[int, Words],
+    ends: Mapping[str, int],
     attends: bool,
 ) -> Words:
     """The chain's table: it ends, its shapes follow, and its kernels begin inside what is loaded.
@@ -207,7 +287,7 @@ def _decode_chain(
         )
     rows = chain_fields(config, section.rows)
     begins = {"stream": rows["stream"] * (1 - rows["rows"]), "slot": rows["slot"]}
-    _require_loaded("kernel", begins, config, parameters, streams)
+    _require_loaded("kernel", begins, ends)
     if problem := chain_problem(rows, sizes, attends, config):
         raise ProgramImageError(problem)
     features = read_features(rows, sizes[0])
@@ -218,19 +298,19 @@ def _decode_chain(
     return section.rows
 
 
+def _stream_end(sections: Mapping[tuple[Command, int], Words], config: ArrayConfig) -> int:
+    """Where the streams end: in words, or in beats of those in external memory."""
+    if not config.memory_bits:
+        return min(len(sections[Command.STREAM, pe]) for pe in range(config.pes))
+    rows = [sections[Command.MEMORY, port] for port in range(config.memory_ports)]
+    return min(int(memory_row(config).unpack(row)["beats"][0]) for row in rows)
+
+
 def _require_loaded(
-    what: str,
-    rows: Mapping[str, NDArray[np.int64]],
-    config: ArrayConfig,
-    parameters: Words,
-    streams: Mapping[int, Words],
+    what: str, rows: Mapping[str, NDArray[np.int64]], ends: Mapping[str, int]
 ) -> None:
     """Check that what begins at the rows' `stream` and `slot` is in the image."""
-    loaded = {
-        "stream": min(len(stream) for stream in streams.values()),
-        "slot": len(parameters) // config.parameter_stride,
-    }
-    for name, limit in loaded.items():
+    for name, limit in ends.items():
         outside = np.flatnonzero(rows[name] >= limit)
         if len(outside):
             raise ProgramImageError(
@@ -242,8 +322,7 @@ def _require_loaded(
 def _decode_dispatch(
     config: ArrayConfig,
     sections: dict[tuple[Command, int], Words],
-    parameters: Words,
-    streams: dict[int, Words],
+    ends: Mapping[str, int],
 ) -> tuple[int, Words]:
     """The shift and the decision table, whose variants must begin inside what is loaded."""
     tables = {unit: rows for (code, unit), rows in sections.items() if code == Command.DISPATCH}
@@ -256,5 +335,5 @@ def _decode_dispatch(
             f"{config.buckets}, and shifts below {config.zeros_width}"
         )
     rows = dispatch_row(config).unpack(table)
-    _require_loaded("bucket", rows, config, parameters, streams)
+    _require_loaded("bucket", rows, ends)
     return shift, table

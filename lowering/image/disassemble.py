@@ -41,7 +41,13 @@ from daqkf.hw_targets.operands import AttentionKernel
 from daqkf.hw_targets.words import dispatch_row, parameter_row, stream_word
 from daqkf.lowering.image.chain_table import chain_fields, read_features
 from daqkf.lowering.image.decode import decode
-from daqkf.lowering.image.encode import element_rows, encode, for_tiles, softmax_rows
+from daqkf.lowering.image.encode import (
+    at_addresses,
+    element_rows,
+    encode,
+    for_tiles,
+    softmax_rows,
+)
 from daqkf.lowering.image.image import Image, ProgramImageError, byte_at
 
 Ints = NDArray[np.int64]
@@ -109,7 +115,10 @@ def import_program(data: bytes, array: ArrayOp, name: str = "program") -> Module
             program.verify_streams()
     except VerifyException as error:
         raise ProgramImageError(str(error)) from None
-    _require_same(data, image, encode(whole))
+    again = encode(whole)
+    if image.addresses:
+        again = at_addresses(again, image.addresses, config)
+    _require_same(data, image, again)
     return module
 
 
@@ -364,7 +373,7 @@ def _require_same(data: bytes, image: Image, again: bytes) -> None:
     section = next((s for s in reversed(image.sections) if s.place <= place), None)
     row = ""
     if section is not None and place >= section.place + 2 and section.rows.size:
-        row = f"row {(place - section.place - 2) // section.rows.shape[1]} of "
+        row = f"row {section.row(place)} of "
     found = f"{int(words[place]):#x}" if place < len(words) else "missing"
     encoded = f"{int(expected[place]):#x}" if place < len(expected) else "nothing"
     title = "the header" if section is None else section.title

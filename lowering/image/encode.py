@@ -36,8 +36,11 @@ from daqkf.hw_targets.image_format import (
     Header,
     fingerprint,
 )
+from daqkf.hw_targets.streams import ALIGNMENT, pack_rows, port_pes
 from daqkf.hw_targets.words import (
+    ADDRESS_BITS,
     dispatch_row,
+    memory_row,
     parameter_row,
     table_row,
 )
@@ -192,15 +195,24 @@ def encode(program: Playable) -> bytes:
         table, shift = (0,), 0
         if isinstance(program, DispatchOp):
             table, shift = program.decision.data.table, program.decision.data.shift
-        body += _command(Command.DISPATCH, shift, dispatch_rows(config, table, *places(programs)))
+        body += _command(
+            Command.DISPATCH, shift, dispatch_rows(config, table, *places(programs, config))
+        )
     if config.chains:
         saved = chain.saved if chain else ()
         tiles = chain.tiles.value.data if chain and chain.tiles else None
         body += _command(Command.CHAIN, 0, chain_rows(config, programs, saved, tiles))
-    for pe, rows in enumerate(_streams([op for op in programs if isinstance(op, ProgramOp)])):
-        body += _command(Command.STREAM, pe, rows)
+    streamed = [op for op in programs if isinstance(op, ProgramOp)]
+    outside: list[bytes] = []
+    if config.memory_bits:
+        outside = [_beats(streamed, port, config) for port in range(config.memory_ports)]
+        for port, data in enumerate(outside):
+            body += _command(Command.MEMORY, port, place_beats(data, 0, config))
+    else:
+        for pe, rows in enumerate(_streams(streamed)):
+            body += _command(Command.STREAM, pe, rows)
     body.append(np.array([Command.END << COMMAND_OP_SHIFT, 0], np.uint32))
-    return _image(np.concatenate(body), config)
+    return _image(np.concatenate(body), config) + b"".join(outside)
 
 
 def _tables(kernels: Sequence[Kernel]) -> list[NDArray[np.int8]]:
@@ -221,6 +233,32 @@ def _sizes(program: Playable) -> int:
     return program.channels | flags
 
 
+def place_beats(beats: bytes, address: int, config: ArrayConfig) -> Words:
+    """The row of MEMORY [1, words] of a port whose streams are at this address."""
+    fields = {
+        "address": np.array([address]),
+        "beats": np.array([8 * len(beats) // config.memory_bits]),
+    }
+    return memory_row(config).pack(fields)
+
+
+def _beats(programs: Sequence[ProgramOp], port: int, config: ArrayConfig) -> bytes:
+    """What external memory holds of the streams of a port's PEs, a program after the other."""
+    first, parts = port * port_pes(config), list[bytes]()
+    for program in programs:
+        rows = to_array(program.rows)
+        streams = np.split(program.packed_stream(), np.cumsum(rows)[:-1])
+        parts.append(pack_rows(streams[first : first + port_pes(config)], int(rows.max()), config))
+    return b"".join(parts)
+
+
+def split_image(image: bytes) -> tuple[bytes, bytes]:
+    """What an array is loaded with, and what external memory has to hold."""
+    length = np.frombuffer(image, "<u4", len(Header))[Header.LENGTH]
+    end = 4 * (len(Header) + int(length))
+    return image[:end], image[end:]
+
+
 def for_tiles(image: bytes, tiles: int) -> bytes:
     """The image of the same program for so many tiles, after which another one takes its place.
 
@@ -229,8 +267,37 @@ def for_tiles(image: bytes, tiles: int) -> bytes:
     """
     if not 1 <= tiles <= MAX_TILES:
         raise ProgramImageError(f"a program for {tiles} tiles; it can be for 1..{MAX_TILES}")
-    words = np.frombuffer(image, "<u4").copy()
+    loaded, outside = split_image(image)
+    words = np.frombuffer(loaded, "<u4").copy()
     words[-1] = tiles
+    return _sealed(words) + outside
+
+
+def at_addresses(image: bytes, addresses: Sequence[int], config: ArrayConfig) -> bytes:
+    """The image of the same program whose streams are at these byte addresses, port by port.
+
+    Raises:
+        ProgramImageError: an address is no multiple of `streams.ALIGNMENT`, or too large.
+    """
+    loaded, outside = split_image(image)
+    words, row = np.frombuffer(loaded, "<u4").copy(), memory_row(config)
+    # The commands of all ports stand before END.
+    place = len(words) - 2 - len(addresses) * (2 + row.words)
+    for address in addresses:
+        if address % ALIGNMENT or not 0 <= address < 1 << ADDRESS_BITS:
+            raise ProgramImageError(
+                f"streams at {address:#x}; addresses are multiples of {ALIGNMENT} below "
+                f"2^{ADDRESS_BITS}"
+            )
+        own = words[place + 2 : place + 2 + row.words]
+        fields = row.unpack(own[np.newaxis]) | {"address": np.array([address])}
+        own[:] = row.pack(fields)[0]
+        place += 2 + row.words
+    return _sealed(words) + outside
+
+
+def _sealed(words: Words) -> bytes:
+    """An image whose header has the CRC of its body."""
     words[Header.CRC] = zlib.crc32(words[len(Header) :].tobytes())
     return words.tobytes()
 

@@ -30,6 +30,8 @@ class Section:
     """The word of the image where it stands."""
     rows: Words
     """[rows, words]; of KERNEL, N."""
+    row_places: NDArray[np.int64] | None = None
+    """The words of the image where the rows of streams in external memory begin."""
 
     @property
     def title(self) -> str:
@@ -39,7 +41,15 @@ class Section:
 
     def word(self, row: int) -> int:
         """The word of the image where a row begins."""
+        if self.row_places is not None:
+            return int(self.row_places[row])
         return self.place + 2 + row * self.rows.shape[1]
+
+    def row(self, word: int) -> int:
+        """The row that a word of the image is part of."""
+        if self.row_places is not None:
+            return max(int(np.searchsorted(self.row_places, word, "right")) - 1, 0)
+        return (word - self.place - 2) // self.rows.shape[1]
 
 
 @dataclass(frozen=True)
@@ -66,7 +76,9 @@ class Image:
     tiles: int
     """That the program is for, or 0 if that is any number."""
     sections: Sequence[Section]
-    """Its commands, in order."""
+    """Its commands, in order; behind them, the streams that are in external memory."""
+    addresses: Sequence[int] = ()
+    """Where the streams of each memory port are, in bytes."""
 
     def section(self, command: Command, unit: int = 0) -> Section:
         """The section of a command that the image has."""

@@ -8,6 +8,9 @@ loaded and runs. Between the kernels of a chain, what leaves the result memory g
 activation memories instead, or to the row unit. With two banks, a program is
 loaded while another one runs, and takes its place between two tiles.
 
+With memory ports, the streams of the elements stay in external memory, and are read from there
+tile after tile; programs are then short.
+
 Ports (docs/hardware-interface.md): a program stream, an activation stream of K beats for
 each tile of T tokens, a result stream of N beats, and status words. An array whose config
 has more than one bucket also has the SPAQ unit, which picks among a program's variants.
@@ -27,6 +30,7 @@ from daqkf.lowering.rtl.placing import (
     place_chain,
     place_elements,
     place_fill,
+    place_memory,
     place_post,
     place_rows,
     place_spaq,
@@ -47,6 +51,7 @@ def build_array(config: ArrayConfig) -> Circuit:
     prog_data, prog_valid = c.input("prog_tdata", IMAGE_WORD_BITS), c.input("prog_tvalid", 1)
     x_data, x_valid = c.input("x_tdata", config.row_bits), c.input("x_tvalid", 1)
     y_ready = c.input("y_tready", 1)
+    memory_rst = c.input("memory_rst", 1) if config.memory_bits else None
 
     frame = Frame.open(c, config, rst)
     halves = Halves.declare(c)
@@ -59,7 +64,8 @@ def build_array(config: ArrayConfig) -> Circuit:
 
     activation = write_activations(frame, arrival, chain)
     fill = place_fill(frame, kernel)
-    elements = place_elements(frame, kernel, activation, fill)
+    memory = place_memory(frame, kernel, memory_rst)
+    elements = place_elements(frame, kernel, activation, fill, memory)
     rows = place_rows(frame, kernel)
     for name, wire in wants.items():
         wire.drive(rows.outputs[name])
@@ -74,14 +80,15 @@ def build_array(config: ArrayConfig) -> Circuit:
     if leaving.exponent is not None:
         rows.feeds["row_exponent"].drive(leaving.exponent)
     halves.drive(produced, leaving.left)
-    _drive_phase(frame, programs, arrival, kernel, rows)
+    failure = memory.error(c) if memory.readers else None
+    _drive_phase(frame, failure, arrival, kernel, rows)
 
     c.output("prog_tready", programs.ready)
     c.output("x_tready", arrival.ready)
     c.output("y_tdata", leaving.data)
     c.output("y_tvalid", leaving.valid)
     c.output("y_tlast", leaving.last)
-    _show_status(frame, programs, halves)
+    _show_status(frame, programs, halves, failure)
     if spaq:
         _show_variant(frame, halves, produced, spaq["variant"])
     c.finish()
@@ -118,9 +125,9 @@ def _finish_kernels(frame: Frame, kernel: Kernel, post: Bundle, rows: Rows) -> S
 
 
 def _drive_phase(
-    frame: Frame, programs: Programs, arrival: Arrival, kernel: Kernel, rows: Rows
+    frame: Frame, failure: Signal | None, arrival: Arrival, kernel: Kernel, rows: Rows
 ) -> None:
-    at, chain = frame.phase.at, kernel.chain
+    at, chain, programs = frame.phase.at, kernel.chain, kernel.programs
     runs = frame.start | chain["row_start"] if rows.outputs else frame.start
     frame.phase.drive(
         [
@@ -130,11 +137,12 @@ def _drive_phase(
             (frame.ran, Phase.CHAINING if chain else Phase.READY),
             *([(frame.done, Phase.READY)] if chain else []),
             *programs.failures,
+            *([(failure.any(), Phase.ERROR)] if failure is not None else []),
         ]
     )
 
 
-def _show_status(frame: Frame, programs: Programs, halves: Halves) -> None:
+def _show_status(frame: Frame, programs: Programs, halves: Halves, failure: Signal | None) -> None:
     """The ports of the phase, in which results that leave count, and of the last error."""
     c, phase, at, loader = frame.c, frame.phase, frame.phase.at, programs.loader
     status = mux(at(Phase.READY) & halves.storing, phase.values[Phase.STORING], phase.signal)
@@ -144,14 +152,15 @@ def _show_status(frame: Frame, programs: Programs, halves: Halves) -> None:
         for event in ("loaded", "refused"):
             c.output(f"status_{event}", loader[event])
     c.output("status_phase", status)
-    c.output("status_error", loader["error"])
+    error = loader["error"]
+    c.output("status_error", error if failure is None else mux(failure.any(), failure, error))
 
 
 def _show_variant(frame: Frame, halves: Halves, produced: Signal, variant: Signal) -> None:
-    """The port of the variant of the tile whose results leave."""
+    """The port of the variant of the tile whose results leave; 0 until there is one."""
     c = frame.c
     variants = [
-        c.delay(variant, f"variant{half}", enable=produced & halves.writing.eq(half))
+        c.delay(variant, f"variant{half}", enable=produced & halves.writing.eq(half), reset=0)
         for half in range(2)
     ]
     c.output("status_variant", choose(halves.leaving, variants))

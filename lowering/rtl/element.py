@@ -37,11 +37,15 @@ def build_element(config: ArrayConfig, family: str) -> Circuit:
     """
     c = Circuit(f"daqkf_{family}_element", f"an element of the family {family}.")
     c.clock("clk")
-    c.reset(c.input("rst", 1))
+    rst = c.input("rst", 1)
+    c.reset(rst)
     start = c.input("start", 1)
     # Stalling stops every stage at once, memories included.
     enable = c.wire("enable", 1)
-    word, valid = _fetch(c, config, family, start, enable)
+    if config.memory_bits:
+        word, valid = _fetch_from_fifo(c, config, family, rst, start, enable)
+    else:
+        word, valid = _fetch(c, config, family, start, enable)
     if config.index_bits:
         c.section("Addresses: what the word's indices stand for.")
         word, valid = locate(c, config, family, word, valid, start, enable)
@@ -96,6 +100,43 @@ def _fetch(
     return word, word_valid
 
 
+def _fetch_from_fifo(
+    c: Circuit, config: ArrayConfig, family: str, rst: Signal, start: Signal, enable: Signal
+) -> tuple[dict[str, Signal], Signal]:
+    """A word in each cycle in which the FIFO has one, until the one that carries the end.
+
+    Words of the next kernel may be behind that one. When it is seen, two of them may have been
+    read; they stay, as `taken` and not `pc` says what has left the FIFO.
+    """
+    c.section("Fetch: a word of the FIFO in each cycle, until the one that carries the end.")
+    layout, depth = stream_words(config)[family], config.stream_depth
+    bits = index_bits(depth)
+    write = inputs(c, "stream", {"data": layout.width, "write": 1, "flush": 1})
+    flush = named(rst | write["flush"], "empties")
+    word_valid = c.register("word_valid", 1, reset=0)
+    fetched = c.register("fetched", 1, reset=0)
+    fetching = c.register("fetching", 1, reset=0)
+    # A bit more than an address tells a full FIFO from an empty one.
+    pc, written, taken = (
+        c.register(name, bits + 1, reset=0, clear=flush) for name in ("pc", "written", "taken")
+    )
+    stream = c.memory("stream", depth, layout.width)
+    stream.write(written[:bits], write["data"], write["write"])
+    row = stream.read(pc[:bits], enable, "stream_row")
+    word = unpack(layout, c.delay(row, "word", enable=enable))
+    ending = named(word_valid & word["end"], "ending")
+    reads = named(fetching & pc.ne(written) & ~ending, "reads")
+    following = taken + 1
+    fetching.drive(start | (fetching & ~(enable & ending)))
+    pc.drive(mux(ending, following, pc + reads.zext(pc.width)), enable=enable)
+    taken.drive(following, enable=enable & word_valid)
+    written.drive(written + 1, enable=write["write"])
+    fetched.drive(reads, enable=enable)
+    word_valid.drive(fetched & ~ending, enable=enable)
+    c.output("stream_full", (written ^ taken).eq(depth))
+    return word, word_valid
+
+
 def hold(c: Circuit, config: ArrayConfig, datapath: Datapath, enable: Signal) -> Signal:
     """The end of an element: whether its holding registers are full, and their way out."""
     c.section("Holding: a finished sum waits for the post unit.")
@@ -145,7 +186,12 @@ def _read_rows(
     reading = named(enable & ~writing, "reading")
     rows: list[Signal] = []
     for first in range(0, len(addresses), 2):
-        memory = c.memory(f"activations{first // 2}", config.activation_depth, config.row_bits)
+        memory = c.memory(
+            f"activations{first // 2}",
+            config.activation_depth,
+            config.row_bits,
+            style=config.activation_memory,
+        )
         own = named(mux(writing, write_address, addresses[first]), f"{memory.name}_address")
         memory.write(own, data, writing)
         for number, address in enumerate((own, *addresses[first + 1 : first + 2]), first):

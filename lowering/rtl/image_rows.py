@@ -63,14 +63,15 @@ def _write_ports(
     bank = [c.input("bank", 1)] if config.double_buffered else []
     for code, (layout, depth) in limits.memories.items():
         name = code.name.lower()
-        c.output(f"{name}_address", concat(*bank, row_address[: index_bits(depth)]))
+        if code is not Command.MEMORY:
+            c.output(f"{name}_address", concat(*bank, row_address[: index_bits(depth)]))
         c.output(f"{name}_data", c.delay(_row(whole, layout), f"{name}_row"))
         own = writing & instruction.op.at(code)
-        if code is Command.STREAM:
-            own = named(own, "stream_write")
-            for p in range(config.pes):
-                enable = own & instruction.unit.eq(p)
-                c.output(f"stream_write{p}", c.delay(enable, f"stream_write{p}", reset=0))
+        if code in (Command.STREAM, Command.MEMORY):
+            own = named(own, f"{name}_write")
+            for unit in range(limits.units[code]):
+                enable = own & instruction.unit.eq(unit)
+                c.output(f"{name}_write{unit}", c.delay(enable, f"{name}_write{unit}", reset=0))
         else:
             c.output(f"{name}_write", c.delay(own, f"{name}_write", reset=0))
 

@@ -18,7 +18,14 @@ from daqkf.hw_targets.image_format import (
     Command,
     Header,
 )
-from daqkf.hw_targets.words import chain_row, dispatch_row, parameter_row, stream_words, table_row
+from daqkf.hw_targets.words import (
+    chain_row,
+    dispatch_row,
+    memory_row,
+    parameter_row,
+    stream_words,
+    table_row,
+)
 from daqkf.lowering.hdl.circuit import Circuit, Register, Signal, mux, named
 from daqkf.lowering.hdl.fsm import Decoded, Enumeration, StateMachine
 from daqkf.lowering.hdl.select import index_bits
@@ -120,11 +127,16 @@ class Limits:
         widest = max(stream_words(config).values(), key=lambda word: word.width)
         parameters = config.parameter_depth * config.parameter_stride
         memories = {
-            Command.STREAM: (widest, config.stream_depth),
             Command.PARAMETERS: (parameter_row(config), parameters),
             Command.TABLE: (table_row(config), config.table_depth),
         }
-        units = {Command.STREAM: config.pes}
+        units: dict[Command, int] = {}
+        if config.memory_bits:
+            memories[Command.MEMORY] = memory_row(config), 1
+            units[Command.MEMORY] = config.memory_ports
+        else:
+            memories = {Command.STREAM: (widest, config.stream_depth), **memories}
+            units[Command.STREAM] = config.pes
         if config.dispatches:
             memories[Command.DISPATCH] = dispatch_row(config), config.buckets
             units[Command.DISPATCH] = config.zeros_width

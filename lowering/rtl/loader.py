@@ -24,7 +24,7 @@ from daqkf.hw_targets.image_format import (
     Header,
     fingerprint,
 )
-from daqkf.hw_targets.status import LoadError
+from daqkf.hw_targets.status import ERROR_BITS, LoadError
 from daqkf.lowering.hdl import crc32
 from daqkf.lowering.hdl.circuit import Circuit, Signal, mux, named
 from daqkf.lowering.hdl.fsm import Enumeration
@@ -151,7 +151,7 @@ def _judge(
     failure = named(failure, "failure")
     verdict = _verdict(c, word, cursor, end.last, end.good & ~failure) if checked else {}
     c.section("Why an image was refused.")
-    errors = Enumeration(c, LoadError, width=4, prefix="ERROR_")
+    errors = Enumeration(c, LoadError, width=ERROR_BITS, prefix="ERROR_")
     error = c.register("error", errors.width, reset=errors[LoadError.NONE])
     code = errors[LoadError.NONE]
     for kind, condition in wrong.items():

@@ -9,10 +9,13 @@ Units that a configuration does not have are empty bundles.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.numerics import ACTIVATION_BITS, EXPONENT_BITS
-from daqkf.hw_targets.words import stream_word, stream_words
-from daqkf.lowering.hdl.bundle import Bundle, part, ports
-from daqkf.lowering.hdl.circuit import Circuit, Signal, Wire, concat
+from daqkf.hw_targets.status import ERROR_BITS, LoadError
+from daqkf.hw_targets.streams import port_pes
+from daqkf.hw_targets.words import BEAT_BITS, stream_word, stream_words
+from daqkf.lowering.hdl.bundle import Bundle, inputs, outputs, part, ports
+from daqkf.lowering.hdl.circuit import Circuit, Signal, Wire, concat, mux, named
 from daqkf.lowering.hdl.select import index_bits
 from daqkf.lowering.rtl import lockstep
 from daqkf.lowering.rtl.arrival import Arrival
@@ -25,6 +28,7 @@ from daqkf.lowering.rtl.programs import Programs
 from daqkf.lowering.rtl.row_gates import build_gate_unit
 from daqkf.lowering.rtl.rows import build_row_unit
 from daqkf.lowering.rtl.spaq_unit import build_spaq_unit
+from daqkf.lowering.rtl.stream_reader import build_stream_reader, read_port
 
 
 @dataclass(frozen=True)
@@ -110,6 +114,57 @@ def place_fill(frame: Frame, kernel: Kernel) -> Bundle:
 
 
 @dataclass(frozen=True)
+class Memory:
+    """The readers of the memory ports, in arrays whose streams come from there."""
+
+    readers: Sequence[Bundle] = ()
+    full: Sequence[Wire] = ()
+    """Whether the FIFO of each element is full."""
+
+    def error(self, c: Circuit) -> Signal:
+        """The code of the first reader that failed."""
+        code = c.const(LoadError.NONE, ERROR_BITS)
+        for reader in self.readers:
+            code = mux(code.any(), code, reader["error"])
+        return named(code, "memory_error")
+
+
+def place_memory(frame: Frame, kernel: Kernel, memory_rst: Signal | None) -> Memory:
+    """The readers, with the ports `mem0_…`, `mem1_…`; `memory_rst` forgets what memory owes."""
+    c, config, programs = frame.c, frame.config, kernel.programs
+    if memory_rst is None:
+        return Memory()
+    c.section("Memory ports: streams come from external memory.")
+    full = [c.wire(f"stream_full{p}", 1) for p in range(config.pes)]
+    place = kernel.fields.get("stream_start", c.const(0, BEAT_BITS))
+    count, readers = port_pes(config), list[Bundle]()
+    kinds: dict[tuple[str, ...], Circuit] = {}
+    for port in range(config.memory_ports):
+        pes = range(port * count, (port + 1) * count)
+        own = full[pes.start : pes.stop]
+        families = tuple(config.family(pe) for pe in pes)
+        if families not in kinds:
+            kinds[families] = build_stream_reader(config, port)
+        reader = c.instance(
+            f"reader{port}",
+            kinds[families],
+            clk=c.clk,
+            rst=frame.rst,
+            memory_rst=memory_rst,
+            begin=programs.begins,
+            region_data=programs.loader["memory_data"],
+            region_write=programs.loader[f"memory_write{port}"],
+            start=frame.start,
+            stream_start=place,
+            **ports("axi", inputs(c, f"mem{port}", read_port(config))),
+            **{f"full{p}": wire for p, wire in enumerate(own)},
+        )
+        outputs(c, f"mem{port}", part(reader, "axi"))
+        readers.append(reader)
+    return Memory(readers, full)
+
+
+@dataclass(frozen=True)
 class Elements:
     """The elements' outputs, and what the post unit tells them."""
 
@@ -125,7 +180,9 @@ class Elements:
             wire.drive(post[f"take{p}"])
 
 
-def place_elements(frame: Frame, kernel: Kernel, activation: Bundle, fill: Bundle) -> Elements:
+def place_elements(
+    frame: Frame, kernel: Kernel, activation: Bundle, fill: Bundle, memory: Memory
+) -> Elements:
     """The processing elements.
 
     Args:
@@ -133,6 +190,7 @@ def place_elements(frame: Frame, kernel: Kernel, activation: Bundle, fill: Bundl
         kernel: the one that they run.
         activation: the write port of their activation memories.
         fill: the fill unit, if there is one.
+        memory: what brings their streams, if these come from external memory.
     """
     c, config, loader = frame.c, frame.config, kernel.programs.loader
     c.section("The processing elements.")
@@ -142,13 +200,11 @@ def place_elements(frame: Frame, kernel: Kernel, activation: Bundle, fill: Bundl
     control = {"rst": frame.rst, "start": frame.start, **ports("activation", activation)}
     if fill:
         control |= {"operand_start": kernel.chain["operands"], "operand_address": fill["address"]}
-    if config.relocates:
+    if config.relocates and not memory.readers:
         control["stream_start"] = kernel.begin(c, "stream_start", config.stream_depth)
     own = [
         {
-            "stream_address": loader["stream_address"],
-            "stream_data": loader["stream_data"][: stream_word(config, p).width],
-            "stream_write": loader[f"stream_write{p}"],
+            **(_from_memory(config, memory, p) if memory.readers else _loaded(config, loader, p)),
             "take": take[p],
             **({"group": group} if group else {}),
             **({f"operand_{port}": fill[f"{port}{p}"] for port in _FILLED} if fill else {}),
@@ -159,11 +215,33 @@ def place_elements(frame: Frame, kernel: Kernel, activation: Bundle, fill: Bundl
         control |= {name: kernel.fields[name] for name in ("features", "outputs")}
         return Elements(lockstep.place_elements(c, config, control, own), take, group)
     kinds = {family: build_element(config, family) for family in stream_words(config)}
-    outputs = [
+    elements = [
         c.instance(f"element{p}", kinds[config.family(p)], clk=c.clk, **control, **own[p])
         for p in range(config.pes)
     ]
-    return Elements(outputs, take, group)
+    for wire, element in zip(memory.full, elements, strict=False):
+        wire.drive(element["stream_full"])
+    return Elements(elements, take, group)
+
+
+def _loaded(config: ArrayConfig, loader: Bundle, pe: int) -> dict[str, Signal]:
+    """The write port of an element's stream memory, which the loader fills."""
+    return {
+        "stream_address": loader["stream_address"],
+        "stream_data": loader["stream_data"][: stream_word(config, pe).width],
+        "stream_write": loader[f"stream_write{pe}"],
+    }
+
+
+def _from_memory(config: ArrayConfig, memory: Memory, pe: int) -> dict[str, Signal]:
+    """The write port of an element's FIFO, which a reader fills."""
+    port, number = divmod(pe, port_pes(config))
+    reader = memory.readers[port]
+    return {
+        "stream_data": reader[f"data{number}"],
+        "stream_write": reader[f"write{number}"],
+        "stream_flush": reader["flush"],
+    }
 
 
 _FILLED = ("data", "write")

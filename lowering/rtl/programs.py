@@ -26,6 +26,8 @@ class Programs:
     """The next tile is for the program that is there."""
     fresh: Signal
     """Another program comes."""
+    begins: Signal
+    """It is there as a whole, and the next tile is for it."""
     transitions: Sequence[tuple[Signal, Phase]]
     failures: Sequence[tuple[Signal, Phase]] = ()
     bank: Signal | None = None
@@ -70,6 +72,7 @@ def _replace(frame: Frame, word: Signal, valid: Signal, storing: Signal) -> Prog
         ready=ready,
         stays=~(valid | loader["acting"]) | frame.within,
         fresh=frame.rst | loader["begun"],
+        begins=loader["loaded"],
         transitions=(
             (loader["begun"] & ~at(Phase.ERROR), Phase.LOADING_PROGRAM),
             (at(Phase.LOADING_PROGRAM) & loader["loaded"], Phase.READY),
@@ -119,6 +122,7 @@ def _take_turns(frame: Frame, word: Signal, valid: Signal, storing: Signal) -> P
         ready=ready,
         stays=(~spent & (limited | ready)) | frame.within,
         fresh=frame.rst | swap,
+        begins=swap,
         transitions=((swap, Phase.READY),),
         bank=bank,
     )

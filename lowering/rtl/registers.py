@@ -175,6 +175,8 @@ _EVENTS = {
     "program_loaded": "a program has been loaded whole",
     "program_refused": "the array refused a program; `status.error` says why",
     "x_tlast_wrong": "`s_axis_x_tlast` was missing at a tile's last beat, or came before it",
+    "memory_failed": "streams could not be read from external memory; `status.error` says why, and "
+    "a `soft_reset` goes on",
 }
 
 

@@ -37,9 +37,10 @@ def build_spaq_unit(config: ArrayConfig) -> Circuit:
 
     c.section("The zeros of the tile, counted as they arrive.")
     # A cycle without a beat counts nothing, so no stage needs to know whether there was one.
+    # What is under way at a reset is of no tile that follows.
     lanes = [row[t * ACTIVATION_BITS : (t + 1) * ACTIVATION_BITS] for t in range(config.lanes)]
-    flags = [c.delay(beat & lane.eq(0), f"zero{t}") for t, lane in enumerate(lanes)]
-    count = c.delay(count_ones(flags), "count")
+    flags = [c.delay(beat & lane.eq(0), f"zero{t}", reset=0) for t, lane in enumerate(lanes)]
+    count = c.delay(count_ones(flags), "count", reset=0)
     total = c.register("total", config.zeros_width, reset=0)
     counted = total + count.zext(total.width)
     total.drive(mux(start, c.const(0, total.width), counted))

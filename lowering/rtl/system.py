@@ -5,6 +5,7 @@
 
     s_axi          → registers ←→ counters
     s_axis_prog, s_axis_x → array → m_axis_y
+                            array ← m_axi0, m_axi1, … where streams come from external memory
 
 What happens is seen at the array's ports alone (docs/hardware-interface.md).
 """
@@ -17,8 +18,8 @@ from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.decision import VARIANT_BITS
 from daqkf.hw_targets.fields import IMAGE_WORD_BITS
 from daqkf.hw_targets.numerics import ACTIVATION_BITS
-from daqkf.hw_targets.status import Phase
-from daqkf.lowering.hdl.bundle import Bundle, inputs, outputs, ports
+from daqkf.hw_targets.status import LoadError, Phase
+from daqkf.lowering.hdl.bundle import Bundle, inputs, outputs, part, ports
 from daqkf.lowering.hdl.circuit import Circuit, Signal, named
 from daqkf.lowering.hdl.counters import build_counters
 from daqkf.lowering.hdl.fsm import Decoded, Enumeration
@@ -35,8 +36,12 @@ from daqkf.lowering.rtl.registers import (
     registers_of,
     variants_of,
 )
+from daqkf.lowering.rtl.stream_reader import read_port
 
 TOP = "daqkf_system"
+
+BURST_INCREMENTS = 0b01
+"""The `arburst` of AXI4 for addresses that go up."""
 
 
 def build_system(config: ArrayConfig) -> Circuit:
@@ -48,7 +53,7 @@ def build_system(config: ArrayConfig) -> Circuit:
     bus = inputs(c, "s_axi", INPUTS)
     soft_reset = c.wire("soft_reset", 1)
     array_reset = named(reset | soft_reset, "array_reset")
-    streams = _Streams.place(c, config, array_reset)
+    streams = _Streams.place(c, config, reset, array_reset)
     array, phase = streams.array, streams.array["status_phase"]
 
     steps = _steps(c, config, streams, phase, array_reset)
@@ -84,6 +89,7 @@ def build_system(config: ArrayConfig) -> Circuit:
 
     outputs(c, "s_axi", {name: registers[name] for name in OUTPUTS})
     streams.show(c)
+    _show_memory(c, config, streams.array)
     c.section("The interrupt.")
     c.output("irq", c.delay(_interrupt(registers), "interrupt", reset=0))
     c.finish()
@@ -108,20 +114,29 @@ class _Streams:
     """The last row of a tile's results is."""
 
     @classmethod
-    def place(cls, c: Circuit, config: ArrayConfig, array_reset: Signal) -> "_Streams":
+    def place(
+        cls, c: Circuit, config: ArrayConfig, reset: Signal, array_reset: Signal
+    ) -> "_Streams":
         """The array behind its streams: nothing is taken in a reset, where it would be lost, and
-        nothing offered."""
+        nothing offered. Only a `reset` of the whole system forgets what external memory owes."""
         c.section("The array and its streams, which are quiet in a reset.")
         prog = inputs(c, "s_axis_prog", {"tdata": IMAGE_WORD_BITS, "tvalid": 1})
         if config.double_buffered:
             prog = {**prog, "tlast": c.input("s_axis_prog_tlast", 1)}
         x = inputs(c, "s_axis_x", {"tdata": config.row_bits, "tvalid": 1, "tlast": 1})
         y_ready = c.input("m_axis_y_tready", 1)
+        memory: dict[str, Signal] = {}
+        if config.memory_bits:
+            memory["memory_rst"] = reset
+            for port in range(config.memory_ports):
+                read = inputs(c, f"m_axi{port}", read_port(config))
+                memory |= ports(f"mem{port}", read)
         array = c.instance(
             "array",
             build_array(config),
             clk=c.clk,
             rst=array_reset,
+            **memory,
             **ports("prog", prog),
             x_tdata=x["tdata"],
             x_tvalid=x["tvalid"],
@@ -152,6 +167,19 @@ class _Streams:
         c.output("m_axis_y_tlast", self.array["y_tlast"])
 
 
+def _show_memory(c: Circuit, config: ArrayConfig, array: Bundle) -> None:
+    """The outputs of the memory ports: AXI4 managers that only read, in bursts of whole beats."""
+    if not config.memory_bits:
+        return
+    c.section("The memory ports.")
+    for port in range(config.memory_ports):
+        constant = {
+            "arsize": c.const((config.memory_bits // 8).bit_length() - 1, 3),
+            "arburst": c.const(BURST_INCREMENTS, 2),
+        }
+        outputs(c, f"m_axi{port}", {**part(array, f"mem{port}"), **constant})
+
+
 def _variant(c: Circuit, config: ArrayConfig, array: Bundle) -> Signal:
     return array["status_variant"] if config.dispatches else c.const(0, VARIANT_BITS)
 
@@ -167,18 +195,22 @@ def _events(
     complete = loading & ~array["x_tready"]
     arrived = c.delay(streams.beat, "x_arrived", reset=0) & ~soft_reset
     said_last = c.delay(streams.x_last, "x_said_last")
+    before = Decoded(c, c.delay(phase, "phase_before", reset=Phase.EMPTY), "before", phases)
+    now = Decoded(c, phase, "phase", phases)
+    failed, of_memory = ~before.at(Phase.ERROR) & now.at(Phase.ERROR), c.const(0, 1)
+    if config.memory_bits:
+        of_memory = named(~array["status_error"].ult(LoadError.MEMORY), "error_of_memory")
     if config.double_buffered:
         program_loaded, program_refused = array["status_loaded"], array["status_refused"]
     else:
-        before = Decoded(c, c.delay(phase, "phase_before", reset=Phase.EMPTY), "before", phases)
-        now = Decoded(c, phase, "phase", phases)
         program_loaded = before.at(Phase.LOADING_PROGRAM) & now.at(Phase.READY)
-        program_refused = ~before.at(Phase.ERROR) & now.at(Phase.ERROR)
+        program_refused = failed & ~of_memory
     return {
         "tile_done": streams.stored,
         "program_loaded": program_loaded,
         "program_refused": program_refused,
         "x_tlast_wrong": arrived & (said_last ^ complete),
+        "memory_failed": failed & of_memory,
     }
 
 

@@ -94,7 +94,7 @@ def choose(kernels: Sequence[Levels], machine: Machine) -> Machine:
         found = Streams.of(kernels, candidate)
         if found.cycles > whole.cycles * (1 + SLOWDOWN):
             break
-        if found.depth <= machine.stream_depth and found.ramb18s < best.ramb18s:
+        if found.depth <= machine.stream_limit and found.ramb18s < best.ramb18s:
             best = found
     return best.machine
 

@@ -6,7 +6,8 @@
 In a running-sum stream an item's value is its place, so x·13 may as well be an item at level 8
 and one at level 5, or one at 15 and, with the other sign, one at 2. The sums stay exactly the
 same. A level's last word is half empty on average; moving the few items that began it, or all
-items of the topmost levels, to two empty places each saves the word.
+items of the topmost levels, to two empty places each saves the word. Items that have come from
+elsewhere may move on.
 """
 
 from collections.abc import Iterator
@@ -78,6 +79,11 @@ class _Move:
     """Below 0 where the two levels are subtracted."""
 
 
+_FEW = 2
+"""Words with so many items or fewer are emptied before the topmost levels are: these need many
+places, which are then still there for the words that cost the fewest."""
+
+
 class _Places:
     """Where columns have items, and room for more. Arrays are [M + 1, N], signs [2, M + 1, N]."""
 
@@ -91,7 +97,6 @@ class _Places:
         place = np.ravel_multi_index(((levels < 0).astype(np.int64), magnitudes, columns), shape)
         self.counts = np.bincount(place.ravel(), minlength=int(np.prod(shape))).reshape(shape)
         self.counts[:, 0] = 0
-        self.arrived = np.zeros(shape[1:], bool)
         self.words = item_words(self.counts.sum(axis=0), self.counts[1], items)
         # Without shifts each level takes a word, if only for its step.
         self.words = np.maximum(self.words, 1)
@@ -103,8 +108,9 @@ class _Places:
         self.budget = ((1 << widths) - 1 - bound) // (1 - numerics.ACTIVATION_MIN)
         self.moves: list[_Move] = []
         if items > 1:
+            self._fill_words(_FEW)
             self._lower_tops()
-            self._fill_words()
+            self._fill_words(items - 1)
 
     def room(self, counts: Ints, words: Ints) -> Ints:
         """[2, ...] items of each sign for which words that have these items have room."""
@@ -156,10 +162,8 @@ class _Places:
         if not move.count.any():
             return
         self.moves.append(move)
-        some = move.columns[move.count > 0]
         for sign, level in ((move.sign, move.high), (move.sign ^ (move.low < 0), abs(move.low))):
             self.counts[sign, level, move.columns] += move.count
-            self.arrived[level, some] = True
 
     def _pairs(self, level: int) -> Iterator[tuple[int, int]]:
         """The two levels whose sum, or difference if the second is negative, is this level."""
@@ -171,14 +175,14 @@ class _Places:
     def _lower_tops(self) -> None:
         """Empty the topmost levels: each is a word less, with or without items."""
         for level in range(self.top, 1, -1):
-            columns = np.flatnonzero((self.highest == level) & ~self.arrived[level])
+            columns = np.flatnonzero(self.highest == level)
             leaving = self.counts[:, level, columns]
             emptied = self.empty(level, columns, leaving, np.zeros(len(columns), np.int64))
             self.highest[emptied] = level - 1
 
-    def _fill_words(self) -> None:
-        """Empty the last words of levels, those with the fewest items first."""
-        for excess in range(1, self.items):
+    def _fill_words(self, most: int) -> None:
+        """Empty the last words of levels that have so many items or fewer, the fewest first."""
+        for excess in range(1, min(most, self.items - 1) + 1):
             for level in range(self.top, 0, -1):
                 words = self.words[level] - 1
                 counts = self.counts[:, level]
@@ -187,7 +191,7 @@ class _Places:
                 positive = np.minimum(counts[0], over)
                 stay = counts - np.stack([positive, over - positive])
                 fits = self.room(stay, words).min(axis=0) >= 0
-                chosen = (words > 0) & (over == excess) & fits & ~self.arrived[level]
+                chosen = (words > 0) & (over == excess) & fits
                 columns = np.flatnonzero(chosen)
                 if len(columns):
                     leaving = (counts - stay)[:, columns]
@@ -230,9 +234,17 @@ def item_words(counts: Ints, negatives: Ints, items: int) -> Ints:
 
 
 def _apply(items: Items, moves: list[_Move], columns: int, top: int) -> Items:
-    """The items after the moves, which take a level's items in their order."""
-    if not moves:
-        return items
+    """The items after the moves, some of which take what others bring."""
+    while moves:
+        items, moves = _round(items, moves, columns, top)
+    return items
+
+
+def _round(items: Items, moves: list[_Move], columns: int, top: int) -> tuple[Items, list[_Move]]:
+    """The items after those parts of the moves that they are enough for, and the other parts.
+
+    Moves take a level's items in their order.
+    """
     shape = columns, top + 1, 2
 
     def key(column: Ints, level: Ints, negative: Ints) -> Ints:
@@ -241,14 +253,18 @@ def _apply(items: Items, moves: list[_Move], columns: int, top: int) -> Items:
 
     keys = key(items.column, items.level, items.negative.astype(np.int64))
     counts = np.bincount(keys, minlength=int(np.prod(shape)))
-    next_one = np.cumsum(counts) - counts
-    chosen, high, low = list[Ints](), list[Ints](), list[Ints]()
+    ends_of = np.cumsum(counts)
+    next_one = ends_of - counts
+    chosen, high, low, later = list[Ints](), list[Ints](), list[Ints](), list[_Move]()
     for move in moves:
         begins = key(move.columns, np.array(move.level), np.array(move.sign))
-        ends = np.cumsum(move.count)
-        rank = np.arange(int(ends[-1])) - np.repeat(ends - move.count, move.count)
-        chosen.append(np.repeat(next_one[begins], move.count) + rank)
-        next_one[begins] += move.count
+        count = np.minimum(move.count, ends_of[begins] - next_one[begins])
+        if (count < move.count).any():
+            later.append(replace(move, count=move.count - count))
+        ends = np.cumsum(count)
+        rank = np.arange(int(ends[-1])) - np.repeat(ends - count, count)
+        chosen.append(np.repeat(next_one[begins], count) + rank)
+        next_one[begins] += count
         high.append(np.full(len(chosen[-1]), move.high))
         low.append(np.full(len(chosen[-1]), move.low))
     again, lows = np.concatenate(chosen), np.concatenate(low)
@@ -265,4 +281,4 @@ def _apply(items: Items, moves: list[_Move], columns: int, top: int) -> Items:
         for part in (kept, new)
     ]
     # Two runs that are sorted each: a stable sort only merges them.
-    return kept.joined(new).taken(np.argsort(np.concatenate(places), kind="stable"))
+    return kept.joined(new).taken(np.argsort(np.concatenate(places), kind="stable")), later

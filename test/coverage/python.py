@@ -1,14 +1,16 @@
 # Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-"""`make coverage-python`: which branches of the Python code the suites take.
+"""`make coverage`, second part: which branches of the Python code the suites take.
 
     python test/coverage/python.py                   # all suites, about as long as they take
     python test/coverage/python.py unit lit          # some of them
     python test/coverage/python.py --keep unit       # added to what was measured before
 
-What runs in forks and processes of the tests counts, too. `exceptions.toml` names files that the
-suites need not run, with the reason. The table goes to `build/coverage/python.json`.
+What runs in forks and processes of the tests counts, too. Tests that allow a process no file but
+its output, or interrupt it, may fail because of the counters' files; what they ran is counted.
+`exceptions.toml` names files that the suites need not run, with the reason. The table goes to
+`build/coverage/python.json`.
 """
 
 import argparse

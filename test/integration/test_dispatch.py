@@ -52,6 +52,7 @@ MACHINE = Machine(
 )
 MACHINES = {
     "P2-T2": MACHINE,
+    "memory": replace(MACHINE, memory_bits=64, stream_depth=16),
     "one": replace(MACHINE, pes=1, lanes=1, max_shift=0),
     "P3-T5-V5": replace(MACHINE, pes=3, lanes=5, post_lanes=5, max_shift=3),
 }

@@ -14,10 +14,12 @@ from scipy import sparse
 from scipy.io import mmwrite
 from xdsl.dialects.builtin import ModuleOp
 
+import daqkf
 from daqkf.cli.translate import main as translate
 from daqkf.compiler.design import run_passes
 from daqkf.compiler.formats import FORMATS, SUFFIXES, load_network
 from daqkf.dialects.interpreting import call, entry
+from daqkf.dialects.nn import ConstantOp
 from daqkf.hw_targets.functions import apply_function
 from daqkf.support.errors import DaqkfError
 
@@ -114,21 +116,66 @@ def test_bad_matrix_market_is_named(tmp_path: Path, text: str):
     assert found.startswith(f"not readable as Matrix Market ({BAD_MARKETS[text]}")
 
 
-def test_a_matrix_that_is_too_large_when_it_is_dense_is_refused(
+LARGE = 16384, 32768
+HEADER = "%%MatrixMarket matrix coordinate real general\n16384 32768"
+
+
+def peak() -> int:
+    """The most memory that this process has had, in MiB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+
+
+@pytest.mark.parametrize("entries", [0, 1, 300])
+def test_a_large_matrix_of_few_entries_stays_sparse(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, entries: int
+):
+    monkeypatch.setenv("DAQKF_MEMORY", "256M")
+    before, rng = peak(), np.random.default_rng(entries)
+    rows, columns = (rng.integers(0, extent, entries) for extent in LARGE)
+    values = rng.standard_normal(entries)
+    lines = [
+        f"{r + 1} {c + 1} {v!r}" for r, c, v in zip(rows, columns, values.tolist(), strict=True)
+    ]
+    (tmp_path / "w.mtx").write_text("\n".join([f"{HEADER} {entries}", *lines, ""]))
+    network = daqkf.compile(tmp_path / "w.mtx", calibration=rng.standard_normal((64, LARGE[0])))
+    x = rng.standard_normal((4, LARGE[0])).astype(np.float32)
+    (y,) = network.run({"x": x}).values()
+    matrix = sparse.coo_array((values, (rows, columns)), LARGE).tocsr()
+    expected = x @ matrix
+    assert y.shape == expected.shape
+    without = np.diff(matrix.tocsc().indptr) == 0
+    assert not y[:, without].any()
+    assert np.square(y - expected).sum() <= 1e-3 * np.square(expected).sum()
+    # Dense, the matrix alone would take 2 GiB.
+    assert peak() - before < 300
+
+
+def test_entries_of_a_sparse_file_add_up_and_zeros_among_them_do_not_count(tmp_path: Path):
+    matrix = sparse.coo_array(([1.0, 2.0, 0.0, 4.0], ([7, 7, 8, 9], [5, 5, 6, 30000])), LARGE)
+    sparse.save_npz(tmp_path / "w.npz", matrix)
+    module = load_network(tmp_path / "w.npz")
+    shapes = [op.array().shape for op in module.walk() if isinstance(op, ConstantOp)]
+    assert (2, 3) in shapes  # two rows, two columns, and one for all the empty ones
+    x = real(2, LARGE[0])
+    np.testing.assert_allclose(outcome(module, x), x @ matrix.tocsr(), rtol=1e-6)
+
+
+def test_a_sparse_matrix_of_which_too_much_is_left_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("DAQKF_MEMORY", "4G")
-    text = "%%MatrixMarket matrix coordinate real general\n16384 32768 1\n1 1 1.0\n"
-    (tmp_path / "w.mtx").write_text(text)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    found = refusal(tmp_path / "w.mtx")
-    assert found.startswith(
-        "a dense matrix of 16384 × 32768 takes 10.0 GiB of memory, of which 4.0"
+    before = peak()
+    sparse.save_npz(tmp_path / "w.npz", sparse.eye_array(16384, 40000))
+    assert refusal(tmp_path / "w.npz").startswith(
+        "compiling a dense matrix of 16384 × 16385, which is what is left of 16384 × 40000 without "
+        "empty rows and columns, takes 16.0 GiB of memory, of which 4.0 GiB may be used"
     )
-    sparse.save_npz(tmp_path / "w.npz", sparse.coo_array((16384, 32768)))
-    assert refusal(tmp_path / "w.npz") == found
-    # KiB: nothing of that size was made to find it out.
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000
+    sparse.save_npz(tmp_path / "w.npz", sparse.eye_array(16384))
+    assert refusal(tmp_path / "w.npz").startswith("compiling a dense matrix of 16384 × 16384 takes")
+    # A layer for one program is not cut, and is refused for that before it is dense.
+    with pytest.raises(DaqkfError, match=r"^16384 features; the target holds at most 4095"):
+        daqkf.compile(sparse.eye_array(16384))
+    assert peak() - before < 100
 
 
 def test_a_matrix_market_file_that_ends_anywhere_is_refused(tmp_path: Path):

@@ -89,7 +89,7 @@ def test_a_run_selects_its_fault(tmp_path: Path):
     def outputs(number: int) -> list[int]:
         selected.write_text(f"{number}\n")
         given = "".join(f"1 {rst:x} {int(on):x} {int(down):x}\n" for rst, on, down in steps)
-        run = subprocess.run([binary], input=given, capture_output=True, text=True, check=True)
+        run = subprocess.run([binary, "1"], input=given, capture_output=True, text=True, check=True)
         return [int(word, 16) for word in run.stdout.split()][1:]
 
     count, expected = 3, []

@@ -19,6 +19,8 @@ from daqkf.compiler.calibration import hold_out
 from daqkf.compiler.formats import load_network
 from daqkf.dialects.interpreting import call, entry
 from daqkf.dialects.nn import MatmulOp, OperatorOp
+from daqkf.passes import nn_product
+from daqkf.passes.nn_product import freed_inputs
 from daqkf.support.errors import DaqkfError
 
 Array = np.ndarray[Any, Any]
@@ -81,8 +83,154 @@ def test_a_batch_of_one_takes_many_rows(single: Path):
 
 def test_rows_that_are_not_of_one_length_are_refused(single: Path):
     network = daqkf.compile(str(single), calibration={"x": real(4, 12)}, target="tiny")
-    with pytest.raises(DaqkfError, match="an array of shape \\(1, 11\\) is not a"):
+    with pytest.raises(DaqkfError, match="an array of shape \\(2, 11\\) is not a"):
         network.run({"x": real(2, 11)})
+
+
+def node(kind: str, *names: str, **attributes: Any) -> Any:
+    """A node of these inputs; the last name is its output."""
+    return helper.make_node(kind, names[:-1], names[-1:], **attributes)
+
+
+W, V = real(12, 8), real(8, 8)
+
+ONES: dict[str, tuple[list[Any], list[int], dict[str, Array], bool]] = {
+    "heads": (
+        [
+            node("MatMul", "x", "w", "h"),
+            node("Reshape", "h", "split", "s"),
+            node("Transpose", "s", "t", perm=[0, 2, 1, 3]),
+            node("Softmax", "t", "p", axis=-1),
+            node("Transpose", "p", "q", perm=[0, 2, 1, 3]),
+            node("Reshape", "q", "merge", "m"),
+            node("MatMul", "m", "v", "y"),
+        ],
+        [1, 5, 8],
+        {"split": np.array([1, -1, 2, 4]), "merge": np.array([1, 5, 8])},
+        True,
+    ),
+    "rows of a matrix": (
+        [
+            node("Reshape", "x", "flat", "f"),
+            node("MatMul", "f", "w", "h"),
+            node("Relu", "h", "r"),
+            node("MatMul", "r", "v", "z"),
+            node("Reshape", "z", "whole", "y"),
+        ],
+        [1, 5, 8],
+        {"flat": np.array([5, 12]), "whole": np.array([1, -1, 8])},
+        True,
+    ),
+    "a second input": (
+        [node("MatMul", "x", "w", "h"), node("Add", "h", "u", "a"), node("MatMul", "a", "v", "y")],
+        [1, 5, 8],
+        {},
+        True,
+    ),
+    "softmax over the batch": (
+        [
+            node("MatMul", "x", "w", "h"),
+            node("Softmax", "h", "p", axis=0),
+            node("Mul", "p", "h", "m"),
+            node("MatMul", "m", "v", "y"),
+        ],
+        [1, 5, 8],
+        {},
+        False,
+    ),
+    "a mean over all": (
+        [
+            node("MatMul", "x", "w", "h"),
+            node("ReduceMean", "h", "m", keepdims=1),
+            node("Sub", "h", "m", "c"),
+            node("MatMul", "c", "v", "y"),
+        ],
+        [1, 5, 8],
+        {},
+        False,
+    ),
+    "large values meet": (
+        # Only values beyond 30 reach other rows.
+        [
+            node("MatMul", "x", "w", "h"),
+            node("ReduceMax", "h", "g", keepdims=1),
+            node("Sub", "g", "thirty", "e"),
+            node("Relu", "e", "r"),
+            node("Add", "h", "r", "a"),
+            node("MatMul", "a", "v", "y"),
+        ],
+        [1, 5, 8],
+        {"thirty": np.float32([30])},
+        False,
+    ),
+    "an extent that stays": (
+        [
+            node("MatMul", "x", "w", "h"),
+            node("Tile", "h", "twice", "t"),
+            node("MatMul", "t", "v", "z"),
+            node("Slice", "z", "begin", "end", "first", "y"),
+        ],
+        [1, 5, 8],
+        {
+            "twice": np.array([2, 1, 1]),
+            "begin": np.array([0]),
+            "end": np.array([1]),
+            "first": np.array([0]),
+        },
+        False,
+    ),
+}
+"""Networks of [1, 5, 12]: nodes, shape of the result, constants, whether rows can run together."""
+
+
+@pytest.mark.parametrize("name", ONES)
+def test_rows_run_together_where_they_do_not_meet(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+):
+    nodes, shape, constants, together = ONES[name]
+    constants = constants | {"w": W, "v": V}
+    inputs = [value("x", [1, 5, 12])]
+    x = {"x": real(9, 5, 12)}
+    if name == "a second input":
+        inputs.append(value("u", [1, 1, 8]))
+        x["u"] = real(1, 1, 8)
+    path = save(tmp_path / "m.onnx", nodes, inputs, value("y", shape), constants)
+    network = daqkf.compile(str(path), calibration=x, target="tiny")
+    assert freed_inputs(entry(network.network)) == ([i.name for i in inputs] if together else [])
+    monkeypatch.setattr(nn_product, "_ROWS", 4)  # three parts
+    found = network.run(x)["y"]
+    rows = [{n: a[[min(row, len(a) - 1)]] for n, a in x.items()} for row in range(9)]
+    wanted = np.concatenate([expected(path, row) for row in rows])
+    assert found.shape == wanted.shape
+    assert signal_to_noise(found, wanted) > 25
+    alone = np.concatenate([network.run(row)["y"] for row in rows])
+    np.testing.assert_array_equal(found, alone)
+    # What it is calibrated on is the same as one row after another.
+    again = daqkf.compile(str(path), calibration=rows, target="tiny")
+    np.testing.assert_array_equal(again.run(x)["y"], found)
+
+
+def test_what_chooses_by_its_inputs_keeps_its_batch_of_one(tmp_path: Path):
+    branches = {
+        f"{name}_branch": helper.make_graph(
+            [node("MatMul", "x", weights, f"{name}.y")], name, [], [value(f"{name}.y", [1, 8])]
+        )
+        for name, weights in (("then", "w"), ("else", "u"))
+    }
+    nodes = [
+        node("ReduceMax", "x", "m", keepdims=0),
+        node("Greater", "m", "nine", "is"),
+        node("If", "is", "h", **branches),
+        node("MatMul", "h", "v", "y"),
+    ]
+    constants = {"w": W, "u": real(12, 8), "v": V, "nine": np.float32(9)}
+    path = save(tmp_path / "m.onnx", nodes, [value("x", [1, 12])], value("y", [1, 8]), constants)
+    x = real(12, 12)
+    x[3:6] *= 20
+    network = daqkf.compile(str(path), calibration={"x": x}, target="tiny")
+    assert not freed_inputs(entry(network.network))
+    wanted = np.concatenate([expected(path, {"x": row[np.newaxis]}) for row in x])
+    assert signal_to_noise(network.run({"x": x})["y"], wanted) > 25
 
 
 def choice(path: Path) -> Path:

@@ -27,6 +27,7 @@ from daqkf.runtime.simulator import Job, Simulator
 MACHINES = {
     "P2-T4": SEQUENCES,
     "banks": replace(SEQUENCES, banks=2),
+    "memory": replace(SEQUENCES, memory_bits=64, memory_ports=2, stream_depth=32),
     "P1-T2": replace(SEQUENCES, pes=1, lanes=2, items=2, post_lanes=1, max_shift=1),
     "P4-T4-V4": replace(SEQUENCES, pes=4, post_lanes=4),
     "P2-T8": replace(SEQUENCES, lanes=8, items=8),

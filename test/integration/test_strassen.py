@@ -40,13 +40,19 @@ def test_two_lanes_take_seven_dsp_blocks():
     assert resources.counts.dsps == 7
 
 
+def narrow(largest: int, features: int, folder: Path) -> daqkf.Design:
+    """A layer whose sums have fewer bits than products."""
+    target = folder / "narrow.toml"
+    target.write_text(TARGET)
+    levels = np.random.default_rng(largest).integers(-largest, largest + 1, (features, 5))
+    return daqkf.compile(levels, levels=largest, target=str(target))
+
+
 @pytest.mark.parametrize(("largest", "features"), [(1, 3), (7, 4)])
 def test_sums_narrower_than_products(largest: int, features: int, tmp_path: Path):
     """They are right modulo their width, and no bit of a product is left over."""
     rng = np.random.default_rng(largest)
-    (tmp_path / "narrow.toml").write_text(TARGET)
-    levels = rng.integers(-largest, largest + 1, (features, 5))
-    design = daqkf.compile(levels, levels=largest, target=str(tmp_path / "narrow.toml"))
+    design = narrow(largest, features, tmp_path)
     assert design.config.accumulator_width < 18
     x = rng.integers(-128, 128, (9, features)).astype(np.int8)
     x[:2] = [[-128], [127]]

@@ -46,10 +46,10 @@ def multiplier() -> dict[str, str]:
     return emit_verilog(circuit_module(c))
 
 
-def buffer(depth: int, width: int) -> dict[str, str]:
+def buffer(depth: int, width: int, style: str = "block") -> dict[str, str]:
     c = Circuit("buffer")
     c.clock("clk")
-    memory = c.memory("memory", depth, width)
+    memory = c.memory("memory", depth, width, style)
     bits = memory.address_width
     memory.write(c.input("wa", bits), c.input("wd", width), c.input("we", 1))
     c.output("y", memory.read(c.input("ra", bits), c.input("re", 1), "q"))
@@ -82,6 +82,13 @@ def test_only_a_fabric_with_dsps_multiplies_in_them(fabric: str):
 def test_a_memory_takes_the_block_ram_of_its_size(fabric: str):
     assert counts(buffer(1024, 18), fabric).block_rams_18k == 1
     assert counts(buffer(2048, 36), fabric).block_rams_36k == 2
+
+
+@pytest.mark.slow
+def test_a_memory_of_ultra_ram_takes_no_block_ram():
+    found = counts(buffer(4096, 144, "ultra"), "xcup")
+    assert (found.ultra_rams, found.block_rams_18k) == (2, 0)
+    assert counts(buffer(4096, 144), "xcup").ultra_rams == 0
 
 
 def test_logic_cells_are_yosys_own_estimate(tmp_path: Path):

@@ -9,8 +9,11 @@ import os
 import shlex
 import subprocess
 import sys
+import tempfile
 import xml.etree.ElementTree as ET
+import zlib
 from dataclasses import asdict, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +24,13 @@ from networks import lint
 import daqkf
 from daqkf.compiler.design import array_files
 from daqkf.hw_targets.config import smallest_array
+from daqkf.hw_targets.image_format import Command, Header
 from daqkf.hw_targets.machine import Machine
 from daqkf.hw_targets.target import load_target
+from daqkf.hw_targets.words import dispatch_row
 from daqkf.lowering.hdl.circuit import circuit_module
 from daqkf.lowering.hdl.verilog import emit_verilog
+from daqkf.lowering.image.decode import decode
 from daqkf.lowering.rtl.array import build_array
 from daqkf.lowering.rtl.registers import constants, registers_of, variants_of
 from daqkf.lowering.rtl.system import TOP, build_system
@@ -55,9 +61,26 @@ def layer(**options: Any) -> daqkf.Design:
     )
 
 
+def with_other_variants(design: daqkf.Design, step: int) -> bytes:
+    """The same program, whose variants have numbers that are so much higher, modulo all of them."""
+    config, words = design.config, np.frombuffer(design.program, "<u4").copy()
+    layout = dispatch_row(config)
+    section = decode(design.program, config).section(Command.DISPATCH)
+    first = section.word(0)
+    fields = layout.unpack(section.rows)
+    fields["variant"] = (fields["variant"] + step) % variants_of(config)
+    rows = layout.pack(fields)
+    words[first : first + rows.size] = rows.reshape(-1)
+    words[Header.CRC] = zlib.crc32(words[len(Header) :].tobytes())
+    return words.tobytes()
+
+
 def write_case(design: daqkf.Design, folder: Path) -> None:
     """The jobs of the bench, and the results of the golden model."""
     config = design.config
+    steps = list(range(0, variants_of(config), 3))
+    for step in steps:
+        (folder / f"program{step}.bin").write_bytes(with_other_variants(design, step))
     x = design.quantize_input(activations(TILES * config.lanes))
     np.save(folder / "x.npy", x)
     np.save(folder / "y.npy", design.reference(x))
@@ -74,6 +97,7 @@ def write_case(design: daqkf.Design, folder: Path) -> None:
         "has": [entry.name for entry in registers_of(config)],
         "variants": design.variants(x).tolist(),
         "countable_variants": variants_of(config),
+        "steps_of_variants": steps,
         "banks": config.banks,
     }
     (folder / "facts.json").write_text(json.dumps(facts))
@@ -125,6 +149,8 @@ def run_bench(design: daqkf.Design, folder: Path, monkeypatch: pytest.MonkeyPatc
             results_xml=str(folder / "results.xml"),
             log_file=log,
             extra_env={"COCOTB_MAX_FAILURES": "1"},
+            # Registers begin with random values.
+            plusargs=["+verilator+rand+reset+2", "+verilator+seed+18"],
         )
     except (RuntimeError, SystemExit) as error:
         pytest.fail(f"{error}\n{log.read_text()[-5000:]}")
@@ -138,11 +164,26 @@ def run_bench(design: daqkf.Design, folder: Path, monkeypatch: pytest.MonkeyPatc
 EXPECTED = BENCH.read_text().count("\n@bench_test\n")
 
 
-@pytest.mark.slow
-def test_a_system_with_variants(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    design = layer(
+@cache
+def with_variants() -> daqkf.Design:
+    return layer(
         sparsity=[0.2, 0.7, 0.8], levels=["codebook-15", "codebook-7", 3], error_budget=6.0
     )
+
+
+@cache
+def of_two_banks() -> daqkf.Design:
+    machine = replace(load_target("tiny").machine, banks=2)
+    lines = [f"{name} = {json.dumps(value)}" for name, value in asdict(machine).items()]
+    with tempfile.TemporaryDirectory() as folder:
+        target = Path(folder) / "banks.toml"
+        target.write_text("\n".join(['description = "two banks"', "[machine]", *lines]) + "\n")
+        return layer(levels="codebook-7", target=str(target))
+
+
+@pytest.mark.slow
+def test_a_system_with_variants(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    design = with_variants()
     assert len(run_bench(design, tmp_path, monkeypatch)) == EXPECTED
     taken = json.loads((tmp_path / "facts.json").read_text())["variants"]
     assert len(set(taken)) > 1
@@ -150,12 +191,7 @@ def test_a_system_with_variants(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 @pytest.mark.slow
 def test_a_system_of_two_banks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    target = tmp_path / "banks.toml"
-    machine = replace(load_target("tiny").machine, banks=2)
-    lines = [f"{name} = {json.dumps(value)}" for name, value in asdict(machine).items()]
-    target.write_text("\n".join(['description = "two banks"', "[machine]", *lines]) + "\n")
-    design = layer(levels="codebook-7", target=str(target))
-    assert len(run_bench(design, tmp_path, monkeypatch)) == EXPECTED
+    assert len(run_bench(of_two_banks(), tmp_path, monkeypatch)) == EXPECTED
 
 
 MACHINE = Machine(

@@ -21,7 +21,7 @@ from unit_bench import Bench
 from daqkf.dialects.rpea import ProgramOp
 from daqkf.hw_targets import numerics
 from daqkf.hw_targets.config import ArrayConfig
-from daqkf.hw_targets.decision import Decision
+from daqkf.hw_targets.decision import MAX_VARIANTS, Decision
 from daqkf.hw_targets.families import FAMILIES
 from daqkf.hw_targets.image_format import Command, Header
 from daqkf.hw_targets.numerics import ACTIVATION_BITS, NORMALIZED_BITS
@@ -208,21 +208,35 @@ def test_the_post_unit_makes_results_of_sums():
 
 
 def test_the_spaq_unit_decides_by_the_zeros():
-    config = replace(program()[0], buckets=8)
-    rng = np.random.default_rng(4)
+    decide_by_the_zeros(replace(program()[0], buckets=8))
+
+
+def decide_by_the_zeros(config: ArrayConfig):
+    """Tiles of few zeros and of many, with pauses, some of them after a reset."""
+    rng, buckets = np.random.default_rng(4), config.buckets
     rows = {
-        "stream": rng.integers(0, config.stream_depth, 8),
-        "slot": rng.integers(0, config.parameter_depth, 8),
-        "variant": rng.permutation(8),
+        "stream": rng.integers(0, config.stream_depth, buckets),
+        "slot": rng.integers(0, config.parameter_depth, buckets),
+        "variant": rng.permutation(buckets) % MAX_VARIANTS,
     }
     decision = Decision(config.lanes, 2, tuple(int(v) for v in rows["variant"]))
+    all_of_them = 24 * config.lanes
+    counts = (0, (1 << decision.shift) - 1, *(all_of_them * part // 16 for part in (3, 8, 14, 16)))
     with Bench(build_spaq_unit(config)) as bench:
         for bucket, words in enumerate(dispatch_row(config).pack(rows)):
             bench.step(dispatch_address=bucket, dispatch_data=joined(words), dispatch_write=1)
-        bench.step(dispatch_write=0, zero_shift=decision.shift)
-        for share in (0.0, 0.2, 0.5, 0.9, 1.0):
+        bench.step(dispatch_address=0, dispatch_data=0, dispatch_write=0, zero_shift=decision.shift)
+        for zeros, stop in [(count, None) for count in counts] + [
+            (count, stop) for stop in range(3) for count in counts[:2]
+        ]:
+            if stop is not None:
+                # A reset ends a tile; what was counted of it is no part of the next one.
+                for cycle in range(6):
+                    bench.step(beat=int(cycle < 6 - stop), row=0)
+                bench.step(beat=0, rst=1)
+                bench.step(rst=0)
             x = rng.integers(1, 128, (config.lanes, 24)).astype(np.int8)
-            x[rng.random(x.shape) < share] = 0
+            x.reshape(-1)[rng.permutation(x.size)[:zeros]] = 0
             for column in x.T:
                 while rng.random() < 0.4:
                     bench.step(beat=0)
@@ -464,52 +478,62 @@ def test_the_register_file_answers_its_bus():
     """Reads and writes one after another, with pauses in each channel and events in between."""
     registers = [entry for entry in REGISTERS if entry.address <= 0x44]
     values = constants(program()[0])
-    held, rng = Map(registers, values), np.random.default_rng(9)
+    with Bench(build_register_file(registers, values)) as bench:
+        answer_as_the_map_says(bench, registers, values, np.random.default_rng(9))
+
+
+def answer_as_the_map_says(
+    bench: Bench,
+    registers: Sequence[Register],
+    values: Mapping[str, int],
+    rng: np.random.Generator,
+):
+    """Random transfers on a bus that has just been reset, against `Map`."""
+    held = Map(registers, values)
     addresses = [*(entry.address for entry in registers), 0xFFC]
     earlier = dict.fromkeys(held.hardware(rng), 0)
     answers: set[tuple[bool, Response]] = set()
-    with Bench(build_register_file(registers, values)) as bench:
-        for _ in range(400):
-            writes = bool(rng.random() < 0.6)
-            address, data = int(rng.choice(addresses)), int(rng.integers(1 << 32))
-            strobes = int(rng.integers(16))
-            mask = sum(0xFF << 8 * byte for byte in range(4) if strobes >> byte & 1)
-            channels = {"aw": {"awaddr": address}, "w": {"wdata": data, "wstrb": strobes}}
-            if not writes:
-                channels = {"ar": {"araddr": address}}
-            back = "b" if writes else "r"
-            waiting, offered = set(channels), set[str]()
-            answer: tuple[Response, int] | None = None
-            for _ in range(100):
-                offered |= {name for name in waiting if rng.random() < 0.4}
-                bus = {f"{back}ready": int(rng.random() < 0.4)}
-                for name, payload in channels.items():
-                    bus[f"{name}valid"] = int(name in offered)
-                    if name in offered:
-                        bus |= payload
-                hardware = held.hardware(rng)
-                out = bench.step(**bus, **hardware)
-                # What a cycle shows happened in the one before.
-                if out[f"{back}valid"] and not answer:
-                    if writes:
-                        answer = held.pass_cycle(earlier, address, data, mask), 0
-                    else:
-                        answer = held.read(address, earlier)
-                        held.pass_cycle(earlier, -1, 0, 0)
+    for _ in range(400):
+        writes = bool(rng.random() < 0.6)
+        address, data = int(rng.choice(addresses)), int(rng.integers(1 << 32))
+        strobes = int(rng.integers(16))
+        mask = sum(0xFF << 8 * byte for byte in range(4) if strobes >> byte & 1)
+        channels = {"aw": {"awaddr": address}, "w": {"wdata": data, "wstrb": strobes}}
+        if not writes:
+            channels = {"ar": {"araddr": address}}
+        back = "b" if writes else "r"
+        waiting, offered = set(channels), set[str]()
+        answer: tuple[Response, int] | None = None
+        for _ in range(100):
+            offered |= {name for name in waiting if rng.random() < 0.4}
+            bus = {f"{back}ready": int(rng.random() < 0.4)}
+            for name, payload in channels.items():
+                bus[f"{name}valid"] = int(name in offered)
+                if name in offered:
+                    bus |= payload
+            hardware = held.hardware(rng)
+            out = bench.step(**bus, **hardware)
+            # What a cycle shows happened in the one before.
+            if out[f"{back}valid"] and not answer:
+                if writes:
+                    answer = held.pass_cycle(earlier, address, data, mask), 0
                 else:
+                    answer = held.read(address, earlier)
                     held.pass_cycle(earlier, -1, 0, 0)
-                earlier = hardware
-                assert {name: out[name] for name in held.shown()} == held.shown()
-                sent = {name for name in offered if out[f"{name}ready"]}
-                waiting, offered = waiting - sent, offered - sent
-                if answer:
-                    assert not waiting
-                    assert (out[f"{back}resp"], 0 if writes else out["rdata"]) == answer
-                    if bus[f"{back}ready"]:
-                        break
             else:
-                pytest.fail("a transfer was not answered")
-            assert answer
-            answers.add((writes, answer[0]))
-            bench.inputs |= dict.fromkeys(["awvalid", "wvalid", "arvalid", "bready", "rready"], 0)
+                held.pass_cycle(earlier, -1, 0, 0)
+            earlier = hardware
+            assert {name: out[name] for name in held.shown()} == held.shown()
+            sent = {name for name in offered if out[f"{name}ready"]}
+            waiting, offered = waiting - sent, offered - sent
+            if answer:
+                assert not waiting
+                assert (out[f"{back}resp"], 0 if writes else out["rdata"]) == answer
+                if bus[f"{back}ready"]:
+                    break
+        else:
+            pytest.fail("a transfer was not answered")
+        assert answer
+        answers.add((writes, answer[0]))
+        bench.inputs |= dict.fromkeys(["awvalid", "wvalid", "arvalid", "bready", "rready"], 0)
     assert len(answers) == 4

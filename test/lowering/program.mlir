@@ -2,7 +2,7 @@
 // RUN: python -c "import numpy; print(*(f'{w:08x}' for w in numpy.fromfile('%t.bin', '<u4')))" | filecheck %s
 
 // Magic, version, fingerprint, length, CRC; KERNEL with K = 2 and N = 2; 256 rows of TABLE, here all zero.
-// CHECK: 464b5144 00000007 {{[0-9a-f]+}} 00000113 {{[0-9a-f]+}} 40000000 00000002 00000002 30000000 00000100 00000000
+// CHECK: 464b5144 00000008 {{[0-9a-f]+}} 00000113 {{[0-9a-f]+}} 40000000 00000002 00000002 30000000 00000100 00000000
 // PARAMETERS: one slot, two rows of two words. STREAM of PE 0 and of PE 1: one row each. END.
 // CHECK-SAME: 00000000 20000000 00000002 00000800 00000000 00000fff 00000002 10000000 00000001 0000038f 10000001 00000001 000003cf 00000000 00000000{{$}}
 rpea.array @array <pes = 2, lanes = 2, post_lanes = 1, max_shift = 1, activation_depth = 4,

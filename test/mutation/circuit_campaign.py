@@ -44,6 +44,11 @@ TESTS = tuple(
 """Where the tests are that simulate circuits; of these, the ones of `make check`."""
 SLOW = ("test/integration/test_system.py",)
 """The same, of which the slow ones simulate a unit that the others do not."""
+ALONE = tuple(
+    f"test/integration/test_{name}.py"
+    for name in ("elements", "post", "registers_and_counters", "row_kernels")
+)
+"""Where tests are that simulate modules of those circuits alone."""
 LEFT_OUT = " and ".join(
     f"not {name}"
     for name in (
@@ -168,7 +173,10 @@ def _digest() -> str:
     """A hash of the sources of circuits and of the tests that simulate them."""
     rooms = ("hw_targets", "lowering", "passes/encode")
     sources = sorted(path for room in rooms for path in (ROOT / room).rglob("*.py"))
-    sources += [*sorted((ROOT / "test").glob("*.py")), *(ROOT / name for name in TESTS)]
+    sources += [
+        *sorted((ROOT / "test").glob("*.py")),
+        *(ROOT / name for name in (*TESTS, *SLOW, *ALONE)),
+    ]
     return hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
 
 
@@ -212,6 +220,7 @@ class CircuitCampaign:
         circuits.read(["-m", "not slow", *TESTS])
         circuits.read(SLOW)
         first = covering_tests(circuits.units)
+        circuits.read(ALONE)
         keys = {key for test in first for key in circuits.units[test]}
         known = [fault for key in sorted(keys) for fault in faults(circuits.modules[key])]
         chosen = [asdict(fault) for fault in sample(seed, count, known)]
@@ -233,17 +242,19 @@ class CircuitCampaign:
         return [f"{fault.name} ({fault.key}, {fault.place})" for fault in self.faults]
 
     def attempt(self, number: int) -> tuple[bool, str, float]:
-        """See `Campaign.attempt`: the few tests first, and then the others with that module."""
+        """See `Campaign.attempt`: the few tests first, those of the module alone, and others."""
         assert self._ready
         circuits, fault = self.circuits, self.faults[number]
         tests = [test for test, keys in self.units.items() if fault.key in keys]
         near = [test for test in self.first if test in tests and test not in circuits.failed]
         near.sort(key=lambda test: circuits.seconds[test])
-        further = int(self.patience / FURTHER)
+        alone = [test for test in tests if test.startswith(ALONE)]
+        others = [test for test in tests if test not in (*self.first, *alone)]
         total = 0.0
         for part, limit in (
             (near, 30 + 10 * sum(circuits.seconds[test] for test in near)),
-            ([test for test in tests if test not in self.first][:further], LONG),
+            (alone, LONG),
+            (others[: int(self.patience / FURTHER)], LONG),
         ):
             if part:
                 circuits.select(number + 1)

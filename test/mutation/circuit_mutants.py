@@ -10,9 +10,9 @@ stands in a file that the model reads as it starts; with 0 the circuit is as it 
 """
 
 import hashlib
-import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 
 from xdsl.dialects import comb, hw, seq
@@ -222,24 +222,30 @@ def _called(op: Operation) -> str:
 
 
 def sample(seed: int, count: int, found: Sequence[Fault]) -> list[Fault]:
-    """So many faults: one of each unit in turns, of each kind in turns."""
-    rng = random.Random(seed)
-    units: dict[str, dict[str, list[Fault]]] = {}
-    for fault in sorted(found, key=lambda fault: (fault.unit, fault.key, fault.place, fault.kind)):
-        units.setdefault(fault.unit, {}).setdefault(fault.kind, []).append(fault)
-    chosen: list[Fault] = []
-    while len(chosen) < count and units:
-        for unit in sorted(units):
-            kinds = units[unit]
-            kind = rng.choice(sorted(kinds))
-            chosen.append(kinds[kind].pop(rng.randrange(len(kinds[kind]))))
-            if not kinds[kind]:
-                del kinds[kind]
-            if not kinds:
-                del units[unit]
-            if len(chosen) == count:
-                break
-    return chosen
+    """So many faults: one of each unit in turns, of each kind in turns.
+
+    Which ones of a unit are taken does not depend on other units. A change of a circuit so draws
+    anew of that circuit alone, and all else stays comparable.
+    """
+
+    def order(*facts: object) -> str:
+        return hashlib.sha256(repr((seed, *facts)).encode()).hexdigest()
+
+    kinds: dict[tuple[str, str], list[Fault]] = {}
+    for fault in found:
+        kinds.setdefault((fault.unit, fault.kind), []).append(fault)
+    units: dict[str, list[tuple[int, str, Fault]]] = {}
+    for (unit, kind), own in kinds.items():
+        own.sort(key=lambda fault: order(fault.unit, fault.kind, fault.key, fault.place))
+        units.setdefault(unit, []).extend(
+            (turn, order(unit, turn, kind), fault) for turn, fault in enumerate(own)
+        )
+    ranked = {
+        unit: [fault for *_, fault in sorted(own, key=lambda entry: entry[:2])]
+        for unit, own in sorted(units.items())
+    }
+    turns = zip_longest(*ranked.values())
+    return [fault for turn in turns for fault in turn if fault is not None][:count]
 
 
 def with_faults(circuit: ModuleOp, numbered: Mapping[int, Fault]) -> ModuleOp:

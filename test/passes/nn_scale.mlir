@@ -1,6 +1,13 @@
 // RUN: daqkf-opt %s -p nn-scale --split-input-file | filecheck %s
 // RUN: python -c "import numpy as n; n.savez('%t.npz', input0=n.array([[4, 1]], 'f4'))"
 // RUN: daqkf-opt %s -p 'nn-scale{samples="%t.npz"}' --split-input-file | filecheck %s --check-prefix=FEATURES
+// RUN: daqkf-opt %s -p 'nn-scale{samples="%t.npz" keep=true}' --split-input-file | filecheck %s --check-prefix=KEEP
+
+// Weights that are levels stay such; the middle of the rows is above 0, about 2 halves of their extent.
+// KEEP-LABEL: @rows
+// KEEP-SAME: scaled
+// KEEP-NEXT: %y = nn.reduce max %x
+// KEEP: nn.constant {node = "w"} dense<{{\[\[}}1.000000e+00, 2.000000e+00, 3.000000e+00], [4.000000e+00, 5.000000e+00, 6.000000e+00]]>
 
 // With samples whose features reach 4 and 1, the second has half the scale of the first.
 // FEATURES-LABEL: @rows

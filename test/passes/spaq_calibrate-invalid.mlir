@@ -15,7 +15,7 @@
 // INF: daqkf-opt: spaq-calibrate: calibration samples contain NaN or infinity, first in row 2, feature 0
 // OVER: :22:3: spaq.matmul: spaq-calibrate: calibration samples: a sum is beyond float32
 // ROW: daqkf-opt: spaq-calibrate: unknown granularity 'row' (known: tensor, channel)
-// CLIP: daqkf-opt: spaq-calibrate: unknown clip 'kl' (known: absmax, mse)
+// CLIP: daqkf-opt: spaq-calibrate: unknown clip 'kl' (known: absmax, mse, pooled)
 // FILE: daqkf-opt: spaq-calibrate: {{.*}}nowhere.npy
 func.func @layer(%x: tensor<?x1xf32>) -> tensor<?x1xf32> {
   %w = spaq.constant dense<1.0e10> : tensor<1x1xf32>

@@ -11,10 +11,12 @@ from hypothesis import strategies as st
 from daqkf.hw_targets.functions import FUNCTIONS, RECTIFIERS, apply_function
 from daqkf.hw_targets.numerics import look_up, quantize
 from daqkf.passes.quantize.calibration import (
+    HEADROOM,
     Columns,
     absmax_ranges,
     clipped_ranges,
     extra_columns,
+    pooled_ranges,
     split_outliers,
     table_columns,
 )
@@ -34,6 +36,26 @@ def test_the_reach_is_the_smallest_within_the_budget(values: list[float], extra:
     assert (ranges > (columns - 1) * reach * (1 - 1e-12)).all(), "no column is idle"
     shorter = np.ceil(ranges / (reach * (1 - 1e-9)) - 1e-12)
     assert shorter.sum() > len(ranges) + extra
+
+
+def test_what_few_samples_do_not_show_is_pooled():
+    rng = np.random.default_rng(7)
+    scales, offsets = np.geomspace(0.01, 100, 40), np.linspace(-50, 50, 40)
+    few = rng.standard_normal((60, 40)) * scales + offsets
+    more = rng.standard_normal((4000, 40)) * scales + offsets
+    pooled = pooled_ranges(few)
+    assert (pooled >= absmax_ranges(few)).all()
+
+    def error(ranges: np.ndarray) -> float:
+        steps = HEADROOM * ranges / 127
+        rounded = np.clip(np.rint(more / steps), -127, 127) * steps
+        return float((((rounded - more) / scales) ** 2)[:, scales > 1].sum())
+
+    assert error(pooled) < 0.7 * error(absmax_ranges(few))
+    # The same for all, nothing that varies, and dead features.
+    np.testing.assert_array_equal(pooled_ranges(few, False), absmax_ranges(few, False))
+    assert pooled_ranges(np.full((5, 2), 3.0)).tolist() == [3, 3]
+    assert pooled_ranges(np.zeros((5, 2))).tolist() == [1, 1]
 
 
 @given(RANGES, st.floats(0, 1))

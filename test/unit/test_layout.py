@@ -115,7 +115,7 @@ def _change(data: bytes, word: int, value: int, *, seal: bool = False) -> bytes:
     ("word", "value", "message"),
     [
         (Header.MAGIC, 0, "not a DAQKF program image: magic 0x0"),
-        (Header.VERSION, 9, "another version: version 0x9, not 0x7"),
+        (Header.VERSION, 9, "another version: version 0x9, not 0x8"),
         (Header.FINGERPRINT, 1, "the program is for another array: fingerprint 0x1"),
         (Header.LENGTH, 3, "truncated: length 0x3"),
         (len(Header) + 1, 3, "the program image is damaged: crc"),

@@ -29,10 +29,11 @@ def test_a_family_makes_a_fabric_with_dsps_and_one_without():
 
 def test_counts_are_those_of_the_devices():
     cells = {"LUT6": 5, "LUT2": 3, "SRL16E": 2, "RAM64M8": 1, "CARRY4": 4, "FDRE": 7, "FDSE": 1}
-    counts = load_fabric("xcup").count(cells | {"RAMB18E2": 3, "RAMB36E2": 2, "INV": 9})
+    memories = {"RAMB18E2": 3, "RAMB36E2": 2, "URAM288": 4}
+    counts = load_fabric("xcup").count(cells | memories | {"INV": 9})
     assert (counts.logic_cells, counts.luts, counts.lut_rams) == (7, 8, 10)
     assert (counts.carries, counts.flip_flops, counts.dsps) == (4, 8, 0)
-    assert (counts.block_rams_18k, counts.block_rams_36k) == (7, 3.5)
+    assert (counts.block_rams_18k, counts.block_rams_36k, counts.ultra_rams) == (7, 3.5, 4)
     cells = {"LUT4": 10, "CCU2C": 3, "TRELLIS_DPR16X4": 2, "DP16KD": 3, "MULT18X18D": 1, "PFUMX": 4}
     counts = load_fabric("ecp5-dsp").count(cells)
     assert (counts.logic_cells, counts.luts, counts.lut_rams) == (28, 10, 12)
@@ -40,8 +41,8 @@ def test_counts_are_those_of_the_devices():
 
 
 def test_no_primitive_goes_uncounted():
-    with pytest.raises(UncountedPrimitiveError, match="xcup: nothing says what URAM288 counts"):
-        load_fabric("xcup").count({"LUT6": 1, "URAM288": 1})
+    with pytest.raises(UncountedPrimitiveError, match="xcup: nothing says what URAM288E4 counts"):
+        load_fabric("xcup").count({"LUT6": 1, "URAM288E4": 1})
 
 
 def test_the_frame_reaches_every_port_bit_once():

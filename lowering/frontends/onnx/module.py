@@ -9,11 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from xdsl.dialects.builtin import ModuleOp
+from xdsl.dialects.builtin import ArrayAttr, ModuleOp, StringAttr
 from xdsl.utils.exceptions import VerifyException
 
 from daqkf.dialects.errors import from_extra
+from daqkf.dialects.interpreting import entry
 from daqkf.dialects.memory import require_memory
+from daqkf.dialects.nn.base import ROWS
+from daqkf.lowering.frontends.onnx.batch import free_rows
 from daqkf.lowering.frontends.onnx.custom import infer_shapes
 from daqkf.lowering.frontends.onnx.graph import Graph, OnnxImportError
 from daqkf.lowering.frontends.onnx.hosted import subgraphs
@@ -23,12 +26,12 @@ _OLDEST = 7
 """The opset from which on operators broadcast as NumPy does; older ones are converted to it."""
 
 
-def import_onnx(path: Path, fixed: Mapping[str, Any] | None = None) -> ModuleOp:
+def import_onnx(path: Path, fixed: Mapping[str, Any] | None = None, free: bool = False) -> ModuleOp:
     """The graph of an ONNX model as the function `main` of `nn` operations.
 
     Weights stay as they are; extents that the file does not fix are `?`. Inputs that are `fixed`
     become constants: what depends on them alone is computed here, such as which branch of an If is
-    taken.
+    taken. `free` lets inputs of a batch of one have any number of rows; see `free_rows`.
 
     Raises:
         OnnxImportError: no ONNX model, an unsupported operator or type, or shapes that do not fit.
@@ -40,10 +43,12 @@ def import_onnx(path: Path, fixed: Mapping[str, Any] | None = None) -> ModuleOp:
 
     if not path.is_file():
         raise OnnxImportError(f"{path}: no such file")
-    return _imported(lambda: _fixed(onnx.load(path), fixed or {}), path)
+    return _imported(lambda: _fixed(onnx.load(path), fixed or {}), path, free)
 
 
-def import_model(model: Any, fixed: Mapping[str, Any] | None = None) -> ModuleOp:
+def import_model(
+    model: Any, fixed: Mapping[str, Any] | None = None, free: bool = False
+) -> ModuleOp:
     """The graph of an `onnx.ModelProto`, as `import_onnx` makes it of a file.
 
     Raises:
@@ -55,13 +60,18 @@ def import_model(model: Any, fixed: Mapping[str, Any] | None = None) -> ModuleOp
         copied.CopyFrom(model)
         return _fixed(copied, fixed or {})
 
-    return _imported(copy, Path("onnx.ModelProto"))
+    return _imported(copy, Path("onnx.ModelProto"), free)
 
 
-def _imported(load: Callable[[], Any], path: Path) -> ModuleOp:
+def _imported(load: Callable[[], Any], path: Path, free: bool = False) -> ModuleOp:
     """The graph of a model that may be changed, by what it is called in messages."""
+    rows: list[str] = []
     try:
-        model = _whole(load())
+        model = load()
+        if free:
+            model = _whole(model)
+            rows = free_rows(model)
+        model = _whole(model)
     except OSError:
         raise
     except Exception as error:  # protobuf's, the checker's and the inference's have no common base
@@ -70,9 +80,12 @@ def _imported(load: Callable[[], Any], path: Path) -> ModuleOp:
     if not model.graph.output:
         raise OnnxImportError(f"{path}: the graph has no outputs")
     try:
-        return Graph(path, model, _version(model), OPERATORS).module()
+        module = Graph(path, model, _version(model), OPERATORS).module()
     except VerifyException as error:
         raise OnnxImportError(f"{path}: {str(error).splitlines()[0]}") from None
+    if rows:
+        entry(module).attributes[ROWS] = ArrayAttr([StringAttr(name) for name in rows])
+    return module
 
 
 def _fixed(model: Any, values: Mapping[str, Any]) -> Any:

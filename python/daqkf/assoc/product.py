@@ -157,7 +157,7 @@ class _Block:
         tiles: list[Tile] = []
         start = 0
         while start < len(words):
-            fitting = np.cumsum(words[start : start + most]) <= machine.stream_depth
+            fitting = np.cumsum(words[start : start + most]) <= machine.stream_limit
             end = start + max(int(fitting.sum()), 1)
             part = slice(start, end)
             tiles.append(Tile(self.x, self.weights[:, self.window_of[part]], self.bias[part]))

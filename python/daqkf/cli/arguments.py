@@ -11,6 +11,7 @@ from daqkf.cli.completion import SHELLS, TOOLS
 from daqkf.cli.guard import add_memory, add_version
 from daqkf.compiler.file_suffixes import MINILM, NETWORKS
 from daqkf.hw_targets.families import FAMILIES
+from daqkf.hw_targets.memory import memory_names
 from daqkf.hw_targets.prices import priced_fabrics
 from daqkf.passes.defaults import (
     ATTENTION_LEVELS,
@@ -169,8 +170,9 @@ def _add_compile(commands: Commands) -> None:
     )
     compiler.add_argument(
         "--scale-rows",
-        action="store_true",
-        help="let the host scale each row that a kernel reads, as for sound",
+        action=argparse.BooleanOptionalAction,
+        help="let the host scale each row that a kernel reads, as for sound; by default for files "
+        "with levels of weights and no others",
     )
     compiler.add_argument(
         "--fallback",
@@ -254,6 +256,23 @@ def _add_run(commands: Commands) -> None:
         help="compare with the fast model, bit for bit, and say where activations saturate",
     )
     runner.add_argument("--resume", metavar="FOLDER", help="keep results there, and find them")
+    _add_external_memory(runner)
+
+
+def _add_external_memory(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--external-memory",
+        metavar="NAME",
+        help=f"{', '.join(memory_names())}: what the simulated RTL reads streams from, on targets "
+        "with memory_bits (default: memory with a beat in each cycle)",
+    )
+    parser.add_argument(
+        "--clock",
+        type=float,
+        default=250.0,
+        metavar="MHZ",
+        help="of the array, which that memory is held against (default: 250)",
+    )
 
 
 def _add_debug(commands: Commands) -> None:
@@ -275,6 +294,7 @@ def _add_simulate(commands: Commands) -> None:
     simulator.add_argument("-o", "--output", required=True, help="results [T, N], .npy")
     simulator.add_argument("--stalls", type=float, default=0.0, help="share of stream pauses")
     simulator.add_argument("--seed", type=int, default=0, help="of the pauses")
+    _add_external_memory(simulator)
     simulator.add_argument(
         "--trace",
         metavar="FILE",

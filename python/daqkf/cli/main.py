@@ -103,6 +103,8 @@ def _simulate(options: argparse.Namespace) -> int:
             seed=options.seed,
             trace=options.trace,
             trace_tiles=options.trace_tiles,
+            memory=options.external_memory,
+            clock=1e6 * options.clock,
         )
     write_atomically(Path(options.output), array_file(result.y))
     print(f"{options.output}: {list(result.y.shape)} in {result.cycles.running} cycles of running")

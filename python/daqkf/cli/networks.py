@@ -143,11 +143,18 @@ def run_network(options: argparse.Namespace) -> int:
     from rich.console import Console
 
     from daqkf.compiler.compiled_network import FAST, CompiledNetwork
+    from daqkf.runtime.accelerators import external_memory
     from daqkf.support.console import showing
 
+    if options.external_memory and options.accelerator == FAST:
+        raise DaqkfError("--external-memory is for --accelerator rtl")
     network = CompiledNetwork.load(options.network)
     inputs = load_inputs(options.inputs)
+    memory = external_memory(options.external_memory, 1e6 * options.clock, network.config)
     with showing(Console(stderr=True), "run") as progress:
+        if options.external_memory:
+            progress("build the simulator, once")
+            network.simulated.memory = memory
         results = network.run(
             inputs,
             accelerator=options.accelerator,

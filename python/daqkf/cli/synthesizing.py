@@ -29,6 +29,7 @@ _COLUMNS = {
     "dsps": "DSPs",
     "block_rams_36k": "36-kbit RAM",
     "block_rams_18k": "18-kbit RAM",
+    "ultra_rams": "UltraRAM",
 }
 
 

@@ -46,7 +46,7 @@ def compile(  # pyright: ignore[reportOverlappingOverload]
     distillation: int = 0,
     requantize: bool = False,
     fixed: Mapping[str, Any] | None = None,
-    scale_rows: bool = False,
+    scale_rows: bool | None = None,
     fallback: float | None = None,
     fuse: bool = True,
     host_cycles: float = HOST_CYCLES,

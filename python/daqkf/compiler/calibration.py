@@ -20,7 +20,7 @@ from daqkf.dialects.nn import GatherOp, LinearOp, OnnxType
 from daqkf.dialects.nn.interpreter import tokens_of
 from daqkf.dialects.nn.ops import attends
 from daqkf.dialects.spaq.interpreter import split_sequences
-from daqkf.passes.nn_product import Inputs, input_names, one_by_one
+from daqkf.passes.nn_product import Inputs, in_parts, input_names
 from daqkf.passes.quantize.network_statistics import independent
 from daqkf.passes.quantize.samples import Samples
 from daqkf.support.errors import shortened, warn_of_drawn_calibration
@@ -75,9 +75,7 @@ def given(function: FuncOp, calibration: Any) -> list[Inputs]:
     Raises:
         ValueError: there are no batches, or they are of another kind.
     """
-    return [
-        part for batch in _batches(function, calibration) for part in one_by_one(function, batch)
-    ]
+    return [part for batch in _batches(function, calibration) for part in in_parts(function, batch)]
 
 
 def _batches(function: FuncOp, calibration: Any) -> list[Inputs]:

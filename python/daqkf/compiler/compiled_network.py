@@ -62,7 +62,7 @@ from daqkf.passes.encode.channels import network_cycles
 from daqkf.passes.encode.index_coding import storage_facts
 from daqkf.passes.files import file_stem
 from daqkf.passes.nn_kernels import kernel_name
-from daqkf.passes.nn_product import Inputs, in_order, input_names, one_by_one, output_names
+from daqkf.passes.nn_product import Inputs, in_order, in_parts, input_names, output_names, together
 from daqkf.passes.progress import Progress, silent
 from daqkf.passes.quantize.weights import integer_weights
 from daqkf.runtime.accelerators import Accelerator, Resumable, SimulatedArray
@@ -83,12 +83,6 @@ _FACTS = "network.json"
 
 _MODULES = ("network", "arrays")
 """Those of a `CompiledNetwork`, each in a file of its name."""
-
-
-def _together(rows: Sequence[NDArray[Any]]) -> NDArray[Any]:
-    """Results of single rows, one behind another."""
-    whole = all(row.ndim and len(row) == 1 for row in rows)
-    return np.concatenate(rows) if whole else np.stack(rows)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -232,7 +226,7 @@ class CompiledNetwork(Compiled):
 
         Args:
             inputs: arrays by name; see `inputs`. A network that the file fixes to a batch of one
-                takes any number of rows, and runs them one by one.
+                takes any number of rows, and runs them one by one unless they can run together.
             accelerator: `fast`, the exact integers of the IR; `rtl`, the simulated array; or
                 anything that has `Accelerator`'s method `run`, such as a board's driver.
             only: kernels, products and attentions whose names begin so run on the accelerator, the
@@ -259,7 +253,7 @@ class CompiledNetwork(Compiled):
         runner = _Runner(self, device, only, check, progress)
         function = entry(self.network)
         try:
-            rows = [
+            parts = [
                 call(
                     self.network,
                     function,
@@ -267,12 +261,11 @@ class CompiledNetwork(Compiled):
                     host=NnFunctions(runner.kernel, runner.product, runner.attention),
                     lifetimes=self.lifetimes,
                 )
-                for part in one_by_one(function, inputs)
+                for part in in_parts(function, inputs)
             ]
         except (InterpretationError, ValueError) as error:
             raise DaqkfError(describe(error)) from None
-        results = rows[0] if len(rows) == 1 else map(_together, zip(*rows, strict=True))
-        return dict(zip(self.outputs, results, strict=True))
+        return dict(zip(self.outputs, together(function, parts), strict=True))
 
     def selected(self, only: str = "") -> list[str]:
         """The kernels, products and attentions whose names begin so, in the order they run in."""
@@ -295,7 +288,7 @@ class CompiledNetwork(Compiled):
         """
         function, saturated = entry(self.network), Saturated()
         try:
-            for part in one_by_one(function, inputs):
+            for part in in_parts(function, inputs):
                 arguments = in_order(function, part)
                 call(self.network, function, arguments, (saturated,), lifetimes=self.lifetimes)
         except (InterpretationError, ValueError) as error:

@@ -25,7 +25,7 @@ from daqkf.dialects.nn.base import HOST
 from daqkf.hw_targets import load_target
 from daqkf.passes.nn_kernels import kernel_name, kernel_of
 from daqkf.passes.nn_outline import layer_name
-from daqkf.passes.nn_product import Inputs, in_order, one_by_one
+from daqkf.passes.nn_product import Inputs, in_order
 from daqkf.passes.nn_scale import Scales, scalable
 
 if TYPE_CHECKING:
@@ -196,16 +196,9 @@ def kernel_errors(
 
 def _results_of(network: ModuleOp, inputs: Inputs) -> list[tuple[str, NDArray[np.float64]]]:
     """The name and the results of each kernel of a network, in the order in which they run."""
-    function = entry(network)
-    runs: list[list[tuple[str, NDArray[np.float64]]]] = []
-    for part in one_by_one(function, inputs):
-        listener = _Results()
-        call(network, function, in_order(function, part), (listener,))
-        runs.append(listener.found)
-    return [
-        (calls[0][0], np.concatenate([result for _, result in calls]))
-        for calls in zip(*runs, strict=True)
-    ]
+    function, listener = entry(network), _Results()
+    call(network, function, in_order(function, inputs), (listener,))
+    return listener.found
 
 
 def _reference(
@@ -219,7 +212,7 @@ def _reference(
     products = [op for op in entry(compiled).walk() if isinstance(op, MatmulOp | LinearOp)]
     host = [layer_name(op) for op in products if isinstance(op, MatmulOp) and HOST in op.attributes]
 
-    def scaling(network: ModuleOp) -> dict[MatmulOp, Scales]:
+    def scaling(network: ModuleOp, _: bool) -> dict[MatmulOp, Scales]:
         known: defaultdict[str, list[Scales | None]] = defaultdict(list)
         for op in products:
             if isinstance(op, LinearOp):
@@ -233,9 +226,7 @@ def _reference(
         }
         return {op: scales for op, scales in found.items() if scales is not None}
 
-    network, _ = outlined(
-        source, options, scaling=scaling if options.scale_rows else None, host=host
-    )
+    network, _ = outlined(source, options, scaling=scaling, host=host)
     if options.fuse:
         fuse(network, options, load_target(options.target).machine)
     return network

@@ -36,11 +36,13 @@ from daqkf.dialects.spaq.checks import features
 from daqkf.hw_targets import numerics
 from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.image_format import IMAGE_VERSION, fingerprint
+from daqkf.hw_targets.memory import MemoryTiming
 from daqkf.hw_targets.timing import Speed, speed
 from daqkf.lowering import PASSES as LOWERINGS
 from daqkf.passes import GENERAL_PASSES, PASSES
 from daqkf.passes.encode.index_coding import storage_facts
 from daqkf.passes.files import replacing, write_atomically
+from daqkf.runtime.accelerators import CLOCK, external_memory
 from daqkf.runtime.simulator import Cycles, Job, Simulator, Trace
 from daqkf.runtime.waveforms import TILES, Waveform, gtkwave_view
 from daqkf.support.errors import DaqkfError, describe
@@ -298,6 +300,8 @@ class Design(Compiled):
         seed: int = 0,
         trace: str | Path | None = None,
         trace_tiles: int = TILES,
+        memory: str | None = None,
+        clock: float = CLOCK,
     ) -> Simulation:
         """Simulate the generated RTL on float activations [T, K] or int8 columns [T, K + E].
 
@@ -308,29 +312,41 @@ class Design(Compiled):
         `trace` is a file for the waveform of the first `trace_tiles` tiles, `.vcd` or `.fst`;
         GTKWave opens it in groups with the file `.gtkw` beside it.
 
+        `memory` is the external memory, one of `hw_targets.memory_names()`, that the streams of a
+        target with `memory_bits` come from, at a `clock` of the array in Hz. By default that
+        memory has a beat in each cycle.
+
         Raises:
-            DaqkfError: activations of a wrong shape or type, or a waveform of another format.
+            DaqkfError: activations of a wrong shape or type, a waveform of another format, or a
+                memory that is not known, or that the array has no port for.
             OSError: the waveform cannot be written there.
             SimulationError, ToolNotFoundError: the simulation failed, or a tool is missing.
         """
         waveform = Waveform(Path(trace), trace_tiles) if trace is not None else None
         q, is_float = self._quantized(x)
         job = Job(self.program, q, self._program.channels)
+        timing = external_memory(memory, clock, self.config)
         if waveform is None:
-            (traced,) = self._simulator.trace([job], stalls=stalls, seed=seed)
+            (traced,) = self._simulator.trace([job], stalls=stalls, seed=seed, memory=timing)
         else:
-            traced = self._traced(job, waveform, stalls=stalls, seed=seed)
+            traced = self._traced(job, waveform, stalls=stalls, seed=seed, memory=timing)
         y = self._scaled(traced.y, is_float)
         return Simulation(y, traced.cycles, len(traced.variants), traced.variants)
 
-    def _traced(self, job: Job, waveform: Waveform, *, stalls: float, seed: int) -> Trace:
+    def _traced(
+        self, job: Job, waveform: Waveform, *, stalls: float, seed: int, memory: MemoryTiming
+    ) -> Trace:
         view = gtkwave_view(waveform, self.verilog_files)
         with replacing(waveform.path) as temporary:
             # Whether it can be written shows before the simulator is built.
             temporary.touch()
             simulator = Simulator.verilated(self.verilog_files, self.config, waveform.format)
             (traced,) = simulator.trace(
-                [job], stalls=stalls, seed=seed, waveform=replace(waveform, path=temporary)
+                [job],
+                stalls=stalls,
+                seed=seed,
+                waveform=replace(waveform, path=temporary),
+                memory=memory,
             )
         write_atomically(waveform.view, view.encode())
         return traced

@@ -15,10 +15,10 @@ from daqkf.passes import array_files
 from daqkf.support.errors import EXPECTED, DaqkfError, describe
 
 
-def _onnx(path: Path, fixed: Mapping[str, Any] | None = None) -> ModuleOp:
+def _onnx(path: Path, fixed: Mapping[str, Any] | None = None, free: bool = False) -> ModuleOp:
     from daqkf.lowering.frontends.onnx.module import import_onnx
 
-    return import_onnx(path, fixed)
+    return import_onnx(path, fixed, free)
 
 
 def _linalg(path: Path) -> ModuleOp:
@@ -115,6 +115,7 @@ def load_network(
     path: str | Path,
     file_format: str | None = None,
     fixed: Mapping[str, Any] | None = None,
+    free: bool = False,
 ) -> ModuleOp:
     """A network's file as a module of `nn`, whose function `main` is the network.
 
@@ -127,6 +128,7 @@ def load_network(
         path: the file.
         file_format: one of `FORMATS`, in place of what the suffix says.
         fixed: inputs of an ONNX model, by name, that become constants.
+        free: let inputs of an ONNX model whose batch is one have any number of rows.
 
     Raises:
         DaqkfError: an unknown suffix, or a file that cannot be read or has something unsupported.
@@ -138,10 +140,10 @@ def load_network(
     try:
         with path.open("rb"):  # not all readers say which file is missing
             pass
-        if fixed:
+        if fixed or free:
             if file_format != "onnx":
                 raise DaqkfError(f"{path}: inputs are fixed in ONNX files alone")
-            return _onnx(path, fixed)
+            return _onnx(path, fixed, free)
         return FORMATS[file_format](path)
     except DaqkfError:
         raise

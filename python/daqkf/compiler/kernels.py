@@ -41,12 +41,14 @@ class FloatKernel:
     samples: Samples
     sparsity: float | None
     """What it is to be pruned to by itself."""
+    clip: str = "absmax"
+    """How ranges are found; see `spaq-calibrate`."""
 
     def calibrated(self, pruning: Samples | None = None) -> ModuleOp:
         """The kernel, pruned, with the ranges of its activations stated."""
         if self.sparsity is not None:
             prune(self.module, self.sparsity, pruning)
-        calibrate(self.module, self.samples)
+        calibrate(self.module, self.samples, clip=self.clip)
         run_passes(self.module, ["spaq-analyze"])
         return self.module
 

@@ -24,7 +24,7 @@ from daqkf.hw_targets.machine import Machine
 from daqkf.hw_targets.timing import tile_cycles
 from daqkf.lowering.frontends.arrays import as_matrix, import_layer
 from daqkf.passes.dfke_dispatch import Dispatcher, Variant
-from daqkf.passes.dfke_schedule import DfkeSchedulePass
+from daqkf.passes.dfke_schedule import DfkeSchedulePass, too_large
 from daqkf.passes.encode.channels import share_out_channels
 from daqkf.passes.encode.cost_model import DEFAULT_ELEMENTS, Elements
 from daqkf.passes.quantize.allocation import Choice, LevelChooser
@@ -125,6 +125,7 @@ def compile_layer(weights: Any, options: LayerOptions | None = None, **named: An
     try:
         organisation = _organisation(options)
         options.elements.on(organisation)  # refuses unknown names before any work
+        _require_extents(weights, organisation, wanted.machine)
         matrix, is_integer = as_matrix(weights)
         if options.calibration is not None:
             options = replace(options, calibration=_activations(options.calibration, matrix.shape))
@@ -148,6 +149,18 @@ def compile_layer(weights: Any, options: LayerOptions | None = None, **named: An
         raise DaqkfError(describe(error)) from None
     levels = _stated(golden) or wanted.variants[0].levels
     return Design(module, golden, levels, wanted.machine)
+
+
+def _require_extents(weights: Any, organisation: Machine, target: str) -> None:
+    """Check a sparse matrix's extents before it becomes dense, which takes memory.
+
+    Raises:
+        ValueError: it has more rows or columns than a layer may have on the target.
+    """
+    if not hasattr(weights, "toarray") or len(weights.shape) != 2:
+        return
+    if surplus := too_large(weights.shape, organisation):
+        raise ValueError(f"{surplus} ('{target}')")
 
 
 def _activations(calibration: Any, shape: tuple[int, ...]) -> NDArray[Any]:

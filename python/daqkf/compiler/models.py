@@ -12,6 +12,7 @@ import numpy as np
 from xdsl.dialects.builtin import ModuleOp
 
 from daqkf.compiler.formats import load_network
+from daqkf.compiler.rows import with_free_rows
 from daqkf.support.errors import DaqkfError, describe
 
 
@@ -21,7 +22,7 @@ def _onnx(model: Any, calibration: Any) -> ModuleOp:
     from daqkf.lowering.frontends.onnx.module import import_model
 
     try:
-        return import_model(model)
+        return with_free_rows(import_model(model), lambda: import_model(model, free=True))
     except OnnxImportError as error:
         raise DaqkfError(str(error)) from None
 

@@ -365,10 +365,9 @@ class _Compilation:
         every = HELD_OUT if every is None and options.choosing else every
         coarse = _left_to_host(task, options)
 
-        def scales(network: ModuleOp) -> Mapping[MatmulOp, Scales]:
-            return scales_on(network, task.samples(network))
+        def scaling(network: ModuleOp, keep: bool) -> Mapping[MatmulOp, Scales]:
+            return scales_on(network, task.samples(network), keep)
 
-        scaling = scales if options.scale_rows else None
         network, keep = outlined(task.source, options, progress, scaling, coarse)
         executor = _executor_of(network, options, task.executor, task.steps)
         sparsity, has_data = options.sparsity, task.calibration is not None
@@ -441,8 +440,9 @@ class _Compilation:
     def _float(self, name: str) -> FloatKernel:
         kernel = self.kernels[name]
         most = ROWS_OF_WINDOWS if self.options.scale_rows else ROWS
+        clip = "pooled" if self.keep else "absmax"
         rows = sample(self.rows[name], attends(kernel), most)
-        return FloatKernel(ModuleOp([kernel.clone()]), rows, self.sparsity)
+        return FloatKernel(ModuleOp([kernel.clone()]), rows, self.sparsity, clip)
 
     def alike(self) -> dict[str, ModuleOp]:
         """The kernels as exact integers of the one level set for all."""

@@ -216,7 +216,8 @@ class NetworkOptions(Options):
             alone is computed, such as which branch of an If is taken.
         scale_rows: let the host scale each row that a kernel reads to the range of int8, and find a
             scale for each feature, and do biases and functions; see `nn-scale`. It is for values of
-            very different sizes, as in sound.
+            very different sizes, as in sound. None does so for a file with levels of weights but
+            not of activations, and keeps its weights as they are.
         fallback: the signal-to-noise ratio in dB that each output is to keep: kernels that int8 is
             too coarse for stay on the host, those first that lose most by themselves on calibration
             data that nothing was fitted to.
@@ -239,7 +240,7 @@ class NetworkOptions(Options):
     max_tokens: int | None = None
     measure: Measure | None = None
     fixed: Mapping[str, Any] | None = None
-    scale_rows: bool = False
+    scale_rows: bool | None = None
     fallback: float | None = None
     jobs: int | None = 1
     scheduler: str | None = None

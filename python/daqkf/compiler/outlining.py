@@ -12,8 +12,9 @@ from daqkf.compiler.design import run_passes
 from daqkf.compiler.formats import load_network
 from daqkf.compiler.options import NetworkOptions
 from daqkf.compiler.pipelines import OUTLINE, fusion
+from daqkf.compiler.rows import with_free_rows
 from daqkf.dialects.diagnostics import verify
-from daqkf.dialects.nn import MatmulOp
+from daqkf.dialects.nn import MatmulOp, QuantizeOp
 from daqkf.hw_targets.machine import Machine
 from daqkf.passes.nn_dequantize import NnDequantizePass
 from daqkf.passes.nn_levels import is_quantized
@@ -27,18 +28,22 @@ def outlined(
     source: str | Path | ModuleOp,
     options: NetworkOptions,
     progress: Progress = silent,
-    scaling: Callable[[ModuleOp], Mapping[MatmulOp, Scales]] | None = None,
+    scaling: Callable[[ModuleOp, bool], Mapping[MatmulOp, Scales]] | None = None,
     host: Sequence[str] = (),
 ) -> tuple[ModuleOp, bool]:
     """A network whose products with constant weights are kernels over f32.
 
     And whether its weights are to keep the levels that the file has for them.
 
+    Rows are scaled where the options ask for it, and if they leave it open, where a file has levels
+    of weights but of no activations: int8 of one scale for all rows is coarse beside such weights.
+
     Args:
         source: a file that `load_network` reads, or its module of `nn`.
-        options: `requantize` and `fixed` count.
+        options: `requantize`, `fixed` and `scale_rows` count.
         progress: told of each step.
-        scaling: the scales of a network's products, if rows are to be scaled.
+        scaling: the scales of a network's products, and whether its weights keep their levels;
+            without it no rows are scaled.
         host: kernels that stay with the host.
 
     Raises:
@@ -50,15 +55,21 @@ def outlined(
             raise DaqkfError("inputs are fixed when a file is read, not in a module")
         network = source.clone()
     else:
-        network = load_network(source, fixed=options.fixed)
+        network = with_free_rows(
+            load_network(source, fixed=options.fixed),
+            lambda: load_network(source, fixed=options.fixed, free=True),
+        )
     verify(network)
     keeps = is_quantized(network) and not options.requantize
     progress("cut out kernels")
     dequantize, outline = NnDequantizePass(options.requantize), NnOutlinePass(host=tuple(host))
     passes = [dequantize if name == dequantize.name else name for name in OUTLINE]
     run_passes(network, [name for name in passes if name != outline.name])
-    if scaling is not None:
-        scale_rows(NnScalePass(), network, scaling(network))
+    scales = options.scale_rows
+    if scales is None:
+        scales = keeps and not any(isinstance(op, QuantizeOp) for op in network.walk())
+    if scales and scaling is not None:
+        scale_rows(NnScalePass(keep=keeps), network, scaling(network, keeps))
     run_passes(network, [outline])
     return network, keeps
 

@@ -7,15 +7,19 @@ import hashlib
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from math import inf
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from daqkf.hw_targets.config import ArrayConfig
+from daqkf.hw_targets.memory import IDEAL, MemoryTiming, load_memory
 from daqkf.passes.array_files import archive, load_archive
 from daqkf.passes.files import write_atomically
 from daqkf.runtime.simulator import Cycles, Job, Simulator
+from daqkf.support.errors import DaqkfError
 
 _LOG = logging.getLogger(__name__)
 
@@ -32,6 +36,31 @@ class Accelerator(Protocol):
         ...
 
 
+CLOCK = 250e6
+"""The clock of an array in Hz that external memory is held against, unless another one is given."""
+
+
+def external_memory(name: str | None, clock: float, config: ArrayConfig) -> MemoryTiming:
+    """How a memory behaves behind the ports of an array at a clock in Hz; `IDEAL` if it is None.
+
+    Raises:
+        DaqkfError: it is not known, the array has no port for it, or the clock is not positive.
+    """
+    if name is None:
+        return IDEAL
+    if not config.memory_bits:
+        raise DaqkfError(
+            f"no external memory '{name}': the streams of this array are in block RAM; compile for "
+            "a target with memory_bits, such as 'wide-memory'"
+        )
+    if not 0 < clock < inf:
+        raise DaqkfError(f"clock must be above 0 Hz, not {clock}")
+    try:
+        return load_memory(name).timing(clock, config)
+    except ValueError as error:
+        raise DaqkfError(str(error)) from None
+
+
 @dataclass
 class SimulatedArray:
     """The generated RTL in Verilator. With two banks, a program loads while another one runs."""
@@ -39,6 +68,8 @@ class SimulatedArray:
     simulator: Simulator
     stalls: float = 0.0
     seed: int = 0
+    memory: MemoryTiming = IDEAL
+    """How external memory behaves, where streams come from there."""
     cycles: dict[bytes | None, Cycles] = field(default_factory=dict[bytes | None, Cycles])
     """The cycles of all runs of each program together, by its image."""
 
@@ -50,7 +81,11 @@ class SimulatedArray:
         """
         overlap = self.simulator.config.double_buffered and all(job.image for job in jobs)
         traces = self.simulator.trace(
-            jobs, stalls=self.stalls, seed=self.seed, overlap=overlap and len(jobs) > 1
+            jobs,
+            stalls=self.stalls,
+            seed=self.seed,
+            overlap=overlap and len(jobs) > 1,
+            memory=self.memory,
         )
         for job, trace in zip(jobs, traces, strict=True):
             before = self.cycles.get(job.image)

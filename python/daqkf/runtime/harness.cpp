@@ -3,7 +3,8 @@
 //
 // Drives a verilated daqkf_array from files. Usage:
 //
-//   harness LANES SEED STALLS LIMIT OVERLAP WAVEFORM SHOWN (PROGRAM X Y TILES BEATS OUTPUTS)...
+//   harness LANES SEED STALLS LIMIT OVERLAP WAVEFORM SHOWN MEMORY
+//     (PROGRAM X Y TILES BEATS OUTPUTS)...
 //
 // For each job: streams the words of the file PROGRAM ("-" keeps the last one), then BEATS beats
 // of LANES bytes from X, and writes TILES tiles of OUTPUTS beats to Y.
@@ -11,8 +12,12 @@
 // without a transfer. With OVERLAP a stream goes on to the next job by itself; without, a job
 // begins after the one before, and its activations after its program. The file WAVEFORM ("-" for
 // none) shows what happens until SHOWN tiles have left: a cycle takes 10 ns, the clock rises in
-// its middle, and inputs change at its beginning. Prints one line a job: the
-// cycles spent in each of the 8 phases, then the variant that each tile took.
+// its middle, and inputs change at its beginning. MEMORY says how external memory behaves, or is
+// "-" if there is none. It is PORTS,LATENCY,BEATS,CYCLES,INTERVAL,PAUSE: the ports that it is
+// behind, the cycles from an address to its first data, how many beats come in how many cycles, how
+// often and for how long nothing comes, because memory is refreshed. The files memory0, memory1, …
+// have what is behind each port. Prints one line a job: the cycles spent in each of the 8 phases,
+// then the variant that each tile took.
 // Exit codes: 0 done, 2 the array refused a program, 3 it stopped or broke the protocol.
 
 #include <algorithm>
@@ -22,6 +27,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <deque>
 #include <fstream>
 #include <iterator>
 #include <memory>
@@ -159,6 +165,99 @@ size_t current(std::vector<Job> &jobs, size_t number, Stream Job::*stream) {
   return number;
 }
 
+// What external memory takes; all but `beats` in cycles.
+struct Timing {
+  uint64_t latency = 1, beats = 1, cycles = 1, interval = 0, pause = 0;
+};
+
+// External memory behind a port: an AXI4 subordinate that is only read, and answers in order.
+class Memory {
+public:
+  Memory(const Timing &timing, const char *path) : timing(timing), data(readFile(path)) {}
+
+  // The array's inputs for a cycle. An offer stands until it is taken.
+  template <typename Data, typename Bit, typename Code>
+  void offer(Data &rdata, Bit &rvalid, Code &rresp, Bit &arready, bool go) {
+    const bool refreshed = timing.interval && now % timing.interval < timing.pause;
+    credit = std::min(credit + timing.beats, AHEAD * timing.cycles);
+    arready = go && bursts.size() < MOST_BURSTS;
+    if (!offered)
+      offered = go && !refreshed && !bursts.empty() && bursts.front().due <= now &&
+                credit >= timing.cycles;
+    rvalid = offered;
+    if (!offered)
+      return;
+    const Burst &burst = bursts.front();
+    const bool outside = burst.address + sizeof(rdata) > data.size();
+    rresp = outside ? DECODE_ERROR : 0;
+    std::memset(&rdata, 0, sizeof(rdata));
+    if (!outside)
+      std::memcpy(&rdata, data.data() + burst.address, sizeof(rdata));
+  }
+
+  // The handshakes of that cycle. Whether there was one.
+  bool take(bool arvalid, bool arready, uint64_t address, unsigned beats, bool rready,
+            size_t bytes) {
+    bool moved = false;
+    if (offered && rready) {
+      offered = false;
+      credit -= timing.cycles;
+      moved = true;
+      Burst &burst = bursts.front();
+      burst.address += bytes;
+      if (!--burst.beats)
+        bursts.pop_front();
+    }
+    if (arvalid && arready) {
+      if (address % PAGE + beats * bytes > PAGE)
+        fail(3, "a burst crosses a boundary of 4 KiB");
+      bursts.push_back({address, beats, now + timing.latency});
+      moved = true;
+    }
+    ++now;
+    return moved;
+  }
+
+private:
+  static constexpr uint64_t AHEAD = 4, PAGE = 4096;
+  static constexpr size_t MOST_BURSTS = 16;
+  static constexpr unsigned DECODE_ERROR = 3;
+  struct Burst {
+    uint64_t address;
+    unsigned beats;
+    uint64_t due;
+  };
+  Timing timing;
+  Bytes data;
+  std::deque<Burst> bursts;
+  uint64_t now = 0, credit = 0;
+  bool offered = false;
+};
+
+// What the ports do that an array has; for others, nothing.
+#define PORT(N)                                                                                    \
+  template <typename Top>                                                                          \
+  auto offer##N(Top &top, Memory &memory, bool go, int)->decltype(bool(top.mem##N##_rready)) {     \
+    memory.offer(top.mem##N##_rdata, top.mem##N##_rvalid, top.mem##N##_rresp,                      \
+                 top.mem##N##_arready, go);                                                        \
+    return true;                                                                                   \
+  }                                                                                                \
+  template <typename Top> bool offer##N(Top &, Memory &, bool, long) { return false; }             \
+  template <typename Top>                                                                          \
+  auto take##N(Top &top, Memory &memory, int)->decltype(bool(top.mem##N##_rready)) {               \
+    return memory.take(top.mem##N##_arvalid, top.mem##N##_arready, top.mem##N##_araddr,            \
+                       top.mem##N##_arlen + 1u, top.mem##N##_rready, sizeof(top.mem##N##_rdata));  \
+  }                                                                                                \
+  template <typename Top> bool take##N(Top &, Memory &, long) { return false; }
+#define PORTS(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7)
+PORTS(PORT)
+
+// The reset of what memory owes.
+template <typename Top> auto resetMemory(Top &top, bool on, int) -> decltype(void(top.memory_rst)) {
+  top.memory_rst = on;
+}
+template <typename Top> void resetMemory(Top &, bool, long) {}
+
 struct Bench {
   VerilatedContext context;
   std::unique_ptr<Vdaqkf_array> top;
@@ -167,6 +266,7 @@ struct Bench {
   unsigned stalls = 0;
   bool overlap = false;
   uint64_t limit = 0, idle = 0;
+  std::vector<Memory> memories;
 
   bool go() { return random() % 1000 >= stalls; }
 
@@ -203,11 +303,19 @@ struct Bench {
     if (top->x_tvalid)
       put(top->x_tdata, x->here(), x->beat);
     top->y_tready = go();
+#define OFFER(N)                                                                                   \
+  if (N < memories.size())                                                                         \
+    offer##N(*top, memories[N], go(), 0);
+    PORTS(OFFER)
     top->eval();
 
     ++job.phases[top->status_phase];
     const bool leaves = top->y_tvalid && top->y_tready && top->y_tlast;
     bool moved = take(program, top->prog_tready);
+#define TAKE(N)                                                                                    \
+  if (N < memories.size())                                                                         \
+    moved |= take##N(*top, memories[N], 0);
+    PORTS(TAKE)
     moved |= take(x, top->x_tready);
     if (top->y_tvalid && top->y_tready) {
       Stream &y = job.y;
@@ -248,8 +356,8 @@ struct Bench {
 } // namespace
 
 int main(int argc, char **argv) {
-  if (argc < 14 || (argc - 8) % 6 != 0)
-    fail(1, "usage: harness LANES SEED STALLS LIMIT OVERLAP WAVEFORM SHOWN "
+  if (argc < 15 || (argc - 9) % 6 != 0)
+    fail(1, "usage: harness LANES SEED STALLS LIMIT OVERLAP WAVEFORM SHOWN MEMORY "
             "(PROGRAM X Y TILES BEATS OUTPUTS)...");
   const size_t lanes = std::strtoul(argv[1], nullptr, 10);
   Bench bench;
@@ -264,18 +372,29 @@ int main(int argc, char **argv) {
   if (std::strcmp(argv[6], "-") != 0)
     bench.waveform.open(bench.context, *bench.top, argv[6], std::strtoull(argv[7], nullptr, 10));
 
+  Timing timing;
+  unsigned ports = 0;
+  if (std::strcmp(argv[8], "-") != 0 &&
+      std::sscanf(argv[8], "%u,%lu,%lu,%lu,%lu,%lu", &ports, &timing.latency, &timing.beats,
+                  &timing.cycles, &timing.interval, &timing.pause) != 6)
+    fail(1, "MEMORY is PORTS,LATENCY,BEATS,CYCLES,INTERVAL,PAUSE");
+  for (unsigned port = 0; port < ports; ++port)
+    bench.memories.emplace_back(timing, ("memory" + std::to_string(port)).c_str());
+
   bench.top->rst = 1;
+  resetMemory(*bench.top, true, 0);
   bench.top->clk = 0;
   bench.top->prog_tvalid = bench.top->x_tvalid = bench.top->y_tready = 0;
   bench.top->eval();
   for (int i = 0; i < 4; ++i)
     bench.edge();
   bench.top->rst = 0;
+  resetMemory(*bench.top, false, 0);
 
-  std::vector<Job> jobs((argc - 8) / 6);
+  std::vector<Job> jobs((argc - 9) / 6);
   for (size_t number = 0; number < jobs.size(); ++number) {
     Job &job = jobs[number];
-    char **arguments = argv + 8 + 6 * number;
+    char **arguments = argv + 9 + 6 * number;
     const size_t tiles = std::strtoul(arguments[3], nullptr, 10);
     const size_t beats = std::strtoul(arguments[4], nullptr, 10);
     job.outputs = std::strtoul(arguments[5], nullptr, 10);

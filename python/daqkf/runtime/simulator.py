@@ -20,9 +20,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daqkf.hw_targets.config import ArrayConfig
+from daqkf.hw_targets.memory import IDEAL, MemoryTiming
 from daqkf.hw_targets.status import LoadError, Phase
+from daqkf.hw_targets.streams import ALIGNMENT, WATCHDOG_BITS
 from daqkf.hw_targets.timing import gating_cycles, normalization_cycles, softmax_cycles
-from daqkf.lowering.image.encode import for_tiles
+from daqkf.lowering.image.encode import at_addresses, for_tiles, split_image
 from daqkf.lowering.rtl.array import TOP
 from daqkf.runtime import tools
 from daqkf.runtime.waveforms import Waveform, phase_names
@@ -274,6 +276,26 @@ def require_compression(compiler: Sequence[str]) -> None:
         )
 
 
+class ExternalMemory:
+    """What is behind the memory ports of an array: the streams of images, one after another."""
+
+    def __init__(self, config: ArrayConfig):
+        self.config = config
+        self.contents = [bytearray() for _ in range(config.memory_ports * bool(config.memory_bits))]
+
+    def place(self, image: bytes) -> bytes:
+        """Store the streams of an image; the image as the array is to be loaded with it."""
+        loaded, outside = split_image(image)
+        if not self.contents:
+            return image
+        size, addresses = len(outside) // len(self.contents), list[int]()
+        for port, content in enumerate(self.contents):
+            addresses.append(len(content))
+            content += outside[port * size : (port + 1) * size]
+            content += bytes(-len(content) % ALIGNMENT)
+        return at_addresses(loaded, addresses, self.config)
+
+
 class Simulator:
     """A program that simulates an array of one configuration, for any number of jobs."""
 
@@ -306,6 +328,7 @@ class Simulator:
         seed: int = 0,
         overlap: bool = False,
         waveform: Waveform | None = None,
+        memory: MemoryTiming = IDEAL,
     ) -> list[Trace]:
         """Run jobs one after another on one array, without a reset between them.
 
@@ -317,6 +340,7 @@ class Simulator:
                 two banks loads a program while the one before runs. A cycle then counts for the
                 job whose results are due.
             waveform: a file to write, if the simulator was built for waveforms.
+            memory: how external memory behaves, for arrays whose streams come from there.
 
         Raises:
             SimulationError: the array refused a program, stopped, or broke the protocol; or
@@ -330,18 +354,23 @@ class Simulator:
         lanes = self.config.lanes
         with tempfile.TemporaryDirectory(prefix="daqkf-") as folder:
             arguments: list[str] = []
+            outside = ExternalMemory(self.config)
             for number, job in enumerate(jobs):
                 tiles, beats = sum(job.tiles(lanes)), job.beats(lanes)
                 x, image = Path(folder, f"x{number}"), Path(folder, f"program{number}")
                 beats.tofile(x)
                 if job.image is not None:
                     count = 2 * tiles if job.sequences else tiles
-                    image.write_bytes(for_tiles(job.image, count) if overlap else job.image)
+                    placed = outside.place(job.image)
+                    image.write_bytes(for_tiles(placed, count) if overlap else placed)
                 arguments += ["-" if job.image is None else image.name, x.name, f"y{number}"]
                 arguments += [str(tiles), str(len(beats)), str(job.outputs)]
             limit = int((self._longest_silence() + _MARGIN) / (1 - stalls))
             command = [self._binary, lanes, seed, round(1000 * stalls), limit, int(overlap)]
             command += (waveform.path.absolute(), waveform.tiles) if waveform else ("-", 0)
+            command.append(memory.text(self.config) if self.config.memory_bits else "-")
+            for port, content in enumerate(outside.contents):
+                Path(folder, f"memory{port}").write_bytes(content)
             command += arguments
             run = subprocess.run(
                 [str(part) for part in command],
@@ -372,7 +401,8 @@ class Simulator:
             *([gating_cycles(config, config.result_depth // 2)] if config.gates else []),
             *([softmax_cycles(config, config.result_depth, 1)] if config.softmax else []),
         ]
-        return config.stream_depth + config.kernels * (results + moves + max(rows, default=0))
+        streams = 1 << WATCHDOG_BITS if config.memory_bits else config.stream_depth
+        return streams + config.kernels * (results + moves + max(rows, default=0))
 
     def _trace(self, path: Path, job: Job, line: str) -> Trace:
         lanes = self.config.lanes

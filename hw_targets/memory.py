@@ -1,0 +1,93 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""External memory: how long it takes, and how much it gives."""
+
+import tomllib
+from dataclasses import dataclass
+from fractions import Fraction
+from math import ceil
+from pathlib import Path
+
+from daqkf.hw_targets.machine import Machine
+
+_FOLDER = Path(__file__).parent / "memories"
+
+
+@dataclass(frozen=True)
+class MemoryTiming:
+    """How the memory behind each port of an array behaves, in cycles of the array."""
+
+    latency: int
+    """Cycles from the address of a burst to its first beat."""
+    beats: int
+    """So many beats come in `cycles` at most."""
+    cycles: int
+    interval: int = 0
+    """Cycles from one refresh to the next; 0: there is none."""
+    pause: int = 0
+    """Cycles of a refresh, in which nothing comes."""
+
+    def text(self, machine: Machine) -> str:
+        """What the simulator's harness reads."""
+        numbers = (self.latency, self.beats, self.cycles, self.interval, self.pause)
+        return ",".join(map(str, (machine.memory_ports, *numbers)))
+
+
+IDEAL = MemoryTiming(latency=24, beats=1, cycles=1)
+"""A memory that gives a beat in each cycle: what bounds a port, and not what is behind it."""
+
+
+@dataclass(frozen=True)
+class MemoryDevice:
+    """A channel of external memory, with its controller."""
+
+    name: str
+    description: str
+    bandwidth: float
+    """Peak, in bytes a second."""
+    latency: float
+    """From an address at the port to the first data, in seconds."""
+    refresh_interval: float
+    """From a refresh to the next one (tREFI), in seconds."""
+    refresh: float
+    """How long one takes (tRFC), in seconds."""
+
+    def timing(self, clock: float, machine: Machine) -> MemoryTiming:
+        """Its behaviour behind a port of an array at a clock in Hz.
+
+        A port takes no more than a beat a cycle, however much the channel has.
+        """
+        beats = Fraction(self.bandwidth / (machine.memory_bits // 8 * clock))
+        share = min(beats.limit_denominator(256), Fraction(1))
+        return MemoryTiming(
+            latency=ceil(self.latency * clock),
+            beats=share.numerator,
+            cycles=share.denominator,
+            interval=round(self.refresh_interval * clock),
+            pause=ceil(self.refresh * clock),
+        )
+
+
+def memory_names() -> list[str]:
+    """The memories that come with DAQKF."""
+    return sorted(path.stem for path in _FOLDER.glob("*.toml"))
+
+
+def load_memory(name: str) -> MemoryDevice:
+    """The memory of this name.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if name not in memory_names():
+        raise ValueError(f"unknown memory '{name}' (known: {', '.join(memory_names())})")
+    data = tomllib.loads((_FOLDER / f"{name}.toml").read_text(encoding="utf-8"))
+    return MemoryDevice(
+        name=name,
+        description=data["description"],
+        bandwidth=data["bandwidth_gb_s"] * 1e9,
+        latency=data["latency_ns"] * 1e-9,
+        refresh_interval=data["refresh_interval_ns"] * 1e-9,
+        refresh=data["refresh_ns"] * 1e-9,
+    )

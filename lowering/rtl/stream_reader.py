@@ -1,0 +1,335 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""`daqkf_stream_reader`: streams of elements, from external memory to their FIFOs.
+
+    AXI4 read address ← bursts        AXI4 read data → rows → a FIFO in each element
+
+It reads the beats of a port one after another (hw_targets/streams.py), begins again behind the last
+one, and so is ahead of the elements by as much as their FIFOs hold: by default the kernel that
+follows in memory follows in time. If another one starts, it empties the FIFOs and goes on there.
+What memory still answers to reads from before is dropped.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import gcd
+
+from daqkf.hw_targets.config import ArrayConfig
+from daqkf.hw_targets.status import ERROR_BITS, LoadError
+from daqkf.hw_targets.streams import ROWS_BITS, WATCHDOG_BITS, port_pes, row_bits, slot_bits
+from daqkf.hw_targets.words import ADDRESS_BITS, BEAT_BITS, memory_row, stream_word
+from daqkf.lowering.hdl.bundle import Bundle, inputs, outputs
+from daqkf.lowering.hdl.circuit import Circuit, Register, Signal, Wire, concat, mux, named
+from daqkf.lowering.hdl.fsm import Enumeration
+from daqkf.lowering.hdl.select import unpack
+
+BURST_BEATS = 32
+"""Beats of a burst: 2 KiB of the widest port."""
+
+OUTSTANDING_BITS = 7
+"""Bits of the count of beats that memory has been asked for and not given. A burst is only asked
+for while its highest bit is 0, so 64 to 95 beats are on their way: enough for a latency of 64
+cycles, and few enough to be dropped soon when another kernel starts than the one that was read
+ahead."""
+
+MANAGER = {"arready": 1, "rvalid": 1, "rresp": 2}
+"""What a memory port gets beside `rdata`. AXI4 lets a manager do without `rlast`."""
+
+
+def read_port(config: ArrayConfig) -> dict[str, int]:
+    """The inputs of a memory port, and their bits."""
+    return {**MANAGER, "rdata": config.memory_bits}
+
+
+def build_stream_reader(config: ArrayConfig, port: int) -> Circuit:
+    """The reader of a memory port.
+
+    `region_write` brings the row of MEMORY; a pulse of `begin` says that it holds from now on.
+    `start` pulses when the elements start with the kernel that begins at beat `stream_start`.
+    With `write{p}` the word `data{p}` goes to the FIFO of the port's element p, which is not
+    `full{p}`; `flush` empties all FIFOs. `error` is a code of `LoadError` that stays until `rst`.
+
+    `rst` is for all but what memory still owes, which only `memory_rst` forgets. A `memory_rst`
+    without `rst` is none.
+    """
+    c = Circuit(f"daqkf_stream_reader{port}", "reads streams of elements from external memory.")
+    c.clock("clk")
+    c.reset(c.input("memory_rst", 1))
+    rst = c.input("rst", 1)
+    region, begin = _region(c, config, rst)
+    start, place = c.input("start", 1), c.input("stream_start", BEAT_BITS)
+    memory = inputs(c, "axi", read_port(config))
+
+    queue = _Queue.declare(c, rst, begin, (start, place))
+    bursts = _Bursts.declare(c, config, rst, region, memory, queue)
+    box = _Gearbox.declare(c, config, rst, queue, bursts, memory)
+    wrong_rows = _give_rows(c, config, port, rst, queue, box)
+    wrong_beat = _follow(c, rst, region, queue, bursts, box)
+    _judge(
+        c,
+        rst,
+        {
+            LoadError.STREAM: wrong_beat | wrong_rows,
+            LoadError.TIMEOUT: bursts.late,
+            LoadError.MEMORY: box.accepted & memory["rresp"].any(),
+        },
+    )
+    c.output("flush", queue.restart)
+    c.finish()
+    return c
+
+
+@dataclass(frozen=True)
+class _Region:
+    """The streams that the reader goes through, again and again."""
+
+    address: Signal
+    beats: Signal
+    active: Signal
+    """There are any."""
+
+
+def _region(c: Circuit, config: ArrayConfig, rst: Signal) -> tuple[_Region, Signal]:
+    """The region, which a program brings before it begins, and when it does."""
+    c.section("The streams of the program: where they are.")
+    row, begin = memory_row(config), c.input("begin", 1)
+    write = inputs(c, "region", {"data": row.width, "write": 1})
+    coming = unpack(row, c.delay(write["data"], "coming", enable=write["write"]))
+    active = c.register("active", 1, reset=0, clear=rst)
+    active.drive(active | begin)
+    address = c.delay(coming["address"], "region_address", enable=begin)
+    return _Region(address, c.delay(coming["beats"], "region_beats", enable=begin), active), begin
+
+
+@dataclass(frozen=True)
+class _Queue:
+    """Where the kernels begin whose words are in the FIFOs, but which have not started."""
+
+    restart: Signal
+    """The reader goes on elsewhere, and drops all that it has."""
+    target: Signal
+    """There."""
+    full: Signal
+    followed: Wire
+    """A kernel has been read as a whole."""
+    following: Wire
+    """Where the next one begins."""
+
+    @classmethod
+    def declare(
+        cls, c: Circuit, rst: Signal, begin: Signal, kernel: tuple[Signal, Signal]
+    ) -> "_Queue":
+        """Two places, of which the first one is next to start.
+
+        `kernel` is when one starts, and where it begins.
+        """
+        c.section("The kernels that are read ahead: where they begin.")
+        start, place = kernel
+        followed, following = c.wire("followed", 1), c.wire("following", BEAT_BITS)
+        head, tail = c.register("head", BEAT_BITS), c.register("tail", BEAT_BITS)
+        first = c.register("head_valid", 1, reset=0, clear=rst)
+        second = c.register("tail_valid", 1, reset=0, clear=rst)
+        other = named(start & ~(first & head.eq(place)), "starts_elsewhere")
+        restart = named(begin | other, "restart")
+        # A kernel that starts leaves its place to the one behind it.
+        waiting = named(mux(start, second, first), "waiting")
+        stays = mux(start, tail, head)
+        head.drive(mux(begin, c.const(0, BEAT_BITS), mux(waiting, stays, following)))
+        first.drive(begin | ((waiting | followed) & ~other))
+        tail.drive(following, enable=followed)
+        second.drive(mux(start, second & followed, second | (first & followed)) & ~restart)
+        target = named(mux(begin, c.const(0, BEAT_BITS), place), "target")
+        return cls(restart, target, second, followed, following)
+
+
+@dataclass(frozen=True)
+class _Bursts:
+    """The reads that memory has been asked for."""
+
+    dropping: Signal
+    """The beat that comes was asked for before a restart."""
+    received: Wire
+    """A beat is taken."""
+    late: Signal
+    """Memory has given nothing for too long."""
+
+    @classmethod
+    def declare(
+        cls,
+        c: Circuit,
+        config: ArrayConfig,
+        rst: Signal,
+        region: _Region,
+        memory: Bundle,
+        queue: _Queue,
+    ) -> "_Bursts":
+        """Ask for burst after burst, each up to a multiple of its length or to the region's end."""
+        c.section("Bursts: what memory is asked for.")
+        low = (BURST_BEATS - 1).bit_length()
+        asked = c.register("asked", BEAT_BITS)
+        left = named(region.beats - asked, "left_beats")
+        aligned = c.const(BURST_BEATS, low + 1) - asked[:low].zext(low + 1)
+        final = named(left.ule(aligned.zext(BEAT_BITS)), "final_burst")
+        length = named(mux(final, left[: low + 1], aligned), "burst_beats")
+        following = mux(final, c.const(0, BEAT_BITS), asked + length.zext(BEAT_BITS))
+
+        owed = c.register("owed", OUTSTANDING_BITS, reset=0)
+        offered = c.register("offered", 1, reset=0)
+        free = (~offered | memory["arready"]) & ~owed[OUTSTANDING_BITS - 1]
+        issue = named(region.active & free & ~(queue.restart | rst), "issues")
+        asked.drive(mux(queue.restart, queue.target, following), enable=queue.restart | issue)
+        offered.drive(issue | (offered & ~memory["arready"]))
+        bytes_bits = (config.memory_bits // 8 - 1).bit_length()
+        offset = concat(asked, c.const(0, bytes_bits))
+        address = c.delay(region.address + offset.zext(ADDRESS_BITS), "address", enable=issue)
+        beats = c.delay((length - 1)[:low].zext(8), "beats_minus_1", enable=issue)
+        outputs(c, "axi", {"araddr": address, "arlen": beats, "arvalid": offered})
+
+        c.section("What memory owes, of which what was asked for before a restart is dropped.")
+        received = c.wire("received", 1)
+        more = length.zext(OUTSTANDING_BITS) & issue.replicate(OUTSTANDING_BITS)
+        owing = named(owed + more - received.zext(OUTSTANDING_BITS), "owing")
+        owed.drive(owing)
+        stale = c.register("stale", OUTSTANDING_BITS, reset=0)
+        dropping = named(stale.any(), "dropping")
+        fewer = stale - (received & dropping).zext(OUTSTANDING_BITS)
+        stale.drive(mux(queue.restart | rst, owing, fewer))
+        waits = c.register("waits", WATCHDOG_BITS, reset=0, clear=rst | memory["rvalid"])
+        waits.drive(waits + 1, enable=owed.any())
+        late = waits.eq((1 << WATCHDOG_BITS) - 1)
+        return cls(dropping, received, named(late, "late"))
+
+
+@dataclass(frozen=True)
+class _Gearbox:
+    """Beats of the port that become rows."""
+
+    row: Signal
+    heading: Register
+    """The beat that comes is the first one of a kernel."""
+    whole: Signal
+    """There is a row."""
+    gives: Wire
+    """It is taken."""
+    last: Wire
+    """It is the last one of a kernel, behind which the rest of a beat is padding."""
+    accepted: Signal
+    """A beat comes."""
+    rows: Signal
+    """The rows that it says, if it is the first one of a kernel."""
+
+    @classmethod
+    def declare(
+        cls,
+        c: Circuit,
+        config: ArrayConfig,
+        rst: Signal,
+        queue: _Queue,
+        bursts: _Bursts,
+        memory: Bundle,
+    ) -> "_Gearbox":
+        """A register from which rows leave at the bottom, and in which beats stand above."""
+        c.section("The gearbox: beats become rows.")
+        row_width, beat = row_bits(config), memory["rdata"]
+        grain = gcd(row_width, beat.width)
+        row_grains, beat_grains = row_width // grain, beat.width // grain
+        most = row_grains - 1 + beat_grains
+        held = c.register("held", most * grain)
+        filled = c.register("filled", most.bit_length(), reset=0, clear=rst | queue.restart)
+        gives, last = c.wire("gives", 1), c.wire("last_row", 1)
+        left = mux(gives, filled - row_grains, filled)
+        ends = named(gives & last, "kernel_ends")
+        wants = named(left.ult(row_grains) & ~ends, "wants_beat")
+        ready = wants | bursts.dropping
+        taken = named(memory["rvalid"] & ready, "beat_taken")
+        bursts.received.drive(taken)
+        accepted = named(taken & ~bursts.dropping, "accepted")
+        heading = c.register("heading", 1, reset=1)
+        heading.drive(queue.restart | rst | ends | (heading & ~accepted))
+        enters = named(accepted & ~heading, "beat_enters")
+        above = left + mux(enters, c.const(beat_grains, filled.width), 0)
+        filled.drive(mux(ends, c.const(0, filled.width), above))
+
+        # What is above the rows is always zero, so that beats can be or-ed in.
+        above_row = held[row_width:] if row_width < held.width else c.const(0, 1)
+        kept = mux(gives, above_row.zext(held.width), held)
+        empties = queue.restart | rst | ends
+        shifted = beat.zext(held.width)
+        for bit in range((row_grains - 1).bit_length()):
+            amount = grain << bit
+            if amount < held.width:
+                higher = concat(shifted[: held.width - amount], c.const(0, amount))
+                shifted = mux(left[bit], higher, shifted)
+        held.drive(
+            (kept & (~empties).replicate(held.width))
+            | (shifted & (enters & ~empties).replicate(held.width))
+        )
+        c.output("axi_rready", ready)
+        return cls(
+            row=held[:row_width],
+            heading=heading,
+            whole=named(~filled.ult(row_grains), "row_is_whole"),
+            gives=gives,
+            last=last,
+            accepted=accepted,
+            rows=beat[:ROWS_BITS],
+        )
+
+
+def _give_rows(
+    c: Circuit, config: ArrayConfig, port: int, rst: Signal, queue: _Queue, box: _Gearbox
+) -> Signal:
+    """Give rows to all FIFOs at once; whether the last one comes before the streams end."""
+    c.section("Rows: words go to the FIFOs, until their streams end.")
+    left = c.register("left_rows", ROWS_BITS)
+    left.drive(
+        mux(box.heading, box.rows, left - 1), enable=(box.heading & box.accepted) | box.gives
+    )
+    last = named(left.eq(1), "left_is_1")
+    box.last.drive(last)
+    pes, slot = port_pes(config), slot_bits(config)
+    full = c.const(0, 1)
+    for p in range(pes):
+        full = full | c.input(f"full{p}", 1)
+    box.gives.drive(box.whole & ~(full | (last & queue.full)))
+    queue.followed.drive(box.gives & last)
+    complete = c.const(1, 1)
+    for p in range(pes):
+        layout = stream_word(config, port * pes + p)
+        word = unpack(layout, box.row[p * slot : p * slot + layout.width])
+        ended = c.register(f"ended{p}", 1, reset=0, clear=rst | queue.restart | queue.followed)
+        ended.drive(ended | (box.gives & word["end"]))
+        complete = complete & (ended | word["end"])
+        c.output(f"write{p}", box.gives & ~ended)
+        c.output(f"data{p}", box.row[p * slot : p * slot + layout.width])
+    return named(queue.followed & ~complete, "wrong_rows")
+
+
+def _follow(
+    c: Circuit, rst: Signal, region: _Region, queue: _Queue, bursts: _Bursts, box: _Gearbox
+) -> Signal:
+    """Count the beats, for where kernels begin; whether one goes on at the region's end, or has
+    no rows."""
+    c.section("The beat that comes next.")
+    beat = c.register("beat", BEAT_BITS)
+    following = beat + 1
+    wraps = following.eq(region.beats)
+    following = mux(wraps, c.const(0, BEAT_BITS), following)
+    beat.drive(mux(queue.restart, queue.target, following), enable=queue.restart | box.accepted)
+    queue.following.drive(beat)
+    inside = ~box.heading & ~beat.any()
+    empty = box.heading & ~box.rows.any()
+    return named(box.accepted & (inside | empty), "wrong_beat")
+
+
+def _judge(c: Circuit, rst: Signal, wrong: Mapping[LoadError, Signal]) -> None:
+    """The register and the port of the first error."""
+    c.section("Why reading failed.")
+    errors = Enumeration(c, LoadError, width=ERROR_BITS, prefix="ERROR_")
+    error = c.register("error", errors.width, reset=errors[LoadError.NONE], clear=rst)
+    code = error
+    for kind, condition in wrong.items():
+        code = mux(condition, errors[kind], code)
+    error.drive(code, enable=~error.any())
+    c.output("error", error)
