@@ -198,7 +198,8 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> daqkf.CompiledNetwork:
 
 def test_a_network_of_convolutions(compiled: daqkf.CompiledNetwork):
     """Each has one kernel, with its normalisation and its function but for the transposed one."""
-    assert list(compiled.kernels) == ["stem", "depthwise", "point", "up", "classes"]
+    names = "stem.sums", "depthwise.sums", "point.sums", "up.sums", "y"
+    assert tuple(compiled.kernels) == names
     left = compiled.host()
     assert left["im2col"] == 2
     assert left["col2im"] == 1

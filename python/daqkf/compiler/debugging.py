@@ -219,7 +219,7 @@ def _reference(
     products = [op for op in entry(compiled).walk() if isinstance(op, MatmulOp | LinearOp)]
     host = [layer_name(op) for op in products if isinstance(op, MatmulOp) and HOST in op.attributes]
 
-    def scaling(network: ModuleOp, keeps: bool) -> dict[MatmulOp, Scales]:
+    def scaling(network: ModuleOp, _: bool) -> dict[MatmulOp, Scales]:
         known: defaultdict[str, list[Scales | None]] = defaultdict(list)
         for op in products:
             if isinstance(op, LinearOp):
