@@ -390,7 +390,7 @@ def test_rows_are_scaled_where_a_file_has_levels_of_weights_alone(
 def test_kernels_whose_rows_are_scaled_are_compared_with_the_file(tmp_path: Path):
     path = weights_only(tmp_path / "m.onnx", "Relu")
     rows = compiled(path).debug({"x": UNSEEN}, path)
-    assert [row.name for row in rows] == ["w0", "w1", "w2"]
+    assert [row.name for row in rows] == ["layer 0", "layer 1", "layer 2"]
     assert min(row.sqnr for row in rows) > 35
 
 

@@ -199,7 +199,7 @@ def test_the_same_matrix_is_the_same_file():
         (["empty.mlir"], "daqkf: empty.mlir: there is no product by a constant matrix in it"),
         (["folder"], "daqkf: folder/design.json: No such file or directory"),
         (["vector.npy"], "daqkf: weights must have the shape [K, N], not [6]"),
-        (["none.npy", "--levels", "int3"], "daqkf: unknown level set 'int3'"),
+        (["w.npy", "--levels", "int3"], "daqkf: unknown level set 'int3'"),
         (["nan.npy"], "daqkf: weights[0, 1] is nan; all must be finite in float32"),
         (["w.npy", "--tile", "0"], "daqkf: a tile has extents above 0, not 0x0"),
         (["w.npy", "--sparsity", "1"], "daqkf: sparsity must be 0 <= sparsity < 1, not 1.0"),

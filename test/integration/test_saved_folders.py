@@ -169,6 +169,6 @@ def test_networks_are_synthesised(
 ):
     written = tmp_path / "figures.json"
     code, out, _ = told(capsys, "synth", folders / "network", "--json", written)
-    assert code == 0 and "logic cells" in out and written.is_file()
+    assert code == 0 and "logic" in out and written.is_file()
     call = "synth", folders / "network", "--toggles", folders / "x.npy"
     assert told(capsys, *call)[2] == "daqkf: --toggles is for layers, not for a network\n"

@@ -66,7 +66,7 @@ def check_output_folder(path: str | None) -> None:
 
 def _check_parent(path: Path) -> None:
     """Check that a new entry can be made in the nearest folder above a path that exists."""
-    folder = next(parent for parent in path.absolute().parents if os.path.lexists(parent))
+    folder = next(parent for parent in path.parents if os.path.lexists(parent))
     if not folder.is_dir():
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
     if not os.access(folder, os.W_OK | os.X_OK):
