@@ -9,7 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.machine import Machine
+from daqkf.hw_targets.streams import kernel_beats
 
 SOLVING_CYCLES = 80
 """Cycles in which the row unit finds the mean and the deviation of a token, about."""
@@ -36,23 +38,30 @@ class Speed:
     """Cycles of the others, in which elements wait for the post unit."""
     lanes: int
     """Tokens of a tile."""
+    memory: int = 0
+    """Cycles of the programs whose streams take longest to come over the memory ports, with a beat
+    a cycle."""
 
     @property
     def cycles(self) -> int:
         """Those of all programs, one after another."""
-        return self.streams + self.post
+        return self.streams + self.post + self.memory
 
 
-def speed(programs: Iterable[tuple[NDArray[np.int64], int]], machine: Machine) -> Speed:
+def speed(programs: Iterable[tuple[NDArray[np.int64], int]], config: ArrayConfig) -> Speed:
     """The speed of programs with these words of each PE [P] and so many outputs."""
-    streams = post = 0
+    streams = post = memory = 0
     for words, outputs in programs:
-        cycles = tile_cycles(words, outputs, machine)
-        if words.max() >= cycles:
+        longest = int(words.max())
+        cycles = tile_cycles(words, outputs, config)
+        beats = kernel_beats(config, longest) if config.memory_bits else 0
+        if beats > cycles:
+            memory += beats
+        elif longest >= cycles:
             streams += cycles
         else:
             post += cycles
-    return Speed(streams, post, machine.lanes)
+    return Speed(streams, post, config.lanes, memory)
 
 
 def normalization_cycles(machine: Machine, features: int) -> int:

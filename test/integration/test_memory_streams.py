@@ -13,12 +13,14 @@ from networks import MACHINE, Layers, activations_for, chained, config_of, lint,
 from numpy.typing import NDArray
 from xdsl.dialects.builtin import ModuleOp
 
-from daqkf.dialects.rpea import ArrayOp
+from daqkf.dialects.dense import to_array
+from daqkf.dialects.rpea import ArrayOp, ProgramOp
 from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.image_format import Header
 from daqkf.hw_targets.machine import Machine
 from daqkf.hw_targets.memory import IDEAL, MemoryTiming, load_memory, memory_names
 from daqkf.hw_targets.streams import kernel_beats, pack_rows, row_bits, unpack_rows
+from daqkf.hw_targets.timing import speed
 from daqkf.hw_targets.words import stream_row_words, stream_word
 from daqkf.lowering.conversions.config_sizing import shared_config
 from daqkf.lowering.hdl.circuit import circuit_module
@@ -126,6 +128,21 @@ def test_memory_that_is_too_slow_is_used_up():
     (trace,) = simulator("one port").trace([Job(image, x, program.channels)], memory=memory)
     beats = len(split_image(image)[1]) * 8 // config.memory_bits
     assert trace.cycles.total / 60 == pytest.approx(8 * beats, rel=0.04)
+
+
+def test_a_port_that_binds_is_predicted():
+    machine = replace(FIFO, pes=4, items=8, max_shift=0)
+    layers = Layers.random(4, (60, 200))
+    module = lowered(layers.module(machine))
+    config, (program,) = config_of(module), playable(module)
+    assert isinstance(program, ProgramOp)
+    predicted = speed([(to_array(program.rows), program.channels)], config)
+    assert predicted.memory == predicted.cycles > 2 * program.longest
+    array = Simulator.verilated(emit_verilog(circuit_module(build_array(config))), config)
+    job = Job(encode(program), activations_for(layers, 40 * config.lanes), program.channels)
+    (trace,) = array.trace([job])
+    # What a FIFO holds is read while activations arrive.
+    assert 0.94 * predicted.cycles < trace.cycles.running / 40 < predicted.cycles
 
 
 @pytest.mark.parametrize("name", MACHINES)

@@ -10,6 +10,8 @@ import pytest
 from networks import MACHINE
 
 from daqkf.hw_targets import timing
+from daqkf.hw_targets.config import smallest_array
+from daqkf.hw_targets.streams import kernel_beats
 
 WIDE = replace(MACHINE, lanes=12, post_lanes=4)
 """The post unit takes three cycles for an output."""
@@ -18,6 +20,16 @@ WIDE = replace(MACHINE, lanes=12, post_lanes=4)
 def test_a_tile_takes_as_long_as_its_longest_stream_or_as_the_post_unit():
     assert timing.tile_cycles(np.array([7, 40, 9]), 5, WIDE) == 40
     assert timing.tile_cycles(np.array([7, 40, 9]), 15, WIDE) == 45
+
+
+def test_what_binds_is_told_apart():
+    words = np.array([7, 40, 9])
+    config = smallest_array(replace(WIDE, memory_bits=512, items=8), 60)
+    assert timing.speed([(words, 5), (words, 15)], config) == timing.Speed(40, 45, 12)
+    narrow = smallest_array(replace(WIDE, memory_bits=64, items=8), 60)
+    beats = kernel_beats(narrow, 40)
+    assert beats > 45
+    assert timing.speed([(words, 5), (words, 90)], narrow) == timing.Speed(0, 270, 12, beats)
 
 
 @pytest.mark.parametrize("features", [1, 10, 300])

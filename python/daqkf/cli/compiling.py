@@ -92,11 +92,16 @@ def storage_line(facts: dict[str, Any]) -> str:
 def speed_line(speed: "Speed", megahertz: float) -> str:
     """A line on throughput and latency at a clock, and on what binds."""
     seconds = speed.cycles / (1e6 * megahertz)
-    share = speed.streams / max(speed.cycles, 1)
-    binding = "streams bind" if share >= 0.5 else "the post unit binds"
+    bound = {
+        "streams bind": speed.streams,
+        "the post unit binds": speed.post,
+        "the memory ports bind": speed.memory,
+    }
+    binding = max(bound, key=lambda what: bound[what])
+    share = bound[binding] / max(speed.cycles, 1)
     return (
         f"at {megahertz:g} MHz: {speed.lanes / seconds:,.0f} tokens/s, {1e6 * seconds:,.1f} µs a "
-        f"tile of {speed.lanes}; {binding} in {max(share, 1 - share):.0%} of the cycles"
+        f"tile of {speed.lanes}; {binding} in {share:.0%} of the cycles"
     )
 
 
