@@ -226,7 +226,7 @@ def test_interruption_ends_every_process():
         "from daqkf.studies.profiling.build import measure_all\n"
         "from daqkf.studies.profiling.matrices import FAMILIES, synthetic\n"
         "def seen(source):\n"
-        "    print(source.name, flush=True)\n"
+        "    print(source, flush=True)\n"
         "def main():\n"
         "    measure_all(synthetic(FAMILIES, (16, 512), 6, 1), 2, seen)\n"
         "    return 0\n"
