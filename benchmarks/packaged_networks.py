@@ -30,11 +30,11 @@ from typing import Any
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
-from rich.console import Console
 from rich.table import Table
 from scipy.signal import lfilter
 
 import daqkf
+from daqkf.support.tables import print_table
 
 PACKAGES = ("magika==1.0.3", "silero-vad==6.2.3", "openwakeword==0.4.0")
 RATE = 16_000
@@ -117,17 +117,18 @@ def files(folder: Path) -> Data:
 
 def voice(path: Path) -> Data:
     """Silero's chunks of 512 samples behind 64 of the chunk before, with the state so far."""
-    run, rng, streams = session(path), np.random.default_rng(1), 16
-    names = [info.name for info in run.get_inputs()]
-    if "state" not in names:
+    run, rng = session(path), np.random.default_rng(1)
+    shapes = {info.name: info.shape for info in run.get_inputs()}
+    if "state" not in shapes:
         raise RuntimeError("its state is of another form than the data here")
+    streams = shapes["state"][1] if isinstance(shapes["state"][1], int) else 16
     signals = np.stack([speech(rng, 1.6) for _ in range(streams)])
     state, batches = np.zeros((2, streams, 128), np.float32), list[Inputs]()
     context = np.zeros((streams, 64), np.float32)
     for low in range(0, signals.shape[1] - 511, 512):
         chunk = np.concatenate([context, signals[:, low : low + 512]], axis=1)
         feeds: dict[str, Array] = {"input": chunk, "state": state}
-        if "sr" in names:
+        if "sr" in shapes:
             feeds["sr"] = np.array(RATE)
         _, state = run.run(None, feeds)
         context = chunk[:, -64:]
@@ -313,7 +314,7 @@ def main() -> None:
                     row = [f"refused: {str(error).replace(str(path), '')}", "", "", ""]
                 table.add_row(Path(name).name, *row)
                 print(Path(name).name, *row, flush=True)
-    Console().print(table)
+    print_table(table)
 
 
 if __name__ == "__main__":
