@@ -57,6 +57,11 @@ MACHINES = {
     "P3-T5-V5": replace(MACHINE, pes=3, lanes=5, post_lanes=5, max_shift=3),
 }
 
+SOME = [
+    pytest.param(name, marks=pytest.mark.slow if name in ("one", "memory") else ())
+    for name in MACHINES
+]
+
 
 @dataclass(frozen=True)
 class Variants:
@@ -166,7 +171,7 @@ def largest(configs: Sequence[ArrayConfig]) -> ArrayConfig:
     return ArrayConfig(**{name: max(vars(c)[name] for c in configs) for name in asdict(configs[0])})
 
 
-@pytest.mark.parametrize("name", MACHINES)
+@pytest.mark.parametrize("name", SOME)
 def test_many_dispatches_on_one_array(name: str):
     """More and fewer variants, buckets and outputs; with pauses; tiles that are not full."""
     machine = MACHINES[name]
@@ -225,7 +230,7 @@ def test_a_bad_decision_table_is_refused(unit: int, count: int):
         Simulator.verilated(verilog(config), config).run([job], stalls=0.3)
 
 
-@pytest.mark.parametrize("name", MACHINES)
+@pytest.mark.parametrize("name", SOME)
 def test_rtl_is_clean_for_verilator_and_yosys(name: str, tmp_path: Path):
     case = Variants.random(8, 50, 6, 2, MACHINES[name].lanes, 4)
     files = verilog(parts(case.module(MACHINES[name]))[0])

@@ -44,8 +44,7 @@ MACHINES = {
     "wide port": replace(FIFO, items=4, memory_bits=512, stream_depth=512, banks=2),
 }
 SOME = [
-    pytest.param(name, marks=() if name in ("one port", "mixed") else pytest.mark.slow)
-    for name in MACHINES
+    pytest.param(name, marks=() if name == "one port" else pytest.mark.slow) for name in MACHINES
 ]
 SHAPES = ((24, 40, 9), (5, 1, 3), (30, 30))
 MEMORIES = {
@@ -102,6 +101,7 @@ def test_the_results_are_the_formulas(name: str, memory: str, stalls: float):
             np.testing.assert_array_equal(trace.y, y)
 
 
+@pytest.mark.slow
 def test_memory_that_is_fast_enough_costs_next_to_nothing():
     """The kernels of a chain are read ahead, so that only the first one is waited for."""
     machine = replace(FIFO, memory_bits=256, stream_depth=64)
@@ -130,6 +130,7 @@ def test_memory_that_is_too_slow_is_used_up():
     assert trace.cycles.total / 60 == pytest.approx(8 * beats, rel=0.04)
 
 
+@pytest.mark.slow
 def test_a_port_that_binds_is_predicted():
     machine = replace(FIFO, pes=4, items=8, max_shift=0)
     layers = Layers.random(4, (60, 200))
@@ -145,7 +146,7 @@ def test_a_port_that_binds_is_predicted():
     assert 0.94 * predicted.cycles < trace.cycles.running / 40 < predicted.cycles
 
 
-@pytest.mark.parametrize("name", MACHINES)
+@pytest.mark.parametrize("name", SOME)
 def test_rtl_is_clean_for_verilator_and_yosys(name: str, tmp_path: Path):
     lint(files(name), TOP, tmp_path)
     system = emit_verilog(circuit_module(build_system(networks(name)[0])))
