@@ -4,7 +4,6 @@
 """A compiled network: what the host runs, the kernels on one array, and ways to run both."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,11 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 from xdsl.dialects.builtin import ModuleOp, StringAttr
-from xdsl.dialects.func import FuncOp
 from xdsl.irdl import IRDLOperation
 from xdsl.utils.exceptions import DiagnosticException, InterpretationError, ParseError
 
-from daqkf.compiler.compiled import Compiled
 from daqkf.compiler.design import (
     Design,
     array_files,
@@ -27,13 +24,13 @@ from daqkf.compiler.design import (
     system_files,
 )
 from daqkf.compiler.folder import Folder, write_folder
+from daqkf.compiler.kernel_runner import KernelRunner
+from daqkf.compiler.lowered_network import LoweredNetwork
 from daqkf.compiler.options import NetworkOptions
 from daqkf.compiler.pipelines import CIRCUIT
-from daqkf.compiler.products import attention_program, product_program
 from daqkf.compiler.saturation import Saturated
-from daqkf.compiler.stages import Stage, brought
 from daqkf.dialects.dense import to_array
-from daqkf.dialects.interpreting import Lifetimes, call, entry
+from daqkf.dialects.interpreting import call, entry
 from daqkf.dialects.nn import (
     AttentionOp,
     ConstantOp,
@@ -44,17 +41,12 @@ from daqkf.dialects.nn import (
     ReduceOp,
     SliceOp,
 )
-from daqkf.dialects.nn.attention import Operands
 from daqkf.dialects.nn.base import HOST, node_name
-from daqkf.dialects.nn.interpreter import NnFunctions, integer_product
-from daqkf.dialects.rpea import ArrayOp, ProgramOp, Runnable, RunOp, TiledOp
-from daqkf.dialects.rpea.interpreter import RpeaFunctions
+from daqkf.dialects.nn.interpreter import NnFunctions
+from daqkf.dialects.rpea import ArrayOp, ProgramOp, TiledOp
 from daqkf.dialects.spaq.checks import features as columns_of
-from daqkf.dialects.spaq.prepared import Prepared
 from daqkf.hw_targets import load_target
-from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.image_format import fingerprint
-from daqkf.hw_targets.machine import Machine
 from daqkf.hw_targets.numerics import distinct_magnitudes
 from daqkf.hw_targets.timing import Speed, speed
 from daqkf.lowering.image.encode import parts_of
@@ -62,11 +54,11 @@ from daqkf.passes.encode.channels import network_cycles
 from daqkf.passes.encode.index_coding import storage_facts
 from daqkf.passes.files import file_stem
 from daqkf.passes.nn_kernels import kernel_name
-from daqkf.passes.nn_product import Inputs, in_order, in_parts, input_names, output_names, together
+from daqkf.passes.nn_product import Inputs, in_order, in_parts, together
 from daqkf.passes.progress import Progress, silent
 from daqkf.passes.quantize.weights import integer_weights
 from daqkf.runtime.accelerators import Accelerator, Resumable, SimulatedArray
-from daqkf.runtime.simulator import Job, Simulator
+from daqkf.runtime.simulator import Simulator
 from daqkf.support.errors import DaqkfError, describe
 from daqkf.support.facts import Facts
 from daqkf.support.ir import make_context, module_text, parse_module
@@ -86,25 +78,8 @@ _MODULES = ("network", "arrays")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class CompiledNetwork(Compiled):
+class CompiledNetwork(LoweredNetwork):
     """A network whose kernels run on one array; the host runs the rest."""
-
-    network: ModuleOp
-    """`main` in `nn`, and each kernel as exact integers in `spaq`: what defines the results."""
-    arrays: ModuleOp
-    """The array, its programs, and each kernel as the host calls them."""
-    options: NetworkOptions
-    """What it was compiled with; a folder keeps the target, and what kernels are made of."""
-
-    @property
-    def target(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """The name of the target, or its .toml file."""
-        return self.options.target
-
-    @property
-    def modules(self) -> tuple[ModuleOp, ...]:
-        """The IR that tells a network from another one."""
-        return self.network, self.arrays
 
     @property
     def figures(self) -> dict[str, str]:
@@ -148,39 +123,6 @@ class CompiledNetwork(Compiled):
             raise DaqkfError(describe(error)) from None
 
     @cached_property
-    def config(self) -> ArrayConfig:
-        """Everything that shapes the circuit."""
-        return next(op for op in self.arrays.ops if isinstance(op, ArrayOp)).config.data
-
-    @property
-    def inputs(self) -> list[str]:
-        """The names of the network's inputs."""
-        return input_names(entry(self.network))
-
-    @property
-    def outputs(self) -> list[str]:
-        """The names of its outputs."""
-        return output_names(entry(self.network))
-
-    @cached_property
-    def kernels(self) -> dict[str, FuncOp]:
-        """The kernels by name, in the order in which they run."""
-        functions = {op.sym_name.data: op for op in self.arrays.ops if isinstance(op, FuncOp)}
-        calls = [op for op in self.network.walk() if isinstance(op, LinearOp)]
-        names = dict.fromkeys(op.callee.root_reference.data for op in calls)
-        return {name: functions[name] for name in names}
-
-    @cached_property
-    def stages(self) -> list[Stage]:
-        """Every program, in the order in which they run."""
-        return [
-            Stage(name, op.target(), brought(op))
-            for name, function in self.kernels.items()
-            for op in function.walk()
-            if isinstance(op, RunOp)
-        ]
-
-    @cached_property
     def verilog_files(self) -> dict[str, str]:
         """SystemVerilog of the array by file name, one module each."""
         from daqkf.lowering.hdl.verilog import emit_verilog
@@ -196,16 +138,6 @@ class CompiledNetwork(Compiled):
     def system_files(self) -> dict[str, str]:
         """SystemVerilog by file name of `daqkf_system`, the array's files among them."""
         return system_files(self.config)
-
-    @cached_property
-    def prepared(self) -> Prepared:
-        """What runs of the fast model have in common, for instance weights in floating point."""
-        return Prepared(fuses=True)
-
-    @cached_property
-    def lifetimes(self) -> Lifetimes:
-        """Where runs of the fast model read their values last."""
-        return Lifetimes()
 
     @cached_property
     def simulated(self) -> SimulatedArray:
@@ -250,7 +182,7 @@ class CompiledNetwork(Compiled):
         device = None if isinstance(accelerator, str) else accelerator
         if device is not None and resume is not None:
             device = Resumable(device, Path(resume))
-        runner = _Runner(self, device, only, check, progress)
+        runner = KernelRunner(self, device, only, check, progress)
         function = entry(self.network)
         try:
             parts = [
@@ -506,97 +438,3 @@ def _kind(op: IRDLOperation) -> str:
         return op.operator.data
     named = isinstance(op, ElementwiseOp | ReduceOp)
     return op.kind.data if named else op.name.removeprefix("nn.")
-
-
-@dataclass(frozen=True)
-class _Runner:
-    """What stands in for `nn.linear`, `nn.product` and `nn.attention` in a run."""
-
-    compiled: CompiledNetwork
-    device: Accelerator | None
-    only: str
-    check: bool
-    progress: Progress
-
-    def kernel(self, function: FuncOp, x: NDArray[Any], lengths: Sequence[int]) -> NDArray[Any]:
-        name = function.sym_name.data
-        self.progress(name)
-        on_device = self.device is not None and name.startswith(self.only)
-        fast = None
-        if not on_device or self.check:
-            (fast,) = call(
-                self.compiled.network,
-                function,
-                (x,),
-                sequences=lengths,
-                prepared=self.compiled.prepared,
-                lifetimes=self.compiled.lifetimes,
-            )
-            if not on_device:
-                return fast
-        lowered = self.compiled.kernels[name]
-
-        def run(program: Runnable, x: NDArray[np.int8]) -> NDArray[np.int8]:
-            assert self.device is not None
-            stage = next(stage for stage in self.compiled.stages if stage.program is program)
-            return stage.run(self.device, x, lengths)
-
-        # All sequences at once: what is around the program does not know of them.
-        (y,) = call(self.compiled.arrays, lowered, (x,), array=RpeaFunctions(run))
-        self._compare(name, y, fast)
-        return y
-
-    def product(
-        self, op: ProductOp, lhs: NDArray[np.int8], rhs: NDArray[np.int8]
-    ) -> NDArray[np.int8]:
-        return self._made(
-            op,
-            lhs,
-            rhs.shape[1],
-            lambda: integer_product(op, lhs, rhs),
-            lambda machine: product_program(
-                rhs, op.requantization(), self.compiled.config, machine
-            ),
-        )
-
-    def attention(
-        self, op: AttentionOp, queries: NDArray[np.int8], operands: Operands
-    ) -> NDArray[np.int8]:
-        return self._made(
-            op,
-            queries,
-            queries.shape[1],
-            lambda: op.integers(queries, operands),
-            lambda machine: attention_program(op, operands, self.compiled.config, machine),
-        )
-
-    def _made(
-        self,
-        op: IRDLOperation,
-        x: NDArray[np.int8],
-        outputs: int,
-        exact: Callable[[], NDArray[np.int8]],
-        program: Callable[[Machine], bytes],
-    ) -> NDArray[np.int8]:
-        """The results of a program that is made at run time, for an operation of the network."""
-        name = node_name(op).strip("'")
-        self.progress(name)
-        on_device = self.device is not None and name.startswith(self.only)
-        fast = None
-        if not on_device or self.check:
-            fast = exact()
-            if not on_device:
-                return fast
-        assert self.device is not None
-        try:
-            image = program(load_target(self.compiled.target).machine)
-        except (DiagnosticException, ValueError) as error:
-            raise DaqkfError(f"{name}: {describe(error)}") from None
-        (y,) = self.device.run([Job(image, x, outputs)])
-        self._compare(name, y, fast)
-        return y
-
-    def _compare(self, name: str, y: NDArray[Any], fast: NDArray[Any] | None) -> None:
-        if fast is not None and not np.array_equal(y, fast):
-            count = int((y != fast).sum())
-            raise DaqkfError(f"{name}: {count} of {y.size} results differ from the fast model's")

@@ -1,0 +1,130 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""How the kernels of a network run: on an accelerator, in the fast model, or on both."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from xdsl.dialects.func import FuncOp
+from xdsl.irdl import IRDLOperation
+from xdsl.utils.exceptions import DiagnosticException
+
+from daqkf.compiler.lowered_network import LoweredNetwork
+from daqkf.compiler.products import attention_program, product_program
+from daqkf.dialects.interpreting import call
+from daqkf.dialects.nn import AttentionOp, ProductOp
+from daqkf.dialects.nn.attention import Operands
+from daqkf.dialects.nn.base import node_name
+from daqkf.dialects.nn.interpreter import integer_product
+from daqkf.dialects.rpea import Runnable
+from daqkf.dialects.rpea.interpreter import RpeaFunctions
+from daqkf.hw_targets import load_target
+from daqkf.hw_targets.machine import Machine
+from daqkf.passes.progress import Progress
+from daqkf.runtime.accelerators import Accelerator
+from daqkf.runtime.simulator import Job
+from daqkf.support.errors import DaqkfError, describe
+
+
+@dataclass(frozen=True)
+class KernelRunner:
+    """What stands in for `nn.linear`, `nn.product` and `nn.attention` in a run."""
+
+    compiled: LoweredNetwork
+    device: Accelerator | None
+    """What kernels run on; without one, all are computed by the fast model."""
+    only: str
+    """What the names of those begin with that run on the device."""
+    check: bool
+    """Whether their results are compared with those of the fast model."""
+    progress: Progress
+
+    def kernel(self, function: FuncOp, x: NDArray[Any], lengths: Sequence[int]) -> NDArray[Any]:
+        """The results of a kernel for rows [T, K], of sequences of these lengths."""
+        name = function.sym_name.data
+        self.progress(name)
+        on_device = self.device is not None and name.startswith(self.only)
+        fast = None
+        if not on_device or self.check:
+            (fast,) = call(
+                self.compiled.network,
+                function,
+                (x,),
+                sequences=lengths,
+                prepared=self.compiled.prepared,
+                lifetimes=self.compiled.lifetimes,
+            )
+            if not on_device:
+                return fast
+        lowered = self.compiled.kernels[name]
+
+        def run(program: Runnable, x: NDArray[np.int8]) -> NDArray[np.int8]:
+            assert self.device is not None
+            stage = next(stage for stage in self.compiled.stages if stage.program is program)
+            return stage.run(self.device, x, lengths)
+
+        # All sequences at once: what is around the program does not know of them.
+        (y,) = call(self.compiled.arrays, lowered, (x,), array=RpeaFunctions(run))
+        self._compare(name, y, fast)
+        return y
+
+    def product(
+        self, op: ProductOp, lhs: NDArray[np.int8], rhs: NDArray[np.int8]
+    ) -> NDArray[np.int8]:
+        """The product of two int8 matrices of the run."""
+        return self._made(
+            op,
+            lhs,
+            rhs.shape[1],
+            lambda: integer_product(op, lhs, rhs),
+            lambda machine: product_program(
+                rhs, op.requantization(), self.compiled.config, machine
+            ),
+        )
+
+    def attention(
+        self, op: AttentionOp, queries: NDArray[np.int8], operands: Operands
+    ) -> NDArray[np.int8]:
+        """The attention of int8 queries to keys and values of the run."""
+        return self._made(
+            op,
+            queries,
+            queries.shape[1],
+            lambda: op.integers(queries, operands),
+            lambda machine: attention_program(op, operands, self.compiled.config, machine),
+        )
+
+    def _made(
+        self,
+        op: IRDLOperation,
+        x: NDArray[np.int8],
+        outputs: int,
+        exact: Callable[[], NDArray[np.int8]],
+        program: Callable[[Machine], bytes],
+    ) -> NDArray[np.int8]:
+        """The results of a program that is made at run time, for an operation of the network."""
+        name = node_name(op).strip("'")
+        self.progress(name)
+        on_device = self.device is not None and name.startswith(self.only)
+        fast = None
+        if not on_device or self.check:
+            fast = exact()
+            if not on_device:
+                return fast
+        assert self.device is not None
+        try:
+            image = program(load_target(self.compiled.target).machine)
+        except (DiagnosticException, ValueError) as error:
+            raise DaqkfError(f"{name}: {describe(error)}") from None
+        (y,) = self.device.run([Job(image, x, outputs)])
+        self._compare(name, y, fast)
+        return y
+
+    def _compare(self, name: str, y: NDArray[Any], fast: NDArray[Any] | None) -> None:
+        if fast is not None and not np.array_equal(y, fast):
+            count = int((y != fast).sum())
+            raise DaqkfError(f"{name}: {count} of {y.size} results differ from the fast model's")
