@@ -42,4 +42,5 @@ class LoadError(IntEnum):
     TIMEOUT = 8
     """External memory did not answer."""
     STREAM = 9
-    """The streams in external memory went on beyond their last beat."""
+    """The streams in external memory have no rows, end too early, or go on beyond their last
+    beat."""

@@ -27,6 +27,7 @@ from daqkf.dialects.spaq.checks import features
 from daqkf.dialects.spaq.ops import activations
 from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.machine import Machine
+from daqkf.lowering.conversions.config_sizing import shared_config
 from daqkf.lowering.conversions.dfke_to_rpea import LowerDfkeToRpeaPass
 from daqkf.passes.dfke_chain import DfkeChainPass
 from daqkf.passes.dfke_schedule import schedule
@@ -134,6 +135,18 @@ def lowered(module: ModuleOp, array: ArrayConfig | None = None) -> ModuleOp:
 
 def config_of(module: ModuleOp) -> ArrayConfig:
     return next(op for op in module.ops if isinstance(op, ArrayOp)).config.data
+
+
+def chained_on_one_array(
+    machine: Machine, shapes: Sequence[Sequence[int]]
+) -> tuple[ArrayConfig, list[tuple[Layers, ModuleOp]]]:
+    """Random networks of these features and outputs, chained, as programs of one array."""
+    layers = [Layers.random(seed, shape) for seed, shape in enumerate(shapes)]
+    modules = [chained(entry.module(machine)) for entry in layers]
+    config = shared_config([config_of(lowered(module)) for module in modules])
+    return config, [
+        (entry, lowered(module, config)) for entry, module in zip(layers, modules, strict=True)
+    ]
 
 
 def activations_for(layers: Layers, tokens: int) -> NDArray[np.int8]:

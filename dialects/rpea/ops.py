@@ -46,7 +46,7 @@ from daqkf.hw_targets.numerics import (
     TABLE_SIZE,
 )
 from daqkf.hw_targets.streams import kernel_beats
-from daqkf.hw_targets.words import stream_row_words, stream_word
+from daqkf.hw_targets.words import BEAT_BITS, stream_row_words, stream_word
 
 
 def require(condition: object, message: str) -> None:
@@ -298,6 +298,7 @@ class ProgramOp(IRDLOperation):
             ("stream words of a PE", self.longest, config.stream_limit),
             ("outputs of a PE", self.slots, config.parameter_depth),
             ("outputs", self.channels, config.result_depth),
+            ("beats of a memory port", *beats_of([self], config)),
         ):
             require(value <= limit, f"{value} {what}; the array holds {limit}")
         self._verify_extras(config)
@@ -512,6 +513,14 @@ def places(
     return streams, np.cumsum([0, *(program.slots for program in programs)])
 
 
+def beats_of(programs: Sequence[Loaded], config: ArrayConfig) -> tuple[int, int]:
+    """Beats of a memory port that several programs take, and the most that a program can say."""
+    if not config.memory_bits:
+        return 0, 0
+    beats = sum(kernel_beats(config, program.longest) for program in programs)
+    return beats, (1 << BEAT_BITS) - 1
+
+
 def require_room(programs: Sequence[Loaded], config: ArrayConfig, what: str) -> None:
     """Check that several programs fit the array's memories together.
 
@@ -523,6 +532,7 @@ def require_room(programs: Sequence[Loaded], config: ArrayConfig, what: str) -> 
     for kind, value, limit in (
         ("stream words of a PE", words, config.stream_limit),
         ("outputs of a PE", slots, config.parameter_depth),
+        ("beats of a memory port", *beats_of(programs, config)),
     ):
         require(value <= limit, f"{value} {kind} in all {what}; the array holds {limit}")
 

@@ -59,16 +59,16 @@ def build_stream_reader(config: ArrayConfig, port: int) -> Circuit:
     rst = c.input("rst", 1)
     region, begin = _region(c, config, rst)
     start, place = c.input("start", 1), c.input("stream_start", BEAT_BITS)
-    memory = inputs(c, "axi", read_port(config))
-
     queue = _Queue.declare(c, rst, begin, (start, place))
-    bursts = _Bursts.declare(c, config, rst, region, memory, queue)
-    box = _Gearbox.declare(c, config, rst, queue, bursts, memory)
-    wrong_rows = _give_rows(c, config, port, rst, queue, box)
-    wrong_beat = _follow(c, rst, region, queue, bursts, box)
+    memory = inputs(c, "axi", read_port(config))
+    frame = _Frame(c, config, rst, memory, queue, named(queue.restart | rst, "stops"))
+
+    bursts = _Bursts.declare(frame, region)
+    box = _Gearbox.declare(frame, bursts)
+    wrong_rows = _give_rows(frame, port, box)
+    wrong_beat = _follow(frame, region, box)
     _judge(
-        c,
-        rst,
+        frame,
         {
             LoadError.STREAM: wrong_beat | wrong_rows,
             LoadError.TIMEOUT: bursts.late,
@@ -144,6 +144,20 @@ class _Queue:
 
 
 @dataclass(frozen=True)
+class _Frame:
+    """The reader under construction, and what all of its parts see."""
+
+    c: Circuit
+    config: ArrayConfig
+    rst: Signal
+    memory: Bundle
+    """The inputs of the port."""
+    queue: _Queue
+    stops: Signal
+    """What was asked for and has been read counts no longer: a restart, or a reset."""
+
+
+@dataclass(frozen=True)
 class _Bursts:
     """The reads that memory has been asked for."""
 
@@ -155,16 +169,9 @@ class _Bursts:
     """Memory has given nothing for too long."""
 
     @classmethod
-    def declare(
-        cls,
-        c: Circuit,
-        config: ArrayConfig,
-        rst: Signal,
-        region: _Region,
-        memory: Bundle,
-        queue: _Queue,
-    ) -> "_Bursts":
+    def declare(cls, frame: _Frame, region: _Region) -> "_Bursts":
         """Ask for burst after burst, each up to a multiple of its length or to the region's end."""
+        c, memory, queue = frame.c, frame.memory, frame.queue
         c.section("Bursts: what memory is asked for.")
         low = (BURST_BEATS - 1).bit_length()
         asked = c.register("asked", BEAT_BITS)
@@ -177,10 +184,10 @@ class _Bursts:
         owed = c.register("owed", OUTSTANDING_BITS, reset=0)
         offered = c.register("offered", 1, reset=0)
         free = (~offered | memory["arready"]) & ~owed[OUTSTANDING_BITS - 1]
-        issue = named(region.active & free & ~(queue.restart | rst), "issues")
+        issue = named(region.active & free & ~frame.stops, "issues")
         asked.drive(mux(queue.restart, queue.target, following), enable=queue.restart | issue)
         offered.drive(issue | (offered & ~memory["arready"]))
-        bytes_bits = (config.memory_bits // 8 - 1).bit_length()
+        bytes_bits = (frame.config.memory_bits // 8 - 1).bit_length()
         offset = concat(asked, c.const(0, bytes_bits))
         address = c.delay(region.address + offset.zext(ADDRESS_BITS), "address", enable=issue)
         beats = c.delay((length - 1)[:low].zext(8), "beats_minus_1", enable=issue)
@@ -194,8 +201,8 @@ class _Bursts:
         stale = c.register("stale", OUTSTANDING_BITS, reset=0)
         dropping = named(stale.any(), "dropping")
         fewer = stale - (received & dropping).zext(OUTSTANDING_BITS)
-        stale.drive(mux(queue.restart | rst, owing, fewer))
-        waits = c.register("waits", WATCHDOG_BITS, reset=0, clear=rst | memory["rvalid"])
+        stale.drive(mux(frame.stops, owing, fewer))
+        waits = c.register("waits", WATCHDOG_BITS, reset=0, clear=frame.rst | memory["rvalid"])
         waits.drive(waits + 1, enable=owed.any())
         late = waits.eq((1 << WATCHDOG_BITS) - 1)
         return cls(dropping, received, named(late, "late"))
@@ -220,23 +227,16 @@ class _Gearbox:
     """The rows that it says, if it is the first one of a kernel."""
 
     @classmethod
-    def declare(
-        cls,
-        c: Circuit,
-        config: ArrayConfig,
-        rst: Signal,
-        queue: _Queue,
-        bursts: _Bursts,
-        memory: Bundle,
-    ) -> "_Gearbox":
+    def declare(cls, frame: _Frame, bursts: _Bursts) -> "_Gearbox":
         """A register from which rows leave at the bottom, and in which beats stand above."""
+        c, memory = frame.c, frame.memory
         c.section("The gearbox: beats become rows.")
-        row_width, beat = row_bits(config), memory["rdata"]
+        row_width, beat = row_bits(frame.config), memory["rdata"]
         grain = gcd(row_width, beat.width)
         row_grains, beat_grains = row_width // grain, beat.width // grain
         most = row_grains - 1 + beat_grains
         held = c.register("held", most * grain)
-        filled = c.register("filled", most.bit_length(), reset=0, clear=rst | queue.restart)
+        filled = c.register("filled", most.bit_length(), reset=0, clear=frame.stops)
         gives, last = c.wire("gives", 1), c.wire("last_row", 1)
         left = mux(gives, filled - row_grains, filled)
         ends = named(gives & last, "kernel_ends")
@@ -246,7 +246,7 @@ class _Gearbox:
         bursts.received.drive(taken)
         accepted = named(taken & ~bursts.dropping, "accepted")
         heading = c.register("heading", 1, reset=1)
-        heading.drive(queue.restart | rst | ends | (heading & ~accepted))
+        heading.drive(frame.stops | ends | (heading & ~accepted))
         enters = named(accepted & ~heading, "beat_enters")
         above = left + mux(enters, c.const(beat_grains, filled.width), 0)
         filled.drive(mux(ends, c.const(0, filled.width), above))
@@ -254,7 +254,7 @@ class _Gearbox:
         # What is above the rows is always zero, so that beats can be or-ed in.
         above_row = held[row_width:] if row_width < held.width else c.const(0, 1)
         kept = mux(gives, above_row.zext(held.width), held)
-        empties = queue.restart | rst | ends
+        empties = frame.stops | ends
         shifted = beat.zext(held.width)
         for bit in range((row_grains - 1).bit_length()):
             amount = grain << bit
@@ -277,10 +277,9 @@ class _Gearbox:
         )
 
 
-def _give_rows(
-    c: Circuit, config: ArrayConfig, port: int, rst: Signal, queue: _Queue, box: _Gearbox
-) -> Signal:
+def _give_rows(frame: _Frame, port: int, box: _Gearbox) -> Signal:
     """Give rows to all FIFOs at once; whether the last one comes before the streams end."""
+    c, config, queue = frame.c, frame.config, frame.queue
     c.section("Rows: words go to the FIFOs, until their streams end.")
     left = c.register("left_rows", ROWS_BITS)
     left.drive(
@@ -298,7 +297,7 @@ def _give_rows(
     for p in range(pes):
         layout = stream_word(config, port * pes + p)
         word = unpack(layout, box.row[p * slot : p * slot + layout.width])
-        ended = c.register(f"ended{p}", 1, reset=0, clear=rst | queue.restart | queue.followed)
+        ended = c.register(f"ended{p}", 1, reset=0, clear=frame.stops | queue.followed)
         ended.drive(ended | (box.gives & word["end"]))
         complete = complete & (ended | word["end"])
         c.output(f"write{p}", box.gives & ~ended)
@@ -306,11 +305,10 @@ def _give_rows(
     return named(queue.followed & ~complete, "wrong_rows")
 
 
-def _follow(
-    c: Circuit, rst: Signal, region: _Region, queue: _Queue, bursts: _Bursts, box: _Gearbox
-) -> Signal:
+def _follow(frame: _Frame, region: _Region, box: _Gearbox) -> Signal:
     """Count the beats, for where kernels begin; whether one goes on at the region's end, or has
     no rows."""
+    c, queue = frame.c, frame.queue
     c.section("The beat that comes next.")
     beat = c.register("beat", BEAT_BITS)
     following = beat + 1
@@ -323,11 +321,12 @@ def _follow(
     return named(box.accepted & (inside | empty), "wrong_beat")
 
 
-def _judge(c: Circuit, rst: Signal, wrong: Mapping[LoadError, Signal]) -> None:
+def _judge(frame: _Frame, wrong: Mapping[LoadError, Signal]) -> None:
     """The register and the port of the first error."""
+    c = frame.c
     c.section("Why reading failed.")
     errors = Enumeration(c, LoadError, width=ERROR_BITS, prefix="ERROR_")
-    error = c.register("error", errors.width, reset=errors[LoadError.NONE], clear=rst)
+    error = c.register("error", errors.width, reset=errors[LoadError.NONE], clear=frame.rst)
     code = error
     for kind, condition in wrong.items():
         code = mux(condition, errors[kind], code)

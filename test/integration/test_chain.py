@@ -17,7 +17,7 @@ from networks import (
     Layers,
     activations_for,
     chained,
-    config_of,
+    chained_on_one_array,
     lint,
     lowered,
 )
@@ -28,7 +28,6 @@ from daqkf.dialects.interpreting import run
 from daqkf.dialects.rpea import ChainOp as ProgramChainOp
 from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.words import chain_row
-from daqkf.lowering.conversions.config_sizing import shared_config
 from daqkf.lowering.hdl.circuit import circuit_module
 from daqkf.lowering.hdl.verilog import emit_verilog
 from daqkf.lowering.image.decode import decode
@@ -44,12 +43,7 @@ SHAPES = ((24, 40, 9), (5, 1, 3), (30, 30))
 @cache
 def networks(name: str) -> tuple[ArrayConfig, list[tuple[Layers, ModuleOp]]]:
     """Networks on one array, chained, and the one that is a single kernel."""
-    layers = [Layers.random(seed, shape) for seed, shape in enumerate(SHAPES)]
-    modules = [chained(entry.module(MACHINES[name])) for entry in layers]
-    config = shared_config([config_of(lowered(module)) for module in modules])
-    return config, [
-        (entry, lowered(module, config)) for entry, module in zip(layers, modules, strict=True)
-    ]
+    return chained_on_one_array(MACHINES[name], SHAPES)
 
 
 @cache

@@ -9,9 +9,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from networks import MACHINE, Layers, activations_for, chained, config_of, lint, lowered
+from networks import (
+    MACHINE,
+    Layers,
+    activations_for,
+    chained,
+    chained_on_one_array,
+    config_of,
+    lint,
+    lowered,
+)
 from numpy.typing import NDArray
 from xdsl.dialects.builtin import ModuleOp
+from xdsl.utils.exceptions import VerifyException
 
 from daqkf.dialects.dense import to_array
 from daqkf.dialects.rpea import ArrayOp, ProgramOp
@@ -22,7 +32,6 @@ from daqkf.hw_targets.memory import IDEAL, MemoryTiming, load_memory, memory_nam
 from daqkf.hw_targets.streams import kernel_beats, pack_rows, row_bits, unpack_rows
 from daqkf.hw_targets.timing import speed
 from daqkf.hw_targets.words import stream_row_words, stream_word
-from daqkf.lowering.conversions.config_sizing import shared_config
 from daqkf.lowering.hdl.circuit import circuit_module
 from daqkf.lowering.hdl.verilog import emit_verilog
 from daqkf.lowering.image.decode import decode
@@ -58,12 +67,7 @@ MEMORIES = {
 @cache
 def networks(name: str) -> tuple[ArrayConfig, list[tuple[Layers, ModuleOp]]]:
     """Networks on one array, chained, and the one that is a single kernel."""
-    layers = [Layers.random(seed, shape) for seed, shape in enumerate(SHAPES)]
-    modules = [chained(entry.module(MACHINES[name])) for entry in layers]
-    config = shared_config([config_of(lowered(module)) for module in modules])
-    return config, [
-        (entry, lowered(module, config)) for entry, module in zip(layers, modules, strict=True)
-    ]
+    return chained_on_one_array(MACHINES[name], SHAPES)
 
 
 @cache
@@ -254,6 +258,13 @@ def test_memory_that_does_not_answer_is_an_error():
 def test_machines_that_cannot_be_are_named(changes: dict[str, object], message: str):
     with pytest.raises(ValueError, match=message):
         replace(FIFO, **changes)  # pyright: ignore[reportArgumentType]
+
+
+def test_more_beats_than_a_program_can_say_are_refused(monkeypatch: pytest.MonkeyPatch):
+    _, ((_, module), *_) = networks("one port")
+    monkeypatch.setattr("daqkf.dialects.rpea.ops.BEAT_BITS", 4)
+    with pytest.raises(VerifyException, match="beats of a memory port; the array holds 15"):
+        module.verify()
 
 
 def test_addresses_that_cannot_be_are_refused():

@@ -37,31 +37,29 @@ def test_quick_work_leaves_no_line():
     assert not log.getvalue()
 
 
-def test_counted_steps_say_what_time_is_left(monkeypatch: pytest.MonkeyPatch):
+def pruning(monkeypatch: pytest.MonkeyPatch, width: int, **seconds: float) -> str:
+    """What a terminal of so many characters has shown of kernels that take so long, of four."""
     now = 100.0
     monkeypatch.setattr(time, "monotonic", lambda: now)
-    screen = Console(file=(text := io.StringIO()), force_terminal=True, width=70)
+    screen = Console(file=(text := io.StringIO()), force_terminal=True, width=width)
     with showing(screen, "read") as progress:
         told = counted(progress, "prune", 4)
-        told("fc1")
-        now += 30.0
-        told("fc2")
-        now += 300.0
-        told("fc3")
-    assert "prune 3/4 kernels (fc3), 6 min left" in text.getvalue()
+        for kernel, duration in seconds.items():
+            told(kernel)
+            now += duration
+    return text.getvalue()
+
+
+def test_counted_steps_say_what_time_is_left(monkeypatch: pytest.MonkeyPatch):
+    text = pruning(monkeypatch, 70, fc1=30.0, fc2=300.0, fc3=0.0)
+    assert "prune 3/4 kernels (fc3), 6 min left" in text
 
 
 def test_a_narrow_terminal_still_says_what_time_is_left(monkeypatch: pytest.MonkeyPatch):
-    now = 100.0
-    monkeypatch.setattr(time, "monotonic", lambda: now)
-    screen = Console(file=(text := io.StringIO()), force_terminal=True, width=60)
-    with showing(screen, "read") as progress:
-        told = counted(progress, "prune", 4)
-        told("layer.0.attention.query_key_value")
-        now += 30.0
-        told("layer.1.attention.query_key_value")
-    assert re.search(r"prune 2/4 kernels \(layer\.1[\w.]*…, 2 min left", text.getvalue())
-    assert max(map(len, re.sub(r"\x1b\[[0-9;?]*\w", "", text.getvalue()).splitlines())) <= 60
+    names = [f"layer.{number}.attention.query_key_value" for number in range(2)]
+    text = pruning(monkeypatch, 60, **{names[0]: 30.0, names[1]: 0.0})
+    assert re.search(r"prune 2/4 kernels \(layer\.1[\w.]*…, 2 min left", text)
+    assert max(map(len, re.sub(r"\x1b\[[0-9;?]*\w", "", text).splitlines())) <= 60
 
 
 def test_a_terminal_has_one_line_that_changes():
