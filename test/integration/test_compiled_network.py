@@ -5,6 +5,7 @@
 
 import json
 import re
+import warnings
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -23,7 +24,7 @@ from daqkf.compiler.network import compile_network
 from daqkf.dialects.interpreting import call, entry
 from daqkf.runtime.accelerators import SimulatedArray
 from daqkf.runtime.simulator import Job
-from daqkf.support.errors import CalibrationWarning, DaqkfError
+from daqkf.support.errors import AccuracyWarning, CalibrationWarning, DaqkfError
 
 WIDTH, INNER, HEADS = 10, 20, 2
 
@@ -352,6 +353,34 @@ def test_calibration_that_is_drawn_is_a_warning(
     lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning")]
     (line,) = lines
     assert line.endswith("give some with calibration= or --calibration")
+
+
+def test_outputs_that_are_noise_are_a_warning(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    # One feature is a thousand times the others, and its weights are zero.
+    weights = np.ones((4, 2), np.float32)
+    weights[0] = 0
+    samples = np.random.default_rng(5).standard_normal((8, 4)).astype(np.float32)
+    samples[:, 0] *= 1000
+    model = helper.make_model(
+        helper.make_graph(
+            [helper.make_node("MatMul", ["x", "w"], ["y"])],
+            "layer",
+            [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["rows", 4])],
+            [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["rows", 2])],
+            [numpy_helper.from_array(weights, "w")],
+        )
+    )
+    path, data = tmp_path / "layer.onnx", tmp_path / "x.npz"
+    onnx.save(model, path)
+    np.savez(data, x=samples)
+    with pytest.warns(AccuracyWarning, match="too coarse: SQNR"):
+        daqkf.compile(model, target="tiny", calibration={"x": samples})
+    arguments = ["--target", "tiny", "--calibration", str(data), "-o", str(tmp_path / "net")]
+    assert main(["compile", str(path), *arguments]) == 0
+    assert "warning: the integers are too coarse: SQNR" in capsys.readouterr().err
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", AccuracyWarning)
+        daqkf.compile(model, target="tiny", calibration={"x": samples / [1000, 1, 1, 1]})
 
 
 @pytest.mark.parametrize(

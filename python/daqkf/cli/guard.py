@@ -13,7 +13,7 @@ from typing import Any
 
 from daqkf.dialects.errors import missing
 from daqkf.dialects.memory import VARIABLE, parse_size
-from daqkf.support.errors import EXPECTED, CalibrationWarning, describe
+from daqkf.support.errors import EXPECTED, AccuracyWarning, CalibrationWarning, describe
 
 
 def guarded(tool: str, main: Callable[[], int]) -> int:
@@ -21,7 +21,8 @@ def guarded(tool: str, main: Callable[[], int]) -> int:
     _make_streams_writable()
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("always", CalibrationWarning)
+            for category in (AccuracyWarning, CalibrationWarning):
+                warnings.simplefilter("always", category)
             warnings.showwarning = _in_one_line
             code = main()
         sys.stdout.flush()

@@ -19,6 +19,10 @@ from daqkf.passes.quantize.network_statistics import independent, vectors_of
 SAMPLES = 16
 """Those on which a compilation measures what it has made, at most: it must not take long."""
 
+NOISE = 10.0
+"""The SQNR in dB below which outputs are far from those of the float network: the difference has
+more than a tenth of their energy."""
+
 
 @dataclass(frozen=True)
 class Measured:
@@ -61,7 +65,7 @@ class Measured:
             loss.of(np.concatenate(found), np.concatenate(wanted))
             for loss in (Loss(energy=True), Loss())
         )
-        decibels = -10 * float(np.log10(max(energy, 1e-30)))
+        decibels = 0.0 - 10 * float(np.log10(max(energy, 1e-30)))  # not -0.0
         return cls(decibels, 1 - cosine, sum(map(len, wanted)), kind)
 
     def line(self) -> str:

@@ -20,7 +20,7 @@ from daqkf.compiler.formats import load_weights
 from daqkf.compiler.layer import compile_layer
 from daqkf.compiler.options import LayerOptions, Levels, NetworkOptions, Options
 from daqkf.passes.defaults import ATTENTION_LEVELS, BUDGET, HOST_CYCLES, SPLIT
-from daqkf.passes.progress import Progress
+from daqkf.passes.progress import Progress, silent
 from daqkf.passes.quantize.accuracy import Measure
 from daqkf.support.errors import DaqkfError, shortened
 
@@ -111,9 +111,12 @@ def compile(weights: Any, *, calibration: Any = None, **named: Any) -> "Design |
 
 
 def _network(source: Any, calibration: Any, named: Mapping[str, Any]) -> "CompiledNetwork":
-    from daqkf.compiler.network import compile_network
+    from daqkf.compiler.network import compile_and_measure
 
-    return compile_network(source, calibration=calibration, **named)
+    progress = named.get("progress", silent)
+    options = {name: value for name, value in named.items() if name != "progress"}
+    chosen = NetworkOptions.of(options, "networks")
+    return compile_and_measure(source, chosen, calibration=calibration, progress=progress)[0]
 
 
 def _network_of(value: Any, calibration: Any) -> ModuleOp | None:

@@ -16,7 +16,7 @@ from xdsl.dialects.builtin import DYNAMIC_INDEX, IntegerAttr, ModuleOp, i64
 from xdsl.dialects.func import FuncOp
 from xdsl.utils.exceptions import DiagnosticException, InterpretationError
 
-from daqkf.compiler.accuracy import Measured
+from daqkf.compiler.accuracy import NOISE, Measured
 from daqkf.compiler.calibration import (
     HELD_OUT,
     ROWS,
@@ -56,7 +56,7 @@ from daqkf.passes.quantize.network_statistics import batches, observe
 from daqkf.passes.quantize.weights import float_products, integer_weights
 from daqkf.passes.spaq_quantize import SpaqQuantizePass
 from daqkf.passes.steps import NOTHING_KEPT, Steps
-from daqkf.support.errors import DaqkfError, describe
+from daqkf.support.errors import DaqkfError, describe, warn_of_noise
 
 _TOKENS = 128
 """Of the longest sequence, if nothing says."""
@@ -111,7 +111,8 @@ def compile_and_measure(
     """A compiled network, and how its outputs differ from those of the float one on a few samples.
 
     Those are samples that were held out, if an accuracy is asked for, and else some of those of the
-    calibration. Where outputs cannot be measured there is a text that says why.
+    calibration. Where outputs cannot be measured there is a text that says why. There is a warning
+    if the outputs are far from those of the float network.
 
     Args:
         source: as in `compile_network`, as is the `calibration`.
@@ -130,6 +131,8 @@ def compile_and_measure(
         measured = Measured.of(network.run, work.network, *work.apart, measure)
     except ValueError as error:
         return network, describe(error)
+    if measured.sqnr < NOISE:
+        warn_of_noise(measured.line())
     return network, measured
 
 

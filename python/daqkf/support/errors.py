@@ -21,16 +21,31 @@ class CalibrationWarning(UserWarning):
     """Ranges that nobody knows: the results may be far from those of the float network."""
 
 
+class AccuracyWarning(UserWarning):
+    """Results that are far from those of the float network."""
+
+
 def warn_of_drawn_calibration() -> None:
     """Warn that calibration data are drawn from a normal distribution, as none were given."""
-    warnings.warn(
+    _warn(
         "no calibration data: ranges are those of values drawn from a standard normal "
         "distribution, and activations beyond them saturate; give some with calibration= or "
         "--calibration",
         CalibrationWarning,
-        # The line that is named is that of the caller, outside of this package.
-        skip_file_prefixes=(str(Path(__file__).parents[1]),),
     )
+
+
+def warn_of_noise(measured: str) -> None:
+    """Warn that outputs are mostly noise, by the line that says how far they are from float."""
+    _warn(
+        f"the integers are too coarse: {measured}; `debug` says for which kernels",
+        AccuracyWarning,
+    )
+
+
+def _warn(text: str, category: type[UserWarning]) -> None:
+    # The line that is named is that of the caller, outside of this package.
+    warnings.warn(text, category, skip_file_prefixes=(str(Path(__file__).parents[1]),))
 
 
 _LONGEST = 1000
