@@ -75,6 +75,14 @@ class TensorElement(AttrParser._TensorLiteralElement):  # pyright: ignore[report
     integer when it reads them: an infinity would come back as 4286578688.
     """
 
+    def to_complex(
+        self, parser: AttrParser, type: ComplexType
+    ) -> tuple[float, float] | tuple[int, int]:
+        """As xDSL's, which asserts that there are two numbers."""
+        if not isinstance(self.value, tuple):
+            parser.raise_error("expected a pair of numbers", at_position=self.span)
+        return super().to_complex(parser, type)
+
     def to_type(self, parser: AttrParser, type: Any) -> Any:
         """The value as one of this type.
 
@@ -172,8 +180,15 @@ class Parser(xdsl.parser.Parser):
             self.raise_error("nested too deeply", start, self.pos)
         except MemoryError:
             self.raise_error("more memory than there is", start, self.pos)
-        except (OverflowError, ValueError, struct.error) as error:
+        except (NotImplementedError, OverflowError, ValueError, struct.error) as error:
             self.raise_error(str(error), start, self.pos)
+
+    def _consume_token(self, expected_kind: MLIRTokenKind | None = None) -> MLIRToken:
+        """As xDSL's, which asserts what a text says of the parts of a complex number."""
+        token = self._current_token
+        if expected_kind is not None and token.kind is not expected_kind:
+            self.raise_error(f"expected '{expected_kind.value}', got '{token.text}'", token.span)
+        return super()._consume_token(expected_kind)
 
     def parse_dense_int_or_fp_elements_attr(
         self, type: RankedStructure[AnyDenseElement] | None

@@ -97,12 +97,12 @@ def test_a_contender_is_held_against_its_golden_model(
         depth = array.CLOCK_DEPTHS["stream_depth"]
         assert any(f"stream[0:{depth - 1}]" in text for text in files.values())
         (seed,) = options["seeds"]
-        placement = Placement(fabric, seed, 100.0, {seed: 100.0})
+        placement = Placement(fabric, seed, 100.0, {seed: 100.0}, {})
         return replace(row.resources, placement=placement)
 
     monkeypatch.setattr(array, "synthesize", place)
     (placed,) = run(("ecp5",), (2,))
-    assert placed.placement == Placement("ecp5", 2, 100.0, {2: 100.0})
+    assert placed.placement == Placement("ecp5", 2, 100.0, {2: 100.0}, {})
     assert placed.work_per_cell() == pytest.approx(
         1e8 / (placed.cycles * placed.resources.counts.logic_cells)
     )

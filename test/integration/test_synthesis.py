@@ -21,6 +21,8 @@ from daqkf.lowering.hdl.verilog import emit_verilog
 from daqkf.runtime import tools
 from daqkf.runtime.simulator import Job
 from daqkf.synthesis import SynthesisError, synthesize, toggles
+from daqkf.synthesis.devices import load_board
+from daqkf.synthesis.placement import place_and_route
 from daqkf.synthesis.running import run_yosys
 
 FABRICS = ("xcup", "xcup-dsp", "ecp5", "ecp5-dsp")
@@ -149,7 +151,15 @@ def test_a_broken_circuit_gets_one_line(text: str, message: str):
 def test_a_placed_circuit_has_a_frequency():
     found = synthesize(counter(24), "counter", "ecp5", place=True, seeds=(3,)).placement
     assert found is not None
-    assert found.device == "LFE5U-45F-6"
+    assert found.device == "LFE5U-45F-6BG381C"
+    assert found.board is None
+    on_board = synthesize(counter(24), "counter", board="orangecrab-25f").placement
+    assert on_board is not None
+    assert (on_board.board, on_board.device) == ("orangecrab-25f", "LFE5U-25F-8MG285C")
+    assert on_board.shares["logic cells"] > found.shares["logic cells"] > 0
+    board = load_board("ulx3s-12f")
+    with pytest.raises(SynthesisError, match=r"counter does not fit on ulx3s-12f \(LFE5U-12F-6B"):
+        place_and_route(Path("none"), "counter", Counts(99999, 0, 0, 0, 0, 0, 0), (1,), board=board)
     assert found.fmax_by_seed == {3: found.fmax_mhz}
     # A carry chain of 24 bits on the slowest grade; an ECP5's registers alone pass 400 MHz.
     assert 100 < found.fmax_mhz < 400
@@ -235,9 +245,13 @@ def test_the_command_prints_and_writes_the_figures(
     wrong_hash = r"daqkf: .*daqkf_post\.sv: not as it was saved: .*"
     for arguments, message in (
         (["--fabric", "virtex"], r"daqkf: unknown fabric 'virtex' \(known: .*\)"),
-        (["--place"], r"daqkf: nothing here places and routes for xcup; ecp5 can"),
-        (["--seeds", "2"], r"daqkf: --seeds is for --place"),
-        (["--fabric", "ecp5", "--toggles", call[3]], r"daqkf: --toggles counts on xcup, not .*"),
+        (
+            ["--place", "--fabric", "xcup"],
+            r"daqkf: nothing here places and routes for xcup; ecp5 can",
+        ),
+        (["--seeds", "2"], r"daqkf: --seeds is for --place and --board"),
+        (["--fabric", "ecp5", "--toggles", call[3]], r"daqkf: --toggles counts on xcup only"),
+        (["--board", "pynq"], r"daqkf: there is no board 'pynq': colorlight-i5, .*"),
         (["--json", str(written)], wrong_hash),
     ):
         if message == wrong_hash:

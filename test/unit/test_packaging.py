@@ -29,7 +29,18 @@ EXTRAS = {
     name: [Requirement(text) for text in texts]
     for name, texts in PROJECT["optional-dependencies"].items()
 }
-FOR_USERS = {"onnx", "run", "plot", "tokenizers", "synth", "formal", "cluster", "completion", "lsp"}
+FOR_USERS = {
+    "board",
+    "onnx",
+    "run",
+    "plot",
+    "tokenizers",
+    "synth",
+    "formal",
+    "cluster",
+    "completion",
+    "lsp",
+}
 
 DISTRIBUTIONS = {"vcd": "pyvcd"}
 """Packages of other names than those that are imported."""

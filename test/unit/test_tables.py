@@ -85,7 +85,7 @@ def evaluated(console: Console) -> None:
 
 def benched(console: Console) -> None:
     names = "dense", "multiply-modes-dsp"
-    placed = Placement("LFE5U-45F", 1, 123.4, {1: 123.4})
+    placed = Placement("LFE5U-45F-6BG381C", 1, 123.4, {1: 123.4}, {"DSPs": 0.5})
     rows = [
         Measurement(
             name, "ecp5", 0.7, 0.9931, 2_722_512, 9_216, 150_336, 150_411.3, 151_947.3,

@@ -7,6 +7,7 @@ Each test has two halves: ours does it, and xDSL's own does not. When the second
 has what the patch is for, and the patch can go.
 """
 
+import re
 import time
 from io import StringIO
 from math import inf
@@ -137,6 +138,24 @@ def test_a_dense_constant_of_a_wrong_type_is_refused(kind: str):
     for parser in (Parser, xdsl.parser.Parser):
         with pytest.raises(ParseError):
             parsed(parser, f'"test.op"() {{a = dense<1> : {kind}}} : () -> ()')
+
+
+@pytest.mark.parametrize(
+    ("constant", "error", "message"),
+    [
+        ("dense<[(1, 2]> : tensor<1xcomplex<f32>>", AssertionError, "expected ')', got ']'"),
+        ("dense<1> : tensor<1xcomplex<f32>>", AssertionError, "expected a pair of numbers"),
+        ("dense<1> : tensor<1xi664>", NotImplementedError, "Format not implemented for i664"),
+    ],
+)
+def test_what_is_asserted_of_constants_is_refused(
+    constant: str, error: type[Exception], message: str
+):
+    text = f'"test.op"() {{a = {constant}}} : () -> ()'
+    with pytest.raises(ParseError, match=re.escape(message)):
+        parsed(Parser, text)
+    with pytest.raises(error):  # a ParseError, once xDSL does this itself
+        parsed(xdsl.parser.Parser, text)
 
 
 def printed(kind: type[xdsl.printer.Printer], attribute: DenseIntOrFPElementsAttr) -> str:

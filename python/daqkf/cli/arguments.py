@@ -317,10 +317,17 @@ def _add_synth(commands: Commands) -> None:
         "design", help="a folder written by daqkf compile, of a layer or network"
     )
     synthesizer.add_argument(
-        "--fabric", default="xcup", help="xcup, xcup-dsp, ecp5, ecp5-dsp (default: xcup)"
+        "--fabric",
+        help="xcup, xcup-dsp, ecp5, ecp5-dsp (default: xcup, or ecp5 with --place or --board)",
     )
     synthesizer.add_argument(
         "--place", action="store_true", help="place and route, for the frequency; ecp5 only"
+    )
+    synthesizer.add_argument(
+        "--board",
+        metavar="BOARD",
+        help="place and route for a board: ulx3s-12f, -25f, -45f or -85f, orangecrab-25f or -85f, "
+        "ecpix5-45f or -85f, colorlight-i5 or -i9",
     )
     synthesizer.add_argument(
         "--seeds", type=int, default=1, help="placements to try (default: 1); the fastest counts"

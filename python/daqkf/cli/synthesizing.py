@@ -41,15 +41,19 @@ def synthesize_design(
     from daqkf.compiler.design import Design
     from daqkf.hw_targets import load_fabric
     from daqkf.support.console import showing
+    from daqkf.synthesis.devices import load_board
     from daqkf.synthesis.toggles import FABRIC
 
-    fabric = load_fabric(options.fabric)
-    if x is not None and fabric.name != FABRIC:
-        raise DaqkfError(f"--toggles counts on {FABRIC}, not on {fabric.name}")
+    if options.fabric is not None:
+        load_fabric(options.fabric)
+    if options.board is not None:
+        load_board(options.board)
+    if x is not None and (options.board or options.fabric not in (None, FABRIC)):
+        raise DaqkfError(f"--toggles counts on {FABRIC} only")
     if options.seeds < 1:
         raise DaqkfError(f"--seeds must be 1 or more, not {options.seeds}")
-    if options.seeds > 1 and not options.place:
-        raise DaqkfError("--seeds is for --place")
+    if options.seeds > 1 and not (options.place or options.board):
+        raise DaqkfError("--seeds is for --place and --board")
     design = load_saved(Path(options.design))
     if x is not None and not isinstance(design, Design):
         raise DaqkfError("--toggles is for layers, not for a network")
@@ -57,8 +61,9 @@ def synthesize_design(
     with showing(console, "make the RTL") as progress:
         seeds = range(1, options.seeds + 1)
         resources = design.synthesize(
-            fabric.name,
+            options.fabric,
             place=options.place,
+            board=options.board,
             seeds=seeds,
             modules=options.modules,
             progress=progress,
@@ -92,7 +97,10 @@ def print_resources(resources: "Resources", toggles: "Toggles | None") -> None:
     if resources.placement is not None:
         found = resources.placement
         others = _list(f"seed {seed}: {mhz:.1f}" for seed, mhz in found.fmax_by_seed.items())
+        board = "" if found.board is None else f"{found.board} ({found.board_mhz:g} MHz), "
+        shares = _list(f"{share:.1%} of its {what}" for what, share in found.shares.items())
         console.print(f"{found.fmax_mhz:.1f} MHz on {found.device} ({others})", highlight=False)
+        console.print(f"{board}{shares}", highlight=False)
     if toggles is not None:
         console.print(
             f"a tile, of {toggles.tiles}: {toggles.cycles:,.0f} cycles, "

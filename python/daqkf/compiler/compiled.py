@@ -68,9 +68,10 @@ class Compiled(ABC):
 
     def synthesize(
         self,
-        fabric: str = "xcup",
+        fabric: str | None = None,
         *,
         place: bool = False,
+        board: str | None = None,
         seeds: Sequence[int] = (1,),
         modules: bool = False,
         progress: Progress = silent,
@@ -87,6 +88,7 @@ class Compiled(ABC):
             TOP,
             fabric,
             place=place,
+            board=board,
             seeds=seeds,
             modules=modules,
             progress=progress,

@@ -11,12 +11,13 @@ registers beside it, as they do in a larger design.
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from daqkf.hw_targets import Counts
 from daqkf.passes.progress import Progress, counted, silent
+from daqkf.synthesis.devices import DEVICES, Board, Device
 from daqkf.synthesis.netlist import CLOCK
 from daqkf.synthesis.output_registers import absorb_output_registers
 from daqkf.synthesis.running import SynthesisError, cached, keep, run_nextpnr, run_yosys
@@ -28,48 +29,22 @@ optimising when it meets the target."""
 
 
 @dataclass(frozen=True)
-class Device:
-    """An ECP5 device and its resources."""
-
-    name: str
-    option: str
-    package: str
-    logic_cells: int
-    block_rams_18k: int
-    dsps: int
-
-    def holds(self, counts: Counts) -> bool:
-        """Whether the circuit leaves a tenth of the logic and of the memories free.
-
-        Placing and routing need this room.
-        """
-        return (
-            counts.logic_cells <= 0.9 * self.logic_cells
-            and counts.flip_flops <= 0.9 * self.logic_cells
-            and counts.block_rams_18k <= 0.9 * self.block_rams_18k
-            and counts.dsps <= self.dsps
-        )
-
-
-DEVICES = (
-    Device("LFE5U-45F", "--45k", "CABGA381", 43848, 108, 72),
-    Device("LFE5U-85F", "--85k", "CABGA381", 83640, 208, 156),
-)
-SPEED = 6
-"""The slowest speed grade."""
-
-
-@dataclass(frozen=True)
 class Placement:
     """The result of placing and routing a circuit."""
 
     device: str
-    """The device and its speed grade."""
+    """The part, with its speed grade and package."""
     seed: int
     """The seed of the fastest placement."""
     fmax_mhz: float
     """The clock frequency of the fastest placement in MHz, by nextpnr's timing analysis."""
     fmax_by_seed: dict[int, float]
+    shares: dict[str, float]
+    """What of the device is taken; see `Device.shares`."""
+    board: str | None = None
+    """The board that the device is on, if one was named."""
+    board_mhz: float | None = None
+    """The clock frequency of the board's oscillator in MHz."""
 
 
 def place_and_route(
@@ -79,18 +54,22 @@ def place_and_route(
     seeds: Sequence[int],
     work: Path | None = None,
     progress: Progress = silent,
+    board: Board | None = None,
 ) -> Placement:
-    """Place and route a netlist of ECP5 primitives on the smallest device that holds it.
+    """Place and route a netlist of ECP5 primitives on a board, or the smallest device it fits on.
 
     `progress` is told of each seed.
 
     Raises:
-        SynthesisError: no device holds the circuit, it has no clock `clk`, or a tool failed.
+        SynthesisError: the device does not hold the circuit, it has no clock `clk`, or a tool
+            failed.
         ToolNotFoundError: a tool is missing.
     """
-    device = next((device for device in DEVICES if device.holds(counts)), None)
+    devices = DEVICES if board is None else (board.device,)
+    device = next((device for device in devices if device.holds(counts)), None)
     if device is None:
-        raise SynthesisError(f"{top} fits on no ECP5: {_needs(counts)}")
+        where = "no ECP5" if board is None else f"{board.name} ({board.device.part})"
+        raise SynthesisError(f"{top} does not fit on {where}: {_needs(counts)}")
     if not seeds:
         raise SynthesisError("placing needs a seed")
     ports = _ports(netlist, top)
@@ -104,7 +83,8 @@ def place_and_route(
         report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
         speeds[seed] = min(clock["achieved"] for clock in report["fmax"].values())
     best = max(seeds, key=lambda seed: speeds[seed])
-    return Placement(f"{device.name}-{SPEED}", best, speeds[best], speeds)
+    found = Placement(device.part, best, speeds[best], speeds, device.shares(counts))
+    return found if board is None else replace(found, board=board.name, board_mhz=board.clock_mhz)
 
 
 def _needs(counts: Counts) -> str:
@@ -186,7 +166,7 @@ def _framed(netlist: Path, top: str, text: str) -> Path:
 def _routed(framed: Path, device: Device, seed: int) -> Path:
     """Run nextpnr, and return the folder that has its `report.json`."""
     arguments = [
-        *(device.option, "--package", device.package, "--speed", str(SPEED)),
+        *device.options,
         *("--json", "framed.json", "--report", "report.json"),
         *("--seed", str(seed), "--freq", str(_TARGET_MHZ)),
         *("--timing-allow-fail", "--lpf-allow-unconstrained", "--quiet"),

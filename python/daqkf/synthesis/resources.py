@@ -12,8 +12,12 @@ from typing import Any
 from daqkf.hw_targets import Counts, Fabric, load_fabric
 from daqkf.hw_targets.fabric import UncountedPrimitiveError
 from daqkf.passes.progress import Progress, counted, silent
+from daqkf.synthesis.devices import load_board
 from daqkf.synthesis.placement import Placement, place_and_route
 from daqkf.synthesis.running import SynthesisError, cached, keep, run_yosys
+
+COUNTED, PLACED = "xcup", "ecp5"
+"""The fabrics of whoever names none, for counts and for placements."""
 
 
 @dataclass(frozen=True)
@@ -40,10 +44,11 @@ class Resources:
 def synthesize(
     files: Mapping[str, str],
     top: str,
-    fabric: str | Fabric,
+    fabric: str | Fabric | None = None,
     *,
     work: Path | None = None,
     place: bool = False,
+    board: str | None = None,
     seeds: Sequence[int] = (1,),
     modules: bool = False,
     progress: Progress = silent,
@@ -56,18 +61,26 @@ def synthesize(
     Args:
         files: the text of each file, by its name.
         top: the name of the top module.
-        fabric: a fabric or its name, one of `daqkf.hw_targets.fabric_names`.
+        fabric: a fabric or its name, one of `daqkf.hw_targets.fabric_names`; without one the
+            one which circuits are placed on, if it is to be placed, and else xcup.
         work: a folder that gets the script, the log and the netlist.
         place: whether to place and route, too, which works on ECP5 only.
+        board: the board to place it on, one of `daqkf.synthesis.devices.BOARDS`, in place of the
+            smallest device that holds it.
         seeds: the seeds of the placements to try; the fastest one counts.
         modules: whether to count each module, too, in a second run that keeps the hierarchy.
         progress: told of each run of a tool.
 
     Raises:
+        DaqkfError: there is no such board.
         SynthesisError: a tool failed, or the fabric cannot be placed and routed.
         ToolNotFoundError: a tool is missing.
         UnknownFabricError: there is no such fabric.
     """
+    chosen = None if board is None else load_board(board)
+    place = place or chosen is not None
+    if fabric is None:
+        fabric = PLACED if place else COUNTED
     fabric = load_fabric(fabric) if isinstance(fabric, str) else fabric
     if place and fabric.family != "ecp5":
         raise SynthesisError(f"nothing here places and routes for {fabric.name}; ecp5 can")
@@ -87,7 +100,9 @@ def synthesize(
         raise SynthesisError(str(error)) from None
     placement = None
     if place:
-        placement = place_and_route(folder / "netlist.json", top, counts, seeds, work, progress)
+        placement = place_and_route(
+            folder / "netlist.json", top, counts, seeds, work, progress, chosen
+        )
     return Resources(fabric.name, top, counts, cells, parts, placement)
 
 
