@@ -289,8 +289,9 @@ def test_bash_completes(tool: str, begun: str, found: str, tmp_path: Path):
 
 def test_help_and_targets():
     for tool in ("daqkf", "daqkf-opt", "daqkf-translate"):
-        run = call(tool, "--help")
+        run = call(tool, "--help", env={**os.environ, "COLUMNS": "80"})
         assert run.returncode == 0
         assert tool in run.stdout
+        assert max(map(len, run.stdout.splitlines())) <= 80
     assert "generic" in call("daqkf", "targets").stdout
     assert refused(call("daqkf", "paint")).startswith("daqkf: ")

@@ -48,13 +48,16 @@ def describe_passes() -> str:
             lines += _indented(option.description, 10)
     lines += ["", "  canonicalize, cse", "      xDSL's own.", "", "named pipelines:", ""]
     for name, passes in PIPELINES.items():
-        lines += [f"  --pipeline {name}", f"      {','.join(passes)}"]
+        lines += [f"  --pipeline {name}", *_indented(", ".join(passes), 6)]
     return "\n".join(lines)
 
 
 def _indented(text: str, by: int) -> list[str]:
     width = min(shutil.get_terminal_size((96, 24)).columns, 96)
-    return textwrap.wrap(text, width, initial_indent=" " * by, subsequent_indent=" " * by)
+    indent = " " * by
+    return textwrap.wrap(
+        text, width, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False
+    )
 
 
 def list_passes() -> str:

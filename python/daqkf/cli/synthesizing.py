@@ -97,7 +97,9 @@ def print_resources(resources: "Resources", toggles: "Toggles | None") -> None:
     if resources.placement is not None:
         found = resources.placement
         others = _list(f"seed {seed}: {mhz:.1f}" for seed, mhz in found.fmax_by_seed.items())
-        board = "" if found.board is None else f"{found.board} ({found.board_mhz:g} MHz), "
+        board = (
+            "" if found.board is None else f"{found.board}, clocked at {found.board_mhz:g} MHz: "
+        )
         shares = _list(f"{share:.1%} of its {what}" for what, share in found.shares.items())
         console.print(f"{found.fmax_mhz:.1f} MHz on {found.device} ({others})", highlight=False)
         console.print(f"{board}{shares}", highlight=False)

@@ -156,9 +156,9 @@ def make_parser() -> argparse.ArgumentParser:
         "--from",
         dest="source",
         choices=FORMATS,
-        help="make IR of a network's file: an ONNX model; linalg on tensors in MLIR; a matrix in "
-        "Matrix Market's or NumPy's format; or a .toml file that describes layers in a "
-        "safetensors file",
+        metavar="FORMAT",
+        help="what to make IR of: onnx, a model; linalg, on tensors, in MLIR; mtx, npy or npz, a "
+        "matrix; safetensors, a .toml file that describes layers in such a file",
     )
     parser.add_argument(
         "--import-npz",
@@ -188,6 +188,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--to",
         choices=TO,
+        metavar="FORM",
         help="verilog: all modules in one text; split-verilog: a file for each in the folder "
         "-o; program: the program image; listing: the program image as text; mlir: the IR itself "
         "(what imports and --disassemble make by default); "
