@@ -21,7 +21,7 @@ from xdsl.interpreter import (
     impl_terminator,
     register_impls,
 )
-from xdsl.ir import Block, Operation, SSAValue
+from xdsl.ir import Attribute, Block, Operation, SSAValue
 from xdsl.utils.exceptions import InterpretationError
 
 from daqkf.dialects.dfke.interpreter import DfkeFunctions
@@ -173,10 +173,7 @@ def call(
     if len(types) != len(arguments):
         raise InterpretationError(f"the function takes {len(types)} arguments")
     for kind, argument in zip(types, arguments, strict=True):
-        if isinstance(kind, OnnxType | UnrankedTensorType):
-            continue
-        if not isinstance(kind, TensorType) or not _is(argument.shape, kind.get_shape()):
-            raise InterpretationError(f"an array of shape {argument.shape} is not a {kind}")
+        require_shape(argument, kind)
     last = {} if lifetimes is None else lifetimes.of(function)
     interpreter = _Forgetful(module, listeners=listeners, last=last)
     interpreter.register_implementations(spaq or SpaqFunctions(sequences, prepared))
@@ -185,6 +182,18 @@ def call(
     interpreter.register_implementations(host or NnFunctions())
     interpreter.register_implementations(array or RpeaFunctions())
     return interpreter.call_op(function, tuple(arguments))
+
+
+def require_shape(array: NDArray[Any], kind: Attribute) -> None:
+    """Check that an array has the extents of a type; those of a foreign type are not known.
+
+    Raises:
+        InterpretationError: it has others, or the type is no tensor.
+    """
+    if isinstance(kind, OnnxType | UnrankedTensorType):
+        return
+    if not isinstance(kind, TensorType) or not _is(array.shape, kind.get_shape()):
+        raise InterpretationError(f"an array of shape {array.shape} is not a {kind}")
 
 
 def _is(shape: tuple[int, ...], kind: tuple[int, ...]) -> bool:

@@ -23,7 +23,7 @@ from xdsl.pattern_rewriter import (
 )
 from xdsl.utils.exceptions import InterpretationError, PassFailedException
 
-from daqkf.dialects.interpreting import call, entry
+from daqkf.dialects.interpreting import call, entry, require_shape
 from daqkf.dialects.nn import MatmulOp, ProductOp
 from daqkf.dialects.nn.base import ROWS, node_name
 from daqkf.dialects.nn.operators import OnnxType, element_type_of
@@ -48,6 +48,7 @@ def in_order(function: FuncOp, inputs: Inputs) -> list[NDArray[Any]]:
         ValueError: one is missing, there is one too many, or one has other elements than real
             numbers and is not of such a type. Infinities may be meant, as in a mask that is
             added; NaN is not.
+        InterpretationError: one has other extents than the network takes.
     """
     names = input_names(function)
     if missing := [name for name in names if name not in inputs]:
@@ -66,6 +67,10 @@ def _checked(name: str, value: Any, kind: Attribute) -> Any:
     foreign = isinstance(element_type_of(kind), OnnxType)
     if array.dtype.kind not in "biuf" and not foreign:
         raise ValueError(f"the input '{name}' has elements of {array.dtype}, not real numbers")
+    try:
+        require_shape(array, kind)
+    except InterpretationError as error:
+        raise InterpretationError(f"the input '{name}': {error}") from None
     if array.dtype.kind == "f" and np.isnan(array).any():
         place = ", ".join(str(index) for index in np.argwhere(np.isnan(array))[0])
         raise ValueError(f"the input '{name}' is NaN at [{place}]")

@@ -390,7 +390,7 @@ def test_outputs_that_are_noise_are_a_warning(tmp_path: Path, capsys: pytest.Cap
         (["--levels", "int8,ternary"], "one level set"),
         (["--calibration", "broken.npz"], "broken.npz"),
         (["--calibration", "wrong.npz"], "the network needs the input 'x'"),
-        (["--calibration", "shape.npz"], "an array of shape"),
+        (["--calibration", "shape.npz"], "the input 'x': an array of shape"),
         (["--calibration", "nan.npz"], "the input 'x' is NaN at [0, 0, 0]"),
         (["--target", "nowhere"], "unknown target 'nowhere'"),
     ],

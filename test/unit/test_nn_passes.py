@@ -257,7 +257,10 @@ def test_products_that_come_to_nothing_keep_their_sums_steps():
     [
         ({"input1": None}, "the network needs the input 'input1' .all: input0, input1."),
         ({"mask": np.zeros(1)}, "the network has no input 'mask' .known: input0, input1."),
-        ({"input0": np.zeros((3, 8), np.float32)}, r"samples: an array of shape \(3, 8\) is not a"),
+        (
+            {"input0": np.zeros((3, 8), np.float32)},
+            r"samples: the input 'input0': an array of shape \(3, 8\)",
+        ),
         (
             {"input0": np.full((3, 1, 5, 8), np.nan, np.float32)},
             r"the input 'input0' is NaN at \[0, ",

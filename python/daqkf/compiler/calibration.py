@@ -90,7 +90,10 @@ def _batches(function: FuncOp, calibration: Any) -> list[Inputs]:
         return list(calibration)
     names = input_names(function)
     if len(names) == 1 and (several or hasattr(calibration, "__array__")) and not any(named):
-        return [{names[0]: np.asarray(calibration)}]
+        try:
+            return [{names[0]: np.asarray(calibration)}]
+        except ValueError:  # of lists of different lengths
+            pass
     raise ValueError(
         f"calibration of a network is arrays by name ({', '.join(names)}), or batches of them, not "
         f"{shortened(calibration)}"
