@@ -52,6 +52,7 @@ ABSENT = {
     "onnx": "daqkf compile m.onnx -o out",
     "plot": "daqkf report w.npy -o out",
     "synth": "daqkf synth layer --fabric ecp5",
+    "board": "daqkf synth layer --board ulx3s-85f",
     "formal": "daqkf prove",
     "completion": "daqkf completion bash",
     "lsp": "daqkf-lsp",
