@@ -4,7 +4,7 @@
 """External memory: how long it takes, and how much it gives."""
 
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import ceil
 from pathlib import Path
@@ -53,6 +53,11 @@ class MemoryDevice:
     refresh: float
     """How long one takes (tRFC), in seconds."""
 
+    @property
+    def given(self) -> float:
+        """The share of the time in which no refresh keeps data from coming."""
+        return 1 - self.refresh / self.refresh_interval
+
     def timing(self, clock: float, machine: Machine) -> MemoryTiming:
         """Its behaviour behind a port of an array at a clock in Hz.
 
@@ -67,6 +72,42 @@ class MemoryDevice:
             interval=round(self.refresh_interval * clock),
             pause=ceil(self.refresh * clock),
         )
+
+
+@dataclass(frozen=True)
+class Channels:
+    """The external memory of a device: some channels of one kind."""
+
+    device: MemoryDevice
+    number: int
+
+    @property
+    def name(self) -> str:
+        """As in `load_channels`."""
+        return self.device.name if self.number == 1 else f"{self.device.name}x{self.number}"
+
+    @property
+    def bandwidth(self) -> float:
+        """What they give, refreshes taken off, in bytes a second."""
+        return self.number * self.device.bandwidth * self.device.given
+
+    def behind(self, ports: int) -> MemoryDevice:
+        """What each of so many ports sees of it, if they share the channels evenly."""
+        return replace(self.device, bandwidth=self.device.bandwidth * self.number / ports)
+
+
+def load_channels(text: str) -> Channels:
+    """The memory of a name and a number of channels, `ddr4-2400x4`; without a number it is one.
+
+    Raises:
+        ValueError: there is no such memory, or no channel.
+    """
+    name, _, number = text.rpartition("x")
+    if not (name and number.isdecimal()):
+        name, number = text, "1"
+    if not int(number):
+        raise ValueError(f"'{text}' has no channels")
+    return Channels(load_memory(name), int(number))
 
 
 def memory_names() -> list[str]:

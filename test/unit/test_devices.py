@@ -47,8 +47,8 @@ def test_boards_have_parts_and_oscillators():
 def test_a_device_keeps_a_tenth_of_logic_and_memories_free():
     device = DEVICES[0]
     zero = Counts(*(0 for _ in Counts.__dataclass_fields__))
-    full = replace(zero, logic_cells=device.die.logic_cells)
-    assert device.holds(replace(zero, logic_cells=int(0.9 * device.die.logic_cells)))
+    full = replace(zero, logic_cells=device.die.luts)
+    assert device.holds(replace(zero, logic_cells=int(0.9 * device.die.luts)))
     assert not device.holds(full)
     assert device.shares(full)["logic cells"] == 1
     assert device.holds(replace(zero, dsps=device.die.dsps))

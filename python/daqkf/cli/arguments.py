@@ -10,6 +10,7 @@ import os
 from daqkf.cli.completion import SHELLS, TOOLS
 from daqkf.cli.guard import add_memory, add_version
 from daqkf.compiler.file_suffixes import MINILM, NETWORKS
+from daqkf.hw_targets.device import device_names
 from daqkf.hw_targets.families import FAMILIES
 from daqkf.hw_targets.memory import memory_names
 from daqkf.hw_targets.prices import priced_fabrics
@@ -341,6 +342,55 @@ def _add_synth(commands: Commands) -> None:
     synthesizer.add_argument("--json", metavar="FILE", help="write the figures there, too")
 
 
+def _add_plan(commands: Commands) -> None:
+    planner = commands.add_parser(
+        "plan", help="find the engines of a device that are best for a network"
+    )
+    planner.add_argument(
+        "network",
+        help="a folder written by daqkf compile, or what that compiles: a file, or 'minilm'",
+    )
+    planner.add_argument(
+        "--device", required=True, help=f"{', '.join(device_names())}: what is planned for"
+    )
+    planner.add_argument(
+        "--memory",
+        metavar="NAME",
+        help=f"{', '.join(memory_names())}; several channels as ddr4-2400x4 (default: what the "
+        "device usually has)",
+    )
+    planner.add_argument(
+        "--tokens", type=int, default=128, help="that are in flight (default: 128)"
+    )
+    planner.add_argument(
+        "--objective",
+        choices=("throughput", "latency"),
+        default="throughput",
+        help="the most tokens a second, or the least time of a tile alone (default: throughput)",
+    )
+    planner.add_argument(
+        "--clock", type=_clock, default=250.0, metavar="MHZ", help="of the engines (default: 250)"
+    )
+    planner.add_argument(
+        "--use",
+        type=float,
+        default=0.8,
+        help="share of each resource that may be taken (default: 0.8)",
+    )
+    planner.add_argument(
+        "--sparsity", type=float, help="what is compiled first: prune to this share of zeros"
+    )
+    planner.add_argument("--levels", help="what is compiled first: see daqkf compile")
+    planner.add_argument("--calibration", help="what is compiled first: see daqkf compile")
+    planner.add_argument(
+        "--target",
+        help="what is compiled first: see daqkf targets; its items, steps and activation memories "
+        "are those of the plan (default: wide-memory)",
+    )
+    planner.add_argument("--json", metavar="FILE", help="write the figures there, too")
+    planner.add_argument("--plot", metavar="FILE", help="write a roofline there, .svg or .png")
+
+
 def _add_report(commands: Commands) -> None:
     reporter = commands.add_parser("report", help="analyse weights: table, JSON and pictures")
     reporter.add_argument(
@@ -462,6 +512,7 @@ COMMANDS = (
     _add_debug,
     _add_simulate,
     _add_synth,
+    _add_plan,
     _add_report,
     _add_eval,
     _add_export_onnx,
@@ -481,6 +532,7 @@ def make_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for add in COMMANDS:
         add(commands)
-    for command in commands.choices.values():
-        add_memory(command)
+    for name, command in commands.choices.items():
+        if name != "plan":  # whose memory is another one
+            add_memory(command)
     return parser

@@ -189,6 +189,18 @@ def _synth(options: argparse.Namespace) -> int:
     return synthesizing.synthesize_design(options, x, Console(stderr=True))
 
 
+def _plan(options: argparse.Namespace) -> int:
+    if not Path(options.network).is_dir():
+        check_weights(options.network)
+    check_inputs(options.calibration)
+    check_output(options.json)
+    check_output(options.plot)
+
+    from daqkf.cli.planning import plan_network
+
+    return plan_network(options)
+
+
 def _spaq_profile(options: argparse.Namespace) -> int:
     if options.check:
         check_inputs(options.output)
@@ -242,6 +254,7 @@ RUN: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "debug": _debug,
     "simulate": _simulate,
     "synth": _synth,
+    "plan": _plan,
     "report": _report,
     "eval": _eval,
     "export-onnx": _export_onnx,

@@ -55,7 +55,7 @@ def compile_network(options: argparse.Namespace, console: "Console") -> int:
     chosen.check()
     if options.pareto:
         with showing(console, "read") as progress:
-            source, calibration, chosen = _source(options, chosen)
+            source, calibration, chosen = source_of(options, chosen)
             if calibration is None:
                 raise DaqkfError("--pareto needs --calibration")
             front = pareto(source, calibration, chosen, progress=progress)
@@ -63,7 +63,7 @@ def compile_network(options: argparse.Namespace, console: "Console") -> int:
         print_front(("predicted cosine", "cycles a tile"), rows)
         return 0
     with showing(console, "read") as progress:
-        source, calibration, chosen = _source(options, chosen)
+        source, calibration, chosen = source_of(options, chosen)
         steps = _steps(options, chosen)
         network, accuracy = compile_and_measure(
             source, chosen, calibration=calibration, progress=progress, steps=steps
@@ -114,7 +114,7 @@ def _fixed(texts: Sequence[str]) -> dict[str, Any]:
     return found
 
 
-def _source(
+def source_of(
     options: argparse.Namespace, chosen: "NetworkOptions"
 ) -> tuple[Any, Any, "NetworkOptions"]:
     """What is compiled, what it is calibrated on, and how its accuracy is measured."""

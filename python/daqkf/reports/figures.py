@@ -28,9 +28,9 @@ with from_extra("plot"):
     from matplotlib.ticker import MaxNLocator, StrMethodFormatter
     from matplotlib.transforms import ScaledTranslation
 
-_BLUE, _ORANGE, _GREEN, _GREY = "#0072B2", "#D55E00", "#009E73", "#9A9A9A"
+BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#9A9A9A"
 _MAP = "cividis"
-_STYLE: dict[Any, Any] = {
+STYLE: dict[Any, Any] = {
     "font.size": 9,
     "axes.titlesize": 10,
     "axes.titleweight": "bold",
@@ -56,7 +56,7 @@ def rendered(figure: Figure, kind: str) -> bytes:
     """The bytes of a figure in a format, `png` or `svg`."""
     data = BytesIO()
     metadata: dict[str, Any] = {"svg": {"Date": None}}.get(kind, {})
-    with rc_context(_STYLE):
+    with rc_context(STYLE):
         figure.savefig(data, format=kind, dpi=150, metadata=metadata)
     return data.getvalue()
 
@@ -69,7 +69,7 @@ def _lay_out(figure: Figure) -> None:
 
 def matrix_figure(entry: Entry) -> Figure:
     """Draw a matrix: its tiles, non-zeros of channels, weights with levels, and the fit."""
-    with rc_context(_STYLE):
+    with rc_context(STYLE):
         figure = Figure(figsize=(11, 7.6), layout="constrained")
         figure.get_layout_engine().set(w_pad=0.08, h_pad=0.08)  # pyright: ignore
         figure.suptitle(_headline(entry), x=0.01, ha="left", fontsize=11)
@@ -124,9 +124,9 @@ def _channels(axes: Axes, analysis: WeightAnalysis) -> None:
     low, high = int(counts.min()), int(counts.max())
     step = -(-(high - low + 1) // _BINS)
     edges = np.arange(low, high + step + 1, step) - 0.5
-    axes.hist(counts, bins=edges.tolist(), color=_BLUE)
+    axes.hist(counts, bins=edges.tolist(), color=BLUE)
     middle = float(np.median(counts))
-    axes.axvline(middle, color=_ORANGE, linestyle="--", label=f"median {middle:g}")
+    axes.axvline(middle, color=ORANGE, linestyle="--", label=f"median {middle:g}")
     axes.set_title("Non-zeros of each channel")
     axes.set_xlabel(f"non-zeros, of {analysis.shape[0]} weights")
     axes.set_ylabel("channels")
@@ -145,25 +145,25 @@ def _weights(axes: Axes, entry: Entry) -> None:
         _note(axes, "all weights are zero")
         return
     if found is None:
-        axes.hist(entry.matrix.weights[entry.matrix.weights != 0], bins=4 * _BINS, color=_GREY)
+        axes.hist(entry.matrix.weights[entry.matrix.weights != 0], bins=4 * _BINS, color=GREY)
         axes.set_xlabel("weight")
         return
     values, counts = np.unique(found.levels[found.levels != 0], return_counts=True)
     axes.set_xlabel("weight / scale of its channel")
     if found.history is None:
-        axes.bar(values, counts, width=0.8, color=_BLUE)
+        axes.bar(values, counts, width=0.8, color=BLUE)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_xlabel("level")
         return
     weights = entry.matrix.weights.astype(np.float64)
     real = (weights / found.scales)[weights != 0]
-    axes.hist(real, bins=4 * _BINS, color=_GREY, label="weights")
+    axes.hist(real, bins=4 * _BINS, color=GREY, label="weights")
     top = axes.get_ylim()[1]
     users = _users(found, values)
     # The strip below the weights shows the levels; more channels that use a level make it darker.
     axes.set_ylim(-0.16 * top, 1.2 * top)
-    axes.vlines(values, -0.14 * top, -0.03 * top, color=_ORANGE, alpha=0.15 + 0.85 * users)
-    axes.plot([], [], color=_ORANGE, label="levels, darker if more channels use them")
+    axes.vlines(values, -0.14 * top, -0.03 * top, color=ORANGE, alpha=0.15 + 0.85 * users)
+    axes.plot([], [], color=ORANGE, label="levels, darker if more channels use them")
     axes.set_yticks([tick for tick in axes.get_yticks() if 0 <= tick <= top])
     axes.legend(loc="upper right", fontsize=8)
 
@@ -192,11 +192,11 @@ def _fit(axes: Axes, entry: Entry) -> None:
     steps = np.arange(1, len(found.history) + 1)
     shares = _decibels(found.history[:, used] / energy[used])
     low, high = np.percentile(shares, (5, 95), axis=1)
-    axes.fill_between(steps, low, high, color=_BLUE, alpha=0.2, label="5 to 95 % of the channels")
+    axes.fill_between(steps, low, high, color=BLUE, alpha=0.2, label="5 to 95 % of the channels")
     whole = _decibels(found.history.sum(axis=1) / energy.sum())
-    axes.plot(steps, whole, color=_BLUE, marker="o", markersize=3, label="all weights")
+    axes.plot(steps, whole, color=BLUE, marker="o", markersize=3, label="all weights")
     rounded = float(_decibels(np.array(found.noise)))
-    axes.axhline(rounded, color=_ORANGE, linestyle="--", label=f"as integers: {rounded:.1f} dB")
+    axes.axhline(rounded, color=ORANGE, linestyle="--", label=f"as integers: {rounded:.1f} dB")
     axes.set_xlabel("iteration")
     axes.set_ylabel("squared error / energy of the weights [dB]")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -213,7 +213,7 @@ def _magnitudes(axes: Axes, found: Quantised | None) -> None:
     ordered = np.sort(np.abs(found.levels.astype(np.int64)), axis=0)
     distinct = (np.diff(ordered, axis=0) != 0).sum(axis=0) + (ordered[0] != 0)
     values, counts = np.unique(distinct, return_counts=True)
-    axes.bar(values, counts, width=0.8, color=_GREEN)
+    axes.bar(values, counts, width=0.8, color=GREEN)
     axes.set_xlabel("distinct magnitudes besides zero")
     axes.set_ylabel("channels")
     axes.set_xlim(min(values[0], 1) - 1, values[-1] + 1)
@@ -222,7 +222,7 @@ def _magnitudes(axes: Axes, found: Quantised | None) -> None:
 
 
 def _note(axes: Axes, text: str) -> None:
-    axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color=_GREY)
+    axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color=GREY)
     axes.set_xticks([])
     axes.set_yticks([])
 
@@ -235,7 +235,7 @@ def overview_figure(entries: Sequence[Entry]) -> Figure:
     """Draw several matrices: the tiles of each, and their channels and entropies side by side."""
     shown = entries[:OVERVIEW]
     names = _short_names([entry.matrix.name for entry in shown])
-    with rc_context(_STYLE):
+    with rc_context(STYLE):
         figure = Figure(figsize=(17, max(5.0, 2.2 + 0.28 * len(shown))), layout="constrained")
         more = f" (the first {len(shown)} of {len(entries)})" if len(shown) < len(entries) else ""
         weights = sum(entry.matrix.weights.size for entry in shown)
@@ -299,14 +299,14 @@ def _compare(figure: SubFigure, entries: Sequence[Entry], names: Sequence[str]) 
 
     mask = np.array([analysis.entropy.mask for analysis in analyses])
     total = np.array([analysis.entropy.total for analysis in analyses])
-    entropy.barh(places, mask, height=0.7, color=_ORANGE, label="zero or not")
-    entropy.barh(places, total - mask, left=mask, height=0.7, color=_BLUE, label="which level")
+    entropy.barh(places, mask, height=0.7, color=ORANGE, label="zero or not")
+    entropy.barh(places, total - mask, left=mask, height=0.7, color=BLUE, label="which level")
     entropy.set_title("Entropy of a weight")
     entropy.set_xlabel("bits")
 
     _spreads(reach, [analysis.channel_dynamic_range for analysis in analyses])
     whole = [analysis.dynamic_range for analysis in analyses]
-    reach.plot(whole, places, "D", color=_ORANGE, markersize=4, label="whole matrix")
+    reach.plot(whole, places, "D", color=ORANGE, markersize=4, label="whole matrix")
     reach.set_title("Dynamic range")
     reach.set_xlabel("largest / smallest magnitude [dB]")
     for axes in panels:
@@ -326,8 +326,8 @@ def _spreads(axes: Axes, channels: Sequence[NDArray[np.float64]]) -> None:
     places = np.arange(len(channels))
     shares = np.array([np.percentile(values, (0, 10, 50, 90, 100)) for values in channels])
     low, tenth, middle, ninetieth, high = shares.T
-    axes.hlines(places, low, high, color=_BLUE, linewidth=1, label="all channels")
-    axes.hlines(places, tenth, ninetieth, color=_BLUE, linewidth=4, label="80 % of them")
+    axes.hlines(places, low, high, color=BLUE, linewidth=1, label="all channels")
+    axes.hlines(places, tenth, ninetieth, color=BLUE, linewidth=4, label="80 % of them")
     axes.plot(middle, places, "o", color="black", markersize=3.5, label="median")
 
 
@@ -336,7 +336,7 @@ def frontier_figure(curves: Sequence[Curve]) -> Figure:
 
     Points that are not on a curve are crosses of its colour. A curve may have no points at all.
     """
-    with rc_context(_STYLE):
+    with rc_context(STYLE):
         figure = Figure(figsize=(7, 4.5), layout="constrained")
         axes = figure.subplots()
         shades = colormaps[_MAP](np.linspace(0, 0.85, len(curves)))
@@ -363,14 +363,14 @@ def paired_bars(
     panels: Sequence[tuple[str, dict[str, list[int]]]], variants: Sequence[str]
 ) -> Figure:
     """Draw panels with groups of bars; a group has one bar for each variant, with its number."""
-    with rc_context(_STYLE):
+    with rc_context(STYLE):
         figure = Figure(figsize=(4.5 * len(panels), 3.4), layout="constrained")
         for axes, (title, groups) in zip(
             np.atleast_1d(figure.subplots(1, len(panels))), panels, strict=True
         ):
             places, width = np.arange(len(groups)), 0.8 / len(variants)
             for number, (variant, colour) in enumerate(
-                zip(variants, (_GREY, _BLUE, _ORANGE, _GREEN), strict=False)
+                zip(variants, (GREY, BLUE, ORANGE, GREEN), strict=False)
             ):
                 heights = [values[number] for values in groups.values()]
                 offset = (number - (len(variants) - 1) / 2) * width

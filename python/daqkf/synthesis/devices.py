@@ -10,24 +10,14 @@ from dataclasses import dataclass
 
 from daqkf.dialects.errors import from_extra
 from daqkf.hw_targets import Counts
+from daqkf.hw_targets.device import Device as Die
+from daqkf.hw_targets.device import load_device
 from daqkf.support.errors import DaqkfError
-
-
-@dataclass(frozen=True)
-class Die:
-    """The resources of the devices of one size (ECP5 and ECP5-5G Family Data Sheet, table 1.1)."""
-
-    logic_cells: int
-    block_rams_18k: int
-    dsps: int
-
 
 DIES = {
     # The tools place what a 12F has on the die of a 25F, which it is.
-    "12": Die(24288, 56, 28),
-    "25": Die(24288, 56, 28),
-    "45": Die(43848, 108, 72),
-    "85": Die(83640, 208, 156),
+    size: load_device(f"ecp5-{die}k")
+    for size, die in {"12": "25", "25": "25", "45": "45", "85": "85"}.items()
 }
 """By the number in the name of a part."""
 
@@ -66,8 +56,8 @@ class Device:
     def shares(self, counts: Counts) -> dict[str, float]:
         """What a circuit takes of the device, 1 being all of it."""
         return {
-            "logic cells": counts.logic_cells / self.die.logic_cells,
-            "flip-flops": counts.flip_flops / self.die.logic_cells,
+            "logic cells": counts.logic_cells / self.die.luts,
+            "flip-flops": counts.flip_flops / self.die.flip_flops,
             "block RAM": counts.block_rams_18k / self.die.block_rams_18k,
             "DSPs": counts.dsps / self.die.dsps,
         }

@@ -1,0 +1,227 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""Fit what engines take of a fabric to what yosys makes of them, and check the fit.
+
+    python benchmarks/engine_resources.py [--fabric xcup] [--write] [--check]
+
+Arrays of several shapes are synthesised with their hierarchy, so that each module is counted by
+itself; lanes of more kinds are synthesised alone. The counts of a module are fitted by the terms of
+`hw_targets.engine.terms`, none of which takes less than nothing (Lawson and Hanson), with the
+relative errors of all samples weighted alike. `--write` writes the table to `hw_targets/engines`.
+
+`--check` synthesises other engines as a whole, flattened, and compares them with what is predicted.
+The largest has 256 lanes, which takes yosys a quarter of an hour and more. Runs are cached.
+"""
+
+import argparse
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from scipy.optimize import nnls
+
+from daqkf.hw_targets import Counts, load_fabric
+from daqkf.hw_targets.config import ArrayConfig
+from daqkf.hw_targets.device import Needs
+from daqkf.hw_targets.engine import block_rams, chosen_bits, engine_needs, instances, terms
+from daqkf.hw_targets.fabric import Fabric
+from daqkf.lowering.hdl.circuit import Circuit, circuit_module
+from daqkf.lowering.hdl.verilog import emit_verilog
+from daqkf.lowering.rtl.array import TOP, build_array
+from daqkf.lowering.rtl.families.running_sum import build_lane
+from daqkf.synthesis.resources import netlist
+
+CONFIG = ArrayConfig(
+    pes=4,
+    lanes=8,
+    post_lanes=2,
+    max_shift=0,
+    activation_depth=2048,
+    stream_depth=512,
+    parameter_depth=512,
+    result_depth=2048,
+    items=8,
+    partial_depth=2048,
+    banks=2,
+    residual_depth=512,
+    normalizes=True,
+    gates=True,
+    softmax=True,
+    memory_bits=256,
+    running_sum_width=16,
+    accumulator_width=22,
+    sum_width=23,
+    kernels=16,
+)
+PLAIN = replace(
+    CONFIG, partial_depth=0, residual_depth=0, normalizes=False, gates=False, softmax=False
+)
+SAMPLES = {
+    "4 x 8": CONFIG,
+    "2 x 16": replace(CONFIG, pes=2, lanes=16, post_lanes=4, activation_depth=4096),
+    "4 x 8 plain": PLAIN,
+    "8 x 4": replace(CONFIG, pes=8, lanes=4, post_lanes=1, memory_ports=2),
+    "4 x 8 on chip": replace(CONFIG, memory_bits=0, stream_depth=8192),
+    "4 x 8 least": replace(PLAIN, memory_bits=0, stream_depth=8192, banks=1, kernels=1),
+    "2 x 32": replace(CONFIG, pes=2, lanes=32, post_lanes=8, activation_depth=1024),
+    "16 x 4": replace(CONFIG, pes=16, lanes=4, post_lanes=4, memory_bits=512, memory_ports=2),
+}
+"""Of fabrics with large LUTs; those of smaller ones are the first four."""
+
+LANES = [
+    replace(
+        CONFIG,
+        items=items,
+        running_sum_width=running,
+        accumulator_width=wide,
+        sum_width=wide + 1,
+        max_shift=shift,
+    )
+    for items, running, wide, shift in (
+        (8, 14, 20, 0),
+        (8, 18, 26, 0),
+        (4, 16, 22, 0),
+        (2, 16, 22, 0),
+        (8, 16, 26, 0),
+        (8, 16, 22, 1),
+        (8, 16, 22, 3),
+        (2, 13, 20, 3),
+    )
+]
+CHECKS = {
+    "4 x 8": CONFIG,
+    "2 x 32": replace(
+        CONFIG,
+        pes=2,
+        lanes=32,
+        post_lanes=4,
+        memory_bits=128,
+        activation_memory="ultra",
+        activation_depth=4096,
+        running_sum_width=15,
+        accumulator_width=21,
+        sum_width=22,
+    ),
+    "8 x 32": replace(
+        CONFIG,
+        pes=8,
+        lanes=32,
+        post_lanes=16,
+        activation_depth=1024,
+        memory_bits=512,
+        parameter_depth=256,
+    ),
+}
+RESOURCES = ("luts", "flip_flops")
+FOLDER = Path(__file__).parents[1] / "hw_targets" / "engines"
+
+
+def synthesized(circuit: Circuit, synthesis: str) -> Mapping[str, Mapping[str, int]]:
+    """Cells by type of each module, those of its submodules left out."""
+    files = emit_verilog(circuit_module(circuit))
+    folder = netlist(files, circuit.name, synthesis)
+    modules = json.loads((folder / "stat.json").read_text(encoding="utf-8"))["modules"]
+    own = {name.removeprefix("\\"): facts["num_cells_by_type"] for name, facts in modules.items()}
+    return {
+        name: {kind: number for kind, number in cells.items() if kind not in own}
+        for name, cells in own.items()
+    }
+
+
+def needs_of(fabric: Fabric, cells: Mapping[str, int]) -> tuple[Counts, Needs]:
+    """What cells are, and what they take."""
+    counts = fabric.count(cells)
+    return counts, Needs.of(counts, fabric.family)
+
+
+def measured(fabric: Fabric, config: ArrayConfig) -> dict[str, Needs]:
+    """What one instance of each module of an array takes."""
+    cells = synthesized(build_array(config), fabric.hierarchical)
+    found: dict[str, Needs] = {}
+    for name, own in cells.items():
+        short = name.removeprefix("daqkf_").removeprefix("running_sum_").rstrip("0123456789")
+        found[short] = needs_of(fabric, own)[1]
+    return found
+
+
+def samples(fabric: Fabric) -> Iterator[tuple[ArrayConfig, str, Needs]]:
+    """Instances of modules, and what they take."""
+    shapes = list(SAMPLES.values())
+    for config in shapes if fabric.family == "xcup" else shapes[:4]:
+        for module, needs in measured(fabric, config).items():
+            yield config, module, needs
+    for config in LANES:
+        cells = synthesized(build_lane(config), fabric.flat)
+        yield config, "lane", needs_of(fabric, cells["daqkf_running_sum_lane"])[1]
+
+
+def fitted(fabric: Fabric) -> dict[str, dict[str, dict[str, float]]]:
+    """What each term takes of a resource, by module."""
+    found: dict[str, dict[str, dict[str, float]]] = {name: {} for name in RESOURCES}
+    all_samples = list(samples(fabric))
+    for module in instances(CONFIG):
+        own = [(config, needs) for config, name, needs in all_samples if name == module]
+        names = list(terms(CONFIG)[module])
+        rows = np.array([[terms(config)[module][name] for name in names] for config, _ in own])
+        for resource in RESOURCES:
+            values = np.array([getattr(needs, resource) for _, needs in own], float)
+            if resource == "luts":
+                values -= [chosen_bits(config, fabric.family).get(module, 0) for config, _ in own]
+            weights = 1 / np.maximum(values, 1)
+            takes, _ = nnls(rows * weights[:, None], values * weights)
+            found[resource][module] = {
+                name: round(float(each), 3) for name, each in zip(names, takes, strict=True) if each
+            }
+            errors = rows @ takes / np.maximum(values, 1) - 1
+            print(f"{fabric.name} {module:14}{resource:12}{np.abs(errors).max():7.1%}")
+    return found
+
+
+def text(fabric: Fabric, found: Mapping[str, Mapping[str, Mapping[str, float]]]) -> str:
+    """The file of a fabric."""
+    lines = [
+        "# python benchmarks/engine_resources.py --write: what a term of `hw_targets.engine.terms`",
+        f"# takes in a module, with the yosys of constraints.txt for {fabric.name}, by resource.",
+    ]
+    for resource, modules in found.items():
+        for module, takes in modules.items():
+            lines += ["", f"[{resource}.{module}]"]
+            lines += [f"{name} = {each}" for name, each in takes.items()]
+    return "\n".join(lines) + "\n"
+
+
+def check(fabric: Fabric) -> None:
+    """Print how far predictions are from whole engines."""
+    for name, config in CHECKS.items():
+        counts, found = needs_of(fabric, synthesized(build_array(config), fabric.flat)[TOP])
+        predicted = engine_needs(config, fabric.family)
+        assert block_rams(config, fabric.family) == (counts.block_rams_18k, counts.ultra_rams)
+        errors = ", ".join(
+            f"{getattr(predicted, resource):,} {resource} of {getattr(found, resource):,} "
+            f"({getattr(predicted, resource) / getattr(found, resource) - 1:+.1%})"
+            for resource in RESOURCES
+        )
+        print(f"{fabric.name} {name}: {errors}, {found.block_rams_18k} block RAMs", flush=True)
+
+
+def main() -> None:
+    """Fit, and check."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--fabric", default="xcup", help="xcup or ecp5 (default: xcup)")
+    parser.add_argument("--write", action="store_true", help="write hw_targets/engines")
+    parser.add_argument("--check", action="store_true", help="synthesise other engines as a whole")
+    options = parser.parse_args()
+    fabric = load_fabric(options.fabric)
+    if options.check:
+        check(fabric)
+        return
+    found = fitted(fabric)
+    if options.write:
+        (FOLDER / f"{fabric.family}.toml").write_text(text(fabric, found), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

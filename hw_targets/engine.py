@@ -1,0 +1,240 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""What an array of running-sum elements takes of a fabric, without synthesising it.
+
+Its memories are known to the bit, so their block RAM is computed. The logic of each module is a sum
+of terms, such as a number of bits that are added. What a bit takes is in a TOML file of `engines/`,
+one for each fabric, which `benchmarks/engine_resources.py` fits to what yosys makes of circuits.
+"""
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from math import gcd
+from pathlib import Path
+from typing import Any
+
+from daqkf.hw_targets.block_ram import mapped, ultra_rams
+from daqkf.hw_targets.config import ArrayConfig
+from daqkf.hw_targets.device import Needs
+from daqkf.hw_targets.numerics import ACTIVATION_BITS, EXPONENT_BITS
+from daqkf.hw_targets.streams import row_bits
+from daqkf.hw_targets.words import parameter_row, stream_word, table_row
+
+_FOLDER = Path(__file__).parent / "engines"
+
+_CHOSEN = 3
+"""Inputs of a multiplexer that a LUT of six inputs adds to one, on average."""
+
+
+class UnknownEngineError(ValueError):
+    """Nothing says what such an array takes."""
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Memories of an array that are alike."""
+
+    module: str
+    """The module that has it; see `instances`."""
+    number: int
+    """In all modules together."""
+    depth: int
+    width: int
+    ports: int = 1
+    """That read."""
+    style: str = "block"
+
+
+def memories(config: ArrayConfig) -> list[Memory]:
+    """The block RAM and the UltraRAM of an array."""
+    groups = config.post_cycles
+    streams = config.stream_depth * (1 if config.memory_bits else config.banks)
+    exponent = EXPONENT_BITS if config.normalizes else 0
+    slots = config.banks * config.parameter_depth * config.parameter_stride
+    found = [
+        Memory("element", config.pes, streams, stream_word(config, 0).width),
+        Memory(
+            "element",
+            config.pes * -(-config.items // 2),
+            config.activation_depth,
+            config.row_bits,
+            min(config.items, 2),
+            config.activation_memory,
+        ),
+        Memory("post", 1, slots, parameter_row(config).width),
+        Memory(
+            "post", config.post_lanes, config.banks * config.table_depth, table_row(config).width
+        ),
+        Memory("array", 1, 2 * config.result_depth, config.row_bits + exponent),
+    ]
+    if config.partial_depth:
+        depth = config.partial_depth << (groups - 1).bit_length()
+        found.append(Memory("post", 1, depth, config.sum_width * config.post_lanes))
+    if config.residual_depth:
+        found.append(Memory("post", 1, config.residual_depth, config.row_bits))
+    return found
+
+
+def instances(config: ArrayConfig) -> dict[str, int]:
+    """How many of each module there are in an array."""
+    return {
+        "array": 1,
+        "loader": 1,
+        "chain": int(config.chains),
+        "post": 1,
+        "element": config.pes,
+        "lane": config.pes * config.lanes,
+        "stream_reader": config.memory_ports if config.memory_bits else 0,
+        "rows": int(config.has_rows),
+        "row_solver": int(config.normalizes),
+        "row_lane": config.post_lanes if config.normalizes else 0,
+    }
+
+
+def terms(config: ArrayConfig) -> dict[str, dict[str, float]]:
+    """What the logic of one instance of each module grows with."""
+    groups, post = config.post_cycles, config.post_lanes
+    accumulators = config.accumulator_width * post
+    port = config.pes // config.memory_ports
+    beat, row = config.memory_bits, row_bits(config)
+    return {
+        "array": {
+            "base": 1,
+            "row": config.row_bits,
+            "pes": config.pes,
+            "chains": config.chains,
+        },
+        "loader": {
+            "base": 1,
+            "pes": config.pes,
+            "parameters": parameter_row(config).width,
+            "banks": config.banks,
+        },
+        "chain": {"base": 1, "operation": sum((config.normalizes, config.gates, config.softmax))},
+        "post": {
+            "base": 1,
+            "pes": config.parameter_stride if config.has_rows else config.pes,
+            "chosen": accumulators * _multiplexers(config.pes),
+            "lane": post,
+            "lane_sum": post * config.sum_width,
+            "lane_partial": post * bool(config.partial_depth),
+            "lane_residual": post * bool(config.residual_depth),
+            "kept": config.row_bits * bool(config.residual_depth),
+            "row": config.row_bits,
+            "parameters": parameter_row(config).width,
+            "lane_rows": post * config.has_rows,
+        },
+        "element": {
+            "base": 1,
+            "word": stream_word(config, 0).width,
+            "read": ACTIVATION_BITS * config.items * config.lanes,
+            "fifo": config.address_width if config.memory_bits else 0,
+            "held": accumulators * _multiplexers(groups),
+            "addresses": config.address_width * config.items,
+        },
+        "lane": {
+            "base": 1,
+            "tree": _tree_bits(config.items),
+            "running": config.running_sum_width,
+            "accumulator": config.accumulator_width,
+            "shift": config.accumulator_width * (config.shift_width > 0) * config.max_shift,
+        },
+        "stream_reader": {
+            "base": 1,
+            "held": beat + row if beat else 0,
+            "row": row,
+            "shifted": (beat + row) * _levels(row, beat) if beat else 0,
+            "pes": port,
+        },
+        "rows": {"base": 1, "row": config.row_bits, "softmax": config.softmax},
+        "row_solver": {"base": 1, "softmax": config.softmax},
+        "row_lane": {"base": 1, "groups": groups, "softmax": config.softmax, "gates": config.gates},
+    }
+
+
+def _multiplexers(inputs: int) -> float:
+    """LUTs of six inputs for a bit that is chosen among so many."""
+    return -(-(inputs - 1) // _CHOSEN)
+
+
+def _tree_bits(items: int) -> int:
+    """Bits that the adders between a lane's items have."""
+    total, width = 0, ACTIVATION_BITS + 1
+    while items > 1:
+        items //= 2
+        total += items * width
+        width += 1
+    return total
+
+
+def _levels(row: int, beat: int) -> int:
+    """Levels of the shifter that puts a beat behind what is left of the rows."""
+    return (row // gcd(row, beat) - 1).bit_length()
+
+
+@cache
+def _prices(family: str) -> Mapping[str, Any]:
+    path = _FOLDER / f"{family}.toml"
+    if not path.is_file():
+        known = ", ".join(sorted(file.stem for file in _FOLDER.glob("*.toml")))
+        raise UnknownEngineError(f"nothing says what arrays take of '{family}' (known: {known})")
+    return tomllib.loads(path.read_text(encoding="utf-8"))
+
+
+def block_rams(config: ArrayConfig, family: str) -> tuple[int, int]:
+    """Block RAMs of 18 kbit, and UltraRAMs, of an array."""
+    whole, halves, ultra = family != "ecp5", 0, 0
+    for memory in memories(config):
+        if memory.style == "ultra":
+            ultra += memory.number * ultra_rams(memory.depth, memory.width)
+        else:
+            found = mapped(memory.depth, memory.width, ports=memory.ports, whole=whole)
+            halves += memory.number * found.halves
+    return halves, ultra
+
+
+def chosen_bits(config: ArrayConfig, family: str) -> dict[str, float]:
+    """LUTs that choose among blocks of deep memories, in one instance of each module."""
+    found: dict[str, float] = {}
+    for memory in memories(config):
+        if memory.style == "block":
+            whole = family != "ecp5"
+            deep = mapped(memory.depth, memory.width, ports=memory.ports, whole=whole).deep
+            bits = memory.number * memory.ports * memory.width * _multiplexers(deep)
+            own = bits / (config.pes if memory.module == "element" else 1)
+            found[memory.module] = found.get(memory.module, 0) + own
+    return found
+
+
+def engine_needs(config: ArrayConfig, family: str) -> Needs:
+    """What an array takes of a family of fabrics.
+
+    Raises:
+        UnknownEngineError: elements, a fabric, or units of which nothing says what they take.
+    """
+    if set(config.families) != {"running_sum"} or config.index_bits:
+        raise UnknownEngineError(
+            "only arrays of running_sum elements with whole addresses are known"
+        )
+    if config.operand_depth or config.dispatches:
+        raise UnknownEngineError("arrays with operand memories or variants are not known")
+    prices = _prices(family)
+    totals = {"luts": 0.0, "flip_flops": 0.0}
+    numbers = instances(config)
+    for module, values in terms(config).items():
+        for resource in totals:
+            known = prices[resource].get(module, {})
+            one = sum(known.get(term, 0) * value for term, value in values.items())
+            totals[resource] += numbers[module] * one
+    for module, bits in chosen_bits(config, family).items():
+        totals["luts"] += bits * (config.pes if module == "element" else 1)
+    halves, ultra = block_rams(config, family)
+    return Needs(
+        luts=round(totals["luts"]),
+        flip_flops=round(totals["flip_flops"]),
+        block_rams_18k=halves,
+        ultra_rams=ultra,
+    )

@@ -1,0 +1,175 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""Cycles that a program takes on an array behind a memory, from one tile to the next.
+
+`timing.speed` compares schedules and leaves out what all have in common; this is for plans, so it
+also has the rows that arrive and that move from one kernel to the next, the latency of elements and
+post unit, and how far the FIFOs are ahead of the elements. The constants are those of the RTL, as
+`test/integration/test_planning.py` holds them.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from daqkf.hw_targets.config import ArrayConfig
+from daqkf.hw_targets.fields import IMAGE_WORD_BITS
+from daqkf.hw_targets.memory import MemoryTiming
+from daqkf.hw_targets.numerics import TABLE_SIZE
+from daqkf.hw_targets.streams import kernel_beats, row_bits
+from daqkf.hw_targets.words import parameter_row, stream_row_words, table_row
+
+EMPTYING = 26
+"""Cycles from the last word of a kernel to its last result: the stages of an element of eight items
+and those of the post unit. The ones that some arrays have more are less than ten."""
+
+POLLING = 5
+"""Cycles from the start of a kernel to its first output, before which the post unit idles."""
+
+MOVING = 3
+"""Cycles between two kernels beside one for each row that moves."""
+
+STORING = 1
+"""Cycles from the last result of a tile to the first row of the next one."""
+
+BURST = 1.01
+"""What refreshes cost beside their own time, as bursts begin anew behind them."""
+
+
+@dataclass(frozen=True)
+class KernelWork:
+    """A product of activations with weights, as an array runs it."""
+
+    features: int
+    outputs: int
+    words: int
+    """Of the longest stream."""
+
+
+@dataclass(frozen=True)
+class RowWork:
+    """What the row unit does with the results of the kernel before it."""
+
+    cycles: int
+    outputs: int
+
+
+Step = KernelWork | RowWork
+
+
+@dataclass
+class TileCycles:
+    """Cycles from one tile to the next, by what they are for."""
+
+    lanes: float = 0
+    """Elements add, and keep up with everything else."""
+    post: float = 0
+    """Elements wait for the post unit."""
+    memory: float = 0
+    """Elements or results wait for external memory."""
+    rows: float = 0
+    """The row unit works."""
+    moving: float = 0
+    """Rows arrive, or move from one kernel to the next, and pipelines fill and empty."""
+    beats: int = field(default=0, kw_only=True)
+    """Of each memory port; they are not in the total."""
+
+    @property
+    def total(self) -> float:
+        """The sum of all cycles."""
+        return self.lanes + self.post + self.memory + self.rows + self.moving
+
+    def causes(self) -> dict[str, float]:
+        """What the cycles are for."""
+        names = ("lanes", "post", "memory", "rows", "moving")
+        return {name: getattr(self, name) for name in names}
+
+
+class _Ahead:
+    """How many beats the FIFOs are ahead of the elements."""
+
+    def __init__(self, config: ArrayConfig, memory: MemoryTiming):
+        lost = BURST * memory.pause / memory.interval if memory.interval else 0
+        self.rate = memory.beats / memory.cycles * (1 - lost)
+        self.most = config.stream_depth * row_bits(config) / config.memory_bits
+        self.beats = 0.0
+
+    def wait(self, cycles: float) -> None:
+        """The elements do nothing for so long."""
+        self.beats = min(self.most, self.beats + cycles * self.rate)
+
+    def take(self, beats: int, cycles: float) -> float:
+        """The elements take so many beats in so many cycles; how many more they wait for them."""
+        lacking = beats - self.beats - cycles * self.rate
+        self.beats = min(self.most, max(0.0, -lacking))
+        return max(0.0, lacking / self.rate)
+
+
+def tile_cycles_of(
+    steps: Sequence[Step], config: ArrayConfig, memory: MemoryTiming | None = None
+) -> TileCycles:
+    """Cycles from one tile to the next of a program that runs over many.
+
+    Args:
+        steps: of the program, in order; the first one is a kernel.
+        config: of the array.
+        memory: behind each of its ports; without one, a beat comes in each cycle.
+    """
+    ahead = None
+    if config.memory_bits:
+        ahead = _Ahead(config, memory or MemoryTiming(latency=0, beats=1, cycles=1))
+    if ahead is None:
+        return _tile(steps, config, None)
+    _tile(steps, config, ahead)
+    # The FIFOs are then as full as they are when the next tile comes.
+    return _tile(steps, config, ahead)
+
+
+def _tile(steps: Sequence[Step], config: ArrayConfig, ahead: _Ahead | None) -> TileCycles:
+    found = TileCycles()
+    first = steps[0]
+    assert isinstance(first, KernelWork)
+    _move(found, ahead, first.features + STORING)
+    for before, step in zip((None, *steps), steps, strict=False):
+        if isinstance(step, RowWork):
+            found.rows += step.cycles
+            if ahead:
+                ahead.wait(step.cycles)
+            continue
+        if before is not None:
+            _move(found, ahead, before.outputs + MOVING)
+        post = step.outputs * config.post_cycles + POLLING
+        running = max(step.words, post) + EMPTYING
+        if ahead:
+            beats = kernel_beats(config, step.words)
+            found.beats += beats
+            found.memory += ahead.take(beats, running)
+        found.lanes += step.words
+        found.post += max(0, post - step.words)
+        found.moving += EMPTYING
+    # A tile's results leave while the next one runs.
+    last = steps[-1].outputs
+    found.moving += max(0.0, last + MOVING - found.total)
+    return found
+
+
+def _move(found: TileCycles, ahead: _Ahead | None, cycles: int) -> None:
+    found.moving += cycles
+    if ahead:
+        ahead.wait(cycles)
+
+
+def program_words(steps: Sequence[Step], config: ArrayConfig) -> int:
+    """32-bit words of a program's image, about: as many cycles does it take to load one."""
+    return sum(_parts(steps, config))
+
+
+def _parts(steps: Sequence[Step], config: ArrayConfig) -> Iterator[int]:
+    tables = -(-table_row(config).width // IMAGE_WORD_BITS)
+    parameters = -(-parameter_row(config).width // IMAGE_WORD_BITS)
+    for step in steps:
+        yield TABLE_SIZE * tables
+        slots = -(-step.outputs // config.parameter_stride)
+        yield slots * config.parameter_stride * parameters
+        if isinstance(step, KernelWork) and not config.memory_bits:
+            yield config.pes * step.words * stream_row_words(config)

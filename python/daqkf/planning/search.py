@@ -1,0 +1,319 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""The search for the best engines: every organisation of a grid that fits the device."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+from daqkf.compiler.compiled_network import CompiledNetwork
+from daqkf.compiler.design import Design
+from daqkf.hw_targets.config import ArrayConfig, memory_depth
+from daqkf.hw_targets.device import LABELS, Device, Needs, load_device
+from daqkf.hw_targets.engine import engine_needs
+from daqkf.hw_targets.machine import MEMORY_BITS, MEMORY_WORDS
+from daqkf.hw_targets.memory import Channels, load_channels
+from daqkf.hw_targets.prediction import Step, TileCycles, program_words, tile_cycles_of
+from daqkf.hw_targets.streams import row_bits
+from daqkf.planning.plan import CAUSES, Pace, Plan
+from daqkf.planning.workload import Program, Workload
+from daqkf.support.errors import DaqkfError
+
+THROUGHPUT, LATENCY = "throughput", "latency"
+
+OBJECTIVES = (THROUGHPUT, LATENCY)
+"""What a plan is best at: the most tokens a second with the wanted tokens in flight, or the least
+time of one tile alone."""
+
+CLOCK = 250e6
+"""Of the engines in Hz, if none is given."""
+
+USE = 0.8
+"""The share of each resource that engines take at most, if none is given."""
+
+_PES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
+_LANES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+_PORTS = (1, 2, 4, 8)
+_LEAST = 8
+"""Ports that bring less than this part of what elements can take are not tried."""
+
+_FIFO = 512
+"""Words of the FIFO of an element: a block RAM has no fewer."""
+
+
+def plan(
+    network: CompiledNetwork | Design,
+    device: str,
+    memory: str | None = None,
+    *,
+    tokens: int = 128,
+    clock: float = CLOCK,
+    objective: str = THROUGHPUT,
+    use: float = USE,
+) -> Plan:
+    """The engines of a device that are best for a network.
+
+    Elements, lanes, post lanes, memories, ports and the number of engines are searched; items,
+    steps and the widths of sums are those that the network was compiled with. What an engine takes
+    comes from `hw_targets.engine`, its cycles from `hw_targets.prediction`. The words of an output
+    are those of the compiled streams; outputs are shared out anew among other numbers of elements.
+
+    Args:
+        network: what is to run.
+        device: one of `hw_targets.device.device_names()`.
+        memory: external memory, `NAME` or `NAMExCHANNELS`; by default the device's usual one.
+        tokens: that are in flight.
+        clock: of the engines, in Hz.
+        objective: one of `OBJECTIVES`.
+        use: the share of each resource of the device that may be taken, above 0 and up to 1.
+
+    Raises:
+        DaqkfError: an unknown device, memory or objective, numbers that are out of range, a network
+            that cannot be planned for, or one of which no engine fits.
+    """
+    if objective not in OBJECTIVES:
+        raise DaqkfError(f"unknown objective '{objective}' (known: {', '.join(OBJECTIVES)})")
+    if tokens < 1:
+        raise DaqkfError(f"plans are for 1 token or more, not {tokens}")
+    if not 0 < use <= 1:
+        raise DaqkfError(f"use must be a share above 0 and up to 1, not {use:g}")
+    if not 0 < clock < float("inf"):
+        raise DaqkfError(f"a clock must be above 0, not {clock / 1e6:g} MHz")
+    try:
+        found = load_device(device)
+        channels = load_channels(memory or found.memories[0])
+    except ValueError as error:
+        raise DaqkfError(str(error)) from None
+    return _Search(Workload.of(network), found, channels, tokens, clock, use, objective).best()
+
+
+@dataclass(frozen=True)
+class _Search:
+    """What is searched, and within which limits."""
+
+    work: Workload
+    device: Device
+    memory: Channels
+    tokens: int
+    clock: float
+    use: float
+    objective: str
+    timings: "dict[ArrayConfig, _Timing]" = field(default_factory=dict[ArrayConfig, "_Timing"])
+
+    def best(self) -> Plan:
+        """The best plan.
+
+        Raises:
+            DaqkfError: no engine fits.
+        """
+        best: tuple[tuple[float, ...], Plan] | None = None
+        for config in self._configs():
+            if best is not None and self._least(config, self._wanted(config)) > best[0][0]:
+                continue
+            for engines in self._numbers(config):
+                if best is not None and self._least(config, engines.number) > best[0][0]:
+                    continue
+                found = self._plan(config, engines)
+                key = self._key(found)
+                if best is None or key < best[0]:
+                    best = key, found
+        if best is None:
+            raise DaqkfError(
+                f"no engine for this network fits {self.use:.0%} of {self.device.name}"
+            )
+        return best[1]
+
+    def _key(self, found: Plan) -> tuple[float, ...]:
+        """What is to be small: time by the objective, and of equal times what is taken."""
+        times = found.pace.cycles, found.alone.cycles
+        first, second = times if self.objective == THROUGHPUT else reversed(times)
+        taken = sum(self.device.shares(found.needs).values())
+        return float(f"{first:.3g}"), float(f"{second:.3g}"), taken
+
+    def _wanted(self, config: ArrayConfig) -> int:
+        """How many engines have something to do."""
+        return -(-self.tokens // config.lanes)
+
+    def _least(self, config: ArrayConfig, engines: int) -> float:
+        """Cycles that a plan takes at least: those of the elements and of the post unit."""
+        tiles = 1 if self.objective == LATENCY else -(-self.tokens // (engines * config.lanes))
+        # Times are compared in three digits.
+        return 0.99 * tiles * self.work.tile_cycles(config.pes, config.post_cycles)
+
+    def _configs(self) -> Iterator[ArrayConfig]:
+        for pes in reversed(_PES):
+            for lanes in reversed(_LANES):
+                if lanes >= 2 * self.tokens:
+                    continue
+                for post_lanes in self._post_lanes(pes, lanes):
+                    yield from self._memories(pes, lanes, post_lanes)
+
+    def _post_lanes(self, pes: int, lanes: int) -> Sequence[int]:
+        """As few as keep up with the elements, half and twice as many."""
+        words = sum(program.stream_depth(self._sized(pes)) for program in self.work.programs)
+        outputs = sum(part.outputs for program in self.work.programs for part in program.parts)
+        enough = 1
+        while enough < lanes and outputs * lanes > words * enough:
+            enough *= 2
+        return sorted({max(enough // 2, 1), enough, min(2 * enough, lanes)})
+
+    def _sized(self, pes: int) -> ArrayConfig:
+        return replace(
+            self.work.config,
+            pes=pes,
+            memory_ports=1,
+            stream_depth=1 << 20,
+            families=("running_sum",),
+        )
+
+    def _memories(self, pes: int, lanes: int, post_lanes: int) -> Iterator[ArrayConfig]:
+        """An engine with each kind of memories."""
+        programs, plain = self.work.programs, self._sized(pes)
+        words = max(program.stream_depth(plain) for program in programs)
+        slots = max(program.slots(plain) for program in programs)
+        common = replace(
+            plain,
+            lanes=lanes,
+            post_lanes=post_lanes,
+            parameter_depth=memory_depth(slots),
+            banks=2 if len(programs) > 1 else 1,
+            operand_depth=0,
+            activation_memory="block",
+        )
+        yield replace(common, memory_bits=0, stream_depth=memory_depth(words))
+        if words > MEMORY_WORDS:
+            return
+        wanted = row_bits(common)
+        for bits in MEMORY_BITS[1:]:
+            for ports in _PORTS:
+                much = bits * ports > 2 * wanted and (bits, ports) != (MEMORY_BITS[1], 1)
+                if pes % ports or much or bits * ports * _LEAST < wanted:
+                    continue
+                yield replace(common, memory_bits=bits, memory_ports=ports, stream_depth=_FIFO)
+
+    def _numbers(self, config: ArrayConfig) -> list["_Engines"]:
+        """How many such engines there can be: as many as there is room for, fewer, or one.
+
+        Those whose activations are in UltraRAM stand beside those that have them in block RAM.
+        """
+        wanted = self._wanted(config)
+        ultra = replace(config, activation_memory="ultra")
+        one, other = (engine_needs(kind, self.device.fabric) for kind in (config, ultra))
+        beside = bool(self.device.ultra_rams)
+        plain = self._room(one, wanted)
+        most = plain + (self._room(other, wanted - plain, one * plain) if beside else 0)
+        found: set[_Engines] = set()
+        for number in {most, most // 2, most // 4, 1} - {0}:
+            of_ultra = self._room(other, number) if beside else 0
+            for number_of_ultra in {max(number - plain, 0), of_ultra}:
+                needs = one * (number - number_of_ultra) + other * number_of_ultra
+                if self._holds(needs):
+                    found.add(_Engines(number, needs, number_of_ultra))
+        return sorted(found, key=lambda engines: (-engines.number, engines.ultra))
+
+    def _holds(self, needs: Needs) -> bool:
+        shares = self.device.shares(needs).values()
+        return max(shares) <= self.use
+
+    def _room(self, needs: Needs, wanted: int, taken: Needs | None = None) -> int:
+        """How many engines there is room for, beside what is taken, up to the wanted number."""
+        for name in LABELS:
+            if takes := getattr(needs, name):
+                limit = int(self.use * getattr(self.device, name))
+                left = limit - (getattr(taken, name) if taken else 0)
+                wanted = min(wanted, left // takes)
+        return max(wanted, 0)
+
+    def _plan(self, config: ArrayConfig, engines: "_Engines") -> Plan:
+        timing = self._timing(config)
+        all_ultra = engines.ultra == engines.number
+        return Plan(
+            device=self.device,
+            memory=self.memory,
+            clock=self.clock,
+            use=self.use,
+            objective=self.objective,
+            config=replace(config, activation_memory="ultra") if all_ultra else config,
+            engines=engines.number,
+            ultra_engines=engines.ultra,
+            needs=engines.needs,
+            pace=timing.pace(self.tokens, engines.number),
+            alone=timing.pace(config.lanes, 1),
+            products=self.work.products,
+            words=self.work.words,
+        )
+
+    def _timing(self, config: ArrayConfig) -> "_Timing":
+        if config not in self.timings:
+            self.timings[config] = _Timing(self, config)
+        return self.timings[config]
+
+
+@dataclass(frozen=True)
+class _Engines:
+    """Engines side by side."""
+
+    number: int
+    needs: Needs
+    """Of all of them."""
+    ultra: int = 0
+    """How many of them have their activations in UltraRAM."""
+
+
+@dataclass(frozen=True)
+class _Timing:
+    """How long engines of a kind take."""
+
+    search: _Search
+    config: ArrayConfig
+    known: dict[tuple[int, int], Pace] = field(default_factory=dict[tuple[int, int], Pace])
+
+    @cached_property
+    def _steps(self) -> list[list[Step]]:
+        return [program.steps(self.config) for program in self.search.work.programs]
+
+    @cached_property
+    def _loads(self) -> list[int]:
+        """Cycles in which each program is loaded."""
+        return [program_words(steps, self.config) for steps in self._steps]
+
+    def pace(self, tokens: int, engines: int) -> Pace:
+        """A pass of tokens through all programs, shared among the engines."""
+        if (tokens, engines) not in self.known:
+            self.known[tokens, engines] = self._pace(tokens, engines)
+        return self.known[tokens, engines]
+
+    def _pace(self, tokens: int, engines: int) -> Pace:
+        config, search = self.config, self.search
+        tiles = -(-tokens // (engines * config.lanes))
+        causes = dict.fromkeys(CAUSES, 0.0)
+        loads, traffic = self._loads, 0.0
+        for number, program in enumerate(search.work.programs):
+            tile = self._tile(program, self._steps[number], engines)
+            for name, cycles in tile.causes().items():
+                causes[name] += tiles * cycles
+            traffic += tiles * engines * self._bytes(program, tile)
+            if len(loads) > 1:
+                # With two banks the next program is loaded while this one runs.
+                following = loads[(number + 1) % len(loads)]
+                causes["loading"] += max(0.0, following - tiles * tile.total)
+        return Pace(tokens, sum(causes.values()), causes, traffic)
+
+    def _bytes(self, program: Program, tile: TileCycles) -> float:
+        """Bytes that an engine moves for a tile."""
+        config = self.config
+        streams = tile.beats * config.memory_ports * config.memory_bits / 8
+        return streams + (program.features + program.outputs) * config.lanes
+
+    def _tile(self, program: Program, steps: Sequence[Step], engines: int) -> TileCycles:
+        """A tile of a program, where activations and results may have to wait for the memory."""
+        config, search = self.config, self.search
+        timing = None
+        if config.memory_bits:
+            seen = search.memory.behind(engines * config.memory_ports)
+            timing = seen.timing(search.clock, config)
+        tile = tile_cycles_of(steps, config, timing)
+        bandwidth = search.memory.bandwidth / search.clock / engines
+        tile.memory += max(0.0, self._bytes(program, tile) / bandwidth - tile.total)
+        return tile

@@ -1,0 +1,223 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""What arrays have to do for a network, whatever the array."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cache, cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from daqkf.compiler.compiled_network import CompiledNetwork
+from daqkf.compiler.design import Design
+from daqkf.dialects.dense import to_array
+from daqkf.dialects.rpea import (
+    ChainOp,
+    DispatchOp,
+    GatingOp,
+    Kernel,
+    NormalizationOp,
+    Playable,
+    ProgramOp,
+    SoftmaxOp,
+)
+from daqkf.hw_targets.config import ArrayConfig
+from daqkf.hw_targets.machine import Machine
+from daqkf.hw_targets.prediction import KernelWork, RowWork, Step
+from daqkf.hw_targets.timing import gating_cycles, normalization_cycles, softmax_cycles
+from daqkf.lowering.image.encode import parts_of, playable
+from daqkf.passes.encode.balance import longest_first
+from daqkf.support.errors import DaqkfError
+
+
+@dataclass(frozen=True, eq=False)
+class Product:
+    """A kernel, by what each of its outputs takes."""
+
+    features: int
+    costs: NDArray[np.int64]
+    """Words of each output [N]."""
+
+    @property
+    def outputs(self) -> int:
+        """N."""
+        return len(self.costs)
+
+    @property
+    def products(self) -> int:
+        """Of a token, zeros included."""
+        return self.features * self.outputs
+
+    def shared(self, pes: int) -> tuple[int, int]:
+        """The words of the longest stream and the outputs of the element that has most, if outputs
+        go to elements the longest first, to the one that has least to do (Graham, 1969)."""
+        return _shared(self, pes)
+
+
+@cache
+def _shared(product: Product, pes: int) -> tuple[int, int]:
+    shares = longest_first(product.costs, pes)
+    return max(int(product.costs[share].sum()) for share in shares), max(map(len, shares))
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What the row unit does."""
+
+    kind: str
+    outputs: int
+    keys: int = 0
+
+    def cycles(self, machine: Machine) -> int:
+        """For a tile."""
+        if self.kind == "normalizes":
+            return normalization_cycles(machine, self.outputs)
+        if self.kind == "gates":
+            return gating_cycles(machine, self.outputs)
+        return softmax_cycles(machine, self.outputs, self.keys)
+
+
+@dataclass(frozen=True)
+class Program:
+    """Products and the work of the row unit that run one after another without the host."""
+
+    name: str
+    parts: Sequence[Product | Rows]
+
+    def steps(self, machine: Machine) -> list[Step]:
+        """What a machine does for a tile."""
+        return [
+            KernelWork(part.features, part.outputs, part.shared(machine.pes)[0])
+            if isinstance(part, Product)
+            else RowWork(part.cycles(machine), part.outputs)
+            for part in self.parts
+        ]
+
+    @property
+    def features(self) -> int:
+        """Rows of a tile that come."""
+        first = self.parts[0]
+        assert isinstance(first, Product)
+        return first.features
+
+    @property
+    def outputs(self) -> int:
+        """Rows of a tile that leave."""
+        return self.parts[-1].outputs
+
+    def stream_depth(self, machine: Machine) -> int:
+        """Words of the streams of an element."""
+        return sum(part.shared(machine.pes)[0] for part in self._products)
+
+    def slots(self, machine: Machine) -> int:
+        """Parameter rows of an element."""
+        stride, total = machine.parameter_stride, 0
+        for part in self.parts:
+            if isinstance(part, Product):
+                total += part.shared(machine.pes)[1]
+            else:
+                total += -(-part.outputs * (1 + (part.kind == "softmax")) // stride)
+        return total
+
+    @cached_property
+    def _products(self) -> list[Product]:
+        return [part for part in self.parts if isinstance(part, Product)]
+
+    @property
+    def products(self) -> int:
+        """Of a token, zeros included."""
+        return sum(part.products for part in self._products)
+
+
+@dataclass(frozen=True, eq=False)
+class Workload:
+    """The programs of a network, in order, and an array that they were compiled for."""
+
+    programs: Sequence[Program]
+    config: ArrayConfig
+
+    @classmethod
+    def of(cls, network: CompiledNetwork | Design) -> "Workload":
+        """What a compiled layer or network has an array do.
+
+        Raises:
+            DaqkfError: it has elements other than running_sum, variants, attention on the array,
+                or nothing for the array.
+        """
+        config = network.config
+        if set(config.families) != {"running_sum"}:
+            raise DaqkfError(
+                f"plans are for running_sum elements, not for {', '.join(config.families)}"
+            )
+        if isinstance(network, Design):
+            programs = [playable(network.module)[-1]]
+        else:
+            programs = [
+                program for stage in network.stages for group in stage.programs for program in group
+            ]
+        if not programs:
+            raise DaqkfError("the array has nothing to do: no kernel of the network is on it")
+        return cls([_program(program) for program in programs], replace(config, index_bits=0))
+
+    @property
+    def products(self) -> int:
+        """Of a token, zeros included."""
+        return sum(program.products for program in self.programs)
+
+    @cache  # noqa: B019 - there is one workload for a plan
+    def tile_cycles(self, pes: int, post_cycles: int) -> int:
+        """Cycles of a tile in all programs, those of the elements and of the post unit alone."""
+        return sum(
+            max(part.shared(pes)[0], part.outputs * post_cycles)
+            for program in self.programs
+            for part in program.parts
+            if isinstance(part, Product)
+        )
+
+    @property
+    def words(self) -> int:
+        """Of a tile, for all elements together."""
+        return sum(
+            int(part.costs.sum())
+            for program in self.programs
+            for part in program.parts
+            if isinstance(part, Product)
+        )
+
+
+def _program(program: Playable) -> Program:
+    if isinstance(program, DispatchOp):
+        raise DaqkfError("plans are for layers of one variant")
+    if isinstance(program, ChainOp) and program.tiles is not None:
+        raise DaqkfError(
+            "plans are for networks whose attention is on the host: compile without --products"
+        )
+    return Program(program.sym_name.data, [_part(part) for part in parts_of(program)])
+
+
+def _part(part: Kernel) -> Product | Rows:
+    match part:
+        case ProgramOp():
+            return Product(part.features.value.data, _costs(part))
+        case NormalizationOp():
+            return Rows("normalizes", part.channels)
+        case GatingOp():
+            return Rows("gates", part.channels)
+        case SoftmaxOp():
+            return Rows("softmax", part.channels, part.keys.value.data)
+        case _:
+            raise DaqkfError(f"plans know no {part.name}")
+
+
+def _costs(program: ProgramOp) -> NDArray[np.int64]:
+    """Words of each output [N], in the order in which the elements complete them."""
+    found: list[NDArray[np.int64]] = []
+    for words in program.streams():
+        ends = np.flatnonzero(words["last"])
+        found.append(np.diff(ends, prepend=-1))
+    costs = np.concatenate(found)
+    # What is behind the last output of an element, if anything, is shared out.
+    rest = int(to_array(program.rows).sum()) - int(costs.sum())
+    return costs + -(-max(rest, 0) // max(len(costs), 1))

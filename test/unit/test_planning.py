@@ -1,0 +1,169 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""Devices, what engines take of them, and how a program's cycles grow."""
+
+import re
+from dataclasses import replace
+
+import pytest
+from networks import MACHINE
+
+from daqkf.hw_targets.block_ram import mapped, ramb18s
+from daqkf.hw_targets.config import ArrayConfig, smallest_array
+from daqkf.hw_targets.device import Needs, UnknownDeviceError, device_names, load_device
+from daqkf.hw_targets.engine import (
+    UnknownEngineError,
+    block_rams,
+    engine_needs,
+    instances,
+    memories,
+    terms,
+)
+from daqkf.hw_targets.fabric import fabric_names
+from daqkf.hw_targets.memory import MemoryTiming, load_channels, load_memory
+from daqkf.hw_targets.prediction import (
+    EMPTYING,
+    MOVING,
+    POLLING,
+    STORING,
+    KernelWork,
+    RowWork,
+    program_words,
+    tile_cycles_of,
+)
+from daqkf.hw_targets.streams import kernel_beats, row_bits
+
+CONFIG = smallest_array(replace(MACHINE, pes=4, lanes=8, post_lanes=2, items=8, max_shift=0), 200)
+FROM_MEMORY = replace(CONFIG, memory_bits=128, stream_depth=512)
+
+
+@pytest.mark.parametrize("name", device_names())
+def test_a_device_has_a_fabric_and_memory(name: str):
+    device = load_device(name)
+    assert device.fabric in fabric_names()
+    assert min(device.luts, device.flip_flops, device.block_rams_18k, device.dsps) > 0
+    assert all(load_channels(memory).name == memory for memory in device.memories)
+
+
+def test_the_devices_that_are_promised_are_there():
+    promised = {"xcvu9p", "xcu280", "xczu7ev", "xck26", "xc7z020", "ecp5-85k"}
+    assert promised <= set(device_names())
+    with pytest.raises(UnknownDeviceError, match=r"unknown device 'vu9' \(known: ecp5-25k, "):
+        load_device("vu9")
+
+
+def test_shares_are_of_what_there_is():
+    zynq = load_device("xc7z020")
+    needs = Needs(luts=5320, flip_flops=0, block_rams_18k=140)
+    assert zynq.shares(needs) == {"luts": 0.1, "flip_flops": 0, "block_rams_18k": 0.5, "dsps": 0}
+    assert zynq.shares(replace(needs, ultra_rams=1))["ultra_rams"] == float("inf")
+    assert needs * 2 + needs == needs * 3
+
+
+def test_channels_are_a_memory_so_many_times():
+    one, four = load_channels("ddr4-2400"), load_channels("ddr4-2400x4")
+    assert (one.number, four.number, four.name) == (1, 4, "ddr4-2400x4")
+    assert four.bandwidth == 4 * one.bandwidth < 4 * load_memory("ddr4-2400").bandwidth
+    # Two ports share them evenly, eight have half a channel each.
+    assert four.behind(2).bandwidth == 2 * one.device.bandwidth
+    assert four.behind(8).bandwidth == one.device.bandwidth / 2
+    for text, message in (
+        ("ddr9x2", r"unknown memory 'ddr9' \(known: "),
+        ("ddr4-2400x0", "'ddr4-2400x0' has no channels"),
+        ("x4", "unknown memory 'x4'"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            load_channels(text)
+
+
+def test_a_memory_with_two_reads_has_narrower_blocks():
+    assert ramb18s(1024, 72) == 4
+    assert mapped(512, 72).halves == 2
+    assert mapped(512, 72, ports=2).halves == 4
+    assert mapped(1024, 72, ports=2).halves == 4
+    # Several blocks deep if that takes fewer of them; the address then chooses among them.
+    assert mapped(16384, 95) == mapped(16384, 95, whole=True)
+    assert (mapped(16384, 95).halves, mapped(16384, 95).deep) == (88, 4)
+    assert mapped(512, 72, whole=False).halves == 2
+    assert mapped(2048, 36).halves == mapped(2048, 36, whole=False).halves == 4
+
+
+def test_block_ram_is_that_of_the_memories():
+    halves, ultra = block_rams(CONFIG, "xcup")
+    assert ultra == 0
+    activations = next(one for one in memories(CONFIG) if one.ports == 2)
+    assert (activations.number, activations.width) == (4 * 4, 64)
+    moved = replace(CONFIG, activation_memory="ultra")
+    own = activations.number * mapped(activations.depth, 64, ports=2).halves
+    assert block_rams(moved, "xcup") == (halves - own, activations.number)
+
+
+def test_logic_is_so_much_for_each_instance():
+    """More elements and lanes take what these take, and what chooses among them."""
+    one, two = engine_needs(CONFIG, "xcup"), engine_needs(replace(CONFIG, pes=8), "xcup")
+    assert 1.7 * one.luts < two.luts < 2 * one.luts
+    assert instances(CONFIG)["lane"] == 32
+    assert set(instances(CONFIG)) == set(terms(CONFIG))
+    assert instances(FROM_MEMORY)["stream_reader"] == 1
+    assert engine_needs(FROM_MEMORY, "xcup").luts > one.luts
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"families": ("multiply",)}, "only arrays of running_sum elements"),
+        ({"index_bits": 4}, "only arrays of running_sum elements with whole addresses"),
+        ({"buckets": 2}, "operand memories or variants"),
+    ],
+)
+def test_other_engines_are_not_known(changes: dict[str, object], message: str):
+    with pytest.raises(UnknownEngineError, match=message):
+        engine_needs(replace(CONFIG, **changes), "xcup")  # pyright: ignore[reportArgumentType]
+    with pytest.raises(UnknownEngineError, match=re.escape("take of 'virtex'")):
+        engine_needs(CONFIG, "virtex")
+
+
+def tile(words: int, outputs: int, config: ArrayConfig = CONFIG):
+    return tile_cycles_of([KernelWork(100, outputs, words)], config)
+
+
+def test_a_tile_arrives_and_runs():
+    arrives = 100 + STORING + EMPTYING
+    causes = tile(1000, 20).causes()
+    assert causes == {"lanes": 1000, "post": 0, "memory": 0, "rows": 0, "moving": arrives}
+    # The post unit takes an output of eight lanes in four cycles.
+    bound = tile(1000, 300)
+    assert (bound.lanes, bound.post) == (1000, 4 * 300 + POLLING - 1000)
+    # Results leave while the next tile runs, if there is time.
+    assert tile(10, 1).total == 100 + STORING + EMPTYING + 10
+    assert tile_cycles_of([KernelWork(1, 500, 10)], replace(CONFIG, post_lanes=8)).total >= 500
+
+
+def test_rows_move_between_kernels_unless_the_row_unit_reads_them():
+    first, second = KernelWork(100, 50, 1000), KernelWork(50, 20, 400)
+    alone = [tile_cycles_of([one], CONFIG) for one in (first, second)]
+    both = tile_cycles_of([first, second], CONFIG)
+    assert both.total == sum(one.total for one in alone) + MOVING - STORING
+    rows = tile_cycles_of([first, RowWork(700, 50)], CONFIG)
+    assert rows.total == alone[0].total + 700
+
+
+def test_memory_is_waited_for_as_far_as_fifos_are_not_ahead():
+    work = KernelWork(100, 20, 3000)
+    beats = kernel_beats(FROM_MEMORY, 3000)
+    assert row_bits(FROM_MEMORY) > 128
+    bound = tile_cycles_of([work], FROM_MEMORY)
+    assert (bound.beats, bound.total) == (beats, pytest.approx(beats, rel=0.001))
+    half = tile_cycles_of([work], FROM_MEMORY, MemoryTiming(latency=0, beats=1, cycles=2))
+    assert half.total == pytest.approx(2 * beats, rel=0.001)
+    rests = tile_cycles_of([work], FROM_MEMORY, MemoryTiming(0, 1, 1, interval=100, pause=10))
+    assert rests.total == pytest.approx(beats / 0.9, rel=0.003)
+    wide = replace(FROM_MEMORY, memory_bits=512)
+    assert tile_cycles_of([work], wide).total == tile(3000, 20).total
+
+
+def test_programs_without_streams_are_short():
+    steps = [KernelWork(100, 20, 3000)]
+    whole, short = program_words(steps, CONFIG), program_words(steps, FROM_MEMORY)
+    assert whole - short == 4 * 3000 * 3
