@@ -3,27 +3,27 @@
 
 """Fit what engines take of a fabric to what yosys makes of them, and check the fit.
 
-    python benchmarks/engine_resources.py [--fabric xcup] [--write] [--check]
+    python benchmarks/engine_resources.py [--fabric xcup] [--write] [--check [--modules]]
 
 Arrays of several shapes are synthesised with their hierarchy, so that each module is counted by
 itself; lanes of more kinds are synthesised alone. The counts of a module are fitted by the terms of
 `hw_targets.engine.terms`, none of which takes less than nothing (Lawson and Hanson), with the
 relative errors of all samples weighted alike. `--write` writes the table to `hw_targets/engines`.
 
-`--check` synthesises other engines as a whole, flattened, and compares them with what is predicted.
-The largest has 256 lanes, which takes yosys a quarter of an hour and more. Runs are cached.
+`--check` synthesises engines as a whole, flattened, and compares them with what is predicted; with
+`--modules` they keep their hierarchy, which is faster. The largest has 256 lanes. Runs are cached.
 """
 
 import argparse
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from scipy.optimize import nnls
 
-from daqkf.hw_targets import Counts, load_fabric
+from daqkf.hw_targets import load_fabric
 from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.device import Needs
 from daqkf.hw_targets.engine import block_rams, chosen_bits, engine_needs, instances, terms
@@ -69,7 +69,8 @@ SAMPLES = {
     "2 x 32": replace(CONFIG, pes=2, lanes=32, post_lanes=8, activation_depth=1024),
     "16 x 4": replace(CONFIG, pes=16, lanes=4, post_lanes=4, memory_bits=512, memory_ports=2),
 }
-"""Of fabrics with large LUTs; those of smaller ones are the first four."""
+FEW = ("4 x 8", "2 x 16", "4 x 8 plain", "8 x 4")
+"""The samples of ECP5, where engines are small."""
 
 LANES = [
     replace(
@@ -131,10 +132,9 @@ def synthesized(circuit: Circuit, synthesis: str) -> Mapping[str, Mapping[str, i
     }
 
 
-def needs_of(fabric: Fabric, cells: Mapping[str, int]) -> tuple[Counts, Needs]:
-    """What cells are, and what they take."""
-    counts = fabric.count(cells)
-    return counts, Needs.of(counts, fabric.family)
+def needs_of(fabric: Fabric, cells: Mapping[str, int]) -> Needs:
+    """What cells take."""
+    return Needs.of(fabric.count(cells), fabric.family)
 
 
 def measured(fabric: Fabric, config: ArrayConfig) -> dict[str, Needs]:
@@ -143,19 +143,19 @@ def measured(fabric: Fabric, config: ArrayConfig) -> dict[str, Needs]:
     found: dict[str, Needs] = {}
     for name, own in cells.items():
         short = name.removeprefix("daqkf_").removeprefix("running_sum_").rstrip("0123456789")
-        found[short] = needs_of(fabric, own)[1]
+        found[short] = needs_of(fabric, own)
     return found
 
 
 def samples(fabric: Fabric) -> Iterator[tuple[ArrayConfig, str, Needs]]:
     """Instances of modules, and what they take."""
-    shapes = list(SAMPLES.values())
-    for config in shapes if fabric.family == "xcup" else shapes[:4]:
+    names = SAMPLES if fabric.family == "xcup" else FEW
+    for config in (SAMPLES[name] for name in names):
         for module, needs in measured(fabric, config).items():
             yield config, module, needs
     for config in LANES:
         cells = synthesized(build_lane(config), fabric.flat)
-        yield config, "lane", needs_of(fabric, cells["daqkf_running_sum_lane"])[1]
+        yield config, "lane", needs_of(fabric, cells["daqkf_running_sum_lane"])
 
 
 def fitted(fabric: Fabric) -> dict[str, dict[str, dict[str, float]]]:
@@ -193,18 +193,30 @@ def text(fabric: Fabric, found: Mapping[str, Mapping[str, Mapping[str, float]]])
     return "\n".join(lines) + "\n"
 
 
-def check(fabric: Fabric) -> None:
+def whole(fabric: Fabric, config: ArrayConfig, flat: bool) -> Needs:
+    """What an engine takes, flattened or as the sum of its modules."""
+    if flat:
+        return needs_of(fabric, synthesized(build_array(config), fabric.flat)[TOP])
+    modules, total = measured(fabric, config), Needs(0, 0, 0)
+    for module, number in instances(config).items():
+        if number:
+            total += modules[module] * number
+    return total
+
+
+def check(fabric: Fabric, names: Sequence[str], flat: bool) -> None:
     """Print how far predictions are from whole engines."""
-    for name, config in CHECKS.items():
-        counts, found = needs_of(fabric, synthesized(build_array(config), fabric.flat)[TOP])
-        predicted = engine_needs(config, fabric.family)
-        assert block_rams(config, fabric.family) == (counts.block_rams_18k, counts.ultra_rams)
+    for name in names:
+        config = CHECKS[name]
+        found, predicted = whole(fabric, config, flat), engine_needs(config, fabric.family)
+        assert (found.block_rams_18k, found.ultra_rams) == block_rams(config, fabric.family)
         errors = ", ".join(
             f"{getattr(predicted, resource):,} {resource} of {getattr(found, resource):,} "
             f"({getattr(predicted, resource) / getattr(found, resource) - 1:+.1%})"
             for resource in RESOURCES
         )
-        print(f"{fabric.name} {name}: {errors}, {found.block_rams_18k} block RAMs", flush=True)
+        memories = f"{found.block_rams_18k} block RAMs, {found.ultra_rams} UltraRAMs"
+        print(f"{fabric.name} {name}: {errors}, {memories}", flush=True)
 
 
 def main() -> None:
@@ -212,11 +224,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--fabric", default="xcup", help="xcup or ecp5 (default: xcup)")
     parser.add_argument("--write", action="store_true", help="write hw_targets/engines")
-    parser.add_argument("--check", action="store_true", help="synthesise other engines as a whole")
+    parser.add_argument("--check", action="store_true", help="synthesise engines as a whole")
+    parser.add_argument("--modules", action="store_true", help="count these module by module")
+    parser.add_argument("--only", nargs="+", choices=CHECKS, default=list(CHECKS), help="of these")
     options = parser.parse_args()
     fabric = load_fabric(options.fabric)
     if options.check:
-        check(fabric)
+        check(fabric, options.only, not options.modules)
         return
     found = fitted(fabric)
     if options.write:

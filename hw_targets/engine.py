@@ -25,8 +25,9 @@ from daqkf.hw_targets.words import parameter_row, stream_word, table_row
 
 _FOLDER = Path(__file__).parent / "engines"
 
-_CHOSEN = 3
-"""Inputs of a multiplexer that a LUT of six inputs adds to one, on average."""
+_CHOSEN = 4
+"""Signals of which a LUT of six inputs chooses one; multiplexers that come with the LUTs join several
+of them. A LUT of four inputs chooses among half as many."""
 
 
 class UnknownEngineError(ValueError):
@@ -155,9 +156,9 @@ def terms(config: ArrayConfig) -> dict[str, dict[str, float]]:
     }
 
 
-def _multiplexers(inputs: int) -> float:
-    """LUTs of six inputs for a bit that is chosen among so many."""
-    return -(-(inputs - 1) // _CHOSEN)
+def _multiplexers(inputs: int, chosen: int = _CHOSEN) -> int:
+    """LUTs for a bit that is chosen among so many."""
+    return -(-inputs // chosen) if inputs > 1 else 0
 
 
 def _tree_bits(items: int) -> int:
@@ -203,7 +204,8 @@ def chosen_bits(config: ArrayConfig, family: str) -> dict[str, float]:
         if memory.style == "block":
             whole = family != "ecp5"
             deep = mapped(memory.depth, memory.width, ports=memory.ports, whole=whole).deep
-            bits = memory.number * memory.ports * memory.width * _multiplexers(deep)
+            each = _multiplexers(deep, _CHOSEN if whole else _CHOSEN // 2)
+            bits = memory.number * memory.ports * memory.width * each
             own = bits / (config.pes if memory.module == "element" else 1)
             found[memory.module] = found.get(memory.module, 0) + own
     return found

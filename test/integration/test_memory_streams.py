@@ -29,6 +29,7 @@ from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.image_format import Header
 from daqkf.hw_targets.machine import Machine
 from daqkf.hw_targets.memory import IDEAL, MemoryTiming, load_memory, memory_names
+from daqkf.hw_targets.prediction import KernelWork, Step, tile_cycles_of
 from daqkf.hw_targets.streams import kernel_beats, pack_rows, row_bits, unpack_rows
 from daqkf.hw_targets.timing import speed
 from daqkf.hw_targets.words import stream_row_words, stream_word
@@ -36,7 +37,7 @@ from daqkf.lowering.hdl.circuit import circuit_module
 from daqkf.lowering.hdl.verilog import emit_verilog
 from daqkf.lowering.image.decode import decode
 from daqkf.lowering.image.disassemble import import_program
-from daqkf.lowering.image.encode import at_addresses, encode, playable, split_image
+from daqkf.lowering.image.encode import at_addresses, encode, parts_of, playable, split_image
 from daqkf.lowering.image.image import ProgramImageError
 from daqkf.lowering.rtl.array import TOP, build_array
 from daqkf.lowering.rtl.system import TOP as SYSTEM
@@ -305,3 +306,24 @@ def test_memories_have_the_bandwidth_that_they_say(name: str):
 def test_an_unknown_memory_is_named():
     with pytest.raises(ValueError, match="unknown memory 'ddr9'"):
         load_memory("ddr9")
+
+
+@pytest.mark.parametrize("memory", ["ideal", "narrow", "ddr4-2400"])
+def test_plans_are_within_3_percent_of_simulation(memory: str):
+    config, entries = networks("one port")
+    behind = MEMORIES.get(memory) or load_memory(memory).timing(250e6, config)
+    for layers, module in (entries[0], entries[-1]):
+        (program,) = playable(module)
+        steps: list[Step] = [
+            KernelWork(part.features.value.data, part.channels, part.longest)
+            for part in parts_of(program)
+            if isinstance(part, ProgramOp)
+        ]
+        totals: list[int] = []
+        for tiles in (10, 40):
+            x = activations_for(layers, tiles * config.lanes)
+            job = Job(encode(program), x, program.channels)
+            (trace,) = simulator("one port").trace([job], memory=behind)
+            totals.append(trace.cycles.total)
+        predicted = tile_cycles_of(steps, config, behind).total
+        assert predicted == pytest.approx((totals[1] - totals[0]) / 30, rel=0.03)

@@ -108,11 +108,11 @@ class _Search:
             DaqkfError: no engine fits.
         """
         best: tuple[tuple[float, ...], Plan] | None = None
-        for config in self._configs():
-            if best is not None and self._least(config, self._wanted(config)) > best[0][0]:
+        for shape in self._shapes():
+            if best is not None and self._least(shape, self._wanted(shape.lanes)) > best[0][0]:
                 continue
-            for engines in self._numbers(config):
-                if best is not None and self._least(config, engines.number) > best[0][0]:
+            for config, engines in self._engines(shape):
+                if best is not None and self._least(shape, engines.number) > best[0][0]:
                     continue
                 found = self._plan(config, engines)
                 key = self._key(found)
@@ -131,32 +131,37 @@ class _Search:
         taken = sum(self.device.shares(found.needs).values())
         return float(f"{first:.3g}"), float(f"{second:.3g}"), taken
 
-    def _wanted(self, config: ArrayConfig) -> int:
-        """How many engines have something to do."""
-        return -(-self.tokens // config.lanes)
+    def _wanted(self, lanes: int) -> int:
+        """How many engines of so many lanes have something to do."""
+        return -(-self.tokens // lanes)
 
-    def _least(self, config: ArrayConfig, engines: int) -> float:
+    def _least(self, shape: "_Shape", engines: int) -> float:
         """Cycles that a plan takes at least: those of the elements and of the post unit."""
-        tiles = 1 if self.objective == LATENCY else -(-self.tokens // (engines * config.lanes))
+        tiles = 1 if self.objective == LATENCY else -(-self.tokens // (engines * shape.lanes))
         # Times are compared in three digits.
-        return 0.99 * tiles * self.work.tile_cycles(config.pes, config.post_cycles)
+        return 0.99 * tiles * self.work.tile_cycles(shape.pes, shape.lanes // shape.post_lanes)
 
-    def _configs(self) -> Iterator[ArrayConfig]:
+    def _shapes(self) -> Iterator["_Shape"]:
+        """Elements, lanes and post lanes, the most first, so that what is slow is seen early."""
         for pes in reversed(_PES):
             for lanes in reversed(_LANES):
-                if lanes >= 2 * self.tokens:
-                    continue
-                for post_lanes in self._post_lanes(pes, lanes):
-                    yield from self._memories(pes, lanes, post_lanes)
+                if lanes < 2 * self.tokens:
+                    for post_lanes in self._post_lanes(pes, lanes):
+                        yield _Shape(pes, lanes, post_lanes)
 
     def _post_lanes(self, pes: int, lanes: int) -> Sequence[int]:
         """As few as keep up with the elements, half and twice as many."""
-        words = sum(program.stream_depth(self._sized(pes)) for program in self.work.programs)
-        outputs = sum(part.outputs for program in self.work.programs for part in program.parts)
+        words, outputs = self.work.tile_cycles(pes, 0), self.work.outputs
         enough = 1
         while enough < lanes and outputs * lanes > words * enough:
             enough *= 2
         return sorted({max(enough // 2, 1), enough, min(2 * enough, lanes)})
+
+    def _engines(self, shape: "_Shape") -> Iterator[tuple[ArrayConfig, "_Engines"]]:
+        """Engines of a shape, and how many of them."""
+        for config in self._memories(shape):
+            for engines in self._numbers(config):
+                yield config, engines
 
     def _sized(self, pes: int) -> ArrayConfig:
         return replace(
@@ -167,15 +172,16 @@ class _Search:
             families=("running_sum",),
         )
 
-    def _memories(self, pes: int, lanes: int, post_lanes: int) -> Iterator[ArrayConfig]:
-        """An engine with each kind of memories."""
+    def _memories(self, shape: "_Shape") -> Iterator[ArrayConfig]:
+        """An engine of a shape with each kind of stream memories."""
+        pes = shape.pes
         programs, plain = self.work.programs, self._sized(pes)
         words = max(program.stream_depth(plain) for program in programs)
         slots = max(program.slots(plain) for program in programs)
         common = replace(
             plain,
-            lanes=lanes,
-            post_lanes=post_lanes,
+            lanes=shape.lanes,
+            post_lanes=shape.post_lanes,
             parameter_depth=memory_depth(slots),
             banks=2 if len(programs) > 1 else 1,
             operand_depth=0,
@@ -197,7 +203,7 @@ class _Search:
 
         Those whose activations are in UltraRAM stand beside those that have them in block RAM.
         """
-        wanted = self._wanted(config)
+        wanted = self._wanted(config.lanes)
         ultra = replace(config, activation_memory="ultra")
         one, other = (engine_needs(kind, self.device.fabric) for kind in (config, ultra))
         beside = bool(self.device.ultra_rams)
@@ -248,6 +254,15 @@ class _Search:
         if config not in self.timings:
             self.timings[config] = _Timing(self, config)
         return self.timings[config]
+
+
+@dataclass(frozen=True)
+class _Shape:
+    """The organisation of an engine."""
+
+    pes: int
+    lanes: int
+    post_lanes: int
 
 
 @dataclass(frozen=True)

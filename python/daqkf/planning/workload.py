@@ -176,6 +176,11 @@ class Workload:
             if isinstance(part, Product)
         )
 
+    @cached_property
+    def outputs(self) -> int:
+        """Of all programs, those of the row unit among them."""
+        return sum(part.outputs for program in self.programs for part in program.parts)
+
     @property
     def words(self) -> int:
         """Of a tile, for all elements together."""
