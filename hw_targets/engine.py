@@ -26,7 +26,7 @@ from daqkf.hw_targets.words import parameter_row, stream_word, table_row
 _FOLDER = Path(__file__).parent / "engines"
 
 _CHOSEN = 4
-"""Signals of which a LUT of six inputs chooses one; multiplexers that come with the LUTs join several
+"""Signals of which a LUT of six inputs chooses one; multiplexers that come with the LUTs join some
 of them. A LUT of four inputs chooses among half as many."""
 
 
