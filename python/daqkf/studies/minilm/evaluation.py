@@ -168,6 +168,13 @@ def _measured(
     )
 
 
+def _require_shares(sparsities: Sequence[float], accuracies: Sequence[float]) -> None:
+    for name, values, low in (("sparsity", sparsities, 0.0), ("accuracy", accuracies, 0.5)):
+        for value in values:
+            if not low <= value < 1:
+                raise DaqkfError(f"--{name} must be {low:g} or above and below 1, not {value:g}")
+
+
 def run_eval(
     folder: Path,
     sparsities: Sequence[float],
@@ -203,10 +210,7 @@ def run_eval(
 
     from daqkf.support.kept import Kept
 
-    for name, values, low in (("sparsity", sparsities, 0.0), ("accuracy", accuracies, 0.5)):
-        for value in values:
-            if not low <= value < 1:
-                raise DaqkfError(f"--{name} must be {low:g} or above and below 1, not {value:g}")
+    _require_shares(sparsities, accuracies)
     machine = load_target(target).machine  # refuses unknown ones before any work
     if sentences is not None and sentences < 1:
         raise DaqkfError(f"--sentences must be at least 1, not {sentences}")
