@@ -91,7 +91,8 @@ def instances(config: ArrayConfig) -> dict[str, int]:
         "stream_reader": config.memory_ports if config.memory_bits else 0,
         "rows": int(config.has_rows),
         "row_solver": int(config.normalizes),
-        "row_lane": config.post_lanes if config.normalizes else 0,
+        # A unit that only gates has smaller lanes, which have not been measured.
+        "row_lane": config.post_lanes if config.has_rows else 0,
     }
 
 

@@ -17,6 +17,8 @@ from daqkf.compiler.network import compile_network
 from daqkf.dialects.nn import ElementwiseOp
 from daqkf.dialects.rpea import ChainOp
 from daqkf.dialects.spaq import LevelSet
+from daqkf.planning import plan
+from daqkf.planning.workload import Product, Rows, Workload
 from daqkf.runtime.accelerators import SimulatedArray
 
 TARGET = str(Path(__file__).parents[1] / "passes" / "targets" / "gates.toml")
@@ -113,3 +115,16 @@ def test_the_host_gates_where_the_target_cannot():
         ("mul", "the target has no unit for it")
     ]
     assert network.host() == {"mul": 1}
+
+
+def test_plans_have_the_cycles_of_gates():
+    network = compiled()
+    ((up, gates, down),) = (program.parts for program in Workload.of(network).programs)
+    assert isinstance(up, Product)
+    assert isinstance(gates, Rows)
+    assert isinstance(down, Product)
+    assert (up.outputs, gates.kind, gates.outputs) == (2 * down.features, "gates", down.features)
+    found = plan(network, "xck26", tokens=4)
+    assert found.config.gates
+    assert found.pace.causes["rows"] >= gates.cycles(found.config)
+    assert found.products == sum(part.features * part.outputs for part in (up, down))
