@@ -315,7 +315,7 @@ class _Program:
     """A word is offered."""
     taken: Signal
     limited: Signal
-    """The last word says for how many tiles the program is."""
+    """It has been loaded, and says for how many tiles it is."""
 
     @classmethod
     def declare(cls, frame: _Frame, following: _Following) -> "_Program":
@@ -340,7 +340,7 @@ class _Program:
             last=last,
             valid=valid,
             taken=taken,
-            limited=named(taken & last & word.any(), "program_is_limited"),
+            limited=array["loaded"] & c.delay(word.any(), "ends_limited", enable=taken & last),
         )
 
     def wanted(self, frame: _Frame) -> dict[str, Signal]:

@@ -7,22 +7,27 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
 from axi_memory import PAGE, AxiMemory
-from networks import MACHINES
+from networks import MACHINES, lint
 from numpy.typing import NDArray
 from unit_bench import Bench
 
 from daqkf.hw_targets.config import ArrayConfig, smallest_array
 from daqkf.hw_targets.descriptors import (
+    DESCRIPTOR,
     DESCRIPTOR_BYTES,
     JobFlags,
     QueuedJob,
     QueueError,
     pack_descriptors,
 )
+from daqkf.lowering.hdl.circuit import circuit_module
+from daqkf.lowering.hdl.verilog import emit_verilog
+from daqkf.lowering.rtl import queue
 from daqkf.lowering.rtl.queue import build_queue
 
 SIZES = {
@@ -50,7 +55,10 @@ def config_of(name: str) -> ArrayConfig:
 
 @cache
 def bench(name: str) -> Bench:
-    return Bench(build_queue(config_of(name)))
+    """The unit, which takes a memory for dead after 512 cycles, so that tests need not wait."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(queue, "WATCHDOG_BITS", 9)
+        return Bench(build_queue(config_of(name)))
 
 
 @dataclass
@@ -66,13 +74,15 @@ class Image:
 
     @property
     def words(self) -> list[int]:
-        middle = np.random.default_rng(self.seed).integers(1, 1 << 32, self.length - 5)
-        head = [self.features, self.outputs, self.seed, int(self.refused)]
+        middle = np.random.default_rng(self.seed).integers(1, 1 << 32, self.length - 6)
+        head = [self.length, self.features, self.outputs, self.seed, int(self.refused)]
         return [*head, *(int(word) for word in middle), self.tiles]
 
     @classmethod
     def read(cls, words: Sequence[int]) -> "Image":
-        image = cls(*words[:3], bool(words[3]), len(words), words[-1])
+        if len(words) != words[0]:
+            return cls(1, 1, 0, refused=True)
+        image = cls(*words[1:4], bool(words[4]), words[0], words[-1])
         assert image.words == list(words), "words were lost"
         return image
 
@@ -220,7 +230,7 @@ class Host:
 
     def image(self, features: int | None = None) -> Image:
         features = features or int(self.rng.integers(1, 40))
-        numbers = self.rng.integers([1, 1, 5], [40, 1 << 20, 90])
+        numbers = self.rng.integers([1, 1, 6], [40, 1 << 20, 90])
         outputs, seed, length = (int(number) for number in numbers)
         return Image(features, outputs, seed, length=length)
 
@@ -300,16 +310,15 @@ class Player:
         self.step(control_ring=1, control_tail=tail, **control)
         self.bench.inputs["control_ring"] = 0
 
-    def run(self, jobs: Sequence[QueuedJob], limit: int = 20_000) -> None:
+    def run(self, descriptors: bytes, limit: int = 20_000) -> None:
         """Keep the ring as full as it can be, until all jobs are done or the queue stops."""
-        written, end = 0, self.cycles + limit
-        descriptors = pack_descriptors(jobs)
+        written, end, count = 0, self.cycles + limit, len(descriptors) // DESCRIPTOR_BYTES
         self.step()
         done = head = 0
         while self.cycles < end and not self.stopped:
             done += (self.out["status_head"] - head) % RING
             head = self.out["status_head"]
-            room = min(len(jobs), done + RING - 1) - written
+            room = min(count, done + RING - 1) - written
             if room:
                 for number in range(written, written + room):
                     data = descriptors[number * DESCRIPTOR_BYTES :][:DESCRIPTOR_BYTES]
@@ -317,12 +326,12 @@ class Player:
                     self.memory.content[slot : slot + DESCRIPTOR_BYTES] = data
                 written += room
                 self.ring(written % RING)
-            elif done == len(jobs):
+            elif done == count:
                 assert not self.out["status_active"]
                 return
             else:
                 self.step()
-        assert self.stopped, f"{done} of {len(jobs)} jobs are done after {limit} cycles"
+        assert self.stopped, f"{done} of {count} jobs are done after {limit} cycles"
 
 
 @pytest.mark.parametrize("name", SOME)
@@ -334,10 +343,174 @@ def test_jobs_of_all_kinds(name: str, stalls: float, latency: tuple[int, int]):
     host = player.host()
     host.add_some(14)
     before = bytes(player.memory.content)
-    player.run(host.jobs)
+    player.run(pack_descriptors(host.jobs))
     assert (player.stopped, player.out["status_error"]) == (0, QueueError.NONE)
     assert player.done == sum(bool(job.flags & JobFlags.INTERRUPT) for job in host.jobs)
     assert len({len(image.words) for image in host.images}) > 2
     ring = RING * DESCRIPTOR_BYTES
     assert host.expected(before)[ring:] != before[ring:]
     assert bytes(player.memory.content[ring:]) == host.expected(before)[ring:]
+
+
+def spoilt(job: QueuedJob, field: str, value: int) -> bytes:
+    """The descriptor of a job with another value in a field."""
+    words = np.frombuffer(pack_descriptors([job]), "<u4").reshape(1, -1)
+    fields = DESCRIPTOR.unpack(words) | {field: np.array([value])}
+    return DESCRIPTOR.pack(fields).tobytes()
+
+
+FAULTS: dict[str, tuple[QueueError, dict[str, int]]] = {
+    "a program off its place": (QueueError.ADDRESS, {"program": 4100}),
+    "activations off their place": (QueueError.ADDRESS, {"activations": 4096 + 32}),
+    "results beyond all addresses": (QueueError.ADDRESS, {"results_reserved": 1}),
+    "no activations": (QueueError.DESCRIPTOR, {"activation_rows": 0}),
+    "more rows than there can be": (QueueError.DESCRIPTOR, {"result_rows_reserved": 8}),
+    "an unknown flag": (QueueError.DESCRIPTOR, {"flags_reserved": 1 << 29}),
+    "activations outside of memory": (QueueError.READ, {"activations": 1 << 39}),
+    "a program outside of memory": (QueueError.READ, {"program": SIZE}),
+    "results outside of memory": (QueueError.WRITE, {"results": 1 << 38}),
+    "a program that is cut": (QueueError.PROGRAM, {"program_words": 8}),
+    "fewer results than there are": (QueueError.RESULTS, {"result_rows": 5}),
+    "more results than there are": (QueueError.STALLED, {"result_rows": 1000}),
+    "activations that end within a tile": (QueueError.STALLED, {"activation_rows": 3}),
+}
+
+
+def run_after(player: Player, seed: int) -> None:
+    """A reset, and then jobs that run right whatever was on its way."""
+    player.reset()
+    player.memory.rng = player.array.rng = np.random.default_rng(seed)
+    host = player.host()
+    host.place = SIZE // 2
+    host.add_some(5)
+    before = bytes(player.memory.content)
+    player.run(pack_descriptors(host.jobs))
+    assert (player.stopped, player.out["status_error"]) == (0, QueueError.NONE)
+    last = SIZE // 2
+    assert bytes(player.memory.content[last:]) == host.expected(before)[last:]
+
+
+def stop(player: Player, descriptors: bytes, error: QueueError) -> None:
+    """The jobs end in this error, and then the queue is still."""
+    player.run(descriptors)
+    assert (player.stopped, player.out["status_error"]) == (1, error)
+    for _ in range(60):
+        player.step()
+    content, head = bytes(player.memory.content), player.out["status_head"]
+    for _ in range(200):
+        out = player.step()
+        assert not (out["array_prog_tvalid"] or out["array_x_tvalid"] or out["array_y_tready"])
+        assert not (out["axi_arvalid"] or out["axi_awvalid"] or out["axi_wvalid"])
+    assert (player.out["status_error"], player.out["status_head"]) == (error, head)
+    assert (player.stopped, bytes(player.memory.content)) == (1, content)
+
+
+def three_jobs(player: Player) -> Host:
+    host = player.host()
+    for _ in range(3):
+        host.add(Image(8, 6, 5, length=20))
+    return host
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_faulty_descriptor_ends_in_an_error(fault: str):
+    error, changes = FAULTS[fault]
+    player = Player.begin("narrow rows", 7, 0.2, (1, 30))
+    jobs = three_jobs(player).jobs
+    ((field, value),) = changes.items()
+    good = pack_descriptors(jobs)
+    data = good[:DESCRIPTOR_BYTES] + spoilt(jobs[1], field, value) + good[2 * DESCRIPTOR_BYTES :]
+    stop(player, data, error)
+    run_after(player, 8)
+
+
+@pytest.mark.parametrize("kind", ["tail", "size", "base"])
+def test_a_wrong_doorbell_ends_in_an_error(kind: str):
+    player = Player.begin("narrow rows", 9, 0.0, (1, 2))
+    wrong = {"tail": (RING, {}), "size": (0, {"control_size": 0}), "base": (1, {"control_base": 8})}
+    tail, control = wrong[kind]
+    player.ring(tail, **control)
+    player.step()
+    player.step()
+    expected = QueueError.ADDRESS if kind == "base" else QueueError.DOORBELL
+    assert (player.stopped, player.out["status_error"]) == (1, expected)
+    run_after(player, 10)
+
+
+@pytest.mark.parametrize("kind", ["descriptor", "program", "activations", "results"])
+def test_memory_that_answers_with_errors(kind: str):
+    player = Player.begin("narrow rows", 11, 0.2, (1, 30))
+    job = three_jobs(player).jobs[0]
+    places = {"descriptor": DESCRIPTOR_BYTES, "program": job.program, "results": job.results}
+    place = places.get(kind, job.activations)
+    bad = range(place, place + DESCRIPTOR_BYTES)
+    if kind == "results":
+        player.memory.bad_writes = bad
+    else:
+        player.memory.bad_reads = bad
+    data = pack_descriptors([job, job, job])
+    stop(player, data, QueueError.WRITE if kind == "results" else QueueError.READ)
+    player.memory.bad_reads = player.memory.bad_writes = range(0)
+    run_after(player, 12)
+
+
+@pytest.mark.parametrize("moment", [0, 40, 200])
+def test_memory_that_does_not_answer(moment: int):
+    """From some cycle on; after a reset it still owes what it was asked for, and goes on."""
+    player = Player.begin("narrow rows", 13, 0.2, (1, 30))
+    step, start = player.step, player.cycles
+
+    def dying(**control: int) -> Mapping[str, int]:
+        player.memory.dead = player.cycles >= start + moment
+        return step(**control)
+
+    player.step = dying
+    stop(player, pack_descriptors(three_jobs(player).jobs), QueueError.TIMEOUT)
+    player.step = step
+    player.memory.dead = False
+    run_after(player, 14)
+
+
+def test_what_the_array_does_not_take_is_an_error():
+    for image, error in (
+        (Image(3, 2, 1, refused=True), QueueError.PROGRAM),
+        (Image(3, 2, 1, tiles=4), QueueError.TILES),
+    ):
+        player = Player.begin("narrow rows", 15, 0.2, (1, 30))
+        host = three_jobs(player)
+        host.add(image)
+        stop(player, pack_descriptors(host.jobs), error)
+        run_after(player, 16)
+    player = Player.begin("narrow rows", 17, 0.2, (1, 30))
+    job = three_jobs(player).jobs[0]
+    job = replace(job, program=0, program_words=0)
+    stop(player, pack_descriptors([job]), QueueError.STALLED)
+    run_after(player, 18)
+    player.array.failed = 1
+    player.step()
+    player.step()
+    assert (player.stopped, player.out["status_error"]) == (1, QueueError.ARRAY)
+    run_after(player, 19)
+
+
+@pytest.mark.parametrize("stalls", [0.0, pytest.param(0.5, marks=pytest.mark.slow)])
+def test_a_reset_at_any_moment(stalls: float):
+    """Whatever is on its way then: bursts that are read, half written, or not yet answered."""
+    player = Player.begin("narrow rows", 21, stalls, (1, 60))
+    for trial in range(12 if stalls else 6):
+        host = player.host()
+        host.add_some(6)
+        for number, job in enumerate(host.jobs[: RING - 1]):
+            data = pack_descriptors([job])
+            slot = number * DESCRIPTOR_BYTES
+            player.memory.content[slot : slot + DESCRIPTOR_BYTES] = data
+        player.ring(RING - 1)
+        for _ in range(int(player.memory.rng.integers(1, 900))):
+            player.step()
+        run_after(player, 22 + trial)
+
+
+@pytest.mark.parametrize("name", SOME)
+def test_rtl_is_clean_for_verilator_and_yosys(name: str, tmp_path: Path):
+    circuit = build_queue(config_of(name))
+    lint(emit_verilog(circuit_module(circuit)), circuit.name, tmp_path)
