@@ -72,19 +72,20 @@ class AxiMemory:
         }
         return {f"{self.prefix}_{name}": value for name, value in self.offered.items()}
 
-    def takes(self, unit: Mapping[str, int]) -> bool:
-        """What the unit does in that cycle; whether anything moved."""
+    def takes(self, unit: Mapping[str, int]) -> None:
+        """What the unit, which may only read, does in that cycle."""
         outputs = {
             name.removeprefix(f"{self.prefix}_"): value
             for name, value in unit.items()
             if name.startswith(self.prefix)
         }
-        moved = False
         for channel, payload in (
             ("ar", ("araddr", "arlen")),
             ("aw", ("awaddr", "awlen")),
             ("w", ("wdata", "wstrb", "wlast")),
         ):
+            if f"{channel}valid" not in outputs:
+                continue
             values = tuple(outputs[name] for name in payload)
             if channel in self.held:
                 assert outputs[f"{channel}valid"], f"{channel} was taken back"
@@ -94,17 +95,13 @@ class AxiMemory:
             if self.offered[f"{channel}ready"]:
                 self.held.pop(channel, None)
                 getattr(self, f"_take_{channel}")(*values)
-                moved = True
             else:
                 self.held[channel] = values
-        if self.offered["rvalid"]:
+        if self.offered["rvalid"] and outputs.get("rready", 1):
             self.reads.popleft()
-            moved = True
         if self.offered["bvalid"]:
             self._write(*self.answers.popleft()[1:])
-            moved = True
         self.now += 1
-        return moved
 
     def _respond(self, address: int, bad: range) -> int:
         if address + self.beat > len(self.content):
