@@ -157,5 +157,6 @@ def unpack_descriptors(data: bytes) -> list[QueuedJob]:
         wrong = [name for name in RESERVED if found.pop(name)]
         if wrong:
             raise ValueError(f"descriptor {number} has bits in {wrong[0]}")
-        jobs.append(QueuedJob(**(found | {"flags": JobFlags(found["flags"])})))
+        flags = JobFlags(found.pop("flags"))
+        jobs.append(QueuedJob(**found, flags=flags))
     return jobs
