@@ -10,7 +10,16 @@ Progress = Callable[[str], None]
 """Told of each step before it begins: by its name, or by a `Step`, which is counted, too."""
 
 
-class Step(str):
+class Part(str):
+    """A step of other work; as a text it begins with that of the other work."""
+
+    __slots__ = ("outer",)
+
+    outer: str
+    """The step that it is a part of; empty if it is of none."""
+
+
+class Step(Part):
     """One of several steps of a kind; as a text it is like "prune 3/24 kernels (fc1)"."""
 
     __slots__ = ("kind", "number", "total")
@@ -24,13 +33,14 @@ class Step(str):
     def __new__(cls, what: str, number: int, total: int, unit: str, name: str = "") -> Self:
         """Step `number` of `total` that do this, with so many things of this kind."""
         step = super().__new__(cls, f"{what} {number}/{total} {unit}" + f" ({name})" * bool(name))
-        step.kind, step.number, step.total = f"{what} {unit}", number, total
+        step.kind, step.number, step.total, step.outer = f"{what} {unit}", number, total, ""
         return step
 
     def within(self, place: str) -> "Step":
         """The step as a part of other work."""
         step = str.__new__(Step, f"{place}: {self}")
         step.kind, step.number, step.total = f"{place}: {self.kind}", self.number, self.total
+        step.outer = place
         return step
 
 
@@ -42,7 +52,12 @@ def within(progress: Progress, place: str) -> Progress:
     """What tells of steps as parts of other work."""
 
     def tell(step: str) -> None:
-        progress(step.within(place) if isinstance(step, Step) else f"{place}: {step}")
+        if isinstance(step, Step):
+            progress(step.within(place))
+            return
+        part = Part(f"{place}: {step}")
+        part.outer = place
+        progress(part)
 
     return tell
 

@@ -37,7 +37,7 @@ TESTS = tuple(
     f"test/integration/test_{name}.py"
     for name in (
         *("units", "array", "chain", "row_unit", "operands", "banks", "dispatch", "tiling"),
-        *("semirings", "strassen", "whole_layer"),
+        *("memory_streams", "semirings", "strassen", "whole_layer"),
     )
 )
 """Where the tests are that simulate arrays and their units; those of `make check` are run."""

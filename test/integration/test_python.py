@@ -170,6 +170,10 @@ def test_what_is_shown_is_a_line(design: daqkf.Design, network: daqkf.CompiledNe
         f"CompiledNetwork(1 kernel, {network.cycles:,} cycles a tile, "
         f"{zeros:.1%} zeros, {network.magnitudes()[1]:.2f} bits a weight, tiny: 2 PEs × 2 lanes)"
     )
+    (kernel,) = repr(network.kernels).splitlines()
+    assert kernel == "up_down: (tensor<?x24xf32>) -> tensor<?x24xf32>"
+    stage, *_ = network.stages
+    assert len(repr(stage)) < 100
     result = design.measure(X[:4])
     assert repr(result) == f"Simulation(4 × 12 float32, 2 tiles, {cycles} cycles)"
     assert result == design.measure(X[:4]) != design.measure(X[1:5])

@@ -10,7 +10,7 @@ import time
 import pytest
 from rich.console import Console
 
-from daqkf.passes.progress import counted
+from daqkf.passes.progress import Step, counted, within
 from daqkf.support import console as console_module
 from daqkf.support.console import showing
 
@@ -53,6 +53,31 @@ def pruning(monkeypatch: pytest.MonkeyPatch, width: int, **seconds: float) -> st
 def test_counted_steps_say_what_time_is_left(monkeypatch: pytest.MonkeyPatch):
     text = pruning(monkeypatch, 70, fc1=30.0, fc2=300.0, fc3=0.0)
     assert "prune 3/4 kernels (fc3), 6 min left" in text
+
+
+@pytest.mark.parametrize(
+    ("parts", "line"),
+    [
+        (3, "measure 1/3 arrays: lower 2/2 kernels, 40 s left"),  # of the first array
+        (4, "measure 2/3 arrays: compile, 4 min left"),
+        (9, "measure 3/3 arrays: lower 2/2 kernels, 40 s left"),
+    ],
+)
+def test_parts_of_a_step_say_what_is_left_of_all_steps(
+    parts: int, line: str, monkeypatch: pytest.MonkeyPatch
+):
+    now = 100.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    screen = Console(file=(text := io.StringIO()), force_terminal=True, width=80)
+    inner = "compile", Step("lower", 1, 2, "kernels"), Step("lower", 2, 2, "kernels")
+    with showing(screen, "read") as progress:
+        for done in range(parts):
+            array = Step("measure", done // 3 + 1, 3, "arrays")
+            if done % 3 == 0:
+                progress(array)
+            within(progress, array)(inner[done % 3])
+            now += 40.0 * (done + 1 < parts)
+    assert line in text.getvalue()
 
 
 def test_a_narrow_terminal_still_says_what_time_is_left(monkeypatch: pytest.MonkeyPatch):

@@ -20,6 +20,14 @@ from daqkf.hw_targets.config import ArrayConfig
 from daqkf.passes.nn_product import input_names, output_names
 
 
+class Kernels(dict[str, FuncOp]):
+    """The functions of kernels by name; on a prompt, names and types."""
+
+    def __repr__(self) -> str:
+        rows = (f"{name}: {function.function_type}" for name, function in self.items())
+        return "\n".join(rows)
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class LoweredNetwork(Compiled):
     """A network at two levels: as exact integers that define its results, and as programs."""
@@ -57,12 +65,12 @@ class LoweredNetwork(Compiled):
         return output_names(entry(self.network))
 
     @cached_property
-    def kernels(self) -> dict[str, FuncOp]:
+    def kernels(self) -> Kernels:
         """The kernels by name, in the order in which they run."""
         functions = {op.sym_name.data: op for op in self.arrays.ops if isinstance(op, FuncOp)}
         calls = [op for op in self.network.walk() if isinstance(op, LinearOp)]
         names = dict.fromkeys(op.callee.root_reference.data for op in calls)
-        return {name: functions[name] for name in names}
+        return Kernels((name, functions[name]) for name in names)
 
     @cached_property
     def stages(self) -> list[Stage]:

@@ -5,7 +5,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
 
@@ -28,7 +28,7 @@ class Stage:
 
     name: str
     """The symbol of the kernel that it is part of."""
-    program: Runnable
+    program: Runnable = field(repr=False)
     brought: int = 0
     """Bytes of a token that go to the array only to be added there."""
 

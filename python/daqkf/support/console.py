@@ -7,12 +7,13 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.table import Column
 
-from daqkf.passes.progress import Progress, Step
+from daqkf.passes.progress import Part, Progress, Step
 from daqkf.support.errors import printable
 
 FIRST_LINE, NEXT_LINE = 3.0, 10.0
@@ -27,8 +28,8 @@ def showing(console: Console, first: str) -> Iterator[Progress]:
     """Show what long work is doing, at first this; gives what takes each next step.
 
     A terminal has one line that changes. A log has a line after three seconds, and then every ten,
-    with the seconds since the beginning. Steps that are counted are followed by the time that the
-    others will take, if they take as long as those that were.
+    with the seconds since the beginning. Steps that are counted are followed by the time that is
+    left, if others take as long as those that were; a part of such a step by that of the step.
     """
     estimates = _Estimates(first)
     if console.is_terminal:
@@ -64,22 +65,43 @@ def showing(console: Console, first: str) -> Iterator[Progress]:
         writer.join()
 
 
+@dataclass
+class _Counted:
+    """Steps of a kind, as far as they have begun."""
+
+    first: Step
+    began: float
+    """When the first one began, in seconds."""
+    last: Step
+    last_began: float
+
+    def left(self, now: float) -> float | None:
+        """Seconds until all of them are done; None while the first one is at work."""
+        done = self.last.number - self.first.number
+        if not done:
+            return None
+        each = (self.last_began - self.began) / done
+        return max(each - (now - self.last_began), 0) + each * (self.last.total - self.last.number)
+
+
 class _Estimates:
-    """The step at work, and when the first one of its kind began."""
+    """The step at work, and when those of each kind began."""
 
     def __init__(self, first: str):
         self._step = first
-        self._began: dict[str, tuple[int, float]] = {}
-        """The number and the time of the first step of each kind."""
+        self._kinds: dict[str, _Counted] = {}
 
     def begin(self, step: str) -> None:
         """A step begins."""
         self._step = step
         if isinstance(step, Step):
-            number, _ = self._began.get(step.kind, (step.number, 0.0))
-            if number >= step.number:
+            now = time.monotonic()
+            known = self._kinds.get(step.kind)
+            if known is None or step.number <= known.first.number:
                 # The first of its kind, or of another round.
-                self._began[step.kind] = step.number, time.monotonic()
+                self._kinds[step.kind] = _Counted(step, now, step, now)
+            else:
+                known.last, known.last_began = step, now
 
     def line(self, width: int | None = None) -> str:
         """The step, and the time that is left if it is known, which a long step gives way to."""
@@ -89,15 +111,14 @@ class _Estimates:
         return step + left
 
     def _left(self) -> str:
-        step = self._step
-        if not isinstance(step, Step):
-            return ""
-        number, began = self._began[step.kind]
-        done = step.number - number
-        if not done:
-            return ""
-        left = (time.monotonic() - began) / done * (step.total - step.number + 1)
-        return f", {duration(left)} left"
+        """The time that is left of the outermost of the steps at work, of which it is known."""
+        found, step, now = "", self._step, time.monotonic()
+        while step:
+            known = self._kinds.get(step.kind) if isinstance(step, Step) else None
+            if known is not None and (left := known.left(now)) is not None:
+                found = f", {duration(left)} left"
+            step = step.outer if isinstance(step, Part) else ""
+        return found
 
 
 def duration(seconds: float) -> str:

@@ -18,7 +18,7 @@ from daqkf.compiler.network import compile_network, prune_file
 from daqkf.compiler.options import NetworkOptions
 from daqkf.hw_targets import load_target
 from daqkf.passes.files import write_atomically
-from daqkf.passes.progress import Progress, silent, within
+from daqkf.passes.progress import Progress, Step, silent, within
 from daqkf.passes.quantize.accuracy import Array, cosines
 from daqkf.passes.steps import NOTHING_KEPT, Steps
 from daqkf.reports.model import Curve
@@ -226,9 +226,11 @@ def run_eval(
     rows: list[Row] = []
     with showing(Console(stderr=True), "read MiniLM") as progress:
         for number, sparsity in enumerate(sparsities):
-            what = f"{sparsity:.0%} zeros ({number + 1}/{len(sparsities)})"
+            share = f"{sparsity:.0%}"
+            what = Step("evaluate", number + 1, len(sparsities), "shares of zeros", share)
 
-            def row(inner: Steps, sparsity: float = sparsity, what: str = what) -> Row:
+            def row(inner: Steps, sparsity: float = sparsity, what: Step = what) -> Row:
+                progress(what)
                 return evaluate(
                     sparsity,
                     accuracies,
