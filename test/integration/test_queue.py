@@ -123,6 +123,13 @@ class Array:
     inputs: dict[str, int] = field(default_factory=dict)
     offering: bool = False
     failed: int = 0
+    pace: tuple[int, int] = (1, 30)
+    """The least cycles of a tile, and more than the most."""
+    idle: int = 0
+    """Cycles since there was something to do, until the next row comes."""
+    gaps: list[int] = field(default_factory=list)
+    """Those before each tile."""
+    programs_pause: bool = False
 
     def offers(self) -> dict[str, int]:
         """The queue's inputs in a cycle."""
@@ -132,7 +139,7 @@ class Array:
         self.offering = bool(self.results) and (self.offering or go[2])
         row, last = self.results[0] if self.results else (0, False)
         self.inputs = {
-            "prog_tready": int(go[0] and not closed),
+            "prog_tready": int(go[0] and not closed and not self.programs_pause),
             "x_tready": int(go[1] and not busy),
             "y_tvalid": int(self.offering),
             "y_tdata": row,
@@ -159,9 +166,12 @@ class Array:
                 self._finish()
         if unit["array_x_tvalid"] and self.inputs["x_tready"]:
             assert self.running is not None
+            if not self.rows:
+                self.gaps.append(self.idle)
             self.rows.append(unit["array_x_tdata"])
             if len(self.rows) == self.running.features:
-                self.computes = int(self.rng.integers(1, 30))
+                self.computes = int(self.rng.integers(*self.pace))
+        self.idle = 0 if self.rows or self.computes else self.idle + 1
         if unit["array_prog_tvalid"] and self.inputs["prog_tready"]:
             self.words.append(unit["array_prog_tdata"])
             if unit["array_prog_tlast"]:
@@ -500,6 +510,79 @@ def test_what_the_array_does_not_take_is_an_error():
     player.step()
     assert (player.stopped, player.out["status_error"]) == (1, QueueError.ARRAY)
     run_after(player, 19)
+
+
+def test_an_array_may_take_its_time():
+    """A tile that takes longer than memory may take is no error."""
+    player = Player.begin("narrow rows", 23, 0.0, 0.0, (1, 2))
+    player.array.pace = (1500, 1501)
+    player.run(pack_descriptors(three_jobs(player).jobs[:1]))
+    assert player.stopped == 0
+
+
+def test_activations_wait_for_their_program():
+    """They are there long before the array takes the last word of it."""
+    player = Player.begin("narrow rows", 24, 0.0, 0.0, (1, 2))
+    host, step = player.host(), player.step
+    for number in range(3):
+        host.add(Image(8, 6, number, length=20))
+        host.jobs[-1] = replace(host.jobs[-1], flags=JobFlags.INDEPENDENT)
+
+    def pausing(**control: int) -> Mapping[str, int]:
+        # The last word of a program is only offered when its job is the one of now.
+        last = player.out.get("array_prog_tvalid") and player.out["array_prog_tlast"]
+        pauses.append(bool(last))
+        player.array.programs_pause = bool(last) and not all(pauses[-40:])
+        return step(**control)
+
+    pauses = [False] * 40
+    player.step = pausing
+    before = bytes(player.memory.content)
+    player.run(pack_descriptors(host.jobs))
+    assert player.stopped == 0
+    last = RING * DESCRIPTOR_BYTES
+    assert bytes(player.memory.content[last:]) == host.expected(before)[last:]
+
+
+def test_short_bursts_may_be_many():
+    """Jobs of a beat each, whose bursts are as many as can be on their way."""
+    player = Player.begin("narrow rows", 25, 0.0, 0.0, (60, 61))
+    host = player.host()
+    for number in range(12):
+        host.add(Image(1, 1, number, length=6))
+    before = bytes(player.memory.content)
+    player.run(pack_descriptors(host.jobs))
+    last = RING * DESCRIPTOR_BYTES
+    assert bytes(player.memory.content[last:]) == host.expected(before)[last:]
+
+
+LATENCY = 30
+
+
+@pytest.mark.parametrize(
+    ("kind", "most"),
+    [("independent, same program", 2), ("independent", 3), ("follows", 3 * LATENCY + 15)],
+)
+def test_the_next_job_begins_soon(kind: str, most: int):
+    """Cycles from the end of a tile to the first row of the next job, `pytest -s` prints them.
+
+    One that takes results of the job before waits until they are written and have been read.
+    """
+    player = Player.begin("narrow rows", 26, 0.0, 0.0, (LATENCY, LATENCY + 1))
+    player.array.pace = (150, 151)
+    host = player.host()
+    host.add(Image(16, 16, 1, length=100))
+    for number in range(4):
+        image = None if kind.endswith("same program") else Image(16, 16, number, length=100)
+        host.add(image, follows=kind == "follows")
+        if kind != "follows":
+            host.jobs[-1] = replace(host.jobs[-1], flags=JobFlags.INDEPENDENT)
+    player.run(pack_descriptors(host.jobs))
+    assert player.stopped == 0
+    # Tiles of one job follow one another at once.
+    between = [gap for gap in player.array.gaps[1:] if gap]
+    print(f"{kind}: {between} cycles between jobs")
+    assert max(between, default=0) <= most
 
 
 @pytest.mark.parametrize("stalls", [0.0, pytest.param(0.5, marks=pytest.mark.slow)])
