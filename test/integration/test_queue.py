@@ -4,13 +4,14 @@
 """The queue of jobs alone, between a memory as slow as it may be and a model of an array."""
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
+from _pytest.mark import ParameterSet
 from axi_memory import PAGE, AxiMemory
 from networks import MACHINES, lint
 from numpy.typing import NDArray
@@ -38,17 +39,22 @@ SIZES = {
     "narrow port": (2, 64),
     "narrow rows of a wide port": (2, 512),
 }
-SOME = [
-    pytest.param(name, marks=() if name == "narrow rows" else pytest.mark.slow) for name in SIZES
-]
 PACES = {
     # The shares of cycles in which memory and array pause, and the latency of memory.
     "fast": (0.0, 0.0, (1, 2)),
     "anyhow": (0.4, 0.4, (1, 40)),
     "far": (0.0, 0.0, (90, 91)),
     "slow memory": (0.8, 0.0, (1, 9)),
-    "slow array": (0.0, 0.8, (1, 9)),
+    "slow array": (0.0, 0.7, (1, 9)),
 }
+
+
+def some(cases: Iterable[str], *quick: str) -> list[ParameterSet]:
+    """Cases of which some are quick, as there are others like them."""
+    slow = pytest.mark.slow
+    return [pytest.param(name, marks=() if name in quick else slow) for name in cases]
+
+
 SIZE = 1 << 16
 """Bytes of the memory."""
 RING = 5
@@ -355,12 +361,12 @@ class Player:
         assert self.stopped, f"{done} of {count} jobs are done after {limit} cycles"
 
 
-@pytest.mark.parametrize("name", SOME)
-@pytest.mark.parametrize("case", PACES)
+@pytest.mark.parametrize("name", some(SIZES, "narrow rows"))
+@pytest.mark.parametrize("case", some(PACES, "anyhow", "slow array"))
 def test_jobs_of_all_kinds(name: str, case: str):
     player = Player.begin(name, 3, *PACES[case])
     host = player.host()
-    host.add_some(14)
+    host.add_some(9)
     before = bytes(player.memory.content)
     player.run(pack_descriptors(host.jobs))
     assert (player.stopped, player.out["status_error"]) == (0, QueueError.NONE)
@@ -413,10 +419,10 @@ def stop(player: Player, descriptors: bytes, error: QueueError) -> None:
     """The jobs end in this error, and then the queue is still."""
     player.run(descriptors)
     assert (player.stopped, player.out["status_error"]) == (1, error)
-    for _ in range(60):
+    for _ in range(50):
         player.step()
     content, head = bytes(player.memory.content), player.out["status_head"]
-    for _ in range(200):
+    for _ in range(50):
         out = player.step()
         assert not (out["array_prog_tvalid"] or out["array_x_tvalid"] or out["array_y_tready"])
         assert not (out["axi_arvalid"] or out["axi_awvalid"] or out["axi_wvalid"])
@@ -431,7 +437,17 @@ def three_jobs(player: Player) -> Host:
     return host
 
 
-@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize(
+    "fault",
+    some(
+        FAULTS,
+        "activations off their place",
+        "no activations",
+        "results outside of memory",
+        "fewer results than there are",
+        "more results than there are",
+    ),
+)
 def test_a_faulty_descriptor_ends_in_an_error(fault: str):
     error, changes = FAULTS[fault]
     player = Player.begin("narrow rows", 7, 0.2, 0.2, (1, 30))
@@ -456,7 +472,9 @@ def test_a_wrong_doorbell_ends_in_an_error(kind: str):
     run_after(player, 10)
 
 
-@pytest.mark.parametrize("kind", ["descriptor", "program", "activations", "results"])
+@pytest.mark.parametrize(
+    "kind", some(("descriptor", "program", "activations", "results"), "program")
+)
 def test_memory_that_answers_with_errors(kind: str):
     player = Player.begin("narrow rows", 11, 0.2, 0.2, (1, 30))
     job = three_jobs(player).jobs[0]
@@ -473,7 +491,10 @@ def test_memory_that_answers_with_errors(kind: str):
     run_after(player, 12)
 
 
-@pytest.mark.parametrize("moment", [0, 40, 200])
+@pytest.mark.parametrize(
+    "moment",
+    [pytest.param(0, marks=pytest.mark.slow), 40, pytest.param(200, marks=pytest.mark.slow)],
+)
 def test_memory_that_does_not_answer(moment: int):
     """From some cycle on; after a reset it still owes what it was asked for, and goes on."""
     player = Player.begin("narrow rows", 13, 0.2, 0.2, (1, 30))
@@ -490,6 +511,7 @@ def test_memory_that_does_not_answer(moment: int):
     run_after(player, 14)
 
 
+@pytest.mark.slow
 def test_what_the_array_does_not_take_is_an_error():
     for image, error in (
         (Image(3, 2, 1, refused=True), QueueError.PROGRAM),
@@ -512,6 +534,7 @@ def test_what_the_array_does_not_take_is_an_error():
     run_after(player, 19)
 
 
+@pytest.mark.slow
 def test_an_array_may_take_its_time():
     """A tile that takes longer than memory may take is no error."""
     player = Player.begin("narrow rows", 23, 0.0, 0.0, (1, 2))
@@ -561,7 +584,11 @@ LATENCY = 30
 
 @pytest.mark.parametrize(
     ("kind", "most"),
-    [("independent, same program", 2), ("independent", 3), ("follows", 3 * LATENCY + 15)],
+    [
+        pytest.param("independent, same program", 2, marks=pytest.mark.slow),
+        ("independent", 3),
+        ("follows", 3 * LATENCY + 15),
+    ],
 )
 def test_the_next_job_begins_soon(kind: str, most: int):
     """Cycles from the end of a tile to the first row of the next job, `pytest -s` prints them.
@@ -586,7 +613,7 @@ def test_the_next_job_begins_soon(kind: str, most: int):
 
 
 @pytest.mark.parametrize("stalls", [0.0, pytest.param(0.5, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("writes", [False, True])
+@pytest.mark.parametrize("writes", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_a_reset_at_any_moment(stalls: float, writes: bool):
     """Whatever is on its way then: bursts that are read, half written, or not yet answered.
 
@@ -594,7 +621,7 @@ def test_a_reset_at_any_moment(stalls: float, writes: bool):
     """
     player = Player.begin("narrow rows", 21, stalls, stalls, (1, 60))
     player.memory.bad_writes = range(SIZE // 2) if writes else range(0)
-    for trial in range(12 if stalls else 5):
+    for trial in range(12 if stalls else 3):
         host = player.host()
         host.add_some(6)
         for number, job in enumerate(host.jobs[: RING - 1]):
@@ -610,7 +637,8 @@ def test_a_reset_at_any_moment(stalls: float, writes: bool):
         run_after(player, 22 + trial)
 
 
-@pytest.mark.parametrize("name", SOME)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SIZES)
 def test_rtl_is_clean_for_verilator_and_yosys(name: str, tmp_path: Path):
     circuit = build_queue(config_of(name))
     lint(emit_verilog(circuit_module(circuit)), circuit.name, tmp_path)
