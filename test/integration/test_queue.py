@@ -4,7 +4,8 @@
 """The queue of jobs alone, between a memory as slow as it may be and a model of an array."""
 
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -67,12 +68,22 @@ def config_of(name: str) -> ArrayConfig:
     return smallest_array(machine, 40)
 
 
+OPEN = ExitStack()
+"""The units that tests share."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def close_units() -> Iterator[None]:
+    with OPEN:
+        yield
+
+
 @cache
 def bench(name: str) -> Bench:
     """The unit, which takes a memory for dead after 512 cycles, so that tests need not wait."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(queue, "WATCHDOG_BITS", 9)
-        return Bench(build_queue(config_of(name)))
+        return OPEN.enter_context(Bench(build_queue(config_of(name))))
 
 
 @dataclass
@@ -637,8 +648,7 @@ def test_a_reset_at_any_moment(stalls: float, writes: bool):
         run_after(player, 22 + trial)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", SIZES)
+@pytest.mark.parametrize("name", some(SIZES, "wide rows"))
 def test_rtl_is_clean_for_verilator_and_yosys(name: str, tmp_path: Path):
     circuit = build_queue(config_of(name))
     lint(emit_verilog(circuit_module(circuit)), circuit.name, tmp_path)

@@ -3,14 +3,16 @@
 
 """A whole system with a queue: programs of networks, one doorbell, one interrupt."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
 from axi_memory import OKAY, AxiMemory
-from networks import MACHINE, Layers, activations_for, chained_on_one_array
+from networks import MACHINE, Layers, activations_for, chained_on_one_array, lint
 from numpy.typing import NDArray
 from unit_bench import Bench
 from xdsl.dialects.builtin import ModuleOp
@@ -25,9 +27,12 @@ from daqkf.hw_targets.descriptors import (
 )
 from daqkf.hw_targets.status import LoadError
 from daqkf.hw_targets.streams import ALIGNMENT
+from daqkf.lowering.hdl.circuit import circuit_module
+from daqkf.lowering.hdl.verilog import emit_verilog
 from daqkf.lowering.image.encode import at_addresses, encode, playable, split_image
+from daqkf.lowering.rtl.array import build_array
 from daqkf.lowering.rtl.registers import register
-from daqkf.lowering.rtl.system import build_system
+from daqkf.lowering.rtl.system import TOP, build_system
 
 MACHINES = {
     "narrow": replace(MACHINE, memory_bits=64, stream_depth=16, banks=2, queue=True),
@@ -47,9 +52,19 @@ def networks(name: str) -> tuple[ArrayConfig, list[tuple[Layers, ModuleOp]]]:
     return chained_on_one_array(MACHINES[name], SHAPES)
 
 
+OPEN = ExitStack()
+"""The units that tests share."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def close_units() -> Iterator[None]:
+    with OPEN:
+        yield
+
+
 @cache
 def bench(name: str) -> Bench:
-    return Bench(build_system(networks(name)[0]), clock="aclk")
+    return OPEN.enter_context(Bench(build_system(networks(name)[0]), clock="aclk"))
 
 
 @dataclass
@@ -272,3 +287,16 @@ def test_a_fault_in_the_middle_ends_in_an_interrupt_and_the_next_queue_runs():
     system.interrupt()
     assert system.read("interrupt_status", "queue_done") == 1
     work.check()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", MACHINES)
+def test_rtl_is_clean_for_verilator_and_yosys(name: str, tmp_path: Path):
+    config = networks(name)[0]
+    files = emit_verilog(circuit_module(build_system(config)))
+    lint(files, TOP, tmp_path)
+    # The array is the same, and no stream leaves the system.
+    array = emit_verilog(circuit_module(build_array(replace(config, queue=False))))
+    assert array.items() <= files.items()
+    assert "m_axi_data_araddr" in files[f"{TOP}.sv"]
+    assert "_axis_" not in files[f"{TOP}.sv"]

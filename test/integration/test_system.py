@@ -212,7 +212,6 @@ CONFIGS = {
     "chain": replace(smallest_array(MACHINE, 40), kernels=4),
     "banks": replace(smallest_array(MACHINE, 40), banks=2),
     "dense": smallest_array(replace(MACHINE, families=("dense",)), 40),
-    "queue": smallest_array(replace(MACHINE, memory_bits=64, banks=2, queue=True), 40),
 }
 
 
