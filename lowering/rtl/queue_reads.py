@@ -37,7 +37,9 @@ OWED_BITS = 8
 are more than the FIFOs hold only if the queue was reset while many were on their way."""
 
 TAGS = 8
-"""Bursts that can be on their way."""
+"""Bursts that have a place here while they are on their way. No more than 7 can be: a descriptor's,
+and as many as FIFOs have room for, which are 2 of a program and 4 of activations, as only the first
+and the last burst of a job can be short."""
 
 
 class Reader(IntEnum):
@@ -278,7 +280,7 @@ class _Owed:
         c.section("What memory owes, of which what was asked for before a stop is dropped.")
         owed = c.register("owed", OWED_BITS, reset=0)
         count = c.register("bursts", TAGS.bit_length(), reset=0, clear=stops)
-        return cls(owed, count, ~owed[OWED_BITS - 1] & count.ne(TAGS))
+        return cls(owed, count, ~owed[OWED_BITS - 1])
 
     def receive(
         self, c: Circuit, stops: Signal, burst: _Burst, memory: Bundle
