@@ -11,12 +11,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import test_tiling
 from axi_memory import OKAY, AxiMemory
 from networks import MACHINE, Layers, activations_for, chained_on_one_array, lint
 from numpy.typing import NDArray
 from unit_bench import Bench
 from xdsl.dialects.builtin import ModuleOp
 
+from daqkf.dialects.dfke import KernelOp
 from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.descriptors import (
     DESCRIPTOR_BYTES,
@@ -63,8 +65,8 @@ def close_units() -> Iterator[None]:
 
 
 @cache
-def bench(name: str) -> Bench:
-    return OPEN.enter_context(Bench(build_system(networks(name)[0]), clock="aclk"))
+def bench(config: ArrayConfig) -> Bench:
+    return OPEN.enter_context(Bench(build_system(config), clock="aclk"))
 
 
 @dataclass
@@ -83,8 +85,10 @@ class System:
     phases: list[int] = field(default_factory=list)
 
     @classmethod
-    def begin(cls, name: str, seed: int, stalls: float, latency: tuple[int, int]) -> "System":
-        config, unit = networks(name)[0], bench(name)
+    def begin(
+        cls, config: ArrayConfig, seed: int, stalls: float, latency: tuple[int, int]
+    ) -> "System":
+        unit = bench(config)
         rng, content = np.random.default_rng(seed), bytearray(SIZE)
         data, streams = (
             AxiMemory(
@@ -96,8 +100,16 @@ class System:
         system = cls(config, unit, data, streams)
         for reset in (0, 0, 1):
             unit.step(aresetn=reset)
-        for _, module in networks(name)[1]:
-            system.store(module)
+        return system
+
+    @classmethod
+    def of_networks(cls, name: str, seed: int, stalls: float, latency: tuple[int, int]) -> "System":
+        """With the programs of all networks."""
+        config, entries = networks(name)
+        system = cls.begin(config, seed, stalls, latency)
+        for _, module in entries:
+            (program,) = playable(module)
+            system.store(encode(program))
         return system
 
     def allocate(self, size: int, alignment: int = DESCRIPTOR_BYTES) -> int:
@@ -109,10 +121,8 @@ class System:
     def write_bytes(self, place: int, data: bytes) -> None:
         self.data.content[place : place + len(data)] = data
 
-    def store(self, module: ModuleOp) -> None:
-        """The program of a network, and its streams."""
-        (program,) = playable(module)
-        image = encode(program)
+    def store(self, image: bytes) -> None:
+        """A program and its streams."""
         _, outside = split_image(image)
         streams = self.allocate(len(outside), ALIGNMENT)
         loaded, _ = split_image(at_addresses(image, [streams], self.config))
@@ -243,7 +253,7 @@ class Work:
 def test_one_doorbell_runs_a_network_of_many_programs(
     name: str, stalls: float, latency: tuple[int, int]
 ):
-    system = System.begin(name, 5, stalls, latency)
+    system = System.of_networks(name, 5, stalls, latency)
     assert system.read("capability", "queue") == 1
     work = Work(system, name, tiles=3)
     work.add(1)
@@ -264,7 +274,7 @@ def test_one_doorbell_runs_a_network_of_many_programs(
 
 @pytest.mark.slow
 def test_a_fault_in_the_middle_ends_in_an_interrupt_and_the_next_queue_runs():
-    system = System.begin("narrow", 6, 0.2, (1, 60))
+    system = System.of_networks("narrow", 6, 0.2, (1, 60))
     work = Work(system, "narrow", tiles=2)
     work.add(1)
     work.finish()
@@ -287,6 +297,43 @@ def test_a_fault_in_the_middle_ends_in_an_interrupt_and_the_next_queue_runs():
     system.interrupt()
     assert system.read("interrupt_status", "queue_done") == 1
     work.check()
+
+
+@pytest.mark.slow
+def test_a_kernel_in_parts_is_a_job_for_each(tmp_path: Path):
+    """The sums of the first part stay in the array, so that its job has no results."""
+    machine = replace(MACHINES["narrow"], **test_tiling.SMALL | {"stream_depth": 16})
+    layers, module = test_tiling.tiled(machine, (test_tiling.FEATURES, 7), tmp_path)
+    (kernel,) = (op for op in module.walk() if isinstance(op, KernelOp))
+    _, config, stage = test_tiling.lowered(module)
+    system = System.begin(config, 7, 0.2, (1, 40))
+    (images,) = stage.images
+    for image in images:
+        system.store(image)
+    assert kernel.tiles is not None
+    parts, tiles, first = kernel.tiles.parts(), 2, 0
+    x = test_tiling.activations(tiles * config.lanes, test_tiling.FEATURES)
+    expected, jobs = layers.expected(x), list[QueuedJob]()
+    place = system.allocate(expected.size)
+    for number, (features, (program, words)) in enumerate(zip(parts, system.images, strict=True)):
+        last = number == len(parts) - 1
+        jobs.append(
+            QueuedJob(
+                activations=system.store_rows(x[:, first : first + features]),
+                activation_rows=tiles * features,
+                results=place,
+                result_rows=tiles * expected.shape[1] if last else 0,
+                program=program,
+                program_words=words,
+                flags=JobFlags.INTERRUPT if last else JobFlags.INDEPENDENT,
+            )
+        )
+        first += features
+    assert len(jobs) > 1
+    system.ring(jobs)
+    system.interrupt()
+    assert system.read("queue_status", "error") == QueueError.NONE
+    np.testing.assert_array_equal(system.results(place, *expected.shape), expected)
 
 
 @pytest.mark.slow
