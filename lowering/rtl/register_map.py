@@ -5,7 +5,13 @@
 
 from collections.abc import Callable, Iterable
 
-from daqkf.hw_targets.descriptors import QueueError
+from daqkf.hw_targets.descriptors import (
+    DESCRIPTOR,
+    DESCRIPTOR_BYTES,
+    RESERVED,
+    JobFlags,
+    QueueError,
+)
 from daqkf.hw_targets.status import LoadError, Phase
 from daqkf.lowering.rtl.registers import ADDRESS_BITS, REGISTER_BITS, REGISTERS, Field, Register
 
@@ -16,6 +22,7 @@ _LICENCE = (
 _GENERATED = "Made by daqkf-translate from lowering/rtl/registers.py; not to be edited."
 _ENUMS = {"STATUS_PHASE": Phase, "STATUS_ERROR": LoadError, "QUEUE_STATUS_ERROR": QueueError}
 """What fields can say."""
+_DESCRIPTOR = "a job of a queue: where its fields are, in bytes; addresses have 64 bits, others 32"
 
 
 def c_header() -> str:
@@ -34,6 +41,8 @@ def c_header() -> str:
     for field, enum in _ENUMS.items():
         lines += ["", f"// {field}"]
         lines += [f"#define DAQKF_{name} {value}u" for name, value in _members(field, enum)]
+    lines += ["", f"// {_DESCRIPTOR}"]
+    lines += [f"#define DAQKF_{name} {value}u" for name, value in _descriptor()]
     return "\n".join([*lines, "", "#endif", ""])
 
 
@@ -52,6 +61,8 @@ def python_constants() -> str:
     for field, enum in _ENUMS.items():
         lines += ["", f"# {field}"]
         lines += [f"{name} = {value}" for name, value in _members(field, enum)]
+    lines += ["", f"# {_DESCRIPTOR}"]
+    lines += [f"{name} = {value}" for name, value in _descriptor()]
     return "\n".join([*lines, ""])
 
 
@@ -102,6 +113,15 @@ def _members(
 ) -> Iterable[tuple[str, int]]:
     for member in enum:
         yield f"{field}_{member.name}", member.value
+
+
+def _descriptor() -> Iterable[tuple[str, int]]:
+    yield "DESCRIPTOR_BYTES", DESCRIPTOR_BYTES
+    for field, low in DESCRIPTOR.offsets.items():
+        if field not in RESERVED:
+            yield f"DESCRIPTOR_{field.upper()}_OFFSET", low // 8
+    for flag in JobFlags:
+        yield f"DESCRIPTOR_FLAGS_{flag.name}", flag.value
 
 
 EXPORTS: dict[str, Callable[[], str]] = {
