@@ -78,6 +78,10 @@ MAX_TILES = (1 << 16) - 1
 
 @cache
 def fingerprint(config: ArrayConfig) -> int:
-    """CRC-32 of the canonical JSON of a config and of the image version."""
-    canonical = json.dumps([IMAGE_VERSION, asdict(config)], sort_keys=True)
+    """CRC-32 of the canonical JSON of a config and of the image version.
+
+    An image is for the array: whether there is a queue in front of it is not part of it.
+    """
+    shape = {name: value for name, value in asdict(config).items() if name != "queue"}
+    canonical = json.dumps([IMAGE_VERSION, shape], sort_keys=True)
     return zlib.crc32(canonical.encode())

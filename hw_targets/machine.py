@@ -50,7 +50,7 @@ MEMORY_BITS = (0, 64, 128, 256, 512)
 
 _OPTIONAL_DEPTHS = ("partial_depth", "residual_depth", "operand_depth")
 
-_MAY_BE_ZERO = ("max_shift", "index_bits", "memory_bits", *_OPTIONAL_DEPTHS, *UNITS)
+_MAY_BE_ZERO = ("max_shift", "index_bits", "memory_bits", "queue", *_OPTIONAL_DEPTHS, *UNITS)
 
 _MOST = {"pes": 1024, "lanes": 1024, "memory_ports": 8}
 """Beyond these a single array is no longer one circuit anybody would build."""
@@ -119,6 +119,9 @@ class Machine:
     """Such ports. They divide the PEs: each brings the streams of as many neighbouring ones."""
     activation_memory: str = field(default="block", kw_only=True)
     """What the activation memories are made of: one of `ACTIVATION_MEMORIES`."""
+    queue: bool = field(default=False, kw_only=True)
+    """Whether the array's system takes programs and activations from external memory, job by job
+    as a queue there says (`descriptors`), in place of streams. The array itself is the same."""
 
     def __post_init__(self):
         for name, value in asdict(self).items():
@@ -131,6 +134,8 @@ class Machine:
         for name in dict.fromkeys(self.families):
             FAMILIES[name].word.require(self)
         self._require_memory()
+        if self.queue:
+            self._require_queue()
         if self.softmax and not self.normalizes:
             raise ValueError("a row unit with softmax also normalises, as it divides for both")
         if self.operand_depth:
@@ -200,6 +205,15 @@ class Machine:
             raise ValueError(
                 f"{self.families[0]} elements, which go in step, have their streams in block RAM, "
                 "memory_bits = 0"
+            )
+
+    def _require_queue(self) -> None:
+        """Check that the system of this array can have a queue."""
+        if not self.memory_bits or self.banks < 2:
+            raise ValueError("a queue needs a port to external memory, memory_bits, and banks = 2")
+        if self.lanes & (self.lanes - 1):
+            raise ValueError(
+                f"a queue needs rows of a power of two of bytes, not of {self.lanes} lanes"
             )
 
     def _require_operands(self) -> None:

@@ -23,14 +23,14 @@ int main(int, char **arguments) {{
   Verilated::randReset(2);
   Verilated::randSeed(std::atoi(arguments[1]));
   {model} unit;
-  unit.clk = 0;
+  unit.{clock} = 0;
   unsigned long long clock, value;
   while (std::scanf("%llx", &clock) == 1) {{
 {reads}
     unit.eval();
     std::printf("{form}\\n"{writes});
     std::fflush(stdout);
-    if (clock) {{ unit.clk = 1; unit.eval(); unit.clk = 0; unit.eval(); }}
+    if (clock) {{ unit.{clock} = 1; unit.eval(); unit.{clock} = 0; unit.eval(); }}
   }}
 }}
 """
@@ -51,10 +51,11 @@ class Bench:
     """A circuit with a clock `clk` and, if it has registers with a reset, a reset `rst`.
 
     Inputs stay as they are until they are given again; the reset pulses once at the beginning.
-    Registers that the reset leaves alone begin with random values, which `seed` chooses.
+    Registers that the reset leaves alone begin with random values, which `seed` chooses. The clock
+    may have another name.
     """
 
-    def __init__(self, circuit: Circuit, seed: int = 1):
+    def __init__(self, circuit: Circuit, seed: int = 1, clock: str = "clk"):
         ports = [
             (port.port_name.data, port.dir.data.is_input_like(), port.type)
             for port in circuit.finished().module_type.ports.data
@@ -68,6 +69,7 @@ class Bench:
         written = [part for name in self.outputs for part in self._parts[name]]
         harness = HARNESS.format(
             model=f"V{circuit.name}",
+            clock=clock,
             reads="\n".join(f'    std::scanf("%llx", &value); {part} = value;' for part in read),
             form=" ".join(["%llx"] * len(written)),
             writes="".join(f", (unsigned long long){part}" for part in written),

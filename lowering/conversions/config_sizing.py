@@ -175,6 +175,7 @@ def _required_for(kernel: KernelOp, schedule: ScheduleAttr, inputs: int) -> Arra
         accumulator_width=widths[0],
         sum_width=widths[1],
         banks=machine.banks,
+        queue=machine.queue,
     )
 
 

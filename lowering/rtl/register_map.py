@@ -5,6 +5,13 @@
 
 from collections.abc import Callable, Iterable
 
+from daqkf.hw_targets.descriptors import (
+    DESCRIPTOR,
+    DESCRIPTOR_BYTES,
+    RESERVED,
+    JobFlags,
+    QueueError,
+)
 from daqkf.hw_targets.status import LoadError, Phase
 from daqkf.lowering.rtl.registers import ADDRESS_BITS, REGISTER_BITS, REGISTERS, Field, Register
 
@@ -13,8 +20,9 @@ _LICENCE = (
     "SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception",
 )
 _GENERATED = "Made by daqkf-translate from lowering/rtl/registers.py; not to be edited."
-_ENUMS = {"phase": Phase, "error": LoadError}
-"""What the fields of `status` can say."""
+_ENUMS = {"STATUS_PHASE": Phase, "STATUS_ERROR": LoadError, "QUEUE_STATUS_ERROR": QueueError}
+"""What fields can say."""
+_DESCRIPTOR = "a job of a queue: where its fields are, in bytes; addresses have 64 bits, others 32"
 
 
 def c_header() -> str:
@@ -31,8 +39,10 @@ def c_header() -> str:
         lines += ["", f"// {_said(entry)}"]
         lines += [f"#define DAQKF_{name} {value}u" for name, value in _names(entry)]
     for field, enum in _ENUMS.items():
-        lines += ["", f"// STATUS_{field.upper()}"]
+        lines += ["", f"// {field}"]
         lines += [f"#define DAQKF_{name} {value}u" for name, value in _members(field, enum)]
+    lines += ["", f"// {_DESCRIPTOR}"]
+    lines += [f"#define DAQKF_{name} {value}u" for name, value in _descriptor()]
     return "\n".join([*lines, "", "#endif", ""])
 
 
@@ -49,8 +59,10 @@ def python_constants() -> str:
         lines += ["", f"# {_said(entry)}"]
         lines += [f"{name} = {value}" for name, value in _names(entry)]
     for field, enum in _ENUMS.items():
-        lines += ["", f"# STATUS_{field.upper()}"]
+        lines += ["", f"# {field}"]
         lines += [f"{name} = {value}" for name, value in _members(field, enum)]
+    lines += ["", f"# {_DESCRIPTOR}"]
+    lines += [f"{name} = {value}" for name, value in _descriptor()]
     return "\n".join([*lines, ""])
 
 
@@ -65,7 +77,9 @@ def markdown_table() -> str:
         parts = [field for field in entry.fields if field not in whole]
         own = next((_cells(field, entry) for field in whole), "| | | | ")
         lines.append(f"| {entry.address:#05x} | `{entry.name}` {own}| {_said(entry)} |")
-        lines += [f"| | {_cells(field, entry)}| {field.description} |" for field in parts]
+        for field in parts:
+            only = "; only with a queue" if field.queue else ""
+            lines.append(f"| | {_cells(field, entry)}| {field.description}{only} |")
     return "\n".join([*lines, ""])
 
 
@@ -79,6 +93,7 @@ def _cells(field: Field, entry: Register) -> str:
 
 def _said(entry: Register) -> str:
     only = "" if entry.variant is None else "; only in arrays that can tell it apart"
+    only = "; only with a queue" if entry.queue else only
     return f"{entry.description}{only}"
 
 
@@ -93,9 +108,20 @@ def _names(entry: Register) -> Iterable[tuple[str, str]]:
         yield f"{name}_{field.name.upper()}_MASK", f"{field.mask:#x}"
 
 
-def _members(field: str, enum: type[Phase] | type[LoadError]) -> Iterable[tuple[str, int]]:
+def _members(
+    field: str, enum: type[Phase] | type[LoadError] | type[QueueError]
+) -> Iterable[tuple[str, int]]:
     for member in enum:
-        yield f"STATUS_{field.upper()}_{member.name}", member.value
+        yield f"{field}_{member.name}", member.value
+
+
+def _descriptor() -> Iterable[tuple[str, int]]:
+    yield "DESCRIPTOR_BYTES", DESCRIPTOR_BYTES
+    for field, low in DESCRIPTOR.offsets.items():
+        if field not in RESERVED:
+            yield f"DESCRIPTOR_{field.upper()}_OFFSET", low // 8
+    for flag in JobFlags:
+        yield f"DESCRIPTOR_FLAGS_{flag.name}", flag.value
 
 
 EXPORTS: dict[str, Callable[[], str]] = {

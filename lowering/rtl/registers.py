@@ -8,12 +8,14 @@ The AXI4-Lite slave (`register_file.py`), and the C header, the Python constants
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.decision import MAX_VARIANTS, VARIANT_BITS
+from daqkf.hw_targets.descriptors import INDEX_BITS, QUEUE_ERROR_BITS
 from daqkf.hw_targets.image_format import IMAGE_MAGIC, IMAGE_VERSION, fingerprint
+from daqkf.hw_targets.words import ADDRESS_BITS as MEMORY_ADDRESS_BITS
 
 REGISTER_BITS = 32
 REGISTER_BYTES = REGISTER_BITS // 8
@@ -52,6 +54,8 @@ class Field:
     access: Access
     description: str
     reset: int = 0
+    queue: bool = False
+    """Only in systems that have a queue."""
 
     @property
     def mask(self) -> int:
@@ -73,6 +77,8 @@ class Register:
     fields: tuple[Field, ...]
     variant: int | None = None
     """Only in arrays whose SPAQ unit can pick this variant."""
+    queue: bool = False
+    """Only in systems that have a queue."""
 
     @property
     def writable(self) -> bool:
@@ -112,13 +118,23 @@ def constants(config: ArrayConfig) -> dict[str, int]:
         "max_outputs_count": config.result_depth,
         "capability_variants": variants_of(config),
         "capability_kernels": config.kernels,
+        "capability_queue": int(config.queue),
     }
 
 
 def registers_of(config: ArrayConfig) -> tuple[Register, ...]:
     """The registers that the system of this array has."""
     count = variants_of(config)
-    return tuple(entry for entry in REGISTERS if entry.variant is None or entry.variant < count)
+    return tuple(
+        replace(entry, fields=fields_of(entry, config))
+        for entry in REGISTERS
+        if (entry.variant is None or entry.variant < count) and config.queue >= entry.queue
+    )
+
+
+def fields_of(entry: Register, config: ArrayConfig) -> tuple[Field, ...]:
+    """The fields of a register that the system of this array has."""
+    return tuple(field for field in entry.fields if config.queue >= field.queue)
 
 
 def register(name: str) -> Register:
@@ -178,12 +194,63 @@ _EVENTS = {
     "memory_failed": "streams could not be read from external memory; `status.error` says why, and "
     "a `soft_reset` goes on",
 }
+_QUEUE_EVENTS = {
+    "queue_done": "a job of the queue whose flags ask for an interrupt has its results in memory",
+    "queue_failed": "the queue has stopped; `queue_status.error` says why, a `soft_reset` goes on",
+}
+_QUEUE_ADDRESS = 0xC0
 
 
 def _event_fields(access: Access) -> tuple[Field, ...]:
     return tuple(
-        Field(name, bit, 1, access, text) for bit, (name, text) in enumerate(_EVENTS.items())
+        Field(name, bit, 1, access, text, queue=name in _QUEUE_EVENTS)
+        for bit, (name, text) in enumerate((_EVENTS | _QUEUE_EVENTS).items())
     )
+
+
+def _queue_registers() -> Iterator[Register]:
+    """Those of a queue: where it is, what there is to do in it, and what has been done."""
+    read_write, read_only = Access.READ_WRITE, Access.READ_ONLY
+    high = MEMORY_ADDRESS_BITS - REGISTER_BITS
+    words: list[tuple[str, str, tuple[Field, ...]]] = [
+        (
+            "queue_base_low",
+            "where the queue's descriptors are, bits 31 … 0",
+            (Field("address", 0, 32, read_write, "a multiple of 64"),),
+        ),
+        (
+            "queue_base_high",
+            f"where they are, bits {MEMORY_ADDRESS_BITS - 1} … 32",
+            (Field("address", 0, high, read_write, "of a byte"),),
+        ),
+        (
+            "queue_size",
+            "how many descriptors there are, one of which is always free",
+            (Field("count", 0, INDEX_BITS, read_write, "behind the last one comes the first"),),
+        ),
+        (
+            "queue_doorbell",
+            "says that there are jobs; a soft reset begins again at index 0",
+            (
+                Field("tail", 0, INDEX_BITS, read_write, "the index behind that of the last job"),
+                Field(
+                    "ring", 31, 1, Access.STROBE, "look at `tail`, `queue_base` and `queue_size`"
+                ),
+            ),
+        ),
+        (
+            "queue_status",
+            "what the queue is doing (hardware-interface.md has the errors)",
+            (
+                Field("head", 0, INDEX_BITS, read_only, "the index of the oldest job not done"),
+                Field("error", 16, QUEUE_ERROR_BITS, read_only, "why the queue has stopped, or 0"),
+                Field("active", 31, 1, read_only, "there are jobs that are not done"),
+            ),
+        ),
+    ]
+    for index, (name, description, fields) in enumerate(words):
+        address = _QUEUE_ADDRESS + REGISTER_BYTES * index
+        yield Register(name, address, description, fields, queue=True)
 
 
 def _registers() -> Iterator[Register]:
@@ -231,6 +298,7 @@ def _registers() -> Iterator[Register]:
             (
                 Field("variants", 0, 8, constant, "that it can tell apart; 0: no SPAQ unit"),
                 Field("kernels", 8, 8, constant, "that can follow one another; 1: no chains"),
+                Field("queue", 16, 1, constant, "jobs come from a queue in external memory"),
             ),
         ),
         (
@@ -286,6 +354,7 @@ def _registers() -> Iterator[Register]:
         for entry in counter.registers(address):
             yield entry
             address += REGISTER_BYTES
+    yield from _queue_registers()
 
 
 REGISTERS: tuple[Register, ...] = tuple(_registers())

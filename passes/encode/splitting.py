@@ -107,10 +107,9 @@ class _Places:
         widths = np.frexp(bound)[1]
         self.budget = ((1 << widths) - 1 - bound) // (1 - numerics.ACTIVATION_MIN)
         self.moves: list[_Move] = []
-        if items > 1:
-            self._fill_words(_FEW)
-            self._lower_tops()
-            self._fill_words(items - 1)
+        self._fill_words(_FEW)
+        self._lower_tops()
+        self._fill_words(items - 1)
 
     def room(self, counts: Ints, words: Ints) -> Ints:
         """[2, ...] items of each sign for which words that have these items have room."""

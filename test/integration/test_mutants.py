@@ -72,6 +72,7 @@ def test_a_run_selects_its_fault(tmp_path: Path):
     inputs = ["rst", "enable", "down"]
     harness = HARNESS.format(
         model="Vcounter",
+        clock="clk",
         reads="\n".join(f'std::scanf("%llx", &value); unit.{name} = value;' for name in inputs),
         form="%llx",
         writes=", (unsigned long long)unit.value",

@@ -12,7 +12,13 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from daqkf.passes.encode import balance, running_sum
-from daqkf.passes.encode.balance import differencing, longest_first, run_cycles, share_out
+from daqkf.passes.encode.balance import (
+    differencing,
+    longest_first,
+    run_cycles,
+    share_out,
+    share_out_unrelated,
+)
 from daqkf.passes.quantize.pruning import magnitude_prune
 
 COSTS = st.lists(st.integers(1, 200), min_size=1, max_size=60).map(np.array)
@@ -141,3 +147,10 @@ def test_lanes_idle_for_less_than_two_per_cent(shape: tuple[int, int], pes: int,
     costs = running_sum.cost(levels.astype(np.int8), 3)
     cycles = run_cycles(costs, share_out(costs, pes, post_cycles), post_cycles)
     assert 1 - costs.sum() / (pes * cycles) < 0.02
+
+
+def test_workers_of_a_kind_take_turns():
+    """Jobs that take as long on either kind, of which one has two workers."""
+    costs = np.full((2, 6), 5)
+    shares = share_out_unrelated(costs, [[0, 1], [2]])
+    assert [len(share) for share in shares] == [2, 2, 2]

@@ -117,3 +117,9 @@ def test_prices_are_of_known_families():
         assert all(price.cells(8) > 0 and price.dsps(8) >= 0 for price in found.families.values())
     with pytest.raises(UnknownFabricError, match="no prices for fabric 'sand'"):
         load_prices("sand")
+
+
+def test_the_fullest_pe_must_have_room():
+    machine = replace(MACHINE, parameter_depth=2)
+    with pytest.raises(ValueError, match="3 outputs of a PE; the target holds at most 2"):
+        schedule(np.ones((4, 2 * machine.pes + 1), np.int8), machine)

@@ -80,6 +80,10 @@ def test_block_ram_grows_with_width_and_depth():
         assert ramb18s(rows, width) <= ramb18s(2 * rows, width)
 
 
+def test_memories_hold_the_longest_stream():
+    assert Streams(MACHINE, [np.array([9, 40, 3]), np.array([20])], [], 0).depth == 64
+
+
 def test_streams_are_those_of_the_schedule():
     kernels = [levels(600, 40, 0.4, 7), levels(100, 80, 0.9, 3)]
     machine = replace(MACHINE, items=4, index_bits=7)

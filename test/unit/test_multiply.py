@@ -140,6 +140,15 @@ def test_costs():
     assert coding_of("dense").cost(levels, wide).tolist() == [3, 3, 3]
 
 
+@pytest.mark.parametrize(("multiplier", "first"), [("booth", 1), ("dsp", -1)])
+def test_a_wide_weight_has_one_activation(multiplier: str, first: int):
+    """Of both halves, or of the upper place alone: the lower one has a row of zeros."""
+    config = replace(CONFIG, weight_bits=(4, 8), multiplier=multiplier)
+    fields = coding_of("multiply").stream(np.array([[0], [100]], np.int8), config).fields
+    assert fields["narrow"].tolist() == [0]
+    assert (fields["index0"].tolist(), fields["index1"].tolist()) == ([first], [1])
+
+
 def test_dense_outputs_go_round():
     shares, words = share_out_channels(
         np.zeros((9, 7), np.int8), replace(CONFIG, families=("dense",))

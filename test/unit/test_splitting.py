@@ -38,7 +38,31 @@ def test_items_fill_the_words_that_are_counted(items: int):
             counted = split_words(levels.astype(np.int8), items)
             assert (needed <= counted).all()
             fewer += int((counted < _words_as_they_are(levels, items)).sum())
-    assert (fewer > 10) == (items > 1)
+    assert fewer > 5
+
+
+@pytest.mark.parametrize(
+    ("items", "column"),
+    [
+        # Items of either sign go to one level, the negative ones first.
+        (4, [2, 3, 1, 4, -5, -2, -1, -1, -3, 5, 3, -1, -1, 3, -1, 3, -2, -1, 5, -2, -3]),
+        # What is subtracted of a negative weight is positive, and so is its room.
+        (2, [-1, -1, -1, -4, 5]),
+    ],
+)
+def test_room_is_counted_by_sign(items: int, column: list[int]):
+    levels = np.array([column], np.int8).T
+    made = split(levels, items)
+    counts = np.bincount(made.level, minlength=7)
+    below = np.bincount(made.level, made.negative, 7).astype(np.int64)
+    words = np.maximum(item_words(counts, below, items), np.arange(7) <= made.level.max())
+    assert words[1:].sum() <= split_words(levels, items)[0]
+
+
+def test_each_topmost_level_is_emptied():
+    """3 = 2 + 1 beside a column that has a level more."""
+    levels = np.array([[3, 1, 1, 1], [4, 0, 0, 0]], np.int8).T
+    assert split_words(levels, 4)[0] == 2
 
 
 def test_the_last_word_of_a_level_is_spared():

@@ -26,6 +26,7 @@ def test_what_binds_is_told_apart():
     words = np.array([7, 40, 9])
     config = smallest_array(replace(WIDE, memory_bits=512, items=8), 60)
     assert timing.speed([(words, 5), (words, 15)], config) == timing.Speed(40, 45, 12)
+    assert timing.Speed(40, 45, 12, 7).cycles == 92
     narrow = smallest_array(replace(WIDE, memory_bits=64, items=8), 60)
     beats = kernel_beats(narrow, 40)
     assert beats > 45

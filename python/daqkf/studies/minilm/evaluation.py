@@ -168,13 +168,6 @@ def _measured(
     )
 
 
-def _require_shares(sparsities: Sequence[float], accuracies: Sequence[float]) -> None:
-    for name, values, low in (("sparsity", sparsities, 0.0), ("accuracy", accuracies, 0.5)):
-        for value in values:
-            if not low <= value < 1:
-                raise DaqkfError(f"--{name} must be {low:g} or above and below 1, not {value:g}")
-
-
 def run_eval(
     folder: Path,
     sparsities: Sequence[float],
@@ -210,12 +203,8 @@ def run_eval(
 
     from daqkf.support.kept import Kept
 
-    _require_shares(sparsities, accuracies)
+    _require_numbers(sparsities, accuracies, sentences, distillation)
     machine = load_target(target).machine  # refuses unknown ones before any work
-    if sentences is not None and sentences < 1:
-        raise DaqkfError(f"--sentences must be at least 1, not {sentences}")
-    if distillation < 0:
-        raise DaqkfError(f"--distillation must be at least 0, not {distillation}")
     if quick:
         sentences = min(sentences or QUICK.calibration, QUICK.calibration)
         print(
@@ -253,6 +242,22 @@ def run_eval(
     print_table(table(rows, quick), keys=_KEYS)
     print(f"{folder}: eval.json, eval.png")
     return 0
+
+
+def _require_numbers(
+    sparsities: Sequence[float],
+    accuracies: Sequence[float],
+    sentences: int | None,
+    distillation: int,
+) -> None:
+    for name, values, low in (("sparsity", sparsities, 0.0), ("accuracy", accuracies, 0.5)):
+        for value in values:
+            if not low <= value < 1:
+                raise DaqkfError(f"--{name} must be {low:g} or above and below 1, not {value:g}")
+    if sentences is not None and sentences < 1:
+        raise DaqkfError(f"--sentences must be at least 1, not {sentences}")
+    if distillation < 0:
+        raise DaqkfError(f"--distillation must be at least 0, not {distillation}")
 
 
 def _write(folder: Path, rows: Sequence[Row], target: str, quick: bool) -> None:
