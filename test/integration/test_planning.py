@@ -5,7 +5,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import engine_resources
@@ -17,7 +17,7 @@ import daqkf
 from daqkf.cli.main import main
 from daqkf.compiler.design import Design
 from daqkf.dialects.rpea import ProgramOp
-from daqkf.hw_targets import load_fabric
+from daqkf.hw_targets import load_fabric, load_target
 from daqkf.hw_targets.device import load_device
 from daqkf.hw_targets.engine import engine_needs
 from daqkf.hw_targets.memory import IDEAL, load_memory
@@ -151,6 +151,18 @@ def test_what_cannot_be_planned_is_said(layer: Design, named: dict[str, object],
     arguments = {"device": "xc7z020"} | named
     with pytest.raises(DaqkfError, match=message):
         plan(layer, **arguments)  # pyright: ignore[reportArgumentType]
+
+
+def test_a_queue_is_no_part_of_the_engine(tmp_path: Path):
+    target = tmp_path / "queue.toml"
+    entries = asdict(replace(load_target("wide-memory").machine, queue=True))
+    lines = (f"{name} = {json.dumps(value)}" for name, value in entries.items())
+    target.write_text("\n".join(['description = ""', "[machine]", *lines]))
+    weights = np.random.default_rng(0).standard_normal((20, 12))
+    queued = daqkf.compile(weights, calibration=np.eye(20), target=str(target))
+    assert queued.config.queue
+    found = plan(queued, "xc7z020", tokens=4)
+    assert not found.config.queue
 
 
 def test_other_elements_are_not_planned():

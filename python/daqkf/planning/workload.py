@@ -159,7 +159,9 @@ class Workload:
             ]
         if not programs:
             raise DaqkfError("the array has nothing to do: no kernel of the network is on it")
-        return cls([_program(program) for program in programs], replace(config, index_bits=0))
+        return cls(
+            [_program(program) for program in programs], replace(config, index_bits=0, queue=False)
+        )
 
     @property
     def products(self) -> int:
