@@ -37,7 +37,7 @@ TESTS = tuple(
     f"test/integration/test_{name}.py"
     for name in (
         *("units", "array", "chain", "row_unit", "operands", "banks", "dispatch", "tiling"),
-        *("memory_streams", "semirings", "strassen", "whole_layer"),
+        *("memory_streams", "queue", "semirings", "strassen", "whole_layer"),
     )
 )
 """Where the tests are that simulate arrays and their units; those of `make check` are run."""
@@ -80,7 +80,7 @@ def covering(text: str, build: str) -> str:
     if all(text.count(end) == 1 for end in ends):
         for end, new in ends.items():
             text = text.replace(end, new)
-    elif "  }\n}\n" in text and text.count("main()") == 1:
+    elif "  }\n}\n" in text and text.count("int main(") == 1:
         text = text.rstrip().removesuffix("}") + "  writeCoverage();\n}\n"
     else:
         raise ValueError("the harness ends in an unknown way")
