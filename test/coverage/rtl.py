@@ -122,7 +122,8 @@ class Coverage:
         def build(self_: Any, *arguments: Any, **options: Any) -> Any:
             options["build_args"] = [*options.get("build_args", ()), *FLAGS]
             paths = [Path(path) for path in options["sources"]]
-            (Path(options["build_dir"]).parent / "sources").write_text(
+            # The counts go to the folder of the test, where its log is, too.
+            (Path(options["log_file"]).parent / "sources").write_text(
                 self.note({path.name: path.read_text(encoding="utf-8") for path in paths})
             )
             return build_system(self_, *arguments, **options)
