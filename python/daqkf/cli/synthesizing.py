@@ -39,15 +39,11 @@ def synthesize_design(
     """Synthesise a saved array and print what it takes; returns the exit code."""
     from daqkf.compiler.compiled_network import load_saved
     from daqkf.compiler.design import Design
-    from daqkf.hw_targets import load_fabric
     from daqkf.support.console import showing
-    from daqkf.synthesis.devices import load_board
+    from daqkf.synthesis.resources import require_fabric
     from daqkf.synthesis.toggles import FABRIC
 
-    if options.fabric is not None:
-        load_fabric(options.fabric)
-    if options.board is not None:
-        load_board(options.board)
+    require_fabric(options.fabric, options.place, options.board)
     if x is not None and (options.board or options.fabric not in (None, FABRIC)):
         raise DaqkfError(f"--toggles counts on {FABRIC} only")
     if options.seeds < 1:

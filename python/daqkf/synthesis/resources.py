@@ -12,7 +12,7 @@ from typing import Any
 from daqkf.hw_targets import Counts, Fabric, load_fabric
 from daqkf.hw_targets.fabric import UncountedPrimitiveError
 from daqkf.passes.progress import Progress, counted, silent
-from daqkf.synthesis.devices import load_board
+from daqkf.synthesis.devices import Board, load_board
 from daqkf.synthesis.placement import Placement, place_and_route
 from daqkf.synthesis.running import SynthesisError, cached, keep, run_yosys
 
@@ -77,13 +77,8 @@ def synthesize(
         ToolNotFoundError: a tool is missing.
         UnknownFabricError: there is no such fabric.
     """
-    chosen = None if board is None else load_board(board)
+    fabric, chosen = require_fabric(fabric, place, board)
     place = place or chosen is not None
-    if fabric is None:
-        fabric = PLACED if place else COUNTED
-    fabric = load_fabric(fabric) if isinstance(fabric, str) else fabric
-    if place and fabric.family != "ecp5":
-        raise SynthesisError(f"nothing here places and routes for {fabric.name}; ecp5 can")
     told = counted(progress, f"synthesise for {fabric.name}:", 1 + modules, "runs of yosys")
     told("flattened")
     folder = netlist(files, top, fabric.flat)
@@ -104,6 +99,20 @@ def synthesize(
             folder / "netlist.json", top, counts, seeds, work, progress, chosen
         )
     return Resources(fabric.name, top, counts, cells, parts, placement)
+
+
+def require_fabric(
+    fabric: str | Fabric | None, place: bool, board: str | None
+) -> tuple[Fabric, Board | None]:
+    """The fabric and the board that are meant; see `synthesize`, which raises the same."""
+    chosen = None if board is None else load_board(board)
+    place = place or chosen is not None
+    if fabric is None:
+        fabric = PLACED if place else COUNTED
+    fabric = load_fabric(fabric) if isinstance(fabric, str) else fabric
+    if place and fabric.family != "ecp5":
+        raise SynthesisError(f"nothing here places and routes for {fabric.name}; ecp5 can")
+    return fabric, chosen
 
 
 def netlist(files: Mapping[str, str], top: str, synthesis: str) -> Path:
