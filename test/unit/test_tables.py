@@ -6,6 +6,7 @@
 import io
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import architecture
 import numpy as np
 import pytest
+from networks import MACHINE
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -27,6 +29,10 @@ from daqkf.compiler.options import level_set
 from daqkf.formal.claims import Answer
 from daqkf.formal.prover import Hunt
 from daqkf.hw_targets import Counts
+from daqkf.hw_targets.config import smallest_array
+from daqkf.hw_targets.device import Needs, load_device
+from daqkf.hw_targets.memory import load_channels
+from daqkf.planning.plan import CAUSES, Pace, Plan
 from daqkf.reports.model import analyse, of_array
 from daqkf.reports.writing import table as report_table
 from daqkf.studies import demo
@@ -126,11 +132,24 @@ def shown(console: Console) -> None:
         demo._ROWS = rows
 
 
+def planned(console: Console) -> None:
+    machine = replace(MACHINE, lanes=8, items=8, max_shift=0)
+    pace = Pace(1024, 1_234_567.0, dict.fromkeys(CAUSES, 0.0) | {"rows": 1e6}, 2.5e9)
+    found = Plan(
+        *(load_device("xcvu9p"), load_channels("ddr4-2400x4"), 250e6, 0.8, "throughput"),
+        *(smallest_array(machine, 200), 12, 4, Needs(1_234_567, 2_345_678, 4_321, 960, 6_840)),
+        *(pace, pace, 10_616_832, 987_654),
+    )
+    for table in found.tables():
+        print_table(table, console)
+
+
 PRINTED: dict[str, Callable[..., None]] = {
     "cli/networks": traffic,
     "cli/compiling": front,
     "cli/synthesizing": lambda _: print_resources(RESOURCES, None),
     "compiler/debugging": debugged,
+    "planning/plan": planned,
     "reports/writing": reported,
     "studies/minilm/evaluation": evaluated,
     "studies/bench/command": benched,
