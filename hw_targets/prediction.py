@@ -19,7 +19,7 @@ from daqkf.hw_targets.numerics import TABLE_SIZE
 from daqkf.hw_targets.streams import kernel_beats, row_bits
 from daqkf.hw_targets.words import parameter_row, stream_row_words, table_row
 
-EMPTYING = 26
+LATENCY = 26
 """Cycles from the last word of a kernel to its last result: the stages of an element of eight items
 and those of the post unit. The ones that some arrays have more are less than ten."""
 
@@ -139,14 +139,14 @@ def _tile(steps: Sequence[Step], config: ArrayConfig, ahead: _Ahead | None) -> T
         if before is not None:
             _move(found, ahead, before.outputs + MOVING)
         post = step.outputs * config.post_cycles + POLLING
-        running = max(step.words, post) + EMPTYING
+        running = max(step.words, post) + LATENCY
         if ahead:
             beats = kernel_beats(config, step.words)
             found.beats += beats
             found.memory += ahead.take(beats, running)
         found.lanes += step.words
         found.post += max(0, post - step.words)
-        found.moving += EMPTYING
+        found.moving += LATENCY
     # A tile's results leave while the next one runs.
     last = steps[-1].outputs
     found.moving += max(0.0, last + MOVING - found.total)

@@ -23,7 +23,7 @@ from daqkf.hw_targets.engine import (
 from daqkf.hw_targets.fabric import fabric_names
 from daqkf.hw_targets.memory import MemoryTiming, load_channels, load_memory
 from daqkf.hw_targets.prediction import (
-    EMPTYING,
+    LATENCY,
     MOVING,
     POLLING,
     STORING,
@@ -129,14 +129,14 @@ def tile(words: int, outputs: int, config: ArrayConfig = CONFIG):
 
 
 def test_a_tile_arrives_and_runs():
-    arrives = 100 + STORING + EMPTYING
+    arrives = 100 + STORING + LATENCY
     causes = tile(1000, 20).causes()
     assert causes == {"lanes": 1000, "post": 0, "memory": 0, "rows": 0, "moving": arrives}
     # The post unit takes an output of eight lanes in four cycles.
     bound = tile(1000, 300)
     assert (bound.lanes, bound.post) == (1000, 4 * 300 + POLLING - 1000)
     # Results leave while the next tile runs, if there is time.
-    assert tile(10, 1).total == 100 + STORING + EMPTYING + 10
+    assert tile(10, 1).total == 100 + STORING + LATENCY + 10
     assert tile_cycles_of([KernelWork(1, 500, 10)], replace(CONFIG, post_lanes=8)).total >= 500
 
 

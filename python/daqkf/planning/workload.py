@@ -5,7 +5,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cache, cached_property
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,13 +53,16 @@ class Product:
     def shared(self, pes: int) -> tuple[int, int]:
         """The words of the longest stream and the outputs of the element that has most, if outputs
         go to elements the longest first, to the one that has least to do (Graham, 1969)."""
-        return _shared(self, pes)
+        if pes not in self._shared:
+            shares = longest_first(self.costs, pes)
+            words = max(int(self.costs[share].sum()) for share in shares)
+            self._shared[pes] = words, max(map(len, shares))
+        return self._shared[pes]
 
-
-@cache
-def _shared(product: Product, pes: int) -> tuple[int, int]:
-    shares = longest_first(product.costs, pes)
-    return max(int(product.costs[share].sum()) for share in shares), max(map(len, shares))
+    @cached_property
+    def _shared(self) -> dict[int, tuple[int, int]]:
+        """What was found for some numbers of elements."""
+        return {}
 
 
 @dataclass(frozen=True)
@@ -168,15 +171,22 @@ class Workload:
         """Of a token, zeros included."""
         return sum(program.products for program in self.programs)
 
-    @cache  # noqa: B019 - there is one workload for a plan
     def tile_cycles(self, pes: int, post_cycles: int) -> int:
         """Cycles of a tile in all programs, those of the elements and of the post unit alone."""
-        return sum(
-            max(part.shared(pes)[0], part.outputs * post_cycles)
-            for program in self.programs
-            for part in program.parts
-            if isinstance(part, Product)
-        )
+        key = pes, post_cycles
+        if key not in self._tile_cycles:
+            self._tile_cycles[key] = sum(
+                max(part.shared(pes)[0], part.outputs * post_cycles)
+                for program in self.programs
+                for part in program.parts
+                if isinstance(part, Product)
+            )
+        return self._tile_cycles[key]
+
+    @cached_property
+    def _tile_cycles(self) -> dict[tuple[int, int], int]:
+        """What was found for some elements and post units."""
+        return {}
 
     @cached_property
     def outputs(self) -> int:
