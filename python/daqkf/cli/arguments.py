@@ -327,8 +327,7 @@ def _add_synth(commands: Commands) -> None:
     synthesizer.add_argument(
         "--board",
         metavar="BOARD",
-        help="place and route for a board: ulx3s-12f, -25f, -45f or -85f, orangecrab-25f or -85f, "
-        "ecpix5-45f or -85f, colorlight-i5 or -i9",
+        help="place and route for a board, such as ulx3s-85f; an unknown one is told the others",
     )
     synthesizer.add_argument(
         "--seeds", type=int, default=1, help="placements to try (default: 1); the fastest counts"

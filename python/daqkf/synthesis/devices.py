@@ -1,7 +1,7 @@
 # Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-"""ECP5 devices, and the boards that have one, as litex-boards describes them."""
+"""ECP5 parts, and the boards that have one, as litex-boards describes them."""
 
 import importlib
 import re
@@ -10,8 +10,7 @@ from dataclasses import dataclass
 
 from daqkf.dialects.errors import from_extra
 from daqkf.hw_targets import Counts
-from daqkf.hw_targets.device import Device as Die
-from daqkf.hw_targets.device import load_device
+from daqkf.hw_targets.device import Device, load_device
 from daqkf.support.errors import DaqkfError
 
 DIES = {
@@ -26,35 +25,35 @@ _PACKAGES = {"BG": "CABGA", "MG": "CSFBGA"}
 
 
 @dataclass(frozen=True)
-class Device:
-    """An ECP5 device in its package."""
+class Part:
+    """An ECP5 in its package."""
 
-    part: str
+    name: str
     """As it is ordered, such as LFE5U-85F-6BG381C; 6 is the speed grade."""
-    die: Die
+    die: Device
     options: tuple[str, ...]
     """By which nextpnr-ecp5 knows it."""
 
     @classmethod
-    def of(cls, part: str) -> "Device":
-        """The device of a part.
+    def of(cls, name: str) -> "Part":
+        """The part of this name.
 
         Raises:
             DaqkfError: it is none of the ECP5 parts that nextpnr knows.
         """
-        found = _PART.fullmatch(part)
+        found = _PART.fullmatch(name)
         if found is None or found[2] not in DIES:
-            raise DaqkfError(f"'{part}' is no ECP5 part that can be placed")
+            raise DaqkfError(f"'{name}' is no ECP5 part that can be placed")
         kind, size, speed, package, balls = found.groups()
         family = {"U": "", "UM": "um-", "UM5G": "um5g-"}[kind]
         options = (
             *(f"--{family}{size}k", "--package", f"{_PACKAGES[package]}{balls}"),
             *("--speed", speed),
         )
-        return cls(part, DIES[size], options)
+        return cls(name, DIES[size], options)
 
     def shares(self, counts: Counts) -> dict[str, float]:
-        """What a circuit takes of the device, 1 being all of it."""
+        """What a circuit takes of it, 1 being all of it."""
         return {
             "logic cells": counts.logic_cells / self.die.luts,
             "flip-flops": counts.flip_flops / self.die.flip_flops,
@@ -72,7 +71,7 @@ class Device:
         )
 
 
-DEVICES = (Device.of("LFE5U-45F-6BG381C"), Device.of("LFE5U-85F-6BG381C"))
+PARTS = (Part.of("LFE5U-45F-6BG381C"), Part.of("LFE5U-85F-6BG381C"))
 """Those to choose from, the smallest first, in the slowest speed grade."""
 
 
@@ -81,7 +80,7 @@ class Board:
     """A board that can be bought."""
 
     name: str
-    device: Device
+    part: Part
     clock_mhz: float
     """Of its oscillator."""
 
@@ -115,4 +114,4 @@ def load_board(name: str) -> Board:
     with from_extra("board"):
         platforms = importlib.import_module("litex_boards.platforms." + module)
     platform = platforms.Platform(**arguments)
-    return Board(name, Device.of(platform.device), 1000 / platform.default_clk_period)
+    return Board(name, Part.of(platform.device), 1000 / platform.default_clk_period)

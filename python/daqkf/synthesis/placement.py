@@ -17,7 +17,7 @@ from typing import Any
 
 from daqkf.hw_targets import Counts
 from daqkf.passes.progress import Progress, counted, silent
-from daqkf.synthesis.devices import DEVICES, Board, Device
+from daqkf.synthesis.devices import PARTS, Board, Part
 from daqkf.synthesis.netlist import CLOCK
 from daqkf.synthesis.output_registers import absorb_output_registers
 from daqkf.synthesis.running import SynthesisError, cached, keep, run_nextpnr, run_yosys
@@ -40,7 +40,7 @@ class Placement:
     """The clock frequency of the fastest placement in MHz, by nextpnr's timing analysis."""
     fmax_by_seed: dict[int, float]
     shares: dict[str, float]
-    """What of the device is taken; see `Device.shares`."""
+    """What of the device is taken; see `Part.shares`."""
     board: str | None = None
     """The board that the device is on, if one was named."""
     board_mhz: float | None = None
@@ -65,10 +65,10 @@ def place_and_route(
             failed.
         ToolNotFoundError: a tool is missing.
     """
-    devices = DEVICES if board is None else (board.device,)
-    device = next((device for device in devices if device.holds(counts)), None)
-    if device is None:
-        where = "no ECP5" if board is None else f"{board.name} ({board.device.part})"
+    parts = PARTS if board is None else (board.part,)
+    part = next((part for part in parts if part.holds(counts)), None)
+    if part is None:
+        where = "any ECP5" if board is None else f"{board.name} ({board.part.name})"
         raise SynthesisError(f"{top} does not fit on {where}: {_needs(counts)}")
     if not seeds:
         raise SynthesisError("placing needs a seed")
@@ -78,12 +78,12 @@ def place_and_route(
     told = counted(progress, "place and route with", len(seeds), "seeds")
     for seed in seeds:
         told(str(seed))
-        folder = _routed(framed, device, seed)
+        folder = _routed(framed, part, seed)
         keep(folder, work)
         report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
         speeds[seed] = min(clock["achieved"] for clock in report["fmax"].values())
     best = max(seeds, key=lambda seed: speeds[seed])
-    found = Placement(device.part, best, speeds[best], speeds, device.shares(counts))
+    found = Placement(part.name, best, speeds[best], speeds, part.shares(counts))
     return found if board is None else replace(found, board=board.name, board_mhz=board.clock_mhz)
 
 
@@ -163,10 +163,10 @@ def _framed(netlist: Path, top: str, text: str) -> Path:
     return cached(["framed with output registers", netlist.parent.name, text, commands], make)
 
 
-def _routed(framed: Path, device: Device, seed: int) -> Path:
+def _routed(framed: Path, part: Part, seed: int) -> Path:
     """Run nextpnr, and return the folder that has its `report.json`."""
     arguments = [
-        *device.options,
+        *part.options,
         *("--json", "framed.json", "--report", "report.json"),
         *("--seed", str(seed), "--freq", str(_TARGET_MHZ)),
         *("--timing-allow-fail", "--lpf-allow-unconstrained", "--quiet"),
