@@ -80,8 +80,10 @@ MAX_TILES = (1 << 16) - 1
 def fingerprint(config: ArrayConfig) -> int:
     """CRC-32 of the canonical JSON of a config and of the image version.
 
-    An image is for the array: whether there is a queue in front of it is not part of it.
+    An image is for the array: whether there is a queue in front of it is not part of it. Nor is
+    `stream_code` where streams are plain, as they were before there was a choice.
     """
-    shape = {name: value for name, value in asdict(config).items() if name != "queue"}
+    without = {"queue"} | ({"stream_code"} if config.stream_code == "plain" else set())
+    shape = {name: value for name, value in asdict(config).items() if name not in without}
     canonical = json.dumps([IMAGE_VERSION, shape], sort_keys=True)
     return zlib.crc32(canonical.encode())

@@ -16,7 +16,7 @@ from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.fields import IMAGE_WORD_BITS
 from daqkf.hw_targets.memory import MemoryTiming
 from daqkf.hw_targets.numerics import TABLE_SIZE
-from daqkf.hw_targets.streams import kernel_beats, row_bits
+from daqkf.hw_targets.streams import expected_rows, kernel_beats, row_bits
 from daqkf.hw_targets.words import parameter_row, stream_row_words, table_row
 
 LATENCY = 26
@@ -141,7 +141,7 @@ def _tile(steps: Sequence[Step], config: ArrayConfig, ahead: _Ahead | None) -> T
         post = step.outputs * config.post_cycles + POLLING
         running = max(step.words, post) + LATENCY
         if ahead:
-            beats = kernel_beats(config, step.words)
+            beats = kernel_beats(config, expected_rows(config, step.words))
             found.beats += beats
             found.memory += ahead.take(beats, running)
         found.lanes += step.words

@@ -23,7 +23,7 @@ from daqkf.hw_targets.image_format import (
     Header,
     fingerprint,
 )
-from daqkf.hw_targets.streams import kernel_beats, port_pes, row_bits, unpack_rows
+from daqkf.hw_targets.streams import is_coded, port_pes, row_bits, unpack_rows
 from daqkf.hw_targets.words import (
     chain_row,
     dispatch_row,
@@ -188,25 +188,28 @@ def _port(data: bytes, port: int, place: int, config: ArrayConfig) -> list[Secti
     """
     beat, pes = 8 * len(data) // config.memory_bits, port_pes(config)
     parts: list[list[Words]] = [[] for _ in range(pes)]
-    places: list[NDArray[np.int64]] = []
+    places: list[list[NDArray[np.int64]]] = [[] for _ in range(pes)]
     begin, pitch = 0, row_bits(config) // IMAGE_WORD_BITS
     while begin < beat:
         try:
-            kernel = unpack_rows(data, begin, config)
+            kernel, following = unpack_rows(data, begin, config)
         except ValueError as error:
             raise ProgramImageError(f"{byte_at(place)}, memory port {port}: {error}") from None
         for part, words in zip(parts, kernel, strict=True):
             part.append(words)
         first = place + (begin + 1) * config.memory_bits // IMAGE_WORD_BITS
-        places.append(first + pitch * np.arange(len(kernel[0])))
-        begin += kernel_beats(config, len(kernel[0]))
-    if not places:
+        for own, words in zip(places, kernel, strict=True):
+            # A word of a code has no place of its own, but its kernel has.
+            own.append(first + (0 if is_coded(config) else pitch) * np.arange(len(words)))
+        begin = following
+    if not begin:
         raise ProgramImageError(f"{byte_at(place)}, memory port {port}: no streams")
-    rows = np.concatenate(places)
-    return [
-        Section(Command.STREAM, port * pes + number, len(rows), place, np.concatenate(part), rows)
-        for number, part in enumerate(parts)
-    ]
+    found: list[Section] = []
+    for number, (part, own) in enumerate(zip(parts, places, strict=True)):
+        rows = np.concatenate(own)
+        words = np.concatenate(part)
+        found.append(Section(Command.STREAM, port * pes + number, len(rows), place, words, rows))
+    return found
 
 
 def _decode_body(body: Words, outside: Words, config: ArrayConfig) -> Image:
