@@ -41,14 +41,14 @@ from daqkf.hw_targets.shape import ElementShape
 Ints = NDArray[np.int64]
 Bits = NDArray[np.uint8]
 
-AHEAD = 5
+AHEAD = 6
 """Words that a word's flags are ahead of its items: the cycles of a decoder from the bits of a
 packet to the length of the packet that they are for."""
 
-FINAL_AHEAD = 3
+FINAL_AHEAD = 4
 """Words that the ends of runs are ahead of that: they say how long the part in front is."""
 
-TRAILING = 9
+TRAILING = 10
 """Packets behind the last word: those in a decoder when the word leaves it, and one more."""
 
 LEADING = AHEAD + FINAL_AHEAD
@@ -93,7 +93,7 @@ class Layout(NamedTuple):
         return self.front + self.items * (EXTRA_BITS + 1 + self.low_bits)
 
 
-def reach(low_bits: Ints | int) -> Ints | int:
+def reach[T: (int, Ints)](low_bits: T) -> T:
     """Rows that a null item leads on; the gaps of other items are shorter."""
     return (5 << low_bits) - 1
 
@@ -339,7 +339,7 @@ def decode(bits: Bits, shape: ElementShape) -> Words:
     fields: dict[str, Ints] = {}
     for number in range(layout.items):
         fields[f"index{number}"] = index[:, number]
-        fields[f"negative{number}"] = item[:, number] & here[:, number]
+        fields[f"negative{number}"] = np.where(here[:, number], item[:, number] & 1, 0)
     return fields | {
         "step": step.astype(np.int64),
         "last": (control.special & (control.flags & 1 > 0)).astype(np.int64),

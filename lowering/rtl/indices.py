@@ -103,7 +103,7 @@ def _run_distances(
     """The distances summed up from where the run began; those of all ones are null items'."""
     distances = _numbered(word, DELTA)
     nulls = [
-        delayed(c, distance.all(), f"null{item}_stage", RUN_STAGES - 1, enable=enable)
+        delayed(c, distance.all(), f"null{item}_stage", RUN_STAGES - 1, enable=enable, reset=0)
         for item, distance in enumerate(distances)
     ]
     fresh = c.register("fresh", 1, reset=1)
@@ -165,7 +165,7 @@ def sum_up(
         whole = _plus(halves[0], halves[1], blocks[-1][0].width, base)
     whole = c.delay(whole, "whole", enable=enable)
     begins, valid = (
-        delayed(c, signal, f"{name}_stage", 2, enable=enable)
+        delayed(c, signal, f"{name}_stage", 2, enable=enable, reset=0)
         for name, signal in zip(("begins", "sums_valid"), begins_valid, strict=True)
     )
     last = c.register("last_row", width)
@@ -182,10 +182,11 @@ def sum_up(
         for number, (start, end) in enumerate(spans):
             left = blocks[level][2 * number]
             if level == len(blocks) - 2:
-                left = c.delay(halves[0], "half_stage2", enable=enable)
-                left = c.delay(left, "half_stage3", enable=enable)
+                left, name, stages = halves[0], "half_stage", 2
             else:
-                left = delayed(c, left, f"block{level}_{2 * number}_stage", 3, enable=enable)
+                name, stages = f"block{level}_{2 * number}_stage", 3
+            # With a reset, they do not become shift registers, which take LUTs.
+            left = delayed(c, left, name, stages, enable=enable, reset=0)
             middle = named(_plus(start, left, width, base), f"row{level}_{2 * number}")
             narrower += [(start, middle), (middle, end)]
         spans = narrower

@@ -31,12 +31,15 @@ from daqkf.hw_targets.varint import (
 )
 from daqkf.lowering.hdl.bundle import inputs, outputs
 from daqkf.lowering.hdl.circuit import Circuit, Register, Signal, Wire, concat, mux, named
-from daqkf.lowering.hdl.pipeline import delayed
 from daqkf.lowering.hdl.select import choose, count_ones, index_bits
 from daqkf.lowering.rtl.indices import RUN_STAGES, null_or_row, sum_up
 
-_FINE_BITS = 5
-"""Bits of a place that the second stage of a shifter takes; the first one takes those above."""
+_SHIFT_STAGES = ((5, 7), (1, 5), (0, 1))
+"""Which bits of a place each stage of a shifter takes. Two of them are the inputs of a LUT beside
+the four bits that they choose from; in stages, synthesis does not take more LUTs for less depth."""
+
+_HIGH_BITS = EXTRA_BITS + 1
+"""Bits of how many times 2^k there are in a gap."""
 
 _WORD_STAGES = 2 + RUN_STAGES
 """Cycles from the items of a packet to its word."""
@@ -103,8 +106,14 @@ class _Frame:
         return signal
 
     def data(self, signal: Signal, name: str, stages: int = 1) -> Signal:
-        """The same without a reset."""
-        return delayed(self.c, signal, name, stages, enable=self.go)
+        """The same without a reset, where one is not needed.
+
+        Without one, synthesis makes LUTs of several stages, of which there are fewer than of
+        registers.
+        """
+        if stages > 1:
+            return self.stage(signal, name, stages=stages)
+        return self.c.delay(signal, name, enable=self.go)
 
 
 @dataclass(frozen=True)
@@ -154,7 +163,7 @@ class _Slots:
 
 @dataclass(frozen=True)
 class _Packet:
-    """A packet, two stages behind its place."""
+    """A packet, some stages behind its place."""
 
     front: Signal
     """What is in front of its items."""
@@ -199,9 +208,9 @@ def _find_packets(frame: _Frame, slots: _Slots) -> _Packet:
 
 
 def _moved_down(frame: _Frame, slots: _Slots, place: Signal, lengths: tuple[Wire, Wire]) -> _Packet:
-    """The two parts of a packet, each by a shifter in two stages."""
+    """The two parts of a packet, each by a shifter."""
     c, layout = frame.c, frame.layout
-    c.section("The packet, moved down to bit 0 in two stages.")
+    c.section("The packet, moved down to bit 0 in three stages.")
     front_bits = c.wire("front_bits", (layout.front + EXTRA_BITS * layout.items).bit_length())
     items_place = place.zext(place.width + 1) + front_bits.zext(place.width + 1)
     found: list[Signal] = []
@@ -209,28 +218,34 @@ def _moved_down(frame: _Frame, slots: _Slots, place: Signal, lengths: tuple[Wire
         ("front", place, layout.front + EXTRA_BITS * layout.items),
         ("items", items_place, layout.items * (1 + layout.low_bits)),
     ):
-        begin = named(begin, f"{name}_place")
-        coarse = shifted_down(slots.window, begin, _FINE_BITS, width + (1 << _FINE_BITS) - 1)
-        coarse = frame.data(coarse, f"{name}_coarse")
-        fine = frame.data(begin[:_FINE_BITS], f"{name}_fine")
-        found.append(frame.data(shifted_down(coarse, fine, 0, width), f"{name}_part"))
-    valid = frame.stage(c.const(1, 1), "packet_valid", stages=2)
+        begin, part = named(begin, f"{name}_place"), slots.window
+        for stage, (low, high) in enumerate(_SHIFT_STAGES):
+            part = shifted_down(part, begin, (low, high), width + (1 << low) - 1)
+            part = frame.data(part, f"{name}_part{stage}")
+            begin = frame.data(begin[:low], f"{name}_place{stage}") if low else begin
+        found.append(part)
+    valid = frame.stage(c.const(1, 1), "packet_valid", stages=len(_SHIFT_STAGES))
     return _Packet(found[0], found[1], valid, front_bits, *lengths)
 
 
-def shifted_down(value: Signal, amount: Signal, lowest: int, width: int) -> Signal:
-    """`width` bits of a value from bit `amount` on, whose bits below `lowest` do not count."""
-    for bit in reversed(range(lowest, amount.width)):
-        most = (1 << bit) - (1 << lowest)
-        wanted = width + most
-        needed = wanted + (1 << bit)
-        value = value[:needed] if value.width > needed else value
-        high = value[1 << bit :] if value.width > 1 << bit else value[:1] & 0
-        low = value[:wanted] if value.width > wanted else value
-        high = high[:wanted] if high.width > wanted else high
-        size = max(high.width, low.width)
-        value = mux(amount[bit], high.zext(size), low.zext(size))
-    return value[:width] if value.width > width else value.zext(width)
+def shifted_down(value: Signal, amount: Signal, bits: tuple[int, int], width: int) -> Signal:
+    """`width` bits of a value from that bit on which these bits of an amount say."""
+    low, high = bits[0], min(bits[1], amount.width)
+    while high > low:
+        # Two bits at once; of an odd number, the lowest alone.
+        place = max(low, high - 2)
+        wanted = width + (1 << place) - (1 << low)
+        options = [_bits(value, n << place, wanted) for n in range(1 << (high - place))]
+        value, high = choose(amount[place:high], options), place
+    return _bits(value, 0, width)
+
+
+def _bits(value: Signal, place: int, width: int) -> Signal:
+    """`width` bits of a value, beyond which there are zeros."""
+    if place >= value.width:
+        return value.circuit.const(0, width)
+    part = value[place : min(place + width, value.width)]
+    return part.zext(width)
 
 
 @dataclass(frozen=True)
@@ -287,6 +302,8 @@ class _Control:
     kind: Signal
     present: Sequence[Signal]
     long: Sequence[Signal]
+    before: Sequence[Signal]
+    """How many long items there are before each."""
     flags: Signal
 
 
@@ -306,10 +323,14 @@ def _look_ahead(frame: _Frame, front: _Front, packet: _Packet) -> _Control:
     extra = concat(count_ones([long[item] for item in range(layout.items)]), c.const(0, 1))
     own = c.const(least, width) + concat(front.following, front.following).zext(width)
     front_bits = frame.stage(own + extra.zext(width), "next_front_bits", reset=least + KIND_BITS)
-    # Words without items are of any kind.
-    most = layout.items * (1 + layout.low_bits)
-    factors = [layout.base + max(n, 1) + 1 for n in range(MOST_KIND + 1)]
-    counted = choose(kind, [_times(c, present, factor, most) for factor in factors])
+    most = (layout.items * (1 + layout.low_bits)).bit_length()
+    counted = choose(
+        _lowest(c, present),
+        [
+            choose(kind, [c.const(count * (1 + k), most) for k in _low_bits(layout)])
+            for count in range(layout.items + 1)
+        ],
+    )
     items_bits = frame.stage(counted, "next_items_bits")
 
     bits, slot = packet.bits.width, slot_bits(frame.config)
@@ -321,32 +342,42 @@ def _look_ahead(frame: _Frame, front: _Front, packet: _Packet) -> _Control:
     reset = (first - slot) % (1 << wide)
     packet.past.drive(frame.stage(past, "past", reset=reset))
     packet.front_bits.drive(frame.stage(front_bits, "bits_of_front", reset=first))
-    # The word's items come two stages behind its place.
-    stages = 2 + AHEAD - 3
-    present, long = (
-        frame.stage(signal, name, stages=stages)
-        for signal, name in ((present, "own_present"), (long, "own_long"))
-    )
+    # The word's items come as many stages behind its place as the packet's that is AHEAD of it.
+    stages = AHEAD - 1
+    present = frame.stage(present, "own_present", stages=stages)
+    early = frame.stage(long, "early_long", stages=stages - 1)
+    long = frame.stage(early, "own_long")
+    before = [
+        frame.data(count_ones([early[n] for n in range(item)]), f"long_before{item}")
+        for item in range(1, layout.items)
+    ]
     return _Control(
         begins=frame.stage(begins, "own_begins", reset=1, stages=stages),
         special=frame.stage(special, "own_special", stages=stages),
         kind=frame.data(kind, "kind_stage", stages),
         present=[present[item] for item in range(layout.items)],
         long=[long[item] for item in range(layout.items)],
+        before=before,
         flags=frame.data(flags, "flags_stage", stages),
     )
 
 
-def _times(c: Circuit, present: Signal, factor: int, most: int) -> Signal:
-    """How many items there are, which are the lowest ones, times a number: at most that."""
-    items, width = present.width, most.bit_length()
+def _low_bits(layout: Layout) -> list[int]:
+    """The low bits that the items of a run have, by its kind; without items it is of any."""
+    return [layout.base + max(kind, 1) for kind in range(MOST_KIND + 1)]
+
+
+def _lowest(c: Circuit, present: Signal) -> Signal:
+    """How many items there are, which are the lowest ones."""
+    items = present.width
+    width = items.bit_length()
     total = c.const(0, width)
     for count in range(1, items + 1):
         here = present[count - 1]
         if count < items:
             here = here & ~present[count]
-        total = total | (c.const(count * factor, width) & here.replicate(width))
-    return total
+        total = total | (c.const(count, width) & here.replicate(width))
+    return named(total, "item_count")
 
 
 def _give_words(frame: _Frame, control: _Control, front: _Front, packed: Signal) -> Signal:
@@ -369,18 +400,18 @@ def _give_words(frame: _Frame, control: _Control, front: _Front, packed: Signal)
     c.section("The word.")
     word = null_or_row(c, frame.config, rows, nulls, frame.go)
     for item, negative in enumerate(negatives):
-        word[f"negative{item}"] = frame.data(negative, f"negative{item}", RUN_STAGES)
-    last, end = (
-        frame.data(control.special & control.flags[n], name, _WORD_STAGES - 1)
-        for n, name in enumerate(("last", "end"))
-    )
-    word["step"] = frame.data(step, "step", _WORD_STAGES)
-    word["last"] = frame.data(last, "last_out")
-    word["end"] = frame.data(end, "end_out")
+        negative = frame.data(negative, f"negative{item}", RUN_STAGES - 1)
+        word[f"negative{item}"] = frame.data(negative, f"negative{item}_out")
+    flags = {"step": step} | {
+        name: control.special & control.flags[n] for n, name in enumerate(("last", "end"))
+    }
+    flags = {name: frame.data(flag, name, _WORD_STAGES - 1) for name, flag in flags.items()}
+    # The last stage has no reset, since the end waits in it while another kernel begins.
+    word |= {name: frame.data(flag, f"{name}_out") for name, flag in flags.items()}
     outputs(c, "word", word)
     coming = frame.stage(valid, "word_valid", stages=RUN_STAGES - 1)
     frame.comes.drive(coming)
-    return named(coming & end, "end_comes")
+    return named(coming & flags["end"], "end_comes")
 
 
 def _gaps(
@@ -390,20 +421,20 @@ def _gaps(
     layout = frame.layout
     kind = frame.data(control.kind, "gap_kind")
     pairs = [front.extras[n * EXTRA_BITS : (n + 1) * EXTRA_BITS] for n in range(layout.items)]
+    joining = _Joining(frame, kind)
     gaps: list[Signal] = []
     nulls: list[Signal] = []
     negatives: list[Signal] = []
     for item in range(layout.items):
-        before = control.long[:item]
-        pair = choose(count_ones(before), pairs[: item + 1]) if item else pairs[0]
-        times = pair.zext(EXTRA_BITS + 1) + 1
+        pair = choose(control.before[item - 1], pairs[: item + 1]) if item else pairs[0]
+        times = pair.zext(_HIGH_BITS) + 1
         times = times & control.long[item].replicate(times.width)
         times = frame.data(named(times, f"times{item}"), f"times{item}_stage")
         field = _field(frame, control.kind, packed, item)
         low = frame.data(field[1:], f"low{item}")
         negative = frame.data(field[0] & control.present[item], f"sign{item}")
         absent = frame.data(~control.present[item], f"absent{item}")
-        gap, null = _joined(frame, kind, times, low)
+        gap, null = joining.joined(times, low)
         gap = gap[: min(gap.width, frame.config.address_width)]
         gaps.append(frame.data(gap, f"gap{item}"))
         nulls.append(frame.data(null | absent, f"gap_null{item}"))
@@ -413,25 +444,42 @@ def _gaps(
 
 def _field(frame: _Frame, kind: Signal, packed: Signal, item: int) -> Signal:
     """An item's sign and its low bits, which are zero beyond those that its run has."""
-    layout = frame.layout
-    width = 1 + layout.low_bits
-    options: list[Signal] = []
-    for number in range(MOST_KIND + 1):
-        own = 1 + layout.base + max(number, 1)
-        options.append(packed[item * own : (item + 1) * own].zext(width))
-    return choose(kind, options)
+    width = 1 + frame.layout.low_bits
+    return choose(
+        kind,
+        [
+            packed[item * (1 + k) : (item + 1) * (1 + k)].zext(width)
+            for k in _low_bits(frame.layout)
+        ],
+    )
 
 
-def _joined(frame: _Frame, kind: Signal, times: Signal, low: Signal) -> tuple[Signal, Signal]:
-    """The gap, which of a null item is one less, and whether it is one."""
-    layout = frame.layout
-    width = layout.low_bits + times.width
-    high: list[Signal] = []
-    ones: list[Signal] = []
-    for number in range(MOST_KIND + 1):
-        own = layout.base + max(number, 1)
-        high.append(concat(times, frame.c.const(0, own)).zext(width))
-        ones.append(low[:own].all())
-    null = times[times.width - 1] & choose(kind, ones)
-    gap = choose(kind, high) | low.zext(width)
-    return concat(gap[1:], gap[0] & ~null), null
+class _Joining:
+    """Putting an item's high bits in front of its low bits, of which runs have different numbers.
+
+    A bit is one of four, with the same choice for all items: the low bit, which is zero where the
+    run has none, or one of the high bits.
+    """
+
+    def __init__(self, frame: _Frame, kind: Signal):
+        self.layout, self.kind = frame.layout, kind
+        self.wide = _HIGH_BITS + frame.layout.low_bits
+        self.choices = [
+            named(self._choice(frame.c, bit), f"choice{bit}") for bit in range(self.wide)
+        ]
+
+    def _choice(self, c: Circuit, bit: int) -> Signal:
+        """Which of the high bits takes this place, plus one; 0 for the low bit."""
+        places = [bit - k for k in _low_bits(self.layout)]
+        numbers = [place + 1 if 0 <= place < _HIGH_BITS else 0 for place in places]
+        return choose(self.kind, [c.const(number, 2) for number in numbers])
+
+    def joined(self, high: Signal, low: Signal) -> tuple[Signal, Signal]:
+        """The gap, which of a null item is one less, and whether it is one."""
+        ones = choose(self.kind, [low[:k].all() for k in _low_bits(self.layout)])
+        null = high[_HIGH_BITS - 1] & ones
+        bits: list[Signal] = []
+        for bit, choice in enumerate(self.choices):
+            own = low[bit] if bit < low.width else low[0] & 0
+            bits.append(choose(choice, [own, *(high[n] for n in range(_HIGH_BITS))]))
+        return concat(*reversed(bits[1:]), bits[0] & ~null), null
