@@ -82,7 +82,7 @@ def _nulls(groups: Groups, machine: Machine) -> Ints:
     group = np.repeat(np.arange(len(groups.items)), groups.items)
     layout = varint.Layout.of(machine)
     low_bits = varint.best_low_bits(gap, group, len(groups.items), layout)
-    return gap // varint.reach(low_bits)[group]
+    return gap // varint.reach(low_bits[group])
 
 
 def cost(levels: Levels, machine: Machine) -> Ints:
