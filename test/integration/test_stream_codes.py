@@ -266,7 +266,7 @@ def test_a_damaged_code_ends_in_a_fault_or_an_end():
 
 
 def test_every_wrong_bit_changes_the_checksum():
-    beats = np.random.default_rng(6).bytes(40 * CONFIG.memory_bits // 8)
+    beats = np.random.default_rng(6).bytes(12 * CONFIG.memory_bits // 8)
     known = checksum(7, beats, CONFIG)
     assert checksum(8, beats, CONFIG) != known
     for bit in range(8 * len(beats)):
