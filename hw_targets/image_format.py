@@ -76,12 +76,21 @@ MAX_TILES = (1 << 16) - 1
 """The most tiles that a program can say it is for."""
 
 
+_ADDED = {"row_solvers": 1}
+"""Options that came after this version of images, and what arrays without them have."""
+
+
 @cache
 def fingerprint(config: ArrayConfig) -> int:
     """CRC-32 of the canonical JSON of a config and of the image version.
 
-    An image is for the array: whether there is a queue in front of it is not part of it.
+    An image is for the array: whether there is a queue in front of it is not part of it. Options
+    that an array does without are not, either, if they came later.
     """
-    shape = {name: value for name, value in asdict(config).items() if name != "queue"}
+    shape = {
+        name: value
+        for name, value in asdict(config).items()
+        if name != "queue" and not (name in _ADDED and value == _ADDED[name])
+    }
     canonical = json.dumps([IMAGE_VERSION, shape], sort_keys=True)
     return zlib.crc32(canonical.encode())

@@ -20,6 +20,7 @@ ORGANISATION = (
     "memory_bits",
     "memory_ports",
     "activation_memory",
+    "row_solvers",
 )
 """What a schedule and the array that runs it must have in common."""
 
@@ -106,6 +107,10 @@ class Machine:
     """Whether it multiplies neighbouring results: gates, and what they let through."""
     softmax: bool = field(default=False, kw_only=True)
     """Whether it turns scores into their softmax; only if it normalises, too."""
+    row_solvers: int = field(default=1, kw_only=True)
+    """Tokens that the row unit solves at a time. They divide `post_lanes`: each solver has the
+    tokens of as many neighbouring lanes, one after another. A unit that does not normalise solves
+    nothing."""
     operand_depth: int = field(default=0, kw_only=True)
     """Words of each PE's operand memory, with which a chain multiplies results by results: those of
     attention (`operands`); 0: there is none."""
@@ -136,6 +141,10 @@ class Machine:
         self._require_memory()
         if self.queue:
             self._require_queue()
+        if self.post_lanes % self.row_solvers:
+            raise ValueError(
+                f"row_solvers {self.row_solvers} do not divide {self.post_lanes} post_lanes"
+            )
         if self.softmax and not self.normalizes:
             raise ValueError("a row unit with softmax also normalises, as it divides for both")
         if self.operand_depth:
