@@ -21,6 +21,7 @@ ORGANISATION = (
     "memory_ports",
     "activation_memory",
     "row_solvers",
+    "program_bits",
 )
 """What a schedule and the array that runs it must have in common."""
 
@@ -48,6 +49,9 @@ ACTIVATION_MEMORIES = ("block", "ultra")
 
 MEMORY_BITS = (0, 64, 128, 256, 512)
 """Bits that a memory port can have; without any, streams are in block RAM."""
+
+PROGRAM_BITS = (32, 64, 128)
+"""Bits that programs can be loaded by in a cycle. No row of parameters has more than the most."""
 
 _OPTIONAL_DEPTHS = ("partial_depth", "residual_depth", "operand_depth")
 
@@ -122,6 +126,9 @@ class Machine:
     (`streams`); 0: streams are in block RAM."""
     memory_ports: int = field(default=1, kw_only=True)
     """Such ports. They divide the PEs: each brings the streams of as many neighbouring ones."""
+    program_bits: int = field(default=32, kw_only=True)
+    """Bits of the beats of program images, of which the array takes one a cycle: one of
+    `PROGRAM_BITS`. A row of parameters, of a table or of a stream begins with a beat of its own."""
     activation_memory: str = field(default="block", kw_only=True)
     """What the activation memories are made of: one of `ACTIVATION_MEMORIES`."""
     queue: bool = field(default=False, kw_only=True)
@@ -166,6 +173,9 @@ class Machine:
         if self.multiplier not in MULTIPLIERS:
             known = ", ".join(MULTIPLIERS)
             raise ValueError(f"unknown multiplier '{self.multiplier}' (known: {known})")
+        if self.program_bits not in PROGRAM_BITS:
+            known = ", ".join(map(str, PROGRAM_BITS))
+            raise ValueError(f"program_bits must be one of {known}, not {self.program_bits}")
         if self.activation_memory not in ACTIVATION_MEMORIES:
             known = ", ".join(ACTIVATION_MEMORIES)
             raise ValueError(

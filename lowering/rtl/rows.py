@@ -4,10 +4,10 @@
 """`daqkf_rows`: the unit that works on the results of a kernel, token by token.
 
 It takes the rows of results through its multipliers into the post unit, as if from one more
-element. To normalise them it has summed them and their squares as they were written, and solves
-them first, as many tokens at a time as it has solvers. Gates and what they let through follow one another. Of a softmax
-the rows are read three times, and what is divided by is what came out of the post unit. An array
-that only gates has the smaller unit of `row_gates`.
+element. To normalise them it has summed them and their squares as they were written, and first
+solves as many tokens at a time as it has solvers. Gates and what they let through follow one
+another. Of a softmax the rows are read three times, and what is divided by is what came out of the
+post unit. An array that only gates has the smaller unit of `row_gates`.
 """
 
 from collections.abc import Mapping, Sequence

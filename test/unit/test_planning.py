@@ -29,7 +29,7 @@ from daqkf.hw_targets.prediction import (
     STORING,
     KernelWork,
     RowWork,
-    program_words,
+    program_beats,
     tile_cycles_of,
 )
 from daqkf.hw_targets.streams import kernel_beats, row_bits
@@ -165,5 +165,5 @@ def test_memory_is_waited_for_as_far_as_fifos_are_not_ahead():
 
 def test_programs_without_streams_are_short():
     steps = [KernelWork(100, 20, 3000)]
-    whole, short = program_words(steps, CONFIG), program_words(steps, FROM_MEMORY)
+    whole, short = program_beats(steps, CONFIG), program_beats(steps, FROM_MEMORY)
     assert whole - short == 4 * 3000 * 3
