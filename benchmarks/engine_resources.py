@@ -69,6 +69,7 @@ SAMPLES = {
     "2 x 32": replace(CONFIG, pes=2, lanes=32, post_lanes=8, activation_depth=1024),
     "16 x 4": replace(CONFIG, pes=16, lanes=4, post_lanes=4, memory_bits=512, memory_ports=2),
     "4 x 8 wide": replace(CONFIG, program_bits=128, row_solvers=2),
+    "4 x 8 widest": replace(CONFIG, program_bits=256),
     "2 x 8 solvers": replace(CONFIG, pes=2, post_lanes=8, program_bits=64, row_solvers=8),
 }
 FEW = ("4 x 8", "2 x 16", "4 x 8 plain", "8 x 4", "4 x 8 wide")
@@ -118,7 +119,7 @@ CHECKS = {
         activation_depth=1024,
         memory_bits=512,
         parameter_depth=256,
-        program_bits=128,
+        program_bits=256,
         row_solvers=16,
     ),
 }

@@ -24,6 +24,7 @@ from daqkf.hw_targets.numerics import ACTIVATION_BITS, EXPONENT_BITS
 from daqkf.hw_targets.streams import row_bits
 from daqkf.hw_targets.words import (
     parameter_row,
+    parameters_together,
     stream_word,
     table_row,
     table_rows,
@@ -61,6 +62,7 @@ def memories(config: ArrayConfig) -> list[Memory]:
     groups = config.post_cycles
     streams = config.stream_depth * (1 if config.memory_bits else config.banks)
     exponent = EXPONENT_BITS if config.normalizes else 0
+    together = parameters_together(config)
     slots = config.banks * config.parameter_depth * config.parameter_stride
     found = [
         Memory("element", config.pes, streams, stream_word(config, 0).width),
@@ -72,7 +74,7 @@ def memories(config: ArrayConfig) -> list[Memory]:
             min(config.items, 2),
             config.activation_memory,
         ),
-        Memory("post", 1, slots, parameter_row(config).width),
+        Memory("post", 1, slots // together, together * parameter_row(config).width),
         Memory(
             "post", config.post_lanes, config.banks * table_rows(config), table_row(config).width
         ),
@@ -119,7 +121,7 @@ def terms(config: ArrayConfig) -> dict[str, dict[str, float]]:
         "loader": {
             "base": 1,
             "pes": config.pes,
-            "parameters": parameter_row(config).width,
+            "parameters": parameter_row(config).width * parameters_together(config),
             "banks": config.banks,
             "beat": config.program_bits - IMAGE_WORD_BITS,
         },
@@ -136,6 +138,7 @@ def terms(config: ArrayConfig) -> dict[str, dict[str, float]]:
             "row": config.row_bits,
             "parameters": parameter_row(config).width,
             "lane_rows": post * config.has_rows,
+            "pairs": parameter_row(config).width * (parameters_together(config) - 1),
             "lane_table": post * (table_values(config) > 1),
         },
         "element": {

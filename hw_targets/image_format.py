@@ -64,7 +64,8 @@ class Command(IntEnum):
     STREAM = 1
     """Rows of the stream memory of PE `unit`, from address 0."""
     PARAMETERS = 2
-    """Rows of the parameter memory, from address 0: row `slot · parameter_stride + pe`."""
+    """Rows of the parameter memory, from address 0: row `slot · parameter_stride + pe`. Where two
+    share a beat (`words.parameters_together`), such pairs are counted."""
     TABLE = 3
     """The activation table: 256 values of a byte, `words.table_values` in a row."""
     KERNEL = 4

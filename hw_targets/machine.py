@@ -50,8 +50,8 @@ ACTIVATION_MEMORIES = ("block", "ultra")
 MEMORY_BITS = (0, 64, 128, 256, 512)
 """Bits that a memory port can have; without any, streams are in block RAM."""
 
-PROGRAM_BITS = (32, 64, 128)
-"""Bits that programs can be loaded by in a cycle. No row of parameters has more than the most."""
+PROGRAM_BITS = (32, 64, 128, 256)
+"""Bits that programs can be loaded by in a cycle; the most have room for two rows of parameters."""
 
 _OPTIONAL_DEPTHS = ("partial_depth", "residual_depth", "operand_depth")
 
@@ -128,7 +128,8 @@ class Machine:
     """Such ports. They divide the PEs: each brings the streams of as many neighbouring ones."""
     program_bits: int = field(default=32, kw_only=True)
     """Bits of the beats of program images, of which the array takes one a cycle: one of
-    `PROGRAM_BITS`. A row of parameters, of a table or of a stream begins with a beat of its own."""
+    `PROGRAM_BITS`. A row of a table or of a stream begins with a beat of its own, and so does one
+    of parameters, or each two of them where beats are the widest."""
     activation_memory: str = field(default="block", kw_only=True)
     """What the activation memories are made of: one of `ACTIVATION_MEMORIES`."""
     queue: bool = field(default=False, kw_only=True)

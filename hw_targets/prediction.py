@@ -17,7 +17,12 @@ from daqkf.hw_targets.image_format import beat_words
 from daqkf.hw_targets.memory import MemoryTiming
 from daqkf.hw_targets.numerics import TABLE_SIZE
 from daqkf.hw_targets.streams import kernel_beats, row_bits
-from daqkf.hw_targets.words import parameter_row, stream_row_words, table_values
+from daqkf.hw_targets.words import (
+    parameter_row,
+    parameters_together,
+    stream_row_words,
+    table_values,
+)
 
 LATENCY = 26
 """Cycles from the last word of a kernel to its last result: the stages of an element of eight items
@@ -168,8 +173,10 @@ def _parts(steps: Sequence[Step], config: ArrayConfig) -> Iterator[int]:
     parameters = _beats(parameter_row(config).words, config)
     for step in steps:
         yield TABLE_SIZE // table_values(config)
-        slots = -(-step.outputs // config.parameter_stride)
-        yield slots * config.parameter_stride * parameters
+        # A slot of the elements has a row for each of them, one of the row unit has no gaps.
+        own = config.pes if isinstance(step, KernelWork) else config.parameter_stride
+        rows = -(-step.outputs // own) * config.parameter_stride
+        yield -(-rows * parameters // parameters_together(config))
         if isinstance(step, KernelWork) and not config.memory_bits:
             yield config.pes * step.words * _beats(stream_row_words(config), config)
 

@@ -17,6 +17,7 @@ from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.decision import VARIANT_BITS
 from daqkf.hw_targets.families import FAMILIES
 from daqkf.hw_targets.fields import IMAGE_WORD_BITS, Fields
+from daqkf.hw_targets.machine import PROGRAM_BITS
 from daqkf.hw_targets.numerics import ACTIVATION_BITS, EXPONENT_BITS, MULTIPLIER_BITS, SHIFT_MAX
 from daqkf.hw_targets.operands import Fills
 
@@ -114,6 +115,22 @@ def unpack_table(rows: NDArray[np.uint32], config: ArrayConfig) -> NDArray[np.in
     """Rows [m, 1] → the values [m · table_values] of tables."""
     fields = table_row(config).unpack(rows)
     return np.stack([*fields.values()], axis=1).astype(np.uint8).view(np.int8).reshape(-1)
+
+
+def parameters_together(config: ArrayConfig) -> int:
+    """Rows of the parameter memory that are written at once, and share a beat of an image."""
+    return 2 if config.program_bits == PROGRAM_BITS[-1] else 1
+
+
+def join_parameters(rows: NDArray[np.uint32], config: ArrayConfig) -> NDArray[np.uint32]:
+    """Parameter rows [n, words] → rows of an image, of which each has as many as are written at
+    once; the last one is filled up with rows of 0."""
+    together = parameters_together(config)
+    if together == 1:
+        return rows
+    each = config.program_bits // IMAGE_WORD_BITS // together
+    padding = -len(rows) % together, each - rows.shape[1]
+    return np.pad(rows, [(0, count) for count in padding]).reshape(-1, together * each)
 
 
 @cache

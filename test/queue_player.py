@@ -29,6 +29,7 @@ SIZES = {
     "narrow port": (2, 64, 32),
     "narrow rows of a wide port": (2, 512, 32),
     "wide programs": (4, 512, 128),
+    "widest programs": (4, 512, 256),
     "programs as wide as the port": (4, 64, 64),
     "programs wider than the port": (8, 64, 128),
 }

@@ -31,6 +31,7 @@ from daqkf.hw_targets.words import (
     dispatch_row,
     memory_row,
     parameter_row,
+    parameters_together,
     stream_row_words,
     table_row,
     table_rows,
@@ -81,7 +82,7 @@ def _commands(config: ArrayConfig) -> dict[Command, tuple[int, int, int]]:
         Command.KERNEL: (1, config.null_address, 1),
         Command.PARAMETERS: (
             parameter_row(config).words,
-            config.parameter_depth * config.parameter_stride,
+            config.parameter_depth * config.parameter_stride // parameters_together(config),
             1,
         ),
         Command.TABLE: (table_row(config).words, table_rows(config), 1),
@@ -115,12 +116,22 @@ def _sections(body: Words, config: ArrayConfig) -> list[Section]:
         if code not in known:
             raise ProgramImageError(f"{byte_at(place)} is no command: {first:#010x}")
         width, most, units = known[Command(code)]
-        rows = 1 if code == Command.KERNEL else count * bool(width)
-        start, pitch = position + 2 * beat, -(-width // beat) * beat
+        together = parameters_together(config) if code == Command.PARAMETERS else 1
+        rows = 1 if code == Command.KERNEL else count * bool(width) * together
+        each = beat // together
+        start, pitch = position + 2 * beat, -(-width // each) * each
         end = start + rows * pitch
         content = body[start:end] if end <= len(body) else body[:0]
         content = content.reshape(-1, max(pitch, 1))
-        section = Section(Command(code), unit, count, place, content[:, : max(width, 1)], beat=beat)
+        section = Section(
+            Command(code),
+            unit,
+            count,
+            place,
+            content[:, : max(width, 1)],
+            beat=beat,
+            together=together,
+        )
         _require_filled(body, position, content[:, max(width, 1) :], section)
         again = any((old.command, old.unit) == (code, unit) for old in sections)
         if problem := _problem(section, again, end <= len(body), most, units):

@@ -42,6 +42,7 @@ from daqkf.hw_targets.streams import ALIGNMENT, pack_rows, port_pes
 from daqkf.hw_targets.words import (
     ADDRESS_BITS,
     dispatch_row,
+    join_parameters,
     memory_row,
     pack_table,
     parameter_row,
@@ -189,12 +190,13 @@ def encode(program: Playable) -> bytes:
     programs = parts_of(program)
     chain = program if isinstance(program, ChainOp) else None
     values = np.concatenate(_tables(programs if chain else programs[:1]))
+    parameters = join_parameters(parameter_rows(programs, config), config)
     sizes, features = np.array([[_sizes(program)]], np.uint32), program.features.value.data
     body: list[Words] = [
         np.zeros(header_padding(config), np.uint32),
         *_command(Command.KERNEL, 0, sizes, config, count=features),
         *_command(Command.TABLE, 0, pack_table(values, config), config),
-        *_command(Command.PARAMETERS, 0, parameter_rows(programs, config), config),
+        *_command(Command.PARAMETERS, 0, parameters, config),
     ]
     if config.dispatches:
         table, shift = (0,), 0

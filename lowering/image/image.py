@@ -25,7 +25,7 @@ class Section:
     command: Command
     unit: int
     count: int
-    """Its second word."""
+    """Its second word: of rows, or of beats that each have several."""
     place: int
     """The word of the image where it stands."""
     rows: Words
@@ -34,6 +34,8 @@ class Section:
     """The words of the image where the rows of streams in external memory begin."""
     beat: int = 1
     """Words of the image's beats."""
+    together: int = 1
+    """Rows that share one."""
 
     @property
     def title(self) -> str:
@@ -56,7 +58,8 @@ class Section:
     @property
     def _pitch(self) -> int:
         """Words from a row to the next one."""
-        return -(-self.rows.shape[1] // self.beat) * self.beat
+        each = self.beat // self.together
+        return -(-self.rows.shape[1] // each) * each
 
 
 @dataclass(frozen=True)

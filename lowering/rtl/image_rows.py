@@ -6,6 +6,7 @@
 from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.fields import Fields
 from daqkf.hw_targets.image_format import Command, beat_words
+from daqkf.hw_targets.words import parameters_together
 from daqkf.lowering.hdl.circuit import Circuit, Register, Signal, concat, mux, named
 from daqkf.lowering.hdl.select import index_bits
 from daqkf.lowering.rtl.image_words import Cursor, Instruction, Limits, State, Word
@@ -65,7 +66,8 @@ def _write_ports(
         name = code.name.lower()
         if code is not Command.MEMORY:
             c.output(f"{name}_address", concat(*bank, row_address[: index_bits(depth)]))
-        row = _row(config, whole, layout)
+        together = parameters_together(config) if code is Command.PARAMETERS else 1
+        row = _row(config, whole, layout, together)
         c.output(f"{name}_data", c.delay(row, f"{name}_row"))
         own = writing & instruction.op.at(code)
         if code in (Command.STREAM, Command.MEMORY):
@@ -82,7 +84,10 @@ def _beats(config: ArrayConfig, layout: Fields) -> int:
     return -(-layout.words // beat_words(config))
 
 
-def _row(config: ArrayConfig, whole: Signal, layout: Fields) -> Signal:
-    """A row of this layout, whose last beat is the highest of `whole`."""
+def _row(config: ArrayConfig, whole: Signal, layout: Fields, together: int) -> Signal:
+    """A row of this layout, whose last beat is the highest of `whole`, or those of one beat."""
     low = whole.width - config.program_bits * _beats(config, layout)
-    return whole[low : low + layout.width]
+    if together == 1:
+        return whole[low : low + layout.width]
+    places = range(low, whole.width, config.program_bits // together)
+    return concat(*(whole[place : place + layout.width] for place in reversed(places)))

@@ -23,6 +23,7 @@ from daqkf.hw_targets.words import (
     dispatch_row,
     memory_row,
     parameter_row,
+    parameters_together,
     stream_words,
     table_row,
     table_rows,
@@ -154,7 +155,10 @@ class Limits:
         widest = max(stream_words(config).values(), key=lambda word: word.width)
         parameters = config.parameter_depth * config.parameter_stride
         memories = {
-            Command.PARAMETERS: (parameter_row(config), parameters),
+            Command.PARAMETERS: (
+                parameter_row(config),
+                parameters // parameters_together(config),
+            ),
             Command.TABLE: (table_row(config), table_rows(config)),
         }
         units: dict[Command, int] = {}

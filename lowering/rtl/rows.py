@@ -44,12 +44,12 @@ def build_row_unit(config: ArrayConfig) -> Circuit:
     ports = _Ports.declare(c, config)
     progress = _Progress.follow(c, config, ports)
     softmax = progress.softmax
-    modes, silent = _modes(c, config, ports, progress)
-    lanes = _place_lanes(c, config, ports, progress, modes)
+    modes, totals, silent = _modes(c, config, ports, progress)
+    lanes = _place_lanes(c, config, ports, progress, modes, totals)
     count = ports.count
     if config.softmax:
         count = mux(softmax.runs, c.const(1 << SHARE_LOG_COUNT, count.width), count)
-    c.section("The solvers, each for one token at a time.")
+    c.section("The solver, for one token at a time.")
     kind = build_row_solver(config)
     for n, (turn, solution) in enumerate(zip(progress.turns, lanes.solutions, strict=True)):
         solver = c.instance(
@@ -205,7 +205,7 @@ class _Progress:
         holds = named(present & ~final_part, "row_holds")
         present.drive((ports.read & streaming) | holds)
 
-        c.section("The tokens that are solved.")
+        c.section("The token that is solved.")
         solvers = [_Turn.count(c, config, n) for n in range(config.row_solvers)]
         complete = _all_complete(c, solvers)
 
@@ -240,13 +240,15 @@ class _Progress:
 
 def _modes(
     c: Circuit, config: ArrayConfig, ports: _Ports, progress: _Progress
-) -> tuple[dict[str, Signal], Signal]:
-    """What lanes are told of gates and softmaxes, and whether nothing comes of a row."""
+) -> tuple[dict[str, Signal], list[dict[str, Signal]], Signal]:
+    """What lanes are told of gates and softmaxes, what those of each solver are told of their
+    totals, and whether nothing comes of a row."""
     softmax, late = progress.softmax, _comparing(config)
     modes: dict[str, Signal] = {}
+    totals: list[dict[str, Signal]] = [{} for _ in progress.turns]
     silent = softmax.scoring
     if not (config.gates or config.softmax):
-        return modes, silent
+        return modes, totals, silent
     c.section("The first of each two rows of gates, or of the rows with the same keys.")
     first = c.register("first", 1, reset=0)
     other = mux(progress.passed, ports.gating & ~first, first)
@@ -261,9 +263,11 @@ def _modes(
             "raising": softmax.raising,
             "first": delayed(c, first, "selected_first", late),
             **_absence(c, config, softmax, ports.read, late),
-            "returned": returned,
         }
-    return modes, silent
+        totals = [
+            {"total_advance": progress.summed | turn.solved | returned} for turn in progress.turns
+        ]
+    return modes, totals, silent
 
 
 @dataclass(frozen=True)
@@ -280,6 +284,7 @@ def _place_lanes(
     ports: _Ports,
     progress: _Progress,
     modes: Mapping[str, Signal],
+    totals: Sequence[Mapping[str, Signal]],
 ) -> _Lanes:
     """The lanes; a row stays for its groups."""
     c.section("The row that is read, group by group.")
@@ -295,7 +300,7 @@ def _place_lanes(
         for n in range(config.row_solvers)
     ]
     common = {
-        **{name: signal for name, signal in modes.items() if name != "returned"},
+        **modes,
         "streaming": progress.streaming,
         "exponent": c.delay(exponent, "exponent"),
         "group": delayed(c, progress.part, "selected_part", late),
@@ -303,6 +308,16 @@ def _place_lanes(
         "fresh": progress.fresh,
         "valid": ports.values_valid,
     }
+    told = [
+        {
+            **solution,
+            **total,
+            "stored": turn.group,
+            "advance": progress.summed | progress.streaming | turn.solved,
+            "unload": turn.solved,
+        }
+        for turn, solution, total in zip(progress.turns, solutions, totals, strict=True)
+    ]
     c.section("The lanes, from the last one on, as each unloads into the one before.")
     kind, sums = build_row_lane(config), {"total": widths.total, "squares": widths.squares}
     nothing = {f"next_{name}": c.const(0, bits) for name, bits in sums.items()}
@@ -317,8 +332,7 @@ def _place_lanes(
             kind,
             clk=c.clk,
             **common,
-            **solutions[n],
-            **_solving(progress, turn, modes.get("returned")),
+            **told[n],
             **following,
             store=turn.solved & turn.lane.eq(lane),
             snooped=ports.values[low : low + ACTIVATION_BITS],
@@ -327,18 +341,6 @@ def _place_lanes(
         following = {f"next_{name}": own[name] for name in sums}
         lanes.append(own)
     return _Lanes(lanes[::-1], solutions)
-
-
-def _solving(progress: _Progress, turn: _Turn, returned: Signal | None) -> dict[str, Signal]:
-    """What the lanes of a solver are told of their turns; with a softmax, exponentials return."""
-    told = {
-        "stored": turn.group,
-        "advance": progress.summed | progress.streaming | turn.solved,
-        "unload": turn.solved,
-    }
-    if returned is not None:
-        told["total_advance"] = progress.summed | turn.solved | returned
-    return told
 
 
 def _comparing(config: ArrayConfig) -> int:

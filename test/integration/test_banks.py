@@ -31,12 +31,20 @@ from daqkf.lowering.image.image import ProgramImageError
 from daqkf.lowering.rtl.array import TOP, build_array
 from daqkf.runtime.simulator import Job, SimulationError, Simulator
 
-WIDE = "128 bits a cycle"
+WIDE = "256 bits a cycle"
 MACHINES = {name: replace(machine, banks=2) for name, machine in PLAIN.items()}
 MACHINES |= {
-    f"{bits} bits a cycle": replace(MACHINES["P2-T2"], program_bits=bits) for bits in (64, 128)
+    f"{bits} bits a cycle": replace(MACHINES["P2-T2"], program_bits=bits) for bits in (64, 128, 256)
 }
-MORE = [*SOME, WIDE, pytest.param("64 bits a cycle", marks=pytest.mark.slow)]
+MACHINES["one element"] = replace(MACHINES[WIDE], pes=1, program_bits=256)
+MORE = [
+    *SOME,
+    WIDE,
+    *(
+        pytest.param(name, marks=pytest.mark.slow)
+        for name in ("64 bits a cycle", "128 bits a cycle", "one element")
+    ),
+]
 BOTH = [pytest.param("P2-T2", False), pytest.param(WIDE, True)]
 """Arrays whose programs are kernels, and such that have chains, by the words they take at once."""
 SHAPES = ((24, 40, 9), (1, 3), (30, 30), (24, 17))
@@ -109,8 +117,8 @@ def test_a_program_waits_for_its_turn():
 
 def test_rows_take_fewer_cycles_where_beats_are_wider():
     (_, narrow), (_, wide) = (array(name, chains=True)[1][0] for name in ("P2-T2", WIDE))
-    # Four values of a table in a word, and a row of parameters in a beat.
-    assert len(wide) / 16 < 0.5 * len(narrow) / 4
+    # Four values of a table in a word, and two rows of parameters in a beat.
+    assert len(wide) / 32 < 0.5 * len(narrow) / 4
 
 
 @pytest.mark.parametrize(("name", "chains"), BOTH)
@@ -201,7 +209,7 @@ def test_crc32_is_that_of_zlib():
     assert register ^ crc32.INITIAL == zlib.crc32(data)
 
 
-@pytest.mark.parametrize("name", MORE)
+@pytest.mark.parametrize("name", [*SOME, pytest.param(WIDE, marks=pytest.mark.slow)])
 def test_lint_and_yosys_take_the_circuit(name: str, tmp_path: Path):
     config, _ = array(name, chains=name != "dense")
     lint(emit_verilog(circuit_module(build_array(config))), TOP, tmp_path)

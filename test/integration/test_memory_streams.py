@@ -52,7 +52,7 @@ MACHINES = {
     ),
     "wide rows": replace(FIFO, pes=3, lanes=5, post_lanes=5, max_shift=0, items=8, banks=2),
     "wide port": replace(
-        FIFO, items=4, memory_bits=512, stream_depth=512, banks=2, program_bits=128
+        FIFO, items=4, memory_bits=512, stream_depth=512, banks=2, program_bits=256
     ),
 }
 SOME = [

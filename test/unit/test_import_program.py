@@ -44,6 +44,8 @@ FAMILIES = {
     "banks": replace(MACHINE, banks=2),
     "64 bits a cycle": replace(MACHINE, banks=2, program_bits=64),
     "128 bits a cycle": replace(MACHINE, program_bits=128),
+    "256 bits a cycle": replace(MACHINE, program_bits=256),
+    "one element": replace(MACHINE, pes=1, program_bits=256),
 }
 SHAPES = {
     "kernel": (24, 5),

@@ -184,6 +184,9 @@ def test_wide_programs_have_a_row_in_a_beat():
     # One value of the table in a word, or four.
     assert program_beats(steps, narrow) == 256 + 20 * words
     assert program_beats(steps, wide) == 64 + 20
+    assert program_beats(steps, replace(wide, program_bits=256)) == 64 + 20 // 2
+    # Slots have a row for each element, up to a power of two of them.
+    assert program_beats(steps, replace(wide, pes=3)) == 64 + 4 * 7
     on_chip = replace(CONFIG, program_bits=128)
     assert program_beats(steps, on_chip) - program_beats(steps, wide) == 4 * 3000
 
@@ -196,5 +199,5 @@ def test_solvers_take_turns_with_fewer_tokens():
     assert saved == 3 * (8 - 4) * SHARING_CYCLES
     with pytest.raises(ValueError, match="row_solvers 3 do not divide 4 post_lanes"):
         replace(wide, row_solvers=3)
-    with pytest.raises(ValueError, match="program_bits must be one of 32, 64, 128, not 96"):
+    with pytest.raises(ValueError, match="program_bits must be one of 32, 64, 128, 256, not 96"):
         replace(wide, program_bits=96)
