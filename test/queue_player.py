@@ -89,7 +89,8 @@ class Image:
     def read(cls, words: Sequence[int], beat: int) -> "Image":
         if len(words) != -(-(words[0] - 1) // beat) * beat + beat:
             return cls(1, 1, 0, refused=True)
-        image = cls(*words[1:4], bool(words[4]), words[0], words[-beat])
+        length, features, outputs, seed, refused = words[:5]
+        image = cls(features, outputs, seed, bool(refused), length, words[-beat])
         assert image.words(beat) == list(words), "words were lost"
         return image
 
