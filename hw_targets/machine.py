@@ -22,12 +22,17 @@ ORGANISATION = (
     "activation_memory",
     "row_solvers",
     "program_bits",
+    "post_multiplier",
 )
 """What a schedule and the array that runs it must have in common."""
 
 MULTIPLIERS = ("booth", "dsp", "packed")
 """How lanes multiply: rows of radix-4 digits for LUTs, a product for a DSP block, or two lanes'
 products in one DSP block of 27×18 bits."""
+
+POST_MULTIPLIERS = ("luts", "dsp")
+"""How the post unit multiplies sums: rows of radix-4 digits in LUTs, or for each lane a product for
+a DSP block."""
 
 WEIGHT_BITS = ((8,), (4,), (4, 8))
 """Widths of weights that the multiply family can have."""
@@ -126,6 +131,8 @@ class Machine:
     (`streams`); 0: streams are in block RAM."""
     memory_ports: int = field(default=1, kw_only=True)
     """Such ports. They divide the PEs: each brings the streams of as many neighbouring ones."""
+    post_multiplier: str = field(default="luts", kw_only=True)
+    """How the post unit multiplies: one of `POST_MULTIPLIERS`."""
     program_bits: int = field(default=32, kw_only=True)
     """Bits of the beats of program images, of which the array takes one a cycle: one of
     `PROGRAM_BITS`. A row of a table or of a stream begins with a beat of its own, and so does one
@@ -174,6 +181,9 @@ class Machine:
         if self.multiplier not in MULTIPLIERS:
             known = ", ".join(MULTIPLIERS)
             raise ValueError(f"unknown multiplier '{self.multiplier}' (known: {known})")
+        if self.post_multiplier not in POST_MULTIPLIERS:
+            known = ", ".join(POST_MULTIPLIERS)
+            raise ValueError(f"unknown post_multiplier '{self.post_multiplier}' (known: {known})")
         if self.program_bits not in PROGRAM_BITS:
             known = ", ".join(map(str, PROGRAM_BITS))
             raise ValueError(f"program_bits must be one of {known}, not {self.program_bits}")
