@@ -25,6 +25,9 @@ ROW_COUNT_BITS = 28
 INDEX_BITS = 16
 """Bits of the index of a descriptor in its queue."""
 
+MAX_QUEUE = (1 << INDEX_BITS - 1) - 1
+"""The most descriptors of a queue: its head and its tail count modulo twice as many."""
+
 QUEUE_ERROR_BITS = 4
 """Bits of a `QueueError`."""
 

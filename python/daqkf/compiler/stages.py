@@ -4,7 +4,7 @@
 """Programs of a network as the host runs them: what they move, and the jobs that they are."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
@@ -18,8 +18,9 @@ from daqkf.dialects.spaq import ConcatOp
 from daqkf.dialects.spaq.checks import features as columns_of
 from daqkf.hw_targets.operands import AttentionKernel
 from daqkf.lowering.image.encode import encode, parts_of
+from daqkf.lowering.image.queue_memory import QueueMemory, Rows
 from daqkf.runtime.accelerators import Accelerator
-from daqkf.runtime.simulator import Job
+from daqkf.runtime.simulator import Job, padded, sequence_header
 
 
 @dataclass(frozen=True)
@@ -120,6 +121,89 @@ class Stage:
             groups.append(jobs)
         return groups
 
+    def reads(self, rows: Rows) -> bool:
+        """Whether jobs of a queue can read these results where they are."""
+        parts = self.programs[0]
+        lows = np.cumsum([0, *(part.features.value.data for part in parts[:-1])]).tolist()
+        whole = len(parts) == 1
+        return all(
+            rows.at(sequence, tile, low) is not None
+            for sequence in range(len(rows.sequences))
+            for tile in ([0] if whole else range(rows.tiles(sequence)))
+            for low in lows
+        )
+
+    def enqueue(
+        self, memory: QueueMemory, x: NDArray[np.int8] | Rows, lengths: Sequence[int] = ()
+    ) -> Rows:
+        """Put jobs for activations into a queue, and say where their results will be.
+
+        Args:
+            memory: of the queue.
+            x: activations [T, K], or results of jobs before that `reads` has found good.
+            lengths: the tokens of each sequence, in a function with attention.
+
+        Raises:
+            ValueError: a sequence of more tokens than there is room for.
+        """
+        sequences = tuple(lengths) or (len(x) if isinstance(x, np.ndarray) else sum(x.sequences),)
+        given: list[NDArray[np.int8] | Rows] = [x] * len(sequences)
+        if isinstance(x, np.ndarray):
+            given = list(np.split(x, np.cumsum(sequences[:-1], dtype=np.int64)))
+        results = memory.results([group[0].channels for group in self.programs], sequences)
+        for number, own in enumerate(given):
+            if self.attends:
+                self._enqueue_sequence(memory, own, results, number)
+            else:
+                self._enqueue_tiles(memory, own, results, number)
+        return results
+
+    def _enqueue_tiles(
+        self, memory: QueueMemory, x: NDArray[np.int8] | Rows, results: Rows, sequence: int
+    ) -> None:
+        """Jobs for the tiles of a sequence, or of all tokens.
+
+        As many as there are partial sums for go through a part of a kernel before the next one.
+        """
+        tiles, lanes = results.tiles(sequence), results.lanes
+        for (channels, places), programs, images in zip(
+            results.pieces, self.programs, self.images, strict=True
+        ):
+            block = tiles if len(programs) == 1 else memory.config.partial_depth // channels
+            for first in range(0, tiles, block):
+                low, count = 0, min(block, tiles - first)
+                for program, image in zip(programs, images, strict=True):
+                    high, done = low + program.features.value.data, first
+                    kept = program is not programs[-1]
+                    spans = _spans(memory, x, sequence, (first, count), (low, high))
+                    for address, some in spans:
+                        to = 0 if kept else places[sequence] + done * channels * lanes
+                        rows = 0 if kept else some * channels
+                        memory.add(memory.program(image), address, some * (high - low), to, rows)
+                        done += some
+                    low = high
+
+    def _enqueue_sequence(
+        self, memory: QueueMemory, x: NDArray[np.int8] | Rows, results: Rows, sequence: int
+    ) -> None:
+        """Jobs of attention, whose tiles come twice, behind a row with the number of tokens."""
+        assert isinstance(self.program, ChainOp)
+        tokens, tiles, lanes = results.sequences[sequence], results.tiles(sequence), results.lanes
+        require_tokens(self.program, tokens)
+        ((image,),) = self.images
+        program = memory.program(image)
+        ((channels, places),) = results.pieces
+        to, rows = places[sequence], tiles * channels
+        if not isinstance(x, Rows):
+            beats = Job(image, x, channels, (tokens,)).beats(lanes)
+            memory.add(program, memory.store(beats.tobytes()), len(beats), to, rows)
+            return
+        source = x.at(sequence)
+        assert source is not None
+        memory.add(program, memory.store(sequence_header(tokens, lanes).tobytes()), 1)
+        memory.add(program, source, tiles * x.features)
+        memory.add(program, source, tiles * x.features, to, rows)
+
     def run(
         self,
         accelerator: Accelerator,
@@ -134,6 +218,27 @@ class Stage:
             own = zip(jobs, islice(results, len(jobs)), strict=True)
             columns.append(np.concatenate([y for job, y in own if job.outputs]))
         return np.concatenate(columns, axis=1)
+
+
+def _spans(
+    memory: QueueMemory,
+    x: NDArray[np.int8] | Rows,
+    sequence: int,
+    tiles: tuple[int, int],
+    features: tuple[int, int],
+) -> Iterator[tuple[int, int]]:
+    """Where some features of so many tiles from one on are side by side: addresses and tiles."""
+    (first, count), (low, high) = tiles, features
+    if isinstance(x, Rows):
+        alone = (low, high) != (0, x.features)
+        for tile in range(first, first + count) if alone else [first]:
+            address = x.at(sequence, tile, low)
+            assert address is not None
+            yield address, 1 if alone else count
+        return
+    lanes = memory.config.lanes
+    part = np.ascontiguousarray(x[first * lanes : (first + count) * lanes, low:high])
+    yield memory.store(padded(part, (len(part),), lanes).tobytes()), count
 
 
 def brought(op: RunOp) -> int:

@@ -1,0 +1,179 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""Compiled networks from queues in external memory: no host between their programs."""
+
+import json
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+from nn_networks import results
+from numpy.typing import NDArray
+from test_whole_layer import FEATURES, compiled_for, encoder, inputs, there
+
+from daqkf.compiler.compiled_network import CompiledNetwork
+from daqkf.dialects.rpea import ChainOp
+from daqkf.hw_targets.descriptors import JobFlags, QueueError, unpack_descriptors
+from daqkf.hw_targets.memory import IDEAL, load_memory
+from daqkf.lowering.image.queue_memory import Queue
+from daqkf.lowering.rtl.registers import register
+from daqkf.runtime.system import RecordedQueues, SimulatedSystem, host_writes
+from daqkf.support.errors import DaqkfError
+
+TARGET = str(Path(__file__).parents[1] / "passes" / "targets" / "queued.toml")
+LAYERS = 2
+LENGTHS = (9, 4, 6)
+
+
+@cache
+def network() -> CompiledNetwork:
+    """An encoder of two layers, each of which is a program."""
+    return compiled_for(inputs(), LAYERS, TARGET)
+
+
+@pytest.fixture
+def system() -> Iterator[SimulatedSystem]:
+    """The network's system, as slow as a test makes it."""
+    found = network().system
+    found.runs.clear()
+    yield found
+    found.stalls, found.base, found.memory, found.channels = 0.0, 0, IDEAL, 2
+
+
+def test_layers_become_one_function_of_a_program_each():
+    assert len(network().kernels) == 1
+    assert len(network().stages) == LAYERS
+    for stage in network().stages:
+        assert isinstance(stage.program, ChainOp)
+        assert stage.rows == {"softmax": 1, "normalization": 2}
+    x = inputs(2)
+    (expected,), (y,) = results(encoder(LAYERS), *x.values()), network().run(x).values()
+    counted = there(x)
+    noise = np.sum((y - expected)[counted] ** 2) / np.sum(expected[counted] ** 2)
+    assert noise < 0.03
+
+
+@pytest.mark.parametrize("stalls", [0.0, pytest.param(0.6, marks=pytest.mark.slow)])
+def test_one_doorbell_runs_the_encoder(system: SimulatedSystem, stalls: float):
+    system.stalls = stalls
+    x = inputs(4, LENGTHS)
+    (y,) = network().run(x, accelerator="queue", check=True).values()
+    np.testing.assert_array_equal(y, next(iter(network().run(x).values())))
+    (run,) = system.runs
+    # The host brings the first layer's activations in whole; the others' are in three parts.
+    assert run.jobs == len(LENGTHS) * (1 + 3 * (LAYERS - 1))
+    tiles = sum(-(-length // system.config.lanes) for length in LENGTHS)
+    assert run.tiles == LAYERS * tiles
+    assert run.written == LAYERS * tiles * FEATURES * system.config.lanes
+    assert run.loading == LAYERS * (2 * tiles * FEATURES + len(LENGTHS))
+    assert 0 < run.idle < 0.1 * run.cycles
+
+
+def test_memory_is_slow(system: SimulatedSystem):
+    """Both ports share a channel, which has latency, refreshes, and less than they could take."""
+    x = inputs(4, (5, 4, 3))
+    network().run(x, accelerator="queue")
+    device = load_memory("lpddr4-2133")
+    system.memory, system.channels = device.timing(1e9, system.config, 2), 1
+    network().run(x, accelerator="queue", check=True)
+    ideal, slow = system.runs
+    assert slow.cycles > 1.5 * ideal.cycles
+    assert (slow.streams, slow.read, slow.written) == (ideal.streams, ideal.read, ideal.written)
+    # A beat of 8 bytes in a cycle is 8 GB/s at 1 GHz; refreshes take a share of that.
+    given = device.bandwidth * device.given * slow.cycles / 1e9
+    moved = slow.streams + slow.read + slow.written
+    assert slow.share(system.memory, 1) == pytest.approx(moved / given, rel=0.01)
+
+
+def test_a_host_gets_files(system: SimulatedSystem, tmp_path: Path):
+    system.base = 1 << 39
+    network().run(inputs(4), accelerator=RecordedQueues(system, tmp_path), check=True)
+    facts = json.loads((tmp_path / "000.json").read_text())
+    before, after = ((tmp_path / facts[name]).read_bytes() for name in ("content", "expected"))
+    words = {write["register"]: write["word"] for write in facts["writes"]}
+    assert facts["base"] == system.base
+    assert len(before) == len(after)
+    assert before != after
+    place = words["queue_base_low"] + (words["queue_base_high"] << 32) - system.base
+    jobs = unpack_descriptors(before[place : place + 64 * len(facts["jobs"])])
+    assert [job.results for job in jobs] == [job["results"] for job in facts["jobs"]]
+    assert [bool(job.flags & JobFlags.INTERRUPT) for job in jobs][-2:] == [False, True]
+    assert not (tmp_path / "001.json").exists()
+
+
+def test_a_target_without_a_queue_is_told():
+    with pytest.raises(DaqkfError, match="no queue; compile for a target with queue = true"):
+        compiled_for(inputs()).run(inputs(), accelerator="queue")
+
+
+FAULTS = {
+    # What the host does while the queue runs, and the errors that it may end with.
+    "streams cannot be read": ("faults 1000 1000", [QueueError.ARRAY]),
+    "descriptors cannot be read": ("faults {descriptors:x} 1000", [QueueError.READ]),
+    "results cannot be written": ("faults {results:x} 40", [QueueError.WRITE]),
+    # The queue itself finds out, or the array, whose streams do not come.
+    "nothing answers": ("dead 1", [QueueError.TIMEOUT, QueueError.ARRAY]),
+}
+
+
+def queue_of(x: dict[str, NDArray[np.float32]]) -> Queue:
+    """The queue that a run of the network makes."""
+
+    class Kept:
+        base = 0
+        queue: Queue | None = None
+
+        def run(self, jobs: object) -> list[NDArray[np.int8]]:
+            raise AssertionError("no queue")
+
+        def play(self, queue: Queue) -> bytes:
+            self.queue = queue
+            return queue.content
+
+    kept = Kept()
+    network().run(x, accelerator=kept)
+    assert kept.queue is not None
+    return kept.queue
+
+
+def status(words: list[str]) -> tuple[QueueError, int, int]:
+    """The queue's error, whether it says that it has failed, and whether that it is done."""
+    events = register("interrupt_status")
+    error = register("queue_status").field("error").get(int(words[0], 16))
+    found = (events.field(name).get(int(words[1], 16)) for name in ("queue_failed", "queue_done"))
+    return QueueError(error), *found  # pyright: ignore[reportReturnType]
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        pytest.param(name, marks=[] if name == "nothing answers" else pytest.mark.slow)
+        for name in FAULTS
+    ],
+)
+@pytest.mark.parametrize("moment", [100, pytest.param(20_000, marks=pytest.mark.slow)])
+def test_a_fault_ends_in_an_error_and_the_next_queue_is_right(
+    system: SimulatedSystem, fault: str, moment: int
+):
+    system.stalls = 0.3
+    queue = queue_of(inputs(4))
+    command, expected = FAULTS[fault]
+    command = command.format(descriptors=queue.descriptors, results=queue.jobs[-1].results)
+    writes = [f"write {register(name).address:x} {word:x}" for name, word in host_writes(queue)]
+    look = [f"read {register(name).address:x}" for name in ("queue_status", "interrupt_status")]
+    every = f"write {register('interrupt_status').address:x} ffffffff"
+    reset = (
+        f"write {register('control').address:x} {register('control').field('soft_reset').mask:x}"
+    )
+    healed = ["faults 0 0", "dead 0", every, reset]
+    during = [*writes, f"wait {moment:x}", command, "interrupt", *look]
+    after = [*healed, *writes, "interrupt", *look]
+    lines, content = system.simulate([*during, *after], queue.content)
+    _, *first = lines[:3]
+    _, *second = lines[3:]
+    assert status(first) in [(error, 1, 0) for error in expected]
+    assert status(second) == (QueueError.NONE, 0, 1)
+    assert content[: len(queue.content)] == system.play(queue)[: len(queue.content)]
