@@ -208,7 +208,7 @@ def host_writes(queue: Queue) -> list[tuple[str, int]]:
     return [
         ("queue_base_low", queue.descriptors & 0xFFFFFFFF),
         ("queue_base_high", queue.descriptors >> 32),
-        ("queue_size", len(queue.jobs) + 1),
+        ("queue_size", len(queue.jobs)),
         (events.name, sum(events.field(event).mask for event in EVENTS)),
         (doorbell.name, doorbell.field("ring").mask | len(queue.jobs)),
     ]
