@@ -42,7 +42,9 @@ class NnChainPass(ModulePass):
 
     What is between them then stays int8 and on the array: an output and an input less for each
     feature there. Whether the array chains them is for `dfke-chain` to say, which knows the
-    schedules.
+    schedules. Attention is what a chain begins with, and so does its function; but on a target
+    with a queue, which runs chain after chain without the host, it may follow others if its mask
+    is theirs.
 
     - `target`: the target whose memories have to hold what is between the layers.
     """
