@@ -4,7 +4,8 @@
 """Compiled networks from queues in external memory: no host between their programs."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from test_whole_layer import FEATURES, compiled_for, encoder, inputs, there
 
 from daqkf.compiler.compiled_network import CompiledNetwork
 from daqkf.dialects.rpea import ChainOp
-from daqkf.hw_targets.descriptors import JobFlags, QueueError, unpack_descriptors
+from daqkf.hw_targets.descriptors import JobFlags, QueuedJob, QueueError, unpack_descriptors
 from daqkf.hw_targets.memory import IDEAL, load_memory
 from daqkf.lowering.image.queue_memory import Queue
 from daqkf.lowering.rtl.registers import register
@@ -147,6 +148,45 @@ def status(words: list[str]) -> tuple[QueueError, int, int]:
     return QueueError(error), *found  # pyright: ignore[reportReturnType]
 
 
+@dataclass(frozen=True)
+class Host:
+    """The steps of a host that runs a queue; see system_harness.cpp."""
+
+    queue: Queue
+
+    @property
+    def ring(self) -> list[str]:
+        return [
+            f"write {register(name).address:x} {word:x}" for name, word in host_writes(self.queue)
+        ]
+
+    @property
+    def look(self) -> list[str]:
+        """Wait, and see what has become of it."""
+        names = ("queue_status", "interrupt_status")
+        return ["interrupt", *(f"read {register(name).address:x}" for name in names)]
+
+    @property
+    def reset(self) -> list[str]:
+        events, control = register("interrupt_status"), register("control")
+        soft_reset = control.field("soft_reset").mask
+        return [f"write {control.address:x} {soft_reset:x}", f"write {events.address:x} ffffffff"]
+
+    def run(self, system: SimulatedSystem, before: Sequence[str]) -> tuple[QueueError, int, int]:
+        """What a queue ends in that something is done to, after which the queue is right."""
+        steps = [*before, *self.ring, *self.look]
+        lines, content = system.simulate(steps, self.queue.content)
+        size = len(self.queue.content)
+        assert status(lines[-2:]) == (QueueError.NONE, 0, 1)
+        assert content[:size] == system.play(self.queue)[:size]
+        return status(lines[1:3])
+
+    def word(self, address: int) -> int:
+        """A word that memory holds in the beginning."""
+        place = address - self.queue.base
+        return int.from_bytes(self.queue.content[place : place + 4], "little")
+
+
 @pytest.mark.parametrize(
     "fault",
     [
@@ -160,20 +200,56 @@ def test_a_fault_ends_in_an_error_and_the_next_queue_is_right(
 ):
     system.stalls = 0.3
     queue = queue_of(inputs(4))
-    command, expected = FAULTS[fault]
+    host, (command, expected) = Host(queue), FAULTS[fault]
     command = command.format(descriptors=queue.descriptors, results=queue.jobs[-1].results)
-    writes = [f"write {register(name).address:x} {word:x}" for name, word in host_writes(queue)]
-    look = [f"read {register(name).address:x}" for name in ("queue_status", "interrupt_status")]
-    every = f"write {register('interrupt_status').address:x} ffffffff"
-    reset = (
-        f"write {register('control').address:x} {register('control').field('soft_reset').mask:x}"
-    )
-    healed = ["faults 0 0", "dead 0", every, reset]
-    during = [*writes, f"wait {moment:x}", command, "interrupt", *look]
-    after = [*healed, *writes, "interrupt", *look]
-    lines, content = system.simulate([*during, *after], queue.content)
-    _, *first = lines[:3]
-    _, *second = lines[3:]
-    assert status(first) in [(error, 1, 0) for error in expected]
-    assert status(second) == (QueueError.NONE, 0, 1)
-    assert content[: len(queue.content)] == system.play(queue)[: len(queue.content)]
+    healed = ["faults 0 0", "dead 0", *host.reset]
+    found = host.run(system, [*host.ring, f"wait {moment:x}", command, *host.look, *healed])
+    assert found in [(error, 1, 0) for error in expected]
+
+
+STREAM, CRC, WORD = 4096, 16, 400
+"""Bytes: where the first stream is, and places in an image."""
+Change = tuple[Callable[[QueuedJob], int], Callable[[int], int], QueueError]
+DAMAGE: dict[str, Change] = {
+    # Where a word of memory is that a job needs, what becomes of it, and how that ends.
+    "a stream is cut short": (lambda job: STREAM, lambda word: word - 1, QueueError.ARRAY),
+    "a stream has no rows": (lambda job: STREAM, lambda word: 0, QueueError.ARRAY),
+    "a program is damaged": (
+        lambda job: job.program + WORD,
+        lambda word: word ^ 64,
+        QueueError.PROGRAM,
+    ),
+    "its sum is": (lambda job: job.program + CRC, lambda word: word + 1, QueueError.PROGRAM),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_damaged_memory_ends_in_an_error_and_the_next_queue_is_right(
+    system: SimulatedSystem, damage: str
+):
+    system.stalls = 0.3
+    queue = queue_of(inputs(4))
+    host, (where, change, error) = Host(queue), DAMAGE[damage]
+    address = where(queue.jobs[0])
+    word = host.word(address)
+    damaged = [f"poke {address:x} {change(word) & 0xFFFFFFFF:x}", *host.ring, *host.look]
+    found = host.run(system, [*damaged, f"poke {address:x} {word:x}", *host.reset])
+    assert found == (error, 1, 0)
+
+
+def test_resets_in_the_middle_leave_nothing_behind(system: SimulatedSystem):
+    system.stalls = 0.3
+    host = Host(queue_of(inputs(4)))
+    moments = np.random.default_rng(3).integers(1, [50, 300, 900, 4000, 9000, 30_000])
+    steps = [step for moment in moments for step in (*host.ring, f"wait {moment:x}", *host.reset)]
+    assert host.run(system, steps) == (QueueError.NONE, 0, 1)
+
+
+def test_a_queue_that_is_overrun_is_noticed(system: SimulatedSystem):
+    queue = queue_of(inputs(4))
+    host, doorbell = Host(queue), register("queue_doorbell")
+    tail = doorbell.field("ring").mask | len(queue.jobs) + 1
+    more = f"write {doorbell.address:x} {tail:x}"
+    found = host.run(system, [*host.ring, "wait 40", more, *host.look, *host.reset])
+    assert found == (QueueError.OVERRUN, 1, 0)

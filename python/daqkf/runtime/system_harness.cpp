@@ -16,6 +16,7 @@
 //   interrupt             waits for the interrupt, and prints the cycles that it took, and the bytes
 //                         that memory has read on m_axi0, m_axi1, …, read on m_axi_data, and written
 //   wait CYCLES           lets time pass
+//   poke ADDRESS WORD     writes 32 bits of memory
 //   faults FIRST COUNT    so many bytes of memory are answered with an error from now on
 //   dead FLAG             whether memory answers nothing from now on
 //
@@ -188,6 +189,12 @@ struct Bench {
     return word;
   }
 
+  void poke(uint64_t address, uint32_t word) {
+    if (!content.has(address, sizeof(word)))
+      fail(1, "there is no such memory");
+    std::memcpy(content.at(address), &word, sizeof(word));
+  }
+
   void interrupt() {
     const uint64_t before = cycles;
     std::vector<uint64_t> moved = bytes();
@@ -227,6 +234,8 @@ struct Bench {
     else if (what == "wait")
       for (uint64_t cycle = 0; cycle < first; ++cycle)
         step();
+    else if (what == "poke")
+      poke(first, uint32_t(second));
     else if (what == "faults")
       faults.first = first, faults.count = second;
     else if (what == "dead")
