@@ -56,15 +56,15 @@ class NnChainPass(ModulePass):
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         machine = target_machine(self, self.target)
         most = min(machine.activation_depth - 1, machine.result_depth)
-        rewrite_once(self, op, _ChainReaders(most, machine.queue))
+        rewrite_once(self, op, _ChainReaders(None if machine.queue else most, machine.queue))
 
 
 @dataclass(frozen=True)
 class _ChainReaders(RewritePattern):
     """A call and those behind it, put together."""
 
-    most: int
-    """Features that may be between two layers."""
+    most: int | None
+    """Features that may be between two layers, if anything limits them."""
     queue: bool
     """Whether programs follow one another without the host."""
 
@@ -82,7 +82,9 @@ class _ChainReaders(RewritePattern):
         call = calls[-1]
         reader = call.result.get_user_of_unique_use()
         (between,) = kernel_of(call).function_type.outputs
-        fits = isinstance(between, TensorType) and between.get_shape()[1] <= self.most
+        fits = isinstance(between, TensorType) and (
+            self.most is None or between.get_shape()[1] <= self.most
+        )
         if not isinstance(reader, LinearOp) or not fits:
             return None
         if attends(kernel_of(reader)):

@@ -36,11 +36,13 @@ class Rows:
     The features may be in several pieces, one behind another, each with all tiles.
     """
 
-    pieces: tuple[tuple[int, tuple[int, ...]], ...]
+    pieces: tuple[tuple[int, tuple[tuple[int, ...], ...]], ...]
     """The features of each piece, and where its tiles of each sequence are."""
     sequences: tuple[int, ...]
     """Tokens that tiles begin anew for; of one sequence, if it does not matter."""
     lanes: int
+    block: int
+    """So many tiles are side by side."""
 
     @property
     def features(self) -> int:
@@ -54,11 +56,9 @@ class Rows:
     def at(self, sequence: int, tile: int = 0, low: int = 0) -> int | None:
         """Where the features of a tile from one on are; none if they are in several pieces, or not
         at a multiple of `DESCRIPTOR_BYTES`."""
-        (features, addresses), *others = self.pieces
-        if others:
-            return None
-        place = addresses[sequence] + (tile * features + low) * self.lanes
-        return None if place % DESCRIPTOR_BYTES else place
+        (_, places), *others = self.pieces
+        place = places[sequence][tile] + low * self.lanes
+        return None if others or place % DESCRIPTOR_BYTES else place
 
 
 @dataclass(frozen=True)
@@ -144,17 +144,27 @@ class QueueMemory:
             self._programs[image] = StoredProgram(self.store(loaded), words)
         return self._programs[image]
 
-    def results(self, features: Sequence[int], sequences: Sequence[int]) -> Rows:
-        """Room for results, a piece for each number of features."""
-        lanes = self.config.lanes
-        pieces = [
-            (
-                count,
-                tuple(self.reserve(-(-tokens // lanes) * count * lanes) for tokens in sequences),
-            )
-            for count in features
-        ]
-        return Rows(tuple(pieces), tuple(sequences), lanes)
+    def results(
+        self, features: Sequence[int], sequences: Sequence[int], block: int | None = None
+    ) -> Rows:
+        """Room for results, a piece for each number of features.
+
+        Of a sequence, so many tiles are side by side; all of them, if it is not said.
+        """
+        lanes, pieces = self.config.lanes, list[tuple[int, tuple[tuple[int, ...], ...]]]()
+        tiles = [-(-tokens // lanes) for tokens in sequences]
+        block = block or max(tiles)
+        for count in features:
+            size, places = count * lanes, list[tuple[int, ...]]()
+            for number in tiles:
+                own: list[int] = []
+                for first in range(0, number, block):
+                    some = min(block, number - first)
+                    place = self.reserve(some * size)
+                    own += [place + tile * size for tile in range(some)]
+                places.append(tuple(own))
+            pieces.append((count, tuple(places)))
+        return Rows(tuple(pieces), tuple(sequences), lanes, block)
 
     def add(
         self,
@@ -207,12 +217,14 @@ class QueueMemory:
         Lanes without a token are left out.
         """
         lanes, columns = rows.lanes, list[NDArray[np.int8]]()
-        for features, addresses in rows.pieces:
-            parts: list[NDArray[np.int8]] = []
-            for number, (address, tokens) in enumerate(zip(addresses, rows.sequences, strict=True)):
-                size = rows.tiles(number) * features * lanes
-                found = np.frombuffer(content, np.int8, size, address - self.base)
-                tiles = found.reshape(-1, features, lanes).transpose(0, 2, 1)
-                parts.append(tiles.reshape(-1, features)[:tokens])
-            columns.append(np.concatenate(parts))
+        for features, places in rows.pieces:
+            tokens: list[NDArray[np.int8]] = []
+            for own, count in zip(places, rows.sequences, strict=True):
+                size = features * lanes
+                tiles = [
+                    np.frombuffer(content, np.int8, size, place - self.base).reshape(-1, lanes).T
+                    for place in own
+                ]
+                tokens.append(np.concatenate(tiles)[:count])
+            columns.append(np.concatenate(tokens))
         return np.concatenate(columns, axis=1)

@@ -403,7 +403,7 @@ def test_axi_memories_of_cocotb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         (program,) = playable(module)
         rows, x = 3 * x.shape[1], layers.expected(x)
         found = memory.results([x.shape[1]], [tokens])
-        ((_, (results,)),) = found.pieces
+        ((_, ((results, *_),)),) = found.pieces
         memory.add(memory.program(encode(program)), place, rows, results, 3 * x.shape[1])
         tiles = x.reshape(3, config.lanes, -1).transpose(0, 2, 1)
         place, expected[results] = results, np.ascontiguousarray(tiles).tobytes()

@@ -7,16 +7,19 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
-from nn_networks import results
+from nn_networks import Builder, results
 from numpy.typing import NDArray
 from test_whole_layer import FEATURES, compiled_for, encoder, inputs, there
 
 from daqkf.compiler.compiled_network import CompiledNetwork
+from daqkf.compiler.network import compile_network
 from daqkf.dialects.rpea import ChainOp
+from daqkf.dialects.spaq import LevelSet
 from daqkf.hw_targets.descriptors import JobFlags, QueuedJob, QueueError, unpack_descriptors
 from daqkf.hw_targets.memory import IDEAL, load_memory
 from daqkf.lowering.image.queue_memory import Queue
@@ -253,3 +256,57 @@ def test_a_queue_that_is_overrun_is_noticed(system: SimulatedSystem):
     more = f"write {doorbell.address:x} {tail:x}"
     found = host.run(system, [*host.ring, "wait 40", more, *host.look, *host.reset])
     assert found == (QueueError.OVERRUN, 1, 0)
+
+
+SMALL = """description = "a queue and little memory"
+
+[machine]
+pes = 2
+lanes = 4
+post_lanes = 2
+max_shift = 0
+activation_depth = 32
+stream_depth = 16
+parameter_depth = 128
+result_depth = 32
+partial_depth = 64
+items = 4
+banks = 2
+memory_bits = 64
+queue = true
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("widths", "between", "queues"),
+    [
+        # Kernels of several parts and groups; the host brings groups together.
+        pytest.param((70, 40, 9), False, 2, id="in groups"),
+        # Results that the next kernel reads in parts, where they are, and with the host's help.
+        pytest.param((12, 32, 32, 9), False, 1, id="in parts"),
+        pytest.param((9, 7, 5, 3), False, 1, id="small"),
+        pytest.param((9, 7, 5, 3), True, 3, id="host between"),
+    ],
+)
+def test_queues_are_as_few_as_can_be(
+    widths: tuple[int, ...], between: bool, queues: int, tmp_path: Path
+):
+    (target := tmp_path / "small.toml").write_text(SMALL)
+    rng = np.random.default_rng(5)
+    b = Builder((24, widths[0]))
+    (value,) = b.inputs
+    for features, outputs in pairwise(widths):
+        weights = (rng.standard_normal((features, outputs)) / 4).astype(np.float32)
+        value = b.layer(value, weights, None, "relu")
+        if between:
+            value = b.apply("neg", value)
+    module = b.module(value)
+    x = {"input0": rng.standard_normal((24, widths[0])).astype(np.float32)}
+    network = compile_network(
+        module, calibration=x, levels=LevelSet.of("uniform", 7), target=str(target)
+    )
+    network.system.stalls = 0.3
+    network.run(x, accelerator="queue", check=True)
+    assert len(network.system.runs) == queues
+    assert sum(run.jobs for run in network.system.runs) >= len(network.stages)

@@ -4,7 +4,7 @@
 """Programs of a network as the host runs them: what they move, and the jobs that they are."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
@@ -16,6 +16,7 @@ from daqkf.dialects.rpea import ChainOp, Playable, ProgramOp, Runnable, RunOp, T
 from daqkf.dialects.rpea.interpreter import require_tokens
 from daqkf.dialects.spaq import ConcatOp
 from daqkf.dialects.spaq.checks import features as columns_of
+from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.operands import AttentionKernel
 from daqkf.lowering.image.encode import encode, parts_of
 from daqkf.lowering.image.queue_memory import QueueMemory, Rows
@@ -125,11 +126,14 @@ class Stage:
         """Whether jobs of a queue can read these results where they are."""
         parts = self.programs[0]
         lows = np.cumsum([0, *(part.features.value.data for part in parts[:-1])]).tolist()
-        whole = len(parts) == 1
+        step = rows.block if len(parts) == 1 else 1
+        every = range(len(rows.sequences))
+        if self.attends and any(rows.tiles(sequence) > rows.block for sequence in every):
+            return False
         return all(
             rows.at(sequence, tile, low) is not None
-            for sequence in range(len(rows.sequences))
-            for tile in ([0] if whole else range(rows.tiles(sequence)))
+            for sequence in every
+            for tile in range(0, rows.tiles(sequence), step)
             for low in lows
         )
 
@@ -146,17 +150,27 @@ class Stage:
         Raises:
             ValueError: a sequence of more tokens than there is room for.
         """
-        sequences = tuple(lengths) or (len(x) if isinstance(x, np.ndarray) else sum(x.sequences),)
-        given: list[NDArray[np.int8] | Rows] = [x] * len(sequences)
-        if isinstance(x, np.ndarray):
-            given = list(np.split(x, np.cumsum(sequences[:-1], dtype=np.int64)))
-        results = memory.results([group[0].channels for group in self.programs], sequences)
+        if isinstance(x, Rows):
+            sequences, given = x.sequences, [x] * len(x.sequences)
+        else:
+            sequences = tuple(lengths) or (len(x),)
+            given = np.split(x, np.cumsum(sequences[:-1], dtype=np.int64))
+        channels = [group[0].channels for group in self.programs]
+        results = memory.results(channels, sequences, self._block(memory.config, x))
         for number, own in enumerate(given):
             if self.attends:
                 self._enqueue_sequence(memory, own, results, number)
             else:
                 self._enqueue_tiles(memory, own, results, number)
         return results
+
+    def _block(self, config: ArrayConfig, x: NDArray[np.int8] | Rows) -> int | None:
+        """The tiles of a job, if it has not all of a sequence."""
+        if len(self.programs[0]) == 1:
+            return x.block if isinstance(x, Rows) else None
+        # A part of the features of a tile is not beside that of the next tile.
+        most = config.partial_depth // max(group[0].channels for group in self.programs)
+        return 1 if isinstance(x, Rows) else most
 
     def _enqueue_tiles(
         self, memory: QueueMemory, x: NDArray[np.int8] | Rows, results: Rows, sequence: int
@@ -165,22 +179,20 @@ class Stage:
 
         As many as there are partial sums for go through a part of a kernel before the next one.
         """
-        tiles, lanes = results.tiles(sequence), results.lanes
+        tiles, block = results.tiles(sequence), results.block
         for (channels, places), programs, images in zip(
             results.pieces, self.programs, self.images, strict=True
         ):
-            block = tiles if len(programs) == 1 else memory.config.partial_depth // channels
             for first in range(0, tiles, block):
                 low, count = 0, min(block, tiles - first)
                 for program, image in zip(programs, images, strict=True):
-                    high, done = low + program.features.value.data, first
+                    high = low + program.features.value.data
+                    address = _place(memory, x, (sequence, first, count), (low, high))
                     kept = program is not programs[-1]
-                    spans = _spans(memory, x, sequence, (first, count), (low, high))
-                    for address, some in spans:
-                        to = 0 if kept else places[sequence] + done * channels * lanes
-                        rows = 0 if kept else some * channels
-                        memory.add(memory.program(image), address, some * (high - low), to, rows)
-                        done += some
+                    to = 0 if kept else places[sequence][first]
+                    rows = 0 if kept else count * channels
+                    own = memory.program(image)
+                    memory.add(own, address, count * (high - low), to, rows)
                     low = high
 
     def _enqueue_sequence(
@@ -193,7 +205,7 @@ class Stage:
         ((image,),) = self.images
         program = memory.program(image)
         ((channels, places),) = results.pieces
-        to, rows = places[sequence], tiles * channels
+        to, rows = places[sequence][0], tiles * channels
         if not isinstance(x, Rows):
             beats = Job(image, x, channels, (tokens,)).beats(lanes)
             memory.add(program, memory.store(beats.tobytes()), len(beats), to, rows)
@@ -220,25 +232,21 @@ class Stage:
         return np.concatenate(columns, axis=1)
 
 
-def _spans(
+def _place(
     memory: QueueMemory,
     x: NDArray[np.int8] | Rows,
-    sequence: int,
-    tiles: tuple[int, int],
+    tiles: tuple[int, int, int],
     features: tuple[int, int],
-) -> Iterator[tuple[int, int]]:
-    """Where some features of so many tiles from one on are side by side: addresses and tiles."""
-    (first, count), (low, high) = tiles, features
+) -> int:
+    """Where some features are of the tiles of a sequence, so many from one on."""
+    (sequence, first, count), (low, high) = tiles, features
     if isinstance(x, Rows):
-        alone = (low, high) != (0, x.features)
-        for tile in range(first, first + count) if alone else [first]:
-            address = x.at(sequence, tile, low)
-            assert address is not None
-            yield address, 1 if alone else count
-        return
+        address = x.at(sequence, first, low)
+        assert address is not None
+        return address
     lanes = memory.config.lanes
     part = np.ascontiguousarray(x[first * lanes : (first + count) * lanes, low:high])
-    yield memory.store(padded(part, (len(part),), lanes).tobytes()), count
+    return memory.store(padded(part, (len(part),), lanes).tobytes())
 
 
 def brought(op: RunOp) -> int:
