@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from nn_networks import Builder, results
 from numpy.typing import NDArray
-from test_whole_layer import FEATURES, compiled_for, encoder, inputs, there
+from test_whole_layer import FEATURES, compiled, compiled_for, encoder, inputs, there
 
 from daqkf.compiler.compiled_network import CompiledNetwork
 from daqkf.compiler.network import compile_network
@@ -110,7 +110,7 @@ def test_a_host_gets_files(system: SimulatedSystem, tmp_path: Path):
 
 def test_a_target_without_a_queue_is_told():
     with pytest.raises(DaqkfError, match="no queue; compile for a target with queue = true"):
-        compiled_for(inputs()).run(inputs(), accelerator="queue")
+        compiled().run(inputs(), accelerator="queue")
 
 
 FAULTS = {

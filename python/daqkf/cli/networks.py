@@ -218,8 +218,8 @@ def _print_queues(network: "CompiledNetwork") -> None:
     print(f"{total.cycles:,} cycles from doorbells to interrupts: {queues}, {total.jobs:,} jobs")
     print(
         f"the array ran in {total.busy / total.cycles:.1%} of them, took activations in "
-        f"{total.loading / total.cycles:.1%}, and did nothing in {total.idle:,}, "
-        f"{total.idle / total.jobs:,.0f} a job"
+        f"{total.loading / total.cycles:.1%}, waited for some in {total.starved:,}, "
+        f"{total.starved / total.jobs:,.0f} a job, and for programs in {total.waiting:,}"
     )
     share = total.share(system.memory, system.channels)
     print(

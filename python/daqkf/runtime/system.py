@@ -52,7 +52,7 @@ class QueueRun:
     loading: int
     """Rows of activations, each of which the array takes in a cycle."""
     starved: int
-    """Cycles in which the array waits for a row."""
+    """Cycles in which the array could take a row, and there is none."""
     streams: int
     """Bytes of streams that were read."""
     read: int
@@ -66,6 +66,12 @@ class QueueRun:
     def idle(self) -> int:
         """Cycles in which the array neither runs nor takes activations."""
         return self.cycles - self.busy - self.loading
+
+    @property
+    def waiting(self) -> int:
+        """Those of them in which it could not have taken any: mostly until the first program is
+        loaded, as later ones are loaded meanwhile."""
+        return self.idle - self.starved
 
     def share(self, memory: MemoryTiming, channels: int) -> float:
         """The share that was moved of what memory could have given in these cycles."""
