@@ -109,6 +109,8 @@ def _fetch_from_fifo(
     read; they stay, as `taken` and not `pc` says what has left the FIFO.
     """
     c.section("Fetch: a word of the FIFO in each cycle, until the one that carries the end.")
+    # The FIFO may be emptied in the cycle after `start`.
+    start = c.delay(start, "begins", reset=0)
     layout, depth = stream_words(config)[family], config.stream_depth
     bits = index_bits(depth)
     write = inputs(c, "stream", {"data": layout.width, "write": 1, "flush": 1})
@@ -133,7 +135,9 @@ def _fetch_from_fifo(
     written.drive(written + 1, enable=write["write"])
     fetched.drive(reads, enable=enable)
     word_valid.drive(fetched & ~ending, enable=enable)
-    c.output("stream_full", (written ^ taken).eq(depth))
+    # The reader may write two more words before it sees this.
+    level = named(written - taken, "level")
+    c.output("stream_full", c.delay(~level.ult(depth - 2), "stream_full", reset=0))
     return word, word_valid
 
 
