@@ -19,6 +19,7 @@ from typing import Any
 from daqkf.hw_targets.block_ram import mapped, ultra_rams
 from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.device import Needs
+from daqkf.hw_targets.fan_out import BRANCHES, lane_groups, tree_stages
 from daqkf.hw_targets.fields import IMAGE_WORD_BITS
 from daqkf.hw_targets.numerics import ACTIVATION_BITS, EXPONENT_BITS
 from daqkf.hw_targets.streams import row_bits
@@ -70,13 +71,16 @@ def memories(config: ArrayConfig) -> list[Memory]:
     slots = config.banks * config.parameter_depth * config.parameter_stride
     found = [
         Memory("element", config.pes, streams, stream_word(config, 0).width),
-        Memory(
-            "element",
-            config.pes * -(-config.items // 2),
-            config.activation_depth,
-            config.row_bits,
-            min(config.items, 2),
-            config.activation_memory,
+        *(
+            Memory(
+                "element",
+                config.pes * -(-config.items // 2),
+                config.activation_depth,
+                ACTIVATION_BITS * len(lanes),
+                min(config.items, 2),
+                config.activation_memory,
+            )
+            for lanes in lane_groups(config, config.family(0))
         ),
         Memory("post", 1, slots // together, together * parameter_row(config).width),
         Memory(
@@ -253,6 +257,20 @@ def chosen_bits(config: ArrayConfig, family: str) -> dict[str, float]:
     return found
 
 
+def tree_bits(config: ArrayConfig) -> int:
+    """Flip-flops of an element that are the tree to its lanes."""
+    leaves = len(lane_groups(config, config.family(0)))
+    if leaves == 1:
+        return 0
+    # Addresses of items and the write port; what a lane is told; and the row that is written.
+    addresses = (config.items + 1) * config.address_width + 1
+    control = 6 + config.items // 2 + config.shift_width
+    bits = config.row_bits * tree_stages(config)
+    while leaves > 1:
+        bits, leaves = bits + leaves * (addresses + control), -(-leaves // BRANCHES)
+    return bits
+
+
 def engine_needs(config: ArrayConfig, family: str) -> Needs:
     """What an array takes of a family of fabrics.
 
@@ -275,6 +293,7 @@ def engine_needs(config: ArrayConfig, family: str) -> Needs:
             known = prices[resource].get(module, {})
             one = sum(known.get(term, 0) * value for term, value in values.items())
             totals[resource] += numbers[module] * one
+    totals["flip_flops"] += config.pes * tree_bits(config)
     for module, bits in chosen_bits(config, family).items():
         totals["luts"] += bits * (config.pes if module == "element" else 1)
     halves, ultra = block_rams(config, family)

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from daqkf.hw_targets.config import ArrayConfig
+from daqkf.hw_targets.fan_out import tree_stages
 from daqkf.hw_targets.image_format import beat_words
 from daqkf.hw_targets.memory import MemoryTiming
 from daqkf.hw_targets.numerics import TABLE_SIZE
@@ -134,6 +135,7 @@ def _tile(steps: Sequence[Step], config: ArrayConfig, ahead: _Ahead | None) -> T
     found = TileCycles()
     first = steps[0]
     assert isinstance(first, KernelWork)
+    latency = LATENCY + tree_stages(config)
     _move(found, ahead, first.features + STORING)
     for before, step in zip((None, *steps), steps, strict=False):
         if isinstance(step, RowWork):
@@ -144,14 +146,14 @@ def _tile(steps: Sequence[Step], config: ArrayConfig, ahead: _Ahead | None) -> T
         if before is not None:
             _move(found, ahead, before.outputs + MOVING)
         post = step.outputs * config.post_cycles + POLLING
-        running = max(step.words, post) + LATENCY
+        running = max(step.words, post) + latency
         if ahead:
             beats = kernel_beats(config, step.words)
             found.beats += beats
             found.memory += ahead.take(beats, running)
         found.lanes += step.words
         found.post += max(0, post - step.words)
-        found.moving += LATENCY
+        found.moving += latency
     # A tile's results leave while the next one runs.
     last = steps[-1].outputs
     found.moving += max(0.0, last + MOVING - found.total)

@@ -351,16 +351,16 @@ class Player:
         self.step()
         done = head = 0
         while self.cycles < end and not self.stopped:
-            done += (self.out["status_head"] - head) % RING
+            done += (self.out["status_head"] - head) % (2 * RING)
             head = self.out["status_head"]
-            room = min(count, done + RING - 1) - written
+            room = min(count, done + RING) - written
             if room:
                 for number in range(written, written + room):
                     data = descriptors[number * DESCRIPTOR_BYTES :][:DESCRIPTOR_BYTES]
                     slot = number % RING * DESCRIPTOR_BYTES
                     self.memory.content[slot : slot + DESCRIPTOR_BYTES] = data
                 written += room
-                self.ring(written % RING)
+                self.ring(written % (2 * RING))
             elif done == count:
                 assert not self.out["status_active"]
                 return

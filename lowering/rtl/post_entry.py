@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from daqkf.hw_targets.config import ArrayConfig
+from daqkf.hw_targets.fan_out import tree_stages
 from daqkf.hw_targets.numerics import NORMALIZED_BITS
 from daqkf.hw_targets.words import parameter_row, parameters_together
 from daqkf.lowering.hdl.bundle import inputs
@@ -99,7 +100,11 @@ class Entry:
         c.section("The sums of the element that is asked.")
         width = config.accumulator_width * config.post_lanes
         sums = [c.input(f"sums{p}", width) for p in range(config.pes)]
-        polled = c.delay(choose(self.polled, sums), "polled_sums")
+        if tree_stages(config):
+            # The elements have registered what is chosen of their sums.
+            polled: Signal = choose(c.delay(self.polled, "polled_late"), sums)
+        else:
+            polled = c.delay(choose(self.polled, sums), "polled_sums")
         entered = c.register(
             "entered_sums",
             width,

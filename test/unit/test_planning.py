@@ -19,8 +19,10 @@ from daqkf.hw_targets.engine import (
     instances,
     memories,
     terms,
+    tree_bits,
 )
 from daqkf.hw_targets.fabric import fabric_names
+from daqkf.hw_targets.fan_out import lane_groups, tree_stages
 from daqkf.hw_targets.memory import MemoryTiming, load_channels, load_memory
 from daqkf.hw_targets.prediction import (
     LATENCY,
@@ -201,3 +203,19 @@ def test_solvers_take_turns_with_fewer_tokens():
         replace(wide, row_solvers=3)
     with pytest.raises(ValueError, match="program_bits must be one of 32, 64, 128, 256, not 96"):
         replace(wide, program_bits=96)
+
+
+def test_a_tree_to_many_lanes_is_counted():
+    """It takes a cycle more, registers, and block RAM as one memory of all lanes does."""
+    work = [KernelWork(100, 30, 500)]
+    few, many = replace(CONFIG, lanes=32, post_lanes=8), replace(CONFIG, lanes=36, post_lanes=9)
+    totals = [tile_cycles_of(work, config).total for config in (few, many)]
+    assert totals[1] - totals[0] == tree_stages(many) - tree_stages(few) == 1
+    assert tree_bits(few) == 0 < tree_bits(many) < tree_bits(replace(many, lanes=64, post_lanes=8))
+    whole = replace(many, lanes=72, post_lanes=9)
+    assert (
+        len([m for m in memories(whole) if m.ports == 2])
+        == len(lane_groups(whole, "running_sum"))
+        == 4
+    )
+    assert sum(m.width for m in memories(whole) if m.ports == 2) == whole.row_bits
