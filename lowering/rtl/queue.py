@@ -30,6 +30,7 @@ from daqkf.hw_targets.descriptors import (
     QueueError,
 )
 from daqkf.hw_targets.fields import IMAGE_WORD_BITS
+from daqkf.hw_targets.image_format import beat_words
 from daqkf.hw_targets.streams import WATCHDOG_BITS
 from daqkf.hw_targets.words import ADDRESS_BITS
 from daqkf.lowering.hdl.bundle import Bundle, inputs, outputs, part, ports
@@ -153,7 +154,7 @@ class _Frame:
     ) -> "_Frame":
         reads = {
             "descriptor_write": 1,
-            "program_part": IMAGE_WORD_BITS,
+            "program_part": config.program_bits,
             "program_valid": 1,
             "activations_part": config.row_bits,
             "activations_valid": 1,
@@ -247,6 +248,11 @@ class _Ring:
         c.output("done", named(done & results.interrupts, "says_done"))
 
 
+def _word_bits(config: ArrayConfig) -> int:
+    """Bits of the number of a word in a beat of a program image."""
+    return (beat_words(config) - 1).bit_length()
+
+
 def _next(index: Register, size: Signal) -> Signal:
     """The index behind this one in a ring."""
     following = index + 1
@@ -258,7 +264,7 @@ class _Following:
     """The next job: what its descriptor says."""
 
     fields: Bundle
-    """Addresses are those of blocks."""
+    """Addresses are those of blocks, and a program's words are beats of an image."""
     valid: Register
     busy: Signal
     """It is there, or on its way."""
@@ -288,9 +294,10 @@ def _fetch(frame: _Frame, ring: _Ring) -> _Following:
         return data[low : low + DESCRIPTOR.widths[name]], comes[number]
 
     fields: dict[str, Signal] = {}
+    low_bits = dict.fromkeys(ADDRESSES, _LOW) | {"program_words": _word_bits(frame.config)}
     for name in (name for name in DESCRIPTOR.widths if name not in RESERVED):
         bits, here = arriving(name)
-        bits = bits[_LOW:] if name in ADDRESSES else bits
+        bits = bits[low_bits.get(name, 0) :]
         fields[name] = c.delay(bits, f"next_{name}", enable=here)
 
     c.section("Whether it is one.")
@@ -299,6 +306,9 @@ def _fetch(frame: _Frame, ring: _Ring) -> _Following:
         bits, here = arriving(name)
         kind = "misplaced" if name.removesuffix("_reserved") in ADDRESSES else "malformed"
         wrong[kind] = wrong[kind] | (here & (bits if name in RESERVED else bits[:_LOW]).any())
+    if low := low_bits["program_words"]:
+        bits, here = arriving("program_words")
+        wrong["malformed"] = wrong["malformed"] | (here & bits[:low].any())
     arrived = c.delay(write & final, "descriptor_arrived", reset=0)
     found: dict[str, Signal] = {}
     for kind, condition in wrong.items():
@@ -326,19 +336,19 @@ def _fetch(frame: _Frame, ring: _Ring) -> _Following:
 
 @dataclass(frozen=True)
 class _Program:
-    """The program of the next job, on its way to the array's other bank."""
+    """The program of the next job, on its way to the array's other bank, in beats of images."""
 
     start: Signal
     block: Signal
-    words: Signal
+    beats: Signal
     left: Register
-    """Words that have not been taken."""
+    """Beats that have not been taken."""
     there: Signal
-    """It has been loaded, but for its last word."""
+    """It has been loaded, but for its last beat."""
     last: Signal
-    """That word is the next one."""
+    """That beat is the next one."""
     valid: Wire
-    """A word is offered."""
+    """A beat is offered."""
     taken: Signal
     limited: Signal
     """It has been loaded, and says for how many tiles it is."""
@@ -347,36 +357,39 @@ class _Program:
     def declare(cls, frame: _Frame, following: _Following) -> "_Program":
         c, array = frame.c, frame.array
         c.section("The program of the next job, all but its last word.")
-        fields, words = following.fields, following.fields["program_words"]
+        fields = following.fields
+        beats = fields["program_words"].zext(ROW_COUNT_BITS)
         left = c.register("left_words", ROW_COUNT_BITS, reset=0, clear=frame.stops)
         begun = c.register("program_begun", 1, reset=0, clear=frame.stops)
         start = named(following.valid & ~begun & ~left.any(), "program_begins")
         begun.drive((start | begun) & ~following.moves)
         last, valid = named(left.eq(1), "word_is_last"), c.wire("word_offered", 1)
         taken = named(valid & array["prog_tready"], "word_taken")
-        left.drive(mux(start, words, left - 1), enable=start | taken)
+        left.drive(mux(start, beats, left - 1), enable=start | taken)
         word = frame.reads["program_part"]
         outputs(c, "array_prog", {"tdata": word, "tvalid": valid, "tlast": last})
         return cls(
             start=start,
             block=fields["program"],
-            words=words,
+            beats=beats,
             left=left,
             there=following.valid & begun & left.ule(1),
             last=last,
             valid=valid,
             taken=taken,
-            limited=array["loaded"] & c.delay(word.any(), "ends_limited", enable=taken & last),
+            limited=array["loaded"]
+            & c.delay(word[:IMAGE_WORD_BITS].any(), "ends_limited", enable=taken & last),
         )
 
     def wanted(self, frame: _Frame) -> dict[str, Signal]:
         """What the reading side has to know."""
+        narrow = frame.config.program_bits < frame.config.memory_bits
         return {
             "start": self.start,
             "block": self.block,
-            "beats": beats_of(frame.config, self.words, IMAGE_WORD_BITS),
+            "beats": beats_of(frame.config, self.beats, frame.config.program_bits),
             "take": self.taken,
-            "last": self.last,
+            **({"last": self.last} if narrow else {}),
         }
 
 

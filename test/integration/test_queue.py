@@ -47,7 +47,7 @@ def close_units() -> Iterator[None]:
         yield
 
 
-@pytest.mark.parametrize("name", some(SIZES, "narrow rows"))
+@pytest.mark.parametrize("name", some(SIZES, "narrow rows", "wide programs"))
 @pytest.mark.parametrize("case", some(PACES, "anyhow"))
 def test_jobs_of_all_kinds(name: str, case: str):
     player = Player.begin(name, 3, *PACES[case])
@@ -57,7 +57,7 @@ def test_jobs_of_all_kinds(name: str, case: str):
     player.run(pack_descriptors(host.jobs))
     assert (player.stopped, player.out["status_error"]) == (0, QueueError.NONE)
     assert player.done == sum(bool(job.flags & JobFlags.INTERRUPT) for job in host.jobs)
-    assert len({len(image.words) for image in host.images}) > 2
+    assert len({len(image.words()) for image in host.images}) > 2
     ring = RING * DESCRIPTOR_BYTES
     assert host.expected(before)[ring:] != before[ring:]
     assert bytes(player.memory.content[ring:]) == host.expected(before)[ring:]
@@ -142,6 +142,17 @@ def test_a_faulty_descriptor_ends_in_an_error(fault: str):
     data = good[:DESCRIPTOR_BYTES] + spoilt(jobs[1], field, value) + good[2 * DESCRIPTOR_BYTES :]
     stop(player, data, error)
     run_after(player, 8)
+
+
+@pytest.mark.parametrize("words", [1, 2, 21, 23])
+def test_a_program_that_ends_within_a_beat_is_none(words: int):
+    player = Player.begin("wide programs", 25, 0.2, 0.2, (1, 30))
+    jobs = three_jobs(player).jobs
+    assert jobs[1].program_words == 24
+    descriptors = [pack_descriptors([job]) for job in jobs]
+    descriptors[1] = spoilt(jobs[1], "program_words", words)
+    stop(player, b"".join(descriptors), QueueError.DESCRIPTOR)
+    run_after(player, 27)
 
 
 @pytest.mark.parametrize("kind", ["tail", "size", "base"])

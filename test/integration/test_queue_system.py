@@ -46,6 +46,9 @@ MACHINES = {
     "wide": replace(
         MACHINE, lanes=16, post_lanes=4, memory_bits=64, stream_depth=16, banks=2, queue=True
     ),
+    "wide programs": replace(
+        MACHINE, memory_bits=64, program_bits=128, stream_depth=16, banks=2, queue=True
+    ),
 }
 SHAPES = ((24, 40, 9), (9, 30), (30, 12, 5))
 """Networks of which each takes the results of the one before."""

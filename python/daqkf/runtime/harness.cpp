@@ -68,6 +68,14 @@ template <typename Top> auto setLast(Top &top, bool last, int) -> decltype(void(
 }
 template <typename Top> void setLast(Top &, bool, long) {}
 
+// Bytes of a beat of an image; the array of a netlist says so itself.
+template <typename Top> auto programBytes(const Top &top, int) -> decltype(top.programBytes()) {
+  return top.programBytes();
+}
+template <typename Top> size_t programBytes(const Top &top, long) {
+  return sizeof(top.prog_tdata);
+}
+
 #if VM_TRACE
 #if !VM_TRACE_FST
 // Verilator's own way out of an error waits forever for a lock that it holds.
@@ -329,7 +337,7 @@ int main(int argc, char **argv) {
     const size_t beats = std::strtoul(arguments[4], nullptr, 10);
     job.outputs = std::strtoul(arguments[5], nullptr, 10);
     job.results = arguments[2];
-    job.program.beat = 4;
+    job.program.beat = programBytes(*bench.top, 0);
     if (std::strcmp(arguments[0], "-") != 0)
       job.program.data = readFile(arguments[0]);
     job.x.beat = job.y.beat = lanes;

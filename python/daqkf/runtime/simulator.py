@@ -394,7 +394,7 @@ class Simulator:
                 if job.image is not None:
                     count = 2 * tiles if job.sequences else tiles
                     placed = outside.place(job.image)
-                    image.write_bytes(for_tiles(placed, count) if overlap else placed)
+                    image.write_bytes(for_tiles(placed, count, self.config) if overlap else placed)
                 arguments += ["-" if job.image is None else image.name, x.name, f"y{number}"]
                 arguments += [str(tiles), str(len(beats)), str(job.outputs)]
             limit = int(longest_silence(self.config) / (1 - stalls))
