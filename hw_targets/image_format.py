@@ -80,8 +80,11 @@ MAX_TILES = (1 << 16) - 1
 def fingerprint(config: ArrayConfig) -> int:
     """CRC-32 of the canonical JSON of a config and of the image version.
 
-    An image is for the array: whether there is a queue in front of it is not part of it.
+    An image is for the array: whether there is a queue in front of it is not part of it. Options
+    that came later count only where they are taken, so that older images stay as they are.
     """
     shape = {name: value for name, value in asdict(config).items() if name != "queue"}
+    if not config.shared_words:
+        del shape["shared_words"]
     canonical = json.dumps([IMAGE_VERSION, shape], sort_keys=True)
     return zlib.crc32(canonical.encode())
