@@ -27,9 +27,9 @@ class RunningSumWord(StreamWord):
     into their ones' complements. So Q is the running sum but for its sign and a constant. A
     word with `last` completes the output instead. See RATIONALE.md.
 
-    Where the array has `shared_words`, a step is of ~(Q << shift) if the word says `negate`, so that
-    R may have either sign then. A word with `last` takes a step in any case, and its items are
-    the first ones of the next output: Q becomes d, whatever it was.
+    Where the array has `shared_words`, a step is of ~(Q << shift) if the word says `negate`, so
+    that R may have either sign then. A word with `last` takes a step in any case, and its items
+    are the first ones of the next output: Q becomes d, whatever it was.
 
     Elements with operand memories also have Q `double`d first, and words that are `gated`
     (`operands`).
