@@ -109,9 +109,12 @@ def _solution(data: bytes, features: int, items: int, max_shift: int) -> _Soluti
     """The solution for levels [K, N], given by their bytes: costs and streams both ask for it."""
     levels = np.frombuffer(data, np.int8).reshape(features, -1)
     words, moves = list[Ints](), list[_Moves]()
+    # What a column becomes depends on these of all columns, and on no other column otherwise.
+    top = int(np.abs(levels.astype(np.int64)).max(initial=0))
+    bound = int(numerics.running_sum_bound(levels).max(initial=0))
     step = _BLOCK // _TRIES
     for first in range(0, levels.shape[1], step):
-        part = _Block(levels[:, first : first + step], items, max_shift).solved()
+        part = _Block(levels[:, first : first + step], items, max_shift, top, bound).solved()
         words.append(part.words)
         moves.append(
             _Moves(
@@ -131,10 +134,10 @@ class _Block:
     Arrays are [levels + 1, tries · N].
     """
 
-    def __init__(self, levels: NDArray[np.int8], items: int, max_shift: int):
+    def __init__(self, levels: NDArray[np.int8], items: int, max_shift: int, top: int, bound: int):
         magnitudes = np.abs(levels.astype(np.int64))
         self.items, self.max_shift, self.columns = items, max_shift, levels.shape[1]
-        self.top = int(magnitudes.max(initial=0))
+        self.top = top
         shape = self.top + 1, self.columns
         place = magnitudes * self.columns + np.arange(self.columns)
         counts = np.bincount(place.ravel(), minlength=shape[0] * shape[1]).reshape(shape)
@@ -145,10 +148,10 @@ class _Block:
         self.words: Ints = np.maximum(-(-self.counts // items), 1)
         """Of each level; 0 where a step reaches across it."""
         self.words[above] = self.words[0] = 0
-        # Every item widens R's range; no more of them than its width has room for.
-        bound = numerics.running_sum_bound(levels)
-        widths = np.frexp(bound)[1]
-        room = ((1 << widths) - 1 - bound) // (1 - numerics.ACTIVATION_MIN)
+        # Every item widens R's range; no more of them than has room in the width that it has, which
+        # is that of the column with the most.
+        most = (1 << bound.bit_length()) - 1
+        room = (most - numerics.running_sum_bound(levels)) // (1 - numerics.ACTIVATION_MIN)
         self.budget: Ints = np.tile(room, _TRIES)
         self.moves: list[_Moves] = []
         self.reach = np.isin(np.arange(2 * self.top + 2), 1 << np.arange(max_shift + 1))
