@@ -147,7 +147,7 @@ class Measurement:
 
     @property
     def luts(self) -> int:
-        """The LUTs that the array takes: those of UltraScale+ with six inputs, those of RAM included.
+        """The LUTs that the array takes, on UltraScale+ those of six inputs, and those that store.
 
         On ECP5 they are its LUT sites, two of a slice, as nextpnr packs them: a carry block takes
         two. That is what `logic_cells` are there.
