@@ -48,9 +48,9 @@ _WORD_STAGES = 2 + RUN_STAGES
 def build_stream_decoder(config: ArrayConfig) -> Circuit:
     """The decoder of an element and its FIFO.
 
-    With `stream_write` a slot goes to the FIFO, which is not `full`; above its bits there is one
-    that marks a kernel's last slot. While `valid`, there is a word at `word_…`, until `take` takes
-    it. `rst` forgets everything.
+    With `stream_write` a slot goes to the FIFO, also in the two cycles after it says that it is
+    `full`; above its bits there is one that marks a kernel's last slot. While `valid`, there is a
+    word at `word_…`, until `take` takes it. `rst` forgets everything.
     """
     c = Circuit("daqkf_stream_decoder", "words of an element, from a dense code of them.")
     c.clock("clk")
@@ -156,7 +156,9 @@ class _Slots:
         second_valid.drive(read_valid, enable=second_moves)
         first = c.delay(second, "first_slot", enable=first_moves)
         first_valid.drive(second_valid, enable=first_moves)
-        c.output("full", (written ^ pc).eq(depth))
+        # The reader may write two more slots before it sees this.
+        level = named(written - pc, "level")
+        c.output("full", c.delay(~level.ult(depth - 2), "is_full", reset=0))
         window = concat(second[:width], first[:width])
         return cls(window, (first_valid, second_valid), first[width], drops)
 

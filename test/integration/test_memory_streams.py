@@ -73,7 +73,9 @@ MACHINES = {
     "distances": replace(
         FIFO, items=8, max_shift=0, families=("ordered_sum",), index_bits=4, memory_bits=256
     ),
-    "wide port": replace(FIFO, items=4, memory_bits=512, stream_depth=512, banks=2),
+    "wide port": replace(
+        FIFO, items=4, memory_bits=512, stream_depth=512, banks=2, program_bits=256
+    ),
 }
 SOME = [
     pytest.param(name, marks=() if name in ("one port", "coded") else pytest.mark.slow)
