@@ -117,7 +117,12 @@ def _add_compile(commands: Commands) -> None:
         default=SPLIT,
         help=f"share of extra int8 columns for features of large range (default: {SPLIT}; 0: none)",
     )
-    compiler.add_argument("--target", default="generic", help="see daqkf targets; or a .toml file")
+    compiler.add_argument(
+        "--target",
+        help="see daqkf targets; or a .toml file; behind a colon entries that differ, as in "
+        "wide:pes=8,lanes=16 (default: generic, with --device wide-memory)",
+    )
+    _add_device(compiler)
     compiler.add_argument(
         "--family",
         help=f"elements in place of the target's: {', '.join(FAMILIES)}; several with commas "
@@ -213,12 +218,32 @@ def _add_compile(commands: Commands) -> None:
     compiler.add_argument(
         "--clock",
         type=_clock,
-        default=100.0,
         metavar="MHZ",
-        help="that the predicted speed is for (default: 100)",
+        help="that the predicted speed and the plan are for (default: 100, with --device 250)",
     )
     _add_resume(compiler, "networks: keep finished steps in the cache until the end, and ")
     compiler.add_argument("-o", "--output", help="folder for the design")
+
+
+def _add_device(compiler: argparse.ArgumentParser) -> None:
+    compiler.add_argument(
+        "--device",
+        help=f"{', '.join(device_names())}: choose the elements, lanes and memories of the array "
+        "for it, as daqkf plan does, in place of those of the target",
+    )
+    compiler.add_argument(
+        "--external-memory",
+        metavar="NAME",
+        help=f"of the device: {', '.join(memory_names())}; several channels as ddr4-2400x4 "
+        "(default: what it usually has)",
+    )
+    compiler.add_argument("--tokens", type=int, help="in flight on the device (default: 128)")
+    compiler.add_argument(
+        "--objective",
+        choices=("throughput", "latency"),
+        help="on the device: the most tokens a second, or the least time of a tile alone (default: "
+        "throughput)",
+    )
 
 
 def _add_calibrate(commands: Commands) -> None:

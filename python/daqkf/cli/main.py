@@ -39,6 +39,10 @@ def _compile(options: argparse.Namespace) -> int:
     from rich.console import Console
 
     from daqkf.cli import compiling, networks
+
+    options.wish = compiling.wish_of(options)
+    options.target = options.target or compiling.default_target(options.wish)
+    options.clock = options.clock or compiling.default_clock(options.wish)
     from daqkf.compiler.formats import load_array, load_weights
 
     console = Console(stderr=True)

@@ -29,6 +29,9 @@ time of one tile alone."""
 CLOCK = 250e6
 """Of the engines in Hz, if none is given."""
 
+TOKENS = 128
+"""That are in flight, if nobody says how many."""
+
 USE = 0.8
 """The share of each resource that engines take at most, if none is given."""
 
@@ -47,7 +50,7 @@ def plan(
     device: str,
     memory: str | None = None,
     *,
-    tokens: int = 128,
+    tokens: int = TOKENS,
     clock: float = CLOCK,
     objective: str = THROUGHPUT,
     use: float = USE,
@@ -72,6 +75,18 @@ def plan(
         DaqkfError: an unknown device, memory or objective, numbers that are out of range, a network
             that cannot be planned for, or one of which no engine fits.
     """
+    found, channels = checked(device, memory, tokens, clock, objective, use)
+    return _Search(Workload.of(network), found, channels, tokens, clock, use, objective).best()
+
+
+def checked(
+    device: str, memory: str | None, tokens: int, clock: float, objective: str, use: float
+) -> tuple[Device, Channels]:
+    """The device and the memory that a plan is for; see `plan`.
+
+    Raises:
+        DaqkfError: there are none such, or numbers that are out of range.
+    """
     if objective not in OBJECTIVES:
         raise DaqkfError(f"unknown objective '{objective}' (known: {', '.join(OBJECTIVES)})")
     if tokens < 1:
@@ -82,10 +97,9 @@ def plan(
         raise DaqkfError(f"a clock must be above 0, not {clock / 1e6:g} MHz")
     try:
         found = load_device(device)
-        channels = load_channels(memory or found.memories[0])
+        return found, load_channels(memory or found.memories[0])
     except ValueError as error:
         raise DaqkfError(str(error)) from None
-    return _Search(Workload.of(network), found, channels, tokens, clock, use, objective).best()
 
 
 @dataclass(frozen=True)
