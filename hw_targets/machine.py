@@ -201,11 +201,6 @@ class Machine:
             raise ValueError(f"{self.memory_ports} memory ports do not divide {self.pes} PEs")
         if not self.memory_bits and self.memory_ports > 1:
             raise ValueError(f"{self.memory_ports} memory ports of no bits")
-        if self.memory_bits and self.lockstep:
-            raise ValueError(
-                f"{self.families[0]} elements, which go in step, have their streams in block RAM, "
-                "memory_bits = 0"
-            )
 
     def _require_queue(self) -> None:
         """Check that the system of this array can have a queue."""
