@@ -118,7 +118,7 @@ class Machine:
     memory_ports: int = field(default=1, kw_only=True)
     """Such ports. They divide the PEs: each brings the streams of as many neighbouring ones."""
     activation_memory: str = field(default="block", kw_only=True)
-    """What the activation memories are made of: one of `ACTIVATION_MEMORIES`."""
+    """What the activation and the result memories are made of: one of `ACTIVATION_MEMORIES`."""
     queue: bool = field(default=False, kw_only=True)
     """Whether the array's system takes programs and activations from external memory, job by job
     as a queue there says (`descriptors`), in place of streams. The array itself is the same."""

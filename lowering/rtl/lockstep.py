@@ -99,7 +99,9 @@ def build_control(config: ArrayConfig) -> Circuit:
     )
 
     c.section("The row of activations of that feature, for all elements.")
-    activations = c.memory("activations", config.activation_depth, config.row_bits)
+    activations = c.memory(
+        "activations", config.activation_depth, config.row_bits, style=config.activation_memory
+    )
     activations.write(*activation_write)
     row = activations.read(feature, enable, "activations_row")
     c.output("row", c.delay(row, "row", enable=enable))

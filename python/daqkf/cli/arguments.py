@@ -478,10 +478,14 @@ def _add_spaq_profile(commands: Commands) -> None:
 
 def _add_bench(commands: Commands) -> None:
     bench = commands.add_parser("bench", help="measure arrays against a dense one")
-    bench.add_argument("what", choices=("array",), help="array: every family of elements")
+    bench.add_argument(
+        "what",
+        choices=("array", "device"),
+        help="array: every family of elements; device: whole devices, filled by the planner",
+    )
     _add_sparsities(bench)
     bench.add_argument(
-        "--fabric", nargs="+", default=["xcup"], help="see daqkf synth (default: xcup)"
+        "--fabric", nargs="+", default=["xcup"], help="array: see daqkf synth (default: xcup)"
     )
     bench.add_argument("--array", nargs="+", default=[], help="only these (default: all)")
     bench.add_argument(
@@ -497,7 +501,36 @@ def _add_bench(commands: Commands) -> None:
         help="place and route on ecp5, for clocks; of several placements the fastest counts",
     )
     bench.add_argument("--toggles", action="store_true", help="count toggles of a layer, too")
+    _add_bench_device(bench)
     bench.add_argument("--json", metavar="FILE", help="write everything there")
+
+
+def _add_bench_device(bench: argparse.ArgumentParser) -> None:
+    bench.add_argument(
+        "--device",
+        nargs="+",
+        default=[],
+        help="device: those that are filled (default: xcvu9p xczu7ev)",
+    )
+    bench.add_argument(
+        "--clock",
+        type=_clock,
+        default=250.0,
+        metavar="MHZ",
+        help="device: of all arrays (default: 250)",
+    )
+    bench.add_argument(
+        "--use",
+        type=float,
+        default=0.8,
+        help="device: share of each resource that may be taken (default: 0.8)",
+    )
+    bench.add_argument(
+        "--one-token",
+        action="store_true",
+        help="device: simulate an engine of one lane behind the memory, too",
+    )
+    bench.add_argument("--plot", metavar="FILE", help="device: a picture, .svg or .png")
 
 
 def _add_prove(commands: Commands) -> None:
