@@ -146,7 +146,7 @@ def table(rows: Sequence[Filling], clock: float) -> "Table":
     for heading in ("products", "times", "lanes", "LUTs", "RAM", "Ultra", "DSPs", "GB/s"):
         found.add_column(heading, justify="right")
     found.add_column("engines")
-    found.add_column("most cycles are for")
+    found.add_column("lanes wait for")
     found.add_column("cosine", justify="right")
     for row in rows:
         found.add_row(*_cells(row, rows))
@@ -156,7 +156,7 @@ def table(rows: Sequence[Filling], clock: float) -> "Table":
 def _cells(row: Filling, rows: Sequence[Filling]) -> list[str]:
     shares, times = row.device.shares(row.needs), ratio(row, rows)
     causes: Mapping[str, float] = row.causes()
-    most = max(causes, key=lambda name: causes[name])
+    most = max((name for name in causes if name != "lanes"), key=lambda name: causes[name])
     engines = ", ".join(
         f"{found.engines}×{found.config.pes}×{found.config.lanes}" for found in row.plans
     )
