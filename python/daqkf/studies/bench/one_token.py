@@ -29,15 +29,16 @@ from daqkf.studies.bench.device import machines
 from daqkf.studies.bench.workload import Workload
 from daqkf.support.errors import DaqkfError
 
-_FEW, _MORE = 2, 6
+_FEW, _MORE = 4, 20
 """Tokens of two runs; their difference is of tokens alone, without the start and the end."""
 
 
 def machine() -> Machine:
-    """Eight elements of one lane, whose FIFOs outlast the arrival of a token's activations."""
+    """Elements of one lane, so many that the memory binds although they wait for the activations of
+    each token; their FIFOs fill meanwhile."""
     return replace(
         machines()["ours"],
-        pes=8,
+        pes=16,
         lanes=1,
         post_lanes=1,
         activation_depth=4096,
@@ -45,7 +46,7 @@ def machine() -> Machine:
         partial_depth=0,
         memory_bits=512,
         memory_ports=2,
-        stream_depth=4096,
+        stream_depth=2048,
     )
 
 
