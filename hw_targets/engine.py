@@ -22,9 +22,18 @@ from daqkf.hw_targets.block_ram import mapped, ultra_rams
 from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.device import Needs
 from daqkf.hw_targets.families import FAMILIES
+from daqkf.hw_targets.fan_out import BRANCHES, lane_groups, tree_stages
+from daqkf.hw_targets.fields import IMAGE_WORD_BITS
 from daqkf.hw_targets.numerics import ACTIVATION_BITS, EXPONENT_BITS
 from daqkf.hw_targets.streams import row_bits
-from daqkf.hw_targets.words import parameter_row, stream_word, table_row
+from daqkf.hw_targets.words import (
+    parameter_row,
+    parameters_together,
+    stream_word,
+    table_row,
+    table_rows,
+    table_values,
+)
 
 _FOLDER = Path(__file__).parent / "engines"
 
@@ -67,25 +76,23 @@ def _reads(config: ArrayConfig) -> int:
     return len(FAMILIES[config.families[0]].word.addresses(config))
 
 
-def _activations(config: ArrayConfig) -> Memory:
+def _activations(config: ArrayConfig) -> list[Memory]:
     """The activation memories: those of each element, or the one of elements in step."""
+    style = config.activation_memory
     if config.lockstep:
-        return Memory(
-            "lockstep",
-            1,
-            config.activation_depth,
-            config.row_bits,
-            style=config.activation_memory,
-        )
+        return [Memory("lockstep", 1, config.activation_depth, config.row_bits, style=style)]
     reads = _reads(config)
-    return Memory(
-        _element(config),
-        config.pes * -(-reads // 2),
-        config.activation_depth,
-        config.row_bits,
-        min(reads, 2),
-        config.activation_memory,
-    )
+    return [
+        Memory(
+            _element(config),
+            config.pes * -(-reads // 2),
+            config.activation_depth,
+            ACTIVATION_BITS * len(lanes),
+            min(reads, 2),
+            style,
+        )
+        for lanes in lane_groups(config, config.family(0))
+    ]
 
 
 def memories(config: ArrayConfig) -> list[Memory]:
@@ -93,13 +100,14 @@ def memories(config: ArrayConfig) -> list[Memory]:
     groups = config.post_cycles
     streams = config.stream_depth * (1 if config.memory_bits else config.banks)
     exponent = EXPONENT_BITS if config.normalizes else 0
+    together = parameters_together(config)
     slots = config.banks * config.parameter_depth * config.parameter_stride
     found = [
         Memory(_element(config), config.pes, streams, stream_word(config, 0).width),
-        _activations(config),
-        Memory("post", 1, slots, parameter_row(config).width),
+        *_activations(config),
+        Memory("post", 1, slots // together, together * parameter_row(config).width),
         Memory(
-            "post", config.post_lanes, config.banks * config.table_depth, table_row(config).width
+            "post", config.post_lanes, config.banks * table_rows(config), table_row(config).width
         ),
         Memory(
             "array",
@@ -130,7 +138,7 @@ def instances(config: ArrayConfig) -> dict[str, int]:
         "lane": 0 if in_dsps(config) else config.pes * config.lanes,
         "stream_reader": config.memory_ports if config.memory_bits else 0,
         "rows": int(config.has_rows),
-        "row_solver": int(config.normalizes),
+        "row_solver": config.row_solvers * config.normalizes,
         # A unit that only gates has smaller lanes, which have not been measured.
         "row_lane": config.post_lanes if config.has_rows else 0,
     }
@@ -138,7 +146,7 @@ def instances(config: ArrayConfig) -> dict[str, int]:
 
 def terms(config: ArrayConfig) -> dict[str, dict[str, float]]:
     """What the logic of one instance of each module grows with."""
-    groups, post = config.post_cycles, config.post_lanes
+    post = config.post_lanes
     accumulators = config.accumulator_width * post
     port = config.pes // config.memory_ports
     beat, row = config.memory_bits, row_bits(config)
@@ -152,8 +160,9 @@ def terms(config: ArrayConfig) -> dict[str, dict[str, float]]:
         "loader": {
             "base": 1,
             "pes": config.pes,
-            "parameters": parameter_row(config).width,
+            "parameters": parameter_row(config).width * parameters_together(config),
             "banks": config.banks,
+            "beat": config.program_bits - IMAGE_WORD_BITS,
         },
         "chain": {"base": 1, "operation": sum((config.normalizes, config.gates, config.softmax))},
         "post": {
@@ -168,7 +177,25 @@ def terms(config: ArrayConfig) -> dict[str, dict[str, float]]:
             "row": config.row_bits,
             "parameters": parameter_row(config).width,
             "lane_rows": post * config.has_rows,
+            "pairs": parameter_row(config).width * (parameters_together(config) - 1),
+            "lane_table": post * (table_values(config) > 1),
         },
+        **_element_terms(config),
+        "stream_reader": {
+            "base": 1,
+            "held": beat + row if beat else 0,
+            "row": row,
+            "shifted": (beat + row) * _levels(row, beat) if beat else 0,
+            "pes": port,
+        },
+        **_row_terms(config),
+    }
+
+
+def _element_terms(config: ArrayConfig) -> dict[str, dict[str, float]]:
+    """The same of the modules of elements."""
+    accumulators = config.accumulator_width * config.post_lanes
+    return {
         "packed_lanes": {"base": 1, "accumulator": config.accumulator_width},
         "lockstep": {"base": 1, "row": config.row_bits},
         _element(config): {
@@ -176,7 +203,7 @@ def terms(config: ArrayConfig) -> dict[str, dict[str, float]]:
             "word": stream_word(config, 0).width,
             "read": ACTIVATION_BITS * _reads(config) * config.lanes,
             "fifo": config.address_width if config.memory_bits else 0,
-            "held": accumulators * _multiplexers(groups),
+            "held": accumulators * _multiplexers(config.post_cycles),
             "addresses": config.address_width * _reads(config),
         },
         "lane": {
@@ -186,16 +213,25 @@ def terms(config: ArrayConfig) -> dict[str, dict[str, float]]:
             "accumulator": config.accumulator_width,
             "shift": config.accumulator_width * (config.shift_width > 0) * config.max_shift,
         },
-        "stream_reader": {
+    }
+
+
+def _row_terms(config: ArrayConfig) -> dict[str, dict[str, float]]:
+    """The same of the modules of the row unit."""
+    return {
+        "rows": {
             "base": 1,
-            "held": beat + row if beat else 0,
-            "row": row,
-            "shifted": (beat + row) * _levels(row, beat) if beat else 0,
-            "pes": port,
+            "row": config.row_bits,
+            "softmax": config.softmax,
+            "solvers": config.row_solvers - 1,
         },
-        "rows": {"base": 1, "row": config.row_bits, "softmax": config.softmax},
         "row_solver": {"base": 1, "softmax": config.softmax},
-        "row_lane": {"base": 1, "groups": groups, "softmax": config.softmax, "gates": config.gates},
+        "row_lane": {
+            "base": 1,
+            "groups": config.post_cycles,
+            "softmax": config.softmax,
+            "gates": config.gates,
+        },
     }
 
 
@@ -254,6 +290,20 @@ def chosen_bits(config: ArrayConfig, family: str) -> dict[str, float]:
     return found
 
 
+def tree_bits(config: ArrayConfig) -> int:
+    """Flip-flops of an element that are the tree to its lanes."""
+    leaves = len(lane_groups(config, config.family(0)))
+    if leaves == 1:
+        return 0
+    # Addresses of items and the write port; what a lane is told; and the row that is written.
+    addresses = (config.items + 1) * config.address_width + 1
+    control = 6 + config.items // 2 + config.shift_width
+    bits = config.row_bits * tree_stages(config)
+    while leaves > 1:
+        bits, leaves = bits + leaves * (addresses + control), -(-leaves // BRANCHES)
+    return bits
+
+
 def engine_needs(config: ArrayConfig, family: str) -> Needs:
     """What an array takes of a family of fabrics.
 
@@ -276,6 +326,7 @@ def engine_needs(config: ArrayConfig, family: str) -> Needs:
             known = (common[resource] | prices[resource]).get(module, {})
             one = sum(known.get(term, 0) * value for term, value in values.items())
             totals[resource] += numbers[module] * one
+    totals["flip_flops"] += config.pes * tree_bits(config)
     for module, bits in chosen_bits(config, family).items():
         totals["luts"] += bits * (config.pes if module == _element(config) else 1)
     halves, ultra = block_rams(config, family)

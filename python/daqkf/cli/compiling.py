@@ -70,7 +70,9 @@ def print_plan(found: "Plan") -> None:
     for table in found.tables():
         print_table(table)
     if found.engines > 1:
-        print(f"the plan has {found.engines} of these engines side by side; the folder has one")
+        some = found.ultra_engines if found.ultra_engines < found.engines else 0
+        ultra = f", {some} of them with activation_memory=ultra in their target" if some else ""
+        print(f"the plan has {found.engines} engines side by side{ultra}; the folder has one")
 
 
 def shared_options(options: argparse.Namespace) -> dict[str, Any]:
