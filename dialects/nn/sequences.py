@@ -63,6 +63,46 @@ def rotate(x: Array, positions: Array, frequencies: NDArray[np.float64], halves:
     return y
 
 
+def grouped(queries: Array, groups: int) -> Array:
+    """Queries [..., T, H, D] by the head of keys that they read, [..., G, H/G, T, D].
+
+    Raises:
+        ValueError: H is not a multiple of G.
+    """
+    *batch, tokens, heads, features = queries.shape
+    if not groups or heads % groups:
+        raise ValueError(f"{heads} heads of queries do not share {groups} of keys")
+    return np.moveaxis(queries.reshape(*batch, tokens, groups, heads // groups, features), -4, -2)
+
+
+def ungrouped(rows: Array) -> Array:
+    """What `grouped` takes apart, [..., G, H/G, T, D], as queries [..., T, H, D]."""
+    *batch, groups, share, tokens, features = rows.shape
+    return np.moveaxis(rows, -2, -4).reshape(*batch, tokens, groups * share, features)
+
+
+def attention_shares(rows: Array, keys: Array, scale: float) -> Array:
+    """How much of each token [..., G, H/G, T, S + T] queries take that are grouped.
+
+    The queries are of the last T tokens of the keys [..., S + T, G, D]; each of them takes of its
+    own token and of those before.
+
+    Raises:
+        ValueError: fewer keys than queries, or shapes that do not fit.
+    """
+    tokens, length = rows.shape[-2], keys.shape[-3]
+    if length < tokens:
+        raise ValueError(f"{tokens} tokens attend to {length}")
+    columns = np.moveaxis(keys, -3, -1)[..., np.newaxis, :, :]
+    scores = np.matmul(rows, columns) * rows.dtype.type(scale)
+    later = np.arange(length) > np.arange(length - tokens, length)[:, np.newaxis]
+    scores[..., later] = -np.inf
+    scores -= scores.max(axis=-1, keepdims=True, initial=-np.inf)
+    np.exp(scores, out=scores)
+    scores /= scores.sum(axis=-1, keepdims=True)
+    return scores
+
+
 def attend(queries: Array, keys: Array, values: Array, scale: float) -> Array:
     """Causal attention of queries [..., T, H, D] over keys [..., S + T, G, D]: [..., T, H·E].
 
@@ -76,21 +116,6 @@ def attend(queries: Array, keys: Array, values: Array, scale: float) -> Array:
     Raises:
         ValueError: fewer keys than queries, or shapes that do not fit.
     """
-    *batch, tokens, heads, features = queries.shape
-    *_, length, groups, channels = values.shape
-    if length < tokens or heads % groups:
-        raise ValueError(
-            f"attention of {tokens} tokens and {heads} heads over {length} and {groups}"
-        )
-    grouped = queries.reshape(*batch, tokens, groups, heads // groups, features)
-    # [..., G, H/G, T, D] · [..., G, 1, D, S + T]
-    rows = np.moveaxis(grouped, -4, -2)
-    columns = np.moveaxis(keys, -3, -1)[..., np.newaxis, :, :]
-    scores = np.matmul(rows, columns) * queries.dtype.type(scale)
-    later = np.arange(length) > np.arange(length - tokens, length)[:, np.newaxis]
-    scores[..., later] = -np.inf
-    scores -= scores.max(axis=-1, keepdims=True, initial=-np.inf)
-    np.exp(scores, out=scores)
-    scores /= scores.sum(axis=-1, keepdims=True)
-    results = np.matmul(scores, np.moveaxis(values, -3, -2)[..., np.newaxis, :, :])
-    return np.moveaxis(results, -2, -4).reshape(*batch, tokens, heads * channels)
+    shares = attention_shares(grouped(queries, keys.shape[-2]), keys, scale)
+    heads = ungrouped(np.matmul(shares, np.moveaxis(values, -3, -2)[..., np.newaxis, :, :]))
+    return heads.reshape(*heads.shape[:-2], heads.shape[-2] * heads.shape[-1])
