@@ -95,7 +95,8 @@ def attention_shares(rows: Array, keys: Array, scale: float) -> Array:
         raise ValueError(f"{tokens} tokens attend to {length}")
     columns = np.moveaxis(keys, -3, -1)[..., np.newaxis, :, :]
     scores = np.matmul(rows, columns) * rows.dtype.type(scale)
-    later = np.arange(length) > np.arange(length - tokens, length)[:, np.newaxis]
+    own = np.arange(length - tokens, length)
+    later: NDArray[np.bool_] = np.arange(length) > own[:, np.newaxis]
     scores[..., later] = -np.inf
     scores -= scores.max(axis=-1, keepdims=True, initial=-np.inf)
     np.exp(scores, out=scores)

@@ -39,6 +39,7 @@ FOR_USERS = {
     "formal",
     "cluster",
     "completion",
+    "lm",
     "lsp",
 }
 
