@@ -95,9 +95,7 @@ def attention_shares(rows: Array, keys: Array, scale: float) -> Array:
         raise ValueError(f"{tokens} tokens attend to {length}")
     columns = np.moveaxis(keys, -3, -1)[..., np.newaxis, :, :]
     scores = np.matmul(rows, columns) * rows.dtype.type(scale)
-    own = np.arange(length - tokens, length)
-    later: NDArray[np.bool_] = np.arange(length) > own[:, np.newaxis]
-    scores[..., later] = -np.inf
+    scores[..., ~np.tri(tokens, length, length - tokens, dtype=bool)] = -np.inf
     scores -= scores.max(axis=-1, keepdims=True, initial=-np.inf)
     np.exp(scores, out=scores)
     scores /= scores.sum(axis=-1, keepdims=True)
