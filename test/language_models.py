@@ -4,8 +4,9 @@
 """Small random decoders: as files, and as NumPy that knows nothing of the compiler."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -238,3 +239,16 @@ def permuted(weights: Weights, config: DecoderConfig) -> Weights:
 def changed(config: DecoderConfig, **facts: Any) -> DecoderConfig:
     """The architecture with other facts."""
     return DecoderConfig(**asdict(config) | facts)
+
+
+def pair_encoded(text: str, merges: Sequence[str]) -> list[str]:
+    """Byte-level pair encoding by its rules: the merge that comes first in the list goes first."""
+    ranks = {tuple(merge.split(" ")): rank for rank, merge in enumerate(merges)}
+    ((characters, _),) = pre_tokenizers.ByteLevel(False, use_regex=False).pre_tokenize_str(text)
+    parts = list(characters)
+    while True:
+        pairs = [(ranks[pair], i) for i, pair in enumerate(pairwise(parts)) if pair in ranks]
+        if not pairs:
+            return parts
+        _, i = min(pairs)
+        parts = [*parts[:i], parts[i] + parts[i + 1], *parts[i + 2 :]]

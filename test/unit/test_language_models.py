@@ -3,7 +3,6 @@
 
 """Decoders from files compute what NumPy says, with a cache of keys and values and without."""
 
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from language_models import (
     changed,
     fields_of,
     logits_of,
+    pair_encoded,
     permuted,
     random_weights,
     write_folder,
@@ -162,19 +162,6 @@ def test_what_is_no_prompt_is_told(small: Path, tokens: list[int], message: str)
         decoder(small).read(tokens)
 
 
-def pair_encoded(text: str) -> list[str]:
-    """Byte-level pair encoding by its rules: the merge that comes first in the list goes first."""
-    ranks = {tuple(merge.split(" ")): rank for rank, merge in enumerate(MERGES)}
-    ((characters, _),) = ByteLevel(False, use_regex=False).pre_tokenize_str(text)
-    parts = list(characters)
-    while True:
-        pairs = [(ranks[pair], i) for i, pair in enumerate(pairwise(parts)) if pair in ranks]
-        if not pairs:
-            return parts
-        _, i = min(pairs)
-        parts = [*parts[:i], parts[i] + parts[i + 1], *parts[i + 2 :]]
-
-
 def test_bytes_are_written_as_characters():
     characters = byte_characters()
     assert sorted(characters) == sorted(ByteLevel.alphabet())
@@ -206,7 +193,9 @@ def codec(
 def test_a_tokeniser_follows_its_merges(codec: TextCodec, words: list[str]):
     text = "".join(words)
     found = codec.encode(text)
-    assert [TOKENS[i] for i in found] == [token for word in words for token in pair_encoded(word)]
+    assert [TOKENS[i] for i in found] == [
+        token for word in words for token in pair_encoded(word, MERGES)
+    ]
     assert found.dtype == np.int64
     assert codec.decode(found) == text
 
