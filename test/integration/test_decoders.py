@@ -28,8 +28,8 @@ from daqkf.lowering.frontends.decoder import LanguageModel, cache_names
 from daqkf.lowering.frontends.gguf.file import GgufFile
 from daqkf.lowering.frontends.gguf.module import tensor_name
 from daqkf.passes.quantize.network_statistics import outputs_of
-from daqkf.studies import smollm2
 from daqkf.studies.minilm.model import ModelFileError, ModelNotFoundError
+from daqkf.studies.smollm2 import packaged as smollm2
 
 
 def inputs(seed: int, tokens: int) -> dict[str, NDArray[Any]]:

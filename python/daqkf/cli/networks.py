@@ -137,7 +137,7 @@ def file_of(source: str) -> str:
     """The file that a name stands for; anything else is a file by itself."""
     if source != SMOLLM2:
         return source
-    from daqkf.studies.smollm2 import find_smollm2
+    from daqkf.studies.smollm2.packaged import find_smollm2
 
     return str(find_smollm2())
 
