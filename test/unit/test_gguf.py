@@ -348,4 +348,10 @@ def test_other_paths_are_no_models(tmp_path: Path):
     expected = "no language model: a .gguf file, or a folder with config.json"
     assert reason(tmp_path) == expected
     assert reason(tmp_path / "model.onnx") == expected
-    assert reason(tmp_path / "model.gguf") == "No such file or directory"
+    path = tmp_path / "model.gguf"
+    assert reason(path) == "No such file or directory"
+    path.symlink_to("/dev/null")
+    assert reason(path) == "not a regular file"
+    path.unlink()
+    path.mkdir()
+    assert reason(path) == "Is a directory"

@@ -10,6 +10,8 @@ behind the end of one) and takes seconds for a vocabulary.
 
 import math
 import mmap
+import os
+import stat
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -85,6 +87,8 @@ class GgufFile:
         self.path = path
         kinds = _kinds()
         with path.open("rb") as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                self._refuse("not a regular file")
             if not file.read(1):
                 self._refuse("an empty file")
             self._data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
