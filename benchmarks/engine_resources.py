@@ -68,8 +68,11 @@ SAMPLES = {
     "4 x 8 least": replace(PLAIN, memory_bits=0, stream_depth=8192, banks=1, kernels=1),
     "2 x 32": replace(CONFIG, pes=2, lanes=32, post_lanes=8, activation_depth=1024),
     "16 x 4": replace(CONFIG, pes=16, lanes=4, post_lanes=4, memory_bits=512, memory_ports=2),
+    "4 x 8 wide": replace(CONFIG, program_bits=128, row_solvers=2),
+    "4 x 8 widest": replace(CONFIG, program_bits=256),
+    "2 x 8 solvers": replace(CONFIG, pes=2, post_lanes=8, program_bits=64, row_solvers=8),
 }
-FEW = ("4 x 8", "2 x 16", "4 x 8 plain", "8 x 4")
+FEW = ("4 x 8", "2 x 16", "4 x 8 plain", "8 x 4", "4 x 8 wide")
 """The samples of ECP5, where engines are small."""
 
 LANES = [
@@ -99,7 +102,9 @@ CHECKS = {
         pes=2,
         lanes=32,
         post_lanes=4,
+        row_solvers=2,
         memory_bits=128,
+        program_bits=64,
         activation_memory="ultra",
         activation_depth=4096,
         running_sum_width=15,
@@ -114,6 +119,8 @@ CHECKS = {
         activation_depth=1024,
         memory_bits=512,
         parameter_depth=256,
+        program_bits=256,
+        row_solvers=16,
     ),
 }
 RESOURCES = ("luts", "flip_flops")

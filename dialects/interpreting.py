@@ -169,19 +169,44 @@ def call(
     Raises:
         InterpretationError: an argument's shape does not fit, or a sum leaves its type.
     """
+    require_arguments(function, arguments)
+    last = {} if lifetimes is None else lifetimes.of(function)
+    interpreter = _Forgetful(module, listeners=listeners, last=last)
+    _register(interpreter, spaq or SpaqFunctions(sequences, prepared), host, array)
+    return interpreter.call_op(function, tuple(arguments))
+
+
+def interpreter_of(module: ModuleOp, sequences: Sequence[int] = ()) -> Interpreter:
+    """What runs operations of a module one by one; `sequences` are those that attention is of."""
+    interpreter = Interpreter(module)
+    _register(interpreter, SpaqFunctions(sequences))
+    return interpreter
+
+
+def _register(
+    interpreter: Interpreter,
+    spaq: SpaqFunctions,
+    host: NnFunctions | None = None,
+    array: RpeaFunctions | None = None,
+) -> None:
+    interpreter.register_implementations(spaq)
+    interpreter.register_implementations(DfkeFunctions())
+    interpreter.register_implementations(FuncFunctions())
+    interpreter.register_implementations(host or NnFunctions())
+    interpreter.register_implementations(array or RpeaFunctions())
+
+
+def require_arguments(function: FuncOp, arguments: Sequence[NDArray[Any]]) -> None:
+    """Check that a function takes these arguments.
+
+    Raises:
+        InterpretationError: it takes others.
+    """
     types = function.function_type.inputs.data
     if len(types) != len(arguments):
         raise InterpretationError(f"the function takes {len(types)} arguments")
     for kind, argument in zip(types, arguments, strict=True):
         require_shape(argument, kind)
-    last = {} if lifetimes is None else lifetimes.of(function)
-    interpreter = _Forgetful(module, listeners=listeners, last=last)
-    interpreter.register_implementations(spaq or SpaqFunctions(sequences, prepared))
-    interpreter.register_implementations(DfkeFunctions())
-    interpreter.register_implementations(FuncFunctions())
-    interpreter.register_implementations(host or NnFunctions())
-    interpreter.register_implementations(array or RpeaFunctions())
-    return interpreter.call_op(function, tuple(arguments))
 
 
 def require_shape(array: NDArray[Any], kind: Attribute) -> None:

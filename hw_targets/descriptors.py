@@ -22,8 +22,15 @@ DESCRIPTOR_BYTES = 64
 ROW_COUNT_BITS = 28
 """Bits of a count of rows, and of a count of words of a program."""
 
-INDEX_BITS = 16
-"""Bits of the index of a descriptor in its queue."""
+SIZE_BITS = 15
+"""Bits of the number of descriptors of a queue."""
+
+COUNT_BITS = SIZE_BITS + 1
+"""Bits of the head and the tail of a queue of N descriptors, which count modulo 2·N: so a full
+queue differs from an empty one, and a tail that is too far ahead can be told."""
+
+MAX_QUEUE = (1 << SIZE_BITS) - 1
+"""The most descriptors of a queue."""
 
 QUEUE_ERROR_BITS = 4
 """Bits of a `QueueError`."""
@@ -36,7 +43,7 @@ class JobFlags(IntFlag):
     INTERRUPT = 1
     """The event `queue_done` when its results are in memory."""
     INDEPENDENT = 2
-    """Its activations are no results of the jobs before, and can be read while these run."""
+    """Its activations are no results of the job before, and can be read while that one runs."""
 
 
 class QueueError(IntEnum):
@@ -44,7 +51,7 @@ class QueueError(IntEnum):
 
     NONE = 0
     DOORBELL = 1
-    """The doorbell's tail is not below the size of the queue."""
+    """The doorbell's tail is not below twice the size of the queue."""
     ADDRESS = 2
     """The queue, or what a descriptor points at, is at no multiple of 64 below 2^40."""
     DESCRIPTOR = 3
@@ -66,6 +73,9 @@ class QueueError(IntEnum):
     none."""
     ARRAY = 11
     """The array failed; `status.error` says why."""
+    OVERRUN = 12
+    """The doorbell's tail is behind the one before, or says that there are more jobs than the queue
+    has room for: descriptors were written over that had not been done."""
 
 
 DESCRIPTOR = Fields(

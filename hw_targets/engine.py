@@ -19,9 +19,18 @@ from typing import Any
 from daqkf.hw_targets.block_ram import mapped, ultra_rams
 from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.device import Needs
+from daqkf.hw_targets.fan_out import BRANCHES, lane_groups, tree_stages
+from daqkf.hw_targets.fields import IMAGE_WORD_BITS
 from daqkf.hw_targets.numerics import ACTIVATION_BITS, EXPONENT_BITS
 from daqkf.hw_targets.streams import row_bits
-from daqkf.hw_targets.words import parameter_row, stream_word, table_row
+from daqkf.hw_targets.words import (
+    parameter_row,
+    parameters_together,
+    stream_word,
+    table_row,
+    table_rows,
+    table_values,
+)
 
 _FOLDER = Path(__file__).parent / "engines"
 
@@ -54,20 +63,24 @@ def memories(config: ArrayConfig) -> list[Memory]:
     groups = config.post_cycles
     streams = config.stream_depth * (1 if config.memory_bits else config.banks)
     exponent = EXPONENT_BITS if config.normalizes else 0
+    together = parameters_together(config)
     slots = config.banks * config.parameter_depth * config.parameter_stride
     found = [
         Memory("element", config.pes, streams, stream_word(config, 0).width),
-        Memory(
-            "element",
-            config.pes * -(-config.items // 2),
-            config.activation_depth,
-            config.row_bits,
-            min(config.items, 2),
-            config.activation_memory,
+        *(
+            Memory(
+                "element",
+                config.pes * -(-config.items // 2),
+                config.activation_depth,
+                ACTIVATION_BITS * len(lanes),
+                min(config.items, 2),
+                config.activation_memory,
+            )
+            for lanes in lane_groups(config, config.family(0))
         ),
-        Memory("post", 1, slots, parameter_row(config).width),
+        Memory("post", 1, slots // together, together * parameter_row(config).width),
         Memory(
-            "post", config.post_lanes, config.banks * config.table_depth, table_row(config).width
+            "post", config.post_lanes, config.banks * table_rows(config), table_row(config).width
         ),
         Memory("array", 1, 2 * config.result_depth, config.row_bits + exponent),
     ]
@@ -90,7 +103,7 @@ def instances(config: ArrayConfig) -> dict[str, int]:
         "lane": config.pes * config.lanes,
         "stream_reader": config.memory_ports if config.memory_bits else 0,
         "rows": int(config.has_rows),
-        "row_solver": int(config.normalizes),
+        "row_solver": config.row_solvers * config.normalizes,
         # A unit that only gates has smaller lanes, which have not been measured.
         "row_lane": config.post_lanes if config.has_rows else 0,
     }
@@ -112,8 +125,9 @@ def terms(config: ArrayConfig) -> dict[str, dict[str, float]]:
         "loader": {
             "base": 1,
             "pes": config.pes,
-            "parameters": parameter_row(config).width,
+            "parameters": parameter_row(config).width * parameters_together(config),
             "banks": config.banks,
+            "beat": config.program_bits - IMAGE_WORD_BITS,
         },
         "chain": {"base": 1, "operation": sum((config.normalizes, config.gates, config.softmax))},
         "post": {
@@ -128,6 +142,8 @@ def terms(config: ArrayConfig) -> dict[str, dict[str, float]]:
             "row": config.row_bits,
             "parameters": parameter_row(config).width,
             "lane_rows": post * config.has_rows,
+            "pairs": parameter_row(config).width * (parameters_together(config) - 1),
+            "lane_table": post * (table_values(config) > 1),
         },
         "element": {
             "base": 1,
@@ -151,9 +167,26 @@ def terms(config: ArrayConfig) -> dict[str, dict[str, float]]:
             "shifted": (beat + row) * _levels(row, beat) if beat else 0,
             "pes": port,
         },
-        "rows": {"base": 1, "row": config.row_bits, "softmax": config.softmax},
+        **_row_terms(config),
+    }
+
+
+def _row_terms(config: ArrayConfig) -> dict[str, dict[str, float]]:
+    """The same of the modules of the row unit."""
+    return {
+        "rows": {
+            "base": 1,
+            "row": config.row_bits,
+            "softmax": config.softmax,
+            "solvers": config.row_solvers - 1,
+        },
         "row_solver": {"base": 1, "softmax": config.softmax},
-        "row_lane": {"base": 1, "groups": groups, "softmax": config.softmax, "gates": config.gates},
+        "row_lane": {
+            "base": 1,
+            "groups": config.post_cycles,
+            "softmax": config.softmax,
+            "gates": config.gates,
+        },
     }
 
 
@@ -212,6 +245,20 @@ def chosen_bits(config: ArrayConfig, family: str) -> dict[str, float]:
     return found
 
 
+def tree_bits(config: ArrayConfig) -> int:
+    """Flip-flops of an element that are the tree to its lanes."""
+    leaves = len(lane_groups(config, config.family(0)))
+    if leaves == 1:
+        return 0
+    # Addresses of items and the write port; what a lane is told; and the row that is written.
+    addresses = (config.items + 1) * config.address_width + 1
+    control = 6 + config.items // 2 + config.shift_width
+    bits = config.row_bits * tree_stages(config)
+    while leaves > 1:
+        bits, leaves = bits + leaves * (addresses + control), -(-leaves // BRANCHES)
+    return bits
+
+
 def engine_needs(config: ArrayConfig, family: str) -> Needs:
     """What an array takes of a family of fabrics.
 
@@ -232,6 +279,7 @@ def engine_needs(config: ArrayConfig, family: str) -> Needs:
             known = prices[resource].get(module, {})
             one = sum(known.get(term, 0) * value for term, value in values.items())
             totals[resource] += numbers[module] * one
+    totals["flip_flops"] += config.pes * tree_bits(config)
     for module, bits in chosen_bits(config, family).items():
         totals["luts"] += bits * (config.pes if module == "element" else 1)
     halves, ultra = block_rams(config, family)

@@ -10,6 +10,7 @@ from enum import IntEnum
 from functools import cache
 
 from daqkf.hw_targets.config import ArrayConfig
+from daqkf.hw_targets.fields import IMAGE_WORD_BITS
 
 IMAGE_MAGIC = 0x464B5144
 """`DQKF` in little-endian bytes, the first word of a program image."""
@@ -35,11 +36,26 @@ class Header(IntEnum):
     """CRC-32 of the body's bytes."""
 
 
+def beat_words(config: ArrayConfig) -> int:
+    """Words of a beat, in which an array takes its images.
+
+    Each word of a command, K, N, and each row begins with a beat, which words of 0 fill up.
+    """
+    return config.program_bits // IMAGE_WORD_BITS
+
+
+def header_padding(config: ArrayConfig) -> int:
+    """Words of 0 with which a body begins: those that fill the last beat of the header."""
+    return -len(Header) % beat_words(config)
+
+
 class Command(IntEnum):
     """Commands of a program image's body.
 
     A command is `{op[31:28], unit[27:0]}` and a second word: a count of rows, each row
-    `row_words` words, the least significant first. KERNEL has K as its second word and N
+    `row_words` words, the least significant first. Each of the two words and each row begins with
+    a beat (`beat_words`), at which images for arrays that take a word at a time have nothing to
+    fill up. KERNEL has K as its second word and N
     as its one row; END has no rows, and as its second word the tiles that the program is for, or
     0 if that is any number. Only arrays of two banks take a number other than 0.
     """
@@ -48,9 +64,10 @@ class Command(IntEnum):
     STREAM = 1
     """Rows of the stream memory of PE `unit`, from address 0."""
     PARAMETERS = 2
-    """Rows of the parameter memory, from address 0: row `slot · parameter_stride + pe`."""
+    """Rows of the parameter memory, from address 0: row `slot · parameter_stride + pe`. Where two
+    share a beat (`words.parameters_together`), such pairs are counted."""
     TABLE = 3
-    """The activation table: 256 rows of one byte."""
+    """The activation table: 256 values of a byte, `words.table_values` in a row."""
     KERNEL = 4
     """The kernel's features K and outputs N."""
     DISPATCH = 5
@@ -76,12 +93,21 @@ MAX_TILES = (1 << 16) - 1
 """The most tiles that a program can say it is for."""
 
 
+_ADDED = {"row_solvers": 1, "program_bits": IMAGE_WORD_BITS}
+"""Options that came after this version of images, and what arrays without them have."""
+
+
 @cache
 def fingerprint(config: ArrayConfig) -> int:
     """CRC-32 of the canonical JSON of a config and of the image version.
 
-    An image is for the array: whether there is a queue in front of it is not part of it.
+    An image is for the array: whether there is a queue in front of it is not part of it. Options
+    that an array does without are not, either, if they came later.
     """
-    shape = {name: value for name, value in asdict(config).items() if name != "queue"}
+    shape = {
+        name: value
+        for name, value in asdict(config).items()
+        if name != "queue" and not (name in _ADDED and value == _ADDED[name])
+    }
     canonical = json.dumps([IMAGE_VERSION, shape], sort_keys=True)
     return zlib.crc32(canonical.encode())

@@ -20,6 +20,8 @@ ORGANISATION = (
     "memory_bits",
     "memory_ports",
     "activation_memory",
+    "row_solvers",
+    "program_bits",
 )
 """What a schedule and the array that runs it must have in common."""
 
@@ -47,6 +49,9 @@ ACTIVATION_MEMORIES = ("block", "ultra")
 
 MEMORY_BITS = (0, 64, 128, 256, 512)
 """Bits that a memory port can have; without any, streams are in block RAM."""
+
+PROGRAM_BITS = (32, 64, 128, 256)
+"""Bits that programs can be loaded by in a cycle; the most have room for two rows of parameters."""
 
 _OPTIONAL_DEPTHS = ("partial_depth", "residual_depth", "operand_depth")
 
@@ -106,6 +111,10 @@ class Machine:
     """Whether it multiplies neighbouring results: gates, and what they let through."""
     softmax: bool = field(default=False, kw_only=True)
     """Whether it turns scores into their softmax; only if it normalises, too."""
+    row_solvers: int = field(default=1, kw_only=True)
+    """Tokens that the row unit solves at a time. They divide `post_lanes`: each solver has the
+    tokens of as many neighbouring lanes, one after another. A unit that does not normalise solves
+    nothing."""
     operand_depth: int = field(default=0, kw_only=True)
     """Words of each PE's operand memory, with which a chain multiplies results by results: those of
     attention (`operands`); 0: there is none."""
@@ -117,6 +126,10 @@ class Machine:
     (`streams`); 0: streams are in block RAM."""
     memory_ports: int = field(default=1, kw_only=True)
     """Such ports. They divide the PEs: each brings the streams of as many neighbouring ones."""
+    program_bits: int = field(default=32, kw_only=True)
+    """Bits of the beats of program images, of which the array takes one a cycle: one of
+    `PROGRAM_BITS`. A row of a table or of a stream begins with a beat of its own, and so does one
+    of parameters, or each two of them where beats are the widest."""
     activation_memory: str = field(default="block", kw_only=True)
     """What the activation memories are made of: one of `ACTIVATION_MEMORIES`."""
     queue: bool = field(default=False, kw_only=True)
@@ -136,6 +149,10 @@ class Machine:
         self._require_memory()
         if self.queue:
             self._require_queue()
+        if self.post_lanes % self.row_solvers:
+            raise ValueError(
+                f"row_solvers {self.row_solvers} do not divide {self.post_lanes} post_lanes"
+            )
         if self.softmax and not self.normalizes:
             raise ValueError("a row unit with softmax also normalises, as it divides for both")
         if self.operand_depth:
@@ -157,6 +174,9 @@ class Machine:
         if self.multiplier not in MULTIPLIERS:
             known = ", ".join(MULTIPLIERS)
             raise ValueError(f"unknown multiplier '{self.multiplier}' (known: {known})")
+        if self.program_bits not in PROGRAM_BITS:
+            known = ", ".join(map(str, PROGRAM_BITS))
+            raise ValueError(f"program_bits must be one of {known}, not {self.program_bits}")
         if self.activation_memory not in ACTIVATION_MEMORIES:
             known = ", ".join(ACTIVATION_MEMORIES)
             raise ValueError(

@@ -16,22 +16,22 @@ _FOLDER = Path(__file__).parent / "memories"
 
 @dataclass(frozen=True)
 class MemoryTiming:
-    """How the memory behind each port of an array behaves, in cycles of the array."""
+    """How a channel of the memory behind ports of an array behaves, in cycles of the array."""
 
     latency: int
     """Cycles from the address of a burst to its first beat."""
     beats: int
-    """So many beats come in `cycles` at most."""
+    """So many beats come in `cycles` at most, and on each port one a cycle."""
     cycles: int
     interval: int = 0
     """Cycles from one refresh to the next; 0: there is none."""
     pause: int = 0
     """Cycles of a refresh, in which nothing comes."""
 
-    def text(self, machine: Machine) -> str:
-        """What the simulator's harness reads."""
+    def text(self, channels: int) -> str:
+        """What the simulator's harnesses read."""
         numbers = (self.latency, self.beats, self.cycles, self.interval, self.pause)
-        return ",".join(map(str, (machine.memory_ports, *numbers)))
+        return ",".join(map(str, (channels, *numbers)))
 
 
 IDEAL = MemoryTiming(latency=24, beats=1, cycles=1)
@@ -58,13 +58,13 @@ class MemoryDevice:
         """The share of the time in which no refresh keeps data from coming."""
         return 1 - self.refresh / self.refresh_interval
 
-    def timing(self, clock: float, machine: Machine) -> MemoryTiming:
-        """Its behaviour behind a port of an array at a clock in Hz.
+    def timing(self, clock: float, machine: Machine, ports: int = 1) -> MemoryTiming:
+        """Its behaviour behind so many ports of an array at a clock in Hz.
 
         A port takes no more than a beat a cycle, however much the channel has.
         """
         beats = Fraction(self.bandwidth / (machine.memory_bits // 8 * clock))
-        share = min(beats.limit_denominator(256), Fraction(1))
+        share = min(beats.limit_denominator(256), Fraction(ports))
         return MemoryTiming(
             latency=ceil(self.latency * clock),
             beats=share.numerator,

@@ -13,11 +13,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from daqkf.hw_targets.config import ArrayConfig
-from daqkf.hw_targets.fields import IMAGE_WORD_BITS
+from daqkf.hw_targets.fan_out import tree_stages
+from daqkf.hw_targets.image_format import beat_words
 from daqkf.hw_targets.memory import MemoryTiming
 from daqkf.hw_targets.numerics import TABLE_SIZE
 from daqkf.hw_targets.streams import kernel_beats, row_bits
-from daqkf.hw_targets.words import parameter_row, stream_row_words, table_row
+from daqkf.hw_targets.words import (
+    parameter_row,
+    parameters_together,
+    stream_row_words,
+    table_values,
+)
 
 LATENCY = 26
 """Cycles from the last word of a kernel to its last result: the stages of an element of eight items
@@ -129,6 +135,7 @@ def _tile(steps: Sequence[Step], config: ArrayConfig, ahead: _Ahead | None) -> T
     found = TileCycles()
     first = steps[0]
     assert isinstance(first, KernelWork)
+    latency = LATENCY + tree_stages(config)
     _move(found, ahead, first.features + STORING)
     for before, step in zip((None, *steps), steps, strict=False):
         if isinstance(step, RowWork):
@@ -139,14 +146,14 @@ def _tile(steps: Sequence[Step], config: ArrayConfig, ahead: _Ahead | None) -> T
         if before is not None:
             _move(found, ahead, before.outputs + MOVING)
         post = step.outputs * config.post_cycles + POLLING
-        running = max(step.words, post) + LATENCY
+        running = max(step.words, post) + latency
         if ahead:
             beats = kernel_beats(config, step.words)
             found.beats += beats
             found.memory += ahead.take(beats, running)
         found.lanes += step.words
         found.post += max(0, post - step.words)
-        found.moving += LATENCY
+        found.moving += latency
     # A tile's results leave while the next one runs.
     last = steps[-1].outputs
     found.moving += max(0.0, last + MOVING - found.total)
@@ -159,17 +166,23 @@ def _move(found: TileCycles, ahead: _Ahead | None, cycles: int) -> None:
         ahead.wait(cycles)
 
 
-def program_words(steps: Sequence[Step], config: ArrayConfig) -> int:
-    """32-bit words of a program's image, about: as many cycles does it take to load one."""
+def program_beats(steps: Sequence[Step], config: ArrayConfig) -> int:
+    """Beats of a program's image, about: as many cycles does it take to load one."""
     return sum(_parts(steps, config))
 
 
 def _parts(steps: Sequence[Step], config: ArrayConfig) -> Iterator[int]:
-    tables = -(-table_row(config).width // IMAGE_WORD_BITS)
-    parameters = -(-parameter_row(config).width // IMAGE_WORD_BITS)
+    parameters = _beats(parameter_row(config).words, config)
     for step in steps:
-        yield TABLE_SIZE * tables
-        slots = -(-step.outputs // config.parameter_stride)
-        yield slots * config.parameter_stride * parameters
+        yield TABLE_SIZE // table_values(config)
+        # A slot of the elements has a row for each of them, one of the row unit has no gaps.
+        own = config.pes if isinstance(step, KernelWork) else config.parameter_stride
+        rows = -(-step.outputs // own) * config.parameter_stride
+        yield -(-rows * parameters // parameters_together(config))
         if isinstance(step, KernelWork) and not config.memory_bits:
-            yield config.pes * step.words * stream_row_words(config)
+            yield config.pes * step.words * _beats(stream_row_words(config), config)
+
+
+def _beats(words: int, config: ArrayConfig) -> int:
+    """Beats of a row of so many words of an image."""
+    return -(-words // beat_words(config))

@@ -64,9 +64,14 @@ def speed(programs: Iterable[tuple[NDArray[np.int64], int]], config: ArrayConfig
     return Speed(streams, post, config.lanes, memory)
 
 
+def solved_in_turn(machine: Machine) -> int:
+    """Tokens that each solver of the row unit solves, one after another."""
+    return machine.lanes // machine.row_solvers
+
+
 def normalization_cycles(machine: Machine, features: int) -> int:
     """Cycles in which the row unit normalises a tile's results, once they are complete."""
-    return machine.lanes * SOLVING_CYCLES + features * machine.post_cycles
+    return solved_in_turn(machine) * SOLVING_CYCLES + features * machine.post_cycles
 
 
 def gating_cycles(machine: Machine, outputs: int) -> int:
@@ -78,4 +83,4 @@ def softmax_cycles(machine: Machine, outputs: int, keys: int) -> int:
     """Cycles in which the row unit turns scores into their softmax, in groups of so many keys."""
     # The unit reads each group for its maximum, for its exponentials and for its shares.
     reading = 3 * keys * machine.post_cycles + 2 * EMPTYING_CYCLES
-    return outputs // keys * (reading + machine.lanes * SHARING_CYCLES)
+    return outputs // keys * (reading + solved_in_turn(machine) * SHARING_CYCLES)

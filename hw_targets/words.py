@@ -10,10 +10,14 @@ writer, the interpreter, the circuit generator and the simulator's harness read 
 from collections.abc import Mapping
 from functools import cache
 
+import numpy as np
+from numpy.typing import NDArray
+
 from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.decision import VARIANT_BITS
 from daqkf.hw_targets.families import FAMILIES
-from daqkf.hw_targets.fields import Fields
+from daqkf.hw_targets.fields import IMAGE_WORD_BITS, Fields
+from daqkf.hw_targets.machine import PROGRAM_BITS
 from daqkf.hw_targets.numerics import ACTIVATION_BITS, EXPONENT_BITS, MULTIPLIER_BITS, SHIFT_MAX
 from daqkf.hw_targets.operands import Fills
 
@@ -83,10 +87,50 @@ def parameter_row(config: ArrayConfig) -> Fields:
     )
 
 
+def table_values(config: ArrayConfig) -> int:
+    """Values of a row of the activation table, the first one lowest: one, or where programs come by
+    more than a word at a time, as many as a word of block RAM has bytes."""
+    return 1 if config.program_bits == IMAGE_WORD_BITS else IMAGE_WORD_BITS // ACTIVATION_BITS
+
+
 @cache
 def table_row(config: ArrayConfig) -> Fields:
-    """A row of the activation table: one byte."""
-    return Fields({"value": ACTIVATION_BITS})
+    """A row of the activation table."""
+    names = [f"value{n}" for n in range(table_values(config))]
+    return Fields(dict.fromkeys(names if len(names) > 1 else ["value"], ACTIVATION_BITS))
+
+
+def table_rows(config: ArrayConfig) -> int:
+    """Rows of the activation tables of a program, one after another."""
+    return config.table_depth // table_values(config)
+
+
+def pack_table(values: NDArray[np.int8], config: ArrayConfig) -> NDArray[np.uint32]:
+    """The values [n] of tables → rows [n / table_values, 1]."""
+    rows = values.view(np.uint8).reshape(-1, table_values(config))
+    return table_row(config).pack(dict(zip(table_row(config).widths, rows.T, strict=True)))
+
+
+def unpack_table(rows: NDArray[np.uint32], config: ArrayConfig) -> NDArray[np.int8]:
+    """Rows [m, 1] → the values [m · table_values] of tables."""
+    fields = table_row(config).unpack(rows)
+    return np.stack([*fields.values()], axis=1).astype(np.uint8).view(np.int8).reshape(-1)
+
+
+def parameters_together(config: ArrayConfig) -> int:
+    """Rows of the parameter memory that are written at once, and share a beat of an image."""
+    return 2 if config.program_bits == PROGRAM_BITS[-1] else 1
+
+
+def join_parameters(rows: NDArray[np.uint32], config: ArrayConfig) -> NDArray[np.uint32]:
+    """Parameter rows [n, words] → rows of an image, of which each has as many as are written at
+    once; the last one is filled up with rows of 0."""
+    together = parameters_together(config)
+    if together == 1:
+        return rows
+    each = config.program_bits // IMAGE_WORD_BITS // together
+    padding = -len(rows) % together, each - rows.shape[1]
+    return np.pad(rows, [(0, count) for count in padding]).reshape(-1, together * each)
 
 
 @cache

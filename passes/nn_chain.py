@@ -32,6 +32,9 @@ from daqkf.passes.nn_kernels import (
 from daqkf.passes.nn_options import target_machine
 from daqkf.passes.rewriting import rewrite_once
 
+MAX_QUEUED = 1024
+"""Calls that are put together for a queue, which has a program for each if need be."""
+
 
 @dataclass(frozen=True)
 class NnChainPass(ModulePass):
@@ -39,7 +42,9 @@ class NnChainPass(ModulePass):
 
     What is between them then stays int8 and on the array: an output and an input less for each
     feature there. Whether the array chains them is for `dfke-chain` to say, which knows the
-    schedules.
+    schedules. Attention is what a chain begins with, and so does its function; but on a target
+    with a queue, which runs chain after chain without the host, it may follow others if its mask
+    is theirs.
 
     - `target`: the target whose memories have to hold what is between the layers.
     """
@@ -51,33 +56,48 @@ class NnChainPass(ModulePass):
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         machine = target_machine(self, self.target)
         most = min(machine.activation_depth - 1, machine.result_depth)
-        rewrite_once(self, op, _ChainReaders(most))
+        rewrite_once(self, op, _ChainReaders(None if machine.queue else most, machine.queue))
 
 
 @dataclass(frozen=True)
 class _ChainReaders(RewritePattern):
     """A call and those behind it, put together."""
 
-    most: int
-    """Features that may be between two layers."""
+    most: int | None
+    """Features that may be between two layers, if anything limits them."""
+    queue: bool
+    """Whether programs follow one another without the host."""
 
     @op_type_rewrite_pattern
     def match_and_rewrite(self, op: LinearOp, rewriter: PatternRewriter) -> None:
         """Join a call with as many as follow it, of which each alone reads the one before."""
         calls = [op]
-        while len(calls) < MAX_KERNELS and (reader := self._only_reader(calls[-1])):
+        most = MAX_QUEUED if self.queue else MAX_KERNELS
+        while len(calls) < most and (reader := self._only_reader(calls)):
             calls.append(reader)
         if len(calls) > 1:
             _join(rewriter, calls)
 
-    def _only_reader(self, call: LinearOp) -> LinearOp | None:
+    def _only_reader(self, calls: Sequence[LinearOp]) -> LinearOp | None:
+        call = calls[-1]
         reader = call.result.get_user_of_unique_use()
         (between,) = kernel_of(call).function_type.outputs
-        fits = isinstance(between, TensorType) and between.get_shape()[1] <= self.most
-        if not isinstance(reader, LinearOp) or attends(kernel_of(reader)):
-            # Attention is what a chain begins with.
+        fits = isinstance(between, TensorType) and (
+            self.most is None or between.get_shape()[1] <= self.most
+        )
+        if not isinstance(reader, LinearOp) or not fits:
             return None
-        return reader if fits else None
+        if attends(kernel_of(reader)):
+            # Attention is what a chain begins with; a queue has further chains, of the same tokens.
+            before = _attending(calls)
+            same = before is None or before.mask is reader.mask
+            return reader if self.queue and same else None
+        return reader
+
+
+def _attending(calls: Sequence[LinearOp]) -> LinearOp | None:
+    """The first call with attention; all have the same mask."""
+    return next((call for call in calls if attends(kernel_of(call))), None)
 
 
 def _join(rewriter: PatternRewriter, calls: Sequence[LinearOp]) -> None:
@@ -85,7 +105,9 @@ def _join(rewriter: PatternRewriter, calls: Sequence[LinearOp]) -> None:
     functions = [kernel_of(call) for call in calls]
     block, result = _behind_one_another(functions)
     name = insert_kernel(first, rewriter, joined(functions), block, result)
-    rewriter.replace(last, kernel_call(name, first.input, last.result, first.mask))
+    attending = _attending(calls)
+    mask = None if attending is None else attending.mask
+    rewriter.replace(last, kernel_call(name, first.input, last.result, mask))
     erase_chain(rewriter, calls[:-1])
     remove_unused(module, rewriter, functions)
 

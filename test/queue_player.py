@@ -22,12 +22,16 @@ from daqkf.lowering.rtl import queue
 from daqkf.lowering.rtl.queue import build_queue
 
 SIZES = {
-    # Lanes, bits of the port.
-    "narrow rows": (4, 128),
-    "a row a beat": (64, 512),
-    "wide rows": (32, 64),
-    "narrow port": (2, 64),
-    "narrow rows of a wide port": (2, 512),
+    # Lanes, bits of the port, bits of a program that come at once.
+    "narrow rows": (4, 128, 32),
+    "a row a beat": (64, 512, 32),
+    "wide rows": (32, 64, 32),
+    "narrow port": (2, 64, 32),
+    "narrow rows of a wide port": (2, 512, 32),
+    "wide programs": (4, 512, 128),
+    "widest programs": (4, 512, 256),
+    "programs as wide as the port": (4, 64, 64),
+    "programs wider than the port": (8, 64, 128),
 }
 SIZE = 1 << 16
 """Bytes of the memory."""
@@ -36,8 +40,15 @@ RING = 5
 
 
 def config_of(name: str) -> ArrayConfig:
-    lanes, bits = SIZES[name]
-    machine = replace(MACHINES["P2-T2"], lanes=lanes, memory_bits=bits, stream_depth=16, banks=2)
+    lanes, bits, program_bits = SIZES[name]
+    machine = replace(
+        MACHINES["P2-T2"],
+        lanes=lanes,
+        memory_bits=bits,
+        program_bits=program_bits,
+        stream_depth=16,
+        banks=2,
+    )
     return smallest_array(machine, 40)
 
 
@@ -55,7 +66,10 @@ def bench(name: str) -> Bench:
 
 @dataclass
 class Image:
-    """A program of the model: results from the rows of a tile, and what is wrong with it."""
+    """A program of the model: results from the rows of a tile, and what is wrong with it.
+
+    It is so many words and the tiles, which like those of a real one begin with the last beat.
+    """
 
     features: int
     outputs: int
@@ -64,18 +78,20 @@ class Image:
     length: int = 9
     tiles: int = 0
 
-    @property
-    def words(self) -> list[int]:
-        middle = np.random.default_rng(self.seed).integers(1, 1 << 32, self.length - 6)
+    def words(self, beat: int = 1) -> list[int]:
+        """Its words in beats of so many."""
         head = [self.length, self.features, self.outputs, self.seed, int(self.refused)]
-        return [*head, *(int(word) for word in middle), self.tiles]
+        more = self.length - 6 + -(self.length - 1) % beat
+        middle = np.random.default_rng(self.seed).integers(1, 1 << 32, more)
+        return [*head, *(int(word) for word in middle), self.tiles, *[0] * (beat - 1)]
 
     @classmethod
-    def read(cls, words: Sequence[int]) -> "Image":
-        if len(words) != words[0]:
+    def read(cls, words: Sequence[int], beat: int) -> "Image":
+        if len(words) != -(-(words[0] - 1) // beat) * beat + beat:
             return cls(1, 1, 0, refused=True)
-        image = cls(*words[1:4], bool(words[4]), words[0], words[-1])
-        assert image.words == list(words), "words were lost"
+        length, features, outputs, seed, refused = words[:5]
+        image = cls(features, outputs, seed, bool(refused), length, words[-beat])
+        assert image.words(beat) == list(words), "words were lost"
         return image
 
     def run(self, x: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -89,6 +105,8 @@ class Array:
     """What the queue sees of an array of two banks."""
 
     lanes: int
+    beat: int
+    """Words that come at once."""
     rng: np.random.Generator
     stalls: float
     words: list[int] = field(default_factory=list)
@@ -139,7 +157,7 @@ class Array:
         return {f"array_{name}": value for name, value in self.inputs.items()}
 
     def _lets_last_word_wait(self) -> bool:
-        return bool(self.words) and len(self.words) == self.words[0] - 1 and self.waits > 0
+        return bool(self.words) and len(self.words) >= self.words[0] - 1 and self.waits > 0
 
     def takes(self, unit: Mapping[str, int]) -> None:
         """What the queue does in that cycle."""
@@ -165,9 +183,10 @@ class Array:
                 self.computes = int(self.rng.integers(*self.pace))
         self.idle = 0 if self.rows or self.computes else self.idle + 1
         if unit["array_prog_tvalid"] and self.inputs["prog_tready"]:
-            self.words.append(unit["array_prog_tdata"])
+            data = int(unit["array_prog_tdata"])
+            self.words += [data >> 32 * n & 0xFFFF_FFFF for n in range(self.beat)]
             if unit["array_prog_tlast"]:
-                image = Image.read(self.words)
+                image = Image.read(self.words, self.beat)
                 self.words, self.verdict = [], 1
                 self.pending = None if image.refused else image
 
@@ -192,6 +211,8 @@ class Host:
 
     memory: AxiMemory
     lanes: int
+    beat: int
+    """Words of a program that come at once."""
     rng: np.random.Generator
     jobs: list[QueuedJob] = field(default_factory=list)
     images: list[Image] = field(default_factory=list)
@@ -216,7 +237,7 @@ class Host:
         """A job of a new program or of the one before, on new activations or results of the one
         before."""
         flags = JobFlags(int(self.rng.choice([0, 0, JobFlags.INTERRUPT])))
-        words: list[int] = [] if image is None else image.words
+        words: list[int] = [] if image is None else image.words(self.beat)
         image = self.images[-1] if image is None else image
         most = min(9, 1300 // (max(image.features, image.outputs) * self.lanes))
         tiles = 1 if follows else int(self.rng.integers(1, max(2, most)))
@@ -289,7 +310,7 @@ class Player:
     def begin(
         cls, name: str, seed: int, stalls: float, slowness: float, latency: tuple[int, int]
     ) -> "Player":
-        lanes, bits = SIZES[name]
+        lanes, bits, program_bits = SIZES[name]
         rng = np.random.default_rng(seed)
         content = bytearray(rng.bytes(SIZE))
         memory = AxiMemory(content, bits // 8, rng, stalls=stalls, latency=latency)
@@ -297,10 +318,10 @@ class Player:
         unit.restart(seed + 1)
         unit.step(rst=1, memory_rst=1)
         unit.inputs |= {"rst": 0, "memory_rst": 0}
-        return cls(unit, memory, Array(lanes, rng, slowness))
+        return cls(unit, memory, Array(lanes, program_bits // 32, rng, slowness))
 
     def host(self) -> Host:
-        return Host(self.memory, self.array.lanes, self.memory.rng)
+        return Host(self.memory, self.array.lanes, self.array.beat, self.memory.rng)
 
     def step(self, **control: int) -> Mapping[str, int]:
         self.out = self.bench.step(**self.memory.offers(), **self.array.offers(), **control)
@@ -315,7 +336,8 @@ class Player:
         """A soft reset, which reaches the array, but not the memory."""
         self.step(rst=1)
         self.bench.inputs["rst"] = 0
-        self.array = Array(self.array.lanes, self.array.rng, self.array.stalls)
+        array = self.array
+        self.array = Array(array.lanes, array.beat, array.rng, array.stalls)
         self.done = self.stopped = 0
 
     def ring(self, tail: int, **control: int) -> None:
@@ -329,16 +351,16 @@ class Player:
         self.step()
         done = head = 0
         while self.cycles < end and not self.stopped:
-            done += (self.out["status_head"] - head) % RING
+            done += (self.out["status_head"] - head) % (2 * RING)
             head = self.out["status_head"]
-            room = min(count, done + RING - 1) - written
+            room = min(count, done + RING) - written
             if room:
                 for number in range(written, written + room):
                     data = descriptors[number * DESCRIPTOR_BYTES :][:DESCRIPTOR_BYTES]
                     slot = number % RING * DESCRIPTOR_BYTES
                     self.memory.content[slot : slot + DESCRIPTOR_BYTES] = data
                 written += room
-                self.ring(written % RING)
+                self.ring(written % (2 * RING))
             elif done == count:
                 assert not self.out["status_active"]
                 return

@@ -122,6 +122,8 @@ class Family:
     lockstep: bool = False
     """Whether all elements do the same step at the same time, so that they share their control.
     An array of them has elements of no other family."""
+    fans_out: bool = False
+    """Whether elements of many lanes reach them through a tree of registers (`fan_out`)."""
     semirings: tuple[Semiring, ...] = (Semiring.PLUS_TIMES,)
     """The semirings over which its elements multiply."""
 

@@ -89,4 +89,4 @@ def joining(words: Words, memory: Ints) -> Iterator[Ints]:
         yield from terms
 
 
-FAMILY = Family("running_sum", RunningSumWord(), sums)
+FAMILY = Family("running_sum", RunningSumWord(), sums, fans_out=True)

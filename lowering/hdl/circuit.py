@@ -256,22 +256,31 @@ class Circuit:
         width: int,
         reset: "Signal | int | None" = None,
         clear: Signal | None = None,
+        keep: bool = False,
     ) -> Register:
-        """A register, to be driven later; `reset` is its value after a reset or `clear`."""
+        """A register, to be driven later; `reset` is its value after a reset or `clear`.
+
+        Synthesis does not join one to `keep` with another that is the same.
+        """
         if reset is not None and self._reset is None and clear is None:
             raise CircuitError(f"{self.name}: register '{name}' has a reset, the circuit none")
         op = hw.ConstantOp(0, IntegerType(width))
         self._block.add_op(op)
-        register = Register(self, op.results[0], reset, clear, name)
+        register = Register(self, op.results[0], reset, clear, name, keep)
         self._registers[register] = None
         self._section_of[register] = self.place
         return register
 
     def delay(
-        self, signal: Signal, name: str, enable: Signal | None = None, reset: int | None = None
+        self,
+        signal: Signal,
+        name: str,
+        enable: Signal | None = None,
+        reset: int | None = None,
+        keep: bool = False,
     ) -> Register:
         """The signal one cycle later."""
-        register = self.register(name, signal.width, reset)
+        register = self.register(name, signal.width, reset, keep=keep)
         register.drive(signal, enable)
         return register
 
@@ -470,6 +479,9 @@ class Circuit:
         else:
             op = CompRegClockEnabledOp(source.value, self.clk, enable.value, reset)
         op.attributes["name"] = StringAttr(self._name_of(register))
+        if register.keep:
+            attribute = SVAttributeAttr(StringAttr("keep"), StringAttr("1"))
+            op.attributes["sv.attributes"] = ArrayAttr([attribute])
         return self.emit(op).value
 
     def _replace(self, placeholder: Signal, value: SSAValue) -> None:

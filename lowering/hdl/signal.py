@@ -254,6 +254,8 @@ class Register(Signal):
     reset_value: Signal | int | None
     clear: Signal | None
     name: str
+    keep: bool = False
+    """Synthesis is told to keep it, though another register may be the same."""
 
     def drive(self, source: "Signal | int", enable: Signal | None = None) -> None:
         """Say what the register takes at each clock edge, or at those with `enable`, once."""

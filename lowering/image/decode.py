@@ -21,7 +21,9 @@ from daqkf.hw_targets.image_format import (
     MAX_TILES,
     Command,
     Header,
+    beat_words,
     fingerprint,
+    header_padding,
 )
 from daqkf.hw_targets.streams import kernel_beats, port_pes, row_bits, unpack_rows
 from daqkf.hw_targets.words import (
@@ -29,8 +31,10 @@ from daqkf.hw_targets.words import (
     dispatch_row,
     memory_row,
     parameter_row,
+    parameters_together,
     stream_row_words,
     table_row,
+    table_rows,
 )
 from daqkf.lowering.image.chain_table import (
     chain_fields,
@@ -78,10 +82,10 @@ def _commands(config: ArrayConfig) -> dict[Command, tuple[int, int, int]]:
         Command.KERNEL: (1, config.null_address, 1),
         Command.PARAMETERS: (
             parameter_row(config).words,
-            config.parameter_depth * config.parameter_stride,
+            config.parameter_depth * config.parameter_stride // parameters_together(config),
             1,
         ),
-        Command.TABLE: (table_row(config).words, config.table_depth, 1),
+        Command.TABLE: (table_row(config).words, table_rows(config), 1),
     }
     if config.memory_bits:
         known[Command.MEMORY] = memory_row(config).words, 1, config.memory_ports
@@ -100,21 +104,35 @@ def _sections(body: Words, config: ArrayConfig) -> list[Section]:
     Raises:
         ProgramImageError: the array would refuse one, or it comes twice.
     """
-    known = _commands(config)
-    position = 0
+    known, beat = _commands(config), beat_words(config)
+    position = header_padding(config)
+    if body[:position].any():
+        raise ProgramImageError(f"{byte_at(len(Header))}: what fills up the header is not 0")
     sections: list[Section] = []
-    while position + 2 <= len(body):
-        first, count = int(body[position]), int(body[position + 1])
+    while position + 2 * beat <= len(body):
+        first, count = int(body[position]), int(body[position + beat])
         code, unit = first >> COMMAND_OP_SHIFT, first & MAX_UNIT
         place = position + len(Header)
         if code not in known:
             raise ProgramImageError(f"{byte_at(place)} is no command: {first:#010x}")
         width, most, units = known[Command(code)]
-        rows = 1 if code == Command.KERNEL else count * bool(width)
-        start, end = position + 2, position + 2 + rows * width
+        together = parameters_together(config) if code == Command.PARAMETERS else 1
+        rows = 1 if code == Command.KERNEL else count * bool(width) * together
+        each = beat // together
+        start, pitch = position + 2 * beat, -(-width // each) * each
+        end = start + rows * pitch
         content = body[start:end] if end <= len(body) else body[:0]
-        content = content.reshape(-1, max(width, 1))
-        section = Section(Command(code), unit, count, place, content)
+        content = content.reshape(-1, max(pitch, 1))
+        section = Section(
+            Command(code),
+            unit,
+            count,
+            place,
+            content[:, : max(width, 1)],
+            beat=beat,
+            together=together,
+        )
+        _require_filled(body, position, content[:, max(width, 1) :], section)
         again = any((old.command, old.unit) == (code, unit) for old in sections)
         if problem := _problem(section, again, end <= len(body), most, units):
             raise ProgramImageError(f"{byte_at(place)}, {section.title}: {problem}")
@@ -129,6 +147,23 @@ def _sections(body: Words, config: ArrayConfig) -> list[Section]:
             f"{byte_at(position + len(Header))}: the program image goes on past its end"
         )
     return sections
+
+
+def _require_filled(body: Words, position: int, filling: Words, section: Section) -> None:
+    """Check that what fills up the beats of a command and of its rows is 0.
+
+    Raises:
+        ProgramImageError: some of it is not.
+    """
+    beat = section.beat
+    head = body[position : position + 2 * beat].reshape(2, beat)[:, 1:]
+    if head.any():
+        wrong = section.place
+    elif filling.any():
+        wrong = section.word(int(np.flatnonzero(filling.any(axis=1))[0]))
+    else:
+        return
+    raise ProgramImageError(f"{byte_at(wrong)}, {section.title}: what fills up the beat is not 0")
 
 
 def _problem(section: Section, again: bool, inside: bool, most: int, units: int) -> str | None:

@@ -38,7 +38,7 @@ from daqkf.hw_targets.numerics import (
     wrap,
 )
 from daqkf.hw_targets.operands import AttentionKernel
-from daqkf.hw_targets.words import dispatch_row, parameter_row, stream_word
+from daqkf.hw_targets.words import dispatch_row, parameter_row, stream_word, unpack_table
 from daqkf.lowering.image.chain_table import chain_fields, read_features
 from daqkf.lowering.image.decode import decode
 from daqkf.lowering.image.encode import (
@@ -118,7 +118,7 @@ def import_program(data: bytes, array: ArrayOp, name: str = "program") -> Module
     again = encode(whole)
     if image.addresses:
         again = at_addresses(again, image.addresses, config)
-    _require_same(data, image, again)
+    _require_same(data, image, again, config)
     return module
 
 
@@ -205,7 +205,7 @@ def _kernels(
     config, target = array.config.data, array.sym_name.data
     for number, (part, name) in enumerate(zip(parts, names, strict=True)):
         columns = _parameters(image, part, config)
-        table = _table(image, number)
+        table = _table(image, number, config)
         if part.streams and part.gates:
             table, gate = IDENTITY, table
         # They stand with the results that are normalised, so in the part before.
@@ -241,9 +241,9 @@ def _kernels(
     return kernels
 
 
-def _table(image: Image, number: int) -> NDArray[np.int8]:
-    """The activation table of a kernel; of variants, they are one."""
-    table = image.table[:, 0].astype(np.uint8).view(np.int8)
+def _table(image: Image, number: int, config: ArrayConfig) -> NDArray[np.int8]:
+    """The activation table of a kernel; that of variants is one for all."""
+    table = unpack_table(image.table, config)
     if image.chain is not None:
         table = table[TABLE_SIZE * number : TABLE_SIZE * (number + 1)]
     if len(table) != TABLE_SIZE:
@@ -358,10 +358,10 @@ def _dispatch(
     return DispatchOp(name, programs, DecisionAttr(decision))
 
 
-def _require_same(data: bytes, image: Image, again: bytes) -> None:
+def _require_same(data: bytes, image: Image, again: bytes, config: ArrayConfig) -> None:
     """Check that an image is what its program is encoded as."""
     if image.tiles:
-        again = for_tiles(again, image.tiles)
+        again = for_tiles(again, image.tiles, config)
     words, expected = np.frombuffer(data, "<u4"), np.frombuffer(again, "<u4")
     length = min(len(words), len(expected))
     # A body that differs also has another CRC.
@@ -372,7 +372,7 @@ def _require_same(data: bytes, image: Image, again: bytes) -> None:
     place = int(different[0]) if len(different) else length
     section = next((s for s in reversed(image.sections) if s.place <= place), None)
     row = ""
-    if section is not None and place >= section.place + 2 and section.rows.size:
+    if section is not None and place >= section.word(0) and section.rows.size:
         row = f"row {section.row(place)} of "
     found = f"{int(words[place]):#x}" if place < len(words) else "missing"
     encoded = f"{int(expected[place]):#x}" if place < len(expected) else "nothing"

@@ -34,15 +34,18 @@ from daqkf.hw_targets.image_format import (
     MAX_TILES,
     Command,
     Header,
+    beat_words,
     fingerprint,
+    header_padding,
 )
 from daqkf.hw_targets.streams import ALIGNMENT, pack_rows, port_pes
 from daqkf.hw_targets.words import (
     ADDRESS_BITS,
     dispatch_row,
+    join_parameters,
     memory_row,
+    pack_table,
     parameter_row,
-    table_row,
 )
 from daqkf.lowering.image.chain_table import chain_rows
 from daqkf.lowering.image.image import ProgramImageError, Words
@@ -74,9 +77,13 @@ def parts_of(program: Playable) -> Sequence[Kernel]:
     return program.kernels() if isinstance(program, ChainOp) else [program]
 
 
-def _command(op: Command, unit: int, rows: Words) -> Iterator[Words]:
-    yield np.array([(op << COMMAND_OP_SHIFT) | unit, len(rows)], np.uint32)
-    yield rows.reshape(-1)
+def _command(
+    op: Command, unit: int, rows: Words, config: ArrayConfig, count: int | None = None
+) -> Iterator[Words]:
+    """A command in beats; `count` is its second word, if not that of the rows."""
+    count = len(rows) if count is None else count
+    for part in (np.array([[(op << COMMAND_OP_SHIFT) | unit], [count]], np.uint32), rows):
+        yield np.pad(part, ((0, 0), (0, -part.shape[1] % beat_words(config)))).reshape(-1)
 
 
 def element_rows(counts: Sequence[int] | Ints, config: ArrayConfig) -> Ints:
@@ -182,36 +189,35 @@ def encode(program: Playable) -> bytes:
     config = program.target().config.data
     programs = parts_of(program)
     chain = program if isinstance(program, ChainOp) else None
-    values = np.concatenate(_tables(programs if chain else programs[:1])).view(np.uint8)
+    values = np.concatenate(_tables(programs if chain else programs[:1]))
+    parameters = join_parameters(parameter_rows(programs, config), config)
+    sizes, features = np.array([[_sizes(program)]], np.uint32), program.features.value.data
     body: list[Words] = [
-        np.array(
-            [Command.KERNEL << COMMAND_OP_SHIFT, program.features.value.data, _sizes(program)],
-            np.uint32,
-        ),
-        *_command(Command.TABLE, 0, table_row(config).pack({"value": values})),
-        *_command(Command.PARAMETERS, 0, parameter_rows(programs, config)),
+        np.zeros(header_padding(config), np.uint32),
+        *_command(Command.KERNEL, 0, sizes, config, count=features),
+        *_command(Command.TABLE, 0, pack_table(values, config), config),
+        *_command(Command.PARAMETERS, 0, parameters, config),
     ]
     if config.dispatches:
         table, shift = (0,), 0
         if isinstance(program, DispatchOp):
             table, shift = program.decision.data.table, program.decision.data.shift
-        body += _command(
-            Command.DISPATCH, shift, dispatch_rows(config, table, *places(programs, config))
-        )
+        rows = dispatch_rows(config, table, *places(programs, config))
+        body += _command(Command.DISPATCH, shift, rows, config)
     if config.chains:
         saved = chain.saved if chain else ()
         tiles = chain.tiles.value.data if chain and chain.tiles else None
-        body += _command(Command.CHAIN, 0, chain_rows(config, programs, saved, tiles))
+        body += _command(Command.CHAIN, 0, chain_rows(config, programs, saved, tiles), config)
     streamed = [op for op in programs if isinstance(op, ProgramOp)]
     outside: list[bytes] = []
     if config.memory_bits:
         outside = [_beats(streamed, port, config) for port in range(config.memory_ports)]
         for port, data in enumerate(outside):
-            body += _command(Command.MEMORY, port, place_beats(data, 0, config))
+            body += _command(Command.MEMORY, port, place_beats(data, 0, config), config)
     else:
         for pe, rows in enumerate(_streams(streamed)):
-            body += _command(Command.STREAM, pe, rows)
-    body.append(np.array([Command.END << COMMAND_OP_SHIFT, 0], np.uint32))
+            body += _command(Command.STREAM, pe, rows, config)
+    body += _command(Command.END, 0, np.zeros((0, 1), np.uint32), config)
     return _image(np.concatenate(body), config) + b"".join(outside)
 
 
@@ -259,7 +265,7 @@ def split_image(image: bytes) -> tuple[bytes, bytes]:
     return image[:end], image[end:]
 
 
-def for_tiles(image: bytes, tiles: int) -> bytes:
+def for_tiles(image: bytes, tiles: int, config: ArrayConfig) -> bytes:
     """The image of the same program for so many tiles, after which another one takes its place.
 
     Raises:
@@ -269,7 +275,7 @@ def for_tiles(image: bytes, tiles: int) -> bytes:
         raise ProgramImageError(f"a program for {tiles} tiles; it can be for 1..{MAX_TILES}")
     loaded, outside = split_image(image)
     words = np.frombuffer(loaded, "<u4").copy()
-    words[-1] = tiles
+    words[-beat_words(config)] = tiles
     return _sealed(words) + outside
 
 
@@ -282,17 +288,19 @@ def at_addresses(image: bytes, addresses: Sequence[int], config: ArrayConfig) ->
     loaded, outside = split_image(image)
     words, row = np.frombuffer(loaded, "<u4").copy(), memory_row(config)
     # The commands of all ports stand before END.
-    place = len(words) - 2 - len(addresses) * (2 + row.words)
+    head, beat = 2 * beat_words(config), beat_words(config)
+    pitch = head + -(-row.words // beat) * beat
+    place = len(words) - head - len(addresses) * pitch
     for address in addresses:
         if address % ALIGNMENT or not 0 <= address < 1 << ADDRESS_BITS:
             raise ProgramImageError(
                 f"streams at {address:#x}; addresses are multiples of {ALIGNMENT} below "
                 f"2^{ADDRESS_BITS}"
             )
-        own = words[place + 2 : place + 2 + row.words]
+        own = words[place + head : place + head + row.words]
         fields = row.unpack(own[np.newaxis]) | {"address": np.array([address])}
         own[:] = row.pack(fields)[0]
-        place += 2 + row.words
+        place += pitch
     return _sealed(words) + outside
 
 

@@ -25,13 +25,17 @@ class Section:
     command: Command
     unit: int
     count: int
-    """Its second word."""
+    """Its second word: of rows, or of beats that each have several."""
     place: int
     """The word of the image where it stands."""
     rows: Words
-    """[rows, words]; of KERNEL, N."""
+    """[rows, words], without what fills up their beats; of KERNEL, N."""
     row_places: NDArray[np.int64] | None = None
     """The words of the image where the rows of streams in external memory begin."""
+    beat: int = 1
+    """Words of the image's beats."""
+    together: int = 1
+    """Rows that share one."""
 
     @property
     def title(self) -> str:
@@ -43,13 +47,19 @@ class Section:
         """The word of the image where a row begins."""
         if self.row_places is not None:
             return int(self.row_places[row])
-        return self.place + 2 + row * self.rows.shape[1]
+        return self.place + 2 * self.beat + row * self._pitch
 
     def row(self, word: int) -> int:
         """The row that a word of the image is part of."""
         if self.row_places is not None:
             return max(int(np.searchsorted(self.row_places, word, "right")) - 1, 0)
-        return (word - self.place - 2) // self.rows.shape[1]
+        return (word - self.place - 2 * self.beat) // self._pitch
+
+    @property
+    def _pitch(self) -> int:
+        """Words from a row to the next one."""
+        each = self.beat // self.together
+        return -(-self.rows.shape[1] // each) * each
 
 
 @dataclass(frozen=True)

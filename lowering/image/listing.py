@@ -19,7 +19,14 @@ from daqkf.hw_targets.image_format import Command, Header, fingerprint
 from daqkf.hw_targets.index_coding import DELTA, INDEX, OFFSET, WINDOW
 from daqkf.hw_targets.multiplication import weigh
 from daqkf.hw_targets.numerics import wrap
-from daqkf.hw_targets.words import chain_row, dispatch_row, parameter_row, stream_word, table_row
+from daqkf.hw_targets.words import (
+    chain_row,
+    dispatch_row,
+    parameter_row,
+    stream_word,
+    table_values,
+    unpack_table,
+)
 from daqkf.lowering.image.chain_table import chain_fields
 from daqkf.lowering.image.decode import decode
 from daqkf.lowering.image.encode import softmax_rows
@@ -69,9 +76,10 @@ def _heading(section: Section, image: Image, config: ArrayConfig) -> str:
 def _rows(section: Section, image: Image, config: ArrayConfig) -> Iterator[tuple[int, str]]:
     """The rows that a section shows, and what they say."""
     if section.command is Command.TABLE:
-        values = wrap(table_row(config).unpack(section.rows)["value"], 8).tolist()
-        for row in range(0, len(values), _TABLE_COLUMNS):
-            yield row, " ".join(f"{value:4}" for value in values[row : row + _TABLE_COLUMNS])
+        values = unpack_table(section.rows, config).tolist()
+        for first in range(0, len(values), _TABLE_COLUMNS):
+            text = " ".join(f"{value:4}" for value in values[first : first + _TABLE_COLUMNS])
+            yield first // table_values(config), text
     elif section.command is Command.PARAMETERS:
         yield from enumerate(_parameters(section, image, config))
     elif section.command is Command.STREAM:

@@ -17,7 +17,6 @@ has more than one bucket also has the SPAQ unit, which picks among a program's v
 """
 
 from daqkf.hw_targets.config import ArrayConfig
-from daqkf.hw_targets.fields import IMAGE_WORD_BITS
 from daqkf.hw_targets.status import Phase
 from daqkf.lowering.hdl.bundle import Bundle
 from daqkf.lowering.hdl.circuit import Circuit, Signal, mux
@@ -48,7 +47,7 @@ def build_array(config: ArrayConfig) -> Circuit:
     c.clock("clk")
     rst = c.input("rst", 1)
     c.reset(rst)
-    prog_data, prog_valid = c.input("prog_tdata", IMAGE_WORD_BITS), c.input("prog_tvalid", 1)
+    prog_data, prog_valid = c.input("prog_tdata", config.program_bits), c.input("prog_tvalid", 1)
     x_data, x_valid = c.input("x_tdata", config.row_bits), c.input("x_tvalid", 1)
     y_ready = c.input("y_tready", 1)
     memory_rst = c.input("memory_rst", 1) if config.memory_bits else None

@@ -10,19 +10,28 @@ is slow to give it out, and several blocks may be put together there. A finished
 holding register, where the post unit takes it lane by lane while the next output is summed; only
 if that register is still taken does the whole element wait. A family that completes two outputs
 at once has two holding registers, which the unit takes in two turns.
+
+In an element of many lanes, addresses and control go to groups of lanes through a tree of
+registers, of which each group has leaves of its own (hw_targets/fan_out.py). To stop all stages at
+once is what a single net would have to do. So there only the fetch waits, while two outputs are
+on their way to the post unit: one that is held, and one that is complete or will be.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.families import FAMILIES
+from daqkf.hw_targets.fan_out import GROUP_LANES, fan_out_stages, lane_groups, tree_stages
+from daqkf.hw_targets.numerics import ACTIVATION_BITS
 from daqkf.hw_targets.words import stream_words
-from daqkf.lowering.hdl.bundle import inputs
-from daqkf.lowering.hdl.circuit import Circuit, Signal, concat, mux, named
+from daqkf.lowering.hdl.bundle import inputs, ports
+from daqkf.lowering.hdl.circuit import Circuit, Signal, Wire, concat, mux, named
 from daqkf.lowering.hdl.pipeline import delayed
 from daqkf.lowering.hdl.select import choose, index_bits, unpack
 from daqkf.lowering.rtl.families import datapath_of
 from daqkf.lowering.rtl.families.stage import Datapath, Operands
+from daqkf.lowering.rtl.fan_out import fan_out
 from daqkf.lowering.rtl.indices import locate
 from daqkf.lowering.rtl.operands import gate
 
@@ -40,7 +49,8 @@ def build_element(config: ArrayConfig, family: str) -> Circuit:
     rst = c.input("rst", 1)
     c.reset(rst)
     start = c.input("start", 1)
-    # Stalling stops every stage at once, memories included.
+    stages, groups = fan_out_stages(config, family), lane_groups(config, family)
+    # Stalling stops every stage at once, memories included, or those before the tree.
     enable = c.wire("enable", 1)
     if config.memory_bits:
         word, valid = _fetch_from_fifo(c, config, family, rst, start, enable)
@@ -53,26 +63,76 @@ def build_element(config: ArrayConfig, family: str) -> Circuit:
         c.section("Operands: the bits that gate the word's items.")
         word, valid = gate(c, config, word, valid, start, enable)
 
+    turns: _Turns | None = None
+    flow: Signal = enable
+    if stages:
+        turns = _Turns.declare(c, enable, valid & word["last"])
+        valid, flow = valid & enable, c.const(1, 1)
     c.section("Activations: the rows of T activations that the word names.")
     addresses = FAMILIES[family].word.addresses(config)
-    rows = _read_rows(c, config, family, [word[name] for name in addresses], enable)
-    valid = delayed(c, valid, "operand_valid", READING, enable=enable, reset=0)
+    port = _WritePort.declare(c, config, family)
+    reads = [{**port.signals, **{name: word[name] for name in addresses}}]
+    if stages:
+        reads = fan_out(c, reads[0], stages, len(groups))
+    data = delayed(c, port.data, "stored", stages)
+    parts = [
+        _read_rows(c, config, group, data, own, flow)
+        for group, own in zip(groups, reads, strict=True)
+    ]
+    rows = [concat(*reversed(part)) if stages else part[0] for part in zip(*parts, strict=True)]
+    valid = delayed(c, valid, "operand_valid", READING, enable=flow, reset=0)
     fields = {
-        name: delayed(c, word[name], f"operand_{name}", READING, enable=enable)
+        name: delayed(c, word[name], f"operand_{name}", READING, enable=flow)
         for name in word
         if name not in (*addresses, "end")
     }
 
     c.section("The datapath: the sums of all lanes.")
     hold_enable = c.wire("hold_enable", 1)
-    datapath = datapath_of(family).build(
-        c, config, Operands(start, enable, valid, fields, rows, hold_enable)
-    )
-    full = hold(c, config, datapath, enable)
-    enable.drive(~named(datapath.finished & full, "stalled"))
-    hold_enable.drive(datapath.finished & enable)
+    operands = Operands(start, flow, valid, fields, rows, hold_enable, groups, stages)
+    datapath = datapath_of(family).build(c, config, operands)
+    holds = datapath.finished & enable
+    if turns is not None:
+        holds = turns.hold(c, datapath.finished)
+    take = None if turns is None else turns.take
+    full = hold(c, config, datapath, delayed(c, holds, "holds", stages, reset=0), take)
+    hold_enable.drive(holds)
+    if turns is None:
+        enable.drive(~named(datapath.finished & full, "stalled"))
     c.finish()
     return c
+
+
+@dataclass(frozen=True)
+class _Turns:
+    """Who waits for whom in an element with a tree.
+
+    The word behind the end of an output is only fetched once the sum of the output before that one
+    has been taken. So the accumulators are never added to while a finished sum waits in them.
+    """
+
+    take: Signal
+
+    @classmethod
+    def declare(cls, c: Circuit, enable: Wire, ends: Signal) -> "_Turns":
+        """Drive `enable`; `ends` says that the word that is there ends an output."""
+        c.section("The outputs that are on their way to the post unit: at most two.")
+        take = c.input("take", 1)
+        outstanding = c.register("outstanding", 2, reset=0)
+        enable.drive(~named(outstanding[1], "waits_for_turn"))
+        leaves = named(enable & ends, "output_ends")
+        outstanding.drive(outstanding + leaves.zext(2) - take.zext(2))
+        return cls(take)
+
+    def hold(self, c: Circuit, finished: Signal) -> Signal:
+        """When a finished sum moves to the holding registers: as soon as they are free."""
+        c.section("A finished sum waits in the accumulators until the one that is held is taken.")
+        waiting, occupied = c.register("waiting", 1, reset=0), c.register("occupied", 1, reset=0)
+        complete = named(finished | waiting, "complete")
+        holds = named(complete & ~occupied, "moves_to_hold")
+        waiting.drive(complete & occupied)
+        occupied.drive(holds | (occupied & ~self.take))
+        return holds
 
 
 def _fetch(
@@ -109,6 +169,8 @@ def _fetch_from_fifo(
     read; they stay, as `taken` and not `pc` says what has left the FIFO.
     """
     c.section("Fetch: a word of the FIFO in each cycle, until the one that carries the end.")
+    # The FIFO may be emptied in the cycle after `start`.
+    start = c.delay(start, "begins", reset=0)
     layout, depth = stream_words(config)[family], config.stream_depth
     bits = index_bits(depth)
     write = inputs(c, "stream", {"data": layout.width, "write": 1, "flush": 1})
@@ -133,18 +195,27 @@ def _fetch_from_fifo(
     written.drive(written + 1, enable=write["write"])
     fetched.drive(reads, enable=enable)
     word_valid.drive(fetched & ~ending, enable=enable)
-    c.output("stream_full", (written ^ taken).eq(depth))
+    # The reader may write two more words before it sees this.
+    level = named(written - taken, "level")
+    c.output("stream_full", c.delay(~level.ult(depth - 2), "stream_full", reset=0))
     return word, word_valid
 
 
-def hold(c: Circuit, config: ArrayConfig, datapath: Datapath, enable: Signal) -> Signal:
+def hold(
+    c: Circuit,
+    config: ArrayConfig,
+    datapath: Datapath,
+    hold_enable: Signal,
+    take: Signal | None = None,
+) -> Signal:
     """The end of an element: whether its holding registers are full, and their way out."""
     c.section("Holding: a finished sum waits for the post unit.")
     groups = config.lanes // config.post_lanes
     group = c.input("group", index_bits(groups)) if groups > 1 else None
-    take, hold_enable = c.input("take", 1), datapath.finished & enable
+    take = c.input("take", 1) if take is None else take
     full = c.register("full", 1, reset=0)
-    held = _grouped(config, datapath.held, group)
+    choices = _choices(c, config, group)
+    held = _grouped(config, datapath.held, choices)
     more = c.const(0, 1)
     if datapath.both is not None:
         # The post unit takes the second output in another turn.
@@ -152,49 +223,94 @@ def hold(c: Circuit, config: ArrayConfig, datapath: Datapath, enable: Signal) ->
         more.drive((hold_enable & datapath.both) | (more & ~take))
         second = c.register("second", 1, reset=0)
         second.drive(~hold_enable, enable=hold_enable | take)
-        held = mux(second, _grouped(config, datapath.second_held, group), held)
+        chosen = c.delay(second, "second_chosen") if tree_stages(config) else second
+        held = mux(chosen, _grouped(config, datapath.second_held, choices), held)
     full.drive(hold_enable | (full & ~take) | more)
     c.output("full", full)
     c.output("sums", held)
     return full
 
 
-def _grouped(config: ArrayConfig, held: Sequence[Signal], group: Signal | None) -> Signal:
+def _choices(c: Circuit, config: ArrayConfig, group: Signal | None) -> list[Signal]:
+    """Which group of lanes is taken, for each of the lanes that the post unit takes at once.
+
+    Where elements have a tree, that is known a cycle later, by copies for a few lanes each.
+    """
+    if group is None:
+        return []
+    if not tree_stages(config):
+        return [group] * config.post_lanes
+    own = max(1, 2 * GROUP_LANES // config.post_cycles)
+    copies = fan_out(c, {"group": group}, 1, -(-config.post_lanes // own))
+    return [copies[v // own]["group"] for v in range(config.post_lanes)]
+
+
+def _grouped(config: ArrayConfig, held: Sequence[Signal], choices: Sequence[Signal]) -> Signal:
     """The sums of the lanes that the post unit takes at once."""
-    sums = [
-        concat(*reversed(held[low : low + config.post_lanes]))
-        for low in range(0, config.lanes, config.post_lanes)
-    ]
-    return sums[0] if group is None else choose(group, sums)
+    if not choices:
+        return concat(*reversed(held))
+    if len(set(choices)) == 1:
+        groups = range(0, config.lanes, config.post_lanes)
+        sums = [concat(*reversed(held[low : low + config.post_lanes])) for low in groups]
+        return choose(choices[0], sums)
+    lanes = [choose(choice, held[v :: config.post_lanes]) for v, choice in enumerate(choices)]
+    return concat(*reversed(lanes))
+
+
+@dataclass(frozen=True)
+class _WritePort:
+    """The port by which rows are written to all activation memories."""
+
+    signals: Mapping[str, Signal]
+    """`activation_address` and `activation_write`."""
+    data: Signal
+    """The row as the memories hold it."""
+
+    @classmethod
+    def declare(cls, c: Circuit, config: ArrayConfig, family: str) -> "_WritePort":
+        """The inputs of an element."""
+        widths = {"address": config.address_width, "data": config.row_bits, "write": 1}
+        port = inputs(c, "activation", widths)
+        data = named(datapath_of(family).stored(port["data"]), "stored_row")
+        return cls(ports("activation", {n: port[n] for n in ("address", "write")}), data)
 
 
 def _read_rows(
     c: Circuit,
     config: ArrayConfig,
-    family: str,
-    addresses: Sequence[Signal],
+    lanes: range,
+    data: Signal,
+    port: Mapping[str, Signal],
     enable: Signal,
 ) -> list[Signal]:
-    """The rows at these addresses two cycles later, from as many memories as it takes.
+    """Some lanes' parts of the rows, two cycles later, from as many memories as it takes.
 
     A block RAM has two ports. Loading uses the first one of each memory, as the element does
     not read meanwhile.
+
+    Args:
+        c: the element.
+        config: of the array.
+        lanes: whose memories these are.
+        data: the row to be written.
+        port: its address, whether it is written, and the addresses to be read.
+        enable: whether they are read.
     """
-    widths = {"address": config.address_width, "data": config.row_bits, "write": 1}
-    write_address, data, writing = inputs(c, "activation", widths).values()
-    data = named(datapath_of(family).stored(data), "stored_row")
-    reading = named(enable & ~writing, "reading")
+    write_address, writing, *addresses = port.values()
+    suffix = "" if len(lanes) == config.lanes else f"_lanes{lanes.start}"
+    own_bits = slice(ACTIVATION_BITS * lanes.start, ACTIVATION_BITS * lanes.stop)
+    reading = named(enable & ~writing, f"reading{suffix}")
     rows: list[Signal] = []
     for first in range(0, len(addresses), 2):
         memory = c.memory(
-            f"activations{first // 2}",
+            f"activations{first // 2}{suffix}",
             config.activation_depth,
-            config.row_bits,
+            ACTIVATION_BITS * len(lanes),
             style=config.activation_memory,
         )
         own = named(mux(writing, write_address, addresses[first]), f"{memory.name}_address")
-        memory.write(own, data, writing)
+        memory.write(own, data[own_bits], writing)
         for number, address in enumerate((own, *addresses[first + 1 : first + 2]), first):
-            row = memory.read(address, reading, f"activations_row{number}")
-            rows.append(c.delay(row, f"row{number}", enable=enable))
+            row = memory.read(address, reading, f"activations_row{number}{suffix}")
+            rows.append(c.delay(row, f"row{number}{suffix}", enable=enable))
     return rows

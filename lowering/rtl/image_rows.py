@@ -1,11 +1,12 @@
 # Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-"""The rows of a program image: words become rows, and rows go to the memories."""
+"""The rows of a program image: beats become rows, and rows go to the memories."""
 
 from daqkf.hw_targets.config import ArrayConfig
-from daqkf.hw_targets.fields import IMAGE_WORD_BITS, Fields
-from daqkf.hw_targets.image_format import Command
+from daqkf.hw_targets.fields import Fields
+from daqkf.hw_targets.image_format import Command, beat_words
+from daqkf.hw_targets.words import parameters_together
 from daqkf.lowering.hdl.circuit import Circuit, Register, Signal, concat, mux, named
 from daqkf.lowering.hdl.select import index_bits
 from daqkf.lowering.rtl.image_words import Cursor, Instruction, Limits, State, Word
@@ -14,29 +15,29 @@ from daqkf.lowering.rtl.image_words import Cursor, Instruction, Limits, State, W
 def place_rows(
     c: Circuit, config: ArrayConfig, word: Word, cursor: Cursor, instruction: Instruction
 ) -> Signal:
-    """Gather words until a row is whole, and write it to the memory of its command.
+    """Gather beats until a row is whole, and write it to the memory of its command.
 
     The signal is high when the last row of a command is whole.
     """
     c.section("Rows: words gather until a row is whole.")
-    limits = Limits.of(config)
-    most_words = max(layout.words for layout, _ in limits.memories.values())
-    whole = word.current
-    if most_words > 1:
-        earlier = c.register("earlier", IMAGE_WORD_BITS * (most_words - 1))
+    limits, bits = Limits.of(config), config.program_bits
+    most_beats = max(_beats(config, layout) for layout, _ in limits.memories.values())
+    whole = word.beat
+    if most_beats > 1:
+        earlier = c.register("earlier", bits * (most_beats - 1))
         whole = concat(whole, earlier)
-        earlier.drive(whole[IMAGE_WORD_BITS:], enable=word.valid)
+        earlier.drive(whole[bits:], enable=word.valid)
     most_rows = max(depth for _, depth in limits.memories.values())
     left = c.register("left", index_bits(max(limits.counts.values()) + 1))
     address = c.register("address", index_bits(most_rows))
-    part = c.register("part", index_bits(most_words))
+    part = c.register("part", index_bits(most_beats))
     row_done = c.const(0, 1)
     ends = {
-        words: named(part.eq(words - 1), f"part_is_{words - 1}")
-        for words in range(1, most_words + 1)
+        beats: named(part.eq(beats - 1), f"part_is_{beats - 1}")
+        for beats in range(1, most_beats + 1)
     }
     for code, (layout, _) in limits.memories.items():
-        row_done = row_done | (instruction.op.at(code) & ends[layout.words])
+        row_done = row_done | (instruction.op.at(code) & ends[_beats(config, layout)])
     row_done = named(row_done, "row_done")
     counted = cursor.counted
     in_rows = named(word.valid & cursor.at(State.ROWS), "in_rows")
@@ -65,7 +66,9 @@ def _write_ports(
         name = code.name.lower()
         if code is not Command.MEMORY:
             c.output(f"{name}_address", concat(*bank, row_address[: index_bits(depth)]))
-        c.output(f"{name}_data", c.delay(_row(whole, layout), f"{name}_row"))
+        together = parameters_together(config) if code is Command.PARAMETERS else 1
+        row = _row(config, whole, layout, together)
+        c.output(f"{name}_data", c.delay(row, f"{name}_row"))
         own = writing & instruction.op.at(code)
         if code in (Command.STREAM, Command.MEMORY):
             own = named(own, f"{name}_write")
@@ -76,7 +79,15 @@ def _write_ports(
             c.output(f"{name}_write", c.delay(own, f"{name}_write", reset=0))
 
 
-def _row(whole: Signal, layout: Fields) -> Signal:
-    """A row of this layout, whose last word is the highest of `whole`."""
-    low = whole.width - IMAGE_WORD_BITS * layout.words
-    return whole[low : low + layout.width]
+def _beats(config: ArrayConfig, layout: Fields) -> int:
+    """Beats of a row of this layout."""
+    return -(-layout.words // beat_words(config))
+
+
+def _row(config: ArrayConfig, whole: Signal, layout: Fields, together: int) -> Signal:
+    """A row of this layout, whose last beat is the highest of `whole`, or those of one beat."""
+    low = whole.width - config.program_bits * _beats(config, layout)
+    if together == 1:
+        return whole[low : low + layout.width]
+    places = range(low, whole.width, config.program_bits // together)
+    return concat(*(whole[place : place + layout.width] for place in reversed(places)))

@@ -23,8 +23,10 @@ from daqkf.hw_targets.words import (
     dispatch_row,
     memory_row,
     parameter_row,
+    parameters_together,
     stream_words,
     table_row,
+    table_rows,
 )
 from daqkf.lowering.hdl.circuit import Circuit, Register, Signal, mux, named
 from daqkf.lowering.hdl.fsm import Decoded, Enumeration, StateMachine
@@ -44,23 +46,44 @@ class State(IntEnum):
 
 @dataclass(frozen=True)
 class Word:
-    """The word that arrives, and a cycle later acts."""
+    """The word that arrives, and a cycle later acts. It is the first one of a beat."""
 
     circuit: Circuit
-    arriving: Signal
+    arriving_beat: Signal
     arriving_valid: Signal
-    current: Signal
+    beat: Signal
     valid: Signal
-    """`current` acts."""
+    """The beat acts."""
     empty: Signal
-    """`current` is 0."""
+    """Its first word is 0."""
 
     @classmethod
     def receive(cls, c: Circuit, arriving: Signal, valid: Signal) -> "Word":
-        """The registers for a word of the stream."""
+        """The registers for a beat of the stream."""
         c.section("The word that acts, a cycle after it arrived.")
         current, acting = c.delay(arriving, "current"), c.delay(valid, "acting", reset=0)
-        return cls(c, arriving, valid, current, acting, c.delay(~arriving.any(), "empty"))
+        empty = c.delay(~arriving[:IMAGE_WORD_BITS].any(), "empty")
+        return cls(c, arriving, valid, current, acting, empty)
+
+    @property
+    def arriving(self) -> Signal:
+        """The first word of the beat that arrives."""
+        return self.arriving_beat[:IMAGE_WORD_BITS]
+
+    @property
+    def current(self) -> Signal:
+        """The first word of the beat that acts."""
+        return self.beat[:IMAGE_WORD_BITS]
+
+    @property
+    def beat_words(self) -> int:
+        """Words of a beat."""
+        return self.beat.width // IMAGE_WORD_BITS
+
+    def header(self, field: Header, beat: Signal) -> Signal:
+        """A field of the header, if it is in this beat."""
+        low = field % self.beat_words * IMAGE_WORD_BITS
+        return beat[low : low + IMAGE_WORD_BITS]
 
     def known(self, condition: Signal, name: str) -> Signal:
         """A condition of `arriving` when that acts: what a word alone says is found early."""
@@ -73,7 +96,7 @@ class Cursor:
 
     state: StateMachine[State]
     index: Register
-    """Of a word of the header."""
+    """Of a beat of the header."""
     final_header: Signal
     first_header: Signal
     in_header: Signal
@@ -86,11 +109,12 @@ class Cursor:
         """The registers, to be driven by `drive`."""
         c.section("Where the loader stands in the image.")
         state = StateMachine(c, "state", State, reset=State.HEADER)
-        index = c.register("index", index_bits(len(Header)), reset=0)
+        beats = -(-len(Header) // word.beat_words)
+        index = c.register("index", index_bits(beats), reset=0)
         return cls(
             state=state,
             index=index,
-            final_header=named(index.eq(len(Header) - 1), "final_header"),
+            final_header=named(index.eq(beats - 1), "final_header"),
             first_header=named(index.eq(0), "first_header"),
             in_header=named(word.valid & state.at(State.HEADER), "in_header"),
             counted=named(word.valid & state.at(State.COUNT), "counted"),
@@ -99,6 +123,10 @@ class Cursor:
     def at(self, state: State) -> Signal:
         """Whether it is the turn of such a word."""
         return self.state.at(state)
+
+    def gives(self, word: Word, field: Header) -> Signal:
+        """Whether the next beat of the header is the one with this field."""
+        return self.index.eq(field // word.beat_words)
 
     def drive(self, word: Word, transitions: Sequence[tuple[Signal, State]], last: Signal) -> None:
         """Say where a word leads, and that the `last` one of an image leads to the next header."""
@@ -127,8 +155,11 @@ class Limits:
         widest = max(stream_words(config).values(), key=lambda word: word.width)
         parameters = config.parameter_depth * config.parameter_stride
         memories = {
-            Command.PARAMETERS: (parameter_row(config), parameters),
-            Command.TABLE: (table_row(config), config.table_depth),
+            Command.PARAMETERS: (
+                parameter_row(config),
+                parameters // parameters_together(config),
+            ),
+            Command.TABLE: (table_row(config), table_rows(config)),
         }
         units: dict[Command, int] = {}
         if config.memory_bits:

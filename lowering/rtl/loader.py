@@ -22,7 +22,9 @@ from daqkf.hw_targets.image_format import (
     MAX_TILES,
     Command,
     Header,
+    beat_words,
     fingerprint,
+    header_padding,
 )
 from daqkf.hw_targets.status import ERROR_BITS, LoadError
 from daqkf.lowering.hdl import crc32
@@ -34,9 +36,9 @@ from daqkf.lowering.rtl.image_words import Cursor, Instruction, State, Word
 
 
 def build_loader(config: ArrayConfig) -> Circuit:
-    """The loader: one image word in each cycle that `valid` is high.
+    """The loader: one beat of an image, mostly a word, in each cycle that `valid` is high.
 
-    It acts on a word a cycle later, and `acting` says so. `begun` pulses with the first word of
+    It acts on one a cycle later, and `acting` says so. `begun` pulses with the first word of
     an image, `loaded` with the last one of a good one.
 
     With two banks, `bank` is the one that it fills, and `swap` says that the array takes it.
@@ -46,7 +48,7 @@ def build_loader(config: ArrayConfig) -> Circuit:
     c = Circuit("daqkf_loader", "writes program images to the array's memories.")
     c.clock("clk")
     c.reset(c.input("rst", 1))
-    word = Word.receive(c, c.input("word", IMAGE_WORD_BITS), c.input("valid", 1))
+    word = Word.receive(c, c.input("word", config.program_bits), c.input("valid", 1))
     cursor = Cursor.declare(c, word)
     wrong = _header_errors(c, config, word, cursor)
     instruction = Instruction.decode(c, config, word, cursor)
@@ -54,7 +56,7 @@ def build_loader(config: ArrayConfig) -> Circuit:
     end = _End.of(c, config, word, cursor, instruction)
     if config.double_buffered:
         wrong[LoadError.LENGTH] = end.wrong(cursor)
-    failure, verdict = _judge(c, word, cursor, wrong, end)
+    failure, verdict = _judge(c, config, word, cursor, wrong, end)
 
     last_row = place_rows(c, config, word, cursor, instruction)
     _place_kernel(c, config, word, cursor, instruction)
@@ -93,8 +95,10 @@ def _header_errors(
     return {
         error: named(
             cursor.at(State.HEADER)
-            & cursor.index.eq(field)
-            & word.known(word.arriving.ne(expected), f"not_{error.name.lower()}"),
+            & cursor.gives(word, field)
+            & word.known(
+                word.header(field, word.arriving_beat).ne(expected), f"not_{error.name.lower()}"
+            ),
             f"wrong_{error.name.lower()}",
         )
         for error, field, expected in (
@@ -129,10 +133,13 @@ class _End:
         closing = c.input("last", 1) & word.arriving_valid
         last = c.delay(closing, "current_last", reset=0)
         left = c.register("left_words", IMAGE_WORD_BITS)
-        length = named(cursor.in_header & cursor.index.eq(Header.LENGTH), "gives_length")
-        in_body = word.valid & ~cursor.at(State.HEADER)
-        left.drive(mux(length, word.current, left - 1), enable=length | in_body)
-        return cls(ended, closing, last, named(ended & last & left.eq(1), "good_end"))
+        length = named(cursor.in_header & cursor.gives(word, Header.LENGTH), "gives_length")
+        in_body, beat = word.valid & ~cursor.at(State.HEADER), beat_words(config)
+        given = word.header(Header.LENGTH, word.beat)
+        left.drive(mux(length, given, left - beat), enable=length | in_body)
+        # What fills up the header is part of the body, too.
+        none_left = left.eq(beat + header_padding(config))
+        return cls(ended, closing, last, named(ended & last & none_left, "good_end"))
 
     def wrong(self, cursor: Cursor) -> Signal:
         """The image ends too early or too late."""
@@ -141,7 +148,12 @@ class _End:
 
 
 def _judge(
-    c: Circuit, word: Word, cursor: Cursor, wrong: Mapping[LoadError, Signal], end: _End
+    c: Circuit,
+    config: ArrayConfig,
+    word: Word,
+    cursor: Cursor,
+    wrong: Mapping[LoadError, Signal],
+    end: _End,
 ) -> tuple[Signal, Mapping[str, Signal]]:
     """The error's register and port; whether the word that acts is wrong, and the verdict."""
     checked = LoadError.LENGTH in wrong
@@ -149,7 +161,9 @@ def _judge(
     for condition in wrong.values():
         failure = failure | condition
     failure = named(failure, "failure")
-    verdict = _verdict(c, word, cursor, end.last, end.good & ~failure) if checked else {}
+    verdict = {}
+    if checked:
+        verdict = _verdict(c, config, word, cursor, end.last, end.good & ~failure)
     c.section("Why an image was refused.")
     errors = Enumeration(c, LoadError, width=ERROR_BITS, prefix="ERROR_")
     error = c.register("error", errors.width, reset=errors[LoadError.NONE])
@@ -167,18 +181,21 @@ def _judge(
 
 
 def _verdict(
-    c: Circuit, word: Word, cursor: Cursor, last: Signal, good: Signal
+    c: Circuit, config: ArrayConfig, word: Word, cursor: Cursor, last: Signal, good: Signal
 ) -> Mapping[str, Signal]:
     """What becomes of an image, in the cycle after its last word acts.
 
     `good` says that this word ends the image as it should. `mismatch` is one reason of `refused`.
     """
     c.section("The CRC-32 of the body, and the one that the header gave.")
-    gives_crc = cursor.in_header & cursor.index.eq(Header.CRC)
-    expected = c.delay(word.current, "expected", enable=gives_crc)
-    crc = c.register("crc", crc32.BITS)
-    initial = c.const(crc32.INITIAL, crc.width)
-    following = mux(cursor.at(State.HEADER), initial, crc32.following(crc, word.current))
+    gives_crc = cursor.in_header & cursor.gives(word, Header.CRC)
+    given = word.header(Header.CRC, word.beat)
+    expected = c.delay(given, "expected", enable=gives_crc)
+    crc, initial = c.register("crc", crc32.BITS), crc32.INITIAL
+    for _ in range(header_padding(config)):
+        initial = crc32.advance(initial)
+    initial = c.const(initial, crc.width)
+    following = mux(cursor.at(State.HEADER), initial, crc32.following(crc, word.beat))
     crc.drive(following, enable=word.valid)
     sealed = c.delay(good, "sealed", reset=0)
     matches = named((~crc).eq(expected), "crc_matches")

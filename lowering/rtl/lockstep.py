@@ -138,7 +138,7 @@ def build_element(config: ArrayConfig) -> Circuit:
     operands = Operands(start, enable, c.input("valid", 1), fields, rows, hold_enable)
     c.section("The datapath: the sums of all lanes.")
     datapath = datapath_of(family).build(c, config, operands)
-    full = hold(c, config, datapath, enable)
+    full = hold(c, config, datapath, datapath.finished & enable)
     hold_enable.drive(datapath.finished & enable)
     c.output("waits", datapath.finished & full)
     c.finish()

@@ -18,11 +18,11 @@ from dataclasses import dataclass
 
 from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.numerics import ACTIVATION_BITS
-from daqkf.hw_targets.words import table_row
+from daqkf.hw_targets.words import table_row, table_rows, table_values
 from daqkf.lowering.hdl.bundle import inputs
 from daqkf.lowering.hdl.circuit import Circuit, Signal, concat, mux
 from daqkf.lowering.hdl.pipeline import delayed
-from daqkf.lowering.hdl.select import index_bits
+from daqkf.lowering.hdl.select import choose, index_bits
 from daqkf.lowering.rtl import partial, post_entry, requantize
 from daqkf.lowering.rtl.partial import Partial
 from daqkf.lowering.rtl.post_entry import Entry, lanes_of
@@ -133,13 +133,18 @@ def _apply_function(
         *([c.input("bank", 1)] if config.double_buffered else []),
         *([c.input("kernel", index_bits(config.kernels))] if config.chains else []),
     ]
-    depth, width = config.banks * config.table_depth, table_row(config).width
+    depth, width = config.banks * table_rows(config), table_row(config).width
+    low = (table_values(config) - 1).bit_length()
     write = inputs(c, "table", {"address": index_bits(depth), "data": width, "write": 1})
     values: list[Signal] = []
     for v, level in enumerate(levels):
         memory = c.memory(f"table{v}", depth, width)
         memory.write(*write.values())
-        values.append(memory.read(concat(*chosen, level), c.const(1, 1), f"table_row{v}"))
+        row = memory.read(concat(*chosen, level[low:]), c.const(1, 1), f"table_row{v}")
+        if low:
+            bytes_of = [row[n : n + ACTIVATION_BITS] for n in range(0, width, ACTIVATION_BITS)]
+            row = choose(c.delay(level[:low], f"table_byte{v}"), bytes_of)
+        values.append(row)
     if "plain" in parameter:
         plain = delayed(c, parameter["plain"], "plain", requantize.STAGES + 1)
         values = [

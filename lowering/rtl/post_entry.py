@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from daqkf.hw_targets.config import ArrayConfig
+from daqkf.hw_targets.fan_out import tree_stages
 from daqkf.hw_targets.numerics import NORMALIZED_BITS
-from daqkf.hw_targets.words import parameter_row
+from daqkf.hw_targets.words import parameter_row, parameters_together
 from daqkf.lowering.hdl.bundle import inputs
 from daqkf.lowering.hdl.circuit import Circuit, Register, Signal, concat, mux, named
 from daqkf.lowering.hdl.pipeline import delayed
@@ -79,14 +80,19 @@ class Entry:
     def parameters(self, c: Circuit, config: ArrayConfig) -> dict[str, Signal]:
         """The memory of parameters, and `STAGES` later those of the output that is taken."""
         c.section("The parameters of each output channel.")
-        rows = config.banks * config.parameter_depth * config.parameter_stride
-        memory = c.memory("parameters", rows, parameter_row(config).width)
+        width, together = parameter_row(config).width, parameters_together(config)
+        rows = config.banks * config.parameter_depth * config.parameter_stride // together
+        memory = c.memory("parameters", rows, together * width)
         write = {"address": index_bits(rows), "data": memory.width, "write": 1}
         memory.write(*inputs(c, "parameters", write).values())
         address = choose(self.polled, self.slots)
         if config.pes > 1:
             address = concat(address, self.polled[: (config.parameter_stride - 1).bit_length()])
-        row = memory.read(address, self.taking, "parameter_row")
+        low = (together - 1).bit_length()
+        row = memory.read(address[low:], self.taking, "parameter_row")
+        if low:
+            number = c.delay(address[:low], "parameter_number", enable=self.taking)
+            row = choose(number, [row[n : n + width] for n in range(0, together * width, width)])
         return unpack(parameter_row(config), c.delay(row, "parameters_read"))
 
     def sums(self, c: Circuit, config: ArrayConfig) -> Signal:
@@ -94,7 +100,11 @@ class Entry:
         c.section("The sums of the element that is asked.")
         width = config.accumulator_width * config.post_lanes
         sums = [c.input(f"sums{p}", width) for p in range(config.pes)]
-        polled = c.delay(choose(self.polled, sums), "polled_sums")
+        if tree_stages(config):
+            # The elements have registered what is chosen of their sums.
+            polled: Signal = choose(c.delay(self.polled, "polled_late"), sums)
+        else:
+            polled = c.delay(choose(self.polled, sums), "polled_sums")
         entered = c.register(
             "entered_sums",
             width,

@@ -19,20 +19,22 @@ from functools import reduce
 from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.descriptors import (
     ADDRESSES,
+    COUNT_BITS,
     DESCRIPTOR,
     DESCRIPTOR_BYTES,
-    INDEX_BITS,
     QUEUE_ERROR_BITS,
     RESERVED,
     ROW_COUNT_BITS,
+    SIZE_BITS,
     JobFlags,
     QueueError,
 )
 from daqkf.hw_targets.fields import IMAGE_WORD_BITS
+from daqkf.hw_targets.image_format import beat_words
 from daqkf.hw_targets.streams import WATCHDOG_BITS
 from daqkf.hw_targets.words import ADDRESS_BITS
 from daqkf.lowering.hdl.bundle import Bundle, inputs, outputs, part, ports
-from daqkf.lowering.hdl.circuit import Circuit, Register, Signal, Wire, mux, named
+from daqkf.lowering.hdl.circuit import Circuit, Register, Signal, Wire, concat, mux, named
 from daqkf.lowering.hdl.fsm import Enumeration
 from daqkf.lowering.hdl.select import turns
 from daqkf.lowering.rtl.queue_reads import (
@@ -46,7 +48,7 @@ from daqkf.lowering.rtl.queue_writes import WRITE_CHANNEL, build_queue_writes
 _LOW = ADDRESS_BITS - BLOCK_BITS
 """Bits of an address within a block of `DESCRIPTOR_BYTES`."""
 
-CONTROL = {"base": ADDRESS_BITS, "size": INDEX_BITS, "tail": INDEX_BITS, "ring": 1}
+CONTROL = {"base": ADDRESS_BITS, "size": SIZE_BITS, "tail": COUNT_BITS, "ring": 1}
 """What registers tell the queue, and its bits."""
 
 ARRAY = {
@@ -70,10 +72,10 @@ def memory_port(config: ArrayConfig) -> dict[str, int]:
 def build_queue(config: ArrayConfig) -> Circuit:
     """The queue in front of an array of this config.
 
-    A pulse of `control_ring` says that there are jobs up to, but without, the one of index
-    `control_tail`, in a ring of `control_size` descriptors from the address `control_base` on.
-    `status_head` is the index of the oldest job that is not done, `status_active` says that there
-    is one. With a `status_error`, nothing more is done until `rst`, which forgets all jobs.
+    A pulse of `control_ring` says that there are as many jobs as `control_tail` counts, in a ring
+    of `control_size` descriptors from the address `control_base` on. `status_head` counts the jobs
+    that are done, `status_active` says that some are not. Both counts are modulo twice the size.
+    With a `status_error`, nothing more is done until `rst`, which forgets all jobs.
     `done` pulses when a job is done that has the flag INTERRUPT, `stopped` with an error.
 
     `rst` is for all but what memory still owes and what it has been offered, which only
@@ -105,6 +107,7 @@ def build_queue(config: ArrayConfig) -> Circuit:
         frame,
         {
             QueueError.DOORBELL: ring.beyond,
+            QueueError.OVERRUN: ring.overrun,
             QueueError.ADDRESS: ring.misplaced | following.misplaced,
             QueueError.DESCRIPTOR: following.wrong,
             QueueError.TILES: program.limited,
@@ -151,7 +154,7 @@ class _Frame:
     ) -> "_Frame":
         reads = {
             "descriptor_write": 1,
-            "program_part": IMAGE_WORD_BITS,
+            "program_part": config.program_bits,
             "program_valid": 1,
             "activations_part": config.row_bits,
             "activations_valid": 1,
@@ -178,7 +181,13 @@ class _Ring:
     """Where the descriptors are, and which of them are due."""
 
     head: Register
-    tail: Register
+    """Jobs that are done, modulo twice the size."""
+    pending: Register
+    """Jobs that are not."""
+    added: Signal
+    """Those that the doorbell has just brought, or none."""
+    rung: Signal
+    """It is looked at."""
     asks: Wire
     """A descriptor is asked for."""
     block: Signal
@@ -186,39 +195,62 @@ class _Ring:
     due: Signal
     """There is one that has not been asked for."""
     beyond: Signal
+    overrun: Signal
     misplaced: Signal
 
     @classmethod
     def declare(cls, frame: _Frame) -> "_Ring":
         c, control = frame.c, frame.control
-        c.section("The ring of descriptors.")
-        size, ring = control["size"], control["ring"]
-        head, tail, fetched = (
-            c.register(name, INDEX_BITS, reset=0) for name in ("head", "tail", "fetched")
+        c.section("The doorbell: how many jobs it brings, and in the next cycle, if they fit.")
+        size, base = control["size"], control["base"]
+        twice = named(concat(size, c.const(0, 1)), "twice_the_size")
+        ring = named(control["ring"] & ~frame.halted, "doorbell_rings")
+        told, tail, fetched = (
+            c.register(name, COUNT_BITS, reset=0) for name in ("told", "tail", "fetched")
         )
-        tail.drive(control["tail"], enable=ring & ~frame.halted)
+        told.drive(control["tail"], enable=ring)
+        more = control["tail"] - told
+        more = mux(control["tail"].ult(told), more + twice, more)
+        rung = c.delay(ring, "rung", reset=0)
+        added = c.delay(more, "jobs_added", enable=ring) & rung.replicate(COUNT_BITS)
+        pending = c.register("pending", COUNT_BITS, reset=0, clear=frame.stops)
+        whole = added.zext(COUNT_BITS + 1) + pending.zext(COUNT_BITS + 1)
+        tail.drive(told, enable=rung)
+
+        c.section("The ring of descriptors.")
+        slot = c.register("slot", SIZE_BITS, reset=0)
         asks = c.wire("asks", 1)
-        fetched.drive(_next(fetched, size), enable=asks)
-        base = control["base"]
-        block = base[_LOW:] + fetched.zext(BLOCK_BITS)
+        fetched.drive(_next(fetched, twice), enable=asks)
+        slot.drive(_next(slot, size), enable=asks)
         return cls(
-            head=head,
-            tail=tail,
+            head=c.register("head", COUNT_BITS, reset=0),
+            pending=pending,
+            added=added,
+            rung=rung,
             asks=asks,
-            block=block,
+            block=base[_LOW:] + slot.zext(BLOCK_BITS),
             due=named(fetched.ne(tail), "descriptor_is_due"),
-            beyond=named(ring & ~control["tail"].ult(size), "tail_is_beyond"),
+            beyond=named(ring & ~control["tail"].ult(twice), "tail_is_beyond"),
+            overrun=named(rung & ~whole.ule(size.zext(COUNT_BITS + 1)), "queue_overruns"),
             misplaced=named(ring & base[:_LOW].any(), "queue_is_misplaced"),
         )
 
     def show(self, frame: _Frame, results: "_Results", busy: Signal) -> None:
         """Count the jobs that are done, and say so."""
-        c = frame.c
+        c, done = frame.c, results.done
         c.section("The jobs that are done.")
-        self.head.drive(_next(self.head, frame.control["size"]), enable=results.done)
+        twice = concat(frame.control["size"], c.const(0, 1))
+        self.head.drive(_next(self.head, twice), enable=done)
+        self.pending.drive(self.pending + self.added - done.zext(COUNT_BITS))
         c.output("status_head", self.head)
-        c.output("status_active", named((busy | self.due) & ~frame.halted, "active"))
-        c.output("done", named(results.done & results.interrupts, "says_done"))
+        active = (busy | self.due | self.rung) & ~frame.halted
+        c.output("status_active", named(active, "active"))
+        c.output("done", named(done & results.interrupts, "says_done"))
+
+
+def _word_bits(config: ArrayConfig) -> int:
+    """Bits of the number of a word in a beat of a program image."""
+    return (beat_words(config) - 1).bit_length()
 
 
 def _next(index: Register, size: Signal) -> Signal:
@@ -232,7 +264,7 @@ class _Following:
     """The next job: what its descriptor says."""
 
     fields: Bundle
-    """Addresses are those of blocks."""
+    """Addresses are those of blocks, and a program's words are beats of an image."""
     valid: Register
     busy: Signal
     """It is there, or on its way."""
@@ -262,9 +294,10 @@ def _fetch(frame: _Frame, ring: _Ring) -> _Following:
         return data[low : low + DESCRIPTOR.widths[name]], comes[number]
 
     fields: dict[str, Signal] = {}
+    low_bits = dict.fromkeys(ADDRESSES, _LOW) | {"program_words": _word_bits(frame.config)}
     for name in (name for name in DESCRIPTOR.widths if name not in RESERVED):
         bits, here = arriving(name)
-        bits = bits[_LOW:] if name in ADDRESSES else bits
+        bits = bits[low_bits.get(name, 0) :]
         fields[name] = c.delay(bits, f"next_{name}", enable=here)
 
     c.section("Whether it is one.")
@@ -273,6 +306,9 @@ def _fetch(frame: _Frame, ring: _Ring) -> _Following:
         bits, here = arriving(name)
         kind = "misplaced" if name.removesuffix("_reserved") in ADDRESSES else "malformed"
         wrong[kind] = wrong[kind] | (here & (bits if name in RESERVED else bits[:_LOW]).any())
+    if low := low_bits["program_words"]:
+        bits, here = arriving("program_words")
+        wrong["malformed"] = wrong["malformed"] | (here & bits[:low].any())
     arrived = c.delay(write & final, "descriptor_arrived", reset=0)
     found: dict[str, Signal] = {}
     for kind, condition in wrong.items():
@@ -300,19 +336,19 @@ def _fetch(frame: _Frame, ring: _Ring) -> _Following:
 
 @dataclass(frozen=True)
 class _Program:
-    """The program of the next job, on its way to the array's other bank."""
+    """The program of the next job, on its way to the array's other bank, in beats of images."""
 
     start: Signal
     block: Signal
-    words: Signal
+    beats: Signal
     left: Register
-    """Words that have not been taken."""
+    """Beats that have not been taken."""
     there: Signal
-    """It has been loaded, but for its last word."""
+    """It has been loaded, but for its last beat."""
     last: Signal
-    """That word is the next one."""
+    """That beat is the next one."""
     valid: Wire
-    """A word is offered."""
+    """A beat is offered."""
     taken: Signal
     limited: Signal
     """It has been loaded, and says for how many tiles it is."""
@@ -321,36 +357,39 @@ class _Program:
     def declare(cls, frame: _Frame, following: _Following) -> "_Program":
         c, array = frame.c, frame.array
         c.section("The program of the next job, all but its last word.")
-        fields, words = following.fields, following.fields["program_words"]
+        fields = following.fields
+        beats = fields["program_words"].zext(ROW_COUNT_BITS)
         left = c.register("left_words", ROW_COUNT_BITS, reset=0, clear=frame.stops)
         begun = c.register("program_begun", 1, reset=0, clear=frame.stops)
         start = named(following.valid & ~begun & ~left.any(), "program_begins")
         begun.drive((start | begun) & ~following.moves)
         last, valid = named(left.eq(1), "word_is_last"), c.wire("word_offered", 1)
         taken = named(valid & array["prog_tready"], "word_taken")
-        left.drive(mux(start, words, left - 1), enable=start | taken)
+        left.drive(mux(start, beats, left - 1), enable=start | taken)
         word = frame.reads["program_part"]
         outputs(c, "array_prog", {"tdata": word, "tvalid": valid, "tlast": last})
         return cls(
             start=start,
             block=fields["program"],
-            words=words,
+            beats=beats,
             left=left,
             there=following.valid & begun & left.ule(1),
             last=last,
             valid=valid,
             taken=taken,
-            limited=array["loaded"] & c.delay(word.any(), "ends_limited", enable=taken & last),
+            limited=array["loaded"]
+            & c.delay(word[:IMAGE_WORD_BITS].any(), "ends_limited", enable=taken & last),
         )
 
     def wanted(self, frame: _Frame) -> dict[str, Signal]:
         """What the reading side has to know."""
+        narrow = frame.config.program_bits < frame.config.memory_bits
         return {
             "start": self.start,
             "block": self.block,
-            "beats": beats_of(frame.config, self.words, IMAGE_WORD_BITS),
+            "beats": beats_of(frame.config, self.beats, frame.config.program_bits),
             "take": self.taken,
-            "last": self.last,
+            **({"last": self.last} if narrow else {}),
         }
 
 

@@ -15,7 +15,6 @@ from enum import IntEnum
 
 from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.descriptors import DESCRIPTOR_BYTES, ROW_COUNT_BITS
-from daqkf.hw_targets.fields import IMAGE_WORD_BITS
 from daqkf.hw_targets.words import ADDRESS_BITS
 from daqkf.lowering.hdl.bundle import Bundle, inputs, outputs
 from daqkf.lowering.hdl.circuit import Circuit, Register, Signal, Wire, concat, mux, named
@@ -132,7 +131,7 @@ def _feed(
 ) -> None:
     """The words of programs and the rows of activations."""
     parts = {
-        Reader.PROGRAM: ("words", IMAGE_WORD_BITS, PROGRAM_BEATS),
+        Reader.PROGRAM: ("words", config.program_bits, PROGRAM_BEATS),
         Reader.ACTIVATIONS: ("rows", config.row_bits, ACTIVATION_BEATS),
     }
     for reader, (what, width, depth) in parts.items():
@@ -176,7 +175,7 @@ def _spans(
 ) -> dict[Reader, _Span]:
     """The registers of each reader, and whether there is room in its FIFO."""
     spans: dict[Reader, _Span] = {}
-    lengths = {Reader.PROGRAM: IMAGE_WORD_BITS, Reader.ACTIVATIONS: config.row_bits}
+    lengths = {Reader.PROGRAM: config.program_bits, Reader.ACTIVATIONS: config.row_bits}
     depths = {Reader.PROGRAM: PROGRAM_BEATS, Reader.ACTIVATIONS: ACTIVATION_BEATS}
     bits = (BURST_BEATS - 1).bit_length() + 1
     for reader in Reader:

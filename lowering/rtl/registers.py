@@ -13,7 +13,7 @@ from enum import Enum
 
 from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.decision import MAX_VARIANTS, VARIANT_BITS
-from daqkf.hw_targets.descriptors import INDEX_BITS, QUEUE_ERROR_BITS
+from daqkf.hw_targets.descriptors import COUNT_BITS, QUEUE_ERROR_BITS, SIZE_BITS
 from daqkf.hw_targets.image_format import IMAGE_MAGIC, IMAGE_VERSION, fingerprint
 from daqkf.hw_targets.words import ADDRESS_BITS as MEMORY_ADDRESS_BITS
 
@@ -225,14 +225,14 @@ def _queue_registers() -> Iterator[Register]:
         ),
         (
             "queue_size",
-            "how many descriptors there are, one of which is always free",
-            (Field("count", 0, INDEX_BITS, read_write, "behind the last one comes the first"),),
+            "how many descriptors there are",
+            (Field("count", 0, SIZE_BITS, read_write, "behind the last one comes the first"),),
         ),
         (
             "queue_doorbell",
-            "says that there are jobs; a soft reset begins again at index 0",
+            "says that there are jobs; after a soft reset, they are counted from 0 again",
             (
-                Field("tail", 0, INDEX_BITS, read_write, "the index behind that of the last job"),
+                Field("tail", 0, COUNT_BITS, read_write, "jobs so far, modulo twice `queue_size`"),
                 Field(
                     "ring", 31, 1, Access.STROBE, "look at `tail`, `queue_base` and `queue_size`"
                 ),
@@ -242,7 +242,9 @@ def _queue_registers() -> Iterator[Register]:
             "queue_status",
             "what the queue is doing (hardware-interface.md has the errors)",
             (
-                Field("head", 0, INDEX_BITS, read_only, "the index of the oldest job not done"),
+                Field(
+                    "head", 0, COUNT_BITS, read_only, "jobs done so far, modulo twice `queue_size`"
+                ),
                 Field("error", 16, QUEUE_ERROR_BITS, read_only, "why the queue has stopped, or 0"),
                 Field("active", 31, 1, read_only, "there are jobs that are not done"),
             ),

@@ -4,10 +4,10 @@
 """`daqkf_rows`: the unit that works on the results of a kernel, token by token.
 
 It takes the rows of results through its multipliers into the post unit, as if from one more
-element. To normalise them it has summed them and their squares as they were written, and solves
-one token after another first. Gates and what they let through follow one another. Of a softmax
-the rows are read three times, and what is divided by is what came out of the post unit. An array
-that only gates has the smaller unit of `row_gates`.
+element. To normalise them it has summed them and their squares as they were written, and first
+solves as many tokens at a time as it has solvers. Gates and what they let through follow one
+another. Of a softmax the rows are read three times, and what is divided by is what came out of the
+post unit. An array that only gates has the smaller unit of `row_gates`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -44,25 +44,27 @@ def build_row_unit(config: ArrayConfig) -> Circuit:
     ports = _Ports.declare(c, config)
     progress = _Progress.follow(c, config, ports)
     softmax = progress.softmax
-    modes, silent = _modes(c, config, ports, progress)
-    lanes = _place_lanes(c, config, ports, progress, modes)
+    modes, totals, silent = _modes(c, config, ports, progress)
+    lanes = _place_lanes(c, config, ports, progress, modes, totals)
     count = ports.count
     if config.softmax:
         count = mux(softmax.runs, c.const(1 << SHARE_LOG_COUNT, count.width), count)
     c.section("The solver, for one token at a time.")
-    solver = c.instance(
-        "solver",
-        build_row_solver(config),
-        clk=c.clk,
-        rst=rst,
-        start=progress.solve,
-        count=count,
-        **({"shares": softmax.runs} if config.softmax else {}),
-        **{name: lanes.outputs[-1][name] for name in ("total", "squares")},
-    )
-    progress.solved.drive(solver["solved"])
-    for name, wire in lanes.solution.items():
-        wire.drive(solver[name])
+    kind = build_row_solver(config)
+    for n, (turn, solution) in enumerate(zip(progress.turns, lanes.solutions, strict=True)):
+        solver = c.instance(
+            _numbered(config, "solver", n),
+            kind,
+            clk=c.clk,
+            rst=rst,
+            start=turn.solve,
+            count=count,
+            **({"shares": softmax.runs} if config.softmax else {}),
+            **{name: lanes.outputs[n * _turns(config)][name] for name in ("total", "squares")},
+        )
+        turn.solved.drive(solver["solved"])
+        for name, wire in solution.items():
+            wire.drive(solver[name])
 
     c.section("What the array and the post unit are told.")
     c.output("streaming", progress.streaming)
@@ -71,7 +73,7 @@ def build_row_unit(config: ArrayConfig) -> Circuit:
     c.output("wants", progress.streaming & ~progress.holds & ~softmax.read)
     early = _comparing(config) + NORMALIZING - rows_stages(config)
     c.output("valid", delayed(c, progress.present & ~silent, "valid", early, reset=0))
-    c.output("sums", concat(*(own["sums"] for own in lanes.outputs)))
+    c.output("sums", concat(*(own["sums"] for own in reversed(lanes.outputs))))
     if config.softmax:
         c.output("raising", softmax.raising)
         c.output("rewind", softmax.rewind)
@@ -109,6 +111,61 @@ class _Ports:
         return cls(start, row_start, ran, read, row, values, values_valid, exponents, count, gating)
 
 
+def _turns(config: ArrayConfig) -> int:
+    """Neighbouring lanes whose tokens a solver has."""
+    return config.post_lanes // config.row_solvers
+
+
+def _numbered(config: ArrayConfig, name: str, solver: int) -> str:
+    """The name of what belongs to one of the solvers."""
+    return f"{name}{solver}" if config.row_solvers > 1 else name
+
+
+@dataclass(frozen=True)
+class _Turn:
+    """Which token a solver solves: lane after lane, once the last values are in the sums.
+
+    It is the first one of each group, then the second ones, as they come out of the rings.
+    """
+
+    solve: Wire
+    solved: Wire
+    group: Signal
+    """The group of the lane that is solved."""
+    lane: Signal
+    """That lane, among those of the solver."""
+    complete: Signal
+    """Pulses when the last token has been solved."""
+
+    @classmethod
+    def count(cls, c: Circuit, config: ArrayConfig, solver: int) -> "_Turn":
+        """The counters of a solver; `solve` and `solved` are to be driven."""
+
+        def name(what: str) -> str:
+            return _numbered(config, what, solver)
+
+        solve, solved = c.wire(name("solve"), 1), c.wire(name("solved"), 1)
+        group, final_group = turns(c, name("solving"), config.post_cycles, solved)
+        group_solved = named(solved & final_group, name("group_solved"))
+        lane, final_lane = turns(c, name("lane"), _turns(config), group_solved)
+        complete = named(group_solved & final_lane, name("complete"))
+        return cls(solve, solved, group, lane, complete)
+
+
+def _all_complete(c: Circuit, turns: Sequence[_Turn]) -> Signal:
+    """Pulses when all solvers are done; each takes as long as its tokens do."""
+    if len(turns) == 1:
+        return turns[0].complete
+    complete, every = c.wire("all_complete", 1), c.const(1, 1)
+    for n, turn in enumerate(turns):
+        waits = c.register(f"waits{n}", 1, reset=0)
+        done = turn.complete | waits
+        waits.drive(done & ~complete)
+        every = every & done
+    complete.drive(every)
+    return complete
+
+
 def _count_bits(config: ArrayConfig) -> int:
     return RowWidths.of(config).count
 
@@ -132,17 +189,13 @@ class _Progress:
     streams: Signal
     fresh: Signal
     """The next values are the first to be summed."""
-    solve: Wire
-    solved: Wire
-    solving: Signal
-    """The group of the lane that is solved."""
-    lane: Signal
-    """That lane."""
+    turns: Sequence[_Turn]
+    """Of each solver."""
     softmax: "_Softmax"
 
     @classmethod
     def follow(cls, c: Circuit, config: ArrayConfig, ports: _Ports) -> "_Progress":
-        """The control of the unit; `solved` is to be driven."""
+        """The control of the unit; `solved` of all turns is to be driven."""
         c.section("The groups of what is summed, or of what streams: never both at once.")
         groups = config.lanes // config.post_lanes
         streaming, present = (c.register(name, 1, reset=0) for name in ("streaming", "present"))
@@ -152,14 +205,9 @@ class _Progress:
         holds = named(present & ~final_part, "row_holds")
         present.drive((ports.read & streaming) | holds)
 
-        # Lane after lane is solved, once the last values are in the sums: the first of each group,
-        # then the second ones, as they come out of the rings.
         c.section("The token that is solved.")
-        solve, solved = c.wire("solve", 1), c.wire("solved", 1)
-        solving, final_group = turns(c, "solving", groups, solved)
-        group_solved = named(solved & final_group, "group_solved")
-        lane, final_lane = turns(c, "lane", config.post_lanes, group_solved)
-        complete = named(group_solved & final_lane, "complete")
+        solvers = [_Turn.count(c, config, n) for n in range(config.row_solvers)]
+        complete = _all_complete(c, solvers)
 
         begins = delayed(c, ports.row_start, "settled", SUMMING, reset=0)
         softmax = _Softmax.absent(c)
@@ -168,7 +216,9 @@ class _Progress:
         c.section("Whether rows stream, and whether sums begin.")
         unsolved = named(ports.gating | softmax.runs, "unsolved")
         streams = named((begins & unsolved) | (complete & ~softmax.runs), "rows_stream")
-        solve.drive((begins & ~unsolved) | softmax.raised | (solved & ~complete))
+        for turn in solvers:
+            again = turn.solved & ~turn.complete
+            turn.solve.drive((begins & ~unsolved) | softmax.raised | again)
         streaming.drive((streams | streaming) & ~ports.ran)
         fresh = c.register("fresh", 1, reset=0)
         started = delayed(c, ports.start, "started", SUMMING, reset=0) | softmax.scoring
@@ -183,23 +233,22 @@ class _Progress:
             begins=begins,
             streams=streams,
             fresh=fresh,
-            solve=solve,
-            solved=solved,
-            solving=solving,
-            lane=lane,
+            turns=solvers,
             softmax=softmax,
         )
 
 
 def _modes(
     c: Circuit, config: ArrayConfig, ports: _Ports, progress: _Progress
-) -> tuple[dict[str, Signal], Signal]:
-    """What lanes are told of gates and softmaxes, and whether nothing comes of a row."""
+) -> tuple[dict[str, Signal], list[dict[str, Signal]], Signal]:
+    """What lanes are told of gates and softmaxes, what those of each solver are told of their
+    totals, and whether nothing comes of a row."""
     softmax, late = progress.softmax, _comparing(config)
     modes: dict[str, Signal] = {}
+    totals: list[dict[str, Signal]] = [{} for _ in progress.turns]
     silent = softmax.scoring
     if not (config.gates or config.softmax):
-        return modes, silent
+        return modes, totals, silent
     c.section("The first of each two rows of gates, or of the rows with the same keys.")
     first = c.register("first", 1, reset=0)
     other = mux(progress.passed, ports.gating & ~first, first)
@@ -214,17 +263,19 @@ def _modes(
             "raising": softmax.raising,
             "first": delayed(c, first, "selected_first", late),
             **_absence(c, config, softmax, ports.read, late),
-            "total_advance": progress.summed | progress.solved | returned,
         }
-    return modes, silent
+        totals = [
+            {"total_advance": progress.summed | turn.solved | returned} for turn in progress.turns
+        ]
+    return modes, totals, silent
 
 
 @dataclass(frozen=True)
 class _Lanes:
-    """The lanes' outputs, the last lane first, and what the solver tells them."""
+    """The lanes' outputs, and what each solver tells its lanes."""
 
     outputs: Sequence[Mapping[str, Signal]]
-    solution: Mapping[str, Wire]
+    solutions: Sequence[Mapping[str, Wire]]
 
 
 def _place_lanes(
@@ -233,6 +284,7 @@ def _place_lanes(
     ports: _Ports,
     progress: _Progress,
     modes: Mapping[str, Signal],
+    totals: Sequence[Mapping[str, Signal]],
 ) -> _Lanes:
     """The lanes; a row stays for its groups."""
     c.section("The row that is read, group by group.")
@@ -243,39 +295,52 @@ def _place_lanes(
     selected = delayed(c, selected, "selected", late)
     exponent = delayed(c, ports.exponents["row"], "selected_exponent", late)
     exponent = mux(progress.streaming, exponent, ports.exponents["values"])
-    solution = {name: c.wire(name, bits) for name, bits in SOLUTION.items()}
+    solutions = [
+        {name: c.wire(_numbered(config, name, n), bits) for name, bits in SOLUTION.items()}
+        for n in range(config.row_solvers)
+    ]
     common = {
         **modes,
-        **solution,
         "streaming": progress.streaming,
         "exponent": c.delay(exponent, "exponent"),
         "group": delayed(c, progress.part, "selected_part", late),
         "offset_group": delayed(c, progress.part, "offset_part", OFFSET_READING + late),
-        "stored": progress.solving,
         "fresh": progress.fresh,
-        "advance": progress.summed | progress.streaming | progress.solved,
-        "unload": progress.solved,
         "valid": ports.values_valid,
     }
+    told = [
+        {
+            **solution,
+            **total,
+            "stored": turn.group,
+            "advance": progress.summed | progress.streaming | turn.solved,
+            "unload": turn.solved,
+        }
+        for turn, solution, total in zip(progress.turns, solutions, totals, strict=True)
+    ]
     c.section("The lanes, from the last one on, as each unloads into the one before.")
     kind, sums = build_row_lane(config), {"total": widths.total, "squares": widths.squares}
-    following = {f"next_{name}": c.const(0, bits) for name, bits in sums.items()}
-    lanes: list[Mapping[str, Signal]] = []
+    nothing = {f"next_{name}": c.const(0, bits) for name, bits in sums.items()}
+    following, lanes = nothing, list[Mapping[str, Signal]]()
     for v in reversed(range(config.post_lanes)):
-        low = ACTIVATION_BITS * v
+        low, (n, lane) = ACTIVATION_BITS * v, divmod(v, _turns(config))
+        turn = progress.turns[n]
+        if lane == _turns(config) - 1:
+            following = nothing
         own = c.instance(
             f"lane{v}",
             kind,
             clk=c.clk,
             **common,
+            **told[n],
             **following,
-            store=progress.solved & progress.lane.eq(v),
+            store=turn.solved & turn.lane.eq(lane),
             snooped=ports.values[low : low + ACTIVATION_BITS],
             selected=selected[low : low + ACTIVATION_BITS],
         )
         following = {f"next_{name}": own[name] for name in sums}
         lanes.append(own)
-    return _Lanes(lanes, solution)
+    return _Lanes(lanes[::-1], solutions)
 
 
 def _comparing(config: ArrayConfig) -> int:

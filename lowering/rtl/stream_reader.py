@@ -9,6 +9,9 @@ It reads the beats of a port one after another (hw_targets/streams.py), begins a
 one, and so is ahead of the elements by as much as their FIFOs hold: by default the kernel that
 follows in memory follows in time. If another one starts, it empties the FIFOs and goes on there.
 What memory still answers to reads from before is dropped.
+
+Nothing here takes longer than an addition of addresses: what the FIFOs, a kernel's place and the
+burst that comes next say is registered first.
 """
 
 from collections.abc import Mapping
@@ -47,8 +50,9 @@ def build_stream_reader(config: ArrayConfig, port: int) -> Circuit:
 
     `region_write` brings the row of MEMORY; a pulse of `begin` says that it holds from now on.
     `start` pulses when the elements start with the kernel that begins at beat `stream_start`.
-    With `write{p}` the word `data{p}` goes to the FIFO of the port's element p, which is not
-    `full{p}`; `flush` empties all FIFOs. `error` is a code of `LoadError` that stays until `rst`.
+    With `write{p}` the word `data{p}` goes to the FIFO of the port's element p. A word may follow
+    in the cycle in which that becomes `full{p}`, and another one in the next. `flush` empties all
+    FIFOs, a cycle after `start`. `error` is a code of `LoadError` that stays until `rst`.
 
     `rst` is for all but what memory still owes, which only `memory_rst` forgets. A `memory_rst`
     without `rst` is none.
@@ -59,7 +63,7 @@ def build_stream_reader(config: ArrayConfig, port: int) -> Circuit:
     rst = c.input("rst", 1)
     region, begin = _region(c, config, rst)
     start, place = c.input("start", 1), c.input("stream_start", BEAT_BITS)
-    queue = _Queue.declare(c, rst, begin, (start, place))
+    queue = _Queue.declare(c, rst, begin, start, place)
     memory = inputs(c, "axi", read_port(config))
     frame = _Frame(c, config, rst, memory, queue, named(queue.restart | rst, "stops"))
 
@@ -72,7 +76,9 @@ def build_stream_reader(config: ArrayConfig, port: int) -> Circuit:
         {
             LoadError.STREAM: wrong_beat | wrong_rows,
             LoadError.TIMEOUT: bursts.late,
-            LoadError.MEMORY: box.accepted & memory["rresp"].any(),
+            LoadError.MEMORY: c.delay(
+                box.accepted & memory["rresp"].any(), "wrong_response", reset=0
+            ),
         },
     )
     c.output("flush", queue.restart)
@@ -93,7 +99,7 @@ class _Region:
 def _region(c: Circuit, config: ArrayConfig, rst: Signal) -> tuple[_Region, Signal]:
     """The region, which a program brings before it begins, and when it does."""
     c.section("The streams of the program: where they are.")
-    row, begin = memory_row(config), c.input("begin", 1)
+    row, begin = memory_row(config), c.delay(c.input("begin", 1), "begins", reset=0)
     write = inputs(c, "region", {"data": row.width, "write": 1})
     coming = unpack(row, c.delay(write["data"], "coming", enable=write["write"]))
     active = c.register("active", 1, reset=0, clear=rst)
@@ -118,19 +124,22 @@ class _Queue:
 
     @classmethod
     def declare(
-        cls, c: Circuit, rst: Signal, begin: Signal, kernel: tuple[Signal, Signal]
+        cls, c: Circuit, rst: Signal, begin: Signal, start: Signal, place: Signal
     ) -> "_Queue":
         """Two places, of which the first one is next to start.
 
-        `kernel` is when one starts, and where it begins.
+        `start` is when one does, and `place` where it begins.
         """
         c.section("The kernels that are read ahead: where they begin.")
-        start, place = kernel
         followed, following = c.wire("followed", 1), c.wire("following", BEAT_BITS)
         head, tail = c.register("head", BEAT_BITS), c.register("tail", BEAT_BITS)
         first = c.register("head_valid", 1, reset=0, clear=rst)
         second = c.register("tail_valid", 1, reset=0, clear=rst)
-        other = named(start & ~(first & head.eq(place)), "starts_elsewhere")
+        # The kernel before has been read as a whole long before this one starts.
+        expected = c.delay(first & head.eq(place), "expected")
+        place = c.delay(place, "place")
+        start = c.delay(start, "starts", reset=0)
+        other = named(start & ~expected, "starts_elsewhere")
         restart = named(begin | other, "restart")
         # A kernel that starts leaves its place to the one behind it.
         waiting = named(mux(start, second, first), "waiting")
@@ -175,17 +184,24 @@ class _Bursts:
         c.section("Bursts: what memory is asked for.")
         low = (BURST_BEATS - 1).bit_length()
         asked = c.register("asked", BEAT_BITS)
-        left = named(region.beats - asked, "left_beats")
+        changes = c.wire("asked_changes", 1)
+        left = c.delay(region.beats - asked, "left_beats")
         aligned = c.const(BURST_BEATS, low + 1) - asked[:low].zext(low + 1)
-        final = named(left.ule(aligned.zext(BEAT_BITS)), "final_burst")
-        length = named(mux(final, left[: low + 1], aligned), "burst_beats")
+        final = c.delay(left.ule(aligned.zext(BEAT_BITS)), "final_burst")
+        length = c.delay(
+            mux(left.ule(aligned.zext(BEAT_BITS)), left[: low + 1], aligned), "burst_beats"
+        )
+        # What is left and how long the burst is are known two cycles after `asked`.
+        settles = c.delay(~changes, "settles", reset=0)
+        planned = c.delay(settles & ~changes, "planned", reset=0)
         following = mux(final, c.const(0, BEAT_BITS), asked + length.zext(BEAT_BITS))
 
         owed = c.register("owed", OUTSTANDING_BITS, reset=0)
         offered = c.register("offered", 1, reset=0)
         free = (~offered | memory["arready"]) & ~owed[OUTSTANDING_BITS - 1]
-        issue = named(region.active & free & ~frame.stops, "issues")
-        asked.drive(mux(queue.restart, queue.target, following), enable=queue.restart | issue)
+        issue = named(region.active & planned & free & ~frame.stops, "issues")
+        changes.drive(queue.restart | issue)
+        asked.drive(mux(queue.restart, queue.target, following), enable=changes)
         offered.drive(issue | (offered & ~memory["arready"]))
         bytes_bits = (frame.config.memory_bits // 8 - 1).bit_length()
         offset = concat(asked, c.const(0, bytes_bits))
@@ -198,14 +214,18 @@ class _Bursts:
         more = length.zext(OUTSTANDING_BITS) & issue.replicate(OUTSTANDING_BITS)
         owing = named(owed + more - received.zext(OUTSTANDING_BITS), "owing")
         owed.drive(owing)
+        # None is asked for in the cycle in which reading stops.
         stale = c.register("stale", OUTSTANDING_BITS, reset=0)
-        dropping = named(stale.any(), "dropping")
-        fewer = stale - (received & dropping).zext(OUTSTANDING_BITS)
-        stale.drive(mux(frame.stops, owing, fewer))
+        dropping = c.register("dropping", 1, reset=0)
+        counted = mux(frame.stops, owed, stale)
+        one = c.const(1, OUTSTANDING_BITS)
+        more_stale = one.ult(counted) | (counted.eq(one) & ~received)
+        dropping.drive(more_stale)
+        stale.drive(counted - (received & (frame.stops | dropping)).zext(OUTSTANDING_BITS))
         waits = c.register("waits", WATCHDOG_BITS, reset=0, clear=frame.rst | memory["rvalid"])
         waits.drive(waits + 1, enable=owed.any())
-        late = waits.eq((1 << WATCHDOG_BITS) - 1)
-        return cls(dropping, received, named(late, "late"))
+        late = c.delay(waits.eq((1 << WATCHDOG_BITS) - 1), "late", reset=0)
+        return cls(dropping, received, late)
 
 
 @dataclass(frozen=True)
@@ -237,10 +257,12 @@ class _Gearbox:
         most = row_grains - 1 + beat_grains
         held = c.register("held", most * grain)
         filled = c.register("filled", most.bit_length(), reset=0, clear=frame.stops)
+        whole = c.register("row_is_whole", 1, reset=0, clear=frame.stops)
         gives, last = c.wire("gives", 1), c.wire("last_row", 1)
-        left = mux(gives, filled - row_grains, filled)
+        above = filled - row_grains
+        left = mux(gives, above, filled)
         ends = named(gives & last, "kernel_ends")
-        wants = named(left.ult(row_grains) & ~ends, "wants_beat")
+        wants = named(mux(gives, above.ult(row_grains) & ~last, ~whole), "wants_beat")
         ready = wants | bursts.dropping
         taken = named(memory["rvalid"] & ready, "beat_taken")
         bursts.received.drive(taken)
@@ -248,8 +270,10 @@ class _Gearbox:
         heading = c.register("heading", 1, reset=1)
         heading.drive(frame.stops | ends | (heading & ~accepted))
         enters = named(accepted & ~heading, "beat_enters")
-        above = left + mux(enters, c.const(beat_grains, filled.width), 0)
-        filled.drive(mux(ends, c.const(0, filled.width), above))
+        entered = left + mux(enters, c.const(beat_grains, filled.width), 0)
+        filled.drive(mux(ends, c.const(0, filled.width), entered))
+        enough = ~left.ult(max(0, row_grains - beat_grains))
+        whole.drive(~ends & (~left.ult(row_grains) | (enters & enough)))
 
         # What is above the rows is always zero, so that beats can be or-ed in.
         above_row = held[row_width:] if row_width < held.width else c.const(0, 1)
@@ -269,7 +293,7 @@ class _Gearbox:
         return cls(
             row=held[:row_width],
             heading=heading,
-            whole=named(~filled.ult(row_grains), "row_is_whole"),
+            whole=whole,
             gives=gives,
             last=last,
             accepted=accepted,
@@ -282,15 +306,15 @@ def _give_rows(frame: _Frame, port: int, box: _Gearbox) -> Signal:
     c, config, queue = frame.c, frame.config, frame.queue
     c.section("Rows: words go to the FIFOs, until their streams end.")
     left = c.register("left_rows", ROWS_BITS)
-    left.drive(
-        mux(box.heading, box.rows, left - 1), enable=(box.heading & box.accepted) | box.gives
-    )
-    last = named(left.eq(1), "left_is_1")
+    counts = named((box.heading & box.accepted) | box.gives, "counts_rows")
+    left.drive(mux(box.heading, box.rows, left - 1), enable=counts)
+    last = c.delay(mux(box.heading, box.rows.eq(1), left.eq(2)), "left_is_1", enable=counts)
     box.last.drive(last)
     pes, slot = port_pes(config), slot_bits(config)
     full = c.const(0, 1)
     for p in range(pes):
         full = full | c.input(f"full{p}", 1)
+    full = c.delay(full, "any_full", reset=0)
     box.gives.drive(box.whole & ~(full | (last & queue.full)))
     queue.followed.drive(box.gives & last)
     complete = c.const(1, 1)
@@ -302,7 +326,7 @@ def _give_rows(frame: _Frame, port: int, box: _Gearbox) -> Signal:
         complete = complete & (ended | word["end"])
         c.output(f"write{p}", box.gives & ~ended)
         c.output(f"data{p}", box.row[p * slot : p * slot + layout.width])
-    return named(queue.followed & ~complete, "wrong_rows")
+    return c.delay(queue.followed & ~complete, "wrong_rows", reset=0)
 
 
 def _follow(frame: _Frame, region: _Region, box: _Gearbox) -> Signal:
@@ -312,13 +336,17 @@ def _follow(frame: _Frame, region: _Region, box: _Gearbox) -> Signal:
     c.section("The beat that comes next.")
     beat = c.register("beat", BEAT_BITS)
     following = beat + 1
-    wraps = following.eq(region.beats)
+    # After a restart, no beat comes before these are right.
+    last = c.delay(region.beats - 1, "last_beat")
+    wraps = c.register("wraps", 1)
+    next_wraps = mux(wraps, last.eq(0), following.eq(last))
+    wraps.drive(mux(box.accepted, next_wraps, beat.eq(last)))
     following = mux(wraps, c.const(0, BEAT_BITS), following)
     beat.drive(mux(queue.restart, queue.target, following), enable=queue.restart | box.accepted)
     queue.following.drive(beat)
     inside = ~box.heading & ~beat.any()
     empty = box.heading & ~box.rows.any()
-    return named(box.accepted & (inside | empty), "wrong_beat")
+    return c.delay(box.accepted & (inside | empty), "wrong_beat", reset=0)
 
 
 def _judge(frame: _Frame, wrong: Mapping[LoadError, Signal]) -> None:

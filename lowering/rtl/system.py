@@ -19,7 +19,6 @@ from functools import reduce
 
 from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.decision import VARIANT_BITS
-from daqkf.hw_targets.fields import IMAGE_WORD_BITS
 from daqkf.hw_targets.numerics import ACTIVATION_BITS
 from daqkf.hw_targets.status import LoadError, Phase
 from daqkf.lowering.hdl.bundle import Bundle, inputs, outputs, part, ports
@@ -208,7 +207,7 @@ class _Streams:
 
 def _from_outside(c: Circuit, config: ArrayConfig) -> Bundle:
     """What streams bring."""
-    prog = inputs(c, "s_axis_prog", {"tdata": IMAGE_WORD_BITS, "tvalid": 1})
+    prog = inputs(c, "s_axis_prog", {"tdata": config.program_bits, "tvalid": 1})
     if config.double_buffered:
         prog = {**prog, "tlast": c.input("s_axis_prog_tlast", 1)}
     x = inputs(c, "s_axis_x", {"tdata": config.row_bits, "tvalid": 1, "tlast": 1})
@@ -218,7 +217,7 @@ def _from_outside(c: Circuit, config: ArrayConfig) -> Bundle:
 def _from_queue(c: Circuit, config: ArrayConfig) -> Bundle:
     """What a queue brings, of the same names."""
     widths = {
-        "prog_tdata": IMAGE_WORD_BITS,
+        "prog_tdata": config.program_bits,
         "prog_tvalid": 1,
         "prog_tlast": 1,
         "x_tdata": config.row_bits,

@@ -1,7 +1,7 @@
 # Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-"""Arrays of two banks: a program is loaded while another one runs."""
+"""Arrays of two banks: a program is loaded, by words or by wider beats, while another one runs."""
 
 import zlib
 from dataclasses import replace
@@ -14,7 +14,13 @@ from networks import MACHINES as PLAIN
 from networks import SOME, Layers, activations_for, chained, config_of, lint, lowered
 
 from daqkf.hw_targets.config import ArrayConfig
-from daqkf.hw_targets.image_format import MAX_TILES, Header, fingerprint
+from daqkf.hw_targets.image_format import (
+    MAX_TILES,
+    Header,
+    beat_words,
+    fingerprint,
+    header_padding,
+)
 from daqkf.lowering.conversions.config_sizing import shared_config
 from daqkf.lowering.hdl import crc32
 from daqkf.lowering.hdl.circuit import circuit_module
@@ -25,7 +31,22 @@ from daqkf.lowering.image.image import ProgramImageError
 from daqkf.lowering.rtl.array import TOP, build_array
 from daqkf.runtime.simulator import Job, SimulationError, Simulator
 
+WIDE = "256 bits a cycle"
 MACHINES = {name: replace(machine, banks=2) for name, machine in PLAIN.items()}
+MACHINES |= {
+    f"{bits} bits a cycle": replace(MACHINES["P2-T2"], program_bits=bits) for bits in (64, 128, 256)
+}
+MACHINES["one element"] = replace(MACHINES[WIDE], pes=1, program_bits=256)
+MORE = [
+    *SOME,
+    WIDE,
+    *(
+        pytest.param(name, marks=pytest.mark.slow)
+        for name in ("64 bits a cycle", "128 bits a cycle", "one element")
+    ),
+]
+BOTH = [pytest.param("P2-T2", False), pytest.param(WIDE, True)]
+"""Arrays whose programs are kernels, and such that have chains, by the words they take at once."""
 SHAPES = ((24, 40, 9), (1, 3), (30, 30), (24, 17))
 SINGLE = ((1, 1), (24, 40), (30, 30))
 
@@ -59,7 +80,7 @@ def jobs_of(name: str, *, chains: bool, tokens: int) -> tuple[list[Job], list[np
     return jobs, expected
 
 
-@pytest.mark.parametrize("name", SOME)
+@pytest.mark.parametrize("name", MORE)
 @pytest.mark.parametrize("stalls", [0.0, 0.4])
 @pytest.mark.parametrize("overlap", [False, True])
 def test_programs_take_turns(name: str, stalls: float, overlap: bool):
@@ -70,14 +91,16 @@ def test_programs_take_turns(name: str, stalls: float, overlap: bool):
         np.testing.assert_array_equal(trace.y, y)
 
 
-def test_loading_hides_behind_running():
-    """With enough tiles, only the first program is waited for."""
-    jobs, _ = jobs_of("P2-T2", chains=True, tokens=60)
-    one_by_one = simulator("P2-T2", chains=True).trace(jobs)
-    overlapped = simulator("P2-T2", chains=True).trace(jobs, overlap=True)
+@pytest.mark.parametrize("name", ["P2-T2", WIDE])
+def test_loading_hides_behind_running(name: str):
+    """With enough tiles, only the first program is waited for, a cycle for each beat."""
+    jobs, _ = jobs_of(name, chains=True, tokens=60)
+    one_by_one = simulator(name, chains=True).trace(jobs)
+    overlapped = simulator(name, chains=True).trace(jobs, overlap=True)
     waits = [trace.cycles.loading_program for trace in one_by_one]
-    assert all(4 * waited >= len(job.image or b"") for waited, job in zip(waits, jobs, strict=True))
-    assert overlapped[0].cycles.loading_program >= len(jobs[0].image or b"") // 4
+    beats = [len(job.image or b"") // (MACHINES[name].program_bits // 8) for job in jobs]
+    assert all(0 <= waited - count < 8 for waited, count in zip(waits, beats, strict=True))
+    assert overlapped[0].cycles.loading_program >= beats[0]
     assert sum(trace.cycles.loading_program for trace in overlapped[1:]) < 0.1 * sum(waits[1:])
 
 
@@ -92,6 +115,13 @@ def test_a_program_waits_for_its_turn():
             np.testing.assert_array_equal(trace.y, y)
 
 
+def test_rows_take_fewer_cycles_where_beats_are_wider():
+    (_, narrow), (_, wide) = (array(name, chains=True)[1][0] for name in ("P2-T2", WIDE))
+    # Four values of a table in a word, and two rows of parameters in a beat.
+    assert len(wide) / 32 < 0.5 * len(narrow) / 4
+
+
+@pytest.mark.parametrize(("name", "chains"), BOTH)
 @pytest.mark.parametrize(
     ("word", "error"),
     [
@@ -104,52 +134,56 @@ def test_a_program_waits_for_its_turn():
         (-3, "checksum"),
     ],
 )
-def test_a_flipped_word_is_refused(word: int, error: str):
-    _, ((layers, image), *_) = array("P2-T2", chains=False)
+def test_a_flipped_word_is_refused(name: str, chains: bool, word: int, error: str):
+    config, ((layers, image), *_) = array(name, chains=chains)
     words = np.frombuffer(image, "<u4").copy()
-    words[word] ^= 0x4000_0001
+    words[word + header_padding(config) * (word == len(Header))] ^= 0x4000_0001
     x = activations_for(layers, 2)
     with pytest.raises(SimulationError, match=error):
-        simulator("P2-T2", chains=False).trace([Job(words.tobytes(), x, 1)])
+        simulator(name, chains=chains).trace([Job(words.tobytes(), x, 1)])
 
 
 @pytest.mark.slow
-def test_every_flipped_bit_of_a_body_is_refused():
-    _, ((layers, image), *_) = array("P2-T2", chains=False)
+@pytest.mark.parametrize(("name", "chains"), BOTH)
+def test_every_flipped_bit_of_a_body_is_refused(name: str, chains: bool):
+    """What fills up beats is among them."""
+    _, ((layers, image), *_) = array(name, chains=chains)
     rng = np.random.default_rng(2)
     x = activations_for(layers, 2)
     for place in rng.choice(8 * (len(image) - 4 * len(Header)), 12, replace=False):
         damaged = bytearray(image)
         damaged[4 * len(Header) + place // 8] ^= 1 << (place % 8)
         with pytest.raises(SimulationError, match=r"checksum|command|length"):
-            simulator("P2-T2", chains=False).trace([Job(bytes(damaged), x, 1)])
+            simulator(name, chains=chains).trace([Job(bytes(damaged), x, 1)])
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("cut", [1, 3, 40])
-def test_a_truncated_image_is_refused(cut: int):
-    _, ((layers, image), *_) = array("P2-T2", chains=False)
+@pytest.mark.parametrize(("name", "chains"), BOTH)
+def test_a_truncated_image_is_refused(name: str, chains: bool, cut: int):
+    config, ((layers, image), *_) = array(name, chains=chains)
     x = activations_for(layers, 2)
     with pytest.raises(SimulationError, match="length"):
-        simulator("P2-T2", chains=False).trace([Job(image[: -4 * cut], x, 1)])
+        simulator(name, chains=chains).trace([Job(image[: -4 * cut * beat_words(config)], x, 1)])
 
 
-def test_words_behind_the_end_are_refused():
-    _, ((layers, image), *_) = array("P2-T2", chains=False)
-    words = np.append(np.frombuffer(image, "<u4"), np.uint32(0))
+@pytest.mark.parametrize(("name", "chains"), BOTH)
+def test_words_behind_the_end_are_refused(name: str, chains: bool):
+    config, ((layers, image), *_) = array(name, chains=chains)
     x = activations_for(layers, 2)
     with pytest.raises(SimulationError, match="length"):
-        simulator("P2-T2", chains=False).trace([Job(words.tobytes(), x, 1)])
+        simulator(name, chains=chains).trace([Job(image + bytes(4 * beat_words(config)), x, 1)])
 
 
 def test_tiles_are_checked():
     config, ((_, image), *_) = array("P2-T2", chains=False)
-    decode(for_tiles(image, MAX_TILES), config)
+    decode(for_tiles(image, MAX_TILES, config), config)
     for tiles in (0, MAX_TILES + 1):
         with pytest.raises(ProgramImageError, match=f"for {tiles} tiles"):
-            for_tiles(image, tiles)
+            for_tiles(image, tiles, config)
+    single = replace(config, banks=1)
     with pytest.raises(ProgramImageError, match="for 3 tiles, on an array of one bank"):
-        decode(_refitted(for_tiles(image, 3), replace(config, banks=1)), replace(config, banks=1))
+        decode(_refitted(for_tiles(image, 3, config), single), single)
 
 
 def _refitted(image: bytes, config: ArrayConfig) -> bytes:
@@ -175,7 +209,7 @@ def test_crc32_is_that_of_zlib():
     assert register ^ crc32.INITIAL == zlib.crc32(data)
 
 
-@pytest.mark.parametrize("name", SOME)
+@pytest.mark.parametrize("name", [*SOME, pytest.param(WIDE, marks=pytest.mark.slow)])
 def test_lint_and_yosys_take_the_circuit(name: str, tmp_path: Path):
     config, _ = array(name, chains=name != "dense")
     lint(emit_verilog(circuit_module(build_array(config))), TOP, tmp_path)

@@ -51,7 +51,9 @@ MACHINES = {
         FIFO, pes=4, memory_ports=2, families=("running_sum", "multiply"), memory_bits=128
     ),
     "wide rows": replace(FIFO, pes=3, lanes=5, post_lanes=5, max_shift=0, items=8, banks=2),
-    "wide port": replace(FIFO, items=4, memory_bits=512, stream_depth=512, banks=2),
+    "wide port": replace(
+        FIFO, items=4, memory_bits=512, stream_depth=512, banks=2, program_bits=256
+    ),
 }
 SOME = [
     pytest.param(name, marks=() if name == "one port" else pytest.mark.slow) for name in MACHINES

@@ -21,7 +21,7 @@ from daqkf.hw_targets import load_fabric, load_target
 from daqkf.hw_targets.device import load_device
 from daqkf.hw_targets.engine import engine_needs
 from daqkf.hw_targets.memory import IDEAL, load_memory
-from daqkf.hw_targets.prediction import KernelWork, Step, program_words, tile_cycles_of
+from daqkf.hw_targets.prediction import KernelWork, Step, program_beats, tile_cycles_of
 from daqkf.lowering.hdl.circuit import circuit_module
 from daqkf.lowering.hdl.verilog import emit_verilog
 from daqkf.lowering.image.encode import encode, parts_of, playable
@@ -36,6 +36,7 @@ NARROW = replace(MACHINE, pes=4, lanes=4, post_lanes=4, max_shift=0, items=8, ba
 MACHINES = {
     "from memory": replace(NARROW, memory_bits=128, stream_depth=64),
     "on chip": replace(NARROW, stream_depth=2**13),
+    "on chip, wide programs": replace(NARROW, stream_depth=2**13, program_bits=128),
     "slow post unit": replace(NARROW, post_lanes=1, memory_bits=256, stream_depth=64),
 }
 MEMORIES = ("", "ddr4-2400", "ddr3-800")
@@ -54,7 +55,8 @@ def test_cycles_are_within_3_percent_of_simulation(name: str):
     ]
     image = encode(program)
     if not config.memory_bits:
-        assert program_words(steps, config) == pytest.approx(len(image) / 4, rel=0.25)
+        beats = 8 * len(image) / config.program_bits
+        assert program_beats(steps, config) == pytest.approx(beats, rel=0.25)
     array = Simulator.verilated(emit_verilog(circuit_module(build_array(config))), config)
     for memory in MEMORIES if config.memory_bits else MEMORIES[:1]:
         behind = load_memory(memory).timing(CLOCK, config) if memory else IDEAL

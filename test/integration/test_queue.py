@@ -47,7 +47,7 @@ def close_units() -> Iterator[None]:
         yield
 
 
-@pytest.mark.parametrize("name", some(SIZES, "narrow rows"))
+@pytest.mark.parametrize("name", some(SIZES, "narrow rows", "wide programs"))
 @pytest.mark.parametrize("case", some(PACES, "anyhow"))
 def test_jobs_of_all_kinds(name: str, case: str):
     player = Player.begin(name, 3, *PACES[case])
@@ -57,7 +57,7 @@ def test_jobs_of_all_kinds(name: str, case: str):
     player.run(pack_descriptors(host.jobs))
     assert (player.stopped, player.out["status_error"]) == (0, QueueError.NONE)
     assert player.done == sum(bool(job.flags & JobFlags.INTERRUPT) for job in host.jobs)
-    assert len({len(image.words) for image in host.images}) > 2
+    assert len({len(image.words()) for image in host.images}) > 2
     ring = RING * DESCRIPTOR_BYTES
     assert host.expected(before)[ring:] != before[ring:]
     assert bytes(player.memory.content[ring:]) == host.expected(before)[ring:]
@@ -144,10 +144,25 @@ def test_a_faulty_descriptor_ends_in_an_error(fault: str):
     run_after(player, 8)
 
 
+@pytest.mark.parametrize("words", [1, 2, 21, 23])
+def test_a_program_that_ends_within_a_beat_is_none(words: int):
+    player = Player.begin("wide programs", 25, 0.2, 0.2, (1, 30))
+    jobs = three_jobs(player).jobs
+    assert jobs[1].program_words == 24
+    descriptors = [pack_descriptors([job]) for job in jobs]
+    descriptors[1] = spoilt(jobs[1], "program_words", words)
+    stop(player, b"".join(descriptors), QueueError.DESCRIPTOR)
+    run_after(player, 27)
+
+
 @pytest.mark.parametrize("kind", ["tail", "size", "base"])
 def test_a_wrong_doorbell_ends_in_an_error(kind: str):
     player = Player.begin("narrow rows", 9, 0.0, 0.0, (1, 2))
-    wrong = {"tail": (RING, {}), "size": (0, {"control_size": 0}), "base": (1, {"control_base": 8})}
+    wrong = {
+        "tail": (2 * RING, {}),
+        "size": (0, {"control_size": 0}),
+        "base": (1, {"control_base": 8}),
+    }
     tail, control = wrong[kind]
     player.ring(tail, **control)
     player.step()
@@ -155,6 +170,48 @@ def test_a_wrong_doorbell_ends_in_an_error(kind: str):
     expected = QueueError.ADDRESS if kind == "base" else QueueError.DOORBELL
     assert (player.stopped, player.out["status_error"]) == (1, expected)
     run_after(player, 10)
+
+
+OVERRUNS = {
+    # Jobs that the doorbell says there are, one after another, in a ring of five.
+    "at once": [RING + 1],
+    "job by job": [3, 4, 5, 6],
+    "backwards": [3, 2],
+    "backwards by one before the first": [2 * RING - 1],
+    "backwards to where it began": [4, 2 * RING],
+}
+
+
+@pytest.mark.parametrize("begin", [0, pytest.param(7, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kind", OVERRUNS)
+def test_a_queue_that_is_overrun_ends_in_an_error(kind: str, begin: int):
+    """The first job takes its time, so that none is done; the jobs before it are."""
+    player = Player.begin("narrow rows", 27, 0.2, 0.2, (1, 9))
+    host = player.host()
+    for _ in range(RING):
+        host.add(Image(8, 6, 5, length=20))
+    if begin:
+        host.add_some(begin - RING)
+        player.run(pack_descriptors(host.jobs))
+    assert (player.stopped, player.out["status_head"] if begin else 0) == (0, begin)
+    descriptors = pack_descriptors(host.jobs[:RING])
+    slots = [(begin + number) % RING for number in range(RING)]
+    for number, slot in enumerate(slots):
+        place = slot * DESCRIPTOR_BYTES
+        data = descriptors[number * DESCRIPTOR_BYTES :][:DESCRIPTOR_BYTES]
+        player.memory.content[place : place + DESCRIPTOR_BYTES] = data
+    player.array.pace = (400, 401)
+    *right, wrong = OVERRUNS[kind]
+    for tail in right:
+        player.ring((begin + tail) % (2 * RING))
+        for _ in range(20):
+            player.step()
+    assert player.stopped == 0
+    player.ring((begin + wrong) % (2 * RING))
+    for _ in range(3):
+        player.step()
+    assert (player.stopped, player.out["status_error"]) == (1, QueueError.OVERRUN)
+    run_after(player, 28)
 
 
 @pytest.mark.parametrize(
@@ -286,6 +343,7 @@ def test_a_reset_at_any_moment(stalls: float, writes: bool):
     player = Player.begin("narrow rows", 21, stalls, stalls, (1, 60))
     player.memory.bad_writes = range(SIZE // 2) if writes else range(0)
     for trial in range(12 if stalls else 3):
+        player.reset()
         host = player.host()
         host.add_some(6)
         for number, job in enumerate(host.jobs[: RING - 1]):

@@ -3,20 +3,22 @@
 
 """A whole system with a queue: programs of networks, one doorbell, one interrupt."""
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
+import test_system
 import test_tiling
 from axi_memory import OKAY, AxiMemory
 from networks import MACHINE, Layers, activations_for, chained_on_one_array, lint
 from numpy.typing import NDArray
 from unit_bench import Bench
-from xdsl.dialects.builtin import ModuleOp
+from xdsl.dialects.builtin import IntegerType, ModuleOp
 
 from daqkf.dialects.dfke import KernelOp
 from daqkf.hw_targets.config import ArrayConfig
@@ -27,19 +29,25 @@ from daqkf.hw_targets.descriptors import (
     QueueError,
     pack_descriptors,
 )
+from daqkf.hw_targets.memory import load_memory
 from daqkf.hw_targets.status import LoadError
 from daqkf.hw_targets.streams import ALIGNMENT
 from daqkf.lowering.hdl.circuit import circuit_module
 from daqkf.lowering.hdl.verilog import emit_verilog
 from daqkf.lowering.image.encode import at_addresses, encode, playable, split_image
+from daqkf.lowering.image.queue_memory import QueueMemory
 from daqkf.lowering.rtl.array import build_array
 from daqkf.lowering.rtl.registers import register
 from daqkf.lowering.rtl.system import TOP, build_system
+from daqkf.runtime.system import host_writes
 
 MACHINES = {
     "narrow": replace(MACHINE, memory_bits=64, stream_depth=16, banks=2, queue=True),
     "wide": replace(
         MACHINE, lanes=16, post_lanes=4, memory_bits=64, stream_depth=16, banks=2, queue=True
+    ),
+    "wide programs": replace(
+        MACHINE, memory_bits=64, program_bits=128, stream_depth=16, banks=2, queue=True
     ),
 }
 SHAPES = ((24, 40, 9), (9, 30), (30, 12, 5))
@@ -347,3 +355,73 @@ def test_rtl_is_clean_for_verilator_and_yosys(name: str, tmp_path: Path):
     assert array.items() <= files.items()
     assert "m_axi_data_araddr" in files[f"{TOP}.sv"]
     assert "_axis_" not in files[f"{TOP}.sv"]
+
+
+BENCH = Path(__file__).with_name("queue_bench.py")
+AXI_EXTRAS = {
+    # What AXI4 has beyond the ports of the system: a wire's bits, and what it is.
+    "m_axi_data": ("awid", "arid", "bid", "rid", "bready", "rready"),
+    "m_axi0": ("arid", "rid", "rlast"),
+}
+
+
+def with_whole_ports(config: ArrayConfig) -> dict[str, str]:
+    """The system in a module whose AXI4 ports have all signals; readiness and IDs are constant."""
+    circuit = build_system(config)
+    ports: list[str] = []
+    wires: list[str] = []
+    for port in circuit.finished().module_type.ports.data:
+        name, kind = port.port_name.data, port.type
+        width = kind.width.data if isinstance(kind, IntegerType) else 1
+        way = "input" if port.dir.data.is_input_like() else "output"
+        ports.append(f"{way} [{width - 1}:0] {name}")
+        wires.append(f".{name}({name})")
+    constant = {"awid": "0", "arid": "0", "bready": "1", "rready": "1"}
+    assigned: list[str] = []
+    for prefix, names in AXI_EXTRAS.items():
+        for name in names:
+            ports.append(f"{'output' if name in constant else 'input'} {prefix}_{name}")
+            if name in constant:
+                assigned.append(f"assign {prefix}_{name} = 1'b{constant[name]};")
+    text = "\n".join(
+        [
+            f"module queue_bench({', '.join(ports)});",
+            f"{TOP} system({', '.join(wires)});",
+            *assigned,
+            "endmodule\n",
+        ]
+    )
+    return {**emit_verilog(circuit_module(circuit)), "queue_bench.sv": text}
+
+
+@pytest.mark.slow
+def test_axi_memories_of_cocotb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Another model of memory, with latency, bandwidth, refreshes, and errors."""
+    config, entries = networks("narrow")
+    memory, tokens = QueueMemory(config), 3 * config.lanes
+    x = activations_for(entries[0][0], tokens)
+    tiles = x.reshape(3, config.lanes, -1).transpose(0, 2, 1)
+    place, expected = memory.store(np.ascontiguousarray(tiles).tobytes()), dict[int, bytes]()
+    for layers, module in entries:
+        (program,) = playable(module)
+        rows, x = 3 * x.shape[1], layers.expected(x)
+        found = memory.results([x.shape[1]], [tokens])
+        ((_, ((results, *_),)),) = found.pieces
+        memory.add(memory.program(encode(program)), place, rows, results, 3 * x.shape[1])
+        tiles = x.reshape(3, config.lanes, -1).transpose(0, 2, 1)
+        place, expected[results] = results, np.ascontiguousarray(tiles).tobytes()
+    queue = memory.queue()
+    done = bytearray(queue.content)
+    for result, data in expected.items():
+        done[result : result + len(data)] = data
+    (tmp_path / "content.bin").write_bytes(queue.content)
+    (tmp_path / "expected.bin").write_bytes(done)
+    writes = [
+        {"address": register(name).address, "word": word} for name, word in host_writes(queue)
+    ]
+    timing = load_memory("ddr4-2400").timing(1e9, config)
+    facts = {"content": len(done), "writes": writes, "timing": asdict(timing)}
+    (tmp_path / "facts.json").write_text(json.dumps(facts))
+    files = with_whole_ports(config)
+    passed = test_system.run_cocotb(files, "queue_bench", BENCH, tmp_path, monkeypatch)
+    assert len(passed) == BENCH.read_text().count("\n@cocotb.test(")

@@ -28,6 +28,8 @@ from daqkf.runtime.simulator import Job, Simulator
 ROW_MACHINES: Mapping[str, Machine] = {
     **MACHINES,
     "banks": replace(MACHINE, pes=4, lanes=8, post_lanes=2, items=8, banks=2, partial_depth=64),
+    "solvers": replace(MACHINE, pes=2, lanes=8, post_lanes=4, row_solvers=2),
+    "a solver a lane": replace(MACHINE, pes=2, lanes=4, post_lanes=4, row_solvers=4),
 }
 CASES: Mapping[str, Sequence[tuple[Sequence[int], Mapping[str, Any]]]] = {
     "normalizes": (
@@ -64,7 +66,7 @@ UNITS: Mapping[str, Sequence[str]] = {
     "all": tuple(CASES),
 }
 """The cases that arrays run, by what their row units can do."""
-QUICK = [("P2-T2", "all")]
+QUICK = [("P2-T2", "all"), ("solvers", "all")]
 SOME = [
     pytest.param(name, unit, marks=() if (name, unit) in QUICK else pytest.mark.slow)
     for unit in UNITS
@@ -202,8 +204,10 @@ def cycles_of(rows: Rows, config: ArrayConfig) -> int:
     return normalization_cycles(config, outputs)
 
 
-def test_row_kernels_take_as_long_as_the_machine_says():
-    name, unit = "banks", "all"
+@pytest.mark.parametrize(
+    ("name", "unit"), [("solvers", "all"), pytest.param("banks", "all", marks=pytest.mark.slow)]
+)
+def test_row_kernels_take_as_long_as_the_machine_says(name: str, unit: str):
     config, _ = chains(name, unit)
     simulator = Simulator.verilated(files(name, unit), config)
     softmaxes = [attending(21, keys)[0] for keys in (7, 21)]

@@ -12,6 +12,7 @@ import sys
 import tempfile
 import xml.etree.ElementTree as ET
 import zlib
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from functools import cache
 from pathlib import Path
@@ -104,21 +105,32 @@ def write_case(design: daqkf.Design, folder: Path) -> None:
 
 
 def run_bench(design: daqkf.Design, folder: Path, monkeypatch: pytest.MonkeyPatch) -> set[str]:
-    """Build the system with cocotb's runner and run the bench: the names of what passed."""
+    """Run the bench of a design's system: the names of what passed."""
+    write_case(design, folder)
+    return run_cocotb(design.system_files, TOP, BENCH, folder, monkeypatch)
+
+
+def run_cocotb(
+    files: Mapping[str, str],
+    top: str,
+    bench: Path,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> set[str]:
+    """Build a circuit with cocotb's runner and run a bench: the names of what passed."""
     find_libpython = pytest.importorskip("find_libpython")
     if find_libpython.find_libpython() is None:
         pytest.skip("cocotb needs a Python with a shared library")
     from cocotb_tools.runner import get_runner
 
     # Verilator and make leave alone what they have built of the same files.
-    digest = hashlib.sha256(json.dumps(design.system_files).encode()).hexdigest()[:32]
+    digest = hashlib.sha256(json.dumps(dict(files)).encode()).hexdigest()[:32]
     built = cache_folder() / "cocotb" / digest
     built.mkdir(parents=True, exist_ok=True)
-    sources = [built / name for name in design.system_files]
-    for path, text in zip(sources, design.system_files.values(), strict=True):
+    sources = [built / name for name in files]
+    for path, text in zip(sources, files.values(), strict=True):
         if not path.is_file() or path.read_text() != text:
             path.write_text(text)
-    write_case(design, folder)
     # The runner calls what the PATH has under this name, then make, with a PYTHONPATH that only
     # this Python can use.
     verilator = tools.verilator()
@@ -129,21 +141,21 @@ def run_bench(design: daqkf.Design, folder: Path, monkeypatch: pytest.MonkeyPatc
     variables = f"{MAKE_VARIABLES} CXX={shlex.join(tools.cxx_compiler())} PYTHON3={sys.executable}"
     monkeypatch.setenv("MAKEFLAGS", variables)
     monkeypatch.setenv("DAQKF_SYSTEM_TEST", str(folder))
-    monkeypatch.syspath_prepend(str(BENCH.parent))
+    monkeypatch.syspath_prepend(str(bench.parent))
     runner = get_runner("verilator")
     log = folder / "log"
     try:
         runner.build(
             sources=sources,
-            hdl_toplevel=TOP,
+            hdl_toplevel=top,
             build_dir=built / "build",
             build_args=["-CFLAGS", "-O1"],
             timescale=("1ns", "1ps"),
             log_file=log,
         )
         results = runner.test(
-            test_module=BENCH.stem,
-            hdl_toplevel=TOP,
+            test_module=bench.stem,
+            hdl_toplevel=top,
             build_dir=built / "build",
             test_dir=folder,
             results_xml=str(folder / "results.xml"),

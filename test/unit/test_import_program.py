@@ -42,6 +42,10 @@ FAMILIES = {
     "windows": replace(MACHINE, index_bits=3),
     "deltas": replace(MACHINE, families=("multiply",), index_bits=2),
     "banks": replace(MACHINE, banks=2),
+    "64 bits a cycle": replace(MACHINE, banks=2, program_bits=64),
+    "128 bits a cycle": replace(MACHINE, program_bits=128),
+    "256 bits a cycle": replace(MACHINE, program_bits=256),
+    "one element": replace(MACHINE, pes=1, program_bits=256),
 }
 SHAPES = {
     "kernel": (24, 5),
@@ -172,9 +176,29 @@ def test_partial_sums_come_back(flags: set[str], units: dict[str, Any]):
     assert kernel in listing(data, array.config.data)
 
 
-def test_tiles_are_told():
-    program = loaded("banks", "kernel")
-    data = for_tiles(encode(program), 12)
+@pytest.mark.parametrize(
+    ("place", "message"),
+    [
+        (len(Header), r"word 5 \(byte 0x14\): what fills up the header is not 0"),
+        (len(Header) + 3 + 1, r"word 8 .*, KERNEL: what fills up the beat is not 0"),
+        (len(Header) + 3 + 4 + 2, r"word 8 .*, KERNEL: what fills up the beat is not 0"),
+        (len(Header) + 3 + 8 + 3, r"word 16 .*, KERNEL: what fills up the beat is not 0"),
+        (-1, r"word \d+ .*, END: what fills up the beat is not 0"),
+    ],
+)
+def test_what_fills_up_beats_is_0(place: int, message: str):
+    program = loaded("128 bits a cycle", "kernel")
+    words = np.frombuffer(encode(program), "<u4").copy()
+    assert words[place] == 0
+    words[place] = 1
+    with pytest.raises(ProgramImageError, match=message):
+        decode(sealed(words), config_of(program))
+
+
+@pytest.mark.parametrize("name", ["banks", "64 bits a cycle"])
+def test_tiles_are_told(name: str):
+    program = loaded(name, "kernel")
+    data = for_tiles(encode(program), 12, config_of(program))
     assert encode(playable(import_program(data, program.target()))[-1]) == encode(program)
     assert listing(data, config_of(program)).endswith("END after 12 tiles\n")
 
@@ -390,7 +414,8 @@ def test_flipped_bytes_are_found_or_make_another_good_program(name: str, shape: 
             continue
         image = decode(again, config_of(program))
         encoded = encode(playable(module)[-1])
-        assert (for_tiles(encoded, image.tiles) if image.tiles else encoded) == again
+        expected = for_tiles(encoded, image.tiles, config_of(program)) if image.tiles else encoded
+        assert expected == again
         listing(again, config_of(program))
     assert refused > 20
 

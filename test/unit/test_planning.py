@@ -19,8 +19,10 @@ from daqkf.hw_targets.engine import (
     instances,
     memories,
     terms,
+    tree_bits,
 )
 from daqkf.hw_targets.fabric import fabric_names
+from daqkf.hw_targets.fan_out import lane_groups, tree_stages
 from daqkf.hw_targets.memory import MemoryTiming, load_channels, load_memory
 from daqkf.hw_targets.prediction import (
     LATENCY,
@@ -29,10 +31,17 @@ from daqkf.hw_targets.prediction import (
     STORING,
     KernelWork,
     RowWork,
-    program_words,
+    program_beats,
     tile_cycles_of,
 )
 from daqkf.hw_targets.streams import kernel_beats, row_bits
+from daqkf.hw_targets.timing import (
+    SHARING_CYCLES,
+    SOLVING_CYCLES,
+    normalization_cycles,
+    softmax_cycles,
+)
+from daqkf.hw_targets.words import parameter_row
 
 CONFIG = smallest_array(replace(MACHINE, pes=4, lanes=8, post_lanes=2, items=8, max_shift=0), 200)
 FROM_MEMORY = replace(CONFIG, memory_bits=128, stream_depth=512)
@@ -165,5 +174,48 @@ def test_memory_is_waited_for_as_far_as_fifos_are_not_ahead():
 
 def test_programs_without_streams_are_short():
     steps = [KernelWork(100, 20, 3000)]
-    whole, short = program_words(steps, CONFIG), program_words(steps, FROM_MEMORY)
+    whole, short = program_beats(steps, CONFIG), program_beats(steps, FROM_MEMORY)
     assert whole - short == 4 * 3000 * 3
+
+
+def test_wide_programs_have_a_row_in_a_beat():
+    steps = [KernelWork(100, 20, 3000)]
+    narrow, wide = (replace(FROM_MEMORY, program_bits=bits) for bits in (32, 128))
+    words = parameter_row(CONFIG).words
+    assert words > 1
+    # One value of the table in a word, or four.
+    assert program_beats(steps, narrow) == 256 + 20 * words
+    assert program_beats(steps, wide) == 64 + 20
+    assert program_beats(steps, replace(wide, program_bits=256)) == 64 + 20 // 2
+    # Slots have a row for each element, up to a power of two of them.
+    assert program_beats(steps, replace(wide, pes=3)) == 64 + 4 * 7
+    on_chip = replace(CONFIG, program_bits=128)
+    assert program_beats(steps, on_chip) - program_beats(steps, wide) == 4 * 3000
+
+
+def test_solvers_take_turns_with_fewer_tokens():
+    wide = replace(CONFIG, lanes=8, post_lanes=4)
+    saved = normalization_cycles(wide, 50) - normalization_cycles(replace(wide, row_solvers=4), 50)
+    assert saved == (8 - 2) * SOLVING_CYCLES
+    saved = softmax_cycles(wide, 30, 10) - softmax_cycles(replace(wide, row_solvers=2), 30, 10)
+    assert saved == 3 * (8 - 4) * SHARING_CYCLES
+    with pytest.raises(ValueError, match="row_solvers 3 do not divide 4 post_lanes"):
+        replace(wide, row_solvers=3)
+    with pytest.raises(ValueError, match="program_bits must be one of 32, 64, 128, 256, not 96"):
+        replace(wide, program_bits=96)
+
+
+def test_a_tree_to_many_lanes_is_counted():
+    """It takes a cycle more, registers, and block RAM as one memory of all lanes does."""
+    work = [KernelWork(100, 30, 500)]
+    few, many = replace(CONFIG, lanes=32, post_lanes=8), replace(CONFIG, lanes=36, post_lanes=9)
+    totals = [tile_cycles_of(work, config).total for config in (few, many)]
+    assert totals[1] - totals[0] == tree_stages(many) - tree_stages(few) == 1
+    assert tree_bits(few) == 0 < tree_bits(many) < tree_bits(replace(many, lanes=64, post_lanes=8))
+    whole = replace(many, lanes=72, post_lanes=9)
+    assert (
+        len([m for m in memories(whole) if m.ports == 2])
+        == len(lane_groups(whole, "running_sum"))
+        == 4
+    )
+    assert sum(m.width for m in memories(whole) if m.ports == 2) == whole.row_bits

@@ -15,7 +15,7 @@ from daqkf.runtime import tools
 from daqkf.synthesis import SynthesisError
 from daqkf.synthesis.netlist import load
 from daqkf.synthesis.output_registers import absorb_output_registers
-from daqkf.synthesis.placement import frame
+from daqkf.synthesis.placement import CriticalPath, frame
 
 
 def test_a_family_makes_a_fabric_with_dsps_and_one_without():
@@ -164,3 +164,33 @@ def test_registers_that_differ_stay(changes: dict[str, list[int]]):
     before = copy.deepcopy(module)
     assert absorb_output_registers(module) == 0
     assert module == before
+
+
+def step(kind: str, delay: float, start: tuple[str, str], end: tuple[str, str], net: str = ""):
+    ends = {"from": start, "to": end}
+    places = {name: {"cell": cell, "port": port} for name, (cell, port) in ends.items()}
+    return {"type": kind, "delay": delay, "net": net, **places}
+
+
+def test_the_critical_path_is_read_from_a_report():
+    """Of register to register, with the nets' own names, and without the carry chain's."""
+    first, adder = "array.loader.left_TRELLIS_FF_Q_3", "array.sum_CCU2C_S0$CCU2_COMB0"
+    last = "array.loader.left_TRELLIS_FF_Q"
+    slow = [
+        step("clk-to-q", 0.5, (first, "Q"), (first, "Q")),
+        step("routing", 1.25, (first, "Q"), (adder, "A"), "array.loader.left[3]"),
+        step("logic", 0.25, (adder, "A"), (adder, "FCO")),
+        step("routing", 0.0, (adder, "FCO"), (adder, "FCI"), "array.sum$CCU2_FCI_INT"),
+        step("routing", 1.0, (adder, "F"), (last, "DI"), "array.loader.left_LUT4_Z_D"),
+        step("setup", 0.0, (last, "DI"), (last, "DI")),
+    ]
+    clock = "posedge $glbnet$clk"
+    report = {
+        "critical_paths": [
+            {"from": clock, "to": clock, "path": slow[:2]},
+            {"from": clock, "to": clock, "path": slow},
+            {"from": "<async>", "to": clock, "path": [step("routing", 9.0, *[("in", "O")] * 2)]},
+        ]
+    }
+    found = CriticalPath.read(report)
+    assert found == CriticalPath("loader.left[3]", "loader.left.DI", ("loader.left",), 0.75, 2.25)

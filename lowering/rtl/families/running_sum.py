@@ -66,15 +66,14 @@ def place_lanes(
     """Each token's lane, with its items and the control of all, and what it holds."""
     fields = operands.fields
     complements = {name: fields[name] for name in fields if name.startswith("complement")}
+    controls = operands.spread(c, config, {**control, **complements})
     held: list[Signal] = []
-    for t in range(config.lanes):
+    for t, own in enumerate(controls):
         low = ACTIVATION_BITS * t
         items = {
             f"x{item}": row[low : low + ACTIVATION_BITS] for item, row in enumerate(operands.rows)
         }
-        held.append(
-            c.instance(f"lane{t}", lane, clk=c.clk, **items, **control, **complements)["held"]
-        )
+        held.append(c.instance(f"lane{t}", lane, clk=c.clk, **items, **own)["held"])
     return held
 
 

@@ -247,8 +247,9 @@ def _add_run(commands: Commands) -> None:
     runner.add_argument(
         "--accelerator",
         default="fast",
-        choices=("fast", "rtl"),
-        help="exact integers, or the simulated RTL (default: fast)",
+        choices=("fast", "rtl", "queue"),
+        help="exact integers, the simulated RTL of the array, or that of the whole system, which "
+        "takes jobs from a queue in external memory (default: fast)",
     )
     runner.add_argument("--only", default="", help="kernels on it whose names begin so")
     runner.add_argument(
@@ -257,6 +258,19 @@ def _add_run(commands: Commands) -> None:
         help="compare with the fast model, bit for bit, and say where activations saturate",
     )
     runner.add_argument("--resume", metavar="FOLDER", help="keep results there, and find them")
+    runner.add_argument(
+        "--queues",
+        metavar="FOLDER",
+        help="write there what a host puts into memory for each queue, what memory holds when the "
+        "queue has run, and which registers it writes",
+    )
+    runner.add_argument(
+        "--base",
+        type=lambda text: int(text, 0),
+        default=0,
+        metavar="ADDRESS",
+        help="from which on memory is the queues' (default: 0)",
+    )
     _add_external_memory(runner)
 
 

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 
     from daqkf.compiler.compiled_network import CompiledNetwork
     from daqkf.compiler.options import NetworkOptions
+    from daqkf.passes.progress import Progress
     from daqkf.passes.steps import Steps
+    from daqkf.runtime.accelerators import Accelerator
 
 
 def compile_network(options: argparse.Namespace, console: "Console") -> int:
@@ -151,22 +153,19 @@ def run_network(options: argparse.Namespace) -> int:
     """Run a compiled network on inputs by name; returns the exit code."""
     from rich.console import Console
 
-    from daqkf.compiler.compiled_network import FAST, CompiledNetwork
-    from daqkf.runtime.accelerators import external_memory
+    from daqkf.compiler.compiled_network import FAST, QUEUE, CompiledNetwork
     from daqkf.support.console import showing
 
     if options.external_memory and options.accelerator == FAST:
-        raise DaqkfError("--external-memory is for --accelerator rtl")
+        raise DaqkfError("--external-memory is for --accelerator rtl or queue")
+    if options.accelerator != QUEUE and (options.queues or options.base):
+        raise DaqkfError("--queues and --base are for --accelerator queue")
     network = CompiledNetwork.load(options.network)
     inputs = load_inputs(options.inputs)
-    memory = external_memory(options.external_memory, 1e6 * options.clock, network.config)
     with showing(Console(stderr=True), "run") as progress:
-        if options.external_memory:
-            progress("build the simulator, once")
-            network.simulated.memory = memory
         results = network.run(
             inputs,
-            accelerator=options.accelerator,
+            accelerator=_device(network, options, progress),
             only=options.only,
             check=options.check,
             resume=options.resume,
@@ -178,10 +177,64 @@ def run_network(options: argparse.Namespace) -> int:
     write_atomically(Path(options.output), archive(results))
     shapes = ", ".join(f"{name} {list(array.shape)}" for name, array in results.items())
     print(f"{options.output}: {shapes}")
-    if options.accelerator != FAST:
+    if options.accelerator == QUEUE:
+        _print_queues(network)
+    elif options.accelerator != FAST:
         cycles = sum(entry.total for entry in network.simulated.cycles.values())
         print(f"{cycles:,} cycles of the array, {len(network.simulated.cycles)} programs")
     return 0
+
+
+def _device(
+    network: "CompiledNetwork", options: argparse.Namespace, progress: "Progress"
+) -> "Accelerator | str":
+    """What kernels run on, with its memory."""
+    from daqkf.compiler.compiled_network import QUEUE
+    from daqkf.hw_targets.streams import ALIGNMENT
+    from daqkf.hw_targets.words import ADDRESS_BITS
+    from daqkf.runtime.accelerators import external_memory, system_memory
+    from daqkf.runtime.system import RecordedQueues
+
+    name, clock = options.external_memory, 1e6 * options.clock
+    if options.accelerator != QUEUE:
+        memory = external_memory(name, clock, network.config)
+        if name:
+            progress("build the simulator, once")
+            network.simulated.memory = memory
+        return options.accelerator
+    memory, channels = system_memory(name, clock, network.config)
+    if options.base % ALIGNMENT or not 0 <= options.base < 1 << ADDRESS_BITS:
+        raise DaqkfError(
+            f"--base must be a multiple of {ALIGNMENT} below 2^{ADDRESS_BITS}, not {options.base}"
+        )
+    progress("build the simulator, once")
+    system = network.system
+    system.memory, system.channels, system.base = memory, channels, options.base
+    return RecordedQueues(system, Path(options.queues)) if options.queues else system
+
+
+def _print_queues(network: "CompiledNetwork") -> None:
+    """Print what the queues of a run have taken."""
+    from functools import reduce
+    from operator import add
+
+    runs, system = network.system.runs, network.system
+    if not runs:
+        print("no queue has run")
+        return
+    total = reduce(add, runs)
+    queues = f"{len(runs)} queue{'s' if len(runs) > 1 else ''}"
+    print(f"{total.cycles:,} cycles from doorbells to interrupts: {queues}, {total.jobs:,} jobs")
+    print(
+        f"the array ran in {total.busy / total.cycles:.1%} of them, took activations in "
+        f"{total.loading / total.cycles:.1%}, waited for some in {total.starved:,}, "
+        f"{total.starved / total.jobs:,.0f} a job, and for programs in {total.waiting:,}"
+    )
+    share = total.share(system.memory, system.channels)
+    print(
+        f"memory: {total.streams:,} bytes of streams, {total.read:,} of descriptors, programs and "
+        f"activations, {total.written:,} of results; {share:.1%} of what it could give"
+    )
 
 
 def debug_network(options: argparse.Namespace) -> int:

@@ -99,6 +99,13 @@ def print_resources(resources: "Resources", toggles: "Toggles | None") -> None:
         shares = _list(f"{share:.1%} of its {what}" for what, share in found.shares.items())
         console.print(f"{found.fmax_mhz:.1f} MHz on {found.device} ({others})", highlight=False)
         console.print(f"{board}{shares}", highlight=False)
+        if path := found.critical_path:
+            console.print(
+                f"critical path: {path.start} to {path.end}, {path.logic_ns:.1f} ns of logic and "
+                f"{path.routing_ns:.1f} ns of routing, through {len(path.nets)} nets",
+                highlight=False,
+                soft_wrap=True,
+            )
     if toggles is not None:
         console.print(
             f"a tile, of {toggles.tiles}: {toggles.cycles:,.0f} cycles, "

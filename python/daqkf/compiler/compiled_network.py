@@ -59,6 +59,7 @@ from daqkf.passes.progress import Progress, silent
 from daqkf.passes.quantize.weights import integer_weights
 from daqkf.runtime.accelerators import Accelerator, Resumable, SimulatedArray
 from daqkf.runtime.simulator import Simulator
+from daqkf.runtime.system import SimulatedSystem
 from daqkf.support.errors import DaqkfError, describe
 from daqkf.support.facts import Facts
 from daqkf.support.ir import make_context, module_text, parse_module
@@ -69,7 +70,7 @@ if TYPE_CHECKING:
 
 _ON_ARRAY = LinearOp | ProductOp | AttentionOp
 
-FAST, RTL = "fast", "rtl"
+FAST, RTL, QUEUE = "fast", "rtl", "queue"
 
 _FACTS = "network.json"
 
@@ -144,6 +145,18 @@ class CompiledNetwork(LoweredNetwork):
         """The RTL in Verilator, built when it is first asked for."""
         return SimulatedArray(Simulator.verilated(self.verilog_files, self.config))
 
+    @cached_property
+    def system(self) -> SimulatedSystem:
+        """The RTL of the whole system in Verilator, built when it is first asked for.
+
+        Raises:
+            DaqkfError: the target has no queue.
+        """
+        try:
+            return SimulatedSystem.verilated(self.system_files, self.config)
+        except ValueError as error:
+            raise DaqkfError(str(error)) from None
+
     def run(
         self,
         inputs: Inputs,
@@ -159,8 +172,10 @@ class CompiledNetwork(LoweredNetwork):
         Args:
             inputs: arrays by name; see `inputs`. A network that the file fixes to a batch of one
                 takes any number of rows, and runs them one by one unless they can run together.
-            accelerator: `fast`, the exact integers of the IR; `rtl`, the simulated array; or
-                anything that has `Accelerator`'s method `run`, such as a board's driver.
+            accelerator: `fast`, the exact integers of the IR; `rtl`, the simulated array; `queue`,
+                the simulated system, which takes all that a kernel does from a queue in external
+                memory; or anything that has the methods of `Accelerator` or of
+                `QueueAccelerator`, such as a board's driver.
             only: kernels, products and attentions whose names begin so run on the accelerator, the
                 others in the fast model.
             check: compare what the accelerator gives with the fast model, bit for bit.
@@ -174,8 +189,11 @@ class CompiledNetwork(LoweredNetwork):
         """
         if accelerator == RTL:
             accelerator = self.simulated
+        elif accelerator == QUEUE:
+            accelerator = self.system
         if isinstance(accelerator, str) and accelerator != FAST:
-            raise DaqkfError(f"unknown accelerator '{accelerator}' (known: {FAST}, {RTL})")
+            known = ", ".join((FAST, RTL, QUEUE))
+            raise DaqkfError(f"unknown accelerator '{accelerator}' (known: {known})")
         if only and not self.selected(only):
             known = ", ".join(self.selected())
             raise DaqkfError(f"no kernel's name begins with '{only}' (known: {known})")

@@ -15,17 +15,19 @@ from xdsl.utils.exceptions import DiagnosticException
 
 from daqkf.compiler.lowered_network import LoweredNetwork
 from daqkf.compiler.products import attention_program, product_program
-from daqkf.dialects.interpreting import call
+from daqkf.compiler.queued_kernel import QueuedKernel
+from daqkf.compiler.stages import Stage
+from daqkf.dialects.interpreting import call, interpreter_of, require_arguments
 from daqkf.dialects.nn import AttentionOp, ProductOp
 from daqkf.dialects.nn.attention import Operands
 from daqkf.dialects.nn.base import node_name
 from daqkf.dialects.nn.interpreter import integer_product
-from daqkf.dialects.rpea import Runnable
+from daqkf.dialects.rpea import Runnable, RunOp
 from daqkf.dialects.rpea.interpreter import RpeaFunctions
 from daqkf.hw_targets import load_target
 from daqkf.hw_targets.machine import Machine
 from daqkf.passes.progress import Progress
-from daqkf.runtime.accelerators import Accelerator
+from daqkf.runtime.accelerators import Accelerator, QueueAccelerator
 from daqkf.runtime.simulator import Job
 from daqkf.support.errors import DaqkfError, describe
 
@@ -62,15 +64,41 @@ class KernelRunner:
                 return fast
         lowered = self.compiled.kernels[name]
 
-        def run(program: Runnable, x: NDArray[np.int8]) -> NDArray[np.int8]:
-            assert self.device is not None
-            stage = next(stage for stage in self.compiled.stages if stage.program is program)
-            return stage.run(self.device, x, lengths)
-
         # All sequences at once: what is around the program does not know of them.
-        (y,) = call(self.compiled.arrays, lowered, (x,), array=RpeaFunctions(run))
+        if isinstance(self.device, QueueAccelerator):
+            y = self._queued(lowered, x, lengths)
+        else:
+            (y,) = call(self.compiled.arrays, lowered, (x,), array=self._functions(lengths))
         self._compare(name, y, fast)
         return y
+
+    def _functions(self, lengths: Sequence[int]) -> RpeaFunctions:
+        """How programs run on the device one by one."""
+
+        def run(program: Runnable, x: NDArray[np.int8]) -> NDArray[np.int8]:
+            assert self.device is not None
+            return self._stage(program).run(self.device, x, lengths)
+
+        return RpeaFunctions(run)
+
+    def _queued(self, function: FuncOp, x: NDArray[Any], lengths: Sequence[int]) -> NDArray[Any]:
+        """The results of a function whose programs run from a queue."""
+        assert isinstance(self.device, QueueAccelerator)
+        require_arguments(function, (x,))
+        attends = any(
+            self._stage(op.target()).attends for op in function.walk() if isinstance(op, RunOp)
+        )
+        kernel = QueuedKernel(
+            interpreter_of(self.compiled.arrays),
+            lambda op: self._stage(op.target()),
+            self.device,
+            self.compiled.config,
+            lengths if attends else (),
+        )
+        return kernel.run(function, x)
+
+    def _stage(self, program: Runnable) -> Stage:
+        return next(stage for stage in self.compiled.stages if stage.program is program)
 
     def product(
         self, op: ProductOp, lhs: NDArray[np.int8], rhs: NDArray[np.int8]

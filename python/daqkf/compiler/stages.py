@@ -16,10 +16,12 @@ from daqkf.dialects.rpea import ChainOp, Playable, ProgramOp, Runnable, RunOp, T
 from daqkf.dialects.rpea.interpreter import require_tokens
 from daqkf.dialects.spaq import ConcatOp
 from daqkf.dialects.spaq.checks import features as columns_of
+from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.operands import AttentionKernel
 from daqkf.lowering.image.encode import encode, parts_of
+from daqkf.lowering.image.queue_memory import QueueMemory, Rows
 from daqkf.runtime.accelerators import Accelerator
-from daqkf.runtime.simulator import Job
+from daqkf.runtime.simulator import Job, padded, sequence_header
 
 
 @dataclass(frozen=True)
@@ -120,6 +122,100 @@ class Stage:
             groups.append(jobs)
         return groups
 
+    def reads(self, rows: Rows) -> bool:
+        """Whether jobs of a queue can read these results where they are."""
+        parts = self.programs[0]
+        lows = np.cumsum([0, *(part.features.value.data for part in parts[:-1])]).tolist()
+        step = rows.block if len(parts) == 1 else 1
+        every = range(len(rows.sequences))
+        if self.attends and any(rows.tiles(sequence) > rows.block for sequence in every):
+            return False
+        return all(
+            rows.at(sequence, tile, low) is not None
+            for sequence in every
+            for tile in range(0, rows.tiles(sequence), step)
+            for low in lows
+        )
+
+    def enqueue(
+        self, memory: QueueMemory, x: NDArray[np.int8] | Rows, lengths: Sequence[int] = ()
+    ) -> Rows:
+        """Put jobs for activations into a queue, and say where their results will be.
+
+        Args:
+            memory: of the queue.
+            x: activations [T, K], or results of jobs before that `reads` has found good.
+            lengths: the tokens of each sequence, in a function with attention.
+
+        Raises:
+            ValueError: a sequence of more tokens than there is room for.
+        """
+        if isinstance(x, Rows):
+            sequences, given = x.sequences, [x] * len(x.sequences)
+        else:
+            sequences = tuple(lengths) or (len(x),)
+            given = np.split(x, np.cumsum(sequences[:-1], dtype=np.int64))
+        channels = [group[0].channels for group in self.programs]
+        results = memory.results(channels, sequences, self._block(memory.config, x))
+        for number, own in enumerate(given):
+            if self.attends:
+                self._enqueue_sequence(memory, own, results, number)
+            else:
+                self._enqueue_tiles(memory, own, results, number)
+        return results
+
+    def _block(self, config: ArrayConfig, x: NDArray[np.int8] | Rows) -> int | None:
+        """The tiles of a job, if it has not all of a sequence."""
+        if len(self.programs[0]) == 1:
+            return x.block if isinstance(x, Rows) else None
+        # A part of the features of a tile is not beside that of the next tile.
+        most = config.partial_depth // max(group[0].channels for group in self.programs)
+        return 1 if isinstance(x, Rows) else most
+
+    def _enqueue_tiles(
+        self, memory: QueueMemory, x: NDArray[np.int8] | Rows, results: Rows, sequence: int
+    ) -> None:
+        """Jobs for the tiles of a sequence, or of all tokens.
+
+        As many as there are partial sums for go through a part of a kernel before the next one.
+        """
+        tiles, block = results.tiles(sequence), results.block
+        for (channels, places), programs, images in zip(
+            results.pieces, self.programs, self.images, strict=True
+        ):
+            for first in range(0, tiles, block):
+                low, count = 0, min(block, tiles - first)
+                for program, image in zip(programs, images, strict=True):
+                    high = low + program.features.value.data
+                    address = _place(memory, x, (sequence, first, count), (low, high))
+                    kept = program is not programs[-1]
+                    to = 0 if kept else places[sequence][first]
+                    rows = 0 if kept else count * channels
+                    own = memory.program(image)
+                    memory.add(own, address, count * (high - low), to, rows)
+                    low = high
+
+    def _enqueue_sequence(
+        self, memory: QueueMemory, x: NDArray[np.int8] | Rows, results: Rows, sequence: int
+    ) -> None:
+        """Jobs of attention, whose tiles come twice, behind a row with the number of tokens."""
+        assert isinstance(self.program, ChainOp)
+        tokens, tiles, lanes = results.sequences[sequence], results.tiles(sequence), results.lanes
+        require_tokens(self.program, tokens)
+        ((image,),) = self.images
+        program = memory.program(image)
+        ((channels, places),) = results.pieces
+        to, rows = places[sequence][0], tiles * channels
+        if not isinstance(x, Rows):
+            beats = Job(image, x, channels, (tokens,)).beats(lanes)
+            memory.add(program, memory.store(beats.tobytes()), len(beats), to, rows)
+            return
+        source = x.at(sequence)
+        assert source is not None
+        memory.add(program, memory.store(sequence_header(tokens, lanes).tobytes()), 1)
+        memory.add(program, source, tiles * x.features)
+        memory.add(program, source, tiles * x.features, to, rows)
+
     def run(
         self,
         accelerator: Accelerator,
@@ -134,6 +230,23 @@ class Stage:
             own = zip(jobs, islice(results, len(jobs)), strict=True)
             columns.append(np.concatenate([y for job, y in own if job.outputs]))
         return np.concatenate(columns, axis=1)
+
+
+def _place(
+    memory: QueueMemory,
+    x: NDArray[np.int8] | Rows,
+    tiles: tuple[int, int, int],
+    features: tuple[int, int],
+) -> int:
+    """Where some features are of the tiles of a sequence, so many from one on."""
+    (sequence, first, count), (low, high) = tiles, features
+    if isinstance(x, Rows):
+        address = x.at(sequence, first, low)
+        assert address is not None
+        return address
+    lanes = memory.config.lanes
+    part = np.ascontiguousarray(x[first * lanes : (first + count) * lanes, low:high])
+    return memory.store(padded(part, (len(part),), lanes).tobytes())
 
 
 def brought(op: RunOp) -> int:

@@ -36,7 +36,8 @@ class Pace:
     causes: Mapping[str, float]
     """Cycles by what they are for; see `CAUSES`."""
     traffic: float
-    """Bytes that come and go meanwhile: streams, activations and results of all engines."""
+    """Bytes that come and go meanwhile: programs, streams, activations and results of all
+    engines."""
 
     @property
     def binds(self) -> str:
@@ -154,7 +155,8 @@ class Plan:
         waits = pace.causes[pace.binds] / pace.cycles
         share = self.shares[self.fills]
         for name, value in (
-            ("words", f"{config.items} items; post unit of {config.post_lanes} lanes"),
+            ("words", f"{config.items} items; {_units(config)}"),
+            ("programs", f"{config.program_bits} bits a cycle"),
             ("streams", streams),
             ("activations", f"{config.activation_depth:,} rows in {self._activations}"),
             (f"tokens/s at {self.clock / 1e6:g} MHz", f"{self.tokens_per_second:,.0f}"),
@@ -184,6 +186,11 @@ class Plan:
             f"{bandwidth:.1%}",
         )
         return [first, second]
+
+
+def _units(config: ArrayConfig) -> str:
+    solvers = f", {config.row_solvers} solvers" if config.normalizes else ""
+    return f"post unit of {config.post_lanes} lanes{solvers}"
 
 
 def _number(value: float) -> str:

@@ -12,9 +12,9 @@ from daqkf.compiler.design import Design
 from daqkf.hw_targets.config import ArrayConfig, memory_depth
 from daqkf.hw_targets.device import LABELS, Device, Needs, load_device
 from daqkf.hw_targets.engine import engine_needs
-from daqkf.hw_targets.machine import MEMORY_BITS, MEMORY_WORDS
+from daqkf.hw_targets.machine import MEMORY_BITS, MEMORY_WORDS, PROGRAM_BITS
 from daqkf.hw_targets.memory import Channels, load_channels
-from daqkf.hw_targets.prediction import Step, TileCycles, program_words, tile_cycles_of
+from daqkf.hw_targets.prediction import Step, TileCycles, program_beats, tile_cycles_of
 from daqkf.hw_targets.streams import row_bits
 from daqkf.planning.plan import CAUSES, Pace, Plan
 from daqkf.planning.workload import Program, Workload
@@ -142,12 +142,20 @@ class _Search:
         return 0.99 * tiles * self.work.tile_cycles(shape.pes, shape.lanes // shape.post_lanes)
 
     def _shapes(self) -> Iterator["_Shape"]:
-        """Elements, lanes and post lanes, the most first, so that what is slow is seen early."""
+        """Elements, lanes, post lanes and solvers, the most first, so that what is slow is seen
+        early."""
         for pes in reversed(_PES):
             for lanes in reversed(_LANES):
                 if lanes < 2 * self.tokens:
                     for post_lanes in self._post_lanes(pes, lanes):
-                        yield _Shape(pes, lanes, post_lanes)
+                        for solvers in self._solvers(post_lanes):
+                            yield _Shape(pes, lanes, post_lanes, solvers)
+
+    def _solvers(self, post_lanes: int) -> Sequence[int]:
+        """Solvers of a row unit that are tried: one for each lane, for four, or for all."""
+        if not self.work.config.normalizes:
+            return (1,)
+        return sorted({post_lanes, max(post_lanes // 4, 1), 1}, reverse=True)
 
     def _post_lanes(self, pes: int, lanes: int) -> Sequence[int]:
         """As few as keep up with the elements, half and twice as many."""
@@ -182,12 +190,19 @@ class _Search:
             plain,
             lanes=shape.lanes,
             post_lanes=shape.post_lanes,
+            row_solvers=shape.row_solvers,
             parameter_depth=memory_depth(slots),
             banks=2 if len(programs) > 1 else 1,
             operand_depth=0,
             activation_memory="block",
         )
-        yield replace(common, memory_bits=0, stream_depth=memory_depth(words))
+        for program_bits in self._program_bits(PROGRAM_BITS[-1]):
+            yield replace(
+                common,
+                memory_bits=0,
+                stream_depth=memory_depth(words),
+                program_bits=program_bits,
+            )
         if words > MEMORY_WORDS:
             return
         wanted = row_bits(common)
@@ -196,7 +211,20 @@ class _Search:
                 much = bits * ports > 2 * wanted and (bits, ports) != (MEMORY_BITS[1], 1)
                 if pes % ports or much or bits * ports * _LEAST < wanted:
                     continue
-                yield replace(common, memory_bits=bits, memory_ports=ports, stream_depth=_FIFO)
+                for program_bits in self._program_bits(bits):
+                    yield replace(
+                        common,
+                        memory_bits=bits,
+                        memory_ports=ports,
+                        stream_depth=_FIFO,
+                        program_bits=program_bits,
+                    )
+
+    def _program_bits(self, most: int) -> Sequence[int]:
+        """Bits of programs that come at once, and no more than a port of so many brings. Where
+        there is one program, it is loaded once."""
+        wide = min(most, PROGRAM_BITS[-1])
+        return (wide, PROGRAM_BITS[0]) if len(self.work.programs) > 1 else PROGRAM_BITS[:1]
 
     def _numbers(self, config: ArrayConfig) -> list["_Engines"]:
         """How many such engines there can be: as many as there is room for, fewer, or one.
@@ -263,6 +291,7 @@ class _Shape:
     pes: int
     lanes: int
     post_lanes: int
+    row_solvers: int
 
 
 @dataclass(frozen=True)
@@ -291,7 +320,12 @@ class _Timing:
     @cached_property
     def _loads(self) -> list[int]:
         """Cycles in which each program is loaded."""
-        return [program_words(steps, self.config) for steps in self._steps]
+        return [program_beats(steps, self.config) for steps in self._steps]
+
+    @cached_property
+    def _program_bytes(self) -> float:
+        """Of all programs, if they do not stay."""
+        return sum(self._loads) * self.config.program_bits / 8 if len(self._loads) > 1 else 0.0
 
     def pace(self, tokens: int, engines: int) -> Pace:
         """A pass of tokens through all programs, shared among the engines."""
@@ -303,7 +337,7 @@ class _Timing:
         config, search = self.config, self.search
         tiles = -(-tokens // (engines * config.lanes))
         causes = dict.fromkeys(CAUSES, 0.0)
-        loads, traffic = self._loads, 0.0
+        loads, traffic = self._loads, engines * self._program_bytes
         for number, program in enumerate(search.work.programs):
             tile = self._tile(program, self._steps[number], engines)
             for name, cycles in tile.causes().items():
@@ -312,7 +346,11 @@ class _Timing:
             if len(loads) > 1:
                 # With two banks the next program is loaded while this one runs.
                 following = loads[(number + 1) % len(loads)]
-                causes["loading"] += max(0.0, following - tiles * tile.total)
+                spent = tiles * tile.total
+                causes["loading"] += max(0.0, following - spent)
+                moved = tiles * self._bytes(program, tile) + following * config.program_bits / 8
+                waits = moved / self._bandwidth(engines) - max(following, spent)
+                causes["memory"] += max(0.0, waits)
         return Pace(tokens, sum(causes.values()), causes, traffic)
 
     def _bytes(self, program: Program, tile: TileCycles) -> float:
@@ -329,6 +367,11 @@ class _Timing:
             seen = search.memory.behind(engines * config.memory_ports)
             timing = seen.timing(search.clock, config)
         tile = tile_cycles_of(steps, config, timing)
-        bandwidth = search.memory.bandwidth / search.clock / engines
-        tile.memory += max(0.0, self._bytes(program, tile) / bandwidth - tile.total)
+        needed = self._bytes(program, tile) / self._bandwidth(engines)
+        tile.memory += max(0.0, needed - tile.total)
         return tile
+
+    def _bandwidth(self, engines: int) -> float:
+        """Bytes a cycle that each of so many engines gets."""
+        search = self.search
+        return search.memory.bandwidth / search.clock / engines

@@ -9,13 +9,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import inf
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from daqkf.hw_targets.config import ArrayConfig
-from daqkf.hw_targets.memory import IDEAL, MemoryTiming, load_memory
+from daqkf.hw_targets.memory import IDEAL, MemoryTiming, load_channels, load_memory
+from daqkf.lowering.image.queue_memory import Queue
 from daqkf.passes.array_files import archive, load_archive
 from daqkf.passes.files import write_atomically
 from daqkf.runtime.simulator import Cycles, Job, Simulator
@@ -36,6 +37,21 @@ class Accelerator(Protocol):
         ...
 
 
+@runtime_checkable
+class QueueAccelerator(Accelerator, Protocol):
+    """An array with a queue in external memory, on a board or in a simulator."""
+
+    base: int
+    """The address from which on memory is its own, a multiple of 4096."""
+
+    def play(self, queue: Queue) -> bytes:
+        """Put a queue's content into memory, ring its doorbell, and wait for its interrupt.
+
+        Returns what memory holds then, from `queue.base` on.
+        """
+        ...
+
+
 CLOCK = 250e6
 """The clock of an array in Hz that external memory is held against, unless another one is given."""
 
@@ -48,6 +64,34 @@ def external_memory(name: str | None, clock: float, config: ArrayConfig) -> Memo
     """
     if name is None:
         return IDEAL
+    _require_memory(name, clock, config)
+    try:
+        return load_memory(name).timing(clock, config)
+    except ValueError as error:
+        raise DaqkfError(str(error)) from None
+
+
+def system_memory(name: str | None, clock: float, config: ArrayConfig) -> tuple[MemoryTiming, int]:
+    """How channels of memory behave that the ports of a system share, and how many there are.
+
+    Without a name, each port has an `IDEAL` one.
+
+    Raises:
+        DaqkfError: as `external_memory`.
+    """
+    ports = config.memory_ports + 1
+    if name is None:
+        return IDEAL, ports
+    _require_memory(name, clock, config)
+    try:
+        found = load_channels(name)
+    except ValueError as error:
+        raise DaqkfError(str(error)) from None
+    channels = min(found.number, ports)
+    return found.device.timing(clock, config, -(-ports // channels)), channels
+
+
+def _require_memory(name: str, clock: float, config: ArrayConfig) -> None:
     if not config.memory_bits:
         raise DaqkfError(
             f"no external memory '{name}': the streams of this array are in block RAM; compile for "
@@ -55,10 +99,6 @@ def external_memory(name: str | None, clock: float, config: ArrayConfig) -> Memo
         )
     if not 0 < clock < inf:
         raise DaqkfError(f"clock must be above 0 Hz, not {clock}")
-    try:
-        return load_memory(name).timing(clock, config)
-    except ValueError as error:
-        raise DaqkfError(str(error)) from None
 
 
 @dataclass

@@ -20,7 +20,6 @@
 // then the variant that each tile took.
 // Exit codes: 0 done, 2 the array refused a program, 3 it stopped or broke the protocol.
 
-#include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <cstdint>
@@ -29,13 +28,13 @@
 #include <cstring>
 #include <deque>
 #include <fstream>
-#include <iterator>
 #include <memory>
 #include <random>
 #include <string>
 #include <vector>
 
 #include "Vdaqkf_array.h"
+#include "external_memory.h"
 #include "verilated.h"
 
 #if VM_TRACE_FST
@@ -45,8 +44,6 @@
 #endif
 
 namespace {
-
-using Bytes = std::vector<uint8_t>;
 
 // Rows of up to 64 bits are integers, wider ones arrays of 32-bit words; both little-endian.
 template <typename Port> void put(Port &port, const uint8_t *bytes, size_t count) {
@@ -71,9 +68,12 @@ template <typename Top> auto setLast(Top &top, bool last, int) -> decltype(void(
 }
 template <typename Top> void setLast(Top &, bool, long) {}
 
-[[noreturn]] void fail(int code, const std::string &message) {
-  std::fprintf(stderr, "%s\n", message.c_str());
-  std::exit(code);
+// Bytes of a beat of an image; the array of a netlist says so itself.
+template <typename Top> auto programBytes(const Top &top, int) -> decltype(top.programBytes()) {
+  return top.programBytes();
+}
+template <typename Top> size_t programBytes(const Top &top, long) {
+  return sizeof(top.prog_tdata);
 }
 
 #if VM_TRACE
@@ -134,13 +134,6 @@ struct Waveform {
 };
 #endif
 
-Bytes readFile(const char *path) {
-  std::ifstream file(path, std::ios::binary);
-  if (!file)
-    fail(1, std::string("cannot read ") + path);
-  return Bytes(std::istreambuf_iterator<char>(file), {});
-}
-
 // One side of an AXI4-Stream: beats of a fixed size out of, or into, a buffer.
 struct Stream {
   Bytes data;
@@ -165,88 +158,35 @@ size_t current(std::vector<Job> &jobs, size_t number, Stream Job::*stream) {
   return number;
 }
 
-// What external memory takes; all but `beats` in cycles.
-struct Timing {
-  uint64_t latency = 1, beats = 1, cycles = 1, interval = 0, pause = 0;
-};
+// External memory behind a port, which has a channel and a content of its own.
+struct Memory {
+  Memory(const Timing &timing, const char *path)
+      : channel(timing), content{readFile(path)}, port(channel, content) {}
+  Memory(const Memory &) = delete;
 
-// External memory behind a port: an AXI4 subordinate that is only read, and answers in order.
-class Memory {
-public:
-  Memory(const Timing &timing, const char *path) : timing(timing), data(readFile(path)) {}
-
-  // The array's inputs for a cycle. An offer stands until it is taken.
-  template <typename Data, typename Bit, typename Code>
-  void offer(Data &rdata, Bit &rvalid, Code &rresp, Bit &arready, bool go) {
-    const bool refreshed = timing.interval && now % timing.interval < timing.pause;
-    credit = std::min(credit + timing.beats, AHEAD * timing.cycles);
-    arready = go && bursts.size() < MOST_BURSTS;
-    if (!offered)
-      offered = go && !refreshed && !bursts.empty() && bursts.front().due <= now &&
-                credit >= timing.cycles;
-    rvalid = offered;
-    if (!offered)
-      return;
-    const Burst &burst = bursts.front();
-    const bool outside = burst.address + sizeof(rdata) > data.size();
-    rresp = outside ? DECODE_ERROR : 0;
-    std::memset(&rdata, 0, sizeof(rdata));
-    if (!outside)
-      std::memcpy(&rdata, data.data() + burst.address, sizeof(rdata));
-  }
-
-  // The handshakes of that cycle. Whether there was one.
-  bool take(bool arvalid, bool arready, uint64_t address, unsigned beats, bool rready,
-            size_t bytes) {
-    bool moved = false;
-    if (offered && rready) {
-      offered = false;
-      credit -= timing.cycles;
-      moved = true;
-      Burst &burst = bursts.front();
-      burst.address += bytes;
-      if (!--burst.beats)
-        bursts.pop_front();
-    }
-    if (arvalid && arready) {
-      if (address % PAGE + beats * bytes > PAGE)
-        fail(3, "a burst crosses a boundary of 4 KiB");
-      bursts.push_back({address, beats, now + timing.latency});
-      moved = true;
-    }
-    ++now;
-    return moved;
-  }
-
-private:
-  static constexpr uint64_t AHEAD = 4, PAGE = 4096;
-  static constexpr size_t MOST_BURSTS = 16;
-  static constexpr unsigned DECODE_ERROR = 3;
-  struct Burst {
-    uint64_t address;
-    unsigned beats;
-    uint64_t due;
-  };
-  Timing timing;
-  Bytes data;
-  std::deque<Burst> bursts;
-  uint64_t now = 0, credit = 0;
-  bool offered = false;
+  Channel channel;
+  Content content;
+  ReadPort port;
 };
 
 // What the ports do that an array has; for others, nothing.
 #define PORT(N)                                                                                    \
   template <typename Top>                                                                          \
   auto offer##N(Top &top, Memory &memory, bool go, int)->decltype(bool(top.mem##N##_rready)) {     \
-    memory.offer(top.mem##N##_rdata, top.mem##N##_rvalid, top.mem##N##_rresp,                      \
-                 top.mem##N##_arready, go);                                                        \
+    bool last = false;                                                                             \
+    memory.channel.begin();                                                                        \
+    memory.port.offer(top.mem##N##_rdata, top.mem##N##_rvalid, top.mem##N##_rresp, last,           \
+                      top.mem##N##_arready, go);                                                   \
     return true;                                                                                   \
   }                                                                                                \
   template <typename Top> bool offer##N(Top &, Memory &, bool, long) { return false; }             \
   template <typename Top>                                                                          \
   auto take##N(Top &top, Memory &memory, int)->decltype(bool(top.mem##N##_rready)) {               \
-    return memory.take(top.mem##N##_arvalid, top.mem##N##_arready, top.mem##N##_araddr,            \
-                       top.mem##N##_arlen + 1u, top.mem##N##_rready, sizeof(top.mem##N##_rdata));  \
+    const bool moved = memory.port.take(                                                           \
+        top.mem##N##_arvalid, top.mem##N##_arready, top.mem##N##_araddr, top.mem##N##_arlen + 1u,  \
+        top.mem##N##_rready, sizeof(top.mem##N##_rdata));                                          \
+    memory.channel.end();                                                                          \
+    return moved;                                                                                  \
   }                                                                                                \
   template <typename Top> bool take##N(Top &, Memory &, long) { return false; }
 #define PORTS(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7)
@@ -266,7 +206,7 @@ struct Bench {
   unsigned stalls = 0;
   bool overlap = false;
   uint64_t limit = 0, idle = 0;
-  std::vector<Memory> memories;
+  std::deque<Memory> memories;
 
   bool go() { return random() % 1000 >= stalls; }
 
@@ -374,10 +314,8 @@ int main(int argc, char **argv) {
 
   Timing timing;
   unsigned ports = 0;
-  if (std::strcmp(argv[8], "-") != 0 &&
-      std::sscanf(argv[8], "%u,%lu,%lu,%lu,%lu,%lu", &ports, &timing.latency, &timing.beats,
-                  &timing.cycles, &timing.interval, &timing.pause) != 6)
-    fail(1, "MEMORY is PORTS,LATENCY,BEATS,CYCLES,INTERVAL,PAUSE");
+  if (std::strcmp(argv[8], "-") != 0)
+    ports = timing.read(argv[8]);
   for (unsigned port = 0; port < ports; ++port)
     bench.memories.emplace_back(timing, ("memory" + std::to_string(port)).c_str());
 
@@ -399,7 +337,7 @@ int main(int argc, char **argv) {
     const size_t beats = std::strtoul(arguments[4], nullptr, 10);
     job.outputs = std::strtoul(arguments[5], nullptr, 10);
     job.results = arguments[2];
-    job.program.beat = 4;
+    job.program.beat = programBytes(*bench.top, 0);
     if (std::strcmp(arguments[0], "-") != 0)
       job.program.data = readFile(arguments[0]);
     job.x.beat = job.y.beat = lanes;

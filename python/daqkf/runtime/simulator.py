@@ -31,6 +31,8 @@ from daqkf.runtime.waveforms import Waveform, phase_names
 from daqkf.support.cache import cache_folder, cached
 
 HARNESS = Path(__file__).with_name("harness.cpp")
+EXTERNAL_MEMORY = HARNESS.with_name("external_memory.h")
+"""A header that harnesses include: the model of external memory."""
 _BUILD_FLAGS = ("--cc", "--exe", "--x-assign", "unique", "--x-initial", "unique")
 # A model in several files would have a compiled header of its own, and compilers take one only.
 _FLAGS = ("-O3", "--noassert", "-Wno-fatal", "--output-split", "0")
@@ -104,6 +106,24 @@ class Trace:
     """The variant that each tile took, [tiles], by `status_variant`; 0 without a SPAQ unit."""
 
 
+def padded(x: NDArray[np.int8], sequences: Sequence[int], lanes: int) -> NDArray[np.int8]:
+    """The rows int8 [tiles·K, lanes] of tokens [T, K], of which each sequence begins a tile.
+
+    The last tile of a sequence is filled up with tokens of zeros.
+    """
+    found: list[NDArray[np.int8]] = []
+    for part in np.split(x, np.cumsum(sequences[:-1], dtype=np.int64)):
+        tiles = np.zeros((-(-len(part) // lanes) * lanes, x.shape[1]), np.int8)
+        tiles[: len(part)] = part
+        found.append(tiles.reshape(-1, lanes, x.shape[1]).transpose(0, 2, 1).reshape(-1, lanes))
+    return np.concatenate(found)
+
+
+def sequence_header(tokens: int, lanes: int) -> NDArray[np.int8]:
+    """The row int8 [1, lanes] that comes before the tiles of a sequence of so many tokens."""
+    return np.resize(np.array([tokens], "<u2").view(np.int8), (1, lanes))
+
+
 @dataclass(frozen=True)
 class Job:
     """A program image, int8 activations [T, K] for it, and its number of outputs N.
@@ -128,15 +148,22 @@ class Job:
         They are tile after tile; the last tile is filled up with tokens of zeros. The tiles of a
         sequence come twice, after a row with its number of tokens (`hw_targets.operands`).
         """
+        sequences = self.sequences or (len(self.x),)
+        if not self.sequences:
+            return padded(self.x, sequences, lanes)
         found: list[NDArray[np.int8]] = []
-        begins = np.cumsum(self.sequences[:-1], dtype=np.int64)
-        for part, tiles in zip(np.split(self.x, begins), self.tiles(lanes), strict=True):
-            padded = np.zeros((tiles * lanes, self.x.shape[1]), np.int8)
-            padded[: len(part)] = part
-            beats = padded.reshape(tiles, lanes, -1).transpose(0, 2, 1).reshape(-1, lanes)
-            header = np.resize(np.array([len(part)], "<u2").view(np.int8), (1, lanes))
-            found += [header, beats, beats] if self.sequences else [beats]
+        begins = np.cumsum(sequences[:-1], dtype=np.int64)
+        for part in np.split(self.x, begins):
+            beats = padded(part, (len(part),), lanes)
+            found += [sequence_header(len(part), lanes), beats, beats]
         return np.concatenate(found)
+
+    def from_rows(self, rows: NDArray[np.int8], lanes: int) -> NDArray[np.int8]:
+        """The results [T, N] of the tokens in rows of bytes, behind which there may be others."""
+        if not self.outputs:
+            return np.empty((len(self.x), 0), np.int8)
+        size = sum(self.tiles(lanes)) * self.outputs * lanes
+        return self.results(rows[:size].reshape(-1, self.outputs, lanes))
 
     def results(self, tiles: NDArray[np.int8]) -> NDArray[np.int8]:
         """The results [T, N] of the tokens, from those of the tiles [tiles, N, lanes]."""
@@ -165,14 +192,19 @@ def build(files: Mapping[str, str], waveforms: str | None = None) -> Path:
     if waveforms:
         files = {**files, **phase_names()}
         flags = (*_FLAGS, *_WAVEFORM_FLAGS, f"--trace-{waveforms}")
-    return verilate({HARNESS.name: HARNESS.read_text(encoding="utf-8"), **files}, TOP, flags)
+    return verilate({**harness_sources(HARNESS), **files}, TOP, flags)
+
+
+def harness_sources(harness: Path) -> dict[str, str]:
+    """The texts of a harness and of what it includes, by name."""
+    return {path.name: path.read_text(encoding="utf-8") for path in (harness, EXTERNAL_MEMORY)}
 
 
 def verilate(sources: Mapping[str, str], top: str, flags: Sequence[str] = _FLAGS) -> Path:
     """Build a model and its C++ harness with Verilator, or take the program from the cache.
 
     Args:
-        sources: the texts of the Verilog and C++ files, by name.
+        sources: the texts of the Verilog and C++ files, and of headers, by name.
         top: the name of the top module.
         flags: further flags of Verilator.
 
@@ -186,7 +218,7 @@ def verilate(sources: Mapping[str, str], top: str, flags: Sequence[str] = _FLAGS
     command = [*verilator.argv, *flags, "--top-module", top, "-j", jobs]
     command += ["-CFLAGS", f"{_CFLAGS} -include {_COMMON}"]
     command += ["-MAKEFLAGS", f"{MAKE_VARIABLES} CXX={shlex.quote(shlex.join(compiler))}"]
-    command += ["-o", "simulator", *sources]
+    command += ["-o", "simulator", *(name for name in sources if not name.endswith(".h"))]
     changed = [Path(part).stat().st_mtime_ns for part in verilator.argv if Path(part).is_file()]
     tool = [verilator.argv, changed, flags, _CFLAGS, compiler]
 
@@ -362,13 +394,13 @@ class Simulator:
                 if job.image is not None:
                     count = 2 * tiles if job.sequences else tiles
                     placed = outside.place(job.image)
-                    image.write_bytes(for_tiles(placed, count) if overlap else placed)
+                    image.write_bytes(for_tiles(placed, count, self.config) if overlap else placed)
                 arguments += ["-" if job.image is None else image.name, x.name, f"y{number}"]
                 arguments += [str(tiles), str(len(beats)), str(job.outputs)]
-            limit = int((self._longest_silence() + _MARGIN) / (1 - stalls))
+            limit = int(longest_silence(self.config) / (1 - stalls))
             command = [self._binary, lanes, seed, round(1000 * stalls), limit, int(overlap)]
             command += (waveform.path.absolute(), waveform.tiles) if waveform else ("-", 0)
-            command.append(memory.text(self.config) if self.config.memory_bits else "-")
+            command.append(memory.text(len(outside.contents)) if outside.contents else "-")
             for port, content in enumerate(outside.contents):
                 Path(folder, f"memory{port}").write_bytes(content)
             command += arguments
@@ -388,29 +420,27 @@ class Simulator:
                 for number, (job, line) in enumerate(zip(jobs, lines, strict=True))
             ]
 
-    def _longest_silence(self) -> int:
-        """The most cycles that an array may work on a chain without a transfer at its ports."""
-        config = self.config
-        results = config.result_depth * (config.post_cycles + config.pes)
-        moves = config.result_depth if config.chains else 0
-        if config.operand_depth:
-            # The features of each token of an element are written one row at a time.
-            moves *= config.lanes // config.pes
-        rows = [
-            *([normalization_cycles(config, config.result_depth)] if config.normalizes else []),
-            *([gating_cycles(config, config.result_depth // 2)] if config.gates else []),
-            *([softmax_cycles(config, config.result_depth, 1)] if config.softmax else []),
-        ]
-        streams = 1 << WATCHDOG_BITS if config.memory_bits else config.stream_depth
-        return streams + config.kernels * (results + moves + max(rows, default=0))
-
     def _trace(self, path: Path, job: Job, line: str) -> Trace:
-        lanes = self.config.lanes
-        tiles = np.fromfile(path, np.int8).reshape(-1, job.outputs, lanes) if job.outputs else None
-        y = np.empty((len(job.x), 0), np.int8) if tiles is None else job.results(tiles)
+        y = job.from_rows(np.fromfile(path, np.int8), self.config.lanes)
         numbers = [int(number) for number in line.split()]
         phases, variants = numbers[: max(Phase) + 1], numbers[max(Phase) + 1 :]
         return Trace(y, _cycles(phases), np.array(variants, np.int64))
+
+
+def longest_silence(config: ArrayConfig) -> int:
+    """The most cycles that an array may work on a chain without a transfer at its ports."""
+    results = config.result_depth * (config.post_cycles + config.pes)
+    moves = config.result_depth if config.chains else 0
+    if config.operand_depth:
+        # The features of each token of an element are written one row at a time.
+        moves *= config.lanes // config.pes
+    rows = [
+        *([normalization_cycles(config, config.result_depth)] if config.normalizes else []),
+        *([gating_cycles(config, config.result_depth // 2)] if config.gates else []),
+        *([softmax_cycles(config, config.result_depth, 1)] if config.softmax else []),
+    ]
+    streams = 1 << WATCHDOG_BITS if config.memory_bits else config.stream_depth
+    return _MARGIN + streams + config.kernels * (results + moves + max(rows, default=0))
 
 
 def _cycles(phases: Sequence[int]) -> Cycles:

@@ -10,7 +10,8 @@ registers beside it, as they do in a larger design.
 """
 
 import json
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,10 +23,54 @@ from daqkf.synthesis.netlist import CLOCK
 from daqkf.synthesis.output_registers import absorb_output_registers
 from daqkf.synthesis.running import SynthesisError, cached, keep, run_nextpnr, run_yosys
 
-_FRAME = "daqkf_frame"
+_FRAME, _INSTANCE = "daqkf_frame", "array"
 _TARGET_MHZ = 400
 """The clock frequency that nextpnr is asked for. No device reaches it, because nextpnr stops
 optimising when it meets the target."""
+
+
+@dataclass(frozen=True)
+class CriticalPath:
+    """The path that limits the clock frequency."""
+
+    start: str
+    """The net of the register or of the memory where it begins."""
+    end: str
+    """The cell and the port where it ends."""
+    nets: tuple[str, ...]
+    """Those between, without the ones of carry chains."""
+    logic_ns: float
+    """Its delay in logic, with clock-to-output and setup times, in nanoseconds."""
+    routing_ns: float
+    """That in routing."""
+
+    @classmethod
+    def read(cls, report: Mapping[str, Any]) -> "CriticalPath":
+        """The longest path from a register to a register of nextpnr's report, of one clock."""
+        paths = [
+            path["path"]
+            for path in report["critical_paths"]
+            if path["from"] == path["to"] and path["from"].startswith("posedge")
+        ]
+        steps = max(paths, key=lambda steps: sum(step["delay"] for step in steps))
+        routes = [step for step in steps if step["type"] == "routing"]
+        nets = [_plain(step["net"]) for step in routes if step["to"]["port"] != "FCI"]
+        routing, whole = (sum(step["delay"] for step in some) for some in (routes, steps))
+        end = steps[-1]["to"]
+        return cls(
+            start=nets[0],
+            end=f"{_plain(end['cell'])}.{end['port']}",
+            nets=tuple(dict.fromkeys(nets[1:])),
+            logic_ns=round(whole - routing, 2),
+            routing_ns=round(routing, 2),
+        )
+
+
+def _plain(name: str) -> str:
+    """A name of the netlist without what yosys and nextpnr have added, and without the frame's."""
+    return re.sub(r"(_(TRELLIS_FF|LUT4|CCU2C|PFUMX|L6MUX21)_.*|\$.*)$", "", name).removeprefix(
+        f"{_INSTANCE}."
+    )
 
 
 @dataclass(frozen=True)
@@ -41,6 +86,8 @@ class Placement:
     fmax_by_seed: dict[int, float]
     shares: dict[str, float]
     """What of the device is taken; see `Part.shares`."""
+    critical_path: CriticalPath | None = None
+    """Of the fastest placement."""
     board: str | None = None
     """The board that the device is on, if one was named."""
     board_mhz: float | None = None
@@ -74,16 +121,17 @@ def place_and_route(
         raise SynthesisError("placing needs a seed")
     ports = _ports(netlist, top)
     framed = _framed(netlist, top, frame(top, ports))
-    speeds = {}
+    speeds, reports = dict[int, float](), dict[int, Any]()
     told = counted(progress, "place and route with", len(seeds), "seeds")
     for seed in seeds:
         told(str(seed))
         folder = _routed(framed, part, seed)
         keep(folder, work)
-        report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
-        speeds[seed] = min(clock["achieved"] for clock in report["fmax"].values())
+        reports[seed] = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+        speeds[seed] = min(clock["achieved"] for clock in reports[seed]["fmax"].values())
     best = max(seeds, key=lambda seed: speeds[seed])
-    found = Placement(part.name, best, speeds[best], speeds, part.shares(counts))
+    path = CriticalPath.read(reports[best])
+    found = Placement(part.name, best, speeds[best], speeds, part.shares(counts), path)
     return found if board is None else replace(found, board=board.name, board_mhz=board.clock_mhz)
 
 
@@ -121,7 +169,7 @@ def frame(top: str, ports: dict[str, tuple[str, int]]) -> str:
   reg [{height - 1}:0] taken, leaving;
   assign results[{height - 1}] = driven[{width - 1}];
   assign out = leaving[{height - 1}];
-  {top} array({", ".join(binds)});
+  {top} {_INSTANCE}({", ".join(binds)});
   always @(posedge {CLOCK}) begin
     driven <= {{driven, in}};
     taken <= results;

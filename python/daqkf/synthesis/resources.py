@@ -124,6 +124,7 @@ def netlist(files: Mapping[str, str], top: str, synthesis: str) -> Path:
     commands = [
         read_verilog(files),
         f"hierarchy -check -top {top}",
+        *KEEP * any("(* keep" in text for text in files.values()),
         f"{synthesis} -top {top}",
         "tee -q -o stat.json stat -json",
         # The selection leaves out the models of the primitives.
@@ -135,6 +136,10 @@ def netlist(files: Mapping[str, str], top: str, synthesis: str) -> Path:
         run_yosys(commands, folder)
 
     return cached(["netlist", sorted(files.items()), commands], make)
+
+
+KEEP = ("proc", "setattr -set keep 1 a:keep %ci1:+$dff[Q] t:$dff %i")
+"""The commands of yosys that keep registers to be kept: it heeds the attribute of a cell alone."""
 
 
 def read_verilog(files: Mapping[str, str]) -> str:

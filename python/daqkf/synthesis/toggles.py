@@ -23,7 +23,7 @@ from daqkf.hw_targets import load_fabric
 from daqkf.hw_targets.config import ArrayConfig
 from daqkf.lowering.rtl.array import TOP
 from daqkf.runtime import tools
-from daqkf.runtime.simulator import HARNESS, Job, Simulator
+from daqkf.runtime.simulator import EXTERNAL_MEMORY, HARNESS, Job, Simulator
 from daqkf.synthesis.netlist import MEMORY, Netlist, load
 from daqkf.synthesis.resources import read_verilog, write_files
 from daqkf.synthesis.running import SynthesisError, cached, run_yosys
@@ -173,7 +173,7 @@ def netlist_simulator() -> Path:
         ToolNotFoundError: the C++ compiler is missing.
     """
     compiler = tools.cxx_compiler()
-    sources = [HARNESS, *sorted(_GATES.iterdir())]
+    sources = [HARNESS, EXTERNAL_MEMORY, *sorted(_GATES.iterdir())]
     texts = [path.read_text(encoding="utf-8") for path in sources]
 
     def make(folder: Path) -> None:

@@ -88,8 +88,7 @@ struct Vdaqkf_array {
   using Row = std::array<uint8_t, 4096>;
 
   uint8_t clk = 0, rst = 0, prog_tvalid = 0, x_tvalid = 0, y_tready = 0;
-  uint32_t prog_tdata = 0;
-  Row x_tdata = {}, y_tdata = {};
+  Row prog_tdata = {}, x_tdata = {}, y_tdata = {};
   uint8_t prog_tready = 0, x_tready = 0, y_tvalid = 0, y_tlast = 0;
   uint8_t status_phase = 0, status_error = 0, status_variant = 0;
 
@@ -139,6 +138,8 @@ struct Vdaqkf_array {
     for (gates::Nets &port : ports)
       port = reader.list();
   }
+
+  size_t programBytes() const { return ports[PROG_TDATA].size() / 8; }
 
   // The harness looks at outputs only after it has set inputs while the clock is low.
   void eval() {
@@ -222,7 +223,7 @@ private:
     drive(PROG_TVALID, &prog_tvalid);
     drive(X_TVALID, &x_tvalid);
     drive(Y_TREADY, &y_tready);
-    drive(PROG_TDATA, reinterpret_cast<const uint8_t *>(&prog_tdata));
+    drive(PROG_TDATA, prog_tdata.data());
     drive(X_TDATA, x_tdata.data());
     for (const gates::Gate &gate : logic) {
       if (gate.kind == gates::Gate::MEMORY)

@@ -1,0 +1,45 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""How what an element says to all of its lanes gets there: at once, or through a tree of registers.
+
+A net to many lanes is slow, as they take much of a device. An element of more than `LANES_AT_ONCE`
+lanes divides them into groups. Each group has its own activation memories, and registers of its own
+for the addresses and for the control of the lanes. Between these and the element there are as many
+levels of registers as it takes to have none that goes to more than `BRANCHES`.
+"""
+
+from daqkf.hw_targets.families import FAMILIES
+from daqkf.hw_targets.machine import Machine
+
+LANES_AT_ONCE = 32
+"""Up to so many lanes have no tree."""
+
+GROUP_LANES = 18
+"""Lanes of a group. A row of theirs has 144 bits, which block RAM and UltraRAM divide without rest:
+their widths are 9, 18, 36 and 72 bits."""
+
+BRANCHES = 16
+"""Registers to which one of the tree goes at most."""
+
+
+def lane_groups(machine: Machine, family: str) -> list[range]:
+    """The lanes that share registers, in elements of a family."""
+    if machine.lanes <= LANES_AT_ONCE or not FAMILIES[family].fans_out:
+        return [range(machine.lanes)]
+    starts = range(0, machine.lanes, GROUP_LANES)
+    return [range(low, min(low + GROUP_LANES, machine.lanes)) for low in starts]
+
+
+def fan_out_stages(machine: Machine, family: str) -> int:
+    """Cycles from an element of a family to its groups of lanes; 0 if there is but one."""
+    groups, stages = len(lane_groups(machine, family)), 0
+    while groups > 1:
+        groups, stages = -(-groups // BRANCHES), stages + 1
+    return stages
+
+
+def tree_stages(machine: Machine) -> int:
+    """Those of the elements that have most; if there are any, all elements register which of their
+    lanes the post unit takes."""
+    return max(fan_out_stages(machine, family) for family in machine.families)
