@@ -28,7 +28,7 @@ from daqkf.lowering.frontends.decoder import (
     naming,
 )
 from daqkf.lowering.frontends.safetensors_files import SafetensorsFile
-from daqkf.lowering.frontends.text import TextCodec
+from daqkf.lowering.frontends.text import TextCodec, missing_bytes
 from daqkf.passes.array_files import reading
 
 CONFIG = "config.json"
@@ -260,7 +260,7 @@ def _files(path: Path) -> dict[str, SafetensorsFile]:
 def _text(path: Path, facts: Mapping[str, Any], vocabulary: int) -> TextCodec:
     """The tokeniser of a folder."""
     with from_extra("lm"):
-        from tokenizers import Tokenizer
+        from tokenizers import Tokenizer, decoders
 
     file = path / "tokenizer.json"
     data = file.read_bytes()
@@ -268,7 +268,8 @@ def _text(path: Path, facts: Mapping[str, Any], vocabulary: int) -> TextCodec:
         tokenizer = Tokenizer.from_buffer(data)
     tokenizer.no_padding()
     tokenizer.no_truncation()
-    largest = max(tokenizer.get_vocab(with_added_tokens=True).values(), default=-1)
+    tokens = tokenizer.get_vocab(with_added_tokens=True)
+    largest = max(tokens.values(), default=-1)
     if not 0 <= largest < vocabulary:
         raise ValueError(f"{file}: tokens up to {largest}, but the model knows {vocabulary}")
     beside = path / "tokenizer_config.json"
@@ -288,6 +289,7 @@ def _text(path: Path, facts: Mapping[str, Any], vocabulary: int) -> TextCodec:
         _begin(tokenizer),
         frozenset(ends),
         template if isinstance(template, str) else None,
+        missing_bytes(tokens) if isinstance(tokenizer.decoder, decoders.ByteLevel) else frozenset(),
     )
 
 

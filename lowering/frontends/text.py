@@ -3,7 +3,7 @@
 
 """Text as the tokens of a language model, and back."""
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -24,6 +24,16 @@ def byte_characters() -> list[str]:
     seen = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
     others = iter(range(0x100, 0x200))
     return [chr(byte if byte in seen else next(others)) for byte in range(0x100)]
+
+
+_NEVER = frozenset((0xC0, 0xC1, *range(0xF5, 0x100)))
+"""Bytes that UTF-8 does not have."""
+
+
+def missing_bytes(tokens: Container[str]) -> frozenset[int]:
+    """The bytes of UTF-8 that a byte-level tokeniser has no token for, and leaves out."""
+    characters = enumerate(byte_characters())
+    return frozenset(byte for byte, token in characters if token not in tokens) - _NEVER
 
 
 @dataclass(frozen=True)

@@ -289,6 +289,11 @@ def test_a_byte_without_a_token(tmp_path: Path):
     with pytest.raises(ValueError, match="no token for byte 0x71 of the text"):
         codec.encode("a quick one")
     assert codec.decode(codec.encode("a one")) == "a one"
+    write_folder(tmp_path, changed(TINY, pairs="halves"), random_weights(TINY))
+    assert load_language_model(tmp_path).text().missing == frozenset()
+    path = tmp_path / "tokenizer.json"
+    path.write_text(path.read_text().replace('"q": ', '"~~~": ').replace('"q":', '"~~~":'))
+    assert load_language_model(tmp_path).text().missing == {ord("q")}
 
 
 # Folders.

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from daqkf.dialects.errors import from_extra
-from daqkf.lowering.frontends.text import TextCodec, byte_characters
+from daqkf.lowering.frontends.text import TextCodec, missing_bytes
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -45,9 +45,6 @@ _WHOLE = frozenset(("llama-bpe",))
 
 _CONTROL, _USER_DEFINED = 3, 4
 """Of `tokenizer.ggml.token_type`."""
-
-_NEVER = frozenset((0xC0, 0xC1, *range(0xF5, 0x100)))
-"""Bytes that UTF-8 does not have."""
 
 
 def read_tokenizer(fields: Mapping[str, Any], vocabulary: int) -> TextCodec:
@@ -86,13 +83,12 @@ def read_tokenizer(fields: Mapping[str, Any], vocabulary: int) -> TextCodec:
         _number(fields, f"tokenizer.ggml.{name}_token_id", vocabulary) for name in ("eos", "eot")
     )
     template = fields.get("tokenizer.chat_template")
-    characters = byte_characters()
     return TextCodec(
         tokenizer,
         begin,
         frozenset(end for end in ends if end is not None),
         template if isinstance(template, str) else None,
-        frozenset(b for b, c in enumerate(characters) if c not in numbers) - _NEVER,
+        missing_bytes(numbers),
     )
 
 
