@@ -70,6 +70,7 @@ SAMPLES = {
     "16 x 4": replace(CONFIG, pes=16, lanes=4, post_lanes=4, memory_bits=512, memory_ports=2),
     "4 x 8 wide": replace(CONFIG, program_bits=128, row_solvers=2),
     "4 x 8 widest": replace(CONFIG, program_bits=256),
+    "4 x 8 DSPs": replace(CONFIG, post_multiplier="dsp"),
     "2 x 8 solvers": replace(CONFIG, pes=2, post_lanes=8, program_bits=64, row_solvers=8),
 }
 FEW = ("4 x 8", "2 x 16", "4 x 8 plain", "8 x 4", "4 x 8 wide")
@@ -102,9 +103,7 @@ CHECKS = {
         pes=2,
         lanes=32,
         post_lanes=4,
-        row_solvers=2,
         memory_bits=128,
-        program_bits=64,
         activation_memory="ultra",
         activation_depth=4096,
         running_sum_width=15,
@@ -119,9 +118,8 @@ CHECKS = {
         activation_depth=1024,
         memory_bits=512,
         parameter_depth=256,
-        program_bits=256,
-        row_solvers=16,
     ),
+    "4 x 8 wide": replace(CONFIG, program_bits=256, row_solvers=2, post_multiplier="dsp"),
 }
 RESOURCES = ("luts", "flip_flops")
 FOLDER = Path(__file__).parents[1] / "hw_targets" / "engines"
@@ -144,8 +142,14 @@ def needs_of(fabric: Fabric, cells: Mapping[str, int]) -> Needs:
     return Needs.of(fabric.count(cells), fabric.family)
 
 
+def with_dsps(fabric: Fabric, config: ArrayConfig) -> Fabric:
+    """The fabric with its DSP blocks, if the post unit is to have some."""
+    return load_fabric(f"{fabric.family}-dsp") if config.post_multiplier == "dsp" else fabric
+
+
 def measured(fabric: Fabric, config: ArrayConfig) -> dict[str, Needs]:
     """What one instance of each module of an array takes."""
+    fabric = with_dsps(fabric, config)
     cells = synthesized(build_array(config), fabric.hierarchical)
     found: dict[str, Needs] = {}
     for name, own in cells.items():
@@ -202,6 +206,7 @@ def text(fabric: Fabric, found: Mapping[str, Mapping[str, Mapping[str, float]]])
 
 def whole(fabric: Fabric, config: ArrayConfig, flat: bool) -> Needs:
     """What an engine takes, flattened or as the sum of its modules."""
+    fabric = with_dsps(fabric, config)
     if flat:
         return needs_of(fabric, synthesized(build_array(config), fabric.flat)[TOP])
     modules, total = measured(fabric, config), Needs(0, 0, 0)

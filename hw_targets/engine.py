@@ -39,6 +39,10 @@ _CHOSEN = 4
 of them. A LUT of four inputs chooses among half as many."""
 
 
+DSP_BITS = 25
+"""Bits of the wider factor of a DSP block: of a DSP48E1, as those of a DSP48E2 are more."""
+
+
 class UnknownEngineError(ValueError):
     """Nothing says what such an array takes."""
 
@@ -135,7 +139,8 @@ def terms(config: ArrayConfig) -> dict[str, dict[str, float]]:
             "pes": config.parameter_stride if config.has_rows else config.pes,
             "chosen": accumulators * _multiplexers(config.pes),
             "lane": post,
-            "lane_sum": post * config.sum_width,
+            "lane_sum": post * config.sum_width * (not post_dsps(config)),
+            "lane_dsp": post * config.sum_width * bool(post_dsps(config)),
             "lane_partial": post * bool(config.partial_depth),
             "lane_residual": post * bool(config.residual_depth),
             "kept": config.row_bits * bool(config.residual_depth),
@@ -188,6 +193,13 @@ def _row_terms(config: ArrayConfig) -> dict[str, dict[str, float]]:
             "gates": config.gates,
         },
     }
+
+
+def post_dsps(config: ArrayConfig) -> int:
+    """DSP blocks of a lane of the post unit, whose factors have up to `DSP_BITS`."""
+    if config.post_multiplier != "dsp":
+        return 0
+    return 1 if config.sum_width <= DSP_BITS else 2
 
 
 def _multiplexers(inputs: int, chosen: int = _CHOSEN) -> int:
@@ -272,6 +284,8 @@ def engine_needs(config: ArrayConfig, family: str) -> Needs:
     if config.operand_depth or config.dispatches:
         raise UnknownEngineError("arrays with operand memories or variants are not known")
     prices = _prices(family)
+    if post_dsps(config) and "lane_dsp" not in prices["luts"]["post"]:
+        raise UnknownEngineError(f"post units with DSP blocks are not known for '{family}'")
     totals = {"luts": 0.0, "flip_flops": 0.0}
     numbers = instances(config)
     for module, values in terms(config).items():
@@ -288,4 +302,5 @@ def engine_needs(config: ArrayConfig, family: str) -> Needs:
         flip_flops=round(totals["flip_flops"]),
         block_rams_18k=halves,
         ultra_rams=ultra,
+        dsps=config.post_lanes * post_dsps(config),
     )

@@ -11,7 +11,7 @@ from daqkf.compiler.compiled_network import CompiledNetwork
 from daqkf.compiler.design import Design
 from daqkf.hw_targets.config import ArrayConfig, memory_depth
 from daqkf.hw_targets.device import LABELS, Device, Needs, load_device
-from daqkf.hw_targets.engine import engine_needs
+from daqkf.hw_targets.engine import DSP_BITS, engine_needs
 from daqkf.hw_targets.machine import MEMORY_BITS, MEMORY_WORDS, PROGRAM_BITS
 from daqkf.hw_targets.memory import Channels, load_channels
 from daqkf.hw_targets.prediction import Step, TileCycles, program_beats, tile_cycles_of
@@ -136,10 +136,12 @@ class _Search:
         return -(-self.tokens // lanes)
 
     def _least(self, shape: "_Shape", engines: int) -> float:
-        """Cycles that a plan takes at least: those of the elements and of the post unit."""
+        """Cycles that a plan takes at least: those of the elements, the post and the row unit."""
         tiles = 1 if self.objective == LATENCY else -(-self.tokens // (engines * shape.lanes))
+        cycles = self.work.tile_cycles(shape.pes, shape.lanes // shape.post_lanes)
+        cycles += self.work.row_cycles(shape.of(self.work.config))
         # Times are compared in three digits.
-        return 0.99 * tiles * self.work.tile_cycles(shape.pes, shape.lanes // shape.post_lanes)
+        return 0.99 * tiles * cycles
 
     def _shapes(self) -> Iterator["_Shape"]:
         """Elements, lanes, post lanes and solvers, the most first, so that what is slow is seen
@@ -187,13 +189,10 @@ class _Search:
         words = max(program.stream_depth(plain) for program in programs)
         slots = max(program.slots(plain) for program in programs)
         common = replace(
-            plain,
-            lanes=shape.lanes,
-            post_lanes=shape.post_lanes,
-            row_solvers=shape.row_solvers,
+            shape.of(plain),
             parameter_depth=memory_depth(slots),
             banks=2 if len(programs) > 1 else 1,
-            operand_depth=0,
+            post_multiplier=self._post_multiplier(plain),
             activation_memory="block",
         )
         for program_bits in self._program_bits(PROGRAM_BITS[-1]):
@@ -219,6 +218,11 @@ class _Search:
                         stream_depth=_FIFO,
                         program_bits=program_bits,
                     )
+
+    def _post_multiplier(self, config: ArrayConfig) -> str:
+        """DSP blocks, which elements leave idle, multiply for the post unit where they can."""
+        fits = self.device.dsps and config.sum_width <= DSP_BITS
+        return "dsp" if fits and self.device.fabric == "xcup" else "luts"
 
     def _program_bits(self, most: int) -> Sequence[int]:
         """Bits of programs that come at once, and no more than a port of so many brings. Where
@@ -292,6 +296,16 @@ class _Shape:
     lanes: int
     post_lanes: int
     row_solvers: int
+
+    def of(self, config: ArrayConfig) -> ArrayConfig:
+        """An array with lanes and units of this shape, and without attention."""
+        return replace(
+            config,
+            lanes=self.lanes,
+            post_lanes=self.post_lanes,
+            row_solvers=self.row_solvers,
+            operand_depth=0,
+        )
 
 
 @dataclass(frozen=True)

@@ -188,6 +188,23 @@ class Workload:
         """What was found for some elements and post units."""
         return {}
 
+    def row_cycles(self, machine: Machine) -> int:
+        """Cycles of a tile in all programs, those of the row unit."""
+        key = machine.lanes, machine.post_lanes, machine.row_solvers
+        if key not in self._row_cycles:
+            self._row_cycles[key] = sum(
+                part.cycles(machine)
+                for program in self.programs
+                for part in program.parts
+                if isinstance(part, Rows)
+            )
+        return self._row_cycles[key]
+
+    @cached_property
+    def _row_cycles(self) -> dict[tuple[int, int, int], int]:
+        """What was found for some row units."""
+        return {}
+
     @cached_property
     def outputs(self) -> int:
         """Of all programs, those of the row unit among them."""
