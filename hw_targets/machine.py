@@ -20,6 +20,7 @@ ORGANISATION = (
     "memory_bits",
     "memory_ports",
     "activation_memory",
+    "shared_words",
     "row_solvers",
     "program_bits",
     "post_multiplier",
@@ -60,7 +61,11 @@ PROGRAM_BITS = (32, 64, 128, 256)
 
 _OPTIONAL_DEPTHS = ("partial_depth", "residual_depth", "operand_depth")
 
-_MAY_BE_ZERO = ("max_shift", "index_bits", "memory_bits", "queue", *_OPTIONAL_DEPTHS, *UNITS)
+_MAY_BE_ZERO = (
+    *("max_shift", "index_bits", "memory_bits", "queue", "shared_words"),
+    *_OPTIONAL_DEPTHS,
+    *UNITS,
+)
 
 _MOST = {"pes": 1024, "lanes": 1024, "memory_ports": 8}
 """Beyond these a single array is no longer one circuit anybody would build."""
@@ -138,7 +143,10 @@ class Machine:
     `PROGRAM_BITS`. A row of a table or of a stream begins with a beat of its own, and so does one
     of parameters, or each two of them where beats are the widest."""
     activation_memory: str = field(default="block", kw_only=True)
-    """What the activation memories are made of: one of `ACTIVATION_MEMORIES`."""
+    """What the activation and the result memories are made of: one of `ACTIVATION_MEMORIES`."""
+    shared_words: bool = field(default=False, kw_only=True)
+    """Whether the word that ends an output of a running-sum stream has the first items of the next
+    one, and steps take R with either sign (`families.running_sum`): fuller words."""
     queue: bool = field(default=False, kw_only=True)
     """Whether the array's system takes programs and activations from external memory, job by job
     as a queue there says (`descriptors`), in place of streams. The array itself is the same."""
@@ -205,6 +213,8 @@ class Machine:
             if name not in FAMILIES:
                 known = ", ".join(FAMILIES)
                 raise ValueError(f"unknown family '{name}' of processing elements (known: {known})")
+        if self.shared_words and set(self.families) != {"running_sum"}:
+            raise ValueError("shared_words are for running_sum elements alone")
         if not 0 < len(self.families) <= self.pes:
             raise ValueError(f"{len(self.families)} families for {self.pes} PEs")
         alone = [name for name in self.families if FAMILIES[name].lockstep]
@@ -231,11 +241,6 @@ class Machine:
             raise ValueError(f"{self.memory_ports} memory ports do not divide {self.pes} PEs")
         if not self.memory_bits and self.memory_ports > 1:
             raise ValueError(f"{self.memory_ports} memory ports of no bits")
-        if self.memory_bits and self.lockstep:
-            raise ValueError(
-                f"{self.families[0]} elements, which go in step, have their streams in block RAM, "
-                "memory_bits = 0"
-            )
 
     def _require_queue(self) -> None:
         """Check that the system of this array can have a queue."""

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from daqkf.cli.compiling import print_front, shared_options, speed_line, storage_line
+from daqkf.cli.compiling import print_front, print_plan, shared_options, speed_line, storage_line
 from daqkf.compiler.file_suffixes import MINILM
 from daqkf.compiler.formats import load_array
 from daqkf.passes.array_files import archive
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 def compile_network(options: argparse.Namespace, console: "Console") -> int:
     """Compile a network into a folder, or print what accuracy costs; returns the exit code."""
-    from daqkf.compiler.network import compile_and_measure, pareto
+    from daqkf.compiler.network import compile_and_measure
     from daqkf.compiler.options import NetworkOptions
     from daqkf.support.console import showing
 
@@ -56,23 +56,25 @@ def compile_network(options: argparse.Namespace, console: "Console") -> int:
     )
     chosen.check()
     if options.pareto:
-        with showing(console, "read") as progress:
-            source, calibration, chosen = source_of(options, chosen)
-            if calibration is None:
-                raise DaqkfError("--pareto needs --calibration")
-            front = pareto(source, calibration, chosen, progress=progress)
-        rows = ((f"{1 - point.loss:.5f}", f"{point.cycles:,}") for point in front)
-        print_front(("predicted cosine", "cycles a tile"), rows)
-        return 0
+        return _print_pareto(options, chosen, console)
     with showing(console, "read") as progress:
         source, calibration, chosen = source_of(options, chosen)
         steps = _steps(options, chosen)
         network, accuracy = compile_and_measure(
             source, chosen, calibration=calibration, progress=progress, steps=steps
         )
+        found = None
+        if options.wish:
+            from daqkf.planning.fitting import fitted
+
+            progress("plan")
+            found = options.wish.plan(network)
+            network = fitted(found, network, progress)
         progress("write")
         network.save(options.output)
         steps.clear()
+    if found:
+        print_plan(found)
     print_traffic(network)
     facts = network.summary()
     if network.levels:
@@ -85,6 +87,21 @@ def compile_network(options: argparse.Namespace, console: "Console") -> int:
         console.print(speed_line(network.speed, options.clock), highlight=False)
     text = f"accuracy not measured: {accuracy}" if isinstance(accuracy, str) else accuracy.line()
     console.print(text, markup=False, highlight=False)
+    return 0
+
+
+def _print_pareto(options: argparse.Namespace, chosen: "NetworkOptions", console: "Console") -> int:
+    """Print what accuracy costs; returns the exit code."""
+    from daqkf.compiler.network import pareto
+    from daqkf.support.console import showing
+
+    with showing(console, "read") as progress:
+        source, calibration, chosen = source_of(options, chosen)
+        if calibration is None:
+            raise DaqkfError("--pareto needs --calibration")
+        front = pareto(source, calibration, chosen, progress=progress)
+    rows = ((f"{1 - point.loss:.5f}", f"{point.cycles:,}") for point in front)
+    print_front(("predicted cosine", "cycles a tile"), rows)
     return 0
 
 
