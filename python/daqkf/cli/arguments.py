@@ -85,7 +85,7 @@ def _add_compile(commands: Commands) -> None:
     compiler.add_argument(
         "weights",
         help="[K, N] in .npy, a SciPy sparse matrix in .npz, a network's file "
-        f"({', '.join(NETWORKS)}), or 'minilm'",
+        f"({', '.join(NETWORKS)}), a folder with config.json, 'minilm' or 'smollm2'",
     )
     compiler.add_argument("--bias", help="[N] in .npy")
     compiler.add_argument("--activation", help="relu, gelu, gelu_tanh, silu, sigmoid, tanh")

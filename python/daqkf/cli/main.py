@@ -12,7 +12,7 @@ from daqkf.cli.arguments import make_parser
 from daqkf.cli.completion import completion
 from daqkf.cli.files import check_inputs, check_output, check_output_folder, check_weights
 from daqkf.cli.guard import guarded
-from daqkf.compiler.file_suffixes import MINILM, is_network
+from daqkf.compiler.file_suffixes import MINILM, NAMES, is_network
 from daqkf.support.errors import DaqkfError
 
 
@@ -122,7 +122,7 @@ def _simulate(options: argparse.Namespace) -> int:
 
 
 def _debug(options: argparse.Namespace) -> int:
-    source = None if options.source == MINILM else options.source
+    source = None if options.source in NAMES else options.source
     check_inputs(options.network, source, options.inputs)
     check_output(options.json)
 
