@@ -143,7 +143,7 @@ class Machine:
     `PROGRAM_BITS`. A row of a table or of a stream begins with a beat of its own, and so does one
     of parameters, or each two of them where beats are the widest."""
     activation_memory: str = field(default="block", kw_only=True)
-    """What the activation memories are made of: one of `ACTIVATION_MEMORIES`."""
+    """What the activation and the result memories are made of: one of `ACTIVATION_MEMORIES`."""
     shared_words: bool = field(default=False, kw_only=True)
     """Whether the word that ends an output of a running-sum stream has the first items of the next
     one, and steps take R with either sign (`families.running_sum`): fuller words."""
@@ -241,11 +241,6 @@ class Machine:
             raise ValueError(f"{self.memory_ports} memory ports do not divide {self.pes} PEs")
         if not self.memory_bits and self.memory_ports > 1:
             raise ValueError(f"{self.memory_ports} memory ports of no bits")
-        if self.memory_bits and self.lockstep:
-            raise ValueError(
-                f"{self.families[0]} elements, which go in step, have their streams in block RAM, "
-                "memory_bits = 0"
-            )
 
     def _require_queue(self) -> None:
         """Check that the system of this array can have a queue."""

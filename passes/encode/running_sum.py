@@ -20,7 +20,7 @@ no level needs a further word for its signs: `Σ ceil(c/items) + parts(g) - 1` w
 one more at the end of a PE's stream. There `filling` fills words.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import override
 
 import numpy as np
@@ -174,25 +174,32 @@ def shared_stream(
         fields[name] = np.zeros(total, np.int64)
     fields["step"][at], fields["shift"][at], fields["negate"][at] = 1, shifts, 1 - minus[at - 1]
     fields["last"] = last.astype(np.int64)
-
-    # What A has too much: ~x = -x - 1, of the items, of Q where it is kept, as often as steps
-    # follow the word, and of Q where it is negated.
     output = np.repeat(groups.column, steps)
-    taken = np.bincount(output, 1 << shifts, columns).astype(np.int64)
-    sizes = np.diff(starts)
+    negated = np.bincount(output, fields["negate"][at], columns).astype(np.int64)
+    excess = _following(output, at, shifts, starts) * _ones(fields) * (1 - 2 * minus)
+    excess[ends - 1] = 0
+    return Stream(fields, starts, -np.add.reduceat(excess, starts[:-1]) - negated)
+
+
+def _ones(fields: Mapping[str, Ints]) -> Ints:
+    """[words] what Q has too much: ~x = -x - 1, of the items, and of Q itself where it is kept."""
+    return fields["keep"] + sum(
+        bits for name, bits in fields.items() if name.startswith("complement")
+    )
+
+
+def _following(output: Ints, at: Ints, shifts: Ints, starts: Ints) -> Ints:
+    """[words] levels of the steps that follow a word in its output.
+
+    Steps [steps] are of these outputs, in these words; that of an output's first word is of the
+    output before.
+    """
+    sizes, total = np.diff(starts), int(starts[-1])
+    taken = np.bincount(output, 1 << shifts, len(sizes)).astype(np.int64)
     before = np.zeros(total + 1, np.int64)
     before[at + 1] = 1 << shifts
     before = np.cumsum(before)
-    # Steps up to a word, apart from that of the output before in an output's first word.
-    own = before[1:] - np.repeat(before[starts[:-1] + 1], sizes)
-    following = np.repeat(taken, sizes) - own
-    ones = fields["keep"] + sum(fields[f"complement{item}"] for item in range(1, items, 2))
-    excess = following * ones * (1 - 2 * minus)
-    closes = np.zeros(total, bool)
-    closes[ends - 1] = True
-    excess[closes] = 0
-    negated = np.bincount(output, fields["negate"][at], columns).astype(np.int64)
-    return Stream(fields, starts, -np.add.reduceat(excess, starts[:-1]) - negated)
+    return np.repeat(taken, sizes) - before[1:] + np.repeat(before[starts[:-1] + 1], sizes)
 
 
 def step_shifts(

@@ -15,13 +15,15 @@ from networks import MACHINE, activations_for, chained_on_one_array, lint
 from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.fan_out import BRANCHES, GROUP_LANES, fan_out_stages, lane_groups
 from daqkf.hw_targets.machine import Machine
-from daqkf.lowering.hdl.circuit import circuit_module
+from daqkf.lowering.hdl.circuit import Circuit, circuit_module
 from daqkf.lowering.hdl.verilog import emit_verilog
 from daqkf.lowering.image.encode import encode, playable
 from daqkf.lowering.rtl.array import TOP, build_array
 from daqkf.lowering.rtl.element import build_element
+from daqkf.lowering.rtl.fan_out import fan_out
 from daqkf.runtime.simulator import Job, Simulator
 from daqkf.synthesis.fan_outs import fan_outs
+from daqkf.synthesis.resources import synthesize
 
 WIDE = replace(MACHINE, pes=2, lanes=40, post_lanes=10, items=8, max_shift=0)
 MACHINES = {
@@ -29,7 +31,7 @@ MACHINES = {
     "post unit binds": replace(WIDE, post_lanes=2, items=2, max_shift=2),
     "one element": replace(WIDE, pes=1, lanes=36, post_lanes=36),
     "windows": replace(WIDE, index_bits=3, activation_depth=64),
-    "deep tree": replace(WIDE, pes=1, lanes=300, post_lanes=100),
+    "deep tree": replace(WIDE, pes=1, lanes=292, post_lanes=4, items=2),
 }
 SOME = [
     pytest.param(name, marks=() if name == "from memory" else pytest.mark.slow) for name in MACHINES
@@ -99,3 +101,14 @@ def test_groups_are_all_lanes_and_trees_have_few_branches():
         assert fan_out_stages(machine, "running_sum") == stages
         assert len(groups) <= BRANCHES**stages
         assert fan_out_stages(machine, "ternary") == 0
+
+
+def test_synthesis_keeps_the_copies():
+    """Of 40 bits, which are three times the same for it, unless it is told."""
+    c = Circuit("copies", "copies of one signal.")
+    c.clock("clk")
+    for number, copy in enumerate(fan_out(c, {"word": c.input("word", 40)}, 1, 3)):
+        c.output(f"copy{number}", copy["word"])
+    c.finish()
+    found = synthesize(emit_verilog(circuit_module(c)), "copies", "ecp5")
+    assert found.counts.flip_flops == 3 * 40

@@ -189,7 +189,11 @@ def test_the_critical_path_is_read_from_a_report():
         "critical_paths": [
             {"from": clock, "to": clock, "path": slow[:2]},
             {"from": clock, "to": clock, "path": slow},
-            {"from": "<async>", "to": clock, "path": [step("routing", 9.0, *[("in", "O")] * 2)]},
+            {
+                "from": "<async>",
+                "to": clock,
+                "path": [step("routing", 9.0, ("in", "O"), ("in", "O"))],
+            },
         ]
     }
     found = CriticalPath.read(report)
