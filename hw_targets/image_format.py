@@ -93,7 +93,12 @@ MAX_TILES = (1 << 16) - 1
 """The most tiles that a program can say it is for."""
 
 
-_ADDED = {"row_solvers": 1, "program_bits": IMAGE_WORD_BITS}
+_ADDED = {
+    "row_solvers": 1,
+    "program_bits": IMAGE_WORD_BITS,
+    "post_multiplier": "luts",
+    "shared_words": False,
+}
 """Options that came after this version of images, and what arrays without them have."""
 
 

@@ -20,14 +20,20 @@ ORGANISATION = (
     "memory_bits",
     "memory_ports",
     "activation_memory",
+    "shared_words",
     "row_solvers",
     "program_bits",
+    "post_multiplier",
 )
 """What a schedule and the array that runs it must have in common."""
 
 MULTIPLIERS = ("booth", "dsp", "packed")
 """How lanes multiply: rows of radix-4 digits for LUTs, a product for a DSP block, or two lanes'
 products in one DSP block of 27×18 bits."""
+
+POST_MULTIPLIERS = ("luts", "dsp")
+"""How the post unit multiplies sums: rows of radix-4 digits in LUTs, or for each lane a product for
+a DSP block."""
 
 WEIGHT_BITS = ((8,), (4,), (4, 8))
 """Widths of weights that the multiply family can have."""
@@ -55,7 +61,11 @@ PROGRAM_BITS = (32, 64, 128, 256)
 
 _OPTIONAL_DEPTHS = ("partial_depth", "residual_depth", "operand_depth")
 
-_MAY_BE_ZERO = ("max_shift", "index_bits", "memory_bits", "queue", *_OPTIONAL_DEPTHS, *UNITS)
+_MAY_BE_ZERO = (
+    *("max_shift", "index_bits", "memory_bits", "queue", "shared_words"),
+    *_OPTIONAL_DEPTHS,
+    *UNITS,
+)
 
 _MOST = {"pes": 1024, "lanes": 1024, "memory_ports": 8}
 """Beyond these a single array is no longer one circuit anybody would build."""
@@ -126,12 +136,17 @@ class Machine:
     (`streams`); 0: streams are in block RAM."""
     memory_ports: int = field(default=1, kw_only=True)
     """Such ports. They divide the PEs: each brings the streams of as many neighbouring ones."""
+    post_multiplier: str = field(default="luts", kw_only=True)
+    """How the post unit multiplies: one of `POST_MULTIPLIERS`."""
     program_bits: int = field(default=32, kw_only=True)
     """Bits of the beats of program images, of which the array takes one a cycle: one of
     `PROGRAM_BITS`. A row of a table or of a stream begins with a beat of its own, and so does one
     of parameters, or each two of them where beats are the widest."""
     activation_memory: str = field(default="block", kw_only=True)
-    """What the activation memories are made of: one of `ACTIVATION_MEMORIES`."""
+    """What the activation and the result memories are made of: one of `ACTIVATION_MEMORIES`."""
+    shared_words: bool = field(default=False, kw_only=True)
+    """Whether the word that ends an output of a running-sum stream has the first items of the next
+    one, and steps take R with either sign (`families.running_sum`): fuller words."""
     queue: bool = field(default=False, kw_only=True)
     """Whether the array's system takes programs and activations from external memory, job by job
     as a queue there says (`descriptors`), in place of streams. The array itself is the same."""
@@ -174,6 +189,9 @@ class Machine:
         if self.multiplier not in MULTIPLIERS:
             known = ", ".join(MULTIPLIERS)
             raise ValueError(f"unknown multiplier '{self.multiplier}' (known: {known})")
+        if self.post_multiplier not in POST_MULTIPLIERS:
+            known = ", ".join(POST_MULTIPLIERS)
+            raise ValueError(f"unknown post_multiplier '{self.post_multiplier}' (known: {known})")
         if self.program_bits not in PROGRAM_BITS:
             known = ", ".join(map(str, PROGRAM_BITS))
             raise ValueError(f"program_bits must be one of {known}, not {self.program_bits}")
@@ -195,6 +213,8 @@ class Machine:
             if name not in FAMILIES:
                 known = ", ".join(FAMILIES)
                 raise ValueError(f"unknown family '{name}' of processing elements (known: {known})")
+        if self.shared_words and set(self.families) != {"running_sum"}:
+            raise ValueError("shared_words are for running_sum elements alone")
         if not 0 < len(self.families) <= self.pes:
             raise ValueError(f"{len(self.families)} families for {self.pes} PEs")
         alone = [name for name in self.families if FAMILIES[name].lockstep]
@@ -221,11 +241,6 @@ class Machine:
             raise ValueError(f"{self.memory_ports} memory ports do not divide {self.pes} PEs")
         if not self.memory_bits and self.memory_ports > 1:
             raise ValueError(f"{self.memory_ports} memory ports of no bits")
-        if self.memory_bits and self.lockstep:
-            raise ValueError(
-                f"{self.families[0]} elements, which go in step, have their streams in block RAM, "
-                "memory_bits = 0"
-            )
 
     def _require_queue(self) -> None:
         """Check that the system of this array can have a queue."""

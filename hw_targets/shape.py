@@ -49,6 +49,11 @@ class ElementShape(Protocol):
         ...
 
     @property
+    def shared_words(self) -> bool:
+        """Whether running-sum outputs share a word with the next one."""
+        ...
+
+    @property
     def weight_bits(self) -> tuple[int, ...]:
         """Bits of a weight of elements that multiply, or both widths that it can have."""
         ...

@@ -5,13 +5,16 @@
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, cast
 
 from daqkf.hw_targets.machine import Machine
 
 _FOLDER = Path(__file__).parent / "targets"
+
+_COLON = ":"
+"""What stands between a target's name and the entries that differ."""
 
 
 class UnknownTargetError(ValueError):
@@ -35,9 +38,63 @@ def target_names() -> list[str]:
 def load_target(name: str) -> Target:
     """The target of this name, or of the TOML file at this path.
 
+    Behind a colon there may be entries that differ from those of the target or file, with commas
+    between them: `wide-memory:pes=8,lanes=64,activation_memory=ultra`.
+
     Raises:
-        UnknownTargetError: there is none, or its file lacks or has surplus entries.
+        UnknownTargetError: there is none, or its file lacks or has surplus entries, or it has no
+            such entries to change.
     """
+    base, colon, entries = name.partition(_COLON)
+    if colon and not Path(name).is_file():
+        found = _load(base)
+        try:
+            return replace(found, machine=replace(found.machine, **_entries(entries)))
+        except (ValueError, TypeError) as error:
+            raise UnknownTargetError(f"target '{name}': {error}") from None
+    return _load(name)
+
+
+def derived_name(base: str, machine: Machine) -> str:
+    """The name by which `load_target` finds a machine, as one that differs from a base's.
+
+    Raises:
+        UnknownTargetError: there is no such base.
+        ValueError: they differ in lists, which such names cannot have.
+    """
+    root = base if Path(base).is_file() else base.partition(_COLON)[0]
+    old = load_target(root).machine
+    parts: list[str] = []
+    for entry in fields(Machine):
+        value = getattr(machine, entry.name)
+        if value != getattr(old, entry.name):
+            if isinstance(value, tuple):
+                raise ValueError(f"a target's name cannot have the list '{entry.name}'")
+            text = str(value).lower() if isinstance(value, bool) else str(value)
+            parts.append(f"{entry.name}={text}")
+    return f"{root}{_COLON}{','.join(parts)}" if parts else root
+
+
+def _entries(text: str) -> dict[str, Any]:
+    """The entries of a machine behind a target's name.
+
+    Raises:
+        ValueError: they are unknown, or of another type.
+    """
+    known = {field.name: field for field in fields(Machine)}
+    found: dict[str, Any] = {}
+    for part in text.split(","):
+        name, _, value = part.partition("=")
+        if name not in known:
+            raise ValueError(f"[machine] does not know '{name}'")
+        typed: object = {"true": True, "false": False}.get(value, value)
+        if value.isascii() and value.isdecimal():
+            typed = int(value)
+        found[name] = _value(name, typed, known[name].default)
+    return found
+
+
+def _load(name: str) -> Target:
     path = Path(name) if name.endswith(".toml") else _FOLDER / f"{name}.toml"
     if not path.is_file() or (path.parent == _FOLDER and path.stem not in target_names()):
         known = ", ".join(target_names())

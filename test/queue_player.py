@@ -233,9 +233,9 @@ class Host:
         self.memory.content[place : place + len(data)] = data
         return place
 
-    def add(self, image: Image | None = None, *, follows: bool = False, **changes: int) -> None:
-        """A job of a new program or of the one before, on new activations or results of the one
-        before."""
+    def add(self, image: Image | None = None, *, follows: int = 0, **changes: int) -> None:
+        """A job of a new program or of the one before, on new activations or on the results of so
+        many jobs before."""
         flags = JobFlags(int(self.rng.choice([0, 0, JobFlags.INTERRUPT])))
         words: list[int] = [] if image is None else image.words(self.beat)
         image = self.images[-1] if image is None else image
@@ -243,7 +243,8 @@ class Host:
         tiles = 1 if follows else int(self.rng.integers(1, max(2, most)))
         rows = tiles * image.features
         if follows:
-            source = self.jobs[-1].results
+            source = self.jobs[-follows].results
+            flags |= JobFlags.INDEPENDENT if follows > 1 else JobFlags.NONE
         else:
             source = self.store(self.rng.bytes(rows * self.lanes))
             flags |= JobFlags(int(self.rng.choice([0, JobFlags.INDEPENDENT])))
@@ -269,13 +270,14 @@ class Host:
     def add_some(self, count: int) -> None:
         """Jobs of all kinds."""
         for number in range(count):
-            kind = int(self.rng.integers(4)) if number else 0
+            kind = int(self.rng.integers(5)) if number else 0
+            follows = {2: 1, 4: 2}.get(kind, 0)
             if kind == 1:
                 self.add()
-            elif kind == 2 and self.jobs[-1].result_rows:
-                self.add(self.image(self.jobs[-1].result_rows), follows=True)
             elif kind == 3:
                 self.add(replace(self.image(), outputs=0))
+            elif follows and number >= follows and self.jobs[-follows].result_rows:
+                self.add(self.image(self.jobs[-follows].result_rows), follows=follows)
             else:
                 self.add(self.image())
 

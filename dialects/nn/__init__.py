@@ -8,6 +8,7 @@ from xdsl.ir import Dialect
 from daqkf.dialects.nn.attention import AttentionOp
 from daqkf.dialects.nn.canonicalization import give_traits
 from daqkf.dialects.nn.convolution import Col2ImOp, Im2ColOp
+from daqkf.dialects.nn.decoders import CachedAttentionOp, PairsAttr, RmsNormOp, RotaryOp
 from daqkf.dialects.nn.elementwise import FunctionAttr, ReductionAttr
 from daqkf.dialects.nn.operators import ModelAttr, OnnxType, OperatorOp
 from daqkf.dialects.nn.ops import (
@@ -41,6 +42,7 @@ NN = Dialect(
     "nn",
     [
         AttentionOp,
+        CachedAttentionOp,
         CastOp,
         Col2ImOp,
         ConcatOp,
@@ -58,6 +60,8 @@ NN = Dialect(
         QuantizeOp,
         ReduceOp,
         ReshapeOp,
+        RmsNormOp,
+        RotaryOp,
         ShapeOp,
         SliceOp,
         SoftmaxOp,
@@ -65,12 +69,13 @@ NN = Dialect(
         TransposeOp,
         UnsqueezeOp,
     ],
-    [FunctionAttr, ModelAttr, OnnxType, ReductionAttr],
+    [FunctionAttr, ModelAttr, OnnxType, PairsAttr, ReductionAttr],
 )
 
 __all__ = [
     "NN",
     "AttentionOp",
+    "CachedAttentionOp",
     "CastOp",
     "Col2ImOp",
     "ConcatOp",
@@ -86,10 +91,13 @@ __all__ = [
     "ModelAttr",
     "OnnxType",
     "OperatorOp",
+    "PairsAttr",
     "ProductOp",
     "QuantizeOp",
     "ReduceOp",
     "ReshapeOp",
+    "RmsNormOp",
+    "RotaryOp",
     "ShapeOp",
     "SliceOp",
     "SoftmaxOp",

@@ -22,6 +22,7 @@ from daqkf.dialects.dense import integer_range, storage_dtype
 from daqkf.dialects.nn.attention import AttentionOp, Operands
 from daqkf.dialects.nn.base import element_of, integers_of, node_name
 from daqkf.dialects.nn.convolution import Col2ImOp, Im2ColOp
+from daqkf.dialects.nn.decoders import CachedAttentionOp, Pairs, RmsNormOp, RotaryOp
 from daqkf.dialects.nn.elementwise import REDUCTIONS, apply_elementwise
 from daqkf.dialects.nn.operators import OperatorOp
 from daqkf.dialects.nn.ops import (
@@ -40,6 +41,7 @@ from daqkf.dialects.nn.ops import (
     attends,
 )
 from daqkf.dialects.nn.running import run_operator
+from daqkf.dialects.nn.sequences import attend, rms_norm, rotate
 from daqkf.dialects.nn.shaping import (
     ConcatOp,
     ExpandOp,
@@ -233,6 +235,26 @@ class NnFunctions(InterpreterFunctions):
         centred *= gamma
         centred += beta
         return (centred,)
+
+    @_impl(RmsNormOp)
+    def rms_norm(self, interpreter: Interpreter, op: RmsNormOp, args: Values) -> Values:
+        x, gamma = args
+        return (rms_norm(x, gamma, op.epsilon.value.data),)
+
+    @_impl(RotaryOp)
+    def rotary(self, interpreter: Interpreter, op: RotaryOp, args: Values) -> Values:
+        x, positions = args
+        frequencies = op.frequencies(x.shape[-1])
+        return (rotate(x, positions, frequencies, op.pairs.data is Pairs.HALVES),)
+
+    @_impl(CachedAttentionOp)
+    def cached_attention(
+        self, interpreter: Interpreter, op: CachedAttentionOp, args: Values
+    ) -> Values:
+        queries, keys, values, past_keys, past_values = args
+        keys = np.concatenate([past_keys, keys], axis=-3)
+        values = np.concatenate([past_values, values], axis=-3)
+        return (attend(queries, keys, values, op.scale.value.data), keys, values)
 
     @_impl(SoftmaxOp)
     def softmax(self, interpreter: Interpreter, op: SoftmaxOp, args: Values) -> Values:

@@ -27,6 +27,10 @@ class RunningSumWord(StreamWord):
     into their ones' complements. So Q is the running sum but for its sign and a constant. A
     word with `last` completes the output instead. See RATIONALE.md.
 
+    Where the array has `shared_words`, a step is of ~(Q << shift) if the word says `negate`, so
+    that R may have either sign then. A word with `last` takes a step in any case, and its items
+    are the first ones of the next output: Q becomes d, whatever it was.
+
     Elements with operand memories also have Q `double`d first, and words that are `gated`
     (`operands`).
     """
@@ -46,6 +50,8 @@ class RunningSumWord(StreamWord):
             if item % 2:
                 fields[f"complement{item}"] = 1
         fields["keep"] = 1
+        if shape.shared_words:
+            fields["negate"] = 1
         if shape.shift_width:
             fields["shift"] = shape.shift_width
         if shape.operand_depth:
@@ -57,21 +63,24 @@ def sums(words: Words, memory: Ints, shape: ElementShape) -> Iterator[Ints]:
     """The golden model: A is the sum of an output."""
     running = accumulator = np.zeros(memory.shape[1], np.int64)
     nothing = np.zeros_like(words["step"])
-    for terms, keep, double, shift, step, last in zip(
+    steps = words["step"] | words["last"] if shape.shared_words else words["step"]
+    for terms, keep, double, negate, shift, step, last in zip(
         joining(words, memory),
         words["keep"],
         words.get("double", nothing),
+        words.get("negate", nothing),
         words.get("shift", nothing),
-        words["step"],
+        steps,
         words["last"],
         strict=True,
     ):
         if step:
-            accumulator = accumulator - (running << shift)
+            accumulator = accumulator - ((running << shift) ^ -negate)
         running = terms - ((running << double) ^ -keep)
         if last:
             yield accumulator
-            running = accumulator = np.zeros(memory.shape[1], np.int64)
+            accumulator = np.zeros(memory.shape[1], np.int64)
+            running = terms if shape.shared_words else accumulator
 
 
 def joining(words: Words, memory: Ints) -> Iterator[Ints]:

@@ -6,13 +6,14 @@
     counters → operands → each element's datapath → held sum
 
 Feature after feature is broadcast to all elements, and each element reads its own weight for
-it. If one has to wait, all do.
+it, of its stream memory or of a FIFO that external memory fills. If one has to wait, all do.
 """
 
 from collections.abc import Mapping, Sequence
 
 from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.words import stream_words
+from daqkf.lowering.hdl.bundle import inputs
 from daqkf.lowering.hdl.circuit import Circuit, Signal, mux, named
 from daqkf.lowering.hdl.pipeline import delayed
 from daqkf.lowering.hdl.select import index_bits, unpack
@@ -43,7 +44,8 @@ def place_elements(
         **{name: signal for name, signal in control.items() if name != "rst"},
     )
     kind = build_element(config)
-    common = {name: shared[name] for name in ("address", "valid", "row")}
+    place = "reads" if config.memory_bits else "address"
+    common = {name: shared[name] for name in (place, "valid", "row")}
     placed = [
         c.instance(
             f"element{p}",
@@ -73,15 +75,13 @@ def build_control(config: ArrayConfig) -> Circuit:
     start, enable = c.input("start", 1), c.input("enable", 1)
     features = c.input("features", config.address_width)
     outputs = c.input("outputs", index_bits(config.result_depth + 1))
-    pc_bits = index_bits(config.banks * config.stream_depth)
-    stream_start = c.input("stream_start", pc_bits) if config.relocates else c.const(0, pc_bits)
     activation_write = (
         c.input("activation_address", config.address_width),
         c.input("activation_data", config.row_bits),
         c.input("activation_write", 1),
     )
 
-    c.section("The feature, the outputs that are left, and the word of the stream.")
+    c.section("The feature, the outputs that are left, and the word that elements read.")
     running = c.register("running", 1, reset=0)
     feature = c.register("feature", config.address_width, reset=0)
     last = named(feature.eq(features - 1), "last_feature")
@@ -89,19 +89,22 @@ def build_control(config: ArrayConfig) -> Circuit:
     final = last & left.ule(config.pes)
     running.drive(start | (running & ~(enable & final)))
     step = named(enable & running, "step")
+    if config.memory_bits:
+        c.output("reads", running)
+    else:
+        _count_words(c, config, start, step)
     feature.drive(mux(start | last, c.const(0, feature.width), feature + 1), enable=start | step)
     left.drive(
         mux(start, outputs.zext(left.width), left - config.pes), enable=start | (step & last)
     )
-    address = c.register("address", pc_bits, reset=0)
-    address.drive(mux(start, stream_start, address + 1), enable=start | step)
 
     c.section("The row of activations of that feature, for all elements.")
-    activations = c.memory("activations", config.activation_depth, config.row_bits)
+    activations = c.memory(
+        "activations", config.activation_depth, config.row_bits, style=config.activation_memory
+    )
     activations.write(*activation_write)
     row = activations.read(feature, enable, "activations_row")
     c.output("row", c.delay(row, "row", enable=enable))
-    c.output("address", address)
     c.output("valid", delayed(c, running, "operand_valid", READING, enable=enable, reset=0))
     for p in range(config.pes):
         # The final round may have outputs for the first few elements only.
@@ -111,26 +114,33 @@ def build_control(config: ArrayConfig) -> Circuit:
     return c
 
 
+def _count_words(c: Circuit, config: ArrayConfig, start: Signal, step: Signal) -> None:
+    """The address of the word in the stream memories."""
+    bits = index_bits(config.banks * config.stream_depth)
+    begin = c.input("stream_start", bits) if config.relocates else c.const(0, bits)
+    address = c.register("address", bits, reset=0)
+    address.drive(mux(start, begin, address + 1), enable=start | step)
+    c.output("address", address)
+
+
 def build_element(config: ArrayConfig) -> Circuit:
-    """An element: its stream memory and its lanes."""
+    """An element: its stream memory or FIFO, and its lanes.
+
+    It `waits` while its sums have nowhere to go, or while the FIFO lacks the word that the control
+    `reads`.
+    """
     family = config.family(0)
     c = Circuit(
         f"daqkf_{family}_element", f"an element of the family {family}, in step with others."
     )
     c.clock("clk")
-    c.reset(c.input("rst", 1))
+    rst = c.input("rst", 1)
+    c.reset(rst)
     layout = stream_words(config)[family]
     start, enable = c.input("start", 1), c.input("enable", 1)
-    pc_bits = index_bits(config.banks * config.stream_depth)
-    stream_write = (
-        c.input("stream_address", pc_bits),
-        c.input("stream_data", layout.width),
-        c.input("stream_write", 1),
-    )
     c.section("The word of the stream.")
-    stream = c.memory("stream", config.banks * config.stream_depth, layout.width)
-    stream.write(*stream_write)
-    read = stream.read(c.input("address", pc_bits), enable, "stream_row")
+    fetch = _fetch_from_fifo if config.memory_bits else _fetch
+    read, lacks = fetch(c, config, layout.width, rst, enable)
     word = unpack(layout, c.delay(read, "word", enable=enable))
     fields = {**word, "last": c.input("last", 1)}
     rows = [c.input("row", config.row_bits)]
@@ -140,6 +150,35 @@ def build_element(config: ArrayConfig) -> Circuit:
     datapath = datapath_of(family).build(c, config, operands)
     full = hold(c, config, datapath, datapath.finished & enable)
     hold_enable.drive(datapath.finished & enable)
-    c.output("waits", datapath.finished & full)
+    c.output("waits", (datapath.finished & full) | lacks)
     c.finish()
     return c
+
+
+def _fetch(
+    c: Circuit, config: ArrayConfig, width: int, rst: Signal, enable: Signal
+) -> tuple[Signal, Signal]:
+    """The word at the control's address, which never lacks."""
+    depth = config.banks * config.stream_depth
+    bits = index_bits(depth)
+    stream = c.memory("stream", depth, width)
+    stream.write(*inputs(c, "stream", {"address": bits, "data": width, "write": 1}).values())
+    return stream.read(c.input("address", bits), enable, "stream_row"), c.const(0, 1)
+
+
+def _fetch_from_fifo(
+    c: Circuit, config: ArrayConfig, width: int, rst: Signal, enable: Signal
+) -> tuple[Signal, Signal]:
+    """The FIFO's next word when the control reads one, and whether it lacks."""
+    depth = config.stream_depth
+    bits = index_bits(depth)
+    write, reads = inputs(c, "stream", {"data": width, "write": 1, "flush": 1}), c.input("reads", 1)
+    flush = named(rst | write["flush"], "empties")
+    # A bit more than an address tells a full FIFO from an empty one.
+    pc, written = (c.register(name, bits + 1, reset=0, clear=flush) for name in ("pc", "written"))
+    stream = c.memory("stream", depth, width)
+    stream.write(written[:bits], write["data"], write["write"])
+    written.drive(written + 1, enable=write["write"])
+    pc.drive(pc + 1, enable=enable & reads)
+    c.output("stream_full", (written ^ pc).eq(depth))
+    return stream.read(pc[:bits], enable, "stream_row"), named(reads & pc.eq(written), "lacks")

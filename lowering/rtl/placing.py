@@ -213,12 +213,13 @@ def place_elements(
     ]
     if config.lockstep:
         control |= {name: kernel.fields[name] for name in ("features", "outputs")}
-        return Elements(lockstep.place_elements(c, config, control, own), take, group)
-    kinds = {family: build_element(config, family) for family in stream_words(config)}
-    elements = [
-        c.instance(f"element{p}", kinds[config.family(p)], clk=c.clk, **control, **own[p])
-        for p in range(config.pes)
-    ]
+        elements = lockstep.place_elements(c, config, control, own)
+    else:
+        kinds = {family: build_element(config, family) for family in stream_words(config)}
+        elements = [
+            c.instance(f"element{p}", kinds[config.family(p)], clk=c.clk, **control, **own[p])
+            for p in range(config.pes)
+        ]
     for wire, element in zip(memory.full, elements, strict=False):
         wire.drive(element["stream_full"])
     return Elements(elements, take, group)

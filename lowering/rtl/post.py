@@ -68,7 +68,7 @@ def build_post(config: ArrayConfig) -> Circuit:
         offsets.partial.write(c, negated, c.delay(valid & keeps, "keeping", reset=0))
         c.output("kept", c.delay(valid & finishing & keeps, "kept_last", reset=0))
         valid = valid & ~keeps
-    factors = Factors.delayed(c, parameter)
+    factors = Factors.delayed(c, config, parameter)
     levels = [requantize.requantize(c, sums, factors, v) for v, sums in enumerate(negated)]
     values = _apply_function(c, config, levels, parameter)
     _write_results(c, config, values, parameter, valid, finishing)

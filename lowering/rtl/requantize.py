@@ -6,8 +6,9 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.numerics import ACTIVATION_BITS, MULTIPLIER_BITS, SHIFT_MAX
-from daqkf.lowering.hdl.circuit import Circuit, Signal, concat, mux, named
+from daqkf.lowering.hdl.circuit import Circuit, Signal, concat, mux, named, signed_product
 from daqkf.lowering.hdl.pipeline import delayed
 from daqkf.lowering.hdl.select import choose
 
@@ -17,6 +18,8 @@ FINE = 3
 _STAGE_BITS = 4
 """Bits of the multiplier that a stage takes, two in a row."""
 _PRODUCT_STAGES = MULTIPLIER_BITS // _STAGE_BITS
+_FACTOR_STAGES = 3
+"""Those in which the factors of a DSP block are delayed: two of them are registers of its own."""
 STAGES = 1 + 1 + _PRODUCT_STAGES + 3
 """Cycles from a sum to its result, the negation of the sum included."""
 _VALUE_BITS = ACTIVATION_BITS + 1
@@ -30,17 +33,20 @@ class Factors:
     """The parameters of an output channel, each delayed to the stages that read it."""
 
     multiplier: list[Signal]
-    """Of each stage of the product, its bits."""
+    """Of each stage of the product, its bits; for a DSP block, the multiplier negated, signed."""
     coarse_shift: Signal
     fine_shift: Signal
 
     @classmethod
-    def delayed(cls, c: Circuit, parameter: Mapping[str, Signal]) -> "Factors":
+    def delayed(cls, c: Circuit, config: ArrayConfig, parameter: Mapping[str, Signal]) -> "Factors":
         """The registers, for the parameters of the output whose sums are negated in this cycle."""
         c.section("Requantisation: the multiplier and the shift of an output, for all lanes.")
         bits = c.delay(parameter["multiplier"], "multiplier")
         multiplier: list[Signal] = []
-        for stage in range(_PRODUCT_STAGES):
+        if config.post_multiplier == "dsp":
+            opposite = c.const(0, MULTIPLIER_BITS + 1) - bits.zext(MULTIPLIER_BITS + 1)
+            multiplier.append(delayed(c, opposite, "opposite", _FACTOR_STAGES))
+        for stage in range(_PRODUCT_STAGES * (not multiplier)):
             bits = c.delay(bits, f"multiplier{stage}")
             multiplier.append(bits[:_STAGE_BITS])
             bits = bits[_STAGE_BITS:] if bits.width > _STAGE_BITS else bits
@@ -55,8 +61,12 @@ def requantize(c: Circuit, negated: Signal, factors: Factors, v: int) -> Signal:
 
     Computed as ((((sum + bias)·M) >> (S-1)) + 1) >> 1, which rounds the same.
     """
-    c.section(f"Requantisation of lane {v}: its sum times the multiplier, four bits a stage.")
-    product = _product(c, negated, factors.multiplier, v)
+    if len(factors.multiplier) == 1:
+        c.section(f"Requantisation of lane {v}: its sum times the multiplier, in a DSP block.")
+        product = _dsp_product(c, negated, factors.multiplier[0], v)
+    else:
+        c.section(f"Requantisation of lane {v}: its sum times the multiplier, four bits a stage.")
+        product = _product(c, negated, factors.multiplier, v)
     c.section(f"Requantisation of lane {v}: the shift, rounding and saturation.")
     window, over, sign = _shift_coarse(c, product, factors.coarse_shift, v)
     value, over, sign = _shift_fine(c, window, over, sign, factors.fine_shift, v)
@@ -137,6 +147,17 @@ def _product(c: Circuit, negated: Signal, multiplier: Sequence[Signal], v: int) 
             negated = c.delay(negated, f"factor{v}_{stage}")
             triple = c.delay(triple, f"triple{v}_{stage}")
     return concat(upper[: width - 2], *lower)
+
+
+def _dsp_product(c: Circuit, negated: Signal, opposite: Signal, v: int) -> Signal:
+    """-negated · M, of the multiplier that is negated, once for all lanes.
+
+    Registers of a DSP block take what it is made of and what comes out of it; it comes as late as
+    from the rows of `_product`.
+    """
+    factor = delayed(c, negated, f"factor{v}", _FACTOR_STAGES)
+    product = signed_product(factor, opposite, negated.width + MULTIPLIER_BITS)
+    return delayed(c, product, f"product{v}", 1 + _PRODUCT_STAGES - _FACTOR_STAGES)
 
 
 def _double(c: Circuit, value: Signal) -> Signal:

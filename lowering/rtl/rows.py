@@ -309,13 +309,7 @@ def _place_lanes(
         "valid": ports.values_valid,
     }
     told = [
-        {
-            **solution,
-            **total,
-            "stored": turn.group,
-            "advance": progress.summed | progress.streaming | turn.solved,
-            "unload": turn.solved,
-        }
+        {**solution, **total, **_told(progress, turn)}
         for turn, solution, total in zip(progress.turns, solutions, totals, strict=True)
     ]
     c.section("The lanes, from the last one on, as each unloads into the one before.")
@@ -341,6 +335,15 @@ def _place_lanes(
         following = {f"next_{name}": own[name] for name in sums}
         lanes.append(own)
     return _Lanes(lanes[::-1], solutions)
+
+
+def _told(progress: _Progress, turn: _Turn) -> dict[str, Signal]:
+    """What the lanes of a solver are told of its turns."""
+    return {
+        "stored": turn.group,
+        "advance": progress.summed | progress.streaming | turn.solved,
+        "unload": turn.solved,
+    }
 
 
 def _comparing(config: ArrayConfig) -> int:

@@ -323,10 +323,13 @@ def _give_rows(frame: _Frame, port: int, box: _Gearbox) -> Signal:
     for p in range(pes):
         layout = stream_word(config, port * pes + p)
         word = unpack(layout, box.row[p * slot : p * slot + layout.width])
-        ended = c.register(f"ended{p}", 1, reset=0, clear=frame.stops | queue.followed)
-        ended.drive(ended | (box.gives & word["end"]))
-        complete = complete & (ended | word["end"])
-        c.output(f"write{p}", box.gives & ~ended)
+        write: Signal = box.gives
+        if not config.lockstep:  # Elements in step take every row.
+            ended = c.register(f"ended{p}", 1, reset=0, clear=frame.stops | queue.followed)
+            ended.drive(ended | (box.gives & word["end"]))
+            complete = complete & (ended | word["end"])
+            write = box.gives & ~ended
+        c.output(f"write{p}", write)
         c.output(f"data{p}", box.row[p * slot : p * slot + layout.width])
     return c.delay(queue.followed & ~complete, "wrong_rows", reset=0)
 

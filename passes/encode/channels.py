@@ -52,6 +52,8 @@ def share_out_channels(
     for name, cost in costs.items():
         for pe in members[name]:
             words[pe] = cost[shares[pe]].sum()
+            if len(shares[pe]):
+                words[pe] += able[name].closing(machine)
     return [_channels(jobs, share) for share in shares], words
 
 

@@ -75,6 +75,10 @@ class Coding(ABC):
     def cost(self, levels: Levels, machine: Machine) -> Ints:
         """Words, which are cycles of a PE, of each group of the channels of levels [K, N]."""
 
+    def closing(self, machine: Machine) -> int:
+        """Words at the end of a PE's stream that are of none of its groups."""
+        return 0
+
     @abstractmethod
     def stream(self, levels: Levels, machine: Machine) -> Stream:
         """The words of levels [K, N], group after group; N > 0."""

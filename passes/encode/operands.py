@@ -115,7 +115,10 @@ def stream(rows: Ints, config: ArrayConfig) -> Stream:
     length = cost(groups)
     first = np.arange(OPERAND_BITS) * groups
     plain = np.zeros(length, np.int64)
-    fields = {name: plain.copy() for name in ("keep", "gated", "double", "shift", "step", "last")}
+    fields = {
+        name: plain.copy()
+        for name in ("keep", "negate", "gated", "double", "shift", "step", "last")
+    }
     fields["gated"][:-2] = fields["keep"][:-2] = 1
     fields["keep"][first[:2]] = 0
     fields["double"][first[1:]] = 1

@@ -80,6 +80,26 @@ def _in_order(groups: Groups, items: int) -> Placing:
     return Placing(words, word, slot, ranks(words) < np.repeat(adding, words))
 
 
+def place_freely(groups: Groups, items: int) -> Placing:
+    """Place the items of groups in their order; the sign of most items of a word is the word's."""
+    words = -(-groups.items // items)
+    first = np.cumsum(words) - words
+    rank = ranks(groups.items)
+    word, total = rank // items, int(words.sum())
+    number = np.repeat(first, groups.items) + word
+    negatives = np.bincount(number, groups.negative, total).astype(np.int64)
+    sizes = np.bincount(number, minlength=total)
+    adding = 2 * negatives < sizes
+    own = groups.negative != adding[number]
+    order = sorted_by(number, ~own)
+    place = np.empty_like(number)
+    place[order] = ranks(sizes)
+    even = -(-items // 2)
+    fitting = np.minimum(np.where(adding, sizes - negatives, negatives), even)[number]
+    slot = np.where(place < fitting, 2 * place, 2 * (place - fitting) + 1)
+    return Placing(words, word, slot, adding)
+
+
 @dataclass(frozen=True)
 class _Cut:
     """Groups cut into words of items, an even number, whose rows lie in one window.

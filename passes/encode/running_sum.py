@@ -14,9 +14,13 @@ in a word of its own, the one with the output's last step. So an output costs, o
 levels m with c(m) items and gap g(m) to the next one below, `1 + Σ ceil(c/items) + parts(g) - 1`
 words, where parts counts the powers of two of the gap, and at most one more for each level
 (`splitting.item_words`). Without shifts, `splitting` fills words that are half empty.
+
+With `shared_words`, the word with an output's last step has the first items of the next one, and
+no level needs a further word for its signs: `Σ ceil(c/items) + parts(g) - 1` words an output, and
+one more at the end of a PE's stream. There `filling` fills words.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import override
 
 import numpy as np
@@ -24,8 +28,9 @@ from numpy.typing import NDArray
 
 from daqkf.hw_targets.machine import Machine
 from daqkf.passes.encode.coding import Coding, Ints, Levels, Stream
+from daqkf.passes.encode.filling import fill, fill_words, parts
 from daqkf.passes.encode.grouping import Groups, group_sorted, ranks
-from daqkf.passes.encode.placing import place, word_counts
+from daqkf.passes.encode.placing import place, place_freely, word_counts
 from daqkf.passes.encode.splitting import Items, split, split_words
 
 ITEMS = 2
@@ -42,15 +47,11 @@ def items_of(levels: NDArray[np.int8], max_shift: int, items: int) -> Items:
     return Items.of(levels) if max_shift else split(levels, items)
 
 
-def parts(gap: NDArray[np.int64], max_shift: int) -> NDArray[np.int64]:
-    """How many steps of 1, 2, 4 … 2^max_shift levels the gaps take at least."""
-    whole = gap >> max_shift
-    return whole + np.bitwise_count(gap - (whole << max_shift)).astype(np.int64)
-
-
-def _starts(groups: Groups, words: NDArray[np.int64], columns: int) -> NDArray[np.int64]:
-    """[N + 1] the first word of each column, and the end; a column's last word is extra."""
-    lengths = np.bincount(groups.column, words, columns).astype(np.int64) + 1
+def _starts(
+    groups: Groups, words: NDArray[np.int64], columns: int, last: Ints | int = 1
+) -> NDArray[np.int64]:
+    """[N + 1] the first word of each column, and the end; `last` words of a column are extra."""
+    lengths = np.bincount(groups.column, words, columns).astype(np.int64) + last
     return np.concatenate(([0], np.cumsum(lengths)))
 
 
@@ -109,6 +110,98 @@ def stream(
     return Stream(fields, starts, correction)
 
 
+def shared_cost(
+    levels: NDArray[np.int8], max_shift: int, items: int, index_bits: int = 0
+) -> NDArray[np.int64]:
+    """The same with `shared_words`, without the word at the end of a stream."""
+    if not index_bits:
+        return fill_words(levels, items, max_shift)
+    groups = group(Items.of(levels), levels.shape[1])
+    words = _shared_lengths(groups, word_counts(groups, items, index_bits), max_shift)
+    return np.diff(_starts(groups, words, levels.shape[1], 0))
+
+
+def _shared_lengths(groups: Groups, words: Ints, max_shift: int) -> Ints:
+    """[G] words of each group, of which so many have items; one without any takes a word."""
+    return np.maximum(words, 1) + parts(groups.gap, max_shift) - 1
+
+
+def shared_stream(
+    levels: NDArray[np.int8],
+    max_shift: int,
+    items: int,
+    index_bits: int = 0,
+    closing: NDArray[np.bool] | None = None,
+) -> Stream:
+    """Lay out levels int8 [K, N] as words of `shared_words`, channel after channel.
+
+    The stream of a PE ends behind each channel that is `closing`, by default behind the last one.
+    """
+    columns = levels.shape[1]
+    if closing is None:
+        closing = np.arange(columns) == columns - 1
+    found = Items.of(levels) if index_bits else fill(levels, items, max_shift)
+    groups = group(found, columns)
+    placing = place(groups, items, index_bits) if index_bits else place_freely(groups, items)
+    words = _shared_lengths(groups, placing.words, max_shift)
+    starts = _starts(groups, words, columns, closing.astype(np.int64))
+    total = int(starts[-1])
+    first = np.cumsum(words) - words + (np.cumsum(closing) - closing)[groups.column]
+
+    word, slot = placing.word + np.repeat(first, groups.items), placing.slot
+    minus = np.ones(total, np.int64)
+    minus[np.repeat(first, placing.words) + ranks(placing.words)] = ~placing.adding
+    begins = np.zeros(total, bool)
+    begins[starts[:-1]] = True
+    keep = (minus == np.append(1, minus[:-1])) & ~begins
+    last = begins.copy()
+    ends = starts[1:][closing]
+    last[starts[:-1]] = np.append(False, ~closing[:-1])
+    last[ends - 1] = True
+    fields = {"keep": (keep & ~last).astype(np.int64)}
+    index, complement = np.full((items, total), -1), np.zeros((items, total), np.int64)
+    index[slot, word] = groups.index
+    complement[slot, word] = groups.negative == minus[word]
+    fields |= {f"index{item}": index[item] for item in range(items)}
+    fields |= {f"complement{item}": complement[item] for item in range(1, items, 2)}
+
+    # The steps of a gap follow the group's words, the largest first; the last one of an output is
+    # in the next one's first word, or in the one that closes the stream.
+    steps = parts(groups.gap, max_shift)
+    at = np.repeat(first + words + 1 - steps, steps) + ranks(steps)
+    shifts = step_shifts(groups.gap, steps, max_shift)
+    for name in ("step", "shift", "negate"):
+        fields[name] = np.zeros(total, np.int64)
+    fields["step"][at], fields["shift"][at], fields["negate"][at] = 1, shifts, 1 - minus[at - 1]
+    fields["last"] = last.astype(np.int64)
+    output = np.repeat(groups.column, steps)
+    negated = np.bincount(output, fields["negate"][at], columns).astype(np.int64)
+    excess = _following(output, at, shifts, starts) * _ones(fields) * (1 - 2 * minus)
+    excess[ends - 1] = 0
+    return Stream(fields, starts, -np.add.reduceat(excess, starts[:-1]) - negated)
+
+
+def _ones(fields: Mapping[str, Ints]) -> Ints:
+    """[words] what Q has too much: ~x = -x - 1, of the items, and of Q itself where it is kept."""
+    return fields["keep"] + sum(
+        bits for name, bits in fields.items() if name.startswith("complement")
+    )
+
+
+def _following(output: Ints, at: Ints, shifts: Ints, starts: Ints) -> Ints:
+    """[words] levels of the steps that follow a word in its output.
+
+    Steps [steps] are of these outputs, in these words; that of an output's first word is of the
+    output before.
+    """
+    sizes, total = np.diff(starts), int(starts[-1])
+    taken = np.bincount(output, 1 << shifts, len(sizes)).astype(np.int64)
+    before = np.zeros(total + 1, np.int64)
+    before[at + 1] = 1 << shifts
+    before = np.cumsum(before)
+    return np.repeat(taken, sizes) - before[1:] + np.repeat(before[starts[:-1] + 1], sizes)
+
+
 def step_shifts(
     gap: NDArray[np.int64], steps: NDArray[np.int64], max_shift: int
 ) -> NDArray[np.int64]:
@@ -132,18 +225,31 @@ class RunningSumCoding(Coding):
 
     @override
     def cost(self, levels: Levels, machine: Machine) -> Ints:
-        return cost(levels, machine.max_shift, machine.items, machine.index_bits)
+        own = shared_cost if machine.shared_words else cost
+        return own(levels, machine.max_shift, machine.items, machine.index_bits)
+
+    @override
+    def closing(self, machine: Machine) -> int:
+        return int(machine.shared_words)
 
     @override
     def stream(self, levels: Levels, machine: Machine) -> Stream:
-        return stream(levels, machine.max_shift, machine.items, machine.index_bits)
+        own = shared_stream if machine.shared_words else stream
+        return own(levels, machine.max_shift, machine.items, machine.index_bits)
 
     @override
     def streams(
         self, levels: Levels, shares: Sequence[NDArray[np.integer]], machine: Machine
     ) -> list[Stream]:
         # Columns know nothing of one another, and all at once take a fraction of the time.
-        whole = self.stream(levels[:, np.concatenate(shares)], machine)
+        every = levels[:, np.concatenate(shares)]
+        if machine.shared_words:
+            ends = np.cumsum([len(share) for share in shares]) - 1
+            closing = np.isin(np.arange(every.shape[1]), ends)
+            shape = machine.max_shift, machine.items, machine.index_bits
+            whole = shared_stream(every, *shape, closing)
+        else:
+            whole = self.stream(every, machine)
         return whole.cut([len(share) for share in shares])
 
 

@@ -24,8 +24,10 @@ from xdsl.traits import SymbolTable
 from daqkf.dialects import nn, spaq
 from daqkf.dialects.interpreting import entry
 from daqkf.dialects.nn.base import integers_of
+from daqkf.dialects.nn.decoders import Pairs
 from daqkf.dialects.nn.interpreter import NnFunctions, along, onnx_slice, tokens_of
 from daqkf.dialects.nn.ops import attends
+from daqkf.dialects.nn.sequences import attention_shares, grouped, rotate, ungrouped
 from daqkf.dialects.nn.windows import col2im, im2col
 from daqkf.dialects.spaq.interpreter import (
     SpaqFunctions,
@@ -170,6 +172,8 @@ class Tape:
                 if reached and any(value in wanted for value in op.operands):
                     raise NoGradientError(op.operator.data)
                 continue
+            if any(value in found for value in op.results[1:]):
+                raise NoGradientError(op.name)  # products are of gradients of the first result
             if not op.results or op.results[0] not in found:
                 continue
             gradient = found.pop(op.results[0])
@@ -399,6 +403,48 @@ def _layer_norm(
     x, gamma, beta = args
     of_x, unit = _of_norm(x, gamma, op.epsilon.value.data, gradient)
     return [of_x, _to_shape(gradient * unit, gamma.shape), _to_shape(gradient, beta.shape)]
+
+
+@vector_jacobian_product(nn.RmsNormOp)
+def _rms_norm(op: nn.RmsNormOp, args: Values, y: Array, gradient: Array) -> Gradients:
+    x, gamma = args
+    power = np.square(x).mean(axis=-1, keepdims=True)
+    inverse = 1 / np.sqrt(power + x.dtype.type(op.epsilon.value.data))
+    unit, scaled = x * inverse, gradient * gamma
+    along = (scaled * unit).mean(axis=-1, keepdims=True)
+    return [inverse * (scaled - unit * along), _to_shape(gradient * unit, gamma.shape)]
+
+
+@vector_jacobian_product(nn.RotaryOp)
+def _rotary(op: nn.RotaryOp, args: Values, y: Array, gradient: Array) -> Gradients:
+    x, positions = args
+    frequencies = op.frequencies(x.shape[-1])
+    return [rotate(gradient, -positions, frequencies, op.pairs.data is Pairs.HALVES), None]
+
+
+@vector_jacobian_product(nn.CachedAttentionOp)
+def _cached_attention(
+    op: nn.CachedAttentionOp, args: Values, y: Array, gradient: Array
+) -> Gradients:
+    queries, keys, values, past_keys, past_values = args
+    scale, past, groups = op.scale.value.data, past_keys.shape[-3], keys.shape[-2]
+    rows = grouped(queries, groups)
+    both = np.concatenate([past_keys, keys], axis=-3)
+    shares = attention_shares(rows, both, scale)
+    # [..., G, 1, S + T, D], as many times as heads read them.
+    of_keys, of_values = (
+        np.moveaxis(x, -3, -2)[..., np.newaxis, :, :]
+        for x in (both, np.concatenate([past_values, values], axis=-3))
+    )
+    heads = (*queries.shape[:-1], values.shape[-1])
+    back = grouped(gradient.reshape(heads), groups)
+    scores = _of_softmax(shares, back @ of_values.swapaxes(-1, -2)) * rows.dtype.type(scale)
+    found = [
+        np.moveaxis((left.swapaxes(-1, -2) @ right).sum(axis=-3), -2, -3)
+        for left, right in ((scores, rows), (shares, back))
+    ]
+    new, old = ([x[..., part, :, :] for x in found] for part in (np.s_[past:], np.s_[:past]))
+    return [ungrouped(scores @ of_keys), *new, *old]
 
 
 @vector_jacobian_product(nn.SoftmaxOp)

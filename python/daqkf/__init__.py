@@ -20,8 +20,8 @@ __version__ = "0.1.0"
 __all__ = ["AssocArray", "CompiledNetwork", "DaqkfError", "Design", "LevelSet", "compile"]
 
 if TYPE_CHECKING:
+    from daqkf.api import compile  # noqa: A004
     from daqkf.assoc.array import AssocArray
-    from daqkf.compiler.api import compile  # noqa: A004
     from daqkf.compiler.compiled_network import CompiledNetwork
     from daqkf.compiler.design import Design
     from daqkf.dialects.spaq import LevelSet
@@ -33,7 +33,7 @@ _HOMES = {
     "DaqkfError": "daqkf.support.errors",
     "Design": "daqkf.compiler.design",
     "LevelSet": "daqkf.dialects.spaq",
-    "compile": "daqkf.compiler.api",
+    "compile": "daqkf.api",
 }
 
 

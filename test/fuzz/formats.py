@@ -243,6 +243,64 @@ def _load_beside(path: Path) -> object:
     return _load_network(path.with_name("network.toml"))
 
 
+# Language models.
+
+
+@cache
+def _decoder_files() -> dict[str, bytes]:
+    """A GGUF file, and the files of a folder, of one small decoder."""
+    from language_models import SMALL, changed, fields_of, random_weights, write_folder, write_gguf
+
+    config = changed(SMALL, layers=1, width=8, hidden=8, heads=2, groups=1, features=4)
+    weights = random_weights(config)
+    write_gguf(Path("small.gguf"), fields_of(config), weights)
+    write_gguf(Path("fewer.gguf"), fields_of(config), weights, kind="F16")
+    found = {name: Path(name).read_bytes() for name in ("small.gguf", "fewer.gguf")}
+    folder = write_folder(Path("folder"), changed(config, pairs="halves"), weights)
+    return found | {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def _gguf_seeds() -> list[bytes]:
+    return [_decoder_files()[name] for name in ("small.gguf", "fewer.gguf")]
+
+
+def _gguf(rng: Random, data: bytes, other: bytes) -> bytes:
+    """A file with other counts, lengths, types, extents or offsets, or with other texts."""
+    changed = bytearray(data)
+    names = (b"llama.", b"tokenizer.", b"general.", b"token_embd", b"blk.0.", b"output", b"GGUF")
+    for _ in range(rng.choice((1, 1, 1, 2, 4))):
+        at = changed.find(rng.choice(names), rng.randrange(len(changed) // 2))
+        at = max(at, 0) + rng.randrange(-8, 64)
+        size = rng.choice((1, 1, 4, 8))
+        number = rng.choice((*mutations.NUMBERS, *range(16))) & ((1 << 8 * size) - 1)
+        at = min(max(at, 0), len(changed) - size)
+        changed[at : at + size] = number.to_bytes(size, "little")
+    return bytes(changed)
+
+
+def _load_language_model(path: Path) -> object:
+    """The network and the tokeniser."""
+    from daqkf.compiler.language_models import load_language_model
+
+    model = load_language_model(path)
+    try:
+        return model.network(), model.text().encode("the café 12")
+    except ValueError as error:
+        raise DaqkfError(str(error)) from None
+
+
+def _load_folder_around(path: Path) -> object:
+    """The model of a folder, one of whose files is the one that was changed."""
+    name = path.parent.name
+    folder = path.parent / "model"
+    folder.mkdir(exist_ok=True)
+    for file, content in _decoder_files().items():
+        if not file.endswith(".gguf"):
+            (folder / file).write_bytes(content)
+    (folder / f"{name}.json").write_bytes(path.read_bytes())
+    return _load_language_model(folder)
+
+
 # IR.
 
 
@@ -532,6 +590,17 @@ FORMATS = {
             *(_bytes_or(_tensors), _load_beside),
             weight=40,
             files={"network.toml": lambda: _DESCRIPTION},
+        ),
+        Format("gguf", ".gguf", _gguf_seeds, _bytes_or(_gguf), _load_language_model, weight=40),
+        Format(
+            *("config", ".json", lambda: [_decoder_files()["config.json"]], _bytes_or(_json)),
+            *(_load_folder_around,),
+            weight=20,
+        ),
+        Format(
+            *("tokenizer", ".json", lambda: [_decoder_files()["tokenizer.json"]]),
+            *(_bytes_or(_json), _load_folder_around),
+            weight=10,
         ),
         Format(
             *("linalg", ".mlir", lambda: _chunks("lowering/import_linalg.mlir", "fuzz/seeds/*")),

@@ -167,6 +167,9 @@ MACHINES = {
     "windows-and-deltas": replace(
         MACHINE, pes=5, families=("running_sum", "multiply"), items=4, index_bits=4
     ),
+    "shared": replace(MACHINE, pes=3, items=1, max_shift=0, shared_words=True),
+    "shared-eight": replace(MACHINE, lanes=3, items=8, shared_words=True),
+    "shared-windows": replace(MACHINE, items=4, max_shift=2, index_bits=4, shared_words=True),
     "dense": replace(MACHINE, pes=3, lanes=4, families=("dense",)),
     "dense-one": replace(MACHINE, pes=1, lanes=1, families=("dense",), multiplier="dsp"),
     "dense-packed": replace(MACHINE, pes=5, families=("dense",), multiplier="packed"),
@@ -190,7 +193,7 @@ def largest_level(machine: Machine) -> int:
 
 QUICK = (
     *("P2-T2", "one", "strassen", "mixed", "eight-items", "multiply-modes", "multiply-packed"),
-    *("ternary-eight-items", "windows-eight", "deltas-4", "dense-packed"),
+    *("ternary-eight-items", "windows-eight", "deltas-4", "dense-packed", "shared-eight"),
 )
 """Machines that between them have every family, multiplier and kind of index."""
 

@@ -128,9 +128,9 @@ def test_work_is_compared_at_the_same_sparsity():
     base, ours = measured("dense", 1000, 600), measured("ours", 500, 100)
     other = replace(base, sparsity=0.9, cycles=1)
     rows = [other, base, ours]
-    assert command._ratios(ours, rows)["to_baseline"]["work_per_cell"] == pytest.approx(12)
-    assert command._ratios(ours, rows)["to_baseline"]["layer_work_per_cell"] == pytest.approx(12)
-    loaded = command._ratios(ours, rows)["to_baseline"]["loaded_work_per_cell"]
+    assert command._ratios(ours, rows)["to_baseline"]["work_per_lut"] == pytest.approx(12)
+    assert command._ratios(ours, rows)["to_baseline"]["layer_work_per_lut"] == pytest.approx(12)
+    loaded = command._ratios(ours, rows)["to_baseline"]["loaded_work_per_lut"]
     assert loaded == pytest.approx(2 * 660 / 160)
     assert command._ratios(ours, [ours]) == {}
     assert command.table("xcup", rows).row_count == 3

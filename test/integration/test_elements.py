@@ -155,6 +155,7 @@ def narrow_strassen() -> Case:
 CASES: Mapping[str, Callable[[], Case]] = {
     "running-sum": lambda: kernels_on_an_array("P2-T2"),
     "running-sum-eight": lambda: kernels_on_an_array("windows-eight"),
+    "shared-words": lambda: kernels_on_an_array("shared-eight"),
     "chained-running-sum": lambda: chains("mixed"),
     "chained-multiply": lambda: chains("mixed", 1),
     "chained-dense": lambda: chains("dense"),

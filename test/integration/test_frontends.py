@@ -341,7 +341,7 @@ def test_bfloat16(tmp_path: Path):
 def test_other_suffixes_are_refused(tmp_path: Path):
     known = ", ".join(SUFFIXES)
     assert refusal(tmp_path / "w.pt") == f"not a network's file (known: {known})"
-    assert set(SUFFIXES.values()) == set(FORMATS)
+    assert {*SUFFIXES.values(), "huggingface"} == set(FORMATS)
 
 
 def test_translate_writes_nn(tmp_path: Path):

@@ -46,6 +46,7 @@ design.save("layer")
 np.save("w.npy", np.eye(4))
 np.save("x.npy", x)
 Path("m.onnx").write_bytes(b"")
+Path("m.gguf").write_bytes(b"")
 """
 
 ABSENT = {
@@ -55,6 +56,7 @@ ABSENT = {
     "board": "daqkf synth layer --board ulx3s-85f",
     "formal": "daqkf prove",
     "completion": "daqkf completion bash",
+    "lm": "daqkf compile m.gguf -o out",
     "lsp": "daqkf-lsp",
 }
 

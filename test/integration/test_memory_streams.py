@@ -51,6 +51,10 @@ MACHINES = {
         FIFO, pes=4, memory_ports=2, families=("running_sum", "multiply"), memory_bits=128
     ),
     "wide rows": replace(FIFO, pes=3, lanes=5, post_lanes=5, max_shift=0, items=8, banks=2),
+    "in step": replace(FIFO, pes=4, lanes=6, post_lanes=3, memory_ports=2, families=("dense",)),
+    "in step, packed": replace(
+        FIFO, pes=3, lanes=4, post_lanes=1, families=("dense",), multiplier="packed", banks=2
+    ),
     "wide port": replace(
         FIFO, items=4, memory_bits=512, stream_depth=512, banks=2, program_bits=256
     ),
@@ -250,7 +254,6 @@ def test_memory_that_does_not_answer_is_an_error():
         ({"memory_bits": 100}, "memory_bits must be one of 0, 64, 128, 256, 512, not 100"),
         ({"memory_ports": 3}, "3 memory ports do not divide 2 PEs"),
         ({"memory_bits": 0, "memory_ports": 2}, "2 memory ports of no bits"),
-        ({"families": ("dense",)}, "dense elements, which go in step, have their streams in block"),
         (
             {"activation_memory": "flash"},
             r"unknown activation_memory 'flash' \(known: block, ultra",

@@ -283,6 +283,45 @@ CASES = [
 ]
 
 
+ANGLES = np.arange(12)[:, np.newaxis] * [1.0, 0.2, 0.03]
+TABLES = [function(ANGLES).astype(np.float32) for function in (np.cos, np.sin)]
+PLACES = np.array([[3, 11, 0, 1], [0, 5, 9, 2]])
+HEADS, KEYS, VALUES, OLD = real(2, 4, 3, 6), real(2, 2, 3, 6), real(2, 2, 3, 5), real(2, 2, 7, 6)
+CASES += [
+    case("RMSNormalization", X, real(4), opset=23, epsilon=0.1),
+    case(
+        "RotaryEmbedding",
+        real(2, 3, 4, 8),
+        *TABLES,
+        PLACES,
+        constants=[1, 2],
+        opset=23,
+        rotary_embedding_dim=6,
+        rank=4,
+    ),
+    case(
+        "RotaryEmbedding",
+        real(2, 4, 18),
+        *TABLES,
+        PLACES,
+        constants=[1, 2],
+        opset=23,
+        interleaved=1,
+        num_heads=3,
+    ),
+    case("Attention", HEADS, KEYS, VALUES, opset=23, is_causal=1, rank=4),
+    case(
+        "Attention",
+        real(2, 3, 24),
+        real(2, 3, 12),
+        real(2, 3, 10),
+        opset=23,
+        is_causal=1,
+        q_num_heads=4,
+        kv_num_heads=2,
+    ),
+]
+
 # What `nn` has not, or not in this form: the host runs it as it is.
 HOSTED = [
     case("Softmax", X, opset=11),
@@ -299,6 +338,18 @@ HOSTED = [
         block_size=2,
         rank=2,
     ),
+    case(
+        "RotaryEmbedding",
+        real(2, 3, 4, 6),
+        real(12, 3),
+        real(12, 3),
+        PLACES,
+        constants=[1, 2],
+        opset=23,
+        rank=4,
+    ),
+    case("Attention", HEADS, KEYS, VALUES, opset=23, rank=4),
+    case("RMSNormalization", X, real(3, 4), opset=23, axis=1),
     case("Relu", real(2).astype(np.float16), result=TensorProto.FLOAT16),
     case("Cast", real(2), to=TensorProto.FLOAT16, result=TensorProto.FLOAT16),
     case("Add", np.arange(3, dtype=np.uint32), np.ones(1, np.uint32), result=TensorProto.UINT32),
@@ -339,6 +390,24 @@ def test_what_nn_does_not_have_runs_as_it_is(tmp_path: Path, node: Case, dynamic
     model, feeds = build(node, dynamic)
     compare(path, model, feeds)
     assert hosted(path) == [node.operator]
+
+
+@pytest.mark.parametrize("dynamic", [False, True], ids=["static", "dynamic"])
+def test_attention_with_a_past_gives_all_keys(tmp_path: Path, dynamic: bool):
+    feeds = dict(zip("qkvab", (HEADS, KEYS, KEYS, OLD, OLD + 1), strict=True))
+    names = ["q", "k", "v", "", "a", "b"]
+    node = helper.make_node("Attention", names, ["y", "c", "d"], is_causal=1, scale=0.3)
+    model = model_of([node], feeds, {}, TensorProto.FLOAT, opset=23, dynamic=dynamic)
+    for info in model.graph.input:  # heads and their features are always known
+        for axis in (1, 3):
+            info.type.tensor_type.shape.dim[axis].dim_value = feeds[info.name].shape[axis]
+    for name in "cd":
+        extents = [f"{name}.{axis}" for axis in range(4)]
+        info = helper.make_tensor_value_info(name, TensorProto.FLOAT, extents)
+        model.graph.output.append(info)
+    path = tmp_path / "m.onnx"
+    compare(path, model, feeds)
+    assert hosted(path) == []
 
 
 def hosted(path: Path) -> list[str]:

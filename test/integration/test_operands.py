@@ -31,6 +31,7 @@ MACHINES = {
     "P1-T2": replace(SEQUENCES, pes=1, lanes=2, items=2, post_lanes=1, max_shift=1),
     "P4-T4-V4": replace(SEQUENCES, pes=4, post_lanes=4),
     "P2-T8": replace(SEQUENCES, lanes=8, items=8),
+    "shared": replace(SEQUENCES, max_shift=1, shared_words=True),
     "P1-T4": replace(SEQUENCES, pes=1, post_lanes=1),
     "P2-T2": replace(SEQUENCES, lanes=2, items=2, max_shift=1),
     "P4-T8-banks": replace(SEQUENCES, pes=4, lanes=8, items=8, post_lanes=1, max_shift=1, banks=2),

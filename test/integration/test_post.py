@@ -3,6 +3,8 @@
 
 """The post units of several arrays alone: ties, limits, and every digit of a multiplier."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import test_array
@@ -31,11 +33,26 @@ def levels_that_are_close(rng: np.random.Generator, lanes: int, sum_bits: int):
     return sums, multiplier, shift
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["deltas-4", "multiply-modes", "ternary-eight-items", "P2-T2"])
-def test_results_are_rounded_and_limited(name: str):
+@pytest.mark.parametrize(
+    ("name", "multiplier"),
+    [
+        ("P2-T2", "dsp"),
+        *(
+            pytest.param(name, multiplier, marks=pytest.mark.slow)
+            for name, multiplier in (
+                ("deltas-4", "luts"),
+                ("multiply-modes", "luts"),
+                ("multiply-modes", "dsp"),
+                ("ternary-eight-items", "luts"),
+                ("P2-T2", "luts"),
+            )
+        ),
+    ],
+)
+def test_results_are_rounded_and_limited(name: str, multiplier: str):
     assert name in test_array.MACHINES
     config = test_elements.kernels_on_an_array(name).config
+    config = replace(config, post_multiplier=multiplier)
     rng, layout = np.random.default_rng(17), parameter_row(config)
     width, groups = config.accumulator_width, config.lanes // config.post_lanes
     table = rng.permutation(256).astype(np.uint8).view(np.int8)

@@ -322,7 +322,7 @@ def test_the_next_job_begins_soon(kind: str, most: int):
     host.add(Image(16, 16, 1, length=100))
     for number in range(4):
         image = None if kind.endswith("same program") else Image(16, 16, number, length=100)
-        host.add(image, follows=kind == "follows")
+        host.add(image, follows=int(kind == "follows"))
         if kind != "follows":
             host.jobs[-1] = replace(host.jobs[-1], flags=JobFlags.INDEPENDENT)
     player.run(pack_descriptors(host.jobs))

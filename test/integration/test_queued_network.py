@@ -113,6 +113,18 @@ def test_a_target_without_a_queue_is_told():
         compiled().run(inputs(), accelerator="queue")
 
 
+@pytest.mark.slow
+def test_programs_are_brought_in_wide_beats(tmp_path: Path):
+    (target := tmp_path / "wide.toml").write_text(Path(TARGET).read_text() + "program_bits = 128\n")
+    other = compiled_for(inputs(), LAYERS, str(target))
+    for found in (network(), other):
+        found.system.runs.clear()
+        found.run(inputs(4), accelerator="queue", check=True)
+    (narrow,), (wide,) = network().system.runs, other.system.runs
+    # The port brings two words a cycle.
+    assert wide.waiting < 0.8 * narrow.waiting
+
+
 FAULTS = {
     # What the host does while the queue runs, and the errors that it may end with.
     "streams cannot be read": ("faults 1000 1000", [QueueError.ARRAY]),

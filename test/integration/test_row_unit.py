@@ -28,7 +28,7 @@ from daqkf.runtime.simulator import Job, Simulator
 ROW_MACHINES: Mapping[str, Machine] = {
     **MACHINES,
     "banks": replace(MACHINE, pes=4, lanes=8, post_lanes=2, items=8, banks=2, partial_depth=64),
-    "solvers": replace(MACHINE, pes=2, lanes=8, post_lanes=4, row_solvers=2),
+    "solvers": replace(MACHINE, pes=2, lanes=8, post_lanes=4, row_solvers=2, post_multiplier="dsp"),
     "a solver a lane": replace(MACHINE, pes=2, lanes=4, post_lanes=4, row_solvers=4),
 }
 CASES: Mapping[str, Sequence[tuple[Sequence[int], Mapping[str, Any]]]] = {

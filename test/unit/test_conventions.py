@@ -5,6 +5,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from xdsl.passes import ModulePass
 from daqkf.compiler.pipelines import PIPELINES
 from daqkf.dialects import DIALECTS
 from daqkf.hw_targets import UnknownTargetError, load_target, target_names
+from daqkf.hw_targets.target import derived_name
 from daqkf.lowering import PASSES as LOWERINGS
 from daqkf.passes import GENERAL_PASSES, PASSES
 
@@ -179,3 +181,33 @@ def test_unknown_targets_are_named():
         UnknownTargetError, match=r"unknown target 'nowhere' \(known: generic, tiny"
     ):
         load_target("nowhere")
+
+
+def test_a_target_is_named_by_what_differs_from_another_one():
+    base = load_target("wide-memory").machine
+    machine = replace(
+        base, pes=8, lanes=64, gates=False, activation_memory="ultra", operand_depth=0
+    )
+    name = derived_name("wide-memory", machine)
+    assert name == (
+        "wide-memory:pes=8,lanes=64,gates=false,operand_depth=0,activation_memory=ultra"
+    )
+    assert load_target(name).machine == machine
+    assert derived_name(name, base) == derived_name("wide-memory", base) == "wide-memory"
+    with pytest.raises(ValueError, match="a target's name cannot have the list 'families'"):
+        derived_name("wide", replace(load_target("wide").machine, families=("multiply",)))
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("wide:", r"target 'wide:': \[machine\] does not know ''"),
+        ("wide:size=1", r"target 'wide:size=1': \[machine\] does not know 'size'"),
+        ("wide:pes=two", r"target 'wide:pes=two': \[machine\] 'pes' must be an integer"),
+        ("wide:lanes=3", r"target 'wide:lanes=3': post_lanes 2 do not divide 3 lanes"),
+        ("wider:pes=2", r"unknown target 'wider' \(known: "),
+    ],
+)
+def test_what_differs_must_be_what_a_machine_has(name: str, message: str):
+    with pytest.raises(UnknownTargetError, match=message):
+        load_target(name)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from xdsl.dialects.builtin import ModuleOp, TensorType, f32
+from xdsl.dialects.builtin import ModuleOp, TensorType, f32, i64
 from xdsl.interpreter import Interpreter
 from xdsl.ir import Block, Operation, SSAValue
 
@@ -118,6 +118,36 @@ def test_normalisation_and_softmax():
     check(spaq.LayerNormOp(*operands(x, gamma, beta), 1e-5), x, gamma, beta)
     check(nn.SoftmaxOp(*operands(x), -1), x)
     check(nn.SoftmaxOp(*operands(x), 0), x)
+
+
+@pytest.mark.parametrize("past", [0, 3])
+def test_decoders(past: int):
+    x, gamma = floats(3, 8), positive(8)
+    check(nn.RmsNormOp(*operands(x, gamma), 1e-5), x, gamma)
+    queries, keys, values = floats(4, 6, 4), floats(4, 2, 4), floats(4, 2, 3)
+    before = floats(past, 2, 4), floats(past, 2, 3)
+    arrays = (queries, keys, values, *before)
+    q, k, v, *cached = operands(*arrays)
+    check(nn.CachedAttentionOp(q, k, v, (cached[0], cached[1]), 0.5), *arrays)
+
+
+@pytest.mark.parametrize("pairs", ["halves", "neighbours"])
+def test_rotation(pairs: str):
+    x, positions = floats(4, 2, 8), np.array([0, 1, 5, 7])
+    block = Block(arg_types=[tensor(4, 2, 8), TensorType(i64, [4])])
+    op = nn.RotaryOp(pairs, *block.args, base=100.0, features=6)
+    seed = floats(4, 2, 8)
+
+    def run(x: Array) -> Array:
+        interpreter = Interpreter(ModuleOp([]))
+        interpreter.register_implementations(NnFunctions())
+        return interpreter.run_op(op, (x, positions))[0]
+
+    gradient, none = gradients_of(op, (x, positions), run(x), seed)
+    assert gradient is not None and none is None
+    # A rotation is linear, and its transpose turns back.
+    direction = floats(4, 2, 8)
+    assert (run(direction) * seed).sum() == pytest.approx((gradient * direction).sum(), abs=1e-4)
 
 
 @pytest.mark.parametrize("kind", ["mean", "sum", "max", "min", "prod"])

@@ -39,6 +39,7 @@ FOR_USERS = {
     "formal",
     "cluster",
     "completion",
+    "lm",
     "lsp",
 }
 
@@ -157,6 +158,7 @@ def test_pins_are_within_the_ranges():
 
 ABSENT = [
     ("onnx", "onnx", ["compile", "m.onnx", "-o", "out"]),
+    ("gguf", "lm", ["compile", "m.gguf", "-o", "out"]),
     ("matplotlib", "plot", ["report", "w.npy", "-o", "out"]),
     ("tokenizers", "tokenizers", ["calibrate", "tokenizer.json", "texts.txt", "-o", "x.npz"]),
     ("shtab", "completion", ["completion", "bash"]),
@@ -173,7 +175,7 @@ def test_an_absent_extra_is_told(
     capsys: pytest.CaptureFixture[str],
 ):
     monkeypatch.chdir(tmp_path)
-    for name in ("m.onnx", "tokenizer.json", "texts.txt"):
+    for name in ("m.onnx", "m.gguf", "tokenizer.json", "texts.txt"):
         Path(name).write_text("text\n")
     np.save("w.npy", np.eye(4))
     before = sorted(tmp_path.iterdir())

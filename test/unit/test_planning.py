@@ -105,7 +105,26 @@ def test_block_ram_is_that_of_the_memories():
     assert (activations.number, activations.width) == (4 * 4, 64)
     moved = replace(CONFIG, activation_memory="ultra")
     own = activations.number * mapped(activations.depth, 64, ports=2).halves
-    assert block_rams(moved, "xcup") == (halves - own, activations.number)
+    results = mapped(2 * CONFIG.result_depth, 64).halves
+    assert block_rams(moved, "xcup") == (halves - own - results, activations.number + 1)
+
+
+def test_elements_in_dsp_blocks_have_two_lanes_in_each():
+    packed = replace(
+        FROM_MEMORY,
+        multiplier="packed",
+        accumulator_width=FROM_MEMORY.sum_width,
+        families=("multiply",),
+    )
+    dense = replace(packed, families=("dense",))
+    for config in (packed, dense):
+        assert instances(config)["packed_lanes"] == engine_needs(config, "xcup").dsps == 16
+        assert set(instances(config)) == set(terms(config))
+    # Elements in step share one memory of activations, and others have one each.
+    found = {(one.module, one.number, one.width) for one in memories(packed) + memories(dense)}
+    assert {("multiply_element", 4, packed.row_bits), ("lockstep", 1, dense.row_bits)} <= found
+    with pytest.raises(UnknownEngineError, match="nothing says what arrays take of 'ecp5-dsp'"):
+        engine_needs(dense, "ecp5")
 
 
 def test_logic_is_so_much_for_each_instance():

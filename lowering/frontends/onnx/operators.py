@@ -13,6 +13,7 @@ from daqkf.lowering.frontends.onnx import (
     arithmetic,
     convolution,
     custom,
+    decoders,
     quantized,
     shaping,
 )
@@ -58,6 +59,13 @@ OPERATORS: Mapping[str, Operator] = {
     "Max": Operator(arithmetic.variadic("max")),
     "Min": Operator(arithmetic.variadic("min")),
     "Sum": Operator(arithmetic.variadic("add")),
+    "Attention": Operator(
+        decoders.attention,
+        (
+            *("is_causal", "kv_num_heads", "q_num_heads", "scale", "softmax_precision"),
+            "qk_matmul_output_mode",  # of an output that is refused
+        ),
+    ),
     "BatchNormalization": Operator(
         convolution.batch_normalization, ("epsilon", "momentum", "spatial", "training_mode")
     ),
@@ -93,7 +101,11 @@ OPERATORS: Mapping[str, Operator] = {
         partial(quantized.quantization, op=QuantizeOp),
         ("axis", "saturate", "block_size", "output_dtype"),
     ),
+    "RMSNormalization": Operator(decoders.rms_norm, ("axis", "epsilon", "stash_type")),
     "Reshape": Operator(shaping.reshape),
+    "RotaryEmbedding": Operator(
+        decoders.rotary, ("interleaved", "num_heads", "rotary_embedding_dim")
+    ),
     "Shape": Operator(shaping.shape, ("start", "end")),
     "Slice": Operator(shaping.sliced, ("starts", "ends", "axes")),
     "Softmax": Operator(arithmetic.softmax, ("axis",)),

@@ -11,6 +11,8 @@ operands of an addition, so where they differ, subtractions say which is the fir
 """
 
 from collections.abc import Mapping, Sequence
+from functools import reduce
+from operator import or_
 
 from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.numerics import ACTIVATION_BITS
@@ -24,14 +26,24 @@ def build_datapath(c: Circuit, config: ArrayConfig, operands: Operands) -> Datap
     enable = operands.enable
 
     # Through the tree of adders, the word travels along.
-    valid, rest = through_tree(c, operands, tree_levels(config))
-    ending = enable & valid & rest["last"]
-    finished = c.delay(valid & rest["last"], "finished", enable=enable, reset=0)
+    levels = tree_levels(config)
+    if config.shared_words:
+        # The sum is held as its last step makes it, since the next word may step for another one.
+        valid, rest = through_tree(c, operands, levels - 1)
+        finished = c.delay(valid & rest["last"], "finished", enable=enable, reset=0)
+        valid, rest = through_level(c, enable, levels - 1, valid, rest)
+        clear = [operands.start]
+    else:
+        valid, rest = through_tree(c, operands, levels)
+        ending = enable & valid & rest["last"]
+        finished = c.delay(valid & rest["last"], "finished", enable=enable, reset=0)
+        clear = [operands.start, ending]
     control = {
         "enable": enable,
-        **{name: rest[name] for name in ("keep", "double") if name in rest},
+        **{name: rest[name] for name in ("keep", "double", "negate") if name in rest},
+        **({"begins": rest["last"]} if config.shared_words else {}),
         "sum_enable": enable & valid,
-        "sum_clear": operands.start | ending,
+        "sum_clear": reduce(or_, clear),
         "step_enable": enable & valid & rest["step"],
         "accumulator_clear": operands.start | operands.hold_enable,
         "hold_enable": operands.hold_enable,
@@ -44,16 +56,22 @@ def through_tree(
     c: Circuit, operands: Operands, levels: int
 ) -> tuple[Signal, Mapping[str, Signal]]:
     """A word's `valid` and what the end of the lanes needs of it, after levels of the tree."""
-    enable, valid = operands.enable, operands.valid
-    names = ("keep", "double", "step", "last", "shift")
+    valid = operands.valid
+    names = ("keep", "double", "negate", "step", "last", "shift")
     rest = {name: operands.fields[name] for name in names if name in operands.fields}
     for level in range(levels):
-        valid = c.delay(valid, f"tree{level}_valid", enable=enable, reset=0)
-        rest = {
-            name: c.delay(signal, f"tree{level}_{name}", enable=enable)
-            for name, signal in rest.items()
-        }
+        valid, rest = through_level(c, operands.enable, level, valid, rest)
     return valid, rest
+
+
+def through_level(
+    c: Circuit, enable: Signal, level: int, valid: Signal, rest: Mapping[str, Signal]
+) -> tuple[Signal, Mapping[str, Signal]]:
+    """The same after one more level."""
+    valid = c.delay(valid, f"tree{level}_valid", enable=enable, reset=0)
+    return valid, {
+        name: c.delay(signal, f"tree{level}_{name}", enable=enable) for name, signal in rest.items()
+    }
 
 
 def place_lanes(
@@ -84,6 +102,9 @@ def build_lane(config: ArrayConfig) -> Circuit:
     Q ← d - (Q ^ keep)                when `sum_enable`; 0 when `sum_clear`; of 2Q when `double`
     A ← A - (Q << s)                  when `step_enable`; 0 when `accumulator_clear`
     H ← A                             when `hold_enable`
+
+    With `shared_words`, `negate` inverts the bits of Q << s, H takes what A would become, and Q
+    becomes d alone when `begins`. Neither takes a LUT more: an adder's bit has inputs to spare.
     """
     c = Circuit("daqkf_running_sum_lane", "a lane of a running-sum element.")
     c.clock("clk")
@@ -95,6 +116,8 @@ def build_lane(config: ArrayConfig) -> Circuit:
     accumulator_clear = c.input("accumulator_clear", 1)
     shift = c.input("shift", config.shift_width) if config.shift_width else None
     hold_enable = c.input("hold_enable", 1)
+    negate = c.input("negate", 1) if config.shared_words else None
+    begins = c.input("begins", 1) if config.shared_words else None
 
     c.section("The running sum.")
     width = config.running_sum_width
@@ -103,15 +126,22 @@ def build_lane(config: ArrayConfig) -> Circuit:
     if config.operand_depth:
         twice = concat(running[: width - 1], c.const(0, 1))
         before = mux(c.input("double", 1), twice, running)
-    running.drive(fitted(delta, width) - (before ^ keep.replicate(width)), enable=sum_enable)
+    before = before ^ keep.replicate(width)
+    if begins is not None:
+        before = before & ~begins.replicate(width)
+    running.drive(fitted(delta, width) - before, enable=sum_enable)
 
     c.section("The accumulator, and the sum that is held for the post unit.")
     width = config.accumulator_width
     accumulator = c.register("accumulator", width, reset=0, clear=accumulator_clear)
     term = shifted(c, running.sext(width), shift, config.max_shift)
-    accumulator.drive(accumulator - term, enable=step_enable)
+    if negate is not None:
+        term = term ^ negate.replicate(width)
+    total = accumulator - term
+    accumulator.drive(total, enable=step_enable)
 
-    c.output("held", c.delay(accumulator, "held_sum", enable=hold_enable))
+    complete = total if config.shared_words else accumulator
+    c.output("held", c.delay(complete, "held_sum", enable=hold_enable))
     c.finish()
     return c
 

@@ -85,7 +85,7 @@ def _add_compile(commands: Commands) -> None:
     compiler.add_argument(
         "weights",
         help="[K, N] in .npy, a SciPy sparse matrix in .npz, a network's file "
-        f"({', '.join(NETWORKS)}), or 'minilm'",
+        f"({', '.join(NETWORKS)}), a folder with config.json, 'minilm' or 'smollm2'",
     )
     compiler.add_argument("--bias", help="[N] in .npy")
     compiler.add_argument("--activation", help="relu, gelu, gelu_tanh, silu, sigmoid, tanh")
@@ -117,7 +117,12 @@ def _add_compile(commands: Commands) -> None:
         default=SPLIT,
         help=f"share of extra int8 columns for features of large range (default: {SPLIT}; 0: none)",
     )
-    compiler.add_argument("--target", default="generic", help="see daqkf targets; or a .toml file")
+    compiler.add_argument(
+        "--target",
+        help="see daqkf targets; or a .toml file; behind a colon entries that differ, as in "
+        "wide:pes=8,lanes=16 (default: generic, with --device wide-memory)",
+    )
+    _add_device(compiler)
     compiler.add_argument(
         "--family",
         help=f"elements in place of the target's: {', '.join(FAMILIES)}; several with commas "
@@ -213,12 +218,32 @@ def _add_compile(commands: Commands) -> None:
     compiler.add_argument(
         "--clock",
         type=_clock,
-        default=100.0,
         metavar="MHZ",
-        help="that the predicted speed is for (default: 100)",
+        help="that the predicted speed and the plan are for (default: 100, with --device 250)",
     )
     _add_resume(compiler, "networks: keep finished steps in the cache until the end, and ")
     compiler.add_argument("-o", "--output", help="folder for the design")
+
+
+def _add_device(compiler: argparse.ArgumentParser) -> None:
+    compiler.add_argument(
+        "--device",
+        help=f"{', '.join(device_names())}: choose the elements, lanes and memories of the array "
+        "for it, as daqkf plan does, in place of those of the target",
+    )
+    compiler.add_argument(
+        "--external-memory",
+        metavar="NAME",
+        help=f"of the device: {', '.join(memory_names())}; several channels as ddr4-2400x4 "
+        "(default: what it usually has)",
+    )
+    compiler.add_argument("--tokens", type=int, help="in flight on the device (default: 128)")
+    compiler.add_argument(
+        "--objective",
+        choices=("throughput", "latency"),
+        help="on the device: the most tokens a second, or the least time of a tile alone (default: "
+        "throughput)",
+    )
 
 
 def _add_calibrate(commands: Commands) -> None:
@@ -467,10 +492,14 @@ def _add_spaq_profile(commands: Commands) -> None:
 
 def _add_bench(commands: Commands) -> None:
     bench = commands.add_parser("bench", help="measure arrays against a dense one")
-    bench.add_argument("what", choices=("array",), help="array: every family of elements")
+    bench.add_argument(
+        "what",
+        choices=("array", "device"),
+        help="array: every family of elements; device: whole devices, filled by the planner",
+    )
     _add_sparsities(bench)
     bench.add_argument(
-        "--fabric", nargs="+", default=["xcup"], help="see daqkf synth (default: xcup)"
+        "--fabric", nargs="+", default=["xcup"], help="array: see daqkf synth (default: xcup)"
     )
     bench.add_argument("--array", nargs="+", default=[], help="only these (default: all)")
     bench.add_argument(
@@ -486,7 +515,36 @@ def _add_bench(commands: Commands) -> None:
         help="place and route on ecp5, for clocks; of several placements the fastest counts",
     )
     bench.add_argument("--toggles", action="store_true", help="count toggles of a layer, too")
+    _add_bench_device(bench)
     bench.add_argument("--json", metavar="FILE", help="write everything there")
+
+
+def _add_bench_device(bench: argparse.ArgumentParser) -> None:
+    bench.add_argument(
+        "--device",
+        nargs="+",
+        default=[],
+        help="device: those that are filled (default: xcvu9p xczu7ev)",
+    )
+    bench.add_argument(
+        "--clock",
+        type=_clock,
+        default=250.0,
+        metavar="MHZ",
+        help="device: of all arrays (default: 250)",
+    )
+    bench.add_argument(
+        "--use",
+        type=float,
+        default=0.8,
+        help="device: share of each resource that may be taken (default: 0.8)",
+    )
+    bench.add_argument(
+        "--one-token",
+        action="store_true",
+        help="device: simulate an engine of one lane behind the memory, too",
+    )
+    bench.add_argument("--plot", metavar="FILE", help="device: a picture, .svg or .png")
 
 
 def _add_prove(commands: Commands) -> None:

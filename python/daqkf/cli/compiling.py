@@ -15,7 +15,64 @@ from daqkf.support.errors import DaqkfError
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from daqkf.compiler.design import Design
     from daqkf.hw_targets.timing import Speed
+    from daqkf.planning import Plan
+    from daqkf.planning.fitting import Wish
+
+_CLOCK = 100.0
+"""In MHz, for arrays of a target."""
+
+
+def wish_of(options: argparse.Namespace) -> "Wish | None":
+    """The device that is compiled for, checked; None if it is a target alone.
+
+    Raises:
+        DaqkfError: options of a device without one, with `--pareto`, or that cannot be planned for.
+    """
+    if options.device is None:
+        for name in ("external_memory", "tokens", "objective"):
+            if getattr(options, name) is not None:
+                raise DaqkfError(f"--{name.replace('_', '-')} is for --device")
+        return None
+    if options.pareto:
+        raise DaqkfError("--pareto is for a target; it takes no --device")
+    from daqkf.planning.fitting import wish
+
+    return wish(
+        shared_options(options),
+        options.device,
+        options.external_memory,
+        options.tokens,
+        objective=options.objective,
+        clock=options.clock and 1e6 * options.clock,
+    )
+
+
+def default_target(wish: "Wish | None") -> str:
+    """The target of a compilation that names none."""
+    if wish is None:
+        return "generic"
+    from daqkf.planning.fitting import TARGET
+
+    return TARGET
+
+
+def default_clock(wish: "Wish | None") -> float:
+    """The clock in MHz that speeds are predicted for, if nobody names one."""
+    return _CLOCK if wish is None else wish.clock / 1e6
+
+
+def print_plan(found: "Plan") -> None:
+    """Print the plan of a device, and how many of the engine that was compiled are on it."""
+    from daqkf.support.tables import print_table
+
+    for table in found.tables():
+        print_table(table)
+    if found.engines > 1:
+        some = found.ultra_engines if found.ultra_engines < found.engines else 0
+        ultra = f", {some} of them with activation_memory=ultra in their target" if some else ""
+        print(f"the plan has {found.engines} engines side by side{ultra}; the folder has one")
 
 
 def shared_options(options: argparse.Namespace) -> dict[str, Any]:
@@ -55,18 +112,29 @@ def compile_layer(
             ),
         )
         return 0
-    design = daqkf.compile(
-        weights,
-        bias=bias,
-        activation=options.activation,
-        sparsity=options.sparsity,
-        levels=options.levels.split(","),
-        error_budget=options.error_budget,
-        calibration=calibration,
-        **shared_options(options),
-        on_stage=lambda name, _: console.print(f"[dim]{name}"),
-    )
+
+    def compiled(**named: Any) -> "Design":
+        return daqkf.compile(
+            weights,
+            bias=bias,
+            activation=options.activation,
+            sparsity=options.sparsity,
+            levels=options.levels.split(","),
+            error_budget=options.error_budget,
+            calibration=calibration,
+            **shared_options(options) | named,
+            on_stage=lambda name, _: console.print(f"[dim]{name}"),
+        )
+
+    design, found = compiled(), None
+    if options.wish:
+        from daqkf.planning.fitting import target_of
+
+        found = options.wish.plan(design)
+        design = compiled(target=target_of(found, design))
     design.save(options.output)
+    if found:
+        print_plan(found)
     words = design.summary()["stream_words"]
     families = ", ".join(design.config.families)
     most = f"{max(words)} stream words on the longest of {len(words)} PEs"

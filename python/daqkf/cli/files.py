@@ -7,7 +7,7 @@ import errno
 import os
 from pathlib import Path
 
-from daqkf.compiler.file_suffixes import LAYER_SUFFIXES, MINILM, NETWORKS
+from daqkf.compiler.file_suffixes import LAYER_SUFFIXES, NAMES, NETWORKS, is_network
 from daqkf.support.errors import DaqkfError
 
 _SAFETENSORS = ".safetensors"
@@ -27,7 +27,7 @@ def check_weights(path: str) -> None:
         DaqkfError: it does not, or says that something else is needed.
         OSError: there is none.
     """
-    if path == MINILM:
+    if path in NAMES:
         return
     suffix = Path(path).suffix
     if suffix == _SAFETENSORS:
@@ -36,7 +36,7 @@ def check_weights(path: str) -> None:
             "describes these (docs/walkthrough.md, 'Networks')"
         )
     check_inputs(path)
-    if suffix not in (*LAYER_SUFFIXES, *NETWORKS):
+    if suffix not in LAYER_SUFFIXES and not is_network(path):
         known = ", ".join((*LAYER_SUFFIXES, *NETWORKS))
         raise DaqkfError(f"{path}: not a file of weights or of a network (known: {known})")
 

@@ -12,7 +12,7 @@ from daqkf.cli.arguments import make_parser
 from daqkf.cli.completion import completion
 from daqkf.cli.files import check_inputs, check_output, check_output_folder, check_weights
 from daqkf.cli.guard import guarded
-from daqkf.compiler.file_suffixes import MINILM, is_network
+from daqkf.compiler.file_suffixes import MINILM, NAMES, is_network
 from daqkf.support.errors import DaqkfError
 
 
@@ -39,6 +39,10 @@ def _compile(options: argparse.Namespace) -> int:
     from rich.console import Console
 
     from daqkf.cli import compiling, networks
+
+    options.wish = compiling.wish_of(options)
+    options.target = options.target or compiling.default_target(options.wish)
+    options.clock = options.clock or compiling.default_clock(options.wish)
     from daqkf.compiler.formats import load_array, load_weights
 
     console = Console(stderr=True)
@@ -118,7 +122,7 @@ def _simulate(options: argparse.Namespace) -> int:
 
 
 def _debug(options: argparse.Namespace) -> int:
-    source = None if options.source == MINILM else options.source
+    source = None if options.source in NAMES else options.source
     check_inputs(options.network, source, options.inputs)
     check_output(options.json)
 
@@ -214,6 +218,14 @@ def _spaq_profile(options: argparse.Namespace) -> int:
 
 def _bench(options: argparse.Namespace) -> int:
     check_output(options.json)
+    check_output(options.plot)
+    device = options.what == "device"
+    for name in ("place", "toggles") if device else ("device", "one_token", "plot"):
+        if getattr(options, name):
+            other = "array" if device else "device"
+            raise DaqkfError(f"--{name.replace('_', '-')} is for daqkf bench {other}")
+    if device:
+        return _bench_device(options)
 
     from daqkf.studies.bench.command import run_bench
 
@@ -225,6 +237,22 @@ def _bench(options: argparse.Namespace) -> int:
         accuracy=options.accuracy,
         seeds=range(1, options.place + 1),
         count_toggles=options.toggles,
+    )
+
+
+def _bench_device(options: argparse.Namespace) -> int:
+    from daqkf.studies.bench.device_command import DEVICES, run_device_bench
+
+    return run_device_bench(
+        Path(options.json) if options.json else None,
+        Path(options.plot) if options.plot else None,
+        sparsities=options.sparsity,
+        devices=options.device or DEVICES,
+        only=options.array,
+        accuracy=options.accuracy,
+        clock=1e6 * options.clock,
+        use=options.use,
+        one_token=options.one_token,
     )
 
 

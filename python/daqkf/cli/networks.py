@@ -11,8 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from daqkf.cli.compiling import print_front, shared_options, speed_line, storage_line
-from daqkf.compiler.file_suffixes import MINILM
+from daqkf.cli.compiling import print_front, print_plan, shared_options, speed_line, storage_line
+from daqkf.compiler.file_suffixes import MINILM, NAMES, SMOLLM2
 from daqkf.compiler.formats import load_array
 from daqkf.passes.array_files import archive
 from daqkf.passes.files import write_atomically
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 def compile_network(options: argparse.Namespace, console: "Console") -> int:
     """Compile a network into a folder, or print what accuracy costs; returns the exit code."""
-    from daqkf.compiler.network import compile_and_measure, pareto
+    from daqkf.compiler.network import compile_and_measure
     from daqkf.compiler.options import NetworkOptions
     from daqkf.support.console import showing
 
@@ -56,23 +56,25 @@ def compile_network(options: argparse.Namespace, console: "Console") -> int:
     )
     chosen.check()
     if options.pareto:
-        with showing(console, "read") as progress:
-            source, calibration, chosen = source_of(options, chosen)
-            if calibration is None:
-                raise DaqkfError("--pareto needs --calibration")
-            front = pareto(source, calibration, chosen, progress=progress)
-        rows = ((f"{1 - point.loss:.5f}", f"{point.cycles:,}") for point in front)
-        print_front(("predicted cosine", "cycles a tile"), rows)
-        return 0
+        return _print_pareto(options, chosen, console)
     with showing(console, "read") as progress:
         source, calibration, chosen = source_of(options, chosen)
         steps = _steps(options, chosen)
         network, accuracy = compile_and_measure(
             source, chosen, calibration=calibration, progress=progress, steps=steps
         )
+        found = None
+        if options.wish:
+            from daqkf.planning.fitting import fitted
+
+            progress("plan")
+            found = options.wish.plan(network)
+            network = fitted(found, network, progress)
         progress("write")
         network.save(options.output)
         steps.clear()
+    if found:
+        print_plan(found)
     print_traffic(network)
     facts = network.summary()
     if network.levels:
@@ -88,6 +90,21 @@ def compile_network(options: argparse.Namespace, console: "Console") -> int:
     return 0
 
 
+def _print_pareto(options: argparse.Namespace, chosen: "NetworkOptions", console: "Console") -> int:
+    """Print what accuracy costs; returns the exit code."""
+    from daqkf.compiler.network import pareto
+    from daqkf.support.console import showing
+
+    with showing(console, "read") as progress:
+        source, calibration, chosen = source_of(options, chosen)
+        if calibration is None:
+            raise DaqkfError("--pareto needs --calibration")
+        front = pareto(source, calibration, chosen, progress=progress)
+    rows = ((f"{1 - point.loss:.5f}", f"{point.cycles:,}") for point in front)
+    print_front(("predicted cosine", "cycles a tile"), rows)
+    return 0
+
+
 def _steps(options: argparse.Namespace, chosen: "NetworkOptions") -> "Steps":
     """Where finished steps are kept, if they are."""
     from daqkf.passes.steps import NOTHING_KEPT
@@ -96,7 +113,7 @@ def _steps(options: argparse.Namespace, chosen: "NetworkOptions") -> "Steps":
     if not options.resume:
         return NOTHING_KEPT
     files = [path for path in (options.weights, options.calibration) if path]
-    names = [str(Path(path).absolute()) for path in files if path != MINILM]
+    names = [str(Path(path).absolute()) for path in files if path not in NAMES]
     # Each step is found by all that it is made of, so the paths need only tell runs apart.
     return Kept.of("compile", [names, repr(chosen)], resume=True)
 
@@ -122,7 +139,7 @@ def source_of(
     """What is compiled, what it is calibrated on, and how its accuracy is measured."""
     if options.weights != MINILM:
         calibration = _calibration(options.calibration) if options.calibration else None
-        return str(options.weights), calibration, chosen
+        return file_of(options.weights), calibration, chosen
     from daqkf.hw_targets import load_target
     from daqkf.studies.minilm.model import MiniLM, load_calibration
     from daqkf.studies.minilm.network import SentenceEmbedding, inputs_of, network_of
@@ -133,6 +150,15 @@ def source_of(
     model = MiniLM.load()
     measured = replace(chosen, measure=SentenceEmbedding())
     return network_of(model), inputs_of(model, load_calibration()), measured
+
+
+def file_of(source: str) -> str:
+    """The file that a name stands for; anything else is a file by itself."""
+    if source != SMOLLM2:
+        return source
+    from daqkf.studies.smollm2.packaged import find_smollm2
+
+    return str(find_smollm2())
 
 
 def _calibration(path: str) -> Any:
@@ -254,7 +280,7 @@ def debug_network(options: argparse.Namespace) -> int:
 def _file_or_minilm(source: str) -> Any:
     """A network's file, or the module of MiniLM."""
     if source != MINILM:
-        return source
+        return file_of(source)
     from daqkf.studies.minilm.model import MiniLM
     from daqkf.studies.minilm.network import network_of
 

@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from daqkf.compiler.file_suffixes import MINILM, is_network
+from daqkf.compiler.file_suffixes import MINILM, is_model_folder, is_network
 from daqkf.hw_targets.device import load_device
 from daqkf.hw_targets.memory import load_channels
 from daqkf.passes.files import write_atomically
@@ -72,7 +72,7 @@ def _network(options: argparse.Namespace, progress: "Progress") -> "CompiledNetw
     """What is planned for: what a folder has, or what is compiled of a file."""
     from daqkf.compiler.compiled_network import load_saved
 
-    if Path(options.network).is_dir():
+    if Path(options.network).is_dir() and not is_model_folder(options.network):
         for name in _COMPILED:
             if getattr(options, name) is not None:
                 raise DaqkfError(f"--{name} is for what is compiled; {options.network} is already")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 SUFFIXES = {
     ".onnx": "onnx",
+    ".gguf": "gguf",
     ".mlir": "linalg",
     ".mtx": "mtx",
     ".npy": "npy",
@@ -29,14 +30,26 @@ MINILM = "minilm"
 """In place of a file: MiniLM, with its own calibration sentences and measure of accuracy."""
 
 
+SMOLLM2 = "smollm2"
+"""In place of a file: SmolLM2 of 135 million parameters, from a package that has it."""
+
+NAMES = (MINILM, SMOLLM2)
+"""Models that are known by name."""
+
+
+def is_model_folder(path: str | Path) -> bool:
+    """Whether this is a folder of Hugging Face with a model in it."""
+    return (Path(path) / "config.json").is_file()
+
+
 def is_network(path: str) -> bool:
-    """Whether this is a network's file, or MiniLM, and not a layer's weights.
+    """Whether this is a network's file or folder, or a name, and not a layer's weights.
 
     An archive of arrays by name is a network of one layer, unless they are a sparse matrix. A file
     that is no archive is for its reader to refuse.
     """
     if Path(path).suffix != ".npz":
-        return path == MINILM or Path(path).suffix in NETWORKS
+        return path in NAMES or Path(path).suffix in NETWORKS or is_model_folder(path)
     try:
         with zipfile.ZipFile(path) as archive:
             return _SPARSE not in archive.namelist()

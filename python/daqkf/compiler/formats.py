@@ -10,7 +10,7 @@ from typing import Any
 from numpy.typing import NDArray
 from xdsl.dialects.builtin import ModuleOp
 
-from daqkf.compiler.file_suffixes import SUFFIXES
+from daqkf.compiler.file_suffixes import SUFFIXES, is_model_folder
 from daqkf.passes import array_files
 from daqkf.support.errors import EXPECTED, DaqkfError, describe
 
@@ -62,6 +62,18 @@ def _npz(path: Path) -> ModuleOp:
     return read_npz(path)
 
 
+def _gguf(path: Path) -> ModuleOp:
+    from daqkf.lowering.frontends.gguf.module import read_gguf
+
+    return read_gguf(path)
+
+
+def _huggingface(path: Path) -> ModuleOp:
+    from daqkf.lowering.frontends.huggingface import read_folder
+
+    return read_folder(path)
+
+
 def _safetensors(path: Path) -> ModuleOp:
     from daqkf.lowering.frontends.description import read_description
 
@@ -78,6 +90,8 @@ FORMATS: dict[str, Callable[[Path], ModuleOp]] = {
     "npy": _npy,
     "npz": _npz,
     "safetensors": _safetensors,
+    "gguf": _gguf,
+    "huggingface": _huggingface,
 }
 """What reads each format; it is imported only then."""
 
@@ -123,9 +137,11 @@ def load_network(
     - `.mlir`: linalg on tensors, as torch-mlir and IREE print it; or a module of `nn`.
     - `.mtx`, `.npy`, `.npz`: one layer; see `daqkf.lowering.frontends.matrices`.
     - `.toml`: layers in a safetensors file; see `daqkf.lowering.frontends.description`.
+    - `.gguf`, or a folder with `config.json`: a decoder of text; see
+      `daqkf.lowering.frontends.decoder`.
 
     Args:
-        path: the file.
+        path: the file or folder.
         file_format: one of `FORMATS`, in place of what the suffix says.
         fixed: inputs of an ONNX model, by name, that become constants.
         free: let inputs of an ONNX model whose batch is one have any number of rows.
@@ -134,12 +150,14 @@ def load_network(
         DaqkfError: an unknown suffix, or a file that cannot be read or has something unsupported.
     """
     path = Path(path)
-    file_format = file_format or SUFFIXES.get(path.suffix)
+    folder = is_model_folder(path)
+    file_format = file_format or ("huggingface" if folder else SUFFIXES.get(path.suffix))
     if file_format is None:
         raise DaqkfError(f"{path}: not a network's file (known: {', '.join(SUFFIXES)})")
     try:
-        with path.open("rb"):  # not all readers say which file is missing
-            pass
+        if not folder:
+            with path.open("rb"):  # not all readers say which file is missing
+                pass
         if fixed or free:
             if file_format != "onnx":
                 raise DaqkfError(f"{path}: inputs are fixed in ONNX files alone")

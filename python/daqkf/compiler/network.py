@@ -156,6 +156,25 @@ def _compiled(
     return CompiledNetwork(network, arrays, options), work
 
 
+def retargeted(
+    network: CompiledNetwork, target: str, progress: Progress = silent
+) -> CompiledNetwork:
+    """A compiled network with the same exact integers, on the array of another target.
+
+    What kernels are made of stays as it is, so the other array needs what they use of the first.
+
+    Raises:
+        DaqkfError: an unknown target, or a kernel that does not fit it.
+    """
+    options = replace(network.options, target=target)
+    try:
+        with _executor(options) as executor:
+            arrays = _arrays(network.network, options, executor, progress)
+    except (DiagnosticException, InterpretationError, ValueError, OSError) as error:
+        raise DaqkfError(describe(error)) from None
+    return CompiledNetwork(network.network, arrays, options)
+
+
 def quantize_network(
     source: str | Path | ModuleOp,
     options: NetworkOptions,

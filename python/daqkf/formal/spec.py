@@ -65,7 +65,11 @@ class Spec(ABC):
 
     @abstractmethod
     def step(self, state: State, word: Word, rows: Rows) -> State:
-        """The state after a word, before the word's `last` clears it."""
+        """The state after a word, apart from what the word's `last` does to it (`begun`)."""
+
+    def begun(self, state: State, word: Word, rows: Rows) -> State:
+        """The state in which a word with `last` leaves the element; most begin with zeros."""
+        return dict.fromkeys(state, constant(0, INTEGER_BITS))
 
     @abstractmethod
     def sums(self, state: State) -> Sequence[Bits]:

@@ -245,7 +245,7 @@ def start(bench: Bench) -> Iterator[Claim]:
 def step(bench: Bench) -> Iterator[Claim]:
     """A word changes the state as the specification says, if the new state fits its widths.
 
-    A last word holds the sum of the new state, and clears it.
+    A last word holds the sum of the new state, and begins another one.
     """
     before = bench.observed(bench.empty)
     splits = [name for name in bench.spec.control if name in bench.fields]
@@ -263,8 +263,8 @@ def _step(bench: Bench, before: State, word: Values) -> Claim:
     found, held = bench.observed(state), bench.held(state)
     rows = bench.activations(word)
     full = {name: bench.wrapped(bits) for name, bits in spec.step(before, word, rows).items()}
-    zero = constant(0, INTEGER_BITS)
-    expected = {name: ite(word["last"], zero, bits) for name, bits in full.items()}
+    begun = spec.begun(full, word, rows)
+    expected = {name: ite(word["last"], begun[name], bits) for name, bits in full.items()}
     sums = spec.sums(full)
     goals = [found[name].eq(expected[name]) for name in expected] + [
         ~word["last"] | got.sext(INTEGER_BITS).eq(total)

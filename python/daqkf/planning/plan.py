@@ -190,7 +190,8 @@ class Plan:
 
 def _units(config: ArrayConfig) -> str:
     solvers = f", {config.row_solvers} solvers" if config.normalizes else ""
-    return f"post unit of {config.post_lanes} lanes{solvers}"
+    multiplier = " with DSPs" if config.post_multiplier == "dsp" else ""
+    return f"post unit of {config.post_lanes} lanes{multiplier}{solvers}"
 
 
 def _number(value: float) -> str:

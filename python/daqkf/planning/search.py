@@ -11,9 +11,9 @@ from daqkf.compiler.compiled_network import CompiledNetwork
 from daqkf.compiler.design import Design
 from daqkf.hw_targets.config import ArrayConfig, memory_depth
 from daqkf.hw_targets.device import LABELS, Device, Needs, load_device
-from daqkf.hw_targets.engine import engine_needs
+from daqkf.hw_targets.engine import DSP_BITS, engine_needs
 from daqkf.hw_targets.machine import MEMORY_BITS, MEMORY_WORDS, PROGRAM_BITS
-from daqkf.hw_targets.memory import Channels, load_channels
+from daqkf.hw_targets.memory import Channels, MemoryTiming, load_channels
 from daqkf.hw_targets.prediction import Step, TileCycles, program_beats, tile_cycles_of
 from daqkf.hw_targets.streams import row_bits
 from daqkf.planning.plan import CAUSES, Pace, Plan
@@ -29,11 +29,16 @@ time of one tile alone."""
 CLOCK = 250e6
 """Of the engines in Hz, if none is given."""
 
+TOKENS = 128
+"""That are in flight, if nobody says how many."""
+
 USE = 0.8
 """The share of each resource that engines take at most, if none is given."""
 
 _PES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
-_LANES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+LANES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+"""Of an element; tried unless others are given."""
+
 _PORTS = (1, 2, 4, 8)
 _LEAST = 8
 """Ports that bring less than this part of what elements can take are not tried."""
@@ -47,7 +52,7 @@ def plan(
     device: str,
     memory: str | None = None,
     *,
-    tokens: int = 128,
+    tokens: int = TOKENS,
     clock: float = CLOCK,
     objective: str = THROUGHPUT,
     use: float = USE,
@@ -72,6 +77,46 @@ def plan(
         DaqkfError: an unknown device, memory or objective, numbers that are out of range, a network
             that cannot be planned for, or one of which no engine fits.
     """
+    found, channels = checked(device, memory, tokens, clock, objective, use)
+    return best_engines(Workload.of(network), found, channels, tokens, clock, use, objective)
+
+
+def best_engines(
+    work: Workload,
+    device: Device,
+    memory: Channels,
+    tokens: int,
+    clock: float = CLOCK,
+    use: float = USE,
+    objective: str = THROUGHPUT,
+    lanes: Sequence[int] = LANES,
+) -> Plan:
+    """The engines of a device that are best for a workload; see `plan`, which checks all this.
+
+    Args:
+        work: what is to run, and on elements of which family.
+        device: or what is left of one.
+        memory: or a part of it.
+        tokens: in flight.
+        clock: in Hz.
+        use: the share of each resource that may be taken.
+        objective: one of `OBJECTIVES`.
+        lanes: numbers of them to try, the fewest first.
+
+    Raises:
+        DaqkfError: no engine fits.
+    """
+    return _Search(work, device, memory, tokens, clock, use, objective, lanes).best()
+
+
+def checked(
+    device: str, memory: str | None, tokens: int, clock: float, objective: str, use: float
+) -> tuple[Device, Channels]:
+    """The device and the memory that a plan is for; see `plan`.
+
+    Raises:
+        DaqkfError: there are none such, or numbers that are out of range.
+    """
     if objective not in OBJECTIVES:
         raise DaqkfError(f"unknown objective '{objective}' (known: {', '.join(OBJECTIVES)})")
     if tokens < 1:
@@ -82,10 +127,9 @@ def plan(
         raise DaqkfError(f"a clock must be above 0, not {clock / 1e6:g} MHz")
     try:
         found = load_device(device)
-        channels = load_channels(memory or found.memories[0])
+        return found, load_channels(memory or found.memories[0])
     except ValueError as error:
         raise DaqkfError(str(error)) from None
-    return _Search(Workload.of(network), found, channels, tokens, clock, use, objective).best()
 
 
 @dataclass(frozen=True)
@@ -99,6 +143,7 @@ class _Search:
     clock: float
     use: float
     objective: str
+    lanes: Sequence[int]
     timings: "dict[ArrayConfig, _Timing]" = field(default_factory=dict[ArrayConfig, "_Timing"])
 
     def best(self) -> Plan:
@@ -136,16 +181,18 @@ class _Search:
         return -(-self.tokens // lanes)
 
     def _least(self, shape: "_Shape", engines: int) -> float:
-        """Cycles that a plan takes at least: those of the elements and of the post unit."""
+        """Cycles that a plan takes at least: those of the elements, the post and the row unit."""
         tiles = 1 if self.objective == LATENCY else -(-self.tokens // (engines * shape.lanes))
+        cycles = self.work.tile_cycles(shape.pes, shape.lanes // shape.post_lanes)
+        cycles += self.work.row_cycles(shape.of(self.work.config))
         # Times are compared in three digits.
-        return 0.99 * tiles * self.work.tile_cycles(shape.pes, shape.lanes // shape.post_lanes)
+        return 0.99 * tiles * cycles
 
     def _shapes(self) -> Iterator["_Shape"]:
         """Elements, lanes, post lanes and solvers, the most first, so that what is slow is seen
         early."""
         for pes in reversed(_PES):
-            for lanes in reversed(_LANES):
+            for lanes in reversed(self.lanes):
                 if lanes < 2 * self.tokens:
                     for post_lanes in self._post_lanes(pes, lanes):
                         for solvers in self._solvers(post_lanes):
@@ -177,7 +224,7 @@ class _Search:
             pes=pes,
             memory_ports=1,
             stream_depth=1 << 20,
-            families=("running_sum",),
+            families=self.work.config.families[:1],
         )
 
     def _memories(self, shape: "_Shape") -> Iterator[ArrayConfig]:
@@ -187,13 +234,10 @@ class _Search:
         words = max(program.stream_depth(plain) for program in programs)
         slots = max(program.slots(plain) for program in programs)
         common = replace(
-            plain,
-            lanes=shape.lanes,
-            post_lanes=shape.post_lanes,
-            row_solvers=shape.row_solvers,
+            shape.of(plain),
             parameter_depth=memory_depth(slots),
             banks=2 if len(programs) > 1 else 1,
-            operand_depth=0,
+            post_multiplier=self._post_multiplier(plain),
             activation_memory="block",
         )
         for program_bits in self._program_bits(PROGRAM_BITS[-1]):
@@ -219,6 +263,11 @@ class _Search:
                         stream_depth=_FIFO,
                         program_bits=program_bits,
                     )
+
+    def _post_multiplier(self, config: ArrayConfig) -> str:
+        """DSP blocks, which elements leave idle, multiply for the post unit where they can."""
+        fits = self.device.dsps and config.sum_width <= DSP_BITS
+        return "dsp" if fits and self.device.fabric == "xcup" else "luts"
 
     def _program_bits(self, most: int) -> Sequence[int]:
         """Bits of programs that come at once, and no more than a port of so many brings. Where
@@ -293,6 +342,16 @@ class _Shape:
     post_lanes: int
     row_solvers: int
 
+    def of(self, config: ArrayConfig) -> ArrayConfig:
+        """An array with lanes and units of this shape, and without attention."""
+        return replace(
+            config,
+            lanes=self.lanes,
+            post_lanes=self.post_lanes,
+            row_solvers=self.row_solvers,
+            operand_depth=0,
+        )
+
 
 @dataclass(frozen=True)
 class _Engines:
@@ -336,21 +395,28 @@ class _Timing:
     def _pace(self, tokens: int, engines: int) -> Pace:
         config, search = self.config, self.search
         tiles = -(-tokens // (engines * config.lanes))
+        timing = None
+        if config.memory_bits:
+            seen = search.memory.behind(engines * config.memory_ports)
+            timing = seen.timing(search.clock, config)
         causes = dict.fromkeys(CAUSES, 0.0)
         loads, traffic = self._loads, engines * self._program_bytes
         for number, program in enumerate(search.work.programs):
-            tile = self._tile(program, self._steps[number], engines)
+            tile = self._tile(program, self._steps[number], engines, timing)
             for name, cycles in tile.causes().items():
                 causes[name] += tiles * cycles
             traffic += tiles * engines * self._bytes(program, tile)
             if len(loads) > 1:
-                # With two banks the next program is loaded while this one runs.
+                # With two banks the next program is loaded while this one runs over tiles. There
+                # are not more of them than have room for their partial sums.
                 following = loads[(number + 1) % len(loads)]
-                spent = tiles * tile.total
-                causes["loading"] += max(0.0, following - spent)
-                moved = tiles * self._bytes(program, tile) + following * config.program_bits / 8
+                turn = min(tiles, program.most or tiles)
+                turns, spent = -(-tiles // turn), turn * tile.total
+                traffic += (turns - 1) * engines * following * config.program_bits / 8
+                causes["loading"] += turns * max(0.0, following - spent)
+                moved = turn * self._bytes(program, tile) + following * config.program_bits / 8
                 waits = moved / self._bandwidth(engines) - max(following, spent)
-                causes["memory"] += max(0.0, waits)
+                causes["memory"] += turns * max(0.0, waits)
         return Pace(tokens, sum(causes.values()), causes, traffic)
 
     def _bytes(self, program: Program, tile: TileCycles) -> float:
@@ -359,14 +425,11 @@ class _Timing:
         streams = tile.beats * config.memory_ports * config.memory_bits / 8
         return streams + (program.features + program.outputs) * config.lanes
 
-    def _tile(self, program: Program, steps: Sequence[Step], engines: int) -> TileCycles:
+    def _tile(
+        self, program: Program, steps: Sequence[Step], engines: int, timing: MemoryTiming | None
+    ) -> TileCycles:
         """A tile of a program, where activations and results may have to wait for the memory."""
-        config, search = self.config, self.search
-        timing = None
-        if config.memory_bits:
-            seen = search.memory.behind(engines * config.memory_ports)
-            timing = seen.timing(search.clock, config)
-        tile = tile_cycles_of(steps, config, timing)
+        tile = tile_cycles_of(steps, self.config, timing)
         needed = self._bytes(program, tile) / self._bandwidth(engines)
         tile.memory += max(0.0, needed - tile.total)
         return tile

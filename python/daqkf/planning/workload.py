@@ -88,6 +88,8 @@ class Program:
 
     name: str
     parts: Sequence[Product | Rows]
+    most: int | None = None
+    """Tiles that run before the program changes, if it leaves or finds partial sums."""
 
     def steps(self, machine: Machine) -> list[Step]:
         """What a machine does for a tile."""
@@ -155,16 +157,29 @@ class Workload:
                 f"plans are for running_sum elements, not for {', '.join(config.families)}"
             )
         if isinstance(network, Design):
-            programs = [playable(network.module)[-1]]
-        else:
-            programs = [
-                program for stage in network.stages for group in stage.programs for program in group
-            ]
-        if not programs:
+            return cls.of_groups([[playable(network.module)[-1]]], config)
+        groups = [group for stage in network.stages for group in stage.programs]
+        if not groups:
             raise DaqkfError("the array has nothing to do: no kernel of the network is on it")
-        return cls(
-            [_program(program) for program in programs], replace(config, index_bits=0, queue=False)
-        )
+        return cls.of_groups(groups, config)
+
+    @classmethod
+    def of_groups(cls, groups: Sequence[Sequence[Playable]], config: ArrayConfig) -> "Workload":
+        """What programs have an array do.
+
+        Args:
+            groups: the parts of a kernel that is cut, in order, or a program alone.
+            config: of the array that they were compiled for.
+
+        Raises:
+            DaqkfError: attention on the array, or variants.
+        """
+        programs: list[Program] = []
+        for group in groups:
+            made = [_program(program) for program in group]
+            most = max(config.partial_depth // made[-1].outputs, 1) if len(made) > 1 else None
+            programs += [replace(program, most=most) for program in made]
+        return cls(programs, replace(config, index_bits=0, queue=False))
 
     @property
     def products(self) -> int:
@@ -186,6 +201,23 @@ class Workload:
     @cached_property
     def _tile_cycles(self) -> dict[tuple[int, int], int]:
         """What was found for some elements and post units."""
+        return {}
+
+    def row_cycles(self, machine: Machine) -> int:
+        """Cycles of a tile in all programs, those of the row unit."""
+        key = machine.lanes, machine.post_lanes, machine.row_solvers
+        if key not in self._row_cycles:
+            self._row_cycles[key] = sum(
+                part.cycles(machine)
+                for program in self.programs
+                for part in program.parts
+                if isinstance(part, Rows)
+            )
+        return self._row_cycles[key]
+
+    @cached_property
+    def _row_cycles(self) -> dict[tuple[int, int, int], int]:
+        """What was found for some row units."""
         return {}
 
     @cached_property

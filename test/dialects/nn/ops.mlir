@@ -141,3 +141,26 @@ func.func @operators(%x: tensor<?x4xf32>, %h: tensor<2x?x!nn.onnx<"float16">>, %
   %r = nn.operator "RandomNormal" {model = #nn.model<"0x080a12003a2e0a2012026f30220c52616e646f6d4e6f726d616c2a0c0a0573686170654002a0010712046e6f646562040a026f3042040a001014">} : () -> tensor<2xf32>
   func.return %r : tensor<2xf32>
 }
+
+// CHECK-LABEL: func.func @decoders
+func.func @decoders(
+    %x: tensor<?x8xf32>, %g: tensor<8xf32>, %q: tensor<?x4x2xf32>, %p: tensor<?xi64>, %k: tensor<?x2x2xf32>,
+    %u: tensor<*xf32>
+) {
+  // CHECK-NEXT: %0 = nn.rms_norm %x, %g {epsilon = 1.000000e-05 : f64} : (tensor<?x8xf32>, tensor<8xf32>) -> tensor<?x8xf32>
+  %0 = nn.rms_norm %x, %g {epsilon = 1.0e-5 : f64} : (tensor<?x8xf32>, tensor<8xf32>) -> tensor<?x8xf32>
+  // CHECK-NEXT: %1 = nn.rotary neighbours %q, %p {base = 1.000000e+04 : f64} : (tensor<?x4x2xf32>, tensor<?xi64>) -> tensor<?x4x2xf32>
+  %1 = nn.rotary neighbours %q, %p {base = 10000.0 : f64} : (tensor<?x4x2xf32>, tensor<?xi64>) -> tensor<?x4x2xf32>
+  // CHECK-NEXT: %2 = nn.rotary halves %1, %p {base = 1.000000e+04 : f64, features = 2 : i64, factors = array<f64: 8.000000e+00>} : (tensor<?x4x2xf32>, tensor<?xi64>) -> tensor<?x4x2xf32>
+  %2 = nn.rotary halves %1, %p {base = 10000.0 : f64, features = 2 : i64, factors = array<f64: 8.0>}
+    : (tensor<?x4x2xf32>, tensor<?xi64>) -> tensor<?x4x2xf32>
+  // CHECK-NEXT: %3, %4, %5 = nn.cached_attention %2, %k, %k past %k, %k {scale = 5.000000e-01 : f64} : (tensor<?x4x2xf32>, tensor<?x2x2xf32>, tensor<?x2x2xf32>, tensor<?x2x2xf32>, tensor<?x2x2xf32>) -> (tensor<?x8xf32>, tensor<?x2x2xf32>, tensor<?x2x2xf32>)
+  %3, %4, %5 = nn.cached_attention %2, %k, %k past %k, %k {scale = 0.5 : f64}
+    : (tensor<?x4x2xf32>, tensor<?x2x2xf32>, tensor<?x2x2xf32>, tensor<?x2x2xf32>, tensor<?x2x2xf32>)
+    -> (tensor<?x8xf32>, tensor<?x2x2xf32>, tensor<?x2x2xf32>)
+  // CHECK-NEXT: %6, %7, %8 = nn.cached_attention %u, %u, %u past %u, %u
+  %6, %7, %8 = nn.cached_attention %u, %u, %u past %u, %u {scale = 0.5 : f64}
+    : (tensor<*xf32>, tensor<*xf32>, tensor<*xf32>, tensor<*xf32>, tensor<*xf32>)
+    -> (tensor<*xf32>, tensor<*xf32>, tensor<*xf32>)
+  func.return
+}

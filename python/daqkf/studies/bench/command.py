@@ -112,9 +112,10 @@ def _ratios(row: Measurement, rows: Sequence[Measurement]) -> dict[str, Any]:
     if base is None:
         return {}
     ratios = {
+        "work_per_lut": row.work_per_lut() / base.work_per_lut(),
+        "layer_work_per_lut": row.layer_work_per_lut() / base.layer_work_per_lut(),
+        "loaded_work_per_lut": row.loaded_work_per_lut() / base.loaded_work_per_lut(),
         "work_per_cell": row.work_per_cell() / base.work_per_cell(),
-        "layer_work_per_cell": row.layer_work_per_cell() / base.layer_work_per_cell(),
-        "loaded_work_per_cell": row.loaded_work_per_cell() / base.loaded_work_per_cell(),
     }
     work, least = row.work_per_dsp(), base.work_per_dsp()
     if work and least:
@@ -125,9 +126,9 @@ def _ratios(row: Measurement, rows: Sequence[Measurement]) -> dict[str, Any]:
 
 
 _COLUMNS = (
-    *("zeros", "array", "to W8A8", "cells", "LUTs", "FFs", "DSPs", "RAMB36", "MHz"),
-    *("cycles", "cycles of layer", "simulated", "period", "work/cell", "work/cell of layer"),
-    *("work/cell with loading", "work/DSP", "toggles"),
+    *("zeros", "array", "to W8A8", "LUTs", "cells", "FFs", "DSPs", "RAMB36", "MHz"),
+    *("cycles", "cycles of layer", "simulated", "period", "work/LUT", "work/LUT of layer"),
+    *("work/LUT with loading", "work/cell", "work/DSP", "toggles"),
 )
 _KEYS = 2
 """Those that say what a row is of."""
@@ -147,15 +148,15 @@ def table(fabric: str, rows: Sequence[Measurement]) -> "Table":
         counts, placement = row.resources.counts, row.placement
         ratios = _ratios(row, rows).get("to_baseline", {})
         shown = (
-            *("work_per_cell", "layer_work_per_cell", "loaded_work_per_cell"),
+            *("work_per_lut", "layer_work_per_lut", "loaded_work_per_lut", "work_per_cell"),
             *("work_per_dsp", "toggles"),
         )
         found.add_row(
             f"{row.sparsity:.0%}",
             row.contender,
             f"{row.cosine:.4f}",
+            f"{row.luts:,}",
             f"{counts.logic_cells:,}",
-            f"{counts.luts + counts.lut_rams:,}",
             f"{counts.flip_flops:,}",
             str(counts.dsps),
             f"{counts.block_rams_36k:g}",

@@ -56,6 +56,9 @@ def compile(  # pyright: ignore[reportOverlappingOverload]
     measure: Measure | None = None,
     jobs: int | None = 1,
     scheduler: str | None = None,
+    device: str | None = None,
+    memory: str | None = None,
+    tokens: int | None = None,
     progress: Progress = ...,
 ) -> "CompiledNetwork": ...
 
@@ -79,10 +82,21 @@ def compile(
     index_bits: int | str | None = None,
     error_budget: float = BUDGET,
     on_stage: StageCallback | None = None,
+    device: str | None = None,
+    memory: str | None = None,
+    tokens: int | None = None,
 ) -> Design: ...
 
 
-def compile(weights: Any, *, calibration: Any = None, **named: Any) -> "Design | CompiledNetwork":
+def compile(
+    weights: Any,
+    *,
+    calibration: Any = None,
+    device: str | None = None,
+    memory: str | None = None,
+    tokens: int | None = None,
+    **named: Any,
+) -> "Design | CompiledNetwork":
     """Compile a layer of a neural network, or a whole one, for an array.
 
     Args:
@@ -94,10 +108,34 @@ def compile(weights: Any, *, calibration: Any = None, **named: Any) -> "Design |
         calibration: activations like those to come, which set the ranges of int8: [T, K] of a
             layer; of a network its inputs by name, or several batches of them. An array will do for
             a network of one input.
+        device: an FPGA, one of `daqkf.hw_targets.device.device_names()`, for which
+            `daqkf.planning.plan` chooses the organisation of the array: its elements, lanes and
+            memories, in place of those of the target (by default wide-memory).
+        memory: of the device, `NAME` or `NAMExCHANNELS`; by default its usual one.
+        tokens: in flight on the device, 128 by default.
 
     Raises:
-        DaqkfError: bad weights, files, names or options, or what does not fit the target.
+        DaqkfError: bad weights, files, names or options, or what does not fit the target or the
+            device.
     """
+    from daqkf.planning import fitting
+
+    wish = fitting.wish(named, device, memory, tokens)
+    if wish is None:
+        return _compiled(weights, calibration, named)
+    named = {"target": fitting.TARGET} | named
+    compiled = _compiled(weights, calibration, named)
+    found = wish.plan(compiled)
+    if not isinstance(compiled, Design):
+        return fitting.fitted(found, compiled, named.get("progress", silent))
+    named["target"] = fitting.target_of(found, compiled)
+    return _compiled(weights, calibration, named)
+
+
+def _compiled(
+    weights: Any, calibration: Any, named: Mapping[str, Any]
+) -> "Design | CompiledNetwork":
+    """A layer or a network for the array of a target; see `compile`."""
     if isinstance(weights, str | PathLike):
         path = Path(weights)
         if path.suffix not in LAYER_SUFFIXES or is_network(str(path)):

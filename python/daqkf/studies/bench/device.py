@@ -1,0 +1,323 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""Compare what whole devices do, filled with our engines or with arrays in DSP blocks.
+
+The planner fills a device with engines of one kind, by what they take (`hw_targets.engine`) and
+by their cycles (`hw_targets.prediction`), for all of MiniLM's 36 layers, each by itself. All arrays
+are made by the same generator, have the same loaders, post units and memory ports, read their
+weights from the same external memory, and run at the same clock. All but the dense ones run the
+same integers, which keep the embeddings at a cosine to those of W8A8; dense ones do not care which.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from xdsl.dialects.builtin import ModuleOp
+from xdsl.dialects.func import FuncOp
+
+from daqkf.compiler.executor import HERE
+from daqkf.compiler.kernels import programs_of
+from daqkf.compiler.stages import Stage
+from daqkf.dialects.rpea import ArrayOp, RunOp
+from daqkf.hw_targets import load_target
+from daqkf.hw_targets.config import ArrayConfig
+from daqkf.hw_targets.device import LABELS, Device, Needs, load_device
+from daqkf.hw_targets.machine import Machine
+from daqkf.hw_targets.memory import Channels, load_channels
+from daqkf.passes.progress import Progress, silent
+from daqkf.passes.quantize.weights import integer_weights
+from daqkf.planning.plan import CAUSES, Plan
+from daqkf.planning.search import best_engines
+from daqkf.planning.workload import Product, Program, Workload
+from daqkf.studies.bench.workload import Workload as Network
+from daqkf.support.errors import DaqkfError
+
+TOKENS = 65536
+"""In flight: so many that no engine is without any at the end."""
+
+_PRODUCT_BITS = 15
+"""Of a product of an activation and a weight, with what packing adds, without its sign."""
+
+_LANES = (64, 128, 256)
+"""Of an element: with fewer, its stream is a larger part of it."""
+
+OURS, ULTRA, DENSE, SKIPPING, BOTH = "ours", "ours-ultra", "dense-dsp", "multiply-dsp", "ours+dsp"
+
+ARRAYS: Mapping[str, str] = {
+    DENSE: "a dense array, two products in each DSP block",
+    SKIPPING: "multiplies non-zeros alone, two products in each DSP block",
+    OURS: "running sums of 8 items, activations in block RAM alone",
+    ULTRA: "the same, with UltraRAM, too",
+    BOTH: "the same, and the dense array in what is left of the device",
+}
+"""What fills a device."""
+
+_SPLITS = ((1.0, 1.0), (0.85, 0.5), (0.75, 0.5), (0.5, 0.5))
+"""For engines of either memory side by side: the shares of block RAM, and of the bandwidth, that
+those in block RAM may take at most; the others have the rest."""
+
+
+def machines() -> dict[str, Machine]:
+    """What layers are compiled for, as it suits the memories."""
+    base = replace(
+        load_target("wide-memory").machine,
+        operand_depth=0,
+        residual_depth=0,
+        normalizes=False,
+        gates=False,
+        softmax=False,
+        partial_depth=0,
+    )
+    # A block RAM is twice as wide with half as many rows, so long kernels run in parts.
+    short = replace(base, activation_depth=1024, partial_depth=512, result_depth=512)
+    # An UltraRAM has 4096 rows, whether they are needed or not.
+    deep = replace(base, result_depth=2048, activation_memory="ultra")
+    return {OURS: short, ULTRA: deep}
+
+
+def compiled(network: Network, machine: Machine, progress: Progress = silent) -> Workload:
+    """All layers as programs for a machine."""
+    functions = [op for op in network.module().ops if isinstance(op, FuncOp)]
+    kernels = {op.sym_name.data: ModuleOp([op.clone()]) for op in functions}
+    arrays = programs_of(
+        kernels, machine, "device", chains=False, wanted=[], executor=HERE, progress=progress
+    )
+    config = next(op for op in arrays.ops if isinstance(op, ArrayOp)).config.data
+    stages = [Stage("", op.target()) for op in arrays.walk() if isinstance(op, RunOp)]
+    return Workload.of_groups([group for each in stages for group in each.programs], config)
+
+
+def multiplied(layers: Sequence[NDArray[np.int8]], config: ArrayConfig) -> Workload:
+    """The layers for elements that multiply: a word for each non-zero, or for each weight.
+
+    Args:
+        layers: the integer weights [K, N] of each.
+        config: of the array.
+    """
+    programs: list[Program] = []
+    for number, levels in enumerate(layers):
+        features, outputs = levels.shape
+        costs = np.full(outputs, features)
+        if not config.lockstep:
+            costs = np.maximum(np.count_nonzero(levels, axis=0), 1)
+        programs.append(Program(str(number), [Product(features, costs.astype(np.int64))]))
+    return Workload(programs, replace(config, index_bits=0))
+
+
+@dataclass(frozen=True)
+class Filling:
+    """Engines that fill a device."""
+
+    array: str
+    device: Device
+    sparsity: float
+    cosine: float
+    plans: tuple[Plan, ...]
+    """Of engines side by side that are of different kinds."""
+
+    @cached_property
+    def rate(self) -> float:
+        """Dense products in a cycle, zeros included."""
+        return sum(found.rate / found.clock for found in self.plans)
+
+    @cached_property
+    def needs(self) -> Needs:
+        """Of all engines."""
+        total = Needs(0, 0, 0)
+        for found in self.plans:
+            total += found.needs
+        return total
+
+    @property
+    def lanes(self) -> int:
+        """Of all elements."""
+        return sum(plan.engines * plan.config.pes * plan.config.lanes for plan in self.plans)
+
+    @property
+    def traffic(self) -> float:
+        """Bytes of external memory in a second."""
+        return sum(found.pace.traffic * found.clock / found.pace.cycles for found in self.plans)
+
+    @property
+    def fills(self) -> str:
+        """The resource of which most is taken."""
+        shares = self.device.shares(self.needs)
+        return max(shares, key=lambda name: shares[name])
+
+    def causes(self) -> dict[str, float]:
+        """What the engines' cycles are for, weighted by their products."""
+        return {
+            name: sum(
+                found.pace.causes[name] / found.pace.cycles * found.rate / found.clock / self.rate
+                for found in self.plans
+            )
+            for name in CAUSES
+        }
+
+    def facts(self) -> dict[str, Any]:
+        """All figures as values for JSON."""
+        return {
+            "array": self.array,
+            "device": self.device.name,
+            "sparsity": self.sparsity,
+            "cosine": self.cosine,
+            "products_per_cycle": self.rate,
+            "lanes": self.lanes,
+            "shares": self.device.shares(self.needs),
+            "needs": asdict(self.needs),
+            "bytes_per_second": self.traffic,
+            "causes": self.causes(),
+            "engines": [
+                {
+                    "engines": found.engines,
+                    "ultra_engines": found.ultra_engines,
+                    "pes": found.config.pes,
+                    "lanes": found.config.lanes,
+                    "post_lanes": found.config.post_lanes,
+                    "activation_depth": found.config.activation_depth,
+                    "memory": f"{found.config.memory_ports} x {found.config.memory_bits} bits",
+                    "products_per_cycle": found.rate / found.clock,
+                    "utilisation": found.rate / found.peak,
+                }
+                for found in self.plans
+            ],
+        }
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A device that is filled, and how far."""
+
+    device: Device
+    memory: Channels
+    clock: float
+    use: float
+    tokens: int = TOKENS
+
+    @classmethod
+    def of(cls, name: str, clock: float, use: float, tokens: int = TOKENS) -> "Bench":
+        """A device with its usual memory.
+
+        Raises:
+            DaqkfError: there is no such device.
+        """
+        try:
+            device = load_device(name)
+        except ValueError as error:
+            raise DaqkfError(str(error)) from None
+        return cls(device, load_channels(device.memories[0]), clock, use, tokens)
+
+    def plan(self, work: Workload) -> Plan:
+        """The best engines for a workload."""
+        return best_engines(
+            work, self.device, self.memory, self.tokens, self.clock, self.use, lanes=_LANES
+        )
+
+    def less(self, needs: Needs, traffic: float) -> "Bench":
+        """What is left beside something that takes resources and bytes a second.
+
+        What may be taken of each resource gets less by what is taken.
+        """
+        left = {
+            name: max(0, int(getattr(self.device, name) - getattr(needs, name) / self.use))
+            for name in LABELS
+        }
+        share = max(1 - traffic / self.memory.bandwidth, 1e-3)
+        return replace(self, device=replace(self.device, **left), memory=self._part(share))
+
+    def part(self, block_ram: float, bandwidth: float) -> "Bench":
+        """The device with a share of its block RAM and of its bandwidth, and no UltraRAM."""
+        halves = int(block_ram * self.device.block_rams_18k)
+        device = replace(self.device, block_rams_18k=halves, ultra_rams=0)
+        return replace(self, device=device, memory=self._part(bandwidth))
+
+    def _part(self, share: float) -> Channels:
+        channel = self.memory.device
+        return replace(self.memory, device=replace(channel, bandwidth=channel.bandwidth * share))
+
+    def side_by_side(self, block: Workload, ultra: Workload) -> tuple[Plan, ...]:
+        """Engines in block RAM, and those in UltraRAM beside them: the best split that is tried."""
+        tried: list[tuple[Plan, ...]] = []
+        for block_ram, bandwidth in _SPLITS:
+            for first in self.part(block_ram, bandwidth).if_any(block):
+                traffic = first.pace.traffic * self.clock / first.pace.cycles
+                tried.append((first, *self.less(first.needs, traffic).if_any(ultra)))
+        tried.append((self.plan(ultra),))
+        return max(tried, key=lambda plans: sum(found.rate for found in plans))
+
+    def if_any(self, work: Workload) -> Sequence[Plan]:
+        """The best engines, or none if there is no room for any."""
+        try:
+            return [self.plan(work)]
+        except DaqkfError:
+            return []
+
+
+@dataclass(frozen=True)
+class Works:
+    """What each array has to do for a network."""
+
+    network: Network
+    by_array: Mapping[str, Workload]
+
+    @classmethod
+    def of(cls, network: Network, progress: Progress = silent) -> "Works":
+        """Compile a network's layers for each kind of elements; all run the same integers."""
+        works = {name: compiled(network, one, progress) for name, one in machines().items()}
+        layers = integer_weights([network.module()])
+        # Sums of products of 8 bits need all bits that the longest kernel fills.
+        width = max(len(levels) << _PRODUCT_BITS for levels in layers).bit_length() + 1
+        wide = replace(
+            works[ULTRA].config,
+            families=("multiply",),
+            multiplier="packed",
+            accumulator_width=width,
+            sum_width=width,
+            activation_memory="block",
+        )
+        works[SKIPPING] = multiplied(layers, wide)
+        works[DENSE] = multiplied(layers, replace(wide, families=("dense",)))
+        return cls(network, works)
+
+
+def fill(
+    bench: Bench, works: Works, only: Sequence[str], progress: Progress = silent
+) -> list[Filling]:
+    """Fill a device with each of the arrays.
+
+    Args:
+        bench: the device.
+        works: what they have to do.
+        only: of `ARRAYS`.
+        progress: told of each step.
+
+    Raises:
+        DaqkfError: an engine of a kind does not fit at all.
+    """
+    network, by_array = works.network, works.by_array
+
+    def filled(array: str, plans: Sequence[Plan]) -> Filling:
+        return Filling(array, bench.device, network.sparsity, network.cosine, tuple(plans))
+
+    found: dict[str, Filling] = {}
+    for array in [name for name in ARRAYS if name in only]:
+        progress(f"fill {bench.device.name} with {array}")
+        if array == OURS:
+            plans: Sequence[Plan] = [bench.part(1, 1).plan(by_array[OURS])]
+        elif array in (ULTRA, BOTH):
+            beside = found.get(ULTRA) or filled(
+                ULTRA, bench.side_by_side(by_array[OURS], by_array[ULTRA])
+            )
+            plans = beside.plans
+            if array == BOTH:
+                left = bench.less(beside.needs, beside.traffic)
+                plans = [*plans, *left.if_any(by_array[DENSE])]
+        else:
+            plans = [bench.plan(by_array[array])]
+        found[array] = filled(array, plans)
+    return list(found.values())
