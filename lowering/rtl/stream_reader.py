@@ -197,7 +197,9 @@ class _Bursts:
         asked = c.register("asked", BEAT_BITS)
         changes = c.wire("asked_changes", 1)
         left = c.delay(region.beats - asked, "left_beats")
-        aligned = c.const(BURST_BEATS, low + 1) - asked[:low].zext(low + 1)
+        aligned = c.delay(
+            c.const(BURST_BEATS, low + 1) - asked[:low].zext(low + 1), "aligned_beats"
+        )
         final = c.delay(left.ule(aligned.zext(BEAT_BITS)), "final_burst")
         length = c.delay(
             mux(left.ule(aligned.zext(BEAT_BITS)), left[: low + 1], aligned), "burst_beats"
