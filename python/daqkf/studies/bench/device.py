@@ -72,6 +72,7 @@ def machines() -> dict[str, Machine]:
         gates=False,
         softmax=False,
         partial_depth=0,
+        shared_words=True,
     )
     # A block RAM is twice as wide with half as many rows, so long kernels run in parts.
     short = replace(base, activation_depth=1024, partial_depth=512, result_depth=512)
@@ -279,6 +280,7 @@ class Works:
             accumulator_width=width,
             sum_width=width,
             activation_memory="block",
+            shared_words=False,
         )
         works[SKIPPING] = multiplied(layers, wide)
         works[DENSE] = multiplied(layers, replace(wide, families=("dense",)))
