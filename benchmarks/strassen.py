@@ -250,7 +250,7 @@ def words_prices_table() -> Table:
     table = Table(title="logic cells: a constant, for each item, for each bit of a shift")
     for heading in ("family", "an element", "and a lane"):
         table.add_column(heading, justify="right")
-    for family in ("running_sum", "ternary", "semiring"):
+    for family in ("running_sum", "ordered_sum", "ternary", "semiring"):
         figures = (", ".join(f"{cells:.1f}" for cells in part) for part in words_of(family))
         table.add_row(family, *figures)
     return table

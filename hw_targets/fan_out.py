@@ -24,8 +24,13 @@ BRANCHES = 16
 
 
 def lane_groups(machine: Machine, family: str) -> list[range]:
-    """The lanes that share registers, in elements of a family."""
-    if machine.lanes <= LANES_AT_ONCE or not FAMILIES[family].fans_out:
+    """The lanes that share registers, in elements of a family.
+
+    Those with `shared_words` have no tree: a sum is held as its last step makes it, and cannot wait
+    in the accumulators, to which the next output's words add already.
+    """
+    few = machine.lanes <= LANES_AT_ONCE
+    if few or machine.shared_words or not FAMILIES[family].fans_out:
         return [range(machine.lanes)]
     starts = range(0, machine.lanes, GROUP_LANES)
     return [range(low, min(low + GROUP_LANES, machine.lanes)) for low in starts]

@@ -98,6 +98,7 @@ _ADDED = {
     "program_bits": IMAGE_WORD_BITS,
     "post_multiplier": "luts",
     "shared_words": False,
+    "stream_code": "plain",
 }
 """Options that came after this version of images, and what arrays without them have."""
 

@@ -148,6 +148,53 @@ def deltas_reach(bits: int) -> int:
     return (1 << bits) - 1
 
 
+class RunDistances(IndexForm):
+    """The distance of each item from the one before it in its run, the first from row 0.
+
+    A run is the items of one level, in ascending order: it begins with the word that has the step
+    to the level, and with an output. A distance of all ones is a null item's: it leads as many rows
+    on, and fills a gap that is too long for a distance, or a place behind the last item of a run.
+    """
+
+    name = DELTA
+
+    @override
+    def shared(self, shape: ElementShape) -> dict[str, int]:
+        return {}
+
+    @override
+    def encode(self, words: Words, shape: ElementShape) -> dict[str, Ints]:
+        rows, null = _stack(words, INDEX), deltas_reach(shape.index_bits)
+        flat = rows.reshape(-1)
+        places, first = np.arange(len(flat)), np.repeat(run_begins(words), rows.shape[1])
+        first *= rows.shape[1]
+        # The last item before each place, if it is of the same run.
+        known = np.maximum.accumulate(np.where(flat >= 0, places, -1))
+        known = np.append(-1, known[:-1])
+        inside = known >= first
+        before = np.where(inside, flat[known], 0)
+        nulls = places - np.where(inside, known + 1, first)
+        distance = np.where(flat >= 0, flat - before - null * nulls, null)
+        within = (flat < 0) | ((distance >= 0) & (distance < null))
+        _require_reach(rows, within.reshape(rows.shape))
+        return _numbered(DELTA, distance.reshape(rows.shape))
+
+    @override
+    def decode(self, words: Words, shape: ElementShape) -> Ints:
+        distance, null = _stack(words, DELTA), deltas_reach(shape.index_bits)
+        first = np.repeat(run_begins(words), distance.shape[1]) * distance.shape[1]
+        sums = np.append(0, np.cumsum(distance.reshape(-1)))
+        rows = ((sums[1:] - sums[first]) % shape.activation_depth).reshape(distance.shape)
+        return np.where(distance == null, shape.null_address, rows)
+
+
+def run_begins(words: Words) -> Ints:
+    """[rows] the first word of each word's run: of the level that its items are of."""
+    count = len(words["last"])
+    begins = (words["step"] > 0) | (np.append(1, words["last"][:-1]) > 0)
+    return np.maximum.accumulate(np.where(begins, np.arange(count), 0))
+
+
 def _first(words: Words, items: int) -> Ints:
     """[rows · items] the first item of each item's output."""
     last = words["last"]

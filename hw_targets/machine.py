@@ -20,6 +20,7 @@ ORGANISATION = (
     "memory_bits",
     "memory_ports",
     "activation_memory",
+    "stream_code",
     "shared_words",
     "row_solvers",
     "program_bits",
@@ -52,6 +53,13 @@ MAX_SHIFT = 7
 
 ACTIVATION_MEMORIES = ("block", "ultra")
 """What activation memories can be made of: block RAM, or UltraRAM of 4096 rows of 72 bits."""
+
+STREAM_CODES = ("plain", "varint")
+"""How streams lie in external memory: words as they are, side by side, or the gaps between their
+rows in as few bits as they need (`varint`)."""
+
+_CODED_ITEMS = 2
+"""A word without items says two things of itself in the flags of its items."""
 
 MEMORY_BITS = (0, 64, 128, 256, 512)
 """Bits that a memory port can have; without any, streams are in block RAM."""
@@ -136,6 +144,8 @@ class Machine:
     (`streams`); 0: streams are in block RAM."""
     memory_ports: int = field(default=1, kw_only=True)
     """Such ports. They divide the PEs: each brings the streams of as many neighbouring ones."""
+    stream_code: str = field(default="plain", kw_only=True)
+    """How streams lie in external memory: one of `STREAM_CODES`."""
     post_multiplier: str = field(default="luts", kw_only=True)
     """How the post unit multiplies: one of `POST_MULTIPLIERS`."""
     program_bits: int = field(default=32, kw_only=True)
@@ -162,6 +172,7 @@ class Machine:
         for name in dict.fromkeys(self.families):
             FAMILIES[name].word.require(self)
         self._require_memory()
+        self._require_code()
         if self.queue:
             self._require_queue()
         if self.post_lanes % self.row_solvers:
@@ -241,6 +252,26 @@ class Machine:
             raise ValueError(f"{self.memory_ports} memory ports do not divide {self.pes} PEs")
         if not self.memory_bits and self.memory_ports > 1:
             raise ValueError(f"{self.memory_ports} memory ports of no bits")
+
+    def _require_code(self) -> None:
+        """Check that these elements can have coded streams."""
+        if self.stream_code not in STREAM_CODES:
+            known = ", ".join(STREAM_CODES)
+            raise ValueError(f"unknown stream_code '{self.stream_code}' (known: {known})")
+        if self.stream_code == "plain":
+            return
+        if not self.memory_bits:
+            raise ValueError(f"{self.stream_code} streams come from memory, memory_bits > 0")
+        if set(self.families) != {"ordered_sum"} or self.items < _CODED_ITEMS:
+            raise ValueError(
+                f"{self.stream_code} streams are those of ordered_sum elements with words of "
+                f"{_CODED_ITEMS} items or more"
+            )
+        if self.max_shift or self.index_bits:
+            raise ValueError(
+                f"{self.stream_code} streams have steps of one level, max_shift = 0, and whole "
+                "addresses, index_bits = 0"
+            )
 
     def _require_queue(self) -> None:
         """Check that the system of this array can have a queue."""

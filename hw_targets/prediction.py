@@ -17,7 +17,7 @@ from daqkf.hw_targets.fan_out import tree_stages
 from daqkf.hw_targets.image_format import beat_words
 from daqkf.hw_targets.memory import MemoryTiming
 from daqkf.hw_targets.numerics import TABLE_SIZE
-from daqkf.hw_targets.streams import kernel_beats, row_bits
+from daqkf.hw_targets.streams import expected_rows, kernel_beats, row_bits
 from daqkf.hw_targets.words import (
     parameter_row,
     parameters_together,
@@ -148,7 +148,7 @@ def _tile(steps: Sequence[Step], config: ArrayConfig, ahead: _Ahead | None) -> T
         post = step.outputs * config.post_cycles + POLLING
         running = max(step.words, post) + latency
         if ahead:
-            beats = kernel_beats(config, step.words)
+            beats = kernel_beats(config, expected_rows(config, step.words))
             found.beats += beats
             found.memory += ahead.take(beats, running)
         found.lanes += step.words

@@ -9,17 +9,27 @@ PE. Behind these 32 bits there is a CRC-32 of all beats that follow, which the a
 at. In the beats behind it, row r has word r of each of the port's PEs side by side, and padding
 up to whole 32-bit words; the words of a PE whose stream has ended are zero. Rows follow one
 another without a gap, across beats. So a kernel takes as many beats on each port.
+
+With a `stream_code`, a row has a slot of bits of each PE's code in place of a word, as many for
+all. The elements' decoders take them from their FIFOs as they need them. What stands in place of
+the CRC-32 is then a checksum that the array does look at, as it cannot see whether bits of a code
+are wrong: `checksum`.
 """
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
+from daqkf.hw_targets import varint
 from daqkf.hw_targets.config import ArrayConfig
+from daqkf.hw_targets.families import FAMILIES
 from daqkf.hw_targets.fields import IMAGE_WORD_BITS
 from daqkf.hw_targets.words import stream_words
+
+Words = NDArray[np.uint32]
 
 ALIGNMENT = 4096
 """What the address of a port's streams is a multiple of, in bytes: no burst of AXI4 crosses it."""
@@ -34,8 +44,27 @@ _CHUNK = 1 << 14
 """Rows whose bits are spread out at once."""
 
 
+CHECKSUM_BITS = 32
+"""Bits of what tells that beats are those that were written."""
+
+_ROTATION = 5
+"""Bits by which each 32-bit word of a beat is rotated further than the one before it."""
+
+CODED_BITS_AN_ITEM = 6.5
+"""Bits that a word of a dense code takes for each of its places, about, where they are not counted:
+7 bits an item, in words that are nine tenths full."""
+
+
+def is_coded(config: ArrayConfig) -> bool:
+    """Whether what memory holds is a code of the words."""
+    return config.stream_code != "plain"
+
+
 def slot_bits(config: ArrayConfig) -> int:
-    """Bits that a row has for the word of one PE: those of the widest family."""
+    """Bits that a row has for one PE: a word of the widest family, or the longest packet."""
+    if is_coded(config):
+        longest = varint.Layout.of(config).longest
+        return -(-longest // IMAGE_WORD_BITS) * IMAGE_WORD_BITS
     return max(word.width for word in stream_words(config).values())
 
 
@@ -54,12 +83,85 @@ def kernel_beats(config: ArrayConfig, rows: int) -> int:
     return 1 + -(-rows * row_bits(config) // config.memory_bits) if rows else 0
 
 
-def pack_rows(words: Sequence[NDArray[np.uint32]], rows: int, config: ArrayConfig) -> bytes:
+def expected_rows(config: ArrayConfig, words: int) -> int:
+    """The rows of a kernel whose longest stream has so many words; of a dense code, about."""
+    if not is_coded(config):
+        return words
+    return int(np.ceil(words * CODED_BITS_AN_ITEM * config.items / slot_bits(config)))
+
+
+def memory_rows(stream: Words, lengths: Iterable[int], config: ArrayConfig) -> int:
+    """The rows of a kernel of these packed words [Σ lengths, words] of all PEs.
+
+    Raises:
+        ValueError: words that the array's `stream_code` does not have.
+    """
+    if not is_coded(config):
+        return max(lengths)
+    streams = np.split(stream, np.cumsum(list(lengths))[:-1])
+    return max(len(coded(words, pe, config)) for pe, words in enumerate(streams))
+
+
+def coded(words: Words, pe: int, config: ArrayConfig) -> Words:
+    """The slots [rows, 32-bit words] of the code of a PE's packed words.
+
+    Raises:
+        ValueError: words that the array's `stream_code` does not have.
+    """
+    found = _coded(words.tobytes(), words.shape[1], pe, config)
+    return np.frombuffer(found, "<u4").reshape(-1, slot_bits(config) // IMAGE_WORD_BITS)
+
+
+@lru_cache(maxsize=256)
+def _coded(words: bytes, width: int, pe: int, config: ArrayConfig) -> bytes:
+    rows = np.frombuffer(words, "<u4").reshape(-1, width)
+    fields = stream_words(config)[config.family(pe)].unpack(rows)
+    bits = varint.encode(FAMILIES[config.family(pe)].word.played(fields, config), config)
+    bits = np.append(bits, np.zeros(-len(bits) % slot_bits(config), np.uint8))
+    return np.packbits(bits, bitorder="little").tobytes()
+
+
+def checksum(rows: int, beats: bytes, config: ArrayConfig) -> int:
+    """What a kernel of coded streams has in its first beat.
+
+    A register of 32 bits holds the number of rows, and with each beat is rotated by 1 and takes the
+    XOR of the beat's 32-bit words, each rotated by 5 bits more than the one before. So every single
+    wrong bit changes it, and two do unless their places agree.
+    """
+    lanes = config.memory_bits // CHECKSUM_BITS
+    words = np.frombuffer(beats, "<u4").reshape(-1, lanes)
+    folded = np.zeros(len(words), np.uint32)
+    for lane in range(lanes):
+        folded ^= _rotated(words[:, lane], _ROTATION * lane)
+    register = np.uint32(rows)
+    count = len(folded)
+    found = _rotated(np.array([register]), count)
+    for age in range(min(count, CHECKSUM_BITS)):
+        of_age = folded[::-1][age::CHECKSUM_BITS]
+        found ^= _rotated(np.bitwise_xor.reduce(of_age, keepdims=True), age)
+    return int(found[0])
+
+
+def rotation(lane: int) -> int:
+    """By how many bits the checksum rotates a 32-bit word of a beat."""
+    return _ROTATION * lane % CHECKSUM_BITS
+
+
+def _rotated(words: Words, bits: int) -> Words:
+    """Rotated towards the most significant bit."""
+    left = bits % CHECKSUM_BITS
+    if not left:
+        return words.astype(np.uint32)
+    return (words << np.uint32(left)) | (words >> np.uint32(CHECKSUM_BITS - left))
+
+
+def pack_rows(words: Sequence[Words], rows: int, config: ArrayConfig) -> bytes:
     """The beats of a kernel on one port.
 
     Args:
-        words: the packed words of each of the port's PEs, of shape [at most rows, words].
-        rows: the length of the longest stream on any port.
+        words: the packed words of each of the port's PEs, of shape [at most rows, words]; or of
+            a code its slots (`coded`).
+        rows: the rows of the kernel, those of the longest stream on any port.
         config: of the array.
     """
     slot, width = slot_bits(config), row_bits(config)
@@ -74,26 +176,32 @@ def pack_rows(words: Sequence[NDArray[np.uint32]], rows: int, config: ArrayConfi
         parts.append(np.packbits(bits, axis=1, bitorder="little").tobytes())
     beat = config.memory_bits // 8
     packed = b"".join(parts).ljust((kernel_beats(config, rows) - 1) * beat, b"\0")
-    first = np.array([rows, zlib.crc32(packed)], "<u4").tobytes()
+    check = checksum(rows, packed, config) if is_coded(config) else zlib.crc32(packed)
+    first = np.array([rows, check], "<u4").tobytes()
     return first.ljust(beat, b"\0") + packed
 
 
-def unpack_rows(data: bytes, place: int, config: ArrayConfig) -> list[NDArray[np.uint32]]:
-    """The packed words [rows, words] of each of a port's PEs, of the kernel at a beat.
+def unpack_rows(data: bytes, place: int, config: ArrayConfig) -> tuple[list[Words], int]:
+    """The packed words [at most rows, words] of each of a port's PEs, of the kernel at a beat.
+
+    Also where the next kernel begins.
 
     Raises:
-        ValueError: the beats end before the rows do, or are not those of the CRC-32.
+        ValueError: the beats end before the rows do, are not those of the checksum, or no words
+            have such a code.
     """
     beat, slot, width = config.memory_bits // 8, slot_bits(config), row_bits(config)
-    count, crc = np.frombuffer(data, "<u4", 2, place * beat).tolist()
-    end = (place + kernel_beats(config, count)) * beat
-    if not 0 < count < 1 << ROWS_BITS or end > len(data):
+    count, check = np.frombuffer(data, "<u4", 2, place * beat).tolist()
+    following = place + kernel_beats(config, count)
+    if not 0 < count < 1 << ROWS_BITS or following * beat > len(data):
         raise ValueError(f"a kernel of {count} rows at beat {place} of {len(data) // beat}")
-    if zlib.crc32(data[(place + 1) * beat : end]) != crc:
+    beats = data[(place + 1) * beat : following * beat]
+    if check != (checksum(count, beats, config) if is_coded(config) else zlib.crc32(beats)):
         raise ValueError(f"the kernel at beat {place} is damaged")
-    rows = np.frombuffer(data, np.uint8, count * width // 8, (place + 1) * beat)
-    rows = rows.reshape(-1, width // 8)
-    most = max(word.words for word in stream_words(config).values())
+    rows = np.frombuffer(beats, np.uint8, count * width // 8).reshape(-1, width // 8)
+    most = -(-slot // IMAGE_WORD_BITS)
+    if not is_coded(config):
+        most = max(most, *(word.words for word in stream_words(config).values()))
     found = np.zeros((port_pes(config), len(rows), most), np.uint32)
     for start in range(0, len(rows), _CHUNK):
         bits = np.unpackbits(rows[start : start + _CHUNK], axis=1, bitorder="little")
@@ -101,4 +209,17 @@ def unpack_rows(data: bytes, place: int, config: ArrayConfig) -> list[NDArray[np
             own = np.zeros((len(bits), most * IMAGE_WORD_BITS), np.uint8)
             own[:, :slot] = bits[:, number * slot : (number + 1) * slot]
             words[start : start + _CHUNK] = np.packbits(own, axis=1, bitorder="little").view("<u4")
-    return list(found)
+    if not is_coded(config):
+        return list(found), following
+    try:
+        return [_decoded(slots, pe, config) for pe, slots in enumerate(found)], following
+    except ValueError as error:
+        raise ValueError(f"the kernel at beat {place}: {error}") from None
+
+
+def _decoded(slots: Words, pe: int, config: ArrayConfig) -> Words:
+    """The packed words of the code in a PE's slots."""
+    bits = np.unpackbits(slots.view(np.uint8).reshape(-1), bitorder="little")
+    family = config.family(pe)
+    fields = varint.decode(bits, config)
+    return stream_words(config)[family].pack(FAMILIES[family].word.encoded(fields, config))

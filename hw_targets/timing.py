@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.machine import Machine
-from daqkf.hw_targets.streams import kernel_beats
+from daqkf.hw_targets.streams import expected_rows, kernel_beats
 
 SOLVING_CYCLES = 80
 """Cycles in which the row unit finds the mean and the deviation of a token, about."""
@@ -54,7 +54,7 @@ def speed(programs: Iterable[tuple[NDArray[np.int64], int]], config: ArrayConfig
     for words, outputs in programs:
         longest = int(words.max())
         cycles = tile_cycles(words, outputs, config)
-        beats = kernel_beats(config, longest) if config.memory_bits else 0
+        beats = kernel_beats(config, expected_rows(config, longest)) if config.memory_bits else 0
         if beats > cycles:
             memory += beats
         elif longest >= cycles:

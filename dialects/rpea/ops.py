@@ -45,7 +45,7 @@ from daqkf.hw_targets.numerics import (
     SHIFT_MIN,
     TABLE_SIZE,
 )
-from daqkf.hw_targets.streams import kernel_beats
+from daqkf.hw_targets.streams import kernel_beats, memory_rows
 from daqkf.hw_targets.words import BEAT_BITS, stream_row_words, stream_word
 
 
@@ -237,6 +237,17 @@ class ProgramOp(IRDLOperation):
     def longest(self) -> int:
         """Words of the longest stream."""
         return int(to_array(self.rows).max())
+
+    def memory_rows(self, config: ArrayConfig) -> int:
+        """Rows of external memory that the streams take on each port of their array.
+
+        Raises:
+            VerifyException: the array's `stream_code` has no such words.
+        """
+        try:
+            return memory_rows(self.packed_stream(), to_array(self.rows), config)
+        except ValueError as error:
+            raise VerifyException(f"{config.stream_code} streams: {error}") from None
 
     @property
     def slots(self) -> int:
@@ -492,6 +503,10 @@ class Loaded(Protocol):
         """Words of the longest stream."""
         ...
 
+    def memory_rows(self, config: ArrayConfig) -> int:
+        """Rows of external memory that the streams take."""
+        ...
+
     @property
     def slots(self) -> int:
         """Slots of the parameter memory."""
@@ -508,7 +523,7 @@ def places(
     """
     lengths = [program.longest for program in programs]
     if config.memory_bits:
-        lengths = [kernel_beats(config, rows) for rows in lengths]
+        lengths = [kernel_beats(config, program.memory_rows(config)) for program in programs]
     streams = np.cumsum([0, *lengths])
     return streams, np.cumsum([0, *(program.slots for program in programs)])
 
@@ -517,7 +532,7 @@ def beats_of(programs: Sequence[Loaded], config: ArrayConfig) -> tuple[int, int]
     """Beats of a memory port that several programs take, and the most that a program can say."""
     if not config.memory_bits:
         return 0, 0
-    beats = sum(kernel_beats(config, program.longest) for program in programs)
+    beats = sum(kernel_beats(config, program.memory_rows(config)) for program in programs)
     return beats, (1 << BEAT_BITS) - 1
 
 

@@ -95,6 +95,10 @@ class RowOperation(IRDLOperation, ABC):
         """Words of streams: none."""
         return 0
 
+    def memory_rows(self, config: ArrayConfig) -> int:
+        """Rows of external memory: none."""
+        return 0
+
     @property
     def rows(self) -> int:
         """Rows of the parameter memory: one for each output, unless it says otherwise."""

@@ -15,7 +15,15 @@ from daqkf.hw_targets.families.descriptor import Family, load
 
 _FAMILIES: dict[str, Family] = {
     name: load(f"{__name__}.{name}:FAMILY", Family)
-    for name in ("running_sum", "ternary", "semiring", "strassen", "multiply", "dense")
+    for name in (
+        "running_sum",
+        "ordered_sum",
+        "ternary",
+        "semiring",
+        "strassen",
+        "multiply",
+        "dense",
+    )
 }
 
 FAMILIES: Mapping[str, Family] = _FAMILIES

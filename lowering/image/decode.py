@@ -5,6 +5,7 @@
 
 import zlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +26,7 @@ from daqkf.hw_targets.image_format import (
     fingerprint,
     header_padding,
 )
-from daqkf.hw_targets.streams import kernel_beats, port_pes, row_bits, unpack_rows
+from daqkf.hw_targets.streams import is_coded, port_pes, row_bits, unpack_rows
 from daqkf.hw_targets.words import (
     chain_row,
     dispatch_row,
@@ -194,7 +195,7 @@ def _outside(
     Raises:
         ProgramImageError: a port has none, or they are not those that MEMORY says.
     """
-    position, streams = 0, list[Section]()
+    position, streams = 0, list[tuple[int, Sequence[_Kernel]]]()
     for port in range(config.memory_ports):
         section = next((s for s in found if s.command is Command.MEMORY and s.unit == port), None)
         if section is None or not section.count:
@@ -207,41 +208,77 @@ def _outside(
                 f"{byte_at(section.word(0))}, {section.title}: the {4 * len(own)} bytes of streams "
                 f"behind the body are not the {fields['beats']} beats that it says"
             )
-        streams += _port(own.tobytes(), port, start + position, config)
+        place = start + position
+        streams.append((place, _port(own.tobytes(), port, place, config)))
         position += length
     if position != len(outside):
         place = byte_at(start + position)
         raise ProgramImageError(f"{place}: the program image goes on past its streams")
-    return streams
+    return _stream_sections(streams, config)
 
 
-def _port(data: bytes, port: int, place: int, config: ArrayConfig) -> list[Section]:
-    """The streams of the PEs of a memory port, kernel after kernel.
+@dataclass(frozen=True)
+class _Kernel:
+    """The streams of a kernel on a memory port."""
+
+    place: int
+    """The word of the image where its rows begin."""
+    streams: Sequence[Words]
+    """Of each of the port's PEs."""
+
+    @property
+    def longest(self) -> int:
+        """Words of the longest stream."""
+        return max(map(len, self.streams))
+
+
+def _port(data: bytes, port: int, place: int, config: ArrayConfig) -> list[_Kernel]:
+    """The kernels behind a memory port, one after another.
 
     Raises:
         ProgramImageError: a kernel goes on past the end.
     """
-    beat, pes = 8 * len(data) // config.memory_bits, port_pes(config)
-    parts: list[list[Words]] = [[] for _ in range(pes)]
-    places: list[NDArray[np.int64]] = []
-    begin, pitch = 0, row_bits(config) // IMAGE_WORD_BITS
+    beat, begin = 8 * len(data) // config.memory_bits, 0
+    found: list[_Kernel] = []
     while begin < beat:
         try:
-            kernel = unpack_rows(data, begin, config)
+            streams, following = unpack_rows(data, begin, config)
         except ValueError as error:
             raise ProgramImageError(f"{byte_at(place)}, memory port {port}: {error}") from None
-        for part, words in zip(parts, kernel, strict=True):
-            part.append(words)
         first = place + (begin + 1) * config.memory_bits // IMAGE_WORD_BITS
-        places.append(first + pitch * np.arange(len(kernel[0])))
-        begin += kernel_beats(config, len(kernel[0]))
-    if not places:
+        found.append(_Kernel(first, streams))
+        begin = following
+    if not found:
         raise ProgramImageError(f"{byte_at(place)}, memory port {port}: no streams")
-    rows = np.concatenate(places)
-    return [
-        Section(Command.STREAM, port * pes + number, len(rows), place, np.concatenate(part), rows)
-        for number, part in enumerate(parts)
-    ]
+    return found
+
+
+def _stream_sections(
+    ports: Sequence[tuple[int, Sequence[_Kernel]]], config: ArrayConfig
+) -> list[Section]:
+    """The streams of all PEs as sections, from the word of the image and the kernels of each port.
+
+    Kernels are as long for all PEs: behind the words of a stream there are words of zeros.
+    """
+    kernels = min(len(found) for _, found in ports)
+    longest = [max(found[n].longest for _, found in ports) for n in range(kernels)]
+    # A word of a code has no place of its own, but its kernel has.
+    pitch = 0 if is_coded(config) else row_bits(config) // IMAGE_WORD_BITS
+    sections: list[Section] = []
+    for port, (begin, found) in enumerate(ports):
+        for number in range(port_pes(config)):
+            parts = [
+                np.pad(kernel.streams[number], ((0, rows - len(kernel.streams[number])), (0, 0)))
+                for kernel, rows in zip(found, longest, strict=False)
+            ]
+            places = [
+                kernel.place + pitch * np.arange(rows)
+                for kernel, rows in zip(found, longest, strict=False)
+            ]
+            words, rows = np.concatenate(parts), np.concatenate(places)
+            pe = port * port_pes(config) + number
+            sections.append(Section(Command.STREAM, pe, len(rows), begin, words, rows))
+    return sections
 
 
 def _decode_body(body: Words, outside: Words, config: ArrayConfig) -> Image:

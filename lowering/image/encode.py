@@ -38,7 +38,7 @@ from daqkf.hw_targets.image_format import (
     fingerprint,
     header_padding,
 )
-from daqkf.hw_targets.streams import ALIGNMENT, pack_rows, port_pes
+from daqkf.hw_targets.streams import ALIGNMENT, coded, is_coded, pack_rows, port_pes
 from daqkf.hw_targets.words import (
     ADDRESS_BITS,
     dispatch_row,
@@ -254,7 +254,10 @@ def _beats(programs: Sequence[ProgramOp], port: int, config: ArrayConfig) -> byt
     for program in programs:
         rows = to_array(program.rows)
         streams = np.split(program.packed_stream(), np.cumsum(rows)[:-1])
-        parts.append(pack_rows(streams[first : first + port_pes(config)], int(rows.max()), config))
+        own = streams[first : first + port_pes(config)]
+        if is_coded(config):
+            own = [coded(words, pe, config) for pe, words in enumerate(own, first)]
+        parts.append(pack_rows(own, program.memory_rows(config), config))
     return b"".join(parts)
 
 

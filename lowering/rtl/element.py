@@ -24,8 +24,9 @@ from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.families import FAMILIES
 from daqkf.hw_targets.fan_out import GROUP_LANES, fan_out_stages, lane_groups, tree_stages
 from daqkf.hw_targets.numerics import ACTIVATION_BITS
+from daqkf.hw_targets.streams import is_coded, slot_bits
 from daqkf.hw_targets.words import stream_words
-from daqkf.lowering.hdl.bundle import inputs, ports
+from daqkf.lowering.hdl.bundle import inputs, part, ports
 from daqkf.lowering.hdl.circuit import Circuit, Signal, Wire, concat, mux, named
 from daqkf.lowering.hdl.pipeline import delayed
 from daqkf.lowering.hdl.select import choose, index_bits, unpack
@@ -34,6 +35,7 @@ from daqkf.lowering.rtl.families.stage import Datapath, Operands
 from daqkf.lowering.rtl.fan_out import fan_out
 from daqkf.lowering.rtl.indices import locate
 from daqkf.lowering.rtl.operands import gate
+from daqkf.lowering.rtl.stream_decoder import build_stream_decoder
 
 READING = 2
 """Cycles from an address to the row: the memory, and the register behind it."""
@@ -52,7 +54,9 @@ def build_element(config: ArrayConfig, family: str) -> Circuit:
     stages, groups = fan_out_stages(config, family), lane_groups(config, family)
     # Stalling stops every stage at once, memories included, or those before the tree.
     enable = c.wire("enable", 1)
-    if config.memory_bits:
+    if is_coded(config):
+        word, valid = _fetch_from_decoder(c, config, rst, start, enable)
+    elif config.memory_bits:
         word, valid = _fetch_from_fifo(c, config, family, rst, start, enable)
     else:
         word, valid = _fetch(c, config, family, start, enable)
@@ -199,6 +203,32 @@ def _fetch_from_fifo(
     level = named(written - taken, "level")
     c.output("stream_full", c.delay(~level.ult(depth - 2), "stream_full", reset=0))
     return word, word_valid
+
+
+def _fetch_from_decoder(
+    c: Circuit, config: ArrayConfig, rst: Signal, start: Signal, enable: Signal
+) -> tuple[dict[str, Signal], Signal]:
+    """A word in each cycle in which the decoder has one, until the one that carries the end."""
+    c.section("Fetch: a word of the decoder in each cycle, until the one that carries the end.")
+    write = inputs(c, "stream", {"data": slot_bits(config) + 1, "write": 1, "flush": 1})
+    fetching, take = c.register("fetching", 1, reset=0), c.wire("take_word", 1)
+    found = c.instance(
+        "decoder",
+        build_stream_decoder(config),
+        clk=c.clk,
+        rst=named(rst | write["flush"], "empties"),
+        stream_data=write["data"],
+        stream_write=write["write"],
+        take=take,
+    )
+    valid = named(fetching & found["valid"], "word_valid")
+    take.drive(valid & enable)
+    # The last activations are still written when a kernel starts.
+    begins = delayed(c, start, "begins", READING, reset=0)
+    fetching.drive(begins | (fetching & ~(take & found["word_end"])))
+    c.output("stream_full", found["full"])
+    c.output("stream_fault", found["fault"])
+    return dict(part(found, "word")), valid
 
 
 def hold(

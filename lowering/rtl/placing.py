@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.numerics import ACTIVATION_BITS, EXPONENT_BITS
 from daqkf.hw_targets.status import ERROR_BITS, LoadError
-from daqkf.hw_targets.streams import port_pes
+from daqkf.hw_targets.streams import is_coded, port_pes
 from daqkf.hw_targets.words import BEAT_BITS, stream_word, stream_words
 from daqkf.lowering.hdl.bundle import Bundle, inputs, outputs, part, ports
 from daqkf.lowering.hdl.circuit import Circuit, Signal, Wire, concat, mux, named
@@ -120,6 +120,8 @@ class Memory:
     readers: Sequence[Bundle] = ()
     full: Sequence[Wire] = ()
     """Whether the FIFO of each element is full."""
+    faults: Sequence[Wire] = ()
+    """Whether the decoder of each element has found its code cut, where streams are coded."""
 
     def error(self, c: Circuit) -> Signal:
         """The code of the first reader that failed."""
@@ -136,6 +138,8 @@ def place_memory(frame: Frame, kernel: Kernel, memory_rst: Signal | None) -> Mem
         return Memory()
     c.section("Memory ports: streams come from external memory.")
     full = [c.wire(f"stream_full{p}", 1) for p in range(config.pes)]
+    coded = config.pes if is_coded(config) else 0
+    faults = [c.wire(f"stream_fault{p}", 1) for p in range(coded)]
     place = kernel.fields.get("stream_start", c.const(0, BEAT_BITS))
     count, readers = port_pes(config), list[Bundle]()
     kinds: dict[tuple[str, ...], Circuit] = {}
@@ -158,10 +162,11 @@ def place_memory(frame: Frame, kernel: Kernel, memory_rst: Signal | None) -> Mem
             stream_start=place,
             **ports("axi", inputs(c, f"mem{port}", read_port(config))),
             **{f"full{p}": wire for p, wire in enumerate(own)},
+            **{f"fault{p}": wire for p, wire in enumerate(faults[pes.start : pes.stop])},
         )
         outputs(c, f"mem{port}", part(reader, "axi"))
         readers.append(reader)
-    return Memory(readers, full)
+    return Memory(readers, full, faults)
 
 
 @dataclass(frozen=True)
@@ -222,6 +227,8 @@ def place_elements(
         ]
     for wire, element in zip(memory.full, elements, strict=False):
         wire.drive(element["stream_full"])
+    for wire, element in zip(memory.faults, elements, strict=False):
+        wire.drive(element["stream_fault"])
     return Elements(elements, take, group)
 
 

@@ -20,7 +20,16 @@ from math import gcd
 
 from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.status import ERROR_BITS, LoadError
-from daqkf.hw_targets.streams import ROWS_BITS, WATCHDOG_BITS, port_pes, row_bits, slot_bits
+from daqkf.hw_targets.streams import (
+    CHECKSUM_BITS,
+    ROWS_BITS,
+    WATCHDOG_BITS,
+    is_coded,
+    port_pes,
+    rotation,
+    row_bits,
+    slot_bits,
+)
 from daqkf.hw_targets.words import ADDRESS_BITS, BEAT_BITS, memory_row, stream_word
 from daqkf.lowering.hdl.bundle import Bundle, inputs, outputs
 from daqkf.lowering.hdl.circuit import Circuit, Register, Signal, Wire, concat, mux, named
@@ -52,7 +61,9 @@ def build_stream_reader(config: ArrayConfig, port: int) -> Circuit:
     `start` pulses when the elements start with the kernel that begins at beat `stream_start`.
     With `write{p}` the word `data{p}` goes to the FIFO of the port's element p. A word may follow
     in the cycle in which that becomes `full{p}`, and another one in the next. `flush` empties all
-    FIFOs, a cycle after `start`. `error` is a code of `LoadError` that stays until `rst`.
+    FIFOs, a cycle after `start`. Of coded streams a word is a slot, whose highest bit marks the
+    last one of a kernel; `fault{p}` says that the element's decoder has found it cut. `error` is a
+    code of `LoadError` that stays until `rst`.
 
     `rst` is for all but what memory still owes, which only `memory_rst` forgets. A `memory_rst`
     without `rst` is none.
@@ -69,7 +80,7 @@ def build_stream_reader(config: ArrayConfig, port: int) -> Circuit:
 
     bursts = _Bursts.declare(frame, region)
     box = _Gearbox.declare(frame, bursts)
-    wrong_rows = _give_rows(frame, port, box)
+    wrong_rows = _give_slots(frame, box) if is_coded(config) else _give_rows(frame, port, box)
     wrong_beat = _follow(frame, region, box)
     _judge(
         frame,
@@ -186,7 +197,9 @@ class _Bursts:
         asked = c.register("asked", BEAT_BITS)
         changes = c.wire("asked_changes", 1)
         left = c.delay(region.beats - asked, "left_beats")
-        aligned = c.const(BURST_BEATS, low + 1) - asked[:low].zext(low + 1)
+        aligned = c.delay(
+            c.const(BURST_BEATS, low + 1) - asked[:low].zext(low + 1), "aligned_beats"
+        )
         final = c.delay(left.ule(aligned.zext(BEAT_BITS)), "final_burst")
         length = c.delay(
             mux(left.ule(aligned.zext(BEAT_BITS)), left[: low + 1], aligned), "burst_beats"
@@ -301,22 +314,60 @@ class _Gearbox:
         )
 
 
-def _give_rows(frame: _Frame, port: int, box: _Gearbox) -> Signal:
-    """Give rows to all FIFOs at once; whether the last one comes before the streams end."""
-    c, config, queue = frame.c, frame.config, frame.queue
-    c.section("Rows: words go to the FIFOs, until their streams end.")
+def _count_rows(frame: _Frame, box: _Gearbox) -> Signal:
+    """Say when a row is given to all FIFOs; whether it is a kernel's last one."""
+    c, queue = frame.c, frame.queue
     left = c.register("left_rows", ROWS_BITS)
     counts = named((box.heading & box.accepted) | box.gives, "counts_rows")
     left.drive(mux(box.heading, box.rows, left - 1), enable=counts)
     last = c.delay(mux(box.heading, box.rows.eq(1), left.eq(2)), "left_is_1", enable=counts)
     box.last.drive(last)
-    pes, slot = port_pes(config), slot_bits(config)
     full = c.const(0, 1)
-    for p in range(pes):
+    for p in range(port_pes(frame.config)):
         full = full | c.input(f"full{p}", 1)
     full = c.delay(full, "any_full", reset=0)
     box.gives.drive(box.whole & ~(full | (last & queue.full)))
     queue.followed.drive(box.gives & last)
+    return last
+
+
+def _give_slots(frame: _Frame, box: _Gearbox) -> Signal:
+    """Give slots of a code to all FIFOs; whether they are not those of the kernel's checksum, or a
+    decoder has found that they are none."""
+    c, slot = frame.c, slot_bits(frame.config)
+    c.section("Rows: slots go to the FIFOs, with a mark of the last one.")
+    last = _count_rows(frame, box)
+    for p in range(port_pes(frame.config)):
+        c.output(f"write{p}", box.gives)
+        c.output(f"data{p}", concat(last, box.row[p * slot : (p + 1) * slot]))
+
+    c.section("The checksum of the beats behind the first one.")
+    beat, first = frame.memory["rdata"], box.heading & box.accepted
+    expected = c.delay(beat[CHECKSUM_BITS : 2 * CHECKSUM_BITS], "expected_sum", enable=first)
+    register = c.register("checksum", CHECKSUM_BITS)
+    found = _rotated(register, 1)
+    for lane in range(beat.width // CHECKSUM_BITS):
+        own = beat[lane * CHECKSUM_BITS : (lane + 1) * CHECKSUM_BITS]
+        found = found ^ _rotated(own, rotation(lane))
+    rows = box.rows.zext(CHECKSUM_BITS)
+    register.drive(mux(box.heading, rows, found), enable=box.accepted)
+    fault = frame.queue.followed & register.ne(expected)
+    for p in range(port_pes(frame.config)):
+        fault = fault | c.input(f"fault{p}", 1)
+    return named(fault, "wrong_code")
+
+
+def _rotated(word: Signal, bits: int) -> Signal:
+    """Rotated towards the most significant bit."""
+    return concat(word[: word.width - bits], word[word.width - bits :]) if bits else word
+
+
+def _give_rows(frame: _Frame, port: int, box: _Gearbox) -> Signal:
+    """Give rows to all FIFOs at once; whether the last one comes before the streams end."""
+    c, config, queue = frame.c, frame.config, frame.queue
+    c.section("Rows: words go to the FIFOs, until their streams end.")
+    _count_rows(frame, box)
+    pes, slot = port_pes(config), slot_bits(config)
     complete = c.const(1, 1)
     for p in range(pes):
         layout = stream_word(config, port * pes + p)

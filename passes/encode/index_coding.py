@@ -14,6 +14,7 @@ from daqkf.hw_targets.block_ram import ramb18s
 from daqkf.hw_targets.config import ArrayConfig, memory_depth, smallest_array
 from daqkf.hw_targets.fields import Fields
 from daqkf.hw_targets.machine import Machine
+from daqkf.hw_targets.streams import is_coded, slot_bits
 from daqkf.hw_targets.timing import tile_cycles
 from daqkf.hw_targets.words import stream_word
 from daqkf.passes.encode.channels import share_out_channels
@@ -140,7 +141,10 @@ class Storage:
 
 
 def storage_facts(
-    config: ArrayConfig, programs: Sequence[Ints], kernels: Sequence[Levels]
+    config: ArrayConfig,
+    programs: Sequence[Ints],
+    kernels: Sequence[Levels],
+    beats: int = 0,
 ) -> dict[str, Any]:
     """What the streams of an array take, and other forms of the weights; JSON-able.
 
@@ -148,20 +152,42 @@ def storage_facts(
         config: the array.
         programs: [P] stream words of each PE, of each program.
         kernels: levels [K, N] of each program.
+        beats: those of a memory port that brings the streams of all programs.
 
     Returns:
         `stream_ramb36`, the block RAM of the stream memories; and `bits_per_weight`, bits per
-        non-zero weight of all streams and of the forms in `Storage`, by name.
+        non-zero weight of all streams, of the forms in `Storage`, by name, and of the `entropy` of
+        the levels. Where streams come from external memory, they are what that holds, with all
+        that it takes: `stream`, and `all`, which is per weight, zeros included.
     """
-    widths = np.array([stream_word(config, pe).width for pe in range(config.pes)])
+    widths = np.array([slot_width(config, pe) for pe in range(config.pes)])
     forms = [Storage.of(levels) for levels in kernels]
     nonzeros = max(sum(form.nonzeros for form in forms), 1)
     totals = {"stream": float(sum(words @ widths for words in programs))}
+    if config.memory_bits:
+        totals["stream"] = float(beats * config.memory_bits * config.memory_ports)
     totals |= {name: sum(getattr(f, name) for f in forms) for name in ("bitmap", "csr", "bound")}
+    totals["entropy"] = sum(entropy(levels) for levels in kernels)
+    found = {name: round(bits / nonzeros, 3) for name, bits in totals.items()}
+    if config.memory_bits:
+        weights = max(sum(levels.size for levels in kernels), 1)
+        found["all"] = round(totals["stream"] / weights, 3)
     return {
         "stream_ramb36": sum(ramb18s(config.stream_depth, int(width)) for width in widths) / 2,
-        "bits_per_weight": {name: round(bits / nonzeros, 3) for name, bits in totals.items()},
+        "bits_per_weight": found,
     }
+
+
+def slot_width(config: ArrayConfig, pe: int) -> int:
+    """Bits of a row of the memory or the FIFO that a PE takes its stream from."""
+    # A slot of a code has one more, which marks a kernel's last.
+    return slot_bits(config) + 1 if is_coded(config) else stream_word(config, pe).width
+
+
+def entropy(levels: Levels) -> float:
+    """Bits of levels [K, N] if each weight is drawn by itself, with the shares that they have."""
+    _, counts = np.unique(levels, return_counts=True)
+    return float(-(counts * np.log2(counts / levels.size)).sum())
 
 
 def _index_bits(count: int) -> int:

@@ -42,9 +42,11 @@ class System:
         self.dut, clock, reset = dut, dut.aclk, dut.aresetn
         cocotb.start_soon(Clock(clock, 4, unit="ns").start())
         low = {"reset_active_level": False}
-        self.bus = AxiLiteMaster(AxiLiteBus.from_prefix(dut, "s_axi"), clock, reset, **low)
+        self.bus: Any = AxiLiteMaster(AxiLiteBus.from_prefix(dut, "s_axi"), clock, reset, **low)
         size = 1 << FACTS["content"].bit_length()
-        self.data = AxiRam(AxiBus.from_prefix(dut, "m_axi_data"), clock, reset, size=size, **low)
+        self.data: Any = AxiRam(
+            AxiBus.from_prefix(dut, "m_axi_data"), clock, reset, size=size, **low
+        )
         streams = AxiReadBus.from_prefix(dut, "m_axi0")
         self.streams = AxiRamRead(streams, clock, reset, mem=self.data.mem, size=size, **low)
         self.data.write(0, (FOLDER / "content.bin").read_bytes())

@@ -160,6 +160,11 @@ MACHINES = {
     "windows": replace(MACHINE, pes=3, index_bits=3),
     "windows-eight": replace(MACHINE, lanes=3, items=8, max_shift=0, index_bits=5),
     "windows-ternary": replace(MACHINE, items=4, families=("ternary",), index_bits=3),
+    "ordered": replace(MACHINE, pes=3, families=("ordered_sum",), items=4),
+    "ordered-one-item": replace(MACHINE, families=("ordered_sum",), items=1, index_bits=3),
+    "ordered-eight": replace(
+        MACHINE, lanes=3, items=8, max_shift=0, families=("ordered_sum",), index_bits=4
+    ),
     "deltas": replace(MACHINE, pes=3, families=("multiply",), index_bits=2),
     "deltas-4": replace(
         MACHINE, families=("multiply",), weight_bits=(4,), multiplier="dsp", index_bits=3
@@ -193,7 +198,8 @@ def largest_level(machine: Machine) -> int:
 
 QUICK = (
     *("P2-T2", "one", "strassen", "mixed", "eight-items", "multiply-modes", "multiply-packed"),
-    *("ternary-eight-items", "windows-eight", "deltas-4", "dense-packed", "shared-eight"),
+    *("ternary-eight-items", "windows-eight", "ordered-eight", "deltas-4", "dense-packed"),
+    "shared-eight",
 )
 """Machines that between them have every family, multiplier and kind of index."""
 

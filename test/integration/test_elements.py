@@ -170,6 +170,7 @@ CASES: Mapping[str, Callable[[], Case]] = {
     "dense": lambda: kernels_on_an_array("dense"),
     "dense-packed": lambda: kernels_on_an_array("dense-packed"),
     "ternary": lambda: kernels_on_an_array("ternary-eight-items"),
+    "ordered-sum": lambda: kernels_on_an_array("ordered-eight"),
     "semiring": lambda: semirings("one"),
     "semirings-of-four": lambda: semirings("mixed"),
     "beside-semirings": lambda: semirings("mixed", 1),

@@ -101,6 +101,7 @@ def test_groups_are_all_lanes_and_trees_have_few_branches():
         assert fan_out_stages(machine, "running_sum") == stages
         assert len(groups) <= BRANCHES**stages
         assert fan_out_stages(machine, "ternary") == 0
+        assert fan_out_stages(replace(machine, shared_words=True), "running_sum") == 0
 
 
 def test_synthesis_keeps_the_copies():

@@ -82,7 +82,7 @@ def test_multipliers_are_ranked():
         assert "semiring" not in [estimate.family for estimate in order]
     odd = Machine(2, 3, 1, 3, 256, 4096, 256, 256)
     order = rank([levels(1.0, 7)], odd, load_prices("xcup-dsp"))
-    assert [estimate.family for estimate in order] == ["running_sum"]
+    assert [estimate.family for estimate in order] == ["running_sum", "ordered_sum"]
 
 
 def test_modes_have_their_own_price():

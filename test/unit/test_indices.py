@@ -48,6 +48,14 @@ ARRAYS = st.one_of(
         BITS,
     ),
     st.builds(
+        lambda items, shift, bits: replace(
+            CONFIG, families=("ordered_sum",), items=items, max_shift=shift, index_bits=bits
+        ),
+        st.sampled_from((1, 2, 4, 8)),
+        st.sampled_from((0, 3)),
+        st.integers(0, 7).filter(lambda bits: bits != 1),
+    ),
+    st.builds(
         lambda width, bits: replace(MULTIPLY, weight_bits=width, index_bits=bits),
         st.sampled_from(((4,), (8,))),
         BITS,

@@ -291,12 +291,22 @@ def _add_run(commands: Commands) -> None:
     )
     runner.add_argument(
         "--base",
-        type=lambda text: int(text, 0),
+        type=_address,
         default=0,
         metavar="ADDRESS",
         help="from which on memory is the queues' (default: 0)",
     )
     _add_external_memory(runner)
+
+
+def _address(text: str) -> int:
+    """An address, in any base that Python's literals have."""
+    try:
+        return int(text, 0)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"an address is a number like 0x40000000, not {text!r}"
+        ) from None
 
 
 def _add_external_memory(parser: argparse.ArgumentParser) -> None:

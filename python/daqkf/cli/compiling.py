@@ -151,6 +151,13 @@ def storage_line(facts: dict[str, Any]) -> str:
         f"{label} {bits[name]:.2f}"
         for name, label in (("bitmap", "a bitmap"), ("csr", "CSR"), ("bound", "the entropy bound"))
     )
+    if "all" in bits:
+        times = bits["stream"] / max(bits["entropy"], 1e-9)
+        return (
+            f"streams in memory: {bits['stream']:.2f} bits per non-zero weight, {bits['all']:.2f} "
+            f"per weight, {times:.3f} times the entropy of the levels ({others}); FIFOs of "
+            f"{facts['stream_ramb36']:g} RAMB36"
+        )
     return (
         f"streams: {bits['stream']:.2f} bits per non-zero weight ({others}), "
         f"{facts['stream_ramb36']:g} RAMB36"

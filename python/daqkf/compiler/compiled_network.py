@@ -44,6 +44,7 @@ from daqkf.dialects.nn import (
 from daqkf.dialects.nn.base import HOST, node_name
 from daqkf.dialects.nn.interpreter import NnFunctions
 from daqkf.dialects.rpea import ArrayOp, ProgramOp, TiledOp
+from daqkf.dialects.rpea.ops import beats_of
 from daqkf.dialects.spaq.checks import features as columns_of
 from daqkf.hw_targets import load_target
 from daqkf.hw_targets.image_format import fingerprint
@@ -287,8 +288,10 @@ class CompiledNetwork(LoweredNetwork):
 
     def storage(self) -> dict[str, Any]:
         """What streams take; see `storage_facts`."""
-        rows = [to_array(op.rows) for op in self.arrays.walk() if isinstance(op, ProgramOp)]
-        return storage_facts(self.config, rows, self.levels)
+        programs = [op for op in self.arrays.walk() if isinstance(op, ProgramOp)]
+        rows = [to_array(op.rows) for op in programs]
+        beats = beats_of(programs, self.config)[0]
+        return storage_facts(self.config, rows, self.levels, beats)
 
     def traffic(self) -> list[dict[str, Any]]:
         """A row for each program: what it moves a token, and its words and bytes.

@@ -25,6 +25,7 @@ from daqkf.dialects.diagnostics import verify
 from daqkf.dialects.interpreting import only_function, run
 from daqkf.dialects.rpea import ArrayOp, Playable, ProgramOp
 from daqkf.dialects.rpea import DispatchOp as ProgramDispatchOp
+from daqkf.dialects.rpea.ops import beats_of
 from daqkf.dialects.spaq import (
     ConstantOp,
     DequantizeOp,
@@ -438,7 +439,12 @@ class Design(Compiled):
             "image_version": IMAGE_VERSION,
             "program_bytes": len(self.program),
             "stream_words": words[0],
-            **storage_facts(self.config, [np.array(words[0])], [self._weights.array()]),
+            **storage_facts(
+                self.config,
+                [np.array(words[0])],
+                [self._weights.array()],
+                beats_of(programs[:1], self.config)[0],
+            ),
             "input_scale": self.input_scale,
             "output_scale": np.asarray(self.output_scale).tolist(),
             "input_split": self.input_split.tolist(),

@@ -11,7 +11,7 @@ from daqkf.compiler.compiled_network import CompiledNetwork
 from daqkf.compiler.design import Design
 from daqkf.hw_targets.config import ArrayConfig, memory_depth
 from daqkf.hw_targets.device import LABELS, Device, Needs, load_device
-from daqkf.hw_targets.engine import DSP_BITS, engine_needs
+from daqkf.hw_targets.engine import DSP_BITS, engine_needs, in_dsps
 from daqkf.hw_targets.machine import MEMORY_BITS, MEMORY_WORDS, PROGRAM_BITS
 from daqkf.hw_targets.memory import Channels, MemoryTiming, load_channels
 from daqkf.hw_targets.prediction import Step, TileCycles, program_beats, tile_cycles_of
@@ -265,8 +265,8 @@ class _Search:
                     )
 
     def _post_multiplier(self, config: ArrayConfig) -> str:
-        """DSP blocks, which elements leave idle, multiply for the post unit where they can."""
-        fits = self.device.dsps and config.sum_width <= DSP_BITS
+        """DSP blocks multiply for the post unit where they can, if elements leave them idle."""
+        fits = self.device.dsps and config.sum_width <= DSP_BITS and not in_dsps(config)
         return "dsp" if fits and self.device.fabric == "xcup" else "luts"
 
     def _program_bits(self, most: int) -> Sequence[int]:
