@@ -73,6 +73,9 @@ def build_control(config: ArrayConfig) -> Circuit:
     c.clock("clk")
     c.reset(c.input("rst", 1))
     start, enable = c.input("start", 1), c.input("enable", 1)
+    if config.memory_bits:
+        # The FIFOs may be emptied in the cycle after `start`.
+        start = c.delay(start, "begins", reset=0)
     features = c.input("features", config.address_width)
     outputs = c.input("outputs", index_bits(config.result_depth + 1))
     activation_write = (
@@ -180,5 +183,7 @@ def _fetch_from_fifo(
     stream.write(written[:bits], write["data"], write["write"])
     written.drive(written + 1, enable=write["write"])
     pc.drive(pc + 1, enable=enable & reads)
-    c.output("stream_full", (written ^ pc).eq(depth))
+    # The reader may write two more words before it sees this.
+    level = named(written - pc, "level")
+    c.output("stream_full", c.delay(~level.ult(depth - 2), "stream_full", reset=0))
     return stream.read(pc[:bits], enable, "stream_row"), named(reads & pc.eq(written), "lacks")

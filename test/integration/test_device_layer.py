@@ -23,8 +23,9 @@ def test_a_layer_of_minilm_runs_on_512_lanes_bit_for_bit(tmp_path: Path):
     layer's end in another, with residuals, normalisation and GELU."""
     model, path = MiniLM.load(), tmp_path / "layer.onnx"
     path.write_bytes(export_minilm(model, layers=1).SerializeToString())
+    names = ["input_ids", "attention_mask"]
     calibration, x = (
-        dict(zip(("input_ids", "attention_mask"), model.tokenize(sentences), strict=True))
+        dict(zip(names, model.tokenize(sentences), strict=True))
         for sentences in (load_calibration()[:12], load_sentences()[:6])
     )
     network = compile_network(
