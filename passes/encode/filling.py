@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daqkf.hw_targets import numerics
+from daqkf.passes.encode.gap_steps import parts
 from daqkf.passes.encode.grouping import ranks
 from daqkf.passes.encode.splitting import Items
 
@@ -50,12 +51,6 @@ def fill(levels: NDArray[np.int8], items: int, max_shift: int) -> Items:
 def fill_words(levels: NDArray[np.int8], items: int, max_shift: int) -> Ints:
     """Words [N] of the items of `fill`, with those that are there for a step alone."""
     return _solved(levels, items, max_shift).words
-
-
-def parts(gap: Ints, max_shift: int) -> Ints:
-    """How many steps of 1, 2, 4 … 2^max_shift levels the gaps take at least."""
-    whole = gap >> max_shift
-    return whole + np.bitwise_count(gap - (whole << max_shift)).astype(np.int64)
 
 
 @dataclass(frozen=True)
@@ -136,10 +131,10 @@ class _Block:
 
     def __init__(self, levels: NDArray[np.int8], items: int, max_shift: int, top: int, bound: int):
         magnitudes = np.abs(levels.astype(np.int64))
-        self.items, self.max_shift, self.columns = items, max_shift, levels.shape[1]
+        self.items, self.max_shift, self.columns = items, max_shift, int(levels.shape[1])
         self.top = top
         shape = self.top + 1, self.columns
-        place = magnitudes * self.columns + np.arange(self.columns)
+        place: Ints = magnitudes * self.columns + np.arange(self.columns)
         counts = np.bincount(place.ravel(), minlength=shape[0] * shape[1]).reshape(shape)
         counts[0] = 0
         self.counts: Ints = np.tile(counts, _TRIES)
@@ -165,8 +160,8 @@ class _Block:
         high = np.arange(level + 1, self.top + 1)
         pairs = np.stack([np.append(high, level - low), np.append(level - high, low)])
         rng = np.random.default_rng(level)
-        orders = [np.arange(pairs.shape[1])]
-        orders += [rng.permutation(pairs.shape[1]) for _ in range(_TRIES - 1)]
+        number = int(pairs.shape[1])
+        orders = [np.arange(number), *(rng.permutation(number) for _ in range(_TRIES - 1))]
         chosen = np.stack(orders, axis=1)[:_PAIRS]
         return pairs[0][chosen], pairs[1][chosen]
 

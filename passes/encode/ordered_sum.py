@@ -23,9 +23,9 @@ from daqkf.hw_targets import varint
 from daqkf.hw_targets.index_coding import deltas_reach
 from daqkf.hw_targets.machine import Machine
 from daqkf.passes.encode.coding import Coding, Ints, Levels, Stream
-from daqkf.passes.encode.filling import parts
+from daqkf.passes.encode.gap_steps import parts, step_shifts
 from daqkf.passes.encode.grouping import Groups, group_sorted, ranks, sorted_by
-from daqkf.passes.encode.running_sum import items_of, step_shifts
+from daqkf.passes.encode.running_sum import items_of
 from daqkf.passes.encode.splitting import Items
 
 

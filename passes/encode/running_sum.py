@@ -28,7 +28,8 @@ from numpy.typing import NDArray
 
 from daqkf.hw_targets.machine import Machine
 from daqkf.passes.encode.coding import Coding, Ints, Levels, Stream
-from daqkf.passes.encode.filling import fill, fill_words, parts
+from daqkf.passes.encode.filling import fill, fill_words
+from daqkf.passes.encode.gap_steps import parts, step_shifts
 from daqkf.passes.encode.grouping import Groups, group_sorted, ranks
 from daqkf.passes.encode.placing import place, place_freely, word_counts
 from daqkf.passes.encode.splitting import Items, split, split_words
@@ -137,16 +138,15 @@ def shared_stream(
 
     The stream of a PE ends behind each channel that is `closing`, by default behind the last one.
     """
-    columns = levels.shape[1]
-    if closing is None:
-        closing = np.arange(columns) == columns - 1
+    columns = int(levels.shape[1])
+    closes = np.arange(columns) == columns - 1 if closing is None else closing
     found = Items.of(levels) if index_bits else fill(levels, items, max_shift)
     groups = group(found, columns)
     placing = place(groups, items, index_bits) if index_bits else place_freely(groups, items)
     words = _shared_lengths(groups, placing.words, max_shift)
-    starts = _starts(groups, words, columns, closing.astype(np.int64))
+    starts = _starts(groups, words, columns, closes.astype(np.int64))
     total = int(starts[-1])
-    first = np.cumsum(words) - words + (np.cumsum(closing) - closing)[groups.column]
+    first = np.cumsum(words) - words + (np.cumsum(closes) - closes)[groups.column]
 
     word, slot = placing.word + np.repeat(first, groups.items), placing.slot
     minus = np.ones(total, np.int64)
@@ -155,8 +155,8 @@ def shared_stream(
     begins[starts[:-1]] = True
     keep = (minus == np.append(1, minus[:-1])) & ~begins
     last = begins.copy()
-    ends = starts[1:][closing]
-    last[starts[:-1]] = np.append(False, ~closing[:-1])
+    ends = starts[1:][closes]
+    last[starts[:-1]] = np.append(False, ~closes[:-1])
     last[ends - 1] = True
     fields = {"keep": (keep & ~last).astype(np.int64)}
     index, complement = np.full((items, total), -1), np.zeros((items, total), np.int64)
@@ -202,24 +202,6 @@ def _following(output: Ints, at: Ints, shifts: Ints, starts: Ints) -> Ints:
     return np.repeat(taken, sizes) - before[1:] + np.repeat(before[starts[:-1] + 1], sizes)
 
 
-def step_shifts(
-    gap: NDArray[np.int64], steps: NDArray[np.int64], max_shift: int
-) -> NDArray[np.int64]:
-    """The shifts of the steps of all gaps, one gap after another, the largest first."""
-    rank = ranks(steps)
-    gap = np.repeat(gap, steps)
-    whole = gap >> max_shift
-    rest = gap - (whole << max_shift)
-    shift = np.full(len(gap), max_shift, np.int64)
-    for _ in range(max_shift):  # peel the highest bit of what is left, one rank at a time
-        partial = rank >= whole
-        bit = np.frexp(np.maximum(rest, 1))[1] - 1
-        shift = np.where(partial, bit, shift)
-        rest = np.where(partial & (rank > whole), rest - (1 << bit), rest)
-        rank = np.where(partial & (rank > whole), rank - 1, rank)
-    return shift
-
-
 class RunningSumCoding(Coding):
     """Items in the order of their magnitudes, and steps; the methods of this file."""
 
@@ -245,7 +227,7 @@ class RunningSumCoding(Coding):
         every = levels[:, np.concatenate(shares)]
         if machine.shared_words:
             ends = np.cumsum([len(share) for share in shares]) - 1
-            closing = np.isin(np.arange(every.shape[1]), ends)
+            closing = np.isin(np.arange(int(every.shape[1])), ends)
             shape = machine.max_shift, machine.items, machine.index_bits
             whole = shared_stream(every, *shape, closing)
         else:

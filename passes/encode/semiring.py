@@ -27,8 +27,9 @@ from daqkf.hw_targets.machine import Machine
 from daqkf.hw_targets.semirings import INFINITY, Semiring
 from daqkf.passes.encode import running_sum
 from daqkf.passes.encode.coding import Coding, Ints, Levels, Stream
+from daqkf.passes.encode.gap_steps import parts, step_shifts
 from daqkf.passes.encode.grouping import Groups, group_sorted, ranks
-from daqkf.passes.encode.running_sum import ITEMS, parts, step_shifts
+from daqkf.passes.encode.running_sum import ITEMS
 from daqkf.passes.encode.splitting import Items
 
 

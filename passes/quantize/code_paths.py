@@ -26,7 +26,7 @@ from typing import Self
 
 import numpy as np
 
-from daqkf.passes.encode import running_sum
+from daqkf.passes.encode import gap_steps, running_sum
 from daqkf.passes.quantize.columns import Columns, Floats, Ints
 
 _EMPTY, _EVEN, _ODD = range(3)
@@ -73,7 +73,7 @@ class Paths:
         above = columns.total - columns.weights_at(positions)
         sums = columns.sums[:, -1] - columns.sums_at(positions)
         gain = 2 * scales * (half * above - sums)
-        parts = running_sum.parts(np.arange(maximum + 1), max_shift)
+        parts = gap_steps.parts(np.arange(maximum + 1), max_shift)
         price = np.asarray(word, np.float64)
         priced = bool(np.any(price > 0))
         rows = limit + 1 if limit < maximum else 1

@@ -16,7 +16,8 @@ from daqkf.hw_targets.numerics import ACTIVATION_MIN, running_sum_bound, width_f
 from daqkf.passes.encode import filling
 from daqkf.passes.encode.channels import share_out_channels
 from daqkf.passes.encode.coding import coding_of
-from daqkf.passes.encode.filling import fill, fill_words, parts
+from daqkf.passes.encode.filling import fill, fill_words
+from daqkf.passes.encode.gap_steps import parts
 from daqkf.passes.encode.running_sum import items_of
 from daqkf.passes.encode.splitting import split_words
 

@@ -13,7 +13,7 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
 from daqkf.dialects.spaq import LevelSet
-from daqkf.passes.encode import running_sum
+from daqkf.passes.encode import gap_steps, running_sum
 from daqkf.passes.quantize import lloyd_max
 from daqkf.passes.quantize.code_paths import Paths
 from daqkf.passes.quantize.columns import Columns
@@ -120,7 +120,7 @@ def test_the_optimum_is_never_worse_than_the_iteration(
 def priced_words(levels: NDArray[np.int64], max_shift: int) -> int:
     """The words that a search prices: items in order, two a word, and the steps of the gaps."""
     codes, counts = np.unique(levels[levels > 0], return_counts=True)
-    words = -(-counts // 2) + running_sum.parts(np.diff(codes, prepend=0), max_shift) - 1
+    words = -(-counts // 2) + gap_steps.parts(np.diff(codes, prepend=0), max_shift) - 1
     return max(int(words.sum()), 1)
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from daqkf.hw_targets import numerics
 from daqkf.hw_targets.machine import ITEM_COUNTS
-from daqkf.passes.encode import running_sum, ternary
+from daqkf.passes.encode import gap_steps, running_sum, ternary
 
 MATRICES = hnp.arrays(
     np.int8,
@@ -107,7 +107,7 @@ def test_parts_are_the_fewest_powers_of_two(gap: int, max_shift: int):
     best = [0] + [gap + 1] * gap
     for amount in range(1, gap + 1):
         best[amount] = 1 + min(best[amount - 2**s] for s in range(max_shift + 1) if 2**s <= amount)
-    assert running_sum.parts(np.array([gap]), max_shift)[0] == best[gap]
+    assert gap_steps.parts(np.array([gap]), max_shift)[0] == best[gap]
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (5, 3)])

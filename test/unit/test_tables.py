@@ -37,7 +37,9 @@ from daqkf.reports.model import analyse, of_array
 from daqkf.reports.writing import table as report_table
 from daqkf.studies import demo
 from daqkf.studies.bench import command as bench
+from daqkf.studies.bench import device_command
 from daqkf.studies.bench.array import Measurement
+from daqkf.studies.bench.device import ARRAYS, BOTH, Filling
 from daqkf.studies.minilm import evaluation
 from daqkf.studies.profiling import command as profiling
 from daqkf.support import tables
@@ -132,16 +134,29 @@ def shown(console: Console) -> None:
         demo._ROWS = rows
 
 
-def planned(console: Console) -> None:
+def plan() -> Plan:
+    """A plan with the widest figures there are."""
     machine = replace(MACHINE, lanes=8, items=8, max_shift=0)
     pace = Pace(1024, 1_234_567.0, dict.fromkeys(CAUSES, 0.0) | {"rows": 1e6}, 2.5e9)
-    found = Plan(
+    return Plan(
         *(load_device("xcvu9p"), load_channels("ddr4-2400x4"), 250e6, 0.8, "throughput"),
         *(smallest_array(machine, 200), 12, 4, Needs(1_234_567, 2_345_678, 4_321, 960, 6_840)),
         *(pace, pace, 10_616_832, 987_654),
     )
+
+
+def planned(console: Console) -> None:
+    found = plan()
     for table in found.tables():
         print_table(table, console)
+
+
+def filled(console: Console) -> None:
+    rows = [
+        Filling(name, load_device("xcvu9p"), 0.7, 0.9912, (plan(),) * (1 + (name == BOTH)))
+        for name in ARRAYS
+    ]
+    print_table(device_command.table(rows, 250e6), console, keys=3)
 
 
 PRINTED: dict[str, Callable[..., None]] = {
@@ -153,6 +168,7 @@ PRINTED: dict[str, Callable[..., None]] = {
     "reports/writing": reported,
     "studies/minilm/evaluation": evaluated,
     "studies/bench/command": benched,
+    "studies/bench/device_command": filled,
     "studies/profiling/command": profiled,
     "formal/command": proved,
     "studies/demo": shown,
