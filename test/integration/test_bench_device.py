@@ -88,6 +88,7 @@ def test_all_arrays_run_the_same_layers(works: Works):
         assert part.shared(8)[1] == -(-part.outputs // 8)
 
 
+@pytest.mark.slow
 def test_what_fills_a_device_keeps_within_it(rows: list[Filling], bench: Bench):
     found = {row.array: row for row in rows}
     assert list(found) == list(ARRAYS)
@@ -120,6 +121,7 @@ def test_dsp_blocks_are_two_lanes(works: Works):
         assert engine_needs(own, "xcup").dsps == 4 * number * 32
 
 
+@pytest.mark.slow
 def test_the_table_fits_80_columns(rows: list[Filling]):
     text = table_text(device_command.table(rows, 250e6), 80, keys=3)
     assert max(map(len, text.splitlines())) <= 80

@@ -36,10 +36,7 @@ MACHINES = {
     "P2-T2": replace(SEQUENCES, lanes=2, items=2, max_shift=1),
     "P4-T8-banks": replace(SEQUENCES, pes=4, lanes=8, items=8, post_lanes=1, max_shift=1, banks=2),
 }
-SOME = [
-    pytest.param(name, marks=() if name in ("P2-T4", "banks") else pytest.mark.slow)
-    for name in MACHINES
-]
+SOME = [pytest.param(name, marks=() if name == "banks" else pytest.mark.slow) for name in MACHINES]
 LAYERS = [Attending.random(1, 12, 2, 8, 10), Attending.random(2, 7, 1, 16, 5)]
 EXTREMES = [
     replace(LAYERS[0], tokens=tokens, table=np.where(entries, ACTIVATION_MAX, 0).astype(np.int8))

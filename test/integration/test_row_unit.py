@@ -66,7 +66,7 @@ UNITS: Mapping[str, Sequence[str]] = {
     "all": tuple(CASES),
 }
 """The cases that arrays run, by what their row units can do."""
-QUICK = [("P2-T2", "all"), ("solvers", "all")]
+QUICK = [("solvers", "all")]
 SOME = [
     pytest.param(name, unit, marks=() if (name, unit) in QUICK else pytest.mark.slow)
     for unit in UNITS
