@@ -174,8 +174,9 @@ def shared_stream(
         fields[name] = np.zeros(total, np.int64)
     fields["step"][at], fields["shift"][at], fields["negate"][at] = 1, shifts, 1 - minus[at - 1]
     fields["last"] = last.astype(np.int64)
-    output = np.repeat(groups.column, steps)
-    negated = np.bincount(output, fields["negate"][at], columns).astype(np.int64)
+    output: Ints = np.repeat(groups.column, steps)
+    negations: Ints = fields["negate"][at]
+    negated = np.bincount(output, negations, columns).astype(np.int64)
     excess = _following(output, at, shifts, starts) * _ones(fields) * (1 - 2 * minus)
     excess[ends - 1] = 0
     return Stream(fields, starts, -np.add.reduceat(excess, starts[:-1]) - negated)
