@@ -390,6 +390,17 @@ def accumulator_bound(levels: NDArray[np.int8]) -> NDArray[np.int64]:
     return -ACTIVATION_MIN * np.abs(levels.astype(np.int64)).sum(axis=0)
 
 
+def streamed_bound(levels: NDArray[np.int8]) -> NDArray[np.int64]:
+    """The same of what a lane of a running-sum stream accumulates, before the bias corrects it.
+
+    Each word has one too much, as often as steps follow it: a word with items at most as often as
+    the least of their levels says, and one for a step alone at most as often as its level says.
+    """
+    magnitudes = np.abs(levels.astype(np.int64))
+    largest = magnitudes.max(axis=0, initial=0)
+    return accumulator_bound(levels) + magnitudes.sum(axis=0) + largest * (largest + 1) // 2
+
+
 def largest_sum(levels: NDArray[np.int8]) -> int:
     """The largest of `accumulator_bound` over all output channels."""
     magnitudes = np.abs(levels, dtype=np.int16).sum(axis=0, dtype=np.int64)

@@ -20,11 +20,13 @@ from daqkf.dialects.dfke import (
 from daqkf.dialects.dfke.chaining import Attention, program_count
 from daqkf.dialects.spaq import AttendOp
 from daqkf.dialects.spaq.checks import features, width
+from daqkf.hw_targets import numerics
 from daqkf.hw_targets.config import MAX_KERNELS, ArrayConfig, activation_rows, memory_depth
 from daqkf.hw_targets.families import FAMILIES
 from daqkf.hw_targets.machine import ORGANISATION, Machine
 from daqkf.hw_targets.multiplication import PRODUCT_BITS
 from daqkf.hw_targets.numerics import NORMALIZED_BITS
+from daqkf.hw_targets.semirings import Semiring
 from daqkf.passes.encode.operands import Need, attention_need
 
 Fused = KernelOp | DispatchOp | ChainOp
@@ -165,6 +167,11 @@ def _required_for(kernel: KernelOp, schedule: ScheduleAttr, inputs: int) -> Arra
     if any(FAMILIES[name].modular for name in machine.families):
         # No sum is narrower than its terms.
         widths = (max(widths[1], PRODUCT_BITS),) * 2
+    elif body.matmul.semiring.data is Semiring.PLUS_TIMES:
+        # The bias takes away what streams have too much, from sums that must not have wrapped.
+        accumulated = numerics.streamed_bound(body.weights.array()).max(initial=0)
+        accumulator = max(widths[0], numerics.width_for(int(accumulated)))
+        widths = accumulator, max(widths[1], accumulator)
     return ArrayConfig(
         **{name: getattr(machine, name) for name in ORGANISATION},
         activation_depth=activation_rows(inputs, machine.index_bits),

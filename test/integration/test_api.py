@@ -272,3 +272,13 @@ def test_bad_activations_are_named(design: daqkf.Design, x: Any, message: str):
 )
 def test_short_forms_of_level_sets(text: Any, expected: tuple[str, int, int]):
     assert level_set(text) == daqkf.LevelSet(*expected)
+
+
+def test_sums_at_their_ends_do_not_wrap():
+    """What a stream has too much (`numerics.streamed_bound`) is beyond 128·Σ|w| of 16 bits."""
+    weights = np.array([[-127.0], [-73.0], [-52.0], [-3.0]])
+    rows = np.vstack([np.eye(4), -np.eye(4), np.ones((1, 4))])
+    design = daqkf.compile(weights, bias=[-300.0], levels="int8", target="wide", calibration=rows)
+    assert design.config.accumulator_width < design.config.sum_width
+    x = np.repeat(np.array([[-128], [127]], np.int8), 4, axis=1)
+    np.testing.assert_array_equal(design.simulate(x), design.reference(x))

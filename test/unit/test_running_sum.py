@@ -3,6 +3,8 @@
 
 """Running-sum streams re-evaluate to the exact dot product, at the cost they announce."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -117,3 +119,20 @@ def test_all_zero_columns_have_one_word(shape: tuple[int, int]):
     assert (stream.fields["index0"] == -1).all()
     assert stream.fields["step"].all()
     assert stream.fields["last"].all()
+
+
+@pytest.mark.parametrize("max_shift", [0, 1, 3])
+@pytest.mark.parametrize("lay_out", [running_sum.stream, running_sum.shared_stream])
+def test_what_a_lane_accumulates_is_within_its_bound(
+    lay_out: Callable[..., running_sum.Stream], max_shift: int
+):
+    rng = np.random.default_rng(max_shift)
+    for items in (1, 2, 8) * 8:
+        levels = rng.integers(-127, 128, (int(rng.integers(1, 7)), 1)).astype(np.int8)
+        surplus = -int(lay_out(levels, max_shift, items).correction[0])
+        weights = levels.astype(np.int64)
+        positive, negative = weights[weights > 0].sum(), -weights[weights < 0].sum()
+        most = 127 * positive + 128 * negative + surplus
+        least = -128 * positive - 127 * negative + surplus
+        bound = int(numerics.streamed_bound(levels)[0])
+        assert -bound <= least <= most <= bound
