@@ -197,7 +197,7 @@ def largest_level(machine: Machine) -> int:
 
 
 QUICK = (
-    *("P2-T2", "one", "strassen", "mixed", "eight-items", "multiply-modes", "multiply-packed"),
+    *("P2-T2", "one", "strassen", "eight-items", "multiply-modes", "multiply-packed"),
     *("ternary-eight-items", "windows-eight", "ordered-eight", "deltas-4", "dense-packed"),
     "shared-eight",
 )

@@ -136,6 +136,7 @@ def in_place_of_minilm(monkeypatch: pytest.MonkeyPatch, network: Workload) -> No
     monkeypatch.setattr(device_command, "load_workload", load_workload)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("in_place_of_minilm")
 def test_the_command_prints_and_writes(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     output, plot = tmp_path / "device.json", tmp_path / "device.svg"

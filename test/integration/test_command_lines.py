@@ -76,6 +76,7 @@ def test_compile_then_simulate(layer: Path):
     assert np.sqrt(((y - real) ** 2).mean()) < 0.1 * np.abs(real).max()
 
 
+@pytest.mark.slow
 def test_variants(layer: Path):
     np.save(layer / "x.npy", RNG.standard_normal((8, 20)) * (RNG.random((8, 1)) < 0.5))
     run = call(

@@ -83,6 +83,7 @@ def test_the_walkthrough_in_python(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert (tmp_path / "layer" / "rtl" / "daqkf_array.sv").is_file()
 
 
+@pytest.mark.slow
 def test_the_walkthrough_in_the_shell(tmp_path: Path):
     (script,) = blocks(ROOT / "docs" / "walkthrough.md", "sh")
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])

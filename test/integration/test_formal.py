@@ -47,7 +47,7 @@ def _slow(circuits: Iterable[Circuit], but: Container[str]) -> list[ParameterSet
     ]
 
 
-QUICK = ("running_sum", "multiply", "dense", "ternary", "running_sum (index_bits 5)")
+QUICK = ("running_sum", "ternary", "running_sum (index_bits 5)")
 
 
 @pytest.mark.parametrize("circuit", _slow(every_circuit(FAMILIES), but=QUICK))

@@ -248,6 +248,7 @@ def tokens(minilm: MiniLM) -> Arrays:
     return {"input_ids": ids, "attention_mask": mask}
 
 
+@pytest.mark.slow
 def test_quantised_minilm_is_what_onnxruntime_computes(
     minilm: MiniLM, tokens: Arrays, tmp_path: Path
 ):

@@ -16,6 +16,7 @@ from onnx import TensorProto, helper
 from onnx.backend.test.case.test_case import TestCase
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_operators_give_what_onnx_defines(tmp_path: Path):
     chosen = onnx_node_tests.sample(200)

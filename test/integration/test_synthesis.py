@@ -63,7 +63,7 @@ def counts(files: dict[str, str], fabric: str) -> Counts:
     return synthesize(files, next(iter(files)).removesuffix(".sv"), fabric).counts
 
 
-@pytest.mark.parametrize("fabric", ["xcup", "ecp5"])
+@pytest.mark.parametrize("fabric", [pytest.param("xcup", marks=pytest.mark.slow), "ecp5"])
 def test_flip_flops_are_counted_exactly(fabric: str):
     found = counts(counter(), fabric)
     assert found.flip_flops == 13
@@ -148,6 +148,7 @@ def test_a_broken_circuit_gets_one_line(text: str, message: str):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_a_placed_circuit_has_a_frequency():
     found = synthesize(counter(24), "counter", "ecp5", place=True, seeds=(3,)).placement
     assert found is not None
