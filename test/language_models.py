@@ -18,7 +18,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
 from daqkf.lowering.frontends import huggingface
 from daqkf.lowering.frontends.decoder import DecoderConfig
-from daqkf.lowering.frontends.gguf.module import tensor_name
+from daqkf.lowering.frontends.gguf.module import TENSOR_NAMES
 from daqkf.lowering.frontends.text import byte_characters
 
 Weights = dict[str, NDArray[np.float32]]
@@ -159,7 +159,7 @@ def write_gguf(
             case _:
                 writer.add_array(name, value)
     for name, array in weights.items():
-        called = name if name == "rope_freqs.weight" else tensor_name(name)
+        called = name if name == "rope_freqs.weight" else TENSOR_NAMES.of(name)
         own = gguf.GGMLQuantizationType[kind if array.ndim > 1 else "F32"]
         writer.add_tensor(called, gguf.quantize(array, own), raw_dtype=own)
     writer.write_header_to_file()
@@ -196,7 +196,7 @@ def write_folder(
         "eos_token_id": 0,
     }
     (path / "config.json").write_text(json.dumps(known | facts))
-    tensors = {huggingface.tensor_name(name): array for name, array in weights.items()}
+    tensors = {huggingface.TENSOR_NAMES.of(name): array for name, array in weights.items()}
     if shards == 1:
         save_file(tensors, path / "model.safetensors")
     else:

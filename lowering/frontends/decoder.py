@@ -168,6 +168,26 @@ class Tensors:
 
 
 @dataclass(frozen=True)
+class TensorNames:
+    """How a format names the tensors of `DecoderConfig.tensors`."""
+
+    layers: str
+    """What the names of a layer's tensors begin with, before the layer's number."""
+    layer: Mapping[str, str]
+    """What it calls a part of a layer."""
+    outer: Mapping[str, str]
+    """What it calls a part of the model beside the layers."""
+
+    def of(self, name: str) -> str:
+        """What it calls a tensor."""
+        stem, _, end = name.rpartition(".")
+        if not stem.startswith("layers."):
+            return f"{self.outer[stem]}.{end}"
+        _, layer, part = stem.split(".", 2)
+        return f"{self.layers}.{layer}.{self.layer[part]}.{end}"
+
+
+@dataclass(frozen=True)
 class LanguageModel:
     """A language model in a file, whose parts are read when they are asked for."""
 

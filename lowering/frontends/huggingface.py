@@ -23,6 +23,7 @@ from daqkf.lowering.frontends.decoder import (
     PRODUCTS,
     DecoderConfig,
     LanguageModel,
+    TensorNames,
     Tensors,
     import_decoder,
     naming,
@@ -48,31 +49,26 @@ _NEUTRAL: dict[str, tuple[Any, ...]] = {
 }
 """Keys that would change what a model computes, and their values that do not."""
 
-_LAYER = {
-    "attention.norm": "input_layernorm",
-    "attention.query": "self_attn.q_proj",
-    "attention.key": "self_attn.k_proj",
-    "attention.value": "self_attn.v_proj",
-    "attention.output": "self_attn.o_proj",
-    "attention.query_norm": "self_attn.q_norm",
-    "attention.key_norm": "self_attn.k_norm",
-    "ffn.norm": "post_attention_layernorm",
-    "ffn.gate": "mlp.gate_proj",
-    "ffn.up": "mlp.up_proj",
-    "ffn.down": "mlp.down_proj",
-}
-_OUTER = {"embedding": "model.embed_tokens", "norm": "model.norm", "output": "lm_head"}
+TENSOR_NAMES = TensorNames(
+    layers="model.layers",
+    layer={
+        "attention.norm": "input_layernorm",
+        "attention.query": "self_attn.q_proj",
+        "attention.key": "self_attn.k_proj",
+        "attention.value": "self_attn.v_proj",
+        "attention.output": "self_attn.o_proj",
+        "attention.query_norm": "self_attn.q_norm",
+        "attention.key_norm": "self_attn.k_norm",
+        "ffn.norm": "post_attention_layernorm",
+        "ffn.gate": "mlp.gate_proj",
+        "ffn.up": "mlp.up_proj",
+        "ffn.down": "mlp.down_proj",
+    },
+    outer={"embedding": "model.embed_tokens", "norm": "model.norm", "output": "lm_head"},
+)
+"""What such a folder calls tensors."""
 
 _HEAD = "lm_head.weight"
-
-
-def tensor_name(name: str) -> str:
-    """What such a folder calls a tensor of `DecoderConfig.tensors`."""
-    stem, _, end = name.rpartition(".")
-    if not stem.startswith("layers."):
-        return f"{_OUTER[stem]}.{end}"
-    _, layer, part = stem.split(".", 2)
-    return f"model.layers.{layer}.{_LAYER[part]}.{end}"
 
 
 def open_folder(path: Path) -> LanguageModel:
@@ -94,7 +90,7 @@ def open_folder(path: Path) -> LanguageModel:
         shapes = {name: file.shape(name) for name, file in files.items()}
         if config.tied:
             shapes.pop(_HEAD, None)  # some writers store the embedding twice
-        tensors = Tensors(shapes, lambda name: files[name].read(name), tensor_name)
+        tensors = Tensors(shapes, lambda name: files[name].read(name), TENSOR_NAMES.of)
         with naming(path):
             return import_decoder(config, tensors)
 

@@ -26,7 +26,7 @@ from daqkf.cli.main import main
 from daqkf.compiler.language_models import FloatDecoder, load_language_model
 from daqkf.lowering.frontends.decoder import LanguageModel, cache_names
 from daqkf.lowering.frontends.gguf.file import GgufFile
-from daqkf.lowering.frontends.gguf.module import tensor_name
+from daqkf.lowering.frontends.gguf.module import TENSOR_NAMES
 from daqkf.passes.quantize.network_statistics import outputs_of
 from daqkf.studies.minilm.model import ModelFileError, ModelNotFoundError
 from daqkf.studies.smollm2 import packaged as smollm2
@@ -145,7 +145,7 @@ def test_smollm2_knows_the_capital_of_france(smol: LanguageModel):
     decoder = FloatDecoder(network, smol.config)
     logits = decoder.read(prompt)
     file = GgufFile(smollm2.find_smollm2())
-    weights = {name: file.read(tensor_name(name)) for name, _ in smol.config.tensors()}
+    weights = {name: file.read(TENSOR_NAMES.of(name)) for name, _ in smol.config.tensors()}
     np.testing.assert_allclose(logits, logits_of(smol.config, weights, prompt), atol=1e-4, rtol=0)
     words: list[int] = []
     rows = [logits]

@@ -17,6 +17,7 @@ from daqkf.lowering.frontends.decoder import (
     PRODUCTS,
     DecoderConfig,
     LanguageModel,
+    TensorNames,
     Tensors,
     import_decoder,
     naming,
@@ -69,29 +70,24 @@ _KNOWN = frozenset(
 )
 """Fields of an architecture that are heeded, or that change nothing here."""
 
-_LAYER = {
-    "attention.norm": "attn_norm",
-    "attention.query": "attn_q",
-    "attention.key": "attn_k",
-    "attention.value": "attn_v",
-    "attention.output": "attn_output",
-    "attention.query_norm": "attn_q_norm",
-    "attention.key_norm": "attn_k_norm",
-    "ffn.norm": "ffn_norm",
-    "ffn.gate": "ffn_gate",
-    "ffn.up": "ffn_up",
-    "ffn.down": "ffn_down",
-}
-_OUTER = {"embedding": "token_embd", "norm": "output_norm", "output": "output"}
-
-
-def tensor_name(name: str) -> str:
-    """What GGUF calls a tensor of `DecoderConfig.tensors`."""
-    stem, _, end = name.rpartition(".")
-    if not stem.startswith("layers."):
-        return f"{_OUTER[stem]}.{end}"
-    _, layer, part = stem.split(".", 2)
-    return f"blk.{layer}.{_LAYER[part]}.{end}"
+TENSOR_NAMES = TensorNames(
+    layers="blk",
+    layer={
+        "attention.norm": "attn_norm",
+        "attention.query": "attn_q",
+        "attention.key": "attn_k",
+        "attention.value": "attn_v",
+        "attention.output": "attn_output",
+        "attention.query_norm": "attn_q_norm",
+        "attention.key_norm": "attn_k_norm",
+        "ffn.norm": "ffn_norm",
+        "ffn.gate": "ffn_gate",
+        "ffn.up": "ffn_up",
+        "ffn.down": "ffn_down",
+    },
+    outer={"embedding": "token_embd", "norm": "output_norm", "output": "output"},
+)
+"""What GGUF calls tensors."""
 
 
 def open_gguf(path: Path) -> LanguageModel:
@@ -111,7 +107,7 @@ def open_gguf(path: Path) -> LanguageModel:
         shapes = {name: tensor.shape for name, tensor in file.tensors.items()}
         shapes.pop(_FACTORS, None)
         with naming(path):
-            return import_decoder(config, Tensors(shapes, file.read, tensor_name))
+            return import_decoder(config, Tensors(shapes, file.read, TENSOR_NAMES.of))
 
     def text() -> Any:
         with naming(path):
@@ -182,7 +178,7 @@ def _config(file: GgufFile) -> DecoderConfig:
     if embedding is None:
         raise ValueError("no tensor 'token_embd.weight'")
     vocabulary = fields.count("vocab_size", embedding.shape[0])
-    first = {name: f"blk.0.{_LAYER[_part(name)]}.bias" for name in PRODUCTS}
+    first = {name: TENSOR_NAMES.of(f"layers.0.{_part(name)}.bias") for name in PRODUCTS}
     return DecoderConfig(
         layers=fields.count("block_count"),
         width=width,
