@@ -34,7 +34,8 @@ from xdsl.traits import SymbolOpInterface, SymbolTable, SymbolUserOpInterface
 from xdsl.utils.exceptions import VerifyException
 
 from daqkf.dialects.dense import to_array
-from daqkf.dialects.rpea.ops import ArrayOp, DispatchOp, ProgramOp, require, require_room
+from daqkf.dialects.rpea.checks import require
+from daqkf.dialects.rpea.ops import ArrayOp, DispatchOp, ProgramOp, require_room
 from daqkf.dialects.rpea.rows import GatingOp, NormalizationOp, RowOperation, SoftmaxOp
 from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.numerics import IDENTITY

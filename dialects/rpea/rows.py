@@ -21,17 +21,14 @@ from xdsl.ir import Operation
 from xdsl.irdl import IRDLOperation, irdl_op_definition, prop_def, traits_def
 from xdsl.traits import SymbolOpInterface, SymbolUserOpInterface
 
-from daqkf.dialects.rpea.ops import (
-    ArrayOp,
-    array_of,
+from daqkf.dialects.rpea.checks import (
     require,
-    require_array,
     require_bias,
     require_length,
-    require_post,
     require_range,
     require_tensor,
 )
+from daqkf.dialects.rpea.ops import ArrayOp, array_of, require_array, require_post
 from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.numerics import (
     ACTIVATION_MAX,

@@ -27,11 +27,11 @@ from xdsl.irdl import (
 from xdsl.traits import Pure, SymbolOpInterface, SymbolTable, SymbolUserOpInterface
 
 from daqkf.dialects.rpea.chaining import ChainOp, Playable
+from daqkf.dialects.rpea.checks import require
 from daqkf.dialects.rpea.ops import (
     ArrayOp,
     DispatchOp,
     ProgramOp,
-    require,
     require_program,
     require_unchained,
     symbols_around,
