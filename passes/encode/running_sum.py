@@ -31,7 +31,7 @@ from daqkf.passes.encode.coding import Coding, Ints, Levels, Stream
 from daqkf.passes.encode.filling import fill, fill_words
 from daqkf.passes.encode.gap_steps import parts, step_shifts
 from daqkf.passes.encode.grouping import Groups, group_sorted, ranks
-from daqkf.passes.encode.placing import place, place_freely, word_counts
+from daqkf.passes.encode.placing import Placing, place, place_freely, word_counts
 from daqkf.passes.encode.splitting import Items, split, split_words
 
 ITEMS = 2
@@ -79,17 +79,11 @@ def stream(
     total = int(starts[-1])
     first = np.cumsum(words) - words + groups.column  # a last word for each earlier column
 
-    word, slot = placing.word + np.repeat(first, groups.items), placing.slot
-    minus = np.ones(total, np.int64)
-    minus[np.repeat(first, placing.words) + ranks(placing.words)] = ~placing.adding
+    minus, placed = _placed(groups, placing, first, total, items)
     # Before its first word, an output's register is as if it had subtracted.
     before = np.append(1, minus[:-1])
     fields = {"keep": (minus == before).astype(np.int64)}
-    index, complement = np.full((items, total), -1), np.zeros((items, total), np.int64)
-    index[slot, word] = groups.index
-    complement[slot, word] = groups.negative == minus[word]
-    fields |= {f"index{item}": index[item] for item in range(items)}
-    fields |= {f"complement{item}": complement[item] for item in range(1, items, 2)}
+    fields |= placed
 
     # The steps of a gap follow the group's words, the largest first.
     steps = parts(groups.gap, max_shift)
@@ -109,6 +103,24 @@ def stream(
     excess = following * ones * (1 - 2 * minus)
     correction = -np.add.reduceat(excess, starts[:-1])
     return Stream(fields, starts, correction)
+
+
+def _placed(
+    groups: Groups, placing: Placing, first: Ints, total: int, items: int
+) -> tuple[Ints, dict[str, Ints]]:
+    """[words] whether each of `total` words subtracts, and the fields of its items.
+
+    The words of a group begin with `first` [G].
+    """
+    word, slot = placing.word + np.repeat(first, groups.items), placing.slot
+    minus = np.ones(total, np.int64)
+    minus[np.repeat(first, placing.words) + ranks(placing.words)] = ~placing.adding
+    index, complement = np.full((items, total), -1), np.zeros((items, total), np.int64)
+    index[slot, word] = groups.index
+    complement[slot, word] = groups.negative == minus[word]
+    fields = {f"index{item}": index[item] for item in range(items)}
+    fields |= {f"complement{item}": complement[item] for item in range(1, items, 2)}
+    return minus, fields
 
 
 def shared_cost(
@@ -148,9 +160,7 @@ def shared_stream(
     total = int(starts[-1])
     first = np.cumsum(words) - words + (np.cumsum(closes) - closes)[groups.column]
 
-    word, slot = placing.word + np.repeat(first, groups.items), placing.slot
-    minus = np.ones(total, np.int64)
-    minus[np.repeat(first, placing.words) + ranks(placing.words)] = ~placing.adding
+    minus, placed = _placed(groups, placing, first, total, items)
     begins = np.zeros(total, bool)
     begins[starts[:-1]] = True
     keep = (minus == np.append(1, minus[:-1])) & ~begins
@@ -159,11 +169,7 @@ def shared_stream(
     last[starts[:-1]] = np.append(False, ~closes[:-1])
     last[ends - 1] = True
     fields = {"keep": (keep & ~last).astype(np.int64)}
-    index, complement = np.full((items, total), -1), np.zeros((items, total), np.int64)
-    index[slot, word] = groups.index
-    complement[slot, word] = groups.negative == minus[word]
-    fields |= {f"index{item}": index[item] for item in range(items)}
-    fields |= {f"complement{item}": complement[item] for item in range(1, items, 2)}
+    fields |= placed
 
     # The steps of a gap follow the group's words, the largest first; the last one of an output is
     # in the next one's first word, or in the one that closes the stream.
