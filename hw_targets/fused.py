@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from daqkf.hw_targets import numerics
 from daqkf.hw_targets.numerics import ACTIVATION_MAX, ACTIVATION_MIN, FLOAT32_EXACT
+from daqkf.hw_targets.results import Results
 
 _NUDGES = 4
 """Neighbouring float32 that are tried on either side of a factor."""
@@ -70,16 +71,25 @@ class Rescaling:
     """The channels that are computed in float64 since float32 would not do."""
     exact: NDArray[np.float64]
     """The factors M·2^-S of all channels [N], or of the rest if factors are float32."""
+    kind: type[np.int8] | type[np.int16] = np.int8
+    """What the sums become."""
 
     @classmethod
     def of(
-        cls, multiplier: NDArray[np.integer], shift: NDArray[np.integer], bound: int
+        cls,
+        multiplier: NDArray[np.integer],
+        shift: NDArray[np.integer],
+        bound: int,
+        kind: type[np.int8] | type[np.int16] = np.int8,
     ) -> "Rescaling":
-        """That of sums of at most this magnitude, for multipliers and shifts [N]."""
+        """That of sums of at most this magnitude, for multipliers and shifts [N].
+
+        Wide results have too many steps to try, and are computed in float64.
+        """
         multipliers, shifts = multiplier.astype(np.int64), shift.astype(np.int64)
         exact = np.ldexp(multipliers.astype(np.float64), -shifts)
-        if bound >= FLOAT32_EXACT:
-            return cls(exact, np.arange(0), exact)
+        if bound >= FLOAT32_EXACT or kind is np.int16:
+            return cls(exact, np.arange(0), exact, kind)
         levels, steps = thresholds(multipliers, shifts)
         steps = np.where(multipliers > 0, steps, np.where(levels > 0, bound + 1, -bound))
 
@@ -103,23 +113,25 @@ class Rescaling:
         return cls(factor, rest, exact[rest])
 
     def round(self, sums: NDArray[np.floating]) -> NDArray[np.floating]:
-        """Replace sums [T, N] of the factor's type by the int8 they become, and give them back."""
+        """Replace sums [T, N] of the factor's type by what they become, and give them back."""
         if not len(self.rest):
-            return _round(sums, self.factor)
+            return self._round(sums, self.factor)
         rest = sums[:, self.rest].astype(np.float64)
-        _round(sums, self.factor)
-        sums[:, self.rest] = _round(rest, self.exact)
+        self._round(sums, self.factor)
+        sums[:, self.rest] = self._round(rest, self.exact)
         return sums
 
-
-def _round(sums: NDArray[np.floating], factor: NDArray[np.floating]) -> NDArray[np.floating]:
-    sums *= factor
-    if sums.dtype == np.float32:
-        np.rint(sums, out=sums)
-    else:
-        sums += 0.5
-        np.floor(sums, out=sums)
-    return np.clip(sums, ACTIVATION_MIN, ACTIVATION_MAX, out=sums)
+    def _round(
+        self, sums: NDArray[np.floating], factor: NDArray[np.floating]
+    ) -> NDArray[np.floating]:
+        sums *= factor
+        if sums.dtype == np.float32:
+            np.rint(sums, out=sums)
+        else:
+            sums += 0.5
+            np.floor(sums, out=sums)
+        limits = np.iinfo(self.kind)
+        return np.clip(sums, limits.min, limits.max, out=sums)
 
 
 @dataclass(frozen=True)
@@ -137,16 +149,17 @@ class Epilogue:
         shift: NDArray[np.integer],
         bound: int,
         residual: NDArray[np.integer] | None = None,
+        result: type[np.int8] | type[np.int16] = np.int8,
     ) -> "Epilogue":
         """That of sums of at most the magnitude `bound`, the residual among them."""
-        rescaling = Rescaling.of(multiplier, shift, bound)
+        rescaling = Rescaling.of(multiplier, shift, bound, result)
         kind = rescaling.factor.dtype
         return cls(rescaling, None if residual is None else residual.astype(kind))
 
     def store(
-        self, sums: NDArray[np.floating], kept: NDArray[np.int8] | None, out: NDArray[np.int8]
+        self, sums: NDArray[np.floating], kept: NDArray[np.int8] | None, out: Results
     ) -> None:
-        """Write the int8 of sums, which are changed; `kept` [T, R] is what the residual is of."""
+        """Write what becomes of sums, which are changed; a residual is of `kept` [T, R]."""
         if self.residual is not None:
             assert kept is not None
             added = kept[:, : len(self.residual)].astype(sums.dtype)
@@ -183,12 +196,10 @@ class Product:
             np.add.at(rows, columns, levels)
         return cls(np.concatenate([rows, bias[np.newaxis]]).astype(kind), epilogue)
 
-    def __call__(
-        self, x: NDArray[np.int8], kept: NDArray[np.int8] | None = None
-    ) -> NDArray[np.int8]:
+    def __call__(self, x: NDArray[np.int8], kept: NDArray[np.int8] | None = None) -> Results:
         """The results [T, N] of activations [T, K]; `kept` [T, R] is what the residual is of."""
         features, channels = len(self.weights) - 1, self.weights.shape[1]
-        result = np.empty((len(x), channels), np.int8)
+        result = np.empty((len(x), channels), self.epilogue.rescaling.kind)
         for chunk in numerics.blocks(result, _CHUNK):
             part, own = x[chunk], None if kept is None else kept[chunk]
             inputs = _scratch("inputs", (len(part), features + 1), self.weights.dtype)

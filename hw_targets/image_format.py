@@ -84,10 +84,10 @@ class Command(IntEnum):
 COMMAND_OP_SHIFT = 28
 """The lowest bit of a command's `op`."""
 
-KERNEL_ATTENDS, KERNEL_ADDS, KERNEL_KEEPS = 1 << 29, 1 << 30, 1 << 31
-"""Bits beside N in the row of KERNEL: its activations are sequences (`operands`), only of arrays
-with operand memories; its sums go on from partial sums, and stay partial ones, only of arrays that
-keep these."""
+KERNEL_WIDE, KERNEL_ATTENDS, KERNEL_ADDS, KERNEL_KEEPS = (1 << bit for bit in range(28, 32))
+"""Bits beside N in the row of KERNEL: its results are wide (`results`), only of arrays with
+`wide_results`; its activations are sequences (`operands`), only of arrays with operand memories;
+its sums go on from partial sums, and stay partial ones, only of arrays that keep these."""
 
 MAX_TILES = (1 << 16) - 1
 """The most tiles that a program can say it is for."""
@@ -99,6 +99,7 @@ _ADDED = {
     "post_multiplier": "luts",
     "shared_words": False,
     "stream_code": "plain",
+    "wide_results": False,
 }
 """Options that came after this version of images, and what arrays without them have."""
 

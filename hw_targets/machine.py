@@ -70,7 +70,7 @@ PROGRAM_BITS = (32, 64, 128, 256)
 _OPTIONAL_DEPTHS = ("partial_depth", "residual_depth", "operand_depth")
 
 _MAY_BE_ZERO = (
-    *("max_shift", "index_bits", "memory_bits", "queue", "shared_words"),
+    *("max_shift", "index_bits", "memory_bits", "queue", "shared_words", "wide_results"),
     *_OPTIONAL_DEPTHS,
     *UNITS,
 )
@@ -157,6 +157,8 @@ class Machine:
     shared_words: bool = field(default=False, kw_only=True)
     """Whether the word that ends an output of a running-sum stream has the first items of the next
     one, and steps take R with either sign (`families.running_sum`): fuller words."""
+    wide_results: bool = field(default=False, kw_only=True)
+    """Whether a program's results may be wide, int16 in two rows each (`results`)."""
     queue: bool = field(default=False, kw_only=True)
     """Whether the array's system takes programs and activations from external memory, job by job
     as a queue there says (`descriptors`), in place of streams. The array itself is the same."""

@@ -10,7 +10,7 @@ held against the functions of this file, bit for bit.
 import functools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,9 @@ from numpy.typing import NDArray
 ACTIVATION_BITS = 8
 ACTIVATION_MIN, ACTIVATION_MAX = -128, 127
 """Activations are int8, symmetric."""
+
+WIDE_BITS = 2 * ACTIVATION_BITS
+"""Bits of a wide result: int16, which only a host reads."""
 
 LEVEL_MAX = 127
 """Weights are integer levels of magnitude 0..127, with one scale per output channel."""
@@ -135,7 +138,9 @@ def _reciprocal(scale: float) -> np.float64 | None:
 
 
 def dequantize(
-    q: NDArray[np.int8], scale: float | NDArray[Any], split: NDArray[Any] | None = None
+    q: NDArray[np.int8] | NDArray[np.int16],
+    scale: float | NDArray[Any],
+    split: NDArray[Any] | None = None,
 ) -> NDArray[np.float32]:
     """`q · scale` in float32, a feature's extra columns added to its own: [T, N + E] → [T, N].
 
@@ -188,13 +193,42 @@ def matmul(
     return (x.astype(factors.values.dtype) @ factors.values).astype(sums)
 
 
+_BOUND = 1 << (ACCUMULATOR_MAX_BITS - 1)
+
+
+@overload
 def requantize(
     accumulator: NDArray[np.number],
     multiplier: NDArray[Any],
     shift: NDArray[Any],
-    bound: int = 1 << (ACCUMULATOR_MAX_BITS - 1),
-) -> NDArray[np.int8]:
+    bound: int = _BOUND,
+    *,
+    kind: type[np.int8] = np.int8,
+) -> NDArray[np.int8]: ...
+
+
+@overload
+def requantize(
+    accumulator: NDArray[np.number],
+    multiplier: NDArray[Any],
+    shift: NDArray[Any],
+    bound: int = _BOUND,
+    *,
+    kind: type[np.int16],
+) -> NDArray[np.int16]: ...
+
+
+def requantize(
+    accumulator: NDArray[np.number],
+    multiplier: NDArray[Any],
+    shift: NDArray[Any],
+    bound: int = _BOUND,
+    *,
+    kind: type[np.int8] | type[np.int16] = np.int8,
+) -> NDArray[np.int8] | NDArray[np.int16]:
     """`clamp((acc·M[n] + 2^(S[n]-1)) >> S[n], -128, 127)` over [T, N] with M, S of [N].
+
+    A wide result, of the `kind` int16, is limited to -32768..32767 instead.
 
     The accumulators are integers, of any type that holds them, and |acc| ≤ bound ≤ 2^31. The shift
     is arithmetic. As M < 2^16, the sum in parentheses is below 2^48, so that float64 computes
@@ -204,13 +238,13 @@ def requantize(
     largest = bound * int(multiplier.max(initial=0)) + (1 << int(shift.max(initial=1)) - 1)
     exact = np.float32 if largest < FLOAT32_EXACT else np.float64
     factor = np.ldexp(multiplier.astype(exact), -shift.astype(np.int32))
-    result = np.empty(accumulator.shape, np.int8)
+    result, limits = np.empty(accumulator.shape, kind), np.iinfo(kind)
     for rows in blocks(result):
         scaled = accumulator[rows].astype(exact)
         scaled *= factor
         scaled += 0.5
         np.floor(scaled, out=scaled)
-        result[rows] = np.clip(scaled, ACTIVATION_MIN, ACTIVATION_MAX, out=scaled)
+        result[rows] = np.clip(scaled, limits.min, limits.max, out=scaled)
     return result
 
 

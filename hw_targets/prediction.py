@@ -17,6 +17,7 @@ from daqkf.hw_targets.fan_out import tree_stages
 from daqkf.hw_targets.image_format import beat_words
 from daqkf.hw_targets.memory import MemoryTiming
 from daqkf.hw_targets.numerics import TABLE_SIZE
+from daqkf.hw_targets.results import result_rows
 from daqkf.hw_targets.streams import expected_rows, kernel_beats, row_bits
 from daqkf.hw_targets.words import (
     parameter_row,
@@ -50,6 +51,13 @@ class KernelWork:
     outputs: int
     words: int
     """Of the longest stream."""
+    wide: bool = False
+    """Whether its results are wide, of which each takes two rows."""
+
+    @property
+    def rows(self) -> int:
+        """Rows of its results."""
+        return result_rows(self.outputs, self.wide)
 
 
 @dataclass(frozen=True)
@@ -58,6 +66,11 @@ class RowWork:
 
     cycles: int
     outputs: int
+
+    @property
+    def rows(self) -> int:
+        """Rows of its results."""
+        return self.outputs
 
 
 Step = KernelWork | RowWork
@@ -144,8 +157,8 @@ def _tile(steps: Sequence[Step], config: ArrayConfig, ahead: _Ahead | None) -> T
                 ahead.wait(step.cycles)
             continue
         if before is not None:
-            _move(found, ahead, before.outputs + MOVING)
-        post = step.outputs * config.post_cycles + POLLING
+            _move(found, ahead, before.rows + MOVING)
+        post = step.rows * config.post_cycles + POLLING
         running = max(step.words, post) + latency
         if ahead:
             beats = kernel_beats(config, expected_rows(config, step.words))
@@ -155,7 +168,7 @@ def _tile(steps: Sequence[Step], config: ArrayConfig, ahead: _Ahead | None) -> T
         found.post += max(0, post - step.words)
         found.moving += latency
     # A tile's results leave while the next one runs.
-    last = steps[-1].outputs
+    last = steps[-1].rows
     found.moving += max(0.0, last + MOVING - found.total)
     return found
 

@@ -23,9 +23,12 @@ EMPTYING_CYCLES = 26
 """Cycles in which the last rows of the row unit become results, about."""
 
 
-def tile_cycles(words: NDArray[np.int64], outputs: int, machine: Machine) -> int:
-    """Cycles of a tile of a kernel: those of the longest PE of words [P], or of the post unit."""
-    return max(int(words.max()), outputs * machine.post_cycles)
+def tile_cycles(words: NDArray[np.int64], rows: int, machine: Machine) -> int:
+    """Cycles of a tile of a kernel: those of the longest PE of words [P], or of the post unit.
+
+    `rows` are those of its results (`results.result_rows`).
+    """
+    return max(int(words.max()), rows * machine.post_cycles)
 
 
 @dataclass(frozen=True)
@@ -49,11 +52,11 @@ class Speed:
 
 
 def speed(programs: Iterable[tuple[NDArray[np.int64], int]], config: ArrayConfig) -> Speed:
-    """The speed of programs with these words of each PE [P] and so many outputs."""
+    """The speed of programs with these words of each PE [P] and so many rows of results."""
     streams = post = memory = 0
-    for words, outputs in programs:
+    for words, rows in programs:
         longest = int(words.max())
-        cycles = tile_cycles(words, outputs, config)
+        cycles = tile_cycles(words, rows, config)
         beats = kernel_beats(config, expected_rows(config, longest)) if config.memory_bits else 0
         if beats > cycles:
             memory += beats

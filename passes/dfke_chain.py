@@ -38,8 +38,8 @@ class DfkeChainPass(ModulePass):
 
     A chain moves an output and an input of the array less for each feature between its
     kernels, and costs nothing but room: it ends where the streams or the outputs of a PE would
-    not fit the target's memories together. It has what the row unit does with its kernels' results,
-    normalisations and gatings. What
+    not fit the target's memories together, and before a kernel with wide results. It has what the
+    row unit does with its kernels' results, normalisations and gatings. What
     a kernel adds is what it, or one before it in the chain, reads, or comes in front of that
     (`spaq.concat`).
 
@@ -67,6 +67,7 @@ class TakeColumns(RewritePattern):
         split = op.columns()
         if (
             isinstance(kernel, KernelOp)
+            and not kernel.wide
             and np.array_equal(split, dequantize.columns())
             and np.allclose(op.scales(), dequantize.scales(), rtol=_SAME_SCALE, atol=0)
             and all(isinstance(reader, KernelOp) and _repeats(reader, split) for reader in readers)
@@ -139,6 +140,8 @@ def _fits(parts: Sequence[Part]) -> bool:
     outputs += sum(
         machine.slots(features(part.result)) for part in parts if isinstance(part, RowOperation)
     )
+    if any(kernel.wide for kernel in kernels):
+        return False
     for attend in (part for part in parts if isinstance(part, AttendOp)):
         try:
             need = attention_need(attend, machine)

@@ -23,6 +23,7 @@ from daqkf.dialects.dfke import KernelOp, MachineAttr, ScheduleAttr, TilesAttr
 from daqkf.dialects.rpea import ArrayOp
 from daqkf.hw_targets import UnknownTargetError, load_target
 from daqkf.hw_targets.machine import Machine
+from daqkf.hw_targets.results import result_rows
 from daqkf.hw_targets.semirings import Semiring
 from daqkf.hw_targets.timing import tile_cycles
 from daqkf.passes.diagnostics import fail
@@ -44,18 +45,23 @@ def schedule(
     return found
 
 
-def too_large(shape: tuple[int, int], machine: Machine) -> str | None:
+def too_large(shape: tuple[int, int], machine: Machine, wide: bool = False) -> str | None:
     """Which extent of weights [K, N] is too much for the machine, if they are not cut."""
+    features, outputs = shape
     return _first_beyond(
-        ("features", shape[0], machine.activation_depth - 1),
-        ("outputs", shape[1], machine.result_depth),
+        ("features", features, machine.activation_depth - 1),
+        (
+            "rows of wide results" if wide else "outputs",
+            result_rows(outputs, wide),
+            machine.result_depth,
+        ),
     )
 
 
-def _beyond(levels: NDArray[np.int8], schedule: ScheduleAttr) -> str | None:
+def _beyond(levels: NDArray[np.int8], schedule: ScheduleAttr, wide: bool = False) -> str | None:
     """What of a kernel is too much for the machine."""
     machine, (features, channels) = schedule.machine.data, levels.shape
-    return too_large((features, channels), machine) or _first_beyond(
+    return too_large((features, channels), machine, wide) or _first_beyond(
         ("outputs of a PE", int(to_array(schedule.counts).max()), machine.parameter_depth),
         ("stream words of a PE", int(to_array(schedule.words).max()), machine.stream_limit),
     )
@@ -69,11 +75,11 @@ def _first_beyond(*figures: tuple[str, int, int]) -> str | None:
     return None
 
 
-def tiled_schedule(levels: NDArray[np.int8], machine: Machine) -> TilesAttr:
+def tiled_schedule(levels: NDArray[np.int8], machine: Machine, wide: bool = False) -> TilesAttr:
     """Cut levels [K, N] that are too large for the machine, and schedule the parts.
 
     As few parts of the features as there can be; then as few groups of outputs, all as large as
-    one another but for a single one.
+    one another but for a single one. Results that are `wide` take two rows each.
 
     Raises:
         ValueError: features that would need partial sums, of a machine without, or a single output
@@ -82,7 +88,7 @@ def tiled_schedule(levels: NDArray[np.int8], machine: Machine) -> TilesAttr:
     features, channels = map(int, levels.shape)
     count = -(-features // (machine.activation_depth - 1))
     parts: list[NDArray[np.int64]] = np.array_split(np.arange(features), count)
-    most = machine.result_depth
+    most = machine.result_depth // result_rows(1, wide)
     if len(parts) > 1:
         if not machine.partial_depth:
             raise ValueError(
@@ -98,8 +104,9 @@ def tiled_schedule(levels: NDArray[np.int8], machine: Machine) -> TilesAttr:
         for group in split:
             for part in parts:
                 own = levels[np.ix_(part, group)]
-                schedules.append(_shared_out(own, machine, Semiring.PLUS_TIMES))
-                problem = problem or _beyond(own, schedules[-1])
+                last = part is parts[-1]
+                schedules.append(_shared_out(own, machine, Semiring.PLUS_TIMES, wide and last))
+                problem = problem or _beyond(own, schedules[-1], wide)
         if problem is None:
             break
         if groups == channels:
@@ -112,8 +119,10 @@ def tiled_schedule(levels: NDArray[np.int8], machine: Machine) -> TilesAttr:
     )
 
 
-def _shared_out(levels: NDArray[np.int8], machine: Machine, semiring: Semiring) -> ScheduleAttr:
-    shares, words = share_out_channels(levels, machine, semiring)
+def _shared_out(
+    levels: NDArray[np.int8], machine: Machine, semiring: Semiring, wide: bool = False
+) -> ScheduleAttr:
+    shares, words = share_out_channels(levels, machine, semiring, wide)
     counts = np.array([len(share) for share in shares])
     return ScheduleAttr(
         MachineAttr(machine),
@@ -149,6 +158,8 @@ class DfkeSchedulePass(ModulePass):
 
     - `tile`: cut kernels that do not fit into parts, whose programs are loaded in turns. More
       features than the activation memories hold need a target that keeps partial sums.
+
+    Wide results need a target with `wide_results`, and take two rows of results each.
     """
 
     name = "dfke-schedule"
@@ -190,11 +201,13 @@ class ScheduleKernel(RewritePattern):
         body = op.parts()
         levels, semiring = body.weights.array(), body.matmul.semiring.data
         try:
-            found = _shared_out(levels, self.machine, semiring)
-            surplus = _beyond(levels, found)
+            if op.wide and not self.machine.wide_results:
+                raise ValueError("results of i16; the target gives i8 alone")
+            found = _shared_out(levels, self.machine, semiring, op.wide)
+            surplus = _beyond(levels, found, op.wide)
             plain = body.gather is None and body.residual is None
             if surplus and self.tile and plain and semiring is Semiring.PLUS_TIMES:
-                op.tiles = tiled_schedule(levels, self.machine)
+                op.tiles = tiled_schedule(levels, self.machine, op.wide)
             elif surplus:
                 raise ValueError(surplus)
             else:

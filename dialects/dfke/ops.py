@@ -16,6 +16,7 @@ from xdsl.irdl import (
     opt_operand_def,
     opt_prop_def,
     prop_def,
+    result_def,
     traits_def,
 )
 from xdsl.parser import Parser
@@ -36,9 +37,9 @@ from daqkf.dialects.spaq import (
     RequantizeOp,
     ResidualOp,
 )
-from daqkf.dialects.spaq.checks import features
+from daqkf.dialects.spaq.checks import features, is_wide
 from daqkf.dialects.spaq.ops import chain, defining_constant
-from daqkf.dialects.spaq.types import INT8_ACTIVATIONS
+from daqkf.dialects.spaq.types import INT8_ACTIVATIONS, RESULT_ACTIVATIONS
 from daqkf.hw_targets import numerics
 from daqkf.hw_targets.decision import Decision
 from daqkf.hw_targets.semirings import Semiring
@@ -68,7 +69,7 @@ class KernelOp(RegionOperation):
     The body is optionally `spaq.gather` of what it reads, `spaq.matmul`, then optionally `spaq.add`
     of a bias and `spaq.residual` of a second operand, `spaq.requantize`, and optionally
     `spaq.activation`; weights and bias are constants of the body. A kernel with a residual runs
-    on the array in a chain. The types of the
+    on the array in a chain; one with wide results has none, and runs alone. The types of the
     sums are their exact widths once `dfke-specialize-bitwidth` has run, which also sets
     `running_sum`; `dfke-schedule` sets `schedule`, or `tiles` where the kernel is too large for
     the machine.
@@ -92,6 +93,7 @@ class KernelOp(RegionOperation):
     running_sum = opt_prop_def(IntegerType)
     schedule = opt_prop_def(ScheduleAttr)
     tiles = opt_prop_def(TilesAttr)
+    result = result_def(RESULT_ACTIVATIONS)
 
     def __init__(
         self,
@@ -157,6 +159,11 @@ class KernelOp(RegionOperation):
                 f"{features(self.input)} and {features(self.result)}"
             )
 
+    @property
+    def wide(self) -> bool:
+        """Whether its results are wide."""
+        return is_wide(self.result)
+
     def parts(self) -> Body:
         """The stages of the body, of a kernel that verifies."""
         block = self.body.block
@@ -194,6 +201,8 @@ class KernelOp(RegionOperation):
         by_kind = {type(stage): stage for stage in stages}
         if RequantizeOp not in by_kind:
             raise VerifyException("a kernel has a spaq.requantize after its product")
+        if self.wide and ResidualOp in by_kind:
+            raise VerifyException("a kernel with a residual runs in a chain, without wide results")
         last = stages[-1].results[0]
         terminator = block.last_op
         if terminator is None or last not in terminator.operands:
@@ -219,6 +228,8 @@ class KernelOp(RegionOperation):
 def _verify_semiring(body: Body) -> None:
     """Check what an array needs of a product that is not over (+, ×)."""
     semiring, weights = body.matmul.semiring.data, body.weights.array()
+    if semiring is not Semiring.PLUS_TIMES and body.requantize.wide:
+        raise VerifyException(f"results of a {semiring} kernel are i8, as its activations are")
     if semiring is Semiring.OR_AND and not np.isin(weights, (0, -1)).all():
         raise VerifyException("the weights of an or_and kernel are 0 or -1")
     if semiring.tropical:

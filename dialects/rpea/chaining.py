@@ -206,6 +206,9 @@ class ChainOp(IRDLOperation):
             raise VerifyException(
                 f"@{first.sym_name.data} {first.VERB} what no program of the chain has computed"
             )
+        for kernel in kernels:
+            wide = isinstance(kernel, ProgramOp) and kernel.wide is not None
+            require(not wide, f"@{kernel.sym_name.data} has wide results, in a chain")
         operands = [kernel for kernel in kernels if _has_operands(kernel)]
         if self.tiles is None:
             require(not operands, "the chain has operands, and no number of tiles")

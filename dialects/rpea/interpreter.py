@@ -25,10 +25,11 @@ from daqkf.hw_targets.operands import (
     fill_tokens,
     gated,
 )
+from daqkf.hw_targets.results import Results
 
 Values = tuple[Any, ...]
-Device = Callable[[Runnable, NDArray[np.int8]], NDArray[np.int8]]
-"""A function that runs a program over int8 [T, K] → int8 [T, N]."""
+Device = Callable[[Runnable, NDArray[np.int8]], Results]
+"""A function that runs a program over int8 [T, K] → int8 or, if they are wide, int16 [T, N]."""
 
 
 def run_kernel(
@@ -61,6 +62,19 @@ def run_kernel(
     sums = numerics.wrap(sums, kernel.target().config.data.sum_width)
     levels = numerics.requantize(sums, to_array(kernel.multiplier), to_array(kernel.shift))
     return numerics.look_up(to_array(kernel.table), levels)
+
+
+def run_program(program: ProgramOp, x: NDArray[np.int8]) -> Results:
+    """The same of a program alone, whose results may be wide."""
+    if program.wide is None:
+        return run_kernel(program, x)
+    return _wide(program, partial_sums(program, x))
+
+
+def _wide(program: ProgramOp, sums: NDArray[np.int64]) -> NDArray[np.int16]:
+    """The wide results [T, N] of sums [N, T]."""
+    factors = to_array(program.multiplier), to_array(program.shift)
+    return numerics.requantize(sums.T, *factors, kind=np.int16)
 
 
 def run_chain(chain: ChainOp, x: NDArray[np.int8]) -> NDArray[np.int8]:
@@ -96,9 +110,9 @@ def require_tokens(chain: ChainOp, tokens: int) -> None:
         raise ValueError(f"a sequence of {tokens} tokens; @{chain.sym_name.data} is for 1..{most}")
 
 
-def run_tiled(tiled: TiledOp, x: NDArray[np.int8]) -> NDArray[np.int8]:
+def run_tiled(tiled: TiledOp, x: NDArray[np.int8]) -> Results:
     """The same over the programs of a kernel in parts."""
-    columns: list[NDArray[np.int8]] = []
+    columns: list[Results] = []
     for group in tiled.groups():
         sums, low = np.zeros((group[0].channels, len(x)), np.int64), 0
         for part in group:
@@ -106,6 +120,9 @@ def run_tiled(tiled: TiledOp, x: NDArray[np.int8]) -> NDArray[np.int8]:
             sums, low = sums + partial_sums(part, x[:, low:high]), high
         last = group[-1]
         sums = numerics.wrap(sums, last.target().config.data.sum_width)
+        if last.wide is not None:
+            columns.append(_wide(last, sums))
+            continue
         levels = numerics.requantize(sums.T, to_array(last.multiplier), to_array(last.shift))
         columns.append(numerics.look_up(to_array(last.table), levels))
     return np.concatenate(columns, axis=1)
@@ -155,7 +172,7 @@ class RpeaFunctions(InterpreterFunctions):
         if isinstance(program, TiledOp):
             return (run_tiled(program, x),)
         if isinstance(program, ProgramOp):
-            return (run_kernel(program, x),)
+            return (run_program(program, x),)
         if isinstance(program, ChainOp):
             try:
                 return (run_chain(program, x),)

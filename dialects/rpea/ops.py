@@ -47,11 +47,13 @@ from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.families import FAMILIES
 from daqkf.hw_targets.families.descriptor import Words
 from daqkf.hw_targets.numerics import (
+    IDENTITY,
     MULTIPLIER_MAX,
     SHIFT_MAX,
     SHIFT_MIN,
     TABLE_SIZE,
 )
+from daqkf.hw_targets.results import result_rows
 from daqkf.hw_targets.streams import kernel_beats, memory_rows
 from daqkf.hw_targets.words import BEAT_BITS, stream_row_words, stream_word
 
@@ -116,6 +118,9 @@ class ProgramOp(IRDLOperation):
     `keeps`, in place of results. A kernel of an `rpea.chain` may add to its sums the activations
     that the chain keeps, each times the `residual` of the output of its number. It may also have
     words that are gated, by the `operands` of each PE from that word of its operand memory on.
+
+    The results of a `wide` program are i16. It has no activation table but the one that changes
+    nothing, and runs alone or as a part of an `rpea.tiled`.
     """
 
     name = "rpea.program"
@@ -135,13 +140,14 @@ class ProgramOp(IRDLOperation):
     operands_from = opt_prop_def(IntegerAttr.constr(i64), prop_name="operands")
     adds = opt_prop_def(UnitAttr)
     keeps = opt_prop_def(UnitAttr)
+    wide = opt_prop_def(UnitAttr)
 
     traits = traits_def(SymbolOpInterface(), _UsesArray())
     assembly_format = (
         "$sym_name `on` $array `features` $features `stream` $stream `rows` $rows "
         "`outputs` $outputs `counts` $counts `bias` $bias `multiplier` $multiplier "
         "`shift` $shift `table` $table (`residual` $residual^)? "
-        "(`operands` $operands^)? (`adds` $adds^)? (`keeps` $keeps^)? attr-dict"
+        "(`operands` $operands^)? (`adds` $adds^)? (`keeps` $keeps^)? (`wide` $wide^)? attr-dict"
     )
 
     def __init__(
@@ -152,6 +158,7 @@ class ProgramOp(IRDLOperation):
         *,
         adds: bool = False,
         keeps: bool = False,
+        wide: bool = False,
         operands_from: int | None = None,
         **data: DenseIntOrFPElementsAttr | None,
     ):
@@ -163,6 +170,7 @@ class ProgramOp(IRDLOperation):
                 "features": IntegerAttr(features, i64),
                 "adds": UnitAttr() if adds else None,
                 "keeps": UnitAttr() if keeps else None,
+                "wide": UnitAttr() if wide else None,
                 "operands": place,
                 **data,
             }
@@ -176,6 +184,11 @@ class ProgramOp(IRDLOperation):
     def channels(self) -> int:
         """Output channels N."""
         return self.outputs.get_shape()[0]
+
+    @property
+    def result_rows(self) -> int:
+        """Rows of results, two of a wide one."""
+        return result_rows(self.channels, self.wide is not None)
 
     @property
     def longest(self) -> int:
@@ -230,6 +243,12 @@ class ProgramOp(IRDLOperation):
         if self.residual is not None:
             require_tensor("residual", self.residual, i32, channels)
             require_range("multipliers of a residual", self.residual, 0, MULTIPLIER_MAX)
+        if self.wide is not None:
+            require(not self.keeps, "a program that keeps its sums has no wide results")
+            plain = self.residual is None and self.operands_from is None
+            require(plain, "a program of a chain has no wide results")
+            plain = np.array_equal(to_array(self.table), IDENTITY)
+            require(plain, "wide results are looked up in no activation table")
         outputs, counts = to_array(self.outputs), to_array(self.counts)
         require(
             np.array_equal(np.sort(outputs), np.arange(channels)),
@@ -252,7 +271,7 @@ class ProgramOp(IRDLOperation):
         for what, value, limit in (
             ("stream words of a PE", self.longest, config.stream_limit),
             ("outputs of a PE", self.slots, config.parameter_depth),
-            ("outputs", self.channels, config.result_depth),
+            ("rows of results" if self.wide else "outputs", self.result_rows, config.result_depth),
             ("beats of a memory port", *beats_of([self], config)),
         ):
             require(value <= limit, f"{value} {what}; the array holds {limit}")
@@ -272,6 +291,10 @@ class ProgramOp(IRDLOperation):
                 self.channels <= config.residual_depth,
                 f"a residual of {self.channels} outputs; the array keeps {config.residual_depth}",
             )
+        require(
+            self.wide is None or config.wide_results,
+            "results of i16; the array gives i8 alone",
+        )
         if self.operands_from is not None:
             place = self.operands_from.value.data
             require(
@@ -402,7 +425,11 @@ class DispatchOp(IRDLOperation):
         Raises:
             VerifyException: other arrays, shapes or tables, or a variant that is not there.
         """
-        first, *others = self.variants()
+        first, *others = variants = self.variants()
+        for variant in variants:
+            require(
+                variant.wide is None, f"@{variant.sym_name.data} has wide results, in a dispatch"
+            )
         for other in others:
             for name in ("array", "features", "table"):
                 require(

@@ -13,9 +13,10 @@ from xdsl.dialects.builtin import (
     SymbolNameConstraint,
     SymbolRefAttr,
     i8,
+    i16,
     i64,
 )
-from xdsl.ir import Operation, SSAValue
+from xdsl.ir import Attribute, Operation, SSAValue
 from xdsl.irdl import (
     IRDLOperation,
     irdl_op_definition,
@@ -37,7 +38,7 @@ from daqkf.dialects.rpea.ops import (
     symbols_around,
 )
 from daqkf.dialects.spaq.ops import activations
-from daqkf.dialects.spaq.types import INT8_ACTIVATIONS
+from daqkf.dialects.spaq.types import INT8_ACTIVATIONS, RESULT_ACTIVATIONS
 
 
 class _UsesParts(SymbolUserOpInterface):
@@ -137,10 +138,25 @@ class TiledOp(IRDLOperation):
                 features == expected,
                 f"{names} have {features} features, others {expected}",
             )
+            require(
+                group[-1].wide == groups[0][-1].wide,
+                f"{names} differ from others in whether results are wide",
+            )
 
 
 Runnable = Playable | TiledOp
 """What an `rpea.run` can name."""
+
+
+def is_wide(program: Runnable) -> bool:
+    """Whether the results of a program are wide."""
+    last = program.groups()[-1][-1] if isinstance(program, TiledOp) else program
+    return isinstance(last, ProgramOp) and last.wide is not None
+
+
+def _results(program: Runnable) -> Attribute:
+    """The type of the results of a program."""
+    return activations(program.channels, i16 if is_wide(program) else i8)
 
 
 class _UsesProgram(SymbolUserOpInterface):
@@ -154,7 +170,7 @@ class _UsesProgram(SymbolUserOpInterface):
         program = op.target()
         expected = (
             activations(program.features.value.data, i8),
-            activations(program.channels, i8),
+            _results(program),
         )
         require(
             (op.input.type, op.result.type) == expected,
@@ -164,13 +180,16 @@ class _UsesProgram(SymbolUserOpInterface):
 
 @irdl_op_definition
 class RunOp(IRDLOperation):
-    """Run a program, or several that go together, on an array: int8 [T, K] → int8 [T, N]."""
+    """Run a program, or several that go together, on an array: int8 [T, K] → int8 [T, N].
+
+    Wide results are int16.
+    """
 
     name = "rpea.run"
 
     program = prop_def(FlatSymbolRefAttr)
     input = operand_def(INT8_ACTIVATIONS)
-    result = result_def(INT8_ACTIVATIONS)
+    result = result_def(RESULT_ACTIVATIONS)
 
     traits = traits_def(_UsesProgram(), Pure())
     assembly_format = "$program `(` $input `)` attr-dict `:` type($input) `->` type($result)"
@@ -179,7 +198,7 @@ class RunOp(IRDLOperation):
         super().__init__(
             operands=[value],
             properties={"program": SymbolRefAttr(program.sym_name)},
-            result_types=[activations(program.channels, i8)],
+            result_types=[_results(program)],
         )
 
     def target(self) -> Runnable:

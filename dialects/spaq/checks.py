@@ -16,6 +16,7 @@ from xdsl.utils.exceptions import VerifyException
 
 from daqkf.dialects.dense import integer_bits, to_array
 from daqkf.dialects.spaq.types import Tensor
+from daqkf.hw_targets.numerics import WIDE_BITS
 
 
 def tensor_type(value: SSAValue) -> Tensor:
@@ -41,6 +42,11 @@ def width(value: SSAValue) -> int:
     bits = integer_bits(kind)
     assert bits is not None
     return bits
+
+
+def is_wide(value: SSAValue) -> bool:
+    """Whether a value of tensor type has wide results."""
+    return integer_bits(element(value)) == WIDE_BITS
 
 
 def require(condition: object, message: str) -> None:

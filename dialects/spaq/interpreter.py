@@ -152,7 +152,8 @@ class SpaqFunctions(InterpreterFunctions):
             run = self._prepared.fused(op)
             assert run is not None
             return (run(x.x, x.kept),)
-        return (numerics.requantize(x, to_array(op.multiplier), to_array(op.shift)),)
+        kind = np.int16 if op.wide else np.int8
+        return (numerics.requantize(x, to_array(op.multiplier), to_array(op.shift), kind=kind),)
 
     @impl(ActivationOp)
     def activation(self, interpreter: Interpreter, op: ActivationOp, args: Values) -> Values:

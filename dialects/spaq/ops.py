@@ -20,6 +20,7 @@ from xdsl.dialects.builtin import (
     TensorType,
     f32,
     i8,
+    i16,
     i32,
 )
 from xdsl.ir import Attribute, Operation, SSAValue
@@ -48,6 +49,7 @@ from daqkf.dialects.spaq.attributes import (
 from daqkf.dialects.spaq.checks import (
     element,
     features,
+    is_wide,
     require,
     require_within,
     tensor_type,
@@ -62,9 +64,9 @@ from daqkf.dialects.spaq.reals import (
 from daqkf.dialects.spaq.types import (
     ACCUMULATORS,
     ANY_ACTIVATIONS,
-    INT8_ACTIVATIONS,
     LEVELS,
     NUMBERS,
+    RESULT_ACTIVATIONS,
     SAME_REAL,
     SUMS,
     RankedTensor,
@@ -345,10 +347,12 @@ class ScaleOperation(IRDLOperation, ABC):
 
     SOURCE: ClassVar[Attribute]
     TARGET: ClassVar[Attribute]
+    WIDE: ClassVar[Attribute | None] = None
+    """What may be in place of the source where there are no extra columns."""
     WIDENS: ClassVar[bool]
     """Whether the result has the extra columns, and not the input."""
 
-    input = operand_def(activations_of(LEVELS))
+    input = operand_def(ANY_ACTIVATIONS)
     scale = prop_def(REALS)
     split = opt_prop_def(DenseIntOrFPElementsAttr)
     result = result_def(activations_of(LEVELS))
@@ -406,8 +410,9 @@ class ScaleOperation(IRDLOperation, ABC):
                 f"split names a feature outside 0..{count - 1}",
             )
         extra = len(self.columns())
+        sources = (self.SOURCE, self.WIDE) if self.split is None else (self.SOURCE,)
         require(
-            kinds == (self.SOURCE, self.TARGET) and features(integer) == count + extra,
+            kinds[0] in sources and kinds[1] == self.TARGET and features(integer) == count + extra,
             f"{self.name} maps {self.SOURCE} to {self.TARGET} in the same shape"
             + (f", but for the {extra} extra columns of i8" if extra else ""),
         )
@@ -448,14 +453,15 @@ class QuantizeOp(ScaleOperation):
 
 @irdl_op_definition
 class DequantizeOp(ScaleOperation):
-    """`q · scale`: i8 → f32, one scale for all features or one for each.
+    """`q · scale`: i8 or i16 → f32, one scale for all features or one for each.
 
-    With `split`, a feature's extra columns are added to its own.
+    With `split`, a feature's extra columns are added to its own; then all are i8.
     """
 
     name = "spaq.dequantize"
     SOURCE: ClassVar[Attribute] = i8
     TARGET: ClassVar[Attribute] = f32
+    WIDE: ClassVar[Attribute | None] = i16
     WIDENS: ClassVar[bool] = False
 
 
@@ -472,6 +478,7 @@ class QuantizeOfDequantize(RewritePattern):
         before = op.input.owner
         if (
             isinstance(before, DequantizeOp)
+            and before.input.type == op.result.type
             and before.scale == op.scale
             and op.split is None
             and before.split is None
@@ -481,14 +488,17 @@ class QuantizeOfDequantize(RewritePattern):
 
 @irdl_op_definition
 class RequantizeOp(IRDLOperation):
-    """`clamp((acc·M[n] + 2^(S[n]-1)) >> S[n], -128, 127)`: sums → i8, per output channel."""
+    """`clamp((acc·M[n] + 2^(S[n]-1)) >> S[n], -128, 127)`: sums → i8, per output channel.
+
+    Wide results, i16, are limited to -32768..32767. No other operation of integers reads them.
+    """
 
     name = "spaq.requantize"
 
     input = operand_def(activations_of(ACCUMULATORS))
     multiplier = prop_def(DenseIntOrFPElementsAttr)
     shift = prop_def(DenseIntOrFPElementsAttr)
-    result = result_def(INT8_ACTIVATIONS)
+    result = result_def(RESULT_ACTIVATIONS)
 
     traits = traits_def(Pure())
     assembly_format = (
@@ -501,12 +511,18 @@ class RequantizeOp(IRDLOperation):
         value: SSAValue,
         multiplier: DenseIntOrFPElementsAttr,
         shift: DenseIntOrFPElementsAttr,
+        wide: bool = False,
     ):
         super().__init__(
             operands=[value],
             properties={"multiplier": multiplier, "shift": shift},
-            result_types=[activations(features(value), i8)],
+            result_types=[activations(features(value), i16 if wide else i8)],
         )
+
+    @property
+    def wide(self) -> bool:
+        """Whether results are wide."""
+        return is_wide(self.result)
 
     def verify_(self) -> None:
         require(features(self.input) == features(self.result), "input and result differ in shape")

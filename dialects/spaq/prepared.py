@@ -176,7 +176,9 @@ class Prepared:
                 bias += own
             elif isinstance(added, ResidualOp) and added.multiplier is not None:
                 residual = to_array(added.multiplier)
-        epilogue = Epilogue.of(to_array(op.multiplier), to_array(op.shift), bound, residual)
+        factors = to_array(op.multiplier), to_array(op.shift)
+        kind = np.int16 if op.wide else np.int8
+        epilogue = Epilogue.of(*factors, bound, residual, kind)
         if isinstance(start, NormalizeOp):
             return Normalization(to_array(start.exponent), bias.astype(np.float64), epilogue)
         assert isinstance(start, MatmulOp)

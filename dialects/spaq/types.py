@@ -20,7 +20,7 @@ from xdsl.irdl import (
 from xdsl.utils.exceptions import VerifyException
 
 from daqkf.dialects.dense import integer_bits
-from daqkf.hw_targets.numerics import ACCUMULATOR_MAX_BITS
+from daqkf.hw_targets.numerics import ACCUMULATOR_MAX_BITS, ACTIVATION_BITS, WIDE_BITS
 
 Tensor = TensorType[Attribute]
 TypeVariables = Mapping[TypeVar, AttrConstraint[Attribute] | IntConstraint]
@@ -37,15 +37,19 @@ class Elements(AttrConstraint[Attribute]):
     greatest: int = 64
     real: bool = True
     """Whether f32 is one of them."""
+    step: int = 1
+    """How many bits more the next ones have."""
 
     def verify(self, attr: Attribute, constraint_context: VerificationContext) -> None:
         """Raise a VerifyException for any other attribute."""
         if self.real and isinstance(attr, Float32Type):
             return
         bits = integer_bits(attr)
-        if bits is not None and self.least <= bits <= self.greatest:
+        if bits is not None and bits in range(self.least, self.greatest + 1, self.step):
             return
         kinds = "i8" if self.least == self.greatest == 8 else f"i{self.least}..i{self.greatest}"
+        if self.step > 1:
+            kinds = kinds.replace("..", " or ")
         raise VerifyException(f"elements are {'f32 or ' if self.real else ''}{kinds}, not {attr}")
 
     def mapping_type_vars(self, type_var_mapping: TypeVariables) -> "Elements":
@@ -113,9 +117,14 @@ SUMS = Elements(8, ACCUMULATOR_MAX_BITS)
 LEVELS = Elements(8, 8)
 """f32, or i8 once quantised."""
 
+RESULTS = Elements(ACTIVATION_BITS, WIDE_BITS, real=False, step=ACTIVATION_BITS)
+"""What sums are requantised to: i8, or i16 of wide results."""
+
 ANY_ACTIVATIONS = activations_of(NUMBERS)
 REAL_ACTIVATIONS = activations_of(REAL)
 INT8_ACTIVATIONS = activations_of(INT8)
+RESULT_ACTIVATIONS = activations_of(RESULTS)
+"""Results of a kernel, which are activations of another one unless they are wide."""
 
 SAME_ELEMENTS = activations_of(VarConstraint("Element", NUMBERS))
 """Activations of one element type, whichever it is."""

@@ -26,6 +26,7 @@ from daqkf.hw_targets.families import FAMILIES
 from daqkf.hw_targets.machine import ORGANISATION, Machine
 from daqkf.hw_targets.multiplication import PRODUCT_BITS
 from daqkf.hw_targets.numerics import NORMALIZED_BITS
+from daqkf.hw_targets.results import result_rows
 from daqkf.hw_targets.semirings import Semiring
 from daqkf.passes.encode.operands import Need, attention_need
 
@@ -177,12 +178,13 @@ def _required_for(kernel: KernelOp, schedule: ScheduleAttr, inputs: int) -> Arra
         activation_depth=activation_rows(inputs, machine.index_bits),
         stream_depth=_stream_depth(machine, int(to_array(schedule.words).max())),
         parameter_depth=memory_depth(int(to_array(schedule.counts).max())),
-        result_depth=memory_depth(schedule.outputs.get_shape()[0]),
+        result_depth=memory_depth(result_rows(schedule.outputs.get_shape()[0], kernel.wide)),
         running_sum_width=kernel.running_sum.width.data,
         accumulator_width=widths[0],
         sum_width=widths[1],
         banks=machine.banks,
         queue=machine.queue,
+        wide_results=kernel.wide,
     )
 
 

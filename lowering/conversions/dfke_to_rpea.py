@@ -139,6 +139,7 @@ def _program(
         table=from_array(_table(body.activation), i8),
         adds=part.adds,
         keeps=part.keeps,
+        wide=kernel.wide and not part.keeps,
         residual=residual,
     )
 

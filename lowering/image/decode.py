@@ -19,6 +19,7 @@ from daqkf.hw_targets.image_format import (
     KERNEL_ADDS,
     KERNEL_ATTENDS,
     KERNEL_KEEPS,
+    KERNEL_WIDE,
     MAX_TILES,
     Command,
     Header,
@@ -26,6 +27,7 @@ from daqkf.hw_targets.image_format import (
     fingerprint,
     header_padding,
 )
+from daqkf.hw_targets.results import result_rows
 from daqkf.hw_targets.streams import is_coded, port_pes, row_bits, unpack_rows
 from daqkf.hw_targets.words import (
     chain_row,
@@ -292,15 +294,18 @@ def _decode_body(body: Words, outside: Words, config: ArrayConfig) -> Image:
         raise ProgramImageError("the program image lacks KERNEL")
     flags = KERNEL_ADDS | KERNEL_KEEPS if config.accumulates else 0
     flags |= KERNEL_ATTENDS if config.operand_depth else 0
+    flags |= KERNEL_WIDE if config.wide_results else 0
     outputs = int(kernel.rows[0, 0])
     sizes = kernel.count, outputs & ~flags
-    adds, keeps, attends = (
-        bool(outputs & flags & flag) for flag in (KERNEL_ADDS, KERNEL_KEEPS, KERNEL_ATTENDS)
+    adds, keeps, attends, wide = (
+        bool(outputs & flags & flag)
+        for flag in (KERNEL_ADDS, KERNEL_KEEPS, KERNEL_ATTENDS, KERNEL_WIDE)
     )
-    if not 0 < sizes[1] <= config.result_depth:
+    most = config.result_depth // result_rows(1, wide)
+    if not 0 < sizes[1] <= most:
         raise ProgramImageError(
-            f"{byte_at(kernel.word(0))}: {sizes[1]} outputs; the array holds "
-            f"1..{config.result_depth}"
+            f"{byte_at(kernel.word(0))}: {sizes[1]} {'wide ' * wide}outputs; the array holds "
+            f"1..{most}"
         )
     streams = {unit: rows for (code, unit), rows in sections.items() if code == Command.STREAM}
     if sorted(streams) != list(range(config.pes)):
@@ -331,6 +336,7 @@ def _decode_body(body: Words, outside: Words, config: ArrayConfig) -> Image:
         adds,
         keeps,
         attends,
+        wide,
         tiles,
         found,
         [

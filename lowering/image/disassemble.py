@@ -225,6 +225,7 @@ def _kernels(
                 part.features,
                 adds=image.adds,
                 keeps=image.keeps,
+                wide=image.wide,
                 operands_from=part.operands,
                 stream=from_array(np.concatenate(part.streams).view(np.int32), i32),
                 rows=from_array(np.array([len(rows) for rows in part.streams]), i32),

@@ -31,6 +31,7 @@ from daqkf.hw_targets.image_format import (
     KERNEL_ADDS,
     KERNEL_ATTENDS,
     KERNEL_KEEPS,
+    KERNEL_WIDE,
     MAX_TILES,
     Command,
     Header,
@@ -231,11 +232,12 @@ def _tables(kernels: Sequence[Kernel]) -> list[NDArray[np.int8]]:
 
 
 def _sizes(program: Playable) -> int:
-    """N, what becomes of the sums, and whether activations are sequences."""
+    """N, what becomes of the sums, and whether activations are sequences and results wide."""
     flags = KERNEL_ATTENDS if isinstance(program, ChainOp) and program.tiles else 0
     if isinstance(program, ProgramOp):
         flags |= KERNEL_ADDS if program.adds else 0
         flags |= KERNEL_KEEPS if program.keeps else 0
+        flags |= KERNEL_WIDE if program.wide else 0
     return program.channels | flags
 
 

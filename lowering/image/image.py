@@ -83,6 +83,8 @@ class Image:
     """Whether its sums stay partial ones."""
     attends: bool
     """Whether its activations are sequences."""
+    wide: bool
+    """Whether its results are wide."""
     tiles: int
     """That the program is for, or 0 if that is any number."""
     sections: Sequence[Section]

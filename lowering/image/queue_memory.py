@@ -22,6 +22,7 @@ from daqkf.hw_targets.descriptors import (
     pack_descriptors,
 )
 from daqkf.hw_targets.fields import IMAGE_WORD_BITS
+from daqkf.hw_targets.results import Results, join_rows
 from daqkf.hw_targets.streams import ALIGNMENT
 from daqkf.hw_targets.words import ADDRESS_BITS
 from daqkf.lowering.image.encode import at_addresses, split_image
@@ -33,6 +34,8 @@ _WORD_BYTES = IMAGE_WORD_BITS // 8
 class Rows:
     """Activations or results in external memory: a row for each feature of a tile, T bytes each.
 
+    The features of wide results are their rows, two of each.
+
     The features may be in several pieces, one behind another, each with all tiles.
     """
 
@@ -43,6 +46,8 @@ class Rows:
     lanes: int
     block: int
     """So many tiles are side by side."""
+    wide: bool = False
+    """They are wide results, which take two rows each, and which no job reads."""
 
     @property
     def features(self) -> int:
@@ -145,7 +150,11 @@ class QueueMemory:
         return self._programs[image]
 
     def results(
-        self, features: Sequence[int], sequences: Sequence[int], block: int | None = None
+        self,
+        features: Sequence[int],
+        sequences: Sequence[int],
+        block: int | None = None,
+        wide: bool = False,
     ) -> Rows:
         """Room for results, a piece for each number of features.
 
@@ -164,7 +173,7 @@ class QueueMemory:
                     own += [place + tile * size for tile in range(some)]
                 places.append(tuple(own))
             pieces.append((count, tuple(places)))
-        return Rows(tuple(pieces), tuple(sequences), lanes, block)
+        return Rows(tuple(pieces), tuple(sequences), lanes, block, wide)
 
     def add(
         self,
@@ -211,8 +220,8 @@ class QueueMemory:
         place = self.store(pack_descriptors(jobs), ALIGNMENT)
         return Queue(bytes(self._content), self.base, place, jobs)
 
-    def read(self, rows: Rows, content: bytes) -> NDArray[np.int8]:
-        """The results int8 [tokens, features] in what memory holds when a queue has run.
+    def read(self, rows: Rows, content: bytes) -> Results:
+        """The results [tokens, outputs] in what memory holds when a queue has run.
 
         Lanes without a token are left out.
         """
@@ -227,4 +236,4 @@ class QueueMemory:
                 ]
                 tokens.append(np.concatenate(tiles)[:count])
             columns.append(np.concatenate(tokens))
-        return np.concatenate(columns, axis=1)
+        return join_rows(np.concatenate(columns, axis=1), rows.wide)

@@ -14,10 +14,12 @@ from daqkf.hw_targets.image_format import (
     KERNEL_ADDS,
     KERNEL_ATTENDS,
     KERNEL_KEEPS,
+    KERNEL_WIDE,
     MAX_TILES,
     Command,
     Header,
 )
+from daqkf.hw_targets.results import result_rows
 from daqkf.hw_targets.words import (
     chain_row,
     dispatch_row,
@@ -212,6 +214,7 @@ class Instruction:
         flags = {
             **({"attends": KERNEL_ATTENDS} if config.operand_depth else {}),
             **({"adds": KERNEL_ADDS, "keeps": KERNEL_KEEPS} if config.accumulates else {}),
+            **({"wide": KERNEL_WIDE} if config.wide_results else {}),
         }
         return cls(
             op=decoded,
@@ -259,4 +262,8 @@ def _outputs_fit(config: ArrayConfig, word: Word, flags: Mapping[str, int]) -> S
     if flags:
         plain = ~sum(flags.values()) & (1 << IMAGE_WORD_BITS) - 1
         number = number & plain
-    return number.any() & number.ule(config.result_depth)
+    fit = number.ule(config.result_depth)
+    if "wide" in flags:
+        wide = word.arriving[flags["wide"].bit_length() - 1]
+        fit = fit & (~wide | number.ule(config.result_depth // result_rows(1, True)))
+    return number.any() & fit

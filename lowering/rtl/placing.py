@@ -329,6 +329,8 @@ def place_post(
     if row:
         optional |= {"streaming": row["streaming"]}
         optional |= {"rows_valid": row["valid"], "rows_sums": row["sums"]}
+    if config.wide_results:
+        optional["wide"] = programs.program["wide"]
     if config.relocates:
         optional["slot_start"] = kernel.begin(c, "slot_start", config.parameter_depth)
     if kernel.chain:

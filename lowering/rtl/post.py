@@ -7,6 +7,9 @@ It polls the elements in turn, takes a finished output a few lanes at a time, an
 sum through bias → requantisation → saturation → table into a row of the result memory. One
 group of lanes enters in each cycle and nothing after the entry ever waits.
 
+In an array that gives wide results, those of a `wide` program go through it twice, and become two
+rows: low bytes, then high ones (`hw_targets/results.py`).
+
 In an array that keeps partial sums, `adds` lets the sums go on from those of a program before, and
 `keeps` leaves them for a later one in place of results. In one that keeps activations, those of a
 kernel that `saves` join the sums as residuals. In one with a row unit this gives sums
@@ -20,13 +23,13 @@ from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.numerics import ACTIVATION_BITS
 from daqkf.hw_targets.words import table_row, table_rows, table_values
 from daqkf.lowering.hdl.bundle import inputs
-from daqkf.lowering.hdl.circuit import Circuit, Signal, concat, mux
+from daqkf.lowering.hdl.circuit import Circuit, Signal, concat, mux, named
 from daqkf.lowering.hdl.pipeline import delayed
 from daqkf.lowering.hdl.select import choose, index_bits
 from daqkf.lowering.rtl import partial, post_entry, requantize
 from daqkf.lowering.rtl.partial import Partial
 from daqkf.lowering.rtl.post_entry import Entry, lanes_of
-from daqkf.lowering.rtl.requantize import Factors
+from daqkf.lowering.rtl.requantize import Factors, Wide
 from daqkf.lowering.rtl.residual import (
     MULTIPLYING,
     READING,
@@ -41,7 +44,8 @@ def build_post(config: ArrayConfig) -> Circuit:
     c.clock("clk")
     rst = c.input("rst", 1)
     c.reset(rst)
-    entry = Entry.poll(c, config, rst, c.input("start", 1))
+    wide_program = c.input("wide", 1) if config.wide_results else None
+    entry = Entry.poll(c, config, rst, c.input("start", 1), wide_program)
     parameter = entry.parameters(c, config)
     sums = entry.sums(c, config)
     valid, finishing, part = entry.late(c)
@@ -56,6 +60,7 @@ def build_post(config: ArrayConfig) -> Circuit:
     parameter = {
         name: delayed(c, field, f"summed_{name}", waiting) for name, field in parameter.items()
     }
+    wide = Wide.delayed(c, wide_program, entry.high, post_entry.STAGES + waiting)
     c.section("Sums with their offsets, negated.")
     negated = [
         c.delay(offset - lane.sext(config.sum_width), f"negated{v}")
@@ -69,9 +74,9 @@ def build_post(config: ArrayConfig) -> Circuit:
         c.output("kept", c.delay(valid & finishing & keeps, "kept_last", reset=0))
         valid = valid & ~keeps
     factors = Factors.delayed(c, config, parameter)
-    levels = [requantize.requantize(c, sums, factors, v) for v, sums in enumerate(negated)]
+    levels = [requantize.requantize(c, sums, factors, wide, v) for v, sums in enumerate(negated)]
     values = _apply_function(c, config, levels, parameter)
-    _write_results(c, config, values, parameter, valid, finishing)
+    _write_results(c, config, values, parameter, wide, valid, finishing)
     c.finish()
     return c
 
@@ -159,15 +164,24 @@ def _write_results(
     config: ArrayConfig,
     values: Sequence[Signal],
     parameter: dict[str, Signal],
+    wide: Wide | None,
     valid: Signal,
     finishing: Signal,
 ) -> None:
-    """The row of T values, which fills from the top; after the last group, lane 0 is lowest."""
+    """The row of T values, which fills from the top; after the last group, lane 0 is lowest.
+
+    Wide results have two rows, of which the second one has the high bytes.
+    """
     c.section("The row of results: groups of lanes fill it from the top.")
     latency = requantize.STAGES + 2
     valid = delayed(c, valid, "valid", latency, reset=0)
     finishing = delayed(c, finishing, "final", latency)
     address = delayed(c, parameter["address"], "address", latency)
+    if wide:
+        high = delayed(c, wide.high, "level_high", 3)
+        number = [address[: address.width - 1]] if address.width > 1 else []
+        twice = concat(*number, high)
+        address = named(mux(wide.wide, twice, address), "row_address")
     taken = ACTIVATION_BITS * config.post_lanes
     value = concat(*reversed(values))
     if config.normalizes:

@@ -30,17 +30,22 @@ class Entry:
     taking: Signal
     """There is one to be taken."""
     final: Signal
-    """It is the output's last one."""
+    """It is the last one of a row of results."""
+    high: Register | None
+    """The row has the high bytes of wide results, in arrays that give some."""
     streaming: Signal
     """The row unit has the turn, not the elements."""
     slots: Sequence[Register]
     """Of the next output of each element."""
 
     @classmethod
-    def poll(cls, c: Circuit, config: ArrayConfig, rst: Signal, start: Signal) -> "Entry":
+    def poll(
+        cls, c: Circuit, config: ArrayConfig, rst: Signal, start: Signal, wide: Signal | None
+    ) -> "Entry":
         """Ask the elements in turn, and take all groups of a finished output one after another.
 
-        Each element's outputs have the parameters of one slot after another.
+        Each element's outputs have the parameters of one slot after another. Those of `wide`
+        programs are taken twice, for the low bytes of their results and for the high ones.
         """
         c.section("The entry: elements are asked in turn, and give their lanes in groups.")
         slot_bits = index_bits(config.banks * config.parameter_depth)
@@ -61,8 +66,12 @@ class Entry:
                 final_turn = final_turn & ~streaming
         taking = named(taking, "taking")
         final = named(group.eq(groups - 1), "final_group")
-        done = named(taking & final, "output_done")
-        group.drive(mux(done, c.const(0, group.width), group + 1), enable=taking)
+        done = row_done = named(taking & final, "output_done" if wide is None else "row_done")
+        high = None if wide is None else c.register("high", 1, reset=0)
+        if wide is not None and high is not None:
+            high.drive(wide & ~high, enable=row_done)
+            done = named(row_done & (high | ~wide), "output_done")
+        group.drive(mux(row_done, c.const(0, group.width), group + 1), enable=taking)
         around = mux(final_turn, c.const(0, polled.width), polled + 1)
         polled.drive(around, enable=done | ~(taking | streaming))
         slots: list[Register] = []
@@ -75,7 +84,7 @@ class Entry:
                 c.output(f"take{p}", chosen)
         if groups > 1:
             c.output("group", group)
-        return cls(polled, group, taking, final, streaming, slots)
+        return cls(polled, group, taking, final, high, streaming, slots)
 
     def parameters(self, c: Circuit, config: ArrayConfig) -> dict[str, Signal]:
         """The memory of parameters, and `STAGES` later those of the output that is taken."""

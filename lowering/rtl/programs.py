@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from daqkf.hw_targets.status import Phase
-from daqkf.lowering.hdl.circuit import Signal, mux
+from daqkf.lowering.hdl.circuit import Signal, concat, mux
 from daqkf.lowering.rtl.frame import Frame
 from daqkf.lowering.rtl.loader import build_loader
 
@@ -32,6 +32,13 @@ class Programs:
     failures: Sequence[tuple[Signal, Phase]] = ()
     bank: Signal | None = None
     """The bank of the program that runs, where there are two."""
+
+    def result_rows(self, outputs: Signal) -> Signal:
+        """The rows of results that so many outputs of the program take."""
+        if "wide" not in self.program:
+            return outputs
+        twice = concat(outputs[: outputs.width - 1], outputs.circuit.const(0, 1))
+        return mux(self.program["wide"], twice, outputs)
 
     @property
     def in_bank(self) -> Mapping[str, Signal]:
@@ -106,7 +113,7 @@ def _take_turns(frame: Frame, word: Signal, valid: Signal, storing: Signal) -> P
     pending.drive(loader["loaded"] | (pending & ~swap))
     program = {
         name: c.delay(loader[name], f"running_{name}", enable=swap)
-        for name in ("features", "outputs", "zero_shift", "adds", "keeps", "attends")
+        for name in ("features", "outputs", "zero_shift", "adds", "keeps", "attends", "wide")
         if name in loader
     }
     tiles = c.register("tiles", loader["tiles"].width, reset=0)

@@ -1,13 +1,22 @@
 # Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-"""Sums become results of 8 bits: multiplied, shifted, rounded and saturated, stage by stage."""
+"""Sums become results of 8 bits: multiplied, shifted, rounded and saturated, stage by stage.
+
+In an array that gives wide results, those of a wide program have 16 bits, of which a byte leaves.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from daqkf.hw_targets.config import ArrayConfig
-from daqkf.hw_targets.numerics import ACTIVATION_BITS, MULTIPLIER_BITS, SHIFT_MAX
+from daqkf.hw_targets.numerics import (
+    ACTIVATION_BITS,
+    ACTIVATION_MAX,
+    MULTIPLIER_BITS,
+    SHIFT_MAX,
+    WIDE_BITS,
+)
 from daqkf.lowering.hdl.circuit import Circuit, Signal, concat, mux, named, signed_product
 from daqkf.lowering.hdl.pipeline import delayed
 from daqkf.lowering.hdl.select import choose
@@ -22,10 +31,6 @@ _FACTOR_STAGES = 3
 """Those in which the factors of a DSP block are delayed: two of them are registers of its own."""
 STAGES = 1 + 1 + _PRODUCT_STAGES + 3
 """Cycles from a sum to its result, the negation of the sum included."""
-_VALUE_BITS = ACTIVATION_BITS + 1
-"""A result before its last halving, which rounds."""
-_WINDOW_BITS = _VALUE_BITS + (1 << FINE)
-"""What the fine shift can see of a product, with a bit that says the sign of the rest."""
 
 
 @dataclass(frozen=True)
@@ -55,9 +60,30 @@ class Factors:
         return cls(multiplier, shift[FINE:], fine_shift)
 
 
-def requantize(c: Circuit, negated: Signal, factors: Factors, v: int) -> Signal:
+@dataclass(frozen=True)
+class Wide:
+    """What lanes are told of wide results, in arrays that give some."""
+
+    wide: Signal
+    """The program's results are wide."""
+    high: Signal
+    """The group of lanes gives their high bytes, for the last stage."""
+
+    @classmethod
+    def delayed(
+        cls, c: Circuit, wide: Signal | None, high: Signal | None, waiting: int
+    ) -> "Wide | None":
+        """The registers, for a group that is taken `waiting` cycles before its sums are negated."""
+        if wide is None or high is None:
+            return None
+        c.section("Wide results: which byte of them a group gives.")
+        late = delayed(c, high, "value_high", waiting + STAGES - 1)
+        return cls(c.delay(wide, "results_wide"), late)
+
+
+def requantize(c: Circuit, negated: Signal, factors: Factors, wide: Wide | None, v: int) -> Signal:
     """clamp(((sum + bias)·M + 2^(S-1)) >> S) of what is negated, in `STAGES` stages, of which the
-    negation has been the first.
+    negation has been the first; of a wide result, one byte.
 
     Computed as ((((sum + bias)·M) >> (S-1)) + 1) >> 1, which rounds the same.
     """
@@ -68,30 +94,46 @@ def requantize(c: Circuit, negated: Signal, factors: Factors, v: int) -> Signal:
         c.section(f"Requantisation of lane {v}: its sum times the multiplier, four bits a stage.")
         product = _product(c, negated, factors.multiplier, v)
     c.section(f"Requantisation of lane {v}: the shift, rounding and saturation.")
-    window, over, sign = _shift_coarse(c, product, factors.coarse_shift, v)
-    value, over, sign = _shift_fine(c, window, over, sign, factors.fine_shift, v)
+    # A result before its last halving, which rounds.
+    bits = (WIDE_BITS if wide else ACTIVATION_BITS) + 1
+    window, over, sign = _shift_coarse(c, product, factors.coarse_shift, bits, v)
+    value, over, sign = _shift_fine(c, window, over, sign, factors.fine_shift, wide, v)
 
     # Halve with halves rounded up, unless that or what was left out saturates.
     positive = named(~sign, f"positive{v}")
     most = positive & value[:ACTIVATION_BITS].all()
     limit = concat(sign, positive.replicate(ACTIVATION_BITS - 1))
-    up = value[0] & ~over & ~most
-    level = mux(over, limit, value[1:]) + up.zext(ACTIVATION_BITS)
+    byte, half = value[1 : ACTIVATION_BITS + 1], value[0]
+    if wide:
+        # Rounding goes on to the high byte if all bits below it are ones.
+        upper = named(value[ACTIVATION_BITS + 1 :], f"upper{v}")
+        below = named(value[: ACTIVATION_BITS + 1].all(), f"carries{v}")
+        largest = named(upper.eq(ACTIVATION_MAX) & below, f"largest{v}")
+        most = mux(wide.wide, largest, most)
+        byte, half = mux(wide.high, upper, byte), mux(wide.high, below, half)
+        low = positive.replicate(ACTIVATION_BITS)
+        limit = mux(wide.wide & ~wide.high, low, limit)
+    up = half & ~over & ~most
+    level = mux(over, limit, byte) + up.zext(ACTIVATION_BITS)
     return c.delay(level, f"level{v}")
 
 
 def _shift_coarse(
-    c: Circuit, product: Signal, shift: Signal, v: int
+    c: Circuit, product: Signal, shift: Signal, bits: int, v: int
 ) -> tuple[Signal, Signal, Signal]:
-    """A window of the product, whether what it leaves out is anything but the sign, the sign."""
-    wide = product.width
+    """A window of the product, whether what it leaves out is anything but the sign, the sign.
+
+    The window is what the fine shift can see for a value of so many bits; its highest one says the
+    sign of the rest.
+    """
+    wide, window = product.width, bits + (1 << FINE)
     windows: list[Signal] = []
     beyond: list[Signal] = []
     for amount in range(0, SHIFT_MAX, 1 << FINE):
         shifted = product[min(amount, wide - 1) :]
-        shifted = shifted.sext(max(_WINDOW_BITS, shifted.width))
-        windows.append(shifted[:_WINDOW_BITS])
-        above = named(shifted[_WINDOW_BITS - 1 :], f"above{v}_{amount}")
+        shifted = shifted.sext(max(window, shifted.width))
+        windows.append(shifted[:window])
+        above = named(shifted[window - 1 :], f"above{v}_{amount}")
         beyond.append(_differs(above))
     return (
         c.delay(choose(shift, windows), f"window{v}"),
@@ -101,12 +143,21 @@ def _shift_coarse(
 
 
 def _shift_fine(
-    c: Circuit, window: Signal, over: Signal, sign: Signal, shift: Signal, v: int
+    c: Circuit,
+    window: Signal,
+    over: Signal,
+    sign: Signal,
+    shift: Signal,
+    wide: Wide | None,
+    v: int,
 ) -> tuple[Signal, Signal, Signal]:
     """Twice the result, whether it is too large, and its sign."""
-    amounts = range(1 << FINE)
-    value = choose(shift, [window[n : n + _VALUE_BITS] for n in amounts])
-    over = over | choose(shift, [_differs(window[n + _VALUE_BITS - 1 :]) for n in amounts])
+    amounts, bits = range(1 << FINE), window.width - (1 << FINE)
+    value = choose(shift, [window[n : n + bits] for n in amounts])
+    over = over | choose(shift, [_differs(window[n + bits - 1 :]) for n in amounts])
+    if wide:
+        value = named(value, f"shifted{v}")
+        over = over | (~wide.wide & _differs(value[ACTIVATION_BITS:]))
     return (
         c.delay(value, f"value{v}_doubled"),
         c.delay(over, f"over{v}"),

@@ -47,7 +47,7 @@ class Halves:
 
 
 def count_results(frame: Frame, outputs: Signal, stored: Signal) -> None:
-    """Drive `ran`, a cycle after the last of so many `outputs` of a kernel is `stored`."""
+    """Drive `ran`, a cycle after the last of so many rows of `outputs` of a kernel is `stored`."""
     c, ran = frame.c, frame.ran
     c.section("The results of a kernel, counted as they are written.")
     written = frame.phase.at(Phase.RUNNING) & stored
@@ -128,8 +128,8 @@ def store_results(
 
 
 def _leaving_outputs(frame: Frame, halves: Halves, programs: Programs, produced: Signal) -> Signal:
-    """N of the tile that leaves."""
-    outputs = programs.program["outputs"]
+    """Rows of the tile that leaves."""
+    outputs = programs.result_rows(programs.program["outputs"])
     if not frame.config.double_buffered:
         return outputs
     # Those of the program before may still leave.

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daqkf.hw_targets.machine import Machine
+from daqkf.hw_targets.results import result_rows
 from daqkf.hw_targets.semirings import Semiring
 from daqkf.hw_targets.timing import tile_cycles
 from daqkf.passes.encode.balance import share_out, share_out_unrelated
@@ -19,11 +20,15 @@ Ints = NDArray[np.int64]
 
 
 def share_out_channels(
-    levels: Levels, machine: Machine, semiring: Semiring = Semiring.PLUS_TIMES
+    levels: Levels,
+    machine: Machine,
+    semiring: Semiring = Semiring.PLUS_TIMES,
+    wide: bool = False,
 ) -> tuple[list[Ints], Ints]:
     """Share out the output channels of levels [K, N] over the PEs of a machine.
 
-    Returns the channels of each PE in order, and its words [P].
+    The post unit takes twice as long for results that are `wide`. Returns the channels of each PE
+    in order, and its words [P].
 
     Raises:
         ValueError: levels that a family of the machine cannot hold, or a semiring that none
@@ -41,7 +46,7 @@ def share_out_channels(
             np.arange(pe, levels.shape[1], machine.pes) for pe in range(machine.pes)
         ]
     elif len(costs) == 1:
-        post_cycles = jobs.shape[1] * machine.post_cycles
+        post_cycles = result_rows(int(jobs.shape[1]), wide) * machine.post_cycles
         found = share_out(next(iter(costs.values())), len(workers[0]), post_cycles)
         shares = [np.empty(0, np.int64)] * machine.pes
         for pe, share in zip(workers[0], found, strict=True):

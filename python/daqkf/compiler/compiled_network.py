@@ -269,7 +269,7 @@ class CompiledNetwork(LoweredNetwork):
     def speed(self) -> Speed:
         """The predicted speed of all programs; a kernel that is cut has several."""
         programs = (
-            (to_array(op.rows), op.channels)
+            (to_array(op.rows), op.result_rows)
             for op in self.arrays.walk()
             if isinstance(op, ProgramOp) and op.operands_from is None
         )

@@ -26,6 +26,7 @@ from daqkf.dialects.rpea import Runnable, RunOp
 from daqkf.dialects.rpea.interpreter import RpeaFunctions
 from daqkf.hw_targets import load_target
 from daqkf.hw_targets.machine import Machine
+from daqkf.hw_targets.results import Results
 from daqkf.passes.progress import Progress
 from daqkf.runtime.accelerators import Accelerator, QueueAccelerator
 from daqkf.runtime.simulator import Job
@@ -75,7 +76,7 @@ class KernelRunner:
     def _functions(self, lengths: Sequence[int]) -> RpeaFunctions:
         """How programs run on the device one by one."""
 
-        def run(program: Runnable, x: NDArray[np.int8]) -> NDArray[np.int8]:
+        def run(program: Runnable, x: NDArray[np.int8]) -> Results:
             assert self.device is not None
             return self._stage(program).run(self.device, x, lengths)
 

@@ -12,12 +12,21 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
-from daqkf.dialects.rpea import ChainOp, Playable, ProgramOp, Runnable, RunOp, TiledOp
+from daqkf.dialects.rpea import (
+    ChainOp,
+    Playable,
+    ProgramOp,
+    Runnable,
+    RunOp,
+    TiledOp,
+    is_wide,
+)
 from daqkf.dialects.rpea.interpreter import require_tokens
 from daqkf.dialects.spaq import ConcatOp
 from daqkf.dialects.spaq.checks import features as columns_of
 from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.operands import AttentionKernel
+from daqkf.hw_targets.results import Results, result_rows
 from daqkf.lowering.image.encode import encode, parts_of
 from daqkf.lowering.image.queue_memory import QueueMemory, Rows
 from daqkf.runtime.accelerators import Accelerator
@@ -45,9 +54,14 @@ class Stage:
         return self.program.features.value.data * (1 + self.attends)
 
     @property
+    def wide(self) -> bool:
+        """Whether results are wide."""
+        return is_wide(self.program)
+
+    @property
     def outputs(self) -> int:
         """Bytes of a token that come back."""
-        return self.program.channels
+        return result_rows(self.program.channels, self.wide)
 
     @property
     def kernels(self) -> int:
@@ -117,7 +131,8 @@ class Stage:
                     high = low + program.features.value.data
                     part = np.ascontiguousarray(x[first : first + rows, low:high])
                     keeps = program is not programs[-1]
-                    jobs.append(Job(image, part, 0 if keeps else program.channels))
+                    outputs = 0 if keeps else program.channels
+                    jobs.append(Job(image, part, outputs, wide=self.wide and not keeps))
                     low = high
             groups.append(jobs)
         return groups
@@ -155,8 +170,8 @@ class Stage:
         else:
             sequences = tuple(lengths) or (len(x),)
             given = np.split(x, np.cumsum(sequences[:-1], dtype=np.int64))
-        channels = [group[0].channels for group in self.programs]
-        results = memory.results(channels, sequences, self._block(memory.config, x))
+        rows = [result_rows(group[0].channels, self.wide) for group in self.programs]
+        results = memory.results(rows, sequences, self._block(memory.config, x), self.wide)
         for number, own in enumerate(given):
             if self.attends:
                 self._enqueue_sequence(memory, own, results, number)
@@ -180,7 +195,7 @@ class Stage:
         As many as there are partial sums for go through a part of a kernel before the next one.
         """
         tiles, block = results.tiles(sequence), results.block
-        for (channels, places), programs, images in zip(
+        for (own_rows, places), programs, images in zip(
             results.pieces, self.programs, self.images, strict=True
         ):
             for first in range(0, tiles, block):
@@ -190,7 +205,7 @@ class Stage:
                     address = _place(memory, x, (sequence, first, count), (low, high))
                     kept = program is not programs[-1]
                     to = 0 if kept else places[sequence][first]
-                    rows = 0 if kept else count * channels
+                    rows = 0 if kept else count * own_rows
                     own = memory.program(image)
                     memory.add(own, address, count * (high - low), to, rows)
                     low = high
@@ -221,11 +236,11 @@ class Stage:
         accelerator: Accelerator,
         x: NDArray[np.int8],
         lengths: Sequence[int] = (),
-    ) -> NDArray[np.int8]:
-        """The results int8 [T, N] of activations [T, K], which may be sequences."""
+    ) -> Results:
+        """The results [T, N] of activations [T, K], which may be sequences."""
         groups = self.jobs(x, lengths)
         results = iter(accelerator.run([job for jobs in groups for job in jobs]))
-        columns: list[NDArray[np.int8]] = []
+        columns: list[Results] = []
         for jobs in groups:
             own = zip(jobs, islice(results, len(jobs)), strict=True)
             columns.append(np.concatenate([y for job, y in own if job.outputs]))

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.memory import IDEAL, MemoryTiming, load_channels, load_memory
+from daqkf.hw_targets.results import Results
 from daqkf.lowering.image.queue_memory import Queue
 from daqkf.passes.array_files import archive, load_archive
 from daqkf.passes.files import write_atomically
@@ -28,11 +29,11 @@ _LOG = logging.getLogger(__name__)
 class Accelerator(Protocol):
     """An array, on a board or in a simulator."""
 
-    def run(self, jobs: Sequence[Job]) -> list[NDArray[np.int8]]:
+    def run(self, jobs: Sequence[Job]) -> list[Results]:
         """Run jobs one after another, without a reset between them.
 
-        Returns the int8 results [T, N] of each job. A program that keeps its sums has no results,
-        so its N is 0.
+        Returns the results [T, N] of each job, int8 or of wide programs int16. A program that keeps
+        its sums has no results, so its N is 0.
         """
         ...
 
@@ -113,7 +114,7 @@ class SimulatedArray:
     cycles: dict[bytes | None, Cycles] = field(default_factory=dict[bytes | None, Cycles])
     """The cycles of all runs of each program together, by its image."""
 
-    def run(self, jobs: Sequence[Job]) -> list[NDArray[np.int8]]:
+    def run(self, jobs: Sequence[Job]) -> list[Results]:
         """Run jobs in the simulator; see `Accelerator`.
 
         Raises:
@@ -140,7 +141,7 @@ class Resumable:
     accelerator: Accelerator
     folder: Path
 
-    def run(self, jobs: Sequence[Job]) -> list[NDArray[np.int8]]:
+    def run(self, jobs: Sequence[Job]) -> list[Results]:
         """Run jobs, see `Accelerator`, and take results that the folder has from there.
 
         Files of results that were damaged are made again, with a note.
@@ -182,7 +183,7 @@ def _hash(results: Sequence[NDArray[Any]]) -> NDArray[np.uint8]:
     return np.frombuffer(found.digest(), np.uint8)
 
 
-def _kept(path: Path) -> list[NDArray[np.int8]] | None:
+def _kept(path: Path) -> list[Results] | None:
     """The results that a file has, or none if it was damaged since it was written."""
     try:
         arrays = load_archive(path, "results")

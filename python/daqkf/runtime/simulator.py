@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.memory import IDEAL, MemoryTiming
+from daqkf.hw_targets.results import Results, join_rows, result_rows
 from daqkf.hw_targets.status import LoadError, Phase
 from daqkf.hw_targets.streams import ALIGNMENT, WATCHDOG_BITS
 from daqkf.hw_targets.timing import gating_cycles, normalization_cycles, softmax_cycles
@@ -99,8 +100,8 @@ class Cycles:
 class Trace:
     """What an array did in a job."""
 
-    y: NDArray[np.int8]
-    """The int8 results [T, N]."""
+    y: Results
+    """The results [T, N]."""
     cycles: Cycles
     variants: NDArray[np.int64]
     """The variant that each tile took, [tiles], by `status_variant`; 0 without a SPAQ unit."""
@@ -130,13 +131,19 @@ class Job:
 
     Without an image, the array keeps the program of the job before. A program that keeps its sums
     has no outputs, so its N is 0. If the program computes attention, `sequences` has the number of
-    tokens of each sequence.
+    tokens of each sequence. The results of a `wide` program are int16.
     """
 
     image: bytes | None
     x: NDArray[np.int8]
     outputs: int
     sequences: tuple[int, ...] = ()
+    wide: bool = False
+
+    @property
+    def rows(self) -> int:
+        """Rows of results of a tile."""
+        return result_rows(self.outputs, self.wide)
 
     def tiles(self, lanes: int) -> list[int]:
         """The number of tiles of T = `lanes` tokens in each sequence, or in all tokens."""
@@ -158,17 +165,17 @@ class Job:
             found += [sequence_header(len(part), lanes), beats, beats]
         return np.concatenate(found)
 
-    def from_rows(self, rows: NDArray[np.int8], lanes: int) -> NDArray[np.int8]:
+    def from_rows(self, rows: NDArray[np.int8], lanes: int) -> Results:
         """The results [T, N] of the tokens in rows of bytes, behind which there may be others."""
         if not self.outputs:
             return np.empty((len(self.x), 0), np.int8)
-        size = sum(self.tiles(lanes)) * self.outputs * lanes
-        return self.results(rows[:size].reshape(-1, self.outputs, lanes))
+        size = sum(self.tiles(lanes)) * self.rows * lanes
+        return self.results(rows[:size].reshape(-1, self.rows, lanes))
 
-    def results(self, tiles: NDArray[np.int8]) -> NDArray[np.int8]:
-        """The results [T, N] of the tokens, from those of the tiles [tiles, N, lanes]."""
+    def results(self, tiles: NDArray[np.int8]) -> Results:
+        """The results [T, N] of the tokens, from the rows of the tiles [tiles, rows, lanes]."""
         lanes = tiles.shape[2]
-        rows = tiles.transpose(0, 2, 1).reshape(-1, self.outputs)
+        rows = join_rows(tiles.transpose(0, 2, 1).reshape(-1, self.rows), self.wide)
         ends = lanes * np.cumsum(self.tiles(lanes))
         parts = np.split(rows, ends[:-1])
         lengths = self.sequences or (len(self.x),)
@@ -347,8 +354,8 @@ class Simulator:
 
     def run(
         self, jobs: Sequence[Job], *, stalls: float = 0.0, seed: int = 0
-    ) -> list[tuple[NDArray[np.int8], Cycles]]:
-        """Run jobs; returns the int8 results [T, N] and the cycles of each. See `trace`."""
+    ) -> list[tuple[Results, Cycles]]:
+        """Run jobs; returns the results [T, N] and the cycles of each. See `trace`."""
         traces = self.trace(jobs, stalls=stalls, seed=seed)
         return [(trace.y, trace.cycles) for trace in traces]
 
@@ -396,7 +403,7 @@ class Simulator:
                     placed = outside.place(job.image)
                     image.write_bytes(for_tiles(placed, count, self.config) if overlap else placed)
                 arguments += ["-" if job.image is None else image.name, x.name, f"y{number}"]
-                arguments += [str(tiles), str(len(beats)), str(job.outputs)]
+                arguments += [str(tiles), str(len(beats)), str(job.rows)]
             limit = int(longest_silence(self.config) / (1 - stalls))
             command = [self._binary, lanes, seed, round(1000 * stalls), limit, int(overlap)]
             command += (waveform.path.absolute(), waveform.tiles) if waveform else ("-", 0)

@@ -12,11 +12,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.descriptors import QueueError
 from daqkf.hw_targets.memory import IDEAL, MemoryTiming
+from daqkf.hw_targets.results import Results
 from daqkf.hw_targets.status import LoadError
 from daqkf.lowering.image.queue_memory import Queue, QueueMemory
 from daqkf.lowering.rtl.registers import register
@@ -152,7 +152,7 @@ class SimulatedSystem:
         )
         return content
 
-    def run(self, jobs: Sequence[Job]) -> list[NDArray[np.int8]]:
+    def run(self, jobs: Sequence[Job]) -> list[Results]:
         """Run jobs as one queue; see `Accelerator`.
 
         Raises:
@@ -162,7 +162,7 @@ class SimulatedSystem:
         for job in jobs:
             if job.image is None:
                 raise ValueError("a job of a queue needs its own program")
-            beats, rows = job.beats(lanes), sum(job.tiles(lanes)) * job.outputs
+            beats, rows = job.beats(lanes), sum(job.tiles(lanes)) * job.rows
             places.append(memory.reserve(rows * lanes))
             activations = memory.store(beats.tobytes())
             memory.add(memory.program(job.image), activations, len(beats), places[-1], rows)
@@ -254,7 +254,7 @@ class RecordedQueues:
         """That of the device."""
         return self.device.base
 
-    def run(self, jobs: Sequence[Job]) -> list[NDArray[np.int8]]:
+    def run(self, jobs: Sequence[Job]) -> list[Results]:
         """Run jobs on the device; they are not recorded."""
         return self.device.run(jobs)
 

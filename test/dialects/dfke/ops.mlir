@@ -185,3 +185,16 @@ func.func @sequences(%x: tensor<?x2xi8>) -> tensor<?x2xi8> {
   }
   func.return %y : tensor<?x2xi8>
 }
+
+// CHECK-LABEL: @wide
+func.func @wide(%x: tensor<?x2xi8>) -> tensor<?x2xi16> {
+  // CHECK: dfke.kernel(%k = %x) : tensor<?x2xi8> -> tensor<?x2xi16> {
+  %y = dfke.kernel(%k = %x) : tensor<?x2xi8> -> tensor<?x2xi16> {
+    %w = spaq.constant dense<1> : tensor<2x2xi8>
+    %0 = spaq.matmul %k, %w : (tensor<?x2xi8>, tensor<2x2xi8>) -> tensor<?x2xi32>
+    %1 = spaq.requantize %0 multiplier dense<3> : tensor<2xi32> shift dense<1> : tensor<2xi32>
+      : tensor<?x2xi32> -> tensor<?x2xi16>
+    dfke.yield %1 : tensor<?x2xi16>
+  }
+  func.return %y : tensor<?x2xi16>
+}

@@ -90,3 +90,13 @@ func.func @something(%x: tensor<?x1xi16>, %b: tensor<1xi16>, %f: tensor<?x1xf32>
   %5 = spaq.calibrated %4 absmax 2.0 : tensor<?x1xf32> -> tensor<?x1xf32>
   func.return %0, %1, %5, %3 : tensor<?x1xi32>, tensor<?x1xi16>, tensor<?x1xf32>, tensor<?x1xi8>
 }
+
+// Wide results that are quantised again become int8.
+// CHECK-LABEL: @wide
+// CHECK: spaq.dequantize
+// CHECK-NEXT: spaq.quantize
+func.func @wide(%x: tensor<?x2xi16>) -> tensor<?x2xi8> {
+  %0 = spaq.dequantize %x scale 0.5 : tensor<?x2xi16> -> tensor<?x2xf32>
+  %1 = spaq.quantize %0 scale 0.5 : tensor<?x2xf32> -> tensor<?x2xi8>
+  func.return %1 : tensor<?x2xi8>
+}

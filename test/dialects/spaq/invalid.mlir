@@ -346,3 +346,36 @@ func.func @f(%x: tensor<?x1xi8>) {
   %0 = spaq.calibrated %x absmax 1.0 : tensor<?x1xi8> -> tensor<?x1xi8>
   func.return
 }
+
+// -----
+
+// CHECK: spaq.requantize: elements are i8 or i16, not i12
+func.func @f(%x: tensor<?x1xi20>) {
+  %0 = spaq.requantize %x multiplier dense<2> : tensor<1xi32> shift dense<1> : tensor<1xi32>
+    : tensor<?x1xi20> -> tensor<?x1xi12>
+  func.return
+}
+
+// -----
+
+// CHECK: spaq.dequantize maps i8 to f32 in the same shape, but for the 1 extra columns of i8
+func.func @f(%x: tensor<?x2xi16>) {
+  %0 = spaq.dequantize %x scale 0.5 split dense<0> : tensor<1xi32> : tensor<?x2xi16> -> tensor<?x1xf32>
+  func.return
+}
+
+// -----
+
+// CHECK: spaq.quantize: elements are f32 or i8, not i16
+func.func @f(%x: tensor<?x2xf32>) {
+  %0 = spaq.quantize %x scale 0.5 : tensor<?x2xf32> -> tensor<?x2xi16>
+  func.return
+}
+
+// -----
+
+// CHECK: spaq.activation: elements are f32 or i8, not i16
+func.func @f(%x: tensor<?x2xi16>) {
+  %0 = spaq.activation "relu" %x table dense<0> : tensor<256xi8> : tensor<?x2xi16> -> tensor<?x2xi16>
+  func.return
+}

@@ -138,3 +138,14 @@ func.func @attention(%q: tensor<?x4xf32>, %k: tensor<?x4xf32>, %v: tensor<?x4xf3
     : (tensor<?x4xi8>, tensor<?x4xi8>, tensor<?x4xi8>) -> tensor<?x4xi8>
   func.return %1, %2 : tensor<?x4xf32>, tensor<?x4xi8>
 }
+
+// Wide results, which the host reads.
+// CHECK-LABEL: @wide
+func.func @wide(%x: tensor<?x2xi20>) -> tensor<?x2xf32> {
+  // CHECK: spaq.requantize %x multiplier {{.*}} : tensor<?x2xi20> -> tensor<?x2xi16>
+  %0 = spaq.requantize %x multiplier dense<3> : tensor<2xi32> shift dense<4> : tensor<2xi32>
+    : tensor<?x2xi20> -> tensor<?x2xi16>
+  // CHECK: spaq.dequantize %0 scale 5.000000e-01 : tensor<?x2xi16> -> tensor<?x2xf32>
+  %1 = spaq.dequantize %0 scale 0.5 : tensor<?x2xi16> -> tensor<?x2xf32>
+  func.return %1 : tensor<?x2xf32>
+}
