@@ -11,6 +11,7 @@ import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import Any
 
 import numpy as np
@@ -82,6 +83,15 @@ def kernel_name(function: FuncOp) -> str:
     """What a kernel is called in the file: its symbol, or the name that the symbol stands for."""
     name = function.attributes.get(NODE)
     return name.data if isinstance(name, StringAttr) else function.sym_name.data
+
+
+def matches(function: FuncOp, patterns: Sequence[str]) -> bool:
+    """Whether a kernel's symbol, or what it is called in the file, is of one of the patterns.
+
+    `*` in a pattern stands for any characters.
+    """
+    names = {function.sym_name.data, kernel_name(function)}
+    return any(fnmatchcase(name, pattern) for name in names for pattern in patterns)
 
 
 def free_name(module: ModuleOp, name: str) -> str:

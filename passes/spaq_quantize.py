@@ -11,15 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
+from xdsl.dialects.func import FuncOp
 from xdsl.passes import ModulePass
 from xdsl.pattern_rewriter import PatternRewriteWalker
 from xdsl.transforms.dead_code_elimination import dce
 from xdsl.utils.exceptions import PassFailedException
 
-from daqkf.dialects.spaq import GateOp, LayerNormOp, LevelSet
+from daqkf.dialects.spaq import GateOp, LayerNormOp, LevelSet, MatmulOp
 from daqkf.dialects.spaq.ops import QuantizeOfDequantize
 from daqkf.passes.defaults import SPLIT
 from daqkf.passes.diagnostics import about, failing
+from daqkf.passes.nn_kernels import matches
 from daqkf.passes.quantize.allocation import Choice, LevelChooser, noise_share
 from daqkf.passes.quantize.calibration import extra_columns
 from daqkf.passes.quantize.compensation import compensate
@@ -88,6 +90,9 @@ class SpaqQuantizePass(ModulePass):
       words together, extra columns not counted, at the best accuracy.
     - `split`: extra int8 columns for features of large range, as a share of the features:
       those of the input, and those of a result behind relu, gelu or silu. 0 means none.
+    - `wide-results`: names of functions, with `*` for any characters, whose results become int16
+      in place of int8: those of one layer without a function, which are returned as they are.
+      Others stay as they are. By default none. Their scales reach four times the stated range.
     - `keep`: channels whose weights are multiples of a step, as in a quantised file, keep these as
       their levels if a uniform level set has them.
 
@@ -114,6 +119,7 @@ class SpaqQuantizePass(ModulePass):
     accuracy: str | float | int | None = None
     words: int | None = None
     split: float | int = SPLIT
+    wide_results: tuple[str, ...] | None = None
     keep: bool = False
 
     def level_set(self) -> LevelSet:
@@ -176,8 +182,13 @@ class SpaqQuantizePass(ModulePass):
                     own = bias_of(matmul)
                     bias = seen.bias_shift(weights, fitted.levels * fitted.scales)
                     bias = bias if own is None else bias + own.array()
-                quantize_layer(matmul, constant, own_set, fitted, self.split, bias)
+                wide = self._is_wide(matmul)
+                quantize_layer(matmul, constant, own_set, fitted, self.split, bias, wide)
             self._quantize_rows(module, row)
+
+    def _is_wide(self, matmul: MatmulOp) -> bool:
+        function = matmul.parent_op()
+        return isinstance(function, FuncOp) and matches(function, self.wide_results or ())
 
     def _quantize_rows(self, module: ModuleOp, row: LayerNormOp | GateOp | None) -> None:
         """Quantise what a layer that has just been quantised completes."""

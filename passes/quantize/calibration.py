@@ -27,6 +27,12 @@ HEADROOM = 1.1
 often at its limits than all of them. `benchmarks/activations.py` shows what it brings."""
 
 
+WIDE_HEADROOM = 4.0
+"""What the scale of a wide result reaches, as a multiple of its range. Even so, a step is 70 times
+finer than one of int8; so nothing has to be clipped, and only what is four times beyond all
+calibration data saturates."""
+
+
 def absmax_ranges(samples: NDArray[Any], per_feature: bool = True) -> NDArray[np.float64]:
     """The largest |x| of samples [T, K], of each feature [K] or of all [1].
 
@@ -129,6 +135,12 @@ class Columns:
     def plain(cls, ranges: float | NDArray[np.float64]) -> "Columns":
         """One column for each feature; a range for all or [K] for each."""
         return cls(symmetric_scale(ranges), np.empty(0, np.int32))
+
+    @classmethod
+    def wide(cls, ranges: float | NDArray[np.float64]) -> "Columns":
+        """The same of wide results, with `WIDE_HEADROOM`."""
+        step = WIDE_HEADROOM / np.iinfo(np.int16).max
+        return cls(ranges * step, np.empty(0, np.int32))
 
     @classmethod
     def of(cls, ranges: NDArray[np.float64], budget: float, least: float = 0.0) -> "Columns":

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from xdsl.ir import Operation
+from xdsl.dialects.func import ReturnOp
+from xdsl.ir import BlockArgument, Operation
 
 from daqkf.dialects.spaq import (
     ActivationOp,
@@ -22,7 +23,7 @@ from daqkf.dialects.spaq import (
     QuantizeOp,
     ResidualOp,
 )
-from daqkf.dialects.spaq.checks import features
+from daqkf.dialects.spaq.checks import features, is_wide
 from daqkf.dialects.spaq.ops import chain, defining_constant
 from daqkf.hw_targets.numerics import ACTIVATION_MAX
 from daqkf.passes.quantize.calibration import HEADROOM, Columns, table_columns
@@ -45,10 +46,16 @@ class FloatLayer:
     sum_scales: NDArray[np.float64]
     """[N] what one step of the requantised sums is worth."""
     output: Columns
+    wide: bool = False
+    """Whether results are wide."""
 
 
-def layer_of(matmul: MatmulOp, weights: ConstantOp, budget: float) -> FloatLayer:
+def layer_of(
+    matmul: MatmulOp, weights: ConstantOp, budget: float, wide: bool = False
+) -> FloatLayer:
     """The layer that starts with a product, and the int8 columns it reads and leaves.
+
+    If `wide` results are wanted, it leaves int16 in place of int8 where it `can_be_wide`.
 
     Raises:
         ValueError: a range is missing, or the bias is no constant.
@@ -65,14 +72,37 @@ def layer_of(matmul: MatmulOp, weights: ConstantOp, budget: float) -> FloatLayer
     stated = [stage for stage in stages if isinstance(stage, CalibratedOp | QuantizeOp)]
     if len(stated) != (1 if activation is None else 2):
         raise ValueError("the sums or the results of a product have no spaq.calibrated range")
-    if activation is None:
+    channels, last = features(matmul.result), stages[-1]
+    if wide := wide and can_be_wide(matmul):
+        assert isinstance(stated[0], CalibratedOp)
+        output = Columns.wide(stated[0].ranges())
+        sum_scale = output.scale
+    elif activation is None:
         sum_scale, output = _sum_columns(matmul, stated[0], stages[-1])
     else:
         sum_scale, output = _result_columns(activation, stated[0], stated[1], budget)
-    channels, last = features(matmul.result), stages[-1]
     sum_scales = np.broadcast_to(np.asarray(sum_scale, np.float64), channels)
     read = _input_columns(matmul, budget)
-    return FloatLayer(matmul, weights, bias, residual, activation, last, read, sum_scales, output)
+    return FloatLayer(
+        matmul, weights, bias, residual, activation, last, read, sum_scales, output, wide
+    )
+
+
+def can_be_wide(matmul: MatmulOp) -> bool:
+    """Whether a layer is all that its function has, and leaves sums without a function.
+
+    Then the array runs it alone, and only the host reads its results.
+    """
+    read = matmul.input.owner
+    stages = _stages(matmul)
+    statement = stages[-1] if stages else None
+    return (
+        isinstance(read, CalibratedOp)
+        and isinstance(read.input, BlockArgument)
+        and isinstance(statement, CalibratedOp)
+        and not any(isinstance(stage, ActivationOp | ResidualOp) for stage in stages)
+        and all(isinstance(use.operation, ReturnOp) for use in statement.result.uses)
+    )
 
 
 def _sum_columns(
@@ -162,7 +192,7 @@ def _input_columns(matmul: MatmulOp, budget: float) -> Columns:
     before = matmul.input.owner
     if isinstance(before, CalibratedOp):
         stated = stated_columns(before, budget)
-    elif isinstance(before, DequantizeOp):
+    elif isinstance(before, DequantizeOp) and not is_wide(before.input):
         stated = Columns(before.scales(), before.columns())
     else:
         raise ValueError("the input of a product has no spaq.calibrated range")

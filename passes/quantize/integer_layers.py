@@ -27,7 +27,7 @@ from daqkf.dialects.spaq import (
     RequantizeOp,
     ResidualOp,
 )
-from daqkf.dialects.spaq.checks import features
+from daqkf.dialects.spaq.checks import features, is_wide
 from daqkf.dialects.spaq.ops import activations
 from daqkf.hw_targets.numerics import MULTIPLIER_MAX
 from daqkf.passes.quantize.calibration import Columns
@@ -56,6 +56,7 @@ def quantize_layer(
     fitted: Fit,
     split: float = 0.0,
     bias: NDArray[np.float64] | None = None,
+    wide: bool = False,
 ) -> None:
     """Put exact integers in place of the calibrated float layer that starts with a product.
 
@@ -66,11 +67,12 @@ def quantize_layer(
         fitted: levels and scales of the weights [K, N].
         split: the budget of extra columns, as a share of the features.
         bias: [N], in place of the layer's own.
+        wide: whether results are wide, if they can be.
 
     Raises:
         ValueError: a range is missing, or the layer cannot be expressed; the IR is as before.
     """
-    layer = layer_of(matmul, constant, split)
+    layer = layer_of(matmul, constant, split, wide)
     if bias is None:
         bias = np.zeros(len(fitted.scales))
         if layer.bias is not None:
@@ -90,7 +92,7 @@ def quantize_layer(
         factors = from_array(np.rint(steps / numbers.sums).astype(np.int64), i32)
         result = builder.add(ResidualOp(result.results[0], kept, factors), layer.residual)
     factor = (from_array(values, i32) for values in (multiplier, shift))
-    result = builder.add(RequantizeOp(result.results[0], *factor), None)
+    result = builder.add(RequantizeOp(result.results[0], *factor, wide=layer.wide), None)
     if layer.activation is not None and table is not None:
         function = layer.activation.function.data
         result = builder.add(ActivationOp(function, result.results[0], from_array(table, i8)), None)
@@ -162,7 +164,8 @@ def _kept(
         return None, np.zeros(1)
     kept = layer.residual.kept
     before, count = kept.owner, features(kept)
-    if isinstance(before, DequantizeOp) and not len(before.columns()):
+    narrow = isinstance(before, DequantizeOp) and not is_wide(before.input)
+    if isinstance(before, DequantizeOp) and narrow and not len(before.columns()):
         return before.input, np.broadcast_to(before.scales(), count)
     if not isinstance(before, CalibratedOp):
         raise ValueError("a residual has no spaq.calibrated range, nor one int8 column a feature")

@@ -47,6 +47,7 @@ def compile(  # pyright: ignore[reportOverlappingOverload]
     requantize: bool = False,
     fixed: Mapping[str, Any] | None = None,
     scale_rows: bool | None = None,
+    wide_results: str | Sequence[str] | None = None,
     fallback: float | None = None,
     fuse: bool = True,
     host_cycles: float = HOST_CYCLES,

@@ -181,6 +181,12 @@ def _add_compile(commands: Commands) -> None:
         "with levels of weights and no others",
     )
     compiler.add_argument(
+        "--wide-results",
+        metavar="NAMES",
+        help="networks: kernels whose results become int16, by name, with commas between them and "
+        "* for any characters: of products without a function, on a target with wide_results",
+    )
+    compiler.add_argument(
         "--fallback",
         type=float,
         metavar="DB",

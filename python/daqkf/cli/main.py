@@ -52,6 +52,8 @@ def _compile(options: argparse.Namespace) -> int:
         raise DaqkfError("--products, --no-fuse, --requantize and --distillation are for networks")
     if options.fix or options.scale_rows or options.fallback is not None:
         raise DaqkfError("--fix, --scale-rows and --fallback are for networks")
+    if options.wide_results is not None:
+        raise DaqkfError("--wide-results are for networks, of which they name kernels")
     if options.jobs is not None or options.scheduler is not None:
         raise DaqkfError("--jobs and --scheduler are for networks, whose kernels are independent")
     calibration = load_array(options.calibration, "activations") if options.calibration else None

@@ -44,6 +44,7 @@ def compile_network(options: argparse.Namespace, console: "Console") -> int:
         requantize=options.requantize,
         fixed=_fixed(options.fix),
         scale_rows=options.scale_rows,
+        wide_results=options.wide_results,
         fallback=options.fallback,
         **shared_options(options),
         fuse=not options.no_fuse,

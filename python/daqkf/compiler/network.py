@@ -47,7 +47,7 @@ from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.machine import Machine
 from daqkf.hw_targets.numerics import NORMALIZED_FEATURES
 from daqkf.passes.nn_attention import quantize_attention
-from daqkf.passes.nn_kernels import kernel_name
+from daqkf.passes.nn_kernels import kernel_name, matches
 from daqkf.passes.nn_product import Inputs, in_order, quantize_products
 from daqkf.passes.nn_scale import Scales, scales_on
 from daqkf.passes.progress import Progress, Step, counted, silent
@@ -56,7 +56,7 @@ from daqkf.passes.quantize.network_statistics import batches, observe
 from daqkf.passes.quantize.weights import float_products, integer_weights
 from daqkf.passes.spaq_quantize import SpaqQuantizePass
 from daqkf.passes.steps import NOTHING_KEPT, Steps
-from daqkf.support.errors import DaqkfError, describe, warn_of_noise
+from daqkf.support.errors import DaqkfError, describe, shortened, warn_of_noise
 
 _TOKENS = 128
 """Of the longest sequence, if nothing says."""
@@ -289,6 +289,23 @@ def _require_calibration(
         raise DaqkfError("distillation needs calibration, and pruning of second order")
 
 
+def _require_wide(network: ModuleOp, options: NetworkOptions, machine: Machine) -> None:
+    """Check that there are kernels of the names of `wide_results`, and such results.
+
+    Raises:
+        ValueError: there are none.
+    """
+    names = options.wide_names or ()
+    if names and not machine.wide_results:
+        raise ValueError(f"target '{options.target}' gives no wide_results; 'wide-memory' does")
+    main = entry(network)
+    functions = [op for op in network.ops if isinstance(op, FuncOp) and op is not main]
+    for name in names:
+        if not any(matches(function, [name]) for function in functions):
+            known = shortened([kernel_name(function) for function in functions])
+            raise ValueError(f"wide_results: no kernel is called '{name}' (there are: {known})")
+
+
 def _with_products(
     network: ModuleOp, samples: Sequence[Inputs], options: NetworkOptions, machine: Machine
 ) -> ModuleOp:
@@ -401,6 +418,7 @@ class _Compilation:
             progress("fuse kernels")
             fuse(network, options, machine)
         _set_tokens(network, NORMALIZED_FEATURES)
+        _require_wide(network, options, machine)
         held_out: list[Inputs] = []
         fitted: list[Inputs] = list(samples)
         if every is not None:
@@ -456,6 +474,7 @@ class _Compilation:
             levels.maximum,
             max_shift=self.machine.max_shift,
             split=self.options.split,
+            wide_results=self.options.wide_names,
             keep=self.keep,
         )
 

@@ -218,6 +218,11 @@ class NetworkOptions(Options):
             scale for each feature, and do biases and functions; see `nn-scale`. It is for values of
             very different sizes, as in sound. None does so for a file with levels of weights but
             not of activations, and keeps its weights as they are.
+        wide_results: kernels, by name or with `*` for any characters, whose results become int16 in
+            place of int8: several, or in a text with commas. Those of one product without a
+            function can, which is what `scale_rows` leaves of layers. Needs a target with
+            `wide_results`; a result takes two bytes of the traffic, and twice as long in the post
+            unit.
         fallback: the signal-to-noise ratio in dB that each output is to keep: kernels that int8 is
             too coarse for stay on the host, those first that lose most by themselves on calibration
             data that nothing was fitted to.
@@ -241,6 +246,7 @@ class NetworkOptions(Options):
     measure: Measure | None = None
     fixed: Mapping[str, Any] | None = None
     scale_rows: bool | None = None
+    wide_results: str | Sequence[str] | None = None
     fallback: float | None = None
     jobs: int | None = 1
     scheduler: str | None = None
@@ -249,6 +255,12 @@ class NetworkOptions(Options):
     def loss(self) -> Loss:
         """By which accuracy is measured: that of cosines, unless an SQNR is asked for."""
         return Loss() if self.accuracy is None else Accuracy.parse(self.accuracy).loss
+
+    @property
+    def wide_names(self) -> tuple[str, ...] | None:
+        """The names of `wide_results`, if there are any."""
+        names = self.wide_results
+        return tuple(names.split(",") if isinstance(names, str) else names or ()) or None
 
     def cutting(self) -> dict[str, Any]:
         """The options that say what kernels are made of, JSON-able: what a folder keeps of them."""
