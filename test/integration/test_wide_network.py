@@ -58,7 +58,15 @@ def test_kernels_are_chosen_by_name(model: Path):
 
 
 def test_the_rtl_is_the_fast_model_bit_for_bit(model: Path):
-    network = compiled(model, "ffn.down,out*")
+    """Beside a chain, on the same array."""
+    network = daqkf.compile(
+        str(model), calibration=inputs(40), target=TARGET, wide_results=["*"], split=0.0
+    )
+    assert [(stage.kernels > 1, stage.wide) for stage in network.stages] == [
+        (False, True),
+        (False, True),
+        (True, False),
+    ]
     array = SimulatedArray(network.simulated.simulator, stalls=0.2, seed=3)
     y = network.run(inputs(2, 3), accelerator=array, check=True)["y"]
     np.testing.assert_array_equal(y, network.run(inputs(2, 3))["y"])
