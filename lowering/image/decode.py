@@ -292,21 +292,8 @@ def _decode_body(body: Words, outside: Words, config: ArrayConfig) -> Image:
     kernel = next((section for section in found if section.command == Command.KERNEL), None)
     if kernel is None:
         raise ProgramImageError("the program image lacks KERNEL")
-    flags = KERNEL_ADDS | KERNEL_KEEPS if config.accumulates else 0
-    flags |= KERNEL_ATTENDS if config.operand_depth else 0
-    flags |= KERNEL_WIDE if config.wide_results else 0
-    outputs = int(kernel.rows[0, 0])
-    sizes = kernel.count, outputs & ~flags
-    adds, keeps, attends, wide = (
-        bool(outputs & flags & flag)
-        for flag in (KERNEL_ADDS, KERNEL_KEEPS, KERNEL_ATTENDS, KERNEL_WIDE)
-    )
-    most = config.result_depth // result_rows(1, wide)
-    if not 0 < sizes[1] <= most:
-        raise ProgramImageError(
-            f"{byte_at(kernel.word(0))}: {sizes[1]} {'wide ' * wide}outputs; the array holds "
-            f"1..{most}"
-        )
+    outputs, (adds, keeps, attends, wide) = _outputs(kernel, config)
+    sizes = kernel.count, outputs
     streams = {unit: rows for (code, unit), rows in sections.items() if code == Command.STREAM}
     if sorted(streams) != list(range(config.pes)):
         raise ProgramImageError(f"the program image lacks a stream for each of {config.pes} PEs")
@@ -345,6 +332,30 @@ def _decode_body(body: Words, outside: Words, config: ArrayConfig) -> Image:
             if section.command is Command.MEMORY
         ],
     )
+
+
+def _outputs(kernel: Section, config: ArrayConfig) -> tuple[int, tuple[bool, bool, bool, bool]]:
+    """N, and whether its row says that the program adds, keeps, attends or gives wide results.
+
+    Raises:
+        ProgramImageError: the array has no room for so many.
+    """
+    known = KERNEL_ADDS | KERNEL_KEEPS if config.accumulates else 0
+    known |= KERNEL_ATTENDS if config.operand_depth else 0
+    known |= KERNEL_WIDE if config.wide_results else 0
+    said = int(kernel.rows[0, 0])
+    outputs, flags = said & ~known, said & known
+    wide = bool(flags & KERNEL_WIDE)
+    most = config.result_depth // result_rows(1, wide)
+    if not 0 < outputs <= most:
+        raise ProgramImageError(
+            f"{byte_at(kernel.word(0))}: {outputs} {'wide ' * wide}outputs; the array holds "
+            f"1..{most}"
+        )
+    adds, keeps, attends = (
+        bool(flags & flag) for flag in (KERNEL_ADDS, KERNEL_KEEPS, KERNEL_ATTENDS)
+    )
+    return outputs, (adds, keeps, attends, wide)
 
 
 def _decode_chain(
