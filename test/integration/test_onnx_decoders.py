@@ -3,6 +3,7 @@
 
 """Decoders as onnxruntime's exporters write them, whole and by operator, against its own runs."""
 
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -639,3 +640,10 @@ def test_a_batch_may_be_empty(tmp_path: Path):
     logits, keys, _ = interpreted(path, feeds)
     assert logits.shape == (0, 3, WORDS)
     assert keys.shape == (0, GROUPS, 3, FEATURES)
+
+
+def test_decoders_are_read_without_onnxruntime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    path = Decoder(packed=False, layers=1).save(tmp_path / "m.onnx")
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    layer = ["rms_norm", "rotary", "rotary", "cached_attention", "rms_norm"]
+    assert operations(path) == [*layer, "rms_norm"]

@@ -15,6 +15,7 @@ from xdsl.ir import SSAValue
 
 from daqkf.dialects.errors import from_extra
 from daqkf.dialects.nn import DequantizeOp, ElementwiseOp, MatmulOp, QuantizeOp
+from daqkf.dialects.nn.base import element_of, shape_of
 from daqkf.dialects.nn.interpreter import element_dtype
 from daqkf.lowering.frontends.onnx.graph import Array, Node, operator_name
 
@@ -68,10 +69,15 @@ def _inferred(model: Any) -> Any:
 
 def matmul_of_few_bits(node: Node) -> SSAValue:
     """MatMulNBits: a product with weights [N, K] of 2, 4 or 8 bits, in blocks along K."""
-    constant = node.graph.constant(_blocks(node), node.names[1])
-    result = node.add(MatmulOp(node.input(0), constant, node.type))
+    weights, x = _blocks(node), node.input(0)
+    shape = shape_of(x)
+    if not shape:
+        raise ValueError("the rank of its input is not known")
+    kind = TensorType(element_of(x), [*shape[:-1], weights.shape[1]])
+    constant = node.graph.constant(weights, node.names[1])
+    result = node.add(MatmulOp(x, constant, kind))
     if node.has(5):
-        addition = ElementwiseOp("add", [result, node.input(5)], node.type)
+        addition = ElementwiseOp("add", [result, node.input(5)], kind)
         result = node.add(addition, f"{node.label}.bias")
     return result
 
