@@ -12,10 +12,12 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from language_models import SMALL, fields_of, random_weights, write_gguf
 from onnx import TensorProto, helper, numpy_helper
 from xdsl.utils.exceptions import InterpretationError
 
 import daqkf
+from daqkf.compiler.calibration import drawn_inputs
 from daqkf.compiler.formats import load_network
 from daqkf.dialects.interpreting import call, entry
 from daqkf.dialects.nn import CachedAttentionOp, ConstantOp, OperatorOp, RmsNormOp, RotaryOp
@@ -497,6 +499,21 @@ def test_a_decoder_is_compiled_as_any_network(tmp_path: Path):
     ids = np.concatenate([feeds["input_ids"], word], axis=1)
     whole = network.run(step(ids, none))["logits"]
     np.testing.assert_allclose(logits[:, 0], whole[:, -1], atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["onnx", "gguf"])
+def test_inputs_that_are_drawn_have_no_past(tmp_path: Path, kind: str):
+    if kind == "onnx":
+        path = Decoder(packed=True).save(tmp_path / "m.onnx")
+    else:
+        path = write_gguf(tmp_path / "m.gguf", fields_of(SMALL), random_weights(SMALL))
+    module = load_network(path)
+    drawn = drawn_inputs(entry(module))
+    caches = [array for name, array in drawn.items() if name.startswith("past")]
+    assert len(caches) == 2 * LAYERS
+    assert {array.size for array in caches} == {0}
+    results = call(module, entry(module), list(drawn.values()))
+    assert all(np.isfinite(array).all() and array.size for array in results)
 
 
 def test_a_mask_that_hides_tokens_ends_a_run(tmp_path: Path):
