@@ -156,9 +156,9 @@ def _compiled(
     return CompiledNetwork(network, arrays, options), work
 
 
-def retargeted(
-    network: CompiledNetwork, target: str, progress: Progress = silent
-) -> CompiledNetwork:
+def retargeted[Network: CompiledNetwork](
+    network: Network, target: str, progress: Progress = silent
+) -> Network:
     """A compiled network with the same exact integers, on the array of another target.
 
     What kernels are made of stays as it is, so the other array needs what they use of the first.
@@ -172,7 +172,7 @@ def retargeted(
             arrays = _arrays(network.network, options, executor, progress)
     except (DiagnosticException, InterpretationError, ValueError, OSError) as error:
         raise DaqkfError(describe(error)) from None
-    return CompiledNetwork(network.network, arrays, options)
+    return replace(network, arrays=arrays, options=options)
 
 
 def quantize_network(
