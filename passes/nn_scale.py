@@ -172,6 +172,12 @@ def scales_on(
     return {op: Scales.of(low, high, smooth) for op, (low, high) in listener.found.items()}
 
 
+def row_scale(value: SSAValue) -> SSAValue | None:
+    """What the pass has divided rows by that a product reads, if it has: [..., T, 1]."""
+    scaled = _function(value, Function.DIV)
+    return None if scaled is None or Scales.read(value) is None else scaled.inputs[1]
+
+
 @dataclass
 class _Features(Interpreter.Listener):
     """The range of each feature that products read, as the network runs."""
