@@ -24,8 +24,8 @@ from xdsl.dialects.func import FuncOp
 from xdsl.ir import SSAValue
 from xdsl.rewriter import InsertPoint, Rewriter
 
-from daqkf.dialects.dense import from_array
 from daqkf.dialects import nn
+from daqkf.dialects.dense import from_array
 from daqkf.dialects.nn import LinearOp
 from daqkf.dialects.spaq import AddOp, ConstantOp, LevelSet
 from daqkf.passes.nn_scale import row_scale
@@ -59,6 +59,19 @@ class RoundedLayer:
     def weights(self) -> NDArray[np.float32]:
         """The weights [K, N]."""
         return (self.levels * self.scales).astype(np.float32)
+
+    def into(self, layer: SingleLayer) -> None:
+        """Put levels times scales in place of a kernel's weights, and the bias behind them."""
+        replace_constant(layer.weights, self.weights(), None)
+        bias = bias_of(layer.matmul)
+        if bias is not None:
+            replace_constant(bias, self.bias, None)
+            return
+        product = layer.matmul.result
+        constant = ConstantOp(from_array(self.bias, f32))
+        add = AddOp(product, constant.result)
+        Rewriter.insert_op([constant, add], InsertPoint.after(layer.matmul))
+        product.replace_uses_with_if(add.result, lambda use: use.operation is not add)
 
 
 def quantize_sequentially(
@@ -106,13 +119,13 @@ def quantize_sequentially(
             done = round_layer(layer, pairs.of(before, now), levels, shares.get(name, 0.0))
             own.keep(name, done)
             missing.remove(name)
-        _replace(layer, done)
+        done.into(layer)
         if not missing:
             break
     for name, layer in layers.items():
         if (done := own.find(name)) is not None:
             begins(name)
-            _replace(layer, done)
+            done.into(layer)
 
 
 def round_layer(
@@ -181,20 +194,6 @@ def _side_by_side(module: ModuleOp, inputs: Sequence[Batch]) -> Iterator[tuple[R
 
     dense = module.clone()
     return zip(sweep(dense, inputs, scales), sweep(module, inputs, scales), strict=True)
-
-
-def _replace(layer: SingleLayer, rounded: RoundedLayer) -> None:
-    """Put levels times scales in place of a kernel's weights, and a bias behind them."""
-    replace_constant(layer.weights, rounded.weights(), None)
-    bias = bias_of(layer.matmul)
-    if bias is not None:
-        replace_constant(bias, rounded.bias, None)
-        return
-    product = layer.matmul.result
-    constant = ConstantOp(from_array(rounded.bias, f32))
-    add = AddOp(product, constant.result)
-    Rewriter.insert_op([constant, add], InsertPoint.after(layer.matmul))
-    product.replace_uses_with_if(add.result, lambda use: use.operation is not add)
 
 
 def _key(

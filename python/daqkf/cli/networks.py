@@ -46,6 +46,7 @@ def compile_network(options: argparse.Namespace, console: "Console") -> int:
         fixed=_fixed(options.fix),
         scale_rows=options.scale_rows,
         fallback=options.fallback,
+        sequential=options.sequential,
         **shared_options(options),
         fuse=not options.no_fuse,
         host_cycles=options.host_cycles,

@@ -1,20 +1,22 @@
 # Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-"""Pruning a network's kernels together, and training what is left, as its options say."""
+"""Pruning a network's kernels as its options say: together, with training of what is left, or one
+after another, and rounding them, too."""
 
 from collections.abc import Sequence
 
 from xdsl.dialects.builtin import ModuleOp
 
-from daqkf.compiler.options import NetworkOptions
+from daqkf.compiler.options import NetworkOptions, level_set
 from daqkf.passes.nn_product import Inputs
 from daqkf.passes.progress import Progress
 from daqkf.passes.quantize.accuracy import AllOutputs
 from daqkf.passes.quantize.distillation import distil
 from daqkf.passes.quantize.gradients import NoGradientError
-from daqkf.passes.quantize.network_pruning import prune_network
+from daqkf.passes.quantize.network_pruning import prune_network, single_layers
 from daqkf.passes.quantize.network_statistics import batches, observe
+from daqkf.passes.quantize.sequential import quantize_sequentially
 from daqkf.passes.steps import NOTHING_KEPT, Steps
 from daqkf.support.errors import DaqkfError
 
@@ -23,6 +25,48 @@ PRUNING_ROWS = 32768
 
 _STEP = 512
 """Tokens or rows of a step of training, about."""
+
+
+_MOST_BYTES = 6 << 30
+"""Of rows of what all kernels read, from which on kernels are pruned one after another."""
+
+
+def is_sequential(network: ModuleOp, options: NetworkOptions, keep: bool) -> bool:
+    """Whether a network's kernels are pruned and rounded one after another.
+
+    Args:
+        network: after `nn-outline`.
+        options: see `NetworkOptions.sequential`.
+        keep: whether weights keep the levels that the file has for them.
+
+    Raises:
+        DaqkfError: that is asked for, and the file has levels.
+    """
+    if options.sequential and keep:
+        raise DaqkfError("sequential rounding is of float weights: requantize drops the file's")
+    if options.sequential is not None or keep or not options.one_by_one:
+        return bool(options.sequential)
+    layers = single_layers(network).values()
+    read = {layer.call.input: len(layer.weights.array()) for layer in layers}
+    return 4 * PRUNING_ROWS * sum(read.values()) > _MOST_BYTES
+
+
+def round_sequentially(
+    network: ModuleOp,
+    samples: Sequence[Inputs],
+    options: NetworkOptions,
+    progress: Progress,
+    steps: Steps = NOTHING_KEPT,
+) -> None:
+    """Prune and round the kernels of a network in place, one after another."""
+    quantize_sequentially(
+        network,
+        batches(network, samples),
+        level_set(options.levels),
+        options.sparsity or 0.0,
+        progress=progress,
+        steps=steps,
+    )
 
 
 def prune(
