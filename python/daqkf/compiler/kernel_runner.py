@@ -39,8 +39,8 @@ class KernelRunner:
     compiled: LoweredNetwork
     device: Accelerator | None
     """What kernels run on; without one, all are computed by the fast model."""
-    only: str
-    """What the names of those begin with that run on the device."""
+    only: tuple[str, ...]
+    """What the names of those begin with, one or the other, that run on the device."""
     check: bool
     """Whether their results are compared with those of the fast model."""
     progress: Progress
