@@ -4,6 +4,7 @@
 """A compiled network: what the host runs, the kernels on one array, and ways to run both."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -188,20 +189,7 @@ class CompiledNetwork(LoweredNetwork):
                 finds.
             SimulationError, ToolNotFoundError: the simulation failed, or a tool is missing.
         """
-        if accelerator == RTL:
-            accelerator = self.simulated
-        elif accelerator == QUEUE:
-            accelerator = self.system
-        if isinstance(accelerator, str) and accelerator != FAST:
-            known = ", ".join((FAST, RTL, QUEUE))
-            raise DaqkfError(f"unknown accelerator '{accelerator}' (known: {known})")
-        if only and not self.selected(only):
-            known = ", ".join(self.selected())
-            raise DaqkfError(f"no kernel's name begins with '{only}' (known: {known})")
-        device = None if isinstance(accelerator, str) else accelerator
-        if device is not None and resume is not None:
-            device = Resumable(device, Path(resume))
-        runner = KernelRunner(self, device, only, check, progress)
+        runner = self.runner(accelerator, only, check, resume, progress)
         function = entry(self.network)
         try:
             parts = [
@@ -218,7 +206,37 @@ class CompiledNetwork(LoweredNetwork):
             raise DaqkfError(describe(error)) from None
         return dict(zip(self.outputs, together(function, parts), strict=True))
 
-    def selected(self, only: str = "") -> list[str]:
+    def runner(
+        self,
+        accelerator: Accelerator | str = FAST,
+        only: str | Sequence[str] = "",
+        check: bool = False,
+        resume: str | Path | None = None,
+        progress: Progress = silent,
+    ) -> KernelRunner:
+        """What runs kernels as `run` says; `only` may be several beginnings of names.
+
+        Raises:
+            DaqkfError: an unknown accelerator, or no kernel has such a name.
+        """
+        if accelerator == RTL:
+            accelerator = self.simulated
+        elif accelerator == QUEUE:
+            accelerator = self.system
+        if isinstance(accelerator, str) and accelerator != FAST:
+            known = ", ".join((FAST, RTL, QUEUE))
+            raise DaqkfError(f"unknown accelerator '{accelerator}' (known: {known})")
+        names = (only,) if isinstance(only, str) else tuple(only)
+        for name in names:
+            if name and not self.selected(name):
+                known = ", ".join(self.selected())
+                raise DaqkfError(f"no kernel's name begins with '{name}' (known: {known})")
+        device = None if isinstance(accelerator, str) else accelerator
+        if device is not None and resume is not None:
+            device = Resumable(device, Path(resume))
+        return KernelRunner(self, device, names, check, progress)
+
+    def selected(self, only: str | tuple[str, ...] = "") -> list[str]:
         """The kernels, products and attentions whose names begin so, in the order they run in."""
         found: dict[str, None] = {}
         for op in entry(self.network).walk():

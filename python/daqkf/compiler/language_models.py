@@ -17,6 +17,7 @@ from daqkf.compiler.accuracy import Measured
 from daqkf.compiler.compiled_language_model import CompiledLanguageModel
 from daqkf.compiler.file_suffixes import SUFFIXES, is_model_folder
 from daqkf.compiler.options import NetworkOptions
+from daqkf.compiler.text_windows import windows_of
 from daqkf.lowering.frontends.decoder import (
     POSITIONS,
     TOKENS,
@@ -32,9 +33,6 @@ from daqkf.support.errors import EXPECTED, DaqkfError, describe
 
 LONGEST = 512
 """Tokens of a batch of calibration data, at most: what is read at once grows with its square."""
-
-DOCUMENT_END = "<|endoftext|>"
-"""A line of a text file between documents, which do not follow from one another."""
 
 
 def is_language_model(source: str | Path) -> bool:
@@ -66,32 +64,6 @@ def load_language_model(path: str | Path) -> LanguageModel:
     raise DaqkfError(f"{path}: no language model: a .gguf file, or a folder with config.json")
 
 
-def windows_of(codec: TextCodec, text: str, longest: int) -> list[NDArray[np.int64]]:
-    """The tokens of a text, at most `longest` at a time: [T] each.
-
-    Lines of `DOCUMENT_END` are between documents. No window has tokens of two of them; each begins
-    with the token that begins texts, if there is one.
-
-    Raises:
-        ValueError: there is no text, or it has a byte that the tokeniser has no token for.
-    """
-    documents = [part.strip("\n") for part in f"\n{text}\n".split(f"\n{DOCUMENT_END}\n")]
-    found: list[NDArray[np.int64]] = []
-    for document in documents:
-        if not document.strip():
-            continue
-        tokens = codec.encode(document)
-        begin = tokens[:0] if codec.begin is None else tokens[:1]
-        rest, room = tokens[len(begin) :], longest - len(begin)
-        found += [
-            np.concatenate([begin, rest[first : first + room]])
-            for first in range(0, len(rest), room)
-        ]
-    if not found:
-        raise ValueError("the text is empty")
-    return found
-
-
 def inputs_of(config: DecoderConfig, tokens: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
     """The inputs of a decoder that has read nothing, for tokens [T], by name."""
     empty = np.zeros((0, config.groups, config.features), np.float32)
@@ -105,7 +77,7 @@ def inputs_of(config: DecoderConfig, tokens: NDArray[np.int64]) -> dict[str, NDA
 def batches_of(
     config: DecoderConfig, codec: TextCodec, text: str, longest: int = LONGEST
 ) -> list[Inputs]:
-    """A text as calibration data of a decoder: see `windows_of`.
+    """A text as calibration data of a decoder: see `daqkf.compiler.text_windows.windows_of`.
 
     Raises:
         DaqkfError: as there.
