@@ -156,6 +156,10 @@ def source_of(
     """What is compiled, what it is calibrated on, and how its accuracy is measured."""
     if options.weights != MINILM:
         calibration = _calibration(options.calibration) if options.calibration else None
+        if options.weights == SMOLLM2 and calibration is None:
+            from daqkf.studies.smollm2.packaged import calibration_text
+
+            calibration = calibration_text()
         return file_of(options.weights), calibration, chosen
     from daqkf.hw_targets import load_target
     from daqkf.studies.minilm.model import MiniLM, load_calibration

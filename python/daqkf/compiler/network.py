@@ -65,7 +65,7 @@ _TOKENS = 128
 _JUDGED = 2
 """Every second sample says which kernels int8 is too coarse for, since a few miss what is rare."""
 
-_CALIBRATED = 16
+_CALIBRATED = 8
 """Batches of samples for the ranges of activations, where kernels are rounded already."""
 
 _WORTH_A_PROCESS = 2_000_000
@@ -110,6 +110,7 @@ def compile_and_measure(
     calibration: Inputs | Sequence[Inputs] | None = None,
     progress: Progress = silent,
     steps: Steps = NOTHING_KEPT,
+    measure: Measure | None = None,
 ) -> tuple[CompiledNetwork, Measured | str]:
     """A compiled network, and how its outputs differ from those of the float one on a few samples.
 
@@ -123,15 +124,16 @@ def compile_and_measure(
         calibration: the network's inputs by name, or batches of them.
         progress: told of each step.
         steps: where finished steps are kept, and found.
+        measure: what the accuracy is of where the options do not say; by default all outputs.
 
     Raises:
         DaqkfError: as `compile_network`.
     """
     network, work = _compiled(source, options, calibration, progress, steps)
     progress("measure the accuracy")
-    measure = options.measure or AllOutputs()
+    measure = options.measure or measure or AllOutputs()
     try:
-        measured = Measured.of(network.run, work.network, *work.apart, measure)
+        measured = Measured.of(network.run, work.dense or work.network, *work.apart, measure)
     except ValueError as error:
         return network, describe(error)
     if measured.sqnr < NOISE:
@@ -403,8 +405,9 @@ class _Compilation:
     held_out: list[Inputs]
     keep: bool
     """Whether weights keep the levels that the file has for them."""
-    sequential: bool
-    """Whether weights are levels times scales already."""
+    dense: ModuleOp | None
+    """The network before its kernels were pruned and rounded one after another, if they were; then
+    weights are levels times scales already."""
 
     @classmethod
     def begun(
@@ -424,6 +427,7 @@ class _Compilation:
         executor = _executor_of(network, options, task.executor, task.steps)
         samples, has_data = task.samples(network), task.calibration is not None
         sequential = has_data and is_sequential(network, options, keep)
+        dense = network.clone() if sequential else None
         network, sparsity = _pruned(network, samples, options, task, sequential)
         if options.fuse:
             progress("fuse kernels")
@@ -450,7 +454,7 @@ class _Compilation:
             progress,
             held_out,
             keep,
-            sequential,
+            dense,
         )
 
     @property
@@ -485,7 +489,7 @@ class _Compilation:
             levels.maximum,
             max_shift=self.machine.max_shift,
             split=self.options.split,
-            keep=self.keep or self.sequential,
+            keep=self.keep or self.dense is not None,
         )
 
     def _float(self, name: str) -> FloatKernel:
@@ -497,7 +501,7 @@ class _Compilation:
 
     def alike(self) -> dict[str, ModuleOp]:
         """The kernels as exact integers of the one level set for all."""
-        second_order = False if self.sequential else self.options.second_order
+        second_order = self.options.second_order if self.dense is None else False
         quantize = self.quantize
         steps = [Quantization(self._float(name), second_order, quantize) for name in self.kernels]
         return self._each("quantise", quantized, steps)
