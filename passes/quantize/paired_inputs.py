@@ -98,7 +98,9 @@ class PairedInputs:
         )
         return dense_targets(weights, moment, cross)
 
-    def bias(self, bias: Array, weights: Array, approximation: Array) -> NDArray[np.float64]:
+    def bias(
+        self, bias: Array | float, weights: Array, approximation: Array
+    ) -> NDArray[np.float64]:
         """The bias [N] with which the mean outputs stay when weights [K, N] change."""
         before, now = (np.asarray(matrix, np.float64) for matrix in (weights, approximation))
         wanted = self._cross[-1, :-1] @ before

@@ -46,13 +46,14 @@ _PASSES = 3
 
 
 @dataclass(frozen=True)
-class RoundedLayer:
+class FittedLayer:
     """What has become of a kernel: `x·(levels·scales) + bias`."""
 
-    levels: NDArray[np.int8]
-    """[K, N]; those of an output have no common factor."""
-    scales: NDArray[np.float64]
-    """[N]."""
+    levels: NDArray[np.int8] | NDArray[np.float32]
+    """[K, N]; integers of an output have no common factor. A kernel that is only pruned has its
+    weights here."""
+    scales: NDArray[np.float64] | float
+    """[N]; 1 of one that is only pruned."""
     bias: NDArray[np.float32]
     """[N]."""
 
@@ -77,7 +78,7 @@ class RoundedLayer:
 def quantize_sequentially(
     module: ModuleOp,
     inputs: Sequence[Batch],
-    level_set: LevelSet,
+    level_set: LevelSet | None,
     shares: Mapping[str, float] | float = 0.0,
     *,
     progress: Progress = silent,
@@ -92,7 +93,7 @@ def quantize_sequentially(
     Args:
         module: the network after `nn-outline`; its kernels have f32 weights.
         inputs: batches of its inputs by name.
-        level_set: of all kernels that have none stated.
+        level_set: of all kernels that have none stated; None to prune only.
         shares: of zeros, of all kernels or by name; a kernel without any is rounded only. One that
             has as many zeros already keeps its zeros.
         progress: told of each kernel.
@@ -104,9 +105,10 @@ def quantize_sequentially(
     layers = single_layers(module)
     if not isinstance(shares, Mapping):
         shares = dict.fromkeys(layers, shares)
-    own = steps.inner(_key(module, inputs, level_set, shares))
+    own = steps.inner(["sequential", key_of(module), list(inputs), repr(level_set), dict(shares)])
     missing = {name for name in layers if own.find(name) is None}
-    begins = counted(progress, "prune and round" if any(shares.values()) else "round", len(layers))
+    does = " and ".join(["prune"] * any(shares.values()) + ["round"] * (level_set is not None))
+    begins = counted(progress, does or "adjust", len(layers))
     pairs = _Pairs()
     for before, now in _side_by_side(module, inputs) if missing else ():
         name = now.kernel.sym_name.data
@@ -115,8 +117,8 @@ def quantize_sequentially(
             continue
         begins(name)
         if (done := own.find(name)) is None:
-            levels = stated_levels(layer.matmul) or level_set
-            done = round_layer(layer, pairs.of(before, now), levels, shares.get(name, 0.0))
+            levels = level_set and (stated_levels(layer.matmul) or level_set)
+            done = fit_layer(layer, pairs.of(before, now), levels, shares.get(name, 0.0))
             own.keep(name, done)
             missing.remove(name)
         done.into(layer)
@@ -128,15 +130,15 @@ def quantize_sequentially(
             done.into(layer)
 
 
-def round_layer(
-    layer: SingleLayer, pair: PairedInputs, level_set: LevelSet, share: float
-) -> RoundedLayer:
+def fit_layer(
+    layer: SingleLayer, pair: PairedInputs, level_set: LevelSet | None, share: float
+) -> FittedLayer:
     """A kernel with a share of zeros and levels, by what it reads.
 
     Zeros are chosen towards the dense outputs; then the levels of what is left minimise the error
     to them, with a scale of each output.
     """
-    weights, hessian = layer.weights.array(), pair.now.hessian()
+    weights = layer.weights.array()
     target = pair.target(weights, True)
     allowed = weights != 0
     if np.count_nonzero(allowed) <= weights.size - round(share * weights.size):
@@ -144,16 +146,20 @@ def round_layer(
     else:
         pruned = pair.problem(True).solve(target, share, None, NETWORK)
         allowed = pruned != 0
+    old = bias_of(layer.matmul)
+    bias = 0.0 if old is None else old.array()
+    if level_set is None:
+        real = pruned.astype(np.float32)
+        return FittedLayer(real, 1.0, pair.bias(bias, weights, real).astype(np.float32))
+    hessian = pair.now.hessian()
     start = fit(pruned, level_set, importance=np.diag(hessian))
     found = compensate(
         target, hessian, start, zero=level_set.kind != "binary", passes=_PASSES, allowed=allowed
     )
     common = np.maximum(np.gcd.reduce(found.levels, axis=0), 1)
     levels, scales = found.levels // common, found.scales * common
-    old = bias_of(layer.matmul)
-    bias = np.zeros(len(scales)) if old is None else old.array()
     rounded = (levels * scales).astype(np.float32)
-    return RoundedLayer(levels, scales, pair.bias(bias, weights, rounded).astype(np.float32))
+    return FittedLayer(levels, scales, pair.bias(bias, weights, rounded).astype(np.float32))
 
 
 @dataclass
@@ -196,10 +202,8 @@ def _side_by_side(module: ModuleOp, inputs: Sequence[Batch]) -> Iterator[tuple[R
     return zip(sweep(dense, inputs, scales), sweep(module, inputs, scales), strict=True)
 
 
-def _key(
-    module: ModuleOp, inputs: Sequence[Batch], level_set: LevelSet, shares: Mapping[str, float]
-) -> list[Any]:
-    """Everything that the rounded kernels are made of; constants as arrays, not as text."""
+def key_of(module: ModuleOp) -> list[Any]:
+    """Everything that a network is made of, for `Steps`; constants as arrays, not as text."""
     numbers: dict[SSAValue, int] = {}
     operations: list[Any] = []
     for op in module.walk():
@@ -213,4 +217,4 @@ def _key(
             operations.append([op.name, read, *(f"{name} {fact}" for name, fact in facts)])
         for value in op.results:
             numbers[value] = len(numbers)
-    return ["sequential", operations, list(inputs), repr(level_set), dict(shares)]
+    return operations

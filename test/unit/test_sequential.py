@@ -22,14 +22,17 @@ from daqkf.compiler.outlining import outlined
 from daqkf.compiler.pruning import is_sequential
 from daqkf.dialects.nn.decoders import CachedAttentionOp
 from daqkf.dialects.spaq import LevelSet
+from daqkf.lowering.frontends.decoder import LOGITS
 from daqkf.passes.nn_scale import row_scale, scales_on
 from daqkf.passes.progress import Step
+from daqkf.passes.quantize.accuracy import Divergence, NextToken
+from daqkf.passes.quantize.distillation import distil
 from daqkf.passes.quantize.levels import own_fit, own_levels
 from daqkf.passes.quantize.network_pruning import single_layers
 from daqkf.passes.quantize.network_statistics import Batch, outputs_of, sweep
 from daqkf.passes.quantize.paired_inputs import PairedInputs
 from daqkf.passes.quantize.pruning import dense_targets, magnitude_prune
-from daqkf.passes.quantize.sequential import RoundedLayer, quantize_sequentially, round_layer
+from daqkf.passes.quantize.sequential import FittedLayer, fit_layer, quantize_sequentially
 from daqkf.passes.quantize.weights import bias_of, integer_weights, replace_constant
 from daqkf.support.errors import DaqkfError
 from daqkf.support.kept import Kept
@@ -80,7 +83,7 @@ def each_by_itself(network: ModuleOp, inputs: Sequence[Batch], share: float) -> 
             rows = np.concatenate(reached.rows())
             read[value] = PairedInputs(rows.shape[1])
             read[value].add(rows, rows)
-        round_layer(layers[name], read[value], COARSE, share).into(others[name])
+        fit_layer(layers[name], read[value], COARSE, share).into(others[name])
     return copy
 
 
@@ -96,6 +99,27 @@ def test_errors_grow_less_than_where_kernels_are_rounded_by_themselves(path: Pat
         weights = layer.weights.array()
         assert np.mean(weights == 0) >= share
         assert bias_of(layer.matmul) is not None
+
+
+def test_training_between_pruning_and_rounding(path: Path, monkeypatch: pytest.MonkeyPatch):
+    inputs, model = texts(1, 8), load_language_model(path)
+    lost: list[float] = []
+
+    def trained(network: ModuleOp, dense: ModuleOp, *given: Any, **named: Any) -> None:
+        wanted = logits(dense, inputs)
+        lost.append(Divergence().of(logits(network, inputs), wanted))
+        distil(network, dense, *given, **named, rate=3e-3)
+        lost.append(Divergence().of(logits(network, inputs), wanted))
+
+    monkeypatch.setattr(pruning, "distil", trained)
+    options = NetworkOptions(
+        sparsity=0.6, distillation=3, sequential=True, measure=NextToken(LOGITS)
+    )
+    assert isinstance(options.loss, Divergence)
+    network = quantize_network(model.network(), options, calibration=inputs)
+    assert 0 < lost[1] < 0.95 * lost[0]
+    zeros = np.concatenate([levels.ravel() == 0 for levels in integer_weights([network])])
+    assert zeros.mean() == pytest.approx(0.6, abs=0.02)
 
 
 def test_moments_are_those_of_all_rows():
@@ -166,7 +190,7 @@ def test_compiled_kernels_have_exactly_the_levels_that_were_found(
     network = load_language_model(path).network()
     network = quantize_network(network, options, calibration=inputs, steps=steps)
     found = integer_weights([network])
-    made = [result.levels for result in steps.made if isinstance(result, RoundedLayer)]
+    made = [result.levels for result in steps.made if isinstance(result, FittedLayer)]
     assert len(found) == len(made) == 7 * CONFIG.layers + 1
     assert {array.tobytes() for array in found} == {array.tobytes() for array in made}
     assert max(int(np.abs(array).max()) for array in made) == level_set(levels).maximum
@@ -177,7 +201,7 @@ def test_gated_and_merged_kernels_keep_their_levels(path: Path, tmp_path: Path):
     options = NetworkOptions(levels="uniform-7", sequential=True, scale_rows=True)
     network = load_language_model(path).network()
     found = integer_weights([quantize_network(network, options, calibration=texts(1), steps=steps)])
-    made = [result.levels for result in steps.made if isinstance(result, RoundedLayer)]
+    made = [result.levels for result in steps.made if isinstance(result, FittedLayer)]
     columns = {column.tobytes() for array in made for column in array.T}
     assert sum(array.shape[1] for array in found) == sum(array.shape[1] for array in made)
     split = [array for array in found if array.shape[0] in (CONFIG.width, CONFIG.hidden)]
@@ -242,7 +266,6 @@ def test_what_no_kernel_reads_is_not_computed(path: Path):
         ({"accuracy": 0.9}, "sequential does not go with accuracy, which needs all kernels"),
         ({"cycles": 9}, "sequential does not go with cycles"),
         ({"fallback": 20.0}, "sequential does not go with fallback"),
-        ({"distillation": 1, "sparsity": 0.5}, "sequential does not go with distillation"),
         ({"second_order": False}, "sequential rounding is of second order"),
         ({"calibration": None}, "second_order and sequential need calibration"),
     ],

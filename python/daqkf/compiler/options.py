@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from daqkf.dialects.spaq import LevelSet
 from daqkf.passes.defaults import ATTENTION_LEVELS, BUDGET, HOST_CYCLES, SPLIT
 from daqkf.passes.encode.cost_model import Elements
-from daqkf.passes.quantize.accuracy import Accuracy, Loss, Measure
+from daqkf.passes.quantize.accuracy import Accuracy, Divergence, Loss, Measure, NextToken
 from daqkf.support.errors import DaqkfError, shortened
 
 Levels = LevelSet | str | int
@@ -253,8 +253,11 @@ class NetworkOptions(Options):
 
     @property
     def loss(self) -> Loss:
-        """By which accuracy is measured: that of cosines, unless an SQNR is asked for."""
-        return Loss() if self.accuracy is None else Accuracy.parse(self.accuracy).loss
+        """By which accuracy is measured: that of cosines, unless an SQNR is asked for, or
+        what is measured are logits of a language model."""
+        if self.accuracy is not None:
+            return Accuracy.parse(self.accuracy).loss
+        return Divergence() if isinstance(self.measure, NextToken) else Loss()
 
     def cutting(self) -> dict[str, Any]:
         """The options that say what kernels are made of, JSON-able: what a folder keeps of them."""
@@ -298,11 +301,10 @@ class NetworkOptions(Options):
     @property
     def one_by_one(self) -> bool:
         """Whether nothing else is asked for that needs all kernels at once, or each by itself."""
-        others = self.distillation, self.fallback is not None, self.second_order is False
-        return not (self.choosing or any(others))
+        return not (self.choosing or self.fallback is not None or self.second_order is False)
 
     def _check_sequential(self) -> None:
-        names = "accuracy", "cycles", "distillation", "fallback"
+        names = "accuracy", "cycles", "fallback"
         if surplus := [name for name in names if getattr(self, name)]:
             raise DaqkfError(f"sequential does not go with {surplus[0]}, which needs all kernels")
         if self.second_order is False:

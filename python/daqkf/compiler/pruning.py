@@ -6,17 +6,20 @@ after another, and rounding them, too."""
 
 from collections.abc import Sequence
 
+import numpy as np
+from numpy.typing import NDArray
 from xdsl.dialects.builtin import ModuleOp
 
 from daqkf.compiler.options import NetworkOptions, level_set
 from daqkf.passes.nn_product import Inputs
 from daqkf.passes.progress import Progress
 from daqkf.passes.quantize.accuracy import AllOutputs
-from daqkf.passes.quantize.distillation import distil
+from daqkf.passes.quantize.distillation import distil, trainable
 from daqkf.passes.quantize.gradients import NoGradientError
 from daqkf.passes.quantize.network_pruning import prune_network, single_layers
 from daqkf.passes.quantize.network_statistics import batches, observe
-from daqkf.passes.quantize.sequential import quantize_sequentially
+from daqkf.passes.quantize.sequential import key_of, quantize_sequentially
+from daqkf.passes.quantize.weights import replace_constant
 from daqkf.passes.steps import NOTHING_KEPT, Steps
 from daqkf.support.errors import DaqkfError
 
@@ -58,15 +61,25 @@ def round_sequentially(
     progress: Progress,
     steps: Steps = NOTHING_KEPT,
 ) -> None:
-    """Prune and round the kernels of a network in place, one after another."""
-    quantize_sequentially(
-        network,
-        batches(network, samples),
-        level_set(options.levels),
-        options.sparsity or 0.0,
-        progress=progress,
-        steps=steps,
-    )
+    """Prune and round the kernels of a network in place, one after another.
+
+    If what is left is trained in between, the trained network is what it is rounded towards.
+    """
+    parts, share = batches(network, samples), options.sparsity or 0.0
+    if options.distillation:
+        dense = network.clone()
+        quantize_sequentially(network, parts, None, share, progress=progress, steps=steps)
+        share = 0.0  # the zeros stay
+        key = ["distil", key_of(network), parts, options.distillation, options.loss]
+
+        def trained(_: Steps) -> list[NDArray[np.float32]]:
+            _distil(network, dense, samples, options, progress)
+            return [constant.array() for constant in trainable(network)]
+
+        for constant, values in zip(trainable(network), steps.do(key, trained), strict=True):
+            replace_constant(constant, values, None)
+    levels = level_set(options.levels)
+    quantize_sequentially(network, parts, levels, share, progress=progress, steps=steps)
 
 
 def prune(
