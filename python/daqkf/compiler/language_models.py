@@ -140,7 +140,7 @@ def compile_and_measure(
         calibration=read.batches,
         progress=progress,
         steps=steps,
-        measure=_some_logits,
+        measure=options.measure or _some_logits,
     )
     return CompiledLanguageModel.of(compiled, read.model.config, read.codec), measured
 

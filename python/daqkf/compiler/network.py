@@ -38,7 +38,7 @@ from daqkf.compiler.outlining import fuse, outlined
 from daqkf.compiler.products import attention_requirement, product_requirement
 from daqkf.compiler.pruning import is_sequential, prune, round_sequentially
 from daqkf.dialects.diagnostics import verify
-from daqkf.dialects.interpreting import call, entry
+from daqkf.dialects.interpreting import Lifetimes, call, entry
 from daqkf.dialects.nn import AttentionOp, MatmulOp, ProductOp
 from daqkf.dialects.nn.ops import attends
 from daqkf.dialects.spaq import SequenceOperation
@@ -64,6 +64,9 @@ _TOKENS = 128
 
 _JUDGED = 2
 """Every second sample says which kernels int8 is too coarse for, since a few miss what is rare."""
+
+_SCALED = 16
+"""Batches of samples at most on which scales of features are found."""
 
 _CALIBRATED = 8
 """Batches of samples for the ranges of activations, where kernels are rounded already."""
@@ -124,14 +127,14 @@ def compile_and_measure(
         calibration: the network's inputs by name, or batches of them.
         progress: told of each step.
         steps: where finished steps are kept, and found.
-        measure: what the accuracy is of where the options do not say; by default all outputs.
+        measure: what the accuracy is of, in place of the options' measure.
 
     Raises:
         DaqkfError: as `compile_network`.
     """
     network, work = _compiled(source, options, calibration, progress, steps)
     progress("measure the accuracy")
-    measure = options.measure or measure or AllOutputs()
+    measure = measure or options.measure or AllOutputs()
     try:
         measured = Measured.of(network.run, work.dense or work.network, *work.apart, measure)
     except ValueError as error:
@@ -314,17 +317,16 @@ def _rows_read(
 ) -> dict[str, list[NDArray[np.float32]]]:
     """What each kernel reads on calibration data, or about so many rows of it at `most`."""
     each = None if most is None else -(-most // len(samples))
-    listener, function = KernelRows(most=each), entry(network)
+    listener, function, lifetimes = KernelRows(most=each), entry(network), Lifetimes()
     for number, batch in enumerate(samples):
         progress(Step("calibrate on", number + 1, len(samples), "batches"))
-        call(network, function, in_order(function, batch), (listener,))
+        call(network, function, in_order(function, batch), (listener,), lifetimes=lifetimes)
     return listener.rows
 
 
-def _few(network: ModuleOp, samples: Sequence[Inputs]) -> list[Inputs]:
-    """About `_CALIBRATED` batches, evenly spread over the samples."""
-    parts: list[Inputs] = list(batches(network, samples))
-    return parts[:: -(-len(parts) // _CALIBRATED)]
+def _spread(batches: Sequence[Inputs], most: int = _SCALED) -> list[Inputs]:
+    """At most so many batches, evenly spread over all."""
+    return list(batches[:: max(1, -(-len(batches) // most))])
 
 
 def _executor_of(
@@ -421,7 +423,7 @@ class _Compilation:
         coarse = _left_to_host(task, options)
 
         def scales(network: ModuleOp, keeps: bool) -> Mapping[MatmulOp, Scales]:
-            return scales_on(network, task.samples(network), smooth=not keeps)
+            return scales_on(network, _spread(task.samples(network)), smooth=not keeps)
 
         network, keep = outlined(task.source, options, progress, scales, coarse)
         executor = _executor_of(network, options, task.executor, task.steps)
@@ -434,7 +436,9 @@ class _Compilation:
             fuse(network, options, machine)
         _set_tokens(network, NORMALIZED_FEATURES)
         held_out: list[Inputs] = []
-        fitted = _few(network, samples) if sequential else list(samples)
+        fitted = list(samples)
+        if sequential:
+            fitted = _spread(batches(network, samples), _CALIBRATED)
         if every is not None:
             fitted, held_out = hold_out(network, samples, every)
         rows = _rows_read(network, fitted, progress, ROWS if sequential else None)
