@@ -354,7 +354,7 @@ def sweep(
     dead: dict[Operation, list[SSAValue]] = {}
     for value, op in last.items():
         dead.setdefault(op, []).append(value)
-    runs = [
+    runs: list[dict[SSAValue, Array]] = [
         {
             value: array
             for value, array in zip(block.args, in_order(function, batch), strict=True)

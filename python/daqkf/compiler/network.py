@@ -65,7 +65,7 @@ _TOKENS = 128
 _JUDGED = 2
 """Every second sample says which kernels int8 is too coarse for, since a few miss what is rare."""
 
-_SCALED = 16
+_SCALED = 8
 """Batches of samples at most on which scales of features are found."""
 
 _CALIBRATED = 8
