@@ -4,7 +4,7 @@
 """Language models from files, and how they are compiled and calibrated on text."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -112,7 +112,7 @@ def compile_language_model(
         DaqkfError: a file that cannot be read or has something unsupported, options or a text that
             do not fit, or kernels that do not fit the target.
     """
-    options = options or NetworkOptions.of(named, "networks")
+    options = _suited(options or NetworkOptions.of(named, "networks"))
     read = _Read.of(source, calibration)
     compiled = network.compile_network(
         read.network(), options, calibration=read.batches, progress=progress, steps=steps
@@ -134,9 +134,14 @@ def compile_and_measure(
     """
     read = _Read.of(source, calibration)
     compiled, measured = network.compile_and_measure(
-        read.network(), options, calibration=read.batches, progress=progress, steps=steps
+        read.network(), _suited(options), calibration=read.batches, progress=progress, steps=steps
     )
     return CompiledLanguageModel.of(compiled, read.model.config, read.codec), measured
+
+
+def _suited(options: NetworkOptions) -> NetworkOptions:
+    """Options as language models need them: tokens have ranges of their own."""
+    return replace(options, scale_rows=True) if options.scale_rows is None else options
 
 
 @dataclass(frozen=True)
