@@ -80,7 +80,7 @@ def test_layers_run_in_rtl(
     assert main(["generate", str(folder), "the", *options]) == 0
     found = capsys.readouterr()
     assert found.out == shown("".join(model.generate("the", tokens=2))) + "\n"
-    _, cycles, equal = said(found.err)
+    *_, cycles, equal = said(found.err)
     own, every = len(model.selected("layers.1.")), len(model.selected())
     assert 0 < own < every and equal == f"{own} of {every} kernels equal, bit for bit"
     assert re.fullmatch(r"[\d,]+ cycles of the array, \d+ programs", cycles)
