@@ -52,7 +52,7 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def model(path: Path) -> CompiledLanguageModel:
-    found = daqkf.compile(path, calibration=TEXT, scale_rows=True, second_order=False)
+    found = daqkf.compile(path, calibration=TEXT, second_order=False, target="tiny")
     assert isinstance(found, CompiledLanguageModel)
     return found
 
@@ -91,7 +91,7 @@ def test_folders_of_hugging_face_are_language_models(tmp_path: Path):
     weights = random_weights(replace(config, biases=frozenset(("query", "key", "value"))))
     facts = {"rope_scaling": {"rope_type": "linear", "factor": 2.0}}
     source = write_folder(tmp_path / "source", config, weights, "qwen2", **facts)
-    compiled = compile_language_model(source, calibration=TEXT, second_order=False)
+    compiled = compile_language_model(source, calibration=TEXT, second_order=False, target="tiny")
     compiled.save(tmp_path / "saved")
     assert CompiledLanguageModel.load(tmp_path / "saved").decoder_config == compiled.decoder_config
     assert compiled.decoder_config.factors == (2.0,) * 4

@@ -7,6 +7,7 @@ They run the function `main` of `daqkf.lowering.frontends.decoder` as a plan, bu
 whose keys and values stay here from one reading to the next.
 """
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -88,6 +89,37 @@ class Decoder:
 
 
 @dataclass
+class Speeds:
+    """How many tokens were read, and in how many seconds."""
+
+    read: int = 0
+    """Tokens of readings in which a text had several."""
+    reading: float = 0.0
+    written: int = 0
+    """Tokens of readings of one for each text, which follow the words that are written."""
+    writing: float = 0.0
+
+    def add(self, counts: Sequence[int], seconds: float) -> None:
+        """Count a reading of so many tokens of each text."""
+        if max(counts) > 1:
+            self.read, self.reading = self.read + sum(counts), self.reading + seconds
+        else:
+            self.written, self.writing = self.written + sum(counts), self.writing + seconds
+
+    def line(self) -> str:
+        """A line for people."""
+        parts = (
+            (self.read, self.reading, "read at once"),
+            (self.written, self.writing, "one by one"),
+        )
+        return ", ".join(
+            f"{count:,} tokens {what}: {count / max(seconds, 1e-9):,.1f} a second"
+            for count, seconds, what in parts
+            if count
+        )
+
+
+@dataclass
 class Engine:
     """Runs a decoder's network for any number of texts."""
 
@@ -98,6 +130,7 @@ class Engine:
     """Makes what runs operations of `nn`, of what runs attention."""
     _reading: list[tuple[Decoder, int]] = field(default_factory=list[tuple[Decoder, int]])
     """The texts of this reading, and how many tokens each of them has."""
+    speeds: Speeds = field(default_factory=Speeds)
 
     def __post_init__(self) -> None:
         function = entry(self.network)
@@ -135,6 +168,7 @@ class Engine:
             for decoder, array in zip(decoders, arrays, strict=True)
         ]
         self._reading = [(d, len(a)) for d, a in zip(decoders, arrays, strict=True)]
+        began = time.perf_counter()
         try:
             # Infinities and NaNs come without warnings, as they do from the interpreter.
             with np.errstate(all="ignore"):
@@ -146,6 +180,7 @@ class Engine:
                 )
         except InterpretationError as error:
             raise DaqkfError(describe(error)) from None
+        self.speeds.add([count for _, count in self._reading], time.perf_counter() - began)
         for decoder, count in self._reading:
             decoder.length += count
         if last and len(logits) == ends[-1]:  # the network could not be cut

@@ -4,7 +4,7 @@
 """Language models from files, and how they are compiled and calibrated on text."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from daqkf.lowering.frontends.decoder import (
 from daqkf.lowering.frontends.text import TextCodec
 from daqkf.passes.nn_product import Inputs
 from daqkf.passes.progress import Progress, silent
+from daqkf.passes.quantize.accuracy import NextToken
 from daqkf.passes.steps import NOTHING_KEPT, Steps
 from daqkf.support.errors import EXPECTED, DaqkfError, describe
 
@@ -113,7 +114,7 @@ def compile_language_model(
         DaqkfError: a file that cannot be read or has something unsupported, options or a text that
             do not fit, or kernels that do not fit the target.
     """
-    options = options or NetworkOptions.of(named, "networks")
+    options = _suited(options or NetworkOptions.of(named, "networks"))
     read = _Read.of(source, calibration)
     compiled = network.compile_network(
         read.network(), options, calibration=read.batches, progress=progress, steps=steps
@@ -136,7 +137,7 @@ def compile_and_measure(
     read = _Read.of(source, calibration)
     compiled, measured = network.compile_and_measure(
         read.network(),
-        options,
+        _suited(options),
         calibration=read.batches,
         progress=progress,
         steps=steps,
@@ -148,6 +149,17 @@ def compile_and_measure(
 def _some_logits(outputs: Mapping[str, NDArray[Any]], inputs: Inputs) -> NDArray[Any]:
     """The logits of every eighth token, from the last one back: all would take gigabytes."""
     return outputs[LOGITS][::-8]
+
+
+def _suited(options: NetworkOptions) -> NetworkOptions:
+    """Options as language models need them: tokens have ranges of their own, and what counts is
+    what follows them."""
+    scaled, measure = options.scale_rows, options.measure
+    return replace(
+        options,
+        scale_rows=True if scaled is None else scaled,
+        measure=NextToken(LOGITS) if measure is None else measure,
+    )
 
 
 @dataclass(frozen=True)
