@@ -3,10 +3,12 @@
 
 """The dense code of streams: what is coded comes back, in NumPy and in the decoder's circuit."""
 
+import runpy
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -107,6 +109,23 @@ def test_bits_are_within_a_sixth_of_the_entropy(zeros: float, most: int):
     entropy = -(share * np.log2(share)).sum() * levels.size
     bits = assert_comes_back(levels, replace(CONFIG, activation_depth=2048))
     assert entropy < bits < 1.18 * entropy
+
+
+def test_the_benchmark_measures_a_matrix_of_minilm(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    """`benchmarks/stream_codes.py`, of which docs/streams.md has the figures."""
+    path = Path(__file__).parents[2] / "benchmarks" / "stream_codes.py"
+    line = "--model minilm --layers 0 --matrices 1 --magnitudes 7 --sparsity 0.7"
+    monkeypatch.setattr("sys.argv", [str(path), *line.split()])
+    runpy.run_path(str(path), run_name="__main__")
+    rows = [line.split("│")[4:-1] for line in capsys.readouterr().out.splitlines() if "70%" in line]
+    found = {name.strip(): [float(each) for each in numbers] for name, *numbers in rows}
+    whole, near, dense = (
+        found[name] for name in ("whole addresses", "distances of 8 bits", "varint")
+    )
+    assert whole[2] == 1 and 2 < dense[0] < near[0] < whole[0]
+    assert 1 < dense[1] < 1.15
 
 
 def changed(words: Words, **values: tuple[int, int]) -> Words:
