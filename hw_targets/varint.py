@@ -125,9 +125,7 @@ def gap_bits(gap: Ints, low_bits: int) -> Ints:
     return nulls * (each + 1) + np.where(rest >> low_bits > 0, each, each - EXTRA_BITS)
 
 
-def best_low_bits(
-    gap: Ints, run: Ints, fresh: NDArray[np.bool], far: Ints, layout: Layout
-) -> Ints:
+def best_low_bits(gap: Ints, run: Ints, fresh: NDArray[np.bool], far: Ints, layout: Layout) -> Ints:
     """[runs] the k of each run with which the items of an output take the fewest bits.
 
     Nulls are put where gaps are too long.
