@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from test_memory_streams import jobs, networks, simulator
 from unit_bench import Bench
 
+import daqkf
 from daqkf.hw_targets import varint
 from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.families import FAMILIES
@@ -31,6 +32,7 @@ from daqkf.lowering.image.image import ProgramImageError
 from daqkf.lowering.rtl.stream_decoder import build_stream_decoder
 from daqkf.passes.encode.coding import coding_of
 from daqkf.runtime.simulator import Job, SimulationError
+from daqkf.studies.minilm.model import MiniLM
 
 CONFIG = ArrayConfig(
     pes=1,
@@ -338,3 +340,27 @@ def test_a_damaged_stream_ends_in_an_error_and_the_next_job_is_right(fault: str)
 def test_machines_without_such_a_code_are_named(changes: dict[str, object], message: str):
     with pytest.raises(ValueError, match=message):
         replace(CONFIG, **changes)  # pyright: ignore[reportArgumentType]
+
+
+@pytest.mark.slow
+def test_a_layer_of_minilm_streams_coded_bit_for_bit():
+    """With its own weights and activations, behind a memory that pauses and one that stalls."""
+    model = MiniLM.load()
+    ids, mask = model.tokenize(["A decoder stands behind the FIFO of each element.", "Yes."])
+    layer = "layer.0.attention.query"
+    x = model.forward(ids, mask, capture=[layer]).captured[layer][:16]
+    weights, bias = model.linear(layer)
+    design = daqkf.compile(
+        weights,
+        bias=bias,
+        sparsity=0.5,
+        levels="uniform-15",
+        calibration=x,
+        target="wide-coded",
+    )
+    bits = design.summary()["bits_per_weight"]
+    assert bits["stream"] < 1.16 * bits["entropy"]
+    expected = design.reference(x)
+    for memory, stalls in ((None, 0.3), ("ddr4-2400", 0.0)):
+        measured = design.measure(x, memory=memory, clock=250e6, stalls=stalls)
+        np.testing.assert_array_equal(measured.y, expected)
