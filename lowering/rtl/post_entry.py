@@ -72,7 +72,9 @@ class Entry:
             slot.drive(mux(start, slot_start, slot + 1), enable=start | chosen)
             slots.append(slot)
             if p < config.pes:
-                c.output(f"take{p}", chosen)
+                # Elements with a tree count what is taken of them.
+                counts = config.has_rows and tree_stages(config)
+                c.output(f"take{p}", chosen & ~streaming if counts else chosen)
         if groups > 1:
             c.output("group", group)
         return cls(polled, group, taking, final, streaming, slots)
