@@ -303,13 +303,17 @@ def chosen_bits(config: ArrayConfig, family: str) -> dict[str, float]:
 
 def tree_bits(config: ArrayConfig) -> int:
     """Flip-flops of an element that are the tree to its lanes."""
-    if len(lane_groups(config, config.family(0))) == 1:
+    groups = lane_groups(config, config.family(0))
+    if len(groups) == 1:
         return 0
-    # Addresses of items and the write port; what a lane is told; and the row that is written.
+    # Addresses of items and the write port; what a lane is told, and when the post unit takes it.
     addresses = (config.items + 1) * config.address_width + 1
     control = 6 + config.items // 2 + config.shift_width
-    leaves = len(lane_groups(config, config.family(0)))
-    return config.row_bits * tree_stages(config) + _copies(leaves) * (addresses + control)
+    told = _copies(len(groups)) * (addresses + control) + len(groups) * config.post_cycles
+    # The row that is written; and sums that a group has chosen for the post unit.
+    row = config.row_bits * tree_stages(config)
+    chosen = sum(min(len(lanes), config.post_lanes) for lanes in groups)
+    return told + row + chosen * config.accumulator_width
 
 
 def _copies(leaves: int) -> int:

@@ -54,6 +54,13 @@ def tree_stages(machine: Machine) -> int:
     return max(fan_out_stages(machine, family) for family in machine.families)
 
 
+def tree_latency(machine: Machine) -> int:
+    """Cycles by which a kernel's results come later for the tree: its levels, and a register behind
+    what each group of lanes chooses for the post unit."""
+    stages = tree_stages(machine)
+    return stages + 1 if stages else 0
+
+
 def result_groups(config: ArrayConfig) -> list[range]:
     """The bits of a row of results that have a memory of their own: those of groups of lanes, where
     there is a tree. What the row unit gets beside a row is in the last one."""

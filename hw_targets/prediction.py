@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from daqkf.hw_targets.config import ArrayConfig
-from daqkf.hw_targets.fan_out import late_results, tree_stages
+from daqkf.hw_targets.fan_out import late_results, tree_latency
 from daqkf.hw_targets.image_format import beat_words
 from daqkf.hw_targets.memory import MemoryTiming
 from daqkf.hw_targets.numerics import TABLE_SIZE
@@ -136,7 +136,7 @@ def _tile(steps: Sequence[Step], config: ArrayConfig, ahead: _Ahead | None) -> T
     found = TileCycles()
     first = steps[0]
     assert isinstance(first, KernelWork)
-    latency = LATENCY + tree_stages(config)
+    latency = LATENCY + tree_latency(config)
     moving = MOVING + late_results(config)
     _move(found, ahead, first.features + STORING)
     for before, step in zip((None, *steps), steps, strict=False):

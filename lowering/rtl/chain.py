@@ -70,9 +70,10 @@ def build_chain_unit(config: ArrayConfig) -> Circuit:
     stays = following | paused | ran | reader.rewind
     reader.moved.drive(((final & ~reader.again) | reader.moved) & ~stays)
     late = late_results(config)
-    arrived: Signal = c.delay(reader.moved, "arrived", reset=0)
+    # What the row unit has read counts no more once its kernel has run.
+    moved = reader.moved & ~ran if late else reader.moved
+    arrived: Signal = c.delay(moved, "arrived", reset=0)
     for cycle in range(late):
-        # What the row unit has read has long arrived when its kernel ends.
         arrived = c.delay(arrived & ~ran, f"arrived{cycle + 1}", reset=0)
     arrived = named(known & arrived, "rows_arrived")
     following.drive(arrived & ~pauses)
