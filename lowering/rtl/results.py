@@ -134,7 +134,7 @@ def _leave_at_once(
     memory = c.memory(
         "results", 2 * config.result_depth, write["data"].width, style=config.activation_memory
     )
-    memory.write(**write)
+    memory.write(*write.values())
     valid = c.register("y_valid", 1, reset=0)
     advance = named(~valid | ready, "y_advance")
     number = c.register("leaving_row", outputs.width, reset=0)
