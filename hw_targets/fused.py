@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 
 from daqkf.hw_targets import numerics
 from daqkf.hw_targets.numerics import ACTIVATION_MAX, ACTIVATION_MIN, FLOAT32_EXACT
-from daqkf.hw_targets.results import Results
 
 _NUDGES = 4
 """Neighbouring float32 that are tried on either side of a factor."""
@@ -130,8 +129,7 @@ class Rescaling:
         else:
             sums += 0.5
             np.floor(sums, out=sums)
-        limits = np.iinfo(self.kind)
-        return np.clip(sums, limits.min, limits.max, out=sums)
+        return _clip(sums, self.kind)
 
 
 @dataclass(frozen=True)
@@ -156,16 +154,59 @@ class Epilogue:
         kind = rescaling.factor.dtype
         return cls(rescaling, None if residual is None else residual.astype(kind))
 
-    def store(
-        self, sums: NDArray[np.floating], kept: NDArray[np.int8] | None, out: Results
-    ) -> None:
-        """Write what becomes of sums, which are changed; a residual is of `kept` [T, R]."""
+    def levels(
+        self, sums: NDArray[np.floating], kept: NDArray[np.int8] | None
+    ) -> NDArray[np.floating]:
+        """The results of sums, in whose place they are; `kept` [T, R] is what the residual is of."""
         if self.residual is not None:
             assert kept is not None
             added = kept[:, : len(self.residual)].astype(sums.dtype)
             added *= self.residual
             sums += added
-        out[...] = self.rescaling.round(sums)
+        return self.rescaling.round(sums)
+
+
+@dataclass(frozen=True)
+class Quantization:
+    """`numerics.quantize`, prepared for many rows, whose int8 stay floats."""
+
+    factor: np.float64 | None
+    """By which values are multiplied; None if they are divided by the scale."""
+    scale: float | NDArray[Any]
+    split: NDArray[Any]
+    """The feature of each extra column [E]."""
+    split_scale: NDArray[np.float64]
+    ranks: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, scale: float | NDArray[Any], split: NDArray[Any]) -> "Quantization":
+        """That of a scale for all features, or [K], and of the features of extra columns."""
+        single = np.size(scale) == 1
+        factor = numerics.reciprocal(np.asarray(scale).item()) if single else None
+        own = np.float64(scale) if single else np.asarray(scale, np.float64)[split]
+        scales = np.broadcast_to(own, split.shape)
+        return cls(factor, scale, split, scales, numerics.split_ranks(split))
+
+    def store(self, x: NDArray[np.float32], out: NDArray[np.floating]) -> None:
+        """Write the levels of rows [T, K], and their extra columns, to [T, K + E]."""
+        if self.factor is None:
+            levels = np.divide(x, self.scale, dtype=np.float64)
+        else:
+            levels = np.multiply(x, self.factor, dtype=np.float64)
+        np.rint(levels, out=levels)
+        out[:, : x.shape[1]] = _clip(levels)
+        if len(self.split):
+            whole = np.rint(x[:, self.split] / self.split_scale)
+            out[:, x.shape[1] :] = numerics.extra_columns(whole, self.ranks)
+
+
+def _clip[Kind: np.floating](
+    levels: NDArray[Kind], kind: type[np.int8] | type[np.int16] = np.int8
+) -> NDArray[Kind]:
+    """Bring levels into the range of an integer type, in place."""
+    limits = np.iinfo(kind)
+    np.maximum(levels, limits.min, out=levels)
+    return np.minimum(levels, limits.max, out=levels)
 
 
 @dataclass(frozen=True)
@@ -196,21 +237,42 @@ class Product:
             np.add.at(rows, columns, levels)
         return cls(np.concatenate([rows, bias[np.newaxis]]).astype(kind), epilogue)
 
-    def __call__(self, x: NDArray[np.int8], kept: NDArray[np.int8] | None = None) -> Results:
-        """The results [T, N] of activations [T, K]; `kept` [T, R] is what the residual is of."""
+    def __call__(
+        self,
+        x: NDArray[Any],
+        kept: NDArray[np.int8] | None = None,
+        quantization: Quantization | None = None,
+        scale: float | NDArray[Any] | None = None,
+    ) -> NDArray[Any]:
+        """The results [T, N] of activations [T, K].
+
+        Args:
+            x: int8; or float32, of which the `quantization` makes int8.
+            kept: what the residual is of, [T, R].
+            quantization: see `x`.
+            scale: what the integers of the results are worth, one for all or [N], if they are to be
+                float32, as `numerics.dequantize` gives them.
+        """
         features, channels = len(self.weights) - 1, self.weights.shape[1]
-        result = np.empty((len(x), channels), self.epilogue.rescaling.kind)
+        kind = self.epilogue.rescaling.kind if scale is None else np.float32
+        result = np.empty((len(x), channels), kind)
         for chunk in numerics.blocks(result, _CHUNK):
             part, own = x[chunk], None if kept is None else kept[chunk]
             inputs = _scratch("inputs", (len(part), features + 1), self.weights.dtype)
-            inputs[:, :features] = part
             inputs[:, features] = 1
+            if quantization is None:
+                inputs[:, :features] = part
+            else:
+                for rows in numerics.blocks(inputs):
+                    quantization.store(part[rows], inputs[rows, :features])
             sums = _scratch("sums", (len(part), channels), self.weights.dtype)
             np.matmul(inputs, self.weights, out=sums)
             for rows in numerics.blocks(sums):
-                self.epilogue.store(
-                    sums[rows], None if own is None else own[rows], result[chunk][rows]
-                )
+                levels = self.epilogue.levels(sums[rows], None if own is None else own[rows])
+                if scale is None:
+                    result[chunk][rows] = levels
+                else:
+                    np.multiply(levels, scale, out=result[chunk][rows], dtype=np.float64)
         return result
 
 
@@ -231,7 +293,8 @@ class Normalization:
         for rows, normal in numerics.normalized(q, self.exponent):
             normal += self.bias
             sums = normal.astype(kind, copy=False)
-            self.epilogue.store(sums, None if kept is None else kept[rows], result[rows])
+            own = None if kept is None else kept[rows]
+            result[rows] = self.epilogue.levels(sums, own)
         return result
 
 

@@ -48,7 +48,7 @@ def build_post(config: ArrayConfig) -> Circuit:
     entry = Entry.poll(c, config, rst, c.input("start", 1), wide_program)
     parameter = entry.parameters(c, config)
     sums = entry.sums(c, config)
-    valid, finishing, part = entry.late(c)
+    valid, finishing, part = entry.late(c, config)
 
     offsets = _Offsets.find(c, config, parameter, part)
     waiting = _offset_stages(config)
@@ -60,7 +60,7 @@ def build_post(config: ArrayConfig) -> Circuit:
     parameter = {
         name: delayed(c, field, f"summed_{name}", waiting) for name, field in parameter.items()
     }
-    wide = Wide.delayed(c, wide_program, entry.high, post_entry.STAGES + waiting)
+    wide = Wide.delayed(c, wide_program, entry.high, post_entry.stages(config) + waiting)
     c.section("Sums with their offsets, negated.")
     negated = [
         c.delay(offset - lane.sext(config.sum_width), f"negated{v}")
@@ -73,8 +73,11 @@ def build_post(config: ArrayConfig) -> Circuit:
         offsets.partial.write(c, negated, c.delay(valid & keeps, "keeping", reset=0))
         c.output("kept", c.delay(valid & finishing & keeps, "kept_last", reset=0))
         valid = valid & ~keeps
-    factors = Factors.delayed(c, config, parameter)
-    levels = [requantize.requantize(c, sums, factors, wide, v) for v, sums in enumerate(negated)]
+    factors = Factors.of_lanes(c, config, parameter)
+    levels = [
+        requantize.requantize(c, sums, own, wide, v)
+        for v, (sums, own) in enumerate(zip(negated, factors, strict=True))
+    ]
     values = _apply_function(c, config, levels, parameter)
     _write_results(c, config, values, parameter, wide, valid, finishing)
     c.finish()
@@ -89,7 +92,7 @@ def _offset_stages(config: ArrayConfig) -> int:
 
 def rows_stages(config: ArrayConfig) -> int:
     """Cycles from `rows_valid` to the `rows_sums` that it is for."""
-    return post_entry.STAGES + _offset_stages(config)
+    return post_entry.stages(config) + _offset_stages(config)
 
 
 def result_stages() -> int:

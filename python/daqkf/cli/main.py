@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from daqkf.cli.arguments import make_parser
+from daqkf.cli.arguments import ACCURACIES, SPARSITIES, make_parser
 from daqkf.cli.completion import completion
 from daqkf.cli.files import check_inputs, check_output, check_output_folder, check_weights
 from daqkf.cli.guard import guarded
@@ -54,6 +54,8 @@ def _compile(options: argparse.Namespace) -> int:
         raise DaqkfError("--fix, --scale-rows and --fallback are for networks")
     if options.wide_results is not None:
         raise DaqkfError("--wide-results are for networks, of which they name kernels")
+    if options.sequential is not None:
+        raise DaqkfError("--sequential is for networks, whose kernels follow one another")
     if options.jobs is not None or options.scheduler is not None:
         raise DaqkfError("--jobs and --scheduler are for networks, whose kernels are independent")
     calibration = load_array(options.calibration, "activations") if options.calibration else None
@@ -150,15 +152,43 @@ def _report(options: argparse.Namespace) -> int:
     return report(options)
 
 
+def _generate(options: argparse.Namespace) -> int:
+    check_inputs(options.model)
+
+    from daqkf.cli.language import generate
+
+    return generate(options)
+
+
+def _chat(options: argparse.Namespace) -> int:
+    check_inputs(options.model)
+
+    from daqkf.cli.language import chat
+
+    return chat(options)
+
+
 def _eval(options: argparse.Namespace) -> int:
     check_output_folder(options.output)
+    if options.model != MINILM:
+        check_inputs(
+            *(path for path in (options.model, options.against) if path not in NAMES),
+            options.text,
+            options.calibration,
+        )
+        from daqkf.cli.language import evaluate
+
+        return evaluate(options)
+    for name in ("text", "calibration", "window", "against"):
+        if getattr(options, name) is not None:
+            raise DaqkfError(f"--{name} is for language models")
 
     from daqkf.studies.minilm.evaluation import run_eval
 
     return run_eval(
         Path(options.output),
-        options.sparsity,
-        options.accuracy,
+        SPARSITIES if options.sparsity is None else options.sparsity,
+        ACCURACIES if options.accuracy is None else options.accuracy,
         options.target,
         options.levels,
         options.sentences,
@@ -281,6 +311,8 @@ RUN: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "compile": _compile,
     "calibrate": _calibrate,
     "run": _run,
+    "generate": _generate,
+    "chat": _chat,
     "debug": _debug,
     "simulate": _simulate,
     "synth": _synth,
