@@ -157,7 +157,7 @@ class Epilogue:
     def levels(
         self, sums: NDArray[np.floating], kept: NDArray[np.int8] | None
     ) -> NDArray[np.floating]:
-        """The results of sums, in whose place they are; `kept` [T, R] is what the residual is of."""
+        """What sums become, in their place; `kept` [T, R] is what the residual is of."""
         if self.residual is not None:
             assert kept is not None
             added = kept[:, : len(self.residual)].astype(sums.dtype)
