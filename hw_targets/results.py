@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from daqkf.hw_targets.numerics import ACTIVATION_BITS, WIDE_BITS
 
-Results = NDArray[np.int8] | NDArray[np.int16]
+Results = NDArray[np.int8 | np.int16]
 """Results [T, N] of a program."""
 
 WIDE_ROWS = WIDE_BITS // ACTIVATION_BITS
