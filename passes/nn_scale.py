@@ -24,7 +24,7 @@ from xdsl.transforms.dead_code_elimination import dce
 from xdsl.utils.exceptions import InterpretationError
 
 from daqkf.dialects.dense import from_array
-from daqkf.dialects.interpreting import call, entry
+from daqkf.dialects.interpreting import Lifetimes, call, entry
 from daqkf.dialects.nn import (
     ConstantOp,
     DequantizeOp,
@@ -163,13 +163,20 @@ def scales_on(
     Raises:
         ValueError: inputs that do not fit.
     """
-    listener, function = _Features(), entry(module)
+    listener, function, lifetimes = _Features(), entry(module), Lifetimes()
     try:
         for batch in each(samples):
-            call(module, function, in_order(function, batch), (listener,))
+            arguments = in_order(function, batch)
+            call(module, function, arguments, (listener,), lifetimes=lifetimes)
     except InterpretationError as error:
         raise ValueError(f"samples: {error}") from None
     return {op: Scales.of(low, high, smooth) for op, (low, high) in listener.found.items()}
+
+
+def row_scale(value: SSAValue) -> SSAValue | None:
+    """What the pass has divided rows by that a product reads, if it has: [..., T, 1]."""
+    scaled = _function(value, Function.DIV)
+    return None if scaled is None or Scales.read(value) is None else scaled.inputs[1]
 
 
 @dataclass

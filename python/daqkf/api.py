@@ -48,6 +48,7 @@ def compile(  # pyright: ignore[reportOverlappingOverload]
     fixed: Mapping[str, Any] | None = None,
     scale_rows: bool | None = None,
     fallback: float | None = None,
+    sequential: bool | None = None,
     fuse: bool = True,
     host_cycles: float = HOST_CYCLES,
     products: bool = False,

@@ -178,6 +178,12 @@ def _add_compile(commands: Commands) -> None:
         "with levels of weights and no others",
     )
     compiler.add_argument(
+        "--sequential",
+        action=argparse.BooleanOptionalAction,
+        help="prune and round kernels one after another, each on what those before it leave; by "
+        "default for large networks with calibration data",
+    )
+    compiler.add_argument(
         "--fallback",
         type=float,
         metavar="DB",

@@ -52,6 +52,8 @@ def _compile(options: argparse.Namespace) -> int:
         raise DaqkfError("--products, --no-fuse, --requantize and --distillation are for networks")
     if options.fix or options.scale_rows or options.fallback is not None:
         raise DaqkfError("--fix, --scale-rows and --fallback are for networks")
+    if options.sequential is not None:
+        raise DaqkfError("--sequential is for networks, whose kernels follow one another")
     if options.jobs is not None or options.scheduler is not None:
         raise DaqkfError("--jobs and --scheduler are for networks, whose kernels are independent")
     calibration = load_array(options.calibration, "activations") if options.calibration else None

@@ -46,6 +46,7 @@ def compile_network(options: argparse.Namespace, console: "Console") -> int:
         fixed=_fixed(options.fix),
         scale_rows=options.scale_rows,
         fallback=options.fallback,
+        sequential=options.sequential,
         **shared_options(options),
         fuse=not options.no_fuse,
         host_cycles=options.host_cycles,
@@ -155,6 +156,10 @@ def source_of(
     """What is compiled, what it is calibrated on, and how its accuracy is measured."""
     if options.weights != MINILM:
         calibration = _calibration(options.calibration) if options.calibration else None
+        if options.weights == SMOLLM2 and calibration is None:
+            from daqkf.studies.smollm2.packaged import calibration_text
+
+            calibration = calibration_text()
         return file_of(options.weights), calibration, chosen
     from daqkf.hw_targets import load_target
     from daqkf.studies.minilm.model import MiniLM, load_calibration

@@ -48,6 +48,8 @@ class KernelRows(Interpreter.Listener):
     rows: dict[str, list[NDArray[np.float32]]] = field(
         default_factory=dict[str, list[NDArray[np.float32]]]
     )
+    most: int | None = None
+    """How many rows are kept of what a kernel reads at a time, if it does not attend."""
 
     def will_interpret_op(self, op: Operation, args: PythonValues) -> None:
         """Keep what a kernel is about to read."""
@@ -60,8 +62,10 @@ class KernelRows(Interpreter.Listener):
         if attends(function):
             there, lengths = tokens_of(*args)
             kept += split_sequences(x[there], lengths)
-        else:
+        elif self.most is None or len(x) <= self.most:
             kept.append(x)
+        else:
+            kept.append(x[:: -(-len(x) // self.most)].copy())
 
 
 def given(function: FuncOp, calibration: Any) -> list[Inputs]:

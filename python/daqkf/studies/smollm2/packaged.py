@@ -41,6 +41,11 @@ def find_smollm2() -> Path:
     return path
 
 
+def calibration_text() -> str:
+    """Our text to calibrate on, which has several kinds of prose and dialogue."""
+    return (Path(__file__).parent / "calibration.txt").read_text(encoding="utf-8")
+
+
 def _place() -> Path:
     if override := os.environ.get(FILE_VARIABLE):
         path = Path(override)
