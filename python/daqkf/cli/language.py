@@ -153,7 +153,7 @@ def evaluate(options: argparse.Namespace) -> int:
     facts = {"model": options.model, "text": options.text or "ours", "rows": rows}
     output = Path(options.output) / "eval.json"
     write_atomically(output, (json.dumps(facts, indent=2) + "\n").encode())
-    print_table(_table(rows), keys=1)
+    print_table(figures_table(rows), keys=1)
     print(f"{output}: {len(rows)} row{'s' if len(rows) > 1 else ''}")
     return 0
 
@@ -253,7 +253,7 @@ class _Measure:
         }
 
 
-def _table(rows: list[dict[str, Any]]) -> Any:
+def figures_table(rows: list[dict[str, Any]]) -> Any:
     """The figures as a table."""
     from rich.table import Table
 
