@@ -140,28 +140,22 @@ def evaluate(options: argparse.Namespace) -> int:
     """
     from rich.console import Console
 
+    from daqkf.studies.smollm2.packaged import own_text
     from daqkf.support.console import showing
     from daqkf.support.tables import print_table
 
     for name in ("accuracy", "sentences", "quick"):
         if getattr(options, name):
             raise DaqkfError(f"--{name} is for MiniLM")
-    text = read_text(options.text or _texts("evaluation"))
+    text = read_text(options.text or own_text("evaluation"))
     with showing(Console(stderr=True), "read") as progress:
         rows = list(_rows(options, text, progress))
     facts = {"model": options.model, "text": options.text or "ours", "rows": rows}
     output = Path(options.output) / "eval.json"
     write_atomically(output, (json.dumps(facts, indent=2) + "\n").encode())
-    print_table(_table(rows), keys=1)
+    print_table(figures_table(rows), keys=1)
     print(f"{output}: {len(rows)} row{'s' if len(rows) > 1 else ''}")
     return 0
-
-
-def _texts(what: str) -> Path:
-    """Our own text for calibration or evaluation."""
-    from daqkf.studies import smollm2
-
-    return Path(smollm2.__file__).with_name(f"{what}.txt")
 
 
 def _rows(options: argparse.Namespace, text: str, progress: "Progress") -> Iterator[dict[str, Any]]:
@@ -199,9 +193,10 @@ class _Measure:
         progress: "Progress",
     ):
         from daqkf.compiler.evaluation import WINDOW
+        from daqkf.studies.smollm2.packaged import own_text
         from daqkf.support.kept import Kept
 
-        self.calibration = read_text(options.calibration or _texts("calibration"))
+        self.calibration = read_text(options.calibration or own_text("calibration"))
         self.options, self.text, self.reference, self.progress = options, text, reference, progress
         self.window = WINDOW if options.window is None else options.window
         asked = [options.model, options.levels, options.target, options.against, self.window]
@@ -258,7 +253,7 @@ class _Measure:
         }
 
 
-def _table(rows: list[dict[str, Any]]) -> Any:
+def figures_table(rows: list[dict[str, Any]]) -> Any:
     """The figures as a table."""
     from rich.table import Table
 

@@ -157,9 +157,9 @@ def source_of(
     if options.weights != MINILM:
         calibration = _calibration(options.calibration) if options.calibration else None
         if options.weights == SMOLLM2 and calibration is None:
-            from daqkf.studies.smollm2.packaged import calibration_text
+            from daqkf.studies.smollm2.packaged import own_text
 
-            calibration = calibration_text()
+            calibration = read_text(own_text("calibration"))
         return file_of(options.weights), calibration, chosen
     from daqkf.hw_targets import load_target
     from daqkf.studies.minilm.model import MiniLM, load_calibration

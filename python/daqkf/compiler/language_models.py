@@ -29,6 +29,7 @@ from daqkf.lowering.frontends.decoder import (
 from daqkf.lowering.frontends.text import TextCodec
 from daqkf.passes.nn_product import Inputs
 from daqkf.passes.progress import Progress, silent
+from daqkf.passes.quantize.accuracy import NextToken
 from daqkf.passes.steps import NOTHING_KEPT, Steps
 from daqkf.support.errors import EXPECTED, DaqkfError, describe
 
@@ -145,14 +146,20 @@ def compile_and_measure(
     return CompiledLanguageModel.of(compiled, read.model.config, read.codec), measured
 
 
-def _suited(options: NetworkOptions) -> NetworkOptions:
-    """Options as language models need them: tokens have ranges of their own."""
-    return replace(options, scale_rows=True) if options.scale_rows is None else options
-
-
 def _some_logits(outputs: Mapping[str, NDArray[Any]], inputs: Inputs) -> NDArray[Any]:
     """The logits of every eighth token, from the last one back: all would take gigabytes."""
     return outputs[LOGITS][::-8]
+
+
+def _suited(options: NetworkOptions) -> NetworkOptions:
+    """Options as language models need them: tokens have ranges of their own, and what counts is
+    what follows them."""
+    scaled, measure = options.scale_rows, options.measure
+    return replace(
+        options,
+        scale_rows=True if scaled is None else scaled,
+        measure=NextToken(LOGITS) if measure is None else measure,
+    )
 
 
 @dataclass(frozen=True)

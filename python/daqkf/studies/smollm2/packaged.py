@@ -41,9 +41,9 @@ def find_smollm2() -> Path:
     return path
 
 
-def calibration_text() -> str:
-    """Our text to calibrate on, which has several kinds of prose and dialogue."""
-    return (Path(__file__).parent / "calibration.txt").read_text(encoding="utf-8")
+def own_text(what: str) -> Path:
+    """Our text for `calibration` or `evaluation`, of several kinds of prose and dialogue."""
+    return Path(__file__).with_name(f"{what}.txt")
 
 
 def _place() -> Path:
