@@ -22,9 +22,9 @@ from daqkf.hw_targets.block_ram import mapped, ultra_rams
 from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.device import Needs
 from daqkf.hw_targets.families import FAMILIES
-from daqkf.hw_targets.fan_out import BRANCHES, lane_groups, tree_stages
+from daqkf.hw_targets.fan_out import BRANCHES, lane_groups, result_groups, tree_stages
 from daqkf.hw_targets.fields import IMAGE_WORD_BITS
-from daqkf.hw_targets.numerics import ACTIVATION_BITS, EXPONENT_BITS
+from daqkf.hw_targets.numerics import ACTIVATION_BITS
 from daqkf.hw_targets.streams import fifo_bits, is_coded, row_bits, slot_bits
 from daqkf.hw_targets.words import (
     parameter_row,
@@ -41,6 +41,9 @@ _CHOSEN = 4
 """Signals of which a LUT of six inputs chooses one; multiplexers that come with the LUTs join some
 of them. A LUT of four inputs chooses among half as many."""
 
+
+_FIFO_LUTS = {"ecp5": 6 / 4, "xcup": 8 / 14}
+"""LUTs that a bit of a FIFO takes, of 16 rows at least."""
 
 DSP_BITS = 25
 """Bits of the wider factor of a DSP block: of a DSP48E1, as those of a DSP48E2 are more."""
@@ -128,7 +131,6 @@ def memories(config: ArrayConfig) -> list[Memory]:
     """The block RAM and the UltraRAM of an array."""
     groups = config.post_cycles
     streams = config.stream_depth * (1 if config.memory_bits else config.banks)
-    exponent = EXPONENT_BITS if config.normalizes else 0
     together = parameters_together(config)
     slots = config.banks * config.parameter_depth * config.parameter_stride
     found = [
@@ -138,12 +140,9 @@ def memories(config: ArrayConfig) -> list[Memory]:
         Memory(
             "post", config.post_lanes, config.banks * table_rows(config), table_row(config).width
         ),
-        Memory(
-            "array",
-            1,
-            2 * config.result_depth,
-            config.row_bits + exponent,
-            style=config.activation_memory,
+        *(
+            Memory("array", 1, 2 * config.result_depth, len(bits), style=config.activation_memory)
+            for bits in result_groups(config)
         ),
     ]
     if config.partial_depth:
@@ -338,17 +337,43 @@ def chosen_bits(config: ArrayConfig, family: str) -> dict[str, float]:
 
 def tree_bits(config: ArrayConfig) -> int:
     """Flip-flops of an element that are the tree to its lanes."""
-    leaves = len(lane_groups(config, config.family(0)))
-    if leaves == 1:
+    groups = lane_groups(config, config.family(0))
+    if len(groups) == 1:
         return 0
-    # Addresses of items and the write port; what a lane is told; and the row that is written.
+    # Addresses of items and the write port; what a lane is told, and when the post unit takes it.
     addresses = (config.items + 1) * config.address_width + 1
     signs = config.items if kind(config) == "ordered" else config.items // 2
     control = 6 + signs + config.shift_width
-    bits = config.row_bits * tree_stages(config)
+    told = _copies(len(groups)) * (addresses + control) + len(groups) * config.post_cycles
+    # The row that is written; and sums that a group has chosen for the post unit.
+    row = config.row_bits * tree_stages(config)
+    chosen = sum(min(len(lanes), config.post_lanes) for lanes in groups)
+    return told + row + chosen * config.accumulator_width
+
+
+def _copies(leaves: int) -> int:
+    """Registers of a tree of so many leaves, for each signal."""
+    found = 0
     while leaves > 1:
-        bits, leaves = bits + leaves * (addresses + control), -(-leaves // BRANCHES)
-    return bits
+        found, leaves = found + leaves, -(-leaves // BRANCHES)
+    return found
+
+
+def _result_tree(config: ArrayConfig, family: str) -> dict[str, float]:
+    """What the tree to the result memory takes, with the FIFOs behind it."""
+    if not tree_stages(config):
+        return {"luts": 0, "flip_flops": 0}
+    groups = result_groups(config)
+    row = groups[-1].stop
+    # Two addresses with their enables, and what goes to the FIFO; its pointers; three registers for
+    # each bit of a row, and what chooses the row of activations.
+    told = 2 * (2 * config.result_depth - 1).bit_length() + 3
+    return {
+        "luts": row * _FIFO_LUTS["ecp5" if family == "ecp5" else "xcup"] + 14 * len(groups),
+        "flip_flops": row * (tree_stages(config) + 2)
+        + _copies(len(groups)) * told
+        + 11 * len(groups),
+    }
 
 
 def engine_needs(config: ArrayConfig, family: str) -> Needs:
@@ -372,6 +397,8 @@ def engine_needs(config: ArrayConfig, family: str) -> Needs:
             one = sum(known.get(term, 0) * value for term, value in values.items())
             totals[resource] += numbers[module] * one
     totals["flip_flops"] += config.pes * tree_bits(config)
+    for resource, takes in _result_tree(config, family).items():
+        totals[resource] += takes
     for module, bits in chosen_bits(config, family).items():
         totals["luts"] += bits * (config.pes if module == _element(config) else 1)
     halves, ultra = block_rams(config, family)

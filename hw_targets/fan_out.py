@@ -9,8 +9,12 @@ for the addresses and for the control of the lanes. Between these and the elemen
 levels of registers as it takes to have none that goes to more than `BRANCHES`.
 """
 
+from itertools import pairwise
+
+from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.families import FAMILIES
 from daqkf.hw_targets.machine import Machine
+from daqkf.hw_targets.numerics import ACTIVATION_BITS, EXPONENT_BITS
 
 LANES_AT_ONCE = 32
 """Up to so many lanes have no tree."""
@@ -48,3 +52,26 @@ def tree_stages(machine: Machine) -> int:
     """Those of the elements that have most; if there are any, all elements register which of their
     lanes the post unit takes."""
     return max(fan_out_stages(machine, family) for family in machine.families)
+
+
+def tree_latency(machine: Machine) -> int:
+    """Cycles by which a kernel's results come later for the tree: its levels, and a register behind
+    what each group of lanes chooses for the post unit."""
+    stages = tree_stages(machine)
+    return stages + 1 if stages else 0
+
+
+def result_groups(config: ArrayConfig) -> list[range]:
+    """The bits of a row of results that have a memory of their own: those of groups of lanes, where
+    there is a tree. What the row unit gets beside a row is in the last one."""
+    width = config.row_bits + EXPONENT_BITS * config.normalizes
+    own = GROUP_LANES * ACTIVATION_BITS
+    starts = range(0, config.row_bits, own) if tree_stages(config) else range(1)
+    return [range(low, high) for low, high in pairwise([*starts, width])]
+
+
+def late_results(machine: Machine) -> int:
+    """Cycles by which a row of results comes later than a cycle after its address: those of the
+    tree, if there is one, and that of a register behind the memory."""
+    stages = tree_stages(machine)
+    return stages + 1 if stages else 0

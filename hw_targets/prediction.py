@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from daqkf.hw_targets.config import ArrayConfig
-from daqkf.hw_targets.fan_out import tree_stages
+from daqkf.hw_targets.fan_out import late_results, tree_latency
 from daqkf.hw_targets.image_format import beat_words
 from daqkf.hw_targets.memory import MemoryTiming
 from daqkf.hw_targets.numerics import TABLE_SIZE
@@ -33,7 +33,8 @@ POLLING = 5
 """Cycles from the start of a kernel to its first output, before which the post unit idles."""
 
 MOVING = 3
-"""Cycles between two kernels beside one for each row that moves."""
+"""Cycles between two kernels beside one for each row that moves, and those by which rows of results
+come late."""
 
 STORING = 1
 """Cycles from the last result of a tile to the first row of the next one."""
@@ -135,7 +136,8 @@ def _tile(steps: Sequence[Step], config: ArrayConfig, ahead: _Ahead | None) -> T
     found = TileCycles()
     first = steps[0]
     assert isinstance(first, KernelWork)
-    latency = LATENCY + tree_stages(config)
+    latency = LATENCY + tree_latency(config)
+    moving = MOVING + late_results(config)
     _move(found, ahead, first.features + STORING)
     for before, step in zip((None, *steps), steps, strict=False):
         if isinstance(step, RowWork):
@@ -144,7 +146,7 @@ def _tile(steps: Sequence[Step], config: ArrayConfig, ahead: _Ahead | None) -> T
                 ahead.wait(step.cycles)
             continue
         if before is not None:
-            _move(found, ahead, before.outputs + MOVING)
+            _move(found, ahead, before.outputs + moving)
         post = step.outputs * config.post_cycles + POLLING
         running = max(step.words, post) + latency
         if ahead:
@@ -156,7 +158,7 @@ def _tile(steps: Sequence[Step], config: ArrayConfig, ahead: _Ahead | None) -> T
         found.moving += latency
     # A tile's results leave while the next one runs.
     last = steps[-1].outputs
-    found.moving += max(0.0, last + MOVING - found.total)
+    found.moving += max(0.0, last + moving - found.total)
     return found
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daqkf.hw_targets.config import ArrayConfig
+from daqkf.hw_targets.fan_out import late_results
 from daqkf.hw_targets.machine import Machine
 from daqkf.hw_targets.streams import expected_rows, kernel_beats
 
@@ -71,16 +72,18 @@ def solved_in_turn(machine: Machine) -> int:
 
 def normalization_cycles(machine: Machine, features: int) -> int:
     """Cycles in which the row unit normalises a tile's results, once they are complete."""
-    return solved_in_turn(machine) * SOLVING_CYCLES + features * machine.post_cycles
+    reading = features * machine.post_cycles + late_results(machine)
+    return solved_in_turn(machine) * SOLVING_CYCLES + reading
 
 
 def gating_cycles(machine: Machine, outputs: int) -> int:
     """Cycles in which the row unit makes so many products of a tile's results."""
-    return 2 * outputs * machine.post_cycles + EMPTYING_CYCLES
+    return 2 * outputs * machine.post_cycles + EMPTYING_CYCLES + late_results(machine)
 
 
 def softmax_cycles(machine: Machine, outputs: int, keys: int) -> int:
     """Cycles in which the row unit turns scores into their softmax, in groups of so many keys."""
     # The unit reads each group for its maximum, for its exponentials and for its shares.
-    reading = 3 * keys * machine.post_cycles + 2 * EMPTYING_CYCLES
+    emptying = EMPTYING_CYCLES + late_results(machine)
+    reading = 3 * keys * machine.post_cycles + 2 * emptying
     return outputs // keys * (reading + solved_in_turn(machine) * SHARING_CYCLES)

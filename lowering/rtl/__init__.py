@@ -6,8 +6,9 @@
 **The array.** `array.py` builds `daqkf_array`. What its parts share is in `frame.py`: the phase,
 and the events of tiles and kernels. `programs.py` says when a program may replace another one,
 `arrival.py` counts the rows of activations and writes them to the elements, `results.py` has the
-result memory and the stream by which results leave, `sequence.py` follows the sequences of
-attention, and `placing.py` makes an instance of each unit with what its ports need.
+result memory and the stream by which results leave, `result_lanes.py` builds a group of lanes' part
+of both for arrays of many lanes, `sequence.py` follows the sequences of attention, and `placing.py`
+makes an instance of each unit with what its ports need.
 
 **Elements.** `element.py` builds a processing element that walks through its own stream of words,
 `lockstep.py` elements that share one control. `indices.py` turns the indices of words into

@@ -5,9 +5,11 @@
 
 from dataclasses import dataclass
 
+from daqkf.hw_targets.fan_out import result_groups, tree_stages
 from daqkf.hw_targets.status import Phase
 from daqkf.lowering.hdl.bundle import Bundle
-from daqkf.lowering.hdl.circuit import Signal, Wire, mux, named
+from daqkf.lowering.hdl.circuit import Signal, Wire, concat, mux, named
+from daqkf.lowering.rtl.fan_out import fan_out
 from daqkf.lowering.rtl.frame import Frame
 from daqkf.lowering.rtl.programs import Programs
 from daqkf.lowering.rtl.sequence import SequenceState, follow
@@ -71,15 +73,34 @@ def write_activations(frame: Frame, arrival: Arrival, chain: Bundle) -> Bundle:
     """
     c, config, start = frame.c, frame.config, frame.start
     c.section("The write port of the activation memories.")
-    address, row, writing = arrival.loaded, arrival.row, arrival.beat | start
+    told, groups = {"null_row": start}, result_groups(config)
+    target = chain.get("target", arrival.loaded)
     if chain:
-        address = mux(chain["write"], chain["target"], address)
-        row = mux(chain["write"], frame.result_row, row)
-        writing = writing | chain["write"]
-    address = mux(start, c.const(config.null_address, config.address_width), address)
-    row = mux(start, c.const(0, config.row_bits), row)
+        told["moved_row"] = chain["write"]
+    copies = [told]
+    if tree_stages(config):
+        # The chain says it a cycle before the row, and no word reads the row of zeros so early that
+        # it could not come a cycle later.
+        copies, target = fan_out(c, told, 1, len(groups)), c.delay(target, "target_late")
+    rows = [_row(frame, arrival, part, own) for part, own in zip(groups, copies, strict=True)]
+    told = copies[0]
+    address, writing = arrival.loaded, arrival.beat | told["null_row"]
+    if chain:
+        address = mux(told["moved_row"], target, address)
+        writing = writing | told["moved_row"]
+    address = mux(told["null_row"], c.const(config.null_address, config.address_width), address)
+    row = concat(*reversed(rows)) if len(rows) > 1 else rows[0]
     return {
         "address": c.delay(address, "activation_address"),
         "data": c.delay(row, "activation_data"),
         "write": c.delay(writing, "activation_write", reset=0),
     }
+
+
+def _row(frame: Frame, arrival: Arrival, bits: range, told: Bundle) -> Signal:
+    """A group of lanes' part of the row that is written."""
+    own = slice(bits.start, min(bits.stop, frame.config.row_bits))
+    row = arrival.row[own]
+    if "moved_row" in told:
+        row = mux(told["moved_row"], frame.result_row[own], row)
+    return mux(told["null_row"], frame.c.const(0, row.width), row)

@@ -14,10 +14,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from daqkf.hw_targets.config import ArrayConfig
+from daqkf.hw_targets.fan_out import late_results, tree_stages
 from daqkf.hw_targets.operands import Fills
 from daqkf.hw_targets.words import chain_row
 from daqkf.lowering.hdl.bundle import inputs
 from daqkf.lowering.hdl.circuit import Circuit, Register, Signal, Wire, concat, mux, named
+from daqkf.lowering.hdl.pipeline import delayed
 from daqkf.lowering.hdl.select import index_bits, turns, unpack
 from daqkf.lowering.rtl.booth import add
 
@@ -26,8 +28,9 @@ def build_chain_unit(config: ArrayConfig) -> Circuit:
     """The unit of an array whose chain's table has more than one row.
 
     `ran` pulses when a kernel has written its results, `free` says that no others are leaving.
-    In a cycle with `read` the result row `source` is read, in the next one, with `write`, it
-    goes to the activations' row `target`. `next` pulses when the next kernel may start.
+    In a cycle with `read` the result row `source` is read. When it is there, it goes to the
+    activations' row `target`: `write` says so in the same cycle or, where rows are reached through
+    a tree of registers, a cycle before. `next` pulses when the next kernel may start.
 
     With a row unit, `row_start` pulses when that one starts; then a row is read only when it
     asks for one with `wants`, and goes nowhere else. With `rewind` it goes back by the `keys` of
@@ -66,7 +69,13 @@ def build_chain_unit(config: ArrayConfig) -> Circuit:
         reader.again.drive(_fill(c, config, row, ran, reading & filling, final))
     stays = following | paused | ran | reader.rewind
     reader.moved.drive(((final & ~reader.again) | reader.moved) & ~stays)
-    arrived = named(known & c.delay(reader.moved, "arrived", reset=0), "rows_arrived")
+    late = late_results(config)
+    # What the row unit has read counts no more once its kernel has run.
+    moved = reader.moved & ~ran if late else reader.moved
+    arrived: Signal = c.delay(moved, "arrived", reset=0)
+    for cycle in range(late):
+        arrived = c.delay(arrived & ~ran, f"arrived{cycle + 1}", reset=0)
+    arrived = named(known & arrived, "rows_arrived")
     following.drive(arrived & ~pauses)
     if isinstance(paused, Wire):
         paused.drive(arrived & pauses)
@@ -76,11 +85,17 @@ def build_chain_unit(config: ArrayConfig) -> Circuit:
     c.section("How the array moves rows.")
     c.output("next", following)
     reader.show(c, config, reading)
-    c.output("write", c.delay(reading & ~(asked | filling), "writing", reset=0))
+    writing = c.delay(reading & ~(asked | filling), "writing", reset=0)
+    c.output("write", delayed(c, writing, "writing", _writing_cycles(config), reset=0))
     if config.has_rows:
         c.output("row_start", row_start)
     c.finish()
     return c
+
+
+def _writing_cycles(config: ArrayConfig) -> int:
+    """Cycles from the one behind the read of a row to the one in which `write` is said."""
+    return late_results(config) - bool(tree_stages(config))
 
 
 @dataclass(frozen=True)
@@ -180,7 +195,8 @@ class _Reader:
         c.output("source", source[: index_bits(config.result_depth)])
         c.output("read", reading)
         target = source.zext(max(source.width, width))[:width]
-        c.output("target", c.delay(target, "target"))
+        target = c.delay(target, "target")
+        c.output("target", delayed(c, target, "target", _writing_cycles(config)))
 
 
 def _show_kernel(c: Circuit, config: ArrayConfig, at: _Kernel) -> None:
@@ -214,11 +230,14 @@ def _fill(
     for name in ("operands", "stride"):
         c.output(f"fill_{name}", c.delay(row[name], f"filled_{name}", enable=ran))
     c.output("fill_begins", c.delay(ran & row["fills"].any(), "begins_filling", reset=0))
-    c.output("fill_write", c.delay(reading, "fills", reset=0))
+    late = late_results(config)
+    fills = c.delay(reading, "fills", reset=0)
+    c.output("fill_write", delayed(c, fills, "fills", late, reset=0))
     rounds = config.lanes // config.pes
     if rounds == 1:
         return c.const(0, 1)
-    # Beside the row, which comes a cycle after it is read.
+    # Beside the row, which comes later than it is read.
     turn, last = turns(c, "round", rounds, reading & final & ~tokens)
-    c.output("fill_round", c.delay(turn, "fill_round"))
+    turn = c.delay(turn, "fill_round")
+    c.output("fill_round", delayed(c, turn, "fill_round", late))
     return reading & final & ~tokens & ~last

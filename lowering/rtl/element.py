@@ -19,10 +19,12 @@ on their way to the post unit: one that is held, and one that is complete or wil
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
+from operator import or_
 
 from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.families import FAMILIES
-from daqkf.hw_targets.fan_out import GROUP_LANES, fan_out_stages, lane_groups, tree_stages
+from daqkf.hw_targets.fan_out import fan_out_stages, lane_groups, tree_stages
 from daqkf.hw_targets.numerics import ACTIVATION_BITS
 from daqkf.hw_targets.streams import is_coded, slot_bits
 from daqkf.hw_targets.words import stream_words
@@ -54,12 +56,7 @@ def build_element(config: ArrayConfig, family: str) -> Circuit:
     stages, groups = fan_out_stages(config, family), lane_groups(config, family)
     # Stalling stops every stage at once, memories included, or those before the tree.
     enable = c.wire("enable", 1)
-    if is_coded(config):
-        word, valid = _fetch_from_decoder(c, config, rst, start, enable)
-    elif config.memory_bits:
-        word, valid = _fetch_from_fifo(c, config, family, rst, start, enable)
-    else:
-        word, valid = _fetch(c, config, family, start, enable)
+    word, valid = _fetch(c, config, family, rst, start, enable)
     if config.index_bits:
         c.section("Addresses: what the word's indices stand for.")
         word, valid = locate(c, config, family, word, valid, start, enable)
@@ -99,7 +96,8 @@ def build_element(config: ArrayConfig, family: str) -> Circuit:
     if turns is not None:
         holds = turns.hold(c, datapath.finished)
     take = None if turns is None else turns.take
-    full = hold(c, config, datapath, delayed(c, holds, "holds", stages, reset=0), take)
+    hold_late = delayed(c, holds, "holds", stages, reset=0)
+    full = hold(c, config, datapath, hold_late, take, groups)
     hold_enable.drive(holds)
     if turns is None:
         enable.drive(~named(datapath.finished & full, "stalled"))
@@ -140,6 +138,17 @@ class _Turns:
 
 
 def _fetch(
+    c: Circuit, config: ArrayConfig, family: str, rst: Signal, start: Signal, enable: Signal
+) -> tuple[dict[str, Signal], Signal]:
+    """The words of the stream, from where the array has it."""
+    if is_coded(config):
+        return _fetch_from_decoder(c, config, rst, start, enable)
+    if config.memory_bits:
+        return _fetch_from_fifo(c, config, family, rst, start, enable)
+    return _fetch_from_memory(c, config, family, start, enable)
+
+
+def _fetch_from_memory(
     c: Circuit, config: ArrayConfig, family: str, start: Signal, enable: Signal
 ) -> tuple[dict[str, Signal], Signal]:
     """A word in each cycle, from the program's first one to the one that carries the end."""
@@ -237,54 +246,74 @@ def hold(
     datapath: Datapath,
     hold_enable: Signal,
     take: Signal | None = None,
+    groups: Sequence[range] = (),
 ) -> Signal:
-    """The end of an element: whether its holding registers are full, and their way out."""
+    """The end of an element: whether its holding registers are full, and their way out, which
+    `groups` of lanes have each for themselves where elements have a tree."""
     c.section("Holding: a finished sum waits for the post unit.")
-    groups = config.lanes // config.post_lanes
-    group = c.input("group", index_bits(groups)) if groups > 1 else None
+    turns = config.lanes // config.post_lanes
+    group = c.input("group", index_bits(turns)) if turns > 1 else None
     take = c.input("take", 1) if take is None else take
     full = c.register("full", 1, reset=0)
-    choices = _choices(c, config, group)
-    held = _grouped(config, datapath.held, choices)
-    more = c.const(0, 1)
+    more, second = c.const(0, 1), None
     if datapath.both is not None:
         # The post unit takes the second output in another turn.
         more = c.register("more", 1, reset=0)
         more.drive((hold_enable & datapath.both) | (more & ~take))
         second = c.register("second", 1, reset=0)
         second.drive(~hold_enable, enable=hold_enable | take)
-        chosen = c.delay(second, "second_chosen") if tree_stages(config) else second
-        held = mux(chosen, _grouped(config, datapath.second_held, choices), held)
+    every = [datapath.held, *([] if second is None else [datapath.second_held])]
+    if tree_stages(config):
+        selects = _selects(c, config, groups, group)
+        sums = [_gather(c, config, held, groups, selects) for held in every]
+        second = None if second is None else delayed(c, second, "second_chosen", 2)
+    else:
+        starts = range(0, config.lanes, config.post_lanes)
+        parts = [
+            [concat(*reversed(held[low : low + config.post_lanes])) for low in starts]
+            for held in every
+        ]
+        sums = [part[0] if group is None else choose(group, part) for part in parts]
+    held = sums[0] if second is None else mux(second, sums[1], sums[0])
     full.drive(hold_enable | (full & ~take) | more)
     c.output("full", full)
     c.output("sums", held)
     return full
 
 
-def _choices(c: Circuit, config: ArrayConfig, group: Signal | None) -> list[Signal]:
-    """Which group of lanes is taken, for each of the lanes that the post unit takes at once.
-
-    Where elements have a tree, that is known a cycle later, by copies for a few lanes each.
-    """
+def _selects(
+    c: Circuit, config: ArrayConfig, groups: Sequence[range], group: Signal | None
+) -> list[list[Signal]]:
+    """For each group of lanes, a cycle later, whether the post unit takes those of each turn."""
     if group is None:
-        return []
-    if not tree_stages(config):
-        return [group] * config.post_lanes
-    own = max(1, 2 * GROUP_LANES // config.post_cycles)
-    copies = fan_out(c, {"group": group}, 1, -(-config.post_lanes // own))
-    return [copies[v // own]["group"] for v in range(config.post_lanes)]
+        return [[c.const(1, 1)]] * len(groups)
+    turns = [f"turn{n}" for n in range(config.lanes // config.post_lanes)]
+    decoded = {turn: named(group.eq(n), f"takes_{turn}") for n, turn in enumerate(turns)}
+    copies = fan_out(c, decoded, 1, len(groups))
+    return [[copy[turn] for turn in turns] for copy in copies]
 
 
-def _grouped(config: ArrayConfig, held: Sequence[Signal], choices: Sequence[Signal]) -> Signal:
-    """The sums of the lanes that the post unit takes at once."""
-    if not choices:
-        return concat(*reversed(held))
-    if len(set(choices)) == 1:
-        groups = range(0, config.lanes, config.post_lanes)
-        sums = [concat(*reversed(held[low : low + config.post_lanes])) for low in groups]
-        return choose(choices[0], sums)
-    lanes = [choose(choice, held[v :: config.post_lanes]) for v, choice in enumerate(choices)]
-    return concat(*reversed(lanes))
+def _gather(
+    c: Circuit,
+    config: ArrayConfig,
+    held: Sequence[Signal],
+    groups: Sequence[range],
+    selects: Sequence[Sequence[Signal]],
+) -> Signal:
+    """The sums of the lanes that the post unit takes at once, two cycles after it says which.
+
+    Each group of lanes chooses among its own; an OR joins what they have chosen.
+    """
+    together, width = config.post_lanes, config.accumulator_width
+    sums = [c.const(0, width)] * together
+    for lanes, own in zip(groups, selects, strict=True):
+        for v in range(together):
+            mine = [lane for lane in lanes if lane % together == v]
+            if mine:
+                values = [held[n] & own[n // together].replicate(width) for n in mine]
+                chosen = c.delay(reduce(or_, values), f"lane{mine[0]}_taken")
+                sums[v] = sums[v] | chosen
+    return concat(*reversed(sums))
 
 
 @dataclass(frozen=True)

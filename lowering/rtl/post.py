@@ -44,7 +44,7 @@ def build_post(config: ArrayConfig) -> Circuit:
     entry = Entry.poll(c, config, rst, c.input("start", 1))
     parameter = entry.parameters(c, config)
     sums = entry.sums(c, config)
-    valid, finishing, part = entry.late(c)
+    valid, finishing, part = entry.late(c, config)
 
     offsets = _Offsets.find(c, config, parameter, part)
     waiting = _offset_stages(config)
@@ -68,8 +68,11 @@ def build_post(config: ArrayConfig) -> Circuit:
         offsets.partial.write(c, negated, c.delay(valid & keeps, "keeping", reset=0))
         c.output("kept", c.delay(valid & finishing & keeps, "kept_last", reset=0))
         valid = valid & ~keeps
-    factors = Factors.delayed(c, config, parameter)
-    levels = [requantize.requantize(c, sums, factors, v) for v, sums in enumerate(negated)]
+    factors = Factors.of_lanes(c, config, parameter)
+    levels = [
+        requantize.requantize(c, sums, own, v)
+        for v, (sums, own) in enumerate(zip(negated, factors, strict=True))
+    ]
     values = _apply_function(c, config, levels, parameter)
     _write_results(c, config, values, parameter, valid, finishing)
     c.finish()
@@ -84,7 +87,7 @@ def _offset_stages(config: ArrayConfig) -> int:
 
 def rows_stages(config: ArrayConfig) -> int:
     """Cycles from `rows_valid` to the `rows_sums` that it is for."""
-    return post_entry.STAGES + _offset_stages(config)
+    return post_entry.stages(config) + _offset_stages(config)
 
 
 def result_stages() -> int:

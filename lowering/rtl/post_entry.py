@@ -15,8 +15,10 @@ from daqkf.lowering.hdl.circuit import Circuit, Register, Signal, concat, mux, n
 from daqkf.lowering.hdl.pipeline import delayed
 from daqkf.lowering.hdl.select import choose, index_bits, unpack
 
-STAGES = 2
-"""From a group of lanes that is taken to its sums, beside which there are the parameters."""
+
+def stages(config: ArrayConfig) -> int:
+    """Cycles from a group of lanes that is taken to its sums, beside which are the parameters."""
+    return 3 if tree_stages(config) else 2
 
 
 @dataclass(frozen=True)
@@ -72,13 +74,15 @@ class Entry:
             slot.drive(mux(start, slot_start, slot + 1), enable=start | chosen)
             slots.append(slot)
             if p < config.pes:
-                c.output(f"take{p}", chosen)
+                # Elements with a tree count what is taken of them.
+                counts = config.has_rows and tree_stages(config)
+                c.output(f"take{p}", chosen & ~streaming if counts else chosen)
         if groups > 1:
             c.output("group", group)
         return cls(polled, group, taking, final, streaming, slots)
 
     def parameters(self, c: Circuit, config: ArrayConfig) -> dict[str, Signal]:
-        """The memory of parameters, and `STAGES` later those of the output that is taken."""
+        """The memory of parameters, and `stages` later those of the output that is taken."""
         c.section("The parameters of each output channel.")
         width, together = parameter_row(config).width, parameters_together(config)
         rows = config.banks * config.parameter_depth * config.parameter_stride // together
@@ -93,16 +97,17 @@ class Entry:
         if low:
             number = c.delay(address[:low], "parameter_number", enable=self.taking)
             row = choose(number, [row[n : n + width] for n in range(0, together * width, width)])
-        return unpack(parameter_row(config), c.delay(row, "parameters_read"))
+        row = c.delay(row, "parameters_read")
+        return unpack(parameter_row(config), delayed(c, row, "parameters_late", stages(config) - 2))
 
     def sums(self, c: Circuit, config: ArrayConfig) -> Signal:
-        """The sums of the group that is taken, `STAGES` later, or 0 for those of the row unit."""
+        """The sums of the group that is taken, `stages` later, or 0 for those of the row unit."""
         c.section("The sums of the element that is asked.")
         width = config.accumulator_width * config.post_lanes
         sums = [c.input(f"sums{p}", width) for p in range(config.pes)]
         if tree_stages(config):
             # The elements have registered what is chosen of their sums.
-            polled: Signal = choose(c.delay(self.polled, "polled_late"), sums)
+            polled: Signal = choose(delayed(c, self.polled, "polled_late", 2), sums)
         else:
             polled = c.delay(choose(self.polled, sums), "polled_sums")
         entered = c.register(
@@ -114,13 +119,14 @@ class Entry:
         entered.drive(polled)
         return entered
 
-    def late(self, c: Circuit) -> tuple[Signal, Signal, Signal]:
+    def late(self, c: Circuit, config: ArrayConfig) -> tuple[Signal, Signal, Signal]:
         """`taking`, `final` and `group` beside the sums."""
         c.section("What travels along with the sums.")
+        number = stages(config)
         return (
-            delayed(c, self.taking, "entered", STAGES, reset=0),
-            delayed(c, self.final, "entered_final", STAGES),
-            delayed(c, self.group, "part", STAGES),
+            delayed(c, self.taking, "entered", number, reset=0),
+            delayed(c, self.final, "entered_final", number),
+            delayed(c, self.group, "part", number),
         )
 
 

@@ -7,10 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from daqkf.hw_targets.config import ArrayConfig
+from daqkf.hw_targets.fan_out import tree_stages
 from daqkf.hw_targets.numerics import ACTIVATION_BITS, MULTIPLIER_BITS, SHIFT_MAX
 from daqkf.lowering.hdl.circuit import Circuit, Signal, concat, mux, named, signed_product
 from daqkf.lowering.hdl.pipeline import delayed
 from daqkf.lowering.hdl.select import choose
+
+LANES_OF_A_COPY = 2
+"""Lanes that share registers of factors, in arrays of many lanes."""
 
 FINE = 3
 """Low bits of the shift that the second shifter stage handles."""
@@ -38,20 +42,43 @@ class Factors:
     fine_shift: Signal
 
     @classmethod
-    def delayed(cls, c: Circuit, config: ArrayConfig, parameter: Mapping[str, Signal]) -> "Factors":
-        """The registers, for the parameters of the output whose sums are negated in this cycle."""
+    def of_lanes(
+        cls, c: Circuit, config: ArrayConfig, parameter: Mapping[str, Signal]
+    ) -> "list[Factors]":
+        """Those of each lane, for the parameters of the output whose sums are negated in this
+        cycle. In arrays of many lanes there is a copy for a few lanes each."""
         c.section("Requantisation: the multiplier and the shift of an output, for all lanes.")
-        bits = c.delay(parameter["multiplier"], "multiplier")
+        if not tree_stages(config):
+            return [cls.delayed(c, config, parameter, "", keep=False)] * config.post_lanes
+        copies = [
+            cls.delayed(c, config, parameter, f"_lanes{low}", keep=True)
+            for low in range(0, config.post_lanes, LANES_OF_A_COPY)
+        ]
+        return [copies[v // LANES_OF_A_COPY] for v in range(config.post_lanes)]
+
+    @classmethod
+    def delayed(
+        cls,
+        c: Circuit,
+        config: ArrayConfig,
+        parameter: Mapping[str, Signal],
+        of: str,
+        keep: bool,
+    ) -> "Factors":
+        """The registers of one copy, whose names end in `of`."""
+        bits = c.delay(parameter["multiplier"], f"multiplier{of}", keep=keep)
         multiplier: list[Signal] = []
         if config.post_multiplier == "dsp":
             opposite = c.const(0, MULTIPLIER_BITS + 1) - bits.zext(MULTIPLIER_BITS + 1)
-            multiplier.append(delayed(c, opposite, "opposite", _FACTOR_STAGES))
+            multiplier.append(delayed(c, opposite, f"opposite{of}", _FACTOR_STAGES))
         for stage in range(_PRODUCT_STAGES * (not multiplier)):
-            bits = c.delay(bits, f"multiplier{stage}")
+            bits = c.delay(bits, f"multiplier{stage}{of}")
             multiplier.append(bits[:_STAGE_BITS])
             bits = bits[_STAGE_BITS:] if bits.width > _STAGE_BITS else bits
-        shift = delayed(c, parameter["shift_minus_1"], "shift", 2 + _PRODUCT_STAGES)
-        fine_shift = c.delay(shift[:FINE], "fine_shift")
+        shift = c.delay(parameter["shift_minus_1"], f"shift1{of}", keep=keep)
+        for stage in range(1, 2 + _PRODUCT_STAGES):
+            shift = c.delay(shift, f"shift{stage + 1}{of}")
+        fine_shift = c.delay(shift[:FINE], f"fine_shift{of}")
         return cls(multiplier, shift[FINE:], fine_shift)
 
 

@@ -4,14 +4,18 @@
 """The result memory of an array, in two halves: one is written while the other one leaves."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from daqkf.hw_targets.fan_out import result_groups, tree_stages
 from daqkf.hw_targets.status import Phase
 from daqkf.lowering.hdl.bundle import Bundle
 from daqkf.lowering.hdl.circuit import Circuit, Register, Signal, concat, mux, named
+from daqkf.lowering.hdl.pipeline import delayed
 from daqkf.lowering.hdl.select import choose, index_bits
+from daqkf.lowering.rtl.fan_out import fan_out
 from daqkf.lowering.rtl.frame import Frame
 from daqkf.lowering.rtl.programs import Programs
+from daqkf.lowering.rtl.result_lanes import READING, ROOM, build_result_lanes
 
 
 @dataclass(frozen=True)
@@ -75,7 +79,7 @@ class Leaving:
     last: Signal
     left: Signal
     """Pulses when the last row of a tile has been taken."""
-    exponent: Signal | None
+    exponent: Signal | None = None
     """What is stored beside a row for the row unit."""
 
 
@@ -99,15 +103,38 @@ def store_results(
         ready: whether the stream takes a row.
         units: the post unit that writes, the chain and the row unit that read.
     """
-    c, config, post, chain, rows = frame.c, frame.config, units.post, units.chain, units.rows
-    c.section("The result memory, and the stream by which results leave.")
+    config, post, chain, rows = frame.config, units.post, units.chain, units.rows
     beside = [post["result_exponent"]] if config.normalizes else []
     row = concat(*beside, post["result_data"])
-    memory = c.memory("results", 2 * config.result_depth, row.width, style=config.activation_memory)
-    place = concat(halves.writing, post["result_address"])
-    memory.write(place, row, post["result_write"])
-
+    write = {
+        "address": concat(halves.writing, post["result_address"]),
+        "data": row,
+        "write": post["result_write"],
+    }
     outputs = _leaving_outputs(frame, halves, programs, produced)
+    leave = _leave_through_tree if tree_stages(config) else _leave_at_once
+    result, leaving = leave(frame, halves, outputs, write, ready, chain, rows)
+    frame.result_row.drive(result[: config.row_bits])
+    exponent = result[config.row_bits :] if beside else None
+    return replace(leaving, exponent=exponent)
+
+
+def _leave_at_once(
+    frame: Frame,
+    halves: Halves,
+    outputs: Signal,
+    write: Bundle,
+    ready: Signal,
+    chain: Bundle,
+    rows: Bundle,
+) -> tuple[Signal, Leaving]:
+    """One memory, whose row that has been read is the one of the stream."""
+    c, config = frame.c, frame.config
+    c.section("The result memory, and the stream by which results leave.")
+    memory = c.memory(
+        "results", 2 * config.result_depth, write["data"].width, style=config.activation_memory
+    )
+    memory.write(*write.values())
     valid = c.register("y_valid", 1, reset=0)
     advance = named(~valid | ready, "y_advance")
     number = c.register("leaving_row", outputs.width, reset=0)
@@ -120,11 +147,65 @@ def store_results(
         source = mux(chain["read"], concat(halves.writing, chain["source"]), source)
     moves = advance & ~rows["holds"] if rows else advance
     result = memory.read(source, moves, "y_row")
-    data = result[: config.row_bits]
-    frame.result_row.drive(data)
     left = named(valid & ready & last, "tile_left")
     number.drive(mux(left, c.const(0, number.width), following), enable=(more & advance) | left)
-    return Leaving(data, valid, last, left, result[config.row_bits :] if beside else None)
+    return result, Leaving(result[: config.row_bits], valid, last, left)
+
+
+def _leave_through_tree(
+    frame: Frame,
+    halves: Halves,
+    outputs: Signal,
+    write: Bundle,
+    ready: Signal,
+    chain: Bundle,
+    rows: Bundle,
+) -> tuple[Signal, Leaving]:
+    """A memory for each group of lanes, which its addresses reach through a tree of registers.
+
+    Nothing behind an address ever stops: a row is only read if the FIFO will have room for it.
+    A row that the row unit takes some time for stays, as no other is read meanwhile.
+    """
+    c, config = frame.c, frame.config
+    c.section("The rows of results that are to leave: as many as there is room for.")
+    number = c.register("leaving_row", outputs.width, reset=0)
+    following = named(number + 1, "leaving_row_following")
+    under_way = c.register("under_way", ROOM.bit_length(), reset=0)
+    more = choose(halves.leaving, halves.full) & number.ne(outputs)
+    leaves = named(more & ~under_way[under_way.width - 1], "row_leaves")
+    source = concat(halves.leaving, number[: index_bits(config.result_depth)])
+    reads = leaves
+    if chain:
+        # The chain only reads while nothing leaves.
+        source = mux(halves.storing, source, concat(halves.writing, chain["source"]))
+        reads = reads | chain["read"]
+
+    c.section("The result memory, and the stream by which results leave, group by group.")
+    stages, groups = tree_stages(config), result_groups(config)
+    told = {
+        "read_address": source,
+        "read": reads,
+        "write_address": write["address"],
+        "write": write["write"],
+        "leaves": delayed(c, leaves, "leaves", READING, reset=0),
+    }
+    last = delayed(c, following.eq(outputs), "last", READING + stages)
+    data = delayed(c, write["data"], "stored_row", stages)
+    kinds: dict[tuple[int, bool], Circuit] = {}
+    parts: list[Bundle] = []
+    for bits, own in zip(groups, fan_out(c, told, stages, len(groups)), strict=True):
+        kind = bits.stop - bits.start, not parts
+        kinds[kind] = kinds.get(kind) or build_result_lanes(config, *kind)
+        feeds = {**own, "rst": frame.rst, "ready": ready, **({} if parts else {"last": last})}
+        name, stored = f"results{len(parts)}", data[bits.start : bits.stop]
+        parts.append(c.instance(name, kinds[kind], clk=c.clk, write_data=stored, **feeds))
+    one = parts[0]
+    left = named(one["y_valid"] & ready & one["y_last"], "tile_left")
+    number.drive(mux(left, c.const(0, number.width), following), enable=leaves | left)
+    change = leaves.zext(under_way.width) - one["moves"].zext(under_way.width)
+    under_way.drive(under_way + change)
+    row, data = (concat(*(part[name] for part in reversed(parts))) for name in ("row", "y_data"))
+    return row, Leaving(data[: config.row_bits], one["y_valid"], one["y_last"], left)
 
 
 def _leaving_outputs(frame: Frame, halves: Halves, programs: Programs, produced: Signal) -> Signal:

@@ -4,6 +4,7 @@
 """`daqkf_rows` of an array that gates and does not normalise: products of neighbouring results."""
 
 from daqkf.hw_targets.config import ArrayConfig
+from daqkf.hw_targets.fan_out import late_results
 from daqkf.hw_targets.numerics import ACTIVATION_BITS, NORMALIZED_BITS
 from daqkf.lowering.hdl.circuit import Circuit, concat, named
 from daqkf.lowering.hdl.pipeline import delayed
@@ -41,10 +42,12 @@ def build_gate_unit(config: ArrayConfig) -> Circuit:
 
     c.section("The products of gates and values.")
     # The post unit may ask for the products later than they are there.
-    early = rows_stages(config) - _GATING
+    late = late_results(config)
+    early = rows_stages(config) - _GATING - late
+    part = delayed(c, part, "arriving_part", late)
     selected = choose(part, [row[low : low + together] for low in range(0, row.width, together)])
     selected = delayed(c, selected, "selected", max(early, 0))
-    moves = delayed(c, present, "present", max(early, 0), reset=0)
+    moves = delayed(c, present, "present", late + max(early, 0), reset=0)
     gates = selected
     for group in range(groups):
         gates = c.delay(gates, f"gates{group}", enable=moves)

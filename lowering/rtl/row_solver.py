@@ -108,7 +108,8 @@ def build_row_solver(config: ArrayConfig) -> Circuit:
 class _Steps:
     """Three phases, in each of which a counter goes up to 0; the last one then goes on.
 
-    Shares only need the last one.
+    Shares only need the last one. All of this is a cycle behind the counter itself, so that bits
+    can be chosen by it before they are used.
     """
 
     summing: Register
@@ -125,18 +126,19 @@ class _Steps:
     first: Signal
     """It is the first cycle of all."""
     number: Signal
-    """Of the bit whose turn it is, the highest ones first."""
+    """Of the bit whose turn it is in the next cycle, the highest ones first."""
+    adds: Signal
+    """Bits of the count are taken in the next cycle, and with `sums` those of the total, too."""
+    sums: Signal
     early: Signal
     """It is one of the first two phases."""
 
     @classmethod
     def count(cls, c: Circuit, config: ArrayConfig, start: Signal) -> "_Steps":
-        """The counter and the registers of the phases; `dividing` is to be driven."""
+        """The counter and the phases; `dividing` is to be driven."""
         c.section("The phases, each of as many cycles as the counter goes up to 0.")
         widths = RowWidths.of(config)
-        summing, rooting, dividing = (
-            c.register(name, 1, reset=0) for name in ("summing", "rooting", "dividing")
-        )
+        summing, rooting = (c.register(name, 1, reset=0) for name in ("summing", "rooting"))
         sharing, solve = c.const(0, 1), start
         if config.softmax:
             shares = c.input("shares", 1)
@@ -159,12 +161,29 @@ class _Steps:
         counter.drive(following)
         summing.drive(solve | (summing & below))
         rooting.drive(summed | (rooting & below))
-        began = {
-            phase.name: c.delay(phase, f"was_{phase.name}", reset=0)
-            for phase in (summing, rooting, dividing)
-        }
-        first = named(summing & ~began["summing"], "first_step")
+        if config.softmax:
+            sharing = c.delay(sharing, "late_sharing", reset=0)
+        return cls._behind(c, widths, counter, (summing, rooting), sharing)
+
+    @classmethod
+    def _behind(
+        cls,
+        c: Circuit,
+        widths: "RowWidths",
+        counter: Register,
+        phases: tuple[Register, Register],
+        sharing: Signal,
+    ) -> "_Steps":
+        """What is known a cycle later, `sharing` among it; `dividing` is to be driven."""
+        ahead, below = phases[0], counter[counter.width - 1]
         number = named((~counter)[: index_bits(widths.total)], "bit_number")
+        counter = c.delay(counter, "late_counter")
+        summing, rooting = (c.delay(phase, f"late_{phase.name}", reset=0) for phase in phases)
+        dividing = c.register("dividing", 1, reset=0)
+        began = {
+            name: c.delay(phase, f"was_{name}", reset=0)
+            for name, phase in (("summing", summing), ("rooting", rooting), ("dividing", dividing))
+        }
         return cls(
             summing=summing,
             rooting=rooting,
@@ -172,9 +191,11 @@ class _Steps:
             began=began,
             sharing=sharing,
             counter=counter,
-            below=below,
-            first=first,
+            below=counter[counter.width - 1],
+            first=named(summing & ~began["summing"], "first_step"),
             number=number,
+            adds=below,
+            sums=named(ahead & below, "sums_next"),
             early=named(summing | rooting, "early"),
         )
 
@@ -186,10 +207,9 @@ def _select_bits(
     last ones."""
     counts = [count[n] for n in range(widths.count)]
     counts += [c.const(0, 1)] * (widths.total - widths.count)
-    count_bit = choose(steps.number, counts) & steps.below
-    total_bit = choose(steps.number, [total[n] for n in range(widths.total)])
-    total_bit = total_bit & steps.summing & steps.below
-    return named(count_bit, "count_bit"), named(total_bit, "total_bit")
+    count_bit = choose(steps.number, counts) & steps.adds
+    total_bit = choose(steps.number, [total[n] for n in range(widths.total)]) & steps.sums
+    return c.delay(count_bit, "count_bit"), c.delay(total_bit, "total_bit")
 
 
 def _divide_mean(
@@ -242,7 +262,10 @@ def _multiply_variance(
     step.drive(add(added, taken ^ other.replicate(step.width), other, "step"))
     variance = c.register("variance", 2 * widths.root, reset=0, clear=~steps.early)
     doubled = concat(variance[: variance.width - 1], c.const(0, 1))
-    variance.drive(doubled + fitted(step, variance.width), enable=steps.summing)
+    total = doubled + fitted(step, variance.width)
+    # The root takes two bits at a time, the highest ones first.
+    rest = concat(variance[: variance.width - 2], c.const(0, 2))
+    variance.drive(mux(steps.summing, total, rest), enable=steps.early)
     return variance
 
 
@@ -270,8 +293,7 @@ def _take_root(
     root_bit = named(less & steps.began["rooting"], "root_bit")
     trial = concat(root, root_bit, ~less, c.const(1, 1))[:width] & rooting.replicate(width)
     trial = trial | (root.zext(width) & dividing.replicate(width))
-    pairs = [variance[2 * n : 2 * n + 2] for n in range(widths.root)]
-    pair = choose(steps.number[: index_bits(widths.root)], pairs)
+    pair = variance[variance.width - 2 :]
     rooted, divided = concat(rest[: width - 2], pair), concat(rest[: width - 1], count_bit)
     rest.drive(add(mux(rooting, rooted, divided), trial ^ less.replicate(width), less, "rest"))
     # At the end at least 1.

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from daqkf.hw_targets.config import ArrayConfig
+from daqkf.hw_targets.fan_out import late_results
 from daqkf.hw_targets.numerics import ACTIVATION_BITS, EXPONENT_BITS, SHARE_LOG_COUNT
 from daqkf.hw_targets.words import chain_row
 from daqkf.lowering.hdl.circuit import Circuit, Register, Signal, Wire, concat, mux, named
@@ -71,7 +72,7 @@ def build_row_unit(config: ArrayConfig) -> Circuit:
     c.output("streams", progress.streams)
     c.output("holds", progress.holds)
     c.output("wants", progress.streaming & ~progress.holds & ~softmax.read)
-    early = _comparing(config) + NORMALIZING - rows_stages(config)
+    early = _waiting(config) + NORMALIZING - rows_stages(config)
     c.output("valid", delayed(c, progress.present & ~silent, "valid", early, reset=0))
     c.output("sums", concat(*(own["sums"] for own in reversed(lanes.outputs))))
     if config.softmax:
@@ -243,7 +244,7 @@ def _modes(
 ) -> tuple[dict[str, Signal], list[dict[str, Signal]], Signal]:
     """What lanes are told of gates and softmaxes, what those of each solver are told of their
     totals, and whether nothing comes of a row."""
-    softmax, late = progress.softmax, _comparing(config)
+    softmax, late = progress.softmax, _waiting(config)
     modes: dict[str, Signal] = {}
     totals: list[dict[str, Signal]] = [{} for _ in progress.turns]
     silent = softmax.scoring
@@ -288,12 +289,13 @@ def _place_lanes(
 ) -> _Lanes:
     """The lanes; a row stays for its groups."""
     c.section("The row that is read, group by group.")
-    widths, late = RowWidths.of(config), _comparing(config)
+    widths, late = RowWidths.of(config), _waiting(config)
     row, together = ports.row, ACTIVATION_BITS * config.post_lanes
     parts = [row[low : low + together] for low in range(0, row.width, together)]
-    selected = named(choose(progress.part, parts), "selected_values")
-    selected = delayed(c, selected, "selected", late)
-    exponent = delayed(c, ports.exponents["row"], "selected_exponent", late)
+    part = delayed(c, progress.part, "arriving_part", late_results(config))
+    selected = named(choose(part, parts), "selected_values")
+    selected = delayed(c, selected, "selected", _comparing(config))
+    exponent = delayed(c, ports.exponents["row"], "selected_exponent", _comparing(config))
     exponent = mux(progress.streaming, exponent, ports.exponents["values"])
     solutions = [
         {name: c.wire(_numbered(config, name, n), bits) for name, bits in SOLUTION.items()}
@@ -351,6 +353,11 @@ def _comparing(config: ArrayConfig) -> int:
     return int(config.softmax)
 
 
+def _waiting(config: ArrayConfig) -> int:
+    """Cycles by which lanes are behind the unit's control."""
+    return late_results(config) + _comparing(config)
+
+
 @dataclass(frozen=True)
 class _Softmax:
     """How the rows with the same keys go by: for their maxima, their exponentials, their shares."""
@@ -396,7 +403,7 @@ class _Softmax:
         scoring, raising = (c.register(name, 1, reset=0) for name in ("scoring", "raising"))
 
         # Behind the last row the pipeline runs empty, unless nothing came of the rows.
-        latency = _comparing(config) + NORMALIZING + result_stages()
+        latency = _waiting(config) + NORMALIZING + result_stages()
         draining = c.register("draining", latency.bit_length(), reset=0)
         drained = named(draining.eq(1), "drained")
         rewind, opens = c.wire("rewound", 1), c.wire("opens", 1)

@@ -30,6 +30,7 @@ ROW_MACHINES: Mapping[str, Machine] = {
     "banks": replace(MACHINE, pes=4, lanes=8, post_lanes=2, items=8, banks=2, partial_depth=64),
     "solvers": replace(MACHINE, pes=2, lanes=8, post_lanes=4, row_solvers=2, post_multiplier="dsp"),
     "a solver a lane": replace(MACHINE, pes=2, lanes=4, post_lanes=4, row_solvers=4),
+    "a tree": replace(MACHINE, pes=1, lanes=36, post_lanes=12, items=4, max_shift=0),
 }
 CASES: Mapping[str, Sequence[tuple[Sequence[int], Mapping[str, Any]]]] = {
     "normalizes": (
@@ -70,7 +71,7 @@ QUICK = [("solvers", "all")]
 SOME = [
     pytest.param(name, unit, marks=() if (name, unit) in QUICK else pytest.mark.slow)
     for unit in UNITS
-    for name in (ROW_MACHINES if unit in ("normalizes", "all") else ("P2-T2", "banks"))
+    for name in (ROW_MACHINES if unit in ("normalizes", "all") else ("P2-T2", "banks", "a tree"))
 ]
 
 

@@ -23,6 +23,7 @@ from daqkf.hw_targets import numerics
 from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.decision import MAX_VARIANTS, Decision
 from daqkf.hw_targets.families import FAMILIES
+from daqkf.hw_targets.fan_out import late_results
 from daqkf.hw_targets.image_format import Command, Header
 from daqkf.hw_targets.numerics import ACTIVATION_BITS, NORMALIZED_BITS
 from daqkf.hw_targets.status import LoadError
@@ -377,9 +378,11 @@ def test_a_folder_in_which_make_can_not_build_is_named(
         test_the_crc_is_zlib_s()
 
 
-def test_the_gate_unit_multiplies_each_second_row_by_the_one_before():
+@pytest.mark.parametrize(("lanes", "post_lanes"), [(4, 2), (36, 12)])
+def test_the_gate_unit_multiplies_each_second_row_by_the_one_before(lanes: int, post_lanes: int):
     widths = {"accumulator_width": 20, "sum_width": 20}
-    config = replace(program()[0], lanes=4, post_lanes=2, kernels=4, gates=True, **widths)
+    shape = {"lanes": lanes, "post_lanes": post_lanes}
+    config = replace(program()[0], kernels=4, gates=True, **shape, **widths)
     rng = np.random.default_rng(8)
     groups, together = config.lanes // config.post_lanes, config.post_lanes
     late = rows_stages(config)
@@ -394,9 +397,12 @@ def test_the_gate_unit_multiplies_each_second_row_by_the_one_before():
             bench.step()
             bench.inputs["row_start"] = 0
             queue = [packed(row, ACTIVATION_BITS) for row in x]
+            arriving: dict[int, int] = {}
             due: list[int] = []
             found: list[int] = []
             for cycle in range(40 * outputs + 2 * late):
+                if cycle in arriving:
+                    bench.inputs["row"] = arriving.pop(cycle)
                 out = bench.peek(read=0)
                 assert out["streaming"]
                 if out["valid"]:
@@ -404,9 +410,9 @@ def test_the_gate_unit_multiplies_each_second_row_by_the_one_before():
                 if cycle in due:
                     found.append(out["sums"])
                 if out["wants"] and queue and rng.random() < 0.6:
+                    # The result memory gives the row later, and holds it.
+                    arriving[cycle + 1 + late_results(config)] = queue.pop(0)
                     bench.step(read=1)
-                    # The result memory gives the row in the next cycle, and holds it.
-                    bench.inputs["row"] = queue.pop(0)
                 else:
                     bench.step(read=0)
             assert not queue and found == expected
