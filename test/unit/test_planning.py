@@ -137,6 +137,12 @@ def test_elements_of_coded_streams_have_a_decoder_and_its_slots():
     # A slot has a mark of a kernel's last one. Elements have no FIFO of words then.
     assert slot_bits(coded) + 1 == memories(coded)[0].width != memories(ordered)[0].width
     assert terms(coded)["element"]["fifo"] == 0 < terms(ordered)["element"]["fifo"]
+    more = engine_needs(coded, "xcup").luts - engine_needs(ordered, "xcup").luts
+    assert 4 * 800 < more < 4 * 1300
+    assert (
+        engine_needs(replace(ordered, index_bits=7), "xcup").luts
+        > engine_needs(ordered, "xcup").luts
+    )
     with pytest.raises(UnknownEngineError, match="nothing says what arrays take of 'ecp5-ordered'"):
         engine_needs(coded, "ecp5")
 
