@@ -3,12 +3,14 @@
 
 """Fit what engines take of a fabric to what yosys makes of them, and check the fit.
 
-    python benchmarks/engine_resources.py [--fabric xcup] [--write] [--check [--modules]]
+    python benchmarks/engine_resources.py [--fabric xcup] [--ordered] [--write]
+    python benchmarks/engine_resources.py [--fabric xcup] --check [--modules]
 
 Arrays of several shapes are synthesised with their hierarchy, so that each module is counted by
 itself; lanes of more kinds are synthesised alone. The counts of a module are fitted by the terms of
 `hw_targets.engine.terms`, none of which takes less than nothing (Lawson and Hanson), with the
 relative errors of all samples weighted alike. `--write` writes the table to `hw_targets/engines`.
+Of ordered sums (`--ordered`), only the modules are synthesised that other arrays do not have.
 
 `--check` synthesises engines as a whole, flattened, and compares them with what is predicted; with
 `--modules` they keep their hierarchy, which is faster. The largest has 256 lanes. Runs are cached.
@@ -31,7 +33,9 @@ from daqkf.hw_targets.fabric import Fabric
 from daqkf.lowering.hdl.circuit import Circuit, circuit_module
 from daqkf.lowering.hdl.verilog import emit_verilog
 from daqkf.lowering.rtl.array import TOP, build_array
-from daqkf.lowering.rtl.families.running_sum import build_lane
+from daqkf.lowering.rtl.element import build_element
+from daqkf.lowering.rtl.families import ordered_sum, running_sum
+from daqkf.lowering.rtl.stream_reader import build_stream_reader
 from daqkf.synthesis.resources import netlist
 
 CONFIG = ArrayConfig(
@@ -138,6 +142,25 @@ CHECKS = {
     ),
     "4 x 8 wide": replace(CONFIG, program_bits=256, row_solvers=2, post_multiplier="dsp"),
 }
+ORDERED = replace(PLAIN, families=("ordered_sum",))
+CODED = replace(ORDERED, stream_code="varint")
+ORDERED_SAMPLES = {
+    "4 x 8 coded": CODED,
+    "2 x 16 coded": replace(CODED, pes=2, lanes=16, post_lanes=4, activation_depth=4096),
+    "4 x 8 distances": replace(ORDERED, index_bits=8),
+    "8 x 4 distances": replace(
+        ORDERED, pes=8, lanes=4, post_lanes=1, activation_depth=1024, index_bits=7
+    ),
+    "2 x 16": replace(ORDERED, pes=2, lanes=16, post_lanes=4),
+}
+"""Arrays of ordered sums. What else they have is that of the others."""
+
+ORDERED_MODULES = ("element", "lane", "stream_decoder", "stream_reader")
+ORDERED_LANES = [replace(config, families=("ordered_sum",)) for config in LANES[:6]]
+CHECKS |= {
+    "4 x 8 coded": replace(CODED, post_multiplier="dsp"),
+    "4 x 8 distances": replace(ORDERED, index_bits=8),
+}
 RESOURCES = ("luts", "flip_flops")
 FOLDER = Path(__file__).parents[1] / "hw_targets" / "engines"
 
@@ -167,10 +190,16 @@ def with_dsps(fabric: Fabric, config: ArrayConfig) -> Fabric:
 def measured(fabric: Fabric, config: ArrayConfig) -> dict[str, Needs]:
     """What one instance of each module of an array takes."""
     fabric = with_dsps(fabric, config)
-    cells = synthesized(build_array(config), fabric.hierarchical)
+    return by_module(fabric, synthesized(build_array(config), fabric.hierarchical))
+
+
+def by_module(fabric: Fabric, cells: Mapping[str, Mapping[str, int]]) -> dict[str, Needs]:
+    """What modules take, by the names that `hw_targets.engine` has for them."""
     found: dict[str, Needs] = {}
     for name, own in cells.items():
-        short = name.removeprefix("daqkf_").removeprefix("running_sum_").rstrip("0123456789")
+        short = name.removeprefix("daqkf_").rstrip("0123456789")
+        for family in ("running_sum_", "ordered_sum_"):
+            short = short.removeprefix(family)
         found[short] = needs_of(fabric, own)
     return found
 
@@ -183,16 +212,31 @@ def samples(fabric: Fabric) -> Iterator[tuple[ArrayConfig, str, Needs]]:
         for module, needs in measured(fabric, config).items():
             yield config, module, needs
     for config in () if dsps else LANES:
-        cells = synthesized(build_lane(config), fabric.flat)
+        cells = synthesized(running_sum.build_lane(config), fabric.flat)
         yield config, "lane", needs_of(fabric, cells["daqkf_running_sum_lane"])
 
 
-def fitted(fabric: Fabric) -> dict[str, dict[str, dict[str, float]]]:
-    """What each term takes of a resource, by module."""
+def ordered_samples(fabric: Fabric) -> Iterator[tuple[ArrayConfig, str, Needs]]:
+    """Instances of the modules that ordered sums have of their own, and what they take."""
+    for config in ORDERED_SAMPLES.values():
+        for circuit in (build_element(config, "ordered_sum"), build_stream_reader(config, 0)):
+            cells = synthesized(circuit, fabric.hierarchical)
+            for module, needs in by_module(fabric, cells).items():
+                if module in ORDERED_MODULES:
+                    yield config, module, needs
+    for config in ORDERED_LANES:
+        cells = synthesized(ordered_sum.build_lane(config), fabric.flat)
+        yield config, "lane", needs_of(fabric, cells["daqkf_ordered_sum_lane"])
+
+
+def fitted(fabric: Fabric, ordered: bool) -> dict[str, dict[str, dict[str, float]]]:
+    """What each term takes of a resource, by module; or by those of ordered sums."""
     found: dict[str, dict[str, dict[str, float]]] = {name: {} for name in RESOURCES}
-    all_samples = list(samples(fabric))
-    modules = {name for name, number in instances(CONFIG).items() if number}
-    for module in DSP_MODULES if fabric.name.endswith("-dsp") else sorted(modules):
+    all_samples = list(ordered_samples(fabric) if ordered else samples(fabric))
+    modules: Sequence[str] = sorted(name for name, number in instances(CONFIG).items() if number)
+    if ordered or fabric.name.endswith("-dsp"):
+        modules = ORDERED_MODULES if ordered else DSP_MODULES
+    for module in modules:
         own = [(config, needs) for config, name, needs in all_samples if name == module]
         names = list(terms(own[0][0])[module])
         rows = np.array([[terms(config)[module][name] for name in names] for config, _ in own])
@@ -210,11 +254,11 @@ def fitted(fabric: Fabric) -> dict[str, dict[str, dict[str, float]]]:
     return found
 
 
-def text(fabric: Fabric, found: Mapping[str, Mapping[str, Mapping[str, float]]]) -> str:
-    """The file of a fabric."""
+def text(name: str, found: Mapping[str, Mapping[str, Mapping[str, float]]]) -> str:
+    """The file of a fabric, or of elements of a kind on it."""
     lines = [
         "# python benchmarks/engine_resources.py --write: what a term of `hw_targets.engine.terms`",
-        f"# takes in a module, with the yosys of constraints.txt for {fabric.name}, by resource.",
+        f"# takes in a module, with the yosys of constraints.txt for {name}, by resource.",
     ]
     for resource, modules in found.items():
         for module, takes in modules.items():
@@ -254,6 +298,7 @@ def main() -> None:
     """Fit, and check."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--fabric", default="xcup", help="xcup, xcup-dsp, ecp5 (default: xcup)")
+    parser.add_argument("--ordered", action="store_true", help="fit elements of ordered sums")
     parser.add_argument("--write", action="store_true", help="write hw_targets/engines")
     parser.add_argument("--check", action="store_true", help="synthesise engines as a whole")
     parser.add_argument("--modules", action="store_true", help="count these module by module")
@@ -263,9 +308,10 @@ def main() -> None:
     if options.check:
         check(fabric, options.only, not options.modules)
         return
-    found = fitted(fabric)
+    found = fitted(fabric, options.ordered)
     if options.write:
-        (FOLDER / f"{fabric.name}.toml").write_text(text(fabric, found), encoding="utf-8")
+        name = f"{fabric.name}-ordered" if options.ordered else fabric.name
+        (FOLDER / f"{name}.toml").write_text(text(name, found), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,13 +1,13 @@
 # Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-"""What an array takes of a fabric, without synthesising it: one of running-sum elements, or of
-elements that multiply in DSP blocks, two products in each.
+"""What an array takes of a fabric, without synthesising it: one of elements with running sums, or
+of elements that multiply in DSP blocks, two products in each.
 
 Its memories are known to the bit, so their block RAM is computed. The logic of each module is a sum
 of terms, such as a number of bits that are added. What a bit takes is in a TOML file of `engines/`,
 one for each fabric, which `benchmarks/engine_resources.py` fits to what yosys makes of circuits;
-what only elements with DSP blocks have is in a file of its own.
+what only elements of another kind have (`KINDS`) is in a file of its own for each of these.
 """
 
 import tomllib
@@ -25,7 +25,7 @@ from daqkf.hw_targets.families import FAMILIES
 from daqkf.hw_targets.fan_out import BRANCHES, lane_groups, result_groups, tree_stages
 from daqkf.hw_targets.fields import IMAGE_WORD_BITS
 from daqkf.hw_targets.numerics import ACTIVATION_BITS
-from daqkf.hw_targets.streams import row_bits
+from daqkf.hw_targets.streams import fifo_bits, is_coded, row_bits, slot_bits
 from daqkf.hw_targets.words import (
     parameter_row,
     parameters_together,
@@ -66,6 +66,31 @@ class Memory:
     ports: int = 1
     """That read."""
     style: str = "block"
+
+
+KINDS = ("dsp", "ordered")
+"""Elements other than those of running sums with whole addresses: such as multiply in DSP blocks,
+and those of ordered sums, whatever their words have in place of addresses."""
+
+
+def kind(config: ArrayConfig) -> str | None:
+    """One of `KINDS`; None for running sums.
+
+    Raises:
+        UnknownEngineError: nothing says what such elements take.
+    """
+    families = set(config.families)
+    if in_dsps(config) and not config.index_bits:
+        return "dsp"
+    if families == {"ordered_sum"}:
+        return "ordered"
+    if families != {"running_sum"} or config.index_bits:
+        raise UnknownEngineError(
+            "only arrays of ordered_sum elements, of running_sum elements with whole addresses, "
+            "and of elements that multiply in DSP blocks are known"
+        )
+    # With `shared_words`, a lane of eight items takes a LUT more.
+    return None
 
 
 def in_dsps(config: ArrayConfig) -> bool:
@@ -109,7 +134,7 @@ def memories(config: ArrayConfig) -> list[Memory]:
     together = parameters_together(config)
     slots = config.banks * config.parameter_depth * config.parameter_stride
     found = [
-        Memory(_element(config), config.pes, streams, stream_word(config, 0).width),
+        Memory(_element(config), config.pes, streams, fifo_bits(config, 0)),
         *_activations(config),
         Memory("post", 1, slots // together, together * parameter_row(config).width),
         Memory(
@@ -140,6 +165,7 @@ def instances(config: ArrayConfig) -> dict[str, int]:
         "packed_lanes": config.pes * config.lanes // 2 if in_dsps(config) else 0,
         "lane": 0 if in_dsps(config) else config.pes * config.lanes,
         "stream_reader": config.memory_ports if config.memory_bits else 0,
+        "stream_decoder": config.pes * is_coded(config),
         "rows": int(config.has_rows),
         "row_solver": config.row_solvers * config.normalizes,
         # A unit that only gates has smaller lanes, which have not been measured.
@@ -191,6 +217,13 @@ def terms(config: ArrayConfig) -> dict[str, dict[str, float]]:
             "row": row,
             "shifted": (beat + row) * _levels(row, beat) if beat else 0,
             "pes": port,
+            "checked": beat * is_coded(config),
+        },
+        "stream_decoder": {
+            "base": 1,
+            "slot": slot_bits(config) if is_coded(config) else 0,
+            "address": config.address_width * config.items,
+            "fifo": config.stream_depth.bit_length(),
         },
         **_row_terms(config),
     }
@@ -206,9 +239,10 @@ def _element_terms(config: ArrayConfig) -> dict[str, dict[str, float]]:
             "base": 1,
             "word": stream_word(config, 0).width,
             "read": ACTIVATION_BITS * _reads(config) * config.lanes,
-            "fifo": config.address_width if config.memory_bits else 0,
+            "fifo": config.address_width if config.memory_bits and not is_coded(config) else 0,
             "held": accumulators * _multiplexers(config.post_cycles),
             "addresses": config.address_width * _reads(config),
+            "distances": config.address_width * config.items * bool(config.index_bits),
         },
         "lane": {
             "base": 1,
@@ -308,7 +342,8 @@ def tree_bits(config: ArrayConfig) -> int:
         return 0
     # Addresses of items and the write port; what a lane is told, and when the post unit takes it.
     addresses = (config.items + 1) * config.address_width + 1
-    control = 6 + config.items // 2 + config.shift_width
+    signs = config.items if kind(config) == "ordered" else config.items // 2
+    control = 6 + signs + config.shift_width
     told = _copies(len(groups)) * (addresses + control) + len(groups) * config.post_cycles
     # The row that is written; and sums that a group has chosen for the post unit.
     row = config.row_bits * tree_stages(config)
@@ -347,14 +382,10 @@ def engine_needs(config: ArrayConfig, family: str) -> Needs:
     Raises:
         UnknownEngineError: elements, a fabric, or units of which nothing says what they take.
     """
-    if not (set(config.families) == {"running_sum"} or in_dsps(config)) or config.index_bits:
-        raise UnknownEngineError(
-            "only arrays of running_sum elements with whole addresses are known, and of elements "
-            "that multiply in DSP blocks"
-        )
+    elements = kind(config)
     if config.operand_depth or config.dispatches:
         raise UnknownEngineError("arrays with operand memories or variants are not known")
-    prices = _prices(f"{family}-dsp" if in_dsps(config) else family)
+    prices = _prices(f"{family}-{elements}" if elements else family)
     common = _prices(family)
     if post_dsps(config) and "lane_dsp" not in common["luts"]["post"]:
         raise UnknownEngineError(f"post units with DSP blocks are not known for '{family}'")

@@ -27,7 +27,7 @@ from daqkf.hw_targets import varint
 from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.families import FAMILIES
 from daqkf.hw_targets.fields import IMAGE_WORD_BITS
-from daqkf.hw_targets.words import stream_words
+from daqkf.hw_targets.words import stream_word, stream_words
 
 Words = NDArray[np.uint32]
 
@@ -50,9 +50,9 @@ CHECKSUM_BITS = 32
 _ROTATION = 5
 """Bits by which each 32-bit word of a beat is rotated further than the one before it."""
 
-CODED_BITS_AN_ITEM = 6.5
+CODED_BITS_AN_ITEM = 5.3
 """Bits that a word of a dense code takes for each of its places, about, where they are not counted:
-7 bits an item, in words that are nine tenths full."""
+4.4 to 6.1 in MiniLM at 50 and 70 % zeros, the most where outputs have many inputs."""
 
 
 def is_coded(config: ArrayConfig) -> bool:
@@ -66,6 +66,12 @@ def slot_bits(config: ArrayConfig) -> int:
         longest = varint.Layout.of(config).longest
         return -(-longest // IMAGE_WORD_BITS) * IMAGE_WORD_BITS
     return max(word.width for word in stream_words(config).values())
+
+
+def fifo_bits(config: ArrayConfig, pe: int) -> int:
+    """Bits of a row of the memory or the FIFO that a PE takes its stream from."""
+    # A slot of a code has one more, which marks a kernel's last.
+    return slot_bits(config) + 1 if is_coded(config) else stream_word(config, pe).width
 
 
 def port_pes(config: ArrayConfig) -> int:

@@ -173,10 +173,39 @@ def scales_on(
     return {op: Scales.of(low, high, smooth) for op, (low, high) in listener.found.items()}
 
 
-def row_scale(value: SSAValue) -> SSAValue | None:
-    """What the pass has divided rows by that a product reads, if it has: [..., T, 1]."""
-    scaled = _function(value, Function.DIV)
-    return None if scaled is None or Scales.read(value) is None else scaled.inputs[1]
+@dataclass(frozen=True)
+class RowScales:
+    """What the pass has brought the rows of a value by from x to `(x - middle) / extent`.
+
+    What a product makes of them is multiplied by the extent, and `middle - centre · extent` times
+    the sums of its weights is added to that.
+    """
+
+    middle: SSAValue
+    """[..., T, 1], as the extent."""
+    extent: SSAValue
+    centre: float
+
+    @classmethod
+    def of(cls, value: SSAValue) -> "RowScales | None":
+        """Those of a value that products read, if there are any."""
+        scales, scaled = Scales.read(value), _function(value, Function.DIV)
+        moved = scaled and _function(scaled.inputs[0], Function.SUB)
+        if scales is None or scaled is None or moved is None:
+            return None
+        return cls(moved.inputs[1], scaled.inputs[1], scales.centre)
+
+    def sums(self, result: SSAValue) -> ConstantOp | None:
+        """The sums of a product's weights, which the host adds to its result."""
+        grown = result.get_user_of_unique_use()
+        if not isinstance(grown, ElementwiseOp) or self.extent not in grown.inputs:
+            return None
+        added = grown.result.get_user_of_unique_use()
+        if not isinstance(added, ElementwiseOp) or added.kind.data is not Function.ADD:
+            return None
+        shift = _function(added.inputs[1], Function.MUL)
+        constant = shift and shift.inputs[1].owner
+        return constant if isinstance(constant, ConstantOp) else None
 
 
 @dataclass

@@ -14,7 +14,7 @@ from daqkf.hw_targets.block_ram import ramb18s
 from daqkf.hw_targets.config import ArrayConfig, memory_depth, smallest_array
 from daqkf.hw_targets.fields import Fields
 from daqkf.hw_targets.machine import Machine
-from daqkf.hw_targets.streams import is_coded, slot_bits
+from daqkf.hw_targets.streams import fifo_bits
 from daqkf.hw_targets.timing import tile_cycles
 from daqkf.hw_targets.words import stream_word
 from daqkf.passes.encode.channels import share_out_channels
@@ -160,7 +160,7 @@ def storage_facts(
         the levels. Where streams come from external memory, they are what that holds, with all
         that it takes: `stream`, and `all`, which is per weight, zeros included.
     """
-    widths = np.array([slot_width(config, pe) for pe in range(config.pes)])
+    widths = np.array([fifo_bits(config, pe) for pe in range(config.pes)])
     forms = [Storage.of(levels) for levels in kernels]
     nonzeros = max(sum(form.nonzeros for form in forms), 1)
     totals = {"stream": float(sum(words @ widths for words in programs))}
@@ -176,12 +176,6 @@ def storage_facts(
         "stream_ramb36": sum(ramb18s(config.stream_depth, int(width)) for width in widths) / 2,
         "bits_per_weight": found,
     }
-
-
-def slot_width(config: ArrayConfig, pe: int) -> int:
-    """Bits of a row of the memory or the FIFO that a PE takes its stream from."""
-    # A slot of a code has one more, which marks a kernel's last.
-    return slot_bits(config) + 1 if is_coded(config) else stream_word(config, pe).width
 
 
 def entropy(levels: Levels) -> float:

@@ -21,8 +21,8 @@ Array = NDArray[Any]
 class PairedInputs:
     """Moments of the same rows in a dense network, X, and in the one that it has become, X̂.
 
-    Rows are added some at a time, with a feature of 1 behind them, which a bias is the weight of.
-    They are counted from a point near their means, so that products in float32 are good enough;
+    Rows are added some at a time, with one more feature, of which a bias is the weight: 1. They are
+    counted from a point near their means, so that products in float32 are good enough;
     the sums of these are float64.
     """
 
@@ -35,26 +35,21 @@ class PairedInputs:
         self._problems: dict[bool, PruningProblem] = {}
 
     def add(
-        self, dense: Array, now: Array, scales: tuple[Array | float, Array | float] = (1.0, 1.0)
+        self, dense: Array, now: Array, ones: tuple[Array | float, Array | float] = (1.0, 1.0)
     ) -> None:
         """Add rows.
 
         Args:
             dense: X [T, K], float32.
             now: X̂.
-            scales: of the rows of both [T, 1]: what a kernel makes of a row is multiplied by it,
-                so that the row counts by the square.
+            ones: [T, 1] what a bias is multiplied by in each row of both, if not by 1.
         """
         if not len(dense):
             return
+        rows, factors = (dense, now), [np.asarray(one, np.float32) for one in ones]
         if not self._moment[-1, -1]:
-            self._origins = [
-                x.mean(axis=0, dtype=np.float64).astype(np.float32) for x in (dense, now)
-            ]
-        x, y = (
-            _extended(rows, origin, scale)
-            for rows, origin, scale in zip((dense, now), self._origins, scales, strict=True)
-        )
+            self._origins = [_origin(*pair) for pair in zip(rows, factors, strict=True)]
+        x, y = (_extended(*found) for found in zip(rows, factors, self._origins, strict=True))
         self._moment += y.T @ y
         self._cross += y.T @ x
         self._problems.clear()
@@ -82,12 +77,17 @@ class PairedInputs:
             self._problems[with_bias] = PruningProblem.of(hessian)
         return self._problems[with_bias]
 
-    def target(self, weights: Array, with_bias: bool) -> NDArray[np.float64]:
-        """Weights [K, N] that bring the outputs nearer to the dense network's."""
+    def target(
+        self, weights: Array, with_bias: bool, bias: Array | float = 0.0
+    ) -> NDArray[np.float64]:
+        """Weights [K, N] that bring the outputs nearer to the dense network's, which has a bias."""
         if with_bias:
             shares = self._moment[:-1, -1] / self.count
-            cross = self._cross[:-1, :-1] - np.outer(shares, self._cross[-1, :-1])
-            return dense_targets(weights, self.now.covariance, cross / self.count)
+            cross = (self._cross[:-1] - shares[:, np.newaxis] * self._cross[-1]) / self.count
+            # Of the bias nothing is left but where rows have other scales than they had.
+            outputs: NDArray[np.float64] = bias + self._origins[0] @ weights.astype(np.float64)
+            beside = cross[:, -1:] * outputs
+            return dense_targets(weights, self.now.covariance, cross[:, :-1], beside)
         first, second = (
             np.concatenate([np.eye(self._features), origin[:, np.newaxis]], axis=1)
             for origin in self._origins
@@ -109,11 +109,15 @@ class PairedInputs:
         return (wanted - made) / self.count - self._origins[1] @ now
 
 
-def _extended(rows: Array, origin: Array, scale: Array | float) -> NDArray[np.float32]:
-    """Scaled rows [T, K + 1] from an origin, with the scale as the last feature."""
+def _origin(rows: Array, one: Array) -> NDArray[np.float32]:
+    """The multiple [K] of the last feature that is nearest to rows [T, K]."""
+    ones = np.broadcast_to(one, (len(rows), 1)).astype(np.float64)
+    return ((ones * rows).sum(axis=0) / np.square(ones).sum()).astype(np.float32)
+
+
+def _extended(rows: Array, one: Array, origin: Array) -> NDArray[np.float32]:
+    """Rows [T, K + 1] from an origin, with their last feature."""
     found = np.empty((len(rows), rows.shape[1] + 1), np.float32)
-    found[:, -1:] = scale
-    np.subtract(rows, origin, out=found[:, :-1])
-    if isinstance(scale, np.ndarray) or scale != 1:
-        found[:, :-1] *= found[:, -1:]
+    found[:, -1:] = one
+    np.subtract(rows, one * origin, out=found[:, :-1])
     return found

@@ -28,7 +28,7 @@ from daqkf.dialects import nn
 from daqkf.dialects.dense import from_array
 from daqkf.dialects.nn import LinearOp
 from daqkf.dialects.spaq import AddOp, ConstantOp, LevelSet
-from daqkf.passes.nn_scale import row_scale
+from daqkf.passes.nn_scale import RowScales
 from daqkf.passes.progress import Progress, counted, silent
 from daqkf.passes.quantize.compensation import compensate
 from daqkf.passes.quantize.levels import fit
@@ -47,7 +47,11 @@ _PASSES = 3
 
 @dataclass(frozen=True)
 class FittedLayer:
-    """What has become of a kernel: `x·(levels·scales) + bias`."""
+    """What has become of a kernel: `x·(levels·scales) + bias`.
+
+    Where the host scales rows, it knows the sums of the new weights, so that there is no error in
+    what it adds.
+    """
 
     levels: NDArray[np.int8] | NDArray[np.float32]
     """[K, N]; integers of an output have no common factor. A kernel that is only pruned has its
@@ -64,6 +68,12 @@ class FittedLayer:
     def into(self, layer: SingleLayer) -> None:
         """Put levels times scales in place of a kernel's weights, and the bias behind them."""
         replace_constant(layer.weights, self.weights(), None)
+        scales = RowScales.of(layer.call.input)
+        sums = None if scales is None else scales.sums(layer.call.result)
+        if sums is not None:
+            own = self.weights().sum(axis=0, dtype=np.float64)
+            # In place: the sweep has its operations already.
+            sums.value = from_array(own.astype(np.float32).reshape(sums.array().shape), f32)
         bias = bias_of(layer.matmul)
         if bias is not None:
             replace_constant(bias, self.bias, None)
@@ -139,18 +149,18 @@ def fit_layer(
     to them, with a scale of each output.
     """
     weights = layer.weights.array()
-    target = pair.target(weights, True)
+    old, centre = bias_of(layer.matmul), _centre(layer)
+    bias = (0.0 if old is None else old.array()) - centre * weights.sum(axis=0, dtype=np.float64)
+    target = pair.target(weights, True, bias)
     allowed = weights != 0
     if np.count_nonzero(allowed) <= weights.size - round(share * weights.size):
         pruned = np.where(allowed, target, 0)
     else:
         pruned = pair.problem(True).solve(target, share, None, NETWORK)
         allowed = pruned != 0
-    old = bias_of(layer.matmul)
-    bias = 0.0 if old is None else old.array()
     if level_set is None:
         real = pruned.astype(np.float32)
-        return FittedLayer(real, 1.0, pair.bias(bias, weights, real).astype(np.float32))
+        return FittedLayer(real, 1.0, _bias(pair, bias, weights, real, centre))
     hessian = pair.now.hessian()
     start = fit(pruned, level_set, importance=np.diag(hessian))
     found = compensate(
@@ -159,7 +169,21 @@ def fit_layer(
     common = np.maximum(np.gcd.reduce(found.levels, axis=0), 1)
     levels, scales = found.levels // common, found.scales * common
     rounded = (levels * scales).astype(np.float32)
-    return FittedLayer(levels, scales, pair.bias(bias, weights, rounded).astype(np.float32))
+    return FittedLayer(levels, scales, _bias(pair, bias, weights, rounded, centre))
+
+
+def _bias(
+    pair: PairedInputs, bias: Array | float, weights: Array, made: Array, centre: float
+) -> NDArray[np.float32]:
+    """The bias [N] inside of a kernel whose rows are scaled around a centre."""
+    found = pair.bias(bias, weights, made) + centre * made.sum(axis=0, dtype=np.float64)
+    return found.astype(np.float32)
+
+
+def _centre(layer: SingleLayer) -> float:
+    """What the middle of scaled rows is about, in a kernel's bias; see `NnScalePass`."""
+    scales = RowScales.of(layer.call.input)
+    return 0.0 if scales is None or scales.sums(layer.call.result) is None else scales.centre
 
 
 @dataclass
@@ -179,24 +203,32 @@ class _Pairs:
 
 
 def _read(before: Reached, now: Reached) -> PairedInputs:
+    """What a kernel reads, as it is before the host scales its rows, if it does."""
     found: PairedInputs | None = None
-    scales: list[Sequence[Array | float]] = []
-    for reached in (before, now):
-        scale = row_scale(reached.call.input)
-        scales.append([1.0] * len(reached.runs) if scale is None else reached.rows_of(scale))
-    for dense, rows, *both in zip(before.rows(), now.rows(), *scales, strict=True):
+    for (dense, first), (rows, second) in zip(_rows(before), _rows(now), strict=True):
         found = found or PairedInputs(rows.shape[1])
-        found.add(dense, rows, (both[0], both[1]))
+        found.add(dense, rows, (first, second))
     assert found is not None
     return found
+
+
+def _rows(reached: Reached) -> Iterator[tuple[Array, Array | float]]:
+    """Rows [T, K] of each batch, and what the kernel's bias is multiplied by in each [T, 1]."""
+    scales = RowScales.of(reached.call.input)
+    if scales is None:
+        yield from ((rows, 1.0) for rows in reached.rows())
+        return
+    parts = (reached.rows(), reached.rows_of(scales.extent), reached.rows_of(scales.middle))
+    for rows, extent, middle in zip(*parts, strict=True):
+        yield rows * extent + middle, extent
 
 
 def _side_by_side(module: ModuleOp, inputs: Sequence[Batch]) -> Iterator[tuple[Reached, Reached]]:
     """Each kernel as the dense network is about to run it, and as the changing one is."""
 
     def scales(call: LinearOp) -> Sequence[SSAValue]:
-        scale = row_scale(call.input)
-        return () if scale is None else (scale,)
+        found = RowScales.of(call.input)
+        return () if found is None else (found.extent, found.middle)
 
     dense = module.clone()
     return zip(sweep(dense, inputs, scales), sweep(module, inputs, scales), strict=True)

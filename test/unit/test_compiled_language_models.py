@@ -89,7 +89,7 @@ def test_a_model_is_saved_and_loaded(model: CompiledLanguageModel, tmp_path: Pat
 def test_folders_of_hugging_face_are_language_models(tmp_path: Path):
     config = changed(SMALL, pairs="halves", factors=(2.0,) * 4, biases=frozenset(("query",)))
     weights = random_weights(replace(config, biases=frozenset(("query", "key", "value"))))
-    facts = {"rope_scaling": {"rope_type": "linear", "factor": 2.0}}
+    facts: dict[str, Any] = {"rope_scaling": {"rope_type": "linear", "factor": 2.0}}
     source = write_folder(tmp_path / "source", config, weights, "qwen2", **facts)
     compiled = compile_language_model(source, calibration=TEXT, second_order=False, target="tiny")
     compiled.save(tmp_path / "saved")

@@ -34,7 +34,7 @@ from daqkf.hw_targets.prediction import (
     program_beats,
     tile_cycles_of,
 )
-from daqkf.hw_targets.streams import kernel_beats, row_bits
+from daqkf.hw_targets.streams import kernel_beats, row_bits, slot_bits
 from daqkf.hw_targets.timing import (
     SHARING_CYCLES,
     SOLVING_CYCLES,
@@ -127,6 +127,26 @@ def test_elements_in_dsp_blocks_have_two_lanes_in_each():
         engine_needs(dense, "ecp5")
 
 
+def test_elements_of_coded_streams_have_a_decoder_and_its_slots():
+    ordered = replace(FROM_MEMORY, families=("ordered_sum",))
+    coded = replace(ordered, stream_code="varint")
+    for config in (ordered, coded):
+        assert set(instances(config)) == set(terms(config))
+        assert instances(config)["lane"] == 32
+    assert instances(coded)["stream_decoder"] == 4 and not instances(ordered)["stream_decoder"]
+    # A slot has a mark of a kernel's last one. Elements have no FIFO of words then.
+    assert slot_bits(coded) + 1 == memories(coded)[0].width != memories(ordered)[0].width
+    assert terms(coded)["element"]["fifo"] == 0 < terms(ordered)["element"]["fifo"]
+    more = engine_needs(coded, "xcup").luts - engine_needs(ordered, "xcup").luts
+    assert 4 * 800 < more < 4 * 1300
+    assert (
+        engine_needs(replace(ordered, index_bits=7), "xcup").luts
+        > engine_needs(ordered, "xcup").luts
+    )
+    with pytest.raises(UnknownEngineError, match="nothing says what arrays take of 'ecp5-ordered'"):
+        engine_needs(coded, "ecp5")
+
+
 def test_logic_is_so_much_for_each_instance():
     """More elements and lanes take what these take, and what chooses among them."""
     one, two = engine_needs(CONFIG, "xcup"), engine_needs(replace(CONFIG, pes=8), "xcup")
@@ -140,8 +160,8 @@ def test_logic_is_so_much_for_each_instance():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"families": ("multiply",)}, "only arrays of running_sum elements"),
-        ({"index_bits": 4}, "only arrays of running_sum elements with whole addresses"),
+        ({"families": ("multiply",)}, "only arrays of ordered_sum elements"),
+        ({"index_bits": 4}, "of running_sum elements with whole addresses"),
         ({"buckets": 2}, "operand memories or variants"),
     ],
 )

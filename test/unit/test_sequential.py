@@ -23,7 +23,7 @@ from daqkf.compiler.pruning import is_sequential
 from daqkf.dialects.nn.decoders import CachedAttentionOp
 from daqkf.dialects.spaq import LevelSet
 from daqkf.lowering.frontends.decoder import LOGITS
-from daqkf.passes.nn_scale import row_scale, scales_on
+from daqkf.passes.nn_scale import RowScales, scales_on
 from daqkf.passes.progress import Step
 from daqkf.passes.quantize.accuracy import Divergence, NextToken
 from daqkf.passes.quantize.distillation import distil
@@ -143,25 +143,34 @@ def test_moments_are_those_of_all_rows():
     assert np.allclose((y @ other + moved).mean(axis=0), (x @ weights + bias).mean(axis=0))
 
 
-def test_scaled_rows_count_by_the_square():
-    rng = np.random.default_rng(5)
-    dense, now = rng.standard_normal((2, 200, 5)).astype(np.float32)
-    scale = np.where(np.arange(200) % 2, 2, 1).astype(np.float32)[:, np.newaxis]
-    found, repeated = PairedInputs(5), PairedInputs(5)
-    found.add(dense, now, (scale, scale))
-    often = np.repeat(np.arange(200), scale[:, 0].astype(int) ** 2)
-    repeated.add(dense[often], now[often])
-    assert np.allclose(found.now.covariance, repeated.now.covariance, atol=1e-5)
-    weights = rng.standard_normal((5, 3))
-    for with_bias in (True, False):
-        assert np.allclose(
-            found.target(weights, with_bias), repeated.target(weights, with_bias), atol=1e-5
-        )
-    assert np.allclose(
-        found.bias(np.ones(3), weights, 0 * weights),
-        1 + repeated.bias(0, weights, 0 * weights),
-        atol=1e-5,
-    )
+def test_a_bias_may_have_another_factor_in_each_row():
+    rng = np.random.default_rng(6)
+    dense = rng.standard_normal((400, 5)) + 1
+    now = dense + 0.3 * rng.standard_normal((400, 5))
+    found, weights, bias = PairedInputs(5), rng.standard_normal((5, 3)), rng.standard_normal(3)
+    r, q = rng.uniform(0.5, 2, (2, 400, 1))
+    for low in range(0, 400, 90):
+        part = slice(low, low + 90)
+        rows = (dense[part].astype(np.float32), now[part].astype(np.float32))
+        found.add(*rows, (r[part], q[part]))
+    wanted = dense @ weights + r * bias
+    left = now - q * ((q * now).sum(axis=0) / (q * q).sum())
+    covariance, right = left.T @ left / (q * q).sum(), left.T @ wanted / (q * q).sum()
+    expected = dense_targets(weights, covariance, covariance, right - covariance @ weights)
+    other = found.target(weights, True, bias)
+    assert np.allclose(other, expected, atol=1e-4)
+    moved = found.bias(bias, weights, other)
+    assert np.allclose((q * (wanted - now @ other - q * moved)).sum(axis=0), 0, atol=1e-2)
+
+
+def test_the_host_adds_the_sums_of_the_new_weights(path: Path):
+    network = decoder(path, scale_rows=True)
+    quantize_sequentially(network, texts(1, 4), COARSE, 0.5)
+    for layer in single_layers(network).values():
+        scales = RowScales.of(layer.call.input)
+        sums = None if scales is None else scales.sums(layer.call.result)
+        assert sums is not None
+        assert np.allclose(sums.array(), layer.weights.array().sum(axis=0), atol=1e-5)
 
 
 class Results(Kept):
@@ -213,7 +222,7 @@ def test_what_was_interrupted_goes_on(scaled: bool, path: Path, tmp_path: Path):
     network, inputs = decoder(path, scale_rows=scaled), texts(1, 4)
     whole, again, third = (network.clone() for _ in range(3))
     assert scaled == any(
-        row_scale(x.call.input) is not None for x in single_layers(network).values()
+        RowScales.of(x.call.input) is not None for x in single_layers(network).values()
     )
     quantize_sequentially(whole, inputs, COARSE, 0.5)
 

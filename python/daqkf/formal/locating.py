@@ -52,7 +52,9 @@ class _Stage:
 
     def __init__(self, family: str, config: ArrayConfig, system: TransitionSystem):
         self.config, self.system, self.fields = config, system, _fields(config, family)
-        self.form = type(FAMILIES[family].word.indices)
+        form = FAMILIES[family].word.indices
+        assert form is not None
+        self.form = type(form)
         self.items = sum(name.startswith((OFFSET, DELTA)) for name in self.fields)
 
     def word(self, name: str) -> Word:
