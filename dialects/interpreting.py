@@ -172,28 +172,36 @@ def call(
     require_arguments(function, arguments)
     last = {} if lifetimes is None else lifetimes.of(function)
     interpreter = _Forgetful(module, listeners=listeners, last=last)
-    _register(interpreter, spaq or SpaqFunctions(sequences, prepared), host, array)
+    spaq = spaq or SpaqFunctions(sequences, prepared)
+    _register(interpreter, implementations(spaq, host, array))
     return interpreter.call_op(function, tuple(arguments))
 
 
 def interpreter_of(module: ModuleOp, sequences: Sequence[int] = ()) -> Interpreter:
     """What runs operations of a module one by one; `sequences` are those that attention is of."""
     interpreter = Interpreter(module)
-    _register(interpreter, SpaqFunctions(sequences))
+    _register(interpreter, implementations(SpaqFunctions(sequences)))
     return interpreter
 
 
-def _register(
-    interpreter: Interpreter,
+def implementations(
     spaq: SpaqFunctions,
     host: NnFunctions | None = None,
     array: RpeaFunctions | None = None,
-) -> None:
-    interpreter.register_implementations(spaq)
-    interpreter.register_implementations(DfkeFunctions())
-    interpreter.register_implementations(FuncFunctions())
-    interpreter.register_implementations(host or NnFunctions())
-    interpreter.register_implementations(array or RpeaFunctions())
+) -> tuple[InterpreterFunctions, ...]:
+    """What runs the operations of each dialect."""
+    return (
+        spaq,
+        DfkeFunctions(),
+        FuncFunctions(),
+        host or NnFunctions(),
+        array or RpeaFunctions(),
+    )
+
+
+def _register(interpreter: Interpreter, functions: Sequence[InterpreterFunctions]) -> None:
+    for own in functions:
+        interpreter.register_implementations(own)
 
 
 def require_arguments(function: FuncOp, arguments: Sequence[NDArray[Any]]) -> None:

@@ -119,7 +119,7 @@ def _round(sums: NDArray[np.floating], factor: NDArray[np.floating]) -> NDArray[
     else:
         sums += 0.5
         np.floor(sums, out=sums)
-    return np.clip(sums, ACTIVATION_MIN, ACTIVATION_MAX, out=sums)
+    return _clip(sums)
 
 
 @dataclass(frozen=True)
@@ -143,16 +143,56 @@ class Epilogue:
         kind = rescaling.factor.dtype
         return cls(rescaling, None if residual is None else residual.astype(kind))
 
-    def store(
-        self, sums: NDArray[np.floating], kept: NDArray[np.int8] | None, out: NDArray[np.int8]
-    ) -> None:
-        """Write the int8 of sums, which are changed; `kept` [T, R] is what the residual is of."""
+    def levels(
+        self, sums: NDArray[np.floating], kept: NDArray[np.int8] | None
+    ) -> NDArray[np.floating]:
+        """The int8 of sums, in whose place they are; `kept` [T, R] is what the residual is of."""
         if self.residual is not None:
             assert kept is not None
             added = kept[:, : len(self.residual)].astype(sums.dtype)
             added *= self.residual
             sums += added
-        out[...] = self.rescaling.round(sums)
+        return self.rescaling.round(sums)
+
+
+@dataclass(frozen=True)
+class Quantization:
+    """`numerics.quantize`, prepared for many rows, whose int8 stay floats."""
+
+    factor: np.float64 | None
+    """By which values are multiplied; None if they are divided by the scale."""
+    scale: float | NDArray[Any]
+    split: NDArray[Any]
+    """The feature of each extra column [E]."""
+    split_scale: NDArray[np.float64]
+    ranks: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, scale: float | NDArray[Any], split: NDArray[Any]) -> "Quantization":
+        """That of a scale for all features, or [K], and of the features of extra columns."""
+        single = np.size(scale) == 1
+        factor = numerics.reciprocal(np.asarray(scale).item()) if single else None
+        own = np.float64(scale) if single else np.asarray(scale, np.float64)[split]
+        scales = np.broadcast_to(own, split.shape)
+        return cls(factor, scale, split, scales, numerics.split_ranks(split))
+
+    def store(self, x: NDArray[np.float32], out: NDArray[np.floating]) -> None:
+        """Write the levels of rows [T, K], and their extra columns, to [T, K + E]."""
+        if self.factor is None:
+            levels = np.divide(x, self.scale, dtype=np.float64)
+        else:
+            levels = np.multiply(x, self.factor, dtype=np.float64)
+        np.rint(levels, out=levels)
+        out[:, : x.shape[1]] = _clip(levels)
+        if len(self.split):
+            whole = np.rint(x[:, self.split] / self.split_scale)
+            out[:, x.shape[1] :] = numerics.extra_columns(whole, self.ranks)
+
+
+def _clip[Kind: np.floating](levels: NDArray[Kind]) -> NDArray[Kind]:
+    """Bring levels into the range of int8, in place."""
+    np.maximum(levels, ACTIVATION_MIN, out=levels)
+    return np.minimum(levels, ACTIVATION_MAX, out=levels)
 
 
 @dataclass(frozen=True)
@@ -184,22 +224,40 @@ class Product:
         return cls(np.concatenate([rows, bias[np.newaxis]]).astype(kind), epilogue)
 
     def __call__(
-        self, x: NDArray[np.int8], kept: NDArray[np.int8] | None = None
-    ) -> NDArray[np.int8]:
-        """The results [T, N] of activations [T, K]; `kept` [T, R] is what the residual is of."""
+        self,
+        x: NDArray[Any],
+        kept: NDArray[np.int8] | None = None,
+        quantization: Quantization | None = None,
+        scale: float | NDArray[Any] | None = None,
+    ) -> NDArray[Any]:
+        """The results [T, N] of activations [T, K].
+
+        Args:
+            x: int8; or float32, of which the `quantization` makes int8.
+            kept: what the residual is of, [T, R].
+            quantization: see `x`.
+            scale: what the int8 of the results are worth, one for all or [N], if they are to be
+                float32, as `numerics.dequantize` gives them.
+        """
         features, channels = len(self.weights) - 1, self.weights.shape[1]
-        result = np.empty((len(x), channels), np.int8)
+        result = np.empty((len(x), channels), np.int8 if scale is None else np.float32)
         for chunk in numerics.blocks(result, _CHUNK):
             part, own = x[chunk], None if kept is None else kept[chunk]
             inputs = _scratch("inputs", (len(part), features + 1), self.weights.dtype)
-            inputs[:, :features] = part
             inputs[:, features] = 1
+            if quantization is None:
+                inputs[:, :features] = part
+            else:
+                for rows in numerics.blocks(inputs):
+                    quantization.store(part[rows], inputs[rows, :features])
             sums = _scratch("sums", (len(part), channels), self.weights.dtype)
             np.matmul(inputs, self.weights, out=sums)
             for rows in numerics.blocks(sums):
-                self.epilogue.store(
-                    sums[rows], None if own is None else own[rows], result[chunk][rows]
-                )
+                levels = self.epilogue.levels(sums[rows], None if own is None else own[rows])
+                if scale is None:
+                    result[chunk][rows] = levels
+                else:
+                    np.multiply(levels, scale, out=result[chunk][rows], dtype=np.float64)
         return result
 
 
@@ -220,7 +278,8 @@ class Normalization:
         for rows, normal in numerics.normalized(q, self.exponent):
             normal += self.bias
             sums = normal.astype(kind, copy=False)
-            self.epilogue.store(sums, None if kept is None else kept[rows], result[rows])
+            own = None if kept is None else kept[rows]
+            result[rows] = self.epilogue.levels(sums, own)
         return result
 
 

@@ -93,7 +93,7 @@ def quantize(
     extra = 0 if split is None else len(split)
     result = np.empty((*shape[:-1], shape[-1] + extra) if extra else shape, np.int8)
     single = np.size(scale) == 1 and x.dtype == np.float32
-    factor = _reciprocal(np.asarray(scale).item()) if single else None
+    factor = reciprocal(np.asarray(scale).item()) if single else None
     for rows in blocks(result) if np.ndim(scale) < np.ndim(x) else (slice(None),):
         if factor is None:
             levels = np.divide(x[rows], scale, dtype=np.float64)
@@ -105,14 +105,19 @@ def quantize(
     if split is not None and extra:
         scales = np.broadcast_to(scale, shape[1:])[split]
         whole, ranks = np.rint(x[:, split] / scales.astype(np.float64)), split_ranks(split)
-        above = np.clip(whole - ACTIVATION_MAX * ranks, 0, ACTIVATION_MAX)
-        below = np.clip(whole - ACTIVATION_MIN * ranks, ACTIVATION_MIN, 0)
-        result[:, shape[-1] :] = above + below
+        result[:, shape[-1] :] = extra_columns(whole, ranks)
     return result
 
 
+def extra_columns(levels: NDArray[np.float64], ranks: NDArray[np.int64]) -> NDArray[np.float64]:
+    """What extra columns [T, E] of these ranks hold of the levels [T, E], which are not clamped."""
+    above = np.minimum(np.maximum(levels - ACTIVATION_MAX * ranks, 0), ACTIVATION_MAX)
+    below = np.maximum(np.minimum(levels - ACTIVATION_MIN * ranks, 0), ACTIVATION_MIN)
+    return above + below
+
+
 @functools.lru_cache(maxsize=1024)
-def _reciprocal(scale: float) -> np.float64 | None:
+def reciprocal(scale: float) -> np.float64 | None:
     """What float32 times it has the clamped level of `x / scale` in all cases; None if nothing has.
 
     Neither the product nor the quotient decreases as x increases. So it suffices to compare them at

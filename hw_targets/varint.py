@@ -15,18 +15,20 @@ largest, 5·2^k - 1, is that of a null item, which leads 5·2^k - 1 rows on.
 
 The bits of a stream are a packet for each word, the lowest bits first. The packet of word w has
 
-    final     1 bit: whether word w + AHEAD + FINAL_AHEAD is the last one of its run
-    kind      3 bits, only if word w + AHEAD is the first one of its run: k - base, or `SPECIAL`
-    flags     a bit for each item of word w + AHEAD: which ones are long. The last word of a run has
-              n items, fewer than there are places: n bits, then a 1 and zeros.
+    final     1 bit: whether word w + 3·AHEAD is the last one of its run
+    count     3 bits, only if word w + 2·AHEAD is the last one of its run: how many flags it has
+    kind      2 bits, only if word w + AHEAD is the first one of its run: how k differs from that
+              of the run before, one of `STEPS`; or `SPECIAL`
     extras    2 bits for each long item of word w
+    flags     a bit for each item of word w + AHEAD: which ones are long
     items     for each item of word w its sign, which is 1 if it is subtracted, and k bits
 
-A special word has no items, and is alone in its run. It is that of an output's last step, or ends
-a PE's stream: bit 0 of its flags is `last`, bit 1 `end`. A last word of a run without items
-that is not the first one, either, is no word, and only tells that the one before it was the last.
-In front of word 0 and behind the end there are runs of no items, which no output begins with, and
-they are no words, either.
+The last word of a run has fewer items than there are places; all others have an item in each. A
+last word without items that is not the first one, either, is no word, and only tells that the one
+before it was the last. A special word has no items, but five flags, and is alone in its run. It is
+that of an output's last step, or ends a PE's stream: the flags are `last`, `end`, and the three
+bits of k - base of the run before the next one, as it were. In front of word 0 and behind the end
+there are runs of no items, which no output begins with, and they are no words, either.
 """
 
 from dataclasses import dataclass
@@ -42,22 +44,35 @@ Ints = NDArray[np.int64]
 Bits = NDArray[np.uint8]
 
 AHEAD = 6
-"""Words that a word's flags are ahead of its items: the cycles of a decoder from the bits of a
-packet to the length of the packet that they are for."""
-
-FINAL_AHEAD = 4
-"""Words that the ends of runs are ahead of that: they say how long the part in front is."""
+"""Words that a word's flags are ahead of its items, its number of flags of these, and the end of
+its run of that: the cycles of a decoder from the bits of a packet to the length of the packet that
+depends on them."""
 
 TRAILING = 10
 """Packets behind the last word: those in a decoder when the word leaves it, and one more."""
 
-LEADING = AHEAD + FINAL_AHEAD
+LEADING = 3 * AHEAD
 """Packets in front of that of word 0."""
 
-KIND_BITS, EXTRA_BITS = 3, 2
-SPECIAL = 0
-MOST_KIND = 6
-"""The kinds of runs with items are 1..6: k - base."""
+COUNT_BITS, KIND_BITS, EXTRA_BITS = 3, 2, 2
+
+STEPS = (0, 1, -1)
+"""By how much the k of a run is more than that of the run before."""
+
+SPECIAL = 3
+"""What stands in place of a step's number for a special word."""
+
+KINDS = range(1, 7)
+"""k - base of runs."""
+
+FIRST_KIND = 4
+"""k - base of the runs in front of word 0."""
+
+OWN_KIND_BITS = 3
+"""Bits of k - base, where it is told by itself."""
+
+SPECIAL_FLAGS = 2 + OWN_KIND_BITS
+"""Flags of a special word."""
 
 BASE_ADDRESS_BITS = 11
 """Addresses of more bits have as many more `low_bits` at least, since gaps are longer."""
@@ -80,17 +95,22 @@ class Layout(NamedTuple):
     @property
     def low_bits(self) -> int:
         """The most that a run has."""
-        return self.base + MOST_KIND
+        return self.base + KINDS[-1]
+
+    @property
+    def flags(self) -> int:
+        """The most that a word has, also in a damaged code."""
+        return max(self.items, (1 << COUNT_BITS) - 1)
 
     @property
     def front(self) -> int:
-        """Bits of the longest packet up to its extras."""
-        return 1 + KIND_BITS + self.items
+        """Bits of the longest packet in front of its items."""
+        return 1 + COUNT_BITS + KIND_BITS + EXTRA_BITS * self.items + self.flags
 
     @property
     def longest(self) -> int:
         """Bits of the longest packet."""
-        return self.front + self.items * (EXTRA_BITS + 1 + self.low_bits)
+        return self.front + self.items * (1 + self.low_bits)
 
 
 def reach[T: (int, Ints)](low_bits: T) -> T:
@@ -105,16 +125,52 @@ def gap_bits(gap: Ints, low_bits: int) -> Ints:
     return nulls * (each + 1) + np.where(rest >> low_bits > 0, each, each - EXTRA_BITS)
 
 
-def best_low_bits(gap: Ints, run: Ints, runs: int, layout: Layout) -> Ints:
-    """[runs] the k of each run for which its items, of these gaps, take the fewest bits.
+def best_low_bits(gap: Ints, run: Ints, fresh: NDArray[np.bool], far: Ints, layout: Layout) -> Ints:
+    """[runs] the k of each run with which the items of an output take the fewest bits.
 
-    Nulls are put where gaps are too long. `gap` and `run` are [items].
+    Nulls are put where gaps are too long.
+
+    Args:
+        gap: [items] of each.
+        run: [items] the run that it is of.
+        fresh: [runs] whether a run is the first one of its output.
+        far: [runs] by how much its k may differ from that of the run before: by 1, and 1 more for
+            each run without items between them.
+        layout: of the code.
     """
-    totals = [
-        np.bincount(run, gap_bits(gap, layout.base + kind), runs)
-        for kind in range(1, MOST_KIND + 1)
-    ]
-    return layout.base + 1 + np.argmin(totals, axis=0)
+    totals = [np.bincount(run, gap_bits(gap, layout.base + kind), len(fresh)) for kind in KINDS]
+    return layout.base + KINDS[0] + _least(np.stack(totals, axis=1), fresh, far)
+
+
+def _least(costs: NDArray[np.float64], fresh: NDArray[np.bool], far: Ints) -> Ints:
+    """[runs] the choices of each output that cost least, among those that may follow one another.
+
+    Viterbi's algorithm for all outputs at once.
+
+    Args:
+        costs: [runs, choices] of a run's choice; infinite if it has none.
+        fresh: [runs] whether a run is the first one of its output.
+        far: [runs] by how much its choice may differ from that of the run before.
+    """
+    firsts = np.flatnonzero(fresh)
+    lengths = np.diff(np.append(firsts, len(fresh)))
+    choices = np.arange(costs.shape[1])
+    apart = np.abs(choices[:, np.newaxis] - choices)
+    found = np.zeros(len(fresh), np.int64)
+    came = np.zeros(costs.shape, np.int64)
+    best = costs.astype(np.float64)
+    for place in range(1, int(lengths.max(initial=0))):
+        own = firsts[lengths > place] + place
+        barred = apart > far[own][:, np.newaxis, np.newaxis]
+        paths = np.where(barred, np.inf, best[own - 1][:, :, np.newaxis])
+        came[own] = paths.argmin(axis=1)
+        best[own] += paths.min(axis=1)
+    lasts = firsts + lengths - 1
+    found[lasts] = best[lasts].argmin(axis=1)
+    for place in range(int(lengths.max(initial=0)) - 1, 0, -1):
+        own = firsts[lengths > place] + place
+        found[own - 1] = came[own, found[own]]
+    return found
 
 
 @dataclass(frozen=True)
@@ -127,8 +183,10 @@ class _Packets:
     """The last one of its run."""
     begins: NDArray[np.bool]
     kind: Ints
+    """Of the first word of a run: what says its k."""
+    count: Ints
+    """How many flags it has."""
     flags: Ints
-    items: Ints
 
 
 def encode(words: Words, shape: ElementShape) -> Bits:
@@ -157,11 +215,11 @@ def encode(words: Words, shape: ElementShape) -> Bits:
 
     run = np.cumsum(begins) - 1
     present = np.arange(layout.items) < count[:, np.newaxis]
-    gap, low_bits = _gaps(index, filled, present, run, layout)
+    gap, low_bits = _gaps(index, filled, present, run, special[begins], layout)
     wide = np.where(special, 0, low_bits[run])
     long = present & (gap >> wide[:, np.newaxis] > 0)
 
-    packets = _packets(words, final, begins, wide, long, count, layout)
+    packets = _packets(words, begins, low_bits - layout.base, long, count, layout)
     fields = _fields(packets, gap, negative, wide, long, present, layout)
     return _spread(*fields)
 
@@ -196,6 +254,7 @@ def _gaps(
     filled: NDArray[np.bool],
     present: NDArray[np.bool],
     run: Ints,
+    special: NDArray[np.bool],
     layout: Layout,
 ) -> tuple[Ints, Ints]:
     """The number of each place [words, items], and the k of each run.
@@ -214,40 +273,57 @@ def _gaps(
     before = np.where(inside, flat[known], -1)
     nulls = place - np.where(inside, known + 1, first)
     items = np.flatnonzero(real)
-    best = np.full(runs, np.iinfo(np.int64).max)
-    low_bits = np.full(runs, layout.base + 1)
-    for kind in range(1, MOST_KIND + 1):
+    costs = np.zeros((runs, len(KINDS)))
+    for number, kind in enumerate(KINDS):
         k = layout.base + kind
         rest = (flat - before - 1 - nulls * reach(k))[items]
         bad = np.bincount(of_run[items], (rest < 0) | (rest >= reach(k)), runs) > 0
         cost = np.bincount(of_run[items], gap_bits(np.maximum(rest, 0), k), runs)
         cost += np.bincount(of_run[used & ~real], minlength=runs) * (k + 1 + EXTRA_BITS)
-        better = ~bad & (cost < best)
-        best = np.where(better, cost, best)
-        low_bits = np.where(better, k, low_bits)
-    if (best == np.iinfo(np.int64).max).any():
-        word = int(np.searchsorted(run, int(best.argmax())))
-        raise ValueError(f"rows that the code does not have, of the run at word {word}")
+        costs[:, number] = np.where(bad, np.inf, cost)
+    low_bits = layout.base + _kinds(costs, run, special)
     k = low_bits[of_run]
     gap = np.where(real, flat - before - 1 - nulls * reach(k), reach(k))
     return np.where(used, gap, 0).reshape(shape), low_bits
 
 
+def _kinds(costs: NDArray[np.float64], run: Ints, special: NDArray[np.bool]) -> Ints:
+    """[runs] k - base, by what the kinds of each cost [runs, kinds]; of special words, any.
+
+    Raises:
+        ValueError: no k is right for a run.
+    """
+    own = np.flatnonzero(~special)
+    fresh = np.append(True, special[:-1])[own]
+    far = np.ones(len(own), np.int64)
+    chosen = _least(costs[own], fresh, far)
+    wrong = np.isinf(costs[own, chosen])
+    wrong |= ~fresh & (np.abs(np.diff(chosen, prepend=0)) > far)
+    if wrong.any():
+        word = int(np.searchsorted(run, own[wrong.argmax()]))
+        raise ValueError(f"rows that the code does not have, of the run at word {word}")
+    kinds = np.full(len(special), FIRST_KIND)
+    kinds[own] = KINDS[0] + chosen
+    return kinds
+
+
 def _packets(
     words: Words,
-    final: NDArray[np.bool],
     begins: NDArray[np.bool],
-    wide: Ints,
+    kinds: Ints,
     long: NDArray[np.bool],
     count: Ints,
     layout: Layout,
 ) -> _Packets:
     """All words, with those that are none: behind full ones that end runs, in front and behind."""
     special = (words["last"] | words["end"]) > 0
+    final = np.append(begins[1:], True)
     flags = (long.astype(np.int64) << np.arange(layout.items)).sum(axis=1)
-    flags = np.where(final & (count < layout.items), flags | 1 << count, flags)
-    flags = np.where(special, words["last"] | words["end"] << 1, flags)
+    following = np.append(kinds[1:], FIRST_KIND)[np.cumsum(begins) - 1]
+    flags = np.where(special, words["last"] | words["end"] << 1 | following << 2, flags)
     full = final & (count == layout.items)
+    kind = np.zeros(len(final), np.int64)
+    kind[begins], leading = _steps(kinds, special[begins])
     at = np.flatnonzero(full) + 1
     # Runs without items stand in front and behind.
     at = np.concatenate((np.zeros(LEADING, np.int64), at))
@@ -257,14 +333,29 @@ def _packets(
         whole = np.insert(values, at, new.astype(values.dtype))
         return np.append(whole, np.full(TRAILING + LEADING, closing, values.dtype))
 
+    kind = extended(kind, 0, 0)
+    kind[:LEADING] = leading
     return _Packets(
         source=extended(np.arange(len(final)), -1, -1),
         final=extended(final & ~full, 1, 1),
         begins=extended(begins, 0, 1),
-        kind=extended(np.where(special, SPECIAL, wide - layout.base), 0, 1),
-        flags=extended(flags, 1, 1),
-        items=extended(count, 0, 0),
+        kind=kind,
+        count=extended(np.where(special, SPECIAL_FLAGS, count), 0, 0),
+        flags=extended(flags, 0, 0),
     )
+
+
+def _steps(kinds: Ints, special: NDArray[np.bool]) -> tuple[Ints, Ints]:
+    """What says the kinds [runs], and those of the runs in front [LEADING]."""
+    number = np.zeros(len(STEPS), np.int64)
+    number[list(STEPS)] = np.arange(len(STEPS))
+    # A special word has the kind behind it as its own, from which it is no step to that.
+    before = np.append(kinds[0], np.where(special, np.append(kinds[1:], 0), kinds)[:-1])
+    found = np.where(special, SPECIAL, number[np.where(special, 0, kinds - before)])
+    towards = int(kinds[0]) - FIRST_KIND
+    leading = np.zeros(LEADING, np.int64)
+    leading[LEADING - abs(towards) :] = number[np.sign(towards)]
+    return found, leading
 
 
 def _fields(
@@ -278,7 +369,7 @@ def _fields(
 ) -> tuple[Ints, Ints]:
     """The values and the widths of all fields, in order: [fields]."""
     last = len(packets.source) - LEADING
-    ahead, own = slice(AHEAD, AHEAD + last), slice(0, last)
+    far, near, ahead, own = (slice(n * AHEAD, n * AHEAD + last) for n in (3, 2, 1, 0))
     source, items = packets.source[own], layout.items
     known = source >= 0
     k = np.where(known, wide[source], 0)[:, np.newaxis]
@@ -286,11 +377,13 @@ def _fields(
     number = gap[source]
     extra = np.where(here & long[source], (number >> k) - 1, 0)
     low = (number & ((1 << k) - 1)) << 1 | negative[source]
+    counted = packets.final[near]
     columns = [
-        (packets.final[LEADING : LEADING + last].astype(np.int64), np.ones(last, np.int64)),
+        (packets.final[far].astype(np.int64), np.ones(last, np.int64)),
+        (packets.count[near], COUNT_BITS * counted),
         (packets.kind[ahead], KIND_BITS * packets.begins[ahead]),
-        (packets.flags[ahead], np.full(last, items)),
         *((extra[:, i], EXTRA_BITS * (here & long[source])[:, i]) for i in range(items)),
+        (packets.flags[ahead], packets.count[ahead]),
         *((low[:, i], np.where(here[:, i], 1 + k[:, 0], 0)) for i in range(items)),
     ]
     values = np.stack([value for value, _ in columns], axis=1).reshape(-1)
@@ -325,8 +418,7 @@ def decode(bits: Bits, shape: ElementShape) -> Words:
 
     at = control.extras[:, np.newaxis] + EXTRA_BITS * (np.cumsum(long, axis=1) - long)
     extra = np.where(long, taken(at, EXTRA_BITS) + 1, 0)
-    at = control.extras + EXTRA_BITS * long.sum(axis=1)
-    at = at[:, np.newaxis] + (1 + k) * slot
+    at = control.items[:, np.newaxis] + (1 + k) * slot
     item = np.where(here, taken(at, 1 + layout.low_bits), 0)
     gap = (item >> 1 & ((1 << k) - 1)) + (extra << k)
     null = ~here | (gap == reach(k))
@@ -353,6 +445,8 @@ class _Control:
 
     extras: Ints
     """Where a word's extras begin."""
+    items: Ints
+    """Where its items begin."""
     count: Ints
     low_bits: Ints
     flags: Ints
@@ -362,46 +456,58 @@ class _Control:
     @classmethod
     def read(cls, bits: Bits, layout: Layout) -> "_Control":
         """Follow the packets up to the end."""
-        items, front = layout.items, layout.front
+        front = layout.front
         padded = np.append(bits, np.zeros(front, np.uint8)).astype(np.int64)
         windows = sum(
             (padded[bit : len(padded) - front + bit] << bit for bit in range(front)),
             np.zeros(len(bits), np.int64),
         ).tolist()
-        mask = (1 << items) - 1
-        place, k, fresh = 0, 0, True
-        # The words between those whose packet comes and those of which ends of runs are known.
-        begins = [True] * (FINAL_AHEAD + 1)
-        queue = [(0, 1, 0, True, False)] * AHEAD
-        rows: list[tuple[int, int, int, int, bool, bool]] = []
-        while True:
+        # Of the words from the one of the first packet on; those in front of what packets tell have
+        # no items.
+        final, count = [True] * (3 * AHEAD), [0] * (2 * AHEAD)
+        ahead = [(0, KINDS[0], 0, True, False)] * AHEAD
+        place, k, fresh = 0, FIRST_KIND, True
+        rows: list[tuple[int, int, int, int, int, bool, bool]] = []
+        for word in range(len(bits) + 1):
             if place >= len(windows):
-                raise ValueError("a stream that ends before its last word")
-            window = windows[place]
-            beginning = begins[0]
-            final = window & 1
-            begins = [*begins[1:], final > 0]
-            flags = window >> (1 + KIND_BITS * beginning) & mask
-            if beginning:
-                k = window >> 1 & ((1 << KIND_BITS) - 1)
-            place += 1 + KIND_BITS * beginning + items
-            special = beginning and k == SPECIAL
-            if special:
-                count = 0
-            elif begins[0]:
-                count = max(flags.bit_length() - 1, 0)
-            else:
-                count = items
-            queue.append((count, flags, k, beginning, special))
-            count, flags, kind, beginning_now, special = queue.pop(0)
-            if special or count or (beginning_now and not fresh):
-                rows.append((place, count, kind, flags, beginning_now, special))
-                if special and flags & 2:
-                    break
-                fresh = special
-            long = (flags & ((1 << count) - 1)).bit_count()
-            place += EXTRA_BITS * long + count * (1 + layout.base + kind)
-        columns = np.array(rows, np.int64).reshape(-1, 6).T
-        count, kind, flags = columns[1], columns[2], columns[3]
-        low_bits = np.where(count > 0, layout.base + kind, 0)
-        return cls(columns[0], count, low_bits, flags, columns[4] > 0, columns[5] > 0)
+                break
+            window, taken = windows[place], 1
+            final.append(window & 1 > 0)
+            count.append(layout.items)
+            if final[word + 2 * AHEAD]:
+                count[-1] = window >> taken & ((1 << COUNT_BITS) - 1)
+                taken += COUNT_BITS
+            begins, special = final[word + AHEAD - 1], False
+            if begins:
+                step = window >> taken & ((1 << KIND_BITS) - 1)
+                taken += KIND_BITS
+                special = step == SPECIAL
+                k = k if special else (k + STEPS[step]) % (1 << OWN_KIND_BITS)
+            items, kind, own_flags, own_begins, own_special = ahead[word]
+            extras = place + taken
+            taken += EXTRA_BITS * (own_flags & ((1 << items) - 1)).bit_count()
+            number = count[word + AHEAD]
+            flags = window >> taken & ((1 << number) - 1)
+            taken += number
+            number = 0 if special else min(number, layout.items)
+            # Of a damaged code k may be beyond those that there are.
+            ahead.append((number, min(max(k, KINDS[0]), KINDS[-1]), flags, begins, special))
+            k = flags >> 2 & ((1 << OWN_KIND_BITS) - 1) if special else k
+            if own_special or items or (own_begins and not fresh):
+                row = extras, place + taken, items, kind, own_flags, own_begins, own_special
+                rows.append(row)
+                if own_special and own_flags & 2:
+                    return cls.of(rows, layout)
+                fresh = own_special
+            place += taken + items * (1 + layout.base + kind)
+        raise ValueError("a stream that ends before its last word")
+
+    @classmethod
+    def of(
+        cls, rows: list[tuple[int, int, int, int, int, bool, bool]], layout: Layout
+    ) -> "_Control":
+        """Of words in their order; see the fields, of which `low_bits` are k - base."""
+        columns = np.array(rows, np.int64).T
+        low_bits = np.where(columns[2] > 0, layout.base + columns[3], 0)
+        first = columns[0], columns[1], columns[2], low_bits, columns[4]
+        return cls(*first, columns[5] > 0, columns[6] > 0)

@@ -24,7 +24,7 @@ from xdsl.transforms.dead_code_elimination import dce
 from xdsl.utils.exceptions import InterpretationError
 
 from daqkf.dialects.dense import from_array
-from daqkf.dialects.interpreting import call, entry
+from daqkf.dialects.interpreting import Lifetimes, call, entry
 from daqkf.dialects.nn import (
     ConstantOp,
     DequantizeOp,
@@ -163,13 +163,49 @@ def scales_on(
     Raises:
         ValueError: inputs that do not fit.
     """
-    listener, function = _Features(), entry(module)
+    listener, function, lifetimes = _Features(), entry(module), Lifetimes()
     try:
         for batch in each(samples):
-            call(module, function, in_order(function, batch), (listener,))
+            arguments = in_order(function, batch)
+            call(module, function, arguments, (listener,), lifetimes=lifetimes)
     except InterpretationError as error:
         raise ValueError(f"samples: {error}") from None
     return {op: Scales.of(low, high, smooth) for op, (low, high) in listener.found.items()}
+
+
+@dataclass(frozen=True)
+class RowScales:
+    """What the pass has brought the rows of a value by from x to `(x - middle) / extent`.
+
+    What a product makes of them is multiplied by the extent, and `middle - centre · extent` times
+    the sums of its weights is added to that.
+    """
+
+    middle: SSAValue
+    """[..., T, 1], as the extent."""
+    extent: SSAValue
+    centre: float
+
+    @classmethod
+    def of(cls, value: SSAValue) -> "RowScales | None":
+        """Those of a value that products read, if there are any."""
+        scales, scaled = Scales.read(value), _function(value, Function.DIV)
+        moved = scaled and _function(scaled.inputs[0], Function.SUB)
+        if scales is None or scaled is None or moved is None:
+            return None
+        return cls(moved.inputs[1], scaled.inputs[1], scales.centre)
+
+    def sums(self, result: SSAValue) -> ConstantOp | None:
+        """The sums of a product's weights, which the host adds to its result."""
+        grown = result.get_user_of_unique_use()
+        if not isinstance(grown, ElementwiseOp) or self.extent not in grown.inputs:
+            return None
+        added = grown.result.get_user_of_unique_use()
+        if not isinstance(added, ElementwiseOp) or added.kind.data is not Function.ADD:
+            return None
+        shift = _function(added.inputs[1], Function.MUL)
+        constant = shift and shift.inputs[1].owner
+        return constant if isinstance(constant, ConstantOp) else None
 
 
 @dataclass
@@ -208,10 +244,27 @@ def scalable(op: MatmulOp) -> NDArray[Any] | None:
 
 
 @dataclass(frozen=True)
+class _Scaled:
+    """Rows that the host has scaled, and what it takes to undo that behind a product."""
+
+    rows: SSAValue
+    extent: SSAValue
+    """Half of the extent of each row."""
+    middle: SSAValue
+    """The middle of each row, less the centre's share of the extent."""
+
+
+@dataclass(frozen=True)
 class _ScaleRows(RewritePattern):
-    """A product with constant weights, with scales around it."""
+    """A product with constant weights, with scales around it.
+
+    Products that read the same rows with the same scales share what scales them.
+    """
 
     scales: Mapping[MatmulOp, Scales]
+    _known: dict[tuple[object, ...], _Scaled] = field(
+        default_factory=dict[tuple[object, ...], _Scaled]
+    )
 
     @op_type_rewrite_pattern
     def match_and_rewrite(self, op: MatmulOp, rewriter: PatternRewriter) -> None:
@@ -219,48 +272,70 @@ class _ScaleRows(RewritePattern):
         weights, shape, made = scalable(op), shape_of(op.lhs), shape_of(op.result)
         if weights is None or shape is None or made is None or len(shape) < 2:
             return
-        new: list[Operation] = []
-
-        def constant(array: Any) -> SSAValue:
-            new.append(ConstantOp(from_array(np.asarray(array, np.float32), f32)))
-            return new[-1].results[0]
-
-        def apply(kind: Function, a: SSAValue, b: SSAValue, kind_of: Any) -> SSAValue:
-            new.append(ElementwiseOp(kind, [a, b], kind_of))
-            return new[-1].results[0]
-
+        new = _Operations()
         rows = TensorType(f32, [*shape[:-1], 1])
-        x, centre = op.lhs, 0.0
-        if (known := self.scales.get(op)) is not None:
-            centre = known.centre
-            if (known.features != 1).any():
-                x = apply(Function.DIV, x, constant(known.features), op.lhs.type)
-                weights = weights * known.features[:, np.newaxis]
-        bounds: list[SSAValue] = []
-        for reduction in (Reduction.MAX, Reduction.MIN):
-            new.append(ReduceOp(reduction, x, [-1], True, rows))
-            bounds.append(new[-1].results[0])
-        half = constant(0.5)
-        middle = apply(Function.MUL, apply(Function.ADD, bounds[0], bounds[1], rows), half, rows)
-        extent = apply(Function.MUL, apply(Function.SUB, bounds[0], bounds[1], rows), half, rows)
-        extent = apply(Function.MAX, extent, constant(_SMALLEST), rows)
-        x = apply(Function.SUB, x, middle, op.lhs.type)
-        x = apply(Function.DIV, x, extent, op.lhs.type)
+        scales = self.scales.get(op, Scales(np.ones(len(weights), np.float32), 0.0))
+        if (scales.features != 1).any():
+            weights = weights * scales.features[:, np.newaxis]
+        key = (op.parent, op.lhs, scales.features.tobytes(), scales.centre)
+        scaled = self._known.get(key)
+        if scaled is None:
+            scaled = self._known[key] = new.scaled(op.lhs, scales, rows)
         matrix = ConstantOp(from_array(weights.astype(np.float32), f32))
         source = op.rhs.owner
         assert isinstance(source, Operation)
-        product = MatmulOp(x, matrix.result, op.result.type)
+        product = MatmulOp(scaled.rows, matrix.result, op.result.type)
         for added, old in ((matrix, source), (product, op)):
             added.attributes |= old.attributes
             added.location = old.location
-        new += [matrix, product]
+        new.ops += [matrix, product]
         sums, y = weights.sum(axis=0, dtype=np.float64), product.result
-        if centre:
-            y = apply(Function.ADD, y, constant(centre * sums), op.result.type)
-            offset = apply(Function.MUL, extent, constant(centre), rows)
-            middle = apply(Function.SUB, middle, offset, rows)
-        y = apply(Function.MUL, y, extent, op.result.type)
-        shift = apply(Function.MUL, middle, constant(sums), op.result.type)
-        y = apply(Function.ADD, y, shift, op.result.type)
+        if scales.centre:
+            offset = new.constant(scales.centre * sums)
+            y = new.apply(Function.ADD, y, offset, op.result.type)
+        y = new.apply(Function.MUL, y, scaled.extent, op.result.type)
+        shift = new.apply(Function.MUL, scaled.middle, new.constant(sums), op.result.type)
+        y = new.apply(Function.ADD, y, shift, op.result.type)
         y.name_hint = op.result.name_hint
-        rewriter.replace(op, new)
+        rewriter.replace(op, new.ops)
+
+
+@dataclass
+class _Operations:
+    """Operations that stand in for a product."""
+
+    ops: list[Operation] = field(default_factory=list[Operation])
+
+    def constant(self, array: Any) -> SSAValue:
+        """A constant of f32."""
+        self.ops.append(ConstantOp(from_array(np.asarray(array, np.float32), f32)))
+        return self.ops[-1].results[0]
+
+    def apply(self, kind: Function, a: SSAValue, b: SSAValue, kind_of: Any) -> SSAValue:
+        """A function of two values."""
+        self.ops.append(ElementwiseOp(kind, [a, b], kind_of))
+        return self.ops[-1].results[0]
+
+    def scaled(self, x: SSAValue, scales: Scales, rows: TensorType[Any]) -> _Scaled:
+        """The rows of a value, brought to -1 … 1; a number for each has the type `rows`."""
+        kind = x.type
+        if (scales.features != 1).any():
+            x = self.apply(Function.DIV, x, self.constant(scales.features), kind)
+        high, low = (
+            ReduceOp(reduction, x, [-1], True, rows) for reduction in (Reduction.MAX, Reduction.MIN)
+        )
+        self.ops += [high, low]
+        half = self.constant(0.5)
+        middle = self.apply(
+            Function.MUL, self.apply(Function.ADD, high.result, low.result, rows), half, rows
+        )
+        extent = self.apply(
+            Function.MUL, self.apply(Function.SUB, high.result, low.result, rows), half, rows
+        )
+        extent = self.apply(Function.MAX, extent, self.constant(_SMALLEST), rows)
+        x = self.apply(Function.SUB, x, middle, kind)
+        x = self.apply(Function.DIV, x, extent, kind)
+        if scales.centre:
+            offset = self.apply(Function.MUL, extent, self.constant(scales.centre), rows)
+            middle = self.apply(Function.SUB, middle, offset, rows)
+        return _Scaled(x, extent, middle)

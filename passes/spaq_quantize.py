@@ -26,7 +26,7 @@ from daqkf.passes.quantize.compensation import compensate
 from daqkf.passes.quantize.float_layers import row_of
 from daqkf.passes.quantize.input_statistics import InputStatistics
 from daqkf.passes.quantize.integer_layers import quantize_layer
-from daqkf.passes.quantize.levels import METHODS, Fit, fit, fit_exact, with_own_levels
+from daqkf.passes.quantize.levels import METHODS, Fit, fit, fit_exact, own_fit, with_own_levels
 from daqkf.passes.quantize.rows import (
     complete_attentions,
     quantize_attention,
@@ -89,7 +89,7 @@ class SpaqQuantizePass(ModulePass):
     - `split`: extra int8 columns for features of large range, as a share of the features:
       those of the input, and those of a result behind relu, gelu or silu. 0 means none.
     - `keep`: channels whose weights are multiples of a step, as in a quantised file, keep these as
-      their levels if a uniform level set has them.
+      their levels if a uniform level set has them; those of a codebook, if all channels do.
 
     Where `spaq.quantize` and `spaq.dequantize` stand in place of `spaq.calibrated`, with one scale
     for all features, that scale stays.
@@ -162,20 +162,23 @@ class SpaqQuantizePass(ModulePass):
             bias, seen, row = None, statistics.get(matmul), row_of(matmul)
             with about(matmul):
                 own_set = stated_levels(matmul) or levels
+                own = None if given or choosing or not self.keep else own_fit(weights, own_set)
                 if given:
                     own_set, fitted, seen = given.pop(0).parts()
+                elif own is not None:
+                    fitted = own
                 elif seen is None:
                     fitted = self._fit(weights, own_set)
                 elif choosing:
                     own_set, fitted = self._choose(weights, seen, len(found))
                 else:
                     fitted = self._compensated(weights, seen, own_set)
-                if self.keep and not choosing and chosen is None:
+                if self.keep and own is None and not choosing and chosen is None:
                     fitted = with_own_levels(fitted, weights, own_set)
                 if seen is not None:
-                    own = bias_of(matmul)
+                    before = bias_of(matmul)
                     bias = seen.bias_shift(weights, fitted.levels * fitted.scales)
-                    bias = bias if own is None else bias + own.array()
+                    bias = bias if before is None else bias + before.array()
                 quantize_layer(matmul, constant, own_set, fitted, self.split, bias)
             self._quantize_rows(module, row)
 

@@ -133,7 +133,8 @@ BINARY: dict[Function, Callable[[Array, Array], Array]] = {
 }
 TERNARY: dict[Function, Callable[[Array, Array, Array], Array]] = {Function.WHERE: np.where}
 
-_CALLS: dict[Function, Callable[..., Array]] = {**UNARY, **BINARY, **TERNARY}
+ELEMENTWISE: dict[Function, Callable[..., Array]] = {**UNARY, **BINARY, **TERNARY}
+"""All functions of elements."""
 
 ARITY: dict[Function, int] = {
     **dict.fromkeys(UNARY, 1),
@@ -174,8 +175,8 @@ def _extreme(reduction: Callable[..., Array], sign: int) -> Callable[..., Array]
 REDUCTIONS: dict[Reduction, Callable[..., Array]] = {
     Reduction.MEAN: np.mean,
     Reduction.SUM: np.sum,
-    Reduction.MAX: _extreme(np.max, 1),
-    Reduction.MIN: _extreme(np.min, -1),
+    Reduction.MAX: _extreme(np.maximum.reduce, 1),
+    Reduction.MIN: _extreme(np.minimum.reduce, -1),
     Reduction.PROD: np.prod,
 }
 """Over the axes `axis`, which stay with an extent of 1 if `keepdims` says so."""
@@ -187,4 +188,4 @@ def apply_elementwise(kind: str, inputs: Sequence[Array]) -> Array:
     Raises:
         ValueError: there is no such function.
     """
-    return _CALLS[Function(kind)](*inputs)
+    return ELEMENTWISE[Function(kind)](*inputs)

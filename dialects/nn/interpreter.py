@@ -6,6 +6,7 @@
 import math
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from typing import Any, cast
 
 import numpy as np
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from xdsl.dialects.builtin import IntegerType, i1
 from xdsl.dialects.func import FuncOp
 from xdsl.interpreter import Interpreter, InterpreterFunctions, impl, register_impls
-from xdsl.ir import Attribute, SSAValue
+from xdsl.ir import Attribute, Operation, SSAValue
 from xdsl.irdl import IRDLOperation
 from xdsl.traits import SymbolTable
 from xdsl.utils.exceptions import InterpretationError
@@ -23,7 +24,7 @@ from daqkf.dialects.nn.attention import AttentionOp, Operands
 from daqkf.dialects.nn.base import element_of, integers_of, node_name
 from daqkf.dialects.nn.convolution import Col2ImOp, Im2ColOp
 from daqkf.dialects.nn.decoders import CachedAttentionOp, Pairs, RmsNormOp, RotaryOp
-from daqkf.dialects.nn.elementwise import REDUCTIONS, apply_elementwise
+from daqkf.dialects.nn.elementwise import ELEMENTWISE, REDUCTIONS, apply_elementwise
 from daqkf.dialects.nn.operators import OperatorOp
 from daqkf.dialects.nn.ops import (
     ABSENT,
@@ -39,6 +40,7 @@ from daqkf.dialects.nn.ops import (
     ReduceOp,
     SoftmaxOp,
     attends,
+    constant_of,
 )
 from daqkf.dialects.nn.running import run_operator
 from daqkf.dialects.nn.sequences import attend, rms_norm, rotate
@@ -70,6 +72,24 @@ Product = Callable[[ProductOp, Array, Array], Array]
 
 Attention = Callable[[AttentionOp, Array, Operands], Array]
 """The integer results [L, H·D] of int8 queries [L, H·D] and a sequence's keys and values."""
+
+
+CachedAttention = Callable[[CachedAttentionOp, Array, Array, Array, Array, Array], Values]
+"""The results of causal attention for queries, keys, values, past keys and past values."""
+
+
+def attend_cached(
+    op: CachedAttentionOp,
+    queries: Array,
+    keys: Array,
+    values: Array,
+    past_keys: Array,
+    past_values: Array,
+) -> Values:
+    """The results of attention, and all keys and values."""
+    keys = np.concatenate([past_keys, keys], axis=-3)
+    values = np.concatenate([past_values, values], axis=-3)
+    return (attend(queries, keys, values, op.scale.value.data), keys, values)
 
 
 def dtype_of(value: SSAValue) -> np.dtype[Any]:
@@ -134,8 +154,9 @@ def _impl[Op: IRDLOperation](
 class NnFunctions(InterpreterFunctions):
     """Implementations of the `nn` operations.
 
-    `kernel`, `product` and `attention` stand in for the interpreter where it meets `nn.linear`,
-    `nn.product` and `nn.attention`: an array, say.
+    `kernel`, `product`, `attention` and `cached` stand in for the interpreter where it meets
+    `nn.linear`, `nn.product`, `nn.attention` and `nn.cached_attention`: an array, say, or somebody
+    who keeps keys and values.
     """
 
     def __init__(
@@ -143,11 +164,55 @@ class NnFunctions(InterpreterFunctions):
         kernel: Kernel | None = None,
         product: Product = integer_product,
         attention: Attention = AttentionOp.integers,
+        cached: CachedAttention = attend_cached,
     ):
         super().__init__()
+        self._cached = cached
         self._kernel = kernel
         self._product = product
         self._attention = attention
+
+    def prepare(self, interpreter: Interpreter, op: Operation) -> Callable[..., Values] | None:
+        """What computes the results of an operation for its operands, as the methods below do.
+
+        What these find out at every call is found out now. None if there is nothing to prepare.
+        """
+        if isinstance(op, ElementwiseOp):
+            return _typed(ELEMENTWISE[op.kind.data], dtype_of(op.result))
+        if isinstance(op, ReduceOp):
+            axes, keep = tuple(integers_of(op.axes)), op.keep is not None
+            reduction = REDUCTIONS[op.kind.data]
+            return _typed(
+                lambda x: reduction(x, axis=axes, keepdims=keep),
+                dtype_of(op.result),
+            )
+        if isinstance(op, RmsNormOp):
+            epsilon = op.epsilon.value.data
+            return lambda x, gamma: (rms_norm(x, gamma, epsilon),)
+        if isinstance(op, RotaryOp):
+            halves = op.pairs.data is Pairs.HALVES
+            frequencies = cache(op.frequencies)
+            return lambda x, positions: (rotate(x, positions, frequencies(x.shape[-1]), halves),)
+        if isinstance(op, CachedAttentionOp):
+            return lambda *args: self._cached(op, *args)
+        if isinstance(op, LinearOp) and self._kernel is not None:
+            return self._prepared_kernel(op)
+        return _prepared_shape(op)
+
+    def _prepared_kernel(self, op: LinearOp) -> Callable[..., Values] | None:
+        """What calls a kernel of rows, which are not sequences."""
+        function, kernel = SymbolTable.lookup_symbol(op, op.callee), self._kernel
+        assert isinstance(function, FuncOp) and kernel is not None
+        if attends(function):
+            return None
+
+        def linear(x: Array) -> Values:
+            if x.ndim == 2:
+                return (kernel(function, x, ()),)
+            y = kernel(function, x.reshape(-1, x.shape[-1]), ())
+            return (y.reshape(*x.shape[:-1], y.shape[-1]),)
+
+        return linear
 
     @_impl(ConstantOp)
     def constant(self, interpreter: Interpreter, op: ConstantOp, args: Values) -> Values:
@@ -251,10 +316,7 @@ class NnFunctions(InterpreterFunctions):
     def cached_attention(
         self, interpreter: Interpreter, op: CachedAttentionOp, args: Values
     ) -> Values:
-        queries, keys, values, past_keys, past_values = args
-        keys = np.concatenate([past_keys, keys], axis=-3)
-        values = np.concatenate([past_values, values], axis=-3)
-        return (attend(queries, keys, values, op.scale.value.data), keys, values)
+        return self._cached(op, *args)
 
     @_impl(SoftmaxOp)
     def softmax(self, interpreter: Interpreter, op: SoftmaxOp, args: Values) -> Values:
@@ -345,6 +407,43 @@ class NnFunctions(InterpreterFunctions):
         axis = op.axis.value.data
         levels = x.astype(np.int32) - along(zero, x, axis).astype(np.int32)
         return ((levels * along(scale, x, axis)).astype(dtype_of(op.result)),)
+
+
+def _prepared_shape(op: Operation) -> Callable[..., Values] | None:
+    """What reshapes or cuts tensors to a shape that the network says."""
+    if isinstance(op, ReshapeOp) and (extents := constant_of(op.extents)) is not None:
+        wanted = [int(extent) for extent in extents]
+        if 0 not in wanted:
+            return lambda x, _: (x.reshape(wanted if x.size else _extents(x, wanted)),)
+    if isinstance(op, SliceOp):
+        starts, ends = constant_of(op.starts), constant_of(op.ends)
+        if starts is not None and ends is not None:
+            axes, steps = integers_of(op.axes), integers_of(op.steps)
+            parts = [
+                (axis, int(start), int(end), step)
+                for axis, start, end, step in zip(axes, starts, ends, steps, strict=True)
+            ]
+
+            def cut(x: Array, starts: Array, ends: Array) -> Values:
+                places = [slice(None)] * x.ndim
+                for axis, start, end, step in parts:
+                    places[axis] = onnx_slice(x.shape[axis], start, end, step)
+                return (x[tuple(places)],)
+
+            return cut
+    return None
+
+
+def _typed(function: Callable[..., Array], kind: np.dtype[Any]) -> Callable[..., Values]:
+    """A function whose one result has elements of a type."""
+
+    def run(*args: Array) -> Values:
+        result = function(*args)
+        if isinstance(result, np.ndarray) and result.dtype == kind:
+            return (result,)
+        return (np.asarray(result).astype(kind, copy=False),)
+
+    return run
 
 
 def _extents(x: Array, wanted: list[int]) -> list[int]:

@@ -104,6 +104,27 @@ class SpaqFunctions(InterpreterFunctions):
         self._sequences = sequences
         self._prepared = Prepared() if prepared is None else prepared
 
+    def prepare(self, interpreter: Interpreter, op: Operation) -> Callable[..., Values] | None:
+        """What computes the results of an operation for its operands, as the methods below do.
+
+        What these find out at every call is found out now. None if there is nothing to prepare.
+        """
+        prepared = self._prepared
+        if isinstance(op, QuantizeOp | DequantizeOp):
+            scales, columns = op.scales(), op.columns()
+            if isinstance(op, QuantizeOp):
+                if prepared.quantization(op) is not None:
+                    return lambda x: (x,)
+                return lambda x: (numerics.quantize(x, scales, columns),)
+            if prepared.scaled(op):
+                return lambda x: (x,)
+            return lambda x: (numerics.dequantize(x, scales, columns),)
+        if isinstance(op, MatmulOp) and prepared.deferred(op):
+            return lambda x, _: (Deferred(x),)
+        if isinstance(op, RequantizeOp) and (run := prepared.run(op)) is not None:
+            return lambda sums: (run(sums),)
+        return None
+
     @impl(ConstantOp)
     def constant(self, interpreter: Interpreter, op: ConstantOp, args: Values) -> Values:
         return (op.array(),)

@@ -3,6 +3,7 @@
 
 """What runs of the same `spaq` IR share: bounds of its sums, and operations that run as one."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -13,10 +14,17 @@ from xdsl.ir import Operation, SSAValue
 from daqkf.dialects.dense import integer_bits, to_array
 from daqkf.dialects.spaq.attention import AttendOp
 from daqkf.dialects.spaq.checks import element, features
-from daqkf.dialects.spaq.ops import AddOp, ConstantOp, MatmulOp, RequantizeOp
+from daqkf.dialects.spaq.ops import (
+    AddOp,
+    ConstantOp,
+    DequantizeOp,
+    MatmulOp,
+    QuantizeOp,
+    RequantizeOp,
+)
 from daqkf.dialects.spaq.rows import GatherOp, NormalizeOp, ResidualOp
 from daqkf.hw_targets import numerics
-from daqkf.hw_targets.fused import Attention, Epilogue, Normalization, Product
+from daqkf.hw_targets.fused import Attention, Epilogue, Normalization, Product, Quantization
 from daqkf.hw_targets.semirings import Semiring
 
 Fused = Product | Normalization
@@ -25,7 +33,7 @@ Fused = Product | Normalization
 class Deferred(NamedTuple):
     """Sums that are not computed but by the `spaq.requantize` which they lead to."""
 
-    x: NDArray[np.int8]
+    x: NDArray[Any]
     """What the product or the normalisation is of."""
     kept: NDArray[np.int8] | None = None
     """What a residual adds."""
@@ -139,6 +147,43 @@ class Prepared:
                 found = isinstance(end, RequantizeOp) and op in self._before(end)
             self._deferred[op] = found
         return self._deferred[op]
+
+    def quantization(self, op: QuantizeOp) -> Quantization | None:
+        """What quantises for the products that read an operation's results, if only they do."""
+        read = [use.operation for use in op.result.uses]
+        if not read or not all(
+            isinstance(user, MatmulOp | GatherOp) and self.deferred(user) for user in read
+        ):
+            return None
+        return Quantization.of(op.scales(), op.columns())
+
+    def run(self, op: RequantizeOp) -> Callable[[Deferred], NDArray[Any]] | None:
+        """What gives the results of a requantisation, or of the `spaq.dequantize` behind it.
+
+        That is if nothing else reads them. Then a product may read float32, too; see
+        `quantization`.
+        """
+        run = self.fused(op)
+        if not isinstance(run, Product):
+            return None if run is None else lambda sums: run(sums.x, sums.kept)
+        before = self._before(op)[-1].operands[0].owner
+        if isinstance(before, GatherOp) and self.deferred(before):
+            before = before.input.owner
+        quantization = self.quantization(before) if isinstance(before, QuantizeOp) else None
+        users = [use.operation for use in op.results[0].uses]
+        last = users[0] if len(users) == 1 else None
+        scale = last.scales() if isinstance(last, DequantizeOp) and self.scaled(last) else None
+        return lambda sums: run(sums.x, sums.kept, quantization, scale)
+
+    def scaled(self, op: DequantizeOp) -> bool:
+        """Whether what comes before an operation gives its results; see `run`."""
+        source = op.input.owner
+        return (
+            op.split is None
+            and isinstance(source, RequantizeOp)
+            and source.results[0].has_one_use()
+            and isinstance(self.fused(source), Product)
+        )
 
     def _before(self, op: RequantizeOp) -> list[Operation]:
         """What runs as one with a requantisation: from the last to the product or normalisation.

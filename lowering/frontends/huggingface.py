@@ -29,7 +29,7 @@ from daqkf.lowering.frontends.decoder import (
     naming,
 )
 from daqkf.lowering.frontends.safetensors_files import SafetensorsFile
-from daqkf.lowering.frontends.text import TextCodec, missing_bytes
+from daqkf.lowering.frontends.text import TextCodec, missing_bytes, parse_tokenizer
 from daqkf.passes.array_files import reading
 
 CONFIG = "config.json"
@@ -256,18 +256,11 @@ def _files(path: Path) -> dict[str, SafetensorsFile]:
 def _text(path: Path, facts: Mapping[str, Any], vocabulary: int) -> TextCodec:
     """The tokeniser of a folder."""
     with from_extra("lm"):
-        from tokenizers import Tokenizer, decoders
+        from tokenizers import decoders
 
     file = path / "tokenizer.json"
-    data = file.read_bytes()
-    with reading(file, "a tokeniser"):
-        tokenizer = Tokenizer.from_buffer(data)
-    tokenizer.no_padding()
-    tokenizer.no_truncation()
+    tokenizer = parse_tokenizer(file.read_bytes(), file, vocabulary)
     tokens = tokenizer.get_vocab(with_added_tokens=True)
-    largest = max(tokens.values(), default=-1)
-    if not 0 <= largest < vocabulary:
-        raise ValueError(f"{file}: tokens up to {largest}, but the model knows {vocabulary}")
     beside = path / "tokenizer_config.json"
     own = _json(beside) if beside.is_file() else {}
     template = own.get("chat_template")

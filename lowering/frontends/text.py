@@ -5,10 +5,14 @@
 
 from collections.abc import Container, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+
+from daqkf.dialects.errors import from_extra
+from daqkf.passes.array_files import reading
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -34,6 +38,27 @@ def missing_bytes(tokens: Container[str]) -> frozenset[int]:
     """The bytes of UTF-8 that a byte-level tokeniser has no token for, and leaves out."""
     characters = enumerate(byte_characters())
     return frozenset(byte for byte, token in characters if token not in tokens) - _NEVER
+
+
+def parse_tokenizer(data: bytes, file: Path, vocabulary: int) -> "Tokenizer":
+    """The tokeniser in the bytes of a `tokenizer.json`.
+
+    Raises:
+        ValueError: it cannot be read, or has tokens that a model of this vocabulary does not know;
+            the message begins with the file's path.
+        DaqkfError: the package `tokenizers` is missing.
+    """
+    with from_extra("lm"):
+        from tokenizers import Tokenizer
+
+    with reading(file, "a tokeniser"):
+        tokenizer = Tokenizer.from_buffer(data)
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    largest = max(tokenizer.get_vocab(with_added_tokens=True).values(), default=-1)
+    if not 0 <= largest < vocabulary:
+        raise ValueError(f"{file}: tokens up to {largest}, but the model knows {vocabulary}")
+    return tokenizer
 
 
 @dataclass(frozen=True)

@@ -56,12 +56,7 @@ def build_element(config: ArrayConfig, family: str) -> Circuit:
     stages, groups = fan_out_stages(config, family), lane_groups(config, family)
     # Stalling stops every stage at once, memories included, or those before the tree.
     enable = c.wire("enable", 1)
-    if is_coded(config):
-        word, valid = _fetch_from_decoder(c, config, rst, start, enable)
-    elif config.memory_bits:
-        word, valid = _fetch_from_fifo(c, config, family, rst, start, enable)
-    else:
-        word, valid = _fetch(c, config, family, start, enable)
+    word, valid = _fetch(c, config, family, rst, start, enable)
     if config.index_bits:
         c.section("Addresses: what the word's indices stand for.")
         word, valid = locate(c, config, family, word, valid, start, enable)
@@ -142,6 +137,17 @@ class _Turns:
 
 
 def _fetch(
+    c: Circuit, config: ArrayConfig, family: str, rst: Signal, start: Signal, enable: Signal
+) -> tuple[dict[str, Signal], Signal]:
+    """The words of the stream, from where the array has it."""
+    if is_coded(config):
+        return _fetch_from_decoder(c, config, rst, start, enable)
+    if config.memory_bits:
+        return _fetch_from_fifo(c, config, family, rst, start, enable)
+    return _fetch_from_memory(c, config, family, start, enable)
+
+
+def _fetch_from_memory(
     c: Circuit, config: ArrayConfig, family: str, start: Signal, enable: Signal
 ) -> tuple[dict[str, Signal], Signal]:
     """A word in each cycle, from the program's first one to the one that carries the end."""

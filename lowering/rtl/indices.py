@@ -151,18 +151,17 @@ def sum_up(
     more, and it is then added to a register, the row of the last item.
     """
     width = config.address_width
-    blocks = [[_fitted(distance, width) for distance in distances]]
-    while len(blocks[-1]) > 1:
+    blocks = [[distance[: min(distance.width, width)] for distance in distances]]
+    while len(blocks[-1]) > 2:
         pairs = blocks[-1]
         bits = min(pairs[0].width + 1, width)
         sums = [_plus(a, b, bits, base) for a, b in zip(pairs[::2], pairs[1::2], strict=True)]
         blocks.append([named(total, f"block{len(blocks)}_{n}") for n, total in enumerate(sums)])
     # The registers of the first stage are below the sum of all, which is made in the second one.
-    halves = blocks[-2] if len(blocks) > 1 else blocks[-1]
-    halves = [c.delay(half, f"half{n}", enable=enable) for n, half in enumerate(halves)]
+    halves = [c.delay(half, f"half{n}", enable=enable) for n, half in enumerate(blocks[-1])]
     whole = halves[0]
     if len(halves) > 1:
-        whole = _plus(halves[0], halves[1], blocks[-1][0].width, base)
+        whole = _plus(halves[0], halves[1], min(whole.width + 1, width), base)
     whole = c.delay(whole, "whole", enable=enable)
     begins, valid = (
         delayed(c, signal, f"{name}_stage", 2, enable=enable, reset=0)
@@ -177,11 +176,11 @@ def sum_up(
 
     # Down again: what is before a block, and the sum up to its end.
     spans = [(c.delay(before, "before", enable=enable), last)]
-    for level in reversed(range(len(blocks) - 1)):
+    for level in reversed(range(len(blocks) if len(halves) > 1 else 0)):
         narrower: list[tuple[Signal, Signal]] = []
         for number, (start, end) in enumerate(spans):
             left = blocks[level][2 * number]
-            if level == len(blocks) - 2:
+            if level == len(blocks) - 1:
                 left, name, stages = halves[0], "half_stage", 2
             else:
                 name, stages = f"block{level}_{2 * number}_stage", 3

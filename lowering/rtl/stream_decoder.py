@@ -22,11 +22,15 @@ from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.streams import slot_bits
 from daqkf.hw_targets.varint import (
     AHEAD,
+    COUNT_BITS,
     EXTRA_BITS,
-    FINAL_AHEAD,
+    FIRST_KIND,
     KIND_BITS,
-    MOST_KIND,
+    KINDS,
+    OWN_KIND_BITS,
     SPECIAL,
+    SPECIAL_FLAGS,
+    STEPS,
     Layout,
 )
 from daqkf.lowering.hdl.bundle import inputs, outputs
@@ -34,9 +38,9 @@ from daqkf.lowering.hdl.circuit import Circuit, Register, Signal, Wire, concat, 
 from daqkf.lowering.hdl.select import choose, count_ones, index_bits
 from daqkf.lowering.rtl.indices import RUN_STAGES, null_or_row, sum_up
 
-_SHIFT_STAGES = ((5, 7), (1, 5), (0, 1))
+_SHIFT_STAGES = ((5, 7), (3, 5), (0, 3))
 """Which bits of a place each stage of a shifter takes. Two of them are the inputs of a LUT beside
-the four bits that they choose from; in stages, synthesis does not take more LUTs for less depth."""
+the four bits that they choose from; of four bits at once, synthesis makes more LUTs."""
 
 _HIGH_BITS = EXTRA_BITS + 1
 """Bits of how many times 2^k there are in a gap."""
@@ -104,6 +108,13 @@ class _Frame:
             register.drive(signal, enable=self.go)
             signal = register
         return signal
+
+    def history(self, signal: Signal, name: str, stages: int, reset: int) -> list[Signal]:
+        """The signal as it is, and as it was each of so many stages before."""
+        found = [signal]
+        for number in range(stages):
+            found.append(self.stage(found[-1], f"{name}_ago{number + 1}", reset))
+        return found
 
     def data(self, signal: Signal, name: str, stages: int = 1) -> Signal:
         """The same without a reset, where one is not needed.
@@ -176,6 +187,8 @@ class _Packet:
     """Bits of the front part of the packet that enters."""
     bits: Wire
     """Bits of the whole packet."""
+    longs: Wire
+    """How many long items the packet's own word has."""
     past: Wire
     """Bits of the packet less those of a slot, in two's complement."""
 
@@ -213,11 +226,11 @@ def _moved_down(frame: _Frame, slots: _Slots, place: Signal, lengths: tuple[Wire
     """The two parts of a packet, each by a shifter."""
     c, layout = frame.c, frame.layout
     c.section("The packet, moved down to bit 0 in three stages.")
-    front_bits = c.wire("front_bits", (layout.front + EXTRA_BITS * layout.items).bit_length())
+    front_bits = c.wire("front_bits", layout.front.bit_length())
     items_place = place.zext(place.width + 1) + front_bits.zext(place.width + 1)
     found: list[Signal] = []
     for name, begin, width in (
-        ("front", place, layout.front + EXTRA_BITS * layout.items),
+        ("front", place, layout.front),
         ("items", items_place, layout.items * (1 + layout.low_bits)),
     ):
         begin, part = named(begin, f"{name}_place"), slots.window
@@ -227,7 +240,8 @@ def _moved_down(frame: _Frame, slots: _Slots, place: Signal, lengths: tuple[Wire
             begin = frame.data(begin[:low], f"{name}_place{stage}") if low else begin
         found.append(part)
     valid = frame.stage(c.const(1, 1), "packet_valid", stages=len(_SHIFT_STAGES))
-    return _Packet(found[0], found[1], valid, front_bits, *lengths)
+    longs = c.wire("own_longs", layout.items.bit_length())
+    return _Packet(found[0], found[1], valid, front_bits, lengths[0], longs, lengths[1])
 
 
 def shifted_down(value: Signal, amount: Signal, bits: tuple[int, int], width: int) -> Signal:
@@ -250,49 +264,90 @@ def _bits(value: Signal, place: int, width: int) -> Signal:
     return part.zext(width)
 
 
+_HEAD_BITS = 1 + COUNT_BITS + KIND_BITS
+"""The most that a packet has in front of its extras; in front of a stream, each has all of them."""
+
+
 @dataclass(frozen=True)
 class _Front:
-    """What the front part of a packet says of the word that is AHEAD."""
+    """What the front part of a packet says: of its own word, and of the one that is AHEAD."""
 
     begins: Signal
     special: Signal
     kind: Signal
     """k less what all have; of words without items, anything."""
+    count: Signal
+    """How many items it has."""
     present: Sequence[Signal]
-    """Which items it has."""
+    """Which items it has: the lowest ones."""
     long: Sequence[Signal]
     """Which of them are long."""
     flags: Signal
     extras: Signal
     """Of the packet itself."""
     following: Signal
-    """Whether a word begins a run that is as far ahead of the next packet's."""
+    """Bits of the front part of the packet that is AHEAD, but for its extras."""
 
     @classmethod
     def read(cls, frame: _Frame, packet: _Packet) -> "_Front":
         """Take it apart."""
         c, layout = frame.c, frame.layout
-        c.section("The front part of a packet: what it says of the word AHEAD.")
-        items, width = layout.items, EXTRA_BITS * layout.items
+        c.section("The front part of a packet: the ends of runs, and what words are AHEAD.")
         final = named(packet.front[0] | ~packet.valid, "final")
-        begins = [frame.state(f"begins{n}", 1, reset=1) for n in range(FINAL_AHEAD + 1)]
-        for register, coming in zip(begins, [*begins[1:], final], strict=True):
-            register.drive(coming, enable=frame.go)
-        kind = frame.state("kind", KIND_BITS, reset=0)
-        own_kind = named(mux(begins[0], packet.front[1 : 1 + KIND_BITS], kind), "own_kind")
-        kind.drive(own_kind, enable=frame.go)
-        rest = packet.front[1:]
-        rest = mux(begins[0], rest[KIND_BITS:], rest[: rest.width - KIND_BITS])
-        flags = named(rest[:items], "flags")
-        special = named(begins[0] & own_kind.eq(SPECIAL) & packet.valid, "special")
-        present: list[Signal] = []
-        for item in range(items):
-            above = flags[item + 1 :].any() if item + 1 < items else c.const(0, 1)
-            here = (above | ~begins[1]) & ~special & packet.valid
-            present.append(named(here, f"present{item}"))
+        finals = frame.history(final, "final", 2 * AHEAD + 1, reset=1)
+        counted, begins = finals[AHEAD], finals[2 * AHEAD + 1]
+        width = max(layout.items.bit_length(), COUNT_BITS)
+        told = (packet.front[1 : 1 + COUNT_BITS] & packet.valid.replicate(COUNT_BITS)).zext(width)
+        coming = named(mux(counted, told, c.const(layout.items, width)), "coming_flags")
+        number = frame.history(coming, "flags", AHEAD, reset=0)[AHEAD]
+        following = _head_bits(frame, final, finals[AHEAD + 1]) + coming.zext(
+            packet.front_bits.width
+        )
+
+        rest = named(
+            choose(
+                concat(begins, counted),
+                [
+                    _bits(packet.front, place, EXTRA_BITS * layout.items + layout.flags)
+                    for place in (1, 1 + COUNT_BITS, 1 + KIND_BITS, _HEAD_BITS)
+                ],
+            ),
+            "behind_head",
+        )
+        extras = rest[: EXTRA_BITS * layout.items]
+        by = concat(packet.longs, c.const(0, 1))
+        flags = named(shifted_down(rest, by, (1, by.width), layout.flags), "flags")
+        kind, special = _own_kind(frame, packet, (begins, counted), flags)
+        count = number & (~special).replicate(width)
+        present = [named(~count.ult(item + 1), f"present{item}") for item in range(layout.items)]
         long = [here & flags[item] for item, here in enumerate(present)]
-        extras = named(rest[items : items + width], "extras")
-        return cls(begins[0], special, own_kind, present, long, flags, extras, final)
+        return cls(begins, special, kind, count, present, long, flags, extras, following)
+
+
+def _head_bits(frame: _Frame, counted: Signal, begins: Signal) -> Signal:
+    """Bits of a packet in front of its extras, as it tells a number of flags, or a kind."""
+    width = frame.layout.front.bit_length()
+    places = [1, 1 + COUNT_BITS, 1 + KIND_BITS, _HEAD_BITS]
+    return choose(concat(begins, counted), [frame.c.const(place, width) for place in places])
+
+
+def _own_kind(
+    frame: _Frame, packet: _Packet, place: tuple[Signal, Signal], flags: Signal
+) -> tuple[Signal, Signal]:
+    """The kind of the word AHEAD, and whether it is special.
+
+    `place` says whether it begins a run, and whether a number of flags stands in front of its kind.
+    """
+    c, (begins, counted) = frame.c, place
+    step = mux(counted, packet.front[1 + COUNT_BITS : _HEAD_BITS], packet.front[1 : 1 + KIND_BITS])
+    special = named(begins & step.eq(SPECIAL) & packet.valid, "special")
+    kind = frame.state("kind", OWN_KIND_BITS, reset=FIRST_KIND)
+    by = choose(step, [c.const(by % (1 << OWN_KIND_BITS), OWN_KIND_BITS) for by in STEPS])
+    moves = (begins & packet.valid).replicate(OWN_KIND_BITS)
+    own_kind = named(kind + (by & moves), "own_kind")
+    told = flags[SPECIAL_FLAGS - OWN_KIND_BITS : SPECIAL_FLAGS]
+    kind.drive(mux(special, told, own_kind), enable=frame.go)
+    return own_kind, special
 
 
 @dataclass(frozen=True)
@@ -317,33 +372,34 @@ def _look_ahead(frame: _Frame, front: _Front, packet: _Packet) -> _Control:
     long = frame.stage(concat(*reversed(front.long)), "ahead_long")
     begins = frame.stage(front.begins, "ahead_begins", reset=1)
     special = frame.stage(front.special, "ahead_special")
+    count = frame.stage(front.count, "ahead_count")
+    following = frame.stage(front.following, "following", reset=_HEAD_BITS)
     kind = frame.data(front.kind, "ahead_kind")
     flags = frame.data(front.flags[:2], "ahead_flags")
 
+    longs = count_ones([long[item] for item in range(layout.items)])
+    packet.longs.drive(frame.stage(longs, "longs", stages=AHEAD - 1))
     width = packet.front_bits.width
-    least = 1 + layout.items
-    extra = concat(count_ones([long[item] for item in range(layout.items)]), c.const(0, 1))
-    own = c.const(least, width) + concat(front.following, front.following).zext(width)
-    front_bits = frame.stage(own + extra.zext(width), "next_front_bits", reset=least + KIND_BITS)
+    own = following + concat(longs, c.const(0, 1)).zext(width)
+    front_bits = frame.stage(own, "next_front_bits", reset=_HEAD_BITS)
     most = (layout.items * (1 + layout.low_bits)).bit_length()
     counted = choose(
-        _lowest(c, present),
+        count,
         [
-            choose(kind, [c.const(count * (1 + k), most) for k in _low_bits(layout)])
-            for count in range(layout.items + 1)
+            choose(kind, [c.const(min(n, layout.items) * (1 + k), most) for k in _low_bits(layout)])
+            for n in range(max(layout.items + 1, 1 << COUNT_BITS))
         ],
     )
     items_bits = frame.stage(counted, "next_items_bits")
 
     bits, slot = packet.bits.width, slot_bits(frame.config)
     total = front_bits.zext(bits) + items_bits.zext(bits)
-    first = least + KIND_BITS
-    packet.bits.drive(frame.stage(named(total, "next_bits"), "bits", reset=first))
+    packet.bits.drive(frame.stage(named(total, "next_bits"), "bits", reset=_HEAD_BITS))
     wide = packet.past.width
     past = front_bits.zext(wide) + items_bits.zext(wide) - slot
-    reset = (first - slot) % (1 << wide)
+    reset = (_HEAD_BITS - slot) % (1 << wide)
     packet.past.drive(frame.stage(past, "past", reset=reset))
-    packet.front_bits.drive(frame.stage(front_bits, "bits_of_front", reset=first))
+    packet.front_bits.drive(frame.stage(front_bits, "bits_of_front", reset=_HEAD_BITS))
     # The word's items come as many stages behind its place as the packet's that is AHEAD of it.
     stages = AHEAD - 1
     present = frame.stage(present, "own_present", stages=stages)
@@ -366,20 +422,7 @@ def _look_ahead(frame: _Frame, front: _Front, packet: _Packet) -> _Control:
 
 def _low_bits(layout: Layout) -> list[int]:
     """The low bits that the items of a run have, by its kind; without items it is of any."""
-    return [layout.base + max(kind, 1) for kind in range(MOST_KIND + 1)]
-
-
-def _lowest(c: Circuit, present: Signal) -> Signal:
-    """How many items there are, which are the lowest ones."""
-    items = present.width
-    width = items.bit_length()
-    total = c.const(0, width)
-    for count in range(1, items + 1):
-        here = present[count - 1]
-        if count < items:
-            here = here & ~present[count]
-        total = total | (c.const(count, width) & here.replicate(width))
-    return named(total, "item_count")
+    return [layout.base + max(kind, KINDS[0]) for kind in range(KINDS[-1] + 1)]
 
 
 def _give_words(frame: _Frame, control: _Control, front: _Front, packed: Signal) -> Signal:

@@ -82,7 +82,10 @@ def _nulls(groups: Groups, machine: Machine) -> Ints:
     gap[first[groups.items > 0]] += 1
     group = np.repeat(np.arange(len(groups.items)), groups.items)
     layout = varint.Layout.of(machine)
-    low_bits = varint.best_low_bits(gap, group, len(groups.items), layout)
+    fresh = np.diff(groups.column, prepend=-1) != 0
+    # A level without items has a run, too.
+    far = np.append(1, groups.gap[:-1])
+    low_bits = varint.best_low_bits(gap, group, fresh, far, layout)
     return gap // varint.reach(low_bits[group])
 
 

@@ -75,6 +75,24 @@ class AllOutputs:
 
 
 @dataclass(frozen=True)
+class NextToken:
+    """The logits of a language model, a row for each token: what it expects to follow."""
+
+    logits: str
+    """The output's name."""
+
+    def __call__(self, outputs: Arrays, inputs: Arrays) -> Array:
+        """The logits as [T, vocabulary]."""
+        found = outputs[self.logits]
+        return found.reshape(-1, found.shape[-1])
+
+    def vjp(self, outputs: Arrays, inputs: Arrays, gradient: Array) -> dict[str, Array]:
+        """The gradient of the logits."""
+        found = outputs[self.logits]
+        return {self.logits: gradient.reshape(found.shape).astype(found.dtype, copy=False)}
+
+
+@dataclass(frozen=True)
 class Loss:
     """How far vectors [B, F] are from reference vectors."""
 
@@ -115,6 +133,55 @@ class Loss:
     def factor(self) -> float:
         """Of the second-order term: 1 of energies, ½ of cosines."""
         return 1.0 if self.energy else 0.5
+
+    @property
+    def whole(self) -> bool:
+        """Whether it is of all that the outputs say of each token."""
+        return False
+
+
+@dataclass(frozen=True)
+class Divergence(Loss):
+    """The mean Kullback-Leibler divergence of softmax(found) from softmax(reference), in nats.
+
+    Vectors are logits; see Hinton, Vinyals and Dean (2015), at a temperature of 1.
+    """
+
+    def of(self, found: Array, reference: Array) -> float:
+        """The loss of logits [B, F] in place of a reference [B, F]."""
+        logs, wanted = _log_softmax(found), _log_softmax(reference)
+        return float((np.exp(wanted) * (wanted - logs)).sum(axis=1, dtype=np.float64).mean())
+
+    def gradient(self, found: Array, reference: Array) -> Array:
+        """The gradient [B, F] of `of` by the logits."""
+        return (np.exp(_log_softmax(found)) - np.exp(_log_softmax(reference))) / len(found)
+
+    def direction(self, vectors: Array, rng: np.random.Generator) -> Array:
+        """Random gradients [B, F] with Fisher's information of each distribution on average:
+        those of the logarithm of a drawn entry's probability."""
+        shares = np.exp(_log_softmax(vectors))
+        places = np.cumsum(shares, axis=1)
+        drawn = (places < rng.random((len(places), 1)) * places[:, -1:]).sum(axis=1)
+        gradient = -shares
+        gradient[np.arange(len(drawn)), np.minimum(drawn, shares.shape[1] - 1)] += 1
+        return gradient.astype(np.float32)
+
+    @property
+    def factor(self) -> float:
+        """Of the second-order term."""
+        return 0.5
+
+    @property
+    def whole(self) -> bool:
+        """It is of every logit."""
+        return True
+
+
+def _log_softmax(logits: Array) -> Array:
+    """The logarithms of the probabilities [B, F]."""
+    shifted = logits - logits.max(axis=1, keepdims=True)
+    shifted -= np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    return shifted
 
 
 def _units(vectors: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

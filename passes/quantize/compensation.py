@@ -29,11 +29,12 @@ def compensate(
     item_price: NDArray[np.float64] | float = 0.0,
     zero: bool = True,
     passes: int = 3,
+    allowed: NDArray[np.bool] | None = None,
 ) -> Fit:
     """Levels of `fit`'s level sets that minimise the error of the outputs.
 
-    Weights that `target` has at zero stay zero. After each pass every channel's scale becomes
-    the best one for its levels.
+    Weights that `target` has at zero stay zero, or those that are not `allowed`. After each pass
+    every channel's scale becomes the best one for its levels.
 
     Args:
         target: the real weights [K, N].
@@ -42,12 +43,14 @@ def compensate(
         item_price: the output error [N], or of every channel, that one zero more is worth.
         zero: whether a weight may become zero.
         passes: over all weights.
+        allowed: which weights [K, N] may be other than zero; by default those of `target`.
 
     Returns:
         A fit with the same magnitudes, the scales [N] refitted, and as `history` [passes, N]
         the error of each output after each pass.
     """
-    work = _Descent(target, hessian, fit, np.asarray(item_price, np.float64), zero)
+    allowed = target != 0 if allowed is None else allowed
+    work = _Descent(target, hessian, fit, np.asarray(item_price, np.float64), zero, allowed)
     history = np.array([work.sweep() for _ in range(passes)])
     levels, scales = work.codes.astype(np.int8), np.ldexp(work.scales, work.exponents)
     return Fit(levels, scales, fit.magnitudes, np.ldexp(history, work.units))
@@ -63,6 +66,7 @@ class _Descent:
         fit: Fit,
         item_price: NDArray[np.float64],
         zero: bool,
+        allowed: NDArray[np.bool],
     ):
         # Single precision is enough in units near the largest entries: powers of two, of the
         # Hessian and of each channel, which change no bit of what is in between.
@@ -72,7 +76,7 @@ class _Descent:
         self.hessian = np.ldexp(hessian, -unit).astype(np.float32)
         self.target = np.ldexp(target, -self.exponents).astype(np.float32)
         self.correlation = self.hessian @ self.target
-        self.allowed = self.target != 0
+        self.allowed = allowed
         self.codes = np.where(self.allowed, fit.levels, 0).astype(np.float32)
         self.scales = np.ldexp(fit.scales.astype(np.float64), -self.exponents)
         price = np.ldexp(np.broadcast_to(item_price, self.units.shape), -self.units)

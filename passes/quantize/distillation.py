@@ -8,10 +8,11 @@ Network", 2015); no labels are needed, only calibration data. Zeros stay zeros: 
 were kept and the biases follow the gradients of `daqkf.passes.quantize.gradients` by Adam (Kingma
 and Ba, 2015), at a rate that falls along half a cosine (Loshchilov and Hutter, "SGDR", 2017).
 
-What is minimised is the loss of what is measured plus the relative squared error of the outputs.
-The second term says more of each sample than its measured vector does, so that fewer samples are
-enough: outputs are the states of all tokens, say, where the measured vector is their mean. Only
-values on which what is measured depends count in it, so padding does not.
+What is minimised is the loss of what is measured plus, unless that is of all that outputs say, the
+relative squared error of the outputs. The second term says more of each sample than its measured
+vector does, so that fewer samples are enough: outputs are the states of all tokens, say, where the
+measured vector is their mean. Only values on which what is measured depends count in it, so padding
+does not.
 """
 
 from collections.abc import Sequence
@@ -34,7 +35,7 @@ from daqkf.passes.quantize.accuracy import (
     Measure,
 )
 from daqkf.passes.quantize.gradients import Tape
-from daqkf.passes.quantize.network_statistics import Batch, outputs_of, vectors_of
+from daqkf.passes.quantize.network_statistics import Batch, outputs_of
 from daqkf.passes.quantize.weights import bias_of, float_products
 
 RATE = 3e-4
@@ -142,6 +143,16 @@ class _Trained:
             self.biases[op].add(gradient.sum(axis=0))
 
 
+def trainable(module: ModuleOp) -> list[ConstantOp]:
+    """The constants that `distil` trains, each once: weights, and biases that products have."""
+    found: dict[ConstantOp, None] = {}
+    for matmul, constant in float_products(module):
+        found[constant] = None
+        if (bias := bias_of(matmul)) is not None:
+            found[bias] = None
+    return list(found)
+
+
 def distil(
     module: ModuleOp,
     dense: ModuleOp,
@@ -207,12 +218,15 @@ class _Lesson:
     rng: np.random.Generator
 
     def loss_of(self, module: ModuleOp, inputs: Sequence[Batch]) -> float:
-        """The loss of what is measured of a network."""
-        found, reference = (
-            np.concatenate(vectors_of(network, inputs, self.measure))
-            for network in (module, self.dense)
-        )
-        return self.loss.of(found, reference)
+        """The mean loss of what is measured of a network, of a batch at a time: it may be large."""
+        lost = rows = 0.0
+        for batch in inputs:
+            found, reference = (
+                self.measure(outputs_of(network, batch), batch) for network in (module, self.dense)
+            )
+            lost += self.loss.of(found, reference) * len(found)
+            rows += len(found)
+        return lost / rows
 
     def seeds(self, tape: Tape, batch: Batch) -> list[Array | None]:
         """The gradients of what is minimised, of each output of a run."""
@@ -221,6 +235,8 @@ class _Lesson:
         found, reference = (self.measure(each, batch) for each in (outputs, teacher))
         slope = self.loss.gradient(found, reference).astype(np.float32)
         seeds = self.measure.vjp(outputs, batch, slope)
+        if self.loss.whole:
+            return [seeds.get(name) for name in self.names]
         probe = self.measure.vjp(outputs, batch, self.loss.direction(found, self.rng))
         for name, seed in seeds.items():
             counted = probe[name] != 0

@@ -154,6 +154,34 @@ def fit_exact(weights: NDArray[Any], level_set: LevelSet) -> Fit:
     return Fit(weights.astype(np.int8), np.ones(channels), codes, np.zeros((1, channels)))
 
 
+def own_fit(weights: NDArray[Any], level_set: LevelSet) -> Fit | None:
+    """The fit without errors of weights [K, N] that are levels times a scale for each channel.
+
+    None, if a channel's are not multiples of a step, or need other levels than the set has. The
+    step is the coarsest that there is, so that levels have no common factor.
+    """
+    levels = own_levels(weights, level_set.maximum)
+    known = levels.any(axis=0)
+    if (np.asarray(weights)[:, ~known] != 0).any():
+        return None
+    try:
+        found = fit_exact(levels, level_set)
+    except ValueError:
+        return None
+    if level_set.kind != "codebook":
+        codes = np.arange(1, level_set.magnitudes + 1)[:, np.newaxis]
+        found = replace(found, magnitudes=np.repeat(codes, levels.shape[1], axis=1))
+    return replace(found, scales=_own_scales(levels, weights))
+
+
+def _own_scales(levels: NDArray[np.int8], weights: NDArray[Any]) -> Floats:
+    """The scales [N] with which levels are nearest to weights; 1 for channels without any."""
+    known = levels.any(axis=0)
+    squares = (levels.astype(np.float64) ** 2).sum(axis=0)
+    products = (levels * weights.astype(np.float64)).sum(axis=0)
+    return np.where(known, products, 1) / np.where(known, squares, 1)
+
+
 def with_own_levels(fitted: Fit, weights: NDArray[Any], level_set: LevelSet) -> Fit:
     """A fit in which channels of weights [K, N] that are multiples of a step have those levels.
 
@@ -164,12 +192,10 @@ def with_own_levels(fitted: Fit, weights: NDArray[Any], level_set: LevelSet) -> 
         return fitted
     levels = own_levels(weights, level_set.maximum)
     known = levels.any(axis=0)
-    squares = (levels.astype(np.float64) ** 2).sum(axis=0)
-    scales = (levels * weights.astype(np.float64)).sum(axis=0) / np.where(known, squares, 1)
     return replace(
         fitted,
         levels=np.where(known, levels, fitted.levels).astype(np.int8),
-        scales=np.where(known, scales, fitted.scales),
+        scales=np.where(known, _own_scales(levels, weights), fitted.scales),
     )
 
 

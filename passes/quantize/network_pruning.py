@@ -9,7 +9,7 @@ it leave, but towards the outputs of the dense network: so each kernel makes up 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,14 +21,9 @@ from xdsl.ir import Operation, SSAValue
 from daqkf.dialects.nn import LinearOp
 from daqkf.dialects.spaq import ConstantOp, MatmulOp
 from daqkf.passes.progress import Progress, counted, silent
-from daqkf.passes.quantize.input_statistics import InputStatistics
 from daqkf.passes.quantize.network_statistics import Batch, Statistics, sweep
-from daqkf.passes.quantize.pruning import (
-    NETWORK,
-    PruningProblem,
-    allocate_sparsity,
-    dense_targets,
-)
+from daqkf.passes.quantize.paired_inputs import PairedInputs
+from daqkf.passes.quantize.pruning import NETWORK, allocate_sparsity
 from daqkf.passes.quantize.weights import bias_of, float_products, replace_constant
 from daqkf.passes.steps import NOTHING_KEPT, Steps
 
@@ -37,55 +32,17 @@ _SPREAD = 0.05, 20.0
 """How much less or more than on average a row may count; how much it matters is an estimate."""
 
 
-@dataclass
-class _Inputs:
-    """What is the same for all kernels that read one value."""
-
-    dense: NDArray[np.float64]
-    """[K] the mean in the dense network."""
-    pruned: InputStatistics
-    """Of the pruned network's inputs."""
-    cross: NDArray[np.float64]
-    """[K, K] covariance of the pruned network's inputs with the dense one's."""
-    problems: dict[bool, PruningProblem] = field(default_factory=dict[bool, PruningProblem])
-
-    @classmethod
-    def of(cls, dense: Array, pruned: Array, weights: Array) -> "_Inputs":
-        """From inputs [T, K] of both networks, and how much each row matters [T]."""
-        share = np.clip(weights / max(float(weights.mean()), 1e-30), *_SPREAD)
-        share = (share / share.mean()).astype(np.float32)[:, np.newaxis]
-        means = [(x * share).mean(axis=0, dtype=np.float64) for x in (dense, pruned)]
-        before, now = (
-            (x - mean.astype(np.float32)) * np.sqrt(share)
-            for x, mean in zip((dense, pruned), means, strict=True)
-        )
-        tokens = np.float32(len(dense))
-        covariance, cross = (now.T @ other / tokens for other in (now, before))
-        own = InputStatistics(means[1], covariance.astype(np.float64))
-        return cls(means[0], own, cross.astype(np.float64))
-
-    def key(self) -> list[Array]:
-        """What everything here is made of."""
-        return [self.dense, self.pruned.mean, self.pruned.covariance, self.cross]
-
-    def problem(self, with_bias: bool) -> PruningProblem:
-        """With or without a bias to take up changes of the mean."""
-        if with_bias not in self.problems:
-            hessian = self.pruned.hessian(with_bias=with_bias)
-            self.problems[with_bias] = PruningProblem.of(hessian)
-        return self.problems[with_bias]
-
-    def target(self, weights: Array, with_bias: bool) -> NDArray[np.float64]:
-        """Weights [K, N] that bring the outputs nearer to the dense network's."""
-        covariance, cross = self.pruned.covariance, self.cross
-        if not with_bias:
-            covariance = covariance + np.outer(self.pruned.mean, self.pruned.mean)
-            cross = cross + np.outer(self.pruned.mean, self.dense)
-        return dense_targets(weights, covariance, cross)
+def _paired(dense: Array, pruned: Array, weights: Array) -> PairedInputs:
+    """From inputs [T, K] of both networks, and how much each row matters [T]."""
+    share = np.clip(weights / max(float(weights.mean()), 1e-30), *_SPREAD)
+    scale = np.sqrt(share / share.mean()).astype(np.float32)[:, np.newaxis]
+    found = PairedInputs(dense.shape[1])
+    found.add(dense * scale, pruned * scale, (scale, scale))
+    return found
 
 
 @dataclass(frozen=True)
-class _Kernel:
+class SingleLayer:
     """A kernel that is a single layer."""
 
     call: LinearOp
@@ -93,18 +50,18 @@ class _Kernel:
     weights: ConstantOp
 
 
-def _kernels(module: ModuleOp) -> dict[str, _Kernel]:
+def single_layers(module: ModuleOp) -> dict[str, SingleLayer]:
     """The kernels of a network that are single layers, by name, in the order in which they run."""
     layers: dict[str, list[tuple[MatmulOp, ConstantOp]]] = {}
     for matmul, constant in float_products(module):
         layers.setdefault(_function_of(matmul), []).append((matmul, constant))
-    found: dict[str, _Kernel] = {}
+    found: dict[str, SingleLayer] = {}
     for op in module.walk():
         if isinstance(op, LinearOp):
             name = op.callee.root_reference.data
             own = layers.get(name, [])
             if name not in found and len(own) == 1:
-                found[name] = _Kernel(op, *own[0])
+                found[name] = SingleLayer(op, *own[0])
     return found
 
 
@@ -116,7 +73,7 @@ def _function_of(op: Operation) -> str:
 
 def kernel_shares(module: ModuleOp, statistics: Statistics, sparsity: float) -> dict[str, float]:
     """The share of zeros of each kernel by its name, from what zeroing each weight would cost."""
-    kernels = _kernels(module)
+    kernels = single_layers(module)
     scores: list[Array] = []
     for kernel in kernels.values():
         rows = np.concatenate(statistics.rows[kernel.call.input])
@@ -150,33 +107,30 @@ def prune_network(
     Raises:
         ValueError: samples of which nothing that is measured depends.
     """
-    kernels, shares = _kernels(module), kernel_shares(module, statistics, sparsity)
-    seen: dict[SSAValue, _Inputs] = {}
+    kernels, shares = single_layers(module), kernel_shares(module, statistics, sparsity)
+    seen: dict[SSAValue, PairedInputs] = {}
     begins = counted(progress, "prune", len(kernels))
-
-    def visit(op: LinearOp, function: FuncOp, rows: list[Array]) -> None:
-        name = function.sym_name.data
+    for reached in sweep(module, inputs):
+        name, value = reached.kernel.sym_name.data, reached.call.input
         kernel = kernels.pop(name, None)
         if kernel is None:
-            return
+            continue
         begins(name)
-        if op.input not in seen:
+        if value not in seen:
             seen.clear()
-            places = statistics.places[op.input]
-            seen[op.input] = _Inputs.of(
-                np.concatenate(statistics.rows[op.input]),
-                np.concatenate([x[at] for x, at in zip(rows, places, strict=True)]),
-                np.concatenate(statistics.weights[op.input]),
+            places = zip(reached.rows(), statistics.places[value], strict=True)
+            seen[value] = _paired(
+                np.concatenate(statistics.rows[value]),
+                np.concatenate([rows[at] for rows, at in places]),
+                np.concatenate(statistics.weights[value]),
             )
         curvature = statistics.curvature.get(kernel.matmul)
-        _prune_kernel(kernel, seen[op.input], shares[name], curvature, steps)
-
-    sweep(module, inputs, visit)
+        _prune_kernel(kernel, seen[value], shares[name], curvature, steps)
 
 
 def _prune_kernel(
-    kernel: _Kernel,
-    seen: _Inputs,
+    kernel: SingleLayer,
+    seen: PairedInputs,
     share: float,
     curvature: NDArray[np.float64] | None,
     steps: Steps,
@@ -190,6 +144,6 @@ def _prune_kernel(
     key = ["prune", weights, bias is not None, seen.key(), share, curvature]
     found = steps.do(key, solve)
     if bias is not None:
-        shift = seen.dense @ weights.astype(np.float64) - seen.pruned.mean @ found
-        replace_constant(bias, (bias.array() + shift).astype(np.float32), None)
+        moved = seen.bias(bias.array(), weights, found)
+        replace_constant(bias, moved.astype(np.float32), None)
     replace_constant(kernel.weights, found.astype(np.float32), None)

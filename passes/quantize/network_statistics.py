@@ -14,16 +14,14 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 from xdsl.dialects.builtin import DYNAMIC_INDEX, ModuleOp, TensorType
-from xdsl.dialects.func import FuncOp, ReturnOp
-from xdsl.interpreter import Interpreter
-from xdsl.ir import SSAValue
+from xdsl.dialects.func import FuncOp
+from xdsl.ir import Block, Operation, SSAValue
 from xdsl.traits import SymbolTable
 
-from daqkf.dialects.interpreting import FuncFunctions, call, entry
+from daqkf.dialects.interpreting import call, entry, interpreter_of
 from daqkf.dialects.nn import LinearOp
 from daqkf.dialects.nn.interpreter import NnFunctions
 from daqkf.dialects.spaq import MatmulOp
-from daqkf.dialects.spaq.interpreter import SpaqFunctions
 from daqkf.passes.nn_product import in_order, output_names
 from daqkf.passes.progress import Progress, Step, silent
 from daqkf.passes.quantize.accuracy import (
@@ -313,45 +311,95 @@ def _differences(
     return found
 
 
+@dataclass(frozen=True)
+class Reached:
+    """A kernel that all batches are about to run."""
+
+    call: LinearOp
+    kernel: FuncOp
+    runs: Sequence[Mapping[SSAValue, Array]]
+    """The values of each batch that something is still to read."""
+
+    def rows(self) -> list[Array]:
+        """The rows [T, K] that the kernel is to read of each batch."""
+        return self.rows_of(self.call.input)
+
+    def rows_of(self, value: SSAValue) -> list[Array]:
+        """A value of each batch as a matrix."""
+        return [run[value].reshape(-1, run[value].shape[-1]) for run in self.runs]
+
+
 def sweep(
     module: ModuleOp,
     inputs: Sequence[Batch],
-    visit: Callable[[LinearOp, FuncOp, list[Array]], None],
-) -> list[dict[str, Array]]:
-    """Run all batches together, operation by operation; returns the outputs of each.
+    also: Callable[[LinearOp], Sequence[SSAValue]] = lambda _: (),
+) -> Iterator[Reached]:
+    """Run all batches together from kernel to kernel, and stop before each.
 
-    `visit` sees each kernel before it runs, and the rows [T, K] that it is to read of each batch.
-    It may change the kernel: so the next one sees what those before it have become.
+    The kernel may be changed then: so the next one reads what those before it have become. What no
+    kernel reads in the end is not computed, such as the outputs of the network; other values are
+    forgotten when they have been read for the last time.
+
+    Args:
+        module: the network after `nn-outline`.
+        inputs: batches of its inputs by name.
+        also: values beside those that a kernel reads which are to be there when it is reached.
 
     Raises:
         InterpretationError: inputs that do not fit.
     """
     function = entry(module)
     block = function.body.block
+    last = _last_readers(block, also)
+    dead: dict[Operation, list[SSAValue]] = {}
+    for value, op in last.items():
+        dead.setdefault(op, []).append(value)
     runs: list[dict[SSAValue, Array]] = [
-        dict(zip(block.args, in_order(function, batch), strict=True)) for batch in inputs
+        {
+            value: array
+            for value, array in zip(block.args, in_order(function, batch), strict=True)
+            if value in last
+        }
+        for batch in inputs
     ]
-    last: dict[SSAValue, Any] = {value: op for op in block.ops for value in op.operands}
-    interpreter = Interpreter(module)
-    for functions in (NnFunctions(), SpaqFunctions(), FuncFunctions()):
-        interpreter.register_implementations(functions)
-    results: list[dict[str, Array]] = []
-    for op in block.ops:
-        if isinstance(op, ReturnOp):
-            names = output_names(function)
-            results = [
-                dict(zip(names, (run[value] for value in op.arguments), strict=True))
-                for run in runs
-            ]
-            continue
-        if isinstance(op, LinearOp):
-            kernel = SymbolTable.lookup_symbol(op, op.callee)
+    interpreter = interpreter_of(module)
+    for segment in _segments(block):
+        first = segment[0]
+        if isinstance(first, LinearOp):
+            kernel = SymbolTable.lookup_symbol(first, first.callee)
             assert isinstance(kernel, FuncOp)
-            visit(op, kernel, [run[op.input].reshape(-1, run[op.input].shape[-1]) for run in runs])
+            yield Reached(first, kernel, runs)
         for run in runs:
-            made = interpreter.run_op(op, tuple(run[value] for value in op.operands))
-            run.update(zip(op.results, made, strict=True))
-            for value in op.operands:
-                if last[value] is op:
-                    run.pop(value, None)
-    return results
+            for op in segment:
+                if any(value in last for value in op.results):
+                    made = interpreter.run_op(op, tuple(run[value] for value in op.operands))
+                    made = zip(op.results, made, strict=True)
+                    run.update((value, array) for value, array in made if value in last)
+                for value in dead.get(op, ()):
+                    del run[value]
+
+
+def _last_readers(
+    block: Block, also: Callable[[LinearOp], Sequence[SSAValue]]
+) -> dict[SSAValue, Operation]:
+    """Of each value that kernels depend on, the last operation that has to read it."""
+    last: dict[SSAValue, Operation] = {}
+    for op in reversed(list(block.ops)):
+        read: Sequence[SSAValue] = ()
+        if isinstance(op, LinearOp):
+            read = *op.operands, *also(op)
+        elif any(value in last for value in op.results):
+            read = op.operands
+        for value in read:
+            last.setdefault(value, op)
+    return last
+
+
+def _segments(block: Block) -> list[list[Operation]]:
+    """The operations of a block, cut before each kernel."""
+    segments: list[list[Operation]] = [[]]
+    for op in block.ops:
+        if isinstance(op, LinearOp):
+            segments.append([])
+        segments[-1].append(op)
+    return [segment for segment in segments if segment]

@@ -17,13 +17,14 @@ TYPE_CHECKING = False
 
 __version__ = "0.1.0"
 
-__all__ = ["AssocArray", "CompiledNetwork", "DaqkfError", "Design", "LevelSet", "compile"]
+__all__ = ["AssocArray", "CompiledNetwork", "DaqkfError", "Design", "LevelSet", "compile", "load"]
 
 if TYPE_CHECKING:
     from daqkf.api import compile  # noqa: A004
     from daqkf.assoc.array import AssocArray
     from daqkf.compiler.compiled_network import CompiledNetwork
     from daqkf.compiler.design import Design
+    from daqkf.compiler.saved import load
     from daqkf.dialects.spaq import LevelSet
     from daqkf.support.errors import DaqkfError
 
@@ -34,6 +35,7 @@ _HOMES = {
     "Design": "daqkf.compiler.design",
     "LevelSet": "daqkf.dialects.spaq",
     "compile": "daqkf.api",
+    "load": "daqkf.compiler.saved",
 }
 
 

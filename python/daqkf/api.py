@@ -48,6 +48,7 @@ def compile(  # pyright: ignore[reportOverlappingOverload]
     fixed: Mapping[str, Any] | None = None,
     scale_rows: bool | None = None,
     fallback: float | None = None,
+    sequential: bool | None = None,
     fuse: bool = True,
     host_cycles: float = HOST_CYCLES,
     products: bool = False,
@@ -149,11 +150,16 @@ def _compiled(
 
 
 def _network(source: Any, calibration: Any, named: Mapping[str, Any]) -> "CompiledNetwork":
+    from daqkf.compiler import language_models
     from daqkf.compiler.network import compile_and_measure
 
     progress = named.get("progress", silent)
     options = {name: value for name, value in named.items() if name != "progress"}
     chosen = NetworkOptions.of(options, "networks")
+    if isinstance(source, Path) and language_models.is_language_model(source):
+        return language_models.compile_and_measure(
+            source, chosen, calibration=calibration, progress=progress
+        )[0]
     return compile_and_measure(source, chosen, calibration=calibration, progress=progress)[0]
 
 

@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 
 import daqkf
 from daqkf.cli.main import main
-from daqkf.compiler.language_models import FloatDecoder, load_language_model
+from daqkf.compiler.decoding import FloatDecoder
+from daqkf.compiler.language_models import load_language_model
 from daqkf.lowering.frontends.decoder import LanguageModel, cache_names
 from daqkf.lowering.frontends.gguf.file import GgufFile
 from daqkf.lowering.frontends.gguf.module import TENSOR_NAMES

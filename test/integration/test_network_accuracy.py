@@ -86,6 +86,19 @@ def test_pruning_as_a_whole_loses_less_than_half_of_what_each_kernel_alone_does(
     assert wrong[0] <= 0.5 * wrong[1]
 
 
+@pytest.mark.parametrize("levels", ["uniform-3", "uniform-7"])
+def test_kernels_make_up_for_the_rounding_of_those_before(
+    levels: str, classifier: Classifier, file: Path
+):
+    reference = classifier.logits(IMAGES)
+    networks = [
+        daqkf.compile(file, calibration=CALIBRATION, levels=levels, sequential=sequential)
+        for sequential in (True, False)
+    ]
+    losses = [1 - cosines(logits_of(network), reference).mean() for network in networks]
+    assert losses[0] < 0.9 * losses[1]
+
+
 @pytest.fixture(scope="module")
 def static(file: Path) -> daqkf.CompiledNetwork:
     """All weights in 8 bits."""

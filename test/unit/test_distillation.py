@@ -19,7 +19,7 @@ from daqkf.compiler.formats import load_network
 from daqkf.compiler.network import prune_file
 from daqkf.compiler.pipelines import OUTLINE
 from daqkf.dialects.spaq import AddOp
-from daqkf.passes.quantize.accuracy import AllOutputs, Loss, cosines
+from daqkf.passes.quantize.accuracy import AllOutputs, Divergence, Loss, cosines
 from daqkf.passes.quantize.distillation import distil
 from daqkf.passes.quantize.gradients import PRODUCTS
 from daqkf.passes.quantize.network_statistics import batches, outputs_of
@@ -69,14 +69,24 @@ def arrays_of(network: ModuleOp) -> list[NDArray[Any]]:
     return [constant.array() for _, constant in found] + [bias.array() for bias in biases if bias]
 
 
-@pytest.mark.parametrize("energy", [False, True])
-def test_gradients_of_losses(energy: bool):
+@pytest.mark.parametrize("loss", [Loss(), Loss(energy=True), Divergence()])
+def test_gradients_of_losses(loss: Loss):
     rng = np.random.default_rng(3)
-    loss, found, reference = Loss(energy), *rng.standard_normal((2, 5, 7))
+    found, reference = rng.standard_normal((2, 5, 7))
     direction = rng.standard_normal(found.shape)
     step = 1e-5 * direction
     numeric = (loss.of(found + step, reference) - loss.of(found - step, reference)) / 2e-5
     assert (loss.gradient(found, reference) * direction).sum() == pytest.approx(numeric, rel=1e-5)
+
+
+@pytest.mark.parametrize("loss", [Loss(), Loss(energy=True), Divergence()])
+def test_random_directions_have_the_curvature_of_losses(loss: Loss):
+    rng = np.random.default_rng(4)
+    reference, error = rng.standard_normal((2, 3, 5))
+    error *= 1e-3
+    drawn = [(loss.direction(reference, rng) * error).sum(axis=1) for _ in range(20000)]
+    expected = loss.factor * float(np.square(drawn).mean())
+    assert loss.of(reference + error, reference) == pytest.approx(expected, rel=0.05)
 
 
 def test_vectors_of_zeros_have_no_slope():

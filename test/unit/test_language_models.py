@@ -24,8 +24,9 @@ from language_models import (
 )
 from tokenizers.pre_tokenizers import ByteLevel
 
+from daqkf.compiler.decoding import FloatDecoder
 from daqkf.compiler.formats import load_network
-from daqkf.compiler.language_models import FloatDecoder, load_language_model
+from daqkf.compiler.language_models import load_language_model
 from daqkf.lowering.frontends.decoder import DecoderConfig
 from daqkf.lowering.frontends.text import TextCodec, byte_characters
 from daqkf.support.errors import DaqkfError

@@ -21,6 +21,7 @@ from rich.text import Text
 
 import daqkf.formal.command as proving
 from daqkf.cli.compiling import print_front
+from daqkf.cli.language import figures_table
 from daqkf.cli.networks import print_traffic
 from daqkf.cli.opt import list_passes
 from daqkf.cli.synthesizing import print_resources
@@ -159,7 +160,15 @@ def filled(console: Console) -> None:
     print_table(device_command.table(rows, 250e6), console, keys=3)
 
 
+def foretold(console: Console) -> None:
+    dense = {"name": "dense", "tokens": 16630, "window": 1024, "perplexity": 28.16}
+    pruned = {"kl": 0.3588, "same_first": 0.662, "zeros": 0.5, "magnitudes": 14.9}
+    sizes = {"bytes_per_token": 79_000_000, "cycles": 8_658_030}
+    print_table(figures_table([dense, dense | pruned | sizes]), console)
+
+
 PRINTED: dict[str, Callable[..., None]] = {
+    "cli/language": foretold,
     "cli/networks": traffic,
     "cli/compiling": front,
     "cli/synthesizing": lambda _: print_resources(RESOURCES, None),

@@ -6,6 +6,7 @@
 onnxruntime's MatMulNBits, and Quant and BipolarQuant of QONNX, which Brevitas and FINN write.
 """
 
+import math
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from xdsl.ir import SSAValue
 
 from daqkf.dialects.errors import from_extra
 from daqkf.dialects.nn import DequantizeOp, ElementwiseOp, MatmulOp, QuantizeOp
+from daqkf.dialects.nn.base import element_of, shape_of
 from daqkf.dialects.nn.interpreter import element_dtype
 from daqkf.lowering.frontends.onnx.graph import Array, Node, operator_name
 
@@ -67,34 +69,70 @@ def _inferred(model: Any) -> Any:
 
 def matmul_of_few_bits(node: Node) -> SSAValue:
     """MatMulNBits: a product with weights [N, K] of 2, 4 or 8 bits, in blocks along K."""
+    weights, x = _blocks(node), node.input(0)
+    shape = shape_of(x)
+    if not shape:
+        raise ValueError("the rank of its input is not known")
+    kind = TensorType(element_of(x), [*shape[:-1], weights.shape[1]])
+    constant = node.graph.constant(weights, node.names[1])
+    result = node.add(MatmulOp(x, constant, kind))
+    if node.has(5):
+        addition = ElementwiseOp("add", [result, node.input(5)], kind)
+        result = node.add(addition, f"{node.label}.bias")
+    return result
+
+
+def _blocks(node: Node) -> Array:
+    """The weights [K, N] of MatMulNBits, float32: (level - zero point) · scale of its block.
+
+    The block of row k is `g_idx[k]` where that is given, and k / block_size otherwise. With g_idx,
+    onnxruntime's CPU provider passes over zero points (seen in 1.32), which is not heeded here.
+
+    Raises:
+        ValueError: the file does not have them in this form.
+        OnnxImportError: there are not as many numbers as the attributes say.
+    """
     rows, columns, bits, block = (
         int(node.attributes.get(name, default))
         for name, default in (("K", 0), ("N", 0), ("bits", 4), ("block_size", 0))
     )
-    packed, scales, zeros = (node.array(index) for index in range(1, 4))
+    packed, scales, zeros, groups = (node.array(index) for index in range(1, 5))
     if packed is None or scales is None or (zeros is None) == node.has(3):
         raise ValueError("weights, scales or zero points are computed at run time")
-    if node.has(4):
-        raise ValueError("rows in another order (g_idx) are not supported")
-    if bits not in (2, 4, 8) or block < 1:
+    if (groups is None) == node.has(4):
+        raise ValueError("the blocks of rows (g_idx) are computed at run time")
+    if bits not in (2, 4, 8) or block < 1 or packed.dtype != np.uint8:
         raise ValueError(f"weights of {bits} bits in blocks of {block} are not supported")
     blocks = -(-rows // block)
-    levels = _unpacked(packed.reshape(columns, -1), bits)[:, : blocks * block]
+    width = -(-block * bits // 8)
+    _require_size(node, "weights", packed, (columns, blocks, width))
+    _require_size(node, "scales", scales, (columns, blocks))
+    levels = _unpacked(packed.reshape(columns, blocks * width), bits)
     offsets = np.full((columns, blocks), 1 << (bits - 1), np.float32)
     if zeros is not None:
         whole = zeros.dtype == np.uint8
-        given = _unpacked(zeros.reshape(columns, -1), bits) if whole else zeros
-        offsets = given.reshape(columns, -1)[:, :blocks].astype(np.float32)
+        shape = columns, -(-blocks * bits // 8) if whole else blocks
+        _require_size(node, "zero points", zeros, shape)
+        given = _unpacked(zeros.reshape(shape), bits) if whole else zeros.reshape(shape)
+        offsets = given[:, :blocks].astype(np.float32)
     steps = scales.reshape(columns, blocks).astype(np.float32)
-    spread = (np.repeat(part, block, axis=1) for part in (offsets, steps))
-    offsets, steps = spread
-    weights = np.ascontiguousarray(((levels - offsets) * steps)[:, :rows].T, np.float32)
-    constant = node.graph.constant(weights, node.names[1])
-    result = node.add(MatmulOp(node.input(0), constant, node.type))
-    if node.has(5):
-        addition = ElementwiseOp("add", [result, node.input(5)], node.type)
-        result = node.add(addition, f"{node.label}.bias")
-    return result
+    levels = levels.reshape(columns, blocks, -1)[:, :, :block].reshape(columns, -1)[:, :rows]
+    places = np.arange(rows) // block if groups is None else groups.reshape(-1)[:rows]
+    if len(places) < rows or not ((places >= 0) & (places < blocks)).all():
+        raise node.error(f"g_idx does not give each of {rows} rows one of {blocks} blocks")
+    levels -= offsets[:, places]
+    levels *= steps[:, places]
+    return np.ascontiguousarray(levels.T)
+
+
+def _require_size(node: Node, what: str, array: Array, shape: tuple[int, ...]) -> None:
+    """Check that there are as many numbers as a shape has.
+
+    Raises:
+        OnnxImportError: there are more or fewer.
+    """
+    if min(shape) < 1 or array.size != math.prod(shape):
+        raise node.error(f"{what} of shape {list(array.shape)} are not {list(shape)}")
 
 
 def _unpacked(packed: Array, bits: int) -> Array:

@@ -49,22 +49,54 @@ def rms_norm(node: Node) -> SSAValue:
 
 def rotary(node: Node) -> SSAValue:
     """RotaryEmbedding, whose tables are constants of angles that grow with the position."""
-    cosines, sines = node.array(1), node.array(2)
-    if cosines is None or sines is None or not node.has(3):
-        raise ValueError("a rotary embedding without constant tables, or without positions")
-    frequencies = _frequencies(cosines, sines)
+    if not node.has(3):
+        raise ValueError("a rotary embedding without positions")
+    frequencies = table_frequencies(node, 1)
+    x = heads_apart(node, 0, int(node.attributes.get("num_heads", 0)))
+    return rotated(node, x, node.input(3), frequencies)
+
+
+def rotated(
+    node: Node, x: SSAValue, positions: SSAValue, frequencies: NDArray[np.float64]
+) -> SSAValue:
+    """The node's first input, of which x [B, T, H, D] are the heads, turned at positions [B, T]."""
     features = int(node.attributes.get("rotary_embedding_dim", 0)) or None
     if features is not None and features != 2 * len(frequencies):
         raise ValueError(f"tables of {len(frequencies)} angles for {features} features")
-    apart = node.rank(0) == _APART
-    x = _heads(node, 0, int(node.attributes.get("num_heads", 0)))
-    kind = "neighbours" if node.attributes.get("interleaved", 0) else "halves"
-    turned = node.add(
-        RotaryOp(kind, x, node.input(3), 1.0, 2 * len(frequencies), list(1 / frequencies))
-    )
-    if apart:
-        return _swapped(node, turned)
-    return node.add(ReshapeOp(turned, node.vector([0, 0, -1]), node.type))
+    interleaved = bool(node.attributes.get("interleaved", 0))
+    result = turned(node, x, positions, frequencies, interleaved)
+    if node.rank(0) == _APART:
+        return swapped(node, result)
+    return node.add(ReshapeOp(result, node.vector([0, 0, -1]), node.input(0).type))
+
+
+def turned(
+    node: Node,
+    x: SSAValue,
+    positions: SSAValue,
+    frequencies: NDArray[np.float64],
+    interleaved: bool,
+) -> SSAValue:
+    """Heads [B, T, H, D] that turn by so many radians from each position [B, T] to the next."""
+    kind = "neighbours" if interleaved else "halves"
+    features, factors = 2 * len(frequencies), (1 / frequencies).tolist()
+    return node.add(RotaryOp(kind, x, positions, 1.0, features, factors))
+
+
+def table_frequencies(node: Node, index: int) -> NDArray[np.float64]:
+    """The radians by which each pair turns, by the node's tables of cosines and of sines.
+
+    Args:
+        node: the node.
+        index: the input with the cosines, before the one with the sines.
+
+    Raises:
+        ValueError: they are computed at run time, or of other angles.
+    """
+    cosines, sines = node.array(index), node.array(index + 1)
+    if cosines is None or sines is None:
+        raise ValueError("a rotary embedding without constant tables")
+    return node.graph.once(_frequencies, cosines, sines)
 
 
 def _frequencies(cosines: Array, sines: Array) -> NDArray[np.float64]:
@@ -103,39 +135,56 @@ def attention(node: Node) -> Converted:
         raise ValueError("attention that gives its scores")
     apart = node.rank(0) == _APART
     counts = [int(node.attributes.get(f"{part}_num_heads", 0)) for part in ("q", "kv", "kv")]
-    queries, keys, values = (_heads(node, i, count) for i, count in enumerate(counts))
+    queries, keys, values = (heads_apart(node, i, count) for i, count in enumerate(counts))
     if node.has(4) != node.has(5):
         raise ValueError("past keys without past values, or the other way round")
     if node.has(4):
-        past = _swapped(node, node.input(4)), _swapped(node, node.input(5))
+        past = swapped(node, node.input(4)), swapped(node, node.input(5))
     else:
-        past = _none_of(node, keys), _none_of(node, values)
+        past = none_of(node, keys), none_of(node, values)
+    result, *present = attended(node, queries, (keys, values), past)
+    if apart:
+        heads = (shape_of(queries) or (DYNAMIC_INDEX,) * 4)[2]
+        result = swapped(node, split_heads(node, result, heads))
+    return (result, *present) if len(node.node.output) > 1 else result
+
+
+def attended(
+    node: Node, queries: SSAValue, new: tuple[SSAValue, SSAValue], past: tuple[SSAValue, SSAValue]
+) -> tuple[SSAValue, SSAValue, SSAValue]:
+    """Attention [B, T, H·D] by the node's scale, and all keys and values, heads before tokens.
+
+    Args:
+        node: the node.
+        queries: [B, T, H, D].
+        new: the keys and values of the same tokens.
+        past: those of tokens before.
+
+    Raises:
+        ValueError: the scale is that of features whose number is not known.
+    """
     features = (shape_of(queries) or (DYNAMIC_INDEX,))[-1]
     scale = float(node.attributes.get("scale", 0.0))
     if not scale:
         if features == DYNAMIC_INDEX:
             raise ValueError("heads of an unknown number of features")
         scale = 1 / math.sqrt(features)
-    op = CachedAttentionOp(queries, keys, values, past, scale)
+    op = CachedAttentionOp(queries, *new, past, scale)
     result = node.add(op)
-    if apart:
-        heads = (shape_of(queries) or (DYNAMIC_INDEX,) * 4)[2]
-        result = _swapped(node, _split(node, result, heads))
-    present = (_swapped(node, value) for value in (op.present_keys, op.present_values))
-    return (result, *present) if len(node.node.output) > 1 else result
+    return result, swapped(node, op.present_keys), swapped(node, op.present_values)
 
 
-def _heads(node: Node, index: int, count: int) -> SSAValue:
+def heads_apart(node: Node, index: int, count: int) -> SSAValue:
     """An input as [B, T, H, D]."""
     rank = node.rank(index)
     if rank == _APART:
-        return _swapped(node, node.input(index))
+        return swapped(node, node.input(index))
     if rank != _TOGETHER or count < 1:
         raise ValueError(f"heads in {rank} dimensions, of which {count} are there")
-    return _split(node, node.input(index), count)
+    return split_heads(node, node.input(index), count)
 
 
-def _split(node: Node, value: SSAValue, heads: int) -> SSAValue:
+def split_heads(node: Node, value: SSAValue, heads: int) -> SSAValue:
     """Heads [B, T, H·D] that are taken apart, [B, T, H, D]."""
     shape = shape_of(value)
     if shape is None or heads == DYNAMIC_INDEX:
@@ -147,7 +196,7 @@ def _split(node: Node, value: SSAValue, heads: int) -> SSAValue:
     return node.add(ReshapeOp(value, node.vector([0, 0, heads, -1]), kind))
 
 
-def _swapped(node: Node, value: SSAValue) -> SSAValue:
+def swapped(node: Node, value: SSAValue) -> SSAValue:
     """Heads with tokens and heads the other way round."""
     shape = shape_of(value)
     if shape is None or len(shape) != _APART:
@@ -160,7 +209,7 @@ def _permuted(shape: Sequence[int]) -> list[int]:
     return [shape[axis] for axis in _SWAPPED]
 
 
-def _none_of(node: Node, value: SSAValue) -> SSAValue:
+def none_of(node: Node, value: SSAValue) -> SSAValue:
     """None of the tokens of keys or values [B, T, G, D]: [B, 0, G, D]."""
     batch, _, *rest = shape_of(value) or (DYNAMIC_INDEX,) * 4
     kind = TensorType(element_of(value), [batch, 0, *rest])

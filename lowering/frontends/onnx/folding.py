@@ -47,8 +47,8 @@ def require_room(kinds: Sequence[Attribute | None]) -> None:
 
 
 def constant_results(
-    block: Block, last: Operation | None, results: Sequence[SSAValue | Array], read: int
-) -> list[SSAValue | Array]:
+    block: Block, last: Operation | None, results: Sequence[SSAValue | Array | None], read: int
+) -> list[SSAValue | Array | None]:
     """Results of a node that reads constants alone, as constants.
 
     They stay operations where they are large beside what the node reads, or cannot be computed:
@@ -57,7 +57,7 @@ def constant_results(
     Args:
         block: the operations so far.
         last: the last one before those of the node.
-        results: the node's.
+        results: the node's; None of one that is not made.
         read: bytes of what the node reads.
     """
     new, op = list[Operation](), block.first_op if last is None else last.next_op

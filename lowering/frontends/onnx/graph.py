@@ -65,8 +65,8 @@ QUANTIZED_OPERATORS = frozenset(
 )
 """Those of files that have levels."""
 
-Converted = SSAValue | Array | tuple[SSAValue | Array, ...]
-"""What is made of a node: its result, or its results."""
+Converted = SSAValue | Array | tuple[SSAValue | Array | None, ...]
+"""What is made of a node: its result, or its results; None of one that is not made."""
 
 PRODUCTS = frozenset(
     (
@@ -83,6 +83,12 @@ _QONNX = (
     "finn",
     "onnx.brevitas",
 )
+
+MICROSOFT = "com.microsoft"
+"""The domain of onnxruntime's operators."""
+
+MISPLACED = frozenset(("SimplifiedLayerNormalization",))
+"""Those of them that stand in ONNX's own domain, where ONNX does not know them."""
 
 _BUILTIN = 1
 """`isbuiltin` of NumPy's own types; those of few bits are of a package."""
@@ -128,6 +134,8 @@ class Graph:
         self.inputs = [info for info in graph.input if info.name not in self.arrays]
         self.block = Block(arg_types=[self.types[info.name] for info in self.inputs])
         self.values: dict[str, SSAValue] = {}
+        self._counts: dict[int, SSAValue] = {}
+        self._found: dict[Any, tuple[tuple[Array, ...], Any]] = {}
         for info, argument in zip(self.inputs, self.block.args, strict=True):
             argument.name_hint = _identifier(info.name)
             self.values[info.name] = argument
@@ -238,6 +246,20 @@ class Graph:
         self.block.add_op(op)
         return op.results[0]
 
+    def count(self, extent: int) -> SSAValue:
+        """The numbers 0 … extent - 1, a constant that nodes share."""
+        if extent not in self._counts:
+            self._counts[extent] = self.constant(np.arange(extent), f"count.{extent}")
+        return self._counts[extent]
+
+    def once[Result](self, function: Callable[..., Result], *arrays: Array) -> Result:
+        """What a function makes of constants, which is computed once for all nodes."""
+        key = function, *map(id, arrays)
+        if key not in self._found:
+            # The arrays are kept, as others could have their numbers otherwise.
+            self._found[key] = arrays, function(*arrays)
+        return self._found[key][1]
+
     def element(self, dtype: np.dtype[Any]) -> Attribute:
         """The element type that ONNX has for NumPy's."""
         with from_extra("onnx"):
@@ -259,6 +281,9 @@ class Graph:
         if made:
             for name in [name for name, value in self.values.items() if value.owner in made]:
                 del self.values[name]
+            self._counts = {
+                count: value for count, value in self._counts.items() if value.owner not in made
+            }
 
     def read(self, tensor: Any) -> Array:
         """The array in a TensorProto."""
@@ -288,7 +313,7 @@ def operator_name(node: Any) -> str:
     QONNX has had several names for its domain.
     """
     if node.domain in ("", "ai.onnx"):
-        return node.op_type
+        return f"{MICROSOFT}.{node.op_type}" if node.op_type in MISPLACED else node.op_type
     return f"{'qonnx' if node.domain in _QONNX else node.domain}.{node.op_type}"
 
 
@@ -339,7 +364,7 @@ class Node:
             try:
                 require_room([self.graph.type_of(name) for name in self.node.output])
             except ValueError as error:
-                raise self.graph.error(self.node, self.label, str(error)) from None
+                raise self.error(str(error)) from None
         if operator is not None:
             try:
                 self._check_attributes(operator.attributes)
@@ -366,19 +391,26 @@ class Node:
             why = str(error)
             raise ValueError(f"{reason}; {why}" if reason not in ("", why) else why) from None
 
+    def error(self, reason: str) -> OnnxImportError:
+        """The error of a node that nothing can run."""
+        return self.graph.error(self.node, self.label, reason)
+
     def _constants(self) -> list[Array] | None:
         """What the node reads, if that is all constant."""
         names = [name for name in self.names if name]
         arrays = [self.graph.arrays[name] for name in names if name in self.graph.arrays]
         return arrays if names and len(arrays) == len(names) else None
 
-    def _keep(self, results: Sequence[SSAValue | Array]) -> None:
+    def _keep(self, results: Sequence[SSAValue | Array | None]) -> None:
         """Enter the results under their names."""
-        if len(results) < len(self.node.output):
-            for name in self.node.output[len(results) :]:
-                if name and name in self.graph.used:
-                    raise ValueError(f"its result '{name}' is not supported")
-        for name, result in zip(self.node.output, results, strict=False):
+        made = [*results, *(None for _ in self.node.output[len(results) :])]
+        pairs = [pair for pair in zip(self.node.output, made, strict=False) if pair[0]]
+        for name, result in pairs:
+            if result is None and name in self.graph.used:
+                raise ValueError(f"its result '{name}' is not supported")
+        for name, result in pairs:
+            if result is None:
+                continue
             if isinstance(result, SSAValue):
                 self.graph.values[name] = result
             else:

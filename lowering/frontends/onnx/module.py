@@ -16,10 +16,12 @@ from daqkf.dialects.errors import from_extra
 from daqkf.dialects.interpreting import entry
 from daqkf.dialects.memory import require_memory
 from daqkf.dialects.nn.base import ROWS
+from daqkf.dialects.nn.operators import nodes_of
 from daqkf.lowering.frontends.onnx.batch import free_rows
 from daqkf.lowering.frontends.onnx.custom import infer_shapes
 from daqkf.lowering.frontends.onnx.graph import Graph, OnnxImportError
 from daqkf.lowering.frontends.onnx.hosted import subgraphs
+from daqkf.lowering.frontends.onnx.microsoft import known_operators
 from daqkf.lowering.frontends.onnx.operators import OPERATORS
 
 _OLDEST = 7
@@ -119,7 +121,8 @@ def _whole(model: Any) -> Any:
         import onnx
 
     _require_text(model.graph)
-    onnx.checker.check_model(model)
+    with known_operators(model, list(nodes_of(model.graph))):
+        onnx.checker.check_model(model)
     if model.functions:
         with from_extra("onnx"):
             from onnx.inliner import inline_local_functions

@@ -14,6 +14,7 @@ from daqkf.lowering.frontends.onnx import (
     convolution,
     custom,
     decoders,
+    microsoft,
     quantized,
     shaping,
 )
@@ -113,8 +114,20 @@ OPERATORS: Mapping[str, Operator] = {
     "Squeeze": Operator(shaping.squeeze, ("axes",)),
     "Transpose": Operator(shaping.transpose, ("perm",)),
     "Unsqueeze": Operator(shaping.unsqueeze, ("axes",)),
+    "com.microsoft.GroupQueryAttention": Operator(
+        microsoft.group_query_attention, microsoft.ATTENTION_ATTRIBUTES
+    ),
     "com.microsoft.MatMulNBits": Operator(
         custom.matmul_of_few_bits, ("K", "N", "bits", "block_size", "accuracy_level")
+    ),
+    "com.microsoft.RotaryEmbedding": Operator(
+        microsoft.rotary, ("interleaved", "num_heads", "rotary_embedding_dim", "scale")
+    ),
+    "com.microsoft.SimplifiedLayerNormalization": Operator(
+        microsoft.simplified_layer_norm, ("axis", "epsilon", "stash_type")
+    ),
+    "com.microsoft.SkipSimplifiedLayerNormalization": Operator(
+        microsoft.skip_simplified_layer_norm, ("epsilon",)
     ),
     "qonnx.BipolarQuant": Operator(custom.bipolar),
     "qonnx.Quant": Operator(custom.quant, ("signed", "narrow", "rounding_mode")),

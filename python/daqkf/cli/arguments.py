@@ -9,7 +9,7 @@ import os
 
 from daqkf.cli.completion import SHELLS, TOOLS
 from daqkf.cli.guard import add_memory, add_version
-from daqkf.compiler.file_suffixes import MINILM, NETWORKS
+from daqkf.compiler.file_suffixes import MINILM, NETWORKS, SMOLLM2
 from daqkf.hw_targets.device import device_names
 from daqkf.hw_targets.families import FAMILIES
 from daqkf.hw_targets.memory import memory_names
@@ -43,14 +43,11 @@ def _clock(text: str) -> float:
     return found
 
 
-def _add_sparsities(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--sparsity",
-        type=float,
-        nargs="+",
-        default=[0.0, 0.1, 0.3, 0.5, 0.7],
-        help="shares of zeros of the pruned MiniLM (default: 0 0.1 0.3 0.5 0.7)",
-    )
+SPARSITIES = [0.0, 0.1, 0.3, 0.5, 0.7]
+"""Shares of zeros that MiniLM is pruned to."""
+
+ACCURACIES = [0.98, 0.99, 0.995]
+"""Cosines that `daqkf eval` chooses MiniLM's levels for."""
 
 
 def _add_distillation(parser: argparse.ArgumentParser, default: int, what: str) -> None:
@@ -109,7 +106,7 @@ def _add_compile(commands: Commands) -> None:
     compiler.add_argument(
         "--calibration",
         help="float activations [T, K] in .npy; a network's inputs by name in .npz, or its only "
-        "input in .npy",
+        "input in .npy; for a language model a text in .txt",
     )
     compiler.add_argument(
         "--split",
@@ -179,6 +176,12 @@ def _add_compile(commands: Commands) -> None:
         action=argparse.BooleanOptionalAction,
         help="let the host scale each row that a kernel reads, as for sound; by default for files "
         "with levels of weights and no others",
+    )
+    compiler.add_argument(
+        "--sequential",
+        action=argparse.BooleanOptionalAction,
+        help="prune and round kernels one after another, each on what those before it leave; by "
+        "default for large networks with calibration data",
     )
     compiler.add_argument(
         "--fallback",
@@ -325,6 +328,77 @@ def _add_external_memory(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def layers_of(text: str) -> list[int]:
+    """Layers that are given as `0,2-4`."""
+    found: dict[int, None] = {}
+    for part in text.split(","):
+        first, dash, last = part.partition("-")
+        numbers = (first, last) if dash else (first,)
+        if not all(number.isdecimal() and len(number) < 5 for number in numbers):
+            raise argparse.ArgumentTypeError(f"layers are numbers like 0,2-4, not {text!r}")
+        found |= dict.fromkeys(range(int(first), int(numbers[-1]) + 1))
+    return list(found)
+
+
+def _add_sampling(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", help="a folder of a language model, written by daqkf compile")
+    parser.add_argument(
+        "--tokens", type=int, default=128, metavar="N", help="to write, at most (default: 128)"
+    )
+    parser.add_argument(
+        "--temperature",
+        type=float,
+        default=0.0,
+        metavar="T",
+        help="what logits are divided by before a token is drawn (default: 0, which takes the "
+        "likeliest token)",
+    )
+    parser.add_argument(
+        "--top-k", type=int, metavar="K", help="draw among the K likeliest tokens (default: all)"
+    )
+    parser.add_argument(
+        "--seed", type=int, help="of the random numbers (default: others each time)"
+    )
+    parser.add_argument(
+        "--stop",
+        action="append",
+        default=[],
+        metavar="TEXT",
+        help="ends what is written, and is not part of it; repeats",
+    )
+    parser.add_argument(
+        "--accelerator",
+        default="fast",
+        choices=("fast", "rtl", "queue"),
+        help="what kernels run on; see daqkf run (default: fast)",
+    )
+    parser.add_argument(
+        "--layers",
+        type=layers_of,
+        metavar="0,2-4",
+        help="those whose kernels run on the accelerator (default: all, and the output's)",
+    )
+    parser.add_argument(
+        "--check", action="store_true", help="compare with the fast model, bit for bit"
+    )
+
+
+def _add_generate(commands: Commands) -> None:
+    generator = commands.add_parser("generate", help="let a language model go on with a text")
+    _add_sampling(generator)
+    generator.add_argument(
+        "prompt", nargs="+", help="a text; several share the array's tiles, and are printed at last"
+    )
+
+
+def _add_chat(commands: Commands) -> None:
+    chatter = commands.add_parser(
+        "chat", help="let a language model answer the lines of standard input"
+    )
+    _add_sampling(chatter)
+    chatter.add_argument("--system", metavar="TEXT", help="what the model is told beforehand")
+
+
 def _add_debug(commands: Commands) -> None:
     debugger = commands.add_parser(
         "debug", help="compare the kernels of a compiled network with the float one"
@@ -455,22 +529,59 @@ def _add_report(commands: Commands) -> None:
 
 def _add_eval(commands: Commands) -> None:
     evaluation = commands.add_parser(
-        "eval", help="prune and quantise MiniLM, and compare its embeddings"
+        "eval", help="measure MiniLM or a language model, pruned and quantised"
     )
-    _add_sparsities(evaluation)
+    evaluation.add_argument(
+        "model",
+        nargs="?",
+        default=MINILM,
+        help=f"'{MINILM}' (default); the folder of a compiled language model; a language model's "
+        f"file or folder, or '{SMOLLM2}', which is measured as it is and with each --sparsity",
+    )
+    evaluation.add_argument(
+        "--sparsity",
+        type=float,
+        nargs="+",
+        help="shares of zeros to prune to (default: for MiniLM 0 0.1 0.3 0.5 0.7, for others none)",
+    )
     evaluation.add_argument(
         "--accuracy",
         type=float,
         nargs="*",
-        default=[0.98, 0.99, 0.995],
-        help="cosines to the float pruned model (default: 0.98 0.99 0.995)",
+        help="of MiniLM: cosines to the float pruned model (default: 0.98 0.99 0.995)",
     )
-    evaluation.add_argument("--levels", help="a level set that all weights have, as one row more")
-    _add_distillation(evaluation, _PASSES, "after pruning, passes")
-    evaluation.add_argument("--sentences", type=int, help="that calibrate (default: all)")
+    evaluation.add_argument(
+        "--levels",
+        help="a level set that all weights have: of MiniLM as one row more, of others in all rows "
+        "(default: int8)",
+    )
+    evaluation.add_argument(
+        "--text", metavar="FILE", help="that language models foretell (default: our own)"
+    )
+    evaluation.add_argument(
+        "--calibration",
+        metavar="FILE",
+        help="a text that language models are calibrated on for --sparsity (default: our own)",
+    )
+    evaluation.add_argument(
+        "--window",
+        type=int,
+        metavar="N",
+        help="tokens that language models read before they forget them (default: 1024)",
+    )
+    evaluation.add_argument(
+        "--against",
+        metavar="FILE",
+        help="the dense language model that a compiled one is compared with: what it was compiled "
+        f"from, such as '{SMOLLM2}'",
+    )
+    _add_distillation(evaluation, _PASSES, "of MiniLM: after pruning, passes")
+    evaluation.add_argument("--sentences", type=int, help="that calibrate MiniLM (default: all)")
     evaluation.add_argument("--target", default="generic", help="whose cycles count")
     evaluation.add_argument(
-        "--quick", action="store_true", help="fewer sentences, for a first impression"
+        "--quick",
+        action="store_true",
+        help="of MiniLM: fewer sentences, for a first impression",
     )
     _add_resume(evaluation)
     evaluation.add_argument("-o", "--output", default="build/eval", help="default: build/eval")
@@ -507,7 +618,13 @@ def _add_bench(commands: Commands) -> None:
         choices=("array", "device"),
         help="array: every family of elements; device: whole devices, filled by the planner",
     )
-    _add_sparsities(bench)
+    bench.add_argument(
+        "--sparsity",
+        type=float,
+        nargs="+",
+        default=SPARSITIES,
+        help="shares of zeros of the pruned MiniLM (default: 0 0.1 0.3 0.5 0.7)",
+    )
     bench.add_argument(
         "--fabric", nargs="+", default=["xcup"], help="array: see daqkf synth (default: xcup)"
     )
@@ -590,6 +707,8 @@ COMMANDS = (
     _add_compile,
     _add_calibrate,
     _add_run,
+    _add_generate,
+    _add_chat,
     _add_debug,
     _add_simulate,
     _add_synth,

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from daqkf.cli.files import read_text
 from daqkf.compiler.file_suffixes import MINILM
 from daqkf.dialects.errors import from_extra
 from daqkf.passes.array_files import archive
@@ -30,10 +31,7 @@ def calibrate(options: argparse.Namespace) -> int:
     names = options.inputs.split(",")
     if unknown := [name for name in names if name not in _ARRAYS]:
         raise DaqkfError(f"unknown input '{unknown[0]}' (known: {', '.join(_ARRAYS)})")
-    try:
-        lines = Path(options.texts).read_text(encoding="utf-8").splitlines()
-    except UnicodeDecodeError:
-        raise DaqkfError(f"{options.texts}: not a text file") from None
+    lines = read_text(options.texts).splitlines()
     texts = [line for line in lines if line.strip()]
     if not texts:
         raise DaqkfError(f"{options.texts}: no lines with text in it")

@@ -41,6 +41,19 @@ def check_weights(path: str) -> None:
         raise DaqkfError(f"{path}: not a file of weights or of a network (known: {known})")
 
 
+def read_text(path: str | Path) -> str:
+    """The text of a file.
+
+    Raises:
+        DaqkfError: it is no UTF-8.
+        OSError: it cannot be read.
+    """
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise DaqkfError(f"{path}: not a text file") from None
+
+
 def check_output(path: str | None) -> None:
     """Check that a file can be written there, whose folder need not exist.
 

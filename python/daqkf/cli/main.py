@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from daqkf.cli.arguments import make_parser
+from daqkf.cli.arguments import ACCURACIES, SPARSITIES, make_parser
 from daqkf.cli.completion import completion
 from daqkf.cli.files import check_inputs, check_output, check_output_folder, check_weights
 from daqkf.cli.guard import guarded
@@ -52,6 +52,8 @@ def _compile(options: argparse.Namespace) -> int:
         raise DaqkfError("--products, --no-fuse, --requantize and --distillation are for networks")
     if options.fix or options.scale_rows or options.fallback is not None:
         raise DaqkfError("--fix, --scale-rows and --fallback are for networks")
+    if options.sequential is not None:
+        raise DaqkfError("--sequential is for networks, whose kernels follow one another")
     if options.jobs is not None or options.scheduler is not None:
         raise DaqkfError("--jobs and --scheduler are for networks, whose kernels are independent")
     calibration = load_array(options.calibration, "activations") if options.calibration else None
@@ -148,15 +150,43 @@ def _report(options: argparse.Namespace) -> int:
     return report(options)
 
 
+def _generate(options: argparse.Namespace) -> int:
+    check_inputs(options.model)
+
+    from daqkf.cli.language import generate
+
+    return generate(options)
+
+
+def _chat(options: argparse.Namespace) -> int:
+    check_inputs(options.model)
+
+    from daqkf.cli.language import chat
+
+    return chat(options)
+
+
 def _eval(options: argparse.Namespace) -> int:
     check_output_folder(options.output)
+    if options.model != MINILM:
+        check_inputs(
+            *(path for path in (options.model, options.against) if path not in NAMES),
+            options.text,
+            options.calibration,
+        )
+        from daqkf.cli.language import evaluate
+
+        return evaluate(options)
+    for name in ("text", "calibration", "window", "against"):
+        if getattr(options, name) is not None:
+            raise DaqkfError(f"--{name} is for language models")
 
     from daqkf.studies.minilm.evaluation import run_eval
 
     return run_eval(
         Path(options.output),
-        options.sparsity,
-        options.accuracy,
+        SPARSITIES if options.sparsity is None else options.sparsity,
+        ACCURACIES if options.accuracy is None else options.accuracy,
         options.target,
         options.levels,
         options.sentences,
@@ -279,6 +309,8 @@ RUN: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "compile": _compile,
     "calibrate": _calibrate,
     "run": _run,
+    "generate": _generate,
+    "chat": _chat,
     "debug": _debug,
     "simulate": _simulate,
     "synth": _synth,

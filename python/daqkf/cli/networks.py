@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from daqkf.cli.compiling import print_front, print_plan, shared_options, speed_line, storage_line
+from daqkf.cli.files import read_text
 from daqkf.compiler.file_suffixes import MINILM, NAMES, SMOLLM2
 from daqkf.compiler.formats import load_array
 from daqkf.passes.array_files import archive
@@ -22,6 +23,7 @@ from daqkf.support.errors import DaqkfError
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from daqkf.compiler.accuracy import Measured
     from daqkf.compiler.compiled_network import CompiledNetwork
     from daqkf.compiler.options import NetworkOptions
     from daqkf.passes.progress import Progress
@@ -31,7 +33,6 @@ if TYPE_CHECKING:
 
 def compile_network(options: argparse.Namespace, console: "Console") -> int:
     """Compile a network into a folder, or print what accuracy costs; returns the exit code."""
-    from daqkf.compiler.network import compile_and_measure
     from daqkf.compiler.options import NetworkOptions
     from daqkf.support.console import showing
 
@@ -45,6 +46,7 @@ def compile_network(options: argparse.Namespace, console: "Console") -> int:
         fixed=_fixed(options.fix),
         scale_rows=options.scale_rows,
         fallback=options.fallback,
+        sequential=options.sequential,
         **shared_options(options),
         fuse=not options.no_fuse,
         host_cycles=options.host_cycles,
@@ -60,9 +62,7 @@ def compile_network(options: argparse.Namespace, console: "Console") -> int:
     with showing(console, "read") as progress:
         source, calibration, chosen = source_of(options, chosen)
         steps = _steps(options, chosen)
-        network, accuracy = compile_and_measure(
-            source, chosen, calibration=calibration, progress=progress, steps=steps
-        )
+        network, accuracy = compiled_and_measured(source, chosen, calibration, progress, steps)
         found = None
         if options.wish:
             from daqkf.planning.fitting import fitted
@@ -88,6 +88,23 @@ def compile_network(options: argparse.Namespace, console: "Console") -> int:
     text = f"accuracy not measured: {accuracy}" if isinstance(accuracy, str) else accuracy.line()
     console.print(text, markup=False, highlight=False)
     return 0
+
+
+def compiled_and_measured(
+    source: Any,
+    chosen: "NetworkOptions",
+    calibration: Any,
+    progress: "Progress",
+    steps: "Steps | None" = None,
+) -> "tuple[CompiledNetwork, Measured | str]":
+    """A network, or the language model that a file has, and its accuracy as it was measured."""
+    from daqkf.compiler import language_models, network
+    from daqkf.passes.steps import NOTHING_KEPT
+
+    named = {"calibration": calibration, "progress": progress, "steps": steps or NOTHING_KEPT}
+    if isinstance(source, str) and language_models.is_language_model(source):
+        return language_models.compile_and_measure(source, chosen, **named)
+    return network.compile_and_measure(source, chosen, **named)
 
 
 def _print_pareto(options: argparse.Namespace, chosen: "NetworkOptions", console: "Console") -> int:
@@ -139,6 +156,10 @@ def source_of(
     """What is compiled, what it is calibrated on, and how its accuracy is measured."""
     if options.weights != MINILM:
         calibration = _calibration(options.calibration) if options.calibration else None
+        if options.weights == SMOLLM2 and calibration is None:
+            from daqkf.studies.smollm2.packaged import own_text
+
+            calibration = read_text(own_text("calibration"))
         return file_of(options.weights), calibration, chosen
     from daqkf.hw_targets import load_target
     from daqkf.studies.minilm.model import MiniLM, load_calibration
@@ -162,7 +183,10 @@ def file_of(source: str) -> str:
 
 
 def _calibration(path: str) -> Any:
-    """Inputs by name from a .npz file, or an array for a network's one input from a .npy file."""
+    """Inputs by name from a .npz file, an array for a network's one input from a .npy file, or the
+    text of a .txt file."""
+    if path.endswith(".txt"):
+        return read_text(path)
     return load_array(path, "activations") if path.endswith(".npy") else load_inputs(path)
 
 

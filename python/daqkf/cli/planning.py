@@ -70,16 +70,15 @@ def plan_network(options: argparse.Namespace) -> int:
 
 def _network(options: argparse.Namespace, progress: "Progress") -> "CompiledNetwork | Design":
     """What is planned for: what a folder has, or what is compiled of a file."""
-    from daqkf.compiler.compiled_network import load_saved
+    from daqkf.compiler.saved import load
 
     if Path(options.network).is_dir() and not is_model_folder(options.network):
         for name in _COMPILED:
             if getattr(options, name) is not None:
                 raise DaqkfError(f"--{name} is for what is compiled; {options.network} is already")
-        return load_saved(Path(options.network))
+        return load(Path(options.network))
     import daqkf
-    from daqkf.cli.networks import source_of
-    from daqkf.compiler.network import compile_and_measure
+    from daqkf.cli.networks import compiled_and_measured, source_of
     from daqkf.compiler.options import NetworkOptions
 
     levels, target = options.levels or _LEVELS, options.target or _TARGET
@@ -98,4 +97,4 @@ def _network(options: argparse.Namespace, progress: "Progress") -> "CompiledNetw
     chosen.check()
     options.weights, options.target = options.network, target
     source, calibration, chosen = source_of(options, chosen)
-    return compile_and_measure(source, chosen, calibration=calibration, progress=progress)[0]
+    return compiled_and_measured(source, chosen, calibration, progress)[0]

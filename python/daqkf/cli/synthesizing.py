@@ -37,8 +37,8 @@ def synthesize_design(
     options: argparse.Namespace, x: NDArray[Any] | None, console: "Console"
 ) -> int:
     """Synthesise a saved array and print what it takes; returns the exit code."""
-    from daqkf.compiler.compiled_network import load_saved
     from daqkf.compiler.design import Design
+    from daqkf.compiler.saved import load
     from daqkf.support.console import showing
     from daqkf.synthesis.resources import require_fabric
     from daqkf.synthesis.toggles import FABRIC
@@ -50,7 +50,7 @@ def synthesize_design(
         raise DaqkfError(f"--seeds must be 1 or more, not {options.seeds}")
     if options.seeds > 1 and not (options.place or options.board):
         raise DaqkfError("--seeds is for --place and --board")
-    design = load_saved(Path(options.design))
+    design = load(Path(options.design))
     if x is not None and not isinstance(design, Design):
         raise DaqkfError("--toggles is for layers, not for a network")
     toggles = None

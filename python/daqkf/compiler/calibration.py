@@ -16,7 +16,8 @@ from xdsl.ir import Operation, SSAValue
 from xdsl.traits import SymbolTable
 
 from daqkf.dialects.errors import from_extra
-from daqkf.dialects.nn import GatherOp, LinearOp, OnnxType
+from daqkf.dialects.nn import CachedAttentionOp, GatherOp, LinearOp, OnnxType, TransposeOp
+from daqkf.dialects.nn.base import integers_of
 from daqkf.dialects.nn.interpreter import tokens_of
 from daqkf.dialects.nn.ops import attends
 from daqkf.dialects.spaq.interpreter import split_sequences
@@ -30,6 +31,9 @@ _DRAWN = 16
 
 _DRAWN_BATCH, _DRAWN_ROWS = 2, 256
 """A leading one: of batches, and of rows [T, K]."""
+
+_TOKENS = 3
+"""The axis of tokens in [..., S, G, D], from the end."""
 
 ROWS = 2048
 """Rows of a kernel's inputs that are kept to calibrate on."""
@@ -48,6 +52,8 @@ class KernelRows(Interpreter.Listener):
     rows: dict[str, list[NDArray[np.float32]]] = field(
         default_factory=dict[str, list[NDArray[np.float32]]]
     )
+    most: int | None = None
+    """How many rows are kept of what a kernel reads at a time, if it does not attend."""
 
     def will_interpret_op(self, op: Operation, args: PythonValues) -> None:
         """Keep what a kernel is about to read."""
@@ -60,8 +66,10 @@ class KernelRows(Interpreter.Listener):
         if attends(function):
             there, lengths = tokens_of(*args)
             kept += split_sequences(x[there], lengths)
-        else:
+        elif self.most is None or len(x) <= self.most:
             kept.append(x)
+        else:
+            kept.append(x[:: -(-len(x) // self.most)].copy())
 
 
 def given(function: FuncOp, calibration: Any) -> list[Inputs]:
@@ -151,6 +159,9 @@ def drawn_inputs(function: FuncOp, seed: int = 0) -> dict[str, NDArray[Any]]:
             extent if extent != DYNAMIC_INDEX else (_DRAWN if axis else leading)
             for axis, extent in enumerate(extents)
         ]
+        past = _past_tokens(argument)
+        if past is not None and extents[past] == DYNAMIC_INDEX:
+            shape[past] = 0
         assert isinstance(argument.type, TensorType)
         kind = argument.type.element_type
         if isinstance(kind, OnnxType):
@@ -170,6 +181,28 @@ def drawn_inputs(function: FuncOp, seed: int = 0) -> dict[str, NDArray[Any]]:
         else:
             inputs[name] = np.ones(shape, np.int64 if kind.width.data > 1 else bool)
     return inputs
+
+
+def _past_tokens(argument: SSAValue) -> int | None:
+    """The axis of tokens of an input that is the past of attention, or that a past is turned from.
+
+    Before a text there are none.
+    """
+    rank = len(extents_of(argument))
+    for use in argument.uses:
+        op = use.operation
+        if isinstance(op, CachedAttentionOp) and argument in _past(op):
+            return rank - _TOKENS
+        if isinstance(op, TransposeOp):
+            for inner in op.result.uses:
+                reader = inner.operation
+                if isinstance(reader, CachedAttentionOp) and op.result in _past(reader):
+                    return integers_of(op.axes)[rank - _TOKENS]
+    return None
+
+
+def _past(op: CachedAttentionOp) -> tuple[SSAValue, SSAValue]:
+    return op.past_keys, op.past_values
 
 
 def _drawn_as(name: str, kind: OnnxType, values: NDArray[Any]) -> NDArray[Any]:

@@ -4,10 +4,11 @@
 """A compiled network: what the host runs, the kernels on one array, and ways to run both."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,6 @@ from xdsl.irdl import IRDLOperation
 from xdsl.utils.exceptions import DiagnosticException, InterpretationError, ParseError
 
 from daqkf.compiler.design import (
-    Design,
     array_files,
     require_fingerprint,
     rtl_contents,
@@ -73,7 +73,8 @@ _ON_ARRAY = LinearOp | ProductOp | AttentionOp
 
 FAST, RTL, QUEUE = "fast", "rtl", "queue"
 
-_FACTS = "network.json"
+FACTS = "network.json"
+"""The file of a network's facts."""
 
 _MODULES = ("network", "arrays")
 """Those of a `CompiledNetwork`, each in a file of its name."""
@@ -188,20 +189,7 @@ class CompiledNetwork(LoweredNetwork):
                 finds.
             SimulationError, ToolNotFoundError: the simulation failed, or a tool is missing.
         """
-        if accelerator == RTL:
-            accelerator = self.simulated
-        elif accelerator == QUEUE:
-            accelerator = self.system
-        if isinstance(accelerator, str) and accelerator != FAST:
-            known = ", ".join((FAST, RTL, QUEUE))
-            raise DaqkfError(f"unknown accelerator '{accelerator}' (known: {known})")
-        if only and not self.selected(only):
-            known = ", ".join(self.selected())
-            raise DaqkfError(f"no kernel's name begins with '{only}' (known: {known})")
-        device = None if isinstance(accelerator, str) else accelerator
-        if device is not None and resume is not None:
-            device = Resumable(device, Path(resume))
-        runner = KernelRunner(self, device, only, check, progress)
+        runner = self.runner(accelerator, only, check, resume, progress)
         function = entry(self.network)
         try:
             parts = [
@@ -218,7 +206,37 @@ class CompiledNetwork(LoweredNetwork):
             raise DaqkfError(describe(error)) from None
         return dict(zip(self.outputs, together(function, parts), strict=True))
 
-    def selected(self, only: str = "") -> list[str]:
+    def runner(
+        self,
+        accelerator: Accelerator | str = FAST,
+        only: str | Sequence[str] = "",
+        check: bool = False,
+        resume: str | Path | None = None,
+        progress: Progress = silent,
+    ) -> KernelRunner:
+        """What runs kernels as `run` says; `only` may be several beginnings of names.
+
+        Raises:
+            DaqkfError: an unknown accelerator, or no kernel has such a name.
+        """
+        if accelerator == RTL:
+            accelerator = self.simulated
+        elif accelerator == QUEUE:
+            accelerator = self.system
+        if isinstance(accelerator, str) and accelerator != FAST:
+            known = ", ".join((FAST, RTL, QUEUE))
+            raise DaqkfError(f"unknown accelerator '{accelerator}' (known: {known})")
+        names = (only,) if isinstance(only, str) else tuple(only)
+        for name in names:
+            if name and not self.selected(name):
+                known = ", ".join(self.selected())
+                raise DaqkfError(f"no kernel's name begins with '{name}' (known: {known})")
+        device = None if isinstance(accelerator, str) else accelerator
+        if device is not None and resume is not None:
+            device = Resumable(device, Path(resume))
+        return KernelRunner(self, device, names, check, progress)
+
+    def selected(self, only: str | tuple[str, ...] = "") -> list[str]:
         """The kernels, products and attentions whose names begin so, in the order they run in."""
         found: dict[str, None] = {}
         for op in entry(self.network).walk():
@@ -394,6 +412,11 @@ class CompiledNetwork(LoweredNetwork):
         `network.mlir` (the host's part and the integer kernels), `arrays.mlir` (the array level)
         and `network.json` (facts), each under a temporary name first.
         """
+        facts, files = self.contents()
+        write_folder(Path(folder), FACTS, facts, files)
+
+    def contents(self) -> tuple[dict[str, Any], dict[str, bytes]]:
+        """What `save` writes: the facts, and the bytes of each file by its name in the folder."""
         system = self.system_files  # first, as the array's files are among them
         contents = rtl_contents(self.verilog_files, system)
         contents |= {f"{name}.mlir": module_text(getattr(self, name)) for name in _MODULES}
@@ -406,10 +429,10 @@ class CompiledNetwork(LoweredNetwork):
         ]
         for number, (name, image) in enumerate(images):
             files[f"programs/{number:03}-{file_stem(name)}.bin"] = image
-        write_folder(Path(folder), _FACTS, self.summary(), files)
+        return self.summary(), files
 
     @classmethod
-    def load(cls, folder: str | Path) -> "CompiledNetwork":
+    def load(cls, folder: str | Path) -> Self:
         """Read a network back. Its RTL and its programs are made of the IR when they are asked
         for, so that nothing but that decides what runs.
 
@@ -419,19 +442,29 @@ class CompiledNetwork(LoweredNetwork):
         """
         folder = Path(folder)
         try:
-            saved = Folder.open(folder, _FACTS)
-            modules = {
-                name: parse_module(make_context(), saved.text(f"{name}.mlir"), str(path))
-                for name, path in ((name, folder / f"{name}.mlir") for name in _MODULES)
-            }
-            network = cls(**modules, options=_options(saved.facts))
-            require_fingerprint(saved, network.config)
-        except StopIteration:
-            raise DaqkfError(f"{folder / 'arrays.mlir'}: no rpea.array") from None
+            return cls.of_folder(Folder.open(folder, FACTS))
         except (ParseError, DiagnosticException, ValueError, OSError) as error:
             message = describe(error)
             place = "" if str(folder) in message else f"{folder}: "
             raise DaqkfError(f"{place}{message}") from None
+
+    @classmethod
+    def of_folder(cls, saved: Folder) -> Self:
+        """What a folder has, of which only the hashes were looked at.
+
+        Raises:
+            DaqkfError, ParseError, DiagnosticException, ValueError, OSError: a file is malformed,
+                or does not fit the others.
+        """
+        modules = {
+            name: parse_module(make_context(), saved.text(f"{name}.mlir"), str(path))
+            for name, path in ((name, saved.path / f"{name}.mlir") for name in _MODULES)
+        }
+        network = cls(**modules, options=_options(saved.facts))
+        try:
+            require_fingerprint(saved, network.config)
+        except StopIteration:
+            raise DaqkfError(f"{saved.path / 'arrays.mlir'}: no rpea.array") from None
         return network
 
 
@@ -442,15 +475,6 @@ def _options(facts: Facts) -> NetworkOptions:
         return NetworkOptions.of({**kept.values, "target": target}, "networks")
     except DaqkfError as error:
         raise DaqkfError(f"{facts.path}: '{kept.place}': {error}") from None
-
-
-def load_saved(folder: Path) -> Design | CompiledNetwork:
-    """What a folder has, a layer or a network.
-
-    Raises:
-        DaqkfError: as `Design.load` and `CompiledNetwork.load`.
-    """
-    return CompiledNetwork.load(folder) if (folder / _FACTS).exists() else Design.load(folder)
 
 
 def _kind(op: IRDLOperation) -> str:

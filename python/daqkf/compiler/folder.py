@@ -56,6 +56,10 @@ class Folder:
             folder.data(name)
         return folder
 
+    def has(self, name: str) -> bool:
+        """Whether there is a file of this name."""
+        return name in self._hashes()
+
     def data(self, name: str) -> bytes:
         """The bytes of a file.
 

@@ -1,21 +1,45 @@
 # Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-"""Language models from files, and their float network from token to token."""
+"""Language models from files, and how they are compiled and calibrated on text."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from xdsl.dialects.builtin import ModuleOp
 
+from daqkf.compiler import network
+from daqkf.compiler.accuracy import Measured
+from daqkf.compiler.compiled_language_model import CompiledLanguageModel
 from daqkf.compiler.file_suffixes import SUFFIXES, is_model_folder
-from daqkf.dialects.interpreting import Lifetimes, call, entry
-from daqkf.lowering.frontends.decoder import DecoderConfig, LanguageModel
+from daqkf.compiler.options import NetworkOptions
+from daqkf.compiler.text_windows import windows_of
+from daqkf.lowering.frontends.decoder import (
+    LOGITS,
+    POSITIONS,
+    TOKENS,
+    DecoderConfig,
+    LanguageModel,
+    cache_names,
+)
+from daqkf.lowering.frontends.text import TextCodec
+from daqkf.passes.nn_product import Inputs
+from daqkf.passes.progress import Progress, silent
+from daqkf.passes.quantize.accuracy import NextToken
+from daqkf.passes.steps import NOTHING_KEPT, Steps
 from daqkf.support.errors import EXPECTED, DaqkfError, describe
 
-Floats = NDArray[np.float32]
+LONGEST = 512
+"""Tokens of a batch of calibration data, at most: what is read at once grows with its square."""
+
+
+def is_language_model(source: str | Path) -> bool:
+    """Whether a file or a folder is of a kind that has language models alone."""
+    return SUFFIXES.get(Path(source).suffix) == "gguf" or is_model_folder(source)
 
 
 def load_language_model(path: str | Path) -> LanguageModel:
@@ -42,47 +66,142 @@ def load_language_model(path: str | Path) -> LanguageModel:
     raise DaqkfError(f"{path}: no language model: a .gguf file, or a folder with config.json")
 
 
-class FloatDecoder:
-    """A decoder that has read some tokens, by the interpreter of `nn`, in float32.
+def inputs_of(config: DecoderConfig, tokens: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
+    """The inputs of a decoder that has read nothing, for tokens [T], by name."""
+    empty = np.zeros((0, config.groups, config.features), np.float32)
+    return {
+        TOKENS: tokens,
+        POSITIONS: np.arange(len(tokens)),
+        **dict.fromkeys(cache_names(config.layers, "past"), empty),
+    }
 
-    It keeps the keys and values of all layers. This is the reference, and takes some tenths of a
-    second for a token of a small model.
+
+def batches_of(
+    config: DecoderConfig, codec: TextCodec, text: str, longest: int = LONGEST
+) -> list[Inputs]:
+    """A text as calibration data of a decoder: see `daqkf.compiler.text_windows.windows_of`.
+
+    Raises:
+        DaqkfError: as there.
     """
+    try:
+        windows = windows_of(codec, text, min(longest, config.context))
+    except ValueError as error:
+        raise DaqkfError(describe(error)) from None
+    return [inputs_of(config, tokens) for tokens in windows]
 
-    def __init__(self, network: ModuleOp, config: DecoderConfig):
-        """A decoder that has read nothing yet; `network` must not change from here on."""
-        self._network, self._config = network, config
-        self._function, self._lifetimes = entry(network), Lifetimes()
-        empty = np.zeros((0, config.groups, config.features), np.float32)
-        self._past = [empty] * (2 * config.layers)
-        self.length = 0
-        """Tokens that were read."""
 
-    def read(self, tokens: Sequence[int] | NDArray[np.int64]) -> Floats:
-        """Read on: the logits [T, vocabulary] of what follows each of the tokens [T].
+def compile_language_model(
+    source: str | Path | LanguageModel,
+    options: NetworkOptions | None = None,
+    *,
+    calibration: str | Inputs | Sequence[Inputs] | None = None,
+    progress: Progress = silent,
+    steps: Steps = NOTHING_KEPT,
+    **named: Any,
+) -> CompiledLanguageModel:
+    """Compile a language model for one array; see `daqkf.compiler.network.compile_network`.
 
-        Raises:
-            DaqkfError: no tokens, one that the model does not know, or more of them than it was
-                made for.
-        """
-        array = np.asarray(tokens, np.int64)
-        if array.ndim != 1 or not len(array):
-            raise DaqkfError("there are no tokens to read")
-        unknown = array[(array < 0) | (array >= self._config.vocabulary)]
-        if len(unknown):
-            raise DaqkfError(f"token {unknown[0]} is none of the model's {self._config.vocabulary}")
-        end = self.length + len(array)
-        if end > self._config.context:
-            raise DaqkfError(
-                f"{end} tokens are more than the model's context, which is of "
-                f"{self._config.context}"
-            )
-        positions = np.arange(self.length, end)
-        logits, *self._past = call(
-            self._network,
-            self._function,
-            [array, positions, *self._past],
-            lifetimes=self._lifetimes,
-        )
-        self.length = end
-        return logits
+    Args:
+        source: a file or a folder that `load_language_model` reads, or what that gives.
+        options: see `NetworkOptions`.
+        calibration: a text; or the network's inputs by name, or batches of them.
+        progress: told of each step.
+        steps: where finished steps are kept, and found.
+        named: what `NetworkOptions` has, by name, in place of `options`.
+
+    Raises:
+        DaqkfError: a file that cannot be read or has something unsupported, options or a text that
+            do not fit, or kernels that do not fit the target.
+    """
+    options = _suited(options or NetworkOptions.of(named, "networks"))
+    read = _Read.of(source, calibration)
+    compiled = network.compile_network(
+        read.network(), options, calibration=read.batches, progress=progress, steps=steps
+    )
+    return CompiledLanguageModel.of(compiled, read.model.config, read.codec)
+
+
+def compile_and_measure(
+    source: str | Path | LanguageModel,
+    options: NetworkOptions,
+    *,
+    calibration: str | Inputs | Sequence[Inputs] | None = None,
+    progress: Progress = silent,
+    steps: Steps = NOTHING_KEPT,
+) -> tuple[CompiledLanguageModel, Measured | str]:
+    """A compiled language model, and how its outputs differ from those of the float one.
+
+    See `compile_language_model` and `daqkf.compiler.network.compile_and_measure`.
+    """
+    read = _Read.of(source, calibration)
+    compiled, measured = network.compile_and_measure(
+        read.network(),
+        _suited(options),
+        calibration=read.batches,
+        progress=progress,
+        steps=steps,
+        measure=options.measure or _some_logits,
+    )
+    return CompiledLanguageModel.of(compiled, read.model.config, read.codec), measured
+
+
+def _some_logits(outputs: Mapping[str, NDArray[Any]], inputs: Inputs) -> NDArray[Any]:
+    """The logits of every eighth token, from the last one back: all would take gigabytes."""
+    return outputs[LOGITS][::-8]
+
+
+def _suited(options: NetworkOptions) -> NetworkOptions:
+    """Options as language models need them: tokens have ranges of their own, and what counts is
+    what follows them."""
+    scaled, measure = options.scale_rows, options.measure
+    return replace(
+        options,
+        scale_rows=True if scaled is None else scaled,
+        measure=NextToken(LOGITS) if measure is None else measure,
+    )
+
+
+@dataclass(frozen=True)
+class _Read:
+    """A language model whose tokeniser was read, and its calibration data."""
+
+    model: LanguageModel
+    codec: TextCodec
+    batches: Inputs | Sequence[Inputs] | None
+
+    @classmethod
+    def of(
+        cls,
+        source: str | Path | LanguageModel,
+        calibration: str | Inputs | Sequence[Inputs] | None,
+    ) -> "_Read":
+        """The tokeniser comes first: it costs little, and a text needs it."""
+        model = source if isinstance(source, LanguageModel) else load_language_model(source)
+        codec = text_codec(model)
+        if isinstance(calibration, str):
+            calibration = batches_of(model.config, codec, calibration)
+        return cls(model, codec, calibration)
+
+    def network(self) -> ModuleOp:
+        """The decoder, which the compiler may change."""
+        try:
+            return self.model.network()
+        except DaqkfError:
+            raise
+        except EXPECTED as error:
+            raise DaqkfError(describe(error)) from None
+
+
+def text_codec(model: LanguageModel) -> TextCodec:
+    """The tokeniser of a language model.
+
+    Raises:
+        DaqkfError: it cannot be read.
+    """
+    try:
+        return model.text()
+    except DaqkfError:
+        raise
+    except EXPECTED as error:
+        raise DaqkfError(describe(error)) from None

@@ -14,6 +14,7 @@ from daqkf.compiler.options import NetworkOptions
 from daqkf.compiler.stages import Stage, brought
 from daqkf.dialects.interpreting import Lifetimes, entry
 from daqkf.dialects.nn import LinearOp
+from daqkf.dialects.plans import Plan
 from daqkf.dialects.rpea import ArrayOp, RunOp
 from daqkf.dialects.spaq.prepared import Prepared
 from daqkf.hw_targets.config import ArrayConfig
@@ -86,6 +87,16 @@ class LoweredNetwork(Compiled):
     def prepared(self) -> Prepared:
         """What runs of the fast model have in common, for instance weights in floating point."""
         return Prepared(fuses=True)
+
+    def plan(self, kernel: FuncOp) -> Plan:
+        """How the fast model runs a kernel of `network`, made when it is first asked for."""
+        if kernel not in self._plans:
+            self._plans[kernel] = Plan(self.network, kernel, prepared=self.prepared)
+        return self._plans[kernel]
+
+    @cached_property
+    def _plans(self) -> dict[FuncOp, Plan]:
+        return {}
 
     @cached_property
     def lifetimes(self) -> Lifetimes:

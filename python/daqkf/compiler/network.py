@@ -36,9 +36,9 @@ from daqkf.compiler.levels import AIM, CalibratedKernel, NetworkLevels, Point, w
 from daqkf.compiler.options import NetworkOptions, level_set
 from daqkf.compiler.outlining import fuse, outlined
 from daqkf.compiler.products import attention_requirement, product_requirement
-from daqkf.compiler.pruning import prune
+from daqkf.compiler.pruning import is_sequential, prune, round_sequentially
 from daqkf.dialects.diagnostics import verify
-from daqkf.dialects.interpreting import call, entry
+from daqkf.dialects.interpreting import Lifetimes, call, entry
 from daqkf.dialects.nn import AttentionOp, MatmulOp, ProductOp
 from daqkf.dialects.nn.ops import attends
 from daqkf.dialects.spaq import SequenceOperation
@@ -64,6 +64,12 @@ _TOKENS = 128
 
 _JUDGED = 2
 """Every second sample says which kernels int8 is too coarse for, since a few miss what is rare."""
+
+_SCALED = 8
+"""Batches of samples at most on which scales of features are found."""
+
+_CALIBRATED = 8
+"""Batches of samples for the ranges of activations, where kernels are rounded already."""
 
 _WORTH_A_PROCESS = 2_000_000
 """Weights of a network from which on other processes save more time than it takes to start them."""
@@ -107,6 +113,7 @@ def compile_and_measure(
     calibration: Inputs | Sequence[Inputs] | None = None,
     progress: Progress = silent,
     steps: Steps = NOTHING_KEPT,
+    measure: Measure | None = None,
 ) -> tuple[CompiledNetwork, Measured | str]:
     """A compiled network, and how its outputs differ from those of the float one on a few samples.
 
@@ -120,15 +127,16 @@ def compile_and_measure(
         calibration: the network's inputs by name, or batches of them.
         progress: told of each step.
         steps: where finished steps are kept, and found.
+        measure: what the accuracy is of, in place of the options' measure.
 
     Raises:
         DaqkfError: as `compile_network`.
     """
     network, work = _compiled(source, options, calibration, progress, steps)
     progress("measure the accuracy")
-    measure = options.measure or AllOutputs()
+    measure = measure or options.measure or AllOutputs()
     try:
-        measured = Measured.of(network.run, work.network, *work.apart, measure)
+        measured = Measured.of(network.run, work.dense or work.network, *work.apart, measure)
     except ValueError as error:
         return network, describe(error)
     if measured.sqnr < NOISE:
@@ -156,9 +164,9 @@ def _compiled(
     return CompiledNetwork(network, arrays, options), work
 
 
-def retargeted(
-    network: CompiledNetwork, target: str, progress: Progress = silent
-) -> CompiledNetwork:
+def retargeted[Network: CompiledNetwork](
+    network: Network, target: str, progress: Progress = silent
+) -> Network:
     """A compiled network with the same exact integers, on the array of another target.
 
     What kernels are made of stays as it is, so the other array needs what they use of the first.
@@ -172,7 +180,7 @@ def retargeted(
             arrays = _arrays(network.network, options, executor, progress)
     except (DiagnosticException, InterpretationError, ValueError, OSError) as error:
         raise DaqkfError(describe(error)) from None
-    return CompiledNetwork(network.network, arrays, options)
+    return replace(network, arrays=arrays, options=options)
 
 
 def quantize_network(
@@ -182,6 +190,7 @@ def quantize_network(
     calibration: Inputs | Sequence[Inputs] | None = None,
     machine: Machine | None = None,
     progress: Progress = silent,
+    steps: Steps = NOTHING_KEPT,
 ) -> ModuleOp:
     """The network with kernels of exact integers, which `compile_network` lowers to an array.
 
@@ -190,6 +199,7 @@ def quantize_network(
         options: see `NetworkOptions`.
         machine: whose cycles count, in place of the target's.
         progress: told of each step.
+        steps: where finished steps are kept, and found.
 
     Raises:
         DaqkfError: as `compile_network`.
@@ -198,7 +208,7 @@ def quantize_network(
         options.check()
         with _executor(options) as executor:
             machine = machine or load_target(options.target).machine
-            task = _Task(source, calibration, machine, executor, progress)
+            task = _Task(source, calibration, machine, executor, progress, steps)
             return _Compilation.begun(task, options).quantized()
     except (DiagnosticException, InterpretationError, ValueError, OSError) as error:
         raise DaqkfError(describe(error)) from None
@@ -281,8 +291,8 @@ def _require_calibration(
 ) -> None:
     """Check that there are calibration data where options need some."""
     if calibration is None:
-        if options.choosing or options.second_order:
-            raise DaqkfError("accuracy, cycles and second_order need calibration")
+        if options.choosing or options.second_order or options.sequential:
+            raise DaqkfError("accuracy, cycles, second_order and sequential need calibration")
         if options.fallback is not None:
             raise DaqkfError("fallback needs calibration")
     if options.distillation and (calibration is None or options.second_order is False):
@@ -303,14 +313,20 @@ def _with_products(
 
 
 def _rows_read(
-    network: ModuleOp, samples: Sequence[Inputs], progress: Progress
+    network: ModuleOp, samples: Sequence[Inputs], progress: Progress, most: int | None = None
 ) -> dict[str, list[NDArray[np.float32]]]:
-    """What each kernel reads on calibration data."""
-    listener, function = KernelRows(), entry(network)
+    """What each kernel reads on calibration data, or about so many rows of it at `most`."""
+    each = None if most is None else -(-most // len(samples))
+    listener, function, lifetimes = KernelRows(most=each), entry(network), Lifetimes()
     for number, batch in enumerate(samples):
         progress(Step("calibrate on", number + 1, len(samples), "batches"))
-        call(network, function, in_order(function, batch), (listener,))
+        call(network, function, in_order(function, batch), (listener,), lifetimes=lifetimes)
     return listener.rows
+
+
+def _spread(batches: Sequence[Inputs], most: int = _SCALED) -> list[Inputs]:
+    """At most so many batches, evenly spread over all."""
+    return list(batches[:: max(1, -(-len(batches) // most))])
 
 
 def _executor_of(
@@ -355,6 +371,22 @@ class _Task:
         return given(function, self.calibration)
 
 
+def _pruned(
+    network: ModuleOp,
+    samples: Sequence[Inputs],
+    options: NetworkOptions,
+    task: _Task,
+    sequential: bool,
+) -> tuple[ModuleOp, float | None]:
+    """The network, pruned with calibration data, or what its kernels are still to be pruned to."""
+    if sequential:
+        round_sequentially(network, samples, options, task.progress, task.steps)
+        return network, None
+    if options.sparsity is None or task.calibration is None or options.second_order is False:
+        return network, options.sparsity
+    return prune(network, samples, options, task.progress, task.steps), None
+
+
 @dataclass
 class _Compilation:
     """A network whose kernels are calibrated, and what it takes to quantise them."""
@@ -375,6 +407,9 @@ class _Compilation:
     held_out: list[Inputs]
     keep: bool
     """Whether weights keep the levels that the file has for them."""
+    dense: ModuleOp | None
+    """The network before its kernels were pruned and rounded one after another, if they were; then
+    weights are levels times scales already."""
 
     @classmethod
     def begun(
@@ -388,24 +423,25 @@ class _Compilation:
         coarse = _left_to_host(task, options)
 
         def scales(network: ModuleOp, keeps: bool) -> Mapping[MatmulOp, Scales]:
-            return scales_on(network, task.samples(network), smooth=not keeps)
+            return scales_on(network, _spread(task.samples(network)), smooth=not keeps)
 
         network, keep = outlined(task.source, options, progress, scales, coarse)
         executor = _executor_of(network, options, task.executor, task.steps)
-        sparsity, has_data = options.sparsity, task.calibration is not None
-        samples = task.samples(network)
-        if sparsity is not None and has_data and options.second_order is not False:
-            network = prune(network, samples, options, progress, task.steps)
-            sparsity = None
+        samples, has_data = task.samples(network), task.calibration is not None
+        sequential = has_data and is_sequential(network, options, keep)
+        dense = network.clone() if sequential else None
+        network, sparsity = _pruned(network, samples, options, task, sequential)
         if options.fuse:
             progress("fuse kernels")
             fuse(network, options, machine)
         _set_tokens(network, NORMALIZED_FEATURES)
         held_out: list[Inputs] = []
-        fitted: list[Inputs] = list(samples)
+        fitted = list(samples)
+        if sequential:
+            fitted = _spread(batches(network, samples), _CALIBRATED)
         if every is not None:
             fitted, held_out = hold_out(network, samples, every)
-        rows = _rows_read(network, fitted, progress)
+        rows = _rows_read(network, fitted, progress, ROWS if sequential else None)
         host = _with_products(network, samples, options, machine)
         if len([op for op in network.ops if isinstance(op, FuncOp)]) < 2 and not options.products:
             raise ValueError("the network has no product of constant weights for an array")
@@ -422,6 +458,7 @@ class _Compilation:
             progress,
             held_out,
             keep,
+            dense,
         )
 
     @property
@@ -456,7 +493,7 @@ class _Compilation:
             levels.maximum,
             max_shift=self.machine.max_shift,
             split=self.options.split,
-            keep=self.keep,
+            keep=self.keep or self.dense is not None,
         )
 
     def _float(self, name: str) -> FloatKernel:
@@ -468,7 +505,8 @@ class _Compilation:
 
     def alike(self) -> dict[str, ModuleOp]:
         """The kernels as exact integers of the one level set for all."""
-        second_order, quantize = self.options.second_order, self.quantize
+        second_order = self.options.second_order if self.dense is None else False
+        quantize = self.quantize
         steps = [Quantization(self._float(name), second_order, quantize) for name in self.kernels]
         return self._each("quantise", quantized, steps)
 

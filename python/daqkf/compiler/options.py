@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from daqkf.dialects.spaq import LevelSet
 from daqkf.passes.defaults import ATTENTION_LEVELS, BUDGET, HOST_CYCLES, SPLIT
 from daqkf.passes.encode.cost_model import Elements
-from daqkf.passes.quantize.accuracy import Accuracy, Loss, Measure
+from daqkf.passes.quantize.accuracy import Accuracy, Divergence, Loss, Measure, NextToken
 from daqkf.support.errors import DaqkfError, shortened
 
 Levels = LevelSet | str | int
@@ -221,6 +221,11 @@ class NetworkOptions(Options):
         fallback: the signal-to-noise ratio in dB that each output is to keep: kernels that int8 is
             too coarse for stay on the host, those first that lose most by themselves on calibration
             data that nothing was fitted to.
+        sequential: prune and round kernels one after another, each on what those before it leave
+            and towards the outputs of the dense network; see `daqkf.passes.quantize.sequential`.
+            It needs calibration data, and takes memory and time in proportion to the weights. By
+            default with calibration data, for networks whose kernels read too much to be pruned
+            together.
         jobs: processes that compile kernels side by side; None for one on each core, if the network
             is large enough. Everything but the time is the same for any number. A script that asks
             for more than one needs `if __name__ == "__main__":` around what it does.
@@ -242,13 +247,17 @@ class NetworkOptions(Options):
     fixed: Mapping[str, Any] | None = None
     scale_rows: bool | None = None
     fallback: float | None = None
+    sequential: bool | None = None
     jobs: int | None = 1
     scheduler: str | None = None
 
     @property
     def loss(self) -> Loss:
-        """By which accuracy is measured: that of cosines, unless an SQNR is asked for."""
-        return Loss() if self.accuracy is None else Accuracy.parse(self.accuracy).loss
+        """By which accuracy is measured: that of cosines, unless an SQNR is asked for, or
+        what is measured are logits of a language model."""
+        if self.accuracy is not None:
+            return Accuracy.parse(self.accuracy).loss
+        return Divergence() if isinstance(self.measure, NextToken) else Loss()
 
     def cutting(self) -> dict[str, Any]:
         """The options that say what kernels are made of, JSON-able: what a folder keeps of them."""
@@ -276,6 +285,8 @@ class NetworkOptions(Options):
         level_set(self.levels)
         if self.choosing and self.accuracy is not None:
             Accuracy.parse(self.accuracy)
+        if self.sequential:
+            self._check_sequential()
         if self.fallback is not None and not 0 < self.fallback < _MOST_DECIBELS:
             raise DaqkfError(
                 f"fallback is a number of dB below {_MOST_DECIBELS}, not {self.fallback:g}"
@@ -286,6 +297,18 @@ class NetworkOptions(Options):
             raise DaqkfError(f"jobs must be at least 1, not {self.jobs}")
         if self.scheduler is not None and (self.jobs or 1) > 1:
             raise DaqkfError("give jobs or a scheduler, not both")
+
+    @property
+    def one_by_one(self) -> bool:
+        """Whether nothing else is asked for that needs all kernels at once, or each by itself."""
+        return not (self.choosing or self.fallback is not None or self.second_order is False)
+
+    def _check_sequential(self) -> None:
+        names = "accuracy", "cycles", "fallback"
+        if surplus := [name for name in names if getattr(self, name)]:
+            raise DaqkfError(f"sequential does not go with {surplus[0]}, which needs all kernels")
+        if self.second_order is False:
+            raise DaqkfError("sequential rounding is of second order")
 
 
 @dataclass(frozen=True, kw_only=True)

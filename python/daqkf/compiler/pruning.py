@@ -1,20 +1,25 @@
 # Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-"""Pruning a network's kernels together, and training what is left, as its options say."""
+"""Pruning a network's kernels as its options say: together, with training of what is left, or one
+after another, and rounding them, too."""
 
 from collections.abc import Sequence
 
+import numpy as np
+from numpy.typing import NDArray
 from xdsl.dialects.builtin import ModuleOp
 
-from daqkf.compiler.options import NetworkOptions
+from daqkf.compiler.options import NetworkOptions, level_set
 from daqkf.passes.nn_product import Inputs
 from daqkf.passes.progress import Progress
 from daqkf.passes.quantize.accuracy import AllOutputs
-from daqkf.passes.quantize.distillation import distil
+from daqkf.passes.quantize.distillation import distil, trainable
 from daqkf.passes.quantize.gradients import NoGradientError
-from daqkf.passes.quantize.network_pruning import prune_network
+from daqkf.passes.quantize.network_pruning import prune_network, single_layers
 from daqkf.passes.quantize.network_statistics import batches, observe
+from daqkf.passes.quantize.sequential import key_of, quantize_sequentially
+from daqkf.passes.quantize.weights import replace_constant
 from daqkf.passes.steps import NOTHING_KEPT, Steps
 from daqkf.support.errors import DaqkfError
 
@@ -23,6 +28,58 @@ PRUNING_ROWS = 32768
 
 _STEP = 512
 """Tokens or rows of a step of training, about."""
+
+
+_MOST_BYTES = 6 << 30
+"""Of rows of what all kernels read, from which on kernels are pruned one after another."""
+
+
+def is_sequential(network: ModuleOp, options: NetworkOptions, keep: bool) -> bool:
+    """Whether a network's kernels are pruned and rounded one after another.
+
+    Args:
+        network: after `nn-outline`.
+        options: see `NetworkOptions.sequential`.
+        keep: whether weights keep the levels that the file has for them.
+
+    Raises:
+        DaqkfError: that is asked for, and the file has levels.
+    """
+    if options.sequential and keep:
+        raise DaqkfError("sequential rounding is of float weights: requantize drops the file's")
+    if options.sequential is not None or keep or not options.one_by_one:
+        return bool(options.sequential)
+    layers = single_layers(network).values()
+    read = {layer.call.input: len(layer.weights.array()) for layer in layers}
+    return 4 * PRUNING_ROWS * sum(read.values()) > _MOST_BYTES
+
+
+def round_sequentially(
+    network: ModuleOp,
+    samples: Sequence[Inputs],
+    options: NetworkOptions,
+    progress: Progress,
+    steps: Steps = NOTHING_KEPT,
+) -> None:
+    """Prune and round the kernels of a network in place, one after another.
+
+    If what is left is trained in between, the trained network is what it is rounded towards.
+    """
+    parts, share = batches(network, samples), options.sparsity or 0.0
+    if options.distillation:
+        dense = network.clone()
+        quantize_sequentially(network, parts, None, share, progress=progress, steps=steps)
+        share = 0.0  # the zeros stay
+        key = ["distil", key_of(network), parts, options.distillation, options.loss]
+
+        def trained(_: Steps) -> list[NDArray[np.float32]]:
+            _distil(network, dense, samples, options, progress)
+            return [constant.array() for constant in trainable(network)]
+
+        for constant, values in zip(trainable(network), steps.do(key, trained), strict=True):
+            replace_constant(constant, values, None)
+    levels = level_set(options.levels)
+    quantize_sequentially(network, parts, levels, share, progress=progress, steps=steps)
 
 
 def prune(

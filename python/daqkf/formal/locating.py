@@ -5,7 +5,9 @@
 
 The theorem says that a word leaves the stage with the addresses that its indices mean, whatever
 came before. Delta indices count from the word before, so the proof is an induction. It begins with
-a start or with any word, and allows pauses and stalls in between.
+a start or with any word, and allows pauses and stalls in between. Distances in runs take several
+cycles, and a null item hides the row that it leads to. What a stage has come to is then seen by a
+word without steps whose first distance is zero.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,9 +20,9 @@ from daqkf.formal.claims import Claim, Reader
 from daqkf.formal.datapath import TOP
 from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.families import FAMILIES
-from daqkf.hw_targets.index_coding import DELTA, INDEX, OFFSET, WINDOW, Windows
+from daqkf.hw_targets.index_coding import DELTA, INDEX, OFFSET, WINDOW, RunDistances, Windows
 from daqkf.lowering.hdl.circuit import Circuit, circuit_module
-from daqkf.lowering.rtl.indices import locate
+from daqkf.lowering.rtl.indices import STAGES, locate
 
 Word = Mapping[str, Bits]
 
@@ -50,7 +52,8 @@ class _Stage:
 
     def __init__(self, family: str, config: ArrayConfig, system: TransitionSystem):
         self.config, self.system, self.fields = config, system, _fields(config, family)
-        self.windows = isinstance(FAMILIES[family].word.indices, Windows)
+        self.form = type(FAMILIES[family].word.indices)
+        self.items = sum(name.startswith((OFFSET, DELTA)) for name in self.fields)
 
     def word(self, name: str) -> Word:
         return {field: unknown(f"{name}.{field}", bits) for field, bits in self.fields.items()}
@@ -68,8 +71,8 @@ class _Stage:
     def addresses(self, word: Word, base: Bits) -> list[Bits]:
         """The addresses that a word's indices mean; delta indices count from `base`."""
         width, addresses = self.config.address_width, list[Bits]()
-        for item in range(sum(name.startswith((OFFSET, DELTA)) for name in word)):
-            if self.windows:
+        for item in range(self.items):
+            if self.form is Windows:
                 offset = word[f"{OFFSET}{item}"]
                 begin = word[WINDOW].zext(width) << (offset.width - 1)
                 null = offset.eq(constant(-1, offset.width))
@@ -79,13 +82,43 @@ class _Stage:
                 addresses.append(base)
         return addresses
 
+    def passed(self, state: Values, word: Word, valid: Bits, later: bool) -> Values:
+        """The outputs when a word has passed the stage, behind which others or pauses follow."""
+        one, zero = constant(1, 1), constant(0, 1)
+        state = self.step(state, word, valid, one)[0]
+        for number in range(STAGES[self.form] - 1):
+            following = unknown(f"later{number}.valid", 1) if later else zero
+            state = self.step(state, self.word(f"later{number}"), following, one)[0]
+        return self.outputs(state)
+
+    def come_to(self, state: Values) -> Bits:
+        """The row that the next distance counts from."""
+        probe = {name: constant(0, bits) for name, bits in self.fields.items()}
+        return self.passed(state, probe, constant(1, 1), later=False)[f"{INDEX}0"]
+
 
 def theorems(family: str, config: ArrayConfig, system: TransitionSystem) -> Iterator[Claim]:
     """Claim `locate` after a start and after any word, and that a stall changes no register."""
     stage, one, zero = _Stage(family, config, system), constant(1, 1), constant(0, 1)
     any_state = system.any_state()
     started = stage.step(any_state, stage.word("idle"), zero, unknown("enable", 1), start=1)[0]
-    row_zero = constant(0, config.address_width)
+    if stage.form is RunDistances:
+        yield from _runs(stage, any_state, started)
+    else:
+        yield from _words(stage, any_state, started)
+
+    after = stage.step(any_state, stage.word("word"), unknown("valid", 1), zero)[0]
+    yield Claim(
+        "locate",
+        [any_state[name].eq(after[name]) for name in after],
+        one,
+        lambda read: ["a register changes in a stalled cycle"],
+    )
+
+
+def _words(stage: _Stage, any_state: Values, started: Values) -> Iterator[Claim]:
+    """The same for stages of one cycle."""
+    one, row_zero = constant(1, 1), constant(0, stage.config.address_width)
     yield _locate(stage, _paused(stage, started), row_zero, [])
 
     before = stage.word("before")
@@ -94,12 +127,38 @@ def theorems(family: str, config: ArrayConfig, system: TransitionSystem) -> Iter
     base = ite(before["last"], row_zero, last)
     yield _locate(stage, _paused(stage, played), base, [before])
 
-    after = stage.step(any_state, stage.word("word"), unknown("valid", 1), zero)[0]
+
+def _runs(stage: _Stage, any_state: Values, started: Values) -> Iterator[Claim]:
+    """The same for distances in runs: an induction over the row that a stage has come to."""
+    one, width = constant(1, 1), stage.config.address_width
+    row_zero, row = constant(0, width), stage.come_to(any_state)
+    begun, paused = (stage.come_to(_paused(stage, state)) for state in (started, any_state))
     yield Claim(
         "locate",
-        [any_state[name].eq(after[name]) for name in after],
+        [begun.eq(row_zero), paused.eq(row)],
         one,
-        lambda read: ["a register changes in a stalled cycle"],
+        lambda read: [
+            f"row {read(row)}, after a pause {read(paused)}, after a start {read(begun)}"
+        ],
+    )
+
+    word, valid = stage.word("word"), unknown("valid", 1)
+    rows = stage.addresses(word, ite(word["step"], row_zero, row))
+    nulls = [
+        word[f"{DELTA}{n}"].eq(constant(-1, stage.config.index_bits)) for n in range(len(rows))
+    ]
+    expected = [
+        ite(null, constant(-1, width), each) for null, each in zip(nulls, rows, strict=True)
+    ]
+    yield _goals(stage, stage.passed(any_state, word, valid, later=True), word, valid, expected, [])
+
+    after = stage.come_to(stage.step(any_state, word, one, one)[0])
+    following = ite(word["last"], row_zero, rows[-1])
+    yield Claim(
+        "locate",
+        [after.eq(following)],
+        one,
+        lambda read: [f"row {read(following)} expected behind a word, {read(after)} found"],
     )
 
 
@@ -111,8 +170,19 @@ def _paused(stage: _Stage, state: Values) -> Values:
 def _locate(stage: _Stage, state: Values, base: Bits, before: Sequence[Word]) -> Claim:
     word, valid = stage.word("word"), unknown("valid", 1)
     found = stage.outputs(stage.step(state, word, valid, constant(1, 1))[0])
-    expected = stage.addresses(word, base)
-    names = [f"{INDEX}{item}" for item in range(len(expected))]
+    return _goals(stage, found, word, valid, stage.addresses(word, base), before)
+
+
+def _goals(
+    stage: _Stage,
+    found: Values,
+    word: Word,
+    valid: Bits,
+    expected: Sequence[Bits],
+    before: Sequence[Word],
+) -> Claim:
+    """The outputs that are found for a word, and the addresses that are expected."""
+    names = [f"{INDEX}{item}" for item in range(stage.items)]
     rest = [name for name in word if name in found]
 
     def explain(read: Reader) -> list[str]:

@@ -14,9 +14,14 @@ from daqkf.formal.specs.running_sum import RunningSumSpec
 class OrderedSumSpec(RunningSumSpec):
     """A word with a step does A += R · 2^shift. Then R += Σ ±x, by the signs of the items."""
 
-    control: ClassVar = ("shift", "step", "last")
-    # Signs on all paths of a larger tree take a solver minutes.
-    circuits: ClassVar = ({}, {"items": 1}, {"max_shift": 0})
+    # Signs on all paths of a tree take a solver minutes, if they are not known.
+    control: ClassVar = ("shift", "step", "last", *(f"negative{item}" for item in range(8)))
+    circuits: ClassVar = (
+        {},
+        {"items": 1},
+        {"items": 4, "index_bits": 5},
+        {"items": 8, "max_shift": 0},
+    )
     probes: ClassVar = {"A": [{"last": 1}], "A + R": [{"step": 1, "last": 1}]}
 
     @override

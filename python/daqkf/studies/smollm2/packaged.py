@@ -41,6 +41,11 @@ def find_smollm2() -> Path:
     return path
 
 
+def own_text(what: str) -> Path:
+    """Our text for `calibration` or `evaluation`, of several kinds of prose and dialogue."""
+    return Path(__file__).with_name(f"{what}.txt")
+
+
 def _place() -> Path:
     if override := os.environ.get(FILE_VARIABLE):
         path = Path(override)

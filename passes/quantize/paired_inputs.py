@@ -1,0 +1,122 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""What kernels read in a dense network and in what has become of it, and what follows for weights.
+
+Where the kernels of a network have been pruned or rounded up to here, the next ones read X̂ in place
+of X. The moments of both say which weights make up for that.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from daqkf.passes.quantize.input_statistics import InputStatistics
+from daqkf.passes.quantize.pruning import PruningProblem, dense_targets
+
+Array = NDArray[Any]
+
+
+class PairedInputs:
+    """Moments of the same rows in a dense network, X, and in the one that it has become, X̂.
+
+    Rows are added some at a time, with one more feature, of which a bias is the weight: 1. They are
+    counted from a point near their means, so that products in float32 are good enough;
+    the sums of these are float64.
+    """
+
+    def __init__(self, features: int):
+        """Of no rows yet."""
+        self._features = features
+        self._origins: list[Array] = [np.zeros(features, np.float32)] * 2
+        self._moment = np.zeros((features + 1, features + 1))
+        self._cross = np.zeros((features + 1, features + 1))
+        self._problems: dict[bool, PruningProblem] = {}
+
+    def add(
+        self, dense: Array, now: Array, ones: tuple[Array | float, Array | float] = (1.0, 1.0)
+    ) -> None:
+        """Add rows.
+
+        Args:
+            dense: X [T, K], float32.
+            now: X̂.
+            ones: [T, 1] what a bias is multiplied by in each row of both, if not by 1.
+        """
+        if not len(dense):
+            return
+        rows, factors = (dense, now), [np.asarray(one, np.float32) for one in ones]
+        if not self._moment[-1, -1]:
+            self._origins = [_origin(*pair) for pair in zip(rows, factors, strict=True)]
+        x, y = (_extended(*found) for found in zip(rows, factors, self._origins, strict=True))
+        self._moment += y.T @ y
+        self._cross += y.T @ x
+        self._problems.clear()
+
+    @property
+    def count(self) -> float:
+        """How many rows there are, each as often as it counts."""
+        return max(float(self._moment[-1, -1]), np.finfo(np.float64).tiny)
+
+    @property
+    def now(self) -> InputStatistics:
+        """Mean and covariance of X̂."""
+        sums = self._moment[:-1, -1]
+        centred = self._moment[:-1, :-1] - np.outer(sums, sums / self.count)
+        return InputStatistics(self._origins[1] + sums / self.count, centred / self.count)
+
+    def key(self) -> list[Array]:
+        """What everything here is made of."""
+        return [*self._origins, self._moment, self._cross]
+
+    def problem(self, with_bias: bool) -> PruningProblem:
+        """With or without a bias to take up changes of the mean."""
+        if with_bias not in self._problems:
+            hessian = self.now.hessian(with_bias=with_bias)
+            self._problems[with_bias] = PruningProblem.of(hessian)
+        return self._problems[with_bias]
+
+    def target(
+        self, weights: Array, with_bias: bool, bias: Array | float = 0.0
+    ) -> NDArray[np.float64]:
+        """Weights [K, N] that bring the outputs nearer to the dense network's, which has a bias."""
+        if with_bias:
+            shares = self._moment[:-1, -1] / self.count
+            cross = (self._cross[:-1] - np.outer(shares, self._cross[-1])) / self.count
+            # Of the bias nothing is left but where rows have other scales than they had.
+            beside = np.outer(cross[:, -1], bias + self._origins[0] @ weights.astype(np.float64))
+            return dense_targets(weights, self.now.covariance, cross[:, :-1], beside)
+        first, second = (
+            np.concatenate([np.eye(self._features), origin[:, np.newaxis]], axis=1)
+            for origin in self._origins
+        )
+        moment, cross = (
+            second @ matrix @ other.T / self.count
+            for matrix, other in ((self._moment, second), (self._cross, first))
+        )
+        return dense_targets(weights, moment, cross)
+
+    def bias(
+        self, bias: Array | float, weights: Array, approximation: Array
+    ) -> NDArray[np.float64]:
+        """The bias [N] with which the mean outputs stay when weights [K, N] change."""
+        before, now = (np.asarray(matrix, np.float64) for matrix in (weights, approximation))
+        wanted = self._cross[-1, :-1] @ before
+        wanted += self._cross[-1, -1] * (bias + self._origins[0] @ before)
+        made = self._moment[-1, :-1] @ now
+        return (wanted - made) / self.count - self._origins[1] @ now
+
+
+def _origin(rows: Array, one: Array) -> NDArray[np.float32]:
+    """The multiple [K] of the last feature that is nearest to rows [T, K]."""
+    ones = np.broadcast_to(one, (len(rows), 1)).astype(np.float64)
+    return ((ones * rows).sum(axis=0) / np.square(ones).sum()).astype(np.float32)
+
+
+def _extended(rows: Array, one: Array, origin: Array) -> NDArray[np.float32]:
+    """Rows [T, K + 1] from an origin, with their last feature."""
+    found = np.empty((len(rows), rows.shape[1] + 1), np.float32)
+    found[:, -1:] = one
+    np.subtract(rows, one * origin, out=found[:, :-1])
+    return found

@@ -1,0 +1,252 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""Pruning and rounding the kernels of a large network, one after another.
+
+The dense network and what has become of it run side by side, from kernel to kernel. A kernel is
+pruned and rounded to levels on the inputs that the kernels before it leave, towards the outputs of
+the dense network: so it makes up for their zeros and for their rounding. Nothing goes backwards
+through the network, and of each value only the second moments are kept, while its readers are at
+work; so the time and the memory that a kernel takes do not depend on how many others there are.
+
+The order is that of GPTQ (Frantar et al., 2023) and SparseGPT (Frantar and Alistarh, 2023), where
+each layer is fitted to its own outputs on inputs of the changed network.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from xdsl.dialects.builtin import ModuleOp, f32
+from xdsl.dialects.func import FuncOp
+from xdsl.ir import SSAValue
+from xdsl.rewriter import InsertPoint, Rewriter
+
+from daqkf.dialects import nn
+from daqkf.dialects.dense import from_array
+from daqkf.dialects.nn import LinearOp
+from daqkf.dialects.spaq import AddOp, ConstantOp, LevelSet
+from daqkf.passes.nn_scale import RowScales
+from daqkf.passes.progress import Progress, counted, silent
+from daqkf.passes.quantize.compensation import compensate
+from daqkf.passes.quantize.levels import fit
+from daqkf.passes.quantize.network_pruning import SingleLayer, single_layers
+from daqkf.passes.quantize.network_statistics import Batch, Reached, sweep
+from daqkf.passes.quantize.paired_inputs import PairedInputs
+from daqkf.passes.quantize.pruning import NETWORK
+from daqkf.passes.quantize.weights import bias_of, replace_constant, stated_levels
+from daqkf.passes.steps import NOTHING_KEPT, Steps
+
+Array = NDArray[Any]
+
+_PASSES = 3
+"""Of rounding over all weights of a kernel."""
+
+
+@dataclass(frozen=True)
+class FittedLayer:
+    """What has become of a kernel: `x·(levels·scales) + bias`.
+
+    Where the host scales rows, it knows the sums of the new weights, so that there is no error in
+    what it adds.
+    """
+
+    levels: NDArray[np.int8] | NDArray[np.float32]
+    """[K, N]; integers of an output have no common factor. A kernel that is only pruned has its
+    weights here."""
+    scales: NDArray[np.float64] | float
+    """[N]; 1 of one that is only pruned."""
+    bias: NDArray[np.float32]
+    """[N]."""
+
+    def weights(self) -> NDArray[np.float32]:
+        """The weights [K, N]."""
+        return (self.levels * self.scales).astype(np.float32)
+
+    def into(self, layer: SingleLayer) -> None:
+        """Put levels times scales in place of a kernel's weights, and the bias behind them."""
+        replace_constant(layer.weights, self.weights(), None)
+        scales = RowScales.of(layer.call.input)
+        sums = None if scales is None else scales.sums(layer.call.result)
+        if sums is not None:
+            own = self.weights().sum(axis=0, dtype=np.float64)
+            # In place: the sweep has its operations already.
+            sums.value = from_array(own.astype(np.float32).reshape(sums.array().shape), f32)
+        bias = bias_of(layer.matmul)
+        if bias is not None:
+            replace_constant(bias, self.bias, None)
+            return
+        product = layer.matmul.result
+        constant = ConstantOp(from_array(self.bias, f32))
+        add = AddOp(product, constant.result)
+        Rewriter.insert_op([constant, add], InsertPoint.after(layer.matmul))
+        product.replace_uses_with_if(add.result, lambda use: use.operation is not add)
+
+
+def quantize_sequentially(
+    module: ModuleOp,
+    inputs: Sequence[Batch],
+    level_set: LevelSet | None,
+    shares: Mapping[str, float] | float = 0.0,
+    *,
+    progress: Progress = silent,
+    steps: Steps = NOTHING_KEPT,
+) -> None:
+    """Prune and round the kernels of a network in place.
+
+    Their weights become float32 multiples of a step for each output, of which
+    `daqkf.passes.quantize.levels.own_fit` finds the levels again. Each gets a bias, if it has none,
+    which keeps the means of its outputs.
+
+    Args:
+        module: the network after `nn-outline`; its kernels have f32 weights.
+        inputs: batches of its inputs by name.
+        level_set: of all kernels that have none stated; None to prune only.
+        shares: of zeros, of all kernels or by name; a kernel without any is rounded only. One that
+            has as many zeros already keeps its zeros.
+        progress: told of each kernel.
+        steps: where kernels that are done are kept, and found.
+
+    Raises:
+        ValueError, InterpretationError: inputs that do not fit.
+    """
+    layers = single_layers(module)
+    if not isinstance(shares, Mapping):
+        shares = dict.fromkeys(layers, shares)
+    own = steps.inner(["sequential", key_of(module), list(inputs), repr(level_set), dict(shares)])
+    missing = {name for name in layers if own.find(name) is None}
+    does = " and ".join(["prune"] * any(shares.values()) + ["round"] * (level_set is not None))
+    begins = counted(progress, does or "adjust", len(layers))
+    pairs = _Pairs()
+    for before, now in _side_by_side(module, inputs) if missing else ():
+        name = now.kernel.sym_name.data
+        layer = layers.pop(name, None)
+        if layer is None:
+            continue
+        begins(name)
+        if (done := own.find(name)) is None:
+            levels = level_set and (stated_levels(layer.matmul) or level_set)
+            done = fit_layer(layer, pairs.of(before, now), levels, shares.get(name, 0.0))
+            own.keep(name, done)
+            missing.remove(name)
+        done.into(layer)
+        if not missing:
+            break
+    for name, layer in layers.items():
+        if (done := own.find(name)) is not None:
+            begins(name)
+            done.into(layer)
+
+
+def fit_layer(
+    layer: SingleLayer, pair: PairedInputs, level_set: LevelSet | None, share: float
+) -> FittedLayer:
+    """A kernel with a share of zeros and levels, by what it reads.
+
+    Zeros are chosen towards the dense outputs; then the levels of what is left minimise the error
+    to them, with a scale of each output.
+    """
+    weights = layer.weights.array()
+    old, centre = bias_of(layer.matmul), _centre(layer)
+    bias = (0.0 if old is None else old.array()) - centre * weights.sum(axis=0, dtype=np.float64)
+    target = pair.target(weights, True, bias)
+    allowed = weights != 0
+    if np.count_nonzero(allowed) <= weights.size - round(share * weights.size):
+        pruned = np.where(allowed, target, 0)
+    else:
+        pruned = pair.problem(True).solve(target, share, None, NETWORK)
+        allowed = pruned != 0
+    if level_set is None:
+        real = pruned.astype(np.float32)
+        return FittedLayer(real, 1.0, _bias(pair, bias, weights, real, centre))
+    hessian = pair.now.hessian()
+    start = fit(pruned, level_set, importance=np.diag(hessian))
+    found = compensate(
+        target, hessian, start, zero=level_set.kind != "binary", passes=_PASSES, allowed=allowed
+    )
+    common = np.maximum(np.gcd.reduce(found.levels, axis=0), 1)
+    levels, scales = found.levels // common, found.scales * common
+    rounded = (levels * scales).astype(np.float32)
+    return FittedLayer(levels, scales, _bias(pair, bias, weights, rounded, centre))
+
+
+def _bias(
+    pair: PairedInputs, bias: Array | float, weights: Array, made: Array, centre: float
+) -> NDArray[np.float32]:
+    """The bias [N] inside of a kernel whose rows are scaled around a centre."""
+    found = pair.bias(bias, weights, made) + centre * made.sum(axis=0, dtype=np.float64)
+    return found.astype(np.float32)
+
+
+def _centre(layer: SingleLayer) -> float:
+    """What the middle of scaled rows is about, in a kernel's bias; see `NnScalePass`."""
+    scales = RowScales.of(layer.call.input)
+    return 0.0 if scales is None or scales.sums(layer.call.result) is None else scales.centre
+
+
+@dataclass
+class _Pairs:
+    """What the last kernels have read: those of the same value share it."""
+
+    value: SSAValue | None = None
+    found: PairedInputs | None = None
+
+    def of(self, before: Reached, now: Reached) -> PairedInputs:
+        """What a kernel reads in the dense network and in the other."""
+        value = now.call.input
+        if value is not self.value or self.found is None:
+            self.value = value
+            self.found = _read(before, now)
+        return self.found
+
+
+def _read(before: Reached, now: Reached) -> PairedInputs:
+    """What a kernel reads, as it is before the host scales its rows, if it does."""
+    found: PairedInputs | None = None
+    for (dense, first), (rows, second) in zip(_rows(before), _rows(now), strict=True):
+        found = found or PairedInputs(rows.shape[1])
+        found.add(dense, rows, (first, second))
+    assert found is not None
+    return found
+
+
+def _rows(reached: Reached) -> Iterator[tuple[Array, Array | float]]:
+    """Rows [T, K] of each batch, and what the kernel's bias is multiplied by in each [T, 1]."""
+    scales = RowScales.of(reached.call.input)
+    if scales is None:
+        yield from ((rows, 1.0) for rows in reached.rows())
+        return
+    parts = (reached.rows(), reached.rows_of(scales.extent), reached.rows_of(scales.middle))
+    for rows, extent, middle in zip(*parts, strict=True):
+        yield rows * extent + middle, extent
+
+
+def _side_by_side(module: ModuleOp, inputs: Sequence[Batch]) -> Iterator[tuple[Reached, Reached]]:
+    """Each kernel as the dense network is about to run it, and as the changing one is."""
+
+    def scales(call: LinearOp) -> Sequence[SSAValue]:
+        found = RowScales.of(call.input)
+        return () if found is None else (found.extent, found.middle)
+
+    dense = module.clone()
+    return zip(sweep(dense, inputs, scales), sweep(module, inputs, scales), strict=True)
+
+
+def key_of(module: ModuleOp) -> list[Any]:
+    """Everything that a network is made of, for `Steps`; constants as arrays, not as text."""
+    numbers: dict[SSAValue, int] = {}
+    operations: list[Any] = []
+    for op in module.walk():
+        if isinstance(op, ModuleOp | FuncOp):
+            continue
+        if isinstance(op, ConstantOp | nn.ConstantOp):
+            operations.append(op.array())
+        else:
+            facts = (op.attributes | op.properties).items()
+            read = [numbers.get(value, -1) for value in op.operands]
+            operations.append([op.name, read, *(f"{name} {fact}" for name, fact in facts)])
+        for value in op.results:
+            numbers[value] = len(numbers)
+    return operations

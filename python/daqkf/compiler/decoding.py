@@ -1,0 +1,271 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""Decoders that read on from token to token: the float network, or a compiled one.
+
+They run the function `main` of `daqkf.lowering.frontends.decoder` as a plan, but for attention,
+whose keys and values stay here from one reading to the next.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from xdsl.dialects.builtin import ModuleOp
+from xdsl.dialects.func import FuncOp, ReturnOp
+from xdsl.ir import Operation, SSAValue
+from xdsl.utils.exceptions import InterpretationError
+
+from daqkf.dialects.interpreting import entry
+from daqkf.dialects.nn import (
+    CachedAttentionOp,
+    ConstantOp,
+    ElementwiseOp,
+    LinearOp,
+    MatmulOp,
+    ReduceOp,
+    RmsNormOp,
+    SliceOp,
+)
+from daqkf.dialects.nn.base import integers_of
+from daqkf.dialects.nn.interpreter import CachedAttention, NnFunctions
+from daqkf.dialects.nn.ops import attends
+from daqkf.dialects.nn.sequences import attend
+from daqkf.dialects.plans import Plan
+from daqkf.lowering.frontends.decoder import DecoderConfig
+from daqkf.support.errors import DaqkfError, describe
+
+Floats = NDArray[np.float32]
+
+_LEAST = 64
+"""Tokens that there is room for at first."""
+
+
+@dataclass
+class _Cache:
+    """The keys and values [S, G, D] of an attention for a text."""
+
+    keys: Floats
+    values: Floats
+
+    def append(self, length: int, keys: Floats, values: Floats) -> tuple[Floats, Floats]:
+        """All keys and values, after these [T, G, D] were put behind the first `length` ones."""
+        end = length + len(keys)
+        if end > len(self.keys):
+            room = max(end, 2 * len(self.keys), _LEAST)
+            for name in ("keys", "values"):
+                old = getattr(self, name)
+                new = np.empty((room, *old.shape[1:]), np.float32)
+                new[:length] = old[:length]
+                setattr(self, name, new)
+        self.keys[length:end], self.values[length:end] = keys, values
+        return self.keys[:end], self.values[:end]
+
+
+class Decoder:
+    """A decoder that has read some tokens of a text, and keeps their keys and values."""
+
+    def __init__(self, engine: "Engine"):
+        """A decoder that has read nothing yet."""
+        self._engine = engine
+        self.caches: dict[CachedAttentionOp, _Cache] = {}
+        self.length = 0
+        """Tokens that were read."""
+
+    def read(self, tokens: Sequence[int] | NDArray[np.int64], last: bool = False) -> Floats:
+        """Read on: the logits [T, vocabulary] of what follows each of the tokens [T].
+
+        With `last`, those of the last token alone, [1, vocabulary].
+
+        Raises:
+            DaqkfError: no tokens, one that the model does not know, or more of them than it was
+                made for.
+        """
+        return self._engine.read([self], [tokens], last)[0]
+
+
+@dataclass
+class Speeds:
+    """How many tokens were read, and in how many seconds."""
+
+    read: int = 0
+    """Tokens of readings in which a text had several."""
+    reading: float = 0.0
+    written: int = 0
+    """Tokens of readings of one for each text, which follow the words that are written."""
+    writing: float = 0.0
+
+    def add(self, counts: Sequence[int], seconds: float) -> None:
+        """Count a reading of so many tokens of each text."""
+        if max(counts) > 1:
+            self.read, self.reading = self.read + sum(counts), self.reading + seconds
+        else:
+            self.written, self.writing = self.written + sum(counts), self.writing + seconds
+
+    def line(self) -> str:
+        """A line for people."""
+        parts = (
+            (self.read, self.reading, "read at once"),
+            (self.written, self.writing, "one by one"),
+        )
+        return ", ".join(
+            f"{count:,} tokens {what}: {count / max(seconds, 1e-9):,.1f} a second"
+            for count, seconds, what in parts
+            if count
+        )
+
+
+@dataclass
+class Engine:
+    """Runs a decoder's network for any number of texts."""
+
+    network: ModuleOp
+    """It must not change from here on."""
+    config: DecoderConfig
+    functions: Callable[[CachedAttention], NnFunctions] = lambda cached: NnFunctions(cached=cached)
+    """Makes what runs operations of `nn`, of what runs attention."""
+    _reading: list[tuple[Decoder, int]] = field(default_factory=list[tuple[Decoder, int]])
+    """The texts of this reading, and how many tokens each of them has."""
+    speeds: Speeds = field(default_factory=Speeds)
+
+    def __post_init__(self) -> None:
+        function = entry(self.network)
+        self._plan = Plan(
+            self.network, function, self.functions(self._attend), cut=_before_logits(function)
+        )
+        self._empty = np.zeros((0, self.config.groups, self.config.features), np.float32)
+
+    def decoder(self) -> Decoder:
+        """A decoder that has read nothing yet."""
+        return Decoder(self)
+
+    def read(
+        self,
+        decoders: Sequence[Decoder],
+        tokens: Sequence[Sequence[int] | NDArray[np.int64]],
+        last: bool = False,
+    ) -> list[Floats]:
+        """Let decoders of this engine read on, all at once: the logits for each.
+
+        What is not attention runs over the tokens of all texts together.
+
+        Args:
+            decoders: different ones.
+            tokens: what each of them reads, [T].
+            last: whether only the logits of the last tokens are wanted.
+
+        Raises:
+            DaqkfError: as `Decoder.read`.
+        """
+        arrays = [self._checked(*one) for one in zip(decoders, tokens, strict=True)]
+        ends = np.cumsum([0, *map(len, arrays)])
+        positions = [
+            np.arange(decoder.length, decoder.length + len(array))
+            for decoder, array in zip(decoders, arrays, strict=True)
+        ]
+        self._reading = [(d, len(a)) for d, a in zip(decoders, arrays, strict=True)]
+        began = time.perf_counter()
+        try:
+            # Infinities and NaNs come without warnings, as they do from the interpreter.
+            with np.errstate(all="ignore"):
+                logits, *_ = self._plan(
+                    np.concatenate(arrays),
+                    np.concatenate(positions),
+                    *[self._empty] * (2 * self.config.layers),
+                    rows=ends[1:] - 1 if last else None,
+                )
+        except InterpretationError as error:
+            raise DaqkfError(describe(error)) from None
+        self.speeds.add([count for _, count in self._reading], time.perf_counter() - began)
+        for decoder, count in self._reading:
+            decoder.length += count
+        if last and len(logits) == ends[-1]:  # the network could not be cut
+            logits = logits[ends[1:] - 1]
+        bounds = range(len(arrays) + 1) if last else ends.tolist()
+        return [logits[low:high] for low, high in pairwise(bounds)]
+
+    def _checked(
+        self, decoder: Decoder, tokens: Sequence[int] | NDArray[np.int64]
+    ) -> NDArray[np.int64]:
+        """Tokens that a decoder may read."""
+        array, config = np.asarray(tokens, np.int64), self.config
+        if array.ndim != 1 or not len(array):
+            raise DaqkfError("there are no tokens to read")
+        unknown = array[(array < 0) | (array >= config.vocabulary)]
+        if len(unknown):
+            raise DaqkfError(f"token {unknown[0]} is none of the model's {config.vocabulary}")
+        end = decoder.length + len(array)
+        if end > config.context:
+            raise DaqkfError(
+                f"{end} tokens are more than the model's context, which is of {config.context}"
+            )
+        return array
+
+    def _attend(self, op: CachedAttentionOp, *args: Any) -> tuple[Any, ...]:
+        """Attention of each text by itself; the caches are in place of what is past."""
+        queries, keys, values, *past = args
+        scale, low = op.scale.value.data, 0
+        heads: list[Floats] = []
+        for decoder, count in self._reading:
+            rows = slice(low, low + count)
+            if op not in decoder.caches:
+                decoder.caches[op] = _Cache(self._empty, self._empty)
+            every = decoder.caches[op].append(decoder.length, keys[rows], values[rows])
+            heads.append(attend(queries[rows], *every, scale))
+            low += count
+        return (heads[0] if len(heads) == 1 else np.concatenate(heads), *past)
+
+
+class FloatDecoder(Decoder):
+    """The decoder of a float network, by the interpreter of `nn`, in float32.
+
+    This is the reference, and takes some tenths of a second for a token of a small model.
+    """
+
+    def __init__(self, network: ModuleOp, config: DecoderConfig):
+        """A decoder that has read nothing yet; `network` must not change from here on."""
+        super().__init__(Engine(network, config))
+
+
+def _before_logits(function: FuncOp) -> SSAValue | None:
+    """The earliest value that the logits are made of alone, row by row.
+
+    Whoever wants the logits of some tokens need not know more than these rows of it. Behind the
+    last attention of a decoder that is the sum with its results.
+    """
+    ops = list(function.body.block.ops)
+    end = ops[-1]
+    assert isinstance(end, ReturnOp)
+    wanted: set[SSAValue] = {end.operands[0]}
+    found: SSAValue | None = None
+    for op in reversed(ops[:-1]):
+        if not wanted.intersection(op.results):
+            continue
+        if not _by_rows(op):
+            break
+        wanted.difference_update(op.results)
+        wanted.update(value for value in op.operands if not isinstance(value.owner, ConstantOp))
+        if len(wanted) == 1:
+            (found,) = wanted
+    # A row must stay one if nothing else of the block reads the value.
+    return found if found is not None and isinstance(found.owner, Operation) else None
+
+
+def _by_rows(op: Operation) -> bool:
+    """Whether each row [K] of an operation's results is made of the same rows of its operands."""
+    if isinstance(op, LinearOp):
+        from xdsl.traits import SymbolTable
+
+        kernel = SymbolTable.lookup_symbol(op, op.callee)
+        return isinstance(kernel, FuncOp) and not attends(kernel)
+    if isinstance(op, ReduceOp):
+        return op.keep is not None and integers_of(op.axes) == [-1]
+    if isinstance(op, MatmulOp):
+        return isinstance(op.rhs.owner, ConstantOp)
+    if isinstance(op, SliceOp):
+        return integers_of(op.axes) in ([-1], [1])
+    return isinstance(op, ElementwiseOp | RmsNormOp)
