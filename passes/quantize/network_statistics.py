@@ -72,10 +72,17 @@ def _array(value: Any) -> Any:
     )
 
 
+def elements_of(batch: Batch) -> int:
+    """How many tokens or rows a batch has, by its first input."""
+    first = _array(next(iter(batch.values()), None))
+    if not is_numbers(first) or not first.ndim:
+        return 1
+    return int(np.prod(first.shape if first.dtype.kind in "iub" else first.shape[:-1]))
+
+
 def _cut(arrays: dict[str, Array], elements: int) -> list[dict[str, Array]]:
     first = next(iter(arrays.values()))
-    inner = first.shape[1:] if first.dtype.kind in "iub" else first.shape[1:-1]
-    size = max(1, elements // max(int(np.prod(inner)), 1))
+    size = max(1, elements * len(first) // max(elements_of(arrays), 1))
     return [
         {name: array[low : low + size] for name, array in arrays.items()}
         for low in range(0, len(first), size)

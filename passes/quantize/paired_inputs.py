@@ -83,9 +83,10 @@ class PairedInputs:
         """Weights [K, N] that bring the outputs nearer to the dense network's, which has a bias."""
         if with_bias:
             shares = self._moment[:-1, -1] / self.count
-            cross = (self._cross[:-1] - np.outer(shares, self._cross[-1])) / self.count
+            cross = (self._cross[:-1] - shares[:, np.newaxis] * self._cross[-1]) / self.count
             # Of the bias nothing is left but where rows have other scales than they had.
-            beside = np.outer(cross[:, -1], bias + self._origins[0] @ weights.astype(np.float64))
+            outputs: NDArray[np.float64] = bias + self._origins[0] @ weights.astype(np.float64)
+            beside = cross[:, -1:] * outputs
             return dense_targets(weights, self.now.covariance, cross[:, :-1], beside)
         first, second = (
             np.concatenate([np.eye(self._features), origin[:, np.newaxis]], axis=1)

@@ -17,7 +17,7 @@ from daqkf.passes.quantize.accuracy import AllOutputs
 from daqkf.passes.quantize.distillation import distil, trainable
 from daqkf.passes.quantize.gradients import NoGradientError
 from daqkf.passes.quantize.network_pruning import prune_network, single_layers
-from daqkf.passes.quantize.network_statistics import batches, observe
+from daqkf.passes.quantize.network_statistics import batches, elements_of, observe
 from daqkf.passes.quantize.sequential import key_of, quantize_sequentially
 from daqkf.passes.quantize.weights import replace_constant
 from daqkf.passes.steps import NOTHING_KEPT, Steps
@@ -63,9 +63,11 @@ def round_sequentially(
 ) -> None:
     """Prune and round the kernels of a network in place, one after another.
 
-    If what is left is trained in between, the trained network is what it is rounded towards.
+    They see batches of `PRUNING_ROWS` tokens or rows together at most, evenly spread. If what is
+    left is trained in between, the trained network is what it is rounded towards.
     """
     parts, share = batches(network, samples), options.sparsity or 0.0
+    parts = parts[:: max(1, -(-sum(map(elements_of, parts)) // PRUNING_ROWS))]
     if options.distillation:
         dense = network.clone()
         quantize_sequentially(network, parts, None, share, progress=progress, steps=steps)
