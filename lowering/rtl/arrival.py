@@ -73,7 +73,8 @@ def write_activations(frame: Frame, arrival: Arrival, chain: Bundle) -> Bundle:
     """
     c, config, start = frame.c, frame.config, frame.start
     c.section("The write port of the activation memories.")
-    told, groups = {"null_row": start}, result_groups(config)
+    told: dict[str, Signal] = {"null_row": start}
+    groups = result_groups(config)
     target = chain.get("target", arrival.loaded)
     if chain:
         told["moved_row"] = chain["write"]

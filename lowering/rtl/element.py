@@ -95,9 +95,8 @@ def build_element(config: ArrayConfig, family: str) -> Circuit:
     holds = datapath.finished & enable
     if turns is not None:
         holds = turns.hold(c, datapath.finished)
-    take = None if turns is None else turns.take
-    hold_late = delayed(c, holds, "holds", stages, reset=0)
-    full = hold(c, config, datapath, hold_late, take, groups)
+    held = delayed(c, holds, "holds", stages, reset=0)
+    full = hold(c, config, datapath, held, turns and turns.take, groups)
     hold_enable.drive(holds)
     if turns is None:
         enable.drive(~named(datapath.finished & full, "stalled"))

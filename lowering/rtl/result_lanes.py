@@ -9,7 +9,7 @@ the rows that leave, so that the memory never has to wait for the result stream.
 
 from daqkf.hw_targets.config import ArrayConfig
 from daqkf.lowering.hdl.bundle import inputs
-from daqkf.lowering.hdl.circuit import Circuit, named
+from daqkf.lowering.hdl.circuit import Circuit, Signal, named
 from daqkf.lowering.hdl.select import index_bits
 
 READING = 2
@@ -55,7 +55,7 @@ def build_result_lanes(config: ArrayConfig, width: int, leads: bool) -> Circuit:
     takes = named(more & advance, "takes_row")
     front.drive(front + 1, enable=takes)
     valid.drive(more, enable=advance)
-    stored = [("y_row", "y_data", row)]
+    stored: list[tuple[str, str, Signal]] = [("y_row", "y_data", row)]
     if leads:
         stored.append(("y_last_row", "y_last", c.input("last", 1)))
         c.output("y_valid", valid)

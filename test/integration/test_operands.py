@@ -34,7 +34,6 @@ MACHINES = {
     "shared": replace(SEQUENCES, max_shift=1, shared_words=True),
     "P1-T4": replace(SEQUENCES, pes=1, post_lanes=1),
     "P2-T2": replace(SEQUENCES, lanes=2, items=2, max_shift=1),
-    "a tree": replace(SEQUENCES, lanes=64, post_lanes=16),
     "P4-T8-banks": replace(SEQUENCES, pes=4, lanes=8, items=8, post_lanes=1, max_shift=1, banks=2),
 }
 SOME = [pytest.param(name, marks=() if name == "banks" else pytest.mark.slow) for name in MACHINES]

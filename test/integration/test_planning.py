@@ -38,7 +38,9 @@ MACHINES = {
     "on chip": replace(NARROW, stream_depth=2**13),
     "on chip, wide programs": replace(NARROW, stream_depth=2**13, program_bits=128),
     "slow post unit": replace(NARROW, post_lanes=1, memory_bits=256, stream_depth=64),
-    "a tree": replace(NARROW, pes=2, lanes=36, post_lanes=18, memory_bits=128, stream_depth=64),
+    "a tree": replace(
+        NARROW, pes=2, lanes=36, post_lanes=18, items=4, memory_bits=128, stream_depth=64
+    ),
 }
 MEMORIES = ("", "ddr4-2400", "ddr3-800")
 

@@ -22,7 +22,7 @@ from daqkf.hw_targets.engine import (
     tree_bits,
 )
 from daqkf.hw_targets.fabric import fabric_names
-from daqkf.hw_targets.fan_out import lane_groups, tree_stages
+from daqkf.hw_targets.fan_out import lane_groups, tree_latency
 from daqkf.hw_targets.memory import MemoryTiming, load_channels, load_memory
 from daqkf.hw_targets.prediction import (
     LATENCY,
@@ -245,11 +245,11 @@ def test_solvers_take_turns_with_fewer_tokens():
 
 
 def test_a_tree_to_many_lanes_is_counted():
-    """It takes a cycle more, registers, and block RAM as one memory of all lanes does."""
+    """It takes two cycles more, registers, and block RAM as one memory of all lanes does."""
     work = [KernelWork(100, 30, 500)]
     few, many = replace(CONFIG, lanes=32, post_lanes=8), replace(CONFIG, lanes=36, post_lanes=9)
     totals = [tile_cycles_of(work, config).total for config in (few, many)]
-    assert totals[1] - totals[0] == tree_stages(many) - tree_stages(few) == 1
+    assert totals[1] - totals[0] == tree_latency(many) - tree_latency(few) == 2
     assert tree_bits(few) == 0 < tree_bits(many) < tree_bits(replace(many, lanes=64, post_lanes=8))
     whole = replace(many, lanes=72, post_lanes=9)
     assert (
