@@ -66,7 +66,8 @@ def build_gate_unit(config: ArrayConfig) -> Circuit:
 
     c.output("streaming", streaming)
     c.output("streams", row_start)
-    c.output("holds", holds)
+    if not late:
+        c.output("holds", holds)
     c.output("wants", streaming & ~holds)
     c.output("valid", delayed(c, present & ~first, "valid", max(-early, 0), reset=0))
     c.output("sums", concat(*(fitted(product, NORMALIZED_BITS) for product in reversed(products))))

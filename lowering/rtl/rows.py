@@ -70,7 +70,8 @@ def build_row_unit(config: ArrayConfig) -> Circuit:
     c.section("What the array and the post unit are told.")
     c.output("streaming", progress.streaming)
     c.output("streams", progress.streams)
-    c.output("holds", progress.holds)
+    if not late_results(config):
+        c.output("holds", progress.holds)
     c.output("wants", progress.streaming & ~progress.holds & ~softmax.read)
     early = _waiting(config) + NORMALIZING - rows_stages(config)
     c.output("valid", delayed(c, progress.present & ~silent, "valid", early, reset=0))
