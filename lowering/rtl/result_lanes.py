@@ -8,6 +8,7 @@ the rows that leave, so that the memory never has to wait for the result stream.
 """
 
 from daqkf.hw_targets.config import ArrayConfig
+from daqkf.hw_targets.numerics import ACTIVATION_BITS
 from daqkf.lowering.hdl.bundle import inputs
 from daqkf.lowering.hdl.circuit import Circuit, Signal, named
 from daqkf.lowering.hdl.select import index_bits
@@ -55,7 +56,9 @@ def build_result_lanes(config: ArrayConfig, width: int, leads: bool) -> Circuit:
     takes = named(more & advance, "takes_row")
     front.drive(front + 1, enable=takes)
     valid.drive(more, enable=advance)
-    stored: list[tuple[str, str, Signal]] = [("y_row", "y_data", row)]
+    # What is beside the lanes is for the row unit alone.
+    lanes = width // ACTIVATION_BITS * ACTIVATION_BITS
+    stored: list[tuple[str, str, Signal]] = [("y_row", "y_data", row[:lanes])]
     if leads:
         stored.append(("y_last_row", "y_last", c.input("last", 1)))
         c.output("y_valid", valid)

@@ -205,7 +205,7 @@ def _leave_through_tree(
     change = leaves.zext(under_way.width) - one["moves"].zext(under_way.width)
     under_way.drive(under_way + change)
     row, data = (concat(*(part[name] for part in reversed(parts))) for name in ("row", "y_data"))
-    return row, Leaving(data[: config.row_bits], one["y_valid"], one["y_last"], left)
+    return row, Leaving(data, one["y_valid"], one["y_last"], left)
 
 
 def _leaving_outputs(frame: Frame, halves: Halves, programs: Programs, produced: Signal) -> Signal:
