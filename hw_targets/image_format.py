@@ -99,6 +99,9 @@ _ADDED = {
     "post_multiplier": "luts",
     "shared_words": False,
     "stream_code": "plain",
+    "result_memory": "block",
+    "partial_memory": "block",
+    "table_memory": "block",
 }
 """Options that came after this version of images, and what arrays without them have."""
 

@@ -103,7 +103,7 @@ def store_results(
     c.section("The result memory, and the stream by which results leave.")
     beside = [post["result_exponent"]] if config.normalizes else []
     row = concat(*beside, post["result_data"])
-    memory = c.memory("results", 2 * config.result_depth, row.width, style=config.activation_memory)
+    memory = c.memory("results", 2 * config.result_depth, row.width, style=config.result_memory)
     place = concat(halves.writing, post["result_address"])
     memory.write(place, row, post["result_write"])
 
