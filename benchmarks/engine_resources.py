@@ -5,6 +5,7 @@
 
     python benchmarks/engine_resources.py [--fabric xcup] [--ordered] [--write]
     python benchmarks/engine_resources.py [--fabric xcup] --check [--modules]
+    python benchmarks/engine_resources.py --memories
 
 Arrays of several shapes are synthesised with their hierarchy, so that each module is counted by
 itself; lanes of more kinds are synthesised alone. The counts of a module are fitted by the terms of
@@ -14,6 +15,9 @@ Of ordered sums (`--ordered`), only the modules are synthesised that other array
 
 `--check` synthesises engines as a whole, flattened, and compares them with what is predicted; with
 `--modules` they keep their hierarchy, which is faster. The largest has 256 lanes. Runs are cached.
+
+`--memories` compares memories of LUTs with what is predicted of them, and prints what an engine
+takes for each block RAM that they spare.
 """
 
 import argparse
@@ -30,12 +34,15 @@ from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.device import Needs
 from daqkf.hw_targets.engine import block_rams, chosen_bits, engine_needs, instances, terms
 from daqkf.hw_targets.fabric import Fabric
+from daqkf.hw_targets.lut_ram import mapped_luts
+from daqkf.hw_targets.machine import RAM_CHOICES
 from daqkf.lowering.hdl.circuit import Circuit, circuit_module
 from daqkf.lowering.hdl.verilog import emit_verilog
 from daqkf.lowering.rtl.array import TOP, build_array
 from daqkf.lowering.rtl.element import build_element
 from daqkf.lowering.rtl.families import ordered_sum, running_sum
 from daqkf.lowering.rtl.stream_reader import build_stream_reader
+from daqkf.planning.search import INTO_LUTS
 from daqkf.synthesis.resources import netlist
 
 CONFIG = ArrayConfig(
@@ -141,6 +148,14 @@ CHECKS = {
         parameter_depth=256,
     ),
     "4 x 8 wide": replace(CONFIG, program_bits=256, row_solvers=2, post_multiplier="dsp"),
+    "2 x 8 in LUTs": replace(
+        PLAIN,
+        pes=2,
+        activation_depth=256,
+        result_depth=256,
+        partial_depth=256,
+        **dict.fromkeys(RAM_CHOICES, "distributed"),
+    ),
 }
 ORDERED = replace(PLAIN, families=("ordered_sum",))
 CODED = replace(ORDERED, stream_code="varint")
@@ -161,6 +176,20 @@ CHECKS |= {
     "4 x 8 coded": replace(CODED, post_multiplier="dsp"),
     "4 x 8 distances": replace(ORDERED, index_bits=8),
 }
+LARGE = replace(
+    PLAIN,
+    pes=3,
+    lanes=256,
+    post_lanes=64,
+    activation_depth=1024,
+    result_depth=512,
+    partial_depth=512,
+    kernels=1,
+    memory_bits=512,
+    shared_words=True,
+    max_shift=1,
+)
+"""An engine of which several fill a large device (docs/device.md)."""
 RESOURCES = ("luts", "flip_flops")
 FOLDER = Path(__file__).parents[1] / "hw_targets" / "engines"
 
@@ -294,6 +323,42 @@ def check(fabric: Fabric, names: Sequence[str], flat: bool) -> None:
         print(f"{fabric.name} {name}: {errors}, {memories}", flush=True)
 
 
+def memory_of_luts(depth: int, width: int) -> Circuit:
+    """A memory with a port that reads and one that writes."""
+    c = Circuit("memory_of_luts")
+    c.clock("clk")
+    memory = c.memory("memory", depth, width, style="distributed")
+    bits = memory.address_width
+    memory.write(c.input("wa", bits), c.input("wd", width), c.input("we", 1))
+    c.output("y", memory.read(c.input("ra", bits), c.input("re", 1), "q"))
+    c.finish()
+    return c
+
+
+def check_memories(fabric: Fabric) -> None:
+    """Print how far predictions are from memories of LUTs, and what these spare."""
+    for depth, width in ((64, 56), (128, 56), (384, 56), (512, 56), (1024, 56), (512, 32)):
+        circuit = memory_of_luts(depth, width)
+        cells = synthesized(circuit, fabric.flat)[circuit.name]
+        found, predicted = needs_of(fabric, cells), mapped_luts(depth, width)
+        print(
+            f"{depth} rows of {width} bits: {found.lut_rams} LUTs that store (predicted: "
+            f"{predicted.storing}), {found.luts - found.lut_rams} others ({predicted.choosing})"
+        )
+    config = LARGE
+    before = engine_needs(config, fabric.family)
+    for name in INTO_LUTS:
+        config = replace(config, **{name: "distributed"})
+        after = engine_needs(config, fabric.family)
+        spared = (before.block_rams_18k - after.block_rams_18k) / 2
+        luts, storing = after.luts - before.luts, after.lut_rams - before.lut_rams
+        print(
+            f"{name}: {spared:g} RAMB36 less, {luts:,} LUTs, of which {storing:,} store: "
+            f"{luts / spared:,.0f} for a RAMB36"
+        )
+        before = after
+
+
 def main() -> None:
     """Fit, and check."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -302,9 +367,13 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help="write hw_targets/engines")
     parser.add_argument("--check", action="store_true", help="synthesise engines as a whole")
     parser.add_argument("--modules", action="store_true", help="count these module by module")
+    parser.add_argument("--memories", action="store_true", help="synthesise memories of LUTs")
     parser.add_argument("--only", nargs="+", choices=CHECKS, default=list(CHECKS), help="of these")
     options = parser.parse_args()
     fabric = load_fabric(options.fabric)
+    if options.memories:
+        check_memories(fabric)
+        return
     if options.check:
         check(fabric, options.only, not options.modules)
         return

@@ -14,6 +14,7 @@ _FOLDER = Path(__file__).parent / "devices"
 
 LABELS: Mapping[str, str] = {
     "luts": "LUTs",
+    "lut_rams": "LUT RAM",
     "flip_flops": "flip-flops",
     "block_rams_18k": "block RAM",
     "ultra_rams": "UltraRAM",
@@ -37,18 +38,23 @@ class Needs:
     block_rams_18k: int
     ultra_rams: int = 0
     dsps: int = 0
+    lut_rams: int = 0
+    """Those of the LUTs that store, in memories and shift registers. On ECP5 they are not told
+    apart."""
 
     @classmethod
     def of(cls, counts: Counts, family: str) -> "Needs":
         """What counted cells of a family of fabrics take."""
         luts = counts.logic_cells if family == "ecp5" else counts.luts + counts.lut_rams
-        return cls(luts, counts.flip_flops, counts.block_rams_18k, counts.ultra_rams, counts.dsps)
+        memories = counts.block_rams_18k, counts.ultra_rams
+        storing = 0 if family == "ecp5" else counts.lut_rams
+        return cls(luts, counts.flip_flops, *memories, counts.dsps, storing)
 
     def __add__(self, other: "Needs") -> "Needs":
-        return Needs(*(getattr(self, name) + getattr(other, name) for name in LABELS))
+        return Needs(**{name: getattr(self, name) + getattr(other, name) for name in LABELS})
 
     def __mul__(self, number: int) -> "Needs":
-        return Needs(*(number * getattr(self, name) for name in LABELS))
+        return Needs(**{name: number * getattr(self, name) for name in LABELS})
 
 
 @dataclass(frozen=True)
@@ -67,6 +73,8 @@ class Device:
     dsps: int
     memories: tuple[str, ...]
     """External memory that its boards have, `NAMExCHANNELS`; the usual one is the first."""
+    lut_rams: int = 0
+    """Those of the LUTs that can store; 0 if no engine stores in them."""
 
     def shares(self, needs: Needs) -> dict[str, float]:
         """What a circuit takes of each resource that there is, 1 being all of it; infinite where

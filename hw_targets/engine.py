@@ -4,7 +4,8 @@
 """What an array takes of a fabric, without synthesising it: one of elements with running sums, or
 of elements that multiply in DSP blocks, two products in each.
 
-Its memories are known to the bit, so their block RAM is computed. The logic of each module is a sum
+Its memories are known to the bit, so their block RAM is computed, as is what those take that are
+made of LUTs. The logic of each module is a sum
 of terms, such as a number of bits that are added. What a bit takes is in a TOML file of `engines/`,
 one for each fabric, which `benchmarks/engine_resources.py` fits to what yosys makes of circuits;
 what only elements of another kind have (`KINDS`) is in a file of its own for each of these.
@@ -24,6 +25,7 @@ from daqkf.hw_targets.device import Needs
 from daqkf.hw_targets.families import FAMILIES
 from daqkf.hw_targets.fan_out import BRANCHES, lane_groups, result_groups, tree_stages
 from daqkf.hw_targets.fields import IMAGE_WORD_BITS
+from daqkf.hw_targets.lut_ram import mapped_luts
 from daqkf.hw_targets.numerics import ACTIVATION_BITS
 from daqkf.hw_targets.streams import fifo_bits, is_coded, row_bits, slot_bits
 from daqkf.hw_targets.words import (
@@ -117,10 +119,10 @@ def _activations(config: ArrayConfig) -> list[Memory]:
     return [
         Memory(
             _element(config),
-            config.pes * -(-reads // 2),
+            config.pes * -(-reads // config.reads_together),
             config.activation_depth,
             ACTIVATION_BITS * len(lanes),
-            min(reads, 2),
+            min(reads, config.reads_together),
             style,
         )
         for lanes in lane_groups(config, config.family(0))
@@ -128,7 +130,8 @@ def _activations(config: ArrayConfig) -> list[Memory]:
 
 
 def memories(config: ArrayConfig) -> list[Memory]:
-    """The block RAM and the UltraRAM of an array."""
+    """The memories of an array of which the machine says what they are made of, and others that
+    are block RAM."""
     groups = config.post_cycles
     streams = config.stream_depth * (1 if config.memory_bits else config.banks)
     together = parameters_together(config)
@@ -138,16 +141,21 @@ def memories(config: ArrayConfig) -> list[Memory]:
         *_activations(config),
         Memory("post", 1, slots // together, together * parameter_row(config).width),
         Memory(
-            "post", config.post_lanes, config.banks * table_rows(config), table_row(config).width
+            "post",
+            config.post_lanes,
+            config.banks * table_rows(config),
+            table_row(config).width,
+            style=config.table_memory,
         ),
         *(
-            Memory("array", 1, 2 * config.result_depth, len(bits), style=config.activation_memory)
+            Memory("array", 1, 2 * config.result_depth, len(bits), style=config.result_memory)
             for bits in result_groups(config)
         ),
     ]
     if config.partial_depth:
         depth = config.partial_depth << (groups - 1).bit_length()
-        found.append(Memory("post", 1, depth, config.sum_width * config.post_lanes))
+        width = config.sum_width * config.post_lanes
+        found.append(Memory("post", 1, depth, width, style=config.partial_memory))
     if config.residual_depth:
         found.append(Memory("post", 1, config.residual_depth, config.row_bits))
     return found
@@ -315,10 +323,27 @@ def block_rams(config: ArrayConfig, family: str) -> tuple[int, int]:
     for memory in memories(config):
         if memory.style == "ultra":
             ultra += memory.number * ultra_rams(memory.depth, memory.width)
-        else:
+        elif memory.style == "block":
             found = mapped(memory.depth, memory.width, ports=memory.ports, whole=whole)
             halves += memory.number * found.halves
     return halves, ultra
+
+
+def memory_luts(config: ArrayConfig) -> dict[str, Needs]:
+    """LUTs and flip-flops of the memories that are made of LUTs, in one instance of each module.
+
+    What a block RAM reads stays in it; what LUTs read goes to flip-flops.
+    """
+    found: dict[str, Needs] = {}
+    for memory in memories(config):
+        if memory.style == "distributed":
+            assert memory.ports == 1
+            each = mapped_luts(memory.depth, memory.width)
+            one = Needs(each.luts, memory.width, 0, lut_rams=each.storing)
+            of_each = config.pes if memory.module == _element(config) else 1
+            number = memory.number // of_each
+            found[memory.module] = found.get(memory.module, Needs(0, 0, 0)) + one * number
+    return found
 
 
 def chosen_bits(config: ArrayConfig, family: str) -> dict[str, float]:
@@ -382,6 +407,35 @@ def engine_needs(config: ArrayConfig, family: str) -> Needs:
     Raises:
         UnknownEngineError: elements, a fabric, or units of which nothing says what they take.
     """
+    return logic_needs(config, family) + memory_needs(config, family)
+
+
+def memory_needs(config: ArrayConfig, family: str) -> Needs:
+    """What the memories of an array take, with the LUTs that choose among blocks of deep ones.
+
+    Raises:
+        UnknownEngineError: memories of LUTs, of a family of which nothing says what they take.
+    """
+    numbers = instances(config)
+    total = Needs(0, 0, 0)
+    for module, needs in memory_luts(config).items():
+        if family == "ecp5":
+            raise UnknownEngineError(f"nothing says what memories take that are LUTs of '{family}'")
+        total += needs * numbers[module]
+    choosing = sum(
+        bits * (config.pes if module == _element(config) else 1)
+        for module, bits in chosen_bits(config, family).items()
+    )
+    halves, ultra = block_rams(config, family)
+    return total + Needs(round(choosing), 0, halves, ultra)
+
+
+def logic_needs(config: ArrayConfig, family: str) -> Needs:
+    """What an array takes beside its memories, whatever these are made of.
+
+    Raises:
+        UnknownEngineError: as `engine_needs`.
+    """
     elements = kind(config)
     if config.operand_depth or config.dispatches:
         raise UnknownEngineError("arrays with operand memories or variants are not known")
@@ -399,13 +453,9 @@ def engine_needs(config: ArrayConfig, family: str) -> Needs:
     totals["flip_flops"] += config.pes * tree_bits(config)
     for resource, takes in _result_tree(config, family).items():
         totals[resource] += takes
-    for module, bits in chosen_bits(config, family).items():
-        totals["luts"] += bits * (config.pes if module == _element(config) else 1)
-    halves, ultra = block_rams(config, family)
     return Needs(
         luts=round(totals["luts"]),
         flip_flops=round(totals["flip_flops"]),
-        block_rams_18k=halves,
-        ultra_rams=ultra,
+        block_rams_18k=0,
         dsps=numbers["packed_lanes"] + config.post_lanes * post_dsps(config),
     )

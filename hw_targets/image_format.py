@@ -100,6 +100,9 @@ _ADDED = {
     "shared_words": False,
     "stream_code": "plain",
     "wide_results": False,
+    "result_memory": "block",
+    "partial_memory": "block",
+    "table_memory": "block",
 }
 """Options that came after this version of images, and what arrays without them have."""
 

@@ -3,7 +3,7 @@
 
 """The organisation of an array, as far as a schedule depends on it."""
 
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 
 from daqkf.hw_targets.families import FAMILIES
 
@@ -20,6 +20,9 @@ ORGANISATION = (
     "memory_bits",
     "memory_ports",
     "activation_memory",
+    "result_memory",
+    "partial_memory",
+    "table_memory",
     "stream_code",
     "shared_words",
     "row_solvers",
@@ -51,8 +54,12 @@ MEMORY_WORDS = 1 << 24
 MAX_SHIFT = 7
 """Of a gap step: 2^7 levels are beyond the largest level."""
 
-ACTIVATION_MEMORIES = ("block", "ultra")
-"""What activation memories can be made of: block RAM, or UltraRAM of 4096 rows of 72 bits."""
+RAM_STYLES = ("block", "ultra", "distributed")
+"""What memories can be made of: block RAM, UltraRAM of 4096 rows of 72 bits, or the LUTs that can
+store, of 64 rows of a bit each."""
+
+RAM_CHOICES = ("activation_memory", "result_memory", "partial_memory", "table_memory")
+"""The options of a machine that say what a memory is made of."""
 
 STREAM_CODES = ("plain", "varint")
 """How streams lie in external memory: words as they are, side by side, or the gaps between their
@@ -153,7 +160,14 @@ class Machine:
     `PROGRAM_BITS`. A row of a table or of a stream begins with a beat of its own, and so does one
     of parameters, or each two of them where beats are the widest."""
     activation_memory: str = field(default="block", kw_only=True)
-    """What the activation and the result memories are made of: one of `ACTIVATION_MEMORIES`."""
+    """What the activation memories are made of: one of `RAM_STYLES`. Of block RAM and UltraRAM, two
+    reads of an element share a memory; LUTs have one for each read."""
+    result_memory: str = field(default="block", kw_only=True)
+    """What the result memory is made of: one of `RAM_STYLES`, as are the next two."""
+    partial_memory: str = field(default="block", kw_only=True)
+    """What the memory of partial sums is made of."""
+    table_memory: str = field(default="block", kw_only=True)
+    """What the tables of activation functions are made of, of which each post lane has one."""
     shared_words: bool = field(default=False, kw_only=True)
     """Whether the word that ends an output of a running-sum stream has the first items of the next
     one, and steps take R with either sign (`families.running_sum`): fuller words."""
@@ -164,9 +178,10 @@ class Machine:
     as a queue there says (`descriptors`), in place of streams. The array itself is the same."""
 
     def __post_init__(self):
-        for name, value in asdict(self).items():
+        for entry in fields(self):
+            value = getattr(self, entry.name)
             if isinstance(value, int):
-                _require_count(name, value)
+                _require_count(entry.name, value)
         self._require_choices()
         self._require_families()
         if self.index_bits:
@@ -208,11 +223,10 @@ class Machine:
         if self.program_bits not in PROGRAM_BITS:
             known = ", ".join(map(str, PROGRAM_BITS))
             raise ValueError(f"program_bits must be one of {known}, not {self.program_bits}")
-        if self.activation_memory not in ACTIVATION_MEMORIES:
-            known = ", ".join(ACTIVATION_MEMORIES)
-            raise ValueError(
-                f"unknown activation_memory '{self.activation_memory}' (known: {known})"
-            )
+        for choice in RAM_CHOICES:
+            if (style := getattr(self, choice)) not in RAM_STYLES:
+                known = ", ".join(RAM_STYLES)
+                raise ValueError(f"unknown {choice} '{style}' (known: {known})")
         if self.multiplier == "packed" and len(self.weight_bits) > 1:
             raise ValueError(
                 f"packed products have weights of one width, not of {list(self.weight_bits)} bits"
@@ -307,6 +321,11 @@ class Machine:
     def post_cycles(self) -> int:
         """Cycles in which the post unit takes an output."""
         return self.lanes // self.post_lanes
+
+    @property
+    def reads_together(self) -> int:
+        """Reads of an element that share an activation memory."""
+        return 1 if self.activation_memory == "distributed" else 2
 
     @property
     def parameter_stride(self) -> int:

@@ -343,8 +343,8 @@ def _read_rows(
 ) -> list[Signal]:
     """Some lanes' parts of the rows, two cycles later, from as many memories as it takes.
 
-    A block RAM has two ports. Loading uses the first one of each memory, as the element does
-    not read meanwhile.
+    A block RAM or an UltraRAM has two ports. Loading uses the first one of each memory, as the
+    element does not read meanwhile. LUTs that store have a port that writes beside one that reads.
 
     Args:
         c: the element.
@@ -357,18 +357,24 @@ def _read_rows(
     write_address, writing, *addresses = port.values()
     suffix = "" if len(lanes) == config.lanes else f"_lanes{lanes.start}"
     own_bits = slice(ACTIVATION_BITS * lanes.start, ACTIVATION_BITS * lanes.stop)
-    reading = named(enable & ~writing, f"reading{suffix}")
+    apart = config.reads_together == 1
+    reading = enable if apart else named(enable & ~writing, f"reading{suffix}")
     rows: list[Signal] = []
-    for first in range(0, len(addresses), 2):
+    for first in range(0, len(addresses), config.reads_together):
         memory = c.memory(
-            f"activations{first // 2}{suffix}",
+            f"activations{first // config.reads_together}{suffix}",
             config.activation_depth,
             ACTIVATION_BITS * len(lanes),
             style=config.activation_memory,
         )
-        own = named(mux(writing, write_address, addresses[first]), f"{memory.name}_address")
-        memory.write(own, data[own_bits], writing)
-        for number, address in enumerate((own, *addresses[first + 1 : first + 2]), first):
+        if apart:
+            memory.write(write_address, data[own_bits], writing)
+            read = addresses[first : first + 1]
+        else:
+            own = named(mux(writing, write_address, addresses[first]), f"{memory.name}_address")
+            memory.write(own, data[own_bits], writing)
+            read = [own, *addresses[first + 1 : first + 2]]
+        for number, address in enumerate(read, first):
             row = memory.read(address, reading, f"activations_row{number}{suffix}")
             rows.append(c.delay(row, f"row{number}{suffix}", enable=enable))
     return rows

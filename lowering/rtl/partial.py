@@ -47,7 +47,8 @@ class Partial:
         output = (base.zext(wide) + address.zext(wide))[:bits]
         place = concat(output, group) if groups > 1 else output
         width = config.sum_width * config.post_lanes
-        memory = c.memory("partial", config.partial_depth << group_bits(groups), width)
+        depth = config.partial_depth << group_bits(groups)
+        memory = c.memory("partial", depth, width, style=config.partial_memory)
         row = c.delay(memory.read(place, c.const(1, 1), "partial_row"), "partial_sums")
         return cls(memory, delayed(c, place, "partial_place", 1 + waiting), row, width)
 

@@ -146,7 +146,7 @@ def _apply_function(
     write = inputs(c, "table", {"address": index_bits(depth), "data": width, "write": 1})
     values: list[Signal] = []
     for v, level in enumerate(levels):
-        memory = c.memory(f"table{v}", depth, width)
+        memory = c.memory(f"table{v}", depth, width, style=config.table_memory)
         memory.write(*write.values())
         row = memory.read(concat(*chosen, level[low:]), c.const(1, 1), f"table_row{v}")
         if low:

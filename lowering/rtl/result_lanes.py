@@ -39,7 +39,7 @@ def build_result_lanes(config: ArrayConfig, width: int, leads: bool) -> Circuit:
     c.reset(c.input("rst", 1))
     bits = index_bits(2 * config.result_depth)
     c.section("The memory.")
-    memory = c.memory("results", 2 * config.result_depth, width, style=config.activation_memory)
+    memory = c.memory("results", 2 * config.result_depth, width, style=config.result_memory)
     port = inputs(c, "write", {"address": bits, "data": width})
     memory.write(port["address"], port["data"], c.input("write", 1))
     row = memory.read(c.input("read_address", bits), c.input("read", 1), "row_read")

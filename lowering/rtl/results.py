@@ -132,7 +132,7 @@ def _leave_at_once(
     c, config = frame.c, frame.config
     c.section("The result memory, and the stream by which results leave.")
     memory = c.memory(
-        "results", 2 * config.result_depth, write["data"].width, style=config.activation_memory
+        "results", 2 * config.result_depth, write["data"].width, style=config.result_memory
     )
     memory.write(*write.values())
     valid = c.register("y_valid", 1, reset=0)

@@ -245,5 +245,5 @@ def test_weights_are_compiled_first(tmp_path: Path):
     assert main(["plan", str(weights), *options, "--json", str(tmp_path / "p.json")]) == 0
     facts = json.loads((tmp_path / "p.json").read_text())
     assert facts["device"] == "ecp5-85k"
-    assert facts["ultra_engines"] == 0
+    assert facts["engines_by_memory"] == {"block": facts["engines"]}
     assert max(facts["shares"].values()) <= 1

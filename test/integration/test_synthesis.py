@@ -16,6 +16,7 @@ from daqkf.hw_targets import Counts
 from daqkf.hw_targets.block_ram import ramb18s
 from daqkf.hw_targets.fabric import xilinx_logic_cells
 from daqkf.hw_targets.families import FAMILIES
+from daqkf.hw_targets.lut_ram import mapped_luts
 from daqkf.lowering.hdl.circuit import Circuit, circuit_module
 from daqkf.lowering.hdl.verilog import emit_verilog
 from daqkf.runtime import tools
@@ -91,6 +92,17 @@ def test_a_memory_of_ultra_ram_takes_no_block_ram():
     found = counts(buffer(4096, 144, "ultra"), "xcup")
     assert (found.ultra_rams, found.block_rams_18k) == (2, 0)
     assert counts(buffer(4096, 144), "xcup").ultra_rams == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("depth", "width"), [(64, 20), (256, 24), (1024, 14)])
+def test_a_memory_of_luts_takes_those_that_store(depth: int, width: int):
+    found, predicted = (
+        counts(buffer(depth, width, "distributed"), "xcup"),
+        mapped_luts(depth, width),
+    )
+    assert (found.block_rams_18k, found.lut_rams) == (0, predicted.storing)
+    assert found.luts + found.lut_rams == pytest.approx(predicted.luts, rel=0.1)
 
 
 def test_logic_cells_are_yosys_own_estimate(tmp_path: Path):

@@ -23,7 +23,7 @@ from daqkf.dialects.dfke import KernelOp
 from daqkf.dialects.interpreting import run
 from daqkf.dialects.rpea import ArrayOp, RunOp, TiledOp
 from daqkf.hw_targets.config import ArrayConfig
-from daqkf.hw_targets.machine import Machine
+from daqkf.hw_targets.machine import RAM_CHOICES, Machine
 from daqkf.lowering.conversions.dfke_to_rpea import LowerDfkeToRpeaPass
 from daqkf.lowering.hdl.circuit import circuit_module
 from daqkf.lowering.hdl.verilog import emit_verilog
@@ -46,6 +46,12 @@ MACHINES = {
     name: replace(machine, **SMALL, banks=1 + number % 2)
     for number, (name, machine) in enumerate(PLAIN.items())
 }
+IN_LUTS = dict.fromkeys(RAM_CHOICES, "distributed")
+MACHINES |= {
+    "in LUTs": replace(MACHINES["mixed"], **IN_LUTS),
+    "dense in LUTs": replace(MACHINES["dense"], **IN_LUTS),
+}
+MORE = [*SOME, "in LUTs", pytest.param("dense in LUTs", marks=pytest.mark.slow)]
 KINDS = {"features": (FEATURES, 7), "outputs": (20, OUTPUTS), "both": (FEATURES, OUTPUTS)}
 
 
@@ -107,7 +113,7 @@ def test_parts_and_groups_are_the_whole(name: str, kind: str, tmp_path: Path):
             decode(image, config)
 
 
-@pytest.mark.parametrize("name", SOME)
+@pytest.mark.parametrize("name", MORE)
 @pytest.mark.parametrize("stalls", [0.0, 0.4])
 def test_the_rtl_adds_up(name: str, stalls: float, tmp_path: Path):
     """Of more tiles than there is room for partial sums, too."""
@@ -145,7 +151,7 @@ def test_with_two_banks_loading_hides(tmp_path: Path):
     assert totals[2] < 0.9 * totals[1]
 
 
-@pytest.mark.parametrize("name", SOME)
+@pytest.mark.parametrize("name", MORE)
 def test_lint_and_yosys_take_the_circuit(name: str, tmp_path: Path):
     _, module = tiled(MACHINES[name], KINDS["both"], tmp_path)
     _, config, _ = lowered(module)

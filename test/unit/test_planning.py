@@ -23,6 +23,7 @@ from daqkf.hw_targets.engine import (
 )
 from daqkf.hw_targets.fabric import fabric_names
 from daqkf.hw_targets.fan_out import lane_groups, tree_latency
+from daqkf.hw_targets.lut_ram import mapped_luts
 from daqkf.hw_targets.memory import MemoryTiming, load_channels, load_memory
 from daqkf.hw_targets.prediction import (
     LATENCY,
@@ -103,10 +104,42 @@ def test_block_ram_is_that_of_the_memories():
     assert ultra == 0
     activations = next(one for one in memories(CONFIG) if one.ports == 2)
     assert (activations.number, activations.width) == (4 * 4, 64)
-    moved = replace(CONFIG, activation_memory="ultra")
+    moved = replace(CONFIG, activation_memory="ultra", result_memory="ultra")
     own = activations.number * mapped(activations.depth, 64, ports=2).halves
     results = mapped(2 * CONFIG.result_depth, 64).halves
     assert block_rams(moved, "xcup") == (halves - own - results, activations.number + 1)
+
+
+def test_memories_of_luts_are_that_many():
+    """As yosys maps memories of 56 bits of so many rows, on xcup."""
+    found = {depth: mapped_luts(depth, 56) for depth in (64, 128, 384, 512, 1024)}
+    storing = {depth: one.storing for depth, one in found.items()}
+    assert storing == {depth: 8 * depth // 8 for depth in found}
+    assert (found[64].choosing, mapped_luts(512, 32).storing) == (0, 320)
+    for depth, choosing in {128: 58, 384: 118, 512: 176, 1024: 339}.items():
+        assert found[depth].luts == pytest.approx(8 * depth // 8 + choosing, rel=0.04)
+
+
+def test_what_is_made_of_luts_takes_no_block_ram():
+    partial = replace(CONFIG, partial_depth=256)
+    before = engine_needs(partial, "xcup")
+    for name, memory in (
+        ("result_memory", mapped(2 * CONFIG.result_depth, 64)),
+        ("partial_memory", mapped(256 << 2, 2 * CONFIG.sum_width)),
+    ):
+        needs = engine_needs(replace(partial, **{name: "distributed"}), "xcup")
+        assert before.block_rams_18k - needs.block_rams_18k == memory.halves
+        assert 0 < needs.lut_rams <= needs.luts - before.luts
+        assert before.lut_rams == 0
+    # Each read of an element has a memory of its own.
+    apart = replace(partial, activation_memory="distributed")
+    found = [one for one in memories(apart) if one.style == "distributed"]
+    assert [(one.number, one.ports, one.width) for one in found] == [(4 * 8, 1, 64)]
+    assert engine_needs(apart, "xcup").lut_rams == 4 * 8 * mapped_luts(256, 64).storing
+    with pytest.raises(UnknownEngineError, match="memories take that are LUTs of 'ecp5'"):
+        engine_needs(apart, "ecp5")
+    with pytest.raises(ValueError, match="unknown table_memory 'flash'"):
+        replace(partial, table_memory="flash")
 
 
 def test_elements_in_dsp_blocks_have_two_lanes_in_each():

@@ -141,7 +141,8 @@ def plan() -> Plan:
     pace = Pace(1024, 1_234_567.0, dict.fromkeys(CAUSES, 0.0) | {"rows": 1e6}, 2.5e9)
     return Plan(
         *(load_device("xcvu9p"), load_channels("ddr4-2400x4"), 250e6, 0.8, "throughput"),
-        *(smallest_array(machine, 200), 12, 4, Needs(1_234_567, 2_345_678, 4_321, 960, 6_840)),
+        *(smallest_array(machine, 200), 12, {"block": 6, "ultra": 4, "distributed": 2}),
+        Needs(1_234_567, 2_345_678, 4_321, 960, 6_840, 591_840),
         *(pace, pace, 10_616_832, 987_654),
     )
 

@@ -70,9 +70,12 @@ def print_plan(found: "Plan") -> None:
     for table in found.tables():
         print_table(table)
     if found.engines > 1:
-        some = found.ultra_engines if found.ultra_engines < found.engines else 0
-        ultra = f", {some} of them with activation_memory=ultra in their target" if some else ""
-        print(f"the plan has {found.engines} engines side by side{ultra}; the folder has one")
+        others = "".join(
+            f", {count} of them with activation_memory={style} in their target"
+            for style, count in found.engines_by_memory.items()
+            if style != found.config.activation_memory
+        )
+        print(f"the plan has {found.engines} engines side by side{others}; the folder has one")
 
 
 def shared_options(options: argparse.Namespace) -> dict[str, Any]:

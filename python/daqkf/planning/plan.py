@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.device import LABELS, Device, Needs
+from daqkf.hw_targets.machine import RAM_CHOICES
 from daqkf.hw_targets.memory import Channels
 
 if TYPE_CHECKING:
@@ -23,6 +24,10 @@ CAUSES: Mapping[str, str] = {
     "loading": "loading programs",
 }
 """What the cycles of a pass can be for, and what it is called."""
+
+
+_MEMORIES = {"block": "block RAM", "ultra": "UltraRAM", "distributed": "LUTs"}
+"""What memories of each style are called."""
 
 
 @dataclass(frozen=True)
@@ -60,8 +65,8 @@ class Plan:
     """Of an engine."""
     engines: int
     """How many there are side by side, each with tokens of its own."""
-    ultra_engines: int
-    """How many of them have their activations in UltraRAM."""
+    engines_by_memory: Mapping[str, int]
+    """How many of them have their activations in memory of each of `machine.RAM_STYLES`."""
     needs: Needs
     """Of all engines."""
     pace: Pace
@@ -117,7 +122,7 @@ class Plan:
             "use": self.use,
             "objective": self.objective,
             "engines": self.engines,
-            "ultra_engines": self.ultra_engines,
+            "engines_by_memory": dict(self.engines_by_memory),
             "engine": asdict(self.config),
             "tokens": self.pace.tokens,
             "tokens_per_second": self.tokens_per_second,
@@ -135,10 +140,12 @@ class Plan:
 
     @property
     def _activations(self) -> str:
-        if self.ultra_engines == self.engines:
-            return "UltraRAM"
-        beside = f"; of {self.ultra_engines} engines in UltraRAM" if self.ultra_engines else ""
-        return f"block RAM{beside}"
+        names = {style: _MEMORIES[style] for style in self.engines_by_memory}
+        if len(names) == 1:
+            return next(iter(names.values()))
+        return ", ".join(
+            f"{name} of {self.engines_by_memory[style]} engines" for style, name in names.items()
+        )
 
     def tables(self) -> "list[Table]":
         """The engine and its speed, and what it takes of the device."""
@@ -159,6 +166,7 @@ class Plan:
             ("programs", f"{config.program_bits} bits a cycle"),
             ("streams", streams),
             ("activations", f"{config.activation_depth:,} rows in {self._activations}"),
+            ("in LUTs", _in_luts(config)),
             (f"tokens/s at {self.clock / 1e6:g} MHz", f"{self.tokens_per_second:,.0f}"),
             (f"latency of {pace.tokens} tokens", _seconds(self.latency)),
             (f"of {self.alone.tokens} alone", _seconds(self.alone.cycles / self.clock)),
@@ -192,6 +200,11 @@ def _units(config: ArrayConfig) -> str:
     solvers = f", {config.row_solvers} solvers" if config.normalizes else ""
     multiplier = " with DSPs" if config.post_multiplier == "dsp" else ""
     return f"post unit of {config.post_lanes} lanes{multiplier}{solvers}"
+
+
+def _in_luts(config: ArrayConfig) -> str:
+    names = [name for name in RAM_CHOICES if getattr(config, name) == "distributed"]
+    return ", ".join(name.removesuffix("_memory") for name in names) or "no memory"
 
 
 def _number(value: float) -> str:

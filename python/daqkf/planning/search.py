@@ -3,7 +3,7 @@
 
 """The search for the best engines: every organisation of a grid that fits the device."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -11,8 +11,14 @@ from daqkf.compiler.compiled_network import CompiledNetwork
 from daqkf.compiler.design import Design
 from daqkf.hw_targets.config import ArrayConfig, memory_depth
 from daqkf.hw_targets.device import LABELS, Device, Needs, load_device
-from daqkf.hw_targets.engine import DSP_BITS, engine_needs, in_dsps
-from daqkf.hw_targets.machine import MEMORY_BITS, MEMORY_WORDS, PROGRAM_BITS
+from daqkf.hw_targets.engine import DSP_BITS, in_dsps, logic_needs, memory_needs
+from daqkf.hw_targets.machine import (
+    MEMORY_BITS,
+    MEMORY_WORDS,
+    PROGRAM_BITS,
+    RAM_CHOICES,
+    RAM_STYLES,
+)
 from daqkf.hw_targets.memory import Channels, MemoryTiming, load_channels
 from daqkf.hw_targets.prediction import Step, TileCycles, program_beats, tile_cycles_of
 from daqkf.hw_targets.streams import row_bits
@@ -45,6 +51,22 @@ _LEAST = 8
 
 _FIFO = 512
 """Words of the FIFO of an element: a block RAM has no fewer."""
+
+INTO_LUTS = ("table_memory", "partial_memory", "result_memory")
+"""What may be made of LUTs that store, those that save the most block RAM for each LUT first. Each
+is tried with those before it."""
+
+_LUT_ROWS = 512
+"""Rows of the deepest activation memories that are tried in LUTs, which are nine for each bit that
+is read, and three that choose."""
+
+_ORDERS = (
+    ("block", "ultra", "distributed"),
+    ("ultra", "block", "distributed"),
+    ("distributed", "block", "ultra"),
+)
+"""What the activation memories of engines side by side are made of: as many as there is room for of
+the first kind, then of the next one."""
 
 
 def plan(
@@ -228,18 +250,36 @@ class _Search:
         )
 
     def _memories(self, shape: "_Shape") -> Iterator[ArrayConfig]:
-        """An engine of a shape with each kind of stream memories."""
-        pes = shape.pes
-        programs, plain = self.work.programs, self._sized(pes)
+        """An engine of a shape with each kind of memories."""
+        programs, plain = self.work.programs, self._sized(shape.pes)
         words = max(program.stream_depth(plain) for program in programs)
         slots = max(program.slots(plain) for program in programs)
-        common = replace(
+        shaped = replace(
             shape.of(plain),
             parameter_depth=memory_depth(slots),
             banks=2 if len(programs) > 1 else 1,
             post_multiplier=self._post_multiplier(plain),
-            activation_memory="block",
         )
+        for common in self._styles(shaped):
+            yield from self._ports(common, words)
+
+    def _styles(self, config: ArrayConfig) -> Iterator[ArrayConfig]:
+        """An engine with memories in block RAM, and with some of them in LUTs that store."""
+        config = replace(config, **dict.fromkeys(RAM_CHOICES, "block"))
+        yield config
+        for name in INTO_LUTS if self.device.lut_rams else ():
+            if name != "partial_memory" or config.partial_depth:
+                config = replace(config, **{name: "distributed"})
+                yield config
+
+    def _ports(self, common: ArrayConfig, words: int) -> Iterator[ArrayConfig]:
+        """An engine with its streams on chip, or by each number and width of memory ports.
+
+        Args:
+            common: the engine.
+            words: of the longest stream in any program.
+        """
+        pes = common.pes
         for program_bits in self._program_bits(PROGRAM_BITS[-1]):
             yield replace(
                 common,
@@ -278,48 +318,64 @@ class _Search:
     def _numbers(self, config: ArrayConfig) -> list["_Engines"]:
         """How many such engines there can be: as many as there is room for, fewer, or one.
 
-        Those whose activations are in UltraRAM stand beside those that have them in block RAM.
+        Those with activations in one kind of memory stand beside those that have them in another.
         """
         wanted = self._wanted(config.lanes)
-        ultra = replace(config, activation_memory="ultra")
-        one, other = (engine_needs(kind, self.device.fabric) for kind in (config, ultra))
-        beside = bool(self.device.ultra_rams)
-        plain = self._room(one, wanted)
-        most = plain + (self._room(other, wanted - plain, one * plain) if beside else 0)
-        found: set[_Engines] = set()
-        for number in {most, most // 2, most // 4, 1} - {0}:
-            of_ultra = self._room(other, number) if beside else 0
-            for number_of_ultra in {max(number - plain, 0), of_ultra}:
-                needs = one * (number - number_of_ultra) + other * number_of_ultra
-                if self._holds(needs):
-                    found.add(_Engines(number, needs, number_of_ultra))
-        return sorted(found, key=lambda engines: (-engines.number, engines.ultra))
+        fabric, logic = self.device.fabric, logic_needs(config, self.device.fabric)
+        needs = {
+            style: logic + memory_needs(with_activations(config, style), fabric)
+            for style in self._kinds(config)
+        }
+        mixes = [self._mix(needs, order, wanted) for order in _ORDERS]
+        most = max(engines.number for engines in mixes)
+        found: dict[tuple[int, ...], _Engines] = {}
+        for number in {most // 2, most // 4, 1} - {0}:
+            mixes += [self._mix(needs, order, number) for order in _ORDERS]
+        for engines in mixes:
+            if engines.number:
+                found[engines.key] = engines
+        return [found[key] for key in sorted(found)]
 
-    def _holds(self, needs: Needs) -> bool:
-        shares = self.device.shares(needs).values()
-        return max(shares) <= self.use
+    def _kinds(self, config: ArrayConfig) -> list[str]:
+        """What the activation memories of engines can be made of on the device."""
+        few = config.activation_depth <= _LUT_ROWS
+        there = {
+            "block": self.device.block_rams_18k,
+            "ultra": self.device.ultra_rams,
+            "distributed": few and self.device.lut_rams,
+        }
+        return [style for style, has in there.items() if has]
 
-    def _room(self, needs: Needs, wanted: int, taken: Needs | None = None) -> int:
+    def _mix(self, needs: Mapping[str, Needs], order: Sequence[str], wanted: int) -> "_Engines":
+        """Engines up to the wanted number: as many of a kind as there is room for, then others."""
+        total, counts = Needs(0, 0, 0), dict[str, int]()
+        for style in (style for style in order if style in needs):
+            count = self._room(needs[style], wanted - sum(counts.values()), total)
+            if count:
+                counts[style] = count
+                total += needs[style] * count
+        return _Engines(counts, total)
+
+    def _room(self, needs: Needs, wanted: int, taken: Needs) -> int:
         """How many engines there is room for, beside what is taken, up to the wanted number."""
         for name in LABELS:
             if takes := getattr(needs, name):
-                limit = int(self.use * getattr(self.device, name))
-                left = limit - (getattr(taken, name) if taken else 0)
+                left = int(self.use * getattr(self.device, name)) - getattr(taken, name)
                 wanted = min(wanted, left // takes)
         return max(wanted, 0)
 
     def _plan(self, config: ArrayConfig, engines: "_Engines") -> Plan:
         timing = self._timing(config)
-        all_ultra = engines.ultra == engines.number
+        styles = list(engines.counts)
         return Plan(
             device=self.device,
             memory=self.memory,
             clock=self.clock,
             use=self.use,
             objective=self.objective,
-            config=replace(config, activation_memory="ultra") if all_ultra else config,
+            config=with_activations(config, styles[0] if len(styles) == 1 else "block"),
             engines=engines.number,
-            ultra_engines=engines.ultra,
+            engines_by_memory=engines.counts,
             needs=engines.needs,
             pace=timing.pace(self.tokens, engines.number),
             alone=timing.pace(config.lanes, 1),
@@ -328,9 +384,19 @@ class _Search:
         )
 
     def _timing(self, config: ArrayConfig) -> "_Timing":
+        # What memories are made of takes no time.
+        config = replace(config, **dict.fromkeys(RAM_CHOICES, "block"))
         if config not in self.timings:
             self.timings[config] = _Timing(self, config)
         return self.timings[config]
+
+
+def with_activations(config: ArrayConfig, style: str) -> ArrayConfig:
+    """An engine with its activations in memory of a style. If that is UltraRAM, so are results that
+    would be in block RAM."""
+    ultra = style == "ultra" and config.result_memory == "block"
+    results = style if ultra else config.result_memory
+    return replace(config, activation_memory=style, result_memory=results)
 
 
 @dataclass(frozen=True)
@@ -357,11 +423,20 @@ class _Shape:
 class _Engines:
     """Engines side by side."""
 
-    number: int
+    counts: Mapping[str, int]
+    """How many of them have their activations in memory of each style."""
     needs: Needs
     """Of all of them."""
-    ultra: int = 0
-    """How many of them have their activations in UltraRAM."""
+
+    @property
+    def number(self) -> int:
+        """How many they are."""
+        return sum(self.counts.values())
+
+    @property
+    def key(self) -> tuple[int, ...]:
+        """By which they are sorted: the most first, and of as many those in block RAM."""
+        return -self.number, *(-self.counts.get(style, 0) for style in RAM_STYLES)
 
 
 @dataclass(frozen=True)

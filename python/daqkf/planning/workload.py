@@ -90,6 +90,8 @@ class Program:
     parts: Sequence[Product | Rows]
     most: int | None = None
     """Tiles that run before the program changes, if it leaves or finds partial sums."""
+    keeps: bool = False
+    """Its sums stay on the array, as partial ones."""
 
     def steps(self, machine: Machine) -> list[Step]:
         """What a machine does for a tile."""
@@ -110,7 +112,7 @@ class Program:
     @property
     def outputs(self) -> int:
         """Rows of a tile that leave."""
-        return self.parts[-1].outputs
+        return 0 if self.keeps else self.parts[-1].outputs
 
     def stream_depth(self, machine: Machine) -> int:
         """Words of the streams of an element."""
@@ -178,7 +180,8 @@ class Workload:
         for group in groups:
             made = [_program(program) for program in group]
             most = max(config.partial_depth // made[-1].outputs, 1) if len(made) > 1 else None
-            programs += [replace(program, most=most) for program in made]
+            programs += [replace(program, most=most, keeps=True) for program in made[:-1]]
+            programs.append(replace(made[-1], most=most))
         return cls(programs, replace(config, index_bits=0, queue=False))
 
     @property

@@ -51,15 +51,46 @@ OURS, ULTRA, DENSE, SKIPPING, BOTH = "ours", "ours-ultra", "dense-dsp", "multipl
 ARRAYS: Mapping[str, str] = {
     DENSE: "a dense array, two products in each DSP block",
     SKIPPING: "multiplies non-zeros alone, two products in each DSP block",
-    OURS: "running sums of 8 items, activations in block RAM alone",
+    OURS: "running sums of 8 items, memories in block RAM and in LUTs",
     ULTRA: "the same, with UltraRAM, too",
     BOTH: "the same, and the dense array in what is left of the device",
 }
 """What fills a device."""
 
-_SPLITS = ((1.0, 1.0), (0.85, 0.5), (0.75, 0.5), (0.5, 0.5))
-"""For engines of either memory side by side: the shares of block RAM, and of the bandwidth, that
-those in block RAM may take at most; the others have the rest."""
+_IN_LUTS = "in-luts"
+"""What a workload is called that is compiled for activation memories of few rows, which can be made
+of LUTs."""
+
+
+@dataclass(frozen=True)
+class Share:
+    """What engines of a kind may take at most of what is left, 1 being all of it."""
+
+    block_ram: float = 1
+    lut_rams: float = 1
+    ultra_rams: float = 1
+    bandwidth: float = 1
+
+
+_REST = (Share(),)
+
+_KINDS: Mapping[str, Mapping[str, Sequence[Share]]] = {
+    OURS: {
+        OURS: (Share(), Share(0.8, 0.4, bandwidth=0.6), Share(0.7, 0.2, bandwidth=0.5)),
+        _IN_LUTS: _REST,
+    },
+    ULTRA: {
+        OURS: (
+            Share(ultra_rams=0),
+            Share(0.75, 0.3, 0, 0.5),
+            Share(0.5, 0.2, 0, 0.4),
+        ),
+        ULTRA: (Share(), Share(0.6, 0.4, bandwidth=0.7)),
+        _IN_LUTS: _REST,
+    },
+}
+"""The engines of an array that stand side by side, by the workload that they run, and the shares
+that are tried of what those before them leave; the last ones have the rest."""
 
 
 def machines() -> dict[str, Machine]:
@@ -77,8 +108,10 @@ def machines() -> dict[str, Machine]:
     # A block RAM is twice as wide with half as many rows, so long kernels run in parts.
     short = replace(base, activation_depth=1024, partial_depth=512, result_depth=512)
     # An UltraRAM has 4096 rows, whether they are needed or not.
-    deep = replace(base, result_depth=2048, activation_memory="ultra")
-    return {OURS: short, ULTRA: deep}
+    deep = replace(base, result_depth=2048, activation_memory="ultra", result_memory="ultra")
+    # 64 rows of an item are nine LUTs for each of its bits, so long kernels run in more parts.
+    few = replace(short, activation_depth=256, activation_memory="distributed")
+    return {OURS: short, ULTRA: deep, _IN_LUTS: few}
 
 
 def compiled(network: Network, machine: Machine, progress: Progress = silent) -> Workload:
@@ -176,7 +209,7 @@ class Filling:
             "engines": [
                 {
                     "engines": found.engines,
-                    "ultra_engines": found.ultra_engines,
+                    "engines_by_memory": dict(found.engines_by_memory),
                     "pes": found.config.pes,
                     "lanes": found.config.lanes,
                     "post_lanes": found.config.post_lanes,
@@ -231,24 +264,34 @@ class Bench:
         share = max(1 - traffic / self.memory.bandwidth, 1e-3)
         return replace(self, device=replace(self.device, **left), memory=self._part(share))
 
-    def part(self, block_ram: float, bandwidth: float) -> "Bench":
-        """The device with a share of its block RAM and of its bandwidth, and no UltraRAM."""
-        halves = int(block_ram * self.device.block_rams_18k)
-        device = replace(self.device, block_rams_18k=halves, ultra_rams=0)
-        return replace(self, device=device, memory=self._part(bandwidth))
+    def part(self, share: Share) -> "Bench":
+        """The device with a share of its memories and of its bandwidth."""
+        device = replace(
+            self.device,
+            block_rams_18k=int(share.block_ram * self.device.block_rams_18k),
+            lut_rams=int(share.lut_rams * self.device.lut_rams),
+            ultra_rams=int(share.ultra_rams * self.device.ultra_rams),
+        )
+        return replace(self, device=device, memory=self._part(share.bandwidth))
 
     def _part(self, share: float) -> Channels:
         channel = self.memory.device
         return replace(self.memory, device=replace(channel, bandwidth=channel.bandwidth * share))
 
-    def side_by_side(self, block: Workload, ultra: Workload) -> tuple[Plan, ...]:
-        """Engines in block RAM, and those in UltraRAM beside them: the best split that is tried."""
-        tried: list[tuple[Plan, ...]] = []
-        for block_ram, bandwidth in _SPLITS:
-            for first in self.part(block_ram, bandwidth).if_any(block):
+    def side_by_side(self, kinds: Sequence[tuple[Workload, Sequence[Share]]]) -> tuple[Plan, ...]:
+        """Engines of some kinds, of which some may be left out: the best split that is tried.
+
+        Args:
+            kinds: what they run, and the shares that are tried.
+        """
+        if not kinds:
+            return ()
+        (work, shares), *others = kinds
+        tried = [self.side_by_side(others)]
+        for share in shares:
+            for first in self.part(share).if_any(work):
                 traffic = first.pace.traffic * self.clock / first.pace.cycles
-                tried.append((first, *self.less(first.needs, traffic).if_any(ultra)))
-        tried.append((self.plan(ultra),))
+                tried.append((first, *self.less(first.needs, traffic).side_by_side(others)))
         return max(tried, key=lambda plans: sum(found.rate for found in plans))
 
     def if_any(self, work: Workload) -> Sequence[Plan]:
@@ -280,6 +323,7 @@ class Works:
             accumulator_width=width,
             sum_width=width,
             activation_memory="block",
+            result_memory="block",
             shared_words=False,
         )
         works[SKIPPING] = multiplied(layers, wide)
@@ -304,17 +348,21 @@ def fill(
     network, by_array = works.network, works.by_array
 
     def filled(array: str, plans: Sequence[Plan]) -> Filling:
+        if not plans:
+            raise DaqkfError(f"no engine of {array} fits {bench.device.name}")
         return Filling(array, bench.device, network.sparsity, network.cosine, tuple(plans))
+
+    def ours(on: Bench, array: str) -> Filling:
+        kinds = [(by_array[name], shares) for name, shares in _KINDS[array].items()]
+        return filled(array, on.side_by_side(kinds))
 
     found: dict[str, Filling] = {}
     for array in [name for name in ARRAYS if name in only]:
         progress(f"fill {bench.device.name} with {array}")
         if array == OURS:
-            plans: Sequence[Plan] = [bench.part(1, 1).plan(by_array[OURS])]
+            plans: Sequence[Plan] = ours(bench.part(Share(ultra_rams=0)), OURS).plans
         elif array in (ULTRA, BOTH):
-            beside = found.get(ULTRA) or filled(
-                ULTRA, bench.side_by_side(by_array[OURS], by_array[ULTRA])
-            )
+            beside = found.get(ULTRA) or ours(bench, ULTRA)
             plans = beside.plans
             if array == BOTH:
                 left = bench.less(beside.needs, beside.traffic)

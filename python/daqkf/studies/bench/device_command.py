@@ -143,7 +143,7 @@ def table(rows: Sequence[Filling], clock: float) -> "Table":
     )
     for heading in ("device", "zeros", "array"):
         found.add_column(heading)
-    for heading in ("products", "times", "lanes", "LUTs", "RAM", "Ultra", "DSPs", "GB/s"):
+    for heading in ("products", "times", "lanes", "LUTs", "store", "RAM", "Ultra", "DSPs", "GB/s"):
         found.add_column(heading, justify="right")
     found.add_column("engines")
     found.add_column("lanes wait for")
