@@ -243,7 +243,8 @@ def requantize(
     largest = bound * int(multiplier.max(initial=0)) + (1 << int(shift.max(initial=1)) - 1)
     exact = np.float32 if largest < FLOAT32_EXACT else np.float64
     factor = np.ldexp(multiplier.astype(exact), -shift.astype(np.int32))
-    result, limits = np.empty(accumulator.shape, kind), np.iinfo(kind)
+    limits = np.iinfo(kind)
+    result: NDArray[Any] = np.empty(accumulator.shape, kind)
     for rows in blocks(result):
         scaled = accumulator[rows].astype(exact)
         scaled *= factor

@@ -154,7 +154,7 @@ def _least(costs: NDArray[np.float64], fresh: NDArray[np.bool], far: Ints) -> In
     """
     firsts = np.flatnonzero(fresh)
     lengths = np.diff(np.append(firsts, len(fresh)))
-    choices = np.arange(costs.shape[1])
+    choices = np.arange(int(costs.shape[1]))
     apart = np.abs(choices[:, np.newaxis] - choices)
     found = np.zeros(len(fresh), np.int64)
     came = np.zeros(costs.shape, np.int64)

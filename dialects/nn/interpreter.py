@@ -6,7 +6,7 @@
 import math
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 from typing import Any, cast
 
 import numpy as np
@@ -181,18 +181,18 @@ class NnFunctions(InterpreterFunctions):
             return _typed(ELEMENTWISE[op.kind.data], dtype_of(op.result))
         if isinstance(op, ReduceOp):
             axes, keep = tuple(integers_of(op.axes)), op.keep is not None
-            reduction = REDUCTIONS[op.kind.data]
-            return _typed(
-                lambda x: reduction(x, axis=axes, keepdims=keep),
-                dtype_of(op.result),
-            )
+            reduced = partial(REDUCTIONS[op.kind.data], axis=axes, keepdims=keep)
+            return _typed(reduced, dtype_of(op.result))
         if isinstance(op, RmsNormOp):
-            epsilon = op.epsilon.value.data
-            return lambda x, gamma: (rms_norm(x, gamma, epsilon),)
+            return _single(partial(rms_norm, epsilon=op.epsilon.value.data))
         if isinstance(op, RotaryOp):
             halves = op.pairs.data is Pairs.HALVES
             frequencies = cache(op.frequencies)
-            return lambda x, positions: (rotate(x, positions, frequencies(x.shape[-1]), halves),)
+
+            def turned(x: Array, positions: Array) -> Array:
+                return rotate(x, positions, frequencies(int(x.shape[-1])), halves)
+
+            return _single(turned)
         if isinstance(op, CachedAttentionOp):
             return lambda *args: self._cached(op, *args)
         if isinstance(op, LinearOp) and self._kernel is not None:
@@ -414,7 +414,11 @@ def _prepared_shape(op: Operation) -> Callable[..., Values] | None:
     if isinstance(op, ReshapeOp) and (extents := constant_of(op.extents)) is not None:
         wanted = [int(extent) for extent in extents]
         if 0 not in wanted:
-            return lambda x, _: (x.reshape(wanted if x.size else _extents(x, wanted)),)
+
+            def reshaped(x: Array, _: Array) -> Array:
+                return x.reshape(wanted if x.size else _extents(x, wanted))
+
+            return _single(reshaped)
     if isinstance(op, SliceOp):
         starts, ends = constant_of(op.starts), constant_of(op.ends)
         if starts is not None and ends is not None:
@@ -434,11 +438,16 @@ def _prepared_shape(op: Operation) -> Callable[..., Values] | None:
     return None
 
 
+def _single(function: Callable[..., Array]) -> Callable[..., Values]:
+    """A function whose one result is that of another one."""
+    return lambda *args: (function(*args),)
+
+
 def _typed(function: Callable[..., Array], kind: np.dtype[Any]) -> Callable[..., Values]:
     """A function whose one result has elements of a type."""
 
     def run(*args: Array) -> Values:
-        result = function(*args)
+        result: Any = function(*args)  # numbers of NumPy, too
         if isinstance(result, np.ndarray) and result.dtype == kind:
             return (result,)
         return (np.asarray(result).astype(kind, copy=False),)

@@ -91,6 +91,11 @@ def softmax(scores: NDArray[np.float32]) -> NDArray[np.float32]:
     return cast(Any, special).softmax(scores, axis=-1)
 
 
+def _same(*args: Any) -> Values:
+    """The operands."""
+    return args
+
+
 @register_impls
 class SpaqFunctions(InterpreterFunctions):
     """Implementations of the `spaq` operations.
@@ -114,15 +119,15 @@ class SpaqFunctions(InterpreterFunctions):
             scales, columns = op.scales(), op.columns()
             if isinstance(op, QuantizeOp):
                 if prepared.quantization(op) is not None:
-                    return lambda x: (x,)
-                return lambda x: (numerics.quantize(x, scales, columns),)
+                    return _same
+                return lambda *x: (numerics.quantize(x[0], scales, columns),)
             if prepared.scaled(op):
-                return lambda x: (x,)
-            return lambda x: (numerics.dequantize(x, scales, columns),)
+                return _same
+            return lambda *q: (numerics.dequantize(q[0], scales, columns),)
         if isinstance(op, MatmulOp) and prepared.deferred(op):
-            return lambda x, _: (Deferred(x),)
+            return lambda *args: (Deferred(args[0]),)
         if isinstance(op, RequantizeOp) and (run := prepared.run(op)) is not None:
-            return lambda sums: (run(sums),)
+            return lambda *sums: (run(sums[0]),)
         return None
 
     @impl(ConstantOp)

@@ -49,8 +49,8 @@ def compensate(
         A fit with the same magnitudes, the scales [N] refitted, and as `history` [passes, N]
         the error of each output after each pass.
     """
-    allowed = target != 0 if allowed is None else allowed
-    work = _Descent(target, hessian, fit, np.asarray(item_price, np.float64), zero, allowed)
+    free: NDArray[np.bool] = np.not_equal(target, 0) if allowed is None else allowed
+    work = _Descent(target, hessian, fit, np.asarray(item_price, np.float64), zero, free)
     history = np.array([work.sweep() for _ in range(passes)])
     levels, scales = work.codes.astype(np.int8), np.ldexp(work.scales, work.exponents)
     return Fit(levels, scales, fit.magnitudes, np.ldexp(history, work.units))

@@ -75,7 +75,8 @@ def test_a_batch_of_one_takes_many_rows(single: Path):
     assert found.shape == (20, 3)
     assert signal_to_noise(found, wanted) > 25
     alone = np.concatenate([network.run({"x": row[np.newaxis]})["y"] for row in x])
-    np.testing.assert_array_equal(found, alone)
+    # Sums of the host's float32 may be in another order.
+    np.testing.assert_allclose(found, alone, rtol=1e-5, atol=1e-6)
     assert max(network.saturation({"x": x}).values()) < 0.02
     pruned = daqkf.compile(str(single), calibration=samples, target="tiny", sparsity=0.5)
     assert pruned.sparsity() == pytest.approx(0.5, abs=0.02)
@@ -207,7 +208,7 @@ def test_rows_run_together_where_they_do_not_meet(
     np.testing.assert_array_equal(found, alone)
     # What it is calibrated on is the same as one row after another.
     again = daqkf.compile(str(path), calibration=rows, target="tiny")
-    np.testing.assert_array_equal(again.run(x)["y"], found)
+    np.testing.assert_allclose(again.run(x)["y"], found, rtol=1e-5, atol=1e-6)
 
 
 def test_what_chooses_by_its_inputs_keeps_its_batch_of_one(tmp_path: Path):

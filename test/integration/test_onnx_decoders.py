@@ -486,7 +486,7 @@ def test_a_decoder_is_compiled_as_any_network(tmp_path: Path):
     calibration = [step(RNG.integers(0, WORDS, (1, 16)), none) for _ in range(3)]
     network = daqkf.compile(str(path), calibration=calibration)
     names = {entry["name"] for entry in network.summary()["programs"]}
-    parts = ("q", "k", "v", "o", "gate", "up", "down")
+    parts = ("q_k_v", "o", "gate_up", "down")
     assert names == {*(f"layers.0.{part}" for part in parts), "logits"}
     assert network.operators() == {}
     feeds = step(RNG.integers(0, WORDS, (1, 12)), none)

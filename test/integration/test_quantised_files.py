@@ -294,7 +294,8 @@ def test_a_computed_zero_point_counts(tmp_path: Path):
 
 
 def test_products_of_quantised_operands(tmp_path: Path):
-    w = RNG.integers(-99, 100, (64, 32)).astype(np.int8)
+    # Two products with uint8 fit int16, in which onnxruntime adds them on some processors.
+    w = RNG.integers(-63, 64, (64, 32)).astype(np.int8)
     nodes = [
         helper.make_node("QuantizeLinear", ["x", "a", "az"], ["q"]),
         helper.make_node("QLinearMatMul", ["q", "a", "az", "w", "b", "bz", "c", "cz"], ["p"]),

@@ -85,7 +85,9 @@ def test_memory_is_slow(system: SimulatedSystem):
     network().run(x, accelerator="queue", check=True)
     ideal, slow = system.runs
     assert slow.cycles > 1.5 * ideal.cycles
-    assert (slow.streams, slow.read, slow.written) == (ideal.streams, ideal.read, ideal.written)
+    assert (slow.read, slow.written) == (ideal.read, ideal.written)
+    # What is read ahead when a program ends depends on the memory.
+    assert slow.streams == pytest.approx(ideal.streams, rel=0.01)
     # A beat of 8 bytes in a cycle is 8 GB/s at 1 GHz; refreshes take a share of that.
     given = device.bandwidth * device.given * slow.cycles / 1e9
     moved = slow.streams + slow.read + slow.written

@@ -282,7 +282,8 @@ def _layer(tile: Tile, semiring: Semiring) -> ModuleOp:
     total = AddOp(product.result, bias.result)
     # (2·sum + 1) >> 1 equals the sum.
     identity = (from_array(np.full(channels, factor), i32) for factor in (2, 1))
-    result = RequantizeOp(total.result, *identity)
+    multiplier, shift = identity
+    result = RequantizeOp(total.result, multiplier, shift)
     block.add_ops([weights, bias, product, total, result, ReturnOp(result.result)])
     kind = FunctionType.from_lists(list(block.arg_types), [result.result.type])
     return ModuleOp([FuncOp("product", kind, Region(block))])
@@ -327,7 +328,7 @@ def _simulate(tiles: Sequence[Tile], semiring: Semiring, target: str) -> list[ND
         Job(encode(_program(tile, semiring, machine, config)), tile.x, len(tile.bias))
         for tile in tiles
     ]
-    return [y for y, _ in _simulator(config).run(jobs)]
+    return [y.astype(np.int8, copy=False) for y, _ in _simulator(config).run(jobs)]
 
 
 def _program(tile: Tile, semiring: Semiring, machine: Machine, config: ArrayConfig) -> Playable:

@@ -331,7 +331,7 @@ class Design(Compiled):
             (traced,) = self._simulator.trace([job], stalls=stalls, seed=seed, memory=timing)
         else:
             traced = self._traced(job, waveform, stalls=stalls, seed=seed, memory=timing)
-        y = self._scaled(traced.y, is_float)
+        y = self._scaled(traced.y.astype(np.int8, copy=False), is_float)
         return Simulation(y, traced.cycles, len(traced.variants), traced.variants)
 
     def _traced(

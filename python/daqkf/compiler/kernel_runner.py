@@ -159,7 +159,7 @@ class KernelRunner:
             raise DaqkfError(f"{name}: {describe(error)}") from None
         (y,) = self.device.run([Job(image, x, outputs)])
         self._compare(name, y, fast)
-        return y
+        return y.astype(np.int8, copy=False)
 
     def _compare(self, name: str, y: NDArray[Any], fast: NDArray[Any] | None) -> None:
         if fast is not None and not np.array_equal(y, fast):
