@@ -103,6 +103,7 @@ _ADDED = {
     "result_memory": "block",
     "partial_memory": "block",
     "table_memory": "block",
+    "causal": False,
 }
 """Options that came after this version of images, and what arrays without them have."""
 

@@ -301,7 +301,8 @@ def place_rows(frame: Frame, kernel: Kernel) -> Rows:
         start=frame.start,
         outputs=chain["outputs"],
         **({"tokens": sequence.tokens, "attends": program["attends"]} if sequence else {}),
-        **{name: chain[name] for name in ("gates", "keys") if name in chain},
+        **{name: chain[name] for name in ("gates", "keys", "queries", "past") if name in chain},
+        **({"fresh": kernel.programs.fresh, "done": frame.done} if config.causal else {}),
         **common,
         **feeds,
     )
