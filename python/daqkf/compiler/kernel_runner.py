@@ -18,8 +18,8 @@ from daqkf.compiler.products import attention_program, product_program
 from daqkf.compiler.queued_kernel import QueuedKernel
 from daqkf.compiler.stages import Stage
 from daqkf.dialects.interpreting import call, interpreter_of, require_arguments
-from daqkf.dialects.nn import AttentionOp, ProductOp
-from daqkf.dialects.nn.attention import Operands
+from daqkf.dialects.nn import ProductOp
+from daqkf.dialects.nn.attention import IntegerAttention, Operands
 from daqkf.dialects.nn.base import node_name
 from daqkf.dialects.nn.interpreter import integer_product
 from daqkf.dialects.rpea import Runnable, RunOp
@@ -35,7 +35,7 @@ from daqkf.support.errors import DaqkfError, describe
 
 @dataclass(frozen=True)
 class KernelRunner:
-    """What stands in for `nn.linear`, `nn.product` and `nn.attention` in a run."""
+    """What stands in for `nn.linear`, `nn.product` and attention in int8 in a run."""
 
     compiled: LoweredNetwork
     device: Accelerator | None
@@ -124,7 +124,7 @@ class KernelRunner:
         )
 
     def attention(
-        self, op: AttentionOp, queries: NDArray[np.int8], operands: Operands
+        self, op: IntegerAttention, queries: NDArray[np.int8], operands: Operands
     ) -> NDArray[np.int8]:
         """The attention of int8 queries to keys and values of the run."""
         return self._made(

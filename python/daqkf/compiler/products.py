@@ -18,8 +18,8 @@ from daqkf.compiler.pipelines import LOWER
 from daqkf.dialects.dense import from_array
 from daqkf.dialects.dfke import KernelOp
 from daqkf.dialects.diagnostics import verify
-from daqkf.dialects.nn import AttentionOp
-from daqkf.dialects.nn.attention import Operands, extents
+from daqkf.dialects.nn.attention import IntegerAttention, Operands
+from daqkf.dialects.nn.causal_attention import CausalAttentionOp
 from daqkf.dialects.rpea import ArrayOp, ChainOp, SoftmaxOp
 from daqkf.dialects.spaq import AddOp, ConstantOp, MatmulOp, RequantizeOp
 from daqkf.dialects.spaq.attention import Factors
@@ -84,7 +84,7 @@ def product_program(
 
 
 def attention_program(
-    op: AttentionOp, operands: Operands, config: ArrayConfig, machine: Machine
+    op: IntegerAttention, operands: Operands, config: ArrayConfig, machine: Machine
 ) -> bytes:
     """The image of a sequence's attention for an array: a chain of scores, softmax and results.
 
@@ -107,10 +107,13 @@ def attention_program(
         lower_kernel(_kernel_of(module), name, ARRAY_NAME, config)
         for name, module in (("scores", scores), ("context", context))
     ]
+    counts, seen = {"keys": keys}, op.seen(operands)
+    if seen[0]:
+        counts |= dict(zip(("queries", "past"), seen, strict=True))
     shares = SoftmaxOp(
         "shares",
         ARRAY_NAME,
-        keys=IntegerAttr(keys, i64),
+        **{name: IntegerAttr(count, i64) for name, count in counts.items()},
         table=op.table,
         offset=from_array(operands.offset.reshape(-1), i32),
         multiplier=from_array(factors["shares"].multipliers, i32),
@@ -150,18 +153,19 @@ def product_requirement(features: int, outputs: int, machine: Machine) -> ArrayC
 
 
 def attention_requirement(
-    ops: Sequence[AttentionOp], most: int, machine: Machine
+    ops: Sequence[IntegerAttention], most: int, machine: Machine
 ) -> list[ArrayConfig]:
     """Arrays that the attentions of any sequences of at most so many keys fit.
 
     Raises:
         ValueError: the target cannot hold one, or its heads' features are not known.
     """
-    alike: dict[tuple[int, ...], list[AttentionOp]] = {}
+    alike: dict[tuple[int, ...], list[IntegerAttention]] = {}
     for op in ops:
-        alike.setdefault((*extents(op, most), op.levels.value.data), []).append(op)
+        causal = isinstance(op, CausalAttentionOp)
+        alike.setdefault((*op.extents(most), op.levels.value.data, causal), []).append(op)
     found: list[ArrayConfig] = []
-    for (heads, features, keys, levels), group in alike.items():
+    for (heads, features, keys, levels, causal), group in alike.items():
         bias = np.repeat(np.max([op.most_bias() for op in group], axis=0), keys)
         for wide in range(2):
             kernels: list[KernelOp] = []
@@ -171,7 +175,7 @@ def attention_requirement(
                 ones = np.ones(heads * columns, np.int64)
                 module = product_kernel(whole, Factors(ones, ones), machine, added)
                 kernels.append(_kernel_of(module))
-            found.append(softmax_chain_config(kernels, heads * keys))
+            found.append(softmax_chain_config(kernels, heads * keys, bool(causal)))
     return found
 
 
