@@ -23,6 +23,7 @@ from daqkf.dialects.nn import CausalAttentionOp
 from daqkf.dialects.rpea import ArrayOp, ChainOp, SoftmaxOp
 from daqkf.dialects.rpea.interpreter import run_chain
 from daqkf.hw_targets import load_target
+from daqkf.lowering.conversions.separate_columns import SeparateColumns
 from daqkf.lowering.image.disassemble import import_program
 from daqkf.lowering.image.encode import playable
 from daqkf.runtime.accelerators import SimulatedArray
@@ -149,13 +150,29 @@ def test_the_program_is_the_exact_integers(past: int, count: int):
     keys, values = (rng.integers(-127, 128, (past + count, 2, 4)).astype(np.int8) for _ in "kv")
     operands = op.operands_of(keys, values, count)
     queries = rng.integers(-128, 128, (3 * count, 8)).astype(np.int8)
-    image = attention_program(op, operands, model.config, load_target(TARGET).machine)
     array = next(found for found in model.arrays.ops if isinstance(found, ArrayOp))
-    chain = playable(import_program(image, array))[-1]
-    assert isinstance(chain, ChainOp)
-    (shares,) = [kernel for kernel in chain.kernels() if isinstance(kernel, SoftmaxOp)]
-    assert shares.seen == (3, 3 * past)
-    np.testing.assert_array_equal(run_chain(chain, queries), op.integers(queries, operands))
+    for columns in (None, SeparateColumns(model.config)):
+        machine = load_target(TARGET).machine
+        image = attention_program(op, operands, model.config, machine, columns)
+        chain = playable(import_program(image, array))[-1]
+        assert isinstance(chain, ChainOp)
+        (shares,) = [kernel for kernel in chain.kernels() if isinstance(kernel, SoftmaxOp)]
+        assert shares.seen == (3, 3 * past)
+        np.testing.assert_array_equal(run_chain(chain, queries), op.integers(queries, operands))
+
+
+def test_the_words_of_keys_are_made_once():
+    model = compiled(True)
+    (op,) = ops_of(model)
+    rng, columns = np.random.default_rng(0), SeparateColumns(model.config)
+    keys, values = (rng.integers(-127, 128, (9, 2, 4)).astype(np.int8) for _ in "kv")
+    made: list[int] = []
+    for count, new in ((6, 6), (7, 1), (8, 1), (9, 1)):
+        operands = op.operands_of(keys[:count], values[:count], new)
+        attention_program(op, operands, model.config, load_target(TARGET).machine, columns)
+        made.append(columns.made)
+    # Two heads of keys for each new token, and all eight channels of values.
+    assert made == [2 * 6 + 8, 2 * 7 + 16, 2 * 8 + 24, 2 * 9 + 32]
 
 
 @pytest.mark.parametrize("stalls", [0.0, 0.4])

@@ -5,6 +5,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,7 @@ from daqkf.dialects.rpea.interpreter import RpeaFunctions
 from daqkf.hw_targets import load_target
 from daqkf.hw_targets.machine import Machine
 from daqkf.hw_targets.results import Results
+from daqkf.lowering.conversions.separate_columns import SeparateColumns, separable
 from daqkf.passes.progress import Progress
 from daqkf.runtime.accelerators import Accelerator, QueueAccelerator
 from daqkf.runtime.simulator import Job
@@ -45,6 +47,12 @@ class KernelRunner:
     check: bool
     """Whether their results are compared with those of the fast model."""
     progress: Progress
+
+    @cached_property
+    def _columns(self) -> SeparateColumns | None:
+        """What keeps the words of keys from one program to the next, where that can be."""
+        config = self.compiled.config
+        return SeparateColumns(config) if separable(config) else None
 
     def kernel(self, function: FuncOp, x: NDArray[Any], lengths: Sequence[int]) -> NDArray[Any]:
         """The results of a kernel for rows [T, K], of sequences of these lengths."""
@@ -132,7 +140,9 @@ class KernelRunner:
             queries,
             queries.shape[1],
             lambda: op.integers(queries, operands),
-            lambda machine: attention_program(op, operands, self.compiled.config, machine),
+            lambda machine: attention_program(
+                op, operands, self.compiled.config, machine, self._columns
+            ),
         )
 
     def _made(
