@@ -178,6 +178,8 @@ def attention_requirement(
     alike: dict[tuple[int, ...], list[IntegerAttention]] = {}
     for op in ops:
         causal = isinstance(op, CausalAttentionOp)
+        if causal and not machine.causal:
+            raise ValueError("attention is causal, and the target has no unit for such a softmax")
         alike.setdefault((*op.extents(most), op.levels.value.data, causal), []).append(op)
     found: list[ArrayConfig] = []
     for (heads, features, keys, levels, causal), group in alike.items():
