@@ -4,6 +4,7 @@
 """Attention of decoders on the array: causal, of grouped queries, behind what was read before."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,7 +19,7 @@ from daqkf.cli.main import main
 from daqkf.compiler.compiled_language_model import CompiledLanguageModel
 from daqkf.compiler.decoding import Engine
 from daqkf.compiler.language_models import compile_language_model, inputs_of
-from daqkf.compiler.products import attention_program
+from daqkf.compiler.products import attention_program, attention_requirement
 from daqkf.dialects.nn import CausalAttentionOp
 from daqkf.dialects.rpea import ArrayOp, ChainOp, SoftmaxOp
 from daqkf.dialects.rpea.interpreter import run_chain
@@ -173,6 +174,14 @@ def test_the_words_of_keys_are_made_once():
         made.append(columns.made)
     # Two heads of keys for each new token, and all eight channels of values.
     assert made == [2 * 6 + 8, 2 * 7 + 16, 2 * 8 + 24, 2 * 9 + 32]
+
+
+def test_a_target_that_cannot_hold_a_text_says_so():
+    ops, machine = ops_of(compiled(True)), load_target(TARGET).machine
+    with pytest.raises(ValueError, match="stream words of a PE; the target holds at most 1024: few"):
+        attention_requirement(ops, MOST, replace(machine, stream_depth=1024))
+    with pytest.raises(ValueError, match="the target has no unit for such a softmax"):
+        attention_requirement(ops, MOST, replace(machine, causal=False))
 
 
 @pytest.mark.parametrize("stalls", [0.0, 0.4])
