@@ -55,15 +55,21 @@ class Normalization:
     multiplier: Ints
     shift: Ints
     table: NDArray[np.int8]
+    epsilon: int = 0
+    rms: bool = False
 
     @classmethod
-    def random(cls, rng: np.random.Generator, channels: int) -> "Normalization":
+    def random(
+        cls, rng: np.random.Generator, channels: int, epsilon: int = 0, *, rms: bool = False
+    ) -> "Normalization":
         return cls(
             rng.integers(0, 4, channels),
             rng.integers(-2000, 2000, channels),
             rng.integers(1500, 6000, channels),
             rng.integers(16, 18, channels),
             rng.permutation(256).astype(np.uint8).view(np.int8),
+            epsilon,
+            rms,
         )
 
     def expected(self, q: NDArray[np.int8]) -> NDArray[np.int8]:
@@ -72,8 +78,8 @@ class Normalization:
         rows: list[list[int]] = []
         for token in q.tolist():
             u = [v << e for v, e in zip(token, self.exponent.tolist(), strict=True)]
-            total = sum(u)
-            deviation = max(isqrt(count * sum(value * value for value in u) - total**2), 1)
+            total, squares = 0 if self.rms else sum(u), sum(value * value for value in u)
+            deviation = max(isqrt(count * (squares + self.epsilon) - total**2), 1)
             k = next(k for k in range(64) if (count << k) // deviation >= 1 << 11)
             factor, mean = (count << k) // deviation, (total << 4) // count
             rows.append([((value << 4) - mean) * factor >> max(k - 6, 0) for value in u])
@@ -168,9 +174,11 @@ def row_operation(made: RowKernel, name: str, array: str) -> NormalizationOp | G
     """The operation with these parameters."""
     kind = {Normalization: NormalizationOp, Gating: GatingOp, Softmax: SoftmaxOp}[type(made)]
     data = {
-        key: IntegerAttr(value, i64)
+        key: from_array(value, i8 if key in ("table", "gate") else i32)
+        if isinstance(value, np.ndarray)
+        else IntegerAttr(value, i64)
         if key == "keys"
-        else from_array(value, i8 if key in ("table", "gate") else i32)
+        else value
         for key, value in asdict(made).items()
     }
     return kind(name, array, **data)
@@ -201,13 +209,16 @@ class Rows:
         saves: Collection[int] = (),
         adds: Collection[int] = (),
         normalizes: Collection[int] = (),
+        rms: Collection[int] = (),
+        epsilon: int = 0,
         gates: Collection[int] = (),
         softmaxes: Mapping[int, int] | None = None,
     ) -> "Rows":
         """Draw a chain at random.
 
-        `shape` has the outputs of each layer, of which a gating leaves half. `softmaxes` has the
-        number of keys of each softmax.
+        `shape` has the outputs of each layer, of which a gating leaves half. Of the normalisations,
+        some are by the `rms`, and all have the `epsilon`. `softmaxes` has the number of keys of
+        each softmax.
         """
         rng = np.random.default_rng(seed)
         features = [n // 2 if layer - 1 in gates else n for layer, n in enumerate(shape)]
@@ -222,7 +233,10 @@ class Rows:
             ),
             tuple(saves),
             {layer: rng.integers(0, 40, shape[layer + 1]) for layer in adds},
-            {layer: Normalization.random(rng, shape[layer + 1]) for layer in normalizes},
+            {
+                layer: Normalization.random(rng, shape[layer + 1], epsilon, rms=layer in rms)
+                for layer in normalizes
+            },
             {layer: Gating.random(rng, shape[layer + 1] // 2) for layer in gates},
             {
                 layer: Softmax.random(rng, shape[layer + 1], keys)
@@ -259,6 +273,10 @@ class Rows:
             kernels=up_to_power(count + len(rows)),
             residual_depth=up_to_power(max(kept)) if kept else 0,
             normalizes=bool(self.normalizations or self.softmaxes),
+            rms_norms=any(norm.rms for norm in self.normalizations.values()),
+            epsilon_width=max(
+                (norm.epsilon.bit_length() for norm in self.normalizations.values()), default=0
+            ),
             gates=bool(self.gatings),
             softmax=bool(self.softmaxes),
         )

@@ -301,7 +301,7 @@ def place_rows(frame: Frame, kernel: Kernel) -> Rows:
         start=frame.start,
         outputs=chain["outputs"],
         **({"tokens": sequence.tokens, "attends": program["attends"]} if sequence else {}),
-        **{name: chain[name] for name in ("gates", "keys") if name in chain},
+        **{name: chain[name] for name in ("gates", "keys", "rms", "epsilon") if name in chain},
         **common,
         **feeds,
     )
