@@ -20,6 +20,7 @@ from daqkf.dialects.spaq import (
     ConstantOp,
     DequantizeOp,
     GateOp,
+    LayerNormOp,
     MatmulOp,
     NormalizeOp,
     NormOperation,
@@ -123,9 +124,10 @@ def quantize_normalization(norm: NormOperation, budget: float) -> None:
     Raises:
         ValueError: the range of the result is missing, or γ or β are no constants.
     """
-    constants = [defining_constant(value) for value in norm.operands[1:]]
-    gamma, *others = [constant for constant in constants if constant is not None] or [None]
-    if gamma is None or len(constants) > 1 + len(others):
+    shifts = [norm.beta] if isinstance(norm, LayerNormOp) else []
+    gamma, betas = defining_constant(norm.gamma), [defining_constant(value) for value in shifts]
+    others = [beta for beta in betas if beta is not None]
+    if gamma is None or len(others) < len(shifts):
         raise ValueError("a normalisation has constants γ and β")
     before, scales = _left(norm)
     columns = _row_columns(norm, budget)
