@@ -125,6 +125,11 @@ class ArrayConfig(Machine):
         return any(getattr(self, name) for name in UNITS)
 
     @property
+    def hides_keys(self) -> bool:
+        """Whether some keys of a softmax may not be there for a token."""
+        return self.causal or self.operand_depth > 0
+
+    @property
     def tokens_width(self) -> int:
         """Bits of the tokens of a sequence, in the row before its activations."""
         return self.result_depth.bit_length()

@@ -350,24 +350,44 @@ def exponentials(
     keys: int,
     offset: NDArray[Any],
     table: NDArray[np.int8],
-    present: int | None = None,
+    present: int | NDArray[Any] | None = None,
 ) -> NDArray[np.int8]:
     """`table[clamp(q - max(q) + offset[n])]`, for `keys` neighbours of a token: [T, N] → [T, N].
 
     The first step of a softmax. With an offset of ACTIVATION_MAX the largest of them reads the
     table's entry for that; with a negative one of the largest magnitude a key is masked, as it
     reads the entry for ACTIVATION_MIN. So do all behind the first `present` keys, by default none,
-    whose scores count for nothing.
+    whose scores count for nothing; that is one number for all tokens, or [T], each at least 1.
     """
     grouped = q.reshape(len(q), -1, keys)
-    largest = grouped[:, :, :present].max(axis=2, keepdims=True)
+    absent = _absent(len(q), keys, present)
+    seen = grouped if absent is None else np.where(absent, np.int8(ACTIVATION_MIN), grouped)
+    largest = seen.max(axis=2, keepdims=True)
     level = np.subtract(grouped, largest, dtype=np.int16).reshape(q.shape)
     # An offset that is out of reach of the scores moves all of them to an end.
     level += np.clip(offset, -_OUT_OF_REACH, _OUT_OF_REACH).astype(np.int16)
     np.clip(level, ACTIVATION_MIN, ACTIVATION_MAX, out=level)
-    if present is not None:
-        level.reshape(grouped.shape)[:, :, present:] = ACTIVATION_MIN
+    if absent is not None:
+        np.copyto(level.reshape(grouped.shape), ACTIVATION_MIN, where=absent)
     return look_up(table, level.astype(np.int8))
+
+
+def _absent(tokens: int, keys: int, present: int | NDArray[Any] | None) -> NDArray[np.bool_] | None:
+    """[T, 1, keys] which keys are not there for a token; None if all are for all."""
+    if present is None:
+        return None
+    counts = np.broadcast_to(np.asarray(present), tokens)
+    return np.arange(keys) >= counts[:, np.newaxis, np.newaxis]
+
+
+def visible_keys(tokens: int, queries: int, past: int) -> NDArray[np.int64]:
+    """How many keys each query of a causal attention sees, [T].
+
+    A token has so many `queries`, one after another, and there are `past` queries of tokens before
+    the first one. Query n sees the keys s with `s·queries ≤ n + past`: those of its own token and
+    of all before it.
+    """
+    return (np.arange(tokens) + past) // queries + 1
 
 
 def shares(e: NDArray[np.int8], keys: int) -> NDArray[np.int32]:
@@ -409,18 +429,20 @@ def attend(
     table: NDArray[np.int8],
     bias: NDArray[Any] | int = 0,
     offset: NDArray[Any] | int = ACTIVATION_MAX,
+    present: int | NDArray[Any] | None = None,
 ) -> NDArray[np.int8]:
     """Softmax attention of queries [T, H·D] to keys [H, D, S] and values [H, S, D]: [T, H·D].
 
     `factors` are the multipliers and shifts of `scores` and `shares`, [H·S], and of `results`,
-    [H·D]. `bias` is added to the sums of scores, `offset` and `table` are those of `exponentials`.
+    [H·D]. `bias` is added to the sums of scores; `offset`, `table` and `present` are those of
+    `exponentials`.
     """
     count = keys.shape[2]
     scores = _product_of_heads(q, keys)
     if np.any(bias):
         scores = scores + np.asarray(bias, np.float64)
     scores = requantize(scores, *factors["scores"])
-    e = exponentials(scores, count, np.asarray(offset), table)
+    e = exponentials(scores, count, np.asarray(offset), table, present)
     share = requantize(_shares(e, count), *factors["shares"], 1 << SHARE_FRACTION)
     return requantize(_product_of_heads(share, values), *factors["results"])
 

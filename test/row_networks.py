@@ -136,6 +136,9 @@ class Softmax:
     offset: Ints
     multiplier: Ints
     shift: Ints
+    queries: int = 0
+    """Those of a token, of a causal softmax, behind `past` ones of earlier tokens."""
+    past: int = 0
 
     @classmethod
     def random(cls, rng: np.random.Generator, channels: int, keys: int) -> "Softmax":
@@ -146,17 +149,23 @@ class Softmax:
         shift = rng.integers(20, 22, channels) - (keys // 2).bit_length()
         return cls(keys, table, offset, rng.integers(1500, 6000, channels), shift)
 
+    def causal(self, queries: int, past: int) -> "Softmax":
+        """The same, but a query sees no keys of later tokens, and no others are masked."""
+        return replace(self, offset=np.maximum(self.offset, 0), queries=queries, past=past)
+
     def expected(self, q: NDArray[np.int8]) -> NDArray[np.int8]:
         """The results by the formulas, computed in Python's integers."""
-        return np.array([self._token(token) for token in q.tolist()], np.int8)
+        return np.array([self._token(*numbered) for numbered in enumerate(q.tolist())], np.int8)
 
-    def _token(self, token: list[int]) -> list[int]:
+    def _token(self, number: int, token: list[int]) -> list[int]:
         row: list[int] = []
+        seen = min(self.keys, (number + self.past) // self.queries + 1) if self.queries else None
         offset, multiplier, shift = (v.tolist() for v in (self.offset, self.multiplier, self.shift))
         for start in range(0, len(token), self.keys):
             group = range(start, start + self.keys)
-            most = max(token[n] for n in group)
-            e = [int(self.table[clamped(token[n] - most + offset[n]) & 0xFF]) for n in group]
+            most = max(token[n] for n in group[:seen])
+            e = [int(self.table[clamped(token[n] - most + offset[n]) & 0xFF]) for n in group[:seen]]
+            e += [0] * (self.keys - len(e))
             total = max(sum(e), 1)
             k = next(k for k in range(64) if (64 << k) // total >= 1 << 11)
             for n, value in zip(group, e, strict=True):
@@ -177,9 +186,10 @@ def row_operation(made: RowKernel, name: str, array: str) -> NormalizationOp | G
         key: from_array(value, i8 if key in ("table", "gate") else i32)
         if isinstance(value, np.ndarray)
         else IntegerAttr(value, i64)
-        if key == "keys"
+        if key in ("keys", "queries", "past")
         else value
         for key, value in asdict(made).items()
+        if not (key in ("queries", "past") and not asdict(made)["queries"])
     }
     return kind(name, array, **data)
 
@@ -213,12 +223,13 @@ class Rows:
         epsilon: int = 0,
         gates: Collection[int] = (),
         softmaxes: Mapping[int, int] | None = None,
+        causal: tuple[int, int] | None = None,
     ) -> "Rows":
         """Draw a chain at random.
 
         `shape` has the outputs of each layer, of which a gating leaves half. Of the normalisations,
         some are by the `rms`, and all have the `epsilon`. `softmaxes` has the number of keys of
-        each softmax.
+        each softmax; if they are causal, they have these queries and this past.
         """
         rng = np.random.default_rng(seed)
         features = [n // 2 if layer - 1 in gates else n for layer, n in enumerate(shape)]
@@ -239,8 +250,9 @@ class Rows:
             },
             {layer: Gating.random(rng, shape[layer + 1] // 2) for layer in gates},
             {
-                layer: Softmax.random(rng, shape[layer + 1], keys)
+                layer: made if causal is None else made.causal(*causal)
                 for layer, keys in (softmaxes or {}).items()
+                for made in [Softmax.random(rng, shape[layer + 1], keys)]
             },
         )
 
@@ -279,6 +291,7 @@ class Rows:
             ),
             gates=bool(self.gatings),
             softmax=bool(self.softmaxes),
+            causal=any(made.queries for made in self.softmaxes.values()),
         )
 
     def module(self, machine: Machine, array: ArrayConfig | None = None) -> ModuleOp:

@@ -120,14 +120,16 @@ def attending_config(
     )
 
 
-def softmax_chain_config(kernels: Sequence[KernelOp], scores: int) -> ArrayConfig:
+def softmax_chain_config(
+    kernels: Sequence[KernelOp], scores: int, causal: bool = False
+) -> ArrayConfig:
     """The smallest array for scheduled kernels with a softmax of so many scores between them.
 
     Raises:
         ValueError: they do not fit the machine together.
     """
     config = _chained(kernels, len(kernels) + 1, [2 * scores])
-    return replace(config, normalizes=True, softmax=True)
+    return replace(config, normalizes=True, softmax=True, causal=causal)
 
 
 def _chained(

@@ -147,7 +147,7 @@ def _hold(c: Circuit, config: ArrayConfig, ports: _Ports) -> tuple[Signal, Signa
         selected = kept.sext(ACTIVATION_BITS + 1) - most.sext(ACTIVATION_BITS + 1)
         selected = named(selected, "difference")
         larger = ~selected[ACTIVATION_BITS]
-        if config.operand_depth:
+        if config.hides_keys:
             larger = larger & ~c.input("absent", 1)
         kept = mux(c.input("first", 1) | larger, kept, held[-1])
     present = c.input("present", 1)
@@ -270,7 +270,7 @@ def _shift_sums(
     sums = concat(total[: bits + 1 - MEAN_FRACTION], low)
     sums = named(sums.sext(max(bits + 1, amounts[-1] + NORMALIZED_BITS)), "unshifted")
     sums = choose(steps, [sums[amount : amount + NORMALIZED_BITS] for amount in amounts])
-    if config.operand_depth:
+    if config.hides_keys:
         # So far below the largest one that there is no exponential.
         least = c.const(1 << (NORMALIZED_BITS - 1), NORMALIZED_BITS)
         sums = mux(c.input("absent_sums", 1), least, sums)

@@ -51,6 +51,12 @@ CASES: Mapping[str, Sequence[tuple[Sequence[int], Mapping[str, Any]]]] = {
         ((24, 13, 21), {"softmaxes": {0: 13, 1: 1}}),
         ((5, 12, 10), {"softmaxes": {1: 2}}),
     ),
+    "causal": (
+        ((24, 30, 9), {"softmaxes": {0: 6}, "causal": (1, 0)}),
+        ((24, 24, 21), {"softmaxes": {0: 8, 1: 3}, "causal": (3, 7)}),
+        ((24, 30), {"softmaxes": {0: 30}, "causal": (255, 7000)}),
+        ((5, 12, 10), {"softmaxes": {1: 2}}),
+    ),
     "rms": (
         ((24, 13), {"normalizes": [0], "rms": [0]}),
         ((5, 21, 1), {"normalizes": [0, 1], "rms": [0, 1], "epsilon": 3}),
@@ -73,14 +79,17 @@ UNITS: Mapping[str, Sequence[str]] = {
     "both": ("normalizes", "gates"),
     "rms": ("normalizes", "rms"),
     "softmax": ("normalizes", "softmaxes"),
+    "causal": ("softmaxes", "causal"),
     "all": tuple(CASES),
 }
 """The cases that arrays run, by what their row units can do."""
-QUICK = [("solvers", "all")]
+QUICK = [("solvers", "all"), ("P2-T2", "causal")]
 SOME = [
     pytest.param(name, unit, marks=() if (name, unit) in QUICK else pytest.mark.slow)
     for unit in UNITS
-    for name in (ROW_MACHINES if unit in ("normalizes", "all") else ("P2-T2", "banks", "a tree"))
+    for name in (
+        ROW_MACHINES if unit in ("normalizes", "causal", "all") else ("P2-T2", "banks", "a tree")
+    )
 ]
 
 
@@ -118,6 +127,12 @@ def attending(features: int, keys: int) -> list[Rows]:
     masked = replace(made, offset=np.full(features, MASKED))
     same = [replace(made, table=np.full(256, value, np.int8)) for value in (127, 0)]
     return [mirror(features, behind) for behind in (made, masked, *same)]
+
+
+def seeing(features: int, keys: int, queries: int, past: int) -> Rows:
+    """Causal softmaxes of about the activations."""
+    made = Softmax.random(np.random.default_rng(features + keys), features, keys)
+    return mirror(features, made.causal(queries, past))
 
 
 def extremes(features: int) -> NDArray[np.int8]:
@@ -173,6 +188,7 @@ def extreme_rows(cases: str) -> list[Rows]:
         ],
         "gates": [gated(n) for n in (1, 10)],
         "softmaxes": [rows for keys in (1, 7, 21) for rows in attending(21, keys)],
+        "causal": [seeing(21, *shape) for shape in ((21, 1, 0), (7, 1, 5), (21, 3, 60), (3, 4, 0))],
     }.get(cases, [])
 
 
@@ -271,8 +287,9 @@ def test_lint_and_yosys_take_the_circuit(name: str, unit: str, tmp_path: Path):
     assert (config.normalizes, config.gates, config.softmax) == (
         unit != "gates",
         unit in ("gates", "both", "all"),
-        unit in ("softmax", "all"),
+        unit in ("softmax", "causal", "all"),
     )
+    assert config.causal == (unit in ("causal", "all"))
     # An array that only gates has nothing to solve, nor anything to sum.
     solves = {"daqkf_row_lane.sv", "daqkf_row_solver.sv"} if config.normalizes else set[str]()
     made = {file for file in files(name, unit) if file.startswith("daqkf_row")}

@@ -185,6 +185,23 @@ def test_exponentials_are_of_what_is_below_the_largest_of_their_group():
     np.testing.assert_array_equal(e, [[127, -6, 127, -128, 127, -128]])
 
 
+def test_keys_that_a_token_does_not_see_are_nothing_to_it():
+    table = np.arange(256).astype(np.uint8).view(np.int8)
+    table[-128] = 0
+    q = np.array([[5, 9, 120, 1, 2, 3]] * 4, np.int8)
+    seen = numerics.visible_keys(4, 2, 1)
+    np.testing.assert_array_equal(seen, [1, 2, 2, 3])
+    e = numerics.exponentials(q, 3, np.array(127), table, seen)
+    one, two = [127, 0, 0, 127, 0, 0], [123, 127, 0, 126, 127, 0]
+    np.testing.assert_array_equal(e, [one, two, two, [12, 16, 127, 125, 126, 127]])
+    # One number for all is what each of them may say.
+    for count in (1, 2, 3):
+        same = numerics.exponentials(q, 3, np.array(127), table, np.full(4, count))
+        np.testing.assert_array_equal(
+            same, numerics.exponentials(q, 3, np.array(127), table, count)
+        )
+
+
 @pytest.mark.parametrize("keys", [1, 3, 2048])
 def test_shares_are_quotients_rounded_down(keys: int):
     e = np.random.default_rng(keys).integers(0, 128, (50, 2 * keys)).astype(np.int8)

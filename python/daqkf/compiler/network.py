@@ -33,13 +33,14 @@ from daqkf.compiler.executor import HERE, Executor, Keeping, open_executor
 from daqkf.compiler.fallback import too_coarse
 from daqkf.compiler.kernels import FloatKernel, Quantization, programs_of, quantized
 from daqkf.compiler.levels import AIM, CalibratedKernel, NetworkLevels, Point, with_kernels
-from daqkf.compiler.options import NetworkOptions, level_set
+from daqkf.compiler.options import TOKENS, NetworkOptions, level_set
 from daqkf.compiler.outlining import fuse, outlined
 from daqkf.compiler.products import attention_requirement, product_requirement
 from daqkf.compiler.pruning import is_sequential, prune, round_sequentially
 from daqkf.dialects.diagnostics import verify
 from daqkf.dialects.interpreting import Lifetimes, call, entry
-from daqkf.dialects.nn import AttentionOp, MatmulOp, ProductOp
+from daqkf.dialects.nn import MatmulOp, ProductOp
+from daqkf.dialects.nn.attention import IntegerAttention
 from daqkf.dialects.nn.ops import attends
 from daqkf.dialects.spaq import SequenceOperation
 from daqkf.hw_targets import load_target
@@ -57,10 +58,6 @@ from daqkf.passes.quantize.weights import float_products, integer_weights
 from daqkf.passes.spaq_quantize import SpaqQuantizePass
 from daqkf.passes.steps import NOTHING_KEPT, Steps
 from daqkf.support.errors import DaqkfError, describe, shortened, warn_of_noise
-
-_TOKENS = 128
-"""Of the longest sequence, if nothing says."""
-
 
 _JUDGED = 2
 """Every second sample says which kernels int8 is too coarse for, since a few miss what is rare."""
@@ -324,7 +321,8 @@ def _with_products(
         return network
     host = network.clone()
     levels, cycles = options.attention_levels, options.host_cycles
-    quantize_attention(host, samples, machine, cycles, levels)
+    tokens = options.max_tokens or TOKENS
+    quantize_attention(host, samples, machine, cycles, levels, tokens)
     quantize_products(host, samples)
     return host
 
@@ -587,7 +585,7 @@ class _Compilation:
         else:
             kernels = self.alike()
         network, most = with_kernels(self.host, kernels), self.options.max_tokens
-        _set_tokens(network, most or _TOKENS)
+        _set_tokens(network, most or TOKENS)
         if self.given and most is None:
             for name, rows in self.rows.items():
                 _set_tokens(network, max(map(len, rows)), name)
@@ -607,7 +605,7 @@ def _arrays(
     network: ModuleOp, options: NetworkOptions, executor: Executor, progress: Progress
 ) -> ModuleOp:
     """The kernels as programs of one array."""
-    target, max_tokens = options.target, options.max_tokens or _TOKENS
+    target, max_tokens = options.target, options.max_tokens or TOKENS
     main = entry(network)
     kernels = {
         op.sym_name.data: ModuleOp([op.clone()])
@@ -623,7 +621,7 @@ def _arrays(
                 for extent in extents_of(op.rhs)[-2:]
             )
             wanted.append(product_requirement(features, outputs, machine))
-    attentions = [op for op in main.walk() if isinstance(op, AttentionOp)]
+    attentions = [op for op in main.walk() if isinstance(op, IntegerAttention)]
     wanted += attention_requirement(attentions, max_tokens, machine)
     # One array runs all kernels, so its elements are chosen for all of them.
     machine = options.elements.on(machine, integer_weights(kernels.values()))
