@@ -218,9 +218,9 @@ class Engine:
     def _attend(self, op: CachedOperation, *args: Any) -> tuple[Any, ...]:
         """Attention of each text by itself; the caches are in place of what is past."""
         queries, keys, values, *past = args
-        causal, low = isinstance(op, CausalAttentionOp), 0
-        if causal:
-            keys, values = op.key_levels(keys), op.value_levels(values)
+        causal, low = op if isinstance(op, CausalAttentionOp) else None, 0
+        if causal is not None:
+            keys, values = causal.key_levels(keys), causal.value_levels(values)
         heads: list[Floats] = []
         for decoder, count in self._reading:
             rows = slice(low, low + count)
@@ -228,10 +228,10 @@ class Engine:
                 empty = self._empty.astype(keys.dtype)
                 decoder.caches[op] = _Cache(empty, empty)
             every = decoder.caches[op].append(decoder.length, keys[rows], values[rows])
-            if causal:
-                operands = op.operands_of(*every, count)
-                levels = self._integers(op, op.rows_of(queries[rows]), operands)
-                heads.append(op.results_of(levels, count))
+            if causal is not None:
+                operands = causal.operands_of(*every, count)
+                levels = self._integers(causal, causal.rows_of(queries[rows]), operands)
+                heads.append(causal.results_of(levels, count))
             else:
                 heads.append(attend(queries[rows], *every, op.scale.value.data))
             low += count
