@@ -83,11 +83,11 @@ class Scales:
     @classmethod
     def read(cls, value: SSAValue) -> "Scales | None":
         """The scales that the pass has put in front of a product that reads this value."""
-        scaled = _function(value, Function.DIV)
-        moved = scaled and _function(scaled.inputs[0], Function.SUB)
+        scaled = function_of(value, Function.DIV)
+        moved = scaled and function_of(scaled.inputs[0], Function.SUB)
         if scaled is None or moved is None:
             return None
-        divided = _function(moved.inputs[0], Function.DIV)
+        divided = function_of(moved.inputs[0], Function.DIV)
         features = None if divided is None else constant_of(divided.inputs[1])
         if features is None:
             features = np.ones((shape_of(value) or (1,))[-1], np.float32)
@@ -173,41 +173,6 @@ def scales_on(
     return {op: Scales.of(low, high, smooth) for op, (low, high) in listener.found.items()}
 
 
-@dataclass(frozen=True)
-class RowScales:
-    """What the pass has brought the rows of a value by from x to `(x - middle) / extent`.
-
-    What a product makes of them is multiplied by the extent, and `middle - centre · extent` times
-    the sums of its weights is added to that.
-    """
-
-    middle: SSAValue
-    """[..., T, 1], as the extent."""
-    extent: SSAValue
-    centre: float
-
-    @classmethod
-    def of(cls, value: SSAValue) -> "RowScales | None":
-        """Those of a value that products read, if there are any."""
-        scales, scaled = Scales.read(value), _function(value, Function.DIV)
-        moved = scaled and _function(scaled.inputs[0], Function.SUB)
-        if scales is None or scaled is None or moved is None:
-            return None
-        return cls(moved.inputs[1], scaled.inputs[1], scales.centre)
-
-    def sums(self, result: SSAValue) -> ConstantOp | None:
-        """The sums of a product's weights, which the host adds to its result."""
-        grown = result.get_user_of_unique_use()
-        if not isinstance(grown, ElementwiseOp) or self.extent not in grown.inputs:
-            return None
-        added = grown.result.get_user_of_unique_use()
-        if not isinstance(added, ElementwiseOp) or added.kind.data is not Function.ADD:
-            return None
-        shift = _function(added.inputs[1], Function.MUL)
-        constant = shift and shift.inputs[1].owner
-        return constant if isinstance(constant, ConstantOp) else None
-
-
 @dataclass
 class _Features(Interpreter.Listener):
     """The range of each feature that products read, as the network runs."""
@@ -226,7 +191,7 @@ class _Features(Interpreter.Listener):
             self.found[op] = low, high
 
 
-def _function(value: SSAValue, kind: Function) -> ElementwiseOp | None:
+def function_of(value: SSAValue, kind: Function) -> ElementwiseOp | None:
     """The function of this kind that a value is the result of, if it is."""
     op = value.owner
     return op if isinstance(op, ElementwiseOp) and op.kind.data is kind else None

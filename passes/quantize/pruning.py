@@ -177,7 +177,6 @@ def dense_targets(
     weights: NDArray[np.floating],
     covariance: NDArray[np.float64],
     cross: NDArray[np.float64],
-    beside: NDArray[np.float64] | float = 0.0,
 ) -> NDArray[np.float64]:
     """Weights [K, N] that bring a kernel's outputs on other inputs nearer to what they were.
 
@@ -189,14 +188,13 @@ def dense_targets(
         weights: real.
         covariance: of the inputs [K, K] as they are now, X̂ᵀX̂ / T.
         cross: X̂ᵀX / T, [K, K].
-        beside: X̂ᵀB / T, [K, N], where B is what the outputs have beside X·W.
     """
     weights = np.asarray(weights, np.float64)
     damping = _RIDGE * float(np.trace(covariance)) / len(covariance)
     if damping <= 0:
         return weights
     unit = damping * np.eye(len(covariance))
-    solved = np.linalg.solve(covariance + unit, (cross + unit) @ weights + beside)
+    solved = np.linalg.solve(covariance + unit, (cross + unit) @ weights)
     return _STEP * solved + (1 - _STEP) * weights
 
 
