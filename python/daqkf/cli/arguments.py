@@ -25,8 +25,8 @@ from daqkf.passes.defaults import (
 )
 from daqkf.runtime.waveforms import TILES
 
-_PASSES = 2
-"""Of training in `daqkf eval`: as many as it takes for the figures of docs/accuracy.md."""
+TRAINING_PASSES = 2
+"""Of training MiniLM in `daqkf eval`: as many as it takes for the figures of docs/accuracy.md."""
 
 
 def _numbers(text: str) -> list[float]:
@@ -49,14 +49,16 @@ ACCURACIES = [0.98, 0.99, 0.995]
 """Cosines that `daqkf eval` chooses MiniLM's levels for."""
 
 
-def _add_distillation(parser: argparse.ArgumentParser, default: int, what: str) -> None:
+def _add_distillation(
+    parser: argparse.ArgumentParser, default: int | None, what: str, named: str = "0"
+) -> None:
     parser.add_argument(
         "--distillation",
         type=int,
         default=default,
         metavar="PASSES",
         help=f"{what} over the calibration data that train the remaining weights towards the "
-        f"outputs of the dense network (default: {default})",
+        f"outputs of the dense network (default: {named})",
     )
 
 
@@ -509,7 +511,23 @@ def _add_eval(commands: Commands) -> None:
         help="the dense language model that a compiled one is compared with: what it was compiled "
         f"from, such as '{SMOLLM2}'",
     )
-    _add_distillation(evaluation, _PASSES, "of MiniLM: after pruning, passes")
+    _add_distillation(
+        evaluation, None, "after pruning, passes", f"of MiniLM {TRAINING_PASSES}, else 0"
+    )
+    evaluation.add_argument(
+        "--wide-results", metavar="NAMES", help="of language models; see daqkf compile"
+    )
+    evaluation.add_argument(
+        "--no-baselines",
+        dest="baselines",
+        action="store_false",
+        help="of language models: leave out what plain rounding, magnitudes and Wanda make of them",
+    )
+    evaluation.add_argument(
+        "--plot",
+        metavar="FILE",
+        help="of language models: draw the KL by the share of zeros, .svg or .png",
+    )
     evaluation.add_argument("--sentences", type=int, help="that calibrate MiniLM (default: all)")
     evaluation.add_argument("--target", default="generic", help="whose cycles count")
     evaluation.add_argument(
