@@ -9,7 +9,7 @@ import os
 
 from daqkf.cli.completion import SHELLS, TOOLS
 from daqkf.cli.guard import add_memory, add_version
-from daqkf.cli.language_arguments import Commands, add_chat, add_generate
+from daqkf.cli.language_arguments import Commands, add_chat, add_evaluation, add_generate
 from daqkf.compiler.file_suffixes import MINILM, NETWORKS, SMOLLM2
 from daqkf.hw_targets.device import device_names
 from daqkf.hw_targets.families import FAMILIES
@@ -491,42 +491,9 @@ def _add_eval(commands: Commands) -> None:
         help="a level set that all weights have: of MiniLM as one row more, of others in all rows "
         "(default: int8)",
     )
-    evaluation.add_argument(
-        "--text", metavar="FILE", help="that language models foretell (default: our own)"
-    )
-    evaluation.add_argument(
-        "--calibration",
-        metavar="FILE",
-        help="a text that language models are calibrated on for --sparsity (default: our own)",
-    )
-    evaluation.add_argument(
-        "--window",
-        type=int,
-        metavar="N",
-        help="tokens that language models read before they forget them (default: 1024)",
-    )
-    evaluation.add_argument(
-        "--against",
-        metavar="FILE",
-        help="the dense language model that a compiled one is compared with: what it was compiled "
-        f"from, such as '{SMOLLM2}'",
-    )
+    add_evaluation(evaluation)
     _add_distillation(
         evaluation, None, "after pruning, passes", f"of MiniLM {TRAINING_PASSES}, else 0"
-    )
-    evaluation.add_argument(
-        "--wide-results", metavar="NAMES", help="of language models; see daqkf compile"
-    )
-    evaluation.add_argument(
-        "--no-baselines",
-        dest="baselines",
-        action="store_false",
-        help="of language models: leave out what plain rounding, magnitudes and Wanda make of them",
-    )
-    evaluation.add_argument(
-        "--plot",
-        metavar="FILE",
-        help="of language models: draw the KL by the share of zeros, .svg or .png",
     )
     evaluation.add_argument("--sentences", type=int, help="that calibrate MiniLM (default: all)")
     evaluation.add_argument("--target", default="generic", help="whose cycles count")
