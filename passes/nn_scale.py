@@ -38,6 +38,7 @@ from daqkf.dialects.nn.elementwise import Function, Reduction
 from daqkf.dialects.nn.ops import constant_of
 from daqkf.passes.diagnostics import failing
 from daqkf.passes.nn_product import Inputs, each, in_order
+from daqkf.passes.progress import Progress, Step, silent
 from daqkf.passes.quantize.samples import load_inputs
 from daqkf.passes.rewriting import rewrite_once
 
@@ -154,18 +155,24 @@ def are_rows_scaled(module: ModuleOp) -> bool:
 
 
 def scales_on(
-    module: ModuleOp, samples: Inputs | Sequence[Inputs], *, smooth: bool = True
+    module: ModuleOp,
+    samples: Inputs | Sequence[Inputs],
+    *,
+    smooth: bool = True,
+    progress: Progress = silent,
 ) -> dict[MatmulOp, Scales]:
     """The scales of each product with constant weights, by what it reads on samples.
 
-    See `Scales.of`.
+    See `Scales.of`. The `progress` is told of each batch.
 
     Raises:
         ValueError: inputs that do not fit.
     """
     listener, function, lifetimes = _Features(), entry(module), Lifetimes()
     try:
-        for batch in each(samples):
+        batches = each(samples)
+        for number, batch in enumerate(batches):
+            progress(Step("find scales of rows on", number + 1, len(batches), "batches"))
             arguments = in_order(function, batch)
             call(module, function, arguments, (listener,), lifetimes=lifetimes)
     except InterpretationError as error:

@@ -118,7 +118,8 @@ class Compilation:
         coarse = _left_to_host(task, options)
 
         def scales(network: ModuleOp, keeps: bool) -> Mapping[MatmulOp, Scales]:
-            return scales_on(network, _spread(task.samples(network)), smooth=not keeps)
+            spread = _spread(task.samples(network))
+            return scales_on(network, spread, smooth=not keeps, progress=progress)
 
         network, keep = outlined(task.source, options, progress, scales, coarse)
         executor = _executor_of(network, options, task.executor, task.steps)
