@@ -27,7 +27,7 @@ from daqkf.compiler.executor import HERE, Executor, Keeping
 from daqkf.compiler.fallback import too_coarse
 from daqkf.compiler.kernels import FloatKernel, Quantization, quantized
 from daqkf.compiler.levels import AIM, CalibratedKernel, NetworkLevels, with_kernels
-from daqkf.compiler.options import NetworkOptions, level_set
+from daqkf.compiler.options import TOKENS, NetworkOptions, level_set
 from daqkf.compiler.outlining import fuse, outlined
 from daqkf.compiler.pruning import is_sequential, prune, round_sequentially
 from daqkf.dialects.diagnostics import verify
@@ -48,9 +48,6 @@ from daqkf.passes.quantize.weights import float_products
 from daqkf.passes.spaq_quantize import SpaqQuantizePass
 from daqkf.passes.steps import NOTHING_KEPT, Steps
 from daqkf.support.errors import DaqkfError, shortened
-
-TOKENS = 128
-"""Of the longest sequence, if nothing says."""
 
 _JUDGED = 2
 """Every second sample says which kernels int8 is too coarse for, since a few miss what is rare."""
@@ -306,7 +303,8 @@ def _with_products(
         return network
     host = network.clone()
     levels, cycles = options.attention_levels, options.host_cycles
-    quantize_attention(host, samples, machine, cycles, levels)
+    tokens = options.max_tokens or TOKENS
+    quantize_attention(host, samples, machine, cycles, levels, tokens)
     quantize_products(host, samples)
     return host
 

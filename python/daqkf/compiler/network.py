@@ -15,17 +15,18 @@ from xdsl.utils.exceptions import DiagnosticException, InterpretationError
 
 from daqkf.compiler.accuracy import NOISE, Measured
 from daqkf.compiler.calibration import extents_of, given
-from daqkf.compiler.compilation import TOKENS, Compilation, Task
+from daqkf.compiler.compilation import Compilation, Task
 from daqkf.compiler.compiled_network import CompiledNetwork
 from daqkf.compiler.executor import Executor, open_executor
 from daqkf.compiler.kernels import programs_of
 from daqkf.compiler.levels import Point
-from daqkf.compiler.options import NetworkOptions
+from daqkf.compiler.options import TOKENS, NetworkOptions
 from daqkf.compiler.outlining import outlined
 from daqkf.compiler.products import attention_requirement, product_requirement
 from daqkf.compiler.pruning import prune
 from daqkf.dialects.interpreting import entry
-from daqkf.dialects.nn import AttentionOp, ProductOp
+from daqkf.dialects.nn import ProductOp
+from daqkf.dialects.nn.attention import IntegerAttention
 from daqkf.hw_targets import load_target
 from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.machine import Machine
@@ -268,7 +269,7 @@ def _arrays(
                 for extent in extents_of(op.rhs)[-2:]
             )
             wanted.append(product_requirement(features, outputs, machine))
-    attentions = [op for op in main.walk() if isinstance(op, AttentionOp)]
+    attentions = [op for op in main.walk() if isinstance(op, IntegerAttention)]
     wanted += attention_requirement(attentions, max_tokens, machine)
     # One array runs all kernels, so its elements are chosen for all of them.
     machine = options.elements.on(machine, integer_weights(kernels.values()))
