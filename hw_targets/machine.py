@@ -78,6 +78,7 @@ _OPTIONAL_DEPTHS = ("partial_depth", "residual_depth", "operand_depth")
 
 _MAY_BE_ZERO = (
     *("max_shift", "index_bits", "memory_bits", "queue", "shared_words", "wide_results", "causal"),
+    *("rms_norms", "epsilon_width"),
     *_OPTIONAL_DEPTHS,
     *UNITS,
 )

@@ -45,6 +45,8 @@ NORMALIZED_BITS = 18
 """Bits of a normalised value, which is within ±√N."""
 NORMALIZED_FEATURES = 1 << (FACTOR_BITS - 1)
 """The most that are normalised together, or that share a softmax."""
+SCALED_BITS = ACTIVATION_BITS + EXPONENT_MAX
+"""Bits of a value times 2 to its channel's exponent."""
 
 GATED_BITS = 2 * ACTIVATION_BITS
 """Bits of the product of a gate and what it lets through."""
@@ -267,43 +269,59 @@ def add_residual[T: np.integer](
     return added
 
 
-def normalize(q: NDArray[np.int8], exponent: NDArray[Any]) -> NDArray[np.int64]:
-    """`(u - mean(u)) / std(u)` of u = q·2^exponent[n], for each token: [T, N] → [T, N].
+def epsilon_limit(count: int) -> int:
+    """What the epsilon of `normalize` is below, for so many features: the most that their squares
+    can add up to."""
+    return count << 2 * (SCALED_BITS - 1)
+
+
+def normalize(
+    q: NDArray[np.int8], exponent: NDArray[Any], epsilon: int = 0, *, rms: bool = False
+) -> NDArray[np.int64]:
+    """`(u - mean(u)) / √(var(u) + ε / N)` of u = q·2^exponent[n], for each token: [T, N] → [T, N].
+
+    With `rms` nothing is subtracted: it is `u / √(mean(u²) + ε / N)`. ε is a number of steps of u²,
+    for all features together.
 
     In steps of 2^-NORMALIZED_FRACTION, rounded down. As the circuit computes it:
 
-    - Q = ⌊√(N·Σu² - (Σu)²)⌋, N times the standard deviation, at least 1;
-    - m = ⌊Σu·2^MEAN_FRACTION / N⌋;
+    - S = Σu, or 0 with `rms`;
+    - Q = ⌊√(N·(Σu² + ε) - S²)⌋, N times what is divided by, at least 1;
+    - m = ⌊S·2^MEAN_FRACTION / N⌋;
     - g = ⌊N·2^k / Q⌋ with the least k ≥ 0 for which it has FACTOR_BITS bits;
     - z = (u·2^MEAN_FRACTION - m)·g >> (k + MEAN_FRACTION - NORMALIZED_FRACTION), where a negative
       shift is none: so large a factor is only that of values which hardly differ.
 
     Raises:
-        ValueError: N is beyond NORMALIZED_FEATURES.
+        ValueError: N is beyond NORMALIZED_FEATURES, or ε not in 0..`epsilon_limit(N)` - 1.
     """
     result = np.empty(q.shape, np.int64)
-    for rows, normal in normalized(q, exponent):
+    for rows, normal in normalized(q, exponent, epsilon, rms=rms):
         result[rows] = normal
     return result
 
 
 def normalized(
-    q: NDArray[np.int8], exponent: NDArray[Any]
+    q: NDArray[np.int8], exponent: NDArray[Any], epsilon: int = 0, *, rms: bool = False
 ) -> Iterator[tuple[slice, NDArray[np.float64]]]:
     """What `normalize` gives, by blocks of rows, as floats that hold its integers.
 
     Raises:
-        ValueError: N is beyond NORMALIZED_FEATURES.
+        ValueError: as for `normalize`.
     """
     count = q.shape[1]
     if count > NORMALIZED_FEATURES:
         raise ValueError(f"{count} features to normalise; at most {NORMALIZED_FEATURES}")
+    if not 0 <= epsilon < max(epsilon_limit(count), 1):
+        raise ValueError(
+            f"an epsilon of {epsilon} for {count} features; it is in 0..{epsilon_limit(count) - 1}"
+        )
     scale = np.ldexp(1.0, exponent.astype(np.int32))
     for rows in blocks(q):
         # Nothing here comes near 2^53: float64 has all of these integers.
         u = q[rows] * scale
-        total = u.sum(axis=1).astype(np.int64)
-        squares = np.einsum("tn,tn->t", u, u).astype(np.int64)
+        total = np.zeros(len(u), np.int64) if rms else u.sum(axis=1).astype(np.int64)
+        squares = np.einsum("tn,tn->t", u, u).astype(np.int64) + epsilon
         # Below 2^52 the rounded root of a float has the right integer part.
         deviation = np.sqrt((count * squares - total * total).astype(np.float64)).astype(np.int64)
         mean = (total << MEAN_FRACTION) // count

@@ -148,8 +148,9 @@ def chain_row(config: ArrayConfig) -> Fields:
     Elements in step also need its features. Its activation table is the one of its number.
     `saves` says that its activations are kept for residuals. A kernel that `normalizes`,
     `gates` or has `keys` is the row unit's: it takes the results of the one before as they
-    stand in the result memory. `gates` takes two for each of its own, of which the second one
-    was plain. `keys` are how many neighbouring results share a softmax, or 0: its parameters
+    stand in the result memory. Of one that normalises, `rms` says that nothing is subtracted, and
+    `epsilon` is added to the squares. `gates` takes two for each of its own, of which the second
+    one was plain. `keys` are how many neighbouring results share a softmax, or 0: its parameters
     are those of exponentials and of shares in turns, for each group of keys; shares are plain.
     With `queries` it is causal: a token has so many, behind `past` ones of earlier tokens.
 
@@ -166,6 +167,8 @@ def chain_row(config: ArrayConfig) -> Fields:
             "last": 1,
             **({"saves": 1} if config.residual_depth else {}),
             **({"normalizes": 1} if config.normalizes else {}),
+            **({"rms": 1} if config.rms_norms else {}),
+            **({"epsilon": config.epsilon_width} if config.epsilon_width else {}),
             **({"gates": 1} if config.gates else {}),
             **({"keys": config.result_depth.bit_length()} if config.softmax else {}),
             **({"queries": QUERY_BITS, "past": past_bits(config)} if config.causal else {}),

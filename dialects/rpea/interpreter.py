@@ -61,7 +61,10 @@ def run_kernel(
     elif isinstance(kernel, GatingOp):
         sums = numerics.gate(x, to_array(kernel.gate)) + to_array(kernel.bias)
     else:
-        sums = numerics.normalize(x, to_array(kernel.exponent)) + to_array(kernel.bias)
+        normal = numerics.normalize(
+            x, to_array(kernel.exponent), kernel.added, rms=kernel.rms is not None
+        )
+        sums = normal + to_array(kernel.bias)
     sums = numerics.wrap(sums, kernel.target().config.data.sum_width)
     levels = numerics.requantize(sums, to_array(kernel.multiplier), to_array(kernel.shift))
     return numerics.look_up(to_array(kernel.table), levels)

@@ -13,6 +13,7 @@ from xdsl.dialects.builtin import (
     StringAttr,
     SymbolNameConstraint,
     SymbolRefAttr,
+    UnitAttr,
     i8,
     i32,
     i64,
@@ -37,6 +38,7 @@ from daqkf.hw_targets.numerics import (
     EXPONENT_MAX,
     NORMALIZED_FEATURES,
     TABLE_SIZE,
+    epsilon_limit,
 )
 from daqkf.hw_targets.words import QUERY_BITS
 
@@ -153,14 +155,18 @@ class _BiasedOperation(RowOperation):
 
 @irdl_op_definition
 class NormalizationOp(_BiasedOperation):
-    """Layer normalisation of a kernel's results: int8 [T, N] → int8 [T, N], token by token.
+    """Normalisation of a kernel's results: int8 [T, N] → int8 [T, N], token by token.
 
-    `look_up(table, requantize(normalize(q, exponent) + bias, multiplier, shift))`, by the
-    functions of `spaq.numerics`. Only a kernel of an `rpea.chain`.
+    `look_up(table, requantize(normalize(q, exponent, epsilon) + bias, multiplier, shift))`, by the
+    functions of `spaq.numerics`: layer normalisation, or by the root mean square of an `rms`. Only
+    a kernel of an `rpea.chain`.
 
     ```mlir
     rpea.normalization @norm for @array exponent dense<[0, 2]> : tensor<2xi32>
       bias dense<[1024, -7]> : tensor<2xi32> multiplier dense<3> : tensor<2xi32>
+      shift dense<7> : tensor<2xi32> table dense<0> : tensor<256xi8>
+    rpea.normalization @rms for @array rms exponent dense<[0, 2]> : tensor<2xi32> epsilon 12
+      bias dense<0> : tensor<2xi32> multiplier dense<3> : tensor<2xi32>
       shift dense<7> : tensor<2xi32> table dense<0> : tensor<256xi8>
     ```
     """
@@ -172,11 +178,31 @@ class NormalizationOp(_BiasedOperation):
     VERB: ClassVar = "normalises"
 
     exponent = prop_def(DenseIntOrFPElementsAttr)
+    epsilon = opt_prop_def(IntegerAttr.constr(i64))
+    rms = opt_prop_def(UnitAttr)
 
     assembly_format = (
-        "$sym_name `for` $array `exponent` $exponent `bias` $bias `multiplier` $multiplier "
-        "`shift` $shift `table` $table attr-dict"
+        "$sym_name `for` $array (`rms` $rms^)? `exponent` $exponent (`epsilon` $epsilon^)? "
+        "`bias` $bias `multiplier` $multiplier `shift` $shift `table` $table attr-dict"
     )
+
+    def __init__(
+        self,
+        name: str,
+        array: str,
+        epsilon: int = 0,
+        *,
+        rms: bool = False,
+        **data: DenseIntOrFPElementsAttr | IntegerAttr,
+    ):
+        super().__init__(name, array, **data)
+        self.epsilon = IntegerAttr(epsilon, i64) if epsilon else None
+        self.rms = UnitAttr() if rms else None
+
+    @property
+    def added(self) -> int:
+        """What is added to the squares of all features together."""
+        return 0 if self.epsilon is None else self.epsilon.value.data
 
     @property
     def channels(self) -> int:
@@ -192,6 +218,23 @@ class NormalizationOp(_BiasedOperation):
         require(
             channels <= NORMALIZED_FEATURES,
             f"{channels} features to normalise; at most {NORMALIZED_FEATURES}",
+        )
+        require(
+            0 <= self.added < epsilon_limit(channels),
+            f"an epsilon of {channels} features is 0..{epsilon_limit(channels) - 1}",
+        )
+
+    def verify_against(self, config: ArrayConfig) -> None:
+        """As of any kernel; the kind of normalisation and the epsilon too."""
+        super().verify_against(config)
+        require(
+            self.rms is None or config.rms_norms,
+            f"@{self.sym_name.data} divides by a root mean square, and the array by deviations",
+        )
+        require(
+            self.added.bit_length() <= config.epsilon_width,
+            f"@{self.sym_name.data} adds {self.added} to squares; the array has "
+            f"{config.epsilon_width} bits for that",
         )
 
 

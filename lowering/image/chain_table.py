@@ -31,6 +31,7 @@ def chain_rows(
     """The chain's table, packed: a row for each kernel, of sequences of at most so many tiles."""
     streams, slots = places(kernels, config)
     numbers = np.arange(len(kernels))
+    norms = [kernel if isinstance(kernel, NormalizationOp) else None for kernel in kernels]
     keys = [kernel.keys.value.data if isinstance(kernel, SoftmaxOp) else 0 for kernel in kernels]
     seen = [kernel.seen if isinstance(kernel, SoftmaxOp) else (0, 0) for kernel in kernels]
     return chain_row(config).pack(
@@ -45,6 +46,8 @@ def chain_rows(
             "last": numbers == len(kernels) - 1,
             "saves": np.isin(numbers, saved),
             "normalizes": np.array([isinstance(kernel, NormalizationOp) for kernel in kernels]),
+            "rms": np.array([own is not None and own.rms is not None for own in norms]),
+            "epsilon": np.array([0 if own is None else own.added for own in norms]),
             "gates": np.array([isinstance(kernel, GatingOp) for kernel in kernels]),
             "keys": np.array(keys),
             "queries": np.array([queries for queries, _ in seen]),
@@ -80,7 +83,8 @@ def chain_fields(config: ArrayConfig, table: Words) -> dict[str, Ints]:
     With one more, `rows`: whether a kernel is the row unit's.
     """
     nothing = np.zeros(len(table), np.int64)
-    names = ["saves", "fills", "pauses", "operands", "stride", "queries", "past", *ROW_FIELDS]
+    names = ["saves", "fills", "pauses", "operands", "stride", "queries", "past", "rms", "epsilon"]
+    names += ROW_FIELDS
     fields = {**dict.fromkeys(names, nothing), **chain_row(config).unpack(table)}
     return {**fields, "rows": np.any([fields[name] for name in ROW_FIELDS], axis=0).astype(int)}
 

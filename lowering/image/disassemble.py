@@ -81,6 +81,10 @@ class _Part:
     """Of the parameter memory, the rows of a softmax's shares, by output."""
     operands: int | None = None
     """Where those of a program that has some begin."""
+    epsilon: int = 0
+    """What a normalisation adds to the squares."""
+    rms: bool = False
+    """Whether it divides by the root mean square."""
 
 
 def import_program(data: bytes, array: ArrayOp, name: str = "program") -> ModuleOp:
@@ -163,6 +167,9 @@ def _parts(image: Image, config: ArrayConfig) -> list[_Part]:
             if keys[number]:
                 seen = int(chain["queries"][number]), int(chain["past"][number])
                 part = replace(_softmax(part, row, keys[number]), seen=seen)
+            if chain["normalizes"][number]:
+                epsilon, rms = int(chain["epsilon"][number]), bool(chain["rms"][number])
+                part = replace(part, epsilon=epsilon, rms=rms)
             slots = config.slots(channels * (2 if part.keys else 1))
         else:
             streams, counts = _streams(image, begin, features, channels, config)
@@ -244,7 +251,9 @@ def _kernels(
         elif part.gates:
             kernel = GatingOp(name, target, gate=from_array(gate, i8), **data)
         else:
-            kernel = NormalizationOp(name, target, exponent=from_array(own, i32), **data)
+            kernel = NormalizationOp(
+                name, target, part.epsilon, rms=part.rms, exponent=from_array(own, i32), **data
+            )
         kernels.append(kernel)
     return kernels
 

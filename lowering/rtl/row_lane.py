@@ -24,6 +24,7 @@ from daqkf.hw_targets.numerics import (
     EXPONENT_BITS,
     MEAN_FRACTION,
     NORMALIZED_BITS,
+    SCALED_BITS,
 )
 from daqkf.lowering.hdl.circuit import Circuit, Signal, concat, mux, named
 from daqkf.lowering.hdl.pipeline import delayed
@@ -31,7 +32,6 @@ from daqkf.lowering.hdl.select import choose, index_bits
 from daqkf.lowering.rtl import booth
 from daqkf.lowering.rtl.row_solver import (
     MAX_STEPS,
-    SCALED_BITS,
     SHIFT_STEP,
     SOLUTION,
     RowWidths,

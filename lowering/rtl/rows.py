@@ -50,8 +50,14 @@ def build_row_unit(config: ArrayConfig) -> Circuit:
     absences = _absence(c, config, progress, ports.read)
     lanes = _place_lanes(c, config, ports, progress, modes, totals, absences)
     count = ports.count
+    kernel: dict[str, Signal] = {}
     if config.softmax:
         count = mux(softmax.runs, c.const(1 << SHARE_LOG_COUNT, count.width), count)
+        kernel["shares"] = softmax.runs
+    if config.rms_norms:
+        kernel["rms"] = c.input("rms", 1)
+    if config.epsilon_width:
+        kernel["epsilon"] = c.input("epsilon", config.epsilon_width)
     c.section("The solver, for one token at a time.")
     kind = build_row_solver(config)
     for n, (turn, solution) in enumerate(zip(progress.turns, lanes.solutions, strict=True)):
@@ -62,7 +68,7 @@ def build_row_unit(config: ArrayConfig) -> Circuit:
             rst=rst,
             start=turn.solve,
             count=count,
-            **({"shares": softmax.runs} if config.softmax else {}),
+            **kernel,
             **{name: lanes.outputs[n * _turns(config)][name] for name in ("total", "squares")},
         )
         turn.solved.drive(solver["solved"])

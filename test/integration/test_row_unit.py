@@ -17,7 +17,7 @@ from row_networks import IDENTITY, MASKED, Gating, Normalization, RowKernel, Row
 
 from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.machine import Machine
-from daqkf.hw_targets.numerics import EXPONENT_MAX, NORMALIZED_FEATURES
+from daqkf.hw_targets.numerics import EXPONENT_MAX, NORMALIZED_FEATURES, epsilon_limit
 from daqkf.hw_targets.timing import gating_cycles, normalization_cycles, softmax_cycles
 from daqkf.lowering.hdl.circuit import circuit_module
 from daqkf.lowering.hdl.verilog import emit_verilog
@@ -57,6 +57,14 @@ CASES: Mapping[str, Sequence[tuple[Sequence[int], Mapping[str, Any]]]] = {
         ((24, 30), {"softmaxes": {0: 30}, "causal": (255, 7000)}),
         ((5, 12, 10), {"softmaxes": {1: 2}}),
     ),
+    "rms": (
+        ((24, 13), {"normalizes": [0], "rms": [0]}),
+        ((5, 21, 1), {"normalizes": [0, 1], "rms": [0, 1], "epsilon": 3}),
+        (
+            (24, 20, 24, 40, 24),
+            {"saves": [0, 2], "adds": [1, 3], "normalizes": [1, 3], "rms": [3], "epsilon": 70_000},
+        ),
+    ),
     "together": (
         ((24, 13, 26), {"saves": [0], "adds": [0], "gates": [1]}),
         (
@@ -69,6 +77,7 @@ UNITS: Mapping[str, Sequence[str]] = {
     "normalizes": ("normalizes",),
     "gates": ("gates",),
     "both": ("normalizes", "gates"),
+    "rms": ("normalizes", "rms"),
     "softmax": ("normalizes", "softmaxes"),
     "causal": ("softmaxes", "causal"),
     "all": tuple(CASES),
@@ -93,11 +102,13 @@ def mirror(features: int, behind: RowKernel) -> Rows:
     )
 
 
-def mirrored(features: int, exponent: NDArray[np.int64]) -> Rows:
+def mirrored(
+    features: int, exponent: NDArray[np.int64], epsilon: int = 0, *, rms: bool = False
+) -> Rows:
     """A normalisation of about the activations."""
     rng = np.random.default_rng(features)
     wide = rng.integers(40, 200, features)
-    norm = Normalization.random(rng, features)
+    norm = Normalization.random(rng, features, epsilon, rms=rms)
     shift = np.full(features, 13)
     return mirror(features, replace(norm, exponent=exponent, multiplier=wide, shift=shift))
 
@@ -164,6 +175,17 @@ def extreme_rows(cases: str) -> list[Rows]:
     """What the row unit does with activations that hardly differ, or as much as any."""
     return {
         "normalizes": [mirrored(n, e) for n in (1, 2, 21) for e in exponents(n)],
+        "rms": [
+            mirrored(n, e, epsilon, rms=rms)
+            for n, e, epsilon, rms in (
+                *((n, e, 0, True) for n in (1, 2, 21) for e in exponents(n)),
+                *(
+                    (n, exponents(n)[1], epsilon_limit(n) - 1, rms)
+                    for n in (1, 16)
+                    for rms in (False, True)
+                ),
+            )
+        ],
         "gates": [gated(n) for n in (1, 10)],
         "softmaxes": [rows for keys in (1, 7, 21) for rows in attending(21, keys)],
         "causal": [seeing(21, *shape) for shape in ((21, 1, 0), (7, 1, 5), (21, 3, 60), (3, 4, 0))],
@@ -246,6 +268,7 @@ def test_row_kernels_take_as_long_as_the_machine_says(name: str, unit: str):
 def test_the_unit_takes_the_longest_rows(kind: type[RowKernel]):
     features = NORMALIZED_FEATURES
     norms = [mirrored(features, exponent) for exponent in exponents(features)[1:]]
+    norms.append(mirrored(features, exponents(features)[1], epsilon_limit(features) - 1, rms=True))
     for rows in norms if kind is Normalization else attending(features, features):
         depths = dict.fromkeys(("stream_depth", "parameter_depth", "activation_depth"), 2**15)
         machine = replace(MACHINE, result_depth=features, **depths)
