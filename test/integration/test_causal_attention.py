@@ -8,6 +8,7 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import pytest
@@ -226,12 +227,12 @@ def test_attention_of_a_layer_of_smollm2_in_rtl():
     text = model.text().encode("The capital of France is Paris, and that of Italy")
     inputs = inputs_of(model.config, np.array(text[:10]))
     quantize_attention(network, inputs, machine, np.inf, 31, 16)
-    found: list[tuple[CausalAttentionOp, Sequence[NDArray[np.float32]]]] = []
+    found: list[tuple[CausalAttentionOp, tuple[NDArray[np.float32], ...]]] = []
 
-    def attended(op: CachedOperation, *args: NDArray[np.float32]) -> Sequence[NDArray[np.float32]]:
+    def attended(op: CachedOperation, *args: NDArray[np.float32]) -> tuple[Any, ...]:
         assert isinstance(op, CausalAttentionOp)
         found.append((op, args))
-        return attend_causally(op, type(op).integers, *args)
+        return attend_causally(op, lambda op, *rest: op.integers(*rest), *args)
 
     function, host = entry(network), NnFunctions(cached=attended)
     call(network, function, in_order(function, inputs), host=host)
@@ -241,7 +242,8 @@ def test_attention_of_a_layer_of_smollm2_in_rtl():
     simulator = Simulator.verilated(emit_verilog(circuit_module(build_array(config))), config)
     for new in (slice(0, 9), slice(9, 10)):
         rows = op.rows_of(queries[new])
-        operands = op.operands_of(*(part[: new.stop] for part in levels), new.stop - new.start)
+        known = [part[: new.stop] for part in levels]
+        operands = op.operands_of(known[0], known[1], new.stop - new.start)
         image = attention_program(op, operands, config, machine, columns)
         (trace,) = simulator.trace([Job(image, rows, rows.shape[1])], stalls=0.2, seed=1)
         np.testing.assert_array_equal(trace.y, op.integers(rows, operands))
