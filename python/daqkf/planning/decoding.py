@@ -18,10 +18,10 @@ from typing import Any
 from daqkf.hw_targets.config import ArrayConfig, memory_depth
 from daqkf.hw_targets.device import Device, Needs
 from daqkf.hw_targets.engine import DSP_BITS, UnknownEngineError, engine_needs, in_dsps
-from daqkf.hw_targets.machine import RAM_CHOICES
+from daqkf.hw_targets.machine import PROGRAM_BITS, RAM_CHOICES
 from daqkf.hw_targets.memory import Channels
-from daqkf.hw_targets.prediction import cycles_in_turn, program_beats
-from daqkf.hw_targets.words import stream_word
+from daqkf.hw_targets.prediction import cycles_in_turn, program_beats, tile_cycles_of
+from daqkf.hw_targets.words import parameter_row, stream_word
 from daqkf.planning.plan import CAUSES
 from daqkf.planning.workload import Product, Program
 from daqkf.support.errors import DaqkfError
@@ -47,9 +47,6 @@ _TOO_MUCH = 2.5
 
 _TOO_FEW = 0.2
 """Nor are elements that take less than this part of it."""
-
-_PROGRAM_BITS = (64, 128)
-"""By which programs are loaded: parameters of an output take up to 64, or are filled up to more."""
 
 CACHE = "cache"
 """What cycles are for in which keys and values of earlier tokens come."""
@@ -193,11 +190,6 @@ class DecodePace:
         """Of a token in all sequences."""
         return sum(self.causes.values())
 
-    @property
-    def layer_cycles(self) -> float:
-        """Those of all layers, without logits, keys and values."""
-        return self.cycles - self.output_cycles - self.causes[CACHE]
-
 
 @dataclass(frozen=True)
 class DecodePlan:
@@ -219,10 +211,10 @@ class DecodePlan:
         """Of all sequences together."""
         return self.work.sequences * self.clock / self.pace.cycles
 
-    @property
-    def prompt_rate(self) -> float:
-        """Tokens of a prompt a second in all layers, one for each lane at a time."""
-        return self.config.lanes * self.clock / self.pace.layer_cycles
+    def prompt_seconds(self, tokens: int) -> float:
+        """In which so many tokens go through all layers; see `prompt_cycles`."""
+        found = prompt_cycles(self.work, self.config, self.engines, self.memory, self.clock, tokens)
+        return found / self.clock
 
     @property
     def bytes_per_second(self) -> float:
@@ -282,16 +274,21 @@ def best_decoder(
 
 def _best(work: Decoding, device: Device, memory: Channels, clock: float, use: float) -> DecodePlan:
     best: tuple[tuple[float, float], DecodePlan] | None = None
+    paces: dict[tuple[ArrayConfig, int], DecodePace] = {}
     for config, engines in _organisations(work, memory, clock):
-        pace = decode_pace(work, config, engines, memory, clock)
+        # What memories are made of takes no time.
+        key = replace(config, activation_memory="block"), engines
+        if key not in paces:
+            paces[key] = decode_pace(work, config, engines, memory, clock)
+        pace = paces[key]
         cycles = float(f"{pace.cycles:.3g}")
         if best is not None and cycles > best[0][0]:
             continue
         needs = engine_needs(config, device.fabric) * engines
         shares = device.shares(needs)
-        key = cycles, sum(shares.values())
-        if max(shares.values()) <= use and (best is None or key < best[0]):
-            best = key, DecodePlan(device, memory, clock, config, engines, needs, work, pace)
+        rank = cycles, sum(shares.values())
+        if max(shares.values()) <= use and (best is None or rank < best[0]):
+            best = rank, DecodePlan(device, memory, clock, config, engines, needs, work, pace)
     if best is None:
         raise DaqkfError(f"no engine for decoding fits {use:.0%} of {device.name}")
     return best[1]
@@ -319,7 +316,7 @@ def _organisations(
 def _memories(work: Decoding, pes: int, engines: int) -> Iterator[ArrayConfig]:
     """Engines of so many elements with FIFOs and activation memories of each kind."""
     # Two lanes share a DSP block.
-    base, lanes = work.config, max(work.lanes, 2 if in_dsps(work.config) else 1)
+    base, lanes = work.config, work.lanes + work.lanes % 2 * in_dsps(work.config)
     plain = replace(
         base,
         pes=pes,
@@ -337,10 +334,10 @@ def _memories(work: Decoding, pes: int, engines: int) -> Iterator[ArrayConfig]:
         parameter_depth=memory_depth(slots),
         post_multiplier="dsp" if fits else "luts",
     )
-    for fifo in _FIFOS:
-        for bits in _PROGRAM_BITS:
-            for style in ("block", "ultra"):
-                yield replace(sized, stream_depth=fifo, program_bits=bits, activation_memory=style)
+    # Parameters of an output are filled up to as many bits.
+    wide = next(bits for bits in PROGRAM_BITS[1:] if bits >= parameter_row(sized).width)
+    for fifo, style in product(_FIFOS, ("block", "ultra")):
+        yield replace(sized, stream_depth=fifo, program_bits=wide, activation_memory=style)
 
 
 def decode_pace(
@@ -376,3 +373,34 @@ def decode_pace(
     cache = work.sequences * work.cache_bytes
     causes[CACHE] = cache / given
     return DecodePace(causes, output + steps[-1].rows, weight_bytes, moved + cache)
+
+
+def prompt_cycles(
+    work: Decoding,
+    config: ArrayConfig,
+    engines: int,
+    memory: Channels,
+    clock: float,
+    tokens: int,
+) -> float:
+    """Cycles in which the tokens of a prompt go through all layers, `lanes` of them at a time.
+
+    A program runs for all of them before there is another one, and takes its streams for each
+    `lanes` tokens again.
+    """
+    behind = memory.behind(engines * config.memory_ports)
+    timing, given = behind.timing(clock, config), memory.bandwidth / clock
+    tiles, total = -(-tokens // config.lanes), 0.0
+    for run in work.runs(engines * config.result_depth):
+        if run.times < work.layer[0].times:
+            continue
+        step = run.product.work(config, engines)
+        results = -(-run.results // engines)
+        first = cycles_in_turn(step, results, config, timing, work.host * clock)
+        other = tile_cycles_of([step], config, timing)
+        rows = step.features + engines * (0 if run.program.keeps else step.outputs)
+        bits = other.beats * config.memory_ports * config.memory_bits
+        least = (engines * bits / 8 + rows * config.lanes) / given
+        spent = max(first.total, least) + (tiles - 1) * max(other.total, least)
+        total += run.times * max(spent, program_beats([step], config))
+    return total

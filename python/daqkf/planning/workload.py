@@ -31,11 +31,15 @@ from daqkf.hw_targets.streams import is_coded, slot_bits
 from daqkf.hw_targets.timing import gating_cycles, normalization_cycles, softmax_cycles
 from daqkf.hw_targets.varint import output_bits
 from daqkf.lowering.image.encode import parts_of, playable
-from daqkf.passes.encode.balance import longest_first
+from daqkf.passes.encode.balance import dealt, longest_first
 from daqkf.support.errors import DaqkfError
 
 FAMILIES_PLANNED = ("running_sum", "ordered_sum")
 """Those of whose elements plans of compiled networks are made."""
+
+
+_MANY = 64
+"""Outputs of an element, of which it makes no difference how they are shared out."""
 
 
 class Share(NamedTuple):
@@ -69,9 +73,12 @@ class Product:
 
     def shared(self, pes: int) -> Share:
         """The most words, outputs and bits of an element, if outputs go to elements the longest
-        first, to the one that has least to do (Graham, 1969)."""
+        first, to the one that has least to do (Graham, 1969), or where there are many, in turn."""
         if pes not in self._shared:
-            shares = longest_first(self.costs, pes)
+            if self.outputs > _MANY * pes:
+                shares = [share[share >= 0] for share in dealt(self.costs, pes).T]
+            else:
+                shares = longest_first(self.costs, pes)
             words = max(int(self.costs[share].sum()) for share in shares)
             bits = 0 if self.bits is None else max(int(self.bits[share].sum()) for share in shares)
             self._shared[pes] = Share(words, max(map(len, shares)), bits)

@@ -32,7 +32,7 @@ from daqkf.passes.progress import Progress, silent
 from daqkf.passes.quantize.levels import fit
 from daqkf.passes.quantize.pruning import magnitude_prune
 from daqkf.planning.decoding import Decoding, Turn
-from daqkf.planning.workload import Product, Workload
+from daqkf.planning.workload import Product
 from daqkf.studies.bench.device import compiled_functions
 from daqkf.studies.smollm2.packaged import find_smollm2
 from daqkf.support.errors import DaqkfError
@@ -162,9 +162,11 @@ class Weights:
         layers = (0, self.config.layers // 2) if shape.tensors else (0,)
         found: list[Floats] = []
         for layer in layers:
-            matrix = magnitude_prune(self.matrix(shape, layer), sparsity)
-            places = np.linspace(0, shape.outputs - 1, SAMPLE // len(layers)).astype(np.int64)
-            found.append(matrix[:, places])
+            # Which weights are small is seen well enough from some of the outputs.
+            places = np.linspace(0, shape.outputs - 1, min(8 * SAMPLE, shape.outputs))
+            pruned = magnitude_prune(self.matrix(shape, layer)[:, places.astype(int)], sparsity)
+            own = np.linspace(0, pruned.shape[1] - 1, SAMPLE // len(layers)).astype(int)
+            found.append(pruned[:, own])
         return np.concatenate(found, axis=1)
 
 
@@ -283,22 +285,6 @@ class Sampled:
         """What a token has engines do; see `Decoding`."""
         *layer, output = self.turns
         return Decoding(layer, output, self.config, cache, sequences, lanes, host)
-
-    def prefill(self, most: int) -> Workload:
-        """What the tokens of a prompt have engines do in a layer, with up to so many outputs at a
-        time."""
-        config = replace(
-            self.config,
-            result_depth=most,
-            partial_depth=min(self.config.partial_depth, most),
-        )
-        programs = [one for turn in self.turns[:-1] for one in turn.programs(most)]
-        # Partial sums of a tile have as many rows as outputs.
-        cut = [replace(one, most=1) if self._is_cut(one.name) else one for one in programs]
-        return Workload(cut, config)
-
-    def _is_cut(self, name: str) -> bool:
-        return any(turn.name == name and len(turn.parts) > 1 for turn in self.turns)
 
     def dense(self) -> "Sampled":
         """The same kernels for elements that multiply all weights, of 8 bits each."""

@@ -195,7 +195,7 @@ def table(rows: Sequence[Speed], asked: Situation, clock: float) -> "Table":
         found.add_column(heading, justify="right")
     for heading in ("prompt tokens/s", "first token", "LUTs", "RAM", "Ultra", "DSPs"):
         found.add_column(heading, justify="right")
-    found.add_column("engines, prompt's")
+    found.add_column("engines")
     found.add_column("most other cycles")
     for row in rows:
         found.add_row(*_cells(row, rows))
@@ -220,13 +220,9 @@ def _cells(row: Speed, rows: Sequence[Speed]) -> list[str]:
     ]
     if plan is None:
         return [*cells, *[""] * 6]
-    needs = plan.needs + row.prefill.needs if row.prefill else plan.needs
-    shares = plan.device.shares(needs)
+    shares = plan.device.shares(plan.needs)
     names = ("luts", "block_rams_18k", "ultra_rams", "dsps")
     engines = f"{plan.engines}×{plan.config.pes}×{plan.config.lanes}"
-    if row.prefill:
-        own = row.prefill
-        engines += f", {own.engines}×{own.config.pes}×{own.config.lanes}"
     causes = plan.pace.causes
     most = max(
         (name for name in causes if name not in ("lanes", "memory")), key=lambda name: causes[name]

@@ -12,8 +12,6 @@ from typing import Any
 
 from daqkf.passes.progress import Progress, silent
 from daqkf.planning.decoding import DecodePlan, best_decoder
-from daqkf.planning.plan import Plan
-from daqkf.planning.search import best_engines
 from daqkf.studies.bench.device import Bench
 from daqkf.studies.bench.language import Sampled, attention_products, cache_bytes
 from daqkf.support.errors import DaqkfError
@@ -23,14 +21,11 @@ OURS, DENSE = "ours", "dense-8"
 BOUNDS = {"bound-8": 8, "bound-4": 4}
 """Bits of a weight of arrays of which nothing counts but the memory's bandwidth, all of it."""
 
-_RESULTS = (512, 1024)
-"""Outputs that engines for prompts run at a time."""
-
-_MORE_LANES = (2, 4, 8, 16, 32)
+_MORE_LANES = (2, 4, 8, 16, 32, 64)
 """Lanes of engines that decode as fast as with one, and read prompts faster."""
 
-_AS_FAST = 0.99
-"""Engines whose tokens a second are this part of the most or more."""
+_AS_FAST = 0.98
+"""Engines whose tokens a second are this part of those with a lane for each sequence, or more."""
 
 
 @dataclass(frozen=True)
@@ -76,8 +71,6 @@ class Speed:
     first_token: float | None = None
     """Seconds from a prompt to its first token."""
     decode: DecodePlan | None = None
-    prefill: Plan | None = None
-    """The engines for prompts; None if those that decode read them, too."""
 
     def facts(self) -> dict[str, Any]:
         """All figures as values for JSON."""
@@ -89,7 +82,6 @@ class Speed:
         return {
             **{name: getattr(self, name) for name in names},
             "decode": self.decode and self.decode.facts(),
-            "prefill": self.prefill and self.prefill.facts(),
         }
 
 
@@ -124,11 +116,7 @@ def _planned(array: str, work: Sampled, bench: Bench, asked: Situation) -> Speed
         own = work.decoding(cache, asked.sequences, lanes, asked.host)
         return best_decoder(own, bench.device, bench.memory, bench.clock, bench.use)
 
-    plan = decoder(asked.sequences)
-    prefill = _beside(work, plan, bench, asked.prompt)
-    rate = plan.prompt_rate
-    if prefill is not None:
-        rate = max(rate, prefill.tokens_per_second / config.layers)
+    found = plan = decoder(asked.sequences)
     for lanes in [lanes for lanes in _MORE_LANES if lanes > asked.sequences]:
         try:
             more = decoder(lanes)
@@ -136,9 +124,8 @@ def _planned(array: str, work: Sampled, bench: Bench, asked: Situation) -> Speed
             break
         if more.tokens_per_second < _AS_FAST * plan.tokens_per_second:
             break
-        if more.prompt_rate > rate:
-            plan, prefill, rate = more, None, more.prompt_rate
-    pace = plan.pace
+        found = more
+    pace, prompt = found.pace, found.prompt_seconds(asked.prompt)
     return Speed(
         model=work.weights.name,
         array=array,
@@ -146,32 +133,16 @@ def _planned(array: str, work: Sampled, bench: Bench, asked: Situation) -> Speed
         memory=bench.memory.name,
         sparsity=work.sparsity,
         magnitudes=work.magnitudes,
-        decode_rate=plan.tokens_per_second,
-        bits_per_weight=plan.bits_per_weight,
+        decode_rate=found.tokens_per_second,
+        bits_per_weight=found.bits_per_weight,
         bytes_per_token=pace.weight_bytes + pace.moved_bytes,
-        bandwidth=plan.bandwidth,
-        bytes_per_second=plan.bytes_per_second,
+        bandwidth=found.bandwidth,
+        bytes_per_second=found.bytes_per_second,
         attention_products=attention_products(config, asked.context),
-        prompt_rate=rate,
-        first_token=asked.prompt / rate + pace.output_cycles / bench.clock,
-        decode=plan,
-        prefill=prefill,
+        prompt_rate=asked.prompt / prompt,
+        first_token=prompt + pace.output_cycles / bench.clock,
+        decode=found,
     )
-
-
-def _beside(work: Sampled, plan: DecodePlan, bench: Bench, prompt: int) -> Plan | None:
-    """The best engines for the tokens of a prompt in a layer, in what is left of the device."""
-    left, found = bench.less(plan.needs, 0.0), list[Plan]()
-    for most in _RESULTS:
-        try:
-            found.append(
-                best_engines(
-                    work.prefill(most), left.device, bench.memory, prompt, bench.clock, bench.use
-                )
-            )
-        except DaqkfError:
-            continue
-    return max(found, key=lambda each: each.tokens_per_second, default=None)
 
 
 def _bound(array: str, bits: int, found: Speed, asked: Situation) -> Speed:
@@ -192,5 +163,4 @@ def _bound(array: str, bits: int, found: Speed, asked: Situation) -> Speed:
         prompt_rate=None,
         first_token=None,
         decode=None,
-        prefill=None,
     )
