@@ -90,7 +90,7 @@ def run_language_bench(
         print(
             f"{model}, {', '.join(run.kernels)}, in RTL: {run.bytes_per_token:,} bytes "
             f"({run.bits_per_weight:.3f} bits a weight) in {run.cycles:,.0f} cycles, planned "
-            f"{run.predicted:,.0f}; {run.share:.1%} of what the memory gives"
+            f"{run.predicted:,.0f}; streams take {run.share:.1%} of what the memory gives"
         )
     if plot:
         from daqkf.studies.bench.language_picture import picture

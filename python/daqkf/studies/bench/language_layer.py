@@ -44,7 +44,8 @@ class LayerRun:
     bytes_per_token: int
     """Of streams and programs."""
     share: float
-    """Of the bandwidth that the memory gives, refreshes taken off."""
+    """Of what the memory gives, refreshes taken off, that streams take; programs come by another
+    way here."""
     bits_per_weight: float
 
     def facts(self) -> dict[str, Any]:
@@ -59,7 +60,7 @@ def simulate_layer(
 
     Args:
         kernels: the levels [K, N] of each by name.
-        engine: the organisation of the array, and the most that its memories hold.
+        engine: the array, whose sums are wider if kernels need that.
         memory: behind each of its ports.
 
     Raises:
@@ -68,7 +69,7 @@ def simulate_layer(
     """
     machine = Machine(**{each.name: getattr(engine, each.name) for each in fields(Machine)})
     modules = {name: ModuleOp([level_function(name, levels)]) for name, levels in kernels.items()}
-    arrays = programs_of(modules, machine, "layer", chains=False, wanted=[], executor=HERE)
+    arrays = programs_of(modules, machine, "layer", chains=False, wanted=[engine], executor=HERE)
     config = next(op for op in arrays.ops if isinstance(op, ArrayOp)).config.data
     programs = [op for op in arrays.ops if isinstance(op, ProgramOp)]
     jobs, expected = _jobs(programs, kernels, config)
@@ -79,7 +80,8 @@ def simulate_layer(
             raise DaqkfError("a kernel computes something else than exact integers")
     spent = sum(trace.cycles.total for trace in traces[len(jobs) :])
     images = [split_image(job.image or b"") for job in jobs]
-    moved = sum(len(program) + len(streams) for program, streams in images)
+    streams = sum(len(outside) for _, outside in images)
+    moved = streams + sum(len(program) for program, _ in images)
     cycles = spent / (_ROUNDS - 1)
     lost = memory.pause / memory.interval if memory.interval else 0
     beat = config.memory_ports * config.memory_bits / 8
@@ -89,7 +91,7 @@ def simulate_layer(
         cycles=cycles,
         predicted=_predicted(programs, config, memory),
         bytes_per_token=moved,
-        share=moved / cycles / given,
+        share=streams / cycles / given,
         bits_per_weight=8 * moved / sum(levels.size for levels in kernels.values()),
     )
 
