@@ -143,10 +143,10 @@ def test_coded_layers_are_planned():
     ((part,),) = (program.parts for program in Workload.of(layer).programs)
     assert isinstance(part, Product) and part.bits is not None
     assert part.shared(4).bits <= part.bits.sum() < 4.5 * part.shared(4).bits
-    found = plan(layer, "xck26", tokens=8)
+    found = plan(layer, "xck26", tokens=2)
     assert is_coded(found.config) and found.config.memory_bits
     with pytest.raises(DaqkfError, match="nothing says what arrays take of 'ecp5-ordered'"):
-        plan(layer, "ecp5-85k", tokens=8)
+        plan(layer, "ecp5-85k", tokens=2)
 
 
 ENGINE = smallest_array(
@@ -222,7 +222,7 @@ def test_the_command_prints_and_writes(tmp_path: Path, capsys: pytest.CaptureFix
 def test_the_command_refuses(
     arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ):
-    assert main(["bench", "language", *arguments]) == 1
+    assert main(["bench", "language", "--model", "tiny", *arguments]) == 1
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1

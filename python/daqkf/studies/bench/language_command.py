@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from daqkf.passes.files import write_atomically
 from daqkf.passes.progress import Progress, Step, within
 from daqkf.planning.decoding import DECODING_CAUSES
+from daqkf.studies.bench import language
 from daqkf.studies.bench.device import Bench
-from daqkf.studies.bench.language import MODELS as KNOWN
 from daqkf.studies.bench.language import Sampled, Weights, layer_levels
 from daqkf.studies.bench.language_layer import LayerRun, simulate_layer
 from daqkf.studies.bench.language_speed import BOUNDS, OURS, Situation, Speed, others, ours
@@ -109,8 +109,8 @@ def _checked(
 ) -> str:
     """The format of the picture, where all options are good."""
     for model in models:
-        if model not in KNOWN:
-            raise DaqkfError(f"unknown model '{model}' (known: {', '.join(KNOWN)})")
+        if model not in language.MODELS:
+            raise DaqkfError(f"unknown model '{model}' (known: {', '.join(language.MODELS)})")
     for sparsity in sparsities:
         if not 0 <= sparsity < 1:
             raise DaqkfError(f"--sparsity must be 0 or above and below 1, not {sparsity:g}")

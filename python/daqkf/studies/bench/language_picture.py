@@ -22,7 +22,7 @@ def picture(rows: Sequence[Speed], kind: str) -> bytes:
     models = list(dict.fromkeys(row.model for row in rows))
     devices = list(dict.fromkeys(row.device for row in rows))
     with rc_context(STYLE):
-        size = 3.2 * len(devices), 2.6 * len(models)
+        size = 3.4 * len(devices), 2.6 * len(models)
         figure = Figure(figsize=size, layout="constrained")
         panels = figure.subplots(len(models), len(devices), squeeze=False)
         for model, line in zip(models, panels, strict=True):
@@ -30,7 +30,8 @@ def picture(rows: Sequence[Speed], kind: str) -> bytes:
                 own = [row for row in rows if (row.model, row.device) == (model, device)]
                 rates = [row.decode_rate for row in own]
                 drawn = axes.barh([_label(row) for row in own], rates, color=_colours(own))
-                axes.bar_label(drawn, [f"{rate:,.3g}" for rate in rates], padding=2)
+                texts = [f"{rate:,.0f}" if rate >= 100 else f"{rate:.3g}" for rate in rates]
+                axes.bar_label(drawn, texts, padding=2)
                 axes.set_xlim(0, 1.25 * max(rates))
                 axes.set_title(f"{model}, {device}")
                 axes.set_xlabel("tokens a second")
@@ -39,7 +40,7 @@ def picture(rows: Sequence[Speed], kind: str) -> bytes:
 
 def _label(row: Speed) -> str:
     if row.array == OURS:
-        return f"{row.sparsity:.0%} zeros, {row.magnitudes} levels"
+        return f"{row.sparsity:.0%} zeros, {row.magnitudes} magnitudes"
     if row.array == DENSE:
         return "dense, 8 bits"
     return f"bound, {BOUNDS[row.array]} bits"
