@@ -26,8 +26,8 @@ from daqkf.dialects.spaq import (
     CalibratedOp,
     ColumnsOp,
     GateOp,
-    LayerNormOp,
     MatmulOp,
+    NormOperation,
     QuantizeOp,
     ResidualOp,
 )
@@ -65,7 +65,7 @@ _OBSERVED = (
     AddOp,
     ResidualOp,
     ActivationOp,
-    LayerNormOp,
+    NormOperation,
     GateOp,
     ColumnsOp,
     AttentionOp,

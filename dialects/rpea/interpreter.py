@@ -45,7 +45,10 @@ def run_kernel(
     residual; `operands` [P, depth, items] are the operand memories of a chain whose sequence x is.
     """
     if isinstance(kernel, SoftmaxOp):
-        keys, present = kernel.keys.value.data, None if operands is None else len(x)
+        keys, (queries, past) = kernel.keys.value.data, kernel.seen
+        present = None if operands is None else len(x)
+        if queries:
+            present = numerics.visible_keys(len(x), queries, past)
         e = numerics.exponentials(x, keys, to_array(kernel.offset), to_array(kernel.table), present)
         return numerics.requantize(
             numerics.shares(e, keys), to_array(kernel.multiplier), to_array(kernel.shift)
@@ -58,7 +61,10 @@ def run_kernel(
     elif isinstance(kernel, GatingOp):
         sums = numerics.gate(x, to_array(kernel.gate)) + to_array(kernel.bias)
     else:
-        sums = numerics.normalize(x, to_array(kernel.exponent)) + to_array(kernel.bias)
+        normal = numerics.normalize(
+            x, to_array(kernel.exponent), kernel.added, rms=kernel.rms is not None
+        )
+        sums = normal + to_array(kernel.bias)
     sums = numerics.wrap(sums, kernel.target().config.data.sum_width)
     levels = numerics.requantize(sums, to_array(kernel.multiplier), to_array(kernel.shift))
     return numerics.look_up(to_array(kernel.table), levels)

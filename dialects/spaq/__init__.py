@@ -35,7 +35,9 @@ from daqkf.dialects.spaq.rows import (
     GatherOp,
     LayerNormOp,
     NormalizeOp,
+    NormOperation,
     ResidualOp,
+    RmsNormOp,
 )
 
 give_traits()
@@ -60,6 +62,7 @@ SPAQ = Dialect(
         QuantizeOp,
         RequantizeOp,
         ResidualOp,
+        RmsNormOp,
     ],
     [AnalysisAttr, EncodingAttr, FunctionAttr, LevelsAttr, SemiringAttr, SparsityAttr],
 )
@@ -85,10 +88,12 @@ __all__ = [
     "LevelSet",
     "LevelsAttr",
     "MatmulOp",
+    "NormOperation",
     "NormalizeOp",
     "QuantizeOp",
     "RequantizeOp",
     "ResidualOp",
+    "RmsNormOp",
     "SemiringAttr",
     "SequenceOperation",
     "Sparsity",

@@ -4,9 +4,9 @@
 """What arrays have to do for a network, whatever the array."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +26,7 @@ from daqkf.dialects.rpea import (
 )
 from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.machine import Machine
-from daqkf.hw_targets.prediction import KernelWork, RowWork, Step
+from daqkf.hw_targets.prediction import KernelWork, RowWork, Step, least_cycles
 from daqkf.hw_targets.streams import is_coded, slot_bits
 from daqkf.hw_targets.timing import gating_cycles, normalization_cycles, softmax_cycles
 from daqkf.hw_targets.varint import output_bits
@@ -176,6 +176,8 @@ class Workload:
 
     programs: Sequence[Program]
     config: ArrayConfig
+    engines: dict[Any, Sequence[ArrayConfig]] = field(default_factory=dict[Any, Any], repr=False)
+    """Engines for it that a search has made, by what they were made of."""
 
     @classmethod
     def of(cls, network: CompiledNetwork | Design) -> "Workload":
@@ -262,6 +264,16 @@ class Workload:
     def outputs(self) -> int:
         """Of all programs, those of the row unit among them."""
         return sum(part.outputs for program in self.programs for part in program.parts)
+
+    @cached_property
+    def least_cycles(self) -> int:
+        """Cycles of a tile in all programs in which elements, post and row units do not work."""
+        return sum(least_cycles(program.steps(self.config)) for program in self.programs)
+
+    @cached_property
+    def row_bytes(self) -> int:
+        """Bytes of a token's activations and results, of all programs."""
+        return sum(program.features + program.outputs for program in self.programs)
 
     @property
     def words(self) -> int:
