@@ -4,6 +4,7 @@
 """Attention of decoders on the array: causal, of grouped queries, behind what was read before."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,16 +18,32 @@ import daqkf
 from daqkf.cli.main import main
 from daqkf.compiler.compiled_language_model import CompiledLanguageModel
 from daqkf.compiler.decoding import Engine
-from daqkf.compiler.language_models import compile_language_model, inputs_of
-from daqkf.compiler.products import attention_program
+from daqkf.compiler.language_models import (
+    compile_language_model,
+    inputs_of,
+    load_language_model,
+)
+from daqkf.compiler.products import attention_program, attention_requirement
+from daqkf.dialects.interpreting import call, entry
 from daqkf.dialects.nn import CausalAttentionOp
+from daqkf.dialects.nn.decoders import CachedOperation
+from daqkf.dialects.nn.interpreter import NnFunctions, attend_causally
 from daqkf.dialects.rpea import ArrayOp, ChainOp, SoftmaxOp
 from daqkf.dialects.rpea.interpreter import run_chain
 from daqkf.hw_targets import load_target
+from daqkf.lowering.conversions.config_sizing import shared_config
 from daqkf.lowering.conversions.separate_columns import SeparateColumns
+from daqkf.lowering.hdl.circuit import circuit_module
+from daqkf.lowering.hdl.verilog import emit_verilog
 from daqkf.lowering.image.disassemble import import_program
 from daqkf.lowering.image.encode import playable
+from daqkf.lowering.rtl.array import build_array
+from daqkf.passes.nn_attention import quantize_attention
+from daqkf.passes.nn_product import in_order
 from daqkf.runtime.accelerators import SimulatedArray
+from daqkf.runtime.simulator import Job, Simulator
+from daqkf.studies.minilm.model import ModelNotFoundError
+from daqkf.studies.smollm2.packaged import find_smollm2
 from daqkf.support.errors import DaqkfError
 
 TARGET = str(Path(__file__).parents[1] / "passes" / "targets" / "decodes.toml")
@@ -175,6 +192,14 @@ def test_the_words_of_keys_are_made_once():
     assert made == [2 * 6 + 8, 2 * 7 + 16, 2 * 8 + 24, 2 * 9 + 32]
 
 
+def test_a_target_that_cannot_hold_a_text_says_so():
+    ops, machine = ops_of(compiled(True)), load_target(TARGET).machine
+    with pytest.raises(ValueError, match="words of a PE; the target holds at most 1024: fewer"):
+        attention_requirement(ops, MOST, replace(machine, stream_depth=1024))
+    with pytest.raises(ValueError, match="the target has no unit for such a softmax"):
+        attention_requirement(ops, MOST, replace(machine, causal=False))
+
+
 @pytest.mark.parametrize("stalls", [0.0, 0.4])
 def test_the_rtl_reads_a_prompt_and_goes_on_bit_for_bit(stalls: float):
     model, text = compiled(True), tokens(8, 7)
@@ -190,6 +215,44 @@ def test_the_rtl_writes_what_the_fast_model_does():
     whole = list(model.generate_together(["the 12", "a"], tokens=4))
     rtl = model.engine("rtl", check=True)
     assert list(model.generate_together(["the 12", "a"], tokens=4, engine=rtl)) == whole
+
+
+@pytest.mark.slow
+def test_attention_of_a_layer_of_smollm2_in_rtl():
+    """Nine tokens at once, and one that follows, on an array with many lanes."""
+    path = find_smollm2_or_skip()
+    model = load_language_model(path)
+    network, machine = model.network(), load_target("wide-norm").machine
+    text = model.text().encode("The capital of France is Paris, and that of Italy")
+    inputs = inputs_of(model.config, np.array(text[:10]))
+    quantize_attention(network, inputs, machine, np.inf, 31, 16)
+    found: list[tuple[CausalAttentionOp, Sequence[NDArray[np.float32]]]] = []
+
+    def attended(op: CachedOperation, *args: NDArray[np.float32]) -> Sequence[NDArray[np.float32]]:
+        assert isinstance(op, CausalAttentionOp)
+        found.append((op, args))
+        return attend_causally(op, type(op).integers, *args)
+
+    function, host = entry(network), NnFunctions(cached=attended)
+    call(network, function, in_order(function, inputs), host=host)
+    op, (queries, keys, values, *_) = found[0]
+    config = shared_config(attention_requirement([op], 16, machine))
+    columns, levels = SeparateColumns(config), (op.key_levels(keys), op.value_levels(values))
+    simulator = Simulator.verilated(emit_verilog(circuit_module(build_array(config))), config)
+    for new in (slice(0, 9), slice(9, 10)):
+        rows = op.rows_of(queries[new])
+        operands = op.operands_of(*(part[: new.stop] for part in levels), new.stop - new.start)
+        image = attention_program(op, operands, config, machine, columns)
+        (trace,) = simulator.trace([Job(image, rows, rows.shape[1])], stalls=0.2, seed=1)
+        np.testing.assert_array_equal(trace.y, op.integers(rows, operands))
+        assert len(np.unique(trace.y)) > 40
+
+
+def find_smollm2_or_skip() -> Path:
+    try:
+        return find_smollm2()
+    except ModelNotFoundError as error:
+        pytest.skip(str(error))
 
 
 def test_texts_have_caches_of_their_own():

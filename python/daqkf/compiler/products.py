@@ -209,7 +209,7 @@ def _with_streams(config: ArrayConfig, words: int, machine: Machine) -> ArrayCon
     if words > machine.stream_depth:
         raise ValueError(
             f"attention takes up to {words} stream words of a PE; the target holds at most "
-            f"{machine.stream_depth}"
+            f"{machine.stream_depth}: fewer max_tokens or attention_levels take less"
         )
     return replace(config, stream_depth=max(config.stream_depth, memory_depth(words)))
 
