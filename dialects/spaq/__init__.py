@@ -18,6 +18,7 @@ from daqkf.dialects.spaq.attributes import (
     SparsityAttr,
 )
 from daqkf.dialects.spaq.canonicalization import give_traits
+from daqkf.dialects.spaq.exponents import RequantizeRowsOp, ScaleRowsOp
 from daqkf.dialects.spaq.ops import (
     ActivationOp,
     AddOp,
@@ -59,7 +60,9 @@ SPAQ = Dialect(
         NormalizeOp,
         QuantizeOp,
         RequantizeOp,
+        RequantizeRowsOp,
         ResidualOp,
+        ScaleRowsOp,
     ],
     [AnalysisAttr, EncodingAttr, FunctionAttr, LevelsAttr, SemiringAttr, SparsityAttr],
 )
@@ -88,7 +91,9 @@ __all__ = [
     "NormalizeOp",
     "QuantizeOp",
     "RequantizeOp",
+    "RequantizeRowsOp",
     "ResidualOp",
+    "ScaleRowsOp",
     "SemiringAttr",
     "SequenceOperation",
     "Sparsity",

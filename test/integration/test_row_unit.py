@@ -46,6 +46,16 @@ CASES: Mapping[str, Sequence[tuple[Sequence[int], Mapping[str, Any]]]] = {
         ((24, 40, 9), {"gates": [0]}),
         ((24, 18, 2), {"gates": [0, 1]}),
     ),
+    "exponents": (
+        ((24, 40, 9), {"gates": [0], "shares": {0: 3}}),
+        ((24, 18, 8, 2), {"gates": [0, 1], "shares": {1: 3}}),
+        ((24, 30, 15), {"saves": [0], "adds": [1], "gates": [0], "shares": {0: 3}}),
+    ),
+    "far exponents": (
+        ((24, 16, 9), {"gates": [0], "shares": {0: 7}}),
+        ((24, 24, 20, 5), {"gates": [0, 1], "shares": {0: 7, 1: 7}}),
+    ),
+    "near exponents": (((24, 16, 9), {"gates": [0], "shares": {0: 1}}),),
     "softmaxes": (
         ((24, 30, 9), {"softmaxes": {0: 6}}),
         ((24, 13, 21), {"softmaxes": {0: 13, 1: 1}}),
@@ -62,12 +72,15 @@ CASES: Mapping[str, Sequence[tuple[Sequence[int], Mapping[str, Any]]]] = {
 UNITS: Mapping[str, Sequence[str]] = {
     "normalizes": ("normalizes",),
     "gates": ("gates",),
+    "exponents": ("gates", "exponents"),
+    "far exponents": ("far exponents",),
+    "near exponents": ("near exponents",),
     "both": ("normalizes", "gates"),
     "softmax": ("normalizes", "softmaxes"),
-    "all": tuple(CASES),
+    "all": ("normalizes", "gates", "exponents", "softmaxes", "together"),
 }
 """The cases that arrays run, by what their row units can do."""
-QUICK = [("solvers", "all")]
+QUICK = [("solvers", "all"), ("P2-T2", "exponents")]
 SOME = [
     pytest.param(name, unit, marks=() if (name, unit) in QUICK else pytest.mark.slow)
     for unit in UNITS
@@ -98,6 +111,17 @@ def gated(outputs: int) -> Rows:
     made = Gating.random(np.random.default_rng(outputs), outputs)
     fitting = {"multiplier": np.full(outputs, 1 << 9), "bias": 0 * made.bias}
     return mirror(2 * outputs, replace(made, gate=IDENTITY, **fitting))
+
+
+def sharing(outputs: int, reach: int) -> Rows:
+    """Such products, whose rows share exponents; a kernel behind them takes these back."""
+    made = Gating.random(np.random.default_rng(outputs), outputs, reach)
+    fitting = {"multiplier": np.full(outputs, 1 << 9), "shift": np.full(outputs, 16)}
+    back = 43 * np.eye(outputs, dtype=np.int8)
+    layers = Layers(
+        [43 * np.eye(2 * outputs, dtype=np.int8), back], [7, 7 + reach], [IDENTITY, IDENTITY]
+    )
+    return Rows(layers, (), {}, {}, {0: replace(made, gate=IDENTITY, **fitting)})
 
 
 def attending(features: int, keys: int) -> list[Rows]:
@@ -150,6 +174,9 @@ def extreme_rows(cases: str) -> list[Rows]:
     return {
         "normalizes": [mirrored(n, e) for n in (1, 2, 21) for e in exponents(n)],
         "gates": [gated(n) for n in (1, 10)],
+        "exponents": [sharing(n, 3) for n in (1, 10)],
+        "far exponents": [sharing(10, 7)],
+        "near exponents": [sharing(3, 1)],
         "softmaxes": [rows for keys in (1, 7, 21) for rows in attending(21, keys)],
     }.get(cases, [])
 
@@ -246,8 +273,8 @@ def test_the_unit_takes_the_longest_rows(kind: type[RowKernel]):
 def test_lint_and_yosys_take_the_circuit(name: str, unit: str, tmp_path: Path):
     config, _ = chains(name, unit)
     assert (config.normalizes, config.gates, config.softmax) == (
-        unit != "gates",
-        unit in ("gates", "both", "all"),
+        unit in ("normalizes", "both", "softmax", "all"),
+        unit not in ("normalizes", "softmax"),
         unit in ("softmax", "all"),
     )
     # An array that only gates has nothing to solve, nor anything to sum.
