@@ -79,9 +79,13 @@ def normalization_cycles(machine: Machine, features: int) -> int:
     return solved_in_turn(machine) * SOLVING_CYCLES + reading
 
 
-def gating_cycles(machine: Machine, outputs: int) -> int:
-    """Cycles in which the row unit makes so many products of a tile's results."""
-    return 2 * outputs * machine.post_cycles + EMPTYING_CYCLES + late_results(machine)
+def gating_cycles(machine: Machine, outputs: int, shares: bool = False) -> int:
+    """Cycles in which the row unit makes so many products of a tile's results.
+
+    It makes them twice where rows share exponents, which are found first.
+    """
+    once = 2 * outputs * machine.post_cycles + EMPTYING_CYCLES + late_results(machine)
+    return once * (1 + shares)
 
 
 def softmax_cycles(machine: Machine, outputs: int, keys: int) -> int:

@@ -35,6 +35,7 @@ from daqkf.dialects.spaq import (
 from daqkf.dialects.spaq.interpreter import attention_scores, softmax, split_sequences
 from daqkf.hw_targets.functions import SATURATION
 from daqkf.hw_targets.numerics import MAX_REACH
+from daqkf.passes.defaults import EXPONENTS
 from daqkf.passes.diagnostics import OperationError, about, failing, function_of
 from daqkf.passes.quantize.calibration import absmax_ranges, clipped_ranges, pooled_ranges
 from daqkf.passes.quantize.gating import exponents_pay
@@ -69,7 +70,6 @@ def _shared_by(op: Operation) -> MatmulOp | None:
 _SEARCH = {"absmax": absmax_ranges, "mse": clipped_ranges, "pooled": pooled_ranges}
 GRANULARITIES = ("tensor", "channel")
 CLIPS = tuple(_SEARCH)
-EXPONENTS = ("auto", "on", "off")
 
 
 _OBSERVED = (

@@ -74,3 +74,13 @@ rpea.array @array <pes = 2, lanes = 2, post_lanes = 1, max_shift = 1, activation
 rpea.array @array <pes = 2, lanes = 2, post_lanes = 1, max_shift = 1, activation_depth = 8,
   stream_depth = 4, parameter_depth = 2, result_depth = 2, running_sum_width = 9,
   accumulator_width = 17, sum_width = 18, normalizes = true, kernels = 2>
+
+// -----
+
+// CHECK: row_exponents are those of gated results, of a row unit that gates
+rpea.array @array <pes = 2, lanes = 2, post_lanes = 1, max_shift = 1, activation_depth = 4, stream_depth = 4, parameter_depth = 2, result_depth = 2, running_sum_width = 9, accumulator_width = 10, sum_width = 11, row_exponents = 3, kernels = 4>
+
+// -----
+
+// CHECK: row_exponents must be 0..7, not 8
+rpea.array @array <pes = 2, lanes = 2, post_lanes = 1, max_shift = 1, activation_depth = 4, stream_depth = 4, parameter_depth = 2, result_depth = 2, running_sum_width = 9, accumulator_width = 10, sum_width = 11, gates = true, row_exponents = 8, kernels = 4>
