@@ -244,6 +244,11 @@ class Rows:
                     IDENTITY if layer in gates else table
                     for layer, table in enumerate(layers.tables)
                 ],
+                # Sums that take exponents back are as much larger.
+                shifts=[
+                    shift + (shares or {}).get(layer - 1, 0)
+                    for layer, shift in enumerate(layers.shifts)
+                ],
             ),
             tuple(saves),
             {layer: rng.integers(0, 40, shape[layer + 1]) for layer in adds},
