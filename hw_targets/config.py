@@ -21,6 +21,10 @@ MAX_KERNELS = 16
 MIN_FIFO_DEPTH = 8
 """Words of the smallest FIFO between a memory port and an element."""
 
+FIFO_SLACK = 3
+"""Words that a FIFO still has room for when it first says that it is full: so many may be written
+until the reader of the memory port knows."""
+
 
 @dataclass(frozen=True)
 class ArrayConfig(Machine):

@@ -14,8 +14,7 @@ what only elements of another kind have (`KINDS`) is in a file of its own for ea
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
-from math import gcd
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +26,7 @@ from daqkf.hw_targets.fan_out import BRANCHES, lane_groups, result_groups, tree_
 from daqkf.hw_targets.fields import IMAGE_WORD_BITS
 from daqkf.hw_targets.lut_ram import mapped_luts
 from daqkf.hw_targets.numerics import ACTIVATION_BITS
-from daqkf.hw_targets.streams import fifo_bits, is_coded, row_bits, slot_bits
+from daqkf.hw_targets.streams import fifo_bits, gearbox_grains, is_coded, row_bits, slot_bits
 from daqkf.hw_targets.words import (
     parameter_row,
     parameters_together,
@@ -223,7 +222,7 @@ def terms(config: ArrayConfig) -> dict[str, dict[str, float]]:
             "base": 1,
             "held": beat + row if beat else 0,
             "row": row,
-            "shifted": (beat + row) * _levels(row, beat) if beat else 0,
+            "shifted": (beat + row) * gearbox_grains(config)[2].bit_length() if beat else 0,
             "pes": port,
             "checked": beat * is_coded(config),
         },
@@ -301,11 +300,6 @@ def _tree_bits(items: int) -> int:
         total += items * width
         width += 1
     return total
-
-
-def _levels(row: int, beat: int) -> int:
-    """Levels of the shifter that puts a beat behind what is left of the rows."""
-    return (row // gcd(row, beat) - 1).bit_length()
 
 
 @cache
@@ -430,6 +424,7 @@ def memory_needs(config: ArrayConfig, family: str) -> Needs:
     return total + Needs(round(choosing), 0, halves, ultra)
 
 
+@lru_cache(maxsize=1 << 14)
 def logic_needs(config: ArrayConfig, family: str) -> Needs:
     """What an array takes beside its memories, whatever these are made of.
 

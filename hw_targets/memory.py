@@ -64,7 +64,9 @@ class MemoryDevice:
         A port takes no more than a beat a cycle, however much the channel has.
         """
         beats = Fraction(self.bandwidth / (machine.memory_bits // 8 * clock))
-        share = min(beats.limit_denominator(256), Fraction(ports))
+        # A memory that gives hardly anything still gives something.
+        share = beats.limit_denominator(256) or Fraction(1, ceil(1 / beats))
+        share = min(share, Fraction(ports))
         return MemoryTiming(
             latency=ceil(self.latency * clock),
             beats=share.numerator,

@@ -11,6 +11,7 @@ post unit, and how far the FIFOs are ahead of the elements. The constants are th
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.fan_out import late_results, tree_latency
@@ -105,13 +106,36 @@ class TileCycles:
         return {name: getattr(self, name) for name in names}
 
 
+@dataclass(frozen=True)
+class _Array:
+    """What of an array is the same for all of its tiles."""
+
+    latency: int
+    """Cycles from the last word of a kernel to its last result."""
+    moving: int
+    """Cycles between two kernels, beside those of the rows that move."""
+    most: float
+    """Beats that the FIFOs hold."""
+
+
+@lru_cache(maxsize=1 << 14)
+def _array(config: ArrayConfig) -> _Array:
+    return _Array(
+        latency=LATENCY + tree_latency(config),
+        moving=MOVING + late_results(config),
+        most=config.stream_depth * row_bits(config) / config.memory_bits
+        if config.memory_bits
+        else 0.0,
+    )
+
+
 class _Ahead:
     """How many beats the FIFOs are ahead of the elements."""
 
-    def __init__(self, config: ArrayConfig, memory: MemoryTiming):
+    def __init__(self, most: float, memory: MemoryTiming):
         lost = BURST * memory.pause / memory.interval if memory.interval else 0
         self.rate = memory.beats / memory.cycles * (1 - lost)
-        self.most = config.stream_depth * row_bits(config) / config.memory_bits
+        self.most = most
         self.beats = 0.0
 
     def wait(self, cycles: float) -> None:
@@ -135,22 +159,28 @@ def tile_cycles_of(
         config: of the array.
         memory: behind each of its ports; without one, a beat comes in each cycle.
     """
-    ahead = None
-    if config.memory_bits:
-        ahead = _Ahead(config, memory or MemoryTiming(latency=0, beats=1, cycles=1))
-    if ahead is None:
+    if not config.memory_bits:
         return _tile(steps, config, None)
+    ahead = _Ahead(_array(config).most, memory or MemoryTiming(latency=0, beats=1, cycles=1))
     _tile(steps, config, ahead)
     # The FIFOs are then as full as they are when the next tile comes.
     return _tile(steps, config, ahead)
+
+
+def least_cycles(steps: Sequence[Step]) -> int:
+    """Cycles of a tile in which rows arrive and pipelines fill and empty: those that every array
+    has beside the ones in which its elements, its post unit or its row unit work."""
+    first = steps[0]
+    assert isinstance(first, KernelWork)
+    return first.features + STORING + LATENCY * sum(isinstance(each, KernelWork) for each in steps)
 
 
 def _tile(steps: Sequence[Step], config: ArrayConfig, ahead: _Ahead | None) -> TileCycles:
     found = TileCycles()
     first = steps[0]
     assert isinstance(first, KernelWork)
-    latency = LATENCY + tree_latency(config)
-    moving = MOVING + late_results(config)
+    array, post_cycles = _array(config), config.post_cycles
+    latency, moving = array.latency, array.moving
     _move(found, ahead, first.features + STORING)
     for before, step in zip((None, *steps), steps, strict=False):
         if isinstance(step, RowWork):
@@ -160,7 +190,7 @@ def _tile(steps: Sequence[Step], config: ArrayConfig, ahead: _Ahead | None) -> T
             continue
         if before is not None:
             _move(found, ahead, before.rows + moving)
-        post = step.rows * config.post_cycles + POLLING
+        post = step.rows * post_cycles + POLLING
         running = max(step.words, post) + latency
         if ahead:
             beats = kernel_beats(config, expected_rows(config, step.words))

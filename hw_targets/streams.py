@@ -19,6 +19,7 @@ are wrong: `checksum`.
 import zlib
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
+from math import gcd
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,6 +61,7 @@ def is_coded(config: ArrayConfig) -> bool:
     return config.stream_code != "plain"
 
 
+@lru_cache(maxsize=1 << 14)
 def slot_bits(config: ArrayConfig) -> int:
     """Bits that a row has for one PE: a word of the widest family, or the longest packet."""
     if is_coded(config):
@@ -82,6 +84,16 @@ def port_pes(config: ArrayConfig) -> int:
 def row_bits(config: ArrayConfig) -> int:
     """Bits of a row in memory."""
     return -(-port_pes(config) * slot_bits(config) // IMAGE_WORD_BITS) * IMAGE_WORD_BITS
+
+
+def gearbox_grains(config: ArrayConfig) -> tuple[int, int, int]:
+    """Bits of a grain, the largest part of which both rows and beats have a whole number; and the
+    grains that a port's reader holds at most, and at most when a beat enters."""
+    row, beat = row_bits(config), config.memory_bits
+    grain = gcd(row, beat)
+    held = (row + beat) // grain - 1
+    # A beat enters when less than a row is held, or as a row leaves.
+    return grain, held, min(held, 2 * row // grain - 1)
 
 
 def kernel_beats(config: ArrayConfig, rows: int) -> int:

@@ -38,6 +38,7 @@ from daqkf.lowering.rtl.fan_out import fan_out
 from daqkf.lowering.rtl.indices import locate
 from daqkf.lowering.rtl.operands import gate
 from daqkf.lowering.rtl.stream_decoder import build_stream_decoder
+from daqkf.lowering.rtl.stream_reader import nearly_full
 
 READING = 2
 """Cycles from an address to the row: the memory, and the register behind it."""
@@ -207,9 +208,8 @@ def _fetch_from_fifo(
     written.drive(written + 1, enable=write["write"])
     fetched.drive(reads, enable=enable)
     word_valid.drive(fetched & ~ending, enable=enable)
-    # The reader may write two more words before it sees this.
     level = named(written - taken, "level")
-    c.output("stream_full", c.delay(~level.ult(depth - 2), "stream_full", reset=0))
+    c.output("stream_full", nearly_full(c, level, depth))
     return word, word_valid
 
 

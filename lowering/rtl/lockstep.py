@@ -20,6 +20,7 @@ from daqkf.lowering.hdl.select import index_bits, unpack
 from daqkf.lowering.rtl.element import READING, hold
 from daqkf.lowering.rtl.families import datapath_of
 from daqkf.lowering.rtl.families.stage import Operands
+from daqkf.lowering.rtl.stream_reader import nearly_full
 
 
 def place_elements(
@@ -183,7 +184,6 @@ def _fetch_from_fifo(
     stream.write(written[:bits], write["data"], write["write"])
     written.drive(written + 1, enable=write["write"])
     pc.drive(pc + 1, enable=enable & reads)
-    # The reader may write two more words before it sees this.
     level = named(written - pc, "level")
-    c.output("stream_full", c.delay(~level.ult(depth - 2), "stream_full", reset=0))
+    c.output("stream_full", nearly_full(c, level, depth))
     return stream.read(pc[:bits], enable, "stream_row"), named(reads & pc.eq(written), "lacks")

@@ -37,6 +37,7 @@ from daqkf.lowering.hdl.bundle import inputs, outputs
 from daqkf.lowering.hdl.circuit import Circuit, Register, Signal, Wire, concat, mux, named
 from daqkf.lowering.hdl.select import choose, count_ones, index_bits
 from daqkf.lowering.rtl.indices import RUN_STAGES, null_or_row, sum_up
+from daqkf.lowering.rtl.stream_reader import nearly_full
 
 _SHIFT_STAGES = ((5, 7), (3, 5), (0, 3))
 """Which bits of a place each stage of a shifter takes. Two of them are the inputs of a LUT beside
@@ -167,9 +168,8 @@ class _Slots:
         second_valid.drive(read_valid, enable=second_moves)
         first = c.delay(second, "first_slot", enable=first_moves)
         first_valid.drive(second_valid, enable=first_moves)
-        # The reader may write two more slots before it sees this.
         level = named(written - pc, "level")
-        c.output("full", c.delay(~level.ult(depth - 2), "is_full", reset=0))
+        c.output("full", nearly_full(c, level, depth))
         window = concat(second[:width], first[:width])
         return cls(window, (first_valid, second_valid), first[width], drops)
 

@@ -16,14 +16,14 @@ burst that comes next say is registered first.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import gcd
 
-from daqkf.hw_targets.config import ArrayConfig
+from daqkf.hw_targets.config import FIFO_SLACK, ArrayConfig
 from daqkf.hw_targets.status import ERROR_BITS, LoadError
 from daqkf.hw_targets.streams import (
     CHECKSUM_BITS,
     ROWS_BITS,
     WATCHDOG_BITS,
+    gearbox_grains,
     is_coded,
     port_pes,
     rotation,
@@ -59,9 +59,9 @@ def build_stream_reader(config: ArrayConfig, port: int) -> Circuit:
 
     `region_write` brings the row of MEMORY; a pulse of `begin` says that it holds from now on.
     `start` pulses when the elements start with the kernel that begins at beat `stream_start`.
-    With `write{p}` the word `data{p}` goes to the FIFO of the port's element p. A word may follow
-    in the cycle in which that becomes `full{p}`, and another one in the next. `flush` empties all
-    FIFOs, a cycle after `start`. Of coded streams a word is a slot, whose highest bit marks the
+    With `write{p}` the word `data{p}` goes to the FIFO of the port's element p. When that becomes
+    `full{p}` (`nearly_full`), words may follow in this cycle and in the next two. `flush` empties
+    all FIFOs, a cycle after `start`. Of coded streams a word is a slot, whose highest bit marks the
     last one of a kernel; `fault{p}` says that the element's decoder has found it cut. `error` is a
     code of `LoadError` that stays until `rst`.
 
@@ -265,9 +265,8 @@ class _Gearbox:
         c, memory = frame.c, frame.memory
         c.section("The gearbox: beats become rows.")
         row_width, beat = row_bits(frame.config), memory["rdata"]
-        grain = gcd(row_width, beat.width)
+        grain, most, most_entering = gearbox_grains(frame.config)
         row_grains, beat_grains = row_width // grain, beat.width // grain
-        most = row_grains - 1 + beat_grains
         held = c.register("held", most * grain)
         filled = c.register("filled", most.bit_length(), reset=0, clear=frame.stops)
         whole = c.register("row_is_whole", 1, reset=0, clear=frame.stops)
@@ -288,20 +287,20 @@ class _Gearbox:
         enough = ~left.ult(max(0, row_grains - beat_grains))
         whole.drive(~ends & (~left.ult(row_grains) | (enters & enough)))
 
-        # What is above the rows is always zero, so that beats can be or-ed in.
-        above_row = held[row_width:] if row_width < held.width else c.const(0, 1)
-        kept = mux(gives, above_row.zext(held.width), held)
-        empties = frame.stops | ends
-        shifted = beat.zext(held.width)
-        for bit in range((row_grains - 1).bit_length()):
+        # What is above the rows is always zero, so that beats can be or-ed in. Whether a row leaves
+        # is known last, so it only chooses between what is held then and what is held otherwise.
+        shifted = beat.zext((most_entering + beat_grains) * grain)
+        for bit in range(most_entering.bit_length()):
             amount = grain << bit
-            if amount < held.width:
-                higher = concat(shifted[: held.width - amount], c.const(0, amount))
-                shifted = mux(left[bit], higher, shifted)
-        held.drive(
-            (kept & (~empties).replicate(held.width))
-            | (shifted & (enters & ~empties).replicate(held.width))
-        )
+            higher = concat(shifted[: shifted.width - amount], c.const(0, amount))
+            shifted = mux(filled[bit], higher, shifted)
+        arrives = named(memory["rvalid"] & ~bursts.dropping & ~heading, "beat_arrives")
+        stays = held | _gated(shifted[: held.width], arrives & ~whole)
+        above_row = held[row_width:] if row_width < held.width else c.const(0, 1)
+        fits = arrives & above.ult(row_grains)
+        moves = above_row.zext(held.width) | _gated(shifted[row_width:], fits).zext(held.width)
+        chosen = mux(gives, _gated(moves, ~last), stays)
+        held.drive(_gated(chosen, ~frame.stops))
         c.output("axi_rready", ready)
         return cls(
             row=held[:row_width],
@@ -312,6 +311,16 @@ class _Gearbox:
             accepted=accepted,
             rows=beat[:ROWS_BITS],
         )
+
+
+def nearly_full(c: Circuit, level: Signal, depth: int) -> Signal:
+    """What a FIFO of so many words says to its reader, a cycle after it had so many in it."""
+    return c.delay(~level.ult(depth - FIFO_SLACK), "nearly_full", reset=0)
+
+
+def _gated(value: Signal, condition: Signal) -> Signal:
+    """The value while a condition holds, and 0 otherwise."""
+    return value & condition.replicate(value.width)
 
 
 def _count_rows(frame: _Frame, box: _Gearbox) -> Signal:
@@ -325,7 +334,9 @@ def _count_rows(frame: _Frame, box: _Gearbox) -> Signal:
     full = c.const(0, 1)
     for p in range(port_pes(frame.config)):
         full = full | c.input(f"full{p}", 1)
-    full = c.delay(full, "any_full", reset=0)
+    # A FIFO's register, the first one here, which is where it has to be, and one near the gearbox:
+    # these are the cycles of FIFO_SLACK.
+    full = c.delay(c.delay(full, "any_full", reset=0), "rows_wait", reset=0)
     box.gives.drive(box.whole & ~(full | (last & queue.full)))
     queue.followed.drive(box.gives & last)
     return last

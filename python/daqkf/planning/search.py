@@ -5,7 +5,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 from daqkf.compiler.compiled_network import CompiledNetwork
 from daqkf.compiler.design import Design
@@ -203,10 +203,17 @@ class _Search:
         return -(-self.tokens // lanes)
 
     def _least(self, shape: "_Shape", engines: int) -> float:
-        """Cycles that a plan takes at least: those of the elements, the post and the row unit."""
-        tiles = 1 if self.objective == LATENCY else -(-self.tokens // (engines * shape.lanes))
+        """Cycles that a plan takes at least: those of the elements, the post and the row unit, and
+        those in which activations arrive; or those in which the memory moves activations and
+        results."""
+        if self.objective == LATENCY:
+            engines = tiles = 1
+        else:
+            tiles = -(-self.tokens // (engines * shape.lanes))
         cycles = self.work.tile_cycles(shape.pes, shape.lanes // shape.post_lanes)
-        cycles += self.work.row_cycles(shape.of(self.work.config))
+        cycles += shape.row_cycles(self.work) + self.work.least_cycles
+        moved = engines * shape.lanes * self.work.row_bytes
+        cycles = max(cycles, moved * self.clock / self.memory.bandwidth)
         # Times are compared in three digits.
         return 0.99 * tiles * cycles
 
@@ -249,8 +256,16 @@ class _Search:
             families=self.work.config.families[:1],
         )
 
-    def _memories(self, shape: "_Shape") -> Iterator[ArrayConfig]:
-        """An engine of a shape with each kind of memories."""
+    def _memories(self, shape: "_Shape") -> Sequence[ArrayConfig]:
+        """An engine of a shape with each kind of memories. Whatever is left of a device, they are
+        the same."""
+        device = self.device
+        key = shape, device.fabric, bool(device.dsps), bool(device.lut_rams)
+        if key not in self.work.engines:
+            self.work.engines[key] = tuple(self._made(shape))
+        return self.work.engines[key]
+
+    def _made(self, shape: "_Shape") -> Iterator[ArrayConfig]:
         programs, plain = self.work.programs, self._sized(shape.pes)
         words = max(program.stream_depth(plain) for program in programs)
         slots = max(program.slots(plain) for program in programs)
@@ -321,11 +336,8 @@ class _Search:
         Those with activations in one kind of memory stand beside those that have them in another.
         """
         wanted = self._wanted(config.lanes)
-        fabric, logic = self.device.fabric, logic_needs(config, self.device.fabric)
-        needs = {
-            style: logic + memory_needs(with_activations(config, style), fabric)
-            for style in self._kinds(config)
-        }
+        fabric = self.device.fabric
+        needs = {style: _needs(config, style, fabric) for style in self._kinds(config)}
         mixes = [self._mix(needs, order, wanted) for order in _ORDERS]
         most = max(engines.number for engines in mixes)
         found: dict[tuple[int, ...], _Engines] = {}
@@ -384,11 +396,22 @@ class _Search:
         )
 
     def _timing(self, config: ArrayConfig) -> "_Timing":
-        # What memories are made of takes no time.
-        config = replace(config, **dict.fromkeys(RAM_CHOICES, "block"))
+        config = _timed(config)
         if config not in self.timings:
             self.timings[config] = _Timing(self, config)
         return self.timings[config]
+
+
+@lru_cache(maxsize=1 << 16)
+def _needs(config: ArrayConfig, style: str, fabric: str) -> Needs:
+    """What an engine with its activations in memory of a style takes."""
+    return logic_needs(config, fabric) + memory_needs(with_activations(config, style), fabric)
+
+
+@lru_cache(maxsize=1 << 14)
+def _timed(config: ArrayConfig) -> ArrayConfig:
+    """The engine that takes as long: what memories are made of takes no time."""
+    return replace(config, **dict.fromkeys(RAM_CHOICES, "block"))
 
 
 def with_activations(config: ArrayConfig, style: str) -> ArrayConfig:
@@ -407,6 +430,10 @@ class _Shape:
     lanes: int
     post_lanes: int
     row_solvers: int
+
+    def row_cycles(self, work: Workload) -> int:
+        """Those of a tile in all programs of the row unit, if there is one."""
+        return work.row_cycles(self.of(work.config)) if work.config.has_rows else 0
 
     def of(self, config: ArrayConfig) -> ArrayConfig:
         """An array with lanes and units of this shape, and without attention."""

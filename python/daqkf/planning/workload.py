@@ -4,8 +4,9 @@
 """What arrays have to do for a network, whatever the array."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +26,7 @@ from daqkf.dialects.rpea import (
 )
 from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.machine import Machine
-from daqkf.hw_targets.prediction import KernelWork, RowWork, Step
+from daqkf.hw_targets.prediction import KernelWork, RowWork, Step, least_cycles
 from daqkf.hw_targets.timing import gating_cycles, normalization_cycles, softmax_cycles
 from daqkf.lowering.image.encode import parts_of, playable
 from daqkf.passes.encode.balance import longest_first
@@ -146,6 +147,8 @@ class Workload:
 
     programs: Sequence[Program]
     config: ArrayConfig
+    engines: dict[Any, Sequence[ArrayConfig]] = field(default_factory=dict[Any, Any], repr=False)
+    """Engines for it that a search has made, by what they were made of."""
 
     @classmethod
     def of(cls, network: CompiledNetwork | Design) -> "Workload":
@@ -229,6 +232,16 @@ class Workload:
     def outputs(self) -> int:
         """Of all programs, those of the row unit among them."""
         return sum(part.outputs for program in self.programs for part in program.parts)
+
+    @cached_property
+    def least_cycles(self) -> int:
+        """Cycles of a tile in all programs in which elements, post and row units do not work."""
+        return sum(least_cycles(program.steps(self.config)) for program in self.programs)
+
+    @cached_property
+    def row_bytes(self) -> int:
+        """Bytes of a token's activations and results, of all programs."""
+        return sum(program.features + program.outputs for program in self.programs)
 
     @property
     def words(self) -> int:
