@@ -34,7 +34,7 @@ from daqkf.lowering.conversions.config_sizing import shared_config
 from daqkf.passes.nn_attention import quantize_attention
 from daqkf.studies.minilm.export_onnx import export_minilm
 from daqkf.studies.minilm.model import MiniLM, load_calibration, load_sentences, pool
-from daqkf.support.console import table_console
+from daqkf.support.tables import table_console
 
 LEVELS = 7, 15, 31, 63, 127
 EVERY = 24

@@ -38,7 +38,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from rich.table import Table
 
-from daqkf.support.console import table_console
+from daqkf.support.tables import table_console
 
 if TYPE_CHECKING:
     from daqkf.compiler.compiled_network import CompiledNetwork

@@ -21,7 +21,7 @@ from daqkf.passes.quantize.level_table import Features, load_table
 from daqkf.passes.quantize.levels import fit
 from daqkf.passes.quantize.pruning import magnitude_prune
 from daqkf.studies.minilm.model import MiniLM
-from daqkf.support.console import table_console
+from daqkf.support.tables import table_console
 
 TARGET = 25.0
 SHIFT = load_target("generic").machine.max_shift

@@ -41,7 +41,7 @@ from daqkf.passes.quantize.pruning import magnitude_prune
 from daqkf.runtime import tools
 from daqkf.studies.demo import signal_to_noise
 from daqkf.studies.minilm.model import MiniLM, load_sentences
-from daqkf.support.console import table_console
+from daqkf.support.tables import table_console
 
 CALIBRATION = 60
 """The number of sentences that calibrate; the others are run."""

@@ -90,7 +90,7 @@ def print_table(model: Path, shape: tuple[int, int, int]) -> None:
     """A row for each case, which runs in a process of its own for the libraries' threads."""
     from rich.table import Table
 
-    from daqkf.support.console import table_console
+    from daqkf.support.tables import table_console
 
     table = Table()
     table.add_column("compiled for")

@@ -43,7 +43,7 @@ from daqkf.runtime.simulator import Job
 from daqkf.studies.minilm.export_onnx import export_minilm
 from daqkf.studies.minilm.model import MiniLM, load_calibration, load_sentences, pool
 from daqkf.studies.minilm.network import pruned_model
-from daqkf.support.console import table_console
+from daqkf.support.tables import table_console
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "plain": {"fuse": False},

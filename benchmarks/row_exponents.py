@@ -28,7 +28,7 @@ from daqkf.passes.nn_product import in_order
 from daqkf.passes.quantize.calibration import Columns, absmax_ranges
 from daqkf.passes.quantize.gating import exponents_pay
 from daqkf.studies.smollm2.packaged import find_smollm2, own_text
-from daqkf.support.console import table_console
+from daqkf.support.tables import table_console
 
 REACHES = (1, 2, 3, 7)
 _CHOSEN = 3

@@ -22,7 +22,7 @@ from daqkf.hw_targets.timing import gating_cycles, normalization_cycles, softmax
 from daqkf.lowering.hdl.circuit import circuit_module
 from daqkf.lowering.hdl.verilog import emit_verilog
 from daqkf.lowering.rtl.array import TOP, build_array
-from daqkf.support.console import table_console
+from daqkf.support.tables import table_console
 from daqkf.synthesis import synthesize
 
 FEATURES = 384
