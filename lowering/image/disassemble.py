@@ -3,7 +3,7 @@
 
 """Program images → `rpea`: the inverse of `program_image.encode`, and what validates an image."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -48,7 +48,7 @@ from daqkf.lowering.image.encode import (
     for_tiles,
     softmax_rows,
 )
-from daqkf.lowering.image.image import Image, ProgramImageError, byte_at
+from daqkf.lowering.image.image import Image, ProgramImageError, Section, byte_at
 
 Ints = NDArray[np.int64]
 Words = NDArray[np.uint32]
@@ -333,13 +333,7 @@ def _parameters(
                 f"{name} of {values[wrong]}, not {low}..{high}"
             )
     nothing = np.zeros_like(channels)
-    due = nothing + plain if not (part.streams and part.gates) else channels % 2
-    for wrong in np.flatnonzero(fields.get("plain", nothing) != due)[:1]:
-        raise ProgramImageError(
-            f"{byte_at(section.word(int(row[wrong])))}, row {row[wrong]} of PARAMETERS: output "
-            f"{channels[wrong]} is {_WAYS[1 - due[wrong]]}, and in this chain it has to be "
-            f"{_WAYS[due[wrong]]}"
-        )
+    _require_plain(section, part, fields, plain=plain)
     residual, exponent, correction = (
         fields.get(name, nothing) for name in ("residual", "exponent", "correction")
     )
@@ -358,6 +352,25 @@ def _parameters(
         "multiplier": fields["multiplier"][order],
         "shift": shift[order],
     }
+
+
+def _require_plain(
+    section: Section, part: _Part, fields: Mapping[str, Ints], *, plain: bool
+) -> None:
+    """Check that those outputs are plain that have to be.
+
+    Raises:
+        ProgramImageError: others are.
+    """
+    channels, row = fields["address"], part.rows
+    nothing = np.zeros_like(channels)
+    due = nothing + plain if not (part.streams and part.gates) else channels % 2
+    for wrong in np.flatnonzero(fields.get("plain", nothing) != due)[:1]:
+        raise ProgramImageError(
+            f"{byte_at(section.word(int(row[wrong])))}, row {row[wrong]} of PARAMETERS: output "
+            f"{channels[wrong]} is {_WAYS[1 - due[wrong]]}, and in this chain it has to be "
+            f"{_WAYS[due[wrong]]}"
+        )
 
 
 def _dispatch(
