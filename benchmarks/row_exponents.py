@@ -15,6 +15,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 from rich.table import Table
+from xdsl.dialects.func import FuncOp
 
 from daqkf.compiler.calibration import KernelRows
 from daqkf.compiler.language_models import batches_of, load_language_model, text_codec
@@ -24,6 +25,7 @@ from daqkf.dialects.interpreting import call, entry
 from daqkf.dialects.spaq import ConstantOp, MatmulOp
 from daqkf.hw_targets.numerics import ACTIVATION_MAX, ACTIVATION_MIN, row_exponents, scale_rows
 from daqkf.passes.defaults import SPLIT
+from daqkf.passes.nn_kernels import matches
 from daqkf.passes.nn_product import in_order
 from daqkf.passes.quantize.calibration import Columns, absmax_ranges
 from daqkf.passes.quantize.gating import exponents_pay
@@ -71,8 +73,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
             if isinstance(body, MatmulOp) and isinstance(body.weights.owner, ConstantOp)
         )
         for op in network.ops
-        if "ffn_down" in str(op.properties.get("sym_name"))
+        if isinstance(op, FuncOp) and matches(op, ["*ffn.down*"])
     }
+    if not weights:
+        raise SystemExit("no kernel is called ffn.down")
     seen: list[dict[str, Floats]] = []
     for text in ("calibration", "evaluation"):
         listener, function = KernelRows(), entry(network)

@@ -214,16 +214,19 @@ def _share_exponents(
     columns: Columns,
     reach: int,
 ) -> None:
-    """Requantise sums in the place of a gate, with exponents that rows share."""
-    levels = RequantizeRowsOp(sums, *factors, reach)
-    Rewriter.insert_op(levels, InsertPoint.before(gate))
-    finest = Columns(columns.scale / (1 << reach), columns.split)
+    """Requantise sums in the place of a gate, with exponents that rows share.
+
+    Raises:
+        ValueError: no product takes the exponents back.
+    """
     after = gate.result.get_user_of_unique_use()
     assert isinstance(after, CalibratedOp)
     reader = after.result.get_user_of_unique_use()
     if not isinstance(reader, MatmulOp):
         raise ValueError("rows share exponents that no product alone takes back")
-    _finish(gate, levels.result, finest)
+    levels = RequantizeRowsOp(sums, *factors, reach)
+    Rewriter.insert_op(levels, InsertPoint.before(gate))
+    _finish(gate, levels.result, Columns(columns.scale / (1 << reach), columns.split))
     scaled = ScaleRowsOp(reader.input, levels.exponents, reach)
     Rewriter.insert_op(scaled, InsertPoint.before(reader))
     reader.operands[0] = scaled.result
