@@ -15,13 +15,14 @@ from collections.abc import Sequence
 
 from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.numerics import ACTIVATION_BITS
+from daqkf.hw_targets.timing import SHIFTING_CYCLES
 from daqkf.lowering.hdl.circuit import Circuit, Register, Signal, Wire, concat, mux, named
 from daqkf.lowering.hdl.select import choose, index_bits
 
 
 def stages(config: ArrayConfig) -> int:
     """Cycles from the sums of lanes to those that are shifted: the correction, and the shift."""
-    return 2 if config.row_exponents else 0
+    return SHIFTING_CYCLES if config.row_exponents else 0
 
 
 class Exponents:
