@@ -252,6 +252,21 @@ def test_row_kernels_take_as_long_as_the_machine_says(name: str, unit: str):
         assert with_unit.cycles.chaining < 4
 
 
+def test_exponents_take_a_second_pass():
+    config, _ = chains("P2-T2", "exponents")
+    shared = sharing(10, 3)
+    static = replace(shared, gatings={0: replace(shared.gatings[0], reach=None)})
+    programs = [
+        playable(made.module(ROW_MACHINES["P2-T2"], config))[0] for made in (shared, static)
+    ]
+    x = activations_for(shared.layers, config.lanes)
+    jobs = [Job(encode(program), x, program.channels) for program in programs]
+    twice, once = Simulator.verilated(files("P2-T2", "exponents"), config).trace(jobs)
+    cycles, expected = twice.cycles.running - once.cycles.running, gating_cycles(config, 10)
+    assert gating_cycles(config, 10, shares=True) == 2 * expected
+    assert abs(cycles - expected) < expected // 8
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", [Normalization, Softmax])
 def test_the_unit_takes_the_longest_rows(kind: type[RowKernel]):
