@@ -25,7 +25,7 @@ from daqkf.compiler.formats import load_network
 from daqkf.compiler.products import attention_program, attention_requirement
 from daqkf.dialects.interpreting import call, entry
 from daqkf.dialects.nn import AttentionOp
-from daqkf.dialects.nn.attention import Operands
+from daqkf.dialects.nn.attention import IntegerAttention, Operands
 from daqkf.dialects.nn.interpreter import NnFunctions
 from daqkf.hw_targets import load_target
 from daqkf.hw_targets.config import ArrayConfig
@@ -55,7 +55,7 @@ class Packed:
     """The bytes of the programs in the sample."""
 
     def attention(
-        self, op: AttentionOp, queries: NDArray[np.int8], operands: Operands
+        self, op: IntegerAttention, queries: NDArray[np.int8], operands: Operands
     ) -> NDArray[np.int8]:
         """The exact integers of the operation; the program of some sequences is measured."""
         if self.sequences % EVERY == 0:
@@ -93,7 +93,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             ops = [op for op in integer.walk() if isinstance(op, AttentionOp)]
             most = inputs["input_ids"].shape[1]
             packed = Packed(shared_config(attention_requirement(ops, most, machine)), machine)
-            host = NnFunctions(attention=packed.attention)
+            host = NnFunctions(integers=packed.attention)
             found = call(integer, entry(integer), list(inputs.values()), host=host)
             cosines = np.sum(embeddings(found, inputs) * reference, axis=1)
             table.add_row(

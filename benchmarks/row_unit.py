@@ -38,6 +38,11 @@ VARIANTS = {
     "chains alone": {},
     "+ residuals": {"residual_depth": 512},
     "+ normalisation": {"normalizes": True},
+    "+ normalisation, also by root mean squares": {
+        "normalizes": True,
+        "rms_norms": True,
+        "epsilon_width": 24,
+    },
     "+ residuals and normalisation": {"residual_depth": 512, "normalizes": True},
     "+ gating": {"gates": True},
     "+ gating and exponents of 3 bits": {"gates": True, "row_exponents": 3},

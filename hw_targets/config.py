@@ -12,11 +12,16 @@ from daqkf.hw_targets.numerics import (
     ACCUMULATOR_MAX_BITS,
     ACTIVATION_BITS,
     NORMALIZED_BITS,
+    NORMALIZED_FEATURES,
     TABLE_SIZE,
+    epsilon_limit,
 )
 
 MAX_KERNELS = 16
 """The most kernels of a chain."""
+
+EPSILON_MAX_BITS = (epsilon_limit(NORMALIZED_FEATURES) - 1).bit_length()
+"""Bits of the largest epsilon of a normalisation."""
 
 MIN_FIFO_DEPTH = 8
 """Words of the smallest FIFO between a memory port and an element."""
@@ -45,6 +50,10 @@ class ArrayConfig(Machine):
     """Rows of the SPAQ unit's decision table. With 1 there is no unit and nothing to decide."""
     kernels: int = 1
     """Kernels that can follow one another on the array. With 1 nothing is chained."""
+    rms_norms: bool = False
+    """Whether the row unit normalises by the root mean square, too, without a mean."""
+    epsilon_width: int = 0
+    """Bits of what the row unit adds to the squares that it normalises by; 0: it adds nothing."""
 
     def __post_init__(self):
         super().__post_init__()
@@ -73,6 +82,10 @@ class ArrayConfig(Machine):
             raise ValueError("an array picks among variants or chains kernels, not both")
         if (self.residual_depth or self.has_rows) and not self.chains:
             raise ValueError("residuals and row units are for arrays that chain kernels")
+        if (self.rms_norms or self.epsilon_width) and not self.normalizes:
+            raise ValueError("root mean squares and epsilons are for arrays that normalise")
+        if self.epsilon_width > EPSILON_MAX_BITS:
+            raise ValueError(f"epsilons of {self.epsilon_width} bits; at most {EPSILON_MAX_BITS}")
         if self.memory_bits and self.stream_depth < MIN_FIFO_DEPTH:
             raise ValueError(f"FIFOs of {self.stream_depth} words; at least {MIN_FIFO_DEPTH}")
         if self.has_rows and self.accumulator_width < NORMALIZED_BITS:
@@ -110,6 +123,11 @@ class ArrayConfig(Machine):
     def has_rows(self) -> bool:
         """Whether the array has a row unit, which works on the results of a kernel."""
         return any(getattr(self, name) for name in UNITS)
+
+    @property
+    def hides_keys(self) -> bool:
+        """Whether some keys of a softmax may not be there for a token."""
+        return self.causal or self.operand_depth > 0
 
     @property
     def tokens_width(self) -> int:

@@ -281,6 +281,8 @@ class Normalization:
     """`requantize(normalize(q) + bias + kept·residual)`, prepared for many activations."""
 
     exponent: NDArray[np.integer]
+    epsilon: int
+    rms: bool
     bias: NDArray[np.float64]
     epilogue: Epilogue
 
@@ -290,7 +292,7 @@ class Normalization:
         """The results [T, N] of activations [T, N]; `kept` [T, R] is what the residual is of."""
         result = np.empty(q.shape, np.int8)
         kind = self.epilogue.rescaling.factor.dtype
-        for rows, normal in numerics.normalized(q, self.exponent):
+        for rows, normal in numerics.normalized(q, self.exponent, self.epsilon, rms=self.rms):
             normal += self.bias
             sums = normal.astype(kind, copy=False)
             own = None if kept is None else kept[rows]

@@ -104,6 +104,9 @@ _ADDED = {
     "result_memory": "block",
     "partial_memory": "block",
     "table_memory": "block",
+    "causal": False,
+    "rms_norms": False,
+    "epsilon_width": 0,
 }
 """Options that came after this version of images, and what arrays without them have."""
 

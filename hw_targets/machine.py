@@ -78,8 +78,8 @@ PROGRAM_BITS = (32, 64, 128, 256)
 _OPTIONAL_DEPTHS = ("partial_depth", "residual_depth", "operand_depth")
 
 _MAY_BE_ZERO = (
-    *("max_shift", "index_bits", "memory_bits", "queue", "shared_words", "wide_results"),
-    "row_exponents",
+    *("max_shift", "index_bits", "memory_bits", "queue", "shared_words", "wide_results", "causal"),
+    *("rms_norms", "epsilon_width", "row_exponents"),
     *_OPTIONAL_DEPTHS,
     *UNITS,
 )
@@ -142,6 +142,9 @@ class Machine:
     """
     softmax: bool = field(default=False, kw_only=True)
     """Whether it turns scores into their softmax; only if it normalises, too."""
+    causal: bool = field(default=False, kw_only=True)
+    """Whether a softmax can be causal: the query of each lane sees the keys of its token and of
+    those before (`numerics.visible_keys`)."""
     row_solvers: int = field(default=1, kw_only=True)
     """Tokens that the row unit solves at a time. They divide `post_lanes`: each solver has the
     tokens of as many neighbouring lanes, one after another. A unit that does not normalise solves
@@ -204,6 +207,8 @@ class Machine:
             )
         if self.softmax and not self.normalizes:
             raise ValueError("a row unit with softmax also normalises, as it divides for both")
+        if self.causal and not self.softmax:
+            raise ValueError("causal is for a row unit with softmax")
         if self.operand_depth:
             self._require_operands()
         if self.row_exponents:

@@ -45,6 +45,8 @@ NORMALIZED_BITS = 18
 """Bits of a normalised value, which is within ±√N."""
 NORMALIZED_FEATURES = 1 << (FACTOR_BITS - 1)
 """The most that are normalised together, or that share a softmax."""
+SCALED_BITS = ACTIVATION_BITS + EXPONENT_MAX
+"""Bits of a value times 2 to its channel's exponent."""
 
 GATED_BITS = 2 * ACTIVATION_BITS
 """Bits of the product of a gate and what it lets through."""
@@ -270,43 +272,59 @@ def add_residual[T: np.integer](
     return added
 
 
-def normalize(q: NDArray[np.int8], exponent: NDArray[Any]) -> NDArray[np.int64]:
-    """`(u - mean(u)) / std(u)` of u = q·2^exponent[n], for each token: [T, N] → [T, N].
+def epsilon_limit(count: int) -> int:
+    """What the epsilon of `normalize` is below, for so many features: the most that their squares
+    can add up to."""
+    return count << 2 * (SCALED_BITS - 1)
+
+
+def normalize(
+    q: NDArray[np.int8], exponent: NDArray[Any], epsilon: int = 0, *, rms: bool = False
+) -> NDArray[np.int64]:
+    """`(u - mean(u)) / √(var(u) + ε / N)` of u = q·2^exponent[n], for each token: [T, N] → [T, N].
+
+    With `rms` nothing is subtracted: it is `u / √(mean(u²) + ε / N)`. ε is a number of steps of u²,
+    for all features together.
 
     In steps of 2^-NORMALIZED_FRACTION, rounded down. As the circuit computes it:
 
-    - Q = ⌊√(N·Σu² - (Σu)²)⌋, N times the standard deviation, at least 1;
-    - m = ⌊Σu·2^MEAN_FRACTION / N⌋;
+    - S = Σu, or 0 with `rms`;
+    - Q = ⌊√(N·(Σu² + ε) - S²)⌋, N times what is divided by, at least 1;
+    - m = ⌊S·2^MEAN_FRACTION / N⌋;
     - g = ⌊N·2^k / Q⌋ with the least k ≥ 0 for which it has FACTOR_BITS bits;
     - z = (u·2^MEAN_FRACTION - m)·g >> (k + MEAN_FRACTION - NORMALIZED_FRACTION), where a negative
       shift is none: so large a factor is only that of values which hardly differ.
 
     Raises:
-        ValueError: N is beyond NORMALIZED_FEATURES.
+        ValueError: N is beyond NORMALIZED_FEATURES, or ε not in 0..`epsilon_limit(N)` - 1.
     """
     result = np.empty(q.shape, np.int64)
-    for rows, normal in normalized(q, exponent):
+    for rows, normal in normalized(q, exponent, epsilon, rms=rms):
         result[rows] = normal
     return result
 
 
 def normalized(
-    q: NDArray[np.int8], exponent: NDArray[Any]
+    q: NDArray[np.int8], exponent: NDArray[Any], epsilon: int = 0, *, rms: bool = False
 ) -> Iterator[tuple[slice, NDArray[np.float64]]]:
     """What `normalize` gives, by blocks of rows, as floats that hold its integers.
 
     Raises:
-        ValueError: N is beyond NORMALIZED_FEATURES.
+        ValueError: as for `normalize`.
     """
     count = q.shape[1]
     if count > NORMALIZED_FEATURES:
         raise ValueError(f"{count} features to normalise; at most {NORMALIZED_FEATURES}")
+    if not 0 <= epsilon < max(epsilon_limit(count), 1):
+        raise ValueError(
+            f"an epsilon of {epsilon} for {count} features; it is in 0..{epsilon_limit(count) - 1}"
+        )
     scale = np.ldexp(1.0, exponent.astype(np.int32))
     for rows in blocks(q):
         # Nothing here comes near 2^53: float64 has all of these integers.
         u = q[rows] * scale
-        total = u.sum(axis=1).astype(np.int64)
-        squares = np.einsum("tn,tn->t", u, u).astype(np.int64)
+        total = np.zeros(len(u), np.int64) if rms else u.sum(axis=1).astype(np.int64)
+        squares = np.einsum("tn,tn->t", u, u).astype(np.int64) + epsilon
         # Below 2^52 the rounded root of a float has the right integer part.
         deviation = np.sqrt((count * squares - total * total).astype(np.float64)).astype(np.int64)
         mean = (total << MEAN_FRACTION) // count
@@ -372,24 +390,44 @@ def exponentials(
     keys: int,
     offset: NDArray[Any],
     table: NDArray[np.int8],
-    present: int | None = None,
+    present: int | NDArray[Any] | None = None,
 ) -> NDArray[np.int8]:
     """`table[clamp(q - max(q) + offset[n])]`, for `keys` neighbours of a token: [T, N] → [T, N].
 
     The first step of a softmax. With an offset of ACTIVATION_MAX the largest of them reads the
     table's entry for that; with a negative one of the largest magnitude a key is masked, as it
     reads the entry for ACTIVATION_MIN. So do all behind the first `present` keys, by default none,
-    whose scores count for nothing.
+    whose scores count for nothing; that is one number for all tokens, or [T], each at least 1.
     """
     grouped = q.reshape(len(q), -1, keys)
-    largest = grouped[:, :, :present].max(axis=2, keepdims=True)
+    absent = _absent(len(q), keys, present)
+    seen = grouped if absent is None else np.where(absent, np.int8(ACTIVATION_MIN), grouped)
+    largest = seen.max(axis=2, keepdims=True)
     level = np.subtract(grouped, largest, dtype=np.int16).reshape(q.shape)
     # An offset that is out of reach of the scores moves all of them to an end.
     level += np.clip(offset, -_OUT_OF_REACH, _OUT_OF_REACH).astype(np.int16)
     np.clip(level, ACTIVATION_MIN, ACTIVATION_MAX, out=level)
-    if present is not None:
-        level.reshape(grouped.shape)[:, :, present:] = ACTIVATION_MIN
+    if absent is not None:
+        np.copyto(level.reshape(grouped.shape), ACTIVATION_MIN, where=absent)
     return look_up(table, level.astype(np.int8))
+
+
+def _absent(tokens: int, keys: int, present: int | NDArray[Any] | None) -> NDArray[np.bool_] | None:
+    """[T, 1, keys] which keys are not there for a token; None if all are for all."""
+    if present is None:
+        return None
+    counts = np.broadcast_to(np.asarray(present), tokens)
+    return np.arange(keys) >= counts[:, np.newaxis, np.newaxis]
+
+
+def visible_keys(tokens: int, queries: int, past: int) -> NDArray[np.int64]:
+    """How many keys each query of a causal attention sees, [T].
+
+    A token has so many `queries`, one after another, and there are `past` queries of tokens before
+    the first one. Query n sees the keys s with `s·queries ≤ n + past`: those of its own token and
+    of all before it.
+    """
+    return (np.arange(tokens) + past) // queries + 1
 
 
 def shares(e: NDArray[np.int8], keys: int) -> NDArray[np.int32]:
@@ -431,18 +469,20 @@ def attend(
     table: NDArray[np.int8],
     bias: NDArray[Any] | int = 0,
     offset: NDArray[Any] | int = ACTIVATION_MAX,
+    present: int | NDArray[Any] | None = None,
 ) -> NDArray[np.int8]:
     """Softmax attention of queries [T, H·D] to keys [H, D, S] and values [H, S, D]: [T, H·D].
 
     `factors` are the multipliers and shifts of `scores` and `shares`, [H·S], and of `results`,
-    [H·D]. `bias` is added to the sums of scores, `offset` and `table` are those of `exponentials`.
+    [H·D]. `bias` is added to the sums of scores; `offset`, `table` and `present` are those of
+    `exponentials`.
     """
     count = keys.shape[2]
     scores = _product_of_heads(q, keys)
     if np.any(bias):
         scores = scores + np.asarray(bias, np.float64)
     scores = requantize(scores, *factors["scores"])
-    e = exponentials(scores, count, np.asarray(offset), table)
+    e = exponentials(scores, count, np.asarray(offset), table, present)
     share = requantize(_shares(e, count), *factors["shares"], 1 << SHARE_FRACTION)
     return requantize(_product_of_heads(share, values), *factors["results"])
 

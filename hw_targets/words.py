@@ -27,6 +27,9 @@ ADDRESS_BITS = 40
 BEAT_BITS = 28
 """Bits of a count of beats of a memory port."""
 
+QUERY_BITS = 8
+"""Bits of the number of queries of a token, in causal attention."""
+
 
 @cache
 def stream_words(config: ArrayConfig) -> Mapping[str, Fields]:
@@ -135,6 +138,11 @@ def join_parameters(rows: NDArray[np.uint32], config: ArrayConfig) -> NDArray[np
     return np.pad(rows, [(0, count) for count in padding]).reshape(-1, together * each)
 
 
+def past_bits(config: ArrayConfig) -> int:
+    """Bits of a number of queries, of as many tokens as there can be keys."""
+    return config.result_depth.bit_length() + QUERY_BITS
+
+
 @cache
 def chain_row(config: ArrayConfig) -> Fields:
     """Where a kernel of a chain begins, its outputs, and whether it is the last.
@@ -142,9 +150,11 @@ def chain_row(config: ArrayConfig) -> Fields:
     Elements in step also need its features. Its activation table is the one of its number.
     `saves` says that its activations are kept for residuals. A kernel that `normalizes`,
     `gates` or has `keys` is the row unit's: it takes the results of the one before as they
-    stand in the result memory. `gates` takes two for each of its own, of which the second one
-    was plain. `keys` are how many neighbouring results share a softmax, or 0: its parameters
+    stand in the result memory. Of one that normalises, `rms` says that nothing is subtracted, and
+    `epsilon` is added to the squares. `gates` takes two for each of its own, of which the second
+    one was plain. `keys` are how many neighbouring results share a softmax, or 0: its parameters
     are those of exponentials and of shares in turns, for each group of keys; shares are plain.
+    With `queries` it is causal: a token has so many, behind `past` ones of earlier tokens.
     A kernel of the row unit that `scales` finds the exponents that results of a token share, and
     the sums of a program that `scales` are shifted by them.
 
@@ -161,8 +171,11 @@ def chain_row(config: ArrayConfig) -> Fields:
             "last": 1,
             **({"saves": 1} if config.residual_depth else {}),
             **({"normalizes": 1} if config.normalizes else {}),
+            **({"rms": 1} if config.rms_norms else {}),
+            **({"epsilon": config.epsilon_width} if config.epsilon_width else {}),
             **({"gates": 1} if config.gates else {}),
             **({"keys": config.result_depth.bit_length()} if config.softmax else {}),
+            **({"queries": QUERY_BITS, "past": past_bits(config)} if config.causal else {}),
             **({"scales": 1} if config.row_exponents else {}),
             **(
                 {

@@ -21,8 +21,8 @@ from daqkf.dialects.interpreting import run
 from daqkf.dialects.spaq import (
     DequantizeOp,
     GateOp,
-    LayerNormOp,
     LevelSet,
+    NormOperation,
     QuantizeOp,
     ResidualOp,
     SequenceOperation,
@@ -89,7 +89,7 @@ class Dispatcher:
             text = f"expected one float layer in the module, not {len(layers)}"
             raise OperationError(layers[1] if layers else function_of(module), text)
         for op in module.walk():
-            if isinstance(op, ResidualOp | LayerNormOp | GateOp | SequenceOperation):
+            if isinstance(op, ResidualOp | NormOperation | GateOp | SequenceOperation):
                 text = "runs in a chain, and an array picks among variants or chains kernels"
                 raise OperationError(op, text)
         samples = np.asarray(samples)

@@ -23,12 +23,13 @@ from xdsl.pattern_rewriter import (
 from xdsl.utils.exceptions import InterpretationError, PassFailedException
 
 from daqkf.dialects.interpreting import call, entry
-from daqkf.dialects.nn import AttentionOp, ElementwiseOp, MatmulOp, SoftmaxOp
+from daqkf.dialects.nn import AttentionOp, CachedAttentionOp, ElementwiseOp, MatmulOp, SoftmaxOp
 from daqkf.dialects.nn.base import HOST, node_name, shape_of
 from daqkf.dialects.nn.elementwise import Function
 from daqkf.hw_targets.machine import Machine
 from daqkf.hw_targets.numerics import LEVEL_MAX, NORMALIZED_FEATURES
 from daqkf.hw_targets.timing import softmax_cycles
+from daqkf.passes.cached_attention import CachedRanges, cached_attentions, replace_cached, unfit
 from daqkf.passes.nn_kernels import erase_chain
 from daqkf.passes.nn_options import refused, require_host_cycles, target_machine
 from daqkf.passes.nn_product import Inputs, each, in_order
@@ -146,31 +147,26 @@ class _Ranges(Interpreter.Listener):
 
 
 @dataclass
-class _QuantizeAttention(RewritePattern):
-    """A softmax, and what is around it → `nn.attention`, with scales by its ranges."""
+class _Quantize(RewritePattern):
+    """Attentions in floats → those in integers, where that pays."""
 
-    attentions: Mapping[SoftmaxOp, Attention]
-    ranges: _Ranges
     machine: Machine
     host_cycles: float
     levels: int
     count: int = 0
     """Attentions that have been replaced."""
 
-    @op_type_rewrite_pattern
-    def match_and_rewrite(self, op: SoftmaxOp, rewriter: PatternRewriter) -> None:
-        """Put the integer attention in place of a float one, or say why the host has it."""
-        attention = self.attentions.get(op)
-        if attention is None:
-            return
-        ranges = self.ranges.found[op]
-        reason = self._why_not(len(ranges["keys"]), self.ranges.keys[op])
+    def is_the_arrays(
+        self, op: SoftmaxOp | CachedAttentionOp, heads: int, keys: int, rewriter: PatternRewriter
+    ) -> bool:
+        """Whether an attention is to be replaced; it says why it is not."""
+        reason = self._why_not(heads, keys)
         if reason:
             op.attributes[HOST] = StringAttr(reason)
             rewriter.notify_op_modified(op)
-            return
-        _replace(rewriter, attention, ranges, self.levels)
-        self.count += 1
+        else:
+            self.count += 1
+        return not reason
 
     def _why_not(self, heads: int, keys: int) -> str:
         """Why the host has to take a softmax, or nothing."""
@@ -183,25 +179,62 @@ class _QuantizeAttention(RewritePattern):
         return f"{array} cycles a tile, the host's {round(host)}" if array >= host else ""
 
 
+@dataclass
+class _QuantizeAttention(_Quantize):
+    """A softmax, and what is around it → `nn.attention`, with scales by its ranges."""
+
+    attentions: Mapping[SoftmaxOp, Attention] = field(kw_only=True)
+    ranges: _Ranges = field(kw_only=True)
+
+    @op_type_rewrite_pattern
+    def match_and_rewrite(self, op: SoftmaxOp, rewriter: PatternRewriter) -> None:
+        """Put the integer attention in place of a float one, or say why the host has it."""
+        attention = self.attentions.get(op)
+        if attention is None:
+            return
+        ranges = self.ranges.found[op]
+        if self.is_the_arrays(op, len(ranges["keys"]), self.ranges.keys[op], rewriter):
+            _replace(rewriter, attention, ranges, self.levels)
+
+
+@dataclass
+class _QuantizeCached(_Quantize):
+    """Attention behind a past → `nn.causal_attention`, in the same way."""
+
+    ranges: CachedRanges = field(kw_only=True)
+    tokens: int | None = field(kw_only=True)
+    """The most of a sequence; by default those of the samples."""
+
+    @op_type_rewrite_pattern
+    def match_and_rewrite(self, op: CachedAttentionOp, rewriter: PatternRewriter) -> None:
+        """Put the integer attention in place of a float one, or say why the host has it."""
+        if op not in self.ranges.attentions:
+            return
+        ranges, tokens = self.ranges.found[op], self.tokens or self.ranges.keys[op]
+        if self.is_the_arrays(op, len(ranges["keys"]), tokens, rewriter):
+            replace_cached(rewriter, op, ranges, self.levels)
+
+
 def quantize_attention(
     module: ModuleOp,
     samples: Inputs | Sequence[Inputs],
     machine: Machine,
     host_cycles: float = 4.0,
     levels: int = LEVEL_MAX,
+    tokens: int | None = None,
 ) -> int:
-    """Turn a network's softmax attentions into `nn.attention`s where that pays; returns how many.
+    """Turn a network's softmax attentions into those in int8 where that pays; returns how many.
 
     Their scales are those of the largest magnitudes on the samples: the network's inputs by name,
-    or batches of them.
+    or batches of them. Sequences of decoders have at most so many `tokens`.
 
     Raises:
         ValueError: inputs that do not fit, levels beyond 1..127.
     """
     if not 0 < levels <= LEVEL_MAX:
         raise ValueError(f"levels must be 1..{LEVEL_MAX}, not {levels}")
-    found = _attentions(module, machine)
-    if not found:
+    found, cached = _attentions(module, machine), CachedRanges(_cached(module, machine))
+    if not found and not cached.attentions:
         return 0
     parts: dict[Operation, Attention] = {
         op: attention
@@ -211,12 +244,17 @@ def quantize_attention(
     ranges, function = _Ranges(parts), entry(module)
     try:
         for batch in each(samples):
-            call(module, function, in_order(function, batch), (ranges,))
+            call(module, function, in_order(function, batch), (ranges, cached))
     except InterpretationError as error:
         raise ValueError(f"samples: {error}") from None
-    pattern = _QuantizeAttention(found, ranges, machine, host_cycles, levels)
-    PatternRewriteWalker(pattern, apply_recursively=False).rewrite_module(module)
-    return pattern.count
+    common = machine, host_cycles, levels
+    patterns = (
+        _QuantizeAttention(*common, attentions=found, ranges=ranges),
+        _QuantizeCached(*common, ranges=cached, tokens=tokens),
+    )
+    for pattern in patterns:
+        PatternRewriteWalker(pattern, apply_recursively=False).rewrite_module(module)
+    return sum(pattern.count for pattern in patterns)
 
 
 def _attentions(module: ModuleOp, machine: Machine) -> dict[SoftmaxOp, Attention]:
@@ -231,6 +269,17 @@ def _attentions(module: ModuleOp, machine: Machine) -> dict[SoftmaxOp, Attention
             softmax.attributes[HOST] = StringAttr(reason)
         else:
             found[softmax] = attention
+    return found
+
+
+def _cached(module: ModuleOp, machine: Machine) -> list[CachedAttentionOp]:
+    """Those behind a past that arrays compute; each other one says why it is none."""
+    found: list[CachedAttentionOp] = []
+    for op in cached_attentions(module):
+        if reason := unfit(op, machine):
+            op.attributes[HOST] = StringAttr(reason)
+        else:
+            found.append(op)
     return found
 
 
@@ -273,13 +322,16 @@ class NnAttentionPass(ModulePass):
     """Compute `softmax(q·k·scale + mask)·v` of heads in int8, the softmax in the array's row unit.
 
     Where the target has the unit, the mask is the same for all queries, and the array takes fewer
-    cycles for the softmax of a tile than the host. One that stays with the host says why (`host`).
+    cycles for the softmax of a tile than the host. Attention of decoders, `nn.cached_attention`,
+    becomes `nn.causal_attention` in the same way, if the target's softmax can be `causal`. One that
+    stays with the host says why (`host`).
 
     - `samples`: a `.npz` file with the network's inputs by name, on which it runs to find the
       scales.
     - `target`: the target whose row unit and memories are used.
     - `host-cycles`: the array's cycles in which the host makes one share of scores.
     - `levels`: the largest level of keys and values; fewer levels take fewer cycles.
+    - `tokens`: the most tokens of a decoder's sequence; by default those of the samples.
     """
 
     name = "nn-attention"
@@ -288,14 +340,17 @@ class NnAttentionPass(ModulePass):
     target: str = "generic"
     host_cycles: float | int = 4.0
     levels: int = LEVEL_MAX
+    tokens: int | None = None
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         machine = target_machine(self, self.target)
         require_host_cycles(self, self.host_cycles)
         if not 0 < self.levels <= LEVEL_MAX:
             raise refused(self, "levels", f"must be 1..{LEVEL_MAX}, not {self.levels}")
+        if self.tokens is not None and self.tokens < 1:
+            raise refused(self, "tokens", f"must be at least 1, not {self.tokens}")
         try:
             samples = load_inputs(self.samples)
-            quantize_attention(op, samples, machine, self.host_cycles, self.levels)
+            quantize_attention(op, samples, machine, self.host_cycles, self.levels, self.tokens)
         except (OSError, ValueError) as error:
             raise PassFailedException(f"{self.name}: {error}") from None

@@ -1,7 +1,7 @@
 # Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-"""`nn-normalize`: the residual and the layer normalisation behind a kernel become part of it."""
+"""`nn-normalize`: the residual and the normalisation behind a kernel become part of it."""
 
 from dataclasses import dataclass
 
@@ -22,10 +22,19 @@ from xdsl.rewriter import InsertPoint
 from daqkf.dialects.dense import from_array
 from daqkf.dialects.nn import ConcatOp, ConstantOp, ElementwiseOp, LinearOp
 from daqkf.dialects.nn import LayerNormOp as HostLayerNormOp
+from daqkf.dialects.nn import RmsNormOp as HostRmsNormOp
 from daqkf.dialects.nn.base import HOST, element_of, shape_of
 from daqkf.dialects.nn.elementwise import Function
 from daqkf.dialects.nn.ops import constant_of
-from daqkf.dialects.spaq import AddOp, ColumnsOp, LayerNormOp, MatmulOp, QuantizeOp, ResidualOp
+from daqkf.dialects.spaq import (
+    AddOp,
+    ColumnsOp,
+    LayerNormOp,
+    MatmulOp,
+    QuantizeOp,
+    ResidualOp,
+    RmsNormOp,
+)
 from daqkf.dialects.spaq import ConstantOp as WeightsOp
 from daqkf.dialects.spaq.checks import features
 from daqkf.dialects.spaq.ops import activations
@@ -42,15 +51,18 @@ from daqkf.passes.nn_kernels import (
 from daqkf.passes.nn_options import require_host_cycles, target_machine
 from daqkf.passes.rewriting import rewrite_once
 
+HostNorm = HostLayerNormOp | HostRmsNormOp
+"""What the array can normalise by."""
+
 
 @dataclass(frozen=True)
 class NnNormalizePass(ModulePass):
     """Where the target has a unit for it, and it pays, normalise on the array.
 
     `layer_norm(kernel(x) + r)` becomes a kernel that ends with `spaq.residual` and
-    `spaq.layer_norm`. If `r` is not what the kernel reads anyway, `nn.concat` puts it in front. Run
-    `nn-chain` before, for what is added may be what a whole chain reads, and after, for what
-    follows may then be chained to it.
+    `spaq.layer_norm`, and `rms_norm(kernel(x) + r)` one that ends with `spaq.rms_norm`. If `r` is
+    not what the kernel reads anyway, `nn.concat` puts it in front. Run `nn-chain` before, for what
+    is added may be what a whole chain reads, and after, for what follows may then be chained to it.
 
     The array multiplies by positive numbers; where γ is negative, the host puts in the sign.
 
@@ -74,13 +86,13 @@ class NnNormalizePass(ModulePass):
 
 @dataclass(frozen=True)
 class _NormalizeOnArray(RewritePattern):
-    """A layer normalisation behind a kernel, put into the kernel."""
+    """A normalisation behind a kernel, put into the kernel."""
 
     machine: Machine
     host_cycles: float
 
     @op_type_rewrite_pattern
-    def match_and_rewrite(self, op: HostLayerNormOp, rewriter: PatternRewriter) -> None:
+    def match_and_rewrite(self, op: HostNorm, rewriter: PatternRewriter) -> None:
         """Let the kernel normalise its sums, or say why the host does."""
         found = _Sum.of(op)
         reason = self._why_not(op, found)
@@ -90,18 +102,19 @@ class _NormalizeOnArray(RewritePattern):
         else:
             _absorb(rewriter, op, found)
 
-    def _why_not(self, norm: HostLayerNormOp, found: "_Sum | None") -> str:
+    def _why_not(self, norm: HostNorm, found: "_Sum | None") -> str:
         """Why the host has to normalise, or nothing."""
         machine = self.machine
         if not machine.normalizes:
             return "the target has no unit for it"
         if found is None:
             return "it is not of a kernel's sums alone"
-        gamma, beta = constant_of(norm.gamma), constant_of(norm.beta)
         channels = features(found.last.results[0])
-        if gamma is None or beta is None or not gamma.shape == beta.shape == (channels,):
+        factors = [constant_of(value) for value in norm.operands[1:]]
+        known = [factor for factor in factors if factor is not None]
+        if len(known) < len(factors) or any(factor.shape != (channels,) for factor in known):
             return "its scale or shift is no constant"
-        if not (np.isfinite(gamma).all() and np.isfinite(beta).all() and gamma.all()):
+        if not (all(np.isfinite(factor).all() for factor in known) and known[0].all()):
             return "its scale is zero somewhere, or not finite"
         most = min(NORMALIZED_FEATURES, machine.result_depth)
         if found.residual is not None:
@@ -130,7 +143,7 @@ class _Sum:
     addition: ElementwiseOp | None
 
     @classmethod
-    def of(cls, norm: HostLayerNormOp) -> "_Sum | None":
+    def of(cls, norm: HostNorm) -> "_Sum | None":
         addition = norm.input.owner
         if isinstance(addition, LinearOp):
             return cls._kernel(norm.input, None, None)
@@ -168,7 +181,7 @@ class _Sum:
         )
 
 
-def _absorb(rewriter: PatternRewriter, norm: HostLayerNormOp, found: _Sum) -> None:
+def _absorb(rewriter: PatternRewriter, norm: HostNorm, found: _Sum) -> None:
     """Add and normalise at the end of the kernel, and call that in place of the normalisation."""
     call, function = found.call, _own(rewriter, found.call, found.function)
     source, signs = call.input, np.sign(_floats(norm.gamma))
@@ -194,7 +207,7 @@ def _absorb(rewriter: PatternRewriter, norm: HostLayerNormOp, found: _Sum) -> No
 def _append_normalization(
     rewriter: PatternRewriter,
     function: FuncOp,
-    norm: HostLayerNormOp,
+    norm: HostNorm,
     adds: bool,
     adds_other: bool,
 ) -> None:
@@ -213,10 +226,15 @@ def _append_normalization(
         ops.append(ResidualOp(value, kept))
         value = ops[-1].results[0]
     signs = np.sign(_floats(norm.gamma))
-    gamma, beta = (WeightsOp(from_array(signs * _floats(v), f32)) for v in (norm.gamma, norm.beta))
-    gamma.result.name_hint, beta.result.name_hint = "gamma", "beta"
-    normalization = LayerNormOp(value, gamma.result, beta.result, norm.epsilon.value.data)
-    ops += [gamma, beta, normalization]
+    factors = [WeightsOp(from_array(signs * _floats(v), f32)) for v in norm.operands[1:]]
+    for factor, name in zip(factors, ("gamma", "beta"), strict=False):
+        factor.result.name_hint = name
+    scaling, epsilon = [factor.result for factor in factors], norm.epsilon.value.data
+    if isinstance(norm, HostRmsNormOp):
+        normalization = RmsNormOp(value, scaling[0], epsilon)
+    else:
+        normalization = LayerNormOp(value, scaling[0], scaling[1], epsilon)
+    ops += [*factors, normalization]
     rewriter.insert(ops, InsertPoint.before(terminator))
     terminator.operands[0] = normalization.result
     kind = FunctionType.from_lists(list(block.arg_types), list(function.function_type.outputs))

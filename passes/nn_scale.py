@@ -38,6 +38,7 @@ from daqkf.dialects.nn.elementwise import Function, Reduction
 from daqkf.dialects.nn.ops import constant_of
 from daqkf.passes.diagnostics import failing
 from daqkf.passes.nn_product import Inputs, each, in_order
+from daqkf.passes.progress import Progress, Step, silent
 from daqkf.passes.quantize.samples import load_inputs
 from daqkf.passes.rewriting import rewrite_once
 
@@ -83,11 +84,11 @@ class Scales:
     @classmethod
     def read(cls, value: SSAValue) -> "Scales | None":
         """The scales that the pass has put in front of a product that reads this value."""
-        scaled = _function(value, Function.DIV)
-        moved = scaled and _function(scaled.inputs[0], Function.SUB)
+        scaled = function_of(value, Function.DIV)
+        moved = scaled and function_of(scaled.inputs[0], Function.SUB)
         if scaled is None or moved is None:
             return None
-        divided = _function(moved.inputs[0], Function.DIV)
+        divided = function_of(moved.inputs[0], Function.DIV)
         features = None if divided is None else constant_of(divided.inputs[1])
         if features is None:
             features = np.ones((shape_of(value) or (1,))[-1], np.float32)
@@ -154,58 +155,29 @@ def are_rows_scaled(module: ModuleOp) -> bool:
 
 
 def scales_on(
-    module: ModuleOp, samples: Inputs | Sequence[Inputs], *, smooth: bool = True
+    module: ModuleOp,
+    samples: Inputs | Sequence[Inputs],
+    *,
+    smooth: bool = True,
+    progress: Progress = silent,
 ) -> dict[MatmulOp, Scales]:
     """The scales of each product with constant weights, by what it reads on samples.
 
-    See `Scales.of`.
+    See `Scales.of`. The `progress` is told of each batch.
 
     Raises:
         ValueError: inputs that do not fit.
     """
     listener, function, lifetimes = _Features(), entry(module), Lifetimes()
     try:
-        for batch in each(samples):
+        batches = each(samples)
+        for number, batch in enumerate(batches):
+            progress(Step("find scales of rows on", number + 1, len(batches), "batches"))
             arguments = in_order(function, batch)
             call(module, function, arguments, (listener,), lifetimes=lifetimes)
     except InterpretationError as error:
         raise ValueError(f"samples: {error}") from None
     return {op: Scales.of(low, high, smooth) for op, (low, high) in listener.found.items()}
-
-
-@dataclass(frozen=True)
-class RowScales:
-    """What the pass has brought the rows of a value by from x to `(x - middle) / extent`.
-
-    What a product makes of them is multiplied by the extent, and `middle - centre · extent` times
-    the sums of its weights is added to that.
-    """
-
-    middle: SSAValue
-    """[..., T, 1], as the extent."""
-    extent: SSAValue
-    centre: float
-
-    @classmethod
-    def of(cls, value: SSAValue) -> "RowScales | None":
-        """Those of a value that products read, if there are any."""
-        scales, scaled = Scales.read(value), _function(value, Function.DIV)
-        moved = scaled and _function(scaled.inputs[0], Function.SUB)
-        if scales is None or scaled is None or moved is None:
-            return None
-        return cls(moved.inputs[1], scaled.inputs[1], scales.centre)
-
-    def sums(self, result: SSAValue) -> ConstantOp | None:
-        """The sums of a product's weights, which the host adds to its result."""
-        grown = result.get_user_of_unique_use()
-        if not isinstance(grown, ElementwiseOp) or self.extent not in grown.inputs:
-            return None
-        added = grown.result.get_user_of_unique_use()
-        if not isinstance(added, ElementwiseOp) or added.kind.data is not Function.ADD:
-            return None
-        shift = _function(added.inputs[1], Function.MUL)
-        constant = shift and shift.inputs[1].owner
-        return constant if isinstance(constant, ConstantOp) else None
 
 
 @dataclass
@@ -226,7 +198,7 @@ class _Features(Interpreter.Listener):
             self.found[op] = low, high
 
 
-def _function(value: SSAValue, kind: Function) -> ElementwiseOp | None:
+def function_of(value: SSAValue, kind: Function) -> ElementwiseOp | None:
     """The function of this kind that a value is the result of, if it is."""
     op = value.owner
     return op if isinstance(op, ElementwiseOp) and op.kind.data is kind else None

@@ -27,8 +27,8 @@ from daqkf.dialects.spaq import (
     ColumnsOp,
     ConstantOp,
     GateOp,
-    LayerNormOp,
     MatmulOp,
+    NormOperation,
     QuantizeOp,
     ResidualOp,
 )
@@ -77,7 +77,7 @@ _OBSERVED = (
     AddOp,
     ResidualOp,
     ActivationOp,
-    LayerNormOp,
+    NormOperation,
     GateOp,
     ColumnsOp,
     AttentionOp,

@@ -17,7 +17,7 @@ from xdsl.pattern_rewriter import PatternRewriteWalker
 from xdsl.transforms.dead_code_elimination import dce
 from xdsl.utils.exceptions import PassFailedException
 
-from daqkf.dialects.spaq import GateOp, LayerNormOp, LevelSet, MatmulOp
+from daqkf.dialects.spaq import GateOp, LevelSet, MatmulOp, NormOperation
 from daqkf.dialects.spaq.ops import QuantizeOfDequantize
 from daqkf.passes.defaults import SPLIT
 from daqkf.passes.diagnostics import about, failing
@@ -193,14 +193,14 @@ class SpaqQuantizePass(ModulePass):
         function = matmul.parent_op()
         return isinstance(function, FuncOp) and matches(function, self.wide_results or ())
 
-    def _quantize_rows(self, module: ModuleOp, row: LayerNormOp | GateOp | None) -> None:
+    def _quantize_rows(self, module: ModuleOp, row: NormOperation | GateOp | None) -> None:
         """Quantise what a layer that has just been quantised completes."""
         for attention in complete_attentions(module):
             with about(attention):
                 quantize_attention(attention, self.split)
         if row is not None:
             with about(row):
-                if isinstance(row, LayerNormOp):
+                if isinstance(row, NormOperation):
                     quantize_normalization(row, self.split)
                 else:
                     quantize_gate(row, self.split)

@@ -55,15 +55,21 @@ class Normalization:
     multiplier: Ints
     shift: Ints
     table: NDArray[np.int8]
+    epsilon: int = 0
+    rms: bool = False
 
     @classmethod
-    def random(cls, rng: np.random.Generator, channels: int) -> "Normalization":
+    def random(
+        cls, rng: np.random.Generator, channels: int, epsilon: int = 0, *, rms: bool = False
+    ) -> "Normalization":
         return cls(
             rng.integers(0, 4, channels),
             rng.integers(-2000, 2000, channels),
             rng.integers(1500, 6000, channels),
             rng.integers(16, 18, channels),
             rng.permutation(256).astype(np.uint8).view(np.int8),
+            epsilon,
+            rms,
         )
 
     def expected(self, q: NDArray[np.int8]) -> NDArray[np.int8]:
@@ -72,8 +78,8 @@ class Normalization:
         rows: list[list[int]] = []
         for token in q.tolist():
             u = [v << e for v, e in zip(token, self.exponent.tolist(), strict=True)]
-            total = sum(u)
-            deviation = max(isqrt(count * sum(value * value for value in u) - total**2), 1)
+            total, squares = 0 if self.rms else sum(u), sum(value * value for value in u)
+            deviation = max(isqrt(count * (squares + self.epsilon) - total**2), 1)
             k = next(k for k in range(64) if (count << k) // deviation >= 1 << 11)
             factor, mean = (count << k) // deviation, (total << 4) // count
             rows.append([((value << 4) - mean) * factor >> max(k - 6, 0) for value in u])
@@ -152,6 +158,9 @@ class Softmax:
     offset: Ints
     multiplier: Ints
     shift: Ints
+    queries: int = 0
+    """Those of a token, of a causal softmax, behind `past` ones of earlier tokens."""
+    past: int = 0
 
     @classmethod
     def random(cls, rng: np.random.Generator, channels: int, keys: int) -> "Softmax":
@@ -162,17 +171,23 @@ class Softmax:
         shift = rng.integers(20, 22, channels) - (keys // 2).bit_length()
         return cls(keys, table, offset, rng.integers(1500, 6000, channels), shift)
 
+    def causal(self, queries: int, past: int) -> "Softmax":
+        """The same, but a query sees no keys of later tokens, and no others are masked."""
+        return replace(self, offset=np.maximum(self.offset, 0), queries=queries, past=past)
+
     def expected(self, q: NDArray[np.int8]) -> NDArray[np.int8]:
         """The results by the formulas, computed in Python's integers."""
-        return np.array([self._token(token) for token in q.tolist()], np.int8)
+        return np.array([self._token(*numbered) for numbered in enumerate(q.tolist())], np.int8)
 
-    def _token(self, token: list[int]) -> list[int]:
+    def _token(self, number: int, token: list[int]) -> list[int]:
         row: list[int] = []
+        seen = min(self.keys, (number + self.past) // self.queries + 1) if self.queries else None
         offset, multiplier, shift = (v.tolist() for v in (self.offset, self.multiplier, self.shift))
         for start in range(0, len(token), self.keys):
             group = range(start, start + self.keys)
-            most = max(token[n] for n in group)
-            e = [int(self.table[clamped(token[n] - most + offset[n]) & 0xFF]) for n in group]
+            most = max(token[n] for n in group[:seen])
+            e = [int(self.table[clamped(token[n] - most + offset[n]) & 0xFF]) for n in group[:seen]]
+            e += [0] * (self.keys - len(e))
             total = max(sum(e), 1)
             k = next(k for k in range(64) if (64 << k) // total >= 1 << 11)
             for n, value in zip(group, e, strict=True):
@@ -190,11 +205,13 @@ def row_operation(made: RowKernel, name: str, array: str) -> NormalizationOp | G
     """The operation with these parameters."""
     kind = {Normalization: NormalizationOp, Gating: GatingOp, Softmax: SoftmaxOp}[type(made)]
     data = {
-        key: IntegerAttr(value, i64)
-        if key in ("keys", "reach")
-        else from_array(value, i8 if key in ("table", "gate") else i32)
+        key: from_array(value, i8 if key in ("table", "gate") else i32)
+        if isinstance(value, np.ndarray)
+        else IntegerAttr(value, i64)
+        if key in ("keys", "queries", "past", "reach")
+        else value
         for key, value in asdict(made).items()
-        if value is not None
+        if not (key in ("queries", "past") and not asdict(made)["queries"]) and value is not None
     }
     return kind(name, array, **data)
 
@@ -224,15 +241,19 @@ class Rows:
         saves: Collection[int] = (),
         adds: Collection[int] = (),
         normalizes: Collection[int] = (),
+        rms: Collection[int] = (),
+        epsilon: int = 0,
         gates: Collection[int] = (),
         softmaxes: Mapping[int, int] | None = None,
+        causal: tuple[int, int] | None = None,
         shares: Mapping[int, int] | None = None,
     ) -> "Rows":
         """Draw a chain at random.
 
-        `shape` has the outputs of each layer, of which a gating leaves half. `softmaxes` has the
-        number of keys of each softmax, `shares` the reach of the exponents that rows of a gating
-        share.
+        `shape` has the outputs of each layer, of which a gating leaves half. Of the normalisations,
+        some are by the `rms`, and all have the `epsilon`. `softmaxes` has the number of keys of
+        each softmax; if they are causal, they have these queries and this past. `shares` has the
+        reach of the exponents that rows of a gating share.
         """
         rng = np.random.default_rng(seed)
         features = [n // 2 if layer - 1 in gates else n for layer, n in enumerate(shape)]
@@ -252,14 +273,18 @@ class Rows:
             ),
             tuple(saves),
             {layer: rng.integers(0, 40, shape[layer + 1]) for layer in adds},
-            {layer: Normalization.random(rng, shape[layer + 1]) for layer in normalizes},
+            {
+                layer: Normalization.random(rng, shape[layer + 1], epsilon, rms=layer in rms)
+                for layer in normalizes
+            },
             {
                 layer: Gating.random(rng, shape[layer + 1] // 2, (shares or {}).get(layer))
                 for layer in gates
             },
             {
-                layer: Softmax.random(rng, shape[layer + 1], keys)
+                layer: made if causal is None else made.causal(*causal)
                 for layer, keys in (softmaxes or {}).items()
+                for made in [Softmax.random(rng, shape[layer + 1], keys)]
             },
         )
 
@@ -292,9 +317,14 @@ class Rows:
             kernels=up_to_power(count + len(rows)),
             residual_depth=up_to_power(max(kept)) if kept else 0,
             normalizes=bool(self.normalizations or self.softmaxes),
+            rms_norms=any(norm.rms for norm in self.normalizations.values()),
+            epsilon_width=max(
+                (norm.epsilon.bit_length() for norm in self.normalizations.values()), default=0
+            ),
             gates=bool(self.gatings),
             row_exponents=max((made.reach or 0 for made in self.gatings.values()), default=0),
             softmax=bool(self.softmaxes),
+            causal=any(made.queries for made in self.softmaxes.values()),
         )
 
     def module(self, machine: Machine, array: ArrayConfig | None = None) -> ModuleOp:

@@ -116,7 +116,7 @@ class RowOperation(RegionOperation):
 
 @irdl_op_definition
 class NormalizationOp(RowOperation):
-    """Layer normalisation of a kernel's results.
+    """Normalisation of a kernel's results, with a mean or without.
 
     ```mlir
     %y = dfke.normalization(%x = %0) : tensor<?x2xi8> -> tensor<?x2xi8> {

@@ -7,6 +7,7 @@ from xdsl.ir import Dialect
 
 from daqkf.dialects.nn.attention import AttentionOp
 from daqkf.dialects.nn.canonicalization import give_traits
+from daqkf.dialects.nn.causal_attention import CausalAttentionOp
 from daqkf.dialects.nn.convolution import Col2ImOp, Im2ColOp
 from daqkf.dialects.nn.decoders import CachedAttentionOp, PairsAttr, RmsNormOp, RotaryOp
 from daqkf.dialects.nn.elementwise import FunctionAttr, ReductionAttr
@@ -44,6 +45,7 @@ NN = Dialect(
         AttentionOp,
         CachedAttentionOp,
         CastOp,
+        CausalAttentionOp,
         Col2ImOp,
         ConcatOp,
         ConstantOp,
@@ -77,6 +79,7 @@ __all__ = [
     "AttentionOp",
     "CachedAttentionOp",
     "CastOp",
+    "CausalAttentionOp",
     "Col2ImOp",
     "ConcatOp",
     "ConstantOp",

@@ -4,8 +4,10 @@
 """`nn.attention`: softmax attention in int8, as the array computes it."""
 
 import math
+from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from typing import override
 
 import numpy as np
 from numpy.typing import NDArray
@@ -86,21 +88,174 @@ class Operands:
     """[H, S] what is added to the sums of scores."""
     offset: NDArray[np.int64]
     """[H, S] of exponentials."""
+    past: int = 0
+    """The keys that are of tokens before those of the queries, if attention is causal."""
 
 
 _STEPS = DenseArrayBase.constr(f64)
 
+UNKNOWN_HEADS = "attention over heads of unknown extent cannot run on the array"
+
+
+def integer_properties(
+    scale: float,
+    levels: int,
+    steps: Scales,
+    factors: Mapping[str, Factors],
+    table: NDArray[np.int8],
+) -> dict[str, Attribute]:
+    """The properties of an `IntegerAttention`."""
+    return {
+        "levels": IntegerAttr(levels, i64),
+        "scale": FloatAttr(scale, f64),
+        "query_step": FloatAttr(steps.queries, f64),
+        "key_steps": _reals(steps.keys),
+        "score_step": FloatAttr(steps.scores, f64),
+        "score_multipliers": integers(factors["scores"].multipliers.tolist()),
+        "score_shifts": integers(factors["scores"].shifts.tolist()),
+        "share_steps": _reals(steps.shares),
+        "share_multipliers": integers(factors["shares"].multipliers.tolist()),
+        "share_shifts": integers(factors["shares"].shifts.tolist()),
+        "value_steps": _reals(steps.values),
+        "result_steps": _reals(steps.results),
+        "result_multipliers": integers(factors["results"].multipliers.tolist()),
+        "result_shifts": integers(factors["results"].shifts.tolist()),
+        "table": from_array(table, i8),
+    }
+
+
+class IntegerAttention(TensorOp):
+    """What attention in int8 needs to know of its heads of keys and values, H of them.
+
+    Keys and values become levels of -levels … levels, the weights of products. The `_step`
+    properties are what an int8 step is worth: of queries and scores for all heads, of keys, shares,
+    values and results for each head. The sums of scores, shares and results are requantised by a
+    multiplier and a shift for each head. `table` has the exponentials (`numerics.exponentials`).
+    """
+
+    levels = prop_def(INTEGER)
+    scale = prop_def(STEP)
+    query_step = prop_def(STEP)
+    key_steps = prop_def(_STEPS)
+    score_step = prop_def(STEP)
+    score_multipliers = prop_def(INTEGERS)
+    score_shifts = prop_def(INTEGERS)
+    share_steps = prop_def(_STEPS)
+    share_multipliers = prop_def(INTEGERS)
+    share_shifts = prop_def(INTEGERS)
+    value_steps = prop_def(_STEPS)
+    result_steps = prop_def(_STEPS)
+    result_multipliers = prop_def(INTEGERS)
+    result_shifts = prop_def(INTEGERS)
+    table = prop_def(DenseIntOrFPElementsAttr)
+
+    @property
+    def heads(self) -> int:
+        """H."""
+        return len(_reals_of(self.key_steps))
+
+    @property
+    @abstractmethod
+    def features(self) -> int:
+        """D, those of a head; -1 if they are not known."""
+
+    @abstractmethod
+    def extents(self, most: int) -> tuple[int, int, int]:
+        """H, D, and S of at most so many tokens.
+
+        Raises:
+            ValueError: the heads' features are not known.
+        """
+
+    def seen(self, operands: Operands) -> tuple[int, int]:
+        """The queries of a token, 0 if attention is not causal, and those before the first one."""
+        return 0, 0
+
+    @abstractmethod
+    def integers(self, queries: NDArray[np.int8], operands: Operands) -> NDArray[np.int8]:
+        """What the array makes of rows of queries [L, H·D] and a sequence: int8 [L, H·D]."""
+
+    def steps(self) -> Scales:
+        """What int8 steps are worth."""
+        return Scales(
+            queries=self.query_step.value.data,
+            scores=self.score_step.value.data,
+            keys=_reals_of(self.key_steps),
+            shares=_reals_of(self.share_steps),
+            values=_reals_of(self.value_steps),
+            results=_reals_of(self.result_steps),
+        )
+
+    def factors(self) -> dict[str, Factors]:
+        """Multipliers and shifts [H] of `scores`, `shares` and `results`."""
+        return {
+            "scores": _factors(self.score_multipliers, self.score_shifts),
+            "shares": _factors(self.share_multipliers, self.share_shifts),
+            "results": _factors(self.result_multipliers, self.result_shifts),
+        }
+
+    def channel_factors(self, keys: int) -> dict[str, Factors]:
+        """The same for each channel: [H·S] of scores and shares, [H·D] of results."""
+        counts = {"scores": keys, "shares": keys, "results": self.features}
+        return {name: part.repeated(counts[name]) for name, part in self.factors().items()}
+
+    def exponentials(self) -> NDArray[np.int8]:
+        """The table [256]."""
+        return to_array(self.table)
+
+    def most_bias(self) -> NDArray[np.int64]:
+        """What a mask takes from sums at most, [H]: so much is below any score."""
+        scores = self.factors()["scores"]
+        return _BEYOND * (1 << scores.shifts) // scores.multipliers + 1
+
+    def require_integers(self) -> None:
+        """Check the numbers.
+
+        Raises:
+            VerifyException: some are out of range, or not as many as there are heads.
+        """
+        require(self.heads > 0, "attention of no heads")
+        levels = self.levels.value.data
+        require(0 < levels <= LEVEL_MAX, f"levels are 1..{LEVEL_MAX}, not {levels}")
+        scale = self.scale.value.data
+        require(math.isfinite(scale) and scale > 0, f"a scale is a positive number, not {scale}")
+        self._require_factors()
+        table = self.table
+        require(
+            table.get_element_type() == i8
+            and table.get_shape() == (TABLE_SIZE,)
+            and table.shape_is_complete
+            and (self.exponentials() >= 0).all(),
+            f"the table has {TABLE_SIZE} i8 entries, none below 0",
+        )
+
+    def _require_factors(self) -> None:
+        """Check the numbers of each head."""
+        heads = self.heads
+        for name, found in asdict(self.steps()).items():
+            expected = heads if np.ndim(found) else 1
+            steps = np.asarray(found, np.float64)
+            require(
+                steps.size == expected and np.all(np.isfinite(steps) & (steps > 0)),
+                f"{name} need {expected} positive steps, of {heads} heads",
+            )
+        for name, part in self.factors().items():
+            for what, numbers, low, high in (
+                ("multipliers", part.multipliers, 1, MULTIPLIER_MAX),
+                ("shifts", part.shifts, SHIFT_MIN, SHIFT_MAX),
+            ):
+                require(
+                    len(numbers) == heads and np.all((low <= numbers) & (numbers <= high)),
+                    f"{what} of {name} are of {low}..{high}, one for each of {heads} heads",
+                )
+
 
 @irdl_op_definition
-class AttentionOp(TensorOp):
+class AttentionOp(IntegerAttention):
     """`softmax(q·k·scale + mask)·v` for each head, in int8: [B, H, L, D] → [B, H, L, D].
 
-    Keys are [B, H, D, S] and values [B, H, S, D]; both become levels of -levels … levels, the
-    weights of products. The mask is the same for all queries, [B, 1 or H, 1, S]. The `_step`
-    properties are what an int8 step is worth: of queries and scores for all heads, of keys,
-    shares, values and results for each head. The sums of scores, shares and results are requantised
-    by a multiplier and a shift for each head. `table` has the exponentials
-    (`numerics.exponentials`).
+    Keys are [B, H, D, S] and values [B, H, S, D]. The mask is the same for all queries,
+    [B, 1 or H, 1, S]. For the properties see `IntegerAttention`.
 
     Vaswani et al., "Attention Is All You Need", 2017.
 
@@ -123,21 +278,6 @@ class AttentionOp(TensorOp):
     keys = operand_def(SINGLES)
     values = operand_def(SINGLES)
     mask = opt_operand_def(SINGLES)
-    levels = prop_def(INTEGER)
-    scale = prop_def(STEP)
-    query_step = prop_def(STEP)
-    key_steps = prop_def(_STEPS)
-    score_step = prop_def(STEP)
-    score_multipliers = prop_def(INTEGERS)
-    score_shifts = prop_def(INTEGERS)
-    share_steps = prop_def(_STEPS)
-    share_multipliers = prop_def(INTEGERS)
-    share_shifts = prop_def(INTEGERS)
-    value_steps = prop_def(_STEPS)
-    result_steps = prop_def(_STEPS)
-    result_multipliers = prop_def(INTEGERS)
-    result_shifts = prop_def(INTEGERS)
-    table = prop_def(DenseIntOrFPElementsAttr)
     result = result_def(SINGLES)
 
     assembly_format = (
@@ -161,65 +301,9 @@ class AttentionOp(TensorOp):
     ):
         super().__init__(
             operands=[queries, keys, values, mask],
-            properties={
-                "levels": IntegerAttr(levels, i64),
-                "scale": FloatAttr(scale, f64),
-                "query_step": FloatAttr(steps.queries, f64),
-                "key_steps": _reals(steps.keys),
-                "score_step": FloatAttr(steps.scores, f64),
-                "score_multipliers": integers(factors["scores"].multipliers.tolist()),
-                "score_shifts": integers(factors["scores"].shifts.tolist()),
-                "share_steps": _reals(steps.shares),
-                "share_multipliers": integers(factors["shares"].multipliers.tolist()),
-                "share_shifts": integers(factors["shares"].shifts.tolist()),
-                "value_steps": _reals(steps.values),
-                "result_steps": _reals(steps.results),
-                "result_multipliers": integers(factors["results"].multipliers.tolist()),
-                "result_shifts": integers(factors["results"].shifts.tolist()),
-                "table": from_array(table, i8),
-            },
+            properties=integer_properties(scale, levels, steps, factors, table),
             result_types=[result],
         )
-
-    @property
-    def heads(self) -> int:
-        """H."""
-        return len(_reals_of(self.key_steps))
-
-    def steps(self) -> Scales:
-        """What int8 steps are worth."""
-        return Scales(
-            queries=self.query_step.value.data,
-            scores=self.score_step.value.data,
-            keys=_reals_of(self.key_steps),
-            shares=_reals_of(self.share_steps),
-            values=_reals_of(self.value_steps),
-            results=_reals_of(self.result_steps),
-        )
-
-    def factors(self) -> dict[str, Factors]:
-        """Multipliers and shifts [H] of `scores`, `shares` and `results`."""
-        return {
-            "scores": _factors(self.score_multipliers, self.score_shifts),
-            "shares": _factors(self.share_multipliers, self.share_shifts),
-            "results": _factors(self.result_multipliers, self.result_shifts),
-        }
-
-    def channel_factors(self, keys: int) -> dict[str, Factors]:
-        """The same for each channel: [H·S] of scores and shares, [H·D] of results."""
-        shape = shape_of(self.keys)
-        assert shape is not None
-        counts = {"scores": keys, "shares": keys, "results": shape[2]}
-        return {name: part.repeated(counts[name]) for name, part in self.factors().items()}
-
-    def exponentials(self) -> NDArray[np.int8]:
-        """The table [256]."""
-        return to_array(self.table)
-
-    def most_bias(self) -> NDArray[np.int64]:
-        """What a mask takes from sums at most, [H]: so much is below any score."""
-        scores = self.factors()["scores"]
-        return _BEYOND * (1 << scores.shifts) // scores.multipliers + 1
 
     def operands_of(
         self,
@@ -246,8 +330,21 @@ class AttentionOp(TensorOp):
             ]
         return Operands(both[0], both[1], bias, np.where(masked, MASKED, ACTIVATION_MAX))
 
+    @property
+    @override
+    def features(self) -> int:
+        shape = shape_of(self.keys)
+        return DYNAMIC_INDEX if shape is None else shape[2]
+
+    @override
+    def extents(self, most: int) -> tuple[int, int, int]:
+        shape = shape_of(self.keys)
+        if shape is None or shape[2] == DYNAMIC_INDEX:
+            raise ValueError(UNKNOWN_HEADS)
+        return self.heads, shape[2], most if shape[3] == DYNAMIC_INDEX else shape[3]
+
+    @override
     def integers(self, queries: NDArray[np.int8], operands: Operands) -> NDArray[np.int8]:
-        """What the array makes of queries [L, H·D] and a sequence: int8 [L, H·D]."""
         return numerics.attend(
             queries,
             operands.keys,
@@ -259,22 +356,9 @@ class AttentionOp(TensorOp):
         )
 
     def verify_(self) -> None:
-        require(self.heads > 0, "attention of no heads")
+        self.require_integers()
         require_product(self.queries, self.keys)
         self._require_shapes()
-        levels = self.levels.value.data
-        require(0 < levels <= LEVEL_MAX, f"levels are 1..{LEVEL_MAX}, not {levels}")
-        scale = self.scale.value.data
-        require(math.isfinite(scale) and scale > 0, f"a scale is a positive number, not {scale}")
-        self._require_factors()
-        table = self.table
-        require(
-            table.get_element_type() == i8
-            and table.get_shape() == (TABLE_SIZE,)
-            and table.shape_is_complete
-            and (self.exponentials() >= 0).all(),
-            f"the table has {TABLE_SIZE} i8 entries, none below 0",
-        )
 
     def _require_shapes(self) -> None:
         """Check the extents, as far as they are known."""
@@ -299,26 +383,6 @@ class AttentionOp(TensorOp):
                 f"a mask is of [B, 1 or {heads}, 1, S], not {self.mask.type}",
             )
 
-    def _require_factors(self) -> None:
-        """Check the numbers of each head."""
-        heads = self.heads
-        for name, found in asdict(self.steps()).items():
-            expected = heads if np.ndim(found) else 1
-            steps = np.asarray(found, np.float64)
-            require(
-                steps.size == expected and np.all(np.isfinite(steps) & (steps > 0)),
-                f"{name} need {expected} positive steps, of {heads} heads",
-            )
-        for name, part in self.factors().items():
-            for what, numbers, low, high in (
-                ("multipliers", part.multipliers, 1, MULTIPLIER_MAX),
-                ("shifts", part.shifts, SHIFT_MIN, SHIFT_MAX),
-            ):
-                require(
-                    len(numbers) == heads and np.all((low <= numbers) & (numbers <= high)),
-                    f"{what} of {name} are of {low}..{high}, one for each of {heads} heads",
-                )
-
 
 def _reals(values: NDArray[np.float64]) -> DenseArrayBase[Float64Type]:
     """`array<f64: …>`."""
@@ -333,15 +397,3 @@ def _factors(
     multipliers: DenseArrayBase[IntegerType], shifts: DenseArrayBase[IntegerType]
 ) -> Factors:
     return Factors(*(np.array(integers_of(part), np.int64) for part in (multipliers, shifts)))
-
-
-def extents(op: AttentionOp, most: int) -> tuple[int, int, int]:
-    """H, D, and S of at most so many tokens.
-
-    Raises:
-        ValueError: the heads' features are not known.
-    """
-    shape = shape_of(op.keys)
-    if shape is None or shape[2] == DYNAMIC_INDEX:
-        raise ValueError("attention over heads of unknown extent cannot run on the array")
-    return op.heads, shape[2], most if shape[3] == DYNAMIC_INDEX else shape[3]

@@ -9,7 +9,7 @@ tables. Letters in shapes are those of `daqkf.dialects.nn.sequences`.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum, auto
 from typing import Any, cast
 
@@ -211,8 +211,7 @@ class RotaryOp(TensorOp):
             )
 
 
-@irdl_op_definition
-class CachedAttentionOp(TensorOp):
+class CachedOperation(TensorOp):
     """Causal attention of grouped queries, whose keys and values follow those of earlier tokens.
 
     `softmax(q·k·scale)·v` for queries [..., T, H, D], keys [..., T, G, D] and values
@@ -220,17 +219,7 @@ class CachedAttentionOp(TensorOp):
     S + T tokens, token S + t attends to the tokens 0 … S + t. H / G heads of queries that follow
     one another read a head of keys and values. The results are [..., T, H·E], and all keys and
     values, which are the past of the next tokens. S may be 0. Nothing is kept from call to call.
-
-    It is ONNX's `Attention` with `is_causal` and a past.
-
-    ```mlir
-    %y, %k, %v = nn.cached_attention %q, %key, %value past %past_k, %past_v {scale = 0.5 : f64}
-      : (tensor<?x4x2xf32>, tensor<?x2x2xf32>, tensor<?x2x2xf32>, tensor<?x2x2xf32>,
-         tensor<?x2x2xf32>) -> (tensor<?x8xf32>, tensor<?x2x2xf32>, tensor<?x2x2xf32>)
-    ```
     """
-
-    name = "nn.cached_attention"
 
     queries = operand_def(SAME_FLOATS)
     keys = operand_def(SAME_FLOATS)
@@ -253,13 +242,15 @@ class CachedAttentionOp(TensorOp):
         keys: SSAValue,
         values: SSAValue,
         past: tuple[SSAValue, SSAValue],
-        scale: float,
+        properties: Mapping[str, Attribute],
+        results: Sequence[Attribute] | None = None,
     ):
         past_keys, past_values = past
         super().__init__(
             operands=[queries, keys, values, past_keys, past_values],
-            properties={"scale": FloatAttr(scale, f64)},
-            result_types=[
+            properties=dict(properties),
+            result_types=results
+            or [
                 _attended(queries, values),
                 _joined(past_keys, keys),
                 _joined(past_values, values),
@@ -333,6 +324,32 @@ class CachedAttentionOp(TensorOp):
         for extents in zip(*(shape[:-3] for shape in known.values()), strict=True):
             found = set(extents) - {DYNAMIC_INDEX}
             require(len(found) < 2, f"batches of {sorted(found)} sequences")
+
+
+@irdl_op_definition
+class CachedAttentionOp(CachedOperation):
+    """Causal attention of grouped queries behind those of earlier tokens; see `CachedOperation`.
+
+    It is ONNX's `Attention` with `is_causal` and a past.
+
+    ```mlir
+    %y, %k, %v = nn.cached_attention %q, %key, %value past %past_k, %past_v {scale = 0.5 : f64}
+      : (tensor<?x4x2xf32>, tensor<?x2x2xf32>, tensor<?x2x2xf32>, tensor<?x2x2xf32>,
+         tensor<?x2x2xf32>) -> (tensor<?x8xf32>, tensor<?x2x2xf32>, tensor<?x2x2xf32>)
+    ```
+    """
+
+    name = "nn.cached_attention"
+
+    def __init__(
+        self,
+        queries: SSAValue,
+        keys: SSAValue,
+        values: SSAValue,
+        past: tuple[SSAValue, SSAValue],
+        scale: float,
+    ):
+        super().__init__(queries, keys, values, past, {"scale": FloatAttr(scale, f64)})
 
 
 def _columns(queries: Sequence[int], values: Sequence[int] | None) -> int:

@@ -20,10 +20,17 @@ from xdsl.traits import SymbolTable
 from xdsl.utils.exceptions import InterpretationError
 
 from daqkf.dialects.dense import integer_range, storage_dtype
-from daqkf.dialects.nn.attention import AttentionOp, Operands
+from daqkf.dialects.nn.attention import AttentionOp, IntegerAttention, Operands
 from daqkf.dialects.nn.base import element_of, integers_of, node_name
+from daqkf.dialects.nn.causal_attention import CausalAttentionOp
 from daqkf.dialects.nn.convolution import Col2ImOp, Im2ColOp
-from daqkf.dialects.nn.decoders import CachedAttentionOp, Pairs, RmsNormOp, RotaryOp
+from daqkf.dialects.nn.decoders import (
+    CachedAttentionOp,
+    CachedOperation,
+    Pairs,
+    RmsNormOp,
+    RotaryOp,
+)
 from daqkf.dialects.nn.elementwise import ELEMENTWISE, REDUCTIONS, apply_elementwise
 from daqkf.dialects.nn.operators import OperatorOp
 from daqkf.dialects.nn.ops import (
@@ -70,16 +77,21 @@ Product = Callable[[ProductOp, Array, Array], Array]
 """The integer results [L, N] of int8 operands [L, K] and [K, N]."""
 
 
-Attention = Callable[[AttentionOp, Array, Operands], Array]
+Attention = Callable[[IntegerAttention, Array, Operands], Array]
 """The integer results [L, H·D] of int8 queries [L, H·D] and a sequence's keys and values."""
 
 
-CachedAttention = Callable[[CachedAttentionOp, Array, Array, Array, Array, Array], Values]
+CachedAttention = Callable[[CachedOperation, Array, Array, Array, Array, Array], Values]
 """The results of causal attention for queries, keys, values, past keys and past values."""
 
 
+def _integers(op: IntegerAttention, queries: Array, operands: Operands) -> Array:
+    """What the array is to compute."""
+    return op.integers(queries, operands)
+
+
 def attend_cached(
-    op: CachedAttentionOp,
+    op: CachedOperation,
     queries: Array,
     keys: Array,
     values: Array,
@@ -90,6 +102,29 @@ def attend_cached(
     keys = np.concatenate([past_keys, keys], axis=-3)
     values = np.concatenate([past_values, values], axis=-3)
     return (attend(queries, keys, values, op.scale.value.data), keys, values)
+
+
+def attend_causally(
+    op: CausalAttentionOp,
+    attention: Attention,
+    queries: Array,
+    keys: Array,
+    values: Array,
+    past_keys: Array,
+    past_values: Array,
+) -> Values:
+    """The same in int8, sequence by sequence."""
+    keys = np.concatenate([past_keys, keys], axis=-3)
+    values = np.concatenate([past_values, values], axis=-3)
+    batch, (length, heads, features) = queries.shape[:-3], queries.shape[-3:]
+    results = np.empty((*batch, length, heads * features), np.float32)
+    with np.errstate(over="ignore"):
+        levels = op.key_levels(keys), op.value_levels(values)
+    for place in np.ndindex(batch):
+        operands = op.operands_of(levels[0][place], levels[1][place], length)
+        rows = attention(op, op.rows_of(queries[place]), operands)
+        results[place] = op.results_of(rows, length)
+    return results, keys, values
 
 
 def dtype_of(value: SSAValue) -> np.dtype[Any]:
@@ -154,23 +189,23 @@ def _impl[Op: IRDLOperation](
 class NnFunctions(InterpreterFunctions):
     """Implementations of the `nn` operations.
 
-    `kernel`, `product`, `attention` and `cached` stand in for the interpreter where it meets
-    `nn.linear`, `nn.product`, `nn.attention` and `nn.cached_attention`: an array, say, or somebody
-    who keeps keys and values.
+    `kernel`, `product`, `integers` and `cached` stand in for the interpreter where it meets
+    `nn.linear`, `nn.product`, attention in int8 and attention behind what is past: an array, say,
+    or somebody who keeps keys and values.
     """
 
     def __init__(
         self,
         kernel: Kernel | None = None,
         product: Product = integer_product,
-        attention: Attention = AttentionOp.integers,
-        cached: CachedAttention = attend_cached,
+        integers: Attention = _integers,
+        cached: CachedAttention | None = None,
     ):
         super().__init__()
         self._cached = cached
+        self.integers = integers
         self._kernel = kernel
         self._product = product
-        self._attention = attention
 
     def prepare(self, interpreter: Interpreter, op: Operation) -> Callable[..., Values] | None:
         """What computes the results of an operation for its operands, as the methods below do.
@@ -193,8 +228,8 @@ class NnFunctions(InterpreterFunctions):
                 return rotate(x, positions, frequencies(int(x.shape[-1])), halves)
 
             return _single(turned)
-        if isinstance(op, CachedAttentionOp):
-            return lambda *args: self._cached(op, *args)
+        if isinstance(op, CachedOperation):
+            return partial(self._attend_cached, op)
         if isinstance(op, LinearOp) and self._kernel is not None:
             return self._prepared_kernel(op)
         return _prepared_shape(op)
@@ -284,7 +319,7 @@ class NnFunctions(InterpreterFunctions):
             mask = masks[0][sequence] if masks else None
             with np.errstate(over="ignore"):
                 operands = op.operands_of(keys[sequence], values[sequence], mask)
-            results.append(self._attention(op, rows, operands))
+            results.append(self.integers(op, rows, operands))
         y = np.array(results).reshape(batch, length, heads, features).transpose(0, 2, 1, 3)
         return ((y * steps.results[:, np.newaxis, np.newaxis]).astype(np.float32),)
 
@@ -316,7 +351,21 @@ class NnFunctions(InterpreterFunctions):
     def cached_attention(
         self, interpreter: Interpreter, op: CachedAttentionOp, args: Values
     ) -> Values:
-        return self._cached(op, *args)
+        return self._attend_cached(op, *args)
+
+    @_impl(CausalAttentionOp)
+    def causal_attention(
+        self, interpreter: Interpreter, op: CausalAttentionOp, args: Values
+    ) -> Values:
+        return self._attend_cached(op, *args)
+
+    def _attend_cached(self, op: CachedOperation, *args: Array) -> Values:
+        """The results of attention behind what is past, and what is the past of the next tokens."""
+        if self._cached is not None:
+            return self._cached(op, *args)
+        if isinstance(op, CausalAttentionOp):
+            return attend_causally(op, self.integers, *args)
+        return attend_cached(op, *args)
 
     @_impl(SoftmaxOp)
     def softmax(self, interpreter: Interpreter, op: SoftmaxOp, args: Values) -> Values:

@@ -90,15 +90,29 @@ def attention_shares(rows: Array, keys: Array, scale: float) -> Array:
     Raises:
         ValueError: fewer keys than queries, or shapes that do not fit.
     """
+    return softmax(attention_scores(rows, keys, scale))
+
+
+def softmax(scores: Array) -> Array:
+    """The softmax over the last dimension, in the place of what it is of."""
+    scores -= scores.max(axis=-1, keepdims=True, initial=-np.inf)
+    np.exp(scores, out=scores)
+    scores /= scores.sum(axis=-1, keepdims=True)
+    return scores
+
+
+def attention_scores(rows: Array, keys: Array, scale: float) -> Array:
+    """What `attention_shares` is the softmax of; -inf of tokens that queries do not take of.
+
+    Raises:
+        ValueError: fewer keys than queries, or shapes that do not fit.
+    """
     tokens, length = rows.shape[-2], keys.shape[-3]
     if length < tokens:
         raise ValueError(f"{tokens} tokens attend to {length}")
     columns = np.moveaxis(keys, -3, -1)[..., np.newaxis, :, :]
     scores = np.matmul(rows, columns) * rows.dtype.type(scale)
     scores[..., ~np.tri(tokens, length, length - tokens, dtype=bool)] = -np.inf
-    scores -= scores.max(axis=-1, keepdims=True, initial=-np.inf)
-    np.exp(scores, out=scores)
-    scores /= scores.sum(axis=-1, keepdims=True)
     return scores
 
 

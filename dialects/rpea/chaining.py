@@ -267,6 +267,7 @@ class ChainOp(IRDLOperation):
             shares.keys.value.data == tokens and tiles > 0,
             f"a softmax of {shares.keys.value.data} keys in a chain of {tokens} tokens",
         )
+        require(shares.queries is None, "a chain of sequences has a softmax that is not causal")
         require(
             keys.channels == queries.channels and values.channels == context.channels,
             f"{keys.channels} features of keys and {queries.channels} of queries, "

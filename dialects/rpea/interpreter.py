@@ -46,7 +46,10 @@ def run_kernel(
     Kernels whose rows share exponents are for `run_chain`.
     """
     if isinstance(kernel, SoftmaxOp):
-        keys, present = kernel.keys.value.data, None if operands is None else len(x)
+        keys, (queries, past) = kernel.keys.value.data, kernel.seen
+        present = None if operands is None else len(x)
+        if queries:
+            present = numerics.visible_keys(len(x), queries, past)
         e = numerics.exponentials(x, keys, to_array(kernel.offset), to_array(kernel.table), present)
         return numerics.requantize(
             numerics.shares(e, keys), to_array(kernel.multiplier), to_array(kernel.shift)
@@ -60,7 +63,10 @@ def _row_sums(kernel: GatingOp | NormalizationOp, x: NDArray[np.int8]) -> NDArra
     """What the row unit gives of activations [T, K], with the biases: [T, N]."""
     if isinstance(kernel, GatingOp):
         return numerics.gate(x, to_array(kernel.gate)) + to_array(kernel.bias)
-    return numerics.normalize(x, to_array(kernel.exponent)) + to_array(kernel.bias)
+    normal = numerics.normalize(
+        x, to_array(kernel.exponent), kernel.added, rms=kernel.rms is not None
+    )
+    return normal + to_array(kernel.bias)
 
 
 def _finished(

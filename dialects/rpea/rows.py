@@ -14,18 +14,13 @@ from xdsl.dialects.builtin import (
     StringAttr,
     SymbolNameConstraint,
     SymbolRefAttr,
+    UnitAttr,
     i8,
     i32,
     i64,
 )
 from xdsl.ir import Operation
-from xdsl.irdl import (
-    IRDLOperation,
-    irdl_op_definition,
-    opt_prop_def,
-    prop_def,
-    traits_def,
-)
+from xdsl.irdl import IRDLOperation, irdl_op_definition, opt_prop_def, prop_def, traits_def
 from xdsl.traits import SymbolOpInterface, SymbolUserOpInterface
 
 from daqkf.dialects.dense import to_array
@@ -45,8 +40,10 @@ from daqkf.hw_targets.numerics import (
     IDENTITY,
     NORMALIZED_FEATURES,
     TABLE_SIZE,
+    epsilon_limit,
     width_for,
 )
+from daqkf.hw_targets.words import QUERY_BITS
 
 
 class _UsesArray(SymbolUserOpInterface):
@@ -163,14 +160,18 @@ class _BiasedOperation(RowOperation):
 
 @irdl_op_definition
 class NormalizationOp(_BiasedOperation):
-    """Layer normalisation of a kernel's results: int8 [T, N] → int8 [T, N], token by token.
+    """Normalisation of a kernel's results: int8 [T, N] → int8 [T, N], token by token.
 
-    `look_up(table, requantize(normalize(q, exponent) + bias, multiplier, shift))`, by the
-    functions of `spaq.numerics`. Only a kernel of an `rpea.chain`.
+    `look_up(table, requantize(normalize(q, exponent, epsilon) + bias, multiplier, shift))`, by the
+    functions of `spaq.numerics`: layer normalisation, or by the root mean square of an `rms`. Only
+    a kernel of an `rpea.chain`.
 
     ```mlir
     rpea.normalization @norm for @array exponent dense<[0, 2]> : tensor<2xi32>
       bias dense<[1024, -7]> : tensor<2xi32> multiplier dense<3> : tensor<2xi32>
+      shift dense<7> : tensor<2xi32> table dense<0> : tensor<256xi8>
+    rpea.normalization @rms for @array rms exponent dense<[0, 2]> : tensor<2xi32> epsilon 12
+      bias dense<0> : tensor<2xi32> multiplier dense<3> : tensor<2xi32>
       shift dense<7> : tensor<2xi32> table dense<0> : tensor<256xi8>
     ```
     """
@@ -182,11 +183,31 @@ class NormalizationOp(_BiasedOperation):
     VERB: ClassVar = "normalises"
 
     exponent = prop_def(DenseIntOrFPElementsAttr)
+    epsilon = opt_prop_def(IntegerAttr.constr(i64))
+    rms = opt_prop_def(UnitAttr)
 
     assembly_format = (
-        "$sym_name `for` $array `exponent` $exponent `bias` $bias `multiplier` $multiplier "
-        "`shift` $shift `table` $table attr-dict"
+        "$sym_name `for` $array (`rms` $rms^)? `exponent` $exponent (`epsilon` $epsilon^)? "
+        "`bias` $bias `multiplier` $multiplier `shift` $shift `table` $table attr-dict"
     )
+
+    def __init__(
+        self,
+        name: str,
+        array: str,
+        epsilon: int = 0,
+        *,
+        rms: bool = False,
+        **data: DenseIntOrFPElementsAttr | IntegerAttr,
+    ):
+        super().__init__(name, array, **data)
+        self.epsilon = IntegerAttr(epsilon, i64) if epsilon else None
+        self.rms = UnitAttr() if rms else None
+
+    @property
+    def added(self) -> int:
+        """What is added to the squares of all features together."""
+        return 0 if self.epsilon is None else self.epsilon.value.data
 
     @property
     def channels(self) -> int:
@@ -202,6 +223,23 @@ class NormalizationOp(_BiasedOperation):
         require(
             channels <= NORMALIZED_FEATURES,
             f"{channels} features to normalise; at most {NORMALIZED_FEATURES}",
+        )
+        require(
+            0 <= self.added < epsilon_limit(channels),
+            f"an epsilon of {channels} features is 0..{epsilon_limit(channels) - 1}",
+        )
+
+    def verify_against(self, config: ArrayConfig) -> None:
+        """As of any kernel; the kind of normalisation and the epsilon too."""
+        super().verify_against(config)
+        require(
+            self.rms is None or config.rms_norms,
+            f"@{self.sym_name.data} divides by a root mean square, and the array by deviations",
+        )
+        require(
+            self.added.bit_length() <= config.epsilon_width,
+            f"@{self.sym_name.data} adds {self.added} to squares; the array has "
+            f"{config.epsilon_width} bits for that",
         )
 
 
@@ -283,9 +321,17 @@ class SoftmaxOp(RowOperation):
     functions of `spaq.numerics`. Only a kernel of an `rpea.chain`. It has two rows of parameters
     for each output: of each group of keys, those of its exponentials, then those of its shares.
 
+    With `queries` it is causal. Each row of activations is a query, of which a token has so many,
+    one after another, and the first one comes behind `past` queries of earlier tokens; so a query
+    sees the first `numerics.visible_keys` of each group. Rows count from when the program is
+    loaded.
+
     ```mlir
     rpea.softmax @attend for @array keys 2 table dense<1> : tensor<256xi8>
       offset dense<[127, -4096]> : tensor<2xi32> multiplier dense<3> : tensor<2xi32>
+      shift dense<7> : tensor<2xi32>
+    rpea.softmax @causal for @array keys 2 queries 3 past 3 table dense<0> : tensor<256xi8>
+      offset dense<127> : tensor<2xi32> multiplier dense<3> : tensor<2xi32>
       shift dense<7> : tensor<2xi32>
     ```
     """
@@ -297,11 +343,13 @@ class SoftmaxOp(RowOperation):
     VERB: ClassVar = "takes the softmax of"
 
     keys = prop_def(IntegerAttr.constr(i64))
+    queries = opt_prop_def(IntegerAttr.constr(i64))
+    past = opt_prop_def(IntegerAttr.constr(i64))
     offset = prop_def(DenseIntOrFPElementsAttr)
 
     assembly_format = (
-        "$sym_name `for` $array `keys` $keys `table` $table `offset` $offset "
-        "`multiplier` $multiplier `shift` $shift attr-dict"
+        "$sym_name `for` $array `keys` $keys (`queries` $queries^ `past` $past)? "
+        "`table` $table `offset` $offset `multiplier` $multiplier `shift` $shift attr-dict"
     )
 
     @property
@@ -314,6 +362,12 @@ class SoftmaxOp(RowOperation):
         """Rows of the parameter memory: two for each output."""
         return 2 * self.channels
 
+    @property
+    def seen(self) -> tuple[int, int]:
+        """The queries of a token, 0 if the softmax is not causal, and those before the first."""
+        queries, past = (0 if n is None else n.value.data for n in (self.queries, self.past))
+        return queries, past
+
     def verify_shapes(self) -> None:
         """As of any kernel; whole groups of keys, and no exponential below 0."""
         channels, keys = require_length("offset", self.offset), self.keys.value.data
@@ -324,8 +378,29 @@ class SoftmaxOp(RowOperation):
             f"{keys} keys share a softmax; there can be 1..{NORMALIZED_FEATURES}",
         )
         require(channels % keys == 0, f"{channels} features are not in groups of {keys} keys")
+        if self.queries is not None or self.past is not None:
+            self._verify_causal(keys)
+
+    def _verify_causal(self, keys: int) -> None:
+        """What a query does not see must not have a share."""
+        queries, past = self.seen
+        require(self.past is not None, "a causal softmax has no past")
+        require(
+            0 < queries < 1 << QUERY_BITS,
+            f"{queries} queries of a token; there can be 1..{(1 << QUERY_BITS) - 1}",
+        )
+        require(
+            0 <= past < queries * keys,
+            f"{past} queries before the first one, of {keys} keys with {queries} each",
+        )
+        require_range("offsets of a causal softmax", self.offset, 0, ACTIVATION_MAX)
+        require(
+            to_array(self.table)[ACTIVATION_MIN] == 0,
+            f"the table of a causal softmax has 0 for {ACTIVATION_MIN}",
+        )
 
     def verify_against(self, config: ArrayConfig) -> None:
         """As of any kernel; the offsets too, which are added to what is not above 0."""
         super().verify_against(config)
+        require(self.queries is None or config.causal, "the array has no softmax that is causal")
         require_bias("an offset", self.offset, config, ACTIVATION_MIN - ACTIVATION_MAX)

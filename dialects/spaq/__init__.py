@@ -36,7 +36,9 @@ from daqkf.dialects.spaq.rows import (
     GatherOp,
     LayerNormOp,
     NormalizeOp,
+    NormOperation,
     ResidualOp,
+    RmsNormOp,
 )
 
 give_traits()
@@ -62,6 +64,7 @@ SPAQ = Dialect(
         RequantizeOp,
         RequantizeRowsOp,
         ResidualOp,
+        RmsNormOp,
         ScaleRowsOp,
     ],
     [AnalysisAttr, EncodingAttr, FunctionAttr, LevelsAttr, SemiringAttr, SparsityAttr],
@@ -88,11 +91,13 @@ __all__ = [
     "LevelSet",
     "LevelsAttr",
     "MatmulOp",
+    "NormOperation",
     "NormalizeOp",
     "QuantizeOp",
     "RequantizeOp",
     "RequantizeRowsOp",
     "ResidualOp",
+    "RmsNormOp",
     "ScaleRowsOp",
     "SemiringAttr",
     "SequenceOperation",

@@ -36,6 +36,7 @@ from daqkf.dialects.spaq.rows import (
     LayerNormOp,
     NormalizeOp,
     ResidualOp,
+    RmsNormOp,
 )
 from daqkf.hw_targets import numerics
 from daqkf.hw_targets.functions import apply_function
@@ -90,6 +91,11 @@ def softmax(scores: NDArray[np.float32]) -> NDArray[np.float32]:
     from scipy import special  # pyright: ignore[reportMissingTypeStubs]
 
     return cast(Any, special).softmax(scores, axis=-1)
+
+
+def _divided_by_root(x: NDArray[np.float64], epsilon: float) -> NDArray[np.float64]:
+    """Rows [T, N] over the root of their mean square and ε."""
+    return x / np.sqrt((x**2).mean(axis=1, keepdims=True) + epsilon)
 
 
 def _same(*args: Any) -> Values:
@@ -222,16 +228,20 @@ class SpaqFunctions(InterpreterFunctions):
     @impl(LayerNormOp)
     def layer_norm(self, interpreter: Interpreter, op: LayerNormOp, args: Values) -> Values:
         x, gamma, beta = (np.asarray(value, np.float64) for value in args)
-        centred = x - x.mean(axis=1, keepdims=True)
-        variance = (centred**2).mean(axis=1, keepdims=True)
-        normal = centred / np.sqrt(variance + op.epsilon.value.data)
+        normal = _divided_by_root(x - x.mean(axis=1, keepdims=True), op.epsilon.value.data)
         return ((normal * gamma + beta).astype(np.float32),)
+
+    @impl(RmsNormOp)
+    def rms_norm(self, interpreter: Interpreter, op: RmsNormOp, args: Values) -> Values:
+        x, gamma = (np.asarray(value, np.float64) for value in args)
+        return ((_divided_by_root(x, op.epsilon.value.data) * gamma).astype(np.float32),)
 
     @impl(NormalizeOp)
     def normalize(self, interpreter: Interpreter, op: NormalizeOp, args: Values) -> Values:
         if self._prepared.deferred(op):
             return (Deferred(args[0]),)
-        return (numerics.normalize(args[0], to_array(op.exponent)),)
+        (q,), rms = args, op.rms is not None
+        return (numerics.normalize(q, to_array(op.exponent), op.added, rms=rms),)
 
     @impl(GateOp)
     def gate(self, interpreter: Interpreter, op: GateOp, args: Values) -> Values:

@@ -230,7 +230,13 @@ class Prepared:
         kind = np.int16 if op.wide else np.int8
         epilogue = Epilogue.of(*factors, bound, residual, kind)
         if isinstance(start, NormalizeOp):
-            return Normalization(to_array(start.exponent), bias.astype(np.float64), epilogue)
+            return Normalization(
+                to_array(start.exponent),
+                start.added,
+                start.rms is not None,
+                bias.astype(np.float64),
+                epilogue,
+            )
         assert isinstance(start, MatmulOp)
         levels, gather = _constant(start.weights), start.input.owner
         assert levels is not None

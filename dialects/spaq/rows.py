@@ -1,8 +1,8 @@
 # Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-"""Operations of `spaq` on whole rows, the features of a token: residuals, layer normalisation,
-gates, and rows that are cut and put together."""
+"""Operations of `spaq` on whole rows, the features of a token: residuals, normalisations, gates,
+and rows that are cut and put together."""
 
 from collections.abc import Sequence
 
@@ -15,6 +15,7 @@ from xdsl.dialects.builtin import (
     IntegerAttr,
     IntegerType,
     TensorType,
+    UnitAttr,
     f32,
     f64,
     i32,
@@ -61,6 +62,7 @@ from daqkf.hw_targets.numerics import (
     MULTIPLIER_MAX,
     NORMALIZED_BITS,
     NORMALIZED_FEATURES,
+    epsilon_limit,
 )
 
 
@@ -125,33 +127,26 @@ class ResidualOp(IRDLOperation):
         require_within(self, "multiplier", self.multiplier, 0, MULTIPLIER_MAX)
 
 
-@irdl_op_definition
-class LayerNormOp(IRDLOperation):
-    """`(x - mean(x)) / √(var(x) + ε) · γ + β` over the features of each token, over f32.
-
-    Ba et al., "Layer Normalization", 2016.
-    """
-
-    name = "spaq.layer_norm"
+class NormOperation(IRDLOperation):
+    """A normalisation over the features of each token, over f32, that has a scale γ and an ε."""
 
     input = operand_def(SAME_REAL)
     gamma = operand_def(RankedTensor(1, REAL))
-    beta = operand_def(RankedTensor(1, REAL))
     epsilon = prop_def(FloatAttr.constr(f64))
     result = result_def(SAME_REAL)
 
     traits = traits_def(Pure())
     assembly_format = "operands `epsilon` $epsilon attr-dict `:` functional-type(operands, results)"
 
-    def __init__(self, value: SSAValue, gamma: SSAValue, beta: SSAValue, epsilon: float):
+    def __init__(self, operands: Sequence[SSAValue], epsilon: float):
         super().__init__(
-            operands=[value, gamma, beta],
+            operands=operands,
             properties={"epsilon": FloatAttr(epsilon, f64)},
-            result_types=[value.type],
+            result_types=[operands[0].type],
         )
 
     def verify_(self) -> None:
-        for name, value in (("gamma", self.gamma), ("beta", self.beta)):
+        for name, value in zip(("gamma", "beta"), self.operands[1:], strict=False):
             require(
                 tensor_type(value).get_shape() == (features(self.input),),
                 f"{name} has one f32 for each of the {features(self.input)} features",
@@ -160,12 +155,46 @@ class LayerNormOp(IRDLOperation):
 
 
 @irdl_op_definition
+class LayerNormOp(NormOperation):
+    """`(x - mean(x)) / √(var(x) + ε) · γ + β` over the features of each token, over f32.
+
+    Ba et al., "Layer Normalization", 2016.
+    """
+
+    name = "spaq.layer_norm"
+
+    # xDSL takes the operands of a class before those of its bases.
+    input = operand_def(SAME_REAL)
+    gamma = operand_def(RankedTensor(1, REAL))
+    beta = operand_def(RankedTensor(1, REAL))
+
+    def __init__(self, value: SSAValue, gamma: SSAValue, beta: SSAValue, epsilon: float):
+        super().__init__([value, gamma, beta], epsilon)
+
+
+@irdl_op_definition
+class RmsNormOp(NormOperation):
+    """`x / √(mean(x²) + ε) · γ` over the features of each token, over f32.
+
+    Zhang and Sennrich, "Root Mean Square Layer Normalization", 2019.
+    """
+
+    name = "spaq.rms_norm"
+
+    def __init__(self, value: SSAValue, gamma: SSAValue, epsilon: float):
+        super().__init__([value, gamma], epsilon)
+
+
+@irdl_op_definition
 class NormalizeOp(IRDLOperation):
-    """`(u - mean(u)) / std(u)` over the features of each token, `u = x·2^exponent[n]`, exactly as
-    the array computes it: i8 → integers in steps of 2^-NORMALIZED_FRACTION (`numerics.normalize`).
+    """`(u - mean(u)) / √(var(u) + ε / N)` over the N features of each token, `u = x·2^exponent[n]`,
+    exactly as the array computes it: i8 → integers in steps of 2^-NORMALIZED_FRACTION
+    (`numerics.normalize`). An `rms` has the mean square in place of the variance, and no mean.
 
     ```mlir
     %z = spaq.normalize %x exponent dense<[0, 3]> : tensor<2xi32>
+      : tensor<?x2xi8> -> tensor<?x2xi18>
+    %y = spaq.normalize rms %x exponent dense<[0, 3]> : tensor<2xi32> epsilon 12
       : tensor<?x2xi8> -> tensor<?x2xi18>
     ```
     """
@@ -174,17 +203,38 @@ class NormalizeOp(IRDLOperation):
 
     input = operand_def(INT8_ACTIVATIONS)
     exponent = prop_def(DenseIntOrFPElementsAttr)
+    epsilon = opt_prop_def(IntegerAttr.constr(i64))
+    rms = opt_prop_def(UnitAttr)
     result = result_def(activations_of(EqAttrConstraint(IntegerType(NORMALIZED_BITS))))
 
     traits = traits_def(Pure())
-    assembly_format = "$input `exponent` $exponent attr-dict `:` type($input) `->` type($result)"
+    assembly_format = (
+        "(`rms` $rms^)? $input `exponent` $exponent (`epsilon` $epsilon^)? attr-dict `:` "
+        "type($input) `->` type($result)"
+    )
 
-    def __init__(self, value: SSAValue, exponent: DenseIntOrFPElementsAttr):
+    def __init__(
+        self,
+        value: SSAValue,
+        exponent: DenseIntOrFPElementsAttr,
+        epsilon: int = 0,
+        *,
+        rms: bool = False,
+    ):
         super().__init__(
             operands=[value],
-            properties={"exponent": exponent},
+            properties={
+                "exponent": exponent,
+                "epsilon": IntegerAttr(epsilon, i64) if epsilon else None,
+                "rms": UnitAttr() if rms else None,
+            },
             result_types=[activations(features(value), IntegerType(NORMALIZED_BITS))],
         )
+
+    @property
+    def added(self) -> int:
+        """What is added to the squares of all features together."""
+        return 0 if self.epsilon is None else self.epsilon.value.data
 
     def verify_(self) -> None:
         count = features(self.input)
@@ -194,6 +244,10 @@ class NormalizeOp(IRDLOperation):
             f"{count} features to normalise; at most {NORMALIZED_FEATURES}",
         )
         require_within(self, "exponent", self.exponent, 0, EXPONENT_MAX)
+        require(
+            0 <= self.added < epsilon_limit(count),
+            f"an epsilon of {count} features is 0..{epsilon_limit(count) - 1}",
+        )
 
 
 @irdl_op_definition

@@ -12,13 +12,12 @@ from daqkf.dialects.dfke import (
     DispatchOp,
     GatingOp,
     KernelOp,
-    NormalizationOp,
     RowOperation,
     ScheduleAttr,
     TilesAttr,
 )
 from daqkf.dialects.dfke.chaining import Attention, program_count
-from daqkf.dialects.spaq import AttendOp
+from daqkf.dialects.spaq import AttendOp, NormalizeOp
 from daqkf.dialects.spaq.checks import features, width
 from daqkf.hw_targets import numerics
 from daqkf.hw_targets.config import MAX_KERNELS, ArrayConfig, activation_rows, memory_depth
@@ -72,12 +71,15 @@ def _required_for_chain(chain: ChainOp) -> ArrayConfig:
     reaches = [row.parts().reach or 0 for row in rows]
     sums = [width(row.parts().requantize.input) for row in rows]
     sums = [bits + reach for bits, reach in zip(sums, reaches, strict=True)]
+    norms = [first for row in rows if isinstance(first := row.parts().first, NormalizeOp)]
     return replace(
         config,
         result_depth=memory_depth(max([config.result_depth, *outputs])),
         sum_width=max([config.sum_width, *sums]),
         residual_depth=memory_depth(max(added)) if added else 0,
-        normalizes=config.softmax or any(isinstance(row, NormalizationOp) for row in rows),
+        normalizes=config.softmax or bool(norms),
+        rms_norms=any(norm.rms is not None for norm in norms),
+        epsilon_width=max((norm.added.bit_length() for norm in norms), default=0),
         gates=any(isinstance(row, GatingOp) for row in rows),
         row_exponents=max(reaches, default=0),
     )
@@ -121,14 +123,16 @@ def attending_config(
     )
 
 
-def softmax_chain_config(kernels: Sequence[KernelOp], scores: int) -> ArrayConfig:
+def softmax_chain_config(
+    kernels: Sequence[KernelOp], scores: int, causal: bool = False
+) -> ArrayConfig:
     """The smallest array for scheduled kernels with a softmax of so many scores between them.
 
     Raises:
         ValueError: they do not fit the machine together.
     """
     config = _chained(kernels, len(kernels) + 1, [2 * scores])
-    return replace(config, normalizes=True, softmax=True)
+    return replace(config, normalizes=True, softmax=True, causal=causal)
 
 
 def _chained(

@@ -164,7 +164,9 @@ def lower_row(row: RowOperation, name: str, array: str) -> RowProgram:
         gate = from_array(_table(body.first), i8)
         return ProgramGatingOp(name, array, gate=gate, reach=reach, **post)
     assert isinstance(body.first, NormalizeOp)
-    return ProgramNormalizationOp(name, array, exponent=body.first.exponent, **post)
+    norm = body.first
+    rms = norm.rms is not None
+    return ProgramNormalizationOp(name, array, norm.added, rms=rms, exponent=norm.exponent, **post)
 
 
 def _table(activation: ActivationOp | GateOp | None) -> NDArray[np.int8]:

@@ -53,9 +53,14 @@ def pack_streams(
 
 
 def pack(
-    stream: Stream | None, family: str, config: ArrayConfig, addresses: NDArray[np.int32] | None
+    stream: Stream | None,
+    family: str,
+    config: ArrayConfig,
+    addresses: NDArray[np.int32] | None,
+    ends: bool = True,
 ) -> NDArray[np.uint32]:
-    """The words of a PE's channels; a PE without any still plays its end."""
+    """The words of a PE's channels, or if nothing `ends` there, of some of them; a PE without any
+    still plays its end."""
     word = FAMILIES[family].word
     if stream is not None:
         fields = dict(stream.fields)
@@ -69,5 +74,5 @@ def pack(
     count = len(next(iter(fields.values())))
     if config.operand_depth:
         fields = dict.fromkeys(("gated", "double"), np.zeros(count, np.int64)) | fields
-    fields["end"] = np.arange(count) == count - 1
+    fields["end"] = (np.arange(count) == count - 1) & ends
     return stream_words(config)[family].pack(word.encoded(fields, config))

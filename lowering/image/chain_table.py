@@ -31,7 +31,9 @@ def chain_rows(
     """The chain's table, packed: a row for each kernel, of sequences of at most so many tiles."""
     streams, slots = places(kernels, config)
     numbers = np.arange(len(kernels))
+    norms = [kernel if isinstance(kernel, NormalizationOp) else None for kernel in kernels]
     keys = [kernel.keys.value.data if isinstance(kernel, SoftmaxOp) else 0 for kernel in kernels]
+    seen = [kernel.seen if isinstance(kernel, SoftmaxOp) else (0, 0) for kernel in kernels]
     return chain_row(config).pack(
         {
             # The row unit has no stream, so it may name the end of a full memory: wrapped. Nor
@@ -44,8 +46,12 @@ def chain_rows(
             "last": numbers == len(kernels) - 1,
             "saves": np.isin(numbers, saved),
             "normalizes": np.array([isinstance(kernel, NormalizationOp) for kernel in kernels]),
+            "rms": np.array([own is not None and own.rms is not None for own in norms]),
+            "epsilon": np.array([0 if own is None else own.added for own in norms]),
             "gates": np.array([isinstance(kernel, GatingOp) for kernel in kernels]),
             "keys": np.array(keys),
+            "queries": np.array([queries for queries, _ in seen]),
+            "past": np.array([past for _, past in seen]),
             "scales": np.array([_scales(kernel) for kernel in kernels]),
             **_operand_fields(kernels, tiles),
         }
@@ -85,7 +91,8 @@ def chain_fields(config: ArrayConfig, table: Words) -> dict[str, Ints]:
     With one more, `rows`: whether a kernel is the row unit's.
     """
     nothing = np.zeros(len(table), np.int64)
-    names = ["saves", "fills", "pauses", "operands", "stride", "scales", *ROW_FIELDS]
+    names = ["saves", "fills", "pauses", "operands", "stride", "queries", "past", "rms", "epsilon"]
+    names += ["scales", *ROW_FIELDS]
     fields = {**dict.fromkeys(names, nothing), **chain_row(config).unpack(table)}
     return {**fields, "rows": np.any([fields[name] for name in ROW_FIELDS], axis=0).astype(int)}
 
@@ -115,6 +122,9 @@ def chain_problem(
     ):
         return "the kernels of the program image's chain do not follow one another"
     filling, number = AttentionKernel.QUERIES if attends else 0, np.arange(count)
+    causal, later = rows["queries"] > 0, rows["past"] > 0
+    if np.any(causal & (rows["keys"] == 0)) or np.any(later & (rows["queries"] == 0)):
+        return "queries of a kernel of the program image's chain that is no causal softmax"
     if (
         not np.array_equal(rows["fills"] > 0, number < filling)
         or not np.array_equal(rows["pauses"] > 0, number == filling - 1)

@@ -75,12 +75,18 @@ class _Part:
     """Whether it gates, if it is of the row unit; if not, whether its results are gated."""
     keys: int = 0
     """Those that share a softmax. Its parameters are here those of exponentials alone."""
+    seen: tuple[int, int] = (0, 0)
+    """The queries of a token, and those before the first one, of a causal softmax."""
     shares: Ints | None = None
     """Of the parameter memory, the rows of a softmax's shares, by output."""
     operands: int | None = None
     """Where those of a program that has some begin."""
     scales: bool = False
     """Whether it finds exponents that rows share, or takes them back."""
+    epsilon: int = 0
+    """What a normalisation adds to the squares."""
+    rms: bool = False
+    """Whether it divides by the root mean square."""
 
 
 def import_program(data: bytes, array: ArrayOp, name: str = "program") -> ModuleOp:
@@ -163,7 +169,11 @@ def _parts(image: Image, config: ArrayConfig) -> list[_Part]:
             gates = number in gating
             part = _Part(features, channels, [], [], row + np.arange(channels), kept, gates)
             if keys[number]:
-                part = _softmax(part, row, keys[number])
+                seen = int(chain["queries"][number]), int(chain["past"][number])
+                part = replace(_softmax(part, row, keys[number]), seen=seen)
+            if chain["normalizes"][number]:
+                epsilon, rms = int(chain["epsilon"][number]), bool(chain["rms"][number])
+                part = replace(part, epsilon=epsilon, rms=rms)
             slots = config.slots(channels * (2 if part.keys else 1))
         else:
             streams, counts = _streams(image, begin, features, channels, config)
@@ -224,7 +234,11 @@ def _kernels(
             shares = _parameters(image, replace(part, rows=part.shares), config, plain=True)
             data["offset"] = data.pop("bias")
             data |= {name: from_array(shares[name], i32) for name in ("multiplier", "shift")}
-            kernel = SoftmaxOp(name, target, keys=IntegerAttr(part.keys, i64), **data)
+            counts = {"keys": part.keys}
+            if part.seen[0]:
+                counts |= dict(zip(("queries", "past"), part.seen, strict=True))
+            integers = {name: IntegerAttr(count, i64) for name, count in counts.items()}
+            kernel = SoftmaxOp(name, target, **integers, **data)
         elif part.streams:
             kernel = ProgramOp(
                 name,
@@ -251,7 +265,9 @@ def _kernels(
                 **data,
             )
         else:
-            kernel = NormalizationOp(name, target, exponent=from_array(own, i32), **data)
+            kernel = NormalizationOp(
+                name, target, part.epsilon, rms=part.rms, exponent=from_array(own, i32), **data
+            )
         kernels.append(kernel)
     return kernels
 

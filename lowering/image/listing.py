@@ -145,7 +145,8 @@ def _working(image: Image, config: ArrayConfig) -> dict[int, tuple[str, str]]:
         elif gates:
             where, terms = "a gating", [f"x[{2 * n}] * x[{2 * n + 1}]" for n in range(count)]
         else:
-            where, terms = "a normalisation", ["z"] * count
+            where = "an RMS normalisation" if chain["rms"][kernel] else "a normalisation"
+            terms = ["z"] * count
         terms += [""] * (config.slots(len(terms)) * stride - len(terms))
         found |= {slot * stride + row: (where, term) for row, term in enumerate(terms)}
     return found

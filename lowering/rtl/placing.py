@@ -271,6 +271,10 @@ class Rows:
                 wire.drive(post["result_write" if name == "written" else name])
 
 
+_TOLD = ("gates", "keys", "queries", "past", "rms", "epsilon")
+"""The fields of CHAIN that the row unit is told, if an array has them."""
+
+
 def place_rows(frame: Frame, kernel: Kernel) -> Rows:
     """The unit that normalises or gates rows of results, in arrays that have one."""
     c, config, chain = frame.c, frame.config, kernel.chain
@@ -302,7 +306,8 @@ def place_rows(frame: Frame, kernel: Kernel) -> Rows:
         start=frame.start,
         outputs=chain["outputs"],
         **({"tokens": sequence.tokens, "attends": program["attends"]} if sequence else {}),
-        **{name: chain[name] for name in ("gates", "keys") if name in chain},
+        **{name: chain[name] for name in _TOLD if name in chain},
+        **({"fresh": kernel.programs.fresh, "done": frame.done} if config.causal else {}),
         **common,
         **feeds,
     )

@@ -24,6 +24,7 @@ from daqkf.hw_targets.numerics import (
     EXPONENT_BITS,
     MEAN_FRACTION,
     NORMALIZED_BITS,
+    SCALED_BITS,
 )
 from daqkf.lowering.hdl.circuit import Circuit, Signal, concat, mux, named
 from daqkf.lowering.hdl.pipeline import delayed
@@ -31,7 +32,6 @@ from daqkf.lowering.hdl.select import choose, index_bits
 from daqkf.lowering.rtl import booth
 from daqkf.lowering.rtl.row_solver import (
     MAX_STEPS,
-    SCALED_BITS,
     SHIFT_STEP,
     SOLUTION,
     RowWidths,
@@ -147,7 +147,7 @@ def _hold(c: Circuit, config: ArrayConfig, ports: _Ports) -> tuple[Signal, Signa
         selected = kept.sext(ACTIVATION_BITS + 1) - most.sext(ACTIVATION_BITS + 1)
         selected = named(selected, "difference")
         larger = ~selected[ACTIVATION_BITS]
-        if config.operand_depth:
+        if config.hides_keys:
             larger = larger & ~c.input("absent", 1)
         kept = mux(c.input("first", 1) | larger, kept, held[-1])
     present = c.input("present", 1)
@@ -270,7 +270,7 @@ def _shift_sums(
     sums = concat(total[: bits + 1 - MEAN_FRACTION], low)
     sums = named(sums.sext(max(bits + 1, amounts[-1] + NORMALIZED_BITS)), "unshifted")
     sums = choose(steps, [sums[amount : amount + NORMALIZED_BITS] for amount in amounts])
-    if config.operand_depth:
+    if config.hides_keys:
         # So far below the largest one that there is no exponential.
         least = c.const(1 << (NORMALIZED_BITS - 1), NORMALIZED_BITS)
         sums = mux(c.input("absent_sums", 1), least, sums)

@@ -3,11 +3,12 @@
 
 """`daqkf_row_solver`: what a token's normalisation multiplies by and adds, bit by bit.
 
-    sums of u and u² → N·Σu² - (Σu)² and the mean → its root → the factor, N over the root
+    sums of u and u² → N·(Σu² + ε) - (Σu)² and the mean → its root → the factor, N over the root
 
 Products by Horner's scheme, root and quotients without restoring: a negative remainder stays, and
 the next step adds. Either way a step is one addition, and its result's sign is a bit of the root
-or the quotient. What it computes is `numerics.normalize`, and the quotients of `numerics.shares`.
+or the quotient. To normalise by the root mean square, the bits of Σu are taken as 0. What it
+computes is `numerics.normalize`, and the quotients of `numerics.shares`.
 """
 
 from collections.abc import Mapping
@@ -15,25 +16,22 @@ from dataclasses import dataclass
 
 from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.numerics import (
-    ACTIVATION_BITS,
-    EXPONENT_MAX,
     FACTOR_BITS,
     MEAN_FRACTION,
     NORMALIZED_FEATURES,
     NORMALIZED_FRACTION,
+    SCALED_BITS,
     SHARE_LOG_COUNT,
 )
 from daqkf.lowering.hdl.circuit import Circuit, Register, Signal, concat, mux, named
 from daqkf.lowering.hdl.select import choose, index_bits
 from daqkf.lowering.rtl.booth import add
 
-SCALED_BITS = ACTIVATION_BITS + EXPONENT_MAX
-"""Bits of u, a value times 2 to its channel's exponent."""
 _STEP_BITS = 2
 SHIFT_STEP = 1 << _STEP_BITS
 """Shifts are multiples of it: factor and offset go up to them, once for all values of a token."""
-_EXPONENT_MAX = FACTOR_BITS - 1 + SCALED_BITS - 1
-"""The largest k, that of a deviation of 2^(SCALED_BITS - 1)."""
+_EXPONENT_MAX = FACTOR_BITS - 1 + SCALED_BITS
+"""No k is beyond it, as what is divided by is below 2^SCALED_BITS."""
 MAX_STEPS = -(-(_EXPONENT_MAX + MEAN_FRACTION - NORMALIZED_FRACTION) // SHIFT_STEP)
 _MEAN_BITS = SCALED_BITS + MEAN_FRACTION
 _RAISED_BITS = FACTOR_BITS + SHIFT_STEP - 1
@@ -51,12 +49,15 @@ class RowWidths:
 
     log_features: int
     shares: bool
+    beyond: bool
+    """What is divided by may be more than a deviation can be."""
 
     @classmethod
     def of(cls, config: ArrayConfig) -> "RowWidths":
         """Those of an array's rows."""
         log_features = min(NORMALIZED_FEATURES, config.result_depth).bit_length() - 1
-        return cls(log_features, config.softmax)
+        beyond = config.rms_norms or config.epsilon_width > 0
+        return cls(log_features, config.softmax, beyond)
 
     @property
     def count(self) -> int:
@@ -70,14 +71,15 @@ class RowWidths:
 
     @property
     def squares(self) -> int:
-        """Of Σu², and of normalised values before their shift."""
+        """Of Σu² + ε, and of normalised values before their shift."""
         squares = self.log_features + 2 * (SCALED_BITS - 1) + 1
         return max(squares, SOLUTION["offset"] + 1 - MEAN_FRACTION)
 
     @property
     def root(self) -> int:
-        """Of Q: half of those of N·Σu² - (Σu)², as a deviation is below 2^(SCALED_BITS - 1)."""
-        return self.log_features + SCALED_BITS - 1
+        """Of Q: half of those of its square, as a deviation is below 2^(SCALED_BITS - 1), and the
+        root of the largest mean square with the largest epsilon below 2^SCALED_BITS."""
+        return self.log_features + SCALED_BITS - 1 + self.beyond
 
 
 def build_row_solver(config: ArrayConfig) -> Circuit:
@@ -85,8 +87,8 @@ def build_row_solver(config: ArrayConfig) -> Circuit:
 
     `start` comes a cycle before the sums, which then stay. With `solved` there are the `factor` g,
     the `offset` -m·g and the `steps` of which `(u·g·2^MEAN_FRACTION + offset) >> steps·SHIFT_STEP`
-    is what `normalize` says. Of `shares` the total is what to divide the count by,
-    2^SHARE_LOG_COUNT, and the offset is 0.
+    is what `normalize` says. The kernel says whether it is of an `rms`, and its `epsilon`. Of
+    `shares` the total is what to divide the count by, 2^SHARE_LOG_COUNT, and the offset is 0.
     """
     widths = RowWidths.of(config)
     c = Circuit("daqkf_row_solver", "solves the normalisation of a token.")
@@ -94,8 +96,12 @@ def build_row_solver(config: ArrayConfig) -> Circuit:
     c.reset(c.input("rst", 1))
     start, count = c.input("start", 1), c.input("count", widths.count)
     total, squares = c.input("total", widths.total), c.input("squares", widths.squares)
+    if config.epsilon_width:
+        # The first step is a cycle behind the sums.
+        epsilon = c.input("epsilon", config.epsilon_width).zext(widths.squares)
+        squares = c.delay(squares + epsilon, "squares_and_epsilon")
     steps = _Steps.count(c, config, start)
-    count_bit, total_bit = _select_bits(c, widths, steps, count, total)
+    count_bit, total_bit = _select_bits(c, config, steps, count, total)
     mean = _divide_mean(c, config, steps, count, total_bit)
     variance = _multiply_variance(c, widths, steps, (total, squares), (count_bit, total_bit))
     less = _take_root(c, config, steps, variance, total, count_bit)
@@ -201,14 +207,17 @@ class _Steps:
 
 
 def _select_bits(
-    c: Circuit, widths: RowWidths, steps: _Steps, count: Signal, total: Signal
+    c: Circuit, config: ArrayConfig, steps: _Steps, count: Signal, total: Signal
 ) -> tuple[Signal, Signal]:
     """Bits of the count and of the total: highest first, those of the count beside the total's
-    last ones."""
+    last ones. Those of the total are 0 for a root mean square."""
+    widths, sums = RowWidths.of(config), steps.sums
+    if config.rms_norms:
+        sums = sums & ~c.input("rms", 1)
     counts = [count[n] for n in range(widths.count)]
     counts += [c.const(0, 1)] * (widths.total - widths.count)
     count_bit = choose(steps.number, counts) & steps.adds
-    total_bit = choose(steps.number, [total[n] for n in range(widths.total)]) & steps.sums
+    total_bit = choose(steps.number, [total[n] for n in range(widths.total)]) & sums
     return c.delay(count_bit, "count_bit"), c.delay(total_bit, "total_bit")
 
 
@@ -251,7 +260,8 @@ def _multiply_variance(
     sums: tuple[Signal, Signal],
     bits: tuple[Signal, Signal],
 ) -> Signal:
-    """N·Σu² - (Σu)² by Horner's scheme, of the sums and the bits of the count and the total."""
+    """N·(Σu² + ε) - (Σu)² by Horner's scheme, of the sums and the bits of the count and the total:
+    those of a total of 0 for a root mean square."""
     c.section("The variance: the count times the squares less the total times itself.")
     (total, squares), (count_bit, total_bit) = sums, bits
     step = c.register("step", widths.squares + 1, reset=0, clear=~steps.summing)

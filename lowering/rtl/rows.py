@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.fan_out import late_results
 from daqkf.hw_targets.numerics import ACTIVATION_BITS, EXPONENT_BITS, SHARE_LOG_COUNT
-from daqkf.hw_targets.words import chain_row
+from daqkf.hw_targets.words import QUERY_BITS, chain_row, past_bits
 from daqkf.lowering.hdl.circuit import Circuit, Register, Signal, Wire, concat, mux, named
 from daqkf.lowering.hdl.pipeline import delayed
 from daqkf.lowering.hdl.select import choose, index_bits, turns
@@ -36,7 +36,8 @@ def build_row_unit(config: ArrayConfig) -> Circuit:
 
     With softmax, `rewind` asks for the rows of the last `keys` again, and results that are
     written while it is `raising` are only exponentials. Of a program that `attends`, only the
-    first `tokens` keys of each group are there.
+    first `tokens` keys of each group are there. With `queries`, a lane sees those of its token and
+    of the ones before; `fresh` pulses with another program, `done` at the end of a tile.
     """
     c = Circuit("daqkf_rows", "works on rows of results.")
     c.clock("clk")
@@ -46,10 +47,17 @@ def build_row_unit(config: ArrayConfig) -> Circuit:
     progress = _Progress.follow(c, config, ports)
     softmax = progress.softmax
     modes, totals, silent = _modes(c, config, ports, progress)
-    lanes = _place_lanes(c, config, ports, progress, modes, totals)
+    absences = _absence(c, config, progress, ports.read)
+    lanes = _place_lanes(c, config, ports, progress, modes, totals, absences)
     count = ports.count
+    kernel: dict[str, Signal] = {}
     if config.softmax:
         count = mux(softmax.runs, c.const(1 << SHARE_LOG_COUNT, count.width), count)
+        kernel["shares"] = softmax.runs
+    if config.rms_norms:
+        kernel["rms"] = c.input("rms", 1)
+    if config.epsilon_width:
+        kernel["epsilon"] = c.input("epsilon", config.epsilon_width)
     c.section("The solver, for one token at a time.")
     kind = build_row_solver(config)
     for n, (turn, solution) in enumerate(zip(progress.turns, lanes.solutions, strict=True)):
@@ -60,7 +68,7 @@ def build_row_unit(config: ArrayConfig) -> Circuit:
             rst=rst,
             start=turn.solve,
             count=count,
-            **({"shares": softmax.runs} if config.softmax else {}),
+            **kernel,
             **{name: lanes.outputs[n * _turns(config)][name] for name in ("total", "squares")},
         )
         turn.solved.drive(solver["solved"])
@@ -264,7 +272,6 @@ def _modes(
         modes |= {
             "raising": softmax.raising,
             "first": delayed(c, first, "selected_first", late),
-            **_absence(c, config, softmax, ports.read, late),
         }
         totals = [
             {"total_advance": progress.summed | turn.solved | returned} for turn in progress.turns
@@ -287,6 +294,7 @@ def _place_lanes(
     progress: _Progress,
     modes: Mapping[str, Signal],
     totals: Sequence[Mapping[str, Signal]],
+    absences: Sequence[Mapping[str, Signal]],
 ) -> _Lanes:
     """The lanes; a row stays for its groups."""
     c.section("The row that is read, group by group.")
@@ -330,6 +338,7 @@ def _place_lanes(
             clk=c.clk,
             **common,
             **told[n],
+            **absences[v],
             **following,
             store=turn.solved & turn.lane.eq(lane),
             snooped=ports.values[low : low + ACTIVATION_BITS],
@@ -380,10 +389,12 @@ class _Softmax:
     rewind: Signal
     count: Signal
     """Of the keys that have been read."""
+    again: Signal
+    """Pulses before the first one is read, or read again."""
 
     @classmethod
     def absent(cls, c: Circuit) -> "_Softmax":
-        return cls(*[c.const(0, 1)] * 9)
+        return cls(*[c.const(0, 1)] * 10)
 
     @classmethod
     def build(
@@ -424,17 +435,63 @@ class _Softmax:
         # A cycle later, as `complete` comes late in its own.
         rewind.drive(c.delay((last & scoring) | (complete & runs), "rewinds", reset=0))
         raised, written = named(drained & raising, "raised"), c.input("written", 1)
-        return cls(runs, opens, scoring, raising, raised, written & raising, whole, rewind, count)
+        first_raised = written & raising
+        return cls(runs, opens, scoring, raising, raised, first_raised, whole, rewind, count, again)
 
 
 def _absence(
-    c: Circuit, config: ArrayConfig, softmax: _Softmax, read: Signal, late: int
-) -> dict[str, Signal]:
-    """Which of the selected values are of keys that are not there, and which sums then."""
-    if not config.operand_depth:
-        return {}
-    count, tokens = softmax.count, c.input("tokens", config.tokens_width)
-    absent = c.input("attends", 1) & ~count.ult(tokens)
-    absent = delayed(c, c.delay(absent, "absent", enable=read), "selected_absent", late)
-    sums = delayed(c, absent & softmax.raising, "absent_sums", NORMALIZING - 1, reset=0)
-    return {"absent": absent, "absent_sums": sums}
+    c: Circuit, config: ArrayConfig, progress: _Progress, read: Signal
+) -> list[dict[str, Signal]]:
+    """For each lane: which of the selected values are of keys that are not there, and which sums
+    then."""
+    lanes = config.post_lanes
+    if not config.hides_keys:
+        return [{}] * lanes
+    softmax, late = progress.softmax, _waiting(config)
+
+    def told(absent: Signal, number: str) -> dict[str, Signal]:
+        absent = delayed(c, absent, f"selected_absent{number}", late)
+        name = f"absent_sums{number}"
+        sums = delayed(c, absent & softmax.raising, name, NORMALIZING - 1, reset=0)
+        return {"absent": absent, "absent_sums": sums}
+
+    beyond = c.const(0, 1)
+    if config.operand_depth:
+        beyond = c.input("attends", 1) & ~softmax.count.ult(c.input("tokens", config.tokens_width))
+        beyond = c.delay(beyond, "absent", enable=read)
+    if not config.causal:
+        return [told(beyond, "")] * lanes
+    hidden = _hidden(c, config, progress, read)
+    return [told(own | beyond, f"_{lane}_") for lane, own in enumerate(hidden)]
+
+
+def _hidden(c: Circuit, config: ArrayConfig, progress: _Progress, read: Signal) -> list[Signal]:
+    """Whether the row that is there is of a key that the query of a lane does not see.
+
+    Query n of a program sees key s if `s·queries ≤ n + past`. Both sides are counted up:
+    `s·queries` with the rows, and the queries before the tile's first one with the tiles.
+    """
+    c.section("Causal attention: by how many queries a key is ahead of the tile's first one.")
+    queries, past = c.input("queries", QUERY_BITS), c.input("past", past_bits(config))
+    width = past.width + 1
+    before = c.register("queries_before", width, reset=0, clear=c.input("fresh", 1))
+    # So many that they see all keys need not be counted further.
+    counting = c.input("done", 1) & ~before[width - 1]
+    before.drive(before + config.lanes, enable=counting)
+    width += 2
+    first = c.delay(before.zext(width) + past.zext(width), "first_query")
+    place = c.register("key_place", past.width, reset=0, clear=progress.softmax.again)
+    place.drive(place + queries.zext(place.width), enable=read)
+    ahead = named(place.zext(width) - first, "key_ahead")
+    bits = config.lanes.bit_length()
+    many = named(ahead[bits : width - 1].any(), "far_ahead")
+    ahead = (ahead[:bits] | many.replicate(bits)) & (~ahead[width - 1]).replicate(bits)
+    ahead = c.delay(ahead, "ahead", enable=read)
+    together = config.post_lanes
+    return [
+        choose(
+            progress.part,
+            [c.const(lane, bits).ult(ahead) for lane in range(v, config.lanes, together)],
+        )
+        for v in range(together)
+    ]

@@ -32,7 +32,7 @@ from daqkf.passes.encode.filling import fill, fill_words
 from daqkf.passes.encode.gap_steps import parts, step_shifts
 from daqkf.passes.encode.grouping import Groups, group_sorted, ranks
 from daqkf.passes.encode.placing import Placing, place, place_freely, word_counts
-from daqkf.passes.encode.splitting import Items, split, split_words
+from daqkf.passes.encode.splitting import Items, item_words, split, split_words
 
 ITEMS = 2
 """Items of a stream word unless a machine says otherwise: the ports of a block RAM."""
@@ -43,9 +43,9 @@ def group(items: Items, columns: int) -> Groups:
     return group_sorted(items.column, items.level, items.index, items.negative, columns)
 
 
-def items_of(levels: NDArray[np.int8], max_shift: int, items: int) -> Items:
+def items_of(levels: NDArray[np.int8], max_shift: int, items: int, filled: bool = True) -> Items:
     """What joins R for levels [K, N]: see `splitting`, which shifts leave no room for."""
-    return Items.of(levels) if max_shift else split(levels, items)
+    return split(levels, items) if filled and not max_shift else Items.of(levels)
 
 
 def _starts(
@@ -68,11 +68,35 @@ def cost(
     return np.diff(_starts(groups, words, levels.shape[1]))
 
 
+def most_words(features: int, most: int, items: int) -> int:
+    """Words of an output of so many features at most, of levels up to `most`, none of them filled.
+
+    A level takes as many words as its items need, if none is negative, or one for its step.
+    """
+    count = np.arange(min(features, 2 * items) + 1)
+    needed = np.maximum(item_words(count, 0 * count, items), 1)
+    # The most words of so many items [features + 1], of levels with few items each.
+    found = np.zeros(features + 1, np.int64)
+    for _ in range(most):
+        none = -most * features
+        options = [np.append(np.full(n, none), found[: features + 1 - n]) for n in count.tolist()]
+        found = np.max(options + needed[:, np.newaxis], axis=0)
+    # Levels with more items have further words, which are full.
+    return 1 + int(np.max(found + np.arange(features, -1, -1) // items))
+
+
 def stream(
-    levels: NDArray[np.int8], max_shift: int, items: int = ITEMS, index_bits: int = 0
+    levels: NDArray[np.int8],
+    max_shift: int,
+    items: int = ITEMS,
+    index_bits: int = 0,
+    filled: bool = True,
 ) -> Stream:
-    """Lay out levels int8 [K, N] as running-sum words, channel after channel."""
-    groups = group(items_of(levels, max_shift, items), levels.shape[1])
+    """Lay out levels int8 [K, N] as running-sum words, channel after channel.
+
+    Words are `filled` as far as `items_of` can, which takes most of the time.
+    """
+    groups = group(items_of(levels, max_shift, items, filled), levels.shape[1])
     placing = place(groups, items, index_bits)
     words = placing.words + parts(groups.gap, max_shift) - 1
     starts = _starts(groups, words, levels.shape[1])

@@ -18,8 +18,8 @@ from daqkf.dialects.spaq import (
     ConstantOp,
     DequantizeOp,
     GateOp,
-    LayerNormOp,
     MatmulOp,
+    NormOperation,
     QuantizeOp,
     ResidualOp,
     ScaleRowsOp,
@@ -119,7 +119,7 @@ def _sum_columns(
         if isinstance(row, GateOp):
             scale = gate_scales(row.function.data, found)
         else:
-            scale = summable_scales(found)
+            scale = summable_scales(found, row.epsilon.value.data)
         return scale, Columns(scale, np.empty(0, np.int32))
     if (attention := attention_of(last.results[0])) is not None:
         output = Columns.plain(head_ranges(attention, ranges) * HEADROOM)
@@ -181,11 +181,11 @@ def _statement(op: Operation) -> list[Operation]:
             return chain(op, (CalibratedOp,))
 
 
-def row_of(matmul: MatmulOp) -> LayerNormOp | GateOp | None:
+def row_of(matmul: MatmulOp) -> NormOperation | GateOp | None:
     """The normalisation or the gate of a layer's sums, if there is one."""
     last = [matmul, *_stages(matmul)][-1]
     reader = last.results[0].get_user_of_unique_use()
-    return reader if isinstance(reader, LayerNormOp | GateOp) else None
+    return reader if isinstance(reader, NormOperation | GateOp) else None
 
 
 def source_of(matmul: MatmulOp) -> Operation | Block:

@@ -405,8 +405,10 @@ def _layer_norm(
     return [of_x, _to_shape(gradient * unit, gamma.shape), _to_shape(gradient, beta.shape)]
 
 
-@vector_jacobian_product(nn.RmsNormOp)
-def _rms_norm(op: nn.RmsNormOp, args: Values, y: Array, gradient: Array) -> Gradients:
+@vector_jacobian_product(nn.RmsNormOp, spaq.RmsNormOp)
+def _rms_norm(
+    op: nn.RmsNormOp | spaq.RmsNormOp, args: Values, y: Array, gradient: Array
+) -> Gradients:
     x, gamma = args
     power = np.square(x).mean(axis=-1, keepdims=True)
     inverse = 1 / np.sqrt(power + x.dtype.type(op.epsilon.value.data))

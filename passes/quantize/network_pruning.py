@@ -37,7 +37,7 @@ def _paired(dense: Array, pruned: Array, weights: Array) -> PairedInputs:
     share = np.clip(weights / max(float(weights.mean()), 1e-30), *_SPREAD)
     scale = np.sqrt(share / share.mean()).astype(np.float32)[:, np.newaxis]
     found = PairedInputs(dense.shape[1])
-    found.add(dense * scale, pruned * scale, (scale, scale))
+    found.add(dense, pruned, scale)
     return found
 
 

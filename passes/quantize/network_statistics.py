@@ -7,7 +7,7 @@ The run keeps what each kernel reads, and goes back through the network to find 
 in each output of each product matters to what is measured.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -329,17 +329,13 @@ class Reached:
 
     def rows(self) -> list[Array]:
         """The rows [T, K] that the kernel is to read of each batch."""
-        return self.rows_of(self.call.input)
-
-    def rows_of(self, value: SSAValue) -> list[Array]:
-        """A value of each batch as a matrix."""
+        value = self.call.input
         return [run[value].reshape(-1, run[value].shape[-1]) for run in self.runs]
 
 
 def sweep(
     module: ModuleOp,
     inputs: Sequence[Batch],
-    also: Callable[[LinearOp], Sequence[SSAValue]] = lambda _: (),
 ) -> Iterator[Reached]:
     """Run all batches together from kernel to kernel, and stop before each.
 
@@ -350,14 +346,13 @@ def sweep(
     Args:
         module: the network after `nn-outline`.
         inputs: batches of its inputs by name.
-        also: values beside those that a kernel reads which are to be there when it is reached.
 
     Raises:
         InterpretationError: inputs that do not fit.
     """
     function = entry(module)
     block = function.body.block
-    last = _last_readers(block, also)
+    last = _last_readers(block)
     dead: dict[Operation, list[SSAValue]] = {}
     for value, op in last.items():
         dead.setdefault(op, []).append(value)
@@ -386,16 +381,12 @@ def sweep(
                     del run[value]
 
 
-def _last_readers(
-    block: Block, also: Callable[[LinearOp], Sequence[SSAValue]]
-) -> dict[SSAValue, Operation]:
+def _last_readers(block: Block) -> dict[SSAValue, Operation]:
     """Of each value that kernels depend on, the last operation that has to read it."""
     last: dict[SSAValue, Operation] = {}
     for op in reversed(list(block.ops)):
         read: Sequence[SSAValue] = ()
-        if isinstance(op, LinearOp):
-            read = *op.operands, *also(op)
-        elif any(value in last for value in op.results):
+        if isinstance(op, LinearOp) or any(value in last for value in op.results):
             read = op.operands
         for value in read:
             last.setdefault(value, op)

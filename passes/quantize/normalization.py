@@ -1,12 +1,12 @@
 # Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-"""The integers of layer normalisation: exponents before it, and factors behind."""
+"""The integers of a normalisation: exponents before it, its epsilon, and factors behind."""
 
 import numpy as np
 from numpy.typing import NDArray
 
-from daqkf.hw_targets.numerics import EXPONENT_MAX, NORMALIZED_FRACTION
+from daqkf.hw_targets.numerics import EXPONENT_MAX, NORMALIZED_FRACTION, epsilon_limit
 from daqkf.passes.quantize.calibration import HEADROOM
 from daqkf.passes.quantize.quantization import requantization, symmetric_scale
 
@@ -14,14 +14,16 @@ _SHIFT_BITS = 20
 """A shift β is at most so many bits long, in steps of what is added to it."""
 
 
-def summable_scales(ranges: NDArray[np.float64]) -> NDArray[np.float64]:
+def summable_scales(ranges: NDArray[np.float64], epsilon: float = 0.0) -> NDArray[np.float64]:
     """Scales [N] that reach beyond ranges [N] and are powers of two times a common one.
 
     The largest range sets the common one; what is more than 2^EXPONENT_MAX times smaller has it,
-    too, and loses precision.
+    too, and loses precision. Where all ranges are small beside the root of ε, as many steps as
+    squares can have are not less than ε.
     """
     ranges = ranges * HEADROOM
     common = symmetric_scale(float(ranges.max())) / (1 << EXPONENT_MAX)
+    common = max(common, np.sqrt(epsilon / (epsilon_limit(1) - 1)) * (1 + 1e-6))
     exponents = np.ceil(np.log2(symmetric_scale(ranges) / common) - 1e-9)
     return common * 2.0 ** np.clip(exponents, 0, EXPONENT_MAX)
 
@@ -39,6 +41,14 @@ def exponents_of(scales: NDArray[np.float64]) -> NDArray[np.int64]:
             f"scales of what is normalised must be 1..2^{EXPONENT_MAX} times a common one"
         )
     return exponents
+
+
+def epsilon_of(epsilon: float, scales: NDArray[np.float64]) -> int:
+    """What is added to the squares of N features, in their steps, for ε beside their mean.
+
+    `scales` [N] are those of `exponents_of`.
+    """
+    return round(len(scales) * epsilon / float(scales.min()) ** 2)
 
 
 def affine_factors(

@@ -34,22 +34,23 @@ class PairedInputs:
         self._cross = np.zeros((features + 1, features + 1))
         self._problems: dict[bool, PruningProblem] = {}
 
-    def add(
-        self, dense: Array, now: Array, ones: tuple[Array | float, Array | float] = (1.0, 1.0)
-    ) -> None:
+    def add(self, dense: Array, now: Array, scale: Array | float = 1.0) -> None:
         """Add rows.
 
         Args:
             dense: X [T, K], float32.
             now: X̂.
-            ones: [T, 1] what a bias is multiplied by in each row of both, if not by 1.
+            scale: [T, 1] the root of how much each row counts.
         """
         if not len(dense):
             return
-        rows, factors = (dense, now), [np.asarray(one, np.float32) for one in ones]
+        ones = np.broadcast_to(np.asarray(scale, np.float32), (len(dense), 1))
         if not self._moment[-1, -1]:
-            self._origins = [_origin(*pair) for pair in zip(rows, factors, strict=True)]
-        x, y = (_extended(*found) for found in zip(rows, factors, self._origins, strict=True))
+            self._origins = [_mean(rows, ones) for rows in (dense, now)]
+        x, y = (
+            _extended(rows, ones, origin)
+            for rows, origin in zip((dense, now), self._origins, strict=True)
+        )
         self._moment += y.T @ y
         self._cross += y.T @ x
         self._problems.clear()
@@ -77,17 +78,13 @@ class PairedInputs:
             self._problems[with_bias] = PruningProblem.of(hessian)
         return self._problems[with_bias]
 
-    def target(
-        self, weights: Array, with_bias: bool, bias: Array | float = 0.0
-    ) -> NDArray[np.float64]:
-        """Weights [K, N] that bring the outputs nearer to the dense network's, which has a bias."""
+    def target(self, weights: Array, with_bias: bool) -> NDArray[np.float64]:
+        """Weights [K, N] that bring the outputs nearer to the dense network's, with or without a
+        bias to take up changes of the mean."""
         if with_bias:
-            shares = self._moment[:-1, -1] / self.count
-            cross = (self._cross[:-1] - shares[:, np.newaxis] * self._cross[-1]) / self.count
-            # Of the bias nothing is left but where rows have other scales than they had.
-            outputs: NDArray[np.float64] = bias + self._origins[0] @ weights.astype(np.float64)
-            beside = cross[:, -1:] * outputs
-            return dense_targets(weights, self.now.covariance, cross[:, :-1], beside)
+            shares = self._moment[:-1, -1:] / self.count
+            cross = (self._cross[:-1, :-1] - shares * self._cross[-1, :-1]) / self.count
+            return dense_targets(weights, self.now.covariance, cross)
         first, second = (
             np.concatenate([np.eye(self._features), origin[:, np.newaxis]], axis=1)
             for origin in self._origins
@@ -109,15 +106,16 @@ class PairedInputs:
         return (wanted - made) / self.count - self._origins[1] @ now
 
 
-def _origin(rows: Array, one: Array) -> NDArray[np.float32]:
-    """The multiple [K] of the last feature that is nearest to rows [T, K]."""
-    ones = np.broadcast_to(one, (len(rows), 1)).astype(np.float64)
-    return ((ones * rows).sum(axis=0) / np.square(ones).sum()).astype(np.float32)
+def _mean(rows: Array, ones: Array) -> NDArray[np.float32]:
+    """The mean [K] of rows [T, K], each as often as it counts."""
+    weights = np.square(ones.astype(np.float64))
+    return ((weights * rows).sum(axis=0) / weights.sum()).astype(np.float32)
 
 
-def _extended(rows: Array, one: Array, origin: Array) -> NDArray[np.float32]:
-    """Rows [T, K + 1] from an origin, with their last feature."""
+def _extended(rows: Array, ones: Array, origin: Array) -> NDArray[np.float32]:
+    """Rows [T, K + 1] from an origin, with their last feature, 1, times their scales."""
     found = np.empty((len(rows), rows.shape[1] + 1), np.float32)
-    found[:, -1:] = one
-    np.subtract(rows, one * origin, out=found[:, :-1])
+    np.subtract(rows, origin, out=found[:, :-1])
+    found[:, -1:] = 1
+    found *= ones
     return found

@@ -130,23 +130,30 @@ class PruningProblem:
         scaled = (weights * rows * columns).astype(np.float32)
         curvature = self.curvature if values is None else self.curvature * values
 
-        def turned(matrix: NDArray[np.floating]) -> NDArray[np.floating]:
-            found = left.T @ matrix
-            return found if right is None else found @ right
+        # In place wherever it can be: of large matrices, moving them takes as long as multiplying.
+        turned, dense, buffer = (np.empty_like(scaled) for _ in range(3))
 
-        def back(matrix: NDArray[np.floating]) -> NDArray[np.floating]:
-            return left @ (matrix if right is None else matrix @ right.T)
+        def turn(matrix: NDArray[np.floating]) -> NDArray[np.floating]:
+            np.matmul(left.T, matrix, out=turned)
+            return turned if right is None else turned @ right
 
-        target = curvature * turned(scaled)
-        sparse = np.where(_largest(scaled, keep), scaled, np.float32(0))
+        target = curvature * turn(scaled)
+        sparse = scaled * _largest(scaled, keep)
         multiplier = np.zeros_like(scaled)
         penalty = np.float32(_PENALTY)
         for iteration in range(schedule.iterations):
-            pull = turned(penalty * sparse - multiplier)
-            dense = back((target + pull) / (curvature + penalty))
-            shifted = dense + multiplier / penalty
-            sparse = np.where(_largest(shifted, keep), shifted, np.float32(0))
-            multiplier += penalty * (dense - sparse)
+            np.multiply(sparse, penalty, out=buffer)
+            buffer -= multiplier
+            found = turn(buffer)
+            found += target
+            found /= curvature + penalty
+            np.matmul(left, found if right is None else found @ right.T, out=dense)
+            np.divide(multiplier, penalty, out=buffer)
+            buffer += dense
+            np.multiply(buffer, _largest(buffer, keep), out=sparse)
+            dense -= sparse
+            dense *= penalty
+            multiplier += dense
             if iteration % 3 == 2:
                 penalty *= np.float32(schedule.steady if iteration > 6 else schedule.quick)
         return sparse / (rows * columns)
@@ -177,7 +184,6 @@ def dense_targets(
     weights: NDArray[np.floating],
     covariance: NDArray[np.float64],
     cross: NDArray[np.float64],
-    beside: NDArray[np.float64] | float = 0.0,
 ) -> NDArray[np.float64]:
     """Weights [K, N] that bring a kernel's outputs on other inputs nearer to what they were.
 
@@ -189,14 +195,13 @@ def dense_targets(
         weights: real.
         covariance: of the inputs [K, K] as they are now, X̂ᵀX̂ / T.
         cross: X̂ᵀX / T, [K, K].
-        beside: X̂ᵀB / T, [K, N], where B is what the outputs have beside X·W.
     """
     weights = np.asarray(weights, np.float64)
     damping = _RIDGE * float(np.trace(covariance)) / len(covariance)
     if damping <= 0:
         return weights
     unit = damping * np.eye(len(covariance))
-    solved = np.linalg.solve(covariance + unit, (cross + unit) @ weights + beside)
+    solved = np.linalg.solve(covariance + unit, (cross + unit) @ weights)
     return _STEP * solved + (1 - _STEP) * weights
 
 
@@ -263,8 +268,10 @@ def _largest(values: NDArray[np.floating], count: int) -> NDArray[np.bool]:
     if not count:
         return np.zeros(values.shape, bool)
     magnitudes = np.abs(values).reshape(-1)
-    threshold = np.partition(magnitudes, len(magnitudes) - count)[len(magnitudes) - count]
-    mask = magnitudes > threshold
-    ties = np.flatnonzero(magnitudes == threshold)
-    mask[ties[: count - int(mask.sum())]] = True
-    return mask.reshape(values.shape)
+    magnitudes.partition(len(magnitudes) - count)
+    threshold = magnitudes[len(magnitudes) - count]
+    mask = np.abs(values) > threshold
+    left = count - int(np.count_nonzero(mask))
+    ties = np.flatnonzero(np.abs(values).reshape(-1) == threshold)
+    mask.reshape(-1)[ties[:left]] = True
+    return mask

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from xdsl.dialects.builtin import DenseIntOrFPElementsAttr, ModuleOp, i8, i32
-from xdsl.ir import SSAValue
+from xdsl.ir import Operation, SSAValue
 from xdsl.rewriter import InsertPoint, Rewriter
 
 from daqkf.dialects.dense import from_array
@@ -23,9 +23,11 @@ from daqkf.dialects.spaq import (
     LayerNormOp,
     MatmulOp,
     NormalizeOp,
+    NormOperation,
     RequantizeOp,
     RequantizeRowsOp,
     ResidualOp,
+    RmsNormOp,
     ScaleRowsOp,
 )
 from daqkf.dialects.spaq.attention import Factors
@@ -35,10 +37,10 @@ from daqkf.hw_targets.numerics import ACTIVATION_MAX
 from daqkf.passes.quantize.attention import exponential_table
 from daqkf.passes.quantize.calibration import HEADROOM, Columns
 from daqkf.passes.quantize.gating import gated_scale
-from daqkf.passes.quantize.normalization import affine_factors, exponents_of
+from daqkf.passes.quantize.normalization import affine_factors, epsilon_of, exponents_of
 from daqkf.passes.quantize.quantization import activation_table, requantization, symmetric_scale
 
-Row = LayerNormOp | GateOp | AttentionOp
+Row = NormOperation | GateOp | AttentionOp
 
 
 def attention_of(value: SSAValue) -> AttentionOp | None:
@@ -118,28 +120,39 @@ def quantize_attention(attention: AttentionOp, budget: float) -> None:
             Rewriter.erase_op(op)
 
 
-def quantize_normalization(norm: LayerNormOp, budget: float) -> None:
+def quantize_normalization(norm: NormOperation, budget: float) -> None:
     """Normalise what a layer has just left, as integers.
 
     Raises:
         ValueError: the range of the result is missing, or γ or β are no constants.
     """
-    gamma, beta = defining_constant(norm.gamma), defining_constant(norm.beta)
-    if gamma is None or beta is None:
+    shifts = [norm.beta] if isinstance(norm, LayerNormOp) else []
+    gamma, betas = defining_constant(norm.gamma), [defining_constant(value) for value in shifts]
+    others = [beta for beta in betas if beta is not None]
+    if gamma is None or len(others) < len(shifts):
         raise ValueError("a normalisation has constants γ and β")
     before, scales = _left(norm)
     columns = _row_columns(norm, budget)
+    beta = others[0].array() if others else np.zeros(len(scales))
     bias, multiplier, shift = affine_factors(
         gamma.array().astype(np.float64),
-        beta.array().astype(np.float64),
+        beta.astype(np.float64),
         np.broadcast_to(columns.scale, len(scales)),
     )
-    normal = NormalizeOp(before.input, from_array(exponents_of(scales), i32))
-    offset = ConstantOp(from_array(bias, i32))
-    sums = AddOp(normal.result, offset.result, activations(len(scales), i32))
-    Rewriter.insert_op([normal, offset, sums], InsertPoint.before(norm))
-    _finish_row(norm, sums.result, multiplier, shift, columns)
-    for op in (before, gamma, beta):
+    normal = NormalizeOp(
+        before.input,
+        from_array(exponents_of(scales), i32),
+        epsilon_of(norm.epsilon.value.data, scales),
+        rms=isinstance(norm, RmsNormOp),
+    )
+    added: list[Operation] = []
+    if others:
+        offset = ConstantOp(from_array(bias, i32))
+        added = [offset, AddOp(normal.result, offset.result, activations(len(scales), i32))]
+    new = [normal, *added]
+    Rewriter.insert_op(new, InsertPoint.before(norm))
+    _finish_row(norm, new[-1].results[0], multiplier, shift, columns)
+    for op in (before, gamma, *others):
         if not any(value.uses for value in op.results):
             Rewriter.erase_op(op)
 
@@ -168,7 +181,7 @@ def quantize_gate(gate: GateOp, budget: float) -> None:
     Rewriter.erase_op(before)
 
 
-def _left(row: LayerNormOp | GateOp) -> _Scaled:
+def _left(row: NormOperation | GateOp) -> _Scaled:
     """What a layer has left for a row's operation, and its scales [N].
 
     Raises:
@@ -195,7 +208,7 @@ def _row_columns(row: Row, budget: float) -> Columns:
 
 
 def _finish_row(
-    row: LayerNormOp | GateOp,
+    row: NormOperation | GateOp,
     sums: SSAValue,
     multiplier: NDArray[np.int64],
     shift: NDArray[np.int64],

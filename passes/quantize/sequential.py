@@ -19,16 +19,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from xdsl.dialects.builtin import ModuleOp, f32
+from xdsl.dialects.builtin import ModuleOp
 from xdsl.dialects.func import FuncOp
 from xdsl.ir import SSAValue
-from xdsl.rewriter import InsertPoint, Rewriter
 
 from daqkf.dialects import nn
-from daqkf.dialects.dense import from_array
-from daqkf.dialects.nn import LinearOp
-from daqkf.dialects.spaq import AddOp, ConstantOp, LevelSet
-from daqkf.passes.nn_scale import RowScales
+from daqkf.dialects.spaq import ConstantOp, LevelSet
 from daqkf.passes.progress import Progress, counted, silent
 from daqkf.passes.quantize.compensation import compensate
 from daqkf.passes.quantize.levels import fit
@@ -36,7 +32,7 @@ from daqkf.passes.quantize.network_pruning import SingleLayer, single_layers
 from daqkf.passes.quantize.network_statistics import Batch, Reached, sweep
 from daqkf.passes.quantize.paired_inputs import PairedInputs
 from daqkf.passes.quantize.pruning import NETWORK
-from daqkf.passes.quantize.weights import bias_of, replace_constant, stated_levels
+from daqkf.passes.quantize.weights import bias_of, put_bias, replace_constant, stated_levels
 from daqkf.passes.steps import NOTHING_KEPT, Steps
 
 Array = NDArray[Any]
@@ -47,11 +43,7 @@ _PASSES = 3
 
 @dataclass(frozen=True)
 class FittedLayer:
-    """What has become of a kernel: `x·(levels·scales) + bias`.
-
-    Where the host scales rows, it knows the sums of the new weights, so that there is no error in
-    what it adds.
-    """
+    """What has become of a kernel: `x·(levels·scales) + bias`."""
 
     levels: NDArray[np.int8] | NDArray[np.float32]
     """[K, N]; integers of an output have no common factor. A kernel that is only pruned has its
@@ -68,21 +60,7 @@ class FittedLayer:
     def into(self, layer: SingleLayer) -> None:
         """Put levels times scales in place of a kernel's weights, and the bias behind them."""
         replace_constant(layer.weights, self.weights(), None)
-        scales = RowScales.of(layer.call.input)
-        sums = None if scales is None else scales.sums(layer.call.result)
-        if sums is not None:
-            own = self.weights().sum(axis=0, dtype=np.float64)
-            # In place: the sweep has its operations already.
-            sums.value = from_array(own.astype(np.float32).reshape(sums.array().shape), f32)
-        bias = bias_of(layer.matmul)
-        if bias is not None:
-            replace_constant(bias, self.bias, None)
-            return
-        product = layer.matmul.result
-        constant = ConstantOp(from_array(self.bias, f32))
-        add = AddOp(product, constant.result)
-        Rewriter.insert_op([constant, add], InsertPoint.after(layer.matmul))
-        product.replace_uses_with_if(add.result, lambda use: use.operation is not add)
+        put_bias(layer.matmul, self.bias)
 
 
 def quantize_sequentially(
@@ -101,7 +79,8 @@ def quantize_sequentially(
     which keeps the means of its outputs.
 
     Args:
-        module: the network after `nn-outline`; its kernels have f32 weights.
+        module: the network after `nn-outline`; its kernels have f32 weights, and read rows that the
+            host does not scale: see `daqkf.passes.nn_row_scales`.
         inputs: batches of its inputs by name.
         level_set: of all kernels that have none stated; None to prune only.
         shares: of zeros, of all kernels or by name; a kernel without any is rounded only. One that
@@ -148,10 +127,9 @@ def fit_layer(
     Zeros are chosen towards the dense outputs; then the levels of what is left minimise the error
     to them, with a scale of each output.
     """
-    weights = layer.weights.array()
-    old, centre = bias_of(layer.matmul), _centre(layer)
-    bias = (0.0 if old is None else old.array()) - centre * weights.sum(axis=0, dtype=np.float64)
-    target = pair.target(weights, True, bias)
+    weights, old = layer.weights.array(), bias_of(layer.matmul)
+    bias = 0.0 if old is None else old.array()
+    target = pair.target(weights, True)
     allowed = weights != 0
     if np.count_nonzero(allowed) <= weights.size - round(share * weights.size):
         pruned = np.where(allowed, target, 0)
@@ -160,7 +138,7 @@ def fit_layer(
         allowed = pruned != 0
     if level_set is None:
         real = pruned.astype(np.float32)
-        return FittedLayer(real, 1.0, _bias(pair, bias, weights, real, centre))
+        return FittedLayer(real, 1.0, pair.bias(bias, weights, real).astype(np.float32))
     hessian = pair.now.hessian()
     start = fit(pruned, level_set, importance=np.diag(hessian))
     found = compensate(
@@ -169,21 +147,7 @@ def fit_layer(
     common = np.maximum(np.gcd.reduce(found.levels, axis=0), 1)
     levels, scales = found.levels // common, found.scales * common
     rounded = (levels * scales).astype(np.float32)
-    return FittedLayer(levels, scales, _bias(pair, bias, weights, rounded, centre))
-
-
-def _bias(
-    pair: PairedInputs, bias: Array | float, weights: Array, made: Array, centre: float
-) -> NDArray[np.float32]:
-    """The bias [N] inside of a kernel whose rows are scaled around a centre."""
-    found = pair.bias(bias, weights, made) + centre * made.sum(axis=0, dtype=np.float64)
-    return found.astype(np.float32)
-
-
-def _centre(layer: SingleLayer) -> float:
-    """What the middle of scaled rows is about, in a kernel's bias; see `NnScalePass`."""
-    scales = RowScales.of(layer.call.input)
-    return 0.0 if scales is None or scales.sums(layer.call.result) is None else scales.centre
+    return FittedLayer(levels, scales, pair.bias(bias, weights, rounded).astype(np.float32))
 
 
 @dataclass
@@ -203,35 +167,19 @@ class _Pairs:
 
 
 def _read(before: Reached, now: Reached) -> PairedInputs:
-    """What a kernel reads, as it is before the host scales its rows, if it does."""
+    """What a kernel reads in both networks."""
     found: PairedInputs | None = None
-    for (dense, first), (rows, second) in zip(_rows(before), _rows(now), strict=True):
+    for dense, rows in zip(before.rows(), now.rows(), strict=True):
         found = found or PairedInputs(rows.shape[1])
-        found.add(dense, rows, (first, second))
+        found.add(dense, rows)
     assert found is not None
     return found
 
 
-def _rows(reached: Reached) -> Iterator[tuple[Array, Array | float]]:
-    """Rows [T, K] of each batch, and what the kernel's bias is multiplied by in each [T, 1]."""
-    scales = RowScales.of(reached.call.input)
-    if scales is None:
-        yield from ((rows, 1.0) for rows in reached.rows())
-        return
-    parts = (reached.rows(), reached.rows_of(scales.extent), reached.rows_of(scales.middle))
-    for rows, extent, middle in zip(*parts, strict=True):
-        yield rows * extent + middle, extent
-
-
 def _side_by_side(module: ModuleOp, inputs: Sequence[Batch]) -> Iterator[tuple[Reached, Reached]]:
     """Each kernel as the dense network is about to run it, and as the changing one is."""
-
-    def scales(call: LinearOp) -> Sequence[SSAValue]:
-        found = RowScales.of(call.input)
-        return () if found is None else (found.extent, found.middle)
-
     dense = module.clone()
-    return zip(sweep(dense, inputs, scales), sweep(module, inputs, scales), strict=True)
+    return zip(sweep(dense, inputs), sweep(module, inputs), strict=True)
 
 
 def key_of(module: ModuleOp) -> list[Any]:

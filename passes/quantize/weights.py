@@ -8,11 +8,11 @@ from itertools import count
 from typing import Any, cast
 
 from numpy.typing import NDArray
-from xdsl.dialects.builtin import AnyFloat, Float32Type, IntegerType, ModuleOp, i8
+from xdsl.dialects.builtin import AnyFloat, Float32Type, IntegerType, ModuleOp, f32, i8
 from xdsl.dialects.func import FuncOp
 from xdsl.ir import Operation
 from xdsl.pattern_rewriter import PatternRewriter
-from xdsl.rewriter import InsertPoint
+from xdsl.rewriter import InsertPoint, Rewriter
 
 from daqkf.dialects.dense import from_array
 from daqkf.dialects.spaq import AddOp, ConstantOp, EncodingAttr, LevelsAttr, LevelSet, MatmulOp
@@ -96,6 +96,19 @@ def bias_of(matmul: MatmulOp) -> ConstantOp | None:
     """The constant that is added to a product alone, if one is."""
     add = bias_add(matmul)
     return None if add is None else defining_constant(add.bias)
+
+
+def put_bias(matmul: MatmulOp, bias: NDArray[Any]) -> None:
+    """Let a bias [N] of f32 be what is added to a product alone, in place of another, if any is."""
+    old = bias_of(matmul)
+    if old is not None:
+        replace_constant(old, bias, None)
+        return
+    product = matmul.result
+    constant = ConstantOp(from_array(bias, f32))
+    add = AddOp(product, constant.result)
+    Rewriter.insert_op([constant, add], InsertPoint.after(matmul))
+    product.replace_uses_with_if(add.result, lambda use: use.operation is not add)
 
 
 def own_constant(op: Operation, index: int, rewriter: PatternRewriter) -> ConstantOp:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import Any
 
-from xdsl.dialects.builtin import DenseIntOrFPElementsAttr, IntegerType, ModuleOp
+from xdsl.dialects.builtin import DenseIntOrFPElementsAttr, IntegerAttr, IntegerType, ModuleOp
 from xdsl.dialects.func import FuncOp
 from xdsl.ir import Operation, SSAValue
 
@@ -53,11 +53,16 @@ def scaled(value: int, factor: int, k: int) -> int:
     return (value * factor) >> shift if shift > 0 else value * factor
 
 
-def normalized(row: Sequence[int], exponents: Sequence[int]) -> list[int]:
-    """(u - mean) / deviation of u = x·2^exponent, with 10 bits behind the point."""
+def normalized(
+    row: Sequence[int], exponents: Sequence[int], epsilon: int = 0, rms: bool = False
+) -> list[int]:
+    """(u - mean) / deviation of u = x·2^exponent, with 10 bits behind the point; or u / rms.
+
+    The epsilon is added to the squares of all values together.
+    """
     u = [value * 2**exponent for value, exponent in zip(row, exponents, strict=True)]
-    n, total = len(u), sum(u)
-    deviation = math.isqrt(n * sum(value**2 for value in u) - total**2) or 1
+    n, total = len(u), 0 if rms else sum(u)
+    deviation = math.isqrt(n * (sum(value**2 for value in u) + epsilon) - total**2) or 1
     mean = total * 16 // n
     factor, k = reciprocal(n, deviation)
     return [scaled(value * 16 - mean, factor, k) for value in u]
@@ -172,8 +177,9 @@ def _residual(op: Operation, x: Rows, kept: Rows) -> Rows:
 
 
 def _normalize(op: Operation, x: Rows) -> Rows:
-    exponents = numbers(op.properties["exponent"])
-    return [normalized(row, exponents) for row in x]
+    exponents, epsilon = numbers(op.properties["exponent"]), op.properties.get("epsilon")
+    added = epsilon.value.data if isinstance(epsilon, IntegerAttr) else 0
+    return [normalized(row, exponents, added, "rms" in op.properties) for row in x]
 
 
 def _gate(op: Operation, x: Rows) -> Rows:

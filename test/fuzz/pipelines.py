@@ -45,6 +45,7 @@ from daqkf.dialects.nn import (
     LayerNormOp,
     QuantizeOp,
     ReshapeOp,
+    RmsNormOp,
     SliceOp,
     SoftmaxOp,
     TransposeOp,
@@ -137,7 +138,10 @@ class Network(Builder):
     def norm(self, x: SSAValue) -> SSAValue:
         width = self.features(x)
         gamma, beta = self.constant(self.numbers(width) + 1), self.constant(self.numbers(width))
-        if self.rng.random() < 0.5:
+        kind = self.rng.random()
+        if kind < 0.3:
+            return self.add(RmsNormOp(x, gamma, 1e-5))
+        if kind < 0.6:
             return self.add(LayerNormOp(x, gamma, beta, 1e-5))
         centred = self.apply("sub", x, self.reduce("mean", x))
         squares = self.reduce("mean", self.apply("mul", centred, centred))

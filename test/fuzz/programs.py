@@ -33,8 +33,9 @@ from daqkf.dialects.spaq import (
 from daqkf.dialects.spaq.attention import Factors
 from daqkf.dialects.spaq.ops import activations
 from daqkf.dialects.spaq.rows import GateOp, GatherOp, NormalizeOp
-from daqkf.hw_targets.config import ArrayConfig
+from daqkf.hw_targets.config import EPSILON_MAX_BITS, ArrayConfig
 from daqkf.hw_targets.machine import Machine
+from daqkf.hw_targets.numerics import epsilon_limit
 from daqkf.hw_targets.semirings import Semiring
 from daqkf.lowering.conversions.config_sizing import shared_config
 from daqkf.lowering.conversions.dfke_to_rpea import LowerDfkeToRpeaPass
@@ -199,7 +200,9 @@ def random_layers(rng: np.random.Generator, making: Making) -> ModuleOp:
             result = _behind(made, result, channels, 1 << 13)
         elif making.normalizes and rng.random() < 0.4:
             exponent = from_array(rng.integers(0, 8, channels), i32)
-            result = made.add(NormalizeOp(result, exponent))
+            epsilon = int(rng.choice([0, 0, 1, 500 * channels, epsilon_limit(channels) - 1]))
+            rms = bool(rng.random() < 0.5)
+            result = made.add(NormalizeOp(result, exponent, epsilon, rms=rms))
             result = _behind(made, result, channels, 1 << 11)
         made.value, made.features = result, channels
         if making.residuals and rng.random() < 0.5:
@@ -317,7 +320,8 @@ class Array:
 def _wide(config: ArrayConfig) -> ArrayConfig:
     """An array with room to spare, for programs that nobody has seen when it was made."""
     depths = {name: 2 * getattr(config, name) for name in ("stream_depth", "parameter_depth")}
-    return replace(config, **depths, accumulator_width=30, sum_width=30)
+    norms = {"rms_norms": True, "epsilon_width": EPSILON_MAX_BITS} if config.normalizes else {}
+    return replace(config, **depths, **norms, accumulator_width=30, sum_width=30)
 
 
 def config_for(array: Array, samples: int = 30) -> ArrayConfig:

@@ -132,6 +132,8 @@ def test_chat(
         (["eval", "{}", "--sparsity", "0.5"], "--sparsity is for a model's file"),
         (["eval", "{}", "--window", "1"], "a window has at least 2 tokens, not 1"),
         (["eval", "--window", "9"], "--window is for language models"),
+        (["eval", "--wide-results", "a"], "--wide-results is for language models"),
+        (["eval", "{}", "--plot", "a.pdf"], "a.pdf: a picture is svg or png"),
         (["eval", "nowhere"], "nowhere: No such file or directory"),
     ],
 )
@@ -174,12 +176,16 @@ def test_eval(source: Path, folder: Path, tmp_path: Path, capsys: pytest.Capture
     (row,) = facts["rows"]
     assert row["window"] == 9 and row["tokens"] > 9 and row["kl"] > 0 and 0 < row["same_first"] <= 1
     assert row["cycles"] > 0 and row["bytes_per_token"] > 0
-    assert (
-        main(["eval", str(source), "--sparsity", "0.5", "--calibration", str(text), *common]) == 0
-    )
-    dense, pruned = json.loads((out / "eval.json").read_text())["rows"]
+    plot, own = tmp_path / "kl.svg", ("--sparsity", "0.5", "--calibration", str(text))
+    assert main(["eval", str(source), *own, "--plot", str(plot), *common]) == 0
+    dense, rounded, *pruned = json.loads((out / "eval.json").read_text())["rows"]
     assert "kl" not in dense and dense["tokens"] == row["tokens"]
-    assert pruned["zeros"] > 0.49 and pruned["kl"] > row["kl"]
+    assert [found["way"] for found in pruned] == ["ours", "magnitude", "Wanda"]
+    assert all(found["zeros"] > 0.49 and found["kl"] > row["kl"] for found in pruned)
+    assert 0 < rounded["kl"] < pruned[1]["kl"] and rounded["bytes_per_token"] > 0
+    assert plot.read_bytes().startswith(b"<?xml")
+    assert main(["eval", str(source), *own, "--no-baselines", *common]) == 0
+    assert len(json.loads((out / "eval.json").read_text())["rows"]) == 2
     # Without the dense model there is nothing to compare with.
     assert main(["eval", str(folder), *common]) == 0
     (alone,) = json.loads((out / "eval.json").read_text())["rows"]

@@ -16,8 +16,8 @@ from xdsl.ir import SSAValue
 from daqkf.compiler.compiled_network import CompiledNetwork
 from daqkf.compiler.network import compile_network
 from daqkf.dialects.interpreting import entry
-from daqkf.dialects.nn import LayerNormOp
-from daqkf.dialects.rpea import ChainOp
+from daqkf.dialects.nn import LayerNormOp, RmsNormOp
+from daqkf.dialects.rpea import ChainOp, NormalizationOp
 from daqkf.dialects.spaq import GatherOp, LevelSet
 from daqkf.hw_targets import load_target
 from daqkf.hw_targets.timing import normalization_cycles
@@ -25,6 +25,7 @@ from daqkf.runtime.accelerators import SimulatedArray
 
 TARGET = str(Path(__file__).parents[1] / "passes" / "targets" / "rows.toml")
 WIDTH, HIDDEN = 10, 16
+EPSILON = 1e-5
 
 
 def tail(*, second: bool = True) -> ModuleOp:
@@ -63,6 +64,26 @@ def block() -> ModuleOp:
     return b.module(b.add(LayerNormOp(b.apply("add", x, inner), ones, zeros, 1e-5)))
 
 
+def decoder_tail() -> ModuleOp:
+    """What follows the attention in a small decoder of text: its projection and the residual,
+    normalised by the root mean square, and a layer behind. Their squares are as small as ε."""
+    rng = np.random.default_rng(7)
+    b = Builder((40, HIDDEN), (40, WIDTH))
+    context, x = b.inputs
+    shapes = (HIDDEN, WIDTH), (WIDTH, HIDDEN)
+    out, up = (rng.standard_normal(shape).astype(np.float32) / 4 for shape in shapes)
+    gamma = b.constant(rng.uniform(0.5, 2.0, WIDTH))
+    hidden = b.apply("add", x, b.layer(context, out, None, None))
+    return b.module(b.layer(b.add(RmsNormOp(hidden, gamma, EPSILON)), up, None, None))
+
+
+def decoder_inputs() -> dict[str, NDArray[np.float32]]:
+    rows = inputs(1)
+    # Rows of different magnitudes, and a mean, which is not subtracted.
+    size = np.geomspace(1, 8, 40, dtype=np.float32)[:, np.newaxis]
+    return {name: ((x + 0.5) * size / 2000).astype(np.float32) for name, x in rows.items()}
+
+
 def inputs(seed: int = 0) -> dict[str, NDArray[np.float32]]:
     rng = np.random.default_rng(seed)
     x = rng.standard_normal((40, WIDTH))
@@ -84,12 +105,26 @@ def compiled(second: bool = True, host_cycles: float = 100.0) -> CompiledNetwork
     )
 
 
-@pytest.mark.parametrize("module", [tail(), block()], ids=["tail", "block"])
+@cache
+def compiled_decoder() -> CompiledNetwork:
+    return compile_network(
+        decoder_tail(),
+        calibration=decoder_inputs(),
+        levels=LevelSet.of("uniform", 127),
+        target=TARGET,
+        split=0.1,
+        host_cycles=100.0,
+    )
+
+
+@pytest.mark.parametrize(
+    "module", [tail(), block(), decoder_tail()], ids=["tail", "block", "decoder"]
+)
 def test_the_pass_changes_no_result(module: ModuleOp):
     spec = f'nn-outline,nn-chain,nn-normalize{{target="{TARGET}" host-cycles=100.0}},nn-chain'
     x = inputs() if len(entry(module).args) == 2 else {"input0": inputs()["input1"]}
     normalized = transformed(module, spec)
-    assert not found(normalized, LayerNormOp)
+    assert not found(normalized, LayerNormOp, RmsNormOp)
     for one, other in zip(
         results(normalized, *x.values()), results(module, *x.values()), strict=True
     ):
@@ -116,6 +151,37 @@ def test_the_fast_model_is_close_to_float(second: bool):
     (expected,) = results(tail(second=second), *x.values())
     (y,) = compiled(second).run(x).values()
     assert ((y - expected) ** 2).sum() / (expected**2).sum() < 1e-3
+
+
+def test_a_projection_its_residual_and_its_rms_norm_are_one_chain():
+    network = compiled_decoder()
+    (stage,) = network.stages
+    assert isinstance(stage.program, ChainOp)
+    assert (stage.kernels, stage.rows) == (2, {"normalization": 1})
+    assert network.host() == {"concat": 1}
+    norm = stage.program.kernels()[1]
+    assert isinstance(norm, NormalizationOp)
+    assert norm.rms is not None
+    assert norm.added.bit_length() == network.config.epsilon_width > 0
+    assert network.config.rms_norms
+
+
+def test_an_rms_norm_is_close_to_float():
+    network, x = compiled_decoder(), decoder_inputs()
+    (expected,) = results(decoder_tail(), *x.values())
+    (y,) = network.run(x).values()
+    assert ((y - expected) ** 2).sum() / (expected**2).sum() < 1e-3
+    rows = np.concatenate([x["input1"], x["input0"]], axis=1)
+    np.testing.assert_array_equal(*programs_and_integers(network, rows))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stalls", [0.0, 0.3])
+def test_the_rtl_of_an_rms_norm_is_the_fast_model_bit_for_bit(stalls: float):
+    network, x = compiled_decoder(), decoder_inputs()
+    array = SimulatedArray(network.simulated.simulator, stalls=stalls)
+    (y,) = network.run(x, accelerator=array, check=True).values()
+    np.testing.assert_array_equal(y, next(iter(network.run(x).values())))
 
 
 @pytest.mark.parametrize("second", [True, False])

@@ -17,7 +17,7 @@ from row_networks import IDENTITY, MASKED, Gating, Normalization, RowKernel, Row
 
 from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.machine import Machine
-from daqkf.hw_targets.numerics import EXPONENT_MAX, NORMALIZED_FEATURES
+from daqkf.hw_targets.numerics import EXPONENT_MAX, NORMALIZED_FEATURES, epsilon_limit
 from daqkf.hw_targets.timing import gating_cycles, normalization_cycles, softmax_cycles
 from daqkf.lowering.hdl.circuit import circuit_module
 from daqkf.lowering.hdl.verilog import emit_verilog
@@ -61,6 +61,20 @@ CASES: Mapping[str, Sequence[tuple[Sequence[int], Mapping[str, Any]]]] = {
         ((24, 13, 21), {"softmaxes": {0: 13, 1: 1}}),
         ((5, 12, 10), {"softmaxes": {1: 2}}),
     ),
+    "causal": (
+        ((24, 30, 9), {"softmaxes": {0: 6}, "causal": (1, 0)}),
+        ((24, 24, 21), {"softmaxes": {0: 8, 1: 3}, "causal": (3, 7)}),
+        ((24, 30), {"softmaxes": {0: 30}, "causal": (255, 7000)}),
+        ((5, 12, 10), {"softmaxes": {1: 2}}),
+    ),
+    "rms": (
+        ((24, 13), {"normalizes": [0], "rms": [0]}),
+        ((5, 21, 1), {"normalizes": [0, 1], "rms": [0, 1], "epsilon": 3}),
+        (
+            (24, 20, 24, 40, 24),
+            {"saves": [0, 2], "adds": [1, 3], "normalizes": [1, 3], "rms": [3], "epsilon": 70_000},
+        ),
+    ),
     "together": (
         ((24, 13, 26), {"saves": [0], "adds": [0], "gates": [1]}),
         (
@@ -76,15 +90,19 @@ UNITS: Mapping[str, Sequence[str]] = {
     "far exponents": ("far exponents",),
     "near exponents": ("near exponents",),
     "both": ("normalizes", "gates"),
+    "rms": ("normalizes", "rms"),
     "softmax": ("normalizes", "softmaxes"),
-    "all": ("normalizes", "gates", "exponents", "softmaxes", "together"),
+    "causal": ("softmaxes", "causal"),
+    "all": ("normalizes", "gates", "exponents", "softmaxes", "together", "causal"),
 }
 """The cases that arrays run, by what their row units can do."""
-QUICK = [("solvers", "all"), ("P2-T2", "exponents")]
+QUICK = [("solvers", "all"), ("P2-T2", "causal"), ("P2-T2", "exponents")]
 SOME = [
     pytest.param(name, unit, marks=() if (name, unit) in QUICK else pytest.mark.slow)
     for unit in UNITS
-    for name in (ROW_MACHINES if unit in ("normalizes", "all") else ("P2-T2", "banks", "a tree"))
+    for name in (
+        ROW_MACHINES if unit in ("normalizes", "causal", "all") else ("P2-T2", "banks", "a tree")
+    )
 ]
 
 
@@ -97,11 +115,13 @@ def mirror(features: int, behind: RowKernel) -> Rows:
     )
 
 
-def mirrored(features: int, exponent: NDArray[np.int64]) -> Rows:
+def mirrored(
+    features: int, exponent: NDArray[np.int64], epsilon: int = 0, *, rms: bool = False
+) -> Rows:
     """A normalisation of about the activations."""
     rng = np.random.default_rng(features)
     wide = rng.integers(40, 200, features)
-    norm = Normalization.random(rng, features)
+    norm = Normalization.random(rng, features, epsilon, rms=rms)
     shift = np.full(features, 13)
     return mirror(features, replace(norm, exponent=exponent, multiplier=wide, shift=shift))
 
@@ -131,6 +151,12 @@ def attending(features: int, keys: int) -> list[Rows]:
     masked = replace(made, offset=np.full(features, MASKED))
     same = [replace(made, table=np.full(256, value, np.int8)) for value in (127, 0)]
     return [mirror(features, behind) for behind in (made, masked, *same)]
+
+
+def seeing(features: int, keys: int, queries: int, past: int) -> Rows:
+    """Causal softmaxes of about the activations."""
+    made = Softmax.random(np.random.default_rng(features + keys), features, keys)
+    return mirror(features, made.causal(queries, past))
 
 
 def extremes(features: int) -> NDArray[np.int8]:
@@ -173,11 +199,23 @@ def extreme_rows(cases: str) -> list[Rows]:
     """What the row unit does with activations that hardly differ, or as much as any."""
     return {
         "normalizes": [mirrored(n, e) for n in (1, 2, 21) for e in exponents(n)],
+        "rms": [
+            mirrored(n, e, epsilon, rms=rms)
+            for n, e, epsilon, rms in (
+                *((n, e, 0, True) for n in (1, 2, 21) for e in exponents(n)),
+                *(
+                    (n, exponents(n)[1], epsilon_limit(n) - 1, rms)
+                    for n in (1, 16)
+                    for rms in (False, True)
+                ),
+            )
+        ],
         "gates": [gated(n) for n in (1, 10)],
         "exponents": [sharing(n, 3) for n in (1, 10)],
         "far exponents": [sharing(10, 7)],
         "near exponents": [sharing(3, 1)],
         "softmaxes": [rows for keys in (1, 7, 21) for rows in attending(21, keys)],
+        "causal": [seeing(21, *shape) for shape in ((21, 1, 0), (7, 1, 5), (21, 3, 60), (3, 4, 0))],
     }.get(cases, [])
 
 
@@ -272,6 +310,7 @@ def test_exponents_take_a_second_pass():
 def test_the_unit_takes_the_longest_rows(kind: type[RowKernel]):
     features = NORMALIZED_FEATURES
     norms = [mirrored(features, exponent) for exponent in exponents(features)[1:]]
+    norms.append(mirrored(features, exponents(features)[1], epsilon_limit(features) - 1, rms=True))
     for rows in norms if kind is Normalization else attending(features, features):
         depths = dict.fromkeys(("stream_depth", "parameter_depth", "activation_depth"), 2**15)
         machine = replace(MACHINE, result_depth=features, **depths)
@@ -288,10 +327,11 @@ def test_the_unit_takes_the_longest_rows(kind: type[RowKernel]):
 def test_lint_and_yosys_take_the_circuit(name: str, unit: str, tmp_path: Path):
     config, _ = chains(name, unit)
     assert (config.normalizes, config.gates, config.softmax) == (
-        unit in ("normalizes", "both", "softmax", "all"),
-        unit not in ("normalizes", "softmax"),
-        unit in ("softmax", "all"),
+        unit in ("normalizes", "both", "softmax", "causal", "all"),
+        unit not in ("normalizes", "softmax", "causal"),
+        unit in ("softmax", "causal", "all"),
     )
+    assert config.causal == (unit in ("causal", "all"))
     # An array that only gates has nothing to solve, nor anything to sum.
     solves = {"daqkf_row_lane.sv", "daqkf_row_solver.sv"} if config.normalizes else set[str]()
     made = {file for file in files(name, unit) if file.startswith("daqkf_row")}

@@ -11,12 +11,14 @@
 // RUN: not daqkf-opt %s -p 'nn-attention{samples="%t.npz" host-cycles=-1}' 2>&1 | filecheck %s --check-prefix=CYCLES
 // RUN: not daqkf-opt %s -p 'nn-attention{samples="%t.npz" host-cycles=few}' 2>&1 | filecheck %s --check-prefix=FEW
 // RUN: not daqkf-opt %s -p 'nn-attention{samples="%t.npz" levels=128}' 2>&1 | filecheck %s --check-prefix=LEVELS
+// RUN: not daqkf-opt %s -p 'nn-attention{samples="%t.npz" tokens=0}' 2>&1 | filecheck %s --check-prefix=TOKENS
 
+// TOKENS: daqkf-opt: nn-attention: the option 'tokens' must be at least 1, not 0
 // NAMES: daqkf-opt: nn-attention: the network needs the input 'input0' (all: input0)
 // FILE: daqkf-opt: nn-attention: {{.*}}No such file or directory
 // TYPE: daqkf-opt: nn-attention: the option 'samples' is str, not 3
 // NONE: daqkf-opt: nn-attention: the option 'samples' is required
-// UNKNOWN: daqkf-opt: nn-attention: unknown option 'colour' (it has samples, target, host-cycles, levels)
+// UNKNOWN: daqkf-opt: nn-attention: unknown option 'colour' (it has samples, target, host-cycles, levels, tokens)
 
 // TARGET: daqkf-opt: nn-attention: the option 'target' is an unknown target 'nowhere' (known: generic
 // CYCLES: daqkf-opt: nn-attention: the option 'host-cycles' must be at least 0, not -1

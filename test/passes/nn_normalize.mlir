@@ -115,3 +115,48 @@ func.func @main(%x: tensor<?x2xf32>) -> tensor<?x2xf32> {
     : (tensor<?x2xf32>, tensor<2xf32>, tensor<2xf32>) -> tensor<?x2xf32>
   func.return %a : tensor<?x2xf32>
 }
+
+// -----
+
+// By the root mean square: there is no shift, and the mean stays.
+// CHECK-LABEL: func.func @rms
+// CHECK: %1 = spaq.residual %0, %x
+// CHECK-NEXT: %gamma = spaq.constant dense<[5.000000e-01, 2.000000e+00]> : tensor<2xf32>
+// CHECK-NEXT: %2 = spaq.rms_norm %1, %gamma epsilon 1.000000e-05 : (tensor<?x2xf32>, tensor<2xf32>) -> tensor<?x2xf32>
+// CHECK-NEXT: func.return %2
+// CHECK: %[[Z:.*]] = nn.linear @rms %x
+// CHECK: nn.elementwise mul %[[Z]]
+// COSTS: nn.rms_norm %s, %g {host = "164 cycles a tile, the host's 16", epsilon
+// UNIT: nn.rms_norm {{.*}}host = "the target has no unit for it"
+func.func @rms(%x: tensor<?x2xf32>) -> tensor<?x2xf32> {
+  %w = spaq.constant dense<1.0> : tensor<2x2xf32>
+  %0 = spaq.matmul %x, %w : (tensor<?x2xf32>, tensor<2x2xf32>) -> tensor<?x2xf32>
+  func.return %0 : tensor<?x2xf32>
+}
+func.func @main(%x: tensor<?x2xf32>) -> tensor<?x2xf32> {
+  %g = nn.constant dense<[-0.5, 2.0]> : tensor<2xf32>
+  %y = nn.linear @rms %x : (tensor<?x2xf32>) -> tensor<?x2xf32>
+  %s = nn.elementwise add %x, %y : (tensor<?x2xf32>, tensor<?x2xf32>) -> tensor<?x2xf32>
+  %z = nn.rms_norm %s, %g {epsilon = 1.0e-5 : f64}
+    : (tensor<?x2xf32>, tensor<2xf32>) -> tensor<?x2xf32>
+  func.return %z : tensor<?x2xf32>
+}
+
+// -----
+
+// CHECK: nn.rms_norm %{{.*}} {host = "its scale or shift is no constant", epsilon
+// CHECK: nn.rms_norm %{{.*}} {host = "it is not of a kernel's sums alone", epsilon
+func.func @sums(%x: tensor<?x2xf32>) -> tensor<?x2xf32> {
+  %w = spaq.constant dense<1.0> : tensor<2x2xf32>
+  %0 = spaq.matmul %x, %w : (tensor<?x2xf32>, tensor<2x2xf32>) -> tensor<?x2xf32>
+  func.return %0 : tensor<?x2xf32>
+}
+func.func @main(%x: tensor<?x2xf32>, %g: tensor<2xf32>) -> tensor<?x2xf32> {
+  %y = nn.linear @sums %x : (tensor<?x2xf32>) -> tensor<?x2xf32>
+  %z = nn.rms_norm %y, %g {epsilon = 1.0e-5 : f64}
+    : (tensor<?x2xf32>, tensor<2xf32>) -> tensor<?x2xf32>
+  %o = nn.constant dense<1.0> : tensor<2xf32>
+  %n = nn.rms_norm %z, %o {epsilon = 1.0e-5 : f64}
+    : (tensor<?x2xf32>, tensor<2xf32>) -> tensor<?x2xf32>
+  func.return %n : tensor<?x2xf32>
+}

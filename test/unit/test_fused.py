@@ -74,15 +74,16 @@ def test_a_product_of_more_tokens_than_are_computed_at_a_time(monkeypatch: pytes
     np.testing.assert_array_equal(product(x), wanted)
 
 
-def test_a_normalisation():
+@pytest.mark.parametrize(("epsilon", "rms"), [(0, False), (5000, False), (12345, True)])
+def test_a_normalisation(epsilon: int, rms: bool):
     rng = np.random.default_rng(4)
     q = rng.integers(-128, 128, (90, 48)).astype(np.int8)
     q[0], q[1, 1:] = 5, 0
     exponent, bias = rng.integers(0, 8, 48), rng.integers(-5000, 5000, 48)
     multiplier, shift = factors(rng, 48)
     epilogue = Epilogue.of(multiplier, shift, (1 << 17) + 5000)
-    found = Normalization(exponent, bias.astype(np.float64), epilogue)(q)
-    sums = numerics.normalize(q, exponent) + bias
+    found = Normalization(exponent, epsilon, rms, bias.astype(np.float64), epilogue)(q)
+    sums = numerics.normalize(q, exponent, epsilon, rms=rms) + bias
     np.testing.assert_array_equal(found, numerics.requantize(sums, multiplier, shift))
 
 

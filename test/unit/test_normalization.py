@@ -8,7 +8,12 @@ import pytest
 
 from daqkf.hw_targets import numerics
 from daqkf.passes.quantize.calibration import HEADROOM, Columns
-from daqkf.passes.quantize.normalization import affine_factors, exponents_of, summable_scales
+from daqkf.passes.quantize.normalization import (
+    affine_factors,
+    epsilon_of,
+    exponents_of,
+    summable_scales,
+)
 
 
 def test_scales_are_powers_of_two_apart_and_reach_the_ranges():
@@ -20,13 +25,26 @@ def test_scales_are_powers_of_two_apart_and_reach_the_ranges():
     assert (scales[:4] * numerics.ACTIVATION_MAX <= 2 * HEADROOM * ranges[:4]).all()
 
 
+@pytest.mark.parametrize("epsilon", [0.0, 1e-12, 1e-3, 50.0])
+def test_an_epsilon_is_within_what_squares_can_add_up_to(epsilon: float):
+    for size in (1e-9, 1e-3, 1.0, 1e4):
+        scales = summable_scales(np.array([1.0, 0.1, 0.7]) * size, epsilon)
+        assert exponents_of(scales).min() == 0
+        steps = epsilon_of(epsilon, scales)
+        assert 0 <= steps < numerics.epsilon_limit(3)
+        assert abs(steps * scales.min() ** 2 / 3 - epsilon) <= scales.min() ** 2
+
+
 @pytest.mark.parametrize("scales", [[1.0, 3.0], [1.0, 256.0]])
 def test_other_scales_are_refused(scales: list[float]):
     with pytest.raises(ValueError, match=r"must be 1..2\^7 times a common one"):
         exponents_of(np.array(scales))
 
 
-def test_factors_make_layer_normalisation_of_normalised_integers():
+@pytest.mark.parametrize(
+    ("epsilon", "rms"), [(0.0, False), (0.3, False), (0.3, True), (1e-5, True)]
+)
+def test_factors_make_a_normalisation_of_normalised_integers(epsilon: float, rms: bool):
     rng = np.random.default_rng(0)
     channels = 96
     spread = np.exp(rng.normal(0, 1.5, channels))
@@ -34,15 +52,18 @@ def test_factors_make_layer_normalisation_of_normalised_integers():
     gamma, beta = rng.uniform(0.1, 3, channels), rng.standard_normal(channels)
     # Where γ is next to nothing, β is all there is.
     gamma[0], beta[0] = 1e-7, 2.0
-    normal = (x - x.mean(axis=1, keepdims=True)) / x.std(axis=1, keepdims=True)
+    # RMS normalisation is for values that have a mean.
+    x += 2 * rng.standard_normal(channels)
+    centred = x if rms else x - x.mean(axis=1, keepdims=True)
+    normal = centred / np.sqrt((centred**2).mean(axis=1, keepdims=True) + epsilon)
     expected = normal * gamma + beta
 
-    scales = summable_scales(np.abs(x).max(axis=0))
+    scales = summable_scales(np.abs(x).max(axis=0), epsilon)
     q = numerics.quantize(x, scales)
     steps = np.abs(expected).max(axis=0) / numerics.ACTIVATION_MAX
     bias, multiplier, shift = affine_factors(gamma, beta, steps)
     assert np.abs(bias).max() <= 1 << 20
-    z = numerics.normalize(q, exponents_of(scales))
+    z = numerics.normalize(q, exponents_of(scales), epsilon_of(epsilon, scales), rms=rms)
     y = numerics.requantize(z + bias, multiplier, shift) * steps
     assert ((y - expected) ** 2).sum() / (expected**2).sum() < 3e-4
     assert np.abs(y[:, 0] - beta[0]).max() <= steps[0]

@@ -112,17 +112,22 @@ def test_a_residual_is_added_by_its_columns():
     assert total.tolist() == [[11, 131068], [-1277, 8322949]]
 
 
+@pytest.mark.parametrize("rms", [False, True])
 @pytest.mark.parametrize("features", [1, 2, 3, 7, 384, 2047, 2048])
-def test_normalized_values_are_those_of_long_division(features: int):
+def test_normalized_values_are_those_of_long_division(features: int, rms: bool):
     rng = np.random.default_rng(features)
+    most = numerics.epsilon_limit(features) - 1
     for lowest, highest in ((-128, 127), (5, 6), (-2, 1), (0, 0)):
         q = rng.integers(lowest, highest + 1, (20, features)).astype(np.int8)
         q[0], q[1:3, 0] = -128, 127
         exponent = rng.integers(0, numerics.EXPONENT_MAX + 1, features)
-        found = numerics.normalize(q, exponent)
+        if highest == 0:
+            exponent[:] = numerics.EXPONENT_MAX
+        epsilon = int(rng.choice([0, 1, 100 * features, most]))
+        found = numerics.normalize(q, exponent, epsilon, rms=rms)
         for row, values in zip(q.tolist(), found.tolist(), strict=True):
             u = [value << int(e) for value, e in zip(row, exponent, strict=True)]
-            total, squares = sum(u), sum(value * value for value in u)
+            total, squares = 0 if rms else sum(u), sum(value * value for value in u) + epsilon
             deviation = max(math.isqrt(features * squares - total * total), 1)
             mean = (total << numerics.MEAN_FRACTION) // features
             k = 0
@@ -141,6 +146,22 @@ def test_normalized_values_have_mean_0_and_deviation_1():
     z = numerics.normalize(q.astype(np.int8), np.arange(384) % 3) / 2.0**10
     assert np.abs(z.mean(axis=1)).max() < 0.002
     assert np.abs(z.std(axis=1) - 1).max() < 0.002
+
+
+@pytest.mark.parametrize("rms", [False, True])
+def test_epsilon_counts_as_in_the_formula(rms: bool):
+    rng = np.random.default_rng(1)
+    q = rng.normal(3, 10, (50, 384)).round().clip(-128, 127)
+    z = numerics.normalize(q.astype(np.int8), np.zeros(384), 384 * 70, rms=rms) / 2.0**10
+    centred = q if rms else q - q.mean(axis=1, keepdims=True)
+    expected = centred / np.sqrt((centred**2).mean(axis=1, keepdims=True) + 70)
+    assert np.abs(z - expected).max() < 0.006
+
+
+@pytest.mark.parametrize("epsilon", [-1, 2 << 28])
+def test_an_epsilon_beyond_all_squares_is_refused(epsilon: int):
+    with pytest.raises(ValueError, match=r"for 2 features; it is in 0..536870911"):
+        numerics.normalize(np.zeros((1, 2), np.int8), np.zeros(2), epsilon)
 
 
 def test_too_many_features_to_normalize_are_refused():
@@ -162,6 +183,23 @@ def test_exponentials_are_of_what_is_below_the_largest_of_their_group():
     offset = np.array([127, 127, 127, 127, 127, -(1 << 20)])
     e = numerics.exponentials(q, 2, offset, table)
     np.testing.assert_array_equal(e, [[127, -6, 127, -128, 127, -128]])
+
+
+def test_keys_that_a_token_does_not_see_are_nothing_to_it():
+    table = np.arange(256).astype(np.uint8).view(np.int8)
+    table[-128] = 0
+    q = np.array([[5, 9, 120, 1, 2, 3]] * 4, np.int8)
+    seen = numerics.visible_keys(4, 2, 1)
+    np.testing.assert_array_equal(seen, [1, 2, 2, 3])
+    e = numerics.exponentials(q, 3, np.array(127), table, seen)
+    one, two = [127, 0, 0, 127, 0, 0], [123, 127, 0, 126, 127, 0]
+    np.testing.assert_array_equal(e, [one, two, two, [12, 16, 127, 125, 126, 127]])
+    # One number for all is what each of them may say.
+    for count in (1, 2, 3):
+        same = numerics.exponentials(q, 3, np.array(127), table, np.full(4, count))
+        np.testing.assert_array_equal(
+            same, numerics.exponentials(q, 3, np.array(127), table, count)
+        )
 
 
 @pytest.mark.parametrize("keys", [1, 3, 2048])

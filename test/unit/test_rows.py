@@ -44,6 +44,8 @@ CASES: Mapping[str, tuple[Sequence[int], dict[str, Any]]] = {
     "softmax last": ((24, 20), {"softmaxes": {0: 20}}),
     # What follows is the same for all tokens, but for the residual.
     "softmax of one": ((24, 13, 9), {"saves": [0], "adds": [1], "softmaxes": {0: 1}}),
+    "causal": ((24, 30, 9), {"softmaxes": {0: 6}, "causal": (2, 4)}),
+    "causal last": ((24, 20), {"softmaxes": {0: 20}, "causal": (1, 11)}),
     "all": (
         (24, 32, 24, 20, 40, 24),
         {"saves": [0], "adds": [1], "gates": [0, 3], "normalizes": [1, 4], "softmaxes": {2: 5}},
@@ -254,3 +256,13 @@ def test_only_arrays_with_the_units_have_the_bits():
         assert known & widths.keys() == parameters
         fields = {"saves", "normalizes", "gates", "keys", "scales"}
         assert fields & chain_row(config).widths.keys() == chained
+
+
+@pytest.mark.parametrize(
+    ("row", "fields"), [(0, {"queries": 2}), (0, {"past": 2}), (1, {"queries": 0})]
+)
+def test_queries_of_what_is_no_causal_softmax_are_refused(row: int, fields: dict[str, int]):
+    op = chain("causal")
+    data = changed(op, Command.CHAIN, row, **fields)
+    with pytest.raises(ProgramImageError, match=r"queries of a kernel .* is no causal softmax"):
+        decode(data, op.target().config.data)

@@ -20,10 +20,12 @@ from daqkf.compiler.network import quantize_network
 from daqkf.compiler.options import NetworkOptions, level_set
 from daqkf.compiler.outlining import outlined
 from daqkf.compiler.pruning import is_sequential
+from daqkf.dialects.nn import ElementwiseOp
 from daqkf.dialects.nn.decoders import CachedAttentionOp
 from daqkf.dialects.spaq import LevelSet
 from daqkf.lowering.frontends.decoder import LOGITS
-from daqkf.passes.nn_scale import RowScales, scales_on
+from daqkf.passes.nn_row_scales import RowScales, take_weights, without_row_scales
+from daqkf.passes.nn_scale import scales_on
 from daqkf.passes.progress import Step
 from daqkf.passes.quantize.accuracy import Divergence, NextToken
 from daqkf.passes.quantize.distillation import distil
@@ -33,7 +35,7 @@ from daqkf.passes.quantize.network_statistics import Batch, outputs_of, sweep
 from daqkf.passes.quantize.paired_inputs import PairedInputs
 from daqkf.passes.quantize.pruning import dense_targets, magnitude_prune
 from daqkf.passes.quantize.sequential import FittedLayer, fit_layer, quantize_sequentially
-from daqkf.passes.quantize.weights import bias_of, integer_weights, replace_constant
+from daqkf.passes.quantize.weights import bias_of, integer_weights, put_bias, replace_constant
 from daqkf.support.errors import DaqkfError
 from daqkf.support.kept import Kept
 
@@ -143,34 +145,48 @@ def test_moments_are_those_of_all_rows():
     assert np.allclose((y @ other + moved).mean(axis=0), (x @ weights + bias).mean(axis=0))
 
 
-def test_a_bias_may_have_another_factor_in_each_row():
+def test_rows_may_count_more_than_others():
     rng = np.random.default_rng(6)
-    dense = rng.standard_normal((400, 5)) + 1
-    now = dense + 0.3 * rng.standard_normal((400, 5))
-    found, weights, bias = PairedInputs(5), rng.standard_normal((5, 3)), rng.standard_normal(3)
-    r, q = rng.uniform(0.5, 2, (2, 400, 1))
-    for low in range(0, 400, 90):
-        part = slice(low, low + 90)
-        rows = (dense[part].astype(np.float32), now[part].astype(np.float32))
-        found.add(*rows, (r[part], q[part]))
-    wanted = dense @ weights + r * bias
-    left = now - q * ((q * now).sum(axis=0) / (q * q).sum())
-    covariance, right = left.T @ left / (q * q).sum(), left.T @ wanted / (q * q).sum()
-    expected = dense_targets(weights, covariance, covariance, right - covariance @ weights)
-    other = found.target(weights, True, bias)
-    assert np.allclose(other, expected, atol=1e-4)
-    moved = found.bias(bias, weights, other)
-    assert np.allclose((q * (wanted - now @ other - q * moved)).sum(axis=0), 0, atol=1e-2)
+    dense = (rng.standard_normal((60, 5)) + 1).astype(np.float32)
+    now = (dense + 0.3 * rng.standard_normal((60, 5))).astype(np.float32)
+    often = rng.integers(1, 4, 60)
+    found, repeated = PairedInputs(5), PairedInputs(5)
+    scale = np.sqrt(often)[:, np.newaxis]
+    for low in range(0, 60, 25):
+        part = slice(low, low + 25)
+        found.add(dense[part], now[part], scale[part])
+    repeated.add(np.repeat(dense, often, axis=0), np.repeat(now, often, axis=0))
+    weights, bias = rng.standard_normal((5, 3)), rng.standard_normal(3)
+    assert found.count == pytest.approx(often.sum())
+    for with_bias in (False, True):
+        expected = repeated.target(weights, with_bias)
+        assert np.allclose(found.target(weights, with_bias), expected, atol=1e-5)
+    other = weights + 0.1
+    expected = repeated.bias(bias, weights, other)
+    assert np.allclose(found.bias(bias, weights, other), expected, atol=1e-5)
 
 
-def test_the_host_adds_the_sums_of_the_new_weights(path: Path):
-    network = decoder(path, scale_rows=True)
-    quantize_sequentially(network, texts(1, 4), COARSE, 0.5)
-    for layer in single_layers(network).values():
-        scales = RowScales.of(layer.call.input)
-        sums = None if scales is None else scales.sums(layer.call.result)
-        assert sums is not None
-        assert np.allclose(sums.array(), layer.weights.array().sum(axis=0), atol=1e-5)
+@pytest.mark.parametrize("given", [False, True])
+def test_the_host_undoes_scales_of_rows_and_adds_the_biases(given: bool, path: Path):
+    network, inputs = decoder(path, scale_rows=True), texts(1, 4)
+    layers = single_layers(network).values()
+    assert all(RowScales.of(layer.call) for layer in layers)
+    plain = without_row_scales(network)
+    assert not any(RowScales.of(layer.call) for layer in single_layers(plain).values())
+    assert np.allclose(logits(plain, inputs), logits(network, inputs), atol=1e-4)
+    if given:
+        rng = np.random.default_rng(3)
+        for layer in single_layers(plain).values():
+            put_bias(layer.matmul, rng.standard_normal(layer.weights.array().shape[1], np.float32))
+    else:
+        quantize_sequentially(plain, inputs, COARSE, 0.5)
+    take_weights(network, plain)
+    assert np.allclose(logits(plain, inputs), logits(network, inputs), atol=1e-4)
+    for layer in layers:
+        scales = RowScales.of(layer.call)
+        assert scales is not None and isinstance(
+            scales.result.result.get_user_of_unique_use(), ElementwiseOp
+        )
 
 
 class Results(Kept):
@@ -217,13 +233,9 @@ def test_gated_and_merged_kernels_keep_their_levels(path: Path, tmp_path: Path):
     assert split and all(column.tobytes() in columns for array in split for column in array.T)
 
 
-@pytest.mark.parametrize("scaled", [False, True])
-def test_what_was_interrupted_goes_on(scaled: bool, path: Path, tmp_path: Path):
-    network, inputs = decoder(path, scale_rows=scaled), texts(1, 4)
+def test_what_was_interrupted_goes_on(path: Path, tmp_path: Path):
+    network, inputs = decoder(path), texts(1, 4)
     whole, again, third = (network.clone() for _ in range(3))
-    assert scaled == any(
-        RowScales.of(x.call.input) is not None for x in single_layers(network).values()
-    )
     quantize_sequentially(whole, inputs, COARSE, 0.5)
 
     def interrupt(step: str) -> None:
@@ -240,7 +252,7 @@ def test_what_was_interrupted_goes_on(scaled: bool, path: Path, tmp_path: Path):
         assert len(steps.made) == count and len(told) == 15
         assert module.is_structurally_equivalent(whole)
     other = Results(tmp_path)
-    quantize_sequentially(decoder(path, scale_rows=scaled), inputs, COARSE, 0.25, steps=other)
+    quantize_sequentially(decoder(path), inputs, COARSE, 0.25, steps=other)
     assert len(other.made) == 15
 
 

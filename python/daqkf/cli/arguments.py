@@ -9,7 +9,7 @@ import os
 
 from daqkf.cli.completion import SHELLS, TOOLS
 from daqkf.cli.guard import add_memory, add_version
-from daqkf.cli.language_arguments import Commands, add_chat, add_generate
+from daqkf.cli.language_arguments import Commands, add_chat, add_evaluation, add_generate
 from daqkf.compiler.file_suffixes import MINILM, NETWORKS, SMOLLM2
 from daqkf.hw_targets.device import device_names
 from daqkf.hw_targets.families import FAMILIES
@@ -26,8 +26,8 @@ from daqkf.passes.defaults import (
 )
 from daqkf.runtime.waveforms import TILES
 
-_PASSES = 2
-"""Of training in `daqkf eval`: as many as it takes for the figures of docs/accuracy.md."""
+TRAINING_PASSES = 2
+"""Of training MiniLM in `daqkf eval`: as many as it takes for the figures of docs/accuracy.md."""
 
 
 def _numbers(text: str) -> list[float]:
@@ -50,14 +50,16 @@ ACCURACIES = [0.98, 0.99, 0.995]
 """Cosines that `daqkf eval` chooses MiniLM's levels for."""
 
 
-def _add_distillation(parser: argparse.ArgumentParser, default: int, what: str) -> None:
+def _add_distillation(
+    parser: argparse.ArgumentParser, default: int | None, what: str, named: str = "0"
+) -> None:
     parser.add_argument(
         "--distillation",
         type=int,
         default=default,
         metavar="PASSES",
         help=f"{what} over the calibration data that train the remaining weights towards the "
-        f"outputs of the dense network (default: {default})",
+        f"outputs of the dense network (default: {named})",
     )
 
 
@@ -497,27 +499,10 @@ def _add_eval(commands: Commands) -> None:
         help="a level set that all weights have: of MiniLM as one row more, of others in all rows "
         "(default: int8)",
     )
-    evaluation.add_argument(
-        "--text", metavar="FILE", help="that language models foretell (default: our own)"
+    add_evaluation(evaluation)
+    _add_distillation(
+        evaluation, None, "after pruning, passes", f"of MiniLM {TRAINING_PASSES}, else 0"
     )
-    evaluation.add_argument(
-        "--calibration",
-        metavar="FILE",
-        help="a text that language models are calibrated on for --sparsity (default: our own)",
-    )
-    evaluation.add_argument(
-        "--window",
-        type=int,
-        metavar="N",
-        help="tokens that language models read before they forget them (default: 1024)",
-    )
-    evaluation.add_argument(
-        "--against",
-        metavar="FILE",
-        help="the dense language model that a compiled one is compared with: what it was compiled "
-        f"from, such as '{SMOLLM2}'",
-    )
-    _add_distillation(evaluation, _PASSES, "of MiniLM: after pruning, passes")
     evaluation.add_argument("--sentences", type=int, help="that calibrate MiniLM (default: all)")
     evaluation.add_argument("--target", default="generic", help="whose cycles count")
     evaluation.add_argument(

@@ -19,10 +19,10 @@ from daqkf.support.errors import DaqkfError, printable
 if TYPE_CHECKING:
     from daqkf.compiler.compiled_language_model import CompiledLanguageModel
     from daqkf.compiler.decoding import Engine
-    from daqkf.compiler.evaluation import Evaluated
-    from daqkf.lowering.frontends.decoder import LanguageModel
-    from daqkf.lowering.frontends.text import TextCodec
     from daqkf.passes.progress import Progress
+
+PICTURES = ("svg", "png")
+"""Suffixes of pictures that can be drawn."""
 
 
 def shown(text: str) -> str:
@@ -136,121 +136,72 @@ def evaluate(options: argparse.Namespace) -> int:
     """Measure a language model on a text; returns the exit code.
 
     A folder is that of a compiled model. A file, or `smollm2`, is the float model, and with
-    sparsities what is compiled of it.
+    sparsities what is compiled of it, beside what plainer ways make of it.
     """
     from rich.console import Console
 
-    from daqkf.studies.smollm2.packaged import own_text
     from daqkf.support.console import showing
     from daqkf.support.tables import print_table
 
     for name in ("accuracy", "sentences", "quick"):
         if getattr(options, name):
             raise DaqkfError(f"--{name} is for MiniLM")
-    text = read_text(options.text or own_text("evaluation"))
+    kind = Path(options.plot).suffix.removeprefix(".") if options.plot else ""
+    if options.plot and kind not in PICTURES:
+        raise DaqkfError(f"{options.plot}: a picture is {' or '.join(PICTURES)}")
     with showing(Console(stderr=True), "read") as progress:
-        rows = list(_rows(options, text, progress))
+        rows = _rows(options, progress)
     facts = {"model": options.model, "text": options.text or "ours", "rows": rows}
     output = Path(options.output) / "eval.json"
     write_atomically(output, (json.dumps(facts, indent=2) + "\n").encode())
+    if options.plot:
+        from daqkf.studies.language.picture import picture
+
+        drawn = [row for row in rows if "kl" in row]
+        write_atomically(Path(options.plot), picture(drawn, kind))
     print_table(figures_table(rows), keys=1)
     print(f"{output}: {len(rows)} row{'s' if len(rows) > 1 else ''}")
     return 0
 
 
-def _rows(options: argparse.Namespace, text: str, progress: "Progress") -> Iterator[dict[str, Any]]:
+def _rows(options: argparse.Namespace, progress: "Progress") -> list[dict[str, Any]]:
     """The figures of each model that is measured."""
     from daqkf.compiler.compiled_language_model import CompiledLanguageModel
-    from daqkf.compiler.decoding import Engine
+    from daqkf.compiler.evaluation import WINDOW
     from daqkf.compiler.language_models import is_language_model, load_language_model
+    from daqkf.compiler.options import NetworkOptions
+    from daqkf.studies.language.evaluation import LanguageEvaluation
+    from daqkf.studies.smollm2.packaged import own_text
+    from daqkf.support.kept import Kept
 
     file = file_of(options.model)
     is_source = is_language_model(file)
+    if options.sparsity and not is_source:
+        raise DaqkfError("--sparsity is for a model's file, not for what is compiled already")
     against = file if is_source else options.against and file_of(options.against)
-    dense: LanguageModel | None = load_language_model(against) if against else None
-    reference = Engine(dense.network(), dense.config) if dense else None
-    measure = _Measure(options, text, reference, progress)
+    chosen = NetworkOptions(
+        levels=options.levels or "int8",
+        target=options.target,
+        distillation=options.distillation or 0,
+        wide_results=options.wide_results,
+        jobs=None,
+    )
+    text = read_text(options.text or own_text("evaluation"))
+    calibration = read_text(options.calibration or own_text("calibration"))
+    window = WINDOW if options.window is None else options.window
+    asked = [options.model, repr(chosen), options.against, window, text, calibration]
+    measured = LanguageEvaluation(
+        text,
+        calibration,
+        window,
+        progress,
+        Kept.of("eval-language", asked, resume=options.resume),
+        load_language_model(against) if against else None,
+        chosen,
+    )
     if not is_source:
-        if options.sparsity:
-            raise DaqkfError("--sparsity is for a model's file, not for what is compiled already")
-        yield measure.of(CompiledLanguageModel.load(file), "compiled")
-        return
-    assert dense is not None and reference is not None
-    found = measure.evaluated(reference, dense.text(), "dense")
-    yield {"name": "dense", **found.facts()}
-    for sparsity in options.sparsity or ():
-        yield measure.of(measure.compiled(dense, sparsity), f"{sparsity:.0%} zeros")
-
-
-class _Measure:
-    """What models are measured on, and with what."""
-
-    def __init__(
-        self,
-        options: argparse.Namespace,
-        text: str,
-        reference: "Engine | None",
-        progress: "Progress",
-    ):
-        from daqkf.compiler.evaluation import WINDOW
-        from daqkf.studies.smollm2.packaged import own_text
-        from daqkf.support.kept import Kept
-
-        self.calibration = read_text(options.calibration or own_text("calibration"))
-        self.options, self.text, self.reference, self.progress = options, text, reference, progress
-        self.window = WINDOW if options.window is None else options.window
-        asked = [options.model, options.levels, options.target, options.against, self.window]
-        asked += [text, self.calibration]
-        self.steps = Kept.of("eval-language", asked, resume=options.resume)
-
-    def evaluated(self, engine: "Engine", codec: "TextCodec", name: str) -> "Evaluated":
-        """What a model makes of the text."""
-        from daqkf.compiler import evaluation
-        from daqkf.passes.progress import within
-
-        reference = None if engine is self.reference else self.reference
-        return evaluation.evaluate(
-            engine,
-            codec,
-            self.text,
-            self.window,
-            reference,
-            within(self.progress, name),
-            self.steps.inner(name),
-        )
-
-    def compiled(self, model: "LanguageModel", sparsity: float) -> "CompiledLanguageModel":
-        """The model with a share of zeros."""
-        from daqkf.compiler.language_models import compile_language_model
-        from daqkf.compiler.options import NetworkOptions
-        from daqkf.passes.progress import within
-
-        options = NetworkOptions(
-            sparsity=sparsity or None,
-            levels=self.options.levels or "int8",
-            target=self.options.target,
-            jobs=None,
-        )
-        name = f"{sparsity:.0%} zeros"
-        return compile_language_model(
-            model,
-            options,
-            calibration=self.calibration,
-            progress=within(self.progress, name),
-            steps=self.steps.inner(["compile", name]),
-        )
-
-    def of(self, model: "CompiledLanguageModel", name: str) -> dict[str, Any]:
-        """The figures of a compiled model."""
-        found = self.evaluated(model.engine(), model.text, name)
-        return {
-            "name": name,
-            **found.facts(),
-            "zeros": model.sparsity(),
-            "magnitudes": model.magnitudes()[0],
-            "bytes_per_token": sum(row["program_bytes"] for row in model.traffic()),
-            "cycles": model.cycles,
-        }
+        return [measured.compiled(CompiledLanguageModel.load(file))]
+    return list(measured.rows(options.sparsity or (), options.baselines))
 
 
 def figures_table(rows: list[dict[str, Any]]) -> Any:

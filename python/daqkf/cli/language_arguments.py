@@ -5,6 +5,8 @@
 
 import argparse
 
+from daqkf.compiler.file_suffixes import SMOLLM2
+
 type Commands = argparse._SubParsersAction[argparse.ArgumentParser]  # pyright: ignore[reportPrivateUsage]
 
 
@@ -79,3 +81,41 @@ def add_chat(commands: Commands) -> None:
     )
     _add_sampling(chatter)
     chatter.add_argument("--system", metavar="TEXT", help="what the model is told beforehand")
+
+
+def add_evaluation(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `daqkf eval` that are for language models alone."""
+    parser.add_argument(
+        "--text", metavar="FILE", help="that language models foretell (default: our own)"
+    )
+    parser.add_argument(
+        "--calibration",
+        metavar="FILE",
+        help="a text that language models are calibrated on for --sparsity (default: our own)",
+    )
+    parser.add_argument(
+        "--window",
+        type=int,
+        metavar="N",
+        help="tokens that language models read before they forget them (default: 1024)",
+    )
+    parser.add_argument(
+        "--against",
+        metavar="FILE",
+        help="the dense language model that a compiled one is compared with: what it was compiled "
+        f"from, such as '{SMOLLM2}'",
+    )
+    parser.add_argument(
+        "--wide-results", metavar="NAMES", help="of language models; see daqkf compile"
+    )
+    parser.add_argument(
+        "--no-baselines",
+        dest="baselines",
+        action="store_false",
+        help="of language models: leave out what plain rounding, magnitudes and Wanda make of them",
+    )
+    parser.add_argument(
+        "--plot",
+        metavar="FILE",
+        help="of language models: draw the KL by the share of zeros, .svg or .png",
+    )

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from daqkf.cli.arguments import ACCURACIES, SPARSITIES, make_parser
+from daqkf.cli.arguments import ACCURACIES, SPARSITIES, TRAINING_PASSES, make_parser
 from daqkf.cli.completion import completion
 from daqkf.cli.files import check_inputs, check_output, check_output_folder, check_weights
 from daqkf.cli.guard import guarded
@@ -182,9 +182,9 @@ def _eval(options: argparse.Namespace) -> int:
         from daqkf.cli.language import evaluate
 
         return evaluate(options)
-    for name in ("text", "calibration", "window", "against"):
+    for name in ("text", "calibration", "window", "against", "wide_results", "plot"):
         if getattr(options, name) is not None:
-            raise DaqkfError(f"--{name} is for language models")
+            raise DaqkfError(f"--{name.replace('_', '-')} is for language models")
 
     from daqkf.studies.minilm.evaluation import run_eval
 
@@ -195,7 +195,7 @@ def _eval(options: argparse.Namespace) -> int:
         options.target,
         options.levels,
         options.sentences,
-        options.distillation,
+        TRAINING_PASSES if options.distillation is None else options.distillation,
         quick=options.quick,
         resume=options.resume,
     )

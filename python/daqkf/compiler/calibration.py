@@ -16,8 +16,9 @@ from xdsl.ir import Operation, SSAValue
 from xdsl.traits import SymbolTable
 
 from daqkf.dialects.errors import from_extra
-from daqkf.dialects.nn import CachedAttentionOp, GatherOp, LinearOp, OnnxType, TransposeOp
+from daqkf.dialects.nn import GatherOp, LinearOp, OnnxType, TransposeOp
 from daqkf.dialects.nn.base import integers_of
+from daqkf.dialects.nn.decoders import CachedOperation
 from daqkf.dialects.nn.interpreter import tokens_of
 from daqkf.dialects.nn.ops import attends
 from daqkf.dialects.spaq.interpreter import split_sequences
@@ -191,17 +192,17 @@ def _past_tokens(argument: SSAValue) -> int | None:
     rank = len(extents_of(argument))
     for use in argument.uses:
         op = use.operation
-        if isinstance(op, CachedAttentionOp) and argument in _past(op):
+        if isinstance(op, CachedOperation) and argument in _past(op):
             return rank - _TOKENS
         if isinstance(op, TransposeOp):
             for inner in op.result.uses:
                 reader = inner.operation
-                if isinstance(reader, CachedAttentionOp) and op.result in _past(reader):
+                if isinstance(reader, CachedOperation) and op.result in _past(reader):
                     return integers_of(op.axes)[rank - _TOKENS]
     return None
 
 
-def _past(op: CachedAttentionOp) -> tuple[SSAValue, SSAValue]:
+def _past(op: CachedOperation) -> tuple[SSAValue, SSAValue]:
     return op.past_keys, op.past_values
 
 

@@ -79,7 +79,7 @@ class CompiledLanguageModel(CompiledNetwork):
         def functions(cached: CachedAttention) -> NnFunctions:
             return NnFunctions(runner.kernel, runner.product, runner.attention, cached)
 
-        return Engine(self.network, self.decoder_config, functions)
+        return Engine(self.network, self.decoder_config, functions, room=self.attention_room)
 
     @cached_property
     def _fast(self) -> Engine:

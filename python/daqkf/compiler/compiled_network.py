@@ -26,13 +26,12 @@ from daqkf.compiler.design import (
 from daqkf.compiler.folder import Folder, write_folder
 from daqkf.compiler.kernel_runner import KernelRunner
 from daqkf.compiler.lowered_network import LoweredNetwork
-from daqkf.compiler.options import NetworkOptions
+from daqkf.compiler.options import TOKENS, NetworkOptions
 from daqkf.compiler.pipelines import CIRCUIT
 from daqkf.compiler.saturation import Saturated
 from daqkf.dialects.dense import to_array
 from daqkf.dialects.interpreting import call, entry
 from daqkf.dialects.nn import (
-    AttentionOp,
     ConstantOp,
     ElementwiseOp,
     LinearOp,
@@ -41,7 +40,9 @@ from daqkf.dialects.nn import (
     ReduceOp,
     SliceOp,
 )
+from daqkf.dialects.nn.attention import IntegerAttention
 from daqkf.dialects.nn.base import HOST, node_name
+from daqkf.dialects.nn.causal_attention import CausalAttentionOp
 from daqkf.dialects.nn.interpreter import NnFunctions
 from daqkf.dialects.rpea import ArrayOp, ProgramOp, TiledOp
 from daqkf.dialects.rpea.ops import beats_of
@@ -69,7 +70,7 @@ if TYPE_CHECKING:
     from daqkf.compiler.debugging import KernelErrors
     from daqkf.reports.writing import Report
 
-_ON_ARRAY = LinearOp | ProductOp | AttentionOp
+_ON_ARRAY = LinearOp | ProductOp | IntegerAttention
 
 FAST, RTL, QUEUE = "fast", "rtl", "queue"
 
@@ -159,6 +160,13 @@ class CompiledNetwork(LoweredNetwork):
         except ValueError as error:
             raise DaqkfError(str(error)) from None
 
+    @property
+    def attention_room(self) -> int | None:
+        """The most tokens that attention behind a past is made for, if it is the array's."""
+        if not any(isinstance(op, CausalAttentionOp) for op in self.network.walk()):
+            return None
+        return self.options.max_tokens or TOKENS
+
     def run(
         self,
         inputs: Inputs,
@@ -242,7 +250,7 @@ class CompiledNetwork(LoweredNetwork):
         for op in entry(self.network).walk():
             if isinstance(op, LinearOp):
                 found[op.callee.root_reference.data] = None
-            elif isinstance(op, ProductOp | AttentionOp):
+            elif isinstance(op, ProductOp | IntegerAttention):
                 found[node_name(op).strip("'")] = None
         return [name for name in found if name.startswith(only)]
 
@@ -388,7 +396,7 @@ class CompiledNetwork(LoweredNetwork):
             "operators": self.operators(),
             "left": self.left(),
             "products": sum(isinstance(op, ProductOp) for op in self.network.walk()),
-            "attentions": sum(isinstance(op, AttentionOp) for op in self.network.walk()),
+            "attentions": sum(isinstance(op, IntegerAttention) for op in self.network.walk()),
         }
 
     @cached_property

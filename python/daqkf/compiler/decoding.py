@@ -22,7 +22,6 @@ from xdsl.utils.exceptions import InterpretationError
 
 from daqkf.dialects.interpreting import entry
 from daqkf.dialects.nn import (
-    CachedAttentionOp,
     ConstantOp,
     ElementwiseOp,
     LinearOp,
@@ -32,6 +31,8 @@ from daqkf.dialects.nn import (
     SliceOp,
 )
 from daqkf.dialects.nn.base import integers_of
+from daqkf.dialects.nn.causal_attention import CausalAttentionOp
+from daqkf.dialects.nn.decoders import CachedOperation
 from daqkf.dialects.nn.interpreter import CachedAttention, NnFunctions
 from daqkf.dialects.nn.ops import attends
 from daqkf.dialects.nn.sequences import attend
@@ -47,19 +48,21 @@ _LEAST = 64
 
 @dataclass
 class _Cache:
-    """The keys and values [S, G, D] of an attention for a text."""
+    """The keys and values [S, G, D] of an attention for a text: floats, or levels of int8."""
 
-    keys: Floats
-    values: Floats
+    keys: NDArray[Any]
+    values: NDArray[Any]
 
-    def append(self, length: int, keys: Floats, values: Floats) -> tuple[Floats, Floats]:
+    def append(
+        self, length: int, keys: NDArray[Any], values: NDArray[Any]
+    ) -> tuple[NDArray[Any], NDArray[Any]]:
         """All keys and values, after these [T, G, D] were put behind the first `length` ones."""
         end = length + len(keys)
         if end > len(self.keys):
             room = max(end, 2 * len(self.keys), _LEAST)
             for name in ("keys", "values"):
                 old = getattr(self, name)
-                new = np.empty((room, *old.shape[1:]), np.float32)
+                new = np.empty((room, *old.shape[1:]), old.dtype)
                 new[:length] = old[:length]
                 setattr(self, name, new)
         self.keys[length:end], self.values[length:end] = keys, values
@@ -72,7 +75,7 @@ class Decoder:
     def __init__(self, engine: "Engine"):
         """A decoder that has read nothing yet."""
         self._engine = engine
-        self.caches: dict[CachedAttentionOp, _Cache] = {}
+        self.caches: dict[CachedOperation, _Cache] = {}
         self.length = 0
         """Tokens that were read."""
 
@@ -130,13 +133,15 @@ class Engine:
     """Makes what runs operations of `nn`, of what runs attention."""
     _reading: list[tuple[Decoder, int]] = field(default_factory=list[tuple[Decoder, int]])
     """The texts of this reading, and how many tokens each of them has."""
+    room: int | None = None
+    """Tokens that attention has room for, if it is the array's."""
     speeds: Speeds = field(default_factory=Speeds)
 
     def __post_init__(self) -> None:
         function = entry(self.network)
-        self._plan = Plan(
-            self.network, function, self.functions(self._attend), cut=_before_logits(function)
-        )
+        host = self.functions(self._attend)
+        self._integers = host.integers
+        self._plan = Plan(self.network, function, host, cut=_before_logits(function))
         self._empty = np.zeros((0, self.config.groups, self.config.features), np.float32)
 
     def decoder(self) -> Decoder:
@@ -203,19 +208,32 @@ class Engine:
             raise DaqkfError(
                 f"{end} tokens are more than the model's context, which is of {config.context}"
             )
+        if self.room is not None and end > self.room:
+            raise DaqkfError(
+                f"{end} tokens are more than attention was compiled for, which is {self.room} "
+                "(max_tokens)"
+            )
         return array
 
-    def _attend(self, op: CachedAttentionOp, *args: Any) -> tuple[Any, ...]:
+    def _attend(self, op: CachedOperation, *args: Any) -> tuple[Any, ...]:
         """Attention of each text by itself; the caches are in place of what is past."""
         queries, keys, values, *past = args
-        scale, low = op.scale.value.data, 0
+        causal, low = op if isinstance(op, CausalAttentionOp) else None, 0
+        if causal is not None:
+            keys, values = causal.key_levels(keys), causal.value_levels(values)
         heads: list[Floats] = []
         for decoder, count in self._reading:
             rows = slice(low, low + count)
             if op not in decoder.caches:
-                decoder.caches[op] = _Cache(self._empty, self._empty)
+                empty = self._empty.astype(keys.dtype)
+                decoder.caches[op] = _Cache(empty, empty)
             every = decoder.caches[op].append(decoder.length, keys[rows], values[rows])
-            heads.append(attend(queries[rows], *every, scale))
+            if causal is not None:
+                operands = causal.operands_of(*every, count)
+                levels = self._integers(causal, causal.rows_of(queries[rows]), operands)
+                heads.append(causal.results_of(levels, count))
+            else:
+                heads.append(attend(queries[rows], *every, op.scale.value.data))
             low += count
         return (heads[0] if len(heads) == 1 else np.concatenate(heads), *past)
 

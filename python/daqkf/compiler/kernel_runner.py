@@ -5,6 +5,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -18,8 +19,8 @@ from daqkf.compiler.products import attention_program, product_program
 from daqkf.compiler.queued_kernel import QueuedKernel
 from daqkf.compiler.stages import Stage
 from daqkf.dialects.interpreting import call, interpreter_of, require_arguments
-from daqkf.dialects.nn import AttentionOp, ProductOp
-from daqkf.dialects.nn.attention import Operands
+from daqkf.dialects.nn import ProductOp
+from daqkf.dialects.nn.attention import IntegerAttention, Operands
 from daqkf.dialects.nn.base import node_name
 from daqkf.dialects.nn.interpreter import integer_product
 from daqkf.dialects.rpea import Runnable, RunOp
@@ -27,6 +28,7 @@ from daqkf.dialects.rpea.interpreter import RpeaFunctions
 from daqkf.hw_targets import load_target
 from daqkf.hw_targets.machine import Machine
 from daqkf.hw_targets.results import Results
+from daqkf.lowering.conversions.separate_columns import SeparateColumns, separable
 from daqkf.passes.progress import Progress
 from daqkf.runtime.accelerators import Accelerator, QueueAccelerator
 from daqkf.runtime.simulator import Job
@@ -35,7 +37,7 @@ from daqkf.support.errors import DaqkfError, describe
 
 @dataclass(frozen=True)
 class KernelRunner:
-    """What stands in for `nn.linear`, `nn.product` and `nn.attention` in a run."""
+    """What stands in for `nn.linear`, `nn.product` and attention in int8 in a run."""
 
     compiled: LoweredNetwork
     device: Accelerator | None
@@ -45,6 +47,12 @@ class KernelRunner:
     check: bool
     """Whether their results are compared with those of the fast model."""
     progress: Progress
+
+    @cached_property
+    def _columns(self) -> SeparateColumns | None:
+        """What keeps the words of keys from one program to the next, where that can be."""
+        config = self.compiled.config
+        return SeparateColumns(config) if separable(config) else None
 
     def kernel(self, function: FuncOp, x: NDArray[Any], lengths: Sequence[int]) -> NDArray[Any]:
         """The results of a kernel for rows [T, K], of sequences of these lengths."""
@@ -124,7 +132,7 @@ class KernelRunner:
         )
 
     def attention(
-        self, op: AttentionOp, queries: NDArray[np.int8], operands: Operands
+        self, op: IntegerAttention, queries: NDArray[np.int8], operands: Operands
     ) -> NDArray[np.int8]:
         """The attention of int8 queries to keys and values of the run."""
         return self._made(
@@ -132,7 +140,9 @@ class KernelRunner:
             queries,
             queries.shape[1],
             lambda: op.integers(queries, operands),
-            lambda machine: attention_program(op, operands, self.compiled.config, machine),
+            lambda machine: attention_program(
+                op, operands, self.compiled.config, machine, self._columns
+            ),
         )
 
     def _made(

@@ -31,6 +31,9 @@ _CUTTING = (
 )
 """Options of networks that say what kernels are made of."""
 
+TOKENS = 128
+"""Of the longest sequence, if nothing says."""
+
 _MOST_DECIBELS = 120
 """Of what outputs may be asked to keep."""
 
@@ -208,7 +211,8 @@ class NetworkOptions(Options):
         attention_levels: the largest level of attention's keys and values; 31 keep the cosine of
             MiniLM's embeddings at .998, 127 at .9996, for more words of streams.
         max_tokens: the longest sequence that attention and products are made for; by default 128,
-            and where the whole attention is the array's, the longest one of the calibration.
+            and where an encoder's whole attention is the array's, the longest one of the
+            calibration.
         measure: what accuracy is of: a function of the outputs by name and the inputs by name that
             gives a vector for each sample, [B, F]; by default all outputs. See
             `daqkf.passes.quantize.accuracy`; if it has a `vjp`, sensitivities are of it.

@@ -4,6 +4,7 @@
 """Programs that are made at run time, of activations: right sides of products, and attention."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,13 +19,13 @@ from daqkf.compiler.pipelines import LOWER
 from daqkf.dialects.dense import from_array
 from daqkf.dialects.dfke import KernelOp
 from daqkf.dialects.diagnostics import verify
-from daqkf.dialects.nn import AttentionOp
-from daqkf.dialects.nn.attention import Operands, extents
-from daqkf.dialects.rpea import ArrayOp, ChainOp, SoftmaxOp
+from daqkf.dialects.nn.attention import IntegerAttention, Operands
+from daqkf.dialects.nn.causal_attention import CausalAttentionOp
+from daqkf.dialects.rpea import ArrayOp, ChainOp, ProgramOp, SoftmaxOp
 from daqkf.dialects.spaq import AddOp, ConstantOp, MatmulOp, RequantizeOp
 from daqkf.dialects.spaq.attention import Factors
 from daqkf.dialects.spaq.ops import activations
-from daqkf.hw_targets.config import ArrayConfig
+from daqkf.hw_targets.config import ArrayConfig, memory_depth
 from daqkf.hw_targets.machine import Machine
 from daqkf.hw_targets.numerics import LEVEL_MAX
 from daqkf.lowering.conversions.config_sizing import (
@@ -33,6 +34,11 @@ from daqkf.lowering.conversions.config_sizing import (
     softmax_chain_config,
 )
 from daqkf.lowering.conversions.dfke_to_rpea import ARRAY_NAME, lower_kernel
+from daqkf.lowering.conversions.separate_columns import (
+    SeparateColumns,
+    most_stream_words,
+    separable,
+)
 from daqkf.lowering.image.encode import encode, playable
 from daqkf.passes.dfke_schedule import schedule
 
@@ -84,33 +90,45 @@ def product_program(
 
 
 def attention_program(
-    op: AttentionOp, operands: Operands, config: ArrayConfig, machine: Machine
+    op: IntegerAttention,
+    operands: Operands,
+    config: ArrayConfig,
+    machine: Machine,
+    columns: SeparateColumns | None = None,
 ) -> bytes:
     """The image of a sequence's attention for an array: a chain of scores, softmax and results.
 
     Activations are the queries of all heads side by side, and so are scores. Each head's products
     have weights of its own features alone; what is zero takes no room.
 
+    If attention is causal, `columns` keep the words of keys, so that those of earlier tokens need
+    not be made again. The words of a channel of values are in the order of levels, in which a new
+    token may stand anywhere, so that they are made for each program.
+
     Raises:
         ValueError: it does not fit the array.
     """
     keys = operands.keys.shape[2]
     factors = op.channel_factors(keys)
-    scores = product_kernel(
-        _side_by_side(operands.keys),
-        factors["scores"],
-        machine,
-        operands.bias.reshape(-1),
-    )
-    context = product_kernel(_side_by_side(operands.values), factors["results"], machine)
-    parts = [
-        lower_kernel(_kernel_of(module), name, ARRAY_NAME, config)
-        for name, module in (("scores", scores), ("context", context))
-    ]
+    products = {
+        "scores": (_side_by_side(operands.keys), factors["scores"]),
+        "context": (_side_by_side(operands.values), factors["results"]),
+    }
+    parts: list[ProgramOp] = []
+    for name, (levels, own) in products.items():
+        if columns is not None and isinstance(op, CausalAttentionOp):
+            parts.append(columns.program(name, ARRAY_NAME, levels, own, keep=name == "scores"))
+            continue
+        bias = operands.bias.reshape(-1) if name == "scores" else None
+        kernel = _kernel_of(product_kernel(levels, own, machine, bias))
+        parts.append(lower_kernel(kernel, name, ARRAY_NAME, config))
+    counts, seen = {"keys": keys}, op.seen(operands)
+    if seen[0]:
+        counts |= dict(zip(("queries", "past"), seen, strict=True))
     shares = SoftmaxOp(
         "shares",
         ARRAY_NAME,
-        keys=IntegerAttr(keys, i64),
+        **{name: IntegerAttr(count, i64) for name, count in counts.items()},
         table=op.table,
         offset=from_array(operands.offset.reshape(-1), i32),
         multiplier=from_array(factors["shares"].multipliers, i32),
@@ -150,18 +168,21 @@ def product_requirement(features: int, outputs: int, machine: Machine) -> ArrayC
 
 
 def attention_requirement(
-    ops: Sequence[AttentionOp], most: int, machine: Machine
+    ops: Sequence[IntegerAttention], most: int, machine: Machine
 ) -> list[ArrayConfig]:
     """Arrays that the attentions of any sequences of at most so many keys fit.
 
     Raises:
         ValueError: the target cannot hold one, or its heads' features are not known.
     """
-    alike: dict[tuple[int, ...], list[AttentionOp]] = {}
+    alike: dict[tuple[int, ...], list[IntegerAttention]] = {}
     for op in ops:
-        alike.setdefault((*extents(op, most), op.levels.value.data), []).append(op)
+        causal = isinstance(op, CausalAttentionOp)
+        if causal and not machine.causal:
+            raise ValueError("attention is causal, and the target has no unit for such a softmax")
+        alike.setdefault((*op.extents(most), op.levels.value.data, causal), []).append(op)
     found: list[ArrayConfig] = []
-    for (heads, features, keys, levels), group in alike.items():
+    for (heads, features, keys, levels, causal), group in alike.items():
         bias = np.repeat(np.max([op.most_bias() for op in group], axis=0), keys)
         for wide in range(2):
             kernels: list[KernelOp] = []
@@ -171,8 +192,26 @@ def attention_requirement(
                 ones = np.ones(heads * columns, np.int64)
                 module = product_kernel(whole, Factors(ones, ones), machine, added)
                 kernels.append(_kernel_of(module))
-            found.append(softmax_chain_config(kernels, heads * keys))
+            config = softmax_chain_config(kernels, heads * keys, bool(causal))
+            if causal and separable(machine) and not machine.memory_bits:
+                products = (features, heads * keys, levels), (keys, heads * features, levels)
+                config = _with_streams(config, most_stream_words(machine, products), machine)
+            found.append(config)
     return found
+
+
+def _with_streams(config: ArrayConfig, words: int, machine: Machine) -> ArrayConfig:
+    """The array, with room for streams of so many words.
+
+    Raises:
+        ValueError: the target has less.
+    """
+    if words > machine.stream_depth:
+        raise ValueError(
+            f"attention takes up to {words} stream words of a PE; the target holds at most "
+            f"{machine.stream_depth}"
+        )
+    return replace(config, stream_depth=max(config.stream_depth, memory_depth(words)))
 
 
 def _worst(features: int, outputs: int, most: int) -> list[NDArray[np.int8]]:

@@ -12,6 +12,7 @@ from xdsl.dialects.builtin import ModuleOp
 
 from daqkf.compiler.options import NetworkOptions, level_set
 from daqkf.passes.nn_product import Inputs
+from daqkf.passes.nn_row_scales import take_weights, without_row_scales
 from daqkf.passes.progress import Progress
 from daqkf.passes.quantize.accuracy import AllOutputs
 from daqkf.passes.quantize.distillation import distil, trainable
@@ -68,20 +69,22 @@ def round_sequentially(
     """
     parts, share = batches(network, samples), options.sparsity or 0.0
     parts = parts[:: max(1, -(-sum(map(elements_of, parts)) // PRUNING_ROWS))]
+    plain = without_row_scales(network)
     if options.distillation:
-        dense = network.clone()
-        quantize_sequentially(network, parts, None, share, progress=progress, steps=steps)
+        dense = plain.clone()
+        quantize_sequentially(plain, parts, None, share, progress=progress, steps=steps)
         share = 0.0  # the zeros stay
-        key = ["distil", key_of(network), parts, options.distillation, options.loss]
+        key = ["distil", key_of(plain), parts, options.distillation, options.loss]
 
         def trained(_: Steps) -> list[NDArray[np.float32]]:
-            _distil(network, dense, samples, options, progress)
-            return [constant.array() for constant in trainable(network)]
+            _distil(plain, dense, samples, options, progress)
+            return [constant.array() for constant in trainable(plain)]
 
-        for constant, values in zip(trainable(network), steps.do(key, trained), strict=True):
+        for constant, values in zip(trainable(plain), steps.do(key, trained), strict=True):
             replace_constant(constant, values, None)
     levels = level_set(options.levels)
-    quantize_sequentially(network, parts, levels, share, progress=progress, steps=steps)
+    quantize_sequentially(plain, parts, levels, share, progress=progress, steps=steps)
+    take_weights(network, plain)
 
 
 def prune(

@@ -28,8 +28,9 @@ from xdsl.utils.exceptions import InterpretationError
 
 from daqkf.dialects.dense import from_array, to_array
 from daqkf.dialects.interpreting import call
-from daqkf.dialects.nn import AttentionOp, GatherOp, LinearOp, ProductOp
+from daqkf.dialects.nn import GatherOp, LinearOp, ProductOp
 from daqkf.dialects.nn import QuantizeOp as NnQuantizeOp
+from daqkf.dialects.nn.attention import IntegerAttention
 from daqkf.dialects.nn.interpreter import element_dtype
 from daqkf.dialects.spaq import CalibratedOp, ConstantOp, QuantizeOp, SequenceOperation
 from daqkf.dialects.spaq.interpreter import SpaqFunctions
@@ -38,7 +39,7 @@ from daqkf.passes.quantize.samples import load_inputs, load_samples
 from daqkf.support.ir import make_context, module_text
 
 Array = NDArray[Any]
-_ROUNDS = (NnQuantizeOp, ProductOp, AttentionOp, QuantizeOp)
+_ROUNDS = (NnQuantizeOp, ProductOp, IntegerAttention, QuantizeOp)
 Inputs = tuple[Array, ...]
 
 ROUNDS = 2

@@ -118,6 +118,20 @@ func.func @attention(
   func.return %1 : tensor<?x1x?x4xf32>
 }
 
+// CHECK-LABEL: func.func @causal
+// CHECK-NEXT: %y, %keys, %values = nn.causal_attention %q, %k, %v past %k, %v {levels = 15 : i64, scale = 5.000000e-01 : f64, query_step = 5.000000e-01 : f64, key_steps = array<f64: 5.000000e-01>, {{.*}} table = dense<0> : tensor<256xi8>} : (tensor<?x3x4xf32>, tensor<?x1x4xf32>, tensor<?x1x4xf32>, tensor<?x1x4xf32>, tensor<?x1x4xf32>) -> (tensor<?x12xf32>, tensor<?x1x4xf32>, tensor<?x1x4xf32>)
+func.func @causal(%q: tensor<?x3x4xf32>, %k: tensor<?x1x4xf32>, %v: tensor<?x1x4xf32>) {
+  %y, %keys, %values = nn.causal_attention %q, %k, %v past %k, %v {levels = 15 : i64, scale = 0.5 : f64,
+      query_step = 0.5 : f64, key_steps = array<f64: 0.5>, score_step = 1.0 : f64,
+      score_multipliers = array<i64: 3>, score_shifts = array<i64: 6>,
+      share_steps = array<f64: 0.5>, share_multipliers = array<i64: 4>, share_shifts = array<i64: 7>,
+      value_steps = array<f64: 0.5>, result_steps = array<f64: 0.5>,
+      result_multipliers = array<i64: 5>, result_shifts = array<i64: 8>, table = dense<0> : tensor<256xi8>}
+    : (tensor<?x3x4xf32>, tensor<?x1x4xf32>, tensor<?x1x4xf32>, tensor<?x1x4xf32>, tensor<?x1x4xf32>)
+    -> (tensor<?x12xf32>, tensor<?x1x4xf32>, tensor<?x1x4xf32>)
+  func.return
+}
+
 // CHECK-LABEL: func.func @sequences
 func.func @sequences(%x: tensor<?x?x2xf32>, %m: tensor<?x1x1x?xf32>) -> tensor<?x?x3xf32> {
   // CHECK-NEXT: %y = nn.linear @up %x mask %m : (tensor<?x?x2xf32>, tensor<?x1x1x?xf32>) -> tensor<?x?x3xf32>

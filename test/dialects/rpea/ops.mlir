@@ -157,6 +157,17 @@ rpea.chain @block of [@up, @down, @norm] saves [0]
 // CHECK: rpea.chain @again of [@down, @norm, @down] saves [0, 2]
 rpea.chain @again of [@down, @norm, @down] saves [0, 2]
 
+// An array that also normalises by the root mean square, and adds an epsilon of up to 12 bits.
+// CHECK: rpea.array @roots <{{.*}} normalizes = true, kernels = 2, rms_norms = true, epsilon_width = 12>
+rpea.array @roots <pes = 2, lanes = 2, post_lanes = 1, max_shift = 1, activation_depth = 4,
+  stream_depth = 4, parameter_depth = 4, result_depth = 2, running_sum_width = 9,
+  accumulator_width = 18, sum_width = 19, normalizes = true, kernels = 2, rms_norms = true,
+  epsilon_width = 12>
+// CHECK: rpea.normalization @root for @roots rms exponent dense<[0, 3]> : tensor<2xi32> epsilon 4095 bias dense<0> : tensor<2xi32> multiplier dense<3> : tensor<2xi32>
+rpea.normalization @root for @roots rms exponent dense<[0, 3]> : tensor<2xi32> epsilon 4095
+  bias dense<0> : tensor<2xi32> multiplier dense<3> : tensor<2xi32>
+  shift dense<7> : tensor<2xi32> table dense<0> : tensor<256xi8>
+
 // An array that also gates and takes softmaxes, and both of the same results.
 // CHECK: rpea.array @all <{{.*}} normalizes = true, gates = true, softmax = true, kernels = 4>
 rpea.array @all <pes = 2, lanes = 2, post_lanes = 1, max_shift = 1, activation_depth = 4,
@@ -179,6 +190,16 @@ rpea.softmax @attend for @all keys 2 table dense<1> : tensor<256xi8>
 rpea.chain @gates of [@gated, @gate]
 // CHECK: rpea.chain @attends of [@gated, @attend]
 rpea.chain @attends of [@gated, @attend]
+
+// A softmax that is causal: of 2 keys, the first token sees the first one alone.
+// CHECK: rpea.array @decodes <{{.*}} normalizes = true, softmax = true, causal = true, kernels = 4>
+rpea.array @decodes <pes = 2, lanes = 2, post_lanes = 1, max_shift = 1, activation_depth = 4,
+  stream_depth = 4, parameter_depth = 8, result_depth = 2, running_sum_width = 9,
+  accumulator_width = 18, sum_width = 19, normalizes = true, softmax = true, causal = true, kernels = 4>
+// CHECK: rpea.softmax @visible for @decodes keys 2 queries 3 past 0 table dense<0> : tensor<256xi8> offset dense<127> : tensor<2xi32> multiplier dense<3> : tensor<2xi32> shift dense<7> : tensor<2xi32>
+rpea.softmax @visible for @decodes keys 2 queries 3 past 0 table dense<0> : tensor<256xi8>
+  offset dense<127> : tensor<2xi32> multiplier dense<3> : tensor<2xi32>
+  shift dense<7> : tensor<2xi32>
 
 // A chain of sequences, of queries, keys and values of 0. A word is, from its lowest bit, index0 (2
 // bits), index1 (2 bits), complement1, keep, gated, double, step, last, end. An output of operands has

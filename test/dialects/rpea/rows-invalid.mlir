@@ -338,6 +338,38 @@ rpea.normalization @norm for @rows exponent dense<1> : tensor<2049xi32>
 
 // -----
 
+// CHECK: an epsilon of 2 features is 0..536870911
+rpea.array @rows <pes = 2, lanes = 2, post_lanes = 1, max_shift = 1, activation_depth = 4,
+  stream_depth = 4, parameter_depth = 4, result_depth = 2, running_sum_width = 9,
+  accumulator_width = 18, sum_width = 19, residual_depth = 2, normalizes = true, kernels = 4,
+  epsilon_width = 39>
+rpea.normalization @norm for @rows exponent dense<[0, 3]> : tensor<2xi32> epsilon 536870912
+  bias dense<[1024, -7]> : tensor<2xi32> multiplier dense<3> : tensor<2xi32>
+  shift dense<7> : tensor<2xi32> table dense<0> : tensor<256xi8>
+
+// -----
+
+// CHECK: @norm adds 16 to squares; the array has 4 bits for that
+rpea.array @rows <pes = 2, lanes = 2, post_lanes = 1, max_shift = 1, activation_depth = 4,
+  stream_depth = 4, parameter_depth = 4, result_depth = 2, running_sum_width = 9,
+  accumulator_width = 18, sum_width = 19, residual_depth = 2, normalizes = true, kernels = 4,
+  epsilon_width = 4>
+rpea.normalization @norm for @rows exponent dense<[0, 3]> : tensor<2xi32> epsilon 16
+  bias dense<[1024, -7]> : tensor<2xi32> multiplier dense<3> : tensor<2xi32>
+  shift dense<7> : tensor<2xi32> table dense<0> : tensor<256xi8>
+
+// -----
+
+// CHECK: @norm divides by a root mean square, and the array by deviations
+rpea.array @rows <pes = 2, lanes = 2, post_lanes = 1, max_shift = 1, activation_depth = 4,
+  stream_depth = 4, parameter_depth = 4, result_depth = 2, running_sum_width = 9,
+  accumulator_width = 18, sum_width = 19, residual_depth = 2, normalizes = true, kernels = 4>
+rpea.normalization @norm for @rows rms exponent dense<[0, 3]> : tensor<2xi32>
+  bias dense<[1024, -7]> : tensor<2xi32> multiplier dense<3> : tensor<2xi32>
+  shift dense<7> : tensor<2xi32> table dense<0> : tensor<256xi8>
+
+// -----
+
 // CHECK: exponents must be 0..7
 rpea.array @rows <pes = 2, lanes = 2, post_lanes = 1, max_shift = 1, activation_depth = 4,
   stream_depth = 4, parameter_depth = 4, result_depth = 2, running_sum_width = 9,

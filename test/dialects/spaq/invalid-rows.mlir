@@ -53,6 +53,40 @@ func.func @epsilon(%x: tensor<?x2xf32>, %g: tensor<2xf32>) {
 
 // -----
 
+// CHECK: gamma has one f32 for each of the 2 features
+func.func @gamma(%x: tensor<?x2xf32>, %g: tensor<3xf32>) {
+  %0 = spaq.rms_norm %x, %g epsilon 1.0e-05 : (tensor<?x2xf32>, tensor<3xf32>) -> tensor<?x2xf32>
+  func.return
+}
+
+// -----
+
+// CHECK: epsilon is negative
+func.func @rms_epsilon(%x: tensor<?x2xf32>, %g: tensor<2xf32>) {
+  %0 = spaq.rms_norm %x, %g epsilon -1.0 : (tensor<?x2xf32>, tensor<2xf32>) -> tensor<?x2xf32>
+  func.return
+}
+
+// -----
+
+// CHECK: an epsilon of 2 features is 0..536870911
+func.func @large_epsilon(%x: tensor<?x2xi8>) {
+  %0 = spaq.normalize rms %x exponent dense<0> : tensor<2xi32> epsilon 536870912
+    : tensor<?x2xi8> -> tensor<?x2xi18>
+  func.return
+}
+
+// -----
+
+// CHECK: an epsilon of 2 features is 0..536870911
+func.func @negative_epsilon(%x: tensor<?x2xi8>) {
+  %0 = spaq.normalize %x exponent dense<0> : tensor<2xi32> epsilon -1
+    : tensor<?x2xi8> -> tensor<?x2xi18>
+  func.return
+}
+
+// -----
+
 // CHECK: spaq.normalize: Expected attribute i18 but got i20
 func.func @result(%x: tensor<?x2xi8>) {
   %0 = spaq.normalize %x exponent dense<0> : tensor<2xi32> : tensor<?x2xi8> -> tensor<?x2xi20>

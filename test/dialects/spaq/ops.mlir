@@ -100,6 +100,8 @@ func.func @rows(%x: tensor<?x5xf32>) -> tensor<?x2xf32> {
   // CHECK: spaq.layer_norm %2, %gamma, %beta epsilon 1.000000e-05 : (tensor<?x2xf32>, tensor<2xf32>, tensor<2xf32>) -> tensor<?x2xf32>
   %3 = spaq.layer_norm %2, %gamma, %beta epsilon 1.0e-05
     : (tensor<?x2xf32>, tensor<2xf32>, tensor<2xf32>) -> tensor<?x2xf32>
+  // CHECK: spaq.rms_norm %2, %gamma epsilon 1.000000e-05 : (tensor<?x2xf32>, tensor<2xf32>) -> tensor<?x2xf32>
+  %rms = spaq.rms_norm %2, %gamma epsilon 1.0e-05 : (tensor<?x2xf32>, tensor<2xf32>) -> tensor<?x2xf32>
   // CHECK: spaq.gate "silu" %3 : tensor<?x2xf32> -> tensor<?x1xf32>
   %4 = spaq.gate "silu" %3 : tensor<?x2xf32> -> tensor<?x1xf32>
   func.return %3 : tensor<?x2xf32>
@@ -118,6 +120,8 @@ func.func @exact_rows(%x: tensor<?x2xi20>, %r: tensor<?x3xi8>, %y: tensor<?x2xi8
   %3 = spaq.gather %r columns dense<[0, 2, 2, 1]> : tensor<4xi32> : tensor<?x3xi8> -> tensor<?x4xi8>
   // CHECK: spaq.normalize %y exponent dense<[0, 3]> : tensor<2xi32> : tensor<?x2xi8> -> tensor<?x2xi18>
   %2 = spaq.normalize %y exponent dense<[0, 3]> : tensor<2xi32> : tensor<?x2xi8> -> tensor<?x2xi18>
+  // CHECK: spaq.normalize rms %y exponent dense<0> : tensor<2xi32> epsilon 12 {note} : tensor<?x2xi8> -> tensor<?x2xi18>
+  %5 = spaq.normalize rms %y exponent dense<0> : tensor<2xi32> epsilon 12 {note} : tensor<?x2xi8> -> tensor<?x2xi18>
   func.return %2 : tensor<?x2xi18>
 }
 

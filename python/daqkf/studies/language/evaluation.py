@@ -1,0 +1,160 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""How well language models foretell a text: dense, compiled, and made smaller in plain ways."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+from xdsl.dialects.builtin import ModuleOp
+
+from daqkf.compiler.compiled_language_model import CompiledLanguageModel
+from daqkf.compiler.decoding import Engine
+from daqkf.compiler.evaluation import WINDOW, Evaluated, evaluate
+from daqkf.compiler.language_models import batches_of, compile_language_model, text_codec
+from daqkf.compiler.options import NetworkOptions
+from daqkf.lowering.frontends.decoder import LanguageModel
+from daqkf.lowering.frontends.text import TextCodec
+from daqkf.passes.nn_product import Inputs
+from daqkf.passes.progress import Progress, silent, within
+from daqkf.passes.steps import NOTHING_KEPT, Steps
+from daqkf.studies.language import baselines
+
+Row = dict[str, Any]
+"""The figures of a model by name."""
+
+DENSE, OURS = "dense", "ours"
+"""Ways to make a model, beside those of `daqkf.studies.language.baselines`."""
+
+_SAMPLES = 16
+"""Batches of the calibration at most on which Wanda finds norms."""
+
+
+@dataclass
+class LanguageEvaluation:
+    """What models are measured on."""
+
+    text: str
+    """That they foretell."""
+    calibration: str = ""
+    """A text for what is compiled or pruned here."""
+    window: int = WINDOW
+    progress: Progress = silent
+    steps: Steps = NOTHING_KEPT
+    dense: LanguageModel | None = None
+    """What others are compared with."""
+    options: NetworkOptions = field(default_factory=NetworkOptions)
+    """Of what is compiled, but for the sparsity."""
+
+    def compiled(self, model: CompiledLanguageModel, name: str = "compiled") -> Row:
+        """The figures of a compiled model."""
+        found = self._evaluated(model.engine(), model.text, name)
+        return {
+            "name": name,
+            "way": OURS,
+            **found.facts(),
+            "zeros": model.sparsity(),
+            "magnitudes": model.magnitudes()[0],
+            "bytes_per_token": sum(row["program_bytes"] for row in model.traffic()),
+            "cycles": model.cycles,
+        }
+
+    def rows(self, sparsities: Sequence[float], beside: bool = True) -> Iterator[Row]:
+        """The figures of the dense model, and of what becomes of it at each share of zeros.
+
+        Args:
+            sparsities: shares of zeros.
+            beside: whether the baselines are measured, too.
+        """
+        dense, reference = self.dense, self._reference
+        assert dense is not None and reference is not None
+        found = self._evaluated(reference, self._codec, DENSE)
+        yield {"name": DENSE, "way": DENSE, **found.facts()}
+        if sparsities and beside:
+            name = f"4 bits, groups of {baselines.GROUP}"
+            weights = sum(array.size for array in baselines.matrices(reference.network))
+            yield {
+                **self._baseline("4 bits", name, baselines.rounded),
+                "zeros": 0.0,
+                "bytes_per_token": round(weights * baselines.BITS / 8),
+            }
+        for sparsity in sparsities:
+            zeros = f"{sparsity:.0%} zeros"
+            options = self._options(sparsity)
+            yield self.compiled(self._compile(dense, options, zeros), zeros)
+            if sparsity and beside:
+                for way, prune in self._pruning(sparsity).items():
+                    row = self._baseline(way, f"{zeros} by {way}", prune)
+                    yield row | {"zeros": sparsity}
+
+    def _pruning(self, sparsity: float) -> dict[str, Callable[[ModuleOp, Progress], ModuleOp]]:
+        """Plain ways to prune."""
+        return {
+            "magnitude": lambda module, progress: baselines.pruned_by_magnitude(
+                module, sparsity, progress
+            ),
+            "Wanda": lambda module, progress: baselines.pruned_by_wanda(
+                module, self._samples, sparsity, progress
+            ),
+        }
+
+    def _options(self, sparsity: float) -> NetworkOptions:
+        """Those at a share of zeros."""
+        passes = self.options.distillation if sparsity else 0
+        return replace(self.options, sparsity=sparsity or None, distillation=passes)
+
+    def _compile(
+        self, model: LanguageModel, options: NetworkOptions, name: str
+    ) -> CompiledLanguageModel:
+        return compile_language_model(
+            model,
+            options,
+            calibration=self.calibration,
+            progress=within(self.progress, name),
+            steps=self.steps.inner(["compile", name]),
+        )
+
+    def _baseline(
+        self, way: str, name: str, change: Callable[[ModuleOp, Progress], ModuleOp]
+    ) -> Row:
+        """The figures of what a way makes of the dense model."""
+        reference = self._reference
+        assert reference is not None
+        changed = change(reference.network, within(self.progress, name))
+        engine = Engine(changed, reference.config)
+        return {
+            "name": name,
+            "way": way,
+            **self._evaluated(engine, self._codec, name).facts(),
+        }
+
+    def _evaluated(self, engine: Engine, codec: TextCodec, name: str) -> Evaluated:
+        """What a model makes of the text."""
+        reference = None if engine is self._reference else self._reference
+        return evaluate(
+            engine,
+            codec,
+            self.text,
+            self.window,
+            reference,
+            within(self.progress, name),
+            self.steps.inner(["evaluate", name]),
+        )
+
+    @cached_property
+    def _reference(self) -> Engine | None:
+        return None if self.dense is None else Engine(self.dense.network(), self.dense.config)
+
+    @cached_property
+    def _codec(self) -> TextCodec:
+        assert self.dense is not None
+        return text_codec(self.dense)
+
+    @cached_property
+    def _samples(self) -> list[Inputs]:
+        """Some of the calibration data, evenly spread."""
+        assert self.dense is not None
+        found = batches_of(self.dense.config, self._codec, self.calibration)
+        return found[:: max(1, -(-len(found) // _SAMPLES))]
