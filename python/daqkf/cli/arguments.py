@@ -19,6 +19,7 @@ from daqkf.passes.defaults import (
     ATTENTION_LEVELS,
     BUDGET,
     DEFAULT_FABRIC,
+    EXPONENTS,
     HOST_CYCLES,
     SPLIT,
     TABLE,
@@ -183,6 +184,13 @@ def _add_compile(commands: Commands) -> None:
         metavar="NAMES",
         help="networks: kernels whose results become int16, by name, with commas between them and "
         "* for any characters: of products without a function, on a target with wide_results",
+    )
+    compiler.add_argument(
+        "--row-exponents",
+        choices=EXPONENTS,
+        default=EXPONENTS[0],
+        help="networks: whether gated results that a product reads share an exponent by token, on "
+        "a target with row_exponents; auto: if that leaves half of the noise",
     )
     compiler.add_argument(
         "--sequential",

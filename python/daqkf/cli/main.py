@@ -14,6 +14,7 @@ from daqkf.cli.completion import completion
 from daqkf.cli.files import check_inputs, check_output, check_output_folder, check_weights
 from daqkf.cli.guard import guarded
 from daqkf.compiler.file_suffixes import MINILM, NAMES, is_network
+from daqkf.passes.defaults import EXPONENTS
 from daqkf.support.errors import DaqkfError
 
 
@@ -55,6 +56,8 @@ def _compile(options: argparse.Namespace) -> int:
         raise DaqkfError("--fix, --scale-rows and --fallback are for networks")
     if options.wide_results is not None:
         raise DaqkfError("--wide-results are for networks, of which they name kernels")
+    if options.row_exponents != EXPONENTS[0]:
+        raise DaqkfError("--row-exponents are for networks, which gate")
     if options.sequential is not None:
         raise DaqkfError("--sequential is for networks, whose kernels follow one another")
     if options.jobs is not None or options.scheduler is not None:

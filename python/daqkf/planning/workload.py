@@ -104,13 +104,15 @@ class Rows:
     kind: str
     outputs: int
     keys: int = 0
+    shares: bool = False
+    """Whether gated rows share exponents."""
 
     def cycles(self, machine: Machine) -> int:
         """For a tile."""
         if self.kind == "normalizes":
             return normalization_cycles(machine, self.outputs)
         if self.kind == "gates":
-            return gating_cycles(machine, self.outputs)
+            return gating_cycles(machine, self.outputs, self.shares)
         return softmax_cycles(machine, self.outputs, self.keys)
 
 
@@ -303,7 +305,7 @@ def _part(part: Kernel) -> Product | Rows:
         case NormalizationOp():
             return Rows("normalizes", part.channels)
         case GatingOp():
-            return Rows("gates", part.channels)
+            return Rows("gates", part.channels, shares=part.reach is not None)
         case SoftmaxOp():
             return Rows("softmax", part.channels, part.keys.value.data)
         case _:

@@ -444,9 +444,10 @@ def longest_silence(config: ArrayConfig) -> int:
     if config.operand_depth:
         # The features of each token of an element are written one row at a time.
         moves *= config.lanes // config.pes
+    shares = config.row_exponents > 0
     rows = [
         *([normalization_cycles(config, config.result_depth)] if config.normalizes else []),
-        *([gating_cycles(config, config.result_depth // 2)] if config.gates else []),
+        *([gating_cycles(config, config.result_depth // 2, shares)] if config.gates else []),
         *([softmax_cycles(config, config.result_depth, 1)] if config.softmax else []),
     ]
     streams = 1 << WATCHDOG_BITS if config.memory_bits else config.stream_depth
