@@ -79,6 +79,7 @@ SAMPLES = {
     "4 x 8 least": replace(PLAIN, memory_bits=0, stream_depth=8192, banks=1, kernels=1),
     "2 x 32": replace(CONFIG, pes=2, lanes=32, post_lanes=8, activation_depth=1024),
     "16 x 4": replace(CONFIG, pes=16, lanes=4, post_lanes=4, memory_bits=512, memory_ports=2),
+    "2 x 16 shared": replace(PLAIN, pes=2, lanes=16, post_lanes=2, memory_bits=64),
     "4 x 8 wide": replace(CONFIG, program_bits=128, row_solvers=2),
     "4 x 8 widest": replace(CONFIG, program_bits=256),
     "4 x 8 DSPs": replace(CONFIG, post_multiplier="dsp"),
@@ -101,7 +102,7 @@ DSP_SAMPLES = {
 """Arrays that multiply in DSP blocks. What else they have is that of the others."""
 
 DSP_MODULES = ("packed_lanes", "lockstep", "dense_element", "multiply_element")
-FEW = ("4 x 8", "2 x 16", "4 x 8 plain", "8 x 4", "4 x 8 wide")
+FEW = ("4 x 8", "2 x 16", "4 x 8 plain", "8 x 4", "2 x 16 shared", "4 x 8 wide")
 """The samples of ECP5, where engines are small."""
 
 LANES = [

@@ -45,6 +45,8 @@ VARIANTS = {
     },
     "+ residuals and normalisation": {"residual_depth": 512, "normalizes": True},
     "+ gating": {"gates": True},
+    "+ gating and exponents of 3 bits": {"gates": True, "row_exponents": 3},
+    "+ gating and exponents of 7 bits": {"gates": True, "row_exponents": 7},
     "+ normalisation and gating": {"normalizes": True, "gates": True},
     "+ normalisation and softmax": {"normalizes": True, "softmax": True},
     "+ everything": {"residual_depth": 512, **dict.fromkeys(UNITS, True)},

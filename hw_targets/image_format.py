@@ -100,6 +100,7 @@ _ADDED = {
     "shared_words": False,
     "stream_code": "plain",
     "wide_results": False,
+    "row_exponents": 0,
     "result_memory": "block",
     "partial_memory": "block",
     "table_memory": "block",

@@ -6,6 +6,7 @@
 from dataclasses import dataclass, field, fields, replace
 
 from daqkf.hw_targets.families import FAMILIES
+from daqkf.hw_targets.numerics import MAX_REACH
 
 ORGANISATION = (
     "pes",
@@ -78,7 +79,7 @@ _OPTIONAL_DEPTHS = ("partial_depth", "residual_depth", "operand_depth")
 
 _MAY_BE_ZERO = (
     *("max_shift", "index_bits", "memory_bits", "queue", "shared_words", "wide_results", "causal"),
-    *("rms_norms", "epsilon_width"),
+    *("rms_norms", "epsilon_width", "row_exponents"),
     *_OPTIONAL_DEPTHS,
     *UNITS,
 )
@@ -135,6 +136,10 @@ class Machine:
     """Whether the row unit normalises the results of a kernel, token by token, in a chain."""
     gates: bool = field(default=False, kw_only=True)
     """Whether it multiplies neighbouring results: gates, and what they let through."""
+    row_exponents: int = field(default=0, kw_only=True)
+    """Bits by which the row unit can make the results of a token finer, by an exponent that they
+    share and that the next kernel's sums take back (`numerics.requantize_rows`); 0: it does not.
+    """
     softmax: bool = field(default=False, kw_only=True)
     """Whether it turns scores into their softmax; only if it normalises, too."""
     causal: bool = field(default=False, kw_only=True)
@@ -206,6 +211,8 @@ class Machine:
             raise ValueError("causal is for a row unit with softmax")
         if self.operand_depth:
             self._require_operands()
+        if self.row_exponents:
+            self._require_exponents()
 
     def _require_choices(self) -> None:
         """Check the numbers and names of which only some are possible."""
@@ -303,6 +310,13 @@ class Machine:
             raise ValueError(
                 f"a queue needs rows of a power of two of bytes, not of {self.lanes} lanes"
             )
+
+    def _require_exponents(self) -> None:
+        """Check that the rows of this machine can share exponents."""
+        if not self.gates:
+            raise ValueError("row_exponents are those of gated results, of a row unit that gates")
+        if self.row_exponents > MAX_REACH:
+            raise ValueError(f"row_exponents must be 0..{MAX_REACH}, not {self.row_exponents}")
 
     def _require_operands(self) -> None:
         """Check that these elements can have operand memories."""

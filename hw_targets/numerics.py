@@ -50,6 +50,9 @@ SCALED_BITS = ACTIVATION_BITS + EXPONENT_MAX
 
 GATED_BITS = 2 * ACTIVATION_BITS
 """Bits of the product of a gate and what it lets through."""
+
+MAX_REACH = ACTIVATION_BITS - 1
+"""The most bits by which a token's results can be finer than their scales say (`row_exponents`)."""
 SHARE_LOG_COUNT = 6
 """Shares are counted as if of 2^so many: what a quotient has that is at least 1."""
 SHARE_FRACTION = SHARE_LOG_COUNT + NORMALIZED_FRACTION
@@ -343,6 +346,43 @@ def _quotient(count: int, divisor: NDArray[np.int64]) -> tuple[NDArray[np.int64]
 def gate(q: NDArray[np.int8], table: NDArray[np.int8]) -> NDArray[np.int64]:
     """`table[q[2n]] · q[2n + 1]`, each gate and its value side by side: [T, 2N] → [T, N]."""
     return look_up(table, q[:, 0::2]).astype(np.int64) * q[:, 1::2]
+
+
+def row_exponents(q: NDArray[np.int8], reach: int) -> NDArray[np.int8]:
+    """The exponent that the results of a token share, by int8 [T, N] of their scales: [T, 1].
+
+    `bit_length(min(max |q|, 127) >> (7 - reach))`, 0..reach. With an exponent of e, steps that are
+    finer by `reach - e` bits than those of q still have room for the values that q is of: int8 of
+    e < reach never saturate.
+    """
+    most = np.abs(q.astype(np.int16)).max(axis=1, keepdims=True)
+    most = np.minimum(most, ACTIVATION_MAX) >> (ACTIVATION_BITS - 1 - reach)
+    return np.frexp(most.astype(np.float32))[1].astype(np.int8)
+
+
+def requantize_rows(
+    accumulator: NDArray[np.integer],
+    multiplier: NDArray[Any],
+    shift: NDArray[Any],
+    reach: int,
+    bound: int = _BOUND,
+) -> tuple[NDArray[np.int8], NDArray[np.int8]]:
+    """`requantize` in steps that suit each token: int8 [T, N] and exponents [T, 1].
+
+    The exponents e are the `row_exponents` of what `requantize` gives; what it gives of
+    `acc · 2^(reach - e)` are the results. Those are in steps of 2^(e - reach) times those of the
+    multipliers' scales: a block floating point of rows. |acc| · 2^reach ≤ bound.
+    """
+    exponents = row_exponents(requantize(accumulator, multiplier, shift, bound), reach)
+    finer = scale_rows(accumulator.astype(np.int64), reach - exponents)
+    return requantize(finer, multiplier, shift, bound), exponents
+
+
+def scale_rows[Number: np.number](
+    x: NDArray[Number], exponents: NDArray[np.int8]
+) -> NDArray[Number]:
+    """`x · 2^e`, for the exponents [T, 1] of the rows of [T, N]; x has the type of the result."""
+    return x * (1 << exponents.astype(np.int32)).astype(x.dtype)
 
 
 def exponentials(

@@ -55,11 +55,18 @@ class KernelWork:
     """Of the longest stream."""
     wide: bool = False
     """Whether its results are wide, of which each takes two rows."""
+    stream_rows: int = 0
+    """Rows of external memory that its streams take; 0: as many as `words` take, or of a dense code
+    about."""
 
     @property
     def rows(self) -> int:
         """Rows of its results."""
         return result_rows(self.outputs, self.wide)
+
+    def beats(self, config: ArrayConfig) -> int:
+        """Beats of a memory port."""
+        return kernel_beats(config, self.stream_rows or expected_rows(config, self.words))
 
 
 @dataclass(frozen=True)
@@ -179,8 +186,7 @@ def _tile(steps: Sequence[Step], config: ArrayConfig, ahead: _Ahead | None) -> T
     found = TileCycles()
     first = steps[0]
     assert isinstance(first, KernelWork)
-    array, post_cycles = _array(config), config.post_cycles
-    latency, moving = array.latency, array.moving
+    moving = _array(config).moving
     _move(found, ahead, first.features + STORING)
     for before, step in zip((None, *steps), steps, strict=False):
         if isinstance(step, RowWork):
@@ -190,15 +196,7 @@ def _tile(steps: Sequence[Step], config: ArrayConfig, ahead: _Ahead | None) -> T
             continue
         if before is not None:
             _move(found, ahead, before.rows + moving)
-        post = step.rows * post_cycles + POLLING
-        running = max(step.words, post) + latency
-        if ahead:
-            beats = kernel_beats(config, expected_rows(config, step.words))
-            found.beats += beats
-            found.memory += ahead.take(beats, running)
-        found.lanes += step.words
-        found.post += max(0, post - step.words)
-        found.moving += latency
+        _run(found, ahead, step, config)
     # A tile's results leave while the next one runs.
     last = steps[-1].rows
     found.moving += max(0.0, last + moving - found.total)
@@ -209,6 +207,49 @@ def _move(found: TileCycles, ahead: _Ahead | None, cycles: int) -> None:
     found.moving += cycles
     if ahead:
         ahead.wait(cycles)
+
+
+def _run(found: TileCycles, ahead: _Ahead | None, step: KernelWork, config: ArrayConfig) -> None:
+    """Elements run, until the last result is there."""
+    post, latency = step.rows * config.post_cycles + POLLING, _array(config).latency
+    if ahead:
+        beats = step.beats(config)
+        found.beats += beats
+        found.memory += ahead.take(beats, max(step.words, post) + latency)
+    found.lanes += step.words
+    found.post += max(0, post - step.words)
+    found.moving += latency
+
+
+def cycles_in_turn(
+    step: KernelWork,
+    results: int,
+    config: ArrayConfig,
+    memory: MemoryTiming,
+    host: float = 0.0,
+) -> TileCycles:
+    """Cycles of a program that runs for one tile, from the end of the one before.
+
+    It has been loaded into the other bank. Where the one before ends the banks change, and the
+    reader drops what it has and fills the FIFOs with the streams of this one. Meanwhile results
+    leave, a host makes activations of them, and these arrive.
+
+    Args:
+        step: what it does.
+        results: rows of results that its activations are made of; 0 if these are there already.
+        config: of the array, with two banks.
+        memory: behind each of its ports.
+        host: cycles from the last of these results to the first activation.
+    """
+    found = TileCycles()
+    ahead = _Ahead(_array(config).most, memory)
+    comes = step.features + STORING
+    if results:
+        comes += results + _array(config).moving + host
+    found.moving += comes
+    ahead.wait(max(0.0, comes - memory.latency))
+    _run(found, ahead, step, config)
+    return found
 
 
 def program_beats(steps: Sequence[Step], config: ArrayConfig) -> int:

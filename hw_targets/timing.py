@@ -24,6 +24,11 @@ EMPTYING_CYCLES = 26
 """Cycles in which the last rows of the row unit become results, about."""
 
 
+SHIFTING_CYCLES = 2
+"""Cycles in which the post unit corrects sums and shifts them by the exponents of rows, if the
+array has any."""
+
+
 def tile_cycles(words: NDArray[np.int64], rows: int, machine: Machine) -> int:
     """Cycles of a tile of a kernel: those of the longest PE of words [P], or of the post unit.
 
@@ -79,14 +84,22 @@ def normalization_cycles(machine: Machine, features: int) -> int:
     return solved_in_turn(machine) * SOLVING_CYCLES + reading
 
 
-def gating_cycles(machine: Machine, outputs: int) -> int:
-    """Cycles in which the row unit makes so many products of a tile's results."""
-    return 2 * outputs * machine.post_cycles + EMPTYING_CYCLES + late_results(machine)
+def gating_cycles(machine: Machine, outputs: int, shares: bool = False) -> int:
+    """Cycles in which the row unit makes so many products of a tile's results.
+
+    It makes them twice where rows share exponents, which are found first.
+    """
+    return (2 * outputs * machine.post_cycles + _emptying(machine)) * (1 + shares)
+
+
+def _emptying(machine: Machine) -> int:
+    """Cycles in which the last rows of the row unit arrive and become results, about."""
+    shifting = SHIFTING_CYCLES if machine.row_exponents else 0
+    return EMPTYING_CYCLES + late_results(machine) + shifting
 
 
 def softmax_cycles(machine: Machine, outputs: int, keys: int) -> int:
     """Cycles in which the row unit turns scores into their softmax, in groups of so many keys."""
     # The unit reads each group for its maximum, for its exponentials and for its shares.
-    emptying = EMPTYING_CYCLES + late_results(machine)
-    reading = 3 * keys * machine.post_cycles + 2 * emptying
+    reading = 3 * keys * machine.post_cycles + 2 * _emptying(machine)
     return outputs // keys * (reading + solved_in_turn(machine) * SHARING_CYCLES)

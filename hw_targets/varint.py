@@ -200,6 +200,26 @@ def encode(words: Words, shape: ElementShape) -> Bits:
         ValueError: words that the code does not have: a gap too long for its nulls, items out of
             the order of their rows, or a word with room in the middle of a run.
     """
+    _, values, widths = _coded(words, shape)
+    return _spread(values.reshape(-1), widths.reshape(-1))
+
+
+def output_bits(words: Words, shape: ElementShape) -> Ints:
+    """[outputs] the bits of a PE's stream that each of its outputs takes, in order.
+
+    What is in front of the first one and behind the last one is theirs. See `encode`.
+    """
+    packets, _, widths = _coded(words, shape)
+    ended = np.cumsum(words["last"]).astype(np.int64)
+    own = np.minimum(ended - words["last"], ended[-1] - 1)
+    # What is no word belongs to the one before.
+    word = np.maximum(np.maximum.accumulate(packets.source[: len(widths)]), 0)
+    found = np.bincount(own[word], widths.sum(axis=1), int(ended[-1]))
+    return found.astype(np.int64)
+
+
+def _coded(words: Words, shape: ElementShape) -> tuple[_Packets, Ints, Ints]:
+    """The packets of a stream, and the values and the widths [packets, fields] of their fields."""
     layout = Layout.of(shape)
     index = np.stack([words[f"index{item}"] for item in range(layout.items)], axis=1)
     negative = np.stack([words[f"negative{item}"] for item in range(layout.items)], axis=1)
@@ -220,8 +240,7 @@ def encode(words: Words, shape: ElementShape) -> Bits:
     long = present & (gap >> wide[:, np.newaxis] > 0)
 
     packets = _packets(words, begins, low_bits - layout.base, long, count, layout)
-    fields = _fields(packets, gap, negative, wide, long, present, layout)
-    return _spread(*fields)
+    return packets, *_fields(packets, gap, negative, wide, long, present, layout)
 
 
 def _require_words(
@@ -367,7 +386,7 @@ def _fields(
     present: NDArray[np.bool],
     layout: Layout,
 ) -> tuple[Ints, Ints]:
-    """The values and the widths of all fields, in order: [fields]."""
+    """The values and the widths of all fields, in order: [packets, fields]."""
     last = len(packets.source) - LEADING
     far, near, ahead, own = (slice(n * AHEAD, n * AHEAD + last) for n in (3, 2, 1, 0))
     source, items = packets.source[own], layout.items
@@ -386,9 +405,8 @@ def _fields(
         (packets.flags[ahead], packets.count[ahead]),
         *((low[:, i], np.where(here[:, i], 1 + k[:, 0], 0)) for i in range(items)),
     ]
-    values = np.stack([value for value, _ in columns], axis=1).reshape(-1)
-    widths = np.stack([width.astype(np.int64) for _, width in columns], axis=1).reshape(-1)
-    return values, widths
+    values = np.stack([value for value, _ in columns], axis=1)
+    return values, np.stack([width.astype(np.int64) for _, width in columns], axis=1)
 
 
 def _spread(values: Ints, widths: Ints) -> Bits:

@@ -75,7 +75,8 @@ def parameter_row(config: ArrayConfig) -> Fields:
     The bias already holds the correction of what the families' sums have too much; it is
     negated, as the unit subtracts the rows of its product. `residual` is what the kept
     activation of the output's number is multiplied by, and `exponent` what the output says
-    of itself to the unit that normalises. A `plain` output does without the activation table.
+    of itself to the unit that normalises. A `plain` output does without the activation table. Sums
+    that the exponents of rows shift lack the `correction` before, which is 0 for others.
     """
     return Fields(
         {
@@ -86,6 +87,7 @@ def parameter_row(config: ArrayConfig) -> Fields:
             **({"residual": MULTIPLIER_BITS} if config.residual_depth else {}),
             **({"exponent": EXPONENT_BITS} if config.normalizes else {}),
             **({"plain": 1} if config.gates or config.softmax else {}),
+            **({"correction": config.sum_width} if config.row_exponents else {}),
         }
     )
 
@@ -153,6 +155,8 @@ def chain_row(config: ArrayConfig) -> Fields:
     one was plain. `keys` are how many neighbouring results share a softmax, or 0: its parameters
     are those of exponentials and of shares in turns, for each group of keys; shares are plain.
     With `queries` it is causal: a token has so many, behind `past` ones of earlier tokens.
+    A kernel of the row unit that `scales` finds the exponents that results of a token share, and
+    the sums of a program that `scales` are shifted by them.
 
     What a kernel `fills` with its results are the operand words from `operands` on; of TOKENS,
     `stride` from one to the next. Other kernels take theirs from there. Behind one that
@@ -172,6 +176,7 @@ def chain_row(config: ArrayConfig) -> Fields:
             **({"gates": 1} if config.gates else {}),
             **({"keys": config.result_depth.bit_length()} if config.softmax else {}),
             **({"queries": QUERY_BITS, "past": past_bits(config)} if config.causal else {}),
+            **({"scales": 1} if config.row_exponents else {}),
             **(
                 {
                     "fills": max(Fills).bit_length(),

@@ -14,6 +14,9 @@ BUDGET = 0.5
 TABLE = Path(__file__).parent / "quantize" / "level_table.json"
 """The table that comes with DAQKF."""
 
+EXPONENTS = ("auto", "on", "off")
+"""Whether rows share exponents where they can; the first one by default."""
+
 DEFAULT_FABRIC = "xcup"
 """The fabric whose prices count unless somebody names another."""
 

@@ -159,6 +159,11 @@ def _fits(parts: Sequence[Part]) -> bool:
         and max(added, default=0) <= machine.residual_depth
         and (machine.normalizes or not any(isinstance(part, NormalizationOp) for part in parts))
         and (machine.gates or not any(isinstance(part, GatingOp) for part in parts))
+        and all(
+            part.parts().reach in (None, machine.row_exponents)
+            for part in parts
+            if isinstance(part, RowOperation)
+        )
     )
 
 
@@ -179,7 +184,7 @@ class BringAlong(RewritePattern):
     def match_and_rewrite(self, op: KernelOp, rewriter: PatternRewriter) -> None:
         """Join both operands of a kernel, whose product then gathers its own columns."""
         kept = op.kept
-        if kept is None or op.input is kept:
+        if kept is None or op.input is kept or op.exponents is not None:
             return
         if any(isinstance(use.operation, KernelOp) and use.index == 0 for use in kept.uses):
             return

@@ -26,7 +26,7 @@ from daqkf.dialects.spaq import (
     GatherOp,
     MatmulOp,
     RequantizeOp,
-    ResidualOp,
+    RequantizeRowsOp,
 )
 from daqkf.dialects.spaq.ops import chain, defining_constant
 
@@ -35,10 +35,11 @@ from daqkf.dialects.spaq.ops import chain, defining_constant
 class DfkeFusePass(ModulePass):
     """Make a `dfke.kernel` of each integer product by constants and its followers.
 
-    A kernel takes `spaq.gather` in front, `spaq.matmul`, `spaq.add`, `spaq.residual`,
-    `spaq.requantize` and `spaq.activation`, as far as each has no other user. A product that is not
-    requantised is left alone: its sums would have to leave the array. `spaq.normalize` and what
-    follows it become a `dfke.normalization`, `spaq.gate` and what follows it a `dfke.gating`.
+    A kernel takes `spaq.gather` in front, `spaq.matmul`, `spaq.scale_rows`, `spaq.add`,
+    `spaq.residual`, `spaq.requantize` and `spaq.activation`, as far as each has no other user. A
+    product that is not requantised is left alone: its sums would have to leave the array.
+    `spaq.normalize` and what follows it become a `dfke.normalization`, `spaq.gate` and what follows
+    it a `dfke.gating`.
     """
 
     name = "dfke-fuse"
@@ -67,8 +68,7 @@ class FuseProduct(RewritePattern):
         value, gather = op.input, op.input.owner
         if isinstance(gather, GatherOp) and gather.result.get_user_of_unique_use() is op:
             stages, value = [gather, *stages], gather.input
-        kept = next((stage.kept for stage in stages if isinstance(stage, ResidualOp)), None)
-        _replace(stages, kernel(value, stages, kept), rewriter)
+        _replace(stages, kernel(value, stages), rewriter)
 
 
 @dataclass(frozen=True)
@@ -83,14 +83,13 @@ class FuseRowOperation(RewritePattern):
             return
         stages = [op, *chain(op, ROW_STAGES)]
         if _requantized(stages):
-            value, result = op.operands[0], stages[-1].results[0]
-            body = body_of([value.type], [value], stages)
-            fused = self.kind(operands=[value], result_types=[result.type], regions=[body])
+            value, results = op.operands[0], [result.type for result in stages[-1].results]
+            fused = self.kind(value, results, body_of([value], stages))
             _replace(stages, fused, rewriter)
 
 
 def _requantized(stages: Sequence[Operation]) -> bool:
-    return any(isinstance(stage, RequantizeOp) for stage in stages)
+    return any(isinstance(stage, RequantizeOp | RequantizeRowsOp) for stage in stages)
 
 
 def _replace(stages: Sequence[Operation], fused: Operation, rewriter: PatternRewriter) -> None:

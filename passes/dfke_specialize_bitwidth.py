@@ -62,15 +62,28 @@ class NarrowKernel(RewritePattern):
         running_sum = max(numerics.signed_bits(*reach.running), numerics.ACTIVATION_BITS + 1)
         accumulator = max(numerics.signed_bits(*reach.accumulator), running_sum)
         sums = max(numerics.signed_bits(*reach.total), accumulator)
-        total = sums
+        total, added = sums, 0
         if body.residual is not None and body.residual.multiplier is not None:
             added = -numerics.ACTIVATION_MIN * int(to_array(body.residual.multiplier).max())
             low, high = reach.total
             total = max(numerics.signed_bits(low - added, high + added), sums)
+        scaled = accumulator
+        if body.scale is not None:
+            # Biases and what else is added come on top of products that are scaled.
+            reach_bits = body.scale.reach.value.data
+            low, high = ranges(levels, 0 * bias, body.matmul.semiring.data).total
+            low, high = low << reach_bits, high << reach_bits
+            scaled = max(numerics.signed_bits(low, high), accumulator + reach_bits)
+            low, high = low + int(bias.min(initial=0)), high + int(bias.max(initial=0))
+            total = max(numerics.signed_bits(low - added, high + added), scaled)
+            sums = total
         _require_width(op, total)
         op.running_sum = IntegerType(running_sum)
         # The array adds the weight that a semiring's walk begins with, also where no bias is added.
-        _retype(body.matmul.result, sums if body.add is None else accumulator)
+        plain = body.add is None and body.scale is None
+        _retype(body.matmul.result, sums if plain else accumulator)
+        if body.scale is not None:
+            _retype(body.scale.result, scaled)
         if body.add is not None:
             _retype(body.add.result, sums)
         if body.residual is not None:
@@ -86,6 +99,13 @@ class NarrowRowOperation(RewritePattern):
         if not isinstance(op, RowOperation):
             return
         body = op.parts()
+        if body.reach is not None:
+            # What is added is scaled, too.
+            least = numerics.GATED_BITS + body.reach
+            if body.bias is not None:
+                most = int(np.abs(body.bias.array().astype(np.int64)).max())
+                least = numerics.width_for((1 << numerics.GATED_BITS - 1) + most) + body.reach
+            _require_width(op, least)
         if body.add is not None and body.bias is not None:
             bits = width(body.first.results[0])
             bias, reach = body.bias.array().astype(np.int64), 1 << (bits - 1)

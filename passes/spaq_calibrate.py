@@ -25,6 +25,7 @@ from daqkf.dialects.spaq import (
     AttentionOp,
     CalibratedOp,
     ColumnsOp,
+    ConstantOp,
     GateOp,
     MatmulOp,
     NormOperation,
@@ -33,8 +34,11 @@ from daqkf.dialects.spaq import (
 )
 from daqkf.dialects.spaq.interpreter import attention_scores, softmax, split_sequences
 from daqkf.hw_targets.functions import SATURATION
+from daqkf.hw_targets.numerics import MAX_REACH
+from daqkf.passes.defaults import EXPONENTS
 from daqkf.passes.diagnostics import OperationError, about, failing, function_of
 from daqkf.passes.quantize.calibration import absmax_ranges, clipped_ranges, pooled_ranges
+from daqkf.passes.quantize.gating import exponents_pay
 from daqkf.passes.quantize.samples import Samples, load_samples, rows_of
 
 
@@ -53,6 +57,14 @@ def _is_result(value: SSAValue) -> bool:
     """Whether a value is a complete sum that the function gives, with a scale for each channel."""
     returned = all(isinstance(use.operation, ReturnOp) for use in value.uses)
     return isinstance(value.owner, MatmulOp | AddOp) and returned
+
+
+def _shared_by(op: Operation) -> MatmulOp | None:
+    """The product by constants that alone reads gates, and can take the exponents of rows back."""
+    reader = op.results[0].get_user_of_unique_use() if isinstance(op, GateOp) else None
+    if not isinstance(reader, MatmulOp) or reader.input is not op.results[0]:
+        return None
+    return reader if isinstance(reader.weights.owner, ConstantOp) else None
 
 
 _SEARCH = {"absmax": absmax_ranges, "mse": clipped_ranges, "pooled": pooled_ranges}
@@ -82,6 +94,9 @@ class _Ranges(Interpreter.Listener):
     per_feature: bool
     clip: str
     sequences: list[int]
+    exponents: str
+    reach: int
+    reaches: dict[SSAValue, int] = field(default_factory=dict[SSAValue, int])
     scores: dict[AttentionOp, float] = field(default_factory=dict[AttentionOp, float])
     found: dict[SSAValue, float | NDArray[np.float64]] = field(
         default_factory=dict[SSAValue, float | NDArray[np.float64]]
@@ -113,6 +128,18 @@ class _Ranges(Interpreter.Listener):
         if isinstance(value.type, TensorType) and not followed and not _is_stated(value):
             with about(op):
                 self.observe(value, results[0])
+                if self._shares(op, value, results[0]):
+                    self.reaches[value] = self.reach
+
+    def _shares(self, op: Operation, value: SSAValue, seen: NDArray[Any]) -> bool:
+        """Whether the rows of an operation's results are to share exponents."""
+        reader = _shared_by(op)
+        if reader is None or not self.reach or self.exponents == "off":
+            return False
+        assert isinstance(reader.weights.owner, ConstantOp)
+        ranges = np.broadcast_to(np.asarray(self.found[value], np.float64), seen.shape[1])
+        weights = reader.weights.owner.array()
+        return self.exponents == "on" or exponents_pay(seen, weights, ranges, self.reach)
 
 
 def calibrate(
@@ -120,6 +147,8 @@ def calibrate(
     samples: Samples,
     granularity: str = "channel",
     clip: str = "absmax",
+    exponents: str = EXPONENTS[0],
+    reach: int = 0,
 ) -> None:
     """Run the float module on `samples` [T, K] and put `spaq.calibrated` after every value
     that will need a scale: the input or its columns, each complete sum, each activation, what is
@@ -129,15 +158,18 @@ def calibrate(
 
     Of a function with attention, samples are a sequence of tokens, or several of them.
 
-    `granularity` and `clip` are those of `SpaqCalibratePass`.
+    `granularity`, `clip`, `exponents` and `reach` are those of `SpaqCalibratePass`.
 
     Raises:
         ValueError: samples that are not finite, empty, or of another shape; or an unknown
-            granularity or clip.
+            granularity, clip or choice of exponents.
     """
+    if not 0 <= reach <= MAX_REACH:
+        raise ValueError(f"reach must be 0..{MAX_REACH}, not {reach}")
     for what, choice, known in (
         ("granularity", granularity, GRANULARITIES),
         ("clip", clip, CLIPS),
+        ("exponents", exponents, EXPONENTS),
     ):
         if choice not in known:
             raise ValueError(f"unknown {what} '{choice}' (known: {', '.join(known)})")
@@ -153,7 +185,7 @@ def calibrate(
         raise ValueError(
             f"calibration samples contain NaN or infinity, first in row {row}, feature {feature}"
         )
-    ranges = _Ranges(granularity == "channel", clip, sequences)
+    ranges = _Ranges(granularity == "channel", clip, sequences, exponents, reach)
     try:
         with np.errstate(over="ignore", invalid="ignore"):
             run(module, samples, listeners=(ranges,), sequences=sequences)
@@ -167,7 +199,7 @@ def calibrate(
     for value, found in ranges.found.items():
         if not isa(value.type, TensorType) or value.type.element_type != Float32Type():
             continue
-        statement = CalibratedOp(value, found)
+        statement = CalibratedOp(value, found, ranges.reaches.get(value))
         statement.result.name_hint = value.name_hint
         point = (
             InsertPoint.after(value.owner)
@@ -188,6 +220,10 @@ class SpaqCalibratePass(ModulePass):
     - `clip`: `absmax`, the largest magnitude; `mse`, the range at which int8 has the least squared
       error; or `pooled`, which is `absmax`, but for sums that are the function's results at least
       the reach with the least error of all channels together, each over its deviation.
+    - `reach`: the `row_exponents` of the target, bits by which the int8 of a token may be finer
+      than others'. 0 means none.
+    - `exponents`: whether rows share such exponents where they can, those of gates that a product
+      alone reads: `auto`, if that leaves half of the noise, `on` or `off`.
     """
 
     name = "spaq-calibrate"
@@ -195,7 +231,10 @@ class SpaqCalibratePass(ModulePass):
     samples: str
     granularity: str = "channel"
     clip: str = "absmax"
+    reach: int = 0
+    exponents: str = EXPONENTS[0]
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         with failing(self.name):
-            calibrate(op, load_samples(self.samples), self.granularity, self.clip)
+            samples = load_samples(self.samples)
+            calibrate(op, samples, self.granularity, self.clip, self.exponents, self.reach)

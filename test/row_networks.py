@@ -101,28 +101,50 @@ class Gating:
     multiplier: Ints
     shift: Ints
     table: NDArray[np.int8]
+    reach: int | None = None
+    """That of the exponents that the results of a token share, if they do."""
 
     @classmethod
-    def random(cls, rng: np.random.Generator, channels: int) -> "Gating":
+    def random(cls, rng: np.random.Generator, channels: int, reach: int | None = None) -> "Gating":
         gate, table = (rng.permutation(256).astype(np.uint8).view(np.int8) for _ in range(2))
+        shared = reach is not None
         return cls(
-            gate,
-            rng.integers(-2000, 2000, channels),
+            # Small gates, so that results of tokens differ in how large they are.
+            np.arange(256).astype(np.int8) // 32 if shared else gate,
+            rng.integers(-20, 20, channels) if shared else rng.integers(-2000, 2000, channels),
             rng.integers(1500, 6000, channels),
-            rng.integers(17, 19, channels),
-            table,
+            rng.integers(17, 19, channels) - (4 if shared else 0),
+            IDENTITY if shared else table,
+            reach,
         )
 
     def expected(self, q: NDArray[np.int8]) -> NDArray[np.int8]:
         """The results by the formulas, computed in Python's integers."""
+        return self._of(q, [0] * len(q))
+
+    def exponents(self, q: NDArray[np.int8]) -> list[int]:
+        """The exponents that the results of each token share."""
+        assert self.reach is not None
+        return [
+            (min(max(abs(value) for value in token), 127) >> (7 - self.reach)).bit_length()
+            for token in self._of(q, [0] * len(q)).tolist()
+        ]
+
+    def finer(self, q: NDArray[np.int8]) -> NDArray[np.int8]:
+        """The results that share exponents."""
+        assert self.reach is not None
+        return self._of(q, [self.reach - exponent for exponent in self.exponents(q)])
+
+    def _of(self, q: NDArray[np.int8], finer: Sequence[int]) -> NDArray[np.int8]:
         rows: list[list[int]] = []
-        for token in q.tolist():
+        for token, bits in zip(q.tolist(), finer, strict=True):
             rows.append([])
             for n, (bias, multiplier, shift) in enumerate(
                 zip(self.bias.tolist(), self.multiplier.tolist(), self.shift.tolist(), strict=True)
             ):
                 total = int(self.gate[token[2 * n] & 0xFF]) * token[2 * n + 1] + bias
-                level = clamped((total * multiplier + (1 << (shift - 1))) >> shift)
+                scaled = (total << bits) * multiplier
+                level = clamped((scaled + (1 << (shift - 1))) >> shift)
                 rows[-1].append(int(self.table[level & 0xFF]))
         return np.array(rows, np.int8)
 
@@ -186,10 +208,10 @@ def row_operation(made: RowKernel, name: str, array: str) -> NormalizationOp | G
         key: from_array(value, i8 if key in ("table", "gate") else i32)
         if isinstance(value, np.ndarray)
         else IntegerAttr(value, i64)
-        if key in ("keys", "queries", "past")
+        if key in ("keys", "queries", "past", "reach")
         else value
         for key, value in asdict(made).items()
-        if not (key in ("queries", "past") and not asdict(made)["queries"])
+        if not (key in ("queries", "past") and not asdict(made)["queries"]) and value is not None
     }
     return kind(name, array, **data)
 
@@ -224,12 +246,14 @@ class Rows:
         gates: Collection[int] = (),
         softmaxes: Mapping[int, int] | None = None,
         causal: tuple[int, int] | None = None,
+        shares: Mapping[int, int] | None = None,
     ) -> "Rows":
         """Draw a chain at random.
 
         `shape` has the outputs of each layer, of which a gating leaves half. Of the normalisations,
         some are by the `rms`, and all have the `epsilon`. `softmaxes` has the number of keys of
-        each softmax; if they are causal, they have these queries and this past.
+        each softmax; if they are causal, they have these queries and this past. `shares` has the
+        reach of the exponents that rows of a gating share.
         """
         rng = np.random.default_rng(seed)
         features = [n // 2 if layer - 1 in gates else n for layer, n in enumerate(shape)]
@@ -241,6 +265,11 @@ class Rows:
                     IDENTITY if layer in gates else table
                     for layer, table in enumerate(layers.tables)
                 ],
+                # Sums that take exponents back are as much larger.
+                shifts=[
+                    shift + (shares or {}).get(layer - 1, 0)
+                    for layer, shift in enumerate(layers.shifts)
+                ],
             ),
             tuple(saves),
             {layer: rng.integers(0, 40, shape[layer + 1]) for layer in adds},
@@ -248,7 +277,10 @@ class Rows:
                 layer: Normalization.random(rng, shape[layer + 1], epsilon, rms=layer in rms)
                 for layer in normalizes
             },
-            {layer: Gating.random(rng, shape[layer + 1] // 2) for layer in gates},
+            {
+                layer: Gating.random(rng, shape[layer + 1] // 2, (shares or {}).get(layer))
+                for layer in gates
+            },
             {
                 layer: made if causal is None else made.causal(*causal)
                 for layer, keys in (softmaxes or {}).items()
@@ -290,6 +322,7 @@ class Rows:
                 (norm.epsilon.bit_length() for norm in self.normalizations.values()), default=0
             ),
             gates=bool(self.gatings),
+            row_exponents=max((made.reach or 0 for made in self.gatings.values()), default=0),
             softmax=bool(self.softmaxes),
             causal=any(made.queries for made in self.softmaxes.values()),
         )
@@ -305,6 +338,9 @@ class Rows:
                 saves.append(len(kernels))
             if layer in self.residuals:
                 program.properties["residual"] = from_array(self.residuals[layer], i32)
+            if layer - 1 in self.gatings and self.gatings[layer - 1].reach is not None:
+                program.properties["correction"] = program.bias
+                program.bias = from_array(self._offsets(layer), i32)
             kernels.append(program)
             if layer in self.behind:
                 target, name = program.target().sym_name.data, f"{program.sym_name.data}_rows"
@@ -320,16 +356,26 @@ class Rows:
         module.verify()
         return module
 
+    def _offsets(self, layer: int) -> Ints:
+        """The bias of a layer whose activations share exponents."""
+        return np.arange(self.layers.levels[layer].shape[1]) * 37 - 300
+
     def expected(self, x: NDArray[np.int8]) -> NDArray[np.int8]:
         """The results by the formulas."""
-        made, kept = self.layers, x
+        made, kept, exponents = self.layers, x, None
         for layer, levels in enumerate(made.levels):
             kept = x if layer in self.saves else kept
             total = x.astype(np.int64) @ levels
+            if exponents is not None:
+                total = (total << np.array(exponents)[:, np.newaxis]) + self._offsets(layer)
+                exponents = None
             if layer in self.residuals:
                 total += kept[:, : levels.shape[1]] * self.residuals[layer]
             total = (3 * total + (1 << (made.shifts[layer] - 1))) >> made.shifts[layer]
             x = made.tables[layer][np.clip(total, -128, 127) & 0xFF]
-            if layer in self.behind:
-                x = self.behind[layer].expected(x)
+            behind = self.behind.get(layer)
+            if isinstance(behind, Gating) and behind.reach is not None:
+                x, exponents = behind.finer(x), behind.exponents(x)
+            elif behind is not None:
+                x = behind.expected(x)
         return x

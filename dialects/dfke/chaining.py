@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
-from xdsl.ir import Block, Operation, Region, SSAValue
-from xdsl.irdl import irdl_op_definition
+from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
+from xdsl.irdl import irdl_op_definition, opt_result_def, result_def
 from xdsl.utils.exceptions import VerifyException
 
 from daqkf.dialects.dfke.ops import KernelOp
@@ -21,10 +21,12 @@ from daqkf.dialects.spaq import (
     GateOp,
     NormalizeOp,
     RequantizeOp,
+    RequantizeRowsOp,
 )
 from daqkf.dialects.spaq.ops import chain, defining_constant
+from daqkf.dialects.spaq.types import INT8_ACTIVATIONS
 
-ROW_STAGES: tuple[type[Operation], ...] = (AddOp, RequantizeOp, ActivationOp)
+ROW_STAGES: tuple[type[Operation], ...] = (AddOp, RequantizeOp, RequantizeRowsOp, ActivationOp)
 """What may follow the first operation of a row unit's kernel, in this order, each at most once."""
 
 
@@ -35,23 +37,39 @@ class RowBody:
     first: Operation
     add: AddOp | None
     bias: ConstantOp | None
-    requantize: RequantizeOp
+    requantize: RequantizeOp | RequantizeRowsOp
     activation: ActivationOp | None
+
+    @property
+    def reach(self) -> int | None:
+        """That of the exponents that rows share, if they do."""
+        own = self.requantize
+        return own.reach.value.data if isinstance(own, RequantizeRowsOp) else None
 
 
 class RowOperation(RegionOperation):
     """What the array's row unit does with a kernel's results, in a chain.
 
     The body is the operation that gives it its name, then optionally `spaq.add` of a constant,
-    `spaq.requantize`, and optionally `spaq.activation`.
+    `spaq.requantize`, and optionally `spaq.activation`. Where rows `may_share` exponents, it may
+    end with `spaq.requantize_rows` instead; then these are a second result.
     """
 
     FIRST: ClassVar[type[Operation]]
     """What the body begins with."""
+    MAY_SHARE: ClassVar[bool] = False
+    """Whether rows may share exponents."""
+
+    result = result_def(INT8_ACTIVATIONS)  # once more, as it comes before the other one
+    exponents = opt_result_def(INT8_ACTIVATIONS)
+
+    def __init__(self, value: SSAValue, result_types: Sequence[Attribute], body: Region):
+        result, *exponents = result_types
+        super().__init__(operands=[value], result_types=[result, exponents], regions=[body])
 
     def verify_(self) -> None:
         self.verify_region()
-        if [value.type for value in self.yielded()] != [self.result.type]:
+        if [value.type for value in self.yielded()] != [value.type for value in self.results]:
             raise VerifyException(f"the body ends with a dfke.yield of the result of {self.name}")
         self._verify_body()
 
@@ -59,7 +77,8 @@ class RowOperation(RegionOperation):
         """The stages of the body, of an operation that verifies."""
         block = self.body.block
         add = first_of(block, AddOp)
-        first, requantize = first_of(block, self.FIRST), first_of(block, RequantizeOp)
+        first = first_of(block, self.FIRST)
+        requantize = first_of(block, RequantizeOp) or first_of(block, RequantizeRowsOp)
         assert first is not None and requantize is not None
         bias = None if add is None else defining_constant(add.bias)
         return RowBody(first, add, bias, requantize, first_of(block, ActivationOp))
@@ -77,7 +96,8 @@ class RowOperation(RegionOperation):
         stages = chain(first, ROW_STAGES)
         add = next((stage for stage in stages if isinstance(stage, AddOp)), None)
         bias = defining_constant(add.bias) if add else None
-        requantize = next((stage for stage in stages if isinstance(stage, RequantizeOp)), None)
+        kinds = (RequantizeOp, RequantizeRowsOp) if self.MAY_SHARE else (RequantizeOp,)
+        requantize = next((stage for stage in stages if isinstance(stage, kinds)), None)
         if requantize is None or (add is not None and bias is None):
             raise VerifyException(
                 f"{self.name} is {name}, spaq.add of a constant, spaq.requantize and "
@@ -88,8 +108,10 @@ class RowOperation(RegionOperation):
         if stray is not None:
             raise VerifyException(f"{self.name} has no place for {stray.name}")
         terminator = block.last_op
-        if terminator is None or terminator.operands[0] is not stages[-1].results[0]:
+        if terminator is None or tuple(terminator.operands) != tuple(stages[-1].results):
             raise VerifyException(f"{self.name} yields the last of its stages")
+        if isinstance(requantize, RequantizeRowsOp) and requantize is not stages[-1]:
+            raise VerifyException(f"{self.name} has no function of rows that share exponents")
 
 
 @irdl_op_definition
@@ -114,6 +136,8 @@ class NormalizationOp(RowOperation):
 class GatingOp(RowOperation):
     """Every other one of a kernel's results, times a function of the one before.
 
+    With `spaq.requantize_rows`, the exponents that its rows share are a second result.
+
     ```mlir
     %y = dfke.gating(%x = %0) : tensor<?x4xi8> -> tensor<?x2xi8> {
       %1 = spaq.gate "silu" %x table … : tensor<?x4xi8> -> tensor<?x2xi16>
@@ -126,6 +150,7 @@ class GatingOp(RowOperation):
     name = "dfke.gating"
 
     FIRST: ClassVar = GateOp
+    MAY_SHARE: ClassVar = True
 
 
 Part = KernelOp | RowOperation | AttendOp
@@ -180,7 +205,8 @@ class ChainOp(RegionOperation):
     The first kernel is of the chain's input, each other one of the result before it, and the
     last one's result is the chain's. So nothing between them leaves the array. Behind a kernel
     there may be a normalisation or a gating of its results, and a kernel may add what it, or a
-    kernel before it, reads: that is kept until something else is.
+    kernel before it, reads: that is kept until something else is. Exponents that the rows of a
+    gating share are for the kernel behind it.
 
     ```mlir
     %y = dfke.chain(%k = %x) : tensor<?x2xi8> -> tensor<?x3xi8> {
@@ -259,7 +285,12 @@ def unsound(value: SSAValue, parts: Sequence[Part]) -> str | None:
             and behind.parts().activation is not None
         ):
             return f"what kernel {number} of a chain gates has a function of its own"
+        if problem := _unshared(part, behind, parts, number):
+            return problem
         value = part.result
+    last = parts[-1]
+    if isinstance(last, RowOperation) and last.exponents is not None:
+        return "the exponents of the rows that a chain yields are lost"
     saves = saves_of(parts)
     for number, part in enumerate(parts):
         if isinstance(part, KernelOp) and part.kept is not None:
@@ -269,6 +300,25 @@ def unsound(value: SSAValue, parts: Sequence[Part]) -> str | None:
                 return f"kernel {number} of a chain adds what no kernel reads"
             if not isinstance(saver, KernelOp) or saver.input is not part.kept:
                 return f"what kernel {number} of a chain adds is not kept until then"
+    return None
+
+
+def _unshared(part: Part, behind: Part | None, parts: Sequence[Part], number: int) -> str | None:
+    """Why a part does not get the exponents that it takes, or that are for it."""
+    shared = behind.exponents if isinstance(behind, RowOperation) else None
+    taken = part.exponents if isinstance(part, KernelOp) else None
+    if taken is not shared:
+        return f"kernel {number} of a chain does not take the exponents of its rows"
+    if shared is None:
+        return None
+    scale = part.parts().scale if isinstance(part, KernelOp) else None
+    assert isinstance(behind, RowOperation) and scale is not None
+    if behind.parts().reach != scale.reach.value.data:
+        return f"kernel {number} of a chain takes exponents of another reach"
+    if any(use.operation not in parts for use in shared.uses):
+        return f"the exponents of the rows of kernel {number} of a chain have other readers"
+    if any(isinstance(other, KernelOp) and other.kept is part.input for other in parts):
+        return f"a kernel adds what kernel {number} of a chain reads, and not its exponents"
     return None
 
 
@@ -287,7 +337,7 @@ def chain_parts(parts: Sequence[Part]) -> ChainOp:
     for part in parts:
         copy = part.clone(mapping)
         block.add_op(copy)
-        mapping[part.result] = copy.result
+        mapping |= zip(part.results, copy.results, strict=True)
     result = mapping[parts[-1].result]
     block.add_op(YieldOp(result))
     return ChainOp(operands=[value], result_types=[result.type], regions=[Region(block)])

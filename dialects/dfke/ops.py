@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from xdsl.dialects.builtin import IntegerType
+from xdsl.dialects.builtin import DenseArrayBase, IntegerType, i32
 from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
 from xdsl.irdl import (
+    AttrSizedOperandSegments,
     irdl_op_definition,
     operand_def,
     opt_operand_def,
@@ -36,6 +37,7 @@ from daqkf.dialects.spaq import (
     MatmulOp,
     RequantizeOp,
     ResidualOp,
+    ScaleRowsOp,
 )
 from daqkf.dialects.spaq.checks import features, is_wide
 from daqkf.dialects.spaq.ops import chain, defining_constant
@@ -44,17 +46,24 @@ from daqkf.hw_targets import numerics
 from daqkf.hw_targets.decision import Decision
 from daqkf.hw_targets.semirings import Semiring
 
-STAGES: tuple[type[Operation], ...] = (AddOp, ResidualOp, RequantizeOp, ActivationOp)
+STAGES: tuple[type[Operation], ...] = (
+    ScaleRowsOp,
+    AddOp,
+    ResidualOp,
+    RequantizeOp,
+    ActivationOp,
+)
 """What may follow the product inside a kernel, in this order, each at most once."""
 
 
 @dataclass(frozen=True)
 class Body:
-    """The operations of a kernel's body `act(requantize(x·W + b + r))`."""
+    """The operations of a kernel's body `act(requantize(x·W·2^e + b + r))`."""
 
     gather: GatherOp | None
     weights: ConstantOp
     matmul: MatmulOp
+    scale: ScaleRowsOp | None
     add: AddOp | None
     bias: ConstantOp | None
     residual: ResidualOp | None
@@ -66,10 +75,11 @@ class Body:
 class KernelOp(RegionOperation):
     """One fused kernel: integer activations in, integer activations out, nothing between.
 
-    The body is optionally `spaq.gather` of what it reads, `spaq.matmul`, then optionally `spaq.add`
-    of a bias and `spaq.residual` of a second operand, `spaq.requantize`, and optionally
-    `spaq.activation`; weights and bias are constants of the body. A kernel with a residual runs
-    on the array in a chain; one with wide results has none, and runs alone. The types of the
+    The body is optionally `spaq.gather` of what it reads, `spaq.matmul`, then optionally
+    `spaq.scale_rows` by an operand, the exponents that its rows share, `spaq.add` of a bias and
+    `spaq.residual` of another operand, `spaq.requantize`, and optionally `spaq.activation`;
+    weights and bias are constants of the body. A kernel with exponents or a residual runs
+    on the array in a chain; one with wide results has neither, and runs alone. The types of the
     sums are their exact widths once `dfke-specialize-bitwidth` has run, which also sets
     `running_sum`; `dfke-schedule` sets `schedule`, or `tiles` where the kernel is too large for
     the machine.
@@ -86,10 +96,13 @@ class KernelOp(RegionOperation):
 
     name = "dfke.kernel"
 
-    MOST_OPERANDS: ClassVar = 2
+    MOST_OPERANDS: ClassVar = 3
+
+    irdl_options = (AttrSizedOperandSegments(as_property=True),)
 
     input = operand_def(INT8_ACTIVATIONS)  # once more, as it comes before the other one
     kept = opt_operand_def(INT8_ACTIVATIONS)
+    exponents = opt_operand_def(INT8_ACTIVATIONS)
     running_sum = opt_prop_def(IntegerType)
     schedule = opt_prop_def(ScheduleAttr)
     tiles = opt_prop_def(TilesAttr)
@@ -104,13 +117,23 @@ class KernelOp(RegionOperation):
         schedule: ScheduleAttr | None = None,
         tiles: TilesAttr | None = None,
         kept: SSAValue | None = None,
+        exponents: SSAValue | None = None,
     ):
         super().__init__(
-            operands=[value, kept],
+            operands=[value, kept, exponents],
             result_types=[result_type],
             properties={"running_sum": running_sum, "schedule": schedule, "tiles": tiles},
             regions=[body],
         )
+
+    @classmethod
+    def segments(cls, body: Block) -> dict[str, Attribute]:
+        """What is kept comes before exponents, if there are both."""
+        counts = [1, 0, 0]
+        for argument in body.args[1:]:
+            scales = isinstance(argument.get_user_of_unique_use(), ScaleRowsOp)
+            counts[2 if scales else 1] += 1
+        return {"operandSegmentSizes": DenseArrayBase.from_list(i32, counts)}
 
     @classmethod
     def parse_properties(cls, parser: Parser) -> dict[str, Attribute]:
@@ -175,6 +198,7 @@ class KernelOp(RegionOperation):
             first_of(block, GatherOp),
             weights,
             matmul,
+            first_of(block, ScaleRowsOp),
             add,
             None if add is None else defining_constant(add.bias),
             first_of(block, ResidualOp),
@@ -183,13 +207,13 @@ class KernelOp(RegionOperation):
         )
 
     def _verify_body(self) -> None:
-        """Check that the body is act(requantize(x·W + b + r)) over constants.
+        """Check that the body is act(requantize(x·W·2^e + b + r)) over constants.
 
         Raises:
             VerifyException: it is not.
         """
         block = self.body.block
-        x, *kept = block.args
+        x, *others = block.args
         reader = x.get_user_of_unique_use()
         gather = reader if isinstance(reader, GatherOp) else None
         if gather is not None:
@@ -203,18 +227,26 @@ class KernelOp(RegionOperation):
             raise VerifyException("a kernel has a spaq.requantize after its product")
         if self.wide and ResidualOp in by_kind:
             raise VerifyException("a kernel with a residual runs in a chain, without wide results")
+        if self.wide and ScaleRowsOp in by_kind:
+            raise VerifyException("a kernel with exponents runs in a chain, without wide results")
         last = stages[-1].results[0]
         terminator = block.last_op
         if terminator is None or last not in terminator.operands:
             raise VerifyException(
-                "a kernel is spaq.matmul, spaq.add, spaq.residual, spaq.requantize and "
-                "spaq.activation, in this order"
+                "a kernel is spaq.matmul, spaq.scale_rows, spaq.add, spaq.residual, "
+                "spaq.requantize and spaq.activation, in this order"
             )
         add = by_kind.get(AddOp)
         add = add if isinstance(add, AddOp) else None
-        residual = by_kind.get(ResidualOp)
-        if [value.get_user_of_unique_use() for value in kept] != ([residual] if residual else []):
-            raise VerifyException("a kernel's second operand goes to one spaq.residual")
+        readers = [by_kind[kind] for kind in (ResidualOp, ScaleRowsOp) if kind in by_kind]
+        if [value.get_user_of_unique_use() for value in others] != readers:
+            raise VerifyException(
+                "a kernel's other operands go to one spaq.residual, and then one spaq.scale_rows"
+            )
+        if dict(self.segments(block)) != {
+            "operandSegmentSizes": self.properties["operandSegmentSizes"]
+        }:
+            raise VerifyException("a kernel's operands are not those of its body")
         weights = defining_constant(matmul.weights)
         bias = defining_constant(add.bias) if add else None
         if weights is None or (add is not None and bias is None):
@@ -228,6 +260,8 @@ class KernelOp(RegionOperation):
 def _verify_semiring(body: Body) -> None:
     """Check what an array needs of a product that is not over (+, ×)."""
     semiring, weights = body.matmul.semiring.data, body.weights.array()
+    if semiring is not Semiring.PLUS_TIMES and body.scale is not None:
+        raise VerifyException(f"rows of a {semiring} kernel share no exponents")
     if semiring is not Semiring.PLUS_TIMES and body.requantize.wide:
         raise VerifyException(f"results of a {semiring} kernel are i8, as its activations are")
     if semiring is Semiring.OR_AND and not np.isin(weights, (0, -1)).all():
@@ -340,37 +374,41 @@ class DispatchToOne(RewritePattern):
             rewriter.replace(op, variant.clone({op.body.block.args[0]: op.input}))
 
 
-def kernel(value: SSAValue, stages: Sequence[Operation], kept: SSAValue | None = None) -> KernelOp:
+def kernel(value: SSAValue, stages: Sequence[Operation]) -> KernelOp:
     """A kernel whose body is a copy of `stages` and of the constants they use.
 
     `stages` start with a spaq.gather or spaq.matmul of `value` and follow each other by single
-    uses; `kept` is what a spaq.residual among them adds.
+    uses; what a spaq.residual among them adds, and the exponents of a spaq.scale_rows, are its
+    other operands.
     """
-    operands = [value] if kept is None else [value, kept]
-    body = body_of([operand.type for operand in operands], operands[:1], stages, operands[1:])
-    return KernelOp(value, stages[-1].results[0].type, body, kept=kept)
+    kept = next((stage.kept for stage in stages if isinstance(stage, ResidualOp)), None)
+    scales = next((stage.exponents for stage in stages if isinstance(stage, ScaleRowsOp)), None)
+    body = body_of([value], stages, [other for other in (kept, scales) if other is not None])
+    return KernelOp(value, stages[-1].results[0].type, body, kept=kept, exponents=scales)
 
 
 def body_of(
-    types: Sequence[Attribute],
-    values: Sequence[SSAValue],
-    stages: Sequence[Operation],
-    kept: Sequence[SSAValue] = (),
+    values: Sequence[SSAValue], stages: Sequence[Operation], others: Sequence[SSAValue] = ()
 ) -> Region:
-    """A region of these arguments, which stand for values and for what a spaq.residual adds."""
-    block = Block(arg_types=types)
+    """A region whose arguments stand for values, and for `others` as second operands of stages.
+
+    It yields all results of the last stage.
+    """
+    block = Block(arg_types=[value.type for value in (*values, *others)])
     mapping: dict[SSAValue, SSAValue] = dict(zip(values, block.args, strict=False))
+    seconds = dict(zip(others, block.args[len(values) :], strict=True))
     for stage in stages:
         for operand in stage.operands:
             constant = defining_constant(operand)
             if constant is not None and operand not in mapping:
                 block.add_op(constant.clone(mapping))
         copy = stage.clone(mapping)
-        if isinstance(copy, ResidualOp) and kept:
-            copy.operands[1] = block.args[-1]
+        if isinstance(stage, ResidualOp | ScaleRowsOp) and stage.operands[1] in seconds:
+            # The same value may be what the kernel reads, too.
+            copy.operands[1] = seconds[stage.operands[1]]
         block.add_op(copy)
-        mapping[stage.results[0]] = copy.results[0]
-    block.add_op(YieldOp(mapping[stages[-1].results[0]]))
+        mapping |= zip(stage.results, copy.results, strict=True)
+    block.add_op(YieldOp(*(mapping[result] for result in stages[-1].results)))
     return Region(block)
 
 

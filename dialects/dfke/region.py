@@ -42,15 +42,15 @@ class RegionOperation(IRDLOperation, ABC):
 
     @classmethod
     def parse(cls, parser: Parser) -> Self:
-        """`(%inside = %outside, …) properties attributes {…} : types -> type {…}`."""
+        """`(%inside = %outside, …) properties attributes {…} : types -> types {…}`."""
         captures = parse_captures(parser, cls.MOST_OPERANDS)
         properties = cls.parse_properties(parser)
         attributes = parser.parse_optional_attr_dict_with_keyword()
-        operands, result_type, body = parse_body(parser, captures)
+        operands, result_types, body = parse_body(parser, captures)
         return cls.create(
             operands=operands,
-            result_types=[result_type],
-            properties=properties,
+            result_types=result_types,
+            properties={**properties, **cls.segments(body.block)},
             attributes=attributes.data if attributes else {},
             regions=[body],
         )
@@ -60,6 +60,11 @@ class RegionOperation(IRDLOperation, ABC):
         print_captures(printer, self)
         self.print_properties(printer)
         print_body(printer, self)
+
+    @classmethod
+    def segments(cls, body: Block) -> dict[str, Attribute]:
+        """The property that says which of its operands an operation has, by its body."""
+        return {}
 
     @classmethod
     def parse_properties(cls, parser: Parser) -> dict[str, Attribute]:
@@ -126,15 +131,17 @@ def parse_captures(parser: Parser, most: int) -> list[Capture]:
 
 def parse_body(
     parser: Parser, captures: Sequence[Capture]
-) -> tuple[Sequence[SSAValue], Attribute, Region]:
-    """`: input, … -> result {…}`; the inputs, the result's type and the body."""
+) -> tuple[Sequence[SSAValue], Sequence[Attribute], Region]:
+    """`: input, … -> result, … {…}`; the inputs, the results' types and the body."""
     parser.parse_punctuation(":")
     types = [parser.parse_type()]
     for _ in captures[1:]:
         parser.parse_punctuation(",")
         types.append(parser.parse_type())
     parser.parse_punctuation("->")
-    result_type = parser.parse_type()
+    result_types = [parser.parse_type()]
+    while parser.parse_optional_punctuation(",") is not None:
+        result_types.append(parser.parse_type())
     body = parser.parse_region(
         [argument.resolve(kind) for (argument, _), kind in zip(captures, types, strict=True)]
     )
@@ -142,7 +149,7 @@ def parse_body(
         parser.resolve_operand(operand, kind)
         for (_, operand), kind in zip(captures, types, strict=True)
     ]
-    return operands, result_type, body
+    return operands, result_types, body
 
 
 def print_captures(printer: Printer, op: Operation) -> None:
@@ -162,6 +169,6 @@ def print_body(printer: Printer, op: Operation) -> None:
     printer.print_string(" : ")
     printer.print_list(op.operands, lambda value: printer.print_attribute(value.type))
     printer.print_string(" -> ")
-    printer.print_attribute(op.results[0].type)
+    printer.print_list(op.results, lambda value: printer.print_attribute(value.type))
     printer.print_string(" ")
     printer.print_region(op.regions[0], print_entry_block_args=False)

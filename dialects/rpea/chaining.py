@@ -81,6 +81,7 @@ class _UsesKernels(SymbolUserOpInterface):
         op.verify_parts()
         op.verify_kernels()
         op.verify_saves()
+        op.verify_exponents()
         op.verify_against(op.target().config.data)
 
 
@@ -318,6 +319,32 @@ class ChainOp(IRDLOperation):
                     kernel.channels <= kept,
                     f"@{kernel.sym_name.data} adds a residual of {kernel.channels} columns; the "
                     f"chain has saved {kept}",
+                )
+
+    def verify_exponents(self) -> None:
+        """Hold the exponents that rows share against the sums that take them back.
+
+        Raises:
+            VerifyException: exponents that are lost, or sums that have none to take.
+        """
+        kernels = self.kernels()
+        for number, (one, other) in enumerate(pairwise([None, *kernels, None])):
+            shares = isinstance(one, GatingOp) and one.reach is not None
+            takes = isinstance(other, ProgramOp) and other.correction is not None
+            if shares and isinstance(one, GatingOp):
+                name = one.sym_name.data
+                require(
+                    takes, f"the results of @{name} share exponents that nothing behind it takes"
+                )
+                require(
+                    number not in self.saved,
+                    f"the chain saves the results of @{name}, and not their exponents",
+                )
+            elif takes and isinstance(other, ProgramOp):
+                require(
+                    False,
+                    f"@{other.sym_name.data} has sums of rows that share exponents, and no such "
+                    "gating before it",
                 )
 
     def verify_against(self, config: ArrayConfig) -> None:

@@ -14,7 +14,7 @@ from xdsl.utils.exceptions import InterpretationError
 from daqkf.dialects.dense import to_array
 from daqkf.dialects.rpea.chaining import ChainOp, Kernel
 from daqkf.dialects.rpea.ops import ProgramOp
-from daqkf.dialects.rpea.rows import GatingOp, SoftmaxOp
+from daqkf.dialects.rpea.rows import GatingOp, NormalizationOp, SoftmaxOp
 from daqkf.dialects.rpea.running import Runnable, RunOp, TiledOp
 from daqkf.hw_targets import numerics
 from daqkf.hw_targets.families import FAMILIES
@@ -43,6 +43,7 @@ def run_kernel(
     Every operation of the datapath appears: what the PE's family does, or the row unit, bias with
     its correction, residual, requantisation and table. `kept` are the activations [T, R] for the
     residual; `operands` [P, depth, items] are the operand memories of a chain whose sequence x is.
+    Kernels whose rows share exponents are for `run_chain`.
     """
     if isinstance(kernel, SoftmaxOp):
         keys, (queries, past) = kernel.keys.value.data, kernel.seen
@@ -54,20 +55,55 @@ def run_kernel(
             numerics.shares(e, keys), to_array(kernel.multiplier), to_array(kernel.shift)
         )
     if isinstance(kernel, ProgramOp):
-        sums = partial_sums(kernel, x, operands).T
-        if kernel.residual is not None:
-            assert kept is not None
-            sums = numerics.add_residual(sums, kept, to_array(kernel.residual))
-    elif isinstance(kernel, GatingOp):
-        sums = numerics.gate(x, to_array(kernel.gate)) + to_array(kernel.bias)
-    else:
-        normal = numerics.normalize(
-            x, to_array(kernel.exponent), kernel.added, rms=kernel.rms is not None
-        )
-        sums = normal + to_array(kernel.bias)
+        return _finished(kernel, partial_sums(kernel, x, operands).T, kept)
+    return _finished(kernel, _row_sums(kernel, x))
+
+
+def _row_sums(kernel: GatingOp | NormalizationOp, x: NDArray[np.int8]) -> NDArray[np.int64]:
+    """What the row unit gives of activations [T, K], with the biases: [T, N]."""
+    if isinstance(kernel, GatingOp):
+        return numerics.gate(x, to_array(kernel.gate)) + to_array(kernel.bias)
+    normal = numerics.normalize(
+        x, to_array(kernel.exponent), kernel.added, rms=kernel.rms is not None
+    )
+    return normal + to_array(kernel.bias)
+
+
+def _finished(
+    kernel: ProgramOp | GatingOp | NormalizationOp,
+    sums: NDArray[np.int64],
+    kept: NDArray[np.int8] | None = None,
+) -> NDArray[np.int8]:
+    """What becomes of sums [T, N] with their biases."""
+    if isinstance(kernel, ProgramOp) and kernel.residual is not None:
+        assert kept is not None
+        sums = numerics.add_residual(sums, kept, to_array(kernel.residual))
     sums = numerics.wrap(sums, kernel.target().config.data.sum_width)
     levels = numerics.requantize(sums, to_array(kernel.multiplier), to_array(kernel.shift))
     return numerics.look_up(to_array(kernel.table), levels)
+
+
+def _share_exponents(
+    kernel: GatingOp, x: NDArray[np.int8]
+) -> tuple[NDArray[np.int8], NDArray[np.int8]]:
+    """The results [T, N] of a gating whose rows share exponents, and these [T, 1]."""
+    assert kernel.reach is not None
+    factors = to_array(kernel.multiplier), to_array(kernel.shift)
+    return numerics.requantize_rows(_row_sums(kernel, x), *factors, kernel.reach.value.data)
+
+
+def _take_exponents(
+    kernel: ProgramOp,
+    x: NDArray[np.int8],
+    kept: NDArray[np.int8] | None,
+    exponents: NDArray[np.int8],
+) -> NDArray[np.int8]:
+    """The results [T, N] of a program of rows that share exponents [T, 1]."""
+    assert kernel.correction is not None
+    sums = lane_sums(kernel, x).T + to_array(kernel.correction)
+    sums = numerics.wrap(sums, kernel.target().config.data.sum_width)
+    sums = numerics.scale_rows(sums, exponents) + to_array(kernel.bias)
+    return _finished(kernel, sums, kept)
 
 
 def run_program(program: ProgramOp, x: NDArray[np.int8]) -> Results:
@@ -90,6 +126,7 @@ def run_chain(chain: ChainOp, x: NDArray[np.int8]) -> NDArray[np.int8]:
         ValueError: a sequence of more tokens than there is room for.
     """
     kept, kernels, operands, first = None, chain.kernels(), None, 0
+    exponents = np.empty((0, 1), np.int8)
     if chain.tiles is not None:
         require_tokens(chain, len(x))
         attention = chain.attention
@@ -101,7 +138,12 @@ def run_chain(chain: ChainOp, x: NDArray[np.int8]) -> NDArray[np.int8]:
         fill_tokens(operands, run_kernel(attention.values, x), place, chain.tiles.value.data)
     for number, kernel in enumerate(kernels[first:], first):
         kept = x if number in chain.saved else kept
-        x = run_kernel(kernel, x, kept, operands)
+        if isinstance(kernel, GatingOp) and kernel.reach is not None:
+            x, exponents = _share_exponents(kernel, x)
+        elif isinstance(kernel, ProgramOp) and kernel.correction is not None:
+            x = _take_exponents(kernel, x, kept, exponents)
+        else:
+            x = run_kernel(kernel, x, kept, operands)
     return x
 
 
@@ -141,6 +183,15 @@ def partial_sums(
 
     `operands` [P, depth, items] are those of a program that has some.
     """
+    sums = lane_sums(program, x, operands) + to_array(program.bias)[:, np.newaxis]
+    # The bias brings sums that are right modulo 2^n into range.
+    return numerics.wrap(sums, program.target().config.data.sum_width)
+
+
+def lane_sums(
+    program: ProgramOp, x: NDArray[np.int8], operands: NDArray[np.int8] | None = None
+) -> NDArray[np.int64]:
+    """The sums of a program as the lanes give them, which lack corrections: see `partial_sums`."""
     config = program.target().config.data
     # Features along the first axis, like the activation memory; its last row stays zero.
     memory = np.zeros((config.activation_depth, len(x)), np.int64)
@@ -154,9 +205,7 @@ def partial_sums(
             words = gated(words, operands[pe], program.operands_from.value.data, config)
         for total in FAMILIES[config.family(pe)].golden(words, memory, config):
             sums[next(outputs)] = total
-
-    # The bias brings sums that are right modulo 2^n into range.
-    return numerics.wrap(sums + to_array(program.bias)[:, np.newaxis], config.sum_width)
+    return sums
 
 
 @register_impls

@@ -118,6 +118,8 @@ class ProgramOp(IRDLOperation):
     `keeps`, in place of results. A kernel of an `rpea.chain` may add to its sums the activations
     that the chain keeps, each times the `residual` of the output of its number. It may also have
     words that are gated, by the `operands` of each PE from that word of its operand memory on.
+    Behind a gating whose results share exponents, its sums lack the `correction`, and then are
+    shifted by the exponents of their tokens; the bias and the residual come on top.
 
     The results of a `wide` program are i16. It has no activation table but the one that changes
     nothing, and runs alone or as a part of an `rpea.tiled`.
@@ -137,6 +139,7 @@ class ProgramOp(IRDLOperation):
     shift = prop_def(DenseIntOrFPElementsAttr)
     table = prop_def(DenseIntOrFPElementsAttr)
     residual = opt_prop_def(DenseIntOrFPElementsAttr)
+    correction = opt_prop_def(DenseIntOrFPElementsAttr)
     operands_from = opt_prop_def(IntegerAttr.constr(i64), prop_name="operands")
     adds = opt_prop_def(UnitAttr)
     keeps = opt_prop_def(UnitAttr)
@@ -146,7 +149,7 @@ class ProgramOp(IRDLOperation):
     assembly_format = (
         "$sym_name `on` $array `features` $features `stream` $stream `rows` $rows "
         "`outputs` $outputs `counts` $counts `bias` $bias `multiplier` $multiplier "
-        "`shift` $shift `table` $table (`residual` $residual^)? "
+        "`shift` $shift `table` $table (`residual` $residual^)? (`correction` $correction^)? "
         "(`operands` $operands^)? (`adds` $adds^)? (`keeps` $keeps^)? (`wide` $wide^)? attr-dict"
     )
 
@@ -243,9 +246,12 @@ class ProgramOp(IRDLOperation):
         if self.residual is not None:
             require_tensor("residual", self.residual, i32, channels)
             require_range("multipliers of a residual", self.residual, 0, MULTIPLIER_MAX)
+        if self.correction is not None:
+            require_tensor("correction", self.correction, i32, channels)
         if self.wide is not None:
             require(not self.keeps, "a program that keeps its sums has no wide results")
             plain = self.residual is None and self.operands_from is None
+            plain = plain and self.correction is None
             require(plain, "a program of a chain has no wide results")
             plain = np.array_equal(to_array(self.table), IDENTITY)
             require(plain, "wide results are looked up in no activation table")
@@ -291,6 +297,9 @@ class ProgramOp(IRDLOperation):
                 self.channels <= config.residual_depth,
                 f"a residual of {self.channels} outputs; the array keeps {config.residual_depth}",
             )
+        if self.correction is not None:
+            require(config.row_exponents, "sums of rows that share exponents; the array has none")
+            require_bias("a correction", self.correction, config)
         require(
             self.wide is None or config.wide_results,
             "results of i16; the array gives i8 alone",

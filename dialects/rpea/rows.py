@@ -6,6 +6,7 @@
 from abc import ABC, abstractmethod
 from typing import ClassVar
 
+import numpy as np
 from xdsl.dialects.builtin import (
     DenseIntOrFPElementsAttr,
     FlatSymbolRefAttr,
@@ -36,9 +37,11 @@ from daqkf.hw_targets.numerics import (
     ACTIVATION_MAX,
     ACTIVATION_MIN,
     EXPONENT_MAX,
+    IDENTITY,
     NORMALIZED_FEATURES,
     TABLE_SIZE,
     epsilon_limit,
+    width_for,
 )
 from daqkf.hw_targets.words import QUERY_BITS
 
@@ -72,7 +75,9 @@ class RowOperation(IRDLOperation, ABC):
 
     traits = traits_def(SymbolOpInterface(), _UsesArray())
 
-    def __init__(self, name: str, array: str, **data: DenseIntOrFPElementsAttr | IntegerAttr):
+    def __init__(
+        self, name: str, array: str, **data: DenseIntOrFPElementsAttr | IntegerAttr | None
+    ):
         super().__init__(
             properties={"sym_name": StringAttr(name), "array": SymbolRefAttr(array), **data}
         )
@@ -246,10 +251,14 @@ class GatingOp(_BiasedOperation):
     `spaq.numerics`. The program before it in its `rpea.chain` has no activation of its own: the
     array looks up `gate` when that one's results are made.
 
+    With a `reach`, that of the array, the results of a token share an exponent
+    (`numerics.requantize_rows`), and are looked up in no table. The program behind it has a
+    `correction`: its sums take the exponents back.
+
     ```mlir
     rpea.gating @gate for @array gate dense<1> : tensor<256xi8>
       bias dense<[64, -7]> : tensor<2xi32> multiplier dense<3> : tensor<2xi32>
-      shift dense<7> : tensor<2xi32> table dense<0> : tensor<256xi8>
+      shift dense<7> : tensor<2xi32> table dense<0> : tensor<256xi8> reach 3
     ```
     """
 
@@ -260,10 +269,11 @@ class GatingOp(_BiasedOperation):
     VERB: ClassVar = "gates"
 
     gate = prop_def(DenseIntOrFPElementsAttr)
+    reach = opt_prop_def(IntegerAttr.constr(i64))
 
     assembly_format = (
         "$sym_name `for` $array `gate` $gate `bias` $bias `multiplier` $multiplier "
-        "`shift` $shift `table` $table attr-dict"
+        "`shift` $shift `table` $table (`reach` $reach^)? attr-dict"
     )
 
     @property
@@ -280,6 +290,27 @@ class GatingOp(_BiasedOperation):
         """As of any kernel."""
         require_tensor("gate", self.gate, i8, TABLE_SIZE)
         require_post(self, require_length("bias", self.bias))
+        require(
+            self.reach is None or np.array_equal(to_array(self.table), IDENTITY),
+            "results that share exponents are looked up in no activation table",
+        )
+
+    def verify_against(self, config: ArrayConfig) -> None:
+        """As of any kernel; the exponents too, which are the array's."""
+        super().verify_against(config)
+        if self.reach is not None:
+            reach = self.reach.value.data
+            require(
+                reach == config.row_exponents > 0,
+                f"@{self.sym_name.data} has exponents of a reach of {reach} bits; those of the "
+                f"array have {config.row_exponents}",
+            )
+            bias = int(np.abs(to_array(self.bias).astype(np.int64)).max())
+            bits = width_for((bias + ACTIVATION_MIN * ACTIVATION_MIN) << reach)
+            require(
+                bits <= config.sum_width,
+                f"@{self.sym_name.data} has sums of {bits} bits; the array has {config.sum_width}",
+            )
 
 
 @irdl_op_definition

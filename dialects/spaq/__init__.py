@@ -18,6 +18,7 @@ from daqkf.dialects.spaq.attributes import (
     SparsityAttr,
 )
 from daqkf.dialects.spaq.canonicalization import give_traits
+from daqkf.dialects.spaq.exponents import RequantizeRowsOp, ScaleRowsOp
 from daqkf.dialects.spaq.ops import (
     ActivationOp,
     AddOp,
@@ -61,8 +62,10 @@ SPAQ = Dialect(
         NormalizeOp,
         QuantizeOp,
         RequantizeOp,
+        RequantizeRowsOp,
         ResidualOp,
         RmsNormOp,
+        ScaleRowsOp,
     ],
     [AnalysisAttr, EncodingAttr, FunctionAttr, LevelsAttr, SemiringAttr, SparsityAttr],
 )
@@ -92,8 +95,10 @@ __all__ = [
     "NormalizeOp",
     "QuantizeOp",
     "RequantizeOp",
+    "RequantizeRowsOp",
     "ResidualOp",
     "RmsNormOp",
+    "ScaleRowsOp",
     "SemiringAttr",
     "SequenceOperation",
     "Sparsity",

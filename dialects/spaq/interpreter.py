@@ -16,6 +16,7 @@ from xdsl.utils.exceptions import InterpretationError
 from daqkf.dialects.dense import integer_bits, to_array
 from daqkf.dialects.spaq.attention import AttendOp, AttentionOp, SequenceOperation
 from daqkf.dialects.spaq.checks import element, features
+from daqkf.dialects.spaq.exponents import RequantizeRowsOp, ScaleRowsOp
 from daqkf.dialects.spaq.ops import (
     ActivationOp,
     AddOp,
@@ -186,6 +187,24 @@ class SpaqFunctions(InterpreterFunctions):
             return (run(x.x, x.kept),)
         kind = np.int16 if op.wide else np.int8
         return (numerics.requantize(x, to_array(op.multiplier), to_array(op.shift), kind=kind),)
+
+    @impl(RequantizeRowsOp)
+    def requantize_rows(
+        self, interpreter: Interpreter, op: RequantizeRowsOp, args: Values
+    ) -> Values:
+        return op.run(args[0])
+
+    @impl(ScaleRowsOp)
+    def scale_rows(self, interpreter: Interpreter, op: ScaleRowsOp, args: Values) -> Values:
+        x, exponents = args
+        wrong = np.flatnonzero((exponents < 0) | (exponents > op.reach.value.data))
+        if len(wrong):
+            raise InterpretationError(f"{op.name}: token {wrong[0]} has another exponent")
+        if not isinstance(element(op.result), IntegerType):
+            return (numerics.scale_rows(x, exponents),)
+        if self._prepared.fits(op):
+            return (numerics.scale_rows(x.astype(_sum_type(op), copy=False), exponents),)
+        return (_checked(op, numerics.scale_rows(x.astype(np.int64), exponents)),)
 
     @impl(ActivationOp)
     def activation(self, interpreter: Interpreter, op: ActivationOp, args: Values) -> Values:

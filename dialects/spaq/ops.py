@@ -16,12 +16,14 @@ from xdsl.dialects.builtin import (
     DYNAMIC_INDEX,
     DenseIntOrFPElementsAttr,
     Float32Type,
+    IntegerAttr,
     IntegerType,
     TensorType,
     f32,
     i8,
     i16,
     i32,
+    i64,
 )
 from xdsl.ir import Attribute, Operation, SSAValue
 from xdsl.irdl import (
@@ -75,6 +77,7 @@ from daqkf.dialects.spaq.types import (
 )
 from daqkf.hw_targets.functions import Function
 from daqkf.hw_targets.numerics import (
+    MAX_REACH,
     MULTIPLIER_MAX,
     SHIFT_MAX,
     SHIFT_MIN,
@@ -229,25 +232,33 @@ class CalibratedOp(IRDLOperation):
     """The identity, stating that |x| stays within `absmax` on the calibration data.
 
     One number for all features, or `dense<…>` with one for each. `spaq-quantize` turns the
-    statement into scales; values beyond it will saturate.
+    statement into scales; values beyond it will saturate. With a `reach`, it lets the values of a
+    token share an exponent of so many bits.
     """
 
     name = "spaq.calibrated"
 
     input = operand_def(SAME_REAL)
     absmax = prop_def(REALS)
+    reach = opt_prop_def(IntegerAttr.constr(i64))
     result = result_def(SAME_REAL)
 
     traits = traits_def(Pure())
     custom_directives = (Reals,)
     assembly_format = (
-        "$input `absmax` custom<Reals>($absmax) attr-dict `:` type($input) `->` type($result)"
+        "$input `absmax` custom<Reals>($absmax) (`reach` $reach^)? attr-dict "
+        "`:` type($input) `->` type($result)"
     )
 
-    def __init__(self, value: SSAValue, absmax: float | NDArray[np.float64]):
+    def __init__(
+        self, value: SSAValue, absmax: float | NDArray[np.float64], reach: int | None = None
+    ):
         super().__init__(
             operands=[value],
-            properties={"absmax": as_reals(absmax)},
+            properties={
+                "absmax": as_reals(absmax),
+                "reach": None if reach is None else IntegerAttr(reach, i64),
+            },
             result_types=[value.type],
         )
 
@@ -257,6 +268,10 @@ class CalibratedOp(IRDLOperation):
 
     def verify_(self) -> None:
         require_reals(self, "absmax", self.absmax, features(self.input))
+        require(
+            self.reach is None or 1 <= self.reach.value.data <= MAX_REACH,
+            f"a reach is 1..{MAX_REACH} bits",
+        )
 
 
 @irdl_op_definition

@@ -14,6 +14,7 @@ from xdsl.ir import Operation, SSAValue
 from daqkf.dialects.dense import integer_bits, to_array
 from daqkf.dialects.spaq.attention import AttendOp
 from daqkf.dialects.spaq.checks import element, features
+from daqkf.dialects.spaq.exponents import ScaleRowsOp
 from daqkf.dialects.spaq.ops import (
     AddOp,
     ConstantOp,
@@ -96,6 +97,10 @@ class Prepared:
             return None if factors is None else factors.bound
         if isinstance(op, NormalizeOp):
             return (1 << numerics.NORMALIZED_BITS - 1) - 1
+        if isinstance(op, ScaleRowsOp):
+            before = op.input.owner
+            bound = self._bound(before) if isinstance(before, Operation) else None
+            return None if bound is None else bound << op.reach.value.data
         if isinstance(op, AddOp):
             added = _constant(op.bias)
         elif isinstance(op, ResidualOp) and op.multiplier is not None:

@@ -68,7 +68,9 @@ def _required_for_chain(chain: ChainOp) -> ArrayConfig:
     else:
         config = _chained(kernels, count, outputs)
     added = [features(part.result) for part in kernels if part.kept is not None]
-    sums = (width(row.parts().requantize.input) for row in rows)
+    reaches = [row.parts().reach or 0 for row in rows]
+    sums = [width(row.parts().requantize.input) for row in rows]
+    sums = [bits + reach for bits, reach in zip(sums, reaches, strict=True)]
     norms = [first for row in rows if isinstance(first := row.parts().first, NormalizeOp)]
     return replace(
         config,
@@ -79,6 +81,7 @@ def _required_for_chain(chain: ChainOp) -> ArrayConfig:
         rms_norms=any(norm.rms is not None for norm in norms),
         epsilon_width=max((norm.added.bit_length() for norm in norms), default=0),
         gates=any(isinstance(row, GatingOp) for row in rows),
+        row_exponents=max(reaches, default=0),
     )
 
 
@@ -260,6 +263,11 @@ def shared_config(configs: Sequence[ArrayConfig]) -> ArrayConfig:
     config = ArrayConfig(**largest)
     for other in configs:
         _require_organisation(config, other)
+        if other.row_exponents not in (0, config.row_exponents):
+            raise ValueError(
+                f"rows of kernels share exponents of {other.row_exponents} and of "
+                f"{config.row_exponents} bits, and those of an array have one reach"
+            )
     return config
 
 
@@ -279,6 +287,11 @@ def require_fit(array: ArrayConfig, kernel: ArrayConfig) -> None:
         ValueError: another organisation, a memory too small, or a sum too narrow.
     """
     _require_organisation(array, kernel)
+    if kernel.row_exponents not in (0, array.row_exponents):
+        raise ValueError(
+            f"rows share exponents of a reach of {kernel.row_exponents} bits; those of the array "
+            f"have {array.row_exponents}"
+        )
     for name in (field for field in asdict(array) if field not in ORGANISATION):
         if getattr(kernel, name) > getattr(array, name):
             raise ValueError(

@@ -10,7 +10,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 from xdsl.context import Context
-from xdsl.dialects.builtin import ModuleOp, StringAttr, i8, i32
+from xdsl.dialects.builtin import IntegerAttr, ModuleOp, StringAttr, i8, i32, i64
 from xdsl.dialects.func import FuncOp
 from xdsl.passes import ModulePass
 from xdsl.rewriter import InsertPoint, Rewriter
@@ -122,6 +122,10 @@ def _program(
     residual = None
     if body.residual is not None and body.residual.multiplier is not None:
         residual = from_array(to_array(body.residual.multiplier)[part.outputs], i32)
+    correction = None
+    if body.scale is not None:
+        correction = from_array(numerics.wrap(bias, config.sum_width), i32)
+        bias = np.zeros_like(bias)
     if body.bias is not None and not part.adds:
         bias = bias + body.bias.array()[part.outputs]
     bias = numerics.wrap(bias, config.sum_width)
@@ -141,6 +145,7 @@ def _program(
         keeps=part.keeps,
         wide=kernel.wide and not part.keeps,
         residual=residual,
+        correction=correction,
     )
 
 
@@ -155,7 +160,9 @@ def lower_row(row: RowOperation, name: str, array: str) -> RowProgram:
         "table": from_array(_table(body.activation), i8),
     }
     if isinstance(body.first, GateOp):
-        return ProgramGatingOp(name, array, gate=from_array(_table(body.first), i8), **post)
+        reach = None if body.reach is None else IntegerAttr(body.reach, i64)
+        gate = from_array(_table(body.first), i8)
+        return ProgramGatingOp(name, array, gate=gate, reach=reach, **post)
     assert isinstance(body.first, NormalizeOp)
     norm = body.first
     rms = norm.rms is not None
@@ -296,6 +303,11 @@ def _programs(kernel: Fused, name: str, array: ArrayOp) -> Sequence[Runnable | R
     if isinstance(kernel, KernelOp):
         if kernel.kept is not None:
             raise ValueError("a kernel that adds activations runs in a chain; run dfke-chain first")
+        if kernel.exponents is not None:
+            raise ValueError(
+                "a kernel of rows that share exponents runs in a chain, of a target with such "
+                "row_exponents; run dfke-chain first"
+            )
         return [lower_kernel(kernel, name, target, config)]
     require_fit(config, required_config(kernel))
     if isinstance(kernel, ChainOp):

@@ -52,9 +52,17 @@ def chain_rows(
             "keys": np.array(keys),
             "queries": np.array([queries for queries, _ in seen]),
             "past": np.array([past for _, past in seen]),
+            "scales": np.array([_scales(kernel) for kernel in kernels]),
             **_operand_fields(kernels, tiles),
         }
     )
+
+
+def _scales(kernel: Kernel) -> bool:
+    """Whether a kernel finds exponents that rows share, or takes them back."""
+    if isinstance(kernel, ProgramOp):
+        return kernel.correction is not None
+    return isinstance(kernel, GatingOp) and kernel.reach is not None
 
 
 def _operand_fields(kernels: Sequence[Kernel], tiles: int | None) -> dict[str, Ints]:
@@ -84,7 +92,7 @@ def chain_fields(config: ArrayConfig, table: Words) -> dict[str, Ints]:
     """
     nothing = np.zeros(len(table), np.int64)
     names = ["saves", "fills", "pauses", "operands", "stride", "queries", "past", "rms", "epsilon"]
-    names += ROW_FIELDS
+    names += ["scales", *ROW_FIELDS]
     fields = {**dict.fromkeys(names, nothing), **chain_row(config).unpack(table)}
     return {**fields, "rows": np.any([fields[name] for name in ROW_FIELDS], axis=0).astype(int)}
 
@@ -123,6 +131,9 @@ def chain_problem(
         or filling >= count
     ):
         return f"other kernels than the chain's first {filling} fill operands"
+    finds, takes = (rows["scales"] * (rows["rows"] == kind) > 0 for kind in (1, 0))
+    if not np.array_equal(finds[:-1], takes[1:]) or takes[0] or finds[-1]:
+        return "other kernels than those behind rows that share exponents take them back"
     return ""
 
 
@@ -133,6 +144,8 @@ def wrong_rows(rows: Mapping[str, Ints], kernel: int, features: int) -> str:
     count, gates, keys = (int(rows[name][kernel]) for name in ("outputs", "gates", "keys"))
     if more:
         return f"{verb} and {more[0]} results at once"
+    if rows["scales"][kernel] and not gates:
+        return f"{verb} rows that share exponents"
     if not kernel or rows["rows"][kernel - 1]:
         return f"{verb} what no program before it has computed"
     if rows["saves"][kernel]:

@@ -3,7 +3,7 @@
 
 """Program images → `rpea`: the inverse of `program_image.encode`, and what validates an image."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -48,7 +48,7 @@ from daqkf.lowering.image.encode import (
     for_tiles,
     softmax_rows,
 )
-from daqkf.lowering.image.image import Image, ProgramImageError, byte_at
+from daqkf.lowering.image.image import Image, ProgramImageError, Section, byte_at
 
 Ints = NDArray[np.int64]
 Words = NDArray[np.uint32]
@@ -81,6 +81,8 @@ class _Part:
     """Of the parameter memory, the rows of a softmax's shares, by output."""
     operands: int | None = None
     """Where those of a program that has some begin."""
+    scales: bool = False
+    """Whether it finds exponents that rows share, or takes them back."""
     epsilon: int = 0
     """What a normalisation adds to the squares."""
     rms: bool = False
@@ -152,7 +154,9 @@ def _parts(image: Image, config: ArrayConfig) -> list[_Part]:
         chain = chain_fields(config, image.chain)
         outputs, keys = chain["outputs"].tolist(), chain["keys"].tolist()
         sizes = list(zip(read_features(chain, image.features).tolist(), outputs, strict=True))
-    saved, of_rows, gating = (_marked(image, field, config) for field in ("saves", "rows", "gates"))
+    saved, of_rows, gating, scaling = (
+        _marked(image, field, config) for field in ("saves", "rows", "gates", "scales")
+    )
     shortest = min(len(rows) for rows in image.streams.values())
     parts: list[_Part] = []
     begin = row = kept = 0
@@ -181,7 +185,7 @@ def _parts(image: Image, config: ArrayConfig) -> list[_Part]:
                 AttentionKernel.CONTEXT,
             ):
                 part = replace(part, operands=int(chain["operands"][number]))
-        parts.append(part)
+        parts.append(replace(part, scales=number in scaling))
         row += slots * config.parameter_stride
     return parts
 
@@ -221,6 +225,9 @@ def _kernels(
         # They stand with the results that are normalised, so in the part before.
         own, exponents = exponents, columns.pop("exponent")
         outputs, residual = columns.pop("outputs"), columns.pop("residual")
+        correction = columns.pop("correction")
+        if part.scales and not part.streams:
+            columns["bias"] = correction
         data = {column: from_array(values, i32) for column, values in columns.items()}
         data["table"] = from_array(table, i8)
         if part.shares is not None:
@@ -246,10 +253,17 @@ def _kernels(
                 outputs=from_array(outputs, i32),
                 counts=from_array(np.array(part.counts), i32),
                 residual=from_array(residual, i32) if residual.any() else None,
+                correction=from_array(correction, i32) if part.scales else None,
                 **data,
             )
         elif part.gates:
-            kernel = GatingOp(name, target, gate=from_array(gate, i8), **data)
+            kernel = GatingOp(
+                name,
+                target,
+                gate=from_array(gate, i8),
+                reach=IntegerAttr(config.row_exponents, i64) if part.scales else None,
+                **data,
+            )
         else:
             kernel = NormalizationOp(
                 name, target, part.epsilon, rms=part.rms, exponent=from_array(own, i32), **data
@@ -335,14 +349,10 @@ def _parameters(
                 f"{name} of {values[wrong]}, not {low}..{high}"
             )
     nothing = np.zeros_like(channels)
-    due = nothing + plain if not (part.streams and part.gates) else channels % 2
-    for wrong in np.flatnonzero(fields.get("plain", nothing) != due)[:1]:
-        raise ProgramImageError(
-            f"{byte_at(section.word(int(row[wrong])))}, row {row[wrong]} of PARAMETERS: output "
-            f"{channels[wrong]} is {_WAYS[1 - due[wrong]]}, and in this chain it has to be "
-            f"{_WAYS[due[wrong]]}"
-        )
-    residual, exponent = fields.get("residual", nothing), fields.get("exponent", nothing)
+    _require_plain(section, part, fields, plain=plain)
+    residual, exponent, correction = (
+        fields.get(name, nothing) for name in ("residual", "exponent", "correction")
+    )
     if residual.any() and part.channels > part.kept:
         place = int(row[(residual != 0).argmax()])
         raise ProgramImageError(
@@ -353,10 +363,30 @@ def _parameters(
         "outputs": channels,
         "residual": residual[order],
         "exponent": exponent[order],
+        "correction": wrap(correction, config.sum_width)[order],
         "bias": wrap(-fields["negated_bias"], config.sum_width)[order],
         "multiplier": fields["multiplier"][order],
         "shift": shift[order],
     }
+
+
+def _require_plain(
+    section: Section, part: _Part, fields: Mapping[str, Ints], *, plain: bool
+) -> None:
+    """Check that those outputs are plain that have to be.
+
+    Raises:
+        ProgramImageError: others are.
+    """
+    channels, row = fields["address"], part.rows
+    nothing = np.zeros_like(channels)
+    due = nothing + plain if not (part.streams and part.gates) else channels % 2
+    for wrong in np.flatnonzero(fields.get("plain", nothing) != due)[:1]:
+        raise ProgramImageError(
+            f"{byte_at(section.word(int(row[wrong])))}, row {row[wrong]} of PARAMETERS: output "
+            f"{channels[wrong]} is {_WAYS[1 - due[wrong]]}, and in this chain it has to be "
+            f"{_WAYS[due[wrong]]}"
+        )
 
 
 def _dispatch(

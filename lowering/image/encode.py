@@ -128,11 +128,14 @@ def _outputs(
     program = isinstance(kernel, ProgramOp)
     channels = to_array(kernel.outputs) if program else np.arange(kernel.channels)
     residual = kernel.residual if program else None
+    # Sums that rows' exponents shift have what comes before it, and gated ones have nothing else.
+    shares = isinstance(kernel, GatingOp) and kernel.reach is not None
+    correction = kernel.bias if shares else kernel.correction if program else None
     # What normalises the results gets their exponents with them.
     exponent = following.exponent if isinstance(following, NormalizationOp) else None
     nothing = np.zeros_like(channels)
     return {
-        "negated_bias": -to_array(kernel.bias)[channels].astype(np.int64),
+        "negated_bias": nothing if shares else -to_array(kernel.bias)[channels].astype(np.int64),
         "multiplier": to_array(kernel.multiplier)[channels],
         "shift_minus_1": to_array(kernel.shift)[channels] - 1,
         "address": channels,
@@ -140,6 +143,7 @@ def _outputs(
         "exponent": nothing if exponent is None else to_array(exponent)[channels],
         # The table is the gates'; what they let through stays as it is.
         "plain": channels % 2 if isinstance(following, GatingOp) else nothing,
+        "correction": nothing if correction is None else to_array(correction)[channels],
     }
 
 
@@ -160,6 +164,7 @@ def _softmax(kernel: SoftmaxOp) -> dict[str, Ints]:
         "residual": nothing,
         "exponent": nothing,
         "plain": shares,
+        "correction": nothing,
     }
 
 

@@ -105,6 +105,7 @@ def _named(layout: Fields, rows: NDArray[np.uint32]) -> list[str]:
 def _parameters(section: Section, image: Image, config: ArrayConfig) -> Iterator[str]:
     fields = parameter_row(config).unpack(section.rows)
     bias = wrap(-fields["negated_bias"], config.sum_width).tolist()
+    corrections = wrap(fields.get("correction", 0 * fields["address"]), config.sum_width).tolist()
     working = _working(image, config)
     for row, words in enumerate(section.rows):
         slot, pe = divmod(row, config.parameter_stride)
@@ -112,6 +113,8 @@ def _parameters(section: Section, image: Image, config: ArrayConfig) -> Iterator
         text = "unused"
         if words.any():
             output, sign = fields["address"][row], "-" if bias[row] < 0 else "+"
+            if correction := corrections[row]:
+                term = f"({term} {'-' if correction < 0 else '+'} {abs(correction)}) << exponent"
             terms = f"{term} {sign} {abs(bias[row])}"
             if residual := fields.get("residual", {row: 0})[row]:
                 terms += f" + kept {output} * {residual}"

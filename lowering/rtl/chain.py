@@ -39,6 +39,10 @@ def build_chain_unit(config: ArrayConfig) -> Circuit:
     With operand memories, `fill_begins` and `fill_write` are for the unit that fills them;
     `paused` pulses when a tile ends without results. A tile that is `final` is the last one of a
     pass: the next one begins behind the pause, or again with the first kernel.
+
+    Where rows share exponents, `seeks` pulses when the row unit starts with a kernel that has some
+    to find; the array is `seeking` them until `sought`, which pulses when all results have gone
+    by, and then reads the rows again.
     """
     c = Circuit("daqkf_chain", "follows the kernels of a program.")
     c.clock("clk")
@@ -60,14 +64,15 @@ def build_chain_unit(config: ArrayConfig) -> Circuit:
     moving, asked = _who_reads(c, config, row, ran, known, filling, row_start)
     row_start.drive(known & ~moving)
 
-    reader = _Reader.declare(c, config, rst, ran, at.results)
+    sought = _seek(c, row, row_start) if config.row_exponents else c.const(0, 1)
+    reader = _Reader.declare(c, config, rst, ran | sought, at.results)
     reading = named((moving | asked) & free & ~reader.moved, "reads_row")
     final = reader.step(c, row, reading)
     pauses = c.const(0, 1)
     if isinstance(reader.again, Wire):
         pauses = c.delay(row["pauses"], "pauses", enable=ran)
         reader.again.drive(_fill(c, config, row, ran, reading & filling, final))
-    stays = following | paused | ran | reader.rewind
+    stays = following | paused | ran | sought | reader.rewind
     reader.moved.drive(((final & ~reader.again) | reader.moved) & ~stays)
     late = late_results(config)
     # What the row unit has read counts no more once its kernel has run.
@@ -91,6 +96,17 @@ def build_chain_unit(config: ArrayConfig) -> Circuit:
         c.output("row_start", row_start)
     c.finish()
     return c
+
+
+def _seek(c: Circuit, row: Mapping[str, Signal], row_start: Signal) -> Signal:
+    """Tell the array that the row unit's results are to go by twice; the end of the first time."""
+    c.section("The exponents of rows: the first time results go by to find them.")
+    sought, seeks = c.input("sought", 1), named(row_start & row["scales"], "begins_seeking")
+    c.output("seeks", seeks)
+    seeking = c.register("seeking", 1, reset=0)
+    seeking.drive((seeks | seeking) & ~sought)
+    c.output("seeking", seeking)
+    return sought
 
 
 def _writing_cycles(config: ArrayConfig) -> int:
@@ -165,14 +181,14 @@ class _Reader:
 
     @classmethod
     def declare(
-        cls, c: Circuit, config: ArrayConfig, rst: Signal, ran: Signal, results: Signal
+        cls, c: Circuit, config: ArrayConfig, rst: Signal, begins: Signal, results: Signal
     ) -> "_Reader":
-        """The registers; `moved` is to be driven."""
+        """The registers, of rows from the first one on when `begins`; `moved` is to be driven."""
         c.section("The rows of results that are read.")
         moved = c.register("moved", 1, reset=0)
         again = c.wire("again", 1) if config.operand_depth else c.const(0, 1)
         source = c.register(
-            "source", results.width, reset=0, clear=named(rst | ran, "source_begins") | again
+            "source", results.width, reset=0, clear=named(rst | begins, "source_begins") | again
         )
         rewind = c.input("rewind", 1) if config.softmax else c.const(0, 1)
         return cls(source, results, moved, again, rewind)

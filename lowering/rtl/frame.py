@@ -38,6 +38,8 @@ class Frame:
     """Tiles of a sequence are still to come, so that no other program may."""
     result_row: Wire
     """The row that has been read from the result memory."""
+    sought: Wire | None
+    """Pulses when results have gone by for the exponents of rows, where rows share some."""
 
     @classmethod
     def open(cls, c: Circuit, config: ArrayConfig, rst: Signal) -> "Frame":
@@ -54,4 +56,5 @@ class Frame:
             done=c.wire("done", 1),
             within=c.wire("within", 1) if config.operand_depth else c.const(0, 1),
             result_row=c.wire("result_row", config.row_bits),
+            sought=c.wire("sought", 1) if config.row_exponents else None,
         )

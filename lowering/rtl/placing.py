@@ -88,6 +88,7 @@ def place_chain(
         rst=frame.rst,
         ran=frame.ran,
         free=~storing,
+        **({"sought": frame.sought} if frame.sought is not None else {}),
         **({"final": arrival.sequence.final} if arrival.sequence else {}),
         **wants,
         **programs.in_bank,
@@ -340,12 +341,16 @@ def place_post(
         optional["slot_start"] = kernel.begin(c, "slot_start", config.parameter_depth)
     if kernel.chain:
         optional["kernel"] = kernel.chain["kernel"]
+    starts = frame.start | row["streams"] if row else frame.start
+    if frame.sought is not None:
+        starts = starts | frame.sought
+        optional |= {name: kernel.chain[name] for name in ("seeks", "seeking", "scales")}
     return c.instance(
         "post",
         build_post(config),
         clk=c.clk,
         rst=frame.rst,
-        start=frame.start | row["streams"] if row else frame.start,
+        start=starts,
         **optional,
         **{f"full{p}": outs["full"] for p, outs in enumerate(elements.outputs)},
         **{f"sums{p}": outs["sums"] for p, outs in enumerate(elements.outputs)},

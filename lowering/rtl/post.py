@@ -14,10 +14,11 @@ In an array that keeps partial sums, `adds` lets the sums go on from those of a 
 `keeps` leaves them for a later one in place of results. In one that keeps activations, those of a
 kernel that `saves` join the sums as residuals. In one with a row unit this gives sums
 in place of the elements while `streaming`, and, if it normalises, gets each value that leaves.
+In one whose rows share exponents, sums are shifted by them (`exponents`).
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.numerics import ACTIVATION_BITS
@@ -26,7 +27,8 @@ from daqkf.lowering.hdl.bundle import inputs
 from daqkf.lowering.hdl.circuit import Circuit, Signal, concat, mux, named
 from daqkf.lowering.hdl.pipeline import delayed
 from daqkf.lowering.hdl.select import choose, index_bits
-from daqkf.lowering.rtl import partial, post_entry, requantize
+from daqkf.lowering.rtl import exponents, partial, post_entry, requantize
+from daqkf.lowering.rtl.exponents import Exponents
 from daqkf.lowering.rtl.partial import Partial
 from daqkf.lowering.rtl.post_entry import Entry, lanes_of
 from daqkf.lowering.rtl.requantize import Factors, Wide
@@ -60,13 +62,20 @@ def build_post(config: ArrayConfig) -> Circuit:
     parameter = {
         name: delayed(c, field, f"summed_{name}", waiting) for name, field in parameter.items()
     }
+    lanes = [lane.sext(config.sum_width) for lane in lanes_of(c, config, sums)]
+    shifts = None
+    if config.row_exponents:
+        shifts = Exponents(c, config, valid, entry.streaming)
+        lanes = shifts.shift(lanes, parameter.pop("correction"))
+        valid, finishing, parameter, offsets = _behind_shift(
+            c, config, valid, finishing, parameter, offsets
+        )
+        waiting += exponents.stages(config)
     wide = Wide.delayed(c, wide_program, entry.high, post_entry.stages(config) + waiting)
     c.section("Sums with their offsets, negated.")
     negated = [
-        c.delay(offset - lane.sext(config.sum_width), f"negated{v}")
-        for v, (offset, lane) in enumerate(
-            zip(offsets.lanes, lanes_of(c, config, sums), strict=True)
-        )
+        c.delay(offset - lane, f"negated{v}")
+        for v, (offset, lane) in enumerate(zip(offsets.lanes, lanes, strict=True))
     ]
     if offsets.partial is not None:
         keeps = c.input("keeps", 1)
@@ -79,9 +88,35 @@ def build_post(config: ArrayConfig) -> Circuit:
         for v, (sums, own) in enumerate(zip(negated, factors, strict=True))
     ]
     values = _apply_function(c, config, levels, parameter)
-    _write_results(c, config, values, parameter, wide, valid, finishing)
+    left = _write_results(c, config, values, parameter, wide, valid, finishing)
+    if shifts is not None:
+        shifts.join(values, left)
     c.finish()
     return c
+
+
+def _behind_shift(
+    c: Circuit,
+    config: ArrayConfig,
+    valid: Signal,
+    finishing: Signal,
+    parameter: dict[str, Signal],
+    offsets: "_Offsets",
+) -> "tuple[Signal, Signal, dict[str, Signal], _Offsets]":
+    """What goes along with sums, once these have been shifted."""
+    c.section("Everything else waits for the shifts.")
+    late = exponents.stages(config)
+    shared = all(lane is offsets.lanes[0] for lane in offsets.lanes)
+    lanes = [
+        delayed(c, lane, f"shifted_offset{v}_", late)
+        for v, lane in enumerate(offsets.lanes[:1] if shared else offsets.lanes)
+    ]
+    return (
+        delayed(c, valid, "shifted", late, reset=0),
+        delayed(c, finishing, "shifted_final", late),
+        {name: delayed(c, field, f"shifted_{name}", late) for name, field in parameter.items()},
+        replace(offsets, lanes=lanes * config.post_lanes if shared else lanes),
+    )
 
 
 def _offset_stages(config: ArrayConfig) -> int:
@@ -95,9 +130,9 @@ def rows_stages(config: ArrayConfig) -> int:
     return post_entry.stages(config) + _offset_stages(config)
 
 
-def result_stages() -> int:
+def result_stages(config: ArrayConfig) -> int:
     """Cycles from `rows_sums` to the write of the results that they become."""
-    return requantize.STAGES + 3
+    return exponents.stages(config) + requantize.STAGES + 3
 
 
 @dataclass(frozen=True)
@@ -170,10 +205,11 @@ def _write_results(
     wide: Wide | None,
     valid: Signal,
     finishing: Signal,
-) -> None:
+) -> Signal:
     """The row of T values, which fills from the top; after the last group, lane 0 is lowest.
 
-    Wide results have two rows, of which the second one has the high bytes.
+    Wide results have two rows, of which the second one has the high bytes. Returns whether there
+    are values.
     """
     c.section("The row of results: groups of lanes fill it from the top.")
     latency = requantize.STAGES + 2
@@ -199,3 +235,4 @@ def _write_results(
     c.output("result_write", c.delay(valid & finishing, "result_valid", reset=0))
     c.output("result_address", c.delay(address, "result_row"))
     c.output("result_data", result)
+    return valid

@@ -50,15 +50,22 @@ class Halves:
             register.drive(filled | (register & ~emptied))
 
 
-def count_results(frame: Frame, outputs: Signal, stored: Signal) -> None:
-    """Drive `ran`, a cycle after the last of so many rows of `outputs` of a kernel is `stored`."""
-    c, ran = frame.c, frame.ran
+def count_results(frame: Frame, chain: Bundle, outputs: Signal, stored: Signal) -> None:
+    """Drive `ran`, a cycle after the last of so many rows of `outputs` of a kernel is `stored`.
+
+    If these went by for the exponents of rows, `sought` is driven instead.
+    """
+    c, seeks = frame.c, frame.sought is not None
+    complete = c.wire("complete", 1) if seeks else frame.ran
     c.section("The results of a kernel, counted as they are written.")
     written = frame.phase.at(Phase.RUNNING) & stored
-    count = c.register("count", outputs.width, reset=0, clear=frame.rst | ran)
+    count = c.register("count", outputs.width, reset=0, clear=frame.rst | complete)
     following = count + 1
     count.drive(following, enable=written)
-    ran.drive(c.delay(written & following.eq(outputs), "finishing", reset=0))
+    complete.drive(c.delay(written & following.eq(outputs), "finishing", reset=0))
+    if frame.sought is not None:
+        frame.ran.drive(complete & ~chain["seeking"])
+        frame.sought.drive(complete & chain["seeking"])
 
 
 @dataclass(frozen=True)
@@ -105,11 +112,13 @@ def store_results(
     """
     config, post, chain, rows = frame.config, units.post, units.chain, units.rows
     beside = [post["result_exponent"]] if config.normalizes else []
-    row = concat(*beside, post["result_data"])
+    row, stores = concat(*beside, post["result_data"]), post["result_write"]
+    if config.row_exponents:
+        stores = named(stores & ~chain["seeking"], "stores_result")
     write = {
         "address": concat(halves.writing, post["result_address"]),
         "data": row,
-        "write": post["result_write"],
+        "write": stores,
     }
     outputs = _leaving_outputs(frame, halves, programs, produced)
     leave = _leave_through_tree if tree_stages(config) else _leave_at_once

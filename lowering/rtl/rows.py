@@ -415,7 +415,7 @@ class _Softmax:
         scoring, raising = (c.register(name, 1, reset=0) for name in ("scoring", "raising"))
 
         # Behind the last row the pipeline runs empty, unless nothing came of the rows.
-        latency = _waiting(config) + NORMALIZING + result_stages()
+        latency = _waiting(config) + NORMALIZING + result_stages(config)
         draining = c.register("draining", latency.bit_length(), reset=0)
         drained = named(draining.eq(1), "drained")
         rewind, opens = c.wire("rewound", 1), c.wire("opens", 1)

@@ -70,6 +70,18 @@ def longest_first(costs: Ints, workers: int) -> list[Ints]:
     return [np.array(share, np.int64) for share in shares]
 
 
+def dealt(costs: Ints, workers: int) -> Ints:
+    """[rounds, workers] each job [N], the longest first, dealt out to and fro; -1 behind the last.
+
+    With many jobs for each worker the shares are about as even as those of `longest_first`, and
+    found without a loop over the jobs.
+    """
+    order = np.argsort(-costs, kind="stable")
+    rounds = np.append(order, np.full(-len(order) % workers, -1)).reshape(-1, workers)
+    rounds[1::2] = rounds[1::2, ::-1].copy()
+    return rounds
+
+
 def differencing(costs: Ints, workers: int, stagger: int = 0) -> list[Ints]:
     """The largest differencing method (Karmarkar and Karp, 1982) for P shares of jobs [N].
 

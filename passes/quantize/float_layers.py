@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from xdsl.dialects.func import ReturnOp
-from xdsl.ir import BlockArgument, Operation
+from xdsl.ir import Block, BlockArgument, Operation
 
 from daqkf.dialects.spaq import (
     ActivationOp,
@@ -22,6 +22,7 @@ from daqkf.dialects.spaq import (
     NormOperation,
     QuantizeOp,
     ResidualOp,
+    ScaleRowsOp,
 )
 from daqkf.dialects.spaq.checks import features, is_wide
 from daqkf.dialects.spaq.ops import chain, defining_constant
@@ -187,9 +188,18 @@ def row_of(matmul: MatmulOp) -> NormOperation | GateOp | None:
     return reader if isinstance(reader, NormOperation | GateOp) else None
 
 
+def source_of(matmul: MatmulOp) -> Operation | Block:
+    """What a product reads: a stated range, or what another layer has left.
+
+    The exponents that its rows may share are left out: the sums take them.
+    """
+    before = matmul.input.owner
+    return before.input.owner if isinstance(before, ScaleRowsOp) else before
+
+
 def _input_columns(matmul: MatmulOp, budget: float) -> Columns:
     """The columns that a product reads, some of them repeated ones."""
-    before = matmul.input.owner
+    before = source_of(matmul)
     if isinstance(before, CalibratedOp):
         stated = stated_columns(before, budget)
     elif isinstance(before, DequantizeOp) and not is_wide(before.input):

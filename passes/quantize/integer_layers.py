@@ -26,12 +26,13 @@ from daqkf.dialects.spaq import (
     QuantizeOp,
     RequantizeOp,
     ResidualOp,
+    ScaleRowsOp,
 )
 from daqkf.dialects.spaq.checks import features, is_wide
 from daqkf.dialects.spaq.ops import activations
 from daqkf.hw_targets.numerics import MULTIPLIER_MAX
 from daqkf.passes.quantize.calibration import Columns
-from daqkf.passes.quantize.float_layers import FloatLayer, layer_of, stated_columns
+from daqkf.passes.quantize.float_layers import FloatLayer, layer_of, source_of, stated_columns
 from daqkf.passes.quantize.levels import Fit
 from daqkf.passes.quantize.quantization import activation_table, requantization
 from daqkf.passes.spaq_analyze import encode
@@ -149,6 +150,10 @@ def _integer_sums(
     weights = builder.add(ConstantOp(levels, from_array(numbers.scales, f32)), layer.weights)
     channels = activations(numbers.levels.shape[1], i32)
     result = builder.add(MatmulOp(x, weights.results[0], channels), None)
+    scaled = layer.matmul.input.owner
+    if isinstance(scaled, ScaleRowsOp):
+        reach = scaled.reach.value.data
+        result = builder.add(ScaleRowsOp(result.results[0], scaled.exponents, reach), None)
     if layer.bias is not None or numbers.bias.any():
         integers = from_array(np.rint(numbers.bias / numbers.sums).astype(np.int64), i32)
         offset = builder.add(ConstantOp(integers), layer.bias)
@@ -221,7 +226,7 @@ class _Builder:
 
 def _integers(layer: FloatLayer, builder: _Builder, budget: float) -> SSAValue:
     """The layer's input as int8: what another layer has just left, or quantised."""
-    before = layer.matmul.input.owner
+    before = source_of(layer.matmul)
     if isinstance(before, DequantizeOp):
         found = before.input
     else:
@@ -236,7 +241,7 @@ def _integers(layer: FloatLayer, builder: _Builder, budget: float) -> SSAValue:
 def _replace(layer: FloatLayer, result: Operation) -> None:
     """Let the result take the layer's place, and drop what nothing uses any more."""
     layer.last.results[0].replace_all_uses_with(result.results[0])
-    before = layer.matmul.input.owner
+    scaled, before = layer.matmul.input.owner, source_of(layer.matmul)
     dead: Operation | None = layer.last
     while isinstance(dead, Operation) and not any(value.uses for value in dead.results):
         operands = list(dead.operands)
@@ -245,7 +250,9 @@ def _replace(layer: FloatLayer, result: Operation) -> None:
             if isinstance(value.owner, _DEAD) and not value.uses:
                 Rewriter.erase_op(value.owner)
         first = operands[0].owner if operands else None
-        dead = first if isinstance(first, Operation) and first is not before else None
+        dead = first if isinstance(first, Operation) and first not in (scaled, before) else None
+    if isinstance(scaled, ScaleRowsOp) and not scaled.result.uses:
+        Rewriter.erase_op(scaled)
     # Its range lives on in the scale; but another layer may still need the same input.
     if isinstance(before, CalibratedOp | DequantizeOp) and not before.result.uses:
         Rewriter.erase_op(before)

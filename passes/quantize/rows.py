@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from xdsl.dialects.builtin import ModuleOp, i8, i32
+from xdsl.dialects.builtin import DenseIntOrFPElementsAttr, ModuleOp, i8, i32
 from xdsl.ir import Operation, SSAValue
 from xdsl.rewriter import InsertPoint, Rewriter
 
@@ -25,8 +25,10 @@ from daqkf.dialects.spaq import (
     NormalizeOp,
     NormOperation,
     RequantizeOp,
+    RequantizeRowsOp,
     ResidualOp,
     RmsNormOp,
+    ScaleRowsOp,
 )
 from daqkf.dialects.spaq.attention import Factors
 from daqkf.dialects.spaq.checks import features
@@ -169,7 +171,13 @@ def quantize_gate(gate: GateOp, budget: float) -> None:
     product = GateOp(function, before.input, from_array(table, i8))
     Rewriter.insert_op(product, InsertPoint.before(gate))
     multiplier, shift = requantization(scale * scales[1::2] / columns.scale)
-    _finish_row(gate, product.result, multiplier, shift, columns)
+    after = gate.result.get_user_of_unique_use()
+    assert isinstance(after, CalibratedOp)
+    if after.reach is None:
+        _finish_row(gate, product.result, multiplier, shift, columns)
+    else:
+        factors = from_array(multiplier, i32), from_array(shift, i32)
+        _share_exponents(gate, product.result, factors, columns, after.reach.value.data)
     Rewriter.erase_op(before)
 
 
@@ -210,6 +218,31 @@ def _finish_row(
     level = RequantizeOp(sums, from_array(multiplier, i32), from_array(shift, i32))
     Rewriter.insert_op(level, InsertPoint.before(row))
     _finish(row, level.result, columns)
+
+
+def _share_exponents(
+    gate: GateOp,
+    sums: SSAValue,
+    factors: tuple[DenseIntOrFPElementsAttr, DenseIntOrFPElementsAttr],
+    columns: Columns,
+    reach: int,
+) -> None:
+    """Requantise sums in the place of a gate, with exponents that rows share.
+
+    Raises:
+        ValueError: no product takes the exponents back.
+    """
+    after = gate.result.get_user_of_unique_use()
+    assert isinstance(after, CalibratedOp)
+    reader = after.result.get_user_of_unique_use()
+    if not isinstance(reader, MatmulOp):
+        raise ValueError("rows share exponents that no product alone takes back")
+    levels = RequantizeRowsOp(sums, *factors, reach)
+    Rewriter.insert_op(levels, InsertPoint.before(gate))
+    _finish(gate, levels.result, Columns(columns.scale / (1 << reach), columns.split))
+    scaled = ScaleRowsOp(reader.input, levels.exponents, reach)
+    Rewriter.insert_op(scaled, InsertPoint.before(reader))
+    reader.operands[0] = scaled.result
 
 
 def _finish(row: Row, level: SSAValue, columns: Columns) -> None:

@@ -19,7 +19,7 @@ from daqkf.compiler.file_suffixes import LAYER_SUFFIXES, is_network
 from daqkf.compiler.formats import load_weights
 from daqkf.compiler.layer import compile_layer
 from daqkf.compiler.options import LayerOptions, Levels, NetworkOptions, Options
-from daqkf.passes.defaults import ATTENTION_LEVELS, BUDGET, HOST_CYCLES, SPLIT
+from daqkf.passes.defaults import ATTENTION_LEVELS, BUDGET, EXPONENTS, HOST_CYCLES, SPLIT
 from daqkf.passes.progress import Progress, silent
 from daqkf.passes.quantize.accuracy import Measure
 from daqkf.support.errors import DaqkfError, shortened
@@ -48,6 +48,7 @@ def compile(  # pyright: ignore[reportOverlappingOverload]
     fixed: Mapping[str, Any] | None = None,
     scale_rows: bool | None = None,
     wide_results: str | Sequence[str] | None = None,
+    row_exponents: str = EXPONENTS[0],
     fallback: float | None = None,
     sequential: bool | None = None,
     fuse: bool = True,

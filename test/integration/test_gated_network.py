@@ -3,6 +3,7 @@
 
 """Gated feed-forward blocks, as Llama and its kin have them, with gates on the array."""
 
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from daqkf.dialects.spaq import LevelSet
 from daqkf.planning import plan
 from daqkf.planning.workload import Product, Rows, Workload
 from daqkf.runtime.accelerators import SimulatedArray
+from daqkf.support.errors import DaqkfError
 
 TARGET = str(Path(__file__).parents[1] / "passes" / "targets" / "gates.toml")
 WIDTH, HIDDEN = 12, 14
@@ -57,6 +59,24 @@ def compiled(function: str = "silu", bias: bool = False) -> CompiledNetwork:
         levels=LevelSet.of("uniform", 127),
         target=TARGET,
         split=0.1,
+    )
+
+
+def sized(seed: int = 0) -> NDArray[np.float32]:
+    """Tokens of which most are a fraction of the largest."""
+    sizes = np.random.default_rng(seed + 1).choice([0.2, 0.3, 0.5, 1.0], (40, 1)).astype(np.float32)
+    return inputs(seed) * sizes
+
+
+@cache
+def sharing(exponents: str = "auto") -> CompiledNetwork:
+    return compile_network(
+        block(bias=False),
+        calibration={"input0": sized()},
+        levels=LevelSet.of("uniform", 127),
+        target=f"{TARGET}:row_exponents=4",
+        split=0.1,
+        row_exponents=exponents,
     )
 
 
@@ -128,3 +148,38 @@ def test_plans_have_the_cycles_of_gates():
     assert found.config.gates
     assert found.pace.causes["rows"] >= gates.cycles(found.config)
     assert found.products == sum(part.features * part.outputs for part in (up, down))
+
+
+def test_rows_share_exponents_where_it_pays():
+    shared, static = sharing(), sharing("off")
+    assert (shared.config.row_exponents, static.config.row_exponents) == (4, 0)
+    x = sized(5)
+    (expected,) = results(block(), x)
+
+    def noise(network: CompiledNetwork) -> float:
+        (y,) = network.run({"input0": x}).values()
+        # Of small tokens, whose steps are finer; int8 results have their own noise.
+        own = np.abs(expected).max(axis=1) < np.abs(expected).max() / 4
+        return float(((y - expected)[own] ** 2).sum())
+
+    assert noise(shared) < noise(static)
+    programs, integers = programs_and_integers(shared, x)
+    np.testing.assert_array_equal(programs, integers)
+    ((_, gates, _),) = (program.parts for program in Workload.of(shared).programs)
+    assert isinstance(gates, Rows)
+    once = replace(gates, shares=False).cycles(shared.config)
+    assert gates.cycles(shared.config) == 2 * once
+
+
+def test_the_rtl_shares_exponents():
+    network, x = sharing(), sized(3)
+    device = SimulatedArray(network.simulated.simulator, stalls=0.3)
+    fast = network.run({"input0": x})
+    rtl = network.run({"input0": x}, accelerator=device, check=True)
+    for name, y in fast.items():
+        np.testing.assert_array_equal(rtl[name], y)
+
+
+def test_choices_of_exponents_are_known():
+    with pytest.raises(DaqkfError, match=r"unknown row_exponents 'yes' \(known: auto, on, off\)"):
+        sharing("yes")

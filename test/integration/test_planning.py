@@ -172,7 +172,7 @@ def test_a_queue_is_no_part_of_the_engine(tmp_path: Path):
 
 def test_other_elements_are_not_planned():
     weights = np.arange(-8, 8, dtype=np.int8).reshape(4, 4)
-    with pytest.raises(DaqkfError, match="plans are for running_sum elements, not for multiply"):
+    with pytest.raises(DaqkfError, match="elements, not for multiply"):
         plan(daqkf.compile(weights, family="multiply", calibration=np.eye(4)), "xck26")
 
 

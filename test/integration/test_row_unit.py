@@ -46,6 +46,16 @@ CASES: Mapping[str, Sequence[tuple[Sequence[int], Mapping[str, Any]]]] = {
         ((24, 40, 9), {"gates": [0]}),
         ((24, 18, 2), {"gates": [0, 1]}),
     ),
+    "exponents": (
+        ((24, 40, 9), {"gates": [0], "shares": {0: 3}}),
+        ((24, 18, 8, 2), {"gates": [0, 1], "shares": {1: 3}}),
+        ((24, 30, 15), {"saves": [0], "adds": [1], "gates": [0], "shares": {0: 3}}),
+    ),
+    "far exponents": (
+        ((24, 16, 9), {"gates": [0], "shares": {0: 7}}),
+        ((24, 24, 20, 5), {"gates": [0, 1], "shares": {0: 7, 1: 7}}),
+    ),
+    "near exponents": (((24, 16, 9), {"gates": [0], "shares": {0: 1}}),),
     "softmaxes": (
         ((24, 30, 9), {"softmaxes": {0: 6}}),
         ((24, 13, 21), {"softmaxes": {0: 13, 1: 1}}),
@@ -76,14 +86,17 @@ CASES: Mapping[str, Sequence[tuple[Sequence[int], Mapping[str, Any]]]] = {
 UNITS: Mapping[str, Sequence[str]] = {
     "normalizes": ("normalizes",),
     "gates": ("gates",),
+    "exponents": ("gates", "exponents"),
+    "far exponents": ("far exponents",),
+    "near exponents": ("near exponents",),
     "both": ("normalizes", "gates"),
     "rms": ("normalizes", "rms"),
     "softmax": ("normalizes", "softmaxes"),
     "causal": ("softmaxes", "causal"),
-    "all": tuple(CASES),
+    "all": ("normalizes", "gates", "exponents", "softmaxes", "together", "causal"),
 }
 """The cases that arrays run, by what their row units can do."""
-QUICK = [("solvers", "all"), ("P2-T2", "causal")]
+QUICK = [("solvers", "all"), ("P2-T2", "causal"), ("P2-T2", "exponents")]
 SOME = [
     pytest.param(name, unit, marks=() if (name, unit) in QUICK else pytest.mark.slow)
     for unit in UNITS
@@ -118,6 +131,17 @@ def gated(outputs: int) -> Rows:
     made = Gating.random(np.random.default_rng(outputs), outputs)
     fitting = {"multiplier": np.full(outputs, 1 << 9), "bias": 0 * made.bias}
     return mirror(2 * outputs, replace(made, gate=IDENTITY, **fitting))
+
+
+def sharing(outputs: int, reach: int) -> Rows:
+    """Such products, whose rows share exponents; a kernel behind them takes these back."""
+    made = Gating.random(np.random.default_rng(outputs), outputs, reach)
+    fitting = {"multiplier": np.full(outputs, 1 << 9), "shift": np.full(outputs, 16)}
+    back = 43 * np.eye(outputs, dtype=np.int8)
+    layers = Layers(
+        [43 * np.eye(2 * outputs, dtype=np.int8), back], [7, 7 + reach], [IDENTITY, IDENTITY]
+    )
+    return Rows(layers, (), {}, {}, {0: replace(made, gate=IDENTITY, **fitting)})
 
 
 def attending(features: int, keys: int) -> list[Rows]:
@@ -187,6 +211,9 @@ def extreme_rows(cases: str) -> list[Rows]:
             )
         ],
         "gates": [gated(n) for n in (1, 10)],
+        "exponents": [sharing(n, 3) for n in (1, 10)],
+        "far exponents": [sharing(10, 7)],
+        "near exponents": [sharing(3, 1)],
         "softmaxes": [rows for keys in (1, 7, 21) for rows in attending(21, keys)],
         "causal": [seeing(21, *shape) for shape in ((21, 1, 0), (7, 1, 5), (21, 3, 60), (3, 4, 0))],
     }.get(cases, [])
@@ -263,6 +290,21 @@ def test_row_kernels_take_as_long_as_the_machine_says(name: str, unit: str):
         assert with_unit.cycles.chaining < 4
 
 
+def test_exponents_take_a_second_pass():
+    config, _ = chains("P2-T2", "exponents")
+    shared = sharing(10, 3)
+    static = replace(shared, gatings={0: replace(shared.gatings[0], reach=None)})
+    programs = [
+        playable(made.module(ROW_MACHINES["P2-T2"], config))[0] for made in (shared, static)
+    ]
+    x = activations_for(shared.layers, config.lanes)
+    jobs = [Job(encode(program), x, program.channels) for program in programs]
+    twice, once = Simulator.verilated(files("P2-T2", "exponents"), config).trace(jobs)
+    cycles, expected = twice.cycles.running - once.cycles.running, gating_cycles(config, 10)
+    assert gating_cycles(config, 10, shares=True) == 2 * expected
+    assert abs(cycles - expected) < expected // 8
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", [Normalization, Softmax])
 def test_the_unit_takes_the_longest_rows(kind: type[RowKernel]):
@@ -285,8 +327,8 @@ def test_the_unit_takes_the_longest_rows(kind: type[RowKernel]):
 def test_lint_and_yosys_take_the_circuit(name: str, unit: str, tmp_path: Path):
     config, _ = chains(name, unit)
     assert (config.normalizes, config.gates, config.softmax) == (
-        unit != "gates",
-        unit in ("gates", "both", "all"),
+        unit in ("normalizes", "both", "softmax", "causal", "all"),
+        unit not in ("normalizes", "softmax", "causal"),
         unit in ("softmax", "causal", "all"),
     )
     assert config.causal == (unit in ("causal", "all"))

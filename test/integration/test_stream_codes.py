@@ -70,6 +70,9 @@ def assert_comes_back(levels: NDArray[np.int8], config: ArrayConfig) -> int:
     found = varint.decode(np.append(bits, noise), config)
     for name, values in words.items():
         np.testing.assert_array_equal(found[name], values, name)
+    of_outputs = varint.output_bits(words, config)
+    assert of_outputs.shape == (levels.shape[1],)
+    assert of_outputs.sum() == len(bits) and of_outputs.min() > 0
     return len(bits)
 
 

@@ -52,9 +52,11 @@ SHAPES = {
     "chain": (24, 11, 9),
     "rows": (24, 20, 24, 11),
     "units": (24, 40, 18, 12),
+    "exponents": (24, 40, 20),
 }
 ROWS: Mapping[str, dict[str, Any]] = {
     "rows": {"saves": (0, 2), "adds": (1, 2), "normalizes": (1, 2)},
+    "exponents": {"saves": (0,), "adds": (1,), "gates": (0,), "shares": {0: 3}},
     "units": {"saves": (0,), "adds": (1,), "gates": (0,), "softmaxes": {1: 6}, "normalizes": (2,)},
 }
 
@@ -305,6 +307,9 @@ def test_a_listing_says_what_the_weights_are():
         ("units", Command.PARAMETERS, 90, {"multiplier": 0}, "row 90 .*: a multiplier of 0"),
         ("units", Command.PARAMETERS, 96, {"multiplier": 0}, "row 96 .*: a multiplier of 0"),
         ("units", Command.PARAMETERS, 78, {"residual": 1}, "row 78 .* is encoded as"),
+        # Rows 0 to 39 are gated, 40 to 59 are of the gating, whose biases are corrections.
+        ("exponents", Command.PARAMETERS, 40, {"negated_bias": 1}, "row 40 .* is encoded as"),
+        ("exponents", Command.PARAMETERS, 3, {"correction": 1}, "row 3 .* is encoded as"),
         ("units", Command.CHAIN, 3, {"keys": 9}, "row 84 of PARAMETERS: output 0 of 18 comes twi"),
         ("units", Command.TABLE, 3 * 256, {"value": 128}, "rpea.softmax: exponentials must"),
         ("dispatch", Command.DISPATCH, 2, {"slot": 1}, "row 2 of DISPATCH: .* is encoded as"),

@@ -32,6 +32,7 @@ from daqkf.hw_targets.prediction import (
     STORING,
     KernelWork,
     RowWork,
+    cycles_in_turn,
     program_beats,
     tile_cycles_of,
 )
@@ -242,6 +243,30 @@ def test_memory_is_waited_for_as_far_as_fifos_are_not_ahead():
     assert rests.total == pytest.approx(beats / 0.9, rel=0.003)
     wide = replace(FROM_MEMORY, memory_bits=512)
     assert tile_cycles_of([work], wide).total == tile(3000, 20).total
+
+
+def test_fifos_bridge_what_lies_between_two_programs():
+    work, fast = KernelWork(100, 20, 3000), MemoryTiming(latency=0, beats=1, cycles=1)
+    alone = cycles_in_turn(work, 0, FROM_MEMORY, fast)
+    after = cycles_in_turn(work, 50, FROM_MEMORY, fast)
+    hosted = cycles_in_turn(work, 50, FROM_MEMORY, fast, host=40)
+    assert after.moving - alone.moving == 50 + MOVING
+    assert hosted.moving - after.moving == 40
+    # Memory binds: what comes meanwhile is there when the elements begin.
+    assert alone.total == pytest.approx(after.total) == pytest.approx(hosted.total)
+    assert alone.beats == kernel_beats(FROM_MEMORY, 3000)
+    late = cycles_in_turn(work, 0, FROM_MEMORY, replace(fast, latency=30))
+    assert late.total == pytest.approx(alone.total + 30)
+    # FIFOs of few words are full soon.
+    shallow = replace(FROM_MEMORY, stream_depth=8)
+    less, more = (cycles_in_turn(work, 50, shallow, fast, host=host) for host in (0, 400))
+    assert more.total - less.total == 400
+
+
+def test_rows_of_memory_are_those_that_are_known():
+    known = KernelWork(100, 20, 3000, stream_rows=700)
+    assert known.beats(FROM_MEMORY) == kernel_beats(FROM_MEMORY, 700)
+    assert KernelWork(100, 20, 3000).beats(FROM_MEMORY) == kernel_beats(FROM_MEMORY, 3000)
 
 
 def test_programs_without_streams_are_short():

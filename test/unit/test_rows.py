@@ -36,6 +36,10 @@ CASES: Mapping[str, tuple[Sequence[int], dict[str, Any]]] = {
     "another save": ((24, 20, 11, 9), {"saves": [0, 1], "adds": [0, 1, 2], "normalizes": [0]}),
     "gating": ((24, 40, 9), {"gates": [0]}),
     "gating last": ((24, 13, 26), {"saves": [0], "adds": [0], "gates": [1]}),
+    "exponents": (
+        (24, 40, 20, 24),
+        {"saves": [0], "adds": [1], "gates": [0, 1], "shares": {0: 3, 1: 3}},
+    ),
     "softmax": ((24, 30, 9), {"softmaxes": {0: 6}}),
     "softmax last": ((24, 20), {"softmaxes": {0: 20}}),
     # What follows is the same for all tokens, but for the residual.
@@ -187,6 +191,19 @@ def test_a_bad_chain_is_refused(case: str, row: int, fields: dict[str, int], mes
         decode(data, config)
 
 
+@pytest.mark.parametrize("row", range(5))
+def test_exponents_are_taken_back_by_the_kernel_behind(row: int):
+    op = chain("exponents")
+    config = op.target().config.data
+    image = decode(encode(op), config)
+    assert image.chain is not None
+    scales = chain_fields(config, image.chain)["scales"].tolist()
+    assert scales == [0, 1, 1, 1, 1]
+    data = changed(op, Command.CHAIN, row, scales=1 - scales[row])
+    with pytest.raises(ProgramImageError, match="than those behind rows that share exponents"):
+        decode(data, config)
+
+
 @pytest.mark.parametrize("verb", ["normalises", "takes the softmax of"])
 def test_so_many_go_together_and_not_more(verb: str):
     most = NORMALIZED_FEATURES
@@ -222,19 +239,22 @@ def test_a_residual_is_played_in_chains_alone():
 
 
 def test_only_arrays_with_the_units_have_the_bits():
-    with_residual, normalizing, gating, attending = (
-        rows(case).config(MACHINE) for case in ("residual", "normalisation", "gating", "softmax")
+    with_residual, normalizing, gating, attending, sharing = (
+        rows(case).config(MACHINE)
+        for case in ("residual", "normalisation", "gating", "softmax", "exponents")
     )
     for config, parameters, chained in (
         (with_residual, {"residual"}, {"saves"}),
         (normalizing, {"exponent"}, {"normalizes"}),
         (gating, {"plain"}, {"gates"}),
         (attending, {"exponent", "plain"}, {"normalizes", "keys"}),
+        (sharing, {"residual", "plain", "correction"}, {"saves", "gates", "scales"}),
         (replace(normalizing, normalizes=False), set[str](), set[str]()),
     ):
         widths = parameter_row(config).widths
-        assert {"residual", "exponent", "plain"} & widths.keys() == parameters
-        fields = {"saves", "normalizes", "gates", "keys"}
+        known = {"residual", "exponent", "plain", "correction"}
+        assert known & widths.keys() == parameters
+        fields = {"saves", "normalizes", "gates", "keys", "scales"}
         assert fields & chain_row(config).widths.keys() == chained
 
 

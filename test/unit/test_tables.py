@@ -33,14 +33,17 @@ from daqkf.hw_targets import Counts
 from daqkf.hw_targets.config import smallest_array
 from daqkf.hw_targets.device import Needs, load_device
 from daqkf.hw_targets.memory import load_channels
+from daqkf.planning.decoding import DECODING_CAUSES, DecodePace, DecodePlan, Decoding, Turn
 from daqkf.planning.plan import CAUSES, Pace, Plan
+from daqkf.planning.workload import Product
 from daqkf.reports.model import analyse, of_array
 from daqkf.reports.writing import table as report_table
 from daqkf.studies import demo
 from daqkf.studies.bench import command as bench
-from daqkf.studies.bench import device_command
+from daqkf.studies.bench import device_command, language_command
 from daqkf.studies.bench.array import Measurement
 from daqkf.studies.bench.device import ARRAYS, BOTH, Filling
+from daqkf.studies.bench.language_speed import Situation, Speed
 from daqkf.studies.minilm import evaluation
 from daqkf.studies.profiling import command as profiling
 from daqkf.support import tables
@@ -161,6 +164,35 @@ def filled(console: Console) -> None:
     print_table(device_command.table(rows, 250e6), console, keys=3)
 
 
+def decoded(console: Console) -> None:
+    whole = plan()
+    turn = Turn("output", [Product(576, np.full(100, 50))])
+    work = Decoding([turn], turn, whole.config, 0)
+    pace = DecodePace(dict.fromkeys(DECODING_CAUSES, 1.0), 1.0, 6.6e7, 1e5)
+    memory, needs = load_channels("ddr4-2400"), whole.needs
+    own = DecodePlan(load_device("xck26"), memory, 250e6, whole.config, 2, needs, work, pace)
+    ours = Speed(
+        model="llama2-7b",
+        array="ours",
+        device="xck26",
+        memory="ddr4-2400",
+        sparsity=0.5,
+        magnitudes=15,
+        decode_rate=5.91,
+        bits_per_weight=3.509,
+        bytes_per_token=3.0575e9,
+        bandwidth=0.985,
+        bytes_per_second=1.807e10,
+        attention_products=134479872,
+        prompt_rate=51.2,
+        first_token=2.505,
+        decode=own,
+    )
+    bound = replace(ours, array="bound-4", decode_rate=5.33, prompt_rate=None, decode=None)
+    shown = language_command.table([replace(bound, first_token=None), ours], Situation(), 250e6)
+    print_table(shown, console, keys=3)
+
+
 def foretold(console: Console) -> None:
     dense = {"name": "dense", "tokens": 16630, "window": 1024, "perplexity": 28.16}
     pruned = {"kl": 0.3588, "same_first": 0.662, "zeros": 0.5, "magnitudes": 14.9}
@@ -179,6 +211,7 @@ PRINTED: dict[str, Callable[..., None]] = {
     "studies/minilm/evaluation": evaluated,
     "studies/bench/command": benched,
     "studies/bench/device_command": filled,
+    "studies/bench/language_command": decoded,
     "studies/profiling/command": profiled,
     "formal/command": proved,
     "studies/demo": shown,

@@ -19,6 +19,7 @@ from daqkf.passes.defaults import (
     ATTENTION_LEVELS,
     BUDGET,
     DEFAULT_FABRIC,
+    EXPONENTS,
     HOST_CYCLES,
     SPLIT,
     TABLE,
@@ -183,6 +184,13 @@ def _add_compile(commands: Commands) -> None:
         metavar="NAMES",
         help="networks: kernels whose results become int16, by name, with commas between them and "
         "* for any characters: of products without a function, on a target with wide_results",
+    )
+    compiler.add_argument(
+        "--row-exponents",
+        choices=EXPONENTS,
+        default=EXPONENTS[0],
+        help="networks: whether gated results that a product reads share an exponent by token, on "
+        "a target with row_exponents; auto: if that leaves half of the noise",
     )
     compiler.add_argument(
         "--sequential",
@@ -534,15 +542,15 @@ def _add_bench(commands: Commands) -> None:
     bench = commands.add_parser("bench", help="measure arrays against a dense one")
     bench.add_argument(
         "what",
-        choices=("array", "device"),
-        help="array: every family of elements; device: whole devices, filled by the planner",
+        choices=("array", "device", "language"),
+        help="array: every family of elements; device: whole devices, filled by the planner; "
+        "language: language models on devices",
     )
     bench.add_argument(
         "--sparsity",
         type=float,
         nargs="+",
-        default=SPARSITIES,
-        help="shares of zeros of the pruned MiniLM (default: 0 0.1 0.3 0.5 0.7)",
+        help="shares of zeros (default: 0 0.1 0.3 0.5 0.7 of MiniLM; language: 0.5)",
     )
     bench.add_argument(
         "--fabric", nargs="+", default=["xcup"], help="array: see daqkf synth (default: xcup)"
@@ -562,6 +570,7 @@ def _add_bench(commands: Commands) -> None:
     )
     bench.add_argument("--toggles", action="store_true", help="count toggles of a layer, too")
     _add_bench_device(bench)
+    _add_bench_language(bench)
     bench.add_argument("--json", metavar="FILE", help="write everything there")
 
 
@@ -570,27 +579,46 @@ def _add_bench_device(bench: argparse.ArgumentParser) -> None:
         "--device",
         nargs="+",
         default=[],
-        help="device: those that are filled (default: xcvu9p xczu7ev)",
+        help="device: those that are filled (default: xcvu9p xczu7ev); language: those that are "
+        "planned for (default: xck26 xcvu9p xcu280)",
     )
     bench.add_argument(
         "--clock",
         type=_clock,
         default=250.0,
         metavar="MHZ",
-        help="device: of all arrays (default: 250)",
+        help="device, language: of all arrays (default: 250)",
     )
     bench.add_argument(
         "--use",
         type=float,
         default=0.8,
-        help="device: share of each resource that may be taken (default: 0.8)",
+        help="device, language: share of each resource that may be taken (default: 0.8)",
     )
     bench.add_argument(
         "--one-token",
         action="store_true",
-        help="device: simulate an engine of one lane behind the memory, too",
+        help="device, language: simulate an engine of one lane behind the memory, too",
     )
-    bench.add_argument("--plot", metavar="FILE", help="device: a picture, .svg or .png")
+    bench.add_argument("--plot", metavar="FILE", help="device, language: a picture, .svg or .png")
+
+
+def _add_bench_language(bench: argparse.ArgumentParser) -> None:
+    own = bench.add_argument_group("language models")
+    own.add_argument("--model", nargs="+", help="default: smollm2 llama2-7b; also llama3-8b")
+    own.add_argument(
+        "--magnitudes", type=int, nargs="+", help="magnitudes of uniform levels (default: 15)"
+    )
+    own.add_argument("--context", type=int, help="earlier tokens of a sequence (default: 512)")
+    own.add_argument("--prompt", type=int, help="tokens before the first one (default: 128)")
+    own.add_argument("--sequences", type=int, help="that are in flight together (default: 1)")
+    own.add_argument("--cache-bits", type=int, help="of a key or value (default: 8)")
+    own.add_argument(
+        "--host",
+        type=float,
+        metavar="US",
+        help="microseconds of the host between two kernels, beside attention (default: 0)",
+    )
 
 
 def _add_prove(commands: Commands) -> None:

@@ -9,10 +9,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from daqkf.cli.arguments import ACCURACIES, SPARSITIES, TRAINING_PASSES, make_parser
+from daqkf.cli.benching import bench
 from daqkf.cli.completion import completion
 from daqkf.cli.files import check_inputs, check_output, check_output_folder, check_weights
 from daqkf.cli.guard import guarded
 from daqkf.compiler.file_suffixes import MINILM, NAMES, is_network
+from daqkf.passes.defaults import EXPONENTS
 from daqkf.support.errors import DaqkfError
 
 
@@ -54,6 +56,8 @@ def _compile(options: argparse.Namespace) -> int:
         raise DaqkfError("--fix, --scale-rows and --fallback are for networks")
     if options.wide_results is not None:
         raise DaqkfError("--wide-results are for networks, of which they name kernels")
+    if options.row_exponents != EXPONENTS[0]:
+        raise DaqkfError("--row-exponents are for networks, which gate")
     if options.sequential is not None:
         raise DaqkfError("--sequential is for networks, whose kernels follow one another")
     if options.jobs is not None or options.scheduler is not None:
@@ -248,46 +252,6 @@ def _spaq_profile(options: argparse.Namespace) -> int:
     return (check_table if options.check else build_table)(Path(options.output), options.jobs)
 
 
-def _bench(options: argparse.Namespace) -> int:
-    check_output(options.json)
-    check_output(options.plot)
-    device = options.what == "device"
-    for name in ("place", "toggles") if device else ("device", "one_token", "plot"):
-        if getattr(options, name):
-            other = "array" if device else "device"
-            raise DaqkfError(f"--{name.replace('_', '-')} is for daqkf bench {other}")
-    if device:
-        return _bench_device(options)
-
-    from daqkf.studies.bench.command import run_bench
-
-    return run_bench(
-        Path(options.json) if options.json else None,
-        sparsities=options.sparsity,
-        fabrics=options.fabric,
-        only=options.array,
-        accuracy=options.accuracy,
-        seeds=range(1, options.place + 1),
-        count_toggles=options.toggles,
-    )
-
-
-def _bench_device(options: argparse.Namespace) -> int:
-    from daqkf.studies.bench.device_command import DEVICES, run_device_bench
-
-    return run_device_bench(
-        Path(options.json) if options.json else None,
-        Path(options.plot) if options.plot else None,
-        sparsities=options.sparsity,
-        devices=options.device or DEVICES,
-        only=options.array,
-        accuracy=options.accuracy,
-        clock=1e6 * options.clock,
-        use=options.use,
-        one_token=options.one_token,
-    )
-
-
 def _prove(options: argparse.Namespace) -> int:
     from daqkf.formal.command import run_prove
 
@@ -321,7 +285,7 @@ RUN: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "eval": _eval,
     "export-onnx": _export_onnx,
     "spaq-profile": _spaq_profile,
-    "bench": _bench,
+    "bench": bench,
     "prove": _prove,
     "targets": _targets,
     "completion": _completion,

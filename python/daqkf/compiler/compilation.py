@@ -196,7 +196,8 @@ class Compilation:
         most = ROWS_OF_WINDOWS if self.options.scale_rows else ROWS
         clip = "pooled" if self.keep else "absmax"
         rows = sample(self.rows[name], attends(kernel), most)
-        return FloatKernel(ModuleOp([kernel.clone()]), rows, self.sparsity, clip)
+        module, reach = ModuleOp([kernel.clone()]), self.machine.row_exponents
+        return FloatKernel(module, rows, self.sparsity, clip, reach, self.options.row_exponents)
 
     def alike(self) -> dict[str, ModuleOp]:
         """The kernels as exact integers of the one level set for all."""

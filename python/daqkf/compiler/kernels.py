@@ -25,6 +25,7 @@ from daqkf.dialects.rpea import ArrayOp
 from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.machine import Machine
 from daqkf.lowering.conversions.dfke_to_rpea import lower_kernels, runnable, sized_array
+from daqkf.passes.defaults import EXPONENTS
 from daqkf.passes.dfke_schedule import DfkeSchedulePass, ScheduleKernel
 from daqkf.passes.progress import Progress, counted, silent
 from daqkf.passes.quantize.samples import Samples, are_enough, rows_of
@@ -43,12 +44,22 @@ class FloatKernel:
     """What it is to be pruned to by itself."""
     clip: str = "absmax"
     """How ranges are found; see `spaq-calibrate`."""
+    reach: int = 0
+    """Of the exponents that rows may share."""
+    exponents: str = EXPONENTS[0]
+    """Whether they do; see `spaq-calibrate`."""
 
     def calibrated(self, pruning: Samples | None = None) -> ModuleOp:
         """The kernel, pruned, with the ranges of its activations stated."""
         if self.sparsity is not None:
             prune(self.module, self.sparsity, pruning)
-        calibrate(self.module, self.samples, clip=self.clip)
+        calibrate(
+            self.module,
+            self.samples,
+            clip=self.clip,
+            exponents=self.exponents,
+            reach=self.reach,
+        )
         run_passes(self.module, ["spaq-analyze"])
         return self.module
 

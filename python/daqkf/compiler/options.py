@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daqkf.dialects.spaq import LevelSet
-from daqkf.passes.defaults import ATTENTION_LEVELS, BUDGET, HOST_CYCLES, SPLIT
+from daqkf.passes.defaults import ATTENTION_LEVELS, BUDGET, EXPONENTS, HOST_CYCLES, SPLIT
 from daqkf.passes.encode.cost_model import Elements
 from daqkf.passes.quantize.accuracy import Accuracy, Divergence, Loss, Measure, NextToken
 from daqkf.support.errors import DaqkfError, shortened
@@ -227,6 +227,9 @@ class NetworkOptions(Options):
             function can, which is what `scale_rows` leaves of layers. Needs a target with
             `wide_results`; a result takes two bytes of the traffic, and twice as long in the post
             unit.
+        row_exponents: whether the results of gates on the array, which another product reads, share
+            an exponent by token: `auto`, if that leaves half of the noise, `on` or `off`. Only on a
+            target with `row_exponents`, whose row unit then makes them twice.
         fallback: the signal-to-noise ratio in dB that each output is to keep: kernels that int8 is
             too coarse for stay on the host, those first that lose most by themselves on calibration
             data that nothing was fitted to.
@@ -256,6 +259,7 @@ class NetworkOptions(Options):
     fixed: Mapping[str, Any] | None = None
     scale_rows: bool | None = None
     wide_results: str | Sequence[str] | None = None
+    row_exponents: str = EXPONENTS[0]
     fallback: float | None = None
     sequential: bool | None = None
     jobs: int | None = 1
@@ -299,6 +303,9 @@ class NetworkOptions(Options):
         if not isinstance(self.levels, Levels):
             raise DaqkfError("several level sets make variants, which only a single layer has")
         level_set(self.levels)
+        if self.row_exponents not in EXPONENTS:
+            known = ", ".join(EXPONENTS)
+            raise DaqkfError(f"unknown row_exponents '{self.row_exponents}' (known: {known})")
         if self.choosing and self.accuracy is not None:
             Accuracy.parse(self.accuracy)
         if self.sequential:

@@ -11,7 +11,13 @@ from daqkf.compiler.compiled_network import CompiledNetwork
 from daqkf.compiler.design import Design
 from daqkf.hw_targets.config import ArrayConfig, memory_depth
 from daqkf.hw_targets.device import LABELS, Device, Needs, load_device
-from daqkf.hw_targets.engine import DSP_BITS, in_dsps, logic_needs, memory_needs
+from daqkf.hw_targets.engine import (
+    DSP_BITS,
+    UnknownEngineError,
+    in_dsps,
+    logic_needs,
+    memory_needs,
+)
 from daqkf.hw_targets.machine import (
     MEMORY_BITS,
     MEMORY_WORDS,
@@ -21,7 +27,7 @@ from daqkf.hw_targets.machine import (
 )
 from daqkf.hw_targets.memory import Channels, MemoryTiming, load_channels
 from daqkf.hw_targets.prediction import Step, TileCycles, program_beats, tile_cycles_of
-from daqkf.hw_targets.streams import row_bits
+from daqkf.hw_targets.streams import is_coded, row_bits
 from daqkf.planning.plan import CAUSES, Pace, Plan
 from daqkf.planning.workload import Program, Workload
 from daqkf.support.errors import DaqkfError
@@ -126,9 +132,12 @@ def best_engines(
         lanes: numbers of them to try, the fewest first.
 
     Raises:
-        DaqkfError: no engine fits.
+        DaqkfError: no engine fits, or nothing says what such elements take of the device.
     """
-    return _Search(work, device, memory, tokens, clock, use, objective, lanes).best()
+    try:
+        return _Search(work, device, memory, tokens, clock, use, objective, lanes).best()
+    except UnknownEngineError as error:
+        raise DaqkfError(str(error)) from None
 
 
 def checked(
@@ -295,7 +304,8 @@ class _Search:
             words: of the longest stream in any program.
         """
         pes = common.pes
-        for program_bits in self._program_bits(PROGRAM_BITS[-1]):
+        # Elements decode what memory brings.
+        for program_bits in () if is_coded(common) else self._program_bits(PROGRAM_BITS[-1]):
             yield replace(
                 common,
                 memory_bits=0,

@@ -6,7 +6,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,10 +27,28 @@ from daqkf.dialects.rpea import (
 from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.machine import Machine
 from daqkf.hw_targets.prediction import KernelWork, RowWork, Step, least_cycles
+from daqkf.hw_targets.streams import is_coded, slot_bits
 from daqkf.hw_targets.timing import gating_cycles, normalization_cycles, softmax_cycles
+from daqkf.hw_targets.varint import output_bits
 from daqkf.lowering.image.encode import parts_of, playable
-from daqkf.passes.encode.balance import longest_first
+from daqkf.passes.encode.balance import dealt, longest_first
 from daqkf.support.errors import DaqkfError
+
+FAMILIES_PLANNED = ("running_sum", "ordered_sum")
+"""Those of whose elements plans of compiled networks are made."""
+
+
+_MANY = 64
+"""Outputs of an element, of which it makes no difference how they are shared out."""
+
+
+class Share(NamedTuple):
+    """What the elements have most of, which share the outputs of a kernel."""
+
+    words: int
+    outputs: int
+    bits: int
+    """Of the code of their words; 0 if these are as they are."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +58,8 @@ class Product:
     features: int
     costs: NDArray[np.int64]
     """Words of each output [N]."""
+    bits: NDArray[np.int64] | None = None
+    """Bits of the code of these [N]; None where words are as they are."""
 
     @property
     def outputs(self) -> int:
@@ -51,17 +71,28 @@ class Product:
         """Of a token, zeros included."""
         return self.features * self.outputs
 
-    def shared(self, pes: int) -> tuple[int, int]:
-        """The words of the longest stream and the outputs of the element that has most, if outputs
-        go to elements the longest first, to the one that has least to do (Graham, 1969)."""
+    def shared(self, pes: int) -> Share:
+        """The most words, outputs and bits of an element, if outputs go to elements the longest
+        first, to the one that has least to do (Graham, 1969), or where there are many, in turn."""
         if pes not in self._shared:
-            shares = longest_first(self.costs, pes)
+            if self.outputs > _MANY * pes:
+                shares = [share[share >= 0] for share in dealt(self.costs, pes).T]
+            else:
+                shares = longest_first(self.costs, pes)
             words = max(int(self.costs[share].sum()) for share in shares)
-            self._shared[pes] = words, max(map(len, shares))
+            bits = 0 if self.bits is None else max(int(self.bits[share].sum()) for share in shares)
+            self._shared[pes] = Share(words, max(map(len, shares)), bits)
         return self._shared[pes]
 
+    def work(self, config: ArrayConfig, engines: int = 1) -> KernelWork:
+        """What one engine does for a tile, of so many that share the outputs."""
+        share = self.shared(engines * config.pes)
+        outputs = -(-self.outputs // engines)
+        rows = -(-share.bits // slot_bits(config)) if is_coded(config) else 0
+        return KernelWork(self.features, outputs, share.words, stream_rows=rows)
+
     @cached_property
-    def _shared(self) -> dict[int, tuple[int, int]]:
+    def _shared(self) -> dict[int, Share]:
         """What was found for some numbers of elements."""
         return {}
 
@@ -73,13 +104,15 @@ class Rows:
     kind: str
     outputs: int
     keys: int = 0
+    shares: bool = False
+    """Whether gated rows share exponents."""
 
     def cycles(self, machine: Machine) -> int:
         """For a tile."""
         if self.kind == "normalizes":
             return normalization_cycles(machine, self.outputs)
         if self.kind == "gates":
-            return gating_cycles(machine, self.outputs)
+            return gating_cycles(machine, self.outputs, self.shares)
         return softmax_cycles(machine, self.outputs, self.keys)
 
 
@@ -94,12 +127,12 @@ class Program:
     keeps: bool = False
     """Its sums stay on the array, as partial ones."""
 
-    def steps(self, machine: Machine) -> list[Step]:
-        """What a machine does for a tile."""
+    def steps(self, config: ArrayConfig) -> list[Step]:
+        """What an array does for a tile."""
         return [
-            KernelWork(part.features, part.outputs, part.shared(machine.pes)[0])
+            part.work(config)
             if isinstance(part, Product)
-            else RowWork(part.cycles(machine), part.outputs)
+            else RowWork(part.cycles(config), part.outputs)
             for part in self.parts
         ]
 
@@ -117,14 +150,14 @@ class Program:
 
     def stream_depth(self, machine: Machine) -> int:
         """Words of the streams of an element."""
-        return sum(part.shared(machine.pes)[0] for part in self._products)
+        return sum(part.shared(machine.pes).words for part in self._products)
 
     def slots(self, machine: Machine) -> int:
         """Parameter rows of an element."""
         stride, total = machine.parameter_stride, 0
         for part in self.parts:
             if isinstance(part, Product):
-                total += part.shared(machine.pes)[1]
+                total += part.shared(machine.pes).outputs
             else:
                 total += -(-part.outputs * (1 + (part.kind == "softmax")) // stride)
         return total
@@ -153,13 +186,14 @@ class Workload:
         """What a compiled layer or network has an array do.
 
         Raises:
-            DaqkfError: it has elements other than running_sum, variants, attention on the array,
-                or nothing for the array.
+            DaqkfError: it has elements other than running_sum or ordered_sum, variants, attention
+                on the array, or nothing for the array.
         """
         config = network.config
-        if set(config.families) != {"running_sum"}:
+        if config.families[0] not in FAMILIES_PLANNED or len(set(config.families)) > 1:
             raise DaqkfError(
-                f"plans are for running_sum elements, not for {', '.join(config.families)}"
+                f"plans are for {' or '.join(FAMILIES_PLANNED)} elements, not for "
+                f"{', '.join(config.families)}"
             )
         if isinstance(network, Design):
             return cls.of_groups([[playable(network.module)[-1]]], config)
@@ -185,7 +219,9 @@ class Workload:
             most = max(config.partial_depth // made[-1].outputs, 1) if len(made) > 1 else None
             programs += [replace(program, most=most, keeps=True) for program in made[:-1]]
             programs.append(replace(made[-1], most=most))
-        return cls(programs, replace(config, index_bits=0, queue=False))
+        # Gaps between rows have been measured for elements of ordered sums alone.
+        whole = {"index_bits": 0} if config.families == ("running_sum",) else {}
+        return cls(programs, replace(config, queue=False, **whole))
 
     @property
     def products(self) -> int:
@@ -197,7 +233,7 @@ class Workload:
         key = pes, post_cycles
         if key not in self._tile_cycles:
             self._tile_cycles[key] = sum(
-                max(part.shared(pes)[0], part.outputs * post_cycles)
+                max(part.shared(pes).words, part.outputs * post_cycles)
                 for program in self.programs
                 for part in program.parts
                 if isinstance(part, Product)
@@ -265,24 +301,31 @@ def _program(program: Playable) -> Program:
 def _part(part: Kernel) -> Product | Rows:
     match part:
         case ProgramOp():
-            return Product(part.features.value.data, _costs(part))
+            return _product(part)
         case NormalizationOp():
             return Rows("normalizes", part.channels)
         case GatingOp():
-            return Rows("gates", part.channels)
+            return Rows("gates", part.channels, shares=part.reach is not None)
         case SoftmaxOp():
             return Rows("softmax", part.channels, part.keys.value.data)
         case _:
             raise DaqkfError(f"plans know no {part.name}")
 
 
-def _costs(program: ProgramOp) -> NDArray[np.int64]:
-    """Words of each output [N], in the order in which the elements complete them."""
-    found: list[NDArray[np.int64]] = []
+def _product(program: ProgramOp) -> Product:
+    """A kernel, its outputs in the order in which the elements complete them."""
+    config = program.target().config.data
+    costs: list[NDArray[np.int64]] = []
+    bits: list[NDArray[np.int64]] = []
     for words in program.streams():
-        ends = np.flatnonzero(words["last"])
-        found.append(np.diff(ends, prepend=-1))
-    costs = np.concatenate(found)
+        if not words["last"].any():
+            continue
+        costs.append(np.diff(np.flatnonzero(words["last"]), prepend=-1))
+        if is_coded(config):
+            bits.append(output_bits(words, config))
+    found = np.concatenate(costs)
     # What is behind the last output of an element, if anything, is shared out.
-    rest = int(to_array(program.rows).sum()) - int(costs.sum())
-    return costs + -(-max(rest, 0) // max(len(costs), 1))
+    rest = int(to_array(program.rows).sum()) - int(found.sum())
+    found = found + -(-max(rest, 0) // max(len(found), 1))
+    features = program.features.value.data
+    return Product(features, found, np.concatenate(bits) if bits else None)

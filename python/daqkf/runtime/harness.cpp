@@ -9,8 +9,9 @@
 // For each job: streams the words of the file PROGRAM ("-" keeps the last one), then BEATS beats
 // of LANES bytes from X, and writes TILES tiles of OUTPUTS beats to Y.
 // STALLS, out of 1000, is how often each stream pauses; LIMIT is how many cycles may pass
-// without a transfer. With OVERLAP a stream goes on to the next job by itself; without, a job
-// begins after the one before, and its activations after its program. The file WAVEFORM ("-" for
+// without a transfer. With OVERLAP 1 a stream goes on to the next job by itself; with 0, a job
+// begins after the one before, and its activations after its program; with 2, programs go on by
+// themselves, and a job's activations come when the results of the one before have left. The file WAVEFORM ("-" for
 // none) shows what happens until SHOWN tiles have left: a cycle takes 10 ns, the clock rises in
 // its middle, and inputs change at its beginning. MEMORY says how external memory behaves, or is
 // "-" if there is none. It is PORTS,LATENCY,BEATS,CYCLES,INTERVAL,PAUSE: the ports that it is
@@ -204,7 +205,7 @@ struct Bench {
   Waveform waveform;
   std::mt19937 random;
   unsigned stalls = 0;
-  bool overlap = false;
+  bool overlap = false, inTurn = false;
   uint64_t limit = 0, idle = 0;
   std::deque<Memory> memories;
 
@@ -227,7 +228,8 @@ struct Bench {
       // One by one, a job that has no results is over with its activations.
       const size_t job = std::min(x, y);
       const bool loads = program < jobs.size() && (overlap || program <= job);
-      const bool feeds = x < jobs.size() && (overlap || (x <= y && !loads));
+      const bool due = overlap ? x <= y || !inTurn : x <= y && !loads;
+      const bool feeds = x < jobs.size() && due;
       cycle(loads ? &jobs[program].program : nullptr, feeds ? &jobs[x].x : nullptr, jobs[y]);
     }
   }
@@ -307,7 +309,8 @@ int main(int argc, char **argv) {
   bench.random.seed(std::strtoul(argv[2], nullptr, 10));
   bench.stalls = std::strtoul(argv[3], nullptr, 10);
   bench.limit = std::strtoull(argv[4], nullptr, 10);
-  bench.overlap = std::strtoul(argv[5], nullptr, 10);
+  bench.overlap = std::strtoul(argv[5], nullptr, 10) > 0;
+  bench.inTurn = std::strtoul(argv[5], nullptr, 10) > 1;
   bench.top = std::make_unique<Vdaqkf_array>(&bench.context);
   if (std::strcmp(argv[6], "-") != 0)
     bench.waveform.open(bench.context, *bench.top, argv[6], std::strtoull(argv[7], nullptr, 10));

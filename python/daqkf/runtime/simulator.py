@@ -366,6 +366,7 @@ class Simulator:
         stalls: float = 0.0,
         seed: int = 0,
         overlap: bool = False,
+        in_turn: bool = False,
         waveform: Waveform | None = None,
         memory: MemoryTiming = IDEAL,
     ) -> list[Trace]:
@@ -378,14 +379,16 @@ class Simulator:
             overlap: whether each stream goes on to the next job by itself, so that an array of
                 two banks loads a program while the one before runs. A cycle then counts for the
                 job whose results are due.
+            in_turn: the same, but the activations of a job come when the results of the one before
+                have left, as if they were made of these.
             waveform: a file to write, if the simulator was built for waveforms.
             memory: how external memory behaves, for arrays whose streams come from there.
 
         Raises:
             SimulationError: the array refused a program, stopped, or broke the protocol; or
-                `overlap` was asked for on an array of one bank, or for jobs without their own
-                programs.
+                jobs were to overlap on an array of one bank, or without their own programs.
         """
+        overlap = overlap or in_turn
         if overlap and not (self.config.double_buffered and all(job.image for job in jobs)):
             raise SimulationError("overlapping jobs need two banks, and each its own program")
         if not 0 <= stalls < 1:
@@ -405,7 +408,7 @@ class Simulator:
                 arguments += ["-" if job.image is None else image.name, x.name, f"y{number}"]
                 arguments += [str(tiles), str(len(beats)), str(job.rows)]
             limit = int(longest_silence(self.config) / (1 - stalls))
-            command = [self._binary, lanes, seed, round(1000 * stalls), limit, int(overlap)]
+            command = [self._binary, lanes, seed, round(1000 * stalls), limit, overlap + in_turn]
             command += (waveform.path.absolute(), waveform.tiles) if waveform else ("-", 0)
             command.append(memory.text(len(outside.contents)) if outside.contents else "-")
             for port, content in enumerate(outside.contents):
@@ -441,9 +444,10 @@ def longest_silence(config: ArrayConfig) -> int:
     if config.operand_depth:
         # The features of each token of an element are written one row at a time.
         moves *= config.lanes // config.pes
+    shares = config.row_exponents > 0
     rows = [
         *([normalization_cycles(config, config.result_depth)] if config.normalizes else []),
-        *([gating_cycles(config, config.result_depth // 2)] if config.gates else []),
+        *([gating_cycles(config, config.result_depth // 2, shares)] if config.gates else []),
         *([softmax_cycles(config, config.result_depth, 1)] if config.softmax else []),
     ]
     streams = 1 << WATCHDOG_BITS if config.memory_bits else config.stream_depth

@@ -362,7 +362,7 @@ func.func @f(%x: tensor<?x1xi8>) {
 
 // -----
 
-// CHECK: a kernel's second operand goes to one spaq.residual
+// CHECK: a kernel's other operands go to one spaq.residual, and then one spaq.scale_rows
 func.func @f(%x: tensor<?x1xi8>) {
   %y = dfke.kernel(%i = %x, %r = %x) : tensor<?x1xi8>, tensor<?x1xi8> -> tensor<?x1xi8> {
     %w = spaq.constant dense<1> : tensor<1x1xi8>

@@ -198,3 +198,35 @@ func.func @wide(%x: tensor<?x2xi8>) -> tensor<?x2xi16> {
   }
   func.return %y : tensor<?x2xi16>
 }
+
+// Rows that share exponents, and the kernel that takes them back.
+// CHECK-LABEL: @shared
+func.func @shared(%x: tensor<?x1xi8>) -> tensor<?x1xi8> {
+  %y = dfke.chain(%k = %x) : tensor<?x1xi8> -> tensor<?x1xi8> {
+    %a = dfke.kernel(%i = %k) : tensor<?x1xi8> -> tensor<?x2xi8> {
+      %w = spaq.constant dense<1> : tensor<1x2xi8>
+      %0 = spaq.matmul %i, %w : (tensor<?x1xi8>, tensor<1x2xi8>) -> tensor<?x2xi32>
+      %1 = spaq.requantize %0 multiplier dense<2> : tensor<2xi32> shift dense<1> : tensor<2xi32>
+        : tensor<?x2xi32> -> tensor<?x2xi8>
+      dfke.yield %1 : tensor<?x2xi8>
+    }
+    // CHECK: %b, %f = dfke.gating(%{{.*}} = %a) : tensor<?x2xi8> -> tensor<?x1xi8>, tensor<?x1xi8> {
+    %b, %f = dfke.gating(%i = %a) : tensor<?x2xi8> -> tensor<?x1xi8>, tensor<?x1xi8> {
+      %0 = spaq.gate "silu" %i table dense<1> : tensor<256xi8> : tensor<?x2xi8> -> tensor<?x1xi16>
+      %1, %2 = spaq.requantize_rows %0 multiplier dense<2> : tensor<1xi32>
+        shift dense<1> : tensor<1xi32> reach 3 : tensor<?x1xi16> -> tensor<?x1xi8>, tensor<?x1xi8>
+      dfke.yield %1, %2 : tensor<?x1xi8>, tensor<?x1xi8>
+    }
+    // CHECK: %c = dfke.kernel(%{{.*}} = %b, %{{.*}} = %f) : tensor<?x1xi8>, tensor<?x1xi8> -> tensor<?x1xi8> {
+    %c = dfke.kernel(%i = %b, %e = %f) : tensor<?x1xi8>, tensor<?x1xi8> -> tensor<?x1xi8> {
+      %w = spaq.constant dense<1> : tensor<1x1xi8>
+      %0 = spaq.matmul %i, %w : (tensor<?x1xi8>, tensor<1x1xi8>) -> tensor<?x1xi32>
+      %s = spaq.scale_rows %0, %e reach 3 : (tensor<?x1xi32>, tensor<?x1xi8>) -> tensor<?x1xi32>
+      %2 = spaq.requantize %s multiplier dense<2> : tensor<1xi32> shift dense<1> : tensor<1xi32>
+        : tensor<?x1xi32> -> tensor<?x1xi8>
+      dfke.yield %2 : tensor<?x1xi8>
+    }
+    dfke.yield %c : tensor<?x1xi8>
+  }
+  func.return %y : tensor<?x1xi8>
+}

@@ -77,6 +77,16 @@ rpea.array @array <pes = 2, lanes = 2, post_lanes = 1, max_shift = 1, activation
 
 // -----
 
+// CHECK: row_exponents are those of gated results, of a row unit that gates
+rpea.array @array <pes = 2, lanes = 2, post_lanes = 1, max_shift = 1, activation_depth = 4, stream_depth = 4, parameter_depth = 2, result_depth = 2, running_sum_width = 9, accumulator_width = 10, sum_width = 11, row_exponents = 3, kernels = 4>
+
+// -----
+
+// CHECK: row_exponents must be 0..7, not 8
+rpea.array @array <pes = 2, lanes = 2, post_lanes = 1, max_shift = 1, activation_depth = 4, stream_depth = 4, parameter_depth = 2, result_depth = 2, running_sum_width = 9, accumulator_width = 10, sum_width = 11, gates = true, row_exponents = 8, kernels = 4>
+
+// -----
+
 // CHECK: causal is for a row unit with softmax
 rpea.array @decodes <pes = 2, lanes = 2, post_lanes = 1, max_shift = 1, activation_depth = 4, stream_depth = 4, parameter_depth = 8, result_depth = 2, running_sum_width = 9, accumulator_width = 18, sum_width = 19, normalizes = true, causal = true, kernels = 4>
 

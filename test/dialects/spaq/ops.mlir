@@ -153,3 +153,19 @@ func.func @wide(%x: tensor<?x2xi20>) -> tensor<?x2xf32> {
   %1 = spaq.dequantize %0 scale 0.5 : tensor<?x2xi16> -> tensor<?x2xf32>
   func.return %1 : tensor<?x2xf32>
 }
+
+// The int8 of a token share an exponent, which the sums of the next product take back.
+// CHECK-LABEL: @shared
+func.func @shared(%x: tensor<?x2xi16>, %w: tensor<2x1xi8>, %y: tensor<?x2xf32>) -> tensor<?x1xi23> {
+  // CHECK: %q, %e = spaq.requantize_rows %x multiplier dense<3> : tensor<2xi32> shift dense<9> : tensor<2xi32> reach 3 : tensor<?x2xi16> -> tensor<?x2xi8>, tensor<?x1xi8>
+  %q, %e = spaq.requantize_rows %x multiplier dense<3> : tensor<2xi32>
+    shift dense<9> : tensor<2xi32> reach 3 : tensor<?x2xi16> -> tensor<?x2xi8>, tensor<?x1xi8>
+  // CHECK: spaq.scale_rows %y, %e reach 3 : (tensor<?x2xf32>, tensor<?x1xi8>) -> tensor<?x2xf32>
+  %0 = spaq.scale_rows %y, %e reach 3 : (tensor<?x2xf32>, tensor<?x1xi8>) -> tensor<?x2xf32>
+  // CHECK: spaq.calibrated %0 absmax 2.000000e+00 reach 3 : tensor<?x2xf32> -> tensor<?x2xf32>
+  %1 = spaq.calibrated %0 absmax 2.0 reach 3 : tensor<?x2xf32> -> tensor<?x2xf32>
+  %2 = spaq.matmul %q, %w : (tensor<?x2xi8>, tensor<2x1xi8>) -> tensor<?x1xi20>
+  // CHECK: spaq.scale_rows %2, %e reach 3 : (tensor<?x1xi20>, tensor<?x1xi8>) -> tensor<?x1xi23>
+  %3 = spaq.scale_rows %2, %e reach 3 : (tensor<?x1xi20>, tensor<?x1xi8>) -> tensor<?x1xi23>
+  func.return %3 : tensor<?x1xi23>
+}

@@ -116,7 +116,12 @@ def machines() -> dict[str, Machine]:
 
 def compiled(network: Network, machine: Machine, progress: Progress = silent) -> Workload:
     """All layers as programs for a machine."""
-    functions = [op for op in network.module().ops if isinstance(op, FuncOp)]
+    return compiled_functions(network.module(), machine, progress)
+
+
+def compiled_functions(module: ModuleOp, machine: Machine, progress: Progress = silent) -> Workload:
+    """Functions of integer kernels as programs for a machine, each by itself."""
+    functions = [op for op in module.ops if isinstance(op, FuncOp)]
     kernels = {op.sym_name.data: ModuleOp([op.clone()]) for op in functions}
     arrays = programs_of(
         kernels, machine, "device", chains=False, wanted=[], executor=HERE, progress=progress
