@@ -7,7 +7,7 @@ The run keeps what each kernel reads, and goes back through the network to find 
 in each output of each product matters to what is measured.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -326,16 +326,19 @@ class Reached:
     kernel: FuncOp
     runs: Sequence[Mapping[SSAValue, Array]]
     """The values of each batch that something is still to read."""
+    reads: Callable[[Array], Array]
+    """What kernels make of what they read."""
 
     def rows(self) -> list[Array]:
         """The rows [T, K] that the kernel is to read of each batch."""
         value = self.call.input
-        return [run[value].reshape(-1, run[value].shape[-1]) for run in self.runs]
+        return [self.reads(run[value]).reshape(-1, run[value].shape[-1]) for run in self.runs]
 
 
 def sweep(
     module: ModuleOp,
     inputs: Sequence[Batch],
+    reads: Callable[[Array], Array] = lambda rows: rows,
 ) -> Iterator[Reached]:
     """Run all batches together from kernel to kernel, and stop before each.
 
@@ -346,6 +349,7 @@ def sweep(
     Args:
         module: the network after `nn-outline`.
         inputs: batches of its inputs by name.
+        reads: what kernels make of the rows that they read.
 
     Raises:
         InterpretationError: inputs that do not fit.
@@ -370,11 +374,14 @@ def sweep(
         if isinstance(first, LinearOp):
             kernel = SymbolTable.lookup_symbol(first, first.callee)
             assert isinstance(kernel, FuncOp)
-            yield Reached(first, kernel, runs)
+            yield Reached(first, kernel, runs, reads)
         for run in runs:
             for op in segment:
                 if any(value in last for value in op.results):
-                    made = interpreter.run_op(op, tuple(run[value] for value in op.operands))
+                    read = [run[value] for value in op.operands]
+                    if isinstance(op, LinearOp):
+                        read[0] = reads(read[0])
+                    made = interpreter.run_op(op, tuple(read))
                     made = zip(op.results, made, strict=True)
                     run.update((value, array) for value, array in made if value in last)
                 for value in dead.get(op, ()):

@@ -25,6 +25,7 @@ from xdsl.ir import SSAValue
 
 from daqkf.dialects import nn
 from daqkf.dialects.spaq import ConstantOp, LevelSet
+from daqkf.hw_targets.numerics import ACTIVATION_MAX
 from daqkf.passes.progress import Progress, counted, silent
 from daqkf.passes.quantize.compensation import compensate
 from daqkf.passes.quantize.levels import fit
@@ -69,6 +70,7 @@ def quantize_sequentially(
     level_set: LevelSet | None,
     shares: Mapping[str, float] | float = 0.0,
     *,
+    int8: bool = False,
     progress: Progress = silent,
     steps: Steps = NOTHING_KEPT,
 ) -> None:
@@ -85,6 +87,9 @@ def quantize_sequentially(
         level_set: of all kernels that have none stated; None to prune only.
         shares: of zeros, of all kernels or by name; a kernel without any is rounded only. One that
             has as many zeros already keeps its zeros.
+        int8: whether the rows that the changing network's kernels read are rounded to int8 between
+            the least and the largest value of each, as where the host scales them; so kernels make
+            up for that, too.
         progress: told of each kernel.
         steps: where kernels that are done are kept, and found.
 
@@ -94,12 +99,14 @@ def quantize_sequentially(
     layers = single_layers(module)
     if not isinstance(shares, Mapping):
         shares = dict.fromkeys(layers, shares)
-    own = steps.inner(["sequential", key_of(module), list(inputs), repr(level_set), dict(shares)])
+    own = steps.inner(
+        ["sequential", key_of(module), list(inputs), repr(level_set), dict(shares), int8]
+    )
     missing = {name for name in layers if own.find(name) is None}
     does = " and ".join(["prune"] * any(shares.values()) + ["round"] * (level_set is not None))
     begins = counted(progress, does or "adjust", len(layers))
     pairs = _Pairs()
-    for before, now in _side_by_side(module, inputs) if missing else ():
+    for before, now in _side_by_side(module, inputs, int8) if missing else ():
         name = now.kernel.sym_name.data
         layer = layers.pop(name, None)
         if layer is None:
@@ -176,10 +183,20 @@ def _read(before: Reached, now: Reached) -> PairedInputs:
     return found
 
 
-def _side_by_side(module: ModuleOp, inputs: Sequence[Batch]) -> Iterator[tuple[Reached, Reached]]:
+def _side_by_side(
+    module: ModuleOp, inputs: Sequence[Batch], int8: bool
+) -> Iterator[tuple[Reached, Reached]]:
     """Each kernel as the dense network is about to run it, and as the changing one is."""
     dense = module.clone()
-    return zip(sweep(dense, inputs), sweep(module, inputs), strict=True)
+    now = sweep(module, inputs, in_int8) if int8 else sweep(module, inputs)
+    return zip(sweep(dense, inputs), now, strict=True)
+
+
+def in_int8(rows: Array) -> Array:
+    """Rows [..., K] of float32, each rounded to 255 values from its least to its largest one."""
+    most, least = (reduce(axis=-1, keepdims=True) for reduce in (rows.max, rows.min))
+    middle, step = (most + least) / 2, (most - least) / np.float32(2 * ACTIVATION_MAX)
+    return np.rint((rows - middle) / np.where(step > 0, step, 1)) * step + middle
 
 
 def key_of(module: ModuleOp) -> list[Any]:

@@ -34,7 +34,12 @@ from daqkf.passes.quantize.network_pruning import single_layers
 from daqkf.passes.quantize.network_statistics import Batch, outputs_of, sweep
 from daqkf.passes.quantize.paired_inputs import PairedInputs
 from daqkf.passes.quantize.pruning import dense_targets, magnitude_prune
-from daqkf.passes.quantize.sequential import FittedLayer, fit_layer, quantize_sequentially
+from daqkf.passes.quantize.sequential import (
+    FittedLayer,
+    fit_layer,
+    in_int8,
+    quantize_sequentially,
+)
 from daqkf.passes.quantize.weights import bias_of, integer_weights, put_bias, replace_constant
 from daqkf.support.errors import DaqkfError
 from daqkf.support.kept import Kept
@@ -279,6 +284,26 @@ def test_what_no_kernel_reads_is_not_computed(path: Path):
         assert reached.call.input in runs[0] and not cached & set(runs[0])
     # What the last kernel gives, the logits, is not there either.
     assert runs == [{}, {}]
+
+
+def test_kernels_may_read_rows_in_int8(path: Path):
+    rng = np.random.default_rng(5)
+    rows = (rng.standard_normal((2, 9, 30)) * rng.uniform(0.01, 50, (2, 9, 1))).astype(np.float32)
+    rows[0, 0] = 3
+    found = in_int8(rows)
+    step = (rows.max(axis=-1) - rows.min(axis=-1)) / 254
+    assert (np.abs(found - rows).max(axis=-1) <= 0.501 * step + 1e-6).all()
+    assert all(len(np.unique(row)) <= 255 for row in found.reshape(-1, 30))
+    assert np.array_equal(found[0, 0], rows[0, 0])
+    network, inputs = decoder(path), texts(1, 2)
+    for plain, reached in zip(sweep(network, inputs), sweep(network, inputs, in_int8), strict=True):
+        (exact, _), (read, _) = plain.rows(), reached.rows()
+        assert all(len(np.unique(row)) <= 255 for row in read)
+        assert 0 < np.abs(read - exact).max() < 0.2 * np.abs(exact).max()
+    one, other = network.clone(), network.clone()
+    quantize_sequentially(one, inputs, COARSE)
+    quantize_sequentially(other, inputs, COARSE, int8=True)
+    assert not one.is_structurally_equivalent(other)
 
 
 @pytest.mark.parametrize(

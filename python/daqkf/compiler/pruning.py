@@ -69,10 +69,10 @@ def round_sequentially(
     """
     parts, share = batches(network, samples), options.sparsity or 0.0
     parts = parts[:: max(1, -(-sum(map(elements_of, parts)) // PRUNING_ROWS))]
-    plain = without_row_scales(network)
+    plain, int8 = without_row_scales(network), bool(options.scale_rows)
     if options.distillation:
         dense = plain.clone()
-        quantize_sequentially(plain, parts, None, share, progress=progress, steps=steps)
+        quantize_sequentially(plain, parts, None, share, int8=int8, progress=progress, steps=steps)
         share = 0.0  # the zeros stay
         key = ["distil", key_of(plain), parts, options.distillation, options.loss]
 
@@ -83,7 +83,7 @@ def round_sequentially(
         for constant, values in zip(trainable(plain), steps.do(key, trained), strict=True):
             replace_constant(constant, values, None)
     levels = level_set(options.levels)
-    quantize_sequentially(plain, parts, levels, share, progress=progress, steps=steps)
+    quantize_sequentially(plain, parts, levels, share, int8=int8, progress=progress, steps=steps)
     take_weights(network, plain)
 
 
