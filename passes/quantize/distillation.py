@@ -43,7 +43,8 @@ RATE = 3e-4
 its matrix that are not zero. Measured on MiniLM, where 2e-3 forgets more than it learns."""
 
 WHOLE_RATE = 1e-3
-"""The same where the loss is of all that the outputs say of each token. Measured on SmolLM2."""
+"""The same where the loss is of all that the outputs say of each token. Higher rates were not
+tried."""
 
 _MOMENTUM, _SCALE, _LEAST = 0.9, 0.999, 1e-12
 """Adam's decay of the gradients' mean and of their squares' mean, and what keeps it from zero."""
