@@ -50,9 +50,7 @@ MACHINES = {
     "mixed": replace(MACHINE, families=("running_sum", "multiply")),
     "dense": replace(MACHINE, families=("dense",)),
 }
-SOME = [
-    pytest.param(name, marks=pytest.mark.slow if name == "P3-T5-V5" else ()) for name in MACHINES
-]
+SOME = [pytest.param(name, marks=() if name == "mixed" else pytest.mark.slow) for name in MACHINES]
 """Their names, for tests that build a simulator."""
 
 

@@ -66,6 +66,7 @@ def outliers() -> tuple[daqkf.Design, np.ndarray[Any, Any]]:
     return design, x
 
 
+@pytest.mark.slow
 def test_outliers_have_several_columns(outliers: tuple[daqkf.Design, np.ndarray[Any, Any]]):
     design, x = outliers
     assert set(design.input_split) == {4, 31}

@@ -196,11 +196,8 @@ def largest_level(machine: Machine) -> int:
     return min(coding_of(family).most(machine) for family in machine.families)
 
 
-QUICK = (
-    *("strassen", "multiply-modes", "ternary-eight-items", "ordered-eight", "shared-eight"),
-    "dense-packed",
-)
-"""Machines of every family. All kinds of multipliers and indices are in the slow suite."""
+QUICK = ("multiply-modes", "ternary-eight-items", "ordered-eight", "shared-eight")
+"""Machines that have most to go wrong. All others are in the slow suite."""
 
 
 @pytest.mark.parametrize(
@@ -248,6 +245,7 @@ def test_an_array_sized_for_its_kernel(features: int, channels: int, density: fl
     assert cycles.running > 0
 
 
+@pytest.mark.slow
 def test_running_takes_as_long_as_the_longest_stream():
     """Nothing but pipeline latency is added where the elements are the bottleneck."""
     kernel = Kernel.random(4, 100, 12, 1.0)

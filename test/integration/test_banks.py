@@ -39,10 +39,9 @@ MACHINES |= {
 MACHINES["one element"] = replace(MACHINES[WIDE], pes=1, program_bits=256)
 MORE = [
     *SOME,
-    WIDE,
     *(
         pytest.param(name, marks=pytest.mark.slow)
-        for name in ("64 bits a cycle", "128 bits a cycle", "one element")
+        for name in ("64 bits a cycle", "128 bits a cycle", WIDE, "one element")
     ),
 ]
 BOTH = [pytest.param("P2-T2", False), pytest.param(WIDE, True)]

@@ -195,6 +195,7 @@ def test_the_demo_needs_sentences(tmp_path: Path):
     assert "the demo has 124 sentences: --sentences 1..123" in refused(run)
 
 
+@pytest.mark.slow
 def test_a_full_disk_leaves_no_half_written_file(layer: Path):
     def small_disk() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
@@ -216,6 +217,7 @@ def test_a_full_disk_leaves_no_half_written_file(layer: Path):
         assert Path("/dev/full").is_char_device()
 
 
+@pytest.mark.slow
 def test_closed_streams_and_ascii_ones_are_no_reason_to_fail(layer: Path):
     closed = ["sh", "-c", 'exec "$0" "$@" >&- 2>&-']
     compiling = ("daqkf", "compile", "w.npy", "--target", "tiny", "-o", "out")

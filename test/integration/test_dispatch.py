@@ -57,10 +57,7 @@ MACHINES = {
     "P3-T5-V5": replace(MACHINE, pes=3, lanes=5, post_lanes=5, max_shift=3),
 }
 
-SOME = [
-    pytest.param(name, marks=pytest.mark.slow if name in ("one", "memory") else ())
-    for name in MACHINES
-]
+SOME = [pytest.param(name, marks=() if name == "P2-T2" else pytest.mark.slow) for name in MACHINES]
 
 
 @dataclass(frozen=True)
@@ -205,6 +202,7 @@ def test_many_dispatches_on_one_array(name: str):
             assert trace.variants.tolist() == variants
 
 
+@pytest.mark.slow
 def test_the_decision_costs_three_cycles_a_tile():
     case = Variants.random(8, 50, 6, 2, MACHINE.lanes, 4)
     config, program = parts(case.module(MACHINE))

@@ -75,6 +75,7 @@ def test_files_that_are_named_exist(path: Path):
         assert (ROOT / name).exists() or name.startswith("build/"), name
 
 
+@pytest.mark.slow
 def test_the_walkthrough_in_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     scope: dict[str, Any] = {}

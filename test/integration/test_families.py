@@ -80,6 +80,7 @@ def test_indices_of_few_bits_compute_the_same():
     assert compile(index_bits="auto").config.index_bits == 0  # one block RAM holds any stream
 
 
+@pytest.mark.slow
 def test_indices_of_a_design_are_those_of_the_next_layer():
     design = compile(family="multiply", index_bits=3)
     other = daqkf.compile(WEIGHTS[:, :4], levels=7, sparsity=0.6, target=design)
@@ -89,18 +90,21 @@ def test_indices_of_a_design_are_those_of_the_next_layer():
         compile(target=design, index_bits=2)
 
 
+@pytest.mark.slow
 def test_variants_with_indices_of_few_bits():
     design = compile(levels=["codebook-7", "ternary"], sparsity=[0.2, 0.6], index_bits=3)
     assert len(design.level_sets) == 2
     assert np.array_equal(design.simulate(X, stalls=0.2), design.reference(X))
 
 
+@pytest.mark.slow
 def test_variants_of_a_chosen_family():
     design = compile(family="auto", levels=["codebook-7", "ternary"], sparsity=[0.2, 0.6])
     assert len(design.level_sets) == 2
     assert np.array_equal(design.simulate(X), design.reference(X))
 
 
+@pytest.mark.slow
 def test_a_network_of_a_chosen_family(tmp_path: Path):
     path = tmp_path / "layer.npz"
     np.savez(path, weights=WEIGHTS)

@@ -133,6 +133,7 @@ def test_fields_of_a_design_have_types(tmp_path: Path, design: daqkf.Design):
         path.write_text(whole)
 
 
+@pytest.mark.slow
 def test_rtl_of_a_folder_is_never_used(tmp_path: Path, design: daqkf.Design):
     """Even with hashes that fit: who writes a folder writes its manifest, too."""
     design.save(tmp_path)

@@ -47,7 +47,7 @@ def _slow(circuits: Iterable[Circuit], but: Container[str]) -> list[ParameterSet
     ]
 
 
-QUICK = ("running_sum", "ternary", "running_sum (index_bits 5)")
+QUICK = ("running_sum", "ternary")
 
 
 @pytest.mark.parametrize("circuit", _slow(every_circuit(FAMILIES), but=QUICK))
@@ -143,6 +143,7 @@ def test_linear_forms_keep_what_slices_and_concatenations_mean(signed: int):
         assert decide(claim, seconds=20).verdict == "proved", name
 
 
+@pytest.mark.slow
 def test_mutants_differ_from_the_circuit_and_from_each_other():
     circuit = build_datapath(prover.array("running_sum", {}), "running_sum")
     texts = [str(mutant.circuit) for mutant in mutants(circuit)]

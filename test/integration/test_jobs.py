@@ -72,6 +72,7 @@ def compiled(file: Path, told: list[str] | None = None, **named: Any) -> dict[st
     }
 
 
+@pytest.mark.slow
 def test_processes_and_a_cluster_give_the_bytes_of_one_process(
     file: Path, cluster: distributed.LocalCluster
 ):
@@ -93,6 +94,7 @@ def test_levels_for_an_accuracy_are_the_same(file: Path):
     assert compiled(file, jobs=2, **options) == compiled(file, **options)
 
 
+@pytest.mark.slow
 def test_a_killed_worker_loses_nothing(file: Path, cluster: distributed.LocalCluster):
     expected = compiled(file, **OPTIONS["one level set"])
     killed: list[int] = []

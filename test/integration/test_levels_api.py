@@ -63,6 +63,7 @@ def test_a_cosine_is_kept_at_fewer_cycles():
     assert cycles(coarse) < 0.9 * cycles(fine) < 0.5 * cycles(int8)
 
 
+@pytest.mark.slow
 def test_an_sqnr_is_kept_and_its_rtl_computes_it():
     design = compile(accuracy="25dB")
     assert 10**-2.7 < noise(design) < 10**-2.4
@@ -166,6 +167,7 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 COMPILE = ("compile", "w.npy", "--calibration", "x.npy", "--target", "tiny")
 
 
+@pytest.mark.slow
 def test_an_accuracy_on_the_command_line(files: Path):
     command = [Path(sys.executable).parent / "daqkf", *COMPILE, "--accuracy", "20dB", "-o", "out"]
     run = subprocess.run(command, capture_output=True, text=True)

@@ -134,6 +134,7 @@ def test_any_name_comes_back(tmp_path: Path, named: str):
         np.testing.assert_array_equal(array, y[name])
 
 
+@pytest.mark.slow
 def test_kernels_whose_symbols_would_be_the_same(tmp_path: Path):
     pairs = ("π", "日本"), ("a b", "a/b"), ("w", "w_program"), ("array", "array.kernel")
     for one, other in pairs:

@@ -164,6 +164,7 @@ def test_samples_that_meet_stay_together(file: Path):
     assert all((own > 0).any() for own in found.sensitivity.values())
 
 
+@pytest.mark.slow
 def test_from_the_command_line(file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     calibration = tmp_path / "inputs.npz"
     np.savez(calibration, image=CALIBRATION["image"][:600])

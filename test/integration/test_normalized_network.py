@@ -210,6 +210,7 @@ def test_the_rtl_is_the_fast_model_bit_for_bit(stalls: float):
     np.testing.assert_array_equal(y, next(iter(network.run(x).values())))
 
 
+@pytest.mark.slow
 def test_what_a_chain_reads_is_added_behind_it():
     x = {"input0": inputs()["input1"]}
     network = compile_network(

@@ -273,6 +273,7 @@ def test_quantised_minilm_is_what_onnxruntime_computes(
         np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_minilm_from_embedded_tokens(minilm: MiniLM, tokens: Arrays, tmp_path: Path):
     path = tmp_path / "model.onnx"
     arguments = ["export-onnx", "minilm", "--embedded", "--decomposed", "-o", str(path)]

@@ -88,6 +88,7 @@ def test_samples_keep_the_share_of_empty_channels():
     assert pruned(Source("none", "made", np.zeros((16, 16)), ("dense",)), "dense") is None
 
 
+@pytest.mark.slow
 def test_a_table_is_the_same_whatever_builds_it(measurements: list[Measurement]):
     text = build(measurements, FEW).dumps()
     again = measure_all(few(1), jobs=2, levels=FEW)

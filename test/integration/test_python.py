@@ -162,6 +162,7 @@ def test_equality_is_that_of_contents(
     assert len({network, daqkf.CompiledNetwork.load(tmp_path), design}) == 2
 
 
+@pytest.mark.slow
 def test_what_is_shown_is_a_line(design: daqkf.Design, network: daqkf.CompiledNetwork):
     cycles = design.measure(X[:4]).cycles.running
     assert repr(design) == (

@@ -70,6 +70,7 @@ def test_float_weights(folder: Path, capsys: pytest.CaptureFixture[str]):
     ]
 
 
+@pytest.mark.slow
 def test_sparse_and_integer_files(folder: Path):
     matrix = sparse.random_array((64, 64), density=0.1, rng=RNG).tocsr()
     sparse.save_npz("w.npz", matrix)
@@ -91,6 +92,7 @@ def test_a_design_is_reported_with_its_levels(folder: Path, capsys: pytest.Captu
     assert "as given" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_file_of_several_matrices(folder: Path):
     text = """
     func.func @net(%x: tensor<?x3xf32>) -> tensor<?x3xf32> {
@@ -180,6 +182,7 @@ def test_odd_matrices_are_drawn(weights: np.ndarray, levels: LevelSet):
     json.dumps(entry.facts(), allow_nan=False)
 
 
+@pytest.mark.slow
 def test_the_same_matrix_is_the_same_file():
     (entry,) = analyse(of_array("w", RNG.standard_normal((30, 20))), LEVELS)
     assert rendered(matrix_figure(entry), "svg") == rendered(matrix_figure(entry), "svg")

@@ -99,6 +99,7 @@ def test_outputs_are_looked_at_before_any_work(
     assert time.process_time() - began < 0.1
 
 
+@pytest.mark.slow
 def test_a_check_says_how_many_kernels_are_equal(
     folders: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):

@@ -80,6 +80,7 @@ def test_a_family_is_known_while_it_is_registered():
     assert "unary" not in FAMILIES
 
 
+@pytest.mark.slow
 def test_a_new_family_compiles_and_its_circuit_does_what_its_golden_model_does():
     """It runs a layer bit for bit as running sums do, alone and beside these, and stalls."""
     weights, x = RNG.standard_normal((20, 7)), RNG.standard_normal((9, 20))
