@@ -125,10 +125,10 @@ def test_what_is_planned_is_what_was_compiled(layer: Design):
     assert isinstance(product, Product)
     assert (product.features, product.outputs) == (work.programs[0].features, 80)
     # As many words as its own array takes, shared out as well as there.
-    words, outputs = product.shared(layer.config.pes)
-    assert words == pytest.approx(max(layer.summary()["stream_words"]), rel=0.02)
-    assert outputs == pytest.approx(80 / layer.config.pes, abs=4)
-    assert work.words == product.shared(1)[0]
+    share = product.shared(layer.config.pes)
+    assert share.words == pytest.approx(max(layer.summary()["stream_words"]), rel=0.02)
+    assert share.outputs == pytest.approx(80 / layer.config.pes, abs=4)
+    assert work.words == product.shared(1).words
 
 
 def test_more_room_and_more_memory_never_slow_a_plan_down(layer: Design, planned: Plan):

@@ -102,6 +102,7 @@ def machines() -> dict[str, Machine]:
         normalizes=False,
         gates=False,
         softmax=False,
+        causal=False,
         partial_depth=0,
         shared_words=True,
     )
