@@ -90,7 +90,7 @@ def test_programs_take_turns(name: str, stalls: float, overlap: bool):
         np.testing.assert_array_equal(trace.y, y)
 
 
-@pytest.mark.parametrize("name", ["P2-T2", WIDE])
+@pytest.mark.parametrize("name", ["P2-T2", pytest.param(WIDE, marks=pytest.mark.slow)])
 def test_loading_hides_behind_running(name: str):
     """With enough tiles, only the first program is waited for, a cycle for each beat."""
     jobs, _ = jobs_of(name, chains=True, tokens=60)

@@ -290,6 +290,7 @@ def test_row_kernels_take_as_long_as_the_machine_says(name: str, unit: str):
         assert with_unit.cycles.chaining < 4
 
 
+@pytest.mark.slow
 def test_exponents_take_a_second_pass():
     config, _ = chains("P2-T2", "exponents")
     shared = sharing(10, 3)
