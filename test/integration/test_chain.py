@@ -80,6 +80,7 @@ def test_the_rtl_plays_chains_and_single_kernels_in_turns(name: str, stalls: flo
     assert traces[2].cycles.chaining == 0
 
 
+@pytest.mark.slow
 def test_a_row_takes_a_cycle_from_kernel_to_kernel():
     config, ((layers, module), *_) = networks("P2-T2")
     (program,) = playable(module)

@@ -33,9 +33,6 @@ MACHINES = {
     "windows": replace(WIDE, index_bits=3, activation_depth=64),
     "deep tree": replace(WIDE, pes=1, lanes=292, post_lanes=4, items=2),
 }
-SOME = [
-    pytest.param(name, marks=() if name == "from memory" else pytest.mark.slow) for name in MACHINES
-]
 SHAPES = ((24, 40, 9), (5, 1, 3), (30, 30))
 
 
@@ -49,7 +46,8 @@ def files(name: str) -> dict[str, str]:
     return emit_verilog(circuit_module(build_array(networks(name)[0])))
 
 
-@pytest.mark.parametrize("name", SOME)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", MACHINES)
 def test_the_results_are_the_formulas(name: str):
     config, entries = networks(name)
     array = Simulator.verilated(files(name), config)
@@ -64,7 +62,8 @@ def test_the_results_are_the_formulas(name: str):
             np.testing.assert_array_equal(trace.y, y)
 
 
-@pytest.mark.parametrize("name", SOME)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", MACHINES)
 def test_rtl_is_clean_for_verilator_and_yosys(name: str, tmp_path: Path):
     lint(files(name), TOP, tmp_path)
 

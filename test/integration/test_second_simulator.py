@@ -49,9 +49,8 @@ def build(files: Mapping[str, str], folder: Path) -> Path:
     return folder / "simulator"
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=[] if n == "tiny" else pytest.mark.slow) for n in TARGETS]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", TARGETS)
 def test_yosys_simulates_the_same(name: str, tmp_path: Path):
     rng = np.random.default_rng(31)
     target, machine = name, TARGETS[name]
