@@ -378,11 +378,10 @@ def requantize_rows(
     return requantize(finer, multiplier, shift, bound), exponents
 
 
-def scale_rows[Number: np.number](
-    x: NDArray[Number], exponents: NDArray[np.int8]
-) -> NDArray[Number]:
+def scale_rows[Number: np.number](x: NDArray[Number], exponents: NDArray[Any]) -> NDArray[Number]:
     """`x · 2^e`, for the exponents [T, 1] of the rows of [T, N]; x has the type of the result."""
-    return x * (1 << exponents.astype(np.int32)).astype(x.dtype)
+    result: Any = x * (1 << exponents.astype(np.int32)).astype(x.dtype)
+    return result
 
 
 def exponentials(

@@ -311,8 +311,9 @@ def _unshared(part: Part, behind: Part | None, parts: Sequence[Part], number: in
         return f"kernel {number} of a chain does not take the exponents of its rows"
     if shared is None:
         return None
-    scale = part.parts().scale if isinstance(part, KernelOp) else None
-    assert isinstance(behind, RowOperation) and scale is not None
+    assert isinstance(behind, RowOperation) and isinstance(part, KernelOp)
+    scale = part.parts().scale
+    assert scale is not None
     if behind.parts().reach != scale.reach.value.data:
         return f"kernel {number} of a chain takes exponents of another reach"
     if any(use.operation not in parts for use in shared.uses):

@@ -496,10 +496,8 @@ def _typed(function: Callable[..., Array], kind: np.dtype[Any]) -> Callable[...,
     """A function whose one result has elements of a type."""
 
     def run(*args: Array) -> Values:
-        result: Any = function(*args)  # numbers of NumPy, too
-        if isinstance(result, np.ndarray) and result.dtype == kind:
-            return (result,)
-        return (np.asarray(result).astype(kind, copy=False),)
+        result: Array = np.asarray(function(*args))  # numbers of NumPy, too
+        return (result if result.dtype == kind else result.astype(kind),)
 
     return run
 

@@ -9,6 +9,7 @@ in each output of each product matters to what is measured.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import prod
 from typing import Any, cast
 
 import numpy as np
@@ -77,7 +78,7 @@ def elements_of(batch: Batch) -> int:
     first = _array(next(iter(batch.values()), None))
     if not is_numbers(first) or not first.ndim:
         return 1
-    return int(np.prod(first.shape if first.dtype.kind in "iub" else first.shape[:-1]))
+    return prod(first.shape if first.dtype.kind in "iub" else first.shape[:-1])
 
 
 def _cut(arrays: dict[str, Array], elements: int) -> list[dict[str, Array]]:
