@@ -67,9 +67,7 @@ CONFIG = ArrayConfig(
     sum_width=23,
     kernels=16,
 )
-PLAIN = replace(
-    CONFIG, partial_depth=0, residual_depth=0, normalizes=False, gates=False, softmax=False
-)
+PLAIN = replace(CONFIG.without_units(), partial_depth=0)
 SAMPLES = {
     "4 x 8": CONFIG,
     "2 x 16": replace(CONFIG, pes=2, lanes=16, post_lanes=4, activation_depth=4096),

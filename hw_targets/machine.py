@@ -4,6 +4,7 @@
 """The organisation of an array, as far as a schedule depends on it."""
 
 from dataclasses import dataclass, field, fields, replace
+from typing import Self
 
 from daqkf.hw_targets.families import FAMILIES
 from daqkf.hw_targets.numerics import MAX_REACH
@@ -213,6 +214,17 @@ class Machine:
             self._require_operands()
         if self.row_exponents:
             self._require_exponents()
+
+    def without_units(self) -> Self:
+        """The machine with nothing on rows of results: no row unit, no attention, no residuals."""
+        return replace(
+            self,
+            operand_depth=0,
+            residual_depth=0,
+            causal=False,
+            row_exponents=0,
+            **dict.fromkeys(UNITS, False),
+        )
 
     def _require_choices(self) -> None:
         """Check the numbers and names of which only some are possible."""

@@ -12,6 +12,7 @@ from typing import Any
 
 import gguf
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
@@ -20,8 +21,19 @@ from daqkf.lowering.frontends import huggingface
 from daqkf.lowering.frontends.decoder import DecoderConfig
 from daqkf.lowering.frontends.gguf.module import TENSOR_NAMES
 from daqkf.lowering.frontends.text import byte_characters
+from daqkf.studies.minilm.model import ModelNotFoundError
+from daqkf.studies.smollm2.packaged import find_smollm2
 
 Weights = dict[str, NDArray[np.float32]]
+
+
+def smollm2_or_skip() -> Path:
+    """The file of SmolLM2; without its package the test is skipped, which `make venv` installs."""
+    try:
+        return find_smollm2()
+    except ModelNotFoundError as error:
+        pytest.skip(str(error))
+
 
 SPECIAL = ("<|end|>", "<|user|>")
 MERGES = ("t h", "th e", "Ġ the", "Ġ a", "1 2", "Ã ©")

@@ -90,6 +90,11 @@ def _integers(op: IntegerAttention, queries: Array, operands: Operands) -> Array
     return op.integers(queries, operands)
 
 
+def _continued(past: Array, new: Array) -> Array:
+    """The keys or values [.., S + T, G, D] of earlier tokens and of new ones."""
+    return np.concatenate([past, new], axis=-3)
+
+
 def attend_cached(
     op: CachedOperation,
     queries: Array,
@@ -99,8 +104,7 @@ def attend_cached(
     past_values: Array,
 ) -> Values:
     """The results of attention, and all keys and values."""
-    keys = np.concatenate([past_keys, keys], axis=-3)
-    values = np.concatenate([past_values, values], axis=-3)
+    keys, values = _continued(past_keys, keys), _continued(past_values, values)
     return (attend(queries, keys, values, op.scale.value.data), keys, values)
 
 
@@ -114,8 +118,7 @@ def attend_causally(
     past_values: Array,
 ) -> Values:
     """The same in int8, sequence by sequence."""
-    keys = np.concatenate([past_keys, keys], axis=-3)
-    values = np.concatenate([past_values, values], axis=-3)
+    keys, values = _continued(past_keys, keys), _continued(past_values, values)
     batch, (length, heads, features) = queries.shape[:-3], queries.shape[-3:]
     results = np.empty((*batch, length, heads * features), np.float32)
     with np.errstate(over="ignore"):

@@ -8,7 +8,7 @@ from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
-from xdsl.dialects.builtin import IntegerAttr, i8, i32, i64
+from xdsl.dialects.builtin import IntegerAttr, i32, i64
 
 from daqkf.dialects.dense import from_array
 from daqkf.dialects.rpea import ProgramOp, SoftmaxOp
@@ -16,9 +16,9 @@ from daqkf.dialects.spaq import AttendOp
 from daqkf.dialects.spaq.attention import Factors
 from daqkf.dialects.spaq.checks import features
 from daqkf.hw_targets.config import ArrayConfig
-from daqkf.hw_targets.numerics import ACTIVATION_MAX, IDENTITY, wrap
+from daqkf.hw_targets.numerics import ACTIVATION_MAX
 from daqkf.hw_targets.operands import feature_words
-from daqkf.lowering.conversions.streams import pack
+from daqkf.lowering.conversions.streams import pack, product_program
 from daqkf.passes.encode import operands
 
 Ints = NDArray[np.int64]
@@ -94,17 +94,14 @@ def _program(
     bias = np.zeros(sum(map(len, shares)), np.int64)
     for share, stream in zip(shares, streams, strict=True):
         bias[share] = stream.correction
-    return ProgramOp(
+    return product_program(
         name,
         array,
         count,
+        streams=packed,
+        shares=shares,
+        bias=bias,
+        factors=factors,
+        config=config,
         operands_from=place,
-        stream=from_array(np.concatenate(packed).view(np.int32), i32),
-        rows=from_array(np.array(list(map(len, packed))), i32),
-        outputs=from_array(np.concatenate(shares), i32),
-        counts=from_array(np.array(list(map(len, shares))), i32),
-        bias=from_array(wrap(bias, config.sum_width), i32),
-        multiplier=from_array(factors.multipliers, i32),
-        shift=from_array(factors.shifts, i32),
-        table=from_array(IDENTITY, i8),
     )

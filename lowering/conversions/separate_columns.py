@@ -12,17 +12,14 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from xdsl.dialects.builtin import i8, i32
 
-from daqkf.dialects.dense import from_array
 from daqkf.dialects.rpea import ProgramOp
 from daqkf.dialects.spaq.attention import Factors
 from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.fields import IMAGE_WORD_BITS
 from daqkf.hw_targets.machine import Machine
-from daqkf.hw_targets.numerics import IDENTITY, wrap
 from daqkf.hw_targets.words import stream_word
-from daqkf.lowering.conversions.streams import pack
+from daqkf.lowering.conversions.streams import pack, product_program
 from daqkf.passes.encode import running_sum
 
 _FAMILY = "running_sum"
@@ -76,18 +73,15 @@ class SeparateColumns:
         shares = [np.arange(pe, count, config.pes) for pe in range(config.pes)]
         streams = [self._stream([columns[n] for n in share], pe) for pe, share in enumerate(shares)]
         bias = np.array([correction for _, correction in columns], np.int64)
-        return ProgramOp(
+        return product_program(
             name,
             array,
             levels.shape[0],
-            stream=from_array(np.concatenate(streams).view(np.int32), i32),
-            rows=from_array(np.array(list(map(len, streams))), i32),
-            outputs=from_array(np.concatenate(shares), i32),
-            counts=from_array(np.array(list(map(len, shares))), i32),
-            bias=from_array(wrap(bias, config.sum_width), i32),
-            multiplier=from_array(factors.multipliers, i32),
-            shift=from_array(factors.shifts, i32),
-            table=from_array(IDENTITY, i8),
+            streams=streams,
+            shares=shares,
+            bias=bias,
+            factors=factors,
+            config=config,
         )
 
     def _columns(self, levels: NDArray[np.int8], keep: bool) -> list[_Column]:

@@ -1,13 +1,20 @@
 # Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-"""The streams of an array's elements, packed."""
+"""The streams of an array's elements, packed, and programs that have nothing else."""
+
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from xdsl.dialects.builtin import i8, i32
 
+from daqkf.dialects.dense import from_array
+from daqkf.dialects.rpea import ProgramOp
+from daqkf.dialects.spaq.attention import Factors
 from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.families import FAMILIES
+from daqkf.hw_targets.numerics import IDENTITY, wrap
 from daqkf.hw_targets.semirings import Semiring
 from daqkf.hw_targets.words import stream_words
 from daqkf.passes.encode.coding import Stream, codings
@@ -50,6 +57,47 @@ def pack_streams(
             correction[share] = stream.correction
         packed.append(pack(stream, config.family(pe), config, addresses))
     return np.concatenate(packed), np.array([len(part) for part in packed]), correction
+
+
+def product_program(
+    name: str,
+    array: str,
+    count: int,
+    *,
+    streams: Sequence[NDArray[np.uint32]],
+    shares: Sequence[NDArray[np.integer]],
+    bias: NDArray[np.int64],
+    factors: Factors,
+    config: ArrayConfig,
+    operands_from: int | None = None,
+) -> ProgramOp:
+    """The program of a product without a function.
+
+    Args:
+        name: of the operation.
+        array: the name of the array.
+        count: the number of activations.
+        streams: the packed words of each element.
+        shares: the outputs of each element.
+        bias: what is added to the sums of each output [N].
+        factors: the multiplier and the shift of each output.
+        config: of the array.
+        operands_from: where operands begin in their memories, in words, if weights are there.
+    """
+    return ProgramOp(
+        name,
+        array,
+        count,
+        operands_from=operands_from,
+        stream=from_array(np.concatenate(streams).view(np.int32), i32),
+        rows=from_array(np.array(list(map(len, streams))), i32),
+        outputs=from_array(np.concatenate(shares), i32),
+        counts=from_array(np.array(list(map(len, shares))), i32),
+        bias=from_array(wrap(bias, config.sum_width), i32),
+        multiplier=from_array(factors.multipliers, i32),
+        shift=from_array(factors.shifts, i32),
+        table=from_array(IDENTITY, i8),
+    )
 
 
 def pack(

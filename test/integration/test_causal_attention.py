@@ -12,7 +12,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from language_models import SMALL, changed, fields_of, logits_of, random_weights, write_gguf
+from language_models import (
+    SMALL,
+    changed,
+    fields_of,
+    logits_of,
+    random_weights,
+    smollm2_or_skip,
+    write_gguf,
+)
 from numpy.typing import NDArray
 
 import daqkf
@@ -43,8 +51,6 @@ from daqkf.passes.nn_attention import quantize_attention
 from daqkf.passes.nn_product import in_order
 from daqkf.runtime.accelerators import SimulatedArray
 from daqkf.runtime.simulator import Job, Simulator
-from daqkf.studies.minilm.model import ModelNotFoundError
-from daqkf.studies.smollm2.packaged import find_smollm2
 from daqkf.support.errors import DaqkfError
 
 TARGET = str(Path(__file__).parents[1] / "passes" / "targets" / "decodes.toml")
@@ -221,7 +227,7 @@ def test_the_rtl_writes_what_the_fast_model_does():
 @pytest.mark.slow
 def test_attention_of_a_layer_of_smollm2_in_rtl():
     """Nine tokens at once, and one that follows, on an array with many lanes."""
-    path = find_smollm2_or_skip()
+    path = smollm2_or_skip()
     model = load_language_model(path)
     network, machine = model.network(), load_target("wide-norm").machine
     text = model.text().encode("The capital of France is Paris, and that of Italy")
@@ -248,13 +254,6 @@ def test_attention_of_a_layer_of_smollm2_in_rtl():
         (trace,) = simulator.trace([Job(image, rows, rows.shape[1])], stalls=0.2, seed=1)
         np.testing.assert_array_equal(trace.y, op.integers(rows, operands))
         assert len(np.unique(trace.y)) > 40
-
-
-def find_smollm2_or_skip() -> Path:
-    try:
-        return find_smollm2()
-    except ModelNotFoundError as error:
-        pytest.skip(str(error))
 
 
 def test_texts_have_caches_of_their_own():

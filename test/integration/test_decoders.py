@@ -16,6 +16,7 @@ from language_models import (
     logits_of,
     pair_encoded,
     random_weights,
+    smollm2_or_skip,
     write_folder,
     write_gguf,
 )
@@ -103,10 +104,7 @@ def test_the_file_of_smollm2_is_the_one_that_is_meant(
 
 @pytest.fixture(scope="module")
 def smol() -> LanguageModel:
-    try:
-        return load_language_model(smollm2.find_smollm2())
-    except ModelNotFoundError as error:
-        pytest.skip(str(error))
+    return load_language_model(smollm2_or_skip())
 
 
 PAGE = Path(__file__).parents[2] / "docs" / "language-models.md"

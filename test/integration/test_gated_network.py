@@ -115,13 +115,16 @@ def test_the_programs_are_the_fast_model_bit_for_bit():
     np.testing.assert_array_equal(*programs_and_integers(compiled(bias=True), inputs(2)))
 
 
-def test_the_rtl_is_the_fast_model():
-    network, x = compiled(bias=True), inputs(3)
+def check_rtl(network: CompiledNetwork, x: NDArray[np.float32]):
     device = SimulatedArray(network.simulated.simulator, stalls=0.3)
     fast = network.run({"input0": x})
     rtl = network.run({"input0": x}, accelerator=device, check=True)
     for name, y in fast.items():
         np.testing.assert_array_equal(rtl[name], y)
+
+
+def test_the_rtl_is_the_fast_model():
+    check_rtl(compiled(bias=True), inputs(3))
 
 
 def test_the_host_gates_where_the_target_cannot():
@@ -172,12 +175,7 @@ def test_rows_share_exponents_where_it_pays():
 
 
 def test_the_rtl_shares_exponents():
-    network, x = sharing(), sized(3)
-    device = SimulatedArray(network.simulated.simulator, stalls=0.3)
-    fast = network.run({"input0": x})
-    rtl = network.run({"input0": x}, accelerator=device, check=True)
-    for name, y in fast.items():
-        np.testing.assert_array_equal(rtl[name], y)
+    check_rtl(sharing(), sized(3))
 
 
 def test_choices_of_exponents_are_known():

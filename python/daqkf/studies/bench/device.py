@@ -95,17 +95,8 @@ that are tried of what those before them leave; the last ones have the rest."""
 
 def machines() -> dict[str, Machine]:
     """What layers are compiled for, as it suits the memories."""
-    base = replace(
-        load_target("wide-memory").machine,
-        operand_depth=0,
-        residual_depth=0,
-        normalizes=False,
-        gates=False,
-        softmax=False,
-        causal=False,
-        partial_depth=0,
-        shared_words=True,
-    )
+    plain = load_target("wide-memory").machine.without_units()
+    base = replace(plain, partial_depth=0, shared_words=True)
     # A block RAM is twice as wide with half as many rows, so long kernels run in parts.
     short = replace(base, activation_depth=1024, partial_depth=512, result_depth=512)
     # An UltraRAM has 4096 rows, whether they are needed or not.
