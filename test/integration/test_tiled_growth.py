@@ -3,7 +3,6 @@
 
 """Kernels that are cut into many programs: what they take grows with their number alone."""
 
-import time
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +26,6 @@ def compiled(folder: Path, outputs: int) -> CompiledNetwork:
 def test_programs_are_found_once_and_not_one_by_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    seconds: list[float] = []
     searched: list[int] = []
     lookup = SymbolTable.lookup_symbol
 
@@ -45,10 +43,6 @@ def test_programs_are_found_once_and_not_one_by_one(
         searched.clear()
         with monkeypatch.context() as patch:
             patch.setattr(SymbolTable, "lookup_symbol", staticmethod(counted))
-            began = time.process_time()
             verify(network.arrays)
-            seconds.append(time.process_time() - began)
         # Each program looks for its array, which comes first; what runs them looks for the kernel.
         assert len(searched) < 4 * programs + 20
-    # Eight times as many; with a search for each program it was more than 64 times as long.
-    assert seconds[1] < 24 * max(seconds[0], 0.01)

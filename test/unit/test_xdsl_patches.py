@@ -67,7 +67,7 @@ def seconds(kind: type[MLIRLexer], length: int) -> float:
 
 
 def test_an_open_string_takes_linear_time():
-    assert seconds(Lexer, 100_000) < 1
+    assert min(seconds(Lexer, 100_000) for _ in range(3)) < 1
     slow, slower = seconds(MLIRLexer, 14), seconds(MLIRLexer, 20)
     assert slower > 8 * slow, GONE
 
