@@ -366,5 +366,11 @@ def print_traffic(network: "CompiledNetwork") -> None:
     if facts["operators"]:
         kinds = ", ".join(f"{count} {name}" for name, count in facts["operators"].items())
         console.print(f"of that by onnxruntime, as the file has it: {kinds}", markup=False)
+    left: dict[tuple[str, str], list[str]] = {}
     for row in facts["left"]:
-        console.print(f"  {row['does']} {row['name']} stays there: {row['why']}", markup=False)
+        left.setdefault((row["does"], row["why"]), []).append(row["name"])
+    for (does, why), own in left.items():
+        stay = f"{does} {own[0]} stays"
+        if len(own) > 1:
+            stay = f"{len(own)} {does} ({own[0]} … {own[-1]}) stay"
+        console.print(f"  {stay} there: {why}", markup=False)
