@@ -19,7 +19,7 @@ from xdsl.dialects.func import FuncOp
 from xdsl.ir import Block, Operation, SSAValue
 from xdsl.traits import SymbolTable
 
-from daqkf.dialects.interpreting import call, entry, interpreter_of
+from daqkf.dialects.interpreting import Lifetimes, call, entry, interpreter_of
 from daqkf.dialects.nn import LinearOp
 from daqkf.dialects.nn.interpreter import NnFunctions
 from daqkf.dialects.spaq import MatmulOp
@@ -139,9 +139,8 @@ def _apart(module: ModuleOp, arrays: dict[str, Array]) -> bool:
 def outputs_of(module: ModuleOp, inputs: Batch) -> dict[str, Array]:
     """The outputs of a network by name."""
     function = entry(module)
-    return dict(
-        zip(output_names(function), call(module, function, in_order(function, inputs)), strict=True)
-    )
+    found = call(module, function, in_order(function, inputs), lifetimes=Lifetimes())
+    return dict(zip(output_names(function), found, strict=True))
 
 
 def vectors_of(module: ModuleOp, inputs: Sequence[Batch], measure: Measure) -> list[Array]:

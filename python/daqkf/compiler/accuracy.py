@@ -19,6 +19,9 @@ from daqkf.passes.quantize.network_statistics import independent, vectors_of
 SAMPLES = 16
 """Those on which a compilation measures what it has made, at most: it must not take long."""
 
+WHOLE = 4
+"""Batches at most, if their samples meet one another: texts of a language model, say."""
+
 NOISE = 10.0
 """The SQNR in dB below which outputs are far from those of the float network: the difference has
 more than a tenth of their energy."""
@@ -81,9 +84,12 @@ def few(network: ModuleOp, samples: Sequence[Inputs]) -> list[Inputs]:
     another are not taken apart."""
     every = -(-len(samples) // SAMPLES)
     chosen = list(samples[::every])
+    cut = independent(network, chosen)
+    if not any(cut):
+        return chosen[:: -(-len(chosen) // WHOLE)]
     each = max(1, SAMPLES // len(chosen))
     found: list[Inputs] = []
-    for batch, apart in zip(chosen, independent(network, chosen), strict=True):
+    for batch, apart in zip(chosen, cut, strict=True):
         length = min((len(value) for value in batch.values() if np.ndim(value)), default=0)
         if not apart or length <= each:
             found.append(batch)
