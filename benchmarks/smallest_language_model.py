@@ -4,12 +4,14 @@
 """Train a small language model in NumPy, and say what a token of it takes on an array.
 
     python benchmarks/smallest_language_model.py train build/smallest
-    daqkf compile build/smallest … -o build/smallest-ecp5
+    daqkf compile build/smallest --calibration build/smallest/calibration.txt \\
+        --sparsity 0.5 --levels uniform-15 --target one-token -o build/smallest-ecp5
     python benchmarks/smallest_language_model.py token build/smallest-ecp5 --clock 60
 
-`train` learns our calibration text, is measured on our evaluation text beside counts of tokens that
-follow one another, and writes a folder that `daqkf compile` reads. It takes some minutes on one
-core. What was interrupted and is started again goes on behind the last pass over the text.
+`train` learns stories that are drawn from plots of ours, is measured on others beside counts of
+tokens that follow one another, and writes a folder that `daqkf compile` reads, with texts for
+calibration and evaluation. It takes some minutes on one core. What was interrupted and is started
+again goes on behind the last pass over the stories.
 
 `token` is for a target with two banks of programs. All kernels of a token are simulated in RTL, in
 turn, behind the model of a memory; each is compared with the fast model, bit for bit. What the host
@@ -30,14 +32,17 @@ from daqkf.compiler.compiled_language_model import CompiledLanguageModel
 from daqkf.runtime.accelerators import external_memory
 from daqkf.studies.smallest.folder import END
 from daqkf.studies.smallest.recipe import ARCHITECTURE, make
+from daqkf.studies.smallest.stories import stories
 from daqkf.studies.smallest.token import measure, multiplications
 from daqkf.studies.smallest.training import Schedule
-from daqkf.studies.smollm2.packaged import own_text
 from daqkf.support.console import showing
 from daqkf.support.kept import Kept
 from daqkf.support.tables import print_table
 
 SIZES = ("layers", "width", "hidden", "heads", "groups", "features", "vocabulary", "context")
+
+STORIES, UNSEEN = 2000, 200
+"""That are learnt, and that are held out."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -55,8 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         default = getattr(Schedule, name)
         train.add_argument(f"--{name}", type=int, default=default, help=f"default: {default}")
     train.add_argument("--seed", type=int, default=0, help="default: 0")
-    train.add_argument("--text", type=Path, default=own_text("calibration"), help="to learn")
-    train.add_argument("--held-out", type=Path, default=own_text("evaluation"), help="to foretell")
+    train.add_argument("--stories", type=int, default=STORIES, help=f"default: {STORIES}")
     train.set_defaults(run=_train)
     token = commands.add_parser("token", help="measure a token of a compiled model")
     token.add_argument("folder", help="of daqkf compile")
@@ -71,13 +75,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _train(options: argparse.Namespace) -> int:
     config = replace(ARCHITECTURE, **{name: getattr(options, name) for name in SIZES})
     schedule = replace(Schedule(), passes=options.passes, window=options.window)
-    text, held_out = (path.read_text(encoding="utf-8") for path in (options.text, options.held_out))
+    every = stories(options.stories + UNSEEN, options.seed)
     steps = Kept.of("smallest", str(options.folder.absolute()), resume=True)
     with showing(Console(stderr=True), "begin") as progress:
         model = make(
             options.folder,
-            text,
-            held_out,
+            every[UNSEEN:],
+            every[:UNSEEN],
             config,
             schedule,
             seed=options.seed,
@@ -92,7 +96,7 @@ def _train(options: argparse.Namespace) -> int:
     print_table(table)
     print(
         f"{model.read:,} tokens were learnt in {schedule.passes} passes; {model.found.tokens:,} "
-        f"tokens of another text, of {model.bytes_per_token:.2f} bytes each, were foretold"
+        f"tokens of other stories, of {model.bytes_per_token:.2f} bytes each, were foretold"
     )
     print(f"{options.folder}: written")
     return 0

@@ -3,6 +3,7 @@
 
 """Training of a small language model from nothing, its folder, and what it is held against."""
 
+import re
 from dataclasses import replace
 from math import log
 from pathlib import Path
@@ -21,7 +22,8 @@ from daqkf.passes.quantize.adam import Trained, cosine_rate
 from daqkf.passes.steps import Steps
 from daqkf.studies.smallest.folder import END, train_tokenizer, write_folder
 from daqkf.studies.smallest.ngrams import NGrams
-from daqkf.studies.smallest.recipe import ORDERS, make
+from daqkf.studies.smallest.recipe import CALIBRATION, EVALUATION, ORDERS, make
+from daqkf.studies.smallest.stories import stories
 from daqkf.studies.smallest.token import multiplications
 from daqkf.studies.smallest.training import (
     Decoder,
@@ -143,12 +145,12 @@ def test_only_what_is_not_kept_moves():
     np.testing.assert_allclose(trained.values, [0.0, 1.8, -1.8], rtol=1e-6)
 
 
-TEXT = "The goat ate the oats.\n\nThe oats ate nothing.\n<|endoftext|>\nA goat is not an oat.\n" * 9
+TEXTS = ["The goat ate the oats.\n\nThe oats ate nothing.", "A goat is not an oat."] * 9
 
 
 def test_a_folder_is_what_was_trained(tmp_path: Path):
-    tokenizer = train_tokenizer([TEXT.replace(DOCUMENT_END, "")], 120)
-    assert tokenizer.to_str() == train_tokenizer([TEXT.replace(DOCUMENT_END, "")], 120).to_str()
+    tokenizer = train_tokenizer(TEXTS, 120)
+    assert tokenizer.to_str() == train_tokenizer(TEXTS, 120).to_str()
     config = replace(SMALL, vocabulary=120)
     tensors = random_tensors(config, np.random.default_rng(4))
     write_folder(tmp_path / "model", config, tensors, tokenizer)
@@ -156,7 +158,7 @@ def test_a_folder_is_what_was_trained(tmp_path: Path):
     assert model.config == config
     codec = text_codec(model)
     assert codec.ends == {END} and codec.begin is None
-    tokens = codec.encode(TEXT.split("\n")[0])
+    tokens = codec.encode(TEXTS[0].split("\n")[0])
     assert codec.decode(tokens) == "The goat ate the oats."
     logits = Engine(model.network(), config).decoder().read(tokens)
     np.testing.assert_allclose(logits, logits_of(config, tensors, tokens), atol=1e-4)
@@ -166,20 +168,35 @@ def test_a_folder_is_what_was_trained(tmp_path: Path):
 
 def test_a_vocabulary_that_a_text_does_not_give():
     with pytest.raises(ValueError, match=r"the documents give \d+ tokens, not 4000"):
-        train_tokenizer([TEXT], 4000)
+        train_tokenizer(TEXTS, 4000)
 
 
 def test_a_model_beside_counts(tmp_path: Path):
     config = replace(SMALL, vocabulary=110)
     schedule = Schedule(passes=1, window=12, batch=2)
-    model = make(tmp_path / "model", TEXT, "The oats ate a goat.", config, schedule)
+    model = make(tmp_path / "model", TEXTS, ["The oats ate a goat."], config, schedule)
     assert load_language_model(tmp_path / "model").config == config
+    calibration = (tmp_path / "model" / CALIBRATION).read_text()
+    assert [part.strip() for part in calibration.split(DOCUMENT_END)] == TEXTS
+    assert (tmp_path / "model" / EVALUATION).read_text() == "The oats ate a goat.\n"
     assert [row["by"] for row in model.rows()][:-1] == list(ORDERS)
     assert model.parameters == sum(array.size for array in model.tensors.values())
     decoded = model.found.tokens * model.bytes_per_token
     assert decoded < len("The oats ate a goat.") <= decoded + 4
     assert model.bits_per_byte(log(2) * model.bytes_per_token) == pytest.approx(1)
     assert model.counts["pairs"] < model.counts["tokens"] < log(110)
+
+
+def test_stories():
+    """They are all different, and those of a seed are the same ones; whom they name comes back."""
+    found = stories(300, 5)
+    assert found == stories(300, 5) and len(set(found)) == 300
+    assert len(set(found) & set(stories(300, 6))) < 3
+    for text in found:
+        assert text.isascii() and text[0].isupper() and text[-1] in '."'
+        assert not set("{}") & set(text) and "  " not in text and "\n" not in text
+        assert 120 < len(text) < 1200
+        assert any(text.count(name) > 2 for name in re.findall(r"\b[A-Z][a-z]+\b", text))
 
 
 def test_shares_by_counts():

@@ -70,12 +70,8 @@ def write_folder(
         config: the architecture, with pairs of `halves` and all features turning.
         tensors: by the names of `DecoderConfig.tensors`; matrices are [N, K].
         tokenizer: with `DOCUMENT_END` as its first token.
-
-    Raises:
-        DaqkfError: the package `safetensors` is missing.
     """
-    with from_extra("lm"):
-        from safetensors.numpy import save
+    from safetensors.numpy import save
 
     facts = {
         "architectures": ["LlamaForCausalLM"],

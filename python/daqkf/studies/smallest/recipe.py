@@ -1,7 +1,7 @@
 # Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-"""The smallest language model from our own texts: tokeniser, training, and how good it is."""
+"""The smallest language model from a text: tokeniser, training, and how good it is."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +16,7 @@ from daqkf.compiler.evaluation import Evaluated, evaluate
 from daqkf.compiler.text_windows import DOCUMENT_END, windows_of
 from daqkf.lowering.frontends.decoder import DecoderConfig
 from daqkf.lowering.frontends.text import TextCodec
+from daqkf.passes.files import write_atomically
 from daqkf.passes.progress import Progress, silent
 from daqkf.passes.steps import NOTHING_KEPT, Steps
 from daqkf.studies.smallest.folder import END, train_tokenizer, write_folder
@@ -24,18 +25,24 @@ from daqkf.studies.smallest.training import Decoder, Floats, Schedule, train
 
 ARCHITECTURE = DecoderConfig(
     layers=3,
-    width=96,
-    hidden=256,
+    width=64,
+    hidden=176,
     heads=4,
     groups=2,
-    features=24,
+    features=16,
     vocabulary=512,
     epsilon=1e-5,
     context=256,
     tied=True,
 )
 
-ORDERS = {"tokens": 1, "pairs": 2, "triples": 3}
+CALIBRATION, EVALUATION = "calibration.txt", "evaluation.txt"
+"""Files of the folder: texts for `daqkf compile --calibration` and for `daqkf eval --text`."""
+
+_CALIBRATION = 256
+"""Documents of the text that are enough for a calibration, at most."""
+
+ORDERS = {"tokens": 1, "pairs": 2, "triples": 3, "fives": 5}
 """The counts that the model is held against, and how many tokens they are of."""
 
 
@@ -78,8 +85,8 @@ class Trained:
 
 def make(
     path: Path,
-    text: str,
-    held_out: str,
+    learnt: Sequence[str],
+    held_out: Sequence[str],
     config: DecoderConfig = ARCHITECTURE,
     schedule: Schedule | None = None,
     *,
@@ -91,8 +98,8 @@ def make(
 
     Args:
         path: the folder.
-        text: that it learns; lines of `DOCUMENT_END` are between documents.
-        held_out: a text that it does not see, on which it is measured.
+        learnt: documents that it learns, of which the first ones are the calibration data.
+        held_out: documents that it does not see, on which it is measured.
         config: its architecture.
         schedule: how long, and how fast.
         seed: of its weights, and of the order in which it reads.
@@ -104,14 +111,17 @@ def make(
         DaqkfError: a package is missing, or the text that is held out cannot be encoded.
     """
     progress("learn a tokeniser")
-    tokenizer = train_tokenizer([text.replace(DOCUMENT_END, "")], config.vocabulary)
+    tokenizer = train_tokenizer(learnt, config.vocabulary)
     codec = TextCodec(tokenizer, ends=frozenset([END]))
-    documents = [np.append(tokens, END) for tokens in windows_of(codec, text, len(text))]
+    documents = [np.append(codec.encode(text), END) for text in learnt]
+    unseen = joined(held_out)
     tensors = train(config, documents, schedule, seed=seed, progress=progress, steps=steps)
     write_folder(path, config, tensors, tokenizer)
+    for name, text in ((CALIBRATION, joined(learnt[:_CALIBRATION])), (EVALUATION, unseen)):
+        write_atomically(path / name, text.encode())
     engine = Engine(Decoder(config, tensors).module, config)
-    found = evaluate(engine, codec, held_out, progress=progress)
-    windows = [part for part in windows_of(codec, held_out, found.window) if len(part) > 1]
+    found = evaluate(engine, codec, unseen, progress=progress)
+    windows = [part for part in windows_of(codec, unseen, found.window) if len(part) > 1]
     return Trained(
         config,
         tensors,
@@ -120,6 +130,11 @@ def make(
         _counted(documents, windows, config.vocabulary, progress),
         _bytes_per_token(codec, windows),
     )
+
+
+def joined(documents: Sequence[str]) -> str:
+    """Documents as one text, which `daqkf.compiler.text_windows.windows_of` takes apart."""
+    return f"\n{DOCUMENT_END}\n".join(documents) + "\n"
 
 
 def _counted(

@@ -35,7 +35,7 @@ Tokens = NDArray[np.int64]
 class Schedule:
     """How long a decoder is trained, and how fast."""
 
-    passes: int = 12
+    passes: int = 2
     """Over the text."""
     window: int = 256
     """Tokens that are read one after another."""
