@@ -71,18 +71,38 @@ def _function_of(op: Operation) -> str:
     return function.sym_name.data
 
 
-def kernel_shares(module: ModuleOp, statistics: Statistics, sparsity: float) -> dict[str, float]:
-    """The share of zeros of each kernel by its name, from what zeroing each weight would cost."""
-    kernels = single_layers(module)
-    scores: list[Array] = []
-    for kernel in kernels.values():
+def kernel_shares(
+    module: ModuleOp, statistics: Statistics, sparsity: float, outputs: int | None = None
+) -> dict[str, float]:
+    """The share of zeros of each kernel by its name, from what zeroing each weight would cost.
+
+    Kernels of more than so many outputs get `sparsity`: of logits, say, of which few samples say
+    nothing of most.
+    """
+    kernels, scores = single_layers(module), dict[str, Array]()
+    for name, kernel in kernels.items():
+        weights = kernel.weights.array()
+        if outputs is not None and weights.shape[1] > outputs:
+            continue
         rows = np.concatenate(statistics.rows[kernel.call.input])
         variance = rows.var(axis=0, dtype=np.float64)
-        weights = kernel.weights.array()
-        sensitivity = statistics.sensitivity.get(kernel.matmul, np.zeros(weights.shape[1]))
         squares = np.square(weights, dtype=np.float64)
-        scores.append((squares * variance[:, np.newaxis] * sensitivity).astype(np.float32))
-    return dict(zip(kernels, allocate_sparsity(scores, sparsity), strict=True))
+        cost = squares * variance[:, np.newaxis] * _sensitivity_of(kernel, statistics)
+        scores[name] = cost.astype(np.float32)
+    shares = allocate_sparsity(list(scores.values()), sparsity) if scores else []
+    return dict.fromkeys(kernels, sparsity) | dict(zip(scores, shares, strict=True))
+
+
+def kernel_sensitivity(module: ModuleOp, statistics: Statistics) -> dict[str, NDArray[np.float64]]:
+    """How much an error of each output [N] of each kernel matters, by the kernel's name."""
+    kernels = single_layers(module).items()
+    return {name: _sensitivity_of(kernel, statistics) for name, kernel in kernels}
+
+
+def _sensitivity_of(kernel: SingleLayer, statistics: Statistics) -> NDArray[np.float64]:
+    """Of each output [N]; zeros if nothing that is measured depends on them."""
+    found = statistics.sensitivity.get(kernel.matmul)
+    return np.zeros(kernel.weights.array().shape[1]) if found is None else found
 
 
 def prune_network(

@@ -158,7 +158,7 @@ class Statistics:
     curvature: dict[MatmulOp, NDArray[np.float64]] = field(
         default_factory=dict[MatmulOp, NDArray[np.float64]]
     )
-    """Of each product the same of pairs of outputs [N, N], up to a factor; where rows are kept."""
+    """Of each product the same of pairs of outputs [N, N], up to a factor; if asked for."""
     rows: dict[SSAValue, list[Array]] = field(default_factory=dict[SSAValue, list[Array]])
     """Of each value that kernels read, what was kept of each batch [T, K]."""
     places: dict[SSAValue, list[Array]] = field(default_factory=dict[SSAValue, list[Array]])
@@ -174,6 +174,7 @@ def observe(
     loss: Loss,
     *,
     rows: int = 0,
+    curvature: bool = True,
     seed: int = 0,
     progress: Progress = silent,
 ) -> Statistics:
@@ -186,6 +187,8 @@ def observe(
         loss: of what is measured.
         rows: how many rows of what kernels read are kept, about. Those that nothing that is
             measured depends on, padding say, are left out.
+        curvature: whether that of pairs of outputs is found where rows are kept; it takes
+            [N, N] float32 of each product.
         seed: of the random directions.
         progress: told of each batch.
 
@@ -208,7 +211,7 @@ def observe(
         vectors = seeds(outputs, batch)
         gradients = seeds.vjp(outputs, batch, loss.direction(vectors, rng))
         samples += len(vectors)
-        seen = _Squares(tape, pairs=rows > 0)
+        seen = _Squares(tape, pairs=curvature and rows > 0)
         try:
             tape.backward([gradients.get(name) for name in names], seen.visit)
             squares = seen.squares

@@ -70,6 +70,7 @@ def quantize_sequentially(
     level_set: LevelSet | None,
     shares: Mapping[str, float] | float = 0.0,
     *,
+    sensitivity: Mapping[str, NDArray[np.float64]] | None = None,
     int8: bool = False,
     progress: Progress = silent,
     steps: Steps = NOTHING_KEPT,
@@ -87,6 +88,8 @@ def quantize_sequentially(
         level_set: of all kernels that have none stated; None to prune only.
         shares: of zeros, of all kernels or by name; a kernel without any is rounded only. One that
             has as many zeros already keeps its zeros.
+        sensitivity: how much a squared error of each output [N] of a kernel matters where zeros are
+            chosen, by name; by default equally.
         int8: whether the rows that the changing network's kernels read are rounded to int8 between
             the least and the largest value of each, as where the host scales them; so kernels make
             up for that, too.
@@ -99,9 +102,9 @@ def quantize_sequentially(
     layers = single_layers(module)
     if not isinstance(shares, Mapping):
         shares = dict.fromkeys(layers, shares)
-    own = steps.inner(
-        ["sequential", key_of(module), list(inputs), repr(level_set), dict(shares), int8]
-    )
+    matters = dict(sensitivity or {})
+    key = ["sequential", key_of(module), list(inputs), repr(level_set), dict(shares), int8]
+    own = steps.inner([*key, matters])
     missing = {name for name in layers if own.find(name) is None}
     does = " and ".join(["prune"] * any(shares.values()) + ["round"] * (level_set is not None))
     begins = counted(progress, does or "adjust", len(layers))
@@ -114,7 +117,8 @@ def quantize_sequentially(
         begins(name)
         if (done := own.find(name)) is None:
             levels = level_set and (stated_levels(layer.matmul) or level_set)
-            done = fit_layer(layer, pairs.of(before, now), levels, shares.get(name, 0.0))
+            pair, share = pairs.of(before, now), shares.get(name, 0.0)
+            done = fit_layer(layer, pair, levels, share, matters.get(name))
             own.keep(name, done)
             missing.remove(name)
         done.into(layer)
@@ -127,9 +131,13 @@ def quantize_sequentially(
 
 
 def fit_layer(
-    layer: SingleLayer, pair: PairedInputs, level_set: LevelSet | None, share: float
+    layer: SingleLayer,
+    pair: PairedInputs,
+    level_set: LevelSet | None,
+    share: float,
+    sensitivity: NDArray[np.float64] | None = None,
 ) -> FittedLayer:
-    """A kernel with a share of zeros and levels, by what it reads.
+    """A kernel with a share of zeros and levels, by what it reads and how much outputs matter.
 
     Zeros are chosen towards the dense outputs; then the levels of what is left minimise the error
     to them, with a scale of each output.
@@ -141,7 +149,7 @@ def fit_layer(
     if np.count_nonzero(allowed) <= weights.size - round(share * weights.size):
         pruned = np.where(allowed, target, 0)
     else:
-        pruned = pair.problem(True).solve(target, share, None, NETWORK)
+        pruned = pair.problem(True).solve(target, share, sensitivity, NETWORK)
         allowed = pruned != 0
     if level_set is None:
         real = pruned.astype(np.float32)

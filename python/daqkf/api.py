@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 from xdsl.dialects.builtin import ModuleOp
 
 from daqkf.compiler.design import Design, StageCallback
-from daqkf.compiler.file_suffixes import LAYER_SUFFIXES, is_network
+from daqkf.compiler.file_suffixes import LAYER_SUFFIXES, is_named, is_network
 from daqkf.compiler.formats import load_weights
 from daqkf.compiler.layer import compile_layer
 from daqkf.compiler.options import LayerOptions, Levels, NetworkOptions, Options
@@ -107,7 +107,8 @@ def compile(
             or a .npy or .npz file of such. Floats are quantised; integers are levels already. For a
             network: the path of a file that `daqkf.compiler.formats.load_network` reads, such as
             an ONNX model; an `onnx.ModelProto`; a PyTorch module, which is exported with its
-            calibration data; or a module of `nn`.
+            calibration data; a module of `nn`; or "minilm" or "smollm2", which bring calibration
+            data.
         calibration: activations like those to come, which set the ranges of int8: [T, K] of a
             layer; of a network its inputs by name, or several batches of them. An array will do for
             a network of one input.
@@ -139,6 +140,12 @@ def _compiled(
     weights: Any, calibration: Any, named: Mapping[str, Any]
 ) -> "Design | CompiledNetwork":
     """A layer or a network for the array of a target; see `compile`."""
+    if isinstance(weights, str) and is_named(weights):
+        from daqkf.compiler.named_models import named_model
+
+        model = named_model(weights)
+        calibration = model.calibration if calibration is None else calibration
+        return _network(model.source, calibration, {"measure": model.measure} | dict(named))
     if isinstance(weights, str | PathLike):
         path = Path(weights)
         if path.suffix not in LAYER_SUFFIXES or is_network(str(path)):

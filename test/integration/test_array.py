@@ -296,7 +296,13 @@ def machine_config(machine: Machine) -> ArrayConfig:
     return parts(kernel.lower(machine))[0]
 
 
-@pytest.mark.parametrize("name", MACHINES)
+CLEAN = (*QUICK, "one", "dense-packed", "strassen", "windows-and-deltas", "mixed-multiply")
+"""Machines of every family whose RTL the quick suite looks at."""
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[] if n in CLEAN else pytest.mark.slow) for n in MACHINES]
+)
 def test_rtl_is_clean_for_verilator_and_yosys(name: str, tmp_path: Path):
     lint(verilog(machine_config(MACHINES[name])), TOP, tmp_path)
 

@@ -227,7 +227,12 @@ CONFIGS = {
 }
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+QUICK = ("most-variants", "chain", "banks")
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[] if n in QUICK else pytest.mark.slow) for n in CONFIGS]
+)
 def test_rtl_is_clean_for_verilator_and_yosys(name: str, tmp_path: Path):
     files = emit_verilog(circuit_module(build_system(CONFIGS[name])))
     array = emit_verilog(circuit_module(build_array(CONFIGS[name])))

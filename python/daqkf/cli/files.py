@@ -7,7 +7,7 @@ import errno
 import os
 from pathlib import Path
 
-from daqkf.compiler.file_suffixes import LAYER_SUFFIXES, NAMES, NETWORKS, is_network
+from daqkf.compiler.file_suffixes import LAYER_SUFFIXES, NETWORKS, is_named, is_network
 from daqkf.support.errors import DaqkfError
 
 _SAFETENSORS = ".safetensors"
@@ -27,7 +27,7 @@ def check_weights(path: str) -> None:
         DaqkfError: it does not, or says that something else is needed.
         OSError: there is none.
     """
-    if path in NAMES:
+    if is_named(path):
         return
     suffix = Path(path).suffix
     if suffix == _SAFETENSORS:

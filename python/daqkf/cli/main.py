@@ -13,7 +13,7 @@ from daqkf.cli.benching import bench
 from daqkf.cli.completion import completion
 from daqkf.cli.files import check_inputs, check_output, check_output_folder, check_weights
 from daqkf.cli.guard import guarded
-from daqkf.compiler.file_suffixes import MINILM, NAMES, is_network
+from daqkf.compiler.file_suffixes import MINILM, is_named, is_network
 from daqkf.passes.defaults import EXPONENTS
 from daqkf.support.errors import DaqkfError
 
@@ -130,7 +130,7 @@ def _simulate(options: argparse.Namespace) -> int:
 
 
 def _debug(options: argparse.Namespace) -> int:
-    source = None if options.source in NAMES else options.source
+    source = None if is_named(options.source) else options.source
     check_inputs(options.network, source, options.inputs)
     check_output(options.json)
 
@@ -176,7 +176,7 @@ def _eval(options: argparse.Namespace) -> int:
     check_output_folder(options.output)
     if options.model != MINILM:
         check_inputs(
-            *(path for path in (options.model, options.against) if path not in NAMES),
+            *(path for path in (options.model, options.against) if path and not is_named(path)),
             options.text,
             options.calibration,
         )

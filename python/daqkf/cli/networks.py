@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from daqkf.cli.compiling import print_front, print_plan, shared_options, speed_line, storage_line
 from daqkf.cli.files import read_text
-from daqkf.compiler.file_suffixes import MINILM, NAMES, SMOLLM2
+from daqkf.compiler.file_suffixes import MINILM, SMOLLM2, is_named
 from daqkf.compiler.formats import load_array
 from daqkf.passes.array_files import archive
 from daqkf.passes.files import write_atomically
@@ -132,7 +132,7 @@ def _steps(options: argparse.Namespace, chosen: "NetworkOptions") -> "Steps":
     if not options.resume:
         return NOTHING_KEPT
     files = [path for path in (options.weights, options.calibration) if path]
-    names = [str(Path(path).absolute()) for path in files if path not in NAMES]
+    names = [str(Path(path).absolute()) for path in files if not is_named(path)]
     # Each step is found by all that it is made of, so the paths need only tell runs apart.
     return Kept.of("compile", [names, repr(chosen)], resume=True)
 
@@ -156,23 +156,20 @@ def source_of(
     options: argparse.Namespace, chosen: "NetworkOptions"
 ) -> tuple[Any, Any, "NetworkOptions"]:
     """What is compiled, what it is calibrated on, and how its accuracy is measured."""
-    if options.weights != MINILM:
-        calibration = _calibration(options.calibration) if options.calibration else None
-        if options.weights == SMOLLM2 and calibration is None:
-            from daqkf.studies.smollm2.packaged import own_text
-
-            calibration = read_text(own_text("calibration"))
-        return file_of(options.weights), calibration, chosen
-    from daqkf.hw_targets import load_target
-    from daqkf.studies.minilm.model import MiniLM, load_calibration
-    from daqkf.studies.minilm.network import SentenceEmbedding, inputs_of, network_of
-
+    calibration = None
     if options.calibration:
-        raise DaqkfError("--calibration is for files; MiniLM brings its own sentences")
+        if options.weights == MINILM:
+            raise DaqkfError("--calibration is for files; MiniLM brings its own sentences")
+        calibration = _calibration(options.calibration)
+    if not is_named(options.weights):
+        return options.weights, calibration, chosen
+    from daqkf.compiler.named_models import named_model
+    from daqkf.hw_targets import load_target
+
     load_target(options.target)  # refuses unknown ones before any work
-    model = MiniLM.load()
-    measured = replace(chosen, measure=SentenceEmbedding())
-    return network_of(model), inputs_of(model, load_calibration()), measured
+    model = named_model(options.weights)
+    measured = chosen if model.measure is None else replace(chosen, measure=model.measure)
+    return model.source, model.calibration if calibration is None else calibration, measured
 
 
 def file_of(source: str) -> str:
@@ -369,5 +366,11 @@ def print_traffic(network: "CompiledNetwork") -> None:
     if facts["operators"]:
         kinds = ", ".join(f"{count} {name}" for name, count in facts["operators"].items())
         console.print(f"of that by onnxruntime, as the file has it: {kinds}", markup=False)
+    left: dict[tuple[str, str], list[str]] = {}
     for row in facts["left"]:
-        console.print(f"  {row['does']} {row['name']} stays there: {row['why']}", markup=False)
+        left.setdefault((row["does"], row["why"]), []).append(row["name"])
+    for (does, why), own in left.items():
+        stay = f"{does} {own[0]} stays"
+        if len(own) > 1:
+            stay = f"{len(own)} {does} ({own[0]} … {own[-1]}) stay"
+        console.print(f"  {stay} there: {why}", markup=False)

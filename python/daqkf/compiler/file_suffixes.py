@@ -4,6 +4,7 @@
 """What the names of files say about what is in them; importing this costs nothing."""
 
 import zipfile
+from functools import cache
 from pathlib import Path
 
 SUFFIXES = {
@@ -29,12 +30,24 @@ NETWORKS = tuple(suffix for suffix in SUFFIXES if suffix not in LAYER_SUFFIXES)
 MINILM = "minilm"
 """In place of a file: MiniLM, with its own calibration sentences and measure of accuracy."""
 
-
 SMOLLM2 = "smollm2"
 """In place of a file: SmolLM2 of 135 million parameters, from a package that has it."""
 
-NAMES = (MINILM, SMOLLM2)
-"""Models that are known by name."""
+MODELS = "daqkf.models"
+"""The group of entry points that state models by name; see `daqkf.compiler.named_models`."""
+
+
+@cache
+def model_names() -> frozenset[str]:
+    """Models that are known by name, those of other packages, too."""
+    from importlib.metadata import entry_points
+
+    return frozenset(entry_points(group=MODELS).names)
+
+
+def is_named(path: str) -> bool:
+    """Whether this is a model's name and no file."""
+    return not Path(path).suffix and path in model_names()
 
 
 def is_model_folder(path: str | Path) -> bool:
@@ -49,7 +62,7 @@ def is_network(path: str) -> bool:
     that is no archive is for its reader to refuse.
     """
     if Path(path).suffix != ".npz":
-        return path in NAMES or Path(path).suffix in NETWORKS or is_model_folder(path)
+        return is_named(path) or Path(path).suffix in NETWORKS or is_model_folder(path)
     try:
         with zipfile.ZipFile(path) as archive:
             return _SPARSE not in archive.namelist()

@@ -5,6 +5,7 @@
 after another, and rounding them, too."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,12 @@ from daqkf.passes.progress import Progress
 from daqkf.passes.quantize.accuracy import AllOutputs
 from daqkf.passes.quantize.distillation import distil, trainable
 from daqkf.passes.quantize.gradients import NoGradientError
-from daqkf.passes.quantize.network_pruning import prune_network, single_layers
+from daqkf.passes.quantize.network_pruning import (
+    kernel_sensitivity,
+    kernel_shares,
+    prune_network,
+    single_layers,
+)
 from daqkf.passes.quantize.network_statistics import batches, elements_of, observe
 from daqkf.passes.quantize.sequential import key_of, quantize_sequentially
 from daqkf.passes.quantize.weights import replace_constant
@@ -27,9 +33,18 @@ from daqkf.support.errors import DaqkfError
 PRUNING_ROWS = 32768
 """Rows of a kernel's inputs that pruning sees at most."""
 
+_SEQUENTIAL_ROWS = 16384
+"""The same where kernels are pruned and rounded one after another, which takes SmolLM2's 30 layers
+less than a quarter of an hour on two cores."""
+
 _STEP = 512
 """Tokens or rows of a step of training, about."""
 
+_OBSERVED = 4096
+"""Tokens or rows, about, that say how much each output of a kernel matters."""
+
+_ROWS = 512
+"""Rows of a kernel's inputs, about, from which their variances are found for that."""
 
 _MOST_BYTES = 6 << 30
 """Of rows of what all kernels read, from which on kernels are pruned one after another."""
@@ -64,16 +79,26 @@ def round_sequentially(
 ) -> None:
     """Prune and round the kernels of a network in place, one after another.
 
-    They see batches of `PRUNING_ROWS` tokens or rows together at most, evenly spread. If what is
-    left is trained in between, the trained network is what it is rounded towards.
+    They see batches of `_SEQUENTIAL_ROWS` tokens or rows together at most, evenly spread. If what
+    is left is trained in between, the trained network is what it is rounded towards.
     """
     parts, share = batches(network, samples), options.sparsity or 0.0
-    parts = parts[:: max(1, -(-sum(map(elements_of, parts)) // PRUNING_ROWS))]
+    parts = parts[:: max(1, -(-sum(map(elements_of, parts)) // _SEQUENTIAL_ROWS))]
     plain, int8 = without_row_scales(network), bool(options.scale_rows)
+    shares, sensitivity = _needed(plain, parts, share, options, progress, steps)
+    quantize = partial(
+        quantize_sequentially,
+        plain,
+        parts,
+        sensitivity=sensitivity,
+        int8=int8,
+        progress=progress,
+        steps=steps,
+    )
     if options.distillation:
         dense = plain.clone()
-        quantize_sequentially(plain, parts, None, share, int8=int8, progress=progress, steps=steps)
-        share = 0.0  # the zeros stay
+        quantize(None, shares)
+        shares = {}  # the zeros stay
         key = ["distil", key_of(plain), parts, options.distillation, options.loss]
 
         def trained(_: Steps) -> list[NDArray[np.float32]]:
@@ -82,9 +107,40 @@ def round_sequentially(
 
         for constant, values in zip(trainable(plain), steps.do(key, trained), strict=True):
             replace_constant(constant, values, None)
-    levels = level_set(options.levels)
-    quantize_sequentially(plain, parts, levels, share, int8=int8, progress=progress, steps=steps)
+    quantize(level_set(options.levels), shares)
     take_weights(network, plain)
+
+
+def _needed(
+    network: ModuleOp,
+    parts: Sequence[Inputs],
+    share: float,
+    options: NetworkOptions,
+    progress: Progress,
+    steps: Steps,
+) -> tuple[dict[str, float], dict[str, NDArray[np.float64]]]:
+    """The share of zeros of each kernel, and how much an error of each of its outputs matters."""
+    if not share:
+        return {}, {}
+    some = parts[:: max(1, sum(map(elements_of, parts)) // _OBSERVED)]
+    measure = options.measure or AllOutputs()
+
+    def found(_: Steps) -> tuple[dict[str, float], dict[str, NDArray[np.float64]]]:
+        statistics = observe(
+            network,
+            some,
+            measure,
+            options.loss,
+            rows=_ROWS,
+            curvature=False,
+            progress=progress,
+        )
+        tokens = sum(map(elements_of, some))
+        shares = kernel_shares(network, statistics, share, tokens)
+        return shares, kernel_sensitivity(network, statistics)
+
+    key = ["needed", key_of(network), some, share, options.loss, type(measure).__qualname__]
+    return steps.do(key, found)
 
 
 def prune(

@@ -3,15 +3,20 @@
 
 """How well language models foretell a text: dense, compiled, and made smaller in plain ways."""
 
+import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, override
 
+import numpy as np
+from numpy.typing import NDArray
 from xdsl.dialects.builtin import ModuleOp
 
 from daqkf.compiler.compiled_language_model import CompiledLanguageModel
-from daqkf.compiler.decoding import Engine
+from daqkf.compiler.decoding import Decoder, Engine, Floats
 from daqkf.compiler.evaluation import WINDOW, Evaluated, evaluate
 from daqkf.compiler.language_models import batches_of, compile_language_model, text_codec
 from daqkf.compiler.options import NetworkOptions
@@ -30,6 +35,34 @@ DENSE, OURS = "dense", "ours"
 
 _SAMPLES = 16
 """Batches of the calibration at most on which Wanda finds norms."""
+
+
+@dataclass
+class RecordingEngine(Engine):
+    """An engine that reads a text from its beginning once, and keeps its logits in a file.
+
+    Models are compared with the dense one over and over, on the same texts; logits of all tokens
+    would take gigabytes of memory.
+    """
+
+    folder: TemporaryDirectory[str] = field(default_factory=TemporaryDirectory)
+
+    @override
+    def read(
+        self,
+        decoders: Sequence[Decoder],
+        tokens: Sequence[Sequence[int] | NDArray[np.int64]],
+        last: bool = False,
+    ) -> list[Floats]:
+        """As `Engine.read`; a decoder whose logits are in a file cannot read on."""
+        if last or len(decoders) > 1 or decoders[0].length:
+            return super().read(decoders, tokens, last)
+        array = np.asarray(tokens[0], np.int64)
+        name = hashlib.sha256(array.tobytes()).hexdigest()
+        path = Path(self.folder.name) / f"{name}.npy"
+        if not path.exists():
+            np.save(path, super().read(decoders, [array])[0])
+        return [np.load(path, mmap_mode="r")]
 
 
 @dataclass
@@ -145,7 +178,9 @@ class LanguageEvaluation:
 
     @cached_property
     def _reference(self) -> Engine | None:
-        return None if self.dense is None else Engine(self.dense.network(), self.dense.config)
+        if self.dense is None:
+            return None
+        return RecordingEngine(self.dense.network(), self.dense.config)
 
     @cached_property
     def _codec(self) -> TextCodec:

@@ -14,13 +14,14 @@ from xdsl.dialects.func import FuncOp
 
 from daqkf.compiler.compiled_network import CompiledNetwork
 from daqkf.compiler.formats import load_network
+from daqkf.compiler.named_models import NamedModel
 from daqkf.compiler.network import prune_file
 from daqkf.passes.progress import Progress, Step, silent
 from daqkf.passes.quantize.accuracy import Array, Arrays
 from daqkf.passes.quantize.network_statistics import outputs_of
 from daqkf.passes.quantize.weights import bias_of, float_products
 from daqkf.studies.minilm.export_onnx import export_minilm
-from daqkf.studies.minilm.model import Floats, MiniLM, pool
+from daqkf.studies.minilm.model import Floats, MiniLM, load_calibration, pool
 
 IDS, MASK = "input_ids", "attention_mask"
 
@@ -68,6 +69,13 @@ def inputs_of(
     """The network's inputs for sentences in order of their lengths, so with little padding."""
     ordered = sorted(sentences, key=lambda sentence: (len(sentence), sentence))
     return [{IDS: ids, MASK: mask} for ids, mask in model.batches(ordered, size)]
+
+
+def named() -> NamedModel:
+    """MiniLM with its calibration sentences, by its name."""
+    model = MiniLM.load()
+    data = inputs_of(model, load_calibration())
+    return NamedModel(network_of(model), data, SentenceEmbedding())
 
 
 def embeddings(

