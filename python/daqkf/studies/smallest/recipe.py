@@ -39,7 +39,7 @@ ARCHITECTURE = DecoderConfig(
 CALIBRATION, EVALUATION = "calibration.txt", "evaluation.txt"
 """Files of the folder: texts for `daqkf compile --calibration` and for `daqkf eval --text`."""
 
-_CALIBRATION = 256
+_CALIBRATION = 64
 """Documents of the text that are enough for a calibration, at most."""
 
 ORDERS = {"tokens": 1, "pairs": 2, "triples": 3, "fives": 5}
