@@ -196,8 +196,6 @@ def observe(
         InterpretationError: inputs that do not fit.
     """
     rng = np.random.default_rng(seed)
-    function = entry(module)
-    names = output_names(function)
     found = Statistics({})
     samples = 0
     every = sum(_length(batch) for batch in inputs)
@@ -206,37 +204,57 @@ def observe(
         progress(
             Step("run the float network forwards and back:", number + 1, len(inputs), "batches")
         )
-        tape = Tape.record(module, in_order(function, batch))
-        outputs = dict(zip(names, tape.outputs, strict=True))
-        vectors = seeds(outputs, batch)
-        gradients = seeds.vjp(outputs, batch, loss.direction(vectors, rng))
-        samples += len(vectors)
-        seen = _Squares(tape, pairs=curvature and rows > 0)
-        try:
-            tape.backward([gradients.get(name) for name in names], seen.visit)
-            squares = seen.squares
-            for op, moment in seen.moments.items():
-                found.curvature[op] = found.curvature.get(op, 0.0) + moment
-        except NoGradientError:
-            squares = _differences(module, batch, tape, seeds, loss, rng)
-        for op, square in squares.items():
-            found.sensitivity[op] = found.sensitivity.get(op, 0.0) + square.astype(np.float64)
-        if rows:
-            for kernel in _calls(tape):
-                if (value := kernel.op.input) in found.rows and len(found.rows[value]) > number:
-                    continue
-                x = kernel.rows
-                weight = seen.matters.get(value, np.ones(len(x), np.float32))
-                place = np.flatnonzero(weight)
-                share = max(1, rows * _length(batch) // every)
-                if len(place) > share:
-                    place = place[np.linspace(0, len(place) - 1, share).astype(np.int64)]
-                found.places.setdefault(value, []).append(place)
-                found.rows.setdefault(value, []).append(x[place])
-                found.weights.setdefault(value, []).append(weight[place])
+        share = max(1, rows * _length(batch) // every) if rows else 0
+        samples += _see(module, batch, seeds, loss, rng, found, share, curvature)
     for op in found.sensitivity:
         found.sensitivity[op] *= loss.factor / max(samples, 1)
     return found
+
+
+def _see(
+    module: ModuleOp,
+    batch: Batch,
+    measure: DifferentiableMeasure,
+    loss: Loss,
+    rng: np.random.Generator,
+    found: Statistics,
+    rows: int,
+    curvature: bool,
+) -> int:
+    """Add what a batch says, and so many rows of what kernels read; returns its number of samples.
+
+    All values of the run are let go of before the next one begins.
+    """
+    function = entry(module)
+    names = output_names(function)
+    tape = Tape.record(module, in_order(function, batch))
+    outputs = dict(zip(names, tape.outputs, strict=True))
+    vectors = measure(outputs, batch)
+    gradients = measure.vjp(outputs, batch, loss.direction(vectors, rng))
+    seen = _Squares(tape, pairs=curvature and rows > 0)
+    try:
+        tape.backward([gradients.get(name) for name in names], seen.visit)
+        squares = seen.squares
+        for op, moment in seen.moments.items():
+            found.curvature[op] = found.curvature.get(op, 0.0) + moment
+    except NoGradientError:
+        squares = _differences(module, batch, tape, measure, loss, rng)
+    for op, square in squares.items():
+        found.sensitivity[op] = found.sensitivity.get(op, 0.0) + square.astype(np.float64)
+    known: set[SSAValue] = set()
+    for kernel in _calls(tape) if rows else ():
+        if (value := kernel.op.input) in known:
+            continue
+        known.add(value)
+        x = kernel.rows
+        weight = seen.matters.get(value, np.ones(len(x), np.float32))
+        place = np.flatnonzero(weight)
+        if len(place) > rows:
+            place = place[np.linspace(0, len(place) - 1, rows).astype(np.int64)]
+        found.places.setdefault(value, []).append(place)
+        found.rows.setdefault(value, []).append(x[place])
+        found.weights.setdefault(value, []).append(weight[place])
+    return len(vectors)
 
 
 class _Squares:

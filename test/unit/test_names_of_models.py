@@ -10,6 +10,7 @@ import pytest
 from language_models import SMALL, fields_of, random_weights, write_gguf
 
 import daqkf
+from daqkf.cli.main import main
 from daqkf.compiler import file_suffixes, named_models
 from daqkf.compiler.compiled_language_model import CompiledLanguageModel
 from daqkf.compiler.named_models import named_model
@@ -60,3 +61,9 @@ def test_names_are_compiled_with_their_own_calibration(stated: str):
     model = daqkf.compile(stated, levels="uniform-15", target="tiny")
     assert isinstance(model, CompiledLanguageModel)
     assert model.selected()
+
+
+def test_the_command_line_takes_them_too(stated: str, tmp_path: Path):
+    options = ("--levels", "uniform-15", "--target", "tiny", "-o", str(tmp_path / "out"))
+    assert main(["compile", stated, *options]) == 0
+    assert isinstance(daqkf.load(tmp_path / "out"), CompiledLanguageModel)

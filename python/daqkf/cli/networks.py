@@ -104,7 +104,7 @@ def compiled_and_measured(
     from daqkf.passes.steps import NOTHING_KEPT
 
     named = {"calibration": calibration, "progress": progress, "steps": steps or NOTHING_KEPT}
-    if isinstance(source, str) and language_models.is_language_model(source):
+    if isinstance(source, str | Path) and language_models.is_language_model(source):
         return language_models.compile_and_measure(source, chosen, **named)
     return network.compile_and_measure(source, chosen, **named)
 

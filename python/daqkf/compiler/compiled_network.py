@@ -427,8 +427,9 @@ class CompiledNetwork(LoweredNetwork):
         """What `save` writes: the facts, and the bytes of each file by its name in the folder."""
         system = self.system_files  # first, as the array's files are among them
         contents = rtl_contents(self.verilog_files, system)
-        contents |= {f"{name}.mlir": module_text(getattr(self, name)) for name in _MODULES}
         files = {name: text.encode() for name, text in contents.items()}
+        # One text at a time: a language model's are as large as the model.
+        files |= {f"{name}.mlir": module_text(getattr(self, name)).encode() for name in _MODULES}
         images = [
             (stage.name, image)
             for stage in self.stages
