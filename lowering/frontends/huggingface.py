@@ -34,7 +34,10 @@ from daqkf.passes.array_files import reading
 
 CONFIG = "config.json"
 
-_INDEX, _SINGLE = "model.safetensors.index.json", "model.safetensors"
+_INDEX = "model.safetensors.index.json"
+
+SINGLE, TOKENIZER = "model.safetensors", "tokenizer.json"
+"""The tensors, if they are in one file, and the tokeniser."""
 
 MODEL_TYPES = ("llama", "qwen2", "qwen3")
 """Those that are read."""
@@ -237,7 +240,7 @@ def _files(path: Path) -> dict[str, SafetensorsFile]:
     """The file of each tensor."""
     index = path / _INDEX
     if not index.is_file():
-        single = SafetensorsFile(path / _SINGLE)
+        single = SafetensorsFile(path / SINGLE)
         return dict.fromkeys(sorted(single.names), single)
     places = _json(index).get("weight_map")
     with naming(index):
@@ -258,7 +261,7 @@ def _text(path: Path, facts: Mapping[str, Any], vocabulary: int) -> TextCodec:
     with from_extra("lm"):
         from tokenizers import decoders
 
-    file = path / "tokenizer.json"
+    file = path / TOKENIZER
     tokenizer = parse_tokenizer(file.read_bytes(), file, vocabulary)
     tokens = tokenizer.get_vocab(with_added_tokens=True)
     beside = path / "tokenizer_config.json"

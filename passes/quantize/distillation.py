@@ -5,8 +5,8 @@
 
 The dense network is the teacher (Hinton, Vinyals and Dean, "Distilling the Knowledge in a Neural
 Network", 2015); no labels are needed, only calibration data. Zeros stay zeros: the weights that
-were kept and the biases follow the gradients of `daqkf.passes.quantize.gradients` by Adam (Kingma
-and Ba, 2015), at a rate that falls along half a cosine (Loshchilov and Hutter, "SGDR", 2017).
+were kept and the biases follow the gradients of `daqkf.passes.quantize.gradients` by Adam
+(`daqkf.passes.quantize.adam`).
 
 What is minimised is the loss of what is measured plus, unless that is of all that outputs say, the
 relative squared error of the outputs. The second term says more of each sample than its measured
@@ -16,7 +16,7 @@ does not.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +34,7 @@ from daqkf.passes.quantize.accuracy import (
     Loss,
     Measure,
 )
+from daqkf.passes.quantize.adam import Trained, cosine_rate
 from daqkf.passes.quantize.gradients import Tape
 from daqkf.passes.quantize.network_statistics import Batch, outputs_of
 from daqkf.passes.quantize.weights import bias_of, float_products
@@ -46,69 +47,29 @@ WHOLE_RATE = 1e-3
 """The same where the loss is of all that the outputs say of each token. Higher rates were not
 tried."""
 
-_MOMENTUM, _SCALE, _LEAST = 0.9, 0.999, 1e-12
-"""Adam's decay of the gradients' mean and of their squares' mean, and what keeps it from zero."""
-
 _WARM_UP = 10
 """Steps in which the rate rises, while Adam's moments are of few gradients."""
-
-_BLOCK = 1 << 16
-"""Weights that a step changes together, so that they stay in the processor's cache."""
 
 _CHECKED = 7, 8
 """The loss before and after is that of every seventh batch at most, and of about eight."""
 
 
-@dataclass(eq=False)
-class _Parameter:
-    """A constant that is trained, and Adam's moments of its gradients."""
+@dataclass(eq=False, kw_only=True)
+class _Parameter(Trained):
+    """A constant that is trained. Zeros of a pruned matrix are kept."""
 
     constant: ConstantOp
-    values: NDArray[np.float32]
-    kept: NDArray[np.bool] | None
-    """Those that are not zeros of a pruned matrix; None for all."""
-    unit: float
-    """The root mean square of what is kept."""
-    gradient: Array | None = None
-    """The sum of what has been seen of this step."""
-    mean: NDArray[np.float32] = field(init=False)
-    square: NDArray[np.float32] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.mean, self.square = np.zeros_like(self.values), np.zeros_like(self.values)
 
     @classmethod
     def of(cls, constant: ConstantOp, *, sparse: bool) -> "_Parameter":
         values = constant.array().astype(np.float32)
         kept = values != 0
-        count = max(int(kept.sum()), 1)
-        unit = float(np.sqrt(np.square(values, dtype=np.float64).sum() / count))
-        return cls(constant, values, kept if sparse and not kept.all() else None, unit)
+        return cls(values, kept if sparse and not kept.all() else None, constant=constant)
 
-    def add(self, gradient: Array) -> None:
-        """Add a gradient of the loss."""
-        self.gradient = gradient if self.gradient is None else self.gradient + gradient
-
-    def step(self, number: int, rate: float) -> None:
+    def move(self, number: int, rate: float) -> None:
         """Adam's step, from 1 on, by the gradient so far."""
-        if self.gradient is None:
-            return
-        gradient, self.gradient = self.gradient.reshape(-1), None
-        kept = None if self.kept is None else self.kept.reshape(-1)
-        flat = [array.reshape(-1) for array in (self.values, self.mean, self.square)]
-        size = np.float32(rate * self.unit / (1 - _MOMENTUM**number))
-        for low in range(0, len(gradient), _BLOCK):
-            part = slice(low, low + _BLOCK)
-            slope = gradient[part] if kept is None else gradient[part] * kept[part]
-            values, mean, square = (array[part] for array in flat)
-            mean *= np.float32(_MOMENTUM)
-            mean += np.float32(1 - _MOMENTUM) * slope
-            square *= np.float32(_SCALE)
-            square += np.float32(1 - _SCALE) * (slope * slope)
-            root = np.sqrt(square / np.float32(1 - _SCALE**number))
-            root += np.float32(_LEAST)
-            values -= size * (mean / root)
-        self.put(self.values)
+        if self.step(number, rate):
+            self.put(self.values)
 
     def put(self, values: NDArray[np.float32]) -> None:
         """Put values into the network."""
@@ -208,10 +169,9 @@ def distil(
         progress(Step("train what is left:", number + 1, len(order), "batches"))
         tape = Tape.record(module, in_order(function, batch))
         tape.backward(lesson.seeds(tape, batch), trained.visit)
-        falling = (1 + np.cos(np.pi * number / len(order))) / 2
-        rising = min(1.0, (number + 1) / _WARM_UP)
+        falling = cosine_rate(number, len(order), _WARM_UP)
         for parameter in trained.parameters:
-            parameter.step(number + 1, rate * rising * float(falling))
+            parameter.move(number + 1, rate * falling)
     if not lesson.loss_of(module, checked) < before:
         for parameter, values in zip(trained.parameters, start, strict=True):
             parameter.put(values)

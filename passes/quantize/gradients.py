@@ -161,11 +161,39 @@ class Tape:
         Raises:
             NoGradientError: an operation on the way has no entry in `PRODUCTS`.
         """
+        wanted = _dependent(self.block.ops, lambda op: isinstance(op, nn.LinearOp))
+        self._back(seeds, visit, wanted)
+
+    def gradients(
+        self, seeds: Sequence[Array | None], values: Sequence[SSAValue]
+    ) -> list[Array | None]:
+        """Take gradients of the outputs back to values of the network, such as its constants.
+
+        Args:
+            seeds: a gradient for each output, or None.
+            values: of the network, but not inside of its kernels; none of them depends on another.
+
+        Returns:
+            the gradient of each value; None if nothing flows to it.
+
+        Raises:
+            NoGradientError: as `backward`.
+        """
+        wanted = _dependent(self.block.ops, lambda _: False, values)
+        found = self._back(seeds, lambda op, x, gradient: None, wanted)
+        return [found.get(value) for value in values]
+
+    def _back(
+        self,
+        seeds: Sequence[Array | None],
+        visit: Callable[[spaq.MatmulOp, Array, Array], None],
+        wanted: set[SSAValue],
+    ) -> dict[SSAValue, Array]:
+        """Take gradients of the outputs back to what is wanted, and to all kernels on the way."""
         found: dict[SSAValue, Array] = {}
         for value, seed in zip(_returned(self.block), seeds, strict=True):
             if seed is not None:
                 _add(found, value, seed)
-        wanted = _dependent(self.block.ops, lambda op: isinstance(op, nn.LinearOp))
         for op in reversed(list(self.block.ops)):
             if isinstance(op, nn.OperatorOp):
                 reached = any(value in found for value in op.results)
@@ -176,18 +204,20 @@ class Tape:
                 raise NoGradientError(op.name)  # products are of gradients of the first result
             if not op.results or op.results[0] not in found:
                 continue
+            needed = any(value in wanted for value in op.operands)
+            if not (needed or isinstance(op, nn.LinearOp)):
+                continue  # a value of its own, whose gradient may be asked for
             gradient = found.pop(op.results[0])
             if isinstance(op, nn.LinearOp):
                 back = self._through(op, gradient, visit, op.input in wanted)
                 gradients: Gradients = [back, *[None] * (len(op.operands) - 1)]
-            elif any(value in wanted for value in op.operands):
+            else:
                 read = [self.values[value] for value in op.operands]
                 gradients = gradients_of(op, read, self.values[op.results[0]], gradient)
-            else:
-                continue
             for value, own in zip(op.operands, gradients, strict=True):
                 if own is not None and value in wanted:
                     _add(found, value, own)
+        return found
 
     def _through(
         self,

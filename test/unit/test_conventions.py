@@ -178,7 +178,7 @@ def test_bad_machines_are_named(tmp_path: Path, entry: str, message: str):
 
 def test_unknown_targets_are_named():
     with pytest.raises(
-        UnknownTargetError, match=r"unknown target 'nowhere' \(known: generic, tiny"
+        UnknownTargetError, match=r"unknown target 'nowhere' \(known: generic, one-token, tiny"
     ):
         load_target("nowhere")
 
