@@ -44,14 +44,15 @@ def test_a_layer_reads_a_prompt_and_goes_on(model: CompiledLanguageModel):
     rtl = model.engine("rtl", layers=[0], check=True).decoder()
     for part in (tokens[:PROMPT], *np.split(tokens[PROMPT:], WRITTEN)):
         np.testing.assert_array_equal(rtl.read(part), fast.read(part))
-    own = model.selected("layers.0.")
-    assert len(own) == 7 and set(own) <= set(model.simulated.cycles)
-    # Attention has programs of its own, beside those of the seven matrices.
-    assert len(model.simulated.cycles) > len(own)
+    # Queries, keys and values; all heads; their output; gates and what they multiply; and down.
+    assert len(model.selected("layers.0.")) == 5
+    # The program of attention is another one for each of the readings.
+    assert len(model.simulated.cycles) >= 5 + WRITTEN
 
 
 def test_all_layers_read_a_token(model: CompiledLanguageModel):
+    before = len(model.simulated.cycles)
     token = model.text.encode(TEXT)[:1]
     rtl = model.engine("rtl", check=True).decoder()
     np.testing.assert_array_equal(rtl.read(token), model.engine().decoder().read(token))
-    assert set(model.selected()) <= set(model.simulated.cycles)
+    assert len(model.simulated.cycles) > before + 4 * model.decoder_config.layers
