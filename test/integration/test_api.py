@@ -223,7 +223,7 @@ def with_value(value: float) -> np.ndarray[Any, Any]:
         ({"levels": "uniform-200"}, "a level set needs 1 <= magnitudes <= maximum <= 127"),
         ({"levels": "codebook-9-5"}, "not 9 magnitudes up to 5"),
         ({"levels": "ternary-3"}, "a ternary level set has one magnitude, 1"),
-        ({"target": "nowhere"}, r"unknown target 'nowhere' \(known: generic, tiny"),
+        ({"target": "nowhere"}, r"unknown target 'nowhere' \(known: generic, one-token, tiny"),
         ({"weights": np.ones((64, 2))}, "64 features; the target holds at most 63"),
         ({"weights": np.ones((2, 33))}, "33 outputs; the target holds at most 32"),
         ({"calibration": np.ones((3, 39))}, r"calibration samples: an array of shape \(3, 39\)"),

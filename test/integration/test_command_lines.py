@@ -130,7 +130,10 @@ def test_the_rtl_and_image_of_translate_are_those_of_compile(layer: Path):
         (["w.npy", "--bias", "w.npy"], "daqkf: bias must have the shape [N], not [20, 6]"),
         (["w.npy", "--levels", "int3"], "daqkf: unknown level set 'int3'"),
         (["w.npy", "--sparsity", "a"], "argument --sparsity: invalid _numbers value: 'a'"),
-        (["w.npy", "--target", "moon"], "daqkf: unknown target 'moon' (known: generic, tiny"),
+        (
+            ["w.npy", "--target", "moon"],
+            "daqkf: unknown target 'moon' (known: generic, one-token, tiny",
+        ),
         (["w.npy", "--activation", "f"], "daqkf: unknown activation 'f'"),
         (["w.npy", "--split", "2"], "daqkf: split must be 0 <= split < 1, not 2.0"),
         (["b.npy"], "daqkf: weights must have the shape [K, N], not [6]"),

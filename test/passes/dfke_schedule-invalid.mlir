@@ -1,7 +1,7 @@
 // RUN: not daqkf-opt %s -p 'dfke-schedule{target=nowhere}' 2>&1 | filecheck %s --check-prefix=TARGET
 // RUN: not daqkf-opt %s -p 'dfke-schedule{target=tiny}' 2>&1 | filecheck %s --check-prefix=FIT
 
-// TARGET: daqkf-opt: dfke-schedule: unknown target 'nowhere' (known: generic, tiny{{.*}}, or a .toml file)
+// TARGET: daqkf-opt: dfke-schedule: unknown target 'nowhere' (known: generic, one-token, tiny{{.*}}, or a .toml file)
 // FIT: daqkf-opt: {{.*}}dfke_schedule-invalid.mlir:[[# @LINE + 2]]:3: dfke.kernel: dfke-schedule: 64 features; the target holds at most 63 ('tiny')
 func.func @layer(%x: tensor<?x64xi8>) -> tensor<?x1xi8> {
   %y = dfke.kernel(%k = %x) : tensor<?x64xi8> -> tensor<?x1xi8> {
