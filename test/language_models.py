@@ -22,6 +22,7 @@ from daqkf.lowering.frontends.decoder import DecoderConfig
 from daqkf.lowering.frontends.gguf.module import TENSOR_NAMES
 from daqkf.lowering.frontends.text import byte_characters
 from daqkf.studies.minilm.model import ModelNotFoundError
+from daqkf.studies.smallest.folder import facts_of
 from daqkf.studies.smollm2.packaged import find_smollm2
 
 Weights = dict[str, NDArray[np.float32]]
@@ -191,22 +192,7 @@ def write_folder(
 ) -> Path:
     """A folder of Hugging Face, whose tensors are in so many files."""
     path.mkdir(exist_ok=True)
-    known = {
-        "model_type": kind,
-        "hidden_size": config.width,
-        "intermediate_size": config.hidden,
-        "num_hidden_layers": config.layers,
-        "num_attention_heads": config.heads,
-        "num_key_value_heads": config.groups,
-        "head_dim": config.features,
-        "vocab_size": config.vocabulary,
-        "rms_norm_eps": config.epsilon,
-        "max_position_embeddings": config.context,
-        "rope_theta": config.base,
-        "tie_word_embeddings": config.tied,
-        "hidden_act": "silu",
-        "eos_token_id": 0,
-    }
+    known = facts_of(config) | {"model_type": kind}
     (path / "config.json").write_text(json.dumps(known | facts))
     tensors = {huggingface.TENSOR_NAMES.of(name): array for name, array in weights.items()}
     if shards == 1:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from daqkf.cli.compiling import print_front, print_plan, shared_options, speed_line, storage_line
 from daqkf.cli.files import read_text
-from daqkf.compiler.file_suffixes import MINILM, SMOLLM2, is_named
+from daqkf.compiler.file_suffixes import MINILM, is_named
 from daqkf.compiler.formats import load_array
 from daqkf.passes.array_files import archive
 from daqkf.passes.files import write_atomically
@@ -174,11 +174,14 @@ def source_of(
 
 def file_of(source: str) -> str:
     """The file that a name stands for; anything else is a file by itself."""
-    if source != SMOLLM2:
+    if not is_named(source):
         return source
-    from daqkf.studies.smollm2.packaged import find_smollm2
+    from daqkf.compiler.named_models import named_model
 
-    return str(find_smollm2())
+    found = named_model(source).source
+    if not isinstance(found, Path):
+        raise DaqkfError(f"'{source}' is no language model's file")
+    return str(found)
 
 
 def _calibration(path: str) -> Any:

@@ -148,6 +148,10 @@ class Engine:
         """A decoder that has read nothing yet."""
         return Decoder(self)
 
+    def foretell(self, tokens: NDArray[np.int64]) -> Floats:
+        """The logits [T, vocabulary] of what follows each of the tokens [T] of a text."""
+        return self.decoder().read(tokens)
+
     def read(
         self,
         decoders: Sequence[Decoder],

@@ -4,13 +4,14 @@
 """How well a language model foretells a text, and how far it is from the dense one."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from daqkf.compiler.decoding import Engine
+from daqkf.compiler.decoding import Floats
 from daqkf.compiler.text_windows import windows_of
+from daqkf.lowering.frontends.decoder import DecoderConfig
 from daqkf.lowering.frontends.text import TextCodec
 from daqkf.passes.progress import Progress, Step, silent
 from daqkf.passes.steps import NOTHING_KEPT, Steps
@@ -21,6 +22,19 @@ WINDOW = 1024
 
 _ROWS = 64
 """Rows of logits that are in float64 at a time."""
+
+
+class Foreteller(Protocol):
+    """What foretells texts, such as `daqkf.compiler.decoding.Engine`."""
+
+    @property
+    def config(self) -> DecoderConfig:
+        """The architecture."""
+        ...
+
+    def foretell(self, tokens: NDArray[np.int64]) -> Floats:
+        """The logits [T, vocabulary] of what follows each of the tokens [T] of a text."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -59,11 +73,11 @@ class Evaluated:
 
 
 def evaluate(
-    engine: Engine,
+    engine: Foreteller,
     codec: TextCodec,
     text: str,
     window: int = WINDOW,
-    reference: Engine | None = None,
+    reference: Foreteller | None = None,
     progress: Progress = silent,
     steps: Steps = NOTHING_KEPT,
 ) -> Evaluated:
@@ -106,11 +120,11 @@ def evaluate(
 
 
 def _sums(
-    engine: Engine, reference: Engine | None, tokens: NDArray[np.int64]
+    engine: Foreteller, reference: Foreteller | None, tokens: NDArray[np.int64]
 ) -> NDArray[np.float64]:
     """The tokens of a window that are foretold, and the sums of loss, divergence and agreement."""
-    logits = engine.decoder().read(tokens)[:-1]
-    dense = None if reference is None else reference.decoder().read(tokens)[:-1]
+    logits = engine.foretell(tokens)[:-1]
+    dense = None if reference is None else reference.foretell(tokens)[:-1]
     found = np.zeros(4)
     for first in range(0, len(logits), _ROWS):
         rows = slice(first, first + _ROWS)

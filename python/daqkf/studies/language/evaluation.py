@@ -9,18 +9,18 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, override
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from xdsl.dialects.builtin import ModuleOp
 
 from daqkf.compiler.compiled_language_model import CompiledLanguageModel
-from daqkf.compiler.decoding import Decoder, Engine, Floats
-from daqkf.compiler.evaluation import WINDOW, Evaluated, evaluate
+from daqkf.compiler.decoding import Engine, Floats
+from daqkf.compiler.evaluation import WINDOW, Evaluated, Foreteller, evaluate
 from daqkf.compiler.language_models import batches_of, compile_language_model, text_codec
 from daqkf.compiler.options import NetworkOptions
-from daqkf.lowering.frontends.decoder import LanguageModel
+from daqkf.lowering.frontends.decoder import DecoderConfig, LanguageModel
 from daqkf.lowering.frontends.text import TextCodec
 from daqkf.passes.nn_product import Inputs
 from daqkf.passes.progress import Progress, silent, within
@@ -38,31 +38,28 @@ _SAMPLES = 16
 
 
 @dataclass
-class RecordingEngine(Engine):
-    """An engine that reads a text from its beginning once, and keeps its logits in a file.
+class Recorded:
+    """An engine that reads each text once, and keeps its logits in a file.
 
     Models are compared with the dense one over and over, on the same texts; logits of all tokens
     would take gigabytes of memory.
     """
 
+    engine: Engine
     folder: TemporaryDirectory[str] = field(default_factory=TemporaryDirectory)
 
-    @override
-    def read(
-        self,
-        decoders: Sequence[Decoder],
-        tokens: Sequence[Sequence[int] | NDArray[np.int64]],
-        last: bool = False,
-    ) -> list[Floats]:
-        """As `Engine.read`; a decoder whose logits are in a file cannot read on."""
-        if last or len(decoders) > 1 or decoders[0].length:
-            return super().read(decoders, tokens, last)
-        array = np.asarray(tokens[0], np.int64)
-        name = hashlib.sha256(array.tobytes()).hexdigest()
+    @property
+    def config(self) -> DecoderConfig:
+        """The architecture."""
+        return self.engine.config
+
+    def foretell(self, tokens: NDArray[np.int64]) -> Floats:
+        """See `daqkf.compiler.evaluation.Foreteller`."""
+        name = hashlib.sha256(tokens.tobytes()).hexdigest()
         path = Path(self.folder.name) / f"{name}.npy"
         if not path.exists():
-            np.save(path, super().read(decoders, [array])[0])
-        return [np.load(path, mmap_mode="r")]
+            np.save(path, self.engine.foretell(tokens))
+        return np.load(path, mmap_mode="r")
 
 
 @dataclass
@@ -107,7 +104,7 @@ class LanguageEvaluation:
         yield {"name": DENSE, "way": DENSE, **found.facts()}
         if sparsities and beside:
             name = f"4 bits, groups of {baselines.GROUP}"
-            weights = sum(array.size for array in baselines.matrices(reference.network))
+            weights = sum(array.size for array in baselines.matrices(reference.engine.network))
             yield {
                 **self._baseline("4 bits", name, baselines.rounded),
                 "zeros": 0.0,
@@ -155,7 +152,7 @@ class LanguageEvaluation:
         """The figures of what a way makes of the dense model."""
         reference = self._reference
         assert reference is not None
-        changed = change(reference.network, within(self.progress, name))
+        changed = change(reference.engine.network, within(self.progress, name))
         engine = Engine(changed, reference.config)
         return {
             "name": name,
@@ -163,7 +160,7 @@ class LanguageEvaluation:
             **self._evaluated(engine, self._codec, name).facts(),
         }
 
-    def _evaluated(self, engine: Engine, codec: TextCodec, name: str) -> Evaluated:
+    def _evaluated(self, engine: Foreteller, codec: TextCodec, name: str) -> Evaluated:
         """What a model makes of the text."""
         reference = None if engine is self._reference else self._reference
         return evaluate(
@@ -177,10 +174,10 @@ class LanguageEvaluation:
         )
 
     @cached_property
-    def _reference(self) -> Engine | None:
+    def _reference(self) -> Recorded | None:
         if self.dense is None:
             return None
-        return RecordingEngine(self.dense.network(), self.dense.config)
+        return Recorded(Engine(self.dense.network(), self.dense.config))
 
     @cached_property
     def _codec(self) -> TextCodec:

@@ -57,6 +57,26 @@ def train_tokenizer(documents: Iterable[str], vocabulary: int) -> "Tokenizer":
     return tokenizer
 
 
+def facts_of(config: DecoderConfig) -> dict[str, Any]:
+    """What `config.json` says of an architecture whose text the token `END` ends."""
+    return {
+        "model_type": "llama",
+        "hidden_size": config.width,
+        "intermediate_size": config.hidden,
+        "num_hidden_layers": config.layers,
+        "num_attention_heads": config.heads,
+        "num_key_value_heads": config.groups,
+        "head_dim": config.features,
+        "vocab_size": config.vocabulary,
+        "rms_norm_eps": config.epsilon,
+        "max_position_embeddings": config.context,
+        "rope_theta": config.base,
+        "tie_word_embeddings": config.tied,
+        "hidden_act": "silu",
+        "eos_token_id": END,
+    }
+
+
 def write_folder(
     path: Path,
     config: DecoderConfig,
@@ -73,24 +93,7 @@ def write_folder(
     """
     from safetensors.numpy import save
 
-    facts = {
-        "architectures": ["LlamaForCausalLM"],
-        "model_type": "llama",
-        "hidden_size": config.width,
-        "intermediate_size": config.hidden,
-        "num_hidden_layers": config.layers,
-        "num_attention_heads": config.heads,
-        "num_key_value_heads": config.groups,
-        "head_dim": config.features,
-        "vocab_size": config.vocabulary,
-        "rms_norm_eps": config.epsilon,
-        "max_position_embeddings": config.context,
-        "rope_theta": config.base,
-        "tie_word_embeddings": config.tied,
-        "hidden_act": "silu",
-        "eos_token_id": END,
-        "torch_dtype": "float32",
-    }
+    facts = facts_of(config) | {"architectures": ["LlamaForCausalLM"], "torch_dtype": "float32"}
     named = {
         TENSOR_NAMES.of(name): np.ascontiguousarray(array, np.float32)
         for name, array in tensors.items()
