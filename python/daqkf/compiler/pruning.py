@@ -85,7 +85,7 @@ def round_sequentially(
     parts, share = batches(network, samples), options.sparsity or 0.0
     parts = parts[:: max(1, -(-sum(map(elements_of, parts)) // _SEQUENTIAL_ROWS))]
     plain, int8 = without_row_scales(network), bool(options.scale_rows)
-    shares, sensitivity = _needed(plain, parts, share, options, progress, steps)
+    shares, sensitivity = _shares_and_sensitivity(plain, parts, share, options, progress, steps)
     quantize = partial(
         quantize_sequentially,
         plain,
@@ -111,7 +111,7 @@ def round_sequentially(
     take_weights(network, plain)
 
 
-def _needed(
+def _shares_and_sensitivity(
     network: ModuleOp,
     parts: Sequence[Inputs],
     share: float,
@@ -139,7 +139,14 @@ def _needed(
         shares = kernel_shares(network, statistics, share, tokens)
         return shares, kernel_sensitivity(network, statistics)
 
-    key = ["needed", key_of(network), some, share, options.loss, type(measure).__qualname__]
+    key = [
+        "shares and sensitivity",
+        key_of(network),
+        some,
+        share,
+        options.loss,
+        type(measure).__qualname__,
+    ]
     return steps.do(key, found)
 
 
