@@ -95,6 +95,7 @@ def test_outliers_have_several_columns(outliers: tuple[daqkf.Design, np.ndarray[
     assert facts["features"] == 40
 
 
+@pytest.mark.slow
 def test_int8_columns_are_the_arrays_own(outliers: tuple[daqkf.Design, np.ndarray[Any, Any]]):
     design, x = outliers
     columns = 40 + len(design.input_split)
@@ -275,6 +276,7 @@ def test_short_forms_of_level_sets(text: Any, expected: tuple[str, int, int]):
     assert level_set(text) == daqkf.LevelSet(*expected)
 
 
+@pytest.mark.slow
 def test_sums_at_their_ends_do_not_wrap():
     """What a stream has too much (`numerics.streamed_bound`) is beyond 128·Σ|w| of 16 bits."""
     weights = np.array([[-127.0], [-73.0], [-52.0], [-3.0]])

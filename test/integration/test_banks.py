@@ -121,6 +121,7 @@ def test_rows_take_fewer_cycles_where_beats_are_wider():
     assert len(wide) / 32 < 0.65 * len(narrow) / 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "chains"), BOTH)
 @pytest.mark.parametrize(
     ("word", "error"),

@@ -70,6 +70,7 @@ def test_a_chosen_family_is_that_of_the_next_layer():
         compile(target=design, family="dense")
 
 
+@pytest.mark.slow
 def test_indices_of_few_bits_compute_the_same():
     golden = compile().reference(X)
     for family, bits in (("running_sum", 3), ("multiply", 2), ("running_sum,multiply", 4)):

@@ -81,10 +81,7 @@ MACHINES = {
         FIFO, items=4, memory_bits=512, stream_depth=512, banks=2, program_bits=256
     ),
 }
-SOME = [
-    pytest.param(name, marks=() if name in ("one port", "coded") else pytest.mark.slow)
-    for name in MACHINES
-]
+SOME = [pytest.param(name, marks=() if name == "coded" else pytest.mark.slow) for name in MACHINES]
 SHAPES = ((24, 40, 9), (5, 1, 3), (30, 30))
 MEMORIES = {
     "ideal": IDEAL,

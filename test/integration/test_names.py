@@ -110,7 +110,9 @@ def check_folder(folder: Path) -> None:
         assert re.fullmatch(r"(rtl/|programs/\d+-)?[\w.-]{1,60}", str(path.relative_to(folder)))
 
 
-@pytest.mark.parametrize("named", ["weights", "x", "y"])
+@pytest.mark.parametrize(
+    "named", ["weights", *(pytest.param(name, marks=pytest.mark.slow) for name in ("x", "y"))]
+)
 def test_any_name_comes_back(tmp_path: Path, named: str):
     names = {kind: numbered(kind) for kind in ("weights", "x", "y")} | {named: list(NAMES.values())}
     rows = dict.fromkeys(names["x"], X)

@@ -90,6 +90,7 @@ def jobs(name: str, *lengths: tuple[int, ...]) -> tuple[list[Job], list[NDArray[
     return made, expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SOME)
 @pytest.mark.parametrize("stalls", [0.0, 0.4])
 def test_the_rtl_is_the_formulas(name: str, stalls: float):

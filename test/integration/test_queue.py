@@ -47,7 +47,7 @@ def close_units() -> Iterator[None]:
         yield
 
 
-@pytest.mark.parametrize("name", some(SIZES, "narrow rows", "wide programs"))
+@pytest.mark.parametrize("name", some(SIZES, "wide programs"))
 @pytest.mark.parametrize("case", some(PACES, "anyhow"))
 def test_jobs_of_all_kinds(name: str, case: str):
     player = Player.begin(name, 3, *PACES[case])

@@ -246,6 +246,7 @@ def activations(rows: Rows, lanes: int) -> NDArray[np.int8]:
     return x if rows.layers.levels[0].shape[1] != features else np.vstack([extremes(features), x])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "unit"), SOME)
 @pytest.mark.parametrize("stalls", [0.0, 0.4])
 def test_the_rtl_is_the_formulas(name: str, unit: str, stalls: float):

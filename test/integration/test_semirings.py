@@ -175,9 +175,8 @@ def verilog(config: ArrayConfig) -> dict[str, str]:
     return emit_verilog(circuit_module(build_array(config)))
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=() if n == "mixed" else pytest.mark.slow) for n in MACHINES]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", MACHINES)
 def test_semirings_take_turns_on_one_array(name: str):
     """Every program follows one of another semiring, without a reset; streams pause."""
     config, rng = config_of(name), np.random.default_rng(3)

@@ -48,9 +48,8 @@ def narrow(largest: int, features: int, folder: Path) -> daqkf.Design:
     return daqkf.compile(levels, levels=largest, target=str(target))
 
 
-@pytest.mark.parametrize(
-    ("largest", "features"), [(1, 3), pytest.param(7, 4, marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("largest", "features"), [(1, 3), (7, 4)])
 def test_sums_narrower_than_products(largest: int, features: int, tmp_path: Path):
     """They are right modulo their width, and no bit of a product is left over."""
     rng = np.random.default_rng(largest)

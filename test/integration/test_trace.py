@@ -57,6 +57,7 @@ def cycles(found: Variables, *names: str) -> np.ndarray:
     return np.array([[signal.value_at(edge - 1) for signal in signals] for edge in edges])
 
 
+@pytest.mark.slow
 def test_a_waveform_changes_no_result(whole: tuple[Path, Variables, Simulation]):
     _, _, result = whole
     plain = design().measure(X, stalls=0.3, seed=2)
@@ -65,6 +66,7 @@ def test_a_waveform_changes_no_result(whole: tuple[Path, Variables, Simulation])
     assert result.cycles == plain.cycles
 
 
+@pytest.mark.slow
 def test_phases_come_in_order(whole: tuple[Path, Variables, Simulation]):
     _, found, result = whole
     phase, reset = cycles(found, "status_phase", "rst").T
@@ -84,6 +86,7 @@ def test_phases_come_in_order(whole: tuple[Path, Variables, Simulation]):
     assert texts == [Phase(change).name for change in changes]
 
 
+@pytest.mark.slow
 def test_streams_carry_what_they_carried(whole: tuple[Path, Variables, Simulation]):
     _, found, result = whole
     port = cycles(found, "y_tvalid", "y_tready", "y_tdata", "rst")
@@ -96,6 +99,7 @@ def test_streams_carry_what_they_carried(whole: tuple[Path, Variables, Simulatio
     assert taken.tobytes() == design().program
 
 
+@pytest.mark.slow
 def test_a_waveform_ends_after_its_tiles(whole: tuple[Path, Variables, Simulation], tmp_path: Path):
     _, found, _ = whole
     path = tmp_path / "new" / "short.VCD"
@@ -108,6 +112,7 @@ def test_a_waveform_ends_after_its_tiles(whole: tuple[Path, Variables, Simulatio
     assert sorted(entry.name for entry in path.parent.iterdir()) == ["short.VCD", "short.gtkw"]
 
 
+@pytest.mark.slow
 def test_gtkwave_finds_every_signal(whole: tuple[Path, Variables, Simulation]):
     path, found, _ = whole
     lines = path.with_suffix(".gtkw").read_text().splitlines()
@@ -133,6 +138,7 @@ def test_every_family_has_a_view(family: str):
     assert sum("clk" in line for line in inside) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.slow
 def test_fst(whole: tuple[Path, Variables, Simulation], tmp_path: Path):
     """Its reader is the one of Surfer."""
@@ -176,6 +182,7 @@ def test_bad_waveforms_are_refused(tmp_path: Path):
     assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
 def test_a_full_disk_is_noticed(whole: tuple[Path, Variables, Simulation], tmp_path: Path):
     path = tmp_path / "full.vcd"
@@ -186,6 +193,7 @@ def test_a_full_disk_is_noticed(whole: tuple[Path, Variables, Simulation], tmp_p
         simulator.trace([job], waveform=Waveform(path))
 
 
+@pytest.mark.slow
 def test_the_command(whole: tuple[Path, Variables, Simulation], tmp_path: Path):
     design().save(tmp_path / "out")
     np.save(tmp_path / "x.npy", X)

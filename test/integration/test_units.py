@@ -378,7 +378,9 @@ def test_a_folder_in_which_make_can_not_build_is_named(
         test_the_crc_is_zlib_s()
 
 
-@pytest.mark.parametrize(("lanes", "post_lanes"), [(4, 2), (36, 12)])
+@pytest.mark.parametrize(
+    ("lanes", "post_lanes"), [(4, 2), pytest.param(36, 12, marks=pytest.mark.slow)]
+)
 def test_the_gate_unit_multiplies_each_second_row_by_the_one_before(lanes: int, post_lanes: int):
     widths = {"accumulator_width": 20, "sum_width": 20}
     shape = {"lanes": lanes, "post_lanes": post_lanes}

@@ -129,7 +129,7 @@ def on_one_array(
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=pytest.mark.slow if n == "mixed" else ()) for n in MACHINES]
+    "name", [pytest.param(n, marks=() if n == "one" else pytest.mark.slow) for n in MACHINES]
 )
 def test_every_level_and_the_rtl_agree(name: str, tmp_path: Path):
     """In turns with results of int8, which stay as they are."""
@@ -183,6 +183,7 @@ def test_parts_and_groups_are_the_whole(tmp_path: Path):
         np.testing.assert_array_equal(stage.run(array, x), kernel.expected(x))
 
 
+@pytest.mark.slow
 def test_the_post_unit_takes_twice_as_long(tmp_path: Path):
     """As the schedule counts it, and as cycles are predicted; also where results leave last."""
     machine = replace(MACHINES["several, two banks"], post_lanes=1)
@@ -234,6 +235,7 @@ def _narrow(folder: Path, config: ArrayConfig) -> ProgramOp:
     return program
 
 
+@pytest.mark.slow
 def test_more_results_than_there_are_rows_are_refused(tmp_path: Path):
     module = lowered(Kernel.random(3, 12, 5, 0.5).scheduled(WIDE, tmp_path))
     config = config_of(module)
@@ -250,6 +252,7 @@ def test_more_results_than_there_are_rows_are_refused(tmp_path: Path):
         decode(words.tobytes(), config)
 
 
+@pytest.mark.slow
 def test_rtl_is_clean_for_verilator_and_yosys(tmp_path: Path):
     for number, machine in enumerate((MACHINES["several, two banks"], TILED)):
         kernel = Kernel.random(1, test_tiling.FEATURES, test_tiling.OUTPUTS, 0.3, most=7)
