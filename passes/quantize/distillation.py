@@ -35,8 +35,8 @@ from daqkf.passes.quantize.accuracy import (
     Measure,
 )
 from daqkf.passes.quantize.adam import Trained, cosine_rate
-from daqkf.passes.quantize.gradients import Tape
 from daqkf.passes.quantize.network_statistics import Batch, outputs_of
+from daqkf.passes.quantize.tape import Tape
 from daqkf.passes.quantize.weights import bias_of, float_products
 
 RATE = 3e-4

@@ -32,7 +32,8 @@ from daqkf.passes.quantize.accuracy import (
     Measure,
     is_numbers,
 )
-from daqkf.passes.quantize.gradients import NoGradientError, Tape
+from daqkf.passes.quantize.gradients import NoGradientError
+from daqkf.passes.quantize.tape import Tape
 
 Array = NDArray[Any]
 Batch = Mapping[str, Array]

@@ -24,7 +24,7 @@ from daqkf.lowering.frontends.decoder import DecoderConfig, Tensors, import_deco
 from daqkf.passes.nn_product import in_order
 from daqkf.passes.progress import Progress, Step, silent
 from daqkf.passes.quantize.adam import Trained, cosine_rate
-from daqkf.passes.quantize.gradients import Tape
+from daqkf.passes.quantize.tape import Tape
 from daqkf.passes.steps import NOTHING_KEPT, Steps
 
 Floats = NDArray[np.float32]
