@@ -118,24 +118,26 @@ def evaluate(module: ModuleOp, name: str, x: Rows, sequences: Sequence[int] = ()
     for op in function.body.block.ops:
         if op.name == "func.return":
             return values[op.operands[0]]
-        values[op.results[0]] = apply(op, [values[v] for v in op.operands], sequences)
+        results = apply(op, [values[v] for v in op.operands], sequences)
+        values.update(zip(op.results, results, strict=True))
     raise AssertionError("a function without an end")
 
 
-def apply(op: Operation, inputs: list[Any], sequences: Sequence[int] = ()) -> Any:
-    """The result of an operation."""
+def apply(op: Operation, inputs: list[Any], sequences: Sequence[int] = ()) -> Sequence[Any]:
+    """The results of an operation."""
     if op.name not in RULES:
         raise NotImplementedError(f"no formula of {op.name}")
     if op.name == "spaq.attend":
-        return _attend(op, inputs, sequences)
-    result = RULES[op.name](op, *inputs)
-    kind = op.results[0].type.element_type  # type: ignore[attr-defined]
-    if isinstance(kind, IntegerType) and op.name != "spaq.constant":
-        bits = kind.width.data
-        for row in result:
-            for value in row:
-                assert -(2 ** (bits - 1)) <= value < 2 ** (bits - 1), f"{value} in {bits} bits"
-    return result
+        return [_attend(op, inputs, sequences)]
+    found = RULES[op.name](op, *inputs)
+    results = [found] if len(op.results) == 1 else found
+    for value, rows in zip(op.results, results, strict=True):
+        kind = value.type.element_type  # type: ignore[attr-defined]
+        if isinstance(kind, IntegerType) and op.name != "spaq.constant":
+            bits = kind.width.data
+            for number in (number for row in rows for number in row):
+                assert -(2 ** (bits - 1)) <= number < 2 ** (bits - 1), f"{number} in {bits} bits"
+    return results
 
 
 def _constant(op: Operation) -> Any:
@@ -161,6 +163,27 @@ def _requantize(op: Operation, x: Rows) -> Rows:
         zip(numbers(op.properties["multiplier"]), numbers(op.properties["shift"]), strict=True)
     )
     return [[requantized(v, m, s) for v, (m, s) in zip(row, factors, strict=True)] for row in x]
+
+
+def _requantize_rows(op: Operation, x: Rows) -> tuple[Rows, Rows]:
+    """int8 in steps that are the finest, up to 2^reach, in which no value of a row saturates."""
+    reach, found, exponents = integer(op, "reach"), list[list[int]](), list[list[int]]()
+    for row in x:
+        (plain,) = _requantize(op, [row])
+        e = next(
+            e for e in range(reach + 1) if e == reach or _is_below(plain, 2 ** (7 - reach + e))
+        )
+        found += _requantize(op, [[value * 2 ** (reach - e) for value in row]])
+        exponents.append([e])
+    return found, exponents
+
+
+def _is_below(row: Sequence[int], bound: int) -> bool:
+    return all(-bound < value < bound for value in row)
+
+
+def _scale_rows(op: Operation, x: Rows, exponents: Rows) -> Rows:
+    return [[value * 2**e for value in row] for row, (e,) in zip(x, exponents, strict=True)]
 
 
 def _activation(op: Operation, x: Rows) -> Rows:
@@ -290,6 +313,8 @@ RULES: dict[str, Callable[..., Any]] = {
     "spaq.matmul": _matmul,
     "spaq.add": _add,
     "spaq.requantize": _requantize,
+    "spaq.requantize_rows": _requantize_rows,
+    "spaq.scale_rows": _scale_rows,
     "spaq.activation": _activation,
     "spaq.residual": _residual,
     "spaq.normalize": _normalize,
