@@ -27,6 +27,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from engine_clock import ENGINE
 from scipy.optimize import nnls
 
 from daqkf.hw_targets import load_fabric
@@ -175,6 +176,13 @@ CHECKS |= {
     "4 x 8 coded": replace(CODED, post_multiplier="dsp"),
     "4 x 8 distances": replace(ORDERED, index_bits=8),
 }
+ECP5_CHECKS = {
+    "1 x 8": replace(ENGINE, lanes=8, post_lanes=2),
+    "2 x 4": replace(ENGINE, pes=2, lanes=4, post_lanes=1, memory_bits=128),
+    "1 x 16": replace(ENGINE, lanes=16, post_lanes=2),
+    "1 x 64": ENGINE,
+}
+"""Engines of ECP5, of which the last one is the largest that fits an LFE5U-85F."""
 LARGE = replace(
     PLAIN,
     pes=3,
@@ -308,9 +316,12 @@ def whole(fabric: Fabric, config: ArrayConfig, flat: bool) -> Needs:
 
 
 def check(fabric: Fabric, names: Sequence[str], flat: bool) -> None:
-    """Print how far predictions are from whole engines."""
-    for name in names:
-        config = CHECKS[name]
+    """Print how far predictions are from whole engines; without names, from all of the fabric."""
+    known = CHECKS if fabric.family == "xcup" else ECP5_CHECKS
+    for name in names or known:
+        if name not in known:
+            raise SystemExit(f"{fabric.name} has no engine {name!r} (known: {', '.join(known)})")
+        config = known[name]
         found, predicted = whole(fabric, config, flat), engine_needs(config, fabric.family)
         assert (found.block_rams_18k, found.ultra_rams) == block_rams(config, fabric.family)
         errors = ", ".join(
@@ -367,7 +378,7 @@ def main() -> None:
     parser.add_argument("--check", action="store_true", help="synthesise engines as a whole")
     parser.add_argument("--modules", action="store_true", help="count these module by module")
     parser.add_argument("--memories", action="store_true", help="synthesise memories of LUTs")
-    parser.add_argument("--only", nargs="+", choices=CHECKS, default=list(CHECKS), help="of these")
+    parser.add_argument("--only", nargs="+", default=[], help="engines that are checked")
     options = parser.parse_args()
     fabric = load_fabric(options.fabric)
     if options.memories:
