@@ -20,8 +20,11 @@ from daqkf.hw_targets.numerics import (
 MAX_KERNELS = 16
 """The most kernels of a chain."""
 
-EPSILON_MAX_BITS = (epsilon_limit(NORMALIZED_FEATURES) - 1).bit_length()
-"""Bits of the largest epsilon of a normalisation."""
+
+def epsilon_bits(depth: int) -> int:
+    """Bits of the largest epsilon of a normalisation of as many features as results have rows."""
+    return (epsilon_limit(min(NORMALIZED_FEATURES, depth)) - 1).bit_length()
+
 
 MIN_FIFO_DEPTH = 8
 """Words of the smallest FIFO between a memory port and an element."""
@@ -84,8 +87,8 @@ class ArrayConfig(Machine):
             raise ValueError("residuals and row units are for arrays that chain kernels")
         if (self.rms_norms or self.epsilon_width) and not self.normalizes:
             raise ValueError("root mean squares and epsilons are for arrays that normalise")
-        if self.epsilon_width > EPSILON_MAX_BITS:
-            raise ValueError(f"epsilons of {self.epsilon_width} bits; at most {EPSILON_MAX_BITS}")
+        if self.epsilon_width > (most := epsilon_bits(self.result_depth)):
+            raise ValueError(f"epsilons of {self.epsilon_width} bits; at most {most}")
         if self.memory_bits and self.stream_depth < MIN_FIFO_DEPTH:
             raise ValueError(f"FIFOs of {self.stream_depth} words; at least {MIN_FIFO_DEPTH}")
         if self.has_rows and self.accumulator_width < NORMALIZED_BITS:

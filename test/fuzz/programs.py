@@ -33,7 +33,7 @@ from daqkf.dialects.spaq import (
 from daqkf.dialects.spaq.attention import Factors
 from daqkf.dialects.spaq.ops import activations
 from daqkf.dialects.spaq.rows import GateOp, GatherOp, NormalizeOp
-from daqkf.hw_targets.config import EPSILON_MAX_BITS, ArrayConfig
+from daqkf.hw_targets.config import ArrayConfig, epsilon_bits
 from daqkf.hw_targets.machine import Machine
 from daqkf.hw_targets.numerics import epsilon_limit
 from daqkf.hw_targets.semirings import Semiring
@@ -320,8 +320,10 @@ class Array:
 def _wide(config: ArrayConfig) -> ArrayConfig:
     """An array with room to spare, for programs that nobody has seen when it was made."""
     depths = {name: 2 * getattr(config, name) for name in ("stream_depth", "parameter_depth")}
-    norms = {"rms_norms": True, "epsilon_width": EPSILON_MAX_BITS} if config.normalizes else {}
-    return replace(config, **depths, **norms, accumulator_width=30, sum_width=30)
+    config = replace(config, **depths, accumulator_width=30, sum_width=30)
+    if not config.normalizes:
+        return config
+    return replace(config, rms_norms=True, epsilon_width=epsilon_bits(config.result_depth))
 
 
 def config_for(array: Array, samples: int = 30) -> ArrayConfig:

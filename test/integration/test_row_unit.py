@@ -329,8 +329,8 @@ def test_the_unit_takes_the_longest_rows(kind: type[RowKernel]):
 def test_lint_and_yosys_take_the_circuit(name: str, unit: str, tmp_path: Path):
     config, _ = chains(name, unit)
     assert (config.normalizes, config.gates, config.softmax) == (
-        unit in ("normalizes", "both", "softmax", "causal", "all"),
-        unit not in ("normalizes", "softmax", "causal"),
+        unit in ("normalizes", "rms", "both", "softmax", "causal", "all"),
+        unit not in ("normalizes", "rms", "softmax", "causal"),
         unit in ("softmax", "causal", "all"),
     )
     assert config.causal == (unit in ("causal", "all"))
