@@ -9,6 +9,7 @@ numbers, constants are read by xDSL. It takes its time, and is for small modules
 """
 
 import math
+import struct
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import Any
@@ -32,6 +33,11 @@ def clamp(value: int, low: int = -128, high: int = 127) -> int:
 def requantized(total: int, multiplier: int, shift: int) -> int:
     """total·multiplier / 2^shift, rounded to the nearest, halves up, and clamped to int8."""
     return clamp(math.floor(Fraction(total * multiplier, 2**shift) + Fraction(1, 2)))
+
+
+def float32(value: float) -> float:
+    """The nearest number that float32 has."""
+    return float(struct.unpack("f", struct.pack("f", value))[0])
 
 
 def looked_up(table: Sequence[int], value: int) -> int:
@@ -337,11 +343,12 @@ def real_product(op: Operation, lhs: Rows, rhs: Rows) -> Rows:
         return [[clamp(round(float(value) / step), low) for value in row] for row in rows]
 
     left, right = levels(lhs, steps[0], -128), levels(rhs, steps[1], -127)
+    worth = float32(steps[2])
     multiplier, shift = integer(op, "multiplier"), integer(op, "shift")
     columns = list(zip(*right, strict=True))
     return [
         [
-            requantized(product(row, column, "plus_times"), multiplier, shift) * steps[2]
+            float32(requantized(product(row, column, "plus_times"), multiplier, shift) * worth)
             for column in columns
         ]
         for row in left

@@ -112,9 +112,9 @@ def test_exponents_of_rows(reach: int):
     # Rows of every size, and such as are just within the range of an exponent or just outside it.
     rng = np.random.default_rng(reach)
     sizes = 2.0 ** rng.uniform(0, 19, (200, 1))
-    x = (rng.uniform(-1, 1, (200, 5)) * sizes).astype(np.int32)
     edges = [sign * (2**k + more) for k in range(18) for more in (-1, 0, 1) for sign in (1, -1)]
-    x = np.vstack([x, np.multiply.outer(np.array(edges, np.int32), np.array([1, 0, 0, 0, 0]))])
+    rows = [rng.uniform(-1, 1, (200, 5)) * sizes, np.outer(edges, [1, 0, 0, 0, 0])]
+    x = np.vstack(rows).astype(np.int32)
     second = Second(rows=len(x))
-    call(module, entry(module), (x.astype(np.int32),), listeners=(second,))
+    call(module, entry(module), (x,), listeners=(second,))
     assert second.counts == {"spaq.requantize_rows": 1, "spaq.scale_rows": 1}

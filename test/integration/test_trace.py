@@ -139,7 +139,6 @@ def test_every_family_has_a_view(family: str):
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 def test_fst(whole: tuple[Path, Variables, Simulation], tmp_path: Path):
     """Its reader is the one of Surfer."""
     try:

@@ -15,7 +15,7 @@
 rpea.array @array <pes = 2, lanes = 2, post_lanes = 1, max_shift = 1, activation_depth = 4,
   stream_depth = 2, parameter_depth = 4, result_depth = 2, running_sum_width = 9,
   accumulator_width = 18, sum_width = 19, normalizes = true, kernels = 4, rms_norms = true,
-  epsilon_width = 39>
+  epsilon_width = 29>
 rpea.program @up on @array features 2
   stream dense<[[911], [975]]> : tensor<2x1xi32> rows dense<1> : tensor<2xi32>
   outputs dense<[0, 1]> : tensor<2xi32> counts dense<1> : tensor<2xi32>

@@ -3,10 +3,14 @@
 
 """The integers around a normalisation, against layer normalisation in float."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from daqkf.hw_targets import numerics
+from daqkf.hw_targets.config import ArrayConfig
+from daqkf.lowering.rtl.row_solver import build_row_solver
 from daqkf.passes.quantize.calibration import HEADROOM, Columns
 from daqkf.passes.quantize.normalization import (
     affine_factors,
@@ -81,3 +85,27 @@ def test_single_columns_have_the_scales_of_as_many_columns():
     assert not len(columns.split)
     np.testing.assert_allclose(columns.scale, split.scale * counts)
     assert (np.asarray(columns.scale) * numerics.ACTIVATION_MAX >= ranges * (1 - 1e-9)).all()
+
+
+@pytest.mark.parametrize("rows", [2, 64, 2048, 4096])
+def test_a_solver_has_room_for_the_largest_epsilon_of_its_rows(rows: int):
+    largest = numerics.epsilon_limit(min(rows, numerics.NORMALIZED_FEATURES)) - 1
+    config = ArrayConfig(
+        pes=2,
+        lanes=2,
+        post_lanes=1,
+        max_shift=1,
+        activation_depth=rows,
+        stream_depth=4,
+        parameter_depth=4,
+        result_depth=rows,
+        kernels=4,
+        normalizes=True,
+        epsilon_width=largest.bit_length(),
+        running_sum_width=9,
+        accumulator_width=18,
+        sum_width=19,
+    )
+    build_row_solver(config)
+    with pytest.raises(ValueError, match=f"at most {config.epsilon_width}"):
+        replace(config, epsilon_width=config.epsilon_width + 1)

@@ -34,8 +34,8 @@ PRUNING_ROWS = 32768
 """Rows of a kernel's inputs that pruning sees at most."""
 
 _SEQUENTIAL_ROWS = 16384
-"""The same where kernels are pruned and rounded one after another: for SmolLM2's 30 layers that
-takes ten minutes on two cores."""
+"""The same where kernels are pruned and rounded one after another, on what the float network
+and the rounded one make of all of these rows."""
 
 _STEP = 512
 """Tokens or rows of a step of training, about."""

@@ -99,7 +99,7 @@ rpea.array @array <pes = 2, lanes = 2, post_lanes = 1, max_shift = 1, activation
 
 // -----
 
-// CHECK: epsilons of 40 bits; at most 39
+// CHECK: epsilons of 30 bits; at most 29
 rpea.array @array <pes = 2, lanes = 2, post_lanes = 1, max_shift = 1, activation_depth = 8,
   stream_depth = 4, parameter_depth = 2, result_depth = 2, running_sum_width = 9,
-  accumulator_width = 18, sum_width = 18, normalizes = true, kernels = 2, epsilon_width = 40>
+  accumulator_width = 18, sum_width = 18, normalizes = true, kernels = 2, epsilon_width = 30>

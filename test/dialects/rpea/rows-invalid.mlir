@@ -342,7 +342,7 @@ rpea.normalization @norm for @rows exponent dense<1> : tensor<2049xi32>
 rpea.array @rows <pes = 2, lanes = 2, post_lanes = 1, max_shift = 1, activation_depth = 4,
   stream_depth = 4, parameter_depth = 4, result_depth = 2, running_sum_width = 9,
   accumulator_width = 18, sum_width = 19, residual_depth = 2, normalizes = true, kernels = 4,
-  epsilon_width = 39>
+  epsilon_width = 29>
 rpea.normalization @norm for @rows exponent dense<[0, 3]> : tensor<2xi32> epsilon 536870912
   bias dense<[1024, -7]> : tensor<2xi32> multiplier dense<3> : tensor<2xi32>
   shift dense<7> : tensor<2xi32> table dense<0> : tensor<256xi8>
