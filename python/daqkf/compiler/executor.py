@@ -258,9 +258,11 @@ def open_executor(jobs: int = 1, scheduler: str | None = None) -> Iterator[Execu
     try:
         yield _Processes(pool)
     except BaseException:
-        pool.shutdown(wait=False, cancel_futures=True)
         for process in set(multiprocessing.active_children()) - before:
             process.terminate()
+        # Waiting costs nothing now. Without it, Python's exit wakes the pool's thread through a
+        # pipe that this thread may be closing.
+        pool.shutdown(cancel_futures=True)
         raise
     pool.shutdown()
 
