@@ -152,6 +152,7 @@ def test_the_program_is_the_exact_integers(levels: int):
     assert len(np.unique(y)) > 50
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stalls", [0.0, 0.3])
 def test_the_rtl_is_the_fast_model_bit_for_bit(stalls: float):
     network, x = compiled(), inputs(3)

@@ -44,7 +44,7 @@ MORE = [
         for name in ("64 bits a cycle", "128 bits a cycle", WIDE, "one element")
     ),
 ]
-BOTH = [pytest.param("P2-T2", False), pytest.param(WIDE, True)]
+BOTH = [pytest.param("P2-T2", False), pytest.param(WIDE, True, marks=pytest.mark.slow)]
 """Arrays whose programs are kernels, and such that have chains, by the words they take at once."""
 SHAPES = ((24, 40, 9), (1, 3), (30, 30), (24, 17))
 SINGLE = ((1, 1), (24, 40), (30, 30))

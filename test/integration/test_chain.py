@@ -126,6 +126,7 @@ def test_a_bad_chain_is_refused():
         decode(missing.tobytes(), config)
 
 
+@pytest.mark.slow
 def test_commands_that_the_array_lacks_are_refused_by_the_hardware():
     """An array that chains has no decision table, and one that does neither has neither."""
     config, ((layers, module), *_) = networks("P2-T2")

@@ -68,7 +68,8 @@ def test_rtl_is_clean_for_verilator_and_yosys(name: str, tmp_path: Path):
     lint(files(name), TOP, tmp_path)
 
 
-@pytest.mark.parametrize("lanes", [64, pytest.param(128, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("lanes", [64, 128])
 def test_no_net_goes_to_more_lanes_than_a_group(lanes: int):
     """Nothing but the clock and the reset has more sinks than the accumulators of a group."""
     machine = Machine(

@@ -123,6 +123,7 @@ def check_rtl(network: CompiledNetwork, x: NDArray[np.float32]):
         np.testing.assert_array_equal(rtl[name], y)
 
 
+@pytest.mark.slow
 def test_the_rtl_is_the_fast_model():
     check_rtl(compiled(bias=True), inputs(3))
 

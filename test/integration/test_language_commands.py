@@ -72,6 +72,7 @@ def test_generate(folder: Path, model: CompiledLanguageModel, capsys: pytest.Cap
     assert found.out[:-1] in texts
 
 
+@pytest.mark.slow
 def test_layers_run_in_rtl(
     folder: Path, model: CompiledLanguageModel, capsys: pytest.CaptureFixture[str]
 ):

@@ -202,6 +202,7 @@ def test_extra_columns_behind_a_normalisation_take_no_room():
     assert stage.program.kernels()[2].features.value.data == WIDTH
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stalls", [0.0, 0.3])
 def test_the_rtl_is_the_fast_model_bit_for_bit(stalls: float):
     network, x = compiled(), inputs()

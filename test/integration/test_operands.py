@@ -103,6 +103,7 @@ def test_the_rtl_is_the_formulas(name: str, stalls: float):
             np.testing.assert_array_equal(trace.y, y)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SOME)
 @pytest.mark.parametrize("number", [0, len(LAYERS)])
 def test_sequences_of_every_length_are_the_model(name: str, number: int):

@@ -139,7 +139,9 @@ def quality(path: Path, **options: Any) -> float:
     return sqnr(compiled(path, **options).run({"x": UNSEEN})["y"], runtime(path))
 
 
-@pytest.mark.parametrize("function", [None, "Relu", "Tanh", "Gelu"])
+@pytest.mark.parametrize(
+    "function", ["Gelu", *(pytest.param(f, marks=pytest.mark.slow) for f in (None, "Relu", "Tanh"))]
+)
 @pytest.mark.parametrize("symmetric", [False, True], ids=["asymmetric", "symmetric"])
 @pytest.mark.parametrize("kind", ["Int8", "UInt8"])
 def test_kernels_keep_the_levels_of_a_file(
@@ -159,11 +161,11 @@ def test_kernels_keep_the_levels_of_a_file(
 @pytest.mark.parametrize(
     ("weights", "operator", "least"),
     [
-        ("Int8", "Gemm", 48),
+        pytest.param("Int8", "Gemm", 48, marks=pytest.mark.slow),
         ("Int8", "MatMul", 48),
         # Weights of up to 255 steps are fitted anew.
         ("UInt8", "Gemm", 37),
-        ("UInt8", "MatMul", 37),
+        pytest.param("UInt8", "MatMul", 37, marks=pytest.mark.slow),
         # Sums have few steps for each of the result, so the bias is coarse. The quantiser has no
         # Gemm of 4 bits.
         ("Int4", "MatMul", 38),

@@ -169,9 +169,13 @@ def test_the_overview_compares_all():
         (np.ones((1, 1)), LevelSet.of("codebook", 127)),
         (np.zeros((3, 2)), LEVELS),
         (np.eye(40) * 1e-38, LevelSet.of("uniform", 3)),
-        (np.full((2, 3), -7), LEVELS),
-        (np.arange(1.0, 13).reshape(4, 3), LevelSet.of("binary")),
-        (np.arange(-6.0, 6).reshape(4, 3), LevelSet.of("ternary")),
+        pytest.param(np.full((2, 3), -7), LEVELS, marks=pytest.mark.slow),
+        pytest.param(
+            np.arange(1.0, 13).reshape(4, 3), LevelSet.of("binary"), marks=pytest.mark.slow
+        ),
+        pytest.param(
+            np.arange(-6.0, 6).reshape(4, 3), LevelSet.of("ternary"), marks=pytest.mark.slow
+        ),
     ],
 )
 def test_odd_matrices_are_drawn(weights: np.ndarray, levels: LevelSet):

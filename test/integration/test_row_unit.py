@@ -271,6 +271,7 @@ def cycles_of(rows: Rows, config: ArrayConfig) -> int:
     return normalization_cycles(config, outputs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "unit"), [("solvers", "all"), pytest.param("banks", "all", marks=pytest.mark.slow)]
 )

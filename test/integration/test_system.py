@@ -227,7 +227,7 @@ CONFIGS = {
 }
 
 
-QUICK = ("most-variants", "chain", "banks")
+QUICK = ("most-variants",)
 
 
 @pytest.mark.parametrize(

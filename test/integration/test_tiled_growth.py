@@ -23,6 +23,7 @@ def compiled(folder: Path, outputs: int) -> CompiledNetwork:
     return network
 
 
+@pytest.mark.slow
 def test_programs_are_found_once_and_not_one_by_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

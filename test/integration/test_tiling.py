@@ -51,7 +51,7 @@ MACHINES |= {
     "in LUTs": replace(MACHINES["mixed"], **IN_LUTS),
     "dense in LUTs": replace(MACHINES["dense"], **IN_LUTS),
 }
-MORE = [*SOME, "in LUTs", pytest.param("dense in LUTs", marks=pytest.mark.slow)]
+MORE = [*SOME, *(pytest.param(f"{name}in LUTs", marks=pytest.mark.slow) for name in ("", "dense "))]
 KINDS = {"features": (FEATURES, 7), "outputs": (20, OUTPUTS), "both": (FEATURES, OUTPUTS)}
 
 

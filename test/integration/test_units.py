@@ -257,6 +257,7 @@ def decide_by_the_zeros(config: ArrayConfig):
             bench.step(start=0)
 
 
+@pytest.mark.slow
 def test_the_chain_unit_moves_the_rows_of_each_kernel():
     config = replace(program()[0], kernels=4)
     rng = np.random.default_rng(5)
@@ -294,6 +295,7 @@ def test_the_chain_unit_moves_the_rows_of_each_kernel():
             assert (read, written, begun) == (expected, expected, bool(expected))
 
 
+@pytest.mark.slow
 def test_the_fill_unit_gathers_operand_words():
     """Of 4 lanes, 2 elements and 4 items: features of each second token, and tokens of features."""
     config = replace(program()[0], lanes=4, post_lanes=2, items=4, **ATTENDS)

@@ -57,6 +57,7 @@ def test_kernels_are_chosen_by_name(model: Path):
     assert traffic == found
 
 
+@pytest.mark.slow
 def test_the_rtl_is_the_fast_model_bit_for_bit(model: Path):
     """Beside a chain, on the same array."""
     network = daqkf.compile(

@@ -67,6 +67,7 @@ def test_what_cannot_be_had_is_said():
         allocate(loss, words)
 
 
+@pytest.mark.slow
 @given(st.integers(0, 10**6))
 def test_the_front_has_no_point_that_another_beats(seed: int):
     loss, words = table(seed, groups=6)

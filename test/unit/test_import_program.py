@@ -389,12 +389,17 @@ def test_sizes_are_those_of_the_memories():
         ("mixed", "dispatch"),
         ("dense", "chain"),
         ("P2-T2", "rows"),
-        ("dense", "rows"),
         ("P2-T2", "attends"),
-        ("strassen", "kernel"),
-        ("windows", "kernel"),
-        ("deltas", "kernel"),
-        ("banks", "kernel"),
+        *(
+            pytest.param(name, shape, marks=pytest.mark.slow)
+            for name, shape in (
+                ("dense", "rows"),
+                ("strassen", "kernel"),
+                ("windows", "kernel"),
+                ("deltas", "kernel"),
+                ("banks", "kernel"),
+            )
+        ),
     ],
 )
 def test_flipped_bytes_are_found_or_make_another_good_program(name: str, shape: str):

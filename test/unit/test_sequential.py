@@ -211,7 +211,13 @@ class Results(Kept):
         self.made.append(result)
 
 
-@pytest.mark.parametrize("levels", ["uniform-7", "codebook-5-15", "binary", "int8"])
+@pytest.mark.parametrize(
+    "levels",
+    [
+        "codebook-5-15",
+        *(pytest.param(n, marks=pytest.mark.slow) for n in ("uniform-7", "binary", "int8")),
+    ],
+)
 def test_compiled_kernels_have_exactly_the_levels_that_were_found(
     levels: str, path: Path, tmp_path: Path
 ):
