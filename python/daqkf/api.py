@@ -108,7 +108,7 @@ def compile(
             network: the path of a file that `daqkf.compiler.formats.load_network` reads, such as
             an ONNX model; an `onnx.ModelProto`; a PyTorch module, which is exported with its
             calibration data; a module of `nn`; or "minilm" or "smollm2", which bring calibration
-            data.
+            data. Language models are for the target wide-memory if none is given.
         calibration: activations like those to come, which set the ranges of int8: [T, K] of a
             layer; of a network its inputs by name, or several batches of them. An array will do for
             a network of one input.
@@ -166,6 +166,7 @@ def _network(source: Any, calibration: Any, named: Mapping[str, Any]) -> "Compil
     options = {name: value for name, value in named.items() if name != "progress"}
     chosen = NetworkOptions.of(options, "networks")
     if isinstance(source, Path) and language_models.is_language_model(source):
+        chosen = NetworkOptions.of({"target": language_models.TARGET} | options, "networks")
         return language_models.compile_and_measure(
             source, chosen, calibration=calibration, progress=progress
         )[0]

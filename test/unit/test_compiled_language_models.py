@@ -31,6 +31,7 @@ from daqkf.compiler.compiled_network import CompiledNetwork
 from daqkf.compiler.decoding import Engine
 from daqkf.compiler.generation import Sampling, TextStream
 from daqkf.compiler.language_models import (
+    TARGET,
     batches_of,
     compile_language_model,
     inputs_of,
@@ -84,6 +85,14 @@ def test_a_model_is_saved_and_loaded(model: CompiledLanguageModel, tmp_path: Pat
         assert getattr(loaded.text, name) == getattr(model.text, name)
     plain = CompiledNetwork.load(tmp_path)
     assert not isinstance(plain, CompiledLanguageModel)
+
+
+@pytest.mark.parametrize(("asked", "wide"), [({}, True), ({"wide_results": ""}, False)])
+def test_results_are_wide_if_nothing_else_is_said(path: Path, asked: dict[str, Any], wide: bool):
+    found = daqkf.compile(path, calibration=TEXT, second_order=False, **asked)
+    assert isinstance(found, CompiledLanguageModel)
+    assert found.target == TARGET
+    assert {stage.wide for stage in found.stages} == {wide}
 
 
 def test_folders_of_hugging_face_are_language_models(tmp_path: Path):

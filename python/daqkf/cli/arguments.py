@@ -119,7 +119,8 @@ def _add_compile(commands: Commands) -> None:
     compiler.add_argument(
         "--target",
         help="see daqkf targets; or a .toml file; behind a colon entries that differ, as in "
-        "wide:pes=8,lanes=16 (default: generic, with --device wide-memory)",
+        "wide:pes=8,lanes=16 (default: generic; of language models, and with --device, "
+        "wide-memory)",
     )
     _add_device(compiler)
     compiler.add_argument(
@@ -183,7 +184,8 @@ def _add_compile(commands: Commands) -> None:
         "--wide-results",
         metavar="NAMES",
         help="networks: kernels whose results become int16, by name, with commas between them and "
-        "* for any characters: of products without a function, on a target with wide_results",
+        "* for any characters: of products without a function, on a target with wide_results "
+        "(default: none; of language models *)",
     )
     compiler.add_argument(
         "--row-exponents",
@@ -504,7 +506,9 @@ def _add_eval(commands: Commands) -> None:
         evaluation, None, "after pruning, passes", f"of MiniLM {TRAINING_PASSES}, else 0"
     )
     evaluation.add_argument("--sentences", type=int, help="that calibrate MiniLM (default: all)")
-    evaluation.add_argument("--target", default="generic", help="whose cycles count")
+    evaluation.add_argument(
+        "--target", help="whose cycles count (default: generic; of language models wide-memory)"
+    )
     evaluation.add_argument(
         "--quick",
         action="store_true",

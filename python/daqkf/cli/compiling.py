@@ -6,10 +6,12 @@
 import argparse
 import math
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
+from daqkf.compiler.file_suffixes import MINILM, is_named, is_network
 from daqkf.support.errors import DaqkfError
 
 if TYPE_CHECKING:
@@ -49,13 +51,23 @@ def wish_of(options: argparse.Namespace) -> "Wish | None":
     )
 
 
-def default_target(wish: "Wish | None") -> str:
+def default_target(wish: "Wish | None", source: str) -> str:
     """The target of a compilation that names none."""
-    if wish is None:
-        return "generic"
-    from daqkf.planning.fitting import TARGET
+    if wish is not None:
+        from daqkf.planning.fitting import TARGET
 
-    return TARGET
+        return TARGET
+    found: Any = source
+    if is_named(source) and source != MINILM:
+        from daqkf.compiler.named_models import named_model
+
+        found = named_model(source).source
+    if isinstance(found, str | Path) and is_network(str(found)):
+        from daqkf.compiler import language_models
+
+        if language_models.is_language_model(found):
+            return language_models.TARGET
+    return "generic"
 
 
 def default_clock(wish: "Wish | None") -> float:

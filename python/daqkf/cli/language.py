@@ -168,7 +168,7 @@ def _rows(options: argparse.Namespace, progress: "Progress") -> list[dict[str, A
     """The figures of each model that is measured."""
     from daqkf.compiler.compiled_language_model import CompiledLanguageModel
     from daqkf.compiler.evaluation import WINDOW
-    from daqkf.compiler.language_models import is_language_model, load_language_model
+    from daqkf.compiler.language_models import TARGET, is_language_model, load_language_model
     from daqkf.compiler.options import NetworkOptions
     from daqkf.studies.language.evaluation import LanguageEvaluation
     from daqkf.studies.smollm2.packaged import own_text
@@ -181,7 +181,7 @@ def _rows(options: argparse.Namespace, progress: "Progress") -> list[dict[str, A
     against = file if is_source else options.against and file_of(options.against)
     chosen = NetworkOptions(
         levels=options.levels or "int8",
-        target=options.target,
+        target=options.target or TARGET,
         distillation=options.distillation or 0,
         wide_results=options.wide_results,
         jobs=None,

@@ -43,7 +43,7 @@ def _compile(options: argparse.Namespace) -> int:
     from daqkf.cli import compiling, networks
 
     options.wish = compiling.wish_of(options)
-    options.target = options.target or compiling.default_target(options.wish)
+    options.target = options.target or compiling.default_target(options.wish, options.weights)
     options.clock = options.clock or compiling.default_clock(options.wish)
     from daqkf.compiler.formats import load_array, load_weights
 
@@ -193,7 +193,7 @@ def _eval(options: argparse.Namespace) -> int:
         Path(options.output),
         SPARSITIES if options.sparsity is None else options.sparsity,
         ACCURACIES if options.accuracy is None else options.accuracy,
-        options.target,
+        options.target or "generic",
         options.levels,
         options.sentences,
         TRAINING_PASSES if options.distillation is None else options.distillation,

@@ -18,6 +18,7 @@ from daqkf.compiler.compiled_language_model import CompiledLanguageModel
 from daqkf.compiler.file_suffixes import SUFFIXES, is_model_folder
 from daqkf.compiler.options import NetworkOptions
 from daqkf.compiler.text_windows import windows_of
+from daqkf.hw_targets.target import load_target
 from daqkf.lowering.frontends.decoder import (
     LOGITS,
     POSITIONS,
@@ -32,6 +33,10 @@ from daqkf.passes.progress import Progress, silent
 from daqkf.passes.quantize.accuracy import NextToken
 from daqkf.passes.steps import NOTHING_KEPT, Steps
 from daqkf.support.errors import EXPECTED, DaqkfError, describe
+
+TARGET = "wide-memory"
+"""What language models are compiled for if nobody names a target: their streams fit in no block
+RAM, and a result of int8 costs them more than all other rounding."""
 
 LONGEST = 512
 """Tokens of a batch of calibration data, at most: what is read at once grows with its square."""
@@ -152,12 +157,15 @@ def _some_logits(outputs: Mapping[str, NDArray[Any]], inputs: Inputs) -> NDArray
 
 
 def _suited(options: NetworkOptions) -> NetworkOptions:
-    """Options as language models need them: tokens have ranges of their own, and what counts is
-    what follows them."""
-    scaled, measure = options.scale_rows, options.measure
+    """Options as language models need them: tokens have ranges of their own, results are wide where
+    the target has such, and what counts is what follows the tokens."""
+    scaled, wide, measure = options.scale_rows, options.wide_results, options.measure
+    if wide is None and load_target(options.target).machine.wide_results:
+        wide = "*"
     return replace(
         options,
         scale_rows=True if scaled is None else scaled,
+        wide_results=wide,
         measure=NextToken(LOGITS) if measure is None else measure,
     )
 

@@ -226,7 +226,8 @@ class NetworkOptions(Options):
             place of int8: several, or in a text with commas. Those of one product without a
             function can, which is what `scale_rows` leaves of layers. Needs a target with
             `wide_results`; a result takes two bytes of the traffic, and twice as long in the post
-            unit.
+            unit. Language models have them in all kernels that can, if the target does and nothing
+            else is said; none with an empty text.
         row_exponents: whether the results of gates on the array, which another product reads, share
             an exponent by token: `auto`, if that leaves half of the noise, `on` or `off`. Only on a
             target with `row_exponents`, whose row unit then makes them twice.
@@ -276,8 +277,8 @@ class NetworkOptions(Options):
     @property
     def wide_names(self) -> tuple[str, ...] | None:
         """The names of `wide_results`, if there are any."""
-        names = self.wide_results
-        return tuple(names.split(",") if isinstance(names, str) else names or ()) or None
+        names = self.wide_results or ()
+        return tuple(names.split(",") if isinstance(names, str) else names) or None
 
     def cutting(self) -> dict[str, Any]:
         """The options that say what kernels are made of, JSON-able: what a folder keeps of them."""
