@@ -132,6 +132,8 @@ def test_chat(
         (["eval", "{}", "--quick"], "--quick is for MiniLM"),
         (["eval", "{}", "--sparsity", "0.5"], "--sparsity is for a model's file"),
         (["eval", "{}", "--window", "1"], "a window has at least 2 tokens, not 1"),
+        (["eval", "{}", "--levels", "int8", "binary"], "2 --levels for 0 --sparsity: give one, or"),
+        (["eval", "--levels", "int8", "binary"], "several --levels are for language models"),
         (["eval", "--window", "9"], "--window is for language models"),
         (["eval", "--wide-results", "a"], "--wide-results is for language models"),
         (["eval", "{}", "--plot", "a.pdf"], "a.pdf: a picture is svg or png"),
@@ -185,8 +187,11 @@ def test_eval(source: Path, folder: Path, tmp_path: Path, capsys: pytest.Capture
     assert all(found["zeros"] > 0.49 and found["kl"] > row["kl"] for found in pruned)
     assert 0 < rounded["kl"] < pruned[1]["kl"] and rounded["bytes_per_token"] > 0
     assert plot.read_bytes().startswith(b"<?xml")
-    assert main(["eval", str(source), *own, "--no-baselines", *common]) == 0
-    assert len(json.loads((out / "eval.json").read_text())["rows"]) == 2
+    several = ("--sparsity", "0", "0.5", "--levels", "int8", "uniform-7", *own[2:])
+    assert main(["eval", str(source), *several, "--no-baselines", *common]) == 0
+    _, *ours = json.loads((out / "eval.json").read_text())["rows"]
+    assert [found["name"] for found in ours] == ["0% zeros, int8", "50% zeros, uniform-7"]
+    assert ours[1]["magnitudes"] <= 7 < ours[0]["magnitudes"]
     # Without the dense model there is nothing to compare with.
     assert main(["eval", str(folder), *common]) == 0
     (alone,) = json.loads((out / "eval.json").read_text())["rows"]

@@ -498,8 +498,9 @@ def _add_eval(commands: Commands) -> None:
     )
     evaluation.add_argument(
         "--levels",
-        help="a level set that all weights have: of MiniLM as one row more, of others in all rows "
-        "(default: int8)",
+        nargs="+",
+        help="a level set that all weights have: of MiniLM as one row more, of others in all rows, "
+        "or one for each --sparsity (default: int8)",
     )
     add_evaluation(evaluation)
     _add_distillation(

@@ -179,8 +179,12 @@ def _rows(options: argparse.Namespace, progress: "Progress") -> list[dict[str, A
     if options.sparsity and not is_source:
         raise DaqkfError("--sparsity is for a model's file, not for what is compiled already")
     against = file if is_source else options.against and file_of(options.against)
+    sparsities, levels = options.sparsity or [], options.levels or ["int8"]
+    if len(levels) not in (1, len(sparsities)):
+        raise DaqkfError(
+            f"{len(levels)} --levels for {len(sparsities)} --sparsity: give one, or one for each"
+        )
     chosen = NetworkOptions(
-        levels=options.levels or "int8",
         target=options.target or TARGET,
         distillation=options.distillation or 0,
         wide_results=options.wide_results,
@@ -201,7 +205,9 @@ def _rows(options: argparse.Namespace, progress: "Progress") -> list[dict[str, A
     )
     if not is_source:
         return [measured.compiled(CompiledLanguageModel.load(file))]
-    return list(measured.rows(options.sparsity or (), options.baselines))
+    if len(levels) == 1:
+        levels *= len(sparsities)
+    return list(measured.rows(list(zip(sparsities, levels, strict=True)), options.baselines))
 
 
 def figures_table(rows: list[dict[str, Any]]) -> Any:

@@ -186,6 +186,9 @@ def _eval(options: argparse.Namespace) -> int:
     for name in ("text", "calibration", "window", "against", "wide_results", "plot"):
         if getattr(options, name) is not None:
             raise DaqkfError(f"--{name.replace('_', '-')} is for language models")
+    levels, *more = options.levels or [None]
+    if more:
+        raise DaqkfError("several --levels are for language models")
 
     from daqkf.studies.minilm.evaluation import run_eval
 
@@ -194,7 +197,7 @@ def _eval(options: argparse.Namespace) -> int:
         SPARSITIES if options.sparsity is None else options.sparsity,
         ACCURACIES if options.accuracy is None else options.accuracy,
         options.target or "generic",
-        options.levels,
+        levels,
         options.sentences,
         TRAINING_PASSES if options.distillation is None else options.distillation,
         quick=options.quick,

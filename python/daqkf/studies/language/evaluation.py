@@ -76,7 +76,7 @@ class LanguageEvaluation:
     dense: LanguageModel | None = None
     """What others are compared with."""
     options: NetworkOptions = field(default_factory=NetworkOptions)
-    """Of what is compiled, but for the sparsity."""
+    """Of what is compiled, but for the sparsity and the levels."""
 
     def compiled(self, model: CompiledLanguageModel, name: str = "compiled") -> Row:
         """The figures of a compiled model."""
@@ -91,18 +91,18 @@ class LanguageEvaluation:
             "cycles": model.cycles,
         }
 
-    def rows(self, sparsities: Sequence[float], beside: bool = True) -> Iterator[Row]:
+    def rows(self, points: Sequence[tuple[float, str]], beside: bool = True) -> Iterator[Row]:
         """The figures of the dense model, and of what becomes of it at each share of zeros.
 
         Args:
-            sparsities: shares of zeros.
+            points: shares of zeros, with the level set of the weights.
             beside: whether the baselines are measured, too.
         """
         dense, reference = self.dense, self._reference
         assert dense is not None and reference is not None
         found = self._evaluated(reference, self._codec, DENSE)
         yield {"name": DENSE, "way": DENSE, **found.facts()}
-        if sparsities and beside:
+        if points and beside:
             name = f"4 bits, groups of {baselines.GROUP}"
             weights = sum(array.size for array in baselines.matrices(reference.engine.network))
             yield {
@@ -110,11 +110,13 @@ class LanguageEvaluation:
                 "zeros": 0.0,
                 "bytes_per_token": round(weights * baselines.BITS / 8),
             }
-        for sparsity in sparsities:
+        pruned = set[float]()
+        for sparsity, levels in points:
             zeros = f"{sparsity:.0%} zeros"
-            options = self._options(sparsity)
-            yield self.compiled(self._compile(dense, options, zeros), zeros)
-            if sparsity and beside:
+            options, name = self._options(sparsity, levels), f"{zeros}, {levels}"
+            yield self.compiled(self._compile(dense, options, name), name)
+            if sparsity and beside and sparsity not in pruned:
+                pruned.add(sparsity)
                 for way, prune in self._pruning(sparsity).items():
                     row = self._baseline(way, f"{zeros} by {way}", prune)
                     yield row | {"zeros": sparsity}
@@ -130,10 +132,10 @@ class LanguageEvaluation:
             ),
         }
 
-    def _options(self, sparsity: float) -> NetworkOptions:
+    def _options(self, sparsity: float, levels: str) -> NetworkOptions:
         """Those at a share of zeros."""
         passes = self.options.distillation if sparsity else 0
-        return replace(self.options, sparsity=sparsity or None, distillation=passes)
+        return replace(self.options, sparsity=sparsity or None, levels=levels, distillation=passes)
 
     def _compile(
         self, model: LanguageModel, options: NetworkOptions, name: str
