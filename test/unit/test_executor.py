@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -84,6 +85,15 @@ def test_a_killed_worker_of_a_cluster_loses_nothing(cluster: str, tmp_path: Path
     with open_executor(scheduler=cluster) as executor:
         assert executor.map(dies_at_first, items) == [str(number) for number in range(6)]
     assert (tmp_path / "mark").exists()
+
+
+def test_an_error_leaves_no_thread():
+    before = threading.active_count()
+    with pytest.raises(KeyboardInterrupt), open_executor(2) as executor:
+        executor.map(product, range(4))
+        raise KeyboardInterrupt
+    # Python's exit would wake it through a pipe that it may be closing.
+    assert threading.active_count() == before
 
 
 def test_what_cannot_be_opened_is_said():
