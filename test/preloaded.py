@@ -6,7 +6,7 @@
 The tests call tools hundreds of times, and loading Python, xDSL and NumPy takes longer than a pass
 takes to run. So one process imports everything and waits on a socket. Each call of a tool is a fork
 of it, with the arguments, the folder, the environment and the standard streams of its caller. Only
-imports happen before the fork, so no call sees anything of another one.
+imports and the search for dialects happen before the fork, so no call sees anything of another one.
 
 `start` starts the process and gives back a folder of programs, which stand for the tools on the
 PATH. They are scripts that run this file as a client. As each call starts a Python, the client runs
@@ -56,6 +56,7 @@ _started: list[object] = []
 
 def serve() -> None:
     """Load the tools, print the folder of their programs, and answer until stdin is closed."""
+    import gc
     import importlib
     import pkgutil
     import select
@@ -67,6 +68,11 @@ def serve() -> None:
     for room in (importlib.import_module(f"daqkf.{room}") for room in ROOMS):
         for module in pkgutil.walk_packages(room.__path__, f"{room.__name__}."):
             importlib.import_module(module.name)
+    # It keeps what it finds among the entry points of all packages.
+    importlib.import_module("daqkf.support.ir").make_context()
+    # What is loaded stays: collections in forks need not look at it, which would copy its pages.
+    gc.collect()
+    gc.freeze()
     with tempfile.TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX) as server:
         address = os.path.join(folder, "socket")
         os.mkdir(programs := os.path.join(folder, "bin"))
