@@ -5,12 +5,13 @@
 
 import ast
 import sys
+from functools import cache
 from pathlib import Path
 
 import architecture
 import pytest
 
-IMPORTS = architecture.imports()
+imports = cache(architecture.imports)
 
 LONGEST = 60
 """Lines of a function, its docstring not counted."""
@@ -46,15 +47,15 @@ def upward(graph: architecture.Imports) -> list[str]:
 
 
 def test_data_flows_one_way():
-    assert upward(IMPORTS) == []
+    assert upward(imports()) == []
 
 
 def test_there_are_no_circles_of_imports():
-    assert architecture.circles(IMPORTS) == []
+    assert architecture.circles(imports()) == []
 
 
 def test_studies_are_imported_by_command_lines_alone():
-    rooms = architecture.rooms(IMPORTS)
+    rooms = architecture.rooms(imports())
     assert {name for name, used in rooms.items() if "studies" in used} == {"cli"}
 
 
