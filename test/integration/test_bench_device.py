@@ -138,7 +138,9 @@ def in_place_of_minilm(monkeypatch: pytest.MonkeyPatch, network: Workload) -> No
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("in_place_of_minilm")
-def test_the_command_prints_and_writes(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+def test_the_command_prints_and_writes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
     output, plot = tmp_path / "device.json", tmp_path / "device.svg"
     arguments = ["bench", "device", "--sparsity", "0.5", "0.7", "--device", "xc7z020"]
     arrays = ["--array", "dense-dsp", "ours"]
@@ -157,6 +159,10 @@ def test_the_command_prints_and_writes(tmp_path: Path, capsys: pytest.CaptureFix
     )
     assert plot.read_text().startswith("<?xml")
     assert "xc7z020" in capsys.readouterr().out
+    # What is done already asks for no network.
+    monkeypatch.delattr(device_command, "load_workload")
+    assert main([*arguments, *arrays, "--json", str(output), "--jobs", "1", "--resume"]) == 0
+    assert json.loads(output.read_text()) == facts
 
 
 @pytest.mark.parametrize(
@@ -168,6 +174,8 @@ def test_the_command_prints_and_writes(tmp_path: Path, capsys: pytest.CaptureFix
         (["device", "--plot", "x.gif"], "x.gif: a picture is svg or png"),
         (["device", "--use", "0"], "--use must be a share above 0 and up to 1, not 0"),
         (["device", "--toggles"], "--toggles is for daqkf bench array"),
+        (["device", "--jobs", "-1"], "-1 jobs; there can be 0, for all cores, or more"),
+        (["array", "--resume"], "--resume is for daqkf bench device"),
         (["array", "--one-token"], "--one-token is for daqkf bench device"),
     ],
 )

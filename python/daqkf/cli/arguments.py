@@ -606,6 +606,13 @@ def _add_bench_device(bench: argparse.ArgumentParser) -> None:
         help="device, language: simulate an engine of one lane behind the memory, too",
     )
     bench.add_argument("--plot", metavar="FILE", help="device, language: a picture, .svg or .png")
+    bench.add_argument(
+        "--jobs",
+        type=int,
+        metavar="N",
+        help="device: processes that compile layers and fill devices (default: one for each core)",
+    )
+    _add_resume(bench, "device: ")
 
 
 def _add_bench_language(bench: argparse.ArgumentParser) -> None:

@@ -16,6 +16,8 @@ _ONLY = {
     "device": ("device", "language"),
     "one_token": ("device", "language"),
     "plot": ("device", "language"),
+    "jobs": ("device",),
+    "resume": ("device",),
     **dict.fromkeys(
         ("model", "magnitudes", "context", "prompt", "sequences", "cache_bits", "host"),
         ("language",),
@@ -71,6 +73,8 @@ def _devices(options: argparse.Namespace) -> int:
         clock=1e6 * options.clock,
         use=options.use,
         one_token=options.one_token,
+        jobs=options.jobs or 0,
+        resume=options.resume,
     )
 
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.dialects.func import FuncOp
 
-from daqkf.compiler.executor import HERE
+from daqkf.compiler.executor import HERE, Executor
 from daqkf.compiler.kernels import programs_of
 from daqkf.compiler.stages import Stage
 from daqkf.dialects.rpea import ArrayOp, RunOp
@@ -106,17 +106,14 @@ def machines() -> dict[str, Machine]:
     return {OURS: short, ULTRA: deep, _IN_LUTS: few}
 
 
-def compiled(network: Network, machine: Machine, progress: Progress = silent) -> Workload:
-    """All layers as programs for a machine."""
-    return compiled_functions(network.module(), machine, progress)
-
-
-def compiled_functions(module: ModuleOp, machine: Machine, progress: Progress = silent) -> Workload:
+def compiled_functions(
+    module: ModuleOp, machine: Machine, progress: Progress = silent, executor: Executor = HERE
+) -> Workload:
     """Functions of integer kernels as programs for a machine, each by itself."""
     functions = [op for op in module.ops if isinstance(op, FuncOp)]
     kernels = {op.sym_name.data: ModuleOp([op.clone()]) for op in functions}
     arrays = programs_of(
-        kernels, machine, "device", chains=False, wanted=[], executor=HERE, progress=progress
+        kernels, machine, "device", chains=False, wanted=[], executor=executor, progress=progress
     )
     config = next(op for op in arrays.ops if isinstance(op, ArrayOp)).config.data
     stages = [Stage("", op.target()) for op in arrays.walk() if isinstance(op, RunOp)]
@@ -307,10 +304,16 @@ class Works:
     by_array: Mapping[str, Workload]
 
     @classmethod
-    def of(cls, network: Network, progress: Progress = silent) -> "Works":
+    def of(
+        cls, network: Network, progress: Progress = silent, executor: Executor = HERE
+    ) -> "Works":
         """Compile a network's layers for each kind of elements; all run the same integers."""
-        works = {name: compiled(network, one, progress) for name, one in machines().items()}
-        layers = integer_weights([network.module()])
+        module = network.module()
+        works = {
+            name: compiled_functions(module, one, progress, executor)
+            for name, one in machines().items()
+        }
+        layers = integer_weights([module])
         # Sums of products of 8 bits need all bits that the longest kernel fills.
         width = max(len(levels) << _PRODUCT_BITS for levels in layers).bit_length() + 1
         wide = replace(

@@ -8,15 +8,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from daqkf.compiler.executor import Executor, open_executor
 from daqkf.hw_targets.device import LABELS
 from daqkf.passes.files import write_atomically
-from daqkf.passes.progress import Step, within
+from daqkf.passes.progress import Progress, Step, within
+from daqkf.passes.steps import Steps
 from daqkf.planning.plan import CAUSES
 from daqkf.studies.bench.array import LAYER, tuning_machine
 from daqkf.studies.bench.device import ARRAYS, DENSE, Bench, Filling, Works, fill
 from daqkf.studies.bench.one_token import OneToken, measure_one_token
-from daqkf.studies.bench.workload import load_workload
+from daqkf.studies.bench.workload import Workload, load_workload
 from daqkf.support.errors import DaqkfError
+from daqkf.support.kept import Kept
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -36,6 +39,8 @@ def run_device_bench(
     clock: float,
     use: float,
     one_token: bool,
+    jobs: int = 1,
+    resume: bool = False,
 ) -> int:
     """Fill devices with every array at every sparsity; print a table, write JSON and a picture.
 
@@ -51,6 +56,8 @@ def run_device_bench(
         clock: of all arrays, in Hz.
         use: the share of each resource that is taken at most.
         one_token: whether an engine of one lane is simulated, too, at the last sparsity.
+        jobs: processes that compile layers and fill devices; 0 for one on each core.
+        resume: find the sparsities that an earlier run with the same options has done.
 
     Raises:
         DaqkfError: a number or a name is bad, or the accuracy cannot be reached.
@@ -66,16 +73,21 @@ def run_device_bench(
     benches = [Bench.of(name, clock, use) for name in devices]
     rows: list[Filling] = []
     token: OneToken | None = None
-    with showing(Console(stderr=True), "fill devices") as progress:
+    steps = Kept.of("bench-device", [devices, only, accuracy, clock, use], resume=resume)
+    showing_steps = showing(Console(stderr=True), "fill devices")
+    with open_executor(jobs) as executor, showing_steps as progress:
         for number, sparsity in enumerate(sparsities):
             step = Step("fill", number + 1, len(sparsities), "sparsities", f"{sparsity:.0%}")
             inner = within(progress, step)
-            network = load_workload(sparsity, accuracy, tuning_machine(), inner)
-            works = Works.of(network, inner)
-            for bench in benches:
-                rows += fill(bench, works, only or list(ARRAYS), inner)
+
+            def fillings(_: Steps, sparsity: float = sparsity, told: Progress = inner) -> Any:
+                network = load_workload(sparsity, accuracy, tuning_machine(), told)
+                return _filled(network, benches, only or list(ARRAYS), executor, told)
+
+            rows += steps.do(["fill", sparsity], fillings)
             if one_token and number == len(sparsities) - 1:
                 inner("simulate one token after another")
+                network = load_workload(sparsity, accuracy, tuning_machine(), inner)
                 token = measure_one_token(network, LAYER, benches[0].memory.device, clock)
             if output:
                 text = json.dumps(facts(rows, clock, use, token), indent=2) + "\n"
@@ -91,6 +103,25 @@ def run_device_bench(
 
         write_atomically(plot, picture(rows, clock, kind))
     return 0
+
+
+def _filled(
+    network: Workload,
+    benches: Sequence[Bench],
+    only: Sequence[str],
+    executor: Executor,
+    progress: Progress,
+) -> list[Filling]:
+    """Every array on every device at a sparsity."""
+    works = Works.of(network, progress, executor)
+    items = [(bench, works, only) for bench in benches]
+    names = [f"fill {bench.device.name}" for bench in benches]
+    found = executor.map(_fill, items, names, progress)
+    return [row for rows in found for row in rows]
+
+
+def _fill(item: tuple[Bench, Works, Sequence[str]]) -> list[Filling]:
+    return fill(*item)
 
 
 def _checked(
