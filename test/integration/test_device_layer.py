@@ -13,7 +13,10 @@ from daqkf.hw_targets.memory import load_memory
 from daqkf.studies.minilm.export_onnx import export_minilm
 from daqkf.studies.minilm.model import MiniLM, load_calibration, load_sentences
 
-TARGET = "wide-memory:pes=4,lanes=128,post_lanes=32,operand_depth=0,softmax=false,memory_bits=512"
+TARGET = (
+    "wide-memory:pes=4,lanes=128,post_lanes=32,operand_depth=0,softmax=false,causal=false,"
+    "memory_bits=512"
+)
 """Four elements of 128 lanes, whose streams come over a port of 512 bits."""
 
 
