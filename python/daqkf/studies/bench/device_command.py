@@ -74,13 +74,17 @@ def run_device_bench(
     rows: list[Filling] = []
     token: OneToken | None = None
     steps = Kept.of("bench-device", [devices, only, accuracy, clock, use], resume=resume)
-    showing_steps = showing(Console(stderr=True), "fill devices")
-    with open_executor(jobs) as executor, showing_steps as progress:
+    with (
+        open_executor(jobs) as executor,
+        showing(Console(stderr=True), "fill devices") as progress,
+    ):
         for number, sparsity in enumerate(sparsities):
             step = Step("fill", number + 1, len(sparsities), "sparsities", f"{sparsity:.0%}")
             inner = within(progress, step)
 
-            def fillings(_: Steps, sparsity: float = sparsity, told: Progress = inner) -> Any:
+            def fillings(
+                _: Steps, sparsity: float = sparsity, told: Progress = inner
+            ) -> list[Filling]:
                 network = load_workload(sparsity, accuracy, tuning_machine(), told)
                 return _filled(network, benches, only or list(ARRAYS), executor, told)
 
