@@ -164,10 +164,9 @@ def _network(source: Any, calibration: Any, named: Mapping[str, Any]) -> "Compil
 
     progress = named.get("progress", silent)
     options = {name: value for name, value in named.items() if name != "progress"}
-    is_language = isinstance(source, Path) and language_models.is_language_model(source)
-    defaults = {"target": language_models.TARGET} if is_language else {}
-    chosen = NetworkOptions.of(defaults | options, "networks")
-    if is_language:
+    options = {"target": language_models.default_target(source)} | options
+    chosen = NetworkOptions.of(options, "networks")
+    if isinstance(source, Path) and language_models.is_language_model(source):
         return language_models.compile_and_measure(
             source, chosen, calibration=calibration, progress=progress
         )[0]

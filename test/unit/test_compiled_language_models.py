@@ -25,6 +25,7 @@ from language_models import (
 from xdsl.dialects.func import FuncOp
 
 import daqkf
+from daqkf.cli.compiling import target_of
 from daqkf.compiler.chat import chat_prompt, conversation, rendered
 from daqkf.compiler.compiled_language_model import CompiledLanguageModel
 from daqkf.compiler.compiled_network import CompiledNetwork
@@ -93,6 +94,11 @@ def test_results_are_wide_if_nothing_else_is_said(path: Path, asked: dict[str, A
     assert isinstance(found, CompiledLanguageModel)
     assert found.target == TARGET
     assert {stage.wide for stage in found.stages} == {wide}
+
+
+def test_the_command_line_has_the_same_default(path: Path):
+    targets = {source: target_of(None, source) for source in (str(path), "minilm", "a.npy")}
+    assert targets == {str(path): TARGET, "minilm": "generic", "a.npy": "generic"}
 
 
 def test_folders_of_hugging_face_are_language_models(tmp_path: Path):

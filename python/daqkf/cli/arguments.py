@@ -4,12 +4,13 @@
 """The arguments of `daqkf`, for each command; importing this costs little."""
 
 import argparse
-import math
 import os
 
+from daqkf.cli.bench_arguments import add_bench
+from daqkf.cli.common_arguments import Commands, add_resume, clock
 from daqkf.cli.completion import SHELLS, TOOLS
 from daqkf.cli.guard import add_memory, add_version
-from daqkf.cli.language_arguments import Commands, add_chat, add_evaluation, add_generate
+from daqkf.cli.language_arguments import add_chat, add_evaluation, add_generate
 from daqkf.compiler.file_suffixes import MINILM, NETWORKS, SMOLLM2
 from daqkf.hw_targets.device import device_names
 from daqkf.hw_targets.families import FAMILIES
@@ -35,17 +36,6 @@ def _numbers(text: str) -> list[float]:
     return [float(entry) for entry in text.split(",")]
 
 
-def _clock(text: str) -> float:
-    """A clock, above 0."""
-    found = float(text)
-    if not 0 < found < math.inf:
-        raise ValueError
-    return found
-
-
-SPARSITIES = [0.0, 0.1, 0.3, 0.5, 0.7]
-"""Shares of zeros that MiniLM is pruned to."""
-
 ACCURACIES = [0.98, 0.99, 0.995]
 """Cosines that `daqkf eval` chooses MiniLM's levels for."""
 
@@ -60,15 +50,6 @@ def _add_distillation(
         metavar="PASSES",
         help=f"{what} over the calibration data that train the remaining weights towards the "
         f"outputs of the dense network (default: {named})",
-    )
-
-
-def _add_resume(parser: argparse.ArgumentParser, what: str = "") -> None:
-    parser.add_argument(
-        "--resume",
-        action="store_true",
-        help=f"{what}go on behind the last finished step of a run with the same options that was "
-        "interrupted",
     )
 
 
@@ -237,11 +218,11 @@ def _add_compile(commands: Commands) -> None:
     )
     compiler.add_argument(
         "--clock",
-        type=_clock,
+        type=clock,
         metavar="MHZ",
         help="that the predicted speed and the plan are for (default: 100, with --device 250)",
     )
-    _add_resume(compiler, "networks: keep finished steps in the cache until the end, and ")
+    add_resume(compiler, "networks: keep finished steps in the cache until the end, and ")
     compiler.add_argument("-o", "--output", help="folder for the design")
 
 
@@ -437,7 +418,7 @@ def _add_plan(commands: Commands) -> None:
         help="the most tokens a second, or the least time of a tile alone (default: throughput)",
     )
     planner.add_argument(
-        "--clock", type=_clock, default=250.0, metavar="MHZ", help="of the engines (default: 250)"
+        "--clock", type=clock, default=250.0, metavar="MHZ", help="of the engines (default: 250)"
     )
     planner.add_argument(
         "--use",
@@ -515,7 +496,7 @@ def _add_eval(commands: Commands) -> None:
         action="store_true",
         help="of MiniLM: fewer sentences, for a first impression",
     )
-    _add_resume(evaluation)
+    add_resume(evaluation)
     evaluation.add_argument("-o", "--output", default="build/eval", help="default: build/eval")
 
 
@@ -541,96 +522,6 @@ def _add_spaq_profile(commands: Commands) -> None:
         "--check", action="store_true", help="compare the table with fits on unseen weights instead"
     )
     profiler.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes")
-
-
-def _add_bench(commands: Commands) -> None:
-    bench = commands.add_parser("bench", help="measure arrays against a dense one")
-    bench.add_argument(
-        "what",
-        choices=("array", "device", "language"),
-        help="array: every family of elements; device: whole devices, filled by the planner; "
-        "language: language models on devices",
-    )
-    bench.add_argument(
-        "--sparsity",
-        type=float,
-        nargs="+",
-        help="shares of zeros (default: 0 0.1 0.3 0.5 0.7 of MiniLM; language: 0.5)",
-    )
-    bench.add_argument(
-        "--fabric", nargs="+", default=["xcup"], help="array: see daqkf synth (default: xcup)"
-    )
-    bench.add_argument("--array", nargs="+", default=[], help="only these (default: all)")
-    bench.add_argument(
-        "--accuracy", type=float, default=0.99, help="cosine to W8A8 that levels keep (0.99)"
-    )
-    bench.add_argument(
-        "--place",
-        type=int,
-        nargs="?",
-        const=1,
-        default=0,
-        metavar="SEEDS",
-        help="place and route on ecp5, for clocks; of several placements the fastest counts",
-    )
-    bench.add_argument("--toggles", action="store_true", help="count toggles of a layer, too")
-    _add_bench_device(bench)
-    _add_bench_language(bench)
-    bench.add_argument("--json", metavar="FILE", help="write everything there")
-
-
-def _add_bench_device(bench: argparse.ArgumentParser) -> None:
-    bench.add_argument(
-        "--device",
-        nargs="+",
-        default=[],
-        help="device: those that are filled (default: xcvu9p xczu7ev); language: those that are "
-        "planned for (default: xck26 xcvu9p xcu280)",
-    )
-    bench.add_argument(
-        "--clock",
-        type=_clock,
-        default=250.0,
-        metavar="MHZ",
-        help="device, language: of all arrays (default: 250)",
-    )
-    bench.add_argument(
-        "--use",
-        type=float,
-        default=0.8,
-        help="device, language: share of each resource that may be taken (default: 0.8)",
-    )
-    bench.add_argument(
-        "--one-token",
-        action="store_true",
-        help="device, language: simulate an engine of one lane behind the memory, too",
-    )
-    bench.add_argument("--plot", metavar="FILE", help="device, language: a picture, .svg or .png")
-    bench.add_argument(
-        "--jobs",
-        type=int,
-        metavar="N",
-        help="device: processes that compile layers and fill devices (default: one for each core)",
-    )
-    _add_resume(bench, "device: ")
-
-
-def _add_bench_language(bench: argparse.ArgumentParser) -> None:
-    own = bench.add_argument_group("language models")
-    own.add_argument("--model", nargs="+", help="default: smollm2 llama2-7b; also llama3-8b")
-    own.add_argument(
-        "--magnitudes", type=int, nargs="+", help="magnitudes of uniform levels (default: 15)"
-    )
-    own.add_argument("--context", type=int, help="earlier tokens of a sequence (default: 512)")
-    own.add_argument("--prompt", type=int, help="tokens before the first one (default: 128)")
-    own.add_argument("--sequences", type=int, help="that are in flight together (default: 1)")
-    own.add_argument("--cache-bits", type=int, help="of a key or value (default: 8)")
-    own.add_argument(
-        "--host",
-        type=float,
-        metavar="US",
-        help="microseconds of the host between two kernels, beside attention (default: 0)",
-    )
 
 
 def _add_prove(commands: Commands) -> None:
@@ -676,7 +567,7 @@ COMMANDS = (
     _add_eval,
     _add_export_onnx,
     _add_spaq_profile,
-    _add_bench,
+    add_bench,
     _add_prove,
     _add_targets,
     _add_completion,

@@ -6,7 +6,7 @@
 import argparse
 from pathlib import Path
 
-from daqkf.cli.arguments import SPARSITIES
+from daqkf.cli.common_arguments import SPARSITIES
 from daqkf.cli.files import check_output
 from daqkf.support.errors import DaqkfError
 

@@ -6,7 +6,6 @@
 import argparse
 import math
 from collections.abc import Iterable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
@@ -51,23 +50,18 @@ def wish_of(options: argparse.Namespace) -> "Wish | None":
     )
 
 
-def default_target(wish: "Wish | None", source: str) -> str:
+def target_of(wish: "Wish | None", source: str) -> str:
     """The target of a compilation that names none."""
     if wish is not None:
         from daqkf.planning.fitting import TARGET
 
         return TARGET
-    found: Any = source
-    if is_named(source) and source != MINILM:
-        from daqkf.compiler.named_models import named_model
+    if not is_network(source) or source == MINILM:
+        return "generic"
+    from daqkf.compiler.language_models import default_target
+    from daqkf.compiler.named_models import named_model
 
-        found = named_model(source).source
-    if isinstance(found, str | Path) and is_network(str(found)):
-        from daqkf.compiler import language_models
-
-        if language_models.is_language_model(found):
-            return language_models.TARGET
-    return "generic"
+    return default_target(named_model(source).source if is_named(source) else source)
 
 
 def default_clock(wish: "Wish | None") -> float:

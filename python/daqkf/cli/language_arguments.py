@@ -5,9 +5,8 @@
 
 import argparse
 
+from daqkf.cli.common_arguments import Commands
 from daqkf.compiler.file_suffixes import SMOLLM2
-
-type Commands = argparse._SubParsersAction[argparse.ArgumentParser]  # pyright: ignore[reportPrivateUsage]
 
 
 def layers_of(text: str) -> list[int]:

@@ -8,8 +8,9 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from daqkf.cli.arguments import ACCURACIES, SPARSITIES, TRAINING_PASSES, make_parser
+from daqkf.cli.arguments import ACCURACIES, TRAINING_PASSES, make_parser
 from daqkf.cli.benching import bench
+from daqkf.cli.common_arguments import SPARSITIES
 from daqkf.cli.completion import completion
 from daqkf.cli.files import check_inputs, check_output, check_output_folder, check_weights
 from daqkf.cli.guard import guarded
@@ -43,7 +44,7 @@ def _compile(options: argparse.Namespace) -> int:
     from daqkf.cli import compiling, networks
 
     options.wish = compiling.wish_of(options)
-    options.target = options.target or compiling.default_target(options.wish, options.weights)
+    options.target = options.target or compiling.target_of(options.wish, options.weights)
     options.clock = options.clock or compiling.default_clock(options.wish)
     from daqkf.compiler.formats import load_array, load_weights
 

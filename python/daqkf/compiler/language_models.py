@@ -47,6 +47,12 @@ def is_language_model(source: str | Path) -> bool:
     return SUFFIXES.get(Path(source).suffix) == "gguf" or is_model_folder(source)
 
 
+def default_target(source: object) -> str:
+    """The target that a source is compiled for if nobody names one."""
+    is_language = isinstance(source, str | Path) and is_language_model(source)
+    return TARGET if is_language else "generic"
+
+
 def load_language_model(path: str | Path) -> LanguageModel:
     """The language model in a GGUF file, or in a folder of Hugging Face.
 

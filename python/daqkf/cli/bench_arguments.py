@@ -1,0 +1,99 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""The arguments of the command that measures arrays, devices and language models."""
+
+import argparse
+
+from daqkf.cli.common_arguments import Commands, add_resume, clock
+
+
+def add_bench(commands: Commands) -> None:
+    """The arguments of `daqkf bench`."""
+    bench = commands.add_parser("bench", help="measure arrays against a dense one")
+    bench.add_argument(
+        "what",
+        choices=("array", "device", "language"),
+        help="array: every family of elements; device: whole devices, filled by the planner; "
+        "language: language models on devices",
+    )
+    bench.add_argument(
+        "--sparsity",
+        type=float,
+        nargs="+",
+        help="shares of zeros (default: 0 0.1 0.3 0.5 0.7 of MiniLM; language: 0.5)",
+    )
+    bench.add_argument(
+        "--fabric", nargs="+", default=["xcup"], help="array: see daqkf synth (default: xcup)"
+    )
+    bench.add_argument("--array", nargs="+", default=[], help="only these (default: all)")
+    bench.add_argument(
+        "--accuracy", type=float, default=0.99, help="cosine to W8A8 that levels keep (0.99)"
+    )
+    bench.add_argument(
+        "--place",
+        type=int,
+        nargs="?",
+        const=1,
+        default=0,
+        metavar="SEEDS",
+        help="place and route on ecp5, for clocks; of several placements the fastest counts",
+    )
+    bench.add_argument("--toggles", action="store_true", help="count toggles of a layer, too")
+    _add_device(bench)
+    _add_language(bench)
+    bench.add_argument("--json", metavar="FILE", help="write everything there")
+
+
+def _add_device(bench: argparse.ArgumentParser) -> None:
+    bench.add_argument(
+        "--device",
+        nargs="+",
+        default=[],
+        help="device: those that are filled (default: xcvu9p xczu7ev); language: those that are "
+        "planned for (default: xck26 xcvu9p xcu280)",
+    )
+    bench.add_argument(
+        "--clock",
+        type=clock,
+        default=250.0,
+        metavar="MHZ",
+        help="device, language: of all arrays (default: 250)",
+    )
+    bench.add_argument(
+        "--use",
+        type=float,
+        default=0.8,
+        help="device, language: share of each resource that may be taken (default: 0.8)",
+    )
+    bench.add_argument(
+        "--one-token",
+        action="store_true",
+        help="device, language: simulate an engine of one lane behind the memory, too",
+    )
+    bench.add_argument("--plot", metavar="FILE", help="device, language: a picture, .svg or .png")
+    bench.add_argument(
+        "--jobs",
+        type=int,
+        metavar="N",
+        help="device: processes that compile layers and fill devices (default: one for each core)",
+    )
+    add_resume(bench, "device: ")
+
+
+def _add_language(bench: argparse.ArgumentParser) -> None:
+    own = bench.add_argument_group("language models")
+    own.add_argument("--model", nargs="+", help="default: smollm2 llama2-7b; also llama3-8b")
+    own.add_argument(
+        "--magnitudes", type=int, nargs="+", help="magnitudes of uniform levels (default: 15)"
+    )
+    own.add_argument("--context", type=int, help="earlier tokens of a sequence (default: 512)")
+    own.add_argument("--prompt", type=int, help="tokens before the first one (default: 128)")
+    own.add_argument("--sequences", type=int, help="that are in flight together (default: 1)")
+    own.add_argument("--cache-bits", type=int, help="of a key or value (default: 8)")
+    own.add_argument(
+        "--host",
+        type=float,
+        metavar="US",
+        help="microseconds of the host between two kernels, beside attention (default: 0)",
+    )

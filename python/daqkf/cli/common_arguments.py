@@ -1,0 +1,34 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""Arguments that several commands have."""
+
+import argparse
+import math
+
+type Commands = argparse._SubParsersAction[argparse.ArgumentParser]  # pyright: ignore[reportPrivateUsage]
+
+SPARSITIES = [0.0, 0.1, 0.3, 0.5, 0.7]
+"""Shares of zeros that MiniLM is pruned to."""
+
+
+def clock(text: str) -> float:
+    """A clock, above 0.
+
+    Raises:
+        ValueError: it is not.
+    """
+    found = float(text)
+    if not 0 < found < math.inf:
+        raise ValueError
+    return found
+
+
+def add_resume(parser: argparse.ArgumentParser, what: str = "") -> None:
+    """`--resume`; `what` is said before what it does."""
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help=f"{what}go on behind the last finished step of a run with the same options that was "
+        "interrupted",
+    )
