@@ -50,12 +50,13 @@ class Counting(Kept):
         self.made += 1
 
 
-def test_kernels_that_are_done_are_found(file: Path, tmp_path: Path):
+@pytest.mark.parametrize("stage", ["quantise", "schedule", "lower"])
+def test_kernels_that_are_done_are_found(file: Path, tmp_path: Path, stage: str):
     x = {"image": RNG.standard_normal((64, WIDTHS[0])).astype(np.float32)}
     options = NetworkOptions(sparsity=0.5, fuse=False)
 
     def interrupt(step: str) -> None:
-        if isinstance(step, Step) and step.startswith("quantise") and step.number == 3:
+        if isinstance(step, Step) and step.startswith(stage) and step.number == 3:
             raise KeyboardInterrupt
 
     first = Counting(tmp_path / "work")

@@ -131,11 +131,10 @@ class Lowering:
 
 
 def lowered(step: Lowering) -> ModuleOp:
-    """The kernel's programs, and the function that runs them."""
+    """The array, the kernel's programs for it, and the function that runs them."""
     array = ArrayOp(step.array, step.config)
     Rewriter.insert_op(array, InsertPoint.at_start(step.module.body.block))
     lower_kernels(step.module, array, step.first, step.count)
-    Rewriter.erase_op(array)
     return step.module
 
 
@@ -178,7 +177,8 @@ def programs_of(
             first += len(part)
         told = counted(progress, "lower", len(names))
         modules = executor.map(lowered, lowering, names, told)
-    ops = [op for module in modules for op in module.ops]
+    # Each module has the array, too, without which it could not be verified by itself.
+    ops = [op for module in modules for op in module.ops if not isinstance(op, ArrayOp)]
     # Programs come before functions, as where the whole network is lowered at once.
     for op in sorted(ops, key=lambda op: isinstance(op, FuncOp)):
         op.detach()
