@@ -139,7 +139,7 @@ def test_compile_ends_with_the_speed(
         assert code == 0 and tokens * micros == pytest.approx(2e6, rel=0.05)
     with pytest.raises(SystemExit):
         main(["compile", str(tmp_path / "w.npy"), "--clock", "0", "-o", "out"])
-    assert "argument --clock: invalid _clock value: '0'" in capsys.readouterr().err
+    assert "argument --clock: invalid clock value: '0'" in capsys.readouterr().err
 
 
 def test_texts_become_calibration_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
