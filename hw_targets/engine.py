@@ -364,8 +364,8 @@ def tree_bits(config: ArrayConfig) -> int:
     signs = config.items if kind(config) == "ordered" else config.items // 2
     control = 6 + signs + config.shift_width
     told = _copies(len(groups)) * (addresses + control) + len(groups) * config.post_cycles
-    # The row that is written; and sums that a group has chosen for the post unit.
-    row = config.row_bits * tree_stages(config)
+    # The row that is written, those that are read; and what a group has chosen for the post unit.
+    row = config.row_bits * (tree_stages(config) + _reads(config))
     chosen = sum(min(len(lanes), config.post_lanes) for lanes in groups)
     return told + row + chosen * config.accumulator_width
 

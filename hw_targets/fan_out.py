@@ -55,10 +55,19 @@ def tree_stages(machine: Machine) -> int:
 
 
 def tree_latency(machine: Machine) -> int:
-    """Cycles by which a kernel's results come later for the tree: its levels, and a register behind
-    what each group of lanes chooses for the post unit."""
+    """Cycles by which a kernel's results come later for the tree: its levels, a register behind the
+    activation memories, and one behind what each group of lanes chooses for the post unit."""
     stages = tree_stages(machine)
-    return stages + 1 if stages else 0
+    return stages + 2 if stages else 0
+
+
+def read_cycles(machine: Machine, family: str) -> int:
+    """Cycles from an address to the activations in front of a lane of an element.
+
+    They are the memory's and that of a register, which block RAM has itself. Where there is a tree,
+    memories are spread over the device and far from the lanes; the way has a register more.
+    """
+    return 3 if fan_out_stages(machine, family) else 2
 
 
 def result_groups(config: ArrayConfig) -> list[range]:

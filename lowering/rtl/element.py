@@ -24,7 +24,7 @@ from operator import or_
 
 from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.families import FAMILIES
-from daqkf.hw_targets.fan_out import fan_out_stages, lane_groups, tree_stages
+from daqkf.hw_targets.fan_out import fan_out_stages, lane_groups, read_cycles, tree_stages
 from daqkf.hw_targets.numerics import ACTIVATION_BITS
 from daqkf.hw_targets.streams import is_coded, slot_bits
 from daqkf.hw_targets.words import stream_words
@@ -40,8 +40,8 @@ from daqkf.lowering.rtl.operands import gate
 from daqkf.lowering.rtl.stream_decoder import build_stream_decoder
 from daqkf.lowering.rtl.stream_reader import nearly_full
 
-READING = 2
-"""Cycles from an address to the row: the memory, and the register behind it."""
+_WRITING = 2
+"""Cycles from the start of a kernel until its activations are written."""
 
 
 def build_element(config: ArrayConfig, family: str) -> Circuit:
@@ -78,13 +78,14 @@ def build_element(config: ArrayConfig, family: str) -> Circuit:
         reads = fan_out(c, reads[0], stages, len(groups))
     data = delayed(c, port.data, "stored", stages)
     parts = [
-        _read_rows(c, config, group, data, own, flow)
+        _read_rows(c, config, family, group, data, own, flow)
         for group, own in zip(groups, reads, strict=True)
     ]
     rows = [concat(*reversed(part)) if stages else part[0] for part in zip(*parts, strict=True)]
-    valid = delayed(c, valid, "operand_valid", READING, enable=flow, reset=0)
+    reading = read_cycles(config, family)
+    valid = delayed(c, valid, "operand_valid", reading, enable=flow, reset=0)
     fields = {
-        name: delayed(c, word[name], f"operand_{name}", READING, enable=flow)
+        name: delayed(c, word[name], f"operand_{name}", reading, enable=flow)
         for name in word
         if name not in (*addresses, "end")
     }
@@ -232,7 +233,7 @@ def _fetch_from_decoder(
     valid = named(fetching & found["valid"], "word_valid")
     take.drive(valid & enable)
     # The last activations are still written when a kernel starts.
-    begins = delayed(c, start, "begins", READING, reset=0)
+    begins = delayed(c, start, "begins", _WRITING, reset=0)
     fetching.drive(begins | (fetching & ~(take & found["word_end"])))
     c.output("stream_full", found["full"])
     c.output("stream_fault", found["fault"])
@@ -336,12 +337,13 @@ class _WritePort:
 def _read_rows(
     c: Circuit,
     config: ArrayConfig,
+    family: str,
     lanes: range,
     data: Signal,
     port: Mapping[str, Signal],
     enable: Signal,
 ) -> list[Signal]:
-    """Some lanes' parts of the rows, two cycles later, from as many memories as it takes.
+    """Some lanes' parts of the rows, `read_cycles` later, from as many memories as it takes.
 
     A block RAM or an UltraRAM has two ports. Loading uses the first one of each memory, as the
     element does not read meanwhile. LUTs that store have a port that writes beside one that reads.
@@ -349,6 +351,7 @@ def _read_rows(
     Args:
         c: the element.
         config: of the array.
+        family: the element's.
         lanes: whose memories these are.
         data: the row to be written.
         port: its address, whether it is written, and the addresses to be read.
@@ -376,5 +379,6 @@ def _read_rows(
             read = [own, *addresses[first + 1 : first + 2]]
         for number, address in enumerate(read, first):
             row = memory.read(address, reading, f"activations_row{number}{suffix}")
-            rows.append(c.delay(row, f"row{number}{suffix}", enable=enable))
+            registers = read_cycles(config, family) - 1
+            rows.append(delayed(c, row, f"row{number}{suffix}_", registers, enable=enable))
     return rows

@@ -12,12 +12,13 @@ it, of its stream memory or of a FIFO that external memory fills. If one has to 
 from collections.abc import Mapping, Sequence
 
 from daqkf.hw_targets.config import ArrayConfig
+from daqkf.hw_targets.fan_out import read_cycles
 from daqkf.hw_targets.words import stream_words
 from daqkf.lowering.hdl.bundle import inputs
 from daqkf.lowering.hdl.circuit import Circuit, Signal, mux, named
 from daqkf.lowering.hdl.pipeline import delayed
 from daqkf.lowering.hdl.select import index_bits, unpack
-from daqkf.lowering.rtl.element import READING, hold
+from daqkf.lowering.rtl.element import hold
 from daqkf.lowering.rtl.families import datapath_of
 from daqkf.lowering.rtl.families.stage import Operands
 from daqkf.lowering.rtl.stream_reader import nearly_full
@@ -109,11 +110,12 @@ def build_control(config: ArrayConfig) -> Circuit:
     activations.write(*activation_write)
     row = activations.read(feature, enable, "activations_row")
     c.output("row", c.delay(row, "row", enable=enable))
-    c.output("valid", delayed(c, running, "operand_valid", READING, enable=enable, reset=0))
+    reading = read_cycles(config, config.family(0))
+    c.output("valid", delayed(c, running, "operand_valid", reading, enable=enable, reset=0))
     for p in range(config.pes):
         # The final round may have outputs for the first few elements only.
         own = last & c.const(p, left.width).ult(left)
-        c.output(f"last{p}", delayed(c, own, f"last{p}_", READING, enable=enable))
+        c.output(f"last{p}", delayed(c, own, f"last{p}_", reading, enable=enable))
     c.finish()
     return c
 
