@@ -64,8 +64,10 @@ class Rescaling:
     is tried; a factor that fails is moved to a neighbouring float32 that does not.
     """
 
+    sums: np.dtype[np.floating]
+    """float32, or float64 if sums are beyond the integers of a float32."""
     factor: NDArray[np.floating]
-    """[N] float32, or float64 if sums are beyond the integers of a float32."""
+    """[N] of the type of the sums, or float64."""
     rest: NDArray[np.intp]
     """The channels that are computed in float64 since float32 would not do."""
     exact: NDArray[np.float64]
@@ -87,8 +89,9 @@ class Rescaling:
         """
         multipliers, shifts = multiplier.astype(np.int64), shift.astype(np.int64)
         exact = np.ldexp(multipliers.astype(np.float64), -shifts)
-        if bound >= FLOAT32_EXACT or kind is np.int16:
-            return cls(exact, np.arange(0), exact, kind)
+        sums = np.dtype(np.float32 if bound < FLOAT32_EXACT else np.float64)
+        if sums == np.float64 or kind is np.int16:
+            return cls(sums, exact, np.arange(0), exact, kind)
         levels, steps = thresholds(multipliers, shifts)
         steps = np.where(multipliers > 0, steps, np.where(levels > 0, bound + 1, -bound))
 
@@ -109,12 +112,12 @@ class Rescaling:
                 right = agrees(tried[rest], rest)
                 factor[rest[right]] = tried[rest[right]]
                 rest = rest[~right]
-        return cls(factor, rest, exact[rest])
+        return cls(sums, factor, rest, exact[rest])
 
     def round(self, sums: NDArray[np.floating]) -> NDArray[np.floating]:
-        """Replace sums [T, N] of the factor's type by what they become, and give them back."""
+        """What sums [T, N] of the type `sums` become; it may stand in their place."""
         if not len(self.rest):
-            return self._round(sums, self.factor)
+            return self._round(sums.astype(self.factor.dtype, copy=False), self.factor)
         rest = sums[:, self.rest].astype(np.float64)
         self._round(sums, self.factor)
         sums[:, self.rest] = self._round(rest, self.exact)
@@ -151,13 +154,13 @@ class Epilogue:
     ) -> "Epilogue":
         """That of sums of at most the magnitude `bound`, the residual among them."""
         rescaling = Rescaling.of(multiplier, shift, bound, result)
-        kind = rescaling.factor.dtype
+        kind = rescaling.sums
         return cls(rescaling, None if residual is None else residual.astype(kind))
 
     def levels(
         self, sums: NDArray[np.floating], kept: NDArray[np.int8] | None
     ) -> NDArray[np.floating]:
-        """What sums become, in their place; `kept` [T, R] is what the residual is of."""
+        """What sums become, perhaps in their place; `kept` [T, R] is what the residual is of."""
         if self.residual is not None:
             assert kept is not None
             added = kept[:, : len(self.residual)].astype(sums.dtype)
@@ -230,7 +233,7 @@ class Product:
         With `gathered`, columns [K] and a number of features F, products are with the columns
         `x[:, columns]` of x [T, F]: then features get the sums of their columns' weights.
         """
-        kind, rows = epilogue.rescaling.factor.dtype, levels.astype(np.int64)
+        kind, rows = epilogue.rescaling.sums, levels.astype(np.int64)
         if gathered is not None:
             columns, features = gathered
             rows = np.zeros((features, levels.shape[1]), np.int64)
@@ -291,7 +294,7 @@ class Normalization:
     ) -> NDArray[np.int8]:
         """The results [T, N] of activations [T, N]; `kept` [T, R] is what the residual is of."""
         result = np.empty(q.shape, np.int8)
-        kind = self.epilogue.rescaling.factor.dtype
+        kind = self.epilogue.rescaling.sums
         for rows, normal in numerics.normalized(q, self.exponent, self.epsilon, rms=self.rms):
             normal += self.bias
             sums = normal.astype(kind, copy=False)

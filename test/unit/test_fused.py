@@ -3,6 +3,8 @@
 
 """The faster forms of the integer arithmetic against the one that defines it."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -28,22 +30,25 @@ def test_every_sum_becomes_the_same_level():
     np.testing.assert_array_equal(found, numerics.requantize(sums, multiplier, shift))
 
 
+@pytest.mark.parametrize("kind", [np.int8, np.int16])
 @pytest.mark.parametrize("bound", [(1 << 24) - 1, (1 << 31) - 1])
-def test_sums_around_every_step(bound: int):
+def test_sums_around_every_step(bound: int, kind: Any):
     rng = np.random.default_rng(2)
     multiplier, shift = rng.integers(1 << 15, 1 << 16, 512), rng.integers(16, 40, 512)
-    rescaling = Rescaling.of(multiplier, shift, bound)
-    assert rescaling.factor.dtype == (np.float32 if bound < 1 << 24 else np.float64)
-    levels = np.arange(-127, 128)[:, np.newaxis]
+    rescaling = Rescaling.of(multiplier, shift, bound, kind)
+    assert rescaling.sums == (np.float32 if bound < 1 << 24 else np.float64)
+    levels = np.arange(-127, 128)[:, np.newaxis] * (np.iinfo(kind).max // 127)
     steps = ((levels - 0.5) * 2.0**shift / multiplier).astype(np.int64)
     ends = np.full((1, 512), bound)
     sums = np.clip(np.concatenate([steps - 1, steps, steps + 1, ends, -ends]), -bound, bound)
-    found = rescaling.round(sums.astype(rescaling.factor.dtype))
-    np.testing.assert_array_equal(found, numerics.requantize(sums, multiplier, shift))
+    found = rescaling.round(sums.astype(rescaling.sums))
+    wanted = numerics.requantize(sums, multiplier, shift, kind=kind)
+    np.testing.assert_array_equal(found, wanted)
 
 
+@pytest.mark.parametrize("kind", [np.int8, np.int16])
 @pytest.mark.parametrize("largest", [15, 127])
-def test_a_product_with_its_bias_its_residual_and_gathered_columns(largest: int):
+def test_a_product_with_its_bias_its_residual_and_gathered_columns(largest: int, kind: Any):
     rng = np.random.default_rng(largest)
     columns = np.concatenate([np.arange(1800), [3, 3, 17]])
     levels = rng.integers(-largest, largest + 1, (1803, 70)).astype(np.int8)
@@ -54,12 +59,14 @@ def test_a_product_with_its_bias_its_residual_and_gathered_columns(largest: int)
     kept = rng.integers(-128, 128, (60, 80)).astype(np.int8)
     sums = numerics.add_residual(numerics.matmul(x[:, columns], levels) + bias, kept, own)
     bound = numerics.largest_sum(levels) + 9000 + 128 * int(own.max())
-    epilogue = Epilogue.of(multiplier, shift, bound, own)
+    epilogue = Epilogue.of(multiplier, shift, bound, own, kind)
     product = Product.of(levels, bias, epilogue, (columns, 1800))
     assert product.weights.dtype == (np.float32 if largest == 15 else np.float64)
     for _ in range(2):  # the second time with memory that is not new
         found = product(x, kept)
-        np.testing.assert_array_equal(found, numerics.requantize(sums, multiplier, shift))
+        np.testing.assert_array_equal(
+            found, numerics.requantize(sums, multiplier, shift, kind=kind)
+        )
 
 
 def test_a_product_of_more_tokens_than_are_computed_at_a_time(monkeypatch: pytest.MonkeyPatch):
