@@ -14,7 +14,7 @@ from xdsl.dialects.builtin import TensorType
 
 from daqkf.compiler.chat import Messages, chat_prompt
 from daqkf.compiler.compiled_network import FAST, CompiledNetwork
-from daqkf.compiler.decoding import Engine
+from daqkf.compiler.decoding import PART, Engine
 from daqkf.compiler.evaluation import WINDOW, Evaluated, evaluate
 from daqkf.compiler.folder import Folder
 from daqkf.compiler.generation import Sampling, encoded, write
@@ -79,7 +79,10 @@ class CompiledLanguageModel(CompiledNetwork):
         def functions(cached: CachedAttention) -> NnFunctions:
             return NnFunctions(runner.kernel, runner.product, runner.attention, cached)
 
-        return Engine(self.network, self.decoder_config, functions, room=self.attention_room)
+        part = PART if runner.device is None else None
+        return Engine(
+            self.network, self.decoder_config, functions, room=self.attention_room, part=part
+        )
 
     @cached_property
     def _fast(self) -> Engine:

@@ -7,10 +7,10 @@ They run the function `main` of `daqkf.lowering.frontends.decoder` as a plan, bu
 whose keys and values stay here from one reading to the next.
 """
 
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from xdsl.dialects.func import FuncOp, ReturnOp
 from xdsl.ir import Operation, SSAValue
 from xdsl.utils.exceptions import InterpretationError
 
+from daqkf.compiler.reading import Part, Pipeline, Span, parts_of
 from daqkf.dialects.interpreting import entry
 from daqkf.dialects.nn import (
     ConstantOp,
@@ -45,6 +46,10 @@ Floats = NDArray[np.float32]
 _LEAST = 64
 """Tokens that there is room for at first."""
 
+PART = 128
+"""Tokens of a part, if a reading has more. Fewer would read weights too often for the products that
+are made of them; more would see more keys than they may take of."""
+
 
 @dataclass
 class _Cache:
@@ -52,21 +57,39 @@ class _Cache:
 
     keys: NDArray[Any]
     values: NDArray[Any]
+    length: int = 0
+    """S, of which there may be room for more."""
 
     def append(
-        self, length: int, keys: NDArray[Any], values: NDArray[Any]
+        self, reading: "_Reading", span: Span, keys: NDArray[Any], values: NDArray[Any]
     ) -> tuple[NDArray[Any], NDArray[Any]]:
-        """All keys and values, after these [T, G, D] were put behind the first `length` ones."""
-        end = length + len(keys)
-        if end > len(self.keys):
-            room = max(end, 2 * len(self.keys), _LEAST)
-            for name in ("keys", "values"):
-                old = getattr(self, name)
-                new = np.empty((room, *old.shape[1:]), old.dtype)
-                new[:length] = old[:length]
-                setattr(self, name, new)
-        self.keys[length:end], self.values[length:end] = keys, values
+        """All keys and values up to the tokens of a span, of which these [T, G, D] are.
+
+        Waits for those before them.
+        """
+        start, tokens = reading.places(span)
+        end = start + len(keys)
+        reading.pipeline.wait(lambda: self.length >= start)
+        # The first part makes room for all of them, so that nothing moves while others read.
+        self._reserve(tokens)
+        self.keys[start:end], self.values[start:end] = keys, values
+
+        def grown() -> None:
+            self.length = end
+
+        reading.pipeline.advance(grown)
         return self.keys[:end], self.values[:end]
+
+    def _reserve(self, tokens: int) -> None:
+        """Have room for so many tokens."""
+        if tokens <= len(self.keys):
+            return
+        room = max(tokens, 2 * len(self.keys), _LEAST)
+        for name in ("keys", "values"):
+            old = getattr(self, name)
+            new = np.empty((room, *old.shape[1:]), old.dtype)
+            new[: self.length] = old[: self.length]
+            setattr(self, name, new)
 
 
 class Decoder:
@@ -89,6 +112,34 @@ class Decoder:
                 made for.
         """
         return self._engine.read([self], [tokens], last)[0]
+
+
+@dataclass
+class _Reading:
+    """What decoders read at once."""
+
+    decoders: Sequence[Decoder]
+    texts: Sequence[NDArray[np.int64]]
+    """What each of them reads."""
+    pipeline: Pipeline = field(default_factory=Pipeline)
+
+    def __post_init__(self) -> None:
+        for decoder in self.decoders:
+            for cache in decoder.caches.values():
+                # A reading that failed may have left more.
+                cache.length = decoder.length
+
+    def places(self, span: Span) -> tuple[int, int]:
+        """How many tokens of its text are before a span, and how many there will be at the end."""
+        before = self.decoders[span.text].length
+        return before + span.first, before + len(self.texts[span.text])
+
+
+class _Current(threading.local):
+    """What a thread reads."""
+
+    reading: _Reading
+    part: Part
 
 
 @dataclass
@@ -131,10 +182,11 @@ class Engine:
     config: DecoderConfig
     functions: Callable[[CachedAttention], NnFunctions] = lambda cached: NnFunctions(cached=cached)
     """Makes what runs operations of `nn`, of what runs attention."""
-    _reading: list[tuple[Decoder, int]] = field(default_factory=list[tuple[Decoder, int]])
-    """The texts of this reading, and how many tokens each of them has."""
     room: int | None = None
     """Tokens that attention has room for, if it is the array's."""
+    part: int | None = PART
+    """Tokens that go through the network at a time, while others do on other cores; None for all,
+    in one thread."""
     speeds: Speeds = field(default_factory=Speeds)
 
     def __post_init__(self) -> None:
@@ -143,6 +195,7 @@ class Engine:
         self._integers = host.integers
         self._plan = Plan(self.network, function, host, cut=_before_logits(function))
         self._empty = np.zeros((0, self.config.groups, self.config.features), np.float32)
+        self._current = _Current()
 
     def decoder(self) -> Decoder:
         """A decoder that has read nothing yet."""
@@ -171,31 +224,48 @@ class Engine:
             DaqkfError: as `Decoder.read`.
         """
         arrays = [self._checked(*one) for one in zip(decoders, tokens, strict=True)]
-        ends = np.cumsum([0, *map(len, arrays)])
-        positions = [
-            np.arange(decoder.length, decoder.length + len(array))
-            for decoder, array in zip(decoders, arrays, strict=True)
+        logits = [
+            np.empty((1 if last else len(array), self.config.vocabulary), np.float32)
+            for array in arrays
         ]
-        self._reading = [(d, len(a)) for d, a in zip(decoders, arrays, strict=True)]
+        reading = _Reading(decoders, arrays)
+
+        def read(part: Part) -> None:
+            for span, found in zip(part, self._read(reading, part, last), strict=True):
+                logits[span.text][slice(len(found)) if last else span.rows] = found
+
         began = time.perf_counter()
         try:
-            # Infinities and NaNs come without warnings, as they do from the interpreter.
-            with np.errstate(all="ignore"):
-                logits, *_ = self._plan(
-                    np.concatenate(arrays),
-                    np.concatenate(positions),
-                    *[self._empty] * (2 * self.config.layers),
-                    rows=ends[1:] - 1 if last else None,
-                )
+            reading.pipeline.run(parts_of(arrays, self.part), read)
         except InterpretationError as error:
             raise DaqkfError(describe(error)) from None
-        self.speeds.add([count for _, count in self._reading], time.perf_counter() - began)
-        for decoder, count in self._reading:
-            decoder.length += count
-        if last and len(logits) == ends[-1]:  # the network could not be cut
-            logits = logits[ends[1:] - 1]
-        bounds = range(len(arrays) + 1) if last else ends.tolist()
-        return [logits[low:high] for low, high in pairwise(bounds)]
+        self.speeds.add([len(array) for array in arrays], time.perf_counter() - began)
+        for decoder, array in zip(decoders, arrays, strict=True):
+            decoder.length += len(array)
+        return logits
+
+    def _read(self, reading: _Reading, part: Part, last: bool) -> list[Floats]:
+        """The logits that are wanted of each span of a part."""
+        starts = [reading.places(span)[0] for span in part]
+        lengths = [len(span.tokens) for span in part]
+        ends = np.cumsum(lengths)
+        wanted = ends[[span.last for span in part]] - 1 if last else None
+        self._current.reading, self._current.part = reading, part
+        # Infinities and NaNs come without warnings, as they do from the interpreter.
+        with np.errstate(all="ignore"):
+            logits, *_ = self._plan(
+                np.concatenate([span.tokens for span in part]),
+                np.concatenate(
+                    [start + np.arange(n) for start, n in zip(starts, lengths, strict=True)]
+                ),
+                *[self._empty] * (2 * self.config.layers),
+                rows=wanted,
+            )
+        if wanted is None:
+            return np.split(logits, ends[:-1])
+        if len(logits) == ends[-1]:  # the network could not be cut
+            logits = logits[wanted]
+        return np.split(logits, np.cumsum([span.last for span in part])[:-1])
 
     def _checked(
         self, decoder: Decoder, tokens: Sequence[int] | NDArray[np.int64]
@@ -226,12 +296,13 @@ class Engine:
         if causal is not None:
             keys, values = causal.key_levels(keys), causal.value_levels(values)
         heads: list[Floats] = []
-        for decoder, count in self._reading:
+        for span in self._current.part:
+            count = len(span.tokens)
             rows = slice(low, low + count)
-            if op not in decoder.caches:
-                empty = self._empty.astype(keys.dtype)
-                decoder.caches[op] = _Cache(empty, empty)
-            every = decoder.caches[op].append(decoder.length, keys[rows], values[rows])
+            empty = self._empty.astype(keys.dtype)
+            reading = self._current.reading
+            cache = reading.decoders[span.text].caches.setdefault(op, _Cache(empty, empty))
+            every = cache.append(reading, span, keys[rows], values[rows])
             if causal is not None:
                 operands = causal.operands_of(*every, count)
                 levels = self._integers(causal, causal.rows_of(queries[rows]), operands)

@@ -5,6 +5,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from threading import Lock
 
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.dialects.func import FuncOp
@@ -19,6 +20,9 @@ from daqkf.dialects.rpea import ArrayOp, RunOp
 from daqkf.dialects.spaq.prepared import Prepared
 from daqkf.hw_targets.config import ArrayConfig
 from daqkf.passes.nn_product import input_names, output_names
+
+_PLANNING = Lock()
+"""Parts of a text run side by side, and nothing is to be prepared twice."""
 
 
 class Kernels(dict[str, FuncOp]):
@@ -90,9 +94,10 @@ class LoweredNetwork(Compiled):
 
     def plan(self, kernel: FuncOp) -> Plan:
         """How the fast model runs a kernel of `network`, made when it is first asked for."""
-        if kernel not in self._plans:
-            self._plans[kernel] = Plan(self.network, kernel, prepared=self.prepared)
-        return self._plans[kernel]
+        with _PLANNING:
+            if kernel not in self._plans:
+                self._plans[kernel] = Plan(self.network, kernel, prepared=self.prepared)
+            return self._plans[kernel]
 
     @cached_property
     def _plans(self) -> dict[FuncOp, Plan]:
