@@ -72,13 +72,15 @@ def grouped(queries: Array, groups: int) -> Array:
     *batch, tokens, heads, features = queries.shape
     if not groups or heads % groups:
         raise ValueError(f"{heads} heads of queries do not share {groups} of keys")
-    return np.moveaxis(queries.reshape(*batch, tokens, groups, heads // groups, features), -4, -2)
+    rows = queries.reshape(*batch, tokens, groups, heads // groups, features)
+    return rows.swapaxes(-4, -3).swapaxes(-3, -2)
 
 
 def ungrouped(rows: Array) -> Array:
     """What `grouped` takes apart, [..., G, H/G, T, D], as queries [..., T, H, D]."""
     *batch, groups, share, tokens, features = rows.shape
-    return np.moveaxis(rows, -2, -4).reshape(*batch, tokens, groups * share, features)
+    heads = rows.swapaxes(-3, -2).swapaxes(-4, -3)
+    return heads.reshape(*batch, tokens, groups * share, features)
 
 
 def attention_shares(rows: Array, keys: Array, scale: float) -> Array:
@@ -110,9 +112,12 @@ def attention_scores(rows: Array, keys: Array, scale: float) -> Array:
     tokens, length = rows.shape[-2], keys.shape[-3]
     if length < tokens:
         raise ValueError(f"{tokens} tokens attend to {length}")
-    columns = np.moveaxis(keys, -3, -1)[..., np.newaxis, :, :]
-    scores = np.matmul(rows, columns) * rows.dtype.type(scale)
-    scores[..., ~np.tri(tokens, length, length - tokens, dtype=bool)] = -np.inf
+    columns = keys.swapaxes(-3, -2).swapaxes(-2, -1)[..., np.newaxis, :, :]
+    scores = np.matmul(rows, columns)
+    scores *= rows.dtype.type(scale)
+    # The last tokens are those of the queries: of these alone some see others that they may not.
+    hidden = ~np.tri(tokens, dtype=bool)
+    scores[..., length - tokens :][..., hidden] = -np.inf
     return scores
 
 
@@ -130,5 +135,5 @@ def attend(queries: Array, keys: Array, values: Array, scale: float) -> Array:
         ValueError: fewer keys than queries, or shapes that do not fit.
     """
     shares = attention_shares(grouped(queries, keys.shape[-2]), keys, scale)
-    heads = ungrouped(np.matmul(shares, np.moveaxis(values, -3, -2)[..., np.newaxis, :, :]))
+    heads = ungrouped(np.matmul(shares, values.swapaxes(-3, -2)[..., np.newaxis, :, :]))
     return heads.reshape(*heads.shape[:-2], heads.shape[-2] * heads.shape[-1])
