@@ -4,11 +4,13 @@
 """Functions of IR as plans: lists of steps for runs of the same function again and again.
 
 The interpreter finds out at every run what runs an operation, which attributes it has, and where
-its operands are. A plan finds that out once. Both compute the same: a step is what the interpreter
-calls for an operation, or what `prepare` of its functions has made of that.
+its operands are. A plan finds that out once, and makes a Python function of it, a line for each
+step: to look up where the operands of a step are takes longer than to compute with those of one
+token. Both compute the same: a step is what the interpreter calls for an operation, or what
+`prepare` of its functions has made of that.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -106,7 +108,7 @@ class Plan:
         if self._cut is not None:
             made = (i + 1 for i, step in enumerate(steps) if self._cut in step.results)
             first = next(made, 0)
-        self._halves = steps[:first], steps[first:]
+        self._halves = _Run(steps[:first]), _Run(steps[first:])
         self._values: list[Any] = [None] * len(places)
         for place, value in constants:
             self._values[place] = value
@@ -130,23 +132,49 @@ class Plan:
         values = self._values.copy()
         values[: len(arguments)] = arguments
         first, second = self._halves
-        _run(first, values)
+        first(values)
         if rows is not None and self._cut is not None:
             values[self._cut] = values[self._cut][rows]
-        _run(second, values)
+        second(values)
         return tuple(values[place] for place in self._returned)
 
 
-def _run(steps: list[_Step], values: list[Any]) -> None:
-    """Take the steps one after another."""
-    for step in steps:
+class _Run:
+    """Steps that run one after another, on the list of the values of all places."""
+
+    def __init__(self, steps: Sequence[_Step]):
+        """The function of these steps; its source has no names but numbers."""
+        self._ops = [step.op for step in steps]
+        lines = ["def run(v):", *map(_line, range(len(steps)), steps), " return"]
+        scope: dict[str, Any] = {f"call{number}": step.call for number, step in enumerate(steps)}
+        exec(compile("\n".join(lines), "<plan>", "exec"), scope)
+        self._run: Callable[[list[Any]], None] = scope["run"]
+
+    def __call__(self, values: list[Any]) -> None:
+        """Take the steps.
+
+        Raises:
+            InterpretationError: a step cannot compute with its operands; says which one.
+        """
         try:
-            results = step.call(*[values[place] for place in step.operands])
+            self._run(values)
         except DaqkfError:
             raise
         except (ValueError, IndexError) as error:
-            raise InterpretationError(f"{node_name(step.op)}: {error}") from None
-        for place, value in zip(step.results, results, strict=True):
-            values[place] = value
-        for place in step.done:
-            values[place] = None
+            raise InterpretationError(f"{node_name(self._failed(error))}: {error}") from None
+
+    def _failed(self, error: Exception) -> Operation:
+        """The operation on whose line the steps ended."""
+        trace = error.__traceback__
+        assert trace is not None and trace.tb_next is not None
+        # The first line has the name of the function.
+        return self._ops[trace.tb_next.tb_lineno - 2]
+
+
+def _line(number: int, step: _Step) -> str:
+    """A step as a line: its results are put in their places, and what nothing reads is let go."""
+    results = "".join(f"v[{place}], " for place in step.results)
+    operands = ", ".join(f"v[{place}]" for place in step.operands)
+    done = "".join(f"v[{place}] = " for place in step.done)
+    taken = f" {results}= call{number}({operands})" if results else f" call{number}({operands})"
+    return f"{taken}; {done}None" if done else taken

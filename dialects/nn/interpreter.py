@@ -21,7 +21,7 @@ from xdsl.utils.exceptions import InterpretationError
 
 from daqkf.dialects.dense import integer_range, storage_dtype
 from daqkf.dialects.nn.attention import AttentionOp, IntegerAttention, Operands
-from daqkf.dialects.nn.base import element_of, integers_of, node_name
+from daqkf.dialects.nn.base import element_of, integers_of, node_name, shape_of
 from daqkf.dialects.nn.causal_attention import CausalAttentionOp
 from daqkf.dialects.nn.convolution import Col2ImOp, Im2ColOp
 from daqkf.dialects.nn.decoders import (
@@ -31,7 +31,7 @@ from daqkf.dialects.nn.decoders import (
     RmsNormOp,
     RotaryOp,
 )
-from daqkf.dialects.nn.elementwise import ELEMENTWISE, REDUCTIONS, apply_elementwise
+from daqkf.dialects.nn.elementwise import ELEMENTWISE, REDUCTIONS, Function, apply_elementwise
 from daqkf.dialects.nn.operators import OperatorOp
 from daqkf.dialects.nn.ops import (
     ABSENT,
@@ -216,7 +216,7 @@ class NnFunctions(InterpreterFunctions):
         What these find out at every call is found out now. None if there is nothing to prepare.
         """
         if isinstance(op, ElementwiseOp):
-            return _typed(ELEMENTWISE[op.kind.data], dtype_of(op.result))
+            return _prepared_elementwise(op)
         if isinstance(op, ReduceOp):
             axes, keep = tuple(integers_of(op.axes)), op.keep is not None
             reduced = partial(REDUCTIONS[op.kind.data], axis=axes, keepdims=keep)
@@ -459,6 +459,18 @@ class NnFunctions(InterpreterFunctions):
         axis = op.axis.value.data
         levels = x.astype(np.int32) - along(zero, x, axis).astype(np.int32)
         return ((levels * along(scale, x, axis)).astype(dtype_of(op.result)),)
+
+
+def _prepared_elementwise(op: ElementwiseOp) -> Callable[..., Values]:
+    """What computes a function of elements; NumPy's own where that gives an array of the type."""
+    function, kind = ELEMENTWISE[op.kind.data], dtype_of(op.result)
+    kinds = {dtype_of(value) for value in (*op.inputs, op.result)}
+    if kinds == {np.dtype(np.float32)} and shape_of(op.result) not in (None, ()):
+        if op.kind.data is Function.DIV:
+            function = np.divide
+        if isinstance(function, np.ufunc):
+            return _single(function)
+    return _typed(function, kind)
 
 
 def _prepared_shape(op: Operation) -> Callable[..., Values] | None:

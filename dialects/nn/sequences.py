@@ -20,7 +20,8 @@ def rms_norm(x: Array, gamma: Array, epsilon: float) -> Array:
 
     Zhang and Sennrich, "Root Mean Square Layer Normalization", 2019.
     """
-    power = np.mean(x * x, axis=-1, keepdims=True)
+    # `np.mean` does the same, in twice the time for one token.
+    power = np.add.reduce(x * x, axis=-1, keepdims=True) / x.dtype.type(x.shape[-1])
     return x / np.sqrt(power + x.dtype.type(epsilon)) * gamma
 
 
