@@ -41,7 +41,7 @@ Part = Sequence[Span]
 """Tokens that go through the network together."""
 
 
-def parts_of(texts: Sequence[NDArray[np.int64]], size: int | None) -> list[Part]:
+def parts_of(texts: Sequence[NDArray[np.int64]], size: int | None) -> Sequence[Part]:
     """Texts in parts of at most `size` tokens, one after another; in one part if there is no size.
 
     Where the texts are cut does not depend on the machine.
