@@ -73,11 +73,8 @@ class _Cache:
         # The first part makes room for all of them, so that nothing moves while others read.
         self._reserve(tokens)
         self.keys[start:end], self.values[start:end] = keys, values
-
-        def grown() -> None:
-            self.length = end
-
-        reading.pipeline.advance(grown)
+        self.length = end
+        reading.pipeline.advance()
         return self.keys[:end], self.values[:end]
 
     def _reserve(self, tokens: int) -> None:

@@ -74,16 +74,15 @@ class Pipeline:
         self._failed = False
 
     def wait(self, ready: Callable[[], bool]) -> None:
-        """Wait until something is there that `advance` says another part has made."""
+        """Wait until something is there that another part has made, which then calls `advance`."""
         with self._changed:
             self._changed.wait_for(lambda: self._failed or ready())
             if self._failed:
                 raise _AbandonedError
 
-    def advance(self, made: Callable[[], None]) -> None:
-        """Say that something is there, once `made` has been called."""
+    def advance(self) -> None:
+        """Say that something is there."""
         with self._changed:
-            made()
             self._changed.notify_all()
 
     def run(self, parts: Sequence[Part], read: Callable[[Part], Any]) -> None:
@@ -117,6 +116,5 @@ class Pipeline:
                 raise error
 
     def _fail(self) -> None:
-        with self._changed:
-            self._failed = True
-            self._changed.notify_all()
+        self._failed = True
+        self.advance()
