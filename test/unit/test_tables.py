@@ -222,8 +222,8 @@ PRINTED: dict[str, Callable[..., None]] = {
 def test_these_are_all_tables():
     using = re.compile(r"^ *from rich\.table import Table$", re.MULTILINE)
     found = {
-        str(path).partition("daqkf/")[2].removesuffix(".py")
-        for path in architecture.sources().values()
+        module.removeprefix("daqkf.").replace(".", "/")
+        for module, path in architecture.sources().items()
         if using.search(path.read_text())
     }
     assert found - {"support/tables"} == set(PRINTED)
