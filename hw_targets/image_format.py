@@ -84,10 +84,13 @@ class Command(IntEnum):
 COMMAND_OP_SHIFT = 28
 """The lowest bit of a command's `op`."""
 
-KERNEL_WIDE, KERNEL_ATTENDS, KERNEL_ADDS, KERNEL_KEEPS = (1 << bit for bit in range(28, 32))
-"""Bits beside N in the row of KERNEL: its results are wide (`results`), only of arrays with
-`wide_results`; its activations are sequences (`operands`), only of arrays with operand memories;
-its sums go on from partial sums, and stay partial ones, only of arrays that keep these."""
+KERNEL_TOP_K, KERNEL_WIDE, KERNEL_ATTENDS, KERNEL_ADDS, KERNEL_KEEPS = (
+    1 << bit for bit in range(27, 32)
+)
+"""Bits beside N in the row of KERNEL: only the largest of its wide results are given, only of
+arrays with a `top_k`; its results are wide (`results`), only of arrays with `wide_results`; its
+activations are sequences (`operands`), only of arrays with operand memories; its sums go on from
+partial sums, and stay partial ones, only of arrays that keep these."""
 
 MAX_TILES = (1 << 16) - 1
 """The most tiles that a program can say it is for."""
@@ -107,6 +110,7 @@ _ADDED = {
     "causal": False,
     "rms_norms": False,
     "epsilon_width": 0,
+    "top_k": 0,
 }
 """Options that came after this version of images, and what arrays without them have."""
 

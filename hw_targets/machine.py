@@ -8,6 +8,7 @@ from typing import Self
 
 from daqkf.hw_targets.families import FAMILIES
 from daqkf.hw_targets.numerics import MAX_REACH
+from daqkf.hw_targets.results import top_k_rows
 
 ORGANISATION = (
     "pes",
@@ -40,6 +41,9 @@ products in one DSP block of 27×18 bits."""
 POST_MULTIPLIERS = ("luts", "dsp")
 """How the post unit multiplies sums: rows of radix-4 digits in LUTs, or for each lane a product for
 a DSP block."""
+
+MAX_TOP_K = 64
+"""Beyond it the comparators of a lane are larger than the lane."""
 
 WEIGHT_BITS = ((8,), (4,), (4, 8))
 """Widths of weights that the multiply family can have."""
@@ -80,7 +84,7 @@ _OPTIONAL_DEPTHS = ("partial_depth", "residual_depth", "operand_depth")
 
 _MAY_BE_ZERO = (
     *("max_shift", "index_bits", "memory_bits", "queue", "shared_words", "wide_results", "causal"),
-    *("rms_norms", "epsilon_width", "row_exponents"),
+    *("rms_norms", "epsilon_width", "row_exponents", "top_k"),
     *_OPTIONAL_DEPTHS,
     *UNITS,
 )
@@ -183,6 +187,9 @@ class Machine:
     one, and steps take R with either sign (`families.running_sum`): fuller words."""
     wide_results: bool = field(default=False, kw_only=True)
     """Whether a program's results may be wide, int16 in two rows each (`results`)."""
+    top_k: int = field(default=0, kw_only=True)
+    """Results that a program may give of all its wide ones: the largest of each token, with their
+    numbers (`numerics.top_k`); 0: every program gives all of them."""
     queue: bool = field(default=False, kw_only=True)
     """Whether the array's system takes programs and activations from external memory, job by job
     as a queue there says (`descriptors`), in place of streams. The array itself is the same."""
@@ -214,6 +221,8 @@ class Machine:
             self._require_operands()
         if self.row_exponents:
             self._require_exponents()
+        if self.top_k:
+            self._require_top_k()
 
     def without_units(self) -> Self:
         """The machine with nothing on rows of results: no row unit, no attention, no residuals."""
@@ -329,6 +338,18 @@ class Machine:
             raise ValueError("row_exponents are those of gated results, of a row unit that gates")
         if self.row_exponents > MAX_REACH:
             raise ValueError(f"row_exponents must be 0..{MAX_REACH}, not {self.row_exponents}")
+
+    def _require_top_k(self) -> None:
+        """Check that this machine can find its largest results."""
+        if not self.wide_results:
+            raise ValueError("top_k is of wide results, which need wide_results = true")
+        if self.top_k > MAX_TOP_K:
+            raise ValueError(f"top_k must be 0..{MAX_TOP_K}, not {self.top_k}")
+        rows = top_k_rows(self.top_k)
+        if rows > self.result_depth:
+            raise ValueError(
+                f"top_k = {self.top_k} gives {rows} rows of results; there are {self.result_depth}"
+            )
 
     def _require_operands(self) -> None:
         """Check that these elements can have operand memories."""

@@ -22,6 +22,9 @@ ACTIVATION_MIN, ACTIVATION_MAX = -128, 127
 WIDE_BITS = 2 * ACTIVATION_BITS
 """Bits of a wide result: int16, which only a host reads."""
 
+TOP_K_COLUMNS = 2
+"""Columns of each of the largest results: its number, and its value."""
+
 LEVEL_MAX = 127
 """Weights are integer levels of magnitude 0..127, with one scale per output channel."""
 
@@ -257,6 +260,21 @@ def requantize(
         np.floor(scaled, out=scaled)
         result[rows] = np.clip(scaled, limits.min, limits.max, out=scaled)
     return result
+
+
+def top_k(results: NDArray[np.int16], count: int) -> NDArray[np.int16]:
+    """The largest wide results of each token, with their numbers: [T, N] → [T, 2·count].
+
+    Of the pair n, column 2n is the number of the n-th largest result, unsigned, and column 2n + 1
+    its value. Of equal results the one of the lower number comes first. N is at least `count`, and
+    at most 2^16.
+    """
+    # The complement turns the order around without overflowing, and a stable sort keeps numbers.
+    numbers = np.argsort(~results, axis=1, kind="stable")[:, :count]
+    pairs = np.empty((len(results), count, TOP_K_COLUMNS), np.int16)
+    pairs[..., 0] = numbers.astype(np.uint16).view(np.int16)
+    pairs[..., 1] = np.take_along_axis(results, numbers, axis=1)
+    return pairs.reshape(len(results), -1)
 
 
 def add_residual[T: np.integer](

@@ -8,10 +8,12 @@ result memory, the result stream and external memory keep their width, and what 
 little-endian integer.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
-from daqkf.hw_targets.numerics import ACTIVATION_BITS, WIDE_BITS
+from daqkf.hw_targets.numerics import ACTIVATION_BITS, TOP_K_COLUMNS, WIDE_BITS
 
 Results = NDArray[np.int8 | np.int16]
 """Results [T, N] of a program."""
@@ -23,6 +25,31 @@ WIDE_ROWS = WIDE_BITS // ACTIVATION_BITS
 def result_rows(outputs: int, wide: bool) -> int:
     """Rows that so many outputs take."""
     return outputs * WIDE_ROWS if wide else outputs
+
+
+def top_k_rows(count: int) -> int:
+    """Rows of so many largest results with their numbers (`numerics.top_k`), all of them wide."""
+    return result_rows(TOP_K_COLUMNS * count, True)
+
+
+def join_top_k(
+    pairs: NDArray[np.int16], groups: Sequence[int]
+) -> tuple[NDArray[np.int64], NDArray[np.int16]]:
+    """The largest results of all outputs, from those of each group of them: numbers and values.
+
+    Args:
+        pairs: [T, 2·G·count], those of G groups side by side (`numerics.top_k`).
+        groups: the outputs of each group.
+
+    Returns:
+        Both [T, count]; the largest first, and of equal ones the one of the lower number.
+    """
+    found = pairs.reshape(len(pairs), len(groups), -1, TOP_K_COLUMNS)
+    first = np.cumsum([0, *groups[:-1]], dtype=np.int64)
+    numbers = found[..., 0].astype(np.uint16) + first[:, np.newaxis]
+    numbers, values = numbers.reshape(len(pairs), -1), found[..., 1].reshape(len(pairs), -1)
+    order = np.argsort(~values, axis=1, kind="stable")[:, : found.shape[2]]
+    return np.take_along_axis(numbers, order, axis=1), np.take_along_axis(values, order, axis=1)
 
 
 def join_rows(values: NDArray[np.int8], wide: bool) -> Results:

@@ -9,7 +9,7 @@ from daqkf.dialects.rpea.attributes import ConfigAttr
 from daqkf.dialects.rpea.chaining import ChainOp, Kernel, Playable
 from daqkf.dialects.rpea.ops import ArrayOp, DispatchOp, ProgramOp
 from daqkf.dialects.rpea.rows import GatingOp, NormalizationOp, RowOperation, SoftmaxOp
-from daqkf.dialects.rpea.running import Runnable, RunOp, TiledOp, is_wide
+from daqkf.dialects.rpea.running import Runnable, RunOp, TiledOp, is_wide, result_columns
 
 RPEA = Dialect(
     "rpea",
@@ -44,4 +44,5 @@ __all__ = [
     "SoftmaxOp",
     "TiledOp",
     "is_wide",
+    "result_columns",
 ]

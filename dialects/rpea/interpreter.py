@@ -114,9 +114,12 @@ def run_program(program: ProgramOp, x: NDArray[np.int8]) -> Results:
 
 
 def _wide(program: ProgramOp, sums: NDArray[np.int64]) -> NDArray[np.int16]:
-    """The wide results [T, N] of sums [N, T]."""
+    """The wide results [T, N] of sums [N, T], or the largest of them."""
     factors = to_array(program.multiplier), to_array(program.shift)
-    return numerics.requantize(sums.T, *factors, kind=np.int16)
+    results = numerics.requantize(sums.T, *factors, kind=np.int16)
+    if program.top_k is None:
+        return results
+    return numerics.top_k(results, program.target().config.data.top_k)
 
 
 def run_chain(chain: ChainOp, x: NDArray[np.int8]) -> NDArray[np.int8]:

@@ -52,6 +52,7 @@ from daqkf.hw_targets.numerics import (
     SHIFT_MAX,
     SHIFT_MIN,
     TABLE_SIZE,
+    TOP_K_COLUMNS,
 )
 from daqkf.hw_targets.results import result_rows
 from daqkf.hw_targets.streams import kernel_beats, memory_rows
@@ -122,7 +123,8 @@ class ProgramOp(IRDLOperation):
     shifted by the exponents of their tokens; the bias and the residual come on top.
 
     The results of a `wide` program are i16. It has no activation table but the one that changes
-    nothing, and runs alone or as a part of an `rpea.tiled`.
+    nothing, and runs alone or as a part of an `rpea.tiled`. With `top_k` it gives only the largest
+    of them, as many as its array has a `top_k`, and their numbers (`numerics.top_k`).
     """
 
     name = "rpea.program"
@@ -144,13 +146,15 @@ class ProgramOp(IRDLOperation):
     adds = opt_prop_def(UnitAttr)
     keeps = opt_prop_def(UnitAttr)
     wide = opt_prop_def(UnitAttr)
+    top_k = opt_prop_def(UnitAttr)
 
     traits = traits_def(SymbolOpInterface(), _UsesArray())
     assembly_format = (
         "$sym_name `on` $array `features` $features `stream` $stream `rows` $rows "
         "`outputs` $outputs `counts` $counts `bias` $bias `multiplier` $multiplier "
         "`shift` $shift `table` $table (`residual` $residual^)? (`correction` $correction^)? "
-        "(`operands` $operands^)? (`adds` $adds^)? (`keeps` $keeps^)? (`wide` $wide^)? attr-dict"
+        "(`operands` $operands^)? (`adds` $adds^)? (`keeps` $keeps^)? (`wide` $wide^)? "
+        "(`top_k` $top_k^)? attr-dict"
     )
 
     def __init__(
@@ -162,6 +166,7 @@ class ProgramOp(IRDLOperation):
         adds: bool = False,
         keeps: bool = False,
         wide: bool = False,
+        top_k: bool = False,
         operands_from: int | None = None,
         **data: DenseIntOrFPElementsAttr | None,
     ):
@@ -174,6 +179,7 @@ class ProgramOp(IRDLOperation):
                 "adds": UnitAttr() if adds else None,
                 "keeps": UnitAttr() if keeps else None,
                 "wide": UnitAttr() if wide else None,
+                "top_k": UnitAttr() if top_k else None,
                 "operands": place,
                 **data,
             }
@@ -189,9 +195,16 @@ class ProgramOp(IRDLOperation):
         return self.outputs.get_shape()[0]
 
     @property
+    def result_columns(self) -> int:
+        """Columns of its results: its channels, or those of the largest of them."""
+        if self.top_k is None:
+            return self.channels
+        return TOP_K_COLUMNS * self.target().config.data.top_k
+
+    @property
     def result_rows(self) -> int:
-        """Rows of results, two of a wide one."""
-        return result_rows(self.channels, self.wide is not None)
+        """Rows of its results, two of a wide one."""
+        return result_rows(self.result_columns, self.wide is not None)
 
     @property
     def longest(self) -> int:
@@ -255,6 +268,7 @@ class ProgramOp(IRDLOperation):
             require(plain, "a program of a chain has no wide results")
             plain = np.array_equal(to_array(self.table), IDENTITY)
             require(plain, "wide results are looked up in no activation table")
+        require(self.wide or not self.top_k, "only of wide results are the largest found")
         outputs, counts = to_array(self.outputs), to_array(self.counts)
         require(
             np.array_equal(np.sort(outputs), np.arange(channels)),
@@ -274,10 +288,11 @@ class ProgramOp(IRDLOperation):
             0 < count <= config.null_address,
             f"{count} features; the activation memory holds 1..{config.null_address}",
         )
+        rows = result_rows(self.channels, self.wide is not None)
         for what, value, limit in (
             ("stream words of a PE", self.longest, config.stream_limit),
             ("outputs of a PE", self.slots, config.parameter_depth),
-            ("rows of results" if self.wide else "outputs", self.result_rows, config.result_depth),
+            ("rows of results" if self.wide else "outputs", rows, config.result_depth),
             ("beats of a memory port", *beats_of([self], config)),
         ):
             require(value <= limit, f"{value} {what}; the array holds {limit}")
@@ -304,6 +319,12 @@ class ProgramOp(IRDLOperation):
             self.wide is None or config.wide_results,
             "results of i16; the array gives i8 alone",
         )
+        if self.top_k is not None:
+            require(config.top_k, "the largest results; the array gives all of them alone")
+            require(
+                self.channels >= config.top_k,
+                f"the {config.top_k} largest of {self.channels} results",
+            )
         if self.operands_from is not None:
             place = self.operands_from.value.data
             require(

@@ -138,9 +138,10 @@ class TiledOp(IRDLOperation):
                 features == expected,
                 f"{names} have {features} features, others {expected}",
             )
+            last, first = group[-1], groups[0][-1]
             require(
-                group[-1].wide == groups[0][-1].wide,
-                f"{names} differ from others in whether results are wide",
+                (last.wide, last.top_k) == (first.wide, first.top_k),
+                f"{names} differ from others in whether results are wide, or the largest",
             )
 
 
@@ -154,9 +155,16 @@ def is_wide(program: Runnable) -> bool:
     return isinstance(last, ProgramOp) and last.wide is not None
 
 
+def result_columns(program: Runnable) -> int:
+    """Columns of the results of a program; groups of a kernel stand side by side."""
+    if isinstance(program, TiledOp):
+        return sum(group[-1].result_columns for group in program.groups())
+    return program.result_columns if isinstance(program, ProgramOp) else program.channels
+
+
 def _results(program: Runnable) -> Attribute:
     """The type of the results of a program."""
-    return activations(program.channels, i16 if is_wide(program) else i8)
+    return activations(result_columns(program), i16 if is_wide(program) else i8)
 
 
 class _UsesProgram(SymbolUserOpInterface):
@@ -182,7 +190,8 @@ class _UsesProgram(SymbolUserOpInterface):
 class RunOp(IRDLOperation):
     """Run a program, or several that go together, on an array: int8 [T, K] → int8 [T, N].
 
-    Wide results are int16.
+    Wide results are int16, and the largest of them with their numbers are [T, 2·`top_k`] of each
+    group.
     """
 
     name = "rpea.run"

@@ -25,7 +25,7 @@ from daqkf.hw_targets.families import FAMILIES
 from daqkf.hw_targets.machine import ORGANISATION, Machine
 from daqkf.hw_targets.multiplication import PRODUCT_BITS
 from daqkf.hw_targets.numerics import NORMALIZED_BITS
-from daqkf.hw_targets.results import result_rows
+from daqkf.hw_targets.results import result_rows, top_k_rows
 from daqkf.hw_targets.semirings import Semiring
 from daqkf.passes.encode.operands import Need, attention_need
 
@@ -180,18 +180,21 @@ def _required_for(kernel: KernelOp, schedule: ScheduleAttr, inputs: int) -> Arra
         accumulated = numerics.streamed_bound(body.weights.array()).max(initial=0)
         accumulator = max(widths[0], numerics.width_for(int(accumulated)))
         widths = accumulator, max(widths[1], accumulator)
+    rows = result_rows(schedule.outputs.get_shape()[0], kernel.wide)
+    top_k = machine.top_k if kernel.wide else 0
     return ArrayConfig(
         **{name: getattr(machine, name) for name in ORGANISATION},
         activation_depth=activation_rows(inputs, machine.index_bits),
         stream_depth=_stream_depth(machine, int(to_array(schedule.words).max())),
         parameter_depth=memory_depth(int(to_array(schedule.counts).max())),
-        result_depth=memory_depth(result_rows(schedule.outputs.get_shape()[0], kernel.wide)),
+        result_depth=memory_depth(max(rows, top_k_rows(top_k))),
         running_sum_width=kernel.running_sum.width.data,
         accumulator_width=widths[0],
         sum_width=widths[1],
         banks=machine.banks,
         queue=machine.queue,
         wide_results=kernel.wide,
+        top_k=top_k,
     )
 
 

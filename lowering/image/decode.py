@@ -6,6 +6,7 @@
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,7 @@ from daqkf.hw_targets.image_format import (
     KERNEL_ADDS,
     KERNEL_ATTENDS,
     KERNEL_KEEPS,
+    KERNEL_TOP_K,
     KERNEL_WIDE,
     MAX_TILES,
     Command,
@@ -292,7 +294,7 @@ def _decode_body(body: Words, outside: Words, config: ArrayConfig) -> Image:
     kernel = next((section for section in found if section.command == Command.KERNEL), None)
     if kernel is None:
         raise ProgramImageError("the program image lacks KERNEL")
-    outputs, (adds, keeps, attends, wide) = _outputs(kernel, config)
+    outputs, flags = _outputs(kernel, config)
     sizes = kernel.count, outputs
     streams = {unit: rows for (code, unit), rows in sections.items() if code == Command.STREAM}
     if sorted(streams) != list(range(config.pes)):
@@ -311,7 +313,7 @@ def _decode_body(body: Words, outside: Words, config: ArrayConfig) -> Image:
     chain = None
     if config.chains:
         section = next((section for section in found if section.command == Command.CHAIN), None)
-        chain = _decode_chain(config, sizes, section, ends, attends)
+        chain = _decode_chain(config, sizes, section, ends, flags.attends)
     return Image(
         *sizes,
         table,
@@ -320,10 +322,7 @@ def _decode_body(body: Words, outside: Words, config: ArrayConfig) -> Image:
         shift,
         dispatch,
         chain,
-        adds,
-        keeps,
-        attends,
-        wide,
+        *flags,
         tiles,
         found,
         [
@@ -334,28 +333,42 @@ def _decode_body(body: Words, outside: Words, config: ArrayConfig) -> Image:
     )
 
 
-def _outputs(kernel: Section, config: ArrayConfig) -> tuple[int, tuple[bool, bool, bool, bool]]:
-    """N, and whether its row says that the program adds, keeps, attends or gives wide results.
+class _Flags(NamedTuple):
+    """What the row of KERNEL says of a program, beside N."""
+
+    adds: bool
+    keeps: bool
+    attends: bool
+    wide: bool
+    top_k: bool
+
+
+def _outputs(kernel: Section, config: ArrayConfig) -> tuple[int, _Flags]:
+    """N, and what its row says beside it.
 
     Raises:
-        ProgramImageError: the array has no room for so many.
+        ProgramImageError: the array has no room for so many, or not so many largest ones.
     """
     known = KERNEL_ADDS | KERNEL_KEEPS if config.accumulates else 0
     known |= KERNEL_ATTENDS if config.operand_depth else 0
     known |= KERNEL_WIDE if config.wide_results else 0
+    known |= KERNEL_TOP_K if config.top_k else 0
     said = int(kernel.rows[0, 0])
-    outputs, flags = said & ~known, said & known
-    wide = bool(flags & KERNEL_WIDE)
-    most = config.result_depth // result_rows(1, wide)
+    outputs = said & ~known
+    bits = KERNEL_ADDS, KERNEL_KEEPS, KERNEL_ATTENDS, KERNEL_WIDE, KERNEL_TOP_K
+    flags = _Flags(*(bool(said & known & bit) for bit in bits))
+    most = config.result_depth // result_rows(1, flags.wide)
     if not 0 < outputs <= most:
         raise ProgramImageError(
-            f"{byte_at(kernel.word(0))}: {outputs} {'wide ' * wide}outputs; the array holds "
+            f"{byte_at(kernel.word(0))}: {outputs} {'wide ' * flags.wide}outputs; the array holds "
             f"1..{most}"
         )
-    adds, keeps, attends = (
-        bool(flags & flag) for flag in (KERNEL_ADDS, KERNEL_KEEPS, KERNEL_ATTENDS)
-    )
-    return outputs, (adds, keeps, attends, wide)
+    if flags.top_k and not (flags.wide and outputs >= config.top_k):
+        raise ProgramImageError(
+            f"{byte_at(kernel.word(0))}: the {config.top_k} largest of {outputs} "
+            f"{'wide ' * flags.wide}outputs; they have to be wide, and as many"
+        )
+    return outputs, flags
 
 
 def _decode_chain(

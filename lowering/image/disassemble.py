@@ -247,6 +247,7 @@ def _kernels(
                 adds=image.adds,
                 keeps=image.keeps,
                 wide=image.wide,
+                top_k=image.top_k,
                 operands_from=part.operands,
                 stream=from_array(np.concatenate(part.streams).view(np.int32), i32),
                 rows=from_array(np.array([len(rows) for rows in part.streams]), i32),

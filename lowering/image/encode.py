@@ -31,6 +31,7 @@ from daqkf.hw_targets.image_format import (
     KERNEL_ADDS,
     KERNEL_ATTENDS,
     KERNEL_KEEPS,
+    KERNEL_TOP_K,
     KERNEL_WIDE,
     MAX_TILES,
     Command,
@@ -237,12 +238,14 @@ def _tables(kernels: Sequence[Kernel]) -> list[NDArray[np.int8]]:
 
 
 def _sizes(program: Playable) -> int:
-    """N, what becomes of the sums, and whether activations are sequences and results wide."""
+    """N, what becomes of the sums, and whether activations are sequences and results wide, or the
+    largest."""
     flags = KERNEL_ATTENDS if isinstance(program, ChainOp) and program.tiles else 0
     if isinstance(program, ProgramOp):
         flags |= KERNEL_ADDS if program.adds else 0
         flags |= KERNEL_KEEPS if program.keeps else 0
         flags |= KERNEL_WIDE if program.wide else 0
+        flags |= KERNEL_TOP_K if program.top_k else 0
     return program.channels | flags
 
 
@@ -286,6 +289,26 @@ def for_tiles(image: bytes, tiles: int, config: ArrayConfig) -> bytes:
     loaded, outside = split_image(image)
     words = np.frombuffer(loaded, "<u4").copy()
     words[-beat_words(config)] = tiles
+    return _sealed(words) + outside
+
+
+def for_top_k(image: bytes, config: ArrayConfig) -> bytes:
+    """The image of the same program, which gives only the largest of its wide results.
+
+    Raises:
+        ProgramImageError: the array gives all of them alone, or they are not wide, or too few.
+    """
+    loaded, outside = split_image(image)
+    words = np.frombuffer(loaded, "<u4").copy()
+    # KERNEL is the first command, and its row is behind the two words of that.
+    place = len(Header) + header_padding(config) + 2 * beat_words(config)
+    outputs = int(words[place]) & (KERNEL_TOP_K - 1)
+    if not config.top_k or not words[place] & KERNEL_WIDE or outputs < config.top_k:
+        raise ProgramImageError(
+            f"the {config.top_k} largest of {outputs} results: it takes an array with top_k, and "
+            "at least as many wide results"
+        )
+    words[place] |= KERNEL_TOP_K
     return _sealed(words) + outside
 
 

@@ -85,6 +85,8 @@ class Image:
     """Whether its activations are sequences."""
     wide: bool
     """Whether its results are wide."""
+    top_k: bool
+    """Whether only the largest of its results are given."""
     tiles: int
     """That the program is for, or 0 if that is any number."""
     sections: Sequence[Section]

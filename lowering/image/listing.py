@@ -62,7 +62,8 @@ def listing(data: bytes, config: ArrayConfig) -> str:
 
 def _heading(section: Section, image: Image, config: ArrayConfig) -> str:
     if section.command is Command.KERNEL:
-        said = {name: getattr(image, name) for name in ("adds", "keeps", "attends", "wide")}
+        names = ("adds", "keeps", "attends", "wide", "top_k")
+        said = {name: getattr(image, name) for name in names}
         flags = "".join(f" {name}" for name, flag in said.items() if flag)
         return f"KERNEL features {image.features} outputs {image.channels}{flags}"
     if section.command is Command.END:

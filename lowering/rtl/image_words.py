@@ -14,6 +14,7 @@ from daqkf.hw_targets.image_format import (
     KERNEL_ADDS,
     KERNEL_ATTENDS,
     KERNEL_KEEPS,
+    KERNEL_TOP_K,
     KERNEL_WIDE,
     MAX_TILES,
     Command,
@@ -215,6 +216,7 @@ class Instruction:
             **({"attends": KERNEL_ATTENDS} if config.operand_depth else {}),
             **({"adds": KERNEL_ADDS, "keeps": KERNEL_KEEPS} if config.accumulates else {}),
             **({"wide": KERNEL_WIDE} if config.wide_results else {}),
+            **({"top_k": KERNEL_TOP_K} if config.top_k else {}),
         }
         return cls(
             op=decoded,
@@ -266,4 +268,6 @@ def _outputs_fit(config: ArrayConfig, word: Word, flags: Mapping[str, int]) -> S
     if "wide" in flags:
         wide = word.arriving[flags["wide"].bit_length() - 1]
         fit = fit & (~wide | number.ule(config.result_depth // result_rows(1, True)))
+    if "top_k" in flags:
+        fit = fit & (wide | ~word.arriving[flags["top_k"].bit_length() - 1])
     return number.any() & fit

@@ -337,6 +337,8 @@ def place_post(
         optional |= {"rows_valid": row["valid"], "rows_sums": row["sums"]}
     if config.wide_results:
         optional["wide"] = programs.program["wide"]
+    if config.top_k:
+        optional |= {name: programs.program[name] for name in ("top_k", "outputs")}
     if config.relocates:
         optional["slot_start"] = kernel.begin(c, "slot_start", config.parameter_depth)
     if kernel.chain:

@@ -8,7 +8,8 @@ sum through bias → requantisation → saturation → table into a row of the r
 group of lanes enters in each cycle and nothing after the entry ever waits.
 
 In an array that gives wide results, those of a `wide` program go through it twice, and become two
-rows: low bytes, then high ones (`hw_targets/results.py`).
+rows: low bytes, then high ones (`hw_targets/results.py`). Where an array can find the largest of
+them, a program may give those alone (`top_k`).
 
 In an array that keeps partial sums, `adds` lets the sums go on from those of a program before, and
 `keeps` leaves them for a later one in place of results. In one that keeps activations, those of a
@@ -23,7 +24,7 @@ from dataclasses import dataclass, replace
 from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.numerics import ACTIVATION_BITS
 from daqkf.hw_targets.words import table_row, table_rows, table_values
-from daqkf.lowering.hdl.bundle import inputs
+from daqkf.lowering.hdl.bundle import Bundle, inputs
 from daqkf.lowering.hdl.circuit import Circuit, Signal, concat, mux, named
 from daqkf.lowering.hdl.pipeline import delayed
 from daqkf.lowering.hdl.select import choose, index_bits
@@ -38,6 +39,7 @@ from daqkf.lowering.rtl.residual import (
     read_kept,
     subtract_residuals,
 )
+from daqkf.lowering.rtl.top_k import build_top_k
 
 
 def build_post(config: ArrayConfig) -> Circuit:
@@ -47,7 +49,8 @@ def build_post(config: ArrayConfig) -> Circuit:
     rst = c.input("rst", 1)
     c.reset(rst)
     wide_program = c.input("wide", 1) if config.wide_results else None
-    entry = Entry.poll(c, config, rst, c.input("start", 1), wide_program)
+    start = c.input("start", 1)
+    entry = Entry.poll(c, config, rst, start, wide_program)
     parameter = entry.parameters(c, config)
     sums = entry.sums(c, config)
     valid, finishing, part = entry.late(c, config)
@@ -88,9 +91,12 @@ def build_post(config: ArrayConfig) -> Circuit:
         for v, (sums, own) in enumerate(zip(negated, factors, strict=True))
     ]
     values = _apply_function(c, config, levels, parameter)
-    left = _write_results(c, config, values, parameter, wide, valid, finishing)
+    group = _group(c, config, values, parameter, wide, valid, finishing)
     if shifts is not None:
-        shifts.join(values, left)
+        shifts.join(values, group["valid"])
+    if config.top_k:
+        group = _largest(c, config, group, rst, start)
+    _write_results(c, config, group)
     c.finish()
     return c
 
@@ -197,7 +203,7 @@ def _apply_function(
     return [c.delay(value, f"value{v}") for v, value in enumerate(values)]
 
 
-def _write_results(
+def _group(
     c: Circuit,
     config: ArrayConfig,
     values: Sequence[Signal],
@@ -205,13 +211,13 @@ def _write_results(
     wide: Wide | None,
     valid: Signal,
     finishing: Signal,
-) -> Signal:
-    """The row of T values, which fills from the top; after the last group, lane 0 is lowest.
+) -> Bundle:
+    """The group of lanes that leaves if it is `valid`: its `values`, the `address` of the row that
+    they are part of, and whether it is the `final` one there.
 
-    Wide results have two rows, of which the second one has the high bytes. Returns whether there
-    are values.
+    Wide results have two rows, of which the second one has the high bytes.
     """
-    c.section("The row of results: groups of lanes fill it from the top.")
+    c.section("Where values belong, of which a row is made.")
     latency = requantize.STAGES + 2
     valid = delayed(c, valid, "valid", latency, reset=0)
     finishing = delayed(c, finishing, "final", latency)
@@ -221,7 +227,6 @@ def _write_results(
         number = [address[: address.width - 1]] if address.width > 1 else []
         twice = concat(*number, high)
         address = named(mux(wide.wide, twice, address), "row_address")
-    taken = ACTIVATION_BITS * config.post_lanes
     value = concat(*reversed(values))
     if config.normalizes:
         exponent = delayed(c, parameter["exponent"], "exponent", latency)
@@ -229,10 +234,35 @@ def _write_results(
         c.output("values", value)
         c.output("values_valid", valid)
         c.output("result_exponent", c.delay(exponent, "result_row_exponent"))
+    return {"valid": valid, "final": finishing, "address": address, "values": value}
+
+
+def _largest(c: Circuit, config: ArrayConfig, group: Bundle, rst: Signal, start: Signal) -> Bundle:
+    """The group that leaves, which of a program of the `top_k` results is one of these."""
+    c.section("The largest results of each lane, if a program gives no others.")
+    chosen, address = c.input("top_k", 1), group["address"]
+    unit = c.instance(
+        "top_k",
+        build_top_k(config),
+        clk=c.clk,
+        rst=rst,
+        start=start,
+        outputs=c.input("outputs", index_bits(config.result_depth + 1)),
+        valid=group["valid"] & chosen,
+        high=address[0],
+        number=address[1:],
+        values=group["values"],
+    )
+    return {name: mux(chosen, unit[f"found_{name}"], signal) for name, signal in group.items()}
+
+
+def _write_results(c: Circuit, config: ArrayConfig, group: Bundle) -> None:
+    """The row of T values, which fills from the top; after the last group, lane 0 is lowest."""
+    c.section("The row of results: groups of lanes fill it from the top.")
+    taken, valid = ACTIVATION_BITS * config.post_lanes, group["valid"]
     result = c.register("result", config.row_bits)
     kept = [result[taken:]] if taken < config.row_bits else []
-    result.drive(concat(value, *kept), enable=valid)
-    c.output("result_write", c.delay(valid & finishing, "result_valid", reset=0))
-    c.output("result_address", c.delay(address, "result_row"))
+    result.drive(concat(group["values"], *kept), enable=valid)
+    c.output("result_write", c.delay(valid & group["final"], "result_valid", reset=0))
+    c.output("result_address", c.delay(group["address"], "result_row"))
     c.output("result_data", result)
-    return valid

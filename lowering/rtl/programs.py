@@ -6,10 +6,15 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from daqkf.hw_targets.config import ArrayConfig
+from daqkf.hw_targets.results import top_k_rows
 from daqkf.hw_targets.status import Phase
 from daqkf.lowering.hdl.circuit import Signal, concat, mux
 from daqkf.lowering.rtl.frame import Frame
 from daqkf.lowering.rtl.loader import build_loader
+
+FLAGS = ("adds", "keeps", "attends", "wide", "top_k")
+"""What images say of a program beside K and N, as far as arrays know it."""
 
 
 @dataclass(frozen=True)
@@ -33,12 +38,17 @@ class Programs:
     bank: Signal | None = None
     """The bank of the program that runs, where there are two."""
 
-    def result_rows(self, outputs: Signal) -> Signal:
-        """The rows of results that so many outputs of the program take."""
+    def result_rows(self, config: ArrayConfig, outputs: Signal) -> Signal:
+        """The rows of results that so many outputs of the program take, or the largest of them."""
         if "wide" not in self.program:
             return outputs
-        twice = concat(outputs[: outputs.width - 1], outputs.circuit.const(0, 1))
-        return mux(self.program["wide"], twice, outputs)
+        c = outputs.circuit
+        rows = mux(
+            self.program["wide"], concat(outputs[: outputs.width - 1], c.const(0, 1)), outputs
+        )
+        if "top_k" in self.program:
+            rows = mux(self.program["top_k"], c.const(top_k_rows(config.top_k), rows.width), rows)
+        return rows
 
     @property
     def in_bank(self) -> Mapping[str, Signal]:
@@ -113,7 +123,7 @@ def _take_turns(frame: Frame, word: Signal, valid: Signal, storing: Signal) -> P
     pending.drive(loader["loaded"] | (pending & ~swap))
     program = {
         name: c.delay(loader[name], f"running_{name}", enable=swap)
-        for name in ("features", "outputs", "zero_shift", "adds", "keeps", "attends", "wide")
+        for name in ("features", "outputs", "zero_shift", *FLAGS)
         if name in loader
     }
     tiles = c.register("tiles", loader["tiles"].width, reset=0)

@@ -20,6 +20,7 @@ from daqkf.dialects.rpea import (
     RunOp,
     TiledOp,
     is_wide,
+    result_columns,
 )
 from daqkf.dialects.rpea.interpreter import require_tokens
 from daqkf.dialects.spaq import ConcatOp
@@ -61,7 +62,7 @@ class Stage:
     @property
     def outputs(self) -> int:
         """Bytes of a token that come back."""
-        return result_rows(self.program.channels, self.wide)
+        return result_rows(result_columns(self.program), self.wide)
 
     @property
     def kernels(self) -> int:
@@ -131,7 +132,7 @@ class Stage:
                     high = low + program.features.value.data
                     part = np.ascontiguousarray(x[first : first + rows, low:high])
                     keeps = program is not programs[-1]
-                    outputs = 0 if keeps else program.channels
+                    outputs = 0 if keeps else result_columns(program)
                     jobs.append(Job(image, part, outputs, wide=self.wide and not keeps))
                     low = high
             groups.append(jobs)
@@ -170,7 +171,7 @@ class Stage:
         else:
             sequences = tuple(lengths) or (len(x),)
             given = np.split(x, np.cumsum(sequences[:-1], dtype=np.int64))
-        rows = [result_rows(group[0].channels, self.wide) for group in self.programs]
+        rows = [result_rows(result_columns(group[-1]), self.wide) for group in self.programs]
         results = memory.results(rows, sequences, self._block(memory.config, x), self.wide)
         for number, own in enumerate(given):
             if self.attends:

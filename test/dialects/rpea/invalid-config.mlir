@@ -103,3 +103,18 @@ rpea.array @array <pes = 2, lanes = 2, post_lanes = 1, max_shift = 1, activation
 rpea.array @array <pes = 2, lanes = 2, post_lanes = 1, max_shift = 1, activation_depth = 8,
   stream_depth = 4, parameter_depth = 2, result_depth = 2, running_sum_width = 9,
   accumulator_width = 18, sum_width = 18, normalizes = true, kernels = 2, epsilon_width = 30>
+
+// -----
+
+// CHECK: top_k is of wide results, which need wide_results = true
+rpea.array @array <pes = 2, lanes = 2, post_lanes = 1, max_shift = 1, activation_depth = 4, stream_depth = 4, parameter_depth = 2, result_depth = 2, running_sum_width = 9, accumulator_width = 10, sum_width = 11, top_k = 1>
+
+// -----
+
+// CHECK: top_k must be 0..64, not 65
+rpea.array @array <pes = 2, lanes = 2, post_lanes = 1, max_shift = 1, activation_depth = 4, stream_depth = 4, parameter_depth = 2, result_depth = 2, running_sum_width = 9, accumulator_width = 10, sum_width = 11, wide_results = true, top_k = 65>
+
+// -----
+
+// CHECK: top_k = 1 gives 4 rows of results; there are 2
+rpea.array @array <pes = 2, lanes = 2, post_lanes = 1, max_shift = 1, activation_depth = 4, stream_depth = 4, parameter_depth = 2, result_depth = 2, running_sum_width = 9, accumulator_width = 10, sum_width = 11, wide_results = true, top_k = 1>
