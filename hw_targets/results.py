@@ -33,22 +33,28 @@ def top_k_rows(count: int) -> int:
 
 
 def join_top_k(
-    pairs: NDArray[np.int16], groups: Sequence[int]
+    pairs: Sequence[NDArray[np.int16]], outputs: Sequence[int], count: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int16]]:
-    """The largest results of all outputs, from those of each group of them: numbers and values.
+    """The largest results of all outputs, from those of groups of them: numbers and values.
 
     Args:
-        pairs: [T, 2·G·count], those of G groups side by side (`numerics.top_k`).
-        groups: the outputs of each group.
+        pairs: of each group, [T, 2·n] of its n largest results (`numerics.top_k`).
+        outputs: of each group.
+        count: how many are wanted; each group has as many, or all of its outputs.
 
     Returns:
         Both [T, count]; the largest first, and of equal ones the one of the lower number.
     """
-    found = pairs.reshape(len(pairs), len(groups), -1, TOP_K_COLUMNS)
-    first = np.cumsum([0, *groups[:-1]], dtype=np.int64)
-    numbers = found[..., 0].astype(np.uint16) + first[:, np.newaxis]
-    numbers, values = numbers.reshape(len(pairs), -1), found[..., 1].reshape(len(pairs), -1)
-    order = np.argsort(~values, axis=1, kind="stable")[:, : found.shape[2]]
+    first = np.cumsum([0, *outputs[:-1]], dtype=np.int64)
+    numbers = np.concatenate(
+        [
+            one[:, ::TOP_K_COLUMNS].astype(np.uint16) + low
+            for one, low in zip(pairs, first, strict=True)
+        ],
+        axis=1,
+    )
+    values = np.concatenate([one[:, 1::TOP_K_COLUMNS] for one in pairs], axis=1)
+    order = np.argsort(~values, axis=1, kind="stable")[:, :count]
     return np.take_along_axis(numbers, order, axis=1), np.take_along_axis(values, order, axis=1)
 
 

@@ -51,6 +51,9 @@ SCALED = "scaled"
 ROWS = "rows"
 """The inputs of a network that take any number of rows, where a file fixes a batch of one."""
 
+RANKED = "ranked"
+"""The attribute of a kernel whose integers are in the order of what they stand for, by token."""
+
 HOST = "host"
 """The attribute that says why an op which the array might do stays with the host."""
 

@@ -54,6 +54,9 @@ Floats = NDArray[np.float32]
 TOKENS, POSITIONS, LOGITS = "tokens", "positions", "logits"
 """Inputs and the output of a decoder, beside keys and values of each layer."""
 
+OUTPUT = "output"
+"""The product that gives the logits."""
+
 PRODUCTS = ("query", "key", "value", "output", "gate", "up", "down")
 """The matrices of a layer."""
 
@@ -282,10 +285,10 @@ class _Builder:
         if not config.tied:
             embedding = self._read("output.weight")
         # A constant of its own, since products of kernels are with constants [K, N].
-        matrix = self._constant(embedding.T, "output.weight")
+        matrix = self._constant(embedding.T, f"{OUTPUT}.weight")
         del embedding
         product = MatmulOp(state, matrix, self._rows(config.vocabulary))
-        logits = self._add(product, "output")
+        logits = self._add(product, OUTPUT)
         results = [logits, *present]
         self.block.add_op(ReturnOp(*results))
         kind = FunctionType.from_lists(

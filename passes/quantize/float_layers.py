@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from xdsl.dialects.func import ReturnOp
 from xdsl.ir import Block, BlockArgument, Operation
 
+from daqkf.dialects.nn.base import RANKED
 from daqkf.dialects.spaq import (
     ActivationOp,
     AddOp,
@@ -76,7 +77,8 @@ def layer_of(
     channels, last = features(matmul.result), stages[-1]
     if wide := wide and can_be_wide(matmul):
         assert isinstance(stated[0], CalibratedOp)
-        output = Columns.wide(stated[0].ranges())
+        ranges = stated[0].ranges()
+        output = Columns.wide(float(np.max(ranges)) if _is_ranked(matmul) else ranges)
         sum_scale = output.scale
     elif activation is None:
         sum_scale, output = _sum_columns(matmul, stated[0], stages[-1])
@@ -104,6 +106,12 @@ def can_be_wide(matmul: MatmulOp) -> bool:
         and not any(isinstance(stage, ActivationOp | ResidualOp) for stage in stages)
         and all(isinstance(use.operation, ReturnOp) for use in statement.result.uses)
     )
+
+
+def _is_ranked(matmul: MatmulOp) -> bool:
+    """Whether a layer's results are to have one scale, so that their order is that of integers."""
+    function = matmul.parent_op()
+    return isinstance(function, Operation) and RANKED in function.attributes
 
 
 def _sum_columns(

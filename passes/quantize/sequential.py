@@ -14,7 +14,7 @@ each layer is fitted to its own outputs on inputs of the changed network.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -26,9 +26,10 @@ from xdsl.ir import SSAValue
 from daqkf.dialects import nn
 from daqkf.dialects.spaq import ConstantOp, LevelSet
 from daqkf.hw_targets.numerics import ACTIVATION_MAX
+from daqkf.passes.nn_row_scales import constant_of_rows
 from daqkf.passes.progress import Progress, counted, silent
 from daqkf.passes.quantize.compensation import compensate
-from daqkf.passes.quantize.levels import fit
+from daqkf.passes.quantize.levels import Fit, fit
 from daqkf.passes.quantize.network_pruning import SingleLayer, single_layers
 from daqkf.passes.quantize.network_statistics import Batch, Reached, sweep
 from daqkf.passes.quantize.paired_inputs import PairedInputs
@@ -152,17 +153,34 @@ def fit_layer(
         pruned = pair.problem(True).solve(target, share, sensitivity, NETWORK)
         allowed = pruned != 0
     if level_set is None:
-        real = pruned.astype(np.float32)
+        real = pruned.astype(np.float32)  # `take_weights` makes weights of the bias where it has to
         return FittedLayer(real, 1.0, pair.bias(bias, weights, real).astype(np.float32))
     hessian = pair.now.hessian()
     start = fit(pruned, level_set, importance=np.diag(hessian))
     found = compensate(
         target, hessian, start, zero=level_set.kind != "binary", passes=_PASSES, allowed=allowed
     )
+    constant = constant_of_rows(layer.call)
+    if constant is not None:
+        left = pair.bias(bias, weights, (found.levels * found.scales).astype(np.float32))
+        found = _biased(found, left / constant, zero=level_set.kind != "binary")
     common = np.maximum(np.gcd.reduce(found.levels, axis=0), 1)
     levels, scales = found.levels // common, found.scales * common
     rounded = (levels * scales).astype(np.float32)
-    return FittedLayer(levels, scales, pair.bias(bias, weights, rounded).astype(np.float32))
+    rest = pair.bias(bias, weights, rounded) if constant is None else np.zeros(len(scales))
+    return FittedLayer(levels, scales, rest.astype(np.float32))
+
+
+def _biased(found: Fit, added: NDArray[np.floating], *, zero: bool) -> Fit:
+    """The levels of a ranked kernel, with weights of its constant feature that are `added` [N]
+    larger, as near as each channel's levels come; `zero` may be one of them."""
+    magnitudes = found.magnitudes.astype(np.int8)
+    choices = [-magnitudes, magnitudes, *([np.zeros_like(magnitudes[:1])] if zero else [])]
+    every = np.concatenate(choices)
+    nearest = np.abs(every - (found.levels[-1] + added / found.scales)).argmin(axis=0)
+    levels = found.levels.copy()
+    levels[-1] = np.take_along_axis(every, nearest[np.newaxis], axis=0)[0]
+    return replace(found, levels=levels)
 
 
 @dataclass

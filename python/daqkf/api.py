@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 def compile(  # pyright: ignore[reportOverlappingOverload]
     weights: "str | PathLike[str] | ModuleOp",
     *,
-    calibration: Mapping[str, ArrayLike] | Sequence[Mapping[str, ArrayLike]] | None = None,
+    calibration: str | Mapping[str, ArrayLike] | Sequence[Mapping[str, ArrayLike]] | None = None,
     sparsity: float | None = None,
     levels: Levels = "int8",
     target: str = "generic",
@@ -48,6 +48,7 @@ def compile(  # pyright: ignore[reportOverlappingOverload]
     fixed: Mapping[str, Any] | None = None,
     scale_rows: bool | None = None,
     wide_results: str | Sequence[str] | None = None,
+    ranked: str | Sequence[str] | None = None,
     row_exponents: str = EXPONENTS[0],
     fallback: float | None = None,
     sequential: bool | None = None,

@@ -7,6 +7,7 @@ import subprocess
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
 import pytest
@@ -51,7 +52,7 @@ class Kernel:
     @classmethod
     def random(
         cls, seed: int, features: int, channels: int, density: float, most: int = 127
-    ) -> "Kernel":
+    ) -> Self:
         rng = np.random.default_rng(seed)
         largest = min(int(rng.choice([1, 7, 127])), most)
         levels = rng.integers(1, largest + 1, (features, channels))
@@ -83,7 +84,7 @@ class Kernel:
         kind = FunctionType.from_lists(list(block.arg_types), [result.result.type])
         return ModuleOp([FuncOp("layer", kind, Region(block))])
 
-    def expected(self, x: NDArray[np.int8]) -> NDArray[np.int8]:
+    def expected(self, x: NDArray[np.int8]) -> NDArray[Any]:
         """Straight from the formulas, sharing no code with the compiler."""
         total = x.astype(object) @ self.levels.astype(object) + self.bias
         scaled = (total * self.multiplier + 2 ** (self.shift.astype(object) - 1)) // (

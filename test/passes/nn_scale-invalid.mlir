@@ -5,7 +5,7 @@
 
 // CHECK: daqkf-opt: nn-scale: the network needs the input 'input0' (all: input0)
 // FILE: daqkf-opt: nn-scale: {{.*}}No such file or directory
-// UNKNOWN: daqkf-opt: nn-scale: unknown option 'colour' (it has samples, keep)
+// UNKNOWN: daqkf-opt: nn-scale: unknown option 'colour' (it has samples, keep, ranked)
 
 func.func @main(%x: tensor<?x2xf32>) -> tensor<?x2xf32> {
   %y = nn.elementwise neg %x : (tensor<?x2xf32>) -> tensor<?x2xf32>

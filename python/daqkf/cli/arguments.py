@@ -169,6 +169,12 @@ def _add_compile(commands: Commands) -> None:
         "(default: none; of language models *)",
     )
     compiler.add_argument(
+        "--ranked",
+        metavar="NAMES",
+        help="networks: kernels whose largest results the array is to find, by name as for "
+        "--wide-results (default: none; of language models the logits, on a target with a top_k)",
+    )
+    compiler.add_argument(
         "--row-exponents",
         choices=EXPONENTS,
         default=EXPONENTS[0],

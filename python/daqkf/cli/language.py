@@ -35,7 +35,7 @@ def shown(text: str) -> str:
 def generate(options: argparse.Namespace) -> int:
     """Print what a model writes behind prompts; returns the exit code."""
     sampling = _sampling(options)
-    with _model(options) as (model, engine):
+    with _model(options, sampling) as (model, engine):
         prompts = options.prompt
         if len(prompts) == 1:
             _print(model.generate(prompts[0], engine=engine, **sampling))
@@ -51,7 +51,7 @@ def generate(options: argparse.Namespace) -> int:
 def chat(options: argparse.Namespace) -> int:
     """Answer what a user says, line after line, until the input ends; returns the exit code."""
     sampling = _sampling(options)
-    with _model(options) as (model, engine):
+    with _model(options, sampling) as (model, engine):
         messages = [{"role": "system", "content": options.system}] if options.system else []
         for line in _lines():
             messages.append({"role": "user", "content": line})
@@ -104,12 +104,15 @@ def _sampling(options: argparse.Namespace) -> dict[str, Any]:
 
 
 @contextmanager
-def _model(options: argparse.Namespace) -> "Iterator[tuple[CompiledLanguageModel, Engine]]":
+def _model(
+    options: argparse.Namespace, sampling: dict[str, Any]
+) -> "Iterator[tuple[CompiledLanguageModel, Engine]]":
     """A model and what runs it; afterwards, how fast it was is said on standard error."""
     from rich.console import Console
 
     from daqkf.compiler.compiled_language_model import CompiledLanguageModel
     from daqkf.compiler.compiled_network import FAST, RTL
+    from daqkf.compiler.generation import Sampling
     from daqkf.support.console import showing
 
     if options.accelerator == FAST and (options.check or options.layers is not None):
@@ -118,7 +121,8 @@ def _model(options: argparse.Namespace) -> "Iterator[tuple[CompiledLanguageModel
         model = CompiledLanguageModel.load(options.model)
         if options.accelerator != FAST:
             progress("build the simulator, once")
-        engine = model.engine(options.accelerator, options.layers, options.check)
+        most = Sampling(**sampling).most
+        engine = model.engine(options.accelerator, options.layers, options.check, logits=most)
     yield model, engine
     print(engine.speeds.line(), file=sys.stderr)
     if options.accelerator == RTL:

@@ -46,6 +46,7 @@ def compile_network(options: argparse.Namespace, console: "Console") -> int:
         fixed=_fixed(options.fix),
         scale_rows=options.scale_rows,
         wide_results=options.wide_results,
+        ranked=options.ranked,
         row_exponents=options.row_exponents,
         fallback=options.fallback,
         sequential=options.sequential,

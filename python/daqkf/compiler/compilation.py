@@ -40,7 +40,7 @@ from daqkf.hw_targets.numerics import NORMALIZED_FEATURES
 from daqkf.passes.nn_attention import quantize_attention
 from daqkf.passes.nn_kernels import kernel_name, matches
 from daqkf.passes.nn_product import Inputs, in_order, quantize_products
-from daqkf.passes.nn_scale import Scales, scales_on
+from daqkf.passes.nn_scale import Scales, are_rows_scaled, scales_on
 from daqkf.passes.progress import Progress, Step, counted
 from daqkf.passes.quantize.accuracy import Accuracy, AllOutputs, Loss
 from daqkf.passes.quantize.network_statistics import batches, observe
@@ -116,7 +116,8 @@ class Compilation:
 
         def scales(network: ModuleOp, keeps: bool) -> Mapping[MatmulOp, Scales]:
             spread = _spread(task.samples(network))
-            return scales_on(network, spread, smooth=not keeps, progress=progress)
+            names = options.ranked_names
+            return scales_on(network, spread, smooth=not keeps, ranked=names, progress=progress)
 
         network, keep = outlined(task.source, options, progress, scales, coarse)
         executor = _executor_of(network, options, task.executor, task.steps)
@@ -128,7 +129,7 @@ class Compilation:
             progress("fuse kernels")
             fuse(network, options, machine)
         _set_tokens(network, NORMALIZED_FEATURES)
-        _require_wide(network, options, machine)
+        _require_named(network, options, machine)
         held_out: list[Inputs] = []
         fitted = list(samples)
         if sequential:
@@ -355,21 +356,23 @@ def _require_calibration(
         raise DaqkfError("distillation needs calibration, and pruning of second order")
 
 
-def _require_wide(network: ModuleOp, options: NetworkOptions, machine: Machine) -> None:
-    """Check that there are kernels of the names of `wide_results`, and such results.
+def _require_named(network: ModuleOp, options: NetworkOptions, machine: Machine) -> None:
+    """Check that there are kernels of the names of `wide_results` and `ranked`, and such results.
 
     Raises:
         ValueError: there are none.
     """
-    names = options.wide_names or ()
-    if names and not machine.wide_results:
+    if options.wide_names and not machine.wide_results:
         raise ValueError(f"target '{options.target}' gives no wide_results; 'wide-memory' does")
     main = entry(network)
     functions = [op for op in network.ops if isinstance(op, FuncOp) and op is not main]
-    for name in names:
-        if not any(matches(function, [name]) for function in functions):
-            known = shortened([kernel_name(function) for function in functions])
-            raise ValueError(f"wide_results: no kernel is called '{name}' (there are: {known})")
+    for option, names in (("wide_results", options.wide_names), ("ranked", options.ranked_names)):
+        for name in names or ():
+            if not any(matches(function, [name]) for function in functions):
+                known = shortened([kernel_name(function) for function in functions])
+                raise ValueError(f"{option}: no kernel is called '{name}' (there are: {known})")
+    if options.ranked_names and not are_rows_scaled(network):
+        raise ValueError("ranked results are of kernels whose rows are scaled: scale_rows")
 
 
 def _set_tokens(network: ModuleOp, most: int, kernel: str | None = None) -> None:

@@ -19,9 +19,13 @@ from daqkf.compiler.evaluation import WINDOW, Evaluated, evaluate
 from daqkf.compiler.folder import Folder
 from daqkf.compiler.generation import Sampling, encoded, write
 from daqkf.dialects.interpreting import entry
+from daqkf.dialects.nn import ElementwiseOp, LinearOp
+from daqkf.dialects.nn.base import RANKED, shape_of
+from daqkf.dialects.nn.elementwise import Function
 from daqkf.dialects.nn.interpreter import CachedAttention, NnFunctions
 from daqkf.lowering.frontends.decoder import LOGITS, POSITIONS, TOKENS, DecoderConfig, cache_names
 from daqkf.lowering.frontends.text import TextCodec, parse_tokenizer
+from daqkf.passes.nn_kernels import kernel_of
 from daqkf.passes.progress import Progress, silent
 from daqkf.runtime.accelerators import Accelerator
 from daqkf.support.errors import DaqkfError
@@ -56,6 +60,7 @@ class CompiledLanguageModel(CompiledNetwork):
         layers: Sequence[int] | None = None,
         check: bool = False,
         progress: Progress = silent,
+        logits: int | None = None,
     ) -> Engine:
         """What runs the decoder for any number of texts.
 
@@ -65,6 +70,9 @@ class CompiledLanguageModel(CompiledNetwork):
                 kernels, that of the output among them.
             check: compare what the accelerator gives with the fast model, bit for bit.
             progress: told what runs next.
+            logits: how many of the largest logits of each token are wanted; None for all. If an
+                accelerator can find as many (`largest_logits`), no others leave it, and these are
+                -∞.
 
         Raises:
             DaqkfError: an unknown accelerator, or a layer that the model does not have.
@@ -74,7 +82,8 @@ class CompiledLanguageModel(CompiledNetwork):
             if not 0 <= layer < most:
                 raise DaqkfError(f"there is no layer {layer}: they are 0 … {most - 1}")
         only = "" if layers is None else [f"layers.{layer}." for layer in layers]
-        runner = self.runner(accelerator, only, check, progress=progress)
+        ranked = self._ranked if logits and logits <= self.largest_logits else None
+        runner = self.runner(accelerator, only, check, progress=progress, ranked=ranked)
 
         def functions(cached: CachedAttention) -> NnFunctions:
             return NnFunctions(runner.kernel, runner.product, runner.attention, cached)
@@ -83,6 +92,29 @@ class CompiledLanguageModel(CompiledNetwork):
         return Engine(
             self.network, self.decoder_config, functions, room=self.attention_room, part=part
         )
+
+    @property
+    def largest_logits(self) -> int:
+        """How many of the largest logits of a token the array can find: its `top_k`, if nothing but
+        a number for each token stands between the logits and the wide results of a ranked kernel,
+        else 0."""
+        name = self._ranked
+        wide = any(stage.wide for stage in self.stages if stage.name == name)
+        return self.config.top_k if wide else 0
+
+    @cached_property
+    def _ranked(self) -> str | None:
+        """The kernel of the logits, if its results are in their order."""
+        ops = list(entry(self.network).body.block.ops)
+        scaled = ops[-1].operands[0].owner
+        if not isinstance(scaled, ElementwiseOp) or scaled.kind.data is not Function.MUL:
+            return None
+        calls = [value.owner for value in scaled.inputs if isinstance(value.owner, LinearOp)]
+        factors = [value for value in scaled.inputs if not isinstance(value.owner, LinearOp)]
+        if len(calls) != 1 or (shape_of(factors[0]) or (0,))[-1] != 1:
+            return None
+        kernel = kernel_of(calls[0])
+        return kernel.sym_name.data if RANKED in kernel.attributes else None
 
     @cached_property
     def _fast(self) -> Engine:

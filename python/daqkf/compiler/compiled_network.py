@@ -221,8 +221,11 @@ class CompiledNetwork(LoweredNetwork):
         check: bool = False,
         resume: str | Path | None = None,
         progress: Progress = silent,
+        ranked: str | None = None,
     ) -> KernelRunner:
         """What runs kernels as `run` says; `only` may be several beginnings of names.
+
+        If a kernel is `ranked`, an accelerator finds its largest results, and gives no others.
 
         Raises:
             DaqkfError: an unknown accelerator, or no kernel has such a name.
@@ -242,7 +245,7 @@ class CompiledNetwork(LoweredNetwork):
         device = None if isinstance(accelerator, str) else accelerator
         if device is not None and resume is not None:
             device = Resumable(device, Path(resume))
-        return KernelRunner(self, device, names, check, progress)
+        return KernelRunner(self, device, names, check, progress, ranked)
 
     def selected(self, only: str | tuple[str, ...] = "") -> list[str]:
         """The kernels, products and attentions whose names begin so, in the order they run in."""

@@ -23,6 +23,7 @@ from xdsl.utils.exceptions import InterpretationError
 from daqkf.compiler.reading import Part, Pipeline, Span, parts_of
 from daqkf.dialects.interpreting import entry
 from daqkf.dialects.nn import (
+    ConcatOp,
     ConstantOp,
     ElementwiseOp,
     LinearOp,
@@ -358,4 +359,6 @@ def _by_rows(op: Operation) -> bool:
         return isinstance(op.rhs.owner, ConstantOp)
     if isinstance(op, SliceOp):
         return integers_of(op.axes) in ([-1], [1])
+    if isinstance(op, ConcatOp):
+        return op.axis.value.data == 1
     return isinstance(op, ElementwiseOp | RmsNormOp)

@@ -57,6 +57,11 @@ class Sampling:
         if isinstance(self.stop, str) or "" in self.stop:
             raise DaqkfError("stop is a list of texts that are not empty")
 
+    @property
+    def most(self) -> int | None:
+        """How many of the largest logits a choice takes; None for all."""
+        return self.top_k if self.temperature else 1
+
     def chosen(self, logits: NDArray[np.floating], rng: np.random.Generator) -> int:
         """The token that follows, by its logits [vocabulary].
 

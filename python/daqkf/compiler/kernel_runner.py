@@ -47,6 +47,9 @@ class KernelRunner:
     check: bool
     """Whether their results are compared with those of the fast model."""
     progress: Progress
+    ranked: str | None = None
+    """A kernel whose largest results alone are wanted of the device, which finds them; all others
+    are taken for -∞."""
 
     @cached_property
     def _columns(self) -> SeparateColumns | None:
@@ -65,6 +68,10 @@ class KernelRunner:
             if not on_device:
                 return fast
         lowered = self.compiled.kernels[name]
+        if name == self.ranked:
+            y = self._largest(lowered, x)
+            self._compare(name, y, None if fast is None else self._largest_of(fast))
+            return y
 
         # All sequences at once: what is around the program does not know of them.
         if isinstance(self.device, QueueAccelerator):
@@ -113,6 +120,26 @@ class KernelRunner:
             lengths if attends else (),
         )
         return kernel.run(function, x)
+
+    def _largest(self, function: FuncOp, x: NDArray[Any]) -> NDArray[Any]:
+        """The results of a ranked kernel on the device, of which only the largest come."""
+        found: list[NDArray[np.int64]] = []
+
+        def run(program: Runnable, x: NDArray[np.int8]) -> Results:
+            assert self.device is not None
+            numbers, values = self._stage(program).largest(self.device, x)
+            found.append(numbers)
+            y = np.zeros((len(x), program.channels), np.int16)
+            np.put_along_axis(y, numbers, values, axis=1)
+            return y
+
+        (y,) = call(self.compiled.arrays, function, (x,), array=RpeaFunctions(run))
+        return _only(y, found[0])
+
+    def _largest_of(self, y: NDArray[Any]) -> NDArray[Any]:
+        """What the device would give of all results [T, N] of a ranked kernel."""
+        most = self.compiled.config.top_k
+        return _only(y, np.argsort(-y, axis=1, kind="stable")[:, :most])
 
     def _stage(self, program: Runnable) -> Stage:
         return next(stage for stage in self.compiled.stages if stage.program is program)
@@ -175,3 +202,10 @@ class KernelRunner:
         if fast is not None and not np.array_equal(y, fast):
             count = int((y != fast).sum())
             raise DaqkfError(f"{name}: {count} of {y.size} results differ from the fast model's")
+
+
+def _only(y: NDArray[Any], numbers: NDArray[np.int64]) -> NDArray[Any]:
+    """Some of the results [T, N], by their numbers [T, count]; the others are -∞."""
+    found = np.full_like(y, -np.inf)
+    np.put_along_axis(found, numbers, np.take_along_axis(y, numbers, axis=1), axis=1)
+    return found

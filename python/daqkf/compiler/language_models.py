@@ -21,6 +21,7 @@ from daqkf.compiler.text_windows import windows_of
 from daqkf.hw_targets.target import load_target
 from daqkf.lowering.frontends.decoder import (
     LOGITS,
+    OUTPUT,
     POSITIONS,
     TOKENS,
     DecoderConfig,
@@ -166,12 +167,16 @@ def _suited(options: NetworkOptions) -> NetworkOptions:
     """Options as language models need them: tokens have ranges of their own, results are wide where
     the target has such, and what counts is what follows the tokens."""
     scaled, wide, measure = options.scale_rows, options.wide_results, options.measure
-    if wide is None and load_target(options.target).machine.wide_results:
+    ranked, machine = options.ranked, load_target(options.target).machine
+    if wide is None and machine.wide_results:
         wide = "*"
+    if ranked is None and machine.top_k and wide and scaled is not False:
+        ranked = OUTPUT
     return replace(
         options,
         scale_rows=True if scaled is None else scaled,
         wide_results=wide,
+        ranked=ranked,
         measure=NextToken(LOGITS) if measure is None else measure,
     )
 

@@ -189,6 +189,12 @@ class Options:
         return self.accuracy is not None or self.cycles is not None
 
 
+def _names(given: str | Sequence[str] | None) -> tuple[str, ...]:
+    """Names that are given as a list, or in a text with commas between them."""
+    names = given or ()
+    return tuple(names.split(",") if isinstance(names, str) else names)
+
+
 @dataclass(frozen=True, kw_only=True)
 class NetworkOptions(Options):
     """How a network is compiled.
@@ -228,6 +234,10 @@ class NetworkOptions(Options):
             `wide_results`; a result takes two bytes of the traffic, and twice as long in the post
             unit. Language models have them in all kernels that can, if the target does and nothing
             else is said; none with an empty text.
+        ranked: kernels, named as those of `wide_results`, whose largest results the array is to
+            find: their integers are in the order of what they stand for, token by token. Nothing
+            may follow such a product, and `scale_rows` has to be on. By default that of a language
+            model's logits, on a target with a `top_k`; none with an empty text.
         row_exponents: whether the results of gates on the array, which another product reads, share
             an exponent by token: `auto`, if that leaves half of the noise, `on` or `off`. Only on a
             target with `row_exponents`, whose row unit then makes them twice.
@@ -260,6 +270,7 @@ class NetworkOptions(Options):
     fixed: Mapping[str, Any] | None = None
     scale_rows: bool | None = None
     wide_results: str | Sequence[str] | None = None
+    ranked: str | Sequence[str] | None = None
     row_exponents: str = EXPONENTS[0]
     fallback: float | None = None
     sequential: bool | None = None
@@ -277,8 +288,12 @@ class NetworkOptions(Options):
     @property
     def wide_names(self) -> tuple[str, ...] | None:
         """The names of `wide_results`, if there are any."""
-        names = self.wide_results or ()
-        return tuple(names.split(",") if isinstance(names, str) else names) or None
+        return _names(self.wide_results) or None
+
+    @property
+    def ranked_names(self) -> tuple[str, ...]:
+        """The names of `ranked`."""
+        return _names(self.ranked)
 
     def cutting(self) -> dict[str, Any]:
         """The options that say what kernels are made of, JSON-able: what a folder keeps of them."""

@@ -40,7 +40,7 @@ def outlined(
 
     Args:
         source: a file that `load_network` reads, or its module of `nn`.
-        options: `requantize`, `fixed` and `scale_rows` count.
+        options: `requantize`, `fixed`, `scale_rows` and `ranked` count.
         progress: told of each step.
         scaling: the scales of a network's products, of which it is also told whether weights keep
             their levels; without it no rows are scaled.
@@ -69,7 +69,8 @@ def outlined(
     if scales is None:
         scales = keeps and not any(isinstance(op, QuantizeOp) for op in network.walk())
     if scales and scaling is not None:
-        scale_rows(NnScalePass(keep=keeps), network, scaling(network, keeps))
+        given = NnScalePass(keep=keeps, ranked=options.ranked_names)
+        scale_rows(given, network, scaling(network, keeps))
     run_passes(network, [outline])
     return network, keeps
 

@@ -25,10 +25,11 @@ from daqkf.dialects.rpea import (
 from daqkf.dialects.rpea.interpreter import require_tokens
 from daqkf.dialects.spaq import ConcatOp
 from daqkf.dialects.spaq.checks import features as columns_of
+from daqkf.hw_targets import numerics
 from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.operands import AttentionKernel
-from daqkf.hw_targets.results import Results, result_rows
-from daqkf.lowering.image.encode import encode, parts_of
+from daqkf.hw_targets.results import Results, join_top_k, result_rows
+from daqkf.lowering.image.encode import encode, for_top_k, parts_of
 from daqkf.lowering.image.queue_memory import QueueMemory, Rows
 from daqkf.runtime.accelerators import Accelerator
 from daqkf.runtime.simulator import Job, padded, sequence_header
@@ -108,11 +109,14 @@ class Stage:
         """The image of each program."""
         return [[encode(program) for program in group] for group in self.programs]
 
-    def jobs(self, x: NDArray[np.int8], lengths: Sequence[int] = ()) -> list[list[Job]]:
+    def jobs(
+        self, x: NDArray[np.int8], lengths: Sequence[int] = (), *, top_k: bool = False
+    ) -> list[list[Job]]:
         """The jobs that an array has to run for activations [T, K], by group of outputs.
 
         Activations may be sequences of these lengths, all for one program. As many tiles as there
-        are partial sums for go through a part before the next one.
+        are partial sums for go through a part before the next one. With `top_k`, programs give only
+        the largest of their wide results, if they have as many.
         """
         config = self.program.target().config.data
         if isinstance(self.program, ChainOp) and self.attends:
@@ -133,6 +137,11 @@ class Stage:
                     part = np.ascontiguousarray(x[first : first + rows, low:high])
                     keeps = program is not programs[-1]
                     outputs = 0 if keeps else result_columns(program)
+                    if top_k and outputs > config.top_k:
+                        image, outputs = (
+                            for_top_k(image, config),
+                            numerics.TOP_K_COLUMNS * config.top_k,
+                        )
                     jobs.append(Job(image, part, outputs, wide=self.wide and not keeps))
                     low = high
             groups.append(jobs)
@@ -239,13 +248,36 @@ class Stage:
         lengths: Sequence[int] = (),
     ) -> Results:
         """The results [T, N] of activations [T, K], which may be sequences."""
-        groups = self.jobs(x, lengths)
+        return np.concatenate(self._results(accelerator, self.jobs(x, lengths)), axis=1)
+
+    def largest(
+        self, accelerator: Accelerator, x: NDArray[np.int8]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int16]]:
+        """The largest results of each of the activations [T, K], which the array finds.
+
+        Returns their numbers and values, both [T, `top_k` of the array].
+
+        Raises:
+            ProgramImageError: results are not wide, or it is no such array.
+        """
+        count = self.program.target().config.data.top_k
+        outputs = [group[-1].channels for group in self.programs]
+        pairs: list[NDArray[np.int16]] = []
+        found = self._results(accelerator, self.jobs(x, top_k=True))
+        for results, own in zip(found, outputs, strict=True):
+            wide = results.astype(np.int16, copy=False)
+            # A group that has no more gives all of its results.
+            pairs.append(wide if own > count else numerics.top_k(wide, own))
+        return join_top_k(pairs, outputs, count)
+
+    def _results(self, accelerator: Accelerator, groups: list[list[Job]]) -> list[Results]:
+        """The results of jobs by group."""
         results = iter(accelerator.run([job for jobs in groups for job in jobs]))
         columns: list[Results] = []
         for jobs in groups:
             own = zip(jobs, islice(results, len(jobs)), strict=True)
             columns.append(np.concatenate([y for job, y in own if job.outputs]))
-        return np.concatenate(columns, axis=1)
+        return columns
 
 
 def _place(
