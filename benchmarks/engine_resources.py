@@ -175,6 +175,15 @@ ORDERED_LANES = [replace(config, families=("ordered_sum",)) for config in LANES[
 CHECKS |= {
     "4 x 8 coded": replace(CODED, post_multiplier="dsp"),
     "4 x 8 distances": replace(ORDERED, index_bits=8),
+    "4 x 1, 8 features": replace(
+        CODED,
+        lanes=1,
+        post_lanes=1,
+        kernels=1,
+        features_together=8,
+        activation_memory="distributed",
+        post_multiplier="dsp",
+    ),
 }
 ECP5_CHECKS = {
     "1 x 8": replace(ENGINE, lanes=8, post_lanes=2),

@@ -83,6 +83,11 @@ class ArrayConfig(Machine):
             )
         if self.dispatches and self.chains:
             raise ValueError("an array picks among variants or chains kernels, not both")
+        if self.features_together > 1 and (self.chains or self.dispatches):
+            raise ValueError(
+                f"beats of {self.features_together} features are for arrays that neither chain "
+                "kernels nor pick among variants"
+            )
         if (self.residual_depth or self.has_rows) and not self.chains:
             raise ValueError("residuals and row units are for arrays that chain kernels")
         if (self.rms_norms or self.epsilon_width) and not self.normalizes:
@@ -101,6 +106,11 @@ class ArrayConfig(Machine):
     def row_bits(self) -> int:
         """Bits of an activation or result row: one int8 for each lane, lane 0 lowest."""
         return ACTIVATION_BITS * self.lanes
+
+    @property
+    def activation_bits(self) -> int:
+        """Bits of a beat of activations, and of a row of the activation memories."""
+        return self.row_bits * self.features_together
 
     @property
     def table_depth(self) -> int:
@@ -158,15 +168,17 @@ def memory_depth(rows: int) -> int:
     return 1 << max(rows - 1, 1).bit_length()
 
 
-def activation_rows(features: int, index_bits: int) -> int:
-    """Rows of the smallest activation memory for so many features and one row of zeros."""
+def activation_rows(features: int, machine: Machine) -> int:
+    """The smallest `activation_depth` for so many features of a machine, and a row of zeros."""
+    together = machine.features_together
+    rows = 1 << machine.activation_beats(features).bit_length()
     # Indices of so many bits are for longer addresses.
-    return max(1 << features.bit_length(), 2 << index_bits)
+    return max(rows * together, 2 << machine.index_bits)
 
 
 def smallest_array(machine: Machine, features: int) -> ArrayConfig:
     """An array of the machine with words for so many features, and sums as wide as any."""
-    depth = activation_rows(features, machine.index_bits)
+    depth = activation_rows(features, machine)
     return ArrayConfig(
         **asdict(replace(machine, activation_depth=depth)),
         running_sum_width=ACTIVATION_BITS + 1,

@@ -119,8 +119,8 @@ def _activations(config: ArrayConfig) -> list[Memory]:
         Memory(
             _element(config),
             config.pes * -(-reads // config.reads_together),
-            config.activation_depth,
-            ACTIVATION_BITS * len(lanes),
+            config.activation_depth // config.features_together,
+            ACTIVATION_BITS * len(lanes) * config.features_together,
             min(reads, config.reads_together),
             style,
         )
@@ -354,6 +354,21 @@ def chosen_bits(config: ArrayConfig, family: str) -> dict[str, float]:
     return found
 
 
+_CHOSEN_LUTS = {1: 0, 2: 1, 4: 1, 8: 3}
+"""LUTs for a bit that is chosen from a row of so many features, as yosys makes them."""
+
+
+def _chosen_features(config: ArrayConfig) -> dict[str, int]:
+    """What an element takes to choose features from rows of several: the row behind the memory has
+    a register, and the feature's place goes along."""
+    together, bits = config.features_together, ACTIVATION_BITS * config.lanes
+    place = together.bit_length() - 1
+    return {
+        "luts": _reads(config) * bits * _CHOSEN_LUTS[together],
+        "flip_flops": _reads(config) * (bits * together + place) if place else 0,
+    }
+
+
 def tree_bits(config: ArrayConfig) -> int:
     """Flip-flops of an element that are the tree to its lanes."""
     groups = lane_groups(config, config.family(0))
@@ -448,6 +463,8 @@ def logic_needs(config: ArrayConfig, family: str) -> Needs:
     totals["flip_flops"] += config.pes * tree_bits(config)
     for resource, takes in _result_tree(config, family).items():
         totals[resource] += takes
+    for resource, takes in _chosen_features(config).items():
+        totals[resource] += config.pes * takes
     return Needs(
         luts=round(totals["luts"]),
         flip_flops=round(totals["flip_flops"]),

@@ -65,9 +65,10 @@ def read_cycles(machine: Machine, family: str) -> int:
     """Cycles from an address to the activations in front of a lane of an element.
 
     They are the memory's and that of a register, which block RAM has itself. Where there is a tree,
-    memories are spread over the device and far from the lanes; the way has a register more.
+    memories are spread over the device and far from the lanes; the way has a register more, and so
+    it has where a feature is chosen from a row of several.
     """
-    return 3 if fan_out_stages(machine, family) else 2
+    return 3 if fan_out_stages(machine, family) or machine.features_together > 1 else 2
 
 
 def result_groups(config: ArrayConfig) -> list[range]:

@@ -111,6 +111,7 @@ _ADDED = {
     "rms_norms": False,
     "epsilon_width": 0,
     "top_k": 0,
+    "features_together": 1,
 }
 """Options that came after this version of images, and what arrays without them have."""
 

@@ -31,6 +31,7 @@ ORGANISATION = (
     "row_solvers",
     "program_bits",
     "post_multiplier",
+    "features_together",
 )
 """What a schedule and the array that runs it must have in common."""
 
@@ -41,6 +42,14 @@ products in one DSP block of 27×18 bits."""
 POST_MULTIPLIERS = ("luts", "dsp")
 """How the post unit multiplies sums: rows of radix-4 digits in LUTs, or for each lane a product for
 a DSP block."""
+
+FEATURES_TOGETHER = (1, 2, 4, 8)
+"""Features of a token that a beat can bring. A row of eight is as wide as UltraRAM, and one of four
+as block RAM of two ports, for a single lane."""
+
+LANES_TOGETHER = 8
+"""The most lanes of arrays whose beats bring several features: others take as many activations as
+their results can give."""
 
 MAX_TOP_K = 64
 """Beyond it the comparators of a lane are larger than the lane."""
@@ -113,7 +122,7 @@ class Machine:
     max_shift: int
     """The largest gap step is `2^max_shift` levels."""
     activation_depth: int
-    """Rows of the activation memories. The last one is kept zero, so features K are fewer."""
+    """Features that the activation memories hold. The last row is kept zero, so K are fewer."""
     stream_depth: int
     """Words of each PE's stream memory, or with `memory_bits`, of the FIFO in its place."""
     parameter_depth: int
@@ -187,6 +196,10 @@ class Machine:
     one, and steps take R with either sign (`families.running_sum`): fuller words."""
     wide_results: bool = field(default=False, kw_only=True)
     """Whether a program's results may be wide, int16 in two rows each (`results`)."""
+    features_together: int = field(default=1, kw_only=True)
+    """Neighbouring features of each token that a beat of activations brings, one of
+    `FEATURES_TOGETHER`. A row of the activation memories has as many, of which an item takes one.
+    It is for few lanes, whose activations would take longer to come than to use."""
     top_k: int = field(default=0, kw_only=True)
     """Results that a program may give of all its wide ones: the largest of each token, with their
     numbers (`numerics.top_k`); 0: every program gives all of them."""
@@ -221,6 +234,8 @@ class Machine:
             self._require_operands()
         if self.row_exponents:
             self._require_exponents()
+        if self.features_together > 1:
+            self._require_together()
         if self.top_k:
             self._require_top_k()
 
@@ -257,6 +272,11 @@ class Machine:
         if self.program_bits not in PROGRAM_BITS:
             known = ", ".join(map(str, PROGRAM_BITS))
             raise ValueError(f"program_bits must be one of {known}, not {self.program_bits}")
+        if self.features_together not in FEATURES_TOGETHER:
+            raise ValueError(
+                f"features_together must be one of {FEATURES_TOGETHER}, not "
+                f"{self.features_together}"
+            )
         for choice in RAM_CHOICES:
             if (style := getattr(self, choice)) not in RAM_STYLES:
                 known = ", ".join(RAM_STYLES)
@@ -339,6 +359,21 @@ class Machine:
         if self.row_exponents > MAX_REACH:
             raise ValueError(f"row_exponents must be 0..{MAX_REACH}, not {self.row_exponents}")
 
+    def _require_together(self) -> None:
+        """Check that a beat can bring several features to these elements."""
+        what = f"beats of {self.features_together} features"
+        if self.lanes > LANES_TOGETHER:
+            raise ValueError(f"{what} are for {LANES_TOGETHER} lanes or fewer, not {self.lanes}")
+        alone = set(self.families) - {"running_sum", "ordered_sum"}
+        if alone:
+            raise ValueError(
+                f"{what} are for running_sum and ordered_sum elements, not {min(alone)}"
+            )
+        if self.queue or self.residual_depth or self.operand_depth:
+            raise ValueError(f"{what} are for arrays without a queue, residuals and operands")
+        if self.activation_depth < 2 * self.features_together:
+            raise ValueError(f"{what} need activation_depth = {2 * self.features_together} or more")
+
     def _require_top_k(self) -> None:
         """Check that this machine can find its largest results."""
         if not self.wide_results:
@@ -398,6 +433,15 @@ class Machine:
     def null_address(self) -> int:
         """The address of the row that always holds zeros: all ones."""
         return self.activation_depth - 1
+
+    @property
+    def most_features(self) -> int:
+        """Features K of a kernel: those of all rows of the activation memories but the last one."""
+        return self.activation_depth - self.features_together
+
+    def activation_beats(self, features: int) -> int:
+        """Beats in which so many features of a tile come."""
+        return -(-features // self.features_together)
 
     @property
     def shift_width(self) -> int:

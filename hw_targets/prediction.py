@@ -187,7 +187,7 @@ def _tile(steps: Sequence[Step], config: ArrayConfig, ahead: _Ahead | None) -> T
     first = steps[0]
     assert isinstance(first, KernelWork)
     moving = _array(config).moving
-    _move(found, ahead, first.features + STORING)
+    _move(found, ahead, config.activation_beats(first.features) + STORING)
     for before, step in zip((None, *steps), steps, strict=False):
         if isinstance(step, RowWork):
             found.rows += step.cycles
@@ -243,7 +243,7 @@ def cycles_in_turn(
     """
     found = TileCycles()
     ahead = _Ahead(_array(config).most, memory)
-    comes = step.features + STORING
+    comes = config.activation_beats(step.features) + STORING
     if results:
         comes += results + _array(config).moving + host
     found.moving += comes

@@ -147,7 +147,7 @@ def _fits(parts: Sequence[Part]) -> bool:
             need = attention_need(attend, machine)
         except ValueError:
             return False
-        rows = min(machine.result_depth, machine.activation_depth - 1)
+        rows = min(machine.result_depth, machine.most_features)
         if need.operands > machine.operand_depth or need.scores > rows:
             return False
         words, outputs = words + need.words, outputs + need.slots

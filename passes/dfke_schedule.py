@@ -49,7 +49,7 @@ def too_large(shape: tuple[int, int], machine: Machine, wide: bool = False) -> s
     """Which extent of weights [K, N] is too much for the machine, if they are not cut."""
     features, outputs = shape
     return _first_beyond(
-        ("features", features, machine.activation_depth - 1),
+        ("features", features, machine.most_features),
         (
             "rows of wide results" if wide else "outputs",
             result_rows(outputs, wide),
@@ -86,13 +86,13 @@ def tiled_schedule(levels: NDArray[np.int8], machine: Machine, wide: bool = Fals
             that is too large.
     """
     features, channels = map(int, levels.shape)
-    count = -(-features // (machine.activation_depth - 1))
+    count = -(-features // (machine.most_features))
     parts: list[NDArray[np.int64]] = np.array_split(np.arange(features), count)
     most = machine.result_depth // result_rows(1, wide)
     if len(parts) > 1:
         if not machine.partial_depth:
             raise ValueError(
-                f"{features} features; the target holds at most {machine.activation_depth - 1}, "
+                f"{features} features; the target holds at most {machine.most_features}, "
                 "and no partial sums"
             )
         most = min(most, machine.partial_depth)

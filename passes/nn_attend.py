@@ -134,7 +134,7 @@ class _Whole:
         return (
             channels // self.heads % machine.items == 0
             and self.heads * tiles * machine.lanes
-            <= min(machine.result_depth, machine.activation_depth - 1)
+            <= min(machine.result_depth, machine.most_features)
             and feature_words(channels, tiles, machine) + token_words(channels, tiles, machine)
             <= machine.operand_depth
         )

@@ -55,7 +55,7 @@ class NnChainPass(ModulePass):
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         machine = target_machine(self, self.target)
-        most = min(machine.activation_depth - 1, machine.result_depth)
+        most = min(machine.most_features, machine.result_depth)
         rewrite_once(self, op, _ChainReaders(None if machine.queue else most, machine.queue))
 
 

@@ -124,7 +124,7 @@ class _NormalizeOnArray(RewritePattern):
         own = found.call.input.type
         assert isinstance(own, TensorType)
         extra = 0 if found.residual in (None, found.call.input) else channels
-        if own.get_shape()[-1] + extra >= machine.activation_depth:
+        if own.get_shape()[-1] + extra > machine.most_features:
             return f"no room for the {extra} activations that are added"
         array = normalization_cycles(machine, channels) + extra
         host = round(self.host_cycles * channels * machine.lanes)

@@ -285,8 +285,8 @@ class ProgramOp(IRDLOperation):
         require(self.rows.get_shape() == (config.pes,), f"{config.pes} PEs need as many streams")
         count = self.features.value.data
         require(
-            0 < count <= config.null_address,
-            f"{count} features; the activation memory holds 1..{config.null_address}",
+            0 < count <= config.most_features,
+            f"{count} features; the activation memory holds 1..{config.most_features}",
         )
         rows = result_rows(self.channels, self.wide is not None)
         for what, value, limit in (

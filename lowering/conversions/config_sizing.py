@@ -184,7 +184,7 @@ def _required_for(kernel: KernelOp, schedule: ScheduleAttr, inputs: int) -> Arra
     top_k = machine.top_k if kernel.wide else 0
     return ArrayConfig(
         **{name: getattr(machine, name) for name in ORGANISATION},
-        activation_depth=activation_rows(inputs, machine.index_bits),
+        activation_depth=activation_rows(inputs, machine),
         stream_depth=_stream_depth(machine, int(to_array(schedule.words).max())),
         parameter_depth=memory_depth(int(to_array(schedule.counts).max())),
         result_depth=memory_depth(max(rows, top_k_rows(top_k))),

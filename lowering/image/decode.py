@@ -84,7 +84,7 @@ def _commands(config: ArrayConfig) -> dict[Command, tuple[int, int, int]]:
     """The words of a row of each command, and the limits of its count and of its unit."""
     known = {
         Command.END: (0, MAX_TILES if config.double_buffered else 0, 1),
-        Command.KERNEL: (1, config.null_address, 1),
+        Command.KERNEL: (1, config.most_features, 1),
         Command.PARAMETERS: (
             parameter_row(config).words,
             config.parameter_depth * config.parameter_stride // parameters_together(config),

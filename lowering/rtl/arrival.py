@@ -1,10 +1,14 @@
 # Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-"""The rows of activations of a tile, from the stream to the activation memories."""
+"""The rows of activations of a tile, from the stream to the activation memories.
+
+A row has as many features as come `features_together`, of all lanes each.
+"""
 
 from dataclasses import dataclass
 
+from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.fan_out import result_groups, tree_stages
 from daqkf.hw_targets.status import Phase
 from daqkf.lowering.hdl.bundle import Bundle
@@ -17,7 +21,8 @@ from daqkf.lowering.rtl.sequence import SequenceState, follow
 
 @dataclass(frozen=True)
 class Arrival:
-    """Rows that arrive: K for each tile, after the number of tokens if a sequence begins."""
+    """Rows that arrive: those of K features for each tile, after the number of tokens if a sequence
+    begins."""
 
     row: Signal
     """The stream's data."""
@@ -44,7 +49,8 @@ def receive_activations(frame: Frame, programs: Programs, row: Signal, valid: Si
     """
     c, config, at = frame.c, frame.config, frame.phase.at
     c.section("Activations: a tile's rows, counted as they arrive.")
-    loaded = c.register("loaded", config.address_width, reset=0, clear=frame.rst | frame.start)
+    width = row_address_width(config)
+    loaded = c.register("loaded", width, reset=0, clear=frame.rst | frame.start)
     complete = c.register("complete", 1, reset=0)
     loading = at(Phase.LOADING_ACTIVATIONS)
     ready = (at(Phase.READY) & programs.stays) | (loading & ~complete)
@@ -60,9 +66,27 @@ def receive_activations(frame: Frame, programs: Programs, row: Signal, valid: Si
     frame.first_beat.drive(beat & at(Phase.READY))
     following = loaded + 1
     loaded.drive(following, enable=beat)
-    final_beat = beat & following.eq(programs.program["features"])
+    final_beat = beat & following.eq(_rows(programs.program["features"], width))
     complete.drive(final_beat | (complete & loading))
     return Arrival(row, ready, beat, loaded, complete, sequence)
+
+
+def row_address_width(config: ArrayConfig) -> int:
+    """Bits of the address of a row of the activation memories."""
+    return config.address_width - index_width(config)
+
+
+def index_width(config: ArrayConfig) -> int:
+    """Bits of the place of a feature within a row."""
+    return config.features_together.bit_length() - 1
+
+
+def _rows(features: Signal, width: int) -> Signal:
+    """The rows of so many features, which are fewer than addresses of `width` bits have."""
+    low = features.width - width
+    if not low:
+        return features
+    return features[low:] + features[:low].any().zext(width)
 
 
 def write_activations(frame: Frame, arrival: Arrival, chain: Bundle) -> Bundle:
@@ -89,7 +113,8 @@ def write_activations(frame: Frame, arrival: Arrival, chain: Bundle) -> Bundle:
     if chain:
         address = mux(told["moved_row"], target, address)
         writing = writing | told["moved_row"]
-    address = mux(told["null_row"], c.const(config.null_address, config.address_width), address)
+    last = c.const((1 << address.width) - 1, address.width)
+    address = mux(told["null_row"], last, address)
     row = concat(*reversed(rows)) if len(rows) > 1 else rows[0]
     return {
         "address": c.delay(address, "activation_address"),
@@ -100,8 +125,9 @@ def write_activations(frame: Frame, arrival: Arrival, chain: Bundle) -> Bundle:
 
 def _row(frame: Frame, arrival: Arrival, bits: range, told: Bundle) -> Signal:
     """A group of lanes' part of the row that is written."""
-    own = slice(bits.start, min(bits.stop, frame.config.row_bits))
-    row = arrival.row[own]
+    config = frame.config
+    own = slice(bits.start, min(bits.stop, config.row_bits))
+    row = arrival.row if config.features_together > 1 else arrival.row[own]
     if "moved_row" in told:
         row = mux(told["moved_row"], frame.result_row[own], row)
     return mux(told["null_row"], frame.c.const(0, row.width), row)

@@ -32,6 +32,7 @@ from daqkf.lowering.hdl.bundle import inputs, part, ports
 from daqkf.lowering.hdl.circuit import Circuit, Signal, Wire, concat, mux, named
 from daqkf.lowering.hdl.pipeline import delayed
 from daqkf.lowering.hdl.select import choose, index_bits, unpack
+from daqkf.lowering.rtl.arrival import index_width, row_address_width
 from daqkf.lowering.rtl.families import datapath_of
 from daqkf.lowering.rtl.families.stage import Datapath, Operands
 from daqkf.lowering.rtl.fan_out import fan_out
@@ -328,7 +329,7 @@ class _WritePort:
     @classmethod
     def declare(cls, c: Circuit, config: ArrayConfig, family: str) -> "_WritePort":
         """The inputs of an element."""
-        widths = {"address": config.address_width, "data": config.row_bits, "write": 1}
+        widths = {"address": row_address_width(config), "data": config.activation_bits, "write": 1}
         port = inputs(c, "activation", widths)
         data = named(datapath_of(family).stored(port["data"]), "stored_row")
         return cls(ports("activation", {n: port[n] for n in ("address", "write")}), data)
@@ -359,26 +360,36 @@ def _read_rows(
     """
     write_address, writing, *addresses = port.values()
     suffix = "" if len(lanes) == config.lanes else f"_lanes{lanes.start}"
-    own_bits = slice(ACTIVATION_BITS * lanes.start, ACTIVATION_BITS * lanes.stop)
+    together, low = config.features_together, index_width(config)
+    width = ACTIVATION_BITS * len(lanes)
+    own_bits = slice(
+        ACTIVATION_BITS * lanes.start, ACTIVATION_BITS * lanes.start + together * width
+    )
     apart = config.reads_together == 1
     reading = enable if apart else named(enable & ~writing, f"reading{suffix}")
     rows: list[Signal] = []
     for first in range(0, len(addresses), config.reads_together):
         memory = c.memory(
             f"activations{first // config.reads_together}{suffix}",
-            config.activation_depth,
-            ACTIVATION_BITS * len(lanes),
+            config.activation_depth // together,
+            together * width,
             style=config.activation_memory,
         )
         if apart:
             memory.write(write_address, data[own_bits], writing)
-            read = addresses[first : first + 1]
+            read = [addresses[first][low:]]
         else:
-            own = named(mux(writing, write_address, addresses[first]), f"{memory.name}_address")
+            own = mux(writing, write_address, addresses[first][low:])
+            own = named(own, f"{memory.name}_address")
             memory.write(own, data[own_bits], writing)
-            read = [own, *addresses[first + 1 : first + 2]]
+            read = [own, *(address[low:] for address in addresses[first + 1 : first + 2])]
         for number, address in enumerate(read, first):
+            name, registers = f"row{number}{suffix}_", read_cycles(config, family) - 1
             row = memory.read(address, reading, f"activations_row{number}{suffix}")
-            registers = read_cycles(config, family) - 1
-            rows.append(delayed(c, row, f"row{number}{suffix}_", registers, enable=enable))
+            if low:
+                row = c.delay(row, f"{name}features", enable=enable)
+                place = delayed(c, addresses[number][:low], f"{name}place", 2, enable=enable)
+                row = choose(place, [row[n : n + width] for n in range(0, row.width, width)])
+                registers -= 1
+            rows.append(delayed(c, row, name, registers, enable=enable))
     return rows

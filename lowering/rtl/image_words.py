@@ -177,7 +177,7 @@ class Limits:
         if config.chains:
             memories[Command.CHAIN] = chain_row(config), config.kernels
         counts = {code: depth for code, (_, depth) in memories.items()}
-        counts[Command.KERNEL] = config.null_address
+        counts[Command.KERNEL] = config.most_features
         counts[Command.END] = MAX_TILES if config.double_buffered else 0
         return cls(memories, units, counts)
 
@@ -268,6 +268,6 @@ def _outputs_fit(config: ArrayConfig, word: Word, flags: Mapping[str, int]) -> S
     if "wide" in flags:
         wide = word.arriving[flags["wide"].bit_length() - 1]
         fit = fit & (~wide | number.ule(config.result_depth // result_rows(1, True)))
-    if "top_k" in flags:
-        fit = fit & (wide | ~word.arriving[flags["top_k"].bit_length() - 1])
+        if "top_k" in flags:
+            fit = fit & (wide | ~word.arriving[flags["top_k"].bit_length() - 1])
     return number.any() & fit

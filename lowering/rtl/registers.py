@@ -114,7 +114,7 @@ def constants(config: ArrayConfig) -> dict[str, int]:
         "fingerprint_crc": fingerprint(config),
         "size_pes": config.pes,
         "size_lanes": config.lanes,
-        "max_features_count": config.null_address,
+        "max_features_count": config.most_features,
         "max_outputs_count": config.result_depth,
         "capability_variants": variants_of(config),
         "capability_kernels": config.kernels,

@@ -52,7 +52,7 @@ def _affordable(split: float, shape: tuple[int, int], target: "str | Design") ->
     """The share of extra columns, at most `split`, that fits beside weights [K, N]."""
     extra_columns(1, split)  # refuses what is no share
     machine = target.config if isinstance(target, Design) else load_target(target).machine
-    limits = machine.activation_depth - 1, machine.result_depth
+    limits = machine.most_features, machine.result_depth
     spare = min(limit / extent - 1 for limit, extent in zip(limits, shape, strict=True))
     return min(split, max(spare, 0.0))
 

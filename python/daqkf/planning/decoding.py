@@ -18,7 +18,7 @@ from typing import Any
 from daqkf.hw_targets.config import ArrayConfig, memory_depth
 from daqkf.hw_targets.device import Device, Needs
 from daqkf.hw_targets.engine import DSP_BITS, UnknownEngineError, engine_needs, in_dsps
-from daqkf.hw_targets.machine import PROGRAM_BITS, RAM_CHOICES
+from daqkf.hw_targets.machine import LANES_TOGETHER, PROGRAM_BITS, RAM_CHOICES
 from daqkf.hw_targets.memory import Channels
 from daqkf.hw_targets.prediction import cycles_in_turn, program_beats, tile_cycles_of
 from daqkf.hw_targets.words import parameter_row, stream_word
@@ -32,6 +32,10 @@ _PES = (2, 4, 8, 12, 16, 24, 32, 48, 64)
 _ENGINES = (1, 2, 4, 8, 16, 32)
 _FIFOS = (512, 1024, 2048, 4096)
 """Slots or words of a FIFO: what bridges the time in which nothing runs."""
+
+_TOGETHER = {"block": (1, 2, 4), "ultra": (1, 8), "distributed": (8,)}
+"""What activation memories are tried of, and of how many features a row: up to as many as block RAM
+of two ports or UltraRAM is wide."""
 
 _PORTS = (
     *((1, 128), (1, 256), (2, 128), (1, 512), (2, 256), (4, 128)),
@@ -336,8 +340,11 @@ def _memories(work: Decoding, pes: int, engines: int) -> Iterator[ArrayConfig]:
     )
     # Parameters of an output are filled up to as many bits.
     wide = next(bits for bits in PROGRAM_BITS[1:] if bits >= parameter_row(sized).width)
-    for fifo, style in product(_FIFOS, ("block", "ultra")):
-        yield replace(sized, stream_depth=fifo, program_bits=wide, activation_memory=style)
+    few = lanes <= LANES_TOGETHER and not in_dsps(plain)
+    for fifo, style in product(_FIFOS, _TOGETHER):
+        found = replace(sized, stream_depth=fifo, program_bits=wide, activation_memory=style)
+        for together in _TOGETHER[style] if few else (1,):
+            yield replace(found, features_together=together)
 
 
 def decode_pace(

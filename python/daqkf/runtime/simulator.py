@@ -149,15 +149,18 @@ class Job:
         """The number of tiles of T = `lanes` tokens in each sequence, or in all tokens."""
         return [-(-tokens // lanes) for tokens in self.sequences or (len(self.x),)]
 
-    def beats(self, lanes: int) -> NDArray[np.int8]:
-        """The rows int8 [beats, T] that an array of T = `lanes` lanes receives as activations.
+    def beats(self, lanes: int, together: int = 1) -> NDArray[np.int8]:
+        """The beats int8 [beats, T] that an array of T = `lanes` lanes receives as activations.
 
         They are tile after tile; the last tile is filled up with tokens of zeros. The tiles of a
-        sequence come twice, after a row with its number of tokens (`hw_targets.operands`).
+        sequence come twice, after a row with its number of tokens (`hw_targets.operands`). If so
+        many features come `together`, a beat has them one after another, [beats, together·T], and
+        the last one of a tile is filled up with zeros.
         """
         sequences = self.sequences or (len(self.x),)
         if not self.sequences:
-            return padded(self.x, sequences, lanes)
+            x = np.pad(self.x, ((0, 0), (0, -self.x.shape[1] % together)))
+            return padded(x, sequences, lanes).reshape(-1, together * lanes)
         found: list[NDArray[np.int8]] = []
         begins = np.cumsum(sequences[:-1], dtype=np.int64)
         for part in np.split(self.x, begins):
@@ -398,7 +401,8 @@ class Simulator:
             arguments: list[str] = []
             outside = ExternalMemory(self.config)
             for number, job in enumerate(jobs):
-                tiles, beats = sum(job.tiles(lanes)), job.beats(lanes)
+                tiles = sum(job.tiles(lanes))
+                beats = job.beats(lanes, self.config.features_together)
                 x, image = Path(folder, f"x{number}"), Path(folder, f"program{number}")
                 beats.tofile(x)
                 if job.image is not None:
