@@ -354,6 +354,10 @@ def chosen_bits(config: ArrayConfig, family: str) -> dict[str, float]:
     return found
 
 
+_ENTRY = {"luts": 91, "flip_flops": 37}
+"""What an entry of the largest results takes for each post lane, as yosys makes it of UltraScale+
+for numbers of 13 bits (docs/hardware-interface.md)."""
+
 _CHOSEN_LUTS = {1: 0, 2: 1, 4: 1, 8: 3}
 """LUTs for a bit that is chosen from a row of so many features, as yosys makes them."""
 
@@ -465,6 +469,8 @@ def logic_needs(config: ArrayConfig, family: str) -> Needs:
         totals[resource] += takes
     for resource, takes in _chosen_features(config).items():
         totals[resource] += config.pes * takes
+    for resource, takes in _ENTRY.items():
+        totals[resource] += config.top_k * config.post_lanes * takes
     return Needs(
         luts=round(totals["luts"]),
         flip_flops=round(totals["flip_flops"]),

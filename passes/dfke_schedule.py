@@ -86,7 +86,7 @@ def tiled_schedule(levels: NDArray[np.int8], machine: Machine, wide: bool = Fals
             that is too large.
     """
     features, channels = map(int, levels.shape)
-    count = -(-features // (machine.most_features))
+    count = -(-features // machine.most_features)
     parts: list[NDArray[np.int64]] = np.array_split(np.arange(features), count)
     most = machine.result_depth // result_rows(1, wide)
     if len(parts) > 1:
