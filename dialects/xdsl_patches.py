@@ -39,7 +39,7 @@ from xdsl.irdl import AttrConstraint, base
 from xdsl.parser import AttrParser
 from xdsl.parser.generic_parser import ParserState
 from xdsl.utils.exceptions import ParseError, VerifyException
-from xdsl.utils.lexer import Input
+from xdsl.utils.lexer import Input, Span
 from xdsl.utils.mlir_lexer import MLIRLexer, MLIRToken, MLIRTokenKind, StringLiteral
 
 from daqkf.dialects.memory import require_memory
@@ -58,6 +58,9 @@ class Lexer(MLIRLexer):
     _unescaped_characters_regex = re.compile(r'"(?:[^"\\\n\v\f]++|\\(?:["nt\\]|[0-9A-Fa-f]{2}))*+"')
 
     def _lex_string_literal(self, start_pos: int) -> MLIRToken:
+        if (end := _plain_end(self.input.content, start_pos)) is not None:
+            self.pos = end
+            return MLIRToken(MLIRTokenKind.STRING_LIT, Span(start_pos, end, self.input))
         token = super()._lex_string_literal(start_pos)
         if token.kind is MLIRTokenKind.BYTES_LIT:
             try:
@@ -66,6 +69,23 @@ class Lexer(MLIRLexer):
                 return token
             return MLIRToken(MLIRTokenKind.STRING_LIT, token.span)
         return token
+
+
+def _plain_end(text: str, start: int) -> int | None:
+    """Where a string that begins like a constant's bytes ends, if every character is itself.
+
+    A pattern looks at each character, and a language model's constants have hundreds of millions.
+    """
+    if not text.startswith('"0x', start):
+        return None
+    end = text.find('"', start + 1)
+    if end < 0 or any(text.find(other, start, end) >= 0 for other in _NOT_PLAIN):
+        return None
+    return end + 1
+
+
+_NOT_PLAIN = "\\\n\v\f"
+"""Characters that strings do not have, or have something else for."""
 
 
 class TensorElement(AttrParser._TensorLiteralElement):  # pyright: ignore[reportPrivateUsage]
@@ -189,6 +209,16 @@ class Parser(xdsl.parser.Parser):
         if expected_kind is not None and token.kind is not expected_kind:
             self.raise_error(f"expected '{expected_kind.value}', got '{token.text}'", token.span)
         return super()._consume_token(expected_kind)
+
+    def parse_optional_str_literal(self) -> str | None:
+        """As xDSL's, which encodes the text of a constant and decodes it again."""
+        token = self._current_token
+        if token.kind is MLIRTokenKind.STRING_LIT:
+            text, span = self.lexer.input.content, token.span
+            if _plain_end(text, span.start) == span.end:
+                self._consume_token(MLIRTokenKind.STRING_LIT)
+                return text[span.start + 1 : span.end - 1]
+        return super().parse_optional_str_literal()
 
     def parse_dense_int_or_fp_elements_attr(
         self, type: RankedStructure[AnyDenseElement] | None

@@ -554,10 +554,26 @@ def running_sum_bound(levels: NDArray[np.int8]) -> NDArray[np.int64]:
     return -ACTIVATION_MIN * items + items + largest
 
 
+_FLAGS, _FEW_FLAGS = 64, 16
+"""Bits of the largest integers that NumPy joins at once, and of smaller ones, which are faster."""
+
+
 def distinct_magnitudes(levels: NDArray[np.integer]) -> NDArray[np.int64]:
     """How many magnitudes besides zero each output channel [N] of levels [K, N] uses."""
-    ordered = np.sort(np.abs(levels.astype(np.int16)), axis=0)
-    return (np.diff(ordered, axis=0) != 0).sum(axis=0) + (ordered[0] != 0)
+    magnitudes = np.abs(levels.astype(np.int16))
+    most = int(magnitudes.max(initial=0))
+    counts = np.zeros(levels.shape[1], np.int64)
+    for first in range(1, most + 1, _FLAGS):
+        # A flag for each magnitude of a stretch; those of a channel's levels are joined.
+        flags = np.zeros(most + 1, np.uint64)
+        stretch = flags[first : first + _FLAGS]
+        stretch[:] = np.uint64(1) << np.arange(len(stretch), dtype=np.uint64)
+        if len(stretch) <= _FEW_FLAGS:
+            flags = flags.astype(np.uint16)
+        for rows in blocks(magnitudes.T):
+            joined = np.bitwise_or.reduce(flags[magnitudes[:, rows]], axis=0)
+            counts[rows] += np.bitwise_count(joined)
+    return counts
 
 
 def wrap(value: NDArray[np.int64], bits: int) -> NDArray[np.int64]:

@@ -250,3 +250,12 @@ def test_attention_is_its_steps(multiplier: int):
     sums = np.concatenate([share[:, h] @ v[h] for h in range(heads)], axis=1)
     found = numerics.attend(q, k.astype(np.int8), v.astype(np.int8), factors, table)
     assert np.array_equal(found, numerics.requantize(sums, *factors["results"]))
+
+
+@pytest.mark.parametrize("most", [0, 1, 15, 16, 17, 63, 64, 65, 127, 128])
+def test_magnitudes_are_counted(most: int):
+    rng = np.random.default_rng(most)
+    levels = rng.integers(-most, most + 1, (300, 7)) * (rng.random((300, 7)) < 0.7)
+    expected = [len(set(np.abs(channel).tolist()) - {0}) for channel in levels.T]
+    assert numerics.distinct_magnitudes(levels).tolist() == expected
+    assert numerics.distinct_magnitudes(levels[:1]).tolist() == (levels[0] != 0).tolist()

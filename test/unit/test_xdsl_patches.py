@@ -78,6 +78,31 @@ def test_the_same_strings_are_lexed(text: str):
     assert (ours.kind, ours.text) == (theirs.kind, theirs.text)
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('"0x00ff"', "0x00ff"),
+        ('"0x"', "0x"),
+        (r'"0x\22"', '0x"'),
+        (r'"0x\\"', "0x\\"),
+        ('"0xé"', "0xé"),
+        (r'"0\78"', "0x"),
+    ],
+)
+def test_strings_that_begin_like_bytes_are_what_they_are_in_xdsl(text: str, expected: str):
+    """Those that have no escapes are not looked at character by character."""
+    for kind in (xdsl.parser.Parser, Parser):
+        parser = kind(CONTEXT, f"{text} rest", "text")
+        assert parser.parse_optional_str_literal() == expected
+        assert parser.parse_identifier() == "rest"
+
+
+@pytest.mark.parametrize("text", ['"0xab', '"0xab\n"', '"0xab\v"', '"0xab\f"', '"0xab\\'])
+def test_strings_that_do_not_end_are_refused(text: str):
+    with pytest.raises(ParseError):
+        Lexer(Input(text, "text")).lex()
+
+
 @pytest.mark.parametrize("name", ["π", "日本", "a\0b", 'q"\\', "\x1b[2J", "é/../x"])
 def test_texts_beyond_ascii_come_back(name: str):
     text = StringIO()
