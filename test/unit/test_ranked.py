@@ -15,6 +15,7 @@ from xdsl.dialects.builtin import ModuleOp
 from xdsl.dialects.func import FuncOp
 
 import daqkf
+from daqkf.cli.main import main
 from daqkf.compiler.compiled_language_model import CompiledLanguageModel
 from daqkf.compiler.generation import Sampling
 from daqkf.compiler.language_models import inputs_of, load_language_model
@@ -204,6 +205,13 @@ def test_bad_names_are_refused(path: Path):
         daqkf.compile(path, calibration=TEXT, target=CHOOSING, ranked="heads")
     with pytest.raises(DaqkfError, match="ranked results are of kernels whose rows are scaled"):
         daqkf.compile(path, calibration=TEXT, target=CHOOSING, ranked=OUTPUT, scale_rows=False)
+
+
+def test_a_layer_has_no_names(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    np.save(tmp_path / "w.npy", np.ones((4, 4), np.float32))
+    layer = ["compile", str(tmp_path / "w.npy"), "-o", str(tmp_path / "layer")]
+    assert main([*layer, "--ranked", OUTPUT]) == 1
+    assert "--ranked is for networks" in capsys.readouterr().err
 
 
 def test_it_is_kept_in_a_folder(model: CompiledLanguageModel, tmp_path: Path):

@@ -55,8 +55,10 @@ def _compile(options: argparse.Namespace) -> int:
         raise DaqkfError("--products, --no-fuse, --requantize and --distillation are for networks")
     if options.fix or options.scale_rows or options.fallback is not None:
         raise DaqkfError("--fix, --scale-rows and --fallback are for networks")
-    if options.wide_results is not None or options.ranked is not None:
-        raise DaqkfError("--wide-results and --ranked are for networks, of which they name kernels")
+    if options.wide_results is not None:
+        raise DaqkfError("--wide-results are for networks, of which they name kernels")
+    if options.ranked is not None:
+        raise DaqkfError("--ranked is for networks, of which it names kernels")
     if options.row_exponents != EXPONENTS[0]:
         raise DaqkfError("--row-exponents are for networks, which gate")
     if options.sequential is not None:
