@@ -22,7 +22,7 @@ from rich.table import Table
 
 from daqkf.compiler.design import run_passes
 from daqkf.compiler.formats import load_network
-from daqkf.compiler.products import attention_program, attention_requirement
+from daqkf.compiler.products import attention_image, attention_requirement
 from daqkf.dialects.interpreting import call, entry
 from daqkf.dialects.nn import AttentionOp
 from daqkf.dialects.nn.attention import IntegerAttention, Operands
@@ -60,7 +60,7 @@ class Packed:
         """The exact integers of the operation; the program of some sequences is measured."""
         if self.sequences % EVERY == 0:
             self.tokens += len(queries)
-            self.bytes += len(attention_program(op, operands, self.config, self.machine))
+            self.bytes += len(attention_image(op, operands, self.config, self.machine))
         self.sequences += 1
         return op.integers(queries, operands)
 

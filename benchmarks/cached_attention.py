@@ -22,7 +22,7 @@ from xdsl.dialects.test import TestOp
 from daqkf.compiler.decoding import Engine
 from daqkf.compiler.evaluation import evaluate
 from daqkf.compiler.language_models import batches_of, load_language_model
-from daqkf.compiler.products import attention_program, attention_requirement
+from daqkf.compiler.products import attention_image, attention_requirement
 from daqkf.dialects.dense import to_array
 from daqkf.dialects.nn import CausalAttentionOp
 from daqkf.dialects.nn.attention import Operands
@@ -89,7 +89,7 @@ def step(levels: int, tokens: int, machine: Machine) -> list[str]:
 
     def made(operands: Operands) -> tuple[bytes, float]:
         began = time.process_time()
-        image = attention_program(op, operands, config, machine, columns)
+        image = attention_image(op, operands, config, machine, columns)
         return image, 1e3 * (time.process_time() - began)
 
     _, anew = made(op.operands_of(keys[:-1], values[:-1], tokens - 1))

@@ -15,7 +15,7 @@ from xdsl.dialects.builtin import ModuleOp
 
 from daqkf.compiler.compiled_network import CompiledNetwork
 from daqkf.compiler.network import compile_network
-from daqkf.compiler.products import attention_program
+from daqkf.compiler.products import attention_image
 from daqkf.dialects.nn import AttentionOp, MatmulOp, ProductOp, SoftmaxOp
 from daqkf.dialects.nn.base import HOST
 from daqkf.dialects.rpea import ArrayOp, ChainOp
@@ -143,7 +143,7 @@ def test_the_program_is_the_exact_integers(levels: int):
     operands = op.operands_of(keys, values, np.broadcast_to(mask, (HEADS, KEYS)))
     queries = np.random.default_rng(2).integers(-128, 128, (9, HEADS * WIDTH)).astype(np.int8)
     machine = load_target(TARGET).machine
-    image = attention_program(op, operands, network.config, machine)
+    image = attention_image(op, operands, network.config, machine)
     array = next(found for found in network.arrays.ops if isinstance(found, ArrayOp))
     (chain,) = playable(import_program(image, array))
     assert isinstance(chain, ChainOp)
@@ -172,10 +172,10 @@ def test_shorter_sequences_fit_and_longer_ones_do_not():
             None,
         )
         if fits:
-            attention_program(op, operands, config, machine)
+            attention_image(op, operands, config, machine)
             continue
         with pytest.raises(ValueError, match="84 outputs; the target holds at most 64"):
-            attention_program(op, operands, config, machine)
+            attention_image(op, operands, config, machine)
 
 
 def test_what_stays_with_the_host_says_why():

@@ -32,7 +32,7 @@ from daqkf.compiler.language_models import (
     inputs_of,
     load_language_model,
 )
-from daqkf.compiler.products import attention_program, attention_requirement
+from daqkf.compiler.products import attention_image, attention_requirement
 from daqkf.dialects.interpreting import call, entry
 from daqkf.dialects.nn import CausalAttentionOp
 from daqkf.dialects.nn.decoders import CachedOperation
@@ -177,7 +177,7 @@ def test_the_program_is_the_exact_integers(past: int, count: int):
     array = next(found for found in model.arrays.ops if isinstance(found, ArrayOp))
     for columns in (None, SeparateColumns(model.config)):
         machine = load_target(TARGET).machine
-        image = attention_program(op, operands, model.config, machine, columns)
+        image = attention_image(op, operands, model.config, machine, columns)
         chain = playable(import_program(image, array))[-1]
         assert isinstance(chain, ChainOp)
         (shares,) = [kernel for kernel in chain.kernels() if isinstance(kernel, SoftmaxOp)]
@@ -193,7 +193,7 @@ def test_the_words_of_keys_are_made_once():
     made: list[int] = []
     for count, new in ((6, 6), (7, 1), (8, 1), (9, 1)):
         operands = op.operands_of(keys[:count], values[:count], new)
-        attention_program(op, operands, model.config, load_target(TARGET).machine, columns)
+        attention_image(op, operands, model.config, load_target(TARGET).machine, columns)
         made.append(columns.made)
     # Two heads of keys for each new token, and all eight channels of values.
     assert made == [2 * 6 + 8, 2 * 7 + 16, 2 * 8 + 24, 2 * 9 + 32]
@@ -250,7 +250,7 @@ def test_attention_of_a_layer_of_smollm2_in_rtl():
         rows = op.rows_of(queries[new])
         known = [part[: new.stop] for part in levels]
         operands = op.operands_of(known[0], known[1], new.stop - new.start)
-        image = attention_program(op, operands, config, machine, columns)
+        image = attention_image(op, operands, config, machine, columns)
         (trace,) = simulator.trace([Job(image, rows, rows.shape[1])], stalls=0.2, seed=1)
         np.testing.assert_array_equal(trace.y, op.integers(rows, operands))
         assert len(np.unique(trace.y)) > 40

@@ -15,7 +15,7 @@ from xdsl.irdl import IRDLOperation
 from xdsl.utils.exceptions import DiagnosticException
 
 from daqkf.compiler.lowered_network import LoweredNetwork
-from daqkf.compiler.products import attention_program, product_program
+from daqkf.compiler.products import attention_image, product_image
 from daqkf.compiler.queued_kernel import QueuedKernel
 from daqkf.compiler.stages import Stage
 from daqkf.dialects.interpreting import call, interpreter_of, require_arguments
@@ -153,9 +153,7 @@ class KernelRunner:
             lhs,
             rhs.shape[1],
             lambda: integer_product(op, lhs, rhs),
-            lambda machine: product_program(
-                rhs, op.requantization(), self.compiled.config, machine
-            ),
+            lambda machine: product_image(rhs, op.requantization(), self.compiled.config, machine),
         )
 
     def attention(
@@ -167,7 +165,7 @@ class KernelRunner:
             queries,
             queries.shape[1],
             lambda: op.integers(queries, operands),
-            lambda machine: attention_program(
+            lambda machine: attention_image(
                 op, operands, self.compiled.config, machine, self._columns
             ),
         )

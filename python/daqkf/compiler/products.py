@@ -74,7 +74,7 @@ def _kernel_of(module: ModuleOp) -> KernelOp:
     return next(op for op in module.walk() if isinstance(op, KernelOp))
 
 
-def product_program(
+def product_image(
     levels: NDArray[np.int8], factors: tuple[int, int], config: ArrayConfig, machine: Machine
 ) -> bytes:
     """The image of a product's right side [K, N] for an array.
@@ -89,7 +89,7 @@ def product_program(
     return encode(playable(module)[-1])
 
 
-def attention_program(
+def attention_image(
     op: IntegerAttention,
     operands: Operands,
     config: ArrayConfig,
