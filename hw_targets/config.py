@@ -113,6 +113,16 @@ class ArrayConfig(Machine):
         return self.row_bits * self.features_together
 
     @property
+    def place_width(self) -> int:
+        """Bits of the place of a feature within a row of the activation memories."""
+        return self.features_together.bit_length() - 1
+
+    @property
+    def row_address_width(self) -> int:
+        """Bits of the address of such a row."""
+        return self.address_width - self.place_width
+
+    @property
     def table_depth(self) -> int:
         """Rows of the activation tables, one after another."""
         return TABLE_SIZE * self.kernels

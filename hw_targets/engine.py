@@ -366,7 +366,7 @@ def _chosen_features(config: ArrayConfig) -> dict[str, int]:
     """What an element takes to choose features from rows of several: the row behind the memory has
     a register, and the feature's place goes along."""
     together, bits = config.features_together, ACTIVATION_BITS * config.lanes
-    place = together.bit_length() - 1
+    place = config.place_width
     return {
         "luts": _reads(config) * bits * _CHOSEN_LUTS[together],
         "flip_flops": _reads(config) * (bits * together + place) if place else 0,

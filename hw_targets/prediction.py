@@ -174,12 +174,13 @@ def tile_cycles_of(
     return _tile(steps, config, ahead)
 
 
-def least_cycles(steps: Sequence[Step]) -> int:
+def least_cycles(steps: Sequence[Step], config: ArrayConfig) -> int:
     """Cycles of a tile in which rows arrive and pipelines fill and empty: those that every array
     has beside the ones in which its elements, its post unit or its row unit work."""
     first = steps[0]
     assert isinstance(first, KernelWork)
-    return first.features + STORING + LATENCY * sum(isinstance(each, KernelWork) for each in steps)
+    kernels = sum(isinstance(each, KernelWork) for each in steps)
+    return config.activation_beats(first.features) + STORING + LATENCY * kernels
 
 
 def _tile(steps: Sequence[Step], config: ArrayConfig, ahead: _Ahead | None) -> TileCycles:

@@ -40,6 +40,9 @@ SPECIAL = ("<|end|>", "<|user|>")
 MERGES = ("t h", "th e", "Ġ the", "Ġ a", "1 2", "Ã ©")
 TOKENS = (*SPECIAL, *byte_characters(), *(merge.replace(" ", "") for merge in MERGES))
 
+TEXT = "the the 12é a the thé 1 2 12 a\n" * 12
+"""A text that the tokeniser has tokens for."""
+
 SMALL = DecoderConfig(
     layers=2,
     width=32,

@@ -8,7 +8,6 @@ A row has as many features as come `features_together`, of all lanes each.
 
 from dataclasses import dataclass
 
-from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.fan_out import result_groups, tree_stages
 from daqkf.hw_targets.status import Phase
 from daqkf.lowering.hdl.bundle import Bundle
@@ -49,7 +48,7 @@ def receive_activations(frame: Frame, programs: Programs, row: Signal, valid: Si
     """
     c, config, at = frame.c, frame.config, frame.phase.at
     c.section("Activations: a tile's rows, counted as they arrive.")
-    width = row_address_width(config)
+    width = config.row_address_width
     loaded = c.register("loaded", width, reset=0, clear=frame.rst | frame.start)
     complete = c.register("complete", 1, reset=0)
     loading = at(Phase.LOADING_ACTIVATIONS)
@@ -69,16 +68,6 @@ def receive_activations(frame: Frame, programs: Programs, row: Signal, valid: Si
     final_beat = beat & following.eq(_rows(programs.program["features"], width))
     complete.drive(final_beat | (complete & loading))
     return Arrival(row, ready, beat, loaded, complete, sequence)
-
-
-def row_address_width(config: ArrayConfig) -> int:
-    """Bits of the address of a row of the activation memories."""
-    return config.address_width - index_width(config)
-
-
-def index_width(config: ArrayConfig) -> int:
-    """Bits of the place of a feature within a row."""
-    return config.features_together.bit_length() - 1
 
 
 def _rows(features: Signal, width: int) -> Signal:

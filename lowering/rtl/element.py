@@ -32,7 +32,6 @@ from daqkf.lowering.hdl.bundle import inputs, part, ports
 from daqkf.lowering.hdl.circuit import Circuit, Signal, Wire, concat, mux, named
 from daqkf.lowering.hdl.pipeline import delayed
 from daqkf.lowering.hdl.select import choose, index_bits, unpack
-from daqkf.lowering.rtl.arrival import index_width, row_address_width
 from daqkf.lowering.rtl.families import datapath_of
 from daqkf.lowering.rtl.families.stage import Datapath, Operands
 from daqkf.lowering.rtl.fan_out import fan_out
@@ -329,7 +328,7 @@ class _WritePort:
     @classmethod
     def declare(cls, c: Circuit, config: ArrayConfig, family: str) -> "_WritePort":
         """The inputs of an element."""
-        widths = {"address": row_address_width(config), "data": config.activation_bits, "write": 1}
+        widths = {"address": config.row_address_width, "data": config.activation_bits, "write": 1}
         port = inputs(c, "activation", widths)
         data = named(datapath_of(family).stored(port["data"]), "stored_row")
         return cls(ports("activation", {n: port[n] for n in ("address", "write")}), data)
@@ -360,7 +359,7 @@ def _read_rows(
     """
     write_address, writing, *addresses = port.values()
     suffix = "" if len(lanes) == config.lanes else f"_lanes{lanes.start}"
-    together, low = config.features_together, index_width(config)
+    together, low = config.features_together, config.place_width
     width = ACTIVATION_BITS * len(lanes)
     own_bits = slice(
         ACTIVATION_BITS * lanes.start, ACTIVATION_BITS * lanes.start + together * width

@@ -12,14 +12,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from language_models import SMALL, fields_of, random_weights, write_gguf
+from language_models import SMALL, TEXT, fields_of, random_weights, write_gguf
 
 import daqkf
 from daqkf.cli.language import shown
 from daqkf.cli.main import main
 from daqkf.compiler.compiled_language_model import CompiledLanguageModel
-
-TEXT = "the the 12é a the thé 1 2 12 a\n" * 12
 
 
 @pytest.fixture(scope="module")

@@ -10,10 +10,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import test_tiling
-from language_models import SMALL, changed, fields_of, random_weights, write_gguf
-from networks import config_of, lint, lowered
+from language_models import SMALL, TEXT, changed, fields_of, random_weights, write_gguf
+from networks import config_of, lowered
 from numpy.typing import NDArray
-from test_wide_results import WIDE, Kernel, inputs, on_one_array, simulator, stage_of
+from test_wide_results import (
+    WIDE,
+    Kernel,
+    inputs,
+    lint_arrays,
+    on_one_array,
+    simulator,
+    stage_of,
+)
 from xdsl.dialects.builtin import UnitAttr
 
 import daqkf
@@ -33,7 +41,6 @@ from daqkf.lowering.image.encode import encode, for_top_k
 from daqkf.lowering.image.image import ProgramImageError
 from daqkf.lowering.image.listing import listing
 from daqkf.lowering.image.queue_memory import QueueMemory
-from daqkf.lowering.rtl.array import TOP, build_array
 from daqkf.lowering.rtl.system import build_system
 from daqkf.runtime.accelerators import SimulatedArray
 from daqkf.runtime.simulator import Job, SimulationError
@@ -224,19 +231,14 @@ def test_a_queue_writes_them_to_memory(tmp_path: Path):
 
 @pytest.mark.slow
 def test_rtl_is_clean_for_verilator_and_yosys(tmp_path: Path):
-    for number, machine in enumerate((*MACHINES.values(), TILED)):
-        kernel = Kernel.random(1, test_tiling.FEATURES, test_tiling.OUTPUTS, 0.3, most=7)
-        config = config_of(lowered(kernel.scheduled(machine, tmp_path)))
-        folder = tmp_path / str(number)
-        folder.mkdir()
-        lint(emit_verilog(circuit_module(build_array(config))), TOP, folder)
+    lint_arrays((*MACHINES.values(), TILED), tmp_path)
 
 
 def test_a_language_model_writes_by_what_the_array_finds(tmp_path: Path):
     """Its kernels in RTL; the text is that of the fast model."""
     path = write_gguf(tmp_path / "model.gguf", fields_of(CONFIG), random_weights(CONFIG))
-    text, target = "the the 12é a the thé 1 2 12 a\n" * 12, "tiny:wide_results=true,top_k=3"
-    model = daqkf.compile(path, calibration=text, levels="uniform-15", target=target)
+    target = "tiny:wide_results=true,top_k=3"
+    model = daqkf.compile(path, calibration=TEXT, levels="uniform-15", target=target)
     assert isinstance(model, CompiledLanguageModel)
     engine = model.engine("rtl", check=True, logits=1)
     found = list(model.generate("the 12", engine=engine, tokens=3))

@@ -255,12 +255,17 @@ def test_more_results_than_there_are_rows_are_refused(tmp_path: Path):
 
 @pytest.mark.slow
 def test_rtl_is_clean_for_verilator_and_yosys(tmp_path: Path):
-    for number, machine in enumerate((MACHINES["several, two banks"], TILED)):
+    lint_arrays((MACHINES["several, two banks"], TILED), tmp_path)
+
+
+def lint_arrays(machines: Sequence[Machine], folder: Path) -> None:
+    """Arrays of these machines, for a kernel that may have to be cut."""
+    for number, machine in enumerate(machines):
         kernel = Kernel.random(1, test_tiling.FEATURES, test_tiling.OUTPUTS, 0.3, most=7)
-        config = config_of(lowered(kernel.scheduled(machine, tmp_path)))
-        folder = tmp_path / str(number)
-        folder.mkdir()
-        lint(emit_verilog(circuit_module(build_array(config))), TOP, folder)
+        config = config_of(lowered(kernel.scheduled(machine, folder)))
+        own = folder / str(number)
+        own.mkdir()
+        lint(emit_verilog(circuit_module(build_array(config))), TOP, own)
 
 
 def test_without_wide_kernels_the_array_is_the_same(tmp_path: Path):

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from language_models import (
     SMALL,
+    TEXT,
     changed,
     fields_of,
     logits_of,
@@ -42,8 +43,6 @@ from daqkf.compiler.text_windows import DOCUMENT_END, windows_of
 from daqkf.dialects.errors import DaqkfError
 from daqkf.dialects.interpreting import call
 from daqkf.dialects.nn.interpreter import NnFunctions
-
-TEXT = "the the 12é a the thé 1 2 12 a\n" * 12
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from language_models import SMALL, changed, fields_of, random_weights, write_gguf
+from language_models import SMALL, TEXT, changed, fields_of, random_weights, write_gguf
 from numpy.typing import NDArray
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.dialects.func import FuncOp
@@ -43,7 +43,6 @@ from daqkf.passes.quantize.weights import bias_of, put_bias
 from daqkf.runtime.simulator import Job
 
 CONFIG = changed(SMALL, layers=1)
-TEXT = "the the 12é a the thé 1 2 12 a\n" * 12
 CHOOSING = "tiny:wide_results=true,top_k=3"
 
 

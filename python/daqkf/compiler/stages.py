@@ -138,10 +138,8 @@ class Stage:
                     keeps = program is not programs[-1]
                     outputs = 0 if keeps else result_columns(program)
                     if top_k and outputs > config.top_k:
-                        image, outputs = (
-                            for_top_k(image, config),
-                            numerics.TOP_K_COLUMNS * config.top_k,
-                        )
+                        image = for_top_k(image, config)
+                        outputs = numerics.TOP_K_COLUMNS * config.top_k
                     jobs.append(Job(image, part, outputs, wide=self.wide and not keeps))
                     low = high
             groups.append(jobs)

@@ -270,7 +270,8 @@ class Workload:
     @cached_property
     def least_cycles(self) -> int:
         """Cycles of a tile in all programs in which elements, post and row units do not work."""
-        return sum(least_cycles(program.steps(self.config)) for program in self.programs)
+        config = self.config
+        return sum(least_cycles(program.steps(config), config) for program in self.programs)
 
     @cached_property
     def row_bytes(self) -> int:
