@@ -108,8 +108,8 @@ class ArrayConfig(Machine):
         return ACTIVATION_BITS * self.lanes
 
     @property
-    def activation_bits(self) -> int:
-        """Bits of a beat of activations, and of a row of the activation memories."""
+    def beat_bits(self) -> int:
+        """Bits of a beat of activations or of results, and of a row of the activation memories."""
         return self.row_bits * self.features_together
 
     @property
@@ -181,7 +181,7 @@ def memory_depth(rows: int) -> int:
 def activation_rows(features: int, machine: Machine) -> int:
     """The smallest `activation_depth` for so many features of a machine, and a row of zeros."""
     together = machine.features_together
-    rows = 1 << machine.activation_beats(features).bit_length()
+    rows = 1 << machine.tile_beats(features).bit_length()
     # Indices of so many bits are for longer addresses.
     return max(rows * together, 2 << machine.index_bits)
 

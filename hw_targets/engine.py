@@ -133,12 +133,14 @@ def memories(config: ArrayConfig) -> list[Memory]:
     are block RAM."""
     groups = config.post_cycles
     streams = config.stream_depth * (1 if config.memory_bits else config.banks)
-    together = parameters_together(config)
+    pairs = parameters_together(config)
     slots = config.banks * config.parameter_depth * config.parameter_stride
+    together = config.features_together
+    rows = 2 * config.result_depth // together
     found = [
         Memory(_element(config), config.pes, streams, fifo_bits(config, 0)),
         *_activations(config),
-        Memory("post", 1, slots // together, together * parameter_row(config).width),
+        Memory("post", 1, slots // pairs, pairs * parameter_row(config).width),
         Memory(
             "post",
             config.post_lanes,
@@ -147,7 +149,7 @@ def memories(config: ArrayConfig) -> list[Memory]:
             style=config.table_memory,
         ),
         *(
-            Memory("array", 1, 2 * config.result_depth, len(bits), style=config.result_memory)
+            Memory("array", together, rows, len(bits), style=config.result_memory)
             for bits in result_groups(config)
         ),
     ]

@@ -197,9 +197,10 @@ class Machine:
     wide_results: bool = field(default=False, kw_only=True)
     """Whether a program's results may be wide, int16 in two rows each (`results`)."""
     features_together: int = field(default=1, kw_only=True)
-    """Neighbouring features of each token that a beat of activations brings, one of
-    `FEATURES_TOGETHER`. A row of the activation memories has as many, of which an item takes one.
-    It is for few lanes, whose activations would take longer to come than to use."""
+    """Neighbouring features of each token that a beat of activations brings, and rows of results
+    that one takes away, one of `FEATURES_TOGETHER`. A row of the activation memories has as many,
+    of which an item takes one. It is for few lanes, whose activations and results would take longer
+    to come and go than to use."""
     top_k: int = field(default=0, kw_only=True)
     """Results that a program may give of all its wide ones: the largest of each token, with their
     numbers (`numerics.top_k`); 0: every program gives all of them."""
@@ -371,8 +372,9 @@ class Machine:
             )
         if self.queue or self.residual_depth or self.operand_depth:
             raise ValueError(f"{what} are for arrays without a queue, residuals and operands")
-        if self.activation_depth < 2 * self.features_together:
-            raise ValueError(f"{what} need activation_depth = {2 * self.features_together} or more")
+        for name in ("activation_depth", "result_depth"):
+            if getattr(self, name) < 2 * self.features_together:
+                raise ValueError(f"{what} need {name} = {2 * self.features_together} or more")
 
     def _require_top_k(self) -> None:
         """Check that this machine can find its largest results."""
@@ -439,9 +441,9 @@ class Machine:
         """Features K of a kernel: those of all rows of the activation memories but the last one."""
         return self.activation_depth - self.features_together
 
-    def activation_beats(self, features: int) -> int:
-        """Beats in which so many features of a tile come."""
-        return -(-features // self.features_together)
+    def tile_beats(self, rows: int) -> int:
+        """Beats in which so many features of a tile come, or rows of its results leave."""
+        return -(-rows // self.features_together)
 
     @property
     def shift_width(self) -> int:

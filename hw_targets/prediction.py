@@ -180,7 +180,7 @@ def least_cycles(steps: Sequence[Step], config: ArrayConfig) -> int:
     first = steps[0]
     assert isinstance(first, KernelWork)
     kernels = sum(isinstance(each, KernelWork) for each in steps)
-    return config.activation_beats(first.features) + STORING + LATENCY * kernels
+    return config.tile_beats(first.features) + STORING + LATENCY * kernels
 
 
 def _tile(steps: Sequence[Step], config: ArrayConfig, ahead: _Ahead | None) -> TileCycles:
@@ -188,7 +188,7 @@ def _tile(steps: Sequence[Step], config: ArrayConfig, ahead: _Ahead | None) -> T
     first = steps[0]
     assert isinstance(first, KernelWork)
     moving = _array(config).moving
-    _move(found, ahead, config.activation_beats(first.features) + STORING)
+    _move(found, ahead, config.tile_beats(first.features) + STORING)
     for before, step in zip((None, *steps), steps, strict=False):
         if isinstance(step, RowWork):
             found.rows += step.cycles
@@ -199,7 +199,7 @@ def _tile(steps: Sequence[Step], config: ArrayConfig, ahead: _Ahead | None) -> T
             _move(found, ahead, before.rows + moving)
         _run(found, ahead, step, config)
     # A tile's results leave while the next one runs.
-    last = steps[-1].rows
+    last = config.tile_beats(steps[-1].rows)
     found.moving += max(0.0, last + moving - found.total)
     return found
 
@@ -244,9 +244,9 @@ def cycles_in_turn(
     """
     found = TileCycles()
     ahead = _Ahead(_array(config).most, memory)
-    comes = config.activation_beats(step.features) + STORING
+    comes = config.tile_beats(step.features) + STORING
     if results:
-        comes += results + _array(config).moving + host
+        comes += config.tile_beats(results) + _array(config).moving + host
     found.moving += comes
     ahead.wait(max(0.0, comes - memory.latency))
     _run(found, ahead, step, config)

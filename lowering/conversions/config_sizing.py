@@ -182,12 +182,14 @@ def _required_for(kernel: KernelOp, schedule: ScheduleAttr, inputs: int) -> Arra
         widths = accumulator, max(widths[1], accumulator)
     rows = result_rows(schedule.outputs.get_shape()[0], kernel.wide)
     top_k = machine.top_k if kernel.wide else 0
+    # A memory for each row of a beat has two rows or more.
+    rows = max(rows, top_k_rows(top_k), 2 * machine.features_together)
     return ArrayConfig(
         **{name: getattr(machine, name) for name in ORGANISATION},
         activation_depth=activation_rows(inputs, machine),
         stream_depth=_stream_depth(machine, int(to_array(schedule.words).max())),
         parameter_depth=memory_depth(int(to_array(schedule.counts).max())),
-        result_depth=memory_depth(max(rows, top_k_rows(top_k))),
+        result_depth=memory_depth(rows),
         running_sum_width=kernel.running_sum.width.data,
         accumulator_width=widths[0],
         sum_width=widths[1],

@@ -31,6 +31,13 @@ def turns(c: Circuit, name: str, most: int, enable: Signal) -> tuple[Signal, Sig
     return counter, final
 
 
+def shifted_up(count: Signal, low: int) -> Signal:
+    """`count / 2^low`, rounded up. It has `low` bits less: the largest count is a multiple."""
+    if not low:
+        return count
+    return count[low:] + count[:low].any().zext(count.width - low)
+
+
 def unpack(layout: Fields, row: Signal) -> dict[str, Signal]:
     """The fields of a packed row."""
     return {

@@ -48,7 +48,7 @@ def build_array(config: ArrayConfig) -> Circuit:
     rst = c.input("rst", 1)
     c.reset(rst)
     prog_data, prog_valid = c.input("prog_tdata", config.program_bits), c.input("prog_tvalid", 1)
-    x_data, x_valid = c.input("x_tdata", config.activation_bits), c.input("x_tvalid", 1)
+    x_data, x_valid = c.input("x_tdata", config.beat_bits), c.input("x_tvalid", 1)
     y_ready = c.input("y_tready", 1)
     memory_rst = c.input("memory_rst", 1) if config.memory_bits else None
 

@@ -12,6 +12,7 @@ from daqkf.hw_targets.fan_out import result_groups, tree_stages
 from daqkf.hw_targets.status import Phase
 from daqkf.lowering.hdl.bundle import Bundle
 from daqkf.lowering.hdl.circuit import Signal, Wire, concat, mux, named
+from daqkf.lowering.hdl.select import shifted_up
 from daqkf.lowering.rtl.fan_out import fan_out
 from daqkf.lowering.rtl.frame import Frame
 from daqkf.lowering.rtl.programs import Programs
@@ -65,17 +66,9 @@ def receive_activations(frame: Frame, programs: Programs, row: Signal, valid: Si
     frame.first_beat.drive(beat & at(Phase.READY))
     following = loaded + 1
     loaded.drive(following, enable=beat)
-    final_beat = beat & following.eq(_rows(programs.program["features"], width))
+    final_beat = beat & following.eq(shifted_up(programs.program["features"], config.place_width))
     complete.drive(final_beat | (complete & loading))
     return Arrival(row, ready, beat, loaded, complete, sequence)
-
-
-def _rows(features: Signal, width: int) -> Signal:
-    """The rows of so many features, which are fewer than addresses of `width` bits have."""
-    low = features.width - width
-    if not low:
-        return features
-    return features[low:] + features[:low].any().zext(width)
 
 
 def write_activations(frame: Frame, arrival: Arrival, chain: Bundle) -> Bundle:

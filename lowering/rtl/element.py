@@ -328,7 +328,7 @@ class _WritePort:
     @classmethod
     def declare(cls, c: Circuit, config: ArrayConfig, family: str) -> "_WritePort":
         """The inputs of an element."""
-        widths = {"address": config.row_address_width, "data": config.activation_bits, "write": 1}
+        widths = {"address": config.row_address_width, "data": config.beat_bits, "write": 1}
         port = inputs(c, "activation", widths)
         data = named(datapath_of(family).stored(port["data"]), "stored_row")
         return cls(ports("activation", {n: port[n] for n in ("address", "write")}), data)

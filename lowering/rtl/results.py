@@ -6,12 +6,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.fan_out import result_groups, tree_stages
 from daqkf.hw_targets.status import Phase
 from daqkf.lowering.hdl.bundle import Bundle
 from daqkf.lowering.hdl.circuit import Circuit, Register, Signal, concat, mux, named
 from daqkf.lowering.hdl.pipeline import delayed
-from daqkf.lowering.hdl.select import choose, index_bits
+from daqkf.lowering.hdl.select import choose, index_bits, shifted_up
 from daqkf.lowering.rtl.fan_out import fan_out
 from daqkf.lowering.rtl.frame import Frame
 from daqkf.lowering.rtl.programs import Programs
@@ -140,25 +141,53 @@ def _leave_at_once(
     """One memory, whose row that has been read is the one of the stream."""
     c, config = frame.c, frame.config
     c.section("The result memory, and the stream by which results leave.")
-    memory = c.memory(
-        "results", 2 * config.result_depth, write["data"].width, style=config.result_memory
-    )
-    memory.write(*write.values())
+    beats = shifted_up(outputs, config.place_width)
     valid = c.register("y_valid", 1, reset=0)
     advance = named(~valid | ready, "y_advance")
-    number = c.register("leaving_row", outputs.width, reset=0)
-    following = named(number + 1, "leaving_row_following")
-    more = choose(halves.leaving, halves.full) & number.ne(outputs)
-    last = c.delay(following.eq(outputs), "y_last", enable=advance)
+    number = c.register("leaving_beat", beats.width, reset=0)
+    following = named(number + 1, "leaving_beat_following")
+    more = choose(halves.leaving, halves.full) & number.ne(beats)
+    final = following.eq(beats)
+    last = c.delay(final, "y_last", enable=advance)
     valid.drive(more, enable=advance)
-    source = concat(halves.leaving, number[: index_bits(config.result_depth)])
+    places = config.result_depth // config.features_together
+    source = concat(halves.leaving, number[: index_bits(places)])
     if chain:
         source = mux(chain["read"], concat(halves.writing, chain["source"]), source)
     moves = advance & ~rows["holds"] if rows else advance
-    result = memory.read(source, moves, "y_row")
+    result = _read_beat(c, config, outputs, final, write, source, moves)
     left = named(valid & ready & last, "tile_left")
     number.drive(mux(left, c.const(0, number.width), following), enable=(more & advance) | left)
-    return result, Leaving(result[: config.row_bits], valid, last, left)
+    return result, Leaving(result[: config.beat_bits], valid, last, left)
+
+
+def _read_beat(
+    c: Circuit,
+    config: ArrayConfig,
+    outputs: Signal,
+    final: Signal,
+    write: Bundle,
+    source: Signal,
+    moves: Signal,
+) -> Signal:
+    """The rows of a beat, which is read if it `moves`: each from a memory of its own, as the post
+    unit writes them one by one. Behind the last row of a tile, the `final` beat has zeros."""
+    together, low = config.features_together, config.place_width
+    depth, address = 2 * config.result_depth // together, write["address"]
+    parts: list[Signal] = []
+    for place in range(together):
+        of = str(place) if low else ""
+        memory = c.memory(f"results{of}", depth, write["data"].width, style=config.result_memory)
+        writes = write["write"] & address[:low].eq(place) if low else write["write"]
+        memory.write(address[low:], write["data"], writes)
+        row = memory.read(source, moves, f"y_row{of}")
+        if place:
+            rest = outputs[:low]
+            beyond = rest.ult(place + 1) if place + 1 < together else c.const(1, 1)
+            fills = final & rest.any() & beyond
+            row = row & ~c.delay(fills, f"fills{of}", enable=moves).replicate(row.width)
+        parts.append(row)
+    return concat(*reversed(parts)) if low else parts[0]
 
 
 def _leave_through_tree(

@@ -210,7 +210,7 @@ def _from_outside(c: Circuit, config: ArrayConfig) -> Bundle:
     prog = inputs(c, "s_axis_prog", {"tdata": config.program_bits, "tvalid": 1})
     if config.double_buffered:
         prog = {**prog, "tlast": c.input("s_axis_prog_tlast", 1)}
-    x = inputs(c, "s_axis_x", {"tdata": config.activation_bits, "tvalid": 1, "tlast": 1})
+    x = inputs(c, "s_axis_x", {"tdata": config.beat_bits, "tvalid": 1, "tlast": 1})
     return {**ports("prog", prog), **ports("x", x), "y_tready": c.input("m_axis_y_tready", 1)}
 
 
@@ -345,7 +345,7 @@ def _steps(
     }
     steps = {name: c.delay(step, f"{name}_seen", reset=0) for name, step in steps.items()}
     data = streams.x_data
-    places = range(0, config.activation_bits, ACTIVATION_BITS)
+    places = range(0, config.beat_bits, ACTIVATION_BITS)
     lanes = [data[low : low + ACTIVATION_BITS] for low in places]
     flags = [
         c.delay(streams.beat & lane.eq(0), f"zero{t}", reset=0) for t, lane in enumerate(lanes)

@@ -1,7 +1,8 @@
 # Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-"""Beats that bring several features of each token, for arrays of few lanes."""
+"""Beats that bring several features of each token, and take away as many results, for arrays of few
+lanes."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -42,7 +43,7 @@ MACHINES = {
     "wide results": replace(ONE, features_together=4, wide_results=True, top_k=2),
 }
 SHAPES = (63, 5, 0.3), (40, 33, 0.2), (1, 3, 1.0), (8, 4, 0.6)
-"""Of kernels: features that fill beats, and such that do not."""
+"""Of kernels: features that fill beats, and such that do not; so for outputs."""
 
 
 def jobs_of(
@@ -103,6 +104,31 @@ def test_activations_come_in_fewer_cycles(tmp_path: Path):
     assert found[0] - found[1] == pytest.approx(45, abs=2)
 
 
+@pytest.mark.parametrize("outputs", [8, 9, 10, 11])
+def test_the_last_beat_has_zeros_behind_the_results(
+    outputs: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    kernel = NarrowKernel.random(7, 12, outputs, 0.6, most=15)
+    config, (stage,) = on_one_array([kernel], MACHINES["coded"], tmp_path)
+    x = inputs(3, 12)
+    ((job,),) = stage.jobs(x)
+    seen: list[NDArray[np.int8]] = []
+
+    def from_rows(
+        self: Job, rows: NDArray[np.int8], lanes: int, together: int
+    ) -> NDArray[np.integer]:
+        seen.append(rows)
+        return read(self, rows, lanes, together)
+
+    read = Job.from_rows
+    monkeypatch.setattr(Job, "from_rows", from_rows)
+    (trace,) = simulator(config).trace([job], stalls=0.3)
+    np.testing.assert_array_equal(trace.y, kernel.expected(x))
+    filled = np.zeros((3, -(-outputs // 4) * 4), np.int8)
+    filled[:, :outputs] = kernel.expected(x)
+    np.testing.assert_array_equal(seen[0], filled.reshape(-1))
+
+
 def test_a_kernel_of_as_many_features_as_fit(tmp_path: Path):
     """All rows but the last one; one more does not fit."""
     machine = replace(MACHINES["coded"], activation_depth=32)
@@ -133,6 +159,7 @@ def test_a_kernel_of_as_many_features_as_fit(tmp_path: Path):
         ({"families": ("multiply",), "stream_code": "plain"}, "ordered_sum elements, not multiply"),
         ({"queue": True}, "without a queue, residuals and operands"),
         ({"activation_depth": 4}, "need activation_depth = 8 or more"),
+        ({"result_depth": 4}, "need result_depth = 8 or more"),
     ],
 )
 def test_machines_that_cannot_be_are_named(changes: dict[str, object], message: str):

@@ -376,10 +376,11 @@ def decode_pace(
         moved += run.times * rows * config.lanes
         output += (tile.total + loading) * (run.times < runs[0].times)
     # The logits leave before there is another token.
-    causes["moving"] += steps[-1].rows
+    leaving = config.tile_beats(steps[-1].rows)
+    causes["moving"] += leaving
     cache = work.sequences * work.cache_bytes
     causes[CACHE] = cache / given
-    return DecodePace(causes, output + steps[-1].rows, weight_bytes, moved + cache)
+    return DecodePace(causes, output + leaving, weight_bytes, moved + cache)
 
 
 def prompt_cycles(

@@ -7,7 +7,7 @@
 //     (PROGRAM X Y TILES BEATS OUTPUTS)...
 //
 // For each job: streams the words of the file PROGRAM ("-" keeps the last one), then X in BEATS beats,
-// of LANES bytes for each feature, and writes TILES tiles of OUTPUTS beats to Y.
+// of LANES bytes for each feature, and writes TILES tiles of OUTPUTS beats of that size to Y.
 // STALLS, out of 1000, is how often each stream pauses; LIMIT is how many cycles may pass
 // without a transfer. With OVERLAP 1 a stream goes on to the next job by itself; with 0, a job
 // begins after the one before, and its activations after its program; with 2, programs go on by
@@ -343,11 +343,10 @@ int main(int argc, char **argv) {
     job.program.beat = programBytes(*bench.top, 0);
     if (std::strcmp(arguments[0], "-") != 0)
       job.program.data = readFile(arguments[0]);
-    job.y.beat = lanes;
     job.x.data = readFile(arguments[1]);
-    // A beat may bring several features.
-    job.x.beat = beats ? job.x.data.size() / beats : lanes;
-    job.y.data.resize(tiles * job.outputs * lanes);
+    // A beat may bring several features, and take away as many rows of results.
+    job.x.beat = job.y.beat = beats ? job.x.data.size() / beats : lanes;
+    job.y.data.resize(tiles * job.outputs * job.y.beat);
     if (job.program.data.size() % job.program.beat ||
         job.x.data.size() != beats * job.x.beat || job.x.beat % lanes)
       fail(1, "the files do not have the stated sizes");

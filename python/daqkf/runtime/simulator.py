@@ -168,12 +168,16 @@ class Job:
             found += [sequence_header(len(part), lanes), beats, beats]
         return np.concatenate(found)
 
-    def from_rows(self, rows: NDArray[np.int8], lanes: int) -> Results:
-        """The results [T, N] of the tokens in rows of bytes, behind which there may be others."""
+    def from_rows(self, rows: NDArray[np.int8], lanes: int, together: int = 1) -> Results:
+        """The results [T, N] of the tokens in rows of bytes, behind which there may be others.
+
+        If a beat has so many rows `together`, the last one of a tile is filled up.
+        """
         if not self.outputs:
             return np.empty((len(self.x), 0), np.int8)
-        size = sum(self.tiles(lanes)) * self.rows * lanes
-        return self.results(rows[:size].reshape(-1, self.rows, lanes))
+        filled = -(-self.rows // together) * together
+        size = sum(self.tiles(lanes)) * filled * lanes
+        return self.results(rows[:size].reshape(-1, filled, lanes)[:, : self.rows])
 
     def results(self, tiles: NDArray[np.int8]) -> Results:
         """The results [T, N] of the tokens, from the rows of the tiles [tiles, rows, lanes]."""
@@ -403,6 +407,7 @@ class Simulator:
             for number, job in enumerate(jobs):
                 tiles = sum(job.tiles(lanes))
                 beats = job.beats(lanes, self.config.features_together)
+                leaving = self.config.tile_beats(job.rows)
                 x, image = Path(folder, f"x{number}"), Path(folder, f"program{number}")
                 beats.tofile(x)
                 if job.image is not None:
@@ -410,7 +415,7 @@ class Simulator:
                     placed = outside.place(job.image)
                     image.write_bytes(for_tiles(placed, count, self.config) if overlap else placed)
                 arguments += ["-" if job.image is None else image.name, x.name, f"y{number}"]
-                arguments += [str(tiles), str(len(beats)), str(job.rows)]
+                arguments += [str(tiles), str(len(beats)), str(leaving)]
             limit = int(longest_silence(self.config) / (1 - stalls))
             command = [self._binary, lanes, seed, round(1000 * stalls), limit, overlap + in_turn]
             command += (waveform.path.absolute(), waveform.tiles) if waveform else ("-", 0)
@@ -435,7 +440,8 @@ class Simulator:
             ]
 
     def _trace(self, path: Path, job: Job, line: str) -> Trace:
-        y = job.from_rows(np.fromfile(path, np.int8), self.config.lanes)
+        config = self.config
+        y = job.from_rows(np.fromfile(path, np.int8), config.lanes, config.features_together)
         numbers = [int(number) for number in line.split()]
         phases, variants = numbers[: max(Phase) + 1], numbers[max(Phase) + 1 :]
         return Trace(y, _cycles(phases), np.array(variants, np.int64))
