@@ -154,7 +154,7 @@ CHECKS = {
         activation_depth=256,
         result_depth=256,
         partial_depth=256,
-        **dict.fromkeys(RAM_CHOICES, "distributed"),
+        **{**dict.fromkeys(RAM_CHOICES, "distributed"), "stream_memory": "block"},
     ),
 }
 ORDERED = replace(PLAIN, families=("ordered_sum",))
@@ -182,6 +182,16 @@ CHECKS |= {
         kernels=1,
         features_together=8,
         activation_memory="distributed",
+        post_multiplier="dsp",
+    ),
+    "4 x 1, UltraRAM": replace(
+        CODED,
+        lanes=1,
+        post_lanes=1,
+        kernels=1,
+        stream_depth=4096,
+        stream_memory="ultra",
+        features_together=4,
         post_multiplier="dsp",
     ),
 }

@@ -168,6 +168,13 @@ class ArrayConfig(Machine):
         return self.banks > 1
 
     @property
+    def reads_in_order(self) -> bool:
+        """Whether a tile takes all streams of its program once, one after another, so that a reader
+        of external memory knows when another program follows."""
+        alone = not (self.dispatches or self.operand_depth)
+        return self.memory_bits > 0 and self.double_buffered and alone
+
+    @property
     def zeros_width(self) -> int:
         """Bits of a count of a tile's zeros; a decision's shift is below it."""
         return (self.lanes * self.null_address).bit_length()

@@ -138,7 +138,9 @@ def memories(config: ArrayConfig) -> list[Memory]:
     together = config.features_together
     rows = 2 * config.result_depth // together
     found = [
-        Memory(_element(config), config.pes, streams, fifo_bits(config, 0)),
+        Memory(
+            _element(config), config.pes, streams, fifo_bits(config, 0), style=config.stream_memory
+        ),
         *_activations(config),
         Memory("post", 1, slots // pairs, pairs * parameter_row(config).width),
         Memory(

@@ -107,6 +107,7 @@ _ADDED = {
     "result_memory": "block",
     "partial_memory": "block",
     "table_memory": "block",
+    "stream_memory": "block",
     "causal": False,
     "rms_norms": False,
     "epsilon_width": 0,

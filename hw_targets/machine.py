@@ -26,6 +26,7 @@ ORGANISATION = (
     "result_memory",
     "partial_memory",
     "table_memory",
+    "stream_memory",
     "stream_code",
     "shared_words",
     "row_solvers",
@@ -73,7 +74,13 @@ RAM_STYLES = ("block", "ultra", "distributed")
 """What memories can be made of: block RAM, UltraRAM of 4096 rows of 72 bits, or the LUTs that can
 store, of 64 rows of a bit each."""
 
-RAM_CHOICES = ("activation_memory", "result_memory", "partial_memory", "table_memory")
+RAM_CHOICES = (
+    "activation_memory",
+    "result_memory",
+    "partial_memory",
+    "table_memory",
+    "stream_memory",
+)
 """The options of a machine that say what a memory is made of."""
 
 STREAM_CODES = ("plain", "varint")
@@ -191,6 +198,8 @@ class Machine:
     """What the memory of partial sums is made of."""
     table_memory: str = field(default="block", kw_only=True)
     """What the tables of activation functions are made of, of which each post lane has one."""
+    stream_memory: str = field(default="block", kw_only=True)
+    """What the stream memories are made of, or the FIFOs in their place."""
     shared_words: bool = field(default=False, kw_only=True)
     """Whether the word that ends an output of a running-sum stream has the first items of the next
     one, and steps take R with either sign (`families.running_sum`): fuller words."""

@@ -41,6 +41,9 @@ come late."""
 STORING = 1
 """Cycles from the last result of a tile to the first row of the next one."""
 
+DROPPED = 96
+"""Beats at most that a reader has asked for in vain, where it did not know which kernel follows."""
+
 BURST = 1.01
 """What refreshes cost beside their own time, as bursts begin anew behind them."""
 
@@ -145,8 +148,12 @@ class _Ahead:
         self.most = most
         self.beats = 0.0
 
+    def empty(self) -> None:
+        """What the FIFOs have is not what the elements need."""
+        self.beats = 0.0
+
     def wait(self, cycles: float) -> None:
-        """The elements do nothing for so long."""
+        """The elements do nothing for so long; or memory, if that is negative."""
         self.beats = min(self.most, self.beats + cycles * self.rate)
 
     def take(self, beats: int, cycles: float) -> float:
@@ -222,35 +229,40 @@ def _run(found: TileCycles, ahead: _Ahead | None, step: KernelWork, config: Arra
     found.moving += latency
 
 
-def cycles_in_turn(
-    step: KernelWork,
-    results: int,
-    config: ArrayConfig,
-    memory: MemoryTiming,
-    host: float = 0.0,
-) -> TileCycles:
-    """Cycles of a program that runs for one tile, from the end of the one before.
+class Turns:
+    """Programs that run for one tile each, of which a host makes the activations of the next one.
 
-    It has been loaded into the other bank. Where the one before ends the banks change, and the
-    reader drops what it has and fills the FIFOs with the streams of this one. Meanwhile results
-    leave, a host makes activations of them, and these arrive.
-
-    Args:
-        step: what it does.
-        results: rows of results that its activations are made of; 0 if these are there already.
-        config: of the array, with two banks.
-        memory: behind each of its ports.
-        host: cycles from the last of these results to the first activation.
+    Each is loaded into the other bank while the one before runs. Where that one ends the banks
+    change; results leave, a host makes activations of them, and these arrive. Meanwhile the readers
+    fill the FIFOs, and where they can know (`ArrayConfig.reads_in_order`), have begun to before.
     """
-    found = TileCycles()
-    ahead = _Ahead(_array(config).most, memory)
-    comes = config.tile_beats(step.features) + STORING
-    if results:
-        comes += config.tile_beats(results) + _array(config).moving + host
-    found.moving += comes
-    ahead.wait(max(0.0, comes - memory.latency))
-    _run(found, ahead, step, config)
-    return found
+
+    def __init__(self, config: ArrayConfig, memory: MemoryTiming):
+        """An array with two banks, and what is behind each of its ports."""
+        self._config, self._memory = config, memory
+        self._ahead = _Ahead(_array(config).most, memory)
+
+    def take(self, step: KernelWork, results: int = 0, host: float = 0.0) -> TileCycles:
+        """Cycles of the next program, from the end of the one before.
+
+        Args:
+            step: what it does.
+            results: rows of results that its activations are made of; 0 if these are there already.
+            host: cycles from the last of these results to the first activation.
+        """
+        config, found, ahead = self._config, TileCycles(), self._ahead
+        comes: float = config.tile_beats(step.features) + STORING
+        if results:
+            comes += config.tile_beats(results) + _array(config).moving + host
+        found.moving += comes
+        pause = self._memory.latency
+        if not config.reads_in_order:
+            ahead.empty()
+            pause = max(pause, DROPPED)
+        # Nothing comes while memory still owes something of the program before.
+        ahead.wait(comes - pause)
+        _run(found, ahead, step, config)
+        return found
 
 
 def program_beats(steps: Sequence[Step], config: ArrayConfig) -> int:

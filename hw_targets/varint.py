@@ -32,7 +32,7 @@ there are runs of no items, which no output begins with, and they are no words, 
 """
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -319,7 +319,7 @@ def _kinds(costs: NDArray[np.float64], run: Ints, special: NDArray[np.bool]) -> 
     wrong = np.isinf(costs[own, chosen])
     wrong |= ~fresh & (np.abs(np.diff(chosen, prepend=0)) > far)
     if wrong.any():
-        word: Any = np.searchsorted(run, own[wrong.argmax()])
+        word = int(np.searchsorted(run, int(own[wrong.argmax()])))
         raise ValueError(f"rows that the code does not have, of the run at word {word}")
     kinds = np.full(len(special), FIRST_KIND)
     kinds[own] = KINDS[0] + chosen

@@ -163,7 +163,7 @@ def _fetch_from_memory(
     fetched = c.register("fetched", 1, reset=0)
     fetching = c.register("fetching", 1, reset=0)
     pc = c.register("pc", pc_bits, reset=0)
-    stream = c.memory("stream", depth, layout.width)
+    stream = c.memory("stream", depth, layout.width, style=config.stream_memory)
     stream.write(*write.values())
     word = unpack(layout, c.delay(stream.read(pc, enable, "stream_row"), "word", enable=enable))
     ending = named(word_valid & word["end"], "ending")
@@ -196,7 +196,7 @@ def _fetch_from_fifo(
     pc, written, taken = (
         c.register(name, bits + 1, reset=0, clear=flush) for name in ("pc", "written", "taken")
     )
-    stream = c.memory("stream", depth, layout.width)
+    stream = c.memory("stream", depth, layout.width, style=config.stream_memory)
     stream.write(written[:bits], write["data"], write["write"])
     row = stream.read(pc[:bits], enable, "stream_row")
     word = unpack(layout, c.delay(row, "word", enable=enable))

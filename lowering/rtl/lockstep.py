@@ -167,7 +167,7 @@ def _fetch(
     """The word at the control's address, which never lacks."""
     depth = config.banks * config.stream_depth
     bits = index_bits(depth)
-    stream = c.memory("stream", depth, width)
+    stream = c.memory("stream", depth, width, style=config.stream_memory)
     stream.write(*inputs(c, "stream", {"address": bits, "data": width, "write": 1}).values())
     return stream.read(c.input("address", bits), enable, "stream_row"), c.const(0, 1)
 
@@ -182,7 +182,7 @@ def _fetch_from_fifo(
     flush = named(rst | write["flush"], "empties")
     # A bit more than an address tells a full FIFO from an empty one.
     pc, written = (c.register(name, bits + 1, reset=0, clear=flush) for name in ("pc", "written"))
-    stream = c.memory("stream", depth, width)
+    stream = c.memory("stream", depth, width, style=config.stream_memory)
     stream.write(written[:bits], write["data"], write["write"])
     written.drive(written + 1, enable=write["write"])
     pc.drive(pc + 1, enable=enable & reads)

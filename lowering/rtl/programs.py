@@ -4,7 +4,7 @@
 """How programs come to an array and take the place of the one that runs."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.results import top_k_rows
@@ -37,6 +37,8 @@ class Programs:
     failures: Sequence[tuple[Signal, Phase]] = ()
     bank: Signal | None = None
     """The bank of the program that runs, where there are two."""
+    pending: Mapping[str, Signal] = field(default_factory=dict[str, Signal])
+    """Whether a whole program is in the other bank, and how many `tiles` it is for."""
 
     def result_rows(self, config: ArrayConfig, outputs: Signal) -> Signal:
         """The rows of results that so many outputs of the program take, or the largest of them."""
@@ -142,4 +144,5 @@ def _take_turns(frame: Frame, word: Signal, valid: Signal, storing: Signal) -> P
         begins=swap,
         transitions=((swap, Phase.READY),),
         bank=bank,
+        pending={"pending": pending, "tiles": loader["tiles"]},
     )

@@ -151,7 +151,8 @@ class _Slots:
         # A bit more than an address tells a full FIFO from an empty one.
         written, pc = (c.register(name, bits + 1, reset=0) for name in ("written", "pc"))
         written.drive(written + 1, enable=write["write"])
-        memory = c.memory("stream", depth, width + 1)
+        style = frame.config.stream_memory
+        memory = c.memory("stream", depth, width + 1, style=style)
         memory.write(written[:bits], write["data"], write["write"])
         read_valid, second_valid, first_valid = (
             c.register(f"{name}_valid", 1, reset=0) for name in ("read", "second", "first")

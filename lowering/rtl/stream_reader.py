@@ -10,6 +10,10 @@ one, and so is ahead of the elements by as much as their FIFOs hold: by default 
 follows in memory follows in time. If another one starts, it empties the FIFOs and goes on there.
 What memory still answers to reads from before is dropped.
 
+Where it can know (`ArrayConfig.reads_in_order`), it does not begin again behind the last tile that
+a program is for, but goes on with the streams of the next program, once that is there. So the FIFOs
+are full when it begins.
+
 Nothing here takes longer than an addition of addresses: what the FIFOs, a kernel's place and the
 burst that comes next say is registered first.
 """
@@ -18,6 +22,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from daqkf.hw_targets.config import FIFO_SLACK, ArrayConfig
+from daqkf.hw_targets.image_format import MAX_TILES
 from daqkf.hw_targets.status import ERROR_BITS, LoadError
 from daqkf.hw_targets.streams import (
     CHECKSUM_BITS,
@@ -57,7 +62,9 @@ def read_port(config: ArrayConfig) -> dict[str, int]:
 def build_stream_reader(config: ArrayConfig, port: int) -> Circuit:
     """The reader of a memory port.
 
-    `region_write` brings the row of MEMORY; a pulse of `begin` says that it holds from now on.
+    `region_write` brings the row of MEMORY; a pulse of `begin` says that it holds from now on. Its
+    streams are to be read as often as `tiles` says, or until there are others if that is 0. While
+    it is `pending`, nothing else can come before it.
     `start` pulses when the elements start with the kernel that begins at beat `stream_start`.
     With `write{p}` the word `data{p}` goes to the FIFO of the port's element p. When that becomes
     `full{p}` (`nearly_full`), words may follow in this cycle and in the next two. `flush` empties
@@ -72,9 +79,9 @@ def build_stream_reader(config: ArrayConfig, port: int) -> Circuit:
     c.clock("clk")
     c.reset(c.input("memory_rst", 1))
     rst = c.input("rst", 1)
-    region, begin = _region(c, config, rst)
+    region = _Region.declare(c, config, rst)
     start, place = c.input("start", 1), c.input("stream_start", BEAT_BITS)
-    queue = _Queue.declare(c, rst, begin, start, place)
+    queue = _Queue.declare(c, rst, region.begin, start, place)
     memory = inputs(c, "axi", read_port(config))
     frame = _Frame(c, config, rst, memory, queue, named(queue.restart | rst, "stops"))
 
@@ -104,19 +111,58 @@ class _Region:
     address: Signal
     beats: Signal
     active: Signal
-    """There are any."""
+    """There are any, and they are to be read."""
+    begin: Signal
+    """They begin, whatever has been read before."""
+    follows: Signal
+    """Those of the next program follow, of which nothing has been asked for."""
+    again: Wire
+    """All of them have been asked for, so what comes next is the first one again."""
+    owes: Wire
+    """Memory has not given all that it has been asked for."""
+
+    @classmethod
+    def declare(cls, c: Circuit, config: ArrayConfig, rst: Signal) -> "_Region":
+        """Those that a program brings before it begins; `again` and `owes` are to be driven."""
+        c.section("The streams of the program: where they are.")
+        row, begin = memory_row(config), c.delay(c.input("begin", 1), "begins", reset=0)
+        write = inputs(c, "region", {"data": row.width, "write": 1})
+        coming = unpack(row, c.delay(write["data"], "coming", enable=write["write"]))
+        active = c.register("active", 1, reset=0, clear=rst)
+        active.drive(active | begin)
+        again, owes = c.wire("region_ends", 1), c.wire("owes", 1)
+        complete = follows = c.const(0, 1)
+        if config.reads_in_order:
+            begin, follows, complete = _read_in_order(c, rst, begin, again, owes)
+        takes = begin | follows
+        return cls(
+            address=c.delay(coming["address"], "region_address", enable=takes),
+            beats=c.delay(coming["beats"], "region_beats", enable=takes),
+            active=active & ~complete,
+            begin=begin,
+            follows=follows,
+            again=again,
+            owes=owes,
+        )
 
 
-def _region(c: Circuit, config: ArrayConfig, rst: Signal) -> tuple[_Region, Signal]:
-    """The region, which a program brings before it begins, and when it does."""
-    c.section("The streams of the program: where they are.")
-    row, begin = memory_row(config), c.delay(c.input("begin", 1), "begins", reset=0)
-    write = inputs(c, "region", {"data": row.width, "write": 1})
-    coming = unpack(row, c.delay(write["data"], "coming", enable=write["write"]))
-    active = c.register("active", 1, reset=0, clear=rst)
-    active.drive(active | begin)
-    address = c.delay(coming["address"], "region_address", enable=begin)
-    return _Region(address, c.delay(coming["beats"], "region_beats", enable=begin), active), begin
+def _read_in_order(
+    c: Circuit, rst: Signal, begins: Signal, again: Signal, owes: Signal
+) -> tuple[Signal, Signal, Signal]:
+    """Whether the region begins anew, as it has not been read ahead; whether the next one follows;
+    and whether this one has been asked for as often as it is to be read."""
+    c.section("How often the streams are to be read, and whether they are those that come next.")
+    tiles = c.input("tiles", MAX_TILES.bit_length())
+    left = c.register("left_tiles", tiles.width)
+    complete, ahead = (c.register(name, 1, reset=0, clear=rst) for name in ("complete", "ahead"))
+    anew = named(begins & ~ahead, "begins_anew")
+    follows = named(complete & ~owes & ~ahead & c.input("pending", 1), "follows")
+    takes = named(anew | follows, "takes_region")
+    ahead.drive((ahead | follows) & ~begins)
+    # Any number of tiles is 0, and stays that.
+    left.drive(mux(takes, tiles, left - 1), enable=takes | (again & left.any()))
+    complete.drive((complete | (again & left.eq(1))) & ~takes)
+    return anew, follows, complete
 
 
 @dataclass(frozen=True)
@@ -213,8 +259,11 @@ class _Bursts:
         offered = c.register("offered", 1, reset=0)
         free = (~offered | memory["arready"]) & ~owed[OUTSTANDING_BITS - 1]
         issue = named(region.active & planned & free & ~frame.stops, "issues")
-        changes.drive(queue.restart | issue)
-        asked.drive(mux(queue.restart, queue.target, following), enable=changes)
+        moves = named(queue.restart | issue, "asked_moves")
+        changes.drive(moves | region.follows)
+        region.again.drive(issue & final)
+        region.owes.drive(owed.any())
+        asked.drive(mux(queue.restart, queue.target, following), enable=moves)
         offered.drive(issue | (offered & ~memory["arready"]))
         bytes_bits = (frame.config.memory_bits // 8 - 1).bit_length()
         offset = concat(asked, c.const(0, bytes_bits))

@@ -212,6 +212,7 @@ def test_the_command_prints_and_writes(tmp_path: Path, capsys: pytest.CaptureFix
         (["--sparsity", "1"], "--sparsity must be 0 or above and below 1, not 1"),
         (["--magnitudes", "0"], "--magnitudes must be 1 to 127, not 0"),
         (["--sequences", "0"], "--sequences must be 1 or more, not 0"),
+        (["--for-prompts", "1"], "--for-prompts must be 0 or above and below 1, not 1"),
         (["--cache-bits", "0"], "--cache-bits must be 1 or more, not 0"),
         (["--host", "-1"], "--host must be 0 to 1,000,000 microseconds, not -1"),
         (["--use", "2"], "--use must be a share above 0 and up to 1, not 2"),

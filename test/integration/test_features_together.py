@@ -18,7 +18,7 @@ from daqkf.dialects.interpreting import run
 from daqkf.dialects.rpea import ProgramOp
 from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.machine import Machine
-from daqkf.hw_targets.prediction import KernelWork, tile_cycles_of
+from daqkf.hw_targets.prediction import KernelWork, Turns, tile_cycles_of
 from daqkf.lowering.hdl.circuit import circuit_module
 from daqkf.lowering.hdl.verilog import emit_verilog
 from daqkf.lowering.image.encode import encode
@@ -102,6 +102,27 @@ def test_activations_come_in_fewer_cycles(tmp_path: Path):
         found.append((totals[1] - totals[0]) // 10)
         assert tile_cycles_of([work], config, IDEAL).total == pytest.approx(found[-1], abs=8)
     assert found[0] - found[1] == pytest.approx(45, abs=2)
+
+
+def test_results_leave_in_fewer_cycles(tmp_path: Path):
+    """As many fewer as results leave together, before there are the activations of another job."""
+    found, predicted = list[int](), list[float]()
+    for together in (1, 4):
+        machine = replace(
+            CODED, features_together=together, program_bits=256, memory_bits=512, stream_depth=64
+        )
+        kernel = NarrowKernel.random(5, 40, 60, 0.3, most=7)
+        config, (stage,) = on_one_array([kernel], machine, tmp_path)
+        program = stage.program
+        assert isinstance(program, ProgramOp)
+        ((job,),) = stage.jobs(inputs(1, 40))
+        traces = simulator(config).trace([job] * 3, memory=IDEAL, in_turn=True)
+        found.append(traces[1].cycles.total)
+        work = KernelWork(40, 60, program.longest)
+        turns = Turns(config, IDEAL)
+        predicted += [turns.take(work, 60).total for _ in range(3)][-1:]
+    assert found[0] - found[1] == pytest.approx(45 + 30, abs=3)
+    assert predicted[0] - predicted[1] == 45 + 30
 
 
 @pytest.mark.parametrize("outputs", [8, 9, 10, 11])

@@ -78,7 +78,13 @@ MACHINES = {
         FIFO, pes=3, lanes=4, post_lanes=1, families=("dense",), multiplier="packed", banks=2
     ),
     "wide port": replace(
-        FIFO, items=4, memory_bits=512, stream_depth=512, banks=2, program_bits=256
+        FIFO,
+        items=4,
+        memory_bits=512,
+        stream_depth=512,
+        stream_memory="ultra",
+        banks=2,
+        program_bits=256,
     ),
 }
 SOME = [pytest.param(name, marks=() if name == "coded" else pytest.mark.slow) for name in MACHINES]

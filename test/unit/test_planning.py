@@ -32,7 +32,8 @@ from daqkf.hw_targets.prediction import (
     STORING,
     KernelWork,
     RowWork,
-    cycles_in_turn,
+    TileCycles,
+    Turns,
     program_beats,
     tile_cycles_of,
 )
@@ -47,6 +48,7 @@ from daqkf.hw_targets.words import parameter_row
 
 CONFIG = smallest_array(replace(MACHINE, pes=4, lanes=8, post_lanes=2, items=8, max_shift=0), 200)
 FROM_MEMORY = replace(CONFIG, memory_bits=128, stream_depth=512)
+IN_TURN = replace(FROM_MEMORY, banks=2)
 
 
 @pytest.mark.parametrize("name", device_names())
@@ -109,6 +111,12 @@ def test_block_ram_is_that_of_the_memories():
     own = activations.number * mapped(activations.depth, 64, ports=2).halves
     results = mapped(2 * CONFIG.result_depth, 64).halves
     assert block_rams(moved, "xcup") == (halves - own - results, activations.number + 1)
+    coded = replace(FROM_MEMORY, families=("ordered_sum",), stream_code="varint")
+    deep = replace(coded, stream_depth=4096)
+    fifos = 4 * mapped(4096, slot_bits(deep) + 1).halves
+    assert 72 < slot_bits(deep) < 2 * 72
+    halves, _ = block_rams(deep, "xcup")
+    assert block_rams(replace(deep, stream_memory="ultra"), "xcup") == (halves - fifos, 2 * 4)
 
 
 def test_memories_of_luts_are_that_many():
@@ -245,22 +253,41 @@ def test_memory_is_waited_for_as_far_as_fifos_are_not_ahead():
     assert tile_cycles_of([work], wide).total == tile(3000, 20).total
 
 
+def in_turn(
+    config: ArrayConfig, memory: MemoryTiming, results: int = 0, host: float = 0
+) -> TileCycles:
+    """Cycles of a program behind others like it."""
+    turns, work = Turns(config, memory), KernelWork(100, 20, 3000)
+    for _ in range(3):
+        turns.take(work, results, host)
+    return turns.take(work, results, host)
+
+
 def test_fifos_bridge_what_lies_between_two_programs():
-    work, fast = KernelWork(100, 20, 3000), MemoryTiming(latency=0, beats=1, cycles=1)
-    alone = cycles_in_turn(work, 0, FROM_MEMORY, fast)
-    after = cycles_in_turn(work, 50, FROM_MEMORY, fast)
-    hosted = cycles_in_turn(work, 50, FROM_MEMORY, fast, host=40)
+    fast = MemoryTiming(latency=0, beats=1, cycles=1)
+    alone, after, hosted = (
+        in_turn(IN_TURN, fast, results, host) for results, host in ((0, 0), (50, 0), (50, 40))
+    )
     assert after.moving - alone.moving == 50 + MOVING
     assert hosted.moving - after.moving == 40
     # Memory binds: what comes meanwhile is there when the elements begin.
     assert alone.total == pytest.approx(after.total) == pytest.approx(hosted.total)
-    assert alone.beats == kernel_beats(FROM_MEMORY, 3000)
-    late = cycles_in_turn(work, 0, FROM_MEMORY, replace(fast, latency=30))
+    assert alone.beats == kernel_beats(IN_TURN, 3000)
+    late = in_turn(IN_TURN, replace(fast, latency=30))
     assert late.total == pytest.approx(alone.total + 30)
     # FIFOs of few words are full soon.
-    shallow = replace(FROM_MEMORY, stream_depth=8)
-    less, more = (cycles_in_turn(work, 50, shallow, fast, host=host) for host in (0, 400))
+    shallow = replace(IN_TURN, stream_depth=8)
+    less, more = (in_turn(shallow, fast, 50, host) for host in (0, 400))
     assert more.total - less.total == 400
+
+
+def test_readers_that_do_not_know_what_follows_begin_late():
+    """Where a program is a variant, what was read ahead is dropped when another one begins."""
+    fast = MemoryTiming(latency=0, beats=1, cycles=1)
+    config = replace(IN_TURN, pes=16, memory_bits=512)
+    assert config.reads_in_order
+    known, unknown = (in_turn(each, fast) for each in (config, replace(config, buckets=2)))
+    assert unknown.total - known.total > 50
 
 
 def test_rows_of_memory_are_those_that_are_known():

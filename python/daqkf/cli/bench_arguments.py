@@ -92,6 +92,13 @@ def _add_language(bench: argparse.ArgumentParser) -> None:
     own.add_argument("--sequences", type=int, help="that are in flight together (default: 1)")
     own.add_argument("--cache-bits", type=int, help="of a key or value (default: 8)")
     own.add_argument(
+        "--for-prompts",
+        type=float,
+        metavar="SHARE",
+        help="of the tokens a second, given up at most for lanes that read prompts faster "
+        "(default: 0.01)",
+    )
+    own.add_argument(
         "--host",
         type=float,
         metavar="US",

@@ -18,10 +18,8 @@ _ONLY = {
     "plot": ("device", "language"),
     "jobs": ("device",),
     "resume": ("device",),
-    **dict.fromkeys(
-        ("model", "magnitudes", "context", "prompt", "sequences", "cache_bits", "host"),
-        ("language",),
-    ),
+    **dict.fromkeys(("model", "magnitudes", "context", "prompt", "sequences"), ("language",)),
+    **dict.fromkeys(("cache_bits", "host", "for_prompts"), ("language",)),
 }
 """Options that are not for all of what is measured."""
 
@@ -82,7 +80,7 @@ def _language_models(options: argparse.Namespace) -> int:
     from daqkf.studies.bench.language_command import DEVICES, MODELS, run_language_bench
     from daqkf.studies.bench.language_speed import Situation
 
-    names = ("context", "prompt", "sequences", "cache_bits")
+    names = ("context", "prompt", "sequences", "cache_bits", "for_prompts")
     asked = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
     if options.host is not None:
         asked["host"] = 1e-6 * options.host

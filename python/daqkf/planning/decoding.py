@@ -6,7 +6,7 @@
 Each token takes all weights once, and each kernel waits for a host that makes its activations of
 the results of the kernel before. So lanes are as few as there are sequences in flight, all engines
 share the outputs of each kernel, and what counts are bytes, and how far FIFOs bridge the time in
-which nothing runs (`prediction.cycles_in_turn`).
+which nothing runs (`prediction.Turns`).
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,18 +20,19 @@ from daqkf.hw_targets.device import Device, Needs
 from daqkf.hw_targets.engine import DSP_BITS, UnknownEngineError, engine_needs, in_dsps
 from daqkf.hw_targets.machine import LANES_TOGETHER, PROGRAM_BITS, RAM_CHOICES
 from daqkf.hw_targets.memory import Channels
-from daqkf.hw_targets.prediction import cycles_in_turn, program_beats, tile_cycles_of
+from daqkf.hw_targets.prediction import Turns, program_beats, tile_cycles_of
 from daqkf.hw_targets.words import parameter_row, stream_word
 from daqkf.planning.plan import CAUSES
 from daqkf.planning.workload import Product, Program
 from daqkf.support.errors import DaqkfError
 
-_PES = (2, 4, 8, 12, 16, 24, 32, 48, 64)
+_PES = (2, 4, 8, 12, 16, 20, 24, 32, 48, 64)
 """Of an engine; parameters take as much room as if it had a power of two of them."""
 
 _ENGINES = (1, 2, 4, 8, 16, 32)
-_FIFOS = (512, 1024, 2048, 4096)
-"""Slots or words of a FIFO: what bridges the time in which nothing runs."""
+_FIFOS = (*((depth, "block") for depth in (512, 1024, 2048, 4096)), (4096, "ultra"))
+"""Slots or words of a FIFO, and what it is made of: what bridges the time in which nothing runs.
+UltraRAM has as many rows as its FIFO."""
 
 _TOGETHER = {"block": (1, 2, 4), "ultra": (1, 8), "distributed": (8,)}
 """What activation memories are tried of, and of how many features a row: up to as many as block RAM
@@ -281,7 +282,7 @@ def _best(work: Decoding, device: Device, memory: Channels, clock: float, use: f
     paces: dict[tuple[ArrayConfig, int], DecodePace] = {}
     for config, engines in _organisations(work, memory, clock):
         # What memories are made of takes no time.
-        key = replace(config, activation_memory="block"), engines
+        key = replace(config, **dict.fromkeys(RAM_CHOICES, "block")), engines
         if key not in paces:
             paces[key] = decode_pace(work, config, engines, memory, clock)
         pace = paces[key]
@@ -341,8 +342,9 @@ def _memories(work: Decoding, pes: int, engines: int) -> Iterator[ArrayConfig]:
     # Parameters of an output are filled up to as many bits.
     wide = next(bits for bits in PROGRAM_BITS[1:] if bits >= parameter_row(sized).width)
     few = lanes <= LANES_TOGETHER and not in_dsps(plain)
-    for fifo, style in product(_FIFOS, _TOGETHER):
+    for (fifo, kind), style in product(_FIFOS, _TOGETHER):
         found = replace(sized, stream_depth=fifo, program_bits=wide, activation_memory=style)
+        found = replace(found, stream_memory=kind)
         for together in _TOGETHER[style] if few else (1,):
             yield replace(found, features_together=together)
 
@@ -358,9 +360,13 @@ def decode_pace(
     runs = work.runs(engines * config.result_depth)
     steps = [run.product.work(config, engines) for run in runs]
     loads = [program_beats([step], config) for step in steps]
+    results = [-(-run.results // engines) for run in runs]
+    turns = Turns(config, timing)
+    for step, before in zip(steps, results, strict=True):
+        turns.take(step, before, work.host * clock)
+    # Now the FIFOs are as full as behind another token.
     for number, (run, step) in enumerate(zip(runs, steps, strict=True)):
-        results = -(-run.results // engines)
-        tile = cycles_in_turn(step, results, config, timing, work.host * clock)
+        tile = turns.take(step, results[number], work.host * clock)
         bits = tile.beats * config.memory_ports * config.memory_bits
         brought = engines * (bits + loads[number] * config.program_bits) / 8
         # Activations go to each engine, and come from memory once.
@@ -399,12 +405,13 @@ def prompt_cycles(
     behind = memory.behind(engines * config.memory_ports)
     timing, given = behind.timing(clock, config), memory.bandwidth / clock
     tiles, total = -(-tokens // config.lanes), 0.0
+    turns = Turns(config, timing)
     for run in work.runs(engines * config.result_depth):
         if run.times < work.layer[0].times:
             continue
         step = run.product.work(config, engines)
         results = -(-run.results // engines)
-        first = cycles_in_turn(step, results, config, timing, work.host * clock)
+        first = turns.take(step, results, work.host * clock)
         other = tile_cycles_of([step], config, timing)
         rows = step.features + engines * (0 if run.program.keeps else step.outputs)
         bits = other.beats * config.memory_ports * config.memory_bits

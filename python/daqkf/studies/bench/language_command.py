@@ -124,6 +124,8 @@ def _checked(
             raise DaqkfError(f"--{option} must be {low} or more, not {getattr(asked, name)}")
     if not 0 <= asked.host < 1:
         raise DaqkfError(f"--host must be 0 to 1,000,000 microseconds, not {1e6 * asked.host:g}")
+    if not 0 <= asked.for_prompts < 1:
+        raise DaqkfError(f"--for-prompts must be 0 or above and below 1, not {asked.for_prompts:g}")
     if not 0 < use <= 1:
         raise DaqkfError(f"--use must be a share above 0 and up to 1, not {use:g}")
     kind = plot.suffix.removeprefix(".") if plot else ""

@@ -4,7 +4,7 @@
 """Simulate what a token has an engine do in a layer, in RTL, behind the model of a memory.
 
 Each kernel waits for the results of the one before, whose program runs while its own is loaded. The
-cycles are compared with those of plans (`prediction.cycles_in_turn`).
+cycles are compared with those of plans (`prediction.Turns`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,7 +22,7 @@ from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.machine import Machine
 from daqkf.hw_targets.memory import MemoryTiming
 from daqkf.hw_targets.numerics import requantize
-from daqkf.hw_targets.prediction import KernelWork, cycles_in_turn, program_beats
+from daqkf.hw_targets.prediction import KernelWork, Turns, program_beats
 from daqkf.lowering.image.encode import encode, split_image
 from daqkf.runtime.simulator import Job, Simulator
 from daqkf.studies.bench.array import generate
@@ -130,10 +130,10 @@ def _predicted(programs: Sequence[ProgramOp], config: ArrayConfig, memory: Memor
         for program in programs
     ]
     loads = [program_beats([step], config) for step in steps]
-    total = 0.0
+    turns, total = Turns(config, memory), 0.0
     for number, step in enumerate(steps):
         before = programs[number - 1]
         results = 0 if before.keeps else before.channels
-        tile = cycles_in_turn(step, results, config, memory)
+        tile = turns.take(step, results)
         total += max(tile.total, loads[(number + 1) % len(loads)])
     return total

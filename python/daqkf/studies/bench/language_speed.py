@@ -22,10 +22,7 @@ BOUNDS = {"bound-8": 8, "bound-4": 4}
 """Bits of a weight of arrays of which nothing counts but the memory's bandwidth, all of it."""
 
 _MORE_LANES = (2, 4, 8, 16, 32, 64)
-"""Lanes of engines that decode as fast as with one, and read prompts faster."""
-
-_AS_FAST = 0.98
-"""Engines whose tokens a second are this part of those with a lane for each sequence, or more."""
+"""Lanes of engines that decode about as fast as with one, and read prompts faster."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +40,8 @@ class Situation:
     host: float = 0.0
     """Seconds from the last row of results of a kernel to the first one of activations of the
     next."""
+    for_prompts: float = 0.01
+    """The share of the tokens a second that may be given up for lanes that read prompts faster."""
 
 
 @dataclass(frozen=True)
@@ -122,7 +121,7 @@ def _planned(array: str, work: Sampled, bench: Bench, asked: Situation) -> Speed
             more = decoder(lanes)
         except DaqkfError:
             break
-        if more.tokens_per_second < _AS_FAST * plan.tokens_per_second:
+        if more.tokens_per_second < (1 - asked.for_prompts) * plan.tokens_per_second:
             break
         found = more
     pace, prompt = found.pace, found.prompt_seconds(asked.prompt)
