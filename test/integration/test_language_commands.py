@@ -132,6 +132,8 @@ def test_chat(
         (["eval", "{}", "--window", "1"], "a window has at least 2 tokens, not 1"),
         (["eval", "{}", "--levels", "int8", "binary"], "2 --levels for 0 --sparsity: give one, or"),
         (["eval", "--levels", "int8", "binary"], "several --levels are for language models"),
+        (["eval", "{}", "--distillation", "0", "1"], "2 --distillation for 0 --sparsity: give one"),
+        (["eval", "--distillation", "0", "1"], "several --distillation are for language models"),
         (["eval", "--window", "9"], "--window is for language models"),
         (["eval", "--wide-results", "a"], "--wide-results is for language models"),
         (["eval", "{}", "--plot", "a.pdf"], "a.pdf: a picture is svg or png"),
@@ -190,6 +192,11 @@ def test_eval(source: Path, folder: Path, tmp_path: Path, capsys: pytest.Capture
     _, *ours = json.loads((out / "eval.json").read_text())["rows"]
     assert [found["name"] for found in ours] == ["0% zeros, int8", "50% zeros, uniform-7"]
     assert ours[1]["magnitudes"] <= 7 < ours[0]["magnitudes"]
+    trained = (*several, "--distillation", "0", "2")
+    assert main(["eval", str(source), *trained, "--no-baselines", *common]) == 0
+    _, first, second = json.loads((out / "eval.json").read_text())["rows"]
+    assert first == ours[0]
+    assert second["name"] == "50% zeros, uniform-7, distilled 2 times"
     # Without the dense model there is nothing to compare with.
     assert main(["eval", str(folder), *common]) == 0
     (alone,) = json.loads((out / "eval.json").read_text())["rows"]

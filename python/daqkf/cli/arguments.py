@@ -40,17 +40,11 @@ ACCURACIES = [0.98, 0.99, 0.995]
 """Cosines that `daqkf eval` chooses MiniLM's levels for."""
 
 
-def _add_distillation(
-    parser: argparse.ArgumentParser, default: int | None, what: str, named: str = "0"
-) -> None:
-    parser.add_argument(
-        "--distillation",
-        type=int,
-        default=default,
-        metavar="PASSES",
-        help=f"{what} over the calibration data that train the remaining weights towards the "
-        f"outputs of the dense network (default: {named})",
-    )
+_DISTILLATION = (
+    "over the calibration data that train the remaining weights towards the outputs of the dense "
+    "network"
+)
+"""What passes of `--distillation` do."""
 
 
 def _add_demo(commands: Commands) -> None:
@@ -141,7 +135,13 @@ def _add_compile(commands: Commands) -> None:
         help="networks: the largest level of keys and values, 1..127 (default: "
         f"{ATTENTION_LEVELS})",
     )
-    _add_distillation(compiler, 0, "networks: after pruning, passes")
+    compiler.add_argument(
+        "--distillation",
+        type=int,
+        default=0,
+        metavar="PASSES",
+        help=f"networks: after pruning, passes {_DISTILLATION} (default: 0)",
+    )
     compiler.add_argument(
         "--max-tokens",
         type=int,
@@ -490,8 +490,13 @@ def _add_eval(commands: Commands) -> None:
         "or one for each --sparsity (default: int8)",
     )
     add_evaluation(evaluation)
-    _add_distillation(
-        evaluation, None, "after pruning, passes", f"of MiniLM {TRAINING_PASSES}, else 0"
+    evaluation.add_argument(
+        "--distillation",
+        type=int,
+        nargs="+",
+        metavar="PASSES",
+        help=f"after pruning, passes {_DISTILLATION}; of language models all rows', or those for "
+        f"each --sparsity (default: of MiniLM {TRAINING_PASSES}, else 0)",
     )
     evaluation.add_argument("--sentences", type=int, help="that calibrate MiniLM (default: all)")
     evaluation.add_argument(

@@ -183,14 +183,11 @@ def _rows(options: argparse.Namespace, progress: "Progress") -> list[dict[str, A
     if options.sparsity and not is_source:
         raise DaqkfError("--sparsity is for a model's file, not for what is compiled already")
     against = file if is_source else options.against and file_of(options.against)
-    sparsities, levels = options.sparsity or [], options.levels or ["int8"]
-    if len(levels) not in (1, len(sparsities)):
-        raise DaqkfError(
-            f"{len(levels)} --levels for {len(sparsities)} --sparsity: give one, or one for each"
-        )
+    sparsities = options.sparsity or []
+    levels = _for_each(sparsities, "levels", options.levels or ["int8"])
+    passes = _for_each(sparsities, "distillation", options.distillation or [0])
     chosen = NetworkOptions(
         target=options.target or TARGET,
-        distillation=options.distillation or 0,
         wide_results=options.wide_results,
         jobs=None,
     )
@@ -209,9 +206,21 @@ def _rows(options: argparse.Namespace, progress: "Progress") -> list[dict[str, A
     )
     if not is_source:
         return [measured.compiled(CompiledLanguageModel.load(file))]
-    if len(levels) == 1:
-        levels *= len(sparsities)
-    return list(measured.rows(list(zip(sparsities, levels, strict=True)), options.baselines))
+    points = list(zip(sparsities, levels, passes, strict=True))
+    return list(measured.rows(points, options.baselines))
+
+
+def _for_each[Value](sparsities: list[float], name: str, given: list[Value]) -> list[Value]:
+    """What an option says for each share of zeros.
+
+    Raises:
+        DaqkfError: neither one value, nor one for each.
+    """
+    if len(given) not in (1, len(sparsities)):
+        raise DaqkfError(
+            f"{len(given)} --{name} for {len(sparsities)} --sparsity: give one, or one for each"
+        )
+    return given * len(sparsities) if len(given) == 1 else given
 
 
 def figures_table(rows: list[dict[str, Any]]) -> Any:

@@ -190,8 +190,10 @@ def _eval(options: argparse.Namespace) -> int:
         if getattr(options, name) is not None:
             raise DaqkfError(f"--{name.replace('_', '-')} is for language models")
     levels, *more = options.levels or [None]
-    if more:
-        raise DaqkfError("several --levels are for language models")
+    passes, *others = options.distillation or [TRAINING_PASSES]
+    for name, several in (("levels", more), ("distillation", others)):
+        if several:
+            raise DaqkfError(f"several --{name} are for language models")
 
     from daqkf.studies.minilm.evaluation import run_eval
 
@@ -202,7 +204,7 @@ def _eval(options: argparse.Namespace) -> int:
         options.target or "generic",
         levels,
         options.sentences,
-        TRAINING_PASSES if options.distillation is None else options.distillation,
+        passes,
         quick=options.quick,
         resume=options.resume,
     )

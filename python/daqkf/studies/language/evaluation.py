@@ -76,7 +76,7 @@ class LanguageEvaluation:
     dense: LanguageModel | None = None
     """What others are compared with."""
     options: NetworkOptions = field(default_factory=NetworkOptions)
-    """Of what is compiled, but for the sparsity and the levels."""
+    """Of what is compiled, but for the sparsity, the levels and the passes of distillation."""
 
     def compiled(self, model: CompiledLanguageModel, name: str = "compiled") -> Row:
         """The figures of a compiled model."""
@@ -91,11 +91,12 @@ class LanguageEvaluation:
             "cycles": model.cycles,
         }
 
-    def rows(self, points: Sequence[tuple[float, str]], beside: bool = True) -> Iterator[Row]:
+    def rows(self, points: Sequence[tuple[float, str, int]], beside: bool = True) -> Iterator[Row]:
         """The figures of the dense model, and of what becomes of it at each share of zeros.
 
         Args:
-            points: shares of zeros, with the level set of the weights.
+            points: shares of zeros, each with the level set of the weights and the passes of
+                distillation.
             beside: whether the baselines are measured, too.
         """
         dense, reference = self.dense, self._reference
@@ -111,9 +112,11 @@ class LanguageEvaluation:
                 "bytes_per_token": round(weights * baselines.BITS / 8),
             }
         pruned = set[float]()
-        for sparsity, levels in points:
+        for sparsity, levels, passes in points:
             zeros = f"{sparsity:.0%} zeros"
-            options, name = self._options(sparsity, levels), f"{zeros}, {levels}"
+            options, name = self._options(sparsity, levels, passes), f"{zeros}, {levels}"
+            if options.distillation:
+                name += f", distilled {passes} times" if passes > 1 else ", distilled"
             yield self.compiled(self._compile(dense, options, name), name)
             if sparsity and beside and sparsity not in pruned:
                 pruned.add(sparsity)
@@ -132,10 +135,10 @@ class LanguageEvaluation:
             ),
         }
 
-    def _options(self, sparsity: float, levels: str) -> NetworkOptions:
-        """Those at a share of zeros."""
-        passes = self.options.distillation if sparsity else 0
-        return replace(self.options, sparsity=sparsity or None, levels=levels, distillation=passes)
+    def _options(self, sparsity: float, levels: str, passes: int) -> NetworkOptions:
+        """Those at a share of zeros; nothing is trained where nothing is pruned."""
+        trained = passes if sparsity else 0
+        return replace(self.options, sparsity=sparsity or None, levels=levels, distillation=trained)
 
     def _compile(
         self, model: LanguageModel, options: NetworkOptions, name: str
