@@ -5,6 +5,7 @@
 
 from dataclasses import replace
 from functools import cache
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -87,6 +88,7 @@ MACHINES = {
         program_bits=256,
     ),
 }
+TWO_BANKS = [name for name, machine in MACHINES.items() if machine.banks > 1]
 SOME = [pytest.param(name, marks=() if name == "coded" else pytest.mark.slow) for name in MACHINES]
 SHAPES = ((24, 40, 9), (5, 1, 3), (30, 30))
 MEMORIES = {
@@ -136,6 +138,43 @@ def test_the_results_are_the_formulas(name: str, memory: str, stalls: float):
         )
         for trace, y in zip(traces, expected, strict=True):
             np.testing.assert_array_equal(trace.y, y)
+
+
+IN_ORDER = [pytest.param(n, marks=() if n == "coded" else pytest.mark.slow) for n in TWO_BANKS]
+
+
+@pytest.mark.parametrize("name", IN_ORDER)
+@pytest.mark.parametrize("in_turn", [False, True])
+def test_programs_for_few_tiles_follow_one_another(name: str, in_turn: bool):
+    """In any order, while a reader is ahead of the elements by a program, or by none."""
+    config, entries = networks(name)
+    assert config.reads_in_order
+    rng, made, expected = np.random.default_rng(3), list[Job](), list[NDArray[np.int8]]()
+    for number in range(24):
+        layers, module = entries[rng.integers(len(entries))]
+        (program,) = playable(module)
+        x = activations_for(layers, int(rng.integers(1, 3 * config.lanes)) + number % 2)
+        made.append(Job(encode(program), x, program.channels))
+        expected.append(layers.expected(x))
+    for seed, (memory, stalls) in enumerate(product(MEMORIES.values(), (0.0, 0.1, 0.5))):
+        traces = simulator(name).trace(
+            made, stalls=stalls, seed=seed, overlap=True, in_turn=in_turn, memory=memory
+        )
+        for trace, y in zip(traces, expected, strict=True):
+            np.testing.assert_array_equal(trace.y, y)
+
+
+def test_the_next_program_begins_with_full_fifos():
+    """Without memory's latency, and without what a reader would have read in vain."""
+    config, ((layers, module), *_) = networks("wide port")
+    (program,) = playable(module)
+    job = Job(encode(program), activations_for(layers, 8 * config.lanes), program.channels)
+    cycles: list[int] = []
+    for latency in (5, 150):
+        memory = MemoryTiming(latency=latency, beats=1, cycles=1)
+        traces = simulator("wide port").trace([job] * 4, in_turn=True, memory=memory)
+        cycles.append(traces[2].cycles.running)
+    assert cycles[0] == cycles[1]
 
 
 @pytest.mark.slow
