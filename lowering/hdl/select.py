@@ -31,7 +31,7 @@ def turns(c: Circuit, name: str, most: int, enable: Signal) -> tuple[Signal, Sig
     return counter, final
 
 
-def shifted_up(count: Signal, low: int) -> Signal:
+def ceil_shift(count: Signal, low: int) -> Signal:
     """`count / 2^low`, rounded up. It has `low` bits less: the largest count is a multiple."""
     if not low:
         return count

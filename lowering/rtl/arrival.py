@@ -12,7 +12,7 @@ from daqkf.hw_targets.fan_out import result_groups, tree_stages
 from daqkf.hw_targets.status import Phase
 from daqkf.lowering.hdl.bundle import Bundle
 from daqkf.lowering.hdl.circuit import Signal, Wire, concat, mux, named
-from daqkf.lowering.hdl.select import shifted_up
+from daqkf.lowering.hdl.select import ceil_shift
 from daqkf.lowering.rtl.fan_out import fan_out
 from daqkf.lowering.rtl.frame import Frame
 from daqkf.lowering.rtl.programs import Programs
@@ -66,7 +66,7 @@ def receive_activations(frame: Frame, programs: Programs, row: Signal, valid: Si
     frame.first_beat.drive(beat & at(Phase.READY))
     following = loaded + 1
     loaded.drive(following, enable=beat)
-    final_beat = beat & following.eq(shifted_up(programs.program["features"], config.place_width))
+    final_beat = beat & following.eq(ceil_shift(programs.program["features"], config.place_width))
     complete.drive(final_beat | (complete & loading))
     return Arrival(row, ready, beat, loaded, complete, sequence)
 

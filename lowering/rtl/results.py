@@ -12,7 +12,7 @@ from daqkf.hw_targets.status import Phase
 from daqkf.lowering.hdl.bundle import Bundle
 from daqkf.lowering.hdl.circuit import Circuit, Register, Signal, concat, mux, named
 from daqkf.lowering.hdl.pipeline import delayed
-from daqkf.lowering.hdl.select import choose, index_bits, shifted_up
+from daqkf.lowering.hdl.select import ceil_shift, choose, index_bits
 from daqkf.lowering.rtl.fan_out import fan_out
 from daqkf.lowering.rtl.frame import Frame
 from daqkf.lowering.rtl.programs import Programs
@@ -141,7 +141,7 @@ def _leave_at_once(
     """One memory, whose row that has been read is the one of the stream."""
     c, config = frame.c, frame.config
     c.section("The result memory, and the stream by which results leave.")
-    beats = shifted_up(outputs, config.place_width)
+    beats = ceil_shift(outputs, config.place_width)
     valid = c.register("y_valid", 1, reset=0)
     advance = named(~valid | ready, "y_advance")
     number = c.register("leaving_beat", beats.width, reset=0)
