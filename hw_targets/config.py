@@ -88,6 +88,8 @@ class ArrayConfig(Machine):
                 f"beats of {self.features_together} features are for arrays that neither chain "
                 "kernels nor pick among variants"
             )
+        if self.reads_ahead and self.dispatches:
+            raise ValueError("reads_ahead is for arrays that do not pick among variants")
         if (self.residual_depth or self.has_rows) and not self.chains:
             raise ValueError("residuals and row units are for arrays that chain kernels")
         if (self.rms_norms or self.epsilon_width) and not self.normalizes:
@@ -166,13 +168,6 @@ class ArrayConfig(Machine):
     def double_buffered(self) -> bool:
         """Whether a program is loaded while another one runs."""
         return self.banks > 1
-
-    @property
-    def reads_in_order(self) -> bool:
-        """Whether a tile takes all streams of its program once, one after another, so that a reader
-        of external memory knows when another program follows."""
-        alone = not (self.dispatches or self.operand_depth)
-        return self.memory_bits > 0 and self.double_buffered and alone
 
     @property
     def zeros_width(self) -> int:

@@ -113,6 +113,7 @@ _ADDED = {
     "epsilon_width": 0,
     "top_k": 0,
     "features_together": 1,
+    "reads_ahead": False,
 }
 """Options that came after this version of images, and what arrays without them have."""
 

@@ -33,6 +33,7 @@ ORGANISATION = (
     "program_bits",
     "post_multiplier",
     "features_together",
+    "reads_ahead",
 )
 """What a schedule and the array that runs it must have in common."""
 
@@ -100,7 +101,7 @@ _OPTIONAL_DEPTHS = ("partial_depth", "residual_depth", "operand_depth")
 
 _MAY_BE_ZERO = (
     *("max_shift", "index_bits", "memory_bits", "queue", "shared_words", "wide_results", "causal"),
-    *("rms_norms", "epsilon_width", "row_exponents", "top_k"),
+    *("rms_norms", "epsilon_width", "row_exponents", "top_k", "reads_ahead"),
     *_OPTIONAL_DEPTHS,
     *UNITS,
 )
@@ -213,6 +214,9 @@ class Machine:
     top_k: int = field(default=0, kw_only=True)
     """Results that a program may give of all its wide ones: the largest of each token, with their
     numbers (`numerics.top_k`); 0: every program gives all of them."""
+    reads_ahead: bool = field(default=False, kw_only=True)
+    """Whether the readers of external memory go on with the streams of the next program behind the
+    last tile of one, if they know which tile that is. It is for programs of one tile, or few."""
     queue: bool = field(default=False, kw_only=True)
     """Whether the array's system takes programs and activations from external memory, job by job
     as a queue there says (`descriptors`), in place of streams. The array itself is the same."""
@@ -248,6 +252,10 @@ class Machine:
             self._require_together()
         if self.top_k:
             self._require_top_k()
+        if self.reads_ahead and (not self.memory_bits or self.banks < 2 or self.operand_depth):
+            raise ValueError(
+                "reads_ahead is for arrays with memory_bits and banks = 2, without operand memories"
+            )
 
     def without_units(self) -> Self:
         """The machine with nothing on rows of results: no row unit, no attention, no residuals."""

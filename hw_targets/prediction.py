@@ -234,7 +234,7 @@ class Turns:
 
     Each is loaded into the other bank while the one before runs. Where that one ends the banks
     change; results leave, a host makes activations of them, and these arrive. Meanwhile the readers
-    fill the FIFOs, and where they can know (`ArrayConfig.reads_in_order`), have begun to before.
+    fill the FIFOs, and those that read ahead (`Machine.reads_ahead`) have begun to before.
     """
 
     def __init__(self, config: ArrayConfig, memory: MemoryTiming):
@@ -256,7 +256,7 @@ class Turns:
             comes += config.tile_beats(results) + _array(config).moving + host
         found.moving += comes
         pause = self._memory.latency
-        if not config.reads_in_order:
+        if not config.reads_ahead:
             ahead.empty()
             pause = max(pause, DROPPED)
         # Nothing comes while memory still owes something of the program before.

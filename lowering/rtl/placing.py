@@ -157,7 +157,7 @@ def place_memory(frame: Frame, kernel: Kernel, memory_rst: Signal | None) -> Mem
             rst=frame.rst,
             memory_rst=memory_rst,
             begin=programs.begins,
-            **(programs.pending if config.reads_in_order else {}),
+            **(programs.pending if config.reads_ahead else {}),
             region_data=programs.loader["memory_data"],
             region_write=programs.loader[f"memory_write{port}"],
             start=frame.start,

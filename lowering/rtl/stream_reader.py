@@ -10,8 +10,8 @@ one, and so is ahead of the elements by as much as their FIFOs hold: by default 
 follows in memory follows in time. If another one starts, it empties the FIFOs and goes on there.
 What memory still answers to reads from before is dropped.
 
-Where it can know (`ArrayConfig.reads_in_order`), it does not begin again behind the last tile that
-a program is for, but goes on with the streams of the next program, once that is there. So the FIFOs
+If it reads ahead (`Machine.reads_ahead`), it does not begin again behind the last tile that a
+program is for, but goes on with the streams of the next program, once that is there. So the FIFOs
 are full when it begins.
 
 Nothing here takes longer than an addition of addresses: what the FIFOs, a kernel's place and the
@@ -132,8 +132,8 @@ class _Region:
         active.drive(active | begin)
         again, owes = c.wire("region_ends", 1), c.wire("owes", 1)
         complete = follows = c.const(0, 1)
-        if config.reads_in_order:
-            begin, follows, complete = _read_in_order(c, rst, begin, again, owes)
+        if config.reads_ahead:
+            begin, follows, complete = _read_ahead(c, rst, begin, again, owes)
         takes = begin | follows
         return cls(
             address=c.delay(coming["address"], "region_address", enable=takes),
@@ -146,7 +146,7 @@ class _Region:
         )
 
 
-def _read_in_order(
+def _read_ahead(
     c: Circuit, rst: Signal, begins: Signal, again: Signal, owes: Signal
 ) -> tuple[Signal, Signal, Signal]:
     """Whether the region begins anew, as it has not been read ahead; whether the next one follows;
@@ -241,7 +241,7 @@ class _Bursts:
         c.section("Bursts: what memory is asked for.")
         low = (BURST_BEATS - 1).bit_length()
         asked = c.register("asked", BEAT_BITS)
-        changes = c.wire("asked_changes", 1)
+        changes = c.wire("plan_changes", 1)
         left = c.delay(region.beats - asked, "left_beats")
         aligned = c.delay(
             c.const(BURST_BEATS, low + 1) - asked[:low].zext(low + 1), "aligned_beats"
@@ -259,7 +259,7 @@ class _Bursts:
         offered = c.register("offered", 1, reset=0)
         free = (~offered | memory["arready"]) & ~owed[OUTSTANDING_BITS - 1]
         issue = named(region.active & planned & free & ~frame.stops, "issues")
-        moves = named(queue.restart | issue, "asked_moves")
+        moves = named(queue.restart | issue, "asked_changes")
         changes.drive(moves | region.follows)
         region.again.drive(issue & final)
         region.owes.drive(owed.any())

@@ -35,6 +35,7 @@ CODED = replace(
     stream_code="varint",
     memory_bits=128,
     stream_depth=16,
+    reads_ahead=True,
 )
 MACHINES = {
     "coded": replace(CODED, features_together=4),

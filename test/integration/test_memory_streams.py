@@ -51,7 +51,9 @@ MACHINES = {
     "mixed": replace(
         FIFO, pes=4, memory_ports=2, families=("running_sum", "multiply"), memory_bits=128
     ),
-    "wide rows": replace(FIFO, pes=3, lanes=5, post_lanes=5, max_shift=0, items=8, banks=2),
+    "wide rows": replace(
+        FIFO, pes=3, lanes=5, post_lanes=5, max_shift=0, items=8, banks=2, reads_ahead=True
+    ),
     "coded": replace(
         FIFO,
         items=4,
@@ -60,6 +62,7 @@ MACHINES = {
         stream_code="varint",
         memory_bits=128,
         banks=2,
+        reads_ahead=True,
     ),
     "coded ports": replace(
         FIFO,
@@ -86,6 +89,7 @@ MACHINES = {
         stream_memory="ultra",
         banks=2,
         program_bits=256,
+        reads_ahead=True,
     ),
 }
 TWO_BANKS = [name for name, machine in MACHINES.items() if machine.banks > 1]
@@ -148,7 +152,6 @@ IN_ORDER = [pytest.param(n, marks=() if n == "coded" else pytest.mark.slow) for 
 def test_programs_for_few_tiles_follow_one_another(name: str, in_turn: bool):
     """In any order, while a reader is ahead of the elements by a program, or by none."""
     config, entries = networks(name)
-    assert config.reads_in_order
     rng, made, expected = np.random.default_rng(3), list[Job](), list[NDArray[np.int8]]()
     for number in range(24):
         layers, module = entries[rng.integers(len(entries))]
@@ -325,6 +328,7 @@ def test_memory_that_does_not_answer_is_an_error():
             {"activation_memory": "flash"},
             r"unknown activation_memory 'flash' \(known: block, ultra",
         ),
+        ({"reads_ahead": True}, "reads_ahead is for arrays with memory_bits and banks = 2"),
         ({"memory_ports": 9, "pes": 9}, "memory_ports cannot be beyond 8"),
     ],
 )

@@ -48,7 +48,7 @@ from daqkf.hw_targets.words import parameter_row
 
 CONFIG = smallest_array(replace(MACHINE, pes=4, lanes=8, post_lanes=2, items=8, max_shift=0), 200)
 FROM_MEMORY = replace(CONFIG, memory_bits=128, stream_depth=512)
-IN_TURN = replace(FROM_MEMORY, banks=2)
+IN_TURN = replace(FROM_MEMORY, banks=2, reads_ahead=True)
 
 
 @pytest.mark.parametrize("name", device_names())
@@ -281,13 +281,14 @@ def test_fifos_bridge_what_lies_between_two_programs():
     assert more.total - less.total == 400
 
 
-def test_readers_that_do_not_know_what_follows_begin_late():
-    """Where a program is a variant, what was read ahead is dropped when another one begins."""
+def test_readers_that_do_not_read_ahead_begin_late():
+    """What they have read of a program's own streams is dropped when another one begins."""
     fast = MemoryTiming(latency=0, beats=1, cycles=1)
     config = replace(IN_TURN, pes=16, memory_bits=512)
-    assert config.reads_in_order
-    known, unknown = (in_turn(each, fast) for each in (config, replace(config, buckets=2)))
-    assert unknown.total - known.total > 50
+    ahead, late = (in_turn(each, fast) for each in (config, replace(config, reads_ahead=False)))
+    assert late.total - ahead.total > 50
+    with pytest.raises(ValueError, match="reads_ahead is for arrays that do not pick among"):
+        replace(config, buckets=2)
 
 
 def test_rows_of_memory_are_those_that_are_known():

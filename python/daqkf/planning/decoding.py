@@ -328,6 +328,7 @@ def _memories(work: Decoding, pes: int, engines: int) -> Iterator[ArrayConfig]:
         lanes=lanes,
         post_lanes=lanes,
         banks=2,
+        reads_ahead=True,
         families=base.families[:1],
         **dict.fromkeys(RAM_CHOICES, "block"),
     )
