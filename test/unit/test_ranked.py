@@ -186,11 +186,15 @@ def test_what_is_written_does_not_change(model: CompiledLanguageModel):
 
 
 def test_models_without_it(path: Path):
-    """Arrays that find nothing, and models that do not want it, give all logits."""
-    for target, ranked in (("tiny:wide_results=true", None), (CHOOSING, "")):
-        found = daqkf.compile(
-            path, calibration=TEXT, levels="uniform-15", target=target, ranked=ranked
-        )
+    """Arrays that find nothing, and models that do not want it, or whose logits are int8, give all
+    of them."""
+    for target, named in (
+        ("tiny:wide_results=true", {}),
+        (CHOOSING, {"ranked": ""}),
+        (CHOOSING, {"wide_results": "*.ffn.down"}),
+    ):
+        given: dict[str, Any] = {"calibration": TEXT, "levels": "uniform-15", **named}
+        found = daqkf.compile(path, target=target, **given)
         assert isinstance(found, CompiledLanguageModel)
         assert found.largest_logits == 0
         (kernel,) = (

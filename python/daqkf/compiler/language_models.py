@@ -5,6 +5,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -170,12 +171,13 @@ def _suited(options: NetworkOptions) -> NetworkOptions:
     ranked, machine = options.ranked, load_target(options.target).machine
     if wide is None and machine.wide_results:
         wide = "*"
-    if ranked is None and machine.top_k and wide and scaled is not False:
+    found = replace(options, wide_results=wide)
+    wide_output = any(fnmatchcase(OUTPUT, name) for name in found.wide_names or ())
+    if ranked is None and machine.top_k and wide_output and scaled is not False:
         ranked = OUTPUT
     return replace(
-        options,
+        found,
         scale_rows=True if scaled is None else scaled,
-        wide_results=wide,
         ranked=ranked,
         measure=NextToken(LOGITS) if measure is None else measure,
     )
