@@ -172,27 +172,14 @@ ORDERED_SAMPLES = {
 
 ORDERED_MODULES = ("element", "lane", "stream_decoder", "stream_reader")
 ORDERED_LANES = [replace(config, families=("ordered_sum",)) for config in LANES[:6]]
+ONE_LANE = replace(CODED, lanes=1, post_lanes=1, kernels=1, post_multiplier="dsp")
+"""An engine as those that are planned for one token at a time."""
 CHECKS |= {
     "4 x 8 coded": replace(CODED, post_multiplier="dsp"),
     "4 x 8 distances": replace(ORDERED, index_bits=8),
-    "4 x 1, 8 features": replace(
-        CODED,
-        lanes=1,
-        post_lanes=1,
-        kernels=1,
-        features_together=8,
-        activation_memory="distributed",
-        post_multiplier="dsp",
-    ),
+    "4 x 1, 8 features": replace(ONE_LANE, features_together=8, activation_memory="distributed"),
     "4 x 1, UltraRAM": replace(
-        CODED,
-        lanes=1,
-        post_lanes=1,
-        kernels=1,
-        stream_depth=4096,
-        stream_memory="ultra",
-        features_together=4,
-        post_multiplier="dsp",
+        ONE_LANE, features_together=4, stream_depth=4096, stream_memory="ultra", reads_ahead=True
     ),
 }
 ECP5_CHECKS = {

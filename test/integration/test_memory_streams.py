@@ -73,6 +73,8 @@ MACHINES = {
         stream_code="varint",
         memory_bits=128,
         memory_ports=2,
+        banks=2,
+        reads_ahead=True,
     ),
     "distances": replace(
         FIFO, items=8, max_shift=0, families=("ordered_sum",), index_bits=4, memory_bits=256

@@ -30,7 +30,7 @@ _PES = (2, 4, 8, 12, 16, 20, 24, 32, 48, 64)
 """Of an engine; parameters take as much room as if it had a power of two of them."""
 
 _ENGINES = (1, 2, 4, 8, 16, 32)
-_FIFOS = (*((depth, "block") for depth in (512, 1024, 2048, 4096)), (4096, "ultra"))
+_FIFOS = (512, "block"), (1024, "block"), (2048, "block"), (4096, "block"), (4096, "ultra")
 """Slots or words of a FIFO, and what it is made of: what bridges the time in which nothing runs.
 UltraRAM has as many rows as its FIFO."""
 
