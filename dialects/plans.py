@@ -10,6 +10,7 @@ token. Both compute the same: a step is what the interpreter calls for an operat
 `prepare` of its functions has made of that.
 """
 
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -49,7 +50,9 @@ class Plan:
     """The block of a function, to be run many times while the IR stays the same.
 
     Operations without operands are constants, and run once, when the plan is made. Their results
-    and what operations were prepared for stay in memory with the plan.
+    and what operations were prepared for stay in memory with the plan. Several threads may run it at
+    the same time: each has an interpreter of its own, since that keeps the values of a called
+    function until it returns.
     """
 
     def __init__(
@@ -70,10 +73,10 @@ class Plan:
             cut: a value of which a run may keep some rows alone.
         """
         self._function = function
-        self._interpreter = Interpreter(module)
+        self._module, self._own = module, threading.local()
+        self._implementations = implementations(SpaqFunctions(prepared=prepared), host)
         self._functions: dict[type[Operation], tuple[InterpreterFunctions, Any]] = {}
-        for functions in implementations(SpaqFunctions(prepared=prepared), host):
-            self._interpreter.register_implementations(functions)
+        for functions in self._implementations:
             own = functions._impls()  # pyright: ignore[reportPrivateUsage]
             self._functions |= {kind: (functions, run) for kind, run in own}
         places: dict[SSAValue, int] = {value: i for i, value in enumerate(function.body.block.args)}
@@ -115,12 +118,22 @@ class Plan:
 
     def _call(self, op: Operation) -> Call:
         """What runs an operation."""
-        interpreter, (functions, run) = self._interpreter, self._functions[type(op)]
+        functions, run = self._functions[type(op)]
         if isinstance(functions, SpaqFunctions | NnFunctions):
-            made = functions.prepare(interpreter, op)
+            made = functions.prepare(self._interpreter, op)
             if made is not None:
                 return made
-        return lambda *args: run(functions, interpreter, op, args).values
+        return lambda *args: run(functions, self._interpreter, op, args).values
+
+    @property
+    def _interpreter(self) -> Interpreter:
+        """That of this thread."""
+        found = getattr(self._own, "interpreter", None)
+        if found is None:
+            found = self._own.interpreter = Interpreter(self._module)
+            for functions in self._implementations:
+                found.register_implementations(functions)
+        return found
 
     def __call__(self, *arguments: Any, rows: Any = None) -> Values:
         """The function's results; `rows` is what indexes the rows that are kept of the `cut`.

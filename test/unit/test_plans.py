@@ -3,6 +3,9 @@
 
 """Plans against the interpreter, and the places that their errors name."""
 
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -73,3 +76,41 @@ def test_an_error_names_the_operation(network: ModuleOp, cut: bool):
     if cut:
         with pytest.raises(InterpretationError, match=r"^'parts': operands could not be broadcast"):
             plan(rows(8), rows(8), rows=np.s_[:, :3])
+
+
+CALLED = f"""
+func.func private @kernel(%x: {ROWS}) -> {ROWS} {{
+  %weights = spaq.constant dense<0.5> : tensor<4x4xf32>
+  %sums = spaq.matmul %x, %weights : ({ROWS}, tensor<4x4xf32>) -> {ROWS}
+  %more = spaq.matmul %sums, %weights : ({ROWS}, tensor<4x4xf32>) -> {ROWS}
+  return %more : {ROWS}
+}}
+func.func @main(%x: {ROWS}) -> {ROWS} {{
+  %y = nn.linear @kernel %x : ({ROWS}) -> {ROWS}
+  return %y : {ROWS}
+}}
+"""
+
+
+@pytest.fixture
+def often_switching() -> Iterator[None]:
+    """Threads that take turns as often as they can."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(interval)
+
+
+@pytest.mark.usefixtures("often_switching")
+def test_threads_do_not_see_one_anothers_values():
+    module = parse_module(make_context(), CALLED, "called")
+    function = next(op for op in module.ops if isinstance(op, FuncOp) and "main" in str(op.sym_name))
+    plan = Plan(module, function)
+
+    def wrong(count: int) -> int:
+        given = rows(count)
+        (wanted,) = call(module, function, (given,))
+        return sum(not np.array_equal(plan(given)[0], wanted) for _ in range(300))
+
+    with ThreadPoolExecutor(3) as pool:
+        assert list(pool.map(wrong, (3, 4, 4))) == [0, 0, 0]
