@@ -50,9 +50,9 @@ class Plan:
     """The block of a function, to be run many times while the IR stays the same.
 
     Operations without operands are constants, and run once, when the plan is made. Their results
-    and what operations were prepared for stay in memory with the plan. Several threads may run it at
-    the same time: each has an interpreter of its own, since that keeps the values of a called
-    function until it returns.
+    and what operations were prepared for stay in memory with the plan. Several threads may run it
+    at once: each has an interpreter of its own, since that keeps the values of a called function
+    until it returns.
     """
 
     def __init__(
