@@ -38,7 +38,7 @@ class DfkeChainPass(ModulePass):
 
     A chain moves an output and an input of the array less for each feature between its
     kernels, and costs nothing but room: it ends where the streams or the outputs of a PE would
-    not fit the target's memories together, and before a kernel with wide results. It has what the
+    not fit the target's memories together, and behind a kernel with wide results. It has what the
     row unit does with its kernels' results, normalisations and gatings. What
     a kernel adds is what it, or one before it in the chain, reads, or comes in front of that
     (`spaq.concat`).
@@ -140,8 +140,6 @@ def _fits(parts: Sequence[Part]) -> bool:
     outputs += sum(
         machine.slots(features(part.result)) for part in parts if isinstance(part, RowOperation)
     )
-    if any(kernel.wide for kernel in kernels):
-        return False
     for attend in (part for part in parts if isinstance(part, AttendOp)):
         try:
             need = attention_need(attend, machine)

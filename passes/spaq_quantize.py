@@ -91,7 +91,7 @@ class SpaqQuantizePass(ModulePass):
     - `split`: extra int8 columns for features of large range, as a share of the features:
       those of the input, and those of a result behind relu, gelu or silu. 0 means none.
     - `wide-results`: names of functions, with `*` for any characters, whose results become int16
-      in place of int8: those of one layer without a function, which are returned as they are.
+      in place of int8: those of a layer without a function, which are returned as they are.
       Others stay as they are. By default none. Their scales reach four times the stated range.
     - `keep`: channels whose weights are multiples of a step, as in a quantised file, keep these as
       their levels if a uniform level set has them; those of a codebook, if all channels do.

@@ -10,7 +10,7 @@ from math import isqrt
 import numpy as np
 from networks import Layers, config_of, lowered
 from numpy.typing import NDArray
-from xdsl.dialects.builtin import FunctionType, IntegerAttr, ModuleOp, i8, i32, i64
+from xdsl.dialects.builtin import FunctionType, IntegerAttr, ModuleOp, UnitAttr, i8, i32, i64
 from xdsl.dialects.func import FuncOp, ReturnOp
 from xdsl.ir import Block, Region
 
@@ -232,6 +232,8 @@ class Rows:
     has half their outputs as its features."""
     softmaxes: Mapping[int, Softmax] = field(default_factory=dict)
     """The layers that have a softmax behind them."""
+    wide: bool = False
+    """Whether the results of the last layer, which has nothing behind it, are int16."""
 
     @classmethod
     def random(
@@ -247,27 +249,31 @@ class Rows:
         softmaxes: Mapping[int, int] | None = None,
         causal: tuple[int, int] | None = None,
         shares: Mapping[int, int] | None = None,
+        wide: bool = False,
     ) -> "Rows":
         """Draw a chain at random.
 
         `shape` has the outputs of each layer, of which a gating leaves half. Of the normalisations,
         some are by the `rms`, and all have the `epsilon`. `softmaxes` has the number of keys of
         each softmax; if they are causal, they have these queries and this past. `shares` has the
-        reach of the exponents that rows of a gating share.
+        reach of the exponents that rows of a gating share. The last results may be `wide`.
         """
         rng = np.random.default_rng(seed)
         features = [n // 2 if layer - 1 in gates else n for layer, n in enumerate(shape)]
         layers = Layers.of_shapes(seed, list(zip(features, shape[1:], strict=False)))
+        last = len(shape) - 2
         return cls(
             replace(
                 layers,
                 tables=[
-                    IDENTITY if layer in gates else table
+                    IDENTITY if layer in gates or (wide and layer == last) else table
                     for layer, table in enumerate(layers.tables)
                 ],
                 # Sums that take exponents back are as much larger.
                 shifts=[
-                    shift + (shares or {}).get(layer - 1, 0)
+                    shift
+                    + (shares or {}).get(layer - 1, 0)
+                    - (shift - 1 if wide and layer == last else 0)
                     for layer, shift in enumerate(layers.shifts)
                 ],
             ),
@@ -286,6 +292,7 @@ class Rows:
                 for layer, keys in (softmaxes or {}).items()
                 for made in [Softmax.random(rng, shape[layer + 1], keys)]
             },
+            wide,
         )
 
     @property
@@ -314,6 +321,8 @@ class Rows:
             config,
             **depths,
             **widths,
+            result_depth=max(config.result_depth, up_to_power(outputs[-1] * (1 + self.wide))),
+            wide_results=self.wide,
             kernels=up_to_power(count + len(rows)),
             residual_depth=up_to_power(max(kept)) if kept else 0,
             normalizes=bool(self.normalizations or self.softmaxes),
@@ -341,6 +350,8 @@ class Rows:
             if layer - 1 in self.gatings and self.gatings[layer - 1].reach is not None:
                 program.properties["correction"] = program.bias
                 program.bias = from_array(self._offsets(layer), i32)
+            if self.wide and program is programs[-1]:
+                program.wide = UnitAttr()
             kernels.append(program)
             if layer in self.behind:
                 target, name = program.target().sym_name.data, f"{program.sym_name.data}_rows"
@@ -360,7 +371,7 @@ class Rows:
         """The bias of a layer whose activations share exponents."""
         return np.arange(self.layers.levels[layer].shape[1]) * 37 - 300
 
-    def expected(self, x: NDArray[np.int8]) -> NDArray[np.int8]:
+    def expected(self, x: NDArray[np.int8]) -> NDArray[np.integer]:
         """The results by the formulas."""
         made, kept, exponents = self.layers, x, None
         for layer, levels in enumerate(made.levels):
@@ -372,6 +383,8 @@ class Rows:
             if layer in self.residuals:
                 total += kept[:, : levels.shape[1]] * self.residuals[layer]
             total = (3 * total + (1 << (made.shifts[layer] - 1))) >> made.shifts[layer]
+            if self.wide and layer == len(made.levels) - 1:
+                return np.clip(total, -(1 << 15), (1 << 15) - 1).astype(np.int16)
             x = made.tables[layer][np.clip(total, -128, 127) & 0xFF]
             behind = self.behind.get(layer)
             if isinstance(behind, Gating) and behind.reach is not None:

@@ -24,7 +24,7 @@ from daqkf.dialects.spaq import (
     RequantizeRowsOp,
 )
 from daqkf.dialects.spaq.ops import chain, defining_constant
-from daqkf.dialects.spaq.types import INT8_ACTIVATIONS
+from daqkf.dialects.spaq.types import INT8_ACTIVATIONS, RESULT_ACTIVATIONS
 
 ROW_STAGES: tuple[type[Operation], ...] = (AddOp, RequantizeOp, RequantizeRowsOp, ActivationOp)
 """What may follow the first operation of a row unit's kernel, in this order, each at most once."""
@@ -206,7 +206,7 @@ class ChainOp(RegionOperation):
     last one's result is the chain's. So nothing between them leaves the array. Behind a kernel
     there may be a normalisation or a gating of its results, and a kernel may add what it, or a
     kernel before it, reads: that is kept until something else is. Exponents that the rows of a
-    gating share are for the kernel behind it.
+    gating share are for the kernel behind it. The results of the last kernel may be wide.
 
     ```mlir
     %y = dfke.chain(%k = %x) : tensor<?x2xi8> -> tensor<?x3xi8> {
@@ -218,6 +218,8 @@ class ChainOp(RegionOperation):
     """
 
     name = "dfke.chain"
+
+    result = result_def(RESULT_ACTIVATIONS)  # once more, as others have narrow ones
 
     def verify_(self) -> None:
         self.verify_region()

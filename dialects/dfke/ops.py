@@ -79,7 +79,7 @@ class KernelOp(RegionOperation):
     `spaq.scale_rows` by an operand, the exponents that its rows share, `spaq.add` of a bias and
     `spaq.residual` of another operand, `spaq.requantize`, and optionally `spaq.activation`;
     weights and bias are constants of the body. A kernel with exponents or a residual runs
-    on the array in a chain; one with wide results has neither, and runs alone. The types of the
+    on the array in a chain; one with wide results alone, or at the end of a chain. The types of the
     sums are their exact widths once `dfke-specialize-bitwidth` has run, which also sets
     `running_sum`; `dfke-schedule` sets `schedule`, or `tiles` where the kernel is too large for
     the machine.
@@ -225,10 +225,6 @@ class KernelOp(RegionOperation):
         by_kind = {type(stage): stage for stage in stages}
         if RequantizeOp not in by_kind:
             raise VerifyException("a kernel has a spaq.requantize after its product")
-        if self.wide and ResidualOp in by_kind:
-            raise VerifyException("a kernel with a residual runs in a chain, without wide results")
-        if self.wide and ScaleRowsOp in by_kind:
-            raise VerifyException("a kernel with exponents runs in a chain, without wide results")
         last = stages[-1].results[0]
         terminator = block.last_op
         if terminator is None or last not in terminator.operands:

@@ -120,6 +120,8 @@ class ChainOp(IRDLOperation):
     all read the activations; then come scores, which have the keys for operands, their softmax, and
     results, which have the values.
 
+    The results of the last kernel may be wide.
+
     `saves` are the numbers of kernels whose activations, what they read, are kept for the
     residuals of themselves and of those behind them, until other ones are. Of these, the first
     `residual_depth` features are kept.
@@ -207,9 +209,15 @@ class ChainOp(IRDLOperation):
             raise VerifyException(
                 f"@{first.sym_name.data} {first.VERB} what no program of the chain has computed"
             )
-        for kernel in kernels:
-            wide = isinstance(kernel, ProgramOp) and kernel.wide is not None
-            require(not wide, f"@{kernel.sym_name.data} has wide results, in a chain")
+        for number, kernel in enumerate(kernels, 1):
+            if not isinstance(kernel, ProgramOp):
+                continue
+            name = f"@{kernel.sym_name.data}"
+            require(kernel.top_k is None, f"{name} gives the largest results, in a chain")
+            require(
+                kernel.wide is None or number == len(kernels),
+                f"{name} has wide results, and is not the last of its chain",
+            )
         operands = [kernel for kernel in kernels if _has_operands(kernel)]
         if self.tiles is None:
             require(not operands, "the chain has operands, and no number of tiles")

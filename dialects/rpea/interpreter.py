@@ -37,8 +37,8 @@ def run_kernel(
     x: NDArray[np.int8],
     kept: NDArray[np.int8] | None = None,
     operands: NDArray[np.int8] | None = None,
-) -> NDArray[np.int8]:
-    """Run a kernel over int8 activations [T, K] → int8 [T, N], as the lanes would.
+) -> Results:
+    """Run a kernel over int8 activations [T, K] → int8 or wide [T, N], as the lanes would.
 
     Every operation of the datapath appears: what the PE's family does, or the row unit, bias with
     its correction, residual, requantisation and table. `kept` are the activations [T, R] for the
@@ -73,14 +73,19 @@ def _finished(
     kernel: ProgramOp | GatingOp | NormalizationOp,
     sums: NDArray[np.int64],
     kept: NDArray[np.int8] | None = None,
-) -> NDArray[np.int8]:
+) -> Results:
     """What becomes of sums [T, N] with their biases."""
     if isinstance(kernel, ProgramOp) and kernel.residual is not None:
         assert kept is not None
         sums = numerics.add_residual(sums, kept, to_array(kernel.residual))
     sums = numerics.wrap(sums, kernel.target().config.data.sum_width)
-    levels = numerics.requantize(sums, to_array(kernel.multiplier), to_array(kernel.shift))
-    return numerics.look_up(to_array(kernel.table), levels)
+    factors = to_array(kernel.multiplier), to_array(kernel.shift)
+    if isinstance(kernel, ProgramOp) and kernel.wide is not None:
+        results = numerics.requantize(sums, *factors, kind=np.int16)
+        if kernel.top_k is None:
+            return results
+        return numerics.top_k(results, kernel.target().config.data.top_k)
+    return numerics.look_up(to_array(kernel.table), numerics.requantize(sums, *factors))
 
 
 def _share_exponents(
@@ -97,7 +102,7 @@ def _take_exponents(
     x: NDArray[np.int8],
     kept: NDArray[np.int8] | None,
     exponents: NDArray[np.int8],
-) -> NDArray[np.int8]:
+) -> Results:
     """The results [T, N] of a program of rows that share exponents [T, 1]."""
     assert kernel.correction is not None
     sums = lane_sums(kernel, x).T + to_array(kernel.correction)
@@ -106,23 +111,7 @@ def _take_exponents(
     return _finished(kernel, sums, kept)
 
 
-def run_program(program: ProgramOp, x: NDArray[np.int8]) -> Results:
-    """The same of a program alone, whose results may be wide."""
-    if program.wide is None:
-        return run_kernel(program, x)
-    return _wide(program, partial_sums(program, x))
-
-
-def _wide(program: ProgramOp, sums: NDArray[np.int64]) -> NDArray[np.int16]:
-    """The wide results [T, N] of sums [N, T], or the largest of them."""
-    factors = to_array(program.multiplier), to_array(program.shift)
-    results = numerics.requantize(sums.T, *factors, kind=np.int16)
-    if program.top_k is None:
-        return results
-    return numerics.top_k(results, program.target().config.data.top_k)
-
-
-def run_chain(chain: ChainOp, x: NDArray[np.int8]) -> NDArray[np.int8]:
+def run_chain(chain: ChainOp, x: NDArray[np.int8]) -> Results:
     """The same over the kernels of a chain, which may be one of sequences: then x is one of them.
 
     Raises:
@@ -137,17 +126,25 @@ def run_chain(chain: ChainOp, x: NDArray[np.int8]) -> NDArray[np.int8]:
         config, first = chain.target().config.data, AttentionKernel.QUERIES
         operands = empty_operands(config)
         place = attention.context.operands_from.value.data
-        fill_features(operands, run_kernel(attention.keys, x), 0)
-        fill_tokens(operands, run_kernel(attention.values, x), place, chain.tiles.value.data)
+        keys, values = (_narrow(run_kernel(own, x)) for own in (attention.keys, attention.values))
+        fill_features(operands, keys, 0)
+        fill_tokens(operands, values, place, chain.tiles.value.data)
+    results: Results = x
     for number, kernel in enumerate(kernels[first:], first):
+        x = _narrow(results)
         kept = x if number in chain.saved else kept
         if isinstance(kernel, GatingOp) and kernel.reach is not None:
-            x, exponents = _share_exponents(kernel, x)
+            results, exponents = _share_exponents(kernel, x)
         elif isinstance(kernel, ProgramOp) and kernel.correction is not None:
-            x = _take_exponents(kernel, x, kept, exponents)
+            results = _take_exponents(kernel, x, kept, exponents)
         else:
-            x = run_kernel(kernel, x, kept, operands)
-    return x
+            results = run_kernel(kernel, x, kept, operands)
+    return results
+
+
+def _narrow(results: Results) -> NDArray[np.int8]:
+    """Results that a kernel reads; only the last kernel of a chain has others."""
+    return results.astype(np.int8, copy=False)
 
 
 def require_tokens(chain: ChainOp, tokens: int) -> None:
@@ -169,13 +166,7 @@ def run_tiled(tiled: TiledOp, x: NDArray[np.int8]) -> Results:
         for part in group:
             high = low + part.features.value.data
             sums, low = sums + partial_sums(part, x[:, low:high]), high
-        last = group[-1]
-        sums = numerics.wrap(sums, last.target().config.data.sum_width)
-        if last.wide is not None:
-            columns.append(_wide(last, sums))
-            continue
-        levels = numerics.requantize(sums.T, to_array(last.multiplier), to_array(last.shift))
-        columns.append(numerics.look_up(to_array(last.table), levels))
+        columns.append(_finished(group[-1], sums.T))
     return np.concatenate(columns, axis=1)
 
 
@@ -230,11 +221,11 @@ class RpeaFunctions(InterpreterFunctions):
         if isinstance(program, TiledOp):
             return (run_tiled(program, x),)
         if isinstance(program, ProgramOp):
-            return (run_program(program, x),)
+            return (run_kernel(program, x),)
         if isinstance(program, ChainOp):
             try:
                 return (run_chain(program, x),)
             except ValueError as error:
                 raise InterpretationError(str(error)) from None
-        results = tuple(run_kernel(variant, x) for variant in program.variants())
+        results = tuple(_narrow(run_kernel(variant, x)) for variant in program.variants())
         return (program.decision.data.select(x, results),)

@@ -123,8 +123,9 @@ class ProgramOp(IRDLOperation):
     shifted by the exponents of their tokens; the bias and the residual come on top.
 
     The results of a `wide` program are i16. It has no activation table but the one that changes
-    nothing, and runs alone or as a part of an `rpea.tiled`. With `top_k` it gives only the largest
-    of them, as many as its array has a `top_k`, and their numbers (`numerics.top_k`).
+    nothing, and runs alone, as a part of an `rpea.tiled` or at the end of an `rpea.chain`. With
+    `top_k` it gives only the largest of them, as many as its array has a `top_k`, and their numbers
+    (`numerics.top_k`); then it is no part of a chain.
     """
 
     name = "rpea.program"
@@ -263,9 +264,6 @@ class ProgramOp(IRDLOperation):
             require_tensor("correction", self.correction, i32, channels)
         if self.wide is not None:
             require(not self.keeps, "a program that keeps its sums has no wide results")
-            plain = self.residual is None and self.operands_from is None
-            plain = plain and self.correction is None
-            require(plain, "a program of a chain has no wide results")
             plain = np.array_equal(to_array(self.table), IDENTITY)
             require(plain, "wide results are looked up in no activation table")
         require(self.wide or not self.top_k, "only of wide results are the largest found")

@@ -27,7 +27,7 @@ from xdsl.irdl import (
 )
 from xdsl.traits import Pure, SymbolOpInterface, SymbolTable, SymbolUserOpInterface
 
-from daqkf.dialects.rpea.chaining import ChainOp, Playable
+from daqkf.dialects.rpea.chaining import ChainOp, Kernel, Playable
 from daqkf.dialects.rpea.checks import require
 from daqkf.dialects.rpea.ops import (
     ArrayOp,
@@ -151,7 +151,11 @@ Runnable = Playable | TiledOp
 
 def is_wide(program: Runnable) -> bool:
     """Whether the results of a program are wide."""
-    last = program.groups()[-1][-1] if isinstance(program, TiledOp) else program
+    last: Kernel | Runnable = program
+    if isinstance(program, TiledOp):
+        last = program.groups()[-1][-1]
+    elif isinstance(program, ChainOp):
+        last = program.kernels()[-1]
     return isinstance(last, ProgramOp) and last.wide is not None
 
 

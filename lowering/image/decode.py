@@ -313,7 +313,7 @@ def _decode_body(body: Words, outside: Words, config: ArrayConfig) -> Image:
     chain = None
     if config.chains:
         section = next((section for section in found if section.command == Command.CHAIN), None)
-        chain = _decode_chain(config, sizes, section, ends, flags.attends)
+        chain = _decode_chain(config, sizes, section, ends, flags)
     return Image(
         *sizes,
         table,
@@ -376,9 +376,10 @@ def _decode_chain(
     sizes: tuple[int, int],
     section: Section | None,
     ends: Mapping[str, int],
-    attends: bool,
+    flags: _Flags,
 ) -> Words:
-    """The chain's table: it ends, its shapes follow, and its kernels begin inside what is loaded.
+    """The chain's table: it ends, its shapes follow, its kernels begin inside what is loaded, and
+    only a program has wide results.
 
     Raises:
         ProgramImageError: anything of this fails.
@@ -390,8 +391,10 @@ def _decode_chain(
     rows = chain_fields(config, section.rows)
     begins = {"stream": rows["stream"] * (1 - rows["rows"]), "slot": rows["slot"]}
     _require_loaded("kernel", begins, ends)
-    if problem := chain_problem(rows, sizes, attends, config):
+    if problem := chain_problem(rows, sizes, flags.attends, config):
         raise ProgramImageError(problem)
+    if flags.wide and rows["rows"][-1]:
+        raise ProgramImageError("the last kernel of the program image's chain has no wide results")
     features = read_features(rows, sizes[0])
     for kernel in np.flatnonzero(rows["rows"]).tolist():
         if wrong := wrong_rows(rows, kernel, int(features[kernel])):

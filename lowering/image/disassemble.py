@@ -246,7 +246,7 @@ def _kernels(
                 part.features,
                 adds=image.adds,
                 keeps=image.keeps,
-                wide=image.wide,
+                wide=image.wide and number + 1 == len(parts),
                 top_k=image.top_k,
                 operands_from=part.operands,
                 stream=from_array(np.concatenate(part.streams).view(np.int32), i32),

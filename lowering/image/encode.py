@@ -21,6 +21,7 @@ from daqkf.dialects.rpea import (
     ProgramOp,
     SoftmaxOp,
     TiledOp,
+    is_wide,
 )
 from daqkf.dialects.rpea.ops import places
 from daqkf.hw_targets.config import ArrayConfig
@@ -241,10 +242,10 @@ def _sizes(program: Playable) -> int:
     """N, what becomes of the sums, and whether activations are sequences and results wide, or the
     largest."""
     flags = KERNEL_ATTENDS if isinstance(program, ChainOp) and program.tiles else 0
+    flags |= KERNEL_WIDE if is_wide(program) else 0
     if isinstance(program, ProgramOp):
         flags |= KERNEL_ADDS if program.adds else 0
         flags |= KERNEL_KEEPS if program.keeps else 0
-        flags |= KERNEL_WIDE if program.wide else 0
         flags |= KERNEL_TOP_K if program.top_k else 0
     return program.channels | flags
 

@@ -117,9 +117,8 @@ def _finish_kernels(frame: Frame, kernel: Kernel, post: Bundle, rows: Rows) -> S
     if config.softmax:
         # Exponentials are on the way to shares.
         stored = stored & ~rows.outputs["raising"]
-    count_results(
-        frame, chain, kernel.programs.result_rows(config, kernel.fields["outputs"]), stored
-    )
+    outputs = kernel.programs.result_rows(config, kernel.fields["outputs"], chain)
+    count_results(frame, chain, outputs, stored)
     produced: Signal = frame.ran & chain["last"] if chain else frame.ran
     frame.done.drive(produced | chain["paused"] if arrival.sequence else produced)
     return produced & ~kernel.programs.program["keeps"] if config.accumulates else produced

@@ -337,7 +337,7 @@ def place_post(
         optional |= {"streaming": row["streaming"]}
         optional |= {"rows_valid": row["valid"], "rows_sums": row["sums"]}
     if config.wide_results:
-        optional["wide"] = programs.program["wide"]
+        optional["wide"] = programs.wide(kernel.chain)
     if config.top_k:
         optional |= {name: programs.program[name] for name in ("top_k", "outputs")}
     if config.relocates:

@@ -118,8 +118,8 @@ def _behind_shift(
         for v, lane in enumerate(offsets.lanes[:1] if shared else offsets.lanes)
     ]
     return (
-        delayed(c, valid, "shifted", late, reset=0),
-        delayed(c, finishing, "shifted_final", late),
+        delayed(c, valid, "row_shifted", late, reset=0),
+        delayed(c, finishing, "row_shifted_final", late),
         {name: delayed(c, field, f"shifted_{name}", late) for name, field in parameter.items()},
         replace(offsets, lanes=lanes * config.post_lanes if shared else lanes),
     )

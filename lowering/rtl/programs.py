@@ -40,14 +40,23 @@ class Programs:
     pending: Mapping[str, Signal] = field(default_factory=dict[str, Signal])
     """Whether a whole program is in the other bank, and how many `tiles` it is for."""
 
-    def result_rows(self, config: ArrayConfig, outputs: Signal) -> Signal:
-        """The rows of results that so many outputs of the program take, or the largest of them."""
+    def wide(self, chain: Mapping[str, Signal]) -> Signal:
+        """Whether the results of the kernel that runs are wide: of a chain, only the last one's."""
+        wide = self.program["wide"]
+        return wide & chain["last"] if chain else wide
+
+    def result_rows(
+        self, config: ArrayConfig, outputs: Signal, chain: Mapping[str, Signal]
+    ) -> Signal:
+        """The rows of results that so many outputs take, or the largest of them.
+
+        They are the outputs of the kernel of a chain that runs, or without one, of the program.
+        """
         if "wide" not in self.program:
             return outputs
         c = outputs.circuit
-        rows = mux(
-            self.program["wide"], concat(outputs[: outputs.width - 1], c.const(0, 1)), outputs
-        )
+        twice = concat(outputs[: outputs.width - 1], c.const(0, 1))
+        rows = mux(self.wide(chain), twice, outputs)
         if "top_k" in self.program:
             rows = mux(self.program["top_k"], c.const(top_k_rows(config.top_k), rows.width), rows)
         return rows

@@ -248,7 +248,7 @@ def _leave_through_tree(
 
 def _leaving_outputs(frame: Frame, halves: Halves, programs: Programs, produced: Signal) -> Signal:
     """Rows of the tile that leaves."""
-    outputs = programs.result_rows(frame.config, programs.program["outputs"])
+    outputs = programs.result_rows(frame.config, programs.program["outputs"], {})
     if not frame.config.double_buffered:
         return outputs
     # Those of the program before may still leave.

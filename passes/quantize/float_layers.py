@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from xdsl.dialects.func import ReturnOp
-from xdsl.ir import Block, BlockArgument, Operation
+from xdsl.ir import Block, Operation
 
 from daqkf.dialects.nn.base import RANKED
 from daqkf.dialects.spaq import (
@@ -92,17 +92,14 @@ def layer_of(
 
 
 def can_be_wide(matmul: MatmulOp) -> bool:
-    """Whether a layer is all that its function has, and leaves sums without a function.
+    """Whether a layer leaves sums without a function, which nothing else in its function reads.
 
-    Then the array runs it alone, and only the host reads its results.
+    Then the array runs it alone or at the end of a chain, and only the host reads its results.
     """
-    read = matmul.input.owner
     stages = _stages(matmul)
     statement = stages[-1] if stages else None
     return (
-        isinstance(read, CalibratedOp)
-        and isinstance(read.input, BlockArgument)
-        and isinstance(statement, CalibratedOp)
+        isinstance(statement, CalibratedOp)
         and not any(isinstance(stage, ActivationOp | ResidualOp) for stage in stages)
         and all(isinstance(use.operation, ReturnOp) for use in statement.result.uses)
     )

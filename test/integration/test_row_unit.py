@@ -75,6 +75,13 @@ CASES: Mapping[str, Sequence[tuple[Sequence[int], Mapping[str, Any]]]] = {
             {"saves": [0, 2], "adds": [1, 3], "normalizes": [1, 3], "rms": [3], "epsilon": 70_000},
         ),
     ),
+    "wide": (
+        ((24, 33, 20), {"saves": [0], "adds": [1], "wide": True}),
+        ((24, 13, 21), {"normalizes": [0], "wide": True}),
+        ((24, 40, 9), {"gates": [0], "shares": {0: 3}, "wide": True}),
+        ((24, 30, 9), {"wide": True}),
+        ((24, 9), {"wide": True}),
+    ),
     "together": (
         ((24, 13, 26), {"saves": [0], "adds": [0], "gates": [1]}),
         (
@@ -93,6 +100,7 @@ UNITS: Mapping[str, Sequence[str]] = {
     "rms": ("normalizes", "rms"),
     "softmax": ("normalizes", "softmaxes"),
     "causal": ("softmaxes", "causal"),
+    "wide": ("wide", "normalizes", "exponents"),
     "all": ("normalizes", "gates", "exponents", "softmaxes", "together", "causal"),
 }
 """The cases that arrays run, by what their row units can do."""
@@ -228,7 +236,8 @@ def chains(name: str, unit: str) -> tuple[ArrayConfig, list[tuple[Rows, bytes, i
     made += [rows for kind in UNITS[unit] for rows in extreme_rows(kind)]
     config = for_all([rows.config(machine) for rows in made])
     found: list[tuple[Rows, bytes, int]] = []
-    for rows in made:
+    # In turns, so that a kernel with narrow results follows one with wide ones.
+    for rows in made[::2] + made[1::2]:
         (program,) = playable(rows.module(machine, config))
         found.append((rows, encode(program), program.channels))
     return config, found
@@ -252,12 +261,17 @@ def activations(rows: Rows, lanes: int) -> NDArray[np.int8]:
 def test_the_rtl_is_the_formulas(name: str, unit: str, stalls: float):
     config, programs = chains(name, unit)
     inputs = [activations(rows, config.lanes) for rows, _, _ in programs]
-    jobs = [Job(image, x, outputs) for (_, image, outputs), x in zip(programs, inputs, strict=True)]
+    jobs = [
+        Job(image, x, outputs, wide=rows.wide)
+        for (rows, image, outputs), x in zip(programs, inputs, strict=True)
+    ]
     simulator = Simulator.verilated(files(name, unit), config)
     overlap = config.double_buffered
     traces = simulator.trace(jobs, stalls=stalls, seed=3, overlap=overlap)
     for (rows, _, _), x, trace in zip(programs, inputs, traces, strict=True):
         np.testing.assert_array_equal(trace.y, rows.expected(x))
+        if rows.wide:
+            assert np.abs(trace.y.astype(int)).max() > 127
 
 
 def cycles_of(rows: Rows, config: ArrayConfig) -> int:
@@ -330,7 +344,7 @@ def test_the_unit_takes_the_longest_rows(kind: type[RowKernel]):
 def test_lint_and_yosys_take_the_circuit(name: str, unit: str, tmp_path: Path):
     config, _ = chains(name, unit)
     assert (config.normalizes, config.gates, config.softmax) == (
-        unit in ("normalizes", "rms", "both", "softmax", "causal", "all"),
+        unit in ("normalizes", "rms", "both", "softmax", "causal", "wide", "all"),
         unit not in ("normalizes", "rms", "softmax", "causal"),
         unit in ("softmax", "causal", "all"),
     )

@@ -28,7 +28,7 @@ import daqkf
 from daqkf.compiler.compiled_language_model import CompiledLanguageModel
 from daqkf.compiler.stages import Stage
 from daqkf.dialects.rpea import ArrayOp, ProgramOp, TiledOp
-from daqkf.dialects.rpea.interpreter import run_program, run_tiled
+from daqkf.dialects.rpea.interpreter import run_kernel, run_tiled
 from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.machine import Machine
 from daqkf.hw_targets.numerics import top_k
@@ -130,7 +130,7 @@ def test_the_golden_model_and_the_rtl_agree(name: str, tmp_path: Path):
             y = kernel.expected(x).astype(np.int16)
             assert isinstance(other.program, ProgramOp)
             assert other.outputs == top_k_rows(machine.top_k)
-            np.testing.assert_array_equal(run_program(other.program, x), largest(y, machine.top_k))
+            np.testing.assert_array_equal(run_kernel(other.program, x), largest(y, machine.top_k))
             for one, what in ((other, largest(y, machine.top_k)), (stage, y)):
                 ((job,),) = one.jobs(x)
                 jobs.append(job)

@@ -33,9 +33,10 @@ func.func @function(%x: tensor<?x3xf32>) -> tensor<?x2xf32> {
   func.return %3 : tensor<?x2xf32>
 }
 
-// Two products follow one another on the array: what the second one reads is int8, and it is no kernel alone.
+// Two products follow one another on the array: what the second one reads is int8, and what leaves is wide.
 // CHECK-LABEL: func.func @two
-// CHECK-NOT: i16
+// CHECK: spaq.requantize {{.*}} -> tensor<?x2xi8>
+// CHECK: spaq.requantize {{.*}} -> tensor<?x2xi16>
 func.func @two(%x: tensor<?x2xf32>) -> tensor<?x2xf32> {
   %c = spaq.calibrated %x absmax 2.54 : tensor<?x2xf32> -> tensor<?x2xf32>
   %w = spaq.constant dense<[[-1.0, 1.0], [2.0, 0.0]]> : tensor<2x2xf32>

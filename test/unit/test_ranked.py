@@ -25,7 +25,7 @@ from daqkf.dialects.errors import DaqkfError
 from daqkf.dialects.interpreting import call, entry
 from daqkf.dialects.nn.base import RANKED
 from daqkf.dialects.rpea import ArrayOp, ProgramOp
-from daqkf.dialects.rpea.interpreter import run_program
+from daqkf.dialects.rpea.interpreter import run_kernel
 from daqkf.dialects.spaq import DequantizeOp, LevelSet
 from daqkf.lowering.frontends.decoder import OUTPUT
 from daqkf.lowering.image.disassemble import import_program
@@ -163,7 +163,7 @@ class Golden:
             assert job.image is not None
             ops = import_program(job.image, self.array).ops
             (program,) = (op for op in ops if isinstance(op, ProgramOp))
-            found.append(run_program(program, job.x))
+            found.append(run_kernel(program, job.x))
             assert found[-1].shape[1] == job.outputs
             if program.top_k:
                 self.chosen.append(job.outputs)

@@ -18,7 +18,7 @@ from xdsl.dialects.func import FuncOp
 from daqkf.dialects.dense import to_array
 from daqkf.dialects.interpreting import run
 from daqkf.dialects.rpea import ChainOp, NormalizationOp, ProgramOp
-from daqkf.hw_targets.image_format import Command
+from daqkf.hw_targets.image_format import KERNEL_WIDE, Command
 from daqkf.hw_targets.numerics import NORMALIZED_FEATURES
 from daqkf.hw_targets.words import chain_row, parameter_row
 from daqkf.lowering.image.chain_table import chain_fields
@@ -40,6 +40,8 @@ CASES: Mapping[str, tuple[Sequence[int], dict[str, Any]]] = {
         (24, 40, 20, 24),
         {"saves": [0], "adds": [1], "gates": [0, 1], "shares": {0: 3, 1: 3}},
     ),
+    "wide": ((24, 40, 9), {"saves": [0], "adds": [1], "wide": True}),
+    "wide exponents": ((24, 40, 9), {"gates": [0], "shares": {0: 3}, "wide": True}),
     "softmax": ((24, 30, 9), {"softmaxes": {0: 6}}),
     "softmax last": ((24, 20), {"softmaxes": {0: 20}}),
     # What follows is the same for all tokens, but for the residual.
@@ -202,6 +204,16 @@ def test_exponents_are_taken_back_by_the_kernel_behind(row: int):
     data = changed(op, Command.CHAIN, row, scales=1 - scales[row])
     with pytest.raises(ProgramImageError, match="than those behind rows that share exponents"):
         decode(data, config)
+
+
+def test_the_row_unit_gives_no_wide_results():
+    made = rows("normalisation last")
+    config = replace(made.config(MACHINE), wide_results=True, result_depth=32)
+    (op,) = playable(made.module(MACHINE, config))
+    words = np.frombuffer(encode(op), "<u4").copy()
+    words[decode(words.tobytes(), config).section(Command.KERNEL).word(0)] |= KERNEL_WIDE
+    with pytest.raises(ProgramImageError, match=r"last kernel .* has no wide results"):
+        decode(sealed(words), config)
 
 
 @pytest.mark.parametrize("verb", ["normalises", "takes the softmax of"])

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from xdsl.dialects.builtin import ModuleOp
 
 from daqkf.dialects.rpea import ArrayOp
-from daqkf.dialects.rpea.interpreter import run_program
+from daqkf.dialects.rpea.interpreter import run_kernel
 from daqkf.dialects.spaq.attention import Factors
 from daqkf.hw_targets import numerics
 from daqkf.hw_targets.config import ArrayConfig, smallest_array
@@ -53,7 +53,7 @@ def results(columns: SeparateColumns, config: ArrayConfig, levels: NDArray[np.in
     program.verify_streams()
     x = np.random.default_rng(features).integers(-128, 128, (5, features)).astype(np.int8)
     expected = numerics.requantize(numerics.matmul(x, levels), *factors)
-    return run_program(program, x), expected
+    return run_kernel(program, x), expected
 
 
 @pytest.mark.parametrize("name", MACHINES)

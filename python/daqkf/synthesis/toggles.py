@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from daqkf.hw_targets import load_fabric
 from daqkf.hw_targets.config import ArrayConfig
+from daqkf.hw_targets.results import Results
 from daqkf.lowering.rtl.array import TOP
 from daqkf.runtime import tools
 from daqkf.runtime.simulator import EXTERNAL_MEMORY, HARNESS, Job, Simulator
@@ -81,7 +81,7 @@ def toggles(
     files: Mapping[str, str],
     config: ArrayConfig,
     job: Job,
-    expected: NDArray[np.int8],
+    expected: Results,
     *,
     modules: bool = False,
 ) -> Toggles:

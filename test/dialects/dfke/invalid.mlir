@@ -423,21 +423,6 @@ func.func @f(%x: tensor<?x2xi8>) {
 
 // -----
 
-// CHECK: a kernel with a residual runs in a chain, without wide results
-func.func @f(%x: tensor<?x2xi8>) {
-  %y = dfke.kernel(%k = %x, %r = %x) : tensor<?x2xi8>, tensor<?x2xi8> -> tensor<?x2xi16> {
-    %w = spaq.constant dense<1> : tensor<2x2xi8>
-    %0 = spaq.matmul %k, %w : (tensor<?x2xi8>, tensor<2x2xi8>) -> tensor<?x2xi32>
-    %1 = spaq.residual %0, %r multiplier dense<1> : tensor<2xi32> : (tensor<?x2xi32>, tensor<?x2xi8>) -> tensor<?x2xi32>
-    %2 = spaq.requantize %1 multiplier dense<3> : tensor<2xi32> shift dense<1> : tensor<2xi32>
-      : tensor<?x2xi32> -> tensor<?x2xi16>
-    dfke.yield %2 : tensor<?x2xi16>
-  }
-  func.return
-}
-
-// -----
-
 // CHECK: results of a max_plus kernel are i8, as its activations are
 func.func @f(%x: tensor<?x2xi8>) {
   %y = dfke.kernel(%k = %x) : tensor<?x2xi8> -> tensor<?x2xi16> {
