@@ -15,8 +15,9 @@ measured vector is their mean. Only values on which what is measured depends cou
 does not.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +39,7 @@ from daqkf.passes.quantize.adam import Trained, cosine_rate
 from daqkf.passes.quantize.network_statistics import Batch, outputs_of
 from daqkf.passes.quantize.tape import Tape
 from daqkf.passes.quantize.weights import bias_of, float_products
+from daqkf.passes.steps import NOTHING_KEPT, Steps
 
 RATE = 3e-4
 """How far Adam moves a weight in a step at first, as a share of the root mean square of those of
@@ -46,6 +48,10 @@ SmolLM2, where 1e-3 does so in the first half of a pass, and again at the beginn
 
 _WARM_UP = 10
 """Steps in which the rate rises, while Adam's moments are of few gradients."""
+
+_KEPT_EVERY = 48
+"""Batches after which what is trained so far is kept: minutes, for a model of 100 million weights,
+beside which writing its moments takes seconds."""
 
 _CHECKED = 7, 8
 """The loss before and after is that of every seventh batch at most, and of about eight."""
@@ -67,6 +73,21 @@ class _Parameter(Trained):
         """Adam's step, from 1 on, by the gradient so far."""
         if self.step(number, rate):
             self.put(self.values)
+
+    @property
+    def state(self) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+        """The values, and Adam's moments."""
+        return self.values, self.mean, self.square
+
+    def take(
+        self,
+        values: NDArray[np.float32],
+        mean: NDArray[np.float32],
+        square: NDArray[np.float32],
+    ) -> None:
+        """Go on from a state."""
+        self.values, self.mean, self.square = values, mean, square
+        self.put(values)
 
     def put(self, values: NDArray[np.float32]) -> None:
         """Put values into the network."""
@@ -130,6 +151,7 @@ def distil(
     rate: float = RATE,
     seed: int = 0,
     progress: Progress = silent,
+    steps: Steps = NOTHING_KEPT,
 ) -> None:
     """Train the weights of a pruned network that are not zero, and its biases, in place.
 
@@ -147,6 +169,7 @@ def distil(
         rate: see `RATE`.
         seed: of the order of the batches.
         progress: told of each step.
+        steps: where what is trained so far is kept, and found; they are of nothing else.
 
     Raises:
         NoGradientError: an operation of the network has none.
@@ -158,19 +181,64 @@ def distil(
     lesson = _Lesson(dense, output_names(function), chosen, loss, rng)
     least, about = _CHECKED
     checked = inputs[:: max(least, len(inputs) // about)]
-    before = lesson.loss_of(module, checked)
     start = [parameter.values.copy() for parameter in trained.parameters]
     order = [inputs[int(place)] for _ in range(passes) for place in rng.permutation(len(inputs))]
-    for number, batch in enumerate(order):
+    so_far = _SoFar.find(steps, trained.parameters)
+    if so_far is None:
+        so_far = _SoFar(0, lesson.loss_of(module, checked), rng.bit_generator.state)
+    rng.bit_generator.state = so_far.rng
+    for number in range(so_far.batches, len(order)):
+        batch = order[number]
         progress(Step("train what is left:", number + 1, len(order), "batches"))
         tape = Tape.record(module, in_order(function, batch))
         tape.backward(lesson.seeds(tape, batch), trained.visit)
         falling = cosine_rate(number, len(order), _WARM_UP)
         for parameter in trained.parameters:
             parameter.move(number + 1, rate * falling)
-    if not lesson.loss_of(module, checked) < before:
+        if (number + 1) % _KEPT_EVERY == 0:
+            state = rng.bit_generator.state
+            _SoFar(number + 1, so_far.before, state).keep(steps, trained.parameters)
+    if not lesson.loss_of(module, checked) < so_far.before:
         for parameter, values in zip(trained.parameters, start, strict=True):
             parameter.put(values)
+
+
+@dataclass(frozen=True)
+class _SoFar:
+    """How far training has come."""
+
+    batches: int
+    before: float
+    """The loss before."""
+    rng: Mapping[str, Any]
+    """The state of the random numbers."""
+
+    @classmethod
+    def find(cls, steps: Steps, parameters: Sequence[_Parameter]) -> "_SoFar | None":
+        """What was kept, which goes into the parameters; None if something of it is missing."""
+        found: _SoFar | None = steps.find(_REACHED)
+        if found is None:
+            return None
+        kept = [steps.find(found._key(place)) for place in range(len(parameters))]
+        states = [state for state in kept if state is not None]
+        if len(states) < len(parameters):
+            return None
+        for parameter, state in zip(parameters, states, strict=True):
+            parameter.take(*state)
+        return found
+
+    def keep(self, steps: Steps, parameters: Sequence[_Parameter]) -> None:
+        """Keep this, and where the parameters are, in place of what was kept before."""
+        for place, parameter in enumerate(parameters):
+            steps.keep(self._key(place), parameter.state)
+        steps.keep(_REACHED, self)
+
+    def _key(self, place: int) -> list[object]:
+        """Of a parameter: another one in turns, so that what was kept stays until all is again."""
+        return ["trained", self.batches // _KEPT_EVERY % 2, place]
+
+
+_REACHED = "reached"
 
 
 @dataclass(frozen=True)

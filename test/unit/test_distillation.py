@@ -19,12 +19,15 @@ from daqkf.compiler.formats import load_network
 from daqkf.compiler.network import prune_file
 from daqkf.compiler.pipelines import OUTLINE
 from daqkf.dialects.spaq import AddOp
+from daqkf.passes.progress import Step
+from daqkf.passes.quantize import distillation
 from daqkf.passes.quantize.accuracy import AllOutputs, Divergence, Loss, cosines
 from daqkf.passes.quantize.distillation import distil
 from daqkf.passes.quantize.gradients import PRODUCTS
 from daqkf.passes.quantize.network_statistics import batches, outputs_of
 from daqkf.passes.quantize.weights import bias_of, float_products
 from daqkf.studies.digits.network import WIDTHS, Classifier, draw, export
+from daqkf.support.kept import Kept
 
 SEEN = {"image": draw(np.random.default_rng(1), 400)[0]}
 UNSEEN = {"image": draw(np.random.default_rng(2), 400)[0]}
@@ -203,3 +206,43 @@ def test_from_the_command_line(
     assert main(["eval", "--distillation", "-2", *out]) == 1
     assert "--distillation must be at least 0, not -2" in capsys.readouterr().err
     assert not (tmp_path / "no").exists()
+
+
+def test_what_was_interrupted_goes_on(
+    dense: ModuleOp, pruned: ModuleOp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Behind what was kept last, to the same weights."""
+    monkeypatch.setattr(distillation, "_KEPT_EVERY", 3)
+    parts = batches(dense, [{"image": SEEN["image"][low : low + 40]} for low in range(0, 400, 40)])
+    seen = list[int]()
+
+    def trained(steps: Kept, until: int) -> list[NDArray[Any]]:
+        def count(step: Step | str) -> None:
+            assert isinstance(step, Step)
+            if step.number > until:
+                raise KeyboardInterrupt
+            seen.append(step.number)
+
+        network = pruned.clone()
+        distil(network, dense, parts, AllOutputs(), Loss(), 2, progress=count, steps=steps)
+        return arrays_of(network)
+
+    whole = trained(Kept(tmp_path / "whole"), 20)
+    assert not all(map(np.array_equal, whole, arrays_of(pruned)))
+    steps = Kept(tmp_path / "parts")
+    for until, expected in ((2, [1, 2]), (7, [*range(1, 8)]), (11, [*range(7, 12)])):
+        seen.clear()
+        with pytest.raises(KeyboardInterrupt):
+            trained(steps, until)
+        assert seen == expected
+    seen.clear()
+    found = trained(steps, 20)
+    assert seen == [*range(10, 21)]
+    for one, other in zip(whole, found, strict=True):
+        np.testing.assert_array_equal(one, other)
+    # Where files are damaged, it begins anew.
+    for path in sorted((tmp_path / "parts").iterdir())[::3]:
+        path.write_bytes(b"")
+    seen.clear()
+    trained(steps, 20)
+    assert seen == [*range(1, 21)]

@@ -101,8 +101,8 @@ def round_sequentially(
         shares = {}  # the zeros stay
         key = ["distil", key_of(plain), parts, options.distillation, options.loss]
 
-        def trained(_: Steps) -> list[NDArray[np.float32]]:
-            _distil(plain, dense, samples, options, progress)
+        def trained(inner: Steps) -> list[NDArray[np.float32]]:
+            _distil(plain, dense, samples, options, progress, inner)
             return [constant.array() for constant in trainable(plain)]
 
         for constant, values in zip(trainable(plain), steps.do(key, trained), strict=True):
@@ -201,7 +201,7 @@ def _prune(
     )
     if options.distillation:
         del statistics  # gigabytes, maybe
-        _distil(network, dense, samples, options, progress)
+        _distil(network, dense, samples, options, progress, steps.inner("distil"))
 
 
 def _distil(
@@ -210,6 +210,7 @@ def _distil(
     samples: Sequence[Inputs],
     options: NetworkOptions,
     progress: Progress,
+    steps: Steps,
 ) -> None:
     """Train what pruning kept of a network, in place."""
     try:
@@ -221,6 +222,7 @@ def _distil(
             options.loss,
             options.distillation,
             progress=progress,
+            steps=steps,
         )
     except NoGradientError as error:
         raise DaqkfError(f"distillation needs gradients, and {error} has none") from None
