@@ -31,6 +31,12 @@ def _nn_fold() -> "type[ModulePass]":
     return NnFoldPass
 
 
+def _nn_pre_norm() -> "type[ModulePass]":
+    from daqkf.passes.nn_pre_norm import NnPreNormPass
+
+    return NnPreNormPass
+
+
 def _nn_scale() -> "type[ModulePass]":
     from daqkf.passes.nn_scale import NnScalePass
 
@@ -155,6 +161,7 @@ PASSES: "dict[str, Callable[[], type[ModulePass]]]" = {
     "nn-dequantize": _nn_dequantize,
     "nn-raise": _nn_raise,
     "nn-fold": _nn_fold,
+    "nn-pre-norm": _nn_pre_norm,
     "nn-scale": _nn_scale,
     "nn-outline": _nn_outline,
     "nn-merge": _nn_merge,

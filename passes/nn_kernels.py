@@ -27,7 +27,7 @@ from xdsl.transforms.dead_code_elimination import is_trivially_dead
 from daqkf.dialects.dense import from_array
 from daqkf.dialects.interpreting import entry
 from daqkf.dialects.nn import LinearOp
-from daqkf.dialects.nn.base import NODE, RANKED
+from daqkf.dialects.nn.base import EXACT, NODE, RANKED
 from daqkf.dialects.spaq import (
     ActivationOp,
     AddOp,
@@ -211,8 +211,9 @@ def insert_kernel(
     function = FuncOp(symbol, kind, Region(block))
     if symbol != name:
         function.attributes[NODE] = StringAttr(name)
-    if (ranked := origin.attributes.get(RANKED)) is not None:
-        function.attributes[RANKED] = ranked
+    for name in (EXACT, RANKED):
+        if (said := origin.attributes.get(name)) is not None:
+            function.attributes[name] = said
     function.location = origin.location
     insert_function(module, rewriter, function)
     return symbol

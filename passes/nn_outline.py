@@ -6,7 +6,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, TypeGuard, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,6 +58,8 @@ class NnOutlinePass(ModulePass):
     The kernel is a function of [T, K] → [T, N] in `spaq`, over f32; `nn.linear` calls it. Its name
     is that of the node in the file, as far as that is one kernel's alone; or that of the weights,
     where the node has none but what a tool has generated.
+
+    A function that stays with the host (`host`) is none of the kernel's.
 
     Where a quantised file states the levels of what a kernel reads or gives, for a whole tensor and
     of up to 8 bits, the kernel rounds and saturates by the same scale (`spaq.quantize`,
@@ -145,7 +147,7 @@ def _outline(rewriter: PatternRewriter, matmul: MatmulOp, weights: NDArray[np.fl
         taken.append(addition)
     reader = taken[-1].results[0].get_user_of_unique_use()
     function = None
-    if isinstance(reader, ElementwiseOp) and reader.kind.data in FUNCTIONS:
+    if _taken_along(reader):
         function = reader.kind.data
         taken.append(reader)
     source, read = _source(rewriter, matmul)
@@ -172,6 +174,15 @@ def _outline(rewriter: PatternRewriter, matmul: MatmulOp, weights: NDArray[np.fl
         _count_from(rewriter, quantize, made.centre)
     rewriter.replace(last, call)
     erase_chain(rewriter, taken[:-1])
+
+
+def _taken_along(reader: Operation | None) -> TypeGuard[ElementwiseOp]:
+    """Whether what reads a product is a function that its kernel can have, and is to have."""
+    return (
+        isinstance(reader, ElementwiseOp)
+        and reader.kind.data in FUNCTIONS
+        and HOST not in reader.attributes
+    )
 
 
 def _source(rewriter: PatternRewriter, matmul: MatmulOp) -> tuple[SSAValue, Levels | None]:

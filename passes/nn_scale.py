@@ -35,7 +35,7 @@ from daqkf.dialects.nn import (
     QuantizeOp,
     ReduceOp,
 )
-from daqkf.dialects.nn.base import RANKED, SCALED, shape_of
+from daqkf.dialects.nn.base import RANKED, SCALED, UNSCALED, shape_of
 from daqkf.dialects.nn.elementwise import Function, Reduction
 from daqkf.dialects.nn.ops import constant_of
 from daqkf.passes.diagnostics import failing
@@ -56,7 +56,7 @@ _CONSTANT_SHARE = 2.0**-4
 """The number beside the features of a ranked product, as a share of the largest of them: a matrix
 of fewer steps could not have a bias there, and int8 has an eighth of its range for a larger one."""
 
-_SMALLEST = np.float32(1e-30)
+SMALLEST_EXTENT = np.float32(1e-30)
 """Half of the least range that a row is divided by; rows of one value become zeros."""
 
 
@@ -148,7 +148,7 @@ class NnScalePass(ModulePass):
     such a product stay with the host, and so do not share one scale for all channels.
 
     It is for values of very different sizes, as in spectra of sound. A product whose operand has
-    the levels of a quantised file stays as it is.
+    the levels of a quantised file stays as it is, and so does one that is `unscaled`.
 
     A product may be ranked: of two results of a token, the larger one is larger on the array, too,
     which finds the largest of them (`top_k`). Then nothing is added behind it, and `x·W` becomes
@@ -172,7 +172,8 @@ class NnScalePass(ModulePass):
         with failing(self.name):
             if self.samples is not None:
                 samples = load_inputs(self.samples)
-                scales = scales_on(op, samples, smooth=not self.keep, ranked=self.ranked)
+                ranges = ranges_on(op, samples)
+                scales = scales_of(ranges, smooth=not self.keep, ranked=self.ranked)
         scale_rows(self, op, scales)
 
     def unknown(self, op: MatmulOp, features: int) -> Scales:
@@ -205,17 +206,16 @@ def are_rows_scaled(module: ModuleOp) -> bool:
     return SCALED in entry(module).attributes
 
 
-def scales_on(
-    module: ModuleOp,
-    samples: Inputs | Sequence[Inputs],
-    *,
-    smooth: bool = True,
-    ranked: Sequence[str] = (),
-    progress: Progress = silent,
-) -> dict[MatmulOp, Scales]:
-    """The scales of each product with constant weights, by what it reads on samples.
+Ranges = Mapping[MatmulOp, tuple[NDArray[np.float32], NDArray[np.float32]]]
+"""The least and the greatest value of each feature [K] that products read."""
 
-    See `Scales.of`. The `progress` is told of each batch.
+
+def ranges_on(
+    module: ModuleOp, samples: Inputs | Sequence[Inputs], progress: Progress = silent
+) -> Ranges:
+    """The ranges of what each product with constant weights reads on samples.
+
+    The `progress` is told of each batch.
 
     Raises:
         ValueError: inputs that do not fit.
@@ -229,9 +229,15 @@ def scales_on(
             call(module, function, arguments, (listener,), lifetimes=lifetimes)
     except InterpretationError as error:
         raise ValueError(f"samples: {error}") from None
+    return listener.found
+
+
+def scales_of(
+    ranges: Ranges, *, smooth: bool = True, ranked: Sequence[str] = ()
+) -> dict[MatmulOp, Scales]:
+    """The scales of each product with constant weights, by what it reads: see `Scales.of`."""
     return {
-        op: Scales.of(low, high, smooth, is_named(op, ranked))
-        for op, (low, high) in listener.found.items()
+        op: Scales.of(low, high, smooth, is_named(op, ranked)) for op, (low, high) in ranges.items()
     }
 
 
@@ -263,6 +269,8 @@ def scalable(op: MatmulOp) -> NDArray[Any] | None:
     """Constant weights [K, N] of f32, of a product whose rows may be scaled."""
     weights = constant_of(op.rhs)
     if weights is None or weights.ndim != 2 or weights.dtype != np.float32:
+        return None
+    if UNSCALED in op.attributes:
         return None
     levels = isinstance(op.lhs.owner, DequantizeOp) or isinstance(
         op.result.get_user_of_unique_use(), QuantizeOp
@@ -379,7 +387,7 @@ class _Operations:
         extent = self.apply(
             Function.MUL, self.apply(Function.SUB, high.result, low.result, rows), half, rows
         )
-        extent = self.apply(Function.MAX, extent, self.constant(_SMALLEST), rows)
+        extent = self.apply(Function.MAX, extent, self.constant(SMALLEST_EXTENT), rows)
         x = self.apply(Function.SUB, x, middle, kind)
         x = self.apply(Function.DIV, x, extent, kind)
         if scales.centre:

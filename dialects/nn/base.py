@@ -54,6 +54,12 @@ ROWS = "rows"
 RANKED = "ranked"
 """The attribute of a kernel whose integers are in the order of what they stand for, by token."""
 
+UNSCALED = "unscaled"
+"""The attribute of a product whose rows the host does not scale, as int8 suits them."""
+
+EXACT = "exact"
+"""The attribute of a product, and of a kernel, whose weights int8 has, and stay what they are."""
+
 HOST = "host"
 """The attribute that says why an op which the array might do stays with the host."""
 

@@ -19,6 +19,7 @@ from xdsl.dialects.func import FuncOp
 from xdsl.ir import Operation, SSAValue
 
 from daqkf.dialects.nn import LinearOp
+from daqkf.dialects.nn.base import EXACT
 from daqkf.dialects.spaq import ConstantOp, MatmulOp
 from daqkf.passes.progress import Progress, counted, silent
 from daqkf.passes.quantize.network_statistics import Batch, Statistics, sweep
@@ -51,7 +52,10 @@ class SingleLayer:
 
 
 def single_layers(module: ModuleOp) -> dict[str, SingleLayer]:
-    """The kernels of a network that are single layers, by name, in the order in which they run."""
+    """The kernels of a network that are single layers, by name, in the order in which they run.
+
+    Those whose weights stay what they are do not count.
+    """
     layers: dict[str, list[tuple[MatmulOp, ConstantOp]]] = {}
     for matmul, constant in float_products(module):
         layers.setdefault(_function_of(matmul), []).append((matmul, constant))
@@ -60,9 +64,14 @@ def single_layers(module: ModuleOp) -> dict[str, SingleLayer]:
         if isinstance(op, LinearOp):
             name = op.callee.root_reference.data
             own = layers.get(name, [])
-            if name not in found and len(own) == 1:
+            if name not in found and len(own) == 1 and not _is_exact(own[0][0]):
                 found[name] = SingleLayer(op, *own[0])
     return found
+
+
+def _is_exact(op: Operation) -> bool:
+    function = op.parent_op()
+    return function is not None and EXACT in function.attributes
 
 
 def _function_of(op: Operation) -> str:

@@ -46,6 +46,7 @@ def compile(  # pyright: ignore[reportOverlappingOverload]
     distillation: int = 0,
     requantize: bool = False,
     fixed: Mapping[str, Any] | None = None,
+    pre_norms: bool = False,
     scale_rows: bool | None = None,
     wide_results: str | Sequence[str] | None = None,
     ranked: str | Sequence[str] | None = None,

@@ -35,7 +35,7 @@ from daqkf.passes.nn_row_scales import (
     with_bias,
     without_row_scales,
 )
-from daqkf.passes.nn_scale import Scales, scales_on
+from daqkf.passes.nn_scale import Scales, ranges_on, scales_of
 from daqkf.passes.quantize.network_pruning import single_layers
 from daqkf.passes.quantize.network_statistics import Batch
 from daqkf.passes.quantize.sequential import quantize_sequentially
@@ -68,7 +68,7 @@ def decoder(path: Path) -> ModuleOp:
     """A decoder whose products are kernels, of which that of the logits is ranked."""
 
     def scaling(module: ModuleOp, _: bool) -> Any:
-        return scales_on(module, texts(3, 4), ranked=[OUTPUT])
+        return scales_of(ranges_on(module, texts(3, 4)), ranked=[OUTPUT])
 
     options = NetworkOptions(scale_rows=True, ranked=OUTPUT)
     return outlined(load_language_model(path).network(), options, scaling=scaling)[0]

@@ -3,7 +3,8 @@
 
 """Kernels that are pruned and rounded one after another, in small random decoders."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,12 @@ from daqkf.compiler.network import quantize_network
 from daqkf.compiler.options import NetworkOptions, level_set
 from daqkf.compiler.outlining import outlined
 from daqkf.compiler.pruning import is_sequential
-from daqkf.dialects.nn import ElementwiseOp
+from daqkf.dialects.nn import ElementwiseOp, MatmulOp
 from daqkf.dialects.nn.decoders import CachedAttentionOp
 from daqkf.dialects.spaq import LevelSet
 from daqkf.lowering.frontends.decoder import LOGITS
 from daqkf.passes.nn_row_scales import RowScales, take_weights, without_row_scales
-from daqkf.passes.nn_scale import scales_on
+from daqkf.passes.nn_scale import Scales, ranges_on, scales_of
 from daqkf.passes.progress import Step
 from daqkf.passes.quantize.accuracy import Divergence, NextToken
 from daqkf.passes.quantize.distillation import distil
@@ -59,7 +60,12 @@ def decoder(path: Path, **named: Any) -> ModuleOp:
     """A decoder whose products are kernels."""
     options = NetworkOptions(**named)
     network = load_language_model(path).network()
-    return outlined(network, options, scaling=lambda module, _: scales_on(module, texts(3)))[0]
+    scales = partial(_scales, texts(3))
+    return outlined(network, options, scaling=scales)[0]
+
+
+def _scales(inputs: list[Batch], module: ModuleOp, _: bool) -> Mapping[MatmulOp, Scales]:
+    return scales_of(ranges_on(module, inputs))
 
 
 def texts(seed: int, count: int = 12) -> list[Batch]:

@@ -156,6 +156,12 @@ def _add_compile(commands: Commands) -> None:
         help="an input of an ONNX file that is a constant; several numbers with commas",
     )
     compiler.add_argument(
+        "--pre-norms",
+        action="store_true",
+        help="let the array normalise in front of products, as decoders do, and run the gates "
+        "behind them, where the target has units for that",
+    )
+    compiler.add_argument(
         "--scale-rows",
         action=argparse.BooleanOptionalAction,
         help="let the host scale each row that a kernel reads, as for sound; by default for files "

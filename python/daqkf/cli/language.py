@@ -188,6 +188,7 @@ def _rows(options: argparse.Namespace, progress: "Progress") -> list[dict[str, A
     passes = _for_each(sparsities, "distillation", options.distillation or [0])
     chosen = NetworkOptions(
         target=options.target or TARGET,
+        pre_norms=options.pre_norms,
         wide_results=options.wide_results,
         jobs=None,
     )

@@ -108,6 +108,9 @@ def add_evaluation(parser: argparse.ArgumentParser) -> None:
         "--wide-results", metavar="NAMES", help="of language models; see daqkf compile"
     )
     parser.add_argument(
+        "--pre-norms", action="store_true", help="of language models; see daqkf compile"
+    )
+    parser.add_argument(
         "--no-baselines",
         dest="baselines",
         action="store_false",

@@ -55,6 +55,8 @@ def _compile(options: argparse.Namespace) -> int:
         raise DaqkfError("--products, --no-fuse, --requantize and --distillation are for networks")
     if options.fix or options.scale_rows or options.fallback is not None:
         raise DaqkfError("--fix, --scale-rows and --fallback are for networks")
+    if options.pre_norms:
+        raise DaqkfError("--pre-norms is for networks, which normalise")
     if options.wide_results is not None:
         raise DaqkfError("--wide-results are for networks, of which they name kernels")
     if options.ranked is not None:
@@ -189,6 +191,8 @@ def _eval(options: argparse.Namespace) -> int:
     for name in ("text", "calibration", "window", "against", "wide_results", "plot"):
         if getattr(options, name) is not None:
             raise DaqkfError(f"--{name.replace('_', '-')} is for language models")
+    if options.pre_norms:
+        raise DaqkfError("--pre-norms is for language models")
     levels, *more = options.levels or [None]
     passes, *others = options.distillation or [TRAINING_PASSES]
     for name, several in (("levels", more), ("distillation", others)):

@@ -44,6 +44,7 @@ def compile_network(options: argparse.Namespace, console: "Console") -> int:
         levels=options.levels,
         requantize=options.requantize,
         fixed=_fixed(options.fix),
+        pre_norms=options.pre_norms,
         scale_rows=options.scale_rows,
         wide_results=options.wide_results,
         ranked=options.ranked,

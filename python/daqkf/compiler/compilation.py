@@ -40,7 +40,7 @@ from daqkf.hw_targets.numerics import NORMALIZED_FEATURES
 from daqkf.passes.nn_attention import quantize_attention
 from daqkf.passes.nn_kernels import kernel_name, matches
 from daqkf.passes.nn_product import Inputs, in_order, quantize_products
-from daqkf.passes.nn_scale import Scales, are_rows_scaled, scales_on
+from daqkf.passes.nn_scale import Ranges, Scales, are_rows_scaled, ranges_on, scales_of
 from daqkf.passes.progress import Progress, Step, counted
 from daqkf.passes.quantize.accuracy import Accuracy, AllOutputs, Loss
 from daqkf.passes.quantize.network_statistics import batches, observe
@@ -114,12 +114,18 @@ class Compilation:
         every = HELD_OUT if every is None and options.choosing else every
         coarse = _left_to_host(task, options)
 
-        def scales(network: ModuleOp, keeps: bool) -> Mapping[MatmulOp, Scales]:
-            spread = _spread(task.samples(network))
-            names = options.ranked_names
-            return scales_on(network, spread, smooth=not keeps, ranked=names, progress=progress)
+        found: list[Ranges] = []
 
-        network, keep = outlined(task.source, options, progress, scales, coarse)
+        def ranges(network: ModuleOp) -> Ranges:
+            """Those of what products read that are there at first."""
+            if not found:
+                found.append(ranges_on(network, _spread(task.samples(network)), progress))
+            return found[0]
+
+        def scales(network: ModuleOp, keeps: bool) -> Mapping[MatmulOp, Scales]:
+            return scales_of(ranges(network), smooth=not keeps, ranked=options.ranked_names)
+
+        network, keep = outlined(task.source, options, progress, scales, coarse, ranges)
         executor = _executor_of(network, options, task.executor, task.steps)
         samples, has_data = task.samples(network), task.calibration is not None
         sequential = has_data and is_sequential(network, options, keep)

@@ -26,7 +26,7 @@ _MAGNITUDES = {"uniform": 15, "codebook": 15}
 """Of a kind of level set that is named without a count: 31 levels, 5 bits."""
 
 _CUTTING = (
-    *("requantize", "fixed", "scale_rows", "fuse"),
+    *("requantize", "fixed", "pre_norms", "scale_rows", "fuse"),
     *("host_cycles", "products", "max_tokens"),
 )
 """Options of networks that say what kernels are made of."""
@@ -224,6 +224,9 @@ class NetworkOptions(Options):
             `daqkf.passes.quantize.accuracy`; if it has a `vjp`, sensitivities are of it.
         fixed: inputs of an ONNX file, by name, that are constants, so that what depends on them
             alone is computed, such as which branch of an If is taken.
+        pre_norms: let the array normalise in front of products, as decoders do, where it has the
+            unit and the room, and run what follows without the host: gates, and the products
+            behind them. Only of those products does the host scale no rows; see `nn-pre-norm`.
         scale_rows: let the host scale each row that a kernel reads to the range of int8, and find a
             scale for each feature, and do biases and functions; see `nn-scale`. It is for values of
             very different sizes, as in sound. None does so for a file with levels of weights but
@@ -268,6 +271,7 @@ class NetworkOptions(Options):
     max_tokens: int | None = None
     measure: Measure | None = None
     fixed: Mapping[str, Any] | None = None
+    pre_norms: bool = False
     scale_rows: bool | None = None
     wide_results: str | Sequence[str] | None = None
     ranked: str | Sequence[str] | None = None

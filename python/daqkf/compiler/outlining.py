@@ -15,11 +15,13 @@ from daqkf.compiler.pipelines import OUTLINE, fusion
 from daqkf.compiler.rows import with_free_rows
 from daqkf.dialects.diagnostics import verify
 from daqkf.dialects.nn import MatmulOp, QuantizeOp
+from daqkf.hw_targets import load_target
 from daqkf.hw_targets.machine import Machine
 from daqkf.passes.nn_dequantize import NnDequantizePass
 from daqkf.passes.nn_levels import is_quantized
 from daqkf.passes.nn_outline import NnOutlinePass
-from daqkf.passes.nn_scale import NnScalePass, Scales, scale_rows
+from daqkf.passes.nn_pre_norm import NnPreNormPass, place_norms
+from daqkf.passes.nn_scale import NnScalePass, Ranges, Scales, scale_rows
 from daqkf.passes.progress import Progress, silent
 from daqkf.support.errors import DaqkfError
 
@@ -30,6 +32,7 @@ def outlined(
     progress: Progress = silent,
     scaling: Callable[[ModuleOp, bool], Mapping[MatmulOp, Scales]] | None = None,
     host: Sequence[str] = (),
+    ranges: Callable[[ModuleOp], Ranges] | None = None,
 ) -> tuple[ModuleOp, bool]:
     """A network whose products with constant weights are kernels over f32.
 
@@ -40,11 +43,13 @@ def outlined(
 
     Args:
         source: a file that `load_network` reads, or its module of `nn`.
-        options: `requantize`, `fixed`, `scale_rows` and `ranked` count.
+        options: `requantize`, `fixed`, `pre_norms`, `scale_rows` and `ranked` count.
         progress: told of each step.
         scaling: the scales of a network's products, of which it is also told whether weights keep
             their levels; without it no rows are scaled.
         host: kernels that stay with the host.
+        ranges: those of what products read, for normalisations in front of them; without it
+            nothing is known of them.
 
     Raises:
         DaqkfError: a file that cannot be read or has something unsupported.
@@ -65,6 +70,9 @@ def outlined(
     dequantize, outline = NnDequantizePass(options.requantize), NnOutlinePass(host=tuple(host))
     passes = [dequantize if name == dequantize.name else name for name in OUTLINE]
     run_passes(network, [name for name in passes if name != outline.name])
+    if options.pre_norms:
+        machine, found = load_target(options.target).machine, ranges and ranges(network)
+        place_norms(NnPreNormPass(options.target), network, machine, found or {})
     scales = options.scale_rows
     if scales is None:
         scales = keeps and not any(isinstance(op, QuantizeOp) for op in network.walk())
