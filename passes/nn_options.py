@@ -19,7 +19,7 @@ def target_machine(given: ModulePass, target: str) -> Machine:
     try:
         return load_target(target).machine
     except UnknownTargetError as error:
-        raise refused(given, "target", f"is an {error}") from None
+        raise PassFailedException(f"{given.name}: {error}") from None
 
 
 def require_host_cycles(given: ModulePass, cycles: float) -> None:

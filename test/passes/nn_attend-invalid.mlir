@@ -4,7 +4,7 @@
 // RUN: not daqkf-opt %s -p 'nn-attend{tokens=0}' 2>&1 | filecheck %s --check-prefix=TOKENS
 // RUN: not daqkf-opt %s -p 'nn-attend{tokens=many}' 2>&1 | filecheck %s --check-prefix=MANY
 
-// TARGET: daqkf-opt: nn-attend: the option 'target' is an unknown target 'nowhere' (known: generic
+// TARGET: daqkf-opt: nn-attend: unknown target 'nowhere' (known: generic
 // TYPE: daqkf-opt: nn-attend: the option 'target' is str, not 3
 // UNKNOWN: daqkf-opt: nn-attend: unknown option 'colour' (it has target, tokens)
 // TOKENS: daqkf-opt: nn-attend: the option 'tokens' must be at least 1, not 0

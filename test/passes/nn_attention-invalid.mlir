@@ -20,7 +20,7 @@
 // NONE: daqkf-opt: nn-attention: the option 'samples' is required
 // UNKNOWN: daqkf-opt: nn-attention: unknown option 'colour' (it has samples, target, host-cycles, levels, tokens)
 
-// TARGET: daqkf-opt: nn-attention: the option 'target' is an unknown target 'nowhere' (known: generic
+// TARGET: daqkf-opt: nn-attention: unknown target 'nowhere' (known: generic
 // CYCLES: daqkf-opt: nn-attention: the option 'host-cycles' must be at least 0, not -1
 // FEW: daqkf-opt: nn-attention: the option 'host-cycles' is float|int, not few
 // LEVELS: daqkf-opt: nn-attention: the option 'levels' must be 1..127, not 128

@@ -3,7 +3,7 @@
 // RUN: not daqkf-opt %s -p 'nn-chain{colour=red}' 2>&1 | filecheck %s --check-prefix=UNKNOWN
 // RUN: not daqkf-opt %s -p 'nn-chain' 2>&1 | filecheck %s --check-prefix=NETWORK
 
-// TARGET: daqkf-opt: nn-chain: the option 'target' is an unknown target 'nowhere' (known: generic
+// TARGET: daqkf-opt: nn-chain: unknown target 'nowhere' (known: generic
 // TYPE: daqkf-opt: nn-chain: the option 'target' is str, not 3
 // UNKNOWN: daqkf-opt: nn-chain: unknown option 'colour' (it has target)
 

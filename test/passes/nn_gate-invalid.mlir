@@ -5,7 +5,7 @@
 // RUN: not daqkf-opt %s -p 'nn-gate{host-cycles=few}' 2>&1 | filecheck %s --check-prefix=FEW
 // RUN: not daqkf-opt %s -p 'nn-gate{target="%S/targets/gates.toml" host-cycles=100}' 2>&1 | filecheck %s --check-prefix=NETWORK
 
-// TARGET: daqkf-opt: nn-gate: the option 'target' is an unknown target 'nowhere' (known: generic
+// TARGET: daqkf-opt: nn-gate: unknown target 'nowhere' (known: generic
 // TYPE: daqkf-opt: nn-gate: the option 'target' is str, not 3
 // UNKNOWN: daqkf-opt: nn-gate: unknown option 'colour' (it has target, host-cycles)
 // CYCLES: daqkf-opt: nn-gate: the option 'host-cycles' must be at least 0, not -1

@@ -3,7 +3,7 @@
 // RUN: not daqkf-opt %s -p 'nn-merge{colour=red}' 2>&1 | filecheck %s --check-prefix=UNKNOWN
 // RUN: not daqkf-opt %s -p 'nn-merge' 2>&1 | filecheck %s --check-prefix=NETWORK
 
-// TARGET: daqkf-opt: nn-merge: the option 'target' is an unknown target 'nowhere' (known: generic
+// TARGET: daqkf-opt: nn-merge: unknown target 'nowhere' (known: generic
 // TYPE: daqkf-opt: nn-merge: the option 'target' is str, not 3
 // UNKNOWN: daqkf-opt: nn-merge: unknown option 'colour' (it has target)
 

@@ -3,7 +3,7 @@
 // RUN: not daqkf-opt %s -p 'nn-pre-norm{target="wide-norm" samples="%t.npz"}' 2>&1 | filecheck %s --check-prefix=SHAPE
 // RUN: not daqkf-opt %s -p 'nn-pre-norm{target="wide-norm" samples="none.npz"}' 2>&1 | filecheck %s --check-prefix=NONE
 
-// UNKNOWN: nn-pre-norm: the option 'target' is an unknown target 'huge'
+// UNKNOWN: nn-pre-norm: unknown target 'huge'
 // SHAPE: nn-pre-norm: samples: the input 'input0': an array of shape (2, 5) is not a tensor<?x3xf32>
 // NONE: nn-pre-norm: {{.*}}No such file or directory
 func.func @main(%x: tensor<?x3xf32>) -> tensor<?x2xf32> {
