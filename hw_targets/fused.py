@@ -233,12 +233,15 @@ class Product:
         With `gathered`, columns [K] and a number of features F, products are with the columns
         `x[:, columns]` of x [T, F]: then features get the sums of their columns' weights.
         """
-        kind, rows = epilogue.rescaling.sums, levels.astype(np.int64)
+        rows: NDArray[np.integer] = levels
         if gathered is not None:
             columns, features = gathered
             rows = np.zeros((features, levels.shape[1]), np.int64)
             np.add.at(rows, columns, levels)
-        return cls(np.concatenate([rows, bias[np.newaxis]]).astype(kind), epilogue)
+        # At once, since integers of 64 bits on the way take as long as a product with 100 rows.
+        weights = np.empty((len(rows) + 1, rows.shape[1]), epilogue.rescaling.sums)
+        weights[:-1], weights[-1] = rows, bias
+        return cls(weights, epilogue)
 
     def __call__(
         self,
