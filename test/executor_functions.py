@@ -6,11 +6,16 @@
 import os
 import signal
 import time
+from dataclasses import dataclass
 from pathlib import Path
+from typing import override
 
 import numpy as np
 from numpy.typing import NDArray
 from xdsl.utils.exceptions import DiagnosticException
+
+from daqkf.exploring.sources import LayerSource, Quantised
+from daqkf.exploring.space import Point
 
 
 def product(seed: int) -> NDArray[np.float32]:
@@ -50,3 +55,17 @@ def dies_at_first(place: str) -> str:
         Path(mark).touch()
         os.kill(os.getpid(), signal.SIGKILL)
     return number
+
+
+@dataclass(frozen=True)
+class DyingLayer(LayerSource):
+    """A layer that kills the process which quantises it, unless that has been done already."""
+
+    mark: str = ""
+
+    @override
+    def quantised(self, point: Point) -> Quantised:
+        if not Path(self.mark).exists():
+            Path(self.mark).touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().quantised(point)

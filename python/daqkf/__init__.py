@@ -17,7 +17,17 @@ TYPE_CHECKING = False
 
 __version__ = "0.1.0"
 
-__all__ = ["AssocArray", "CompiledNetwork", "DaqkfError", "Design", "LevelSet", "compile", "load"]
+__all__ = [
+    "AssocArray",
+    "CompiledNetwork",
+    "DaqkfError",
+    "Design",
+    "Exploration",
+    "LevelSet",
+    "compile",
+    "explore",
+    "load",
+]
 
 if TYPE_CHECKING:
     from daqkf.api import compile  # noqa: A004
@@ -26,6 +36,7 @@ if TYPE_CHECKING:
     from daqkf.compiler.design import Design
     from daqkf.compiler.saved import load
     from daqkf.dialects.spaq import LevelSet
+    from daqkf.exploring import Exploration, explore
     from daqkf.support.errors import DaqkfError
 
 _HOMES = {
@@ -33,8 +44,10 @@ _HOMES = {
     "CompiledNetwork": "daqkf.compiler.compiled_network",
     "DaqkfError": "daqkf.support.errors",
     "Design": "daqkf.compiler.design",
+    "Exploration": "daqkf.exploring",
     "LevelSet": "daqkf.dialects.spaq",
     "compile": "daqkf.api",
+    "explore": "daqkf.exploring",
     "load": "daqkf.compiler.saved",
 }
 

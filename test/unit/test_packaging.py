@@ -39,6 +39,7 @@ FOR_USERS = {
     "formal",
     "cluster",
     "completion",
+    "explore",
     "lm",
     "lsp",
 }
@@ -162,7 +163,11 @@ ABSENT = [
     ("matplotlib", "plot", ["report", "w.npy", "-o", "out"]),
     ("tokenizers", "tokenizers", ["calibrate", "tokenizer.json", "texts.txt", "-o", "x.npz"]),
     ("shtab", "completion", ["completion", "bash"]),
+    ("optuna", "explore", ["explore", "w.npy", "-o", "out"]),
 ]
+
+
+EXPLORING = [f"daqkf.exploring{part}" for part in ("", ".storage", ".search")]
 
 
 @pytest.mark.parametrize(("package", "extra", "command"), ABSENT, ids=lambda value: str(value))
@@ -181,7 +186,7 @@ def test_an_absent_extra_is_told(
     before = sorted(tmp_path.iterdir())
     for name in [name for name in sys.modules if name.partition(".")[0] == package]:
         monkeypatch.delitem(sys.modules, name)
-    for name in ("daqkf.reports.figures",):
+    for name in ("daqkf.reports.figures", *EXPLORING):
         monkeypatch.delitem(sys.modules, name, raising=False)
     monkeypatch.setitem(sys.modules, package, None)
     assert main(command) == 1

@@ -9,6 +9,7 @@ import os
 from daqkf.cli.bench_arguments import add_bench
 from daqkf.cli.common_arguments import Commands, add_resume, clock
 from daqkf.cli.completion import SHELLS, TOOLS
+from daqkf.cli.explore_arguments import add_explore
 from daqkf.cli.guard import add_memory, add_version
 from daqkf.cli.language_arguments import add_chat, add_evaluation, add_generate
 from daqkf.compiler.file_suffixes import MINILM, NETWORKS, SMOLLM2
@@ -580,6 +581,7 @@ COMMANDS = (
     _add_simulate,
     _add_synth,
     _add_plan,
+    add_explore,
     _add_report,
     _add_eval,
     _add_export_onnx,

@@ -253,6 +253,17 @@ def _plan(options: argparse.Namespace) -> int:
     return plan_network(options)
 
 
+def _explore(options: argparse.Namespace) -> int:
+    check_weights(options.source)
+    check_inputs(options.calibration, options.samples, options.bias)
+    check_output_folder(options.output)
+    check_output(options.storage)
+
+    from daqkf.cli.exploring import explore_source
+
+    return explore_source(options)
+
+
 def _spaq_profile(options: argparse.Namespace) -> int:
     if options.check:
         check_inputs(options.output)
@@ -293,6 +304,7 @@ RUN: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "simulate": _simulate,
     "synth": _synth,
     "plan": _plan,
+    "explore": _explore,
     "report": _report,
     "eval": _eval,
     "export-onnx": _export_onnx,

@@ -91,6 +91,11 @@ _ONE_THREAD_OF_BLAS = _OneThread()
 class Executor(ABC):
     """Runs a function of one kernel for all kernels."""
 
+    @property
+    def width(self) -> int:
+        """How many items it has at work at a time."""
+        return 1
+
     def map[T, R](
         self,
         function: Callable[[T], R],
@@ -151,6 +156,11 @@ class Keeping(Executor):
         self._executor = executor
         self._steps = steps
 
+    @property
+    @override
+    def width(self) -> int:
+        return self._executor.width
+
     @override
     def attempts[T, R](
         self, function: Callable[[T], R], items: Sequence[T]
@@ -175,8 +185,14 @@ class Keeping(Executor):
 class _Processes(Executor):
     """Processes of this machine, each of which computes on one thread."""
 
-    def __init__(self, pool: ProcessPoolExecutor):
+    def __init__(self, pool: ProcessPoolExecutor, jobs: int):
         self._pool = pool
+        self._jobs = jobs
+
+    @property
+    @override
+    def width(self) -> int:
+        return self._jobs
 
     @override
     def attempts[T, R](
@@ -205,6 +221,11 @@ class _Cluster(Executor):
 
     def __init__(self, client: Any):
         self._client = client
+
+    @property
+    @override
+    def width(self) -> int:
+        return max(sum(self._client.nthreads().values()), 1)
 
     @override
     def attempts[T, R](
@@ -256,7 +277,7 @@ def open_executor(jobs: int = 1, scheduler: str | None = None) -> Iterator[Execu
     # Fork would copy the locks of BLAS's threads in whatever state they are.
     pool = ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn"))
     try:
-        yield _Processes(pool)
+        yield _Processes(pool, jobs)
     except BaseException:
         for process in set(multiprocessing.active_children()) - before:
             process.terminate()

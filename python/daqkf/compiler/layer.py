@@ -151,6 +151,25 @@ def compile_layer(weights: Any, options: LayerOptions | None = None, **named: An
     return Design(module, golden, levels, wanted.machine)
 
 
+def relowered(design: Design, options: LayerOptions) -> Design:
+    """A compiled layer with the same exact integers, on the array of another target.
+
+    Args:
+        design: of one variant.
+        options: whose target and elements count.
+
+    Raises:
+        DaqkfError: an unknown target, or the layer does not fit it.
+    """
+    wanted = _Wanted.of(options)
+    module = design.golden.clone()
+    try:
+        _lower(module, wanted)
+    except (DiagnosticException, ValueError, OSError) as error:
+        raise DaqkfError(describe(error)) from None
+    return Design(module, design.golden, design.levels, wanted.machine)
+
+
 def _require_extents(weights: Any, organisation: Machine, target: str) -> None:
     """Check a sparse matrix's extents before it becomes dense, which takes memory.
 

@@ -289,14 +289,46 @@ class Workload:
         )
 
 
+def compiled_steps(program: Playable) -> list[Step]:
+    """What an array does for a tile of a compiled program, by the streams that it has.
+
+    A `Program` shares outputs out anew, for any number of elements; these are shares as they are.
+
+    Raises:
+        DaqkfError: attention on the array, or variants.
+    """
+    _require_plain(program)
+    found: list[Step] = []
+    for part in parts_of(program):
+        if not isinstance(part, ProgramOp):
+            rows = _part(part)
+            assert isinstance(rows, Rows)
+            found.append(RowWork(rows.cycles(program.target().config.data), rows.outputs))
+            continue
+        config = part.target().config.data
+        rows = 0
+        if is_coded(config):
+            streams = [words for words in part.streams() if words["last"].any()]
+            bits = max(int(output_bits(words, config).sum()) for words in streams)
+            rows = -(-bits // slot_bits(config))
+        features = part.features.value.data
+        found.append(KernelWork(features, part.channels, part.longest, part.wide is not None, rows))
+    return found
+
+
 def _program(program: Playable) -> Program:
+    _require_plain(program)
+    return Program(program.sym_name.data, [_part(part) for part in parts_of(program)])
+
+
+def _require_plain(program: Playable) -> None:
+    """Refuse what no plan counts."""
     if isinstance(program, DispatchOp):
         raise DaqkfError("plans are for layers of one variant")
     if isinstance(program, ChainOp) and program.tiles is not None:
         raise DaqkfError(
             "plans are for networks whose attention is on the host: compile without --products"
         )
-    return Program(program.sym_name.data, [_part(part) for part in parts_of(program)])
 
 
 def _part(part: Kernel) -> Product | Rows:
