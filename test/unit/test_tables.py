@@ -27,6 +27,8 @@ from daqkf.cli.opt import list_passes
 from daqkf.cli.synthesizing import print_resources
 from daqkf.compiler.debugging import KernelError, KernelErrors
 from daqkf.compiler.options import level_set
+from daqkf.exploring import OBJECTIVES, Exploration, Point
+from daqkf.exploring.trials import Trial
 from daqkf.formal.claims import Answer
 from daqkf.formal.prover import Hunt
 from daqkf.hw_targets import Counts
@@ -200,12 +202,27 @@ def foretold(console: Console) -> None:
     print_table(figures_table([dense, dense | pruned | sizes]), console)
 
 
+def explored(console: Console) -> None:
+    """A front with the widest figures there are."""
+    point = Point(
+        *("wide-memory", "xczu7ev", 128, 256, 2, 8, "running_sum", "codebook-127", 0.95, 0, "plain")
+    )
+    values = dict.fromkeys(OBJECTIVES, 123_456_789.0) | {"loss": 0.12345, "share": 0.7891}
+    trials = [
+        Trial(1234, point, "complete", values),
+        Trial(5, replace(point, device="xcvu9p"), "complete", values | {"loss": 0.2, "luts": 1.0}),
+    ]
+    aims = ("loss", "sqnr", "tokens", "luts", "block_ram", "share")
+    print_table(Exploration("w.npy", {}, aims, 250e6, 0.8, 0, 9, trials, 1).table(), console)
+
+
 PRINTED: dict[str, Callable[..., None]] = {
     "cli/language": foretold,
     "cli/networks": traffic,
     "cli/compiling": front,
     "cli/synthesizing": lambda _: print_resources(RESOURCES, None),
     "compiler/debugging": debugged,
+    "exploring/results": explored,
     "planning/plan": planned,
     "reports/writing": reported,
     "studies/minilm/evaluation": evaluated,

@@ -42,6 +42,26 @@ def add_explore(commands: Commands) -> None:
     explorer.add_argument("--bias", metavar="FILE", help="of a layer: [N] in .npy")
     explorer.add_argument("--activation", help="of a layer: see daqkf compile")
     _add_space(explorer)
+    _add_search(explorer)
+    explorer.add_argument(
+        "--jobs",
+        type=int,
+        default=1,
+        metavar="N",
+        help="processes that quantise side by side, 0 for all cores (default: 1)",
+    )
+    explorer.add_argument(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="of a Dask cluster whose workers quantise, tcp://host:port",
+    )
+    explorer.add_argument(
+        "-o", "--output", default="build/explore", help="folder (default: build/explore)"
+    )
+
+
+def _add_search(explorer: argparse.ArgumentParser) -> None:
+    """What designs are compared by, how many are tried, and where they are kept."""
     explorer.add_argument(
         "--objectives",
         nargs="+",
@@ -72,21 +92,6 @@ def add_explore(commands: Commands) -> None:
     )
     explorer.add_argument(
         "--resume", action="store_true", help="go on with the trials of the output folder"
-    )
-    explorer.add_argument(
-        "--jobs",
-        type=int,
-        default=1,
-        metavar="N",
-        help="processes that quantise side by side, 0 for all cores (default: 1)",
-    )
-    explorer.add_argument(
-        "--scheduler",
-        metavar="ADDRESS",
-        help="of a Dask cluster whose workers quantise, tcp://host:port",
-    )
-    explorer.add_argument(
-        "-o", "--output", default="build/explore", help="folder (default: build/explore)"
     )
 
 

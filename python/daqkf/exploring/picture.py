@@ -3,11 +3,12 @@
 
 """Draw a front: each other aim over the first one."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from daqkf.dialects.errors import from_extra
 from daqkf.exploring.front import OBJECTIVES
-from daqkf.exploring.results import Exploration
 from daqkf.exploring.trials import Trial
 from daqkf.reports.figures import BLUE, GREY, STYLE, rendered
 
@@ -19,7 +20,17 @@ _FAR = 20
 """An axis whose values differ by this factor is logarithmic."""
 
 
-def figure(found: Exploration) -> Figure:
+@dataclass(frozen=True)
+class Picture:
+    """What is drawn."""
+
+    title: str
+    objectives: Sequence[str]
+    complete: list[Trial]
+    front: list[Trial]
+
+
+def figure(found: Picture) -> Figure:
     """The picture of an exploration; of one aim alone, over the numbers of the trials."""
     first, *others = found.objectives
     pairs = [(first, other) for other in others] or [("", first)]
@@ -29,11 +40,11 @@ def figure(found: Exploration) -> Figure:
             picture.subplots(1, len(pairs), squeeze=False).flat, pairs, strict=True
         ):
             _draw(axes, found, x, y)
-        picture.suptitle(f"{found.source}: {len(found.front)} of {len(found.complete)} designs")
+        picture.suptitle(found.title)
     return picture
 
 
-def _draw(axes: Any, found: Exploration, x: str, y: str) -> None:
+def _draw(axes: Any, found: Picture, x: str, y: str) -> None:
     def at(trials: list[Trial], name: str) -> list[float]:
         return [trial.values[name] if name else trial.number for trial in trials]
 
@@ -55,6 +66,6 @@ def _draw(axes: Any, found: Exploration, x: str, y: str) -> None:
     axes.legend(loc="best", fontsize=7)
 
 
-def rendered_as(found: Exploration, kind: str) -> bytes:
+def rendered_as(found: Picture, kind: str) -> bytes:
     """The picture in a format, svg or png."""
     return rendered(figure(found), kind)

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from rich.table import Table
 
+    from daqkf.exploring.picture import Picture
+
 NAME = "explore"
 """The stem of the files of an exploration."""
 
@@ -173,7 +175,14 @@ class Exploration:
         """
         from daqkf.exploring.picture import figure
 
-        return figure(self)
+        return figure(self._picture)
+
+    @property
+    def _picture(self) -> "Picture":
+        from daqkf.exploring.picture import Picture
+
+        title = f"{self.source}: {self._title}"
+        return Picture(title, self.objectives, self.complete, self.front)
 
     def save(self, folder: str | Path) -> list[Path]:
         """Write explore.json, explore.csv, explore.md and, with the extra `plot`, explore.svg and
@@ -192,7 +201,7 @@ class Exploration:
             try:
                 from daqkf.exploring.picture import rendered_as
 
-                data |= {kind: rendered_as(self, kind) for kind in ("svg", "png")}
+                data |= {kind: rendered_as(self._picture, kind) for kind in ("svg", "png")}
             except DaqkfError:  # without the extra, there are no pictures
                 pass
         found: list[Path] = []

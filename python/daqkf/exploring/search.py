@@ -5,16 +5,24 @@
 
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from daqkf.compiler.executor import Executor, Keeping, open_executor
+from daqkf.compiler.executor import Executor, open_executor
 from daqkf.exploring.front import DEFAULT, checked
 from daqkf.exploring.results import Exploration
-from daqkf.exploring.sources import Quantisation, Source, data_of, quantised, source_of
+from daqkf.exploring.sources import (
+    Quantisation,
+    Quantised,
+    Refused,
+    Source,
+    data_of,
+    quantised,
+    source_of,
+)
 from daqkf.exploring.space import Point, Space
 from daqkf.exploring.storage import Ledger
 from daqkf.exploring.trials import PRUNED, Judge, Trial
@@ -96,34 +104,31 @@ def explore(
         activation,
     )
     space = Space.of(({"targets": _NETWORKS} if found.is_network else {}) | varied)
-    tells = digest([_told(found), space, list(aims), clock, use, seed]).hex()
+    own = digest(_told(found))
+    tells = digest([own, space, list(aims), clock, use, seed]).hex()
     path = Path(storage) if storage is not None else None
     with open_executor(jobs, scheduler) as executor:
         if path is not None and not resume:
             path.unlink(missing_ok=True)
         ledger = Ledger(space, aims, seed, tells, path)
-        if steps is not NOTHING_KEPT:
-            executor = Keeping(executor, steps)
         judge = Judge(found, aims, clock, use)
-        run = _Run(ledger, judge, executor, trials, timeout, progress)
+        run = _Run(ledger, judge, executor, _Integers(steps, own), trials, timeout, progress)
         interrupted = run.ended_by_interrupt()
-    every = sorted(ledger.trials, key=lambda trial: trial.number)
     result = Exploration(
-        source=found.name,
-        given=given,
-        objectives=aims,
-        clock=clock,
-        use=use,
-        seed=seed,
-        designs=space.size,
-        trials=every,
+        *(found.name, given, aims, clock, use, seed, space.size),
+        trials=sorted(ledger.trials, key=lambda trial: trial.number),
         quantisations=run.quantisations,
         interrupted=interrupted,
     )
-    if every and not result.complete and not interrupted:
-        reason, _ = Counter(trial.reason for trial in every).most_common(1)[0]
-        raise DaqkfError(f"no design is possible, of {len(every)} that were tried: {reason}")
+    _require_some(result)
     return result
+
+
+def _require_some(found: Exploration) -> None:
+    """Refuse an exploration of which every design was given up."""
+    if found.trials and not found.complete and not found.interrupted:
+        reason, _ = Counter(trial.reason for trial in found.trials).most_common(1)[0]
+        raise DaqkfError(f"no design is possible, of {len(found.trials)} that were tried: {reason}")
 
 
 def _require(trials: int, timeout: float | None, clock: float, use: float) -> None:
@@ -144,8 +149,27 @@ def _named(value: Any, name: str) -> str:
 
 def _told(source: Source) -> Any:
     """What tells a source from others."""
-    own = {name: value for name, value in vars(source).items() if name not in ("name", "measure")}
-    return [type(source).__name__, own]
+    own = dict(vars(source)) | {"name": type(source).__name__}
+    if "measure" in own:  # which has no digest
+        own["measure"] = type(own["measure"]).__qualname__
+    return own
+
+
+@dataclass(frozen=True)
+class _Integers:
+    """Integers that an earlier run has made of a source."""
+
+    steps: Steps
+    source: bytes
+    """Its digest."""
+
+    def find(self, quality: Point) -> Quantised | Refused | None:
+        """Those for the options of a design, if they are kept."""
+        return self.steps.find([self.source, quality.facts()])
+
+    def keep(self, quality: Point, found: Quantised | Refused) -> None:
+        """Keep those for the options of a design."""
+        self.steps.keep([self.source, quality.facts()], found)
 
 
 @dataclass
@@ -155,6 +179,7 @@ class _Run:
     ledger: Ledger
     judge: Judge
     executor: Executor
+    kept: _Integers
     trials: int
     timeout: float | None
     progress: Progress
@@ -203,19 +228,25 @@ class _Run:
     def _quantise(self, points: Sequence[Point], count: int) -> None:
         """Make the integers of designs that there are none of."""
         judge = self.judge
-        wanted: Mapping[Any, Point] = {
-            judge.quality(point): point
-            for point in points
-            if judge.quality(point) not in judge.integers
-        }
+        qualities = dict.fromkeys(map(judge.quality, points))
+        wanted: list[Point] = []
+        for quality in qualities:
+            if quality in judge.integers:
+                continue
+            if (found := self.kept.find(quality)) is None:
+                wanted.append(quality)
+            else:
+                judge.integers[quality] = found
         if not wanted:
             return
-        names = [f"{point.levels}, {point.sparsity:.0%} zeros" for point in wanted.values()]
-        steps = [Quantisation(judge.source, point) for point in wanted.values()]
+        names = [f"{point.levels}, {point.sparsity:.0%} zeros" for point in wanted]
+        steps = [Quantisation(judge.source, point) for point in wanted]
 
         def told(name: str) -> None:
             self.progress(Step("try", count + 1, self.trials, "designs", f"quantise {name}"))
 
         found = self.executor.map(quantised, steps, names, told)
         self.quantisations += len(wanted)
-        judge.integers.update(zip(wanted, found, strict=True))
+        for quality, made in zip(wanted, found, strict=True):
+            judge.integers[quality] = made
+            self.kept.keep(quality, made)

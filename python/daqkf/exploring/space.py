@@ -94,17 +94,26 @@ class Point:
         pruned = {"sparsity": self.sparsity} if self.sparsity else {}
         return {"levels": self.levels, **pruned}
 
-    def quality(self, network: bool) -> tuple[Any, ...]:
-        """What the integers of a layer or network depend on, and nothing else.
+    def quality(self, network: bool) -> "Point":
+        """The design of the target's own array that has the same integers.
 
-        A network for a target with a row unit also depends on the shape of the array: where the
-        host is quicker, it normalises and gates in place of the array.
+        Those of a network for a target with a row unit also depend on the shape of the array: where
+        the host is quicker, it normalises and gates in place of the array.
         """
         machine = load_target(self.target).machine
-        shape = ()
         if network and any(getattr(machine, unit) for unit in UNITS):
-            shape = self.pes, self.lanes, self.turns, self.items, self.family
-        return (self.target, self.levels, self.sparsity, *shape)
+            return replace(self, device="")
+        return replace(
+            self,
+            device="",
+            pes=machine.pes,
+            lanes=machine.lanes,
+            turns=machine.lanes // machine.post_lanes,
+            items=machine.items,
+            family=machine.families[0],
+            index_bits=machine.index_bits,
+            stream_code=machine.stream_code,
+        )
 
     @property
     def label(self) -> str:

@@ -57,18 +57,18 @@ class Judge:
     objectives: Sequence[str]
     clock: float
     use: float
-    integers: dict[tuple[Any, ...], Quantised | Refused] = field(
-        default_factory=dict[tuple[Any, ...], Quantised | Refused]
+    integers: dict[Point, Quantised | Refused] = field(
+        default_factory=dict[Point, Quantised | Refused]
     )
     """Those that were made, by `Point.quality`."""
-    losses: dict[tuple[Any, ...], tuple[float, float]] = field(
-        default_factory=dict[tuple[Any, ...], tuple[float, float]]
+    losses: dict[Point, tuple[float, float]] = field(
+        default_factory=dict[Point, tuple[float, float]]
     )
     """Losses and SQNRs that were measured, by the same; those of earlier runs, too."""
     best: list[tuple[float, ...]] = field(default_factory=list[tuple[float, ...]])
     """The costs of complete trials that no others dominate."""
 
-    def quality(self, point: Point) -> tuple[Any, ...]:
+    def quality(self, point: Point) -> Point:
         """What the integers of a design depend on."""
         return point.quality(self.source.is_network)
 
@@ -110,11 +110,11 @@ class Judge:
             return known
         loss, sqnr = 0.0, float("inf")
         own = level_set(point.levels)
-        for (target, levels, sparsity, *_), found in self.losses.items():
-            finer = level_set(levels)
-            if target != point.target or sparsity > point.sparsity or finer.kind != own.kind:
+        for other, found in self.losses.items():
+            finer = level_set(other.levels)
+            if other.target != point.target or other.sparsity > point.sparsity:
                 continue
-            if finer.magnitudes >= own.magnitudes:
+            if finer.kind == own.kind and finer.magnitudes >= own.magnitudes:
                 loss, sqnr = max(loss, _MARGIN * found[0]), min(sqnr, found[1] + 1)
         return loss, sqnr
 
