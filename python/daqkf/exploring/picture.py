@@ -15,6 +15,7 @@ from daqkf.reports.figures import BLUE, GREY, STYLE, rendered
 with from_extra("plot"):
     from matplotlib import rc_context
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 
 _FAR = 20
 """An axis whose values differ by this factor is logarithmic."""
@@ -55,13 +56,16 @@ def _draw(axes: Any, found: Picture, x: str, y: str) -> None:
         axes.annotate(
             str(trial.number), place, xytext=(3, 3), textcoords="offset points", fontsize=7
         )
-    for name, scale, label in (
-        (x, axes.set_xscale, axes.set_xlabel),
-        (y, axes.set_yscale, axes.set_ylabel),
+    for name, scale, label, axis in (
+        (x, axes.set_xscale, axes.set_xlabel, axes.xaxis),
+        (y, axes.set_yscale, axes.set_ylabel, axes.yaxis),
     ):
         values = at(found.complete, name)
         if name and min(values) > 0 and max(values) > _FAR * min(values):
             scale("log")
+            axis.set_major_locator(LogLocator(subs=(1, 3)))
+            axis.set_minor_locator(NullLocator())
+        axis.set_major_formatter(StrMethodFormatter("{x:,.10g}"))
         label(OBJECTIVES[name].label if name else "trial")
     axes.legend(loc="best", fontsize=7)
 

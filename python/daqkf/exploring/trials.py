@@ -126,7 +126,8 @@ class Judge:
             if name == "lut_rams" and not has:
                 continue
             if values[name] > self.use * has:
-                return f"{values[name]:,.0f} of {has:,} {label} of {device.name}"
+                most = f"{self.use:.0%} of the {has:,} of {device.name} may be taken"
+                return f"{values[name]:,.0f} {label}, where {most}"
         return ""
 
     def tried(self, number: int, point: Point) -> Trial:
