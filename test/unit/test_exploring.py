@@ -170,6 +170,23 @@ def test_an_interrupt_keeps_what_is_done_and_begins_the_trial_again(
     assert [one.facts() for one in whole.trials] == [one.facts() for one in found.trials]
 
 
+def test_an_error_keeps_the_trials_before_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    path, tried = tmp_path / "folder" / "trials.journal", Judge.tried
+
+    def lost(self: Judge, number: int, point: Point) -> Trial:
+        if number == stop:
+            raise DaqkfError("the cluster lost its workers")
+        return tried(self, number, point)
+
+    monkeypatch.setattr(Judge, "tried", lost)
+    for stop in (0, 3):
+        with pytest.raises(DaqkfError, match="the cluster lost its workers"):
+            explored(5, storage=path)
+        assert path.exists() == path.parent.exists() == (stop > 0)
+    stop = -1
+    assert len(explored(5, storage=path).trials) == 5
+
+
 def test_a_timeout_begins_no_other_design(monkeypatch: pytest.MonkeyPatch):
     times = iter(range(1000))
     monkeypatch.setattr(search.time, "monotonic", lambda: next(times))

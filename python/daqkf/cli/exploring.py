@@ -4,13 +4,11 @@
 """`daqkf explore`: what it does with its options."""
 
 import argparse
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from daqkf.cli.explore_arguments import VARIED
 from daqkf.cli.interrupts import EXIT_CODE
-from daqkf.support.errors import DaqkfError
 
 if TYPE_CHECKING:
     from daqkf.exploring import Exploration
@@ -31,32 +29,27 @@ def explore_source(options: argparse.Namespace) -> int:
     journal = Path(options.storage or output / _JOURNAL)
     resume = options.resume or options.storage is not None
     varied = {name: getattr(options, name) for name in VARIED if getattr(options, name) is not None}
-    try:
-        with showing(console, "read") as progress:
-            found = explore(
-                options.source,
-                options.calibration,
-                samples=options.samples,
-                bias=options.bias,
-                activation=options.activation,
-                trials=options.trials,
-                timeout=options.timeout,
-                objectives=options.objectives or OBJECTIVES_DEFAULT,
-                clock=1e6 * options.clock,
-                use=options.use,
-                seed=options.seed,
-                storage=journal,
-                resume=resume,
-                jobs=options.jobs,
-                scheduler=options.scheduler,
-                steps=_steps(options),
-                progress=progress,
-                **varied,
-            )
-    except DaqkfError:
-        if not resume:
-            _tidy_up(journal)
-        raise
+    with showing(console, "read") as progress:
+        found = explore(
+            options.source,
+            options.calibration,
+            samples=options.samples,
+            bias=options.bias,
+            activation=options.activation,
+            trials=options.trials,
+            timeout=options.timeout,
+            objectives=options.objectives or OBJECTIVES_DEFAULT,
+            clock=1e6 * options.clock,
+            use=options.use,
+            seed=options.seed,
+            storage=journal,
+            resume=resume,
+            jobs=options.jobs,
+            scheduler=options.scheduler,
+            steps=_steps(options),
+            progress=progress,
+            **varied,
+        )
     files = found.save(output)
     print_front(found)
     given_up = len(found.trials) - len(found.complete)
@@ -92,11 +85,3 @@ def _steps(options: argparse.Namespace) -> "Steps":
 
     files = [options.source, options.calibration, options.samples, options.bias]
     return Kept.of("explore", [str(file) for file in files], resume=True)
-
-
-def _tidy_up(journal: Path) -> None:
-    """Remove what a run that has failed leaves of its trials."""
-    with suppress(OSError):
-        journal.unlink(missing_ok=True)
-        journal.with_name(f"{journal.name}.lock").unlink(missing_ok=True)
-        journal.parent.rmdir()

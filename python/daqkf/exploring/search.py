@@ -5,7 +5,8 @@
 
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -17,7 +18,6 @@ from daqkf.exploring.results import Exploration
 from daqkf.exploring.sources import (
     Quantisation,
     Quantised,
-    Refused,
     Source,
     data_of,
     quantised,
@@ -25,7 +25,7 @@ from daqkf.exploring.sources import (
 )
 from daqkf.exploring.space import Point, Space
 from daqkf.exploring.storage import Ledger
-from daqkf.exploring.trials import PRUNED, Judge, Trial
+from daqkf.exploring.trials import COMPLETE, PRUNED, Judge, Trial
 from daqkf.passes.progress import Progress, Step, silent
 from daqkf.passes.steps import NOTHING_KEPT, Steps
 from daqkf.support.errors import DaqkfError
@@ -107,21 +107,41 @@ def explore(
     own = digest(_told(found))
     tells = digest([own, space, list(aims), clock, use, seed]).hex()
     path = Path(storage) if storage is not None else None
-    with open_executor(jobs, scheduler) as executor:
-        if path is not None and not resume:
-            path.unlink(missing_ok=True)
+    with open_executor(jobs, scheduler) as executor, _file(path, resume) as begun:
         ledger = Ledger(space, aims, seed, tells, path)
         judge = Judge(found, aims, clock, use)
         run = _Run(ledger, judge, executor, _Integers(steps, own), trials, timeout, progress)
+        begun.append(ledger)
         interrupted = run.ended_by_interrupt()
-    result = Exploration(
-        *(found.name, given, aims, clock, use, seed, space.size),
-        trials=sorted(ledger.trials, key=lambda trial: trial.number),
-        quantisations=run.quantisations,
-        interrupted=interrupted,
-    )
-    _require_some(result)
+        result = Exploration(
+            *(found.name, given, aims, clock, use, seed, space.size),
+            trials=sorted(ledger.trials, key=lambda trial: trial.number),
+            quantisations=run.quantisations,
+            interrupted=interrupted,
+        )
+        _require_some(result)
     return result
+
+
+@contextmanager
+def _file(path: Path | None, resume: bool) -> Iterator[list[Ledger]]:
+    """Stands around what writes trials into a file: an error that comes before any of them is
+    complete leaves no new file. Gives a list for the trials, once they are open."""
+    if path is not None and not resume:
+        path.unlink(missing_ok=True)
+    is_new = path is not None and not path.exists()
+    has_folder = path is not None and path.parent.exists()
+    begun: list[Ledger] = []
+    try:
+        yield begun
+    except DaqkfError:
+        complete = [one for ledger in begun for one in ledger.trials if one.state == COMPLETE]
+        if path is not None and is_new and not complete:
+            path.unlink(missing_ok=True)
+            if not has_folder:
+                with suppress(OSError):
+                    path.parent.rmdir()
+        raise
 
 
 def _require_some(found: Exploration) -> None:
@@ -163,11 +183,11 @@ class _Integers:
     source: bytes
     """Its digest."""
 
-    def find(self, quality: Point) -> Quantised | Refused | None:
+    def find(self, quality: Point) -> Quantised | None:
         """Those for the options of a design, if they are kept."""
         return self.steps.find([self.source, quality.facts()])
 
-    def keep(self, quality: Point, found: Quantised | Refused) -> None:
+    def keep(self, quality: Point, found: Quantised) -> None:
         """Keep those for the options of a design."""
         self.steps.keep([self.source, quality.facts()], found)
 
@@ -249,4 +269,5 @@ class _Run:
         self.quantisations += len(wanted)
         for quality, made in zip(wanted, found, strict=True):
             judge.integers[quality] = made
-            self.kept.keep(quality, made)
+            if isinstance(made, Quantised):
+                self.kept.keep(quality, made)

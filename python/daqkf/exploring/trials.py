@@ -74,10 +74,11 @@ class Judge:
 
     def learn(self, trial: Trial) -> None:
         """Take in a trial of this run, or of an earlier one."""
+        values = trial.values
+        if "loss" in values:
+            self.losses[self.quality(trial.point)] = values["loss"], values["sqnr"]
         if trial.state != COMPLETE:
             return
-        values = trial.values
-        self.losses[self.quality(trial.point)] = values["loss"], values["sqnr"]
         own = costs(values, self.objectives)
         if not any(dominates(other, own) for other in self.best):
             self.best = [other for other in self.best if not dominates(own, other)] + [own]
