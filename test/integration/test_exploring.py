@@ -23,8 +23,8 @@ from xdsl.dialects.builtin import ModuleOp
 import daqkf
 from daqkf.cli.main import main
 from daqkf.exploring import Exploration, search
-from daqkf.exploring.predicting import predicted
-from daqkf.hw_targets.device import load_device
+from daqkf.exploring.predicting import least, predicted
+from daqkf.hw_targets.device import LABELS, load_device
 
 RNG = np.random.default_rng(6)
 WEIGHTS = RNG.standard_normal((40, 24)) / 6
@@ -42,6 +42,14 @@ def two_layers() -> ModuleOp:
         weights = (rng.standard_normal((features, outputs)) / 6).astype(np.float32)
         x = b.layer(x, weights, None, "relu")
     return b.module(x)
+
+
+def bounds_hold(found: Exploration, shape: tuple[int, int]) -> None:
+    """What is known of designs before any work is not more than what they take."""
+    for trial in found.complete:
+        device = load_device(trial.point.device)
+        bound = least(trial.point.machine, shape, device, found.clock).values(found.clock)
+        assert all(bound[name] <= trial.values[name] for name in (*LABELS, "cycles", "share"))
 
 
 def compiled_as(found: Exploration, trial: Any, source: Any, calibration: Any) -> None:
@@ -72,6 +80,7 @@ def test_the_front_of_a_layer_is_what_a_compilation_makes(varied: dict[str, Any]
     assert found.front
     for trial in found.front[:3]:
         compiled_as(found, trial, WEIGHTS, X)
+    bounds_hold(found, WEIGHTS.shape)
 
 
 @pytest.mark.parametrize("target", ["wide-banks", "wide-norm"])
@@ -83,6 +92,7 @@ def test_the_front_of_a_network_is_what_a_compilation_makes(target: str):
     assert len(found.trials) == 8 and found.quantisations <= 8
     for trial in found.front[:2]:
         compiled_as(found, trial, network, inputs)
+    bounds_hold(found, (1, 1))
     # Zeros lose something against the network that has none.
     losses = {one.point.sparsity: one.values["loss"] for one in found.complete}
     assert losses[0.5] > 2 * losses[0.0]
