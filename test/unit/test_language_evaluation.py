@@ -12,6 +12,7 @@ from language_models import SMALL, fields_of, random_weights, write_gguf
 from daqkf.compiler.decoding import Engine
 from daqkf.compiler.language_models import load_language_model
 from daqkf.studies.language.evaluation import Recorded
+from daqkf.studies.language.picture import picture
 
 
 def test_logits_are_computed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -28,3 +29,12 @@ def test_logits_are_computed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(Engine, "read", None)
     for text, logits in zip(texts, wanted, strict=True):
         np.testing.assert_array_equal(recorded.foretell(text), logits)
+
+
+def test_the_picture_has_numbers_at_its_axes():
+    rows = [
+        {"way": "ours", "zeros": 0.0, "kl": 0.01},
+        {"way": "ours", "zeros": 0.5, "kl": 1.0},
+    ]
+    text = picture(rows, "svg").decode()
+    assert "mathdefault" not in text and "<!-- 0.1 -->" in text

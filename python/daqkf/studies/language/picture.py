@@ -12,6 +12,7 @@ from daqkf.reports.figures import BLUE, GREEN, GREY, ORANGE, STYLE, rendered
 with from_extra("plot"):
     from matplotlib import rc_context
     from matplotlib.figure import Figure
+    from matplotlib.ticker import StrMethodFormatter
 
 _LINES = ((BLUE, "o"), (GREEN, "s"), (ORANGE, "^"), (GREY, "d"))
 
@@ -37,7 +38,9 @@ def picture(rows: Sequence[Mapping[str, Any]], kind: str) -> bytes:
                 label=way,
             )
         axes.set_yscale("log")
+        # Numbers as they are, since names of models may have what would be formulas.
+        axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         axes.set_xlabel("zeros of the weights, %")
         axes.set_ylabel("KL to the dense model, nats a token")
-        axes.legend(fontsize="small")
+        axes.legend(fontsize="small", loc="lower right")
     return rendered(figure, kind)
