@@ -27,6 +27,14 @@ PORTS = (
 """The order of the ports in the netlist's file."""
 
 _LUT, _SHIFT, _ASYNCHRONOUS = range(3)
+
+LUT_DELAY, CARRY_DELAY = 261, 15
+"""Of a gate, in picoseconds: a LUT of a 22 nm FPGA as the architecture files of VTR have it
+(k6_N10_I40_Fi6_L4_frac0_ff1_22nm), and a bit of a carry chain."""
+
+PIN_DELAY, HOP_DELAY, HOPS = 167, 58, 4
+"""Of a net, in picoseconds: the connection block and crossbar before a pin, and each switch on the
+way there, of which a net that is not placed has any number up to `HOPS`. From the same file."""
 _BUFFER, _INVERTER, _OR, _XOR, _MUX = 0b10, 0b01, 0b1110, 0b0110, 0b1100_1010
 _RESET_TO = {"FDRE": 0, "FDSE": 1}
 
@@ -40,6 +48,8 @@ class _Gate:
     index: int = 0
     outs: Sequence[int] = ()
     """All output nets, if the gate has several."""
+    carry: bool = False
+    """Whether its output is the carry of the next bit, which is not routed."""
 
 
 @dataclass
@@ -74,10 +84,12 @@ class Netlist:
             SynthesisError: the logic has a combinational loop.
         """
         words: list[int] = [self.nets, len(self.gates)]
-        for gate in _sorted(self.gates):
+        hops = np.random.default_rng(0).integers(1, HOPS + 1, len(self.gates)).tolist()
+        for gate, way in zip(_sorted(self.gates), hops, strict=True):
             inputs = [*gate.inputs, *[0] * 6][:6] if gate.kind != _ASYNCHRONOUS else [0] * 6
             words += [gate.kind, gate.out, gate.index, *inputs]
             words += [gate.table & 0xFFFFFFFF, gate.table >> 32]
+            words.append(CARRY_DELAY if gate.carry else LUT_DELAY + PIN_DELAY + HOP_DELAY * way)
         words.append(len(self.flops))
         words += [word for flop in self.flops for word in flop]
         words.append(len(self.shifts))
@@ -257,6 +269,7 @@ class _Loader:
         for s, d, out, up in zip(pins["S"], pins["DI"], *outs, strict=True):
             self.gate(out, [s, carry], _XOR)
             carry = self.gate(up, [d, carry, s], _MUX)
+            self.netlist.gates[-1].carry = True
 
     def shift(self, pins: Mapping[str, list[int]], address: list[int]) -> None:
         index = len(self.netlist.shifts)

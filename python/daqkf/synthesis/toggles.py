@@ -5,7 +5,8 @@
 
 A net takes energy in proportion to its capacitance and to its toggles; the fan-out stands for the
 capacitance. The array is synthesised to UltraScale+ primitives with whole memories, and the netlist
-runs a job. Gates have no delay in it, so glitches are not counted, and neither is the clock.
+runs a job. The clock is not counted, and glitches only where gates are given delays; these are those
+of a design that is not placed, so that the length of each net is drawn.
 """
 
 import json
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from daqkf.hw_targets import load_fabric
 from daqkf.hw_targets.config import ArrayConfig
@@ -32,6 +34,9 @@ FABRIC = "xcup"
 _GATES = Path(__file__).with_name("gates")
 _KEPT = "daqkf_memory"
 _FLAGS = ("-std=c++17", "-O2")
+_LUT_RAM_BITS = 2048
+"""What yosys makes of LUTs is no larger."""
+
 _PARAMETERS = (
     *("MEMID", "SIZE", "OFFSET", "ABITS", "WIDTH", "INIT", "RD_PORTS", "RD_CLK_ENABLE"),
     *("RD_CLK_POLARITY", "RD_TRANSPARENCY_MASK", "RD_COLLISION_X_MASK", "RD_WIDE_CONTINUATION"),
@@ -71,6 +76,9 @@ class Toggles:
     """Cycles in which a memory's read port was enabled, summed over all read ports."""
     memory_writes: float
     """Cycles in which a memory's write port wrote, summed over all write ports."""
+    memory_bits: float
+    """Bits of the rows that ports read and wrote, of memories that are larger than those that LUTs
+    are made into."""
 
     def facts(self) -> dict[str, Any]:
         """All figures as values for JSON."""
@@ -84,6 +92,7 @@ def toggles(
     expected: Results,
     *,
     modules: bool = False,
+    delays: bool = False,
 ) -> Toggles:
     """Run a job on the synthesised netlist of an array, and count the toggles of its nets.
 
@@ -96,6 +105,8 @@ def toggles(
         expected: the int8 results [T, N] that the job must have.
         modules: whether to keep the hierarchy, for `Toggles.modules`; the netlist is then a little
             larger.
+        delays: whether gates have delays, so that glitches are counted, too (`netlist.LUT_DELAY`
+            and what follows there).
 
     Raises:
         SynthesisError: a tool failed, or the netlist computes other results.
@@ -107,6 +118,8 @@ def toggles(
         path, activity = Path(scratch, "netlist"), Path(scratch, "activity")
         path.write_bytes(netlist.encode())
         environment = {"DAQKF_GATES_NETLIST": str(path), "DAQKF_GATES_ACTIVITY": str(activity)}
+        if delays:
+            environment["DAQKF_GATES_DELAYS"] = "1"
         trace = Simulator(netlist_simulator(), config, environment).trace([job])[0]
         if not np.array_equal(trace.y, expected):
             raise SynthesisError("the synthesised netlist computes other results than the model")
@@ -130,7 +143,23 @@ def toggles(
         {module: total / tiles for module, total in sorted(by_module.items())},
         int(reads.sum()) / tiles,
         int(writes.sum()) / tiles,
+        int(_row_bits(netlist) @ accesses) / tiles,
     )
+
+
+def _row_bits(netlist: Netlist) -> NDArray[np.int64]:
+    """The bits of a row for each port that reads, and then each that writes; 0 in small memories."""
+    rows = [
+        memory["width"] if memory["width"] * memory["size"] > _LUT_RAM_BITS else 0
+        for memory in netlist.memories
+    ]
+    reads = [rows[read["memory"]] for read in netlist.reads]
+    writes = [
+        row
+        for row, memory in zip(rows, netlist.memories, strict=True)
+        for _ in memory["writes"]
+    ]
+    return np.array([*reads, *writes], np.int64)
 
 
 def gate_netlist(files: Mapping[str, str], *, modules: bool = False) -> Netlist:

@@ -6,9 +6,10 @@
 // netlist.py writes, and writes DAQKF_GATES_ACTIVITY. One program runs all netlists: building
 // a simulator of each with Verilator takes minutes.
 //
-// Everything starts as zero, as an FPGA does. Signals have no delay: a net changes at most once
-// a cycle, glitches are not seen. Counting starts with the first offer of activations, when the
-// program has been loaded.
+// Everything starts as zero, as an FPGA does. Signals have no delay, so that a net changes at most
+// once a cycle, unless DAQKF_GATES_DELAYS is set: then every gate has one, and what is counted has
+// glitches in it. Counting starts with the first offer of activations, when the program has been
+// loaded.
 
 #pragma once
 
@@ -17,6 +18,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
+#include <map>
 #include <vector>
 
 #include "verilated.h"
@@ -52,6 +54,7 @@ struct Gate {
   enum Kind : uint32_t { LUT, SHIFT, MEMORY } kind;
   uint32_t out, index, in[6];
   uint64_t table;
+  uint32_t delay; // from any input to the input of whatever reads its output, in picoseconds
 };
 
 struct FlipFlop {
@@ -104,6 +107,7 @@ struct Vdaqkf_array {
         input = reader.next();
       gate.table = reader.next();
       gate.table |= uint64_t(reader.next()) << 32;
+      gate.delay = reader.next();
       logic.push_back(gate);
     }
     for (uint32_t count = reader.next(); count; --count) {
@@ -137,6 +141,8 @@ struct Vdaqkf_array {
     }
     for (gates::Nets &port : ports)
       port = reader.list();
+    if (std::getenv("DAQKF_GATES_DELAYS"))
+      connect();
   }
 
   size_t programBytes() const { return ports[PROG_TDATA].size() / 8; }
@@ -191,6 +197,15 @@ private:
   bool counting = false;
   uint8_t last = 0;
 
+  // With delays: the gates that read each net, those that read what no net shows (the contents of
+  // memories and shift registers), and the nets that no gate drives.
+  std::vector<gates::Nets> readers;
+  gates::Nets opaque, sources;
+  std::vector<uint8_t> seen;
+  // The change of its output that a gate has ahead of it, if the two numbers are equal.
+  std::vector<uint64_t> turn, planned;
+  std::map<uint64_t, std::vector<std::pair<uint32_t, uint64_t>>> events;
+
   void drive(Port port, const uint8_t *bytes) {
     for (size_t bit = 0; bit < ports[port].size(); ++bit)
       nets[ports[port][bit]] = bytes[bit / 8] >> (bit % 8) & 1;
@@ -225,12 +240,15 @@ private:
     drive(Y_TREADY, &y_tready);
     drive(PROG_TDATA, prog_tdata.data());
     drive(X_TDATA, x_tdata.data());
-    for (const gates::Gate &gate : logic) {
-      if (gate.kind == gates::Gate::MEMORY)
-        read(reads[gate.index]);
-      else
-        nets[gate.out] = output(gate);
-    }
+    if (counting && !readers.empty())
+      propagate();
+    else
+      for (const gates::Gate &gate : logic) {
+        if (gate.kind == gates::Gate::MEMORY)
+          read(reads[gate.index]);
+        else
+          nets[gate.out] = output(gate);
+      }
     prog_tready = uint8_t(number(ports[PROG_TREADY]));
     x_tready = uint8_t(number(ports[X_TREADY]));
     y_tvalid = uint8_t(number(ports[Y_TVALID]));
@@ -243,15 +261,113 @@ private:
       y_tdata[bit / 8] |= uint8_t(nets[ports[Y_TDATA][bit]] << (bit % 8));
   }
 
+  void connect() {
+    readers.resize(nets.size());
+    turn.resize(logic.size());
+    planned.resize(logic.size());
+    std::vector<uint8_t> driven(nets.size());
+    for (uint32_t number = 0; number < logic.size(); ++number) {
+      const gates::Gate &gate = logic[number];
+      const bool memory = gate.kind == gates::Gate::MEMORY;
+      if (gate.kind != gates::Gate::LUT)
+        opaque.push_back(number);
+      for (uint32_t net : memory ? reads[gate.index].data : gates::Nets{gate.out})
+        driven[net] = 1;
+      const gates::Nets inputs =
+          memory ? reads[gate.index].address : gates::Nets(gate.in, gate.in + 6);
+      for (uint32_t net : inputs)
+        if (net > 1 && (readers[net].empty() || readers[net].back() != number))
+          readers[net].push_back(number);
+    }
+    for (uint32_t net = 2; net < nets.size(); ++net)
+      if (!driven[net])
+        sources.push_back(net);
+  }
+
+  // Everything that a clock edge or the harness has changed reaches the gates at time 0.
+  void propagate() {
+    for (uint32_t net : sources)
+      if (nets[net] != seen[net]) {
+        seen[net] = nets[net];
+        ++toggles[net];
+        wake(net, 0);
+      }
+    for (uint32_t number : opaque)
+      look(number, 0);
+    while (!events.empty()) {
+      const uint64_t now = events.begin()->first;
+      const auto due = std::move(events.begin()->second);
+      events.erase(events.begin());
+      for (const auto &[number, which] : due)
+        if (turn[number] == which && planned[number]) {
+          planned[number] = 0;
+          change(number, now);
+        }
+    }
+    seen = nets;
+  }
+
+  void wake(uint32_t net, uint64_t now) {
+    for (uint32_t number : readers[net])
+      look(number, now);
+  }
+
+  // A gate whose output is not what its inputs say changes it a delay later, unless they have
+  // changed again by then: pulses that are shorter than a gate's delay do not pass it.
+  void look(uint32_t number, uint64_t now) {
+    const gates::Gate &gate = logic[number];
+    const bool differs = gate.kind == gates::Gate::MEMORY ? stale(reads[gate.index])
+                                                          : output(gate) != nets[gate.out];
+    if (differs == bool(planned[number]))
+      return;
+    planned[number] = differs;
+    ++turn[number];
+    if (differs)
+      events[now + gate.delay].emplace_back(number, turn[number]);
+  }
+
+  void change(uint32_t number, uint64_t now) {
+    const gates::Gate &gate = logic[number];
+    if (gate.kind != gates::Gate::MEMORY) {
+      nets[gate.out] ^= 1;
+      ++toggles[gate.out];
+      wake(gate.out, now);
+      return;
+    }
+    const gates::Nets &data = reads[gate.index].data;
+    std::vector<uint8_t> old;
+    for (uint32_t net : data)
+      old.push_back(nets[net]);
+    read(reads[gate.index]);
+    for (size_t bit = 0; bit < data.size(); ++bit)
+      if (nets[data[bit]] != old[bit]) {
+        ++toggles[data[bit]];
+        wake(data[bit], now);
+      }
+  }
+
+  bool stale(const gates::ReadPort &port) const {
+    const gates::Memory &memory = memories[port.memory];
+    const uint32_t address = number(port.address);
+    for (size_t bit = 0; bit < port.data.size(); ++bit)
+      if (nets[port.data[bit]] !=
+          (address < memory.size ? memory.bits[size_t(address) * memory.width + bit] : 0))
+        return true;
+    return false;
+  }
+
   void count() {
     if (counting) {
       ++cycles;
-      for (size_t net = 0; net < nets.size(); ++net)
-        toggles[net] += nets[net] ^ before[net];
+      if (readers.empty())
+        for (size_t net = 0; net < nets.size(); ++net)
+          toggles[net] += nets[net] ^ before[net];
     }
     counting |= x_tvalid != 0;
     if (counting)
       before = nets;
+    if (seen.empty() && counting)
+      seen = nets;
   }
 
   void tick() {
