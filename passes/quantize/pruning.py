@@ -3,6 +3,7 @@
 
 """Choosing the weights to zero, and what the others become."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -116,8 +117,11 @@ class PruningProblem:
         sparsity: float,
         sensitivity: NDArray[np.float64] | None = None,
         schedule: Schedule = LAYER,
+        watch: Callable[[NDArray[np.floating]], None] | None = None,
     ) -> NDArray[np.float64]:
         """Weights [K, N] with round(sparsity·K·N) zeros at least; see `second_order_prune`.
+
+        `watch` is told the pruned weights [K, N] of each iteration.
 
         With a matrix [N, N] of sensitivities errors of several outputs may make up for each other:
         `tr(DᵀHD·S)`. H and S are diagonal in the bases of their eigenvectors, where the dense
@@ -151,6 +155,8 @@ class PruningProblem:
             np.divide(multiplier, penalty, out=buffer)
             buffer += dense
             np.multiply(buffer, _largest(buffer, keep), out=sparse)
+            if watch is not None:
+                watch(sparse / (rows * columns))
             dense -= sparse
             dense *= penalty
             multiplier += dense

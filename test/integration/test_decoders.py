@@ -145,7 +145,8 @@ def test_smollm2_knows_the_capital_of_france(smol: LanguageModel):
     logits = decoder.read(prompt)
     file = GgufFile(smollm2.find_smollm2())
     weights = {name: file.read(TENSOR_NAMES.of(name)) for name, _ in smol.config.tensors()}
-    np.testing.assert_allclose(logits, logits_of(smol.config, weights, prompt), atol=1e-4, rtol=0)
+    # Of logits up to 16, in float32: BLAS adds in another order on another number of threads.
+    np.testing.assert_allclose(logits, logits_of(smol.config, weights, prompt), atol=1e-3, rtol=0)
     words: list[int] = []
     rows = [logits]
     for _ in range(6):

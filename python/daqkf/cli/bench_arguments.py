@@ -13,9 +13,9 @@ def add_bench(commands: Commands) -> None:
     bench = commands.add_parser("bench", help="measure arrays against a dense one")
     bench.add_argument(
         "what",
-        choices=("array", "device", "language"),
+        choices=("array", "device", "language", "paper"),
         help="array: every family of elements; device: whole devices, filled by the planner; "
-        "language: language models on devices",
+        "language: language models on devices; paper: the paper's experiment",
     )
     bench.add_argument(
         "--sparsity",
@@ -58,13 +58,13 @@ def _add_device(bench: argparse.ArgumentParser) -> None:
         type=clock,
         default=250.0,
         metavar="MHZ",
-        help="device, language: of all arrays (default: 250)",
+        help="device, language, paper: of all arrays (default: 250)",
     )
     bench.add_argument(
         "--use",
         type=float,
         default=0.8,
-        help="device, language: share of each resource that may be taken (default: 0.8)",
+        help="device, language, paper: share of each resource that may be taken (default: 0.8)",
     )
     bench.add_argument(
         "--one-token",
@@ -76,9 +76,15 @@ def _add_device(bench: argparse.ArgumentParser) -> None:
         "--jobs",
         type=int,
         metavar="N",
-        help="device: processes that compile layers and fill devices (default: one for each core)",
+        help="device, paper: processes that work side by side (default: one for each core)",
     )
-    add_resume(bench, "device: ")
+    bench.add_argument(
+        "-o",
+        "--output",
+        metavar="DIR",
+        help="paper: the folder of paper.json, paper.csv, paper.md and paper.png (build/paper)",
+    )
+    add_resume(bench, "device, paper: ")
 
 
 def _add_language(bench: argparse.ArgumentParser) -> None:

@@ -16,8 +16,11 @@ _ONLY = {
     "device": ("device", "language"),
     "one_token": ("device", "language"),
     "plot": ("device", "language"),
-    "jobs": ("device",),
-    "resume": ("device",),
+    "jobs": ("device", "paper"),
+    "resume": ("device", "paper"),
+    "output": ("paper",),
+    "json": ("array", "device", "language"),
+    "array": ("array", "device"),
     **dict.fromkeys(("model", "magnitudes", "context", "prompt", "sequences"), ("language",)),
     **dict.fromkeys(("cache_bits", "host", "for_prompts"), ("language",)),
 }
@@ -36,7 +39,12 @@ def bench(options: argparse.Namespace) -> int:
         if getattr(options, name) not in (None, False, 0, []) and options.what not in measured:
             others = " or ".join(measured)
             raise DaqkfError(f"--{name.replace('_', '-')} is for daqkf bench {others}")
-    run = {"array": _arrays, "device": _devices, "language": _language_models}
+    run = {
+        "array": _arrays,
+        "device": _devices,
+        "language": _language_models,
+        "paper": _paper,
+    }
     return run[options.what](options)
 
 
@@ -95,4 +103,17 @@ def _language_models(options: argparse.Namespace) -> int:
         clock=1e6 * options.clock,
         use=options.use,
         one_token=options.one_token,
+    )
+
+
+def _paper(options: argparse.Namespace) -> int:
+    from daqkf.studies.paper.command import run_paper_bench
+
+    return run_paper_bench(
+        Path(options.output or "build/paper"),
+        sparsities=options.sparsity or SPARSITIES,
+        clock=1e6 * options.clock,
+        use=options.use,
+        jobs=options.jobs or 0,
+        resume=options.resume,
     )

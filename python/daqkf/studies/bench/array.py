@@ -144,6 +144,8 @@ class Measurement:
     placement: Placement | None
     """The placement of the array with memories of `CLOCK_DEPTHS`."""
     toggles: Toggles | None
+    glitches: Toggles | None = None
+    """The same tile on a netlist whose gates have delays, by modules."""
 
     @property
     def luts(self) -> int:
@@ -186,6 +188,7 @@ class Measurement:
         return asdict(self) | {
             "resources": self.resources.facts(),
             "toggles": self.toggles and self.toggles.facts(),
+            "glitches": self.glitches and self.glitches.facts(),
         }
 
 
@@ -253,6 +256,7 @@ def measure(
     seeds: Sequence[int],
     count_toggles: bool,
     progress: Progress,
+    count_glitches: bool = False,
 ) -> list[Measurement]:
     """Compile, simulate and synthesise a contender, and on ECP5 place it once for each seed.
 
@@ -275,11 +279,15 @@ def measure(
         raise DaqkfError(f"{contender.name} computes something else than its golden model")
     tiles = -(-len(found.x) // lanes)
     running = trace.cycles.running / tiles
-    activity = None
+    activity = glitches = None
+    tile = replace(job, x=found.x[:lanes])
     if count_toggles:
         progress("count toggles")
-        tile = replace(job, x=found.x[:lanes])
         activity = toggles(files, found.config, tile, expected[:lanes])
+    if count_glitches:
+        progress("count toggles with glitches")
+        how = {"modules": True, "delays": True}
+        glitches = toggles(files, found.config, tile, expected[:lanes], **how)
     rows: list[Measurement] = []
     for fabric in fabrics:
         if not contender.suits(fabric):
@@ -304,6 +312,7 @@ def measure(
                 resources,
                 placement,
                 activity,
+                glitches,
             )
         )
     return rows

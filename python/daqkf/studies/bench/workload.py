@@ -4,6 +4,7 @@
 """What the arrays run: MiniLM's integer layers, pruned, in 8 bits or with tuned levels."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,14 +19,23 @@ from daqkf.hw_targets.machine import Machine
 from daqkf.passes.progress import Progress, silent
 from daqkf.passes.quantize.accuracy import cosines
 from daqkf.studies.minilm.model import MiniLM, load_calibration, load_evaluation
-from daqkf.studies.minilm.network import SentenceEmbedding, embeddings, inputs_of, network_of
+from daqkf.studies.minilm.network import (
+    SentenceEmbedding,
+    embeddings,
+    inputs_of,
+    network_of,
+    noisy,
+)
 from daqkf.support.cache import cached
 from daqkf.support.ir import make_context, module_text, parse_module
 
-METHOD = 2
+METHOD = 3
 """Counts changes of how workloads are made: what an older one left in the cache is not used."""
-_NETWORK, _COSINE = "layers.mlir", "cosine.json"
+_NETWORK, _ACCURACY = "layers.mlir", "accuracy.json"
 """The files of a workload in the cache."""
+
+NOISE = (0.0, 0.05, 0.1, 0.2)
+"""Shares of the tokens of the evaluation sentences that are replaced, for `Workload.noisy`."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +49,9 @@ class Workload:
     and for levels that are the same everywhere."""
     cosine: float
     """Mean cosine of the embeddings to W8A8's, on the evaluation sentences."""
+    noisy: Mapping[float, float]
+    """Mean cosine of the embeddings to those of the dense float model on the same sentences, by the
+    share of their tokens that are replaced, of `NOISE`."""
     text: str
 
     def module(self) -> ModuleOp:
@@ -66,11 +79,13 @@ def load_workload(
     def make(folder: Path) -> None:
         workload = _make(sparsity, accuracy, machine, progress, levels)
         (folder / _NETWORK).write_text(workload.text, encoding="utf-8")
-        (folder / _COSINE).write_text(json.dumps(workload.cosine), encoding="utf-8")
+        accuracies = {"cosine": workload.cosine, "noisy": list(workload.noisy.items())}
+        (folder / _ACCURACY).write_text(json.dumps(accuracies), encoding="utf-8")
 
     place = cached("workloads", _recipe(sparsity, accuracy, machine, levels), make)
-    cosine = json.loads((place / _COSINE).read_bytes())
-    return Workload(sparsity, accuracy, cosine, (place / _NETWORK).read_text(encoding="utf-8"))
+    found = json.loads((place / _ACCURACY).read_bytes())
+    text = (place / _NETWORK).read_text(encoding="utf-8")
+    return Workload(sparsity, accuracy, found["cosine"], dict(found["noisy"]), text)
 
 
 def _make(
@@ -92,12 +107,17 @@ def _make(
         )
 
     network, cosine = quantized(second_order=False), 1.0
+    inputs = inputs_of(model, load_evaluation())
     if accuracy is not None or levels is not None:
-        inputs = inputs_of(model, load_evaluation())
         reference = embeddings(network, inputs, progress)
         network = quantized(accuracy=accuracy, levels=levels or "int8")
         cosine = float(cosines(embeddings(network, inputs, progress), reference).mean())
-    return Workload(sparsity, accuracy, cosine, module_text(_kernels(network)))
+    dense, found = network_of(model), dict[float, float]()
+    for share in NOISE:
+        given = noisy(model, inputs, share)
+        pair = (embeddings(each, given, progress) for each in (network, dense))
+        found[share] = float(cosines(*pair).mean())
+    return Workload(sparsity, accuracy, cosine, found, module_text(_kernels(network)))
 
 
 def _kernels(network: ModuleOp) -> ModuleOp:

@@ -71,6 +71,24 @@ def inputs_of(
     return [{IDS: ids, MASK: mask} for ids, mask in model.batches(ordered, size)]
 
 
+def noisy(
+    model: MiniLM, inputs: Sequence[Arrays], share: float, seed: int = 0
+) -> list[dict[str, Array]]:
+    """Inputs in which a share of the tokens are others, drawn from the vocabulary.
+
+    The first and the last token of a sentence, which mark its ends, stay, and so does padding.
+    """
+    rng = np.random.default_rng(seed)
+    found: list[dict[str, Array]] = []
+    for batch in inputs:
+        ids, mask = batch[IDS], batch[MASK]
+        place, last = np.arange(ids.shape[1]), mask.sum(axis=1, keepdims=True) - 1
+        chosen = (place > 0) & (place < last) & (rng.random(ids.shape) < share)
+        drawn = rng.integers(0, model.architecture.vocabulary, ids.shape, dtype=ids.dtype)
+        found.append({**batch, IDS: np.where(chosen, drawn, ids)})
+    return found
+
+
 def named() -> NamedModel:
     """MiniLM with its calibration sentences, by its name."""
     model = MiniLM.load()
