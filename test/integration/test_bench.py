@@ -36,7 +36,7 @@ def workload() -> Workload:
     module = design.golden.clone()
     (function,) = (op for op in module.ops if isinstance(op, FuncOp))
     function.sym_name = StringAttr(LAYER)
-    return Workload(0.5, None, 1.0, module_text(module))
+    return Workload(0.5, None, 1.0, {}, module_text(module))
 
 
 def measured(contender: str, cells: int, cycles: int) -> Measurement:

@@ -56,7 +56,7 @@ def network() -> Workload:
         function.detach()
         function.sym_name = StringAttr(name)
         functions.append(function)
-    return Workload(0.7, 0.99, 0.991, module_text(ModuleOp(functions)))
+    return Workload(0.7, 0.99, 0.991, {}, module_text(ModuleOp(functions)))
 
 
 @pytest.fixture(scope="module")

@@ -198,6 +198,7 @@ def test_the_netlist_computes_what_the_model_says(design: daqkf.Design, x: np.nd
     assert counted.tiles == 4
     assert counted.weighted > counted.toggles > 0
     assert 0 < counted.memory_writes < counted.memory_reads
+    assert counted.memory_bits == 0  # all are as small as LUT RAM
     # Not much less: the running sum changes its sign with every other word.
     assert design.toggles(np.zeros_like(x)).weighted < counted.weighted
     expected = design.reference(x)
@@ -226,6 +227,29 @@ def test_the_netlist_of_each_family_computes_what_the_model_says(family: str, le
     x[0] = -128
     np.testing.assert_array_equal(design.simulate(x, stalls=0.3), design.reference(x))
     assert design.toggles(x).toggles > 0
+
+
+@pytest.mark.slow
+def test_gates_with_delays_compute_the_same_and_glitch(design: daqkf.Design, x: np.ndarray):
+    job, expected = Job(design.program, x, 6), design.reference(x)
+    plain, glitching = (
+        toggles(design.verilog_files, design.config, job, expected, delays=delays)
+        for delays in (False, True)
+    )
+    assert glitching == toggles(design.verilog_files, design.config, job, expected, delays=True)
+    assert plain.weighted < glitching.weighted < 2 * plain.weighted
+    for name in ("cycles", "memory_reads", "memory_writes", "memory_bits"):
+        assert getattr(plain, name) == getattr(glitching, name)
+
+
+@pytest.mark.slow
+def test_rows_of_larger_memories_are_counted_with_their_bits(
+    design: daqkf.Design, x: np.ndarray, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("daqkf.synthesis.toggles._LUT_RAM_BITS", 0)
+    counted = design.toggles(x)
+    accesses = counted.memory_reads + counted.memory_writes
+    assert 4 * accesses < counted.memory_bits < 64 * accesses
 
 
 @pytest.mark.slow

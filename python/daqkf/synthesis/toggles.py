@@ -5,8 +5,8 @@
 
 A net takes energy in proportion to its capacitance and to its toggles; the fan-out stands for the
 capacitance. The array is synthesised to UltraScale+ primitives with whole memories, and the netlist
-runs a job. The clock is not counted, and glitches only where gates are given delays; these are those
-of a design that is not placed, so that the length of each net is drawn.
+runs a job. The clock is not counted, and glitches only where gates are given delays. The design is
+not placed, so the length of each net is drawn for them.
 """
 
 import json
@@ -148,16 +148,14 @@ def toggles(
 
 
 def _row_bits(netlist: Netlist) -> NDArray[np.int64]:
-    """The bits of a row for each port that reads, and then each that writes; 0 in small memories."""
+    """The bits of a row for each port that reads, then each that writes; 0 in small ones."""
     rows = [
         memory["width"] if memory["width"] * memory["size"] > _LUT_RAM_BITS else 0
         for memory in netlist.memories
     ]
     reads = [rows[read["memory"]] for read in netlist.reads]
     writes = [
-        row
-        for row, memory in zip(rows, netlist.memories, strict=True)
-        for _ in memory["writes"]
+        row for row, memory in zip(rows, netlist.memories, strict=True) for _ in memory["writes"]
     ]
     return np.array([*reads, *writes], np.int64)
 

@@ -1,7 +1,7 @@
 # Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-"""What each part of the design is worth: the same with and without it, at half of the weights zero."""
+"""What each part of the design is worth: the same with and without it, half of the weights zero."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -102,7 +102,7 @@ def strassen() -> list[Ablated]:
     """Seven products for eight, in DSP blocks."""
     direct = _work(_named("dense-dsp"), BLOCKS)[1]
     seven = _work(_named("strassen-dsp"), BLOCKS)[1]
-    note = "one product in each block; the dense array packs two, which Strassen's wider factors forbid"
+    note = "a block has one product, two of the dense array: wider factors leave no room to pack"
     return [Ablated("Strassen's products", "DSP-cycles of a tile", direct, seven, note)]
 
 
@@ -128,7 +128,9 @@ def fusion() -> list[Ablated]:
     figure = "bytes of a token over the ports"
     whole = moved(fuse=True, products=True)
     return [
-        Ablated("fusion of kernels", figure, plain, fused, "merged, chained, normalised on the array"),
+        Ablated(
+            "fusion of kernels", figure, plain, fused, "merged, chained, normalised on the array"
+        ),
         Ablated("attention in the chain", figure, fused, whole, "scores, softmax and context, too"),
     ]
 
@@ -150,7 +152,9 @@ def streams() -> list[Ablated]:
     def bits(machine: Machine) -> float:
         config = smallest_array(machine, depth - 1)
         shares, _ = share_out_channels(levels, machine)
-        packed, lengths, _ = pack_streams(levels, [each.astype(np.int32) for each in shares], config)
+        packed, lengths, _ = pack_streams(
+            levels, [each.astype(np.int32) for each in shares], config
+        )
         beats = kernel_beats(config, memory_rows(packed, lengths.tolist(), config))
         return beats * config.memory_bits * config.memory_ports / levels.size
 

@@ -14,7 +14,8 @@ from daqkf.dialects.errors import from_extra
 from daqkf.passes.files import write_atomically
 from daqkf.studies.bench.device import Bench
 from daqkf.studies.bench.language import Sampled, Weights
-from daqkf.studies.bench.language_speed import Situation, Speed, ours, others
+from daqkf.studies.bench.language_speed import Situation, Speed, others, ours
+from daqkf.studies.minilm.model import ModelNotFoundError
 from daqkf.studies.paper.ablation import ABLATIONS
 from daqkf.studies.paper.convergence import converge
 from daqkf.studies.paper.experiment import (
@@ -129,8 +130,8 @@ def run_paper_bench(
 
         devices, arrays, rest, speeds = map(take, (fills, logic, others_, language))
     rows = [
-        Row(share, clock, own, *arrays[2 * number : 2 * number + 2], device)
-        for number, (share, own, device) in enumerate(zip(shares, prepared, devices, strict=True))
+        Row(share, clock, *row)
+        for share, *row in zip(shares, prepared, arrays[::2], arrays[1::2], devices, strict=True)
     ]
     *ablations, convergence = rest
     results = Results(

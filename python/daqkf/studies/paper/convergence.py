@@ -1,7 +1,7 @@
 # Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-"""How pruning, the fit of levels and rounding converge, on a layer of MiniLM with its own inputs."""
+"""How pruning, the fit of levels and rounding converge, on a layer of MiniLM with its inputs."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -140,6 +140,11 @@ class Row:
         base, ours = self.device.baseline, self.device.ours
         return self.device_speedup * base.needs.dsps / ours.needs.dsps
 
+    @property
+    def fillings(self) -> tuple[Filling, Filling]:
+        """The device with the baseline and with ours."""
+        return self.device.baseline, self.device.ours
+
     def samples(self, filling: Filling) -> float:
         """Samples a second of a device that is filled."""
         return filling.rate * self.clock / self.device.products / TOKENS

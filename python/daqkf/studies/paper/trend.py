@@ -5,6 +5,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 _CONFIDENCE = 0.95
 
@@ -35,7 +36,7 @@ def trend(sparsities: Sequence[float], figures: Sequence[float]) -> Trend:
         raise ValueError("a line with intervals takes three figures or more, of different shares")
     from scipy.stats import linregress, t
 
-    found = linregress(sparsities, figures)
+    found: Any = linregress(sparsities, figures)
     quantile = float(t.ppf((1 + _CONFIDENCE) / 2, len(sparsities) - 2))
     lines = [found.intercept + found.slope * share for share in sparsities]
     residuals = [figure - line for figure, line in zip(figures, lines, strict=True)]
