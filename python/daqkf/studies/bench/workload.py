@@ -18,7 +18,7 @@ from daqkf.dialects.spaq import LevelSet
 from daqkf.hw_targets.machine import Machine
 from daqkf.passes.progress import Progress, silent
 from daqkf.passes.quantize.accuracy import cosines
-from daqkf.studies.minilm.model import MiniLM, load_calibration, load_evaluation
+from daqkf.studies.minilm.model import Floats, MiniLM, load_calibration, load_evaluation
 from daqkf.studies.minilm.network import (
     SentenceEmbedding,
     embeddings,
@@ -77,15 +77,18 @@ def load_workload(
     """
 
     def make(folder: Path) -> None:
-        workload = _make(sparsity, accuracy, machine, progress, levels)
-        (folder / _NETWORK).write_text(workload.text, encoding="utf-8")
-        accuracies = {"cosine": workload.cosine, "noisy": list(workload.noisy.items())}
-        (folder / _ACCURACY).write_text(json.dumps(accuracies), encoding="utf-8")
+        _write(folder, _make(sparsity, accuracy, machine, progress, levels))
 
     place = cached("workloads", _recipe(sparsity, accuracy, machine, levels), make)
     found = json.loads((place / _ACCURACY).read_bytes())
     text = (place / _NETWORK).read_text(encoding="utf-8")
     return Workload(sparsity, accuracy, found["cosine"], dict(found["noisy"]), text)
+
+
+def _write(folder: Path, workload: Workload) -> None:
+    accuracies = {"cosine": workload.cosine, "noisy": list(workload.noisy.items())}
+    (folder / _NETWORK).write_text(workload.text, encoding="utf-8")
+    (folder / _ACCURACY).write_text(json.dumps(accuracies), encoding="utf-8")
 
 
 def _make(
@@ -95,29 +98,34 @@ def _make(
     progress: Progress,
     levels: LevelSet | None,
 ) -> Workload:
+    """The workload; W8A8, with which the others are compared, is kept on the way to them."""
     model, measure = MiniLM.load(), SentenceEmbedding()
     calibration = inputs_of(model, load_calibration())
-    pruned = prune_file(network_of(model), calibration, sparsity, measure, progress)
+    dense = network_of(model)
+    pruned = prune_file(dense.clone(), calibration, sparsity, measure, progress)
+    inputs = inputs_of(model, load_evaluation())
 
-    def quantized(**named: Any) -> ModuleOp:
+    def workload(reference: Floats | None, **named: Any) -> tuple[Workload, Floats]:
         # Every layer by itself, as arrays are measured on.
         options = NetworkOptions(measure=measure, fuse=False, **named)
-        return quantize_network(
+        network = quantize_network(
             pruned, options, calibration=calibration, machine=machine, progress=progress
         )
+        clean = embeddings(network, inputs, progress)
+        cosine = 1.0 if reference is None else float(cosines(clean, reference).mean())
+        noise: dict[float, float] = {}
+        for share in NOISE:
+            given = noisy(model, inputs, share)
+            pair = (embeddings(each, given, progress) for each in (network, dense))
+            noise[share] = float(cosines(*pair).mean())
+        text = module_text(_kernels(network))
+        return Workload(sparsity, named.get("accuracy"), cosine, noise, text), clean
 
-    network, cosine = quantized(second_order=False), 1.0
-    inputs = inputs_of(model, load_evaluation())
-    if accuracy is not None or levels is not None:
-        reference = embeddings(network, inputs, progress)
-        network = quantized(accuracy=accuracy, levels=levels or "int8")
-        cosine = float(cosines(embeddings(network, inputs, progress), reference).mean())
-    dense, found = network_of(model), dict[float, float]()
-    for share in NOISE:
-        given = noisy(model, inputs, share)
-        pair = (embeddings(each, given, progress) for each in (network, dense))
-        found[share] = float(cosines(*pair).mean())
-    return Workload(sparsity, accuracy, cosine, found, module_text(_kernels(network)))
+    plain, reference = workload(None, second_order=False)
+    if accuracy is None and levels is None:
+        return plain
+    cached("workloads", _recipe(sparsity, None, machine, None), lambda place: _write(place, plain))
+    return workload(reference, accuracy=accuracy, levels=levels or "int8")[0]
 
 
 def _kernels(network: ModuleOp) -> ModuleOp:
