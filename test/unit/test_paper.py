@@ -144,7 +144,7 @@ def results() -> Results:
                 *(share, 250e6, Prepared(0.991, noise, noise)),
                 _measurement(BASELINE, 80000, 3000, 4e6),
                 _measurement(OURS, 80000 // gain, 3000, 4e6 / gain),
-                Filled(base, ours, 64 * 64, 128),
+                Filled(base, ours, 64 * 64, 128, 64),
             )
         )
     ablations = [Ablated("fusion", "bytes", 7007, 2702, "merged | chained")]
@@ -163,7 +163,7 @@ def test_a_row_compares_arrays_at_equal_logic_and_devices(results: Results):
     # Ten times the layer, by its cycles, for eight tokens of a tile.
     lanes = next(each for each in contenders() if each.name == BASELINE).machine.lanes
     assert base.pin == pytest.approx(4e6 * 10 / lanes)
-    assert base.memory == ours.memory == 8 * 128
+    assert base.memory == 2 * ours.memory == 8 * 128
     assert row.events[DENSE].pin == pytest.approx(0.6 * base.pin)
     assert row.events[DENSE].dsp == 64 * 64 / 2
     assert row.events[DENSE].leakage == pytest.approx(2 * row.events[ULTRA].leakage)

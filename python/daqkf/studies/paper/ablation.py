@@ -13,23 +13,31 @@ from numpy.typing import NDArray
 
 from daqkf.api import compile as compile_layer
 from daqkf.compiler.design import Design
-from daqkf.compiler.network import compile_network
-from daqkf.compiler.options import NetworkOptions, level_set
+from daqkf.compiler.options import level_set
 from daqkf.hw_targets import load_target
 from daqkf.hw_targets.config import smallest_array
 from daqkf.hw_targets.machine import Machine
 from daqkf.hw_targets.streams import kernel_beats, memory_rows
 from daqkf.lowering.conversions.streams import pack_streams
+from daqkf.lowering.rtl.array import TOP
 from daqkf.passes.encode.channels import share_out_channels
 from daqkf.passes.progress import silent
 from daqkf.passes.quantize.levels import fit
 from daqkf.passes.quantize.pruning import magnitude_prune
-from daqkf.studies.bench.array import LAYER, Contender, contenders, measure
+from daqkf.studies.bench.array import (
+    CLOCK_DEPTHS,
+    LAYER,
+    Contender,
+    contenders,
+    generate,
+    measure,
+)
 from daqkf.studies.demo import signal_to_noise
-from daqkf.studies.minilm.model import MiniLM, load_calibration, load_sentences
-from daqkf.studies.minilm.network import SentenceEmbedding, inputs_of, network_of
+from daqkf.studies.minilm.model import MiniLM, load_sentences
+from daqkf.studies.paper.experiment import ACCURACY, PLAIN, port_bytes
+from daqkf.synthesis import synthesize
 
-SPARSITY, ACCURACY = 0.5, 0.99
+SPARSITY = 0.5
 BASELINE, SPARSE, OURS = "dense", "baseline-sparse", "running-sum-8"
 LUTS, BLOCKS = "xcup", "xcup-dsp"
 
@@ -107,32 +115,27 @@ def strassen() -> list[Ablated]:
 
 
 def fusion() -> list[Ablated]:
-    """Kernels that are merged and chained, and attention on the array: the first encoder layer."""
-    model = MiniLM.load()
-    network = network_of(model, 1)
-    calibration = inputs_of(model, load_calibration()[:32])
-
-    def moved(**named: Any) -> float:
-        options = NetworkOptions(
-            sparsity=SPARSITY,
-            levels=_LEVELS,
-            second_order=False,
-            target="wide-norm",
-            measure=SentenceEmbedding(),
-            **named,
-        )
-        found = compile_network(network.clone(), options, calibration=calibration)
-        return sum(row["in"] + row["out"] for row in found.traffic())
-
-    plain, fused = moved(fuse=False), moved(fuse=True)
-    figure = "bytes of a token over the ports"
-    whole = moved(fuse=True, products=True)
+    """Kernels that are merged and chained, units for what is between them, attention."""
+    figure = f"bytes of a token over the ports, {PLAIN}"
+    wide = "bytes of a token over the ports, wide-norm"
+    alone, chained = (port_bytes(PLAIN, fuse=fuse) for fuse in (False, True))
+    normed = port_bytes("wide-norm", fuse=True)
+    attended = port_bytes("wide-norm", fuse=True, products=True)
+    plain, controlled = (_luts_of_chains(kernels) for kernels in (1, 2))
     return [
-        Ablated(
-            "fusion of kernels", figure, plain, fused, "merged, chained, normalised on the array"
-        ),
-        Ablated("attention in the chain", figure, fused, whole, "scores, softmax and context, too"),
+        Ablated("fusion of kernels", figure, alone, chained, "merged and chained"),
+        Ablated("fusion's control", f"LUTs of {OURS}", plain, controlled, "chains of 2 kernels"),
+        Ablated("normalisation in the chain", wide, chained, normed, "and residuals"),
+        Ablated("attention in the chain", wide, normed, attended, "scores, softmax, context"),
     ]
+
+
+def _luts_of_chains(kernels: int) -> float:
+    """LUTs of `OURS` with small memories, that chains so many kernels."""
+    config = smallest_array(_named(OURS).machine, 384)
+    files = generate(replace(config, **CLOCK_DEPTHS, kernels=kernels))
+    counts = synthesize(files, TOP, LUTS).counts
+    return counts.luts + counts.lut_rams
 
 
 _FORMS: Mapping[str, Mapping[str, Any]] = {
