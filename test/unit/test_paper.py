@@ -6,8 +6,10 @@
 import csv
 import json
 from dataclasses import fields, replace
+from functools import partial
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,6 +22,7 @@ from daqkf.studies.bench.array import Measurement, contenders
 from daqkf.studies.bench.device import DENSE, ULTRA, Bench, Filling, machines, multiplied
 from daqkf.studies.minilm.model import Architecture
 from daqkf.studies.minilm.network import IDS, MASK, noisy
+from daqkf.studies.paper import command
 from daqkf.studies.paper.ablation import Ablated
 from daqkf.studies.paper.convergence import Convergence
 from daqkf.studies.paper.document import document
@@ -28,6 +31,7 @@ from daqkf.studies.paper.experiment import BASELINE, OURS, Filled, Prepared, Row
 from daqkf.studies.paper.published import published
 from daqkf.studies.paper.results import Results
 from daqkf.studies.paper.trend import trend
+from daqkf.support.errors import DaqkfError
 from daqkf.synthesis import Resources, Toggles
 
 
@@ -195,6 +199,56 @@ def test_json_and_csv_have_the_same_figures(results: Results):
             row["equal_logic"]["speedup"], rel=1e-5
         )
     assert facts["trends"]["speed-up, equal logic"]["slope"] > 0
+
+
+def test_the_command_writes_all_files_and_goes_on(
+    results: Results, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    rows = {row.sparsity: row for row in results.rows}
+    done: list[str] = []
+    broken = True
+
+    def measured(what: str, argument: Any) -> Any:
+        done.append(what)
+        share = argument if isinstance(argument, float) else argument[0]
+        if what == "equal logic":
+            name, share = argument
+            return rows[share].baseline if name == BASELINE else rows[share].ours
+        return rows[share].prepared if what == "prepare" else rows[share].device
+
+    def converge(_: None) -> Convergence:
+        if broken:
+            raise DaqkfError("no convergence")
+        return results.convergence
+
+    for what in ("prepare", "equal logic", "fill"):
+        monkeypatch.setitem(command._WORK, what, partial(measured, what))  # pyright: ignore
+    monkeypatch.setitem(command._WORK, "ablate", lambda name: results.ablations)  # pyright: ignore
+    monkeypatch.setitem(command._WORK, "converge", converge)  # pyright: ignore
+    monkeypatch.setattr(command, "_has_smollm2", lambda: False)
+    monkeypatch.setenv("DAQKF_CACHE", str(tmp_path / "cache"))
+
+    def run() -> int:
+        return command.run_paper_bench(
+            tmp_path / "paper",
+            sparsities=[0.5, 0.0, 0.3],
+            clock=250e6,
+            use=0.8,
+            jobs=1,
+            resume=True,
+        )
+
+    with pytest.raises(DaqkfError, match="no convergence"):
+        run()
+    assert not (tmp_path / "paper").exists()
+    assert len(done) == 3 + 3 + 6
+    broken = False
+    assert run() == 0
+    assert len(done) == 3 + 3 + 6  # nothing twice
+    written = sorted(path.name for path in (tmp_path / "paper").iterdir())
+    assert written == ["paper.csv", "paper.json", "paper.md", "paper.png"]
+    facts = json.loads((tmp_path / "paper" / "paper.json").read_text())
+    assert [row["sparsity"] for row in facts["rows"]] == [0.0, 0.3, 0.5]
 
 
 @pytest.mark.parametrize(
