@@ -47,6 +47,8 @@ from daqkf.studies.bench.array import Measurement
 from daqkf.studies.bench.device import ARRAYS, BOTH, Filling
 from daqkf.studies.bench.language_speed import Situation, Speed
 from daqkf.studies.minilm import evaluation
+from daqkf.studies.paper import command as paper_command
+from daqkf.studies.paper.energy import Interval
 from daqkf.studies.profiling import command as profiling
 from daqkf.support import tables
 from daqkf.support.tables import broken, print_table, table_text
@@ -216,6 +218,24 @@ def explored(console: Console) -> None:
     print_table(Exploration("w.npy", {}, aims, 250e6, 0.8, 0, 9, trials, 1).table(), console)
 
 
+def compared(console: Console) -> None:
+    """Rows of the paper's experiment with the widest figures there are."""
+    gain = Interval(12.34, 23.45, 34.56)
+    device = SimpleNamespace(ours=None)
+    row: Any = SimpleNamespace(
+        device=device,
+        sparsity=0.7,
+        clock=250e6,
+        speedup=12.34,
+        device_speedup=5.67,
+        energy_gain=gain,
+        device_energy_gain=gain,
+        latency=lambda _: 0.01234,
+        samples=lambda _: 12345.6,
+    )
+    print_table(paper_command.table([row]), console)
+
+
 PRINTED: dict[str, Callable[..., None]] = {
     "cli/language": foretold,
     "cli/networks": traffic,
@@ -229,6 +249,7 @@ PRINTED: dict[str, Callable[..., None]] = {
     "studies/bench/command": benched,
     "studies/bench/device_command": filled,
     "studies/bench/language_command": decoded,
+    "studies/paper/command": compared,
     "studies/profiling/command": profiled,
     "formal/command": proved,
     "studies/demo": shown,

@@ -280,24 +280,18 @@ def measure(
     tiles = -(-len(found.x) // lanes)
     running = trace.cycles.running / tiles
     activity = glitches = None
-    tile = replace(job, x=found.x[:lanes])
+    tile, results = replace(job, x=found.x[:lanes]), expected[:lanes]
     if count_toggles:
         progress("count toggles")
-        activity = toggles(files, found.config, tile, expected[:lanes])
+        activity = toggles(files, found.config, tile, results)
     if count_glitches:
         progress("count toggles with glitches")
-        how = {"modules": True, "delays": True}
-        glitches = toggles(files, found.config, tile, expected[:lanes], **how)
+        glitches = toggles(files, found.config, tile, results, modules=True, delays=True)
     rows: list[Measurement] = []
     for fabric in fabrics:
         if not contender.suits(fabric):
             continue
-        progress(f"synthesise for {fabric}")
-        resources = synthesize(files, TOP, fabric)
-        placement = None
-        if seeds and fabric.startswith("ecp5"):
-            progress(f"place and route for {fabric}")
-            placement = measure_clock(found.config, fabric, seeds)
+        resources, placement = _synthesized(files, found.config, fabric, seeds, progress)
         rows.append(
             Measurement(
                 contender.name,
@@ -316,3 +310,19 @@ def measure(
             )
         )
     return rows
+
+
+def _synthesized(
+    files: Mapping[str, str],
+    config: ArrayConfig,
+    fabric: str,
+    seeds: Sequence[int],
+    progress: Progress,
+) -> tuple[Resources, Placement | None]:
+    """What an array takes of a fabric; and its placement, if there are seeds, on ECP5."""
+    progress(f"synthesise for {fabric}")
+    resources = synthesize(files, TOP, fabric)
+    if not seeds or not fabric.startswith("ecp5"):
+        return resources, None
+    progress(f"place and route for {fabric}")
+    return resources, measure_clock(config, fabric, seeds)

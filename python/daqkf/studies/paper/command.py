@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from daqkf.compiler.executor import Keeping, open_executor
+from daqkf.compiler.executor import Executor, Keeping, open_executor
 from daqkf.dialects.errors import from_extra
 from daqkf.passes.files import write_atomically
+from daqkf.passes.progress import Progress
 from daqkf.studies.bench.device import Bench
 from daqkf.studies.bench.language import Sampled, Weights
 from daqkf.studies.bench.language_speed import Situation, Speed, others, ours
@@ -111,42 +112,42 @@ def run_paper_bench(
         open_executor(jobs) as workers,
         showing(Console(stderr=True), "run the paper's experiment") as progress,
     ):
-        executor = Keeping(workers, steps)
-
-        def work(tasks: Sequence[_Task]) -> list[Any]:
-            names = [_named(task) for task in tasks]
-            return executor.map(_do, tasks, names, progress)
-
-        # Whatever measures a share of zeros reads its network from the cache.
-        prepared = work([_Task("prepare", share) for share in shares])
-        others_ = [*(_Task("ablate", name) for name in ABLATIONS), _Task("converge", None)]
-        logic = [_Task("equal logic", (name, s)) for s in shares for name in (BASELINE, OURS)]
-        fills = [_Task("fill", (share, clock, use)) for share in shares]
-        language = [_Task("SmolLM2", (share, clock, use)) for share in shares if _has_smollm2()]
-        found = iter(work([*fills, *logic, *others_, *language]))
-
-        def take(tasks: Sequence[_Task]) -> list[Any]:
-            return [next(found) for _ in tasks]
-
-        devices, arrays, rest, speeds = map(take, (fills, logic, others_, language))
-    rows = [
-        Row(share, clock, *row)
-        for share, *row in zip(shares, prepared, arrays[::2], arrays[1::2], devices, strict=True)
-    ]
-    *ablations, convergence = rest
-    results = Results(
-        rows,
-        [one for part in ablations for one in part],
-        convergence,
-        dict(zip(shares, speeds, strict=False)),
-    )
-    write_atomically(folder / "paper.json", (json.dumps(results.facts(), indent=2) + "\n").encode())
-    write_atomically(folder / "paper.csv", results.table().encode())
-    write_atomically(folder / "paper.png", picture(results, "png"))
-    write_atomically(folder / "paper.md", document(results).encode())
-    print_table(table(rows))
+        found = _measured(Keeping(workers, steps), shares, clock, use, progress)
+    write_atomically(folder / "paper.json", (json.dumps(found.facts(), indent=2) + "\n").encode())
+    write_atomically(folder / "paper.csv", found.table().encode())
+    write_atomically(folder / "paper.png", picture(found, "png"))
+    write_atomically(folder / "paper.md", document(found).encode())
+    print_table(table(found.rows))
     print(f"{folder}: paper.json, paper.csv, paper.md, paper.png")
     return 0
+
+
+def _measured(
+    executor: Executor, shares: Sequence[float], clock: float, use: float, progress: Progress
+) -> Results:
+    """All that is measured, by an executor."""
+
+    def work(*groups: Sequence[_Task]) -> list[list[Any]]:
+        tasks = [task for group in groups for task in group]
+        found = iter(executor.map(_do, tasks, list(map(_named, tasks)), progress))
+        return [[next(found) for _ in group] for group in groups]
+
+    # Whatever measures a share of zeros reads its network from the cache.
+    (prepared,) = work([_Task("prepare", share) for share in shares])
+    devices, arrays, ablations, (convergence,), language = work(
+        [_Task("fill", (share, clock, use)) for share in shares],
+        [_Task("equal logic", (name, share)) for share in shares for name in (BASELINE, OURS)],
+        [_Task("ablate", name) for name in ABLATIONS],
+        [_Task("converge", None)],
+        [_Task("SmolLM2", (share, clock, use)) for share in shares if _has_smollm2()],
+    )
+    columns = (shares, prepared, arrays[::2], arrays[1::2], devices)
+    return Results(
+        [Row(share, clock, *row) for share, *row in zip(*columns, strict=True)],
+        [one for part in ablations for one in part],
+        convergence,
+        dict(zip(shares, language, strict=False)),
+    )
 
 
 def _named(task: _Task) -> str:
