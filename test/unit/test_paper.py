@@ -210,11 +210,12 @@ def test_the_command_writes_all_files_and_goes_on(
 
     def measured(what: str, argument: Any) -> Any:
         done.append(what)
-        share = argument if isinstance(argument, float) else argument[0]
-        if what == "equal logic":
-            name, share = argument
-            return rows[share].baseline if name == BASELINE else rows[share].ours
-        return rows[share].prepared if what == "prepare" else rows[share].device
+        if what == "prepare":
+            return rows[argument].prepared
+        if what == "fill":
+            return rows[argument[0]].device
+        name, share = argument
+        return rows[share].baseline if name == BASELINE else rows[share].ours
 
     def converge(_: None) -> Convergence:
         if broken:
