@@ -179,6 +179,7 @@ def test_a_row_compares_arrays_at_equal_logic_and_devices(results: Results):
 def test_the_document_has_every_table_and_names_what_was_missed(results: Results):
     text = document(results)
     assert "${" not in text
+    assert "\n\nMissed: " in text
     assert "| 50% | 2.16x | 6.50x | 8.00x |" in text
     assert "merged / chained" in text  # no cell is cut in two
     assert "The package of SmolLM2 was not installed." in text

@@ -117,6 +117,7 @@ def run_paper_bench(
     write_atomically(folder / "paper.csv", found.table().encode())
     write_atomically(folder / "paper.png", picture(found, "png"))
     write_atomically(folder / "paper.md", document(found).encode())
+    steps.clear()
     print_table(table(found.rows))
     print(f"{folder}: paper.json, paper.csv, paper.md, paper.png")
     return 0

@@ -13,6 +13,7 @@ with from_extra("plot"):
     from matplotlib import rc_context
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.ticker import StrMethodFormatter
 
 
 def picture(found: Results, kind: str) -> bytes:
@@ -29,6 +30,7 @@ def picture(found: Results, kind: str) -> bytes:
             convergence.semilogy(range(1, len(history) + 1), history, color=colour, label=name)
         convergence.set_title("convergence, layer.0.ffn.down")
         convergence.set_xlabel("iteration")
+        convergence.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         convergence.set_ylabel("relative squared error")
         convergence.legend(fontsize="small")
     return rendered(figure, kind)
