@@ -41,7 +41,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt Makefile
 	  || { [ -z "$$uv" ] && ! $(BIN)/python -m pip --version >/dev/null 2>&1; }; then \
 	  rm -rf $(VENV); \
 	fi; \
-	echo 'Installing into $(VENV), once; about 1,050 MB on disk.'; \
+	echo 'Installing into $(VENV), once; about 1,500 MB on disk.'; \
 	if [ "$$uv" ]; then \
 	  [ -d $(VENV) ] || uv venv --quiet --python "$${python:-3.13}" $(VENV); \
 	  touch $(VENV)/.installing; \
@@ -117,11 +117,12 @@ bench: tools venv $(VENV)/.benchmarks ## every benchmark
 	@set -e; for benchmark in benchmarks/*.py; do \
 	  echo "== $$benchmark"; $(BIN)/python "$$benchmark"; done
 
-docs: venv ## make the reference and the pictures from the code
+docs: tools venv ## the reference and the pictures from the code, and the site in build/site
 	@$(BIN)/python docs/reference.py
 	@$(BIN)/python docs/architecture.py
 	@$(BIN)/python docs/operators.py
 	@$(BIN)/python docs/array_picture.py
+	@$(BIN)/python docs/site_sources.py
 
 clean: ## remove what was built, but not .venv
 	rm -rf build .pytest_cache .ruff_cache .hypothesis

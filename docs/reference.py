@@ -1,7 +1,7 @@
 # Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-"""The reference of dialects and passes, made from their definitions and docstrings.
+"""The reference of dialects, passes and hardware, made from definitions and docstrings.
 
     python docs/reference.py     # writes docs/reference/
 
@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import hardware_reference
 from xdsl.ir import Attribute, Dialect
 from xdsl.irdl import (
     AllOf,
@@ -186,6 +187,10 @@ def pages() -> dict[str, str]:
         kind = factory()
         found[f"passes/{name}.md"] = pass_page(kind)
         rows.append(f"| [`{name}`](passes/{name}.md) | {summary(kind)} |\n")
+    found |= {name: HEADER + text for name, text in hardware_reference.pages().items()}
+    rows += hardware_reference.rows()
+    rows.append("| [registers](../registers.md) | registers of `daqkf_system` |\n")
+    rows.append("| [operators](../operators.md) | what becomes of each operator of ONNX |\n")
     index = f"{HEADER}# Reference\n\n| name | what it is or does |\n| --- | --- |\n{''.join(rows)}"
     return {"README.md": index} | found
 
