@@ -16,4 +16,5 @@ html_copy_source = False
 myst_heading_anchors = 4
 nb_execution_mode = "off"  # notebooks come with their outputs
 nitpicky = True
+nb_output_stderr = "remove"  # progress, which names folders of this machine
 lexers["mlir"] = TextLexer()

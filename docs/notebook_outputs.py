@@ -13,11 +13,14 @@ from pathlib import Path
 
 import nbformat
 from nbclient import NotebookClient
+from traitlets.config import Config
 
 FOLDER = Path(__file__).parent / "notebooks"
 KEPT = Path(__file__).parents[1] / "build" / "notebooks"
 SECONDS = 300
 """That a cell may take."""
+_SOCKETS = Config(KernelManager={"transport_encryption": "auto"})
+"""What goes to the kernel by sockets of this machine is encrypted, where ipykernel can."""
 
 
 def notebooks() -> list[Path]:
@@ -35,7 +38,7 @@ def executed(path: Path) -> nbformat.NotebookNode:
     with tempfile.TemporaryDirectory() as folder:
         resources = {"metadata": {"path": folder}}
         NotebookClient(
-            notebook, timeout=SECONDS, kernel_name="python3", resources=resources
+            notebook, timeout=SECONDS, kernel_name="python3", resources=resources, config=_SOCKETS
         ).execute()
     return notebook
 
