@@ -26,7 +26,14 @@ DOCUMENTS = [
     ROOT / "README.md",
     *(
         ROOT / "docs" / f"{name}.md"
-        for name in ("installation", "commands", "walkthrough", "hardware-interface", "networks")
+        for name in (
+            "installation",
+            "commands",
+            "tutorial",
+            "walkthrough",
+            "hardware-interface",
+            "networks",
+        )
     ),
 ]
 """Those whose commands and code a new user tries. The others have commands for a checkout, and some
