@@ -34,6 +34,7 @@ FOR_USERS = {
     "onnx",
     "run",
     "plot",
+    "report",
     "tokenizers",
     "synth",
     "formal",
