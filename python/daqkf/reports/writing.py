@@ -1,7 +1,7 @@
 # Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-"""Write the reports of `daqkf report`: a page, a table on the screen, and files with all findings."""
+"""Write what `daqkf report` finds: a page, a table on the screen, files with all findings."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence

@@ -11,6 +11,7 @@ through places of their own, so that they cross no node.
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from daqkf.reports.pages.blocks import Graph, Node
 
@@ -59,7 +60,7 @@ def layout(graph: Graph) -> Layout:
     rows: list[list[str]] = [[] for _ in range(max(level.values(), default=-1) + 1)]
     for name, number in level.items():
         rows[number].append(name)
-    hops = [pair for chain in chains for pair in zip(chain, chain[1:], strict=False)]
+    hops = [pair for chain in chains for pair in pairwise(chain)]
     _order(rows, hops)
     x = _columns(rows, hops, widths)
     left = min((x[name] - widths[name] / 2 for name in x), default=0.0) - _GAP
@@ -137,7 +138,7 @@ def _order(rows: list[list[str]], hops: Sequence[tuple[str, str]]) -> None:
 def _columns(
     rows: Sequence[Sequence[str]], hops: Sequence[tuple[str, str]], widths: Mapping[str, float]
 ) -> dict[str, float]:
-    """Middles of nodes: near those of their neighbours, in the order of the rows, without overlap."""
+    """Middles of nodes: near their neighbours, in the order of the rows, without overlap."""
     near = defaultdict[str, list[str]](list)
     for a, b in hops:
         near[a].append(b)
@@ -163,7 +164,7 @@ def _apart(wanted: Sequence[float], widths: Sequence[float]) -> list[float]:
     """Places near the wanted ones that keep the order and a gap: pools of neighbours that would
     overlap stand side by side around the mean of what they want (pool adjacent violators)."""
     offsets = [0.0]
-    for left, right in zip(widths, widths[1:], strict=False):
+    for left, right in pairwise(widths):
         offsets.append(offsets[-1] + (left + right) / 2 + _GAP)
     pools: list[list[float]] = []  # the mean and the number of each
     for place, offset in zip(wanted, offsets, strict=True):

@@ -48,8 +48,8 @@ def sections(operators: Sequence[Operator]) -> list[Section]:
     fused = sum(len(operator.layers) > 1 for operator in operators)
     text = (
         f"{len(before)} operations before fusion, {len(after)} after it; {fused} kernels are made "
-        "of several. Square blue nodes run on the array, round ones on the host. Constants are left "
-        "out. Drag to move, use two fingers, or click into a graph and turn the wheel or press + "
+        "of several. Square blue nodes run on the array, round ones on the host. Constants are "
+        "left out. Drag to move, use two fingers, or click into a graph and turn the wheel or press + "
         "and −."
     )
     return [

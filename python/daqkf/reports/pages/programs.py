@@ -359,10 +359,10 @@ def _resources(config: ArrayConfig) -> list[Block]:
         )
     if reason and not (rows and on):
         blocks.append(
-            Note(f"Nothing predicts what this array takes: {reason}. daqkf synth finds it.")
+            Note(f"{reason[:1].upper() + reason[1:]}. daqkf synth finds what this one takes.")
         )
     else:
-        text = "Predictions of a model that was fitted to synthesis by yosys; daqkf synth counts cells."
+        text = "A model that was fitted to synthesis by yosys predicts these; daqkf synth counts."
         blocks.insert(0, Note(text))
     return blocks
 
