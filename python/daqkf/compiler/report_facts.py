@@ -193,8 +193,8 @@ def kernel_accuracy(errors: "KernelErrors") -> Section:
         *("kernel", "SQNR", "saturated", "least float result", "greatest", "greatest error"),
     )
     text = (
-        "The results of each kernel beside those of the float network on the same inputs. Errors of "
-        "earlier kernels are in the results of later ones. SQNR is the energy of the float results "
+        "The results of each kernel beside those of the float network on the same inputs. Errors "
+        "of earlier kernels are in the results of later ones. SQNR is the energy of the float results "
         "over that of the difference."
     )
     blocks: list[Block] = [

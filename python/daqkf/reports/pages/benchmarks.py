@@ -78,14 +78,10 @@ def sections(rows: Sequence[Row], data: Row) -> list[Section]:
     if isinstance(objectives, list) and isinstance(front, list):
         best = [_flat(row) for row in front if isinstance(row, dict)]
         curves = _fronts(flat, best, [name for name in objectives if isinstance(name, str)])
-        found.append(
-            Section("front", "Designs that are not dominated", [*curves, *_commands(best)])
-        )
-    else:
-        curves = _curves(flat, names, metrics)
-    if curves and not isinstance(front, list):
-        found.insert(0, Section("curves", "Curves", curves))
-    return found
+        shown = [*curves, *_commands(best)]
+        return [Section("front", "Designs that are not dominated", shown), *found]
+    curves = _curves(flat, names, metrics)
+    return [*([Section("curves", "Curves", curves)] if curves else []), *found]
 
 
 def _flat(row: Row) -> dict[str, Any]:
@@ -176,7 +172,11 @@ def _curves(flat: Sequence[Row], names: Sequence[str], metrics: Sequence[str]) -
         groups.setdefault(", ".join(str(row.get(name, "")) for name in keys) or "all", []).append(
             row
         )
-    # Rows of several devices or fabrics have charts of their own: lines must be few to be told apart.
+    # What has one share of zeros alone makes no line.
+    groups = {
+        label: own for label, own in groups.items() if len({row["sparsity"] for row in own}) > 1
+    }
+    # Lines of a chart must be few to be told apart.
     charts: list[Block] = []
     chosen = [name for name in metrics if "." not in name][:_CURVES]
     parts = list(groups)

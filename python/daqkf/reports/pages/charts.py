@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from daqkf.reports.pages.blocks import Chart, Columns, Lane, Timeline
 
 WIDTH, HEIGHT = 400, 250
-LEFT, RIGHT, TOP, BOTTOM = 58, 14, 10, 46
+LEFT, RIGHT, TOP, BOTTOM = 64, 14, 10, 46
 """Margins around the axes."""
 
 _POINTS = 600
@@ -62,14 +62,27 @@ class Axis:
     def ticks(self) -> list[tuple[float, str]]:
         """Places of round numbers, and the numbers."""
         values = _decades(self.low, self.high) if self.log else _round(self.low, self.high)
-        return [(round(float(self.at(value)), 1), number(value)) for value in values]
+        texts = next(
+            (
+                found
+                for digits in (3, 4, 5)
+                if len(set(found := _texts(values, digits))) == len(values)
+            ),
+            _texts(values, 6),
+        )
+        places = [round(float(self.at(value)), 1) for value in values]
+        return list(zip(places, texts, strict=True))
 
 
-def number(value: float) -> str:
-    """A number in few letters: 1.2 M for 1,200,000."""
+def _texts(values: Sequence[float], digits: int) -> list[str]:
+    return [number(value, digits) for value in values]
+
+
+def number(value: float, digits: int = 3) -> str:
+    """A number in few letters, of so many digits: 1.2 M for 1,200,000."""
     for size, unit in ((1e12, " T"), (1e9, " G"), (1e6, " M"), (1e4, " k")):
         if abs(value) >= size:
-            return f"{value / (1e3 if unit == ' k' else size):.3g}{unit}"
+            return f"{value / (1e3 if unit == ' k' else size):.{digits}g}{unit}"
     if value and abs(value) < 1e-3:
         return f"{value:.0e}"
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
@@ -168,17 +181,17 @@ def bars(columns: Columns) -> tuple[Axis, Axis, list[Bar]]:
     step = float(np.diff(values).min()) if len(values) > 1 else 1.0
     x = Axis(float(values[0]) - step, float(values[-1]) + step, LEFT, WIDTH - RIGHT)
     y = Axis(0.0, max(1.04 * float(counts.max()), 1e-9), HEIGHT - BOTTOM, TOP)
-    lefts, rights, tops = x.at(values - 0.42 * step), x.at(values + 0.42 * step), y.at(counts)
+    lefts, rights, tops = (
+        places.round(2).tolist()
+        for places in (x.at(values - 0.42 * step), x.at(values + 0.42 * step), y.at(counts))
+    )
     return (
         x,
         y,
         [
-            Bar(
-                *(round(float(v), 2) for v in (left, top, right - left, y.first - top)),
-                f"{number(value)}: {number(count)}",
-            )
+            Bar(left, top, right - left, y.first - top, f"{number(value)}: {number(count)}")
             for value, count, left, right, top in zip(
-                values, counts, lefts, rights, tops, strict=True
+                values.tolist(), counts.tolist(), lefts, rights, tops, strict=True
             )
         ],
     )

@@ -49,8 +49,8 @@ def sections(operators: Sequence[Operator]) -> list[Section]:
     text = (
         f"{len(before)} operations before fusion, {len(after)} after it; {fused} kernels are made "
         "of several. Square blue nodes run on the array, round ones on the host. Constants are "
-        "left out. Drag to move, use two fingers, or click into a graph and turn the wheel or press + "
-        "and −."
+        "left out. Drag to move, use two fingers, or click into a graph and turn the wheel or "
+        "press + and −."
     )
     return [
         Section(

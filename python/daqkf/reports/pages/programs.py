@@ -196,7 +196,7 @@ def _waiting(works: Sequence[Work], config: ArrayConfig) -> list[Block]:
         (
             f"element {place}",
             int(words[place]),
-            _share(words[place] / total),
+            _share(float(words[place]) / total),
             total - int(words[place]),
         )
         for place in shown
@@ -244,8 +244,8 @@ def _roofline(works: Sequence[Work], config: ArrayConfig) -> list[Block]:
     text = (
         "Products are dense ones, zeros included. Zeros take no time, so all elements at work do "
         f"{peak:,.1f} in a cycle with the kernel whose words stand for most products; "
-        f"{config.pes * lanes} multipliers do {config.pes * lanes}. The ports move {ports} bytes in "
-        "a cycle" + (", streams of weights among them." if config.memory_bits else ".")
+        f"{config.pes * lanes} multipliers do {config.pes * lanes}. The ports move {ports} bytes "
+        "in a cycle" + (", streams of weights among them." if config.memory_bits else ".")
     )
     axes = "dense products for each byte moved", "dense products a cycle"
     return [
@@ -368,4 +368,4 @@ def _resources(config: ArrayConfig) -> list[Block]:
 
 
 def _of(share: float) -> Share:
-    return Share(min(share, 1), f"{share:.1%}" if share <= 10 else "far too much")
+    return Share(min(share, 1), f"{share:.1%}" if share <= 10 else f"{share:.0f} times")
