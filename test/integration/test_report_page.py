@@ -251,13 +251,16 @@ OVERLAPS = """(() => {
   const inside = (a, b) => Math.min(a.right, b.right) - Math.max(a.left, b.left) > 1
     && Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top) > 1;
   const check = (nodes) => {
-    const boxes = [...nodes].map(node => [node, node.getBoundingClientRect()]).filter(([, b]) => b.width && b.height);
+    const boxes = [...nodes].map(node => [node, node.getBoundingClientRect()])
+      .filter(([, box]) => box.width && box.height);
+    const said = (node) => node.textContent.slice(0, 40);
     boxes.forEach(([one, a], i) => boxes.slice(i + 1).forEach(([other, b]) => {
-      if (inside(a, b)) found.push(one.textContent.slice(0, 40) + ' | ' + other.textContent.slice(0, 40));
+      if (inside(a, b)) found.push(said(one) + ' | ' + said(other));
     }));
   };
   check(document.querySelectorAll('header > *, main > section'));
-  for (const part of document.querySelectorAll('section')) check(part.querySelectorAll(':scope > :not(details)'));
+  const blocks = ':scope > :not(details)';
+  for (const part of document.querySelectorAll('section')) check(part.querySelectorAll(blocks));
   for (const svg of document.querySelectorAll('.chart > svg')) check(svg.querySelectorAll('text'));
   for (const svg of document.querySelectorAll('svg.zoom')) check(svg.querySelectorAll('.node'));
   for (const row of document.querySelectorAll('tr')) check(row.children);
@@ -305,12 +308,11 @@ def test_a_graph_moves(place: Path, tab: Tab):
         after = [float(part) for part in tab.value(box).split()]
         assert after[changed] != before[changed], key
         before = after
-    tab.call(
-        "Input.dispatchMouseEvent", type="mouseWheel", x=700, y=400, deltaX=0, deltaY=-100
-    ) if False else None
-    tab.value(
-        "document.querySelector('.node').dispatchEvent(new MouseEvent('click', {bubbles: true}))"
-    )
+    wheel = {"type": "mouseWheel", "x": 700, "y": 450, "deltaX": 0, "deltaY": -100}
+    tab.value("document.querySelector('svg.zoom').scrollIntoView({block: 'center'})")
+    tab.call("Input.dispatchMouseEvent", **wheel)
+    assert float(tab.value(box).split()[2]) < before[2]
+    tab.value("document.querySelector('.node').dispatchEvent(new Event('click', {bubbles: true}))")
     assert "on the" in tab.value("document.querySelector('.detail').textContent")
 
 

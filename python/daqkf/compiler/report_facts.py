@@ -194,8 +194,8 @@ def kernel_accuracy(errors: "KernelErrors") -> Section:
     )
     text = (
         "The results of each kernel beside those of the float network on the same inputs. Errors "
-        "of earlier kernels are in the results of later ones. SQNR is the energy of the float results "
-        "over that of the difference."
+        "of earlier kernels are in the results of later ones. SQNR is the energy of the float "
+        "results over that of the difference."
     )
     blocks: list[Block] = [
         Note(text),
