@@ -1,7 +1,7 @@
 # Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-"""What pages of reports are drawn with: graphs without overlaps, axes, folds, and prices of units."""
+"""What pages of reports are drawn with: graphs without overlaps, axes, folds, costs of units."""
 
 import numpy as np
 import pytest
@@ -43,7 +43,7 @@ def test_axes_have_round_numbers():
     axis = Axis.over([0.3, 12.0], 0, 100)
     places, texts = zip(*axis.ticks(), strict=True)
     assert texts == ("0", "2", "4", "6", "8", "10", "12") or texts == ("0", "5", "10")
-    assert list(places) == sorted(places) and 0 <= min(places) and max(places) <= 100
+    assert list(places) == sorted(places) and min(places) >= 0 and max(places) <= 100
     near = Axis.over([17_729_280, 17_729_999], 0, 100).ticks()
     assert len({text for _, text in near}) == len(near)
     assert [number(value) for value in (1_234_567, 12_345, 1234, 0.5, 0)] == [
