@@ -143,7 +143,8 @@ class CompiledNetwork(LoweredNetwork):
                 raise DaqkfError("inputs need the network that this one was compiled from")
             return no_accuracy()
         if inputs is not None:
-            return kernel_accuracy(self.debug(inputs, source))
+            errors = self.debug(inputs, source)
+            return kernel_accuracy(errors.facts(), errors.hints())
         try:
             return weight_accuracy(weight_pairs(self.network, self.options, source))
         except (DiagnosticException, InterpretationError, ValueError) as error:

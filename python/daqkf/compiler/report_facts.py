@@ -6,7 +6,7 @@ accuracy, as data for `daqkf.reports.pages`."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,9 +36,6 @@ from daqkf.passes.nn_product import input_names
 from daqkf.reports.pages.blocks import Block, Note, Section, Share, Table
 from daqkf.reports.pages.networks import Operator
 from daqkf.reports.pages.programs import Work
-
-if TYPE_CHECKING:
-    from daqkf.compiler.debugging import KernelErrors
 
 _BETWEEN = ("constant", "add", "requantize", "quantize", "dequantize", "concat", "return")
 """Operations of a kernel that are a part of the step before them."""
@@ -176,16 +173,20 @@ def _layers(call: LinearOp) -> list[tuple[str, str, bool]]:
     return found
 
 
-def kernel_accuracy(errors: "KernelErrors") -> Section:
-    """The section on the accuracy of each kernel on given inputs."""
+def kernel_accuracy(errors: Sequence[Mapping[str, Any]], hints: Sequence[str]) -> Section:
+    """The section on the accuracy of each kernel on given inputs.
+
+    Args:
+        errors: a row for each kernel, as `KernelErrors.facts` has them.
+        hints: what they say about where accuracy gets lost.
+    """
     rows = [
         (
-            error.name,
-            _decibels(error.sqnr),
-            f"{error.saturated:.2%}",
-            error.range[0],
-            error.range[1],
-            error.error,
+            error["name"],
+            _decibels(math.inf if error["sqnr"] is None else error["sqnr"]),
+            f"{error['saturated']:.2%}",
+            *error["range"],
+            error["error"],
         )
         for error in errors
     ]
@@ -201,7 +202,7 @@ def kernel_accuracy(errors: "KernelErrors") -> Section:
         Note(text),
         Table("Float against integers, kernel by kernel", headings, rows),
     ]
-    blocks += [Note(hint[:1].upper() + hint[1:] + ".") for hint in errors.hints()]
+    blocks += [Note(hint[:1].upper() + hint[1:] + ".") for hint in hints]
     return Section("accuracy", "Accuracy by layer", blocks)
 
 
