@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from daqkf.hw_targets import load_target
 from daqkf.hw_targets.config import smallest_array
 from daqkf.hw_targets.engine import logic_needs, module_logic
-from daqkf.reports.pages.blocks import Graph, Node
+from daqkf.reports.pages.blocks import Graph, Node, Table
 from daqkf.reports.pages.charts import Axis, number, thinned
 from daqkf.reports.pages.layout import layout
 from daqkf.reports.pages.networks import LARGE, Operator, sections
@@ -97,7 +97,7 @@ def test_busy_elements_are_counted():
     work = Work("k", np.array([10, 30]), 4, 16, 4, 16 * 4, 100)
     cycles = work.cycles(config)
     utilisation = next(s for s in of_programs([work], config, 0) if s.anchor == "utilisation")
-    (table,) = [b for b in utilisation.blocks if b.kind == "table" and "Cycles" in b.caption]
-    (row,) = table.rows  # pyright: ignore[reportAttributeAccessIssue]
+    tables = [block for block in utilisation.blocks if isinstance(block, Table)]
+    (row,) = tables[0].rows
     assert row[1:4] == (cycles, 10, 30)
     assert str(row[4]) == f"{40 / (2 * cycles):.1%}"
