@@ -37,7 +37,10 @@ from daqkf.reports.pages.blocks import Block, Note, Section, Share, Table
 from daqkf.reports.pages.networks import Operator
 from daqkf.reports.pages.programs import Work
 
-_BETWEEN = ("constant", "add", "requantize", "quantize", "dequantize", "concat", "return")
+_BETWEEN = (
+    *("constant", "add", "requantize", "quantize", "dequantize", "concat", "return"),
+    *("columns", "gather"),
+)
 """Operations of a kernel that are a part of the step before them."""
 
 _FULL = 60.0
