@@ -67,6 +67,8 @@ class Memory:
     ports: int = 1
     """That read."""
     style: str = "block"
+    holds: str = ""
+    """What is in them."""
 
 
 KINDS = ("dsp", "ordered")
@@ -113,7 +115,13 @@ def _activations(config: ArrayConfig) -> list[Memory]:
     """The activation memories: those of each element, or the one of elements in step."""
     style = config.activation_memory
     if config.lockstep:
-        return [Memory("lockstep", 1, config.activation_depth, config.row_bits, style=style)]
+        return [
+            Memory(
+                *("lockstep", 1, config.activation_depth, config.row_bits),
+                style=style,
+                holds="activations",
+            )
+        ]
     reads = _reads(config)
     return [
         Memory(
@@ -123,6 +131,7 @@ def _activations(config: ArrayConfig) -> list[Memory]:
             ACTIVATION_BITS * len(lanes) * config.features_together,
             min(reads, config.reads_together),
             style,
+            "activations",
         )
         for lanes in lane_groups(config, config.family(0))
     ]
@@ -139,28 +148,33 @@ def memories(config: ArrayConfig) -> list[Memory]:
     rows = 2 * config.result_depth // together
     found = [
         Memory(
-            _element(config), config.pes, streams, fifo_bits(config, 0), style=config.stream_memory
+            *(_element(config), config.pes, streams, fifo_bits(config, 0)),
+            style=config.stream_memory,
+            holds="streams",
         ),
         *_activations(config),
-        Memory("post", 1, slots // pairs, pairs * parameter_row(config).width),
+        Memory("post", 1, slots // pairs, pairs * parameter_row(config).width, holds="parameters"),
         Memory(
             "post",
             config.post_lanes,
             config.banks * table_rows(config),
             table_row(config).width,
             style=config.table_memory,
+            holds="activation functions",
         ),
         *(
-            Memory("array", together, rows, len(bits), style=config.result_memory)
+            Memory("array", together, rows, len(bits), style=config.result_memory, holds="results")
             for bits in result_groups(config)
         ),
     ]
     if config.partial_depth:
         depth = config.partial_depth << (groups - 1).bit_length()
         width = config.sum_width * config.post_lanes
-        found.append(Memory("post", 1, depth, width, style=config.partial_memory))
+        found.append(
+            Memory("post", 1, depth, width, style=config.partial_memory, holds="partial sums")
+        )
     if config.residual_depth:
-        found.append(Memory("post", 1, config.residual_depth, config.row_bits))
+        found.append(Memory("post", 1, config.residual_depth, config.row_bits, holds="residuals"))
     return found
 
 
@@ -447,6 +461,28 @@ def memory_needs(config: ArrayConfig, family: str) -> Needs:
     return total + Needs(round(choosing), 0, halves, ultra)
 
 
+def module_logic(config: ArrayConfig, family: str) -> dict[str, dict[str, float]]:
+    """The `luts` and `flip_flops` of all instances of each module together, beside its memories.
+
+    Trees that are shared out over modules, of results for instance, are in none of them.
+
+    Raises:
+        UnknownEngineError: elements or a fabric of which nothing says what they take.
+    """
+    elements = kind(config)
+    common = _prices(family)
+    prices = _prices(f"{family}-{elements}") if elements else common
+    numbers = instances(config)
+    found: dict[str, dict[str, float]] = {}
+    for module, values in terms(config).items():
+        found[module] = {}
+        for resource in ("luts", "flip_flops"):
+            known = (common[resource] | prices[resource]).get(module, {})
+            one = sum(known.get(term, 0) * value for term, value in values.items())
+            found[module][resource] = numbers[module] * one
+    return found
+
+
 @lru_cache(maxsize=1 << 14)
 def logic_needs(config: ArrayConfig, family: str) -> Needs:
     """What an array takes beside its memories, whatever these are made of.
@@ -454,20 +490,15 @@ def logic_needs(config: ArrayConfig, family: str) -> Needs:
     Raises:
         UnknownEngineError: as `engine_needs`.
     """
-    elements = kind(config)
+    kind(config)
     if config.operand_depth or config.dispatches:
         raise UnknownEngineError("arrays with operand memories or variants are not known")
-    prices = _prices(f"{family}-{elements}" if elements else family)
-    common = _prices(family)
-    if post_dsps(config) and "lane_dsp" not in common["luts"]["post"]:
+    if post_dsps(config) and "lane_dsp" not in _prices(family)["luts"]["post"]:
         raise UnknownEngineError(f"post units with DSP blocks are not known for '{family}'")
     totals = {"luts": 0.0, "flip_flops": 0.0}
-    numbers = instances(config)
-    for module, values in terms(config).items():
+    for takes in module_logic(config, family).values():
         for resource in totals:
-            known = (common[resource] | prices[resource]).get(module, {})
-            one = sum(known.get(term, 0) * value for term, value in values.items())
-            totals[resource] += numbers[module] * one
+            totals[resource] += takes[resource]
     totals["flip_flops"] += config.pes * tree_bits(config)
     for resource, takes in _result_tree(config, family).items():
         totals[resource] += takes
@@ -479,5 +510,5 @@ def logic_needs(config: ArrayConfig, family: str) -> Needs:
         luts=round(totals["luts"]),
         flip_flops=round(totals["flip_flops"]),
         block_rams_18k=0,
-        dsps=numbers["packed_lanes"] + config.post_lanes * post_dsps(config),
+        dsps=instances(config)["packed_lanes"] + config.post_lanes * post_dsps(config),
     )

@@ -71,6 +71,8 @@ INSTEAD: Mapping[str, Instead] = {
     "daqkf bench language --model llama2-7b --device xck26 --sparsity 0.5 0.7 "
     "--magnitudes 15 7": Instead("", _BENCH),
     "daqkf bench language --model smollm2 --device xck26 --one-token": Instead("", _BENCH),
+    # docs/paper.md
+    "daqkf bench paper -o docs": Instead("", _HOURS),
     # docs/language-models.md
     "daqkf compile smollm2 --sparsity 0.5 --levels uniform-15 -o build/smollm2 --resume": (
         Instead("", _QUARTER)

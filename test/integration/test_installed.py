@@ -59,6 +59,7 @@ Path("m.gguf").write_bytes(b"")
 ABSENT = {
     "onnx": "daqkf compile m.onnx -o out",
     "plot": "daqkf report w.npy -o out",
+    "report": "daqkf report w.npy -o out.html",
     "synth": "daqkf synth layer --fabric ecp5",
     "board": "daqkf synth layer --board ulx3s-85f",
     "formal": "daqkf prove",

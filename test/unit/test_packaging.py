@@ -34,6 +34,7 @@ FOR_USERS = {
     "onnx",
     "run",
     "plot",
+    "report",
     "tokenizers",
     "synth",
     "formal",
@@ -161,6 +162,7 @@ ABSENT = [
     ("onnx", "onnx", ["compile", "m.onnx", "-o", "out"]),
     ("gguf", "lm", ["compile", "m.gguf", "-o", "out"]),
     ("matplotlib", "plot", ["report", "w.npy", "-o", "out"]),
+    ("jinja2", "report", ["report", "w.npy", "-o", "out.html"]),
     ("tokenizers", "tokenizers", ["calibrate", "tokenizer.json", "texts.txt", "-o", "x.npz"]),
     ("shtab", "completion", ["completion", "bash"]),
     ("optuna", "explore", ["explore", "w.npy", "-o", "out"]),
@@ -186,7 +188,7 @@ def test_an_absent_extra_is_told(
     before = sorted(tmp_path.iterdir())
     for name in [name for name in sys.modules if name.partition(".")[0] == package]:
         monkeypatch.delitem(sys.modules, name)
-    for name in ("daqkf.reports.figures", *EXPLORING):
+    for name in ("daqkf.reports.figures", "daqkf.reports.pages.rendering", *EXPLORING):
         monkeypatch.delitem(sys.modules, name, raising=False)
     monkeypatch.setitem(sys.modules, package, None)
     assert main(command) == 1

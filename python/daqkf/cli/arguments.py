@@ -454,9 +454,13 @@ def _add_plan(commands: Commands) -> None:
 
 
 def _add_report(commands: Commands) -> None:
-    reporter = commands.add_parser("report", help="analyse weights: table, JSON and pictures")
+    reporter = commands.add_parser(
+        "report", help="write a page on what was compiled or measured, or on weights"
+    )
     reporter.add_argument(
-        "source", help="weights in .npy or .npz, IR in .mlir, a design's folder, or 'minilm'"
+        "source",
+        help="a folder that compile or explore wrote, a benchmark's .json, weights in .npy or "
+        ".npz, IR in .mlir, or 'minilm'",
     )
     reporter.add_argument("--layer", action="append", help="only the matrix of this name; repeats")
     reporter.add_argument("--sparsity", type=float, help="prune to this share of zeros first")
@@ -464,7 +468,22 @@ def _add_report(commands: Commands) -> None:
         "--levels", default="codebook-15", help="to fit to floats (default: codebook-15)"
     )
     reporter.add_argument("--tile", type=int, default=16, help="its extent (default: 16)")
-    reporter.add_argument("-o", "--output", required=True, help="folder for the report")
+    reporter.add_argument(
+        "--source",
+        dest="against",
+        metavar="SOURCE",
+        help="what the folder was compiled from, to compare it with: a network, its name, or "
+        "weights",
+    )
+    reporter.add_argument(
+        "--inputs", metavar="FILE", help="of the network, in .npz, to compare kernels on"
+    )
+    reporter.add_argument(
+        "-o",
+        "--output",
+        help="NAME.html for a page, or a folder for JSON and pictures of weights (default: "
+        "report.html in the folder, or a page of the file's name)",
+    )
 
 
 def _add_eval(commands: Commands) -> None:

@@ -153,8 +153,9 @@ def _demo(options: argparse.Namespace) -> int:
 
 
 def _report(options: argparse.Namespace) -> int:
-    check_inputs(None if options.source == MINILM else options.source)
-    check_output_folder(options.output)
+    check_inputs(None if options.source == MINILM else options.source, options.inputs)
+    page = options.output is None or options.output.endswith(".html")
+    (check_output if page else check_output_folder)(options.output)
 
     from daqkf.cli.reporting import report
 

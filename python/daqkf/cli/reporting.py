@@ -1,48 +1,139 @@
 # Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-"""`daqkf report`: from what the user names to matrices, and from these to a folder."""
+"""`daqkf report`: from what the user names to a page, or to a folder of pictures."""
 
 import argparse
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from daqkf.compiler.file_suffixes import MINILM
+from daqkf.compiler.file_suffixes import MINILM, is_named
 from daqkf.compiler.formats import load_weights
+from daqkf.passes.files import write_atomically
+from daqkf.passes.quantize.samples import load_inputs
+from daqkf.passes.quantize.sparsity import TILE
 from daqkf.reports import model, writing
+from daqkf.reports.writing import PAGE, Report
 from daqkf.support.errors import DaqkfError
+
+_COMPILED = ("design.json", "network.json")
+_MEASURED = (".json",)
+_EXPLORED = "explore.json"
 
 
 def report(options: argparse.Namespace) -> int:
-    """Print the table and write the folder that the command line asks for.
+    """Print the table, and write the page or the folder that the command line asks for.
 
     Raises:
         DaqkfError: there is nothing to report on, or an unknown level set or matrix.
     """
-    from daqkf.compiler.options import level_set
     from daqkf.support.tables import print_table
 
-    levels = level_set(options.levels)
-    matrices = model.choose(_matrices(options.source), options.layer or ())
-    if options.sparsity is not None:
-        matrices = [matrix.pruned(options.sparsity) for matrix in matrices]
-    entries = model.analyse(matrices, levels, options.tile)
-    writing.write_report(entries, Path(options.output))
-    print_table(writing.table(entries))
-    print(f"{options.output}: report.json, report.png, report.svg")
+    source, output = Path(options.source), _output(options)
+    if source.is_dir() and not _is_compiled(source) and (source / _EXPLORED).is_file():
+        source = source / _EXPLORED
+    if source.suffix in _MEASURED and not source.is_dir():
+        return _measured(source, output)
+    found = _found(options)
+    if output.suffix == PAGE:
+        page = found.page()
+        print_table(writing.table(found.entries))
+        write_atomically(output, page.encode())
+        print(output)
+        return 0
+    found.save(output)
+    print_table(writing.table(found.entries))
+    print(f"{output}: report.json, report.png, report.svg")
     return 0
 
 
+def _output(options: argparse.Namespace) -> Path:
+    """Where the report goes: as asked for, or beside what it is of."""
+    if options.output:
+        return Path(options.output)
+    source = Path(options.source)
+    return source / f"report{PAGE}" if source.is_dir() else Path(f"{source.stem}{PAGE}")
+
+
+def _is_compiled(folder: Path) -> bool:
+    return any((folder / name).exists() for name in _COMPILED)
+
+
+def _measured(source: Path, output: Path) -> int:
+    """The page of a benchmark's file."""
+    from daqkf.reports.pages.benchmarks import read
+    from daqkf.reports.pages.rendering import render
+
+    if output.suffix != PAGE:
+        raise DaqkfError(f"{output}: the report of a benchmark is a page: -o NAME{PAGE}")
+    write_atomically(output, render(read(source)).encode())
+    print(output)
+    return 0
+
+
+def _found(options: argparse.Namespace) -> Report:
+    """The report on a compiled folder, or on weights, with the matrices that were asked for."""
+    from daqkf.compiler.options import level_set
+
+    levels, path = level_set(options.levels), Path(options.source)
+    compiled = path.is_dir() and (_is_compiled(path) or options.source != MINILM)
+    if compiled:
+        found = _of_folder(path, options)
+    elif options.against or options.inputs:
+        raise DaqkfError("--source and --inputs are for the folder of what was compiled")
+    else:
+        found = Report(path.stem, [])
+    changed = options.layer or options.sparsity is not None or options.tile != TILE
+    if compiled and not changed:
+        return found
+    every = [entry.matrix for entry in found.entries] if compiled else _matrices(options.source)
+    matrices = model.choose(every, options.layer or ())
+    if options.sparsity is not None:
+        matrices = [matrix.pruned(options.sparsity) for matrix in matrices]
+    return replace(found, entries=model.analyse(matrices, levels, options.tile))
+
+
+def _of_folder(path: Path, options: argparse.Namespace) -> Report:
+    """The report on a folder that `daqkf compile` wrote."""
+    from daqkf.compiler.design import Design
+    from daqkf.compiler.saved import load
+
+    if not _is_compiled(path):
+        raise DaqkfError(f"{path}: nothing in it was compiled: no {' and no '.join(_COMPILED)}")
+    compiled = load(path)
+    name = path.resolve().name
+    if isinstance(compiled, Design):
+        if options.inputs:
+            raise DaqkfError("--inputs are for networks; a layer is compared by its weights")
+        source = load_weights(options.against) if options.against else None
+        return replace(compiled.report(source), title=name)
+    source = _network(options.against) if options.against else None
+    return replace(compiled.report(source, _inputs(options.inputs)), title=name)
+
+
+def _network(source: str) -> Any:
+    """A network's file, or what stands behind a model's name."""
+    if not is_named(source):
+        return source
+    from daqkf.compiler.named_models import named_model
+
+    return named_model(source).source
+
+
+def _inputs(path: str | None) -> Mapping[str, Any] | None:
+    """The inputs by name that a file has."""
+    return load_inputs(path) if path else None
+
+
 def _matrices(source: str) -> list[model.Matrix]:
-    """The weight matrices of a file, of a design's folder, or of MiniLM."""
+    """The weight matrices of a file, or of MiniLM."""
     path = Path(source)
     if source == MINILM:
         from daqkf.studies.minilm.matrices import encoder_matrices
 
         return encoder_matrices()
-    if path.is_dir():
-        from daqkf.compiler.design import Design
-
-        return model.of_module(source, Design.load(path).golden)
     if path.suffix in (".npy", ".npz"):
         return model.of_array(path.stem, load_weights(source))
     if path.suffix == ".mlir":
@@ -55,5 +146,6 @@ def _matrices(source: str) -> list[model.Matrix]:
         return model.of_module(source, parse_module(make_context(), text, source))
     path.stat()
     raise DaqkfError(
-        f"{source}: expected weights (.npy, .npz), IR (.mlir), a design's folder, or '{MINILM}'"
+        f"{source}: expected the folder of what was compiled, a benchmark (.json), weights (.npy, "
+        f".npz), IR (.mlir), or '{MINILM}'"
     )

@@ -68,6 +68,7 @@ from daqkf.support.ir import make_context, module_text, parse_module
 
 if TYPE_CHECKING:
     from daqkf.compiler.debugging import KernelErrors
+    from daqkf.reports.pages.blocks import Section
     from daqkf.reports.writing import Report
 
 _ON_ARRAY = LinearOp | ProductOp | IntegerAttention
@@ -96,14 +97,58 @@ class CompiledNetwork(LoweredNetwork):
             figures["bits"] = f"{self.magnitudes()[1]:.2f} bits a weight"
         return figures | {"array": f"{self.target}: {config.pes} PEs × {config.lanes} lanes"}
 
-    def report(self) -> "Report":
-        """The weights of all kernels: non-zeros, levels, ranges, as a table and as pictures."""
+    def report(
+        self, source: str | Path | ModuleOp | None = None, inputs: Inputs | None = None
+    ) -> "Report":
+        """The network as a table, as pictures and as a page: its graph, where operators run,
+        weights, programs and memories.
+
+        Args:
+            source: the network that this one was compiled from, to compare the weights with.
+            inputs: by name, to compare the results of each kernel on, too.
+
+        Raises:
+            DaqkfError: inputs without a source or that do not fit, or a network with other kernels.
+        """
         from daqkf.compiler.options import level_set
         from daqkf.reports.model import analyse, of_module
         from daqkf.reports.writing import Report
 
-        matrices = of_module("network", self.network)
-        return Report("network", analyse(matrices, level_set("int8")))
+        accuracy = self._accuracy(source, inputs)
+
+        def sections() -> "list[Section]":
+            from daqkf.compiler.report_facts import operators, works
+            from daqkf.reports.pages import networks, programs
+
+            graph = networks.sections(operators(self.network))
+            found = programs.sections(works(self.stages), self.config, self.saved())
+            return [
+                *graph,
+                *([accuracy] if source else []),
+                *found,
+                *([] if source else [accuracy]),
+            ]
+
+        entries = analyse(of_module("network", self.network), level_set("int8"))
+        lead = f"A network of {len(entries)} matrices in {len(self.kernels)} kernels."
+        return Report("network", entries, lead, self.figures, sections)
+
+    def _accuracy(self, source: str | Path | ModuleOp | None, inputs: Inputs | None) -> "Section":
+        """What a report says of accuracy."""
+        from daqkf.compiler.debugging import weight_pairs
+        from daqkf.compiler.report_facts import kernel_accuracy, no_accuracy, weight_accuracy
+
+        if source is None:
+            if inputs is not None:
+                raise DaqkfError("inputs need the network that this one was compiled from")
+            return no_accuracy()
+        if inputs is not None:
+            errors = self.debug(inputs, source)
+            return kernel_accuracy(errors.facts(), errors.hints())
+        try:
+            return weight_accuracy(weight_pairs(self.network, self.options, source))
+        except (DiagnosticException, InterpretationError, ValueError) as error:
+            raise DaqkfError(describe(error)) from None
 
     def debug(self, inputs: Inputs, source: str | Path | ModuleOp) -> "KernelErrors":
         """Each kernel's results beside those of the float network: where accuracy gets lost.

@@ -19,9 +19,12 @@ from xdsl.ir import Operation
 
 from daqkf.compiler.options import NetworkOptions
 from daqkf.compiler.outlining import fuse, outlined
+from daqkf.dialects.dense import to_array
 from daqkf.dialects.interpreting import call, entry
 from daqkf.dialects.nn import LinearOp, MatmulOp
 from daqkf.dialects.nn.base import HOST
+from daqkf.dialects.spaq import MatmulOp as SpaqMatmulOp
+from daqkf.dialects.spaq.ops import defining_constant
 from daqkf.hw_targets import load_target
 from daqkf.passes.nn_kernels import kernel_name, kernel_of
 from daqkf.passes.nn_outline import layer_name
@@ -192,6 +195,51 @@ def kernel_errors(
             )
         )
     return KernelErrors(rows)
+
+
+def weight_pairs(
+    compiled: ModuleOp, options: NetworkOptions, source: str | Path | ModuleOp
+) -> list[tuple[str, NDArray[np.float64], NDArray[np.float64]]]:
+    """The float weights [K, N] of each matrix of a network, and what its levels are worth.
+
+    Columns that a kernel has twice, as their range is split, are in both once. Matrices of
+    attention that are put together in another order are left out.
+
+    Raises:
+        ValueError: the networks have different kernels.
+    """
+    ours, theirs = (
+        _weights_of(found) for found in (compiled, _reference(compiled, options, source))
+    )
+    if list(ours) != list(theirs):
+        raise ValueError(f"the network has other kernels than were compiled: {', '.join(ours)}")
+    pairs: list[tuple[str, NDArray[np.float64], NDArray[np.float64]]] = []
+    for name, matrices in ours.items():
+        reals = theirs[name]
+        if len(reals) != len(matrices):
+            continue
+        for number, (found, real) in enumerate(zip(matrices, reals, strict=True), 1):
+            features, outputs = real.shape
+            if found.shape[0] >= features and found.shape[1] >= outputs:
+                own = name if len(matrices) == 1 else f"{name} {number}/{len(matrices)}"
+                pairs.append((own, real, found[:features, :outputs]))
+    return pairs
+
+
+def _weights_of(network: ModuleOp) -> dict[str, list[NDArray[np.float64]]]:
+    """What the weights of each kernel are worth, in the order in which kernels are called."""
+    found: dict[str, list[NDArray[np.float64]]] = {}
+    for call_ in entry(network).walk():
+        if not isinstance(call_, LinearOp):
+            continue
+        function = kernel_of(call_)
+        matrices = found[kernel_name(function)] = []
+        for op in function.walk():
+            constant = defining_constant(op.weights) if isinstance(op, SpaqMatmulOp) else None
+            if constant is not None:
+                scales = 1.0 if constant.scales is None else to_array(constant.scales)
+                matrices.append(constant.array().astype(np.float64) * scales)
+    return found
 
 
 def _results_of(network: ModuleOp, inputs: Inputs) -> list[tuple[str, NDArray[np.float64]]]:

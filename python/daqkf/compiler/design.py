@@ -50,6 +50,7 @@ from daqkf.support.errors import DaqkfError, describe
 from daqkf.support.ir import make_context, module_text, parse_module
 
 if TYPE_CHECKING:
+    from daqkf.reports.pages.blocks import Section
     from daqkf.reports.writing import Report
     from daqkf.synthesis import Toggles
 
@@ -132,12 +133,36 @@ class Design(Compiled):
         program = next(part for part in parts_of(self._program) if isinstance(part, ProgramOp))
         return speed([(to_array(program.rows), program.channels)], self.config)
 
-    def report(self) -> "Report":
-        """The weights of the layer: non-zeros, levels, ranges, as a table and as pictures."""
+    def report(self, source: NDArray[np.floating] | None = None) -> "Report":
+        """The layer as a table, as pictures and as a page: weights, programs and memories.
+
+        Args:
+            source: the float weights [K, N] that it was compiled from, to compare levels with.
+
+        Raises:
+            DaqkfError: weights of another shape.
+        """
+        from daqkf.compiler.report_facts import no_accuracy, program_works, weight_accuracy
         from daqkf.reports.model import analyse, of_module
+        from daqkf.reports.pages import programs
         from daqkf.reports.writing import Report
 
-        return Report("layer", analyse(of_module("layer", self.golden), self.levels))
+        accuracy = no_accuracy()
+        if source is not None:
+            levels = self.weight_levels * self.weight_scales.astype(np.float64)
+            if np.shape(source) != levels.shape:
+                shapes = f"{list(levels.shape)}, not {list(np.shape(source))}"
+                raise DaqkfError(f"the weights of the layer have the shape {shapes}")
+            accuracy = weight_accuracy([("layer.weights", source, levels)])
+
+        def sections() -> "list[Section]":
+            works = program_works(self._program, "layer", len(self.program))
+            found = programs.sections(works, self.config, 0)
+            return [*found, accuracy] if source is None else [accuracy, *found]
+
+        entries = analyse(of_module("layer", self.golden), self.levels)
+        lead = f"A layer of {self.features:,} features and {self.outputs:,} outputs."
+        return Report("layer", entries, lead, self.figures, sections)
 
     @cached_property
     def array(self) -> ArrayOp:

@@ -362,23 +362,31 @@ def frontier_figure(curves: Sequence[Curve]) -> Figure:
 def paired_bars(
     panels: Sequence[tuple[str, dict[str, list[int]]]], variants: Sequence[str]
 ) -> Figure:
-    """Draw panels with groups of bars; a group has one bar for each variant, with its number."""
+    """Draw panels with groups of bars; a group has one bar for each variant, with its number.
+
+    Bars lie, so that numbers of any length stand beside them and never over one another.
+    """
     with rc_context(STYLE):
-        figure = Figure(figsize=(4.5 * len(panels), 3.4), layout="constrained")
-        for axes, (title, groups) in zip(
-            np.atleast_1d(figure.subplots(1, len(panels))), panels, strict=True
-        ):
-            places, width = np.arange(len(groups)), 0.8 / len(variants)
+        rows = max(len(groups) for _, groups in panels) * (len(variants) + 1)
+        size = (4.5 * len(panels), 1.1 + 0.27 * rows)
+        figure = Figure(figsize=size, layout="constrained")
+        every = np.atleast_1d(figure.subplots(1, len(panels)))
+        for axes, (title, groups) in zip(every, panels, strict=True):
+            places, height = np.arange(len(groups)), 0.8 / len(variants)
             for number, (variant, colour) in enumerate(
                 zip(variants, (GREY, BLUE, ORANGE, GREEN), strict=False)
             ):
-                heights = [values[number] for values in groups.values()]
-                offset = (number - (len(variants) - 1) / 2) * width
-                bars = axes.bar(places + offset, heights, width, color=colour, label=variant)
-                axes.bar_label(bars, fmt="{:,.0f}", fontsize=8)
-            axes.set_xticks(places, list(groups))
-            axes.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+                lengths = [values[number] for values in groups.values()]
+                offset = (number - (len(variants) - 1) / 2) * height
+                bars = axes.barh(places + offset, lengths, height, color=colour, label=variant)
+                axes.bar_label(bars, fmt="{:,.0f}", fontsize=8, padding=3)
+            axes.set_yticks(places, list(groups))
+            axes.invert_yaxis()
+            axes.margins(x=0.24)
+            axes.xaxis.set_major_locator(MaxNLocator(nbins=4))
+            axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
             axes.set_title(title)
-            axes.legend()
+        handles, labels = every[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=len(variants))
         _lay_out(figure)
         return figure

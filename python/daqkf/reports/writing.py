@@ -1,11 +1,11 @@
 # Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-"""Write the reports of `daqkf report`: a table on the screen, and files with all findings."""
+"""Write what `daqkf report` finds: a page, a table on the screen, files with all findings."""
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,18 +15,30 @@ from daqkf.passes.files import write_atomically
 from daqkf.passes.spaq_analyze import analysis_json
 from daqkf.reports.model import DETAILED, Entry, Quantised, describe_levels
 from daqkf.reports.notebook import page, picture
+from daqkf.reports.pages import weights
+from daqkf.reports.pages.blocks import Page, Section
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from rich.table import Table
 
 
+PAGE = ".html"
+"""How the name of a page ends."""
+
+
 @dataclass(frozen=True)
 class Report:
-    """What can be said of the weights of a layer or a network."""
+    """What can be said of the weights of a layer or a network, and of how it runs."""
 
     title: str
     entries: Sequence[Entry]
+    lead: str = "Weights and their levels."
+    """A sentence on what the report is of."""
+    figures: Mapping[str, str] = field(default_factory=dict[str, str])
+    """What is said in a line, by name."""
+    sections: Callable[[], Sequence[Section]] = tuple
+    """What makes the sections of the page beside those on weights, when they are asked for."""
 
     def __str__(self) -> str:
         from daqkf.support.tables import table_text
@@ -48,9 +60,28 @@ class Report:
         """The picture of the matrix, or an overview of several."""
         return picture(self.entries)
 
-    def save(self, folder: str | Path) -> None:
-        """Write `report.json` and the pictures; see `write_report`."""
-        write_report(self.entries, Path(folder))
+    def page(self) -> str:
+        """The whole report as one HTML page that needs no other file, and no network.
+
+        Raises:
+            DaqkfError: the extra `report` is not installed.
+        """
+        from daqkf.reports.pages.rendering import render
+
+        sections = [*self.sections(), *weights.sections(self.entries)]
+        return render(Page(self.title, self.lead, self.figures, sections))
+
+    def save(self, path: str | Path) -> None:
+        """Write the page if the name ends in `.html`, else a folder; see `write_report`.
+
+        Raises:
+            DaqkfError: the extra that the page or the pictures need is not installed.
+            OSError: it cannot be written.
+        """
+        if Path(path).suffix == PAGE:
+            write_atomically(Path(path), self.page().encode())
+        else:
+            write_report(self.entries, Path(path))
 
 
 def write_report(entries: Sequence[Entry], folder: Path) -> None:

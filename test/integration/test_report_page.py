@@ -1,0 +1,326 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""Pages of `daqkf report`: what they say, what they refuse, and how they look in a browser."""
+
+import json
+import re
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from chromium import Tab, browser, installed
+from onnx import TensorProto, helper, numpy_helper
+
+import daqkf
+from daqkf.cli.main import main
+
+RNG = np.random.default_rng(22)
+WEIGHTS = RNG.standard_normal((24, 12)).astype(np.float32)
+X = RNG.standard_normal((64, 24)).astype(np.float32)
+HOSTILE = "<script>alert('1')</script><img src=x onerror=alert(2)>"
+"""A name as a file may have it."""
+
+
+class Read(HTMLParser):
+    """The tags and the texts of a page."""
+
+    def __init__(self, page: str):
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def model() -> onnx.ModelProto:
+    """A product, softmax, and two products, whose names are hostile."""
+    nodes = [
+        helper.make_node("MatMul", ["x", "up"], ["sums"], name=f"{HOSTILE}/up"),
+        helper.make_node("Softmax", ["sums"], ["shares"], name=f"{HOSTILE}.shares"),
+        helper.make_node("MatMul", ["shares", "down"], ["hidden"], name=f"{HOSTILE}/down"),
+        helper.make_node("Relu", ["hidden"], ["positive"], name=f"{HOSTILE}/relu"),
+        helper.make_node("MatMul", ["positive", "up"], ["y"], name=f"{HOSTILE}/last"),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "mlp",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 24])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 12])],
+        [numpy_helper.from_array(WEIGHTS, "up"), numpy_helper.from_array(WEIGHTS.T.copy(), "down")],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a layer, a network, what they are of, and the results of a benchmark."""
+    place = tmp_path_factory.mktemp("pages")
+    np.save(place / "w.npy", WEIGHTS)
+    np.savez(place / "x.npz", x=X)
+    onnx.save(model(), place / "net.onnx")
+    options: dict[str, Any] = {"target": "tiny", "levels": "codebook-7", "sparsity": 0.5}
+    daqkf.compile(WEIGHTS, calibration=X, **options).save(place / "layer")
+    daqkf.compile(place / "net.onnx", calibration={"x": X}, target="tiny").save(place / "net")
+    rows = [
+        {"array": array, "sparsity": sparsity, "cosine": 1 - sparsity / 9, "rate": 3.0 + sparsity}
+        for array in ("ours", HOSTILE)
+        for sparsity in (0.0, 0.5, 0.7)
+    ]
+    (place / "bench.json").write_text(json.dumps({"clock_mhz": 250, "rows": rows}))
+    return place
+
+
+def page(place: Path, *arguments: str) -> str:
+    """The page that the command line writes."""
+    output = place / "page.html"
+    assert main(["report", *arguments, "-o", str(output)]) == 0
+    return output.read_text()
+
+
+def numbers(text: str) -> set[int]:
+    return {int(found.replace(",", "")) for found in re.findall(r"\b\d[\d,]*\b", text)}
+
+
+def test_a_layer(place: Path, capsys: pytest.CaptureFixture[str]):
+    assert main(["report", str(place / "layer"), "--source", str(place / "w.npy")]) == 0
+    assert str(place / "layer" / "report.html") in capsys.readouterr().out
+    read = Read((place / "layer" / "report.html").read_text())
+    design = daqkf.Design.load(place / "layer")
+    titles = [attributes.get("id") for tag, attributes in read.tags if tag == "section"]
+    assert titles == [
+        *("accuracy", "utilisation", "roofline", "bytes", "memory", "resources"),
+        *("zeros", "levels"),
+    ]
+    words = design.summary()["stream_words"]
+    assert {design.cycles, min(words), max(words), len(design.program)} <= numbers(read.text)
+    real = WEIGHTS.astype(np.float64)
+    noise = ((real - design.weight_levels * design.weight_scales.astype(np.float64)) ** 2).sum()
+    assert f"{10 * np.log10((real**2).sum() / noise):.1f} dB" in read.text
+    assert any(tag == "img" and attributes["alt"] for tag, attributes in read.tags)
+
+
+def test_a_network_with_hostile_names(place: Path):
+    text = page(place, str(place / "net"), "--source", str(place / "net.onnx"))
+    read = Read(text)
+    assert [tag for tag, _ in read.tags].count("script") == 1
+    assert not any("onerror" in attributes for _, attributes in read.tags)
+    assert not any(name.startswith("on") for _, attributes in read.tags for name in attributes)
+    assert "alert('1')" in read.text
+    network = daqkf.CompiledNetwork.load(place / "net")
+    found = numbers(read.text)
+    assert {network.cycles, network.saved()} - {0} <= found
+    for row in network.traffic():
+        assert {row["in"], row["out"], row["program_bytes"]} <= found
+    assert read.text.count("softmax") >= 1 and "Before fusion" in read.text
+
+
+def test_each_kernel_on_inputs(place: Path):
+    inputs = "--inputs", str(place / "x.npz")
+    text = page(place, str(place / "net"), "--source", str(place / "net.onnx"), *inputs)
+    network = daqkf.CompiledNetwork.load(place / "net")
+    for error in network.debug({"x": X}, place / "net.onnx"):
+        assert f"{error.sqnr:.1f} dB" in text
+
+
+def test_a_page_asks_for_nothing(place: Path):
+    for source in ("layer", "net", "bench.json"):
+        read = Read(page(place, str(place / source)))
+        policies = [a["content"] for _, a in read.tags if "http-equiv" in a]
+        assert len(policies) == 1 and policies[0] and policies[0].startswith("default-src 'none'")
+        assert "unsafe" not in policies[0]
+        for tag, attributes in read.tags:
+            for name in ("src", "href"):
+                assert (attributes.get(name) or "#").startswith(("#", "data:")), (tag, attributes)
+            assert "style" not in attributes, "the policy forbids it"
+
+
+def test_a_benchmark(place: Path):
+    read = Read(page(place, str(place / "bench.json")))
+    assert "clock mhz" in read.text and HOSTILE in read.text
+    lines = [a for tag, a in read.tags if tag == "path" and "line" in (a.get("class") or "")]
+    assert len(lines) == 2 * 2 * 2  # two metrics, two arrays, and each once in the legend
+
+
+def test_a_fit_converges(place: Path):
+    read = Read(page(place, str(place / "w.npy"), "--levels", "codebook-7"))
+    assert "Convergence" in read.text
+    (entry,) = daqkf_report_entries(place)
+    assert f"{entry.quantised.sqnr:.1f} dB" in read.text
+
+
+def daqkf_report_entries(place: Path) -> Any:
+    from daqkf.compiler.options import level_set
+    from daqkf.reports.model import analyse, of_array
+
+    return analyse(of_array("w", np.load(place / "w.npy")), level_set("codebook-7"))
+
+
+BAD = {
+    "empty": ("", None, "nothing in it was compiled: no design.json and no network.json"),
+    "truncated": ("network.json", '{"target": "ti', "not JSON"),
+    "list": ("design.json", "[]", "must be an object, not a list"),
+    "no-hashes": ("design.json", "{}", "lacks"),
+}
+
+
+@pytest.mark.parametrize(("name", "text", "message"), BAD.values(), ids=list(BAD))
+def test_folders_that_are_none(
+    name: str,
+    text: str | None,
+    message: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+):
+    if text is not None:
+        (tmp_path / name).write_text(text)
+    refused(["report", str(tmp_path)], message, capsys)
+    assert not (tmp_path / "report.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"rows": [', "not JSON"),
+        ("[" * 100_000, "nested too deeply"),
+        ("[1, 2]", "expected a benchmark"),
+        ('{"rows": []}', "expected a benchmark"),
+        ('{"trials": "many"}', "expected a benchmark"),
+        ("\xff", "not a text file"),
+    ],
+)
+def test_files_that_are_no_benchmark(
+    text: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    (tmp_path / "b.json").write_bytes(text.encode("latin-1"))
+    refused(["report", str(tmp_path / "b.json"), "-o", str(tmp_path / "b.html")], message, capsys)
+    assert not (tmp_path / "b.html").exists()
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [{"sparsity": float("inf"), "a": float("nan")}, {"sparsity": 0, "a": None}],
+        [{"sparsity": 10**400, "a": 1}, {"sparsity": 0, "a": "x"}],
+        [{}, {"a": {"b": {"c": 1}}, "d": [1]}],
+        [{"sparsity": s, "a": 1e-290 * s, "b": -s} for s in (0, 0.5, 1)],
+    ],
+)
+def test_odd_values_are_shown(rows: list[Any], tmp_path: Path):
+    (tmp_path / "b.json").write_text(json.dumps(rows))
+    assert "2 rows" in page(tmp_path, str(tmp_path / "b.json")) or len(rows) == 3
+
+
+def refused(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(arguments) == 1
+    error = capsys.readouterr().err
+    assert message in error and error.count("\n") == 1 and error.startswith("daqkf: ")
+
+
+def test_what_does_not_go_together(place: Path, capsys: pytest.CaptureFixture[str]):
+    net, out = str(place / "net"), str(place / "no.html")
+    inputs = ["--inputs", str(place / "x.npz")]
+    refused(["report", net, *inputs, "-o", out], "inputs need the network", capsys)
+    refused(["report", str(place / "w.npy"), *inputs, "-o", out], "for the folder", capsys)
+    refused(["report", str(place / "layer"), *inputs, "-o", out], "are for networks", capsys)
+    bench = str(place / "bench.json")
+    refused(["report", bench, "-o", str(place / "folder")], "is a page", capsys)
+    assert not Path(out).exists()
+
+
+@pytest.fixture(scope="module")
+def tab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tab]:
+    chromium = installed()
+    if chromium is None:
+        pytest.skip("no Chromium is installed")
+    with browser(chromium, tmp_path_factory.mktemp("chromium")) as tab:
+        yield tab
+
+
+OVERLAPS = """(() => {
+  const found = [];
+  const inside = (a, b) => Math.min(a.right, b.right) - Math.max(a.left, b.left) > 1
+    && Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top) > 1;
+  const check = (nodes) => {
+    const boxes = [...nodes].map(node => [node, node.getBoundingClientRect()])
+      .filter(([, box]) => box.width && box.height);
+    const said = (node) => node.textContent.slice(0, 40);
+    boxes.forEach(([one, a], i) => boxes.slice(i + 1).forEach(([other, b]) => {
+      if (inside(a, b)) found.push(said(one) + ' | ' + said(other));
+    }));
+  };
+  check(document.querySelectorAll('header > *, main > section'));
+  const blocks = ':scope > :not(details)';
+  for (const part of document.querySelectorAll('section')) check(part.querySelectorAll(blocks));
+  for (const svg of document.querySelectorAll('.chart > svg')) check(svg.querySelectorAll('text'));
+  for (const svg of document.querySelectorAll('svg.zoom')) check(svg.querySelectorAll('.node'));
+  for (const row of document.querySelectorAll('tr')) check(row.children);
+  return found;
+})()"""
+"""Texts, nodes, cells and blocks that lie over one another."""
+
+OUTSIDE = """(() => [...document.querySelectorAll('body *')].filter(node => {
+  if (node.closest('svg, .scroll, .skip')) return false;
+  const box = node.getBoundingClientRect();
+  return box.width && box.right > document.documentElement.clientWidth + 1;
+}).map(node => node.outerHTML.slice(0, 80)))()"""
+"""Elements that reach beyond the right edge."""
+
+PICTURES = """[...document.querySelectorAll('img')].map(one => one.naturalWidth)"""
+WIDE = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+
+
+@pytest.mark.parametrize("width", [400, 1400])
+@pytest.mark.parametrize("source", ["layer", "net", "bench.json"])
+def test_a_browser_shows_it(source: str, width: int, place: Path, tab: Tab):
+    page(place, str(place / source))
+    for dark in (False, True):
+        tab.open(place / "page.html", width, dark)
+        assert tab.value(WIDE) == 0
+        assert tab.value(OUTSIDE) == []
+        assert tab.value(OVERLAPS) == []
+        widths = tab.value(PICTURES)
+        assert all(widths) and bool(widths) == (source != "bench.json")
+        ink = tab.value("getComputedStyle(document.body).backgroundColor")
+        assert (sum(map(int, re.findall(r"\d+", ink))) < 200) == dark
+    assert tab.complaints == []
+    assert {url.partition(":")[0] for url in tab.requests} <= {"file", "data"}
+    assert all(url.startswith(("data:", place.as_uri())) for url in tab.requests)
+
+
+def test_a_graph_moves(place: Path, tab: Tab):
+    page(place, str(place / "net"))
+    tab.open(place / "page.html", 1400)
+    box = "document.querySelector('svg.zoom').getAttribute('viewBox')"
+    before = [float(part) for part in tab.value(box).split()]
+    tab.value("document.querySelector('svg.zoom').focus()")
+    for key, changed in (("+", 2), ("ArrowRight", 0), ("ArrowDown", 1)):
+        tab.call("Input.dispatchKeyEvent", type="keyDown", key=key)
+        after = [float(part) for part in tab.value(box).split()]
+        assert after[changed] != before[changed], key
+        before = after
+    wheel = {"type": "mouseWheel", "x": 700, "y": 450, "deltaX": 0, "deltaY": -100}
+    tab.value("document.querySelector('svg.zoom').scrollIntoView({block: 'center'})")
+    tab.call("Input.dispatchMouseEvent", **wheel)
+    assert float(tab.value(box).split()[2]) < before[2]
+    tab.value("document.querySelector('.node').dispatchEvent(new Event('click', {bubbles: true}))")
+    assert "on the" in tab.value("document.querySelector('.detail').textContent")
+
+
+def test_a_browser_sees_overlaps(tmp_path: Path, tab: Tab):
+    bad = tmp_path / "bad.html"
+    bad.write_text(
+        "<header><p>one</p><p style='margin-top: -30px; width: 3000px'>two</p></header>"
+        "<img src='data:image/png;base64,AAAA'>"
+    )
+    tab.open(bad, 400)
+    assert tab.value(OVERLAPS) and tab.value(OUTSIDE) and tab.value(PICTURES) == [0]
