@@ -7,7 +7,7 @@ import argparse
 from pathlib import Path
 
 from daqkf.cli.common_arguments import SPARSITIES
-from daqkf.cli.files import check_output
+from daqkf.cli.files import check_output, read_text
 from daqkf.support.errors import DaqkfError
 
 _ONLY = {
@@ -17,9 +17,10 @@ _ONLY = {
     "one_token": ("device", "language"),
     "plot": ("device", "language"),
     "jobs": ("device",),
-    "resume": ("device",),
+    "resume": ("device", "peers"),
     **dict.fromkeys(("model", "magnitudes", "context", "prompt", "sequences"), ("language",)),
     **dict.fromkeys(("cache_bits", "host", "for_prompts"), ("language",)),
+    **dict.fromkeys(("only", "size", "page"), ("peers",)),
 }
 """Options that are not for all of what is measured."""
 
@@ -36,7 +37,12 @@ def bench(options: argparse.Namespace) -> int:
         if getattr(options, name) not in (None, False, 0, []) and options.what not in measured:
             others = " or ".join(measured)
             raise DaqkfError(f"--{name.replace('_', '-')} is for daqkf bench {others}")
-    run = {"array": _arrays, "device": _devices, "language": _language_models}
+    run = {
+        "array": _arrays,
+        "device": _devices,
+        "language": _language_models,
+        "peers": _peers,
+    }
     return run[options.what](options)
 
 
@@ -95,4 +101,22 @@ def _language_models(options: argparse.Namespace) -> int:
         clock=1e6 * options.clock,
         use=options.use,
         one_token=options.one_token,
+    )
+
+
+def _peers(options: argparse.Namespace) -> int:
+    from daqkf.studies.peers.command import run_peers_bench
+    from daqkf.studies.peers.products import SIZES
+    from daqkf.studies.peers.products import SPARSITIES as ZEROS
+
+    page = _path(options.page)
+    return run_peers_bench(
+        _path(options.json),
+        page,
+        read_text(page) if page else "",
+        only=options.only or (),
+        sizes=options.size or SIZES,
+        sparsities=options.sparsity or ZEROS,
+        fabrics=options.fabric,
+        resume=options.resume,
     )
