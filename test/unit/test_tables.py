@@ -47,6 +47,8 @@ from daqkf.studies.bench.array import Measurement
 from daqkf.studies.bench.device import ARRAYS, BOTH, Filling
 from daqkf.studies.bench.language_speed import Situation, Speed
 from daqkf.studies.minilm import evaluation
+from daqkf.studies.peers import tables as peers
+from daqkf.studies.peers.products import DA4ML, Row
 from daqkf.studies.profiling import command as profiling
 from daqkf.support import tables
 from daqkf.support.tables import broken, print_table, table_text
@@ -216,6 +218,15 @@ def explored(console: Console) -> None:
     print_table(Exploration("w.npy", {}, aims, 250e6, 0.8, 0, 9, trials, 1).table(), console)
 
 
+def compared(console: Console) -> None:
+    rows = [
+        Row(name, "xcup", 64, 0.5, 2048, RESOURCES.counts, 1281, 1216.96875, 2, 1.234)
+        for name in (DA4ML, "ours 4×32")
+    ]
+    listing = peers.products(rows, "xcup")
+    print_table(listing.table(), console, keys=listing.keys)
+
+
 PRINTED: dict[str, Callable[..., None]] = {
     "cli/language": foretold,
     "cli/networks": traffic,
@@ -229,6 +240,7 @@ PRINTED: dict[str, Callable[..., None]] = {
     "studies/bench/command": benched,
     "studies/bench/device_command": filled,
     "studies/bench/language_command": decoded,
+    "studies/peers/tables": compared,
     "studies/profiling/command": profiled,
     "formal/command": proved,
     "studies/demo": shown,

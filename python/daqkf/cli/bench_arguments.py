@@ -21,7 +21,8 @@ def add_bench(commands: Commands) -> None:
         "--sparsity",
         type=float,
         nargs="+",
-        help="shares of zeros (default: 0 0.1 0.3 0.5 0.7 of MiniLM; language: 0.5; peers: 0 0.5 0.7)",
+        help="shares of zeros (default: 0 0.1 0.3 0.5 0.7 of MiniLM; language: 0.5; "
+        "peers: 0 0.5 0.7)",
     )
     bench.add_argument(
         "--fabric",
@@ -122,7 +123,7 @@ def _add_peers(bench: argparse.ArgumentParser) -> None:
         "--size",
         type=int,
         nargs="+",
-        help="rows and columns of matrices (default: 8 16 32 64 256; above 64 for our arrays alone)",
+        help="rows and columns of matrices (default: 8 16 32 64; above, for our arrays alone)",
     )
     own.add_argument(
         "--page",

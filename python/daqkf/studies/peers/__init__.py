@@ -3,6 +3,6 @@
 
 """`daqkf bench peers` compares with what others have made, in one run on one machine.
 
-Circuits of da4ml beside our arrays, for the same matrices; `daqkf-opt` beside `xdsl-opt`, on the same
-IR; and processors, by onnxruntime and llama.cpp, beside devices as they are planned.
+Circuits of da4ml beside our arrays, for the same matrices; `daqkf-opt` beside `xdsl-opt`, on the
+same IR; and processors, by onnxruntime and llama.cpp, beside devices as they are planned.
 """

@@ -95,8 +95,8 @@ def run_peers_bench(
         resume: find the steps that an earlier run with the same options has done.
 
     Raises:
-        DaqkfError: a number or a name is bad, nothing is left to measure, or a circuit computes something
-            else than its integers.
+        DaqkfError: a number or a name is bad, nothing is left to measure, or a circuit computes
+            something else than its integers.
         UnknownFabricError: there is no such fabric.
         SimulationError, SynthesisError, ToolNotFoundError: a tool failed or is missing.
     """

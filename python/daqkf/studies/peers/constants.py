@@ -3,8 +3,8 @@
 
 """Circuits of da4ml: products with a constant matrix as trees of adders, a result each cycle.
 
-C. Sun et al., "da4ml: Distributed Arithmetic for Real-time Neural Networks on FPGAs", 2025. The weights
-are wired into the circuit, and what rows of the product have in common is added once.
+C. Sun et al., "da4ml: Distributed Arithmetic for Real-time Neural Networks on FPGAs", 2025. The
+weights are wired into the circuit, and what outputs have in common is added once.
 """
 
 import re
@@ -63,7 +63,7 @@ def constant_circuit(levels: NDArray[np.integer[Any]]) -> ConstantCircuit:
 
     features = len(levels)
     start = time.process_time()
-    # Adders of 1 bit cost as much as each other, and carries are not counted: da4ml's own choice for LUTs.
+    # What an adder costs are its bits.
     inputs: Any = FixedVariableArrayInput((features,), hwconf=HWConfig(1, -1, -1))
     ones = np.ones(features, np.int64)
     x = inputs.quantize(ones, (ACTIVATION_BITS - 1) * ones, 0 * ones)

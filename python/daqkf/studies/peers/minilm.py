@@ -3,8 +3,8 @@
 
 """MiniLM on this machine's processor, and on a device as it is planned.
 
-By onnxruntime, with weights of float32 and with what it quantises itself, and by our fast model, which
-computes the exact integers of the array. Each has one thread.
+By onnxruntime, with weights of float32 and with what it quantises itself, and by our fast model,
+which computes the exact integers of the array. Each has one thread.
 """
 
 import os

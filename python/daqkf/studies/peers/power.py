@@ -48,7 +48,7 @@ def core_power(cpuinfo: str | None = None) -> CorePower | None:
             entry["vendor"],
             str(entry["family"]),
         )
-        if same and own.get("model") in map(str, entry["models"]):
+        if same and own.get("model", "") in map(str, entry["models"]):
             return _of(entry)
     return None
 

@@ -3,8 +3,8 @@
 
 """SmolLM2 on this machine's processor by llama.cpp, and on a device as it is planned.
 
-llama.cpp is what the package `xllamacpp` brings, which is built for any x86-64 with AVX2. It runs in a
-process of its own, because it has threads of its own and writes a log.
+llama.cpp is what the package `xllamacpp` brings, which is not built for the processor at hand. It
+runs in a process of its own, because it has threads of its own and writes a log.
 """
 
 import json
@@ -28,7 +28,10 @@ PROMPT, WRITTEN = 128, 64
 """Tokens that are read, and those that are written behind them."""
 SPARSITY, MAGNITUDES, USE = 0.5, 15, 0.8
 """Of what is planned: zeros, levels, and the share of the device that may be taken."""
-_PROGRAM = "import sys; from daqkf.studies.peers.smollm2 import child; child(sys.argv[1], int(sys.argv[2]))"
+_PROGRAM = (
+    "import sys; from daqkf.studies.peers.smollm2 import child; "
+    "child(sys.argv[1], int(sys.argv[2]))"
+)
 
 
 def measure_smollm2(progress: Progress, repeats: int = REPEATS) -> list[Speed]:
@@ -64,11 +67,12 @@ def child(path: str, repeats: int) -> None:
     """Measure llama.cpp with one thread; print tokens a second of CPU time as JSON."""
     import xllamacpp  # pyright: ignore
 
-    params: Any = xllamacpp.CommonParams()
+    library: Any = xllamacpp
+    params: Any = library.CommonParams()
     params.model.path = str(Path(path))
     params.n_ctx, params.n_parallel = 1024, 1
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = 1
-    server: Any = xllamacpp.Server(params)
+    server: Any = library.Server(params)
     # A word is a token, or two; the server says how many it has read.
     prompt = "and then " * (PROMPT // 2)
 

@@ -50,8 +50,9 @@ def products(rows: Sequence[Row], fabric: str) -> Listing:
     names = list(dict.fromkeys(row.circuit for row in own))
     own.sort(key=lambda row: (row.sparsity, row.size, names.index(row.circuit)))
     return Listing(
-        f"{fabric}: products with square matrices of int8 activations; cycles from the first activation "
-        "to the last result; products of two numbers in a cycle for 1,000 LUTs, and their ratio to da4ml",
+        f"{fabric}: products of int8 activations with square matrices; cycles from the first "
+        "activation to the last result; products of two numbers in a cycle for 1,000 LUTs, and "
+        "their ratio to da4ml",
         (
             *("zeros", "size", "circuit", "LUTs", "FFs", "DSPs", "RAMB36", "latency"),
             *("matrix products/cycle", "work/kLUT", "to da4ml", "CPU s"),
@@ -102,8 +103,8 @@ def drivers(rows: Sequence[Driven]) -> Listing:
 def speeds(rows: Sequence[Speed], power: CorePower | None) -> Listing:
     """A row for each model and what runs it."""
     return Listing(
-        "tokens a second of CPU time, one thread; of plans, of time; tokens a joule of a core by published "
-        "power",
+        "tokens a second of CPU time, one thread; of plans, of time; tokens a joule of a core "
+        "by published power",
         ("model", "run by", "tokens/s", "prompt tokens/s", "cosine", "tokens/J"),
         tuple(_speed(row, power) for row in rows),
         2,
