@@ -16,7 +16,7 @@ from daqkf.support.errors import DaqkfError
 
 OPERATIONS = (0, 1000, 10000)
 """Operations of the modules; without any, the time is that of starting."""
-REPEATS = 5
+REPEATS = 3
 _PROGRAMS = {
     "daqkf": "import sys; from daqkf.cli.entry import daqkf_opt; sys.exit(daqkf_opt())",
     "xdsl": "import sys; from xdsl.tools.xdsl_opt import main; sys.exit(main())",
