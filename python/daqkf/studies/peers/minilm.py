@@ -7,6 +7,7 @@ By onnxruntime, with weights of float32 and with what it quantises itself, and b
 which computes the exact integers of the array. Each has one thread.
 """
 
+import logging
 import os
 import tempfile
 import time
@@ -125,7 +126,12 @@ def _sessions(model: MiniLM) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="daqkf-") as folder:
         floats, integers = (os.path.join(folder, name) for name in ("float.onnx", "int8.onnx"))
         Path(floats).write_bytes(export_minilm(model).SerializeToString())
-        quantize_dynamic(floats, integers, weight_type=QuantType.QInt8)
+        # It advises another pass before, which is for shapes and fusions.
+        logging.disable(logging.WARNING)
+        try:
+            quantize_dynamic(floats, integers, weight_type=QuantType.QInt8)
+        finally:
+            logging.disable(logging.NOTSET)
         return {
             f"onnxruntime, {kind}": onnxruntime.InferenceSession(
                 path, options, providers=["CPUExecutionProvider"]
