@@ -80,9 +80,6 @@ def measure_minilm(progress: Progress, repeats: int = REPEATS) -> list[Speed]:
     """
     from threadpoolctl import threadpool_limits
 
-    with from_extra("peers"):
-        import onnxruntime  # noqa: F401
-
     model = MiniLM.load()
     batches = inputs_of(model, load_evaluation()[:_SENTENCES])
     tokens = sum(int(batch[MASK].sum()) for batch in batches)
@@ -117,8 +114,9 @@ def measure_minilm(progress: Progress, repeats: int = REPEATS) -> list[Speed]:
 
 def _sessions(model: MiniLM) -> dict[str, Any]:
     """Sessions of one thread, with float32 and with dynamic quantisation to int8."""
-    import onnxruntime
-    from onnxruntime.quantization import QuantType, quantize_dynamic  # pyright: ignore
+    with from_extra("peers"):
+        import onnxruntime
+        from onnxruntime.quantization import QuantType, quantize_dynamic  # pyright: ignore
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1

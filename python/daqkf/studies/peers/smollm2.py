@@ -65,7 +65,8 @@ def measure_smollm2(progress: Progress, repeats: int = REPEATS) -> list[Speed]:
 
 def child(path: str, repeats: int) -> None:
     """Measure llama.cpp with one thread; print tokens a second of CPU time as JSON."""
-    import xllamacpp  # pyright: ignore
+    with from_extra("peers"):
+        import xllamacpp  # pyright: ignore
 
     library: Any = xllamacpp
     params: Any = library.CommonParams()
