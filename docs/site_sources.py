@@ -42,7 +42,7 @@ NAVIGATION: Mapping[str, tuple[str, ...]] = {
     "Notebooks": ("notebooks/layer", "notebooks/network", "notebooks/language_model"),
     "Design": ("architecture", "streams", "source/CONTRIBUTING", "source/CHANGELOG"),
     "Reference": ("commands", "reference/README", "operators", "registers", "features"),
-    "Benchmarks": ("paper", "array", "accuracy", "device", "language-speed"),
+    "Benchmarks": ("paper", "peers", "array", "accuracy", "device", "language-speed"),
     "Trust": ("verification", "security"),
     "Words": ("glossary", "documents"),
 }

@@ -139,7 +139,7 @@ def test_the_test_sees_undeclared_imports(source: str, wrong: list[str]):
 
 
 def test_all_has_every_extra_for_users():
-    assert set(EXTRAS) == FOR_USERS | {"all", "dev", "docs", "bench"}
+    assert set(EXTRAS) == FOR_USERS | {"all", "dev", "docs", "bench", "peers"}
     assert brought(EXTRAS["all"]) == set().union(*(brought(EXTRAS[name]) for name in FOR_USERS))
 
 

@@ -258,7 +258,7 @@ def test_the_command_writes_all_files_and_goes_on(
     [
         (["--sparsity", "1.5"], "--sparsity must be 0 or above and below 1, not 1.5"),
         (["--use", "0"], "--use must be a share above 0 and up to 1, not 0"),
-        (["--json", "x.json"], "--json is for daqkf bench array or device or language"),
+        (["--json", "x.json"], "--json is for daqkf bench array or device or language or peers"),
     ],
 )
 def test_bad_options_are_one_line(

@@ -49,6 +49,8 @@ from daqkf.studies.bench.language_speed import Situation, Speed
 from daqkf.studies.minilm import evaluation
 from daqkf.studies.paper import command as paper_command
 from daqkf.studies.paper.energy import Interval
+from daqkf.studies.peers import tables as peers
+from daqkf.studies.peers.products import DA4ML, Row
 from daqkf.studies.profiling import command as profiling
 from daqkf.support import tables
 from daqkf.support.tables import broken, print_table, table_text
@@ -236,6 +238,15 @@ def compared(console: Console) -> None:
     print_table(paper_command.table([row]), console)
 
 
+def beside_peers(console: Console) -> None:
+    rows = [
+        Row(name, "xcup", 64, 0.5, 2048, RESOURCES.counts, 1281, 1216.96875, 2, 1.234)
+        for name in (DA4ML, "ours 4×32")
+    ]
+    listing = peers.products(rows, "xcup")
+    print_table(listing.table(), console, keys=listing.keys)
+
+
 PRINTED: dict[str, Callable[..., None]] = {
     "cli/language": foretold,
     "cli/networks": traffic,
@@ -250,6 +261,7 @@ PRINTED: dict[str, Callable[..., None]] = {
     "studies/bench/device_command": filled,
     "studies/bench/language_command": decoded,
     "studies/paper/command": compared,
+    "studies/peers/tables": beside_peers,
     "studies/profiling/command": profiled,
     "formal/command": proved,
     "studies/demo": shown,

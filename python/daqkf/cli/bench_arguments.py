@@ -1,7 +1,7 @@
 # Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-"""The arguments of the command that measures arrays, devices and language models."""
+"""The arguments of the command that measures arrays, devices, language models and peers."""
 
 import argparse
 
@@ -13,18 +13,23 @@ def add_bench(commands: Commands) -> None:
     bench = commands.add_parser("bench", help="measure arrays against a dense one")
     bench.add_argument(
         "what",
-        choices=("array", "device", "language", "paper"),
+        choices=("array", "device", "language", "paper", "peers"),
         help="array: every family of elements; device: whole devices, filled by the planner; "
-        "language: language models on devices; paper: the paper's experiment",
+        "language: language models on devices; paper: the paper's experiment; peers: what others "
+        "have made, beside ours",
     )
     bench.add_argument(
         "--sparsity",
         type=float,
         nargs="+",
-        help="shares of zeros (default: 0 0.1 0.3 0.5 0.7 of MiniLM; language: 0.5)",
+        help="shares of zeros (default: 0 0.1 0.3 0.5 0.7 of MiniLM; language: 0.5; "
+        "peers: 0 0.5 0.7)",
     )
     bench.add_argument(
-        "--fabric", nargs="+", default=["xcup"], help="array: see daqkf synth (default: xcup)"
+        "--fabric",
+        nargs="+",
+        default=["xcup"],
+        help="array, peers: see daqkf synth (default: xcup)",
     )
     bench.add_argument("--array", nargs="+", default=[], help="only these (default: all)")
     bench.add_argument(
@@ -42,6 +47,7 @@ def add_bench(commands: Commands) -> None:
     bench.add_argument("--toggles", action="store_true", help="count toggles of a layer, too")
     _add_device(bench)
     _add_language(bench)
+    _add_peers(bench)
     bench.add_argument("--json", metavar="FILE", help="write everything there")
 
 
@@ -84,7 +90,7 @@ def _add_device(bench: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="paper: the folder of paper.json, paper.csv, paper.md and paper.png (build/paper)",
     )
-    add_resume(bench, "device, paper: ")
+    add_resume(bench, "device, paper, peers: ")
 
 
 def _add_language(bench: argparse.ArgumentParser) -> None:
@@ -109,4 +115,25 @@ def _add_language(bench: argparse.ArgumentParser) -> None:
         type=float,
         metavar="US",
         help="microseconds of the host between two kernels, beside attention (default: 0)",
+    )
+
+
+def _add_peers(bench: argparse.ArgumentParser) -> None:
+    own = bench.add_argument_group("peers")
+    own.add_argument(
+        "--only",
+        nargs="+",
+        metavar="PART",
+        help="products, drivers, minilm or smollm2 (default: all)",
+    )
+    own.add_argument(
+        "--size",
+        type=int,
+        nargs="+",
+        help="rows and columns of matrices (default: 8 16 32 64; above, for our arrays alone)",
+    )
+    own.add_argument(
+        "--page",
+        metavar="FILE",
+        help="put the tables between the marks of a page like docs/peers.md",
     )

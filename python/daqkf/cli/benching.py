@@ -7,7 +7,7 @@ import argparse
 from pathlib import Path
 
 from daqkf.cli.common_arguments import SPARSITIES
-from daqkf.cli.files import check_output
+from daqkf.cli.files import check_output, read_text
 from daqkf.support.errors import DaqkfError
 
 _ONLY = {
@@ -17,12 +17,13 @@ _ONLY = {
     "one_token": ("device", "language"),
     "plot": ("device", "language"),
     "jobs": ("device", "paper"),
-    "resume": ("device", "paper"),
+    "resume": ("device", "paper", "peers"),
     "output": ("paper",),
-    "json": ("array", "device", "language"),
+    "json": ("array", "device", "language", "peers"),
     "array": ("array", "device"),
     **dict.fromkeys(("model", "magnitudes", "context", "prompt", "sequences"), ("language",)),
     **dict.fromkeys(("cache_bits", "host", "for_prompts"), ("language",)),
+    **dict.fromkeys(("only", "size", "page"), ("peers",)),
 }
 """Options that are not for all of what is measured."""
 
@@ -44,6 +45,7 @@ def bench(options: argparse.Namespace) -> int:
         "device": _devices,
         "language": _language_models,
         "paper": _paper,
+        "peers": _peers,
     }
     return run[options.what](options)
 
@@ -115,5 +117,23 @@ def _paper(options: argparse.Namespace) -> int:
         clock=1e6 * options.clock,
         use=options.use,
         jobs=options.jobs or 0,
+        resume=options.resume,
+    )
+
+
+def _peers(options: argparse.Namespace) -> int:
+    from daqkf.studies.peers.command import run_peers_bench
+    from daqkf.studies.peers.products import SIZES
+    from daqkf.studies.peers.products import SPARSITIES as ZEROS
+
+    page = _path(options.page)
+    return run_peers_bench(
+        _path(options.json),
+        page,
+        read_text(page) if page else "",
+        only=options.only or (),
+        sizes=options.size or SIZES,
+        sparsities=options.sparsity or ZEROS,
+        fabrics=options.fabric,
         resume=options.resume,
     )
