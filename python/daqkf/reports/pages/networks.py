@@ -110,13 +110,13 @@ def _graphs(
     if not large:
         return [Graph(title, caption, nodes, edges, anchor)]
     layer = {name: _layer_of(name) for name in nodes}
-    readers: defaultdict[str, set[str]] = defaultdict(set)
+    readers: defaultdict[str, list[str]] = defaultdict(list)
     for a, b in edges:
-        readers[a].add(layer[b])
-    for name, own in layer.items():
-        # What has no name in the file belongs to the layer that alone reads it.
-        if not own and not _named(name) and len(readers[name]) == 1:
-            (layer[name],) = readers[name]
+        readers[a].append(b)
+    for name in reversed(list(layer)):
+        # What has no name in the file belongs to the first layer that reads it.
+        if not layer[name] and not _named(name):
+            layer[name] = next((layer[other] for other in readers[name] if layer[other]), "")
     sizes = Counter(layer.values())
     owner = {name: own if own and sizes[own] > 2 else "" for name, own in layer.items()}
     folds = list(dict.fromkeys(own for own in owner.values() if own))
