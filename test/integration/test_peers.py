@@ -97,7 +97,7 @@ def test_the_power_of_a_core_is_that_of_its_generation():
     text = "vendor_id\t: AuthenticAMD\ncpu family\t: 25\nmodel\t\t: {}\n\n"
     power = core_power(text.format(17))
     assert power is not None
-    assert (power.name, power.least, power.most) == ("EPYC 9004", 3.75, 20)
+    assert (power.name, power.low, power.high) == ("EPYC 9004", 3.75, 20)
     assert power.per_joule(60) == (3, 16)
     assert core_power(text.format(9999)) is None
     assert core_power("") is None

@@ -246,7 +246,7 @@ def _remarks(
     if found.speeds and found.power:
         power = found.power
         lines.append(
-            f"a core of {power.name} takes {power.least:.3g} to {power.most:.3g} W ({power.parts}; "
+            f"a core of {power.name} takes {power.low:.3g} to {power.high:.3g} W ({power.parts}; "
             f"{power.source})"
         )
     elif found.speeds:

@@ -18,15 +18,15 @@ class CorePower:
     """Default thermal design power of a core, by the parts of a generation of processors."""
 
     name: str
-    least: float
+    low: float
     """Watts."""
-    most: float
+    high: float
     parts: str
     source: str
 
     def per_joule(self, rate: float) -> tuple[float, float]:
-        """Least and most of what one core does for each joule, by what it does in a second."""
-        return rate / self.most, rate / self.least
+        """Least and high of what one core does for each joule, by what it does in a second."""
+        return rate / self.high, rate / self.low
 
     def facts(self) -> dict[str, Any]:
         """All figures as values for JSON."""
@@ -54,9 +54,9 @@ def core_power(cpuinfo: str | None = None) -> CorePower | None:
 
 
 def _of(entry: Mapping[str, Any]) -> CorePower:
-    least, most = (entry[name]["watts"] / entry[name]["cores"] for name in ("least", "most"))
+    low, high = (entry[name]["watts"] / entry[name]["cores"] for name in ("low", "high"))
     parts = ", ".join(
         f"{part['part']}: {part['watts']} W, {part['cores']} cores"
-        for part in (entry["least"], entry["most"])
+        for part in (entry["low"], entry["high"])
     )
-    return CorePower(entry["name"], least, most, parts, entry["source"])
+    return CorePower(entry["name"], low, high, parts, entry["source"])

@@ -114,8 +114,8 @@ def speeds(rows: Sequence[Speed], power: CorePower | None) -> Listing:
 def _speed(row: Speed, power: CorePower | None) -> tuple[str, ...]:
     joule = ""
     if power is not None and not row.is_planned:
-        least, most = power.per_joule(row.rate)
-        joule = f"{least:,.1f} to {most:,.1f}"
+        low, high = power.per_joule(row.rate)
+        joule = f"{low:,.1f} to {high:,.1f}"
     return (
         row.model,
         row.runs,
