@@ -73,6 +73,9 @@ INSTEAD: Mapping[str, Instead] = {
     "daqkf bench language --model smollm2 --device xck26 --one-token": Instead("", _BENCH),
     # docs/paper.md
     "daqkf bench paper -o docs": Instead("", _HOURS),
+    # docs/peers.md
+    "daqkf bench peers --json peers.json --page docs/peers.md": Instead("", _QUARTER),
+    "daqkf bench peers --only products --size 16 32 --sparsity 0.5 --resume": Instead("", _MINUTES),
     # docs/language-models.md
     "daqkf compile smollm2 --sparsity 0.5 --levels uniform-15 -o build/smollm2 --resume": (
         Instead("", _QUARTER)

@@ -3,7 +3,6 @@
 
 """The examples in the documents run."""
 
-import os
 import re
 import subprocess
 import sys
@@ -73,32 +72,6 @@ def test_files_that_are_named_exist(path: Path):
         return
     for name in FILE.findall(path.read_text()):
         assert (ROOT / name).exists() or name.startswith("build/"), name
-
-
-@pytest.mark.slow
-def test_the_walkthrough_in_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.chdir(tmp_path)
-    scope: dict[str, Any] = {}
-    for block in blocks(ROOT / "docs" / "walkthrough.md", "python"):
-        exec(block, scope)
-    assert (tmp_path / "layer" / "rtl" / "daqkf_array.sv").is_file()
-
-
-@pytest.mark.slow
-def test_the_walkthrough_in_the_shell(tmp_path: Path):
-    (script,) = blocks(ROOT / "docs" / "walkthrough.md", "sh")
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    run = subprocess.run(
-        ["sh", "-e", "-c", script],
-        cwd=tmp_path,
-        env=os.environ | {"PATH": path},
-        capture_output=True,
-        text=True,
-    )
-    assert run.returncode == 0, run.stderr
-    assert (tmp_path / "report" / "report.png").is_file()
-    assert (tmp_path / "program.bin").read_bytes()[:4] == b"DQKF"
-    assert (tmp_path / "rtl" / "daqkf_array.sv").is_file()
 
 
 @pytest.mark.slow
