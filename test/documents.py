@@ -96,6 +96,10 @@ INSTEAD: Mapping[str, Instead] = {
     ),
     "daqkf plan minilm --device xcvu9p --memory ddr4-2400x4 --tokens 128 --json plan.json "
     "--plot plan.svg": Instead("", "it needs MiniLM, which takes minutes to compile"),
+    # docs/report.md
+    "daqkf report minilm-folder --source minilm.onnx --inputs inputs.npz": Instead(
+        "", "it needs what docs/networks.md compiles; test_report_page.py runs a small one"
+    ),
     # docs/smallest-language-model.md
     _TRAIN: Instead(f"{_TRAIN} {_SMALL}", "the whole model takes minutes"),
     "daqkf synth build/smallest-ecp5 --board ulx3s-85f": Instead(
