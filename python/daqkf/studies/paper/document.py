@@ -85,7 +85,7 @@ def _rate(value: float) -> str:
 def _summary(rows: Sequence[Row]) -> str:
     heading = (
         *("zeros", "the paper's speed-up", "goal", "at equal logic", "device filled"),
-        *("energy at equal logic", "device filled", "cosine to dense"),
+        *("energy at equal logic", "without fusion", "device filled", "cosine to dense"),
     )
     lines: list[list[str]] = []
     for row in rows:
@@ -98,6 +98,7 @@ def _summary(rows: Sequence[Row]) -> str:
                 _times(row.speedup),
                 _times(row.device_speedup),
                 _interval(row.energy_gain),
+                _interval(row.unfused_energy_gain),
                 _interval(row.device_energy_gain),
                 f"{row.prepared.ours[0.0]:.3f}",
             ]

@@ -264,6 +264,13 @@ class Row:
         return self.gain(BASELINE, OURS)
 
     @property
+    def unfused_energy_gain(self) -> Interval:
+        """At equal logic, if DAQKF moved the bytes of each layer by itself, as the baseline."""
+        base = self.events[BASELINE]
+        ours = replace(self.events[OURS], memory=base.memory)
+        return Interval.of(base.energy() / ours.energy())
+
+    @property
     def device_energy_gain(self) -> Interval:
         """With the device filled."""
         return self.gain(DENSE, ULTRA)
@@ -286,6 +293,7 @@ class Row:
             "equal_logic": {
                 "speedup": self.speedup,
                 "energy_gain": vars(self.energy_gain),
+                "unfused_energy_gain": vars(self.unfused_energy_gain),
                 "baseline": self.baseline.facts(),
                 "ours": self.ours.facts(),
                 "glitching": self.glitching,
