@@ -41,6 +41,7 @@ from daqkf.passes.quantize.pruning import magnitude_prune
 from daqkf.runtime import tools
 from daqkf.studies.demo import signal_to_noise
 from daqkf.studies.minilm.model import MiniLM, load_sentences
+from daqkf.studies.paper.ablation import median_error
 from daqkf.support.tables import table_console
 
 CALIBRATION = 60
@@ -106,14 +107,6 @@ def cells(config: ArrayConfig, top: str) -> str:
     logic = re.search(r"Estimated number of LCs: +(\d+)", stat)
     others = re.findall(r"^ +(\d+) .*\b(FDRE|RAM\w+)$", stat, re.MULTILINE)
     return ", ".join([f"{logic[1] if logic else '?'} LCs", *(f"{n} {kind}" for n, kind in others)])
-
-
-def median_error(design: daqkf.Design, x: NDArray[Any], expected: NDArray[Any]) -> float:
-    """The RMS error that half of the tiles of x [T, K] exceed, in steps of the output."""
-    steps = (design.reference(x) - expected) / design.output_scale
-    whole = len(x) // design.config.lanes * design.config.lanes
-    tiles = (steps[:whole] ** 2).reshape(whole // design.config.lanes, -1).mean(axis=1)
-    return float(np.sqrt(np.median(tiles)))
 
 
 def main() -> None:

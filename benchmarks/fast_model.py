@@ -15,8 +15,7 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,17 +27,6 @@ ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THRE
 """What the libraries of linear algebra read when they are loaded."""
 
 
-def cpu_seconds(runs: Sequence[Callable[[], object]], repeat: int) -> list[float]:
-    """The least CPU time of each, taken in turn so that a busy machine slows all of them."""
-    best = [float("inf")] * len(runs)
-    for _ in range(repeat + 1):
-        for place, run in enumerate(runs):
-            start = time.process_time()
-            run()
-            best[place] = min(best[place], time.process_time() - start)
-    return best
-
-
 def measured(model: Path, case: str, batch: int, length: int, repeat: int) -> dict[str, float]:
     """Tokens per second of onnxruntime and of the fast model; `length` tokens in each sequence."""
     import numpy as np
@@ -46,6 +34,7 @@ def measured(model: Path, case: str, batch: int, length: int, repeat: int) -> di
 
     import daqkf
     from daqkf.compiler.compiled_network import CompiledNetwork
+    from daqkf.support.timing import least_seconds
 
     compiled = daqkf.compile(str(model), **CASES[case])
     assert isinstance(compiled, CompiledNetwork)
@@ -56,7 +45,7 @@ def measured(model: Path, case: str, batch: int, length: int, repeat: int) -> di
     drawn = {"input_ids": ids, "attention_mask": np.ones_like(ids)}
     inputs = {name: drawn.get(name, np.zeros_like(ids)) for name in compiled.inputs}
     runs = (lambda: session.run(None, inputs), lambda: compiled.run(inputs))
-    reference, fast = cpu_seconds(runs, repeat)
+    reference, fast = least_seconds(runs, repeat)
     return {"onnxruntime": ids.size / reference, "fast": ids.size / fast}
 
 

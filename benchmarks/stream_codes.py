@@ -14,10 +14,8 @@ the longest streams, which are cycles if memory keeps up, by those of whole addr
 """
 
 import argparse
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
 from itertools import islice, product
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,42 +23,16 @@ from rich.console import Console
 from rich.table import Table
 
 from daqkf.compiler.options import level_set
-from daqkf.hw_targets import load_target
-from daqkf.hw_targets.config import smallest_array
-from daqkf.hw_targets.machine import Machine
-from daqkf.hw_targets.streams import kernel_beats, memory_rows
-from daqkf.lowering.conversions.streams import pack_streams
 from daqkf.lowering.frontends.gguf.file import GgufFile
-from daqkf.passes.encode.channels import share_out_channels
 from daqkf.passes.encode.index_coding import entropy
 from daqkf.passes.quantize.levels import fit
 from daqkf.passes.quantize.pruning import magnitude_prune
+from daqkf.studies.bench.streams import machines, stream_size
 from daqkf.studies.minilm.model import MiniLM
 from daqkf.studies.smollm2.packaged import find_smollm2
 
-TARGET = "wide-coded"
-DEPTH = 2048
-"""Rows of the activation memories, enough for both models."""
-
-FORMS: Mapping[str, Mapping[str, Any]] = {
-    "whole addresses": {"families": ("running_sum",), "stream_code": "plain"},
-    "distances of 8 bits": {"stream_code": "plain", "index_bits": 8},
-    "varint": {},
-}
-"""What each form of streams has in place of what the target has."""
-
 LAYERS = {"minilm": (0, 3), "smollm2": (0, 15)}
 """Of each model, those that are taken if none are named."""
-
-
-@dataclass(frozen=True)
-class Found:
-    """What streams take in memory."""
-
-    bits: int
-    """Of all of it."""
-    words: int
-    """Of the longest stream of each kernel."""
 
 
 def matrices(model: str, layers: tuple[int, ...]) -> Iterator[NDArray[np.float32]]:
@@ -75,22 +47,6 @@ def matrices(model: str, layers: tuple[int, ...]) -> Iterator[NDArray[np.float32
     for name, tensor in file.tensors.items():
         if len(tensor.shape) == 2 and any(name.startswith(f"blk.{layer}.") for layer in layers):
             yield file.read(name).T
-
-
-def machines() -> dict[str, Machine]:
-    """The machine of each form."""
-    base = replace(load_target(TARGET).machine, activation_depth=DEPTH, residual_depth=0)
-    return {name: replace(base, **changes) for name, changes in FORMS.items()}
-
-
-def measured(levels: NDArray[np.int8], machine: Machine) -> Found:
-    """The streams of levels [K, N] on a machine."""
-    config = smallest_array(machine, DEPTH - 1)
-    shares, _ = share_out_channels(levels, machine)
-    own = [share.astype(np.int32) for share in shares]
-    packed, lengths, _ = pack_streams(levels, own, config)
-    beats = kernel_beats(config, memory_rows(packed, lengths.tolist(), config))
-    return Found(beats * config.memory_bits * config.memory_ports, int(lengths.max()))
 
 
 def figures(
@@ -112,7 +68,7 @@ def figures(
     rows: dict[str, tuple[float, float, float]] = {}
     words = None
     for name, machine in machines().items():
-        found = [measured(levels, machine) for levels in kernels]
+        found = [stream_size(levels, machine) for levels in kernels]
         bits, total = sum(each.bits for each in found), sum(each.words for each in found)
         words = words or total
         rows[name] = bits / nonzeros, bits / least, total / words

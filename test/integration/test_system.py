@@ -23,7 +23,7 @@ import pytest
 from networks import lint
 
 import daqkf
-from daqkf.compiler.design import array_files
+from daqkf.compiler.rtl_files import array_files
 from daqkf.hw_targets.config import smallest_array
 from daqkf.hw_targets.image_format import Command, Header
 from daqkf.hw_targets.machine import Machine

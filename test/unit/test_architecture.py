@@ -17,7 +17,7 @@ LONGEST = 60
 """Lines of a function, its docstring not counted."""
 
 LONG = {
-    "daqkf.cli.arguments._add_compile": "one entry for each option",
+    "daqkf.cli.compile_arguments.add_compile": "one entry for each option",
     "daqkf.lowering.rtl.registers._registers": "one entry for each register and field",
 }
 """Longer functions, each with the reason."""

@@ -12,6 +12,13 @@ SPARSITIES = [0.0, 0.1, 0.3, 0.5, 0.7]
 """Shares of zeros that MiniLM is pruned to."""
 
 
+DISTILLATION = (
+    "over the calibration data that train the remaining weights towards the outputs of the dense "
+    "network"
+)
+"""What passes of `--distillation` do."""
+
+
 def clock(text: str) -> float:
     """A clock, above 0.
 

@@ -16,18 +16,13 @@ from xdsl.dialects.builtin import ModuleOp, StringAttr
 from xdsl.irdl import IRDLOperation
 from xdsl.utils.exceptions import DiagnosticException, InterpretationError, ParseError
 
-from daqkf.compiler.design import (
-    array_files,
-    require_fingerprint,
-    rtl_contents,
-    run_passes,
-    system_files,
-)
+from daqkf.compiler.design import require_fingerprint, run_passes
 from daqkf.compiler.folder import Folder, write_folder
 from daqkf.compiler.kernel_runner import KernelRunner
 from daqkf.compiler.lowered_network import LoweredNetwork
 from daqkf.compiler.options import TOKENS, NetworkOptions
 from daqkf.compiler.pipelines import CIRCUIT
+from daqkf.compiler.rtl_files import array_files, rtl_contents, system_files
 from daqkf.compiler.saturation import Saturated
 from daqkf.dialects.dense import to_array
 from daqkf.dialects.interpreting import call, entry

@@ -3,7 +3,7 @@
 
 """A compiled layer: its circuit, its program, and ways to run them."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +19,7 @@ from xdsl.utils.exceptions import DiagnosticException, ParseError
 from daqkf.compiler.compiled import Compiled
 from daqkf.compiler.folder import Folder, write_folder
 from daqkf.compiler.pipelines import CIRCUIT
+from daqkf.compiler.rtl_files import array_files, rtl_contents, system_files
 from daqkf.dialects.dense import to_array
 from daqkf.dialects.dfke import DispatchOp
 from daqkf.dialects.diagnostics import verify
@@ -544,41 +545,6 @@ def require_fingerprint(saved: Folder, config: ArrayConfig) -> None:
     """
     if saved.facts.get("fingerprint", str) != f"{fingerprint(config):#010x}":
         raise DaqkfError(f"{saved.facts.path}: of another array than the IR beside it")
-
-
-def system_files(config: ArrayConfig) -> dict[str, str]:
-    """SystemVerilog by file name of `daqkf_system` around an array.
-
-    Raises:
-        VerilogExportError: the exporter failed.
-    """
-    from daqkf.lowering.hdl.circuit import circuit_module
-    from daqkf.lowering.hdl.verilog import emit_verilog
-    from daqkf.lowering.rtl.system import build_system
-
-    return emit_verilog(circuit_module(build_system(config)))
-
-
-def array_files(system: Mapping[str, str]) -> dict[str, str]:
-    """Those of a system's files that its array consists of, as the array alone would have them.
-
-    A module comes after those it has instances of, and the system has the array before its own.
-    """
-    from daqkf.lowering.rtl.array import TOP
-
-    names = list(system)
-    return {name: system[name] for name in names[: names.index(f"{TOP}.sv") + 1]}
-
-
-def rtl_contents(array: dict[str, str], system: dict[str, str]) -> dict[str, str]:
-    """What a folder has of RTL, by path: the files of a system, two lists, and its registers."""
-    from daqkf.lowering.rtl.register_map import c_header
-
-    contents = {f"rtl/{name}": text for name, text in system.items()}
-    for name, files in (("filelist", array), ("system", system)):
-        contents[f"rtl/{name}.f"] = "".join(f"{file}\n" for file in files)
-    contents["daqkf_registers.h"] = c_header()
-    return contents
 
 
 def run_passes(

@@ -22,6 +22,24 @@ _NAMES = {
 }
 
 
+def read_json(path: Path) -> Any:
+    """What a JSON file has.
+
+    Raises:
+        DaqkfError: it is not text or not JSON, or takes too much memory.
+        OSError: it cannot be read.
+    """
+    require_memory(path.stat().st_size, str(path))
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except UnicodeDecodeError:
+        raise DaqkfError(f"{path}: not a text file") from None
+    except RecursionError:
+        raise DaqkfError(f"{path}: nested too deeply") from None
+    except ValueError as error:
+        raise DaqkfError(f"{path}: not JSON: {error}") from None
+
+
 @dataclass(frozen=True)
 class Facts:
     """A JSON object, and where it is from."""
@@ -39,15 +57,7 @@ class Facts:
             DaqkfError: it is not text, not JSON, or something else than an object.
             OSError: it cannot be read.
         """
-        require_memory(path.stat().st_size, str(path))
-        try:
-            values = json.loads(path.read_text(encoding="utf-8"))
-        except UnicodeDecodeError:
-            raise DaqkfError(f"{path}: not a text file") from None
-        except RecursionError:
-            raise DaqkfError(f"{path}: nested too deeply") from None
-        except ValueError as error:
-            raise DaqkfError(f"{path}: not JSON: {error}") from None
+        values = read_json(path)
         if not isinstance(values, dict):
             raise DaqkfError(f"{path}: must be an object, not {_NAMES[type(values)]}")
         return cls(path, "", values)

@@ -7,7 +7,6 @@ The files are those of `daqkf bench … --json` and `daqkf explore`: a list of r
 has one. What is not known of them is shown as it is, by its name.
 """
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from itertools import combinations
@@ -15,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from daqkf.dialects.errors import DaqkfError
-from daqkf.dialects.memory import require_memory
 from daqkf.reports.pages.blocks import Block, Chart, Note, Page, Section, Series, Share, Table
 from daqkf.reports.pages.charts import number
+from daqkf.support.facts import read_json
 
 type Row = Mapping[str, Any]
 
@@ -37,15 +36,7 @@ def read(path: Path) -> Page:
         DaqkfError: it is no JSON, or has no rows.
         OSError: it cannot be read.
     """
-    require_memory(path.stat().st_size, str(path))
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except UnicodeDecodeError:
-        raise DaqkfError(f"{path}: not a text file") from None
-    except RecursionError:
-        raise DaqkfError(f"{path}: nested too deeply") from None
-    except ValueError as error:
-        raise DaqkfError(f"{path}: not JSON: {error}") from None
+    data = read_json(path)
     rows = data
     if isinstance(data, dict):
         rows = next((data[name] for name in _ROWS if isinstance(data.get(name), list)), None)

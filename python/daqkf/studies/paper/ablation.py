@@ -14,13 +14,8 @@ from numpy.typing import NDArray
 from daqkf.api import compile as compile_layer
 from daqkf.compiler.design import Design
 from daqkf.compiler.options import level_set
-from daqkf.hw_targets import load_target
 from daqkf.hw_targets.config import smallest_array
-from daqkf.hw_targets.machine import Machine
-from daqkf.hw_targets.streams import kernel_beats, memory_rows
-from daqkf.lowering.conversions.streams import pack_streams
 from daqkf.lowering.rtl.array import TOP
-from daqkf.passes.encode.channels import share_out_channels
 from daqkf.passes.progress import silent
 from daqkf.passes.quantize.levels import fit
 from daqkf.passes.quantize.pruning import magnitude_prune
@@ -32,6 +27,7 @@ from daqkf.studies.bench.array import (
     generate,
     measure,
 )
+from daqkf.studies.bench.streams import machines, stream_size
 from daqkf.studies.demo import signal_to_noise
 from daqkf.studies.minilm.model import MiniLM, load_sentences
 from daqkf.studies.paper.experiment import ACCURACY, PLAIN, port_bytes
@@ -138,34 +134,16 @@ def _luts_of_chains(kernels: int) -> float:
     return counts.luts + counts.lut_rams
 
 
-_FORMS: Mapping[str, Mapping[str, Any]] = {
-    "whole addresses": {"families": ("running_sum",), "stream_code": "plain"},
-    "distances": {"stream_code": "plain", "index_bits": 8},
-    "code": {},
-}
-
-
 def streams() -> list[Ablated]:
     """How streams lie in external memory."""
     weights = magnitude_prune(MiniLM.load().linear(LAYER)[0], SPARSITY)
     levels = fit(weights, level_set(_LEVELS)).levels
-    depth = 2048
-    base = replace(load_target("wide-coded").machine, activation_depth=depth, residual_depth=0)
-
-    def bits(machine: Machine) -> float:
-        config = smallest_array(machine, depth - 1)
-        shares, _ = share_out_channels(levels, machine)
-        packed, lengths, _ = pack_streams(
-            levels, [each.astype(np.int32) for each in shares], config
-        )
-        beats = kernel_beats(config, memory_rows(packed, lengths.tolist(), config))
-        return beats * config.memory_bits * config.memory_ports / levels.size
-
-    found = [bits(replace(base, **changes)) for changes in _FORMS.values()]
+    sizes = [stream_size(levels, machine).bits / levels.size for machine in machines().values()]
+    plain, distances, coded = sizes
     figure = f"bits a weight of {LAYER}, everything included"
     return [
-        Ablated("distances for addresses", figure, found[0], found[1]),
-        Ablated("coded streams", figure, found[1], found[2], "variable-length integers"),
+        Ablated("distances for addresses", figure, plain, distances),
+        Ablated("coded streams", figure, distances, coded, "variable-length integers"),
     ]
 
 
@@ -188,7 +166,7 @@ def dispatch() -> list[Ablated]:
     def exact(x: NDArray[Any]) -> NDArray[Any]:
         return x @ pruned + bias
 
-    budget = _median_error(compiled(error_budget=_UNLIMITED), calibration, exact(calibration))
+    budget = median_error(compiled(error_budget=_UNLIMITED), calibration, exact(calibration))
     design: Design = compiled(error_budget=budget)
     x = model.activations(_DISPATCHED, sentences[_CALIBRATION:])
     words = np.array([max(entry["stream_words"]) for entry in design.summary()["variants"]])
@@ -203,7 +181,7 @@ def dispatch() -> list[Ablated]:
     ]  # fmt: skip
 
 
-def _median_error(design: Design, x: NDArray[Any], expected: NDArray[Any]) -> float:
+def median_error(design: Design, x: NDArray[Any], expected: NDArray[Any]) -> float:
     """The RMS error that half of the tiles of x [T, K] exceed, in steps of the output."""
     assert design.output_scale is not None
     steps = (design.reference(x) - expected) / design.output_scale

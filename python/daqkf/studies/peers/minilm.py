@@ -10,8 +10,7 @@ which computes the exact integers of the array. Each has one thread.
 import logging
 import os
 import tempfile
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,7 @@ from daqkf.planning import plan
 from daqkf.studies.minilm.export_onnx import export_minilm
 from daqkf.studies.minilm.model import MiniLM, load_evaluation
 from daqkf.studies.minilm.network import MASK, inputs_of
+from daqkf.support.timing import least_seconds
 
 PLANNED = "planned"
 SPARSITY, LEVELS, TARGET = 0.5, "uniform-15", "wide-memory"
@@ -58,17 +58,6 @@ class Speed:
     def facts(self) -> dict[str, Any]:
         """All figures as values for JSON."""
         return asdict(self)
-
-
-def least_seconds(runs: Sequence[Callable[[], object]], repeat: int) -> list[float]:
-    """The least CPU time of each, taken in turn so that a busy machine slows all of them."""
-    best = [float("inf")] * len(runs)
-    for _ in range(repeat + 1):
-        for place, run in enumerate(runs):
-            start = time.process_time()
-            run()
-            best[place] = min(best[place], time.process_time() - start)
-    return best
 
 
 def measure_minilm(progress: Progress, repeats: int = REPEATS) -> list[Speed]:

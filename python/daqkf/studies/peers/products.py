@@ -11,7 +11,7 @@ with the integers bit for bit, and the same yosys counts what they take.
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -125,6 +125,24 @@ class Row:
     seconds: float
     """CPU time from the levels to the circuit of da4ml, or to the program of ours."""
 
+    @classmethod
+    def of(
+        cls,
+        matrix: Matrix,
+        circuit: str,
+        fabric: str,
+        counts: Counts,
+        latency: int,
+        period: float,
+        together: int,
+        seconds: float,
+    ) -> Self:
+        """What was measured for a matrix."""
+        nonzeros = int(np.count_nonzero(matrix.levels))
+        size, sparsity = matrix.size, matrix.sparsity
+        taken = counts, latency, period, together, seconds
+        return cls(circuit, fabric, size, sparsity, nonzeros, *taken)
+
     @property
     def luts(self) -> int:
         """LUTs, those that store included."""
@@ -173,20 +191,7 @@ def measure_constant(matrix: Matrix, fabrics: Sequence[str], progress: Progress)
     for fabric in fabrics:
         progress(f"synthesise for {fabric}")
         counts = synthesize(circuit.files, constants.TOP, fabric).counts
-        rows.append(
-            Row(
-                circuit=DA4ML,
-                fabric=fabric,
-                size=matrix.size,
-                sparsity=matrix.sparsity,
-                nonzeros=int(np.count_nonzero(matrix.levels)),
-                counts=counts,
-                latency=latency,
-                period=1.0,
-                together=1,
-                seconds=circuit.seconds,
-            )
-        )
+        rows.append(Row.of(matrix, DA4ML, fabric, counts, latency, 1.0, 1, circuit.seconds))
     return rows
 
 
@@ -217,20 +222,8 @@ def measure_array(
         counts = synthesize(files, TOP, fabric).counts
         for matrix in matrices:
             latency, period = found[matrix.name]
-            rows.append(
-                Row(
-                    circuit=name,
-                    fabric=fabric,
-                    size=matrix.size,
-                    sparsity=matrix.sparsity,
-                    nonzeros=int(np.count_nonzero(matrix.levels)),
-                    counts=counts,
-                    latency=latency,
-                    period=period,
-                    together=machine.lanes,
-                    seconds=seconds / len(matrices),
-                )
-            )
+            taken = period, machine.lanes, seconds / len(matrices)
+            rows.append(Row.of(matrix, name, fabric, counts, latency, *taken))
     return rows
 
 
