@@ -133,14 +133,17 @@ def _measured(
         found = iter(executor.map(_do, tasks, list(map(_named, tasks)), progress))
         return [[next(found) for _ in group] for group in groups]
 
-    # Whatever measures a share of zeros reads its network from the cache.
-    (prepared,) = work([_Task("prepare", share) for share in shares])
-    devices, arrays, ablations, (convergence,), language = work(
+    # Whatever measures a share of zeros reads its network from the cache; what needs none fills
+    # the processes that the last networks leave idle.
+    prepared, (convergence,), language = work(
+        [_Task("prepare", share) for share in shares],
+        [_Task("converge", None)],
+        [_Task("SmolLM2", (share, clock, use)) for share in shares if _has_smollm2()],
+    )
+    devices, arrays, ablations = work(
         [_Task("fill", (share, clock, use)) for share in shares],
         [_Task("equal logic", (name, share)) for share in shares for name in (BASELINE, OURS)],
         [_Task("ablate", name) for name in ABLATIONS],
-        [_Task("converge", None)],
-        [_Task("SmolLM2", (share, clock, use)) for share in shares if _has_smollm2()],
     )
     columns = (shares, prepared, arrays[::2], arrays[1::2], devices)
     return Results(
